@@ -1,0 +1,94 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "error.h"
+
+static int quietly;
+
+int fail(struct error *e, enum exit_code code, const char *format, ...)
+{
+	va_list args;
+
+	e->code = code;
+	va_start(args, format);
+	vsnprintf(e->text, sizeof(e->text), format, args);
+	va_end(args);
+	return -1;
+}
+
+int fail_at(struct error *e, const char *where)
+{
+	char old[sizeof(e->text)];
+
+	memcpy(old, e->text, sizeof(old));
+	snprintf(e->text, sizeof(e->text), "%s: %.*s", where, (int)sizeof(old) - 1, old);
+	return -1;
+}
+
+/* One write, so that lines of several processes on one terminal do not mix; ESC sequences in a file's name stay text. */
+static void say(const char *kind, const char *text)
+{
+	char line[4 * sizeof(((struct error *)0)->text)];
+	int n = snprintf(line, sizeof(line), "%s: %s", program_invocation_short_name, kind);
+
+	for (; *text && n < (int)sizeof(line) - 6; text++) {
+		unsigned char c = *text;
+		if (c < 32 || c == 127)
+			n += snprintf(line + n, sizeof(line) - n, "\\x%02x", c);
+		else
+			line[n++] = c;
+	}
+	line[n++] = '\n';
+	if (write(STDERR_FILENO, line, n) < 0)
+		return;         /* stderr is gone: nobody is left to tell */
+}
+
+int report(const struct error *e)
+{
+	say("", e->text);
+	return e->code;
+}
+
+void die(enum exit_code code, const char *format, ...)
+{
+	struct error e;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(e.text, sizeof(e.text), format, args);
+	va_end(args);
+	say("", e.text);
+	_exit(code);
+}
+
+void warning(const char *format, ...)
+{
+	struct error e;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(e.text, sizeof(e.text), format, args);
+	va_end(args);
+	say("warning: ", e.text);
+}
+
+void note(const char *format, ...)
+{
+	struct error e;
+	va_list args;
+
+	if (quietly)
+		return;
+	va_start(args, format);
+	vsnprintf(e.text, sizeof(e.text), format, args);
+	va_end(args);
+	say("", e.text);
+}
+
+void quiet(int on)
+{
+	quietly = on;
+}

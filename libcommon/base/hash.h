@@ -1,0 +1,24 @@
+/*
+ * hash.h - SHA-256 (FIPS 180-4; kohya's hashes, content addresses) and CRC-32C (payload checksums, TensorBoard).
+ */
+#ifndef BASE_HASH_H
+#define BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct sha256 {
+	uint32_t state[8];
+	uint64_t bytes;
+	unsigned char block[64];
+};
+void sha256_begin(struct sha256 *s);
+void sha256_add(struct sha256 *s, const void *data, size_t n);
+void sha256_end(struct sha256 *s, unsigned char digest[32]);
+void sha256_hex(struct sha256 *s, char hex[65]);                /* ends it; lower case, NUL-terminated */
+void sha256_hex_of(const void *data, size_t n, char hex[65]);
+
+/* CRC-32C (Castagnoli, reflected 0x82f63b78).  Start with 0, feed the result back in to go on. */
+uint32_t crc32c(uint32_t crc, const void *data, size_t n);
+
+#endif

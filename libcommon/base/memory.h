@@ -1,0 +1,37 @@
+/*
+ * memory.h - allocation that succeeds or ends the program with EXIT_MEMORY, and growing text and arrays.
+ *
+ * For sizes that our own code decided.  A size that comes from outside is checked against its cap before it gets here.
+ */
+#ifndef BASE_MEMORY_H
+#define BASE_MEMORY_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include "error.h"
+
+void *xmalloc(size_t bytes);
+void *xcalloc(size_t count, size_t bytes);
+void *xrealloc(void *p, size_t bytes);
+char *xstrdup(const char *s);                           /* NULL gives NULL */
+char *xstrndup(const char *s, size_t n);
+char *xprintf(const char *format, ...) PRINTF_LIKE(1, 2);       /* malloced text */
+
+/* Make room for one more element at array[count]; *capacity grows by half.  Use: GROW(list, n, cap); list[n++] = x; */
+#define GROW(array, count, capacity) \
+	((array) = grow_array((array), (count), &(capacity), sizeof(*(array))))
+void *grow_array(void *array, size_t count, size_t *capacity, size_t element);
+
+/* Bytes that grow.  data is always NUL-terminated once anything was added (len does not count it). */
+struct buffer {
+	char *data;
+	size_t len, capacity;
+};
+void buffer_add(struct buffer *b, const void *bytes, size_t n);
+void buffer_adds(struct buffer *b, const char *text);
+void buffer_addf(struct buffer *b, const char *format, ...) PRINTF_LIKE(2, 3);
+void buffer_clear(struct buffer *b);                    /* empty, memory kept */
+void buffer_free(struct buffer *b);
+char *buffer_steal(struct buffer *b);                   /* hands over the text (never NULL), leaves an empty buffer */
+
+#endif

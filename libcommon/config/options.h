@@ -1,0 +1,70 @@
+/*
+ * options.h - one table per tool: it is the parser, the defaults, the help text and the configuration keys.
+ *
+ * Owns precedence (defaults < --config files in order < LORA_* < command line), where each value came from, and the
+ * wording of every usage error.  Must not know what an option means.
+ *
+ *     struct settings s;
+ *     const struct option table[] = {
+ *             { "rank", 'r', OPTION_INT, &s.rank, "N", "rank of the adapter", .fallback = "16", .min = 1, .max = 4096 },
+ *             { 0 } };
+ *     struct tool tool = { "lora-x", "[options] FILE...", "one sentence", table };
+ *     int n = options_parse(&tool, argc, argv);       // exits by itself: 0 after --help, 2 after a mistake
+ *
+ * Long options accept _ for - and --name=value.  The config key of an option is its name with _ for -, unless .key says
+ * otherwise; .key = "" keeps it out of config files.  The environment variable is LORA_ and the key in capitals.
+ */
+#ifndef CONFIG_OPTIONS_H
+#define CONFIG_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "../base/error.h"
+
+enum option_kind {
+	OPTION_FLAG,            /* bool; --no-NAME and `name = false` switch it off */
+	OPTION_INT,             /* long, min..max */
+	OPTION_NUMBER,          /* double, min..max; accepts 1e-4 */
+	OPTION_STRING,          /* const char *; "" in a config means unset (NULL) */
+	OPTION_CHOICE,          /* const char *, one of .choices ("a|b|c") */
+	OPTION_LIST,            /* struct text_list *: may be given several times; arrays in TOML */
+	OPTION_SIZE,            /* long[2]: "N" (both) or "W,H" */
+	OPTION_LATER,           /* in the interface, refused: "not yet implemented"; value unused */
+	OPTION_SECTION,         /* a heading in --help; only .help */
+};
+
+struct text_list { const char **item; size_t count; };
+
+struct option {
+	const char *name;
+	char letter;
+	enum option_kind kind;
+	void *value;
+	const char *argument;   /* word for the value in --help */
+	const char *help;
+	const char *fallback;   /* the default as text; NULL: unset (0, false, NULL, empty) */
+	const char *choices;
+	double min, max;        /* both 0: no limits */
+	const char *key;
+	bool advanced;          /* listed by --help=all only */
+};
+
+struct tool {
+	const char *name, *synopsis, *purpose;
+	const struct option *table;
+	bool takes_config;      /* accepts --config, LORA_* and --print-config */
+	const char *exits;      /* extra text for --help=all, may be NULL */
+};
+
+/* Fills the values; moves operands to argv[0..n), returns n.  Handles --help[=all], --version, --quiet, --print-config
+ * and --config itself.  Strings point into argv or into memory kept until exit. */
+int options_parse(const struct tool *tool, int argc, char **argv);
+
+/* After options_parse: where did it come from?  "default", "command line", "LORA_RANK", "run.toml:12".  NULL: no such. */
+const char *option_origin(const char *name);
+bool option_is_set(const char *name);           /* by anything but the default */
+/* As a valid TOML, one `key = value  # origin` per line: --print-config.  And without origins, for metadata. */
+struct buffer;
+void options_print(const struct tool *tool, struct buffer *out, bool origins);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * dtype.h - element types of tensors in files and in memory, and their conversion.
+ *
+ * Names are those of safetensors.
+ */
+#ifndef IO_DTYPE_H
+#define IO_DTYPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum dtype { DTYPE_F64, DTYPE_I64, DTYPE_U64, DTYPE_F32, DTYPE_I32, DTYPE_U32, DTYPE_F16, DTYPE_BF16, DTYPE_I16, DTYPE_U16,
+	     DTYPE_F8_E4M3, DTYPE_F8_E5M2, DTYPE_I8, DTYPE_U8, DTYPE_BOOL, DTYPE_COUNT };
+
+const char *dtype_name(enum dtype t);                           /* "F16" */
+int dtype_from_name(const char *name, size_t length);           /* -1: unknown */
+size_t dtype_size(enum dtype t);                                /* bytes an element */
+
+/* n elements; src need not be aligned.  F64, I64, F32, F16, BF16, I32 and U8 convert to float; others return -1. */
+int to_float(float *dst, const void *src, enum dtype from, size_t n);
+/* Round to nearest even; dst need not be aligned.  F32, F16, BF16 only, else -1.  F16 overflow becomes infinity. */
+int from_float(void *dst, enum dtype to, const float *src, size_t n);
+
+#endif

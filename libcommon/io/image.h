@@ -1,0 +1,52 @@
+/*
+ * image.h - pictures in memory, and reading and writing PNG, JPEG and WebP.
+ *
+ * Reading decides the type by content, applies Exif orientation and ICC profile (to sRGB), scales 16 bit to 8, and lays
+ * transparency on a background.  It refuses from the header alone what is over the caps (100 Mpx, side 65,535, 100 JPEG scans,
+ * ICC 4 MiB, Exif 64 KiB).  Must not know data sets or buckets.
+ */
+#ifndef IO_IMAGE_H
+#define IO_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/error.h"
+#include "../base/memory.h"
+
+struct image {
+	int width, height;
+	uint8_t *rgb;                   /* [height][width][3], sRGB, malloced */
+};
+
+struct image_options {
+	uint8_t background[3];          /* under transparency */
+	uint64_t max_pixels;            /* 0: 100,000,000 */
+};
+
+struct image_info {
+	const char *format;             /* "JPEG", "PNG", "WebP" */
+	int width, height;              /* upright, that is after Exif orientation */
+	int orientation;                /* 1..8 as found */
+	bool animated;                  /* only the first frame was read */
+};
+
+/* name is for messages.  info may be NULL.  e->code is EXIT_INPUT for a bad picture. */
+int image_decode(const char *name, const void *bytes, size_t n, const struct image_options *o, struct image *out,
+		 struct image_info *info, struct error *e) MUST_CHECK;
+int image_read(const char *path, const struct image_options *o, struct image *out, struct image_info *info,
+	       struct error *e) MUST_CHECK;
+/* "JPEG", "PNG", "WebP" by the first bytes; for others a name ("GIF", "HEIC", ...) in *other; NULL: no picture. */
+const char *image_type(const void *bytes, size_t n, const char **other);
+void image_free(struct image *i);
+
+struct png_text { const char *key, *value; };   /* Latin-1 goes into tEXt, anything else into iTXt */
+void png_encode(struct buffer *out, const struct image *i, const struct png_text *text, int texts);
+void jpeg_encode(struct buffer *out, const struct image *i, int quality);       /* 4:4:4 at quality >= 90 */
+/* The value of a text chunk (malloced), NULL when absent or no PNG. */
+char *png_read_text(const void *bytes, size_t n, const char *key);
+
+/* Orientation (1..8) from Exif bytes ("II*\0" or "MM\0*" onwards, with or without "Exif\0\0"); 1 when absent or damaged. */
+int exif_orientation(const uint8_t *bytes, size_t n);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * json.h - JSON out, one object per line; JSON in through jansson (strict: duplicates, depth and NUL rejected).
+ */
+#ifndef IO_JSON_H
+#define IO_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "../base/error.h"
+#include "../base/memory.h"
+
+/* A writer builds one compact value in a buffer.  Keys are written in the order given.  Not-a-number and infinity become
+ * null.  Inside an array pass NULL as key.  Text is UTF-8; bytes that are not become U+FFFD. */
+struct json_out {
+	struct buffer text;
+	bool comma;
+};
+void json_begin(struct json_out *j, const char *key);           /* { */
+void json_end(struct json_out *j);                              /* } */
+void json_begin_array(struct json_out *j, const char *key);
+void json_end_array(struct json_out *j);
+void json_string(struct json_out *j, const char *key, const char *value);       /* NULL writes null */
+void json_string_n(struct json_out *j, const char *key, const char *value, size_t n);
+void json_int(struct json_out *j, const char *key, int64_t value);
+void json_big(struct json_out *j, const char *key, uint64_t value);     /* as a string: jq 1.6 loses digits above 2^53 */
+void json_number(struct json_out *j, const char *key, double value);    /* shortest text that reads back as this double */
+void json_float(struct json_out *j, const char *key, float value);      /* shortest text that reads back as this float */
+void json_bool(struct json_out *j, const char *key, bool value);
+void json_null(struct json_out *j, const char *key);
+void json_raw(struct json_out *j, const char *key, const char *json);   /* text that is JSON already */
+
+/* Write the value and a newline with one write(2), then empty the writer.  fd -1: nobody listens, only emptied.
+ * EPIPE is EXIT_IO like any other failure. */
+int json_line(struct json_out *j, int fd, struct error *e) MUST_CHECK;
+void json_free(struct json_out *j);
+
+/* label is the file name in messages.  NULL: *e has line, what is wrong (EXIT_INPUT). Release with json_decref(). */
+json_t *json_parse(const char *label, const char *text, size_t n, struct error *e) MUST_CHECK;
+json_t *json_read(const char *path, size_t cap, struct error *e) MUST_CHECK;
+
+#endif

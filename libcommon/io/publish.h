@@ -1,0 +1,38 @@
+/*
+ * publish.h - output files that appear whole or not at all, and reading whole files with a cap.
+ *
+ * A file is written as .NAME.PID.tmp beside its target, then fsync, rename, fsync of the folder.  kill -9 at any moment
+ * leaves the old file or the new one.  Mode is 0666 & ~umask, or that of the file it replaces.  "-" is standard output,
+ * which is never renamed and, for binary data, never a terminal.
+ */
+#ifndef IO_PUBLISH_H
+#define IO_PUBLISH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/error.h"
+#include "../base/memory.h"
+
+struct publish;
+
+/* Open the temporary file.  A stale temporary of the same target whose process is gone is removed.  NULL: *e says why.
+ * binary: refuse a terminal when path is "-". */
+struct publish *publish_begin(const char *path, bool binary, struct error *e) MUST_CHECK;
+int publish_write(struct publish *p, const void *data, size_t n, struct error *e) MUST_CHECK;
+int publish_fd(struct publish *p);                              /* for libarchive and libpng; do not close */
+/* Make it durable and visible.  On failure the temporary is removed and the old file untouched.  Frees p either way. */
+int publish_end(struct publish *p, struct error *e) MUST_CHECK;
+void publish_abandon(struct publish *p);                        /* remove the temporary, free; accepts NULL */
+
+int publish_bytes(const char *path, const void *data, size_t n, struct error *e) MUST_CHECK;
+
+/* Read a whole file of at most cap bytes. */
+int read_file(const char *path, size_t cap, struct buffer *out, struct error *e) MUST_CHECK;
+int make_folders(const char *path, struct error *e) MUST_CHECK; /* mkdir -p */
+char *path_join(const char *folder, const char *name);          /* malloced */
+
+/* At the start of every main: descriptors 0-2 that are closed become /dev/null, so that no data file becomes stdout. */
+void claim_standard_streams(void);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * tar.h - streams of samples as tar: what flows between the tools.
+ *
+ * Owns: ustar members with mtime/uid/gid 0 and mode 0644, members of one sample adjacent, KEY.json last with size and
+ * CRC-32C of each payload, and the end record `__lora__/end` without which a stream is truncated (EXIT_INPUT).
+ * Reads `cat a.tar b.tar`: each part has its own end record; keys are unique within a part.
+ * Must not know what the payloads are.
+ */
+#ifndef IO_TAR_H
+#define IO_TAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/error.h"
+#include "../base/memory.h"
+#include "json.h"
+#include "publish.h"
+
+#define TAR_MEMBER_CAP (1u << 30)       /* no member may be larger, whatever its header claims */
+#define TAR_MAX_MEMBERS 8
+
+struct tar_member {
+	char suffix[32];                /* after the key's dot: "latent.safetensors", "png" */
+	struct buffer bytes;
+};
+
+struct tar_sample {
+	char key[16];                   /* "%08u" as written */
+	struct tar_member member[TAR_MAX_MEMBERS];      /* payloads, without the json */
+	int members;
+	json_t *json;                   /* the whole KEY.json; its "payloads" were checked against the members */
+	int part;                       /* 0 for the first archive of a concatenation */
+};
+
+/* ---- writing ---- */
+struct tar_writer;
+/* format: "image" or "latent", stored in the end record and in each sample's json. */
+struct tar_writer *tar_create(struct publish *out, const char *format, struct error *e) MUST_CHECK;
+/* Add one sample: payloads, then json.  fields is an open json_out object holding every field but "payloads" (and already
+ * begun with "key", "format"): see tar_sample_begin.  The writer adds "payloads" and closes it. */
+void tar_sample_begin(struct json_out *fields, struct tar_writer *w, uint32_t index);
+int tar_sample_add(struct tar_writer *w, uint32_t index, const struct tar_member *member, int members, struct json_out *fields,
+		   struct error *e) MUST_CHECK;
+/* End record, then the archive's end.  The caller ends the publish.  Frees w either way. */
+int tar_finish(struct tar_writer *w, struct error *e) MUST_CHECK;
+void tar_abandon(struct tar_writer *w);
+
+/* ---- reading ---- */
+struct tar_reader;
+/* "-" is standard input.  format: refuse another kind by name (NULL: any). */
+struct tar_reader *tar_open(const char *path, const char *format, struct error *e) MUST_CHECK;
+/* 1: *s holds the next sample (its buffers are reused by the next call); 0: sound end; -1: *e. */
+int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e) MUST_CHECK;
+const char *tar_format(const struct tar_reader *r);             /* known once the first sample was read; "" before */
+uint64_t tar_count(const struct tar_reader *r);                 /* samples so far */
+void tar_close(struct tar_reader *r);
+void tar_sample_free(struct tar_sample *s);
+const struct tar_member *tar_find(const struct tar_sample *s, const char *suffix);      /* NULL: not there */
+
+#endif
