@@ -1,0 +1,158 @@
+/*
+ * backend.h - where the arithmetic happens: memory, GEMM, convolution, norms, attention, activations, optimizer step.
+ *
+ * Owns the contract between everything above (tape, models, training) and a device.  Nothing above it knows which backend
+ * runs; nothing below it knows what a UNet is.  Every backend implements every function; there are no fallbacks.
+ *
+ * Notation.  Pictures are [n,h,w,c] (NHWC), tokens [n,l,c]: both are rows x channels, rows = n*h*w or n*l, contiguous.
+ * All pointers are device memory (except where "host" is said), float unless a struct weight says otherwise.
+ * `add`: 0 overwrites the output (which may hold anything, NaN included), 1 adds to it.  Inputs and outputs do not overlap unless said.
+ * n, rows, ... may be any size >= 1.  Sizes are checked by the caller; a wrong one is a bug, not an error.
+ *
+ * Reductions run in an order that depends on shapes alone: the same inputs give the same bytes for any number of threads.
+ */
+#ifndef BACKEND_H
+#define BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/error.h"
+#include "io/dtype.h"
+
+struct device;                  /* a backend's own state: threads, scratch, handles */
+
+/* A matrix or filter bank.  F32, F16 or BF16; layout [out][kh][kw][in].  A frozen one is handed over by prepare(); a trainable one
+ * is made by hand: F32, data set, packed NULL. */
+struct weight {
+	void *data;             /* [out][kh][kw][in] */
+	enum dtype dtype;
+	int out, in, kh, kw;    /* linear layers: kh = kw = 1 */
+	void *packed;           /* the backend's own form, or NULL */
+};
+
+/* A convolution's geometry.  What lies outside the picture reads as 0, so padding on the right and at the bottom follows from oh, ow. */
+struct conv_shape {
+	int n, h, w;            /* input  [n,h,w,in] */
+	int oh, ow;             /* output [n,oh,ow,out] */
+	int stride, pad;        /* pad: rows above and columns left of the picture */
+};
+
+struct attention_shape {
+	int n, heads, d;        /* head i is columns i*d .. i*d+d-1 */
+	int lq, lk;             /* queries, keys */
+	int ldq, ldk, ldv, ldo; /* floats from one row to the next */
+	bool causal;            /* query i sees keys 0..i (lq = lk) */
+	float scale;            /* 1/sqrt(d) */
+};
+
+struct norm_shape {
+	int n, hw, c, groups;   /* group norm: statistics over hw and c/groups channels of one sample */
+	float eps;
+	bool silu;              /* y = silu(norm(x)) in one pass */
+};
+
+enum activation { ACT_SILU, ACT_GELU, ACT_QUICK_GELU };         /* x*sigmoid(x); exact (erf) GELU; x*sigmoid(1.702x) */
+
+struct adamw_step {
+	float lr, beta1, beta2, eps, decay;
+	float correction1, correction2;         /* 1 - beta^t */
+	float grad_scale;                       /* gradients are multiplied by it first: clipping */
+};
+
+struct backend {
+	const char *name;
+	struct device *(*open)(struct error *e);                /* NULL: *e (EXIT_MEMORY) */
+	void (*close)(struct device *d);                        /* accepts NULL */
+
+	/* ---- memory ---- */
+	void *(*alloc)(struct device *d, size_t bytes);         /* 64-byte aligned, contents undefined; NULL: no memory */
+	void (*release)(struct device *d, void *p);             /* accepts NULL */
+	void (*upload)(struct device *d, void *dst, const void *host, size_t bytes);
+	void (*download)(struct device *d, void *host, const void *src, size_t bytes);  /* waits for all work before it */
+	void (*copy)(struct device *d, float *y, const float *x, size_t n);
+	void (*zero)(struct device *d, float *y, size_t n);
+
+	/* Take over a frozen weight: host bytes in file layout [out][in][kh][kw], maybe unaligned.  w has dtype and shape; sets data and
+	 * packed.  -1: no memory.  The dtype is kept (2 bytes a parameter stay 2 bytes) and widened tile by tile in use. */
+	int (*prepare)(struct device *d, struct weight *w, const void *host);
+	void (*unprepare)(struct device *d, struct weight *w);
+
+	/* ---- matrix products ---- */
+	/* y[rows,out] = x[rows,in] W^T + bias[out]; bias may be NULL */
+	void (*linear)(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows);
+	/* inverts y = x W^T:  dx[rows,in] = dy[rows,out] W */
+	void (*linear_dx)(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add);
+	/* c[m,n] = alpha op(a)[m,k] op(b)[k,n] + beta c; row-major; ta: a is stored [k,m]; beta 0 overwrites */
+	void (*gemm)(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
+		     float beta, float *c, int ldc);
+
+	/* ---- convolution, kernel kh x kw of the weight ---- */
+	void (*conv2d)(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s);
+	void (*conv2d_dx)(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add);
+	/* dw [out][kh][kw][in]: for an adapter's own small filters */
+	void (*conv2d_dw)(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
+			  const struct conv_shape *s, int add);
+
+	/* ---- norms; stats keep mean and 1/sqrt(var+eps) for the way back ---- */
+	void (*group_norm)(struct device *d, float *y, float *stats /* [n,groups,2] */, const float *x, const float *gain, const float *bias,
+			   const struct norm_shape *s);
+	void (*group_norm_back)(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+				const float *bias, const struct norm_shape *s, int add);
+	void (*layer_norm)(struct device *d, float *y, float *stats /* [rows,2] */, const float *x, const float *gain, const float *bias,
+			   int rows, int c, float eps);
+	void (*layer_norm_back)(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+				int rows, int c, int add);
+
+	/* ---- elementwise ---- */
+	void (*activation)(struct device *d, float *y, const float *x, size_t n, enum activation kind);
+	void (*activation_back)(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
+	/* y[rows,c] = x[rows,0..c) * gelu(x[rows,c..2c)) */
+	void (*geglu)(struct device *d, float *y, const float *x, int rows, int c);
+	void (*geglu_back)(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add);
+	/* y = a x + b y; b 0 overwrites; y may be x */
+	void (*axpby)(struct device *d, float *y, float a, const float *x, float b, size_t n);
+	/* y = x + z */
+	void (*add)(struct device *d, float *y, const float *x, const float *z, size_t n);
+	/* y[n,hw,c] = x + v[n,c] */
+	void (*add_per_sample)(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c);
+	/* dv[n,c] = sum over hw of dy[n,hw,c] */
+	void (*sum_per_sample)(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add);
+
+	/* ---- moving ---- */
+	/* y[rows, cols of ldy] = x[rows, cols of ldx] */
+	void (*copy_columns)(struct device *d, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add);
+	void (*upsample)(struct device *d, float *y, const float *x, int n, int h, int w, int c);       /* nearest, twice: y [n,2h,2w,c] */
+	void (*upsample_back)(struct device *d, float *dx, const float *dy, int n, int h, int w, int c, int add);
+	/* y[i] = row ids[i] of table, widened; ids host memory */
+	void (*embedding)(struct device *d, float *y, const struct weight *table, const int32_t *ids, int rows);
+	/* y[i] = x[index[i]], rows of c; index host memory.  Back: dx[index[i]] += dy[i] (always adds; indices may repeat) */
+	void (*gather_rows)(struct device *d, float *y, const float *x, const int32_t *index, int rows, int c);
+	void (*gather_rows_back)(struct device *d, float *dx, const float *dy, const int32_t *index, int rows, int c);
+
+	/* ---- attention: o = softmax(scale q k^T) v a head; the score matrix is never stored whole ---- */
+	/* lse[n,heads,lq]: log of the sum of exponents, for the way back */
+	void (*attention)(struct device *d, float *o, float *lse, const float *q, const float *k, const float *v,
+			  const struct attention_shape *s);
+	/* dq, dk, dv may each be NULL; add[0..2] belong to them; row strides of dq, dk, dv are ldq, ldk, ldv */
+	void (*attention_back)(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
+			       const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3]);
+
+	/* ---- loss and optimizer ---- */
+	/* loss[n] = weight[n] * mean over each sample's `each` elements of (x - target)^2; accumulates in double */
+	void (*mse)(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n, size_t each);
+	/* dx = dloss[n] * weight[n] * 2 (x - target) / each */
+	void (*mse_back)(struct device *d, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
+			 size_t each, int add);
+	double (*sum_squares)(struct device *d, const float *x, size_t n);      /* in double, fixed order */
+	/* torch.optim.AdamW: p *= 1 - lr*decay; m, v updated; p -= lr/c1 * m / (sqrt(v)/sqrt(c2) + eps) */
+	void (*adamw)(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
+};
+
+/* "cpu"; "cuda" once built.  NULL: *e names what exists (EXIT_USAGE). */
+const struct backend *backend_find(const char *name, struct error *e) MUST_CHECK;
+extern const struct backend cpu_backend;
+/* Takes every call and does nothing: runs a step to learn its memory, without a device and without dereferencing a pointer. */
+extern const struct backend dry_backend;
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * config.h - the numbers of a model: read from a diffusers folder's config files, or SDXL's own.
+ *
+ * Owns every size; nothing above or below has one built in.  Must not know tensors' names or data.
+ */
+#ifndef MODEL_CONFIG_H
+#define MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include "../backend.h"
+#include "../base/error.h"
+
+#define MAX_LEVELS 8
+
+struct unet_config {
+	int in_channels, out_channels, levels;
+	int channels[MAX_LEVELS];
+	int heads[MAX_LEVELS];          /* heads a level: diffusers' `attention_head_dim` is that number, in spite of its name */
+	int depth[MAX_LEVELS];          /* transformer blocks a level; 0: none.  The mid block takes the last level's */
+	bool attention[MAX_LEVELS];     /* down_block_types[i] is CrossAttnDownBlock2D */
+	int resnets;                    /* layers_per_block; the way up has one more */
+	int groups; float norm_eps;
+	int context;                    /* cross_attention_dim */
+	int time_ids_dim;               /* addition_time_embed_dim: sinusoids a number */
+	int pooled;                     /* projection_class_embeddings_input_dim - 6*time_ids_dim */
+};
+
+struct vae_config {
+	int in_channels, latent_channels, levels;
+	int channels[MAX_LEVELS];
+	int resnets;                    /* layers_per_block; the decoder has one more */
+	int groups; float norm_eps;     /* 1e-6 */
+	float scaling_factor;
+	int factor;                     /* pixels a latent: 2^(levels-1) */
+	bool quant_conv, post_quant_conv;
+};
+
+struct clip_config {
+	int vocabulary, length;         /* length: max_position_embeddings, 77 */
+	int width, layers, heads, mlp;
+	enum activation activation;
+	float norm_eps;
+	int projection;                 /* 0: no text_projection */
+	int eos;                        /* eos_token_id; 2 means: the highest id in the row */
+};
+
+struct schedule_config {
+	int train_steps;                /* 1000 */
+	double beta_start, beta_end;
+	bool scaled_linear;             /* beta_schedule; else linear */
+	bool v_prediction;
+	int steps_offset;
+	bool zero_terminal_snr;
+};
+
+struct model_config {
+	struct unet_config unet;
+	struct vae_config vae;
+	struct clip_config te1, te2;
+	struct schedule_config schedule;
+};
+
+/* A diffusers folder: unet/config.json and so on.  What is missing or not supported is named with file and key (EXIT_INPUT). */
+int model_config_read(const char *folder, struct model_config *c, struct error *e) MUST_CHECK;
+int vae_config_read(const char *file, struct vae_config *c, struct error *e) MUST_CHECK;
+void model_config_sdxl(struct model_config *c);         /* SDXL base 1.0 */
+
+/* Sizes that pictures must be multiples of: VAE factor times 2^(UNet levels - 1); 32 for SDXL. */
+int model_size_step(const struct model_config *c);
+/* 0, or EXIT_USAGE with the step that works: "1000x1000 is no multiple of 32; ...". */
+int model_size_check(const struct model_config *c, int width, int height, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * layers.h - the named layers of a network that an adapter can attach to.
+ *
+ * A network lists its linear and convolution layers under diffusers' names; the adapters' code knows key dialects, not networks.
+ */
+#ifndef MODEL_LAYERS_H
+#define MODEL_LAYERS_H
+
+#include "source.h"
+
+enum layer_group {              /* kohya's target classes */
+	LAYER_TRANSFORMER,      /* children of Transformer2DModel; of a text encoder: attention and MLP */
+	LAYER_CONV_SET,         /* children of ResnetBlock2D, Downsample2D, Upsample2D: adapted only with conv_dim */
+	LAYER_OTHER,            /* conv_in, conv_out, time and size embeddings, text_projection: other trainers' files have them */
+};
+
+struct layer {
+	enum component component;
+	enum layer_group group;
+	char *name;             /* diffusers: "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0" */
+	struct linear *linear;  /* one of the two */
+	struct conv *conv;
+};
+
+struct layer_list { struct layer *layer; size_t count, capacity; };
+void layer_add(struct layer_list *list, enum component c, enum layer_group g, const char *name, struct linear *l, struct conv *k);
+void layer_list_free(struct layer_list *list);
+/* out, in, kernel of the layer's weight */
+const struct weight *layer_weight(const struct layer *l);
+/* where the adapter hangs: &linear->lora or &conv->lora */
+struct lora **layer_lora(const struct layer *l);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * source.h - where a component's weights come from: a diffusers folder (one file or sharded), or a single-file checkpoint.
+ *
+ * Callers ask by diffusers' names ("down_blocks.1.attentions.0.proj_in.weight"); the single file's names, its fused q/k/v, its
+ * transposed text projection and its [C,C,1,1] attention are this module's business.  Must not know networks.
+ */
+#ifndef MODEL_SOURCE_H
+#define MODEL_SOURCE_H
+
+#include <stdbool.h>
+#include "../io/safetensors.h"
+#include "../nn/ops.h"
+#include "config.h"
+
+enum component { COMPONENT_UNET, COMPONENT_TE1, COMPONENT_TE2, COMPONENT_VAE };
+
+/* A model on disk. */
+struct model_files;
+/* path: a diffusers folder, a single file, or a hub id in the local Hugging Face cache (docs: never the network; a miss prints the
+ * command that fetches it, EXIT_INPUT).  config_folder: --model-config, may be NULL.  vae_path: another VAE (folder or file), may be NULL.
+ * Reads configs and headers only; fails fast on a wrong architecture, naming it. */
+struct model_files *model_files_open(const char *path, const char *config_folder, const char *vae_path, struct error *e) MUST_CHECK;
+void model_files_close(struct model_files *m);                          /* accepts NULL */
+const struct model_config *model_files_config(const struct model_files *m);
+const char *model_files_tokenizer(const struct model_files *m, int which /* 1, 2 */);   /* folder; NULL: nowhere */
+bool model_files_single(const struct model_files *m);
+const char *model_files_path(const struct model_files *m);              /* as resolved */
+/* For content addresses and metadata: SHA-256 over names, shapes and data of the component's tensors (streams the file). */
+void model_files_hash(const struct model_files *m, enum component c, char hex[65]);
+
+/* One tensor as diffusers would have it. */
+struct source_tensor {
+	const unsigned char *bytes;     /* maybe unaligned; rows of a fused tensor are already selected */
+	enum dtype dtype;
+	int dims; int64_t shape[4];     /* [out,in] or [out,in,kh,kw] or [n] */
+	bool transposed;                /* bytes are [in,out]: the loader turns them */
+};
+/* 0, or -1 when the component has no such tensor (*e names it and the file; EXIT_INPUT). */
+int source_find(const struct model_files *m, enum component c, const char *name, struct source_tensor *t, struct error *e) MUST_CHECK;
+bool source_has(const struct model_files *m, enum component c, const char *name);
+
+/* ---- loading layers onto a device; name without ".weight"; sizes are checked against the config's ---- */
+struct loader {
+	const struct model_files *files;
+	enum component component;
+	const struct backend *be;
+	struct device *device;
+};
+int load_linear(const struct loader *l, const char *name, int out, int in, bool bias, struct linear *layer, struct error *e) MUST_CHECK;
+int load_conv(const struct loader *l, const char *name, int out, int in, int kernel, int stride, struct conv *layer, struct error *e) MUST_CHECK;
+/* A 1x1 convolution as a linear layer ([out,in,1,1] or [out,in] in the file). */
+int load_conv1x1(const struct loader *l, const char *name, int out, int in, struct linear *layer, struct error *e) MUST_CHECK;
+int load_norm(const struct loader *l, const char *name, int c, int groups, float eps, struct norm *layer, struct error *e) MUST_CHECK;
+int load_table(const struct loader *l, const char *name, int rows, int cols, struct weight *table, struct error *e) MUST_CHECK;
+int load_floats(const struct loader *l, const char *name, size_t count, float **device, struct error *e) MUST_CHECK;
+void free_linear(const struct backend *be, struct device *d, struct linear *layer);
+void free_conv(const struct backend *be, struct device *d, struct conv *layer);
+void free_norm(const struct backend *be, struct device *d, struct norm *layer);
+void free_table(const struct backend *be, struct device *d, struct weight *table);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * unet.h - SDXL's UNet: noisy latent, timestep, text and sizes to predicted noise.
+ *
+ * Written once, for inference, training and recomputation.  Every size comes from struct unet_config.
+ */
+#ifndef MODEL_UNET_H
+#define MODEL_UNET_H
+
+#include "layers.h"
+#include "vae.h"        /* probe_fn */
+
+struct unet;
+struct unet *unet_load(const struct model_files *m, const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
+void unet_free(struct unet *u);                                 /* accepts NULL */
+const struct unet_config *unet_config(const struct unet *u);
+void unet_layers(struct unet *u, struct layer_list *list);
+
+struct unet_input {
+	struct tensor *sample;          /* [n,h,w,4] */
+	const float *timestep;          /* host [n] */
+	struct tensor *context;         /* [n,length,1,context] */
+	struct tensor *pooled;          /* [n,1,1,pooled] */
+	const float *time_ids;          /* host [n,6]: original h, w, crop top, left, target h, w */
+};
+/* [n,h,w,4].  probe as in vae.h, with diffusers' module names ("time_embedding", "down_blocks.0.resnets.0", "mid_block", ...). */
+struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe, void *arg);
+
+/* host: [cos(x f_k), sin(x f_k)], f_k = 10000^(-k/(dim/2)), frequencies in double, rounded once; out [count][dim] */
+void sinusoids(float *out, const float *x, int count, int dim);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * vae.h - the autoencoder: pictures to latents' mean and std, latents to pictures.
+ */
+#ifndef MODEL_VAE_H
+#define MODEL_VAE_H
+
+#include "layers.h"
+
+struct vae;
+struct vae *vae_load(const struct model_files *m, const struct backend *be, struct device *d, bool encoder, bool decoder,
+		     struct error *e) MUST_CHECK;
+void vae_free(struct vae *v);                                   /* accepts NULL */
+const struct vae_config *vae_config(const struct vae *v);
+
+/* picture [n,h,w,3] in -1..1 -> moments [n,h/f,w/f,2*latent]: mean, then log variance not yet clamped (to -30..20).
+ * probe, where not NULL, is called with diffusers' module name after each module ("encoder.conv_in", ...). */
+typedef void probe_fn(void *arg, struct tape *t, const char *module, struct tensor *x);
+struct tensor *vae_encode(struct tape *t, const struct vae *v, struct tensor *picture, probe_fn *probe, void *arg);
+/* latent [n,h,w,latent], already divided by the scaling factor -> [n,h*f,w*f,3], not clamped */
+struct tensor *vae_decode(struct tape *t, const struct vae *v, struct tensor *latent, probe_fn *probe, void *arg);
+
+/* host: moments [rows][2c] -> mean [rows][c], std = exp(clamp(logvar,-30,20)/2) */
+void vae_split_moments(const float *moments, size_t rows, int c, float *mean, float *std, float *logvar /* may be NULL */);
+
+/* host layouts: [n,h,w,c] <-> [n,c,h,w] */
+void nhwc_from_nchw(float *out, const float *in, int n, int c, int h, int w);
+void nchw_from_nhwc(float *out, const float *in, int n, int h, int w, int c);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * ops.h - the differentiable operations, and the layers they take.
+ *
+ * Each op runs its backend call at once and records how to go back; op_*.c keeps forward and backward side by side.
+ * Must not know networks.
+ */
+#ifndef NN_OPS_H
+#define NN_OPS_H
+
+#include "tape.h"
+
+/* A low-rank update of a frozen layer: W + scale * up down.  For kernels larger than 1x1 down is the convolution and up is 1x1.
+ * Several may stand in a row. */
+struct lora {
+	struct tensor down;             /* [rank, kh, kw, in]  as tensor n,h,w,c; HOME_OWNER */
+	struct tensor up;               /* [out, 1, 1, rank] */
+	int rank;
+	float scale;                    /* alpha / rank * weight */
+	struct lora *next;
+};
+
+struct linear { struct weight w; float *bias; struct lora *lora; };     /* y = x W^T + b; bias [out] or NULL */
+struct conv   { struct weight w; float *bias; struct lora *lora; int stride; };
+struct norm   { float *gain, *bias; int c, groups; float eps; };        /* groups 0: layer norm */
+
+struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *l);
+/* Padding kernel/2 on all sides; stride 2 halves (rounding up). */
+struct tensor *op_conv(struct tape *t, struct tensor *x, const struct conv *c);
+/* The VAE's downsampler pads right and bottom only: with padding on the left the latents shift by half a pixel. */
+struct tensor *op_conv_pad_end(struct tape *t, struct tensor *x, const struct conv *c);
+struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu);
+struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g);
+struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind);
+struct tensor *op_geglu(struct tape *t, struct tensor *x);              /* c -> c/2 */
+struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b);
+struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor *v);   /* x [n,h,w,c] + v [n,1,1,c] */
+struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b);           /* along c */
+struct tensor *op_upsample(struct tape *t, struct tensor *x);                           /* nearest, twice */
+/* q [n,lq,1,heads*d], k and v [n,lk,1,heads*d] (or pictures: l = h*w); scale 1/sqrt(d) */
+struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, int heads, bool causal);
+struct tensor *op_embedding(struct tape *t, const struct weight *table, const int32_t *ids, int n, int length);  /* no gradient */
+struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *positions);      /* x [n,l,1,c] + positions [l,c] */
+struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count);     /* [count,1,1,c]; rows of x, host memory */
+/* [n,1,1,1]: weight[i] * mean((x - target)^2) of sample i; target has x's shape, weight device [n] */
+struct tensor *op_mse(struct tape *t, struct tensor *x, const struct tensor *target, const float *weight);
+
+#endif
