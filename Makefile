@@ -23,7 +23,7 @@ TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 
 # -ffp-contract=off: a product and a sum stay two roundings on every machine; kernels that want fused ones say so.
 CFLAGS  ?= -O2 -g
-FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror \
+FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Wno-format-truncation -Werror \
            -fopenmp -ffp-contract=off -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -MMD -MP
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -U_FORTIFY_SOURCE)
 LDFLAGS ?=

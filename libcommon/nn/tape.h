@@ -69,6 +69,7 @@ struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, s
 float *tape_grad(struct tape *t, struct tensor *x, int *add);
 float *tape_floats(struct tape *t, size_t n);           /* device memory at the end where tensors go now */
 void *tape_keep(struct tape *t, const void *record, size_t bytes);      /* host copy that lives as long as tensors made now */
+/* Take gradients (tape_grad) before the mark: one made after it would be released with the scratch. */
 size_t tape_scratch_mark(const struct tape *t);         /* temporary device memory inside a backward: */
 float *tape_scratch(struct tape *t, size_t n);          /*   mark, take, release */
 void tape_scratch_release(struct tape *t, size_t mark);

@@ -1,0 +1,26 @@
+/*
+ * keys.h - what every dialect calls a layer.
+ *
+ * Rules as data: one row a dialect.  Must not know tensors.
+ */
+#ifndef LORA_KEYS_H
+#define LORA_KEYS_H
+
+#include "../model/layers.h"
+
+/* kohya's stem of a layer, malloced: te1 "lora_te1_" + HF name, te2 "lora_te2_", unet "lora_unet_" + SGM name, dots to underscores.
+ * levels and resnets come from the UNet's config. */
+char *kohya_stem(const struct layer *l, const struct unet_config *c);
+/* "down_blocks.1.attentions.0.proj_in" <-> "input_blocks.4.1.proj_in", malloced; NULL: no such block.  For a single-file checkpoint too. */
+char *sgm_from_diffusers(const char *name, const struct unet_config *c);
+char *diffusers_from_sgm(const char *name, const struct unet_config *c);
+
+/* Which layer does a tensor of an adapter file belong to?  Understands the dialects in the table of keys.c. */
+enum adapter_part { PART_DOWN, PART_UP, PART_ALPHA, PART_OTHER };
+struct key_index;
+struct key_index *key_index_new(const struct layer_list *layers, const struct unet_config *c);
+void key_index_free(struct key_index *k);
+/* index of the layer, or -1; *part says which tensor of it; *dialect names the row */
+long key_index_find(const struct key_index *k, const char *tensor_name, enum adapter_part *part, const char **dialect);
+
+#endif

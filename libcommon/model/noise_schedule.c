@@ -1,0 +1,71 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "noise_schedule.h"
+
+/* sqrt(abar) shifted so that the last is 0 and scaled so that the first stays (Lin et al. 2023, algorithm 1). */
+static void rescale_to_zero_snr(double *abar, int n)
+{
+	double first = sqrt(abar[0]), last = sqrt(abar[n - 1]);
+	int i;
+
+	for (i = 0; i < n; i++) {
+		double root = (sqrt(abar[i]) - last) * first / (first - last);
+		abar[i] = root * root;
+	}
+}
+
+void noise_schedule_init(struct noise_schedule *s, const struct schedule_config *c)
+{
+	double product = 1, from = c->beta_start, to = c->beta_end, last = c->train_steps - 1;
+	int i;
+
+	s->steps = c->train_steps;
+	s->v_prediction = c->v_prediction;
+	s->abar = xmalloc(s->steps * sizeof(*s->abar));
+	if (c->scaled_linear) {
+		from = sqrt(from);
+		to = sqrt(to);
+	}
+	for (i = 0; i < s->steps; i++) {
+		double beta = last > 0 ? from + (to - from) * i / last : from;
+		product *= 1 - (c->scaled_linear ? beta * beta : beta);
+		s->abar[i] = product;
+	}
+	if (c->zero_terminal_snr)
+		rescale_to_zero_snr(s->abar, s->steps);
+}
+
+void noise_schedule_free(struct noise_schedule *s)
+{
+	free(s->abar);
+	s->abar = NULL;
+}
+
+double noise_schedule_snr(const struct noise_schedule *s, int t)
+{
+	return s->abar[t] / (1 - s->abar[t]);
+}
+
+void noise_add(const struct noise_schedule *s, int t, float *noisy, const float *x, const float *noise, size_t n)
+{
+	float a = sqrt(s->abar[t]), b = sqrt(1 - s->abar[t]);
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		noisy[i] = a * x[i] + b * noise[i];
+}
+
+void noise_target(const struct noise_schedule *s, int t, float *target, const float *x, const float *noise, size_t n)
+{
+	float a = sqrt(s->abar[t]), b = sqrt(1 - s->abar[t]);
+	size_t i;
+
+	if (!s->v_prediction) {
+		memcpy(target, noise, n * sizeof(*target));
+		return;
+	}
+	for (i = 0; i < n; i++)
+		target[i] = a * noise[i] - b * x[i];
+}

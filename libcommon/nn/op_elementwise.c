@@ -1,0 +1,102 @@
+#include "internal.h"
+#include "ops.h"
+
+/* inverts y = f(x):  dx = f'(x) dy */
+static void activation_backward(struct tape *t, const struct node *n)
+{
+	const enum activation *kind = n->op;
+	int add = 0;
+	float *dx = tape_grad(t, n->in[0], &add);
+
+	tape_backend(t)->activation_back(tape_device(t), dx, n->out->grad, n->in[0]->data, tensor_count(n->out), *kind, add);
+}
+
+struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind)
+{
+	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
+
+	tape_backend(t)->activation(tape_device(t), y->data, x->data, tensor_count(x), kind);
+	return tape_record(t, y, false, (struct node){ activation_backward, .in = { x }, .op = tape_keep(t, &kind, sizeof(kind)) });
+}
+
+/* inverts y = a * gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
+static void geglu_backward(struct tape *t, const struct node *n)
+{
+	int add = 0;
+	float *dx = tape_grad(t, n->in[0], &add);
+
+	tape_backend(t)->geglu_back(tape_device(t), dx, n->out->grad, n->in[0]->data, tensor_rows(n->out), n->out->c, add);
+}
+
+struct tensor *op_geglu(struct tape *t, struct tensor *x)
+{
+	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c / 2);
+
+	must(x->c % 2 == 0, "geglu: width");
+	tape_backend(t)->geglu(tape_device(t), y->data, x->data, tensor_rows(x), y->c);
+	return tape_record(t, y, false, (struct node){ geglu_backward, .in = { x } });
+}
+
+/* dx (+)= dy, for every operation whose output is a sum */
+static void pass_on(struct tape *t, struct tensor *x, const struct tensor *y)
+{
+	int add = 0;
+	float *dx = tape_grad(t, x, &add);
+
+	if (dx)
+		tape_backend(t)->axpby(tape_device(t), dx, 1, y->grad, add, tensor_count(y));
+}
+
+/* inverts y = a + b */
+static void add_backward(struct tape *t, const struct node *n)
+{
+	pass_on(t, n->in[0], n->out);
+	pass_on(t, n->in[1], n->out);
+}
+
+struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)
+{
+	struct tensor *y = tensor_new(t, a->n, a->h, a->w, a->c);
+
+	must(tensor_count(a) == tensor_count(b) && a->c == b->c, "add");
+	tape_backend(t)->add(tape_device(t), y->data, a->data, b->data, tensor_count(a));
+	return tape_record(t, y, false, (struct node){ add_backward, .in = { a, b } });
+}
+
+/* inverts y[n,h,w,c] = x[n,h,w,c] + v[n,c]:  dv = sum over h, w of dy */
+static void add_per_sample_backward(struct tape *t, const struct node *n)
+{
+	struct tensor *v = n->in[1], *y = n->out;
+	int add = 0;
+	float *dv = tape_grad(t, v, &add);
+
+	pass_on(t, n->in[0], y);
+	if (dv)
+		tape_backend(t)->sum_per_sample(tape_device(t), dv, y->grad, y->n, y->h * y->w, y->c, add);
+}
+
+struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor *v)
+{
+	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
+
+	must(v->n == x->n && v->c == x->c && v->h * v->w == 1, "add per sample");
+	tape_backend(t)->add_per_sample(tape_device(t), y->data, x->data, v->data, x->n, x->h * x->w, x->c);
+	return tape_record(t, y, false, (struct node){ add_per_sample_backward, .in = { x, v } });
+}
+
+/* inverts y[n] = x[n] + positions (frozen) */
+static void add_positions_backward(struct tape *t, const struct node *n)
+{
+	pass_on(t, n->in[0], n->out);
+}
+
+struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *positions)
+{
+	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
+	size_t each = tensor_count(x) / x->n;
+	int i;
+
+	for (i = 0; i < x->n; i++)
+		tape_backend(t)->add(tape_device(t), y->data + i * each, x->data + i * each, positions, each);
+	return tape_record(t, y, false, (struct node){ add_positions_backward, .in = { x } });
+}

@@ -1,0 +1,27 @@
+#include "internal.h"
+#include "ops.h"
+
+struct mse_op {
+	const float *target, *weight;   /* like x; [n] */
+};
+
+/* inverts loss[i] = weight[i] * mean((x - target)^2):  dx = dloss[i] * weight[i] * 2 (x - target) / count */
+static void mse_backward(struct tape *t, const struct node *n)
+{
+	const struct mse_op *op = n->op;
+	const struct tensor *x = n->in[0];
+	int add = 0;
+	float *dx = tape_grad(t, n->in[0], &add);
+
+	tape_backend(t)->mse_back(tape_device(t), dx, n->out->grad, x->data, op->target, op->weight, x->n, tensor_count(x) / x->n, add);
+}
+
+struct tensor *op_mse(struct tape *t, struct tensor *x, const struct tensor *target, const float *weight)
+{
+	struct mse_op op = { target->data, weight };
+	struct tensor *y = tensor_new(t, x->n, 1, 1, 1);
+
+	must(tensor_count(x) == tensor_count(target), "mse");
+	tape_backend(t)->mse(tape_device(t), y->data, x->data, target->data, weight, x->n, tensor_count(x) / x->n);
+	return tape_record(t, y, false, (struct node){ mse_backward, .in = { x }, .op = tape_keep(t, &op, sizeof(op)) });
+}

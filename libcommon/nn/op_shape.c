@@ -1,0 +1,88 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "internal.h"
+#include "ops.h"
+
+/* inverts y = [a b]:  each takes its columns of dy */
+static void concat_backward(struct tape *t, const struct node *n)
+{
+	const struct tensor *y = n->out;
+	int i, first = 0;
+
+	for (i = 0; i < 2; i++) {
+		int add = 0, c = n->in[i]->c;
+		float *dx = tape_grad(t, n->in[i], &add);
+		if (dx)
+			tape_backend(t)->copy_columns(tape_device(t), dx, c, y->grad + first, y->c, tensor_rows(y), c, add);
+		first += c;
+	}
+}
+
+struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b)
+{
+	struct tensor *y = tensor_new(t, a->n, a->h, a->w, a->c + b->c);
+	const struct backend *be = tape_backend(t);
+	int rows = tensor_rows(a);
+
+	must(rows == tensor_rows(b), "concat: rows");
+	be->copy_columns(tape_device(t), y->data, y->c, a->data, a->c, rows, a->c, 0);
+	be->copy_columns(tape_device(t), y->data + a->c, y->c, b->data, b->c, rows, b->c, 0);
+	return tape_record(t, y, false, (struct node){ concat_backward, .in = { a, b } });
+}
+
+/* inverts y[2i+di,2j+dj] = x[i,j]:  dx is the sum of the four */
+static void upsample_backward(struct tape *t, const struct node *n)
+{
+	const struct tensor *x = n->in[0];
+	int add = 0;
+	float *dx = tape_grad(t, n->in[0], &add);
+
+	tape_backend(t)->upsample_back(tape_device(t), dx, n->out->grad, x->n, x->h, x->w, x->c, add);
+}
+
+struct tensor *op_upsample(struct tape *t, struct tensor *x)
+{
+	struct tensor *y = tensor_new(t, x->n, 2 * x->h, 2 * x->w, x->c);
+
+	tape_backend(t)->upsample(tape_device(t), y->data, x->data, x->n, x->h, x->w, x->c);
+	return tape_record(t, y, false, (struct node){ upsample_backward, .in = { x } });
+}
+
+struct tensor *op_embedding(struct tape *t, const struct weight *table, const int32_t *ids, int n, int length)
+{
+	struct tensor *y = tensor_new(t, n, length, 1, table->in);
+
+	tape_backend(t)->embedding(tape_device(t), y->data, table, ids, n * length);
+	return y;
+}
+
+struct gather_op { int count; int32_t rows[]; };
+
+/* inverts y[i] = x[rows[i]]:  dx[rows[i]] += dy[i]; rows that nobody took have gradient 0 */
+static void gather_backward(struct tape *t, const struct node *n)
+{
+	const struct gather_op *op = n->op;
+	const struct backend *be = tape_backend(t);
+	struct tensor *x = n->in[0];
+	int add = 0;
+	float *dx = tape_grad(t, x, &add);
+
+	if (!add)
+		be->zero(tape_device(t), dx, tensor_count(x));
+	be->gather_rows_back(tape_device(t), dx, n->out->grad, op->rows, op->count, x->c);
+}
+
+struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count)
+{
+	struct tensor *y = tensor_new(t, count, 1, 1, x->c);
+	size_t bytes = sizeof(struct gather_op) + count * sizeof(*rows);
+	struct gather_op *op = xmalloc(bytes);
+
+	op->count = count;
+	memcpy(op->rows, rows, count * sizeof(*rows));
+	tape_backend(t)->gather_rows(tape_device(t), y->data, x->data, rows, count, x->c);
+	tape_record(t, y, false, (struct node){ gather_backward, .in = { x }, .op = tape_keep(t, op, bytes) });
+	free(op);
+	return y;
+}
