@@ -1,0 +1,43 @@
+#include "step.h"
+
+/* Captions to what the UNet reads. */
+static void run_text(struct tape *t, const struct networks *net, const struct batch *b, struct unet_input *in)
+{
+	struct clip_output one = { 0 }, two = { 0 };
+
+	clip_forward(t, net->te1, b->ids1, b->n, false, &one);
+	clip_forward(t, net->te2, b->ids2, b->n, true, &two);
+	in->context = clip_context(t, one.penultimate, two.penultimate);
+	in->pooled = two.pooled;
+}
+
+struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b, struct tensor **prediction)
+{
+	struct unet_input in = { .timestep = b->timestep, .time_ids = b->time_ids };
+	const struct unet_config *c = unet_config(net->unet);
+	struct tensor *y, *target, *weight;
+
+	in.sample = tensor_from(t, b->n, b->h, b->w, b->c, b->noisy);
+	target = tensor_from(t, b->n, b->h, b->w, b->c, b->target);
+	weight = tensor_from(t, b->n, 1, 1, 1, b->weight);
+	if (net->te1) {
+		run_text(t, net, b, &in);
+	} else {
+		in.context = tensor_from(t, b->n, b->length, 1, c->context, b->context);
+		in.pooled = tensor_from(t, b->n, 1, 1, c->pooled, b->pooled);
+	}
+	y = unet_forward(t, net->unet, &in, NULL, NULL);
+	if (prediction)
+		*prediction = y;
+	return op_mse(t, y, target, weight->data);
+}
+
+void step_run(struct tape *t, const struct networks *net, const struct batch *b, float share, float *loss)
+{
+	struct tensor *l;
+
+	tape_reset(t);
+	l = step_forward(t, net, b, NULL);
+	tape_backward(t, l, share / b->n);
+	tensor_download(t, l, loss);
+}
