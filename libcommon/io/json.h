@@ -20,14 +20,14 @@ void json_begin(struct json_out *j, const char *key);           /* { */
 void json_end(struct json_out *j);                              /* } */
 void json_begin_array(struct json_out *j, const char *key);
 void json_end_array(struct json_out *j);
-void json_string(struct json_out *j, const char *key, const char *value);       /* NULL writes null */
-void json_string_n(struct json_out *j, const char *key, const char *value, size_t n);
+void json_text(struct json_out *j, const char *key, const char *value);       /* NULL writes null */
+void json_text_n(struct json_out *j, const char *key, const char *value, size_t n);
 void json_int(struct json_out *j, const char *key, int64_t value);
 void json_big(struct json_out *j, const char *key, uint64_t value);     /* as a string: jq 1.6 loses digits above 2^53 */
 void json_number(struct json_out *j, const char *key, double value);    /* shortest text that reads back as this double */
 void json_float(struct json_out *j, const char *key, float value);      /* shortest text that reads back as this float */
 void json_bool(struct json_out *j, const char *key, bool value);
-void json_null(struct json_out *j, const char *key);
+void json_none(struct json_out *j, const char *key);
 void json_raw(struct json_out *j, const char *key, const char *json);   /* text that is JSON already */
 
 /* Write the value and a newline with one write(2), then empty the writer.  fd -1: nobody listens, only emptied.

@@ -1,0 +1,354 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/hash.h"
+#include "../io/safetensors.h"
+#include "../model/vae.h"
+#include "latents.h"
+
+#define LATENT_MEMBER "latent.safetensors"
+#define TEXT_MEMBER   "text.safetensors"
+#define MAX_SIDE      65536
+
+void latent_sample_free(struct latent_sample *s)
+{
+	int i;
+
+	free(s->mean);
+	free(s->std);
+	free(s->flip_mean);
+	free(s->flip_std);
+	free(s->context);
+	free(s->pooled);
+	for (i = 0; i < s->captions; i++)
+		free(s->caption[i]);
+	free(s->caption);
+	free(s->path);
+	free(s->sha256);
+	free(s->vae);
+	free(s->text1);
+	free(s->text2);
+	*s = (struct latent_sample){ 0 };
+}
+
+/* ---- reading ---- */
+
+static int shape_is(const struct safetensors *f, const char *name, int dims, int *shape, struct error *e)
+{
+	const struct safetensor *t = safetensors_find(f, name);
+	int i;
+
+	if (!t)
+		return fail(e, EXIT_INPUT, "%s: tensor '%s' is missing; encode the pictures again", f->path, name);
+	if (t->dims != dims)
+		return fail(e, EXIT_INPUT, "%s: tensor '%s' has %d dimensions, not %d", f->path, name, t->dims, dims);
+	for (i = 0; i < dims; i++) {
+		if (t->shape[i] < 1 || t->shape[i] > MAX_SIDE)
+			return fail(e, EXIT_INPUT, "%s: tensor '%s' has a side of %lld", f->path, name, (long long)t->shape[i]);
+		shape[i] = t->shape[i];
+	}
+	return 0;
+}
+
+static float *finite_floats(const struct safetensors *f, const char *name, size_t count, struct error *e)
+{
+	float *x = safetensors_floats(f, name, count, e);
+	size_t i;
+
+	for (i = 0; x && i < count; i++)
+		if (!isfinite(x[i])) {
+			fail(e, EXIT_INPUT, "%s: tensor '%s' holds a NaN or an infinity; encode this picture again in fp32", f->path, name);
+			free(x);
+			return NULL;
+		}
+	return x;
+}
+
+/* [c,h,w] in the file, [h,w,c] in memory */
+static int read_plane(const struct safetensors *f, const char *name, const struct latent_sample *s, float **out, struct error *e)
+{
+	size_t n = (size_t)s->c * s->h * s->w;
+	float *nchw;
+
+	nchw = finite_floats(f, name, n, e);
+	if (!nchw)
+		return -1;
+	*out = xmalloc(n * sizeof(**out));
+	nhwc_from_nchw(*out, nchw, 1, s->c, s->h, s->w);
+	free(nchw);
+	return 0;
+}
+
+static int read_latent(const struct safetensors *f, struct latent_sample *s, struct error *e)
+{
+	int shape[3];
+
+	if (shape_is(f, "mean", 3, shape, e) < 0)
+		return -1;
+	s->c = shape[0];
+	s->h = shape[1];
+	s->w = shape[2];
+	if (read_plane(f, "mean", s, &s->mean, e) < 0 || read_plane(f, "std", s, &s->std, e) < 0)
+		return -1;
+	if (!safetensors_find(f, "mean.flip"))
+		return 0;
+	return read_plane(f, "mean.flip", s, &s->flip_mean, e) < 0 ? -1 : read_plane(f, "std.flip", s, &s->flip_std, e);
+}
+
+static int read_text(const struct safetensors *f, struct latent_sample *s, struct error *e)
+{
+	int context[3], pooled[2];
+
+	if (shape_is(f, "context", 3, context, e) < 0 || shape_is(f, "pooled", 2, pooled, e) < 0)
+		return -1;
+	if (pooled[0] != context[0])
+		return fail(e, EXIT_INPUT, "%s: %d contexts but %d pooled vectors", f->path, context[0], pooled[0]);
+	s->variants = context[0];
+	s->length = context[1];
+	s->context_width = context[2];
+	s->pooled_width = pooled[1];
+	s->context = finite_floats(f, "context", (size_t)s->variants * s->length * s->context_width, e);
+	if (!s->context)
+		return -1;
+	s->pooled = finite_floats(f, "pooled", (size_t)s->variants * s->pooled_width, e);
+	return s->pooled ? 0 : -1;
+}
+
+static int read_member(const char *label, const struct tar_member *m, int (*read)(const struct safetensors *, struct latent_sample *,
+		       struct error *), struct latent_sample *s, struct error *e)
+{
+	char *name = xprintf("%s: %s.%s", label, s->key, m->suffix);
+	struct safetensors *f = safetensors_parse(name, m->bytes.data, m->bytes.len, e);
+	int result = -1;
+
+	if (f)
+		result = read(f, s, e);
+	safetensors_close(f);
+	free(name);
+	return result;
+}
+
+static int pair(const json_t *json, const char *key, int out[2])
+{
+	const json_t *a = json_object_get(json, key);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		const json_t *v = json_array_get(a, i);
+		json_int_t n = json_integer_value(v);
+		if (!json_is_integer(v) || n < -MAX_SIDE * 16 || n > MAX_SIDE * 16)
+			return -1;
+		out[i] = n;
+	}
+	return 0;
+}
+
+static char *text_of(const json_t *json, const char *key)
+{
+	return xstrdup(json_string_value(json_object_get(json, key)));
+}
+
+static int read_captions(const json_t *list, struct latent_sample *s)
+{
+	size_t i, n = json_array_size(list);
+
+	s->caption = xcalloc(n, sizeof(*s->caption));
+	for (i = 0; i < n; i++) {
+		const json_t *text = json_array_get(list, i);
+		if (!json_is_string(text))
+			return -1;
+		s->caption[s->captions++] = xstrdup(json_string_value(text));
+	}
+	return n > 0 ? 0 : -1;
+}
+
+static int read_fields(const char *label, const json_t *json, struct latent_sample *s, struct error *e)
+{
+	const json_t *repeats = json_object_get(json, "repeats"), *weight = json_object_get(json, "weight");
+	const char *id = json_string_value(json_object_get(json, "id"));
+
+	if (!id || strlen(id) != 64)
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'id' is missing; is this an image tar? encode it first (lora-encode)", label, s->key);
+	memcpy(s->id, id, 65);
+	if (!json_is_integer(repeats) || json_integer_value(repeats) < 1 || json_integer_value(repeats) > 1000000)
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'repeats' is no number from 1 to 1000000", label, s->key);
+	s->repeats = json_integer_value(repeats);
+	s->weight = json_number_value(weight);
+	if (!json_is_number(weight) || !(s->weight >= 0))
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'weight' is no number from 0", label, s->key);
+	s->regularization = json_is_true(json_object_get(json, "regularization"));
+	if (pair(json, "original", s->original) < 0 || pair(json, "crop", s->crop) < 0 || pair(json, "bucket", s->bucket) < 0)
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'original', 'crop' and 'bucket' must be two integers each", label, s->key);
+	if (read_captions(json_object_get(json, "captions"), s) < 0)
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'captions' is no list of texts", label, s->key);
+	s->path = text_of(json, "path");
+	s->sha256 = text_of(json, "sha256");
+	s->vae = text_of(json, "vae");
+	s->text1 = text_of(json, "text_encoder");
+	s->text2 = text_of(json, "text_encoder_2");
+	return 0;
+}
+
+int latent_sample_read(const char *label, const struct tar_sample *tar, struct latent_sample *s, struct error *e)
+{
+	const struct tar_member *latent = tar_find(tar, LATENT_MEMBER), *text = tar_find(tar, TEXT_MEMBER);
+
+	*s = (struct latent_sample){ 0 };
+	memcpy(s->key, tar->key, sizeof(s->key));
+	if (read_fields(label, tar->json, s, e) < 0)
+		goto bad;
+	if (!latent) {
+		fail(e, EXIT_INPUT, "%s: sample %s has no %s", label, s->key, LATENT_MEMBER);
+		goto bad;
+	}
+	if (read_member(label, latent, read_latent, s, e) < 0 || (text && read_member(label, text, read_text, s, e) < 0))
+		goto bad;
+	return 0;
+bad:
+	latent_sample_free(s);
+	return -1;
+}
+
+/* ---- writing ---- */
+
+static struct safetensors_out plane(const char *name, const struct latent_sample *s, const float *nhwc)
+{
+	float *nchw = xmalloc(sizeof(float) * s->c * s->h * s->w);
+
+	nchw_from_nhwc(nchw, nhwc, 1, s->h, s->w, s->c);
+	return (struct safetensors_out){ name, DTYPE_F32, 3, { s->c, s->h, s->w }, nchw, false };
+}
+
+static void latent_member(const struct latent_sample *s, struct tar_member *m)
+{
+	struct safetensors_out t[4] = { plane("mean", s, s->mean), plane("std", s, s->std) };
+	size_t i, n = 2;
+
+	if (s->flip_mean) {
+		t[n++] = plane("mean.flip", s, s->flip_mean);
+		t[n++] = plane("std.flip", s, s->flip_std);
+	}
+	strcpy(m->suffix, LATENT_MEMBER);
+	safetensors_serialize(&m->bytes, t, n, NULL, 0);
+	for (i = 0; i < n; i++)
+		free((void *)t[i].data);
+}
+
+static void text_member(const struct latent_sample *s, struct tar_member *m)
+{
+	struct safetensors_out t[2] = {
+		{ "context", DTYPE_F32, 3, { s->variants, s->length, s->context_width }, s->context, false },
+		{ "pooled", DTYPE_F32, 2, { s->variants, s->pooled_width }, s->pooled, false },
+	};
+
+	strcpy(m->suffix, TEXT_MEMBER);
+	safetensors_serialize(&m->bytes, t, 2, NULL, 0);
+}
+
+int latent_sample_members(const struct latent_sample *s, struct tar_member member[2])
+{
+	member[0] = member[1] = (struct tar_member){ 0 };
+	latent_member(s, &member[0]);
+	if (!s->variants)
+		return 1;
+	text_member(s, &member[1]);
+	return 2;
+}
+
+static void copy_field(const json_t *source, struct json_out *fields, const char *key)
+{
+	char *text = json_dumps(json_object_get(source, key), JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+
+	if (text)
+		json_raw(fields, key, text);
+	free(text);
+}
+
+void latent_sample_fields(const struct latent_sample *s, const json_t *source, struct json_out *fields)
+{
+	static const char *const kept[] = { "path", "path_b64", "sha256", "captions", "repeats", "weight", "regularization", "original",
+					    "resized", "bucket", "crop" };
+	size_t i;
+
+	json_text(fields, "id", s->id);
+	for (i = 0; i < sizeof(kept) / sizeof(*kept); i++)
+		copy_field(source, fields, kept[i]);
+	json_text(fields, "vae", s->vae);
+	if (s->variants) {
+		json_text(fields, "text_encoder", s->text1);
+		json_text(fields, "text_encoder_2", s->text2);
+	}
+}
+
+/* ---- whole streams ---- */
+
+static int same_kind(const char *label, const struct latent_sample *first, const struct latent_sample *s, struct error *e)
+{
+	if (!first->variants != !s->variants || first->length != s->length || first->context_width != s->context_width ||
+	    first->pooled_width != s->pooled_width || first->c != s->c)
+		return fail(e, EXIT_INPUT, "%s: sample %s was encoded by another model than the first; encode all with one", label, s->key);
+	return 0;
+}
+
+static int read_stream(const char *path, struct latent_set *set, size_t *capacity, struct error *e)
+{
+	struct tar_reader *r = tar_open(path, "latent", e);
+	struct tar_sample tar = { 0 };
+	int got = -1;
+
+	if (!r)
+		return -1;
+	while ((got = tar_next(r, &tar, e)) > 0) {
+		GROW(set->sample, set->count, *capacity);
+		if (latent_sample_read(path, &tar, &set->sample[set->count], e) < 0)
+			break;
+		set->count++;
+		if (same_kind(path, &set->sample[0], &set->sample[set->count - 1], e) < 0)
+			break;
+	}
+	tar_sample_free(&tar);
+	tar_close(r);
+	return got ? -1 : 0;
+}
+
+static void digest(struct latent_set *set)
+{
+	struct sha256 h;
+	size_t i;
+
+	sha256_begin(&h);
+	for (i = 0; i < set->count; i++) {
+		const struct latent_sample *s = &set->sample[i];
+		char *line = xprintf("%s %ld %.17g %d %d %d %d %d %d\n", s->id, s->repeats, s->weight, s->original[0], s->original[1],
+				     s->crop[0], s->crop[1], s->bucket[0], s->bucket[1]);
+		sha256_add(&h, line, strlen(line));
+		free(line);
+	}
+	sha256_hex(&h, set->digest);
+}
+
+int latent_set_read(const char *const *paths, size_t count, struct latent_set *set, struct error *e)
+{
+	size_t i, capacity = 0;
+
+	*set = (struct latent_set){ 0 };
+	for (i = 0; i < count; i++)
+		if (read_stream(paths[i], set, &capacity, e) < 0) {
+			latent_set_free(set);
+			return -1;
+		}
+	if (!set->count)
+		return fail(e, EXIT_INPUT, "%s: no samples in the stream; did lora-prep find any picture?", count ? paths[0] : "-");
+	digest(set);
+	return 0;
+}
+
+void latent_set_free(struct latent_set *set)
+{
+	size_t i;
+
+	for (i = 0; i < set->count; i++)
+		latent_sample_free(&set->sample[i]);
+	free(set->sample);
+	*set = (struct latent_set){ 0 };
+}
