@@ -1,0 +1,230 @@
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../base/hash.h"
+#include "../base/memory.h"
+#include "state.h"
+
+#define SUFFIX "-state.safetensors"
+
+/* ---- what is hashed and written: the same list, in parameter order ---- */
+
+struct item { char *name; float *device; size_t count; };
+
+static size_t list_items(const struct optimizer *o, struct item **items)
+{
+	size_t i, n = 0;
+	int k;
+
+	*items = xcalloc(o->count * (1 + OPTIMIZER_SLOTS), sizeof(**items));
+	for (i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+		(*items)[n++] = (struct item){ xprintf("param.%s", p->name), p->tensor->data, p->count };
+		for (k = 0; k < OPTIMIZER_SLOTS; k++)
+			if (p->slot[k])
+				(*items)[n++] = (struct item){ xprintf("slot%d.%s", k, p->name), p->slot[k], p->count };
+	}
+	return n;
+}
+
+static void free_items(struct item *items, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		free(items[i].name);
+	free(items);
+}
+
+static void hash_add(struct sha256 *h, const char *name, const void *data, size_t bytes)
+{
+	sha256_add(h, name, strlen(name) + 1);
+	sha256_add(h, data, bytes);
+}
+
+static void hash_frame(struct sha256 *h, const char *step, const char *identity, const void *steps, size_t bytes)
+{
+	hash_add(h, "step", step, strlen(step));
+	hash_add(h, "identity", identity, strlen(identity));
+	hash_add(h, "steps", steps, bytes);
+}
+
+/* ---- saving ---- */
+
+static int64_t *steps_of(const struct optimizer *o)
+{
+	int64_t *steps = xcalloc(o->count, sizeof(*steps));
+	size_t i;
+
+	for (i = 0; i < o->count; i++)
+		steps[i] = o->parameter[i].steps;
+	return steps;
+}
+
+int state_save(const char *path, const struct optimizer *o, long step, const char *identity, const char *config, struct error *e)
+{
+	struct item *items;
+	size_t i, n = list_items(o, &items);
+	struct safetensors_out *out = xcalloc(n + 1, sizeof(*out));
+	int64_t *steps = steps_of(o);
+	char *number = xprintf("%ld", step), hex[65];
+	struct sha256 h;
+	int result;
+
+	sha256_begin(&h);
+	hash_frame(&h, number, identity, steps, o->count * sizeof(*steps));
+	for (i = 0; i < n; i++) {
+		float *host = xmalloc(items[i].count * sizeof(*host));
+		o->be->download(o->device, host, items[i].device, items[i].count * sizeof(*host));
+		hash_add(&h, items[i].name, host, items[i].count * sizeof(*host));
+		out[i] = (struct safetensors_out){ items[i].name, DTYPE_F32, 1, { items[i].count }, host, false };
+	}
+	out[n] = (struct safetensors_out){ "steps", DTYPE_I64, 1, { o->count }, steps, false };
+	sha256_hex(&h, hex);
+	{
+		const struct metadata metadata[] = { { "format", STATE_FORMAT }, { "step", number }, { "identity", identity },
+						     { "config", config }, { "sha256", hex } };
+		result = safetensors_save(path, out, n + 1, metadata, sizeof(metadata) / sizeof(*metadata), e);
+	}
+	for (i = 0; i <= n; i++)
+		free((void *)out[i].data);
+	free(out);
+	free(number);
+	free_items(items, n);
+	return result;
+}
+
+/* ---- loading ---- */
+
+static int verify(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, struct error *e)
+{
+	const char *step = safetensors_metadata(f, "step"), *identity = safetensors_metadata(f, "identity");
+	const char *sum = safetensors_metadata(f, "sha256"), *format = safetensors_metadata(f, "format");
+	const struct safetensor *steps = safetensors_find(f, "steps");
+	struct sha256 h;
+	char hex[65];
+	size_t i;
+
+	if (!format || strcmp(format, STATE_FORMAT) || !step || !identity || !sum || !steps || steps->dtype != DTYPE_I64 ||
+	    safetensor_elements(steps) != parameters || f->count != n + 1)
+		return fail(e, EXIT_INPUT, "%s: no state of this run (format, step or tensors differ); resume from another", f->path);
+	sha256_begin(&h);
+	hash_frame(&h, step, identity, safetensors_bytes(f, steps), steps->bytes);
+	for (i = 0; i < n; i++) {
+		const struct safetensor *t = safetensors_find(f, items[i].name);
+		if (!t || t->dtype != DTYPE_F32 || safetensor_elements(t) != items[i].count)
+			return fail(e, EXIT_INPUT, "%s: tensor '%s' is missing or has another size", f->path, items[i].name);
+		hash_add(&h, items[i].name, safetensors_bytes(f, t), t->bytes);
+	}
+	sha256_hex(&h, hex);
+	if (strcmp(hex, sum))
+		return fail(e, EXIT_INPUT, "%s: damaged: its SHA-256 does not match its content", f->path);
+	return 0;
+}
+
+/* "a=1 b=2" against "a=1 b=3": names the first word that differs */
+static int same_identity(const char *path, const char *was, const char *is, struct error *e)
+{
+	size_t i = 0, word = 0;
+
+	if (!strcmp(was, is))
+		return 0;
+	for (i = 0; was[i] && was[i] == is[i]; i++)
+		if (was[i] == ' ')
+			word = i + 1;
+	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; use the same settings and data, or start anew without --resume",
+		    path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
+}
+
+static void put_back(const struct safetensors *f, const struct item *items, size_t n, struct optimizer *o)
+{
+	const unsigned char *steps = safetensors_bytes(f, safetensors_find(f, "steps"));
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		const struct safetensor *t = safetensors_find(f, items[i].name);
+		float *host = xmalloc(t->bytes);
+		memcpy(host, safetensors_bytes(f, t), t->bytes);
+		o->be->upload(o->device, items[i].device, host, t->bytes);
+		free(host);
+	}
+	for (i = 0; i < o->count; i++) {
+		int64_t k;
+		memcpy(&k, steps + i * sizeof(k), sizeof(k));
+		o->parameter[i].steps = k;
+	}
+}
+
+int state_load(const char *path, struct optimizer *o, long *step, const char *identity, struct error *e)
+{
+	struct safetensors *f = safetensors_open(path, e);
+	struct item *items;
+	size_t n;
+	int result = -1;
+
+	if (!f)
+		return -1;
+	n = list_items(o, &items);
+	if (!safetensors_metadata(f, "identity") || same_identity(path, safetensors_metadata(f, "identity"), identity, e) == 0)
+		result = verify(f, items, n, o->count, e);
+	if (!result) {
+		put_back(f, items, n, o);
+		*step = strtol(safetensors_metadata(f, "step"), NULL, 10);
+	}
+	free_items(items, n);
+	safetensors_close(f);
+	return result;
+}
+
+/* ---- files ---- */
+
+char *state_path(const char *folder, const char *name, long step)
+{
+	return xprintf("%s/%s-step%08ld" SUFFIX, folder, name, step);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)b, *(char *const *)a);
+}
+
+static bool is_state_of(const char *file, const char *name)
+{
+	size_t n = strlen(name);
+
+	return !strncmp(file, name, n) && !strncmp(file + n, "-step", 5) && strspn(file + n + 5, "0123456789") == 8 &&
+	       !strcmp(file + n + 13, SUFFIX);
+}
+
+size_t state_list(const char *folder, const char *name, char ***paths)
+{
+	DIR *d = opendir(folder);
+	struct dirent *entry;
+	size_t n = 0, capacity = 0;
+
+	*paths = NULL;
+	while (d && (entry = readdir(d)))
+		if (is_state_of(entry->d_name, name)) {
+			GROW(*paths, n, capacity);
+			(*paths)[n++] = path_join(folder, entry->d_name);
+		}
+	if (d)
+		closedir(d);
+	if (n)
+		qsort(*paths, n, sizeof(**paths), newest_first);
+	return n;
+}
+
+void state_prune(const char *folder, const char *name, int keep)
+{
+	char **paths;
+	size_t i, n = state_list(folder, name, &paths);
+
+	for (i = 0; i < n; i++) {
+		if (i >= (size_t)keep)
+			unlink(paths[i]);
+		free(paths[i]);
+	}
+	free(paths);
+}

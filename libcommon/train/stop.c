@@ -1,0 +1,94 @@
+#include <ctype.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/progress.h"
+#include "stop.h"
+
+/* A handler can reach nothing but these. */
+static volatile sig_atomic_t stop_signal, save_signal;
+static double deadline;
+
+static void on_stop(int signal)
+{
+	stop_signal = signal;
+}
+
+static void on_save(int signal)
+{
+	save_signal = 1;
+}
+
+void stop_watch(double max_seconds)
+{
+	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
+	struct sigaction stop = { .sa_handler = on_stop, .sa_flags = SA_RESTART | SA_RESETHAND };
+	struct sigaction save = { .sa_handler = on_save, .sa_flags = SA_RESTART };
+	size_t i;
+
+	for (i = 0; i < sizeof(stops) / sizeof(*stops); i++)
+		sigaction(stops[i], &stop, NULL);
+	sigaction(SIGUSR1, &save, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	deadline = max_seconds > 0 ? seconds_now() + max_seconds : 0;
+}
+
+bool stop_wanted(void)
+{
+	return stop_signal || (deadline && seconds_now() >= deadline);
+}
+
+bool save_wanted(void)
+{
+	bool wanted = save_signal;
+
+	save_signal = 0;
+	return wanted;
+}
+
+const char *stop_reason(void)
+{
+	switch (stop_signal) {
+	case SIGTERM: return "SIGTERM";
+	case SIGINT:  return "SIGINT";
+	case SIGHUP:  return "SIGHUP";
+	default:      return "time limit";
+	}
+}
+
+int stop_now(void)
+{
+	if (stop_signal == SIGINT) {
+		signal(SIGINT, SIG_DFL);
+		raise(SIGINT);
+	}
+	return EXIT_SAVED;
+}
+
+static double unit_seconds(char unit)
+{
+	switch (unit) {
+	case 'd': return 86400;
+	case 'h': return 3600;
+	case 'm': return 60;
+	case 's': case 0: return 1;
+	default:  return 0;
+	}
+}
+
+int parse_duration(const char *text, double *seconds, struct error *e)
+{
+	const char *p = text;
+
+	*seconds = 0;
+	while (*p) {
+		char *end;
+		double n = strtod(p, &end);
+		double unit = end == p || !isdigit((unsigned char)*p) ? 0 : unit_seconds(*end);
+		if (!unit)
+			return fail(e, EXIT_USAGE, "'%s' is no duration; write 5h45m, 90s or a number of seconds", text);
+		*seconds += n * unit;
+		p = *end ? end + 1 : end;
+	}
+	return 0;
+}

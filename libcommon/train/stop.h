@@ -1,0 +1,23 @@
+/*
+ * stop.h - signals and the clock: when a run shall save, and when it shall stop.
+ *
+ * SIGTERM, SIGHUP, --max-duration: finish the step, save, exit 75.  SIGINT: the same, then die of SIGINT.  SIGUSR1: save now, go on.
+ * A second SIGTERM or SIGINT stops at once.  SIGPIPE is ignored: a reader of the metrics that goes away must not end a run.
+ */
+#ifndef TRAIN_STOP_H
+#define TRAIN_STOP_H
+
+#include <stdbool.h>
+#include "../base/error.h"
+
+void stop_watch(double max_seconds);            /* 0: no limit */
+bool stop_wanted(void);
+bool save_wanted(void);                         /* true once a SIGUSR1 */
+const char *stop_reason(void);                  /* "SIGTERM", "time limit" */
+/* After saving: dies of SIGINT when that was the reason, else returns EXIT_SAVED. */
+int stop_now(void);
+
+/* "5h45m", "90s", "2d", "1h30m10s"; a bare number is seconds. */
+int parse_duration(const char *text, double *seconds, struct error *e) MUST_CHECK;
+
+#endif
