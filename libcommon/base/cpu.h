@@ -1,0 +1,15 @@
+/*
+ * cpu.h - what this processor can do beyond the baseline that we compile for.
+ *
+ * Knows no algorithm.  Everything that asks has a portable way that gives the same result.
+ */
+#ifndef BASE_CPU_H
+#define BASE_CPU_H
+
+#include <stdbool.h>
+
+bool cpu_has_crc32(void);       /* SSE4.2 */
+bool cpu_has_sha(void);         /* SHA extensions, with the SSE4.1 that goes along */
+bool cpu_has_f16c(void);        /* half-precision conversion on 256-bit registers that the system saves */
+
+#endif
