@@ -39,6 +39,29 @@ struct source_tensor {
 int source_find(const struct model_files *m, enum component c, const char *name, struct source_tensor *t, struct error *e) MUST_CHECK;
 bool source_has(const struct model_files *m, enum component c, const char *name);
 
+/*
+ * ---- the files behind a model: for lora-merge, which writes them back with their own names, order, types and shapes ----
+ *
+ * Go through the files; in each through all tensors of struct safetensors (in file order, also those that no component uses); change those
+ * that source_place() names and copy the rest byte for byte.  Several names may share a tensor (q, k and v: other rows).
+ */
+size_t source_files(const struct model_files *m);
+const struct safetensors *source_file(const struct model_files *m, size_t i);
+/* Relative to model_files_path() ("unet/diffusion_pytorch_model.safetensors"); a single file: its own name.  Files of another VAE come
+ * last and have their path as opened. */
+const char *source_file_path(const struct model_files *m, size_t i);
+/* All names of a component, in byte order. */
+size_t source_names(const struct model_files *m, enum component c);
+const char *source_name(const struct model_files *m, enum component c, size_t i);
+
+struct source_place {
+	size_t file;                            /* source_file(m, file) */
+	const struct safetensor *tensor;        /* there */
+	int64_t row, rows;                      /* the part of its first dimension that the name stands for; most often all of it */
+	bool transposed;                        /* the tensor is [in,out] where diffusers has [out,in]: rows counts in */
+};
+bool source_place(const struct model_files *m, enum component c, const char *name, struct source_place *place);    /* false: no such name */
+
 /* ---- loading layers onto a device; name without ".weight"; sizes are checked against the config's ---- */
 struct loader {
 	const struct model_files *files;

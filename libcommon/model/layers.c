@@ -1,0 +1,27 @@
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "layers.h"
+
+void layer_add(struct layer_list *list, enum component c, enum layer_group g, const char *name, struct linear *l, struct conv *k)
+{
+	GROW(list->layer, list->count, list->capacity);
+	list->layer[list->count++] = (struct layer){ .component = c, .group = g, .name = xstrdup(name), .linear = l, .conv = k };
+}
+
+void layer_list_free(struct layer_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->layer[i].name);
+	free(list->layer);
+	*list = (struct layer_list){ 0 };
+}
+
+const struct weight *layer_weight(const struct layer *l)
+{
+	return l->linear ? &l->linear->w : &l->conv->w;
+}
+
+struct lora **layer_lora(const struct layer *l)
+{
+	return l->linear ? &l->linear->lora : &l->conv->lora;
+}

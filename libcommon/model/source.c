@@ -1,0 +1,298 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/hash.h"
+#include "../base/memory.h"
+#include "hub_cache.h"
+#include "single_file_names.h"
+#include "source_internal.h"
+
+static const char advice_folder[] = "the config files and the weights must be of one model, SDXL base";
+static const char advice_sdxl[] = "only SDXL base needs no config files: --model-config DIR gives those of an SDXL of other sizes";
+static const char advice_config[] = "--model-config DIR must be of the same model as the file";
+
+/* ---- opening ---- */
+
+static void find_tokenizers(struct model_files *m, const char *folder)
+{
+	static const char *const names[] = { "tokenizer", "tokenizer_2" };
+
+	for (int i = 0; i < 2; i++) {
+		char *path = xprintf("%s/%s", folder, names[i]);
+
+		if (is_folder(path))
+			m->tokenizer[i] = path;
+		else
+			free(path);
+	}
+}
+
+static int open_folder(struct model_files *m, bool vae, struct error *e)
+{
+	static const struct { const char *folder, *stem; } parts[] = {
+		[COMPONENT_UNET] = { "unet", "diffusion_pytorch_model" }, [COMPONENT_TE1] = { "text_encoder", "model" },
+		[COMPONENT_TE2] = { "text_encoder_2", "model" }, [COMPONENT_VAE] = { "vae", "diffusion_pytorch_model" },
+	};
+
+	if (model_config_read(m->path, &m->config, e))
+		return -1;
+	find_tokenizers(m, m->path);
+	for (int c = 0; c < COMPONENTS; c++) {
+		struct part *p = &m->part[c];
+		char *folder = xprintf("%s/%s", m->path, parts[c].folder);
+		int status = 0;
+
+		*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "", .advice = advice_folder };
+		if (c != COMPONENT_VAE || vae)
+			status = source_add_folder(m, p, folder, parts[c].folder, parts[c].stem, e);
+		free(folder);
+		if (status)
+			return -1;
+	}
+	return 0;
+}
+
+static bool text_is(const char *text, const char *a, const char *b)
+{
+	return text && (strcmp(text, a) == 0 || strcmp(text, b) == 0);
+}
+
+/* What a single file itself says about its noise: modelspec, or the tensors by which ComfyUI tells. */
+static void schedule_from_file(struct model_files *m, bool config_decides)
+{
+	const struct safetensors *s = m->file[0].s;
+	const char *type = safetensors_metadata(s, "modelspec.prediction_type");
+	bool v = text_is(type, "v", "v_prediction") || safetensors_find(s, "v_pred");
+
+	if (config_decides && v != m->config.schedule.v_prediction && (v || type))
+		warning("%s: the file says that it predicts %s, the scheduler of --model-config says %s; the latter is taken", m->path,
+			v ? "v" : "epsilon", v ? "epsilon" : "v");
+	if (config_decides)
+		return;
+	m->config.schedule.v_prediction = v;
+	m->config.schedule.zero_terminal_snr = safetensors_find(s, "ztsnr") != NULL;
+}
+
+static int open_single(struct model_files *m, const char *config_folder, struct error *e)
+{
+	const char *slash = strrchr(m->path, '/');
+	char *scheduler = xprintf("%s/scheduler/scheduler_config.json", config_folder ? config_folder : "");
+
+	m->single = true;
+	if (source_add_file(m, m->path, slash ? slash + 1 : m->path, e) ||
+	    (config_folder && model_config_read(config_folder, &m->config, e))) {
+		free(scheduler);
+		return -1;
+	}
+	if (config_folder)
+		find_tokenizers(m, config_folder);
+	else
+		model_config_sdxl(&m->config);
+	schedule_from_file(m, config_folder && is_there(scheduler));
+	free(scheduler);
+	for (int c = 0; c < COMPONENTS; c++)
+		m->part[c] = (struct part){
+			.naming = NAMING_SINGLE_FILE, .prefix = single_file_prefix(c), .count = 1,
+			.advice = config_folder ? advice_config : advice_sdxl,
+		};
+	return 0;
+}
+
+static int open_path(struct model_files *m, const char *path, const char *config_folder, bool vae, struct error *e)
+{
+	if (is_there(path))
+		m->path = xstrdup(path);
+	else if (hub_id(path))
+		m->path = hub_model(path, e);
+	else
+		fail(e, EXIT_INPUT, "%s: no such file or folder; a model is a diffusers folder, a .safetensors file, or ORG/NAME on the hub", path);
+	if (!m->path)
+		return -1;
+	if (!is_folder(m->path))
+		return open_single(m, config_folder, e);
+	if (config_folder)
+		return fail(e, EXIT_USAGE, "--model-config %s: %s is a folder with config files of its own; leave the option out", config_folder,
+			    path);
+	return open_folder(m, vae, e);
+}
+
+struct model_files *model_files_open(const char *path, const char *config_folder, const char *vae_path, struct error *e)
+{
+	struct model_files *m = xcalloc(1, sizeof(*m));
+	int status = open_path(m, path, config_folder, !vae_path, e);
+
+	if (!status && vae_path)
+		status = source_open_vae(m, vae_path, e);
+	for (int c = 0; c < COMPONENTS && !status; c++)
+		status = source_match(m, c, e);
+	if (!status)
+		status = source_check_rest(m, e);
+	if (!status)
+		return m;
+	model_files_close(m);
+	return NULL;
+}
+
+void model_files_close(struct model_files *m)
+{
+	if (!m)
+		return;
+	for (int c = 0; c < COMPONENTS; c++) {
+		known_tensors_free(&m->part[c].known);
+		free(m->part[c].found);
+		map_free(m->part[c].index);
+	}
+	for (size_t i = 0; i < m->count; i++) {
+		safetensors_close(m->file[i].s);
+		free(m->file[i].relative);
+		free(m->file[i].used);
+	}
+	free(m->file);
+	free(m->tokenizer[0]);
+	free(m->tokenizer[1]);
+	free(m->path);
+	free(m);
+}
+
+const struct model_config *model_files_config(const struct model_files *m)
+{
+	return &m->config;
+}
+
+const char *model_files_tokenizer(const struct model_files *m, int which)
+{
+	return m->tokenizer[which - 1];
+}
+
+bool model_files_single(const struct model_files *m)
+{
+	return m->single;
+}
+
+const char *model_files_path(const struct model_files *m)
+{
+	return m->path;
+}
+
+/* ---- tensors ---- */
+
+static long find(const struct model_files *m, enum component c, const char *name)
+{
+	return map_get(m->part[c].index, name, strlen(name));
+}
+
+static struct source_tensor tensor_at(const struct model_files *m, enum component c, size_t i)
+{
+	const struct known_tensor *k = &m->part[c].known.tensor[i];
+	const struct found *f = &m->part[c].found[i];
+	const unsigned char *bytes = safetensors_bytes(m->file[f->file].s, f->tensor);
+	struct source_tensor t = {
+		.bytes = bytes + f->tensor->bytes / f->parts * f->part, .dtype = f->tensor->dtype, .dims = k->dims, .transposed = f->transposed,
+	};
+
+	memcpy(t.shape, k->shape, sizeof(t.shape));
+	return t;
+}
+
+int source_find(const struct model_files *m, enum component c, const char *name, struct source_tensor *t, struct error *e)
+{
+	long i = find(m, c, name);
+
+	if (i < 0)
+		return fail(e, EXIT_INPUT, "%s: no tensor for '%s'; the file is not of this architecture", m->file[m->part[c].first].s->path, name);
+	*t = tensor_at(m, c, i);
+	return 0;
+}
+
+bool source_has(const struct model_files *m, enum component c, const char *name)
+{
+	return find(m, c, name) >= 0;
+}
+
+/* ---- hash ---- */
+
+static void hash_head(struct sha256 *h, const char *name, const struct source_tensor *t)
+{
+	char text[128];
+	int n = snprintf(text, sizeof(text), "%s", dtype_name(t->dtype));
+
+	for (int i = 0; i < t->dims; i++)
+		n += snprintf(text + n, sizeof(text) - n, " %lld", (long long)t->shape[i]);
+	sha256_add(h, name, strlen(name) + 1);
+	sha256_add(h, text, n + 1);
+}
+
+/* Turned back, so that a single file and a folder of the same model have one hash. */
+static void hash_turned(struct sha256 *h, const struct source_tensor *t)
+{
+	size_t size = dtype_size(t->dtype), out = t->shape[0], in = t->shape[1];
+	unsigned char *row = xmalloc(in * size);
+
+	for (size_t o = 0; o < out; o++) {
+		for (size_t i = 0; i < in; i++)
+			memcpy(row + i * size, t->bytes + (i * out + o) * size, size);
+		sha256_add(h, row, in * size);
+	}
+	free(row);
+}
+
+void model_files_hash(const struct model_files *m, enum component c, char hex[65])
+{
+	const struct part *p = &m->part[c];
+	struct sha256 h;
+
+	sha256_begin(&h);
+	for (size_t i = 0; i < p->known.count; i++) {
+		struct source_tensor t = tensor_at(m, c, i);
+
+		hash_head(&h, p->known.tensor[i].name, &t);
+		if (t.transposed)
+			hash_turned(&h, &t);
+		else
+			sha256_add(&h, t.bytes, p->found[i].tensor->bytes / p->found[i].parts);
+	}
+	sha256_hex(&h, hex);
+}
+
+/* ---- the files behind it ---- */
+
+size_t source_files(const struct model_files *m)
+{
+	return m->count;
+}
+
+const struct safetensors *source_file(const struct model_files *m, size_t i)
+{
+	return m->file[i].s;
+}
+
+const char *source_file_path(const struct model_files *m, size_t i)
+{
+	return m->file[i].relative;
+}
+
+size_t source_names(const struct model_files *m, enum component c)
+{
+	return m->part[c].known.count;
+}
+
+const char *source_name(const struct model_files *m, enum component c, size_t i)
+{
+	return m->part[c].known.tensor[i].name;
+}
+
+bool source_place(const struct model_files *m, enum component c, const char *name, struct source_place *place)
+{
+	long i = find(m, c, name);
+	const struct found *f;
+	int64_t rows;
+
+	if (i < 0)
+		return false;
+	f = &m->part[c].found[i];
+	rows = f->tensor->shape[0] / f->parts;
+	*place = (struct source_place){
+		.file = f->file, .tensor = f->tensor, .row = f->part * rows, .rows = rows, .transposed = f->transposed,
+	};
+	return true;
+}

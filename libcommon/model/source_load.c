@@ -1,0 +1,193 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "source.h"
+
+/* in 0: a vector.  kernel 0 and 1 are the same: a 1x1 convolution is a matrix. */
+struct wanted { int out, in, kernel; };
+
+static bool fits(const struct source_tensor *t, const struct wanted *w)
+{
+	int kernel = w->kernel ? w->kernel : 1, kh = t->dims == 4 ? t->shape[2] : 1, kw = t->dims == 4 ? t->shape[3] : 1;
+
+	if (t->shape[0] != w->out || (t->dims == 1) != !w->in)
+		return false;
+	return t->dims == 1 || (t->shape[1] == w->in && kh == kernel && kw == kernel);
+}
+
+static void shape_words(char text[64], int dims, const int64_t *shape)
+{
+	int n = 0;
+
+	for (int i = 0; i < dims; i++)
+		n += snprintf(text + n, 64 - n, "%s%lld", i ? "x" : "", (long long)shape[i]);
+}
+
+static int find(const struct loader *l, const char *name, const char *kind, struct wanted w, struct source_tensor *t, struct error *e)
+{
+	char *full = xprintf("%s.%s", name, kind), is[64], should[64];
+	int64_t shape[4] = { w.out, w.in, w.kernel, w.kernel };
+	int status = source_find(l->files, l->component, full, t, e);
+
+	if (!status && !fits(t, &w)) {
+		shape_words(is, t->dims, t->shape);
+		shape_words(should, w.kernel ? 4 : w.in ? 2 : 1, shape);
+		status = fail(e, EXIT_INPUT, "%s: tensor '%s' is %s, the config asks for %s; they belong to different models",
+			      model_files_path(l->files), full, is, should);
+	}
+	free(full);
+	return status;
+}
+
+static int no_memory(const char *name, struct error *e)
+{
+	return fail(e, EXIT_MEMORY, "no device memory for '%s'; use a smaller model, or a device with more memory", name);
+}
+
+/* [in,out] to [out,in] */
+static unsigned char *turned(const struct source_tensor *t)
+{
+	size_t size = dtype_size(t->dtype), out = t->shape[0], in = t->shape[1];
+	unsigned char *copy = xmalloc(out * in * size);
+
+	for (size_t o = 0; o < out; o++)
+		for (size_t i = 0; i < in; i++)
+			memcpy(copy + (o * in + i) * size, t->bytes + (i * out + o) * size, size);
+	return copy;
+}
+
+static int load_weight(const struct loader *l, const char *name, struct wanted want, struct weight *w, struct error *e)
+{
+	struct source_tensor t;
+	unsigned char *copy = NULL;
+	int kernel = want.kernel ? want.kernel : 1, status;
+
+	*w = (struct weight){ .out = want.out, .in = want.in, .kh = kernel, .kw = kernel };
+	if (find(l, name, "weight", want, &t, e))
+		return -1;
+	w->dtype = t.dtype;
+	if (t.transposed)
+		copy = turned(&t);
+	status = l->be->prepare(l->device, w, copy ? copy : t.bytes);
+	free(copy);
+	return status ? no_memory(name, e) : 0;
+}
+
+static int upload(const struct loader *l, const char *name, const struct source_tensor *t, size_t count, float **device, struct error *e)
+{
+	float *host = xmalloc(count * sizeof(float));
+
+	if (to_float(host, t->bytes, t->dtype, count)) {
+		free(host);
+		return fail(e, EXIT_INPUT, "%s: '%s' is %s; numbers are needed", model_files_path(l->files), name, dtype_name(t->dtype));
+	}
+	*device = l->be->alloc(l->device, count * sizeof(float));
+	if (*device)
+		l->be->upload(l->device, *device, host, count * sizeof(float));
+	free(host);
+	return *device ? 0 : no_memory(name, e);
+}
+
+static int load_vector(const struct loader *l, const char *name, const char *kind, int n, float **device, struct error *e)
+{
+	struct source_tensor t;
+
+	*device = NULL;
+	if (find(l, name, kind, (struct wanted){ n, 0, 0 }, &t, e))
+		return -1;
+	return upload(l, name, &t, n, device, e);
+}
+
+int load_linear(const struct loader *l, const char *name, int out, int in, bool bias, struct linear *layer, struct error *e)
+{
+	*layer = (struct linear){ 0 };
+	if (load_weight(l, name, (struct wanted){ out, in, 0 }, &layer->w, e) ||
+	    (bias && load_vector(l, name, "bias", out, &layer->bias, e))) {
+		free_linear(l->be, l->device, layer);
+		return -1;
+	}
+	return 0;
+}
+
+int load_conv1x1(const struct loader *l, const char *name, int out, int in, struct linear *layer, struct error *e)
+{
+	*layer = (struct linear){ 0 };
+	if (load_weight(l, name, (struct wanted){ out, in, 1 }, &layer->w, e) || load_vector(l, name, "bias", out, &layer->bias, e)) {
+		free_linear(l->be, l->device, layer);
+		return -1;
+	}
+	return 0;
+}
+
+int load_conv(const struct loader *l, const char *name, int out, int in, int kernel, int stride, struct conv *layer, struct error *e)
+{
+	*layer = (struct conv){ .stride = stride };
+	if (load_weight(l, name, (struct wanted){ out, in, kernel }, &layer->w, e) || load_vector(l, name, "bias", out, &layer->bias, e)) {
+		free_conv(l->be, l->device, layer);
+		return -1;
+	}
+	return 0;
+}
+
+int load_norm(const struct loader *l, const char *name, int c, int groups, float eps, struct norm *layer, struct error *e)
+{
+	*layer = (struct norm){ .c = c, .groups = groups, .eps = eps };
+	if (load_vector(l, name, "weight", c, &layer->gain, e) || load_vector(l, name, "bias", c, &layer->bias, e)) {
+		free_norm(l->be, l->device, layer);
+		return -1;
+	}
+	return 0;
+}
+
+int load_table(const struct loader *l, const char *name, int rows, int cols, struct weight *table, struct error *e)
+{
+	return load_weight(l, name, (struct wanted){ rows, cols, 0 }, table, e);
+}
+
+int load_floats(const struct loader *l, const char *name, size_t count, float **device, struct error *e)
+{
+	struct source_tensor t;
+	char *full = xprintf("%s.weight", name);
+	int status = source_find(l->files, l->component, full, &t, e);
+	size_t elements = 1;
+
+	*device = NULL;
+	free(full);
+	if (status)
+		return -1;
+	for (int i = 0; i < t.dims; i++)
+		elements *= t.shape[i];
+	if (elements != count || t.transposed)
+		return fail(e, EXIT_INPUT, "%s: '%s' has %zu values, the config asks for %zu; they belong to different models",
+			    model_files_path(l->files), name, elements, count);
+	return upload(l, name, &t, count, device, e);
+}
+
+void free_table(const struct backend *be, struct device *d, struct weight *table)
+{
+	if (table->data || table->packed)
+		be->unprepare(d, table);
+	*table = (struct weight){ 0 };
+}
+
+void free_linear(const struct backend *be, struct device *d, struct linear *layer)
+{
+	free_table(be, d, &layer->w);
+	be->release(d, layer->bias);
+	*layer = (struct linear){ 0 };
+}
+
+void free_conv(const struct backend *be, struct device *d, struct conv *layer)
+{
+	free_table(be, d, &layer->w);
+	be->release(d, layer->bias);
+	*layer = (struct conv){ 0 };
+}
+
+void free_norm(const struct backend *be, struct device *d, struct norm *layer)
+{
+	be->release(d, layer->gain);
+	be->release(d, layer->bias);
+	*layer = (struct norm){ 0 };
+}

@@ -1,0 +1,73 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "hub_cache.h"
+#include "single_file_names.h"
+#include "source_internal.h"
+
+static const char other_vae[] = "the VAE of --vae must be one for SDXL, with the config.json that belongs to it";
+static const char other_sizes[] = "a VAE in a single file must have the sizes of the model's own; name a folder with its config.json instead";
+
+static int open_folder(struct model_files *m, const char *folder, struct error *e)
+{
+	struct part *p = &m->part[COMPONENT_VAE];
+	char *config = xprintf("%s/config.json", folder);
+	int status = vae_config_read(config, &m->config.vae, e);
+
+	if (!status && m->config.vae.latent_channels != m->config.unet.in_channels)
+		status = fail(e, EXIT_INPUT, "%s: \"latent_channels\" is %d, but the UNet takes %d; choose a VAE made for SDXL", config,
+			      m->config.vae.latent_channels, m->config.unet.in_channels);
+	free(config);
+	*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "", .advice = other_vae };
+	return status ? status : source_add_folder(m, p, folder, folder, "diffusion_pytorch_model", e);
+}
+
+/* One tensor tells the naming. */
+static int open_file(struct model_files *m, const char *path, struct error *e)
+{
+	struct part *p = &m->part[COMPONENT_VAE];
+	const struct safetensors *s;
+
+	if (source_add_file(m, path, path, e))
+		return -1;
+	s = m->file[m->count - 1].s;
+	*p = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = "", .first = m->count - 1, .count = 1, .advice = other_sizes };
+	if (safetensors_find(s, "first_stage_model.encoder.conv_in.weight"))
+		p->prefix = single_file_prefix(COMPONENT_VAE);
+	else if (safetensors_find(s, "encoder.conv_norm_out.weight"))
+		p->naming = NAMING_DIFFUSERS;
+	return 0;
+}
+
+/* A folder with a VAE in it, or below it as in a whole model. */
+static int open_path(struct model_files *m, const char *path, struct error *e)
+{
+	char *own = xprintf("%s/config.json", path), *below = xprintf("%s/vae", path), *config = xprintf("%s/config.json", below);
+	int status;
+
+	if (is_there(own))
+		status = open_folder(m, path, e);
+	else if (is_there(config))
+		status = open_folder(m, below, e);
+	else
+		status = fail(e, EXIT_INPUT, "%s: neither config.json nor vae/config.json; name the folder that holds a VAE", path);
+	free(own);
+	free(below);
+	free(config);
+	return status;
+}
+
+int source_open_vae(struct model_files *m, const char *path, struct error *e)
+{
+	char *folder;
+	int status;
+
+	if (is_folder(path))
+		return open_path(m, path, e);
+	if (is_there(path) || !hub_id(path))
+		return open_file(m, path, e);
+	folder = hub_vae(path, e);
+	status = folder ? open_folder(m, folder, e) : -1;
+	free(folder);
+	return status;
+}
