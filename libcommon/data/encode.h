@@ -1,0 +1,19 @@
+/*
+ * encode.h - image tars in, latent tar out: VAE mean and std of each picture, both text encoders' outputs of each caption.
+ *
+ * Each sample's id is the SHA-256 of everything that decided its bytes.  Must not know training.
+ */
+#ifndef DATA_ENCODE_H
+#define DATA_ENCODE_H
+
+#include <stdbool.h>
+#include "../base/error.h"
+
+struct encode_settings {
+	const char *model, *model_config, *vae, *device, *output, *reuse, *shard;
+	bool no_text;
+};
+
+int encode_run(const struct encode_settings *s, const char *const *inputs, size_t count, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,87 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/philox.h"
+#include "run_internal.h"
+
+static void reserve(struct run *r, struct batch *b, const struct latent_sample *s, int n)
+{
+	size_t latent = (size_t)n * s->c * s->h * s->w;
+	const struct model_config *c = model_files_config(r->files);
+
+	b->n = n;
+	b->h = s->h;
+	b->w = s->w;
+	b->c = s->c;
+	b->noisy = xrealloc(b->noisy, latent * sizeof(float));
+	b->target = xrealloc(b->target, latent * sizeof(float));
+	b->timestep = xrealloc(b->timestep, n * sizeof(float));
+	b->weight = xrealloc(b->weight, n * sizeof(float));
+	b->time_ids = xrealloc(b->time_ids, 6 * n * sizeof(float));
+	if (r->te1) {
+		b->length = c->te1.length;
+		b->ids1 = xrealloc(b->ids1, (size_t)n * b->length * sizeof(int32_t));
+		b->ids2 = xrealloc(b->ids2, (size_t)n * b->length * sizeof(int32_t));
+	} else {
+		b->length = s->length;
+		b->context = xrealloc(b->context, (size_t)n * s->length * s->context_width * sizeof(float));
+		b->pooled = xrealloc(b->pooled, (size_t)n * s->pooled_width * sizeof(float));
+	}
+}
+
+static void put_text(struct run *r, struct batch *b, int i, uint32_t sample, const struct random *draw)
+{
+	const struct latent_sample *s = &r->data.sample[sample];
+
+	if (r->te1) {
+		memcpy(b->ids1 + (size_t)i * b->length, r->ids1[sample], b->length * sizeof(int32_t));
+		memcpy(b->ids2 + (size_t)i * b->length, r->ids2[sample], b->length * sizeof(int32_t));
+	} else {
+		size_t context = (size_t)s->length * s->context_width, v = random_below(draw, 0, s->variants);
+		memcpy(b->context + i * context, s->context + v * context, context * sizeof(float));
+		memcpy(b->pooled + (size_t)i * s->pooled_width, s->pooled + v * s->pooled_width, s->pooled_width * sizeof(float));
+	}
+}
+
+/* item counts the samples of a step over all its batches, so that accumulation draws the same numbers as one large batch */
+static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, uint32_t item)
+{
+	const struct latent_sample *s = &r->data.sample[sample];
+	size_t each = (size_t)b->c * b->h * b->w;
+	struct random flip = { r->seed, RANDOM_FLIP, r->done, item }, caption = { r->seed, RANDOM_CAPTION, r->done, item };
+	bool mirrored = s->flip_mean && random_below(&flip, 0, 2);
+	float *ids = b->time_ids + 6 * i;
+
+	objective_sample(&r->objective, r->done, item, mirrored ? s->flip_mean : s->mean, mirrored ? s->flip_std : s->std, each,
+			 b->noisy + i * each, b->target + i * each, &b->timestep[i], &b->weight[i]);
+	b->weight[i] *= s->weight;
+	ids[0] = s->original[1];
+	ids[1] = s->original[0];
+	ids[2] = s->crop[1];
+	ids[3] = s->crop[0];
+	ids[4] = s->bucket[1];
+	ids[5] = s->bucket[0];
+	put_text(r, b, i, sample, &caption);
+}
+
+void run_batch(struct run *r, const struct order_place *place, int micro, struct batch *b)
+{
+	struct order_batch o = order_batch(r->order, place->epoch, place->first + micro);
+	int i;
+
+	reserve(r, b, &r->data.sample[o.sample[0]], o.n);
+	for (i = 0; i < o.n; i++)
+		put_sample(r, b, i, o.sample[i], micro * r->s->batch_size + i);
+}
+
+void run_batch_free(struct batch *b)
+{
+	free(b->noisy);
+	free(b->target);
+	free(b->timestep);
+	free(b->weight);
+	free(b->time_ids);
+	free(b->ids1);
+	free(b->ids2);
+	free(b->context);
+	free(b->pooled);
+}

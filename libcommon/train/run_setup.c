@@ -1,0 +1,273 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../model/tokenizer.h"
+#include "run_internal.h"
+
+/* ---- data against model ---- */
+
+static int check_sample(const struct run *r, const struct latent_sample *s, struct error *e)
+{
+	const struct model_config *c = model_files_config(r->files);
+	int f = c->vae.factor;
+
+	if (s->c != c->vae.latent_channels || s->w * f != s->bucket[0] || s->h * f != s->bucket[1])
+		return fail(e, EXIT_INPUT, "sample %s: a latent of %dx%dx%d for %dx%d pixels is not this model's; encode with the same model",
+			    s->key, s->w, s->h, s->c, s->bucket[0], s->bucket[1]);
+	if (model_size_check(c, s->bucket[0], s->bucket[1], e) < 0)
+		return -1;
+	if (s->variants && (s->context_width != c->unet.context || s->pooled_width != c->unet.pooled))
+		return fail(e, EXIT_INPUT, "sample %s: text outputs are %d and %d wide, the UNet wants %d and %d; encode with the same model",
+			    s->key, s->context_width, s->pooled_width, c->unet.context, c->unet.pooled);
+	return 0;
+}
+
+static int read_data(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	static const char *const stdin_only[] = { "-" };
+	struct order_item *items;
+	size_t i;
+
+	if (!count && isatty(STDIN_FILENO))
+		return fail(e, EXIT_USAGE, "no latents; name a tar or pipe one in (lora-prep DIR | lora-encode -m MODEL | lora-train ...)");
+	if (latent_set_read(count ? latents : stdin_only, count ? count : 1, &r->data, e) < 0)
+		return -1;
+	items = xmalloc(r->data.count * sizeof(*items));
+	for (i = 0; i < r->data.count; i++) {
+		const struct latent_sample *s = &r->data.sample[i];
+		items[i] = (struct order_item){ s->w, s->h, s->repeats };
+		if (check_sample(r, s, e) < 0) {
+			free(items);
+			return -1;
+		}
+	}
+	r->order = order_new(items, r->data.count, r->s->batch_size, r->seed);
+	free(items);
+	return 0;
+}
+
+/* ---- networks ---- */
+
+static bool trains_text(const struct run *r)
+{
+	return !r->s->unet_only;
+}
+
+static int encode_captions(struct run *r, int which, int32_t ***out, struct error *e)
+{
+	const char *folder = model_files_tokenizer(r->files, which);
+	const struct model_config *c = model_files_config(r->files);
+	struct tokenizer *t;
+	size_t i;
+	int result = 0;
+
+	if (!folder)
+		return fail(e, EXIT_INPUT, "%s: no tokenizer beside it; name a folder that has one with --model-config", r->s->model);
+	t = tokenizer_open(folder, e);
+	if (!t)
+		return -1;
+	*out = xcalloc(r->data.count, sizeof(**out));
+	for (i = 0; i < r->data.count && result >= 0; i++) {
+		(*out)[i] = xmalloc(c->te1.length * sizeof(int32_t));
+		result = tokenizer_encode_padded(t, r->data.sample[i].caption[0], c->te1.length, (*out)[i], e);
+	}
+	tokenizer_free(t);
+	return result < 0 ? -1 : 0;
+}
+
+static int load_text(struct run *r, struct error *e)
+{
+	bool cached = r->data.sample[0].variants > 0;
+
+	if (cached && !trains_text(r))
+		return 0;
+	if (cached)
+		note("the text encoders are trained, so the text outputs in the latents are not used; --network-train-unet-only uses them");
+	r->te1 = clip_load(r->files, COMPONENT_TE1, r->be, r->device, e);
+	r->te2 = r->te1 ? clip_load(r->files, COMPONENT_TE2, r->be, r->device, e) : NULL;
+	if (!r->te2)
+		return -1;
+	clip_layers(r->te1, &r->layers);
+	clip_layers(r->te2, &r->layers);
+	return encode_captions(r, 1, &r->ids1, e) < 0 ? -1 : encode_captions(r, 2, &r->ids2, e);
+}
+
+static int load_networks(struct run *r, struct error *e)
+{
+	if (load_text(r, e) < 0)
+		return -1;
+	r->unet = unet_load(r->files, r->be, r->device, e);
+	if (!r->unet)
+		return -1;
+	unet_layers(r->unet, &r->layers);
+	r->networks = (struct networks){ r->unet, r->te1, r->te2 };
+	return 0;
+}
+
+static double rate(const void *arg, const struct adapter_module *m)
+{
+	const struct train_settings *s = arg;
+	double own = m->layer->component == COMPONENT_UNET ? s->unet_lr : s->text_encoder_lr;
+
+	return own > 0 ? own : s->learning_rate;
+}
+
+static int make_adapter(struct run *r, const struct optimizer_settings *o, struct error *e)
+{
+	const struct train_settings *s = r->s;
+	struct adapter_spec spec = { .unet = !s->text_only, .te1 = trains_text(r), .te2 = trains_text(r), .rank = s->rank, .alpha = s->alpha,
+				     .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->seed };
+
+	r->adapter = adapter_create(&r->layers, &spec, r->be, r->device, e);
+	return r->adapter ? optimizer_init(&r->optimizer, r->adapter, o, rate, s, e) : -1;
+}
+
+/* ---- memory: each shape of batch once on a dry tape tells the arena's exact size ---- */
+
+struct shape { int n, h, w; };
+
+static bool seen_before(const struct shape *seen, size_t count, struct shape s)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (seen[i].n == s.n && seen[i].h == s.h && seen[i].w == s.w)
+			return true;
+	return false;
+}
+
+static size_t measure(struct run *r)
+{
+	struct tape *dry = tape_new_dry();
+	struct order_place place = { 0, 0, 1 };
+	struct batch b = { 0 };
+	struct shape *seen = xcalloc(order_batches(r->order), sizeof(*seen));
+	float *loss = xmalloc(r->s->batch_size * sizeof(*loss));
+	size_t peak, shapes = 0;
+
+	tape_checkpointing(dry, r->s->checkpointing);
+	for (; place.first < order_batches(r->order); place.first++) {
+		struct order_batch o = order_batch(r->order, 0, place.first);
+		struct shape s = { o.n, r->data.sample[o.sample[0]].h, r->data.sample[o.sample[0]].w };
+		if (seen_before(seen, shapes, s))
+			continue;
+		seen[shapes++] = s;
+		run_batch(r, &place, 0, &b);
+		step_run(dry, &r->networks, &b, 1, loss);
+	}
+	optimizer_forget(&r->optimizer);
+	peak = tape_peak(dry);
+	tape_free(dry);
+	run_batch_free(&b);
+	free(seen);
+	free(loss);
+	return peak;
+}
+
+/* ---- the rest ---- */
+
+static int set_length(struct run *r, struct error *e)
+{
+	const struct train_settings *s = r->s;
+
+	r->total = s->max_epochs ? s->max_epochs * order_updates_per_epoch(r->order, s->accumulate) : s->max_steps;
+	r->lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = r->total, .cycles = s->lr_cycles, .power = s->lr_power,
+				      .end = s->learning_rate > 0 ? 1e-7 / s->learning_rate : 0, .min_ratio = s->lr_min_ratio };
+	if (train_warmup_steps(s->warmup, r->total, &r->lr.warmup, e) < 0)
+		return -1;
+	if (!strcmp(s->lr_scheduler, "constant") && r->lr.warmup)
+		return fail(e, EXIT_USAGE, "lr_scheduler 'constant' has no warm-up; use constant_with_warmup, or lr_warmup_steps = 0");
+	if (!strcmp(s->lr_scheduler, "cosine_with_restarts") && s->lr_cycles <= 1)
+		note("lr_scheduler 'cosine_with_restarts' with lr_scheduler_num_cycles = 1 never restarts: it is 'cosine'");
+	return 0;
+}
+
+static void set_objective(struct run *r)
+{
+	const struct model_config *c = model_files_config(r->files);
+
+	r->objective = (struct objective){ .debiased = r->s->debiased, .min_snr_gamma = r->s->min_snr_gamma,
+					   .scaling_factor = c->vae.scaling_factor, .seed = r->seed };
+	noise_schedule_init(&r->objective.schedule, &c->schedule);
+}
+
+static void set_identity(struct run *r)
+{
+	const struct train_settings *s = r->s;
+	struct buffer config = { 0 };
+
+	r->identity = xprintf("seed=%llu network_dim=%ld network_alpha=%.17g conv_dim=%ld conv_alpha=%.17g unet=%d text=%d "
+			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s data=%s", (unsigned long long)r->seed,
+			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, trains_text(r), s->batch_size,
+			      s->accumulate, s->optimizer, r->data.digest);
+	options_print(r->tool, &config, false);
+	r->config = buffer_steal(&config);
+}
+
+static int read_seed(struct run *r, struct error *e)
+{
+	char *end;
+
+	r->seed = strtoull(r->s->seed ? r->s->seed : "42", &end, 10);
+	if (*end)
+		return fail(e, EXIT_USAGE, "seed '%s' is no whole number", r->s->seed);
+	return 0;
+}
+
+int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	struct optimizer_settings o;
+
+	if (train_settings_finish(r->s, &o, e) < 0 || read_seed(r, e) < 0)
+		return -1;
+	r->files = model_files_open(r->s->model, r->s->model_config, NULL, e);
+	if (!r->files || read_data(r, latents, count, e) < 0 || set_length(r, e) < 0)
+		return -1;
+	set_objective(r);
+	set_identity(r);
+	if (r->s->print_lr)
+		return 0;
+	r->be = backend_find(r->s->device, e);
+	r->device = r->be ? r->be->open(e) : NULL;
+	if (!r->device || load_networks(r, e) < 0 || make_adapter(r, &o, e) < 0)
+		return -1;
+	r->tape = tape_new(r->be, r->device, measure(r), e);
+	if (!r->tape)
+		return -1;
+	tape_checkpointing(r->tape, r->s->checkpointing);
+	return 0;
+}
+
+static void free_ids(int32_t **ids, size_t count)
+{
+	size_t i;
+
+	for (i = 0; ids && i < count; i++)
+		free(ids[i]);
+	free(ids);
+}
+
+void run_free(struct run *r)
+{
+	progress_end(r->progress);
+	free_ids(r->ids1, r->data.count);
+	free_ids(r->ids2, r->data.count);
+	tape_free(r->tape);
+	optimizer_free(&r->optimizer);
+	adapter_free(r->adapter);
+	layer_list_free(&r->layers);
+	unet_free(r->unet);
+	clip_free(r->te1);
+	clip_free(r->te2);
+	if (r->device)
+		r->be->close(r->device);
+	model_files_close(r->files);
+	order_free(r->order);
+	latent_set_free(&r->data);
+	noise_schedule_free(&r->objective.schedule);
+	free(r->identity);
+	free(r->config);
+	json_free(&r->line);
+	if (r->lock >= 0)
+		close(r->lock);
+}

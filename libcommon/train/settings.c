@@ -1,0 +1,204 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "../base/memory.h"
+#include "lr_schedule.h"
+#include "optimizer.h"
+#include "settings.h"
+
+const struct option *train_options(struct train_settings *s)
+{
+	const struct option table[] = {
+		{ .kind = OPTION_SECTION, .help = "Input and output" },
+		{ "model", 'm', OPTION_STRING, &s->model, "MODEL", "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		  .key = "pretrained_model_name_or_path" },
+		{ "model-config", 0, OPTION_STRING, &s->model_config, "DIR", "config files for a single file that is not SDXL's size",
+		  .advanced = true },
+		{ "output-dir", 'o', OPTION_STRING, &s->output_dir, "DIR", "where adapters and states go", .fallback = "." },
+		{ "output-name", 0, OPTION_STRING, &s->output_name, "NAME", "NAME.safetensors, NAME-stepNNNNNNNN.safetensors",
+		  .fallback = "last" },
+		{ "resume", 0, OPTION_STRING, &s->resume, "STATE|auto", "go on from a state; auto: the newest sound one, if any" },
+		{ "max-duration", 0, OPTION_STRING, &s->max_duration, "5h45m", "stop saved (exit 75) after this time", .key = "" },
+
+		{ .kind = OPTION_SECTION, .help = "Adapter" },
+		{ "network-dim", 'r', OPTION_INT, &s->rank, "N", "rank", .fallback = "4", .min = 1, .max = 4096 },
+		{ "network-alpha", 0, OPTION_NUMBER, &s->alpha, "X", "scale is alpha / rank; 0: alpha = rank", .fallback = "1", .min = 0,
+		  .max = 1e6 },
+		{ "conv-dim", 0, OPTION_INT, &s->conv_rank, "N", "rank for 3x3 convolutions; 0: none", .fallback = "0", .max = 4096 },
+		{ "conv-alpha", 0, OPTION_NUMBER, &s->conv_alpha, "X", "its alpha", .fallback = "1", .min = 0, .max = 1e6 },
+		{ "network-train-unet-only", 0, OPTION_FLAG, &s->unet_only, NULL, "leave the text encoders alone" },
+		{ "network-train-text-encoder-only", 0, OPTION_FLAG, &s->text_only, NULL, "leave the UNet alone" },
+		{ "network-module", 0, OPTION_STRING, &s->network_module, "MODULE", "networks.lora", .fallback = "networks.lora",
+		  .advanced = true },
+		{ "network-args", 0, OPTION_LIST, &s->network_args, "K=V", "conv_dim=N, conv_alpha=X", .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "Training" },
+		{ "max-train-steps", 0, OPTION_INT, &s->max_steps, "N", "optimizer steps", .fallback = "1600", .min = 1, .max = 99999999 },
+		{ "max-train-epochs", 0, OPTION_INT, &s->max_epochs, "N", "epochs instead of steps", .fallback = "0", .max = 1e6 },
+		{ "train-batch-size", 0, OPTION_INT, &s->batch_size, "N", "pictures at once", .fallback = "1", .min = 1, .max = 4096 },
+		{ "gradient-accumulation-steps", 0, OPTION_INT, &s->accumulate, "N", "batches an optimizer step", .fallback = "1", .min = 1,
+		  .max = 65536 },
+		{ "learning-rate", 0, OPTION_NUMBER, &s->learning_rate, "X", "", .fallback = "2e-6", .min = 0, .max = 100 },
+		{ "unet-lr", 0, OPTION_NUMBER, &s->unet_lr, "X", "the UNet's, when it differs; 0: learning-rate", .fallback = "0", .max = 100,
+		  .advanced = true },
+		{ "text-encoder-lr", 0, OPTION_NUMBER, &s->text_encoder_lr, "X", "the text encoders', when it differs; 0: learning-rate",
+		  .fallback = "0", .max = 100, .advanced = true },
+		{ "lr-scheduler", 0, OPTION_CHOICE, &s->lr_scheduler, "NAME", "", .fallback = "constant", .choices = lr_schedule_names() },
+		{ "lr-warmup-steps", 0, OPTION_STRING, &s->warmup, "N|RATIO", "steps, a ratio below 1, or 10%", .fallback = "0" },
+		{ "lr-scheduler-num-cycles", 0, OPTION_NUMBER, &s->lr_cycles, "N", "cosine_with_restarts: restarts", .fallback = "1",
+		  .min = 0, .max = 1e6, .advanced = true },
+		{ "lr-scheduler-power", 0, OPTION_NUMBER, &s->lr_power, "X", "polynomial", .fallback = "1", .min = 0, .max = 100,
+		  .advanced = true },
+		{ "lr-scheduler-min-lr-ratio", 0, OPTION_NUMBER, &s->lr_min_ratio, "X", "cosine_with_min_lr", .fallback = "0", .min = 0,
+		  .max = 1, .advanced = true },
+		{ "optimizer-type", 0, OPTION_STRING, &s->optimizer, "NAME", "AdamW", .fallback = "AdamW" },
+		{ "optimizer-args", 0, OPTION_LIST, &s->optimizer_args, "K=V", "betas=0.9,0.999 eps=1e-8 weight_decay=0.01",
+		  .advanced = true },
+		{ "max-grad-norm", 0, OPTION_NUMBER, &s->max_grad_norm, "X", "clip the gradient's norm; 0: off", .fallback = "1", .min = 0,
+		  .max = 1e9 },
+		{ "debiased-estimation-loss", 0, OPTION_FLAG, &s->debiased, NULL, "weight timesteps by 1/sqrt(SNR)" },
+		{ "min-snr-gamma", 0, OPTION_NUMBER, &s->min_snr_gamma, "X", "weight timesteps by min(SNR,X)/SNR; 0: off", .fallback = "0",
+		  .min = 0, .max = 1e6, .advanced = true },
+		{ "seed", 0, OPTION_STRING, &s->seed, "N", "of everything random", .fallback = "42" },
+		{ "gradient-checkpointing", 0, OPTION_FLAG, &s->checkpointing, NULL, "less memory, a third more time" },
+		{ "mixed-precision", 0, OPTION_CHOICE, &s->mixed_precision, "TYPE", "the CPU computes in fp32 whatever this says",
+		  .fallback = "no", .choices = "no|fp16|bf16", .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "Saving" },
+		{ "save-precision", 0, OPTION_CHOICE, &s->save_precision, "TYPE", "", .fallback = "float",
+		  .choices = "float|fp32|fp16|bf16" },
+		{ "save-every-n-steps", 0, OPTION_INT, &s->save_every_steps, "N", "0: only the end", .fallback = "0", .max = 99999999 },
+		{ "save-every-n-epochs", 0, OPTION_INT, &s->save_every_epochs, "N", "0: only the end", .fallback = "0", .max = 99999999,
+		  .advanced = true },
+		{ "save-state", 0, OPTION_FLAG, &s->save_state, NULL, "a state beside each saved adapter, to resume from" },
+		{ "save-last-n-states", 0, OPTION_INT, &s->keep_states, "N", "older states are removed", .fallback = "2", .min = 1,
+		  .max = 1e6, .advanced = true },
+		{ "stamp", 0, OPTION_FLAG, &s->stamp, NULL, "write dates into the metadata (bytes then differ from run to run)",
+		  .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "Looking" },
+		{ "print-lr", 0, OPTION_FLAG, &s->print_lr, NULL, "print the learning rate of every step and stop", .key = "" },
+		{ "dry-run", 0, OPTION_FLAG, &s->dry_run, NULL, "check everything and stop before the first step", .key = "" },
+		{ "device", 0, OPTION_STRING, &s->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true },
+		{ "plan", 0, OPTION_LATER, NULL, NULL, "memory of the run, without running", .advanced = true, .key = "" },
+		{ "check", 0, OPTION_LATER, NULL, NULL, "check a configuration", .advanced = true, .key = "" },
+		{ "logging-dir", 0, OPTION_LATER, NULL, "DIR", "TensorBoard events", .advanced = true },
+		{ "log-with", 0, OPTION_LATER, NULL, "NAME", "tensorboard, json, all", .advanced = true },
+		{ 0 },
+	};
+	struct option *copy = xmalloc(sizeof(table));
+
+	memcpy(copy, table, sizeof(table));
+	return copy;
+}
+
+/* "key=value" at its value, when key is the one asked for */
+static const char *value_of(const char *item, const char *key)
+{
+	size_t n = strlen(key);
+
+	return !strncmp(item, key, n) && item[n] == '=' ? item + n + 1 : NULL;
+}
+
+static int number(const char *what, const char *text, double low, double high, double *out, struct error *e)
+{
+	char *end;
+
+	*out = strtod(text, &end);
+	if (end == text || *end || !(*out >= low && *out <= high))
+		return fail(e, EXIT_USAGE, "%s: '%s' is no number from %g to %g", what, text, low, high);
+	return 0;
+}
+
+static int read_network_args(struct train_settings *s, struct error *e)
+{
+	size_t i;
+	double x;
+
+	for (i = 0; i < s->network_args.count; i++) {
+		const char *item = s->network_args.item[i], *v;
+		if ((v = value_of(item, "conv_dim"))) {
+			if (number("network_args: conv_dim", v, 0, 4096, &x, e) < 0)
+				return -1;
+			s->conv_rank = x;
+		} else if ((v = value_of(item, "conv_alpha"))) {
+			if (number("network_args: conv_alpha", v, 0, 1e6, &s->conv_alpha, e) < 0)
+				return -1;
+		} else {
+			return fail(e, EXIT_USAGE, "network_args: '%s' is not yet implemented; conv_dim=N and conv_alpha=X are", item);
+		}
+	}
+	return 0;
+}
+
+/* "0.9,0.999", with or without brackets */
+static int read_betas(const char *text, struct optimizer_settings *o, struct error *e)
+{
+	char tail;
+
+	text += *text == '(' || *text == '[';
+	if (sscanf(text, "%lf ,%lf%c", &o->beta1, &o->beta2, &tail) < 2 || !(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
+		return fail(e, EXIT_USAGE, "optimizer_args: betas: '%s' is not two numbers from 0 to below 1", text);
+	return 0;
+}
+
+static int read_optimizer_args(const struct train_settings *s, struct optimizer_settings *o, struct error *e)
+{
+	size_t i;
+	int bad = 0;
+
+	for (i = 0; i < s->optimizer_args.count && !bad; i++) {
+		const char *item = s->optimizer_args.item[i], *v;
+		if ((v = value_of(item, "weight_decay")))
+			bad = number("optimizer_args: weight_decay", v, 0, 100, &o->decay, e);
+		else if ((v = value_of(item, "eps")))
+			bad = number("optimizer_args: eps", v, 0, 1, &o->eps, e);
+		else if ((v = value_of(item, "betas")))
+			bad = read_betas(v, o, e);
+		else
+			bad = fail(e, EXIT_USAGE, "optimizer_args: '%s' is not known; betas=A,B eps=X weight_decay=X are", item);
+	}
+	return bad;
+}
+
+int train_settings_finish(struct train_settings *s, struct optimizer_settings *o, struct error *e)
+{
+	*o = (struct optimizer_settings){ s->optimizer, 0.9, 0.999, 1e-8, 0.01 };
+	if (!s->model)
+		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
+	if (s->unet_only && s->text_only)
+		return fail(e, EXIT_USAGE, "network-train-unet-only and network-train-text-encoder-only together leave nothing to train");
+	if (strcmp(s->network_module, "networks.lora"))
+		return fail(e, EXIT_USAGE, "network_module '%s' is not supported; networks.lora is (LyCORIS' algo=locon is conv_dim here)",
+			    s->network_module);
+	if (!optimizer_known(s->optimizer))
+		return fail(e, EXIT_USAGE, "optimizer_type '%s' is not yet implemented; choose %s", s->optimizer, optimizer_names());
+	if (strchr(s->output_name, '/'))
+		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
+	if (!s->alpha)
+		s->alpha = s->rank;
+	if (read_network_args(s, e) < 0 || read_optimizer_args(s, o, e) < 0)
+		return -1;
+	if (!s->conv_alpha)
+		s->conv_alpha = s->conv_rank;
+	return 0;
+}
+
+int train_warmup_steps(const char *text, long total, long *steps, struct error *e)
+{
+	char *end;
+	double x = strtod(text ? text : "0", &end);
+
+	if (*end == '%' && !end[1])
+		x = x / 100 * total;
+	else if (*end || !(x >= 0))
+		return fail(e, EXIT_USAGE, "lr_warmup_steps: '%s' is no number of steps, ratio or percentage", text);
+	else if (x < 1 && x != 0)
+		x = floor(x * total);
+	*steps = x;
+	if (*steps > total)
+		return fail(e, EXIT_USAGE, "lr_warmup_steps: %ld are more than the run's %ld", *steps, total);
+	return 0;
+}

@@ -1,0 +1,56 @@
+/*
+ * settings.h - what a training run is told: one option table, filled by command line, config files and environment.
+ *
+ * Names are kohya's where kohya has one.  Must not know how anything is done.
+ */
+#ifndef TRAIN_SETTINGS_H
+#define TRAIN_SETTINGS_H
+
+#include "../config/options.h"
+
+struct train_settings {
+	const char *model, *model_config;
+	const char *output_dir, *output_name;
+	const char *device;
+	/* data */
+	long batch_size, accumulate;
+	/* adapter */
+	long rank, conv_rank;
+	double alpha, conv_alpha;
+	bool unet_only, text_only;
+	const char *network_module;
+	struct text_list network_args;
+	/* optimizer and schedule */
+	const char *optimizer, *lr_scheduler, *warmup;
+	struct text_list optimizer_args;
+	double learning_rate, unet_lr, text_encoder_lr;         /* the last two 0: learning_rate */
+	double lr_cycles, lr_power, lr_min_ratio;
+	double max_grad_norm;
+	long max_steps, max_epochs;
+	/* objective */
+	bool debiased;
+	double min_snr_gamma;
+	const char *seed;
+	/* memory and speed */
+	bool checkpointing;
+	const char *mixed_precision;
+	/* saving */
+	const char *save_precision;
+	long save_every_steps, save_every_epochs, keep_states;
+	bool save_state;
+	const char *resume, *max_duration;
+	bool stamp;
+	/* what only shows */
+	bool print_lr, dry_run, plan, json;
+};
+
+/* The table of lora-train, its values pointing into *s. */
+const struct option *train_options(struct train_settings *s);
+
+/* network_args, optimizer_args ("k=v") into the fields above; checks what single rows cannot. */
+struct optimizer_settings;
+int train_settings_finish(struct train_settings *s, struct optimizer_settings *optimizer, struct error *e) MUST_CHECK;
+/* "0.1", "10%" of total, or steps; kohya: a number below 1 is a ratio */
+int train_warmup_steps(const char *text, long total, long *steps, struct error *e) MUST_CHECK;
+
+#endif

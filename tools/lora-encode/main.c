@@ -1,0 +1,31 @@
+#include "../../libcommon/config/options.h"
+#include "../../libcommon/data/encode.h"
+#include "../../libcommon/io/publish.h"
+
+int main(int argc, char **argv)
+{
+	struct encode_settings s = { 0 };
+	const struct option table[] = {
+		{ "model", 'm', OPTION_STRING, &s.model, "MODEL", "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		  .key = "pretrained_model_name_or_path" },
+		{ "model-config", 0, OPTION_STRING, &s.model_config, "DIR", "config files for a single file that is not SDXL's size" },
+		{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE (folder or file)" },
+		{ "no-text", 0, OPTION_FLAG, &s.no_text, NULL, "leave out text outputs: the text encoders will be trained", .key = "" },
+		{ "reuse", 0, OPTION_STRING, &s.reuse, "OLD.tar", "take over every sample whose inputs did not change", .key = "" },
+		{ "shard", 0, OPTION_STRING, &s.shard, "I/N", "only every N-th sample, from I (0..N-1); join the parts with cat", .key = "" },
+		{ "output", 'o', OPTION_STRING, &s.output, "FILE", "where the latent tar goes", .fallback = "-", .key = "" },
+		{ "device", 0, OPTION_STRING, &s.device, "cpu", "where to compute", .fallback = "cpu" },
+		{ "caption-variants", 0, OPTION_LATER, NULL, "K", "encode K shuffled variants of each caption", .key = "" },
+		{ "batch", 0, OPTION_LATER, NULL, "N", "pictures at once", .key = "" },
+		{ "precision", 0, OPTION_LATER, NULL, "TYPE", "fp32, bf16 or fp16", .key = "" },
+		{ 0 },
+	};
+	const struct tool tool = { "lora-encode", "-m MODEL [options] [IMAGES.tar...] > latents.tar",
+				   "Encode prepared pictures and captions with a model's VAE and text encoders.", table, .takes_config = true };
+	struct error e = { 0 };
+	int operands;
+
+	claim_standard_streams();
+	operands = options_parse(&tool, argc, argv);
+	return encode_run(&s, (const char *const *)argv, operands, &e) < 0 ? report(&e) : EXIT_DONE;
+}

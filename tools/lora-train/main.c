@@ -1,0 +1,16 @@
+#include "../../libcommon/io/publish.h"
+#include "../../libcommon/train/run.h"
+
+int main(int argc, char **argv)
+{
+	struct train_settings settings = { 0 };
+	struct tool tool = { "lora-train", "[--config FILE]... [options] [LATENTS.tar...]", "Train an SDXL LoRA adapter on encoded pictures.",
+			     train_options(&settings), .takes_config = true };
+	struct error e = { 0 };
+	int operands, code;
+
+	claim_standard_streams();
+	operands = options_parse(&tool, argc, argv);
+	code = train_run(&settings, &tool, (const char *const *)argv, operands, &e);
+	return e.text[0] && code ? report(&e) : code;
+}
