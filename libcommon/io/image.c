@@ -1,0 +1,219 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "image_internal.h"
+#include "publish.h"
+
+#define FILE_CAP ((size_t)1 << 30)
+
+struct magic {
+	const char *name;
+	size_t at, length;
+	const char *bytes;
+	int (*decode)(struct decoder *d);       /* NULL: known by name only */
+};
+
+static const struct magic magics[] = {
+	{ "PNG", 0, 8, "\x89PNG\r\n\x1a\n", png_decode },
+	{ "JPEG", 0, 3, "\xff\xd8\xff", jpeg_decode },
+	{ "WebP", 8, 4, "WEBP", webp_decode },
+	{ "GIF", 0, 4, "GIF8", NULL },
+	{ "BMP", 0, 2, "BM", NULL },
+	{ "TIFF", 0, 4, "II*\0", NULL },
+	{ "TIFF", 0, 4, "MM\0*", NULL },
+	{ "AVIF", 4, 8, "ftypavif", NULL },
+	{ "AVIF", 4, 8, "ftypavis", NULL },
+	{ "HEIC", 4, 7, "ftyphei", NULL },
+	{ "HEIC", 4, 7, "ftyphev", NULL },
+	{ "HEIC", 4, 8, "ftypmif1", NULL },
+	{ "HEIC", 4, 8, "ftypmsf1", NULL },
+	{ "JPEG XL", 0, 2, "\xff\x0a", NULL },
+	{ "JPEG XL", 4, 8, "JXL \r\n\x87\n", NULL },
+	{ "JPEG 2000", 4, 8, "jP  \r\n\x87\n", NULL },
+	{ "Photoshop", 0, 4, "8BPS", NULL },
+	{ "SVG", 0, 4, "<svg", NULL },
+	{ "PDF", 0, 5, "%PDF-", NULL },
+	{ "HTML", 0, 5, "<!DOC", NULL },
+	{ "HTML", 0, 5, "<html", NULL },
+};
+
+static const struct magic *recognise(const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++) {
+		const struct magic *m = &magics[i];
+		if (n >= m->at + m->length && !memcmp(bytes + m->at, m->bytes, m->length))
+			return m;
+	}
+	return NULL;
+}
+
+const char *image_type(const void *bytes, size_t n, const char **other)
+{
+	const struct magic *m = recognise(bytes, n);
+
+	if (other)
+		*other = m && !m->decode ? m->name : NULL;
+	return m && m->decode ? m->name : NULL;
+}
+
+int decoder_size(struct decoder *d, uint64_t width, uint64_t height)
+{
+	uint64_t cap = d->options && d->options->max_pixels ? d->options->max_pixels : 100000000;
+
+	if (!width || !height)
+		return fail(d->e, EXIT_INPUT, "%s: a picture of %llux%llu pixels; replace it", d->name,
+			    (unsigned long long)width, (unsigned long long)height);
+	if (width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE || width * height > cap)
+		return fail(d->e, EXIT_INPUT, "%s: %llux%llu pixels are over the limit of %llu pixels and %d a side; make it smaller",
+			    d->name, (unsigned long long)width, (unsigned long long)height, (unsigned long long)cap, IMAGE_MAX_SIDE);
+	d->width = (int)width;
+	d->height = (int)height;
+	return 0;
+}
+
+int channels_of(enum pixels p)
+{
+	static const int channels[] = { 1, 2, 3, 4, 4 };
+	return channels[p];
+}
+
+/* Where the stored pixel (x, y) belongs, as origin + x * x_step + y * y_step. */
+static void orient(struct decoder *d)
+{
+	static const struct { bool swap, from_right, from_bottom; } turns[9] = {
+		{ 0, 0, 0 }, { 0, 0, 0 }, { 0, 1, 0 }, { 0, 1, 1 }, { 0, 0, 1 }, { 1, 0, 0 }, { 1, 1, 0 }, { 1, 1, 1 }, { 1, 0, 1 } };
+	bool swap = turns[d->orientation].swap;
+	int w = swap ? d->height : d->width, h = swap ? d->width : d->height;
+	ptrdiff_t right = 3, down = (ptrdiff_t)w * 3;
+
+	d->out->width = w;
+	d->out->height = h;
+	d->origin = 0;
+	if (turns[d->orientation].from_right) {
+		d->origin += (w - 1) * right;
+		right = -right;
+	}
+	if (turns[d->orientation].from_bottom) {
+		d->origin += (h - 1) * down;
+		down = -down;
+	}
+	d->x_step = swap ? down : right;
+	d->y_step = swap ? right : down;
+}
+
+int rows_begin(struct decoder *d)
+{
+	if (d->icc_bytes > ICC_MAX)
+		return fail(d->e, EXIT_INPUT, "%s: a colour profile of %zu bytes; the limit is %u; remove it", d->name, d->icc_bytes, ICC_MAX);
+	if (d->orientation < 1 || d->orientation > 8)
+		d->orientation = 1;
+	orient(d);
+	d->colour = colour_open(d->icc, d->icc_bytes, d->pixels, d->depth);
+	d->line = xmalloc((size_t)d->width * 3);
+	d->out->rgb = malloc((size_t)d->width * d->height * 3);
+	if (!d->out->rgb)
+		return fail(d->e, EXIT_MEMORY, "%s: no memory for %dx%d pixels", d->name, d->width, d->height);
+	return 0;
+}
+
+/* 16 bit to 8 with rounding: exactly v / 257 to nearest, the value libpng's scale_16 gives. */
+static uint8_t narrow(unsigned v)
+{
+	return (uint8_t)((v * 255 + 32895) >> 16);
+}
+
+static uint8_t sample(const struct decoder *d, const void *row, size_t i)
+{
+	return d->depth == 16 ? narrow(((const uint16_t *)row)[i]) : ((const uint8_t *)row)[i];
+}
+
+/* Without a profile: grey is R=G=B, RGB is sRGB, and ink takes light away in proportion: R = (1-C)(1-K). */
+static void plain_row(const struct decoder *d, const void *row)
+{
+	int channels = channels_of(d->pixels);
+
+	for (int x = 0; x < d->width; x++)
+		for (int c = 0; c < 3; c++) {
+			size_t at = (size_t)x * channels;
+			unsigned v;
+			if (d->pixels == PIXELS_CMYK)
+				v = ((255u - sample(d, row, at + c)) * (255u - sample(d, row, at + 3)) + 127) / 255;
+			else
+				v = sample(d, row, at + (channels < 3 ? 0 : c));
+			d->line[3 * x + c] = (uint8_t)v;
+		}
+}
+
+static void lay_on_background(struct decoder *d, const void *row)
+{
+	static const uint8_t white[3] = { 255, 255, 255 };
+	const uint8_t *background = d->options ? d->options->background : white;
+	int channels = channels_of(d->pixels);
+
+	for (int x = 0; x < d->width; x++) {
+		unsigned alpha = sample(d, row, (size_t)x * channels + channels - 1);
+		uint8_t *p = d->line + 3 * x;
+		for (int c = 0; alpha < 255 && c < 3; c++)
+			p[c] = (uint8_t)((p[c] * alpha + background[c] * (255 - alpha) + 127) / 255);
+	}
+}
+
+void rows_put(struct decoder *d, int y, const void *row)
+{
+	uint8_t *to = d->out->rgb + d->origin + y * d->y_step;
+
+	if (d->colour)
+		colour_row(d->colour, row, d->line, d->width);
+	else if (d->pixels == PIXELS_RGB && d->depth == 8)
+		memcpy(d->line, row, (size_t)d->width * 3);
+	else
+		plain_row(d, row);
+	if (d->pixels == PIXELS_GREY_ALPHA || d->pixels == PIXELS_RGBA)
+		lay_on_background(d, row);
+	if (d->x_step == 3) {
+		memcpy(to, d->line, (size_t)d->width * 3);
+		return;
+	}
+	for (int x = 0; x < d->width; x++, to += d->x_step)
+		memcpy(to, d->line + 3 * x, 3);
+}
+
+int image_decode(const char *name, const void *bytes, size_t n, const struct image_options *o, struct image *out,
+		 struct image_info *info, struct error *e)
+{
+	const struct magic *m = recognise(bytes, n);
+	struct decoder d = { .name = name, .bytes = bytes, .n = n, .options = o, .out = out, .e = e, .depth = 8, .orientation = 1 };
+	int status;
+
+	*out = (struct image){ 0 };
+	if (!m)
+		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG and WebP are read", name, n ? "not a picture" : "an empty file");
+	if (!m->decode)
+		return fail(e, EXIT_INPUT, "%s: %s is not read; convert it to PNG, JPEG or WebP", name, m->name);
+	status = m->decode(&d);
+	colour_close(d.colour);
+	free(d.line);
+	if (status < 0)
+		image_free(out);
+	else if (info)
+		*info = (struct image_info){ m->name, out->width, out->height, d.orientation, d.animated };
+	return status;
+}
+
+int image_read(const char *path, const struct image_options *o, struct image *out, struct image_info *info, struct error *e)
+{
+	struct buffer file = { 0 };
+	int status = read_file(path, FILE_CAP, &file, e);
+
+	*out = (struct image){ 0 };
+	if (status == 0)
+		status = image_decode(path, file.data, file.len, o, out, info, e);
+	buffer_free(&file);
+	return status;
+}
+
+void image_free(struct image *i)
+{
+	free(i->rgb);
+	*i = (struct image){ 0 };
+}

@@ -1,0 +1,279 @@
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <png.h>
+#include "image_internal.h"
+
+/* Everything that a longjmp must not lose lives here, in the caller's frame. */
+struct png_job {
+	png_structp png;
+	png_infop info;
+	const uint8_t *bytes;
+	size_t n, at;
+	char text[200];                 /* libpng's complaint */
+	uint8_t *pixels;                /* one row, or the whole picture when it is interlaced */
+	png_bytep *rows;
+	struct decoder *d;
+};
+
+static void give_up(png_structp png, png_const_charp text)
+{
+	struct png_job *j = png_get_error_ptr(png);
+
+	snprintf(j->text, sizeof(j->text), "%s", text);
+	png_longjmp(png, 1);
+}
+
+/* A wrong checksum at the end of the pixels is only a warning to libpng. */
+static void on_warning(png_structp png, png_const_charp text)
+{
+	if (!strncmp(text, "IDAT", 4))
+		give_up(png, text);
+}
+
+static void take(png_structp png, png_bytep to, size_t n)
+{
+	struct png_job *j = png_get_io_ptr(png);
+
+	if (n > j->n - j->at)
+		png_error(png, "the file ends too early");
+	memcpy(to, j->bytes + j->at, n);
+	j->at += n;
+}
+
+/* The chunk's data inside the file, NULL when there is none.  libpng would show an eXIf behind the pixels only after them. */
+static const uint8_t *find_chunk(const uint8_t *bytes, size_t n, const char *type, size_t *length)
+{
+	for (size_t at = 8; n - at >= 12;) {
+		size_t size = (size_t)png_get_uint_32(bytes + at);
+		if (size > n - at - 12)
+			return NULL;
+		if (!memcmp(bytes + at + 4, type, 4)) {
+			*length = size;
+			return bytes + at + 8;
+		}
+		at += size + 12;
+	}
+	return NULL;
+}
+
+static int open_png(struct png_job *j)
+{
+	static const png_byte skipped[] = "tEXt\0zTXt\0iTXt\0sPLT";
+
+	j->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, give_up, on_warning);
+	j->info = j->png ? png_create_info_struct(j->png) : NULL;
+	if (!j->info)
+		die(EXIT_MEMORY, "no memory for reading a PNG");
+	png_set_read_fn(j->png, j, take);
+	png_set_user_limits(j->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  /* decoder_size() says it in our words */
+	png_set_chunk_malloc_max(j->png, ICC_MAX);
+	png_set_crc_action(j->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
+	if (j->d)
+		png_set_keep_unknown_chunks(j->png, PNG_HANDLE_CHUNK_NEVER, skipped, 4);
+	return 0;
+}
+
+static int read_header(struct png_job *j)
+{
+	struct decoder *d = j->d;
+	const uint8_t *exif;
+	size_t length = 0;
+
+	png_read_info(j->png, j->info);
+	if (decoder_size(d, png_get_image_width(j->png, j->info), png_get_image_height(j->png, j->info)) < 0)
+		return -1;
+	exif = find_chunk(d->bytes, d->n, "eXIf", &length);
+	if (exif && length > EXIF_MAX)
+		return fail(d->e, EXIT_INPUT, "%s: Exif data of %zu bytes; the limit is %u; remove it", d->name, length, EXIF_MAX);
+	if (exif)
+		d->orientation = exif_orientation(exif, length);
+	d->animated = find_chunk(d->bytes, d->n, "acTL", &length) != NULL;
+	return 0;
+}
+
+static void choose_pixels(struct png_job *j)
+{
+	struct decoder *d = j->d;
+	png_charp name;
+	png_bytep icc;
+	png_uint_32 length;
+	int method, color;
+
+	png_set_expand(j->png);
+	if (png_get_bit_depth(j->png, j->info) == 16 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+		png_set_swap(j->png);
+	if (png_get_iCCP(j->png, j->info, &name, &method, &icc, &length)) {
+		d->icc = icc;
+		d->icc_bytes = length;
+	}
+	png_set_interlace_handling(j->png);
+	png_read_update_info(j->png, j->info);
+	d->depth = png_get_bit_depth(j->png, j->info);
+	color = png_get_color_type(j->png, j->info);
+	if (color & PNG_COLOR_MASK_COLOR)
+		d->pixels = color & PNG_COLOR_MASK_ALPHA ? PIXELS_RGBA : PIXELS_RGB;
+	else
+		d->pixels = color & PNG_COLOR_MASK_ALPHA ? PIXELS_GREY_ALPHA : PIXELS_GREY;
+}
+
+static void read_straight(struct png_job *j)
+{
+	j->pixels = xmalloc(png_get_rowbytes(j->png, j->info));
+	for (int y = 0; y < j->d->height; y++) {
+		png_read_row(j->png, j->pixels, NULL);
+		rows_put(j->d, y, j->pixels);
+	}
+}
+
+static void read_interlaced(struct png_job *j)
+{
+	size_t stride = png_get_rowbytes(j->png, j->info);
+
+	j->pixels = xcalloc(j->d->height, stride);
+	j->rows = xmalloc(j->d->height * sizeof(*j->rows));
+	for (int y = 0; y < j->d->height; y++)
+		j->rows[y] = j->pixels + stride * y;
+	png_read_image(j->png, j->rows);
+	for (int y = 0; y < j->d->height; y++)
+		rows_put(j->d, y, j->rows[y]);
+}
+
+static int decode(struct png_job *j)
+{
+	if (setjmp(png_jmpbuf(j->png)))
+		return fail(j->d->e, EXIT_INPUT, "%s: damaged PNG: %s; replace it", j->d->name, j->text);
+	if (read_header(j) < 0)
+		return -1;
+	choose_pixels(j);
+	if (rows_begin(j->d) < 0)
+		return -1;
+	if (png_get_interlace_type(j->png, j->info) == PNG_INTERLACE_NONE)
+		read_straight(j);
+	else
+		read_interlaced(j);
+	png_read_end(j->png, NULL);
+	return 0;
+}
+
+int png_decode(struct decoder *d)
+{
+	struct png_job j = { .bytes = d->bytes, .n = d->n, .d = d };
+	int status = open_png(&j);
+
+	if (status == 0)
+		status = decode(&j);
+	png_destroy_read_struct(&j.png, &j.info, NULL);
+	free(j.pixels);
+	free(j.rows);
+	return status;
+}
+
+/* ---- text ---- */
+
+/* Latin-1 as UTF-8. */
+static char *widen(const char *s)
+{
+	struct buffer b = { 0 };
+
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s, two[2] = { 0xc0 | c >> 6, 0x80 | (c & 63) };
+		if (c < 0x80)
+			buffer_add(&b, s, 1);
+		else
+			buffer_add(&b, two, 2);
+	}
+	return buffer_steal(&b);
+}
+
+/* UTF-8 as Latin-1 (malloced); NULL when a character is not in it. */
+static char *latin1(const char *s)
+{
+	struct buffer b = { 0 };
+
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+		if ((c == 0xc2 || c == 0xc3) && ((unsigned char)s[1] & 0xc0) == 0x80)
+			c = (unsigned char)((c & 3) << 6 | (*++s & 63));
+		else if (c >= 0x80) {
+			buffer_free(&b);
+			return NULL;
+		}
+		buffer_add(&b, &c, 1);
+	}
+	return buffer_steal(&b);
+}
+
+static char *find_text(struct png_job *j, const char *key)
+{
+	png_textp text;
+	int count = 0;
+
+	if (setjmp(png_jmpbuf(j->png)))
+		return NULL;
+	png_read_info(j->png, j->info);
+	png_get_text(j->png, j->info, &text, &count);
+	for (int i = 0; i < count; i++)
+		if (!strcmp(text[i].key, key))
+			return text[i].compression <= PNG_TEXT_COMPRESSION_zTXt ? widen(text[i].text) : xstrdup(text[i].text);
+	return NULL;
+}
+
+char *png_read_text(const void *bytes, size_t n, const char *key)
+{
+	struct png_job j = { .bytes = bytes, .n = n };
+	char *value = NULL;
+
+	if (open_png(&j) == 0)
+		value = find_text(&j, key);
+	png_destroy_read_struct(&j.png, &j.info, NULL);
+	return value;
+}
+
+/* ---- writing ---- */
+
+static _Noreturn void cannot_write(png_structp png, png_const_charp text)
+{
+	die(EXIT_MEMORY, "cannot compress a PNG: %s", text);
+}
+
+static void put(png_structp png, png_bytep bytes, size_t n)
+{
+	buffer_add(png_get_io_ptr(png), bytes, n);
+}
+
+static void flush(png_structp png)
+{
+}
+
+static void put_text(png_structp png, png_infop info, const struct png_text *text)
+{
+	char *narrow = latin1(text->value), *key = xstrdup(text->key), *wide = xstrdup(text->value);
+	png_text t = { .compression = narrow ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE, .key = key,
+		       .text = narrow ? narrow : wide };
+
+	png_set_text(png, info, &t, 1);
+	free(narrow);
+	free(wide);
+	free(key);
+}
+
+void png_encode(struct buffer *out, const struct image *i, const struct png_text *text, int texts)
+{
+	png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, cannot_write, NULL);
+	png_infop info = png ? png_create_info_struct(png) : NULL;
+
+	if (!info)
+		die(EXIT_MEMORY, "no memory for writing a PNG");
+	png_set_write_fn(png, out, put, flush);
+	png_set_compression_level(png, 3);
+	png_set_IHDR(png, info, i->width, i->height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_BASE,
+		     PNG_FILTER_TYPE_BASE);
+	for (int k = 0; k < texts; k++)
+		put_text(png, info, &text[k]);
+	png_write_info(png, info);
+	for (int y = 0; y < i->height; y++)
+		png_write_row(png, i->rgb + (size_t)y * i->width * 3);
+	png_write_end(png, info);
+	png_destroy_write_struct(&png, &info);
+}
