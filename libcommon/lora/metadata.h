@@ -1,0 +1,72 @@
+/*
+ * metadata.h - what an adapter file says about itself: kohya's ss_* keys, the modelspec, and kohya's two hashes.
+ *
+ * Owns the keys and how Python would have written their values ("None", "True", "0.0001").  Must not know training, nor look at the
+ * clock: times are given or left out.
+ */
+#ifndef LORA_METADATA_H
+#define LORA_METADATA_H
+
+#include <time.h>
+#include "../io/safetensors.h"
+
+struct metadata_list { struct metadata *item; size_t count, capacity; };
+
+void metadata_text(struct metadata_list *l, const char *key, const char *value);        /* NULL: "None" */
+void metadata_int(struct metadata_list *l, const char *key, long value);
+void metadata_float(struct metadata_list *l, const char *key, double value);            /* as repr() of Python */
+void metadata_bool(struct metadata_list *l, const char *key, bool value);               /* "True", "False" */
+const char *metadata_find(const struct metadata_list *l, const char *key);              /* NULL: not there */
+void metadata_free(struct metadata_list *l);
+
+/* What a trainer knows.  NULL and, where 0 makes no sense, 0: "None". */
+struct training_facts {
+	const char *output_name, *comment;
+	/* model */
+	const char *model_name;                 /* its path's last part */
+	const char *vae_name;
+	bool v_prediction, zero_terminal_snr;
+	/* adapter */
+	int rank; double alpha;
+	int conv_rank; double conv_alpha;       /* 0: none */
+	const char *network_args;               /* JSON object, instead of the one made from conv_rank and conv_alpha */
+	/* optimizer and schedule */
+	double learning_rate, unet_lr, text_encoder_lr;         /* the last two 0: not set */
+	const char *optimizer;                  /* "torch.optim.adamw.AdamW(weight_decay=0.01)" */
+	const char *lr_scheduler;
+	long warmup_steps, max_steps;
+	double max_grad_norm;
+	long accumulation;
+	bool checkpointing;
+	const char *mixed_precision;            /* "no", "fp16", "bf16" */
+	/* progress */
+	long steps, epoch, epochs;
+	uint64_t seed;
+	/* objective */
+	double prior_loss_weight, min_snr_gamma;                /* 0: None */
+	double noise_offset;                                    /* 0: None */
+	bool debiased;
+	const char *loss_type;                  /* NULL: "l2" */
+	/* data */
+	long train_images, reg_images, batches_per_epoch, batch_size;
+	int resolution[2];                      /* [w,h]; 0: left out */
+	int min_bucket, max_bucket;             /* 0: no buckets */
+	bool flip, bucket_no_upscale, shuffle_caption;
+	long keep_tokens;
+	double caption_dropout;
+	const char *dataset_dirs, *reg_dataset_dirs, *tag_frequency, *bucket_info;      /* JSON texts */
+	/* the clock, which is never asked here: -1 leaves every date out */
+	time_t started, finished;
+	const char *session_id;                 /* NULL: left out */
+};
+
+void training_metadata(const struct training_facts *f, struct metadata_list *out);
+
+/* Append the modelspec.* keys that the list does not have; the title is ss_output_name. */
+void metadata_add_modelspec(struct metadata_list *l);
+/* Append sshs_model_hash and sshs_legacy_hash of these tensors (types as they will be saved) under the ss_* keys in the list. */
+void metadata_add_hashes(struct metadata_list *l, const struct safetensors_out *tensors, size_t count);
+/* SHA-256 of everything behind the header: what sshs_model_hash, and with "0x" before it modelspec.hash_sha256, must be. */
+void payload_hash(const struct safetensors *s, char hex[65]);
+
+#endif
