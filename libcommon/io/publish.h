@@ -27,12 +27,15 @@ void publish_abandon(struct publish *p);                        /* remove the te
 
 int publish_bytes(const char *path, const void *data, size_t n, struct error *e) MUST_CHECK;
 
+/* A descriptor for reading, or -1: what is not there is EXIT_INPUT, what may not be read EXIT_IO. */
+int open_input(const char *path, struct error *e) MUST_CHECK;
 /* Read a whole file of at most cap bytes. */
 int read_file(const char *path, size_t cap, struct buffer *out, struct error *e) MUST_CHECK;
 int make_folders(const char *path, struct error *e) MUST_CHECK; /* mkdir -p */
 char *path_join(const char *folder, const char *name);          /* malloced */
 
-/* At the start of every main: descriptors 0-2 that are closed become /dev/null, so that no data file becomes stdout. */
+/* At the start of every main: descriptors 0-2 that are closed become /dev/null, so that no data file becomes stdout.
+ * Writing to a standard output that was closed fails (EXIT_IO). */
 void claim_standard_streams(void);
 
 #endif
