@@ -1,0 +1,29 @@
+/*
+ * bpe.h - byte pair encoding: the bytes of one word to token ids, by a vocabulary and a ranked list of merges.
+ *
+ * Owns the merging and the printable spelling that vocabulary files give to bytes.  Must not know files, text rules or
+ * special tokens.
+ */
+#ifndef MODEL_BPE_H
+#define MODEL_BPE_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/error.h"
+
+struct bpe;
+
+/* vocabulary: an object {"token": id}, with ids already checked to be integers that fit int32_t; not kept, but it must stay
+ * alive until bpe_end_merges().  unknown: the id of bytes that the vocabulary lacks. */
+struct bpe *bpe_new(const json_t *vocabulary, int unknown);
+void bpe_free(struct bpe *b);                                   /* accepts NULL */
+/* Merges in order of rank, best first; a pair that comes twice has the rank of the last.  -1, with the text of *e but no
+ * place, when the vocabulary lacks a part or what they make. */
+int bpe_add_merge(struct bpe *b, const char *left, size_t left_n, const char *right, size_t right_n, struct error *e) MUST_CHECK;
+void bpe_end_merges(struct bpe *b);
+
+/* ids has room for n, n > 0.  Returns how many there are.  Time n log n: a word of a megabyte is no trouble. */
+size_t bpe_word(const struct bpe *b, const char *word, size_t n, int32_t *ids);
+
+#endif
