@@ -2,7 +2,6 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/model/config.h"
+#include <cmocka.h>     /* last: it takes the name fail */
 
 #define TINY_A "tests/golden/tiny-a/model"
 #define TINY_B "tests/golden/tiny-b/model"
