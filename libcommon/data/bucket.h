@@ -1,0 +1,47 @@
+/*
+ * bucket.h - which size a picture is trained at: kohya's arithmetic, in the same doubles and the same order.
+ *
+ * Owns the list of sizes, the choice among them, the size after resizing, the centre crop, and both ways to tell training
+ * about the crop.  Must not know pixels or files.
+ */
+#ifndef DATA_BUCKET_H
+#define DATA_BUCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "../base/error.h"
+
+struct bucket_rules {
+	long resolution[2];             /* [w,h]; their product is the area that every bucket keeps below */
+	long min, max, steps;
+	bool enabled;                   /* false: one bucket, the resolution itself */
+	bool no_upscale;                /* a small picture keeps its size; min and max mean nothing then */
+};
+
+struct buckets {
+	struct bucket_rules rules;      /* min and max rounded to steps: min down, max up */
+	int (*size)[2];                 /* sorted [w,h] */
+	size_t count;
+};
+
+enum bucket_filter { FILTER_NONE, FILTER_AREA, FILTER_LANCZOS };
+
+struct placement {
+	int bucket[2];                  /* [w,h] */
+	int resized[2];                 /* the whole picture before the crop; never below the bucket */
+	int crop[2];                    /* [left,top] of the bucket inside the resized picture, in pixels */
+	double fit[4];                  /* kohya's crop_ltrb: the whole picture fitted into the bucket, the reverse of a crop */
+	enum bucket_filter filter;
+};
+
+/* EXIT_USAGE when the rules leave no size. */
+int buckets_make(const struct bucket_rules *rules, struct buckets *b, struct error *e) MUST_CHECK;
+void buckets_free(struct buckets *b);
+
+/* EXIT_INPUT when a picture of this shape fits no bucket (only with no_upscale). */
+int bucket_place(const struct buckets *b, int width, int height, struct placement *p, struct error *e) MUST_CHECK;
+
+/* What the size conditioning says about the crop, [left,top]: the pixels really cut, or kohya's formula; of the mirrored picture. */
+void conditioning_crop(const struct placement *p, bool kohya, bool mirrored, int crop[2]);
+
+#endif

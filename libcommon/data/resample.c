@@ -1,0 +1,178 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "resample.h"
+
+/* Per output position: `count[i]` source positions from `first[i]` on, weights at weight[i * taps], summing to 1 << bits. */
+struct weights {
+	int taps;
+	int *first, *count;
+	int32_t *weight;
+};
+
+/* Pixels between the two passes.  Lanczos keeps whole levels there, clipped, because Pillow does (an overshoot cut off
+ * after the first pass cannot ring in the second); averages keep six bits more. */
+static const struct pass_bits { int between, across, down; } pass_bits[] = {
+	[RESAMPLE_AREA] = { 6, 22, 16 },
+	[RESAMPLE_LANCZOS] = { 0, 22, 22 },
+};
+
+static double lanczos3(double x)
+{
+	if (x == 0)
+		return 1;
+	if (x <= -3 || x >= 3)
+		return 0;
+	return 3 * sin(M_PI * x) * sin(M_PI * x / 3) / (M_PI * M_PI * x * x);
+}
+
+static void span(enum resample_filter filter, int position, double scale, int source, int *first, int *end)
+{
+	double from, to;
+
+	if (filter == RESAMPLE_AREA) {
+		from = floor(position * scale);
+		to = ceil((position + 1) * scale);
+	} else {
+		double centre = (position + 0.5) * scale, reach = 3 * (scale > 1 ? scale : 1);
+		from = centre - reach + 0.5;
+		to = centre + reach + 0.5;
+	}
+	*first = from < 0 ? 0 : (int)from;
+	*end = to > source ? source : (int)to;
+	if (*first >= source)
+		*first = source - 1;
+	if (*end <= *first)
+		*end = *first + 1;
+}
+
+static double weight_at(enum resample_filter filter, int position, double scale, int x)
+{
+	if (filter == RESAMPLE_AREA) {
+		double low = position * scale, high = (position + 1) * scale;
+		double share = (x + 1 < high ? x + 1 : high) - (x > low ? x : low);
+		return share > 0 ? share : 0;
+	}
+	return lanczos3((x - (position + 0.5) * scale + 0.5) / (scale > 1 ? scale : 1));
+}
+
+/* Rounded weights of one output; what rounding lost goes to the largest, so that white stays white. */
+static void quantise(const double *exact, int count, int bits, int32_t *weight)
+{
+	double sum = 0;
+	int largest = 0;
+	int32_t rest = (int32_t)1 << bits;
+
+	for (int k = 0; k < count; k++)
+		sum += exact[k];
+	for (int k = 0; k < count; k++) {
+		weight[k] = (int32_t)floor(exact[k] / sum * ((int32_t)1 << bits) + 0.5);
+		rest -= weight[k];
+		if (exact[k] > exact[largest])
+			largest = k;
+	}
+	weight[largest] += rest;
+}
+
+/* For outputs start .. start + n of a side that goes from `source` to `target`. */
+static struct weights make_weights(enum resample_filter filter, int source, int target, int start, int n, int bits)
+{
+	double scale = (double)source / target;
+	struct weights w = { .taps = 2 * (int)ceil(3 * (scale > 1 ? scale : 1)) + 2 };
+	double *exact = xmalloc(w.taps * sizeof(*exact));
+
+	w.first = xmalloc(n * sizeof(*w.first));
+	w.count = xmalloc(n * sizeof(*w.count));
+	w.weight = xcalloc((size_t)n * w.taps, sizeof(*w.weight));
+	for (int i = 0; i < n; i++) {
+		int end;
+		span(filter, start + i, scale, source, &w.first[i], &end);
+		w.count[i] = end - w.first[i];
+		for (int k = 0; k < w.count[i]; k++)
+			exact[k] = weight_at(filter, start + i, scale, w.first[i] + k);
+		quantise(exact, w.count[i], bits, w.weight + (size_t)i * w.taps);
+	}
+	free(exact);
+	return w;
+}
+
+static void free_weights(struct weights *w)
+{
+	free(w->first);
+	free(w->count);
+	free(w->weight);
+}
+
+static int clip(int v, int top)
+{
+	return v < 0 ? 0 : v > top ? top : v;
+}
+
+/* One source row to `n` pixels of a row between the passes. */
+static void across(const struct weights *w, const uint8_t *row, int n, const struct pass_bits *b, uint16_t *out)
+{
+	int shift = b->across - b->between, top = 255 << b->between;
+
+	for (int i = 0; i < n; i++, out += 3) {
+		const int32_t *weight = w->weight + (size_t)i * w->taps;
+		const uint8_t *p = row + 3 * (size_t)w->first[i];
+		int32_t sum[3] = { 1 << (shift - 1), 1 << (shift - 1), 1 << (shift - 1) };
+
+		for (int k = 0; k < w->count[i]; k++, p += 3)
+			for (int c = 0; c < 3; c++)
+				sum[c] += p[c] * weight[k];
+		for (int c = 0; c < 3; c++)
+			out[c] = (uint16_t)clip(sum[c] >> shift, top);
+	}
+}
+
+/* The rows between the passes that one output row needs live in a ring of `taps` rows. */
+static void down(const struct weights *w, int i, const uint16_t *ring, int values, const struct pass_bits *b, int32_t *sum, uint8_t *out)
+{
+	int shift = b->down + b->between;
+
+	for (int v = 0; v < values; v++)
+		sum[v] = 1 << (shift - 1);
+	for (int k = 0; k < w->count[i]; k++) {
+		const uint16_t *row = ring + (size_t)((w->first[i] + k) % w->taps) * values;
+		int32_t weight = w->weight[(size_t)i * w->taps + k];
+		for (int v = 0; v < values; v++)
+			sum[v] += row[v] * weight;
+	}
+	for (int v = 0; v < values; v++)
+		out[v] = (uint8_t)clip(sum[v] >> shift, 255);
+}
+
+void resample(const struct image *in, int width, int height, enum resample_filter filter, struct window window, struct image *out)
+{
+	const struct pass_bits *b = &pass_bits[filter];
+	struct weights x = make_weights(filter, in->width, width, window.left, window.width, b->across);
+	struct weights y = make_weights(filter, in->height, height, window.top, window.height, b->down);
+	int values = window.width * 3, done = y.first[0];
+	uint16_t *ring = xmalloc((size_t)y.taps * values * sizeof(*ring));
+	int32_t *sum = xmalloc(values * sizeof(*sum));
+
+	*out = (struct image){ window.width, window.height, xmalloc((size_t)values * window.height) };
+	for (int i = 0; i < window.height; i++) {
+		for (; done < y.first[i] + y.count[i]; done++)
+			across(&x, in->rgb + (size_t)done * in->width * 3, window.width, b, ring + (size_t)(done % y.taps) * values);
+		down(&y, i, ring, values, b, sum, out->rgb + (size_t)i * values);
+	}
+	free(sum);
+	free(ring);
+	free_weights(&x);
+	free_weights(&y);
+}
+
+void mirror(struct image *i)
+{
+	for (int y = 0; y < i->height; y++) {
+		uint8_t *left = i->rgb + (size_t)y * i->width * 3, *right = left + 3 * (size_t)(i->width - 1);
+		for (; left < right; left += 3, right -= 3) {
+			uint8_t swap[3];
+			memcpy(swap, left, 3);
+			memcpy(left, right, 3);
+			memcpy(right, swap, 3);
+		}
+	}
+}
