@@ -1,0 +1,89 @@
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "inventory.h"
+
+static char *join(const char *parent, const char *child)
+{
+	return *parent ? xprintf("%s.%s", parent, child) : xstrdup(child);
+}
+
+static void enter(struct inventory *v, int status, enum layer_group g, char *name, struct linear *l, struct conv *c)
+{
+	v->failed = status != 0;
+	if (!status)
+		layer_add(&v->layers, v->loader.component, g, name, l, c);
+	free(name);
+}
+
+void take_linear(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, bool bias,
+		 struct linear *l)
+{
+	char *name;
+
+	if (v->failed)
+		return;
+	name = join(parent, child);
+	enter(v, load_linear(&v->loader, name, out, in, bias, l, v->error), g, name, l, NULL);
+}
+
+void take_conv(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, int kernel, int stride,
+	       struct conv *c)
+{
+	char *name;
+
+	if (v->failed)
+		return;
+	name = join(parent, child);
+	enter(v, load_conv(&v->loader, name, out, in, kernel, stride, c, v->error), g, name, NULL, c);
+}
+
+void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, struct linear *l)
+{
+	char *name;
+
+	if (v->failed)
+		return;
+	name = join(parent, child);
+	enter(v, load_conv1x1(&v->loader, name, out, in, l, v->error), g, name, l, NULL);
+}
+
+void take_norm(struct inventory *v, const char *parent, const char *child, int c, int groups, float eps, struct norm *n)
+{
+	char *name;
+
+	if (v->failed)
+		return;
+	name = join(parent, child);
+	v->failed = load_norm(&v->loader, name, c, groups, eps, n, v->error) != 0;
+	if (!v->failed) {
+		GROW(v->norm, v->norms, v->norm_capacity);
+		v->norm[v->norms++] = n;
+	}
+	free(name);
+}
+
+void inventory_list(const struct inventory *v, struct layer_list *list)
+{
+	for (size_t i = 0; i < v->layers.count; i++) {
+		const struct layer *l = &v->layers.layer[i];
+		layer_add(list, l->component, l->group, l->name, l->linear, l->conv);
+	}
+}
+
+void inventory_free(struct inventory *v)
+{
+	const struct backend *be = v->loader.be;
+	struct device *d = v->loader.device;
+
+	for (size_t i = 0; i < v->layers.count; i++) {
+		struct layer *l = &v->layers.layer[i];
+		if (l->linear)
+			free_linear(be, d, l->linear);
+		else
+			free_conv(be, d, l->conv);
+	}
+	for (size_t i = 0; i < v->norms; i++)
+		free_norm(be, d, v->norm[i]);
+	layer_list_free(&v->layers);
+	free(v->norm);
+}

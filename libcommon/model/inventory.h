@@ -1,0 +1,34 @@
+/*
+ * inventory.h - what a network has loaded: every layer once, under diffusers' name.
+ *
+ * A network's loader takes its layers through an inventory and nowhere else, so that listing them for adapters and freeing them
+ * need no second walk.  Layers must not move afterwards: the inventory keeps their addresses.  Must not know networks.
+ *
+ * A failure sticks: later calls do nothing, and `failed` tells at the end.
+ */
+#ifndef MODEL_INVENTORY_H
+#define MODEL_INVENTORY_H
+
+#include "layers.h"
+
+struct inventory {
+	struct loader loader;
+	struct error *error;            /* while loading */
+	bool failed;
+	struct layer_list layers;
+	struct norm **norm;
+	size_t norms, norm_capacity;
+};
+
+/* The name of a layer is parent.child, or child where parent is "". */
+void take_linear(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, bool bias,
+		 struct linear *l);
+void take_conv(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, int kernel, int stride,
+	       struct conv *c);
+void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, struct linear *l);
+void take_norm(struct inventory *v, const char *parent, const char *child, int c, int groups, float eps, struct norm *n);
+
+void inventory_list(const struct inventory *v, struct layer_list *list);        /* appends the layers, in the order they were taken */
+void inventory_free(struct inventory *v);                                       /* frees the layers, too */
+
+#endif

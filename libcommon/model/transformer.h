@@ -1,0 +1,32 @@
+/*
+ * transformer.h - the UNet's spatial transformer: pixels as tokens that read each other and the text.
+ */
+#ifndef MODEL_TRANSFORMER_H
+#define MODEL_TRANSFORMER_H
+
+#include "inventory.h"
+
+struct attention { struct linear q, k, v, out; int heads; };
+
+struct transformer_block {
+	struct norm norm1, norm2, norm3;
+	struct attention self, cross;
+	struct linear ff_in, ff_out;
+};
+
+struct transformer {
+	struct norm norm;
+	struct linear proj_in, proj_out;
+	struct transformer_block *block;
+	int depth;
+};
+
+struct transformer_size { int width, heads, depth, context, groups; };
+/* Frees nothing: transformer_free() gives back the list of blocks, the inventory the layers. */
+void take_transformer(struct inventory *v, const char *name, const struct transformer_size *s, struct transformer *tr);
+void transformer_free(struct transformer *tr);
+
+/* x [n,h,w,c], context [n,length,1,c'] -> like x */
+struct tensor *run_transformer(struct tape *t, const struct transformer *tr, struct tensor *x, struct tensor *context);
+
+#endif

@@ -1,0 +1,97 @@
+#include <math.h>
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "unet_parts.h"
+
+void sinusoids(float *out, const float *x, int count, int dim)
+{
+	int half = dim / 2;
+
+	for (int k = 0; k < half; k++) {
+		float f = exp(-log(10000.0) * k / half);
+		for (int i = 0; i < count; i++) {
+			float angle = x[i] * f;         /* rounded: an argument near 1000 differs from the exact one by 6e-5 */
+			out[(size_t)i * dim + k] = cos((double)angle);
+			out[(size_t)i * dim + half + k] = sin((double)angle);
+		}
+	}
+}
+
+/* each sample's `per` numbers as sinusoids side by side: [n,1,1,per*dim] */
+static struct tensor *waves(struct tape *t, const float *x, int n, int per, int dim)
+{
+	float *host = xcalloc((size_t)n * per, dim * sizeof(*host));
+	struct tensor *y;
+
+	sinusoids(host, x, n * per, dim);
+	y = tensor_from(t, n, 1, 1, per * dim, host);
+	free(host);
+	return y;
+}
+
+static struct tensor *embed(struct tape *t, struct tensor *x, const struct linear layer[2])
+{
+	return op_linear(t, op_activation(t, op_linear(t, x, &layer[0]), ACT_SILU), &layer[1]);
+}
+
+static void show(probe_fn *probe, void *arg, struct tape *t, const char *module, struct tensor *x)
+{
+	if (probe && module)
+		probe(arg, t, module, x);
+}
+
+/* silu(time vector): every resnet reads it through the same function, so it is computed once */
+static struct tensor *time_vector(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe, void *arg)
+{
+	const struct unet_config *c = &u->config;
+	int n = in->sample->n;
+	struct tensor *time = embed(t, waves(t, in->timestep, n, 1, c->channels[0]), u->time);
+	struct tensor *sizes = op_concat(t, in->pooled, waves(t, in->time_ids, n, 6, c->time_ids_dim));
+
+	show(probe, arg, t, "time_embedding", time);
+	sizes = embed(t, sizes, u->sizes);
+	show(probe, arg, t, "add_embedding", sizes);
+	return op_activation(t, op_add(t, time, sizes), ACT_SILU);
+}
+
+static struct tensor *run_stage(struct tape *t, const struct stage *s, struct tensor *x, struct tensor *skip, struct tensor *time,
+				struct tensor *context)
+{
+	struct tensor *in[] = { x, skip, time };
+
+	switch (s->kind) {
+	case STAGE_RESNET:      return tape_block(t, run_resnet, &s->resnet, in, 3);
+	case STAGE_TRANSFORMER: return run_transformer(t, &s->transformer, x, context);
+	case STAGE_DOWNSAMPLE:  return tape_block(t, run_downsample, &s->sampler, in, 1);
+	case STAGE_UPSAMPLE:    return tape_block(t, run_upsample, &s->sampler, in, 1);
+	}
+	die(EXIT_OTHER, "stage '%s' has no kind; this is a bug in lora-tools", s->name);
+}
+
+static struct tensor *run_head(struct tape *t, const void *unet, struct tensor *const *in)
+{
+	const struct unet *u = unet;
+
+	return op_conv(t, op_group_norm(t, in[0], &u->norm_out, true), &u->conv_out);
+}
+
+struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe, void *arg)
+{
+	struct tensor **kept = xcalloc(u->stages + 1, sizeof(struct tensor *));
+	struct tensor *time = time_vector(t, u, in, probe, arg);
+	struct tensor *x = op_conv(t, in->sample, &u->conv_in);
+	int i, n = 0;
+
+	show(probe, arg, t, "conv_in", x);
+	kept[n++] = x;
+	for (i = 0; i < u->stages; i++) {
+		const struct stage *s = &u->stage[i];
+		x = run_stage(t, s, x, s->takes_skip ? kept[--n] : NULL, time, in->context);
+		if (s->keeps)
+			kept[n++] = x;
+		show(probe, arg, t, s->name, x);
+		show(probe, arg, t, s->closes, x);
+	}
+	free(kept);
+	return tape_block(t, run_head, u, &x, 1);
+}
