@@ -53,7 +53,7 @@ static int take_unicode(struct toml_reader *r, int digits, struct buffer *out)
 
 static int take_escape(struct toml_reader *r, struct buffer *out)
 {
-	static const char from[] = "btnfr\"\\", to[] = "\b\t\n\f\r\"\\";
+	static const char from[] = "btnfre\"\\", to[] = "\b\t\n\f\r\033\"\\";         /* e: from TOML 1.1 */
 	const char *start = r->at, *known;
 	char c;
 

@@ -236,6 +236,12 @@ static char *normal_datetime(const char *s)
 	return buffer_steal(&b);
 }
 
+/* The suite's JSON compares values: it does not tell -nan from nan, nor -0 from 0. */
+static void print_float(char *text, size_t size, double d)
+{
+	snprintf(text, size, "%.17g", isnan(d) ? NAN : d + 0.0);
+}
+
 static json_t *tagged(const char *type, const char *value)
 {
 	return json_pack("{s:s, s:s}", "type", type, "value", value);
@@ -267,7 +273,7 @@ static json_t *dump(const struct toml *t)
 		snprintf(text, sizeof(text), "%lld", (long long)t->integer);
 		return tagged("integer", text);
 	case TOML_FLOAT:
-		snprintf(text, sizeof(text), "%.17g", isnan(t->number) ? NAN : t->number);     /* -nan is nan */
+		print_float(text, sizeof(text), t->number);
 		return tagged("float", text);
 	case TOML_BOOLEAN:
 		return tagged("bool", t->boolean ? "true" : "false");
@@ -291,9 +297,8 @@ static void normalise(json_t *j)
 	if (type && value && json_object_size(j) == 2) {
 		char text[64];
 		char *moment = NULL;
-		double d = strtod(value, NULL);
 		if (!strcmp(type, "float")) {
-			snprintf(text, sizeof(text), "%.17g", isnan(d) ? NAN : d);
+			print_float(text, sizeof(text), strtod(value, NULL));
 			json_object_set_new(j, "value", json_string(text));
 		} else if (strstr(type, "date") || strstr(type, "time")) {
 			moment = normal_datetime(value);
