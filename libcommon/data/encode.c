@@ -10,6 +10,7 @@
 #include "../model/clip.h"
 #include "../model/tokenizer.h"
 #include "../model/vae.h"
+#include "../nn/workspace.h"
 #include "encode.h"
 #include "latents.h"
 
@@ -30,8 +31,7 @@ struct encoder {
 	struct vae *vae;
 	struct clip *te1, *te2;
 	struct tokenizer *tokenizer1, *tokenizer2;
-	struct tape *tape;
-	size_t tape_bytes;
+	struct workspace work;
 	char vae_hash[65], te1_hash[65], te2_hash[65];
 	struct text *text; size_t texts, text_capacity;
 	struct map *text_index;
@@ -54,6 +54,8 @@ static int open_text(struct encoder *n, struct error *e)
 	n->tokenizer2 = n->tokenizer1 ? tokenizer_open(two, e) : NULL;
 	if (!n->tokenizer2)
 		return -1;
+	if (!tokenizer_pad_known(n->tokenizer2))
+		tokenizer_set_pad(n->tokenizer2, 0);
 	n->te1 = clip_load(n->files, COMPONENT_TE1, n->be, n->device, e);
 	n->te2 = n->te1 ? clip_load(n->files, COMPONENT_TE2, n->be, n->device, e) : NULL;
 	if (!n->te2)
@@ -100,6 +102,7 @@ static int open_all(struct encoder *n, struct error *e)
 	n->config = model_files_config(n->files);
 	n->be = backend_find(n->s->device, e);
 	n->device = n->be ? n->be->open(e) : NULL;
+	n->work = (struct workspace){ .be = n->be, .device = n->device };
 	if (!n->device)
 		return -1;
 	n->vae = vae_load(n->files, n->be, n->device, true, false, e);
@@ -116,32 +119,6 @@ static int open_all(struct encoder *n, struct error *e)
 		return -1;
 	n->progress = progress_begin("encoding", "pictures", 0);
 	return 0;
-}
-
-/* ---- running a network in exactly the memory it needs ---- */
-
-typedef struct tensor *forward_fn(struct tape *t, void *arg);
-
-/* Runs forward on a dry tape first; the arena grows to the largest seen. */
-static struct tensor *forward(struct encoder *n, forward_fn *fn, void *arg, struct error *e)
-{
-	struct tape *dry = tape_new_dry();
-	size_t need;
-
-	tape_recording(dry, false);
-	fn(dry, arg);
-	need = tape_peak(dry);
-	tape_free(dry);
-	if (need > n->tape_bytes) {
-		tape_free(n->tape);
-		n->tape = tape_new(n->be, n->device, need, e);
-		n->tape_bytes = n->tape ? need : 0;
-		if (!n->tape)
-			return NULL;
-		tape_recording(n->tape, false);
-	}
-	tape_reset(n->tape);
-	return fn(n->tape, arg);
 }
 
 /* ---- pictures ---- */
@@ -165,7 +142,7 @@ static int latent_of(struct encoder *n, const char *name, const struct image *im
 
 	for (i = 0; i < pixels; i++)
 		x[i] = image->rgb[i] / 127.5f - 1;
-	y = forward(n, encode_picture, &p, e);
+	y = workspace_run(&n->work, encode_picture, &p, e);
 	free(x);
 	if (!y)
 		return -1;
@@ -173,7 +150,7 @@ static int latent_of(struct encoder *n, const char *name, const struct image *im
 	s->h = y->h;
 	s->w = y->w;
 	moments = xmalloc(tensor_count(y) * sizeof(*moments));
-	tensor_download(n->tape, y, moments);
+	tensor_download(n->work.tape, y, moments);
 	*mean = xmalloc(tensor_count(y) / 2 * sizeof(float));
 	*std = xmalloc(tensor_count(y) / 2 * sizeof(float));
 	vae_split_moments(moments, tensor_rows(y), s->c, *mean, *std, NULL);
@@ -244,7 +221,7 @@ static long text_of(struct encoder *n, const char *caption, struct error *e)
 	c.ids2 = xmalloc(length * sizeof(*c.ids2));
 	if (tokenizer_encode_padded(n->tokenizer1, caption, length, c.ids1, e) >= 0 &&
 	    tokenizer_encode_padded(n->tokenizer2, caption, length, c.ids2, e) >= 0)
-		y = forward(n, encode_text, &c, e);
+		y = workspace_run(&n->work, encode_text, &c, e);
 	free(c.ids1);
 	free(c.ids2);
 	if (!y)
@@ -252,8 +229,8 @@ static long text_of(struct encoder *n, const char *caption, struct error *e)
 	GROW(n->text, n->texts, n->text_capacity);
 	n->text[n->texts] = (struct text){ xstrdup(caption), xmalloc(tensor_count(y) * sizeof(float)),
 					   xmalloc(tensor_count(c.pooled) * sizeof(float)) };
-	tensor_download(n->tape, y, n->text[n->texts].context);
-	tensor_download(n->tape, c.pooled, n->text[n->texts].pooled);
+	tensor_download(n->work.tape, y, n->text[n->texts].context);
+	tensor_download(n->work.tape, c.pooled, n->text[n->texts].pooled);
 	map_put(n->text_index, n->text[n->texts].caption, strlen(caption), n->texts);
 	return n->texts++;
 }
@@ -442,7 +419,7 @@ static void close_all(struct encoder *n)
 	map_free(n->text_index);
 	map_free(n->old_index);
 	latent_set_free(&n->old);
-	tape_free(n->tape);
+	workspace_free(&n->work);
 	vae_free(n->vae);
 	clip_free(n->te1);
 	clip_free(n->te2);

@@ -66,6 +66,8 @@ static int encode_captions(struct run *r, int which, int32_t ***out, struct erro
 	t = tokenizer_open(folder, e);
 	if (!t)
 		return -1;
+	if (which == 2 && !tokenizer_pad_known(t))
+		tokenizer_set_pad(t, 0);
 	*out = xcalloc(r->data.count, sizeof(**out));
 	for (i = 0; i < r->data.count && result >= 0; i++) {
 		(*out)[i] = xmalloc(c->te1.length * sizeof(int32_t));

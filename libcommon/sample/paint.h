@@ -1,0 +1,51 @@
+/*
+ * paint.h - a loaded pipeline, and one picture of it: prompt and noise to pixels.
+ *
+ * Must not know files of pictures, sheets or options.
+ */
+#ifndef SAMPLE_PAINT_H
+#define SAMPLE_PAINT_H
+
+#include "../io/image.h"
+#include "../lora/adapter.h"
+#include "../model/clip.h"
+#include "../model/tokenizer.h"
+#include "../model/unet.h"
+#include "../model/vae.h"
+#include "../nn/workspace.h"
+#include "sampler.h"
+
+struct pipeline {
+	struct model_files *files;
+	const struct model_config *config;
+	const struct backend *be;
+	struct device *device;
+	struct clip *te1, *te2;
+	struct unet *unet;
+	struct vae *vae;
+	struct tokenizer *tokenizer1, *tokenizer2;
+	struct layer_list layers;
+	struct noise_schedule schedule;
+	struct workspace work;
+};
+
+int pipeline_open(struct pipeline *p, const char *model, const char *model_config, const char *vae, const char *device, struct error *e)
+	MUST_CHECK;
+void pipeline_close(struct pipeline *p);
+
+struct painting {
+	const char *text, *negative;    /* negative "": encoded like any text */
+	bool zero_negative;             /* an empty negative prompt as zeros, as diffusers does */
+	int width, height;              /* pixels */
+	double cfg;                     /* 1: one forward a step */
+	const struct sampler *sampler;
+	int steps;
+	const float *noise;             /* [c,h,w] N(0,1), the file's layout */
+};
+
+typedef void painted_step(void *arg, int step);
+/* latent [h,w,c] (malloced) after the last step, scaled as the UNet sees it; picture: decoded.  Either may be NULL. */
+int paint(struct pipeline *p, const struct painting *what, float **latent, struct image *picture, painted_step *tell, void *arg,
+	  struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * run.h - lora-sample: prompts in, pictures (and a sheet, and latents) out.
+ */
+#ifndef SAMPLE_RUN_H
+#define SAMPLE_RUN_H
+
+#include "../config/options.h"
+
+struct sample_settings {
+	const char *model, *model_config, *vae, *device;
+	struct text_list loras;                 /* FILE or FILE:WEIGHT */
+	const char *prompt, *prompts, *negative, *output, *grid, *sampler, *seed, *rng, *noise, *save_latents;
+	long width, height, steps, count;
+	double cfg;
+	bool compare, zero_negative;
+};
+
+int sample_run(const struct sample_settings *s, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,50 @@
+#include "../../libcommon/io/publish.h"
+#include "../../libcommon/sample/run.h"
+
+int main(int argc, char **argv)
+{
+	struct sample_settings s = { 0 };
+	const struct option table[] = {
+		{ "model", 'm', OPTION_STRING, &s.model, "MODEL", "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		  .key = "pretrained_model_name_or_path" },
+		{ "lora", 'l', OPTION_LIST, &s.loras, "FILE[:W]", "an adapter and its weight; may be repeated", .key = "" },
+		{ "prompt", 'p', OPTION_STRING, &s.prompt, "TEXT", "what to paint", .key = "" },
+		{ "prompts", 0, OPTION_STRING, &s.prompts, "FILE", "a prompt a line, kohya's --w --h --d --l --s --n --ss",
+		  .key = "sample_prompts" },
+		{ "output", 'o', OPTION_STRING, &s.output, "DIR|FILE|-", "where pictures go (.)", .key = "" },
+		{ "negative", 'n', OPTION_STRING, &s.negative, "TEXT", "what not to paint", .key = "" },
+		{ "width", 'W', OPTION_INT, &s.width, "N", "pixels", .fallback = "1024", .min = 1, .max = 65536, .key = "" },
+		{ "height", 'H', OPTION_INT, &s.height, "N", "pixels", .fallback = "1024", .min = 1, .max = 65536, .key = "" },
+		{ "steps", 0, OPTION_INT, &s.steps, "N", "sampling steps", .fallback = "30", .min = 1, .max = 1000, .key = "" },
+		{ "cfg", 0, OPTION_NUMBER, &s.cfg, "X", "guidance; 1: none", .fallback = "7.5", .min = 0, .max = 1000, .key = "" },
+		{ "seed", 0, OPTION_STRING, &s.seed, "N", "of the first noise", .fallback = "42", .key = "" },
+		{ "sampler", 0, OPTION_STRING, &s.sampler, "NAME", "euler", .fallback = "euler", .key = "" },
+		{ "count", 0, OPTION_INT, &s.count, "N", "pictures a prompt, with seeds N, N+1, ...", .fallback = "1", .min = 1,
+		  .max = 100000, .key = "" },
+		{ "grid", 0, OPTION_STRING, &s.grid, "FILE", "all pictures on one labelled sheet", .key = "" },
+		{ "compare", 0, OPTION_FLAG, &s.compare, NULL, "paint without the adapters too: the sheet's top row", .key = "" },
+		{ "noise", 0, OPTION_STRING, &s.noise, "FILE", "initial noise: safetensors, \"noise\" [N,4,h/f,w/f]", .key = "",
+		  .advanced = true },
+		{ "save-latents", 0, OPTION_STRING, &s.save_latents, "FILE", "the last latents: safetensors, \"latents\"", .key = "",
+		  .advanced = true },
+		{ "zero-negative", 0, OPTION_FLAG, &s.zero_negative, NULL, "an empty negative prompt as zeros, as diffusers does",
+		  .key = "", .advanced = true },
+		{ "rng", 0, OPTION_CHOICE, &s.rng, "NAME", "philox (torch is not yet implemented)", .fallback = "philox", .choices = "philox",
+		  .key = "", .advanced = true },
+		{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE (folder or file)", .advanced = true },
+		{ "model-config", 0, OPTION_STRING, &s.model_config, "DIR", "config files for a single file that is not SDXL's size",
+		  .advanced = true },
+		{ "device", 0, OPTION_STRING, &s.device, "cpu", "where to compute", .fallback = "cpu", .advanced = true },
+		{ 0 },
+	};
+	const struct tool tool = { "lora-sample", "-m MODEL [--lora FILE[:W]]... (-p TEXT | --prompts FILE) [options]",
+				   "Paint pictures with a model and adapters.", table, .takes_config = true };
+	struct error e = { 0 };
+
+	claim_standard_streams();
+	if (options_parse(&tool, argc, argv) > 0) {
+		fail(&e, EXIT_USAGE, "'%s' is no option; prompts are given with -p or --prompts (try --help)", argv[0]);
+		return report(&e);
+	}
+	return sample_run(&s, &e) < 0 ? report(&e) : EXIT_DONE;
+}
