@@ -35,14 +35,21 @@ static const struct needed vae_files[] = {
 	{ NULL, { NULL } },
 };
 
+/* Letters, digits, "-_.", but neither ".." nor "--" (the cache writes "--" for the slash). */
 static bool id_part(const char *s, size_t n)
 {
-	if (n < 1 || n > 96 || *s == '.' || *s == '-')
+	char before = '.';
+
+	if (n < 1 || n > 96 || *s == '-')
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!isalnum((unsigned char)s[i]) && !strchr("-_.", s[i]))
+	for (size_t i = 0; i < n; i++) {
+		bool repeated = s[i] == before && (s[i] == '.' || s[i] == '-');
+
+		if (repeated || (!isalnum((unsigned char)s[i]) && !strchr("-_.", s[i])))
 			return false;
-	return !memmem(s, n, "..", 2) && !memmem(s, n, "--", 2);
+		before = s[i];
+	}
+	return true;
 }
 
 bool hub_id(const char *text)
