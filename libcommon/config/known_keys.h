@@ -19,8 +19,9 @@ enum key_class {
 struct known_key {
 	const char *name;
 	enum key_class class;
-	const char *say;        /* what this program does instead, or why not; NULL for KEY_OURS */
+	const char *say;        /* what this program does instead, or why not; KEY_OURS: noted when used, mostly NULL */
 	const char *alias;      /* KEY_OURS: another of our keys that it sets (kohya's spelling); NULL: its own */
+	const char *neutral;    /* values ("a|b"), besides false, 0, "" and "none", that ask for nothing; may be NULL */
 };
 
 const struct known_key *known_key(const char *name);            /* NULL: nobody knows it */

@@ -1,0 +1,36 @@
+/*
+ * options_private.h - what options.c (command line and environment), options_value.c (text to value and back),
+ * options_config.c (files) and options_help.c share.  Nobody else includes it.
+ */
+#ifndef CONFIG_OPTIONS_PRIVATE_H
+#define CONFIG_OPTIONS_PRIVATE_H
+
+#include "../base/memory.h"
+#include "options.h"
+
+#define COMMAND_LINE "command line"
+enum { KEY_SIZE = 80 };
+
+struct parse {
+	const struct tool *tool;
+	size_t count;           /* options in the table */
+	char **origin;          /* one an option; NULL: its default */
+	bool *noted;            /* one a known key: it has had its note */
+};
+
+/* "max_train_steps" for the option "max-train-steps", or what .key says; NULL: not in config files. */
+const char *option_key(const struct option *o, char buffer[KEY_SIZE]);
+const struct option *option_by_key(const struct tool *tool, const char *key);
+bool option_has_value(const struct option *o);          /* is no heading and not of a later version */
+
+/* Set the value from text.  where opens the message: "--rank", "run.toml:12: network_dim".  A list grows by one. */
+int option_take(const struct option *o, const char *text, const char *where, struct error *e) MUST_CHECK;
+void option_reset(const struct option *o);              /* back to its fallback */
+void option_clear_list(const struct option *o);
+void option_print_value(const struct option *o, struct buffer *out);    /* as TOML */
+void option_expected(const struct option *o, struct buffer *out);       /* "a whole number from 1 to 4096" */
+
+int options_read_config(struct parse *p, const char *path, struct error *e) MUST_CHECK;
+void options_help(const struct tool *tool, bool all, struct buffer *out);
+
+#endif

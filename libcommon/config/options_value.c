@@ -1,0 +1,345 @@
+/* Text to value and back, one rule a kind of option. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "options_private.h"
+
+bool option_has_value(const struct option *o)
+{
+	return o->kind != OPTION_SECTION && o->kind != OPTION_LATER;
+}
+
+const char *option_key(const struct option *o, char buffer[KEY_SIZE])
+{
+	size_t n = o->name ? strlen(o->name) : 0;
+
+	if (o->kind == OPTION_SECTION || (o->key && !*o->key) || n >= KEY_SIZE)
+		return NULL;
+	if (o->key)
+		return o->key;
+	for (size_t i = 0; i <= n; i++)
+		buffer[i] = o->name[i] == '-' ? '_' : o->name[i];
+	return buffer;
+}
+
+const struct option *option_by_key(const struct tool *tool, const char *key)
+{
+	char buffer[KEY_SIZE];
+
+	for (const struct option *o = tool->table; o->name || o->help; o++) {
+		const char *own = option_key(o, buffer);
+		if (own && !strcmp(own, key))
+			return o;
+	}
+	return NULL;
+}
+
+static bool limited(const struct option *o)
+{
+	return o->min != 0 || o->max != 0;
+}
+
+static void add_number(struct buffer *out, double x)
+{
+	for (int digits = 6; digits <= 17; digits++) {
+		char text[40];
+		snprintf(text, sizeof(text), "%.*g", digits, x);
+		if (strtod(text, NULL) == x || digits == 17) {
+			buffer_adds(out, text);
+			return;
+		}
+	}
+}
+
+static void add_limits(const struct option *o, struct buffer *out)
+{
+	if (!limited(o))
+		return;
+	buffer_adds(out, " from ");
+	add_number(out, o->min);
+	if (isinf(o->max)) {
+		buffer_adds(out, " up");
+		return;
+	}
+	buffer_adds(out, " to ");
+	add_number(out, o->max);
+}
+
+static void add_choices(const struct option *o, struct buffer *out)
+{
+	buffer_adds(out, strchr(o->choices, '|') ? "one of " : "");
+	for (const char *c = o->choices; *c; c++) {
+		if (*c == '|')
+			buffer_adds(out, ", ");
+		else
+			buffer_add(out, c, 1);
+	}
+}
+
+void option_expected(const struct option *o, struct buffer *out)
+{
+	switch (o->kind) {
+	case OPTION_FLAG:
+		buffer_adds(out, "true or false");
+		break;
+	case OPTION_INT:
+		buffer_adds(out, "a whole number");
+		add_limits(o, out);
+		break;
+	case OPTION_NUMBER:
+		buffer_adds(out, "a number");
+		add_limits(o, out);
+		break;
+	case OPTION_CHOICE:
+		add_choices(o, out);
+		break;
+	case OPTION_SIZE:
+		buffer_adds(out, "N or \"W,H\" with whole numbers");
+		add_limits(o, out);
+		break;
+	case OPTION_LIST:
+		buffer_adds(out, "a list of texts");
+		break;
+	default:
+		buffer_adds(out, "a text in quotes");
+	}
+}
+
+static bool take_flag(const struct option *o, const char *text)
+{
+	static const char *const words[] = { "false", "true", "0", "1", "no", "yes", "off", "on" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		if (strcasecmp(text, words[i]))
+			continue;
+		*(bool *)o->value = i % 2;
+		return true;
+	}
+	return false;
+}
+
+static bool take_long(const struct option *o, const char *text, const char *ends, long *value, const char **rest)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtol(text, &end, 10);
+	*rest = end;
+	if (end == text || errno || !strchr(ends, *end))
+		return false;
+	return !limited(o) || ((double)*value >= o->min && (double)*value <= o->max);
+}
+
+static bool take_int(const struct option *o, const char *text)
+{
+	const char *rest;
+	long value;
+
+	if (!take_long(o, text, "", &value, &rest))
+		return false;
+	*(long *)o->value = value;
+	return true;
+}
+
+static bool take_number(const struct option *o, const char *text)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !isfinite(value) || (limited(o) && !(value >= o->min && value <= o->max)))
+		return false;
+	*(double *)o->value = value;
+	return true;
+}
+
+static bool take_choice(const struct option *o, const char *text)
+{
+	size_t n = strlen(text);
+
+	for (const char *c = o->choices; ; c += strcspn(c, "|") + 1) {
+		size_t length = strcspn(c, "|");
+		if (length == n && !strncasecmp(c, text, n)) {
+			*(const char **)o->value = xstrndup(c, n);
+			return true;
+		}
+		if (!c[length])
+			return false;
+	}
+}
+
+static bool take_size(const struct option *o, const char *text)
+{
+	long width, height;
+	const char *rest;
+
+	if (!take_long(o, text, ",xX", &width, &rest))
+		return false;
+	height = width;
+	if (*rest && !take_long(o, rest + 1 + strspn(rest + 1, " "), "", &height, &rest))
+		return false;
+	((long *)o->value)[0] = width;
+	((long *)o->value)[1] = height;
+	return true;
+}
+
+static bool take_item(const struct option *o, const char *text)
+{
+	struct text_list *list = o->value;
+
+	list->item = xrealloc(list->item, (list->count + 1) * sizeof(*list->item));
+	list->item[list->count++] = xstrdup(text);
+	return true;
+}
+
+static bool take(const struct option *o, const char *text)
+{
+	switch (o->kind) {
+	case OPTION_FLAG:
+		return take_flag(o, text);
+	case OPTION_INT:
+		return take_int(o, text);
+	case OPTION_NUMBER:
+		return take_number(o, text);
+	case OPTION_CHOICE:
+		return take_choice(o, text);
+	case OPTION_SIZE:
+		return take_size(o, text);
+	case OPTION_LIST:
+		return take_item(o, text);
+	case OPTION_STRING:
+		*(const char **)o->value = xstrdup(text);
+		return true;
+	default:
+		return false;
+	}
+}
+
+int option_take(const struct option *o, const char *text, const char *where, struct error *e)
+{
+	struct buffer expected = { 0 };
+
+	if (take(o, text))
+		return 0;
+	option_expected(o, &expected);
+	fail(e, EXIT_USAGE, "%s: '%.200s' does not fit; give %s", where, text, expected.data);
+	buffer_free(&expected);
+	return -1;
+}
+
+void option_clear_list(const struct option *o)
+{
+	struct text_list *list = o->value;
+
+	list->item = NULL;      /* the old ones may be in use: text of options lives until exit */
+	list->count = 0;
+}
+
+static void clear(const struct option *o)
+{
+	switch (o->kind) {
+	case OPTION_FLAG:
+		*(bool *)o->value = false;
+		break;
+	case OPTION_INT:
+		*(long *)o->value = 0;
+		break;
+	case OPTION_NUMBER:
+		*(double *)o->value = 0;
+		break;
+	case OPTION_SIZE:
+		((long *)o->value)[0] = ((long *)o->value)[1] = 0;
+		break;
+	case OPTION_LIST:
+		option_clear_list(o);
+		break;
+	default:
+		*(const char **)o->value = NULL;
+	}
+}
+
+void option_reset(const struct option *o)
+{
+	struct error e;
+
+	if (!option_has_value(o))
+		return;
+	clear(o);
+	if (o->fallback && option_take(o, o->fallback, o->name, &e))
+		die(EXIT_OTHER, "bug: default of --%s", e.text);
+}
+
+static void add_quoted(struct buffer *out, const char *s)
+{
+	buffer_adds(out, "\"");
+	for (; *s; s++) {
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			buffer_addf(out, "\\u%04X", (unsigned char)*s);
+		else if (*s == '"' || *s == '\\')
+			buffer_addf(out, "\\%c", *s);
+		else
+			buffer_add(out, s, 1);
+	}
+	buffer_adds(out, "\"");
+}
+
+static void add_list(struct buffer *out, const struct text_list *list)
+{
+	buffer_adds(out, "[");
+	for (size_t i = 0; i < list->count; i++) {
+		buffer_adds(out, i ? ", " : "");
+		add_quoted(out, list->item[i]);
+	}
+	buffer_adds(out, "]");
+}
+
+static bool is_unset(const struct option *o)
+{
+	switch (o->kind) {
+	case OPTION_INT:
+		return !o->fallback && !*(long *)o->value;
+	case OPTION_NUMBER:
+		return !o->fallback && *(double *)o->value == 0;
+	case OPTION_SIZE:
+		return !((long *)o->value)[0];
+	case OPTION_STRING:
+	case OPTION_CHOICE:
+		return !*(const char **)o->value;
+	default:
+		return false;
+	}
+}
+
+void option_print_value(const struct option *o, struct buffer *out)
+{
+	const long *size = o->value;
+
+	if (is_unset(o)) {
+		buffer_adds(out, "\"\"");
+		return;
+	}
+	switch (o->kind) {
+	case OPTION_FLAG:
+		buffer_adds(out, *(bool *)o->value ? "true" : "false");
+		break;
+	case OPTION_INT:
+		buffer_addf(out, "%ld", *(long *)o->value);
+		break;
+	case OPTION_NUMBER:
+		add_number(out, *(double *)o->value);
+		break;
+	case OPTION_SIZE:
+		if (size[0] == size[1])
+			buffer_addf(out, "%ld", size[0]);
+		else
+			buffer_addf(out, "\"%ld,%ld\"", size[0], size[1]);
+		break;
+	case OPTION_LIST:
+		add_list(out, o->value);
+		break;
+	default:
+		add_quoted(out, *(const char **)o->value);
+	}
+}
