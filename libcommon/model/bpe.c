@@ -1,6 +1,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/map.h"
 #include "../base/memory.h"
 #include "bpe.h"
 #include "unicode.h"
@@ -14,18 +15,15 @@ struct merge {
 };
 
 struct bpe {
-	const json_t *vocabulary;
+	struct map *vocabulary;         /* token to id, until bpe_end_merges() */
 	int32_t inside[256], last[256]; /* ids of a byte inside a word and at its end */
 	struct merge *merges;           /* in order of rank while they are added, then of (left, right) */
 	size_t count, capacity;
 };
 
-/* The id of a token, or otherwise. */
-static int32_t id_of(const json_t *vocabulary, const char *token, int32_t otherwise)
+static int32_t id_of(const struct bpe *b, const char *token, size_t n)
 {
-	const json_t *id = json_object_get(vocabulary, token);
-
-	return id ? (int32_t)json_integer_value(id) : otherwise;
+	return (int32_t)map_get(b->vocabulary, token, n);
 }
 
 /* Printable bytes of Latin-1 stand for themselves, the others, in order, for the characters from U+0100 on: a vocabulary file
@@ -37,20 +35,25 @@ static void byte_symbols(struct bpe *b, int unknown)
 	for (uint32_t byte = 0; byte < 256; byte++) {
 		bool printable = (byte > ' ' && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
 		char name[4 + sizeof(END_OF_WORD)];
-		int n = utf8_write(printable ? byte : next++, name);
+		int n = utf8_write(printable ? byte : next++, name), inside, last;
 
-		name[n] = 0;
-		b->inside[byte] = id_of(b->vocabulary, name, unknown);
 		strcpy(name + n, END_OF_WORD);
-		b->last[byte] = id_of(b->vocabulary, name, unknown);
+		inside = id_of(b, name, n);
+		last = id_of(b, name, n + strlen(END_OF_WORD));
+		b->inside[byte] = inside < 0 ? unknown : inside;
+		b->last[byte] = last < 0 ? unknown : last;
 	}
 }
 
-struct bpe *bpe_new(const json_t *vocabulary, int unknown)
+struct bpe *bpe_new(json_t *vocabulary, int unknown)
 {
 	struct bpe *b = xcalloc(1, sizeof(*b));
+	const char *token;
+	json_t *id;
 
-	b->vocabulary = vocabulary;
+	b->vocabulary = map_new(json_object_size(vocabulary));
+	json_object_foreach(vocabulary, token, id)
+		map_put(b->vocabulary, token, strlen(token), (long)json_integer_value(id));
 	byte_symbols(b, unknown);
 	return b;
 }
@@ -59,31 +62,23 @@ void bpe_free(struct bpe *b)
 {
 	if (!b)
 		return;
+	map_free(b->vocabulary);
 	free(b->merges);
 	free(b);
 }
 
 int bpe_add_merge(struct bpe *b, const char *left, size_t left_n, const char *right, size_t right_n, struct error *e)
 {
-	char *text = xmalloc(left_n + right_n + 1);
-	struct merge m = { .rank = (int32_t)b->count };
-	int rc = 0;
+	struct merge m = { id_of(b, left, left_n), id_of(b, right, right_n), (int32_t)b->count, -1 };
+	char *both = xmalloc(left_n + right_n);
 
-	memcpy(text, right, right_n);
-	text[right_n] = 0;
-	m.right = id_of(b->vocabulary, text, -1);
-	memcpy(text, left, left_n);
-	text[left_n] = 0;
-	m.left = id_of(b->vocabulary, text, -1);
-	memcpy(text + left_n, right, right_n);
-	text[left_n + right_n] = 0;
-	m.made = id_of(b->vocabulary, text, -1);
+	memcpy(both, left, left_n);
+	memcpy(both + left_n, right, right_n);
+	m.made = id_of(b, both, left_n + right_n);
+	free(both);
 	if (m.left < 0 || m.right < 0 || m.made < 0)
-		rc = fail(e, EXIT_INPUT, "the merge of \"%.*s\" and \"%.*s\" is not in the vocabulary; the two belong to different models",
-			  (int)left_n, left, (int)right_n, right);
-	free(text);
-	if (rc)
-		return rc;
+		return fail(e, EXIT_INPUT, "the merge of \"%.*s\" and \"%.*s\" is not in the vocabulary; the two belong to different "
+			    "models", (int)left_n, left, (int)right_n, right);
 	GROW(b->merges, b->count, b->capacity);
 	b->merges[b->count++] = m;
 	return 0;
@@ -116,6 +111,7 @@ void bpe_end_merges(struct bpe *b)
 		if (i + 1 == b->count || compare_pair(&b->merges[i], &b->merges[i + 1]))
 			b->merges[kept++] = b->merges[i];
 	b->count = kept;
+	map_free(b->vocabulary);
 	b->vocabulary = NULL;
 }
 

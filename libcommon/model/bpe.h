@@ -14,9 +14,9 @@
 
 struct bpe;
 
-/* vocabulary: an object {"token": id}, with ids already checked to be integers that fit int32_t; not kept, but it must stay
- * alive until bpe_end_merges().  unknown: the id of bytes that the vocabulary lacks. */
-struct bpe *bpe_new(const json_t *vocabulary, int unknown);
+/* vocabulary: an object {"token": id}, with ids already checked to be integers that fit int32_t; not changed; it must
+ * stay alive until bpe_end_merges().  unknown: the id of bytes that the vocabulary lacks. */
+struct bpe *bpe_new(json_t *vocabulary, int unknown);
 void bpe_free(struct bpe *b);                                   /* accepts NULL */
 /* Merges in order of rank, best first; a pair that comes twice has the rank of the last.  -1, with the text of *e but no
  * place, when the vocabulary lacks a part or what they make. */
