@@ -3,66 +3,120 @@
 #   make            the six programs, in build/<configuration>/bin
 #   make demo       the whole pipeline on the demo's pictures; ends with demo/before-after.png
 #   make check      every test; ends with "N passed, N failed"
-#   make golden GOLDEN=DIR    compare with a folder of PyTorch's reference values
-#   make bench      figures, not tests       make big    full-size SDXL, one step       make clean-big
-#   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
+#   make golden GOLDEN=DIR...    compare with folders of PyTorch's reference values
+#   make bench      figures, not tests          make big   full-size SDXL, one step       make clean-big
+#   make install PREFIX=/usr/local DESTDIR=     make uninstall     make deps     make clean
 #
-# Knobs: CC=clang   SAN=address,undefined   CFLAGS=...   V=1 shows commands
+# Knobs: CC=clang-14   SAN=address,undefined   CFLAGS=...   V=1 shows commands   BIG=folder of `make big`
 
-CC      ?= gcc
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 SAN     ?=
 PREFIX  ?= /usr/local
 V       ?=
+GOLDEN  ?= tests/golden/tiny-a tests/golden/tiny-b tests/golden/clip-bpe tests/golden/single-file
+BIG     ?= /var/tmp/lora-big
 
-CONFIG  := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 comma   := ,
+CONFIG  := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 BUILD   := build/$(CONFIG)
 Q       := $(if $(V),,@)
+say      = $(if $(V),,@echo "  $(1)")
 
 TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 
+# What a fresh Debian 12 lacks.  The second line is for tests only.
+PACKAGES := pkg-config libarchive-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libwebp-dev liblcms2-dev libdnnl-dev jq \
+            libcmocka-dev bats shellcheck mandoc clang-14 libclang-rt-14-dev strace golang-github-burntsushi-toml-dev
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+
 # -ffp-contract=off: a product and a sum stay two roundings on every machine; kernels that want fused ones say so.
 CFLAGS  ?= -O2 -g
-FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Wno-format-truncation -Werror \
-           -fopenmp -ffp-contract=off -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -MMD -MP
-SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -U_FORTIFY_SOURCE)
-LDFLAGS ?=
-LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed $(SANFLAGS)
-LIBS    := -larchive -ljansson -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lm
+FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
+           -Wno-missing-field-initializers -Wno-format-truncation -Werror -fopenmp -ffp-contract=off -D_GNU_SOURCE \
+           -fstack-protector-strong -fPIE -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
+LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+LIBS    := -larchive -ljansson -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lm -ldl
 
-SOURCES := $(wildcard libcommon/*/*.c)
-OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY := $(BUILD)/libcommon.a
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/*.c libcommon/*/*.c))
 BINARIES := $(TOOLS:%=$(BUILD)/bin/%)
+UNIT    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c))
+GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c))
+HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/ops/*.c tests/bench/*.c tests/demo/*.c tests/big/*.c))
+MAN     := $(wildcard man/*.[1-8])
 
 all: $(BINARIES)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(if $(V),,@echo "  CC    $<")
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(SANFLAGS) -c -o $@ $<
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -c -o $@ $<
 
 $(LIBRARY): $(OBJECTS)
-	$(if $(V),,@echo "  AR    $@")
+	$(call say,AR    $@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/bin/%: $(BUILD)/tools/%/main.o $(LIBRARY)
 	@mkdir -p $(@D)
-	$(if $(V),,@echo "  LINK  $@")
-	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(LIBRARY) $(LIBS)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LINK) -o $@ $< $(LIBRARY) $(LIBS)
 
-# Unit tests: one program per file, cmocka.
-UNIT    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c))
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(LIBRARY)
-	$(if $(V),,@echo "  LINK  $@")
-	$(Q)$(CC) $(LINK) $(LDFLAGS) -o $@ $< $(LIBRARY) $(LIBS) -lcmocka
+$(UNIT): %: %.o $(LIBRARY)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LINK) -o $@ $< $(LIBRARY) $(LIBS) -lcmocka
+
+$(HELPERS): %: %.o $(LIBRARY)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LINK) -o $@ $< $(LIBRARY) $(LIBS)
+
+$(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(LIBRARY)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LINK) -o $@ $(GOLDEN_OBJECTS) $(LIBRARY) $(LIBS)
+
+# ---- what people type ----
+
+deps:
+	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] || { echo "installing:$$missing"; \
+	$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+demo: deps
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/demo/palette
+	@BIN=$(BUILD)/bin PALETTE=$(BUILD)/tests/demo/palette pipelines/demo
+
+check: deps
+	@tests/check $(CC)
+
+golden: $(BUILD)/tests/golden/golden
+	@$< $(GOLDEN)
+
+bench: all $(HELPERS) $(BUILD)/tests/golden/golden
+	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(BIG) tests/bench/run
+
+big: all $(HELPERS)
+	@BIN=$(BUILD)/bin WRITER=$(BUILD)/tests/big/write BIG=$(BIG) tests/big/run
+
+clean-big:
+	rm -rf $(BIG)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lora-tools
+	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(wildcard pipelines/*.toml) $(DESTDIR)$(PREFIX)/share/lora-tools
+	for m in $(MAN); do s=$${m##*.}; install -d $(DESTDIR)$(PREFIX)/share/man/man$$s; \
+	install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$s; done
+
+uninstall:
+	rm -f $(TOOLS:%=$(DESTDIR)$(PREFIX)/bin/%)
+	rm -rf $(DESTDIR)$(PREFIX)/share/lora-tools
+	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
 
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done
 
 clean:
-	rm -rf build
+	rm -rf build demo/out demo/before-after.png
 
--include $(OBJECTS:.o=.d) $(UNIT:=.d) $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all unit clean
+-include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(TOOLS:%=$(BUILD)/tools/%/main.d)
+.PHONY: all deps demo check golden bench big clean-big install uninstall unit clean
 .SECONDARY:

@@ -1,0 +1,364 @@
+/*
+ * ops.c - every operation against finite differences: the directional derivative of a loss through the operation, along random
+ * directions of each input, against the tape's gradient.
+ *
+ * Tolerance.  The loss is computed in fp32, relative error about 1e-6 with the sums' lengths used here; the four-point formula with
+ * step h divides that by h and leaves a truncation error of h^4.  With h = 2e-2 both stay below 1e-3 of the gradient's norm; a wrong
+ * gradient is off by 1e-1 and more.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/base/philox.h"
+#include "../../libcommon/nn/ops.h"
+
+#define TOLERANCE  2e-3
+#define STEP       2e-2
+#define DIRECTIONS 6
+#define MAX_INPUTS 5
+
+struct rig {
+	const struct backend *be;
+	struct device *device;
+	struct tape *tape;
+	uint32_t draws;
+	struct lora lora;               /* of the case that runs */
+	struct weight weight[64]; int weights;
+	void *owned[256]; int owns;     /* device memory, given back at the end */
+};
+
+/* One input that a gradient must reach: a tensor of the tape, or an adapter's matrix. */
+struct input { int n, h, w, c; struct tensor leaf; float *host; };
+
+struct testcase;
+typedef struct tensor *build_fn(struct rig *r, const struct testcase *c, struct tensor **in);
+
+struct testcase {
+	const char *name;
+	build_fn *build;
+	struct { int n, h, w, c; } shape[MAX_INPUTS];
+	int out, kernel, stride, groups, heads, extra;
+	bool flag;
+};
+
+/* ---- material ---- */
+
+static float *random_floats(struct rig *r, size_t n, float spread)
+{
+	float *x = xmalloc(n * sizeof(*x));
+	size_t i;
+
+	random_normal(&(struct random){ 7, RANDOM_TEST, r->draws++, 0 }, x, n);
+	for (i = 0; i < n; i++)
+		x[i] *= spread;
+	return x;
+}
+
+static void *take(struct rig *r, size_t bytes)
+{
+	return r->owned[r->owns++] = r->be->alloc(r->device, bytes);
+}
+
+static float *on_device(struct rig *r, size_t n, float spread)
+{
+	float *host = random_floats(r, n, spread), *d = take(r, n * sizeof(*d));
+
+	r->be->upload(r->device, d, host, n * sizeof(*d));
+	free(host);
+	return d;
+}
+
+static struct weight make_weight(struct rig *r, int out, int in, int k)
+{
+	struct weight w = { .dtype = DTYPE_F32, .out = out, .in = in, .kh = k, .kw = k };
+	float *host = random_floats(r, (size_t)out * in * k * k, 1 / sqrtf(in * k * k));
+
+	if (r->be->prepare(r->device, &w, host) < 0)
+		exit(1);
+	free(host);
+	return r->weight[r->weights++] = w;
+}
+
+/* An adapter whose matrices are the case's last two inputs. */
+static struct lora *make_lora(struct rig *r, const struct tensor *down, const struct tensor *up)
+{
+	r->lora = (struct lora){ .down = *down, .up = *up, .rank = down->n, .scale = 0.7f };
+	return &r->lora;
+}
+
+/* ---- cases ---- */
+
+static struct tensor *linear(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	static struct linear l;
+
+	if (!l.w.data || l.w.out != c->out)
+		l = (struct linear){ make_weight(r, c->out, c->shape[0].c, 1), on_device(r, c->out, 1), NULL };
+	l.lora = c->flag ? make_lora(r, in[1], in[2]) : NULL;
+	return op_linear(r->tape, in[0], &l);
+}
+
+static struct tensor *conv(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	static struct conv k;
+	static const struct testcase *last;
+
+	if (last != c)
+		k = (struct conv){ make_weight(r, c->out, c->shape[0].c, c->kernel), on_device(r, c->out, 1), NULL, c->stride };
+	last = c;
+	k.lora = c->flag ? make_lora(r, in[1], in[2]) : NULL;
+	return c->extra ? op_conv_pad_end(r->tape, in[0], &k) : op_conv(r->tape, in[0], &k);
+}
+
+static struct tensor *group_norm(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	static struct norm g;
+	static const struct testcase *last;
+
+	if (last != c)
+		g = (struct norm){ on_device(r, c->shape[0].c, 1), on_device(r, c->shape[0].c, 1), c->shape[0].c, c->groups, 1e-5f };
+	last = c;
+	return op_group_norm(r->tape, in[0], &g, c->flag);
+}
+
+static struct tensor *layer_norm(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	static struct norm g;
+
+	if (!g.gain)
+		g = (struct norm){ on_device(r, c->shape[0].c, 1), on_device(r, c->shape[0].c, 1), c->shape[0].c, 0, 1e-5f };
+	return op_layer_norm(r->tape, in[0], &g);
+}
+
+static struct tensor *activation(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_activation(r->tape, in[0], c->extra);
+}
+
+static struct tensor *geglu(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_geglu(r->tape, in[0]);
+}
+
+static struct tensor *add(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_add(r->tape, in[0], in[1]);
+}
+
+/* the gradient of a tensor that is used twice is a sum */
+static struct tensor *used_twice(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_add(r->tape, op_activation(r->tape, in[0], ACT_SILU), in[0]);
+}
+
+static struct tensor *add_per_sample(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_add_per_sample(r->tape, in[0], in[1]);
+}
+
+static struct tensor *add_positions(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	static float *positions;
+
+	if (!positions)
+		positions = on_device(r, (size_t)c->shape[0].h * c->shape[0].c, 1);
+	return op_add_positions(r->tape, in[0], positions);
+}
+
+static struct tensor *concat(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_concat(r->tape, in[0], in[1]);
+}
+
+static struct tensor *upsample(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_upsample(r->tape, in[0]);
+}
+
+static struct tensor *attention(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_attention(r->tape, in[0], in[1], in[2], c->heads, c->flag);
+}
+
+static struct tensor *gather(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	static const int32_t rows[] = { 3, 0, 3, 5 };
+
+	return op_gather(r->tape, in[0], rows, 4);
+}
+
+static const struct testcase cases[] = {
+	{ "linear", linear, { { 2, 3, 5, 7 } }, .out = 11 },
+	{ "linear with adapter", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 } }, .out = 13, .flag = true },
+	{ "conv 3x3", conv, { { 2, 5, 7, 4 } }, .out = 6, .kernel = 3, .stride = 1 },
+	{ "conv 3x3 stride 2", conv, { { 1, 6, 9, 3 } }, .out = 5, .kernel = 3, .stride = 2 },
+	{ "conv 3x3 stride 2, padded at the end", conv, { { 2, 6, 8, 3 } }, .out = 5, .kernel = 3, .stride = 2, .extra = 1 },
+	{ "conv 3x3 with adapter", conv, { { 2, 4, 5, 6 }, { 3, 3, 3, 6 }, { 7, 1, 1, 3 } }, .out = 7, .kernel = 3, .stride = 1, .flag = true },
+	{ "conv 3x3 stride 2 with adapter", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 } }, .out = 4, .kernel = 3, .stride = 2,
+	  .flag = true },
+	{ "group norm", group_norm, { { 2, 3, 5, 12 } }, .groups = 4 },
+	{ "group norm with silu", group_norm, { { 2, 4, 3, 10 } }, .groups = 2, .flag = true },
+	{ "layer norm", layer_norm, { { 2, 7, 1, 19 } } },
+	{ "silu", activation, { { 1, 5, 7, 9 } }, .extra = ACT_SILU },
+	{ "gelu", activation, { { 1, 5, 7, 9 } }, .extra = ACT_GELU },
+	{ "quick gelu", activation, { { 1, 5, 7, 9 } }, .extra = ACT_QUICK_GELU },
+	{ "geglu", geglu, { { 2, 7, 1, 22 } } },
+	{ "add", add, { { 2, 3, 4, 5 }, { 2, 3, 4, 5 } } },
+	{ "a tensor used twice", used_twice, { { 2, 3, 4, 5 } } },
+	{ "add per sample", add_per_sample, { { 3, 4, 5, 6 }, { 3, 1, 1, 6 } } },
+	{ "add positions", add_positions, { { 2, 9, 1, 6 } } },
+	{ "concat", concat, { { 2, 3, 4, 5 }, { 2, 3, 4, 3 } } },
+	{ "upsample", upsample, { { 2, 3, 4, 5 } } },
+	{ "attention", attention, { { 2, 13, 1, 24 }, { 2, 7, 1, 24 }, { 2, 7, 1, 24 } }, .heads = 3 },
+	{ "attention over 77 keys", attention, { { 1, 90, 1, 16 }, { 1, 77, 1, 16 }, { 1, 77, 1, 16 } }, .heads = 2 },
+	{ "attention, causal", attention, { { 2, 17, 1, 16 }, { 2, 17, 1, 16 }, { 2, 17, 1, 16 } }, .heads = 2, .flag = true },
+	{ "gather", gather, { { 2, 4, 1, 6 } } },
+};
+
+/* ---- the check ---- */
+
+static int inputs_of(const struct testcase *c)
+{
+	int n = 0;
+
+	while (n < MAX_INPUTS && c->shape[n].n)
+		n++;
+	return n;
+}
+
+static void upload(struct rig *r, struct input *in, int count, int moved, const float *direction, double by)
+{
+	int i;
+	size_t k;
+
+	for (i = 0; i < count; i++) {
+		size_t n = tensor_count(&in[i].leaf);
+		float *x = xmalloc(n * sizeof(*x));
+		for (k = 0; k < n; k++)
+			x[k] = in[i].host[k] + (i == moved ? by * direction[k] : 0);
+		r->be->upload(r->device, in[i].leaf.data, x, n * sizeof(*x));
+		free(x);
+	}
+}
+
+/* Runs the case; the loss is the sum over samples of the mean square of what comes out, summed in double. */
+static double run(struct rig *r, const struct testcase *c, struct input *in, int count, bool backward)
+{
+	struct tensor *leaf[MAX_INPUTS] = { 0 }, *y, *loss;
+	const float ones[64] = { [0 ... 63] = 1 };
+	float host[64], *zero;
+	double sum = 0;
+	int i;
+
+	tape_reset(r->tape);
+	for (i = 0; i < count; i++) {
+		leaf[i] = &in[i].leaf;
+		in[i].leaf.has_grad = false;
+	}
+	y = c->build(r, c, leaf);
+	zero = xcalloc(tensor_count(y), sizeof(*zero));
+	loss = op_mse(r->tape, y, tensor_from(r->tape, y->n, y->h, y->w, y->c, zero), tensor_from(r->tape, y->n, 1, 1, 1, ones)->data);
+	free(zero);
+	tensor_download(r->tape, loss, host);
+	for (i = 0; i < y->n; i++)
+		sum += host[i];
+	if (backward)
+		tape_backward(r->tape, loss, 1);
+	return sum;
+}
+
+static double along(struct rig *r, const struct testcase *c, struct input *in, int count, int moved, const float *v)
+{
+	static const double at[4] = { -2, -1, 1, 2 }, factor[4] = { 1, -8, 8, -1 };
+	double sum = 0;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		upload(r, in, count, moved, v, at[i] * STEP);
+		sum += factor[i] * run(r, c, in, count, false);
+	}
+	return sum / (12 * STEP);
+}
+
+static double norm_of(const float *x, size_t n)
+{
+	double sum = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		sum += (double)x[i] * x[i];
+	return sqrt(sum);
+}
+
+/* Greatest difference between the two derivatives over the directions, relative to the gradient's norm. */
+static double check_input(struct rig *r, const struct testcase *c, struct input *in, int count, int which)
+{
+	size_t n = tensor_count(&in[which].leaf), k;
+	float *grad = xmalloc(n * sizeof(*grad));
+	double worst = 0, norm;
+	int d;
+
+	upload(r, in, count, -1, NULL, 0);
+	run(r, c, in, count, true);
+	r->be->download(r->device, grad, in[which].leaf.grad, n * sizeof(*grad));
+	norm = norm_of(grad, n);
+	for (d = 0; d < DIRECTIONS; d++) {
+		float *v = random_floats(r, n, 1 / sqrtf(n));
+		double dot = 0, error;
+		for (k = 0; k < n; k++)
+			dot += (double)grad[k] * v[k];
+		error = fabs(dot - along(r, c, in, count, which, v)) / norm;
+		worst = !(error <= worst) ? error : worst;
+		free(v);
+	}
+	free(grad);
+	return norm > 0 ? worst : INFINITY;
+}
+
+static bool check_case(struct rig *r, const struct testcase *c)
+{
+	struct input in[MAX_INPUTS] = { 0 };
+	int i, count = inputs_of(c);
+	double worst = 0;
+
+	for (i = 0; i < count; i++) {
+		struct tensor *x = &in[i].leaf;
+		*x = (struct tensor){ .n = c->shape[i].n, .h = c->shape[i].h, .w = c->shape[i].w, .c = c->shape[i].c, .wants_grad = true,
+				      .home = HOME_OWNER };
+		in[i].host = random_floats(r, tensor_count(x), 1);
+		x->data = take(r, tensor_count(x) * sizeof(float));
+		x->grad = take(r, tensor_count(x) * sizeof(float));
+	}
+	for (i = 0; i < count; i++) {
+		double error = check_input(r, c, in, count, i);
+		worst = !(error <= worst) ? error : worst;
+	}
+	for (i = 0; i < count; i++)
+		free(in[i].host);
+	printf("%-40s %d inputs  %.1e  %s\n", c->name, count, worst, worst < TOLERANCE ? "ok" : "FAIL");
+	return worst < TOLERANCE;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "cpu";
+	struct error e;
+	struct rig r = { .be = backend_find(name, &e) };
+	int passed = 0, failed = 0;
+	size_t i;
+
+	if (!r.be || !(r.device = r.be->open(&e)) || !(r.tape = tape_new(r.be, r.device, (size_t)64 << 20, &e)))
+		return report(&e);
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		*(check_case(&r, &cases[i]) ? &passed : &failed) += 1;
+	tape_free(r.tape);
+	while (r.owns)
+		r.be->release(r.device, r.owned[--r.owns]);
+	while (r.weights)
+		r.be->unprepare(r.device, &r.weight[--r.weights]);
+	r.be->close(r.device);
+	printf("ops: %d passed, %d failed\n", passed, failed);
+	return failed ? 1 : 0;
+}
