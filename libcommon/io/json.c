@@ -1,0 +1,58 @@
+/* JSON in: jansson, made stricter. */
+#include <string.h>
+#include "json.h"
+#include "publish.h"
+
+enum { DEEPEST = 64 };
+
+/* jansson goes 2048 deep, and on a small stack each level costs.  Brackets inside strings do not count. */
+static int check_depth(const char *label, const char *text, size_t n, struct error *e)
+{
+	bool quoted = false;
+	int depth = 0, line = 1;
+
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i];
+
+		if (c == '\n')
+			line++;
+		if (quoted) {
+			if (c == '\\')
+				i++;
+			quoted = c != '"';
+		} else if (c == '"') {
+			quoted = true;
+		} else if (c == '[' || c == '{') {
+			if (++depth > DEEPEST)
+				return fail(e, EXIT_INPUT, "%s:%d: nested more than %d deep; no file of ours is", label, line,
+					    DEEPEST);
+		} else if (c == ']' || c == '}') {
+			depth--;
+		}
+	}
+	return 0;
+}
+
+json_t *json_parse(const char *label, const char *text, size_t n, struct error *e)
+{
+	json_error_t why;
+	json_t *value;
+
+	if (check_depth(label, text, n, e))
+		return NULL;
+	value = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
+	if (!value)
+		fail(e, EXIT_INPUT, "%s:%d: not valid JSON: %s; correct it or fetch the file again", label, why.line, why.text);
+	return value;
+}
+
+json_t *json_read(const char *path, size_t cap, struct error *e)
+{
+	struct buffer text = { 0 };
+	json_t *value = NULL;
+
+	if (!read_file(path, cap, &text, e))
+		value = json_parse(path, text.data, text.len, e);
+	buffer_free(&text);
+	return value;
+}

@@ -1,0 +1,197 @@
+/* JSON out. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "json.h"
+
+/* ---- text ---- */
+
+/* How many bytes of p[0..n) are one well-formed character (RFC 3629: no overlong forms, no surrogates), 0 if none. */
+static size_t utf8_length(const unsigned char *p, size_t n)
+{
+	static const struct { unsigned char first, last, low, high; size_t length; } forms[] = {
+		{ 0x00, 0x7f, 0x00, 0x00, 1 }, { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
+		{ 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
+		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+	};
+
+	for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
+		size_t length = forms[i].length;
+
+		if (*p < forms[i].first || *p > forms[i].last)
+			continue;
+		if (n < length || (length > 1 && (p[1] < forms[i].low || p[1] > forms[i].high)))
+			return 0;
+		for (size_t j = 2; j < length; j++) {
+			if ((p[j] & 0xc0) != 0x80)
+				return 0;
+		}
+		return length;
+	}
+	return 0;
+}
+
+static void add_control(struct buffer *b, unsigned char c)
+{
+	static const char letters[32] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
+
+	if (letters[c])
+		buffer_addf(b, "\\%c", letters[c]);
+	else
+		buffer_addf(b, "\\u%04x", c);
+}
+
+static void add_quoted(struct buffer *b, const char *text, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + n;
+
+	buffer_adds(b, "\"");
+	while (p < end) {
+		const unsigned char *plain = p;
+		size_t length = 1;
+
+		while (p < end && *p >= 32 && *p != '"' && *p != '\\' && (*p < 128 || (length = utf8_length(p, (size_t)(end - p)))))
+			p += *p < 128 ? 1 : length;
+		buffer_add(b, plain, (size_t)(p - plain));
+		if (p == end)
+			break;
+		if (*p < 32)
+			add_control(b, *p);
+		else if (*p < 128)
+			buffer_addf(b, "\\%c", *p);
+		else
+			buffer_adds(b, "\xef\xbf\xbd");
+		p++;
+	}
+	buffer_adds(b, "\"");
+}
+
+/* ---- structure ---- */
+
+static void start(struct json_out *j, const char *key)
+{
+	if (j->comma)
+		buffer_adds(&j->text, ",");
+	j->comma = true;
+	if (key) {
+		add_quoted(&j->text, key, strlen(key));
+		buffer_adds(&j->text, ":");
+	}
+}
+
+static void open_bracket(struct json_out *j, const char *key, const char *bracket)
+{
+	start(j, key);
+	buffer_adds(&j->text, bracket);
+	j->comma = false;
+}
+
+static void close_bracket(struct json_out *j, const char *bracket)
+{
+	buffer_adds(&j->text, bracket);
+	j->comma = true;
+}
+
+void json_begin(struct json_out *j, const char *key) { open_bracket(j, key, "{"); }
+void json_end(struct json_out *j) { close_bracket(j, "}"); }
+void json_begin_array(struct json_out *j, const char *key) { open_bracket(j, key, "["); }
+void json_end_array(struct json_out *j) { close_bracket(j, "]"); }
+
+/* ---- values ---- */
+
+void json_raw(struct json_out *j, const char *key, const char *json)
+{
+	start(j, key);
+	buffer_adds(&j->text, json);
+}
+
+void json_text_n(struct json_out *j, const char *key, const char *value, size_t n)
+{
+	start(j, key);
+	add_quoted(&j->text, value, n);
+}
+
+void json_text(struct json_out *j, const char *key, const char *value)
+{
+	if (value)
+		json_text_n(j, key, value, strlen(value));
+	else
+		json_none(j, key);
+}
+
+void json_int(struct json_out *j, const char *key, int64_t value)
+{
+	start(j, key);
+	buffer_addf(&j->text, "%lld", (long long)value);
+}
+
+void json_big(struct json_out *j, const char *key, uint64_t value)
+{
+	start(j, key);
+	buffer_addf(&j->text, "\"%llu\"", (unsigned long long)value);
+}
+
+/* Whole numbers up to 2^53 in full: "2e+01" would be as short as "20", but nobody wants to read it. */
+static void add_number(struct json_out *j, const char *key, double value, bool as_float)
+{
+	char text[40];
+
+	if (!isfinite(value)) {
+		json_none(j, key);
+		return;
+	}
+	if (value == floor(value) && fabs(value) <= 0x1p53) {
+		snprintf(text, sizeof(text), "%.0f", value);
+	} else {
+		for (int digits = 1; digits <= 17; digits++) {
+			snprintf(text, sizeof(text), "%.*g", digits, value);
+			if (as_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
+				break;
+		}
+	}
+	json_raw(j, key, text);
+}
+
+void json_number(struct json_out *j, const char *key, double value) { add_number(j, key, value, false); }
+void json_float(struct json_out *j, const char *key, float value) { add_number(j, key, value, true); }
+void json_bool(struct json_out *j, const char *key, bool value) { json_raw(j, key, value ? "true" : "false"); }
+void json_none(struct json_out *j, const char *key) { json_raw(j, key, "null"); }
+
+/* ---- lines ---- */
+
+static int write_all(int fd, const char *data, size_t n, struct error *e)
+{
+	while (n) {
+		ssize_t done = write(fd, data, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return fail(e, EXIT_IO, "writing a line of JSON: %s; is its reader gone, or the disk full?",
+				    strerror(errno));
+		data += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+int json_line(struct json_out *j, int fd, struct error *e)
+{
+	int rc = 0;
+
+	buffer_adds(&j->text, "\n");
+	if (fd >= 0)
+		rc = write_all(fd, j->text.data, j->text.len, e);
+	buffer_clear(&j->text);
+	j->comma = false;
+	return rc;
+}
+
+void json_free(struct json_out *j)
+{
+	buffer_free(&j->text);
+	j->comma = false;
+}
