@@ -4,24 +4,24 @@
 #include "config_json.h"
 
 static const struct clip_config sdxl_te1 = {
-	.vocabulary = 49408, .length = 77, .width = 768, .layers = 12, .heads = 12, .mlp = 3072, .activation = ACT_QUICK_GELU,
-	.norm_eps = 1e-5f, .projection = 0, .eos = 49407,
+	.vocabulary = 49408, .length = 77, .width = 768, .layers = 12, .heads = 12, .mlp = 3072,
+	.activation = ACT_QUICK_GELU, .norm_eps = 1e-5f, .projection = 0, .eos = 49407,
 };
 
 static const struct clip_config sdxl_te2 = {
-	.vocabulary = 49408, .length = 77, .width = 1280, .layers = 32, .heads = 20, .mlp = 5120, .activation = ACT_GELU,
-	.norm_eps = 1e-5f, .projection = 1280, .eos = 49407,
+	.vocabulary = 49408, .length = 77, .width = 1280, .layers = 32, .heads = 20, .mlp = 5120,
+	.activation = ACT_GELU, .norm_eps = 1e-5f, .projection = 1280, .eos = 49407,
 };
 
 static const struct unet_config sdxl_unet = {
-	.in_channels = 4, .out_channels = 4, .levels = 3, .channels = { 320, 640, 1280 }, .heads = { 5, 10, 20 }, .depth = { 0, 2, 10 },
-	.attention = { false, true, true }, .resnets = 2, .groups = 32, .norm_eps = 1e-5f, .context = 2048, .time_ids_dim = 256,
-	.pooled = 1280,
+	.in_channels = 4, .out_channels = 4, .levels = 3, .channels = { 320, 640, 1280 }, .heads = { 5, 10, 20 },
+	.depth = { 0, 2, 10 }, .attention = { false, true, true }, .resnets = 2, .groups = 32, .norm_eps = 1e-5f,
+	.context = 2048, .time_ids_dim = 256, .pooled = 1280,
 };
 
 static const struct vae_config sdxl_vae = {
-	.in_channels = 3, .latent_channels = 4, .levels = 4, .channels = { 128, 256, 512, 512 }, .resnets = 2, .groups = 32,
-	.norm_eps = 1e-6f, .scaling_factor = 0.13025f, .factor = 8, .quant_conv = true, .post_quant_conv = true,
+	.in_channels = 3, .latent_channels = 4, .levels = 4, .channels = { 128, 256, 512, 512 }, .resnets = 2,
+	.groups = 32, .norm_eps = 1e-6f, .scaling_factor = 0.13025f, .factor = 8, .quant_conv = true, .post_quant_conv = true,
 };
 
 static const struct schedule_config sdxl_schedule = {
@@ -51,7 +51,8 @@ static int check_files(const char *folder, struct error *e)
 
 		free(path);
 		if (!there)
-			return fail(e, EXIT_INPUT, "%s: no %s: %s; name the folder that holds unet/, vae/, text_encoder/ and text_encoder_2/",
+			return fail(e, EXIT_INPUT, "%s: no %s: %s; name the folder that holds unet/, vae/, "
+				    "text_encoder/ and text_encoder_2/",
 				    folder, needed[i].file, needed[i].meaning);
 	}
 	return 0;
@@ -61,20 +62,23 @@ static int check_files(const char *folder, struct error *e)
 static int check_together(const char *folder, const struct model_config *c, struct error *e)
 {
 	const struct { int a, b; const char *what; } equal[] = {
-		{ c->unet.context, c->te1.width + c->te2.width, "unet cross_attention_dim and the text encoders' hidden_size together" },
-		{ c->unet.pooled, c->te2.projection, "unet projection_class_embeddings_input_dim less six addition_time_embed_dim, and "
-			"text_encoder_2 projection_dim" },
+		{ c->unet.context, c->te1.width + c->te2.width, 
+			"unet cross_attention_dim and the text encoders' hidden_size together" },
+		{ c->unet.pooled, c->te2.projection, 
+			"unet projection_class_embeddings_input_dim less six addition_time_embed_dim, and text_encoder_2 projection_dim" },
 		{ c->unet.in_channels, c->vae.latent_channels, "unet in_channels and vae latent_channels" },
 		{ c->unet.out_channels, c->vae.latent_channels, "unet out_channels and vae latent_channels" },
 		{ c->te1.length, c->te2.length, "max_position_embeddings of the two text encoders" },
 	};
 
 	if (c->unet.in_channels == 2 * c->unet.out_channels + 1)
-		return fail(e, EXIT_INPUT, "%s/unet/config.json: \"in_channels\" is %d: an inpainting model; use the base model it was made from",
+		return fail(e, EXIT_INPUT, "%s/unet/config.json: \"in_channels\" is %d: an inpainting model; use the "
+			    "base model it was made from",
 			    folder, c->unet.in_channels);
 	for (size_t i = 0; i < sizeof(equal) / sizeof(equal[0]); i++)
 		if (equal[i].a != equal[i].b)
-			return fail(e, EXIT_INPUT, "%s: %s must be equal, but are %d and %d; these config files belong to different models",
+			return fail(e, EXIT_INPUT, "%s: %s must be equal, but are %d and %d; these config files belong "
+				    "to different models",
 				    folder, equal[i].what, equal[i].a, equal[i].b);
 	return 0;
 }
@@ -100,7 +104,8 @@ int model_config_read(const char *folder, struct model_config *c, struct error *
 	if (!status && config_exists(schedule))
 		status = schedule_config_read(schedule, &c->schedule, e);
 	else if (!status)
-		note("%s: no scheduler/scheduler_config.json; SDXL's own noise schedule and epsilon prediction are taken", folder);
+		note("%s: no scheduler/scheduler_config.json; SDXL's own noise schedule and epsilon prediction are "
+		     "taken", folder);
 	if (!status)
 		status = check_together(folder, c, e);
 	for (int i = 0; i < 4; i++)
@@ -128,7 +133,8 @@ int model_size_check(const struct model_config *c, int width, int height, struct
 	if (width > 0 && height > 0 && width % step == 0 && height % step == 0)
 		return 0;
 	if (width < 1 || height < 1 || width > 1 << 20 || height > 1 << 20)
-		return fail(e, EXIT_USAGE, "%dx%d is no size of a picture; sizes are multiples of %d", width, height, step);
-	return fail(e, EXIT_USAGE, "%dx%d is no multiple of %d; %dx%d is", width, height, step, nearest_multiple(width, step),
-		    nearest_multiple(height, step));
+		return fail(e, EXIT_USAGE, "%dx%d is no size of a picture; sizes are multiples of %d", width, height,
+			    step);
+	return fail(e, EXIT_USAGE, "%dx%d is no multiple of %d; %dx%d is", width, height, step,
+		    nearest_multiple(width, step), nearest_multiple(height, step));
 }

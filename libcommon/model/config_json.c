@@ -55,7 +55,8 @@ static void refuse(struct settings *s, const char *key, const char *wanted)
 	char *found = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 
 	if (!s->bad && v)
-		fail(s->e, EXIT_INPUT, "%s: \"%s\" is %.80s; this program knows %s only", s->file, key, found ? found : "?", wanted);
+		fail(s->e, EXIT_INPUT, "%s: \"%s\" is %.80s; this program knows %s only", s->file, key,
+		     found ? found : "?", wanted);
 	else if (!s->bad)
 		fail(s->e, EXIT_INPUT, "%s: no \"%s\"; this program needs %s", s->file, key, wanted);
 	s->bad = true;
@@ -181,12 +182,14 @@ static void check_fixed(struct settings *s, const struct fixed *table, size_t co
 }
 
 /* Every entry of a list of block types is one of two names; allowed may be NULL for the second.  which[i]: it is the first. */
-static void block_types(struct settings *s, const char *key, int levels, const char *first, const char *second, bool *which)
+static void block_types(struct settings *s, const char *key, int levels, const char *first, const char *second,
+			bool *which)
 {
 	json_t *v = setting(s, key);
 	char wanted[120];
 
-	snprintf(wanted, sizeof(wanted), "%d blocks of type %s%s%s", levels, first, second ? " or " : "", second ? second : "");
+	snprintf(wanted, sizeof(wanted), "%d blocks of type %s%s%s", levels, first,
+		 second ? " or " : "", second ? second : "");
 	if (json_array_size(v) != (size_t)levels) {
 		refuse(s, key, wanted);
 		return;
@@ -200,16 +203,24 @@ static void block_types(struct settings *s, const char *key, int levels, const c
 	}
 }
 
-static const struct fixed unet_required[] = { { "addition_embed_type", "text_time" }, { "use_linear_projection", "true" } };
+static const struct fixed unet_required[] = {
+	{ "addition_embed_type", "text_time" }, { "use_linear_projection", "true" },
+};
 
 static const struct fixed unet_fixed[] = {
-	{ "act_fn", "silu" }, { "attention_type", "default" }, { "center_input_sample", "false" }, { "class_embed_type", "null" },
-	{ "class_embeddings_concat", "false" }, { "conv_in_kernel", "3" }, { "conv_out_kernel", "3" }, { "cross_attention_norm", "null" },
-	{ "downsample_padding", "1" }, { "dual_cross_attention", "false" }, { "encoder_hid_dim", "null" }, { "encoder_hid_dim_type", "null" },
-	{ "flip_sin_to_cos", "true" }, { "freq_shift", "0" }, { "mid_block_only_cross_attention", "null" }, { "mid_block_scale_factor", "1" },
-	{ "mid_block_type", "UNetMidBlock2DCrossAttn" }, { "num_attention_heads", "null" }, { "num_class_embeds", "null" },
+	{ "act_fn", "silu" }, { "attention_type", "default" }, { "center_input_sample", "false" },
+	{ "class_embed_type", "null" },
+	{ "class_embeddings_concat", "false" }, { "conv_in_kernel", "3" }, { "conv_out_kernel", "3" },
+	{ "cross_attention_norm", "null" },
+	{ "downsample_padding", "1" }, { "dual_cross_attention", "false" }, { "encoder_hid_dim", "null" },
+	{ "encoder_hid_dim_type", "null" },
+	{ "flip_sin_to_cos", "true" }, { "freq_shift", "0" }, { "mid_block_only_cross_attention", "null" },
+	{ "mid_block_scale_factor", "1" },
+	{ "mid_block_type", "UNetMidBlock2DCrossAttn" }, { "num_attention_heads", "null" }, 
+	{ "num_class_embeds", "null" },
 	{ "only_cross_attention", "false" }, { "resnet_out_scale_factor", "1" }, { "resnet_skip_time_act", "false" },
-	{ "resnet_time_scale_shift", "default" }, { "reverse_transformer_layers_per_block", "null" }, { "time_cond_proj_dim", "null" },
+	{ "resnet_time_scale_shift", "default" }, { "reverse_transformer_layers_per_block", "null" },
+	{ "time_cond_proj_dim", "null" },
 	{ "time_embedding_act_fn", "null" }, { "time_embedding_dim", "null" }, { "time_embedding_type", "positional" },
 	{ "timestep_post_act", "null" }, { "dropout", "0" },
 };
@@ -261,7 +272,8 @@ int unet_config_read(const char *file, struct unet_config *c, struct error *e)
 }
 
 static const struct fixed vae_fixed[] = {
-	{ "act_fn", "silu" }, { "latents_mean", "null" }, { "latents_std", "null" }, { "mid_block_add_attention", "true" },
+	{ "act_fn", "silu" }, { "latents_mean", "null" }, { "latents_std", "null" }, 
+	{ "mid_block_add_attention", "true" },
 	{ "shift_factor", "null" },
 };
 

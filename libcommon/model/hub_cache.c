@@ -13,13 +13,15 @@ static const struct needed model_files[] = {
 	{ "model_index.json", { "unet/config.json" } },
 	{ "unet/config.json", { NULL } },
 	{ "unet/diffusion_pytorch_model.safetensors", { "unet/diffusion_pytorch_model.fp16.safetensors",
-		"unet/diffusion_pytorch_model.safetensors.index.json", "unet/diffusion_pytorch_model.safetensors.index.fp16.json" } },
+		"unet/diffusion_pytorch_model.safetensors.index.json",
+		"unet/diffusion_pytorch_model.safetensors.index.fp16.json" } },
 	{ "vae/config.json", { NULL } },
 	{ "vae/diffusion_pytorch_model.safetensors", { "vae/diffusion_pytorch_model.fp16.safetensors" } },
 	{ "text_encoder/config.json", { NULL } },
 	{ "text_encoder/model.safetensors", { "text_encoder/model.fp16.safetensors" } },
 	{ "text_encoder_2/config.json", { NULL } },
-	{ "text_encoder_2/model.safetensors", { "text_encoder_2/model.fp16.safetensors", "text_encoder_2/model.safetensors.index.json",
+	{ "text_encoder_2/model.safetensors", { "text_encoder_2/model.fp16.safetensors",
+		"text_encoder_2/model.safetensors.index.json",
 		"text_encoder_2/model.safetensors.index.fp16.json" } },
 	{ "tokenizer/vocab.json", { NULL } },
 	{ "tokenizer/merges.txt", { NULL } },
@@ -69,8 +71,8 @@ static const char *variable(const char *name)
 static char *cache_root(void)
 {
 	static const struct { const char *variable, *below; } places[] = {
-		{ "HF_HUB_CACHE", "" }, { "HUGGINGFACE_HUB_CACHE", "" }, { "HF_HOME", "/hub" }, { "XDG_CACHE_HOME", "/huggingface/hub" },
-		{ "HOME", "/.cache/huggingface/hub" },
+		{ "HF_HUB_CACHE", "" }, { "HUGGINGFACE_HUB_CACHE", "" }, { "HF_HOME", "/hub" }, 
+		{ "XDG_CACHE_HOME", "/huggingface/hub" }, { "HOME", "/.cache/huggingface/hub" },
 	};
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
@@ -129,9 +131,11 @@ static int miss(const char *id, const char *root, const char *missing, const str
 	for (; need->file; need++)
 		buffer_addf(&command, " %s", need->file);
 	if (missing)
-		fail(e, EXIT_INPUT, "%s: the copy in %.150s has no %s; fetch it with: %s", id, root, missing, command.data);
+		fail(e, EXIT_INPUT, "%s: the copy in %.150s has no %s; fetch it with: %s", id, root, missing,
+		     command.data);
 	else
-		fail(e, EXIT_INPUT, "%s: no such file or folder, and no such model in %.150s; fetch it with: %s", id, root, command.data);
+		fail(e, EXIT_INPUT, "%s: no such file or folder, and no such model in %.150s; fetch it with: %s", id,
+		     root, command.data);
 	buffer_free(&command);
 	return -1;
 }
@@ -139,7 +143,8 @@ static int miss(const char *id, const char *root, const char *missing, const str
 static char *resolve(const char *id, const struct needed *need, struct error *e)
 {
 	int owner = strchr(id, '/') - id;
-	char *root = cache_root(), *repository = xprintf("%s/models--%.*s--%s", root, owner, id, id + owner + 1), *folder = NULL;
+	char *root = cache_root(), *folder = NULL;
+	char *repository = xprintf("%s/models--%.*s--%s", root, owner, id, id + owner + 1);
 	const char *missing = NULL;
 	char commit[65];
 

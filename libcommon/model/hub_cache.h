@@ -1,7 +1,8 @@
 /*
  * hub_cache.h - models that `hf download` left in the local Hugging Face cache.
  *
- * Reads $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub, $XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub.
+ * Reads $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub, $XDG_CACHE_HOME/huggingface/hub or
+ * ~/.cache/huggingface/hub.
  * Never the network.
  */
 #ifndef MODEL_HUB_CACHE_H

@@ -2,10 +2,12 @@
 #include "../base/memory.h"
 #include "layers.h"
 
-void layer_add(struct layer_list *list, enum component c, enum layer_group g, const char *name, struct linear *l, struct conv *k)
+void layer_add(struct layer_list *list, enum component c, enum layer_group g, const char *name, struct linear *l,
+	       struct conv *k)
 {
 	GROW(list->layer, list->count, list->capacity);
-	list->layer[list->count++] = (struct layer){ .component = c, .group = g, .name = xstrdup(name), .linear = l, .conv = k };
+	list->layer[list->count++] = (struct layer){ .component = c, .group = g, .name = xstrdup(name), .linear = l,
+		.conv = k };
 }
 
 void layer_list_free(struct layer_list *list)

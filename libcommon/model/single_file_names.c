@@ -7,7 +7,8 @@ struct leaf { const char *diffusers, *single; int part, parts; };
 
 static const struct leaf unet_resnet[] = {
 	{ "norm1", "in_layers.0", 0, 0 }, { "conv1", "in_layers.2", 0, 0 }, { "time_emb_proj", "emb_layers.1", 0, 0 },
-	{ "norm2", "out_layers.0", 0, 0 }, { "conv2", "out_layers.3", 0, 0 }, { "conv_shortcut", "skip_connection", 0, 0 }, { 0 },
+	{ "norm2", "out_layers.0", 0, 0 }, { "conv2", "out_layers.3", 0, 0 }, 
+	{ "conv_shortcut", "skip_connection", 0, 0 }, { 0 },
 };
 
 static const struct leaf unet_transformer[] = {
@@ -21,11 +22,14 @@ static const struct leaf te1_layer[] = {
 };
 
 static const struct leaf te2_layer[] = {
-	{ "layer_norm1", "ln_1", 0, 0 }, { "layer_norm2", "ln_2", 0, 0 }, { "mlp.fc1", "mlp.c_fc", 0, 0 }, { "mlp.fc2", "mlp.c_proj", 0, 0 },
-	{ "self_attn.out_proj", "attn.out_proj", 0, 0 },
-	{ "self_attn.q_proj.weight", "attn.in_proj_weight", 0, 3 }, { "self_attn.q_proj.bias", "attn.in_proj_bias", 0, 3 },
-	{ "self_attn.k_proj.weight", "attn.in_proj_weight", 1, 3 }, { "self_attn.k_proj.bias", "attn.in_proj_bias", 1, 3 },
-	{ "self_attn.v_proj.weight", "attn.in_proj_weight", 2, 3 }, { "self_attn.v_proj.bias", "attn.in_proj_bias", 2, 3 }, { 0 },
+	{ "layer_norm1", "ln_1", 0, 0 }, { "layer_norm2", "ln_2", 0, 0 }, { "mlp.fc1", "mlp.c_fc", 0, 0 }, 
+	{ "mlp.fc2", "mlp.c_proj", 0, 0 }, { "self_attn.out_proj", "attn.out_proj", 0, 0 },
+	{ "self_attn.q_proj.weight", "attn.in_proj_weight", 0, 3 }, 
+	{ "self_attn.q_proj.bias", "attn.in_proj_bias", 0, 3 },
+	{ "self_attn.k_proj.weight", "attn.in_proj_weight", 1, 3 }, 
+	{ "self_attn.k_proj.bias", "attn.in_proj_bias", 1, 3 },
+	{ "self_attn.v_proj.weight", "attn.in_proj_weight", 2, 3 }, 
+	{ "self_attn.v_proj.bias", "attn.in_proj_bias", 2, 3 }, { 0 },
 };
 
 static const struct leaf vae_resnet[] = {
@@ -34,13 +38,13 @@ static const struct leaf vae_resnet[] = {
 };
 
 static const struct leaf vae_attention[] = {
-	{ "group_norm", "norm", 0, 0 }, { "to_q", "q", 0, 0 }, { "to_k", "k", 0, 0 }, { "to_v", "v", 0, 0 }, { "to_out.0", "proj_out", 0, 0 },
-	{ 0 },
+	{ "group_norm", "norm", 0, 0 }, { "to_q", "q", 0, 0 }, { "to_k", "k", 0, 0 }, { "to_v", "v", 0, 0 },
+	{ "to_out.0", "proj_out", 0, 0 }, { 0 },
 };
 
 /*
- * A block.  Capitals are numbers; what follows the pattern is the leaf's.  I, J: diffusers' block and layer.  On the other side, with
- * n = layers_per_block + 1:
+ * A block.  Capitals are numbers; what follows the pattern is the leaf's.  I, J: diffusers' block and layer.  On the
+ * other side, with n = layers_per_block + 1:
  *   D = n*I + J + 1     U = n*I + J     R = VAE levels - 1 - I     S = 2, or 1 where the level has no attention
  * A pattern without J stands for the sampler after the block's last layer: J = n - 1.
  */
@@ -107,7 +111,8 @@ static const struct block vae_blocks[] = {
 };
 
 static const struct block *const blocks_of[] = {
-	[COMPONENT_UNET] = unet_blocks, [COMPONENT_TE1] = te1_blocks, [COMPONENT_TE2] = te2_blocks, [COMPONENT_VAE] = vae_blocks,
+	[COMPONENT_UNET] = unet_blocks, [COMPONENT_TE1] = te1_blocks, [COMPONENT_TE2] = te2_blocks,
+	[COMPONENT_VAE] = vae_blocks,
 };
 
 const char *single_file_prefix(enum component c)
@@ -289,7 +294,8 @@ bool single_name_of(const struct model_config *m, enum component c, const char *
 	return false;
 }
 
-int diffusers_name_of(const struct model_config *m, enum component c, const char *single, int part, char out[TENSOR_NAME_ROOM])
+int diffusers_name_of(const struct model_config *m, enum component c, const char *single, int part,
+		      char out[TENSOR_NAME_ROOM])
 {
 	for (const struct block *b = blocks_of[c]; b->diffusers; b++) {
 		struct place p = { m, 0, m->unet.resnets };

@@ -8,7 +8,8 @@
 #include "source_internal.h"
 
 static const char advice_folder[] = "the config files and the weights must be of one model, SDXL base";
-static const char advice_sdxl[] = "only SDXL base needs no config files: --model-config DIR gives those of an SDXL of other sizes";
+static const char advice_sdxl[] = "only SDXL base needs no config files: --model-config DIR gives those of an SDXL of "
+	"other sizes";
 static const char advice_config[] = "--model-config DIR must be of the same model as the file";
 
 /* ---- opening ---- */
@@ -65,7 +66,8 @@ static void schedule_from_file(struct model_files *m, bool config_decides)
 	bool v = text_is(type, "v", "v_prediction") || safetensors_find(s, "v_pred");
 
 	if (config_decides && v != m->config.schedule.v_prediction && (v || type))
-		warning("%s: the file says that it predicts %s, the scheduler of --model-config says %s; the latter is taken", m->path,
+		warning("%s: the file says that it predicts %s, the scheduler of --model-config says %s; the latter is "
+			"taken", m->path,
 			v ? "v" : "epsilon", v ? "epsilon" : "v");
 	if (config_decides)
 		return;
@@ -105,13 +107,15 @@ static int open_path(struct model_files *m, const char *path, const char *config
 	else if (hub_id(path))
 		m->path = hub_model(path, e);
 	else
-		fail(e, EXIT_INPUT, "%s: no such file or folder; a model is a diffusers folder, a .safetensors file, or ORG/NAME on the hub", path);
+		fail(e, EXIT_INPUT, "%s: no such file or folder; a model is a diffusers folder, a .safetensors file, "
+		     "or ORG/NAME on the hub", path);
 	if (!m->path)
 		return -1;
 	if (!is_folder(m->path))
 		return open_single(m, config_folder, e);
 	if (config_folder)
-		return fail(e, EXIT_USAGE, "--model-config %s: %s is a folder with config files of its own; leave the option out", config_folder,
+		return fail(e, EXIT_USAGE, "--model-config %s: %s is a folder with config files of its own; leave the "
+			    "option out", config_folder,
 			    path);
 	return open_folder(m, vae, e);
 }
@@ -187,19 +191,22 @@ static struct source_tensor tensor_at(const struct model_files *m, enum componen
 	const struct found *f = &m->part[c].found[i];
 	const unsigned char *bytes = safetensors_bytes(m->file[f->file].s, f->tensor);
 	struct source_tensor t = {
-		.bytes = bytes + f->tensor->bytes / f->parts * f->part, .dtype = f->tensor->dtype, .dims = k->dims, .transposed = f->transposed,
+		.bytes = bytes + f->tensor->bytes / f->parts * f->part, .dtype = f->tensor->dtype, .dims = k->dims,
+		.transposed = f->transposed,
 	};
 
 	memcpy(t.shape, k->shape, sizeof(t.shape));
 	return t;
 }
 
-int source_find(const struct model_files *m, enum component c, const char *name, struct source_tensor *t, struct error *e)
+int source_find(const struct model_files *m, enum component c, const char *name, struct source_tensor *t,
+		struct error *e)
 {
 	long i = find(m, c, name);
 
 	if (i < 0)
-		return fail(e, EXIT_INPUT, "%s: no tensor for '%s'; the file is not of this architecture", m->file[m->part[c].first].s->path, name);
+		return fail(e, EXIT_INPUT, "%s: no tensor for '%s'; the file is not of this architecture",
+			    m->file[m->part[c].first].s->path, name);
 	*t = tensor_at(m, c, i);
 	return 0;
 }

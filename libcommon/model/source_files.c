@@ -67,7 +67,8 @@ static int shard_names(const char *path, json_t *map, const char *names[MAX_SHAR
 		size_t i = 0;
 
 		if (!plain_name(name))
-			return fail(e, EXIT_INPUT, "%s: tensor \"%.100s\" is in \"%.100s\", which is not the plain name of a file beside the index",
+			return fail(e, EXIT_INPUT, "%s: tensor \"%.100s\" is in \"%.100s\", which is not the plain "
+				    "name of a file beside the index",
 				    path, tensor, name ? name : "(no text)");
 		while (i < *count && strcmp(names[i], name))
 			i++;
@@ -77,7 +78,8 @@ static int shard_names(const char *path, json_t *map, const char *names[MAX_SHAR
 		*count += i == *count;
 	}
 	if (!*count)
-		return fail(e, EXIT_INPUT, "%s: no shards in \"weight_map\"; this is no index of a sharded model", path);
+		return fail(e, EXIT_INPUT, "%s: no shards in \"weight_map\"; this is no index of a sharded model",
+			    path);
 	qsort(names, *count, sizeof(names[0]), by_text);
 	return 0;
 }
@@ -90,11 +92,13 @@ static int check_shard(const char *path, json_t *map, const char *name, const st
 
 	json_object_foreach(map, tensor, shard)
 		if (strcmp(json_string_value(shard), name) == 0 && !safetensors_find(s, tensor))
-			return fail(e, EXIT_INPUT, "%s: \"%.200s\" should be in %s but is not; get both again from one place", path, tensor, name);
+			return fail(e, EXIT_INPUT, "%s: \"%.200s\" should be in %s but is not; get both again from one "
+				    "place", path, tensor, name);
 	return 0;
 }
 
-static int add_shards(struct model_files *m, const char *folder, const char *relative, const char *index, struct error *e)
+static int add_shards(struct model_files *m, const char *folder, const char *relative, const char *index,
+		      struct error *e)
 {
 	const char *names[MAX_SHARDS];
 	size_t count = 0;
@@ -127,17 +131,20 @@ static int no_weights(const char *folder, const char *stem, struct error *e)
 	bool there = is_there(pickle);
 
 	if (there)
-		fail(e, EXIT_INPUT, "%s: pickled weights, which this program never reads; get the .safetensors of this model, or convert once: "
-		     "python3 -c \"import sys,torch,safetensors.torch as s; s.save_file(torch.load(sys.argv[1],weights_only=True),sys.argv[2])\" "
+		fail(e, EXIT_INPUT, "%s: pickled weights, which this program never reads; get the .safetensors of this "
+		     "model, or convert once: python3 -c \"import sys,torch,safetensors.torch as s; "
+		     "s.save_file(torch.load(sys.argv[1],weights_only=True),sys.argv[2])\" "
 		     "%s %s/%s.safetensors", pickle, pickle, folder, stem);
 	else
-		fail(e, EXIT_INPUT, "%s: no %s.safetensors, %s.fp16.safetensors or %s.safetensors.index.json; download the model again",
+		fail(e, EXIT_INPUT, "%s: no %s.safetensors, %s.fp16.safetensors or %s.safetensors.index.json; download "
+		     "the model again",
 		     folder, stem, stem, stem);
 	free(pickle);
 	return -1;
 }
 
-int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative, const char *stem, struct error *e)
+int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative,
+		      const char *stem, struct error *e)
 {
 	p->first = m->count;
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
@@ -146,7 +153,7 @@ int source_add_folder(struct model_files *m, struct part *p, const char *folder,
 		int status = 0;
 
 		if (there)
-			status = forms[i].index ? add_shards(m, folder, relative, name, e) : add_named(m, folder, relative, name, e);
+			status = (forms[i].index ? add_shards : add_named)(m, folder, relative, name, e);
 		free(name);
 		free(path);
 		p->count = m->count - p->first;

@@ -53,7 +53,8 @@ bool is_folder(const char *path);
 bool is_there(const char *path);
 int source_add_file(struct model_files *m, const char *path, const char *relative, struct error *e) MUST_CHECK;
 /* A component's weights in its folder: one file, its fp16 variant, or shards with an index.  Sets p->first and count. */
-int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative, const char *stem, struct error *e)
+int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative,
+		      const char *stem, struct error *e)
 	MUST_CHECK;
 
 /* ---- source_match.c ---- */

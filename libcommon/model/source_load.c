@@ -9,7 +9,8 @@ struct wanted { int out, in, kernel; };
 
 static bool fits(const struct source_tensor *t, const struct wanted *w)
 {
-	int kernel = w->kernel ? w->kernel : 1, kh = t->dims == 4 ? t->shape[2] : 1, kw = t->dims == 4 ? t->shape[3] : 1;
+	int kernel = w->kernel ? w->kernel : 1;
+	int kh = t->dims == 4 ? t->shape[2] : 1, kw = t->dims == 4 ? t->shape[3] : 1;
 
 	if (t->shape[0] != w->out || (t->dims == 1) != !w->in)
 		return false;
@@ -24,7 +25,8 @@ static void shape_words(char text[64], int dims, const int64_t *shape)
 		n += snprintf(text + n, 64 - n, "%s%lld", i ? "x" : "", (long long)shape[i]);
 }
 
-static int find(const struct loader *l, const char *name, const char *kind, struct wanted w, struct source_tensor *t, struct error *e)
+static int find(const struct loader *l, const char *name, const char *kind, struct wanted w, struct source_tensor *t,
+		struct error *e)
 {
 	char *full = xprintf("%s.%s", name, kind), is[64], should[64];
 	int64_t shape[4] = { w.out, w.in, w.kernel, w.kernel };
@@ -33,7 +35,8 @@ static int find(const struct loader *l, const char *name, const char *kind, stru
 	if (!status && !fits(t, &w)) {
 		shape_words(is, t->dims, t->shape);
 		shape_words(should, w.kernel ? 4 : w.in ? 2 : 1, shape);
-		status = fail(e, EXIT_INPUT, "%s: tensor '%s' is %s, the config asks for %s; they belong to different models",
+		status = fail(e, EXIT_INPUT, "%s: tensor '%s' is %s, the config asks for %s; they belong to different "
+			      "models",
 			      model_files_path(l->files), full, is, should);
 	}
 	free(full);
@@ -42,7 +45,8 @@ static int find(const struct loader *l, const char *name, const char *kind, stru
 
 static int no_memory(const char *name, struct error *e)
 {
-	return fail(e, EXIT_MEMORY, "no device memory for '%s'; use a smaller model, or a device with more memory", name);
+	return fail(e, EXIT_MEMORY, "no device memory for '%s'; use a smaller model, or a device with more memory",
+		    name);
 }
 
 /* [in,out] to [out,in] */
@@ -74,13 +78,15 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 	return status ? no_memory(name, e) : 0;
 }
 
-static int upload(const struct loader *l, const char *name, const struct source_tensor *t, size_t count, float **device, struct error *e)
+static int upload(const struct loader *l, const char *name, const struct source_tensor *t, size_t count,
+		  float **device, struct error *e)
 {
 	float *host = xmalloc(count * sizeof(float));
 
 	if (to_float(host, t->bytes, t->dtype, count)) {
 		free(host);
-		return fail(e, EXIT_INPUT, "%s: '%s' is %s; numbers are needed", model_files_path(l->files), name, dtype_name(t->dtype));
+		return fail(e, EXIT_INPUT, "%s: '%s' is %s; numbers are needed", model_files_path(l->files), name,
+			    dtype_name(t->dtype));
 	}
 	*device = l->be->alloc(l->device, count * sizeof(float));
 	if (*device)
@@ -89,7 +95,8 @@ static int upload(const struct loader *l, const char *name, const struct source_
 	return *device ? 0 : no_memory(name, e);
 }
 
-static int load_vector(const struct loader *l, const char *name, const char *kind, int n, float **device, struct error *e)
+static int load_vector(const struct loader *l, const char *name, const char *kind, int n, float **device,
+		       struct error *e)
 {
 	struct source_tensor t;
 
@@ -99,7 +106,8 @@ static int load_vector(const struct loader *l, const char *name, const char *kin
 	return upload(l, name, &t, n, device, e);
 }
 
-int load_linear(const struct loader *l, const char *name, int out, int in, bool bias, struct linear *layer, struct error *e)
+int load_linear(const struct loader *l, const char *name, int out, int in, bool bias, struct linear *layer,
+		struct error *e)
 {
 	*layer = (struct linear){ 0 };
 	if (load_weight(l, name, (struct wanted){ out, in, 0 }, &layer->w, e) ||
@@ -113,24 +121,28 @@ int load_linear(const struct loader *l, const char *name, int out, int in, bool 
 int load_conv1x1(const struct loader *l, const char *name, int out, int in, struct linear *layer, struct error *e)
 {
 	*layer = (struct linear){ 0 };
-	if (load_weight(l, name, (struct wanted){ out, in, 1 }, &layer->w, e) || load_vector(l, name, "bias", out, &layer->bias, e)) {
+	if (load_weight(l, name, (struct wanted){ out, in, 1 }, &layer->w, e) ||
+	    load_vector(l, name, "bias", out, &layer->bias, e)) {
 		free_linear(l->be, l->device, layer);
 		return -1;
 	}
 	return 0;
 }
 
-int load_conv(const struct loader *l, const char *name, int out, int in, int kernel, int stride, struct conv *layer, struct error *e)
+int load_conv(const struct loader *l, const char *name, int out, int in, int kernel, int stride, struct conv *layer,
+	      struct error *e)
 {
 	*layer = (struct conv){ .stride = stride };
-	if (load_weight(l, name, (struct wanted){ out, in, kernel }, &layer->w, e) || load_vector(l, name, "bias", out, &layer->bias, e)) {
+	if (load_weight(l, name, (struct wanted){ out, in, kernel }, &layer->w, e) ||
+	    load_vector(l, name, "bias", out, &layer->bias, e)) {
 		free_conv(l->be, l->device, layer);
 		return -1;
 	}
 	return 0;
 }
 
-int load_norm(const struct loader *l, const char *name, int c, int groups, float eps, struct norm *layer, struct error *e)
+int load_norm(const struct loader *l, const char *name, int c, int groups, float eps, struct norm *layer,
+	      struct error *e)
 {
 	*layer = (struct norm){ .c = c, .groups = groups, .eps = eps };
 	if (load_vector(l, name, "weight", c, &layer->gain, e) || load_vector(l, name, "bias", c, &layer->bias, e)) {
@@ -159,7 +171,8 @@ int load_floats(const struct loader *l, const char *name, size_t count, float **
 	for (int i = 0; i < t.dims; i++)
 		elements *= t.shape[i];
 	if (elements != count || t.transposed)
-		return fail(e, EXIT_INPUT, "%s: '%s' has %zu values, the config asks for %zu; they belong to different models",
+		return fail(e, EXIT_INPUT, "%s: '%s' has %zu values, the config asks for %zu; they belong to different "
+			    "models",
 			    model_files_path(l->files), name, elements, count);
 	return upload(l, name, &t, count, device, e);
 }

@@ -49,7 +49,8 @@ static bool find_old_attention(const struct model_files *m, const struct part *p
 }
 
 /* wanted: the name that the file should have, for messages. */
-static bool locate_diffusers(const struct model_files *m, const struct part *p, enum component c, const char *name, struct found *f,
+static bool locate_diffusers(const struct model_files *m, const struct part *p, enum component c, const char *name,
+			     struct found *f,
 			     char wanted[2 * TENSOR_NAME_ROOM])
 {
 	*f = (struct found){ .parts = 1 };
@@ -61,7 +62,8 @@ static bool locate_diffusers(const struct model_files *m, const struct part *p, 
 	return c == COMPONENT_VAE && find_old_attention(m, p, name, f);
 }
 
-static bool locate_single(const struct model_files *m, const struct part *p, enum component c, const char *name, struct found *f,
+static bool locate_single(const struct model_files *m, const struct part *p, enum component c, const char *name,
+			  struct found *f,
 			  char wanted[2 * TENSOR_NAME_ROOM])
 {
 	struct single_name s;
@@ -91,7 +93,8 @@ static int not_this_model(const struct model_files *m, const struct part *p, con
 	const char *guess = source_guess(m->file[p->first].s);
 	bool alone = p->naming == NAMING_SINGLE_FILE && *p->prefix;
 
-	return fail(e, EXIT_INPUT, "%s: %s%s%s; %s", files_name(m, p), what, alone && guess ? "; this is " : "", alone && guess ? guess : "",
+	return fail(e, EXIT_INPUT, "%s: %s%s%s; %s", files_name(m, p), what, alone && guess ? "; this is " : "",
+		    alone && guess ? guess : "",
 		    p->advice);
 }
 
@@ -110,7 +113,8 @@ static bool shape_fits(const struct known_tensor *k, const struct found *f, int6
 	return t->dims == k->dims && memcmp(t->shape, shape, sizeof(shape[0]) * k->dims) == 0;
 }
 
-static int check_tensor(const struct model_files *m, const struct part *p, const struct known_tensor *k, const struct found *f,
+static int check_tensor(const struct model_files *m, const struct part *p, const struct known_tensor *k,
+			const struct found *f,
 			struct error *e)
 {
 	const struct safetensor *t = f->tensor;
@@ -123,12 +127,14 @@ static int check_tensor(const struct model_files *m, const struct part *p, const
 		return not_this_model(m, p, what, e);
 	}
 	if (t->dtype != DTYPE_F32 && t->dtype != DTYPE_F16 && t->dtype != DTYPE_BF16)
-		return fail(e, EXIT_INPUT, "%s: tensor '%.200s' is %s; weights must be F32, F16 or BF16: use the unreduced model",
+		return fail(e, EXIT_INPUT, "%s: tensor '%.200s' is %s; weights must be F32, F16 or BF16: use the "
+			    "unreduced model",
 			    m->file[f->file].s->path, t->name, dtype_name(t->dtype));
 	return 0;
 }
 
-static int no_tensor(const struct model_files *m, const struct part *p, size_t found, const char *wanted, struct error *e)
+static int no_tensor(const struct model_files *m, const struct part *p, size_t found, const char *wanted,
+		     struct error *e)
 {
 	char what[800];
 
@@ -174,7 +180,8 @@ static bool known_pattern(const struct model_files *m, enum component c, const c
 		return false;
 	name += n;
 	if (p->naming == NAMING_SINGLE_FILE)
-		return diffusers_name_of(&m->config, c, name, 0, diffusers) && map_get(p->index, diffusers, strlen(diffusers)) < 0;
+		return diffusers_name_of(&m->config, c, name, 0, diffusers) &&
+		       map_get(p->index, diffusers, strlen(diffusers)) < 0;
 	snprintf(full, sizeof(full), "text_model.%s", name);
 	if ((c == COMPONENT_TE1 || c == COMPONENT_TE2) && strncmp(name, "text_", 5))
 		name = full;
@@ -197,7 +204,8 @@ static bool never_mind(const struct model_files *m, size_t file, const char *nam
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		size_t n = strlen(name), k = strlen(ends[i]);
 
-		if (n >= k && strcmp(name + n - k, ends[i]) == 0 && !strstr(name, "conditioner.embedders.1.model.transformer.text_model."))
+		if (n >= k && strcmp(name + n - k, ends[i]) == 0 &&
+		    !strstr(name, "conditioner.embedders.1.model.transformer.text_model."))
 			return true;
 	}
 	return false;

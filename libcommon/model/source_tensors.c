@@ -28,7 +28,9 @@ static void put_linear(struct known_tensors *l, const char *layer, int out, int 
 
 static void put_conv(struct known_tensors *l, const char *layer, int out, int in, int kernel)
 {
-	put(l, (struct known_tensor){ .name = xprintf("%s.weight", layer), .dims = 4, .shape = { out, in, kernel, kernel } });
+	put(l, (struct known_tensor){
+		.name = xprintf("%s.weight", layer), .dims = 4, .shape = { out, in, kernel, kernel },
+	});
 	put_vector(l, layer, "bias", out);
 }
 
@@ -143,7 +145,9 @@ static void put_unet(struct known_tensors *l, const struct unet_config *u)
 static void put_clip(struct known_tensors *l, const struct clip_config *c)
 {
 	char at[60], layer[NAME_ROOM];
-	static const char *const projections[] = { "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj" };
+	static const char *const projections[] = {
+		"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj",
+	};
 
 	put_matrix(l, "text_model.embeddings.token_embedding", c->vocabulary, c->width);
 	put_matrix(l, "text_model.embeddings.position_embedding", c->length, c->width);

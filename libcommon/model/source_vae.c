@@ -6,7 +6,8 @@
 #include "source_internal.h"
 
 static const char other_vae[] = "the VAE of --vae must be one for SDXL, with the config.json that belongs to it";
-static const char other_sizes[] = "a VAE in a single file must have the sizes of the model's own; name a folder with its config.json instead";
+static const char other_sizes[] = "a VAE in a single file must have the sizes of the model's own; name a folder with "
+	"its config.json instead";
 
 static int open_folder(struct model_files *m, const char *folder, struct error *e)
 {
@@ -15,7 +16,8 @@ static int open_folder(struct model_files *m, const char *folder, struct error *
 	int status = vae_config_read(config, &m->config.vae, e);
 
 	if (!status && m->config.vae.latent_channels != m->config.unet.in_channels)
-		status = fail(e, EXIT_INPUT, "%s: \"latent_channels\" is %d, but the UNet takes %d; choose a VAE made for SDXL", config,
+		status = fail(e, EXIT_INPUT, "%s: \"latent_channels\" is %d, but the UNet takes %d; choose a VAE made "
+			      "for SDXL", config,
 			      m->config.vae.latent_channels, m->config.unet.in_channels);
 	free(config);
 	*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "", .advice = other_vae };
@@ -31,7 +33,8 @@ static int open_file(struct model_files *m, const char *path, struct error *e)
 	if (source_add_file(m, path, path, e))
 		return -1;
 	s = m->file[m->count - 1].s;
-	*p = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = "", .first = m->count - 1, .count = 1, .advice = other_sizes };
+	*p = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = "", .first = m->count - 1, .count = 1,
+			    .advice = other_sizes };
 	if (safetensors_find(s, "first_stage_model.encoder.conv_in.weight"))
 		p->prefix = single_file_prefix(COMPONENT_VAE);
 	else if (safetensors_find(s, "encoder.conv_norm_out.weight"))
@@ -42,7 +45,8 @@ static int open_file(struct model_files *m, const char *path, struct error *e)
 /* A folder with a VAE in it, or below it as in a whole model. */
 static int open_path(struct model_files *m, const char *path, struct error *e)
 {
-	char *own = xprintf("%s/config.json", path), *below = xprintf("%s/vae", path), *config = xprintf("%s/config.json", below);
+	char *own = xprintf("%s/config.json", path), *below = xprintf("%s/vae", path);
+	char *config = xprintf("%s/config.json", below);
 	int status;
 
 	if (is_there(own))
@@ -50,7 +54,8 @@ static int open_path(struct model_files *m, const char *path, struct error *e)
 	else if (is_there(config))
 		status = open_folder(m, below, e);
 	else
-		status = fail(e, EXIT_INPUT, "%s: neither config.json nor vae/config.json; name the folder that holds a VAE", path);
+		status = fail(e, EXIT_INPUT, "%s: neither config.json nor vae/config.json; name the folder that holds "
+			      "a VAE", path);
 	free(own);
 	free(below);
 	free(config);

@@ -15,7 +15,8 @@
 #define TINY_B "tests/golden/tiny-b/model"
 
 static const char *const files[] = {
-	"unet/config.json", "vae/config.json", "text_encoder/config.json", "text_encoder_2/config.json", "scheduler/scheduler_config.json",
+	"unet/config.json", "vae/config.json", "text_encoder/config.json", "text_encoder_2/config.json",
+		"scheduler/scheduler_config.json",
 };
 
 static char folder[] = "/tmp/test-config-XXXXXX";
@@ -177,8 +178,10 @@ static const struct { const char *file, *key, *value; } refused[] = {
 	{ "unet/config.json", "conv_in_kernel", "5" },
 	{ "unet/config.json", "encoder_hid_dim", "10" },
 	{ "unet/config.json", "only_cross_attention", "true" },
-	{ "unet/config.json", "down_block_types", "[\"DownBlock2D\",\"SimpleCrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\"]" },
-	{ "unet/config.json", "down_block_types", "[\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"DownBlock2D\"]" },
+	{ "unet/config.json", "down_block_types",
+		"[\"DownBlock2D\",\"SimpleCrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\"]" },
+	{ "unet/config.json", "down_block_types",
+		"[\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"DownBlock2D\"]" },
 	{ "unet/config.json", "up_block_types", "[\"UpBlock2D\",\"CrossAttnUpBlock2D\",\"UpBlock2D\"]" },
 	{ "unet/config.json", "attention_head_dim", "[1,2]" },
 	{ "unet/config.json", "attention_head_dim", "[1,3,3]" },
@@ -195,7 +198,8 @@ static const struct { const char *file, *key, *value; } refused[] = {
 	{ "vae/config.json", "latents_mean", "[0.1,0,0,0]" },
 	{ "vae/config.json", "mid_block_add_attention", "false" },
 	{ "vae/config.json", "scaling_factor", "0" },
-	{ "vae/config.json", "down_block_types", "[\"DownEncoderBlock2D\",\"AttnDownEncoderBlock2D\",\"DownEncoderBlock2D\"]" },
+	{ "vae/config.json", "down_block_types",
+		"[\"DownEncoderBlock2D\",\"AttnDownEncoderBlock2D\",\"DownEncoderBlock2D\"]" },
 	{ "vae/config.json", "shift_factor", "0.1" },
 	{ "text_encoder/config.json", "hidden_act", "\"relu\"" },
 	{ "text_encoder/config.json", "num_attention_heads", "5" },

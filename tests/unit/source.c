@@ -43,7 +43,8 @@ static unsigned char *straight(const struct source_tensor *t)
 }
 
 /* Every tensor of the component: the same shape, and the same bytes once `folder` has `type`. */
-static size_t compare(const struct model_files *single, const struct model_files *whole, enum component c, enum dtype type)
+static size_t compare(const struct model_files *single, const struct model_files *whole, enum component c,
+		      enum dtype type)
 {
 	for (size_t i = 0; i < source_names(whole, c); i++) {
 		const char *name = source_name(whole, c, i);
@@ -142,7 +143,8 @@ static void files_of_others_are_read(void **state)
 	edit_find(&x, "first_stage_model.encoder.mid.attn_1.q.weight")->dims = 2;
 	edit_add(&x, "model_ema.decay", DTYPE_F32, 1, one, "abcd");
 	edit_add(&x, "denoiser.sigmas", DTYPE_F32, 1, one, "abcd");
-	edit_add(&x, "conditioner.embedders.1.model.transformer.text_model.embeddings.position_ids", DTYPE_F32, 1, one, "abcd");
+	edit_add(&x, "conditioner.embedders.1.model.transformer.text_model.embeddings.position_ids", DTYPE_F32, 1, one,
+		 "abcd");
 	edit_save(&x, in_folder("others.safetensors"));
 	m = open_model(in_folder("others.safetensors"), A, NULL);
 	assert_false(tensor(m, COMPONENT_TE2, "text_projection.weight").transposed);
@@ -213,7 +215,8 @@ static void split(const char *path, const char *const shards[2], struct buffer *
 			bool here = i % 2 == (size_t)k;
 
 			if (here)
-				buffer_addf(index, "%s\"%s\":\"%s\"", index->data[index->len - 1] == '{' ? "" : ",", x.tensor[i].name,
+				buffer_addf(index, "%s\"%s\":\"%s\"", index->data[index->len - 1] == '{' ? "" : ",",
+					x.tensor[i].name,
 					    strrchr(shards[k], '/') + 1);
 		}
 		for (size_t i = 0, n = 0, all = x.count; i < all; i++)
@@ -261,7 +264,8 @@ static void variants_are_found(void **state)
 	struct model_files *m, *whole = open_model(B, NULL, NULL);
 
 	assert_int_equal(system(copy), 0);
-	shell("mv variant/unet/diffusion_pytorch_model.safetensors variant/unet/diffusion_pytorch_model.fp16.safetensors");
+	shell("mv variant/unet/diffusion_pytorch_model.safetensors "
+	      "variant/unet/diffusion_pytorch_model.fp16.safetensors");
 	shell("mv variant/text_encoder/model.safetensors variant/text_encoder/model.fp16.safetensors");
 	m = open_model(in_folder("variant"), NULL, NULL);
 	for (int c = 0; c < 4; c++)
@@ -344,7 +348,8 @@ static void a_file_without_vae_takes_another(void **state)
 
 static void hub_ids_are_looked_up_in_the_cache(void **state)
 {
-	char *command = xprintf("mkdir -p hub/models--some-org--some-model/refs hub/models--some-org--some-model/snapshots && "
+	char *command = xprintf("mkdir -p hub/models--some-org--some-model/refs "
+				"hub/models--some-org--some-model/snapshots && "
 		"printf '" COMMIT "\\n' > hub/models--some-org--some-model/refs/main && "
 		"cp -r $OLDPWD/" A " hub/models--some-org--some-model/snapshots/" COMMIT);
 	struct model_files *m, *whole = open_model(A, NULL, NULL);
@@ -359,7 +364,8 @@ static void hub_ids_are_looked_up_in_the_cache(void **state)
 	shell("rm hub/models--some-org--some-model/snapshots/" COMMIT "/vae/diffusion_pytorch_model.safetensors");
 	assert_null(model_files_open("some-org/some-model", NULL, NULL, &e));
 	assert_int_equal(e.code, EXIT_INPUT);
-	assert_non_null(strstr(e.text, "has no vae/diffusion_pytorch_model.safetensors; fetch it with: hf download some-org/some-model "));
+	assert_non_null(strstr(e.text, "has no vae/diffusion_pytorch_model.safetensors; fetch it with: hf download "
+			       "some-org/some-model "));
 	unsetenv("HF_HOME");
 	model_files_close(whole);
 	free(command);
@@ -377,7 +383,8 @@ static void places_in_a_single_file(void **state)
 		char *name = xprintf("text_model.encoder.layers.3.self_attn.%c_proj.weight", *letter);
 
 		assert_true(source_place(m, COMPONENT_TE2, name, &p));
-		assert_string_equal(p.tensor->name, "conditioner.embedders.1.model.transformer.resblocks.3.attn.in_proj_weight");
+		assert_string_equal(p.tensor->name,
+				    "conditioner.embedders.1.model.transformer.resblocks.3.attn.in_proj_weight");
 		assert_int_equal(p.row, row);
 		assert_int_equal(p.rows, 40);
 		assert_ptr_equal(tensor(m, COMPONENT_TE2, name).bytes,

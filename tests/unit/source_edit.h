@@ -69,7 +69,8 @@ struct edit {
 	size_t metadata_count;
 };
 
-static inline struct safetensors_out *edit_add(struct edit *x, const char *name, enum dtype type, int dims, const int64_t *shape,
+static inline struct safetensors_out *edit_add(struct edit *x, const char *name, enum dtype type, int dims,
+					       const int64_t *shape,
 					       const void *data)
 {
 	struct safetensors_out *t;

@@ -20,7 +20,8 @@ static void refused(const char *path, const char *config, const char *vae, const
 
 /* Files with a few telling tensors each. */
 static const struct { const char *what, *names[3]; } others[] = {
-	{ "Stable Diffusion 1", { "cond_stage_model.transformer.text_model.final_layer_norm.weight", "model.diffusion_model.out.2.bias",
+	{ "Stable Diffusion 1", { "cond_stage_model.transformer.text_model.final_layer_norm.weight",
+		"model.diffusion_model.out.2.bias",
 		"first_stage_model.quant_conv.bias" } },
 	{ "Stable Diffusion 2", { "cond_stage_model.model.ln_final.weight", "model.diffusion_model.out.2.bias" } },
 	{ "the SDXL refiner", { "conditioner.embedders.0.model.ln_final.weight", "model.diffusion_model.out.2.bias" } },
@@ -55,7 +56,8 @@ static void the_first_missing_name_is_told(void **state)
 
 	edit_add(&x, "something.weight", DTYPE_F16, 2, shape, zeros);
 	edit_save(&x, in_folder("none.safetensors"));
-	refused(in_folder("none.safetensors"), NULL, NULL, "model.diffusion_model.label_emb.0.0.bias", "--model-config");
+	refused(in_folder("none.safetensors"), NULL, NULL, "model.diffusion_model.label_emb.0.0.bias",
+		"--model-config");
 }
 
 static void an_inpainting_model_is_named(void **state)
@@ -66,18 +68,21 @@ static void an_inpainting_model_is_named(void **state)
 	t->shape[1] = 9;
 	t->data = zeros;
 	edit_save(&x, in_folder("inpainting.safetensors"));
-	refused(in_folder("inpainting.safetensors"), GOLDEN "/tiny-a/model", NULL, "[8,9,3,3] where [8,4,3,3]", "inpainting");
+	refused(in_folder("inpainting.safetensors"), GOLDEN "/tiny-a/model", NULL, "[8,9,3,3] where [8,4,3,3]",
+		"inpainting");
 	refused(in_folder("inpainting.safetensors"), NULL, NULL, "inpainting", "--model-config");
 }
 
 static void other_sizes_need_a_config(void **state)
 {
-	refused(GOLDEN "/single-file/tiny-a.safetensors", NULL, NULL, "label_emb.0.0.bias' is [32] where [1280]", "--model-config");
+	refused(GOLDEN "/single-file/tiny-a.safetensors", NULL, NULL, "label_emb.0.0.bias' is [32] where [1280]",
+		"--model-config");
 }
 
 static void a_config_of_another_model_is_refused(void **state)
 {
-	refused(GOLDEN "/single-file/tiny-a.safetensors", GOLDEN "/tiny-b/model", NULL, "label_emb.0.0.weight' is [32,240] where [32,224]",
+	refused(GOLDEN "/single-file/tiny-a.safetensors", GOLDEN "/tiny-b/model", NULL,
+		"label_emb.0.0.weight' is [32,240] where [32,224]",
 		"--model-config");
 	refused(GOLDEN "/single-file/tiny-a.safetensors", "demo/tiny-sdxl", NULL, "label_emb", NULL);
 	refused(GOLDEN "/single-file/tiny-a.safetensors", folder, NULL, "no unet/config.json", NULL);
@@ -85,17 +90,24 @@ static void a_config_of_another_model_is_refused(void **state)
 
 /* Edits of tiny-a, and what must be in the message. */
 static const struct { const char *drop, *add; enum dtype type; const char *word, *word2; } edits[] = {
-	{ "model.diffusion_model.middle_block.1.proj_in.weight", NULL, DTYPE_F32, "no tensor 'model.diffusion_model.middle_block.1.proj_in.weight'",
+	{ "model.diffusion_model.middle_block.1.proj_in.weight", NULL, DTYPE_F32,
+		"no tensor 'model.diffusion_model.middle_block.1.proj_in.weight'",
 		NULL },
-	{ "conditioner.embedders.1.model.text_projection", NULL, DTYPE_F32, "no tensor 'conditioner.embedders.1.model.text_projection'", NULL },
-	{ "conditioner.embedders.1.model.transformer.resblocks.2.attn.in_proj_bias", NULL, DTYPE_F32, "resblocks.2.attn.in_proj_bias", NULL },
-	{ "first_stage_model.decoder.up.2.block.1.conv1.weight", NULL, DTYPE_F32, "decoder.up.2.block.1.conv1.weight", NULL },
+	{ "conditioner.embedders.1.model.text_projection", NULL, DTYPE_F32,
+		"no tensor 'conditioner.embedders.1.model.text_projection'", NULL },
+	{ "conditioner.embedders.1.model.transformer.resblocks.2.attn.in_proj_bias", NULL, DTYPE_F32,
+		"resblocks.2.attn.in_proj_bias", NULL },
+	{ "first_stage_model.decoder.up.2.block.1.conv1.weight", NULL, DTYPE_F32, "decoder.up.2.block.1.conv1.weight",
+		NULL },
 	{ NULL, "model.diffusion_model.input_blocks.4.1.transformer_blocks.1.attn1.to_q.weight", DTYPE_F32,
 		"input_blocks.4.1.transformer_blocks.1.attn1.to_q.weight' is one more", "--model-config" },
-	{ NULL, "conditioner.embedders.0.transformer.text_model.encoder.layers.3.mlp.fc1.bias", DTYPE_F32, "layers.3.mlp.fc1.bias", NULL },
-	{ NULL, "conditioner.embedders.1.model.transformer.resblocks.4.ln_1.bias", DTYPE_F32, "resblocks.4.ln_1.bias", NULL },
+	{ NULL, "conditioner.embedders.0.transformer.text_model.encoder.layers.3.mlp.fc1.bias", DTYPE_F32,
+		"layers.3.mlp.fc1.bias", NULL },
+	{ NULL, "conditioner.embedders.1.model.transformer.resblocks.4.ln_1.bias", DTYPE_F32, "resblocks.4.ln_1.bias",
+		NULL },
 	{ NULL, "first_stage_model.encoder.down.3.block.0.conv1.bias", DTYPE_F32, "down.3.block.0.conv1.bias", NULL },
-	{ "model.diffusion_model.input_blocks.5.1.norm.bias", "model.diffusion_model.input_blocks.5.1.norm.bias", DTYPE_F8_E4M3, "F8_E4M3",
+	{ "model.diffusion_model.input_blocks.5.1.norm.bias", "model.diffusion_model.input_blocks.5.1.norm.bias",
+		DTYPE_F8_E4M3, "F8_E4M3",
 		"norm.bias" },
 };
 
@@ -169,8 +181,10 @@ static void a_folder_whose_config_is_of_another_model(void **state)
 }
 
 static const struct { const char *shard; const char *word; } bad_shards[] = {
-	{ "/etc/passwd", "/etc/passwd" }, { "../vae/diffusion_pytorch_model.safetensors", "plain name" }, { "a/b.safetensors", "plain name" },
-	{ "", "plain name" }, { ".hidden", "plain name" }, { "..", "plain name" }, { "none.safetensors", "none.safetensors" },
+	{ "/etc/passwd", "/etc/passwd" }, { "../vae/diffusion_pytorch_model.safetensors", "plain name" },
+	{ "a/b.safetensors", "plain name" },
+	{ "", "plain name" }, { ".hidden", "plain name" }, { "..", "plain name" }, 
+	{ "none.safetensors", "none.safetensors" },
 	{ "whole.safetensors", "should be in whole.safetensors" },
 };
 
@@ -180,7 +194,8 @@ static void shards_are_plain_names(void **state)
 	fresh_copy();
 	shell("mv m/unet/diffusion_pytorch_model.safetensors m/unet/whole.safetensors");
 	for (size_t i = 0; i < sizeof(bad_shards) / sizeof(bad_shards[0]); i++) {
-		char *text = xprintf("{\"metadata\":{},\"weight_map\":{\"no.such.tensor\":\"%s\"}}", bad_shards[i].shard);
+		char *text = xprintf("{\"metadata\":{},\"weight_map\":{\"no.such.tensor\":\"%s\"}}",
+				     bad_shards[i].shard);
 		struct error e = { 0 };
 
 		put_bytes(in_folder("m/unet/diffusion_pytorch_model.safetensors.index.json"), text, strlen(text));
@@ -197,7 +212,8 @@ static void shards_are_plain_names(void **state)
 
 static void a_vae_of_other_sizes_in_one_file_is_refused(void **state)
 {
-	refused(GOLDEN "/tiny-a/model", NULL, GOLDEN "/tiny-b/model/vae/diffusion_pytorch_model.safetensors", "config.json", "where");
+	refused(GOLDEN "/tiny-a/model", NULL, GOLDEN "/tiny-b/model/vae/diffusion_pytorch_model.safetensors",
+		"config.json", "where");
 	refused(GOLDEN "/tiny-a/model", NULL, GOLDEN "/tiny-a/model/unet", "config.json", NULL);
 	refused(GOLDEN "/tiny-a/model", NULL, GOLDEN, "neither config.json nor vae/config.json", NULL);
 }
@@ -205,8 +221,10 @@ static void a_vae_of_other_sizes_in_one_file_is_refused(void **state)
 static void a_hub_miss_prints_the_command(void **state)
 {
 	setenv("HF_HUB_CACHE", in_folder("empty-cache"), 1);
-	refused("some-org/some.model", NULL, NULL, "hf download some-org/some.model model_index.json unet/config.json", "scheduler_config.json");
-	refused(GOLDEN "/tiny-a/model", NULL, "some-org/a-vae", "hf download some-org/a-vae config.json diffusion_pytorch_model.safetensors", NULL);
+	refused("some-org/some.model", NULL, NULL, "hf download some-org/some.model model_index.json unet/config.json",
+		"scheduler_config.json");
+	refused(GOLDEN "/tiny-a/model", NULL, "some-org/a-vae", 
+		"hf download some-org/a-vae config.json diffusion_pytorch_model.safetensors", NULL);
 	refused("some-org/../x", NULL, NULL, "no such file or folder", NULL);
 	refused("a/b/c", NULL, NULL, "no such file or folder", NULL);
 	unsetenv("HF_HUB_CACHE");

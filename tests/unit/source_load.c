@@ -45,8 +45,8 @@ static void plain_unprepare(struct device *d, struct weight *w)
 }
 
 static const struct backend plain = {
-	.name = "plain", .alloc = plain_alloc, .release = plain_release, .upload = plain_upload, .prepare = plain_prepare,
-	.unprepare = plain_unprepare,
+	.name = "plain", .alloc = plain_alloc, .release = plain_release, .upload = plain_upload,
+	.prepare = plain_prepare, .unprepare = plain_unprepare,
 };
 
 struct bench { struct model_files *single, *whole; struct device device; };
@@ -97,7 +97,8 @@ static void a_linear_layer(void **state)
 	assert_int_equal(to_float(bias, t.bytes, t.dtype, 32), 0);
 	assert_memory_equal(layer.bias, bias, sizeof(bias));
 	free_linear(&plain, &b->device, &layer);
-	assert_int_equal(load_linear(&l, "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", 16, 16, false, &layer, &e), 0);
+	assert_int_equal(load_linear(&l, "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", 16, 16, false,
+				     &layer, &e), 0);
 	assert_null(layer.bias);
 	free_linear(&plain, &b->device, &layer);
 	assert_int_equal(b->device.alive, 0);
@@ -123,7 +124,8 @@ static void the_projection_is_turned(void **state)
 static void the_other_layers(void **state)
 {
 	struct bench *b = *state;
-	struct loader u = loader(b, b->single, COMPONENT_UNET), v = loader(b, b->single, COMPONENT_VAE), t = loader(b, b->single, COMPONENT_TE1);
+	struct loader u = loader(b, b->single, COMPONENT_UNET), v = loader(b, b->single, COMPONENT_VAE);
+	struct loader t = loader(b, b->single, COMPONENT_TE1);
 	struct conv conv;
 	struct linear one;
 	struct norm norm;

@@ -149,10 +149,13 @@ static void sdxls_tensors_are_those_of_the_released_file(void **state)
 }
 
 static const struct { enum component c; const char *name; } unknown_single[] = {
-	{ COMPONENT_TE1, "text_model.embeddings.position_ids" }, { COMPONENT_TE2, "logit_scale" }, { COMPONENT_UNET, "input_blocks.3.0.conv.weight" },
-	{ COMPONENT_UNET, "input_blocks.03.0.op.weight" }, { COMPONENT_UNET, "input_blocks.99999.0.op.weight" }, { COMPONENT_UNET, "" },
+	{ COMPONENT_TE1, "text_model.embeddings.position_ids" }, { COMPONENT_TE2, "logit_scale" }, 
+	{ COMPONENT_UNET, "input_blocks.3.0.conv.weight" },
+	{ COMPONENT_UNET, "input_blocks.03.0.op.weight" }, { COMPONENT_UNET, "input_blocks.99999.0.op.weight" },
+	{ COMPONENT_UNET, "" },
 	{ COMPONENT_UNET, "input_blocks.4.0.op.weight" }, { COMPONENT_UNET, "output_blocks.2.1.conv.weight" },
-	{ COMPONENT_UNET, "output_blocks.8.2.conv.weight" }, { COMPONENT_UNET, "conv_in." }, { COMPONENT_UNET, "out.0." },
+	{ COMPONENT_UNET, "output_blocks.8.2.conv.weight" }, { COMPONENT_UNET, "conv_in." }, 
+	{ COMPONENT_UNET, "out.0." },
 	{ COMPONENT_VAE, "decoder.up.4.block.0.norm1.weight" }, { COMPONENT_TE2, "text_projection.weight" },
 	{ COMPONENT_TE2, "transformer.text_model.embeddings.position_ids" },
 };
