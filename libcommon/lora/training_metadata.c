@@ -28,6 +28,7 @@ static void number_or_none(struct metadata_list *l, const char *key, double valu
 static void add_adapter(const struct training_facts *f, struct metadata_list *l)
 {
 	struct json_out j = { 0 };
+	char text[40];
 
 	metadata_text(l, "ss_output_name", f->output_name);
 	metadata_int(l, "ss_network_dim", f->rank);
@@ -37,7 +38,10 @@ static void add_adapter(const struct training_facts *f, struct metadata_list *l)
 		return;
 	}
 	json_begin(&j, NULL);
-	buffer_addf(&j.text, "\"conv_dim\":\"%d\",\"conv_alpha\":\"%g\"", f->conv_rank, f->conv_alpha);
+	snprintf(text, sizeof(text), "%d", f->conv_rank);
+	json_text(&j, "conv_dim", text);
+	snprintf(text, sizeof(text), "%g", f->conv_alpha);
+	json_text(&j, "conv_alpha", text);
 	json_end(&j);
 	metadata_text(l, "ss_network_args", j.text.data);
 	json_free(&j);

@@ -1,0 +1,221 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/hash.h"
+#include "../base/memory.h"
+#include "../base/philox.h"
+#include "adapter_file.h"
+#include "adapter.h"
+#include "adapter_layout.h"
+#include "keys.h"
+
+/* ---- a module's memory and its place on the layer ---- */
+
+static float *device_floats(struct adapter *a, const float *host, size_t n)
+{
+	float *p = a->be->alloc(a->device, n * sizeof(float));
+
+	if (p && host)
+		a->be->upload(a->device, p, host, n * sizeof(float));
+	else if (p)
+		a->be->zero(a->device, p, n);
+	return p;
+}
+
+static int put_parameter(struct adapter *a, struct tensor *t, const float *host, bool trainable)
+{
+	t->home = HOME_OWNER;
+	t->wants_grad = trainable;
+	t->data = device_floats(a, host, tensor_count(t));
+	if (t->data && trainable)
+		t->grad = device_floats(a, NULL, tensor_count(t));
+	return t->data && (t->grad || !trainable) ? 0 : -1;
+}
+
+/* Behind the adapters that hang there already: sums are then in the order of loading. */
+static void hang(struct adapter_module *m)
+{
+	struct lora **at = layer_lora(m->layer);
+
+	while (*at)
+		at = &(*at)->next;
+	*at = &m->lora;
+}
+
+static void take_off(struct adapter_module *m)
+{
+	struct lora **at = layer_lora(m->layer);
+
+	while (*at && *at != &m->lora)
+		at = &(*at)->next;
+	if (*at)
+		*at = m->lora.next;
+}
+
+/* down: in device layout; NULL up: zeros.  Takes stem. */
+static int add_module(struct adapter *a, const struct layer *l, char *stem, int rank, double alpha, double weight, const float *down,
+		      const float *up, bool trainable, struct error *e)
+{
+	const struct weight *w = layer_weight(l);
+	struct adapter_module *m = &a->module[a->count++];
+
+	*m = (struct adapter_module){
+		.layer = l, .stem = stem, .rank = rank, .alpha = alpha,
+		.lora = { .down = { .n = rank, .h = w->kh, .w = w->kw, .c = w->in }, .up = { .n = w->out, .h = 1, .w = 1, .c = rank },
+			  .rank = rank, .scale = (float)(alpha / rank * weight) },
+	};
+	if (put_parameter(a, &m->lora.down, down, trainable) || put_parameter(a, &m->lora.up, up, trainable))
+		return fail(e, EXIT_MEMORY, "no device memory for the adapter's '%s'; use a smaller rank, or a device with more memory", stem);
+	return 0;
+}
+
+static struct adapter *new_adapter(size_t modules, const struct backend *be, struct device *d)
+{
+	struct adapter *a = xcalloc(1, sizeof(*a));
+
+	a->module = xcalloc(modules + 1, sizeof(*a->module));
+	a->be = be;
+	a->device = d;
+	return a;
+}
+
+/* The modules' addresses are final only now. */
+static struct adapter *hang_all(struct adapter *a)
+{
+	for (size_t i = 0; i < a->count; i++)
+		hang(&a->module[i]);
+	return a;
+}
+
+void adapter_free(struct adapter *a)
+{
+	if (!a)
+		return;
+	for (size_t i = 0; i < a->count; i++) {
+		struct adapter_module *m = &a->module[i];
+
+		take_off(m);
+		a->be->release(a->device, m->lora.down.data);
+		a->be->release(a->device, m->lora.down.grad);
+		a->be->release(a->device, m->lora.up.data);
+		a->be->release(a->device, m->lora.up.grad);
+		free(m->stem);
+	}
+	free(a->module);
+	free(a);
+}
+
+/* ---- new ---- */
+
+static const enum component order[] = { COMPONENT_TE1, COMPONENT_TE2, COMPONENT_UNET };
+#define ORDERED (sizeof(order) / sizeof(order[0]))
+
+static bool wanted(const struct adapter_spec *s, const struct layer *l)
+{
+	bool component = l->component == COMPONENT_UNET ? s->unet : l->component == COMPONENT_TE1 ? s->te1 :
+			 l->component == COMPONENT_TE2 && s->te2;
+
+	return component && (l->group == LAYER_TRANSFORMER || (l->group == LAYER_CONV_SET && s->conv_rank > 0));
+}
+
+/* Values are drawn in file order, so that a device's layout cannot change them. */
+static float *first_values(const struct layer *l, const char *stem, int rank, uint64_t seed)
+{
+	const struct weight *w = layer_weight(l);
+	size_t fan_in = (size_t)w->in * w->kh * w->kw, n = (size_t)rank * fan_in;
+	struct random r = { .seed = seed, .purpose = RANDOM_ADAPTER_INIT, .item = crc32c(0, stem, strlen(stem)) };
+	float *x = xmalloc(n * sizeof(float)), *down = xmalloc(n * sizeof(float)), b = (float)(1 / sqrt((double)fan_in));
+
+	random_uniforms(&r, x, n, -b, b);
+	down_to_device(down, x, rank, w);
+	free(x);
+	return down;
+}
+
+static int create_module(struct adapter *a, const struct layer *l, const struct adapter_spec *s, const struct unet_config *c, struct error *e)
+{
+	const struct weight *w = layer_weight(l);
+	bool spatial = w->kh > 1 || w->kw > 1;
+	int rank = spatial ? s->conv_rank : s->rank;
+	double alpha = spatial ? s->conv_alpha : s->alpha;
+	char *stem = kohya_stem(l, c);
+	float *down = first_values(l, stem, rank, s->seed);
+	int status = add_module(a, l, stem, rank, alpha ? alpha : rank, 1, down, NULL, true, e);
+
+	free(down);
+	return status;
+}
+
+struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec, const struct backend *be,
+			       struct device *d, struct error *e)
+{
+	struct adapter *a = new_adapter(layers->count, be, d);
+	struct unet_config c;
+
+	layers_config(layers, &c);
+	for (size_t k = 0; k < ORDERED; k++)
+		for (size_t i = 0; i < layers->count; i++) {
+			const struct layer *l = &layers->layer[i];
+
+			if (l->component != order[k] || !wanted(spec, l))
+				continue;
+			if (create_module(a, l, spec, &c, e)) {
+				adapter_free(a);
+				return NULL;
+			}
+		}
+	if (a->count)
+		return hang_all(a);
+	adapter_free(a);
+	fail(e, EXIT_USAGE, "nothing would be trained: neither the UNet nor a text encoder is wanted; leave out one of the two options");
+	return NULL;
+}
+
+/* ---- from a file ---- */
+
+struct loading { const struct adapter_file *file; struct unet_config config; double weight; bool trainable; };
+
+static int load_module(struct adapter *a, const struct file_module *m, const struct loading *l, struct error *e)
+{
+	float *down = adapter_file_floats(l->file, m->down, true, e), *up = down ? adapter_file_floats(l->file, m->up, true, e) : NULL;
+	float *turned = xmalloc(safetensor_elements(m->down) * sizeof(float));
+	int status = -1;
+
+	if (up) {
+		down_to_device(turned, down, m->rank, layer_weight(m->layer));
+		status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), m->rank, m->alpha, l->weight, turned, up, l->trainable, e);
+	}
+	free(turned);
+	free(down);
+	free(up);
+	return status;
+}
+
+static int load_modules(struct adapter *a, const struct loading *l, struct error *e)
+{
+	for (size_t k = 0; k < ORDERED; k++)
+		for (size_t i = 0; i < l->file->count; i++)
+			if (l->file->module[i].layer->component == order[k] && load_module(a, &l->file->module[i], l, e))
+				return -1;
+	return 0;
+}
+
+struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable, const struct backend *be,
+			     struct device *d, struct error *e)
+{
+	struct adapter_file *f = adapter_file_open(path, layers, e);
+	struct loading l = { .file = f, .weight = weight, .trainable = trainable };
+	struct adapter *a;
+	int status;
+
+	if (!f)
+		return NULL;
+	layers_config(layers, &l.config);
+	a = new_adapter(f->count, be, d);
+	status = load_modules(a, &l, e);
+	adapter_file_close(f);
+	if (!status)
+		return hang_all(a);
+	adapter_free(a);
+	return NULL;
+}

@@ -1,0 +1,202 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../base/memory.h"
+#include "adapter_file.h"
+#include "keys.h"
+
+static int refuse_method(const char *path, const char *name, const char *method, struct error *e)
+{
+	if (!method)
+		return fail(e, EXIT_INPUT, "%s: tensor '%.200s' is no part of a LoRA adapter; lora-inspect says what the file is", path, name);
+	return fail(e, EXIT_INPUT, "%s: %s is not yet supported (tensor '%.200s'); use a plain LoRA", path, method, name);
+}
+
+/* The module that the tensor belongs to, by the layer's index; its name is kept for messages. */
+static int put_tensor(const struct safetensors *s, const struct safetensor *t, enum adapter_part part, struct file_module *m, struct error *e)
+{
+	const struct safetensor **slot = part == PART_DOWN ? &m->down : part == PART_UP ? &m->up : &m->alpha_tensor;
+	enum adapter_part same;
+	const char *method;
+
+	if (*slot)
+		return fail(e, EXIT_INPUT, "%s: '%.200s' and '%.200s' are the same tensor of one layer; the file mixes two dialects", s->path,
+			    (*slot)->name, t->name);
+	*slot = t;
+	if (!m->name)
+		m->name = xstrndup(t->name, adapter_key_split(t->name, &same, &method));
+	return 0;
+}
+
+struct misses { size_t count; const char *first; };
+
+static int sort_tensors(struct adapter_file *a, const struct layer_list *layers, const struct key_index *k, struct file_module *all,
+			struct misses *misses, struct error *e)
+{
+	const struct safetensors *s = a->file;
+
+	for (size_t i = 0; i < s->count; i++) {
+		const struct safetensor *t = &s->tensor[i];
+		enum adapter_part part;
+		const char *method, *dialect;
+		long layer;
+
+		if (!adapter_key_split(t->name, &part, &method) || part == PART_OTHER)
+			return refuse_method(s->path, t->name, method, e);
+		layer = key_index_find(k, t->name, &part, &dialect);
+		if (layer < 0) {
+			misses->count++;
+			if (!misses->first)
+				misses->first = t->name;
+			continue;
+		}
+		if (!a->dialect)
+			a->dialect = dialect;
+		all[layer].layer = &layers->layer[layer];
+		if (put_tensor(s, t, part, &all[layer], e))
+			return -1;
+	}
+	return 0;
+}
+
+static bool shape_is(const struct safetensor *t, int64_t rows, int64_t cols, int kh, int kw)
+{
+	if (t->dims == 2)
+		return kh == 1 && kw == 1 && t->shape[0] == rows && t->shape[1] == cols;
+	return t->dims == 4 && t->shape[0] == rows && t->shape[1] == cols && t->shape[2] == kh && t->shape[3] == kw;
+}
+
+static bool is_float(enum dtype t)
+{
+	return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16 || t == DTYPE_F64;
+}
+
+static int read_alpha(const struct safetensors *s, struct file_module *m, struct error *e)
+{
+	const struct safetensor *t = m->alpha_tensor;
+	float alpha;
+
+	m->alpha = m->rank;
+	if (!t)
+		return 0;
+	if (safetensor_elements(t) != 1 || to_float(&alpha, safetensors_bytes(s, t), t->dtype, 1) || !isfinite(alpha))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' must be one finite number", s->path, t->name);
+	m->alpha = alpha;
+	return 0;
+}
+
+static int wrong_shape(const struct safetensors *s, const struct file_module *m, const struct weight *w, struct error *e)
+{
+	return fail(e, EXIT_INPUT, "%s: the shapes of '%.200s' do not fit the model's layer %s (%d inputs, %d outputs, kernel %dx%d); "
+		    "is the adapter for another model?", s->path, m->name, m->layer->name, w->in, w->out, w->kh, w->kw);
+}
+
+static int check_module(const struct safetensors *s, struct file_module *m, struct error *e)
+{
+	const struct weight *w = layer_weight(m->layer);
+	int64_t rank;
+
+	if (!m->down || !m->up)
+		return fail(e, EXIT_INPUT, "%s: '%.200s' has no lora_%s; the file is incomplete", s->path, m->name, m->down ? "up" : "down");
+	if (!is_float(m->down->dtype) || !is_float(m->up->dtype))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, m->name,
+			    dtype_name(is_float(m->down->dtype) ? m->up->dtype : m->down->dtype));
+	if (m->down->dims < 2 || m->down->shape[0] < 1 || m->down->shape[0] > ADAPTER_MAX_RANK)
+		return wrong_shape(s, m, w, e);
+	rank = m->down->shape[0];
+	if (!shape_is(m->down, rank, w->in, w->kh, w->kw) || !shape_is(m->up, w->out, rank, 1, 1))
+		return wrong_shape(s, m, w, e);
+	m->rank = (int)rank;
+	return read_alpha(s, m, e);
+}
+
+static int check_all(struct adapter_file *a, struct file_module *all, size_t layers, const struct misses *misses, struct error *e)
+{
+	a->module = xcalloc(layers + 1, sizeof(*a->module));
+	for (size_t i = 0; i < layers; i++)
+		if (all[i].layer)
+			a->module[a->count++] = all[i];
+	if (!a->count && !misses->count)
+		return fail(e, EXIT_INPUT, "%s: holds no adapter, it has no tensors", a->file->path);
+	if (!a->count)
+		return fail(e, EXIT_INPUT, "%s: none of its %zu tensors fits a layer of this model (the first is '%.200s'); is the adapter for "
+			    "another model?", a->file->path, misses->count, misses->first);
+	if (misses->count)
+		return fail(e, EXIT_INPUT, "%s: %zu of its %zu tensors fit no layer of this model, the first is '%.200s'; is the adapter for "
+			    "another model?", a->file->path, misses->count, a->file->count, misses->first);
+	for (size_t i = 0; i < a->count; i++)
+		if (check_module(a->file, &a->module[i], e))
+			return -1;
+	return 0;
+}
+
+struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e)
+{
+	struct adapter_file *a = xcalloc(1, sizeof(*a));
+	struct file_module *all = xcalloc(layers->count + 1, sizeof(*all));
+	struct misses misses = { 0 };
+	struct unet_config config;
+	struct key_index *k;
+	int status = -1;
+
+	layers_config(layers, &config);
+	k = key_index_new(layers, &config);
+	a->file = safetensors_open(path, e);
+	if (a->file)
+		status = sort_tensors(a, layers, k, all, &misses, e);
+	if (!status)
+		status = check_all(a, all, layers->count, &misses, e);
+	key_index_free(k);
+	if (status && !a->module)
+		for (size_t i = 0; i < layers->count; i++)
+			free(all[i].name);
+	free(all);
+	if (!status)
+		return a;
+	adapter_file_close(a);
+	return NULL;
+}
+
+void adapter_file_close(struct adapter_file *a)
+{
+	if (!a)
+		return;
+	for (size_t i = 0; i < a->count; i++)
+		free(a->module[i].name);
+	free(a->module);
+	safetensors_close(a->file);
+	free(a);
+}
+
+float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite, struct error *e)
+{
+	size_t n = safetensor_elements(t);
+	float *x = safetensors_floats(a->file, t->name, n, e);
+
+	for (size_t i = 0; x && finite && i < n; i++)
+		if (!isfinite(x[i])) {
+			free(x);
+			fail(e, EXIT_INPUT, "%s: '%.200s' holds NaN or infinity; the adapter is broken, use an earlier save", a->file->path, t->name);
+			return NULL;
+		}
+	return x;
+}
+
+int weighted_path(const char *text, char **path, double *weight, struct error *e)
+{
+	const char *colon = strrchr(text, ':');
+	char *end = NULL;
+	double w = colon && colon[1] ? strtod(colon + 1, &end) : 1;
+
+	if (!end || *end || access(text, F_OK) == 0) {
+		*path = xstrdup(text);
+		*weight = 1;
+		return 0;
+	}
+	if (!isfinite(w))
+		return fail(e, EXIT_USAGE, "'%.200s': the weight must be a finite number; say FILE:0.8", text);
+	*path = xstrndup(text, colon - text);
+	*weight = w;
+	return 0;
+}

@@ -1,0 +1,126 @@
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "adapter.h"
+#include "adapter_layout.h"
+#include "metadata.h"
+
+/* A 1x1 convolution keeps its four dimensions in a file, though a linear layer computes it. */
+static bool is_convolution(const struct layer *l)
+{
+	static const char shortcut[] = "conv_shortcut";
+	size_t n = strlen(l->name), k = sizeof(shortcut) - 1;
+
+	return l->conv || (n >= k && strcmp(l->name + n - k, shortcut) == 0);
+}
+
+static float *downloaded(const struct adapter *a, const struct tensor *t)
+{
+	float *x = xmalloc(tensor_count(t) * sizeof(float));
+
+	a->be->download(a->device, x, t->data, tensor_count(t) * sizeof(float));
+	return x;
+}
+
+static void put_down(const struct adapter *a, const struct adapter_module *m, struct safetensors_out *t)
+{
+	const struct weight *w = layer_weight(m->layer);
+	float *device = downloaded(a, &m->lora.down), *file = xmalloc(tensor_count(&m->lora.down) * sizeof(float));
+
+	down_to_file(file, device, m->rank, w);
+	free(device);
+	*t = (struct safetensors_out){
+		.name = xprintf("%s.lora_down.weight", m->stem), .dtype = DTYPE_F32, .dims = is_convolution(m->layer) ? 4 : 2,
+		.shape = { m->rank, w->in, w->kh, w->kw }, .data = file, .floats = true,
+	};
+}
+
+static void put_up(const struct adapter *a, const struct adapter_module *m, struct safetensors_out *t)
+{
+	*t = (struct safetensors_out){
+		.name = xprintf("%s.lora_up.weight", m->stem), .dtype = DTYPE_F32, .dims = is_convolution(m->layer) ? 4 : 2,
+		.shape = { layer_weight(m->layer)->out, m->rank, 1, 1 }, .data = downloaded(a, &m->lora.up), .floats = true,
+	};
+}
+
+static void put_alpha(const struct adapter_module *m, struct safetensors_out *t)
+{
+	float *alpha = xmalloc(sizeof(float));
+
+	*alpha = (float)m->alpha;
+	*t = (struct safetensors_out){ .name = xprintf("%s.alpha", m->stem), .dtype = DTYPE_F32, .data = alpha, .floats = true };
+}
+
+size_t adapter_tensors(const struct adapter *a, struct safetensors_out **out)
+{
+	struct safetensors_out *t = xcalloc(3 * a->count + 1, sizeof(*t));
+
+	for (size_t i = 0; i < a->count; i++) {
+		put_down(a, &a->module[i], &t[3 * i]);
+		put_up(a, &a->module[i], &t[3 * i + 1]);
+		put_alpha(&a->module[i], &t[3 * i + 2]);
+	}
+	*out = t;
+	return 3 * a->count;
+}
+
+void adapter_tensors_free(struct safetensors_out *t, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free((char *)t[i].name);
+		free((void *)t[i].data);
+	}
+	free(t);
+}
+
+static size_t elements(const struct safetensors_out *t)
+{
+	size_t n = 1;
+
+	for (int i = 0; i < t->dims; i++)
+		n *= t->shape[i];
+	return n;
+}
+
+/* What still rounds to a finite number of the type. */
+static float greatest(enum dtype t)
+{
+	return t == DTYPE_F16 ? 65519.0f : t == DTYPE_BF16 ? 3.39e38f : FLT_MAX;
+}
+
+static int check_finite(const struct safetensors_out *t, const char *path, struct error *e)
+{
+	const float *x = t->data;
+
+	for (size_t i = 0, n = elements(t); i < n; i++)
+		if (!(fabsf(x[i]) <= greatest(t->dtype)))
+			return fail(e, EXIT_DIVERGED, "%s: not written: '%s' holds %g, which is no finite %s; lower the learning rate", path, t->name,
+				    (double)x[i], dtype_name(t->dtype));
+	return 0;
+}
+
+int adapter_save(const struct adapter *a, const char *path, enum dtype precision, const struct metadata *metadata, size_t count,
+		 struct error *e)
+{
+	struct metadata_list list = { 0 };
+	struct safetensors_out *t;
+	size_t n = adapter_tensors(a, &t);
+	int status = 0;
+
+	for (size_t i = 0; i < n && !status; i++) {
+		t[i].dtype = precision;
+		status = check_finite(&t[i], path, e);
+	}
+	for (size_t i = 0; i < count; i++)
+		metadata_text(&list, metadata[i].key, metadata[i].value);
+	metadata_add_modelspec(&list);
+	if (!status) {
+		metadata_add_hashes(&list, t, n);
+		status = safetensors_save(path, t, n, list.item, list.count, e);
+	}
+	metadata_free(&list);
+	adapter_tensors_free(t, n);
+	return status;
+}
