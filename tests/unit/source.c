@@ -105,6 +105,15 @@ static void a_half_precision_file_is_its_folder_rounded(void **state)
 	model_files_close(whole);
 }
 
+static void the_demo_model_opens(void **state)
+{
+	struct model_files *m = open_model("demo/tiny-sdxl", NULL, NULL);
+
+	assert_int_equal(tensor(m, COMPONENT_UNET, "conv_in.weight").dtype, DTYPE_F16);
+	assert_int_equal(model_size_step(model_files_config(m)), 16);
+	model_files_close(m);
+}
+
 static void the_hash_follows_every_byte(void **state)
 {
 	struct edit x = edit_open(SINGLE_A);
@@ -410,6 +419,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_single_file_is_its_folder_bit_for_bit),
 		cmocka_unit_test(a_half_precision_file_is_its_folder_rounded),
+		cmocka_unit_test(the_demo_model_opens),
 		cmocka_unit_test(the_hash_follows_every_byte),
 		cmocka_unit_test(files_of_others_are_read),
 		cmocka_unit_test(a_file_tells_its_prediction),
