@@ -26,8 +26,8 @@ static int32_t id_of(const struct bpe *b, const char *token, size_t n)
 	return (int32_t)map_get(b->vocabulary, token, n);
 }
 
-/* Printable bytes of Latin-1 stand for themselves, the others, in order, for the characters from U+0100 on: a vocabulary file
- * shows a space as U+0120. */
+/* Printable bytes of Latin-1 stand for themselves, the others, in order, for the characters from U+0100 on: a vocabulary
+ * file shows a space as U+0120. */
 static void byte_symbols(struct bpe *b, int unknown)
 {
 	uint32_t next = 0x100;
@@ -77,8 +77,8 @@ int bpe_add_merge(struct bpe *b, const char *left, size_t left_n, const char *ri
 	m.made = id_of(b, both, left_n + right_n);
 	free(both);
 	if (m.left < 0 || m.right < 0 || m.made < 0)
-		return fail(e, EXIT_INPUT, "the merge of \"%.*s\" and \"%.*s\" is not in the vocabulary; the two belong to different "
-			    "models", (int)left_n, left, (int)right_n, right);
+		return fail(e, EXIT_INPUT, "the merge of \"%.*s\" and \"%.*s\" is not in the vocabulary; the two belong to "
+			    "different models", (int)left_n, left, (int)right_n, right);
 	GROW(b->merges, b->count, b->capacity);
 	b->merges[b->count++] = m;
 	return 0;

@@ -14,13 +14,14 @@
 
 struct bpe;
 
-/* vocabulary: an object {"token": id}, with ids already checked to be integers that fit int32_t; not changed; it must
- * stay alive until bpe_end_merges().  unknown: the id of bytes that the vocabulary lacks. */
+/* vocabulary: an object {"token": id}, ids checked to be integers that fit int32_t; not changed, and needed until
+ * bpe_end_merges().  unknown: the id of bytes that the vocabulary lacks. */
 struct bpe *bpe_new(json_t *vocabulary, int unknown);
 void bpe_free(struct bpe *b);                                   /* accepts NULL */
 /* Merges in order of rank, best first; a pair that comes twice has the rank of the last.  -1, with the text of *e but no
  * place, when the vocabulary lacks a part or what they make. */
-int bpe_add_merge(struct bpe *b, const char *left, size_t left_n, const char *right, size_t right_n, struct error *e) MUST_CHECK;
+int bpe_add_merge(struct bpe *b, const char *left, size_t left_n, const char *right, size_t right_n,
+		  struct error *e) MUST_CHECK;
 void bpe_end_merges(struct bpe *b);
 
 /* ids has room for n, n > 0.  Returns how many there are.  Time n log n: a word of a megabyte is no trouble. */

@@ -55,13 +55,14 @@ static size_t run(const char *text, size_t n, enum unicode_class *class)
 	int used;
 
 	*class = unicode_class(code);
-	while (*class != UNICODE_NUMBER && (used = utf8_read(text + at, n - at, &code)) && unicode_class(code) == *class)
+	while (*class != UNICODE_NUMBER && (used = utf8_read(text + at, n - at, &code)) &&
+	       unicode_class(code) == *class)
 		at += used;
 	return at;
 }
 
-/* A special token's name that was not matched as such, <|ENDOFTEXT|> in lower case, is cut in three where a piece begins with
- * it, whatever punctuation follows.  Returns its bytes. */
+/* A special token's name that was not matched as such, <|ENDOFTEXT|> in lower case, is cut in three where a piece begins
+ * with it, whatever punctuation follows.  Returns its bytes. */
 static size_t encode_spelled_special(struct encoding *x, const char *text, size_t n)
 {
 	static const char *const names[] = { CLIP_BOS, CLIP_EOS };
@@ -114,7 +115,8 @@ static void normalize(const char *text, size_t n, struct buffer *out)
 }
 
 /* The first special token of text, the longest if several begin there; NULL when there is none. */
-static const struct special *find_special(const struct tokenizer *t, const char *text, size_t n, bool normalized, size_t *at)
+static const struct special *find_special(const struct tokenizer *t, const char *text, size_t n, bool normalized,
+					  size_t *at)
 {
 	const struct special *found = NULL;
 
@@ -163,7 +165,8 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, int length, in
 	if (n > TEXT_CAP)
 		return fail(e, EXIT_INPUT, "a text of %zu bytes is no caption; give one below %zu", n, TEXT_CAP);
 	if (valid < n)
-		return fail(e, EXIT_INPUT, "byte %zu (0x%02x) is no valid UTF-8; save the text as UTF-8", valid, (unsigned char)text[valid]);
+		return fail(e, EXIT_INPUT, "byte %zu (0x%02x) is no valid UTF-8; save the text as UTF-8",
+			    valid, (unsigned char)text[valid]);
 	emit(&x, t->special[BOS].id);
 	encode_text(&x, text, n, false);
 	emit(&x, t->special[EOS].id);

@@ -1,11 +1,12 @@
 /*
  * tokenizer.h - CLIP's tokenizer: text to ids as Hugging Face's fast CLIPTokenizer gives them.
  *
- * Owns the text rules and the files of a tokenizer folder.  Must not know encoders, captions' syntax or prompts' weights.
+ * Owns the text rules and the files of a tokenizer folder.  Must not know encoders, captions' syntax or prompts'
+ * weights.
  *
- * Rules: the spelling of BOS, EOS and the unknown token gives their ids, that of the padding token does not (a "!" in a text
- * is a word also where 0, its id inside a word, is the padding).  The rest: normalization form C, lower case by character, pieces of
- * 's|'t|'re|'ve|'m|'ll|'d | letters | one number | anything else but white space; each piece byte by byte through bpe.h.
+ * Rules: the spelling of BOS, EOS and the unknown token gives their ids; that of the padding token does not, so a "!" in
+ * a text is a word, "!</w>", where "!" is the padding.  The rest: normalization form C, lower case by character, cut into
+ * 's|'t|'re|'ve|'m|'ll|'d | letters | one number | anything else but white space; each piece through bpe.h.
  */
 #ifndef MODEL_TOKENIZER_H
 #define MODEL_TOKENIZER_H
@@ -17,15 +18,17 @@
 struct tokenizer;
 
 /* Reads vocab.json and merges.txt or, without them, tokenizer.json; and, where present, special_tokens_map.json and
- * tokenizer_config.json (the first wins).  Without those: <|startoftext|>, <|endoftext|>, padding with the latter, 77. */
+ * tokenizer_config.json (the first wins).  Without those: <|startoftext|>, <|endoftext|>, the latter as padding, 77. */
 struct tokenizer *tokenizer_open(const char *folder, struct error *e) MUST_CHECK;
 void tokenizer_free(struct tokenizer *t);                       /* accepts NULL */
 
-/* Text to BOS, ids, EOS, cut to length (at least 2; EOS stays last).  Returns how many; *whole (may be NULL): how many they
- * were before the cut.  Fails on text that is no UTF-8, naming the byte (EXIT_INPUT). */
-int tokenizer_encode(const struct tokenizer *t, const char *text, int length, int32_t *ids, int *whole, struct error *e) MUST_CHECK;
-/* The same, filled up to length with the padding token. */
-int tokenizer_encode_padded(const struct tokenizer *t, const char *text, int length, int32_t *ids, struct error *e) MUST_CHECK;
+/* Text to BOS, ids, EOS, cut to length (at least 2; EOS stays last).  Returns how many; *whole (may be NULL): how many
+ * they were before the cut.  Fails on text that is no UTF-8, naming the byte, from 0 (EXIT_INPUT). */
+int tokenizer_encode(const struct tokenizer *t, const char *text, int length, int32_t *ids, int *whole,
+		     struct error *e) MUST_CHECK;
+/* The same, filled up to length with the padding token.  Returns 0. */
+int tokenizer_encode_padded(const struct tokenizer *t, const char *text, int length, int32_t *ids,
+			    struct error *e) MUST_CHECK;
 
 int tokenizer_bos(const struct tokenizer *t);
 int tokenizer_eos(const struct tokenizer *t);
@@ -33,8 +36,8 @@ int tokenizer_pad(const struct tokenizer *t);
 int tokenizer_length(const struct tokenizer *t);                /* model_max_length */
 int tokenizer_vocab_size(const struct tokenizer *t);            /* highest id + 1 */
 
-/* SDXL's second encoder was trained with 0 as padding.  A folder says so in its configuration; for one that says nothing
- * (tokenizer_pad_known() false) the caller does.  id: below the vocabulary's size. */
+/* SDXL's second encoder was trained with 0 as padding.  A folder says so in its configuration; for one that says
+ * nothing (tokenizer_pad_known() false) the caller does.  id: below the vocabulary's size. */
 bool tokenizer_pad_known(const struct tokenizer *t);
 void tokenizer_set_pad(struct tokenizer *t, int id);
 

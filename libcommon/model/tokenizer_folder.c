@@ -87,15 +87,16 @@ static int check_vocabulary(struct tokenizer *t, const char *path, json_t *vocab
 	json_object_foreach(vocabulary, token, id) {
 		json_int_t value = json_integer_value(id);
 		if (!json_is_integer(id) || value < 0 || value > HIGHEST_ID)
-			return fail(e, EXIT_INPUT, "%s: token \"%s\" has no id from 0 to %d; the file is damaged", path, token, HIGHEST_ID);
+			return fail(e, EXIT_INPUT, "%s: token \"%s\" has no id from 0 to %d; the file is damaged",
+				    path, token, HIGHEST_ID);
 		if (value >= t->vocab_size)
 			t->vocab_size = (int)value + 1;
 	}
 	for (int role = 0; role < SPECIALS; role++) {
 		id = json_object_get(vocabulary, t->special[role].text);
 		if (!id)
-			return fail(e, EXIT_INPUT, "%s: no token \"%s\" (%s); the folder's files belong to different models, or this is no "
-				    "CLIP tokenizer", path, t->special[role].text, ROLES[role].key);
+			return fail(e, EXIT_INPUT, "%s: no token \"%s\" (%s); the folder's files belong to different models, "
+				    "or this is no CLIP tokenizer", path, t->special[role].text, ROLES[role].key);
 		t->special[role].id = (int)json_integer_value(id);
 	}
 	t->bpe = bpe_new(vocabulary, t->special[UNKNOWN].id);
@@ -210,7 +211,8 @@ static int read_vocabulary(struct tokenizer *t, const char *folder, struct error
 	else if (both)
 		rc = read_one_file(t, both, e);
 	else
-		rc = fail(e, EXIT_INPUT, "%s: no tokenizer here: it takes vocab.json and merges.txt, or tokenizer.json", folder);
+		rc = fail(e, EXIT_INPUT, "%s: no tokenizer here: it takes vocab.json and merges.txt, or tokenizer.json",
+			  folder);
 	free(vocab);
 	free(merges);
 	free(both);
@@ -222,7 +224,8 @@ struct tokenizer *tokenizer_open(const char *folder, struct error *e)
 	struct tokenizer *t = xcalloc(1, sizeof(*t));
 
 	t->length = 77;
-	if (read_config(t, folder, "special_tokens_map.json", e) || read_config(t, folder, "tokenizer_config.json", e)) {
+	if (read_config(t, folder, "special_tokens_map.json", e) ||
+	    read_config(t, folder, "tokenizer_config.json", e)) {
 		tokenizer_free(t);
 		return NULL;
 	}

@@ -1,8 +1,8 @@
 /*
  * unicode.h - UTF-8, and the properties of characters that CLIP's tokenizer goes by.
  *
- * Owns the tables (unicode_tables.h, generated).  They follow Hugging Face's tokenizers rather than one version of Unicode;
- * the generator, tests/tools/unicode_tables.py, says how.  Must not know tokens.
+ * Owns the tables (unicode_tables.h, generated).  They follow Hugging Face's tokenizers rather than one version of
+ * Unicode; the generator, tests/tools/unicode_tables.py, says how.  Must not know tokens.
  */
 #ifndef MODEL_UNICODE_H
 #define MODEL_UNICODE_H
@@ -17,7 +17,7 @@ int utf8_write(uint32_t code, char bytes[4]);                   /* the number of
 size_t utf8_valid(const char *s, size_t n);                     /* how many leading bytes are valid; n: all */
 
 enum unicode_class { UNICODE_OTHER, UNICODE_LETTER, UNICODE_NUMBER, UNICODE_SPACE };
-enum unicode_class unicode_class(uint32_t code);                /* general category L, N; White_Space; or none of them */
+enum unicode_class unicode_class(uint32_t code);                /* general category L, N; White_Space; or none */
 
 /* Lower case without context: 1 character, or 2 for U+0130 (i and a dot above). */
 int unicode_lower(uint32_t code, uint32_t lower[2]);

@@ -17,10 +17,11 @@
 
 /* ---- a folder with a tokenizer of a few tokens ---- */
 
-#define VOCAB "{\"a\": 3, \"b\": 4, \"a</w>\": 5, \"b</w>\": 6, \"ab\": 7, \"ab</w>\": 8, \"aab</w>\": 12, \"aa\": 9, \"<S>\": 10, \"<E>\": 11}"
+#define VOCAB "{\"a\": 3, \"b\": 4, \"a</w>\": 5, \"b</w>\": 6, \"ab\": 7, \"ab</w>\": 8, \"aab</w>\": 12, " \
+	      "\"aa\": 9, \"<S>\": 10, \"<E>\": 11}"
 #define MERGES "#version: 0.2\na b\r\n\na b</w>\na ab</w>\na a\n"
-#define CONFIG "{\"bos_token\": \"<S>\", \"eos_token\": {\"content\": \"<E>\", \"normalized\": false}, \"pad_token\": \"a\", \"unk_token\": null, " \
-	       "\"model_max_length\": 9}"
+#define CONFIG "{\"bos_token\": \"<S>\", \"eos_token\": {\"content\": \"<E>\", \"normalized\": false}, " \
+	       "\"pad_token\": \"a\", \"unk_token\": null, \"model_max_length\": 9}"
 
 static void put(const char *folder, const char *name, const char *text)
 {
@@ -43,7 +44,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-	static const char *const names[] = { "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json" };
+	static const char *const names[] = { "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json",
+					     "special_tokens_map.json" };
 
 	for (int i = 0; i < COUNT(names); i++) {
 		char *path = path_join(folder, names[i]);
@@ -190,7 +192,8 @@ static void bad_utf8(void **state)
 {
 	static const struct { const char *text, *says; } cases[] = {
 		{ "abc\xff", "byte 3 (0xff)" }, { "\x80", "byte 0" }, { "a\xc3", "byte 1" }, { "\xc0\xaf", "byte 0" },
-		{ "ok \xed\xa0\x80", "byte 3" }, { "\xf4\x90\x80\x80", "byte 0" }, { "\xe0\x9f\xbf", "byte 0" }, { "\xf8\x88\x80\x80\x80", "byte 0" },
+		{ "ok \xed\xa0\x80", "byte 3" }, { "\xf4\x90\x80\x80", "byte 0" }, { "\xe0\x9f\xbf", "byte 0" },
+		{ "\xf8\x88\x80\x80\x80", "byte 0" },
 	};
 	struct tokenizer *t = opened(CLIP);
 	int32_t ids[77];
