@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 #include "../io/publish.h"
+#include "run_facts.h"
 #include "run_internal.h"
 
 int run_lock(struct run *r, struct error *e)
@@ -80,8 +81,12 @@ int run_save_adapter(struct run *r, bool last, struct error *e)
 {
 	char *name = last ? xprintf("%s.safetensors", r->s->output_name) : xprintf("%s-step%08ld.safetensors", r->s->output_name, r->done);
 	char *path = path_join(r->s->output_dir, name);
-	int result = adapter_save(r->adapter, path, precision(r->s->save_precision), NULL, 0, e);
+	struct metadata_list facts = { 0 };
+	int result;
 
+	run_metadata(r, &facts);
+	result = adapter_save(r->adapter, path, precision(r->s->save_precision), facts.item, facts.count, e);
+	metadata_free(&facts);
 	if (!result)
 		report_save(r, "save", path);
 	free(name);

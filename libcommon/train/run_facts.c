@@ -1,0 +1,257 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../lora/metadata.h"
+#include "run_facts.h"
+
+/* ---- what the data is, as JSON ---- */
+
+/* "10_gizmo robot" of ".../train/10_gizmo robot/a.jpg"; malloced */
+static char *folder_of(const struct latent_sample *s)
+{
+	const char *path = s->path ? s->path : "", *end = strrchr(path, '/'), *start = end;
+
+	if (!end)
+		return xstrdup(".");
+	while (start > path && start[-1] != '/')
+		start--;
+	return xstrndup(start, end - start);
+}
+
+struct folder { char *name; long repeats; size_t first, pictures; bool regularization; };
+
+static size_t list_folders(const struct latent_set *data, struct folder **out)
+{
+	size_t i, k, n = 0, capacity = 0;
+
+	*out = NULL;
+	for (i = 0; i < data->count; i++) {
+		const struct latent_sample *s = &data->sample[i];
+		char *name = folder_of(s);
+		for (k = 0; k < n && strcmp((*out)[k].name, name); k++)
+			;
+		if (k == n) {
+			GROW(*out, n, capacity);
+			(*out)[n++] = (struct folder){ xstrdup(name), s->repeats, i, 0, s->regularization };
+		}
+		(*out)[k].pictures++;
+		free(name);
+	}
+	return n;
+}
+
+/* {"10_gizmo robot": {"n_repeats": 10, "img_count": 16}} */
+static char *dataset_dirs(const struct folder *f, size_t n, bool regularization)
+{
+	struct json_out j = { 0 };
+	size_t i;
+
+	json_begin(&j, NULL);
+	for (i = 0; i < n; i++) {
+		if (f[i].regularization != regularization)
+			continue;
+		json_begin(&j, f[i].name);
+		json_int(&j, "n_repeats", f[i].repeats);
+		json_int(&j, "img_count", f[i].pictures);
+		json_end(&j);
+	}
+	json_end(&j);
+	return buffer_steal(&j.text);
+}
+
+struct tag { char *text; long count; };
+
+static void count_tag(struct tag **tags, size_t *n, size_t *capacity, const char *text, size_t length)
+{
+	size_t i;
+
+	while (length && (*text == ' ' || *text == '\t')) {
+		text++;
+		length--;
+	}
+	while (length && (text[length - 1] == ' ' || text[length - 1] == '\t'))
+		length--;
+	for (i = 0; i < *n; i++)
+		if (strlen((*tags)[i].text) == length && !memcmp((*tags)[i].text, text, length)) {
+			(*tags)[i].count++;
+			return;
+		}
+	if (!length)
+		return;
+	GROW(*tags, *n, *capacity);
+	(*tags)[(*n)++] = (struct tag){ xstrndup(text, length), 1 };
+}
+
+static void count_tags(const struct latent_set *data, const char *folder, struct json_out *j)
+{
+	struct tag *tags = NULL;
+	size_t i, n = 0, capacity = 0;
+
+	for (i = 0; i < data->count; i++) {
+		char *name = folder_of(&data->sample[i]);
+		const char *p = strcmp(name, folder) ? NULL : data->sample[i].caption[0];
+		for (; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
+			count_tag(&tags, &n, &capacity, p, strcspn(p, ","));
+		free(name);
+	}
+	json_begin(j, folder);
+	for (i = 0; i < n; i++) {
+		json_int(j, tags[i].text, tags[i].count);
+		free(tags[i].text);
+	}
+	json_end(j);
+	free(tags);
+}
+
+/* {"10_gizmo robot": {"a big gizmo robot on a blue background": 2}} */
+static char *tag_frequency(const struct latent_set *data, const struct folder *f, size_t n)
+{
+	struct json_out j = { 0 };
+	size_t i;
+
+	json_begin(&j, NULL);
+	for (i = 0; i < n; i++)
+		if (!f[i].regularization)
+			count_tags(data, f[i].name, &j);
+	json_end(&j);
+	return buffer_steal(&j.text);
+}
+
+struct bucket { int w, h; long count; };
+
+static int by_size(const void *a, const void *b)
+{
+	const struct bucket *x = a, *y = b;
+
+	return x->w != y->w ? x->w - y->w : x->h - y->h;
+}
+
+/* {"buckets": {"0": {"resolution": [64, 64], "count": 10}}} */
+static char *bucket_info(const struct latent_set *data)
+{
+	struct bucket *b = xcalloc(data->count, sizeof(*b));
+	struct json_out j = { 0 };
+	size_t i, n = 0;
+
+	for (i = 0; i < data->count; i++)
+		b[i] = (struct bucket){ data->sample[i].bucket[0], data->sample[i].bucket[1], data->sample[i].repeats };
+	qsort(b, data->count, sizeof(*b), by_size);
+	for (i = 0; i < data->count; i++)
+		if (n && !by_size(&b[n - 1], &b[i]))
+			b[n - 1].count += b[i].count;
+		else
+			b[n++] = b[i];
+	json_begin(&j, NULL);
+	json_begin(&j, "buckets");
+	for (i = 0; i < n; i++) {
+		char *key = xprintf("%zu", i);
+		json_begin(&j, key);
+		json_begin_array(&j, "resolution");
+		json_int(&j, NULL, b[i].w);
+		json_int(&j, NULL, b[i].h);
+		json_end_array(&j);
+		json_int(&j, "count", b[i].count);
+		json_end(&j);
+		free(key);
+	}
+	json_end(&j);
+	json_end(&j);
+	free(b);
+	return buffer_steal(&j.text);
+}
+
+/* ---- what the run is ---- */
+
+static char *optimizer_text(const struct optimizer_settings *o)
+{
+	return xprintf("torch.optim.adamw.AdamW(betas=(%g, %g),eps=%g,weight_decay=%g)", o->beta1, o->beta2, o->eps, o->decay);
+}
+
+static void set_settings(const struct run *r, struct training_facts *f)
+{
+	const struct train_settings *s = r->s;
+	const struct model_config *c = model_files_config(r->files);
+	const char *slash = strrchr(s->model, '/');
+
+	f->output_name = s->output_name;
+	f->model_name = slash && slash[1] ? slash + 1 : s->model;
+	f->v_prediction = c->schedule.v_prediction;
+	f->zero_terminal_snr = c->schedule.zero_terminal_snr;
+	f->rank = s->rank;
+	f->alpha = s->alpha;
+	f->conv_rank = s->conv_rank;
+	f->conv_alpha = s->conv_alpha;
+	f->learning_rate = s->learning_rate;
+	f->unet_lr = s->unet_lr;
+	f->text_encoder_lr = s->text_encoder_lr;
+	f->lr_scheduler = s->lr_scheduler;
+	f->warmup_steps = r->lr.warmup;
+	f->max_steps = r->total;
+	f->max_grad_norm = s->max_grad_norm;
+	f->accumulation = s->accumulate;
+	f->checkpointing = s->checkpointing;
+	f->mixed_precision = s->mixed_precision;
+	f->seed = r->seed;
+	f->min_snr_gamma = s->min_snr_gamma;
+	f->debiased = s->debiased;
+	f->batch_size = s->batch_size;
+}
+
+static void set_progress(const struct run *r, struct training_facts *f)
+{
+	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
+
+	f->steps = r->done;
+	f->epoch = (r->done + per_epoch - 1) / per_epoch;
+	f->epochs = (r->total + per_epoch - 1) / per_epoch;
+	f->batches_per_epoch = order_batches(r->order);
+}
+
+static void set_data(const struct run *r, struct training_facts *f)
+{
+	size_t i;
+
+	for (i = 0; i < r->data.count; i++) {
+		const struct latent_sample *s = &r->data.sample[i];
+		*(s->regularization ? &f->reg_images : &f->train_images) += s->repeats;
+		if (s->regularization)
+			f->prior_loss_weight = s->weight;
+		f->flip |= s->flip_mean != NULL;
+	}
+}
+
+/* SOURCE_DATE_EPOCH, or now when asked for; -1 leaves every date out, so that two runs give the same bytes. */
+static time_t stamp(const struct run *r)
+{
+	const char *epoch = getenv("SOURCE_DATE_EPOCH");
+
+	if (epoch && *epoch)
+		return strtoll(epoch, NULL, 10);
+	return r->s->stamp ? time(NULL) : -1;
+}
+
+void run_metadata(const struct run *r, struct metadata_list *out)
+{
+	struct training_facts f = { .started = stamp(r), .finished = stamp(r) };
+	struct folder *folders;
+	size_t i, n = list_folders(&r->data, &folders);
+	char *optimizer = optimizer_text(&r->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
+	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(&r->data, folders, n), *buckets = bucket_info(&r->data);
+
+	set_settings(r, &f);
+	set_progress(r, &f);
+	set_data(r, &f);
+	f.optimizer = optimizer;
+	f.dataset_dirs = dirs;
+	f.reg_dataset_dirs = reg;
+	f.tag_frequency = tags;
+	f.bucket_info = buckets;
+	training_metadata(&f, out);
+	for (i = 0; i < n; i++)
+		free(folders[i].name);
+	free(folders);
+	free(optimizer);
+	free(dirs);
+	free(reg);
+	free(tags);
+	free(buckets);
+}
