@@ -111,6 +111,8 @@ uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/share/lora-tools
 	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
 
+unit-programs: $(UNIT)
+
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done
 
@@ -118,5 +120,5 @@ clean:
 	rm -rf build demo/out demo/before-after.png
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all deps demo check golden bench big clean-big install uninstall unit clean
+.PHONY: all deps demo check unit-programs golden bench big clean-big install uninstall unit clean
 .SECONDARY:
