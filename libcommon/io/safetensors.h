@@ -68,7 +68,8 @@ int safetensors_save(const char *path, const struct safetensors_out *tensors, si
 /* The same bytes into memory, for a tar member or for kohya's hashes. */
 void safetensors_serialize(struct buffer *out, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
 			   size_t metadata_count);
-/* Header only, keeping the order given (lora-merge copies a checkpoint and must keep its order).  Returns header bytes. */
+/* The eight bytes of length and the header, keeping the order given (lora-merge copies a checkpoint and must keep its
+ * order); the data follows without a gap. */
 void safetensors_header(struct buffer *out, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
 			size_t metadata_count);
 
