@@ -302,6 +302,7 @@ static void set_origin(struct parse *p, const struct option *o, const char *orig
 
 	if (o->kind == OPTION_LIST && (!*mine || strcmp(*mine, origin)))
 		option_clear_list(o);   /* a list is replaced by a stronger source, and only grows within one */
+	free(*mine);
 	*mine = xstrdup(origin);
 }
 
@@ -357,7 +358,7 @@ static void begin(struct parse *p, const struct tool *tool)
 	known_keys(&keys);
 	*p = (struct parse){ .tool = tool, .noted = xcalloc(keys, sizeof(*p->noted)) };
 	while (tool->table[p->count].name || tool->table[p->count].help)
-		option_reset(&tool->table[p->count++]);
+		option_begin(&tool->table[p->count++]);
 	p->origin = xcalloc(p->count, sizeof(*p->origin));
 }
 

@@ -11,7 +11,9 @@
  *     struct tool tool = { "lora-x", "[options] FILE...", "one sentence", table };
  *     int n = options_parse(&tool, argc, argv);       // exits by itself: 0 after --help, 2 after a mistake
  *
- * Long options accept _ for - and --name=value.  The config key of an option is its name with _ for -, unless .key says
+ * Long options accept _ for - and --name=value, and an option is also found under its config key.  A list whose key ends
+ * in _args takes several words (--network_args a=1 b=2).  An argument written "[...]" may be left out and is then "auto";
+ * a following word is taken for it unless it begins with - or ends in .tar.  The config key of an option is its name with _ for -, unless .key says
  * otherwise; .key = "" keeps it out of config files.  The environment variable is LORA_ and the key in capitals.
  */
 #ifndef CONFIG_OPTIONS_H

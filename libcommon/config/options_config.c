@@ -62,6 +62,8 @@ static int refuse_foreign(const struct toml *root, const char *path, struct erro
 /* A scalar as the command line would say it; malloced, NULL for tables, arrays and text with a NUL inside. */
 static char *scalar_text(const struct toml *t)
 {
+	struct buffer number = { 0 };
+
 	switch (t->kind) {
 	case TOML_STRING:
 		return strlen(t->text) == t->length ? xstrdup(t->text) : NULL;
@@ -70,7 +72,8 @@ static char *scalar_text(const struct toml *t)
 	case TOML_INTEGER:
 		return xprintf("%lld", (long long)t->integer);
 	case TOML_FLOAT:
-		return xprintf("%.17g", t->number);
+		option_add_number(&number, t->number);
+		return buffer_steal(&number);
 	case TOML_BOOLEAN:
 		return xstrdup(t->boolean ? "true" : "false");
 	default:
@@ -91,16 +94,14 @@ static bool among(const char *word, const char *list)
 /* Does the line ask for nothing?  neutral: the values of this key, besides the usual ones, that mean so. */
 static bool asks_for_nothing(const struct toml *t, const char *neutral)
 {
-	char *text = scalar_text(t), *short_text;
+	char *text = scalar_text(t);
 	bool nothing;
 
 	if (t->kind == TOML_ARRAY)
 		return !t->child;
 	if (!text)
 		return false;
-	short_text = t->kind == TOML_FLOAT ? xprintf("%g", t->number) : xstrdup(text);
-	nothing = !*text || among(short_text, "false|0|none|null") || among(short_text, neutral);
-	free(short_text);
+	nothing = !*text || among(text, "false|0|none|null") || among(text, neutral);
 	free(text);
 	return nothing;
 }
@@ -113,6 +114,7 @@ static bool fits(enum option_kind option, enum toml_kind value)
 	case OPTION_SIZE:
 		return value == TOML_INTEGER || value == TOML_STRING || (option == OPTION_FLAG && value == TOML_BOOLEAN);
 	case OPTION_NUMBER:
+	case OPTION_STRING:             /* seed = 42, lr_warmup_steps = 0.1: their options want the text */
 		return value == TOML_INTEGER || value == TOML_FLOAT || value == TOML_STRING;
 	default:
 		return value == TOML_STRING;
@@ -218,6 +220,7 @@ static int set_option(struct parse *p, const struct option *o, const struct toml
 
 	if (means_unset(o, t)) {
 		option_reset(o);
+		free(*origin);
 		*origin = NULL;
 		return 0;
 	}
@@ -226,6 +229,7 @@ static int set_option(struct parse *p, const struct option *o, const struct toml
 	status = take_value(o, t, where, e);
 	if (!status) {
 		tell_override(o, path, *origin, old.data, t);
+		free(*origin);
 		*origin = xprintf("%s:%d", path, t->line);
 	}
 	buffer_free(&old);

@@ -98,8 +98,8 @@ static void add_exits(const struct tool *tool, struct buffer *out)
 		buffer_adds(out, "\nAn option on the command line wins over the environment (LORA_ and the key in\n"
 				 "capitals), that over later --config files, these over earlier ones.\n");
 	buffer_adds(out, "\nExit codes\n"
-			 "  0 done    1 other    2 command line or configuration    3 bad or truncated input\n"
-			 "  4 disk or permission    5 memory or device    6 diverged    75 stopped but saved\n");
+			 "  0 done  1 other  2 command line or configuration  3 bad or truncated input\n"
+			 "  4 disk or permission  5 memory or device  6 diverged  75 stopped but saved\n");
 	if (tool->exits)
 		buffer_addf(out, "%s\n", tool->exits);
 }

@@ -25,9 +25,11 @@ bool option_has_value(const struct option *o);          /* is no heading and not
 
 /* Set the value from text.  where opens the message: "--rank", "run.toml:12: network_dim".  A list grows by one. */
 int option_take(const struct option *o, const char *text, const char *where, struct error *e) MUST_CHECK;
+void option_begin(const struct option *o);              /* its fallback, whatever bytes are there now */
 void option_reset(const struct option *o);              /* back to its fallback */
 void option_clear_list(const struct option *o);
 void option_print_value(const struct option *o, struct buffer *out);    /* as TOML */
+void option_add_number(struct buffer *out, double x);   /* shortest text that reads back as x */
 void option_expected(const struct option *o, struct buffer *out);       /* "a whole number from 1 to 4096" */
 
 int options_read_config(struct parse *p, const char *path, struct error *e) MUST_CHECK;

@@ -7,6 +7,18 @@
 #include <strings.h>
 #include "options_private.h"
 
+/* Every text that a value ever pointed to: a caller may still hold one after a later source replaced it. */
+static struct {
+	char **text;
+	size_t count, capacity;
+} kept;
+
+static char *keep(char *text)
+{
+	GROW(kept.text, kept.count, kept.capacity);
+	return kept.text[kept.count++] = text;
+}
+
 bool option_has_value(const struct option *o)
 {
 	return o->kind != OPTION_SECTION && o->kind != OPTION_LATER;
@@ -42,7 +54,7 @@ static bool limited(const struct option *o)
 	return o->min != 0 || o->max != 0;
 }
 
-static void add_number(struct buffer *out, double x)
+void option_add_number(struct buffer *out, double x)
 {
 	for (int digits = 6; digits <= 17; digits++) {
 		char text[40];
@@ -59,13 +71,13 @@ static void add_limits(const struct option *o, struct buffer *out)
 	if (!limited(o))
 		return;
 	buffer_adds(out, " from ");
-	add_number(out, o->min);
+	option_add_number(out, o->min);
 	if (isinf(o->max)) {
 		buffer_adds(out, " up");
 		return;
 	}
 	buffer_adds(out, " to ");
-	add_number(out, o->max);
+	option_add_number(out, o->max);
 }
 
 static void add_choices(const struct option *o, struct buffer *out)
@@ -162,7 +174,7 @@ static bool take_choice(const struct option *o, const char *text)
 	for (const char *c = o->choices; ; c += strcspn(c, "|") + 1) {
 		size_t length = strcspn(c, "|");
 		if (length == n && !strncasecmp(c, text, n)) {
-			*(const char **)o->value = xstrndup(c, n);
+			*(const char **)o->value = keep(xstrndup(c, n));
 			return true;
 		}
 		if (!c[length])
@@ -190,7 +202,7 @@ static bool take_item(const struct option *o, const char *text)
 	struct text_list *list = o->value;
 
 	list->item = xrealloc(list->item, (list->count + 1) * sizeof(*list->item));
-	list->item[list->count++] = xstrdup(text);
+	list->item[list->count++] = keep(xstrdup(text));
 	return true;
 }
 
@@ -210,7 +222,7 @@ static bool take(const struct option *o, const char *text)
 	case OPTION_LIST:
 		return take_item(o, text);
 	case OPTION_STRING:
-		*(const char **)o->value = xstrdup(text);
+		*(const char **)o->value = keep(xstrdup(text));
 		return true;
 	default:
 		return false;
@@ -233,11 +245,11 @@ void option_clear_list(const struct option *o)
 {
 	struct text_list *list = o->value;
 
-	list->item = NULL;      /* the old ones may be in use: text of options lives until exit */
-	list->count = 0;
+	free(list->item);
+	*list = (struct text_list){ 0 };
 }
 
-static void clear(const struct option *o)
+static void zero(const struct option *o)
 {
 	switch (o->kind) {
 	case OPTION_FLAG:
@@ -253,22 +265,29 @@ static void clear(const struct option *o)
 		((long *)o->value)[0] = ((long *)o->value)[1] = 0;
 		break;
 	case OPTION_LIST:
-		option_clear_list(o);
+		*(struct text_list *)o->value = (struct text_list){ 0 };
 		break;
 	default:
 		*(const char **)o->value = NULL;
 	}
 }
 
-void option_reset(const struct option *o)
+void option_begin(const struct option *o)
 {
 	struct error e;
 
 	if (!option_has_value(o))
 		return;
-	clear(o);
+	zero(o);
 	if (o->fallback && option_take(o, o->fallback, o->name, &e))
 		die(EXIT_OTHER, "bug: default of --%s", e.text);
+}
+
+void option_reset(const struct option *o)
+{
+	if (o->kind == OPTION_LIST)
+		option_clear_list(o);
+	option_begin(o);
 }
 
 static void add_quoted(struct buffer *out, const char *s)
@@ -328,7 +347,7 @@ void option_print_value(const struct option *o, struct buffer *out)
 		buffer_addf(out, "%ld", *(long *)o->value);
 		break;
 	case OPTION_NUMBER:
-		add_number(out, *(double *)o->value);
+		option_add_number(out, *(double *)o->value);
 		break;
 	case OPTION_SIZE:
 		if (size[0] == size[1])
