@@ -1,0 +1,135 @@
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "../base/utf8.h"
+#include "../io/publish.h"
+#include "caption.h"
+
+static const char blanks[] = " \t\r\v\f";
+
+size_t utf8_prefix(const void *bytes, size_t n)
+{
+	const unsigned char *p = bytes;
+	size_t at = 0, step;
+
+	while (at < n && (step = utf8_length(p + at, n - at)))
+		at += step;
+	return at;
+}
+
+static int check_text(const char *name, const char *bytes, size_t n, struct error *e)
+{
+	size_t valid = utf8_prefix(bytes, n);
+	const char *nul = memchr(bytes, 0, n);
+
+	if (n >= 2 && (!memcmp(bytes, "\xff\xfe", 2) || !memcmp(bytes, "\xfe\xff", 2)))
+		return fail(e, EXIT_INPUT, "%s: the caption is UTF-16; save it as UTF-8", name);
+	if (nul && (size_t)(nul - bytes) < valid)
+		return fail(e, EXIT_INPUT, "%s: a NUL at byte %zu of the caption; save it as UTF-8 text", name, (size_t)(nul - bytes));
+	if (valid < n)
+		return fail(e, EXIT_INPUT, "%s: byte %zu of the caption is not UTF-8; save it as UTF-8", name, valid);
+	return 0;
+}
+
+int caption_clean(const char *name, const char *bytes, size_t n, struct caption *c, struct error *e)
+{
+	const char *start = bytes, *end = bytes + n, *stop;
+
+	*c = (struct caption){ 0 };
+	if (n > CAPTION_CAP)
+		return fail(e, EXIT_INPUT, "%s: a caption of %zu bytes; the limit is %zu; shorten it", name, n, CAPTION_CAP);
+	if (check_text(name, bytes, n, e) < 0)
+		return -1;
+	if (n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3))
+		start += 3;
+	for (stop = start; stop < end && *stop != '\n'; stop++)
+		;
+	for (const char *p = stop; p < end; p++)
+		c->more_lines |= *p != '\n' && !strchr(blanks, *p);
+	while (start < stop && strchr(blanks, *start))
+		start++;
+	while (stop > start && strchr(blanks, stop[-1]))
+		stop--;
+	c->text = xstrndup(start, stop - start);
+	return 0;
+}
+
+/* The picture's path with another extension (malloced). */
+static char *beside(const char *picture, const char *extension)
+{
+	const char *slash = strrchr(picture, '/'), *dot = strrchr(picture, '.');
+	int stem = dot && dot > (slash ? slash + 1 : picture) ? (int)(dot - picture) : (int)strlen(picture);
+
+	return xprintf("%.*s%s%s", stem, picture, *extension == '.' || !*extension ? "" : ".", extension);
+}
+
+/* 1: read; 0: there is no such file, or nothing in it; -1: *e. */
+static int read_caption(const char *picture, const char *extension, struct caption *c, struct error *e)
+{
+	char *path = beside(picture, extension);
+	struct buffer file = { 0 };
+	struct stat st;
+	int status = 0;
+
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+		status = read_file(path, CAPTION_CAP, &file, e);
+		if (status == 0)
+			status = caption_clean(path, file.data ? file.data : "", file.len, c, e);
+		if (status == 0)
+			status = *c->text != 0;
+		if (status == 0)
+			free(c->text);
+	}
+	buffer_free(&file);
+	free(path);
+	return status;
+}
+
+static void fall_back(const struct caption_rules *rules, const char *folder_tokens, struct caption *c)
+{
+	const char *tokens = rules->class_tokens ? rules->class_tokens : folder_tokens;
+
+	*c = (struct caption){ xstrdup(tokens ? tokens : ""), tokens ? CAPTION_CLASS : CAPTION_NONE, false };
+}
+
+/* A class name is a folder's name, so it may be anything. */
+static int check_tokens(const struct caption *c, const char *picture, struct error *e)
+{
+	size_t n = strlen(c->text), valid = utf8_prefix(c->text, n);
+
+	if (valid == n)
+		return 0;
+	return fail(e, EXIT_INPUT, "%s: byte %zu of its folder's class name is not UTF-8; rename the folder or write a caption file",
+		    picture, valid);
+}
+
+static void surround(const struct caption_rules *rules, struct caption *c)
+{
+	char *bare = c->text;
+
+	c->text = xprintf("%s%s%s%s%s", rules->prefix ? rules->prefix : "", rules->prefix ? " " : "", bare, rules->suffix ? " " : "",
+			  rules->suffix ? rules->suffix : "");
+	free(bare);
+}
+
+int caption_find(const struct caption_rules *rules, const char *picture, const char *folder_tokens, struct caption *c, struct error *e)
+{
+	const char *const usual[] = { ".txt", ".caption" }, *const *extension = rules->extension ? &rules->extension : usual;
+	int found = 0;
+
+	*c = (struct caption){ 0 };
+	for (int i = 0; !found && i < (rules->extension ? 1 : 2); i++)
+		found = read_caption(picture, extension[i], c, e);
+	if (found < 0)
+		return -1;
+	if (!found)
+		fall_back(rules, folder_tokens, c);
+	if (!found && check_tokens(c, picture, e) < 0) {
+		free(c->text);
+		c->text = NULL;
+		return -1;
+	}
+	if (rules->prefix || rules->suffix)
+		surround(rules, c);
+	return 0;
+}

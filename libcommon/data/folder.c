@@ -1,0 +1,305 @@
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include "../io/image.h"
+#include "../io/publish.h"
+#include "folder.h"
+
+#define REPEATS_MAX 1000000
+
+enum file_kind { FILE_PICTURE, FILE_JUNK, FILE_COMPANION, FILE_UNKNOWN };
+
+/* By extension, as people name files; what a picture really is, its content says later. */
+static const struct { const char *extension; enum file_kind kind; } kinds[] = {
+	{ "jpg", FILE_PICTURE }, { "jpeg", FILE_PICTURE }, { "jpe", FILE_PICTURE }, { "jfif", FILE_PICTURE }, { "png", FILE_PICTURE },
+	{ "webp", FILE_PICTURE }, { "bmp", FILE_PICTURE }, { "gif", FILE_PICTURE }, { "tif", FILE_PICTURE }, { "tiff", FILE_PICTURE },
+	{ "heic", FILE_PICTURE }, { "heif", FILE_PICTURE }, { "avif", FILE_PICTURE }, { "jxl", FILE_PICTURE },
+	{ "txt", FILE_COMPANION }, { "caption", FILE_COMPANION }, { "npz", FILE_COMPANION }, { "json", FILE_COMPANION },
+	{ "safetensors", FILE_COMPANION }, { "toml", FILE_COMPANION }, { "tar", FILE_COMPANION }, { "md", FILE_COMPANION },
+};
+
+static const char *const junk[] = { "__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir" };
+
+static enum file_kind kind_of_name(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	if (*name == '.')
+		return FILE_JUNK;
+	for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++)
+		if (!strcasecmp(name, junk[i]))
+			return FILE_JUNK;
+	for (size_t i = 0; dot && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!strcasecmp(dot + 1, kinds[i].extension))
+			return kinds[i].kind;
+	return FILE_UNKNOWN;
+}
+
+/* A file of no known extension counts when it begins like a picture of any kind. */
+static bool begins_like_picture(const char *path)
+{
+	unsigned char head[32];
+	FILE *f = fopen(path, "rbe");
+	size_t n = f ? fread(head, 1, sizeof(head), f) : 0;
+	const char *other;
+
+	if (f)
+		fclose(f);
+	return image_type(head, n, NULL) || (!image_type(head, n, &other) && other && strcmp(other, "HTML") && strcmp(other, "PDF"));
+}
+
+bool repeats_of_name(const char *name, long *repeats, const char **tokens)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*name))
+		return false;
+	*repeats = strtol(name, &end, 10);
+	*tokens = end + 1;
+	return *end == '_';
+}
+
+/* The names in a folder in byte order; "." and ".." left out. */
+static int names_in(const char *dir, char ***names, size_t *count, struct error *e)
+{
+	struct dirent **entry;
+	int n = scandir(dir, &entry, NULL, NULL);
+	size_t capacity = 0;
+
+	*names = NULL;
+	*count = 0;
+	if (n < 0)
+		return fail(e, EXIT_INPUT, "%s: %s; name a folder with pictures", dir, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		if (strcmp(entry[i]->d_name, ".") && strcmp(entry[i]->d_name, "..")) {
+			GROW(*names, *count, capacity);
+			(*names)[(*count)++] = xstrdup(entry[i]->d_name);
+		}
+		free(entry[i]);
+	}
+	free(entry);
+	return 0;
+}
+
+static void free_names(char **names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+static mode_t mode_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 ? 0 : st.st_mode;
+}
+
+static void add(struct pictures *list, char *path, const struct picture *like)
+{
+	GROW(list->picture, list->count, list->capacity);
+	list->picture[list->count++] = (struct picture){ path, xstrdup(like->class_tokens), like->repeats, like->regularization };
+}
+
+/* What a folder holds besides pictures and their companions, for one note. */
+struct leftovers {
+	size_t junk, folders, other;
+	const char *first;
+};
+
+static void tell(const char *dir, const struct leftovers *l)
+{
+	if (l->junk || l->folders || l->other)
+		note("%s: ignored %zu hidden or system files, %zu folders, %zu other files (the first: %s)", dir, l->junk, l->folders,
+		     l->other, l->first);
+}
+
+static void leave(struct leftovers *l, size_t *which, const char *name)
+{
+	if (!l->first)
+		l->first = name;
+	++*which;
+}
+
+static void sort_out(const char *dir, const char *name, const struct picture *like, struct pictures *list, struct leftovers *l)
+{
+	enum file_kind kind = kind_of_name(name);
+	char *path = path_join(dir, name);
+	mode_t mode = mode_of(path);
+
+	if (kind == FILE_JUNK)
+		leave(l, &l->junk, name);
+	else if (S_ISDIR(mode))
+		leave(l, &l->folders, name);
+	else if (kind == FILE_PICTURE && (S_ISREG(mode) || !mode)) {
+		add(list, path, like);          /* a dangling link too: it is reported when it cannot be read */
+		return;
+	} else if (kind == FILE_UNKNOWN && S_ISREG(mode) && begins_like_picture(path)) {
+		add(list, path, like);
+		return;
+	} else if (kind != FILE_COMPANION)
+		leave(l, &l->other, name);
+	free(path);
+}
+
+static int scan_plain(const char *dir, const struct picture *like, struct pictures *list, struct error *e)
+{
+	struct leftovers l = { 0 };
+	size_t count;
+	char **names;
+
+	if (names_in(dir, &names, &count, e) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		sort_out(dir, names[i], like, list, &l);
+	tell(dir, &l);
+	free_names(names, count);
+	return 0;
+}
+
+static int scan_child(const char *dir, const char *name, bool regularization, struct pictures *list, struct error *e)
+{
+	struct picture like = { .regularization = regularization };
+	const char *tokens;
+	char *path;
+	int status;
+
+	if (repeats_of_name(name, &like.repeats, &tokens) && (like.repeats < 1 || like.repeats > REPEATS_MAX)) {
+		note("%s: ignored %s; its pictures would count %ld times", dir, name, like.repeats);
+		return 0;
+	}
+	path = path_join(dir, name);
+	like.class_tokens = xstrdup(tokens);
+	status = scan_plain(path, &like, list, e);
+	free(like.class_tokens);
+	free(path);
+	return status;
+}
+
+static bool is_folder(const char *dir, const char *name)
+{
+	char *path = path_join(dir, name);
+	bool folder = S_ISDIR(mode_of(path));
+
+	free(path);
+	return folder;
+}
+
+static bool is_kohya_parent(const char *dir, char **names, size_t count)
+{
+	const char *tokens;
+	long repeats;
+
+	for (size_t i = 0; i < count; i++)
+		if (repeats_of_name(names[i], &repeats, &tokens) && is_folder(dir, names[i]))
+			return true;
+	return false;
+}
+
+static int scan_parent(const char *dir, char **names, size_t count, bool regularization, struct pictures *list, struct error *e)
+{
+	struct leftovers l = { 0 };
+	const char *tokens;
+	long repeats;
+
+	for (size_t i = 0; i < count; i++) {
+		bool folder = is_folder(dir, names[i]);
+		if (kind_of_name(names[i]) == FILE_JUNK)
+			leave(&l, &l.junk, names[i]);
+		else if (folder && !repeats_of_name(names[i], &repeats, &tokens))
+			leave(&l, &l.folders, names[i]);
+		else if (folder && scan_child(dir, names[i], regularization, list, e) < 0)
+			return -1;
+		else if (!folder && kind_of_name(names[i]) == FILE_PICTURE)
+			leave(&l, &l.other, names[i]);
+	}
+	tell(dir, &l);
+	return 0;
+}
+
+/* A kohya folder named by itself: its number would be lost without a word. */
+static void warn_of_child(const char *dir)
+{
+	const char *slash = strrchr(dir, '/'), *tokens;
+	long repeats;
+
+	if (repeats_of_name(slash ? slash + 1 : dir, &repeats, &tokens))
+		warning("%s: its pictures count once; name the folder above it to have them repeated %ld times", dir, repeats);
+}
+
+int pictures_scan(const char *dir, bool regularization, struct pictures *list, struct error *e)
+{
+	size_t length = strlen(dir), count;
+	char *clean, **names;
+	int status;
+
+	while (length > 1 && dir[length - 1] == '/')
+		length--;
+	clean = xstrndup(dir, length);
+	status = names_in(clean, &names, &count, e);
+	if (status == 0 && is_kohya_parent(clean, names, count))
+		status = scan_parent(clean, names, count, regularization, list, e);
+	else if (status == 0) {
+		warn_of_child(clean);
+		status = scan_plain(clean, &(struct picture){ .repeats = 1, .regularization = regularization }, list, e);
+	}
+	free_names(names, count);
+	free(clean);
+	return status;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct picture *x = a, *y = b;
+
+	return x->regularization != y->regularization ? x->regularization - y->regularization : strcmp(x->path, y->path);
+}
+
+void pictures_sort(struct pictures *list)
+{
+	if (list->count)
+		qsort(list->picture, list->count, sizeof(*list->picture), by_path);
+}
+
+static void drop_from(struct pictures *list, size_t keep)
+{
+	for (size_t i = keep; i < list->count; i++) {
+		free(list->picture[i].path);
+		free(list->picture[i].class_tokens);
+	}
+	if (keep < list->count)
+		list->count = keep;
+}
+
+void pictures_free(struct pictures *list)
+{
+	drop_from(list, 0);
+	free(list->picture);
+	*list = (struct pictures){ 0 };
+}
+
+void pictures_match_regularization(struct pictures *list)
+{
+	long long wanted = 0, have = 0;
+	size_t first = 0, used, all = list->count;
+
+	while (first < all && !list->picture[first].regularization)
+		wanted += list->picture[first++].repeats;
+	for (used = first; used < all && have < wanted; used++)
+		have += list->picture[used].repeats;
+	if (first == all)
+		return;
+	if (used < all)
+		note("%zu of %zu regularisation pictures are left out: there are only %lld training samples", all - used, all - first, wanted);
+	drop_from(list, used);
+	if (have < wanted)
+		note("regularisation pictures count %lld times in turn, as often as the training samples (%lld by their folders)",
+		     wanted, have);
+	for (size_t i = first; have < wanted; i = i + 1 < used ? i + 1 : first, have++)
+		list->picture[i].repeats++;
+}

@@ -1,0 +1,360 @@
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/progress.h"
+#include "../io/json.h"
+#include "../io/publish.h"
+#include "prepare_picture.h"
+#include "ring.h"
+
+struct bucket_count { int size[2]; size_t pictures; uint64_t samples; };
+
+struct job {
+	const struct prepare_options *o;
+	struct pictures pictures;
+	struct buckets buckets;
+	struct publish *out, *report;
+	struct tar_writer *tar;
+	struct progress *progress;
+	struct error *e;
+	struct json_out json;
+	struct bucket_count *count; size_t counts, counts_capacity;
+	size_t good, regularization, skipped, from_class, without_caption, more_lines;
+	uint64_t samples;
+};
+
+static void put_pair(struct json_out *j, const char *key, const int v[2])
+{
+	json_begin_array(j, key);
+	json_int(j, NULL, v[0]);
+	json_int(j, NULL, v[1]);
+	json_end_array(j);
+}
+
+/* A path is bytes; what JSON cannot hold goes beside it in base64. */
+static void put_path(struct json_out *j, const char *path)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t n = strlen(path);
+	struct buffer b = { 0 };
+
+	json_text(j, "path", path);
+	if (utf8_prefix(path, n) == n)
+		return;
+	for (size_t i = 0; i < n; i += 3) {
+		unsigned char in[3] = { path[i], i + 1 < n ? path[i + 1] : 0, i + 2 < n ? path[i + 2] : 0 };
+		char out[4] = { digits[in[0] >> 2], digits[(in[0] & 3) << 4 | in[1] >> 4], digits[(in[1] & 15) << 2 | in[2] >> 6],
+				digits[in[2] & 63] };
+		memset(out + (n - i < 3 ? n - i + 1 : 4), '=', n - i < 3 ? 3 - (n - i) : 0);
+		buffer_add(&b, out, 4);
+	}
+	json_text(j, "path_b64", b.data);
+	buffer_free(&b);
+}
+
+/* ---- the report ---- */
+
+static void report_begin(struct job *j, const char *event)
+{
+	json_begin(&j->json, NULL);
+	json_text(&j->json, "event", event);
+}
+
+static int report_end(struct job *j)
+{
+	json_end(&j->json);
+	return json_line(&j->json, j->report ? publish_fd(j->report) : -1, j->e);
+}
+
+static int report_skipped(struct job *j, const struct picture *picture, const struct prepared *p)
+{
+	report_begin(j, "skipped");
+	put_path(&j->json, picture->path);
+	json_text(&j->json, "code", p->code);
+	json_text(&j->json, "say", p->error.text);
+	return report_end(j);
+}
+
+static int report_picture(struct job *j, size_t index, const struct picture *picture, const struct prepared *p)
+{
+	static const char *const filters[] = { "none", "area", "lanczos" };
+	const int source[2] = { p->info.width, p->info.height };
+	double kept = (double)p->place.bucket[0] * p->place.bucket[1] / ((double)p->place.resized[0] * p->place.resized[1]);
+	char key[16];
+
+	snprintf(key, sizeof(key), "%08zu", index);
+	report_begin(j, "picture");
+	json_text(&j->json, "key", key);
+	put_path(&j->json, picture->path);
+	put_pair(&j->json, "source", source);
+	put_pair(&j->json, "bucket", p->place.bucket);
+	put_pair(&j->json, "resized", p->place.resized);
+	put_pair(&j->json, "crop", p->place.crop);
+	json_number(&j->json, "lost", 1 - kept);
+	json_int(&j->json, "repeats", picture->repeats);
+	json_text(&j->json, "caption", p->caption.text);
+	json_text(&j->json, "sha256", p->sha256);
+	json_bool(&j->json, "regularization", picture->regularization);
+	json_text(&j->json, "format", p->info.format);
+	json_int(&j->json, "orientation", p->info.orientation);
+	json_text(&j->json, "filter", filters[p->place.filter]);
+	return report_end(j);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const struct bucket_count *x = a, *y = b;
+
+	return x->size[0] != y->size[0] ? x->size[0] - y->size[0] : x->size[1] - y->size[1];
+}
+
+static int report_totals(struct job *j)
+{
+	if (j->counts)
+		qsort(j->count, j->counts, sizeof(*j->count), by_size);
+	for (size_t i = 0; i < j->counts; i++) {
+		report_begin(j, "bucket");
+		put_pair(&j->json, "size", j->count[i].size);
+		json_int(&j->json, "count", (int64_t)j->count[i].pictures);
+		json_int(&j->json, "samples", (int64_t)j->count[i].samples);
+		if (report_end(j) < 0)
+			return -1;
+	}
+	report_begin(j, "total");
+	json_int(&j->json, "pictures", (int64_t)j->good);
+	json_int(&j->json, "regularization", (int64_t)j->regularization);
+	json_int(&j->json, "samples", (int64_t)j->samples);
+	json_int(&j->json, "skipped", (int64_t)j->skipped);
+	json_int(&j->json, "buckets", (int64_t)j->counts);
+	return report_end(j);
+}
+
+/* ---- one result, in order ---- */
+
+static int write_sample(struct job *j, size_t index, const struct picture *picture, const struct prepared *p)
+{
+	const int original[2] = { p->info.width, p->info.height };
+	struct json_out f = { 0 };
+	int crop[2], status;
+
+	tar_sample_begin(&f, j->tar, (uint32_t)index);
+	put_path(&f, picture->path);
+	json_text(&f, "sha256", p->sha256);
+	json_begin_array(&f, "captions");
+	json_text(&f, NULL, p->caption.text);
+	json_end_array(&f);
+	json_int(&f, "repeats", picture->repeats);
+	json_number(&f, "weight", picture->regularization ? j->o->prior_loss_weight : 1);
+	json_bool(&f, "regularization", picture->regularization);
+	put_pair(&f, "original", original);
+	put_pair(&f, "resized", p->place.resized);
+	put_pair(&f, "bucket", p->place.bucket);
+	conditioning_crop(&p->place, j->o->kohya_crop, false, crop);
+	put_pair(&f, "crop", crop);
+	json_bool(&f, "flip", j->o->flip);
+	conditioning_crop(&p->place, j->o->kohya_crop, true, crop);
+	if (j->o->flip)
+		put_pair(&f, "crop_flip", crop);
+	status = tar_sample_add(j->tar, (uint32_t)index, p->member, p->members, &f, j->e);
+	json_free(&f);
+	return status;
+}
+
+static void count_bucket(struct job *j, const int size[2], long repeats)
+{
+	size_t i;
+
+	for (i = 0; i < j->counts; i++)
+		if (!memcmp(j->count[i].size, size, sizeof(j->count[i].size)))
+			break;
+	if (i == j->counts) {
+		GROW(j->count, j->counts, j->counts_capacity);
+		j->count[j->counts++] = (struct bucket_count){ { size[0], size[1] }, 0, 0 };
+	}
+	j->count[i].pictures++;
+	j->count[i].samples += (uint64_t)repeats;
+}
+
+static int take_good(struct job *j, size_t index, const struct picture *picture, const struct prepared *p)
+{
+	if (p->info.animated)
+		note("%s: moving; only its first picture is used", picture->path);
+	j->good++;
+	j->regularization += picture->regularization;
+	j->samples += (uint64_t)picture->repeats;
+	j->from_class += p->caption.source == CAPTION_CLASS;
+	j->without_caption += p->caption.source == CAPTION_NONE;
+	j->more_lines += p->caption.more_lines;
+	count_bucket(j, p->place.bucket, picture->repeats);
+	return write_sample(j, index, picture, p) < 0 || report_picture(j, index, picture, p) < 0 ? -1 : 0;
+}
+
+static int take_bad(struct job *j, const struct picture *picture, const struct prepared *p)
+{
+	j->skipped++;
+	if (report_skipped(j, picture, p) < 0)
+		return -1;
+	if (j->o->strict)
+		return fail(j->e, EXIT_INPUT, "%s", p->error.text);
+	warning("%s (skipped)", p->error.text);
+	return 0;
+}
+
+static void work(void *context, size_t item, void *slot)
+{
+	struct job *j = context;
+
+	prepare_picture(j->o, &j->buckets, &j->pictures.picture[item], slot);
+}
+
+static int take(void *context, size_t item, void *slot)
+{
+	struct job *j = context;
+	const struct picture *picture = &j->pictures.picture[item];
+	const struct prepared *p = slot;
+	int status = p->code ? take_bad(j, picture, p) : take_good(j, item, picture, p);
+
+	progress_at(j->progress, item + 1, NULL);
+	return status;
+}
+
+static void release(void *slot)
+{
+	prepared_free(slot);
+}
+
+/* ---- the whole ---- */
+
+int background_parse(const char *text, uint8_t rgb[3], struct error *e)
+{
+	unsigned v[3];
+	int end = 0;
+
+	if (sscanf(text, "%3u,%3u,%3u%n", &v[0], &v[1], &v[2], &end) < 3 || text[end] || v[0] > 255 || v[1] > 255 || v[2] > 255)
+		return fail(e, EXIT_USAGE, "--background %s: three numbers from 0 to 255 are wanted, as in 255,255,255", text);
+	for (int c = 0; c < 3; c++)
+		rgb[c] = (uint8_t)v[c];
+	return 0;
+}
+
+static int scan(struct job *j)
+{
+	if (!j->o->folder_count)
+		return fail(j->e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar");
+	for (size_t i = 0; i < j->o->folder_count; i++)
+		if (pictures_scan(j->o->folders[i], false, &j->pictures, j->e) < 0)
+			return -1;
+	for (size_t i = 0; i < j->o->reg_folder_count; i++)
+		if (pictures_scan(j->o->reg_folders[i], true, &j->pictures, j->e) < 0)
+			return -1;
+	pictures_sort(&j->pictures);
+	if (j->pictures.count == 0 || j->pictures.picture[0].regularization)
+		return fail(j->e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG and WebP files are looked for", j->o->folders[0]);
+	if (j->o->match_regularization)
+		pictures_match_regularization(&j->pictures);
+	return 0;
+}
+
+static int open_outputs(struct job *j)
+{
+	j->out = publish_begin(j->o->output, true, j->e);
+	if (!j->out)
+		return -1;
+	j->tar = tar_create(j->out, "image", j->e);
+	if (!j->tar)
+		return -1;
+	if (j->o->report) {
+		j->report = publish_begin(j->o->report, false, j->e);
+		if (!j->report)
+			return -1;
+	}
+	return 0;
+}
+
+static void sum_up(const struct job *j)
+{
+	if (j->without_caption)
+		warning("%zu pictures have no caption; write .txt files or give --class-tokens", j->without_caption);
+	if (j->from_class)
+		note("%zu pictures have no caption file; the class name is their caption", j->from_class);
+	if (j->more_lines)
+		note("%zu caption files have several lines; only the first is used", j->more_lines);
+	note("%zu pictures, %zu of them for regularisation, %llu samples, %zu buckets, %zu skipped", j->good, j->regularization,
+	     (unsigned long long)j->samples, j->counts, j->skipped);
+}
+
+static int threads_of(const struct prepare_options *o)
+{
+	cpu_set_t mine;
+
+	if (o->threads)
+		return o->threads;
+	return sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine) : 1;
+}
+
+static int write_all(struct job *j)
+{
+	struct ring_job ring = { j->pictures.count, threads_of(j->o), sizeof(struct prepared), j, work, take, release };
+
+	j->progress = progress_begin("preparing", "pictures", j->pictures.count);
+	if (ring_run(&ring) < 0)
+		return -1;
+	progress_end(j->progress);
+	j->progress = NULL;
+	if (j->good == j->regularization)
+		return fail(j->e, EXIT_INPUT, "%s: none of %zu pictures to train on was usable; see the lines above", j->o->folders[0],
+			    j->pictures.count);
+	return report_totals(j);
+}
+
+static int finish_tar(struct job *j)
+{
+	struct tar_writer *tar = j->tar;
+	struct publish *out = j->out;
+
+	j->tar = NULL;
+	if (tar_finish(tar, j->e) < 0)
+		return -1;
+	j->out = NULL;
+	return publish_end(out, j->e);
+}
+
+/* The report appears after a failure as well: it says which picture was to blame. */
+static int finish_report(struct job *j, int status)
+{
+	struct publish *report = j->report;
+	struct error other;
+
+	j->report = NULL;
+	if (report && publish_end(report, status < 0 ? &other : j->e) < 0)
+		return -1;
+	return status;
+}
+
+int prepare(const struct prepare_options *o, struct error *e)
+{
+	struct job j = { .o = o, .e = e };
+	int status = buckets_make(&o->buckets, &j.buckets, e);
+
+	if (status == 0)
+		status = scan(&j);
+	if (status == 0)
+		status = open_outputs(&j);
+	if (status == 0)
+		status = write_all(&j);
+	if (status == 0)
+		status = finish_tar(&j);
+	status = finish_report(&j, status);
+	if (status == 0)
+		sum_up(&j);
+	progress_end(j.progress);
+	if (j.tar)
+		tar_abandon(j.tar);
+	publish_abandon(j.out);
+	json_free(&j.json);
+	free(j.count);
+	buckets_free(&j.buckets);
+	pictures_free(&j.pictures);
+	return status;
+}

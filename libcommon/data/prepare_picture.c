@@ -1,0 +1,104 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/hash.h"
+#include "../io/publish.h"
+#include "prepare_picture.h"
+#include "resample.h"
+
+#define FILE_CAP ((size_t)1 << 30)
+#define SIDE_MIN 16
+#define ASPECT_MAX 32
+
+static void skip(struct prepared *p, const char *code)
+{
+	p->code = code;
+	p->error.code = EXIT_INPUT;
+}
+
+static int check_size(const struct picture *picture, const struct image *i, struct error *e)
+{
+	long small = i->width < i->height ? i->width : i->height, large = i->width + i->height - small;
+
+	if (small < SIDE_MIN)
+		return fail(e, EXIT_INPUT, "%s: %dx%d pixels are too few to learn from; %d a side is the least", picture->path, i->width,
+			    i->height, SIDE_MIN);
+	if (large > ASPECT_MAX * small)
+		return fail(e, EXIT_INPUT, "%s: %dx%d pixels are too long a strip; crop it to less than %d:1", picture->path, i->width,
+			    i->height, ASPECT_MAX);
+	return 0;
+}
+
+static void store(const struct prepare_options *o, const struct image *i, const char *prefix, struct prepared *out)
+{
+	struct tar_member *m = &out->member[out->members++];
+
+	snprintf(m->suffix, sizeof(m->suffix), "%s%s", prefix, o->jpeg ? "jpg" : "png");
+	if (o->jpeg)
+		jpeg_encode(&m->bytes, i, o->quality);
+	else
+		png_encode(&m->bytes, i, NULL, 0);
+}
+
+static void resize(const struct prepare_options *o, const struct image *source, struct prepared *out)
+{
+	const struct placement *p = &out->place;
+	struct window window = { p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] };
+	struct image small;
+
+	resample(source, p->resized[0], p->resized[1], p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA, window, &small);
+	store(o, &small, "", out);
+	if (o->flip) {
+		mirror(&small);
+		store(o, &small, "flip.", out);
+	}
+	image_free(&small);
+}
+
+static void place(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture, const struct image *i,
+		  struct prepared *out)
+{
+	if (check_size(picture, i, &out->error) < 0) {
+		skip(out, "size");
+	} else if (bucket_place(buckets, i->width, i->height, &out->place, &out->error) < 0) {
+		fail_at(&out->error, picture->path);
+		skip(out, "size");
+	} else {
+		resize(o, i, out);
+	}
+}
+
+static void decode(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture,
+		   const struct buffer *file, struct prepared *out)
+{
+	struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] } };
+	struct image image;
+
+	sha256_hex_of(file->data, file->len, out->sha256);
+	if (image_decode(picture->path, file->data, file->len, &options, &image, &out->info, &out->error) < 0) {
+		skip(out, image_type(file->data, file->len, NULL) ? "damaged" : "format");
+		return;
+	}
+	place(o, buckets, picture, &image, out);
+	image_free(&image);
+}
+
+void prepare_picture(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture, struct prepared *out)
+{
+	struct buffer file = { 0 };
+
+	if (caption_find(&o->captions, picture->path, picture->class_tokens, &out->caption, &out->error) < 0)
+		skip(out, "caption");
+	else if (read_file(picture->path, FILE_CAP, &file, &out->error) < 0)
+		skip(out, "unreadable");
+	else
+		decode(o, buckets, picture, &file, out);
+	buffer_free(&file);
+}
+
+void prepared_free(struct prepared *p)
+{
+	free(p->caption.text);
+	for (int i = 0; i < p->members; i++)
+		buffer_free(&p->member[i].bytes);
+}

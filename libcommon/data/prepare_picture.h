@@ -1,0 +1,27 @@
+/*
+ * prepare_picture.h - one picture from its file to its payloads.  Private to prepare.c; runs in any thread, touches
+ * nothing but its arguments.
+ */
+#ifndef DATA_PREPARE_PICTURE_H
+#define DATA_PREPARE_PICTURE_H
+
+#include "../io/image.h"
+#include "../io/tar.h"
+#include "folder.h"
+#include "prepare.h"
+
+struct prepared {
+	const char *code;               /* why it is skipped ("unreadable", "format", "damaged", "size", "caption"); NULL: it is good */
+	struct error error;             /* and in words */
+	struct image_info info;
+	char sha256[65];                /* of the file's bytes */
+	struct caption caption;
+	struct placement place;
+	struct tar_member member[2];    /* the picture, its mirror */
+	int members;
+};
+
+void prepare_picture(const struct prepare_options *o, const struct buckets *buckets, const struct picture *p, struct prepared *out);
+void prepared_free(struct prepared *p);
+
+#endif

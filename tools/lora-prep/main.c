@@ -1,0 +1,71 @@
+#include <string.h>
+#include "../../libcommon/config/options.h"
+#include "../../libcommon/data/prepare.h"
+#include "../../libcommon/io/publish.h"
+
+int main(int argc, char **argv)
+{
+	struct prepare_options o = { 0 };
+	struct text_list folders = { 0 }, reg_folders = { 0 };
+	const char *crop, *payload, *background, *reg_repeats;
+	long threads, quality;
+	const struct option table[] = {
+		{ .kind = OPTION_SECTION, .help = "Pictures" },
+		{ "reg", 0, OPTION_LIST, &reg_folders, "DIR", "regularisation pictures, same layout as DIR", .key = "reg_data_dir" },
+		{ "prior-loss-weight", 0, OPTION_NUMBER, &o.prior_loss_weight, "W", "weight of regularisation pictures", .fallback = "1",
+		  .max = 1000 },
+		{ "reg-repeats", 0, OPTION_CHOICE, &reg_repeats, "HOW", "repeat them until they match the training samples, or as "
+		  "their folders say", .fallback = "match", .choices = "match|folder", .key = "" },
+		{ "train-data-dir", 0, OPTION_LIST, &folders, "DIR", "the operand DIR, for config files", .advanced = true },
+		{ "strict", 0, OPTION_FLAG, &o.strict, NULL, "a bad picture ends the run (exit 3) instead of being skipped", .key = "" },
+		{ .kind = OPTION_SECTION, .help = "Sizes" },
+		{ "resolution", 0, OPTION_SIZE, o.buckets.resolution, "N|W,H", "area of every bucket", .fallback = "1024", .min = 8,
+		  .max = 16384 },
+		{ "bucket", 0, OPTION_FLAG, &o.buckets.enabled, NULL, "sort pictures into sizes by shape; --no-bucket: one size for all",
+		  .fallback = "true", .key = "enable_bucket" },
+		{ "min-bucket-reso", 0, OPTION_INT, &o.buckets.min, "N", "shortest side of a bucket", .fallback = "256", .min = 8,
+		  .max = 16384 },
+		{ "max-bucket-reso", 0, OPTION_INT, &o.buckets.max, "N", "longest side of a bucket", .fallback = "2048", .min = 8,
+		  .max = 16384 },
+		{ "bucket-reso-steps", 0, OPTION_INT, &o.buckets.steps, "N", "sides of buckets are multiples of this", .fallback = "64",
+		  .min = 8, .max = 4096 },
+		{ "bucket-no-upscale", 0, OPTION_FLAG, &o.buckets.no_upscale, NULL, "never enlarge a picture" },
+		{ "crop-conditioning", 0, OPTION_CHOICE, &crop, "HOW", "what the size conditioning says about the crop",
+		  .fallback = "real", .choices = "real|kohya" },
+		{ .kind = OPTION_SECTION, .help = "Captions" },
+		{ "caption-extension", 0, OPTION_STRING, &o.captions.extension, "EXT", "of caption files (.txt, then .caption)" },
+		{ "caption-prefix", 0, OPTION_STRING, &o.captions.prefix, "TEXT", "put before every caption" },
+		{ "caption-suffix", 0, OPTION_STRING, &o.captions.suffix, "TEXT", "put behind every caption" },
+		{ "class-tokens", 0, OPTION_STRING, &o.captions.class_tokens, "TEXT", "caption where no file is (the folder's name)" },
+		{ .kind = OPTION_SECTION, .help = "Output" },
+		{ "flip", 0, OPTION_FLAG, &o.flip, NULL, "also store the mirrored picture", .key = "flip_aug" },
+		{ "background", 0, OPTION_STRING, &background, "R,G,B", "what transparency is laid on", .fallback = "255,255,255" },
+		{ "payload", 0, OPTION_CHOICE, &payload, "TYPE", "how pictures are stored", .fallback = "png", .choices = "png|jpeg" },
+		{ "quality", 0, OPTION_INT, &quality, "N", "of JPEG payloads", .fallback = "95", .min = 1, .max = 100 },
+		{ "report", 0, OPTION_STRING, &o.report, "FILE", "JSON lines: each picture, each bucket, the total", .key = "" },
+		{ "output", 'o', OPTION_STRING, &o.output, "FILE", "where the image tar goes", .fallback = "-", .key = "" },
+		{ "jobs", 'j', OPTION_INT, &threads, "N", "threads; 0: all cores", .fallback = "0", .max = 1024, .key = "" },
+		{ "folder", 0, OPTION_LATER, NULL, "OUT", "write pictures and captions into a folder instead", .key = "" },
+		{ "lint", 0, OPTION_LATER, NULL, NULL, "check only, one JSON line per finding", .key = "" },
+		{ 0 },
+	};
+	const struct tool tool = { "lora-prep", "[options] DIR... > images.tar",
+				   "Find pictures, decide sizes, resize, crop, pair captions.", table, .takes_config = true };
+	struct error e = { 0 };
+	int operands;
+
+	claim_standard_streams();
+	operands = options_parse(&tool, argc, argv);
+	o.folders = operands ? (const char *const *)argv : folders.item;
+	o.folder_count = operands ? (size_t)operands : folders.count;
+	o.reg_folders = reg_folders.item;
+	o.reg_folder_count = reg_folders.count;
+	o.match_regularization = !strcmp(reg_repeats, "match");
+	o.kohya_crop = !strcmp(crop, "kohya");
+	o.jpeg = !strcmp(payload, "jpeg");
+	o.quality = (int)quality;
+	o.threads = (int)threads;
+	if (background_parse(background, o.background, &e) < 0 || prepare(&o, &e) < 0)
+		return report(&e);
+	return EXIT_DONE;
+}
