@@ -1,0 +1,209 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "subject.h"
+
+/* One file of eight steps or so. */
+struct trajectory {
+	struct subject *s;
+	const char *label;              /* the file's name without ending */
+	const struct safetensors *f;
+	struct sampler_plan plan;
+	double cfg;
+	int width, height, h, w, c;
+	int32_t *ids[2];                /* of each tokenizer: prompt, negative prompt */
+	float *context, *pooled;        /* of both prompts */
+	float *x, *input;               /* the latent; two of it, scaled */
+	int step;
+};
+
+static void compare_host(struct trajectory *j, enum kind k, const char *name, const float *got)
+{
+	size_t n = safetensor_elements(need(j->f, name));
+	struct spread spread = { 0 };
+	float *want = need_nhwc(j->f, name);
+
+	spread_add(&spread, got, want, n);
+	judge(j->s->tally, k, &spread, "%s %s %s", j->s->label, j->label, name);
+	free(want);
+}
+
+static void check_plan(struct trajectory *j)
+{
+	float want = atof(need_metadata(j->f, "init_noise_sigma"));
+	struct spread spread = { 0 };
+
+	compare_host(j, KIND_EXACT, "timesteps", j->plan.timestep);
+	if (safetensors_find(j->f, "sigmas"))
+		compare_host(j, KIND_LOSSES, "sigmas", j->plan.sigma);
+	spread_add(&spread, &j->plan.init_sigma, &want, 1);
+	judge(j->s->tally, KIND_LOSSES, &spread, "%s %s init_noise_sigma", j->s->label, j->label);
+}
+
+/* ---- text ---- */
+
+static struct tensor *encode(struct tape *t, void *arg)
+{
+	struct trajectory *j = arg;
+	struct clip_output one = { 0 }, two = { 0 };
+	struct tensor *context;
+
+	clip_forward(t, j->s->p.te1, j->ids[0], 2, false, &one);
+	clip_forward(t, j->s->p.te2, j->ids[1], 2, true, &two);
+	context = clip_context(t, one.penultimate, two.penultimate);
+	j->context = xrealloc(j->context, tensor_count(context) * sizeof(float));
+	j->pooled = xrealloc(j->pooled, tensor_count(two.pooled) * sizeof(float));
+	tensor_download(t, context, j->context);
+	tensor_download(t, two.pooled, j->pooled);
+	return context;
+}
+
+static int encode_prompts(struct trajectory *j, struct error *e)
+{
+	const char *prompt[2] = { need_metadata(j->f, "prompt"), need_metadata(j->f, "negative") };
+	const struct tokenizer *tokenizer[2] = { j->s->p.tokenizer1, j->s->p.tokenizer2 };
+	int i, k, length = j->s->p.config->te1.length;
+
+	for (i = 0; i < 2; i++) {
+		j->ids[i] = xmalloc(2 * length * sizeof(int32_t));
+		for (k = 0; k < 2; k++)
+			if (tokenizer_encode_padded(tokenizer[i], prompt[k], length, j->ids[i] + k * length, e) < 0)
+				return -1;
+	}
+	return workspace_run(&j->s->p.work, encode, j, e) ? 0 : -1;
+}
+
+/* ---- steps ---- */
+
+static struct tensor *predict(struct tape *t, void *arg)
+{
+	const struct trajectory *j = arg;
+	const struct model_config *m = j->s->p.config;
+	float timestep[2] = { j->plan.timestep[j->step], j->plan.timestep[j->step] };
+	float time_ids[12] = { j->height, j->width, 0, 0, j->height, j->width, j->height, j->width, 0, 0, j->height, j->width };
+	struct unet_input in = {
+		.sample = tensor_from(t, 2, j->h, j->w, j->c, j->input), .timestep = timestep, .time_ids = time_ids,
+		.context = tensor_from(t, 2, m->te1.length, 1, m->unet.context, j->context),
+		.pooled = tensor_from(t, 2, 1, 1, m->unet.pooled, j->pooled),
+	};
+
+	return unet_forward(t, j->s->p.unet, &in, NULL, NULL);
+}
+
+static int run_steps(struct trajectory *j, struct error *e)
+{
+	size_t i, n = (size_t)j->h * j->w * j->c;
+	float *output = xmalloc(2 * n * sizeof(float));
+	int result = 0;
+
+	for (i = 0; i < n; i++)
+		j->x[i] *= j->plan.init_sigma;
+	for (j->step = 0; j->step < j->plan.steps && !result; j->step++) {
+		char *name = xprintf("latents.%d", j->step);
+		struct tensor *y;
+		sampler_input(&j->plan, j->step, j->input, j->x, n);
+		memcpy(j->input + n, j->input, n * sizeof(float));
+		y = workspace_run(&j->s->p.work, predict, j, e);
+		if (y) {
+			tensor_download(j->s->p.work.tape, y, output);
+			guide(output, output + n, output, j->cfg, n);
+			sampler_step(&j->plan, j->step, j->x, output, n);
+			compare_host(j, KIND_SAMPLER, name, j->x);
+		}
+		result = y ? 0 : -1;
+		free(name);
+	}
+	free(output);
+	return result;
+}
+
+static struct tensor *decode(struct tape *t, void *arg)
+{
+	struct trajectory *j = arg;
+	size_t i, n = (size_t)j->h * j->w * j->c;
+
+	for (i = 0; i < n; i++)
+		j->input[i] = j->x[i] / j->s->p.config->vae.scaling_factor;
+	return vae_decode(t, j->s->p.vae, tensor_from(t, 1, j->h, j->w, j->c, j->input), NULL, NULL);
+}
+
+static int check_picture(struct trajectory *j, struct error *e)
+{
+	struct tensor *y = workspace_run(&j->s->p.work, decode, j, e);
+	float *got;
+
+	if (!y)
+		return -1;
+	got = xmalloc(tensor_count(y) * sizeof(*got));
+	tensor_download(j->s->p.work.tape, y, got);
+	compare_host(j, KIND_PICTURE, "image", got);
+	free(got);
+	return 0;
+}
+
+/* The same picture by the function that lora-sample calls. */
+static int check_paint(struct trajectory *j, struct error *e)
+{
+	float *noise = need_floats(j->f, "noise"), *latent = NULL;
+	char *last = xprintf("latents.%d", j->plan.steps - 1);
+	struct painting w = {
+		.text = need_metadata(j->f, "prompt"), .negative = need_metadata(j->f, "negative"), .width = j->width, .height = j->height,
+		.cfg = j->cfg, .sampler = j->plan.sampler, .steps = j->plan.steps, .noise = noise,
+	};
+	struct spread spread = { 0 };
+	float *want = need_nhwc(j->f, last);
+	int result = paint(&j->s->p, &w, &latent, NULL, NULL, NULL, e);
+
+	if (!result) {
+		spread_add(&spread, latent, want, safetensor_elements(need(j->f, last)));
+		judge(j->s->tally, KIND_SAMPLER, &spread, "%s %s %s by paint()", j->s->label, j->label, last);
+	}
+	free(last);
+	free(want);
+	free(noise);
+	free(latent);
+	return result;
+}
+
+static void run(struct trajectory *j)
+{
+	const struct safetensor *noise = need(j->f, "noise");
+	struct error e = { 0 };
+
+	j->c = noise->shape[1];
+	j->h = noise->shape[2];
+	j->w = noise->shape[3];
+	j->x = need_nhwc(j->f, "noise");
+	j->input = xcalloc(2 * safetensor_elements(noise), sizeof(float));
+	check_plan(j);
+	if (encode_prompts(j, &e) < 0 || run_steps(j, &e) < 0 || check_picture(j, &e) < 0 || check_paint(j, &e) < 0)
+		failed(j->s->tally, "%s %s: %s", j->s->label, j->label, e.text);
+	free(j->x);
+	free(j->input);
+	free(j->context);
+	free(j->pooled);
+	free(j->ids[0]);
+	free(j->ids[1]);
+}
+
+void check_sample(struct subject *s, const char *file)
+{
+	struct safetensors *f = open_reference(s->folder, file);
+	char *label = xstrndup(file, strcspn(file, "."));
+	struct trajectory j = { .s = s, .f = f, .label = label };
+	struct error e = { 0 };
+	const struct sampler *sampler = sampler_find(need_metadata(f, "sampler"), &e);
+
+	if (!sampler) {
+		skipped(s->tally, "%s %s: %s", s->label, label, e.text);
+	} else {
+		j.cfg = atof(need_metadata(f, "cfg"));
+		j.width = atoi(need_metadata(f, "width"));
+		j.height = atoi(need_metadata(f, "height"));
+		sampler_plan_init(&j.plan, sampler, &s->p.schedule, atoi(need_metadata(f, "steps")), s->p.config->schedule.steps_offset);
+		run(&j);
+		sampler_plan_free(&j.plan);
+	}
+	free(label);
+	safetensors_close(f);
+}

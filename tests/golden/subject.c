@@ -1,0 +1,57 @@
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "subject.h"
+
+int subject_open(struct subject *s, const char *model, const char *config, const char *device, struct error *e)
+{
+	if (pipeline_open(&s->p, model, config, NULL, device, e) < 0)
+		return -1;
+	s->encoder = vae_load(s->p.files, s->p.be, s->p.device, true, false, e);
+	return s->encoder ? 0 : -1;
+}
+
+void subject_close(struct subject *s)
+{
+	vae_free(s->encoder);
+	pipeline_close(&s->p);
+}
+
+int each_file(const char *folder, const char *pattern, void (*fn)(void *arg, const char *name), void *arg)
+{
+	char *path = path_join(folder, pattern);
+	glob_t found;
+	int n = 0;
+
+	if (glob(path, 0, NULL, &found) == 0) {
+		for (n = 0; n < (int)found.gl_pathc; n++)
+			fn(arg, strrchr(found.gl_pathv[n], '/') + 1);
+		globfree(&found);
+	}
+	free(path);
+	return n;
+}
+
+static void sample_file(void *arg, const char *name)    { check_sample(arg, name); }
+static void train_file(void *arg, const char *name)     { check_train(arg, name); }
+
+void check_model(struct subject *s)
+{
+	struct safetensors *text = open_reference(s->folder, "text.safetensors");
+	struct safetensors *vae = open_reference(s->folder, "vae.safetensors");
+	struct safetensors *unet = open_reference(s->folder, "unet.safetensors");
+
+	if (text)
+		check_text(s, text, text);
+	if (vae)
+		check_vae(s, vae, vae);
+	if (unet)
+		check_unet(s, unet, unet);
+	each_file(s->folder, "sample_*.safetensors", sample_file, s);
+	check_losses(s);
+	each_file(s->folder, "train_*.safetensors", train_file, s);
+	safetensors_close(text);
+	safetensors_close(vae);
+	safetensors_close(unet);
+}

@@ -1,0 +1,66 @@
+/*
+ * subject.h - what is under test (a loaded model), and the folder of reference files that say what it should give.
+ */
+#ifndef GOLDEN_SUBJECT_H
+#define GOLDEN_SUBJECT_H
+
+#include "../../libcommon/sample/paint.h"
+#include "compare.h"
+
+struct subject {
+	const char *label;              /* first in every line: "tiny-a", "single-file/tiny-a" */
+	const char *folder;             /* of reference files */
+	struct tally *tally;
+	struct pipeline p;              /* its vae has the decoder only: */
+	struct vae *encoder;
+};
+
+/* ---- reference files ---- */
+struct safetensors *open_reference(const char *folder, const char *name);      /* NULL: not there; dies on a bad one */
+/* What the layout promises and a file lacks ends the program: the fault is in the reference. */
+const struct safetensor *need(const struct safetensors *f, const char *name);
+float *need_floats(const struct safetensors *f, const char *name);
+int32_t *need_ids(const struct safetensors *f, const char *name);
+const char *need_metadata(const struct safetensors *f, const char *key);
+float *need_nhwc(const struct safetensors *f, const char *name);                /* of a tensor [n,c,h,w] */
+
+/* Uploads a reference tensor: [n,c,h,w] as a picture, [n,l,c] and [n,c] as tokens. */
+struct tensor *upload_reference(struct tape *t, const struct safetensors *f, const char *name);
+
+/* Compares x with tensor `name` of want, which may have fewer samples; nothing when want lacks it or the tape is dry. */
+void compare_tensor(struct subject *s, enum kind k, struct tape *t, const struct tensor *x, const struct safetensors *want,
+		    const char *name);
+
+/* The states that `want` holds as PREFIX + module name: give probe_tensor as probe_fn, then list what never came by. */
+struct probes {
+	struct subject *s;
+	enum kind kind;
+	const struct safetensors *want;
+	const char *prefix;
+	bool seen[256];                 /* by index in want */
+};
+void probe_tensor(void *probes, struct tape *t, const char *module, struct tensor *x);
+void probes_end(struct probes *p);
+
+/* ---- subjects: one function a subject of the README ---- */
+/* in: inputs; want: expected values (the same file, or a file that holds some of its names). */
+void check_text(struct subject *s, const struct safetensors *in, const struct safetensors *want);
+void check_vae(struct subject *s, const struct safetensors *in, const struct safetensors *want);
+void check_unet(struct subject *s, const struct safetensors *in, const struct safetensors *want);
+void check_sample(struct subject *s, const char *file);
+void check_train(struct subject *s, const char *file);
+void check_losses(struct subject *s);
+void check_model(struct subject *s);                    /* all of the above that the folder has */
+
+int subject_open(struct subject *s, const char *model, const char *config, const char *device, struct error *e) MUST_CHECK;
+void subject_close(struct subject *s);
+
+/* A folder that holds captions.jsonl; single files. */
+void check_tokens(struct tally *t, const char *folder);
+void check_single_files(struct tally *t, const char *folder, const char *device);
+
+/* Calls fn for every file of the folder that matches, in byte order; returns how many. */
+int each_file(const char *folder, const char *pattern, void (*fn)(void *arg, const char *name), void *arg);
+bool exists(const char *folder, const char *name);
+
+#endif

@@ -1,0 +1,102 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/io/json.h"
+#include "subject.h"
+
+/* ---- captions to ids ---- */
+
+static void check_ids(struct subject *s, const struct safetensors *in, const struct tokenizer *tok, const char *name, json_t *captions)
+{
+	int length = need(in, name)->shape[1];
+	int32_t *want = need_ids(in, name), *ids = xmalloc(length * sizeof(*ids));
+	size_t i, wrong = 0, count = json_array_size(captions);
+	struct error e = { 0 };
+
+	for (i = 0; i < count; i++) {
+		bool same = !tokenizer_encode_padded(tok, json_string_value(json_array_get(captions, i)), length, ids, &e);
+		for (int k = 0; same && k < length; k++)
+			same = ids[k] == want[i * length + k];
+		wrong += !same;
+	}
+	if (wrong)
+		failed(s->tally, "%s %s: %zu of %zu captions differ", s->label, name, wrong, count);
+	else
+		passed(s->tally, "%s %s: %zu captions exactly", s->label, name, count);
+	free(want);
+	free(ids);
+}
+
+static void check_captions(struct subject *s, const struct safetensors *in)
+{
+	const char *text = need_metadata(in, "captions");
+	struct error e = { 0 };
+	json_t *captions = json_parse(in->path, text, strlen(text), &e);
+
+	if (!captions)
+		die(e.code, "%s", e.text);
+	check_ids(s, in, s->p.tokenizer1, "input_ids_1", captions);
+	check_ids(s, in, s->p.tokenizer2, "input_ids_2", captions);
+	json_decref(captions);
+}
+
+/* ---- ids to states ---- */
+
+struct encoding { struct subject *s; const struct safetensors *want; const struct clip *clip; const char *name; const int32_t *ids; int n; };
+
+static struct tensor *encode_layers(struct tape *t, void *arg)
+{
+	struct encoding *x = arg;
+	int layers = clip_config(x->clip)->layers;
+	struct tensor **hidden = xcalloc(layers + 1, sizeof(struct tensor *));
+	struct clip_output out = { .hidden = hidden };
+
+	clip_forward(t, x->clip, x->ids, x->n, false, &out);
+	for (int k = 0; k <= layers; k++) {
+		char *name = xprintf("%s.hidden.%d", x->name, k);
+		compare_tensor(x->s, KIND_TEXT, t, hidden[k], x->want, name);
+		free(name);
+	}
+	char *name = xprintf("%s.last", x->name);
+	compare_tensor(x->s, KIND_TEXT, t, out.last, x->want, name);
+	free(name);
+	free(hidden);
+	return out.last;
+}
+
+struct both { struct subject *s; const struct safetensors *want; const int32_t *ids1, *ids2; int n; };
+
+static struct tensor *encode_both(struct tape *t, void *arg)
+{
+	struct both *x = arg;
+	struct clip_output one = { 0 }, two = { 0 };
+	struct tensor *context;
+
+	clip_forward(t, x->s->p.te1, x->ids1, x->n, false, &one);
+	clip_forward(t, x->s->p.te2, x->ids2, x->n, true, &two);
+	context = clip_context(t, one.penultimate, two.penultimate);
+	compare_tensor(x->s, KIND_TEXT, t, context, x->want, "context");
+	compare_tensor(x->s, KIND_TEXT, t, two.pooled, x->want, "pooled");
+	return context;
+}
+
+static void run(struct subject *s, forward_fn *fn, void *arg)
+{
+	struct error e = { 0 };
+
+	if (!workspace_run(&s->p.work, fn, arg, &e))
+		failed(s->tally, "%s text: %s", s->label, e.text);
+}
+
+void check_text(struct subject *s, const struct safetensors *in, const struct safetensors *want)
+{
+	int n = need(in, "input_ids_1")->shape[0];
+	int32_t *ids1 = need_ids(in, "input_ids_1"), *ids2 = need_ids(in, "input_ids_2");
+
+	check_captions(s, in);
+	run(s, encode_layers, &(struct encoding){ s, want, s->p.te1, "te1", ids1, n });
+	run(s, encode_layers, &(struct encoding){ s, want, s->p.te2, "te2", ids2, n });
+	run(s, encode_both, &(struct both){ s, want, ids1, ids2, n });
+	free(ids1);
+	free(ids2);
+}

@@ -1,0 +1,266 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "train.h"
+
+/* One train_*.safetensors: the adapter that it starts from, and everything that moves it. */
+struct training {
+	struct subject *s;
+	char *label;                    /* "tiny-a train_unet" */
+	const struct safetensors *f;
+	struct recipe recipe;
+	struct networks networks;
+	struct adapter *adapter;
+	struct optimizer optimizer;
+	struct tape *tape;
+};
+
+static char *prefix(const struct training *t, int step, int micro)
+{
+	char *p = xprintf("step%d.micro%d", step, micro), *latent = xprintf("%s.latent", p);
+	bool micros = safetensors_find(t->f, latent) != NULL;
+
+	free(latent);
+	if (micros)
+		return p;
+	free(p);
+	return xprintf("step%d", step);
+}
+
+static void compare_number(struct training *t, enum kind k, const char *where, const char *what, float got)
+{
+	char *name = xprintf("%s.%s", where, what);
+	float *want = need_floats(t->f, name);
+	struct spread spread = { 0 };
+
+	spread_add(&spread, &got, want, 1);
+	judge(t->s->tally, k, &spread, "%s %s", t->label, name);
+	free(want);
+	free(name);
+}
+
+/* ---- gradients and weights, in the file's layout ---- */
+
+static void add_parameter(struct training *t, struct spread *spread, const struct parameter *p, const char *group, const float *device)
+{
+	const struct tensor *x = p->tensor;
+	char *name = xprintf("%s.%s", group, p->name);
+	float *got = xcalloc(2 * p->count, sizeof(float)), *want = need_floats(t->f, name);
+
+	if (safetensor_elements(need(t->f, name)) != p->count)
+		die(EXIT_INPUT, "%s: '%s' has another size than the adapter", t->f->path, name);
+	if (device)
+		t->adapter->be->download(t->adapter->device, got, device, p->count * sizeof(float));
+	nchw_from_nhwc(got + p->count, got, x->n, x->h, x->w, x->c);
+	spread_add(spread, got + p->count, want, p->count);
+	free(got);
+	free(want);
+	free(name);
+}
+
+static bool has_gradients(const struct training *t)
+{
+	char *name = xprintf("grad.%s", t->optimizer.parameter[0].name);
+	bool has = safetensors_find(t->f, name) != NULL;
+
+	free(name);
+	return has;
+}
+
+/* A parameter that no gradient reached counts as gradient 0. */
+static void compare_gradients(struct training *t, const char *how)
+{
+	struct spread unet = { 0 }, text = { 0 };
+
+	for (size_t i = 0; has_gradients(t) && i < t->optimizer.count; i++) {
+		const struct parameter *p = &t->optimizer.parameter[i];
+		bool is_unet = t->adapter->module[i / 2].layer->component == COMPONENT_UNET;
+		add_parameter(t, is_unet ? &unet : &text, p, "grad", p->tensor->has_grad ? p->tensor->grad : NULL);
+	}
+	if (unet.n)
+		judge(t->s->tally, KIND_GRAD_UNET, &unet, "%s gradients of the UNet's adapters%s", t->label, how);
+	if (text.n)
+		judge(t->s->tally, KIND_GRAD_TEXT, &text, "%s gradients of the text adapters%s", t->label, how);
+}
+
+static const float *saved(const struct safetensors_out *out, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(out[i].name, name))
+			return out[i].data;
+	return NULL;
+}
+
+/* What lora-train would write into the file. */
+static void compare_weights(struct training *t)
+{
+	struct safetensors_out *out;
+	size_t i, count = adapter_tensors(t->adapter, &out);
+	struct spread spread = { 0 };
+
+	for (i = 0; i < t->f->count; i++) {
+		const struct safetensor *r = &t->f->tensor[i];
+		const float *got = strncmp(r->name, "final.", 6) ? NULL : saved(out, count, r->name + 6);
+		float *want;
+		if (strncmp(r->name, "final.", 6))
+			continue;
+		if (!got) {
+			failed(t->s->tally, "%s: the adapter has no %s", t->label, r->name + 6);
+			continue;
+		}
+		want = need_floats(t->f, r->name);
+		spread_add(&spread, got, want, safetensor_elements(r));
+		free(want);
+	}
+	judge(t->s->tally, KIND_WEIGHTS, &spread, "%s weights after %d steps", t->label, t->recipe.steps);
+	adapter_tensors_free(out, count);
+}
+
+/* ---- steps ---- */
+
+static void run_micro(struct training *t, const char *where, bool compare)
+{
+	float *loss, sum = 0;
+	struct batch b;
+
+	read_batch(t->s, t->f, where, &b);
+	loss = xcalloc(b.n, sizeof(*loss));
+	step_run(t->tape, &t->networks, &b, 1.0f / t->recipe.accumulate, loss);
+	for (int i = 0; i < b.n; i++)
+		sum += loss[i];
+	if (compare)
+		compare_number(t, KIND_LOSS, where, "loss", sum / b.n);
+	free(loss);
+	free_batch(&b);
+}
+
+static void run_micros(struct training *t, int step, bool compare)
+{
+	for (int m = 0; m < t->recipe.accumulate; m++) {
+		char *where = prefix(t, step, m);
+		run_micro(t, where, compare);
+		free(where);
+	}
+}
+
+static void check_rate(struct training *t, int step, double multiplier)
+{
+	double error = t->recipe.base * multiplier - t->recipe.rate[step];
+	struct spread spread = { .error = error < 0 ? -error : error, .value = 1, .n = 1 };
+
+	judge(t->s->tally, KIND_RATE, &spread, "%s step%d.lr", t->label, step);
+}
+
+static void run_step(struct training *t, int step)
+{
+	char *where = xprintf("step%d", step);
+	double norm, multiplier = lr_multiplier(&t->recipe.schedule, step);
+
+	run_micros(t, step, true);
+	if (step == 0)
+		compare_gradients(t, "");
+	norm = optimizer_grad_norm(&t->optimizer);
+	compare_number(t, KIND_GRAD_NORM, where, "grad_norm", norm);
+	check_rate(t, step, multiplier);
+	optimizer_step(&t->optimizer, multiplier, clip_scale(norm, t->recipe.max_grad_norm));
+	free(where);
+}
+
+/* Step 0 again, keeping only the blocks' inputs and running each block twice. */
+static void check_recomputed(struct training *t)
+{
+	tape_checkpointing(t->tape, true);
+	run_micros(t, 0, false);
+	compare_gradients(t, ", blocks run twice");
+	optimizer_forget(&t->optimizer);
+	tape_checkpointing(t->tape, false);
+}
+
+static void check_prediction(struct training *t)
+{
+	struct tensor *y;
+	struct batch b;
+	struct subject named = *t->s;
+
+	if (!safetensors_find(t->f, "step0.pred"))
+		return;
+	named.label = t->label;
+	read_batch(t->s, t->f, "step0", &b);
+	tape_reset(t->tape);
+	step_forward(t->tape, &t->networks, &b, &y);
+	compare_tensor(&named, KIND_UNET, t->tape, y, t->f, "step0.pred");
+	free_batch(&b);
+}
+
+/* ---- begin and end ---- */
+
+/* Bytes of the greatest step, either way. */
+static size_t measure(struct training *t)
+{
+	char *where = prefix(t, 0, 0);
+	struct tape *dry = tape_new_dry();
+	struct batch b;
+	size_t bytes;
+	float *loss;
+
+	read_batch(t->s, t->f, where, &b);
+	loss = xcalloc(b.n, sizeof(*loss));
+	step_run(dry, &t->networks, &b, 1, loss);
+	tape_checkpointing(dry, true);
+	step_run(dry, &t->networks, &b, 1, loss);
+	bytes = tape_peak(dry);
+	optimizer_forget(&t->optimizer);        /* a dry run leaves word of gradients that are not there */
+	free(loss);
+	free_batch(&b);
+	tape_free(dry);
+	free(where);
+	return bytes;
+}
+
+static double base_rate(const void *recipe, const struct adapter_module *m)
+{
+	return ((const struct recipe *)recipe)->base;
+}
+
+static int training_open(struct training *t, struct error *e)
+{
+	struct pipeline *p = &t->s->p;
+	char *path = path_join(t->s->folder, need_metadata(t->f, "initial"));
+
+	t->networks = (struct networks){ p->unet, p->te1, p->te2 };
+	t->adapter = adapter_load(path, &p->layers, 1, true, p->be, p->device, e);
+	free(path);
+	if (!t->adapter || optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)
+		return -1;
+	t->tape = tape_new(p->be, p->device, measure(t), e);
+	return t->tape ? 0 : -1;
+}
+
+static void run(struct training *t)
+{
+	check_initial(t->s, t->label, t->f);
+	check_prediction(t);
+	check_recomputed(t);
+	for (int i = 0; i < t->recipe.steps; i++)
+		run_step(t, i);
+	compare_weights(t);
+}
+
+void check_train(struct subject *s, const char *file)
+{
+	struct safetensors *f = open_reference(s->folder, file);
+	struct training t = { .s = s, .f = f, .label = xprintf("%s %.*s", s->label, (int)strcspn(file, "."), file) };
+	struct error e = { 0 };
+
+	read_recipe(f, &t.recipe);
+	if (training_open(&t, &e) < 0)
+		failed(s->tally, "%s: %s", t.label, e.text);
+	else
+		run(&t);
+	tape_free(t.tape);
+	optimizer_free(&t.optimizer);
+	adapter_free(t.adapter);
+	free_recipe(&t.recipe);
+	free(t.label);
+	safetensors_close(f);
+}

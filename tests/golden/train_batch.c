@@ -1,0 +1,112 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/io/json.h"
+#include "train.h"
+
+static char *full(const char *prefix, const char *name)
+{
+	return xprintf("%s.%s", prefix, name);
+}
+
+static float *floats(const struct safetensors *f, const char *prefix, const char *name)
+{
+	char *key = full(prefix, name);
+	float *x = need_nhwc(f, key);
+
+	free(key);
+	return x;
+}
+
+static int32_t *ids(const struct safetensors *f, const char *prefix, const char *name)
+{
+	char *key = full(prefix, name);
+	int32_t *x = need_ids(f, key);
+
+	free(key);
+	return x;
+}
+
+void read_batch(const struct subject *s, const struct safetensors *f, const char *prefix, struct batch *b)
+{
+	char *key = full(prefix, "latent");
+	const int64_t *shape = need(f, key)->shape;
+	float *latent = need_nhwc(f, key);
+	size_t each;
+
+	*b = (struct batch){ .n = shape[0], .c = shape[1], .h = shape[2], .w = shape[3], .length = s->p.config->te1.length };
+	each = (size_t)b->h * b->w * b->c;
+	b->target = floats(f, prefix, "noise");
+	b->timestep = floats(f, prefix, "timestep");
+	b->weight = floats(f, prefix, "weight");
+	b->time_ids = floats(f, prefix, "time_ids");
+	b->ids1 = ids(f, prefix, "input_ids_1");
+	b->ids2 = ids(f, prefix, "input_ids_2");
+	b->noisy = xmalloc(b->n * each * sizeof(float));
+	for (int i = 0; i < b->n; i++)
+		noise_add(&s->p.schedule, b->timestep[i], b->noisy + i * each, latent + i * each, b->target + i * each, each);
+	free(latent);
+	free(key);
+}
+
+void free_batch(struct batch *b)
+{
+	free(b->target);
+	free(b->timestep);
+	free(b->weight);
+	free(b->time_ids);
+	free(b->ids1);
+	free(b->ids2);
+	free(b->noisy);
+}
+
+/* ---- metadata ---- */
+
+static double number(const struct safetensors *f, const char *key)
+{
+	return atof(need_metadata(f, key));
+}
+
+static void read_rates(const struct safetensors *f, struct recipe *r)
+{
+	const char *text = need_metadata(f, "lr");
+	struct error e = { 0 };
+	json_t *list = json_parse(f->path, text, strlen(text), &e);
+
+	if (!list || (int)json_array_size(list) != r->steps)
+		die(EXIT_INPUT, "%s: lr is no list of %d rates", f->path, r->steps);
+	r->rate = xmalloc(r->steps * sizeof(*r->rate));
+	for (int i = 0; i < r->steps; i++)
+		r->rate[i] = json_number_value(json_array_get(list, i));
+	json_decref(list);
+}
+
+/* "cosine, 2 warm-up steps, total 6", or only a name.  The base rate is not written down: it follows from the first rate that is not 0. */
+static void read_schedule(const struct safetensors *f, struct recipe *r)
+{
+	r->schedule = (struct lr_schedule){ .name = r->name, .total = r->steps, .cycles = 1, .power = 1 };
+	if (sscanf(need_metadata(f, "lr_scheduler"), "%31[^,], %ld warm-up steps, total %ld", r->name, &r->schedule.warmup,
+		   &r->schedule.total) < 1 || !lr_schedule_known(r->name))
+		die(EXIT_INPUT, "%s: no such schedule: %s", f->path, need_metadata(f, "lr_scheduler"));
+	for (int i = 0; i < r->steps && r->base == 0; i++)
+		if (lr_multiplier(&r->schedule, i) > 0)
+			r->base = r->rate[i] / lr_multiplier(&r->schedule, i);
+}
+
+void read_recipe(const struct safetensors *f, struct recipe *r)
+{
+	*r = (struct recipe){ .steps = number(f, "steps"), .accumulate = number(f, "gradient_accumulation_steps"),
+			      .max_grad_norm = number(f, "max_grad_norm") };
+	r->optimizer = (struct optimizer_settings){ .name = "AdamW", .eps = number(f, "eps"), .decay = number(f, "weight_decay") };
+	if (strcmp(need_metadata(f, "optimizer"), "torch.optim.AdamW") ||
+	    sscanf(need_metadata(f, "betas"), "%lf %lf", &r->optimizer.beta1, &r->optimizer.beta2) != 2)
+		die(EXIT_INPUT, "%s: another optimizer than AdamW, or no betas", f->path);
+	read_rates(f, r);
+	read_schedule(f, r);
+}
+
+void free_recipe(struct recipe *r)
+{
+	free(r->rate);
+}
