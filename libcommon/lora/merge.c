@@ -1,0 +1,223 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "../base/memory.h"
+#include "merge_internal.h"
+
+/* ---- the model's layers, without a network: shapes are all that merging needs ---- */
+
+static bool is_layer(const char *name, const struct source_tensor *t)
+{
+	static const char weight[] = ".weight";
+	size_t n = strlen(name), k = sizeof(weight) - 1;
+
+	return n > k && strcmp(name + n - k, weight) == 0 && (t->dims == 2 || t->dims == 4) && !strstr(name, ".embeddings.");
+}
+
+static void put_layer(struct merge *m, enum component c, const char *name, const struct source_tensor *t)
+{
+	struct weight w = { .dtype = t->dtype, .out = (int)t->shape[0], .in = (int)t->shape[1], .kh = 1, .kw = 1 };
+	char *layer = xstrndup(name, strlen(name) - strlen(".weight"));
+	size_t i = m->layers.count;
+
+	if (t->dims == 4) {
+		w.kh = (int)t->shape[2];
+		w.kw = (int)t->shape[3];
+		m->conv[i].w = w;
+	} else {
+		m->linear[i].w = w;
+	}
+	layer_add(&m->layers, c, LAYER_OTHER, layer, t->dims == 2 ? &m->linear[i] : NULL, t->dims == 4 ? &m->conv[i] : NULL);
+	free(layer);
+}
+
+static int find_layers(struct merge *m, struct error *e)
+{
+	static const enum component with_layers[] = { COMPONENT_TE1, COMPONENT_TE2, COMPONENT_UNET };
+	size_t names = 0;
+
+	for (int k = 0; k < 3; k++)
+		names += source_names(m->files, with_layers[k]);
+	m->linear = xcalloc(names, sizeof(*m->linear));
+	m->conv = xcalloc(names, sizeof(*m->conv));
+	for (int k = 0; k < 3; k++)
+		for (size_t i = 0; i < source_names(m->files, with_layers[k]); i++) {
+			const char *name = source_name(m->files, with_layers[k], i);
+			struct source_tensor t;
+
+			if (source_find(m->files, with_layers[k], name, &t, e))
+				return -1;
+			if (is_layer(name, &t))
+				put_layer(m, with_layers[k], name, &t);
+		}
+	return 0;
+}
+
+/* ---- jobs ---- */
+
+static void put_job(struct merge *m, size_t adapter, const struct file_module *module, double weight)
+{
+	struct merge_job job = {
+		.file = m->adapter[adapter], .module = module, .scale = module->alpha / module->rank * weight, .adapter = adapter,
+	};
+	char *name = xprintf("%s.weight", module->layer->name);
+
+	if (!source_place(m->files, module->layer->component, name, &job.place))
+		die(EXIT_OTHER, "bug: '%s' has no place in the model's files", name);
+	free(name);
+	GROW(m->job, m->jobs, m->capacity);
+	m->job[m->jobs++] = job;
+}
+
+static int add_adapter(struct merge *m, size_t i, struct error *e)
+{
+	char *path;
+	double weight;
+
+	if (weighted_path(m->options->adapter[i], &path, &weight, e))
+		return -1;
+	m->adapter[i] = adapter_file_open(path, &m->layers, e);
+	free(path);
+	if (!m->adapter[i])
+		return -1;
+	for (size_t k = 0; k < m->adapter[i]->count; k++)
+		put_job(m, i, &m->adapter[i]->module[k], weight);
+	return 0;
+}
+
+#define COMPARE(a, b) do { if ((a) != (b)) return (a) < (b) ? -1 : 1; } while (0)
+
+static int by_place(const void *left, const void *right)
+{
+	const struct merge_job *a = left, *b = right;
+
+	COMPARE(a->place.file, b->place.file);
+	COMPARE(a->place.tensor->offset, b->place.tensor->offset);
+	COMPARE(a->place.row, b->place.row);
+	COMPARE(a->adapter, b->adapter);
+	return 0;
+}
+
+/* ---- the report ---- */
+
+/* 0 / 0: an adapter that was never trained. */
+static double share(double error, double update)
+{
+	return update > 0 ? error / update : 0;
+}
+
+static int report_line(struct merge *m, struct json_out *j, struct error *e)
+{
+	int status;
+
+	json_end(j);
+	buffer_adds(&j->text, "\n");
+	status = publish_write(m->report, j->text.data, j->text.len, e);
+	json_free(j);
+	return status;
+}
+
+int merge_report(struct merge *m, const struct layer_result *r, struct error *e)
+{
+	const struct merge_job *job = r->job;
+	struct json_out j = { 0 };
+
+	m->layers_done++;
+	if (m->options->table)
+		printf("%-9.4g %-9.3g %s\n", r->update, share(r->error, r->update), job->module->name);
+	if (!m->report)
+		return 0;
+	json_begin(&j, NULL);
+	json_text(&j, "event", "module");
+	json_text(&j, "module", job->module->name);
+	json_text(&j, "tensor", job->place.tensor->name);
+	json_int(&j, "rank", job->module->rank);
+	json_number(&j, "alpha", job->module->alpha);
+	json_int(&j, "adapters", r->adapters);
+	json_number(&j, "update_norm", r->update);
+	json_number(&j, "relative_error", share(r->error, r->update));
+	return report_line(m, &j, e);
+}
+
+static int report_total(struct merge *m, struct error *e)
+{
+	double error = share(sqrt(m->error_squares), sqrt(m->update_squares));
+	struct json_out j = { 0 };
+
+	note("%s: %zu layers changed, relative error of rounding %.3g", m->options->out, m->layers_done, error);
+	if (m->options->table && fflush(stdout))
+		return fail(e, EXIT_IO, "standard output cannot be written");
+	if (!m->report)
+		return 0;
+	json_begin(&j, NULL);
+	json_text(&j, "event", "total");
+	json_int(&j, "modules", m->layers_done);
+	json_number(&j, "update_norm", sqrt(m->update_squares));
+	json_number(&j, "relative_error", error);
+	return report_line(m, &j, e);
+}
+
+/* ---- the whole ---- */
+
+static int prepare(struct merge *m, struct error *e)
+{
+	const struct merge_options *o = m->options;
+
+	if (strcmp(o->out, "-") == 0)
+		return fail(e, EXIT_USAGE, "-o -: a checkpoint is not written to standard output; name a file or folder");
+	m->files = model_files_open(o->model, o->model_config, NULL, e);
+	if (!m->files || find_layers(m, e))
+		return -1;
+	m->adapter = xcalloc(o->adapters, sizeof(*m->adapter));
+	for (size_t i = 0; i < o->adapters; i++)
+		if (add_adapter(m, i, e))
+			return -1;
+	qsort(m->job, m->jobs, sizeof(*m->job), by_place);
+	return 0;
+}
+
+static int write_all(struct merge *m, struct error *e)
+{
+	size_t tensors = 0;
+	int status;
+
+	for (size_t i = 0; i < source_files(m->files); i++)
+		tensors += source_file(m->files, i)->count;
+	if (m->options->report) {
+		m->report = publish_begin(m->options->report, false, e);
+		if (!m->report)
+			return -1;
+	}
+	if (m->options->table)
+		printf("%-9s %-9s %s\n", "update", "error", "module");
+	m->progress = progress_begin("merging", "tensors", tensors);
+	status = model_files_single(m->files) ? merge_file(m, 0, m->options->out, e) : merge_folder(m, e);
+	progress_end(m->progress);
+	if (!status)
+		status = report_total(m, e);
+	if (m->report && !status)
+		return publish_end(m->report, e);
+	publish_abandon(m->report);
+	return status;
+}
+
+int merge_into(const struct merge_options *o, struct error *e)
+{
+	struct merge m = { .options = o };
+	int status = prepare(&m, e);
+
+	if (!status)
+		status = write_all(&m, e);
+	for (size_t i = 0; m.adapter && i < o->adapters; i++)
+		adapter_file_close(m.adapter[i]);
+	free(m.adapter);
+	free(m.job);
+	layer_list_free(&m.layers);
+	free(m.linear);
+	free(m.conv);
+	model_files_close(m.files);
+	return status;
+}

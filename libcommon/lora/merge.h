@@ -1,0 +1,25 @@
+/*
+ * merge.h - bake adapters into a checkpoint: W += weight * alpha / rank * up down, in the checkpoint's own layout and types.
+ *
+ * Owns the arithmetic and the files that come out.  Tensors pass through one at a time: memory is that of the greatest one.
+ */
+#ifndef LORA_MERGE_H
+#define LORA_MERGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "../base/error.h"
+
+struct merge_options {
+	const char *model, *model_config;       /* as for model_files_open() */
+	const char *const *adapter;             /* "FILE" or "FILE:WEIGHT" */
+	size_t adapters;
+	const char *out;                        /* a new folder for a folder, a file for a file */
+	const char *report;                     /* JSON lines, one a layer; NULL: none */
+	bool table;                             /* the same for people on stdout */
+	bool allow_nonfinite;
+};
+
+int merge_into(const struct merge_options *o, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * merge_internal.h - what the files of merging share.
+ *
+ * Private to merge*.c: merge.c (the plan), merge_tensor.c (the arithmetic), merge_file.c and merge_folder.c (the output).
+ */
+#ifndef LORA_MERGE_INTERNAL_H
+#define LORA_MERGE_INTERNAL_H
+
+#include "../base/progress.h"
+#include "../io/json.h"
+#include "../io/publish.h"
+#include "adapter_file.h"
+#include "merge.h"
+
+/* One adapter's module meets its rows of one tensor. */
+struct merge_job {
+	struct source_place place;
+	const struct adapter_file *file;
+	const struct file_module *module;
+	double scale;                   /* alpha / rank * weight */
+	size_t adapter;                 /* its number in the order given */
+};
+
+struct merge {
+	const struct merge_options *options;
+	struct model_files *files;
+	struct layer_list layers;       /* every layer that the model's files hold */
+	struct linear *linear;          /* behind the layers: only shapes are set */
+	struct conv *conv;
+	struct adapter_file **adapter;
+	struct merge_job *job;          /* in the order of files, tensors, rows, adapters */
+	size_t jobs, capacity;
+	struct publish *report;
+	struct progress *progress;
+	size_t layers_done, tensors_done;
+	double update_squares, error_squares;   /* over all layers */
+};
+
+/* merge_tensor.c */
+/* The jobs of one tensor: out takes its new bytes. */
+int merge_tensor(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out, struct error *e) MUST_CHECK;
+/* One line for a layer. */
+struct layer_result { const struct merge_job *job; size_t adapters; double update, error; };    /* Frobenius norms */
+int merge_report(struct merge *m, const struct layer_result *r, struct error *e) MUST_CHECK;
+
+/* merge_file.c */
+/* File i of the model, to path. */
+int merge_file(struct merge *m, size_t i, const char *path, struct error *e) MUST_CHECK;
+
+/* merge_folder.c */
+int merge_folder(struct merge *m, struct error *e) MUST_CHECK;
+
+#endif

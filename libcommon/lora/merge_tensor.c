@@ -1,0 +1,201 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "merge_internal.h"
+
+/* One adapter's factors as floats; down in file order is [rank][columns] for any kernel. */
+struct factors { float *down, *up; int rank; double scale; };
+
+/* Rows of one layer inside a tensor. */
+struct rows {
+	const unsigned char *in;        /* where the layer's first element lies */
+	unsigned char *out;
+	enum dtype dtype;
+	size_t size;                    /* bytes an element */
+	size_t rows, columns;           /* of W as [out][in * kh * kw] */
+	size_t row_step, column_step;   /* elements from one to the next */
+	const struct factors *factors;
+	size_t count;
+};
+
+static struct rows layout(const struct merge_job *job, const struct safetensors *s, unsigned char *out)
+{
+	const struct source_place *p = &job->place;
+	const struct weight *w = layer_weight(job->module->layer);
+	size_t size = dtype_size(p->tensor->dtype), start;
+	struct rows r = {
+		.dtype = p->tensor->dtype, .size = size, .rows = w->out, .columns = (size_t)w->in * w->kh * w->kw,
+	};
+
+	r.row_step = p->transposed ? 1 : r.columns;
+	r.column_step = p->transposed ? r.rows : 1;
+	start = p->row * (p->tensor->bytes / p->tensor->shape[0]);
+	r.in = (const unsigned char *)safetensors_bytes(s, p->tensor) + start;
+	r.out = out + start;
+	return r;
+}
+
+static void gather(unsigned char *row, const struct rows *r, size_t o)
+{
+	const unsigned char *from = r->in + o * r->row_step * r->size;
+
+	if (r->column_step == 1)
+		memcpy(row, from, r->columns * r->size);
+	else
+		for (size_t j = 0; j < r->columns; j++)
+			memcpy(row + j * r->size, from + j * r->column_step * r->size, r->size);
+}
+
+static void scatter(const unsigned char *row, const struct rows *r, size_t o)
+{
+	unsigned char *to = r->out + o * r->row_step * r->size;
+
+	if (r->column_step == 1)
+		memcpy(to, row, r->columns * r->size);
+	else
+		for (size_t j = 0; j < r->columns; j++)
+			memcpy(to + j * r->column_step * r->size, row + j * r->size, r->size);
+}
+
+/* sum[j] = the update of row o, in double and in the order of adapters and ranks */
+static void update_row(double *sum, const struct rows *r, size_t o)
+{
+	memset(sum, 0, r->columns * sizeof(*sum));
+	for (size_t i = 0; i < r->count; i++) {
+		const struct factors *f = &r->factors[i];
+
+		for (int k = 0; k < f->rank; k++) {
+			const float *down = f->down + (size_t)k * r->columns;
+			double u = f->scale * f->up[o * f->rank + k];
+
+#pragma omp simd
+			for (size_t j = 0; j < r->columns; j++)
+				sum[j] += u * down[j];
+		}
+	}
+}
+
+struct scratch { double *sum; float *before, *after; unsigned char *bytes; };
+
+static struct scratch scratch_new(size_t columns)
+{
+	return (struct scratch){
+		xmalloc(columns * sizeof(double)), xmalloc(columns * sizeof(float)), xmalloc(columns * sizeof(float)), xmalloc(columns * 8),
+	};
+}
+
+static void scratch_free(struct scratch *s)
+{
+	free(s->sum);
+	free(s->before);
+	free(s->after);
+	free(s->bytes);
+}
+
+struct row_result { double update, error; bool broken; };       /* squares; a finite weight became infinite */
+
+static struct row_result merge_row(const struct rows *r, size_t o, struct scratch *s)
+{
+	struct row_result result = { 0 };
+
+	gather(s->bytes, r, o);
+	to_float(s->before, s->bytes, r->dtype, r->columns);
+	update_row(s->sum, r, o);
+	for (size_t j = 0; j < r->columns; j++)
+		s->after[j] = (float)(s->before[j] + s->sum[j]);
+	from_float(s->bytes, r->dtype, s->after, r->columns);
+	scatter(s->bytes, r, o);
+	to_float(s->after, s->bytes, r->dtype, r->columns);
+	for (size_t j = 0; j < r->columns; j++) {
+		double error = s->after[j] - (s->before[j] + s->sum[j]);
+
+		result.update += s->sum[j] * s->sum[j];
+		result.error += error * error;
+		result.broken |= isfinite(s->before[j]) && !isfinite(s->after[j]);
+	}
+	return result;
+}
+
+/* Each row keeps its own sums, so the number of threads changes nothing. */
+static void merge_rows(const struct rows *r, struct row_result *result)
+{
+#pragma omp parallel
+	{
+		struct scratch s = scratch_new(r->columns);
+
+#pragma omp for schedule(static)
+		for (size_t o = 0; o < r->rows; o++)
+			result[o] = merge_row(r, o, &s);
+		scratch_free(&s);
+	}
+}
+
+static int read_factors(struct factors *f, const struct merge_job *job, bool finite, struct error *e)
+{
+	*f = (struct factors){ .rank = job->module->rank, .scale = job->scale };
+	f->down = adapter_file_floats(job->file, job->module->down, finite, e);
+	f->up = f->down ? adapter_file_floats(job->file, job->module->up, finite, e) : NULL;
+	return f->up ? 0 : -1;
+}
+
+static int sum_up(struct merge *m, const struct rows *r, const struct row_result *row, const struct merge_job *job, struct error *e)
+{
+	struct layer_result total = { .job = job, .adapters = r->count };
+	bool broken = false;
+
+	for (size_t o = 0; o < r->rows; o++) {
+		total.update += row[o].update;
+		total.error += row[o].error;
+		broken |= row[o].broken;
+	}
+	if (broken && !m->options->allow_nonfinite)
+		return fail(e, EXIT_INPUT, "%s: the sum for '%.200s' leaves the range of %s; give the adapter a lower weight",
+			    source_file(m->files, job->place.file)->path, job->place.tensor->name, dtype_name(r->dtype));
+	m->update_squares += total.update;
+	m->error_squares += total.error;
+	total.update = sqrt(total.update);
+	total.error = sqrt(total.error);
+	return merge_report(m, &total, e);
+}
+
+/* The jobs of one layer. */
+static int merge_layer(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out, struct error *e)
+{
+	struct factors *f = xcalloc(count, sizeof(*f));
+	struct rows r = layout(job, source_file(m->files, job->place.file), out);
+	struct row_result *row = xcalloc(r.rows, sizeof(*row));
+	int status = 0;
+
+	r.factors = f;
+	r.count = count;
+	for (size_t i = 0; i < count && !status; i++)
+		status = read_factors(&f[i], &job[i], !m->options->allow_nonfinite, e);
+	if (!status) {
+		merge_rows(&r, row);
+		status = sum_up(m, &r, row, job, e);
+	}
+	for (size_t i = 0; i < count; i++) {
+		free(f[i].down);
+		free(f[i].up);
+	}
+	free(f);
+	free(row);
+	return status;
+}
+
+int merge_tensor(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out, struct error *e)
+{
+	const struct safetensor *t = job->place.tensor;
+	size_t first = 0;
+
+	memcpy(out, safetensors_bytes(source_file(m->files, job->place.file), t), t->bytes);
+	for (size_t i = 1; i <= count; i++) {
+		if (i < count && job[i].module->layer == job[first].module->layer)
+			continue;
+		if (merge_layer(m, job + first, i - first, out, e))
+			return -1;
+		first = i;
+	}
+	return 0;
+}
