@@ -1,0 +1,47 @@
+/* body_softmax.h - rows of attention scores.  See body.h. */
+
+/* A NaN among the scores never wins here, but comes through in the sum. */
+static inline float greatest(const float *s, int n, float start)
+{
+	vec max = all(start);
+	float most = start;
+	int i;
+
+	for (i = 0; i < n; i += LANES) {
+		vec v = load(s + i);
+
+		max = choose(v > max, v, max);
+	}
+	for (i = 0; i < LANES; i++)
+		most = max[i] > most ? max[i] : most;
+	return most;
+}
+
+static float softmax_row(float *s, int n, float *max, float *sum)
+{
+	float most = greatest(s, n, *max), factor = exponential(all(*max) - all(most))[0];
+	vec total = all(0);
+	int i;
+
+	for (i = 0; i < n; i += LANES) {
+		vec p = exponential(load(s + i) - most);
+
+		store(s + i, p);
+		total += p;
+	}
+	*max = most;
+	*sum = *sum * factor + sum_lanes(total);
+	return factor;
+}
+
+static void softmax_back_row(float *s, float *dp, int n, float lse, float delta, float scale)
+{
+	int i;
+
+	for (i = 0; i < n; i += LANES) {
+		vec p = exponential(load(s + i) - lse);
+
+		store(s + i, p);
+		store(dp + i, p * (load(dp + i) - delta) * scale);
+	}
+}

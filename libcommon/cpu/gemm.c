@@ -1,0 +1,209 @@
+/*
+ * gemm.c - matrix products: one driver for linear layers, adapters and convolutions, which differ in how they pack.
+ *
+ * The result is cut into tiles, each made by one thread: for a stretch of k, pack its columns of the right matrix, widened to
+ * float, then pass the rows of the left one by.  Where the cuts fall may depend on the number of threads, since an element's
+ * sum is taken in the same order in any tile (body_product.h).
+ */
+#include <omp.h>
+#include <string.h>
+#include "internal.h"
+
+/* DEPTH: a stretch of k, whose panel of right columns (16 KB) fits the first cache.  PASS: rows of the left matrix that stay in the
+ * second cache (96 KB) while the panels pass. */
+enum { DEPTH = 256, PASS = 96, TILE_M = 768, TILE_N = 512 };
+
+struct cut { int rows, cols, across, down; };
+
+static int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
+static int smaller(int a, int b) { return a < b ? a : b; }
+
+size_t panel_floats(const struct kernels *k, int n, int depth)
+{
+	return (size_t)round_up(n, k->nr) * depth;
+}
+
+/* One panel from up to nr rows of floats or halves, each starting at x + i * ld elements. */
+static void pack_panel(const struct kernels *k, float *panel, const void *x, enum dtype dtype, size_t ld, int n, int depth, float *wide)
+{
+	static const float zeros[DEPTH * 2];
+	const size_t size = dtype == DTYPE_F32 ? 4 : 2;
+	const float *rows[MAX_TILE_COLS];
+	int i;
+
+	for (i = 0; i < k->nr; i++) {
+		const char *row = (const char *)x + i * ld * size;
+
+		if (i >= n) {
+			rows[i] = zeros;
+		} else if (dtype == DTYPE_F32) {
+			rows[i] = (const float *)row;
+		} else {
+			rows[i] = wide + i * depth;
+			k->widen(wide + i * depth, row, dtype, depth);
+		}
+	}
+	k->pack_columns(panel, rows, depth);
+}
+
+void pack_rows(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
+{
+	int j;
+
+	for (j = 0; j < n; j += k->nr, panels += (size_t)k->nr * depth)
+		pack_panel(k, panels, x + j * ld, DTYPE_F32, ld, smaller(n - j, k->nr), depth, NULL);
+}
+
+/* Row kk of n columns into its place in each panel. */
+static void spread_row(const struct kernels *k, float *panels, const float *x, int n, int kk, int depth)
+{
+	int j;
+
+	for (j = 0; j < n; j += k->nr) {
+		float *dst = panels + (size_t)j * depth + (size_t)kk * k->nr;
+		int cols = smaller(n - j, k->nr);
+
+		if (!x || cols < k->nr)
+			memset(dst, 0, k->nr * sizeof(*dst));
+		if (x)
+			memcpy(dst, x + j, cols * sizeof(*dst));
+	}
+}
+
+void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
+{
+	int kk;
+
+	for (kk = 0; kk < depth; kk++)
+		spread_row(k, panels, x + kk * ld, n, kk, depth);
+}
+
+static const void *right_row(const struct right *b, int k)
+{
+	return b->row ? b->row(b, k) : (const char *)b->data + k * b->ld * (b->dtype == DTYPE_F32 ? 4 : 2);
+}
+
+/* Columns j.. of rows k.. of the right matrix.  wide: nr * depth or n floats */
+static void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth, float *wide)
+{
+	const size_t size = b->dtype == DTYPE_F32 ? 4 : 2;
+	int i;
+
+	if (b->transposed) {
+		for (i = 0; i < n; i += kern->nr)
+			pack_panel(kern, panels + (size_t)i * depth, (const char *)b->data + ((j + i) * b->ld + k) * size, b->dtype,
+				   b->ld, smaller(n - i, kern->nr), depth, wide);
+		return;
+	}
+	for (i = 0; i < depth; i++) {
+		const char *row = right_row(b, k + i);
+		const float *x = row ? (const float *)(row + j * size) : NULL;
+
+		if (row && b->dtype != DTYPE_F32) {
+			kern->widen(wide, row + j * size, b->dtype, n);
+			x = wide;
+		}
+		spread_row(kern, panels, x, n, i, depth);
+	}
+}
+
+static void multiply_rows(const struct kernels *k, const struct product *p, struct block *b, int i, int j, int at, float *gathered)
+{
+	if (p->a.gather) {
+		p->a.gather(&p->a, gathered, b->k, i, b->m, at, b->k);
+		b->a = gathered;
+		b->row = b->k;
+		b->col = 1;
+	} else {
+		b->a = p->a.data + i * p->a.row + at * p->a.col;
+		b->row = p->a.row;
+		b->col = p->a.col;
+	}
+	b->c = p->c + i * p->ldc + j;
+	k->block(b);
+}
+
+static void multiply_tile(struct device *d, const struct product *p, const struct cut *cut, int t)
+{
+	const int i0 = t / cut->across * cut->rows, j0 = t % cut->across * cut->cols;
+	const int m = smaller(cut->rows, p->m - i0), n = smaller(cut->cols, p->n - j0);
+	const size_t panels = panel_floats(d->k, n, DEPTH), wide = DEPTH * (size_t)d->k->nr + n, left = p->a.gather ? PASS * DEPTH : 0;
+	char *at = thread_scratch(d, omp_get_thread_num(), floats(panels) + floats(wide) + floats(left));
+	float *packed = carve(&at, panels), *widened = carve(&at, wide), *gathered = carve(&at, left);
+	int i, k;
+
+	for (k = 0; k < p->k; k += DEPTH) {
+		struct block b = { .n = n, .k = smaller(DEPTH, p->k - k), .panels = packed, .ldc = p->ldc, .alpha = p->alpha,
+				   .beta = k ? 1 : p->beta, .bias = k || !p->bias ? NULL : p->bias + j0 };
+
+		pack_right(d->k, &p->b, packed, j0, n, k, b.k, widened);
+		for (i = 0; i < m; i += PASS) {
+			b.m = smaller(PASS, m - i);
+			multiply_rows(d->k, p, &b, i0 + i, j0, k, gathered);
+		}
+	}
+}
+
+/* Halve the longer side until there are tiles for everyone, and then some, so that none waits long at the end. */
+static struct cut cut_tiles(const struct device *d, const struct product *p)
+{
+	struct cut c = { .rows = smaller(round_up(p->m, TILE_ROWS), TILE_M), .cols = smaller(round_up(p->n, d->k->nr), TILE_N) };
+	const double work = (double)p->m * p->n * p->k;
+
+	for (;;) {
+		int rows = round_up(c.rows / 2, TILE_ROWS), cols = round_up(c.cols / 2, d->k->nr);
+
+		c.down = (p->m + c.rows - 1) / c.rows;
+		c.across = (p->n + c.cols - 1) / c.cols;
+		if (c.down * c.across >= 2 * d->threads || work < c.down * c.across * 1e6 || (rows == c.rows && cols == c.cols))
+			return c;
+		if ((c.rows >= c.cols || cols == c.cols) && rows < c.rows)
+			c.rows = rows;
+		else
+			c.cols = cols;
+	}
+}
+
+void multiply(struct device *d, const struct product *p)
+{
+	const struct cut cut = cut_tiles(d, p);
+	int t;
+
+#pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (cut.across * cut.down > 1)
+	for (t = 0; t < cut.across * cut.down; t++)
+		multiply_tile(d, p, &cut, t);
+}
+
+void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows)
+{
+	const struct product p = {
+		.m = rows, .n = w->out, .k = w->in, .alpha = 1, .bias = bias, .c = y, .ldc = w->out,
+		.a = { .data = x, .row = w->in, .col = 1 },
+		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in, .transposed = true },
+	};
+
+	multiply(d, &p);
+}
+
+void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add)
+{
+	const struct product p = {
+		.m = rows, .n = w->in, .k = w->out, .alpha = 1, .beta = add, .c = dx, .ldc = w->in,
+		.a = { .data = dy, .row = w->out, .col = 1 },
+		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in },
+	};
+
+	multiply(d, &p);
+}
+
+void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
+	      float beta, float *c, int ldc)
+{
+	const struct product p = {
+		.m = m, .n = n, .k = k, .alpha = alpha, .beta = beta, .c = c, .ldc = ldc,
+		.a = { .data = a, .row = ta ? 1 : lda, .col = ta ? lda : 1 },
+		.b = { .data = b, .dtype = DTYPE_F32, .ld = ldb, .transposed = tb },
+	};
+
+	multiply(d, &p);
+}

@@ -1,0 +1,183 @@
+/*
+ * internal.h - of cpu/ alone: the device, the table of inner loops, and the functions behind cpu_backend.
+ *
+ * The inner loops exist once as text (body_*.h) and are compiled once for every instruction set that has a kernels_*.c.
+ * What calls them, here and in the other files, knows geometry and threads but no instruction.
+ */
+#ifndef CPU_INTERNAL_H
+#define CPU_INTERNAL_H
+
+#include "../backend.h"
+
+/* A product of one thread: c[m,n] = alpha a b + bias + beta c.  b is cut into panels of nr columns, each [k][nr], the last one
+ * padded with zeros; element (i,k) of a is a[i * row + k * col]. */
+struct block {
+	int m, n, k;
+	const float *a;
+	size_t row, col;
+	const float *panels;
+	float *c;
+	size_t ldc;
+	float alpha, beta;              /* beta 0: c is not read */
+	const float *bias;              /* [n] or NULL */
+};
+
+/* One channel's share of a norm, [c] each: y = (x - mean) * scale + shift. */
+struct affine { const float *mean, *scale, *shift; };
+
+enum { TILE_ROWS = 6, MAX_TILE_COLS = 32, MAX_LANES = 16 };
+
+struct kernels {
+	const char *name;
+	int nr;                         /* columns of a panel */
+
+	void (*block)(const struct block *b);
+	/* rows[0..nr): k floats each -> panel [k][nr] */
+	void (*pack_columns)(float *panel, const float *const *rows, int k);
+	void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
+
+	void (*activation)(float *y, const float *x, size_t n, enum activation kind);
+	void (*activation_back)(float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
+	void (*geglu)(float *y, const float *value, const float *gate, int c);
+	void (*geglu_back)(float *dvalue, float *dgate, const float *dy, const float *value, const float *gate, int c, int add);
+	void (*axpby)(float *y, float a, const float *x, float b, size_t n);
+	void (*add)(float *y, const float *x, const float *z, size_t n);
+	double (*sum_squares)(const float *x, size_t n);
+	double (*sum_squared_difference)(const float *x, const float *z, size_t n);
+	/* dx (+)= factor (x - z) */
+	void (*scaled_difference)(float *dx, float factor, const float *x, const float *z, size_t n, int add);
+	void (*adamw)(float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
+
+	/* sum[c] += x; squares[c] += x*x over rows */
+	void (*channel_sums)(double *sum, double *squares, const float *x, int rows, int c);
+	void (*norm_rows)(float *y, const float *x, const struct affine *a, int rows, int c, bool silu);
+	/* sum[c] += g; dots[c] += g * (x - mean); g = dy, or dy silu'(norm(x)) */
+	void (*norm_back_sums)(double *sum, double *dots, const float *dy, const float *x, const struct affine *a, int rows, int c, bool silu);
+	/* dx (+)= scale g - offset - (x - mean) slope; offset, slope [c] */
+	void (*norm_back_rows)(float *dx, const float *dy, const float *x, const struct affine *a, const float *offset, const float *slope,
+			       int rows, int c, bool silu, int add);
+	void (*layer_norm_row)(float *y, float *stats, const float *x, const float *gain, const float *bias, int c, float eps);
+	void (*layer_norm_back_row)(float *dx, const float *dy, const float *x, const float *stats, const float *gain, int c, int add);
+
+	/* s = exp(s - max) with the greatest of *max and s as the new *max; *sum follows.  Returns what older sums are to be multiplied
+	 * with.  n is a multiple of MAX_LANES: fill up with -INFINITY. */
+	float (*softmax_row)(float *s, int n, float *max, float *sum);
+	/* s: scores -> p = exp(s - lse);  dp -> ds = p (dp - delta) scale */
+	void (*softmax_back_row)(float *s, float *dp, int n, float lse, float delta, float scale);
+	double (*dot)(const float *x, const float *z, int n);
+	void (*scale)(float *y, float factor, int n);
+};
+
+extern const struct kernels cpu_kernels_avx2, cpu_kernels_portable;
+
+struct scratch { void *data; size_t size; };
+
+struct device {
+	const struct kernels *k;
+	int threads;
+	struct scratch *scratch;        /* [threads + 1]; the last belongs to the caller of a backend function */
+};
+
+/* Memory of one thread, kept from call to call; contents undefined.  Grows, so after the first step nothing is allocated. */
+void *thread_scratch(struct device *d, int thread, size_t bytes);
+void *caller_scratch(struct device *d, size_t bytes);
+/* count floats of it, then a 64-byte boundary */
+float *carve(char **at, size_t count);
+static inline size_t floats(size_t count) { return (count * sizeof(float) + 63) / 64 * 64; }
+
+/* Work of fewer elementary operations than this is done by the caller alone: waking threads costs more. */
+#define WORTH_THREADS 100000.0
+/* Elementwise loops are cut here; also the unit in which sums are taken. */
+enum { CHUNK = 16384 };
+static inline size_t chunk_length(size_t n, size_t at) { return n - at < CHUNK ? n - at : CHUNK; }
+
+/* ---- the matrix product that linear layers and convolutions share ---- */
+struct left {
+	const float *data;              /* element (i,k) at data[i * row + k * col]; or */
+	size_t row, col;
+	/* a gatherer: writes elements (i.., k..) row by row, ld floats apart */
+	void (*gather)(const struct left *a, float *dst, size_t ld, int i, int rows, int k, int count);
+	const struct conv_shape *shape;
+	int channels, kh, kw;
+};
+
+struct right {
+	const void *data;
+	enum dtype dtype;
+	size_t ld;
+	bool transposed;                /* element (k,j) at data[j * ld + k], else data[k * ld + j], or where row() says */
+	/* row k of the matrix, NULL: zeros */
+	const void *(*row)(const struct right *b, int k);
+	const struct conv_shape *shape;
+	int channels, kh, kw;
+	int ky, kx;
+};
+
+struct product {
+	int m, n, k;
+	struct left a;
+	struct right b;
+	float alpha, beta;
+	const float *bias;
+	float *c;
+	size_t ldc;
+};
+void multiply(struct device *d, const struct product *p);
+/* Pack rows (columns of the right matrix) x[i * ld ..+k) into panels. */
+void pack_rows(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
+/* Pack a right matrix x[k * ld + j] into panels. */
+void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
+size_t panel_floats(const struct kernels *k, int n, int depth);
+
+/* ---- behind cpu_backend; contracts in backend.h ---- */
+struct device *cpu_open(struct error *e);
+void cpu_close(struct device *d);
+void *cpu_alloc(struct device *d, size_t bytes);
+void cpu_release(struct device *d, void *p);
+void cpu_upload(struct device *d, void *dst, const void *host, size_t bytes);
+void cpu_download(struct device *d, void *host, const void *src, size_t bytes);
+void cpu_copy(struct device *d, float *y, const float *x, size_t n);
+void cpu_zero(struct device *d, float *y, size_t n);
+int cpu_prepare(struct device *d, struct weight *w, const void *host);
+void cpu_unprepare(struct device *d, struct weight *w);
+void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows);
+void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add);
+void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
+	      float beta, float *c, int ldc);
+void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s);
+void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add);
+void cpu_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
+		   const struct conv_shape *s, int add);
+void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
+		    const struct norm_shape *s);
+void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+			 const float *bias, const struct norm_shape *s, int add);
+void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
+		    float eps);
+void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+			 int rows, int c, int add);
+void cpu_activation(struct device *d, float *y, const float *x, size_t n, enum activation kind);
+void cpu_activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
+void cpu_geglu(struct device *d, float *y, const float *x, int rows, int c);
+void cpu_geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add);
+void cpu_axpby(struct device *d, float *y, float a, const float *x, float b, size_t n);
+void cpu_add(struct device *d, float *y, const float *x, const float *z, size_t n);
+void cpu_add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c);
+void cpu_sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add);
+void cpu_copy_columns(struct device *d, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add);
+void cpu_upsample(struct device *d, float *y, const float *x, int n, int h, int w, int c);
+void cpu_upsample_back(struct device *d, float *dx, const float *dy, int n, int h, int w, int c, int add);
+void cpu_embedding(struct device *d, float *y, const struct weight *table, const int32_t *ids, int rows);
+void cpu_gather_rows(struct device *d, float *y, const float *x, const int32_t *index, int rows, int c);
+void cpu_gather_rows_back(struct device *d, float *dx, const float *dy, const int32_t *index, int rows, int c);
+void cpu_attention(struct device *d, float *o, float *lse, const float *q, const float *k, const float *v,
+		   const struct attention_shape *s);
+void cpu_attention_back(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
+			const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3]);
+void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n, size_t each);
+void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
+		  size_t each, int add);
+double cpu_sum_squares(struct device *d, const float *x, size_t n);
+void cpu_adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
+
+#endif

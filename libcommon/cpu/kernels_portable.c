@@ -1,0 +1,5 @@
+#include "internal.h"
+#include "simd_portable.h"
+#define KERNELS cpu_kernels_portable
+#define KERNELS_NAME "portable"
+#include "body.h"

@@ -1,0 +1,49 @@
+/*
+ * simd_avx2.h - eight floats at a time, with FMA and F16C.  Like every simd_*.h it defines what body_*.h is written in:
+ * LANES, vec (floats), ivec (32-bit integers), half (half a vec), dvec (as many doubles as half), and the functions below.
+ */
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { LANES = 8 };
+typedef float vec __attribute__((vector_size(32)));
+typedef int32_t ivec __attribute__((vector_size(32)));
+typedef float unaligned_vec __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double dvec __attribute__((vector_size(32)));
+
+static inline vec all(float x) { return _mm256_set1_ps(x); }
+static inline vec mul_add(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }         /* a b + c */
+static inline vec root(vec x) { return _mm256_sqrt_ps(x); }
+static inline vec from_int(ivec x) { return _mm256_cvtepi32_ps((__m256i)x); }
+static inline dvec low_doubles(vec x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
+static inline dvec high_doubles(vec x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
+static inline vec widen_f16(const uint16_t *x) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x)); }
+static inline ivec widen_u16(const uint16_t *x) { return (ivec)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)x)); }
+
+static inline void transpose(vec *v)
+{
+	vec t[8];
+	int i;
+
+#pragma GCC unroll 4
+	for (i = 0; i < 8; i += 2) {
+		t[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+		t[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+	}
+#pragma GCC unroll 2
+	for (i = 0; i < 8; i += 4) {
+		v[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+		v[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+		v[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+		v[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+	}
+#pragma GCC unroll 4
+	for (i = 0; i < 4; i++) {
+		t[i] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x20);
+		t[i + 4] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x31);
+	}
+#pragma GCC unroll 8
+	for (i = 0; i < 8; i++)
+		v[i] = t[i];
+}

@@ -1,0 +1,38 @@
+/*
+ * simd_portable.h - four floats at a time in the compiler's own vectors: any machine.  See simd_avx2.h.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { LANES = 4 };
+typedef float vec __attribute__((vector_size(16)));
+typedef int32_t ivec __attribute__((vector_size(16)));
+typedef float unaligned_vec __attribute__((vector_size(16), aligned(4), may_alias));
+typedef double dvec __attribute__((vector_size(16)));
+
+static inline vec all(float x) { return (vec){ x, x, x, x }; }
+static inline vec mul_add(vec a, vec b, vec c) { return a * b + c; }
+static inline vec root(vec x) { return (vec){ sqrtf(x[0]), sqrtf(x[1]), sqrtf(x[2]), sqrtf(x[3]) }; }
+static inline vec from_int(ivec x) { return (vec){ x[0], x[1], x[2], x[3] }; }
+static inline dvec low_doubles(vec x) { return (dvec){ x[0], x[1] }; }
+static inline dvec high_doubles(vec x) { return (dvec){ x[2], x[3] }; }
+static inline ivec widen_u16(const uint16_t *x) { return (ivec){ x[0], x[1], x[2], x[3] }; }
+
+/* Shift exponent and fraction into place and let a multiplication by 2^112 mend the bias, subnormal numbers included. */
+static inline vec widen_f16(const uint16_t *x)
+{
+	ivec bits = widen_u16(x), special = (bits & 0x7c00) == 0x7c00;
+	vec y = (vec)((bits & 0x7fff) << 13) * 0x1p112f;
+
+	return (vec)((ivec)y | (special & 0x7f800000) | (bits & 0x8000) << 16);
+}
+
+static inline void transpose(vec *v)
+{
+	vec a = v[0], b = v[1], c = v[2], d = v[3];
+	int i;
+
+	for (i = 0; i < 4; i++)
+		v[i] = (vec){ a[i], b[i], c[i], d[i] };
+}

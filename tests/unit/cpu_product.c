@@ -1,0 +1,227 @@
+#include "cpu_reference.h"
+
+/* A sum of k products in float, in blocks of 256: rounding grows like the root of k, far below k * 6e-8. */
+static double tolerance(int k) { return 1e-6 * (1 + sqrt(k) / 8); }
+
+struct product_case { int ta, tb, m, n, k; float alpha, beta; int spare; };
+
+struct product_args { const struct product_case *c; const float *a, *b; int lda, ldb, ldc; };
+
+static void run_gemm(struct device *d, struct output *out, const void *arg)
+{
+	const struct product_args *p = arg;
+	const struct product_case *c = p->c;
+
+	cpu_backend.gemm(d, c->ta, c->tb, c->m, c->n, c->k, c->alpha, p->a, p->lda, p->b, p->ldb, c->beta, out->data, p->ldc);
+}
+
+static void check_gemm(const struct product_case *c)
+{
+	struct product_args p = { c, .lda = (c->ta ? c->m : c->k) + c->spare, .ldb = (c->tb ? c->k : c->n) + c->spare, .ldc = c->n + c->spare };
+	float *a = randoms(1, (size_t)p.lda * (c->ta ? c->k : c->m)), *b = randoms(2, (size_t)p.ldb * (c->tb ? c->n : c->k));
+	struct output out = { .n = (size_t)p.ldc * c->m, .tolerance = tolerance(c->k) };
+	float *before = randoms(3, out.n);
+	int i, j, k;
+
+	p.a = a;
+	p.b = b;
+	out.expect = doubles(out.n);
+	/* Columns between n and ldc belong to somebody else and stay. */
+	for (i = 0; i < c->m; i++) {
+		for (j = 0; j < p.ldc; j++) {
+			float *old = &before[i * p.ldc + j];
+			double sum = 0;
+
+			if (j >= c->n) {
+				out.expect[i * p.ldc + j] = *old;
+				continue;
+			}
+			for (k = 0; k < c->k; k++)
+				sum += (double)a[c->ta ? k * p.lda + i : i * p.lda + k] * b[c->tb ? j * p.ldb + k : k * p.ldb + j];
+			out.expect[i * p.ldc + j] = c->alpha * sum + (c->beta != 0 ? c->beta * *old : 0);
+			if (c->beta == 0)
+				*old = NAN;
+		}
+	}
+	out.before = before;
+	every_way(&out, 1, run_gemm, &p);
+	free(out.expect);
+	guarded_free(a);
+	guarded_free(b);
+	guarded_free(before);
+}
+
+static void gemm_agrees_with_double(void **state)
+{
+	static const struct product_case cases[] = {
+		{ 0, 0, 1, 1, 1, 1, 0, 0 }, { 0, 1, 7, 17, 9, 1, 0, 3 }, { 1, 0, 13, 33, 300, 0.5f, 1, 5 }, { 1, 1, 6, 16, 256, 2, -0.25f, 1 },
+		{ 0, 0, 97, 5, 257, -1, 1, 2 }, { 0, 1, 200, 100, 600, 1, 0, 0 }, { 0, 1, 1024, 4, 320, 1, 0, 0 }, { 1, 0, 320, 4, 1024, 0.25f, 1, 0 },
+		{ 0, 0, 1000, 320, 4, 1, 1, 0 }, { 1, 0, 4, 320, 1024, 1, 0, 0 }, { 0, 1, 77, 640, 513, 1, 0, 0 }, { 0, 0, 5, 1030, 31, 1, 0, 7 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		check_gemm(&cases[i]);
+}
+
+struct linear_args { const struct weight *w; const float *x, *bias; int rows, add; };
+
+static void run_linear(struct device *d, struct output *out, const void *arg)
+{
+	const struct linear_args *p = arg;
+
+	cpu_backend.linear(d, out->data, p->x, p->w, p->bias, p->rows);
+}
+
+static void run_linear_dx(struct device *d, struct output *out, const void *arg)
+{
+	const struct linear_args *p = arg;
+
+	cpu_backend.linear_dx(d, out->data, p->x, p->w, p->rows, p->add);
+}
+
+/* The weight through prepare(), from bytes that are not aligned; *exact: what its stored values are. */
+static struct weight prepared(struct device *d, enum dtype dtype, int out, int in, float **exact)
+{
+	const size_t n = (size_t)out * in, size = dtype_size(dtype);
+	struct weight w = { .dtype = dtype, .out = out, .in = in, .kh = 1, .kw = 1 };
+	float *values = randoms(4, n);
+	char *bytes = xmalloc(n * size + 1);
+
+	assert_int_equal(from_float(bytes + 1, dtype, values, n), 0);
+	assert_int_equal(to_float(values, bytes + 1, dtype, n), 0);
+	assert_int_equal(cpu_backend.prepare(d, &w, bytes + 1), 0);
+	free(bytes);
+	*exact = values;
+	return w;
+}
+
+static void check_linear(enum dtype dtype, int rows, int in, int n_out, bool bias)
+{
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+	float *values, *b = randoms(5, n_out), *x = randoms(6, (size_t)rows * in);
+	struct weight w = prepared(d, dtype, n_out, in, &values);
+	const struct linear_args p = { &w, x, bias ? b : NULL, rows, 0 };
+	struct output out = { .n = (size_t)rows * n_out, .expect = doubles((size_t)rows * n_out), .tolerance = tolerance(in) };
+	int i, j, k;
+
+	for (i = 0; i < rows; i++)
+		for (j = 0; j < n_out; j++) {
+			double sum = bias ? b[j] : 0;
+
+			for (k = 0; k < in; k++)
+				sum += (double)x[i * in + k] * values[j * in + k];
+			out.expect[i * n_out + j] = sum;
+		}
+	every_way(&out, 1, run_linear, &p);
+	free(out.expect);
+	cpu_backend.unprepare(d, &w);
+	cpu_backend.close(d);
+	guarded_free(values);
+	guarded_free(b);
+	guarded_free(x);
+}
+
+static void check_linear_dx(enum dtype dtype, int rows, int in, int n_out, int add)
+{
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+	float *values, *dy = randoms(7, (size_t)rows * n_out), *before = randoms(8, (size_t)rows * in);
+	struct weight w = prepared(d, dtype, n_out, in, &values);
+	const struct linear_args p = { &w, dy, NULL, rows, add };
+	struct output out = { .n = (size_t)rows * in, .before = add ? before : NULL, .expect = doubles((size_t)rows * in),
+			      .tolerance = tolerance(n_out) };
+	int i, j, k;
+
+	for (i = 0; i < rows; i++)
+		for (k = 0; k < in; k++) {
+			double sum = add ? before[i * in + k] : 0;
+
+			for (j = 0; j < n_out; j++)
+				sum += (double)dy[i * n_out + j] * values[j * in + k];
+			out.expect[i * in + k] = sum;
+		}
+	every_way(&out, 1, run_linear_dx, &p);
+	free(out.expect);
+	cpu_backend.unprepare(d, &w);
+	cpu_backend.close(d);
+	guarded_free(values);
+	guarded_free(dy);
+	guarded_free(before);
+}
+
+static const struct { int rows, in, out; } linear_shapes[] = {
+	{ 1, 1, 1 }, { 1, 320, 100 }, { 4, 33, 7 }, { 77, 64, 130 }, { 301, 257, 19 }, { 100, 700, 300 },
+};
+
+static void linear_agrees_with_double(void **state)
+{
+	static const enum dtype dtypes[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+	size_t i, t;
+
+	for (i = 0; i < sizeof(linear_shapes) / sizeof(*linear_shapes); i++)
+		for (t = 0; t < 3; t++) {
+			check_linear(dtypes[t], linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out, i % 2);
+			check_linear_dx(dtypes[t], linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out, i % 2);
+		}
+}
+
+/* Every one of the 65536 halves of both kinds, subnormal numbers, infinities and NaN among them. */
+static void halves_widen_exactly(void **state)
+{
+	const struct kernels *tables[2] = { &cpu_kernels_portable, NULL };
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+	float *got = xmalloc(65536 * sizeof(*got)), *expect = xmalloc(65536 * sizeof(*expect));
+	uint16_t *bits = xmalloc(65536 * sizeof(*bits));
+	int i, t;
+
+	tables[1] = d->k;
+	for (i = 0; i < 65536; i++)
+		bits[i] = i;
+	for (t = 0; t < 4; t++) {
+		enum dtype dtype = t & 1 ? DTYPE_BF16 : DTYPE_F16;
+
+		assert_int_equal(to_float(expect, bits, dtype, 65536), 0);
+		tables[t / 2]->widen(got, bits, dtype, 65536);
+		for (i = 0; i < 65536; i++)
+			if (isnan(expect[i]))
+				assert_true(isnan(got[i]));
+			else
+				assert_memory_equal(&got[i], &expect[i], sizeof(float));
+	}
+	cpu_backend.close(d);
+	free(got);
+	free(expect);
+	free(bits);
+}
+
+/* One NaN in x spoils its whole row of y, and no other row. */
+static void nan_stays_in_its_row(void **state)
+{
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+	float *x = randoms(9, 20 * 30), *b = randoms(10, 40 * 30), *y = guarded(20 * 40);
+	int i, j;
+
+	x[7 * 30 + 29] = NAN;
+	cpu_backend.gemm(d, 0, 1, 20, 40, 30, 1, x, 30, b, 30, 0, y, 40);
+	for (i = 0; i < 20; i++)
+		for (j = 0; j < 40; j++)
+			assert_int_equal(!!isnan(y[i * 40 + j]), i == 7);
+	cpu_backend.close(d);
+	guarded_free(x);
+	guarded_free(b);
+	guarded_free(y);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(gemm_agrees_with_double), cmocka_unit_test(linear_agrees_with_double),
+		cmocka_unit_test(halves_widen_exactly), cmocka_unit_test(nan_stays_in_its_row),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

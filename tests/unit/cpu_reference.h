@@ -1,0 +1,143 @@
+/*
+ * cpu_reference.h - what the tests of cpu/ share: guarded buffers, a comparison, and a run under every set of inner loops and
+ * several numbers of threads.
+ */
+#ifndef CPU_REFERENCE_H
+#define CPU_REFERENCE_H
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/cpu/internal.h"
+#include "../../libcommon/io/dtype.h"
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>     /* after ours: its macro fail() hides base/error.h's function */
+
+enum { GUARD = 16 };            /* floats of a known pattern before and after what may be written */
+#define GUARD_BITS 0x7b5a3c1du
+
+static inline float *guarded(size_t n)
+{
+	uint32_t *p = aligned_alloc(64, (n + 3 * GUARD) / GUARD * GUARD * sizeof(float));
+	size_t i;
+
+	assert_non_null(p);
+	for (i = 0; i < n + 2 * GUARD; i++)
+		p[i] = i < GUARD || i >= n + GUARD ? GUARD_BITS : 0x7fc00000;
+	return (float *)p + GUARD;
+}
+
+static inline void guarded_free(float *p) { free(p - GUARD); }
+
+static inline void assert_guards(const float *p, size_t n)
+{
+	const uint32_t *bits = (const uint32_t *)p;
+	int i;
+
+	for (i = 0; i < GUARD; i++) {
+		assert_int_equal(bits[-1 - i], GUARD_BITS);
+		assert_int_equal(bits[n + i], GUARD_BITS);
+	}
+}
+
+/* n values of about -1..1, the same for the same seed, in a guarded buffer */
+static inline float *randoms(uint32_t seed, size_t n)
+{
+	float *p = guarded(n);
+	uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		state = state * 6364136223846793005u + 1442695040888963407u;
+		p[i] = (float)((double)(state >> 40) / (1 << 23) - 1);
+	}
+	return p;
+}
+
+/* One output of a function under test: what it held before (NULL: NaN), what it must hold after. */
+struct output {
+	size_t n;
+	const float *before;
+	double *expect;
+	double tolerance;               /* of the greatest expected magnitude */
+	float *data;                    /* set by every_way() */
+};
+
+static inline void assert_close(const float *got, const double *expect, size_t n, double tolerance)
+{
+	double greatest = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		greatest = fabs(expect[i]) > greatest ? fabs(expect[i]) : greatest;
+	for (i = 0; i < n; i++) {
+		if (isnan(expect[i]) && isnan(got[i]))
+			continue;
+		if (!(fabs(got[i] - expect[i]) <= tolerance * greatest))
+			fail_msg("element %zu of %zu is %.9g, not %.9g (greatest %g, off by %.2e of it)", i, n, got[i], expect[i], greatest,
+				 fabs(got[i] - expect[i]) / greatest);
+	}
+}
+
+static inline void refill(struct output *o)
+{
+	size_t i;
+
+	for (i = 0; i < o->n; i++)
+		o->data[i] = o->before ? o->before[i] : NAN;
+}
+
+/* Run with every table of inner loops that this machine can run, with 1, 2, 3 and 7 threads: right, inside its bounds, and the same
+ * bytes whatever the number of threads. */
+static inline void every_way(struct output *out, int count, void (*run)(struct device *d, struct output *out, const void *arg), const void *arg)
+{
+	static const int threads[] = { 1, 2, 3, 7 };
+	struct error e;
+	int way, t, i, most = omp_get_max_threads();
+
+	for (way = 0; way < 2; way++) {
+		float *first[4] = { NULL };
+
+		for (t = 0; t < 4; t++) {
+			struct device *d;
+			const struct kernels *best;
+
+			omp_set_num_threads(threads[t]);
+			d = cpu_backend.open(&e);
+			assert_non_null(d);
+			best = d->k;
+			if (way)
+				d->k = &cpu_kernels_portable;
+			for (i = 0; i < count; i++) {
+				out[i].data = guarded(out[i].n);
+				refill(&out[i]);
+			}
+			run(d, out, arg);
+			for (i = 0; i < count; i++) {
+				assert_guards(out[i].data, out[i].n);
+				if (!t) {
+					assert_close(out[i].data, out[i].expect, out[i].n, out[i].tolerance);
+					first[i] = out[i].data;
+				} else {
+					assert_memory_equal(out[i].data, first[i], out[i].n * sizeof(float));
+					guarded_free(out[i].data);
+				}
+			}
+			cpu_backend.close(d);
+			if (way && best == &cpu_kernels_portable)
+				break;
+		}
+		for (i = 0; i < count; i++)
+			guarded_free(first[i]);
+	}
+	omp_set_num_threads(most);
+}
+
+static inline double *doubles(size_t n) { return xcalloc(n, sizeof(double)); }
+
+#endif
