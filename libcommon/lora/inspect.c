@@ -1,0 +1,102 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "../base/memory.h"
+#include "../io/publish.h"
+#include "inspect_internal.h"
+
+/* ---- which kind ---- */
+
+/* The first bytes of a file: enough for a tar's magic. */
+static ssize_t first_bytes(const char *path, unsigned char *bytes, size_t room, struct error *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, bytes, room);
+
+	if (n < 0)
+		fail(e, errno == ENOENT ? EXIT_INPUT : EXIT_IO, "%s: %s; check the path", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return n;
+}
+
+static int inspect_safetensors(struct sheet *s, struct error *e)
+{
+	struct safetensors *f = safetensors_open(s->path, e);
+	int status;
+
+	if (!f)
+		return -1;
+	status = is_adapter(f) ? inspect_adapter(s, f, e) : inspect_tensors(s, f, e);
+	if (s->options->metadata)
+		sheet_metadata(s, f);
+	if (s->options->keys)
+		sheet_keys(s, f);
+	safetensors_close(f);
+	return status;
+}
+
+static int inspect_by_content(struct sheet *s, struct error *e)
+{
+	unsigned char bytes[512] = { 0 };
+	struct stat st;
+	ssize_t n;
+
+	if (strcmp(s->path, "-") == 0)
+		return inspect_tar(s, e);
+	if (stat(s->path, &st))
+		return fail(e, EXIT_INPUT, "%s: %s; check the path", s->path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return inspect_folder(s, e);
+	n = first_bytes(s->path, bytes, sizeof(bytes), e);
+	if (n < 0)
+		return -1;
+	sheet_int(s, "bytes", NULL, st.st_size);
+	if (n >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0)
+		return inspect_picture(s, e);
+	if (n > 262 && memcmp(bytes + 257, "ustar", 5) == 0)
+		return inspect_tar(s, e);
+	return inspect_safetensors(s, e);
+}
+
+/* ---- saying it ---- */
+
+static int put_text(const struct buffer *b, struct error *e)
+{
+	if ((b->len && fwrite(b->data, 1, b->len, stdout) != b->len) || fflush(stdout))
+		return fail(e, EXIT_IO, "standard output: %s; write to another place", strerror(errno));
+	return 0;
+}
+
+static int put_json(struct sheet *s, int status, const struct error *found, struct error *e)
+{
+	json_bool(&s->json, "sound", status == 0);
+	if (status)
+		json_text(&s->json, "error", found->text);
+	json_end(&s->json);
+	return json_line(&s->json, STDOUT_FILENO, e);
+}
+
+int inspect_file(const char *path, const struct inspect_options *o, struct error *e)
+{
+	struct sheet s = { .options = o, .path = path };
+	struct error output = { 0 };
+	int status;
+
+	json_begin(&s.json, NULL);
+	json_text(&s.json, "file", path);
+	status = inspect_by_content(&s, e);
+	if (!status && o->verify)
+		sheet_line(&s, "verified", "sound");
+	if (o->json ? put_json(&s, status, e, &output) : put_text(&s.text, &output)) {
+		*e = output;
+		status = -1;
+	}
+	json_free(&s.json);
+	buffer_free(&s.text);
+	return status;
+}

@@ -1,0 +1,22 @@
+/*
+ * inspect.h - what a file is, by its content, and whether it is sound.
+ *
+ * Owns what is said about adapters, checkpoints, image and latent tars, training states and pictures.  Must not know devices or networks.
+ */
+#ifndef LORA_INSPECT_H
+#define LORA_INSPECT_H
+
+#include <stdbool.h>
+#include "../base/error.h"
+
+struct inspect_options {
+	bool json;                      /* one object a file instead of text for people */
+	bool keys, norms, metadata;
+	bool verify;                    /* every byte: structure, checksums, hashes, finiteness */
+	bool quick;                     /* headers only */
+};
+
+/* Says it on stdout.  -1: damaged, or of no known kind (*e; in JSON the object says so as well). */
+int inspect_file(const char *path, const struct inspect_options *o, struct error *e) MUST_CHECK;
+
+#endif

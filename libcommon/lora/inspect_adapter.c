@@ -1,0 +1,328 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/map.h"
+#include "../base/memory.h"
+#include "../model/source.h"
+#include "inspect_internal.h"
+#include "keys.h"
+#include "metadata.h"
+
+/* A module by its names alone: no model is at hand. */
+struct module {
+	const char *name;               /* the first `length` characters of a tensor's name */
+	size_t length;
+	const struct safetensor *down, *up, *alpha;
+	int component;                  /* -1: nobody's prefix */
+	int64_t rank;
+	float alpha_value;
+};
+
+struct modules {
+	struct module *item;
+	size_t count, capacity;
+	const char *method, *dialect;   /* of the file: the first that is no plain LoRA; the first UNet module's */
+};
+
+bool is_adapter(const struct safetensors *f)
+{
+	enum adapter_part part;
+	const char *method;
+
+	for (size_t i = 0; i < f->count; i++)
+		if (adapter_key_split(f->tensor[i].name, &part, &method) && part != PART_ALPHA && adapter_key_component(f->tensor[i].name, &method) >= 0)
+			return true;
+	return false;
+}
+
+/* ---- collecting ---- */
+
+static struct module *module_of(struct modules *m, struct map *names, const char *name, size_t length)
+{
+	long i = map_get(names, name, length);
+
+	if (i >= 0)
+		return &m->item[i];
+	map_put(names, name, length, m->count);
+	GROW(m->item, m->count, m->capacity);
+	m->item[m->count] = (struct module){ .name = name, .length = length };
+	return &m->item[m->count++];
+}
+
+static void name_dialect(struct modules *m, struct module *module, const char *name)
+{
+	const char *dialect;
+
+	module->component = adapter_key_component(name, &dialect);
+	if (module->component >= 0 && (!m->dialect || module->component == COMPONENT_UNET))
+		m->dialect = dialect;
+}
+
+static void collect(struct modules *m, const struct safetensors *f)
+{
+	struct map *names = map_new(f->count);
+
+	for (size_t i = 0; i < f->count; i++) {
+		const struct safetensor *t = &f->tensor[i];
+		enum adapter_part part;
+		const char *method;
+		size_t length = adapter_key_split(t->name, &part, &method);
+		struct module *module;
+
+		if (!length)
+			continue;
+		module = module_of(m, names, t->name, length);
+		name_dialect(m, module, t->name);
+		if (part == PART_DOWN)
+			module->down = t;
+		else if (part == PART_UP)
+			module->up = t;
+		else if (part == PART_ALPHA)
+			module->alpha = t;
+		else if (!m->method)
+			m->method = method;
+	}
+	map_free(names);
+}
+
+/* ---- checking ---- */
+
+static int check_alpha(const struct safetensors *f, struct module *m, struct error *e)
+{
+	m->alpha_value = m->rank;
+	if (!m->alpha)
+		return 0;
+	if (safetensor_elements(m->alpha) != 1 || to_float(&m->alpha_value, safetensors_bytes(f, m->alpha), m->alpha->dtype, 1) ||
+	    !isfinite(m->alpha_value))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' must be one finite number", f->path, m->alpha->name);
+	return 0;
+}
+
+/* Of plain LoRA modules. */
+static int check_module(const struct safetensors *f, struct module *m, struct error *e)
+{
+	if (!m->down || !m->up)
+		return fail(e, EXIT_INPUT, "%s: '%.*s' has no lora_%s; the file is incomplete", f->path, (int)m->length, m->name,
+			    m->down ? "up" : "down");
+	if (m->down->dims < 2 || m->up->dims < 2 || m->down->shape[0] < 1 || m->up->shape[1] != m->down->shape[0])
+		return fail(e, EXIT_INPUT, "%s: the shapes of '%.*s' do not belong together", f->path, (int)m->length, m->name);
+	m->rank = m->down->shape[0];
+	return check_alpha(f, m, e);
+}
+
+static int check_hash(struct sheet *s, const struct safetensors *f, struct error *e)
+{
+	const char *says = safetensors_metadata(f, "sshs_model_hash");
+	char hex[65];
+
+	if (!says)
+		return 0;
+	payload_hash(f, hex);
+	if (strcmp(says, hex))
+		return fail(e, EXIT_INPUT, "%s: its content does not match sshs_model_hash in its metadata: damaged, or changed by a program that "
+			    "left the old hash", f->path);
+	sheet_line(s, "", "(matches the content)");
+	return 0;
+}
+
+/* ---- saying ---- */
+
+/* The width that a cross attention reads tells the family where the metadata does not. */
+static const char *base_model(const struct safetensors *f, const struct modules *m)
+{
+	static const struct { int64_t width; const char *name; } families[] = {
+		{ 2048, "SDXL (by its cross attention's width)" }, { 768, "Stable Diffusion 1 (by its cross attention's width)" },
+		{ 1024, "Stable Diffusion 2 (by its cross attention's width)" },
+	};
+	const char *says = safetensors_metadata(f, "ss_base_model_version");
+
+	if (says)
+		return says;
+	for (size_t i = 0; i < m->count; i++) {
+		const struct module *x = &m->item[i];
+
+		if (!x->down || x->down->dims < 2 || !strstr(x->down->name, "attn2"))
+			continue;
+		if (!strstr(x->down->name, "to_k") && !strstr(x->down->name, "to_v"))
+			continue;
+		for (size_t k = 0; k < sizeof(families) / sizeof(families[0]); k++)
+			if (x->down->shape[1] == families[k].width)
+				return families[k].name;
+	}
+	return NULL;
+}
+
+static void say_components(struct sheet *s, const struct modules *m)
+{
+	size_t n[5] = { 0 };
+
+	for (size_t i = 0; i < m->count; i++)
+		n[m->item[i].component + 1]++;
+	sheet_line(s, "modules", "%zu: UNet %zu, text encoder 1 %zu, text encoder 2 %zu%s", m->count, n[COMPONENT_UNET + 1], n[COMPONENT_TE1 + 1],
+		   n[COMPONENT_TE2 + 1], n[0] ? ", others" : "");
+	json_begin(&s->json, "modules");
+	json_int(&s->json, "unet", n[COMPONENT_UNET + 1]);
+	json_int(&s->json, "te1", n[COMPONENT_TE1 + 1]);
+	json_int(&s->json, "te2", n[COMPONENT_TE2 + 1]);
+	json_int(&s->json, "other", n[0]);
+	json_int(&s->json, "total", m->count);
+	json_end(&s->json);
+}
+
+/* Each pair of rank and alpha, in the order of first appearance. */
+static void say_ranks(struct sheet *s, const struct modules *m)
+{
+	struct { int64_t rank; float alpha; size_t count; } pair[16];
+	size_t pairs = 0;
+
+	for (size_t i = 0; i < m->count; i++) {
+		size_t k = 0;
+
+		while (k < pairs && (pair[k].rank != m->item[i].rank || pair[k].alpha != m->item[i].alpha_value))
+			k++;
+		if (k == sizeof(pair) / sizeof(pair[0]))
+			continue;
+		if (k == pairs) {
+			pair[k].rank = m->item[i].rank;
+			pair[k].alpha = m->item[i].alpha_value;
+			pair[k].count = 0;
+			pairs++;
+		}
+		pair[k].count++;
+	}
+	json_begin_array(&s->json, "ranks");
+	for (size_t k = 0; k < pairs; k++) {
+		sheet_line(s, k ? "" : "rank", "%lld, alpha %g: %zu modules", (long long)pair[k].rank, pair[k].alpha, pair[k].count);
+		json_begin(&s->json, NULL);
+		json_int(&s->json, "rank", pair[k].rank);
+		json_float(&s->json, "alpha", pair[k].alpha);
+		json_int(&s->json, "modules", pair[k].count);
+		json_end(&s->json);
+	}
+	json_end_array(&s->json);
+}
+
+static bool all_zero(const struct safetensors *f, const struct safetensor *t)
+{
+	const unsigned char *bytes = safetensors_bytes(f, t);
+
+	for (uint64_t i = 0; i < t->bytes; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+/* kohya's own files have six such modules: te1's last layer reaches nothing that the UNet reads. */
+static void say_dead(struct sheet *s, const struct safetensors *f, const struct modules *m)
+{
+	size_t dead = 0;
+
+	for (size_t i = 0; i < m->count; i++)
+		dead += all_zero(f, m->item[i].up);
+	sheet_int(s, "untrained", dead ? "untrained" : NULL, dead);
+}
+
+/* ---- norms ---- */
+
+/* gram[i][j] = sum over the long side of x_i x_j; x is [r][n] or, with step, columns of [n][r] */
+static double *gram(const float *x, size_t r, size_t n, size_t row, size_t column)
+{
+	double *g = xcalloc(r * r, sizeof(*g));
+
+	for (size_t i = 0; i < r; i++)
+		for (size_t j = 0; j <= i; j++) {
+			double sum = 0;
+
+			for (size_t k = 0; k < n; k++)
+				sum += (double)x[i * row + k * column] * x[j * row + k * column];
+			g[i * r + j] = g[j * r + i] = sum;
+		}
+	return g;
+}
+
+/* |scale up down|_F without the product: the trace of (up^T up)(down down^T). */
+static int module_norm(const struct safetensors *f, const struct module *m, double *norm, struct error *e)
+{
+	size_t r = m->rank, in = safetensor_elements(m->down) / r, out = safetensor_elements(m->up) / r;
+	float *down = safetensors_floats(f, m->down->name, r * in, e), *up = down ? safetensors_floats(f, m->up->name, r * out, e) : NULL;
+	double *a, *b, sum = 0;
+
+	if (!up) {
+		free(down);
+		return -1;
+	}
+	a = gram(down, r, in, in, 1);
+	b = gram(up, r, out, 1, r);
+	for (size_t i = 0; i < r * r; i++)
+		sum += a[i] * b[i];
+	*norm = fabs(m->alpha_value / r) * sqrt(sum > 0 ? sum : 0);
+	free(a);
+	free(b);
+	free(down);
+	free(up);
+	return 0;
+}
+
+static int say_norms(struct sheet *s, const struct safetensors *f, const struct modules *m, struct error *e)
+{
+	int status = 0;
+
+	sheet_row(s, "  %-10s %-5s %s", "norm", "rank", "module");
+	json_begin_array(&s->json, "norms");
+	for (size_t i = 0; i < m->count && !status; i++) {
+		const struct module *x = &m->item[i];
+		double norm = 0;
+
+		status = module_norm(f, x, &norm, e);
+		sheet_row(s, "  %-10.5g %-5lld %.*s", norm, (long long)x->rank, (int)x->length, x->name);
+		json_begin(&s->json, NULL);
+		json_text_n(&s->json, "module", x->name, x->length);
+		json_int(&s->json, "rank", x->rank);
+		json_float(&s->json, "alpha", x->alpha_value);
+		json_number(&s->json, "norm", norm);
+		json_end(&s->json);
+	}
+	json_end_array(&s->json);
+	return status;
+}
+
+/* ---- the whole ---- */
+
+static int inspect_lora(struct sheet *s, const struct safetensors *f, struct modules *m, struct error *e)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (check_module(f, &m->item[i], e))
+			return -1;
+	say_ranks(s, m);
+	if (s->options->quick)
+		return 0;
+	say_dead(s, f, m);
+	if (verify_values(s, f, e))
+		return -1;
+	return s->options->norms ? say_norms(s, f, m, e) : 0;
+}
+
+int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *e)
+{
+	struct modules m = { 0 };
+	char *bytes = thousands(f->file_bytes);
+	int status;
+
+	collect(&m, f);
+	sheet_text(s, "kind", m.method ? "an adapter" : "a LoRA adapter", "adapter");
+	sheet_line(s, "size", "%s bytes", bytes);
+	sheet_text(s, "method", m.method ? "method" : NULL, m.method ? m.method : "LoRA");
+	sheet_text(s, "dialect", "names", m.dialect);
+	sheet_text(s, "base", "base", base_model(f, &m));
+	sheet_text(s, "dtype", "dtype", dtypes_of(f));
+	say_components(s, &m);
+	sheet_text(s, "name", "name", safetensors_metadata(f, "ss_output_name"));
+	sheet_text(s, "hash", "hash", safetensors_metadata(f, "sshs_model_hash"));
+	status = s->options->verify ? check_hash(s, f, e) : 0;
+	if (!status)
+		status = m.method ? (s->options->quick ? 0 : verify_values(s, f, e)) : inspect_lora(s, f, &m, e);
+	free(m.item);
+	free(bytes);
+	return status;
+}

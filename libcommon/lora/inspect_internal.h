@@ -1,0 +1,48 @@
+/*
+ * inspect_internal.h - the sheet of facts that the inspectors fill in, and the inspectors.
+ *
+ * Private to inspect*.c.
+ */
+#ifndef LORA_INSPECT_INTERNAL_H
+#define LORA_INSPECT_INTERNAL_H
+
+#include "../io/json.h"
+#include "../io/safetensors.h"
+#include "inspect.h"
+
+/* Facts in two forms at once: members of a JSON object, or lines "  label        value" for people, broken at 80 columns. */
+struct sheet {
+	const struct inspect_options *options;
+	const char *path;
+	struct json_out json;
+	struct buffer text;
+};
+
+/* label NULL: for JSON alone. */
+void sheet_text(struct sheet *s, const char *key, const char *label, const char *value);
+void sheet_int(struct sheet *s, const char *key, const char *label, int64_t value);
+/* A line for people alone. */
+void sheet_line(struct sheet *s, const char *label, const char *format, ...) PRINTF_LIKE(3, 4);
+/* A line of its own, as long as it is: keys, norms, metadata. */
+void sheet_row(struct sheet *s, const char *format, ...) PRINTF_LIKE(2, 3);
+char *thousands(uint64_t n);                    /* "6,938,040,682", malloced */
+
+/* --keys and --metadata of a safetensors file. */
+void sheet_keys(struct sheet *s, const struct safetensors *f);
+void sheet_metadata(struct sheet *s, const struct safetensors *f);
+const char *dtypes_of(const struct safetensors *f);     /* "F16", "mixed", "none" */
+
+uint64_t count_nonfinite(const struct safetensors *f, const struct safetensor *t);
+/* With --verify: NaN or infinity anywhere, or a modelspec.hash_sha256 that does not match, is an error. */
+int verify_values(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
+int verify_modelspec(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
+
+bool is_adapter(const struct safetensors *f);
+int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
+/* States, single-file checkpoints, and other safetensors. */
+int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
+int inspect_folder(struct sheet *s, struct error *e) MUST_CHECK;
+int inspect_tar(struct sheet *s, struct error *e) MUST_CHECK;
+int inspect_picture(struct sheet *s, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,176 @@
+/* Training states, checkpoints in one file or a folder, and safetensors of other kinds. */
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "../io/publish.h"
+#include "../model/single_file_names.h"
+#include "../model/source_internal.h"
+#include "inspect_internal.h"
+
+static const struct { enum component component; const char *key, *label; } parts[] = {
+	{ COMPONENT_UNET, "unet", "UNet" }, { COMPONENT_TE1, "te1", "text enc. 1" }, { COMPONENT_TE2, "te2", "text enc. 2" },
+	{ COMPONENT_VAE, "vae", "VAE" },
+};
+#define PARTS (sizeof(parts) / sizeof(parts[0]))
+
+struct amount { size_t tensors; uint64_t parameters; };
+
+static void say_amount(struct sheet *s, size_t part, const struct amount *a)
+{
+	char *parameters = thousands(a->parameters);
+
+	sheet_line(s, parts[part].label, "%zu tensors, %s parameters", a->tensors, parameters);
+	json_begin(&s->json, parts[part].key);
+	json_int(&s->json, "tensors", a->tensors);
+	json_int(&s->json, "parameters", a->parameters);
+	json_end(&s->json);
+	free(parameters);
+}
+
+/* ---- files ---- */
+
+static struct amount amount_under(const struct safetensors *f, const char *prefix)
+{
+	struct amount a = { 0 };
+
+	for (size_t i = 0; i < f->count; i++) {
+		if (strncmp(f->tensor[i].name, prefix, strlen(prefix)))
+			continue;
+		a.tensors++;
+		a.parameters += safetensor_elements(&f->tensor[i]);
+	}
+	return a;
+}
+
+static int verify_model(struct sheet *s, const struct safetensors *f, struct error *e)
+{
+	if (!s->options->verify)
+		return 0;
+	return verify_modelspec(s, f, e) || verify_values(s, f, e) ? -1 : 0;
+}
+
+static void say_size(struct sheet *s, uint64_t n)
+{
+	char *bytes = thousands(n);
+
+	sheet_line(s, "size", "%s bytes", bytes);
+	free(bytes);
+}
+
+static int inspect_checkpoint(struct sheet *s, const struct safetensors *f, struct error *e)
+{
+	sheet_text(s, "kind", "a checkpoint, single file, SDXL", "checkpoint");
+	sheet_text(s, "form", NULL, "single file");
+	say_size(s, f->file_bytes);
+	sheet_text(s, "dtype", "dtype", dtypes_of(f));
+	sheet_text(s, "name", "name", safetensors_metadata(f, "modelspec.title"));
+	sheet_text(s, "base", "base", safetensors_metadata(f, "modelspec.architecture"));
+	sheet_text(s, "hash", "hash", safetensors_metadata(f, "modelspec.hash_sha256"));
+	for (size_t i = 0; i < PARTS; i++) {
+		struct amount a = amount_under(f, single_file_prefix(parts[i].component));
+
+		say_amount(s, i, &a);
+	}
+	return verify_model(s, f, e);
+}
+
+static int inspect_state(struct sheet *s, const struct safetensors *f, struct error *e)
+{
+	struct amount parameters = amount_under(f, "param.");
+
+	sheet_text(s, "kind", "the state of a training run", "state");
+	say_size(s, f->file_bytes);
+	sheet_text(s, "step", "step", safetensors_metadata(f, "step"));
+	sheet_int(s, "tensors", "trained", parameters.tensors);
+	sheet_int(s, "parameters", "parameters", parameters.parameters);
+	sheet_text(s, "identity", "identity", safetensors_metadata(f, "identity"));
+	if (!safetensors_metadata(f, "step") || !safetensors_metadata(f, "sha256") || !safetensors_find(f, "steps") || !parameters.tensors)
+		return fail(e, EXIT_INPUT, "%s: incomplete: a state has step, sha256, \"steps\" and parameters; resume from another", f->path);
+	return s->options->quick ? 0 : verify_values(s, f, e);
+}
+
+int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e)
+{
+	const char *format = safetensors_metadata(f, "format"), *guess;
+
+	if (format && strncmp(format, "lora-state-", 11) == 0)
+		return inspect_state(s, f, e);
+	if (amount_under(f, single_file_prefix(COMPONENT_UNET)).tensors && amount_under(f, single_file_prefix(COMPONENT_TE1)).tensors &&
+	    amount_under(f, single_file_prefix(COMPONENT_TE2)).tensors)
+		return inspect_checkpoint(s, f, e);
+	guess = source_guess(f);
+	sheet_text(s, "kind", guess ? guess : "tensors (safetensors)", guess ? "weights" : "tensors");
+	sheet_text(s, "what", NULL, guess);
+	say_size(s, f->file_bytes);
+	sheet_text(s, "dtype", "dtype", dtypes_of(f));
+	sheet_int(s, "tensors", "tensors", f->count);
+	sheet_int(s, "parameters", "parameters", amount_under(f, "").parameters);
+	return verify_model(s, f, e);
+}
+
+/* ---- folders ---- */
+
+static struct amount amount_of(const struct model_files *m, enum component c)
+{
+	struct amount a = { .tensors = source_names(m, c) };
+
+	for (size_t i = 0; i < a.tensors; i++) {
+		struct source_place p;
+
+		if (source_place(m, c, source_name(m, c, i), &p))
+			a.parameters += safetensor_elements(p.tensor);
+	}
+	return a;
+}
+
+static int say_folder(struct sheet *s, const struct model_files *m, struct error *e)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < source_files(m); i++)
+		bytes += source_file(m, i)->file_bytes;
+	sheet_text(s, "kind", "a checkpoint, diffusers folder, SDXL", "checkpoint");
+	sheet_text(s, "form", NULL, "diffusers folder");
+	say_size(s, bytes);
+	sheet_int(s, "bytes", NULL, bytes);
+	sheet_text(s, "dtype", "dtype", dtypes_of(source_file(m, 0)));
+	for (size_t i = 0; i < PARTS; i++) {
+		struct amount a = amount_of(m, parts[i].component);
+
+		say_amount(s, i, &a);
+	}
+	for (size_t i = 0; i < source_files(m); i++)
+		if (verify_model(s, source_file(m, i), e))
+			return -1;
+	return 0;
+}
+
+static void say_files(struct sheet *s, const struct model_files *m)
+{
+	for (size_t i = 0; i < source_files(m); i++) {
+		if (s->options->keys)
+			sheet_row(s, "  %s", source_file_path(m, i));
+		if (s->options->keys)
+			sheet_keys(s, source_file(m, i));
+	}
+}
+
+int inspect_folder(struct sheet *s, struct error *e)
+{
+	char *index = path_join(s->path, "model_index.json"), *unet = path_join(s->path, "unet");
+	bool model = is_there(index) || is_folder(unet);
+	struct model_files *m;
+	int status;
+
+	free(index);
+	free(unet);
+	if (!model)
+		return fail(e, EXIT_INPUT, "%s: a folder of no known kind; a diffusers model has unet/ and model_index.json", s->path);
+	m = model_files_open(s->path, NULL, NULL, e);
+	if (!m)
+		return -1;
+	status = say_folder(s, m, e);
+	say_files(s, m);
+	model_files_close(m);
+	return status;
+}
