@@ -8,7 +8,7 @@
 #include "../base/progress.h"
 #include "../io/image.h"
 #include "../model/clip.h"
-#include "../model/tokenizer.h"
+#include "../model/tokenizers.h"
 #include "../model/vae.h"
 #include "../nn/workspace.h"
 #include "encode.h"
@@ -30,7 +30,7 @@ struct encoder {
 	struct device *device;
 	struct vae *vae;
 	struct clip *te1, *te2;
-	struct tokenizer *tokenizer1, *tokenizer2;
+	struct tokenizer *tokenizer[2];
 	struct workspace work;
 	char vae_hash[65], te1_hash[65], te2_hash[65];
 	struct text *text; size_t texts, text_capacity;
@@ -46,16 +46,8 @@ struct encoder {
 
 static int open_text(struct encoder *n, struct error *e)
 {
-	const char *one = model_files_tokenizer(n->files, 1), *two = model_files_tokenizer(n->files, 2);
-
-	if (!one || !two)
-		return fail(e, EXIT_INPUT, "%s: no tokenizer beside it; name a folder that has tokenizers with --model-config", n->s->model);
-	n->tokenizer1 = tokenizer_open(one, e);
-	n->tokenizer2 = n->tokenizer1 ? tokenizer_open(two, e) : NULL;
-	if (!n->tokenizer2)
+	if (tokenizers_open(n->files, n->tokenizer, e) < 0)
 		return -1;
-	if (!tokenizer_pad_known(n->tokenizer2))
-		tokenizer_set_pad(n->tokenizer2, 0);
 	n->te1 = clip_load(n->files, COMPONENT_TE1, n->be, n->device, e);
 	n->te2 = n->te1 ? clip_load(n->files, COMPONENT_TE2, n->be, n->device, e) : NULL;
 	if (!n->te2)
@@ -219,8 +211,8 @@ static long text_of(struct encoder *n, const char *caption, struct error *e)
 		return at;
 	c.ids1 = xmalloc(length * sizeof(*c.ids1));
 	c.ids2 = xmalloc(length * sizeof(*c.ids2));
-	if (tokenizer_encode_padded(n->tokenizer1, caption, length, c.ids1, e) >= 0 &&
-	    tokenizer_encode_padded(n->tokenizer2, caption, length, c.ids2, e) >= 0)
+	if (tokenizer_encode_padded(n->tokenizer[0], caption, length, c.ids1, e) >= 0 &&
+	    tokenizer_encode_padded(n->tokenizer[1], caption, length, c.ids2, e) >= 0)
 		y = workspace_run(&n->work, encode_text, &c, e);
 	free(c.ids1);
 	free(c.ids2);
@@ -423,8 +415,8 @@ static void close_all(struct encoder *n)
 	vae_free(n->vae);
 	clip_free(n->te1);
 	clip_free(n->te2);
-	tokenizer_free(n->tokenizer1);
-	tokenizer_free(n->tokenizer2);
+	tokenizer_free(n->tokenizer[0]);
+	tokenizer_free(n->tokenizer[1]);
 	if (n->device)
 		n->be->close(n->device);
 	model_files_close(n->files);

@@ -28,14 +28,18 @@ static int32_t id_of(const struct bpe *b, const char *token, size_t n)
 
 /* Printable bytes of Latin-1 stand for themselves, the others, in order, for the characters from U+0100 on: a vocabulary
  * file shows a space as U+0120. */
+static bool printable(uint32_t byte)
+{
+	return (byte > ' ' && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
+}
+
 static void byte_symbols(struct bpe *b, int unknown)
 {
 	uint32_t next = 0x100;
 
 	for (uint32_t byte = 0; byte < 256; byte++) {
-		bool printable = (byte > ' ' && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
 		char name[4 + sizeof(END_OF_WORD)];
-		int n = utf8_write(printable ? byte : next++, name), inside, last;
+		int n = utf8_write(printable(byte) ? byte : next++, name), inside, last;
 
 		strcpy(name + n, END_OF_WORD);
 		inside = id_of(b, name, n);
@@ -55,6 +59,35 @@ struct bpe *bpe_new(json_t *vocabulary, int unknown)
 	json_object_foreach(vocabulary, token, id)
 		map_put(b->vocabulary, token, strlen(token), (long)json_integer_value(id));
 	byte_symbols(b, unknown);
+	return b;
+}
+
+/* Ids of bytes follow the order of their characters: first those that stand for themselves. */
+static void byte_ids(struct bpe *b)
+{
+	int32_t id = 0;
+
+	for (int others = 0; others < 2; others++)
+		for (uint32_t byte = 0; byte < 256; byte++)
+			if (printable(byte) != others) {
+				b->inside[byte] = id;
+				b->last[byte] = BPE_BYTES + id++;
+			}
+}
+
+struct bpe *bpe_new_pairs(const unsigned char *pairs, size_t count)
+{
+	struct bpe *b = xcalloc(1, sizeof(*b));
+
+	byte_ids(b);
+	b->merges = xmalloc(count * sizeof(*b->merges));
+	b->count = b->capacity = count;
+	for (size_t i = 0; i < count; i++, pairs += BPE_PAIR)
+		b->merges[i] = (struct merge){
+			.left = pairs[0] | pairs[1] << 8, .right = pairs[2] | pairs[3] << 8, .rank = (int32_t)i,
+			.made = (int32_t)(2 * BPE_BYTES + i),
+		};
+	bpe_end_merges(b);
 	return b;
 }
 

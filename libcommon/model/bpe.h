@@ -24,6 +24,13 @@ int bpe_add_merge(struct bpe *b, const char *left, size_t left_n, const char *ri
 		  struct error *e) MUST_CHECK;
 void bpe_end_merges(struct bpe *b);
 
+/* Without a vocabulary, by the rule that OpenAI made CLIP's with: the bytes in order of their printable characters, the
+ * same at a word's end, then what each merge makes.  pairs: the merges, best first, ready for bpe_word(); one is the ids of
+ * its two parts, each below what it makes, 16 bits, least significant byte first. */
+#define BPE_BYTES 256
+#define BPE_PAIR 4
+struct bpe *bpe_new_pairs(const unsigned char *pairs, size_t count);
+
 /* ids has room for n, n > 0.  Returns how many there are.  Time n log n: a word of a megabyte is no trouble. */
 size_t bpe_word(const struct bpe *b, const char *word, size_t n, int32_t *ids);
 

@@ -20,6 +20,8 @@ struct tokenizer;
 /* Reads vocab.json and merges.txt or, without them, tokenizer.json; and, where present, special_tokens_map.json and
  * tokenizer_config.json (the first wins).  Without those: <|startoftext|>, <|endoftext|>, the latter as padding, 77. */
 struct tokenizer *tokenizer_open(const char *folder, struct error *e) MUST_CHECK;
+/* CLIP's own vocabulary, which is part of the program, with the defaults above. */
+struct tokenizer *tokenizer_open_clip(struct error *e) MUST_CHECK;
 void tokenizer_free(struct tokenizer *t);                       /* accepts NULL */
 
 /* Text to BOS, ids, EOS, cut to length (at least 2; EOS stays last).  Returns how many; *whole (may be NULL): how many

@@ -223,7 +223,7 @@ struct tokenizer *tokenizer_open(const char *folder, struct error *e)
 {
 	struct tokenizer *t = xcalloc(1, sizeof(*t));
 
-	t->length = 77;
+	t->length = CLIP_LENGTH;
 	if (read_config(t, folder, "special_tokens_map.json", e) ||
 	    read_config(t, folder, "tokenizer_config.json", e)) {
 		tokenizer_free(t);

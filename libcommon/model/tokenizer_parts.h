@@ -1,5 +1,6 @@
 /*
- * tokenizer_parts.h - what the two halves of the tokenizer share: tokenizer_folder.c fills it, tokenizer.c goes by it.
+ * tokenizer_parts.h - what the parts of the tokenizer share: tokenizer_folder.c or tokenizer_clip.c fills it,
+ * tokenizer.c goes by it.
  */
 #ifndef MODEL_TOKENIZER_PARTS_H
 #define MODEL_TOKENIZER_PARTS_H
@@ -11,6 +12,11 @@ enum special_role { BOS, EOS, UNKNOWN, PAD, SPECIALS };
 
 #define CLIP_BOS "<|startoftext|>"
 #define CLIP_EOS "<|endoftext|>"
+#define CLIP_LENGTH 77
+
+/* CLIP's merges as bpe_new_pairs() takes them. */
+#define CLIP_MERGES 48894
+extern const unsigned char clip_merges[CLIP_MERGES * BPE_PAIR];
 
 struct special {
 	char *text;

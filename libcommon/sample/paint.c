@@ -2,21 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../model/tokenizers.h"
 #include "paint.h"
 
 /* ---- the pipeline ---- */
-
-static struct tokenizer *open_tokenizer(struct pipeline *p, int which, struct error *e)
-{
-	const char *folder = model_files_tokenizer(p->files, which);
-
-	if (!folder) {
-		fail(e, EXIT_INPUT, "%s: no tokenizer beside it; name a folder that has tokenizers with --model-config",
-		     model_files_path(p->files));
-		return NULL;
-	}
-	return tokenizer_open(folder, e);
-}
 
 static int load_networks(struct pipeline *p, struct error *e)
 {
@@ -34,18 +23,18 @@ static int load_networks(struct pipeline *p, struct error *e)
 
 int pipeline_open(struct pipeline *p, const char *model, const char *model_config, const char *vae, const char *device, struct error *e)
 {
+	struct tokenizer *tokenizers[2];
+
 	*p = (struct pipeline){ 0 };
 	p->files = model_files_open(model, model_config, vae, e);
 	if (!p->files)
 		return -1;
 	p->config = model_files_config(p->files);
 	noise_schedule_init(&p->schedule, &p->config->schedule);
-	p->tokenizer1 = open_tokenizer(p, 1, e);
-	p->tokenizer2 = p->tokenizer1 ? open_tokenizer(p, 2, e) : NULL;
-	if (!p->tokenizer2)
+	if (tokenizers_open(p->files, tokenizers, e) < 0)
 		return -1;
-	if (!tokenizer_pad_known(p->tokenizer2))
-		tokenizer_set_pad(p->tokenizer2, 0);
+	p->tokenizer1 = tokenizers[0];
+	p->tokenizer2 = tokenizers[1];
 	p->be = backend_find(device, e);
 	p->device = p->be ? p->be->open(e) : NULL;
 	p->work = (struct workspace){ .be = p->be, .device = p->device };

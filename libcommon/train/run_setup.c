@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "../model/tokenizer.h"
+#include "../model/tokenizers.h"
 #include "run_internal.h"
 
 /* ---- data against model ---- */
@@ -53,28 +53,32 @@ static bool trains_text(const struct run *r)
 	return !r->s->unet_only;
 }
 
-static int encode_captions(struct run *r, int which, int32_t ***out, struct error *e)
+static int encode_captions_by(struct run *r, const struct tokenizer *t, int32_t ***out, struct error *e)
 {
-	const char *folder = model_files_tokenizer(r->files, which);
-	const struct model_config *c = model_files_config(r->files);
-	struct tokenizer *t;
+	int length = model_files_config(r->files)->te1.length, result = 0;
 	size_t i;
-	int result = 0;
 
-	if (!folder)
-		return fail(e, EXIT_INPUT, "%s: no tokenizer beside it; name a folder that has one with --model-config", r->s->model);
-	t = tokenizer_open(folder, e);
-	if (!t)
-		return -1;
-	if (which == 2 && !tokenizer_pad_known(t))
-		tokenizer_set_pad(t, 0);
 	*out = xcalloc(r->data.count, sizeof(**out));
 	for (i = 0; i < r->data.count && result >= 0; i++) {
-		(*out)[i] = xmalloc(c->te1.length * sizeof(int32_t));
-		result = tokenizer_encode_padded(t, r->data.sample[i].caption[0], c->te1.length, (*out)[i], e);
+		(*out)[i] = xmalloc(length * sizeof(int32_t));
+		result = tokenizer_encode_padded(t, r->data.sample[i].caption[0], length, (*out)[i], e);
 	}
-	tokenizer_free(t);
-	return result < 0 ? -1 : 0;
+	return result;
+}
+
+static int encode_captions(struct run *r, struct error *e)
+{
+	struct tokenizer *t[2];
+	int result;
+
+	if (tokenizers_open(r->files, t, e) < 0)
+		return -1;
+	result = encode_captions_by(r, t[0], &r->ids1, e);
+	if (result >= 0)
+		result = encode_captions_by(r, t[1], &r->ids2, e);
+	tokenizer_free(t[0]);
+	tokenizer_free(t[1]);
+	return result;
 }
 
 static int load_text(struct run *r, struct error *e)
@@ -91,7 +95,7 @@ static int load_text(struct run *r, struct error *e)
 		return -1;
 	clip_layers(r->te1, &r->layers);
 	clip_layers(r->te2, &r->layers);
-	return encode_captions(r, 1, &r->ids1, e) < 0 ? -1 : encode_captions(r, 2, &r->ids2, e);
+	return encode_captions(r, e);
 }
 
 static int load_networks(struct run *r, struct error *e)

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include "../../libcommon/io/json.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/model/tokenizer.h"
+#include "../../libcommon/model/tokenizer_parts.h"
 #include "../../libcommon/model/unicode.h"
 #include <cmocka.h>             /* last: its fail() is a macro */
 
@@ -121,9 +121,8 @@ static void same_ids(const struct tokenizer *t, const char *line, size_t n, int 
 	json_decref(record);
 }
 
-static void every_caption(void **state)
+static void same_captions(struct tokenizer *t)
 {
-	struct tokenizer *t = opened(CLIP);
 	struct buffer file = { 0 };
 	struct error e = { 0 };
 	int lines = 0;
@@ -136,11 +135,76 @@ static void every_caption(void **state)
 	tokenizer_free(t);
 }
 
-/* Ids by transformers 5.24, tokenizers 0.23. */
-static void special_tokens_in_text(void **state)
+static struct tokenizer *built_in(void)
 {
-	struct tokenizer *t = opened(CLIP);
+	struct error e = { 0 };
 
+	return tokenizer_open_clip(&e);
+}
+
+static void every_caption(void **state)
+{
+	same_captions(opened(CLIP));
+}
+
+static void every_caption_built_in(void **state)
+{
+	same_captions(built_in());
+}
+
+/* A pair of the program's against a line of merges.txt, by the ids that vocab.json gives its two tokens. */
+static void same_merge(json_t *vocabulary, char *line, int rank)
+{
+	const unsigned char *pair = clip_merges + rank * BPE_PAIR;
+	const char *left = strtok(line, " "), *right = strtok(NULL, " ");
+
+	assert_non_null(right);
+	if (json_integer_value(json_object_get(vocabulary, left)) != (pair[0] | pair[1] << 8) ||
+	    json_integer_value(json_object_get(vocabulary, right)) != (pair[2] | pair[3] << 8))
+		fail_msg("merge %d is not \"%s\" and \"%s\"", rank, left, right);
+}
+
+static void built_in_merges(void **state)
+{
+	struct buffer file = { 0 };
+	struct error e = { 0 };
+	json_t *vocabulary = json_read(CLIP "/vocab.json", 1 << 24, &e);
+	int rank = 0;
+
+	assert_non_null(vocabulary);
+	assert_int_equal(read_file(CLIP "/merges.txt", 1 << 24, &file, &e), 0);
+	for (char *s = strchr(file.data, '\n') + 1, *end; (end = strchr(s, '\n')); s = end + 1) {
+		*end = 0;
+		assert_true(rank < CLIP_MERGES);
+		same_merge(vocabulary, s, rank++);
+	}
+	assert_int_equal(rank, CLIP_MERGES);
+	buffer_free(&file);
+	json_decref(vocabulary);
+}
+
+/* Every byte, inside a word and at its end: captions have few that are no letters. */
+static void built_in_bytes(void **state)
+{
+	struct tokenizer *a = opened(CLIP), *b = built_in();
+
+	for (int byte = 0; byte < 256; byte++) {
+		char word[2] = { (char)byte, (char)byte };
+		int32_t one[2], two[2];
+		size_t n = bpe_word(a->bpe, word, 2, one);
+
+		assert_int_equal(bpe_word(b->bpe, word, 2, two), n);
+		assert_memory_equal(one, two, n * sizeof(*one));
+		assert_int_equal(bpe_word(a->bpe, word, 1, one), bpe_word(b->bpe, word, 1, two));
+		assert_int_equal(one[0], two[0]);
+	}
+	tokenizer_free(a);
+	tokenizer_free(b);
+}
+
+/* Ids by transformers 5.24, tokenizers 0.23. */
+static void special_ids(struct tokenizer *t)
+{
 	GIVES(t, "", 49406, 49407);
 	GIVES(t, " \t\n\xe3\x80\x80", 49406, 49407);
 	GIVES(t, "hello!", 49406, 3306, 256, 49407);
@@ -151,10 +215,14 @@ static void special_tokens_in_text(void **state)
 	tokenizer_free(t);
 }
 
-static void defaults_without_configs(void **state)
+static void special_tokens_in_text(void **state)
 {
-	struct tokenizer *t = opened(CLIP);
+	special_ids(opened(CLIP));
+	special_ids(built_in());
+}
 
+static void has_defaults(struct tokenizer *t)
+{
 	assert_int_equal(tokenizer_bos(t), 49406);
 	assert_int_equal(tokenizer_eos(t), 49407);
 	assert_int_equal(tokenizer_pad(t), 49407);
@@ -164,6 +232,12 @@ static void defaults_without_configs(void **state)
 	tokenizer_set_pad(t, 0);
 	assert_int_equal(tokenizer_pad(t), 0);
 	tokenizer_free(t);
+}
+
+static void defaults_without_configs(void **state)
+{
+	has_defaults(opened(CLIP));
+	has_defaults(built_in());
 }
 
 static void cut_and_padding(void **state)
@@ -377,6 +451,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_caption),
+		cmocka_unit_test(every_caption_built_in),
+		cmocka_unit_test(built_in_merges),
+		cmocka_unit_test(built_in_bytes),
 		cmocka_unit_test(special_tokens_in_text),
 		cmocka_unit_test(defaults_without_configs),
 		cmocka_unit_test(cut_and_padding),
