@@ -3,17 +3,25 @@
 #include <string.h>
 #include "options_private.h"
 
-enum { WIDTH = 79, INDENT = 27 };
+enum { WIDTH = 79, NARROWEST = 20, WIDEST = 38, SCREEN = 24 };
 
-/* Words from column `at` on, continued below INDENT. */
-static void add_wrapped(struct buffer *out, const char *text, size_t at)
+static void indent(struct buffer *out, size_t n)
 {
+	buffer_addf(out, "%*s", (int)n, "");
+}
+
+/* Words in the column from left to WIDTH. */
+static void add_wrapped(struct buffer *out, const char *text, size_t left)
+{
+	size_t at = left;
+
 	while (*text) {
 		size_t n = strcspn(text, " ");
-		if (at > INDENT && at + n + 1 > WIDTH) {
-			buffer_addf(out, "\n%*s", INDENT, "");
-			at = INDENT;
-		} else if (at > INDENT) {
+		if (at > left && at + n + 1 > WIDTH) {
+			buffer_adds(out, "\n");
+			indent(out, left);
+			at = left;
+		} else if (at > left) {
 			buffer_adds(out, " ");
 			at++;
 		}
@@ -24,28 +32,75 @@ static void add_wrapped(struct buffer *out, const char *text, size_t at)
 	buffer_adds(out, "\n");
 }
 
-static void add_row(struct buffer *out, const char *left, const char *right)
+/* As many whole words as fit into the line beside the tail, which matters more. */
+static void add_cut(struct buffer *out, const char *text, const char *tail, size_t left)
+{
+	size_t taken = left + strlen(tail), room = taken + 3 < WIDTH ? WIDTH - taken : 3, n = strlen(text);
+
+	if (n <= room) {
+		buffer_addf(out, "%s%s\n", text, tail);
+		return;
+	}
+	for (n = room - 3; n && text[n] != ' '; n--)
+		;
+	while (n && strchr(" ,;:(", text[n - 1]))
+		n--;
+	buffer_addf(out, "%.*s%s%s\n", (int)n, text, n ? "..." : "", tail);
+}
+
+static void add_left(struct buffer *out, const char *left, size_t width)
 {
 	size_t n = strlen(left);
 
 	buffer_adds(out, left);
-	if (n < INDENT)
-		buffer_addf(out, "%*s", (int)(INDENT - n), "");
+	if (n + 2 > width) {
+		buffer_adds(out, "\n");
+		n = 0;
+	}
+	indent(out, width - n);
+}
+
+static void option_left(const struct option *o, struct buffer *left)
+{
+	bool off = o->kind == OPTION_FLAG && o->fallback && !strcmp(o->fallback, "true");
+
+	if (o->letter)
+		buffer_addf(left, "  -%c, --%s%s", o->letter, off ? "no-" : "", o->name);
 	else
-		buffer_addf(out, "\n%*s", INDENT, "");
-	add_wrapped(out, right, INDENT);
+		buffer_addf(left, "      --%s%s", off ? "no-" : "", o->name);
+	if (o->argument)
+		buffer_addf(left, " %s", o->argument);
+}
+
+static bool is_shown(const struct option *o, bool all)
+{
+	return o->kind != OPTION_SECTION && (all || (!o->advanced && o->kind != OPTION_LATER));
+}
+
+static size_t left_width(const struct tool *tool, bool all)
+{
+	size_t width = NARROWEST;
+
+	for (const struct option *o = tool->table; o->name || o->help; o++) {
+		struct buffer left = { 0 };
+		if (is_shown(o, all)) {
+			option_left(o, &left);
+			if (left.len + 2 > width && left.len + 2 <= WIDEST)
+				width = left.len + 2;
+		}
+		buffer_free(&left);
+	}
+	return width;
 }
 
 static void add_details(const struct option *o, struct buffer *right)
 {
 	bool choices_shown = o->argument && o->choices && !strcmp(o->argument, o->choices);
+	bool limits = option_has_value(o) && (o->min != 0 || o->max != 0);
 	char buffer[KEY_SIZE];
 	const char *key = option_key(o, buffer);
 
-	if (o->kind == OPTION_CHOICE && !choices_shown) {
-		buffer_adds(right, "; ");
-		option_expected(o, right);
-	} else if (option_has_value(o) && (o->min != 0 || o->max != 0)) {
+	if (limits || (o->kind == OPTION_CHOICE && !choices_shown)) {
 		buffer_adds(right, "; ");
 		option_expected(o, right);
 	}
@@ -53,43 +108,88 @@ static void add_details(const struct option *o, struct buffer *right)
 		buffer_addf(right, " [key %s]", key);
 }
 
-static void add_option(const struct option *o, bool all, struct buffer *out)
+static void add_full(const struct option *o, const char *left, const char *help, struct buffer *tail, size_t width,
+		     struct buffer *out)
 {
-	struct buffer left = { 0 }, right = { 0 };
-	bool off = o->kind == OPTION_FLAG && o->fallback && !strcmp(o->fallback, "true");
+	struct buffer right = { 0 };
 
-	if (o->letter)
-		buffer_addf(&left, "  -%c, --%s%s", o->letter, off ? "no-" : "", o->name);
-	else
-		buffer_addf(&left, "      --%s%s", off ? "no-" : "", o->name);
-	if (o->argument)
-		buffer_addf(&left, "%s%s", o->argument[0] == '[' ? "" : " ", o->argument);
-	buffer_adds(&left, " ");
-	buffer_adds(&right, o->help ? o->help : "");
-	if (o->fallback && *o->fallback && o->kind != OPTION_FLAG)
-		buffer_addf(&right, " (%s)", o->fallback);
-	if (o->kind == OPTION_LATER)
-		buffer_adds(&right, " (not yet implemented)");
-	if (all)
-		add_details(o, &right);
-	add_row(out, left.data, right.data);
-	buffer_free(&left);
+	add_details(o, tail);
+	buffer_addf(&right, "%s%s", help, tail->data);
+	add_left(out, left, width);
+	add_wrapped(out, right.data, width);
 	buffer_free(&right);
 }
 
-static void add_common(const struct tool *tool, bool all, struct buffer *out)
+static void add_option(const struct option *o, bool all, size_t width, struct buffer *out)
+{
+	struct buffer left = { 0 }, tail = { 0 };
+	const char *help = o->help ? o->help : "";
+
+	option_left(o, &left);
+	buffer_adds(&tail, "");
+	if (o->fallback && *o->fallback && o->kind != OPTION_FLAG)
+		buffer_addf(&tail, "%s(%s)", *help ? " " : "", o->fallback);
+	if (o->kind == OPTION_LATER)
+		buffer_adds(&tail, " (not yet implemented)");
+	if (all) {
+		add_full(o, left.data, help, &tail, width, out);
+	} else {
+		size_t at = left.len + 2 > width ? left.len + 2 : width;
+		buffer_addf(out, "%-*s", (int)at, left.data);
+		add_cut(out, help, tail.data, at);
+	}
+	buffer_free(&left);
+	buffer_free(&tail);
+}
+
+static void add_row(struct buffer *out, size_t width, const char *left, const char *right)
+{
+	add_left(out, left, width);
+	add_wrapped(out, right, width);
+}
+
+static void add_common(const struct tool *tool, bool all, size_t width, struct buffer *out)
 {
 	if (all)
 		buffer_adds(out, "\nEvery tool\n");
 	if (tool->takes_config)
-		add_row(out, "      --config FILE", "read options from a TOML file; may be given several times");
+		add_row(out, width, "      --config FILE", "read options from a TOML file");
 	if (tool->takes_config && all)
-		add_row(out, "      --print-config", "show every option as TOML with its origin, and stop");
+		add_row(out, width, "      --print-config", "show every option as TOML with its origin, and stop");
 	if (all) {
-		add_row(out, "  -q, --quiet", "warnings and errors only");
-		add_row(out, "      --version", "name and version");
+		add_row(out, width, "  -q, --quiet", "warnings and errors only");
+		add_row(out, width, "      --version", "name and version");
 	}
-	add_row(out, "      --help[=all]", all ? "the common options, or all of them" : "this text, or every option and exit code");
+	add_row(out, width, "      --help[=all]", all ? "the common options, or all of them" : "this; or every option and exit code");
+}
+
+/* --help must fit a terminal's screen: what its table has too much is left to --help=all. */
+static void add_screen(const struct tool *tool, size_t width, struct buffer *out)
+{
+	int room = SCREEN - 4 - tool->takes_config - 1, wanted = 0, shown = 0;
+
+	for (const struct option *o = tool->table; o->name || o->help; o++)
+		wanted += is_shown(o, false);
+	if (wanted > room)
+		room--;
+	for (const struct option *o = tool->table; (o->name || o->help) && shown < room; o++) {
+		if (!is_shown(o, false))
+			continue;
+		add_option(o, false, width, out);
+		shown++;
+	}
+	if (shown < wanted)
+		buffer_addf(out, "      (%d more with --help=all)\n", wanted - shown);
+}
+
+static void add_all(const struct tool *tool, size_t width, struct buffer *out)
+{
+	for (const struct option *o = tool->table; o->name || o->help; o++) {
+		if (o->kind == OPTION_SECTION)
+			buffer_addf(out, "\n%s\n", o->help);
+		else
+			add_option(o, true, width, out);
+	}
 }
 
 static void add_exits(const struct tool *tool, struct buffer *out)
@@ -106,14 +206,15 @@ static void add_exits(const struct tool *tool, struct buffer *out)
 
 void options_help(const struct tool *tool, bool all, struct buffer *out)
 {
-	buffer_addf(out, "Usage: %s %s\n%s\n\n", tool->name, tool->synopsis, tool->purpose);
-	for (const struct option *o = tool->table; o->name || o->help; o++) {
-		if (o->kind == OPTION_SECTION && all)
-			buffer_addf(out, "\n%s\n", o->help);
-		if (o->kind != OPTION_SECTION && (all || (!o->advanced && o->kind != OPTION_LATER)))
-			add_option(o, all, out);
-	}
-	add_common(tool, all, out);
+	size_t width = left_width(tool, all);
+
+	buffer_addf(out, "Usage: %s %s\n%s\n%s", tool->name, tool->synopsis, tool->purpose,
+		    all && tool->table->kind == OPTION_SECTION ? "" : "\n");
+	if (all)
+		add_all(tool, width, out);
+	else
+		add_screen(tool, width, out);
+	add_common(tool, all, width, out);
 	if (all)
 		add_exits(tool, out);
 }

@@ -56,6 +56,10 @@ static bool limited(const struct option *o)
 
 void option_add_number(struct buffer *out, double x)
 {
+	if (x == floor(x) && fabs(x) < 1e15) {  /* 1000000 rather than 1e+06 */
+		buffer_addf(out, "%.0f", x);
+		return;
+	}
 	for (int digits = 6; digits <= 17; digits++) {
 		char text[40];
 		snprintf(text, sizeof(text), "%.*g", digits, x);

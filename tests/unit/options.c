@@ -331,19 +331,49 @@ static void check_width(const char *text)
 			fail_msg("wider than 80 columns: %s", line);
 }
 
+static int count_lines(const char *text)
+{
+	int lines = 0;
+
+	for (; *text; text++)
+		lines += *text == '\n';
+	return lines;
+}
+
+/* A table of 60 options whose words are long: the screen's size still holds. */
+static void help_of_a_large_table_fits_too(void **state)
+{
+	static struct option many[61];
+	static bool flags[60];
+	static const struct tool large = { "lora-z", "[options]", "Try many.", many, .takes_config = true };
+	struct outcome o;
+
+	for (int i = 0; i < 60; i++)
+		many[i] = (struct option){ xprintf("option-number-%d-with-a-long-name", i), 0, OPTION_FLAG, &flags[i], NULL,
+					   "words that go on and on, further than any line of eighty columns could reach" };
+	o = run(&large, "z --help", NULL);
+	check_width(o.out.data);
+	assert_true(count_lines(o.out.data) <= 24);
+	assert_non_null(strstr(o.out.data, " more with --help=all)\n"));
+	free_outcome(&o);
+	o = run(&large, "z --help=all", NULL);
+	check_width(o.out.data);
+	assert_non_null(strstr(o.out.data, "--option-number-59-with"));
+	free_outcome(&o);
+	for (int i = 0; i < 60; i++)
+		free((char *)many[i].name);
+}
+
 static void help_fits_a_terminal(void **state)
 {
 	struct outcome o = run(&tool, "x --help --rnak", NULL);
-	int lines = 0;
 
 	assert_int_equal(o.code, 0);
-	for (const char *c = o.out.data; *c; c++)
-		lines += *c == '\n';
-	assert_true(lines <= 24);
+	assert_true(count_lines(o.out.data) <= 24);
 	check_width(o.out.data);
 	assert_non_null(strstr(o.out.data, "Usage: lora-x [options] FILE...\nTry the options.\n"));
-	assert_non_null(strstr(o.out.data, "\n  -r, --rank N             rank of the adapter (16)\n"));
-	assert_non_null(strstr(o.out.data, "\n  -b, --no-bucket          one size"));
+	assert_non_null(strstr(o.out.data, "\n  -r, --rank N                   rank of the adapter (16)\n"));
+	assert_non_null(strstr(o.out.data, "\n  -b, --no-bucket                one size"));
 	assert_null(strstr(o.out.data, "--vae"));
 	assert_null(strstr(o.out.data, "Exit codes"));
 	assert_non_null(strstr(o.out.data, "--help[=all]"));
@@ -419,6 +449,7 @@ int main(void)
 		cmocka_unit_test(stronger_sources_win),
 		cmocka_unit_test(tools_without_files_take_none),
 		cmocka_unit_test(help_fits_a_terminal),
+		cmocka_unit_test(help_of_a_large_table_fits_too),
 		cmocka_unit_test(printed_configuration_reads_back),
 	};
 
