@@ -163,10 +163,20 @@ static void add_common(const struct tool *tool, bool all, size_t width, struct b
 	add_row(out, width, "      --help[=all]", all ? "the common options, or all of them" : "this; or every option and exit code");
 }
 
-/* --help must fit a terminal's screen: what its table has too much is left to --help=all. */
+static int count_lines(const struct buffer *text)
+{
+	int lines = 0;
+
+	for (size_t i = 0; i < text->len; i++)
+		lines += text->data[i] == '\n';
+	return lines;
+}
+
+/* --help must fit a terminal's screen, with a line for the prompt after it: what the table has too much is left to
+ * --help=all. */
 static void add_screen(const struct tool *tool, size_t width, struct buffer *out)
 {
-	int room = SCREEN - 4 - tool->takes_config - 1, wanted = 0, shown = 0;
+	int room = SCREEN - 1 - count_lines(out) - tool->takes_config - 1, wanted = 0, shown = 0;
 
 	for (const struct option *o = tool->table; o->name || o->help; o++)
 		wanted += is_shown(o, false);
@@ -204,12 +214,22 @@ static void add_exits(const struct tool *tool, struct buffer *out)
 		buffer_addf(out, "%s\n", tool->exits);
 }
 
+static void add_head(const struct tool *tool, struct buffer *out)
+{
+	size_t left = strlen("Usage:  ") + strlen(tool->name);
+
+	buffer_addf(out, "Usage: %s ", tool->name);
+	add_wrapped(out, tool->synopsis, left);
+	add_wrapped(out, tool->purpose, 0);
+}
+
 void options_help(const struct tool *tool, bool all, struct buffer *out)
 {
 	size_t width = left_width(tool, all);
 
-	buffer_addf(out, "Usage: %s %s\n%s\n%s", tool->name, tool->synopsis, tool->purpose,
-		    all && tool->table->kind == OPTION_SECTION ? "" : "\n");
+	add_head(tool, out);
+	if (!all || tool->table->kind != OPTION_SECTION)
+		buffer_adds(out, "\n");
 	if (all)
 		add_all(tool, width, out);
 	else

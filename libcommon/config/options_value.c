@@ -56,18 +56,22 @@ static bool limited(const struct option *o)
 
 void option_add_number(struct buffer *out, double x)
 {
-	if (x == floor(x) && fabs(x) < 1e15) {  /* 1000000 rather than 1e+06 */
+	char text[40];
+	size_t mantissa;
+
+	if (x == floor(x) && fabs(x) < 1e15) {          /* 1000000 rather than 1e+06 */
 		buffer_addf(out, "%.0f", x);
 		return;
 	}
 	for (int digits = 6; digits <= 17; digits++) {
-		char text[40];
 		snprintf(text, sizeof(text), "%.*g", digits, x);
-		if (strtod(text, NULL) == x || digits == 17) {
-			buffer_adds(out, text);
-			return;
-		}
+		if (strtod(text, NULL) == x)
+			break;
 	}
+	mantissa = strcspn(text, "e");
+	if (text[mantissa] && text[mantissa + 2] == '0')        /* 2e-6 rather than 2e-06 */
+		memmove(text + mantissa + 2, text + mantissa + 3, strlen(text + mantissa + 3) + 1);
+	buffer_adds(out, text);
 }
 
 static void add_limits(const struct option *o, struct buffer *out)
