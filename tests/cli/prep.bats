@@ -1,0 +1,220 @@
+#!/usr/bin/env bats
+# lora-prep as its users see it: exit codes, streams, the report, order, names.
+
+setup() {
+	ROOT=$BATS_TEST_DIRNAME/../..
+	BIN=${BIN:-$ROOT/build/gcc/bin}
+	case $BIN in /*) ;; *) BIN=$ROOT/$BIN ;; esac
+	PREP=$BIN/lora-prep
+	cd "$BATS_TEST_TMPDIR" || return 1
+	demo=$ROOT/demo/train/"10_gizmo robot"
+	sizes=(--resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16)
+}
+
+# run_to STATUS COMMAND...: standard error in $output
+run_to() {
+	local want=$1
+	shift
+	run bash -c '"$@" 2>&1 >/dev/null' - "$@"
+	[ "$status" -eq "$want" ] || { echo "status $status: $output"; return 1; }
+}
+
+# The payload of a sample, KEY.SUFFIX
+member() {
+	tar -xOf "$1" "$2"
+}
+
+@test "--help and --version say so on standard output, status 0" {
+	run "$PREP" --help
+	[ "$status" -eq 0 ]
+	[[ $output == *"lora-prep"*"--resolution"* ]]
+	run "$PREP" --version
+	[ "$status" -eq 0 ]
+}
+
+@test "mistakes are status 2 and name the mistake" {
+	run_to 2 "$PREP" --resolutoin 64 x
+	[[ $output == *resolution* ]]
+	run_to 2 "$PREP"
+	[[ $output == *folder* ]]
+	run_to 2 "$PREP" --background red "$demo"
+	[[ $output == *--background* ]]
+	run_to 2 "$PREP" --background 1,2,256 "$demo"
+	run_to 2 "$PREP" --resolution 64 "$demo" # below the smallest bucket
+	[[ $output == *--min-bucket-reso* ]]
+	run_to 2 "$PREP" --payload gif "$demo"
+	run_to 2 "$PREP" --lint "$demo"
+	[[ $output == *"not yet implemented"* ]]
+	run_to 2 "$PREP" --folder out "$demo"
+	[[ $output == *"not yet implemented"* ]]
+}
+
+@test "a folder that is not there, or holds no pictures, is status 3" {
+	run_to 3 "$PREP" nowhere
+	[[ $output == *nowhere* ]]
+	mkdir empty
+	run_to 3 "$PREP" empty
+	echo "no picture" >empty/a.png
+	run_to 3 "$PREP" -o out.tar empty
+	[ ! -e out.tar ]
+}
+
+@test "the demo's pictures: three buckets, repeats and captions, a report that jq reads" {
+	"$PREP" "${sizes[@]}" --report report.jsonl -o images.tar "$ROOT/demo/train" --reg "$ROOT/demo/reg"
+	[ "$(jq -c 'select(.event == "bucket") | [.size, .count]' report.jsonl)" = "[[48,80],13]
+[[64,64],12]
+[[80,48],15]" ]
+	[ "$(jq -c 'select(.event == "total") | [.pictures, .regularization, .samples, .skipped]' report.jsonl)" = "[40,24,320,0]" ]
+	[ "$(jq -s '[.[] | select(.event == "picture")] | length' report.jsonl)" = 40 ]
+	[ "$(jq -r 'select(.key == "00000000") | .caption' report.jsonl)" = "a big gizmo robot on a black background" ]
+	[ "$(member images.tar 00000000.json | jq -c '[.format[:10], .captions, .repeats, .weight, .regularization, .original, .bucket, .crop]')" = \
+		'["lora-image",["a big gizmo robot on a black background"],10,1,false,[512,512],[64,64],[0,0]]' ]
+	[ "$(member images.tar 00000016.json | jq -c '[.regularization, .path[-12:]]')" = '[true,"/shape00.jpg"]' ]
+	[ "$(member images.tar 00000000.json | jq -r .sha256)" = "$(sha256sum "$demo/gizmo00.jpg" | cut -d' ' -f1)" ]
+	tar -tf images.tar | tail -n 1 | grep -q '^__lora__/end$'
+}
+
+@test "regularisation pictures: matched as kohya does, or as their folders say; their weight" {
+	"$PREP" "${sizes[@]}" --reg-repeats folder --prior-loss-weight 0.5 --reg "$ROOT/demo/reg" -o a.tar "$ROOT/demo/train"
+	[ "$(member a.tar 00000016.json | jq -c '[.repeats, .weight]')" = '[1,0.5]' ]
+	run_to 0 "$PREP" "${sizes[@]}" --reg "$ROOT/demo/reg" -o b.tar "$ROOT/demo/train"
+	[[ $output == *"160 times"* ]]
+	[ "$(member b.tar 00000016.json | jq -c .repeats)" = 7 ]
+	[ "$(member b.tar 00000039.json | jq -c .repeats)" = 6 ]
+}
+
+@test "same bytes with one thread and with several, to a file and to a pipe" {
+	"$PREP" "${sizes[@]}" --flip -j1 -o one.tar "$ROOT/demo/train"
+	"$PREP" "${sizes[@]}" --flip -j2 -o two.tar "$ROOT/demo/train"
+	"$PREP" "${sizes[@]}" --flip -j7 "$ROOT/demo/train" | cat >seven.tar
+	cmp one.tar two.tar
+	cmp one.tar seven.tar
+}
+
+@test "order is that of the names, not of the folder; the locale changes nothing" {
+	mkdir forth back
+	for f in b B a10 a2 _ 9; do cp "$demo/gizmo00.jpg" "forth/$f.jpg"; done
+	for f in 9 _ a2 a10 B b; do cp "$demo/gizmo00.jpg" "back/$f.jpg"; done
+	(cd forth && LC_ALL=C "$PREP" -o ../forth.tar --report ../forth.jsonl .)
+	(cd back && LC_ALL=C.UTF-8 "$PREP" -o ../back.tar .)
+	cmp forth.tar back.tar
+	[ "$(jq -r 'select(.path) | .path' forth.jsonl | tr '\n' ' ')" = "./9.jpg ./B.jpg ./_.jpg ./a10.jpg ./a2.jpg ./b.jpg " ]
+}
+
+@test "the picture that Exif turns stands upright" {
+	"$PREP" "${sizes[@]}" --report report.jsonl -o images.tar "$ROOT/demo/train"
+	turned=$(jq -c 'select(.orientation == 6) | [.key, .source, .bucket]' report.jsonl)
+	[ "$turned" = '["00000003",[384,640],[48,80]]' ]
+	# Stored, it lies on its side: 640 wide.  The payload's header says 48 by 80.
+	[ "$(member images.tar 00000003.png | od -An -j16 -N8 -tu1 | tr -s ' ')" = " 0 0 0 48 0 0 0 80" ]
+}
+
+@test "a bad picture is skipped and reported; with --strict it is status 3 and no output" {
+	mkdir mixed
+	cp "$demo/gizmo00.jpg" mixed/a.jpg
+	head -c 9000 "$demo/gizmo00.jpg" >mixed/cut.jpg
+	head -c 9000 "$demo/gizmo01.png" >mixed/cut.png
+	head -c 2000 "$demo/gizmo06.webp" >mixed/cut.webp
+	printf 'GIF89a\1\0\1\0' >mixed/moving.gif
+	cp "$demo/gizmo00.jpg" mixed/latin1.jpg
+	printf 'caf\351\n' >mixed/latin1.txt
+	ln -s nowhere mixed/link.jpg
+	run_to 0 "$PREP" --report report.jsonl -o images.tar mixed
+	[[ $output == *"cut.jpg"*"skipped"* ]]
+	[ "$(jq -r 'select(.event == "skipped") | .path + " " + .code' report.jsonl)" = "mixed/cut.jpg damaged
+mixed/cut.png damaged
+mixed/cut.webp damaged
+mixed/latin1.jpg caption
+mixed/link.jpg unreadable
+mixed/moving.gif format" ]
+	[[ $(jq -r 'select(.path == "mixed/latin1.jpg") | .say' report.jsonl) == *"byte 3 "* ]]
+	[ "$(tar -tf images.tar | grep -c png)" -eq 1 ]
+	run_to 3 "$PREP" --strict --report strict.jsonl -o strict.tar mixed
+	[ ! -e strict.tar ]
+	[ "$(jq -r 'select(.event == "skipped") | .path' strict.jsonl)" = mixed/cut.jpg ]
+	[ -z "$(find . -name '*.tmp')" ]
+}
+
+@test "pixel bombs are refused from the header" {
+	mkdir bomb
+	printf '\211\120\116\107\015\012\032\012\000\000\000\015\111\110\104\122\000\000\165\060\000\000\165\060\010\002\000\000\000\351\105\157\355\000\000\001\000\111\104\101\124' >bomb/a.png
+	run_to 3 bash -c 'ulimit -v 500000; exec "$@"' - "$PREP" -j1 bomb
+	[[ $output == *30000x30000* ]]
+}
+
+@test "hostile names survive the trip" {
+	mkdir -p names
+	for name in $'new\nline' '-o' 'sp ace' "quo'te\"" $'esc\e[31m' '$(touch pwned)' $'caf\351' $'n\303\244me' '..' 'a.b.c' '*' $'tab\t' \
+		"$(printf 'x%.0s' {1..240})"; do
+		cp "$demo/gizmo00.jpg" "names/$name.jpg"
+	done
+	cd names
+	"$PREP" -o ../images.tar --report ../report.jsonl -- . 2>../stderr
+	cd ..
+	[ ! -e names/pwned ]
+	! LC_ALL=C grep -q $'\e' stderr
+	[ "$(jq -s '[.[] | select(.event == "picture")] | length' report.jsonl)" = 12 ] # ...jpg is hidden
+	[ "$(jq -r 'select(.path_b64) | .path_b64' report.jsonl | base64 -d)" = $'./caf\351.jpg' ]
+	[ "$(jq -r 'select(.path == "./new\nline.jpg") | .key' report.jsonl)" != "" ]
+	tar -tf images.tar | LC_ALL=C grep -vqE '^([0-9]{8}\.(png|json)|__lora__/end)$' && return 1
+	[ "$(tar -tf images.tar | grep -c png)" -eq 12 ]
+}
+
+@test "captions: extension, prefix, class tokens, BOM and CRLF" {
+	mkdir -p set/3_red_car words
+	cp "$demo/gizmo00.jpg" set/3_red_car/a.jpg
+	cp "$demo/gizmo00.jpg" set/3_red_car/b.jpg
+	printf '\357\273\277one line\r\nanother\r\n' >set/3_red_car/a.txt
+	echo tagged >set/3_red_car/b.tags
+	"$PREP" -o a.tar set
+	[ "$(member a.tar 00000000.json | jq -c .captions)" = '["one line"]' ]
+	[ "$(member a.tar 00000001.json | jq -c '[.captions, .repeats]')" = '[["red_car"],3]' ]
+	"$PREP" --caption_extension=.tags --caption-prefix "a photo," --class-tokens car -o b.tar set
+	[ "$(member b.tar 00000000.json | jq -c .captions)" = '["a photo, car"]' ]
+	[ "$(member b.tar 00000001.json | jq -c .captions)" = '["a photo, tagged"]' ]
+}
+
+@test "crop conditioning: the pixels that were cut, or kohya's formula" {
+	mkdir wide
+	cp "$demo/gizmo05.png" wide/ # 600x400
+	"$PREP" --resolution 64 --no-bucket -o real.tar --flip wide
+	"$PREP" --resolution 64 --no-bucket -o kohya.tar --crop-conditioning kohya wide
+	[ "$(member real.tar 00000000.json | jq -c '[.resized, .bucket, .crop, .flip]')" = '[[96,64],[64,64],[16,0],true]' ]
+	[ "$(member kohya.tar 00000000.json | jq -c '[.resized, .bucket, .crop, .flip]')" = '[[96,64],[64,64],[0,10],false]' ]
+	tar -tf real.tar | grep -qx 00000000.flip.png
+	cmp <(member real.tar 00000000.png) <(member kohya.tar 00000000.png)
+}
+
+@test "payload jpeg" {
+	"$PREP" "${sizes[@]}" --payload jpeg --quality 80 -o images.tar "$ROOT/demo/train"
+	[ "$(member images.tar 00000000.jpg | head -c 3 | od -An -tx1)" = " ff d8 ff" ]
+}
+
+@test "a config file and the environment set options; an unknown key is status 2 with its line" {
+	printf '[general]\nresolution = "64,64"\nenable_bucket = false\ntrain_data_dir = "%s"\nxformers = true\n' "$ROOT/demo/train" >c.toml
+	"$PREP" --config c.toml -o images.tar
+	[ "$(member images.tar 00000002.json | jq -c .bucket)" = '[64,64]' ]
+	echo 'resolutoin = 64' >>c.toml
+	run_to 2 "$PREP" --config c.toml -o images.tar
+	[[ $output == *"c.toml:6"*resolution* ]]
+}
+
+@test "a full disk is status 4, a reader that went away a quiet SIGPIPE" {
+	run bash -c '"$1" "$2" 2>stderr >/dev/full' - "$PREP" "$demo"
+	[ "$status" -eq 4 ]
+	run bash -c '"$1" -q "$2" 2>stderr | head -c 1 >/dev/null; exit ${PIPESTATUS[0]}' - "$PREP" "$ROOT/demo/train"
+	[ "$status" -eq 141 ]
+	[ ! -s stderr ]
+}
+
+@test "never to a terminal" {
+	command -v script >/dev/null || skip "script(1) is not installed"
+	run script -qec "'$PREP' '$demo'" /dev/null
+	[ "$status" -ne 0 ]
+	[[ $output != *PNG* ]]
+}
+
+@test "an output that cannot be made is status 4 and leaves nothing" {
+	run_to 4 "$PREP" -o nowhere/images.tar "$demo"
+	[ ! -e nowhere ]
+}
