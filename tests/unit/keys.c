@@ -1,0 +1,265 @@
+/* Names of layers in every dialect; all 1,052 names that kohya can write for SDXL, with their sizes. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "../../libcommon/base/map.h"
+#include "../../libcommon/lora/keys.h"
+#include "model_layers.h"
+#include <cmocka.h>     /* last: it takes the name fail */
+
+#define SDXL_NAMES "tests/golden/sdxl_lora_keys.tsv"
+
+struct row { char name[120], kind, set[32]; int in, out, kernel; };
+
+static struct row *read_rows(size_t *count)
+{
+	FILE *f = fopen(SDXL_NAMES, "r");
+	struct row *rows = xcalloc(2000, sizeof(*rows));
+	char line[300];
+
+	assert_non_null(f);
+	*count = 0;
+	while (fgets(line, sizeof(line), f)) {
+		struct row *r = &rows[*count];
+
+		if (*line == '#')
+			continue;
+		assert_int_equal(sscanf(line, "%119s %c %d %d %d %31s", r->name, &r->kind, &r->in, &r->out, &r->kernel, r->set), 6);
+		++*count;
+	}
+	fclose(f);
+	return rows;
+}
+
+static void check_row(const struct row *r, const struct layer *l)
+{
+	const struct weight *w = layer_weight(l);
+
+	assert_int_equal(w->in, r->in);
+	assert_int_equal(w->out, r->out);
+	assert_int_equal(w->kh, r->kernel);
+	assert_int_equal(w->kw, r->kernel);
+	assert_int_equal(l->group, strcmp(r->set, "conv_dim-only") ? LAYER_TRANSFORMER : LAYER_CONV_SET);
+}
+
+/* Every row is some layer's name, and the layers without a row are those that kohya never trains. */
+static void kohya_names_of_sdxl(void **state)
+{
+	struct model_config m;
+	struct layer_list layers;
+	size_t count, found = 0;
+	struct row *rows = read_rows(&count);
+	struct map *names = map_new(count);
+
+	model_config_sdxl(&m);
+	test_layers(&m, &layers);
+	assert_int_equal(count, 1052);
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(map_put(names, rows[i].name, strlen(rows[i].name), i), -1);
+	for (size_t i = 0; i < layers.count; i++) {
+		char *stem = kohya_stem(&layers.layer[i], &m.unet);
+		long row = map_get(names, stem, strlen(stem));
+
+		if (row >= 0)
+			check_row(&rows[row], &layers.layer[i]);
+		else
+			assert_int_equal(layers.layer[i].group, LAYER_OTHER);
+		found += row >= 0;
+		free(stem);
+	}
+	assert_int_equal(found, 1052);
+	assert_int_equal(layers.count, 1052 + 7);       /* conv_in, conv_out, four embeddings, text_projection */
+	map_free(names);
+	free(rows);
+	free_test_layers(&layers);
+}
+
+static void check_round_trip(const struct model_config *m)
+{
+	struct layer_list layers;
+
+	test_layers(m, &layers);
+	for (size_t i = 0; i < layers.count; i++) {
+		char *sgm, *back;
+
+		if (layers.layer[i].component != COMPONENT_UNET)
+			continue;
+		sgm = sgm_from_diffusers(layers.layer[i].name, &m->unet);
+		assert_non_null(sgm);
+		back = diffusers_from_sgm(sgm, &m->unet);
+		assert_string_equal(back, layers.layer[i].name);
+		free(sgm);
+		free(back);
+	}
+	free_test_layers(&layers);
+}
+
+/* Four levels with one resnet each: not SDXL's numbers. */
+static void other_sizes(struct model_config *m)
+{
+	model_config_sdxl(m);
+	m->unet.levels = 4;
+	m->unet.resnets = 1;
+	for (int i = 0; i < 4; i++) {
+		m->unet.channels[i] = 32 << i;
+		m->unet.attention[i] = i < 3;
+		m->unet.depth[i] = i < 3;
+	}
+}
+
+static void both_ways(void **state)
+{
+	struct model_config m;
+
+	model_config_sdxl(&m);
+	check_round_trip(&m);
+	other_sizes(&m);
+	check_round_trip(&m);
+}
+
+static void names_at_other_sizes(void **state)
+{
+	static const char *const pairs[][2] = {
+		{ "down_blocks.0.resnets.0.conv1", "input_blocks.1.0.in_layers.2" },
+		{ "down_blocks.0.downsamplers.0.conv", "input_blocks.2.0.op" },
+		{ "down_blocks.2.attentions.0.proj_in", "input_blocks.5.1.proj_in" },
+		{ "up_blocks.0.upsamplers.0.conv", "output_blocks.1.1.conv" },  /* a level without attention */
+		{ "up_blocks.1.upsamplers.0.conv", "output_blocks.3.2.conv" },
+		{ "up_blocks.3.resnets.1.conv_shortcut", "output_blocks.7.0.skip_connection" },
+		{ "mid_block.resnets.1.time_emb_proj", "middle_block.2.emb_layers.1" },
+	};
+	struct model_config m;
+
+	other_sizes(&m);
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		char *sgm = sgm_from_diffusers(pairs[i][0], &m.unet);
+
+		assert_string_equal(sgm, pairs[i][1]);
+		free(sgm);
+	}
+	assert_null(sgm_from_diffusers("down_blocks.0.nothing", &m.unet));
+	assert_null(diffusers_from_sgm("input_blocks.x.0", &m.unet));
+}
+
+static void config_from_layers(void **state)
+{
+	struct model_config m;
+
+	for (int k = 0; k < 2; k++) {
+		struct layer_list layers;
+		struct unet_config c;
+
+		(k ? other_sizes : model_config_sdxl)(&m);
+		test_layers(&m, &layers);
+		layers_config(&layers, &c);
+		assert_int_equal(c.levels, m.unet.levels);
+		assert_int_equal(c.resnets, m.unet.resnets);
+		for (int i = 0; i < c.levels; i++)
+			assert_int_equal(c.attention[i], m.unet.attention[i]);
+		free_test_layers(&layers);
+	}
+}
+
+#define LAYER "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0"
+#define TEXT "text_model.encoder.layers.3.self_attn.q_proj"
+
+static const struct { const char *tensor, *layer; enum component component; enum adapter_part part; } known[] = {
+	{ "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0.lora_down.weight", LAYER, COMPONENT_UNET, PART_DOWN },
+	{ "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0.alpha", LAYER, COMPONENT_UNET, PART_ALPHA },
+	{ "lycoris_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0.lora_up.weight", LAYER, COMPONENT_UNET, PART_UP },
+	{ "unet." LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
+	{ "unet." LAYER ".lora_B.default.weight", LAYER, COMPONENT_UNET, PART_UP },
+	{ "unet." LAYER ".lora.up.weight", LAYER, COMPONENT_UNET, PART_UP },
+	{ "base_model.model." LAYER ".lora_B.weight", LAYER, COMPONENT_UNET, PART_UP },
+	{ "base_model.model.unet." LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
+	{ LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
+	{ "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_out.0.lora_up.weight", LAYER, COMPONENT_UNET, PART_UP },
+	{ "lora_te1_text_model_encoder_layers_3_self_attn_q_proj.lora_down.weight", TEXT, COMPONENT_TE1, PART_DOWN },
+	{ "lora_te_text_model_encoder_layers_3_self_attn_q_proj.lora_down.weight", TEXT, COMPONENT_TE1, PART_DOWN },
+	{ "lora_te2_text_model_encoder_layers_3_self_attn_q_proj.lora_up.weight", TEXT, COMPONENT_TE2, PART_UP },
+	{ "text_encoder." TEXT ".lora_A.weight", TEXT, COMPONENT_TE1, PART_DOWN },
+	{ "text_encoder_2." TEXT ".lora_linear_layer.up.weight", TEXT, COMPONENT_TE2, PART_UP },
+	{ "text_encoder_2.encoder.layers.3.self_attn.q_proj.lora_A.weight", TEXT, COMPONENT_TE2, PART_DOWN },
+	{ "lora_unet_time_embed_0.lora_down.weight", "time_embedding.linear_1", COMPONENT_UNET, PART_DOWN },
+	{ "lora_unet_label_emb_0_2.lora_up.weight", "add_embedding.linear_2", COMPONENT_UNET, PART_UP },
+	{ "lora_unet_input_blocks_0_0.lora_up.weight", "conv_in", COMPONENT_UNET, PART_UP },
+	{ "lora_unet_out_2.alpha", "conv_out", COMPONENT_UNET, PART_ALPHA },
+	{ "lora_te2_text_projection.lora_up.weight", "text_projection", COMPONENT_TE2, PART_UP },
+};
+
+static void dialects_are_understood(void **state)
+{
+	struct model_config m;
+	struct layer_list layers;
+	struct key_index *index;
+
+	model_config_sdxl(&m);
+	test_layers(&m, &layers);
+	index = key_index_new(&layers, &m.unet);
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		enum adapter_part part;
+		const char *dialect, *same;
+		long layer = key_index_find(index, known[i].tensor, &part, &dialect);
+
+		if (layer < 0)
+			fail_msg("%s finds no layer", known[i].tensor);
+		assert_string_equal(layers.layer[layer].name, known[i].layer);
+		assert_int_equal(layers.layer[layer].component, known[i].component);
+		assert_int_equal(part, known[i].part);
+		assert_non_null(dialect);
+		assert_int_equal(adapter_key_component(known[i].tensor, &same), known[i].component);
+	}
+	key_index_free(index);
+	free_test_layers(&layers);
+}
+
+static void strangers_are_not(void **state)
+{
+	static const char *const strangers[] = {
+		"lora_unet_input_blocks_4_1_proj_in.weight", "lora_unet_input_blocks_99_1_proj_in.lora_up.weight",
+		"lora_te3_text_model_encoder_layers_0_mlp_fc1.alpha", "unet.down_blocks.0.attentions.0.proj_in.lora_A.weight", ".alpha", "",
+	};
+	struct model_config m;
+	struct layer_list layers;
+	struct key_index *index;
+	enum adapter_part part;
+	const char *text;
+
+	model_config_sdxl(&m);
+	test_layers(&m, &layers);
+	index = key_index_new(&layers, &m.unet);
+	for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++)
+		assert_int_equal(key_index_find(index, strangers[i], &part, &text), -1);
+	key_index_free(index);
+	free_test_layers(&layers);
+}
+
+static void other_methods_are_named(void **state)
+{
+	static const char *const names[][2] = {
+		{ "lora_unet_out_2.hada_w1_a", "LoHa" }, { "lora_unet_out_2.lokr_w2_b", "LoKr" }, { "lora_unet_out_2.dora_scale", "DoRA" },
+		{ "unet.conv_in.lora_magnitude_vector", "DoRA" }, { "lora_unet_out_2.oft_blocks", "OFT" },
+	};
+	enum adapter_part part;
+	const char *method;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_true(adapter_key_split(names[i][0], &part, &method) > 0);
+		assert_int_equal(part, PART_OTHER);
+		assert_string_equal(method, names[i][1]);
+	}
+	assert_int_equal(adapter_key_split("first_stage_model.decoder.conv_in.weight", &part, &method), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(kohya_names_of_sdxl), cmocka_unit_test(both_ways), cmocka_unit_test(names_at_other_sizes),
+		cmocka_unit_test(config_from_layers), cmocka_unit_test(dialects_are_understood), cmocka_unit_test(strangers_are_not),
+		cmocka_unit_test(other_methods_are_named),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,69 @@
+/*
+ * model_layers.h - the layers of a model of any sizes without its weights, for tests of adapters; and a device that is the host's memory.
+ */
+#ifndef TESTS_MODEL_LAYERS_H
+#define TESTS_MODEL_LAYERS_H
+
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/model/layers.h"
+#include "../../libcommon/model/source_tensors.h"
+
+static inline enum layer_group group_of(const char *name)
+{
+	if (strstr(name, "attentions.") || strstr(name, ".self_attn.") || strstr(name, ".mlp."))
+		return LAYER_TRANSFORMER;
+	return strstr(name, "resnets.") || strstr(name, "samplers.") ? LAYER_CONV_SET : LAYER_OTHER;
+}
+
+/* A shortcut is a 1x1 convolution in files and a linear layer inside, as the networks have it. */
+static inline void add_test_layer(struct layer_list *list, enum component c, const struct known_tensor *t)
+{
+	char *name = xstrndup(t->name, strlen(t->name) - strlen(".weight"));
+	struct weight w = { .dtype = DTYPE_F32, .out = (int)t->shape[0], .in = (int)t->shape[1], .kh = 1, .kw = 1 };
+	struct linear *linear = NULL;
+	struct conv *conv = NULL;
+
+	if (t->dims == 2 || strstr(name, "conv_shortcut")) {
+		linear = xcalloc(1, sizeof(*linear));
+		linear->w = w;
+	} else {
+		conv = xcalloc(1, sizeof(*conv));
+		conv->w = w;
+		conv->w.kh = (int)t->shape[2];
+		conv->w.kw = (int)t->shape[3];
+	}
+	layer_add(list, c, group_of(name), name, linear, conv);
+	free(name);
+}
+
+static inline void test_layers(const struct model_config *m, struct layer_list *list)
+{
+	static const enum component with_layers[] = { COMPONENT_UNET, COMPONENT_TE1, COMPONENT_TE2 };
+
+	*list = (struct layer_list){ 0 };
+	for (int k = 0; k < 3; k++) {
+		struct known_tensors t;
+
+		known_tensors(m, with_layers[k], &t);
+		for (size_t i = 0; i < t.count; i++) {
+			const char *end = strrchr(t.tensor[i].name, '.');
+
+			if (t.tensor[i].dims >= 2 && !strcmp(end, ".weight") && !strstr(t.tensor[i].name, ".embeddings."))
+				add_test_layer(list, with_layers[k], &t.tensor[i]);
+		}
+		known_tensors_free(&t);
+	}
+}
+
+static inline void free_test_layers(struct layer_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		free(list->layer[i].linear);
+		free(list->layer[i].conv);
+	}
+	layer_list_free(list);
+}
+
+#endif
