@@ -11,12 +11,12 @@ static inline vec activate(vec x, enum activation kind)
 	}
 }
 
-/* d(x s(a x))/dx = s (1 + a x (1 - s)) */
+/* d(x s(a x))/dx = s (1 + a x (1 - s)).  1 - s = exp(-a x) s: a subtraction would lose digits that a x then magnifies. */
 static inline vec sigmoid_slope(vec x, float a)
 {
-	vec s = sigmoid(a * x);
+	vec e = exponential(-a * x), s = 1 / (1 + e);
 
-	return s * (1 + a * x * (1 - s));
+	return s * mul_add(a * x, e * s, all(1));
 }
 
 /* d(x Phi(x))/dx = Phi + x phi,  phi = bell / sqrt(2 pi) */

@@ -40,12 +40,13 @@ static inline double sum_doubles(dvec a)
 
 static inline float sum_lanes(vec a) { return sum_doubles(low_doubles(a) + high_doubles(a)); }
 
-/* e^x to 1.1 ulp: x = n ln 2 + r, |r| <= 0.35, where the series' next term is below 1e-8.  Too small gives 0, too large e^88.
+/* e^x to 1.1 ulp: x = n ln 2 + r, |r| <= 0.35, where the series' next term is below 1e-8.  Too small gives 0, too large e^87,
+ * whose reciprocal is still a normal number.
  * Adding 1.5 * 2^23 leaves n, rounded, in the low bits. */
 static inline vec exponential(vec x)
 {
 	const vec shift = all(12582912);
-	vec bounded = at_most(at_least(x, -87.33f), 88), n = mul_add(bounded, all(1.44269504f), shift), r, p;
+	vec bounded = at_most(at_least(x, -87.33f), 87), n = mul_add(bounded, all(1.44269504f), shift), r, p;
 	vec power = (vec)(((ivec)n << 23) + (127 << 23));
 
 	n -= shift;
