@@ -1,0 +1,482 @@
+/* Adapters made, loaded and saved.  The device is the host's memory: only moving data is asked of it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "../../libcommon/lora/adapter.h"
+#include "../../libcommon/lora/adapter_file.h"
+#include "model_layers.h"
+#include <cmocka.h>     /* last: it takes the name fail */
+
+#define GOLDEN "tests/golden/tiny-a"
+
+static void *host_alloc(struct device *d, size_t n) { return xmalloc(n); }
+static void host_release(struct device *d, void *p) { free(p); }
+static void host_upload(struct device *d, void *to, const void *from, size_t n) { memcpy(to, from, n); }
+static void host_zero(struct device *d, float *x, size_t n) { memset(x, 0, n * sizeof(*x)); }
+
+static const struct backend host = {
+	.alloc = host_alloc, .release = host_release, .upload = host_upload, .download = host_upload, .zero = host_zero,
+};
+
+static char folder[] = "/tmp/test-adapter-XXXXXX";
+
+static void golden_layers(struct layer_list *layers)
+{
+	struct model_config m;
+	struct error e;
+
+	assert_int_equal(model_config_read(GOLDEN "/model", &m, &e), 0);
+	test_layers(&m, layers);
+}
+
+static void sdxl_layers(struct layer_list *layers)
+{
+	struct model_config m;
+
+	model_config_sdxl(&m);
+	test_layers(&m, layers);
+}
+
+/* ---- new ---- */
+
+static struct adapter *create(struct layer_list *layers, struct adapter_spec spec)
+{
+	struct error e;
+	struct adapter *a = adapter_create(layers, &spec, &host, NULL, &e);
+
+	assert_non_null(a);
+	return a;
+}
+
+static void counts_of_sdxl(void **state)
+{
+	static const struct { struct adapter_spec spec; size_t modules; } cases[] = {
+		{ { .unet = true, .rank = 1, .alpha = 1 }, 722 }, { { .unet = true, .rank = 1, .alpha = 1, .conv_rank = 1, .conv_alpha = 1 }, 788 },
+		{ { .te1 = true, .rank = 1, .alpha = 1 }, 72 }, { { .te2 = true, .rank = 1, .alpha = 1, .conv_rank = 2 }, 192 },
+	};
+	struct layer_list layers;
+
+	sdxl_layers(&layers);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct adapter *a = create(&layers, cases[i].spec);
+
+		assert_int_equal(a->count, cases[i].modules);
+		adapter_free(a);
+	}
+	for (size_t i = 0; i < layers.count; i++)
+		assert_null(*layer_lora(&layers.layer[i]));
+	free_test_layers(&layers);
+}
+
+/* 3x3 take conv_rank and conv_alpha, 1x1 and time projections the others; te1, te2, then the UNet. */
+static void ranks_and_order(void **state)
+{
+	struct layer_list layers;
+	struct adapter *a;
+	int stage = 0;
+
+	golden_layers(&layers);
+	a = create(&layers, (struct adapter_spec){ .unet = true, .te1 = true, .te2 = true, .rank = 4, .alpha = 2, .conv_rank = 3,
+						   .conv_alpha = 6 });
+	for (size_t i = 0; i < a->count; i++) {
+		const struct adapter_module *m = &a->module[i];
+		int now = m->layer->component == COMPONENT_TE1 ? 0 : m->layer->component == COMPONENT_TE2 ? 1 : 2;
+		bool spatial = layer_weight(m->layer)->kh == 3;
+
+		assert_true(now >= stage);
+		stage = now;
+		assert_int_equal(m->rank, spatial ? 3 : 4);
+		assert_true(m->lora.scale == (spatial ? 2.0f : 0.5f));
+		assert_ptr_equal(*layer_lora(m->layer), &m->lora);
+		assert_true(m->lora.down.wants_grad && m->lora.up.wants_grad && m->lora.down.grad && m->lora.up.grad);
+	}
+	adapter_free(a);
+	free_test_layers(&layers);
+}
+
+static void check_first_values(const struct adapter_module *m)
+{
+	const struct weight *w = layer_weight(m->layer);
+	float bound = (float)(1 / sqrt((double)w->in * w->kh * w->kw)), greatest = 0;
+
+	for (size_t i = 0; i < tensor_count(&m->lora.down); i++) {
+		assert_true(fabsf(m->lora.down.data[i]) <= bound);
+		greatest = fmaxf(greatest, fabsf(m->lora.down.data[i]));
+	}
+	assert_true(greatest > 0.5f * bound);   /* of at least 16 uniform values, all below half: once in 65,536, and these are fixed */
+	for (size_t i = 0; i < tensor_count(&m->lora.up); i++)
+		assert_true(m->lora.up.data[i] == 0);
+}
+
+static const struct adapter_module *module_named(const struct adapter *a, const char *stem)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->module[i].stem, stem) == 0)
+			return &a->module[i];
+	return NULL;
+}
+
+/* A module's first values do not depend on which others there are; another seed gives others. */
+static void first_values(void **state)
+{
+	struct layer_list layers;
+	struct adapter *all, *few, *other;
+
+	golden_layers(&layers);
+	all = create(&layers, (struct adapter_spec){ .unet = true, .te1 = true, .rank = 4, .alpha = 4, .conv_rank = 4, .conv_alpha = 4, .seed = 7 });
+	few = create(&layers, (struct adapter_spec){ .unet = true, .rank = 4, .alpha = 4, .seed = 7 });
+	other = create(&layers, (struct adapter_spec){ .unet = true, .rank = 4, .alpha = 4, .seed = 8 });
+	for (size_t i = 0; i < all->count; i++)
+		check_first_values(&all->module[i]);
+	for (size_t i = 0; i < few->count; i++) {
+		const struct lora *a = &few->module[i].lora, *b = &module_named(all, few->module[i].stem)->lora, *c = &other->module[i].lora;
+		size_t n = tensor_count(&a->down) * sizeof(float);
+
+		assert_memory_equal(a->down.data, b->down.data, n);
+		assert_memory_not_equal(a->down.data, c->down.data, n);
+	}
+	adapter_free(all);
+	adapter_free(few);
+	adapter_free(other);
+	free_test_layers(&layers);
+}
+
+static void nothing_to_train(void **state)
+{
+	struct layer_list layers;
+	struct adapter_spec spec = { .rank = 4, .alpha = 4 };
+	struct error e;
+
+	golden_layers(&layers);
+	assert_null(adapter_create(&layers, &spec, &host, NULL, &e));
+	assert_int_equal(e.code, EXIT_USAGE);
+	free_test_layers(&layers);
+}
+
+/* ---- loading and saving ---- */
+
+static struct adapter *load(const char *path, struct layer_list *layers, double weight)
+{
+	struct error e;
+	struct adapter *a = adapter_load(path, layers, weight, false, &host, NULL, &e);
+
+	if (!a)
+		fail_msg("%s", e.text);
+	return a;
+}
+
+/* What PyTorch wrote, loaded and saved, has the same tensors and so the same hash. */
+static void check_copy(const char *path, size_t modules)
+{
+	char *copy = xprintf("%s/copy.safetensors", folder);
+	struct layer_list layers;
+	struct safetensors *was, *is;
+	struct adapter *a;
+	struct error e;
+
+	golden_layers(&layers);
+	a = load(path, &layers, 1);
+	assert_int_equal(a->count, modules);
+	assert_int_equal(adapter_save(a, copy, DTYPE_F32, NULL, 0, &e), 0);
+	was = safetensors_open(path, &e);
+	is = safetensors_open(copy, &e);
+	assert_int_equal(was->count, is->count);
+	for (size_t i = 0; i < was->count; i++) {
+		assert_string_equal(was->tensor[i].name, is->tensor[i].name);
+		assert_int_equal(was->tensor[i].dims, is->tensor[i].dims);
+		assert_memory_equal(was->tensor[i].shape, is->tensor[i].shape, sizeof(was->tensor[i].shape));
+		assert_memory_equal(safetensors_bytes(was, &was->tensor[i]), safetensors_bytes(is, &is->tensor[i]), was->tensor[i].bytes);
+	}
+	assert_string_equal(safetensors_metadata(was, "sshs_model_hash"), safetensors_metadata(is, "sshs_model_hash"));
+	assert_string_equal(safetensors_metadata(is, "modelspec.architecture"), "stable-diffusion-xl-v1-base/lora");
+	safetensors_close(was);
+	safetensors_close(is);
+	adapter_free(a);
+	free_test_layers(&layers);
+	free(copy);
+}
+
+static void golden_files_survive(void **state)
+{
+	check_copy(GOLDEN "/lora_unet.safetensors", 192);
+	check_copy(GOLDEN "/lora_conv.safetensors", 258);
+	check_copy(GOLDEN "/lora_text.safetensors", 42);
+}
+
+/* [rank,in,3,3] in the file is [rank,3,3,in] on the device. */
+static void layout_of_filters(void **state)
+{
+	struct layer_list layers;
+	struct safetensors *f;
+	struct adapter *a;
+	const struct adapter_module *m;
+	struct error e;
+	float *down;
+	int in;
+
+	golden_layers(&layers);
+	a = load(GOLDEN "/lora_conv.safetensors", &layers, 0.5);
+	m = module_named(a, "lora_unet_input_blocks_1_0_in_layers_2");
+	assert_non_null(m);
+	in = m->lora.down.c;
+	assert_int_equal(m->lora.down.n, 3);
+	assert_int_equal(m->lora.down.h, 3);
+	assert_int_equal(m->lora.up.c, 3);
+	assert_true(m->alpha == 2 && m->lora.scale == (float)(2.0 / 3 * 0.5));
+	f = safetensors_open(GOLDEN "/lora_conv.safetensors", &e);
+	down = safetensors_floats(f, "lora_unet_input_blocks_1_0_in_layers_2.lora_down.weight", (size_t)3 * in * 9, &e);
+	for (int r = 0; r < 3; r++)
+		for (int i = 0; i < in; i++)
+			for (int k = 0; k < 9; k++)
+				assert_true(down[(r * in + i) * 9 + k] == m->lora.down.data[(r * 9 + k) * in + i]);
+	free(down);
+	safetensors_close(f);
+	adapter_free(a);
+	free_test_layers(&layers);
+}
+
+/* Two adapters on one layer stand in the order of loading; taking off the first leaves the second. */
+static void several_on_one_layer(void **state)
+{
+	struct layer_list layers;
+	struct adapter *a, *b;
+
+	golden_layers(&layers);
+	a = load(GOLDEN "/lora_unet.safetensors", &layers, 1);
+	b = load(GOLDEN "/lora_unet.safetensors", &layers, 2);
+	assert_ptr_equal(*layer_lora(a->module[0].layer), &a->module[0].lora);
+	assert_ptr_equal(a->module[0].lora.next, &b->module[0].lora);
+	adapter_free(a);
+	assert_ptr_equal(*layer_lora(b->module[0].layer), &b->module[0].lora);
+	adapter_free(b);
+	free_test_layers(&layers);
+}
+
+/* ---- small files by hand: one module on te1's first fc1, [128,32] ---- */
+
+#define STEM "lora_te1_text_model_encoder_layers_0_mlp_fc1"
+
+struct file { struct safetensors_out t[4]; size_t count; float down[2 * 32], up[128 * 2]; };
+
+static void make_file(struct file *f)
+{
+	*f = (struct file){ .count = 2 };
+	for (int i = 0; i < 64; i++)
+		f->down[i] = 0.01f * (float)i;
+	for (int i = 0; i < 256; i++)
+		f->up[i] = 0.02f * (float)i;
+	f->t[0] = (struct safetensors_out){ STEM ".lora_down.weight", DTYPE_F32, 2, { 2, 32, 1, 1 }, f->down, true };
+	f->t[1] = (struct safetensors_out){ STEM ".lora_up.weight", DTYPE_F32, 2, { 128, 2, 1, 1 }, f->up, true };
+}
+
+static struct adapter *load_file(const struct file *f, struct layer_list *layers, struct error *e)
+{
+	char *path = xprintf("%s/small.safetensors", folder);
+	struct adapter *a;
+
+	*e = (struct error){ 0 };
+	assert_int_equal(safetensors_save(path, f->t, f->count, NULL, 0, e), 0);
+	a = adapter_load(path, layers, 1, false, &host, NULL, e);
+	free(path);
+	return a;
+}
+
+static void alphas(void **state)
+{
+	static const double f64 = 6;
+	static const int64_t i64 = 6;
+	static const float six = 6;
+	const struct safetensors_out cases[] = {
+		{ STEM ".alpha", DTYPE_F64, 0, { 0 }, &f64, false }, { STEM ".alpha", DTYPE_I64, 0, { 0 }, &i64, false },
+		{ STEM ".alpha", DTYPE_F32, 0, { 0 }, &six, true }, { STEM ".alpha", DTYPE_F16, 0, { 0 }, &six, true },
+		{ STEM ".alpha", DTYPE_BF16, 1, { 1 }, &six, true },
+	};
+	struct layer_list layers;
+	struct file f;
+	struct error e;
+
+	golden_layers(&layers);
+	for (size_t i = 0; i <= sizeof(cases) / sizeof(cases[0]); i++) {
+		bool given = i < sizeof(cases) / sizeof(cases[0]);
+		struct adapter *a;
+
+		make_file(&f);
+		if (given)
+			f.t[f.count++] = cases[i];
+		a = load_file(&f, &layers, &e);
+		assert_non_null(a);
+		assert_true(a->module[0].alpha == (given ? 6 : 2));     /* none: the rank */
+		assert_true(a->module[0].lora.scale == (given ? 3 : 1));
+		adapter_free(a);
+	}
+	free_test_layers(&layers);
+}
+
+static void four_dimensions_for_a_matrix(void **state)
+{
+	struct layer_list layers;
+	struct file f;
+	struct error e;
+	struct adapter *a;
+
+	golden_layers(&layers);
+	make_file(&f);
+	f.t[0].dims = f.t[1].dims = 4;
+	a = load_file(&f, &layers, &e);
+	assert_non_null(a);
+	assert_true(a->module[0].lora.up.data[3] == f.up[3]);
+	adapter_free(a);
+	free_test_layers(&layers);
+}
+
+/* What is wrong, and a word of the message. */
+static void lone_down(struct file *f)    { f->count = 1; }
+static void wrong_width(struct file *f)  { f->t[0].shape[0] = 1; f->t[0].shape[1] = 64; }
+static void ranks_differ(struct file *f) { f->t[1].shape[0] = 256; f->t[1].shape[1] = 1; }
+static void not_a_number(struct file *f) { f->up[5] = NAN; }
+static void no_layer(struct file *f)     { f->t[f->count++] = (struct safetensors_out){ "lora_te1_nothing.alpha", DTYPE_F32, 0, { 0 }, f->up, true }; }
+static void no_adapter(struct file *f)   { f->t[f->count++] = (struct safetensors_out){ "conv_in.weight", DTYPE_F32, 0, { 0 }, f->up, true }; }
+static void loha(struct file *f)         { f->t[f->count++] = (struct safetensors_out){ STEM ".hada_w1_a", DTYPE_F32, 0, { 0 }, f->up, true }; }
+static void dora(struct file *f)         { f->t[f->count++] = (struct safetensors_out){ STEM ".dora_scale", DTYPE_F32, 0, { 0 }, f->up, true }; }
+static void long_alpha(struct file *f)   { f->t[f->count++] = (struct safetensors_out){ STEM ".alpha", DTYPE_F32, 1, { 2 }, f->up, true }; }
+static void bad_alpha(struct file *f)    { f->down[0] = INFINITY; f->t[f->count++] = (struct safetensors_out){ STEM ".alpha", DTYPE_F32, 0, { 0 }, f->down, true }; }
+static void two_dialects(struct file *f)
+{
+	f->t[f->count] = f->t[0];
+	f->t[f->count++].name = "text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight";
+}
+static void bytes_for_numbers(struct file *f)
+{
+	f->t[0].dtype = DTYPE_U8;
+	f->t[0].floats = false;
+}
+
+static void broken_files(void **state)
+{
+	static const struct { void (*spoil)(struct file *f); const char *says; } cases[] = {
+		{ lone_down, "has no lora_up" }, { wrong_width, "do not fit the model's layer" }, { ranks_differ, "do not fit" },
+		{ not_a_number, "NaN or infinity" }, { no_layer, "1 of its 3 tensors fit no layer" }, { no_adapter, "no part of a LoRA" },
+		{ loha, "LoHa is not yet supported" }, { dora, "DoRA is not yet supported" }, { long_alpha, "one finite number" },
+		{ bad_alpha, "one finite number" }, { two_dialects, "mixes two dialects" }, { bytes_for_numbers, "must be F32, F16 or BF16" },
+	};
+	struct layer_list layers;
+
+	golden_layers(&layers);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct file f;
+		struct error e;
+
+		make_file(&f);
+		cases[i].spoil(&f);
+		assert_null(load_file(&f, &layers, &e));
+		assert_int_equal(e.code, EXIT_INPUT);
+		if (!strstr(e.text, cases[i].says) || !strstr(e.text, "small.safetensors"))
+			fail_msg("case %zu says: %s", i, e.text);
+	}
+	for (size_t i = 0; i < layers.count; i++)
+		assert_null(*layer_lora(&layers.layer[i]));
+	free_test_layers(&layers);
+}
+
+/* ---- precisions ---- */
+
+static void half_precision(void **state)
+{
+	static const enum dtype types[] = { DTYPE_F16, DTYPE_BF16 };
+	char *path = xprintf("%s/half.safetensors", folder);
+	const struct metadata metadata[] = { { "ss_output_name", "half" } };
+	struct layer_list layers;
+	struct adapter *a;
+	struct error e;
+
+	golden_layers(&layers);
+	a = load(GOLDEN "/lora_text.safetensors", &layers, 1);
+	for (int k = 0; k < 2; k++) {
+		struct safetensors *f;
+
+		assert_int_equal(adapter_save(a, path, types[k], metadata, 1, &e), 0);
+		f = safetensors_open(path, &e);
+		assert_non_null(f);
+		for (size_t i = 0; i < f->count; i++)
+			assert_int_equal(f->tensor[i].dtype, types[k]);
+		assert_string_equal(safetensors_metadata(f, "modelspec.title"), "half");
+		safetensors_close(f);
+	}
+	adapter_free(a);
+	free_test_layers(&layers);
+	free(path);
+}
+
+/* Neither NaN nor what F16 cannot hold gets a file's name. */
+static void nonfinite_is_not_published(void **state)
+{
+	static const float bad[] = { NAN, INFINITY, 70000 };
+	char *path = xprintf("%s/bad.safetensors", folder);
+	struct layer_list layers;
+	struct adapter *a;
+	struct error e;
+
+	golden_layers(&layers);
+	a = load(GOLDEN "/lora_text.safetensors", &layers, 1);
+	for (int k = 0; k < 3; k++) {
+		a->module[3].lora.up.data[1] = bad[k];
+		assert_int_equal(adapter_save(a, path, DTYPE_F16, NULL, 0, &e), -1);
+		assert_int_equal(e.code, EXIT_DIVERGED);
+		assert_int_equal(access(path, F_OK), -1);
+	}
+	adapter_free(a);
+	free_test_layers(&layers);
+	free(path);
+}
+
+static void weights_of_paths(void **state)
+{
+	static const struct { const char *text, *path; double weight; } cases[] = {
+		{ "a.safetensors", "a.safetensors", 1 }, { "a.safetensors:0.5", "a.safetensors", 0.5 }, { "a:b:-1", "a:b", -1 },
+		{ "a:b", "a:b", 1 }, { "a:", "a:", 1 }, { "a:1e-2", "a", 0.01 },
+	};
+	char *path;
+	double weight;
+	struct error e;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(weighted_path(cases[i].text, &path, &weight, &e), 0);
+		assert_string_equal(path, cases[i].path);
+		assert_true(weight == cases[i].weight);
+		free(path);
+	}
+	assert_int_equal(weighted_path("a:nan", &path, &weight, &e), -1);
+	assert_int_equal(e.code, EXIT_USAGE);
+}
+
+static int make_folder(void **state) { return mkdtemp(folder) ? 0 : -1; }
+
+static int remove_folder(void **state)
+{
+	static const char *const names[] = { "copy", "small", "half" };
+
+	for (int i = 0; i < 3; i++) {
+		char *path = xprintf("%s/%s.safetensors", folder, names[i]);
+
+		unlink(path);
+		free(path);
+	}
+	return rmdir(folder);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(counts_of_sdxl), cmocka_unit_test(ranks_and_order), cmocka_unit_test(first_values),
+		cmocka_unit_test(nothing_to_train), cmocka_unit_test(golden_files_survive), cmocka_unit_test(layout_of_filters),
+		cmocka_unit_test(several_on_one_layer), cmocka_unit_test(alphas), cmocka_unit_test(four_dimensions_for_a_matrix),
+		cmocka_unit_test(broken_files), cmocka_unit_test(half_precision), cmocka_unit_test(nonfinite_is_not_published),
+		cmocka_unit_test(weights_of_paths),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
