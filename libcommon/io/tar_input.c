@@ -1,0 +1,195 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tar_input.h"
+
+#define INPUT_BYTES (1u << 16)
+
+int tar_complain(const struct tar_reader *r, struct error *e, const char *format, ...)
+{
+	char what[800];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	return fail(e, EXIT_INPUT, "%s: %s", r->path, what);
+}
+
+int tar_ended_early(const struct tar_reader *r, struct error *e)
+{
+	if (!r->raw_bytes)
+		return tar_complain(r, e, "input is empty; did the producer fail?");
+	return tar_complain(r, e, "input ended without its end record after %llu samples; did the producer fail?",
+			(unsigned long long)r->samples);
+}
+
+/* ---- bytes ---- */
+
+static void count_zeros(struct tar_reader *r, size_t n)
+{
+	size_t zeros = 0;
+
+	while (zeros < n && !r->input[n - 1 - zeros])
+		zeros++;
+	r->zeros = zeros == n ? r->zeros + n : zeros;
+	r->raw_bytes += n;
+}
+
+static la_ssize_t read_block(struct archive *a, void *context, const void **data)
+{
+	struct tar_reader *r = context;
+	ssize_t n;
+
+	do
+		n = read(r->fd, r->input, INPUT_BYTES);
+	while (n < 0 && errno == EINTR);
+	if (n < 0) {
+		archive_set_error(a, errno, "%s", strerror(errno));
+		return -1;
+	}
+	r->at_eof = n == 0;
+	count_zeros(r, (size_t)n);
+	*data = r->input;
+	return n;
+}
+
+/* What libarchive's answer means.  It warns of things that no writer of ours produces, so a warning is a failure. */
+static int library_failed(const struct tar_reader *r, struct error *e)
+{
+	const char *why = archive_error_string(r->archive);
+	int number = archive_errno(r->archive);
+
+	if (r->at_eof)
+		return tar_ended_early(r, e);
+	if (number == EIO || number == EBADF || number == EAGAIN || number == ESTALE)
+		return fail(e, EXIT_IO, "%s: reading: %s; check the file or the disk", r->path, why ? why : "failed");
+	return tar_complain(r, e, "after %llu samples: no sound tar stream: %s; make it again", (unsigned long long)r->samples,
+			why ? why : "damaged");
+}
+
+/* ---- opening ---- */
+
+static void must(int rc)
+{
+	if (rc != ARCHIVE_OK)
+		die(EXIT_OTHER, "libarchive refuses its own settings; this is a bug");
+}
+
+static struct archive *new_archive(void)
+{
+	struct archive *a = archive_read_new();
+
+	if (!a)
+		die(EXIT_MEMORY, "no memory for a tar reader");
+	must(archive_read_support_format_tar(a));
+	must(archive_read_set_format_option(a, "tar", "read_concatenated_archives", "1"));
+	return a;
+}
+
+struct tar_reader *tar_open(const char *path, const char *format, struct error *e)
+{
+	bool standard = !strcmp(path, "-");
+	int fd = standard ? STDIN_FILENO : open_input(path, e);
+	struct tar_reader *r;
+
+	if (fd < 0)
+		return NULL;
+	r = xcalloc(1, sizeof(*r));
+	r->fd = fd;
+	r->path = xstrdup(standard ? "standard input" : path);
+	r->wanted = format;
+	r->input = xmalloc(INPUT_BYTES);
+	sha256_begin(&r->hash);
+	r->archive = new_archive();
+	if (archive_read_open(r->archive, r, NULL, read_block, NULL) == ARCHIVE_OK)
+		return r;
+	library_failed(r, e);
+	tar_close(r);
+	return NULL;
+}
+
+void tar_close(struct tar_reader *r)
+{
+	if (!r)
+		return;
+	archive_read_free(r->archive);
+	if (r->fd != STDIN_FILENO)
+		close(r->fd);
+	buffer_free(&r->text);
+	free(r->seen);
+	free(r->input);
+	free(r->path);
+	free(r);
+}
+
+/* ---- members ---- */
+
+static bool is_plain_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	if (!n || n > TAR_LONGEST_NAME)
+		return false;
+	for (const char *part = name; part; part = strchr(part, '/')) {
+		size_t length;
+
+		part += part != name;
+		length = strcspn(part, "/");
+		if (!length || (length == 1 && part[0] == '.') || (length == 2 && !memcmp(part, "..", 2)))
+			return false;
+		if (strspn(part, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") < length)
+			return false;
+	}
+	return true;
+}
+
+static int check_entry(const struct tar_reader *r, struct archive_entry *entry, struct error *e)
+{
+	const char *name = archive_entry_pathname(entry);
+
+	if (!name)
+		name = "(unreadable)";
+	if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) || archive_entry_symlink(entry))
+		return tar_complain(r, e, "member '%.300s' is no plain file; make the stream again", name);
+	if (!is_plain_name(name))
+		return tar_complain(r, e, "a member has the name '%.300s', and no tool here gives such; make the stream again", name);
+	if (archive_entry_sparse_count(entry))
+		return tar_complain(r, e, "member %s is a sparse file; make the stream again", name);
+	return 0;
+}
+
+/* 1: there is one; 0: the input is over. */
+int tar_next_entry(struct tar_reader *r, struct archive_entry **entry, struct error *e)
+{
+	int rc = archive_read_next_header(r->archive, entry);
+
+	if (rc == ARCHIVE_EOF)
+		return 0;
+	if (rc != ARCHIVE_OK)
+		return library_failed(r, e);
+	r->in_part = true;
+	return check_entry(r, *entry, e) ? -1 : 1;
+}
+
+/* The header's size is a claim: memory grows with the bytes that really come. */
+int tar_read_member(struct tar_reader *r, const char *name, struct buffer *to, size_t cap, struct error *e)
+{
+	const void *block;
+	la_int64_t offset;
+	size_t n;
+	int rc;
+
+	buffer_clear(to);
+	buffer_add(to, "", 0);
+	while ((rc = archive_read_data_block(r->archive, &block, &n, &offset)) == ARCHIVE_OK) {
+		if (offset != (la_int64_t)to->len)
+			return tar_complain(r, e, "member %s has a hole; make the stream again", name);
+		if (n > cap - to->len)
+			return tar_complain(r, e, "member %s is larger than the %zu bytes allowed; make the stream again", name, cap);
+		buffer_add(to, block, n);
+	}
+	return rc == ARCHIVE_EOF ? 0 : library_failed(r, e);
+}

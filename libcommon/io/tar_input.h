@@ -1,0 +1,46 @@
+/*
+ * tar_input.h - the reader of sample streams below its samples: bytes, libarchive, members one by one.
+ *
+ * Shared by tar_input.c (which opens and fetches) and tar_read.c (which knows what a stream must hold).
+ */
+#ifndef IO_TAR_INPUT_H
+#define IO_TAR_INPUT_H
+
+#include <archive.h>
+#include <archive_entry.h>
+#include "../base/hash.h"
+#include "tar.h"
+#include "tar_names.h"
+
+enum { TAR_LONGEST_NAME = 255 };
+
+struct tar_reader {
+	struct archive *archive;
+	char *path;                     /* for messages */
+	int fd;
+	char *input;                    /* what was read last */
+	const char *wanted;             /* "image", "latent", NULL */
+	char format[32], kind[16];      /* "lora-image-1", "image"; empty before the first sample */
+	uint64_t raw_bytes, zeros;      /* read in all; of them, zeros at the end */
+	bool at_eof;
+	uint64_t samples;               /* in all */
+	/* the part that is being read */
+	int part;
+	bool in_part;                   /* something was read after the last end record */
+	uint64_t part_samples, part_bytes, part_padding;
+	struct sha256 hash;
+	unsigned char *seen;            /* one bit a key */
+	size_t seen_bytes;
+	struct buffer text;             /* the json or the end record */
+};
+
+/* "PATH: ..." as EXIT_INPUT; returns -1. */
+int tar_complain(const struct tar_reader *r, struct error *e, const char *format, ...) PRINTF_LIKE(3, 4);
+int tar_ended_early(const struct tar_reader *r, struct error *e);
+
+/* 1: *entry is the next member, a plain file with a plain name; 0: the input is over; -1: *e. */
+int tar_next_entry(struct tar_reader *r, struct archive_entry **entry, struct error *e) MUST_CHECK;
+/* All of that member's bytes, at most cap. */
+int tar_read_member(struct tar_reader *r, const char *name, struct buffer *to, size_t cap, struct error *e) MUST_CHECK;
+
+#endif
