@@ -11,7 +11,7 @@
 #include "../../libcommon/base/error.h"
 
 enum kind { KIND_EXACT, KIND_TEXT, KIND_VAE, KIND_UNET, KIND_SAMPLER, KIND_PICTURE, KIND_LOSS, KIND_GRAD_NORM, KIND_GRAD_UNET,
-	    KIND_GRAD_TEXT, KIND_WEIGHTS, KIND_LOSSES, KIND_RATE };
+	    KIND_GRAD_TEXT, KIND_WEIGHTS, KIND_LOSSES, KIND_RATE, KIND_HALF };
 
 struct tally { int passed, failed, skipped; };
 

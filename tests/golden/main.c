@@ -29,6 +29,8 @@ static void check_folder(struct tally *t, const char *folder, const char *device
 		check_model_folder(t, folder, device);
 	else if (exists(folder, "captions.jsonl"))
 		check_tokens(t, folder);
+	else if (exists(folder, "effect.safetensors"))
+		check_dialects(t, folder, device);
 	else
 		check_single_files(t, folder, device);
 }

@@ -55,8 +55,9 @@ void check_model(struct subject *s);                    /* all of the above that
 int subject_open(struct subject *s, const char *model, const char *config, const char *device, struct error *e) MUST_CHECK;
 void subject_close(struct subject *s);
 
-/* A folder that holds captions.jsonl; single files. */
+/* A folder that holds captions.jsonl; one with effect.safetensors (an adapter in several dialects); single files. */
 void check_tokens(struct tally *t, const char *folder);
+void check_dialects(struct tally *t, const char *folder, const char *device);
 void check_single_files(struct tally *t, const char *folder, const char *device);
 
 /* Calls fn for every file of the folder that matches, in byte order; returns how many. */

@@ -32,13 +32,15 @@ static struct tensor *forward(struct tape *t, void *arg)
 
 void check_initial(struct subject *s, const char *label, const struct safetensors *f)
 {
-	struct safetensors *text = open_reference(s->folder, "text.safetensors"), *unet = open_reference(s->folder, "unet.safetensors");
+	struct safetensors *text, *unet;
 	struct subject named = *s;
 	struct error e = { 0 };
 
-	named.label = label;
 	if (!safetensors_find(f, "initial.context"))
 		return;
+	named.label = label;
+	text = open_reference(s->folder, "text.safetensors");
+	unet = open_reference(s->folder, "unet.safetensors");
 	if (!text || !unet)
 		skipped(s->tally, "%s initial: no text.safetensors or unet.safetensors with its inputs", label);
 	else if (!workspace_run(&named.p.work, forward, &(struct initial){ &named, f, text, unet }, &e))
