@@ -1,6 +1,7 @@
 /* Where the reader of a TOML text stands: places in messages, white space, comments, UTF-8. */
 #include <stdarg.h>
 #include <stdio.h>
+#include "../base/utf8.h"
 #include "toml_reader.h"
 
 /* Goes on from where the last question stood: a line of a million elements asks a million times. */
@@ -24,29 +25,6 @@ int toml_complain(struct toml_reader *r, const char *where, const char *format, 
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	return fail(r->e, EXIT_USAGE, "%s:%d: column %d: %s", r->name, r->line, toml_column(r, where), text);
-}
-
-/* Length of the UTF-8 character at p, 0 if it is none: too long a form, a surrogate, beyond U+10FFFF, or cut off. */
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-	static const struct { unsigned char low, high, second_low, second_high, length; } form[] = {
-		{ 0x00, 0x7f, 0, 0, 1 },           { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-		{ 0xe1, 0xec, 0x80, 0xbf, 3 },     { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
-		{ 0xf0, 0xf0, 0x90, 0xbf, 4 },     { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-	};
-
-	for (size_t i = 0; i < sizeof(form) / sizeof(*form); i++) {
-		size_t n = form[i].length;
-		if (*p < form[i].low || *p > form[i].high)
-			continue;
-		if (n > left || (n > 1 && (p[1] < form[i].second_low || p[1] > form[i].second_high)))
-			return 0;
-		for (size_t k = 2; k < n; k++)
-			if ((p[k] & 0xc0) != 0x80)
-				return 0;
-		return n;
-	}
-	return 0;
 }
 
 int toml_unexpected(struct toml_reader *r, const char *and_so)

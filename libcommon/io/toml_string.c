@@ -1,28 +1,6 @@
 /* Strings of TOML: basic, literal, and both over several lines. */
+#include "../base/utf8.h"
 #include "toml_reader.h"
-
-static void add_utf8(struct buffer *out, uint32_t c)
-{
-	char bytes[4];
-	size_t n = 0;
-
-	if (c < 0x80) {
-		bytes[n++] = (char)c;
-	} else if (c < 0x800) {
-		bytes[n++] = (char)(0xc0 | c >> 6);
-		bytes[n++] = (char)(0x80 | (c & 63));
-	} else if (c < 0x10000) {
-		bytes[n++] = (char)(0xe0 | c >> 12);
-		bytes[n++] = (char)(0x80 | (c >> 6 & 63));
-		bytes[n++] = (char)(0x80 | (c & 63));
-	} else {
-		bytes[n++] = (char)(0xf0 | c >> 18);
-		bytes[n++] = (char)(0x80 | (c >> 12 & 63));
-		bytes[n++] = (char)(0x80 | (c >> 6 & 63));
-		bytes[n++] = (char)(0x80 | (c & 63));
-	}
-	buffer_add(out, bytes, n);
-}
 
 static int hex_digit(char c)
 {
@@ -35,6 +13,7 @@ static int hex_digit(char c)
 static int take_unicode(struct toml_reader *r, int digits, struct buffer *out)
 {
 	const char *start = r->at - 2;
+	char bytes[4];
 	uint32_t c = 0;
 
 	for (int i = 0; i < digits; i++) {
@@ -47,7 +26,7 @@ static int take_unicode(struct toml_reader *r, int digits, struct buffer *out)
 	}
 	if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
 		return toml_complain(r, start, "U+%04X is not a character; write one that exists", (unsigned)c);
-	add_utf8(out, c);
+	buffer_add(out, bytes, utf8_encode(c, bytes));
 	return 0;
 }
 
