@@ -28,6 +28,12 @@ static void give_up(j_common_ptr c)
 	longjmp(j->back, 1);
 }
 
+/* Some cameras put a few bytes between the last pixel and the end marker. */
+static bool is_padding(j_common_ptr c)
+{
+	return c->err->msg_parm.i[0] <= 8 && c->err->msg_parm.i[1] == JPEG_EOI;
+}
+
 /* libjpeg calls a truncated file a warning and paints the rest grey.  Warnings are the end here, but for those of a
  * header's small print that change no pixel. */
 static void on_message(j_common_ptr c, int level)
@@ -37,7 +43,7 @@ static void on_message(j_common_ptr c, int level)
 
 	if (level >= 0 || code == JWRN_ADOBE_XFORM || code == JWRN_JFIF_MAJOR || code == JWRN_BOGUS_ICC)
 		return;
-	if (code == JWRN_EXTRANEOUS_DATA && !j->in_picture)
+	if (code == JWRN_EXTRANEOUS_DATA && (!j->in_picture || is_padding(c)))
 		return;
 	give_up(c);
 }

@@ -551,6 +551,31 @@ static void scan_bomb(void **state)
 	buffer_free(&b);
 }
 
+/* Four zeros before the end marker are a camera's habit; four hundred are a picture that lost its way. */
+static void jpeg_padding(void **state)
+{
+	static const char zeros[400];
+	uint8_t rgb[W * H * 3];
+	struct buffer b = { 0 }, padded = { 0 };
+	struct image i;
+
+	paint(rgb);
+	make_jpeg(&b, JCS_RGB, 3, rgb, NULL, 0, BASELINE, false);
+	buffer_add(&padded, b.data, b.len - 2);
+	buffer_add(&padded, zeros, 4);
+	buffer_add(&padded, "\xff\xd9", 2);
+	i = decode(&padded, NULL, NULL);
+	assert_near(&i, rgb, 3);
+	image_free(&i);
+	buffer_clear(&padded);
+	buffer_add(&padded, b.data, b.len - 2);
+	buffer_add(&padded, zeros, sizeof(zeros));
+	buffer_add(&padded, "\xff\xd9", 2);
+	assert_refused(padded.data, padded.len, NULL);
+	buffer_free(&padded);
+	buffer_free(&b);
+}
+
 static void types(void **state)
 {
 	const char *other;
@@ -571,6 +596,6 @@ int main(void)
 		cmocka_unit_test(png_round_trip), cmocka_unit_test(png_kinds), cmocka_unit_test(png_alpha_16), cmocka_unit_test(orientations),
 		cmocka_unit_test(jpeg_kinds), cmocka_unit_test(jpeg_round_trip), cmocka_unit_test(webp_alpha),
 		cmocka_unit_test(linear_profile_16), cmocka_unit_test(srgb_profile_changes_nothing), cmocka_unit_test(truncated),
-		cmocka_unit_test(flipped_bytes), cmocka_unit_test(caps), cmocka_unit_test(scan_bomb), cmocka_unit_test(types) };
+		cmocka_unit_test(flipped_bytes), cmocka_unit_test(caps), cmocka_unit_test(scan_bomb), cmocka_unit_test(jpeg_padding), cmocka_unit_test(types) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
