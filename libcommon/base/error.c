@@ -92,3 +92,8 @@ void quiet(int on)
 {
 	quietly = on;
 }
+
+int is_quiet(void)
+{
+	return quietly;
+}

@@ -46,5 +46,6 @@ _Noreturn void die(enum exit_code code, const char *format, ...) PRINTF_LIKE(2, 
 void warning(const char *format, ...) PRINTF_LIKE(1, 2);        /* "tool: warning: TEXT" */
 void note(const char *format, ...) PRINTF_LIKE(1, 2);           /* "tool: TEXT", dropped after quiet(1) */
 void quiet(int on);                                             /* -q: notes are dropped, warnings stay */
+int is_quiet(void);
 
 #endif
