@@ -100,10 +100,23 @@ static mode_t mode_of(const char *path)
 	return stat(path, &st) < 0 ? 0 : st.st_mode;
 }
 
+/* Where the path goes on behind DIR: below a parent, the picture's folder belongs to it. */
+static size_t inside_of(const char *path, const struct picture *like)
+{
+	const char *start = strrchr(path, '/');
+
+	if (!like->class_tokens)
+		return (size_t)(start + 1 - path);
+	while (start > path && start[-1] != '/')
+		start--;
+	return (size_t)(start - path);
+}
+
 static void add(struct pictures *list, char *path, const struct picture *like)
 {
 	GROW(list->picture, list->count, list->capacity);
-	list->picture[list->count++] = (struct picture){ path, xstrdup(like->class_tokens), like->repeats, like->regularization };
+	list->picture[list->count++] = (struct picture){ path, path + inside_of(path, like), xstrdup(like->class_tokens), like->repeats,
+							 like->regularization };
 }
 
 /* What a folder holds besides pictures and their companions, for one note. */

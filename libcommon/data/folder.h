@@ -13,6 +13,7 @@
 
 struct picture {
 	char *path;                     /* DIR as given, without trailing slashes, and the rest; any bytes but NUL */
+	const char *inside;             /* the rest alone: "10_gizmo robot/a.jpg", or "a.jpg" in a plain folder */
 	char *class_tokens;             /* of the folder's name N_tokens; NULL in a plain folder */
 	long repeats;
 	bool regularization;

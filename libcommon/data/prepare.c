@@ -5,6 +5,7 @@
 #include "../base/progress.h"
 #include "../io/json.h"
 #include "../io/publish.h"
+#include "prepare_folder.h"
 #include "prepare_picture.h"
 #include "ring.h"
 
@@ -16,6 +17,7 @@ struct job {
 	struct buckets buckets;
 	struct publish *out, *report;
 	struct tar_writer *tar;
+	struct folder_writer *folder;
 	struct progress *progress;
 	struct error *e;
 	struct json_out json;
@@ -187,7 +189,9 @@ static int take_good(struct job *j, size_t index, const struct picture *picture,
 	j->without_caption += p->caption.source == CAPTION_NONE;
 	j->more_lines += p->caption.more_lines;
 	count_bucket(j, p->place.bucket, picture->repeats);
-	return write_sample(j, index, picture, p) < 0 || report_picture(j, index, picture, p) < 0 ? -1 : 0;
+	if (j->folder ? folder_add(j->folder, picture, p, j->e) < 0 : write_sample(j, index, picture, p) < 0)
+		return -1;
+	return report_picture(j, index, picture, p);
 }
 
 static int take_bad(struct job *j, const struct picture *picture, const struct prepared *p)
@@ -238,10 +242,18 @@ int background_parse(const char *text, uint8_t rgb[3], struct error *e)
 	return 0;
 }
 
+static int check(const struct prepare_options *o, struct error *e)
+{
+	if (!o->folder_count)
+		return fail(e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar");
+	if (o->folder && (o->reg_folder_count || o->flip || strcmp(o->output, "-")))
+		return fail(e, EXIT_USAGE, "--folder takes no --reg, --flip or --output; prepare regularisation pictures into a folder "
+			    "of their own");
+	return 0;
+}
+
 static int scan(struct job *j)
 {
-	if (!j->o->folder_count)
-		return fail(j->e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar");
 	for (size_t i = 0; i < j->o->folder_count; i++)
 		if (pictures_scan(j->o->folders[i], false, &j->pictures, j->e) < 0)
 			return -1;
@@ -256,13 +268,23 @@ static int scan(struct job *j)
 	return 0;
 }
 
-static int open_outputs(struct job *j)
+static int open_tar(struct job *j)
 {
 	j->out = publish_begin(j->o->output, true, j->e);
-	if (!j->out)
-		return -1;
-	j->tar = tar_create(j->out, "image", j->e);
-	if (!j->tar)
+	if (j->out)
+		j->tar = tar_create(j->out, "image", j->e);
+	return j->tar ? 0 : -1;
+}
+
+static int open_folder(struct job *j)
+{
+	j->folder = folder_create(j->o->folder, j->e);
+	return j->folder ? 0 : -1;
+}
+
+static int open_outputs(struct job *j)
+{
+	if ((j->o->folder ? open_folder(j) : open_tar(j)) < 0)
 		return -1;
 	if (j->o->report) {
 		j->report = publish_begin(j->o->report, false, j->e);
@@ -313,6 +335,8 @@ static int finish_tar(struct job *j)
 	struct tar_writer *tar = j->tar;
 	struct publish *out = j->out;
 
+	if (!tar)
+		return 0;
 	j->tar = NULL;
 	if (tar_finish(tar, j->e) < 0)
 		return -1;
@@ -335,8 +359,10 @@ static int finish_report(struct job *j, int status)
 int prepare(const struct prepare_options *o, struct error *e)
 {
 	struct job j = { .o = o, .e = e };
-	int status = buckets_make(&o->buckets, &j.buckets, e);
+	int status = check(o, e);
 
+	if (status == 0)
+		status = buckets_make(&o->buckets, &j.buckets, e);
 	if (status == 0)
 		status = scan(&j);
 	if (status == 0)
@@ -352,6 +378,7 @@ int prepare(const struct prepare_options *o, struct error *e)
 	if (j.tar)
 		tar_abandon(j.tar);
 	publish_abandon(j.out);
+	folder_close(j.folder);
 	json_free(&j.json);
 	free(j.count);
 	buckets_free(&j.buckets);

@@ -29,6 +29,7 @@ struct prepare_options {
 	bool jpeg;                      /* payload; else PNG */
 	int quality;
 	const char *output;             /* path or "-" */
+	const char *folder;             /* instead: pictures and .txt files below this folder; NULL: the tar */
 	const char *report;             /* JSON lines; NULL: none */
 	bool strict;                    /* a bad picture is EXIT_INPUT */
 	int threads;                    /* 0: all cores */

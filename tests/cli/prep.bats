@@ -45,8 +45,8 @@ member() {
 	run_to 2 "$PREP" --payload gif "$demo"
 	run_to 2 "$PREP" --lint "$demo"
 	[[ $output == *"not yet implemented"* ]]
-	run_to 2 "$PREP" --folder out "$demo"
-	[[ $output == *"not yet implemented"* ]]
+	run_to 2 "$PREP" --folder out --reg "$ROOT/demo/reg" "$ROOT/demo/train"
+	[[ $output == *--reg* ]]
 }
 
 @test "a folder that is not there, or holds no pictures, is status 3" {
@@ -182,6 +182,28 @@ mixed/moving.gif format" ]
 	[ "$(member kohya.tar 00000000.json | jq -c '[.resized, .bucket, .crop, .flip]')" = '[[96,64],[64,64],[0,10],false]' ]
 	tar -tf real.tar | grep -qx 00000000.flip.png
 	cmp <(member real.tar 00000000.png) <(member kohya.tar 00000000.png)
+}
+
+@test "--folder: pictures and captions laid out as they were, no two under one name" {
+	mkdir -p "set/10_gizmo robot" set/2_other
+	cp "$demo"/gizmo0[0-2].* "set/10_gizmo robot/"
+	cp "$demo/gizmo05.png" set/2_other/x.png
+	cp "$demo/gizmo03.jpg" set/2_other/x.jpg
+	"$PREP" "${sizes[@]}" --folder out set
+	[ "$(cd out && find . -type f | LC_ALL=C sort)" = "./10_gizmo robot/gizmo00.jpg
+./10_gizmo robot/gizmo00.txt
+./10_gizmo robot/gizmo01.jpg
+./10_gizmo robot/gizmo01.txt
+./10_gizmo robot/gizmo02.jpg
+./10_gizmo robot/gizmo02.txt
+./2_other/x.jpg
+./2_other/x.png.jpg
+./2_other/x.png.txt
+./2_other/x.txt" ]
+	[ "$(cat "out/10_gizmo robot/gizmo00.txt")" = "a big gizmo robot on a black background" ]
+	[ "$(cat out/2_other/x.txt)" = other ]
+	"$PREP" "${sizes[@]}" --report report.jsonl -o again.tar out
+	[ "$(jq -s '[.[] | select(.event == "picture" and .filter == "none" and .lost == 0)] | length' report.jsonl)" = 5 ]
 }
 
 @test "payload jpeg" {

@@ -47,6 +47,7 @@ static void kohya_layout(void **state)
 	expect(&l, names, 4);
 	assert_int_equal(l.picture[0].repeats, 10);
 	assert_string_equal(l.picture[0].class_tokens, "gizmo robot");
+	assert_string_equal(l.picture[0].inside, "10_gizmo robot/B.webp");
 	assert_int_equal(l.picture[3].repeats, 2);
 	assert_string_equal(l.picture[3].class_tokens, "x_y");
 	pictures_free(&l);
@@ -65,6 +66,7 @@ static void plain_layout(void **state)
 	expect(&l, names, 4);           /* a picture without extension is one by its content */
 	assert_int_equal(l.picture[0].repeats, 1);
 	assert_null(l.picture[0].class_tokens);
+	assert_string_equal(l.picture[0].inside, "10.png");
 	pictures_free(&l);
 	unlink(magic);
 	free(magic);
@@ -105,7 +107,7 @@ static void match(long train, size_t reg, long each, const long *expected, size_
 
 	for (size_t i = 0; i <= reg; i++) {
 		GROW(l.picture, l.count, l.capacity);
-		l.picture[l.count++] = (struct picture){ xprintf("%03zu", i), NULL, i ? each : train, i > 0 };
+		l.picture[l.count++] = (struct picture){ xprintf("%03zu", i), NULL, NULL, i ? each : train, i > 0 };
 	}
 	pictures_match_regularization(&l);
 	assert_int_equal(l.count, kept + 1);

@@ -45,7 +45,8 @@ int main(int argc, char **argv)
 		{ "report", 0, OPTION_STRING, &o.report, "FILE", "JSON lines: each picture, each bucket, the total", .key = "" },
 		{ "output", 'o', OPTION_STRING, &o.output, "FILE", "where the image tar goes", .fallback = "-", .key = "" },
 		{ "jobs", 'j', OPTION_INT, &threads, "N", "threads; 0: all cores", .fallback = "0", .max = 1024, .key = "" },
-		{ "folder", 0, OPTION_LATER, NULL, "OUT", "write pictures and captions into a folder instead", .key = "" },
+		{ "folder", 0, OPTION_STRING, &o.folder, "OUT", "instead of a tar: pictures (jpeg unless --payload png) and .txt "
+		  "captions, laid out as DIR is", .key = "" },
 		{ "lint", 0, OPTION_LATER, NULL, NULL, "check only, one JSON line per finding", .key = "" },
 		{ 0 },
 	};
@@ -62,7 +63,7 @@ int main(int argc, char **argv)
 	o.reg_folder_count = reg_folders.count;
 	o.match_regularization = !strcmp(reg_repeats, "match");
 	o.kohya_crop = !strcmp(crop, "kohya");
-	o.jpeg = !strcmp(payload, "jpeg");
+	o.jpeg = !strcmp(payload, "jpeg") || (o.folder && !option_is_set("payload"));
 	o.quality = (int)quality;
 	o.threads = (int)threads;
 	if (background_parse(background, o.background, &e) < 0 || prepare(&o, &e) < 0)

@@ -1,0 +1,87 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/map.h"
+#include "../io/publish.h"
+#include "prepare_folder.h"
+
+struct folder_writer {
+	char *path;
+	struct map *taken;              /* stems that a picture of this run has */
+	char **stem; size_t stems, capacity;
+};
+
+struct folder_writer *folder_create(const char *path, struct error *e)
+{
+	struct folder_writer *w;
+
+	if (make_folders(path, e) < 0)
+		return NULL;
+	w = xcalloc(1, sizeof(*w));
+	w->path = xstrdup(path);
+	w->taken = map_new(1024);
+	return w;
+}
+
+void folder_close(struct folder_writer *w)
+{
+	if (!w)
+		return;
+	for (size_t i = 0; i < w->stems; i++)
+		free(w->stem[i]);
+	free(w->stem);
+	map_free(w->taken);
+	free(w->path);
+	free(w);
+}
+
+static bool take_stem(struct folder_writer *w, const char *inside, size_t length)
+{
+	char *stem = xstrndup(inside, length);
+
+	if (map_put(w->taken, stem, length, 1) >= 0) {
+		free(stem);
+		return false;
+	}
+	GROW(w->stem, w->stems, w->capacity);
+	w->stem[w->stems++] = stem;
+	return true;
+}
+
+/* Without its extension, unless a sibling (x.jpg beside x.png) has that name already. */
+static char *name_of(struct folder_writer *w, const char *inside)
+{
+	const char *slash = strrchr(inside, '/'), *dot = strrchr(inside, '.');
+	size_t length = dot && dot > (slash ? slash + 1 : inside) ? (size_t)(dot - inside) : strlen(inside);
+
+	if (!take_stem(w, inside, length)) {
+		length = strlen(inside);
+		(void)take_stem(w, inside, length);
+	}
+	return xprintf("%s/%.*s", w->path, (int)length, inside);
+}
+
+static int make_parent(const char *stem, struct error *e)
+{
+	char *parent = xstrndup(stem, strrchr(stem, '/') - stem);
+	int status = make_folders(parent, e);
+
+	free(parent);
+	return status;
+}
+
+int folder_add(struct folder_writer *w, const struct picture *picture, const struct prepared *p, struct error *e)
+{
+	char *stem = name_of(w, picture->inside), *path = xprintf("%s.%s", stem, p->member[0].suffix);
+	char *text_path = xprintf("%s.txt", stem), *text = xprintf("%s\n", p->caption.text);
+	int status = make_parent(stem, e);
+
+	if (status == 0)
+		status = publish_bytes(path, p->member[0].bytes.data, p->member[0].bytes.len, e);
+	if (status == 0)
+		status = publish_bytes(text_path, text, strlen(text), e);
+	free(stem);
+	free(path);
+	free(text_path);
+	free(text);
+	return status;
+}

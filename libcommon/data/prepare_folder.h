@@ -1,0 +1,16 @@
+/*
+ * prepare_folder.h - prepared pictures as files: OUT/N_words/STEM.jpg with its caption STEM.txt beside it.
+ *
+ * Owns their names.  Private to prepare.c.
+ */
+#ifndef DATA_PREPARE_FOLDER_H
+#define DATA_PREPARE_FOLDER_H
+
+#include "prepare_picture.h"
+
+struct folder_writer;
+struct folder_writer *folder_create(const char *path, struct error *e) MUST_CHECK;
+int folder_add(struct folder_writer *w, const struct picture *picture, const struct prepared *p, struct error *e) MUST_CHECK;
+void folder_close(struct folder_writer *w);     /* accepts NULL */
+
+#endif
