@@ -52,14 +52,16 @@ static int check(const struct bucket_rules *r, struct error *e)
 	long large = r->resolution[0] + r->resolution[1] - small;
 
 	if (small < 1 || large > 65535 || r->steps < 1 || r->min < 1 || r->max < 1 || r->max > 65535)
-		return fail(e, EXIT_USAGE, "resolution %ld,%ld with buckets %ld to %ld by %ld: sizes are 1 to 65535", r->resolution[0],
-			    r->resolution[1], r->min, r->max, r->steps);
+		return fail(e, EXIT_USAGE, "resolution %ld,%ld with buckets %ld to %ld by %ld: sizes are 1 to 65535",
+			    r->resolution[0], r->resolution[1], r->min, r->max, r->steps);
 	if (!r->enabled || r->no_upscale)
 		return 0;
 	if (r->min > small)
-		return fail(e, EXIT_USAGE, "--min-bucket-reso %ld is above the resolution's %ld; lower it", r->min, small);
+		return fail(e, EXIT_USAGE, "--min-bucket-reso %ld is above the resolution's %ld; lower it", r->min,
+			    small);
 	if (r->max < large)
-		return fail(e, EXIT_USAGE, "--max-bucket-reso %ld is below the resolution's %ld; raise it", r->max, large);
+		return fail(e, EXIT_USAGE, "--max-bucket-reso %ld is below the resolution's %ld; raise it", r->max,
+			    large);
 	if (sqrt((double)(small * large)) < r->steps)
 		return fail(e, EXIT_USAGE, "--bucket-reso-steps %ld is larger than the resolution; lower it", r->steps);
 	return 0;
@@ -148,7 +150,8 @@ static bool shrink(const struct bucket_rules *r, double ratio, int resized[2])
 	return true;
 }
 
-static int place_without_upscale(const struct bucket_rules *r, int width, int height, struct placement *p, struct error *e)
+static int place_without_upscale(const struct bucket_rules *r, int width, int height, struct placement *p,
+				 struct error *e)
 {
 	bool fits = true;
 
@@ -159,8 +162,9 @@ static int place_without_upscale(const struct bucket_rules *r, int width, int he
 	for (int i = 0; i < 2; i++)
 		p->bucket[i] = (int)(p->resized[i] - p->resized[i] % r->steps);
 	if (!fits || !p->bucket[0] || !p->bucket[1])
-		return fail(e, EXIT_INPUT, "a picture of %dx%d pixels fits no bucket with steps of %ld; enlarge or crop it", width, height,
-			    r->steps);
+		return fail(e, EXIT_INPUT,
+			    "a picture of %dx%d pixels fits no bucket with steps of %ld; enlarge or crop it", width,
+			    height, r->steps);
 	return 0;
 }
 

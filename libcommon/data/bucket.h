@@ -1,8 +1,8 @@
 /*
  * bucket.h - which size a picture is trained at: kohya's arithmetic, in the same doubles and the same order.
  *
- * Owns the list of sizes, the choice among them, the size after resizing, the centre crop, and both ways to tell training
- * about the crop.  Must not know pixels or files.
+ * Owns the list of sizes, the choice among them, the size after resizing, the centre crop, and both ways to tell
+ * training about the crop.  Must not know pixels or files.
  */
 #ifndef DATA_BUCKET_H
 #define DATA_BUCKET_H
@@ -30,7 +30,7 @@ struct placement {
 	int bucket[2];                  /* [w,h] */
 	int resized[2];                 /* the whole picture before the crop; never below the bucket */
 	int crop[2];                    /* [left,top] of the bucket inside the resized picture, in pixels */
-	double fit[4];                  /* kohya's crop_ltrb: the whole picture fitted into the bucket, the reverse of a crop */
+	double fit[4];                  /* kohya's crop_ltrb: the whole picture fitted into the bucket */
 	enum bucket_filter filter;
 };
 
@@ -41,7 +41,8 @@ void buckets_free(struct buckets *b);
 /* EXIT_INPUT when a picture of this shape fits no bucket (only with no_upscale). */
 int bucket_place(const struct buckets *b, int width, int height, struct placement *p, struct error *e) MUST_CHECK;
 
-/* What the size conditioning says about the crop, [left,top]: the pixels really cut, or kohya's formula; of the mirrored picture. */
+/* What the size conditioning says about the crop, [left,top]: the pixels really cut, or kohya's formula; of the
+ * mirrored picture. */
 void conditioning_crop(const struct placement *p, bool kohya, bool mirrored, int crop[2]);
 
 #endif

@@ -25,7 +25,8 @@ static int check_text(const char *name, const char *bytes, size_t n, struct erro
 	if (n >= 2 && (!memcmp(bytes, "\xff\xfe", 2) || !memcmp(bytes, "\xfe\xff", 2)))
 		return fail(e, EXIT_INPUT, "%s: the caption is UTF-16; save it as UTF-8", name);
 	if (nul && (size_t)(nul - bytes) < valid)
-		return fail(e, EXIT_INPUT, "%s: a NUL at byte %zu of the caption; save it as UTF-8 text", name, (size_t)(nul - bytes));
+		return fail(e, EXIT_INPUT, "%s: a NUL at byte %zu of the caption; save it as UTF-8 text", name,
+			    (size_t)(nul - bytes));
 	if (valid < n)
 		return fail(e, EXIT_INPUT, "%s: byte %zu of the caption is not UTF-8; save it as UTF-8", name, valid);
 	return 0;
@@ -37,7 +38,8 @@ int caption_clean(const char *name, const char *bytes, size_t n, struct caption 
 
 	*c = (struct caption){ 0 };
 	if (n > CAPTION_CAP)
-		return fail(e, EXIT_INPUT, "%s: a caption of %zu bytes; the limit is %zu; shorten it", name, n, CAPTION_CAP);
+		return fail(e, EXIT_INPUT, "%s: a caption of %zu bytes; the limit is %zu; shorten it", name, n,
+			    CAPTION_CAP);
 	if (check_text(name, bytes, n, e) < 0)
 		return -1;
 	if (n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3))
@@ -99,7 +101,8 @@ static int check_tokens(const struct caption *c, const char *picture, struct err
 
 	if (valid == n)
 		return 0;
-	return fail(e, EXIT_INPUT, "%s: byte %zu of its folder's class name is not UTF-8; rename the folder or write a caption file",
+	return fail(e, EXIT_INPUT,
+		    "%s: byte %zu of its folder's class name is not UTF-8; rename the folder or write a caption file",
 		    picture, valid);
 }
 
@@ -107,14 +110,16 @@ static void surround(const struct caption_rules *rules, struct caption *c)
 {
 	char *bare = c->text;
 
-	c->text = xprintf("%s%s%s%s%s", rules->prefix ? rules->prefix : "", rules->prefix ? " " : "", bare, rules->suffix ? " " : "",
-			  rules->suffix ? rules->suffix : "");
+	c->text = xprintf("%s%s%s%s%s", rules->prefix ? rules->prefix : "", rules->prefix ? " " : "", bare,
+			  rules->suffix ? " " : "", rules->suffix ? rules->suffix : "");
 	free(bare);
 }
 
-int caption_find(const struct caption_rules *rules, const char *picture, const char *folder_tokens, struct caption *c, struct error *e)
+int caption_find(const struct caption_rules *rules, const char *picture, const char *folder_tokens, struct caption *c,
+		 struct error *e)
 {
-	const char *const usual[] = { ".txt", ".caption" }, *const *extension = rules->extension ? &rules->extension : usual;
+	const char *const usual[] = { ".txt", ".caption" };
+	const char *const *extension = rules->extension ? &rules->extension : usual;
 	int found = 0;
 
 	*c = (struct caption){ 0 };

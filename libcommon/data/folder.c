@@ -16,11 +16,14 @@ enum file_kind { FILE_PICTURE, FILE_JUNK, FILE_COMPANION, FILE_UNKNOWN };
 
 /* By extension, as people name files; what a picture really is, its content says later. */
 static const struct { const char *extension; enum file_kind kind; } kinds[] = {
-	{ "jpg", FILE_PICTURE }, { "jpeg", FILE_PICTURE }, { "jpe", FILE_PICTURE }, { "jfif", FILE_PICTURE }, { "png", FILE_PICTURE },
-	{ "webp", FILE_PICTURE }, { "bmp", FILE_PICTURE }, { "gif", FILE_PICTURE }, { "tif", FILE_PICTURE }, { "tiff", FILE_PICTURE },
-	{ "heic", FILE_PICTURE }, { "heif", FILE_PICTURE }, { "avif", FILE_PICTURE }, { "jxl", FILE_PICTURE },
-	{ "txt", FILE_COMPANION }, { "caption", FILE_COMPANION }, { "npz", FILE_COMPANION }, { "json", FILE_COMPANION },
-	{ "safetensors", FILE_COMPANION }, { "toml", FILE_COMPANION }, { "tar", FILE_COMPANION }, { "md", FILE_COMPANION },
+	{ "jpg", FILE_PICTURE },           { "jpeg", FILE_PICTURE },   { "jpe", FILE_PICTURE },
+	{ "jfif", FILE_PICTURE },          { "png", FILE_PICTURE },    { "webp", FILE_PICTURE },
+	{ "bmp", FILE_PICTURE },           { "gif", FILE_PICTURE },    { "tif", FILE_PICTURE },
+	{ "tiff", FILE_PICTURE },          { "heic", FILE_PICTURE },   { "heif", FILE_PICTURE },
+	{ "avif", FILE_PICTURE },          { "jxl", FILE_PICTURE },    { "txt", FILE_COMPANION },
+	{ "caption", FILE_COMPANION },     { "npz", FILE_COMPANION },  { "json", FILE_COMPANION },
+	{ "safetensors", FILE_COMPANION }, { "toml", FILE_COMPANION }, { "tar", FILE_COMPANION },
+	{ "md", FILE_COMPANION },
 };
 
 static const char *const junk[] = { "__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir" };
@@ -50,7 +53,8 @@ static bool begins_like_picture(const char *path)
 
 	if (f)
 		fclose(f);
-	return image_type(head, n, NULL) || (!image_type(head, n, &other) && other && strcmp(other, "HTML") && strcmp(other, "PDF"));
+	return image_type(head, n, NULL) ||
+	       (!image_type(head, n, &other) && other && strcmp(other, "HTML") && strcmp(other, "PDF"));
 }
 
 bool repeats_of_name(const char *name, long *repeats, const char **tokens)
@@ -115,8 +119,9 @@ static size_t inside_of(const char *path, const struct picture *like)
 static void add(struct pictures *list, char *path, const struct picture *like)
 {
 	GROW(list->picture, list->count, list->capacity);
-	list->picture[list->count++] = (struct picture){ path, path + inside_of(path, like), xstrdup(like->class_tokens), like->repeats,
-							 like->regularization };
+	list->picture[list->count++] =
+		(struct picture){ path, path + inside_of(path, like), xstrdup(like->class_tokens), like->repeats,
+				  like->regularization };
 }
 
 /* What a folder holds besides pictures and their companions, for one note. */
@@ -128,8 +133,8 @@ struct leftovers {
 static void tell(const char *dir, const struct leftovers *l)
 {
 	if (l->junk || l->folders || l->other)
-		note("%s: ignored %zu hidden or system files, %zu folders, %zu other files (the first: %s)", dir, l->junk, l->folders,
-		     l->other, l->first);
+		note("%s: ignored %zu hidden or system files, %zu folders, %zu other files (the first: %s)", dir,
+		     l->junk, l->folders, l->other, l->first);
 }
 
 static void leave(struct leftovers *l, size_t *which, const char *name)
@@ -139,7 +144,8 @@ static void leave(struct leftovers *l, size_t *which, const char *name)
 	++*which;
 }
 
-static void sort_out(const char *dir, const char *name, const struct picture *like, struct pictures *list, struct leftovers *l)
+static void sort_out(const char *dir, const char *name, const struct picture *like, struct pictures *list,
+		     struct leftovers *l)
 {
 	enum file_kind kind = kind_of_name(name);
 	char *path = path_join(dir, name);
@@ -214,7 +220,8 @@ static bool is_kohya_parent(const char *dir, char **names, size_t count)
 	return false;
 }
 
-static int scan_parent(const char *dir, char **names, size_t count, bool regularization, struct pictures *list, struct error *e)
+static int scan_parent(const char *dir, char **names, size_t count, bool regularization, struct pictures *list,
+		       struct error *e)
 {
 	struct leftovers l = { 0 };
 	const char *tokens;
@@ -242,11 +249,13 @@ static void warn_of_child(const char *dir)
 	long repeats;
 
 	if (repeats_of_name(slash ? slash + 1 : dir, &repeats, &tokens))
-		warning("%s: its pictures count once; name the folder above it to have them repeated %ld times", dir, repeats);
+		warning("%s: its pictures count once; name the folder above it to have them repeated %ld times", dir,
+			repeats);
 }
 
 int pictures_scan(const char *dir, bool regularization, struct pictures *list, struct error *e)
 {
+	const struct picture plain = { .repeats = 1, .regularization = regularization };
 	size_t length = strlen(dir), count;
 	char *clean, **names;
 	int status;
@@ -259,7 +268,7 @@ int pictures_scan(const char *dir, bool regularization, struct pictures *list, s
 		status = scan_parent(clean, names, count, regularization, list, e);
 	else if (status == 0) {
 		warn_of_child(clean);
-		status = scan_plain(clean, &(struct picture){ .repeats = 1, .regularization = regularization }, list, e);
+		status = scan_plain(clean, &plain, list, e);
 	}
 	free_names(names, count);
 	free(clean);
@@ -270,7 +279,8 @@ static int by_path(const void *a, const void *b)
 {
 	const struct picture *x = a, *y = b;
 
-	return x->regularization != y->regularization ? x->regularization - y->regularization : strcmp(x->path, y->path);
+	return x->regularization != y->regularization ? x->regularization - y->regularization
+						      : strcmp(x->path, y->path);
 }
 
 void pictures_sort(struct pictures *list)
@@ -308,10 +318,12 @@ void pictures_match_regularization(struct pictures *list)
 	if (first == all)
 		return;
 	if (used < all)
-		note("%zu of %zu regularisation pictures are left out: there are only %lld training samples", all - used, all - first, wanted);
+		note("%zu of %zu regularisation pictures are left out: there are only %lld training samples",
+		     all - used, all - first, wanted);
 	drop_from(list, used);
 	if (have < wanted)
-		note("regularisation pictures count %lld times in turn, as often as the training samples (%lld by their folders)",
+		note("regularisation pictures count %lld times in turn, as often as the training samples "
+		     "(%lld by their folders)",
 		     wanted, have);
 	for (size_t i = first; have < wanted; i = i + 1 < used ? i + 1 : first, have++)
 		list->picture[i].repeats++;

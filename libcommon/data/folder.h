@@ -1,8 +1,8 @@
 /*
  * folder.h - which files are pictures of the data set, how often each counts, and in which order they stand.
  *
- * Owns kohya's folder layout and what is junk.  Opens files only to see whether they begin like a picture.  Must not know
- * captions, sizes or pixels.
+ * Owns kohya's folder layout and what is junk.  Opens files only to see whether they begin like a picture.  Must not
+ * know captions, sizes or pixels.
  */
 #ifndef DATA_FOLDER_H
 #define DATA_FOLDER_H
@@ -20,12 +20,12 @@ struct picture {
 };
 
 struct pictures {
-	struct picture *picture;        /* training pictures, then those of regularisation; each in byte order of the paths */
+	struct picture *picture;        /* for training, then for regularisation; each in byte order of paths */
 	size_t count, capacity;
 };
 
-/* Add the pictures of DIR: a parent of folders N_name, else a plain folder whose pictures count once.  Notes say what was
- * left out.  EXIT_INPUT when DIR cannot be listed. */
+/* Add the pictures of DIR: a parent of folders N_name, else a plain folder whose pictures count once.  Notes say what
+ * was left out.  EXIT_INPUT when DIR cannot be listed. */
 int pictures_scan(const char *dir, bool regularization, struct pictures *list, struct error *e) MUST_CHECK;
 void pictures_sort(struct pictures *list);
 void pictures_free(struct pictures *list);

@@ -46,8 +46,8 @@ static void put_path(struct json_out *j, const char *path)
 		return;
 	for (size_t i = 0; i < n; i += 3) {
 		unsigned char in[3] = { path[i], i + 1 < n ? path[i + 1] : 0, i + 2 < n ? path[i + 2] : 0 };
-		char out[4] = { digits[in[0] >> 2], digits[(in[0] & 3) << 4 | in[1] >> 4], digits[(in[1] & 15) << 2 | in[2] >> 6],
-				digits[in[2] & 63] };
+		char out[4] = { digits[in[0] >> 2], digits[(in[0] & 3) << 4 | in[1] >> 4],
+				digits[(in[1] & 15) << 2 | in[2] >> 6], digits[in[2] & 63] };
 		memset(out + (n - i < 3 ? n - i + 1 : 4), '=', n - i < 3 ? 3 - (n - i) : 0);
 		buffer_add(&b, out, 4);
 	}
@@ -82,7 +82,8 @@ static int report_picture(struct job *j, size_t index, const struct picture *pic
 {
 	static const char *const filters[] = { "none", "area", "lanczos" };
 	const int source[2] = { p->info.width, p->info.height };
-	double kept = (double)p->place.bucket[0] * p->place.bucket[1] / ((double)p->place.resized[0] * p->place.resized[1]);
+	const int *bucket = p->place.bucket, *resized = p->place.resized;
+	double kept = (double)bucket[0] * bucket[1] / ((double)resized[0] * resized[1]);
 	char key[16];
 
 	snprintf(key, sizeof(key), "%08zu", index);
@@ -235,8 +236,10 @@ int background_parse(const char *text, uint8_t rgb[3], struct error *e)
 	unsigned v[3];
 	int end = 0;
 
-	if (sscanf(text, "%3u,%3u,%3u%n", &v[0], &v[1], &v[2], &end) < 3 || text[end] || v[0] > 255 || v[1] > 255 || v[2] > 255)
-		return fail(e, EXIT_USAGE, "--background %s: three numbers from 0 to 255 are wanted, as in 255,255,255", text);
+	if (sscanf(text, "%3u,%3u,%3u%n", &v[0], &v[1], &v[2], &end) < 3 || text[end] || v[0] > 255 || v[1] > 255 ||
+	    v[2] > 255)
+		return fail(e, EXIT_USAGE, "--background %s: three numbers from 0 to 255 are wanted, as in 255,255,255",
+			    text);
 	for (int c = 0; c < 3; c++)
 		rgb[c] = (uint8_t)v[c];
 	return 0;
@@ -247,8 +250,8 @@ static int check(const struct prepare_options *o, struct error *e)
 	if (!o->folder_count)
 		return fail(e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar");
 	if (o->folder && (o->reg_folder_count || o->flip || strcmp(o->output, "-")))
-		return fail(e, EXIT_USAGE, "--folder takes no --reg, --flip or --output; prepare regularisation pictures into a folder "
-			    "of their own");
+		return fail(e, EXIT_USAGE, "--folder takes no --reg, --flip or --output; prepare regularisation "
+			    "pictures into a folder of their own");
 	return 0;
 }
 
@@ -262,7 +265,8 @@ static int scan(struct job *j)
 			return -1;
 	pictures_sort(&j->pictures);
 	if (j->pictures.count == 0 || j->pictures.picture[0].regularization)
-		return fail(j->e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG and WebP files are looked for", j->o->folders[0]);
+		return fail(j->e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG and WebP files are looked for",
+			    j->o->folders[0]);
 	if (j->o->match_regularization)
 		pictures_match_regularization(&j->pictures);
 	return 0;
@@ -302,8 +306,8 @@ static void sum_up(const struct job *j)
 		note("%zu pictures have no caption file; the class name is their caption", j->from_class);
 	if (j->more_lines)
 		note("%zu caption files have several lines; only the first is used", j->more_lines);
-	note("%zu pictures, %zu of them for regularisation, %llu samples, %zu buckets, %zu skipped", j->good, j->regularization,
-	     (unsigned long long)j->samples, j->counts, j->skipped);
+	note("%zu pictures, %zu of them for regularisation, %llu samples, %zu buckets, %zu skipped", j->good,
+	     j->regularization, (unsigned long long)j->samples, j->counts, j->skipped);
 }
 
 static int threads_of(const struct prepare_options *o)
@@ -325,8 +329,8 @@ static int write_all(struct job *j)
 	progress_end(j->progress);
 	j->progress = NULL;
 	if (j->good == j->regularization)
-		return fail(j->e, EXIT_INPUT, "%s: none of %zu pictures to train on was usable; see the lines above", j->o->folders[0],
-			    j->pictures.count);
+		return fail(j->e, EXIT_INPUT, "%s: none of %zu pictures to train on was usable; see the lines above",
+			    j->o->folders[0], j->pictures.count);
 	return report_totals(j);
 }
 

@@ -5,8 +5,8 @@
  *
  * A sample of the image tar: payload `png` (or `jpg`), with --flip also `flip.png`, and in its json
  *
- *     path (path_b64 too when it is not UTF-8), sha256 of the source file, captions [text], repeats, weight, regularization,
- *     original [w,h] upright, resized [w,h], bucket [w,h], crop [left,top] for the size conditioning, flip,
+ *     path (path_b64 too when it is not UTF-8), sha256 of the source file, captions [text], repeats, weight,
+ *     regularization, original [w,h] upright, resized [w,h], bucket [w,h], crop [left,top] for the conditioning, flip,
  *     crop_flip [left,top] of the mirrored picture (with flip only)
  */
 #ifndef DATA_PREPARE_H

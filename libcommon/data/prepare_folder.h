@@ -10,7 +10,8 @@
 
 struct folder_writer;
 struct folder_writer *folder_create(const char *path, struct error *e) MUST_CHECK;
-int folder_add(struct folder_writer *w, const struct picture *picture, const struct prepared *p, struct error *e) MUST_CHECK;
+int folder_add(struct folder_writer *w, const struct picture *picture, const struct prepared *p,
+	       struct error *e) MUST_CHECK;
 void folder_close(struct folder_writer *w);     /* accepts NULL */
 
 #endif

@@ -21,11 +21,11 @@ static int check_size(const struct picture *picture, const struct image *i, stru
 	long small = i->width < i->height ? i->width : i->height, large = i->width + i->height - small;
 
 	if (small < SIDE_MIN)
-		return fail(e, EXIT_INPUT, "%s: %dx%d pixels are too few to learn from; %d a side is the least", picture->path, i->width,
-			    i->height, SIDE_MIN);
+		return fail(e, EXIT_INPUT, "%s: %dx%d pixels are too few to learn from; %d a side is the least",
+			    picture->path, i->width, i->height, SIDE_MIN);
 	if (large > ASPECT_MAX * small)
-		return fail(e, EXIT_INPUT, "%s: %dx%d pixels are too long a strip; crop it to less than %d:1", picture->path, i->width,
-			    i->height, ASPECT_MAX);
+		return fail(e, EXIT_INPUT, "%s: %dx%d pixels are too long a strip; crop it to less than %d:1",
+			    picture->path, i->width, i->height, ASPECT_MAX);
 	return 0;
 }
 
@@ -46,7 +46,8 @@ static void resize(const struct prepare_options *o, const struct image *source, 
 	struct window window = { p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] };
 	struct image small;
 
-	resample(source, p->resized[0], p->resized[1], p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA, window, &small);
+	resample(source, p->resized[0], p->resized[1], p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA,
+		 window, &small);
 	store(o, &small, "", out);
 	if (o->flip) {
 		mirror(&small);
@@ -55,8 +56,8 @@ static void resize(const struct prepare_options *o, const struct image *source, 
 	image_free(&small);
 }
 
-static void place(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture, const struct image *i,
-		  struct prepared *out)
+static void place(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture,
+		  const struct image *i, struct prepared *out)
 {
 	if (check_size(picture, i, &out->error) < 0) {
 		skip(out, "size");
@@ -83,7 +84,8 @@ static void decode(const struct prepare_options *o, const struct buckets *bucket
 	image_free(&image);
 }
 
-void prepare_picture(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture, struct prepared *out)
+void prepare_picture(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture,
+		     struct prepared *out)
 {
 	struct buffer file = { 0 };
 

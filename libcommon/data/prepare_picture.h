@@ -11,7 +11,7 @@
 #include "prepare.h"
 
 struct prepared {
-	const char *code;               /* why it is skipped ("unreadable", "format", "damaged", "size", "caption"); NULL: it is good */
+	const char *code;               /* why it is skipped, as the manual lists them; NULL: it is good */
 	struct error error;             /* and in words */
 	struct image_info info;
 	char sha256[65];                /* of the file's bytes */
@@ -21,7 +21,8 @@ struct prepared {
 	int members;
 };
 
-void prepare_picture(const struct prepare_options *o, const struct buckets *buckets, const struct picture *p, struct prepared *out);
+void prepare_picture(const struct prepare_options *o, const struct buckets *buckets, const struct picture *p,
+		     struct prepared *out);
 void prepared_free(struct prepared *p);
 
 #endif

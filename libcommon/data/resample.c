@@ -3,7 +3,8 @@
 #include <string.h>
 #include "resample.h"
 
-/* Per output position: `count[i]` source positions from `first[i]` on, weights at weight[i * taps], summing to 1 << bits. */
+/* Per output position: `count[i]` source positions from `first[i]` on, weights at weight[i * taps],
+ * summing to 1 << bits. */
 struct weights {
 	int taps;
 	int *first, *count;
@@ -127,7 +128,8 @@ static void across(const struct weights *w, const uint8_t *row, int n, const str
 }
 
 /* The rows between the passes that one output row needs live in a ring of `taps` rows. */
-static void down(const struct weights *w, int i, const uint16_t *ring, int values, const struct pass_bits *b, int32_t *sum, uint8_t *out)
+static void down(const struct weights *w, int i, const uint16_t *ring, int values, const struct pass_bits *b,
+		 int32_t *sum, uint8_t *out)
 {
 	int shift = b->down + b->between;
 
@@ -143,7 +145,8 @@ static void down(const struct weights *w, int i, const uint16_t *ring, int value
 		out[v] = (uint8_t)clip(sum[v] >> shift, 255);
 }
 
-void resample(const struct image *in, int width, int height, enum resample_filter filter, struct window window, struct image *out)
+void resample(const struct image *in, int width, int height, enum resample_filter filter, struct window window,
+	      struct image *out)
 {
 	const struct pass_bits *b = &pass_bits[filter];
 	struct weights x = make_weights(filter, in->width, width, window.left, window.width, b->across);
@@ -155,7 +158,8 @@ void resample(const struct image *in, int width, int height, enum resample_filte
 	*out = (struct image){ window.width, window.height, xmalloc((size_t)values * window.height) };
 	for (int i = 0; i < window.height; i++) {
 		for (; done < y.first[i] + y.count[i]; done++)
-			across(&x, in->rgb + (size_t)done * in->width * 3, window.width, b, ring + (size_t)(done % y.taps) * values);
+			across(&x, in->rgb + (size_t)done * in->width * 3, window.width, b,
+			       ring + (size_t)(done % y.taps) * values);
 		down(&y, i, ring, values, b, sum, out->rgb + (size_t)i * values);
 	}
 	free(sum);

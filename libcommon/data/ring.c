@@ -67,7 +67,10 @@ static int take_all(struct ring *r)
 
 int ring_run(const struct ring_job *job)
 {
-	struct ring r = { .job = job, .lock = PTHREAD_MUTEX_INITIALIZER, .room = PTHREAD_COND_INITIALIZER, .ready = PTHREAD_COND_INITIALIZER,
+	struct ring r = { .job = job,
+			  .lock = PTHREAD_MUTEX_INITIALIZER,
+			  .room = PTHREAD_COND_INITIALIZER,
+			  .ready = PTHREAD_COND_INITIALIZER,
 			  .slots = 2 * (size_t)job->threads };
 	pthread_t *thread = xmalloc(job->threads * sizeof(*thread));
 	int started = 0, status;

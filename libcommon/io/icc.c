@@ -17,7 +17,7 @@ static const struct { cmsColorSpaceSignature space; cmsUInt32Number narrow, wide
 /* Most profiles in the wild are some sRGB: applying one would only add rounding errors of one level. */
 static bool means_srgb(cmsHPROFILE profile, cmsHPROFILE srgb)
 {
-	cmsHTRANSFORM t = cmsCreateTransform(profile, TYPE_RGB_8, srgb, TYPE_RGB_8, INTENT_PERCEPTUAL, cmsFLAGS_NOCACHE);
+	cmsHTRANSFORM t = cmsCreateTransform(profile, TYPE_RGB_8, srgb, TYPE_RGB_8, INTENT_PERCEPTUAL, 0);
 	bool same = t != NULL;
 
 	for (int i = 0; t && i < 6 * 6 * 6; i++) {
@@ -31,16 +31,16 @@ static bool means_srgb(cmsHPROFILE profile, cmsHPROFILE srgb)
 	return same;
 }
 
-/* 16-bit pixels go unoptimised: lcms would put a linear profile through a 33-point table, which is off by tens of levels
- * in the shadows. */
+/* 16-bit pixels go unoptimised: lcms would put a linear profile through a 33-point table, which is off by tens of
+ * levels in the shadows. */
 static cmsHTRANSFORM transform_of(cmsHPROFILE profile, cmsHPROFILE srgb, enum pixels p, int depth)
 {
 	if (cmsGetColorSpace(profile) != formats[p].space)
 		return NULL;
 	if (formats[p].space == cmsSigRgbData && means_srgb(profile, srgb))
 		return NULL;
-	return cmsCreateTransform(profile, depth == 16 ? formats[p].wide : formats[p].narrow, srgb, TYPE_RGB_8, INTENT_PERCEPTUAL,
-				  depth == 16 ? cmsFLAGS_NOOPTIMIZE : 0);
+	return cmsCreateTransform(profile, depth == 16 ? formats[p].wide : formats[p].narrow, srgb, TYPE_RGB_8,
+				  INTENT_PERCEPTUAL, depth == 16 ? cmsFLAGS_NOOPTIMIZE : 0);
 }
 
 struct colour *colour_open(const void *icc, size_t n, enum pixels p, int depth)

@@ -64,8 +64,10 @@ int decoder_size(struct decoder *d, uint64_t width, uint64_t height)
 		return fail(d->e, EXIT_INPUT, "%s: a picture of %llux%llu pixels; replace it", d->name,
 			    (unsigned long long)width, (unsigned long long)height);
 	if (width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE || width * height > cap)
-		return fail(d->e, EXIT_INPUT, "%s: %llux%llu pixels are over the limit of %llu pixels and %d a side; make it smaller",
-			    d->name, (unsigned long long)width, (unsigned long long)height, (unsigned long long)cap, IMAGE_MAX_SIDE);
+		return fail(d->e, EXIT_INPUT,
+			    "%s: %llux%llu pixels are over the limit of %llu pixels and %d a side; make it smaller",
+			    d->name, (unsigned long long)width, (unsigned long long)height, (unsigned long long)cap,
+			    IMAGE_MAX_SIDE);
 	d->width = (int)width;
 	d->height = (int)height;
 	return 0;
@@ -81,7 +83,8 @@ int channels_of(enum pixels p)
 static void orient(struct decoder *d)
 {
 	static const struct { bool swap, from_right, from_bottom; } turns[9] = {
-		{ 0, 0, 0 }, { 0, 0, 0 }, { 0, 1, 0 }, { 0, 1, 1 }, { 0, 0, 1 }, { 1, 0, 0 }, { 1, 1, 0 }, { 1, 1, 1 }, { 1, 0, 1 } };
+		{ 0, 0, 0 }, { 0, 0, 0 }, { 0, 1, 0 }, { 0, 1, 1 }, { 0, 0, 1 },
+		{ 1, 0, 0 }, { 1, 1, 0 }, { 1, 1, 1 }, { 1, 0, 1 } };
 	bool swap = turns[d->orientation].swap;
 	int w = swap ? d->height : d->width, h = swap ? d->width : d->height;
 	ptrdiff_t right = 3, down = (ptrdiff_t)w * 3;
@@ -104,7 +107,8 @@ static void orient(struct decoder *d)
 int rows_begin(struct decoder *d)
 {
 	if (d->icc_bytes > ICC_MAX)
-		return fail(d->e, EXIT_INPUT, "%s: a colour profile of %zu bytes; the limit is %u; remove it", d->name, d->icc_bytes, ICC_MAX);
+		return fail(d->e, EXIT_INPUT, "%s: a colour profile of %zu bytes; the limit is %u; remove it", d->name,
+			    d->icc_bytes, ICC_MAX);
 	if (d->orientation < 1 || d->orientation > 8)
 		d->orientation = 1;
 	orient(d);
@@ -182,12 +186,15 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 		 struct image_info *info, struct error *e)
 {
 	const struct magic *m = recognise(bytes, n);
-	struct decoder d = { .name = name, .bytes = bytes, .n = n, .options = o, .out = out, .e = e, .depth = 8, .orientation = 1 };
+	struct decoder d = { .name = name, .bytes = bytes, .n = n, .options = o, .out = out, .e = e };
 	int status;
 
+	d.depth = 8;
+	d.orientation = 1;
 	*out = (struct image){ 0 };
 	if (!m)
-		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG and WebP are read", name, n ? "not a picture" : "an empty file");
+		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG and WebP are read", name,
+			    n ? "not a picture" : "an empty file");
 	if (!m->decode)
 		return fail(e, EXIT_INPUT, "%s: %s is not read; convert it to PNG, JPEG or WebP", name, m->name);
 	status = m->decode(&d);
@@ -200,7 +207,8 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	return status;
 }
 
-int image_read(const char *path, const struct image_options *o, struct image *out, struct image_info *info, struct error *e)
+int image_read(const char *path, const struct image_options *o, struct image *out, struct image_info *info,
+	       struct error *e)
 {
 	struct buffer file = { 0 };
 	int status = read_file(path, FILE_CAP, &file, e);

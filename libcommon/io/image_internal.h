@@ -1,5 +1,5 @@
 /*
- * image_internal.h - between image.c and the codecs (png.c, jpeg.c, webp.c), exif.c and icc.c.  Nobody else includes it.
+ * image_internal.h - between image.c and the codecs (png.c, jpeg.c, webp.c), exif.c and icc.c.
  *
  * A codec reads its header, fills in the upper half of struct decoder, calls rows_begin() and hands over each row once.
  * Colour, transparency, 16 bit and orientation happen on the way into the picture, so no second copy of it exists.

@@ -41,7 +41,8 @@ static void take(png_structp png, png_bytep to, size_t n)
 	j->at += n;
 }
 
-/* The chunk's data inside the file, NULL when there is none.  libpng would show an eXIf behind the pixels only after them. */
+/* The chunk's data inside the file, NULL when there is none.  libpng would show an eXIf behind the pixels only
+ * after them. */
 static const uint8_t *find_chunk(const uint8_t *bytes, size_t n, const char *type, size_t *length)
 {
 	for (size_t at = 8; n - at >= 12;) {
@@ -85,7 +86,8 @@ static int read_header(struct png_job *j)
 		return -1;
 	exif = find_chunk(d->bytes, d->n, "eXIf", &length);
 	if (exif && length > EXIF_MAX)
-		return fail(d->e, EXIT_INPUT, "%s: Exif data of %zu bytes; the limit is %u; remove it", d->name, length, EXIF_MAX);
+		return fail(d->e, EXIT_INPUT, "%s: Exif data of %zu bytes; the limit is %u; remove it", d->name, length,
+			    EXIF_MAX);
 	if (exif)
 		d->orientation = exif_orientation(exif, length);
 	d->animated = find_chunk(d->bytes, d->n, "acTL", &length) != NULL;
@@ -215,7 +217,8 @@ static char *find_text(struct png_job *j, const char *key)
 	png_get_text(j->png, j->info, &text, &count);
 	for (int i = 0; i < count; i++)
 		if (!strcmp(text[i].key, key))
-			return text[i].compression <= PNG_TEXT_COMPRESSION_zTXt ? widen(text[i].text) : xstrdup(text[i].text);
+			return text[i].compression <= PNG_TEXT_COMPRESSION_zTXt ? widen(text[i].text)
+										: xstrdup(text[i].text);
 	return NULL;
 }
 
@@ -267,8 +270,8 @@ void png_encode(struct buffer *out, const struct image *i, const struct png_text
 		die(EXIT_MEMORY, "no memory for writing a PNG");
 	png_set_write_fn(png, out, put, flush);
 	png_set_compression_level(png, 3);
-	png_set_IHDR(png, info, i->width, i->height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_BASE,
-		     PNG_FILTER_TYPE_BASE);
+	png_set_IHDR(png, info, i->width, i->height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+		     PNG_COMPRESSION_TYPE_BASE, PNG_FILTER_TYPE_BASE);
 	for (int k = 0; k < texts; k++)
 		put_text(png, info, &text[k]);
 	png_write_info(png, info);

@@ -25,7 +25,8 @@ static void read_metadata(struct decoder *d, const WebPDemuxer *demux)
 static int decode_frame(struct decoder *d, const WebPIterator *frame)
 {
 	int channels = frame->has_alpha || frame->width != d->width || frame->height != d->height ? 4 : 3;
-	size_t stride = (size_t)d->width * channels, size = stride * d->height;
+	size_t stride = (size_t)d->width * channels, size = stride * d->height, room;
+	const WebPData *data = &frame->fragment;
 	uint8_t *pixels, *at, *end;
 
 	if (frame->x_offset < 0 || frame->y_offset < 0 || frame->x_offset + frame->width > d->width ||
@@ -36,8 +37,9 @@ static int decode_frame(struct decoder *d, const WebPIterator *frame)
 	if (!pixels)
 		return fail(d->e, EXIT_MEMORY, "%s: no memory for %dx%d pixels", d->name, d->width, d->height);
 	at = pixels + stride * frame->y_offset + (size_t)channels * frame->x_offset;
-	end = channels == 4 ? WebPDecodeRGBAInto(frame->fragment.bytes, frame->fragment.size, at, size - (at - pixels), (int)stride)
-			    : WebPDecodeRGBInto(frame->fragment.bytes, frame->fragment.size, at, size - (at - pixels), (int)stride);
+	room = size - (size_t)(at - pixels);
+	end = channels == 4 ? WebPDecodeRGBAInto(data->bytes, data->size, at, room, (int)stride)
+			    : WebPDecodeRGBInto(data->bytes, data->size, at, room, (int)stride);
 	if (!end)
 		fail(d->e, EXIT_INPUT, "%s: damaged or truncated WebP; replace it", d->name);
 	else if (rows_begin(d) < 0)
@@ -50,10 +52,12 @@ static int decode_frame(struct decoder *d, const WebPIterator *frame)
 
 static int decode(struct decoder *d, WebPDemuxer *demux)
 {
+	uint32_t width = WebPDemuxGetI(demux, WEBP_FF_CANVAS_WIDTH);
+	uint32_t height = WebPDemuxGetI(demux, WEBP_FF_CANVAS_HEIGHT);
 	WebPIterator frame;
 	int status;
 
-	if (decoder_size(d, WebPDemuxGetI(demux, WEBP_FF_CANVAS_WIDTH), WebPDemuxGetI(demux, WEBP_FF_CANVAS_HEIGHT)) < 0)
+	if (decoder_size(d, width, height) < 0)
 		return -1;
 	d->animated = WebPDemuxGetI(demux, WEBP_FF_FORMAT_FLAGS) & ANIMATION_FLAG;
 	read_metadata(d, demux);

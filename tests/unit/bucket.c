@@ -31,8 +31,12 @@ static struct bucket_rules rules_of(const json_t *set, bool no_upscale)
 	int resolution[2];
 
 	pair(set, "resolution", resolution);
-	return (struct bucket_rules){ { resolution[0], resolution[1] }, number(set, "min_bucket_reso"), number(set, "max_bucket_reso"),
-				      number(set, "bucket_reso_steps"), true, no_upscale };
+	return (struct bucket_rules){ { resolution[0], resolution[1] },
+				      number(set, "min_bucket_reso"),
+				      number(set, "max_bucket_reso"),
+				      number(set, "bucket_reso_steps"),
+				      true,
+				      no_upscale };
 }
 
 static void compare_list(const json_t *set)
@@ -137,15 +141,17 @@ static void real_crop_mirrored(void **state)
 	conditioning_crop(&p, false, false, crop);
 	assert_int_equal(crop[0], 1);
 	conditioning_crop(&p, false, true, crop);
-	assert_int_equal(crop[0], 2);           /* three columns are cut: one left, two right; mirrored the other way round */
+	assert_int_equal(crop[0], 2); /* three columns are cut: one left, two right; mirrored the other way round */
 	buckets_free(&b);
 }
 
 static void refusals(void **state)
 {
 	static const struct bucket_rules bad[] = {
-		{ { 0, 64 }, 48, 80, 16, true, false }, { { 64, 64 }, 80, 128, 16, true, false }, { { 64, 64 }, 16, 48, 16, true, false },
-		{ { 64, 64 }, 64, 64, 0, true, false }, { { 64, 64 }, 64, 128, 128, true, false }, { { 70000, 64 }, 8, 80, 16, true, false } };
+		{ { 0, 64 }, 48, 80, 16, true, false },    { { 64, 64 }, 80, 128, 16, true, false },
+		{ { 64, 64 }, 16, 48, 16, true, false },   { { 64, 64 }, 64, 64, 0, true, false },
+		{ { 64, 64 }, 64, 128, 128, true, false }, { { 70000, 64 }, 8, 80, 16, true, false }
+	};
 	struct bucket_rules small = { { 64, 64 }, 48, 80, 16, true, true };
 	struct placement p;
 	struct buckets b;
@@ -164,7 +170,7 @@ static void refusals(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(golden), cmocka_unit_test(demo_sizes), cmocka_unit_test(real_crop_mirrored),
-					    cmocka_unit_test(refusals) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(golden), cmocka_unit_test(demo_sizes),
+					    cmocka_unit_test(real_crop_mirrored), cmocka_unit_test(refusals) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,7 +89,8 @@ static void put(const char *name, const char *text)
 	free(path);
 }
 
-static void expect(const struct caption_rules *rules, const char *picture, const char *tokens, const char *text, enum caption_source source)
+static void expect(const struct caption_rules *rules, const char *picture, const char *tokens, const char *text,
+		   enum caption_source source)
 {
 	struct error e = { 0 };
 	struct caption c;
@@ -104,7 +105,8 @@ static void expect(const struct caption_rules *rules, const char *picture, const
 
 static void places(void **state)
 {
-	const struct caption_rules usual = { 0 }, tags = { .extension = "tags" }, dressed = { .prefix = "photo of", .suffix = "outdoors" };
+	const struct caption_rules usual = { 0 }, tags = { .extension = "tags" },
+				   dressed = { .prefix = "photo of", .suffix = "outdoors" };
 	const struct caption_rules words = { .class_tokens = "gizmo" };
 
 	put("a.txt", "from txt");

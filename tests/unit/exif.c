@@ -38,7 +38,8 @@ static void truncated(void **state)
 static void damaged(void **state)
 {
 	static const struct { size_t at; char value; } damage[] = {
-		{ 0, 'X' }, { 1, 'M' }, { 2, 43 }, { 7, 0x7f }, { 4, 0x21 }, { 22, 0x13 }, { 24, 4 }, { 30, 0 }, { 30, 9 }, { 31, 1 } };
+		{ 0, 'X' }, { 1, 'M' }, { 2, 43 }, { 7, 0x7f }, { 4, 0x21 }, { 22, 0x13 }, { 24, 4 }, { 30, 0 }, { 30, 9 },
+		{ 31, 1 } };
 
 	for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
 		char bytes[] = LITTLE;
@@ -64,7 +65,7 @@ static void noise(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(reads), cmocka_unit_test(truncated), cmocka_unit_test(damaged),
-					    cmocka_unit_test(noise) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(reads), cmocka_unit_test(truncated),
+					    cmocka_unit_test(damaged), cmocka_unit_test(noise) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

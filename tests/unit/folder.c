@@ -15,10 +15,25 @@
 static char root[] = "/tmp/folder.XXXXXX";
 
 static const char *const files[] = {
-	"k/10_gizmo robot/b.png", "k/10_gizmo robot/a.JPG", "k/10_gizmo robot/B.webp", "k/10_gizmo robot/a.txt",
-	"k/10_gizmo robot/._a.JPG", "k/10_gizmo robot/Thumbs.db", "k/10_gizmo robot/sub/deep.png", "k/10_gizmo robot/notes.doc",
-	"k/2_x_y/z.bmp", "k/0_none/q.png", "k/plain/p.png", "k/__MACOSX/m.png", "k/loose.png", "k/-5_minus/n.png", "k/10/r.png",
-	"p/2.png", "p/10.png", "p/.hidden.png", "p/10_not_a_folder.png",
+	"k/10_gizmo robot/b.png",
+	"k/10_gizmo robot/a.JPG",
+	"k/10_gizmo robot/B.webp",
+	"k/10_gizmo robot/a.txt",
+	"k/10_gizmo robot/._a.JPG",
+	"k/10_gizmo robot/Thumbs.db",
+	"k/10_gizmo robot/sub/deep.png",
+	"k/10_gizmo robot/notes.doc",
+	"k/2_x_y/z.bmp",
+	"k/0_none/q.png",
+	"k/plain/p.png",
+	"k/__MACOSX/m.png",
+	"k/loose.png",
+	"k/-5_minus/n.png",
+	"k/10/r.png",
+	"p/2.png",
+	"p/10.png",
+	"p/.hidden.png",
+	"p/10_not_a_folder.png",
 };
 
 static void expect(const struct pictures *l, const char *const *names, size_t n)
@@ -39,7 +54,8 @@ static void scan(struct pictures *l, const char *name, bool regularization)
 
 static void kohya_layout(void **state)
 {
-	static const char *const names[] = { "k/10_gizmo robot/B.webp", "k/10_gizmo robot/a.JPG", "k/10_gizmo robot/b.png", "k/2_x_y/z.bmp" };
+	static const char *const names[] = { "k/10_gizmo robot/B.webp", "k/10_gizmo robot/a.JPG",
+					     "k/10_gizmo robot/b.png", "k/2_x_y/z.bmp" };
 	struct pictures l = { 0 };
 
 	scan(&l, "k//", false);
@@ -84,10 +100,11 @@ static void absent(void **state)
 
 static void names(void **state)
 {
-	static const struct { const char *name; bool good; long repeats; const char *tokens; } table[] = {
-		{ "10_a", true, 10, "a" }, { "3_a_b", true, 3, "a_b" }, { "1_", true, 1, "" }, { "007_bond", true, 7, "bond" },
-		{ "10", false, 0, NULL }, { "a_10", false, 0, NULL }, { "-1_a", false, 0, NULL }, { " 1_a", false, 0, NULL },
-		{ "_a", false, 0, NULL }, { "1.5_a", false, 0, NULL }, { "", false, 0, NULL } };
+	static const struct { const char *name; bool good; long repeats; const char *tokens;
+	} table[] = { { "10_a", true, 10, "a" },       { "3_a_b", true, 3, "a_b" }, { "1_", true, 1, "" },
+		      { "007_bond", true, 7, "bond" }, { "10", false, 0, NULL },    { "a_10", false, 0, NULL },
+		      { "-1_a", false, 0, NULL },      { " 1_a", false, 0, NULL },  { "_a", false, 0, NULL },
+		      { "1.5_a", false, 0, NULL },     { "", false, 0, NULL } };
 	const char *tokens;
 	long repeats;
 
@@ -162,7 +179,8 @@ static int remove_tree(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(kohya_layout), cmocka_unit_test(plain_layout), cmocka_unit_test(absent),
-					    cmocka_unit_test(names), cmocka_unit_test(regularization) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(kohya_layout), cmocka_unit_test(plain_layout),
+					    cmocka_unit_test(absent), cmocka_unit_test(names),
+					    cmocka_unit_test(regularization) };
 	return cmocka_run_group_tests(tests, make_tree, remove_tree);
 }

@@ -73,8 +73,8 @@ static void bomb_script(struct jpeg_compress_struct *c, jpeg_scan_info scan[190]
 	c->num_scans = n;
 }
 
-static void make_jpeg(struct buffer *out, J_COLOR_SPACE space, int channels, const uint8_t *rows, const char *exif, size_t exif_bytes,
-		      enum scans scans, bool adobe)
+static void make_jpeg(struct buffer *out, J_COLOR_SPACE space, int channels, const uint8_t *rows, const char *exif,
+		      size_t exif_bytes, enum scans scans, bool adobe)
 {
 	jpeg_scan_info script[190];
 	struct jpeg_compress_struct c;
@@ -149,7 +149,8 @@ static void assert_near(const struct image *i, const uint8_t *expected, int tole
 
 static void png_round_trip(void **state)
 {
-	static const struct png_text text[] = { { "parameters", "caf\xc3\xa9, Steps: 20" }, { "title", "\xe2\x98\x83 snow" } };
+	static const struct png_text text[] = { { "parameters", "caf\xc3\xa9, Steps: 20" },
+						{ "title", "\xe2\x98\x83 snow" } };
 	uint8_t rgb[W * H * 3];
 	struct image in = { W, H, rgb }, out;
 	struct buffer b = { 0 };
@@ -185,10 +186,22 @@ static void png_kinds(void **state)
 	struct image i;
 
 	memset(rows, 0x1b, sizeof(rows));               /* 2-bit samples 0 1 2 3 0 1 2 3 ... */
-	make_png(&b, &(struct png_plan){ .depth = 2, .color = PNG_COLOR_TYPE_PALETTE, .palette = palette, .colors = 4, .alpha = alpha,
-					 .alphas = 2, .interlace = PNG_INTERLACE_ADAM7 }, rows, 16);
+	make_png(&b,
+		 &(struct png_plan){ .depth = 2,
+				     .color = PNG_COLOR_TYPE_PALETTE,
+				     .palette = palette,
+				     .colors = 4,
+				     .alpha = alpha,
+				     .alphas = 2,
+				     .interlace = PNG_INTERLACE_ADAM7 },
+		 rows, 16);
 	i = decode(&b, &o, NULL);
-	assert_memory_equal(i.rgb, "\xc8\x64\0" "\xe4\x32\0" "\0\xff\0" "\x09\x08\x07", 12);    /* 228 = (255*128 + 200*127) / 255 */
+	assert_memory_equal(i.rgb,
+			    "\xc8\x64\0"
+			    "\xe4\x32\0"
+			    "\0\xff\0"
+			    "\x09\x08\x07",
+			    12); /* 228 = (255*128 + 200*127) / 255 */
 	image_free(&i);
 	buffer_clear(&b);
 
@@ -221,7 +234,8 @@ static void png_alpha_16(void **state)
 		rows[k] = rows[k + 1] = rows[k + 2] = 0xffff;
 		rows[k + 3] = __builtin_bswap16((uint16_t)(0x8080));
 	}
-	make_png(&b, &(struct png_plan){ .depth = 16, .color = PNG_COLOR_TYPE_RGBA, .interlace = PNG_INTERLACE_ADAM7 }, rows, W * 8);
+	make_png(&b, &(struct png_plan){ .depth = 16, .color = PNG_COLOR_TYPE_RGBA, .interlace = PNG_INTERLACE_ADAM7 },
+		 rows, W * 8);
 	i = decode(&b, &o, NULL);
 	assert_memory_equal(i.rgb, "\x80\x80\xff", 3);
 	image_free(&i);
@@ -251,11 +265,19 @@ static void assert_turned(const struct image *i, const uint8_t *stored, int orie
 	assert_int_equal(i->height, h);
 	for (int y = 0; y < h; y++)
 		for (int x = 0; x < w; x++) {
-			const int from[9][2] = { { 0 }, { x, y }, { W - 1 - x, y }, { W - 1 - x, H - 1 - y }, { x, H - 1 - y }, { y, x },
-						 { y, H - 1 - x }, { W - 1 - y, H - 1 - x }, { W - 1 - y, x } };
+			const int from[9][2] = { { 0 },
+						 { x, y },
+						 { W - 1 - x, y },
+						 { W - 1 - x, H - 1 - y },
+						 { x, H - 1 - y },
+						 { y, x },
+						 { y, H - 1 - x },
+						 { W - 1 - y, H - 1 - x },
+						 { W - 1 - y, x } };
 			const uint8_t *p = stored + 3 * (from[orientation][1] * W + from[orientation][0]);
 			for (int c = 0; c < 3; c++)
-				assert_in_range(i->rgb[3 * (y * w + x) + c] - p[c] + 255, 255 - tolerance, 255 + tolerance);
+				assert_in_range(i->rgb[3 * (y * w + x) + c] - p[c] + 255, 255 - tolerance,
+						255 + tolerance);
 		}
 }
 
@@ -426,12 +448,14 @@ static void linear_profile_16(void **state)
 	for (int k = 0; k < W * H; k++)
 		for (int c = 0; c < 3; c++)
 			rows[3 * k + c] = __builtin_bswap16((uint16_t)(k * k * 4));
-	make_png(&b, &(struct png_plan){ .depth = 16, .color = PNG_COLOR_TYPE_RGB, .icc = icc, .icc_bytes = n }, rows, W * 6);
+	make_png(&b, &(struct png_plan){ .depth = 16, .color = PNG_COLOR_TYPE_RGB, .icc = icc, .icc_bytes = n }, rows,
+		 W * 6);
 	i = decode(&b, NULL, NULL);
 	for (int k = 0; k < W * H; k++)
 		for (int c = 0; c < 3; c++) {
 			int expected = (int)(255 * srgb_curve(k * k * 4 / 65535.0) + 0.5);
-			assert_in_range(i.rgb[3 * k + c] - expected + 255, 254, 256);   /* lcms rounds its matrix to 16 bits */
+			assert_in_range(i.rgb[3 * k + c] - expected + 255, 254,
+					256); /* lcms rounds its matrix to 16 bits */
 		}
 	image_free(&i);
 	buffer_free(&b);
@@ -451,7 +475,8 @@ static void srgb_profile_changes_nothing(void **state)
 	cmsSaveProfileToMem(p, icc, &n);
 	cmsCloseProfile(p);
 	paint(rgb);
-	make_png(&b, &(struct png_plan){ .depth = 8, .color = PNG_COLOR_TYPE_RGB, .icc = icc, .icc_bytes = n }, rgb, W * 3);
+	make_png(&b, &(struct png_plan){ .depth = 8, .color = PNG_COLOR_TYPE_RGB, .icc = icc, .icc_bytes = n }, rgb,
+		 W * 3);
 	i = decode(&b, NULL, NULL);
 	assert_near(&i, rgb, 0);
 	image_free(&i);
@@ -524,7 +549,9 @@ static void caps(void **state)
 {
 	struct image_options small = { .max_pixels = W * H - 1 };
 	struct buffer b[4] = { { 0 } };
-	static const char header[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x75\x30\0\0\x75\x30\x08\x02\0\0\0" "\xe9\x45\x6f\xed" "\0\0\1\0IDAT";
+	static const char header[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x75\x30\0\0\x75\x30\x08\x02\0\0\0"
+				     "\xe9\x45\x6f\xed"
+				     "\0\0\1\0IDAT";
 	struct error e = { 0 };
 	struct image i;
 
@@ -592,10 +619,20 @@ static void types(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(png_round_trip), cmocka_unit_test(png_kinds), cmocka_unit_test(png_alpha_16), cmocka_unit_test(orientations),
-		cmocka_unit_test(jpeg_kinds), cmocka_unit_test(jpeg_round_trip), cmocka_unit_test(webp_alpha),
-		cmocka_unit_test(linear_profile_16), cmocka_unit_test(srgb_profile_changes_nothing), cmocka_unit_test(truncated),
-		cmocka_unit_test(flipped_bytes), cmocka_unit_test(caps), cmocka_unit_test(scan_bomb), cmocka_unit_test(jpeg_padding), cmocka_unit_test(types) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(png_round_trip),
+					    cmocka_unit_test(png_kinds),
+					    cmocka_unit_test(png_alpha_16),
+					    cmocka_unit_test(orientations),
+					    cmocka_unit_test(jpeg_kinds),
+					    cmocka_unit_test(jpeg_round_trip),
+					    cmocka_unit_test(webp_alpha),
+					    cmocka_unit_test(linear_profile_16),
+					    cmocka_unit_test(srgb_profile_changes_nothing),
+					    cmocka_unit_test(truncated),
+					    cmocka_unit_test(flipped_bytes),
+					    cmocka_unit_test(caps),
+					    cmocka_unit_test(scan_bomb),
+					    cmocka_unit_test(jpeg_padding),
+					    cmocka_unit_test(types) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

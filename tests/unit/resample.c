@@ -1,5 +1,5 @@
-/* Against Pillow's LANCZOS and OpenCV's INTER_AREA (golden/resize.safetensors): one level everywhere, for their fixed-point
- * rounding, and 0.2 on average. */
+/* Against Pillow's LANCZOS and OpenCV's INTER_AREA (golden/resize.safetensors): one level everywhere, for their
+ * fixed-point rounding, and 0.2 on average. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -100,7 +100,9 @@ static void windows(void **state)
 /* Black and white survive any ratio, and extreme ones stay inside memory (the sanitizers watch). */
 static void flat(void **state)
 {
-	static const int sizes[][4] = { { 1, 1, 64, 64 }, { 1000, 1, 3, 1 }, { 3, 1000, 64, 64 }, { 997, 3, 10, 1 }, { 64, 64, 64, 64 } };
+	static const int sizes[][4] = {
+		{ 1, 1, 64, 64 }, { 1000, 1, 3, 1 }, { 3, 1000, 64, 64 }, { 997, 3, 10, 1 }, { 64, 64, 64, 64 }
+	};
 
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
 		for (int f = RESAMPLE_AREA; f <= RESAMPLE_LANCZOS; f++)
@@ -117,7 +119,8 @@ static void flat(void **state)
 
 static void same_size_is_a_copy(void **state)
 {
-	struct image in = noise(31, 17), out = whole(&in, 31, 17, RESAMPLE_LANCZOS), area = whole(&in, 31, 17, RESAMPLE_AREA);
+	struct image in = noise(31, 17), out = whole(&in, 31, 17, RESAMPLE_LANCZOS),
+		     area = whole(&in, 31, 17, RESAMPLE_AREA);
 
 	assert_memory_equal(in.rgb, out.rgb, 31 * 17 * 3);
 	assert_memory_equal(in.rgb, area.rgb, 31 * 17 * 3);
