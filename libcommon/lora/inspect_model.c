@@ -86,7 +86,9 @@ static int inspect_state(struct sheet *s, const struct safetensors *f, struct er
 	sheet_text(s, "identity", "identity", safetensors_metadata(f, "identity"));
 	if (!safetensors_metadata(f, "step") || !safetensors_metadata(f, "sha256") || !safetensors_find(f, "steps") || !parameters.tensors)
 		return fail(e, EXIT_INPUT, "%s: incomplete: a state has step, sha256, \"steps\" and parameters; resume from another", f->path);
-	return s->options->quick ? 0 : verify_values(s, f, e);
+	if (s->options->quick)
+		return 0;
+	return safetensors_check_seal(f, e) < 0 ? -1 : verify_values(s, f, e);
 }
 
 int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e)

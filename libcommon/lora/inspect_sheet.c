@@ -6,7 +6,7 @@
 #include "inspect_internal.h"
 #include "metadata.h"
 
-#define LABEL 12                /* columns of a label, after two blanks and before one */
+#define LABEL 11                /* columns of a label, after two blanks and before one */
 #define COLUMNS 80
 
 /* Text from a file must not command the terminal. */

@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# lora-inspect as a user meets it.
+
+setup() {
+	root=$BATS_TEST_DIRNAME/../..
+	bin=${BIN:-$root/build/gcc/bin}
+	golden=$root/tests/golden
+	work=$(mktemp -d)
+	cd "$work" || return 1
+}
+
+teardown() {
+	cd / && rm -rf "$work"
+}
+
+inspect() {
+	"$bin/lora-inspect" "$@"
+}
+
+# byte N: one byte of that value
+byte() {
+	printf '%b' "\\x$(printf %x "$1")"
+}
+
+# the eight bytes before a header of at most 255 bytes in the file header
+header_length() {
+	byte "$(stat -c %s header)"
+	printf '\0\0\0\0\0\0\0'
+}
+
+# change FILE OFFSET: flip one bit
+change() {
+	byte $(($(od -An -tu1 -j "$2" -N 1 "$1") ^ 1)) | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+@test "an adapter: kind, ranks, modules, hash" {
+	run inspect --verify "$golden/tiny-a/lora_conv.safetensors"
+	[ "$status" -eq 0 ]
+	[[ ${lines[0]} == *": a LoRA adapter" ]]
+	[[ $output == *"rank        2, alpha 1: 220 modules"* ]]
+	[[ $output == *"3, alpha 2: 38 modules"* ]]
+	[[ $output == *"modules     258: UNet 258"* ]]
+	[[ $output == *"base        sdxl_base_v1-0"* ]]
+	[[ $output == *"(matches the content)"* ]]
+}
+
+@test "text fits 80 columns" {
+	cp "$golden/tiny-a/lora_unet.safetensors" "$golden/single-file/tiny-b.safetensors" .
+	run inspect --verify lora_unet.safetensors tiny-b.safetensors
+	[ "$status" -eq 0 ]
+	[ "$(printf '%s\n' "$output" | awk 'length > 80' | wc -l)" -eq 0 ]
+}
+
+@test "--json: one object a file" {
+	inspect --json "$golden/tiny-a/lora_text.safetensors" "$golden/tiny-b/model" "$golden/single-file/tiny-a.safetensors" \
+		"$golden/tiny-a/unet.safetensors" >out.jsonl
+	[ "$(jq -r .kind out.jsonl | xargs)" = "adapter checkpoint checkpoint tensors" ]
+	jq -es 'all(.sound)' out.jsonl >/dev/null
+	[ "$(jq -c 'select(.kind == "adapter").modules' out.jsonl)" = '{"unet":0,"te1":18,"te2":24,"other":0,"total":42}' ]
+}
+
+@test "--keys and --metadata" {
+	inspect --json --keys --metadata "$golden/tiny-a/lora_unet.safetensors" >out.json
+	[ "$(jq '.keys | length' out.json)" -eq 576 ]
+	[ "$(jq -r .metadata.ss_network_dim out.json)" = 2 ]
+	inspect --keys "$golden/tiny-a/lora_unet.safetensors" | grep -q 'F32 .*\[2,16\] .*lora_unet_input_blocks_4_1_proj_in.lora_down.weight'
+	inspect --metadata "$golden/tiny-a/lora_unet.safetensors" | grep -qx '  ss_base_model_version = sdxl_base_v1-0'
+}
+
+@test "--norms agree with what a merge adds" {
+	"$bin/lora-merge" into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_conv.safetensors" -o merged --report report.jsonl
+	inspect --json --norms "$golden/tiny-a/lora_conv.safetensors" >norms.json
+	# relative difference below 1e-6: both work in double on the same floats
+	jq -es --slurpfile n norms.json '($n[0].norms | map({(.module): .norm}) | add) as $norm
+		| map(select(.event == "module")) | length == 258 and all((.update_norm / $norm[.module] - 1) | fabs < 1e-6)' report.jsonl
+}
+
+@test "--verify sees one flipped bit in the data" {
+	cp "$golden/tiny-a/lora_unet.safetensors" a.safetensors
+	cp "$golden/single-file/tiny-a.safetensors" b.safetensors
+	chmod u+w ./*
+	for f in a.safetensors b.safetensors; do
+		change $f $(($(stat -c %s $f) - 1000))
+		run inspect $f
+		[ "$status" -eq 0 ]
+		run inspect --verify $f
+		[ "$status" -eq 3 ]
+		[[ $output == *"$f: its content does not match"* ]]
+	done
+}
+
+@test "a truncated file is exit 3 and still one JSON object" {
+	head -c 20000 "$golden/tiny-a/lora_unet.safetensors" >cut.safetensors
+	run inspect --json cut.safetensors
+	[ "$status" -eq 3 ]
+	[ "$(printf '%s\n' "$output" | grep '^{' | jq -r .sound)" = false ]
+	[[ $output == *"download incomplete"* ]]
+}
+
+@test "all files are looked at, the worst decides" {
+	echo nonsense >text
+	run inspect text "$golden/tiny-a/lora_unet.safetensors"
+	[ "$status" -eq 3 ]
+	[[ $output == *"a LoRA adapter"* ]]
+	run inspect nowhere
+	[ "$status" -eq 3 ]
+	mkdir empty
+	run inspect empty
+	[ "$status" -eq 3 ]
+	[[ $output == *"no known kind"* ]]
+}
+
+@test "names do not matter, contents do" {
+	cp "$golden/tiny-a/lora_unet.safetensors" picture.png
+	[[ $(inspect picture.png) == *"a LoRA adapter"* ]]
+}
+
+@test "what was not trained is counted" {
+	# an up of zeros: the data of a small file by hand
+	printf '%s' '{"lora_unet_out_2.lora_down.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},' \
+		'"lora_unet_out_2.lora_up.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[4,8]}}' >header
+	{ header_length; cat header; printf '\0\0\200\77\0\0\0\0'; } >zero
+	[ "$(inspect --json zero | jq .untrained)" -eq 1 ]
+	{ header_length; cat header; printf '\0\0\200\77\0\0\300\177'; } >nan
+	run inspect nan
+	[ "$status" -eq 3 ]
+	[[ $output == *"1 values are NaN or infinite, the first in 'lora_unet_out_2.lora_up.weight'"* ]]
+	run inspect --quick nan
+	[ "$status" -eq 0 ]
+}
+
+@test "a picture" {
+	run inspect "$root/demo/train/10_gizmo robot/gizmo01.png"
+	[ "$status" -eq 0 ]
+	[[ ${lines[0]} == *": a PNG" ]]
+}
+
+@test "an image tar, whole and cut" {
+	mkdir -p "pictures/3_thing"
+	cp "$root/demo/train/10_gizmo robot/gizmo01.png" pictures/3_thing/a.png
+	"$bin/lora-prep" -q --resolution 64 --min-bucket-reso 64 pictures >images.tar
+	run inspect --verify images.tar
+	[ "$status" -eq 0 ]
+	[[ ${lines[0]} == "images.tar: an image tar" ]]
+	[[ $output == *"samples     1"* ]]
+	[ "$(inspect --json --keys - <images.tar | jq -r '.kind + " " + .keys[0]')" = "image tar 00000000" ]
+	head -c 3000 images.tar >cut.tar
+	run inspect cut.tar
+	[ "$status" -eq 3 ]
+}
+
+@test "options that wait are refused; options that exclude each other, too" {
+	for option in --will-it-load --diff --html --rebuild-config; do
+		run inspect $option x
+		[ "$status" -eq 2 ]
+		[[ $output == *"not yet implemented"* ]]
+	done
+	run inspect --verify --quick x
+	[ "$status" -eq 2 ]
+	run inspect
+	[ "$status" -eq 2 ]
+}

@@ -1,0 +1,134 @@
+#!/usr/bin/env bats
+# lora-merge as a user meets it.
+
+setup() {
+	root=$BATS_TEST_DIRNAME/../..
+	bin=${BIN:-$root/build/gcc/bin}
+	golden=$root/tests/golden
+	work=$(mktemp -d)
+	cd "$work" || return 1
+}
+
+teardown() {
+	cd / && rm -rf "$work"
+}
+
+merge() {
+	"$bin/lora-merge" "$@"
+}
+
+@test "into a folder: a new folder, configs byte for byte, only merged weights differ" {
+	run merge into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_text.safetensors" -o out
+	[ "$status" -eq 0 ]
+	[ "$(find out -type f | sort)" = "$(cd "$golden/tiny-a/model" && find . -type f | sed 's,^\.,out,' | sort)" ]
+	run diff -rq "$golden/tiny-a/model" out
+	[ "${#lines[@]}" -eq 2 ]
+	[[ ${lines[0]} == *text_encoder/model.safetensors* ]]
+	[[ ${lines[1]} == *text_encoder_2/model.safetensors* ]]
+	[ "$(find . -name '.*.tmp' | wc -l)" -eq 0 ]
+}
+
+@test "into a single file: sound, and its hash is right" {
+	merge into -q -m "$golden/single-file/tiny-b.safetensors" --model-config "$golden/tiny-b/model" \
+		--lora "$golden/tiny-b/lora_unet.safetensors:0.5" -o merged.safetensors
+	"$bin/lora-inspect" --verify merged.safetensors | grep -q 'modelspec.hash_sha256 matches'
+}
+
+@test "the same again gives the same bytes, with any number of threads" {
+	for t in 1 3; do
+		OMP_NUM_THREADS=$t merge into -q -m "$golden/single-file/tiny-b.safetensors" --model-config "$golden/tiny-b/model" \
+			--lora "$golden/tiny-b/lora_conv.safetensors" -o "$t.safetensors" --report "$t.jsonl"
+	done
+	cmp 1.safetensors 3.safetensors
+	cmp 1.jsonl 3.jsonl
+}
+
+@test "a file is merged over itself" {
+	cp "$golden/single-file/tiny-a.safetensors" model.safetensors
+	chmod u+w model.safetensors
+	merge into -q -m model.safetensors --model-config "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_unet.safetensors" \
+		-o model.safetensors
+	"$bin/lora-inspect" --verify model.safetensors
+	run cmp model.safetensors "$golden/single-file/tiny-a.safetensors"
+	[ "$status" -eq 1 ]
+}
+
+@test "the table has one line a layer, the report one object" {
+	run merge into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_text.safetensors" -o out
+	[ "$(printf '%s\n' "$output" | grep -c lora_te)" -eq 42 ]
+	run merge into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_text.safetensors" -o out2 --report report.jsonl
+	[ -z "$output" ]
+	[ "$(jq -r .event report.jsonl | sort | uniq -c | xargs)" = "42 module 1 total" ]
+	jq -es 'all(.relative_error >= 0 and .relative_error < 1e-5)' report.jsonl >/dev/null
+}
+
+@test "weights in other forms stay behind" {
+	cp -R "$golden/tiny-a/model" model
+	chmod -R u+w model
+	cp model/unet/diffusion_pytorch_model.safetensors model/unet/diffusion_pytorch_model.fp16.safetensors
+	touch model/text_encoder/pytorch_model.bin model/.hidden
+	run merge into -m model --lora "$golden/tiny-a/lora_unet.safetensors" -o out --report /dev/null
+	[ "$status" -eq 0 ]
+	[[ $output == *fp16.safetensors:\ left\ out* ]]
+	[ ! -e out/unet/diffusion_pytorch_model.fp16.safetensors ]
+	[ ! -e out/text_encoder/pytorch_model.bin ]
+	[ ! -e out/.hidden ]
+}
+
+@test "what a killed merge left is removed by the next" {
+	mkdir -p .out.999999999.tmp/unet
+	touch .out.999999999.tmp/unet/half
+	merge into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_text.safetensors" -o out --report /dev/null
+	[ ! -e .out.999999999.tmp ]
+}
+
+@test "an adapter of another model is refused and nothing is written" {
+	run merge into -m "$golden/tiny-a/model" --lora "$golden/tiny-b/lora_unet.safetensors" -o out
+	[ "$status" -eq 3 ]
+	[ "${#lines[@]}" -eq 1 ]
+	[[ $output == lora-merge:*tiny-b/lora_unet.safetensors:* ]]
+	[ -z "$(ls -A)" ]
+}
+
+@test "a folder that is not empty is not touched" {
+	mkdir out
+	echo mine >out/file
+	run merge into -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_unet.safetensors" -o out
+	[ "$status" -eq 2 ]
+	[[ $output == *exists* ]]
+	[ "$(cat out/file)" = mine ]
+}
+
+@test "a full device is exit 4" {
+	run merge into -q -m "$golden/single-file/tiny-a.safetensors" --model-config "$golden/tiny-a/model" \
+		--lora "$golden/tiny-a/lora_unet.safetensors" -o /dev/full --report /dev/null
+	[ "$status" -eq 4 ]
+}
+
+@test "modes and options that wait are refused" {
+	for mode in add resize extract convert; do
+		run merge $mode x -o y
+		[ "$status" -eq 2 ]
+		[[ $output == *"lora-merge $mode is not yet implemented"* ]]
+	done
+	run merge into --rank 4
+	[ "$status" -eq 2 ]
+	[[ $output == *"not yet implemented"* ]]
+}
+
+@test "usage errors say what to write" {
+	run merge
+	[ "$status" -eq 2 ]
+	[[ $output == *"lora-merge into -m MODEL"* ]]
+	run merge into --lora x -o y
+	[ "$status" -eq 2 ]
+	[[ $output == *"-m MODEL"* ]]
+	run merge into -m x -o y
+	[ "$status" -eq 2 ]
+	[[ $output == *"--lora FILE"* ]]
+	run merge into -m x --lora y
+	[ "$status" -eq 2 ]
+	[[ $output == *"-o OUT"* ]]
+	run merge bake
+	[ "$status" -eq 2 ]
+}
