@@ -33,11 +33,11 @@ static int read_all(int fd, const char *path, size_t cap, struct buffer *out, st
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return fail(e, errno == EISDIR ? EXIT_INPUT : EXIT_IO, "%s: reading: %s; a readable file is needed", path,
-				    strerror(errno));
+			return fail(e, errno == EISDIR ? EXIT_INPUT : EXIT_IO,
+				    "%s: reading: %s; a readable file is needed", path, strerror(errno));
 		if ((size_t)n > cap - out->len)
-			return fail(e, EXIT_INPUT, "%s: larger than the %zu bytes allowed for it; is it the right file?", path,
-				    cap);
+			return fail(e, EXIT_INPUT,
+				    "%s: larger than the %zu bytes allowed for it; is it the right file?", path, cap);
 		buffer_add(out, chunk, (size_t)n);
 	}
 }
@@ -65,7 +65,8 @@ static int make_folder(const char *path, struct error *e)
 	reason = errno;
 	if (!stat(path, &st) && S_ISDIR(st.st_mode))
 		return 0;
-	return fail(e, EXIT_IO, "%s: making this folder: %s; check the path and its permissions", path, strerror(reason));
+	return fail(e, EXIT_IO, "%s: making this folder: %s; check the path and its permissions", path,
+		    strerror(reason));
 }
 
 int make_folders(const char *path, struct error *e)

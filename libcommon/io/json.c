@@ -24,8 +24,8 @@ static int check_depth(const char *label, const char *text, size_t n, struct err
 			quoted = true;
 		} else if (c == '[' || c == '{') {
 			if (++depth > DEEPEST)
-				return fail(e, EXIT_INPUT, "%s:%d: nested more than %d deep; no file of ours is", label, line,
-					    DEEPEST);
+				return fail(e, EXIT_INPUT, "%s:%d: nested more than %d deep; no file of ours is", label,
+					    line, DEEPEST);
 		} else if (c == ']' || c == '}') {
 			depth--;
 		}
@@ -42,7 +42,8 @@ json_t *json_parse(const char *label, const char *text, size_t n, struct error *
 		return NULL;
 	value = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
 	if (!value)
-		fail(e, EXIT_INPUT, "%s:%d: not valid JSON: %s; correct it or fetch the file again", label, why.line, why.text);
+		fail(e, EXIT_INPUT, "%s:%d: not valid JSON: %s; correct it or fetch the file again", label, why.line,
+		     why.text);
 	return value;
 }
 

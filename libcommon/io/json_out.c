@@ -29,7 +29,8 @@ static void add_quoted(struct buffer *b, const char *text, size_t n)
 		const unsigned char *plain = p;
 		size_t length = 1;
 
-		while (p < end && *p >= 32 && *p != '"' && *p != '\\' && (*p < 128 || (length = utf8_length(p, (size_t)(end - p)))))
+		while (p < end && *p >= 32 && *p != '"' && *p != '\\' &&
+		       (*p < 128 || (length = utf8_length(p, (size_t)(end - p)))))
 			p += *p < 128 ? 1 : length;
 		buffer_add(b, plain, (size_t)(p - plain));
 		if (p == end)

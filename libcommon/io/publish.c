@@ -107,8 +107,8 @@ static int open_temp(struct publish *p, const struct stat *old, struct error *e)
 	free(prefix);
 	p->fd = open(p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (p->fd < 0 && errno == EEXIST)
-		return fail(e, EXIT_IO, "%s: is being written by somebody else (%s); wait, or choose another name", p->name,
-			    p->temp);
+		return fail(e, EXIT_IO, "%s: is being written by somebody else (%s); wait, or choose another name",
+			    p->name, p->temp);
 	if (p->fd < 0)
 		return io_error(e, p->name, "creating a temporary file beside it");
 	flock(p->fd, LOCK_EX | LOCK_NB);        /* where there are no locks, the process number has to do */
@@ -207,7 +207,8 @@ int publish_write(struct publish *p, const void *data, size_t n, struct error *e
 		if (done <= 0) {
 			char doing[80];
 
-			snprintf(doing, sizeof(doing), "writing %zu bytes after %llu", n, (unsigned long long)p->written);
+			snprintf(doing, sizeof(doing), "writing %zu bytes after %llu", n,
+				 (unsigned long long)p->written);
 			return io_error(e, spoken_name(p), doing);
 		}
 		at += done;

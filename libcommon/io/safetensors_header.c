@@ -149,7 +149,8 @@ static int take_count(struct reader *r, uint64_t *value)
 		if (__builtin_mul_overflow(*value, 10, value) || __builtin_add_overflow(*value, *r->at - '0', value))
 			return complain(r, "a number above 2^64");
 	}
-	if (r->at == first || (*first == '0' && r->at - first > 1) || (r->at < r->end && strchr(".eE", *r->at) && *r->at))
+	if (r->at == first || (*first == '0' && r->at - first > 1) ||
+	    (r->at < r->end && (*r->at == '.' || *r->at == 'e' || *r->at == 'E')))
 		return complain(r, "a whole number is needed, not negative and without a point");
 	return 0;
 }
@@ -252,7 +253,8 @@ static int take_shape(struct reader *r, struct safetensor *t)
 		return 0;
 	do {
 		if (t->dims == SAFETENSORS_MAX_DIMS)
-			return complain(r, "tensor '%.200s' has more than %d dimensions", t->name, SAFETENSORS_MAX_DIMS);
+			return complain(r, "tensor '%.200s' has more than %d dimensions", t->name,
+					SAFETENSORS_MAX_DIMS);
 		if (take_count(r, &size))
 			return -1;
 		if (size > MOST_OF_A_DIM)

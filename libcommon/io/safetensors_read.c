@@ -14,7 +14,8 @@
 	"s.save_file({k: v.contiguous().clone() for k, v in d.items() if hasattr(v, \"shape\")}, \"OUT.safetensors\")'"
 
 static const struct foreign { const char *start; size_t n; const char *what; } foreign[] = {
-	{ "version https://git-lfs", 23, "a git-lfs pointer, not the file itself; run `git lfs pull` in its repository" },
+	{ "version https://git-lfs", 23,
+	  "a git-lfs pointer, not the file itself; run `git lfs pull` in its repository" },
 	{ "\x80\x02", 2, "a PyTorch pickle; " CONVERT }, { "\x80\x03", 2, "a PyTorch pickle; " CONVERT },
 	{ "\x80\x04", 2, "a PyTorch pickle; " CONVERT }, { "\x80\x05", 2, "a PyTorch pickle; " CONVERT },
 	{ "GGUF", 4, "a GGUF file; a safetensors file is needed" },
@@ -74,17 +75,22 @@ static int measure(struct safetensors *s, const unsigned char *bytes, uint64_t n
 	if (!n)
 		return fail(e, EXIT_INPUT, "%s: is empty; download incomplete?", s->path);
 	if (n < 8)
-		return fail(e, EXIT_INPUT, "%s: has only %llu bytes, and a safetensors file at least 10; download incomplete?",
+		return fail(e, EXIT_INPUT,
+			    "%s: has only %llu bytes, and a safetensors file at least 10; download incomplete?",
 			    s->path, (unsigned long long)n);
 	if (!length)
-		return fail(e, EXIT_INPUT, "%s: its header has length 0; is it a safetensors file, and was it fully written?",
+		return fail(e, EXIT_INPUT,
+			    "%s: its header has length 0; is it a safetensors file, and was it fully written?",
 			    s->path);
 	if (length > SAFETENSORS_MAX_HEADER)
-		return fail(e, EXIT_INPUT, "%s: its header would be %llu bytes, above the limit of %d; it is no safetensors file",
+		return fail(e, EXIT_INPUT,
+			    "%s: its header would be %llu bytes, above the limit of %d; it is no safetensors file",
 			    s->path, (unsigned long long)length, SAFETENSORS_MAX_HEADER);
 	if (length > n - 8)
-		return fail(e, EXIT_INPUT, "%s: its header alone takes %llu bytes, the file has %llu: download incomplete; "
-			    "fetch it again", s->path, (unsigned long long)length + 8, (unsigned long long)n);
+		return fail(e, EXIT_INPUT,
+			    "%s: its header alone takes %llu bytes, the file has %llu: download incomplete; "
+			    "fetch it again",
+			    s->path, (unsigned long long)length + 8, (unsigned long long)n);
 	s->data_start = 8 + length;
 	s->file_bytes = n;
 	s->data = bytes + s->data_start;
@@ -120,7 +126,8 @@ static int index_names(struct safetensors *s, struct error *e)
 		const char *name = s->tensor[i].name;
 
 		if (map_put(s->index, name, strlen(name), (long)i) != -1)
-			return fail(e, EXIT_INPUT, "%s: duplicate name '%.200s' in its header; make the file again", s->path, name);
+			return fail(e, EXIT_INPUT, "%s: duplicate name '%.200s' in its header; make the file again",
+				    s->path, name);
 	}
 	return 0;
 }
@@ -134,19 +141,23 @@ static int check_layout(const struct safetensors *s, struct error *e)
 		const struct safetensor *t = &s->tensor[i];
 
 		if (t->offset != at)
-			return fail(e, EXIT_INPUT, "%s: tensor '%.200s' begins at data byte %llu, %s %llu; make the file again",
+			return fail(e, EXIT_INPUT,
+				    "%s: tensor '%.200s' begins at data byte %llu, %s %llu; make the file again",
 				    s->path, t->name, (unsigned long long)t->offset,
-				    t->offset < at ? "inside another that ends at" : "after a hole from", (unsigned long long)at);
+				    t->offset < at ? "inside another that ends at" : "after a hole from",
+				    (unsigned long long)at);
 		at += t->bytes;
 	}
 	if (at > have)
-		return fail(e, EXIT_INPUT, "%s: its header promises %llu bytes, the file has %llu: download incomplete; "
-			    "fetch it again", s->path,
-			    (unsigned long long)(at < UINT64_MAX - s->data_start ? at + s->data_start : at),
+		return fail(e, EXIT_INPUT,
+			    "%s: its header promises %llu bytes, the file has %llu: download incomplete; "
+			    "fetch it again",
+			    s->path, (unsigned long long)(at < UINT64_MAX - s->data_start ? at + s->data_start : at),
 			    (unsigned long long)s->file_bytes);
 	if (at < have)
-		return fail(e, EXIT_INPUT, "%s: %llu bytes follow the last tensor; the file is damaged, or two files in one",
-			    s->path, (unsigned long long)(have - at));
+		return fail(e, EXIT_INPUT,
+			    "%s: %llu bytes follow the last tensor; the file is damaged, or two files in one", s->path,
+			    (unsigned long long)(have - at));
 	return 0;
 }
 
@@ -213,8 +224,8 @@ static int map_file(struct safetensors *s, int fd, struct error *e)
 	s->map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (s->map == MAP_FAILED) {
 		s->map = NULL;
-		return fail(e, EXIT_IO, "%s: mapping %lld bytes: %s; is there memory enough?", s->path, (long long)st.st_size,
-			    strerror(errno));
+		return fail(e, EXIT_IO, "%s: mapping %lld bytes: %s; is there memory enough?", s->path,
+			    (long long)st.st_size, strerror(errno));
 	}
 	s->map_bytes = (size_t)st.st_size;
 	if (read_bytes(s, s->map, s->map_bytes, e))
@@ -291,15 +302,15 @@ float *safetensors_floats(const struct safetensors *s, const char *name, size_t 
 		return NULL;
 	}
 	if (safetensor_elements(t) != count) {
-		fail(e, EXIT_INPUT, "%s: tensor '%s' has %zu elements, %zu are needed; is it the right file?", s->path, name,
-		     safetensor_elements(t), count);
+		fail(e, EXIT_INPUT, "%s: tensor '%s' has %zu elements, %zu are needed; is it the right file?", s->path,
+		     name, safetensor_elements(t), count);
 		return NULL;
 	}
 	x = xmalloc(count * sizeof(*x));
 	if (!to_float(x, safetensors_bytes(s, t), t->dtype, count))
 		return x;
 	free(x);
-	fail(e, EXIT_INPUT, "%s: tensor '%s' is of type %s, which is no number here; convert it to F32, F16 or BF16", s->path, name,
-	     dtype_name(t->dtype));
+	fail(e, EXIT_INPUT, "%s: tensor '%s' is of type %s, which is no number here; convert it to F32, F16 or BF16",
+	     s->path, name, dtype_name(t->dtype));
 	return NULL;
 }

@@ -93,8 +93,8 @@ static void check_names(const struct safetensors_out *tensors, size_t count)
 	map_free(seen);
 }
 
-void safetensors_header(struct buffer *out, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-			size_t metadata_count)
+void safetensors_header(struct buffer *out, const struct safetensors_out *tensors, size_t count,
+			const struct metadata *metadata, size_t metadata_count)
 {
 	struct json_out j = { 0 };
 	unsigned char length[8];
@@ -110,8 +110,8 @@ void safetensors_header(struct buffer *out, const struct safetensors_out *tensor
 	while (j.text.len % 8)
 		buffer_adds(&j.text, " ");
 	if (j.text.len > SAFETENSORS_MAX_HEADER)
-		die(EXIT_OTHER, "a safetensors header of %zu bytes, above the limit of %d; shorten the metadata", j.text.len,
-		    SAFETENSORS_MAX_HEADER);
+		die(EXIT_OTHER, "a safetensors header of %zu bytes, above the limit of %d; shorten the metadata",
+		    j.text.len, SAFETENSORS_MAX_HEADER);
 	for (int i = 0; i < 8; i++)
 		length[i] = (uint64_t)j.text.len >> 8 * i & 255;
 	buffer_add(out, length, 8);
@@ -131,15 +131,16 @@ static int put_converted(struct sink *to, const struct safetensors_out *t)
 	for (size_t left = elements(t), n; left; left -= n, from += n) {
 		n = left < PIECE ? left : PIECE;
 		if (from_float(piece, t->dtype, from, n))
-			die(EXIT_OTHER, "tensor '%s' cannot be written as %s; this is a bug", t->name, dtype_name(t->dtype));
+			die(EXIT_OTHER, "tensor '%s' cannot be written as %s; this is a bug", t->name,
+			    dtype_name(t->dtype));
 		if (put(to, piece, n * dtype_size(t->dtype)))
 			return -1;
 	}
 	return 0;
 }
 
-static int put_all(struct sink *to, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-		   size_t metadata_count)
+static int put_all(struct sink *to, const struct safetensors_out *tensors, size_t count,
+		   const struct metadata *metadata, size_t metadata_count)
 {
 	struct safetensors_out *in_order = sorted(tensors, count);
 	struct buffer header = { 0 };
@@ -160,16 +161,16 @@ static int put_all(struct sink *to, const struct safetensors_out *tensors, size_
 	return rc;
 }
 
-int safetensors_write(struct publish *p, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-		      size_t metadata_count, struct error *e)
+int safetensors_write(struct publish *p, const struct safetensors_out *tensors, size_t count,
+		      const struct metadata *metadata, size_t metadata_count, struct error *e)
 {
 	struct sink to = { .file = p, .e = e };
 
 	return put_all(&to, tensors, count, metadata, metadata_count);
 }
 
-int safetensors_save(const char *path, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-		     size_t metadata_count, struct error *e)
+int safetensors_save(const char *path, const struct safetensors_out *tensors, size_t count,
+		     const struct metadata *metadata, size_t metadata_count, struct error *e)
 {
 	struct publish *p = publish_begin(path, true, e);
 
@@ -182,8 +183,8 @@ int safetensors_save(const char *path, const struct safetensors_out *tensors, si
 	return publish_end(p, e);
 }
 
-void safetensors_serialize(struct buffer *out, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-			   size_t metadata_count)
+void safetensors_serialize(struct buffer *out, const struct safetensors_out *tensors, size_t count,
+			   const struct metadata *metadata, size_t metadata_count)
 {
 	struct sink to = { .memory = out };
 

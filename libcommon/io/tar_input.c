@@ -23,7 +23,7 @@ int tar_ended_early(const struct tar_reader *r, struct error *e)
 	if (!r->raw_bytes)
 		return tar_complain(r, e, "input is empty; did the producer fail?");
 	return tar_complain(r, e, "input ended without its end record after %llu samples; did the producer fail?",
-			(unsigned long long)r->samples);
+			    (unsigned long long)r->samples);
 }
 
 /* ---- bytes ---- */
@@ -66,8 +66,8 @@ static int library_failed(const struct tar_reader *r, struct error *e)
 		return tar_ended_early(r, e);
 	if (number == EIO || number == EBADF || number == EAGAIN || number == ESTALE)
 		return fail(e, EXIT_IO, "%s: reading: %s; check the file or the disk", r->path, why ? why : "failed");
-	return tar_complain(r, e, "after %llu samples: no sound tar stream: %s; make it again", (unsigned long long)r->samples,
-			why ? why : "damaged");
+	return tar_complain(r, e, "after %llu samples: no sound tar stream: %s; make it again",
+			    (unsigned long long)r->samples, why ? why : "damaged");
 }
 
 /* ---- opening ---- */
@@ -155,7 +155,9 @@ static int check_entry(const struct tar_reader *r, struct archive_entry *entry, 
 	if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) || archive_entry_symlink(entry))
 		return tar_complain(r, e, "member '%.300s' is no plain file; make the stream again", name);
 	if (!is_plain_name(name))
-		return tar_complain(r, e, "a member has the name '%.300s', and no tool here gives such; make the stream again", name);
+		return tar_complain(r, e,
+				    "a member has the name '%.300s', which no tool here gives; make the stream again",
+				    name);
 	if (archive_entry_sparse_count(entry))
 		return tar_complain(r, e, "member %s is a sparse file; make the stream again", name);
 	return 0;
@@ -188,7 +190,9 @@ int tar_read_member(struct tar_reader *r, const char *name, struct buffer *to, s
 		if (offset != (la_int64_t)to->len)
 			return tar_complain(r, e, "member %s has a hole; make the stream again", name);
 		if (n > cap - to->len)
-			return tar_complain(r, e, "member %s is larger than the %zu bytes allowed; make the stream again", name, cap);
+			return tar_complain(r, e,
+					    "member %s is larger than the %zu bytes allowed; make the stream again",
+					    name, cap);
 		buffer_add(to, block, n);
 	}
 	return rc == ARCHIVE_EOF ? 0 : library_failed(r, e);

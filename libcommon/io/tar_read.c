@@ -29,10 +29,12 @@ static int check_format(struct tar_reader *r, const char *where, const char *for
 	size_t n = format ? strlen(format) : 0;
 
 	if (n < 8 || n - 7 >= sizeof(r->kind) || memcmp(format, "lora-", 5) || memcmp(format + n - 2, "-1", 2))
-		return tar_complain(r, e, "%s: format '%.100s' is not known to this version; use the tools of one version", where,
-				format ? format : "(none)");
+		return tar_complain(r, e,
+				    "%s: format '%.100s' is not known to this version; use the tools of one version",
+				    where, format ? format : "(none)");
 	if (*r->format && strcmp(r->format, format))
-		return tar_complain(r, e, "%s: format %s in a stream of %s; join streams of one kind only", where, format, r->format);
+		return tar_complain(r, e, "%s: format %s in a stream of %s; join streams of one kind only", where,
+				    format, r->format);
 	snprintf(r->format, sizeof(r->format), "%s", format);
 	snprintf(r->kind, sizeof(r->kind), "%.*s", (int)n - 7, format + 5);
 	if (!r->wanted || !strcmp(r->wanted, r->kind))
@@ -42,20 +44,23 @@ static int check_format(struct tar_reader *r, const char *where, const char *for
 	return tar_complain(r, e, "holds %ss, %ss are needed; give what lora-prep writes", r->kind, r->wanted);
 }
 
-static int check_payload(struct tar_reader *r, const struct tar_sample *s, int i, const json_t *payload, struct error *e)
+static int check_payload(struct tar_reader *r, const struct tar_sample *s, int i, const json_t *payload,
+			 struct error *e)
 {
 	const struct tar_member *m = &s->member[i];
 	const char *suffix = json_string_value(json_object_get(payload, "suffix"));
 	const json_t *bytes = json_object_get(payload, "bytes"), *crc = json_object_get(payload, "crc32c");
 
 	if (!suffix || strcmp(suffix, m->suffix))
-		return tar_complain(r, e, "%s.json names payload '%.40s' where %s stands; make the stream again", s->key,
-				suffix ? suffix : "(none)", m->suffix);
+		return tar_complain(r, e, "%s.json names payload '%.40s' where %s stands; make the stream again",
+				    s->key, suffix ? suffix : "(none)", m->suffix);
 	if (!json_is_integer(bytes) || json_integer_value(bytes) != (json_int_t)m->bytes.len)
-		return tar_complain(r, e, "%s.%s has %zu bytes, and not as many as its json says; make the stream again", s->key,
-				m->suffix, m->bytes.len);
+		return tar_complain(r, e,
+				    "%s.%s has %zu bytes, and not as many as its json says; make the stream again",
+				    s->key, m->suffix, m->bytes.len);
 	if (!json_is_integer(crc) || json_integer_value(crc) != (json_int_t)crc32c(0, m->bytes.data, m->bytes.len))
-		return tar_complain(r, e, "%s.%s is damaged: its CRC-32C differs; make the stream again", s->key, m->suffix);
+		return tar_complain(r, e, "%s.%s is damaged: its CRC-32C differs; make the stream again", s->key,
+				    m->suffix);
 	return 0;
 }
 
@@ -65,12 +70,13 @@ static int check_json(struct tar_reader *r, struct tar_sample *s, struct error *
 	const json_t *payloads = json_object_get(s->json, "payloads");
 
 	if (!key || strcmp(key, s->key))
-		return tar_complain(r, e, "%s.json has the key '%.40s'; make the stream again", s->key, key ? key : "(none)");
+		return tar_complain(r, e, "%s.json has the key '%.40s'; make the stream again", s->key,
+				    key ? key : "(none)");
 	if (check_format(r, s->key, json_string_value(json_object_get(s->json, "format")), e))
 		return -1;
 	if (!json_is_array(payloads) || json_array_size(payloads) != (size_t)s->members)
 		return tar_complain(r, e, "%s.json names %zu payloads, the stream has %d; make it again", s->key,
-				json_array_size(payloads), s->members);
+				    json_array_size(payloads), s->members);
 	for (int i = 0; i < s->members; i++) {
 		if (check_payload(r, s, i, json_array_get(payloads, (size_t)i), e))
 			return -1;
@@ -109,7 +115,9 @@ static bool mark_seen(struct tar_reader *r, const char *key)
 
 static const char *suffix_of(const char *name)
 {
-	return strspn(name, "0123456789") == TAR_KEY_DIGITS && name[TAR_KEY_DIGITS] == '.' ? name + TAR_KEY_DIGITS + 1 : "";
+	bool numbered = strspn(name, "0123456789") == TAR_KEY_DIGITS && name[TAR_KEY_DIGITS] == '.';
+
+	return numbered ? name + TAR_KEY_DIGITS + 1 : "";
 }
 
 static int begin_sample(struct tar_reader *r, struct tar_sample *s, const char *name, struct error *e)
@@ -128,7 +136,8 @@ static int add_member(struct tar_reader *r, struct tar_sample *s, const char *na
 	if (tar_find(s, suffix))
 		return tar_complain(r, e, "member %s comes twice; make the stream again", name);
 	if (s->members == TAR_MAX_MEMBERS)
-		return tar_complain(r, e, "sample %s has more than %d payloads; make the stream again", s->key, TAR_MAX_MEMBERS);
+		return tar_complain(r, e, "sample %s has more than %d payloads; make the stream again", s->key,
+				    TAR_MAX_MEMBERS);
 	snprintf(m->suffix, sizeof(m->suffix), "%s", suffix);
 	if (tar_read_member(r, name, &m->bytes, TAR_MEMBER_CAP, e))
 		return -1;
@@ -157,11 +166,13 @@ static int take_member(struct tar_reader *r, struct tar_sample *s, const char *n
 	const char *suffix = suffix_of(name);
 
 	if (!*suffix || strlen(suffix) >= sizeof(s->member[0].suffix) || strchr(suffix, '/'))
-		return tar_complain(r, e, "member %s belongs to no sample; give what lora-prep or lora-encode writes", name);
+		return tar_complain(r, e, "member %s belongs to no sample; give what lora-prep or lora-encode writes",
+				    name);
 	if (first && begin_sample(r, s, name, e))
 		return -1;
 	if (strncmp(name, s->key, TAR_KEY_DIGITS))
-		return tar_complain(r, e, "sample %s has no %s.json before %s; make the stream again", s->key, s->key, name);
+		return tar_complain(r, e, "sample %s has no %s.json before %s; make the stream again", s->key, s->key,
+				    name);
 	if (!strcmp(suffix, "json"))
 		return finish_sample(r, s, name, e);
 	return add_member(r, s, name, suffix, e);
@@ -180,9 +191,11 @@ static int check_end(struct tar_reader *r, const json_t *end, struct error *e)
 		return tar_complain(r, e, "its end record does not say that it is complete; make the stream again");
 	if (!json_is_integer(samples) || json_integer_value(samples) != (json_int_t)r->part_samples)
 		return tar_complain(r, e, "its end record counts %lld samples, %llu came; make the stream again",
-				(long long)json_integer_value(samples), (unsigned long long)r->part_samples);
-	if (!json_is_integer(bytes) || json_integer_value(bytes) != (json_int_t)r->part_bytes || !hash || strcmp(hash, hex))
-		return tar_complain(r, e, "is damaged: what came differs from the hash in its end record; make the stream again");
+				    (long long)json_integer_value(samples), (unsigned long long)r->part_samples);
+	if (!json_is_integer(bytes) || json_integer_value(bytes) != (json_int_t)r->part_bytes || !hash ||
+	    strcmp(hash, hex))
+		return tar_complain(r, e,
+				    "is damaged: what came differs from the hash in its end record; make it again");
 	return check_format(r, TAR_END, json_string_value(json_object_get(end, "format")), e);
 }
 
@@ -214,8 +227,9 @@ static int check_sound_end(const struct tar_reader *r, struct error *e)
 	if (r->in_part || !r->part)
 		return tar_ended_early(r, e);
 	if (r->zeros < 1024 + r->part_padding)
-		return tar_complain(r, e, "input ended within its last blocks after %llu samples; did the producer fail?",
-				(unsigned long long)r->samples);
+		return tar_complain(r, e,
+				    "input ended within its last blocks after %llu samples; did the producer fail?",
+				    (unsigned long long)r->samples);
 	return 0;
 }
 
@@ -245,7 +259,8 @@ int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e)
 			rc = take_member(r, s, name, first, e);
 			first = false;
 		} else if (!first) {
-			rc = tar_complain(r, e, "sample %s has no json before the end record; make the stream again", s->key);
+			rc = tar_complain(r, e, "sample %s has no json before the end record; make the stream again",
+					  s->key);
 		} else {
 			rc = take_end_record(r, e);
 		}

@@ -34,7 +34,8 @@ static la_ssize_t write_block(struct archive *a, void *context, const void *data
 static int check(struct tar_writer *w, int rc, const char *doing)
 {
 	if (rc != ARCHIVE_OK && !w->failure.code)
-		fail(&w->failure, EXIT_OTHER, "%s: libarchive: %s; this is a bug", doing, archive_error_string(w->archive));
+		fail(&w->failure, EXIT_OTHER, "%s: libarchive: %s; this is a bug", doing,
+		     archive_error_string(w->archive));
 	return w->failure.code ? -1 : 0;
 }
 
@@ -127,20 +128,22 @@ static int write_counted(struct tar_writer *w, uint32_t index, const char *suffi
 static int check_members(struct tar_writer *w, uint32_t index, const struct tar_member *member, int members)
 {
 	if (members < 0 || members > TAR_MAX_MEMBERS)
-		die(EXIT_OTHER, "a sample of %d members, at most %d are possible; this is a bug", members, TAR_MAX_MEMBERS);
+		die(EXIT_OTHER, "a sample of %d members, at most %d are possible; this is a bug", members,
+		    TAR_MAX_MEMBERS);
 	if (index >= TAR_MOST_SAMPLES)
 		return fail(&w->failure, EXIT_INPUT, "sample %u: a stream holds at most %u samples; split it", index,
 			    TAR_MOST_SAMPLES);
 	for (int i = 0; i < members; i++) {
 		if (member[i].bytes.len > TAR_MEMBER_CAP)
-			return fail(&w->failure, EXIT_INPUT, "sample %u: %s has %zu bytes, above the limit of %u; make it smaller",
-				    index, member[i].suffix, member[i].bytes.len, TAR_MEMBER_CAP);
+			return fail(&w->failure, EXIT_INPUT,
+				    "sample %u: %s has %zu bytes, above the limit of %u; make it smaller", index,
+				    member[i].suffix, member[i].bytes.len, TAR_MEMBER_CAP);
 	}
 	return 0;
 }
 
-int tar_sample_add(struct tar_writer *w, uint32_t index, const struct tar_member *member, int members, struct json_out *fields,
-		   struct error *e)
+int tar_sample_add(struct tar_writer *w, uint32_t index, const struct tar_member *member, int members,
+		   struct json_out *fields, struct error *e)
 {
 	int rc = w->failure.code ? -1 : check_members(w, index, member, members);
 

@@ -1,4 +1,4 @@
-/* Streams of samples: what goes in comes out; every cut is refused, no flipped bit goes unnoticed, hostile members end it. */
+/* Streams of samples: what goes in comes out; cuts are refused, no flipped bit goes unnoticed, hostile members end it. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
