@@ -9,9 +9,10 @@
 #include <string.h>
 #include "internal.h"
 
-enum { QUERIES = 96, KEYS = 128 };
+enum { QUERIES = 96, KEYS = 256 };
 
 static int smaller(int a, int b) { return a < b ? a : b; }
+static int vectors(int n) { return (n + MAX_LANES - 1) / MAX_LANES * MAX_LANES; }
 
 /* Rows [i, i+m) by keys [j, j+n) of one head. */
 struct patch { int i, m, j, n; };
@@ -24,12 +25,10 @@ static void mask(float *scores, const struct patch *p, bool causal)
 	for (r = 0; r < p->m; r++) {
 		int seen = causal ? smaller(p->n, p->i + r + 1 - p->j) : p->n;
 
-		for (c = seen < 0 ? 0 : seen; c < KEYS; c++)
+		for (c = seen < 0 ? 0 : seen; c < vectors(p->n); c++)
 			scores[r * KEYS + c] = -INFINITY;
 	}
 }
-
-static int vectors(int n) { return (n + MAX_LANES - 1) / MAX_LANES * MAX_LANES; }
 
 /* How many keys the last of queries [i, i+m) sees. */
 static int keys_seen(const struct attention_shape *s, int i, int m)
@@ -90,7 +89,7 @@ static void take_keys(const struct kernels *k, const struct forward *f, const fl
 {
 	int r;
 
-	pack_rows(k, f->k, key + (size_t)p->j * s->ldk, s->ldk, p->n, s->d);
+	pack_transposed(k, f->k, key + (size_t)p->j * s->ldk, s->ldk, p->n, s->d);
 	pack_matrix(k, f->v, value + (size_t)p->j * s->ldv, s->ldv, s->d, p->n);
 	score(k, f->scores, q, s->ldq, f->k, p, s->d, s->scale);
 	mask(f->scores, p, s->causal);
@@ -177,7 +176,7 @@ static void patch_back(const struct kernels *k, const struct head *h, const stru
 	score(k, b->ds, dout, s->ldo, b->v, p, s->d, 1);
 	for (r = 0; r < p->m; r++) {
 		/* What lies right of the last key was never written: 0 keeps a stray NaN out of its products with p = 0. */
-		memset(b->ds + r * KEYS + p->n, 0, (KEYS - p->n) * sizeof(float));
+		memset(b->ds + r * KEYS + p->n, 0, (vectors(p->n) - p->n) * sizeof(float));
 		k->softmax_back_row(b->p + r * KEYS, b->ds + r * KEYS, vectors(p->n), h->lse[p->i + r], b->delta[p->i + r], s->scale);
 	}
 	if (h->dq)
@@ -201,8 +200,8 @@ static void head_back(struct device *dev, const struct head *h, const struct att
 		b.delta[p.i] = dev->k->dot(h->dout + (size_t)p.i * s->ldo, h->o + (size_t)p.i * s->ldo, s->d);
 	for (p.j = 0; p.j < s->lk; p.j += KEYS) {
 		p.n = smaller(KEYS, s->lk - p.j);
-		pack_rows(dev->k, b.k, h->k + (size_t)p.j * s->ldk, s->ldk, p.n, s->d);
-		pack_rows(dev->k, b.v, h->v + (size_t)p.j * s->ldv, s->ldv, p.n, s->d);
+		pack_transposed(dev->k, b.k, h->k + (size_t)p.j * s->ldk, s->ldk, p.n, s->d);
+		pack_transposed(dev->k, b.v, h->v + (size_t)p.j * s->ldv, s->ldv, p.n, s->d);
 		pack_matrix(dev->k, b.k_rows, h->k + (size_t)p.j * s->ldk, s->ldk, s->d, p.n);
 		for (p.i = s->causal ? p.j / QUERIES * QUERIES : 0; p.i < s->lq; p.i += QUERIES) {
 			p.m = smaller(QUERIES, s->lq - p.i);

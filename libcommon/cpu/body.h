@@ -13,7 +13,7 @@
 
 const struct kernels KERNELS = {
 	.name = KERNELS_NAME, .nr = TILE_COLS,
-	.block = block, .pack_columns = pack_columns, .widen = widen,
+	.block = block, .pack_columns = pack_columns, .pack_rows = pack_rows, .widen = widen,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
 	.axpby = axpby, .add = add_vectors, .sum_squares = sum_squares, .sum_squared_difference = sum_squared_difference,
 	.scaled_difference = scaled_difference, .adamw = adamw,

@@ -92,6 +92,20 @@ static void pack_columns(float *panel, const float *const *rows, int k)
 	}
 }
 
+static void pack_rows(float *panels, size_t stride, const float *const *rows, int count, int n)
+{
+	int j, r;
+
+	for (j = 0; j < n; j += TILE_COLS, panels += stride)
+		for (r = 0; r < count; r++) {
+			const size_t rest = n - j, second = rest > LANES ? rest - LANES : 0;
+			float *dst = panels + r * TILE_COLS;
+
+			store(dst, rows[r] ? load_some(rows[r] + j, rest) : all(0));
+			store(dst + LANES, rows[r] && second ? load_some(rows[r] + j + LANES, second) : all(0));
+		}
+}
+
 static inline vec widen_one(const uint16_t *x, enum dtype dtype)
 {
 	return dtype == DTYPE_F16 ? widen_f16(x) : (vec)(widen_u16(x) << 16);

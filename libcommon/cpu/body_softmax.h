@@ -7,11 +7,8 @@ static inline float greatest(const float *s, int n, float start)
 	float most = start;
 	int i;
 
-	for (i = 0; i < n; i += LANES) {
-		vec v = load(s + i);
-
-		max = choose(v > max, v, max);
-	}
+	for (i = 0; i < n; i += LANES)
+		max = greater(load(s + i), max);
 	for (i = 0; i < LANES; i++)
 		most = max[i] > most ? max[i] : most;
 	return most;

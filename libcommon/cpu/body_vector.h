@@ -22,10 +22,6 @@ static inline void store_some(float *p, vec v, size_t n)
 		memcpy(p, &v, n * sizeof(*p));
 }
 
-static inline vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
-/* Unlike the machine's own, these keep a NaN in x. */
-static inline vec at_least(vec x, float low) { return choose(x < all(low), all(low), x); }
-static inline vec at_most(vec x, float high) { return choose(x > all(high), all(high), x); }
 static inline vec magnitude(vec x) { return (vec)((ivec)x & 0x7fffffff); }
 
 static inline double sum_doubles(dvec a)
@@ -40,13 +36,12 @@ static inline double sum_doubles(dvec a)
 
 static inline float sum_lanes(vec a) { return sum_doubles(low_doubles(a) + high_doubles(a)); }
 
-/* e^x to 1.1 ulp: x = n ln 2 + r, |r| <= 0.35, where the series' next term is below 1e-8.  Too small gives 0, too large e^87,
- * whose reciprocal is still a normal number.
- * Adding 1.5 * 2^23 leaves n, rounded, in the low bits. */
+/* e^x to 1.1 ulp: x = n ln 2 + r, |r| <= 0.35, where the series' next term is below 1e-8.  Adding 1.5 * 2^23 leaves n, rounded, in the low
+ * bits.  Too small gives 0 (n = -127 makes a power of two whose bits are all 0), too large e^87, whose reciprocal is still normal. */
 static inline vec exponential(vec x)
 {
 	const vec shift = all(12582912);
-	vec bounded = at_most(at_least(x, -87.33f), 87), n = mul_add(bounded, all(1.44269504f), shift), r, p;
+	vec bounded = at_most(at_least(x, -88), 87), n = mul_add(bounded, all(1.44269504f), shift), r, p;
 	vec power = (vec)(((ivec)n << 23) + (127 << 23));
 
 	n -= shift;
@@ -58,7 +53,7 @@ static inline vec exponential(vec x)
 	p = mul_add(p, r, all(1.f / 6));
 	p = mul_add(p, r, all(.5f));
 	p = mul_add(r * r, p, r) + 1;
-	return choose(x < all(-87.33f), all(0), p * power);
+	return p * power;
 }
 
 static inline vec sigmoid(vec x) { return 1 / (1 + exponential(-x)); }

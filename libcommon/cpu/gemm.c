@@ -11,7 +11,12 @@
 
 /* DEPTH: a stretch of k, whose panel of right columns (16 KB) fits the first cache.  PASS: rows of the left matrix that stay in the
  * second cache (96 KB) while the panels pass. */
-enum { DEPTH = 256, PASS = 96, TILE_M = 768, TILE_N = 512 };
+enum { DEPTH = 256, PASS = 96, TILE_M = 1024, TILE_N = 512 };
+/* Rows that are packed together: neighbours in a panel, whose cache lines would otherwise be written one at a time, 16 KB apart. */
+enum { RUN = 8 };
+
+/* Multiplications that are worth a thread's while. */
+#define SMALL_TILE 5e5
 
 struct cut { int rows, cols, across, down; };
 
@@ -46,7 +51,7 @@ static void pack_panel(const struct kernels *k, float *panel, const void *x, enu
 	k->pack_columns(panel, rows, depth);
 }
 
-void pack_rows(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
+void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
 {
 	int j;
 
@@ -54,28 +59,16 @@ void pack_rows(const struct kernels *k, float *panels, const float *x, size_t ld
 		pack_panel(k, panels, x + j * ld, DTYPE_F32, ld, smaller(n - j, k->nr), depth, NULL);
 }
 
-/* Row kk of n columns into its place in each panel. */
-static void spread_row(const struct kernels *k, float *panels, const float *x, int n, int kk, int depth)
-{
-	int j;
-
-	for (j = 0; j < n; j += k->nr) {
-		float *dst = panels + (size_t)j * depth + (size_t)kk * k->nr;
-		int cols = smaller(n - j, k->nr);
-
-		if (!x || cols < k->nr)
-			memset(dst, 0, k->nr * sizeof(*dst));
-		if (x)
-			memcpy(dst, x + j, cols * sizeof(*dst));
-	}
-}
-
 void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
 {
-	int kk;
+	const float *rows[RUN];
+	int i, r;
 
-	for (kk = 0; kk < depth; kk++)
-		spread_row(k, panels, x + kk * ld, n, kk, depth);
+	for (i = 0; i < depth; i += RUN) {
+		for (r = 0; r < RUN && i + r < depth; r++)
+			rows[r] = x + (i + r) * ld;
+		k->pack_rows(panels + (size_t)i * k->nr, (size_t)k->nr * depth, rows, r, n);
+	}
 }
 
 static const void *right_row(const struct right *b, int k)
@@ -83,11 +76,25 @@ static const void *right_row(const struct right *b, int k)
 	return b->row ? b->row(b, k) : (const char *)b->data + k * b->ld * (b->dtype == DTYPE_F32 ? 4 : 2);
 }
 
-/* Columns j.. of rows k.. of the right matrix.  wide: nr * depth or n floats */
+/* Row k, columns j..j+n, as floats; NULL: zeros. */
+static const float *wide_row(const struct kernels *kern, const struct right *b, int k, int j, int n, float *wide)
+{
+	const char *row = right_row(b, k);
+
+	if (!row)
+		return NULL;
+	if (b->dtype == DTYPE_F32)
+		return (const float *)row + j;
+	kern->widen(wide, (const uint16_t *)row + j, b->dtype, n);
+	return wide;
+}
+
+/* Columns j.. of rows k.. of the right matrix.  wide: nr * depth or RUN * n floats */
 static void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth, float *wide)
 {
-	const size_t size = b->dtype == DTYPE_F32 ? 4 : 2;
-	int i;
+	const size_t size = b->dtype == DTYPE_F32 ? 4 : 2, stride = (size_t)kern->nr * depth;
+	const float *rows[RUN];
+	int i, r;
 
 	if (b->transposed) {
 		for (i = 0; i < n; i += kern->nr)
@@ -95,15 +102,10 @@ static void pack_right(const struct kernels *kern, const struct right *b, float 
 				   b->ld, smaller(n - i, kern->nr), depth, wide);
 		return;
 	}
-	for (i = 0; i < depth; i++) {
-		const char *row = right_row(b, k + i);
-		const float *x = row ? (const float *)(row + j * size) : NULL;
-
-		if (row && b->dtype != DTYPE_F32) {
-			kern->widen(wide, row + j * size, b->dtype, n);
-			x = wide;
-		}
-		spread_row(kern, panels, x, n, i, depth);
+	for (i = 0; i < depth; i += RUN) {
+		for (r = 0; r < RUN && i + r < depth; r++)
+			rows[r] = wide_row(kern, b, k + i + r, j, n, wide + (size_t)r * n);
+		kern->pack_rows(panels + (size_t)i * kern->nr, stride, rows, r, n);
 	}
 }
 
@@ -127,7 +129,7 @@ static void multiply_tile(struct device *d, const struct product *p, const struc
 {
 	const int i0 = t / cut->across * cut->rows, j0 = t % cut->across * cut->cols;
 	const int m = smaller(cut->rows, p->m - i0), n = smaller(cut->cols, p->n - j0);
-	const size_t panels = panel_floats(d->k, n, DEPTH), wide = DEPTH * (size_t)d->k->nr + n, left = p->a.gather ? PASS * DEPTH : 0;
+	const size_t panels = panel_floats(d->k, n, DEPTH), wide = DEPTH * (size_t)d->k->nr + RUN * (size_t)n, left = p->a.gather ? PASS * DEPTH : 0;
 	char *at = thread_scratch(d, omp_get_thread_num(), floats(panels) + floats(wide) + floats(left));
 	float *packed = carve(&at, panels), *widened = carve(&at, wide), *gathered = carve(&at, left);
 	int i, k;
@@ -144,23 +146,34 @@ static void multiply_tile(struct device *d, const struct product *p, const struc
 	}
 }
 
-/* Halve the longer side until there are tiles for everyone, and then some, so that none waits long at the end. */
+static struct cut cut_into(const struct device *d, const struct product *p, int down, int across)
+{
+	struct cut c = { .rows = round_up((p->m + down - 1) / down, TILE_ROWS), .cols = round_up((p->n + across - 1) / across, d->k->nr) };
+
+	/* Rounded up, fewer may do. */
+	c.down = (p->m + c.rows - 1) / c.rows;
+	c.across = (p->n + c.cols - 1) / c.cols;
+	return c;
+}
+
+/* One more cut across the longer side until there are tiles for everyone, all of one size and in turns that come out even. */
 static struct cut cut_tiles(const struct device *d, const struct product *p)
 {
-	struct cut c = { .rows = smaller(round_up(p->m, TILE_ROWS), TILE_M), .cols = smaller(round_up(p->n, d->k->nr), TILE_N) };
 	const double work = (double)p->m * p->n * p->k;
+	int down = (p->m + TILE_M - 1) / TILE_M, across = (p->n + TILE_N - 1) / TILE_N;
 
 	for (;;) {
-		int rows = round_up(c.rows / 2, TILE_ROWS), cols = round_up(c.cols / 2, d->k->nr);
+		const struct cut c = cut_into(d, p, down, across);
+		const int tiles = c.down * c.across;
 
-		c.down = (p->m + c.rows - 1) / c.rows;
-		c.across = (p->n + c.cols - 1) / c.cols;
-		if (c.down * c.across >= 2 * d->threads || work < c.down * c.across * 1e6 || (rows == c.rows && cols == c.cols))
+		if (work < tiles * SMALL_TILE || tiles >= 8 * d->threads || (tiles >= 2 * d->threads && tiles % d->threads == 0))
 			return c;
-		if ((c.rows >= c.cols || cols == c.cols) && rows < c.rows)
-			c.rows = rows;
+		if (c.rows <= TILE_ROWS && c.cols <= d->k->nr)
+			return c;
+		if (c.rows > TILE_ROWS && (c.rows >= c.cols || c.cols <= d->k->nr))
+			down++;
 		else
-			c.cols = cols;
+			across++;
 	}
 }
 

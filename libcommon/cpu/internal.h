@@ -34,6 +34,8 @@ struct kernels {
 	void (*block)(const struct block *b);
 	/* rows[0..nr): k floats each -> panel [k][nr] */
 	void (*pack_columns)(float *panel, const float *const *rows, int k);
+	/* rows[0..count): n floats each, or NULL for zeros -> row 0..count) of every panel; panels lie `stride` floats apart */
+	void (*pack_rows)(float *panels, size_t stride, const float *const *rows, int count, int n);
 	void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
 
 	void (*activation)(float *y, const float *x, size_t n, enum activation kind);
@@ -123,9 +125,8 @@ struct product {
 	size_t ldc;
 };
 void multiply(struct device *d, const struct product *p);
-/* Pack rows (columns of the right matrix) x[i * ld ..+k) into panels. */
-void pack_rows(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
-/* Pack a right matrix x[k * ld + j] into panels. */
+/* Pack a right matrix [depth,n] into panels: element (k,j) at x[j * ld + k], or at x[k * ld + j]. */
+void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
 void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
 size_t panel_floats(const struct kernels *k, int n, int depth);
 

@@ -21,6 +21,12 @@ static inline dvec high_doubles(vec x) { return _mm256_cvtps_pd(_mm256_extractf1
 static inline vec widen_f16(const uint16_t *x) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x)); }
 static inline ivec widen_u16(const uint16_t *x) { return (ivec)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)x)); }
 
+static inline vec choose(ivec mask, vec yes, vec no) { return _mm256_blendv_ps(no, yes, (vec)mask); }
+/* These keep a NaN in x: the machine returns its second operand when the two do not compare. */
+static inline vec at_least(vec x, float low) { return _mm256_max_ps(all(low), x); }
+static inline vec at_most(vec x, float high) { return _mm256_min_ps(all(high), x); }
+static inline vec greater(vec a, vec b) { return _mm256_max_ps(a, b); }                 /* b where a or b is NaN */
+
 static inline void transpose(vec *v)
 {
 	vec t[8];

@@ -19,6 +19,11 @@ static inline dvec low_doubles(vec x) { return (dvec){ x[0], x[1] }; }
 static inline dvec high_doubles(vec x) { return (dvec){ x[2], x[3] }; }
 static inline ivec widen_u16(const uint16_t *x) { return (ivec){ x[0], x[1], x[2], x[3] }; }
 
+static inline vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+static inline vec at_least(vec x, float low) { return choose(x < all(low), all(low), x); }
+static inline vec at_most(vec x, float high) { return choose(x > all(high), all(high), x); }
+static inline vec greater(vec a, vec b) { return choose(a > b, a, b); }
+
 /* Shift exponent and fraction into place and let a multiplication by 2^112 mend the bias, subnormal numbers included. */
 static inline vec widen_f16(const uint16_t *x)
 {

@@ -1,0 +1,80 @@
+/*
+ * unet.c - time of one UNet forward: unet MODEL WIDTH HEIGHT [RUNS]
+ *
+ * Prints seconds of each run and the median; the first one pays for touching memory.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/base/philox.h"
+#include "../../libcommon/base/progress.h"
+#include "../../libcommon/model/unet.h"
+#include "../../libcommon/nn/workspace.h"
+
+struct job { const struct unet *unet; const struct model_config *config; int h, w; float *sample, *context, *pooled; };
+
+static struct tensor *forward(struct tape *t, void *arg)
+{
+	const struct job *j = arg;
+	const struct unet_config *c = &j->config->unet;
+	const float timestep = 500, ids[6] = { 512, 512, 0, 0, 512, 512 };
+	struct unet_input in = { .timestep = &timestep, .time_ids = ids };
+
+	in.sample = tensor_from(t, 1, j->h, j->w, c->in_channels, j->sample);
+	in.context = tensor_from(t, 1, j->config->te1.length, 1, c->context, j->context);
+	in.pooled = tensor_from(t, 1, 1, 1, c->pooled, j->pooled);
+	return unet_forward(t, j->unet, &in, NULL, NULL);
+}
+
+static float *noise(uint32_t item, size_t n)
+{
+	float *x = xmalloc(n * sizeof(*x));
+
+	random_normal(&(struct random){ 1, RANDOM_TEST, 0, item }, x, n);
+	return x;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	return *(const double *)a < *(const double *)b ? -1 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct error e;
+	struct model_files *m;
+	struct workspace w = { 0 };
+	struct job j;
+	double *seconds, began;
+	int i, runs = argc > 4 ? atoi(argv[4]) : 3;
+
+	if (argc < 4)
+		die(EXIT_USAGE, "usage: unet MODEL WIDTH HEIGHT [RUNS]");
+	m = model_files_open(argv[1], NULL, NULL, &e);
+	w.be = m ? backend_find("cpu", &e) : NULL;
+	w.device = w.be ? w.be->open(&e) : NULL;
+	if (!w.device)
+		return report(&e);
+	began = seconds_now();
+	j = (struct job){ unet_load(m, w.be, w.device, &e), model_files_config(m) };
+	if (!j.unet)
+		return report(&e);
+	printf("load %.2f s\n", seconds_now() - began);
+	j.w = atoi(argv[2]) / j.config->vae.factor;
+	j.h = atoi(argv[3]) / j.config->vae.factor;
+	j.sample = noise(1, (size_t)j.w * j.h * j.config->unet.in_channels);
+	j.context = noise(2, (size_t)j.config->te1.length * j.config->unet.context);
+	j.pooled = noise(3, j.config->unet.pooled);
+	seconds = xcalloc(runs, sizeof(*seconds));
+	for (i = 0; i < runs; i++) {
+		began = seconds_now();
+		if (!workspace_run(&w, forward, &j, &e))
+			return report(&e);
+		seconds[i] = seconds_now() - began;
+		printf("run %d: %.3f s\n", i + 1, seconds[i]);
+	}
+	qsort(seconds, runs, sizeof(*seconds), by_value);
+	printf("median %.3f s\n", seconds[runs / 2]);
+	return 0;
+}
