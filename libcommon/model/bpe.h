@@ -25,8 +25,8 @@ int bpe_add_merge(struct bpe *b, const char *left, size_t left_n, const char *ri
 void bpe_end_merges(struct bpe *b);
 
 /* Without a vocabulary, by the rule that OpenAI made CLIP's with: the bytes in order of their printable characters, the
- * same at a word's end, then what each merge makes.  pairs: the merges, best first, ready for bpe_word(); one is the ids of
- * its two parts, each below what it makes, 16 bits, least significant byte first. */
+ * same at a word's end, then what each merge makes.  Ready for bpe_word().  pairs: the merges, best first; one is the
+ * ids of its two parts, each below what it makes, 16 bits, least significant byte first. */
 #define BPE_BYTES 256
 #define BPE_PAIR 4
 struct bpe *bpe_new_pairs(const unsigned char *pairs, size_t count);

@@ -2,7 +2,7 @@
 #include "../base/memory.h"
 #include "tokenizer_parts.h"
 
-/* OpenAI's merges (MIT), by tests/tools/clip_merges.py.  The path is the assembler's: from the root of the repository. */
+/* OpenAI's merges (MIT), by tests/tools/clip_merges.py.  The path is from where make runs, the repository's root. */
 __asm__(".section .rodata\n"
 	".globl clip_merges\n"
 	".hidden clip_merges\n"
