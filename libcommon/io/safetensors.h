@@ -65,6 +65,11 @@ int safetensors_write(struct publish *p, const struct safetensors_out *tensors, 
 		      size_t metadata_count, struct error *e) MUST_CHECK;
 int safetensors_save(const char *path, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
 		     size_t metadata_count, struct error *e) MUST_CHECK;
+/* The same with one metadata entry more, "sha256" over all the others and over every tensor's name, type, shape and bytes.  For files
+ * that only we read: nothing in them can change unnoticed. */
+int safetensors_save_sealed(const char *path, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
+			    size_t metadata_count, struct error *e) MUST_CHECK;
+int safetensors_check_seal(const struct safetensors *s, struct error *e) MUST_CHECK;   /* EXIT_INPUT: damaged, or never sealed */
 /* The same bytes into memory, for a tar member or for kohya's hashes. */
 void safetensors_serialize(struct buffer *out, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
 			   size_t metadata_count);

@@ -44,15 +44,21 @@ static bool save_due(const struct run *r)
 	return (every && r->done % every == 0) || (epochs && r->done % (epochs * per_epoch) == 0);
 }
 
+/* A disk that is full now may have room at the end: only the last save decides the exit code.  *e is used up. */
 static int save_on_the_way(struct run *r, struct error *e)
 {
 	bool asked = save_wanted();
 
-	if (r->done == r->total || (!asked && !save_due(r)))
+	if (r->done == r->total || (!asked && !save_due(r) && !r->save_failed))
 		return 0;
-	if (run_save_adapter(r, false, e) < 0)
+	r->save_failed = run_save_adapter(r, false, e) < 0 || ((r->s->save_state || asked) && run_save_state(r, e) < 0);
+	if (!r->save_failed)
+		return 0;
+	if (e->code != EXIT_IO)
 		return -1;
-	return r->s->save_state || asked ? run_save_state(r, e) : 0;
+	warning("%s; training goes on, the save is tried again after the next step", e->text);
+	*e = (struct error){ 0 };
+	return 0;
 }
 
 /* 0 at the end, EXIT_SAVED when stopped on the way, -1: *e. */
@@ -93,8 +99,10 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 
 	if (r->s->max_duration && parse_duration(r->s->max_duration, &limit, e) < 0)
 		return -1;
+	if (run_settings(r, e) < 0)
+		return -1;
 	stop_watch(limit);
-	if (run_lock(r, e) < 0 || run_setup(r, latents, count, e) < 0)
+	if ((!r->s->print_lr && run_lock(r, e) < 0) || run_setup(r, latents, count, e) < 0)
 		return -1;
 	if (r->s->print_lr)
 		return report_lr(r, e);
@@ -119,6 +127,10 @@ int train_run(struct train_settings *s, const struct tool *tool, const char *con
 	struct run r = { .s = s, .tool = tool, .lock = -1, .json = 1 };
 	int result = run(&r, latents, count, e);
 
+	if (!result && r.lost.code) {
+		*e = r.lost;
+		result = fail_at(e, "standard output: the adapter is saved, its metrics are not complete");
+	}
 	run_free(&r);
 	if (result == EXIT_SAVED)
 		return stop_now();

@@ -34,17 +34,21 @@ struct run {
 	struct adapter *adapter;
 	struct optimizer optimizer;
 	struct tape *tape;
+	size_t activation_bytes;
 	int32_t **ids1, **ids2;         /* [samples][length] when text encoders run */
 
 	char *identity, *config;        /* what a resume must have in common; the settings as TOML */
 	int json;                       /* descriptor of the metrics, -1: nobody reads them */
+	struct error lost;              /* why metrics could not be written, where that is no reader's choice */
 	struct json_out line;
 	struct progress *progress;
+	bool save_failed;               /* the last one on the way: no space */
 	int nonfinite;                  /* steps in a row */
 	double smooth;                  /* loss, for the bar */
 };
 
-/* run_setup.c */
+/* run_setup.c: what the settings alone can say; then data, networks, memory */
+int run_settings(struct run *r, struct error *e) MUST_CHECK;
 int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 void run_free(struct run *r);
 

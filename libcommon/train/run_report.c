@@ -1,17 +1,20 @@
-#include <unistd.h>
+#include <errno.h>
 #include "run_internal.h"
 
 #define SMOOTHING 0.98
 
-/* A reader of the metrics that goes away costs a warning, not the run. */
+/* A reader of the metrics that goes away costs a warning, not the run; a full disk costs the exit code, but not the adapter. */
 static void emit(struct run *r)
 {
 	struct error e;
 
-	if (json_line(&r->line, r->json, &e) < 0) {
-		warning("metrics: %s; no more are written", e.text);
-		r->json = -1;
-	}
+	errno = 0;
+	if (json_line(&r->line, r->json, &e) == 0)
+		return;
+	if (errno != EPIPE && errno != EBADF)
+		r->lost = e;
+	warning("standard output: %s; no more metrics are written, training goes on", e.text);
+	r->json = -1;
 }
 
 void report_start(struct run *r)
@@ -30,7 +33,7 @@ void report_start(struct run *r)
 	json_int(j, "batches_per_epoch", order_batches(r->order));
 	json_int(j, "modules", r->adapter->count);
 	json_big(j, "seed", r->seed);
-	json_int(j, "activation_bytes", tape_peak(r->tape) ? tape_peak(r->tape) : 0);
+	json_int(j, "activation_bytes", r->activation_bytes);
 	json_text(j, "device", r->be->name);
 	json_end(j);
 	emit(r);
@@ -103,5 +106,5 @@ int report_lr(const struct run *r, struct error *e)
 		result = json_line(&j, r->json, e);
 	}
 	json_free(&j);
-	return result;
+	return result < 0 ? fail_at(e, "standard output") : 0;
 }

@@ -18,7 +18,8 @@ int run_lock(struct run *r, struct error *e)
 		return -1;
 	}
 	path = path_join(r->s->output_dir, name);
-	r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (access(r->s->output_dir, W_OK | X_OK) == 0)
+		r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 	if (r->lock < 0)
 		result = fail(e, EXIT_IO, "%s: %s; choose an --output-dir that can be written", path, strerror(errno));
 	else if (flock(r->lock, LOCK_EX | LOCK_NB) == 0)
@@ -54,6 +55,8 @@ static int resume_newest(struct run *r, struct error *e)
 		free(paths[i]);
 	}
 	free(paths);
+	if (!result)
+		*e = (struct error){ 0 };
 	return result;
 }
 

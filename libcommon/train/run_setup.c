@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -197,35 +198,66 @@ static void set_objective(struct run *r)
 	noise_schedule_init(&r->objective.schedule, &c->schedule);
 }
 
+/* Keys that say where, when and on what a run writes, not what: with them a resumed run's state would differ from a straight one's. */
+static const char *const elsewhere[] = { "output_dir", "output_name", "resume", "save_every_n_steps", "save_every_n_epochs", "save_state",
+					 "save_last_n_states", "device", "gradient_checkpointing" };
+
+static bool is_elsewhere(const char *line)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(elsewhere) / sizeof(*elsewhere); i++)
+		if (!strncmp(line, elsewhere[i], strlen(elsewhere[i])) && line[strlen(elsewhere[i])] == ' ')
+			return true;
+	return false;
+}
+
+/* The settings as TOML without those keys */
+static char *own_config(const struct run *r)
+{
+	struct buffer all = { 0 }, kept = { 0 };
+	char *text, *line, *rest;
+
+	options_print(r->tool, &all, false);
+	text = rest = buffer_steal(&all);
+	while ((line = strsep(&rest, "\n")) && rest)
+		if (!is_elsewhere(line))
+			buffer_addf(&kept, "%s\n", line);
+	free(text);
+	return buffer_steal(&kept);
+}
+
 static void set_identity(struct run *r)
 {
 	const struct train_settings *s = r->s;
-	struct buffer config = { 0 };
 
 	r->identity = xprintf("seed=%llu network_dim=%ld network_alpha=%.17g conv_dim=%ld conv_alpha=%.17g unet=%d text=%d "
 			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s data=%s", (unsigned long long)r->seed,
 			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, trains_text(r), s->batch_size,
 			      s->accumulate, s->optimizer, r->data.digest);
-	options_print(r->tool, &config, false);
-	r->config = buffer_steal(&config);
+	r->config = own_config(r);
 }
 
 static int read_seed(struct run *r, struct error *e)
 {
 	char *end;
 
+	errno = 0;
 	r->seed = strtoull(r->s->seed ? r->s->seed : "42", &end, 10);
-	if (*end)
-		return fail(e, EXIT_USAGE, "seed '%s' is no whole number", r->s->seed);
+	if (*end || errno || (r->s->seed && strchr(r->s->seed, '-')))
+		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", r->s->seed);
 	return 0;
+}
+
+int run_settings(struct run *r, struct error *e)
+{
+	return train_settings_finish(r->s, &r->optimizer.settings, e) < 0 ? -1 : read_seed(r, e);
 }
 
 int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	struct optimizer_settings o;
+	const struct optimizer_settings o = r->optimizer.settings;
 
-	if (train_settings_finish(r->s, &o, e) < 0 || read_seed(r, e) < 0)
-		return -1;
 	r->files = model_files_open(r->s->model, r->s->model_config, NULL, e);
 	if (!r->files || read_data(r, latents, count, e) < 0 || set_length(r, e) < 0)
 		return -1;
@@ -237,7 +269,8 @@ int run_setup(struct run *r, const char *const *latents, size_t count, struct er
 	r->device = r->be ? r->be->open(e) : NULL;
 	if (!r->device || load_networks(r, e) < 0 || make_adapter(r, &o, e) < 0)
 		return -1;
-	r->tape = tape_new(r->be, r->device, measure(r), e);
+	r->activation_bytes = measure(r);
+	r->tape = tape_new(r->be, r->device, r->activation_bytes, e);
 	if (!r->tape)
 		return -1;
 	tape_checkpointing(r->tape, r->s->checkpointing);

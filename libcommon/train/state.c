@@ -1,14 +1,15 @@
 #include <dirent.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "../base/hash.h"
 #include "../base/memory.h"
+#include "../io/safetensors.h"
 #include "state.h"
 
 #define SUFFIX "-state.safetensors"
 
-/* ---- what is hashed and written: the same list, in parameter order ---- */
+/* ---- what is written and read: the same list, in parameter order ---- */
 
 struct item { char *name; float *device; size_t count; };
 
@@ -37,19 +38,6 @@ static void free_items(struct item *items, size_t n)
 	free(items);
 }
 
-static void hash_add(struct sha256 *h, const char *name, const void *data, size_t bytes)
-{
-	sha256_add(h, name, strlen(name) + 1);
-	sha256_add(h, data, bytes);
-}
-
-static void hash_frame(struct sha256 *h, const char *step, const char *identity, const void *steps, size_t bytes)
-{
-	hash_add(h, "step", step, strlen(step));
-	hash_add(h, "identity", identity, strlen(identity));
-	hash_add(h, "steps", steps, bytes);
-}
-
 /* ---- saving ---- */
 
 static int64_t *steps_of(const struct optimizer *o)
@@ -62,31 +50,35 @@ static int64_t *steps_of(const struct optimizer *o)
 	return steps;
 }
 
+static int check_finite(const char *path, const struct item *item, const float *x, struct error *e)
+{
+	size_t i;
+
+	for (i = 0; i < item->count; i++)
+		if (!isfinite(x[i]))
+			return fail(e, EXIT_DIVERGED, "%s: not written: '%s' holds a NaN or an infinity; lower the learning rate", path, item->name);
+	return 0;
+}
+
 int state_save(const char *path, const struct optimizer *o, long step, const char *identity, const char *config, struct error *e)
 {
 	struct item *items;
 	size_t i, n = list_items(o, &items);
 	struct safetensors_out *out = xcalloc(n + 1, sizeof(*out));
 	int64_t *steps = steps_of(o);
-	char *number = xprintf("%ld", step), hex[65];
-	struct sha256 h;
-	int result;
+	char *number = xprintf("%ld", step);
+	const struct metadata metadata[] = { { "format", STATE_FORMAT }, { "step", number }, { "identity", identity }, { "config", config } };
+	int result = 0;
 
-	sha256_begin(&h);
-	hash_frame(&h, number, identity, steps, o->count * sizeof(*steps));
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && !result; i++) {
 		float *host = xmalloc(items[i].count * sizeof(*host));
 		o->be->download(o->device, host, items[i].device, items[i].count * sizeof(*host));
-		hash_add(&h, items[i].name, host, items[i].count * sizeof(*host));
 		out[i] = (struct safetensors_out){ items[i].name, DTYPE_F32, 1, { items[i].count }, host, false };
+		result = check_finite(path, &items[i], host, e);
 	}
 	out[n] = (struct safetensors_out){ "steps", DTYPE_I64, 1, { o->count }, steps, false };
-	sha256_hex(&h, hex);
-	{
-		const struct metadata metadata[] = { { "format", STATE_FORMAT }, { "step", number }, { "identity", identity },
-						     { "config", config }, { "sha256", hex } };
-		result = safetensors_save(path, out, n + 1, metadata, sizeof(metadata) / sizeof(*metadata), e);
-	}
+	if (!result)
+		result = safetensors_save_sealed(path, out, n + 1, metadata, sizeof(metadata) / sizeof(*metadata), e);
 	for (i = 0; i <= n; i++)
 		free((void *)out[i].data);
 	free(out);
@@ -97,36 +89,26 @@ int state_save(const char *path, const struct optimizer *o, long step, const cha
 
 /* ---- loading ---- */
 
-static int verify(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, struct error *e)
+static int check_layout(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, struct error *e)
 {
-	const char *step = safetensors_metadata(f, "step"), *identity = safetensors_metadata(f, "identity");
-	const char *sum = safetensors_metadata(f, "sha256"), *format = safetensors_metadata(f, "format");
 	const struct safetensor *steps = safetensors_find(f, "steps");
-	struct sha256 h;
-	char hex[65];
 	size_t i;
 
-	if (!format || strcmp(format, STATE_FORMAT) || !step || !identity || !sum || !steps || steps->dtype != DTYPE_I64 ||
-	    safetensor_elements(steps) != parameters || f->count != n + 1)
-		return fail(e, EXIT_INPUT, "%s: no state of this run (format, step or tensors differ); resume from another", f->path);
-	sha256_begin(&h);
-	hash_frame(&h, step, identity, safetensors_bytes(f, steps), steps->bytes);
+	if (!steps || steps->dtype != DTYPE_I64 || safetensor_elements(steps) != parameters || f->count != n + 1)
+		return fail(e, EXIT_INPUT, "%s: the state of another network; resume from another", f->path);
 	for (i = 0; i < n; i++) {
 		const struct safetensor *t = safetensors_find(f, items[i].name);
 		if (!t || t->dtype != DTYPE_F32 || safetensor_elements(t) != items[i].count)
 			return fail(e, EXIT_INPUT, "%s: tensor '%s' is missing or has another size", f->path, items[i].name);
-		hash_add(&h, items[i].name, safetensors_bytes(f, t), t->bytes);
 	}
-	sha256_hex(&h, hex);
-	if (strcmp(hex, sum))
-		return fail(e, EXIT_INPUT, "%s: damaged: its SHA-256 does not match its content", f->path);
 	return 0;
 }
 
 /* "a=1 b=2" against "a=1 b=3": names the first word that differs */
-static int same_identity(const char *path, const char *was, const char *is, struct error *e)
+static int same_identity(const struct safetensors *f, const char *is, struct error *e)
 {
-	size_t i = 0, word = 0;
+	const char *was = safetensors_metadata(f, "identity");
+	size_t i, word = 0;
 
 	if (!strcmp(was, is))
 		return 0;
@@ -134,7 +116,7 @@ static int same_identity(const char *path, const char *was, const char *is, stru
 		if (was[i] == ' ')
 			word = i + 1;
 	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; use the same settings and data, or start anew without --resume",
-		    path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
+		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
 }
 
 static void put_back(const struct safetensors *f, const struct item *items, size_t n, struct optimizer *o)
@@ -156,18 +138,29 @@ static void put_back(const struct safetensors *f, const struct item *items, size
 	}
 }
 
+/* Soundness first: a flipped bit in the identity must not look like other settings, or nothing older would be tried. */
+static int verify(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, const char *identity, struct error *e)
+{
+	const char *format = safetensors_metadata(f, "format");
+
+	if (!format || strcmp(format, STATE_FORMAT) || !safetensors_metadata(f, "step") || !safetensors_metadata(f, "identity"))
+		return fail(e, EXIT_INPUT, "%s: no state of a training run; resume from NAME-stepNNNNNNNN-state.safetensors", f->path);
+	if (safetensors_check_seal(f, e) < 0 || same_identity(f, identity, e) < 0)
+		return -1;
+	return check_layout(f, items, n, parameters, e);
+}
+
 int state_load(const char *path, struct optimizer *o, long *step, const char *identity, struct error *e)
 {
 	struct safetensors *f = safetensors_open(path, e);
 	struct item *items;
 	size_t n;
-	int result = -1;
+	int result;
 
 	if (!f)
 		return -1;
 	n = list_items(o, &items);
-	if (!safetensors_metadata(f, "identity") || same_identity(path, safetensors_metadata(f, "identity"), identity, e) == 0)
-		result = verify(f, items, n, o->count, e);
+	result = verify(f, items, n, o->count, identity, e);
 	if (!result) {
 		put_back(f, items, n, o);
 		*step = strtol(safetensors_metadata(f, "step"), NULL, 10);

@@ -2,7 +2,7 @@
  * state.h - everything that a run needs to go on bit for bit, in one file.
  *
  * Tensors "param.NAME", "slot0.NAME", "slot1.NAME" (F32) and "steps" (I64, updates of each parameter); metadata "format", "step",
- * "identity" and a SHA-256 over all of it.  Draws need no saving: they are functions of (seed, step).
+ * "identity", "config", sealed by a SHA-256 over all of it.  Draws need no saving: they are functions of (seed, step).
  */
 #ifndef TRAIN_STATE_H
 #define TRAIN_STATE_H
