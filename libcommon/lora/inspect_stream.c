@@ -84,6 +84,10 @@ static void say_tar(struct sheet *s, const struct contents *c, const char *forma
 
 	snprintf(label, sizeof(label), "%s %s tar", strcmp(format, "image") ? "a" : "an", format);
 	sheet_text(s, "kind", label, strcmp(format, "image") ? "latent tar" : "image tar");
+	if (s->options->quick) {
+		sheet_line(s, "samples", "not counted (--quick)");
+		return;
+	}
 	sheet_int(s, "samples", "samples", c->samples);
 	sheet_int(s, "regularization", c->regularization ? "regulariz." : NULL, c->regularization);
 	if (strcmp(format, "latent") == 0)

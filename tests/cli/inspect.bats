@@ -149,6 +149,17 @@ change() {
 	[ "$status" -eq 3 ]
 }
 
+@test "a latent tar, whole and with one flipped bit" {
+	mkdir -p pictures/3_thing
+	cp "$root/demo/train/10_gizmo robot/gizmo01.png" pictures/3_thing/a.png
+	"$bin/lora-prep" -q --resolution 64 --min-bucket-reso 64 pictures | "$bin/lora-encode" -q -m "$root/demo/tiny-sdxl" >latents.tar
+	[ "$(inspect --json --verify latents.tar | jq -c '[.kind, .samples, .sound, .buckets[0].size]')" = '["latent tar",1,true,[64,64]]' ]
+	change latents.tar 2000
+	run inspect latents.tar
+	[ "$status" -eq 3 ]
+	[[ $output == *CRC-32C* ]]
+}
+
 @test "options that wait are refused; options that exclude each other, too" {
 	for option in --will-it-load --diff --html --rebuild-config; do
 		run inspect $option x
