@@ -53,19 +53,26 @@ static void take_off(struct adapter_module *m)
 }
 
 /* down: in device layout; NULL up: zeros.  Takes stem. */
-static int add_module(struct adapter *a, const struct layer *l, char *stem, int rank, double alpha, double weight, const float *down,
-		      const float *up, bool trainable, struct error *e)
+static int add_module(struct adapter *a, const struct layer *l, char *stem, int rank, double alpha, double weight,
+		      const float *down, const float *up, bool trainable, struct error *e)
 {
 	const struct weight *w = layer_weight(l);
 	struct adapter_module *m = &a->module[a->count++];
 
 	*m = (struct adapter_module){
-		.layer = l, .stem = stem, .rank = rank, .alpha = alpha,
-		.lora = { .down = { .n = rank, .h = w->kh, .w = w->kw, .c = w->in }, .up = { .n = w->out, .h = 1, .w = 1, .c = rank },
-			  .rank = rank, .scale = (float)(alpha / rank * weight) },
+		.layer = l,
+		.stem = stem,
+		.rank = rank,
+		.alpha = alpha,
+		.lora = { .down = { .n = rank, .h = w->kh, .w = w->kw, .c = w->in },
+			  .up = { .n = w->out, .h = 1, .w = 1, .c = rank },
+			  .rank = rank,
+			  .scale = (float)(alpha / rank * weight) },
 	};
 	if (put_parameter(a, &m->lora.down, down, trainable) || put_parameter(a, &m->lora.up, up, trainable))
-		return fail(e, EXIT_MEMORY, "no device memory for the adapter's '%s'; use a smaller rank, or a device with more memory", stem);
+		return fail(e, EXIT_MEMORY,
+			    "no device memory for the adapter's '%s'; use a smaller rank, or a device with more memory",
+			    stem);
 	return 0;
 }
 
@@ -124,7 +131,8 @@ static float *first_values(const struct layer *l, const char *stem, int rank, ui
 	const struct weight *w = layer_weight(l);
 	size_t fan_in = (size_t)w->in * w->kh * w->kw, n = (size_t)rank * fan_in;
 	struct random r = { .seed = seed, .purpose = RANDOM_ADAPTER_INIT, .item = crc32c(0, stem, strlen(stem)) };
-	float *x = xmalloc(n * sizeof(float)), *down = xmalloc(n * sizeof(float)), b = (float)(1 / sqrt((double)fan_in));
+	float *x = xmalloc(n * sizeof(float)), *down = xmalloc(n * sizeof(float)),
+	      b = (float)(1 / sqrt((double)fan_in));
 
 	random_uniforms(&r, x, n, -b, b);
 	down_to_device(down, x, rank, w);
@@ -132,7 +140,8 @@ static float *first_values(const struct layer *l, const char *stem, int rank, ui
 	return down;
 }
 
-static int create_module(struct adapter *a, const struct layer *l, const struct adapter_spec *s, const struct unet_config *c, struct error *e)
+static int create_module(struct adapter *a, const struct layer *l, const struct adapter_spec *s,
+			 const struct unet_config *c, struct error *e)
 {
 	const struct weight *w = layer_weight(l);
 	bool spatial = w->kh > 1 || w->kw > 1;
@@ -146,8 +155,8 @@ static int create_module(struct adapter *a, const struct layer *l, const struct 
 	return status;
 }
 
-struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec, const struct backend *be,
-			       struct device *d, struct error *e)
+struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
+			       const struct backend *be, struct device *d, struct error *e)
 {
 	struct adapter *a = new_adapter(layers->count, be, d);
 	struct unet_config c;
@@ -167,7 +176,8 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 	if (a->count)
 		return hang_all(a);
 	adapter_free(a);
-	fail(e, EXIT_USAGE, "nothing would be trained: neither the UNet nor a text encoder is wanted; leave out one of the two options");
+	fail(e, EXIT_USAGE,
+	     "nothing would be trained: no UNet and no text encoder is wanted; leave out one of the two options");
 	return NULL;
 }
 
@@ -177,13 +187,15 @@ struct loading { const struct adapter_file *file; struct unet_config config; dou
 
 static int load_module(struct adapter *a, const struct file_module *m, const struct loading *l, struct error *e)
 {
-	float *down = adapter_file_floats(l->file, m->down, true, e), *up = down ? adapter_file_floats(l->file, m->up, true, e) : NULL;
+	float *down = adapter_file_floats(l->file, m->down, true, e),
+	      *up = down ? adapter_file_floats(l->file, m->up, true, e) : NULL;
 	float *turned = xmalloc(safetensor_elements(m->down) * sizeof(float));
 	int status = -1;
 
 	if (up) {
 		down_to_device(turned, down, m->rank, layer_weight(m->layer));
-		status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), m->rank, m->alpha, l->weight, turned, up, l->trainable, e);
+		status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), m->rank, m->alpha, l->weight, turned,
+				    up, l->trainable, e);
 	}
 	free(turned);
 	free(down);
@@ -195,13 +207,14 @@ static int load_modules(struct adapter *a, const struct loading *l, struct error
 {
 	for (size_t k = 0; k < ORDERED; k++)
 		for (size_t i = 0; i < l->file->count; i++)
-			if (l->file->module[i].layer->component == order[k] && load_module(a, &l->file->module[i], l, e))
+			if (l->file->module[i].layer->component == order[k] &&
+			    load_module(a, &l->file->module[i], l, e))
 				return -1;
 	return 0;
 }
 
-struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable, const struct backend *be,
-			     struct device *d, struct error *e)
+struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable,
+			     const struct backend *be, struct device *d, struct error *e)
 {
 	struct adapter_file *f = adapter_file_open(path, layers, e);
 	struct loading l = { .file = f, .weight = weight, .trainable = trainable };

@@ -1,8 +1,8 @@
 /*
  * adapter.h - LoRA adapters: made new or loaded from a file, hung onto a network's layers, saved in kohya's form.
  *
- * Owns ranks, alphas, initial values and the parameters' memory.  Key names are keys.h's, metadata metadata.h's.  Must not know
- * the training loop.
+ * Owns ranks, alphas, initial values and the parameters' memory.  Key names are keys.h's, metadata metadata.h's.  Must
+ * not know the training loop.
  */
 #ifndef LORA_ADAPTER_H
 #define LORA_ADAPTER_H
@@ -15,8 +15,8 @@ struct adapter_module {
 	char *stem;                     /* kohya's: "lora_unet_input_blocks_4_1_proj_in" */
 	int rank;
 	double alpha;
-	struct lora lora;               /* lora.down, lora.up: [rank,kh,kw,in] and [out,1,1,rank] on the device, HOME_OWNER, with grad buffers
-	                                 * when trainable; scale = alpha / rank * weight */
+	struct lora lora; /* lora.down, lora.up: [rank,kh,kw,in] and [out,1,1,rank] on the device, HOME_OWNER, with grad
+			   * buffers when trainable; scale = alpha / rank * weight */
 };
 
 struct adapter {
@@ -30,27 +30,30 @@ struct adapter {
 struct adapter_spec {
 	bool unet, te1, te2;
 	int rank; double alpha;
-	int conv_rank; double conv_alpha;       /* conv_rank 0: the CONV_SET layers get no adapter.  3x3 take these, the set's 1x1 and time
-	                                         * projections take rank and alpha (docs/kohya-contract.md 1.1) */
+	int conv_rank;
+	double conv_alpha; /* conv_rank 0: the CONV_SET layers get no adapter.  3x3 take these, the set's 1x1 and time
+			    * projections take rank and alpha (docs/kohya-contract.md 1.1) */
 	uint64_t seed;
 };
 
-/* New modules on the layers that the spec wants: down ~ U(-b, b), b = 1/sqrt(fan in), from Philox keyed by (seed, CRC-32C of the stem):
- * independent of which other modules exist; up = 0.  Trainable. */
-struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec, const struct backend *be,
-			       struct device *d, struct error *e) MUST_CHECK;
-/* Load a file and hang it onto the layers.  A module without a layer, a shape that does not fit, a lone lora_down, a NaN: EXIT_INPUT naming
- * it.  A missing alpha means rank.  weight multiplies the scale.  trainable: gradient buffers are made, wants_grad is set. */
-struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable, const struct backend *be,
-			     struct device *d, struct error *e) MUST_CHECK;
+/* New modules on the layers that the spec wants: down ~ U(-b, b), b = 1/sqrt(fan in), from Philox keyed by (seed,
+ * CRC-32C of the stem): independent of which other modules exist; up = 0.  Trainable. */
+struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
+			       const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
+/* Load a file and hang it onto the layers.  A module without a layer, a shape that does not fit, a lone lora_down, a
+ * NaN: EXIT_INPUT naming it.  A missing alpha means rank.  weight multiplies the scale.  trainable: gradient buffers
+ * are made, wants_grad is set. */
+struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable,
+			     const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
 void adapter_free(struct adapter *a);           /* takes it off its layers; accepts NULL */
 
-/* Download into the tensors of a file, F32, kohya's names and shapes.  names and data are malloced: free with adapter_tensors_free(). */
+/* Download into the tensors of a file, F32, kohya's names and shapes.  names and data are malloced: free with
+ * adapter_tensors_free(). */
 size_t adapter_tensors(const struct adapter *a, struct safetensors_out **out);
 void adapter_tensors_free(struct safetensors_out *t, size_t count);
-/* Save in kohya's form: precision F32, F16 or BF16 (alpha too), the metadata given plus modelspec.* and both sshs_ hashes.  Refuses to
- * publish a non-finite value (EXIT_DIVERGED). */
-int adapter_save(const struct adapter *a, const char *path, enum dtype precision, const struct metadata *metadata, size_t count,
-		 struct error *e) MUST_CHECK;
+/* Save in kohya's form: precision F32, F16 or BF16 (alpha too), the metadata given plus modelspec.* and both sshs_
+ * hashes.  Refuses to publish a non-finite value (EXIT_DIVERGED). */
+int adapter_save(const struct adapter *a, const char *path, enum dtype precision, const struct metadata *metadata,
+		 size_t count, struct error *e) MUST_CHECK;
 
 #endif

@@ -9,20 +9,25 @@
 static int refuse_method(const char *path, const char *name, const char *method, struct error *e)
 {
 	if (!method)
-		return fail(e, EXIT_INPUT, "%s: tensor '%.200s' is no part of a LoRA adapter; lora-inspect says what the file is", path, name);
-	return fail(e, EXIT_INPUT, "%s: %s is not yet supported (tensor '%.200s'); use a plain LoRA", path, method, name);
+		return fail(e, EXIT_INPUT,
+			    "%s: tensor '%.200s' is no part of a LoRA adapter; lora-inspect says what the file is",
+			    path, name);
+	return fail(e, EXIT_INPUT, "%s: %s is not yet supported (tensor '%.200s'); use a plain LoRA", path, method,
+		    name);
 }
 
 /* The module that the tensor belongs to, by the layer's index; its name is kept for messages. */
-static int put_tensor(const struct safetensors *s, const struct safetensor *t, enum adapter_part part, struct file_module *m, struct error *e)
+static int put_tensor(const struct safetensors *s, const struct safetensor *t, enum adapter_part part,
+		      struct file_module *m, struct error *e)
 {
 	const struct safetensor **slot = part == PART_DOWN ? &m->down : part == PART_UP ? &m->up : &m->alpha_tensor;
 	enum adapter_part same;
 	const char *method;
 
 	if (*slot)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' and '%.200s' are the same tensor of one layer; the file mixes two dialects", s->path,
-			    (*slot)->name, t->name);
+		return fail(e, EXIT_INPUT,
+			    "%s: '%.200s' and '%.200s' are the same tensor of one layer; the file mixes two dialects",
+			    s->path, (*slot)->name, t->name);
 	*slot = t;
 	if (!m->name)
 		m->name = xstrndup(t->name, adapter_key_split(t->name, &same, &method));
@@ -31,8 +36,8 @@ static int put_tensor(const struct safetensors *s, const struct safetensor *t, e
 
 struct misses { size_t count; const char *first; };
 
-static int sort_tensors(struct adapter_file *a, const struct layer_list *layers, const struct key_index *k, struct file_module *all,
-			struct misses *misses, struct error *e)
+static int sort_tensors(struct adapter_file *a, const struct layer_list *layers, const struct key_index *k,
+			struct file_module *all, struct misses *misses, struct error *e)
 {
 	const struct safetensors *s = a->file;
 
@@ -86,10 +91,13 @@ static int read_alpha(const struct safetensors *s, struct file_module *m, struct
 	return 0;
 }
 
-static int wrong_shape(const struct safetensors *s, const struct file_module *m, const struct weight *w, struct error *e)
+static int wrong_shape(const struct safetensors *s, const struct file_module *m, const struct weight *w,
+		       struct error *e)
 {
-	return fail(e, EXIT_INPUT, "%s: the shapes of '%.200s' do not fit the model's layer %s (%d inputs, %d outputs, kernel %dx%d); "
-		    "is the adapter for another model?", s->path, m->name, m->layer->name, w->in, w->out, w->kh, w->kw);
+	return fail(e, EXIT_INPUT,
+		    "%s: the shapes of '%.200s' do not fit the model's layer %s (%d inputs, %d outputs, kernel %dx%d); "
+		    "is the adapter for another model?",
+		    s->path, m->name, m->layer->name, w->in, w->out, w->kh, w->kw);
 }
 
 static int check_module(const struct safetensors *s, struct file_module *m, struct error *e)
@@ -98,7 +106,8 @@ static int check_module(const struct safetensors *s, struct file_module *m, stru
 	int64_t rank;
 
 	if (!m->down || !m->up)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' has no lora_%s; the file is incomplete", s->path, m->name, m->down ? "up" : "down");
+		return fail(e, EXIT_INPUT, "%s: '%.200s' has no lora_%s; the file is incomplete", s->path, m->name,
+			    m->down ? "up" : "down");
 	if (!is_float(m->down->dtype) || !is_float(m->up->dtype))
 		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, m->name,
 			    dtype_name(is_float(m->down->dtype) ? m->up->dtype : m->down->dtype));
@@ -111,7 +120,8 @@ static int check_module(const struct safetensors *s, struct file_module *m, stru
 	return read_alpha(s, m, e);
 }
 
-static int check_all(struct adapter_file *a, struct file_module *all, size_t layers, const struct misses *misses, struct error *e)
+static int check_all(struct adapter_file *a, struct file_module *all, size_t layers, const struct misses *misses,
+		     struct error *e)
 {
 	a->module = xcalloc(layers + 1, sizeof(*a->module));
 	for (size_t i = 0; i < layers; i++)
@@ -120,11 +130,15 @@ static int check_all(struct adapter_file *a, struct file_module *all, size_t lay
 	if (!a->count && !misses->count)
 		return fail(e, EXIT_INPUT, "%s: holds no adapter, it has no tensors", a->file->path);
 	if (!a->count)
-		return fail(e, EXIT_INPUT, "%s: none of its %zu tensors fits a layer of this model (the first is '%.200s'); is the adapter for "
-			    "another model?", a->file->path, misses->count, misses->first);
+		return fail(e, EXIT_INPUT,
+			"%s: none of its %zu tensors fits a layer of this model (the first is '%.200s'); "
+			"is the adapter for another model?",
+			a->file->path, misses->count, misses->first);
 	if (misses->count)
-		return fail(e, EXIT_INPUT, "%s: %zu of its %zu tensors fit no layer of this model, the first is '%.200s'; is the adapter for "
-			    "another model?", a->file->path, misses->count, a->file->count, misses->first);
+		return fail(e, EXIT_INPUT,
+			"%s: %zu of its %zu tensors fit no layer of this model, the first is '%.200s'; "
+			"is the adapter for another model?",
+			a->file->path, misses->count, a->file->count, misses->first);
 	for (size_t i = 0; i < a->count; i++)
 		if (check_module(a->file, &a->module[i], e))
 			return -1;
@@ -177,7 +191,9 @@ float *adapter_file_floats(const struct adapter_file *a, const struct safetensor
 	for (size_t i = 0; x && finite && i < n; i++)
 		if (!isfinite(x[i])) {
 			free(x);
-			fail(e, EXIT_INPUT, "%s: '%.200s' holds NaN or infinity; the adapter is broken, use an earlier save", a->file->path, t->name);
+			fail(e, EXIT_INPUT,
+			     "%s: '%.200s' holds NaN or infinity; the adapter is broken, use an earlier save",
+			     a->file->path, t->name);
 			return NULL;
 		}
 	return x;

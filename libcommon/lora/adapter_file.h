@@ -1,7 +1,8 @@
 /*
  * adapter_file.h - an adapter file's tensors, sorted into modules and checked against the layers that they belong to.
  *
- * Owns what a file of any dialect may look like.  Must not know devices; what is done with the numbers is adapter.c's and merge.c's.
+ * Owns what a file of any dialect may look like.  Must not know devices; what is done with the numbers is adapter.c's
+ * and merge.c's.
  */
 #ifndef LORA_ADAPTER_FILE_H
 #define LORA_ADAPTER_FILE_H
@@ -14,7 +15,7 @@
 struct file_module {
 	const struct layer *layer;
 	char *name;                             /* as the file calls it */
-	const struct safetensor *down, *up, *alpha_tensor;      /* [rank,in(,kh,kw)], [out,rank(,1,1)], a scalar or NULL */
+	const struct safetensor *down, *up, *alpha_tensor; /* [rank,in(,kh,kw)], [out,rank(,1,1)], a scalar or NULL */
 	int rank;
 	double alpha;                           /* the rank where the file says nothing */
 };
@@ -26,14 +27,17 @@ struct adapter_file {
 	const char *dialect;                    /* of the first module */
 };
 
-/* Every tensor must find its place: a module without a layer, a shape that does not fit, half a module or another method than LoRA is
- * EXIT_INPUT.  The numbers are not looked at but for alpha. */
+/* Every tensor must find its place: a module without a layer, a shape that does not fit, half a module or another
+ * method than LoRA is EXIT_INPUT.  The numbers are not looked at but for alpha. */
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
 void adapter_file_close(struct adapter_file *a);                /* accepts NULL */
-/* The tensor (m->down or m->up) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite was asked for. */
-float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite, struct error *e) MUST_CHECK;
+/* The tensor (m->down or m->up) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite was asked
+ * for. */
+float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite,
+			   struct error *e) MUST_CHECK;
 
-/* "FILE:WEIGHT" as options give it: the part after the last colon when it is a number and no file has the whole name.  *path malloced. */
+/* "FILE:WEIGHT" as options give it: the part after the last colon when it is a number and no file has the whole name.
+ * *path malloced. */
 int weighted_path(const char *text, char **path, double *weight, struct error *e) MUST_CHECK;
 
 #endif

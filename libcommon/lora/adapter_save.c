@@ -32,16 +32,24 @@ static void put_down(const struct adapter *a, const struct adapter_module *m, st
 	down_to_file(file, device, m->rank, w);
 	free(device);
 	*t = (struct safetensors_out){
-		.name = xprintf("%s.lora_down.weight", m->stem), .dtype = DTYPE_F32, .dims = is_convolution(m->layer) ? 4 : 2,
-		.shape = { m->rank, w->in, w->kh, w->kw }, .data = file, .floats = true,
+		.name = xprintf("%s.lora_down.weight", m->stem),
+		.dtype = DTYPE_F32,
+		.dims = is_convolution(m->layer) ? 4 : 2,
+		.shape = { m->rank, w->in, w->kh, w->kw },
+		.data = file,
+		.floats = true,
 	};
 }
 
 static void put_up(const struct adapter *a, const struct adapter_module *m, struct safetensors_out *t)
 {
 	*t = (struct safetensors_out){
-		.name = xprintf("%s.lora_up.weight", m->stem), .dtype = DTYPE_F32, .dims = is_convolution(m->layer) ? 4 : 2,
-		.shape = { layer_weight(m->layer)->out, m->rank, 1, 1 }, .data = downloaded(a, &m->lora.up), .floats = true,
+		.name = xprintf("%s.lora_up.weight", m->stem),
+		.dtype = DTYPE_F32,
+		.dims = is_convolution(m->layer) ? 4 : 2,
+		.shape = { layer_weight(m->layer)->out, m->rank, 1, 1 },
+		.data = downloaded(a, &m->lora.up),
+		.floats = true,
 	};
 }
 
@@ -50,7 +58,9 @@ static void put_alpha(const struct adapter_module *m, struct safetensors_out *t)
 	float *alpha = xmalloc(sizeof(float));
 
 	*alpha = (float)m->alpha;
-	*t = (struct safetensors_out){ .name = xprintf("%s.alpha", m->stem), .dtype = DTYPE_F32, .data = alpha, .floats = true };
+	*t = (struct safetensors_out){
+		.name = xprintf("%s.alpha", m->stem), .dtype = DTYPE_F32, .data = alpha, .floats = true
+	};
 }
 
 size_t adapter_tensors(const struct adapter *a, struct safetensors_out **out)
@@ -96,13 +106,14 @@ static int check_finite(const struct safetensors_out *t, const char *path, struc
 
 	for (size_t i = 0, n = elements(t); i < n; i++)
 		if (!(fabsf(x[i]) <= greatest(t->dtype)))
-			return fail(e, EXIT_DIVERGED, "%s: not written: '%s' holds %g, which is no finite %s; lower the learning rate", path, t->name,
-				    (double)x[i], dtype_name(t->dtype));
+			return fail(e, EXIT_DIVERGED,
+				    "%s: not written: '%s' holds %g, which is no finite %s; lower the learning rate",
+				    path, t->name, (double)x[i], dtype_name(t->dtype));
 	return 0;
 }
 
-int adapter_save(const struct adapter *a, const char *path, enum dtype precision, const struct metadata *metadata, size_t count,
-		 struct error *e)
+int adapter_save(const struct adapter *a, const char *path, enum dtype precision, const struct metadata *metadata,
+		 size_t count, struct error *e)
 {
 	struct metadata_list list = { 0 };
 	struct safetensors_out *t;

@@ -1,7 +1,8 @@
 /*
  * inspect.h - what a file is, by its content, and whether it is sound.
  *
- * Owns what is said about adapters, checkpoints, image and latent tars, training states and pictures.  Must not know devices or networks.
+ * Owns what is said about adapters, checkpoints, image and latent tars, training states and pictures.  Must not know
+ * devices or networks.
  */
 #ifndef LORA_INSPECT_H
 #define LORA_INSPECT_H

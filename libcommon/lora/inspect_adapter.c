@@ -31,7 +31,8 @@ bool is_adapter(const struct safetensors *f)
 	const char *method;
 
 	for (size_t i = 0; i < f->count; i++)
-		if (adapter_key_split(f->tensor[i].name, &part, &method) && part != PART_ALPHA && adapter_key_component(f->tensor[i].name, &method) >= 0)
+		if (adapter_key_split(f->tensor[i].name, &part, &method) && part != PART_ALPHA &&
+		    adapter_key_component(f->tensor[i].name, &method) >= 0)
 			return true;
 	return false;
 }
@@ -93,8 +94,8 @@ static int check_alpha(const struct safetensors *f, struct module *m, struct err
 	m->alpha_value = m->rank;
 	if (!m->alpha)
 		return 0;
-	if (safetensor_elements(m->alpha) != 1 || to_float(&m->alpha_value, safetensors_bytes(f, m->alpha), m->alpha->dtype, 1) ||
-	    !isfinite(m->alpha_value))
+	if (safetensor_elements(m->alpha) != 1 ||
+	    to_float(&m->alpha_value, safetensors_bytes(f, m->alpha), m->alpha->dtype, 1) || !isfinite(m->alpha_value))
 		return fail(e, EXIT_INPUT, "%s: '%.200s' must be one finite number", f->path, m->alpha->name);
 	return 0;
 }
@@ -103,10 +104,11 @@ static int check_alpha(const struct safetensors *f, struct module *m, struct err
 static int check_module(const struct safetensors *f, struct module *m, struct error *e)
 {
 	if (!m->down || !m->up)
-		return fail(e, EXIT_INPUT, "%s: '%.*s' has no lora_%s; the file is incomplete", f->path, (int)m->length, m->name,
-			    m->down ? "up" : "down");
+		return fail(e, EXIT_INPUT, "%s: '%.*s' has no lora_%s; the file is incomplete", f->path, (int)m->length,
+			    m->name, m->down ? "up" : "down");
 	if (m->down->dims < 2 || m->up->dims < 2 || m->down->shape[0] < 1 || m->up->shape[1] != m->down->shape[0])
-		return fail(e, EXIT_INPUT, "%s: the shapes of '%.*s' do not belong together", f->path, (int)m->length, m->name);
+		return fail(e, EXIT_INPUT, "%s: the shapes of '%.*s' do not belong together", f->path, (int)m->length,
+			    m->name);
 	m->rank = m->down->shape[0];
 	return check_alpha(f, m, e);
 }
@@ -120,8 +122,10 @@ static int check_hash(struct sheet *s, const struct safetensors *f, struct error
 		return 0;
 	payload_hash(f, hex);
 	if (strcmp(says, hex))
-		return fail(e, EXIT_INPUT, "%s: its content does not match sshs_model_hash in its metadata: damaged, or changed by a program that "
-			    "left the old hash", f->path);
+		return fail(e, EXIT_INPUT,
+			"%s: its content does not match sshs_model_hash in its metadata: damaged, or changed "
+			"by a program that left the old hash",
+			f->path);
 	sheet_line(s, "", "(matches the content)");
 	return 0;
 }
@@ -131,8 +135,12 @@ static int check_hash(struct sheet *s, const struct safetensors *f, struct error
 /* The width that a cross attention reads tells the family where the metadata does not. */
 static const char *base_model(const struct safetensors *f, const struct modules *m)
 {
-	static const struct { int64_t width; const char *name; } families[] = {
-		{ 2048, "SDXL (by its cross attention's width)" }, { 768, "Stable Diffusion 1 (by its cross attention's width)" },
+	static const struct {
+		int64_t width;
+		const char *name;
+	} families[] = {
+		{ 2048, "SDXL (by its cross attention's width)" },
+		{ 768, "Stable Diffusion 1 (by its cross attention's width)" },
 		{ 1024, "Stable Diffusion 2 (by its cross attention's width)" },
 	};
 	const char *says = safetensors_metadata(f, "ss_base_model_version");
@@ -159,8 +167,8 @@ static void say_components(struct sheet *s, const struct modules *m)
 
 	for (size_t i = 0; i < m->count; i++)
 		n[m->item[i].component + 1]++;
-	sheet_line(s, "modules", "%zu: UNet %zu, text encoder 1 %zu, text encoder 2 %zu%s", m->count, n[COMPONENT_UNET + 1], n[COMPONENT_TE1 + 1],
-		   n[COMPONENT_TE2 + 1], n[0] ? ", others" : "");
+	sheet_line(s, "modules", "%zu: UNet %zu, text encoder 1 %zu, text encoder 2 %zu%s", m->count,
+		   n[COMPONENT_UNET + 1], n[COMPONENT_TE1 + 1], n[COMPONENT_TE2 + 1], n[0] ? ", others" : "");
 	json_begin(&s->json, "modules");
 	json_int(&s->json, "unet", n[COMPONENT_UNET + 1]);
 	json_int(&s->json, "te1", n[COMPONENT_TE1 + 1]);
@@ -193,7 +201,8 @@ static void say_ranks(struct sheet *s, const struct modules *m)
 	}
 	json_begin_array(&s->json, "ranks");
 	for (size_t k = 0; k < pairs; k++) {
-		sheet_line(s, k ? "" : "rank", "%lld, alpha %g: %zu modules", (long long)pair[k].rank, pair[k].alpha, pair[k].count);
+		sheet_line(s, k ? "" : "rank", "%lld, alpha %g: %zu modules", (long long)pair[k].rank, pair[k].alpha,
+			   pair[k].count);
 		json_begin(&s->json, NULL);
 		json_int(&s->json, "rank", pair[k].rank);
 		json_float(&s->json, "alpha", pair[k].alpha);
@@ -245,7 +254,8 @@ static double *gram(const float *x, size_t r, size_t n, size_t row, size_t colum
 static int module_norm(const struct safetensors *f, const struct module *m, double *norm, struct error *e)
 {
 	size_t r = m->rank, in = safetensor_elements(m->down) / r, out = safetensor_elements(m->up) / r;
-	float *down = safetensors_floats(f, m->down->name, r * in, e), *up = down ? safetensors_floats(f, m->up->name, r * out, e) : NULL;
+	float *down = safetensors_floats(f, m->down->name, r * in, e),
+	      *up = down ? safetensors_floats(f, m->up->name, r * out, e) : NULL;
 	double *a, *b, sum = 0;
 
 	if (!up) {

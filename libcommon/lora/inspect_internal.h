@@ -10,7 +10,8 @@
 #include "../io/safetensors.h"
 #include "inspect.h"
 
-/* Facts in two forms at once: members of a JSON object, or lines "  label        value" for people, broken at 80 columns. */
+/* Facts in two forms at once: members of a JSON object, or lines "  label        value" for people, broken at 80
+ * columns. */
 struct sheet {
 	const struct inspect_options *options;
 	const char *path;

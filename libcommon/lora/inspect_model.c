@@ -7,8 +7,13 @@
 #include "../model/source_internal.h"
 #include "inspect_internal.h"
 
-static const struct { enum component component; const char *key, *label; } parts[] = {
-	{ COMPONENT_UNET, "unet", "UNet" }, { COMPONENT_TE1, "te1", "text enc. 1" }, { COMPONENT_TE2, "te2", "text enc. 2" },
+static const struct {
+	enum component component;
+	const char *key, *label;
+} parts[] = {
+	{ COMPONENT_UNET, "unet", "UNet" },
+	{ COMPONENT_TE1, "te1", "text enc. 1" },
+	{ COMPONENT_TE2, "te2", "text enc. 2" },
 	{ COMPONENT_VAE, "vae", "VAE" },
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
@@ -84,8 +89,11 @@ static int inspect_state(struct sheet *s, const struct safetensors *f, struct er
 	sheet_int(s, "tensors", "trained", parameters.tensors);
 	sheet_int(s, "parameters", "parameters", parameters.parameters);
 	sheet_text(s, "identity", "identity", safetensors_metadata(f, "identity"));
-	if (!safetensors_metadata(f, "step") || !safetensors_metadata(f, "sha256") || !safetensors_find(f, "steps") || !parameters.tensors)
-		return fail(e, EXIT_INPUT, "%s: incomplete: a state has step, sha256, \"steps\" and parameters; resume from another", f->path);
+	if (!safetensors_metadata(f, "step") || !safetensors_metadata(f, "sha256") || !safetensors_find(f, "steps") ||
+	    !parameters.tensors)
+		return fail(e, EXIT_INPUT,
+			    "%s: incomplete: a state has step, sha256, \"steps\" and parameters; resume from another",
+			    f->path);
 	if (s->options->quick)
 		return 0;
 	return safetensors_check_seal(f, e) < 0 ? -1 : verify_values(s, f, e);
@@ -97,7 +105,8 @@ int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *
 
 	if (format && strncmp(format, "lora-state-", 11) == 0)
 		return inspect_state(s, f, e);
-	if (amount_under(f, single_file_prefix(COMPONENT_UNET)).tensors && amount_under(f, single_file_prefix(COMPONENT_TE1)).tensors &&
+	if (amount_under(f, single_file_prefix(COMPONENT_UNET)).tensors &&
+	    amount_under(f, single_file_prefix(COMPONENT_TE1)).tensors &&
 	    amount_under(f, single_file_prefix(COMPONENT_TE2)).tensors)
 		return inspect_checkpoint(s, f, e);
 	guess = source_guess(f);
@@ -167,7 +176,8 @@ int inspect_folder(struct sheet *s, struct error *e)
 	free(index);
 	free(unet);
 	if (!model)
-		return fail(e, EXIT_INPUT, "%s: a folder of no known kind; a diffusers model has unet/ and model_index.json", s->path);
+		return fail(e, EXIT_INPUT,
+			    "%s: a folder of no known kind; a diffusers model has unet/ and model_index.json", s->path);
 	m = model_files_open(s->path, NULL, NULL, e);
 	if (!m)
 		return -1;

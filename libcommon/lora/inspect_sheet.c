@@ -204,8 +204,10 @@ int verify_values(struct sheet *s, const struct safetensors *f, struct error *e)
 		bad += here;
 	}
 	sheet_int(s, "nonfinite", bad ? "not finite" : NULL, bad);
-	return bad ? fail(e, EXIT_INPUT, "%s: %llu values are NaN or infinite, the first in '%.200s'; use an earlier save", f->path,
-			  (unsigned long long)bad, first) : 0;
+	return bad ? fail(e, EXIT_INPUT,
+			  "%s: %llu values are NaN or infinite, the first in '%.200s'; use an earlier save", f->path,
+			  (unsigned long long)bad, first)
+		   : 0;
 }
 
 int verify_modelspec(struct sheet *s, const struct safetensors *f, struct error *e)
@@ -217,8 +219,10 @@ int verify_modelspec(struct sheet *s, const struct safetensors *f, struct error 
 		return 0;
 	payload_hash(f, hex);
 	if (strncmp(says, "0x", 2) || strcasecmp(says + 2, hex))
-		return fail(e, EXIT_INPUT, "%s: its content does not match modelspec.hash_sha256 in its metadata: damaged, or changed by a program "
-			    "that left the old hash; fetch it again", f->path);
+		return fail(e, EXIT_INPUT,
+			"%s: its content does not match modelspec.hash_sha256 in its metadata: damaged, "
+			"or changed by a program that left the old hash; fetch it again",
+			f->path);
 	sheet_line(s, "checked", "modelspec.hash_sha256 matches the content");
 	return 0;
 }

@@ -40,7 +40,8 @@ static void count_sample(struct contents *c, const struct tar_sample *t)
 	c->regularization += json_is_true(json_object_get(t->json, "regularization"));
 	c->without_text += !tar_find(t, "text.safetensors");
 	if (json_array_size(size) == 2)
-		count_bucket(c, (int)json_integer_value(json_array_get(size, 0)), (int)json_integer_value(json_array_get(size, 1)));
+		count_bucket(c, (int)json_integer_value(json_array_get(size, 0)),
+			     (int)json_integer_value(json_array_get(size, 1)));
 }
 
 /* What the stream's own checksums cannot tell: that the payload is a picture, or finite latents. */

@@ -8,8 +8,9 @@
 
 enum blocks { SGM, DIFFUSERS };
 
-/* How a dialect writes a layer: prefix, then its name with `separator` for the dots.  NULL: says nothing of that component.  bare: text
- * encoders without "text_model.", as transformers 5 names them.  The first row that fits names the dialect. */
+/* How a dialect writes a layer: prefix, then its name with `separator` for the dots.  NULL: says nothing of that
+ * component.  bare: text encoders without "text_model.", as transformers 5 names them.  The first row that fits names
+ * the dialect. */
 struct dialect {
 	const char *name, *unet, *te1, *te2;
 	enum blocks blocks;
@@ -18,42 +19,64 @@ struct dialect {
 };
 
 static const struct dialect dialects[] = {
-	{ "kohya",                       "lora_unet_",            "lora_te1_",          "lora_te2_",            SGM,       '_', false },
-	{ "kohya, diffusers' blocks",    "lora_unet_",            "lora_te_",           NULL,                   DIFFUSERS, '_', false },
-	{ "lycoris",                     "lycoris_",              NULL,                 NULL,                   DIFFUSERS, '_', false },
-	{ "comfy",                       "diffusion_model.",      NULL,                 NULL,                   SGM,       '.', false },
-	{ "comfy, model's prefix",       "model.diffusion_model.", NULL,                NULL,                   SGM,       '.', false },
-	{ "diffusers",                   "unet.",                 "text_encoder.",      "text_encoder_2.",      DIFFUSERS, '.', false },
-	{ "diffusers, transformers 5",   NULL,                    "text_encoder.",      "text_encoder_2.",      DIFFUSERS, '.', true },
-	{ "peft, whole pipeline",        "base_model.model.unet.", "base_model.model.text_encoder.", "base_model.model.text_encoder_2.",
-													DIFFUSERS, '.', false },
-	{ "peft",                        "base_model.model.",     NULL,                 NULL,                   DIFFUSERS, '.', false },
-	{ "diffusers, no prefix",        "",                      NULL,                 NULL,                   DIFFUSERS, '.', false },
+	{ "kohya", "lora_unet_", "lora_te1_", "lora_te2_", SGM, '_', false },
+	{ "kohya, diffusers' blocks", "lora_unet_", "lora_te_", NULL, DIFFUSERS, '_', false },
+	{ "lycoris", "lycoris_", NULL, NULL, DIFFUSERS, '_', false },
+	{ "comfy", "diffusion_model.", NULL, NULL, SGM, '.', false },
+	{ "comfy, model's prefix", "model.diffusion_model.", NULL, NULL, SGM, '.', false },
+	{ "diffusers", "unet.", "text_encoder.", "text_encoder_2.", DIFFUSERS, '.', false },
+	{ "diffusers, transformers 5", NULL, "text_encoder.", "text_encoder_2.", DIFFUSERS, '.', true },
+	{ "peft, whole pipeline", "base_model.model.unet.", "base_model.model.text_encoder.",
+	  "base_model.model.text_encoder_2.", DIFFUSERS, '.', false },
+	{ "peft", "base_model.model.", NULL, NULL, DIFFUSERS, '.', false },
+	{ "diffusers, no prefix", "", NULL, NULL, DIFFUSERS, '.', false },
 };
 #define DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
 
 /* What ends the names of an adapter's tensors.  The first row that fits decides, so longer ones stand first. */
-static const struct suffix { const char *text; enum adapter_part part; const char *method; } suffixes[] = {
-	{ ".lora_down.weight", PART_DOWN, "LoRA" },             { ".lora_up.weight", PART_UP, "LoRA" },
-	{ ".lora_A.default.weight", PART_DOWN, "LoRA" },        { ".lora_B.default.weight", PART_UP, "LoRA" },
-	{ ".lora_A.weight", PART_DOWN, "LoRA" },                { ".lora_B.weight", PART_UP, "LoRA" },
-	{ ".lora_linear_layer.down.weight", PART_DOWN, "LoRA" }, { ".lora_linear_layer.up.weight", PART_UP, "LoRA" },
-	{ ".lora.down.weight", PART_DOWN, "LoRA" },             { ".lora.up.weight", PART_UP, "LoRA" },
+static const struct suffix {
+	const char *text;
+	enum adapter_part part;
+	const char *method;
+} suffixes[] = {
+	{ ".lora_down.weight", PART_DOWN, "LoRA" },
+	{ ".lora_up.weight", PART_UP, "LoRA" },
+	{ ".lora_A.default.weight", PART_DOWN, "LoRA" },
+	{ ".lora_B.default.weight", PART_UP, "LoRA" },
+	{ ".lora_A.weight", PART_DOWN, "LoRA" },
+	{ ".lora_B.weight", PART_UP, "LoRA" },
+	{ ".lora_linear_layer.down.weight", PART_DOWN, "LoRA" },
+	{ ".lora_linear_layer.up.weight", PART_UP, "LoRA" },
+	{ ".lora.down.weight", PART_DOWN, "LoRA" },
+	{ ".lora.up.weight", PART_UP, "LoRA" },
 	{ ".lora_mid.weight", PART_OTHER, "LoCon with a middle factor (lora_mid)" },
-	{ ".lora_magnitude_vector.default.weight", PART_OTHER, "DoRA" }, { ".lora_magnitude_vector.weight", PART_OTHER, "DoRA" },
-	{ ".lora_magnitude_vector", PART_OTHER, "DoRA" },       { ".magnitude", PART_OTHER, "DoRA" },
+	{ ".lora_magnitude_vector.default.weight", PART_OTHER, "DoRA" },
+	{ ".lora_magnitude_vector.weight", PART_OTHER, "DoRA" },
+	{ ".lora_magnitude_vector", PART_OTHER, "DoRA" },
+	{ ".magnitude", PART_OTHER, "DoRA" },
 	{ ".dora_scale", PART_OTHER, "DoRA" },
-	{ ".hada_w1_a", PART_OTHER, "LoHa" },                   { ".hada_w1_b", PART_OTHER, "LoHa" },
-	{ ".hada_w2_a", PART_OTHER, "LoHa" },                   { ".hada_w2_b", PART_OTHER, "LoHa" },
-	{ ".hada_t1", PART_OTHER, "LoHa" },                     { ".hada_t2", PART_OTHER, "LoHa" },
-	{ ".lokr_w1_a", PART_OTHER, "LoKr" },                   { ".lokr_w1_b", PART_OTHER, "LoKr" },
-	{ ".lokr_w2_a", PART_OTHER, "LoKr" },                   { ".lokr_w2_b", PART_OTHER, "LoKr" },
-	{ ".lokr_w1", PART_OTHER, "LoKr" },                     { ".lokr_w2", PART_OTHER, "LoKr" },
-	{ ".lokr_t2", PART_OTHER, "LoKr" },                     { ".on_input", PART_OTHER, "IA3" },
-	{ ".oft_diag", PART_OTHER, "OFT" },                     { ".oft_blocks", PART_OTHER, "OFT" },
-	{ ".diff_b", PART_OTHER, "full difference" },           { ".diff", PART_OTHER, "full difference" },
-	{ ".w_norm", PART_OTHER, "norm training" },             { ".b_norm", PART_OTHER, "norm training" },
-	{ ".clip_l", PART_OTHER, "bundled embedding" },         { ".clip_g", PART_OTHER, "bundled embedding" },
+	{ ".hada_w1_a", PART_OTHER, "LoHa" },
+	{ ".hada_w1_b", PART_OTHER, "LoHa" },
+	{ ".hada_w2_a", PART_OTHER, "LoHa" },
+	{ ".hada_w2_b", PART_OTHER, "LoHa" },
+	{ ".hada_t1", PART_OTHER, "LoHa" },
+	{ ".hada_t2", PART_OTHER, "LoHa" },
+	{ ".lokr_w1_a", PART_OTHER, "LoKr" },
+	{ ".lokr_w1_b", PART_OTHER, "LoKr" },
+	{ ".lokr_w2_a", PART_OTHER, "LoKr" },
+	{ ".lokr_w2_b", PART_OTHER, "LoKr" },
+	{ ".lokr_w1", PART_OTHER, "LoKr" },
+	{ ".lokr_w2", PART_OTHER, "LoKr" },
+	{ ".lokr_t2", PART_OTHER, "LoKr" },
+	{ ".on_input", PART_OTHER, "IA3" },
+	{ ".oft_diag", PART_OTHER, "OFT" },
+	{ ".oft_blocks", PART_OTHER, "OFT" },
+	{ ".diff_b", PART_OTHER, "full difference" },
+	{ ".diff", PART_OTHER, "full difference" },
+	{ ".w_norm", PART_OTHER, "norm training" },
+	{ ".b_norm", PART_OTHER, "norm training" },
+	{ ".clip_l", PART_OTHER, "bundled embedding" },
+	{ ".clip_g", PART_OTHER, "bundled embedding" },
 	{ ".alpha", PART_ALPHA, "LoRA" },
 };
 

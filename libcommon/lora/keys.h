@@ -8,12 +8,14 @@
 
 #include "../model/layers.h"
 
-/* kohya's stem of a layer, malloced: te1 "lora_te1_" + HF name, te2 "lora_te2_", unet "lora_unet_" + SGM name, dots to underscores.
- * levels and resnets come from the UNet's config. */
+/* kohya's stem of a layer, malloced: te1 "lora_te1_" + HF name, te2 "lora_te2_", unet "lora_unet_" + SGM name, dots to
+ * underscores. levels and resnets come from the UNet's config. */
 char *kohya_stem(const struct layer *l, const struct unet_config *c);
-/* levels, attention and resnets as the layers' names show them; nothing else is set.  For code that has layers but no config. */
+/* levels, attention and resnets as the layers' names show them; nothing else is set.  For code that has layers but no
+ * config. */
 void layers_config(const struct layer_list *layers, struct unet_config *c);
-/* "down_blocks.1.attentions.0.proj_in" <-> "input_blocks.4.1.proj_in", malloced; NULL: no such block.  For a single-file checkpoint too. */
+/* "down_blocks.1.attentions.0.proj_in" <-> "input_blocks.4.1.proj_in", malloced; NULL: no such block.  For a
+ * single-file checkpoint too. */
 char *sgm_from_diffusers(const char *name, const struct unet_config *c);
 char *diffusers_from_sgm(const char *name, const struct unet_config *c);
 
@@ -26,8 +28,8 @@ void key_index_free(struct key_index *k);
 long key_index_find(const struct key_index *k, const char *tensor_name, enum adapter_part *part, const char **dialect);
 
 /* ---- what a name alone tells ---- */
-/* Length of the module's name in front of ".lora_down.weight", ".alpha" and the like, 0: no adapter's tensor.  *method is "LoRA", or what
- * else the suffix belongs to ("LoHa", "DoRA", ...; the part is PART_OTHER then). */
+/* Length of the module's name in front of ".lora_down.weight", ".alpha" and the like, 0: no adapter's tensor.  *method
+ * is "LoRA", or what else the suffix belongs to ("LoHa", "DoRA", ...; the part is PART_OTHER then). */
 size_t adapter_key_split(const char *tensor_name, enum adapter_part *part, const char **method);
 /* The component by the dialects' prefixes, and the dialect; -1: none has it. */
 int adapter_key_component(const char *tensor_name, const char **dialect);

@@ -14,7 +14,8 @@ static bool is_layer(const char *name, const struct source_tensor *t)
 	static const char weight[] = ".weight";
 	size_t n = strlen(name), k = sizeof(weight) - 1;
 
-	return n > k && strcmp(name + n - k, weight) == 0 && (t->dims == 2 || t->dims == 4) && !strstr(name, ".embeddings.");
+	return n > k && strcmp(name + n - k, weight) == 0 && (t->dims == 2 || t->dims == 4) &&
+	       !strstr(name, ".embeddings.");
 }
 
 static void put_layer(struct merge *m, enum component c, const char *name, const struct source_tensor *t)
@@ -30,7 +31,8 @@ static void put_layer(struct merge *m, enum component c, const char *name, const
 	} else {
 		m->linear[i].w = w;
 	}
-	layer_add(&m->layers, c, LAYER_OTHER, layer, t->dims == 2 ? &m->linear[i] : NULL, t->dims == 4 ? &m->conv[i] : NULL);
+	layer_add(&m->layers, c, LAYER_OTHER, layer, t->dims == 2 ? &m->linear[i] : NULL,
+		  t->dims == 4 ? &m->conv[i] : NULL);
 	free(layer);
 }
 
@@ -61,7 +63,10 @@ static int find_layers(struct merge *m, struct error *e)
 static void put_job(struct merge *m, size_t adapter, const struct file_module *module, double weight)
 {
 	struct merge_job job = {
-		.file = m->adapter[adapter], .module = module, .scale = module->alpha / module->rank * weight, .adapter = adapter,
+		.file = m->adapter[adapter],
+		.module = module,
+		.scale = module->alpha / module->rank * weight,
+		.adapter = adapter,
 	};
 	char *name = xprintf("%s.weight", module->layer->name);
 
@@ -167,7 +172,8 @@ static int prepare(struct merge *m, struct error *e)
 	const struct merge_options *o = m->options;
 
 	if (strcmp(o->out, "-") == 0)
-		return fail(e, EXIT_USAGE, "-o -: a checkpoint is not written to standard output; name a file or folder");
+		return fail(e, EXIT_USAGE,
+			    "-o -: a checkpoint is not written to standard output; name a file or folder");
 	m->files = model_files_open(o->model, o->model_config, NULL, e);
 	if (!m->files || find_layers(m, e))
 		return -1;

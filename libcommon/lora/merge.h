@@ -1,7 +1,9 @@
 /*
- * merge.h - bake adapters into a checkpoint: W += weight * alpha / rank * up down, in the checkpoint's own layout and types.
+ * merge.h - bake adapters into a checkpoint: W += weight * alpha / rank * up down, in the checkpoint's own layout and
+ * types.
  *
- * Owns the arithmetic and the files that come out.  Tensors pass through one at a time: memory is that of the greatest one.
+ * Owns the arithmetic and the files that come out.  Tensors pass through one at a time: memory is that of the greatest
+ * one.
  */
 #ifndef LORA_MERGE_H
 #define LORA_MERGE_H

@@ -22,9 +22,8 @@ static int put(struct writing *w, const void *bytes, size_t n, struct error *e)
 
 /* ---- header: the old one's bytes but for the hash in the metadata ---- */
 
-
-/* Where the value of modelspec.hash_sha256 stands in the header: its first character, and its length in *n.  NULL: not there.  Inside
- * another text the quotes would have backslashes. */
+/* Where the value of modelspec.hash_sha256 stands in the header: its first character, and its length in *n.  NULL: not
+ * there.  Inside another text the quotes would have backslashes. */
 static const char *find_hash(const char *json, size_t *n)
 {
 	static const char key[] = "\"modelspec.hash_sha256\"";
@@ -56,7 +55,9 @@ static int old_header(const struct safetensors *s, struct buffer *header, size_t
 	*hash_at = 0;
 	if (!value && safetensors_metadata(s, "modelspec.hash_sha256")) {
 		buffer_free(&old);
-		return fail(e, EXIT_INPUT, "%s: its metadata writes 'modelspec.hash_sha256' with escapes; save the file anew", s->path);
+		return fail(e, EXIT_INPUT,
+			    "%s: its metadata writes 'modelspec.hash_sha256' with escapes; save the file anew",
+			    s->path);
 	}
 	start = value ? (size_t)(value - old.data) : old.len;
 	buffer_add(header, old.data, start);
@@ -78,7 +79,8 @@ static int patch_hash(struct writing *w, size_t at, const char *path, struct err
 
 	sha256_hex(&w->hash, hex);
 	if (at && pwrite(publish_fd(w->out), hex, 64, at) != 64)
-		return fail(e, EXIT_IO, "%s: writing the hash into the header: %s; name a regular file", path, strerror(errno));
+		return fail(e, EXIT_IO, "%s: writing the hash into the header: %s; name a regular file", path,
+			    strerror(errno));
 	return 0;
 }
 
@@ -104,11 +106,14 @@ static int check_finite(const struct safetensors *s, const struct safetensor *t,
 			finite &= isfinite(x[j]) != 0;
 	}
 	free(x);
-	return finite ? 0 : fail(e, EXIT_INPUT, "%s: '%.200s' holds NaN or infinity; use a sound model, or say --allow-nonfinite", s->path, t->name);
+	return finite ? 0
+		      : fail(e, EXIT_INPUT,
+			     "%s: '%.200s' holds NaN or infinity; use a sound model, or say --allow-nonfinite", s->path,
+			     t->name);
 }
 
-static int put_tensor(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t, const struct merge_job *job,
-		      size_t count, struct error *e)
+static int put_tensor(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t,
+		      const struct merge_job *job, size_t count, struct error *e)
 {
 	unsigned char *bytes;
 	int status;

@@ -94,7 +94,8 @@ static bool ends(const char *name, const char *end)
 static bool is_weights(const char *name)
 {
 	static const char *const kinds[] = {
-		".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx", ".onnx_data", ".pb", ".gguf",
+		".safetensors", ".bin",	 ".ckpt",      ".pt", ".pth",  ".msgpack",
+		".h5",		".onnx", ".onnx_data", ".pb", ".gguf",
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -136,9 +137,11 @@ static int sync_folder(const char *path, struct error *e)
 	return status;
 }
 
-static int copy_tree(struct merge *m, const char *from, const char *to, const char *relative, int depth, struct error *e);
+static int copy_tree(struct merge *m, const char *from, const char *to, const char *relative, int depth,
+		     struct error *e);
 
-static int copy_named(struct merge *m, const char *from, const char *to, const char *relative, const char *name, int depth, struct error *e)
+static int copy_named(struct merge *m, const char *from, const char *to, const char *relative, const char *name,
+		      int depth, struct error *e)
 {
 	char *source = path_join(from, name), *target = path_join(to, name);
 	char *below = *relative ? path_join(relative, name) : xstrdup(name);
@@ -163,7 +166,8 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int copy_tree(struct merge *m, const char *from, const char *to, const char *relative, int depth, struct error *e)
+static int copy_tree(struct merge *m, const char *from, const char *to, const char *relative, int depth,
+		     struct error *e)
 {
 	struct dirent **entry;
 	int n, status = 0;

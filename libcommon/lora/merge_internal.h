@@ -1,7 +1,8 @@
 /*
  * merge_internal.h - what the files of merging share.
  *
- * Private to merge*.c: merge.c (the plan), merge_tensor.c (the arithmetic), merge_file.c and merge_folder.c (the output).
+ * Private to merge*.c: merge.c (the plan), merge_tensor.c (the arithmetic), merge_file.c and merge_folder.c (the
+ * output).
  */
 #ifndef LORA_MERGE_INTERNAL_H
 #define LORA_MERGE_INTERNAL_H
@@ -38,7 +39,8 @@ struct merge {
 
 /* merge_tensor.c */
 /* The jobs of one tensor: out takes its new bytes. */
-int merge_tensor(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out, struct error *e) MUST_CHECK;
+int merge_tensor(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out,
+		 struct error *e) MUST_CHECK;
 /* One line for a layer. */
 struct layer_result { const struct merge_job *job; size_t adapters; double update, error; };    /* Frobenius norms */
 int merge_report(struct merge *m, const struct layer_result *r, struct error *e) MUST_CHECK;

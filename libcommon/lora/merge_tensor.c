@@ -81,7 +81,10 @@ struct scratch { double *sum; float *before, *after; unsigned char *bytes; };
 static struct scratch scratch_new(size_t columns)
 {
 	return (struct scratch){
-		xmalloc(columns * sizeof(double)), xmalloc(columns * sizeof(float)), xmalloc(columns * sizeof(float)), xmalloc(columns * 8),
+		xmalloc(columns * sizeof(double)),
+		xmalloc(columns * sizeof(float)),
+		xmalloc(columns * sizeof(float)),
+		xmalloc(columns * 8),
 	};
 }
 
@@ -139,7 +142,8 @@ static int read_factors(struct factors *f, const struct merge_job *job, bool fin
 	return f->up ? 0 : -1;
 }
 
-static int sum_up(struct merge *m, const struct rows *r, const struct row_result *row, const struct merge_job *job, struct error *e)
+static int sum_up(struct merge *m, const struct rows *r, const struct row_result *row, const struct merge_job *job,
+		  struct error *e)
 {
 	struct layer_result total = { .job = job, .adapters = r->count };
 	bool broken = false;
@@ -150,8 +154,10 @@ static int sum_up(struct merge *m, const struct rows *r, const struct row_result
 		broken |= row[o].broken;
 	}
 	if (broken && !m->options->allow_nonfinite)
-		return fail(e, EXIT_INPUT, "%s: the sum for '%.200s' leaves the range of %s; give the adapter a lower weight",
-			    source_file(m->files, job->place.file)->path, job->place.tensor->name, dtype_name(r->dtype));
+		return fail(e, EXIT_INPUT,
+			    "%s: the sum for '%.200s' leaves the range of %s; give the adapter a lower weight",
+			    source_file(m->files, job->place.file)->path, job->place.tensor->name,
+			    dtype_name(r->dtype));
 	m->update_squares += total.update;
 	m->error_squares += total.error;
 	total.update = sqrt(total.update);

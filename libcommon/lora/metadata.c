@@ -88,8 +88,8 @@ void metadata_add_modelspec(struct metadata_list *l)
 #define LEGACY_START 0x100000
 #define LEGACY_BYTES 0x10000
 
-/* Of a file with the ss_* keys alone: its header's length moves the bytes that the second hash sees.  A file that ends before them gives
- * the hash of nothing. */
+/* Of a file with the ss_* keys alone: its header's length moves the bytes that the second hash sees.  A file that ends
+ * before them gives the hash of nothing. */
 void metadata_add_hashes(struct metadata_list *l, const struct safetensors_out *tensors, size_t count)
 {
 	struct metadata *kept = xcalloc(l->count + 1, sizeof(*kept));

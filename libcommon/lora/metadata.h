@@ -1,8 +1,8 @@
 /*
  * metadata.h - what an adapter file says about itself: kohya's ss_* keys, the modelspec, and kohya's two hashes.
  *
- * Owns the keys and how Python would have written their values ("None", "True", "0.0001").  Must not know training, nor look at the
- * clock: times are given or left out.
+ * Owns the keys and how Python would have written their values ("None", "True", "0.0001").  Must not know training, nor
+ * look at the clock: times are given or left out.
  */
 #ifndef LORA_METADATA_H
 #define LORA_METADATA_H
@@ -64,9 +64,11 @@ void training_metadata(const struct training_facts *f, struct metadata_list *out
 
 /* Append the modelspec.* keys that the list does not have; the title is ss_output_name. */
 void metadata_add_modelspec(struct metadata_list *l);
-/* Append sshs_model_hash and sshs_legacy_hash of these tensors (types as they will be saved) under the ss_* keys in the list. */
+/* Append sshs_model_hash and sshs_legacy_hash of these tensors (types as they will be saved) under the ss_* keys in the
+ * list. */
 void metadata_add_hashes(struct metadata_list *l, const struct safetensors_out *tensors, size_t count);
-/* SHA-256 of everything behind the header: what sshs_model_hash, and with "0x" before it modelspec.hash_sha256, must be. */
+/* SHA-256 of everything behind the header: what sshs_model_hash, and with "0x" before it modelspec.hash_sha256, must
+ * be. */
 void payload_hash(const struct safetensors *s, char hex[65]);
 
 #endif

@@ -54,9 +54,14 @@ static struct adapter *create(struct layer_list *layers, struct adapter_spec spe
 
 static void counts_of_sdxl(void **state)
 {
-	static const struct { struct adapter_spec spec; size_t modules; } cases[] = {
-		{ { .unet = true, .rank = 1, .alpha = 1 }, 722 }, { { .unet = true, .rank = 1, .alpha = 1, .conv_rank = 1, .conv_alpha = 1 }, 788 },
-		{ { .te1 = true, .rank = 1, .alpha = 1 }, 72 }, { { .te2 = true, .rank = 1, .alpha = 1, .conv_rank = 2 }, 192 },
+	static const struct {
+		struct adapter_spec spec;
+		size_t modules;
+	} cases[] = {
+		{ { .unet = true, .rank = 1, .alpha = 1 }, 722 },
+		{ { .unet = true, .rank = 1, .alpha = 1, .conv_rank = 1, .conv_alpha = 1 }, 788 },
+		{ { .te1 = true, .rank = 1, .alpha = 1 }, 72 },
+		{ { .te2 = true, .rank = 1, .alpha = 1, .conv_rank = 2 }, 192 },
 	};
 	struct layer_list layers;
 
@@ -80,7 +85,12 @@ static void ranks_and_order(void **state)
 	int stage = 0;
 
 	golden_layers(&layers);
-	a = create(&layers, (struct adapter_spec){ .unet = true, .te1 = true, .te2 = true, .rank = 4, .alpha = 2, .conv_rank = 3,
+	a = create(&layers, (struct adapter_spec){ .unet = true,
+						   .te1 = true,
+						   .te2 = true,
+						   .rank = 4,
+						   .alpha = 2,
+						   .conv_rank = 3,
 						   .conv_alpha = 6 });
 	for (size_t i = 0; i < a->count; i++) {
 		const struct adapter_module *m = &a->module[i];
@@ -107,7 +117,8 @@ static void check_first_values(const struct adapter_module *m)
 		assert_true(fabsf(m->lora.down.data[i]) <= bound);
 		greatest = fmaxf(greatest, fabsf(m->lora.down.data[i]));
 	}
-	assert_true(greatest > 0.5f * bound);   /* of at least 16 uniform values, all below half: once in 65,536, and these are fixed */
+	/* of at least 16 uniform values, all below half: once in 65,536, and these are fixed */
+	assert_true(greatest > 0.5f * bound);
 	for (size_t i = 0; i < tensor_count(&m->lora.up); i++)
 		assert_true(m->lora.up.data[i] == 0);
 }
@@ -127,13 +138,15 @@ static void first_values(void **state)
 	struct adapter *all, *few, *other;
 
 	golden_layers(&layers);
-	all = create(&layers, (struct adapter_spec){ .unet = true, .te1 = true, .rank = 4, .alpha = 4, .conv_rank = 4, .conv_alpha = 4, .seed = 7 });
+	all = create(&layers, (struct adapter_spec){ .unet = true, .te1 = true, .rank = 4, .alpha = 4, .conv_rank = 4,
+						     .conv_alpha = 4, .seed = 7 });
 	few = create(&layers, (struct adapter_spec){ .unet = true, .rank = 4, .alpha = 4, .seed = 7 });
 	other = create(&layers, (struct adapter_spec){ .unet = true, .rank = 4, .alpha = 4, .seed = 8 });
 	for (size_t i = 0; i < all->count; i++)
 		check_first_values(&all->module[i]);
 	for (size_t i = 0; i < few->count; i++) {
-		const struct lora *a = &few->module[i].lora, *b = &module_named(all, few->module[i].stem)->lora, *c = &other->module[i].lora;
+		const struct lora *a = &few->module[i].lora, *b = &module_named(all, few->module[i].stem)->lora,
+				  *c = &other->module[i].lora;
 		size_t n = tensor_count(&a->down) * sizeof(float);
 
 		assert_memory_equal(a->down.data, b->down.data, n);
@@ -189,7 +202,8 @@ static void check_copy(const char *path, size_t modules)
 		assert_string_equal(was->tensor[i].name, is->tensor[i].name);
 		assert_int_equal(was->tensor[i].dims, is->tensor[i].dims);
 		assert_memory_equal(was->tensor[i].shape, is->tensor[i].shape, sizeof(was->tensor[i].shape));
-		assert_memory_equal(safetensors_bytes(was, &was->tensor[i]), safetensors_bytes(is, &is->tensor[i]), was->tensor[i].bytes);
+		assert_memory_equal(safetensors_bytes(was, &was->tensor[i]), safetensors_bytes(is, &is->tensor[i]),
+				    was->tensor[i].bytes);
 	}
 	assert_string_equal(safetensors_metadata(was, "sshs_model_hash"), safetensors_metadata(is, "sshs_model_hash"));
 	assert_string_equal(safetensors_metadata(is, "modelspec.architecture"), "stable-diffusion-xl-v1-base/lora");
@@ -291,8 +305,10 @@ static void alphas(void **state)
 	static const int64_t i64 = 6;
 	static const float six = 6;
 	const struct safetensors_out cases[] = {
-		{ STEM ".alpha", DTYPE_F64, 0, { 0 }, &f64, false }, { STEM ".alpha", DTYPE_I64, 0, { 0 }, &i64, false },
-		{ STEM ".alpha", DTYPE_F32, 0, { 0 }, &six, true }, { STEM ".alpha", DTYPE_F16, 0, { 0 }, &six, true },
+		{ STEM ".alpha", DTYPE_F64, 0, { 0 }, &f64, false },
+		{ STEM ".alpha", DTYPE_I64, 0, { 0 }, &i64, false },
+		{ STEM ".alpha", DTYPE_F32, 0, { 0 }, &six, true },
+		{ STEM ".alpha", DTYPE_F16, 0, { 0 }, &six, true },
 		{ STEM ".alpha", DTYPE_BF16, 1, { 1 }, &six, true },
 	};
 	struct layer_list layers;
@@ -338,12 +354,31 @@ static void lone_down(struct file *f)    { f->count = 1; }
 static void wrong_width(struct file *f)  { f->t[0].shape[0] = 1; f->t[0].shape[1] = 64; }
 static void ranks_differ(struct file *f) { f->t[1].shape[0] = 256; f->t[1].shape[1] = 1; }
 static void not_a_number(struct file *f) { f->up[5] = NAN; }
-static void no_layer(struct file *f)     { f->t[f->count++] = (struct safetensors_out){ "lora_te1_nothing.alpha", DTYPE_F32, 0, { 0 }, f->up, true }; }
-static void no_adapter(struct file *f)   { f->t[f->count++] = (struct safetensors_out){ "conv_in.weight", DTYPE_F32, 0, { 0 }, f->up, true }; }
-static void loha(struct file *f)         { f->t[f->count++] = (struct safetensors_out){ STEM ".hada_w1_a", DTYPE_F32, 0, { 0 }, f->up, true }; }
-static void dora(struct file *f)         { f->t[f->count++] = (struct safetensors_out){ STEM ".dora_scale", DTYPE_F32, 0, { 0 }, f->up, true }; }
-static void long_alpha(struct file *f)   { f->t[f->count++] = (struct safetensors_out){ STEM ".alpha", DTYPE_F32, 1, { 2 }, f->up, true }; }
-static void bad_alpha(struct file *f)    { f->down[0] = INFINITY; f->t[f->count++] = (struct safetensors_out){ STEM ".alpha", DTYPE_F32, 0, { 0 }, f->down, true }; }
+static void no_layer(struct file *f)
+{
+	f->t[f->count++] = (struct safetensors_out){ "lora_te1_nothing.alpha", DTYPE_F32, 0, { 0 }, f->up, true };
+}
+static void no_adapter(struct file *f)
+{
+	f->t[f->count++] = (struct safetensors_out){ "conv_in.weight", DTYPE_F32, 0, { 0 }, f->up, true };
+}
+static void loha(struct file *f)
+{
+	f->t[f->count++] = (struct safetensors_out){ STEM ".hada_w1_a", DTYPE_F32, 0, { 0 }, f->up, true };
+}
+static void dora(struct file *f)
+{
+	f->t[f->count++] = (struct safetensors_out){ STEM ".dora_scale", DTYPE_F32, 0, { 0 }, f->up, true };
+}
+static void long_alpha(struct file *f)
+{
+	f->t[f->count++] = (struct safetensors_out){ STEM ".alpha", DTYPE_F32, 1, { 2 }, f->up, true };
+}
+static void bad_alpha(struct file *f)
+{
+	f->down[0] = INFINITY;
+	f->t[f->count++] = (struct safetensors_out){ STEM ".alpha", DTYPE_F32, 0, { 0 }, f->down, true };
+}
 static void two_dialects(struct file *f)
 {
 	f->t[f->count] = f->t[0];
@@ -357,11 +392,22 @@ static void bytes_for_numbers(struct file *f)
 
 static void broken_files(void **state)
 {
-	static const struct { void (*spoil)(struct file *f); const char *says; } cases[] = {
-		{ lone_down, "has no lora_up" }, { wrong_width, "do not fit the model's layer" }, { ranks_differ, "do not fit" },
-		{ not_a_number, "NaN or infinity" }, { no_layer, "1 of its 3 tensors fit no layer" }, { no_adapter, "no part of a LoRA" },
-		{ loha, "LoHa is not yet supported" }, { dora, "DoRA is not yet supported" }, { long_alpha, "one finite number" },
-		{ bad_alpha, "one finite number" }, { two_dialects, "mixes two dialects" }, { bytes_for_numbers, "must be F32, F16 or BF16" },
+	static const struct {
+		void (*spoil)(struct file *f);
+		const char *says;
+	} cases[] = {
+		{ lone_down, "has no lora_up" },
+		{ wrong_width, "do not fit the model's layer" },
+		{ ranks_differ, "do not fit" },
+		{ not_a_number, "NaN or infinity" },
+		{ no_layer, "1 of its 3 tensors fit no layer" },
+		{ no_adapter, "no part of a LoRA" },
+		{ loha, "LoHa is not yet supported" },
+		{ dora, "DoRA is not yet supported" },
+		{ long_alpha, "one finite number" },
+		{ bad_alpha, "one finite number" },
+		{ two_dialects, "mixes two dialects" },
+		{ bytes_for_numbers, "must be F32, F16 or BF16" },
 	};
 	struct layer_list layers;
 
@@ -435,9 +481,16 @@ static void nonfinite_is_not_published(void **state)
 
 static void weights_of_paths(void **state)
 {
-	static const struct { const char *text, *path; double weight; } cases[] = {
-		{ "a.safetensors", "a.safetensors", 1 }, { "a.safetensors:0.5", "a.safetensors", 0.5 }, { "a:b:-1", "a:b", -1 },
-		{ "a:b", "a:b", 1 }, { "a:", "a:", 1 }, { "a:1e-2", "a", 0.01 },
+	static const struct {
+		const char *text, *path;
+		double weight;
+	} cases[] = {
+		{ "a.safetensors", "a.safetensors", 1 },
+		{ "a.safetensors:0.5", "a.safetensors", 0.5 },
+		{ "a:b:-1", "a:b", -1 },
+		{ "a:b", "a:b", 1 },
+		{ "a:", "a:", 1 },
+		{ "a:1e-2", "a", 0.01 },
 	};
 	char *path;
 	double weight;
@@ -471,10 +524,18 @@ static int remove_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(counts_of_sdxl), cmocka_unit_test(ranks_and_order), cmocka_unit_test(first_values),
-		cmocka_unit_test(nothing_to_train), cmocka_unit_test(golden_files_survive), cmocka_unit_test(layout_of_filters),
-		cmocka_unit_test(several_on_one_layer), cmocka_unit_test(alphas), cmocka_unit_test(four_dimensions_for_a_matrix),
-		cmocka_unit_test(broken_files), cmocka_unit_test(half_precision), cmocka_unit_test(nonfinite_is_not_published),
+		cmocka_unit_test(counts_of_sdxl),
+		cmocka_unit_test(ranks_and_order),
+		cmocka_unit_test(first_values),
+		cmocka_unit_test(nothing_to_train),
+		cmocka_unit_test(golden_files_survive),
+		cmocka_unit_test(layout_of_filters),
+		cmocka_unit_test(several_on_one_layer),
+		cmocka_unit_test(alphas),
+		cmocka_unit_test(four_dimensions_for_a_matrix),
+		cmocka_unit_test(broken_files),
+		cmocka_unit_test(half_precision),
+		cmocka_unit_test(nonfinite_is_not_published),
 		cmocka_unit_test(weights_of_paths),
 	};
 

@@ -26,7 +26,9 @@ static struct row *read_rows(size_t *count)
 
 		if (*line == '#')
 			continue;
-		assert_int_equal(sscanf(line, "%119s %c %d %d %d %31s", r->name, &r->kind, &r->in, &r->out, &r->kernel, r->set), 6);
+		assert_int_equal(
+			sscanf(line, "%119s %c %d %d %d %31s", r->name, &r->kind, &r->in, &r->out, &r->kernel, r->set),
+			6);
 		++*count;
 	}
 	fclose(f);
@@ -165,17 +167,25 @@ static void config_from_layers(void **state)
 #define LAYER "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0"
 #define TEXT "text_model.encoder.layers.3.self_attn.q_proj"
 
-static const struct { const char *tensor, *layer; enum component component; enum adapter_part part; } known[] = {
-	{ "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0.lora_down.weight", LAYER, COMPONENT_UNET, PART_DOWN },
-	{ "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0.alpha", LAYER, COMPONENT_UNET, PART_ALPHA },
-	{ "lycoris_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0.lora_up.weight", LAYER, COMPONENT_UNET, PART_UP },
+static const struct {
+	const char *tensor, *layer;
+	enum component component;
+	enum adapter_part part;
+} known[] = {
+	{ "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0.lora_down.weight", LAYER, COMPONENT_UNET,
+	  PART_DOWN },
+	{ "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0.alpha", LAYER, COMPONENT_UNET,
+	  PART_ALPHA },
+	{ "lycoris_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0.lora_up.weight", LAYER,
+	  COMPONENT_UNET, PART_UP },
 	{ "unet." LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
 	{ "unet." LAYER ".lora_B.default.weight", LAYER, COMPONENT_UNET, PART_UP },
 	{ "unet." LAYER ".lora.up.weight", LAYER, COMPONENT_UNET, PART_UP },
 	{ "base_model.model." LAYER ".lora_B.weight", LAYER, COMPONENT_UNET, PART_UP },
 	{ "base_model.model.unet." LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
 	{ LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
-	{ "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_out.0.lora_up.weight", LAYER, COMPONENT_UNET, PART_UP },
+	{ "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_out.0.lora_up.weight", LAYER, COMPONENT_UNET,
+	  PART_UP },
 	{ "lora_te1_text_model_encoder_layers_3_self_attn_q_proj.lora_down.weight", TEXT, COMPONENT_TE1, PART_DOWN },
 	{ "lora_te_text_model_encoder_layers_3_self_attn_q_proj.lora_down.weight", TEXT, COMPONENT_TE1, PART_DOWN },
 	{ "lora_te2_text_model_encoder_layers_3_self_attn_q_proj.lora_up.weight", TEXT, COMPONENT_TE2, PART_UP },
@@ -218,8 +228,12 @@ static void dialects_are_understood(void **state)
 static void strangers_are_not(void **state)
 {
 	static const char *const strangers[] = {
-		"lora_unet_input_blocks_4_1_proj_in.weight", "lora_unet_input_blocks_99_1_proj_in.lora_up.weight",
-		"lora_te3_text_model_encoder_layers_0_mlp_fc1.alpha", "unet.down_blocks.0.attentions.0.proj_in.lora_A.weight", ".alpha", "",
+		"lora_unet_input_blocks_4_1_proj_in.weight",
+		"lora_unet_input_blocks_99_1_proj_in.lora_up.weight",
+		"lora_te3_text_model_encoder_layers_0_mlp_fc1.alpha",
+		"unet.down_blocks.0.attentions.0.proj_in.lora_A.weight",
+		".alpha",
+		"",
 	};
 	struct model_config m;
 	struct layer_list layers;
@@ -239,8 +253,9 @@ static void strangers_are_not(void **state)
 static void other_methods_are_named(void **state)
 {
 	static const char *const names[][2] = {
-		{ "lora_unet_out_2.hada_w1_a", "LoHa" }, { "lora_unet_out_2.lokr_w2_b", "LoKr" }, { "lora_unet_out_2.dora_scale", "DoRA" },
-		{ "unet.conv_in.lora_magnitude_vector", "DoRA" }, { "lora_unet_out_2.oft_blocks", "OFT" },
+		{ "lora_unet_out_2.hada_w1_a", "LoHa" },  { "lora_unet_out_2.lokr_w2_b", "LoKr" },
+		{ "lora_unet_out_2.dora_scale", "DoRA" }, { "unet.conv_in.lora_magnitude_vector", "DoRA" },
+		{ "lora_unet_out_2.oft_blocks", "OFT" },
 	};
 	enum adapter_part part;
 	const char *method;
@@ -256,8 +271,9 @@ static void other_methods_are_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(kohya_names_of_sdxl), cmocka_unit_test(both_ways), cmocka_unit_test(names_at_other_sizes),
-		cmocka_unit_test(config_from_layers), cmocka_unit_test(dialects_are_understood), cmocka_unit_test(strangers_are_not),
+		cmocka_unit_test(kohya_names_of_sdxl),	   cmocka_unit_test(both_ways),
+		cmocka_unit_test(names_at_other_sizes),	   cmocka_unit_test(config_from_layers),
+		cmocka_unit_test(dialects_are_understood), cmocka_unit_test(strangers_are_not),
 		cmocka_unit_test(other_methods_are_named),
 	};
 

@@ -24,11 +24,15 @@ static char folder[] = "/tmp/test-merge-XXXXXX";
 
 static char *in_folder(const char *name) { return path_join(folder, name); }
 
-static int try_merge(const char *model, const char *config, const char *adapter, const char *second, const char *out, bool nonfinite,
-		     struct error *e)
+static int try_merge(const char *model, const char *config, const char *adapter, const char *second, const char *out,
+		     bool nonfinite, struct error *e)
 {
 	const char *adapters[] = { adapter, second };
-	const struct merge_options o = { .model = model, .model_config = config, .adapter = adapters, .adapters = second ? 2 : 1, .out = out,
+	const struct merge_options o = { .model = model,
+					 .model_config = config,
+					 .adapter = adapters,
+					 .adapters = second ? 2 : 1,
+					 .out = out,
 					 .allow_nonfinite = nonfinite };
 
 	*e = (struct error){ 0 };
@@ -55,14 +59,15 @@ static struct model_files *open_model(const char *path, const char *config)
 
 /* ---- numbers ---- */
 
-/* One module, the product written out in double.  The file's values must be the exact sum rounded once: within half a unit of the type,
- * which 2^-11 and 2^-24 of the value are, plus the step to float before it. */
-static void check_module(const struct adapter_file *f, const struct file_module *m, double weight, const struct source_tensor *was,
-			 const struct source_tensor *is)
+/* One module, the product written out in double.  The file's values must be the exact sum rounded once: within half a
+ * unit of the type, which 2^-11 and 2^-24 of the value are, plus the step to float before it. */
+static void check_module(const struct adapter_file *f, const struct file_module *m, double weight,
+			 const struct source_tensor *was, const struct source_tensor *is)
 {
 	const struct weight *w = layer_weight(m->layer);
 	size_t columns = (size_t)w->in * w->kh * w->kw, n = w->out * columns;
-	float *before = xmalloc(n * sizeof(float)), *after = xmalloc(n * sizeof(float)), unit = was->dtype == DTYPE_F16 ? 0x1p-11f : 0x1p-24f;
+	float *before = xmalloc(n * sizeof(float)), *after = xmalloc(n * sizeof(float)),
+	      unit = was->dtype == DTYPE_F16 ? 0x1p-11f : 0x1p-24f;
 	struct error e;
 	float *down = adapter_file_floats(f, m->down, true, &e), *up = adapter_file_floats(f, m->up, true, &e);
 
@@ -136,7 +141,8 @@ static void folder_values(void **state)
 	static const char *const adapters[] = { "lora_unet", "lora_conv", "lora_text" };
 
 	for (int k = 0; k < 3; k++) {
-		char *out = in_folder(adapters[k]), *adapter = xprintf(A "/%s.safetensors", adapters[k]), *weighted = xprintf("%s:0.75", adapter);
+		char *out = in_folder(adapters[k]), *adapter = xprintf(A "/%s.safetensors", adapters[k]),
+		     *weighted = xprintf("%s:0.75", adapter);
 		struct model_files *was, *is;
 
 		merge(A "/model", NULL, weighted, NULL, out);
@@ -251,7 +257,8 @@ static void plus_and_minus(void **state)
 
 /* ---- refusals ---- */
 
-static void refused(const char *model, const char *config, const char *adapter, const char *out, int code, const char *says)
+static void refused(const char *model, const char *config, const char *adapter, const char *out, int code,
+		    const char *says)
 {
 	struct error e;
 	bool there = access(out, F_OK) == 0;
@@ -313,8 +320,12 @@ static int remove_folder(void **state) { return nftw(folder, remove_entry, 16, F
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(folder_values), cmocka_unit_test(half_precision_is_rounded_once), cmocka_unit_test(single_file_equals_folder),
-		cmocka_unit_test(projection_is_turned), cmocka_unit_test(plus_and_minus), cmocka_unit_test(refusals),
+		cmocka_unit_test(folder_values),
+		cmocka_unit_test(half_precision_is_rounded_once),
+		cmocka_unit_test(single_file_equals_folder),
+		cmocka_unit_test(projection_is_turned),
+		cmocka_unit_test(plus_and_minus),
+		cmocka_unit_test(refusals),
 		cmocka_unit_test(broken_model),
 	};
 

@@ -12,10 +12,24 @@
 
 static void python_floats(void **state)
 {
-	static const struct { double value; const char *text; } cases[] = {
-		{ 1, "1.0" }, { 0, "0.0" }, { 0.0001, "0.0001" }, { 0.00001, "1e-05" }, { 1.5e-7, "1.5e-07" }, { 16, "16.0" },
-		{ 0.1, "0.1" }, { 123456789, "123456789.0" }, { 1e15, "1000000000000000.0" }, { 1e16, "1e+16" }, { 1.25e22, "1.25e+22" },
-		{ -2.5, "-2.5" }, { 0.30000000000000004, "0.30000000000000004" }, { 1.0 / 3, "0.3333333333333333" },
+	static const struct {
+		double value;
+		const char *text;
+	} cases[] = {
+		{ 1, "1.0" },
+		{ 0, "0.0" },
+		{ 0.0001, "0.0001" },
+		{ 0.00001, "1e-05" },
+		{ 1.5e-7, "1.5e-07" },
+		{ 16, "16.0" },
+		{ 0.1, "0.1" },
+		{ 123456789, "123456789.0" },
+		{ 1e15, "1000000000000000.0" },
+		{ 1e16, "1e+16" },
+		{ 1.25e22, "1.25e+22" },
+		{ -2.5, "-2.5" },
+		{ 0.30000000000000004, "0.30000000000000004" },
+		{ 1.0 / 3, "0.3333333333333333" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -39,7 +53,9 @@ static void check_hashes(const char *path)
 	assert_non_null(f);
 	t = xcalloc(f->count, sizeof(*t));
 	for (size_t i = 0; i < f->count; i++) {
-		t[i] = (struct safetensors_out){ .name = f->tensor[i].name, .dtype = f->tensor[i].dtype, .dims = f->tensor[i].dims,
+		t[i] = (struct safetensors_out){ .name = f->tensor[i].name,
+						 .dtype = f->tensor[i].dtype,
+						 .dims = f->tensor[i].dims,
 						 .data = safetensors_bytes(f, &f->tensor[i]) };
 		memcpy(t[i].shape, f->tensor[i].shape, sizeof(t[i].shape));
 	}
@@ -68,12 +84,13 @@ static void hashes_of_golden_files(void **state)
 		check_hashes(files[i]);
 }
 
-/* A file that reaches beyond 1 MiB.  The legacy hash covers 0x10000 bytes at 0x100000 of the file with ss_* keys alone; here that file is
- * written down by hand. */
+/* A file that reaches beyond 1 MiB.  The legacy hash covers 0x10000 bytes at 0x100000 of the file with ss_* keys alone;
+ * here that file is written down by hand. */
 static void legacy_hash_of_a_long_file(void **state)
 {
-	static const char header[] = "{\"__metadata__\":{\"ss_v2\":\"False\"},\"x\":{\"dtype\":\"U8\",\"shape\":[1200000],"
-				     "\"data_offsets\":[0,1200000]}}";
+	static const char header[] =
+		"{\"__metadata__\":{\"ss_v2\":\"False\"},\"x\":{\"dtype\":\"U8\",\"shape\":[1200000],"
+		"\"data_offsets\":[0,1200000]}}";
 	size_t n = 1200000, length = (sizeof(header) - 1 + 7) / 8 * 8, start = 0x100000 - 8 - length;
 	unsigned char *x = xmalloc(n);
 	struct safetensors_out t = { .name = "x", .dtype = DTYPE_U8, .dims = 1, .shape = { 1200000 }, .data = x };
@@ -96,19 +113,41 @@ static void legacy_hash_of_a_long_file(void **state)
 
 static struct training_facts facts(void)
 {
-	return (struct training_facts){ .output_name = "gizmo", .rank = 16, .alpha = 8, .conv_rank = 4, .conv_alpha = 1, .seed = 42,
-					.learning_rate = 1e-4, .resolution = { 512, 512 }, .prior_loss_weight = 1, .max_bucket = 2048,
-					.min_bucket = 256, .debiased = true, .started = -1, .finished = -1 };
+	return (struct training_facts){ .output_name = "gizmo",
+					.rank = 16,
+					.alpha = 8,
+					.conv_rank = 4,
+					.conv_alpha = 1,
+					.seed = 42,
+					.learning_rate = 1e-4,
+					.resolution = { 512, 512 },
+					.prior_loss_weight = 1,
+					.max_bucket = 2048,
+					.min_bucket = 256,
+					.debiased = true,
+					.started = -1,
+					.finished = -1 };
 }
 
 static void keys_of_a_run(void **state)
 {
 	static const char *const expected[][2] = {
-		{ "ss_v2", "False" }, { "ss_base_model_version", "sdxl_base_v1-0" }, { "ss_network_module", "networks.lora" },
-		{ "ss_network_dim", "16" }, { "ss_network_alpha", "8.0" }, { "ss_output_name", "gizmo" }, { "ss_learning_rate", "0.0001" },
-		{ "ss_unet_lr", "None" }, { "ss_seed", "42" }, { "ss_resolution", "(512, 512)" }, { "ss_enable_bucket", "True" },
-		{ "ss_debiased_estimation", "True" }, { "ss_network_args", "{\"conv_dim\":\"4\",\"conv_alpha\":\"1\"}" },
-		{ "modelspec.resolution", "512x512" }, { "modelspec.title", "gizmo" }, { "ss_tag_frequency", "{}" },
+		{ "ss_v2", "False" },
+		{ "ss_base_model_version", "sdxl_base_v1-0" },
+		{ "ss_network_module", "networks.lora" },
+		{ "ss_network_dim", "16" },
+		{ "ss_network_alpha", "8.0" },
+		{ "ss_output_name", "gizmo" },
+		{ "ss_learning_rate", "0.0001" },
+		{ "ss_unet_lr", "None" },
+		{ "ss_seed", "42" },
+		{ "ss_resolution", "(512, 512)" },
+		{ "ss_enable_bucket", "True" },
+		{ "ss_debiased_estimation", "True" },
+		{ "ss_network_args", "{\"conv_dim\":\"4\",\"conv_alpha\":\"1\"}" },
+		{ "modelspec.resolution", "512x512" },
+		{ "modelspec.title", "gizmo" },
+		{ "ss_tag_frequency", "{}" },
 		{ "modelspec.architecture", "stable-diffusion-xl-v1-base/lora" },
 	};
 	struct training_facts f = facts();
@@ -151,8 +190,11 @@ static void dates_only_when_given(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(python_floats), cmocka_unit_test(hashes_of_golden_files), cmocka_unit_test(legacy_hash_of_a_long_file),
-		cmocka_unit_test(keys_of_a_run), cmocka_unit_test(dates_only_when_given),
+		cmocka_unit_test(python_floats),
+		cmocka_unit_test(hashes_of_golden_files),
+		cmocka_unit_test(legacy_hash_of_a_long_file),
+		cmocka_unit_test(keys_of_a_run),
+		cmocka_unit_test(dates_only_when_given),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

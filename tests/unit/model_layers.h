@@ -1,5 +1,6 @@
 /*
- * model_layers.h - the layers of a model of any sizes without its weights, for tests of adapters; and a device that is the host's memory.
+ * model_layers.h - the layers of a model of any sizes without its weights, for tests of adapters; and a device that is
+ * the host's memory.
  */
 #ifndef TESTS_MODEL_LAYERS_H
 #define TESTS_MODEL_LAYERS_H
@@ -50,7 +51,8 @@ static inline void test_layers(const struct model_config *m, struct layer_list *
 		for (size_t i = 0; i < t.count; i++) {
 			const char *end = strrchr(t.tensor[i].name, '.');
 
-			if (t.tensor[i].dims >= 2 && !strcmp(end, ".weight") && !strstr(t.tensor[i].name, ".embeddings."))
+			if (t.tensor[i].dims >= 2 && !strcmp(end, ".weight") &&
+			    !strstr(t.tensor[i].name, ".embeddings."))
 				add_test_layer(list, with_layers[k], &t.tensor[i]);
 		}
 		known_tensors_free(&t);

@@ -28,22 +28,26 @@ int main(int argc, char **argv)
 		{ "keys", 0, OPTION_FLAG, &o.keys, NULL, "every tensor: type, shape, name" },
 		{ "norms", 0, OPTION_FLAG, &o.norms, NULL, "adapters: norm of each module's update" },
 		{ "metadata", 0, OPTION_FLAG, &o.metadata, NULL, "what the file says about itself" },
-		{ "verify", 0, OPTION_FLAG, &o.verify, NULL, "read every byte: structure, checksums, hashes, finiteness" },
+		{ "verify", 0, OPTION_FLAG, &o.verify, NULL,
+		  "read every byte: structure, checksums, hashes, finiteness" },
 		{ "quick", 0, OPTION_FLAG, &o.quick, NULL, "headers only" },
-		{ "will-it-load", 0, OPTION_LATER, NULL, "PROGRAM", "whether a1111, comfy, invoke, diffusers or sdcpp load it" },
+		{ "will-it-load", 0, OPTION_LATER, NULL, "PROGRAM",
+		  "whether a1111, comfy, invoke, diffusers or sdcpp load it" },
 		{ "diff", 0, OPTION_LATER, NULL, "OTHER", "what differs from another file" },
 		{ "html", 0, OPTION_LATER, NULL, "FILE", "the same as a page" },
 		{ "rebuild-config", 0, OPTION_LATER, NULL, NULL, "the configuration that a run had" },
 		{ 0 },
 	};
-	const struct tool tool = { "lora-inspect", "[options] FILE...", "Say what adapters, checkpoints, tars, states and pictures are.", table };
+	const struct tool tool = { "lora-inspect", "[options] FILE...",
+				   "Say what adapters, checkpoints, tars, states and pictures are.", table };
 	struct error e = { 0 };
 	int operands;
 
 	claim_standard_streams();
 	operands = options_parse(&tool, argc, argv);
 	if (!operands)
-		fail(&e, EXIT_USAGE, "no file; say lora-inspect FILE (a folder for a diffusers model, - for a tar on standard input)");
+		fail(&e, EXIT_USAGE,
+		     "no file; say lora-inspect FILE (a folder for a diffusers model, - for a tar on standard input)");
 	else if (o.verify && o.quick)
 		fail(&e, EXIT_USAGE, "--quick reads headers only and --verify every byte; choose one");
 	return e.code ? report(&e) : inspect_all(argv, operands, &o);

@@ -12,9 +12,11 @@ static int check_mode(char **operand, int count, struct error *e)
 		return fail(e, EXIT_USAGE, "no mode; say lora-merge into -m MODEL --lora FILE -o OUT");
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
 		if (strcmp(operand[0], later[i]) == 0)
-			return fail(e, EXIT_USAGE, "lora-merge %s is not yet implemented; the mode that exists is 'into'", later[i]);
+			return fail(e, EXIT_USAGE,
+				    "lora-merge %s is not yet implemented; the mode that exists is 'into'", later[i]);
 	if (strcmp(operand[0], "into"))
-		return fail(e, EXIT_USAGE, "'%s' is no mode; say lora-merge into -m MODEL --lora FILE -o OUT", operand[0]);
+		return fail(e, EXIT_USAGE, "'%s' is no mode; say lora-merge into -m MODEL --lora FILE -o OUT",
+			    operand[0]);
 	if (count > 1)
 		return fail(e, EXIT_USAGE, "'%s': into takes no operands; say --lora '%s'", operand[1], operand[1]);
 	return 0;
@@ -23,7 +25,8 @@ static int check_mode(char **operand, int count, struct error *e)
 static int check_options(const struct merge_options *o, struct error *e)
 {
 	if (!o->model)
-		return fail(e, EXIT_USAGE, "no model to merge into; say -m MODEL (a diffusers folder or a single file)");
+		return fail(e, EXIT_USAGE,
+			    "no model to merge into; say -m MODEL (a diffusers folder or a single file)");
 	if (!o->adapters)
 		return fail(e, EXIT_USAGE, "no adapter to merge; say --lora FILE[:WEIGHT]");
 	if (!o->out)
@@ -36,13 +39,17 @@ int main(int argc, char **argv)
 	struct merge_options o = { 0 };
 	struct text_list adapters = { 0 };
 	const struct option table[] = {
-		{ "model", 'm', OPTION_STRING, &o.model, "MODEL", "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		{ "model", 'm', OPTION_STRING, &o.model, "MODEL",
+		  "diffusers folder, single-file SDXL checkpoint or cached hub id",
 		  .key = "pretrained_model_name_or_path" },
-		{ "model-config", 0, OPTION_STRING, &o.model_config, "DIR", "config files for a single file that is not SDXL's size" },
-		{ "lora", 0, OPTION_LIST, &adapters, "FILE[:W]", "an adapter and its weight (1); may be given several times", .key = "" },
-		{ "output", 'o', OPTION_STRING, &o.out, "OUT", "the merged model: a folder for a folder, a file for a file", .key = "" },
-		{ "report", 0, OPTION_STRING, &o.report, "FILE", "JSON lines, one a layer: norm of the update, relative error of rounding",
-		  .key = "" },
+		{ "model-config", 0, OPTION_STRING, &o.model_config, "DIR",
+		  "config files for a single file that is not SDXL's size" },
+		{ "lora", 0, OPTION_LIST, &adapters, "FILE[:W]",
+		  "an adapter and its weight (1); may be given several times", .key = "" },
+		{ "output", 'o', OPTION_STRING, &o.out, "OUT",
+		  "the merged model: a folder for a folder, a file for a file", .key = "" },
+		{ "report", 0, OPTION_STRING, &o.report, "FILE",
+		  "JSON lines, one a layer: norm of the update, relative error of rounding", .key = "" },
 		{ "allow-nonfinite", 0, OPTION_FLAG, &o.allow_nonfinite, NULL, "let NaN and infinity pass", .key = "" },
 		{ "rank", 0, OPTION_LATER, NULL, "R", "rank of the result (add, resize, extract)", .key = "" },
 		{ "exact", 0, OPTION_LATER, NULL, NULL, "sum by concatenation (add)", .key = "" },
@@ -52,8 +59,8 @@ int main(int argc, char **argv)
 		{ "to", 0, OPTION_LATER, NULL, "DIALECT", "kohya, diffusers, peft or comfy (convert)", .key = "" },
 		{ 0 },
 	};
-	const struct tool tool = { "lora-merge", "into -m MODEL --lora FILE[:W]... -o OUT", "Bake LoRA adapters into a checkpoint.", table,
-				   .takes_config = true };
+	const struct tool tool = { "lora-merge", "into -m MODEL --lora FILE[:W]... -o OUT",
+				   "Bake LoRA adapters into a checkpoint.", table, .takes_config = true };
 	struct error e = { 0 };
 	int operands;
 
