@@ -89,7 +89,8 @@ static int open_all(struct encoder *n, struct error *e)
 	if (read_shard(n, e) < 0)
 		return -1;
 	n->files = model_files_open(n->s->model, n->s->model_config, n->s->vae, e);
-	if (!n->files)
+	n->out = n->files ? publish_begin(n->s->output, true, e) : NULL;        /* before gigabytes are read */
+	if (!n->out)
 		return -1;
 	n->config = model_files_config(n->files);
 	n->be = backend_find(n->s->device, e);
@@ -105,8 +106,7 @@ static int open_all(struct encoder *n, struct error *e)
 		return -1;
 	if (open_old(n, e) < 0)
 		return -1;
-	n->out = publish_begin(n->s->output, true, e);
-	n->writer = n->out ? tar_create(n->out, "latent", e) : NULL;
+	n->writer = tar_create(n->out, "latent", e);
 	if (!n->writer)
 		return -1;
 	n->progress = progress_begin("encoding", "pictures", 0);

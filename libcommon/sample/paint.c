@@ -21,16 +21,21 @@ static int load_networks(struct pipeline *p, struct error *e)
 	return 0;
 }
 
-int pipeline_open(struct pipeline *p, const char *model, const char *model_config, const char *vae, const char *device, struct error *e)
+int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae, struct error *e)
 {
-	struct tokenizer *tokenizers[2];
-
 	*p = (struct pipeline){ 0 };
 	p->files = model_files_open(model, model_config, vae, e);
 	if (!p->files)
 		return -1;
 	p->config = model_files_config(p->files);
 	noise_schedule_init(&p->schedule, &p->config->schedule);
+	return 0;
+}
+
+int pipeline_load(struct pipeline *p, const char *device, struct error *e)
+{
+	struct tokenizer *tokenizers[2];
+
 	if (tokenizers_open(p->files, tokenizers, e) < 0)
 		return -1;
 	p->tokenizer1 = tokenizers[0];
@@ -173,6 +178,15 @@ static int denoise(struct pipeline *p, const struct painting *w, const struct co
 	return result;
 }
 
+static bool is_finite(const float *x, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n && isfinite(x[i]); i++)
+		;
+	return i == n;
+}
+
 /* ---- pixels ---- */
 
 struct decode { const struct pipeline *p; const float *latent; int h, w; };
@@ -200,10 +214,14 @@ static int decode(struct pipeline *p, const float *x, int h, int w, struct image
 	pixels = tensor_count(y);
 	rgb = xmalloc(pixels * sizeof(float));
 	tensor_download(p->work.tape, y, rgb);
+	if (!is_finite(rgb, pixels)) {
+		free(rgb);
+		return fail(e, EXIT_INPUT, "the VAE gives NaN or infinity; is it damaged? lora-inspect --verify tells; or use another (--vae)");
+	}
 	*picture = (struct image){ y->w, y->h, xmalloc(pixels) };
 	for (i = 0; i < pixels; i++) {
 		float v = rgb[i] * 127.5f + 127.5f;
-		picture->rgb[i] = v >= 255 ? 255 : v > 0 ? (int)(v + 0.5f) : 0;         /* a NaN is black */
+		picture->rgb[i] = v >= 255 ? 255 : v > 0 ? (int)(v + 0.5f) : 0;
 	}
 	free(rgb);
 	return 0;
@@ -222,6 +240,8 @@ int paint(struct pipeline *p, const struct painting *w, float **latent, struct i
 	x = xmalloc((size_t)h * width * c * sizeof(*x));
 	nhwc_from_nchw(x, w->noise, 1, c, h, width);
 	result = denoise(p, w, &cond, x, h, width, tell, arg, e);
+	if (!result && !is_finite(x, (size_t)h * width * c))
+		result = fail(e, EXIT_INPUT, "the model gives NaN or infinity; is it, or an adapter, damaged? lora-inspect --verify tells");
 	if (!result && picture)
 		result = decode(p, x, h, width, picture, e);
 	free(cond.context);

@@ -29,8 +29,9 @@ struct pipeline {
 	struct workspace work;
 };
 
-int pipeline_open(struct pipeline *p, const char *model, const char *model_config, const char *vae, const char *device, struct error *e)
-	MUST_CHECK;
+/* Files and sizes, at once: what can be refused for them is refused before gigabytes are read.  Then device and networks. */
+int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae, struct error *e) MUST_CHECK;
+int pipeline_load(struct pipeline *p, const char *device, struct error *e) MUST_CHECK;
 void pipeline_close(struct pipeline *p);
 
 struct painting {

@@ -6,7 +6,7 @@
 
 int subject_open(struct subject *s, const char *model, const char *config, const char *device, struct error *e)
 {
-	if (pipeline_open(&s->p, model, config, NULL, device, e) < 0)
+	if (pipeline_find(&s->p, model, config, NULL, e) < 0 || pipeline_load(&s->p, device, e) < 0)
 		return -1;
 	s->encoder = vae_load(s->p.files, s->p.be, s->p.device, true, false, e);
 	return s->encoder ? 0 : -1;

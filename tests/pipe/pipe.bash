@@ -60,3 +60,6 @@ all_sound() {
 		[ ! -e "$f" ] || "$BIN/lora-inspect" --verify "$f" > /dev/null || { echo "$f is damaged"; return 1; }
 	done
 }
+
+# differ A B: a plain `! cmp` in the middle of a test fails nothing
+differ() { ! cmp -s "$1" "$2"; }

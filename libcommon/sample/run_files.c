@@ -1,0 +1,216 @@
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "../base/memory.h"
+#include "../io/publish.h"
+#include "run_internal.h"
+#include "sheet.h"
+
+/* ---- what a picture says about itself ---- */
+
+/* "FILE:0.8": the number after the last colon, where there is one and no file of the whole name */
+char *sample_lora(const char *text, double *weight)
+{
+	const char *colon = strrchr(text, ':');
+	char *end;
+	double w;
+
+	*weight = 1;
+	if (!colon || access(text, F_OK) == 0)
+		return xstrdup(text);
+	w = strtod(colon + 1, &end);
+	if (end == colon + 1 || *end || !isfinite(w))
+		return xstrdup(text);
+	*weight = w;
+	return xstrndup(text, colon - text);
+}
+
+static char *parameters(const struct run *r, const struct job *j, bool adapted)
+{
+	struct buffer b = { 0 };
+	const char *model = strrchr(r->s->model, '/');
+	size_t i;
+
+	buffer_adds(&b, j->prompt->text);
+	for (i = 0; adapted && i < r->s->loras.count; i++) {
+		double weight;
+		char *path = sample_lora(r->s->loras.item[i], &weight), *base = strrchr(path, '/');
+		size_t n = strlen(base ? base + 1 : path);
+		base = base ? base + 1 : path;
+		if (n > 12 && !strcmp(base + n - 12, ".safetensors"))
+			n -= 12;
+		buffer_addf(&b, " <lora:%.*s:%g>", (int)n, base, weight);
+		free(path);
+	}
+	if (*j->negative)
+		buffer_addf(&b, "\nNegative prompt: %s", j->negative);
+	buffer_addf(&b, "\nSteps: %ld, Sampler: %s, CFG scale: %g, Seed: %llu, Size: %ldx%ld, Model: %s, RNG: Philox", j->steps,
+		    sampler_label(j->sampler), j->cfg, (unsigned long long)j->seed, j->width, j->height, model && model[1] ? model + 1 : r->s->model);
+	return buffer_steal(&b);
+}
+
+/* ---- places ---- */
+
+bool sample_is_folder(const char *path)
+{
+	struct stat st;
+	size_t n = strlen(path);
+
+	if (!strcmp(path, "-"))
+		return false;
+	if (n && path[n - 1] == '/')
+		return true;
+	if (stat(path, &st) == 0)
+		return S_ISDIR(st.st_mode);
+	return n < 4 || strcmp(path + n - 4, ".png");
+}
+
+/* Hours of painting must not end at a folder that cannot be written. */
+static int check_place(const char *path, struct error *e)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+	char *folder;
+	int result = 0;
+
+	if (!strcmp(path, "-"))
+		return 0;
+	if (stat(path, &st) || S_ISREG(st.st_mode))
+		folder = slash ? xstrndup(path, slash - path + 1) : xstrdup(".");
+	else
+		folder = xstrdup(path);
+	if (access(folder, W_OK))
+		result = fail(e, EXIT_IO, "%s: %s; choose another place", path, strerror(errno));
+	free(folder);
+	return result;
+}
+
+int sample_places_check(const struct sample_settings *s, struct error *e)
+{
+	const char *output = s->output ? s->output : s->grid ? NULL : ".";
+	const char *const places[] = { output, s->grid, s->save_latents };
+	size_t i;
+
+	if (output && sample_is_folder(output) && make_folders(output, e) < 0)
+		return -1;
+	for (i = 0; i < sizeof(places) / sizeof(*places); i++)
+		if (places[i] && check_place(places[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+/* ---- one picture ---- */
+
+static char *picture_path(const struct run *r, int row, size_t index)
+{
+	const char *o = r->s->output ? r->s->output : ".";
+	char *name, *path;
+
+	if (!sample_is_folder(o) && r->jobs * r->rows == 1)
+		return xstrdup(o);
+	name = xprintf("%05zu-%llu%s.png", index, (unsigned long long)r->job[index].seed, r->rows == 2 && row == 0 ? "-base" : "");
+	path = path_join(o, name);
+	free(name);
+	return path;
+}
+
+static int tell_picture(struct run *r, const char *path, const struct job *j, struct error *e)
+{
+	struct json_out *l = &r->line;
+
+	json_begin(l, NULL);
+	json_text(l, "event", "sample");
+	json_text(l, "path", path);
+	json_text(l, "prompt", j->prompt->text);
+	json_big(l, "seed", j->seed);
+	json_end(l);
+	return json_line(l, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
+}
+
+int sample_save_picture(struct run *r, int row, size_t index, struct error *e)
+{
+	const struct job *j = &r->job[index];
+	struct buffer png = { 0 };
+	char *text = parameters(r, j, row == r->rows - 1), *path = picture_path(r, row, index);
+	struct png_text chunk = { "parameters", text };
+	struct publish *out;
+	int result = -1;
+
+	png_encode(&png, &r->picture[row * r->jobs + index], &chunk, 1);
+	out = publish_begin(path, true, e);
+	if (out && publish_write(out, png.data, png.len, e) == 0)
+		result = publish_end(out, e);
+	else
+		publish_abandon(out);
+	if (!result && strcmp(path, "-"))
+		result = tell_picture(r, path, j, e);
+	buffer_free(&png);
+	free(text);
+	free(path);
+	return result;
+}
+
+/* ---- what is made of all of them ---- */
+
+int sample_save_sheet(struct run *r, struct error *e)
+{
+	static const char *const names[2] = { "without the adapter", "with the adapter" };
+	struct sheet_cell *cells;
+	struct image sheet;
+	struct buffer png = { 0 };
+	size_t i;
+	int result;
+
+	if (!r->s->grid)
+		return 0;
+	cells = xcalloc(r->rows * r->jobs, sizeof(*cells));
+	for (i = 0; i < r->rows * r->jobs; i++)
+		cells[i] = (struct sheet_cell){ &r->picture[i], r->job[i % r->jobs].prompt->text };
+	sheet_make(&sheet, cells, r->rows, r->jobs, r->rows == 2 ? names : NULL);
+	png_encode(&png, &sheet, NULL, 0);
+	result = publish_bytes(r->s->grid, png.data, png.len, e);
+	image_free(&sheet);
+	buffer_free(&png);
+	free(cells);
+	return result;
+}
+
+/* "latents" [N,c,h,w] when all have one size, else "latents.K" [c,h,w]; the last row's, NCHW as the noise file */
+int sample_save_latents(struct run *r, struct error *e)
+{
+	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.in_channels;
+	struct safetensors_out *t;
+	size_t i, first = (r->rows - 1) * r->jobs, at = 0, total = 0;
+	bool same = true;
+	float *all;
+	int result;
+
+	if (!r->s->save_latents)
+		return 0;
+	for (i = 0; i < r->jobs; i++) {
+		same &= r->job[i].width == r->job[0].width && r->job[i].height == r->job[0].height;
+		total += (size_t)c * (r->job[i].height / f) * (r->job[i].width / f);
+	}
+	all = xmalloc(total * sizeof(*all));
+	t = xcalloc(r->jobs, sizeof(*t));
+	for (i = 0; i < r->jobs; i++) {
+		int h = r->job[i].height / f, w = r->job[i].width / f;
+		nchw_from_nhwc(all + at, r->latent[first + i], 1, h, w, c);
+		t[i] = (struct safetensors_out){ xprintf("latents.%zu", i), DTYPE_F32, 3, { c, h, w }, all + at, false };
+		at += (size_t)c * h * w;
+	}
+	if (same) {
+		struct safetensors_out one = { "latents", DTYPE_F32, 4, { r->jobs, c, t[0].shape[1], t[0].shape[2] }, all, false };
+		result = safetensors_save(r->s->save_latents, &one, 1, NULL, 0, e);
+	} else {
+		result = safetensors_save(r->s->save_latents, t, r->jobs, NULL, 0, e);
+	}
+	for (i = 0; i < r->jobs; i++)
+		free((void *)t[i].name);
+	free(t);
+	free(all);
+	return result;
+}

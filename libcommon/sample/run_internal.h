@@ -1,0 +1,54 @@
+/*
+ * run_internal.h - what the files of a sampling run share: run.c, run_jobs.c, run_files.c.
+ */
+#ifndef SAMPLE_RUN_INTERNAL_H
+#define SAMPLE_RUN_INTERNAL_H
+
+#include "../base/progress.h"
+#include "../io/json.h"
+#include "../io/safetensors.h"
+#include "paint.h"
+#include "prompts.h"
+#include "run.h"
+
+/* One picture to paint: a prompt with every default filled in. */
+struct job {
+	const struct prompt *prompt;
+	const char *negative;
+	const struct sampler *sampler;
+	long width, height, steps;
+	double cfg;
+	uint64_t seed;
+};
+
+struct run {
+	const struct sample_settings *s;
+	struct pipeline pipeline;
+	struct adapter **adapter; size_t adapters;
+	struct prompt_list prompts;
+	struct job *job; size_t jobs, capacity;
+	int rows;                       /* 2 with --compare: without, then with the adapters */
+	struct image *picture;          /* [rows][jobs] */
+	float **latent;                 /* [rows][jobs], [h,w,c] */
+	struct safetensors *noise;
+	struct progress *progress;
+	uint64_t steps_done;
+	struct json_out line;
+};
+
+/* run_jobs.c: what to paint, from prompts and options; then, once the model's sizes are known, whether it can */
+int sample_jobs_make(struct run *r, struct error *e) MUST_CHECK;
+int sample_jobs_check(const struct run *r, struct error *e) MUST_CHECK;
+int sample_noise_open(struct run *r, struct error *e) MUST_CHECK;
+int sample_noise(const struct run *r, size_t index, float **out, struct error *e) MUST_CHECK;   /* [c,h,w], malloced */
+
+/* run_files.c: where pictures, sheet and latents go */
+bool sample_is_folder(const char *output);
+int sample_places_check(const struct sample_settings *s, struct error *e) MUST_CHECK;
+/* "FILE:0.8": the file, malloced, and its weight (1 when none is said) */
+char *sample_lora(const char *text, double *weight);
+int sample_save_picture(struct run *r, int row, size_t index, struct error *e) MUST_CHECK;
+int sample_save_sheet(struct run *r, struct error *e) MUST_CHECK;
+int sample_save_latents(struct run *r, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,136 @@
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "../base/philox.h"
+#include "run_internal.h"
+
+/* ---- jobs ---- */
+
+static int default_seed(const struct sample_settings *s, uint64_t *seed, struct error *e)
+{
+	char *end;
+
+	errno = 0;
+	*seed = strtoull(s->seed, &end, 10);
+	if (end == s->seed || *end || errno || strchr(s->seed, '-'))
+		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", s->seed);
+	return 0;
+}
+
+static int add_jobs(struct run *r, const struct prompt *p, struct error *e)
+{
+	const struct sample_settings *s = r->s;
+	struct job j = { .prompt = p, .negative = p->negative ? p->negative : s->negative ? s->negative : "",
+			 .width = p->width ? p->width : s->width, .height = p->height ? p->height : s->height,
+			 .steps = p->steps ? p->steps : s->steps, .cfg = p->cfg >= 0 ? p->cfg : s->cfg };
+	long i;
+
+	j.sampler = sampler_find(p->sampler ? p->sampler : s->sampler, e);
+	if (!j.sampler || default_seed(s, &j.seed, e) < 0)
+		return -1;
+	if (p->has_seed)
+		j.seed = p->seed;
+	for (i = 0; i < s->count; i++, j.seed++) {
+		GROW(r->job, r->jobs, r->capacity);
+		r->job[r->jobs++] = j;
+	}
+	return 0;
+}
+
+static int read_prompts(struct run *r, struct error *e)
+{
+	const struct sample_settings *s = r->s;
+	struct prompt one = { .cfg = -1 };
+
+	if (!s->prompt == !s->prompts)
+		return fail(e, EXIT_USAGE, "say what to paint: either -p TEXT or --prompts FILE");
+	if (s->prompts)
+		return prompts_read(s->prompts, &r->prompts, e);
+	one.text = xstrdup(s->prompt);
+	GROW(r->prompts.prompt, r->prompts.count, r->prompts.capacity);
+	r->prompts.prompt[r->prompts.count++] = one;
+	return 0;
+}
+
+int sample_jobs_make(struct run *r, struct error *e)
+{
+	size_t i;
+
+	if (read_prompts(r, e) < 0)
+		return -1;
+	for (i = 0; i < r->prompts.count; i++)
+		if (add_jobs(r, &r->prompts.prompt[i], e) < 0)
+			return -1;
+	if (r->s->output && !sample_is_folder(r->s->output) && r->jobs * r->rows != 1)
+		return fail(e, EXIT_USAGE, "-o %s takes one picture, these are %zu; name a folder", r->s->output, r->jobs * r->rows);
+	return 0;
+}
+
+/* ---- noise ---- */
+
+int sample_noise_open(struct run *r, struct error *e)
+{
+	const struct safetensor *t;
+
+	if (!r->s->noise)
+		return 0;
+	r->noise = safetensors_open(r->s->noise, e);
+	if (!r->noise)
+		return -1;
+	t = safetensors_find(r->noise, "noise");
+	if (!t || t->dims != 4)
+		return fail(e, EXIT_INPUT, "%s: no tensor \"noise\" of four dimensions [N,c,h,w] in it", r->s->noise);
+	return 0;
+}
+
+static int check_noise(const struct run *r, size_t index, struct error *e)
+{
+	const struct safetensor *t = safetensors_find(r->noise, "noise");
+	const struct model_config *m = r->pipeline.config;
+	int c = m->unet.in_channels, h = r->job[index].height / m->vae.factor, w = r->job[index].width / m->vae.factor;
+
+	if (t->shape[1] == c && t->shape[2] == h && t->shape[3] == w && (int64_t)index < t->shape[0])
+		return 0;
+	return fail(e, EXIT_INPUT, "%s: noise is [%lld,%lld,%lld,%lld], picture %zu wants [N,%d,%d,%d] with N of at least %zu", r->s->noise,
+		    (long long)t->shape[0], (long long)t->shape[1], (long long)t->shape[2], (long long)t->shape[3], index + 1, c, h, w,
+		    index + 1);
+}
+
+int sample_jobs_check(const struct run *r, struct error *e)
+{
+	size_t i;
+
+	for (i = 0; i < r->jobs; i++)
+		if (model_size_check(r->pipeline.config, r->job[i].width, r->job[i].height, e) < 0 ||
+		    (r->noise && check_noise(r, i, e) < 0))
+			return -1;
+	return 0;
+}
+
+static int noise_from_file(const struct run *r, size_t index, size_t each, float *out, struct error *e)
+{
+	const struct safetensor *t = safetensors_find(r->noise, "noise");
+	size_t i, bytes = each * dtype_size(t->dtype);
+
+	if (to_float(out, (const unsigned char *)safetensors_bytes(r->noise, t) + index * bytes, t->dtype, each) < 0)
+		return fail(e, EXIT_INPUT, "%s: noise of type %s; use F32, F16 or BF16", r->s->noise, dtype_name(t->dtype));
+	for (i = 0; i < each; i++)
+		if (!isfinite(out[i]))
+			return fail(e, EXIT_INPUT, "%s: noise number %zu holds a NaN or an infinity", r->s->noise, index + 1);
+	return 0;
+}
+
+int sample_noise(const struct run *r, size_t index, float **out, struct error *e)
+{
+	const struct job *j = &r->job[index];
+	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.in_channels, h = j->height / f, w = j->width / f;
+	struct random draw = { j->seed, RANDOM_SAMPLE_NOISE, 0, 0 };
+
+	*out = xmalloc((size_t)c * h * w * sizeof(float));
+	if (r->noise)
+		return noise_from_file(r, index, (size_t)c * h * w, *out, e);
+	random_normal(&draw, *out, (size_t)c * h * w);
+	return 0;
+}

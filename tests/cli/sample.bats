@@ -1,0 +1,186 @@
+#!/usr/bin/env bats
+# lora-sample as its users see it: seeds, sheets, noise, latents, parameters in the PNG, adapters, refusals.
+
+setup_file() {
+	load ../pipe/pipe.bash
+	export LATENTS=$BATS_FILE_TMPDIR/latents.tar ADAPTER=$BATS_FILE_TMPDIR/run/t.safetensors
+	few_latents "$LATENTS"
+	train 40 "$BATS_FILE_TMPDIR/run" --learning-rate 3e-3 --network-alpha 4 > /dev/null
+}
+setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
+
+small=(-W 64 -H 64 --steps 4 -p "a big gizmo robot on a green background")
+sample() { "$BIN/lora-sample" -q -m "$MODEL" "${small[@]}" "$@"; }
+png_size() { od -An -j16 -N8 -tu1 "$1" | awk '{print $1*16777216+$2*65536+$3*256+$4, $5*16777216+$6*65536+$7*256+$8}'; }
+
+# difference A B: mean absolute difference of the tensor "latents" of two files
+difference() {
+	paste <(values "$1") <(values "$2") | awk '{d = $1 - $2; s += d < 0 ? -d : d; n++} END {printf "%.6f\n", s / n}'
+}
+values() {
+	local length; length=$(od -An -N8 -tu8 "$1")
+	tail -c +$((9 + length)) "$1" | od -An -v -w4 -tf4
+}
+
+@test "same seed, same bytes, whatever the threads, the locale and the place; another seed, another picture" {
+	sample -o one.png > /dev/null
+	LC_ALL=C.UTF-8 TZ=Asia/Tokyo OMP_NUM_THREADS=1 sample -o two.png > /dev/null
+	cmp one.png two.png
+	sample -o other.png --seed 43 > /dev/null
+	differ one.png other.png
+	[ "$(png_size one.png)" = "64 64" ]
+}
+
+@test "-o -: the picture on standard output and nothing else; a folder: one line of JSON a picture" {
+	sample -o - > stream.png
+	sample -o folder > lines.jsonl
+	cmp stream.png folder/00000-42.png
+	[ "$(jq -c '[.event, .path, .seed]' lines.jsonl)" = '["sample","folder/00000-42.png","42"]' ]
+	sample -o file.png > /dev/null
+	cmp stream.png file.png
+}
+
+@test "--count paints seeds N, N+1, ..." {
+	sample --count 3 --seed 7 -o many > lines.jsonl
+	[ "$(cd many && echo *)" = "00000-7.png 00001-8.png 00002-9.png" ]
+	sample --seed 8 -o eight.png > /dev/null
+	cmp many/00001-8.png eight.png
+	[ "$(jq -rs 'map(.seed) | join(" ")' lines.jsonl)" = "7 8 9" ]
+}
+
+@test "--grid alone writes the sheet and no pictures; with -o both" {
+	mkdir alone && cd alone && sample --count 2 --grid sheet.png > ../lines.jsonl && cd ..
+	[ "$(ls alone)" = sheet.png ]
+	sample --count 2 --grid sheet.png -o pictures > /dev/null
+	cmp sheet.png alone/sheet.png
+	[ "$(ls pictures | wc -l)" = 2 ]
+	[ "$(png_size sheet.png)" = "280 174" ]
+}
+
+@test "--compare: the first row is without the adapter, the second with it" {
+	sample --compare --lora "$ADAPTER" --grid sheet.png -o both > /dev/null
+	sample -o base.png > /dev/null
+	sample --lora "$ADAPTER" -o adapted.png > /dev/null
+	cmp both/00000-42-base.png base.png
+	cmp both/00000-42.png adapted.png
+	differ base.png adapted.png
+	status_of 2 sample --compare --grid sheet.png
+	[[ "$output" == *--lora* ]]
+}
+
+@test "a PNG carries the parameters as A1111 writes them" {
+	sample --lora "$ADAPTER:0.5" -n "a blue ball" --cfg 3 -o p.png > /dev/null
+	status_of 0 "$BIN/lora-inspect" p.png
+	text=$(strings -n 6 p.png)
+	[[ "$text" == *"a big gizmo robot on a green background <lora:t:0.5>"* ]]
+	[[ "$text" == *"Negative prompt: a blue ball"* ]]
+	[[ "$text" == *"Steps: 4, Sampler: Euler, CFG scale: 3, Seed: 42, Size: 64x64, Model: tiny-sdxl"* ]]
+}
+
+@test "--noise from --save-latents: what goes out comes in; its shape, its number and its values are checked" {
+	# One step at guidance 1 is near enough to a copy for the file to be used as noise: only its shape and finiteness matter.
+	sample --count 2 --save-latents l.safetensors -o a > /dev/null
+	[ "$("$BIN/lora-inspect" --keys l.safetensors | grep -c 'latents')" = 1 ]
+	sed 's/"latents"/"noise"  /' l.safetensors > noise.safetensors
+	sample --noise noise.safetensors --count 2 --save-latents m1.safetensors -o b > /dev/null
+	sample --noise noise.safetensors --count 2 --save-latents m2.safetensors --seed 99 -o b > /dev/null
+	cmp m1.safetensors m2.safetensors                      # the file decides, not the seed
+	differ b/00000-99.png b/00001-100.png
+	status_of 3 sample --noise noise.safetensors --count 3 -o c
+	[[ "$output" == *"picture 3"* ]]
+	status_of 3 sample --noise noise.safetensors -W 80 -o c
+	[[ "$output" == *"[2,4,16,16]"* ]]
+	status_of 3 sample --noise l.safetensors -o c
+	[[ "$output" == *'"noise"'* ]]
+	{ head -c -4 noise.safetensors; printf '\0\0\300\177'; } > nan.safetensors
+	status_of 3 sample --noise nan.safetensors --count 2 -o d
+	[[ "$output" == *NaN* ]]
+}
+
+@test "an adapter of weight 0 is no adapter, byte for byte; weight 1 is the default" {
+	sample --save-latents none.safetensors -o none.png > /dev/null
+	sample --lora "$ADAPTER:0" --save-latents zero.safetensors -o zero.png > /dev/null
+	cmp none.safetensors zero.safetensors
+	sample --lora "$ADAPTER" --save-latents one.safetensors -o one.png > /dev/null
+	sample --lora "$ADAPTER:1.0" --save-latents said.safetensors -o said.png > /dev/null
+	cmp one.safetensors said.safetensors
+	sample --lora "$ADAPTER:0.5" --lora "$ADAPTER:0.5" --save-latents halves.safetensors -o halves.png > /dev/null
+	# Two halves are one in exact arithmetic; in float32 each update is rounded by itself, 1e-4 after four steps leaves two digits.
+	awk -v d="$(difference one.safetensors halves.safetensors)" 'BEGIN { exit !(d < 1e-4) }'
+}
+
+@test "a file whose name ends like a weight is still a file" {
+	cp "$ADAPTER" "odd:0.5"
+	sample --lora "odd:0.5" --save-latents odd.safetensors -o odd.png > /dev/null
+	sample --lora "$ADAPTER" --save-latents one.safetensors -o one.png > /dev/null
+	cmp one.safetensors odd.safetensors
+}
+
+@test "the merged model paints nearly what the adapter paints" {
+	"$BIN/lora-merge" into -q -m "$MODEL" --lora "$ADAPTER" -o merged > /dev/null
+	sample --lora "$ADAPTER" --save-latents lora.safetensors -o lora.png > /dev/null
+	"$BIN/lora-sample" -q -m merged "${small[@]}" --save-latents merged.safetensors -o merged.png > /dev/null
+	sample --save-latents base.safetensors -o base.png > /dev/null
+	# The merged weights are rounded to the model's own half precision (11 bits), the adapter's update is not: a weight moves by
+	# up to 2^-12 of itself.  The effect must be far smaller than the adapter's own.
+	rounding=$(difference lora.safetensors merged.safetensors) effect=$(difference lora.safetensors base.safetensors)
+	echo "rounding $rounding, the adapter's effect $effect"
+	awk -v r="$rounding" -v x="$effect" 'BEGIN { exit !(x > 0.01 && r < x / 10) }'
+}
+
+@test "sizes the model cannot take are refused with the step that works" {
+	status_of 2 sample -W 72 -o x.png
+	[[ "$output" == *72* && "$output" == *16* ]]
+	[ ! -e x.png ]
+	printf 'a ball --w 40 --h 64\n' > prompts.txt
+	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts prompts.txt -o x
+	[[ "$output" == *16* ]]
+}
+
+@test "prompt files: kohya's options, and a mistake at its line" {
+	printf '# a comment\na ball --w 48 --h 80 --d 5 --s 2 --l 2 --n a box\n\na cup --d 6\n' > prompts.txt
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 4 --prompts prompts.txt -o x > lines.jsonl
+	[ "$(cd x && echo *)" = "00000-5.png 00001-6.png" ]
+	[ "$(png_size x/00000-5.png)" = "48 80" ]
+	strings -n 6 x/00000-5.png | grep -q 'Steps: 2, Sampler: Euler, CFG scale: 2, Seed: 5, Size: 48x80'
+	printf 'a ball\na cup --s none\n' > bad.txt
+	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.txt -o x
+	[[ "$output" == *"bad.txt:2:"* ]]
+}
+
+@test "mistakes are status 2 before anything is loaded, and leave nothing behind" {
+	status_of 2 "$BIN/lora-sample" -p x
+	[[ "$output" == *"-m"* ]]
+	# The model does not exist: what is said is about the mistake, so the model was not looked for.
+	status_of 2 "$BIN/lora-sample" -m nowhere -p x --sampler heun3
+	[[ "$output" == *heun3*euler* ]]
+	status_of 2 "$BIN/lora-sample" -m nowhere -p x --seed -1
+	status_of 2 "$BIN/lora-sample" -m nowhere -p x --seed 18446744073709551616
+	status_of 2 "$BIN/lora-sample" -m nowhere -p x --count 2 -o -
+	status_of 2 "$BIN/lora-sample" -m nowhere -p x --count 2 -o one.png
+	status_of 2 "$BIN/lora-sample" -m nowhere
+	status_of 2 "$BIN/lora-sample" -m nowhere -p x --prompts y
+	status_of 2 "$BIN/lora-sample" -m nowhere -p x --rng torch
+	[ -z "$(ls -A)" ]
+	status_of 3 "$BIN/lora-sample" -m nowhere -p x -o out.png
+	[[ "$output" == *nowhere* ]]
+}
+
+@test "an adapter that is not there or not this model's is status 3, before the first picture" {
+	status_of 3 sample --lora nowhere.safetensors --compare -o x
+	[[ "$output" == *nowhere.safetensors* ]]
+	[ -z "$(ls x)" ]
+	status_of 3 sample --lora "$MODEL/vae/diffusion_pytorch_model.safetensors" -o x.png
+	[ ! -e x.png ]
+}
+
+@test "a model with NaN paints no picture: status 3" {
+	cp -rL "$MODEL" broken && chmod -R u+w broken
+	# The last bytes of the UNet's file are a weight; F16 NaN is 0x7e00 and so is half of an F32 one.
+	size=$(stat -c %s broken/unet/diffusion_pytorch_model.safetensors)
+	printf '\0\176\0\176' | dd of=broken/unet/diffusion_pytorch_model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2> /dev/null
+	"$BIN/lora-inspect" --keys broken/unet/diffusion_pytorch_model.safetensors | tail -n 3
+	status_of 3 "$BIN/lora-sample" -q -m broken "${small[@]}" -o x.png
+	[[ "$output" == *NaN* ]]
+	[ ! -e x.png ]
+}
