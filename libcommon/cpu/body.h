@@ -10,10 +10,12 @@
 #include "body_elementwise.h"
 #include "body_norm.h"
 #include "body_softmax.h"
+#include "body_winograd.h"
 
 const struct kernels KERNELS = {
 	.name = KERNELS_NAME, .nr = TILE_COLS,
 	.block = block, .pack_columns = pack_columns, .pack_rows = pack_rows, .widen = widen,
+	.winograd_input = winograd_input, .winograd_filter = winograd_filter, .winograd_output = winograd_output,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
 	.axpby = axpby, .add = add_vectors, .sum_squares = sum_squares, .sum_squared_difference = sum_squared_difference,
 	.scaled_difference = scaled_difference, .adamw = adamw,

@@ -71,7 +71,10 @@ void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight 
 		.b = { .data = w->data, .dtype = w->dtype, .ld = filter, .transposed = true },
 	};
 
-	multiply(d, &p);
+	if (winograd_pays(w, s))
+		winograd_conv2d(d, y, x, w, bias, s);
+	else
+		multiply(d, &p);
 }
 
 /* Row (tap, output channel) of the filters: its input channels. */
@@ -91,7 +94,10 @@ void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct we
 		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in, .row = filter_row, .channels = w->out, .kh = w->kh, .kw = w->kw },
 	};
 
-	multiply(d, &p);
+	if (winograd_pays(w, s))
+		winograd_conv2d_dx(d, dx, dy, w, s, add);
+	else
+		multiply(d, &p);
 }
 
 /* Row k of the inputs as one tap sees them: the pixel that output pixel k read through it. */

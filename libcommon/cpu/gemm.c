@@ -89,8 +89,12 @@ static const float *wide_row(const struct kernels *kern, const struct right *b, 
 	return wide;
 }
 
-/* Columns j.. of rows k.. of the right matrix.  wide: nr * depth or RUN * n floats */
-static void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth, float *wide)
+size_t right_floats(const struct kernels *k, int n, int depth)
+{
+	return (size_t)depth * k->nr + RUN * (size_t)n;
+}
+
+void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth, float *wide)
 {
 	const size_t size = b->dtype == DTYPE_F32 ? 4 : 2, stride = (size_t)kern->nr * depth;
 	const float *rows[RUN];
@@ -129,7 +133,7 @@ static void multiply_tile(struct device *d, const struct product *p, const struc
 {
 	const int i0 = t / cut->across * cut->rows, j0 = t % cut->across * cut->cols;
 	const int m = smaller(cut->rows, p->m - i0), n = smaller(cut->cols, p->n - j0);
-	const size_t panels = panel_floats(d->k, n, DEPTH), wide = DEPTH * (size_t)d->k->nr + RUN * (size_t)n, left = p->a.gather ? PASS * DEPTH : 0;
+	const size_t panels = panel_floats(d->k, n, DEPTH), wide = right_floats(d->k, n, DEPTH), left = p->a.gather ? PASS * DEPTH : 0;
 	char *at = thread_scratch(d, omp_get_thread_num(), floats(panels) + floats(wide) + floats(left));
 	float *packed = carve(&at, panels), *widened = carve(&at, wide), *gathered = carve(&at, left);
 	int i, k;

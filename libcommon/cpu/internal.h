@@ -37,6 +37,10 @@ struct kernels {
 	/* rows[0..count): n floats each, or NULL for zeros -> row 0..count) of every panel; panels lie `stride` floats apart */
 	void (*pack_rows)(float *panels, size_t stride, const float *const *rows, int count, int n);
 	void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
+	/* Winograd's transforms, see body_winograd.h */
+	void (*winograd_input)(float *v, size_t stride, const float *const *pixels, int c);
+	void (*winograd_filter)(float *u, const float *taps, size_t n);
+	void (*winograd_output)(float *const *pixels, const float *m, size_t stride, int n, const float *bias, int add);
 
 	void (*activation)(float *y, const float *x, size_t n, enum activation kind);
 	void (*activation_back)(float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
@@ -129,6 +133,14 @@ void multiply(struct device *d, const struct product *p);
 void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
 void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
 size_t panel_floats(const struct kernels *k, int n, int depth);
+/* Pack columns j..j+n of rows k..k+depth of b.  wide: right_floats() floats of scratch */
+void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth, float *wide);
+size_t right_floats(const struct kernels *k, int n, int depth);
+
+/* ---- Winograd's way, for the convolutions where it pays ---- */
+bool winograd_pays(const struct weight *w, const struct conv_shape *s);
+void winograd_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s);
+void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add);
 
 /* ---- behind cpu_backend; contracts in backend.h ---- */
 struct device *cpu_open(struct error *e);
