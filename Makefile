@@ -52,6 +52,8 @@ $(BUILD)/%.o: %.c
 	$(call say,CC    $<)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -c -o $@ $<
 
+$(BUILD)/libcommon/model/tokenizer_clip.o: libcommon/model/clip_merges.bin
+
 $(LIBRARY): $(OBJECTS)
 	$(call say,AR    $@)
 	$(Q)rm -f $@ && ar rcs $@ $^

@@ -236,7 +236,7 @@ static const struct known_key keys[] = {
 	{ "sample_at_first", KEY_IGNORED, WITH_SAMPLES },
 	{ "sample_every_n_epochs", KEY_LATER, SAMPLE_AFTER },
 	{ "sample_every_n_steps", KEY_LATER, SAMPLE_AFTER },
-	{ "sample_prompts", KEY_LATER, SAMPLE_AFTER },
+	{ "sample_prompts", KEY_OURS, NULL },
 	{ "sample_sampler", KEY_IGNORED, WITH_SAMPLES, NULL, "ddim" },
 	{ "save_every_minutes", KEY_LATER, "use save_every_n_steps" },
 	{ "save_every_n_epochs", KEY_OURS },

@@ -265,6 +265,7 @@ static void content_address(const struct encoder *n, const struct tar_sample *in
 		sha256_add(&h, hex, 64);
 	}
 	sha256_add(&h, n->vae_hash, 64);
+	sha256_add(&h, &n->config->vae, sizeof(n->config->vae));
 	if (!n->s->no_text) {
 		sha256_add(&h, n->te1_hash, 64);
 		sha256_add(&h, n->te2_hash, 64);

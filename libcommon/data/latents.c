@@ -179,6 +179,8 @@ static int read_fields(const char *label, const json_t *json, struct latent_samp
 	s->regularization = json_is_true(json_object_get(json, "regularization"));
 	if (pair(json, "original", s->original) < 0 || pair(json, "crop", s->crop) < 0 || pair(json, "bucket", s->bucket) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'original', 'crop' and 'bucket' must be two integers each", label, s->key);
+	if (pair(json, "crop_flip", s->crop_flip) < 0)
+		memcpy(s->crop_flip, s->crop, sizeof(s->crop));
 	if (read_captions(json_object_get(json, "captions"), s) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'captions' is no list of texts", label, s->key);
 	s->path = text_of(json, "path");
@@ -267,7 +269,7 @@ static void copy_field(const json_t *source, struct json_out *fields, const char
 void latent_sample_fields(const struct latent_sample *s, const json_t *source, struct json_out *fields)
 {
 	static const char *const kept[] = { "path", "path_b64", "sha256", "captions", "repeats", "weight", "regularization", "original",
-					    "resized", "bucket", "crop" };
+					    "resized", "bucket", "crop", "crop_flip" };
 	size_t i;
 
 	json_text(fields, "id", s->id);

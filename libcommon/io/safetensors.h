@@ -2,7 +2,7 @@
  * safetensors.h - the safetensors container: a JSON header and raw tensors.
  *
  * Owns every check of docs/reliability.md section 4 (duplicate names, overlap, holes, overflow, header caps), and the
- * canonical order of writing: dtype size descending, then name; metadata first; compact JSON padded with spaces.
+ * canonical order of writing: dtype size descending, among equal sizes the reference library's order of types, then name; metadata first; compact JSON padded with spaces.
  * Must not know what the tensors mean.
  */
 #ifndef IO_SAFETENSORS_H

@@ -201,13 +201,11 @@ static struct tensor *run_head(struct tape *t, const void *half, struct tensor *
 
 static struct tensor *run_piece(struct tape *t, const struct piece *p, struct tensor *x)
 {
-	struct tensor *in[] = { x, NULL, NULL };
-
 	switch (p->kind) {
-	case PIECE_RESNET:      return tape_block(t, run_resnet, &p->resnet, in, 3);
-	case PIECE_ATTENTION:   return tape_block(t, run_attention, &p->attention, in, 1);
-	case PIECE_DOWNSAMPLE:  return tape_block(t, run_downsample_pad_end, &p->sampler, in, 1);
-	case PIECE_UPSAMPLE:    return tape_block(t, run_upsample, &p->sampler, in, 1);
+	case PIECE_RESNET:      return tape_chain(t, run_resnet, &p->resnet, x);
+	case PIECE_ATTENTION:   return tape_chain(t, run_attention, &p->attention, x);
+	case PIECE_DOWNSAMPLE:  return tape_chain(t, run_downsample_pad_end, &p->sampler, x);
+	case PIECE_UPSAMPLE:    return tape_chain(t, run_upsample, &p->sampler, x);
 	}
 	die(EXIT_OTHER, "piece '%s' has no kind; this is a bug in lora-tools", p->name);
 }
@@ -230,7 +228,7 @@ static struct tensor *run_half(struct tape *t, const struct half *h, struct tens
 		show(probe, arg, t, h->piece[i].name, x);
 		show(probe, arg, t, h->piece[i].closes, x);
 	}
-	x = tape_block(t, run_head, h, &x, 1);
+	x = tape_chain(t, run_head, h, x);
 	show(probe, arg, t, h->name, x);
 	return x;
 }

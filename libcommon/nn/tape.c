@@ -227,6 +227,32 @@ static void block_backward(struct tape *t, const struct node *n)
 	release(t, &m);
 }
 
+/* Take x back when it is the last thing that was kept. */
+static void take_back(struct tape *t, const struct tensor *x)
+{
+	size_t first = (char *)x->data - t->floats.base;
+
+	if (x->home == HOME_KEEP && t->floats.low - first < tensor_count(x) * sizeof(float) + 64)
+		t->floats.low = first;
+}
+
+struct tensor *tape_chain(struct tape *t, block_fn *fn, const void *block, struct tensor *in)
+{
+	struct block b = { fn, block };
+	struct tensor *inputs[BLOCK_INPUTS] = { in }, *y, *out;
+	struct marks m;
+
+	if (t->recording)
+		return tape_block(t, fn, block, inputs, 1);
+	y = run_in_scratch(t, &b, inputs, false, &m);
+	take_back(t, in);
+	out = tensor_new(t, y->n, y->h, y->w, y->c);
+	t->be->copy(t->device, out->data, y->data, tensor_count(y));
+	out->wants_grad = y->wants_grad;
+	release(t, &m);
+	return out;
+}
+
 struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struct tensor *const *in, int n_in)
 {
 	struct block b = { fn, block };

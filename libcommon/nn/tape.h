@@ -53,6 +53,10 @@ void tensor_download(struct tape *t, const struct tensor *x, float *host);
 #define BLOCK_INPUTS 6
 struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struct tensor *const *in, int n_in);
 
+/* The same for a chain without skips: when nothing is recorded the output takes the input's place in memory, so a decoder's peak is its
+ * largest block and not the sum of all.  Then the input must not be used again. */
+struct tensor *tape_chain(struct tape *t, block_fn *fn, const void *block, struct tensor *in);
+
 /* d(sum of seed * x)/d(everything): fills gradients of what x was made from. */
 void tape_backward(struct tape *t, struct tensor *x, float seed);
 

@@ -44,6 +44,8 @@ static int read_prompts(struct run *r, struct error *e)
 	const struct sample_settings *s = r->s;
 	struct prompt one = { .cfg = -1 };
 
+	if (strcmp(s->rng, "philox"))
+		return fail(e, EXIT_USAGE, "--rng %s is not yet implemented; philox is", s->rng);
 	if (!s->prompt == !s->prompts)
 		return fail(e, EXIT_USAGE, "say what to paint: either -p TEXT or --prompts FILE");
 	if (s->prompts)

@@ -49,6 +49,7 @@ static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, u
 	size_t each = (size_t)b->c * b->h * b->w;
 	struct random flip = { r->seed, RANDOM_FLIP, r->done, item }, caption = { r->seed, RANDOM_CAPTION, r->done, item };
 	bool mirrored = s->flip_mean && random_below(&flip, 0, 2);
+	const int *crop = mirrored ? s->crop_flip : s->crop;
 	float *ids = b->time_ids + 6 * i;
 
 	objective_sample(&r->objective, r->done, item, mirrored ? s->flip_mean : s->mean, mirrored ? s->flip_std : s->std, each,
@@ -56,8 +57,8 @@ static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, u
 	b->weight[i] *= s->weight;
 	ids[0] = s->original[1];
 	ids[1] = s->original[0];
-	ids[2] = s->crop[1];
-	ids[3] = s->crop[0];
+	ids[2] = crop[1];
+	ids[3] = crop[0];
 	ids[4] = s->bucket[1];
 	ids[5] = s->bucket[0];
 	put_text(r, b, i, sample, &caption);

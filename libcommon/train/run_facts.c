@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../lora/metadata.h"
@@ -125,6 +126,20 @@ static int by_size(const void *a, const void *b)
 	return x->w != y->w ? x->w - y->w : x->h - y->h;
 }
 
+/* kohya's: mean over samples of the difference between the picture's aspect ratio and its bucket's */
+static double aspect_error(const struct latent_set *data)
+{
+	double sum = 0, count = 0;
+	size_t i;
+
+	for (i = 0; i < data->count; i++) {
+		const struct latent_sample *s = &data->sample[i];
+		sum += s->repeats * fabs((double)s->original[0] / s->original[1] - (double)s->bucket[0] / s->bucket[1]);
+		count += s->repeats;
+	}
+	return count ? sum / count : 0;
+}
+
 /* {"buckets": {"0": {"resolution": [64, 64], "count": 10}}} */
 static char *bucket_info(const struct latent_set *data)
 {
@@ -154,6 +169,7 @@ static char *bucket_info(const struct latent_set *data)
 		free(key);
 	}
 	json_end(&j);
+	json_number(&j, "mean_img_ar_error", aspect_error(data));
 	json_end(&j);
 	free(b);
 	return buffer_steal(&j.text);
@@ -206,6 +222,20 @@ static void set_progress(const struct run *r, struct training_facts *f)
 	f->batches_per_epoch = order_batches(r->order);
 }
 
+/* The resolution is not in the data; its bucket nearest to a square tells it. */
+static void see_bucket(struct training_facts *f, const int bucket[2])
+{
+	int low = bucket[0] < bucket[1] ? bucket[0] : bucket[1], high = bucket[0] + bucket[1] - low, i;
+
+	if (!f->resolution[0] || high - low < abs(f->resolution[0] - f->resolution[1]))
+		for (i = 0; i < 2; i++)
+			f->resolution[i] = bucket[i];
+	if (!f->min_bucket || low < f->min_bucket)
+		f->min_bucket = low;
+	if (high > f->max_bucket)
+		f->max_bucket = high;
+}
+
 static void set_data(const struct run *r, struct training_facts *f)
 {
 	size_t i;
@@ -216,7 +246,10 @@ static void set_data(const struct run *r, struct training_facts *f)
 		if (s->regularization)
 			f->prior_loss_weight = s->weight;
 		f->flip |= s->flip_mean != NULL;
+		see_bucket(f, s->bucket);
 	}
+	if (f->min_bucket == f->max_bucket)
+		f->min_bucket = f->max_bucket = 0;      /* one square bucket is none */
 }
 
 /* SOURCE_DATE_EPOCH, or now when asked for; -1 leaves every date out, so that two runs give the same bytes. */

@@ -34,6 +34,12 @@ int run_lock(struct run *r, struct error *e)
 	return result;
 }
 
+static void tell_resume(struct run *r, const char *path)
+{
+	note("going on from %s", path);
+	report_save(r, "resume", path);
+}
+
 /* The newest sound state of this run; damaged ones are named.  None is no error: the run starts anew. */
 static int resume_newest(struct run *r, struct error *e)
 {
@@ -46,7 +52,7 @@ static int resume_newest(struct run *r, struct error *e)
 		if (!found && !result) {
 			found = state_load(paths[i], &r->optimizer, &r->done, r->identity, e) == 0;
 			if (found)
-				note("going on from %s", paths[i]);
+				tell_resume(r, paths[i]);
 			else if (e->code == EXIT_USAGE)
 				result = -1;
 			else
@@ -68,10 +74,8 @@ int run_resume(struct run *r, struct error *e)
 		return 0;
 	if (!strcmp(r->s->resume, "auto"))
 		result = resume_newest(r, e);
-	else
-		result = state_load(r->s->resume, &r->optimizer, &r->done, r->identity, e);
-	if (!result && r->done)
-		report_save(r, "resume", r->s->resume);
+	else if ((result = state_load(r->s->resume, &r->optimizer, &r->done, r->identity, e)) == 0)
+		tell_resume(r, r->s->resume);
 	return result;
 }
 

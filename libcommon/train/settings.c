@@ -19,7 +19,7 @@ const struct option *train_options(struct train_settings *s)
 		{ "output-dir", 'o', OPTION_STRING, &s->output_dir, "DIR", "where adapters and states go", .fallback = "." },
 		{ "output-name", 0, OPTION_STRING, &s->output_name, "NAME", "NAME.safetensors, NAME-stepNNNNNNNN.safetensors",
 		  .fallback = "last" },
-		{ "resume", 0, OPTION_STRING, &s->resume, "STATE|auto", "go on from a state; auto: the newest sound one, if any" },
+		{ "resume", 0, OPTION_STRING, &s->resume, "[STATE|auto]", "go on from a state; auto: the newest sound one, if any" },
 		{ "max-duration", 0, OPTION_STRING, &s->max_duration, "5h45m", "stop saved (exit 75) after this time", .key = "" },
 
 		{ .kind = OPTION_SECTION, .help = "Adapter" },

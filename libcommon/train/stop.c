@@ -30,6 +30,7 @@ void stop_watch(double max_seconds)
 		sigaction(stops[i], &stop, NULL);
 	sigaction(SIGUSR1, &save, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
 	deadline = max_seconds > 0 ? seconds_now() + max_seconds : 0;
 }
 

@@ -2,7 +2,8 @@
  * stop.h - signals and the clock: when a run shall save, and when it shall stop.
  *
  * SIGTERM, SIGHUP, --max-duration: finish the step, save, exit 75.  SIGINT: the same, then die of SIGINT.  SIGUSR1: save now, go on.
- * A second SIGTERM or SIGINT stops at once.  SIGPIPE is ignored: a reader of the metrics that goes away must not end a run.
+ * A second SIGTERM or SIGINT stops at once.  SIGUSR2 (samples
+ * now, not yet implemented) and SIGPIPE are ignored: a reader of the metrics that goes away must not end a run.
  */
 #ifndef TRAIN_STOP_H
 #define TRAIN_STOP_H
