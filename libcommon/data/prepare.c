@@ -66,7 +66,9 @@ static void report_begin(struct job *j, const char *event)
 static int report_end(struct job *j)
 {
 	json_end(&j->json);
-	return json_line(&j->json, j->report ? publish_fd(j->report) : -1, j->e);
+	if (json_line(&j->json, j->report ? publish_fd(j->report) : -1, j->e) < 0)
+		return fail_at(j->e, j->o->report);
+	return 0;
 }
 
 static int report_skipped(struct job *j, const struct picture *picture, const struct prepared *p)

@@ -1,6 +1,7 @@
 /* The rest of publish.h: reading whole files, folders, paths, and the three standard descriptors. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -98,6 +99,8 @@ char *path_join(const char *folder, const char *name)
 void claim_standard_streams(void)
 {
 	static const int mode[3] = { O_RDONLY, O_RDONLY, O_WRONLY };
+
+	signal(SIGXFSZ, SIG_IGN);       /* else a limit on the size of files (ulimit -f) kills, and the temporary stays */
 
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)

@@ -35,7 +35,7 @@ int make_folders(const char *path, struct error *e) MUST_CHECK; /* mkdir -p */
 char *path_join(const char *folder, const char *name);          /* malloced */
 
 /* At the start of every main: descriptors 0-2 that are closed become /dev/null, so that no data file becomes stdout.
- * Writing to a standard output that was closed fails (EXIT_IO). */
+ * Writing to a standard output that was closed fails (EXIT_IO), and so does writing beyond a limit on the size of files. */
 void claim_standard_streams(void);
 
 #endif

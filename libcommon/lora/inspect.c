@@ -78,7 +78,7 @@ static int put_json(struct sheet *s, int status, const struct error *found, stru
 	if (status)
 		json_text(&s->json, "error", found->text);
 	json_end(&s->json);
-	return json_line(&s->json, STDOUT_FILENO, e);
+	return json_line(&s->json, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
 }
 
 int inspect_file(const char *path, const struct inspect_options *o, struct error *e)

@@ -64,3 +64,6 @@ all_sound() {
 
 # differ A B: a plain `! cmp` in the middle of a test fails nothing
 differ() { ! cmp -s "$1" "$2"; }
+
+# lacks FILE PATTERN: no line matches
+lacks() { ! grep -qE "$2" "$1"; }
