@@ -1,0 +1,354 @@
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "../base/philox.h"
+#include "caption.h"
+#include "caption_variants.h"
+
+#define DRAW_DROPOUT 1
+#define DRAW_FIRST 2
+
+/* ---- options ---- */
+
+enum kind { FLAG, WHOLE, NUMBER, TEXT };
+
+static const struct { const char *key; enum kind kind; size_t at; double max; } fields[] = {
+	{ "shuffle_caption", FLAG, offsetof(struct caption_options, shuffle) },
+	{ "enable_wildcard", FLAG, offsetof(struct caption_options, wildcard) },
+	{ "keep_tokens", WHOLE, offsetof(struct caption_options, keep_tokens), 1e6 },
+	{ "keep_tokens_separator", TEXT, offsetof(struct caption_options, keep_separator) },
+	{ "caption_separator", TEXT, offsetof(struct caption_options, separator) },
+	{ "secondary_separator", TEXT, offsetof(struct caption_options, second_separator) },
+	{ "caption_dropout_rate", NUMBER, offsetof(struct caption_options, dropout), 1 },
+	{ "caption_dropout_every_n_epochs", WHOLE, offsetof(struct caption_options, dropout_every_epochs), 1e6 },
+	{ "caption_tag_dropout_rate", NUMBER, offsetof(struct caption_options, tag_dropout), 1 },
+	{ "token_warmup_min", WHOLE, offsetof(struct caption_options, warmup_min), 1e6 },
+	{ "token_warmup_step", NUMBER, offsetof(struct caption_options, warmup_steps), 1e9 },
+};
+
+static bool take(void *field, enum kind kind, double max, const json_t *v)
+{
+	double x = json_number_value(v);
+
+	switch (kind) {
+	case FLAG:
+		*(bool *)field = json_is_true(v);
+		return json_is_boolean(v);
+	case TEXT:
+		*(const char **)field = json_string_value(v);
+		return json_is_string(v) && *json_string_value(v);
+	case WHOLE:
+		if (!json_is_integer(v) || !(x >= 0 && x <= max))
+			return false;
+		*(long *)field = json_integer_value(v);
+		return true;
+	default:
+		*(double *)field = x;
+		return json_is_number(v) && x >= 0 && x <= max;
+	}
+}
+
+int caption_options_override(const struct caption_options *base, const json_t *own, const char *where,
+			     struct caption_options *out, struct error *e)
+{
+	*out = *base;
+	out->source = NULL;
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+		const json_t *v = json_object_get(own, fields[i].key);
+		if (v && !take((char *)out + fields[i].at, fields[i].kind, fields[i].max, v))
+			return fail(e, EXIT_INPUT, "%s: caption option '%s' does not fit; prepare the pictures again", where,
+				    fields[i].key);
+	}
+	out->source = json_incref((json_t *)own);
+	return 0;
+}
+
+void caption_options_free(struct caption_options *o)
+{
+	json_decref(o->source);
+	o->source = NULL;
+}
+
+bool caption_options_vary(const struct caption_options *o)
+{
+	return o->shuffle || o->wildcard || o->tag_dropout > 0 || o->warmup_steps > 0;
+}
+
+bool caption_options_drop(const struct caption_options *o)
+{
+	return o->dropout > 0 || o->dropout_every_epochs;
+}
+
+int caption_options_check(const struct caption_options *o, struct error *e)
+{
+	const struct { const char *key, *text; } texts[] = {
+		{ "keep_tokens_separator", o->keep_separator }, { "caption_separator", o->separator },
+		{ "secondary_separator", o->second_separator },
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		if (texts[i].text && utf8_prefix(texts[i].text, strlen(texts[i].text)) < strlen(texts[i].text))
+			return fail(e, EXIT_USAGE, "%s: '%s' is not UTF-8; write it in UTF-8", texts[i].key, texts[i].text);
+	if (!o->separator || !*o->separator)
+		return fail(e, EXIT_USAGE, "caption_separator is empty; leave it out for a comma");
+	return 0;
+}
+
+/* ---- draws ---- */
+
+struct draws { struct random r; uint32_t next; };
+
+static struct draws draws_of(const struct caption_visit *v)
+{
+	return (struct draws){ { v->seed, RANDOM_CAPTION, v->step, v->item }, DRAW_FIRST };
+}
+
+static uint32_t draw_below(struct draws *d, uint32_t n)
+{
+	return random_below(&d->r, d->next++, n);
+}
+
+bool caption_left_out(const struct caption_options *o, const struct caption_visit *v)
+{
+	struct draws d = draws_of(v);
+
+	if (o->dropout_every_epochs && (v->epoch + 1) % o->dropout_every_epochs == 0)
+		return true;
+	return o->dropout > 0 && random_uniform(&d.r, DRAW_DROPOUT) < o->dropout;
+}
+
+/* ---- wildcards ---- */
+
+static char *draw_line(struct draws *d, const char *caption)
+{
+	size_t lines = 1, n;
+
+	for (const char *p = caption; *p; p++)
+		lines += *p == '\n';
+	if (lines > 1)
+		for (uint32_t skip = draw_below(d, (uint32_t)lines); skip; skip--)
+			caption += strcspn(caption, "\n") + 1;
+	n = strcspn(caption, "\n");
+	return xstrndup(caption, n);
+}
+
+/* One of "a|b|c", which may be empty */
+static void draw_choice(struct draws *d, const char *choices, size_t n, struct buffer *out)
+{
+	const char *end = choices + n, *bar;
+	uint32_t count = 1, pick;
+
+	for (size_t i = 0; i < n; i++)
+		count += choices[i] == '|';
+	for (pick = draw_below(d, count); pick; pick--)
+		choices = memchr(choices, '|', end - choices) + 1;
+	bar = memchr(choices, '|', end - choices);
+	buffer_add(out, choices, (bar ? bar : end) - choices);
+}
+
+/* "{a|b}" is a choice; "{{" and "}}" are braces, from the left, as pairs.  A choice ends at the first single brace that closes. */
+static size_t wildcard_length(const char *p)
+{
+	size_t n = 1;
+
+	while (p[n] && (p[n] != '}' || p[n + 1] == '}'))
+		n += p[n] == '}' ? 2 : 1;
+	return p[n] && n > 1 ? n + 1 : 0;
+}
+
+/* What stands inside may hold pairs of braces too. */
+static char *single_braces(const char *text, size_t n)
+{
+	struct buffer b = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		buffer_add(&b, text + i, 1);
+		i += i + 1 < n && (text[i] == '{' || text[i] == '}') && text[i + 1] == text[i];
+	}
+	return buffer_steal(&b);
+}
+
+static char *draw_wildcards(struct draws *d, const char *caption)
+{
+	struct buffer chosen = { 0 };
+	char *line = draw_line(d, caption), *text;
+
+	for (const char *p = line; *p; ) {
+		bool pair = (*p == '{' || *p == '}') && p[1] == *p;
+		size_t n = *p == '{' && !pair ? wildcard_length(p) : 0;
+		if (n)
+			draw_choice(d, p + 1, n - 2, &chosen);
+		else
+			buffer_add(&chosen, p, pair ? 2 : 1);
+		p += n ? n : pair ? 2 : 1;
+	}
+	free(line);
+	line = buffer_steal(&chosen);
+	text = single_braces(line, strlen(line));
+	free(line);
+	return text;
+}
+
+/* ---- tags ---- */
+
+struct tags { char **tag; size_t count, capacity; };
+
+static void add_tag(struct tags *t, const char *text, size_t n, bool empty_too)
+{
+	static const char blanks[] = " \t\r\v\f\n";
+
+	while (n && strchr(blanks, *text)) {
+		text++;
+		n--;
+	}
+	while (n && strchr(blanks, text[n - 1]))
+		n--;
+	if (!n && !empty_too)
+		return;
+	GROW(t->tag, t->count, t->capacity);
+	t->tag[t->count++] = xstrndup(text, n);
+}
+
+static void split(struct tags *t, const char *text, size_t n, const char *separator, bool empty_too)
+{
+	const char *end = text + n, *next;
+	size_t width = strlen(separator);
+
+	for (; (next = memmem(text, end - text, separator, width)); text = next + width)
+		add_tag(t, text, next - text, empty_too);
+	add_tag(t, text, end - text, empty_too);
+}
+
+static void free_tags(struct tags *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		free(t->tag[i]);
+	free(t->tag);
+}
+
+/* What stays in front, what moves, what stays behind.  Empty tags survive only where no separator of kept tags is: as in kohya's. */
+static void sort_out(const struct caption_options *o, const char *text, struct tags part[3])
+{
+	const char *first = o->keep_separator ? strstr(text, o->keep_separator) : NULL, *second;
+	size_t width = first ? strlen(o->keep_separator) : 0, keep;
+
+	if (first) {
+		second = strstr(first + width, o->keep_separator);
+		split(&part[0], text, first - text, o->separator, false);
+		split(&part[1], first + width, second ? (size_t)(second - first) - width : strlen(first + width), o->separator, false);
+		if (second)
+			split(&part[2], second + width, strlen(second + width), o->separator, false);
+		return;
+	}
+	split(&part[1], text, strlen(text), o->separator, true);
+	keep = (size_t)o->keep_tokens < part[1].count ? (size_t)o->keep_tokens : part[1].count;
+	for (size_t i = 0; i < keep; i++)
+		add_tag(&part[0], part[1].tag[i], strlen(part[1].tag[i]), true);
+	for (size_t i = 0; i < keep; i++)
+		free(part[1].tag[i]);
+	part[1].count -= keep;
+	memmove(part[1].tag, part[1].tag + keep, part[1].count * sizeof(*part[1].tag));
+}
+
+static void cut_to(struct tags *t, size_t count)
+{
+	while (t->count > count)
+		free(t->tag[--t->count]);
+}
+
+static void warm_up(const struct caption_options *o, const struct caption_visit *v, struct tags *t)
+{
+	double whole = o->warmup_steps < 1 ? floor(o->warmup_steps * v->total) : o->warmup_steps, count;
+
+	if (!(whole > 0) || v->step >= whole)
+		return;
+	count = floor(v->step * ((double)t->count - o->warmup_min) / whole) + o->warmup_min;
+	cut_to(t, count > 0 ? (size_t)count : 0);
+}
+
+static void shuffle(struct draws *d, struct tags *t)
+{
+	for (size_t left = t->count; left > 1; left--) {
+		size_t pick = draw_below(d, (uint32_t)left);
+		char *last = t->tag[left - 1];
+		t->tag[left - 1] = t->tag[pick];
+		t->tag[pick] = last;
+	}
+}
+
+static void drop(struct draws *d, double rate, struct tags *t)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < t->count; i++)
+		if (random_uniform(&d->r, d->next++) >= rate)
+			t->tag[kept++] = t->tag[i];
+		else
+			free(t->tag[i]);
+	t->count = kept;
+}
+
+static char *join(struct tags part[3])
+{
+	struct buffer b = { 0 };
+	size_t before = 0;
+
+	for (int p = 0; p < 3; p++)
+		for (size_t i = 0; i < part[p].count; i++)
+			buffer_addf(&b, "%s%s", before++ ? ", " : "", part[p].tag[i]);
+	return buffer_steal(&b);
+}
+
+static char *vary_tags(const struct caption_options *o, struct draws *d, const struct caption_visit *v, const char *text)
+{
+	struct tags part[3] = { 0 };
+	char *joined;
+
+	sort_out(o, text, part);
+	if (o->warmup_steps > 0)
+		warm_up(o, v, &part[1]);
+	if (o->shuffle)
+		shuffle(d, &part[1]);
+	if (o->tag_dropout > 0)
+		drop(d, o->tag_dropout, &part[1]);
+	joined = join(part);
+	for (int p = 0; p < 3; p++)
+		free_tags(&part[p]);
+	return joined;
+}
+
+static char *replace(char *text, const char *from, const char *to)
+{
+	struct buffer b = { 0 };
+	const char *p = text, *next;
+
+	for (; (next = strstr(p, from)); p = next + strlen(from)) {
+		buffer_add(&b, p, next - p);
+		buffer_adds(&b, to);
+	}
+	buffer_adds(&b, p);
+	free(text);
+	return buffer_steal(&b);
+}
+
+/* ---- the whole ---- */
+
+char *caption_variant(const struct caption_options *o, const char *caption, const struct caption_visit *v)
+{
+	struct draws d = draws_of(v);
+	char *text = o->wildcard ? draw_wildcards(&d, caption) : xstrndup(caption, strcspn(caption, "\n")), *varied;
+
+	if (o->shuffle || o->warmup_steps > 0 || o->tag_dropout > 0) {
+		varied = vary_tags(o, &d, v, text);
+		free(text);
+		text = varied;
+	}
+	return o->second_separator ? replace(text, o->second_separator, o->separator) : text;
+}
+
+char *caption_of_visit(const struct caption_options *o, const char *caption, const struct caption_visit *v)
+{
+	return caption_left_out(o, v) ? xstrdup("") : caption_variant(o, caption, v);
+}
