@@ -61,6 +61,16 @@ static int add_parameter(struct optimizer *o, struct tensor *t, const char *stem
 	return 0;
 }
 
+static int make_before(struct optimizer *o, struct error *e)
+{
+	size_t i, largest = 1;
+
+	for (i = 0; i < o->count; i++)
+		largest = o->parameter[i].count > largest ? o->parameter[i].count : largest;
+	o->before = o->be->alloc(o->device, largest * sizeof(float));
+	return o->before ? 0 : fail(e, EXIT_MEMORY, "no memory for the optimizer's state; choose a smaller network_dim");
+}
+
 int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate, const void *arg,
 		   struct error *e)
 {
@@ -77,7 +87,7 @@ int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimize
 		    add_parameter(o, &m->lora.up, m->stem, "lora_up.weight", lr, e) < 0)
 			return -1;
 	}
-	return 0;
+	return make_before(o, e);
 }
 
 void optimizer_free(struct optimizer *o)
@@ -90,6 +100,8 @@ void optimizer_free(struct optimizer *o)
 		for (k = 0; k < OPTIMIZER_SLOTS; k++)
 			o->be->release(o->device, o->parameter[i].slot[k]);
 	}
+	if (o->before)
+		o->be->release(o->device, o->before);
 	free(o->parameter);
 	*o = (struct optimizer){ 0 };
 }
@@ -119,10 +131,14 @@ void optimizer_step(struct optimizer *o, double multiplier, float grad_scale)
 
 	for (i = 0; i < o->count; i++) {
 		struct parameter *p = &o->parameter[i];
+		p->moved = 0;
 		if (!p->tensor->has_grad)
 			continue;
 		p->steps++;
+		o->be->copy(o->device, o->before, p->tensor->data, p->count);
 		kind->move(o, p, p->lr * multiplier, grad_scale);
+		o->be->axpby(o->device, o->before, 1, p->tensor->data, -1, p->count);
+		p->moved = sqrt(o->be->sum_squares(o->device, o->before, p->count));
 	}
 	optimizer_forget(o);
 }

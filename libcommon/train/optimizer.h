@@ -17,6 +17,7 @@ struct parameter {
 	double lr;                      /* its group's base learning rate */
 	float *slot[OPTIMIZER_SLOTS];   /* on the device: m and v of AdamW */
 	long steps;                     /* updates so far; torch counts per parameter, and so do we */
+	double moved;                   /* 2-norm of the last update */
 };
 
 struct optimizer_settings {
@@ -28,6 +29,7 @@ struct optimizer {
 	struct parameter *parameter;
 	size_t count;
 	struct optimizer_settings settings;
+	float *before;                  /* room for the largest parameter as it was before its update */
 	const struct backend *be;
 	struct device *device;
 };
