@@ -88,9 +88,9 @@ static int open_all(struct encoder *n, struct error *e)
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
 	if (read_shard(n, e) < 0)
 		return -1;
-	n->files = model_files_open(n->s->model, n->s->model_config, n->s->vae, e);
-	n->out = n->files ? publish_begin(n->s->output, true, e) : NULL;        /* before gigabytes are read */
-	if (!n->out)
+	n->out = publish_begin(n->s->output, true, e);  /* a place that cannot be written shows before gigabytes are read */
+	n->files = n->out ? model_files_open(n->s->model, n->s->model_config, n->s->vae, e) : NULL;
+	if (!n->files)
 		return -1;
 	n->config = model_files_config(n->files);
 	n->be = backend_find(n->s->device, e);

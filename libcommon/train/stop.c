@@ -26,8 +26,11 @@ void stop_watch(double max_seconds)
 	struct sigaction save = { .sa_handler = on_save, .sa_flags = SA_RESTART };
 	size_t i;
 
-	for (i = 0; i < sizeof(stops) / sizeof(*stops); i++)
-		sigaction(stops[i], &stop, NULL);
+	for (i = 0; i < sizeof(stops) / sizeof(*stops); i++) {
+		struct sigaction was;
+		if (sigaction(stops[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)  /* nohup: a hang-up must not end the run */
+			sigaction(stops[i], &stop, NULL);
+	}
 	sigaction(SIGUSR1, &save, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR2, SIG_IGN);

@@ -2,7 +2,7 @@
  * stop.h - signals and the clock: when a run shall save, and when it shall stop.
  *
  * SIGTERM, SIGHUP, --max-duration: finish the step, save, exit 75.  SIGINT: the same, then die of SIGINT.  SIGUSR1: save now, go on.
- * A second SIGTERM or SIGINT stops at once.  SIGUSR2 (samples
+ * A second SIGTERM or SIGINT stops at once.  What was ignored at the start (nohup) stays ignored.  SIGUSR2 (samples
  * now, not yet implemented) and SIGPIPE are ignored: a reader of the metrics that goes away must not end a run.
  */
 #ifndef TRAIN_STOP_H
