@@ -90,7 +90,7 @@ int parse_duration(const char *text, double *seconds, struct error *e)
 		double n = strtod(p, &end);
 		double unit = end == p || !isdigit((unsigned char)*p) ? 0 : unit_seconds(*end);
 		if (!unit)
-			return fail(e, EXIT_USAGE, "'%s' is no duration; write 5h45m, 90s or a number of seconds", text);
+			return fail(e, EXIT_USAGE, "max-duration '%s' is no duration; write 5h45m, 90s or a number of seconds", text);
 		*seconds += n * unit;
 		p = *end ? end + 1 : end;
 	}
