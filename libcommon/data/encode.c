@@ -143,13 +143,17 @@ static int latent_of(struct encoder *n, const char *name, const struct image *im
 	s->w = y->w;
 	moments = xmalloc(tensor_count(y) * sizeof(*moments));
 	tensor_download(n->work.tape, y, moments);
+	/* Before the split: its bounds on the variance would make a number of a NaN. */
+	for (i = 0; i < tensor_count(y) && isfinite(moments[i]); i++)
+		;
+	if (i < tensor_count(y)) {
+		free(moments);
+		return fail(e, EXIT_INPUT, "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", name);
+	}
 	*mean = xmalloc(tensor_count(y) / 2 * sizeof(float));
 	*std = xmalloc(tensor_count(y) / 2 * sizeof(float));
 	vae_split_moments(moments, tensor_rows(y), s->c, *mean, *std, NULL);
 	free(moments);
-	for (i = 0; i < tensor_count(y) / 2; i++)
-		if (!isfinite((*mean)[i]) || !isfinite((*std)[i]))
-			return fail(e, EXIT_INPUT, "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", name);
 	return 0;
 }
 
@@ -164,6 +168,16 @@ static const struct tar_member *picture_member(const struct tar_sample *in, cons
 	return m ? m : tar_find(in, name);
 }
 
+static int check_size(const struct encoder *n, const char *key, const struct image *image, struct error *e)
+{
+	struct error why;
+
+	if (model_size_check(n->config, image->width, image->height, &why) == 0)
+		return 0;
+	return fail(e, why.code, "%s: %s; prepare the pictures with --bucket-reso-steps %d or a multiple of it", key, why.text,
+		    model_size_step(n->config));
+}
+
 static int encode_member(struct encoder *n, const struct tar_sample *in, const char *prefix, struct latent_sample *s, float **mean,
 			 float **std, struct error *e)
 {
@@ -176,10 +190,8 @@ static int encode_member(struct encoder *n, const struct tar_sample *in, const c
 		return 0;
 	if (image_decode(in->key, m->bytes.data, m->bytes.len, &options, &image, NULL, e) < 0)
 		return -1;
-	result = model_size_check(n->config, image.width, image.height, e);
-	if (result < 0)
-		fail_at(e, in->key);
-	else
+	result = check_size(n, in->key, &image, e);
+	if (!result)
 		result = latent_of(n, in->key, &image, s, mean, std, e);
 	image_free(&image);
 	return result;

@@ -16,7 +16,7 @@ static int check_sample(const struct run *r, const struct latent_sample *s, stru
 		return fail(e, EXIT_INPUT, "sample %s: a latent of %dx%dx%d for %dx%d pixels is not this model's; encode with the same model",
 			    s->key, s->w, s->h, s->c, s->bucket[0], s->bucket[1]);
 	if (model_size_check(c, s->bucket[0], s->bucket[1], e) < 0)
-		return -1;
+		return fail_at(e, s->key);
 	if (s->variants && (s->context_width != c->unet.context || s->pooled_width != c->unet.pooled))
 		return fail(e, EXIT_INPUT, "sample %s: text outputs are %d and %d wide, the UNet wants %d and %d; encode with the same model",
 			    s->key, s->context_width, s->pooled_width, c->unet.context, c->unet.pooled);

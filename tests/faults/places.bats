@@ -74,7 +74,7 @@ as_nobody() {
 @test "mistakes leave no folder and no lock behind" {
 	status_of 2 "$BIN/lora-train" --output-dir out "$LATENTS"
 	status_of 2 "$BIN/lora-train" -m "$MODEL" --output-dir out --output-name a/b "$LATENTS"
-	status_of 2 "$BIN/lora-train" -m "$MODEL" --output-dir out --optimizer-type Lion "$LATENTS"
+	status_of 2 "$BIN/lora-train" -m "$MODEL" --output-dir out --optimizer-type Nonesuch "$LATENTS"
 	status_of 0 "$BIN/lora-train" -m "$MODEL" --output-dir out --print-lr --max-train-steps 2 "$LATENTS"
 	[ -z "$(ls -A)" ]
 }

@@ -1,0 +1,167 @@
+#!/usr/bin/env bats
+# lora-train as its users see it: metrics, files, settings from everywhere, refusals, divergence.
+
+setup_file() {
+	load ../pipe/pipe.bash
+	export LATENTS=$BATS_FILE_TMPDIR/latents.tar
+	few_latents "$LATENTS"
+}
+setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
+
+lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --output-name t "$@" "$LATENTS"; }
+
+@test "metrics are JSON lines: start, steps, saves, end" {
+	train 4 out --save-every-n-steps 2 > log.jsonl
+	[ "$(jq -rs 'map(.event) | join(" ")' log.jsonl)" = "start step step save state step step state save end" ]
+	[ "$(jq -s 'map(select(.event == "step") | .step) == [1,2,3,4]' log.jsonl)" = true ]
+	[ "$(jq -s 'map(select(.event == "step")) | all(.loss > 0 and .grad_norm > 0 and .samples_per_s > 0 and .seconds > 0)' log.jsonl)" = true ]
+	[ "$(jq -c 'select(.event == "start") | [.steps, .pictures, .regularization_pictures, .seed, .device]' log.jsonl)" = '[4,4,0,"42","cpu"]' ]
+	[ "$(jq 'select(.event == "start") | .activation_bytes > 100000' log.jsonl)" = true ]
+	for f in $(jq -r 'select(.event == "save" or .event == "state").path' log.jsonl); do "$BIN/lora-inspect" --verify "$f" > /dev/null; done
+	[ "$(cd out && echo *)" = "t-step00000002-state.safetensors t-step00000002.safetensors t-step00000004-state.safetensors t.safetensors" ]
+}
+
+@test "every record is one write, so that lines of several runs do not mix" {
+	strace -o trace -f -qq -e trace=write "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --output-name t --output-dir out \
+		--max-train-steps 3 "$LATENTS" > log.jsonl 2> err || skip "strace may not trace here: $(tail -n 1 err)"
+	[ "$(grep -c 'write(1, ' trace)" = "$(wc -l < log.jsonl)" ]
+}
+
+@test "the same settings by options, by a config file, by kohya's spelling and by the environment" {
+	lora_train --output-dir options --learning-rate 1e-3 --max-train-steps 3 --network-alpha 2 > /dev/null
+	printf '[training]\nlearning_rate = 1e-3\nmax_train_steps = 3\nnetwork_alpha = 2\nnetwork_dim = 2\nnetwork_train_unet_only = true\noutput_name = "t"\n' > run.toml
+	"$BIN/lora-train" -q -m "$MODEL" --config run.toml --output_dir file "$LATENTS" > /dev/null
+	lora_train --output_dir kohya --learning_rate=1e-3 --max_train_steps 3 --network_alpha 2 > /dev/null
+	LORA_LEARNING_RATE=1e-3 LORA_MAX_TRAIN_STEPS=3 LORA_NETWORK_ALPHA=2 lora_train --output-dir environment > /dev/null
+	cmp options/t.safetensors file/t.safetensors
+	cmp options/t.safetensors kohya/t.safetensors
+	cmp options/t.safetensors environment/t.safetensors
+	# The command line comes last.
+	"$BIN/lora-train" -q -m "$MODEL" --config run.toml --output-dir over --max-train-steps 4 "$LATENTS" > log.jsonl
+	[ "$(jq 'select(.event == "end").step' log.jsonl)" = 4 ]
+	# What --print-config prints is a config that does the same.
+	"$BIN/lora-train" -m "$MODEL" --config run.toml --output-dir printed --print-config > printed.toml
+	"$BIN/lora-train" -q --config printed.toml "$LATENTS" > /dev/null
+	cmp options/t.safetensors printed/t.safetensors
+}
+
+@test "an unknown key is status 2 with its line and the nearest name, before anything else" {
+	printf 'max_train_steps = 3\n\nlearning_rte = 1e-3\n' > run.toml
+	status_of 2 "$BIN/lora-train" -m nowhere --config run.toml --output-dir out "$LATENTS"
+	[[ "$output" == *"run.toml:3:"*learning_rte*learning_rate* ]]
+	[ ! -e out ]
+	status_of 2 "$BIN/lora-train" --learning-rte 1
+	[[ "$output" == *learning-rate* ]]
+}
+
+@test "settings out of range or without sense are status 2 and name themselves" {
+	local bad
+	for bad in "--network-dim 0" "--max-train-steps 0" "--train-batch-size 0" "--learning-rate -1" "--lr-scheduler cosin" "--seed -1" "--seed x" \
+		"--lr-warmup-steps 20" "--lr-warmup-steps x" "--optimizer-type Nonesuch" "--optimizer-args nonesuch=1" "--optimizer-args betas=1,2" \
+		"--network-args nonesuch=1" "--network-module networks.nonesuch" "--network-train-text-encoder-only" \
+		"--output-name a/b" "--max-duration soon" "--mixed-precision fp8"; do
+		# shellcheck disable=SC2086
+		status_of 2 lora_train --output-dir out --max-train-steps 10 --lr-scheduler constant_with_warmup $bad
+		name=${bad%% *} name=${name#--}
+		[[ "${output//_/-}" == *"$name"* ]] || { echo "$bad: $output"; return 1; }
+	done
+}
+
+@test "--print-lr: the whole schedule, and nothing is trained" {
+	lora_train --max-train-steps 4 --learning-rate 1 --lr-scheduler linear --lr-warmup-steps 2 --print-lr > lr.jsonl
+	[ "$(jq -sc 'map([.step, .lr])' lr.jsonl)" = "[[1,0],[2,0.5],[3,1],[4,0.5]]" ]
+	[ "$(ls)" = lr.jsonl ]
+}
+
+@test "--dry-run checks everything and trains nothing" {
+	lora_train --max-train-steps 4 --output-dir out --dry-run > log.jsonl
+	[ "$(jq -r .event log.jsonl)" = start ]
+	[ "$(ls -A out)" = .t.lock ]
+}
+
+@test "epochs instead of steps" {
+	# Four pictures in three buckets, batch 2: as many batches as the buckets make, repeats 1.
+	lora_train --max-train-epochs 2 --train-batch-size 2 --output-dir out > log.jsonl
+	batches=$(jq 'select(.event == "start").batches_per_epoch' log.jsonl)
+	[ "$(jq 'select(.event == "end").step' log.jsonl)" = $((2 * batches)) ]
+	[ "$(jq -s 'map(select(.event == "step").epoch) | max' log.jsonl)" = 2 ]
+}
+
+@test "the precision of the saved adapter" {
+	local p
+	for p in fp32 fp16 bf16; do
+		lora_train --max-train-steps 2 --output-dir $p --save-precision $p > /dev/null
+		"$BIN/lora-inspect" --json --verify $p/t.safetensors >> dtypes
+	done
+	[ "$(jq -rs 'map(.dtype) | join(" ")' dtypes)" = "F32 F16 BF16" ]
+}
+
+@test "SOURCE_DATE_EPOCH and --stamp put dates into the metadata; without them there are none" {
+	lora_train --max-train-steps 1 --output-dir plain > /dev/null
+	"$BIN/lora-inspect" --metadata plain/t.safetensors > plain.txt
+	lacks plain.txt 'ss_training_started_at|modelspec.date'
+	SOURCE_DATE_EPOCH=1700000000 lora_train --max-train-steps 1 --output-dir epoch > /dev/null
+	"$BIN/lora-inspect" --metadata epoch/t.safetensors > epoch.txt
+	grep -q '1700000000' epoch.txt
+	SOURCE_DATE_EPOCH=1700000000 lora_train --max-train-steps 1 --output-dir again > /dev/null
+	cmp epoch/t.safetensors again/t.safetensors
+	lora_train --max-train-steps 1 --output-dir stamped --stamp > /dev/null
+	"$BIN/lora-inspect" --metadata stamped/t.safetensors | grep -q ss_training_started_at
+}
+
+@test "training that diverges is status 6 and publishes no number that is not finite" {
+	status_of 6 lora_train --output-dir out --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0 --save-every-n-steps 1 --save-state
+	[[ "$output" == *"learning rate"* ]]
+	all_sound out
+	[ ! -e out/t.safetensors ]
+	# Its log says null, not NaN.
+	grep '^{' <<< "$output" > log.jsonl
+	jq -es 'map(select(.event == "step")) | length > 0' log.jsonl
+	lacks log.jsonl '[Nn]a[Nn][,}]|[Ii]nf[,}]'
+}
+
+@test "latents that hold a NaN are refused: status 3 names sample and tensor" {
+	# The payload's checksum is right for the broken value: a file as another program could have written it.
+	mkdir unpacked && tar -xf "$LATENTS" -C unpacked 2> /dev/null || true
+	status_of 3 "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --max-train-steps 1 --output-dir out <(flip_payload)
+	[ ! -e out/t.safetensors ]
+}
+# A payload byte turned without its checksum, which is what a bad disk does
+flip_payload() {
+	cp "$LATENTS" flipped.tar
+	at=$(tar -tRvf "$LATENTS" | awk '/latent.safetensors/ { sub(":", "", $2); print ($2 + 1) * 512 + 700; exit }')
+	printf '\377' | dd of=flipped.tar bs=1 seek="$at" conv=notrunc 2> /dev/null
+	cat flipped.tar
+}
+
+@test "a model with NaN trains nothing: status 6 or 3, no adapter" {
+	cp -rL "$MODEL" broken && chmod -R u+w broken
+	size=$(stat -c %s broken/unet/diffusion_pytorch_model.safetensors)
+	printf '\377\377\377\377' | dd of=broken/unet/diffusion_pytorch_model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2> /dev/null
+	run "$BIN/lora-train" -q -m broken --network-train-unet-only --max-train-steps 30 --output-dir out --output-name t "$LATENTS"
+	[ "$status" -eq 6 ] || [ "$status" -eq 3 ]
+	[ ! -e out/t.safetensors ]
+}
+
+@test "latents of another model, or for sizes it cannot take, are refused with what to do" {
+	status_of 3 "$BIN/lora-train" -q -m "$ROOT/tests/golden/tiny-a/model" --network-train-unet-only --max-train-steps 1 --output-dir out "$LATENTS"
+	[[ "$output" == *"encode"* ]]
+	status_of 3 "$BIN/lora-train" -q -m nowhere --max-train-steps 1 --output-dir out "$LATENTS"
+	[[ "$output" == *nowhere* ]]
+}
+
+@test "text encoders, convolutions, accumulation: the modules are there, and move" {
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --conv-dim 1 --learning-rate 1e-2 --gradient-accumulation-steps 2 --max-train-steps 2 \
+		--output-dir all --output-name t "$LATENTS" > /dev/null
+	"$BIN/lora-inspect" --json --verify all/t.safetensors > all.json
+	# The first encoder's last layer leads nowhere: the UNet reads the output of the one before.  Its six modules stay as they were.
+	[ "$(jq -c '[.modules.te1, .modules.te2, .modules.unet, .untrained]' all.json)" = "[18,24,258,6]" ]
+	lora_train --network-train-text-encoder-only --no-network-train-unet-only --learning-rate 1e-2 --max-train-steps 2 --output-dir text > /dev/null
+	[ "$("$BIN/lora-inspect" --json text/t.safetensors | jq '.modules.unet')" = 0 ]
+}
+
+@test "regularisation pictures count with their weight" {
+	encode all.tar
+	"$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --max-train-steps 1 --output-dir out --dry-run all.tar > log.jsonl
+	[ "$(jq -c '[.pictures, .regularization_pictures]' log.jsonl)" = "[16,24]" ]
+}
