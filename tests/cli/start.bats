@@ -1,0 +1,59 @@
+#!/usr/bin/env bats
+# What all six programs do alike: --help, --version, a usage error at once.
+
+setup() {
+	ROOT=$BATS_TEST_DIRNAME/../..
+	BIN=${BIN:-$ROOT/build/gcc/bin}
+	case $BIN in /*) ;; *) BIN=$ROOT/$BIN ;; esac
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+tools="prep encode train sample merge inspect"
+
+@test "--help and --version: standard output, status 0" {
+	for t in $tools; do
+		"$BIN/lora-$t" --help > help 2> err
+		[ ! -s err ] && grep -q "lora-$t" help && [ "$(wc -l < help)" -le 24 ] || { echo "lora-$t"; cat err help; return 1; }
+		"$BIN/lora-$t" --help=all > all
+		[ "$(wc -l < all)" -ge "$(wc -l < help)" ]
+		[ "$("$BIN/lora-$t" --version | wc -l)" = 1 ]
+	done
+}
+
+@test "an unknown option: status 2, one line on standard error, nothing on standard output" {
+	for t in $tools; do
+		status=0; "$BIN/lora-$t" --nonesuch > out 2> err || status=$?
+		[ $status = 2 ] && [ ! -s out ] && [ "$(wc -l < err)" = 1 ] && grep -q -- --nonesuch err || { echo "lora-$t: $status"; cat out err; return 1; }
+	done
+}
+
+# best COMMAND...: the shortest of 20 runs, in microseconds
+best() {
+	local i begin end least=999999999
+	for i in $(seq 20); do
+		begin=${EPOCHREALTIME/[.,]/}
+		"$@" > /dev/null 2>&1 || true
+		end=${EPOCHREALTIME/[.,]/}
+		[ $((end - begin)) -ge $least ] || least=$((end - begin))
+	done
+	echo $least
+}
+
+# prompt NAME COMMAND...: a loaded machine gets five chances
+prompt() {
+	local i least name=$1; shift
+	for i in 1 2 3 4 5; do
+		least=$(best "$@")
+		[ "$least" -gt 25000 ] || break
+	done
+	echo "# $name: $((least / 1000)).$((least / 100 % 10)) ms" >&3
+	[ "$least" -le 25000 ]
+}
+
+@test "--help, --version and a usage error take 5 ms on an idle machine; here at most 25" {
+	for t in $tools; do
+		prompt "lora-$t --help" "$BIN/lora-$t" --help
+		prompt "lora-$t --version" "$BIN/lora-$t" --version
+		prompt "lora-$t, a usage error" "$BIN/lora-$t" --nonesuch
+	done
+}
