@@ -1,53 +1,105 @@
 #include "internal.h"
 
-#define EVERY_CHUNK _Pragma("omp parallel for num_threads(d->threads) if (n > WORTH_THREADS / 4)") for (size_t i = 0; i < n; i += CHUNK)
+/* The arguments of an elementwise loop; each uses those it needs. */
+struct span {
+	size_t n;
+	float *y;
+	const float *x, *z;
+	enum activation kind;
+	int add;
+	float a, b;
+};
+
+static void activation_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct span *s = arg;
+	const size_t at = (size_t)task * CHUNK;
+
+	d->k->activation(s->y + at, s->x + at, chunk_length(s->n, at), s->kind);
+}
 
 void cpu_activation(struct device *d, float *y, const float *x, size_t n, enum activation kind)
 {
-	EVERY_CHUNK
-		d->k->activation(y + i, x + i, chunk_length(n, i), kind);
+	run_tasks(d, chunks_of(n), 2.0 * n, activation_task, &(struct span){ .n = n, .y = y, .x = x, .kind = kind });
+}
+
+static void activation_back_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct span *s = arg;
+	const size_t at = (size_t)task * CHUNK;
+
+	d->k->activation_back(s->y + at, s->z + at, s->x + at, chunk_length(s->n, at), s->kind, s->add);
 }
 
 void cpu_activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add)
 {
-	EVERY_CHUNK
-		d->k->activation_back(dx + i, dy + i, x + i, chunk_length(n, i), kind, add);
+	const struct span s = { .n = n, .y = dx, .z = dy, .x = x, .kind = kind, .add = add };
+
+	run_tasks(d, chunks_of(n), 3.0 * n, activation_back_task, &s);
+}
+
+static void axpby_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct span *s = arg;
+	const size_t at = (size_t)task * CHUNK;
+
+	d->k->axpby(s->y + at, s->a, s->x + at, s->b, chunk_length(s->n, at));
 }
 
 void cpu_axpby(struct device *d, float *y, float a, const float *x, float b, size_t n)
 {
-	EVERY_CHUNK
-		d->k->axpby(y + i, a, x + i, b, chunk_length(n, i));
+	run_tasks(d, chunks_of(n), n / 2.0, axpby_task, &(struct span){ .n = n, .y = y, .x = x, .a = a, .b = b });
+}
+
+static void add_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct span *s = arg;
+	const size_t at = (size_t)task * CHUNK;
+
+	d->k->add(s->y + at, s->x + at, s->z + at, chunk_length(s->n, at));
 }
 
 void cpu_add(struct device *d, float *y, const float *x, const float *z, size_t n)
 {
-	EVERY_CHUNK
-		d->k->add(y + i, x + i, z + i, chunk_length(n, i));
+	run_tasks(d, chunks_of(n), n / 2.0, add_task, &(struct span){ .n = n, .y = y, .x = x, .z = z });
+}
+
+struct gated { int rows, c, add; float *y; const float *x, *dy; };
+
+static void geglu_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct gated *g = arg;
+	const struct rows part = rows_of_task(task, g->rows, g->c);
+	int r;
+
+	for (r = part.first; r < part.last; r++) {
+		const float *row = g->x + (size_t)r * 2 * g->c;
+
+		d->k->geglu(g->y + (size_t)r * g->c, row, row + g->c, g->c);
+	}
 }
 
 void cpu_geglu(struct device *d, float *y, const float *x, int rows, int c)
 {
-	int r;
-
-#pragma omp parallel for num_threads(d->threads) if ((double)rows * c > WORTH_THREADS / 4)
-	for (r = 0; r < rows; r++) {
-		const float *row = x + (size_t)r * 2 * c;
-
-		d->k->geglu(y + (size_t)r * c, row, row + c, c);
-	}
+	run_tasks(d, row_tasks(rows, c), 3.0 * rows * c, geglu_task, &(struct gated){ rows, c, 0, y, x, NULL });
 }
 
 /* inverts y = a gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
-void cpu_geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add)
+static void geglu_back_task(struct device *d, const void *arg, int task, int thread)
 {
+	const struct gated *g = arg;
+	const struct rows part = rows_of_task(task, g->rows, g->c);
 	int r;
 
-#pragma omp parallel for num_threads(d->threads) if ((double)rows * c > WORTH_THREADS / 4)
-	for (r = 0; r < rows; r++) {
-		const float *row = x + (size_t)r * 2 * c;
-		float *to = dx + (size_t)r * 2 * c;
+	for (r = part.first; r < part.last; r++) {
+		const float *row = g->x + (size_t)r * 2 * g->c;
+		float *to = g->y + (size_t)r * 2 * g->c;
 
-		d->k->geglu_back(to, to + c, dy + (size_t)r * c, row, row + c, c, add);
+		d->k->geglu_back(to, to + g->c, g->dy + (size_t)r * g->c, row, row + g->c, g->c, g->add);
 	}
+}
+
+void cpu_geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add)
+{
+	run_tasks(d, row_tasks(rows, c), 4.0 * rows * c, geglu_back_task, &(struct gated){ rows, c, add, dx, x, dy });
 }

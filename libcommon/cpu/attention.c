@@ -5,7 +5,6 @@
  * are kept a row.  Backward: a task is one head, so that its sums over queries and over keys have one order.
  */
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 #include "internal.h"
 
@@ -72,11 +71,11 @@ struct forward {
 	float *max, *sum;       /* [QUERIES] */
 };
 
-static struct forward forward_scratch(struct device *dev, int d)
+static struct forward forward_scratch(struct device *dev, int thread, int d)
 {
 	const struct kernels *k = dev->k;
 	const size_t keys = panel_floats(k, KEYS, d), values = panel_floats(k, d, KEYS);
-	char *at = thread_scratch(dev, omp_get_thread_num(), floats(keys) + floats(values) + floats(QUERIES * KEYS) +
+	char *at = thread_scratch(dev, thread, floats(keys) + floats(values) + floats(QUERIES * KEYS) +
 				  floats((size_t)QUERIES * d) + 2 * floats(QUERIES));
 
 	return (struct forward){ carve(&at, keys), carve(&at, values), carve(&at, QUERIES * KEYS), carve(&at, (size_t)QUERIES * d),
@@ -102,10 +101,16 @@ static void take_keys(const struct kernels *k, const struct forward *f, const fl
 	weigh(k, f->o, s->d, f->scores, f->v, p, s->d, p->j > 0);
 }
 
-static void attend(struct device *dev, float *o, float *lse, const float *q, const float *key, const float *value, struct patch p,
-		   const struct attention_shape *s)
+/* One head's rows. */
+struct head {
+	const float *q, *k, *v, *o, *dout, *lse;
+	float *to, *to_lse;             /* forward */
+	float *dq, *dk, *dv;            /* backward */
+};
+
+static void attend(struct device *dev, int thread, const struct head *h, struct patch p, const struct attention_shape *s)
 {
-	const struct forward f = forward_scratch(dev, s->d);
+	const struct forward f = forward_scratch(dev, thread, s->d);
 	const int seen = keys_seen(s, p.i, p.m);
 	int r;
 
@@ -115,36 +120,57 @@ static void attend(struct device *dev, float *o, float *lse, const float *q, con
 	}
 	for (p.j = 0; p.j < seen; p.j += KEYS) {
 		p.n = smaller(KEYS, seen - p.j);
-		take_keys(dev->k, &f, q + (size_t)p.i * s->ldq, key, value, &p, s);
+		take_keys(dev->k, &f, h->q + (size_t)p.i * s->ldq, h->k, h->v, &p, s);
 	}
 	for (r = 0; r < p.m; r++) {
-		dev->k->axpby(o + (size_t)(p.i + r) * s->ldo, 1 / f.sum[r], f.o + (size_t)r * s->d, 0, s->d);
-		lse[p.i + r] = f.max[r] + logf(f.sum[r]);
+		dev->k->axpby(h->to + (size_t)(p.i + r) * s->ldo, 1 / f.sum[r], f.o + (size_t)r * s->d, 0, s->d);
+		h->to_lse[p.i + r] = f.max[r] + logf(f.sum[r]);
 	}
+}
+
+/* All heads' rows, as the backend's caller gave them. */
+struct task {
+	const struct attention_shape *s;
+	struct head all;
+	const int *add;
+};
+
+static float *offset(float *p, size_t by) { return p ? p + by : NULL; }
+static const float *const_offset(const float *p, size_t by) { return p ? p + by : NULL; }
+
+static struct head head_of(const struct task *a, int t)
+{
+	const struct attention_shape *s = a->s;
+	const size_t n = t / s->heads, column = (size_t)(t % s->heads) * s->d;
+	const size_t q = n * s->lq * s->ldq + column, k = n * s->lk * s->ldk + column, v = n * s->lk * s->ldv + column;
+	const size_t o = n * s->lq * s->ldo + column, lse = (size_t)t * s->lq;
+
+	return (struct head){
+		.q = a->all.q + q, .k = a->all.k + k, .v = a->all.v + v,
+		.o = const_offset(a->all.o, o), .dout = const_offset(a->all.dout, o), .lse = const_offset(a->all.lse, lse),
+		.to = offset(a->all.to, o), .to_lse = offset(a->all.to_lse, lse),
+		.dq = offset(a->all.dq, q), .dk = offset(a->all.dk, k), .dv = offset(a->all.dv, v),
+	};
+}
+
+static int query_blocks(const struct attention_shape *s) { return (s->lq + QUERIES - 1) / QUERIES; }
+
+static void attend_task(struct device *dev, const void *arg, int t, int thread)
+{
+	const struct task *a = arg;
+	const int blocks = query_blocks(a->s), i = t % blocks * QUERIES;
+	const struct head h = head_of(a, t / blocks);
+
+	attend(dev, thread, &h, (struct patch){ .i = i, .m = smaller(QUERIES, a->s->lq - i) }, a->s);
 }
 
 void cpu_attention(struct device *dev, float *o, float *lse, const float *q, const float *k, const float *v,
 		   const struct attention_shape *s)
 {
-	const int parts = (s->lq + QUERIES - 1) / QUERIES, tasks = s->n * s->heads * parts;
-	int t;
+	const struct task a = { s, { .q = q, .k = k, .v = v, .to = o, .to_lse = lse }, NULL };
 
-#pragma omp parallel for schedule(dynamic) num_threads(dev->threads) if ((double)tasks * QUERIES * s->lk * s->d > WORTH_THREADS * 8)
-	for (t = 0; t < tasks; t++) {
-		const size_t n = t / parts / s->heads, column = (size_t)(t / parts % s->heads) * s->d;
-		const int i = t % parts * QUERIES;
-		const struct patch p = { .i = i, .m = smaller(QUERIES, s->lq - i) };
-
-		attend(dev, o + n * s->lq * s->ldo + column, lse + (size_t)(t / parts) * s->lq, q + n * s->lq * s->ldq + column,
-		       k + n * s->lk * s->ldk + column, v + n * s->lk * s->ldv + column, p, s);
-	}
+	run_tasks(dev, s->n * s->heads * query_blocks(s), (double)s->n * s->heads * s->lq * s->lk * s->d, attend_task, &a);
 }
-
-/* One head's rows. */
-struct head {
-	const float *q, *k, *v, *o, *dout, *lse;
-	float *dq, *dk, *dv;
-};
 
 struct backward {
 	float *k, *v, *k_rows;          /* a block of keys: packed for q k^T, dout v^T, ds k */
@@ -153,10 +179,10 @@ struct backward {
 	float *delta;                   /* [lq]: dout . o */
 };
 
-static struct backward backward_scratch(struct device *dev, const struct attention_shape *s)
+static struct backward backward_scratch(struct device *dev, int thread, const struct attention_shape *s)
 {
 	const size_t keys = panel_floats(dev->k, KEYS, s->d), rows = panel_floats(dev->k, s->d, KEYS);
-	char *at = thread_scratch(dev, omp_get_thread_num(), 2 * floats(keys) + 3 * floats(rows) + 2 * floats(QUERIES * KEYS) + floats(s->lq));
+	char *at = thread_scratch(dev, thread, 2 * floats(keys) + 3 * floats(rows) + 2 * floats(QUERIES * KEYS) + floats(s->lq));
 
 	return (struct backward){ carve(&at, keys), carve(&at, keys), carve(&at, rows), carve(&at, rows), carve(&at, rows),
 				  carve(&at, QUERIES * KEYS), carve(&at, QUERIES * KEYS), carve(&at, s->lq) };
@@ -191,9 +217,12 @@ static void patch_back(const struct kernels *k, const struct head *h, const stru
 	}
 }
 
-static void head_back(struct device *dev, const struct head *h, const struct attention_shape *s, const int add[3])
+static void head_back(struct device *dev, const void *arg, int t, int thread)
 {
-	const struct backward b = backward_scratch(dev, s);
+	const struct task *a = arg;
+	const struct attention_shape *s = a->s;
+	const struct head head = head_of(a, t), *h = &head;
+	const struct backward b = backward_scratch(dev, thread, s);
 	struct patch p;
 
 	for (p.i = 0; p.i < s->lq; p.i++)
@@ -205,29 +234,15 @@ static void head_back(struct device *dev, const struct head *h, const struct att
 		pack_matrix(dev->k, b.k_rows, h->k + (size_t)p.j * s->ldk, s->ldk, s->d, p.n);
 		for (p.i = s->causal ? p.j / QUERIES * QUERIES : 0; p.i < s->lq; p.i += QUERIES) {
 			p.m = smaller(QUERIES, s->lq - p.i);
-			patch_back(dev->k, h, &b, &p, s, add);
+			patch_back(dev->k, h, &b, &p, s, a->add);
 		}
 	}
 }
 
-static float *offset(float *p, size_t by) { return p ? p + by : NULL; }
-
 void cpu_attention_back(struct device *dev, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
 			const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3])
 {
-	const int tasks = s->n * s->heads;
-	int t;
+	const struct task a = { s, { .q = q, .k = k, .v = v, .o = o, .dout = dout, .lse = lse, .dq = dq, .dk = dk, .dv = dv }, add };
 
-#pragma omp parallel for schedule(dynamic) num_threads(dev->threads) if ((double)tasks * s->lq * s->lk * s->d > WORTH_THREADS * 4)
-	for (t = 0; t < tasks; t++) {
-		const size_t n = t / s->heads, column = (size_t)(t % s->heads) * s->d;
-		const size_t at_q = n * s->lq * s->ldq + column, at_k = n * s->lk * s->ldk + column, at_v = n * s->lk * s->ldv + column;
-		const size_t at_o = n * s->lq * s->ldo + column;
-		const struct head h = {
-			.q = q + at_q, .k = k + at_k, .v = v + at_v, .o = o + at_o, .dout = dout + at_o, .lse = lse + (size_t)t * s->lq,
-			.dq = offset(dq, at_q), .dk = offset(dk, at_k), .dv = offset(dv, at_v),
-		};
-
-		head_back(dev, &h, s, add);
-	}
+	run_tasks(dev, s->n * s->heads, 3.0 * s->n * s->heads * s->lq * s->lk * s->d, head_back, &a);
 }

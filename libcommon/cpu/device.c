@@ -21,7 +21,11 @@ struct device *cpu_open(struct error *e)
 
 	if (d)
 		d->scratch = calloc(threads + 1, sizeof(*d->scratch));
-	if (!d || !d->scratch) {
+	if (d && d->scratch && threads > 1)
+		d->pool = pool_new(threads);
+	if (!d || !d->scratch || (threads > 1 && !d->pool)) {
+		if (d)
+			free(d->scratch);
 		free(d);
 		fail(e, EXIT_MEMORY, "no memory for %d threads; set OMP_NUM_THREADS to fewer", threads);
 		return NULL;
@@ -37,6 +41,7 @@ void cpu_close(struct device *d)
 
 	if (!d)
 		return;
+	pool_free(d->pool);
 	for (i = 0; i <= d->threads; i++)
 		free(d->scratch[i].data);
 	free(d->scratch);
@@ -100,22 +105,27 @@ void cpu_download(struct device *d, void *host, const void *src, size_t bytes)
 	memcpy(host, src, bytes);
 }
 
+struct span { float *y; const float *x; size_t n; };
+
+static void copy_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct span *s = arg;
+	const size_t at = (size_t)task * CHUNK, bytes = chunk_length(s->n, at) * sizeof(*s->y);
+
+	if (s->x)
+		memcpy(s->y + at, s->x + at, bytes);
+	else
+		memset(s->y + at, 0, bytes);
+}
+
 void cpu_copy(struct device *d, float *y, const float *x, size_t n)
 {
-	size_t i;
-
-#pragma omp parallel for num_threads(d->threads) if (n > WORTH_THREADS)
-	for (i = 0; i < n; i += CHUNK)
-		memcpy(y + i, x + i, chunk_length(n, i) * sizeof(*y));
+	run_tasks(d, chunks_of(n), n / 4.0, copy_task, &(struct span){ y, x, n });
 }
 
 void cpu_zero(struct device *d, float *y, size_t n)
 {
-	size_t i;
-
-#pragma omp parallel for num_threads(d->threads) if (n > WORTH_THREADS)
-	for (i = 0; i < n; i += CHUNK)
-		memset(y + i, 0, chunk_length(n, i) * sizeof(*y));
+	run_tasks(d, chunks_of(n), n / 4.0, copy_task, &(struct span){ y, NULL, n });
 }
 
 /* [in][taps] -> [taps][in], one filter */
@@ -128,10 +138,23 @@ static void permute_filter(char *dst, const char *src, int in, int taps, size_t 
 			memcpy(dst, src + ((size_t)c * taps + t) * size, size == 2 ? 2 : 4);
 }
 
+struct preparation { struct weight *w; const char *host; size_t filter, size; };
+
+static void prepare_task(struct device *d, const void *arg, int o, int thread)
+{
+	const struct preparation *p = arg;
+	char *dst = (char *)p->w->data + o * p->filter;
+	const char *src = p->host + o * p->filter;
+
+	if (p->w->kh * p->w->kw == 1)
+		memcpy(dst, src, p->filter);
+	else
+		permute_filter(dst, src, p->w->in, p->w->kh * p->w->kw, p->size);
+}
+
 int cpu_prepare(struct device *d, struct weight *w, const void *host)
 {
 	size_t size = w->dtype == DTYPE_F32 ? 4 : 2, filter = (size_t)w->in * w->kh * w->kw * size;
-	int o;
 
 	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
 		die(EXIT_OTHER, "a weight of a type that the cpu does not compute with; this is a bug in lora-tools");
@@ -139,16 +162,7 @@ int cpu_prepare(struct device *d, struct weight *w, const void *host)
 	w->data = cpu_alloc(d, filter * w->out);
 	if (!w->data)
 		return -1;
-#pragma omp parallel for num_threads(d->threads) if (filter * w->out > WORTH_THREADS)
-	for (o = 0; o < w->out; o++) {
-		char *dst = (char *)w->data + o * filter;
-		const char *src = (const char *)host + o * filter;
-
-		if (w->kh * w->kw == 1)
-			memcpy(dst, src, filter);
-		else
-			permute_filter(dst, src, w->in, w->kh * w->kw, size);
-	}
+	run_tasks(d, w->out, (double)w->out * filter, prepare_task, &(struct preparation){ w, host, filter, size });
 	return 0;
 }
 

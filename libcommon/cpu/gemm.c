@@ -5,7 +5,6 @@
  * float, then pass the rows of the left one by.  Where the cuts fall may depend on the number of threads, since an element's
  * sum is taken in the same order in any tile (body_product.h).
  */
-#include <omp.h>
 #include <string.h>
 #include "internal.h"
 
@@ -16,9 +15,10 @@ enum { DEPTH = 256, PASS = 96, TILE_M = 1024, TILE_N = 512 };
 enum { RUN = 8 };
 
 /* Multiplications that are worth a thread's while. */
-#define SMALL_TILE 5e5
+#define SMALL_TILE 2.5e5
 
 struct cut { int rows, cols, across, down; };
+struct tiling { const struct product *p; struct cut cut; };
 
 static int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
 static int smaller(int a, int b) { return a < b ? a : b; }
@@ -129,12 +129,15 @@ static void multiply_rows(const struct kernels *k, const struct product *p, stru
 	k->block(b);
 }
 
-static void multiply_tile(struct device *d, const struct product *p, const struct cut *cut, int t)
+static void multiply_tile(struct device *d, const void *arg, int t, int thread)
 {
+	const struct tiling *tiling = arg;
+	const struct product *p = tiling->p;
+	const struct cut *cut = &tiling->cut;
 	const int i0 = t / cut->across * cut->rows, j0 = t % cut->across * cut->cols;
 	const int m = smaller(cut->rows, p->m - i0), n = smaller(cut->cols, p->n - j0);
 	const size_t panels = panel_floats(d->k, n, DEPTH), wide = right_floats(d->k, n, DEPTH), left = p->a.gather ? PASS * DEPTH : 0;
-	char *at = thread_scratch(d, omp_get_thread_num(), floats(panels) + floats(wide) + floats(left));
+	char *at = thread_scratch(d, thread, floats(panels) + floats(wide) + floats(left));
 	float *packed = carve(&at, panels), *widened = carve(&at, wide), *gathered = carve(&at, left);
 	int i, k;
 
@@ -164,13 +167,14 @@ static struct cut cut_into(const struct device *d, const struct product *p, int 
 static struct cut cut_tiles(const struct device *d, const struct product *p)
 {
 	const double work = (double)p->m * p->n * p->k;
+	const int turns = work > 16 * SMALL_TILE * d->threads ? 2 : 1;
 	int down = (p->m + TILE_M - 1) / TILE_M, across = (p->n + TILE_N - 1) / TILE_N;
 
 	for (;;) {
 		const struct cut c = cut_into(d, p, down, across);
 		const int tiles = c.down * c.across;
 
-		if (work < tiles * SMALL_TILE || tiles >= 8 * d->threads || (tiles >= 2 * d->threads && tiles % d->threads == 0))
+		if (work < tiles * SMALL_TILE || tiles >= 8 * d->threads || (tiles >= turns * d->threads && tiles % d->threads == 0))
 			return c;
 		if (c.rows <= TILE_ROWS && c.cols <= d->k->nr)
 			return c;
@@ -183,12 +187,9 @@ static struct cut cut_tiles(const struct device *d, const struct product *p)
 
 void multiply(struct device *d, const struct product *p)
 {
-	const struct cut cut = cut_tiles(d, p);
-	int t;
+	const struct tiling tiling = { p, cut_tiles(d, p) };
 
-#pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (cut.across * cut.down > 1)
-	for (t = 0; t < cut.across * cut.down; t++)
-		multiply_tile(d, p, &cut, t);
+	run_tasks(d, tiling.cut.across * tiling.cut.down, (double)p->m * p->n * p->k, multiply_tile, &tiling);
 }
 
 void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows)

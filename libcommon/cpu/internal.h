@@ -78,9 +78,12 @@ extern const struct kernels cpu_kernels_avx2, cpu_kernels_portable;
 
 struct scratch { void *data; size_t size; };
 
+struct pool;
+
 struct device {
 	const struct kernels *k;
 	int threads;
+	struct pool *pool;              /* NULL: the caller alone */
 	struct scratch *scratch;        /* [threads + 1]; the last belongs to the caller of a backend function */
 };
 
@@ -91,11 +94,30 @@ void *caller_scratch(struct device *d, size_t bytes);
 float *carve(char **at, size_t count);
 static inline size_t floats(size_t count) { return (count * sizeof(float) + 63) / 64 * 64; }
 
-/* Work of fewer elementary operations than this is done by the caller alone: waking threads costs more. */
-#define WORTH_THREADS 100000.0
+/* Calls f for every task in 0..tasks-1, on all threads at once, each task on one.  A loop whose work, counted in multiplications or
+ * the like, is below WORTH_THREADS is done by the caller alone.  One caller at a time. */
+typedef void task_fn(struct device *d, const void *arg, int task, int thread);
+void run_tasks(struct device *d, int tasks, double work, task_fn *f, const void *arg);
+#define WORTH_THREADS 30000.0
+struct pool *pool_new(int threads);             /* NULL: no memory */
+void pool_free(struct pool *p);                 /* accepts NULL */
+
 /* Elementwise loops are cut here; also the unit in which sums are taken. */
-enum { CHUNK = 16384 };
+enum { CHUNK = 8192 };
 static inline size_t chunk_length(size_t n, size_t at) { return n - at < CHUNK ? n - at : CHUNK; }
+static inline int chunks_of(size_t n) { return (n + CHUNK - 1) / CHUNK; }
+/* Rows of c elements that make up about a chunk. */
+static inline int rows_of_chunk(int c) { return c < CHUNK ? CHUNK / c : 1; }
+
+/* Part of a loop over rows: [first, last) of task `task`. */
+struct rows { int first, last; };
+static inline struct rows rows_of_task(int task, int rows, int c)
+{
+	int each = rows_of_chunk(c), first = task * each;
+
+	return (struct rows){ first, rows - first < each ? rows : first + each };
+}
+static inline int row_tasks(int rows, int c) { return (rows + rows_of_chunk(c) - 1) / rows_of_chunk(c); }
 
 /* ---- the matrix product that linear layers and convolutions share ---- */
 struct left {

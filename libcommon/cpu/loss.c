@@ -11,53 +11,73 @@ static double add_up(const double *part, size_t n)
 	return sum;
 }
 
+struct squares { const float *x, *z; size_t n; double *part; };
+
+static void squares_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct squares *s = arg;
+	const size_t at = (size_t)task * CHUNK, n = chunk_length(s->n, at);
+
+	s->part[task] = s->z ? d->k->sum_squared_difference(s->x + at, s->z + at, n) : d->k->sum_squares(s->x + at, n);
+}
+
+/* sum of x^2, or of (x - z)^2 */
+static double squares(struct device *d, const float *x, const float *z, size_t n)
+{
+	const struct squares s = { x, z, n, caller_scratch(d, chunks_of(n) * sizeof(double)) };
+
+	run_tasks(d, chunks_of(n), n, squares_task, &s);
+	return add_up(s.part, chunks_of(n));
+}
+
 double cpu_sum_squares(struct device *d, const float *x, size_t n)
 {
-	double *part = caller_scratch(d, (n / CHUNK + 1) * sizeof(*part));
-	size_t i;
-
-#pragma omp parallel for num_threads(d->threads) if (n > WORTH_THREADS)
-	for (i = 0; i < n; i += CHUNK)
-		part[i / CHUNK] = d->k->sum_squares(x + i, chunk_length(n, i));
-	return add_up(part, (n + CHUNK - 1) / CHUNK);
+	return squares(d, x, NULL, n);
 }
 
 void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n, size_t each)
 {
-	double *part = caller_scratch(d, (each / CHUNK + 1) * sizeof(*part));
-	size_t i;
 	int s;
 
-	for (s = 0; s < n; s++, x += each, target += each) {
-#pragma omp parallel for num_threads(d->threads) if (each > WORTH_THREADS)
-		for (i = 0; i < each; i += CHUNK)
-			part[i / CHUNK] = d->k->sum_squared_difference(x + i, target + i, chunk_length(each, i));
-		loss[s] = weight[s] * (add_up(part, (each + CHUNK - 1) / CHUNK) / each);
-	}
+	for (s = 0; s < n; s++)
+		loss[s] = weight[s] * (squares(d, x + s * each, target + s * each, each) / each);
+}
+
+struct slope { float *dx, factor; const float *x, *target; size_t n; int add; };
+
+static void slope_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct slope *s = arg;
+	const size_t at = (size_t)task * CHUNK;
+
+	d->k->scaled_difference(s->dx + at, s->factor, s->x + at, s->target + at, chunk_length(s->n, at), s->add);
 }
 
 /* inverts loss = weight mean (x - target)^2:  dx = dloss weight 2 (x - target) / each */
 void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
 		  size_t each, int add)
 {
-	size_t i;
-	int s;
+	int i;
 
-	for (s = 0; s < n; s++) {
-		const size_t at = s * each;
-		const float factor = (double)dloss[s] * weight[s] * 2 / each;
+	for (i = 0; i < n; i++) {
+		const size_t at = i * each;
+		const struct slope s = { dx + at, (double)dloss[i] * weight[i] * 2 / each, x + at, target + at, each, add };
 
-#pragma omp parallel for num_threads(d->threads) if (each > WORTH_THREADS)
-		for (i = 0; i < each; i += CHUNK)
-			d->k->scaled_difference(dx + at + i, factor, x + at + i, target + at + i, chunk_length(each, i), add);
+		run_tasks(d, chunks_of(each), each, slope_task, &s);
 	}
+}
+
+struct update { float *p, *m, *v; const float *grad; size_t n; const struct adamw_step *step; };
+
+static void adamw_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct update *u = arg;
+	const size_t at = (size_t)task * CHUNK;
+
+	d->k->adamw(u->p + at, u->m + at, u->v + at, u->grad + at, chunk_length(u->n, at), u->step);
 }
 
 void cpu_adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s)
 {
-	size_t i;
-
-#pragma omp parallel for num_threads(d->threads) if (n > WORTH_THREADS / 4)
-	for (i = 0; i < n; i += CHUNK)
-		d->k->adamw(p + i, m + i, v + i, grad + i, chunk_length(n, i), s);
+	run_tasks(d, chunks_of(n), 3.0 * n, adamw_task, &(struct update){ p, m, v, grad, n, s });
 }

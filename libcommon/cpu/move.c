@@ -1,63 +1,119 @@
 #include <string.h>
 #include "internal.h"
 
-#define EVERY_ROW _Pragma("omp parallel for num_threads(d->threads) if ((double)rows * c > WORTH_THREADS)") for (int r = 0; r < rows; r++)
+/* The arguments of a loop over rows of c floats; each uses those it needs. */
+struct move {
+	int rows, c;
+	float *y;
+	const float *x, *v;
+	int h, w, hw;
+	int ldx, ldy, add;
+	const struct weight *table;
+	const int32_t *index;
+};
+
+static void run_rows(struct device *d, task_fn *f, const struct move *m)
+{
+	run_tasks(d, row_tasks(m->rows, m->c), (double)m->rows * m->c / 2, f, m);
+}
+
+/* The head of every task here: loops over its rows r. */
+#define EACH_ROW(m, task) \
+	const struct rows part = rows_of_task(task, (m)->rows, (m)->c); \
+	for (int r = part.first; r < part.last; r++)
+
+static void add_per_sample_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct move *m = arg;
+	const size_t c = m->c;
+
+	EACH_ROW(m, task)
+		d->k->add(m->y + r * c, m->x + r * c, m->v + r / m->hw * c, c);
+}
 
 void cpu_add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c)
 {
-	const int rows = n * hw;
+	run_rows(d, add_per_sample_task, &(struct move){ .rows = n * hw, .c = c, .y = y, .x = x, .v = v, .hw = hw });
+}
 
-	EVERY_ROW
-		d->k->add(y + (size_t)r * c, x + (size_t)r * c, v + (size_t)(r / hw) * c, c);
+static void copy_columns_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct move *m = arg;
+
+	EACH_ROW(m, task)
+		d->k->axpby(m->y + (size_t)r * m->ldy, 1, m->x + (size_t)r * m->ldx, m->add, m->c);
 }
 
 void cpu_copy_columns(struct device *d, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add)
 {
-	const int c = cols;
+	run_rows(d, copy_columns_task, &(struct move){ .rows = rows, .c = cols, .y = y, .x = x, .ldx = ldx, .ldy = ldy, .add = add });
+}
 
-	EVERY_ROW
-		d->k->axpby(y + (size_t)r * ldy, 1, x + (size_t)r * ldx, add, c);
+static void upsample_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct move *m = arg;
+	const int h = m->h, w = m->w;
+
+	EACH_ROW(m, task) {
+		size_t from = (size_t)(r / (4 * h * w)) * h * w + (size_t)(r / (2 * w) % (2 * h) / 2) * w + r % (2 * w) / 2;
+
+		memcpy(m->y + (size_t)r * m->c, m->x + from * m->c, m->c * sizeof(*m->y));
+	}
 }
 
 void cpu_upsample(struct device *d, float *y, const float *x, int n, int h, int w, int c)
 {
-	const int rows = n * 2 * h * 2 * w;
-
-	EVERY_ROW {
-		size_t from = (size_t)(r / (4 * h * w)) * h * w + (size_t)(r / (2 * w) % (2 * h) / 2) * w + r % (2 * w) / 2;
-
-		memcpy(y + (size_t)r * c, x + from * c, c * sizeof(*y));
-	}
+	run_rows(d, upsample_task, &(struct move){ .rows = n * 2 * h * 2 * w, .c = c, .y = y, .x = x, .h = h, .w = w });
 }
 
 /* inverts y = each pixel four times:  dx = the sum of the four */
-void cpu_upsample_back(struct device *d, float *dx, const float *dy, int n, int h, int w, int c, int add)
+static void upsample_back_task(struct device *d, const void *arg, int task, int thread)
 {
-	const int rows = n * h * w;
+	const struct move *m = arg;
+	const int w = m->w, c = m->c;
 
-	EVERY_ROW {
-		const float *top = dy + ((size_t)(r / w) * 4 * w + r % w * 2) * c, *bottom = top + (size_t)2 * w * c;
-		float *to = dx + (size_t)r * c;
+	EACH_ROW(m, task) {
+		const float *top = m->x + ((size_t)(r / w) * 4 * w + r % w * 2) * c, *bottom = top + (size_t)2 * w * c;
+		float *to = m->y + (size_t)r * c;
 
-		d->k->axpby(to, 1, top, add, c);
+		d->k->axpby(to, 1, top, m->add, c);
 		d->k->add(to, to, top + c, c);
 		d->k->add(to, to, bottom, c);
 		d->k->add(to, to, bottom + c, c);
 	}
 }
 
+void cpu_upsample_back(struct device *d, float *dx, const float *dy, int n, int h, int w, int c, int add)
+{
+	run_rows(d, upsample_back_task, &(struct move){ .rows = n * h * w, .c = c, .y = dx, .x = dy, .w = w, .add = add });
+}
+
+static void embedding_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct move *m = arg;
+	const size_t c = m->c, size = m->table->dtype == DTYPE_F32 ? 4 : 2;
+
+	EACH_ROW(m, task)
+		d->k->widen(m->y + r * c, (const char *)m->table->data + m->index[r] * c * size, m->table->dtype, c);
+}
+
 void cpu_embedding(struct device *d, float *y, const struct weight *table, const int32_t *ids, int rows)
 {
-	const size_t c = table->in, size = table->dtype == DTYPE_F32 ? 4 : 2;
+	run_rows(d, embedding_task, &(struct move){ .rows = rows, .c = table->in, .y = y, .table = table, .index = ids });
+}
 
-	EVERY_ROW
-		d->k->widen(y + r * c, (const char *)table->data + ids[r] * c * size, table->dtype, c);
+static void gather_rows_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct move *m = arg;
+	const size_t c = m->c;
+
+	EACH_ROW(m, task)
+		memcpy(m->y + r * c, m->x + m->index[r] * c, c * sizeof(*m->y));
 }
 
 void cpu_gather_rows(struct device *d, float *y, const float *x, const int32_t *index, int rows, int c)
 {
-	EVERY_ROW
-		memcpy(y + (size_t)r * c, x + (size_t)index[r] * c, c * sizeof(*y));
+	run_rows(d, gather_rows_task, &(struct move){ .rows = rows, .c = c, .y = y, .x = x, .index = index });
 }
 
 /* One thread: an index may come twice. */

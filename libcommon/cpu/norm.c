@@ -5,7 +5,6 @@
  * and added up a group afterwards: memory is read in order, once.
  */
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 #include "internal.h"
 
@@ -14,7 +13,7 @@ struct run { int sample, row, rows; };
 
 static int run_rows(int hw, int c)
 {
-	int rows = 4 * CHUNK / c;
+	int rows = 2 * CHUNK / c;
 
 	return rows < 1 ? 1 : rows > hw ? hw : rows;
 }
@@ -97,44 +96,74 @@ static void fill_affine(struct coefficients *k, const float *stats, const float 
 	}
 }
 
+/* The arguments of a group norm's loops, forward and backward. */
+struct norm_job {
+	const struct norm_shape *s;
+	int runs;                       /* of a sample */
+	double *part;                   /* sums of the runs; the first of a sample is its total */
+	char *coefficients;
+	float *y;
+	const float *x, *dy;
+	int add;
+};
+
+static void clear_and_place(struct device *d, struct norm_job *j)
+{
+	const int c = j->s->c;
+	size_t bytes;
+
+	j->runs = runs_of(j->s->hw, c);
+	bytes = (size_t)j->s->n * j->runs * 2 * padded(c) * sizeof(double);
+	j->part = caller_scratch(d, bytes + j->s->n * coefficients_bytes(c));
+	j->coefficients = (char *)j->part + bytes;
+	memset(j->part, 0, bytes);
+}
+
+static void run_each(struct device *d, task_fn *f, const struct norm_job *j, double cost)
+{
+	run_tasks(d, j->s->n * j->runs, cost * j->s->n * j->s->hw * j->s->c, f, j);
+}
+
+static size_t run_start(const struct run *r, const struct norm_shape *s) { return ((size_t)r->sample * s->hw + r->row) * s->c; }
+
+static void sums_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct norm_job *j = arg;
+	const int c = j->s->c;
+	const struct run r = run_of(task, j->s->hw, c);
+	double *sum = run_sums(j->part, task, c);
+
+	d->k->channel_sums(sum, sum + padded(c), j->x + run_start(&r, j->s), r.rows, c);
+}
+
+static void rows_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct norm_job *j = arg;
+	const struct run r = run_of(task, j->s->hw, j->s->c);
+	const struct coefficients k = coefficients_at(j->coefficients, r.sample, j->s->c);
+	const struct affine a = affine_of(&k);
+	const size_t at = run_start(&r, j->s);
+
+	d->k->norm_rows(j->y + at, j->x + at, &a, r.rows, j->s->c, j->s->silu);
+}
+
 void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
 		    const struct norm_shape *s)
 {
-	const int c = s->c, runs = runs_of(s->hw, c);
-	const size_t part_bytes = (size_t)s->n * runs * 2 * padded(c) * sizeof(double);
-	double *part = caller_scratch(d, part_bytes + s->n * coefficients_bytes(c));
-	char *rest = (char *)part + part_bytes;
+	struct norm_job j = { .s = s, .y = y, .x = x };
 	int i;
 
-	memset(part, 0, part_bytes);
-#pragma omp parallel num_threads(d->threads) if ((double)s->n * s->hw * c > WORTH_THREADS / 4)
-	{
-#pragma omp for
-		for (i = 0; i < s->n * runs; i++) {
-			struct run r = run_of(i, s->hw, c);
-			double *sum = run_sums(part, i, c);
+	clear_and_place(d, &j);
+	run_each(d, sums_task, &j, 1);
+	for (i = 0; i < s->n; i++) {
+		struct coefficients k = coefficients_at(j.coefficients, i, s->c);
+		double *sum = run_sums(j.part, i * j.runs, s->c);
 
-			d->k->channel_sums(sum, sum + padded(c), x + ((size_t)r.sample * s->hw + r.row) * c, r.rows, c);
-		}
-#pragma omp for
-		for (i = 0; i < s->n; i++) {
-			struct coefficients k = coefficients_at(rest, i, c);
-			double *sum = run_sums(part, i * runs, c);
-
-			add_runs(part, i, runs, c);
-			group_stats(stats + (size_t)i * 2 * s->groups, sum, sum + padded(c), s);
-			fill_affine(&k, stats + (size_t)i * 2 * s->groups, gain, bias, s);
-		}
-#pragma omp for
-		for (i = 0; i < s->n * runs; i++) {
-			struct run r = run_of(i, s->hw, c);
-			struct coefficients k = coefficients_at(rest, r.sample, c);
-			struct affine a = affine_of(&k);
-			size_t at = ((size_t)r.sample * s->hw + r.row) * c;
-
-			d->k->norm_rows(y + at, x + at, &a, r.rows, c, s->silu);
-		}
+		add_runs(j.part, i, j.runs, s->c);
+		group_stats(stats + (size_t)i * 2 * s->groups, sum, sum + padded(s->c), s);
+		fill_affine(&k, stats + (size_t)i * 2 * s->groups, gain, bias, s);
 	}
+	run_each(d, rows_task, &j, s->silu ? 2 : 1);
 }
 
 /* dx = scale g - offset - (x - mean) slope, with scale = gain rstd;  N values a group:
@@ -160,96 +189,104 @@ static void fill_back(struct coefficients *k, const float *stats, const float *g
 	}
 }
 
+static void back_sums_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct norm_job *j = arg;
+	const int c = j->s->c;
+	const struct run r = run_of(task, j->s->hw, c);
+	const struct coefficients k = coefficients_at(j->coefficients, r.sample, c);
+	const struct affine a = affine_of(&k);
+	const size_t at = run_start(&r, j->s);
+	double *sum = run_sums(j->part, task, c);
+
+	d->k->norm_back_sums(sum, sum + padded(c), j->dy + at, j->x + at, &a, r.rows, c, j->s->silu);
+}
+
+static void back_rows_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct norm_job *j = arg;
+	const struct run r = run_of(task, j->s->hw, j->s->c);
+	const struct coefficients k = coefficients_at(j->coefficients, r.sample, j->s->c);
+	const struct affine a = affine_of(&k);
+	const size_t at = run_start(&r, j->s);
+
+	d->k->norm_back_rows(j->y + at, j->dy + at, j->x + at, &a, k.offset, k.slope, r.rows, j->s->c, j->s->silu, j->add);
+}
+
 /* inverts y = silu?(gain (x - mean) rstd + bias) */
 void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
 			 const float *bias, const struct norm_shape *s, int add)
 {
-	const int c = s->c, runs = runs_of(s->hw, c);
-	const size_t part_bytes = (size_t)s->n * runs * 2 * padded(c) * sizeof(double);
-	double *part = caller_scratch(d, part_bytes + s->n * coefficients_bytes(c));
-	char *rest = (char *)part + part_bytes;
+	struct norm_job j = { .s = s, .y = dx, .x = x, .dy = dy, .add = add };
 	int i;
 
-	memset(part, 0, part_bytes);
+	clear_and_place(d, &j);
 	for (i = 0; i < s->n; i++) {
-		struct coefficients k = coefficients_at(rest, i, c);
+		struct coefficients k = coefficients_at(j.coefficients, i, s->c);
 
 		fill_affine(&k, stats + (size_t)i * 2 * s->groups, gain, bias, s);
 	}
-#pragma omp parallel num_threads(d->threads) if ((double)s->n * s->hw * c > WORTH_THREADS / 4)
-	{
-#pragma omp for
-		for (i = 0; i < s->n * runs; i++) {
-			struct run r = run_of(i, s->hw, c);
-			struct coefficients k = coefficients_at(rest, r.sample, c);
-			struct affine a = affine_of(&k);
-			size_t at = ((size_t)r.sample * s->hw + r.row) * c;
-			double *sum = run_sums(part, i, c);
+	run_each(d, back_sums_task, &j, s->silu ? 4 : 2);
+	for (i = 0; i < s->n; i++) {
+		struct coefficients k = coefficients_at(j.coefficients, i, s->c);
+		double *sum = run_sums(j.part, i * j.runs, s->c);
 
-			d->k->norm_back_sums(sum, sum + padded(c), dy + at, x + at, &a, r.rows, c, s->silu);
-		}
-#pragma omp for
-		for (i = 0; i < s->n; i++) {
-			struct coefficients k = coefficients_at(rest, i, c);
-			double *sum = run_sums(part, i * runs, c);
-
-			add_runs(part, i, runs, c);
-			fill_back(&k, stats + (size_t)i * 2 * s->groups, gain, sum, sum + padded(c), s);
-		}
-#pragma omp for
-		for (i = 0; i < s->n * runs; i++) {
-			struct run r = run_of(i, s->hw, c);
-			struct coefficients k = coefficients_at(rest, r.sample, c);
-			struct affine a = affine_of(&k);
-			size_t at = ((size_t)r.sample * s->hw + r.row) * c;
-
-			d->k->norm_back_rows(dx + at, dy + at, x + at, &a, k.offset, k.slope, r.rows, c, s->silu, add);
-		}
+		add_runs(j.part, i, j.runs, s->c);
+		fill_back(&k, stats + (size_t)i * 2 * s->groups, gain, sum, sum + padded(s->c), s);
 	}
+	run_each(d, back_rows_task, &j, s->silu ? 4 : 2);
+}
+
+struct layer_norm { int rows, c, add; float eps, *y, *stats; const float *x, *dy, *gain, *bias, *old_stats; };
+
+static void layer_norm_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct layer_norm *l = arg;
+	const struct rows part = rows_of_task(task, l->rows, l->c);
+	size_t r, c = l->c;
+
+	for (r = part.first; r < (size_t)part.last; r++)
+		d->k->layer_norm_row(l->y + r * c, l->stats + 2 * r, l->x + r * c, l->gain, l->bias, c, l->eps);
 }
 
 void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
 		    float eps)
 {
-	int r;
+	const struct layer_norm l = { .rows = rows, .c = c, .eps = eps, .y = y, .stats = stats, .x = x, .gain = gain, .bias = bias };
 
-#pragma omp parallel for num_threads(d->threads) if ((double)rows * c > WORTH_THREADS / 2)
-	for (r = 0; r < rows; r++)
-		d->k->layer_norm_row(y + (size_t)r * c, stats + 2 * (size_t)r, x + (size_t)r * c, gain, bias, c, eps);
+	run_tasks(d, row_tasks(rows, c), 2.0 * rows * c, layer_norm_task, &l);
+}
+
+static void layer_norm_back_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct layer_norm *l = arg;
+	const struct rows part = rows_of_task(task, l->rows, l->c);
+	size_t r, c = l->c;
+
+	for (r = part.first; r < (size_t)part.last; r++)
+		d->k->layer_norm_back_row(l->y + r * c, l->dy + r * c, l->x + r * c, l->old_stats + 2 * r, l->gain, c, l->add);
 }
 
 void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
 			 int rows, int c, int add)
 {
-	int r;
+	const struct layer_norm l = { .rows = rows, .c = c, .add = add, .y = dx, .x = x, .dy = dy, .gain = gain, .old_stats = stats };
 
-#pragma omp parallel for num_threads(d->threads) if ((double)rows * c > WORTH_THREADS / 2)
-	for (r = 0; r < rows; r++) {
-		size_t at = (size_t)r * c;
-
-		d->k->layer_norm_back_row(dx + at, dy + at, x + at, stats + 2 * (size_t)r, gain, c, add);
-	}
+	run_tasks(d, row_tasks(rows, c), 2.0 * rows * c, layer_norm_back_task, &l);
 }
 
 /* Also sums the squares, which nobody reads: a gradient of [n,c] is a small part of a step. */
 void cpu_sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add)
 {
-	const int runs = runs_of(hw, c);
-	const size_t part_bytes = (size_t)n * runs * 2 * padded(c) * sizeof(double);
-	double *part = caller_scratch(d, part_bytes);
+	const struct norm_shape s = { .n = n, .hw = hw, .c = c };
+	struct norm_job j = { .s = &s, .x = dy };
 	int i, k;
 
-	memset(part, 0, part_bytes);
-#pragma omp parallel for num_threads(d->threads) if ((double)n * hw * c > WORTH_THREADS / 2)
-	for (i = 0; i < n * runs; i++) {
-		struct run r = run_of(i, hw, c);
-		double *sum = run_sums(part, i, c);
-
-		d->k->channel_sums(sum, sum + padded(c), dy + ((size_t)r.sample * hw + r.row) * c, r.rows, c);
-	}
+	clear_and_place(d, &j);
+	run_each(d, sums_task, &j, 1);
 	for (i = 0; i < n; i++) {
-		add_runs(part, i, runs, c);
+		add_runs(j.part, i, j.runs, c);
 		for (k = 0; k < c; k++)
-			dv[(size_t)i * c + k] = run_sums(part, i * runs, c)[k] + (add ? dv[(size_t)i * c + k] : 0);
+			dv[(size_t)i * c + k] = run_sums(j.part, i * j.runs, c)[k] + (add ? dv[(size_t)i * c + k] : 0);
 	}
 }

@@ -5,12 +5,11 @@
  * turn into 36 numbers as well, and number e of the outputs is a matrix product over channels.  Filters are transformed again in every
  * call, a stretch of channels at a time while it is in the cache: kept, they would take 8 times the memory of half-precision weights.
  */
-#include <omp.h>
 #include "internal.h"
 
 /* POINTS numbers a tile.  DEPTH: input channels a stretch.  COLUMNS: output channels of a task.  ROOM: bytes of transformed inputs that
  * may lie in the last cache. */
-enum { POINTS = 36, DEPTH = 128, COLUMNS = 32, ROOM = 12 << 20 };
+enum { POINTS = 36, DEPTH = 256, COLUMNS = 32, ROOM = 12 << 20 };
 
 struct job {
 	const float *x;
@@ -53,15 +52,24 @@ static void pixel_addresses(const float **to, const float *base, const struct jo
 	}
 }
 
-/* v [POINTS][tiles][in] */
-static void transform_input(const struct kernels *k, const struct job *j, float *v, int first, int tiles, int t)
+/* A run of tiles whose transformed inputs fit the cache. */
+struct stage {
+	const struct job *j;
+	float *v;               /* [POINTS][tiles][in] */
+	int first, tiles;       /* of the batch */
+	int each, parts;        /* tiles of a task; tasks beside each other */
+};
+
+static void transform_input(struct device *d, const void *arg, int t, int thread)
 {
+	const struct stage *s = arg;
+	const struct job *j = s->j;
 	const float *pixels[POINTS];
 	int n, y, x;
 
-	tile_corner(j, first + t, &n, &y, &x);
+	tile_corner(j, s->first + t, &n, &y, &x);
 	pixel_addresses(pixels, j->x, j, j->in, 6, n, y - 1, x - 1);
-	k->winograd_input(v + (size_t)t * j->in, (size_t)tiles * j->in, pixels, j->in);
+	d->k->winograd_input(s->v + (size_t)t * j->in, (size_t)s->tiles * j->in, pixels, j->in);
 }
 
 static void transform_output(const struct kernels *k, const struct job *j, const float *m, int first, int tiles, int t, int column, int cols)
@@ -96,20 +104,23 @@ static void pack_taps(const struct kernels *k, const struct job *j, float *taps,
 
 struct room { float *taps, *u, *m, *wide; };
 
-static struct room room_of(struct device *d, int tiles)
+static struct room room_of(struct device *d, int thread, int tiles)
 {
 	const size_t panels = panel_floats(d->k, COLUMNS, DEPTH), wide = right_floats(d->k, COLUMNS, DEPTH);
 	const size_t m = (size_t)POINTS * tiles * COLUMNS;
-	char *at = thread_scratch(d, omp_get_thread_num(), floats(9 * panels) + floats(POINTS * panels) + floats(m) + floats(wide));
+	char *at = thread_scratch(d, thread, floats(9 * panels) + floats(POINTS * panels) + floats(m) + floats(wide));
 
 	return (struct room){ carve(&at, 9 * panels), carve(&at, POINTS * panels), carve(&at, m), carve(&at, wide) };
 }
 
-/* Output channels column.. of tiles [from, from+count) of the `tiles` that v holds, which start at tile `first` of the batch. */
-static void multiply_points(struct device *d, const struct job *j, const float *v, int first, int tiles, int from, int count, int column)
+/* Some output channels of some tiles of the stage. */
+static void multiply_points(struct device *d, const void *arg, int task, int thread)
 {
-	const int cols = smaller(COLUMNS, j->out - column);
-	const struct room r = room_of(d, count);
+	const struct stage *s = arg;
+	const struct job *j = s->j;
+	const int column = task / s->parts * COLUMNS, cols = smaller(COLUMNS, j->out - column);
+	const int from = task % s->parts * s->each, count = smaller(s->each, s->tiles - from);
+	const struct room r = room_of(d, thread, count);
 	int at, e, t;
 
 	for (at = 0; at < j->in; at += DEPTH) {
@@ -119,7 +130,7 @@ static void multiply_points(struct device *d, const struct job *j, const float *
 		pack_taps(d->k, j, r.taps, column, cols, at, depth, r.wide);
 		d->k->winograd_filter(r.u, r.taps, panels);
 		for (e = 0; e < POINTS; e++) {
-			const struct block b = { .m = count, .n = cols, .k = depth, .a = v + ((size_t)e * tiles + from) * j->in + at,
+			const struct block b = { .m = count, .n = cols, .k = depth, .a = s->v + ((size_t)e * s->tiles + from) * j->in + at,
 						 .row = j->in, .col = 1, .panels = r.u + e * panels,
 						 .c = r.m + (size_t)e * count * COLUMNS, .ldc = COLUMNS, .alpha = 1, .beta = at > 0 };
 
@@ -127,37 +138,28 @@ static void multiply_points(struct device *d, const struct job *j, const float *
 		}
 	}
 	for (t = 0; t < count; t++)
-		transform_output(d->k, j, r.m, first + from, count, t, column, cols);
+		transform_output(d->k, j, r.m, s->first + from, count, t, column, cols);
 }
 
-static void convolve(struct device *d, struct job *j)
+static void convolve(struct device *d, const struct job *j)
 {
 	const int all_tiles = j->n * j->down * j->across, room = ROOM / (POINTS * sizeof(float)) / j->in;
 	const int chunk = smaller(all_tiles, room < 32 ? 32 : room), columns = (j->out + COLUMNS - 1) / COLUMNS;
 	/* Tiles of a task: fewer when there are threads without one. */
 	const int wanted = (2 * d->threads + columns - 1) / columns, part = (chunk + wanted - 1) / wanted, each = part < 16 ? 16 : part;
-	float *v = caller_scratch(d, (size_t)POINTS * chunk * j->in * sizeof(*v));
-	int first, t;
+	struct stage s = { .j = j, .v = caller_scratch(d, (size_t)POINTS * chunk * j->in * sizeof(float)), .each = each };
 
-	for (first = 0; first < all_tiles; first += chunk) {
-		const int tiles = smaller(chunk, all_tiles - first), parts = (tiles + each - 1) / each;
-
-#pragma omp parallel num_threads(d->threads)
-		{
-#pragma omp for
-			for (t = 0; t < tiles; t++)
-				transform_input(d->k, j, v, first, tiles, t);
-#pragma omp for schedule(dynamic)
-			for (t = 0; t < parts * columns; t++)
-				multiply_points(d, j, v, first, tiles, t % parts * each, smaller(each, tiles - t % parts * each),
-						t / parts * COLUMNS);
-		}
+	for (s.first = 0; s.first < all_tiles; s.first += chunk) {
+		s.tiles = smaller(chunk, all_tiles - s.first);
+		s.parts = (s.tiles + each - 1) / each;
+		run_tasks(d, s.tiles, (double)s.tiles * j->in * POINTS, transform_input, &s);
+		run_tasks(d, s.parts * columns, (double)s.tiles * j->in * j->out * POINTS, multiply_points, &s);
 	}
 }
 
 void winograd_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s)
 {
-	struct job j = { .x = x, .w = w, .bias = bias, .y = y, .n = s->n, .h = s->h, .w_px = s->w, .in = w->in, .out = w->out,
+	const struct job j = { .x = x, .w = w, .bias = bias, .y = y, .n = s->n, .h = s->h, .w_px = s->w, .in = w->in, .out = w->out,
 			 .across = (s->w + 3) / 4, .down = (s->h + 3) / 4 };
 
 	convolve(d, &j);
@@ -165,7 +167,7 @@ void winograd_conv2d(struct device *d, float *y, const float *x, const struct we
 
 void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add)
 {
-	struct job j = { .x = dy, .w = w, .back = true, .y = dx, .add = add, .n = s->n, .h = s->h, .w_px = s->w, .in = w->out, .out = w->in,
+	const struct job j = { .x = dy, .w = w, .back = true, .y = dx, .add = add, .n = s->n, .h = s->h, .w_px = s->w, .in = w->out, .out = w->in,
 			 .across = (s->w + 3) / 4, .down = (s->h + 3) / 4 };
 
 	convolve(d, &j);
