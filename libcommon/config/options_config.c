@@ -14,7 +14,6 @@ static const struct sign {
 	bool array;             /* the key must be an array, as [[key]] makes one */
 	const char *say;
 } signs[] = {
-	{ NULL, "datasets", true, "dataset configs are not yet implemented; give the folders to lora-prep, and only training keys here" },
 	{ NULL, "dataset", true, "this is a dataset config of an early sd-scripts; give the folders to lora-prep, and only training keys here" },
 	{ "general_args", "args", false, "this is a file of Easy Training Scripts; export it there for sd-scripts, or write the keys anew" },
 	{ NULL, "dit", false, "this is a file of musubi-tuner, for video models; write the keys of lora-config(5)" },
@@ -59,145 +58,6 @@ static int refuse_foreign(const struct toml *root, const char *path, struct erro
 	return 0;
 }
 
-/* A scalar as the command line would say it; malloced, NULL for tables, arrays and text with a NUL inside. */
-static char *scalar_text(const struct toml *t)
-{
-	struct buffer number = { 0 };
-
-	switch (t->kind) {
-	case TOML_STRING:
-		return strlen(t->text) == t->length ? xstrdup(t->text) : NULL;
-	case TOML_DATETIME:
-		return xstrdup(t->text);
-	case TOML_INTEGER:
-		return xprintf("%lld", (long long)t->integer);
-	case TOML_FLOAT:
-		option_add_number(&number, t->number);
-		return buffer_steal(&number);
-	case TOML_BOOLEAN:
-		return xstrdup(t->boolean ? "true" : "false");
-	default:
-		return NULL;
-	}
-}
-
-static bool among(const char *word, const char *list)
-{
-	for (; list && *list; list += strcspn(list, "|"), list += *list == '|') {
-		size_t n = strcspn(list, "|");
-		if (n == strlen(word) && !strncasecmp(word, list, n))
-			return true;
-	}
-	return false;
-}
-
-/* Does the line ask for nothing?  neutral: the values of this key, besides the usual ones, that mean so. */
-static bool asks_for_nothing(const struct toml *t, const char *neutral)
-{
-	char *text = scalar_text(t);
-	bool nothing;
-
-	if (t->kind == TOML_ARRAY)
-		return !t->child;
-	if (!text)
-		return false;
-	nothing = !*text || among(text, "false|0|none|null") || among(text, neutral);
-	free(text);
-	return nothing;
-}
-
-static bool fits(enum option_kind option, enum toml_kind value)
-{
-	switch (option) {
-	case OPTION_FLAG:
-	case OPTION_INT:
-	case OPTION_SIZE:
-		return value == TOML_INTEGER || value == TOML_STRING || (option == OPTION_FLAG && value == TOML_BOOLEAN);
-	case OPTION_NUMBER:
-	case OPTION_STRING:             /* seed = 42, lr_warmup_steps = 0.1: their options want the text */
-		return value == TOML_INTEGER || value == TOML_FLOAT || value == TOML_STRING;
-	default:
-		return value == TOML_STRING;
-	}
-}
-
-static const char *kind_name(enum toml_kind kind)
-{
-	static const char *const names[] = {
-		[TOML_STRING] = "a text", [TOML_INTEGER] = "a whole number", [TOML_FLOAT] = "a fraction",
-		[TOML_BOOLEAN] = "true or false", [TOML_DATETIME] = "a date", [TOML_ARRAY] = "an array", [TOML_TABLE] = "a table",
-	};
-
-	return names[kind];
-}
-
-static int misfit(const struct option *o, const struct toml *t, const char *where, struct error *e)
-{
-	struct buffer expected = { 0 };
-
-	option_expected(o, &expected);
-	fail(e, EXIT_USAGE, "%s: %s does not fit; give %s", where, kind_name(t->kind), expected.data);
-	buffer_free(&expected);
-	return -1;
-}
-
-static int take_scalar(const struct option *o, const struct toml *t, const char *where, struct error *e)
-{
-	char *text;
-	int status;
-
-	if (!fits(o->kind, t->kind))
-		return misfit(o, t, where, e);
-	text = scalar_text(t);
-	if (!text)
-		return fail(e, EXIT_USAGE, "%s: the text holds a NUL character; remove it", where);
-	status = option_take(o, text, where, e);
-	free(text);
-	return status;
-}
-
-static int take_list(const struct option *o, const struct toml *t, const char *where, struct error *e)
-{
-	for (const struct toml *item = t->child; item; item = item->next)
-		if (take_scalar(o, item, where, e))
-			return -1;
-	return 0;
-}
-
-/* [1024, 768] for "1024,768" */
-static int take_size_array(const struct option *o, const struct toml *t, const char *where, struct error *e)
-{
-	const struct toml *w = t->child, *h = w ? w->next : NULL;
-	char *text;
-	int status;
-
-	if (!h || h->next || w->kind != TOML_INTEGER || h->kind != TOML_INTEGER)
-		return misfit(o, t, where, e);
-	text = xprintf("%lld,%lld", (long long)w->integer, (long long)h->integer);
-	status = option_take(o, text, where, e);
-	free(text);
-	return status;
-}
-
-static int take_value(const struct option *o, const struct toml *t, const char *where, struct error *e)
-{
-	if (o->kind == OPTION_LIST)
-		option_clear_list(o);
-	if (t->kind == TOML_ARRAY && o->kind == OPTION_LIST)
-		return take_list(o, t, where, e);
-	if (t->kind == TOML_ARRAY && o->kind == OPTION_SIZE)
-		return take_size_array(o, t, where, e);
-	return take_scalar(o, t, where, e);
-}
-
-/* "" for anything, and false where a text is wanted (resume = false is in people's files). */
-static bool means_unset(const struct option *o, const struct toml *t)
-{
-	bool text = o->kind == OPTION_STRING || o->kind == OPTION_CHOICE || o->kind == OPTION_LIST;
-
-	return (t->kind == TOML_STRING && !t->length) || (text && t->kind == TOML_BOOLEAN && !t->boolean);
-}
-
 /* A key given twice in one file: the later line wins, as with kohya, but nobody expects the earlier one to do nothing. */
 static void tell_override(const struct option *o, const char *path, const char *old_origin, const char *old_value,
 			  const struct toml *t)
@@ -218,7 +78,7 @@ static int set_option(struct parse *p, const struct option *o, const struct toml
 	char *where;
 	int status;
 
-	if (means_unset(o, t)) {
+	if (toml_means_unset(o, t)) {
 		option_reset(o);
 		free(*origin);
 		*origin = NULL;
@@ -226,7 +86,7 @@ static int set_option(struct parse *p, const struct option *o, const struct toml
 	}
 	where = xprintf("%s:%d: %s", path, t->line, t->key);
 	option_print_value(o, &old);
-	status = take_value(o, t, where, e);
+	status = option_take_toml(o, t, where, e);
 	if (!status) {
 		tell_override(o, path, *origin, old.data, t);
 		free(*origin);
@@ -280,7 +140,7 @@ static int not_yet(const struct toml *t, const char *path, const char *say, cons
 
 static int known_but_no_option(struct parse *p, const struct known_key *k, const struct toml *t, const char *path, struct error *e)
 {
-	if (k->class == KEY_OURS || asks_for_nothing(t, k->neutral))
+	if (k->class == KEY_OURS || toml_asks_for_nothing(t, k->neutral))
 		return 0;
 	if (k->class == KEY_LATER)
 		return not_yet(t, path, k->say, k->neutral, e);
@@ -301,7 +161,7 @@ static int take_pair(struct parse *p, const struct toml *t, const char *path, st
 			note_once(p, k, t, path);
 	}
 	if (o && o->kind == OPTION_LATER)
-		return asks_for_nothing(t, k ? k->neutral : NULL) ? 0 : not_yet(t, path, NULL, k ? k->neutral : NULL, e);
+		return toml_asks_for_nothing(t, k ? k->neutral : NULL) ? 0 : not_yet(t, path, NULL, k ? k->neutral : NULL, e);
 	if (o)
 		return set_option(p, o, t, path, e);
 	return k ? known_but_no_option(p, k, t, path, e) : unknown_key(p, t, path, e);
@@ -326,9 +186,32 @@ static bool ends_with(const char *s, const char *end)
 	return n >= m && !strcasecmp(s + n - m, end);
 }
 
+/* [general], [[datasets]]: the tool that has the option dataset-config reads them itself, from this file. */
+static int leave_dataset(struct parse *p, const struct toml *datasets, const char *path, struct error *e)
+{
+	const struct option *o = option_by_key(p->tool, "dataset_config");
+	char **origin = o ? &p->origin[o - p->tool->table] : NULL;
+
+	if (!o)
+		return 0;
+	free(*origin);
+	*origin = xprintf("%s:%d", path, datasets->line);
+	return option_take(o, path, *origin, e);
+}
+
+static int take_table(struct parse *p, const struct toml *t, const struct toml *datasets, const char *path, struct error *e)
+{
+	if (datasets && t == datasets)
+		return leave_dataset(p, t, path, e);
+	if (datasets && !strcmp(t->key, "general"))
+		return 0;
+	return t->kind == TOML_TABLE ? take_pairs(p, t, path, e) : take_pair(p, t, path, e);
+}
+
 int options_read_config(struct parse *p, const char *path, struct error *e)
 {
 	struct toml *root;
+	const struct toml *datasets;
 	int status;
 
 	if (ends_with(path, ".json") || ends_with(path, ".yaml") || ends_with(path, ".yml"))
@@ -339,8 +222,9 @@ int options_read_config(struct parse *p, const char *path, struct error *e)
 		return -1;
 	}
 	status = refuse_foreign(root, path, e);
+	datasets = toml_dataset_tables(root);
 	for (const struct toml *t = root->child; t && !status; t = t->next)
-		status = t->kind == TOML_TABLE ? take_pairs(p, t, path, e) : take_pair(p, t, path, e);
+		status = take_table(p, t, datasets, path, e);
 	toml_free(root);
 	return status;
 }

@@ -1,11 +1,12 @@
 /*
  * options_private.h - what options.c (command line and environment), options_value.c (text to value and back),
- * options_config.c (files) and options_help.c share.  Nobody else includes it.
+ * options_toml.c (TOML to value), options_config.c and dataset_config.c (files) and options_help.c share.  Nobody else includes it.
  */
 #ifndef CONFIG_OPTIONS_PRIVATE_H
 #define CONFIG_OPTIONS_PRIVATE_H
 
 #include "../base/memory.h"
+#include "../io/toml.h"
 #include "options.h"
 
 #define COMMAND_LINE "command line"
@@ -31,6 +32,13 @@ void option_clear_list(const struct option *o);
 void option_print_value(const struct option *o, struct buffer *out);    /* as TOML */
 void option_add_number(struct buffer *out, double x);   /* shortest text that reads back as x */
 void option_expected(const struct option *o, struct buffer *out);       /* "a whole number from 1 to 4096" */
+
+/* The same from TOML; arrays for lists and sizes. */
+int option_take_toml(const struct option *o, const struct toml *t, const char *where, struct error *e) MUST_CHECK;
+bool toml_means_unset(const struct option *o, const struct toml *t);
+/* neutral: values ("a|b"), besides false, 0, "" and "none", that ask for nothing; may be NULL */
+bool toml_asks_for_nothing(const struct toml *t, const char *neutral);
+const struct toml *toml_dataset_tables(const struct toml *root);        /* [[datasets]]; NULL: none */
 
 int options_read_config(struct parse *p, const char *path, struct error *e) MUST_CHECK;
 void options_help(const struct tool *tool, bool all, struct buffer *out);

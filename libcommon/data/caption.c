@@ -32,6 +32,13 @@ static int check_text(const char *name, const char *bytes, size_t n, struct erro
 	return 0;
 }
 
+static size_t line_length(const char *bytes, size_t n)
+{
+	const char *end = memchr(bytes, '\n', n);
+
+	return end ? (size_t)(end - bytes) : n;
+}
+
 int caption_clean(const char *name, const char *bytes, size_t n, struct caption *c, struct error *e)
 {
 	const char *start = bytes, *end = bytes + n, *stop;
@@ -56,6 +63,28 @@ int caption_clean(const char *name, const char *bytes, size_t n, struct caption 
 	return 0;
 }
 
+int caption_clean_lines(const char *name, const char *bytes, size_t n, struct caption *c, struct error *e)
+{
+	struct buffer lines = { 0 };
+	struct caption line;
+	size_t at = 0;
+
+	if (caption_clean(name, bytes, n, c, e) < 0)
+		return -1;
+	free(c->text);
+	for (; at < n; at += line_length(bytes + at, n - at) + 1) {
+		if (caption_clean(name, bytes + at, line_length(bytes + at, n - at), &line, e) < 0) {
+			buffer_free(&lines);
+			return -1;
+		}
+		if (*line.text)
+			buffer_addf(&lines, "%s%s", lines.len ? "\n" : "", line.text);
+		free(line.text);
+	}
+	*c = (struct caption){ .text = buffer_steal(&lines) };
+	return 0;
+}
+
 /* The picture's path with another extension (malloced). */
 static char *beside(const char *picture, const char *extension)
 {
@@ -66,8 +95,11 @@ static char *beside(const char *picture, const char *extension)
 }
 
 /* 1: read; 0: there is no such file, or nothing in it; -1: *e. */
-static int read_caption(const char *picture, const char *extension, struct caption *c, struct error *e)
+static int read_caption(const struct caption_rules *rules, const char *picture, const char *extension, struct caption *c,
+			struct error *e)
 {
+	int (*clean)(const char *, const char *, size_t, struct caption *, struct error *) =
+		rules->all_lines ? caption_clean_lines : caption_clean;
 	char *path = beside(picture, extension);
 	struct buffer file = { 0 };
 	struct stat st;
@@ -76,7 +108,7 @@ static int read_caption(const char *picture, const char *extension, struct capti
 	if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
 		status = read_file(path, CAPTION_CAP, &file, e);
 		if (status == 0)
-			status = caption_clean(path, file.data ? file.data : "", file.len, c, e);
+			status = clean(path, file.data ? file.data : "", file.len, c, e);
 		if (status == 0)
 			status = *c->text != 0;
 		if (status == 0)
@@ -124,7 +156,7 @@ int caption_find(const struct caption_rules *rules, const char *picture, const c
 
 	*c = (struct caption){ 0 };
 	for (int i = 0; !found && i < (rules->extension ? 1 : 2); i++)
-		found = read_caption(picture, extension[i], c, e);
+		found = read_caption(rules, picture, extension[i], c, e);
 	if (found < 0)
 		return -1;
 	if (!found)

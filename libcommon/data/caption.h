@@ -17,6 +17,7 @@ struct caption_rules {
 	const char *extension;          /* NULL: .txt, then .caption; the dot may be missing */
 	const char *prefix, *suffix;    /* joined with a space; NULL: none */
 	const char *class_tokens;       /* where no file is; NULL: those of the folder's name */
+	bool all_lines;                 /* every line that is not empty, for training to draw from; else the first */
 };
 
 enum caption_source { CAPTION_FILE, CAPTION_CLASS, CAPTION_NONE };
@@ -33,6 +34,9 @@ int caption_find(const struct caption_rules *rules, const char *picture, const c
 
 /* First line of a caption file, without byte order mark, line end and surrounding blanks. */
 int caption_clean(const char *name, const char *bytes, size_t n, struct caption *c, struct error *e) MUST_CHECK;
+
+/* The same with every line that is not empty, joined by line ends. */
+int caption_clean_lines(const char *name, const char *bytes, size_t n, struct caption *c, struct error *e) MUST_CHECK;
 
 /* Length of the longest prefix that is UTF-8 as base/utf8.h has it. */
 size_t utf8_prefix(const void *bytes, size_t n);

@@ -121,7 +121,7 @@ static void add(struct pictures *list, char *path, const struct picture *like)
 	GROW(list->picture, list->count, list->capacity);
 	list->picture[list->count++] =
 		(struct picture){ path, path + inside_of(path, like), xstrdup(like->class_tokens), like->repeats,
-				  like->regularization };
+				  like->regularization, like->rules };
 }
 
 /* What a folder holds besides pictures and their companions, for one note. */
@@ -253,16 +253,31 @@ static void warn_of_child(const char *dir)
 			repeats);
 }
 
-int pictures_scan(const char *dir, bool regularization, struct pictures *list, struct error *e)
+static char *without_slashes(const char *dir)
 {
-	const struct picture plain = { .repeats = 1, .regularization = regularization };
-	size_t length = strlen(dir), count;
-	char *clean, **names;
-	int status;
+	size_t length = strlen(dir);
 
 	while (length > 1 && dir[length - 1] == '/')
 		length--;
-	clean = xstrndup(dir, length);
+	return xstrndup(dir, length);
+}
+
+int pictures_scan_folder(const char *dir, const struct picture *like, struct pictures *list, struct error *e)
+{
+	char *clean = without_slashes(dir);
+	int status = scan_plain(clean, like, list, e);
+
+	free(clean);
+	return status;
+}
+
+int pictures_scan(const char *dir, bool regularization, struct pictures *list, struct error *e)
+{
+	const struct picture plain = { .repeats = 1, .regularization = regularization };
+	char *clean = without_slashes(dir), **names;
+	size_t count;
+	int status;
+
 	status = names_in(clean, &names, &count, e);
 	if (status == 0 && is_kohya_parent(clean, names, count))
 		status = scan_parent(clean, names, count, regularization, list, e);
@@ -278,9 +293,9 @@ int pictures_scan(const char *dir, bool regularization, struct pictures *list, s
 static int by_path(const void *a, const void *b)
 {
 	const struct picture *x = a, *y = b;
+	int order = x->regularization != y->regularization ? x->regularization - y->regularization : strcmp(x->path, y->path);
 
-	return x->regularization != y->regularization ? x->regularization - y->regularization
-						      : strcmp(x->path, y->path);
+	return order ? order : (x->rules > y->rules) - (x->rules < y->rules);
 }
 
 void pictures_sort(struct pictures *list)

@@ -17,16 +17,19 @@ struct picture {
 	char *class_tokens;             /* of the folder's name N_tokens; NULL in a plain folder */
 	long repeats;
 	bool regularization;
+	size_t rules;                   /* which of the caller's sets of rules it falls under; 0 unless told otherwise */
 };
 
 struct pictures {
-	struct picture *picture;        /* for training, then for regularisation; each in byte order of paths */
+	struct picture *picture;        /* for training, then for regularisation; each in byte order of paths, then by rules */
 	size_t count, capacity;
 };
 
 /* Add the pictures of DIR: a parent of folders N_name, else a plain folder whose pictures count once.  Notes say what
  * was left out.  EXIT_INPUT when DIR cannot be listed. */
 int pictures_scan(const char *dir, bool regularization, struct pictures *list, struct error *e) MUST_CHECK;
+/* Add the pictures of one folder, whatever its name, with what *like says but for path and inside; no class tokens. */
+int pictures_scan_folder(const char *dir, const struct picture *like, struct pictures *list, struct error *e) MUST_CHECK;
 void pictures_sort(struct pictures *list);
 void pictures_free(struct pictures *list);
 

@@ -14,7 +14,7 @@ struct bucket_count { int size[2]; size_t pictures; uint64_t samples; };
 struct job {
 	const struct prepare_options *o;
 	struct pictures pictures;
-	struct buckets buckets;
+	struct prepare_rules rules;
 	struct publish *out, *report;
 	struct tar_writer *tar;
 	struct folder_writer *folder;
@@ -140,6 +140,7 @@ static int report_totals(struct job *j)
 static int write_sample(struct job *j, size_t index, const struct picture *picture, const struct prepared *p)
 {
 	const int original[2] = { p->info.width, p->info.height };
+	const struct picture_rules *rules = &j->rules.each[picture->rules];
 	struct json_out f = { 0 };
 	int crop[2], status;
 
@@ -157,10 +158,14 @@ static int write_sample(struct job *j, size_t index, const struct picture *pictu
 	put_pair(&f, "bucket", p->place.bucket);
 	conditioning_crop(&p->place, j->o->kohya_crop, false, crop);
 	put_pair(&f, "crop", crop);
-	json_bool(&f, "flip", j->o->flip);
+	json_bool(&f, "flip", rules->flip);
 	conditioning_crop(&p->place, j->o->kohya_crop, true, crop);
-	if (j->o->flip)
+	if (rules->flip)
 		put_pair(&f, "crop_flip", crop);
+	if (rules->caption_options)
+		json_raw(&f, "caption_options", rules->caption_options);
+	if (rules->batch_size)
+		json_int(&f, "batch_size", rules->batch_size);
 	status = tar_sample_add(j->tar, (uint32_t)index, p->member, p->members, &f, j->e);
 	json_free(&f);
 	return status;
@@ -212,7 +217,9 @@ static void work(void *context, size_t item, void *slot)
 {
 	struct job *j = context;
 
-	prepare_picture(j->o, &j->buckets, &j->pictures.picture[item], slot);
+	const struct picture *picture = &j->pictures.picture[item];
+
+	prepare_picture(j->o, &j->rules.each[picture->rules], picture, slot);
 }
 
 static int take(void *context, size_t item, void *slot)
@@ -249,28 +256,28 @@ int background_parse(const char *text, uint8_t rgb[3], struct error *e)
 
 static int check(const struct prepare_options *o, struct error *e)
 {
-	if (!o->folder_count)
+	if (!o->folder_count && !o->dataset_config)
 		return fail(e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar");
+	if (o->folder && o->dataset_config)
+		return fail(e, EXIT_USAGE, "--folder takes no dataset config; name the folders");
 	if (o->folder && (o->reg_folder_count || o->flip || strcmp(o->output, "-")))
 		return fail(e, EXIT_USAGE, "--folder takes no --reg, --flip or --output; prepare regularisation "
 			    "pictures into a folder of their own");
 	return 0;
 }
 
+static const char *source_of(const struct prepare_options *o)
+{
+	return o->dataset_config ? o->dataset_config : o->folders[0];
+}
+
 static int scan(struct job *j)
 {
-	for (size_t i = 0; i < j->o->folder_count; i++)
-		if (pictures_scan(j->o->folders[i], false, &j->pictures, j->e) < 0)
-			return -1;
-	for (size_t i = 0; i < j->o->reg_folder_count; i++)
-		if (pictures_scan(j->o->reg_folders[i], true, &j->pictures, j->e) < 0)
-			return -1;
-	pictures_sort(&j->pictures);
+	if (prepare_rules_scan(&j->rules, j->o, &j->pictures, j->e) < 0)
+		return -1;
 	if (j->pictures.count == 0 || j->pictures.picture[0].regularization)
 		return fail(j->e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG and WebP files are looked for",
-			    j->o->folders[0]);
-	if (j->o->match_regularization)
-		pictures_match_regularization(&j->pictures);
+			    source_of(j->o));
 	return 0;
 }
 
@@ -332,7 +339,7 @@ static int write_all(struct job *j)
 	j->progress = NULL;
 	if (j->good == j->regularization)
 		return fail(j->e, EXIT_INPUT, "%s: none of %zu pictures to train on was usable; see the lines above",
-			    j->o->folders[0], j->pictures.count);
+			    source_of(j->o), j->pictures.count);
 	return report_totals(j);
 }
 
@@ -368,7 +375,7 @@ int prepare(const struct prepare_options *o, struct error *e)
 	int status = check(o, e);
 
 	if (status == 0)
-		status = buckets_make(&o->buckets, &j.buckets, e);
+		status = prepare_rules_make(o, &j.rules, e);
 	if (status == 0)
 		status = scan(&j);
 	if (status == 0)
@@ -387,7 +394,7 @@ int prepare(const struct prepare_options *o, struct error *e)
 	folder_close(j.folder);
 	json_free(&j.json);
 	free(j.count);
-	buckets_free(&j.buckets);
+	prepare_rules_free(&j.rules);
 	pictures_free(&j.pictures);
 	return status;
 }

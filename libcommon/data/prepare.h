@@ -7,7 +7,8 @@
  *
  *     path (path_b64 too when it is not UTF-8), sha256 of the source file, captions [text], repeats, weight,
  *     regularization, original [w,h] upright, resized [w,h], bucket [w,h], crop [left,top] for the conditioning, flip,
- *     crop_flip [left,top] of the mirrored picture (with flip only)
+ *     crop_flip [left,top] of the mirrored picture (with flip only); from a dataset config also caption_options {...} and
+ *     batch_size, where it says so
  */
 #ifndef DATA_PREPARE_H
 #define DATA_PREPARE_H
@@ -19,6 +20,7 @@
 struct prepare_options {
 	const char *const *folders, *const *reg_folders;
 	size_t folder_count, reg_folder_count;
+	const char *dataset_config;     /* kohya's [[datasets]], instead of folders; what they leave open is said below */
 	bool match_regularization;      /* kohya's rule for their repeats */
 	double prior_loss_weight;
 	struct bucket_rules buckets;

@@ -40,7 +40,7 @@ static void store(const struct prepare_options *o, const struct image *i, const 
 		png_encode(&m->bytes, i, NULL, 0);
 }
 
-static void resize(const struct prepare_options *o, const struct image *source, struct prepared *out)
+static void resize(const struct prepare_options *o, const struct picture_rules *rules, const struct image *source, struct prepared *out)
 {
 	const struct placement *p = &out->place;
 	struct window window = { p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] };
@@ -49,27 +49,27 @@ static void resize(const struct prepare_options *o, const struct image *source, 
 	resample(source, p->resized[0], p->resized[1], p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA,
 		 window, &small);
 	store(o, &small, "", out);
-	if (o->flip) {
+	if (rules->flip) {
 		mirror(&small);
 		store(o, &small, "flip.", out);
 	}
 	image_free(&small);
 }
 
-static void place(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture,
+static void place(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *picture,
 		  const struct image *i, struct prepared *out)
 {
 	if (check_size(picture, i, &out->error) < 0) {
 		skip(out, "size");
-	} else if (bucket_place(buckets, i->width, i->height, &out->place, &out->error) < 0) {
+	} else if (bucket_place(&rules->buckets, i->width, i->height, &out->place, &out->error) < 0) {
 		fail_at(&out->error, picture->path);
 		skip(out, "size");
 	} else {
-		resize(o, i, out);
+		resize(o, rules, i, out);
 	}
 }
 
-static void decode(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture,
+static void decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *picture,
 		   const struct buffer *file, struct prepared *out)
 {
 	struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] } };
@@ -80,21 +80,21 @@ static void decode(const struct prepare_options *o, const struct buckets *bucket
 		skip(out, image_type(file->data, file->len, NULL) ? "damaged" : "format");
 		return;
 	}
-	place(o, buckets, picture, &image, out);
+	place(o, rules, picture, &image, out);
 	image_free(&image);
 }
 
-void prepare_picture(const struct prepare_options *o, const struct buckets *buckets, const struct picture *picture,
+void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *picture,
 		     struct prepared *out)
 {
 	struct buffer file = { 0 };
 
-	if (caption_find(&o->captions, picture->path, picture->class_tokens, &out->caption, &out->error) < 0)
+	if (caption_find(&rules->captions, picture->path, picture->class_tokens, &out->caption, &out->error) < 0)
 		skip(out, "caption");
 	else if (read_file(picture->path, FILE_CAP, &file, &out->error) < 0)
 		skip(out, "unreadable");
 	else
-		decode(o, buckets, picture, &file, out);
+		decode(o, rules, picture, &file, out);
 	buffer_free(&file);
 }
 

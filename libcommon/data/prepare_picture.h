@@ -8,7 +8,7 @@
 #include "../io/image.h"
 #include "../io/tar.h"
 #include "folder.h"
-#include "prepare.h"
+#include "prepare_rules.h"
 
 struct prepared {
 	const char *code;               /* why it is skipped, as the manual lists them; NULL: it is good */
@@ -21,7 +21,7 @@ struct prepared {
 	int members;
 };
 
-void prepare_picture(const struct prepare_options *o, const struct buckets *buckets, const struct picture *p,
+void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
 		     struct prepared *out);
 void prepared_free(struct prepared *p);
 

@@ -65,6 +65,26 @@ static void cleaning(void **state)
 	}
 }
 
+/* For wildcards: every line that is not empty. */
+static void lines(void **state)
+{
+	static const struct { const char *bytes; size_t n; const char *text; } rows[] = {
+		{ TEXT("one"), "one" }, { TEXT("one\r\n\r\n two \n"), "one\ntwo" }, { TEXT(" \n\n"), "" }, { TEXT(""), "" },
+		{ TEXT("\xef\xbb\xbf" "a\nb\nc"), "a\nb\nc" },
+	};
+	struct error e = { 0 };
+	struct caption c;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(caption_clean_lines("x.txt", rows[i].bytes, rows[i].n, &c, &e), 0);
+		assert_string_equal(c.text, rows[i].text);
+		assert_false(c.more_lines);
+		free(c.text);
+	}
+	assert_int_equal(caption_clean_lines("x.txt", "a\nb\xff", 4, &c, &e), -1);
+	assert_non_null(strstr(e.text, "byte 3 "));
+}
+
 static void cap(void **state)
 {
 	struct error e = { 0 };
@@ -159,7 +179,7 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(cleaning), cmocka_unit_test(cap), cmocka_unit_test(places),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(cleaning), cmocka_unit_test(cap), cmocka_unit_test(lines), cmocka_unit_test(places),
 					    cmocka_unit_test(bad_tokens) };
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

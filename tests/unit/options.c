@@ -249,7 +249,7 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "logging_dir = 'x'", 2, "a.toml:1: 'logging_dir' is not yet implemented" },
 	{ "[a.b]\nnetwork_dim = 8", 2, "a.toml:1: the table 'b' stands inside another" },
 	{ "network_dim = \n", 2, "a.toml:1: column 15: a value is missing" },
-	{ "[general]\nx = 1\n[[datasets]]\n", 2, "a.toml:3: dataset configs are not yet implemented; " },
+	{ "[general]\nx = 1\n[[datasets]]\n[training]\nnetwork_dim = 16", 0, "rank=16" },
 	{ "[[dataset]]\nx = 1\n", 2, "a.toml:1: this is a dataset config of an early sd-scripts" },
 	{ "[general_args.args]\nx = 1\n", 2, "Easy Training Scripts" },
 	{ "dit = 'x'\n", 2, "a.toml:1: this is a file of musubi-tuner" },

@@ -20,6 +20,8 @@ int main(int argc, char **argv)
 		  .fallback = "match", .choices = "match|folder", .key = "" },
 		{ "train-data-dir", 0, OPTION_LIST, &folders, "DIR",
 		  "the operand DIR, for config files", .advanced = true },
+		{ "dataset-config", 0, OPTION_STRING, &o.dataset_config, "FILE",
+		  "kohya's [[datasets]], instead of DIR", .advanced = true },
 		{ "strict", 0, OPTION_FLAG, &o.strict, NULL,
 		  "a bad picture is exit 3, not skipped", .key = "" },
 		{ .kind = OPTION_SECTION, .help = "Sizes" },
@@ -44,6 +46,8 @@ int main(int argc, char **argv)
 		{ "caption-suffix", 0, OPTION_STRING, &o.captions.suffix, "TEXT", "put behind every caption" },
 		{ "class-tokens", 0, OPTION_STRING, &o.captions.class_tokens, "TEXT",
 		  "caption where no file is (folder's)" },
+		{ "enable-wildcard", 0, OPTION_FLAG, &o.captions.all_lines, NULL,
+		  "keep every line, to draw from in training", .advanced = true },
 		{ .kind = OPTION_SECTION, .help = "Output" },
 		{ "flip", 0, OPTION_FLAG, &o.flip, NULL, "also store the mirrored picture", .key = "flip_aug" },
 		{ "background", 0, OPTION_STRING, &background, "R,G,B",
@@ -71,6 +75,10 @@ int main(int argc, char **argv)
 
 	claim_standard_streams();
 	operands = options_parse(&tool, argc, argv);
+	if (o.dataset_config && operands)
+		fail(&e, EXIT_USAGE, "%s: the dataset config names the folders (%s); leave out %s", argv[0], o.dataset_config, argv[0]);
+	else if (o.dataset_config && (folders.count || reg_folders.count))
+		warning("train_data_dir and reg_data_dir are not used: %s names the folders", o.dataset_config);
 	o.folders = operands ? (const char *const *)argv : folders.item;
 	o.folder_count = operands ? (size_t)operands : folders.count;
 	o.reg_folders = reg_folders.item;
@@ -80,7 +88,7 @@ int main(int argc, char **argv)
 	o.jpeg = !strcmp(payload, "jpeg") || (o.folder && !option_is_set("payload"));
 	o.quality = (int)quality;
 	o.threads = (int)threads;
-	if (background_parse(background, o.background, &e) < 0 || prepare(&o, &e) < 0)
+	if (e.code || background_parse(background, o.background, &e) < 0 || prepare(&o, &e) < 0)
 		return report(&e);
 	return EXIT_DONE;
 }

@@ -1,0 +1,38 @@
+/*
+ * dataset_config.h - kohya's [general], [[datasets]] and [[datasets.subsets]]: folders with settings of their own.
+ *
+ * Owns which key may stand where, and the order in which a setting is looked for: subset, dataset, general, then what the
+ * caller brings.  Must not know pictures or what a setting does.
+ */
+#ifndef CONFIG_DATASET_CONFIG_H
+#define CONFIG_DATASET_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "../base/error.h"
+
+struct dataset_subset {
+	const char *image_dir;          /* as written; never NULL after reading */
+	bool is_reg, flip_aug, enable_wildcard;
+	long num_repeats;
+	const char *class_tokens, *caption_extension, *caption_prefix, *caption_suffix;         /* NULL: not said */
+	/* of its dataset */
+	int dataset;                    /* its number, from 0 */
+	long resolution[2], batch_size; /* batch_size 0: not said */
+	bool enable_bucket, bucket_no_upscale;
+	long min_bucket_reso, max_bucket_reso, bucket_reso_steps;
+	char *caption_options;          /* what training must know of captions, as a JSON object; NULL: nothing was said */
+	char *where;                    /* "FILE:LINE" of image_dir, for messages */
+};
+
+struct dataset_config {
+	struct dataset_subset *subset;
+	size_t count;
+};
+
+/* Texts stay until exit, as those of options do.  EXIT_USAGE names file, line and key. */
+int dataset_config_read(const char *path, const struct dataset_subset *defaults, struct dataset_config *out, struct error *e)
+	MUST_CHECK;
+void dataset_config_free(struct dataset_config *c);
+
+#endif

@@ -1,0 +1,122 @@
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "prepare_rules.h"
+
+/* What a dataset config falls back to. */
+static struct dataset_subset defaults_of(const struct prepare_options *o)
+{
+	return (struct dataset_subset){
+		.flip_aug = o->flip, .enable_wildcard = o->captions.all_lines, .num_repeats = 1,
+		.class_tokens = o->captions.class_tokens, .caption_extension = o->captions.extension,
+		.caption_prefix = o->captions.prefix, .caption_suffix = o->captions.suffix,
+		.resolution = { o->buckets.resolution[0], o->buckets.resolution[1] },
+		.enable_bucket = o->buckets.enabled, .bucket_no_upscale = o->buckets.no_upscale,
+		.min_bucket_reso = o->buckets.min, .max_bucket_reso = o->buckets.max, .bucket_reso_steps = o->buckets.steps,
+	};
+}
+
+static int rules_of_subset(const struct dataset_subset *s, struct picture_rules *r, struct error *e)
+{
+	const struct bucket_rules buckets = { { s->resolution[0], s->resolution[1] }, s->min_bucket_reso, s->max_bucket_reso,
+					      s->bucket_reso_steps, s->enable_bucket, s->bucket_no_upscale };
+
+	*r = (struct picture_rules){
+		.captions = { s->caption_extension, s->caption_prefix, s->caption_suffix, s->class_tokens, s->enable_wildcard },
+		.flip = s->flip_aug, .batch_size = s->batch_size, .caption_options = s->caption_options,
+	};
+	return buckets_make(&buckets, &r->buckets, e) < 0 ? fail_at(e, s->where) : 0;
+}
+
+static int rules_of_options(const struct prepare_options *o, struct prepare_rules *r, struct error *e)
+{
+	r->each = xcalloc(1, sizeof(*r->each));
+	r->count = 1;
+	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip };
+	return buckets_make(&o->buckets, &r->each->buckets, e);
+}
+
+int prepare_rules_make(const struct prepare_options *o, struct prepare_rules *r, struct error *e)
+{
+	const struct dataset_subset defaults = defaults_of(o);
+
+	*r = (struct prepare_rules){ 0 };
+	if (!o->dataset_config)
+		return rules_of_options(o, r, e);
+	if (dataset_config_read(o->dataset_config, &defaults, &r->dataset, e) < 0)
+		return -1;
+	r->each = xcalloc(r->dataset.count, sizeof(*r->each));
+	for (r->count = 0; r->count < r->dataset.count; r->count++)
+		if (rules_of_subset(&r->dataset.subset[r->count], &r->each[r->count], e) < 0)
+			return -1;
+	return 0;
+}
+
+void prepare_rules_free(struct prepare_rules *r)
+{
+	for (size_t i = 0; i < r->count; i++)
+		buckets_free(&r->each[i].buckets);
+	free(r->each);
+	dataset_config_free(&r->dataset);
+}
+
+static int scan_subset(const struct dataset_subset *s, size_t rules, struct pictures *list, struct error *e)
+{
+	const struct picture like = { .repeats = s->num_repeats, .regularization = s->is_reg, .rules = rules };
+
+	if (pictures_scan_folder(s->image_dir, &like, list, e) == 0)
+		return 0;
+	fail_at(e, "image_dir");
+	return fail_at(e, s->where);
+}
+
+static void sort_and_match(const struct prepare_options *o, struct pictures *list)
+{
+	pictures_sort(list);
+	if (o->match_regularization && list->count && !list->picture[0].regularization)
+		pictures_match_regularization(list);
+}
+
+/* Subsets *next, ... of one dataset, added to the list. */
+static int scan_dataset(const struct prepare_rules *r, const struct prepare_options *o, size_t *next, struct pictures *list,
+			struct error *e)
+{
+	const struct dataset_subset *s = r->dataset.subset;
+	struct pictures own = { 0 };
+	int dataset = s[*next].dataset;
+
+	for (; *next < r->dataset.count && s[*next].dataset == dataset; ++*next)
+		if (scan_subset(&s[*next], *next, &own, e) < 0) {
+			pictures_free(&own);
+			return -1;
+		}
+	sort_and_match(o, &own);
+	for (size_t i = 0; i < own.count; i++) {
+		GROW(list->picture, list->count, list->capacity);
+		list->picture[list->count++] = own.picture[i];
+	}
+	free(own.picture);
+	return 0;
+}
+
+static int scan_datasets(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list, struct error *e)
+{
+	for (size_t next = 0; next < r->dataset.count; )
+		if (scan_dataset(r, o, &next, list, e) < 0)
+			return -1;
+	pictures_sort(list);
+	return 0;
+}
+
+int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list, struct error *e)
+{
+	if (o->dataset_config)
+		return scan_datasets(r, o, list, e);
+	for (size_t i = 0; i < o->folder_count; i++)
+		if (pictures_scan(o->folders[i], false, list, e) < 0)
+			return -1;
+	for (size_t i = 0; i < o->reg_folder_count; i++)
+		if (pictures_scan(o->reg_folders[i], true, list, e) < 0)
+			return -1;
+	sort_and_match(o, list);
+	return 0;
+}
