@@ -31,7 +31,8 @@ static void activation_back_task(struct device *d, const void *arg, int task, in
 	d->k->activation_back(s->y + at, s->z + at, s->x + at, chunk_length(s->n, at), s->kind, s->add);
 }
 
-void cpu_activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add)
+void cpu_activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind,
+			 int add)
 {
 	const struct span s = { .n = n, .y = dx, .z = dy, .x = x, .kind = kind, .add = add };
 

@@ -1,8 +1,8 @@
 /*
  * attention.c - softmax(scale q k^T) v, a block of queries against a block of keys at a time.
  *
- * Forward: a task is some queries of one head; keys pass by in order while the greatest score so far and the sum of exponents
- * are kept a row.  Backward: a task is one head, so that its sums over queries and over keys have one order.
+ * Forward: a task is some queries of one head; keys pass by in order while the greatest score so far and the sum of
+ * exponents are kept a row.  Backward: a task is one head, so that its sums over queries and over keys have one order.
  */
 #include <math.h>
 #include <string.h>
@@ -36,30 +36,31 @@ static int keys_seen(const struct attention_shape *s, int i, int m)
 }
 
 /* scores[m, KEYS] = scale x[m,d] packed[d,n] */
-static void score(const struct kernels *k, float *scores, const float *x, size_t ld, const float *packed, const struct patch *p, int d,
-		  float scale)
+static void score(const struct kernels *k, float *scores, const float *x, size_t ld, const float *packed,
+		  const struct patch *p, int d, float scale)
 {
-	const struct block b = { .m = p->m, .n = p->n, .k = d, .a = x, .row = ld, .col = 1, .panels = packed, .c = scores, .ldc = KEYS,
-				 .alpha = scale };
+	const struct block b = { .m = p->m, .n = p->n, .k = d, .a = x, .row = ld, .col = 1, .panels = packed,
+				 .c = scores, .ldc = KEYS, .alpha = scale };
 
 	k->block(&b);
 }
 
 /* c[m,d] = a[m,n] packed[n,d] + beta c */
-static void weigh(const struct kernels *k, float *c, size_t ldc, const float *a, const float *packed, const struct patch *p, int d, float beta)
+static void weigh(const struct kernels *k, float *c, size_t ldc, const float *a, const float *packed,
+		  const struct patch *p, int d, float beta)
 {
-	const struct block b = { .m = p->m, .n = d, .k = p->n, .a = a, .row = KEYS, .col = 1, .panels = packed, .c = c, .ldc = ldc,
-				 .alpha = 1, .beta = beta };
+	const struct block b = { .m = p->m, .n = d, .k = p->n, .a = a, .row = KEYS, .col = 1, .panels = packed, .c = c,
+				 .ldc = ldc, .alpha = 1, .beta = beta };
 
 	k->block(&b);
 }
 
 /* c[n,d] = a[m,n]^T packed[m,d] + beta c */
-static void weigh_transposed(const struct kernels *k, float *c, size_t ldc, const float *a, const float *packed, const struct patch *p, int d,
-			     float beta)
+static void weigh_transposed(const struct kernels *k, float *c, size_t ldc, const float *a, const float *packed,
+			     const struct patch *p, int d, float beta)
 {
-	const struct block b = { .m = p->n, .n = d, .k = p->m, .a = a, .row = 1, .col = KEYS, .panels = packed, .c = c, .ldc = ldc,
-				 .alpha = 1, .beta = beta };
+	const struct block b = { .m = p->n, .n = d, .k = p->m, .a = a, .row = 1, .col = KEYS, .panels = packed, .c = c,
+				 .ldc = ldc, .alpha = 1, .beta = beta };
 
 	k->block(&b);
 }
@@ -78,13 +79,13 @@ static struct forward forward_scratch(struct device *dev, int thread, int d)
 	char *at = thread_scratch(dev, thread, floats(keys) + floats(values) + floats(QUERIES * KEYS) +
 				  floats((size_t)QUERIES * d) + 2 * floats(QUERIES));
 
-	return (struct forward){ carve(&at, keys), carve(&at, values), carve(&at, QUERIES * KEYS), carve(&at, (size_t)QUERIES * d),
-				 carve(&at, QUERIES), carve(&at, QUERIES) };
+	return (struct forward){ carve(&at, keys), carve(&at, values), carve(&at, QUERIES * KEYS),
+				 carve(&at, (size_t)QUERIES * d), carve(&at, QUERIES), carve(&at, QUERIES) };
 }
 
 /* Take one block of keys into the running softmax. */
-static void take_keys(const struct kernels *k, const struct forward *f, const float *q, const float *key, const float *value,
-		      const struct patch *p, const struct attention_shape *s)
+static void take_keys(const struct kernels *k, const struct forward *f, const float *q, const float *key,
+		      const float *value, const struct patch *p, const struct attention_shape *s)
 {
 	int r;
 
@@ -108,7 +109,8 @@ struct head {
 	float *dq, *dk, *dv;            /* backward */
 };
 
-static void attend(struct device *dev, int thread, const struct head *h, struct patch p, const struct attention_shape *s)
+static void attend(struct device *dev, int thread, const struct head *h, struct patch p,
+		   const struct attention_shape *s)
 {
 	const struct forward f = forward_scratch(dev, thread, s->d);
 	const int seen = keys_seen(s, p.i, p.m);
@@ -147,7 +149,8 @@ static struct head head_of(const struct task *a, int t)
 
 	return (struct head){
 		.q = a->all.q + q, .k = a->all.k + k, .v = a->all.v + v,
-		.o = const_offset(a->all.o, o), .dout = const_offset(a->all.dout, o), .lse = const_offset(a->all.lse, lse),
+		.o = const_offset(a->all.o, o), .dout = const_offset(a->all.dout, o),
+		.lse = const_offset(a->all.lse, lse),
 		.to = offset(a->all.to, o), .to_lse = offset(a->all.to_lse, lse),
 		.dq = offset(a->all.dq, q), .dk = offset(a->all.dk, k), .dv = offset(a->all.dv, v),
 	};
@@ -169,7 +172,8 @@ void cpu_attention(struct device *dev, float *o, float *lse, const float *q, con
 {
 	const struct task a = { s, { .q = q, .k = k, .v = v, .to = o, .to_lse = lse }, NULL };
 
-	run_tasks(dev, s->n * s->heads * query_blocks(s), (double)s->n * s->heads * s->lq * s->lk * s->d, attend_task, &a);
+	run_tasks(dev, s->n * s->heads * query_blocks(s), (double)s->n * s->heads * s->lq * s->lk * s->d, attend_task,
+		  &a);
 }
 
 struct backward {
@@ -182,10 +186,12 @@ struct backward {
 static struct backward backward_scratch(struct device *dev, int thread, const struct attention_shape *s)
 {
 	const size_t keys = panel_floats(dev->k, KEYS, s->d), rows = panel_floats(dev->k, s->d, KEYS);
-	char *at = thread_scratch(dev, thread, 2 * floats(keys) + 3 * floats(rows) + 2 * floats(QUERIES * KEYS) + floats(s->lq));
+	char *at = thread_scratch(dev, thread, 2 * floats(keys) + 3 * floats(rows) + 2 * floats(QUERIES * KEYS) +
+				  floats(s->lq));
 
-	return (struct backward){ carve(&at, keys), carve(&at, keys), carve(&at, rows), carve(&at, rows), carve(&at, rows),
-				  carve(&at, QUERIES * KEYS), carve(&at, QUERIES * KEYS), carve(&at, s->lq) };
+	return (struct backward){ carve(&at, keys), carve(&at, keys), carve(&at, rows), carve(&at, rows),
+				  carve(&at, rows), carve(&at, QUERIES * KEYS), carve(&at, QUERIES * KEYS),
+				  carve(&at, s->lq) };
 }
 
 /* inverts p = softmax(scale q k^T), o = p v, for one patch:
@@ -201,19 +207,22 @@ static void patch_back(const struct kernels *k, const struct head *h, const stru
 	mask(b->p, p, s->causal);
 	score(k, b->ds, dout, s->ldo, b->v, p, s->d, 1);
 	for (r = 0; r < p->m; r++) {
-		/* What lies right of the last key was never written: 0 keeps a stray NaN out of its products with p = 0. */
+		/* What lies right of the last key was never written: 0, lest a stray NaN meet p = 0. */
 		memset(b->ds + r * KEYS + p->n, 0, (vectors(p->n) - p->n) * sizeof(float));
-		k->softmax_back_row(b->p + r * KEYS, b->ds + r * KEYS, vectors(p->n), h->lse[p->i + r], b->delta[p->i + r], s->scale);
+		k->softmax_back_row(b->p + r * KEYS, b->ds + r * KEYS, vectors(p->n), h->lse[p->i + r],
+				    b->delta[p->i + r], s->scale);
 	}
 	if (h->dq)
 		weigh(k, h->dq + (size_t)p->i * s->ldq, s->ldq, b->ds, b->k_rows, p, s->d, first_key ? add[0] : 1);
 	if (h->dk) {
 		pack_matrix(k, b->q_rows, q, s->ldq, s->d, p->m);
-		weigh_transposed(k, h->dk + (size_t)p->j * s->ldk, s->ldk, b->ds, b->q_rows, p, s->d, first_query ? add[1] : 1);
+		weigh_transposed(k, h->dk + (size_t)p->j * s->ldk, s->ldk, b->ds, b->q_rows, p, s->d,
+				 first_query ? add[1] : 1);
 	}
 	if (h->dv) {
 		pack_matrix(k, b->dout_rows, dout, s->ldo, s->d, p->m);
-		weigh_transposed(k, h->dv + (size_t)p->j * s->ldv, s->ldv, b->p, b->dout_rows, p, s->d, first_query ? add[2] : 1);
+		weigh_transposed(k, h->dv + (size_t)p->j * s->ldv, s->ldv, b->p, b->dout_rows, p, s->d,
+				 first_query ? add[2] : 1);
 	}
 }
 
@@ -239,10 +248,12 @@ static void head_back(struct device *dev, const void *arg, int t, int thread)
 	}
 }
 
-void cpu_attention_back(struct device *dev, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
-			const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3])
+void cpu_attention_back(struct device *dev, float *dq, float *dk, float *dv, const float *dout, const float *o,
+			const float *lse, const float *q, const float *k, const float *v,
+			const struct attention_shape *s, const int add[3])
 {
-	const struct task a = { s, { .q = q, .k = k, .v = v, .o = o, .dout = dout, .lse = lse, .dq = dq, .dk = dk, .dv = dv }, add };
+	const struct task a = { s, { .q = q, .k = k, .v = v, .o = o, .dout = dout, .lse = lse, .dq = dq, .dk = dk,
+				     .dv = dv }, add };
 
 	run_tasks(dev, s->n * s->heads, 3.0 * s->n * s->heads * s->lq * s->lk * s->d, head_back, &a);
 }

@@ -11,7 +11,8 @@ static inline vec activate(vec x, enum activation kind)
 	}
 }
 
-/* d(x s(a x))/dx = s (1 + a x (1 - s)).  1 - s = exp(-a x) s: a subtraction would lose digits that a x then magnifies. */
+/* d(x s(a x))/dx = s (1 + a x (1 - s)).  1 - s = exp(-a x) s: a subtraction would lose digits that a x then
+ * magnifies. */
 static inline vec sigmoid_slope(vec x, float a)
 {
 	vec e = exponential(-a * x), s = 1 / (1 + e);
@@ -38,7 +39,8 @@ static inline vec activation_slope(vec x, enum activation kind)
 
 #define FOR_VECTORS(i, n) for (size_t i = 0; i < (n); i += LANES)
 
-static inline __attribute__((always_inline)) void activate_all(float *y, const float *x, size_t n, const enum activation kind)
+static inline __attribute__((always_inline)) void activate_all(float *y, const float *x, size_t n,
+							       const enum activation kind)
 {
 	FOR_VECTORS(i, n)
 		store_some(y + i, activate(load_some(x + i, n - i), kind), n - i);
@@ -71,7 +73,8 @@ static void geglu(float *y, const float *value, const float *gate, int c)
 		store_some(y + i, load_some(value + i, c - i) * activate(load_some(gate + i, c - i), ACT_GELU), c - i);
 }
 
-static void geglu_back(float *dvalue, float *dgate, const float *dy, const float *value, const float *gate, int c, int add)
+static void geglu_back(float *dvalue, float *dgate, const float *dy, const float *value, const float *gate, int c,
+		       int add)
 {
 	FOR_VECTORS(i, (size_t)c) {
 		size_t n = c - i;
@@ -150,7 +153,8 @@ static double dot(const float *x, const float *z, int n)
 
 static void adamw(float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s)
 {
-	const float keep = 1 - (double)s->lr * s->decay, step = (double)s->lr / s->correction1, root2 = sqrt(s->correction2);
+	const float keep = 1 - (double)s->lr * s->decay, step = (double)s->lr / s->correction1,
+		root2 = sqrt(s->correction2);
 	const float share1 = 1 - (double)s->beta1, share2 = 1 - (double)s->beta2;
 
 	FOR_VECTORS(i, n) {

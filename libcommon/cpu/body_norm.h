@@ -56,7 +56,8 @@ static inline vec through_silu(const float *dy, vec centred, const struct affine
 	return silu ? g * sigmoid_slope(normalised(centred, a, i), 1) : g;
 }
 
-static void norm_back_sums(double *sum, double *dots, const float *dy, const float *x, const struct affine *a, int rows, int c, bool silu)
+static void norm_back_sums(double *sum, double *dots, const float *dy, const float *x, const struct affine *a, int rows,
+			   int c, bool silu)
 {
 	int r, i;
 
@@ -72,8 +73,8 @@ static void norm_back_sums(double *sum, double *dots, const float *dy, const flo
 		}
 }
 
-static void norm_back_rows(float *dx, const float *dy, const float *x, const struct affine *a, const float *offset, const float *slope,
-			   int rows, int c, bool silu, int add)
+static void norm_back_rows(float *dx, const float *dy, const float *x, const struct affine *a, const float *offset,
+			   const float *slope, int rows, int c, bool silu, int add)
 {
 	int r, i;
 
@@ -85,7 +86,8 @@ static void norm_back_rows(float *dx, const float *dy, const float *x, const str
 		}
 }
 
-static void layer_norm_row(float *y, float *stats, const float *x, const float *gain, const float *bias, int c, float eps)
+static void layer_norm_row(float *y, float *stats, const float *x, const float *gain, const float *bias, int c,
+			   float eps)
 {
 	dvec sum[2] = { { 0 } };
 	double squares = 0;
@@ -114,7 +116,8 @@ static void layer_norm_row(float *y, float *stats, const float *x, const float *
 	stats[1] = scale;
 }
 
-static void layer_norm_back_row(float *dx, const float *dy, const float *x, const float *stats, const float *gain, int c, int add)
+static void layer_norm_back_row(float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+				int c, int add)
 {
 	const float mean = stats[0], scale = stats[1];
 	dvec sum[2] = { { 0 } }, dots[2] = { { 0 } };

@@ -36,8 +36,9 @@ static inline double sum_doubles(dvec a)
 
 static inline float sum_lanes(vec a) { return sum_doubles(low_doubles(a) + high_doubles(a)); }
 
-/* e^x to 1.1 ulp: x = n ln 2 + r, |r| <= 0.35, where the series' next term is below 1e-8.  Adding 1.5 * 2^23 leaves n, rounded, in the low
- * bits.  Too small gives 0 (n = -127 makes a power of two whose bits are all 0), too large e^87, whose reciprocal is still normal. */
+/* e^x to 1.1 ulp: x = n ln 2 + r, |r| <= 0.35, where the series' next term is below 1e-8.  Adding 1.5 * 2^23 leaves
+ * n, rounded, in the low bits.  Too small gives 0 (n = -127 makes a power of two whose bits are all 0), too large
+ * e^87, whose reciprocal is still normal. */
 static inline vec exponential(vec x)
 {
 	const vec shift = all(12582912);
@@ -58,12 +59,13 @@ static inline vec exponential(vec x)
 
 static inline vec sigmoid(vec x) { return 1 / (1 + exponential(-x)); }
 
-/* The normal distribution: returns its integral up to x; *bell = exp(-x*x/2).  For x < 0 the integral is bell t Q(t), t = 1/(1 + 0.24 |x|);
- * Q is the polynomial through the Chebyshev points of 0 <= |x| <= 14, relative error 4e-9. */
+/* The normal distribution: returns its integral up to x; *bell = exp(-x*x/2).  For x < 0 the integral is bell t
+ * Q(t), t = 1/(1 + 0.24 |x|); Q is the polynomial through the Chebyshev points of 0 <= |x| <= 14, relative error
+ * 4e-9. */
 static inline vec normal_integral(vec x, vec *bell)
 {
-	static const float q[10] = { 0.09574151729f, 0.09586732188f, 0.08885675304f, 0.08809751819f, 0.02726053434f, 0.1429796272f,
-				     -0.1459475787f, 0.20662138f, -0.1250756752f, 0.02559860342f };
+	static const float q[10] = { 0.09574151729f, 0.09586732188f, 0.08885675304f, 0.08809751819f, 0.02726053434f,
+				     0.1429796272f, -0.1459475787f, 0.20662138f, -0.1250756752f, 0.02559860342f };
 	vec t = 1 / mul_add(magnitude(x), all(0.24f), all(1)), sum = all(q[9]), tail;
 	int i;
 

@@ -1,17 +1,20 @@
 /*
- * body_winograd.h - the three transforms of Winograd's F(4x4, 3x3): 36 products give 16 outputs of a 3x3 filter.  See body.h.
+ * body_winograd.h - the three transforms of Winograd's F(4x4, 3x3): 36 products give 16 outputs of a 3x3 filter.  See
+ * body.h.
  *
- * A row of six inputs d, filter taps g and four outputs y are related by y = A^T [(G g) * (B^T d)], where product i belongs to the point
- * p = 0, a, -a, b, -b, infinity: B^T's rows are the polynomial x (x^2 - a^2)(x^2 - b^2) without its factor (x - p), G's are 1, p, p^2
- * over that polynomial's value at p, A's are 1, p, p^2, p^3.  The points decide the rounding error.  Measured against double on 64 to
- * 1280 channels, rms of rms: 1, 2 (the usual choice) 2.4e-6; 1/2, 1 2.4e-6; 3/4, 3/2 1.2e-6; 5/8, 3/2 1.0e-6; no transform at all 3e-7.
+ * A row of six inputs d, filter taps g and four outputs y are related by y = A^T [(G g) * (B^T d)], where product i
+ * belongs to the point p = 0, a, -a, b, -b, infinity: B^T's rows are the polynomial x (x^2 - a^2)(x^2 - b^2) without
+ * its factor (x - p), G's are 1, p, p^2 over that polynomial's value at p, A's are 1, p, p^2, p^3.  The points decide
+ * the rounding error.  Measured against double on 64 to 1280 channels, rms of rms: 1, 2 (the usual choice) 2.4e-6; 1/2,
+ * 1 2.4e-6; 3/4, 3/2 1.2e-6; 5/8, 3/2 1.0e-6; no transform at all 3e-7.
  */
 #define WA 0.625f
 #define WB 1.5f
 
 static inline __attribute__((always_inline)) void input_row(vec *o, vec d0, vec d1, vec d2, vec d3, vec d4, vec d5)
 {
-	const vec a2 = all(-WA * WA), b2 = all(-WB * WB), both = all(-WA * WA - WB * WB), product = all(WA * WA * WB * WB);
+	const vec a2 = all(-WA * WA), b2 = all(-WB * WB), both = all(-WA * WA - WB * WB),
+		product = all(WA * WA * WB * WB);
 	vec even = mul_add(b2, d2, d4), odd = WA * mul_add(b2, d1, d3);
 
 	o[0] = mul_add(product, d0, mul_add(both, d2, d4));
@@ -78,7 +81,8 @@ static void winograd_filter(float *u, const float *taps, size_t n)
 
 #pragma GCC unroll 3
 		for (j = 0; j < 3; j++) {
-			filter_row(o, load(taps + j * n + k), load(taps + (3 + j) * n + k), load(taps + (6 + j) * n + k));
+			filter_row(o, load(taps + j * n + k), load(taps + (3 + j) * n + k),
+				   load(taps + (6 + j) * n + k));
 #pragma GCC unroll 6
 			for (i = 0; i < 6; i++)
 				t[i][j] = o[i];
@@ -114,8 +118,9 @@ static void winograd_output(float *const *pixels, const float *m, size_t stride,
 
 #pragma GCC unroll 6
 		for (j = 0; j < 6; j++) {
-			output_row(o, load(m + j * stride + k), load(m + (6 + j) * stride + k), load(m + (12 + j) * stride + k),
-				   load(m + (18 + j) * stride + k), load(m + (24 + j) * stride + k), load(m + (30 + j) * stride + k));
+			output_row(o, load(m + j * stride + k), load(m + (6 + j) * stride + k),
+				   load(m + (12 + j) * stride + k), load(m + (18 + j) * stride + k),
+				   load(m + (24 + j) * stride + k), load(m + (30 + j) * stride + k));
 #pragma GCC unroll 4
 			for (i = 0; i < 4; i++)
 				t[i][j] = o[i];

@@ -1,5 +1,6 @@
 /*
- * conv.c - convolutions as matrix products whose matrices are never stored: a tile gathers the pixels under its filters.
+ * conv.c - convolutions as matrix products whose matrices are never stored: a tile gathers the pixels under its
+ * filters.
  */
 #include <string.h>
 #include "internal.h"
@@ -12,7 +13,8 @@ static const float *pixel(const float *x, int n, int h, int w, int c, int py, in
 
 /* Copy elements k..k+count of one row of a matrix whose row is kh*kw pixels of `channels` floats side by side. */
 static void copy_taps(const struct left *a, float *dst, int k, int count,
-		      const float *(*tap)(const struct left *a, int n, int y, int x, int ky, int kx), int n, int y, int x)
+		      const float *(*tap)(const struct left *a, int n, int y, int x, int ky, int kx), int n, int y,
+		      int x)
 {
 	while (count > 0) {
 		int t = k / a->channels, c = k % a->channels, run = a->channels - c < count ? a->channels - c : count;
@@ -62,7 +64,8 @@ static void gather_outputs(const struct left *a, float *dst, size_t ld, int i, i
 		copy_taps(a, dst, k, count, output_tap, i / (s->h * s->w), i / s->w % s->h, i % s->w);
 }
 
-void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s)
+void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+		const struct conv_shape *s)
 {
 	const int filter = w->kh * w->kw * w->in;
 	const struct product p = {
@@ -86,12 +89,15 @@ static const void *filter_row(const struct right *b, int k)
 }
 
 /* inverts y = conv(x, W):  dx[pixel] = sum over taps of dy[the output that read it] W[tap] */
-void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add)
+void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s,
+		   int add)
 {
 	const struct product p = {
-		.m = s->n * s->h * s->w, .n = w->in, .k = w->kh * w->kw * w->out, .alpha = 1, .beta = add, .c = dx, .ldc = w->in,
+		.m = s->n * s->h * s->w, .n = w->in, .k = w->kh * w->kw * w->out, .alpha = 1, .beta = add, .c = dx,
+		.ldc = w->in,
 		.a = { .data = dy, .gather = gather_outputs, .shape = s, .channels = w->out, .kh = w->kh, .kw = w->kw },
-		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in, .row = filter_row, .channels = w->out, .kh = w->kh, .kw = w->kw },
+		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in, .row = filter_row, .channels = w->out,
+		       .kh = w->kh, .kw = w->kw },
 	};
 
 	if (winograd_pays(w, s))
@@ -106,7 +112,8 @@ static const void *shifted_row(const struct right *b, int k)
 	const struct conv_shape *s = b->shape;
 	int oy = k / s->ow % s->oh, ox = k % s->ow;
 
-	return pixel(b->data, k / (s->oh * s->ow), s->h, s->w, b->channels, oy * s->stride - s->pad + b->ky, ox * s->stride - s->pad + b->kx);
+	return pixel(b->data, k / (s->oh * s->ow), s->h, s->w, b->channels, oy * s->stride - s->pad + b->ky,
+		     ox * s->stride - s->pad + b->kx);
 }
 
 /* inverts y = conv(x, W):  dW[tap] = dy^T x shifted by the tap */

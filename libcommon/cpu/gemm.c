@@ -1,17 +1,18 @@
 /*
  * gemm.c - matrix products: one driver for linear layers, adapters and convolutions, which differ in how they pack.
  *
- * The result is cut into tiles, each made by one thread: for a stretch of k, pack its columns of the right matrix, widened to
- * float, then pass the rows of the left one by.  Where the cuts fall may depend on the number of threads, since an element's
- * sum is taken in the same order in any tile (body_product.h).
+ * The result is cut into tiles, each made by one thread: for a stretch of k, pack its columns of the right matrix,
+ * widened to float, then pass the rows of the left one by.  Where the cuts fall may depend on the number of threads,
+ * since an element's sum is taken in the same order in any tile (body_product.h).
  */
 #include <string.h>
 #include "internal.h"
 
-/* DEPTH: a stretch of k, whose panel of right columns (16 KB) fits the first cache.  PASS: rows of the left matrix that stay in the
- * second cache (96 KB) while the panels pass. */
+/* DEPTH: a stretch of k, whose panel of right columns (16 KB) fits the first cache.  PASS: rows of the left matrix
+ * that stay in the second cache (96 KB) while the panels pass. */
 enum { DEPTH = 256, PASS = 96, TILE_M = 1024, TILE_N = 512 };
-/* Rows that are packed together: neighbours in a panel, whose cache lines would otherwise be written one at a time, 16 KB apart. */
+/* Rows that are packed together: neighbours in a panel, whose cache lines would otherwise be written one at a time,
+ * 16 KB apart. */
 enum { RUN = 8 };
 
 /* Multiplications that are worth a thread's while. */
@@ -29,7 +30,8 @@ size_t panel_floats(const struct kernels *k, int n, int depth)
 }
 
 /* One panel from up to nr rows of floats or halves, each starting at x + i * ld elements. */
-static void pack_panel(const struct kernels *k, float *panel, const void *x, enum dtype dtype, size_t ld, int n, int depth, float *wide)
+static void pack_panel(const struct kernels *k, float *panel, const void *x, enum dtype dtype, size_t ld, int n,
+		       int depth, float *wide)
 {
 	static const float zeros[DEPTH * 2];
 	const size_t size = dtype == DTYPE_F32 ? 4 : 2;
@@ -94,7 +96,8 @@ size_t right_floats(const struct kernels *k, int n, int depth)
 	return (size_t)depth * k->nr + RUN * (size_t)n;
 }
 
-void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth, float *wide)
+void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth,
+		float *wide)
 {
 	const size_t size = b->dtype == DTYPE_F32 ? 4 : 2, stride = (size_t)kern->nr * depth;
 	const float *rows[RUN];
@@ -102,8 +105,9 @@ void pack_right(const struct kernels *kern, const struct right *b, float *panels
 
 	if (b->transposed) {
 		for (i = 0; i < n; i += kern->nr)
-			pack_panel(kern, panels + (size_t)i * depth, (const char *)b->data + ((j + i) * b->ld + k) * size, b->dtype,
-				   b->ld, smaller(n - i, kern->nr), depth, wide);
+			pack_panel(kern, panels + (size_t)i * depth,
+				   (const char *)b->data + ((j + i) * b->ld + k) * size, b->dtype, b->ld,
+				   smaller(n - i, kern->nr), depth, wide);
 		return;
 	}
 	for (i = 0; i < depth; i += RUN) {
@@ -113,7 +117,8 @@ void pack_right(const struct kernels *kern, const struct right *b, float *panels
 	}
 }
 
-static void multiply_rows(const struct kernels *k, const struct product *p, struct block *b, int i, int j, int at, float *gathered)
+static void multiply_rows(const struct kernels *k, const struct product *p, struct block *b, int i, int j, int at,
+			  float *gathered)
 {
 	if (p->a.gather) {
 		p->a.gather(&p->a, gathered, b->k, i, b->m, at, b->k);
@@ -136,14 +141,16 @@ static void multiply_tile(struct device *d, const void *arg, int t, int thread)
 	const struct cut *cut = &tiling->cut;
 	const int i0 = t / cut->across * cut->rows, j0 = t % cut->across * cut->cols;
 	const int m = smaller(cut->rows, p->m - i0), n = smaller(cut->cols, p->n - j0);
-	const size_t panels = panel_floats(d->k, n, DEPTH), wide = right_floats(d->k, n, DEPTH), left = p->a.gather ? PASS * DEPTH : 0;
+	const size_t panels = panel_floats(d->k, n, DEPTH), wide = right_floats(d->k, n, DEPTH);
+	const size_t left = p->a.gather ? PASS * DEPTH : 0;
 	char *at = thread_scratch(d, thread, floats(panels) + floats(wide) + floats(left));
 	float *packed = carve(&at, panels), *widened = carve(&at, wide), *gathered = carve(&at, left);
 	int i, k;
 
 	for (k = 0; k < p->k; k += DEPTH) {
-		struct block b = { .n = n, .k = smaller(DEPTH, p->k - k), .panels = packed, .ldc = p->ldc, .alpha = p->alpha,
-				   .beta = k ? 1 : p->beta, .bias = k || !p->bias ? NULL : p->bias + j0 };
+		struct block b = { .n = n, .k = smaller(DEPTH, p->k - k), .panels = packed, .ldc = p->ldc,
+				   .alpha = p->alpha, .beta = k ? 1 : p->beta, .bias = p->bias &&
+				   !k ? p->bias + j0 : NULL };
 
 		pack_right(d->k, &p->b, packed, j0, n, k, b.k, widened);
 		for (i = 0; i < m; i += PASS) {
@@ -155,7 +162,8 @@ static void multiply_tile(struct device *d, const void *arg, int t, int thread)
 
 static struct cut cut_into(const struct device *d, const struct product *p, int down, int across)
 {
-	struct cut c = { .rows = round_up((p->m + down - 1) / down, TILE_ROWS), .cols = round_up((p->n + across - 1) / across, d->k->nr) };
+	struct cut c = { .rows = round_up((p->m + down - 1) / down, TILE_ROWS),
+			 .cols = round_up((p->n + across - 1) / across, d->k->nr) };
 
 	/* Rounded up, fewer may do. */
 	c.down = (p->m + c.rows - 1) / c.rows;
@@ -163,7 +171,8 @@ static struct cut cut_into(const struct device *d, const struct product *p, int 
 	return c;
 }
 
-/* One more cut across the longer side until there are tiles for everyone, all of one size and in turns that come out even. */
+/* One more cut across the longer side until there are tiles for everyone, all of one size and in turns that come out
+ * even. */
 static struct cut cut_tiles(const struct device *d, const struct product *p)
 {
 	const double work = (double)p->m * p->n * p->k;
@@ -174,7 +183,8 @@ static struct cut cut_tiles(const struct device *d, const struct product *p)
 		const struct cut c = cut_into(d, p, down, across);
 		const int tiles = c.down * c.across;
 
-		if (work < tiles * SMALL_TILE || tiles >= 8 * d->threads || (tiles >= turns * d->threads && tiles % d->threads == 0))
+		if (work < tiles * SMALL_TILE || tiles >= 8 * d->threads ||
+		    (tiles >= turns * d->threads && tiles % d->threads == 0))
 			return c;
 		if (c.rows <= TILE_ROWS && c.cols <= d->k->nr)
 			return c;
@@ -214,8 +224,8 @@ void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct we
 	multiply(d, &p);
 }
 
-void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
-	      float beta, float *c, int ldc)
+void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
+	      const float *b, int ldb, float beta, float *c, int ldc)
 {
 	const struct product p = {
 		.m = m, .n = n, .k = k, .alpha = alpha, .beta = beta, .c = c, .ldc = ldc,

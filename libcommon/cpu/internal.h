@@ -9,8 +9,8 @@
 
 #include "../backend.h"
 
-/* A product of one thread: c[m,n] = alpha a b + bias + beta c.  b is cut into panels of nr columns, each [k][nr], the last one
- * padded with zeros; element (i,k) of a is a[i * row + k * col]. */
+/* A product of one thread: c[m,n] = alpha a b + bias + beta c.  b is cut into panels of nr columns, each [k][nr],
+ * the last one padded with zeros; element (i,k) of a is a[i * row + k * col]. */
 struct block {
 	int m, n, k;
 	const float *a;
@@ -34,7 +34,8 @@ struct kernels {
 	void (*block)(const struct block *b);
 	/* rows[0..nr): k floats each -> panel [k][nr] */
 	void (*pack_columns)(float *panel, const float *const *rows, int k);
-	/* rows[0..count): n floats each, or NULL for zeros -> row 0..count) of every panel; panels lie `stride` floats apart */
+	/* rows[0..count): n floats each, or NULL for zeros -> row 0..count) of every panel; panels lie `stride`
+	 * floats apart */
 	void (*pack_rows)(float *panels, size_t stride, const float *const *rows, int count, int n);
 	void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
 	/* Winograd's transforms, see body_winograd.h */
@@ -45,7 +46,8 @@ struct kernels {
 	void (*activation)(float *y, const float *x, size_t n, enum activation kind);
 	void (*activation_back)(float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
 	void (*geglu)(float *y, const float *value, const float *gate, int c);
-	void (*geglu_back)(float *dvalue, float *dgate, const float *dy, const float *value, const float *gate, int c, int add);
+	void (*geglu_back)(float *dvalue, float *dgate, const float *dy, const float *value, const float *gate, int c,
+			   int add);
 	void (*axpby)(float *y, float a, const float *x, float b, size_t n);
 	void (*add)(float *y, const float *x, const float *z, size_t n);
 	double (*sum_squares)(const float *x, size_t n);
@@ -58,15 +60,18 @@ struct kernels {
 	void (*channel_sums)(double *sum, double *squares, const float *x, int rows, int c);
 	void (*norm_rows)(float *y, const float *x, const struct affine *a, int rows, int c, bool silu);
 	/* sum[c] += g; dots[c] += g * (x - mean); g = dy, or dy silu'(norm(x)) */
-	void (*norm_back_sums)(double *sum, double *dots, const float *dy, const float *x, const struct affine *a, int rows, int c, bool silu);
+	void (*norm_back_sums)(double *sum, double *dots, const float *dy, const float *x, const struct affine *a,
+			       int rows, int c, bool silu);
 	/* dx (+)= scale g - offset - (x - mean) slope; offset, slope [c] */
-	void (*norm_back_rows)(float *dx, const float *dy, const float *x, const struct affine *a, const float *offset, const float *slope,
-			       int rows, int c, bool silu, int add);
-	void (*layer_norm_row)(float *y, float *stats, const float *x, const float *gain, const float *bias, int c, float eps);
-	void (*layer_norm_back_row)(float *dx, const float *dy, const float *x, const float *stats, const float *gain, int c, int add);
+	void (*norm_back_rows)(float *dx, const float *dy, const float *x, const struct affine *a, const float *offset,
+			       const float *slope, int rows, int c, bool silu, int add);
+	void (*layer_norm_row)(float *y, float *stats, const float *x, const float *gain, const float *bias, int c,
+			       float eps);
+	void (*layer_norm_back_row)(float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+				    int c, int add);
 
-	/* s = exp(s - max) with the greatest of *max and s as the new *max; *sum follows.  Returns what older sums are to be multiplied
-	 * with.  n is a multiple of MAX_LANES: fill up with -INFINITY. */
+	/* s = exp(s - max) with the greatest of *max and s as the new *max; *sum follows.  Returns what older sums
+	 * are to be multiplied with.  n is a multiple of MAX_LANES: fill up with -INFINITY. */
 	float (*softmax_row)(float *s, int n, float *max, float *sum);
 	/* s: scores -> p = exp(s - lse);  dp -> ds = p (dp - delta) scale */
 	void (*softmax_back_row)(float *s, float *dp, int n, float lse, float delta, float scale);
@@ -87,15 +92,16 @@ struct device {
 	struct scratch *scratch;        /* [threads + 1]; the last belongs to the caller of a backend function */
 };
 
-/* Memory of one thread, kept from call to call; contents undefined.  Grows, so after the first step nothing is allocated. */
+/* Memory of one thread, kept from call to call; contents undefined.  Grows, so after the first step nothing is
+ * allocated. */
 void *thread_scratch(struct device *d, int thread, size_t bytes);
 void *caller_scratch(struct device *d, size_t bytes);
 /* count floats of it, then a 64-byte boundary */
 float *carve(char **at, size_t count);
 static inline size_t floats(size_t count) { return (count * sizeof(float) + 63) / 64 * 64; }
 
-/* Calls f for every task in 0..tasks-1, on all threads at once, each task on one.  A loop whose work, counted in multiplications or
- * the like, is below WORTH_THREADS is done by the caller alone.  One caller at a time. */
+/* Calls f for every task in 0..tasks-1, on all threads at once, each task on one.  A loop whose work, counted in
+ * multiplications or the like, is below WORTH_THREADS is done by the caller alone.  One caller at a time. */
 typedef void task_fn(struct device *d, const void *arg, int task, int thread);
 void run_tasks(struct device *d, int tasks, double work, task_fn *f, const void *arg);
 #define WORTH_THREADS 30000.0
@@ -133,7 +139,8 @@ struct right {
 	const void *data;
 	enum dtype dtype;
 	size_t ld;
-	bool transposed;                /* element (k,j) at data[j * ld + k], else data[k * ld + j], or where row() says */
+	/* element (k,j) at data[j * ld + k], else data[k * ld + j], or where row() says */
+	bool transposed;
 	/* row k of the matrix, NULL: zeros */
 	const void *(*row)(const struct right *b, int k);
 	const struct conv_shape *shape;
@@ -156,13 +163,16 @@ void pack_transposed(const struct kernels *k, float *panels, const float *x, siz
 void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
 size_t panel_floats(const struct kernels *k, int n, int depth);
 /* Pack columns j..j+n of rows k..k+depth of b.  wide: right_floats() floats of scratch */
-void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth, float *wide);
+void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth,
+		float *wide);
 size_t right_floats(const struct kernels *k, int n, int depth);
 
 /* ---- Winograd's way, for the convolutions where it pays ---- */
 bool winograd_pays(const struct weight *w, const struct conv_shape *s);
-void winograd_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s);
-void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add);
+void winograd_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+		     const struct conv_shape *s);
+void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w,
+			const struct conv_shape *s, int add);
 
 /* ---- behind cpu_backend; contracts in backend.h ---- */
 struct device *cpu_open(struct error *e);
@@ -177,22 +187,25 @@ int cpu_prepare(struct device *d, struct weight *w, const void *host);
 void cpu_unprepare(struct device *d, struct weight *w);
 void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows);
 void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add);
-void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
-	      float beta, float *c, int ldc);
-void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s);
-void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add);
+void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
+	      const float *b, int ldb, float beta, float *c, int ldc);
+void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+		const struct conv_shape *s);
+void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s,
+		   int add);
 void cpu_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
 		   const struct conv_shape *s, int add);
 void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
 		    const struct norm_shape *s);
-void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
-			 const float *bias, const struct norm_shape *s, int add);
-void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
-		    float eps);
-void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
-			 int rows, int c, int add);
+void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
+			 const float *gain, const float *bias, const struct norm_shape *s, int add);
+void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
+		    int rows, int c, float eps);
+void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
+			 const float *gain, int rows, int c, int add);
 void cpu_activation(struct device *d, float *y, const float *x, size_t n, enum activation kind);
-void cpu_activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
+void cpu_activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind,
+			 int add);
 void cpu_geglu(struct device *d, float *y, const float *x, int rows, int c);
 void cpu_geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add);
 void cpu_axpby(struct device *d, float *y, float a, const float *x, float b, size_t n);
@@ -207,11 +220,13 @@ void cpu_gather_rows(struct device *d, float *y, const float *x, const int32_t *
 void cpu_gather_rows_back(struct device *d, float *dx, const float *dy, const int32_t *index, int rows, int c);
 void cpu_attention(struct device *d, float *o, float *lse, const float *q, const float *k, const float *v,
 		   const struct attention_shape *s);
-void cpu_attention_back(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
-			const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3]);
-void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n, size_t each);
-void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
-		  size_t each, int add);
+void cpu_attention_back(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o,
+			const float *lse, const float *q, const float *k, const float *v,
+			const struct attention_shape *s, const int add[3]);
+void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n,
+	     size_t each);
+void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
+		  const float *weight, int n, size_t each, int add);
 double cpu_sum_squares(struct device *d, const float *x, size_t n);
 void cpu_adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
 

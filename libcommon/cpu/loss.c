@@ -35,7 +35,8 @@ double cpu_sum_squares(struct device *d, const float *x, size_t n)
 	return squares(d, x, NULL, n);
 }
 
-void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n, size_t each)
+void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n,
+	     size_t each)
 {
 	int s;
 
@@ -54,14 +55,15 @@ static void slope_task(struct device *d, const void *arg, int task, int thread)
 }
 
 /* inverts loss = weight mean (x - target)^2:  dx = dloss weight 2 (x - target) / each */
-void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
-		  size_t each, int add)
+void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
+		  const float *weight, int n, size_t each, int add)
 {
 	int i;
 
 	for (i = 0; i < n; i++) {
 		const size_t at = i * each;
-		const struct slope s = { dx + at, (double)dloss[i] * weight[i] * 2 / each, x + at, target + at, each, add };
+		const struct slope s = { dx + at, (double)dloss[i] * weight[i] * 2 / each, x + at, target + at, each,
+					 add };
 
 		run_tasks(d, chunks_of(each), each, slope_task, &s);
 	}

@@ -46,7 +46,8 @@ static void copy_columns_task(struct device *d, const void *arg, int task, int t
 
 void cpu_copy_columns(struct device *d, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add)
 {
-	run_rows(d, copy_columns_task, &(struct move){ .rows = rows, .c = cols, .y = y, .x = x, .ldx = ldx, .ldy = ldy, .add = add });
+	run_rows(d, copy_columns_task, &(struct move){ .rows = rows, .c = cols, .y = y, .x = x, .ldx = ldx, .ldy = ldy,
+						       .add = add });
 }
 
 static void upsample_task(struct device *d, const void *arg, int task, int thread)
@@ -55,7 +56,8 @@ static void upsample_task(struct device *d, const void *arg, int task, int threa
 	const int h = m->h, w = m->w;
 
 	EACH_ROW(m, task) {
-		size_t from = (size_t)(r / (4 * h * w)) * h * w + (size_t)(r / (2 * w) % (2 * h) / 2) * w + r % (2 * w) / 2;
+		size_t from = (size_t)(r / (4 * h * w)) * h * w + (size_t)(r / (2 * w) % (2 * h) / 2) * w +
+			r % (2 * w) / 2;
 
 		memcpy(m->y + (size_t)r * m->c, m->x + from * m->c, m->c * sizeof(*m->y));
 	}
@@ -85,7 +87,8 @@ static void upsample_back_task(struct device *d, const void *arg, int task, int 
 
 void cpu_upsample_back(struct device *d, float *dx, const float *dy, int n, int h, int w, int c, int add)
 {
-	run_rows(d, upsample_back_task, &(struct move){ .rows = n * h * w, .c = c, .y = dx, .x = dy, .w = w, .add = add });
+	run_rows(d, upsample_back_task, &(struct move){ .rows = n * h * w, .c = c, .y = dx, .x = dy, .w = w,
+							.add = add });
 }
 
 static void embedding_task(struct device *d, const void *arg, int task, int thread)
@@ -99,7 +102,8 @@ static void embedding_task(struct device *d, const void *arg, int task, int thre
 
 void cpu_embedding(struct device *d, float *y, const struct weight *table, const int32_t *ids, int rows)
 {
-	run_rows(d, embedding_task, &(struct move){ .rows = rows, .c = table->in, .y = y, .table = table, .index = ids });
+	run_rows(d, embedding_task, &(struct move){ .rows = rows, .c = table->in, .y = y, .table = table,
+						    .index = ids });
 }
 
 static void gather_rows_task(struct device *d, const void *arg, int task, int thread)

@@ -1,8 +1,8 @@
 /*
  * norm.c - group norm, layer norm, sums over a sample's rows.
  *
- * A group is a narrow slice of every row, so statistics are taken a channel, over runs of rows that the shape alone decides,
- * and added up a group afterwards: memory is read in order, once.
+ * A group is a narrow slice of every row, so statistics are taken a channel, over runs of rows that the shape alone
+ * decides, and added up a group afterwards: memory is read in order, once.
  */
 #include <math.h>
 #include <string.h>
@@ -84,7 +84,8 @@ static void group_stats(float *stats, const double *sum, const double *squares, 
 	}
 }
 
-static void fill_affine(struct coefficients *k, const float *stats, const float *gain, const float *bias, const struct norm_shape *s)
+static void fill_affine(struct coefficients *k, const float *stats, const float *gain, const float *bias,
+			const struct norm_shape *s)
 {
 	const int width = s->c / s->groups;
 	int i;
@@ -124,7 +125,10 @@ static void run_each(struct device *d, task_fn *f, const struct norm_job *j, dou
 	run_tasks(d, j->s->n * j->runs, cost * j->s->n * j->s->hw * j->s->c, f, j);
 }
 
-static size_t run_start(const struct run *r, const struct norm_shape *s) { return ((size_t)r->sample * s->hw + r->row) * s->c; }
+static size_t run_start(const struct run *r, const struct norm_shape *s)
+{
+	return ((size_t)r->sample * s->hw + r->row) * s->c;
+}
 
 static void sums_task(struct device *d, const void *arg, int task, int thread)
 {
@@ -168,8 +172,8 @@ void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, co
 
 /* dx = scale g - offset - (x - mean) slope, with scale = gain rstd;  N values a group:
  * offset = rstd sum(gain g) / N,  slope = rstd^3 sum(gain g (x - mean)) / N */
-static void fill_back(struct coefficients *k, const float *stats, const float *gain, const double *sum, const double *dots,
-		      const struct norm_shape *s)
+static void fill_back(struct coefficients *k, const float *stats, const float *gain, const double *sum,
+		      const double *dots, const struct norm_shape *s)
 {
 	const int width = s->c / s->groups;
 	const double count = (double)s->hw * width;
@@ -210,12 +214,13 @@ static void back_rows_task(struct device *d, const void *arg, int task, int thre
 	const struct affine a = affine_of(&k);
 	const size_t at = run_start(&r, j->s);
 
-	d->k->norm_back_rows(j->y + at, j->dy + at, j->x + at, &a, k.offset, k.slope, r.rows, j->s->c, j->s->silu, j->add);
+	d->k->norm_back_rows(j->y + at, j->dy + at, j->x + at, &a, k.offset, k.slope, r.rows, j->s->c, j->s->silu,
+			     j->add);
 }
 
 /* inverts y = silu?(gain (x - mean) rstd + bias) */
-void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
-			 const float *bias, const struct norm_shape *s, int add)
+void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
+			 const float *gain, const float *bias, const struct norm_shape *s, int add)
 {
 	struct norm_job j = { .s = s, .y = dx, .x = x, .dy = dy, .add = add };
 	int i;
@@ -249,10 +254,11 @@ static void layer_norm_task(struct device *d, const void *arg, int task, int thr
 		d->k->layer_norm_row(l->y + r * c, l->stats + 2 * r, l->x + r * c, l->gain, l->bias, c, l->eps);
 }
 
-void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
-		    float eps)
+void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
+		    int rows, int c, float eps)
 {
-	const struct layer_norm l = { .rows = rows, .c = c, .eps = eps, .y = y, .stats = stats, .x = x, .gain = gain, .bias = bias };
+	const struct layer_norm l = { .rows = rows, .c = c, .eps = eps, .y = y, .stats = stats, .x = x, .gain = gain,
+				      .bias = bias };
 
 	run_tasks(d, row_tasks(rows, c), 2.0 * rows * c, layer_norm_task, &l);
 }
@@ -264,13 +270,15 @@ static void layer_norm_back_task(struct device *d, const void *arg, int task, in
 	size_t r, c = l->c;
 
 	for (r = part.first; r < (size_t)part.last; r++)
-		d->k->layer_norm_back_row(l->y + r * c, l->dy + r * c, l->x + r * c, l->old_stats + 2 * r, l->gain, c, l->add);
+		d->k->layer_norm_back_row(l->y + r * c, l->dy + r * c, l->x + r * c, l->old_stats + 2 * r, l->gain, c,
+					  l->add);
 }
 
-void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
-			 int rows, int c, int add)
+void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
+			 const float *gain, int rows, int c, int add)
 {
-	const struct layer_norm l = { .rows = rows, .c = c, .add = add, .y = dx, .x = x, .dy = dy, .gain = gain, .old_stats = stats };
+	const struct layer_norm l = { .rows = rows, .c = c, .add = add, .y = dx, .x = x, .dy = dy, .gain = gain,
+				      .old_stats = stats };
 
 	run_tasks(d, row_tasks(rows, c), 2.0 * rows * c, layer_norm_back_task, &l);
 }

@@ -1,6 +1,6 @@
 /*
  * simd_avx2.h - eight floats at a time, with FMA and F16C.  Like every simd_*.h it defines what body_*.h is written in:
- * LANES, vec (floats), ivec (32-bit integers), half (half a vec), dvec (as many doubles as half), and the functions below.
+ * LANES, vec (floats), ivec (32-bit integers), dvec (half as many doubles), and the functions below.
  */
 #include <immintrin.h>
 #include <stdint.h>
@@ -18,8 +18,9 @@ static inline vec root(vec x) { return _mm256_sqrt_ps(x); }
 static inline vec from_int(ivec x) { return _mm256_cvtepi32_ps((__m256i)x); }
 static inline dvec low_doubles(vec x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
 static inline dvec high_doubles(vec x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
-static inline vec widen_f16(const uint16_t *x) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x)); }
-static inline ivec widen_u16(const uint16_t *x) { return (ivec)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)x)); }
+static inline __m128i load_halves(const uint16_t *x) { return _mm_loadu_si128((const __m128i *)x); }
+static inline vec widen_f16(const uint16_t *x) { return _mm256_cvtph_ps(load_halves(x)); }
+static inline ivec widen_u16(const uint16_t *x) { return (ivec)_mm256_cvtepu16_epi32(load_halves(x)); }
 
 static inline vec choose(ivec mask, vec yes, vec no) { return _mm256_blendv_ps(no, yes, (vec)mask); }
 /* These keep a NaN in x: the machine returns its second operand when the two do not compare. */

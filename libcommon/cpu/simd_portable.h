@@ -24,7 +24,8 @@ static inline vec at_least(vec x, float low) { return choose(x < all(low), all(l
 static inline vec at_most(vec x, float high) { return choose(x > all(high), all(high), x); }
 static inline vec greater(vec a, vec b) { return choose(a > b, a, b); }
 
-/* Shift exponent and fraction into place and let a multiplication by 2^112 mend the bias, subnormal numbers included. */
+/* Shift exponent and fraction into place and let a multiplication by 2^112 mend the bias, subnormal numbers
+ * included. */
 static inline vec widen_f16(const uint16_t *x)
 {
 	ivec bits = widen_u16(x), special = (bits & 0x7c00) == 0x7c00;

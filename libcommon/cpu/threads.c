@@ -1,9 +1,9 @@
 /*
  * threads.c - the device's threads, and how a loop is shared among them.
  *
- * Not OpenMP's: its barriers wait for every thread of the team, also for one that the system has not scheduled yet, so on a machine
- * that others use too a step of the small model took ten times as long with two threads as with one.  Here a thread joins a loop while
- * there is something left of it, and nobody waits for one that has not come.
+ * Not OpenMP's: its barriers wait for every thread of the team, also for one that the system has not scheduled yet, so
+ * on a machine that others use too a step of the small model took ten times as long with two threads as with one.  Here
+ * a thread joins a loop while there is something left of it, and nobody waits for one that has not come.
  */
 #include <limits.h>
 #include <linux/futex.h>
@@ -15,13 +15,14 @@
 #include <unistd.h>
 #include "internal.h"
 
-/* How often an idle thread looks for a new loop before it sleeps: some 50 microseconds, longer than between two operations of a step,
- * shorter than a wake-up is worth. */
+/* How often an idle thread looks for a new loop before it sleeps: some 50 microseconds, longer than between two
+ * operations of a step, shorter than a wake-up is worth. */
 enum { PATIENCE = 2000 };
 
 struct loop { struct device *d; task_fn *f; const void *arg; };
 
-/* Every thread has its own stretch of the tasks, so that from loop to loop the same rows stay in the same cache; who is done helps the others. */
+/* Every thread has its own stretch of the tasks, so that from loop to loop the same rows stay in the same cache; who
+ * is done helps the others. */
 struct stretch { _Alignas(64) _Atomic int next; int end; };
 
 struct pool {

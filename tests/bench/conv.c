@@ -8,8 +8,10 @@
 #include "../../libcommon/backend.h"
 
 static const struct shape { int in, out, side, stride; } shapes[] = {
-	{ 320, 320, 128, 1 }, { 320, 320, 64, 1 }, { 640, 640, 64, 1 }, { 640, 640, 32, 1 }, { 1280, 1280, 32, 1 }, { 1280, 1280, 16, 1 },
-	{ 2560, 1280, 32, 1 }, { 320, 320, 64, 2 }, { 4, 320, 128, 1 }, { 320, 4, 128, 1 }, { 128, 128, 256, 1 }, { 512, 512, 64, 1 },
+	{ 320, 320, 128, 1 }, { 320, 320, 64, 1 }, { 640, 640, 64, 1 }, { 640, 640, 32, 1 }, { 1280, 1280, 32, 1 },
+		{ 1280, 1280, 16, 1 },
+	{ 2560, 1280, 32, 1 }, { 320, 320, 64, 2 }, { 4, 320, 128, 1 }, { 320, 4, 128, 1 }, { 128, 128, 256, 1 },
+		{ 512, 512, 64, 1 },
 	{ 32, 32, 16, 1 }, { 64, 64, 8, 1 }, { 96, 96, 4, 1 },
 };
 
@@ -31,7 +33,8 @@ static float *filled(size_t n)
 }
 
 /* 0: forward, 1: backward into the input, 2: backward into filters (of an adapter of rank 32) */
-static double best_of(struct device *d, int way, const struct shape *s, float *x, float *y, float *dw, const struct weight *w, double seconds)
+static double best_of(struct device *d, int way, const struct shape *s, float *x, float *y, float *dw,
+		      const struct weight *w, double seconds)
 {
 	const int o = (s->side + s->stride - 1) / s->stride;
 	const struct conv_shape c = { 1, s->side, s->side, o, o, s->stride, 1 };
@@ -56,17 +59,20 @@ static double best_of(struct device *d, int way, const struct shape *s, float *x
 static void measure(struct device *d, const struct shape *s, double seconds)
 {
 	static const char *const names[] = { "forward", "dx", "dw r32" };
-	const size_t area = (size_t)s->side * s->side, out = area / s->stride / s->stride, most = s->out > 32 ? s->out : 32;
-	float *x = filled(area * s->in), *y = filled(out * most), *host = filled((size_t)s->out * s->in * 9), *dw = filled((size_t)32 * s->in * 9);
+	const size_t area = (size_t)s->side * s->side, out = area / s->stride / s->stride,
+		most = s->out > 32 ? s->out : 32;
+	float *x = filled(area * s->in), *y = filled(out * most), *host = filled((size_t)s->out * s->in * 9),
+		*dw = filled((size_t)32 * s->in * 9);
 	struct weight w = { .dtype = DTYPE_F32, .out = s->out, .in = s->in, .kh = 3, .kw = 3 };
 
 	if (cpu_backend.prepare(d, &w, host))
 		die(EXIT_MEMORY, "no memory");
 	for (int way = 0; way < 3; way++) {
-		double t = best_of(d, way, s, x, y, dw, &w, seconds), flops = 18.0 * out * s->in * (way == 2 ? 32 : s->out);
+		double t = best_of(d, way, s, x, y, dw, &w, seconds),
+			flops = 18.0 * out * s->in * (way == 2 ? 32 : s->out);
 
-		printf("%4d -> %4d  %3d x %3d  stride %d  %-8s %9.3f ms  %7.1f GFLOP/s\n", s->in, s->out, s->side, s->side, s->stride, names[way],
-		       t * 1e3, flops / t * 1e-9);
+		printf("%4d -> %4d  %3d x %3d  stride %d  %-8s %9.3f ms  %7.1f GFLOP/s\n", s->in, s->out, s->side,
+		       s->side, s->stride, names[way], t * 1e3, flops / t * 1e-9);
 	}
 	cpu_backend.unprepare(d, &w);
 	free(x);

@@ -1,13 +1,14 @@
 #include "cpu_reference.h"
 
-/* Scores are sums of d products, exponents are right to an ulp or two, and o is an average: a few times 1e-7 of the greatest value;
- * gradients subtract two such sums (dp - delta). */
+/* Scores are sums of d products, exponents are right to an ulp or two, and o is an average: a few times 1e-7 of the
+ * greatest value; gradients subtract two such sums (dp - delta). */
 enum { OUT_TOLERANCE = 2, GRAD_TOLERANCE = 8 };         /* 1e-6 each */
 
 struct attention_case { int n, heads, d, lq, lk, spare; bool causal; };
 
 static const struct attention_case cases[] = {
-	{ 1, 1, 1, 1, 1, 0, false }, { 2, 3, 8, 5, 7, 3, false }, { 1, 2, 40, 97, 129, 1, false }, { 1, 2, 64, 77, 77, 0, true },
+	{ 1, 1, 1, 1, 1, 0, false }, { 2, 3, 8, 5, 7, 3, false }, { 1, 2, 40, 97, 129, 1, false },
+		{ 1, 2, 64, 77, 77, 0, true },
 	{ 2, 1, 16, 260, 260, 2, true }, { 1, 1, 512, 20, 300, 0, false }, { 1, 5, 24, 200, 3, 5, false },
 };
 
@@ -21,7 +22,8 @@ struct attention_args {
 static size_t at(int n, int l, int ld, int r, int h, int d) { return ((size_t)n * l + r) * ld + (size_t)h * d; }
 
 /* In double; a probability matrix p [lk] for one query. */
-static double probabilities(double *p, const struct attention_args *a, const double *q, const double *k, int n, int h, int i)
+static double probabilities(double *p, const struct attention_args *a, const double *q, const double *k, int n, int h,
+			    int i)
 {
 	const struct attention_shape *s = &a->s;
 	const int seen = s->causal ? i + 1 : s->lk;
@@ -43,7 +45,8 @@ static double probabilities(double *p, const struct attention_args *a, const dou
 	return most + log(sum);
 }
 
-static void forward(double *o, double *lse, const struct attention_args *a, const double *q, const double *k, const double *v)
+static void forward(double *o, double *lse, const struct attention_args *a, const double *q, const double *k,
+		    const double *v)
 {
 	const struct attention_shape *s = &a->s;
 	double *p = doubles(s->lk);
@@ -64,8 +67,8 @@ static void forward(double *o, double *lse, const struct attention_args *a, cons
 }
 
 /* dq, dk, dv are added to. */
-static void backward(double *dq, double *dk, double *dv, const struct attention_args *a, const double *q, const double *k, const double *v,
-		     const double *dout)
+static void backward(double *dq, double *dk, double *dv, const struct attention_args *a, const double *q,
+		     const double *k, const double *v, const double *dout)
 {
 	const struct attention_shape *s = &a->s;
 	double *p = doubles(s->lk), *dp = doubles(s->lk);
@@ -123,8 +126,9 @@ static size_t count_o(const struct attention_shape *s) { return (size_t)s->n * s
 static struct attention_args arguments(const struct attention_case *c)
 {
 	const int width = c->heads * c->d;
-	struct attention_args a = { .s = { .n = c->n, .heads = c->heads, .d = c->d, .lq = c->lq, .lk = c->lk, .ldq = width + c->spare,
-					   .ldk = width + 2 * c->spare, .ldv = width + 3 * c->spare, .ldo = width + 4 * c->spare,
+	struct attention_args a = { .s = { .n = c->n, .heads = c->heads, .d = c->d, .lq = c->lq, .lk = c->lk,
+					   .ldq = width + c->spare, .ldk = width + 2 * c->spare,
+					   .ldv = width + 3 * c->spare, .ldo = width + 4 * c->spare,
 					   .causal = c->causal, .scale = 2 / sqrtf(c->d) } };
 
 	a.q = randoms(21, count_q(&a.s));
@@ -171,12 +175,14 @@ static void check(const struct attention_case *c)
 {
 	struct attention_args a = arguments(c);
 	const struct attention_shape *s = &a.s;
-	const size_t no = count_o(s), nl = (size_t)s->n * s->heads * s->lq, n[3] = { count_q(s), count_k(s), count_v(s) };
+	const size_t no = count_o(s), nl = (size_t)s->n * s->heads * s->lq,
+		n[3] = { count_q(s), count_k(s), count_v(s) };
 	const int width = c->heads * c->d, ld[3] = { s->ldq, s->ldk, s->ldv };
 	double *q = widened(a.q, n[0]), *k = widened(a.k, n[1]), *v = widened(a.v, n[2]), *dout = widened(a.dout, no);
 	double *o = doubles(no), *lse = doubles(nl);
 	float *before_o = randoms(25, no), *before[3];
-	struct output out[3] = { { no, before_o, o, OUT_TOLERANCE * 1e-6, NULL }, { nl, NULL, lse, OUT_TOLERANCE * 1e-6, NULL } };
+	struct output out[3] = { { no, before_o, o, OUT_TOLERANCE * 1e-6, NULL },
+				 { nl, NULL, lse, OUT_TOLERANCE * 1e-6, NULL } };
 
 	forward(o, lse, &a, q, k, v);
 	keep_between(o, before_o, no, s->ldo, width);

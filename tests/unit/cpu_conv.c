@@ -1,6 +1,7 @@
 #include "cpu_reference.h"
 
-/* A sum of k products in float, in blocks of 256; see cpu_product.c.  Winograd's transforms stay within it: 1e-6 rms, thrice that at most. */
+/* A sum of k products in float, in blocks of 256; see cpu_product.c.  Winograd's transforms stay within it: 1e-6
+ * rms, thrice that at most. */
 static double tolerance(int k) { return 1e-6 * (1 + sqrt(k) / 8); }
 
 struct conv_case {
@@ -36,8 +37,8 @@ static void each_product(const struct conv_case *c, void (*f)(void *to, size_t y
 							continue;
 						for (int o = 0; o < c->out; o++)
 							for (int i = 0; i < c->in; i++)
-								f(to, (((size_t)n * c->oh + oy) * c->ow + ox) * c->out + o,
-								  (((size_t)n * c->h + y) * c->w + x) * c->in + i,
+								f(to, (((size_t)n * c->oh + oy) * c->ow + ox) * c->out +
+								  o, (((size_t)n * c->h + y) * c->w + x) * c->in + i,
 								  (((size_t)o * c->kh + ky) * c->kw + kx) * c->in + i);
 					}
 }
@@ -110,16 +111,19 @@ static void make_weight(struct device *d, const struct conv_case *c, struct weig
 	for (int o = 0; o < c->out; o++)
 		for (int i = 0; i < c->in; i++)
 			for (int t = 0; t < taps; t++)
-				(*values)[((size_t)o * taps + t) * c->in + i] = file[((size_t)o * c->in + i) * taps + t];
+				(*values)[((size_t)o * taps + t) * c->in + i] = file[((size_t)o * c->in + i) * taps +
+					t];
 	free(bytes);
 	guarded_free(file);
 }
 
-static void check(struct conv_args *p, size_t n, int depth, const double *start, void (*add)(void *, size_t, size_t, size_t),
-		  void (*run)(struct device *, struct output *, const void *))
+static void check(struct conv_args *p, size_t n, int depth, const double *start,
+		  void (*add)(void *, size_t, size_t, size_t), void (*run)(struct device *, struct output *,
+									   const void *))
 {
 	float *before = guarded(n);
-	struct output out = { .n = n, .before = start ? before : NULL, .expect = doubles(n), .tolerance = tolerance(depth) };
+	struct output out = { .n = n, .before = start ? before : NULL, .expect = doubles(n),
+			      .tolerance = tolerance(depth) };
 
 	for (size_t i = 0; start && i < n; i++)
 		out.expect[i] = before[i] = start[i];
@@ -139,12 +143,14 @@ static void convolutions_agree_with_double(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		const struct conv_case *c = &cases[i];
 		const int taps = c->kh * c->kw;
-		const size_t nx = (size_t)c->n * c->h * c->w * c->in, ny = (size_t)c->n * c->oh * c->ow * c->out, nw = (size_t)c->out * taps * c->in;
+		const size_t nx = (size_t)c->n * c->h * c->w * c->in, ny = (size_t)c->n * c->oh * c->ow * c->out,
+			nw = (size_t)c->out * taps * c->in;
 		struct error e;
 		struct device *d = cpu_backend.open(&e);
 		float *x = randoms(12, nx), *dy = randoms(13, ny), *bias = randoms(14, c->out), *values;
 		double *start = doubles(nx + ny + nw);
-		struct conv_args p = { .c = c, .shape = { c->n, c->h, c->w, c->oh, c->ow, c->stride, c->pad }, .x = x, .dy = dy };
+		struct conv_args p = { .c = c, .shape = { c->n, c->h, c->w, c->oh, c->ow, c->stride, c->pad }, .x = x,
+				       .dy = dy };
 
 		for (size_t k = 0; k < nx + ny + nw; k++)
 			start[k] = (double)(k % 17) / 8 - 1;
@@ -194,7 +200,8 @@ static void nan_reaches_its_neighbours(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(convolutions_agree_with_double), cmocka_unit_test(nan_reaches_its_neighbours) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(convolutions_agree_with_double),
+					    cmocka_unit_test(nan_reaches_its_neighbours) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

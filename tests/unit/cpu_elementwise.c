@@ -67,8 +67,8 @@ static void activations_agree_with_double(void **state)
 	guarded_free(before);
 }
 
-/* The left tail, where 1 + erf would have lost every digit: relative error.  exp(-x*x/2) turns the rounding of its exponent, up to 50
- * here, into a relative error of 50 * 6e-8. */
+/* The left tail, where 1 + erf would have lost every digit: relative error.  exp(-x*x/2) turns the rounding of its
+ * exponent, up to 50 here, into a relative error of 50 * 6e-8. */
 static void tail_keeps_its_digits(void **state)
 {
 	struct error e;
@@ -220,7 +220,8 @@ static void sums_agree_with_double(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(activations_agree_with_double), cmocka_unit_test(tail_keeps_its_digits), cmocka_unit_test(special_values),
+		cmocka_unit_test(activations_agree_with_double), cmocka_unit_test(tail_keeps_its_digits),
+			cmocka_unit_test(special_values),
 		cmocka_unit_test(geglu_agrees_with_double), cmocka_unit_test(sums_agree_with_double),
 	};
 

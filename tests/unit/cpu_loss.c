@@ -29,9 +29,11 @@ static void mse_agrees_with_double(void **state)
 	for (size_t t = 0; t < sizeof(shapes) / sizeof(*shapes); t++) {
 		const int n = shapes[t].n;
 		const size_t each = shapes[t].each, all = n * each;
-		float *x = randoms(71, all), *target = randoms(72, all), *weight = randoms(73, n), *dloss = randoms(74, n), *before = randoms(75, all);
+		float *x = randoms(71, all), *target = randoms(72, all), *weight = randoms(73, n),
+			*dloss = randoms(74, n), *before = randoms(75, all);
 		double *loss = doubles(n), *dx = doubles(all);
-		struct loss_args a = { .n = n, .each = each, .x = x, .target = target, .weight = weight, .dloss = dloss };
+		struct loss_args a = { .n = n, .each = each, .x = x, .target = target, .weight = weight,
+				       .dloss = dloss };
 		struct output out = { n, NULL, loss, 2e-7, NULL };
 
 		for (size_t i = 0; i < all; i++)
@@ -39,7 +41,8 @@ static void mse_agrees_with_double(void **state)
 		every_way(&out, 1, run_mse, &a);
 		for (a.add = 0; a.add < 2; a.add++) {
 			for (size_t i = 0; i < all; i++)
-				dx[i] = 2 * ((double)x[i] - target[i]) * weight[i / each] * dloss[i / each] / each + (a.add ? before[i] : 0);
+				dx[i] = 2 * ((double)x[i] - target[i]) * weight[i / each] * dloss[i / each] / each +
+					(a.add ? before[i] : 0);
 			out = (struct output){ all, a.add ? before : NULL, dx, 3e-7, NULL };
 			every_way(&out, 1, run_mse_back, &a);
 		}

@@ -11,7 +11,8 @@ struct move_args {
 };
 
 static const struct move_args shapes[] = {
-	{ .n = 1, .h = 1, .w = 1, .c = 1 }, { .n = 2, .h = 3, .w = 5, .c = 7 }, { .n = 3, .h = 32, .w = 24, .c = 70 }, { .n = 1, .h = 2, .w = 9, .c = 1281 },
+	{ .n = 1, .h = 1, .w = 1, .c = 1 }, { .n = 2, .h = 3, .w = 5, .c = 7 }, { .n = 3, .h = 32, .w = 24, .c = 70 },
+		{ .n = 1, .h = 2, .w = 9, .c = 1281 },
 };
 enum { SHAPES = sizeof(shapes) / sizeof(*shapes) };
 
@@ -39,7 +40,8 @@ static void upsampling(void **state)
 		struct output out = { 4 * small, NULL, y, 0, NULL };
 
 		for (size_t i = 0; i < 4 * small; i++) {
-			const size_t c = i % a.c, px = i / a.c % (2 * a.w), py = i / a.c / (2 * a.w) % (2 * a.h), n = i / (4 * small / a.n);
+			const size_t c = i % a.c, px = i / a.c % (2 * a.w), py = i / a.c / (2 * a.w) % (2 * a.h),
+				n = i / (4 * small / a.n);
 
 			y[i] = x[((n * a.h + py / 2) * a.w + px / 2) * a.c + c];
 		}
@@ -50,7 +52,8 @@ static void upsampling(void **state)
 			for (size_t i = 0; i < small; i++)
 				dx[i] = a.add ? before[i] : 0;
 			for (size_t i = 0; i < 4 * small; i++) {
-				const size_t c = i % a.c, px = i / a.c % (2 * a.w), py = i / a.c / (2 * a.w) % (2 * a.h), n = i / (4 * small / a.n);
+				const size_t c = i % a.c, px = i / a.c % (2 * a.w),
+					py = i / a.c / (2 * a.w) % (2 * a.h), n = i / (4 * small / a.n);
 
 				dx[((n * a.h + py / 2) * a.w + px / 2) * a.c + c] += dy[i];
 			}
@@ -118,7 +121,8 @@ static void run_copy_columns(struct device *d, struct output *out, const void *a
 static void columns(void **state)
 {
 	static const struct move_args cases[] = {
-		{ .rows = 1, .c = 1, .ldx = 1, .ldy = 1 }, { .rows = 5, .c = 3, .ldx = 9, .ldy = 4 }, { .rows = 700, .c = 320, .ldx = 960, .ldy = 400 },
+		{ .rows = 1, .c = 1, .ldx = 1, .ldy = 1 }, { .rows = 5, .c = 3, .ldx = 9, .ldy = 4 },
+			{ .rows = 700, .c = 320, .ldx = 960, .ldy = 400 },
 	};
 
 	for (size_t t = 0; t < 3; t++) {
@@ -135,7 +139,8 @@ static void columns(void **state)
 			for (size_t i = 0; i < ny; i++) {
 				const size_t row = i / a.ldy, col = i % a.ldy;
 
-				y[i] = col < (size_t)a.c ? x[row * a.ldx + col] + (a.add ? (double)before[i] : 0) : before[i];
+				y[i] = col < (size_t)a.c ? x[row * a.ldx + col] +
+					(a.add ? (double)before[i] : 0) : before[i];
 				if (!a.add && col < (size_t)a.c)
 					before[i] = NAN;
 			}
@@ -190,7 +195,8 @@ static void gathering(void **state)
 	for (int half = 0; half < 2; half++) {
 		const enum dtype dtype = half ? DTYPE_F16 : DTYPE_F32;
 		uint16_t bits[FROM * C];
-		struct weight table = { .data = half ? (void *)bits : (void *)x, .dtype = dtype, .out = FROM, .in = C, .kh = 1, .kw = 1 };
+		struct weight table = { .data = half ? (void *)bits : (void *)x, .dtype = dtype, .out = FROM, .in = C,
+					.kh = 1, .kw = 1 };
 
 		assert_int_equal(from_float(bits, DTYPE_F16, x, FROM * C), 0);
 		if (half)
@@ -208,8 +214,8 @@ static void gathering(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(upsampling), cmocka_unit_test(per_sample), cmocka_unit_test(columns),
-					    cmocka_unit_test(gathering) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(upsampling), cmocka_unit_test(per_sample),
+					    cmocka_unit_test(columns), cmocka_unit_test(gathering) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

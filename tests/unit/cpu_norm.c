@@ -1,11 +1,12 @@
 #include "cpu_reference.h"
 
-/* Statistics are exact to double rounding, so what is left is a handful of float operations an element (6e-8 each), and the mean,
- * rounded to float, of inputs that lie up to 30 deviations from 0: 2e-6 of a deviation. */
+/* Statistics are exact to double rounding, so what is left is a handful of float operations an element (6e-8 each),
+ * and the mean, rounded to float, of inputs that lie up to 30 deviations from 0: 2e-6 of a deviation. */
 #define TOLERANCE 4e-6
 
 static const struct norm_shape cases[] = {
-	{ 1, 1, 5, 1, 1e-5f, false }, { 2, 5, 6, 3, 1e-6f, true }, { 3, 77, 33, 11, 1e-5f, false }, { 1, 300, 320, 32, 1e-5f, true },
+	{ 1, 1, 5, 1, 1e-5f, false }, { 2, 5, 6, 3, 1e-6f, true }, { 3, 77, 33, 11, 1e-5f, false },
+		{ 1, 300, 320, 32, 1e-5f, true },
 	{ 2, 1024, 96, 32, 1e-5f, true }, { 1, 7000, 24, 4, 1e-6f, false }, { 1, 3, 2560, 32, 1e-5f, true },
 };
 
@@ -38,7 +39,8 @@ static void group_stats(double stats[2], const struct norm_shape *s, const doubl
 	stats[1] = 1 / sqrt(variance / ((double)s->hw * width) + s->eps);
 }
 
-static void forward(double *y, double *stats, const struct norm_shape *s, const double *x, const float *gain, const float *bias)
+static void forward(double *y, double *stats, const struct norm_shape *s, const double *x, const float *gain,
+		    const float *bias)
 {
 	const int width = s->c / s->groups;
 
@@ -56,7 +58,8 @@ static void forward(double *y, double *stats, const struct norm_shape *s, const 
 		}
 }
 
-static void backward(double *dx, const struct norm_shape *s, const double *x, const float *dy, const float *gain, const float *bias)
+static void backward(double *dx, const struct norm_shape *s, const double *x, const float *dy, const float *gain,
+		     const float *bias)
 {
 	const int width = s->c / s->groups;
 
@@ -68,11 +71,12 @@ static void backward(double *dx, const struct norm_shape *s, const double *x, co
 			for (int pass = 0; pass < 2; pass++)
 				for (int r = 0; r < s->hw; r++)
 					for (int i = g * width; i < (g + 1) * width; i++) {
-						double hat = (x[at(s, n, r, i)] - st[0]) * st[1], z = hat * gain[i] + bias[i];
+						double hat = (x[at(s, n, r, i)] - st[0]) * st[1],
+							z = hat * gain[i] + bias[i];
 						double d = dy[at(s, n, r, i)] * gain[i] * (s->silu ? silu_slope(z) : 1);
 
 						if (pass) {
-							dx[at(s, n, r, i)] += st[1] * (d - mean / count - hat * dot / count);
+							dx[at(s, n, r, i)] += st[1] * (d - (mean + hat * dot) / count);
 						} else {
 							mean += d;
 							dot += d * hat;
@@ -113,7 +117,8 @@ static void run_layer_backward(struct device *d, struct output *out, const void 
 static void check(const struct norm_shape *s, bool layer)
 {
 	const size_t n = (size_t)s->n * s->hw * s->c, ns = (size_t)2 * s->n * s->groups;
-	float *x = randoms(31, n), *dy = randoms(32, n), *gain = randoms(33, s->c), *bias = randoms(34, s->c), *before = randoms(35, n);
+	float *x = randoms(31, n), *dy = randoms(32, n), *gain = randoms(33, s->c), *bias = randoms(34, s->c),
+		*before = randoms(35, n);
 	float *stats = guarded(ns);
 	double *wide = doubles(n), *y = doubles(n), *st = doubles(ns), *dx = doubles(n);
 	struct norm_args a = { .s = s, .x = x, .dy = dy, .gain = gain, .bias = bias, .stats = stats };
@@ -206,7 +211,8 @@ static void great_mean_small_spread(void **state)
 	for (int i = 0; i < 8; i++)
 		gain[i] = 1;
 	forward(y, stats, &s, wide, gain, bias);
-	/* The mean rounded to float is off by up to 3e-5, 0.5 % of a deviation; a variance in float would be off by everything. */
+	/* The mean rounded to float is off by up to 3e-5, 0.5 % of a deviation; a variance in float would be off by
+	 * everything. */
 	out[0].tolerance = 1e-2;
 	every_way(out, 2, run_forward, &a);
 	free(wide); free(y); free(stats);

@@ -12,13 +12,16 @@ static void run_gemm(struct device *d, struct output *out, const void *arg)
 	const struct product_args *p = arg;
 	const struct product_case *c = p->c;
 
-	cpu_backend.gemm(d, c->ta, c->tb, c->m, c->n, c->k, c->alpha, p->a, p->lda, p->b, p->ldb, c->beta, out->data, p->ldc);
+	cpu_backend.gemm(d, c->ta, c->tb, c->m, c->n, c->k, c->alpha, p->a, p->lda, p->b, p->ldb, c->beta, out->data,
+			 p->ldc);
 }
 
 static void check_gemm(const struct product_case *c)
 {
-	struct product_args p = { c, .lda = (c->ta ? c->m : c->k) + c->spare, .ldb = (c->tb ? c->k : c->n) + c->spare, .ldc = c->n + c->spare };
-	float *a = randoms(1, (size_t)p.lda * (c->ta ? c->k : c->m)), *b = randoms(2, (size_t)p.ldb * (c->tb ? c->n : c->k));
+	struct product_args p = { c, .lda = (c->ta ? c->m : c->k) + c->spare, .ldb = (c->tb ? c->k : c->n) + c->spare,
+				  .ldc = c->n + c->spare };
+	float *a = randoms(1, (size_t)p.lda * (c->ta ? c->k : c->m)),
+		*b = randoms(2, (size_t)p.ldb * (c->tb ? c->n : c->k));
 	struct output out = { .n = (size_t)p.ldc * c->m, .tolerance = tolerance(c->k) };
 	float *before = randoms(3, out.n);
 	int i, j, k;
@@ -37,7 +40,8 @@ static void check_gemm(const struct product_case *c)
 				continue;
 			}
 			for (k = 0; k < c->k; k++)
-				sum += (double)a[c->ta ? k * p.lda + i : i * p.lda + k] * b[c->tb ? j * p.ldb + k : k * p.ldb + j];
+				sum += (double)a[c->ta ? k * p.lda + i : i * p.lda + k] * b[c->tb ? j * p.ldb +
+					k : k * p.ldb + j];
 			out.expect[i * p.ldc + j] = c->alpha * sum + (c->beta != 0 ? c->beta * *old : 0);
 			if (c->beta == 0)
 				*old = NAN;
@@ -54,9 +58,12 @@ static void check_gemm(const struct product_case *c)
 static void gemm_agrees_with_double(void **state)
 {
 	static const struct product_case cases[] = {
-		{ 0, 0, 1, 1, 1, 1, 0, 0 }, { 0, 1, 7, 17, 9, 1, 0, 3 }, { 1, 0, 13, 33, 300, 0.5f, 1, 5 }, { 1, 1, 6, 16, 256, 2, -0.25f, 1 },
-		{ 0, 0, 97, 5, 257, -1, 1, 2 }, { 0, 1, 200, 100, 600, 1, 0, 0 }, { 0, 1, 1024, 4, 320, 1, 0, 0 }, { 1, 0, 320, 4, 1024, 0.25f, 1, 0 },
-		{ 0, 0, 1000, 320, 4, 1, 1, 0 }, { 1, 0, 4, 320, 1024, 1, 0, 0 }, { 0, 1, 77, 640, 513, 1, 0, 0 }, { 0, 0, 5, 1030, 31, 1, 0, 7 },
+		{ 0, 0, 1, 1, 1, 1, 0, 0 }, { 0, 1, 7, 17, 9, 1, 0, 3 }, { 1, 0, 13, 33, 300, 0.5f, 1, 5 },
+			{ 1, 1, 6, 16, 256, 2, -0.25f, 1 },
+		{ 0, 0, 97, 5, 257, -1, 1, 2 }, { 0, 1, 200, 100, 600, 1, 0, 0 }, { 0, 1, 1024, 4, 320, 1, 0, 0 },
+			{ 1, 0, 320, 4, 1024, 0.25f, 1, 0 },
+		{ 0, 0, 1000, 320, 4, 1, 1, 0 }, { 1, 0, 4, 320, 1024, 1, 0, 0 }, { 0, 1, 77, 640, 513, 1, 0, 0 },
+			{ 0, 0, 5, 1030, 31, 1, 0, 7 },
 	};
 	size_t i;
 
@@ -103,7 +110,8 @@ static void check_linear(enum dtype dtype, int rows, int in, int n_out, bool bia
 	float *values, *b = randoms(5, n_out), *x = randoms(6, (size_t)rows * in);
 	struct weight w = prepared(d, dtype, n_out, in, &values);
 	const struct linear_args p = { &w, x, bias ? b : NULL, rows, 0 };
-	struct output out = { .n = (size_t)rows * n_out, .expect = doubles((size_t)rows * n_out), .tolerance = tolerance(in) };
+	struct output out = { .n = (size_t)rows * n_out, .expect = doubles((size_t)rows * n_out),
+			      .tolerance = tolerance(in) };
 	int i, j, k;
 
 	for (i = 0; i < rows; i++)
@@ -130,8 +138,8 @@ static void check_linear_dx(enum dtype dtype, int rows, int in, int n_out, int a
 	float *values, *dy = randoms(7, (size_t)rows * n_out), *before = randoms(8, (size_t)rows * in);
 	struct weight w = prepared(d, dtype, n_out, in, &values);
 	const struct linear_args p = { &w, dy, NULL, rows, add };
-	struct output out = { .n = (size_t)rows * in, .before = add ? before : NULL, .expect = doubles((size_t)rows * in),
-			      .tolerance = tolerance(n_out) };
+	struct output out = { .n = (size_t)rows * in, .before = add ? before : NULL,
+			      .expect = doubles((size_t)rows * in), .tolerance = tolerance(n_out) };
 	int i, j, k;
 
 	for (i = 0; i < rows; i++)
@@ -162,8 +170,10 @@ static void linear_agrees_with_double(void **state)
 
 	for (i = 0; i < sizeof(linear_shapes) / sizeof(*linear_shapes); i++)
 		for (t = 0; t < 3; t++) {
-			check_linear(dtypes[t], linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out, i % 2);
-			check_linear_dx(dtypes[t], linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out, i % 2);
+			check_linear(dtypes[t], linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out,
+				     i % 2);
+			check_linear_dx(dtypes[t], linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out,
+					i % 2);
 		}
 }
 

@@ -1,6 +1,6 @@
 /*
- * cpu_reference.h - what the tests of cpu/ share: guarded buffers, a comparison, and a run under every set of inner loops and
- * several numbers of threads.
+ * cpu_reference.h - what the tests of cpu/ share: guarded buffers, a comparison, and a run under every set of inner
+ * loops and several numbers of threads.
  */
 #ifndef CPU_REFERENCE_H
 #define CPU_REFERENCE_H
@@ -79,8 +79,8 @@ static inline void assert_close(const float *got, const double *expect, size_t n
 		if (isnan(expect[i]) && isnan(got[i]))
 			continue;
 		if (!(fabs(got[i] - expect[i]) <= tolerance * greatest))
-			fail_msg("element %zu of %zu is %.9g, not %.9g (greatest %g, off by %.2e of it)", i, n, got[i], expect[i], greatest,
-				 fabs(got[i] - expect[i]) / greatest);
+			fail_msg("element %zu of %zu is %.9g, not %.9g (greatest %g, off by %.2e of it)", i, n, got[i],
+				 expect[i], greatest, fabs(got[i] - expect[i]) / greatest);
 	}
 }
 
@@ -92,9 +92,10 @@ static inline void refill(struct output *o)
 		o->data[i] = o->before ? o->before[i] : NAN;
 }
 
-/* Run with every table of inner loops that this machine can run, with 1, 2, 3 and 7 threads: right, inside its bounds, and the same
- * bytes whatever the number of threads. */
-static inline void every_way(struct output *out, int count, void (*run)(struct device *d, struct output *out, const void *arg), const void *arg)
+/* Run with every table of inner loops that this machine can run, with 1, 2, 3 and 7 threads: right, inside its
+ * bounds, and the same bytes whatever the number of threads. */
+static inline void every_way(struct output *out, int count, void (*run)(struct device *d, struct output *out,
+									const void *arg), const void *arg)
 {
 	static const int threads[] = { 1, 2, 3, 7 };
 	struct error e;
