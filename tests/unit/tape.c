@@ -1,0 +1,372 @@
+/* The tape on a small hand-made network: checkpointed equals inline bit for bit, the dry run measures what the real one takes. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/base/philox.h"
+#include "../../libcommon/nn/arena.h"
+#include "../../libcommon/nn/ops.h"
+#include "../../libcommon/nn/workspace.h"
+#include <cmocka.h>     /* last: it takes the name fail */
+
+enum { BATCH = 3, LENGTH = 5, WIDTH = 24, HIDDEN = 40, RANK = 3, BLOCKS = 3 };
+
+static const struct backend *be;
+static struct device *device;
+
+/* x + down(gelu(up(norm(x)))), adapters on both; the first block's are frozen, so that it needs no way back */
+struct block { struct norm norm; struct linear up, down; struct lora up_lora, down_lora; };
+struct network { struct block block[BLOCKS]; float x[BATCH * LENGTH * WIDTH], target[BATCH * LENGTH * WIDTH], weight[BATCH]; };
+
+static float *on_device(uint32_t item, size_t n, float scale)
+{
+	float *host = xmalloc(n * sizeof(*host)), *p = be->alloc(device, n * sizeof(*host));
+	struct random r = { 7, RANDOM_NOISE, 0, item };
+
+	assert_non_null(p);
+	random_normal(&r, host, n);
+	for (size_t i = 0; i < n; i++)
+		host[i] *= scale;
+	be->upload(device, p, host, n * sizeof(*host));
+	free(host);
+	return p;
+}
+
+static void make_linear(struct linear *l, struct lora *lora, int in, int out, uint32_t item, bool trains)
+{
+	float *host = on_device(item, (size_t)in * out, 0.2f);
+
+	*l = (struct linear){ .w = { .dtype = DTYPE_F32, .out = out, .in = in, .kh = 1, .kw = 1 }, .bias = on_device(item + 1, out, 0.1f) };
+	assert_int_equal(be->prepare(device, &l->w, host), 0);  /* the CPU's device memory is host memory */
+	be->release(device, host);
+	*lora = (struct lora){ .rank = RANK, .scale = 0.5f };
+	lora->down = (struct tensor){ .data = on_device(item + 2, (size_t)RANK * in, 0.3f), .n = RANK, .h = 1, .w = 1, .c = in,
+				      .wants_grad = trains, .home = HOME_OWNER };
+	lora->up = (struct tensor){ .data = on_device(item + 3, (size_t)RANK * out, 0.3f), .n = out, .h = 1, .w = 1, .c = RANK,
+				    .wants_grad = trains, .home = HOME_OWNER };
+	if (trains) {
+		lora->down.grad = on_device(item + 4, (size_t)RANK * in, 1);
+		lora->up.grad = on_device(item + 5, (size_t)RANK * out, 1);
+	}
+	l->lora = lora;
+}
+
+static void make_block(struct block *b, uint32_t item, bool trains)
+{
+	b->norm = (struct norm){ on_device(item, WIDTH, 1), on_device(item + 1, WIDTH, 0.1f), WIDTH, 0, 1e-5f };
+	make_linear(&b->up, &b->up_lora, WIDTH, HIDDEN, item + 2, trains);
+	make_linear(&b->down, &b->down_lora, HIDDEN, WIDTH, item + 10, trains);
+}
+
+static void free_linear(struct linear *l)
+{
+	be->unprepare(device, &l->w);
+	be->release(device, l->bias);
+	be->release(device, l->lora->down.data);
+	be->release(device, l->lora->down.grad);
+	be->release(device, l->lora->up.data);
+	be->release(device, l->lora->up.grad);
+}
+
+static int make(void **state)
+{
+	struct network *n = xcalloc(1, sizeof(*n));
+	struct error e;
+
+	be = backend_find("cpu", &e);
+	device = be->open(&e);
+	for (int i = 0; i < BLOCKS; i++)
+		make_block(&n->block[i], 100 * i, i > 0);
+	random_normal(&(struct random){ 7, RANDOM_LATENT, 0, 0 }, n->x, BATCH * LENGTH * WIDTH);
+	random_normal(&(struct random){ 7, RANDOM_LATENT, 0, 1 }, n->target, BATCH * LENGTH * WIDTH);
+	for (int i = 0; i < BATCH; i++)
+		n->weight[i] = 0.5f + i;
+	*state = n;
+	return 0;
+}
+
+static int discard(void **state)
+{
+	struct network *n = *state;
+
+	for (int i = 0; i < BLOCKS; i++) {
+		be->release(device, n->block[i].norm.gain);
+		be->release(device, n->block[i].norm.bias);
+		free_linear(&n->block[i].up);
+		free_linear(&n->block[i].down);
+	}
+	be->close(device);
+	free(n);
+	return 0;
+}
+
+static struct tensor *block_forward(struct tape *t, const void *block, struct tensor *const *in)
+{
+	const struct block *b = block;
+	struct tensor *y = op_layer_norm(t, in[0], &b->norm);
+
+	y = op_activation(t, op_linear(t, y, &b->up), ACT_GELU);
+	return op_add(t, in[0], op_linear(t, y, &b->down));
+}
+
+static struct tensor *forward(struct tape *t, const struct network *n)
+{
+	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *target = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->target);
+	struct tensor *weight = tensor_from(t, BATCH, 1, 1, 1, n->weight);
+
+	for (int i = 0; i < BLOCKS; i++)
+		x = tape_block(t, block_forward, &n->block[i], &x, 1);
+	return op_mse(t, x, target, weight->data);
+}
+
+static void forget(struct network *n)
+{
+	for (int i = 0; i < BLOCKS; i++)
+		n->block[i].up_lora.up.has_grad = n->block[i].up_lora.down.has_grad = n->block[i].down_lora.up.has_grad =
+			n->block[i].down_lora.down.has_grad = false;
+}
+
+static void step(struct tape *t, struct network *n, float loss[BATCH])
+{
+	struct tensor *l;
+
+	tape_reset(t);
+	l = forward(t, n);
+	tape_backward(t, l, 1.0f / BATCH);
+	tensor_download(t, l, loss);
+}
+
+static size_t measured(struct network *n, bool checkpointing)
+{
+	struct tape *dry = tape_new_dry();
+	float loss[BATCH];
+	size_t peak;
+
+	tape_checkpointing(dry, checkpointing);
+	step(dry, n, loss);
+	forget(n);
+	peak = tape_peak(dry);
+	tape_free(dry);
+	return peak;
+}
+
+/* all gradients in a row, [blocks][up's down, up's up, down's down, down's up] */
+enum { GRADS = (BLOCKS - 1) * 2 * RANK * (WIDTH + HIDDEN) };
+
+static void put(float **at, const struct tensor *p)
+{
+	be->download(device, *at, p->grad, tensor_count(p) * sizeof(float));
+	*at += tensor_count(p);
+}
+
+static void gradients(const struct network *n, float *out)
+{
+	for (int i = 1; i < BLOCKS; i++) {
+		put(&out, &n->block[i].up_lora.down);
+		put(&out, &n->block[i].up_lora.up);
+		put(&out, &n->block[i].down_lora.down);
+		put(&out, &n->block[i].down_lora.up);
+	}
+}
+
+static void run(struct network *n, bool checkpointing, float loss[BATCH], float *grads)
+{
+	struct error e;
+	struct tape *t = tape_new(be, device, measured(n, checkpointing), &e);
+
+	assert_non_null(t);
+	tape_checkpointing(t, checkpointing);
+	step(t, n, loss);
+	gradients(n, grads);
+	forget(n);
+	tape_free(t);
+}
+
+static void checkpointed_is_inline(void **state)
+{
+	static float inline_grads[GRADS], grads[GRADS];
+	float inline_loss[BATCH], loss[BATCH];
+
+	run(*state, false, inline_loss, inline_grads);
+	run(*state, true, loss, grads);
+	assert_memory_equal(loss, inline_loss, sizeof(loss));
+	assert_memory_equal(grads, inline_grads, sizeof(grads));
+	for (int i = 0; i < BATCH; i++)
+		assert_true(inline_loss[i] > 0.01);
+}
+
+/* The same step from any earlier state of the arena: nothing of the step before is read. */
+static void repeated_step_is_the_same(void **state)
+{
+	static float first[GRADS], second[GRADS];
+	float loss[BATCH];
+	struct error e;
+	struct tape *t = tape_new(be, device, measured(*state, true), &e);
+
+	tape_checkpointing(t, true);
+	step(t, *state, loss);
+	gradients(*state, first);
+	forget(*state);
+	step(t, *state, loss);
+	gradients(*state, second);
+	forget(*state);
+	tape_free(t);
+	assert_memory_equal(first, second, sizeof(first));
+}
+
+/* Gradients of an accumulation add up: twice the same batch is twice the gradient, to rounding of float sums (2^-23 each). */
+static void second_batch_adds(void **state)
+{
+	static float once[GRADS], twice[GRADS];
+	float loss[BATCH];
+	struct error e;
+	struct tape *t = tape_new(be, device, measured(*state, false), &e);
+
+	step(t, *state, loss);
+	gradients(*state, once);
+	step(t, *state, loss);
+	gradients(*state, twice);
+	forget(*state);
+	tape_free(t);
+	for (int i = 0; i < GRADS; i++)
+		assert_true(fabsf(twice[i] - 2 * once[i]) <= 1e-5f * (1 + fabsf(once[i])));
+}
+
+/* d(mean loss)/d(parameter) against a difference in the loss.  Loss values are float32 near 1: 1e-7 of noise over 2e-2 of change. */
+static void gradient_is_a_slope(void **state)
+{
+	struct network *n = *state;
+	static float grads[GRADS];
+	const float h = 1e-2f;
+	float loss[BATCH], *p = n->block[1].up_lora.up.data;    /* the CPU's device memory is host memory */
+	const float *g = grads + RANK * WIDTH;                  /* the second entry of block 1 */
+
+	run(n, true, loss, grads);
+	for (int k = 0; k < RANK * HIDDEN; k += 17) {
+		static float none[GRADS];
+		float kept = p[k];
+		double high = 0, low = 0;
+
+		p[k] = kept + h;
+		run(n, false, loss, none);
+		for (int i = 0; i < BATCH; i++)
+			high += loss[i] / BATCH;
+		p[k] = kept - h;
+		run(n, false, loss, none);
+		for (int i = 0; i < BATCH; i++)
+			low += loss[i] / BATCH;
+		p[k] = kept;
+		assert_true(fabs((high - low) / (2 * h) - g[k]) < 1e-3 * (1 + fabs(g[k])));
+	}
+}
+
+static void dry_peak_is_the_real_one(void **state)
+{
+	size_t peaks[2];
+
+	for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+		struct error e;
+		struct tape *t = tape_new(be, device, 1 << 20, &e);
+		float loss[BATCH];
+
+		tape_checkpointing(t, checkpointing);
+		step(t, *state, loss);
+		forget(*state);
+		peaks[checkpointing] = tape_peak(t);
+		tape_free(t);
+		assert_int_equal(peaks[checkpointing], measured(*state, checkpointing));
+	}
+	assert_true(peaks[1] < peaks[0]);
+}
+
+/* With one line less than measured the step ends the program with status 5: it must not write beside the arena. */
+static void exhausted_arena_ends_it(void **state)
+{
+	int status;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	if (!child) {
+		struct error e;
+		struct tape *t = tape_new(be, device, measured(*state, false) - 64, &e);
+		float loss[BATCH];
+
+		close(STDERR_FILENO);
+		step(t, *state, loss);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), EXIT_MEMORY);
+}
+
+static void impossible_arena_is_an_error(void **state)
+{
+	struct error e = { 0 };
+
+	assert_null(tape_new(be, device, (size_t)1 << 60, &e));
+	assert_int_equal(e.code, EXIT_MEMORY);
+	assert_non_null(strstr(e.text, "gradient-checkpointing"));
+}
+
+static struct tensor *inference(struct tape *t, void *arg)
+{
+	return forward(t, arg);
+}
+
+static void inference_records_nothing(void **state)
+{
+	struct workspace w = { .be = be, .device = device };
+	static float grads[GRADS];
+	float trained[BATCH], inferred[BATCH];
+	struct error e;
+	struct tensor *y = workspace_run(&w, inference, *state, &e);
+	size_t peak;
+
+	assert_non_null(y);
+	tensor_download(w.tape, y, inferred);
+	peak = w.bytes;
+	y = workspace_run(&w, inference, *state, &e);
+	assert_non_null(y);
+	assert_int_equal(w.bytes, peak);
+	workspace_free(&w);
+	run(*state, false, trained, grads);
+	assert_memory_equal(inferred, trained, sizeof(trained));
+	assert_true(peak < measured(*state, true));
+}
+
+static void frozen_blocks_have_no_way_back(void **state)
+{
+	struct network *n = *state;
+	static float grads[GRADS];
+	float loss[BATCH];
+
+	run(n, false, loss, grads);
+	assert_null(n->block[0].up_lora.up.grad);
+	assert_false(n->block[0].up_lora.up.has_grad);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(checkpointed_is_inline, make, discard),
+		cmocka_unit_test_setup_teardown(repeated_step_is_the_same, make, discard),
+		cmocka_unit_test_setup_teardown(second_batch_adds, make, discard),
+		cmocka_unit_test_setup_teardown(gradient_is_a_slope, make, discard),
+		cmocka_unit_test_setup_teardown(dry_peak_is_the_real_one, make, discard),
+		cmocka_unit_test_setup_teardown(exhausted_arena_ends_it, make, discard),
+		cmocka_unit_test_setup_teardown(impossible_arena_is_an_error, make, discard),
+		cmocka_unit_test_setup_teardown(inference_records_nothing, make, discard),
+		cmocka_unit_test_setup_teardown(frozen_blocks_have_no_way_back, make, discard),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
