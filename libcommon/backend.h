@@ -54,6 +54,17 @@ struct norm_shape {
 
 enum activation { ACT_SILU, ACT_GELU, ACT_QUICK_GELU };         /* x*sigmoid(x); exact (erf) GELU; x*sigmoid(1.702x) */
 
+/* f(d) is d^2; |d|; 2c (sqrt(d^2 + c^2) - c); 2 (sqrt(d^2 + c^2) - c) */
+enum loss_kind { LOSS_L2, LOSS_L1, LOSS_HUBER, LOSS_SMOOTH_L1 };
+
+struct loss_terms {
+	enum loss_kind kind;
+	int n, pixels, channels;        /* x and target are [n,pixels,channels] */
+	const float *weight;            /* [n] */
+	const float *c;                 /* [n], above 0; NULL where the kind has none */
+	const float *mask;              /* [n,pixels]; NULL: all 1 */
+};
+
 struct adamw_step {
 	float lr, beta1, beta2, eps, decay;
 	float correction1, correction2;         /* 1 - beta^t */
@@ -139,6 +150,12 @@ struct backend {
 			       const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3]);
 
 	/* ---- loss and optimizer ---- */
+	/* loss[n] = weight[n] * mean over each sample's pixels*channels elements of mask * f(x - target); accumulates in double */
+	void (*loss)(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s);
+	/* dx = dloss[n] * weight[n] * mask * f'(x - target) / (pixels*channels) */
+	void (*loss_back)(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
+			  const struct loss_terms *s, int add);
+	/* the same for f = d^2 without a mask, which every usual run takes: */
 	/* loss[n] = weight[n] * mean over each sample's `each` elements of (x - target)^2; accumulates in double */
 	void (*mse)(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n, size_t each);
 	/* dx = dloss[n] * weight[n] * 2 (x - target) / each */

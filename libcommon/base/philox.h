@@ -24,6 +24,11 @@ enum purpose {
 	RANDOM_SAMPLE_NOISE,            /* where sampling starts */
 	RANDOM_SAMPLE_STEP,             /* what an ancestral sampler adds */
 	RANDOM_TEST,
+	RANDOM_NOISE_OFFSET = 48,       /* one normal a channel */
+	RANDOM_NOISE_STRENGTH,          /* uniform: 0 of the offset, 1 of the input noise */
+	RANDOM_MULTIRES,                /* the coarser noises, one after another */
+	RANDOM_MULTIRES_RATIO,
+	RANDOM_INPUT_NOISE,
 };
 
 struct random {

@@ -17,8 +17,7 @@
 #define TRACKER "no program here uses the network: there is no tracker"
 #define MESSAGES "messages go to standard error, settings are shown by --print-config"
 #define WITH_SHUFFLE "it matters only with shuffle_caption, which is not yet implemented"
-#define WITH_OFFSET "it matters only with noise_offset, which is not yet implemented"
-#define WITH_HUBER "it matters only with loss_type = \"huber\" or \"smooth_l1\", which is not yet implemented"
+#define MASKS "latents carry no masks, so every part of a picture counts; crop the pictures to what shall be learnt"
 #define WITH_SCHEDULES "it matters only with learning-rate schedules that are not yet implemented"
 #define WITH_SAMPLES "it matters only with sample_prompts, which is not yet implemented"
 #define WITH_VALIDATION "it matters only with validation_split, which is not yet implemented"
@@ -32,9 +31,9 @@
 #define GOES_ON "a resumed run goes on where its state ended; use resume"
 
 static const struct known_key keys[] = {
-	{ "adaptive_noise_scale", KEY_IGNORED, WITH_OFFSET },
+	{ "adaptive_noise_scale", KEY_OURS },
 	{ "ae", KEY_RESIDUE, "it is the autoencoder of other models; the key is vae" },
-	{ "alpha_mask", KEY_LATER },
+	{ "alpha_mask", KEY_REFUSED, MASKS },
 	{ "async_upload", KEY_IGNORED, UPLOAD },
 	{ "author", KEY_RESIDUE, PRESET },
 	{ "background", KEY_OURS },
@@ -113,9 +112,9 @@ static const struct known_key keys[] = {
 	{ "gradient_accumulation_steps", KEY_OURS },
 	{ "gradient_checkpointing", KEY_OURS },
 	{ "highvram", KEY_IGNORED, PLANNED },
-	{ "huber_c", KEY_IGNORED, WITH_HUBER, NULL, "0.1" },
-	{ "huber_scale", KEY_IGNORED, WITH_HUBER, NULL, "1" },
-	{ "huber_schedule", KEY_IGNORED, WITH_HUBER, NULL, "snr" },
+	{ "huber_c", KEY_OURS },
+	{ "huber_scale", KEY_OURS },
+	{ "huber_schedule", KEY_OURS },
 	{ "huggingface_path_in_repo", KEY_IGNORED, UPLOAD },
 	{ "huggingface_repo_id", KEY_IGNORED, UPLOAD },
 	{ "huggingface_repo_type", KEY_IGNORED, UPLOAD },
@@ -125,9 +124,8 @@ static const struct known_key keys[] = {
 	{ "in_json", KEY_REFUSED, "captions come from files beside the pictures; write them out with your tagger" },
 	{ "initial_epoch", KEY_REFUSED, GOES_ON, NULL, "1" },
 	{ "initial_step", KEY_REFUSED, GOES_ON, NULL, "1" },
-	{ "ip_noise_gamma", KEY_LATER },
-	{ "ip_noise_gamma_random_strength", KEY_IGNORED,
-	  "it matters only with ip_noise_gamma, which is not yet implemented" },
+	{ "ip_noise_gamma", KEY_OURS },
+	{ "ip_noise_gamma_random_strength", KEY_OURS },
 	{ "is_reg", KEY_IGNORED, "regularisation pictures are given with lora-prep --reg" },
 	{ "keep_tokens", KEY_IGNORED, WITH_SHUFFLE },
 	{ "keep_tokens_separator", KEY_IGNORED, WITH_SHUFFLE },
@@ -142,7 +140,7 @@ static const struct known_key keys[] = {
 	{ "loraplus_lr_ratio", KEY_LATER },
 	{ "loraplus_text_encoder_lr_ratio", KEY_LATER },
 	{ "loraplus_unet_lr_ratio", KEY_LATER },
-	{ "loss_type", KEY_LATER, NULL, NULL, "l2" },
+	{ "loss_type", KEY_OURS },
 	{ "lowram", KEY_IGNORED, PLANNED },
 	{ "lr_decay_steps", KEY_IGNORED, WITH_SCHEDULES },
 	{ "lr_restart_cycles", KEY_RESIDUE,
@@ -157,11 +155,11 @@ static const struct known_key keys[] = {
 	{ "lr_scheduler_type", KEY_REFUSED, "it names a Python class; use lr_scheduler" },
 	{ "lr_warmup_steps", KEY_OURS },
 	{ "main_process_port", KEY_IGNORED, LAUNCHER, NULL, "1" },
-	{ "masked_loss", KEY_LATER },
+	{ "masked_loss", KEY_REFUSED, MASKS },
 	{ "max_bucket_reso", KEY_OURS },
 	{ "max_data_loader_n_workers", KEY_IGNORED, WORKERS },
 	{ "max_grad_norm", KEY_OURS },
-	{ "max_timestep", KEY_LATER, NULL, NULL, "1000" },
+	{ "max_timestep", KEY_OURS },
 	{ "max_token_length", KEY_LATER, "captions are cut at 75 tokens", NULL, "75|77" },
 	{ "max_train_epochs", KEY_OURS },
 	{ "max_train_steps", KEY_OURS },
@@ -180,16 +178,15 @@ static const struct known_key keys[] = {
 	{ "min_bucket_reso", KEY_OURS },
 	{ "min_lr", KEY_RESIDUE, "the key is lr_scheduler_min_lr_ratio" },
 	{ "min_snr_gamma", KEY_OURS },
-	{ "min_timestep", KEY_LATER },
+	{ "min_timestep", KEY_OURS },
 	{ "mixed_precision", KEY_OURS },
 	{ "model", KEY_OURS, NULL, "pretrained_model_name_or_path" },
 	{ "model_config", KEY_OURS },
 	{ "model_train_type", KEY_RESIDUE, "it is a setting of lora-scripts" },
 	{ "module_dropout", KEY_LATER },
 	{ "multi_gpu", KEY_IGNORED, LAUNCHER, NULL, "1" },
-	{ "multires_noise_discount", KEY_IGNORED,
-	  "it matters only with multires_noise_iterations, which is not yet implemented", NULL, "0.3" },
-	{ "multires_noise_iterations", KEY_LATER },
+	{ "multires_noise_discount", KEY_OURS },
+	{ "multires_noise_iterations", KEY_OURS },
 	{ "name", KEY_RESIDUE, PRESET },
 	{ "network_alpha", KEY_OURS },
 	{ "network_args", KEY_OURS },
@@ -201,8 +198,8 @@ static const struct known_key keys[] = {
 	{ "network_weights", KEY_LATER },
 	{ "no_half_vae", KEY_IGNORED, "the VAE runs in lora-encode, in its own precision" },
 	{ "no_metadata", KEY_LATER },
-	{ "noise_offset", KEY_LATER },
-	{ "noise_offset_random_strength", KEY_IGNORED, WITH_OFFSET },
+	{ "noise_offset", KEY_OURS },
+	{ "noise_offset_random_strength", KEY_OURS },
 	{ "noise_offset_type", KEY_RESIDUE, "it is a setting of the kohya_ss GUI", NULL, "original" },
 	{ "num_cpu_threads_per_process", KEY_IGNORED, LAUNCHER, NULL, "1" },
 	{ "num_machines", KEY_IGNORED, LAUNCHER, NULL, "1" },
@@ -253,7 +250,7 @@ static const struct known_key keys[] = {
 	{ "save_state", KEY_OURS },
 	{ "save_state_on_train_end", KEY_LATER, "use save_state" },
 	{ "save_state_to_huggingface", KEY_IGNORED, UPLOAD },
-	{ "scale_v_pred_loss_like_noise_pred", KEY_LATER },
+	{ "scale_v_pred_loss_like_noise_pred", KEY_OURS },
 	{ "scale_weight_norms", KEY_LATER },
 	{ "scheduler", KEY_RESIDUE, "the key is lr_scheduler" },
 	{ "sdpa", KEY_IGNORED, ATTENTION },
@@ -283,8 +280,8 @@ static const struct known_key keys[] = {
 	{ "use_8bit_adam", KEY_REFUSED, "write optimizer_type = \"AdamW8bit\"" },
 	{ "use_lion_optimizer", KEY_REFUSED, "write optimizer_type = \"Lion\"" },
 	{ "v2", KEY_REFUSED, "only SDXL models are trained here" },
-	{ "v_parameterization", KEY_LATER },
-	{ "v_pred_like_loss", KEY_LATER },
+	{ "v_parameterization", KEY_OURS },
+	{ "v_pred_like_loss", KEY_OURS },
 	{ "vae", KEY_OURS },
 	{ "vae_batch_size", KEY_IGNORED, LATENTS, NULL, "1" },
 	{ "validate_every_n_epochs", KEY_IGNORED, WITH_VALIDATION },
@@ -301,7 +298,7 @@ static const struct known_key keys[] = {
 	{ "zero3_init_flag", KEY_IGNORED, DEEPSPEED, NULL, "2" },
 	{ "zero3_save_16bit_model", KEY_IGNORED, DEEPSPEED, NULL, "2" },
 	{ "zero_stage", KEY_IGNORED, DEEPSPEED, NULL, "2" },
-	{ "zero_terminal_snr", KEY_LATER },
+	{ "zero_terminal_snr", KEY_OURS },
 };
 
 static int by_name(const void *name, const void *key)

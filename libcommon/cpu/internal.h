@@ -209,6 +209,9 @@ void cpu_activation_back(struct device *d, float *dx, const float *dy, const flo
 void cpu_geglu(struct device *d, float *y, const float *x, int rows, int c);
 void cpu_geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add);
 void cpu_axpby(struct device *d, float *y, float a, const float *x, float b, size_t n);
+void cpu_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s);
+void cpu_loss_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
+		   const struct loss_terms *s, int add);
 void cpu_add(struct device *d, float *y, const float *x, const float *z, size_t n);
 void cpu_add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c);
 void cpu_sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add);

@@ -44,7 +44,13 @@ struct training_facts {
 	uint64_t seed;
 	/* objective */
 	double prior_loss_weight, min_snr_gamma;                /* 0: None */
-	double noise_offset;                                    /* 0: None */
+	double noise_offset, adaptive_noise_scale, ip_noise_gamma;      /* 0: None */
+	bool noise_offset_random, ip_noise_random;
+	long multires_iterations;               /* 0: None */
+	double multires_discount;               /* 0: sd-scripts' default */
+	const char *huber_schedule;             /* NULL: left out, with both that follow */
+	double huber_c, huber_scale;
+	long timesteps[2];                      /* from, to; 0 and 0: all, left out */
 	bool debiased;
 	const char *loss_type;                  /* NULL: "l2" */
 	/* data */

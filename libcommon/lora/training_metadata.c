@@ -1,12 +1,13 @@
 /* What a trainer knows, as kohya's keys. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "../base/memory.h"
 #include "../io/json.h"
 #include "metadata.h"
 
-/* What this program never does, in kohya's words for "no". */
-static const struct metadata never[] = {
+/* What this program does not do, in kohya's words for "no".  Where it does after all, the row is given another value. */
+static const struct metadata unless_said[] = {
 	{ "ss_v2", "False" },
 	{ "ss_base_model_version", "sdxl_base_v1-0" },
 	{ "ss_network_module", "networks.lora" },
@@ -90,17 +91,69 @@ static void add_optimizer(const struct training_facts *f, struct metadata_list *
 	metadata_int(l, "ss_num_epochs", f->epochs);
 }
 
+/* The newest value moves to the row that its key has already. */
+static void instead(struct metadata_list *l)
+{
+	struct metadata *new = &l->item[l->count - 1], *row = l->item;
+
+	while (strcmp(row->key, new->key))
+		row++;
+	if (row == new)
+		return;
+	free((char *)row->value);
+	row->value = new->value;
+	free((char *)new->key);
+	l->count--;
+}
+
+static void number_instead(struct metadata_list *l, const char *key, double value)
+{
+	if (!value)
+		return;
+	metadata_float(l, key, value);
+	instead(l);
+}
+
+static void flag_instead(struct metadata_list *l, const char *key, bool value)
+{
+	metadata_bool(l, key, value);
+	instead(l);
+}
+
+static void add_noise(const struct training_facts *f, struct metadata_list *l)
+{
+	number_or_none(l, "ss_noise_offset", f->noise_offset);
+	number_instead(l, "ss_adaptive_noise_scale", f->adaptive_noise_scale);
+	number_instead(l, "ss_ip_noise_gamma", f->ip_noise_gamma);
+	number_instead(l, "ss_multires_noise_discount", f->multires_discount);
+	flag_instead(l, "ss_noise_offset_random_strength", f->noise_offset_random);
+	flag_instead(l, "ss_ip_noise_gamma_random_strength", f->ip_noise_random);
+	if (f->multires_iterations) {
+		metadata_int(l, "ss_multires_noise_iterations", f->multires_iterations);
+		instead(l);
+	}
+}
+
 static void add_objective(const struct training_facts *f, struct metadata_list *l)
 {
-	char seed[24];
+	char seed[24], range[48];
 
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)f->seed);
 	metadata_text(l, "ss_seed", seed);
 	metadata_float(l, "ss_prior_loss_weight", f->prior_loss_weight);
 	number_or_none(l, "ss_min_snr_gamma", f->min_snr_gamma);
-	number_or_none(l, "ss_noise_offset", f->noise_offset);
+	add_noise(f, l);
 	metadata_bool(l, "ss_debiased_estimation", f->debiased);
 	metadata_text(l, "ss_loss_type", f->loss_type ? f->loss_type : "l2");
+	if (f->huber_schedule) {
+		metadata_text(l, "ss_huber_schedule", f->huber_schedule);
+		metadata_float(l, "ss_huber_c", f->huber_c);
+		metadata_float(l, "ss_huber_scale", f->huber_scale);
+	}
+	if (f->timesteps[1]) {
+		snprintf(range, sizeof(range), "%ld,%ld", f->timesteps[0], f->timesteps[1]);
+		metadata_text(l, "modelspec.timestep_range", range);
+	}
 }
 
 static void add_sizes(const struct training_facts *f, struct metadata_list *l)
@@ -161,8 +214,8 @@ static void add_dates(const struct training_facts *f, struct metadata_list *l)
 
 void training_metadata(const struct training_facts *f, struct metadata_list *out)
 {
-	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-		metadata_text(out, never[i].key, never[i].value);
+	for (size_t i = 0; i < sizeof(unless_said) / sizeof(unless_said[0]); i++)
+		metadata_text(out, unless_said[i].key, unless_said[i].value);
 	add_adapter(f, out);
 	add_model(f, out);
 	add_optimizer(f, out);

@@ -27,28 +27,87 @@ double weight_min_snr(const struct noise_schedule *s, int t, double gamma)
 	return (snr < gamma ? snr : gamma) / (s->v_prediction ? snr + 1 : snr);
 }
 
-void objective_sample(const struct objective *o, uint32_t step, uint32_t item, const float *mean, const float *std, size_t n,
-		      float *noisy, float *target, float *timestep, float *weight)
+double weight_scale_v(const struct noise_schedule *s, int t)
 {
-	struct random timestep_draw = { o->seed, RANDOM_TIMESTEP, step, item };
-	struct random latent_draw = { o->seed, RANDOM_LATENT, step, item };
-	struct random noise_draw = { o->seed, RANDOM_NOISE, step, item };
-	int t = random_below(&timestep_draw, 0, o->schedule.steps);
-	float *latent = xmalloc(n * sizeof(float)), *noise = xmalloc(n * sizeof(float));
+	double snr = capped_snr(s, t);
+
+	return snr / (snr + 1);
+}
+
+double weight_v_like(const struct noise_schedule *s, int t, double k)
+{
+	return 1 + k / weight_scale_v(s, t);
+}
+
+double huber_c(const struct noise_schedule *s, int t, enum huber_schedule kind, double c, double scale)
+{
+	double sigma;
+
+	switch (kind) {
+	case HUBER_CONSTANT:
+		return c * scale;
+	case HUBER_EXPONENTIAL:
+		return exp(t * log(c) / s->steps) * scale;
+	default:
+		sigma = sqrt((1 - s->abar[t]) / s->abar[t]);
+		return (1 - c) / ((1 + sigma) * (1 + sigma)) + c;
+	}
+}
+
+void mask_shrink(float *out, int w, int h, const float *mask, int pw, int ph)
+{
+	for (int y = 0; y < h; y++)
+		for (int x = 0; x < w; x++) {
+			const int top = y * ph / h, bottom = ((y + 1) * ph + h - 1) / h, left = x * pw / w, right = ((x + 1) * pw + w - 1) / w;
+			double sum = 0;
+
+			for (int i = top; i < bottom; i++)
+				for (int k = left; k < right; k++)
+					sum += mask[(size_t)i * pw + k];
+			*out++ = sum / ((bottom - top) * (right - left));
+		}
+}
+
+/* min_snr_gamma and the rest multiply, whichever are on. */
+static float weight(const struct objective *o, int t)
+{
+	float w = 1;
+
+	if (o->debiased)
+		w *= weight_debiased(&o->plain, t);
+	if (o->min_snr_gamma > 0)
+		w *= weight_min_snr(&o->plain, t, o->min_snr_gamma);
+	if (o->scale_v_like_noise)
+		w *= weight_scale_v(&o->plain, t);
+	if (o->v_like > 0)
+		w *= weight_v_like(&o->plain, t, o->v_like);
+	return w;
+}
+
+void objective_sample(const struct objective *o, uint32_t step, uint32_t item, struct objective_sample *s)
+{
+	const struct random timestep_draw = { o->seed, RANDOM_TIMESTEP, step, item };
+	const struct random latent_draw = { o->seed, RANDOM_LATENT, step, item };
+	const struct noise_draw draw = { o->seed, step, item };
+	const struct noise_shape shape = { s->h, s->w, s->c };
+	const int t = o->min_timestep + random_below(&timestep_draw, 0, o->max_timestep - o->min_timestep);
+	const size_t n = (size_t)s->h * s->w * s->c;
+	float *latent = xmalloc(n * sizeof(float)), *noise = xmalloc(n * sizeof(float)), *input = xmalloc(n * sizeof(float));
 	size_t i;
 
 	random_normal(&latent_draw, latent, n);
-	random_normal(&noise_draw, noise, n);
 	for (i = 0; i < n; i++)
-		latent[i] = (mean[i] + std[i] * latent[i]) * o->scaling_factor;
-	noise_add(&o->schedule, t, noisy, latent, noise, n);
-	noise_target(&o->schedule, t, target, latent, noise, n);
-	*timestep = t;
-	*weight = 1;
-	if (o->debiased)
-		*weight *= weight_debiased(&o->schedule, t);
-	if (o->min_snr_gamma > 0)
-		*weight *= weight_min_snr(&o->schedule, t, o->min_snr_gamma);
+		latent[i] = (s->mean[i] + s->std[i] * latent[i]) * o->scaling_factor;
+	noise_draw_plain(&draw, noise, n);
+	noise_change(&o->noise, &draw, latent, &shape, noise);
+	if (o->noise.ip_gamma)
+		noise_input(&o->noise, &draw, noise, n, input);
+	noise_add(&o->schedule, t, s->noisy, latent, o->noise.ip_gamma ? input : noise, n);
+	noise_target(&o->schedule, t, s->target, latent, noise, n);
+	s->timestep = t;
+	s->weight = weight(o, t);
+	s->loss_c = huber_c(&o->schedule, t, o->huber_schedule, o->huber_c, o->huber_scale);
 	free(latent);
 	free(noise);
+	free(input);
 }

@@ -16,6 +16,10 @@ static void reserve(struct run *r, struct batch *b, const struct latent_sample *
 	b->target = xrealloc(b->target, latent * sizeof(float));
 	b->timestep = xrealloc(b->timestep, n * sizeof(float));
 	b->weight = xrealloc(b->weight, n * sizeof(float));
+	b->loss_kind = r->objective.loss;
+	b->loss_c = xrealloc(b->loss_c, n * sizeof(float));
+	for (int i = 0; i < n; i++)
+		b->loss_c[i] = r->objective.huber_c;
 	b->time_ids = xrealloc(b->time_ids, 6 * n * sizeof(float));
 	if (r->te1) {
 		b->length = c->te1.length;
@@ -51,10 +55,13 @@ static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, u
 	bool mirrored = s->flip_mean && random_below(&flip, 0, 2);
 	const int *crop = mirrored ? s->crop_flip : s->crop;
 	float *ids = b->time_ids + 6 * i;
+	struct objective_sample o = { mirrored ? s->flip_mean : s->mean, mirrored ? s->flip_std : s->std, b->h, b->w, b->c,
+				      .noisy = b->noisy + i * each, .target = b->target + i * each };
 
-	objective_sample(&r->objective, r->done, item, mirrored ? s->flip_mean : s->mean, mirrored ? s->flip_std : s->std, each,
-			 b->noisy + i * each, b->target + i * each, &b->timestep[i], &b->weight[i]);
-	b->weight[i] *= s->weight;
+	objective_sample(&r->objective, r->done, item, &o);
+	b->timestep[i] = o.timestep;
+	b->weight[i] = o.weight * s->weight;
+	b->loss_c[i] = o.loss_c;
 	ids[0] = s->original[1];
 	ids[1] = s->original[0];
 	ids[2] = crop[1];
@@ -80,6 +87,7 @@ void run_batch_free(struct batch *b)
 	free(b->target);
 	free(b->timestep);
 	free(b->weight);
+	free(b->loss_c);
 	free(b->time_ids);
 	free(b->ids1);
 	free(b->ids2);

@@ -190,8 +190,8 @@ static void set_settings(const struct run *r, struct training_facts *f)
 
 	f->output_name = s->output_name;
 	f->model_name = slash && slash[1] ? slash + 1 : s->model;
-	f->v_prediction = c->schedule.v_prediction;
-	f->zero_terminal_snr = c->schedule.zero_terminal_snr;
+	f->v_prediction = r->objective.schedule.v_prediction;
+	f->zero_terminal_snr = c->schedule.zero_terminal_snr || s->zero_terminal_snr;
 	f->rank = s->rank;
 	f->alpha = s->alpha;
 	f->conv_rank = s->conv_rank;
@@ -209,6 +209,21 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	f->seed = r->seed;
 	f->min_snr_gamma = s->min_snr_gamma;
 	f->debiased = s->debiased;
+	f->loss_type = s->loss_type;
+	f->noise_offset = s->noise_offset;
+	f->adaptive_noise_scale = s->adaptive_noise_scale;
+	f->noise_offset_random = s->noise_offset_random;
+	f->multires_iterations = s->multires_iterations;
+	f->multires_discount = s->multires_discount;
+	f->ip_noise_gamma = s->ip_noise_gamma;
+	f->ip_noise_random = s->ip_noise_random;
+	if (r->objective.loss == LOSS_HUBER || r->objective.loss == LOSS_SMOOTH_L1) {
+		f->huber_schedule = s->huber_schedule;
+		f->huber_c = s->huber_c;
+		f->huber_scale = s->huber_scale;
+	}
+	if (s->min_timestep > 0 || s->max_timestep < 1000)
+		f->timesteps[0] = s->min_timestep, f->timesteps[1] = s->max_timestep;
 	f->batch_size = s->batch_size;
 }
 

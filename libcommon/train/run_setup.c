@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include "../model/tokenizers.h"
 #include "run_internal.h"
+#include "settings_objective.h"
 
 /* ---- data against model ---- */
 
@@ -189,15 +190,6 @@ static int set_length(struct run *r, struct error *e)
 	return 0;
 }
 
-static void set_objective(struct run *r)
-{
-	const struct model_config *c = model_files_config(r->files);
-
-	r->objective = (struct objective){ .debiased = r->s->debiased, .min_snr_gamma = r->s->min_snr_gamma,
-					   .scaling_factor = c->vae.scaling_factor, .seed = r->seed };
-	noise_schedule_init(&r->objective.schedule, &c->schedule);
-}
-
 /* Keys that say where, when and on what a run writes, not what: with them a resumed run's state would differ from a straight one's. */
 static const char *const elsewhere[] = { "output_dir", "output_name", "resume", "save_every_n_steps", "save_every_n_epochs", "save_state",
 					 "save_last_n_states", "device", "gradient_checkpointing" };
@@ -261,7 +253,8 @@ int run_setup(struct run *r, const char *const *latents, size_t count, struct er
 	r->files = model_files_open(r->s->model, r->s->model_config, NULL, e);
 	if (!r->files || read_data(r, latents, count, e) < 0 || set_length(r, e) < 0)
 		return -1;
-	set_objective(r);
+	if (objective_init(&r->objective, r->s, model_files_config(r->files), r->seed, e) < 0)
+		return -1;
 	set_identity(r);
 	if (r->s->print_lr)
 		return 0;
@@ -304,6 +297,7 @@ void run_free(struct run *r)
 	order_free(r->order);
 	latent_set_free(&r->data);
 	noise_schedule_free(&r->objective.schedule);
+	noise_schedule_free(&r->objective.plain);
 	free(r->identity);
 	free(r->config);
 	json_free(&r->line);

@@ -30,6 +30,13 @@ struct train_settings {
 	/* objective */
 	bool debiased;
 	double min_snr_gamma;
+	bool v_prediction, zero_terminal_snr, scale_v_like_noise;
+	double v_like;                  /* v_pred_like_loss */
+	double noise_offset, adaptive_noise_scale, multires_discount, ip_noise_gamma;
+	bool noise_offset_random, ip_noise_random;
+	long multires_iterations, min_timestep, max_timestep;
+	const char *loss_type, *huber_schedule;
+	double huber_c, huber_scale;
 	const char *seed;
 	/* memory and speed */
 	bool checkpointing;

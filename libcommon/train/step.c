@@ -15,11 +15,14 @@ struct tensor *step_forward(struct tape *t, const struct networks *net, const st
 {
 	struct unet_input in = { .timestep = b->timestep, .time_ids = b->time_ids };
 	const struct unet_config *c = unet_config(net->unet);
-	struct tensor *y, *target, *weight;
+	struct loss_terms terms = { .kind = b->loss_kind };
+	struct tensor *y, *target;
 
 	in.sample = tensor_from(t, b->n, b->h, b->w, b->c, b->noisy);
 	target = tensor_from(t, b->n, b->h, b->w, b->c, b->target);
-	weight = tensor_from(t, b->n, 1, 1, 1, b->weight);
+	terms.weight = tensor_from(t, b->n, 1, 1, 1, b->weight)->data;
+	if (b->loss_kind == LOSS_HUBER || b->loss_kind == LOSS_SMOOTH_L1)
+		terms.c = tensor_from(t, b->n, 1, 1, 1, b->loss_c)->data;
 	if (net->te1) {
 		run_text(t, net, b, &in);
 	} else {
@@ -29,7 +32,7 @@ struct tensor *step_forward(struct tape *t, const struct networks *net, const st
 	y = unet_forward(t, net->unet, &in, NULL, NULL);
 	if (prediction)
 		*prediction = y;
-	return op_mse(t, y, target, weight->data);
+	return op_loss(t, y, target, &terms);
 }
 
 void step_run(struct tape *t, const struct networks *net, const struct batch *b, float share, float *loss)

@@ -20,13 +20,15 @@ struct batch {
 	float *noisy, *target;          /* [n,h,w,c] */
 	float *timestep;                /* [n] */
 	float *weight;                  /* [n]: prior weight times timestep weight */
+	enum loss_kind loss_kind;
+	float *loss_c;                  /* [n]; huber and smooth l1 */
 	float *time_ids;                /* [n,6] */
 	int length;                     /* tokens a caption */
 	int32_t *ids1, *ids2;           /* [n,length]; when the text encoders run */
 	float *context, *pooled;        /* [n,length,context], [n,pooled]; when they do not */
 };
 
-/* Loss of each sample, [n,1,1,1]: weight * mean squared error.  *prediction (may be NULL): the UNet's output. */
+/* Loss of each sample, [n,1,1,1]: weight * mean loss.  *prediction (may be NULL): the UNet's output. */
 struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b, struct tensor **prediction);
 /* Forward, then backward of (mean over the batch) * share into the adapters' gradients.  loss host [n].  share: 1 / accumulation steps.
  * Resets the tape first. */

@@ -189,6 +189,25 @@ static struct tensor *gather(struct rig *r, const struct testcase *c, struct ten
 	return op_gather(r->tape, in[0], rows, 4);
 }
 
+/* The check's own loss squares what comes out, so weights, c and mask show. */
+static struct tensor *loss_case(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	static float *weight, *bend, *mask, *target;
+	const struct tensor like = { .data = NULL, .n = in[0]->n, .h = in[0]->h, .w = in[0]->w, .c = in[0]->c };
+	struct tensor goal = like;
+
+	if (!weight) {
+		weight = on_device(r, 8, 1);
+		bend = take(r, 8 * sizeof(float));
+		r->be->upload(r->device, bend, (const float[8]){ 0.3f, 0.5f, 0.8f, 1, 1, 1, 1, 1 }, 8 * sizeof(float));
+		mask = on_device(r, 64, 1);
+		target = on_device(r, 512, 1);
+	}
+	goal.data = target;
+	return op_loss(r->tape, in[0], &goal, &(struct loss_terms){ .kind = c->extra, .weight = weight, .c = bend,
+								   .mask = c->flag ? mask : NULL });
+}
+
 static const struct testcase cases[] = {
 	{ "linear", linear, { { 2, 3, 5, 7 } }, .out = 11 },
 	{ "linear with adapter", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 } }, .out = 13, .flag = true },
@@ -215,6 +234,11 @@ static const struct testcase cases[] = {
 	{ "attention over 77 keys", attention, { { 1, 90, 1, 16 }, { 1, 77, 1, 16 }, { 1, 77, 1, 16 } }, .heads = 2 },
 	{ "attention, causal", attention, { { 2, 17, 1, 16 }, { 2, 17, 1, 16 }, { 2, 17, 1, 16 } }, .heads = 2, .flag = true },
 	{ "gather", gather, { { 2, 4, 1, 6 } } },
+	{ "loss l2", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_L2 },
+	{ "loss l2, masked", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_L2, .flag = true },
+	{ "loss huber", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_HUBER },
+	{ "loss huber, masked", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_HUBER, .flag = true },
+	{ "loss smooth l1", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_SMOOTH_L1 },
 };
 
 /* ---- the check ---- */
