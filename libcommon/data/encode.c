@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "../model/vae.h"
 #include "../nn/workspace.h"
 #include "encode.h"
+#include "encode_variants.h"
 #include "latents.h"
 
 #define FORMAT_VERSION "lora-latent-1"
@@ -37,6 +39,8 @@ struct encoder {
 	struct map *text_index;
 	struct latent_set old; struct map *old_index;           /* --reuse */
 	uint32_t shard, shards, next, reused;
+	uint64_t seed;
+	bool warned_of_warmup;
 	struct publish *out;
 	struct tar_writer *writer;
 	struct progress *progress;
@@ -82,11 +86,22 @@ static int read_shard(struct encoder *n, struct error *e)
 	return 0;
 }
 
+static int read_seed(struct encoder *n, struct error *e)
+{
+	char *end;
+
+	errno = 0;
+	n->seed = strtoull(n->s->seed, &end, 10);
+	if (*end || errno || strchr(n->s->seed, '-'))
+		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", n->s->seed);
+	return 0;
+}
+
 static int open_all(struct encoder *n, struct error *e)
 {
 	if (!n->s->model)
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
-	if (read_shard(n, e) < 0)
+	if (read_shard(n, e) < 0 || read_seed(n, e) < 0 || caption_options_check(&n->s->captions, e) < 0)
 		return -1;
 	n->out = publish_begin(n->s->output, true, e);  /* a place that cannot be written shows before gigabytes are read */
 	n->files = n->out ? model_files_open(n->s->model, n->s->model_config, n->s->vae, e) : NULL;
@@ -287,6 +302,21 @@ static void content_address(const struct encoder *n, const struct tar_sample *in
 	sha256_hex(&h, id);
 }
 
+static int vary_captions(struct encoder *n, const struct tar_sample *in, struct latent_sample *s, struct error *e)
+{
+	struct caption_options o;
+
+	if (caption_options_override(&n->s->captions, json_object_get(in->json, "caption_options"), in->key, &o, e) < 0)
+		return -1;
+	if (o.warmup_steps > 0 && !n->warned_of_warmup)
+		warning("token_warmup_step does nothing to captions that are encoded beforehand; train the text encoders for it");
+	n->warned_of_warmup |= o.warmup_steps > 0;
+	o.warmup_steps = 0;
+	variants_make(&o, n->s->caption_variants, n->seed, s);
+	caption_options_free(&o);
+	return 0;
+}
+
 static int read_captions(const struct tar_sample *in, struct latent_sample *s, struct error *e)
 {
 	const json_t *list = json_object_get(in->json, "captions");
@@ -346,11 +376,11 @@ static bool take_over(struct encoder *n, struct latent_sample *s)
 
 static int encode_sample(struct encoder *n, const struct tar_sample *in, struct error *e)
 {
-	struct latent_sample s = { 0 };
+	struct latent_sample s = { .empty = -1 };
 	int result = -1;
 
 	memcpy(s.key, in->key, sizeof(s.key));
-	if (read_captions(in, &s, e) < 0)
+	if (read_captions(in, &s, e) < 0 || (!n->s->no_text && vary_captions(n, in, &s, e) < 0))
 		goto end;
 	content_address(n, in, &s, s.id);
 	s.vae = xstrdup(n->vae_hash);

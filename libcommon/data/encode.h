@@ -8,10 +8,14 @@
 
 #include <stdbool.h>
 #include "../base/error.h"
+#include "caption_variants.h"
 
 struct encode_settings {
 	const char *model, *model_config, *vae, *device, *output, *reuse, *shard;
 	bool no_text;
+	struct caption_options captions;        /* where a sample says nothing of its own */
+	long caption_variants;                  /* encoded where captions vary from visit to visit */
+	const char *seed;                       /* of the variants */
 };
 
 int encode_run(const struct encode_settings *s, const char *const *inputs, size_t count, struct error *e) MUST_CHECK;

@@ -23,6 +23,8 @@ void latent_sample_free(struct latent_sample *s)
 	for (i = 0; i < s->captions; i++)
 		free(s->caption[i]);
 	free(s->caption);
+	free(s->written);
+	json_decref(s->caption_options);
 	free(s->path);
 	free(s->sha256);
 	free(s->vae);
@@ -162,6 +164,28 @@ static int read_captions(const json_t *list, struct latent_sample *s)
 	return n > 0 ? 0 : -1;
 }
 
+const char *latent_sample_caption(const struct latent_sample *s)
+{
+	return s->written ? s->written : s->caption[0];
+}
+
+/* What is there only when captions have variants or the pictures came from a dataset config */
+static int read_variants(const json_t *json, struct latent_sample *s)
+{
+	const json_t *empty = json_object_get(json, "empty_variant"), *batch = json_object_get(json, "batch_size");
+	json_t *options = json_object_get(json, "caption_options");
+
+	s->written = text_of(json, "caption");
+	s->empty = empty ? (int)json_integer_value(empty) : -1;
+	s->batch_size = json_integer_value(batch);
+	s->caption_options = json_incref(options);
+	if (empty && (!json_is_integer(empty) || json_integer_value(empty) != s->captions - 1 || s->captions < 2))
+		return -1;
+	if (batch && (json_integer_value(batch) < 1 || json_integer_value(batch) > 4096))
+		return -1;
+	return !options || json_is_object(options) ? 0 : -1;
+}
+
 static int read_fields(const char *label, const json_t *json, struct latent_sample *s, struct error *e)
 {
 	const json_t *repeats = json_object_get(json, "repeats"), *weight = json_object_get(json, "weight");
@@ -183,6 +207,9 @@ static int read_fields(const char *label, const json_t *json, struct latent_samp
 		memcpy(s->crop_flip, s->crop, sizeof(s->crop));
 	if (read_captions(json_object_get(json, "captions"), s) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'captions' is no list of texts", label, s->key);
+	if (read_variants(json, s) < 0)
+		return fail(e, EXIT_INPUT, "%s: %s.json: empty_variant, batch_size or caption_options does not fit; encode again", label,
+			    s->key);
 	s->path = text_of(json, "path");
 	s->sha256 = text_of(json, "sha256");
 	s->vae = text_of(json, "vae");
@@ -266,15 +293,29 @@ static void copy_field(const json_t *source, struct json_out *fields, const char
 	free(text);
 }
 
+static void variant_fields(const struct latent_sample *s, struct json_out *fields)
+{
+	json_text(fields, "caption", s->written);
+	json_begin_array(fields, "captions");
+	for (int i = 0; i < s->captions; i++)
+		json_text(fields, NULL, s->caption[i]);
+	json_end_array(fields);
+	if (s->empty >= 0)
+		json_int(fields, "empty_variant", s->empty);
+}
+
 void latent_sample_fields(const struct latent_sample *s, const json_t *source, struct json_out *fields)
 {
 	static const char *const kept[] = { "path", "path_b64", "sha256", "captions", "repeats", "weight", "regularization", "original",
-					    "resized", "bucket", "crop", "crop_flip" };
+					    "resized", "bucket", "crop", "crop_flip", "caption_options", "batch_size" };
 	size_t i;
 
 	json_text(fields, "id", s->id);
 	for (i = 0; i < sizeof(kept) / sizeof(*kept); i++)
-		copy_field(source, fields, kept[i]);
+		if (s->written && !strcmp(kept[i], "captions"))
+			variant_fields(s, fields);
+		else
+			copy_field(source, fields, kept[i]);
 	json_text(fields, "vae", s->vae);
 	if (s->variants) {
 		json_text(fields, "text_encoder", s->text1);
@@ -313,6 +354,17 @@ static int read_stream(const char *path, struct latent_set *set, size_t *capacit
 	return got ? -1 : 0;
 }
 
+static void digest_options(struct sha256 *h, const struct latent_sample *s)
+{
+	char *options = s->caption_options ? json_dumps(s->caption_options, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	char *line = options || s->batch_size ? xprintf("%s %ld\n", options ? options : "", s->batch_size) : NULL;
+
+	if (line)
+		sha256_add(h, line, strlen(line));
+	free(line);
+	free(options);
+}
+
 static void digest(struct latent_set *set)
 {
 	struct sha256 h;
@@ -325,6 +377,7 @@ static void digest(struct latent_set *set)
 				     s->crop[0], s->crop[1], s->bucket[0], s->bucket[1]);
 		sha256_add(&h, line, strlen(line));
 		free(line);
+		digest_options(&h, s);
 	}
 	sha256_hex(&h, set->digest);
 }

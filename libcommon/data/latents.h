@@ -19,7 +19,11 @@ struct latent_sample {
 	float *flip_mean, *flip_std;    /* NULL without --flip */
 	int variants, length, context_width, pooled_width;      /* variants 0: no text */
 	float *context, *pooled;        /* [variants,length,context_width], [variants,pooled_width] */
-	char **caption; int captions;   /* as written (variants of it, when K were encoded) */
+	char **caption; int captions;   /* what was encoded, one a variant */
+	char *written;                  /* the caption that they are variants of; NULL: caption[0] is as written */
+	int empty;                      /* the variant without words, which no draw but that of dropout takes; -1: none */
+	json_t *caption_options;        /* of a dataset config, for training; NULL: none */
+	long batch_size;                /* the same; 0: not said */
 	char *path, *sha256;            /* of the source picture */
 	long repeats;
 	double weight;                  /* 1, or the prior loss weight of a regularisation picture */
@@ -30,6 +34,8 @@ struct latent_sample {
 };
 
 void latent_sample_free(struct latent_sample *s);
+
+const char *latent_sample_caption(const struct latent_sample *s);      /* as written */
 
 /* From a tar sample; label is the stream's name in messages.  Non-finite values are refused (EXIT_INPUT). */
 int latent_sample_read(const char *label, const struct tar_sample *tar, struct latent_sample *s, struct error *e) MUST_CHECK;

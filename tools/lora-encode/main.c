@@ -15,9 +15,12 @@ int main(int argc, char **argv)
 		{ "shard", 0, OPTION_STRING, &s.shard, "I/N", "only every N-th sample, from I (0..N-1); join the parts with cat", .key = "" },
 		{ "output", 'o', OPTION_STRING, &s.output, "FILE", "where the latent tar goes", .fallback = "-", .key = "" },
 		{ "device", 0, OPTION_STRING, &s.device, "cpu", "where to compute", .fallback = "cpu" },
-		{ "caption-variants", 0, OPTION_LATER, NULL, "K", "encode K shuffled variants of each caption", .key = "" },
+		{ "caption-variants", 0, OPTION_INT, &s.caption_variants, "K", "encode K of each caption that training varies",
+		  .fallback = "8", .min = 1, .max = 1024 },
 		{ "batch", 0, OPTION_LATER, NULL, "N", "pictures at once", .key = "" },
 		{ "precision", 0, OPTION_LATER, NULL, "TYPE", "fp32, bf16 or fp16", .key = "" },
+		CAPTION_OPTION_ROWS(&s.captions),
+		{ "seed", 0, OPTION_STRING, &s.seed, "N", "of the variants", .fallback = "42", .advanced = true },
 		{ 0 },
 	};
 	const struct tool tool = { "lora-encode", "-m MODEL [options] [IMAGES.tar...] > latents.tar",
