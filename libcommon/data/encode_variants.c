@@ -4,6 +4,16 @@
 #include "../base/memory.h"
 #include "encode_variants.h"
 
+/* Shuffling one tag gives one text: no need to store it K times. */
+static void fold_equal(struct latent_sample *s, int first)
+{
+	for (int i = first + 1; i < s->captions; i++)
+		if (strcmp(s->caption[i], s->caption[first]))
+			return;
+	while (s->captions > first + 1)
+		free(s->caption[--s->captions]);
+}
+
 /* Step by step of a run that never is: variants of one caption are the same whatever stands beside it in the stream. */
 static void add_variants(const struct caption_options *o, long variants, uint64_t seed, const char *written,
 			 struct latent_sample *s)
@@ -15,16 +25,6 @@ static void add_variants(const struct caption_options *o, long variants, uint64_
 	for (v.step = 0; v.step < count; v.step++)
 		s->caption[s->captions++] = caption_variant(o, written, &v);
 	fold_equal(s, s->captions - (int)count);
-}
-
-/* Shuffling one tag gives one text: no need to store it K times. */
-static void fold_equal(struct latent_sample *s, int first)
-{
-	for (int i = first + 1; i < s->captions; i++)
-		if (strcmp(s->caption[i], s->caption[first]))
-			return;
-	while (s->captions > first + 1)
-		free(s->caption[--s->captions]);
 }
 
 void variants_make(const struct caption_options *o, long variants, uint64_t seed, struct latent_sample *s)
