@@ -100,15 +100,19 @@ struct draw { float noisy[EACH], target[EACH], timestep, weight; };
 static struct draw drawn(const struct objective *o, uint32_t step, uint32_t item, const float *mean, const float *std)
 {
 	struct draw d;
+	struct objective_sample sample = { mean, std, 6, 8, EACH / 48, .noisy = d.noisy, .target = d.target };
 
-	objective_sample(o, step, item, mean, std, EACH, d.noisy, d.target, &d.timestep, &d.weight);
+	objective_sample(o, step, item, &sample);
+	d.timestep = sample.timestep;
+	d.weight = sample.weight;
 	return d;
 }
 
 static void draws_depend_on_seed_step_and_item(void **state)
 {
 	const struct golden *g = *state;
-	struct objective o = { .schedule = g->eps, .scaling_factor = 0.13f, .seed = 42 }, other = o;
+	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 0.13f, .seed = 42 };
+	struct objective other = o;
 	static const float mean[EACH], std[EACH];
 	struct draw a = drawn(&o, 3, 1, mean, std), b = drawn(&o, 3, 1, mean, std);
 
@@ -126,7 +130,7 @@ static void draws_depend_on_seed_step_and_item(void **state)
 static void a_sample_is_what_the_schedule_says(void **state)
 {
 	const struct golden *g = *state;
-	struct objective o = { .schedule = g->eps, .scaling_factor = 0.13f, .seed = 42 };
+	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 0.13f, .seed = 42 };
 	static const float std[EACH];
 	float mean[EACH], noisy[EACH], latent[EACH];
 	struct draw d;
@@ -149,7 +153,7 @@ static void a_sample_is_what_the_schedule_says(void **state)
 static void timesteps_cover_the_schedule(void **state)
 {
 	const struct golden *g = *state;
-	struct objective o = { .schedule = g->eps, .scaling_factor = 1, .seed = 1 };
+	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 1, .seed = 1 };
 	static const float zero[EACH];
 	double sum = 0;
 	float low = 1000, high = 0;
