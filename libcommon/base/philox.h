@@ -24,6 +24,7 @@ enum purpose {
 	RANDOM_SAMPLE_NOISE,            /* where sampling starts */
 	RANDOM_SAMPLE_STEP,             /* what an ancestral sampler adds */
 	RANDOM_TEST,
+	RANDOM_VALIDATION = 32,         /* which pictures are held out, and their noise */
 	RANDOM_NOISE_OFFSET = 48,       /* one normal a channel */
 	RANDOM_NOISE_STRENGTH,          /* uniform: 0 of the offset, 1 of the input noise */
 	RANDOM_MULTIRES,                /* the coarser noises, one after another */

@@ -19,15 +19,10 @@
 #define WITH_SHUFFLE "it matters only with shuffle_caption, which is not yet implemented"
 #define MASKS "latents carry no masks, so every part of a picture counts; crop the pictures to what shall be learnt"
 #define WITH_SCHEDULES "it matters only with learning-rate schedules that are not yet implemented"
-#define WITH_SAMPLES "it matters only with sample_prompts, which is not yet implemented"
-#define WITH_VALIDATION "it matters only with validation_split, which is not yet implemented"
 #define REPEATS "repeats come from the folder's name, N_NAME"
 #define DATASET "it belongs to a dataset config; folders are given to lora-prep"
 #define NOBODY "sd-scripts does not read it"
 #define PRESET "it describes a preset of lora-scripts"
-#define KEEP_STATES "save_last_n_states limits the states"
-#define LINES "JSON lines on standard output have every number"
-#define SAMPLE_AFTER "use lora-sample on the saved adapters"
 #define GOES_ON "a resumed run goes on where its state ended; use resume"
 
 static const struct known_key keys[] = {
@@ -94,7 +89,8 @@ static const struct known_key keys[] = {
 	{ "dynamo_mode", KEY_IGNORED, COMPILER, NULL, "no|default" },
 	{ "dynamo_use_dynamic", KEY_IGNORED, COMPILER, NULL, "no|default" },
 	{ "dynamo_use_fullgraph", KEY_IGNORED, COMPILER, NULL, "no|default" },
-	{ "ema", KEY_LATER },
+	{ "ema", KEY_REFUSED, "the average is switched on by ema_decay, for instance 0.999" },
+	{ "ema_decay", KEY_OURS },
 	{ "enable_bucket", KEY_OURS },
 	{ "enable_wildcard", KEY_LATER },
 	{ "epoch", KEY_RESIDUE, "it is a setting of the kohya_ss GUI; the key is max_train_epochs" },
@@ -112,6 +108,7 @@ static const struct known_key keys[] = {
 	{ "gradient_accumulation_steps", KEY_OURS },
 	{ "gradient_checkpointing", KEY_OURS },
 	{ "highvram", KEY_IGNORED, PLANNED },
+	{ "html", KEY_OURS },
 	{ "huber_c", KEY_OURS },
 	{ "huber_scale", KEY_OURS },
 	{ "huber_schedule", KEY_OURS },
@@ -131,12 +128,13 @@ static const struct known_key keys[] = {
 	{ "keep_tokens_separator", KEY_IGNORED, WITH_SHUFFLE },
 	{ "latents_only", KEY_RESIDUE, NOBODY },
 	{ "learning_rate", KEY_OURS },
+	{ "log", KEY_OURS },
 	{ "log_config", KEY_IGNORED, TRACKER },
-	{ "log_prefix", KEY_IGNORED, "it matters only with logging_dir, which is not yet implemented" },
+	{ "log_prefix", KEY_OURS },
 	{ "log_tracker_config", KEY_IGNORED, TRACKER },
 	{ "log_tracker_name", KEY_IGNORED, TRACKER },
-	{ "log_with", KEY_LATER, LINES, NULL, "json" },
-	{ "logging_dir", KEY_LATER, LINES },
+	{ "log_with", KEY_OURS },
+	{ "logging_dir", KEY_OURS },
 	{ "loraplus_lr_ratio", KEY_LATER },
 	{ "loraplus_text_encoder_lr_ratio", KEY_LATER },
 	{ "loraplus_unet_lr_ratio", KEY_LATER },
@@ -163,7 +161,7 @@ static const struct known_key keys[] = {
 	{ "max_token_length", KEY_LATER, "captions are cut at 75 tokens", NULL, "75|77" },
 	{ "max_train_epochs", KEY_OURS },
 	{ "max_train_steps", KEY_OURS },
-	{ "max_validation_steps", KEY_IGNORED, WITH_VALIDATION },
+	{ "max_validation_steps", KEY_OURS },
 	{ "mem_eff_attn", KEY_IGNORED, ATTENTION },
 	{ "metadata_author", KEY_LATER },
 	{ "metadata_description", KEY_LATER },
@@ -230,25 +228,25 @@ static const struct known_key keys[] = {
 	{ "resume_from_huggingface", KEY_REFUSED,
 	  "no program here uses the network; fetch the state and name it in resume" },
 	{ "sage_attn", KEY_IGNORED, ATTENTION },
-	{ "sample_at_first", KEY_IGNORED, WITH_SAMPLES },
-	{ "sample_every_n_epochs", KEY_LATER, SAMPLE_AFTER },
-	{ "sample_every_n_steps", KEY_LATER, SAMPLE_AFTER },
+	{ "sample_at_first", KEY_OURS },
+	{ "sample_every_n_epochs", KEY_OURS },
+	{ "sample_every_n_steps", KEY_OURS },
 	{ "sample_prompts", KEY_OURS, NULL },
-	{ "sample_sampler", KEY_IGNORED, WITH_SAMPLES, NULL, "ddim" },
-	{ "save_every_minutes", KEY_LATER, "use save_every_n_steps" },
+	{ "sample_sampler", KEY_OURS },
+	{ "save_every_minutes", KEY_OURS },
 	{ "save_every_n_epochs", KEY_OURS },
 	{ "save_every_n_steps", KEY_OURS },
-	{ "save_last_n", KEY_LATER },
-	{ "save_last_n_epochs", KEY_LATER, KEEP_STATES },
-	{ "save_last_n_epochs_state", KEY_LATER, KEEP_STATES },
+	{ "save_last_n", KEY_OURS },
+	{ "save_last_n_epochs", KEY_OURS },
+	{ "save_last_n_epochs_state", KEY_OURS },
 	{ "save_last_n_states", KEY_OURS },
-	{ "save_last_n_steps", KEY_LATER, KEEP_STATES },
-	{ "save_last_n_steps_state", KEY_LATER, KEEP_STATES },
+	{ "save_last_n_steps", KEY_OURS },
+	{ "save_last_n_steps_state", KEY_OURS },
 	{ "save_model_as", KEY_IGNORED, "adapters are safetensors", NULL, "safetensors" },
-	{ "save_n_epoch_ratio", KEY_LATER, "use save_every_n_epochs" },
+	{ "save_n_epoch_ratio", KEY_OURS },
 	{ "save_precision", KEY_OURS },
 	{ "save_state", KEY_OURS },
-	{ "save_state_on_train_end", KEY_LATER, "use save_state" },
+	{ "save_state_on_train_end", KEY_OURS },
 	{ "save_state_to_huggingface", KEY_IGNORED, UPLOAD },
 	{ "scale_v_pred_loss_like_noise_pred", KEY_OURS },
 	{ "scale_weight_norms", KEY_LATER },
@@ -284,10 +282,10 @@ static const struct known_key keys[] = {
 	{ "v_pred_like_loss", KEY_OURS },
 	{ "vae", KEY_OURS },
 	{ "vae_batch_size", KEY_IGNORED, LATENTS, NULL, "1" },
-	{ "validate_every_n_epochs", KEY_IGNORED, WITH_VALIDATION },
-	{ "validate_every_n_steps", KEY_IGNORED, WITH_VALIDATION },
-	{ "validation_seed", KEY_IGNORED, WITH_VALIDATION },
-	{ "validation_split", KEY_LATER },
+	{ "validate_every_n_epochs", KEY_OURS },
+	{ "validate_every_n_steps", KEY_OURS },
+	{ "validation_seed", KEY_OURS },
+	{ "validation_split", KEY_OURS },
 	{ "version", KEY_RESIDUE, PRESET },
 	{ "wandb_api_key", KEY_IGNORED, TRACKER },
 	{ "wandb_run_name", KEY_IGNORED, TRACKER },

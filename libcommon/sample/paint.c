@@ -7,20 +7,6 @@
 
 /* ---- the pipeline ---- */
 
-static int load_networks(struct pipeline *p, struct error *e)
-{
-	p->te1 = clip_load(p->files, COMPONENT_TE1, p->be, p->device, e);
-	p->te2 = p->te1 ? clip_load(p->files, COMPONENT_TE2, p->be, p->device, e) : NULL;
-	p->unet = p->te2 ? unet_load(p->files, p->be, p->device, e) : NULL;
-	p->vae = p->unet ? vae_load(p->files, p->be, p->device, false, true, e) : NULL;
-	if (!p->vae)
-		return -1;
-	clip_layers(p->te1, &p->layers);
-	clip_layers(p->te2, &p->layers);
-	unet_layers(p->unet, &p->layers);
-	return 0;
-}
-
 int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae, struct error *e)
 {
 	*p = (struct pipeline){ 0 };
@@ -32,7 +18,14 @@ int pipeline_find(struct pipeline *p, const char *model, const char *model_confi
 	return 0;
 }
 
-int pipeline_load(struct pipeline *p, const char *device, struct error *e)
+static int load_text(struct pipeline *p, struct error *e)
+{
+	p->te1 = clip_load(p->files, COMPONENT_TE1, p->be, p->device, e);
+	p->te2 = p->te1 ? clip_load(p->files, COMPONENT_TE2, p->be, p->device, e) : NULL;
+	return p->te2 ? 0 : -1;
+}
+
+static int load_tokenizers(struct pipeline *p, struct error *e)
 {
 	struct tokenizer *tokenizers[2];
 
@@ -40,10 +33,43 @@ int pipeline_load(struct pipeline *p, const char *device, struct error *e)
 		return -1;
 	p->tokenizer1 = tokenizers[0];
 	p->tokenizer2 = tokenizers[1];
+	return 0;
+}
+
+int pipeline_complete(struct pipeline *p, struct error *e)
+{
+	if (!p->tokenizer1 && load_tokenizers(p, e) < 0)
+		return -1;
+	if (!p->te2 && load_text(p, e) < 0)
+		return -1;
+	if (!p->unet && !(p->unet = unet_load(p->files, p->be, p->device, e)))
+		return -1;
+	if (!p->vae && !(p->vae = vae_load(p->files, p->be, p->device, false, true, e)))
+		return -1;
+	return 0;
+}
+
+int pipeline_load(struct pipeline *p, const char *device, struct error *e)
+{
+	if (load_tokenizers(p, e) < 0)
+		return -1;
 	p->be = backend_find(device, e);
 	p->device = p->be ? p->be->open(e) : NULL;
 	p->work = (struct workspace){ .be = p->be, .device = p->device };
-	return p->device ? load_networks(p, e) : -1;
+	if (!p->device || pipeline_complete(p, e) < 0)
+		return -1;
+	clip_layers(p->te1, &p->layers);
+	clip_layers(p->te2, &p->layers);
+	unet_layers(p->unet, &p->layers);
+	return 0;
+}
+
+void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d, struct unet *unet,
+		     struct clip *te1, struct clip *te2)
+{
+	*p = (struct pipeline){ .files = files, .config = model_files_config(files), .be = be, .device = d, .unet = unet, .te1 = te1,
+				.te2 = te2, .borrowed = true, .borrowed_text = te1 != NULL, .work = { .be = be, .device = d } };
+	noise_schedule_init(&p->schedule, &p->config->schedule);
 }
 
 void pipeline_close(struct pipeline *p)
@@ -51,12 +77,16 @@ void pipeline_close(struct pipeline *p)
 	workspace_free(&p->work);
 	layer_list_free(&p->layers);
 	vae_free(p->vae);
-	unet_free(p->unet);
-	clip_free(p->te1);
-	clip_free(p->te2);
+	if (!p->borrowed_text) {
+		clip_free(p->te1);
+		clip_free(p->te2);
+	}
 	tokenizer_free(p->tokenizer1);
 	tokenizer_free(p->tokenizer2);
 	noise_schedule_free(&p->schedule);
+	if (p->borrowed)
+		return;
+	unet_free(p->unet);
 	if (p->device)
 		p->be->close(p->device);
 	model_files_close(p->files);

@@ -1,7 +1,8 @@
 /*
  * paint.h - a loaded pipeline, and one picture of it: prompt and noise to pixels.
  *
- * Must not know files of pictures, sheets or options.
+ * A pipeline owns its networks, or borrows those that training holds and loads what is missing.  Must not know files of pictures,
+ * sheets or options.
  */
 #ifndef SAMPLE_PAINT_H
 #define SAMPLE_PAINT_H
@@ -27,11 +28,16 @@ struct pipeline {
 	struct layer_list layers;
 	struct noise_schedule schedule;
 	struct workspace work;
+	bool borrowed, borrowed_text;   /* files, device and UNet; the text encoders */
 };
 
 /* Files and sizes, at once: what can be refused for them is refused before gigabytes are read.  Then device and networks. */
 int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae, struct error *e) MUST_CHECK;
 int pipeline_load(struct pipeline *p, const char *device, struct error *e) MUST_CHECK;
+/* On networks that are there already: te1 and te2 may be NULL.  pipeline_complete() loads what is missing. */
+void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d, struct unet *unet,
+		     struct clip *te1, struct clip *te2);
+int pipeline_complete(struct pipeline *p, struct error *e) MUST_CHECK;
 void pipeline_close(struct pipeline *p);
 
 struct painting {

@@ -6,33 +6,59 @@
 
 #define NONFINITE_LIMIT 10
 
+static void add_losses(const struct run *r, const struct batch *b, const float *loss, int batches, struct step_facts *f)
+{
+	double mean = 0;
+	int i;
+
+	for (i = 0; i < b->n; i++) {
+		int bin = b->timestep[i] * LOSS_BINS / r->objective.schedule.steps;
+		mean += loss[i] / b->n;
+		bin = bin < 0 ? 0 : bin < LOSS_BINS ? bin : LOSS_BINS - 1;
+		f->bin_loss[bin] += loss[i];
+		f->bin_samples[bin]++;
+	}
+	f->loss += mean / batches;
+	f->samples += b->n;
+}
+
+static void all_batches(struct run *r, const struct order_place *place, struct batch *b, struct step_facts *f)
+{
+	float *loss = xmalloc(r->s->batch_size * sizeof(*loss));
+	double began = seconds_now(), ready;
+	int micro;
+
+	for (micro = 0; micro < place->batches; micro++) {
+		run_batch(r, place, micro, b);
+		ready = seconds_now();
+		f->data += ready - began;
+		step_run(r->tape, &r->networks, b, 1.0f / r->s->accumulate, loss);
+		began = seconds_now();
+		f->compute += began - ready;
+		add_losses(r, b, loss, place->batches, f);
+	}
+	free(loss);
+}
+
 /* One optimizer step: its batches forward and backward, then clip and move.  A step with a NaN or an infinity moves nothing. */
 static void one_step(struct run *r, struct batch *b, struct step_facts *f)
 {
-	struct order_place place = order_place(r->order, r->done, r->s->accumulate);
-	double began = seconds_now(), sum = 0, norm;
-	float *loss = xmalloc(r->s->batch_size * sizeof(*loss));
-	int micro, i;
+	struct order_place place = run_place(r);
+	double began = seconds_now(), ready;
 
 	*f = (struct step_facts){ .epoch = place.epoch, .lr = lr_multiplier(&r->lr, r->done) };
-	for (micro = 0; micro < place.batches; micro++) {
-		double mean = 0;
-		run_batch(r, &place, micro, b);
-		step_run(r->tape, &r->networks, b, 1.0f / r->s->accumulate, loss);
-		for (i = 0; i < b->n; i++)
-			mean += loss[i] / b->n;
-		sum += mean / place.batches;
-		f->samples += b->n;
-	}
-	free(loss);
-	norm = optimizer_grad_norm(&r->optimizer);
-	f->finite = isfinite(sum) && isfinite(norm);
-	if (f->finite)
-		optimizer_step(&r->optimizer, f->lr, clip_scale(norm, r->s->max_grad_norm));
-	else
+	all_batches(r, &place, b, f);
+	ready = seconds_now();
+	f->grad_norm = optimizer_grad_norm(&r->optimizer);
+	f->finite = isfinite(f->loss) && isfinite(f->grad_norm);
+	if (f->finite) {
+		optimizer_step(&r->optimizer, f->lr, clip_scale(f->grad_norm, r->s->max_grad_norm));
+		ema_update(&r->ema, r->done + 1);
+	} else {
 		optimizer_forget(&r->optimizer);
-	f->loss = sum;
-	f->grad_norm = norm;
+		run_keep_nonfinite(r, &place);
+	}
+	f->optimizer = seconds_now() - ready;
 	f->seconds = seconds_now() - began;
 }
 
@@ -44,14 +70,29 @@ static bool save_due(const struct run *r)
 	return (every && r->done % every == 0) || (epochs && r->done % (epochs * per_epoch) == 0);
 }
 
+/* By the clock a state is enough: it is what is lost when a machine is taken away. */
+static bool state_due(const struct run *r)
+{
+	return r->s->save_every_minutes && seconds_now() - r->saved_at >= 60 * r->s->save_every_minutes;
+}
+
+static int save_now(struct run *r, bool asked, struct error *e)
+{
+	bool adapter = asked || save_due(r) || r->save_failed;
+
+	if (adapter && run_save_adapter(r, false, e) < 0)
+		return -1;
+	return asked || state_due(r) || (adapter && r->s->save_state) ? run_save_state(r, e) : 0;
+}
+
 /* A disk that is full now may have room at the end: only the last save decides the exit code.  *e is used up. */
 static int save_on_the_way(struct run *r, struct error *e)
 {
 	bool asked = save_wanted();
 
-	if (r->done == r->total || (!asked && !save_due(r) && !r->save_failed))
+	if (r->done == r->total)
 		return 0;
-	r->save_failed = run_save_adapter(r, false, e) < 0 || ((r->s->save_state || asked) && run_save_state(r, e) < 0);
+	r->save_failed = save_now(r, asked, e) < 0;
 	if (!r->save_failed)
 		return 0;
 	if (e->code != EXIT_IO)
@@ -67,12 +108,16 @@ static int loop(struct run *r, struct error *e)
 	struct batch b = { 0 };
 	int result = 0;
 
+	r->saved_at = seconds_now();
+	run_sample(r);
 	while (r->done < r->total && !result) {
 		struct step_facts f;
 		one_step(r, &b, &f);
 		r->done++;
 		r->nonfinite = f.finite ? 0 : r->nonfinite + 1;
 		report_step(r, &f);
+		run_validate(r);
+		run_sample(r);
 		if (r->nonfinite == NONFINITE_LIMIT)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, at step %ld; lower the learning "
 				      "rate; the last saved adapter is intact", NONFINITE_LIMIT, r->done);
@@ -87,7 +132,7 @@ static int loop(struct run *r, struct error *e)
 
 static int finish(struct run *r, struct error *e)
 {
-	if (r->s->save_state && run_save_state(r, e) < 0)
+	if ((r->s->save_state || r->s->save_state_at_end) && run_save_state(r, e) < 0)
 		return -1;
 	return run_save_adapter(r, true, e);
 }
@@ -102,11 +147,13 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 	if (run_settings(r, e) < 0)
 		return -1;
 	stop_watch(limit);
-	if ((!r->s->print_lr && run_lock(r, e) < 0) || run_setup(r, latents, count, e) < 0)
+	if (!r->s->print_lr && (run_lock(r, e) < 0 || events_open(&r->events, r->s, e) < 0))
+		return -1;
+	if (run_setup(r, latents, count, e) < 0)
 		return -1;
 	if (r->s->print_lr)
 		return report_lr(r, e);
-	if (run_resume(r, e) < 0)
+	if (run_resume(r, e) < 0 || events_open_board(&r->events, r->s, r->done, e) < 0)
 		return -1;
 	report_start(r);
 	if (r->s->dry_run)
@@ -124,12 +171,16 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 
 int train_run(struct train_settings *s, const struct tool *tool, const char *const *latents, size_t count, struct error *e)
 {
-	struct run r = { .s = s, .tool = tool, .lock = -1, .json = 1 };
+	struct run r = { .s = s, .tool = tool, .lock = -1, .events.fd = -1 };
+	struct error late;
 	int result = run(&r, latents, count, e);
 
-	if (!result && r.lost.code) {
-		*e = r.lost;
-		result = fail_at(e, "standard output: the adapter is saved, its metrics are not complete");
+	if (events_close(&r.events, s, &late) < 0) {
+		if (result < 0)
+			warning("%s", late.text);
+		else
+			*e = late;
+		result = -1;
 	}
 	run_free(&r);
 	if (result == EXIT_SAVED)

@@ -32,53 +32,94 @@ static void reserve(struct run *r, struct batch *b, const struct latent_sample *
 	}
 }
 
-static void put_text(struct run *r, struct batch *b, int i, uint32_t sample, const struct random *draw)
+/* item counts the samples of a step over all its batches, so that accumulation draws the same numbers as one large batch */
+struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t item)
 {
-	const struct latent_sample *s = &r->data.sample[sample];
+	struct latent_sample s = r->data.sample[sample];
+	struct random flip = { r->seed, RANDOM_FLIP, r->done, item }, caption = { r->seed, RANDOM_CAPTION, r->done, item };
 
+	if (s.flip_mean && random_below(&flip, 0, 2)) {
+		s.mean = s.flip_mean;
+		s.std = s.flip_std;
+		memcpy(s.crop, s.crop_flip, sizeof(s.crop));
+	}
+	s.flip_mean = s.flip_std = NULL;
+	if (!r->te1) {
+		uint32_t v = random_below(&caption, 0, s.variants);
+		s.context += (size_t)v * s.length * s.context_width;
+		s.pooled += (size_t)v * s.pooled_width;
+		s.caption += v < (uint32_t)s.captions ? v : 0;
+		s.variants = 1;
+	}
+	s.captions = 1;
+	return s;
+}
+
+static void put_text(struct run *r, struct batch *b, int i, uint32_t sample, const struct latent_sample *s)
+{
 	if (r->te1) {
 		memcpy(b->ids1 + (size_t)i * b->length, r->ids1[sample], b->length * sizeof(int32_t));
 		memcpy(b->ids2 + (size_t)i * b->length, r->ids2[sample], b->length * sizeof(int32_t));
 	} else {
-		size_t context = (size_t)s->length * s->context_width, v = random_below(draw, 0, s->variants);
-		memcpy(b->context + i * context, s->context + v * context, context * sizeof(float));
-		memcpy(b->pooled + (size_t)i * s->pooled_width, s->pooled + v * s->pooled_width, s->pooled_width * sizeof(float));
+		size_t context = (size_t)s->length * s->context_width;
+		memcpy(b->context + i * context, s->context, context * sizeof(float));
+		memcpy(b->pooled + (size_t)i * s->pooled_width, s->pooled, s->pooled_width * sizeof(float));
 	}
 }
 
-/* item counts the samples of a step over all its batches, so that accumulation draws the same numbers as one large batch */
+static void put_sizes(struct batch *b, int i, const struct latent_sample *s)
+{
+	float *ids = b->time_ids + 6 * i;
+
+	ids[0] = s->original[1];
+	ids[1] = s->original[0];
+	ids[2] = s->crop[1];
+	ids[3] = s->crop[0];
+	ids[4] = s->bucket[1];
+	ids[5] = s->bucket[0];
+}
+
 static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, uint32_t item)
 {
-	const struct latent_sample *s = &r->data.sample[sample];
+	const struct latent_sample s = run_drawn(r, sample, item);
 	size_t each = (size_t)b->c * b->h * b->w;
-	struct random flip = { r->seed, RANDOM_FLIP, r->done, item }, caption = { r->seed, RANDOM_CAPTION, r->done, item };
-	bool mirrored = s->flip_mean && random_below(&flip, 0, 2);
-	const int *crop = mirrored ? s->crop_flip : s->crop;
-	float *ids = b->time_ids + 6 * i;
-	struct objective_sample o = { mirrored ? s->flip_mean : s->mean, mirrored ? s->flip_std : s->std, b->h, b->w, b->c,
-				      .noisy = b->noisy + i * each, .target = b->target + i * each };
+	struct objective_sample o = { s.mean, s.std, b->h, b->w, b->c, .noisy = b->noisy + i * each, .target = b->target + i * each };
 
 	objective_sample(&r->objective, r->done, item, &o);
 	b->timestep[i] = o.timestep;
-	b->weight[i] = o.weight * s->weight;
+	b->weight[i] = o.weight * s.weight;
 	b->loss_c[i] = o.loss_c;
-	ids[0] = s->original[1];
-	ids[1] = s->original[0];
-	ids[2] = crop[1];
-	ids[3] = crop[0];
-	ids[4] = s->bucket[1];
-	ids[5] = s->bucket[0];
-	put_text(r, b, i, sample, &caption);
+	put_sizes(b, i, &s);
+	put_text(r, b, i, sample, &s);
+}
+
+struct order_place run_place(struct run *r)
+{
+	return order_place(r->order, r->done, r->s->accumulate);
+}
+
+struct order_batch run_samples_of(struct run *r, const struct order_place *place, int micro)
+{
+	return order_batch(r->order, place->epoch, place->first + micro);
 }
 
 void run_batch(struct run *r, const struct order_place *place, int micro, struct batch *b)
 {
-	struct order_batch o = order_batch(r->order, place->epoch, place->first + micro);
+	struct order_batch o = run_samples_of(r, place, micro);
 	int i;
 
 	reserve(r, b, &r->data.sample[o.sample[0]], o.n);
 	for (i = 0; i < o.n; i++)
 		put_sample(r, b, i, o.sample[i], micro * r->s->batch_size + i);
+}
+
+void run_batch_still(struct run *r, uint32_t sample, struct batch *b)
+{
+	const struct latent_sample *s = &r->data.sample[sample];
+
+	reserve(r, b, s, 1);
+	put_sizes(b, 0, s);
+	put_text(r, b, 0, sample, s);
 }
 
 void run_batch_free(struct batch *b)

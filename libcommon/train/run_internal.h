@@ -1,23 +1,31 @@
-/* run_internal.h - what the files of a run share: run.c, run_setup.c, run_batch.c, run_save.c, run_report.c. */
+/* run_internal.h - what the files of a run share: run.c and run_*.c. */
 #ifndef TRAIN_RUN_INTERNAL_H
 #define TRAIN_RUN_INTERNAL_H
 
 #include "../base/progress.h"
 #include "../data/latents.h"
+#include "../nn/workspace.h"
+#include "ema.h"
+#include "events.h"
 #include "lr_schedule.h"
 #include "objective.h"
 #include "optimizer.h"
 #include "order.h"
+#include "report_html.h"
 #include "run.h"
 #include "state.h"
 #include "step.h"
+
+/* What the log smooths; a state carries them, so that a resumed run's log goes on as if nothing had happened.  0: nothing yet. */
+enum { CURVE_LOSS, CURVE_BIN, CURVES = CURVE_BIN + LOSS_BINS };
 
 struct run {
 	struct train_settings *s;
 	const struct tool *tool;
 	int lock;                       /* descriptor of the locked file in the output folder */
 
-	struct latent_set data;
+	struct latent_set data;         /* what is trained on; behind it in memory lies what is held out */
+	size_t held_out;
 	struct order *order;
 	struct objective objective;
 	struct lr_schedule lr;
@@ -38,13 +46,16 @@ struct run {
 	int32_t **ids1, **ids2;         /* [samples][length] when text encoders run */
 
 	char *identity, *config;        /* what a resume must have in common; the settings as TOML */
-	int json;                       /* descriptor of the metrics, -1: nobody reads them */
-	struct error lost;              /* why metrics could not be written, where that is no reader's choice */
-	struct json_out line;
+	char *resumed;                  /* the state that the run goes on from */
+	struct events events;
+	double curves[CURVES];
 	struct progress *progress;
 	bool save_failed;               /* the last one on the way: no space */
+	double saved_at;                /* the clock at the last state */
 	int nonfinite;                  /* steps in a row */
-	double smooth;                  /* loss, for the bar */
+	int nonfinite_kept;             /* batches of such steps that were written out */
+	struct ema ema;
+	struct run_samples *samples;    /* NULL: none are painted */
 };
 
 /* run_setup.c: what the settings alone can say; then data, networks, memory */
@@ -54,6 +65,12 @@ void run_free(struct run *r);
 
 /* run_batch.c: assembles micro-batch i of the place; the batch's buffers are reused */
 void run_batch(struct run *r, const struct order_place *place, int micro, struct batch *b);
+struct order_place run_place(struct run *r);            /* of the step that comes next */
+struct order_batch run_samples_of(struct run *r, const struct order_place *place, int micro);
+/* A sample as this step sees it: mirrored or not, one of its captions.  It borrows the data's memory. */
+struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t item);
+/* One sample without any draw: its mean as latent, its first caption; noisy, target, timestep and weight are the caller's. */
+void run_batch_still(struct run *r, uint32_t sample, struct batch *b);
 void run_batch_free(struct batch *b);
 
 /* run_save.c */
@@ -62,12 +79,34 @@ int run_resume(struct run *r, struct error *e) MUST_CHECK;
 int run_save_adapter(struct run *r, bool last, struct error *e) MUST_CHECK;
 int run_save_state(struct run *r, struct error *e) MUST_CHECK;
 
+/* run_nonfinite.c: writes out what a step that was not finite saw; the step is the one that comes next */
+void run_keep_nonfinite(struct run *r, const struct order_place *place);
+
+/* run_validate.c */
+int run_hold_out(struct run *r, struct error *e) MUST_CHECK;
+void run_validate(struct run *r);                       /* when it is due */
+
+/* run_sample.c: pictures on the way.  What fails there costs a warning, not the run. */
+int run_samples_open(struct run *r, struct error *e) MUST_CHECK;
+void run_sample(struct run *r);                         /* when it is due */
+void run_samples_free(struct run *r);
+
 /* run_report.c */
-struct step_facts { double loss, lr, grad_norm, seconds; int samples, epoch; bool finite; };
+struct step_facts {
+	double loss, lr, grad_norm, seconds;
+	double data, compute, optimizer;                /* its phases, in seconds */
+	double bin_loss[LOSS_BINS]; int bin_samples[LOSS_BINS];
+	int samples, epoch;
+	bool finite;
+};
 void report_start(struct run *r);
 void report_step(struct run *r, const struct step_facts *f);
 void report_save(struct run *r, const char *event, const char *path);
 void report_end(struct run *r, const char *why);
+void report_finding(struct run *r, const char *kind, const char *say);
+void report_nonfinite(struct run *r, long step, const char *path, const char *say);
+void report_validation(struct run *r, const double *loss, int timesteps, size_t pictures);
+void report_sample(struct run *r, size_t index, const char *path, const char *prompt, uint64_t seed, int width, int height);
 /* --print-lr */
 int report_lr(const struct run *r, struct error *e) MUST_CHECK;
 

@@ -34,10 +34,20 @@ int run_lock(struct run *r, struct error *e)
 	return result;
 }
 
-static void tell_resume(struct run *r, const char *path)
+static struct state_more more(struct run *r)
 {
+	return (struct state_more){ r->ema.value, r->curves, CURVES };
+}
+
+static int load(struct run *r, const char *path, struct error *e)
+{
+	const struct state_more extra = more(r);
+
+	if (state_load(path, &r->optimizer, &extra, &r->done, r->identity, e) < 0)
+		return -1;
 	note("going on from %s", path);
-	report_save(r, "resume", path);
+	r->resumed = xstrdup(path);
+	return 0;
 }
 
 /* The newest sound state of this run; damaged ones are named.  None is no error: the run starts anew. */
@@ -50,12 +60,10 @@ static int resume_newest(struct run *r, struct error *e)
 
 	for (i = 0; i < n; i++) {
 		if (!found && !result) {
-			found = state_load(paths[i], &r->optimizer, &r->done, r->identity, e) == 0;
-			if (found)
-				tell_resume(r, paths[i]);
-			else if (e->code == EXIT_USAGE)
+			found = load(r, paths[i], e) == 0;
+			if (!found && e->code == EXIT_USAGE)
 				result = -1;
-			else
+			else if (!found)
 				warning("%s; trying the one before", e->text);
 		}
 		free(paths[i]);
@@ -74,14 +82,37 @@ int run_resume(struct run *r, struct error *e)
 		return 0;
 	if (!strcmp(r->s->resume, "auto"))
 		result = resume_newest(r, e);
-	else if ((result = state_load(r->s->resume, &r->optimizer, &r->done, r->identity, e)) == 0)
-		tell_resume(r, r->s->resume);
+	else
+		result = load(r, r->s->resume, e);
 	return result;
 }
 
 static enum dtype precision(const char *name)
 {
 	return !strcmp(name, "fp16") ? DTYPE_F16 : !strcmp(name, "bf16") ? DTYPE_BF16 : DTYPE_F32;
+}
+
+/* What is older than the last n steps, or than n savings by epoch, goes; 0: nothing does. */
+static long oldest_kept(const struct run *r, long steps, long epochs)
+{
+	long each = r->s->save_every_epochs * order_updates_per_epoch(r->order, r->s->accumulate);
+	long by_steps = steps ? r->done - steps : 0, by_epochs = epochs ? r->done - (epochs - 1) * each : 0;
+
+	return by_steps > by_epochs ? by_steps : by_epochs;
+}
+
+static void prune_adapters(const struct run *r)
+{
+	steps_prune(r->s->output_dir, r->s->output_name, ADAPTER_SUFFIX, r->done, r->s->keep_adapters,
+		    oldest_kept(r, r->s->keep_steps, r->s->keep_epochs));
+}
+
+static void prune_states(const struct run *r)
+{
+	bool by_age = r->s->keep_steps_state || r->s->keep_epochs_state;
+
+	steps_prune(r->s->output_dir, r->s->output_name, STATE_SUFFIX, r->done, by_age ? 0 : r->s->keep_states,
+		    oldest_kept(r, r->s->keep_steps_state, r->s->keep_epochs_state));
 }
 
 int run_save_adapter(struct run *r, bool last, struct error *e)
@@ -92,10 +123,14 @@ int run_save_adapter(struct run *r, bool last, struct error *e)
 	int result;
 
 	run_metadata(r, &facts);
+	ema_swap(&r->ema);
 	result = adapter_save(r->adapter, path, precision(r->s->save_precision), facts.item, facts.count, e);
+	ema_swap(&r->ema);
 	metadata_free(&facts);
-	if (!result)
+	if (!result) {
 		report_save(r, "save", path);
+		prune_adapters(r);
+	}
 	free(name);
 	free(path);
 	return result;
@@ -104,11 +139,13 @@ int run_save_adapter(struct run *r, bool last, struct error *e)
 int run_save_state(struct run *r, struct error *e)
 {
 	char *path = state_path(r->s->output_dir, r->s->output_name, r->done);
-	int result = state_save(path, &r->optimizer, r->done, r->identity, r->config, e);
+	const struct state_more extra = more(r);
+	int result = state_save(path, &r->optimizer, &extra, r->done, r->identity, r->config, e);
 
 	if (!result) {
 		report_save(r, "state", path);
-		state_prune(r->s->output_dir, r->s->output_name, r->s->keep_states);
+		prune_states(r);
+		r->saved_at = seconds_now();
 	}
 	free(path);
 	return result;

@@ -34,6 +34,8 @@ static int read_data(struct run *r, const char *const *latents, size_t count, st
 		return fail(e, EXIT_USAGE, "no latents; name a tar or pipe one in (lora-prep DIR | lora-encode -m MODEL | lora-train ...)");
 	if (latent_set_read(count ? latents : stdin_only, count ? count : 1, &r->data, e) < 0)
 		return -1;
+	if (run_hold_out(r, e) < 0)
+		return -1;
 	items = xmalloc(r->data.count * sizeof(*items));
 	for (i = 0; i < r->data.count; i++) {
 		const struct latent_sample *s = &r->data.sample[i];
@@ -58,10 +60,10 @@ static bool trains_text(const struct run *r)
 static int encode_captions_by(struct run *r, const struct tokenizer *t, int32_t ***out, struct error *e)
 {
 	int length = model_files_config(r->files)->te1.length, result = 0;
-	size_t i;
+	size_t i, n = r->data.count + r->held_out;
 
-	*out = xcalloc(r->data.count, sizeof(**out));
-	for (i = 0; i < r->data.count && result >= 0; i++) {
+	*out = xcalloc(n, sizeof(**out));
+	for (i = 0; i < n && result >= 0; i++) {
 		(*out)[i] = xmalloc(length * sizeof(int32_t));
 		result = tokenizer_encode_padded(t, r->data.sample[i].caption[0], length, (*out)[i], e);
 	}
@@ -127,7 +129,9 @@ static int make_adapter(struct run *r, const struct optimizer_settings *o, struc
 				     .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->seed };
 
 	r->adapter = adapter_create(&r->layers, &spec, r->be, r->device, e);
-	return r->adapter ? optimizer_init(&r->optimizer, r->adapter, o, rate, s, e) : -1;
+	if (!r->adapter || optimizer_init(&r->optimizer, r->adapter, o, rate, s, e) < 0)
+		return -1;
+	return ema_init(&r->ema, &r->optimizer, s->ema_decay, e);
 }
 
 /* ---- memory: each shape of batch once on a dry tape tells the arena's exact size ---- */
@@ -176,9 +180,14 @@ static size_t measure(struct run *r)
 
 static int set_length(struct run *r, struct error *e)
 {
-	const struct train_settings *s = r->s;
+	struct train_settings *s = r->s;
+	long per_epoch = order_updates_per_epoch(r->order, s->accumulate);
 
-	r->total = s->max_epochs ? s->max_epochs * order_updates_per_epoch(r->order, s->accumulate) : s->max_steps;
+	r->total = s->max_epochs ? s->max_epochs * per_epoch : s->max_steps;
+	if (s->save_epoch_ratio) {
+		long each = (r->total + per_epoch - 1) / per_epoch / s->save_epoch_ratio;
+		s->save_every_epochs = each ? each : 1;
+	}
 	r->lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = r->total, .cycles = s->lr_cycles, .power = s->lr_power,
 				      .end = s->learning_rate > 0 ? 1e-7 / s->learning_rate : 0, .min_ratio = s->lr_min_ratio };
 	if (train_warmup_steps(s->warmup, r->total, &r->lr.warmup, e) < 0)
@@ -191,8 +200,11 @@ static int set_length(struct run *r, struct error *e)
 }
 
 /* Keys that say where, when and on what a run writes, not what: with them a resumed run's state would differ from a straight one's. */
-static const char *const elsewhere[] = { "output_dir", "output_name", "resume", "save_every_n_steps", "save_every_n_epochs", "save_state",
-					 "save_last_n_states", "device", "gradient_checkpointing" };
+static const char *const elsewhere[] = { "output_dir", "output_name", "resume", "device", "gradient_checkpointing", "log", "html" };
+
+/* The beginnings of such keys. */
+static const char *const elsewhere_all[] = { "save_last_", "save_state", "save_every_", "save_n_", "sample_", "log_", "logging_", "validate_",
+					     "max_validation_", "vae" };
 
 static bool is_elsewhere(const char *line)
 {
@@ -200,6 +212,9 @@ static bool is_elsewhere(const char *line)
 
 	for (i = 0; i < sizeof(elsewhere) / sizeof(*elsewhere); i++)
 		if (!strncmp(line, elsewhere[i], strlen(elsewhere[i])) && line[strlen(elsewhere[i])] == ' ')
+			return true;
+	for (i = 0; i < sizeof(elsewhere_all) / sizeof(*elsewhere_all); i++)
+		if (!strncmp(line, elsewhere_all[i], strlen(elsewhere_all[i])))
 			return true;
 	return false;
 }
@@ -219,6 +234,20 @@ static char *own_config(const struct run *r)
 	return buffer_steal(&kept);
 }
 
+/* Words for what is off by default stand there only when it is on, so that states stay good. */
+static void set_optional_identity(struct run *r)
+{
+	struct buffer words = { 0 };
+
+	buffer_adds(&words, r->identity);
+	free(r->identity);
+	if (r->s->ema_decay)
+		buffer_addf(&words, " ema_decay=%.17g", r->s->ema_decay);
+	if (r->held_out)
+		buffer_addf(&words, " held_out=%zu validation_seed=%s", r->held_out, r->s->validation_seed ? r->s->validation_seed : "seed");
+	r->identity = buffer_steal(&words);
+}
+
 static void set_identity(struct run *r)
 {
 	const struct train_settings *s = r->s;
@@ -227,6 +256,7 @@ static void set_identity(struct run *r)
 			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s data=%s", (unsigned long long)r->seed,
 			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, trains_text(r), s->batch_size,
 			      s->accumulate, s->optimizer, r->data.digest);
+	set_optional_identity(r);
 	r->config = own_config(r);
 }
 
@@ -250,7 +280,7 @@ int run_setup(struct run *r, const char *const *latents, size_t count, struct er
 {
 	const struct optimizer_settings o = r->optimizer.settings;
 
-	r->files = model_files_open(r->s->model, r->s->model_config, NULL, e);
+	r->files = model_files_open(r->s->model, r->s->model_config, r->s->sample_prompts ? r->s->vae : NULL, e);
 	if (!r->files || read_data(r, latents, count, e) < 0 || set_length(r, e) < 0)
 		return -1;
 	if (objective_init(&r->objective, r->s, model_files_config(r->files), r->seed, e) < 0)
@@ -258,6 +288,8 @@ int run_setup(struct run *r, const char *const *latents, size_t count, struct er
 	set_identity(r);
 	if (r->s->print_lr)
 		return 0;
+	if (run_samples_open(r, e) < 0)
+		return -1;
 	r->be = backend_find(r->s->device, e);
 	r->device = r->be ? r->be->open(e) : NULL;
 	if (!r->device || load_networks(r, e) < 0 || make_adapter(r, &o, e) < 0)
@@ -282,9 +314,12 @@ static void free_ids(int32_t **ids, size_t count)
 void run_free(struct run *r)
 {
 	progress_end(r->progress);
+	run_samples_free(r);
+	r->data.count += r->held_out;
 	free_ids(r->ids1, r->data.count);
 	free_ids(r->ids2, r->data.count);
 	tape_free(r->tape);
+	ema_free(&r->ema);
 	optimizer_free(&r->optimizer);
 	adapter_free(r->adapter);
 	layer_list_free(&r->layers);
@@ -300,7 +335,8 @@ void run_free(struct run *r)
 	noise_schedule_free(&r->objective.plain);
 	free(r->identity);
 	free(r->config);
-	json_free(&r->line);
+	free(r->resumed);
+	events_free(&r->events);
 	if (r->lock >= 0)
 		close(r->lock);
 }

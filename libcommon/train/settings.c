@@ -105,20 +105,64 @@ const struct option *train_options(struct train_settings *s)
 		{ "save-every-n-steps", 0, OPTION_INT, &s->save_every_steps, "N", "0: only the end", .fallback = "0", .max = 99999999 },
 		{ "save-every-n-epochs", 0, OPTION_INT, &s->save_every_epochs, "N", "0: only the end", .fallback = "0", .max = 99999999,
 		  .advanced = true },
+		{ "save-n-epoch-ratio", 0, OPTION_INT, &s->save_epoch_ratio, "N", "adapters over the whole run, in place of every N epochs",
+		  .fallback = "0", .max = 1e6, .advanced = true },
+		{ "save-every-minutes", 0, OPTION_NUMBER, &s->save_every_minutes, "X", "a state so often; 0: none", .fallback = "0",
+		  .max = 1e6 },
+		{ "save-last-n", 0, OPTION_INT, &s->keep_adapters, "N", "adapters of single steps that are kept; 0: all", .fallback = "0",
+		  .max = 1e6 },
+		{ "save-last-n-steps", 0, OPTION_INT, &s->keep_steps, "N", "keep adapters of the last N steps; 0: all", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "save-last-n-epochs", 0, OPTION_INT, &s->keep_epochs, "N", "keep so many adapters of epochs; 0: all", .fallback = "0",
+		  .max = 99999999, .advanced = true },
 		{ "save-state", 0, OPTION_FLAG, &s->save_state, NULL, "a state beside each saved adapter, to resume from" },
+		{ "save-state-on-train-end", 0, OPTION_FLAG, &s->save_state_at_end, NULL, "a state beside the last adapter",
+		  .advanced = true },
 		{ "save-last-n-states", 0, OPTION_INT, &s->keep_states, "N", "older states are removed", .fallback = "2", .min = 1,
 		  .max = 1e6, .advanced = true },
+		{ "save-last-n-steps-state", 0, OPTION_INT, &s->keep_steps_state, "N", "keep states of the last N steps", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "save-last-n-epochs-state", 0, OPTION_INT, &s->keep_epochs_state, "N", "keep so many states of epochs", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "ema-decay", 0, OPTION_NUMBER, &s->ema_decay, "X", "save the moving average of the adapter (0.999); 0: off",
+		  .fallback = "0", .min = 0, .max = 0.999999, .advanced = true },
 		{ "stamp", 0, OPTION_FLAG, &s->stamp, NULL, "write dates into the metadata (bytes then differ from run to run)",
 		  .advanced = true },
 
+		{ .kind = OPTION_SECTION, .help = "Samples on the way" },
+		{ "sample-prompts", 0, OPTION_STRING, &s->sample_prompts, "FILE", "what to paint: kohya's .txt, .toml or .json" },
+		{ "sample-every-n-steps", 0, OPTION_INT, &s->sample_every_steps, "N", "paint so often; 0: never", .fallback = "0",
+		  .max = 99999999 },
+		{ "sample-every-n-epochs", 0, OPTION_INT, &s->sample_every_epochs, "N", "the same in epochs, which wins", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "sample-at-first", 0, OPTION_FLAG, &s->sample_at_first, NULL, "paint before the first step too", .advanced = true },
+		{ "sample-sampler", 0, OPTION_STRING, &s->sample_sampler, "NAME", "as in lora-sample", .fallback = "euler",
+		  .advanced = true },
+		{ "vae", 0, OPTION_STRING, &s->vae, "PATH", "another VAE, for these pictures only", .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "Validation" },
+		{ "validation-split", 0, OPTION_NUMBER, &s->validation_split, "X", "share of the pictures to hold out", .fallback = "0",
+		  .min = 0, .max = 0.9, .advanced = true },
+		{ "validation-seed", 0, OPTION_STRING, &s->validation_seed, "N", "which ones (the seed)", .advanced = true },
+		{ "validate-every-n-steps", 0, OPTION_INT, &s->validate_every_steps, "N", "0: each epoch", .fallback = "0", .max = 99999999,
+		  .advanced = true },
+		{ "validate-every-n-epochs", 0, OPTION_INT, &s->validate_every_epochs, "N", "the same in epochs", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "max-validation-steps", 0, OPTION_INT, &s->max_validation_steps, "N", "pictures to look at; 0: all", .fallback = "0",
+		  .max = 1e6, .advanced = true },
+
 		{ .kind = OPTION_SECTION, .help = "Looking" },
+		{ "log", 0, OPTION_STRING, &s->log, "FILE", "append the JSON lines there, not to standard output" },
+		{ "logging-dir", 0, OPTION_STRING, &s->logging_dir, "DIR", "TensorBoard events, in DIR/NAME" },
+		{ "log-with", 0, OPTION_STRING, &s->log_with, "NAME", "tensorboard, json (lines only) or all; wandb is refused",
+		  .advanced = true },
+		{ "log-prefix", 0, OPTION_STRING, &s->log_prefix, "TEXT", "before NAME in logging-dir", .advanced = true },
+		{ "html", 0, OPTION_STRING, &s->html, "FILE", "a page with curves and samples, at the end" },
 		{ "print-lr", 0, OPTION_FLAG, &s->print_lr, NULL, "print the learning rate of every step and stop", .key = "" },
 		{ "dry-run", 0, OPTION_FLAG, &s->dry_run, NULL, "check everything and stop before the first step", .key = "" },
 		{ "device", 0, OPTION_STRING, &s->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true },
 		{ "plan", 0, OPTION_LATER, NULL, NULL, "memory of the run, without running", .advanced = true, .key = "" },
 		{ "check", 0, OPTION_LATER, NULL, NULL, "check a configuration", .advanced = true, .key = "" },
-		{ "logging-dir", 0, OPTION_LATER, NULL, "DIR", "TensorBoard events", .advanced = true },
-		{ "log-with", 0, OPTION_LATER, NULL, "NAME", "tensorboard, json, all", .advanced = true },
 		{ 0 },
 	};
 	struct option *copy = xmalloc(sizeof(table));
@@ -196,6 +240,30 @@ static int read_optimizer_args(const struct train_settings *s, struct optimizer_
 	return bad;
 }
 
+static int check_logs(const struct train_settings *s, struct error *e)
+{
+	const char *with = s->log_with;
+
+	if (with && !strcasecmp(with, "wandb"))
+		return fail(e, EXIT_USAGE, "log_with 'wandb' is refused: no program here uses the network; use tensorboard, which wandb can import");
+	if (with && strcasecmp(with, "tensorboard") && strcasecmp(with, "json") && strcasecmp(with, "all"))
+		return fail(e, EXIT_USAGE, "log_with '%s' is not known; choose tensorboard, json or all", with);
+	if (with && strcasecmp(with, "json") && !s->logging_dir)
+		return fail(e, EXIT_USAGE, "log_with '%s' needs a folder; name one with --logging-dir", with);
+	if (s->log_prefix && strchr(s->log_prefix, '/'))
+		return fail(e, EXIT_USAGE, "log_prefix '%s' holds a slash; use --logging-dir for the folder", s->log_prefix);
+	return 0;
+}
+
+static int check_looking(const struct train_settings *s, struct error *e)
+{
+	if (!s->sample_prompts && (s->sample_every_steps || s->sample_every_epochs || s->sample_at_first))
+		note("samples are asked for, but not of what: none are painted; name a file with sample_prompts");
+	if (!s->validation_split && (s->validate_every_steps || s->validate_every_epochs))
+		return fail(e, EXIT_USAGE, "validation is asked for, but nothing is held out; use --validation-split");
+	return 0;
+}
+
 int train_settings_finish(struct train_settings *s, struct optimizer_settings *o, struct error *e)
 {
 	*o = (struct optimizer_settings){ s->optimizer, 0.9, 0.999, 1e-8, 0.01 };
@@ -210,6 +278,8 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return fail(e, EXIT_USAGE, "optimizer_type '%s' is not yet implemented; choose %s", s->optimizer, optimizer_names());
 	if (strchr(s->output_name, '/'))
 		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
+	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)
+		return -1;
 	if (!s->alpha)
 		s->alpha = s->rank;
 	if (read_network_args(s, e) < 0 || read_optimizer_args(s, o, e) < 0)

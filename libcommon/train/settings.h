@@ -44,9 +44,23 @@ struct train_settings {
 	/* saving */
 	const char *save_precision;
 	long save_every_steps, save_every_epochs, keep_states;
-	bool save_state;
+	double save_every_minutes;
+	long save_epoch_ratio;                                  /* adapters in all; sets save_every_epochs */
+	long keep_adapters, keep_steps, keep_epochs, keep_steps_state, keep_epochs_state;       /* 0: all */
+	bool save_state, save_state_at_end;
+	double ema_decay;                                       /* 0: none */
 	const char *resume, *max_duration;
 	bool stamp;
+	/* samples on the way */
+	const char *sample_prompts, *sample_sampler, *vae;
+	long sample_every_steps, sample_every_epochs;
+	bool sample_at_first;
+	/* validation */
+	double validation_split;
+	long validate_every_steps, validate_every_epochs, max_validation_steps;
+	const char *validation_seed;
+	/* logs */
+	const char *log, *logging_dir, *log_with, *log_prefix, *html;
 	/* what only shows */
 	bool print_lr, dry_run, plan, json;
 };

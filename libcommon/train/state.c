@@ -7,24 +7,24 @@
 #include "../io/safetensors.h"
 #include "state.h"
 
-#define SUFFIX "-state.safetensors"
-
 /* ---- what is written and read: the same list, in parameter order ---- */
 
 struct item { char *name; float *device; size_t count; };
 
-static size_t list_items(const struct optimizer *o, struct item **items)
+static size_t list_items(const struct optimizer *o, const struct state_more *more, struct item **items)
 {
 	size_t i, n = 0;
 	int k;
 
-	*items = xcalloc(o->count * (1 + OPTIMIZER_SLOTS), sizeof(**items));
+	*items = xcalloc(o->count * (2 + OPTIMIZER_SLOTS), sizeof(**items));
 	for (i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
 		(*items)[n++] = (struct item){ xprintf("param.%s", p->name), p->tensor->data, p->count };
 		for (k = 0; k < OPTIMIZER_SLOTS; k++)
 			if (p->slot[k])
 				(*items)[n++] = (struct item){ xprintf("slot%d.%s", k, p->name), p->slot[k], p->count };
+		if (more->ema)
+			(*items)[n++] = (struct item){ xprintf("ema.%s", p->name), more->ema[i], p->count };
 	}
 	return n;
 }
@@ -60,11 +60,12 @@ static int check_finite(const char *path, const struct item *item, const float *
 	return 0;
 }
 
-int state_save(const char *path, const struct optimizer *o, long step, const char *identity, const char *config, struct error *e)
+int state_save(const char *path, const struct optimizer *o, const struct state_more *more, long step, const char *identity, const char *config,
+	       struct error *e)
 {
 	struct item *items;
-	size_t i, n = list_items(o, &items);
-	struct safetensors_out *out = xcalloc(n + 1, sizeof(*out));
+	size_t i, n = list_items(o, more, &items);
+	struct safetensors_out *out = xcalloc(n + 2, sizeof(*out));
 	int64_t *steps = steps_of(o);
 	char *number = xprintf("%ld", step);
 	const struct metadata metadata[] = { { "format", STATE_FORMAT }, { "step", number }, { "identity", identity }, { "config", config } };
@@ -77,9 +78,10 @@ int state_save(const char *path, const struct optimizer *o, long step, const cha
 		result = check_finite(path, &items[i], host, e);
 	}
 	out[n] = (struct safetensors_out){ "steps", DTYPE_I64, 1, { o->count }, steps, false };
+	out[n + 1] = (struct safetensors_out){ "curves", DTYPE_F64, 1, { more->n_curves }, more->curves, false };
 	if (!result)
-		result = safetensors_save_sealed(path, out, n + 1, metadata, sizeof(metadata) / sizeof(*metadata), e);
-	for (i = 0; i <= n; i++)
+		result = safetensors_save_sealed(path, out, n + 2, metadata, sizeof(metadata) / sizeof(*metadata), e);
+	for (i = 0; i <= n; i++)                /* the curves are the caller's */
 		free((void *)out[i].data);
 	free(out);
 	free(number);
@@ -89,12 +91,13 @@ int state_save(const char *path, const struct optimizer *o, long step, const cha
 
 /* ---- loading ---- */
 
-static int check_layout(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, struct error *e)
+static int check_layout(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, size_t curves, struct error *e)
 {
-	const struct safetensor *steps = safetensors_find(f, "steps");
+	const struct safetensor *steps = safetensors_find(f, "steps"), *c = safetensors_find(f, "curves");
 	size_t i;
 
-	if (!steps || steps->dtype != DTYPE_I64 || safetensor_elements(steps) != parameters || f->count != n + 1)
+	if (!steps || steps->dtype != DTYPE_I64 || safetensor_elements(steps) != parameters || !c || c->dtype != DTYPE_F64 ||
+	    safetensor_elements(c) != curves || f->count != n + 2)
 		return fail(e, EXIT_INPUT, "%s: the state of another network; resume from another", f->path);
 	for (i = 0; i < n; i++) {
 		const struct safetensor *t = safetensors_find(f, items[i].name);
@@ -119,7 +122,7 @@ static int same_identity(const struct safetensors *f, const char *is, struct err
 		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
 }
 
-static void put_back(const struct safetensors *f, const struct item *items, size_t n, struct optimizer *o)
+static void put_back(const struct safetensors *f, const struct item *items, size_t n, struct optimizer *o, const struct state_more *more)
 {
 	const unsigned char *steps = safetensors_bytes(f, safetensors_find(f, "steps"));
 	size_t i;
@@ -136,10 +139,12 @@ static void put_back(const struct safetensors *f, const struct item *items, size
 		memcpy(&k, steps + i * sizeof(k), sizeof(k));
 		o->parameter[i].steps = k;
 	}
+	memcpy(more->curves, safetensors_bytes(f, safetensors_find(f, "curves")), more->n_curves * sizeof(*more->curves));
 }
 
 /* Soundness first: a flipped bit in the identity must not look like other settings, or nothing older would be tried. */
-static int verify(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, const char *identity, struct error *e)
+static int verify(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, size_t curves, const char *identity,
+		  struct error *e)
 {
 	const char *format = safetensors_metadata(f, "format");
 
@@ -147,10 +152,10 @@ static int verify(const struct safetensors *f, const struct item *items, size_t 
 		return fail(e, EXIT_INPUT, "%s: no state of a training run; resume from NAME-stepNNNNNNNN-state.safetensors", f->path);
 	if (safetensors_check_seal(f, e) < 0 || same_identity(f, identity, e) < 0)
 		return -1;
-	return check_layout(f, items, n, parameters, e);
+	return check_layout(f, items, n, parameters, curves, e);
 }
 
-int state_load(const char *path, struct optimizer *o, long *step, const char *identity, struct error *e)
+int state_load(const char *path, struct optimizer *o, const struct state_more *more, long *step, const char *identity, struct error *e)
 {
 	struct safetensors *f = safetensors_open(path, e);
 	struct item *items;
@@ -159,10 +164,10 @@ int state_load(const char *path, struct optimizer *o, long *step, const char *id
 
 	if (!f)
 		return -1;
-	n = list_items(o, &items);
-	result = verify(f, items, n, o->count, identity, e);
+	n = list_items(o, more, &items);
+	result = verify(f, items, n, o->count, more->n_curves, identity, e);
 	if (!result) {
-		put_back(f, items, n, o);
+		put_back(f, items, n, o, more);
 		*step = strtol(safetensors_metadata(f, "step"), NULL, 10);
 	}
 	free_items(items, n);
@@ -174,7 +179,7 @@ int state_load(const char *path, struct optimizer *o, long *step, const char *id
 
 char *state_path(const char *folder, const char *name, long step)
 {
-	return xprintf("%s/%s-step%08ld" SUFFIX, folder, name, step);
+	return xprintf("%s/%s-step%08ld" STATE_SUFFIX, folder, name, step);
 }
 
 static int newest_first(const void *a, const void *b)
@@ -182,15 +187,15 @@ static int newest_first(const void *a, const void *b)
 	return strcmp(*(char *const *)b, *(char *const *)a);
 }
 
-static bool is_state_of(const char *file, const char *name)
+static bool is_step_of(const char *file, const char *name, const char *suffix)
 {
 	size_t n = strlen(name);
 
 	return !strncmp(file, name, n) && !strncmp(file + n, "-step", 5) && strspn(file + n + 5, "0123456789") == 8 &&
-	       !strcmp(file + n + 13, SUFFIX);
+	       !strcmp(file + n + 13, suffix);
 }
 
-size_t state_list(const char *folder, const char *name, char ***paths)
+static size_t list(const char *folder, const char *name, const char *suffix, char ***paths)
 {
 	DIR *d = opendir(folder);
 	struct dirent *entry;
@@ -198,7 +203,7 @@ size_t state_list(const char *folder, const char *name, char ***paths)
 
 	*paths = NULL;
 	while (d && (entry = readdir(d)))
-		if (is_state_of(entry->d_name, name)) {
+		if (is_step_of(entry->d_name, name, suffix)) {
 			GROW(*paths, n, capacity);
 			(*paths)[n++] = path_join(folder, entry->d_name);
 		}
@@ -209,13 +214,20 @@ size_t state_list(const char *folder, const char *name, char ***paths)
 	return n;
 }
 
-void state_prune(const char *folder, const char *name, int keep)
+size_t state_list(const char *folder, const char *name, char ***paths)
+{
+	return list(folder, name, STATE_SUFFIX, paths);
+}
+
+void steps_prune(const char *folder, const char *name, const char *suffix, long now, long keep, long oldest)
 {
 	char **paths;
-	size_t i, n = state_list(folder, name, &paths);
+	size_t i, n = list(folder, name, suffix, &paths);
+	long seen = 0;
 
 	for (i = 0; i < n; i++) {
-		if (i >= (size_t)keep)
+		long step = strtol(paths[i] + strlen(paths[i]) - strlen(suffix) - 8, NULL, 10);
+		if (step <= now && ((keep && ++seen > keep) || step < oldest))
 			unlink(paths[i]);
 		free(paths[i]);
 	}

@@ -1,8 +1,9 @@
 /*
  * state.h - everything that a run needs to go on bit for bit, in one file.
  *
- * Tensors "param.NAME", "slot0.NAME", "slot1.NAME" (F32) and "steps" (I64, updates of each parameter); metadata "format", "step",
- * "identity", "config", sealed by a SHA-256 over all of it.  Draws need no saving: they are functions of (seed, step).
+ * Tensors "param.NAME", "slot0.NAME", "slot1.NAME", with an average "ema.NAME" (F32), "steps" (I64, updates of each parameter) and
+ * "curves" (F64, what the log smooths); metadata "format", "step", "identity", "config", sealed by a SHA-256 over all of it.  Draws need
+ * no saving: they are functions of (seed, step).
  */
 #ifndef TRAIN_STATE_H
 #define TRAIN_STATE_H
@@ -11,16 +12,27 @@
 
 #define STATE_FORMAT "lora-state-1"
 
+/* What a state carries besides the optimizer. */
+struct state_more {
+	float *const *ema;              /* the average of each parameter, on the device; NULL: none is kept */
+	double *curves; size_t n_curves;
+};
+
 /* identity: text that must be equal for a resume to be the same run ("seed=42 rank=16 ..."). */
-int state_save(const char *path, const struct optimizer *o, long step, const char *identity, const char *config, struct error *e) MUST_CHECK;
+int state_save(const char *path, const struct optimizer *o, const struct state_more *more, long step, const char *identity, const char *config,
+	       struct error *e) MUST_CHECK;
 /* Verifies the whole file before it touches anything.  Another identity is EXIT_USAGE, naming the first difference. */
-int state_load(const char *path, struct optimizer *o, long *step, const char *identity, struct error *e) MUST_CHECK;
+int state_load(const char *path, struct optimizer *o, const struct state_more *more, long *step, const char *identity,
+	       struct error *e) MUST_CHECK;
 
 /* "FOLDER/NAME-step00000123-state.safetensors", malloced */
 char *state_path(const char *folder, const char *name, long step);
 /* Newest first; count returned, paths malloced. */
 size_t state_list(const char *folder, const char *name, char ***paths);
-/* Remove all but the newest `keep`. */
-void state_prune(const char *folder, const char *name, int keep);
+/* Of the files NAME-stepNNNNNNNN with this suffix, none of a step after `now`: remove all but the newest `keep` (0: any number), and those
+ * of steps before `oldest`. */
+#define STATE_SUFFIX "-state.safetensors"
+#define ADAPTER_SUFFIX ".safetensors"
+void steps_prune(const char *folder, const char *name, const char *suffix, long now, long keep, long oldest);
 
 #endif

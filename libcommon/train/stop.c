@@ -6,7 +6,7 @@
 #include "stop.h"
 
 /* A handler can reach nothing but these. */
-static volatile sig_atomic_t stop_signal, save_signal;
+static volatile sig_atomic_t stop_signal, save_signal, sample_signal;
 static double deadline;
 
 static void on_stop(int signal)
@@ -19,11 +19,17 @@ static void on_save(int signal)
 	save_signal = 1;
 }
 
+static void on_sample(int signal)
+{
+	sample_signal = 1;
+}
+
 void stop_watch(double max_seconds)
 {
 	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
 	struct sigaction stop = { .sa_handler = on_stop, .sa_flags = SA_RESTART | SA_RESETHAND };
 	struct sigaction save = { .sa_handler = on_save, .sa_flags = SA_RESTART };
+	struct sigaction sample = { .sa_handler = on_sample, .sa_flags = SA_RESTART };
 	size_t i;
 
 	for (i = 0; i < sizeof(stops) / sizeof(*stops); i++) {
@@ -32,8 +38,8 @@ void stop_watch(double max_seconds)
 			sigaction(stops[i], &stop, NULL);
 	}
 	sigaction(SIGUSR1, &save, NULL);
+	sigaction(SIGUSR2, &sample, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGUSR2, SIG_IGN);
 	deadline = max_seconds > 0 ? seconds_now() + max_seconds : 0;
 }
 
@@ -47,6 +53,14 @@ bool save_wanted(void)
 	bool wanted = save_signal;
 
 	save_signal = 0;
+	return wanted;
+}
+
+bool sample_wanted(void)
+{
+	bool wanted = sample_signal;
+
+	sample_signal = 0;
 	return wanted;
 }
 

@@ -2,8 +2,8 @@
  * stop.h - signals and the clock: when a run shall save, and when it shall stop.
  *
  * SIGTERM, SIGHUP, --max-duration: finish the step, save, exit 75.  SIGINT: the same, then die of SIGINT.  SIGUSR1: save now, go on.
- * A second SIGTERM or SIGINT stops at once.  What was ignored at the start (nohup) stays ignored.  SIGUSR2 (samples
- * now, not yet implemented) and SIGPIPE are ignored: a reader of the metrics that goes away must not end a run.
+ * SIGUSR2: paint samples now, go on.  A second SIGTERM or SIGINT stops at once.  What was ignored at the start (nohup) stays ignored.
+ * SIGPIPE is ignored: a reader of the metrics that goes away must not end a run.
  */
 #ifndef TRAIN_STOP_H
 #define TRAIN_STOP_H
@@ -14,6 +14,7 @@
 void stop_watch(double max_seconds);            /* 0: no limit */
 bool stop_wanted(void);
 bool save_wanted(void);                         /* true once a SIGUSR1 */
+bool sample_wanted(void);                       /* true once a SIGUSR2 */
 const char *stop_reason(void);                  /* "SIGTERM", "time limit" */
 /* After saving: dies of SIGINT when that was the reason, else returns EXIT_SAVED. */
 int stop_now(void);

@@ -77,7 +77,7 @@ static void common_keys_have_their_class(void **state)
 		{ "gradient_accumulation_steps", KEY_OURS }, { "network_module", KEY_OURS }, { "network_dim", KEY_OURS },
 		{ "network_alpha", KEY_OURS }, { "network_train_unet_only", KEY_OURS },
 		{ "network_train_text_encoder_only", KEY_OURS }, { "optimizer_type", KEY_OURS }, { "max_grad_norm", KEY_OURS },
-		{ "sample_every_n_steps", KEY_LATER }, { "xformers", KEY_IGNORED },
+		{ "sample_every_n_steps", KEY_OURS }, { "xformers", KEY_IGNORED },
 		{ "sdpa", KEY_IGNORED }, { "cache_latents", KEY_IGNORED }, { "max_data_loader_n_workers", KEY_IGNORED },
 		{ "epoch", KEY_RESIDUE }, { "min_lr", KEY_RESIDUE }, { "sdxl", KEY_RESIDUE }, { "v2", KEY_REFUSED },
 	};

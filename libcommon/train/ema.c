@@ -1,0 +1,55 @@
+#include <math.h>
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "ema.h"
+
+int ema_init(struct ema *m, const struct optimizer *o, double decay, struct error *e)
+{
+	size_t i;
+
+	*m = (struct ema){ .optimizer = o, .decay = decay };
+	if (!decay)
+		return 0;
+	m->value = xcalloc(o->count, sizeof(*m->value));
+	for (i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+		m->value[i] = o->be->alloc(o->device, p->count * sizeof(float));
+		if (!m->value[i])
+			return fail(e, EXIT_MEMORY, "no memory for the average of the adapter; choose a smaller network_dim, or ema_decay = 0");
+		o->be->copy(o->device, m->value[i], p->tensor->data, p->count);
+	}
+	return 0;
+}
+
+void ema_free(struct ema *m)
+{
+	size_t i;
+
+	for (i = 0; m->value && i < m->optimizer->count; i++)
+		m->optimizer->be->release(m->optimizer->device, m->value[i]);
+	free(m->value);
+	*m = (struct ema){ 0 };
+}
+
+void ema_update(struct ema *m, long updates)
+{
+	double decay = fmin(m->decay, (1.0 + updates) / (10.0 + updates));
+	size_t i;
+
+	for (i = 0; m->value && i < m->optimizer->count; i++) {
+		const struct parameter *p = &m->optimizer->parameter[i];
+		m->optimizer->be->axpby(m->optimizer->device, m->value[i], 1 - decay, p->tensor->data, decay, p->count);
+	}
+}
+
+void ema_swap(struct ema *m)
+{
+	size_t i;
+
+	for (i = 0; m->value && i < m->optimizer->count; i++) {
+		struct tensor *t = m->optimizer->parameter[i].tensor;
+		float *x = t->data;
+		t->data = m->value[i];
+		m->value[i] = x;
+	}
+}

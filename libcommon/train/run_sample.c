@@ -1,0 +1,227 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/philox.h"
+#include "../io/image.h"
+#include "../io/publish.h"
+#include "../sample/paint.h"
+#include "../sample/prompts.h"
+#include "run_internal.h"
+#include "stop.h"
+
+/* sd-scripts' values for what a prompt does not say; its sizes are multiples of this. */
+enum { DEFAULT_STEPS = 30, SIZE_STEP = 8 };
+#define DEFAULT_CFG 7.5
+
+/* What lives from picture to picture: networks are loaded when the first is painted. */
+struct run_samples {
+	struct prompt_list prompts;
+	struct painting *what;          /* one each, without noise */
+	struct pipeline pipeline;
+	bool loaded;
+	bool asked_first;               /* sample_at_first was looked at */
+};
+
+/* ---- what to paint ---- */
+
+/* The bucket that most visits see; of equals the first in the data. */
+static void common_bucket(const struct run *r, int size[2])
+{
+	long most = 0;
+	size_t i, k;
+
+	for (i = 0; i < r->data.count; i++) {
+		const int *b = r->data.sample[i].bucket;
+		long visits = 0;
+		for (k = 0; k < r->data.count; k++)
+			if (!memcmp(r->data.sample[k].bucket, b, 2 * sizeof(*b)))
+				visits += r->data.sample[k].repeats;
+		if (visits > most) {
+			most = visits;
+			memcpy(size, b, 2 * sizeof(*size));
+		}
+	}
+}
+
+static int size_of(long said, int common)
+{
+	return said ? said < SIZE_STEP ? SIZE_STEP : said - said % SIZE_STEP : common;
+}
+
+static int plan_prompt(const struct run *r, const struct prompt *p, const int common[2], struct painting *what, struct error *e)
+{
+	const struct train_settings *s = r->s;
+
+	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "", .width = size_of(p->width, common[0]),
+				   .height = size_of(p->height, common[1]), .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
+				   .steps = p->steps ? p->steps : DEFAULT_STEPS };
+	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
+	if (what->sampler && model_size_check(model_files_config(r->files), what->width, what->height, e) == 0)
+		return 0;
+	return fail_at(e, s->sample_prompts);
+}
+
+int run_samples_open(struct run *r, struct error *e)
+{
+	struct run_samples *x;
+	int common[2] = { 0 };
+	size_t i;
+
+	if (!r->s->sample_prompts)
+		return 0;
+	x = r->samples = xcalloc(1, sizeof(*x));
+	if (prompts_read(r->s->sample_prompts, &x->prompts, e) < 0)
+		return -1;
+	common_bucket(r, common);
+	x->what = xcalloc(x->prompts.count, sizeof(*x->what));
+	for (i = 0; i < x->prompts.count; i++)
+		if (plan_prompt(r, &x->prompts.prompt[i], common, &x->what[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+void run_samples_free(struct run *r)
+{
+	struct run_samples *x = r->samples;
+
+	if (!x)
+		return;
+	if (x->loaded)
+		pipeline_close(&x->pipeline);
+	prompts_free(&x->prompts);
+	free(x->what);
+	free(x);
+}
+
+/* ---- files ---- */
+
+/* "t_e000002_00_42.png" after an epoch, "t_000500_00_42.png" after a step: sd-scripts' names without the clock. */
+static char *picture_path(const struct run *r, bool epoch, size_t index, uint64_t seed)
+{
+	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
+	char *when = epoch ? xprintf("e%06ld", r->done / per_epoch) : xprintf("%06ld", r->done);
+	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", r->s->output_dir, r->s->output_name, when, index, (unsigned long long)seed);
+
+	free(when);
+	return path;
+}
+
+static int save_picture(const struct run *r, const char *path, const struct painting *w, uint64_t seed, const struct image *picture,
+			struct error *e)
+{
+	struct buffer png = { 0 };
+	const char *model = strrchr(r->s->model, '/');
+	char *text = xprintf("%s%s%s\nSteps: %d, Sampler: %s, CFG scale: %g, Seed: %llu, Size: %dx%d, Model: %s, RNG: Philox", w->text,
+			     *w->negative ? "\nNegative prompt: " : "", w->negative, w->steps, sampler_label(w->sampler), w->cfg,
+			     (unsigned long long)seed, w->width, w->height, model && model[1] ? model + 1 : r->s->model);
+	const struct png_text chunk = { "parameters", text };
+	int result;
+
+	png_encode(&png, picture, &chunk, 1);
+	result = publish_bytes(path, png.data, png.len, e);
+	buffer_free(&png);
+	free(text);
+	return result;
+}
+
+/* ---- painting ---- */
+
+static void draw_noise(const struct run *r, const struct painting *w, uint64_t seed, float **noise)
+{
+	const struct model_config *c = model_files_config(r->files);
+	size_t n = (size_t)c->unet.in_channels * (w->width / c->vae.factor) * (w->height / c->vae.factor);
+
+	*noise = xmalloc(n * sizeof(**noise));
+	random_normal(&(struct random){ seed, RANDOM_SAMPLE_NOISE, 0, 0 }, *noise, n);
+}
+
+static int paint_one(struct run *r, size_t index, bool epoch, struct error *e)
+{
+	struct run_samples *x = r->samples;
+	const struct prompt *p = &x->prompts.prompt[index];
+	struct painting what = x->what[index];
+	uint64_t seed = p->has_seed ? p->seed : r->seed;
+	char *path = picture_path(r, epoch, index, seed);
+	struct image picture = { 0 };
+	float *noise;
+	int result;
+
+	draw_noise(r, &what, seed, &noise);
+	what.noise = noise;
+	result = paint(&x->pipeline, &what, NULL, &picture, NULL, NULL, e);
+	if (!result)
+		result = save_picture(r, path, &what, seed, &picture, e);
+	if (!result)
+		report_sample(r, index, path, what.text, seed, what.width, what.height);
+	image_free(&picture);
+	free(noise);
+	free(path);
+	return result;
+}
+
+static int load(struct run *r, struct error *e)
+{
+	struct run_samples *x = r->samples;
+	char *folder = path_join(r->s->output_dir, "sample");
+	int result = make_folders(folder, e);
+
+	free(folder);
+	if (!x->loaded)
+		pipeline_borrow(&x->pipeline, r->files, r->be, r->device, r->unet, r->te1, r->te2);
+	x->loaded = true;
+	return result < 0 ? -1 : pipeline_complete(&x->pipeline, e);
+}
+
+/* Activations of a picture are given back: training's own are measured to the byte. */
+static void drop_workspace(struct run *r)
+{
+	workspace_free(&r->samples->pipeline.work);
+	r->samples->pipeline.work = (struct workspace){ .be = r->be, .device = r->device };
+}
+
+static int paint_all(struct run *r, bool epoch, struct error *e)
+{
+	size_t i;
+	int result = load(r, e);
+
+	ema_swap(&r->ema);
+	for (i = 0; i < r->samples->prompts.count && !result; i++)
+		result = paint_one(r, i, epoch, e);
+	ema_swap(&r->ema);
+	drop_workspace(r);
+	return result;
+}
+
+/* ---- when ---- */
+
+static bool due(struct run *r, bool *epoch)
+{
+	const struct train_settings *s = r->s;
+	long per_epoch = order_updates_per_epoch(r->order, s->accumulate);
+	bool asked = sample_wanted(), first = !r->samples->asked_first;
+
+	r->samples->asked_first = true;
+	*epoch = s->sample_every_epochs != 0 || r->done == 0;
+	if (first)
+		return r->done == 0 && s->sample_at_first;
+	if (s->sample_every_epochs ? r->done % (s->sample_every_epochs * per_epoch) == 0 :
+	    s->sample_every_steps && r->done % s->sample_every_steps == 0)
+		return true;
+	*epoch = false;
+	return asked;
+}
+
+void run_sample(struct run *r)
+{
+	struct error e;
+	bool epoch;
+
+	if (!r->samples) {
+		if (sample_wanted())
+			warning("SIGUSR2 asks for samples, but there are no sample_prompts");
+		return;
+	}
+	if (!due(r, &epoch) || paint_all(r, epoch, &e) == 0)
+		return;
+	warning("samples: %s; training goes on", e.text);
+	report_finding(r, "sample", e.text);
+}
