@@ -47,7 +47,7 @@ static void add_bins(struct tensorboard *b, const json_t *bins)
 	char tag[64];
 
 	for (i = 0; i < json_array_size(bins); i++) {
-		snprintf(tag, sizeof(tag), "loss_by_timestep/%zu of %zu", i + 1, json_array_size(bins));
+		snprintf(tag, sizeof(tag), "loss_by_timestep/%02zu of %zu", i + 1, json_array_size(bins));
 		if (json_is_number(json_array_get(bins, i)))
 			tensorboard_scalar(b, tag, json_number_value(json_array_get(bins, i)));
 	}
