@@ -6,7 +6,7 @@
 
 #define ALL_BATCHES 0xffffffffu         /* the draw that shuffles batches; buckets count from 0 */
 
-struct bucket { int w, h; uint32_t first, count; };     /* entries [first, first+count) of an epoch */
+struct bucket { int w, h, batch; uint32_t first, count; };     /* entries [first, first+count) of an epoch */
 
 struct order {
 	struct bucket *bucket; size_t buckets;
@@ -23,12 +23,12 @@ static int by_size(const void *a, const void *b)
 {
 	const struct bucket *x = a, *y = b;
 
-	return x->w != y->w ? x->w - y->w : x->h - y->h;
+	return x->w != y->w ? x->w - y->w : x->h != y->h ? x->h - y->h : x->batch - y->batch;
 }
 
-static struct bucket *find_bucket(struct order *o, int w, int h)
+static struct bucket *find_bucket(struct order *o, const struct order_item *item)
 {
-	struct bucket key = { w, h, 0, 0 };
+	struct bucket key = { item->w, item->h, item->batch, 0, 0 };
 
 	return bsearch(&key, o->bucket, o->buckets, sizeof(key), by_size);
 }
@@ -40,14 +40,14 @@ static void make_buckets(struct order *o, const struct order_item *items, size_t
 
 	o->bucket = xcalloc(count, sizeof(*o->bucket));
 	for (i = 0; i < count; i++)
-		o->bucket[i] = (struct bucket){ items[i].w, items[i].h, 0, 0 };
+		o->bucket[i] = (struct bucket){ items[i].w, items[i].h, items[i].batch, 0, 0 };
 	qsort(o->bucket, count, sizeof(*o->bucket), by_size);
 	for (i = 0; i < count; i++)
 		if (!kept || by_size(&o->bucket[kept - 1], &o->bucket[i]))
 			o->bucket[kept++] = o->bucket[i];
 	o->buckets = kept;
 	for (i = 0; i < count; i++)
-		find_bucket(o, items[i].w, items[i].h)->count += items[i].repeats;
+		find_bucket(o, &items[i])->count += items[i].repeats;
 	for (i = 0; i < o->buckets; i++) {
 		o->bucket[i].first = first;
 		first += o->bucket[i].count;
@@ -64,7 +64,7 @@ static void fill_entries(struct order *o, const struct order_item *items, size_t
 	o->entry = xmalloc(o->entries * sizeof(*o->entry));
 	o->shuffled = xmalloc(o->entries * sizeof(*o->shuffled));
 	for (i = 0; i < count; i++) {
-		struct bucket *b = find_bucket(o, items[i].w, items[i].h);
+		struct bucket *b = find_bucket(o, &items[i]);
 		for (r = 0; r < items[i].repeats; r++)
 			o->entry[b->first + next[b - o->bucket]++] = i;
 	}
@@ -76,13 +76,15 @@ static void cut_batches(struct order *o, int batch_size)
 	size_t i, capacity = 0;
 	uint32_t k;
 
-	for (i = 0; i < o->buckets; i++)
-		for (k = 0; k < o->bucket[i].count; k += batch_size) {
+	for (i = 0; i < o->buckets; i++) {
+		uint32_t size = o->bucket[i].batch ? o->bucket[i].batch : batch_size;
+		for (k = 0; k < o->bucket[i].count; k += size) {
 			uint32_t left = o->bucket[i].count - k;
 			GROW(o->batch, o->batches, capacity);
 			o->batch[o->batches].first = o->bucket[i].first + k;
-			o->batch[o->batches++].n = left < (uint32_t)batch_size ? (int)left : batch_size;
+			o->batch[o->batches++].n = left < size ? left : size;
 		}
+	}
 	o->batch_order = xmalloc(o->batches * sizeof(*o->batch_order));
 }
 

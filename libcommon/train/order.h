@@ -10,7 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct order_item { int w, h; long repeats; };  /* bucket and repeats of sample i */
+struct order_item {
+	int w, h;                       /* the bucket of sample i */
+	long repeats;
+	int batch;                      /* its own batch size; 0: that of order_new().  It then shares no batch with others. */
+};
 
 struct order_batch {
 	const uint32_t *sample;         /* [n] indices of samples, all of one bucket */

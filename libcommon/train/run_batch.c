@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/philox.h"
+#include "run_captions.h"
 #include "run_internal.h"
 
 static void reserve(struct run *r, struct batch *b, const struct latent_sample *s, int n)
@@ -36,7 +37,7 @@ static void reserve(struct run *r, struct batch *b, const struct latent_sample *
 struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t item)
 {
 	struct latent_sample s = r->data.sample[sample];
-	struct random flip = { r->seed, RANDOM_FLIP, r->done, item }, caption = { r->seed, RANDOM_CAPTION, r->done, item };
+	struct random flip = { r->seed, RANDOM_FLIP, r->done, item };
 
 	if (s.flip_mean && random_below(&flip, 0, 2)) {
 		s.mean = s.flip_mean;
@@ -45,21 +46,28 @@ struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t it
 	}
 	s.flip_mean = s.flip_std = NULL;
 	if (!r->te1) {
-		uint32_t v = random_below(&caption, 0, s.variants);
+		uint32_t v = run_caption_variant(r, sample, item);
 		s.context += (size_t)v * s.length * s.context_width;
 		s.pooled += (size_t)v * s.pooled_width;
 		s.caption += v < (uint32_t)s.captions ? v : 0;
 		s.variants = 1;
+		s.caption_options = NULL;
+	} else {
+		s.caption = s.written ? &r->data.sample[sample].written : s.caption;
+		s.variants = 0;
 	}
 	s.captions = 1;
+	s.written = NULL;
+	s.empty = -1;
 	return s;
 }
 
-static void put_text(struct run *r, struct batch *b, int i, uint32_t sample, const struct latent_sample *s)
+/* words: of this visit, given up; NULL: they are encoded. */
+static void put_text(struct run *r, struct batch *b, int i, char *words, const struct latent_sample *s)
 {
-	if (r->te1) {
-		memcpy(b->ids1 + (size_t)i * b->length, r->ids1[sample], b->length * sizeof(int32_t));
-		memcpy(b->ids2 + (size_t)i * b->length, r->ids2[sample], b->length * sizeof(int32_t));
+	if (words) {
+		run_caption_ids(r, words, b->ids1 + (size_t)i * b->length, b->ids2 + (size_t)i * b->length);
+		free(words);
 	} else {
 		size_t context = (size_t)s->length * s->context_width;
 		memcpy(b->context + i * context, s->context, context * sizeof(float));
@@ -90,7 +98,7 @@ static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, u
 	b->weight[i] = o.weight * s.weight;
 	b->loss_c[i] = o.loss_c;
 	put_sizes(b, i, &s);
-	put_text(r, b, i, sample, &s);
+	put_text(r, b, i, r->te1 ? run_caption_words(r, sample, item) : NULL, &s);
 }
 
 struct order_place run_place(struct run *r)
@@ -119,7 +127,7 @@ void run_batch_still(struct run *r, uint32_t sample, struct batch *b)
 
 	reserve(r, b, s, 1);
 	put_sizes(b, 0, s);
-	put_text(r, b, 0, sample, s);
+	put_text(r, b, 0, r->te1 ? run_caption_plain(r, sample) : NULL, s);
 }
 
 void run_batch_free(struct batch *b)

@@ -89,7 +89,7 @@ static void count_tags(const struct latent_set *data, const char *folder, struct
 
 	for (i = 0; i < data->count; i++) {
 		char *name = folder_of(&data->sample[i]);
-		const char *p = strcmp(name, folder) ? NULL : data->sample[i].caption[0];
+		const char *p = strcmp(name, folder) ? NULL : latent_sample_caption(&data->sample[i]);
 		for (; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
 			count_tag(&tags, &n, &capacity, p, strcspn(p, ","));
 		free(name);

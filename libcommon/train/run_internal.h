@@ -43,7 +43,7 @@ struct run {
 	struct optimizer optimizer;
 	struct tape *tape;
 	size_t activation_bytes;
-	int32_t **ids1, **ids2;         /* [samples][length] when text encoders run */
+	struct run_captions *captions;  /* words of each sample and visit */
 
 	char *identity, *config;        /* what a resume must have in common; the settings as TOML */
 	char *resumed;                  /* the state that the run goes on from */

@@ -5,12 +5,22 @@
 
 #define KEPT_MOST 10            /* files a run: one that keeps diverging tells nothing new */
 
+/* Words that are drawn live are drawn again by the same numbers; encoded ones were drawn, and stay. */
+static json_t *caption_options(const struct latent_sample *s)
+{
+	if (!s->variants)
+		return json_incref(s->caption_options);
+	return json_pack("{s:b, s:b, s:i, s:i, s:i, s:i}", "shuffle_caption", false, "enable_wildcard", false, "caption_dropout_rate", 0,
+			 "caption_dropout_every_n_epochs", 0, "caption_tag_dropout_rate", 0, "token_warmup_step", 0);
+}
+
 /* The fields of a sample's json, as lora-encode writes them. */
 static json_t *fields_of(const struct latent_sample *s)
 {
-	return json_pack("{s:s*, s:s*, s:[s], s:i, s:f, s:b, s:[ii], s:[ii], s:[ii]}", "path", s->path, "sha256", s->sha256, "captions",
+	return json_pack("{s:s*, s:s*, s:[s], s:i, s:f, s:b, s:[ii], s:[ii], s:[ii], s:o*}", "path", s->path, "sha256", s->sha256, "captions",
 			 s->caption[0], "repeats", 1, "weight", s->weight, "regularization", s->regularization, "original",
-			 s->original[0], s->original[1], "bucket", s->bucket[0], s->bucket[1], "crop", s->crop[0], s->crop[1]);
+			 s->original[0], s->original[1], "bucket", s->bucket[0], s->bucket[1], "crop", s->crop[0], s->crop[1],
+			 "caption_options", caption_options(s));
 }
 
 /* The key is the sample's number in the step, which decides its timestep and noise. */

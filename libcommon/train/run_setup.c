@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "../model/tokenizers.h"
+#include "run_captions.h"
 #include "run_internal.h"
 #include "settings_objective.h"
 
@@ -24,6 +24,27 @@ static int check_sample(const struct run *r, const struct latent_sample *s, stru
 	return 0;
 }
 
+/* batch_size of a dataset config comes before train_batch_size, as with kohya, but not before the command line. */
+static int own_batch(const struct latent_sample *s)
+{
+	return strcmp(option_origin("train-batch-size"), "command line") ? s->batch_size : 0;
+}
+
+/* The run's batch size is that of its largest batch: it numbers a step's samples. */
+static void widen_batch(struct run *r, const struct order_item *items)
+{
+	long common = r->s->batch_size, widest = 0;
+	size_t i;
+
+	for (i = 0; i < r->data.count; i++) {
+		long own = items[i].batch ? items[i].batch : common;
+		widest = own > widest ? own : widest;
+	}
+	if (widest != common)
+		note("the dataset config says batch_size = %ld; train_batch_size = %ld is not used", widest, common);
+	r->s->batch_size = widest;
+}
+
 static int read_data(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	static const char *const stdin_only[] = { "-" };
@@ -39,13 +60,14 @@ static int read_data(struct run *r, const char *const *latents, size_t count, st
 	items = xmalloc(r->data.count * sizeof(*items));
 	for (i = 0; i < r->data.count; i++) {
 		const struct latent_sample *s = &r->data.sample[i];
-		items[i] = (struct order_item){ s->w, s->h, s->repeats };
+		items[i] = (struct order_item){ s->w, s->h, s->repeats, own_batch(s) };
 		if (check_sample(r, s, e) < 0) {
 			free(items);
 			return -1;
 		}
 	}
 	r->order = order_new(items, r->data.count, r->s->batch_size, r->seed);
+	widen_batch(r, items);
 	free(items);
 	return 0;
 }
@@ -57,38 +79,12 @@ static bool trains_text(const struct run *r)
 	return !r->s->unet_only;
 }
 
-static int encode_captions_by(struct run *r, const struct tokenizer *t, int32_t ***out, struct error *e)
-{
-	int length = model_files_config(r->files)->te1.length, result = 0;
-	size_t i, n = r->data.count + r->held_out;
-
-	*out = xcalloc(n, sizeof(**out));
-	for (i = 0; i < n && result >= 0; i++) {
-		(*out)[i] = xmalloc(length * sizeof(int32_t));
-		result = tokenizer_encode_padded(t, r->data.sample[i].caption[0], length, (*out)[i], e);
-	}
-	return result;
-}
-
-static int encode_captions(struct run *r, struct error *e)
-{
-	struct tokenizer *t[2];
-	int result;
-
-	if (tokenizers_open(r->files, t, e) < 0)
-		return -1;
-	result = encode_captions_by(r, t[0], &r->ids1, e);
-	if (result >= 0)
-		result = encode_captions_by(r, t[1], &r->ids2, e);
-	tokenizer_free(t[0]);
-	tokenizer_free(t[1]);
-	return result;
-}
-
 static int load_text(struct run *r, struct error *e)
 {
 	bool cached = r->data.sample[0].variants > 0;
 
+	if (run_captions_open(r, !cached || trains_text(r), e) < 0)
+		return -1;
 	if (cached && !trains_text(r))
 		return 0;
 	if (cached)
@@ -99,7 +95,7 @@ static int load_text(struct run *r, struct error *e)
 		return -1;
 	clip_layers(r->te1, &r->layers);
 	clip_layers(r->te2, &r->layers);
-	return encode_captions(r, e);
+	return 0;
 }
 
 static int load_networks(struct run *r, struct error *e)
@@ -238,11 +234,16 @@ static char *own_config(const struct run *r)
 static void set_optional_identity(struct run *r)
 {
 	struct buffer words = { 0 };
+	char *captions;
 
 	buffer_adds(&words, r->identity);
 	free(r->identity);
 	if (r->s->ema_decay)
 		buffer_addf(&words, " ema_decay=%.17g", r->s->ema_decay);
+	captions = run_captions_identity(r);
+	if (*captions)
+		buffer_addf(&words, " captions=%s", captions);
+	free(captions);
 	if (r->held_out)
 		buffer_addf(&words, " held_out=%zu validation_seed=%s", r->held_out, r->s->validation_seed ? r->s->validation_seed : "seed");
 	r->identity = buffer_steal(&words);
@@ -302,22 +303,12 @@ int run_setup(struct run *r, const char *const *latents, size_t count, struct er
 	return 0;
 }
 
-static void free_ids(int32_t **ids, size_t count)
-{
-	size_t i;
-
-	for (i = 0; ids && i < count; i++)
-		free(ids[i]);
-	free(ids);
-}
-
 void run_free(struct run *r)
 {
 	progress_end(r->progress);
 	run_samples_free(r);
 	r->data.count += r->held_out;
-	free_ids(r->ids1, r->data.count);
-	free_ids(r->ids2, r->data.count);
+	run_captions_free(r->captions);
 	tape_free(r->tape);
 	ema_free(&r->ema);
 	optimizer_free(&r->optimizer);

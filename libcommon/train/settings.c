@@ -40,6 +40,7 @@ const struct option *train_options(struct train_settings *s)
 		{ "train-batch-size", 0, OPTION_INT, &s->batch_size, "N", "pictures at once", .fallback = "1", .min = 1, .max = 4096 },
 		{ "gradient-accumulation-steps", 0, OPTION_INT, &s->accumulate, "N", "batches an optimizer step", .fallback = "1", .min = 1,
 		  .max = 65536 },
+		CAPTION_OPTION_ROWS(&s->captions),
 		{ "learning-rate", 0, OPTION_NUMBER, &s->learning_rate, "X", "", .fallback = "2e-6", .min = 0, .max = 1e6 },
 		{ "unet-lr", 0, OPTION_NUMBER, &s->unet_lr, "X", "the UNet's, when it differs; 0: learning-rate", .fallback = "0", .max = 1e6,
 		  .advanced = true },

@@ -7,6 +7,7 @@
 #define TRAIN_SETTINGS_H
 
 #include "../config/options.h"
+#include "../data/caption_variants.h"
 
 struct train_settings {
 	const char *model, *model_config;
@@ -14,6 +15,7 @@ struct train_settings {
 	const char *device;
 	/* data */
 	long batch_size, accumulate;
+	struct caption_options captions;                        /* where a sample says nothing of its own */
 	/* adapter */
 	long rank, conv_rank;
 	double alpha, conv_alpha;

@@ -1,0 +1,158 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/hash.h"
+#include "../base/philox.h"
+#include "../model/tokenizers.h"
+#include "run_captions.h"
+
+#define TRIES 8         /* a caption that stays the same in so many visits has nothing to vary */
+
+struct run_captions {
+	struct caption_options *of;     /* one a sample */
+	size_t count;
+	struct tokenizer *tokenizer[2]; /* NULL: text comes from the latents */
+	int length;
+};
+
+static struct caption_visit visit(const struct run *r, uint32_t item)
+{
+	const struct order_place place = order_place(r->order, r->done, r->s->accumulate);
+
+	return (struct caption_visit){ r->seed, place.epoch, (uint32_t)r->done, item, r->total };
+}
+
+/* ---- what the encoded text can give ---- */
+
+static bool varies(const struct run *r, const struct latent_sample *s, const struct caption_options *o)
+{
+	bool varied = false;
+	int i;
+
+	for (i = 0; i < TRIES && !varied; i++) {
+		struct caption_visit v = { r->seed, 0, i, 0, r->total };
+		char *words = caption_variant(o, latent_sample_caption(s), &v);
+		varied = strcmp(words, s->caption[0]) != 0;
+		free(words);
+	}
+	return varied;
+}
+
+static int check_encoded(const struct run *r, const struct latent_sample *s, const struct caption_options *o, struct error *e)
+{
+	if (o->warmup_steps > 0)
+		return fail(e, EXIT_USAGE, "token_warmup_step works only while the text encoders run; leave it out, or train them");
+	if (caption_options_drop(o) && s->empty < 0)
+		return fail(e, EXIT_USAGE, "sample %s: its captions cannot be dropped: the one without words is not encoded; give "
+			    "caption_dropout_rate to lora-encode too (one --config for both)", s->key);
+	if (caption_options_vary(o) && s->captions - (s->empty >= 0) == 1 && varies(r, s, o))
+		return fail(e, EXIT_USAGE, "sample %s: its caption was encoded once and cannot vary; give shuffle_caption and the like to "
+			    "lora-encode too (one --config for both), or train the text encoders", s->key);
+	return 0;
+}
+
+/* ---- opening ---- */
+
+static int check_words(const struct run_captions *c, const struct latent_sample *s, struct error *e)
+{
+	int32_t *ids = xmalloc(c->length * sizeof(*ids));
+	int i, result = 0;
+
+	for (i = 0; i < 2 && result >= 0; i++)
+		result = tokenizer_encode_padded(c->tokenizer[i], latent_sample_caption(s), c->length, ids, e);
+	free(ids);
+	return result < 0 ? fail_at(e, s->key) : 0;
+}
+
+int run_captions_open(struct run *r, bool live, struct error *e)
+{
+	struct run_captions *c = r->captions = xcalloc(1, sizeof(*c));
+	size_t i, n = r->data.count + r->held_out;
+
+	if (caption_options_check(&r->s->captions, e) < 0)
+		return -1;
+	c->length = model_files_config(r->files)->te1.length;
+	if (live && tokenizers_open(r->files, c->tokenizer, e) < 0)
+		return -1;
+	c->of = xcalloc(n, sizeof(*c->of));
+	for (i = 0; i < n; i++) {
+		const struct latent_sample *s = &r->data.sample[i];
+		if (caption_options_override(&r->s->captions, s->caption_options, s->key, &c->of[i], e) < 0)
+			return -1;
+		c->count++;
+		if ((live ? check_words(c, s, e) : check_encoded(r, s, &c->of[i], e)) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void run_captions_free(struct run_captions *c)
+{
+	size_t i;
+
+	if (!c)
+		return;
+	for (i = 0; i < c->count; i++)
+		caption_options_free(&c->of[i]);
+	free(c->of);
+	tokenizer_free(c->tokenizer[0]);
+	tokenizer_free(c->tokenizer[1]);
+	free(c);
+}
+
+/* ---- a visit ---- */
+
+uint32_t run_caption_variant(const struct run *r, uint32_t sample, uint32_t item)
+{
+	const struct latent_sample *s = &r->data.sample[sample];
+	const struct caption_visit v = visit(r, item);
+	struct random draw = { r->seed, RANDOM_CAPTION, r->done, item };
+
+	if (s->empty >= 0 && caption_left_out(&r->captions->of[sample], &v))
+		return s->empty;
+	return random_below(&draw, 0, s->variants - (s->empty >= 0));
+}
+
+char *run_caption_words(const struct run *r, uint32_t sample, uint32_t item)
+{
+	const struct latent_sample *s = &r->data.sample[sample];
+	const struct caption_visit v = visit(r, item);
+
+	return caption_of_visit(&r->captions->of[sample], latent_sample_caption(s), &v);
+}
+
+char *run_caption_plain(const struct run *r, uint32_t sample)
+{
+	struct caption_options o = r->captions->of[sample];
+
+	o.shuffle = o.wildcard = false;
+	o.tag_dropout = o.warmup_steps = 0;
+	return caption_variant(&o, latent_sample_caption(&r->data.sample[sample]), &(struct caption_visit){ 0 });
+}
+
+/* Words are made of a caption that was checked when the run was set up, and of separators that are UTF-8. */
+void run_caption_ids(const struct run *r, const char *words, int32_t *ids1, int32_t *ids2)
+{
+	const struct run_captions *c = r->captions;
+	struct error e;
+
+	if (tokenizer_encode_padded(c->tokenizer[0], words, c->length, ids1, &e) < 0 ||
+	    tokenizer_encode_padded(c->tokenizer[1], words, c->length, ids2, &e) < 0)
+		die(EXIT_OTHER, "bug: %s", e.text);
+}
+
+char *run_captions_identity(const struct run *r)
+{
+	const struct caption_options *o = &r->s->captions;
+	struct buffer texts = { 0 };
+	char hex[65], *word;
+
+	if (!caption_options_vary(o) && !caption_options_drop(o) && !o->second_separator)
+		return xstrdup("");
+	buffer_addf(&texts, "%s\n%s\n%s", o->separator, o->keep_separator ? o->keep_separator : "",
+		    o->second_separator ? o->second_separator : "");
+	sha256_hex_of(texts.data, texts.len, hex);
+	word = xprintf("shuffle%d,wildcard%d,keep%ld,dropout%.17g,every%ld,tags%.17g,warmup%ld-%.17g,%.8s", o->shuffle, o->wildcard,
+		       o->keep_tokens, o->dropout, o->dropout_every_epochs, o->tag_dropout, o->warmup_min, o->warmup_steps, hex);
+	buffer_free(&texts);
+	return word;
+}

@@ -1,0 +1,25 @@
+/*
+ * run_captions.h - which words a sample has on a visit: live where text encoders run, else a choice among what was encoded.
+ * Private to a run.
+ */
+#ifndef TRAIN_RUN_CAPTIONS_H
+#define TRAIN_RUN_CAPTIONS_H
+
+#include "run_internal.h"
+
+/* After the data: each sample's caption options.  live: text encoders run, so the tokenizers are opened too.  EXIT_USAGE where the
+ * options ask for what the encoded text cannot give. */
+int run_captions_open(struct run *r, bool live, struct error *e) MUST_CHECK;
+void run_captions_free(struct run_captions *c);                 /* accepts NULL */
+
+/* item counts the samples of a step over all its batches. */
+uint32_t run_caption_variant(const struct run *r, uint32_t sample, uint32_t item);      /* of the encoded ones */
+char *run_caption_words(const struct run *r, uint32_t sample, uint32_t item);           /* malloced */
+char *run_caption_plain(const struct run *r, uint32_t sample);                          /* without any draw; malloced */
+/* Both tokenizers' ids of such words, [length] each */
+void run_caption_ids(const struct run *r, const char *words, int32_t *ids1, int32_t *ids2);
+
+/* What a resumed run must have in common, as one word without blanks; malloced, "" where no option is on */
+char *run_captions_identity(const struct run *r);
+
+#endif
