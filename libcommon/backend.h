@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/error.h"
+#include "base/philox.h"
 #include "io/dtype.h"
 
 struct device;                  /* a backend's own state: threads, scratch, handles */
@@ -123,6 +124,9 @@ struct backend {
 	void (*geglu_back)(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add);
 	/* y = a x + b y; b 0 overwrites; y may be x */
 	void (*axpby)(struct device *d, float *y, float a, const float *x, float b, size_t n);
+	/* x[n,rows,c]: sets to 0 with chance p, and multiplies the rest by 1/(1-p).  Value i is gone when word i mod 4 of Philox block
+	 * i/4 is below p 2^32; shared: the same for every row of a sample, i = sample*c + column. */
+	void (*dropout)(struct device *d, float *x, const struct random *r, double p, int n, int rows, int c, bool shared);
 	/* y = x + z */
 	void (*add)(struct device *d, float *y, const float *x, const float *z, size_t n);
 	/* y[n,hw,c] = x + v[n,c] */

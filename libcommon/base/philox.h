@@ -30,6 +30,9 @@ enum purpose {
 	RANDOM_MULTIRES,                /* the coarser noises, one after another */
 	RANDOM_MULTIRES_RATIO,
 	RANDOM_INPUT_NOISE,
+	RANDOM_NETWORK_DROPOUT,         /* of an adapter: single values, whole ranks, whole modules */
+	RANDOM_RANK_DROPOUT,
+	RANDOM_MODULE_DROPOUT,
 };
 
 struct random {

@@ -209,6 +209,7 @@ void cpu_activation_back(struct device *d, float *dx, const float *dy, const flo
 void cpu_geglu(struct device *d, float *y, const float *x, int rows, int c);
 void cpu_geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add);
 void cpu_axpby(struct device *d, float *y, float a, const float *x, float b, size_t n);
+void cpu_dropout(struct device *d, float *x, const struct random *r, double p, int n, int rows, int c, bool shared);
 void cpu_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s);
 void cpu_loss_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
 		   const struct loss_terms *s, int add);

@@ -122,7 +122,8 @@ static bool wanted(const struct adapter_spec *s, const struct layer *l)
 	bool component = l->component == COMPONENT_UNET ? s->unet : l->component == COMPONENT_TE1 ? s->te1 :
 			 l->component == COMPONENT_TE2 && s->te2;
 
-	return component && (l->group == LAYER_TRANSFORMER || (l->group == LAYER_CONV_SET && s->conv_rank > 0));
+	return component && (l->group == LAYER_TRANSFORMER || s->start_shapes ||
+			     (l->group == LAYER_CONV_SET && (s->blocks ? s->blocks->convolutions : s->conv_rank > 0)));
 }
 
 /* Values are drawn in file order, so that a device's layout cannot change them. */
@@ -140,45 +141,169 @@ static float *first_values(const struct layer *l, const char *stem, int rank, ui
 	return down;
 }
 
-static int create_module(struct adapter *a, const struct layer *l, const struct adapter_spec *s,
-			 const struct unet_config *c, struct error *e)
-{
-	const struct weight *w = layer_weight(l);
-	bool spatial = w->kh > 1 || w->kw > 1;
-	int rank = spatial ? s->conv_rank : s->rank;
-	double alpha = spatial ? s->conv_alpha : s->alpha;
-	char *stem = kohya_stem(l, c);
-	float *down = first_values(l, stem, rank, s->seed);
-	int status = add_module(a, l, stem, rank, alpha ? alpha : rank, 1, down, NULL, true, e);
+/* What modules are made from. */
+struct creation {
+	const struct adapter_spec *spec;
+	struct unet_config config;
+	struct adapter_file *file;      /* NULL: none */
+	size_t used;                    /* modules of it */
+};
 
+struct shape { int rank; double alpha; };
+
+static const struct file_module *in_file(const struct adapter_file *f, const struct layer *l)
+{
+	for (size_t i = 0; f && i < f->count; i++)
+		if (f->module[i].layer == l)
+			return &f->module[i];
+	return NULL;
+}
+
+static int shape_in_block(const struct adapter_spec *s, const char *stem, bool spatial, struct shape *shape, struct error *e)
+{
+	const int block = unet_block(stem);
+
+	if (block < 0)
+		return fail(e, EXIT_USAGE, "%s is in none of SDXL's 23 blocks; this model takes no block_dims and no block learning rates", stem);
+	*shape = spatial ? (struct shape){ s->blocks->conv_rank[block], s->blocks->conv_alpha[block] } :
+			   (struct shape){ s->blocks->rank[block], s->blocks->alpha[block] };
+	if (s->blocks->lr[block] == 0)
+		shape->rank = 0;
+	return 0;
+}
+
+/* rank 0: no module here */
+static int module_shape(const struct creation *c, const struct layer *l, const char *stem, struct shape *shape, struct error *e)
+{
+	const struct adapter_spec *s = c->spec;
+	const struct weight *w = layer_weight(l);
+	const bool spatial = w->kh > 1 || w->kw > 1;
+	const struct file_module *m = s->start_shapes ? in_file(c->file, l) : NULL;
+
+	*shape = (struct shape){ 0 };
+	if (s->start_shapes && !m)
+		return 0;
+	*shape = spatial ? (struct shape){ s->conv_rank, s->conv_alpha } : (struct shape){ s->rank, s->alpha };
+	if (s->blocks && l->component == COMPONENT_UNET && shape_in_block(s, stem, spatial, shape, e) < 0)
+		return -1;
+	if (m && (shape->rank || !s->blocks))
+		*shape = (struct shape){ m->rank, m->alpha };
+	if (!shape->alpha)
+		shape->alpha = shape->rank;
+	return 0;
+}
+
+/* The module as the file has it; *up is set too. */
+static float *file_values(const struct creation *c, const struct file_module *m, const struct shape *shape, float **up, struct error *e)
+{
+	float *down, *turned;
+
+	if (m->rank != shape->rank || m->alpha != shape->alpha) {
+		fail(e, EXIT_USAGE, "%s: '%.200s' has rank %d and alpha %g, this run %d and %g; set network_dim and network_alpha to the "
+		     "file's, or dim_from_weights = true", c->spec->start, m->name, m->rank, m->alpha, shape->rank, shape->alpha);
+		return NULL;
+	}
+	down = adapter_file_floats(c->file, m->down, true, e);
+	*up = down ? adapter_file_floats(c->file, m->up, true, e) : NULL;
+	if (!*up) {
+		free(down);
+		return NULL;
+	}
+	turned = xmalloc(safetensor_elements(m->down) * sizeof(float));
+	down_to_device(turned, down, m->rank, layer_weight(m->layer));
 	free(down);
+	return turned;
+}
+
+static int create_module(struct adapter *a, const struct layer *l, struct creation *c, struct error *e)
+{
+	char *stem = kohya_stem(l, &c->config);
+	const struct file_module *m = in_file(c->file, l);
+	struct shape shape;
+	float *down = NULL, *up = NULL;
+	int status = module_shape(c, l, stem, &shape, e);
+
+	if (!status && shape.rank)
+		down = m ? file_values(c, m, &shape, &up, e) : first_values(l, stem, shape.rank, c->spec->seed);
+	if (down) {
+		c->used += m != NULL;
+		status = add_module(a, l, stem, shape.rank, shape.alpha, 1, down, up, true, e);
+	} else {
+		status = status || shape.rank ? -1 : 0;
+		free(stem);
+	}
+	free(down);
+	free(up);
 	return status;
+}
+
+static int create_modules(struct adapter *a, const struct layer_list *layers, struct creation *c, struct error *e)
+{
+	for (size_t k = 0; k < ORDERED; k++)
+		for (size_t i = 0; i < layers->count; i++) {
+			const struct layer *l = &layers->layer[i];
+
+			if (l->component == order[k] && wanted(c->spec, l) && create_module(a, l, c, e))
+				return -1;
+		}
+	if (!a->count)
+		return fail(e, EXIT_USAGE, "nothing would be trained: no UNet and no text encoder is wanted; leave out one of the two options");
+	return 0;
+}
+
+static void tell_start(const struct creation *c, const struct adapter *a)
+{
+	if (c->used < c->file->count)
+		note("%s: %zu of its %zu modules are not trained here and are left out", c->spec->start, c->file->count - c->used,
+		     c->file->count);
+	if (c->used < a->count)
+		note("%s: %zu of the %zu modules that are trained are not in it and begin anew", c->spec->start, a->count - c->used, a->count);
+}
+
+static void allow_dropout(struct adapter *a, const struct lora_dropout *d)
+{
+	a->dropout = *d;
+	a->dropout.on = false;
+	if (!d->value && !d->rank && !d->module)
+		return;
+	for (size_t i = 0; i < a->count; i++) {
+		a->module[i].lora.dropout = &a->dropout;
+		a->module[i].lora.id = crc32c(0, a->module[i].stem, strlen(a->module[i].stem));
+	}
 }
 
 struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
 			       const struct backend *be, struct device *d, struct error *e)
 {
-	struct adapter *a = new_adapter(layers->count, be, d);
-	struct unet_config c;
+	struct creation c = { .spec = spec };
+	struct adapter *a;
+	int status;
 
-	layers_config(layers, &c);
-	for (size_t k = 0; k < ORDERED; k++)
-		for (size_t i = 0; i < layers->count; i++) {
-			const struct layer *l = &layers->layer[i];
-
-			if (l->component != order[k] || !wanted(spec, l))
-				continue;
-			if (create_module(a, l, spec, &c, e)) {
-				adapter_free(a);
-				return NULL;
-			}
-		}
-	if (a->count)
+	if (spec->start && !(c.file = adapter_file_open(spec->start, layers, e)))
+		return NULL;
+	layers_config(layers, &c.config);
+	a = new_adapter(layers->count, be, d);
+	status = create_modules(a, layers, &c, e);
+	if (!status && c.file)
+		tell_start(&c, a);
+	adapter_file_close(c.file);
+	allow_dropout(a, &spec->dropout);
+	if (!status)
 		return hang_all(a);
 	adapter_free(a);
-	fail(e, EXIT_USAGE,
-	     "nothing would be trained: no UNet and no text encoder is wanted; leave out one of the two options");
 	return NULL;
+}
+
+void adapter_training(struct adapter *a, uint32_t step, uint32_t batch)
+{
+	a->dropout.on = true;
+	a->dropout.step = step;
+	a->dropout.batch = batch;
+}
+
+void adapter_training_ends(struct adapter *a)
+{
+	a->dropout.on = false;
 }
 
 /* ---- from a file ---- */

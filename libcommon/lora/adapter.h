@@ -9,6 +9,7 @@
 
 #include "../io/safetensors.h"
 #include "../model/layers.h"
+#include "blocks.h"
 
 struct adapter_module {
 	const struct layer *layer;
@@ -24,6 +25,7 @@ struct adapter {
 	size_t count;
 	const struct backend *be;
 	struct device *device;
+	struct lora_dropout dropout;
 };
 
 /* What to train. */
@@ -34,12 +36,22 @@ struct adapter_spec {
 	double conv_alpha; /* conv_rank 0: the CONV_SET layers get no adapter.  3x3 take these, the set's 1x1 and time
 			    * projections take rank and alpha (docs/kohya-contract.md 1.1) */
 	uint64_t seed;
+	const struct block_plan *blocks;        /* the UNet's ranks and alphas block by block; NULL: all the same */
+	const char *start;      /* a file whose values modules begin with; NULL: none */
+	bool start_shapes;      /* modules, ranks and alphas are the file's */
+	struct lora_dropout dropout;            /* what to leave out in training: chances and seed */
 };
 
 /* New modules on the layers that the spec wants: down ~ U(-b, b), b = 1/sqrt(fan in), from Philox keyed by (seed,
  * CRC-32C of the stem): independent of which other modules exist; up = 0.  Trainable. */
 struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
 			       const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
+/* A batch of training begins: from here on things are left out, if any shall be.  The end: everything is there again. */
+void adapter_training(struct adapter *a, uint32_t step, uint32_t batch);
+void adapter_training_ends(struct adapter *a);
+/* kohya's scale_weight_norms: a module whose product scale * up down has a Frobenius norm above max is scaled down to it.  Returns
+ * how many were. */
+size_t adapter_limit_norms(struct adapter *a, double max);
 /* Load a file and hang it onto the layers.  A module without a layer, a shape that does not fit, a lone lora_down, a
  * NaN: EXIT_INPUT naming it.  A missing alpha means rank.  weight multiplies the scale.  trainable: gradient buffers
  * are made, wants_grad is set. */

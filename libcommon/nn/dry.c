@@ -48,6 +48,8 @@ static void add_floats(struct device *d, float *y, const float *x, const float *
 static void add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c) { }
 static void sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add) { }
 
+static void dropout(struct device *d, float *x, const struct random *r, double p, int n, int rows, int c, bool shared) { }
+
 static void loss(struct device *d, float *y, const float *x, const float *target, const struct loss_terms *s) { }
 static void loss_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
 		      const struct loss_terms *s, int add) { }
@@ -80,7 +82,7 @@ const struct backend dry_backend = {
 	.group_norm = group_norm, .group_norm_back = group_norm_back, .layer_norm = layer_norm, .layer_norm_back = layer_norm_back,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
 	.axpby = axpby, .add = add_floats, .add_per_sample = add_per_sample, .sum_per_sample = sum_per_sample,
-	.loss = loss, .loss_back = loss_back,
+	.dropout = dropout, .loss = loss, .loss_back = loss_back,
 	.copy_columns = copy_columns, .upsample = upsample, .upsample_back = upsample_back,
 	.embedding = embedding, .gather_rows = gather_rows, .gather_rows_back = gather_rows_back,
 	.attention = attention, .attention_back = attention_back,

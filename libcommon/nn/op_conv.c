@@ -21,6 +21,7 @@ static void add_lora(struct tape *t, struct tensor *y, const struct tensor *x, c
 	float *z = tape_scratch(t, (size_t)tensor_rows(y) * l->rank);
 
 	be->conv2d(d, z, x->data, &down, NULL, s);
+	lora_leave_out(t, l, z, y->n, y->h * y->w);
 	be->gemm(d, 0, 1, tensor_rows(y), y->c, l->rank, l->scale, z, l->rank, l->up.data, l->rank, 1, y->data, y->c);
 	tape_scratch_release(t, mark);
 }
@@ -39,9 +40,11 @@ static void lora_backward(struct tape *t, const struct tensor *y, const struct t
 
 	if (dup) {
 		be->conv2d(d, z, x->data, &down, NULL, s);
+		lora_leave_out(t, l, z, y->n, y->h * y->w);
 		be->gemm(d, 1, 0, y->c, r, rows, l->scale, y->grad, y->c, z, r, add_up, dup, r);
 	}
 	be->gemm(d, 0, 0, rows, r, y->c, l->scale, y->grad, y->c, l->up.data, r, 0, dz, r);
+	lora_leave_out(t, l, dz, y->n, y->h * y->w);
 	if (ddown)
 		be->conv2d_dw(d, ddown, x->data, dz, r, x->c, down.kh, down.kw, s, add_down);
 	if (dx)
@@ -61,7 +64,8 @@ static void conv_backward(struct tape *t, const struct node *n)
 	if (dx)
 		tape_backend(t)->conv2d_dx(tape_device(t), dx, n->out->grad, &op->layer->w, &op->shape, add);
 	for (a = op->layer->lora; a; a = a->next)
-		lora_backward(t, n->out, x, dx, a, &op->shape);
+		if (!lora_is_out(a))
+			lora_backward(t, n->out, x, dx, a, &op->shape);
 }
 
 static struct tensor *conv(struct tape *t, struct tensor *x, const struct conv *c, int pad, int oh, int ow)
@@ -75,7 +79,8 @@ static struct tensor *conv(struct tape *t, struct tensor *x, const struct conv *
 	y = tensor_new(t, x->n, oh, ow, c->w.out);
 	tape_backend(t)->conv2d(tape_device(t), y->data, x->data, &c->w, c->bias, &op.shape);
 	for (a = c->lora; a; a = a->next) {
-		add_lora(t, y, x, a, &op.shape);
+		if (!lora_is_out(a))
+			add_lora(t, y, x, a, &op.shape);
 		trains |= a->down.wants_grad || a->up.wants_grad;
 	}
 	return tape_record(t, y, trains, (struct node){ conv_backward, .in = { x }, .op = tape_keep(t, &op, sizeof(op)) });

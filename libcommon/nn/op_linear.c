@@ -19,6 +19,7 @@ static void add_lora(struct tape *t, struct tensor *y, const struct tensor *x, c
 	float *z = tape_scratch(t, (size_t)rows * r);
 
 	be->gemm(d, 0, 1, rows, r, x->c, 1, x->data, x->c, l->down.data, x->c, 0, z, r);
+	lora_leave_out(t, l, z, x->n, rows / x->n);
 	be->gemm(d, 0, 1, rows, y->c, r, l->scale, z, r, l->up.data, r, 1, y->data, y->c);
 	tape_scratch_release(t, mark);
 }
@@ -35,9 +36,11 @@ static void lora_backward(struct tape *t, const float *dy, int out, const struct
 
 	if (dup) {
 		be->gemm(d, 0, 1, rows, r, in, 1, x->data, in, l->down.data, in, 0, z, r);
+		lora_leave_out(t, l, z, x->n, rows / x->n);
 		be->gemm(d, 1, 0, out, r, rows, l->scale, dy, out, z, r, add_up, dup, r);
 	}
 	be->gemm(d, 0, 0, rows, r, out, l->scale, dy, out, l->up.data, r, 0, dz, r);
+	lora_leave_out(t, l, dz, x->n, rows / x->n);
 	if (ddown)
 		be->gemm(d, 1, 0, r, in, rows, 1, dz, r, x->data, in, add_down, ddown, in);
 	if (dx)
@@ -57,7 +60,8 @@ static void linear_backward(struct tape *t, const struct node *n)
 	if (dx)
 		tape_backend(t)->linear_dx(tape_device(t), dx, n->out->grad, &l->w, tensor_rows(x), add);
 	for (a = l->lora; a; a = a->next)
-		lora_backward(t, n->out->grad, l->w.out, x, dx, a);
+		if (!lora_is_out(a))
+			lora_backward(t, n->out->grad, l->w.out, x, dx, a);
 }
 
 struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *l)
@@ -69,6 +73,7 @@ struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *
 	y = tensor_new(t, x->n, x->h, x->w, l->w.out);
 	tape_backend(t)->linear(tape_device(t), y->data, x->data, &l->w, l->bias, tensor_rows(x));
 	for (a = l->lora; a; a = a->next)
-		add_lora(t, y, x, a);
+		if (!lora_is_out(a))
+			add_lora(t, y, x, a);
 	return tape_record(t, y, any_trains(l->lora), (struct node){ linear_backward, .in = { x }, .op = l });
 }

@@ -11,12 +11,24 @@
 
 /* A low-rank update of a frozen layer: W + scale * up down.  For kernels larger than 1x1 down is the convolution and up is 1x1.
  * Several may stand in a row. */
+struct lora_dropout;
 struct lora {
 	struct tensor down;             /* [rank, kh, kw, in]  as tensor n,h,w,c; HOME_OWNER */
 	struct tensor up;               /* [out, 1, 1, rank] */
 	int rank;
 	float scale;                    /* alpha / rank * weight */
 	struct lora *next;
+	const struct lora_dropout *dropout;     /* NULL: nothing is ever left out */
+	uint32_t id;                    /* which module, for its draws */
+};
+
+/* What is left out of adapters in training, shared by all of them.  Draws are functions of (seed, step, batch, module), so that a
+ * checkpointed block leaves out the same when it runs again. */
+struct lora_dropout {
+	bool on;                        /* a step of training runs; off: everything is there */
+	double value, rank, module;     /* chances: of single values and whole columns of x down^T, and of whole modules */
+	uint64_t seed;
+	uint32_t step, batch;
 };
 
 struct linear { struct weight w; float *bias; struct lora *lora; };     /* y = x W^T + b; bias [out] or NULL */

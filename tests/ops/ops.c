@@ -82,9 +82,11 @@ static struct weight make_weight(struct rig *r, int out, int in, int k)
 }
 
 /* An adapter whose matrices are the case's last two inputs. */
-static struct lora *make_lora(struct rig *r, const struct tensor *down, const struct tensor *up)
+static struct lora *make_lora(struct rig *r, const struct tensor *down, const struct tensor *up, bool leaves_out)
 {
-	r->lora = (struct lora){ .down = *down, .up = *up, .rank = down->n, .scale = 0.7f };
+	static const struct lora_dropout dropout = { .on = true, .value = 0.3, .rank = 0.3, .seed = 3 };
+
+	r->lora = (struct lora){ .down = *down, .up = *up, .rank = down->n, .scale = 0.7f, .dropout = leaves_out ? &dropout : NULL };
 	return &r->lora;
 }
 
@@ -96,7 +98,7 @@ static struct tensor *linear(struct rig *r, const struct testcase *c, struct ten
 
 	if (!l.w.data || l.w.out != c->out)
 		l = (struct linear){ make_weight(r, c->out, c->shape[0].c, 1), on_device(r, c->out, 1), NULL };
-	l.lora = c->flag ? make_lora(r, in[1], in[2]) : NULL;
+	l.lora = c->flag ? make_lora(r, in[1], in[2], c->extra) : NULL;
 	return op_linear(r->tape, in[0], &l);
 }
 
@@ -108,7 +110,7 @@ static struct tensor *conv(struct rig *r, const struct testcase *c, struct tenso
 	if (last != c)
 		k = (struct conv){ make_weight(r, c->out, c->shape[0].c, c->kernel), on_device(r, c->out, 1), NULL, c->stride };
 	last = c;
-	k.lora = c->flag ? make_lora(r, in[1], in[2]) : NULL;
+	k.lora = c->flag ? make_lora(r, in[1], in[2], c->heads) : NULL;
 	return c->extra ? op_conv_pad_end(r->tape, in[0], &k) : op_conv(r->tape, in[0], &k);
 }
 
@@ -211,10 +213,13 @@ static struct tensor *loss_case(struct rig *r, const struct testcase *c, struct 
 static const struct testcase cases[] = {
 	{ "linear", linear, { { 2, 3, 5, 7 } }, .out = 11 },
 	{ "linear with adapter", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 } }, .out = 13, .flag = true },
+	{ "linear with adapter and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 } }, .out = 13, .flag = true, .extra = 1 },
 	{ "conv 3x3", conv, { { 2, 5, 7, 4 } }, .out = 6, .kernel = 3, .stride = 1 },
 	{ "conv 3x3 stride 2", conv, { { 1, 6, 9, 3 } }, .out = 5, .kernel = 3, .stride = 2 },
 	{ "conv 3x3 stride 2, padded at the end", conv, { { 2, 6, 8, 3 } }, .out = 5, .kernel = 3, .stride = 2, .extra = 1 },
 	{ "conv 3x3 with adapter", conv, { { 2, 4, 5, 6 }, { 3, 3, 3, 6 }, { 7, 1, 1, 3 } }, .out = 7, .kernel = 3, .stride = 1, .flag = true },
+	{ "conv 3x3 with adapter and dropout", conv, { { 2, 4, 5, 6 }, { 6, 3, 3, 6 }, { 7, 1, 1, 6 } }, .out = 7, .kernel = 3, .stride = 1,
+	  .flag = true, .heads = 1 },
 	{ "conv 3x3 stride 2 with adapter", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 } }, .out = 4, .kernel = 3, .stride = 2,
 	  .flag = true },
 	{ "group norm", group_norm, { { 2, 3, 5, 12 } }, .groups = 4 },
