@@ -16,11 +16,10 @@
 #define UPLOAD "nothing is uploaded: no program here uses the network"
 #define TRACKER "no program here uses the network: there is no tracker"
 #define MESSAGES "messages go to standard error, settings are shown by --print-config"
-#define WITH_SHUFFLE "it matters only with shuffle_caption, which is not yet implemented"
 #define MASKS "latents carry no masks, so every part of a picture counts; crop the pictures to what shall be learnt"
 #define WITH_SCHEDULES "it matters only with learning-rate schedules that are not yet implemented"
-#define REPEATS "repeats come from the folder's name, N_NAME"
-#define DATASET "it belongs to a dataset config; folders are given to lora-prep"
+#define REPEATS "repeats come from the folder's name, N_NAME, or from [[datasets.subsets]]"
+#define DATASET "it belongs into [[datasets.subsets]]"
 #define NOBODY "sd-scripts does not read it"
 #define PRESET "it describes a preset of lora-scripts"
 #define GOES_ON "a resumed run goes on where its state ended; use resume"
@@ -47,15 +46,15 @@ static const struct known_key keys[] = {
 	{ "cache_latents_to_disk", KEY_IGNORED, LATENTS },
 	{ "cache_text_encoder_outputs", KEY_IGNORED, TEXTS },
 	{ "cache_text_encoder_outputs_to_disk", KEY_IGNORED, TEXTS },
-	{ "caption_dropout_every_n_epochs", KEY_LATER },
-	{ "caption_dropout_rate", KEY_LATER },
+	{ "caption_dropout_every_n_epochs", KEY_OURS },
+	{ "caption_dropout_rate", KEY_OURS },
 	{ "caption_extension", KEY_OURS },
 	{ "caption_extention", KEY_IGNORED, "sd-scripts itself ignores this misspelling; write caption_extension" },
 	{ "caption_prefix", KEY_OURS },
-	{ "caption_separator", KEY_IGNORED, WITH_SHUFFLE, NULL, "," },
+	{ "caption_separator", KEY_OURS },
 	{ "caption_suffix", KEY_OURS },
-	{ "caption_tag_dropout_rate", KEY_LATER },
-	{ "caption_variants", KEY_LATER },
+	{ "caption_tag_dropout_rate", KEY_OURS },
+	{ "caption_variants", KEY_OURS },
 	{ "class_tokens", KEY_OURS },
 	{ "clip_skip", KEY_IGNORED,
 	  "SDXL's text encoders are always read at their last layer but one, by sd-scripts too", NULL, "2|1" },
@@ -72,7 +71,7 @@ static const struct known_key keys[] = {
 	{ "cpu_offload_checkpointing", KEY_LATER },
 	{ "crop_conditioning", KEY_OURS },
 	{ "dataset_class", KEY_IGNORED, "there is no Python class to load" },
-	{ "dataset_config", KEY_LATER, "give the folders to lora-prep" },
+	{ "dataset_config", KEY_OURS },
 	{ "dataset_repeats", KEY_IGNORED, REPEATS, NULL, "1" },
 	{ "ddp_gradient_as_bucket_view", KEY_IGNORED, PROCESS_GROUP },
 	{ "ddp_static_graph", KEY_IGNORED, PROCESS_GROUP },
@@ -92,7 +91,7 @@ static const struct known_key keys[] = {
 	{ "ema", KEY_REFUSED, "the average is switched on by ema_decay, for instance 0.999" },
 	{ "ema_decay", KEY_OURS },
 	{ "enable_bucket", KEY_OURS },
-	{ "enable_wildcard", KEY_LATER },
+	{ "enable_wildcard", KEY_OURS },
 	{ "epoch", KEY_RESIDUE, "it is a setting of the kohya_ss GUI; the key is max_train_epochs" },
 	{ "eps", KEY_RESIDUE, "write optimizer_args = [\"eps=...\"]" },
 	{ "face_crop_aug_range", KEY_LATER },
@@ -123,9 +122,9 @@ static const struct known_key keys[] = {
 	{ "initial_step", KEY_REFUSED, GOES_ON, NULL, "1" },
 	{ "ip_noise_gamma", KEY_OURS },
 	{ "ip_noise_gamma_random_strength", KEY_OURS },
-	{ "is_reg", KEY_IGNORED, "regularisation pictures are given with lora-prep --reg" },
-	{ "keep_tokens", KEY_IGNORED, WITH_SHUFFLE },
-	{ "keep_tokens_separator", KEY_IGNORED, WITH_SHUFFLE },
+	{ "is_reg", KEY_IGNORED, "it belongs into [[datasets.subsets]]; regularisation pictures are reg_data_dir here" },
+	{ "keep_tokens", KEY_OURS },
+	{ "keep_tokens_separator", KEY_OURS },
 	{ "latents_only", KEY_RESIDUE, NOBODY },
 	{ "learning_rate", KEY_OURS },
 	{ "log", KEY_OURS },
@@ -253,18 +252,17 @@ static const struct known_key keys[] = {
 	{ "scheduler", KEY_RESIDUE, "the key is lr_scheduler" },
 	{ "sdpa", KEY_IGNORED, ATTENTION },
 	{ "sdxl", KEY_RESIDUE, "every model here is SDXL" },
-	{ "secondary_separator", KEY_LATER },
+	{ "secondary_separator", KEY_OURS },
 	{ "seed", KEY_OURS },
-	{ "shuffle_caption", KEY_LATER },
+	{ "shuffle_caption", KEY_OURS },
 	{ "skip_cache_check", KEY_IGNORED, LATENTS },
 	{ "skip_until_initial_step", KEY_IGNORED, "a resumed run always goes on at the exact step" },
 	{ "split_attn", KEY_IGNORED, ATTENTION },
 	{ "stamp", KEY_OURS },
 	{ "text_encoder_batch_size", KEY_IGNORED, TEXTS },
 	{ "text_encoder_lr", KEY_OURS },
-	{ "token_warmup_min", KEY_IGNORED,
-	  "it matters only with token_warmup_step, which is not yet implemented", NULL, "1" },
-	{ "token_warmup_step", KEY_LATER },
+	{ "token_warmup_min", KEY_OURS },
+	{ "token_warmup_step", KEY_OURS },
 	{ "tokenizer_cache_dir", KEY_IGNORED, "the vocabulary comes from the model's folder" },
 	{ "torch_compile", KEY_IGNORED, COMPILER, NULL, "no|default" },
 	{ "train_batch_size", KEY_OURS },

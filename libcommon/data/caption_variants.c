@@ -91,8 +91,6 @@ int caption_options_check(const struct caption_options *o, struct error *e)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		if (texts[i].text && utf8_prefix(texts[i].text, strlen(texts[i].text)) < strlen(texts[i].text))
 			return fail(e, EXIT_USAGE, "%s: '%s' is not UTF-8; write it in UTF-8", texts[i].key, texts[i].text);
-	if (!o->separator || !*o->separator)
-		return fail(e, EXIT_USAGE, "caption_separator is empty; leave it out for a comma");
 	return 0;
 }
 
@@ -193,6 +191,11 @@ static char *draw_wildcards(struct draws *d, const char *caption)
 
 /* ---- tags ---- */
 
+static const char *separator_of(const struct caption_options *o)
+{
+	return o->separator ? o->separator : ",";
+}
+
 struct tags { char **tag; size_t count, capacity; };
 
 static void add_tag(struct tags *t, const char *text, size_t n, bool empty_too)
@@ -233,16 +236,17 @@ static void sort_out(const struct caption_options *o, const char *text, struct t
 {
 	const char *first = o->keep_separator ? strstr(text, o->keep_separator) : NULL, *second;
 	size_t width = first ? strlen(o->keep_separator) : 0, keep;
+	const char *between = separator_of(o);
 
 	if (first) {
 		second = strstr(first + width, o->keep_separator);
-		split(&part[0], text, first - text, o->separator, false);
-		split(&part[1], first + width, second ? (size_t)(second - first) - width : strlen(first + width), o->separator, false);
+		split(&part[0], text, first - text, between, false);
+		split(&part[1], first + width, second ? (size_t)(second - first) - width : strlen(first + width), between, false);
 		if (second)
-			split(&part[2], second + width, strlen(second + width), o->separator, false);
+			split(&part[2], second + width, strlen(second + width), between, false);
 		return;
 	}
-	split(&part[1], text, strlen(text), o->separator, true);
+	split(&part[1], text, strlen(text), between, true);
 	keep = (size_t)o->keep_tokens < part[1].count ? (size_t)o->keep_tokens : part[1].count;
 	for (size_t i = 0; i < keep; i++)
 		add_tag(&part[0], part[1].tag[i], strlen(part[1].tag[i]), true);
@@ -345,7 +349,7 @@ char *caption_variant(const struct caption_options *o, const char *caption, cons
 		free(text);
 		text = varied;
 	}
-	return o->second_separator ? replace(text, o->second_separator, o->separator) : text;
+	return o->second_separator ? replace(text, o->second_separator, separator_of(o)) : text;
 }
 
 char *caption_of_visit(const struct caption_options *o, const char *caption, const struct caption_visit *v)

@@ -16,7 +16,7 @@ struct caption_options {
 	bool shuffle, wildcard;
 	long keep_tokens;
 	const char *keep_separator;     /* NULL: keep_tokens counts */
-	const char *separator;          /* never NULL */
+	const char *separator;          /* between tags; NULL: a comma */
 	const char *second_separator;   /* NULL: none */
 	double dropout, tag_dropout;    /* rates */
 	long dropout_every_epochs;      /* 0: never */
@@ -32,7 +32,7 @@ struct caption_options {
 	  .max = 1e6, .advanced = true }, \
 	{ "keep-tokens-separator", 0, OPTION_STRING, &(o)->keep_separator, "TEXT", "tags before it (and behind a second) stay", \
 	  .advanced = true }, \
-	{ "caption-separator", 0, OPTION_STRING, &(o)->separator, "TEXT", "between tags", .fallback = ",", .advanced = true }, \
+	{ "caption-separator", 0, OPTION_STRING, &(o)->separator, "TEXT", "between tags (a comma)", .advanced = true }, \
 	{ "secondary-separator", 0, OPTION_STRING, &(o)->second_separator, "TEXT", "between words that stay together", \
 	  .advanced = true }, \
 	{ "caption-dropout-rate", 0, OPTION_NUMBER, &(o)->dropout, "P", "how often a caption is left out", .fallback = "0", \

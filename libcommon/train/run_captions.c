@@ -148,7 +148,7 @@ char *run_captions_identity(const struct run *r)
 
 	if (!caption_options_vary(o) && !caption_options_drop(o) && !o->second_separator)
 		return xstrdup("");
-	buffer_addf(&texts, "%s\n%s\n%s", o->separator, o->keep_separator ? o->keep_separator : "",
+	buffer_addf(&texts, "%s\n%s\n%s", o->separator ? o->separator : ",", o->keep_separator ? o->keep_separator : "",
 		    o->second_separator ? o->second_separator : "");
 	sha256_hex_of(texts.data, texts.len, hex);
 	word = xprintf("shuffle%d,wildcard%d,keep%ld,dropout%.17g,every%ld,tags%.17g,warmup%ld-%.17g,%.8s", o->shuffle, o->wildcard,

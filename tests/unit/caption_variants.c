@@ -10,7 +10,7 @@
 #include "../../libcommon/data/caption_variants.h"
 #include <cmocka.h>
 
-#define USUAL .separator = ",", .warmup_min = 1
+#define USUAL .warmup_min = 1
 
 /* Nothing here is left to chance: the draws have one outcome, or the step decides. */
 static const struct { struct caption_options o; const char *caption; uint32_t step; const char *words; } fixed[] = {
@@ -37,7 +37,7 @@ static const struct { struct caption_options o; const char *caption; uint32_t st
 	{ { USUAL, .warmup_steps = 10 }, "a, b, c, d, e", 10, "a, b, c, d, e" },
 	{ { USUAL, .warmup_steps = 0.1 }, "a, b, c, d, e", 4, "a, b" },         /* of 100 steps */
 	{ { USUAL, .warmup_steps = 10, .keep_tokens = 2 }, "a, b, c, d, e", 5, "a, b, c, d" },
-	{ { .separator = ",", .warmup_min = 3, .warmup_steps = 10 }, "a", 5, "a" },
+	{ { .warmup_min = 3, .warmup_steps = 10 }, "a", 5, "a" },
 	{ { USUAL, .wildcard = true }, "{a|a} {{b|c}} {} }{", 0, "a {b|c} {} }{" },
 	{ { USUAL, .wildcard = true }, "{only} one", 0, "only one" },
 	{ { USUAL, .wildcard = true }, "{a}} b", 0, "{a} b" },
@@ -134,7 +134,7 @@ static void override(void **state)
 	json_decref(own);
 	assert_true(o.shuffle && o.keep_tokens == 4 && o.dropout == 0 && o.warmup_steps == 0.5);
 	assert_string_equal(o.keep_separator, "|||");
-	assert_string_equal(o.separator, ",");
+	assert_null(o.separator);
 	caption_options_free(&o);
 	assert_int_equal(caption_options_override(&base, NULL, "x", &o, &e), 0);
 	assert_true(o.keep_tokens == 4 && !o.shuffle);
