@@ -184,7 +184,7 @@ static void add_loss(struct buffer *out, const struct report *r)
 	lines[0].thin = true;
 	if (r->checks)
 		lines[2] = (struct chart_line){ "validation", "#d1651c", &r->check[0].step, &r->check[0].loss, r->checks, 2, 2, false, true };
-	chart_svg(out, &(struct chart){ "Loss", lines, r->checks ? 3 : 2, false });
+	chart_svg(out, &(struct chart){ "Loss", lines, r->checks ? 3 : 2, true });
 }
 
 static void add_rates(struct buffer *out, const struct report *r)
@@ -213,7 +213,7 @@ static void add_bins(struct buffer *out, const struct report *r)
 
 	for (i = 0; i < LOSS_BINS; i++)
 		lines[i] = line_of(r, labels[i], colours[i], &r->row[0].bin[i]);
-	chart_svg(out, &(struct chart){ "Smoothed loss by timestep, from % of noise", lines, LOSS_BINS, true });
+	chart_svg(out, &(struct chart){ "Smoothed loss by timestep (%)", lines, LOSS_BINS, true });
 }
 
 static void add_charts(struct buffer *out, const struct report *r)

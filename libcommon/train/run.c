@@ -137,6 +137,23 @@ static int finish(struct run *r, struct error *e)
 	return run_save_adapter(r, true, e);
 }
 
+/* --replay-step: one step, on weights of the state that was resumed from, or new ones.  Its latents' numbers tell the batches apart. */
+static int begin_replay(struct run *r, struct error *e)
+{
+	size_t i, most = (size_t)r->s->batch_size * r->s->accumulate;
+
+	if (!r->s->replay_step)
+		return 0;
+	for (i = 0; i < r->data.count; i++)
+		if (strtoul(r->data.sample[i].key, NULL, 10) >= most)
+			return fail(e, EXIT_USAGE, "--replay-step: %zu samples are more than a step has; name a NAME-nonfinite-stepNNNNNNNN.tar, "
+				    "and batch size and accumulation of its run", r->data.count);
+	r->replaying = true;
+	r->total = r->s->replay_step;
+	r->done = r->total - 1;
+	return 0;
+}
+
 static int run(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	double limit = 0;
@@ -153,13 +170,13 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 		return -1;
 	if (r->s->print_lr)
 		return report_lr(r, e);
-	if (run_resume(r, e) < 0 || events_open_board(&r->events, r->s, r->done, e) < 0)
+	if (run_resume(r, e) < 0 || begin_replay(r, e) < 0 || events_open_board(&r->events, r->s, r->done, e) < 0)
 		return -1;
 	report_start(r);
 	if (r->s->dry_run)
 		return 0;
 	result = loop(r, e);
-	if (!result)
+	if (!result && !r->replaying)
 		result = finish(r, e);
 	progress_end(r->progress);
 	r->progress = NULL;

@@ -101,13 +101,40 @@ static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, u
 	put_text(r, b, i, r->te1 ? run_caption_words(r, sample, item) : NULL, &s);
 }
 
+/* ---- a step that is repeated: a sample's key is its number in the step, and so tells its batch ---- */
+
+static int batch_of(const struct run *r, size_t sample)
+{
+	return strtoul(r->data.sample[sample].key, NULL, 10) / r->s->batch_size;
+}
+
+static struct order_batch replayed(struct run *r, int micro)
+{
+	size_t i, first = 0, n = 0;
+
+	if (!r->replayed) {
+		r->replayed = xmalloc(r->data.count * sizeof(*r->replayed));
+		for (i = 0; i < r->data.count; i++)
+			r->replayed[i] = i;
+	}
+	while (first < r->data.count && batch_of(r, first) != micro)
+		first++;
+	while (first + n < r->data.count && batch_of(r, first + n) == micro)
+		n++;
+	return (struct order_batch){ r->replayed + first, n };
+}
+
 struct order_place run_place(struct run *r)
 {
+	if (r->replaying)
+		return (struct order_place){ 0, 0, batch_of(r, r->data.count - 1) + 1 };
 	return order_place(r->order, r->done, r->s->accumulate);
 }
 
 struct order_batch run_samples_of(struct run *r, const struct order_place *place, int micro)
 {
+	if (r->replaying)
+		return replayed(r, micro);
 	return order_batch(r->order, place->epoch, place->first + micro);
 }
 
@@ -116,6 +143,8 @@ void run_batch(struct run *r, const struct order_place *place, int micro, struct
 	struct order_batch o = run_samples_of(r, place, micro);
 	int i;
 
+	if (!o.n)
+		die(EXIT_USAGE, "--replay-step: the latents are not those of one step; name its NAME-nonfinite-stepNNNNNNNN.tar");
 	reserve(r, b, &r->data.sample[o.sample[0]], o.n);
 	for (i = 0; i < o.n; i++)
 		put_sample(r, b, i, o.sample[i], micro * r->s->batch_size + i);

@@ -54,6 +54,8 @@ struct run {
 	double saved_at;                /* the clock at the last state */
 	int nonfinite;                  /* steps in a row */
 	int nonfinite_kept;             /* batches of such steps that were written out */
+	bool replaying;                 /* --replay-step, once memory was measured */
+	uint32_t *replayed;             /* then: every sample of the data, in order */
 	struct ema ema;
 	struct run_samples *samples;    /* NULL: none are painted */
 };

@@ -84,7 +84,7 @@ void run_keep_nonfinite(struct run *r, const struct order_place *place)
 	char *path, *say;
 	struct error e;
 
-	if (r->nonfinite_kept == KEPT_MOST)
+	if (r->nonfinite_kept == KEPT_MOST || r->s->replay_step)
 		return;
 	path = xprintf("%s/%s-nonfinite-step%08ld.tar", r->s->output_dir, r->s->output_name, step);
 	if (write_tar(r, place, path, &e) < 0) {

@@ -66,7 +66,7 @@ int run_samples_open(struct run *r, struct error *e)
 	int common[2] = { 0 };
 	size_t i;
 
-	if (!r->s->sample_prompts)
+	if (!r->s->sample_prompts || r->s->replay_step)
 		return 0;
 	x = r->samples = xcalloc(1, sizeof(*x));
 	if (prompts_read(r->s->sample_prompts, &x->prompts, e) < 0)

@@ -43,7 +43,7 @@ static int load(struct run *r, const char *path, struct error *e)
 {
 	const struct state_more extra = more(r);
 
-	if (state_load(path, &r->optimizer, &extra, &r->done, r->identity, e) < 0)
+	if (state_load(path, &r->optimizer, &extra, &r->done, r->s->replay_step ? NULL : r->identity, e) < 0)
 		return -1;
 	note("going on from %s", path);
 	r->resumed = xstrdup(path);

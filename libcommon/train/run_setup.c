@@ -327,6 +327,7 @@ void run_free(struct run *r)
 	free(r->identity);
 	free(r->config);
 	free(r->resumed);
+	free(r->replayed);
 	events_free(&r->events);
 	if (r->lock >= 0)
 		close(r->lock);

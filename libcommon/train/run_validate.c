@@ -52,7 +52,7 @@ int run_hold_out(struct run *r, struct error *e)
 	uint64_t seed;
 	bool *held;
 
-	if (!r->s->validation_split)
+	if (!r->s->validation_split || r->s->replay_step)
 		return 0;
 	if (seed_of(r, &seed, e) < 0)
 		return -1;

@@ -160,6 +160,8 @@ const struct option *train_options(struct train_settings *s)
 		{ "log-prefix", 0, OPTION_STRING, &s->log_prefix, "TEXT", "before NAME in logging-dir", .advanced = true },
 		{ "html", 0, OPTION_STRING, &s->html, "FILE", "a page with curves and samples, at the end" },
 		{ "print-lr", 0, OPTION_FLAG, &s->print_lr, NULL, "print the learning rate of every step and stop", .key = "" },
+		{ "replay-step", 0, OPTION_INT, &s->replay_step, "N", "repeat step N on its NAME-nonfinite-stepN.tar; nothing is saved",
+		  .fallback = "0", .max = 99999999, .key = "", .advanced = true },
 		{ "dry-run", 0, OPTION_FLAG, &s->dry_run, NULL, "check everything and stop before the first step", .key = "" },
 		{ "device", 0, OPTION_STRING, &s->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true },
 		{ "plan", 0, OPTION_LATER, NULL, NULL, "memory of the run, without running", .advanced = true, .key = "" },

@@ -65,6 +65,7 @@ struct train_settings {
 	const char *log, *logging_dir, *log_with, *log_prefix, *html;
 	/* what only shows */
 	bool print_lr, dry_run, plan, json;
+	long replay_step;                                       /* 0: no */
 };
 
 /* The table of lora-train, its values pointing into *s. */

@@ -150,7 +150,7 @@ static int verify(const struct safetensors *f, const struct item *items, size_t 
 
 	if (!format || strcmp(format, STATE_FORMAT) || !safetensors_metadata(f, "step") || !safetensors_metadata(f, "identity"))
 		return fail(e, EXIT_INPUT, "%s: no state of a training run; resume from NAME-stepNNNNNNNN-state.safetensors", f->path);
-	if (safetensors_check_seal(f, e) < 0 || same_identity(f, identity, e) < 0)
+	if (safetensors_check_seal(f, e) < 0 || (identity && same_identity(f, identity, e) < 0))
 		return -1;
 	return check_layout(f, items, n, parameters, curves, e);
 }

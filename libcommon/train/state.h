@@ -21,7 +21,7 @@ struct state_more {
 /* identity: text that must be equal for a resume to be the same run ("seed=42 rank=16 ..."). */
 int state_save(const char *path, const struct optimizer *o, const struct state_more *more, long step, const char *identity, const char *config,
 	       struct error *e) MUST_CHECK;
-/* Verifies the whole file before it touches anything.  Another identity is EXIT_USAGE, naming the first difference. */
+/* Verifies the whole file before it touches anything.  Another identity is EXIT_USAGE, naming the first difference; NULL: any is right. */
 int state_load(const char *path, struct optimizer *o, const struct state_more *more, long *step, const char *identity,
 	       struct error *e) MUST_CHECK;
 
