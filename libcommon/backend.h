@@ -67,10 +67,24 @@ struct loss_terms {
 };
 
 struct adamw_step {
-	float lr, beta1, beta2, eps, decay;
+	float lr;
+	double beta1, beta2;                    /* 1 - beta2 is taken before it is rounded: in floats it is off by 1e-5 */
+	float eps, decay;
 	float correction1, correction2;         /* 1 - beta^t */
 	float grad_scale;                       /* gradients are multiplied by it first: clipping */
 };
+
+/* Adam's moments in a byte an element: value = map[code] * absmax of its block of ADAM8_BLOCK.  Maps: 256 ascending values on the device,
+ * -1..1 with map1[127] = 0 for the first moment, 0..1 for the second. */
+enum { ADAM8_BLOCK = 256 };
+struct adam8_moments {
+	uint8_t *code1, *code2;         /* [n] */
+	float *absmax1, *absmax2;       /* [ceil(n / ADAM8_BLOCK)] */
+	const float *map1, *map2;
+};
+
+/* A tensor [outer,rows,cols,inner] whose squares are kept as sums over rows and over cols alone. */
+struct factored_shape { int outer, rows, cols, inner; };
 
 struct backend {
 	const char *name;
@@ -168,6 +182,21 @@ struct backend {
 	double (*sum_squares)(struct device *d, const float *x, size_t n);      /* in double, fixed order */
 	/* torch.optim.AdamW: p *= 1 - lr*decay; m, v updated; p -= lr/c1 * m / (sqrt(v)/sqrt(c2) + eps) */
 	void (*adamw)(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
+	/* bitsandbytes' AdamW8bit: the update takes m and v before they are coded, the decay comes last.  A negative m that is nearest to 0
+	 * takes the entry below. */
+	void (*adamw8bit)(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s);
+	/* p = (1 - lr*decay) p - lr sign(beta1 m + (1-beta1) g), then m = beta2 m + (1-beta2) g; eps and corrections are not read */
+	void (*lion)(struct device *d, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s);
+	/* row [outer,rows,inner], col [outer,cols,inner]: moved by `share` towards the means of g^2 + eps over cols and over rows.
+	 * u = g / sqrt(col row / (mean of row over rows)) */
+	void (*adafactor)(struct device *d, float *u, float *row, float *col, const float *grad, const struct factored_shape *s,
+			  double share, float eps);
+	/* for optimizers that are put together of these */
+	double (*sum_products)(struct device *d, const float *x, const float *z, size_t n);     /* both sums in double, fixed order */
+	double (*sum_magnitudes)(struct device *d, const float *x, size_t n);
+	void (*axxpby)(struct device *d, float *y, float a, const float *x, float b, size_t n);         /* y = a x^2 + b y; b 0 overwrites */
+	/* y = a x / (sqrt(v) + eps) + b y; b 0 overwrites */
+	void (*over_root)(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b, size_t n);
 };
 
 /* "cpu"; "cuda" once built.  NULL: *e names what exists (EXIT_USAGE). */

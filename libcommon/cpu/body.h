@@ -8,6 +8,7 @@
 #include "body_vector.h"
 #include "body_product.h"
 #include "body_elementwise.h"
+#include "body_optimizer.h"
 #include "body_norm.h"
 #include "body_softmax.h"
 #include "body_winograd.h"
@@ -19,6 +20,7 @@ const struct kernels KERNELS = {
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
 	.axpby = axpby, .add = add_vectors, .sum_squares = sum_squares, .sum_squared_difference = sum_squared_difference,
 	.scaled_difference = scaled_difference, .adamw = adamw,
+	.adamw8bit = adamw8bit, .lion = lion, .sum_magnitudes = sum_magnitudes, .axxpby = axxpby, .over_root = over_root,
 	.channel_sums = channel_sums, .norm_rows = norm_rows, .norm_back_sums = norm_back_sums, .norm_back_rows = norm_back_rows,
 	.layer_norm_row = layer_norm_row, .layer_norm_back_row = layer_norm_back_row,
 	.softmax_row = softmax_row, .softmax_back_row = softmax_back_row, .dot = dot, .scale = scale_vector,

@@ -155,12 +155,12 @@ static void adamw(float *p, float *m, float *v, const float *grad, size_t n, con
 {
 	const float keep = 1 - (double)s->lr * s->decay, step = (double)s->lr / s->correction1,
 		root2 = sqrt(s->correction2);
-	const float share1 = 1 - (double)s->beta1, share2 = 1 - (double)s->beta2;
+	const float share1 = 1 - s->beta1, share2 = 1 - s->beta2, beta2 = s->beta2;
 
 	FOR_VECTORS(i, n) {
 		size_t rest = n - i;
 		vec g = s->grad_scale * load_some(grad + i, rest), m0 = load_some(m + i, rest);
-		vec m1 = m0 + share1 * (g - m0), v1 = s->beta2 * load_some(v + i, rest) + share2 * g * g;
+		vec m1 = m0 + share1 * (g - m0), v1 = beta2 * load_some(v + i, rest) + share2 * g * g;
 
 		store_some(m + i, m1, rest);
 		store_some(v + i, v1, rest);

@@ -16,4 +16,6 @@ const struct backend cpu_backend = {
 	.embedding = cpu_embedding, .gather_rows = cpu_gather_rows, .gather_rows_back = cpu_gather_rows_back,
 	.attention = cpu_attention, .attention_back = cpu_attention_back,
 	.mse = cpu_mse, .mse_back = cpu_mse_back, .sum_squares = cpu_sum_squares, .adamw = cpu_adamw,
+	.adamw8bit = cpu_adamw8bit, .lion = cpu_lion, .adafactor = cpu_adafactor,
+	.sum_products = cpu_sum_products, .sum_magnitudes = cpu_sum_magnitudes, .axxpby = cpu_axxpby, .over_root = cpu_over_root,
 };

@@ -71,6 +71,14 @@ static void mse_back(struct device *d, float *dx, const float *dloss, const floa
 		     size_t each, int add) { }
 static double sum_squares(struct device *d, const float *x, size_t n) { return 0; }
 static void adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s) { }
+static void adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s) { }
+static void lion(struct device *d, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s) { }
+static void adafactor(struct device *d, float *u, float *row, float *col, const float *grad, const struct factored_shape *s, double share,
+		      float eps) { }
+static double sum_products(struct device *d, const float *x, const float *z, size_t n) { return 0; }
+static double sum_magnitudes(struct device *d, const float *x, size_t n) { return 0; }
+static void axxpby(struct device *d, float *y, float a, const float *x, float b, size_t n) { }
+static void over_root(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b, size_t n) { }
 
 const struct backend dry_backend = {
 	.name = "dry",
@@ -87,4 +95,6 @@ const struct backend dry_backend = {
 	.embedding = embedding, .gather_rows = gather_rows, .gather_rows_back = gather_rows_back,
 	.attention = attention, .attention_back = attention_back,
 	.mse = mse, .mse_back = mse_back, .sum_squares = sum_squares, .adamw = adamw,
+	.adamw8bit = adamw8bit, .lion = lion, .adafactor = adafactor,
+	.sum_products = sum_products, .sum_magnitudes = sum_magnitudes, .axxpby = axxpby, .over_root = over_root,
 };

@@ -2,92 +2,118 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
-#include "optimizer.h"
+#include "optimizer_internal.h"
 
-struct optimizer_kind {
-	const char *name;
-	int slots;
-	void (*move)(const struct optimizer *o, struct parameter *p, double lr, float grad_scale);
-};
+/* ---- making ---- */
 
-static void adamw(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+static size_t slot_bytes(const struct slot *s)
 {
-	const struct optimizer_settings *s = &o->settings;
-	struct adamw_step step = {
-		.lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .decay = s->decay,
-		.correction1 = 1 - pow(s->beta1, p->steps), .correction2 = 1 - pow(s->beta2, p->steps),
-		.grad_scale = grad_scale,
-	};
-
-	o->be->adamw(o->device, p->tensor->data, p->slot[0], p->slot[1], p->tensor->grad, p->count, &step);
+	return (s->count * dtype_size(s->dtype) + sizeof(float) - 1) / sizeof(float) * sizeof(float);
 }
 
-static const struct optimizer_kind kinds[] = {
-	{ "AdamW", 2, adamw },
-};
-
-static const struct optimizer_kind *find(const char *name)
+static int no_memory(struct error *e)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-		if (!strcasecmp(kinds[i].name, name))
-			return &kinds[i];
-	return NULL;
+	return fail(e, EXIT_MEMORY, "no memory for the optimizer's state; choose a smaller network_dim");
 }
 
-bool optimizer_known(const char *name)
+static int make_slots(struct optimizer *o, struct parameter *p, struct error *e)
 {
-	return find(name) != NULL;
-}
-
-const char *optimizer_names(void)
-{
-	return "AdamW";
-}
-
-static int add_parameter(struct optimizer *o, struct tensor *t, const char *stem, const char *suffix, double lr, struct error *e)
-{
-	struct parameter *p = &o->parameter[o->count++];
 	int i;
 
-	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", stem, suffix), .count = tensor_count(t), .lr = lr };
-	for (i = 0; i < find(o->settings.name)->slots; i++) {
-		p->slot[i] = o->be->alloc(o->device, p->count * sizeof(float));
-		if (!p->slot[i])
-			return fail(e, EXIT_MEMORY, "no memory for the optimizer's state; choose a smaller network_dim");
-		o->be->zero(o->device, p->slot[i], p->count);
+	optimizer_kind(o->settings.name)->set_slots(o, p);
+	for (i = 0; i < OPTIMIZER_SLOTS; i++) {
+		struct slot *s = &p->slot[i];
+		if (!s->count)
+			continue;
+		s->data = o->be->alloc(o->device, slot_bytes(s));
+		if (!s->data)
+			return no_memory(e);
+		o->be->zero(o->device, s->data, slot_bytes(s) / sizeof(float));
 	}
 	return 0;
 }
 
-static int make_before(struct optimizer *o, struct error *e)
+/* PyTorch keeps a convolution's weight as [out,in,kh,kw], we as [out,kh,kw,in]. */
+static struct factored_shape shape_of(const struct tensor *t, bool convolution)
+{
+	return convolution ? (struct factored_shape){ t->n, t->h, t->w, t->c } : (struct factored_shape){ 1, t->n, t->c, 1 };
+}
+
+static int add_parameter(struct optimizer *o, struct tensor *t, const struct adapter_module *m, const char *suffix, double lr,
+			 struct error *e)
+{
+	struct parameter *p = &o->parameter[o->count++];
+
+	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", m->stem, suffix), .count = tensor_count(t), .lr = lr,
+				 .shape = shape_of(t, m->layer->conv != NULL) };
+	return make_slots(o, p, e);
+}
+
+static int make_room(struct optimizer *o, const struct optimizer_kind *kind, struct error *e)
 {
 	size_t i, largest = 1;
 
 	for (i = 0; i < o->count; i++)
 		largest = o->parameter[i].count > largest ? o->parameter[i].count : largest;
 	o->before = o->be->alloc(o->device, largest * sizeof(float));
-	return o->before ? 0 : fail(e, EXIT_MEMORY, "no memory for the optimizer's state; choose a smaller network_dim");
+	if (!o->before)
+		return no_memory(e);
+	if (!kind->needs_scratch)
+		return 0;
+	o->scratch = o->be->alloc(o->device, largest * sizeof(float));
+	return o->scratch ? 0 : no_memory(e);
+}
+
+static int make_maps(struct optimizer *o, const struct optimizer_kind *kind, struct error *e)
+{
+	float maps[2 * 256];
+
+	if (!kind->set_maps)
+		return 0;
+	o->maps = o->be->alloc(o->device, sizeof(maps));
+	if (!o->maps)
+		return no_memory(e);
+	kind->set_maps(maps);
+	o->be->upload(o->device, o->maps, maps, sizeof(maps));
+	return 0;
+}
+
+/* Prodigy and D-Adaptation find one step size for everything. */
+static int check_one_rate(const struct optimizer *o, struct error *e)
+{
+	size_t i;
+
+	for (i = 1; i < o->count; i++)
+		if (o->parameter[i].lr != o->parameter[0].lr)
+			return fail(e, EXIT_USAGE, "optimizer_type %s takes one learning rate for everything, '%s' has %g and '%s' %g; leave "
+				    "unet_lr, text_encoder_lr and other rates out", o->settings.name, o->parameter[0].name,
+				    o->parameter[0].lr, o->parameter[i].name, o->parameter[i].lr);
+	return 0;
 }
 
 int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate, const void *arg,
 		   struct error *e)
 {
+	const struct optimizer_kind *kind = optimizer_kind(s->name);
 	size_t i;
 
 	*o = (struct optimizer){ .settings = *s, .be = a->be, .device = a->device };
-	if (!find(s->name))
+	if (!kind)
 		return fail(e, EXIT_USAGE, "optimizer '%s' is not known; choose %s", s->name, optimizer_names());
 	o->parameter = xcalloc(2 * a->count, sizeof(*o->parameter));
 	for (i = 0; i < a->count; i++) {
 		struct adapter_module *m = &a->module[i];
 		double lr = rate(arg, m);
-		if (add_parameter(o, &m->lora.down, m->stem, "lora_down.weight", lr, e) < 0 ||
-		    add_parameter(o, &m->lora.up, m->stem, "lora_up.weight", lr, e) < 0)
+		if (add_parameter(o, &m->lora.down, m, "lora_down.weight", lr, e) < 0 ||
+		    add_parameter(o, &m->lora.up, m, "lora_up.weight", lr, e) < 0)
 			return -1;
 	}
-	return make_before(o, e);
+	if (kind->finds_d) {
+		o->scalar[0] = s->d0;
+		if (check_one_rate(o, e) < 0)
+			return -1;
+	}
+	return make_room(o, kind, e) < 0 ? -1 : make_maps(o, kind, e);
 }
 
 void optimizer_free(struct optimizer *o)
@@ -95,16 +121,23 @@ void optimizer_free(struct optimizer *o)
 	size_t i;
 	int k;
 
+	if (o->kept)
+		optimizer_resume_training(o);
 	for (i = 0; i < o->count; i++) {
 		free(o->parameter[i].name);
 		for (k = 0; k < OPTIMIZER_SLOTS; k++)
-			o->be->release(o->device, o->parameter[i].slot[k]);
+			o->be->release(o->device, o->parameter[i].slot[k].data);
 	}
-	if (o->before)
+	if (o->be) {
 		o->be->release(o->device, o->before);
+		o->be->release(o->device, o->scratch);
+		o->be->release(o->device, o->maps);
+	}
 	free(o->parameter);
 	*o = (struct optimizer){ 0 };
 }
+
+/* ---- stepping ---- */
 
 double optimizer_grad_norm(const struct optimizer *o)
 {
@@ -124,15 +157,46 @@ float clip_scale(double norm, double max)
 	return max > 0 && max / (norm + 1e-6) < 1 ? max / (norm + 1e-6) : 1;
 }
 
+double optimizer_common_lr(const struct optimizer *o, double multiplier)
+{
+	return o->count ? o->parameter[0].lr * multiplier : 0;
+}
+
+struct adamw_step adamw_step(const struct optimizer *o, const struct parameter *p, double lr, float grad_scale)
+{
+	const struct optimizer_settings *s = &o->settings;
+
+	return (struct adamw_step){
+		.lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .decay = s->decay,
+		.correction1 = 1 - pow(s->beta1, p->steps), .correction2 = 1 - pow(s->beta2, p->steps), .grad_scale = grad_scale,
+	};
+}
+
+static bool begin(struct optimizer *o, const struct optimizer_kind *kind, double multiplier, float *grad_scale)
+{
+	size_t i;
+
+	if (!kind->begin)
+		return true;
+	for (i = 0; i < o->count && *grad_scale != 1; i++) {
+		const struct parameter *p = &o->parameter[i];
+		if (p->tensor->has_grad)
+			o->be->axpby(o->device, p->tensor->grad, *grad_scale, p->tensor->grad, 0, p->count);
+	}
+	*grad_scale = 1;
+	return kind->begin(o, multiplier);
+}
+
 void optimizer_step(struct optimizer *o, double multiplier, float grad_scale)
 {
-	const struct optimizer_kind *kind = find(o->settings.name);
+	const struct optimizer_kind *kind = optimizer_kind(o->settings.name);
+	bool moves = begin(o, kind, multiplier, &grad_scale);
 	size_t i;
 
 	for (i = 0; i < o->count; i++) {
 		struct parameter *p = &o->parameter[i];
 		p->moved = 0;
-		if (!p->tensor->has_grad)
+		if (!p->tensor->has_grad || !moves)
 			continue;
 		p->steps++;
 		o->be->copy(o->device, o->before, p->tensor->data, p->count);
@@ -149,4 +213,51 @@ void optimizer_forget(struct optimizer *o)
 
 	for (i = 0; i < o->count; i++)
 		o->parameter[i].tensor->has_grad = false;
+}
+
+/* ---- what the outside sees ---- */
+
+int optimizer_average(struct optimizer *o, struct error *e)
+{
+	const struct optimizer_kind *kind = optimizer_kind(o->settings.name);
+	size_t i;
+
+	if (!kind->average || o->kept)
+		return 0;
+	o->kept = xcalloc(o->count + 1, sizeof(*o->kept));
+	for (i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+		o->kept[i] = o->be->alloc(o->device, p->count * sizeof(float));
+		if (!o->kept[i]) {
+			optimizer_resume_training(o);
+			return fail(e, EXIT_MEMORY, "no memory for the averaged weights; choose a smaller network_dim or another optimizer_type");
+		}
+		o->be->copy(o->device, o->kept[i], p->tensor->data, p->count);
+		if (p->steps)
+			kind->average(o, p);
+	}
+	return 0;
+}
+
+void optimizer_resume_training(struct optimizer *o)
+{
+	size_t i;
+
+	for (i = 0; o->kept && i < o->count; i++) {
+		if (o->kept[i])
+			o->be->copy(o->device, o->parameter[i].tensor->data, o->kept[i], o->parameter[i].count);
+		o->be->release(o->device, o->kept[i]);
+	}
+	free(o->kept);
+	o->kept = NULL;
+}
+
+int optimizer_scalars(const struct optimizer *o)
+{
+	return optimizer_kind(o->settings.name)->scalars;
+}
+
+double optimizer_d(const struct optimizer *o)
+{
+	return optimizer_kind(o->settings.name)->finds_d ? o->scalar[0] : 0;
 }

@@ -177,11 +177,6 @@ static char *bucket_info(const struct latent_set *data)
 
 /* ---- what the run is ---- */
 
-static char *optimizer_text(const struct optimizer_settings *o)
-{
-	return xprintf("torch.optim.adamw.AdamW(betas=(%g, %g),eps=%g,weight_decay=%g)", o->beta1, o->beta2, o->eps, o->decay);
-}
-
 static void set_settings(const struct run *r, struct training_facts *f)
 {
 	const struct train_settings *s = r->s;

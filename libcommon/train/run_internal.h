@@ -56,6 +56,7 @@ struct run {
 	int nonfinite_kept;             /* batches of such steps that were written out */
 	bool replaying;                 /* --replay-step, once memory was measured */
 	uint32_t *replayed;             /* then: every sample of the data, in order */
+	bool averaged;                  /* averages are in the place of the weights in training */
 	struct ema ema;
 	struct run_samples *samples;    /* NULL: none are painted */
 };
@@ -79,6 +80,10 @@ void run_batch_free(struct batch *b);
 int run_lock(struct run *r, struct error *e) MUST_CHECK;
 int run_resume(struct run *r, struct error *e) MUST_CHECK;
 int run_save_adapter(struct run *r, bool last, struct error *e) MUST_CHECK;
+/* The weights that are saved, painted and validated, in the place of those in training: averages, if any are kept.  To be ended even after
+ * a failure; ending what never began does nothing. */
+int run_show_average(struct run *r, struct error *e) MUST_CHECK;
+void run_end_average(struct run *r);
 int run_save_state(struct run *r, struct error *e) MUST_CHECK;
 
 /* run_nonfinite.c: writes out what a step that was not finite saw; the step is the one that comes next */

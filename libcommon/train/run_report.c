@@ -84,7 +84,7 @@ static void tell_rate(const struct run *r, struct json_out *j, const char *field
 
 	for (i = 0; i < r->optimizer.count; i++)
 		if (unet == !strncmp(r->optimizer.parameter[i].name, "lora_unet_", 10)) {
-			json_number(j, field, r->optimizer.parameter[i].lr * multiplier);
+			json_number(j, field, optimizer_lr(&r->optimizer.settings, r->optimizer.parameter[i].lr, multiplier, r->done));
 			return;
 		}
 }
@@ -169,7 +169,9 @@ void report_step(struct run *r, const struct step_facts *f)
 		smooth_curves(r, f);
 	json_int(j, "epoch", f->epoch + 1);
 	json_number(j, "loss", f->loss);
-	json_number(j, "lr", f->lr * r->s->learning_rate);
+	json_number(j, "lr", optimizer_lr(&r->optimizer.settings, r->s->learning_rate, f->lr, r->done));
+	if (optimizer_d(&r->optimizer) > 0)
+		json_number(j, "d", optimizer_d(&r->optimizer));
 	json_number(j, "grad_norm", f->grad_norm);
 	json_number(j, "samples_per_s", f->samples / f->seconds);
 	json_number(j, "seconds", f->seconds);
@@ -255,11 +257,12 @@ int report_lr(const struct run *r, struct error *e)
 	long k;
 	int result = 0;
 
+	optimizer_explain_lr(&r->optimizer.settings);
 	for (k = 0; k < r->total && !result; k++) {
 		json_begin(&j, NULL);
 		json_text(&j, "event", "lr");
 		json_int(&j, "step", k + 1);
-		json_number(&j, "lr", lr_multiplier(&r->lr, k) * r->s->learning_rate);
+		json_number(&j, "lr", optimizer_lr(&r->optimizer.settings, r->s->learning_rate, lr_multiplier(&r->lr, k), k + 1));
 		json_end(&j);
 		result = json_line(&j, STDOUT_FILENO, e);
 	}

@@ -181,12 +181,11 @@ static void drop_workspace(struct run *r)
 static int paint_all(struct run *r, bool epoch, struct error *e)
 {
 	size_t i;
-	int result = load(r, e);
+	int result = load(r, e) < 0 ? -1 : run_show_average(r, e);
 
-	ema_swap(&r->ema);
 	for (i = 0; i < r->samples->prompts.count && !result; i++)
 		result = paint_one(r, i, epoch, e);
-	ema_swap(&r->ema);
+	run_end_average(r);
 	drop_workspace(r);
 	return result;
 }

@@ -115,6 +115,22 @@ static void prune_states(const struct run *r)
 		    oldest_kept(r, r->s->keep_steps_state, r->s->keep_epochs_state));
 }
 
+int run_show_average(struct run *r, struct error *e)
+{
+	r->averaged = true;
+	ema_swap(&r->ema);
+	return optimizer_average(&r->optimizer, e);
+}
+
+void run_end_average(struct run *r)
+{
+	if (!r->averaged)
+		return;
+	r->averaged = false;
+	optimizer_resume_training(&r->optimizer);
+	ema_swap(&r->ema);
+}
+
 int run_save_adapter(struct run *r, bool last, struct error *e)
 {
 	char *name = last ? xprintf("%s.safetensors", r->s->output_name) : xprintf("%s-step%08ld.safetensors", r->s->output_name, r->done);
@@ -123,9 +139,10 @@ int run_save_adapter(struct run *r, bool last, struct error *e)
 	int result;
 
 	run_metadata(r, &facts);
-	ema_swap(&r->ema);
-	result = adapter_save(r->adapter, path, precision(r->s->save_precision), facts.item, facts.count, e);
-	ema_swap(&r->ema);
+	result = run_show_average(r, e);
+	if (!result)
+		result = adapter_save(r->adapter, path, precision(r->s->save_precision), facts.item, facts.count, e);
+	run_end_average(r);
 	metadata_free(&facts);
 	if (!result) {
 		report_save(r, "save", path);

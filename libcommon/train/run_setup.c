@@ -274,7 +274,12 @@ static int read_seed(struct run *r, struct error *e)
 
 int run_settings(struct run *r, struct error *e)
 {
-	return train_settings_finish(r->s, &r->optimizer.settings, e) < 0 ? -1 : read_seed(r, e);
+	struct optimizer_settings *o = &r->optimizer.settings;
+
+	if (train_settings_finish(r->s, o, e) < 0 || read_seed(r, e) < 0)
+		return -1;
+	optimizer_advise(o, r->s->learning_rate, r->s->lr_scheduler);
+	return 0;
 }
 
 int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e)

@@ -157,12 +157,11 @@ void run_validate(struct run *r)
 
 	if (!due(r))
 		return;
-	ema_swap(&r->ema);
-	if (look_at_all(r, &work, &b, n, sum, &e) < 0)
+	if (run_show_average(r, &e) < 0 || look_at_all(r, &work, &b, n, sum, &e) < 0)
 		warning("validation: %s; training goes on", e.text);
 	else
 		report_validation(r, sum, TIMESTEPS, n);
-	ema_swap(&r->ema);
+	run_end_average(r);
 	workspace_free(&work);
 	run_batch_free(&b);
 }

@@ -54,9 +54,12 @@ const struct option *train_options(struct train_settings *s)
 		  .advanced = true },
 		{ "lr-scheduler-min-lr-ratio", 0, OPTION_NUMBER, &s->lr_min_ratio, "X", "cosine_with_min_lr", .fallback = "0", .min = 0,
 		  .max = 1, .advanced = true },
-		{ "optimizer-type", 0, OPTION_STRING, &s->optimizer, "NAME", "AdamW", .fallback = "AdamW" },
-		{ "optimizer-args", 0, OPTION_LIST, &s->optimizer_args, "K=V", "betas=0.9,0.999 eps=1e-8 weight_decay=0.01",
+		{ "optimizer-type", 0, OPTION_STRING, &s->optimizer, "NAME",
+		  "AdamW, AdamW8bit, Lion, Adafactor, Prodigy, DAdaptAdam, AdamWScheduleFree", .fallback = "AdamW" },
+		{ "optimizer-args", 0, OPTION_LIST, &s->optimizer_args, "K=V", "weight_decay=0.01 and others of the optimizer's",
 		  .advanced = true },
+		{ "use-8bit-adam", 0, OPTION_FLAG, &s->use_8bit_adam, NULL, "the same as --optimizer-type AdamW8bit", .advanced = true },
+		{ "use-lion-optimizer", 0, OPTION_FLAG, &s->use_lion, NULL, "the same as --optimizer-type Lion", .advanced = true },
 		{ "max-grad-norm", 0, OPTION_NUMBER, &s->max_grad_norm, "X", "clip the gradient's norm; 0: off", .fallback = "1", .min = 0,
 		  .max = 1e9 },
 		{ "debiased-estimation-loss", 0, OPTION_FLAG, &s->debiased, NULL, "weight timesteps by 1/sqrt(SNR)" },
@@ -213,33 +216,36 @@ static int read_network_args(struct train_settings *s, struct error *e)
 	return 0;
 }
 
-/* "0.9,0.999", with or without brackets */
-static int read_betas(const char *text, struct optimizer_settings *o, struct error *e)
+/* use_8bit_adam and use_lion_optimizer are kohya's old spellings. */
+static int find_optimizer(struct train_settings *s, struct error *e)
 {
-	char tail;
+	const char *old = s->use_8bit_adam ? "AdamW8bit" : "Lion", *name;
 
-	text += *text == '(' || *text == '[';
-	if (sscanf(text, "%lf ,%lf%c", &o->beta1, &o->beta2, &tail) < 2 || !(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
-		return fail(e, EXIT_USAGE, "optimizer_args: betas: '%s' is not two numbers from 0 to below 1", text);
+	if (s->use_8bit_adam && s->use_lion)
+		return fail(e, EXIT_USAGE, "use_8bit_adam and use_lion_optimizer together; choose one with optimizer_type");
+	if ((s->use_8bit_adam || s->use_lion) && strcasecmp(s->optimizer, "AdamW") && strcasecmp(s->optimizer, old))
+		return fail(e, EXIT_USAGE, "optimizer_type '%s' against %s; leave one out", s->optimizer,
+			    s->use_8bit_adam ? "use_8bit_adam" : "use_lion_optimizer");
+	if (s->use_8bit_adam || s->use_lion)
+		s->optimizer = old;
+	name = optimizer_find(*s->optimizer ? s->optimizer : "AdamW");
+	if (!name)
+		return fail(e, EXIT_USAGE, "optimizer_type '%s' is not known; choose %s", s->optimizer, optimizer_names());
+	s->optimizer = name;
 	return 0;
 }
 
-static int read_optimizer_args(const struct train_settings *s, struct optimizer_settings *o, struct error *e)
+static int read_optimizer(struct train_settings *s, struct optimizer_settings *o, struct error *e)
 {
 	size_t i;
-	int bad = 0;
+	int bad = find_optimizer(s, e);
 
-	for (i = 0; i < s->optimizer_args.count && !bad; i++) {
-		const char *item = s->optimizer_args.item[i], *v;
-		if ((v = value_of(item, "weight_decay")))
-			bad = number("optimizer_args: weight_decay", v, 0, 100, &o->decay, e);
-		else if ((v = value_of(item, "eps")))
-			bad = number("optimizer_args: eps", v, 0, 1, &o->eps, e);
-		else if ((v = value_of(item, "betas")))
-			bad = read_betas(v, o, e);
-		else
-			bad = fail(e, EXIT_USAGE, "optimizer_args: '%s' is not known; betas=A,B eps=X weight_decay=X are", item);
-	}
+	if (!bad)
+		optimizer_defaults(s->optimizer, o);
+	for (i = 0; i < s->optimizer_args.count && !bad; i++)
+		bad = optimizer_argument(o, s->optimizer_args.item[i], e);
+	if (!bad && s->ema_decay && optimizer_averages(o))
+		bad = fail(e, EXIT_USAGE, "ema_decay with optimizer_type %s: it keeps an average itself; leave ema_decay out", s->optimizer);
 	return bad;
 }
 
@@ -269,7 +275,6 @@ static int check_looking(const struct train_settings *s, struct error *e)
 
 int train_settings_finish(struct train_settings *s, struct optimizer_settings *o, struct error *e)
 {
-	*o = (struct optimizer_settings){ s->optimizer, 0.9, 0.999, 1e-8, 0.01 };
 	if (!s->model)
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
 	if (s->unet_only && s->text_only)
@@ -277,15 +282,13 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 	if (strcmp(s->network_module, "networks.lora"))
 		return fail(e, EXIT_USAGE, "network_module '%s' is not supported; networks.lora is (LyCORIS' algo=locon is conv_dim here)",
 			    s->network_module);
-	if (!optimizer_known(s->optimizer))
-		return fail(e, EXIT_USAGE, "optimizer_type '%s' is not yet implemented; choose %s", s->optimizer, optimizer_names());
 	if (strchr(s->output_name, '/'))
 		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
 	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)
 		return -1;
 	if (!s->alpha)
 		s->alpha = s->rank;
-	if (read_network_args(s, e) < 0 || read_optimizer_args(s, o, e) < 0)
+	if (read_network_args(s, e) < 0 || read_optimizer(s, o, e) < 0)
 		return -1;
 	if (!s->conv_alpha)
 		s->conv_alpha = s->conv_rank;

@@ -25,6 +25,7 @@ struct train_settings {
 	/* optimizer and schedule */
 	const char *optimizer, *lr_scheduler, *warmup;
 	struct text_list optimizer_args;
+	bool use_8bit_adam, use_lion;                           /* kohya's old spellings of optimizer */
 	double learning_rate, unet_lr, text_encoder_lr;         /* the last two 0: learning_rate */
 	double lr_cycles, lr_power, lr_min_ratio;
 	double max_grad_norm;

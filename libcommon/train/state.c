@@ -9,7 +9,7 @@
 
 /* ---- what is written and read: the same list, in parameter order ---- */
 
-struct item { char *name; float *device; size_t count; };
+struct item { char *name; void *device; enum dtype dtype; size_t count; };
 
 static size_t list_items(const struct optimizer *o, const struct state_more *more, struct item **items)
 {
@@ -19,12 +19,13 @@ static size_t list_items(const struct optimizer *o, const struct state_more *mor
 	*items = xcalloc(o->count * (2 + OPTIMIZER_SLOTS), sizeof(**items));
 	for (i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
-		(*items)[n++] = (struct item){ xprintf("param.%s", p->name), p->tensor->data, p->count };
+		(*items)[n++] = (struct item){ xprintf("param.%s", p->name), p->tensor->data, DTYPE_F32, p->count };
 		for (k = 0; k < OPTIMIZER_SLOTS; k++)
-			if (p->slot[k])
-				(*items)[n++] = (struct item){ xprintf("slot%d.%s", k, p->name), p->slot[k], p->count };
+			if (p->slot[k].count)
+				(*items)[n++] = (struct item){ xprintf("slot%d.%s", k, p->name), p->slot[k].data, p->slot[k].dtype,
+							       p->slot[k].count };
 		if (more->ema)
-			(*items)[n++] = (struct item){ xprintf("ema.%s", p->name), more->ema[i], p->count };
+			(*items)[n++] = (struct item){ xprintf("ema.%s", p->name), more->ema[i], DTYPE_F32, p->count };
 	}
 	return n;
 }
@@ -54,7 +55,7 @@ static int check_finite(const char *path, const struct item *item, const float *
 {
 	size_t i;
 
-	for (i = 0; i < item->count; i++)
+	for (i = 0; i < item->count && item->dtype == DTYPE_F32; i++)
 		if (!isfinite(x[i]))
 			return fail(e, EXIT_DIVERGED, "%s: not written: '%s' holds a NaN or an infinity; lower the learning rate", path, item->name);
 	return 0;
@@ -65,23 +66,26 @@ int state_save(const char *path, const struct optimizer *o, const struct state_m
 {
 	struct item *items;
 	size_t i, n = list_items(o, more, &items);
-	struct safetensors_out *out = xcalloc(n + 2, sizeof(*out));
+	struct safetensors_out *out = xcalloc(n + 3, sizeof(*out));
 	int64_t *steps = steps_of(o);
+	const int scalars = optimizer_scalars(o);
 	char *number = xprintf("%ld", step);
 	const struct metadata metadata[] = { { "format", STATE_FORMAT }, { "step", number }, { "identity", identity }, { "config", config } };
 	int result = 0;
 
 	for (i = 0; i < n && !result; i++) {
-		float *host = xmalloc(items[i].count * sizeof(*host));
-		o->be->download(o->device, host, items[i].device, items[i].count * sizeof(*host));
-		out[i] = (struct safetensors_out){ items[i].name, DTYPE_F32, 1, { items[i].count }, host, false };
+		const size_t bytes = items[i].count * dtype_size(items[i].dtype);
+		void *host = xmalloc(bytes);
+		o->be->download(o->device, host, items[i].device, bytes);
+		out[i] = (struct safetensors_out){ items[i].name, items[i].dtype, 1, { items[i].count }, host, false };
 		result = check_finite(path, &items[i], host, e);
 	}
 	out[n] = (struct safetensors_out){ "steps", DTYPE_I64, 1, { o->count }, steps, false };
 	out[n + 1] = (struct safetensors_out){ "curves", DTYPE_F64, 1, { more->n_curves }, more->curves, false };
+	out[n + 2] = (struct safetensors_out){ "scalars", DTYPE_F64, 1, { scalars }, o->scalar, false };
 	if (!result)
-		result = safetensors_save_sealed(path, out, n + 2, metadata, sizeof(metadata) / sizeof(*metadata), e);
-	for (i = 0; i <= n; i++)                /* the curves are the caller's */
+		result = safetensors_save_sealed(path, out, n + 2 + (scalars > 0), metadata, sizeof(metadata) / sizeof(*metadata), e);
+	for (i = 0; i <= n; i++)                /* curves and scalars are their owners' */
 		free((void *)out[i].data);
 	free(out);
 	free(number);
@@ -91,19 +95,25 @@ int state_save(const char *path, const struct optimizer *o, const struct state_m
 
 /* ---- loading ---- */
 
-static int check_layout(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, size_t curves, struct error *e)
+static bool is_list(const struct safetensors *f, const char *name, enum dtype dtype, size_t count)
 {
-	const struct safetensor *steps = safetensors_find(f, "steps"), *c = safetensors_find(f, "curves");
+	const struct safetensor *t = safetensors_find(f, name);
+
+	return t && t->dtype == dtype && safetensor_elements(t) == count;
+}
+
+static int check_layout(const struct safetensors *f, const struct item *items, size_t n, const struct optimizer *o, size_t curves,
+			struct error *e)
+{
+	const size_t scalars = optimizer_scalars(o);
 	size_t i;
 
-	if (!steps || steps->dtype != DTYPE_I64 || safetensor_elements(steps) != parameters || !c || c->dtype != DTYPE_F64 ||
-	    safetensor_elements(c) != curves || f->count != n + 2)
+	if (f->count != n + 2 + (scalars > 0) || !is_list(f, "steps", DTYPE_I64, o->count) || !is_list(f, "curves", DTYPE_F64, curves) ||
+	    (scalars && !is_list(f, "scalars", DTYPE_F64, scalars)))
 		return fail(e, EXIT_INPUT, "%s: the state of another network; resume from another", f->path);
-	for (i = 0; i < n; i++) {
-		const struct safetensor *t = safetensors_find(f, items[i].name);
-		if (!t || t->dtype != DTYPE_F32 || safetensor_elements(t) != items[i].count)
+	for (i = 0; i < n; i++)
+		if (!is_list(f, items[i].name, items[i].dtype, items[i].count))
 			return fail(e, EXIT_INPUT, "%s: tensor '%s' is missing or has another size", f->path, items[i].name);
-	}
 	return 0;
 }
 
@@ -129,7 +139,7 @@ static void put_back(const struct safetensors *f, const struct item *items, size
 
 	for (i = 0; i < n; i++) {
 		const struct safetensor *t = safetensors_find(f, items[i].name);
-		float *host = xmalloc(t->bytes);
+		void *host = xmalloc(t->bytes);
 		memcpy(host, safetensors_bytes(f, t), t->bytes);
 		o->be->upload(o->device, items[i].device, host, t->bytes);
 		free(host);
@@ -139,12 +149,14 @@ static void put_back(const struct safetensors *f, const struct item *items, size
 		memcpy(&k, steps + i * sizeof(k), sizeof(k));
 		o->parameter[i].steps = k;
 	}
+	if (optimizer_scalars(o))
+		memcpy(o->scalar, safetensors_bytes(f, safetensors_find(f, "scalars")), optimizer_scalars(o) * sizeof(*o->scalar));
 	memcpy(more->curves, safetensors_bytes(f, safetensors_find(f, "curves")), more->n_curves * sizeof(*more->curves));
 }
 
 /* Soundness first: a flipped bit in the identity must not look like other settings, or nothing older would be tried. */
-static int verify(const struct safetensors *f, const struct item *items, size_t n, size_t parameters, size_t curves, const char *identity,
-		  struct error *e)
+static int verify(const struct safetensors *f, const struct item *items, size_t n, const struct optimizer *o, size_t curves,
+		  const char *identity, struct error *e)
 {
 	const char *format = safetensors_metadata(f, "format");
 
@@ -152,7 +164,7 @@ static int verify(const struct safetensors *f, const struct item *items, size_t 
 		return fail(e, EXIT_INPUT, "%s: no state of a training run; resume from NAME-stepNNNNNNNN-state.safetensors", f->path);
 	if (safetensors_check_seal(f, e) < 0 || (identity && same_identity(f, identity, e) < 0))
 		return -1;
-	return check_layout(f, items, n, parameters, curves, e);
+	return check_layout(f, items, n, o, curves, e);
 }
 
 int state_load(const char *path, struct optimizer *o, const struct state_more *more, long *step, const char *identity, struct error *e)
@@ -165,7 +177,7 @@ int state_load(const char *path, struct optimizer *o, const struct state_more *m
 	if (!f)
 		return -1;
 	n = list_items(o, more, &items);
-	result = verify(f, items, n, o->count, more->n_curves, identity, e);
+	result = verify(f, items, n, o, more->n_curves, identity, e);
 	if (!result) {
 		put_back(f, items, n, o, more);
 		*step = strtol(safetensors_metadata(f, "step"), NULL, 10);

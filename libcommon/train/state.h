@@ -1,8 +1,8 @@
 /*
  * state.h - everything that a run needs to go on bit for bit, in one file.
  *
- * Tensors "param.NAME", "slot0.NAME", "slot1.NAME", with an average "ema.NAME" (F32), "steps" (I64, updates of each parameter) and
- * "curves" (F64, what the log smooths); metadata "format", "step", "identity", "config", sealed by a SHA-256 over all of it.  Draws need
+ * Tensors "param.NAME", "slot0.NAME", "slot1.NAME", ... (the optimizer's: F32 or U8), with an average "ema.NAME" (F32), "steps" (I64,
+ * updates of each parameter), "curves" (F64, what the log smooths) and, if the optimizer has any, "scalars" (F64); metadata "format", "step", "identity", "config", sealed by a SHA-256 over all of it.  Draws need
  * no saving: they are functions of (seed, step).
  */
 #ifndef TRAIN_STATE_H

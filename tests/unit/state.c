@@ -45,7 +45,8 @@ static float *filled(size_t n, float first)
 /* An optimizer of three parameters whose values follow from first. */
 static struct optimizer make(float first)
 {
-	struct optimizer o = { .parameter = xcalloc(PARAMETERS, sizeof(struct parameter)), .count = PARAMETERS, .be = &host };
+	struct optimizer o = { .parameter = xcalloc(PARAMETERS, sizeof(struct parameter)), .count = PARAMETERS, .be = &host,
+			       .settings = { .name = "AdamW" } };
 
 	for (int i = 0; i < PARAMETERS; i++) {
 		struct parameter *p = &o.parameter[i];
@@ -53,8 +54,8 @@ static struct optimizer make(float first)
 		p->tensor->data = filled(counts[i], first + i);
 		p->name = xprintf("lora_%d.weight", i);
 		p->count = counts[i];
-		p->slot[0] = filled(counts[i], first + 10 + i);
-		p->slot[1] = filled(counts[i], first + 20 + i);
+		p->slot[0] = (struct slot){ filled(counts[i], first + 10 + i), DTYPE_F32, counts[i] };
+		p->slot[1] = (struct slot){ filled(counts[i], first + 20 + i), DTYPE_F32, counts[i] };
 		p->steps = (long)first * 100 + i;
 	}
 	return o;
@@ -66,8 +67,8 @@ static void discard(struct optimizer *o)
 		free(o->parameter[i].tensor->data);
 		free(o->parameter[i].tensor);
 		free(o->parameter[i].name);
-		free(o->parameter[i].slot[0]);
-		free(o->parameter[i].slot[1]);
+		free(o->parameter[i].slot[0].data);
+		free(o->parameter[i].slot[1].data);
 	}
 	free(o->parameter);
 }
@@ -77,8 +78,8 @@ static void assert_equal(const struct optimizer *a, const struct optimizer *b)
 	for (int i = 0; i < PARAMETERS; i++) {
 		const struct parameter *p = &a->parameter[i], *q = &b->parameter[i];
 		assert_memory_equal(p->tensor->data, q->tensor->data, counts[i] * sizeof(float));
-		assert_memory_equal(p->slot[0], q->slot[0], counts[i] * sizeof(float));
-		assert_memory_equal(p->slot[1], q->slot[1], counts[i] * sizeof(float));
+		assert_memory_equal(p->slot[0].data, q->slot[0].data, counts[i] * sizeof(float));
+		assert_memory_equal(p->slot[1].data, q->slot[1].data, counts[i] * sizeof(float));
 		assert_int_equal(p->steps, q->steps);
 	}
 }
@@ -123,8 +124,8 @@ static void round_trip(void **state)
 	struct error e;
 	long step = 0;
 
-	saved.parameter[2].slot[1][3] = -0.0f;
-	saved.parameter[2].slot[1][4] = 1e-42f;         /* a denormal */
+	((float *)saved.parameter[2].slot[1].data)[3] = -0.0f;
+	((float *)saved.parameter[2].slot[1].data)[4] = 1e-42f;         /* a denormal */
 	assert_int_equal(save(path, &saved, 123456789, &e), 0);
 	assert_int_equal(load(path, &loaded, &step, IDENTITY, &e), 0);
 	assert_int_equal(step, 123456789);
@@ -320,7 +321,8 @@ static void not_finite_is_not_saved(void **state)
 {
 	char *path = in_folder("finite.safetensors");
 	struct optimizer o = make(1), loaded = make(5), sound = make(1);
-	float *places[] = { &o.parameter[0].tensor->data[0], &o.parameter[1].slot[0][6], &o.parameter[2].slot[1][29] };
+	float *places[] = { &o.parameter[0].tensor->data[0], (float *)o.parameter[1].slot[0].data + 6,
+			    (float *)o.parameter[2].slot[1].data + 29 };
 	struct error e;
 	long step;
 

@@ -1,0 +1,23 @@
+#include "optimizer_internal.h"
+
+static void set_slots(const struct optimizer *o, struct parameter *p)
+{
+	p->slot[0] = p->slot[1] = slot_of_floats(p->count);
+}
+
+static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+{
+	struct adamw_step step = adamw_step(o, p, lr, grad_scale);
+
+	o->be->adamw(o->device, p->tensor->data, p->slot[0].data, p->slot[1].data, p->tensor->grad, p->count, &step);
+}
+
+static const struct optimizer_argument arguments[] = {
+	BETAS(0), NUMBER("eps", eps, 0, 1), NUMBER("weight_decay", decay, 0, 100), { 0 },
+};
+
+const struct optimizer_kind optimizer_adamw = {
+	.name = "AdamW", .python = "torch.optim.adamw.AdamW", .arguments = arguments,
+	.defaults = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.01 },
+	.set_slots = set_slots, .move = move,
+};

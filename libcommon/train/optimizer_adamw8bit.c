@@ -1,0 +1,96 @@
+#include <math.h>
+#include <stdlib.h>
+#include "optimizer_internal.h"
+
+enum { CODE1, CODE2, ABSMAX1, ABSMAX2 };        /* of the slots */
+enum { SMALLEST = 4096 };                       /* tensors of fewer elements keep floats */
+
+static bool is_small(const struct parameter *p)
+{
+	return p->count < SMALLEST;
+}
+
+static void set_slots(const struct optimizer *o, struct parameter *p)
+{
+	const size_t blocks = (p->count + ADAM8_BLOCK - 1) / ADAM8_BLOCK;
+
+	if (is_small(p)) {
+		p->slot[0] = p->slot[1] = slot_of_floats(p->count);
+		return;
+	}
+	p->slot[CODE1] = p->slot[CODE2] = (struct slot){ NULL, DTYPE_U8, p->count };
+	p->slot[ABSMAX1] = p->slot[ABSMAX2] = slot_of_floats(blocks);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	const float x = *(const float *)a, y = *(const float *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Edge k of `parts` equal parts of 0.1..1 in floats, from the nearer end and rounded once, as PyTorch's linspace gives them. */
+static float edge(int k, int parts)
+{
+	const float step = (1.f - 0.1f) / parts;
+
+	return k < (parts + 1) / 2 ? fmaf(step, k, 0.1f) : fmaf(-step, parts - k, 1);
+}
+
+/* Seven decades; the i-th holds the middles of `first` * 2^i equal parts of 0.1..1, with both signs or only positive; then 0 and 1.
+ * Equal to bitsandbytes' map in every bit. */
+static void make_map(float map[256], int first, bool both_signs)
+{
+	int i, k, n = 0;
+
+	for (i = 0; i < 7; i++) {
+		const int parts = first << i;
+		for (k = 0; k < parts; k++) {
+			const float middle = (float)pow(10, i - 6) * ((edge(k, parts) + edge(k + 1, parts)) / 2);
+			map[n++] = middle;
+			if (both_signs)
+				map[n++] = -middle;
+		}
+	}
+	map[n++] = 0;
+	map[n++] = 1;
+	qsort(map, n, sizeof(*map), ascending);
+}
+
+static void set_maps(float *maps)
+{
+	make_map(maps, 1, true);
+	make_map(maps + 256, 2, false);
+}
+
+/* bitsandbytes decays after the update, PyTorch before it. */
+static void move_small(const struct optimizer *o, const struct parameter *p, struct adamw_step *step)
+{
+	const float keep = 1 - (double)step->lr * step->decay;
+
+	step->decay = 0;
+	o->be->adamw(o->device, p->tensor->data, p->slot[0].data, p->slot[1].data, p->tensor->grad, p->count, step);
+	o->be->axpby(o->device, p->tensor->data, keep, p->tensor->data, 0, p->count);
+}
+
+static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+{
+	struct adamw_step step = adamw_step(o, p, lr, grad_scale);
+	const struct adam8_moments q = { p->slot[CODE1].data, p->slot[CODE2].data, p->slot[ABSMAX1].data, p->slot[ABSMAX2].data,
+					 o->maps, o->maps + 256 };
+
+	if (is_small(p))
+		move_small(o, p, &step);
+	else
+		o->be->adamw8bit(o->device, p->tensor->data, &q, p->tensor->grad, p->count, &step);
+}
+
+static const struct optimizer_argument arguments[] = {
+	BETAS(0), NUMBER("eps", eps, 1e-30, 1), NUMBER("weight_decay", decay, 0, 100), { 0 },
+};
+
+const struct optimizer_kind optimizer_adamw8bit = {
+	.name = "AdamW8bit", .python = "bitsandbytes.optim.adamw.AdamW8bit", .arguments = arguments,
+	.defaults = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.01 },
+	.set_slots = set_slots, .set_maps = set_maps, .move = move,
+};

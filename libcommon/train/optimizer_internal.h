@@ -1,0 +1,56 @@
+/* optimizer_internal.h - a row of the table of optimizers: what an optimizer_NAME.c fills in. */
+#ifndef TRAIN_OPTIMIZER_INTERNAL_H
+#define TRAIN_OPTIMIZER_INTERNAL_H
+
+#include "optimizer.h"
+
+enum argument_type {
+	ARGUMENT_NUMBER,
+	ARGUMENT_FLAG,                  /* True, False */
+	ARGUMENT_BETA,                  /* min to below 1, or None: -1 */
+	ARGUMENT_PAIR,                  /* two numbers, this field and the next */
+	ARGUMENT_BETAS,                 /* a pair, below 1 */
+};
+
+struct optimizer_argument {
+	const char *name;               /* the Python library's */
+	enum argument_type type;
+	size_t offset;                  /* in struct optimizer_settings */
+	double min, max;
+};
+
+#define BETAS(low) { "betas", ARGUMENT_BETAS, offsetof(struct optimizer_settings, beta1), low, 1 }
+#define NUMBER(name, field, low, high) { name, ARGUMENT_NUMBER, offsetof(struct optimizer_settings, field), low, high }
+#define FLAG(name, field) { name, ARGUMENT_FLAG, offsetof(struct optimizer_settings, field), 0, 1 }
+#define BETA(name, field) { name, ARGUMENT_BETA, offsetof(struct optimizer_settings, field), 0, 1 }
+
+struct optimizer_kind {
+	const char *name, *python;      /* "AdamW"; "torch.optim.adamw.AdamW" */
+	struct optimizer_settings defaults;
+	const struct optimizer_argument *arguments;     /* ends with a name NULL */
+	int scalars;
+	bool finds_d;                   /* the learning rate is a factor of d = scalar[0]: about 1, and the same for all */
+	bool own_schedule;              /* lr_scheduler does not count */
+	bool needs_scratch;
+	void (*set_slots)(const struct optimizer *o, struct parameter *p);      /* dtype and count of each */
+	void (*set_maps)(float *maps);  /* NULL, or fills 2 * 256 */
+	/* Over all parameters before any of them moves; gradients are already scaled by the clipping.  false: none moves.  NULL: nothing
+	 * to do, and move() scales. */
+	bool (*begin)(struct optimizer *o, double multiplier);
+	/* p->steps counts this update already */
+	void (*move)(const struct optimizer *o, struct parameter *p, double lr, float grad_scale);
+	void (*average)(const struct optimizer *o, const struct parameter *p);  /* NULL, or p's data to what is saved */
+	double (*lr)(const struct optimizer_settings *s, double lr, double multiplier, long step);      /* NULL: lr * multiplier */
+};
+
+extern const struct optimizer_kind optimizer_adamw, optimizer_adamw8bit, optimizer_lion, optimizer_adafactor, optimizer_prodigy,
+	optimizer_dadapt, optimizer_schedulefree;
+extern const struct optimizer_kind *const optimizer_kinds[];    /* ends with NULL */
+
+const struct optimizer_kind *optimizer_kind(const char *name);  /* NULL: not known */
+static inline struct slot slot_of_floats(size_t count) { return (struct slot){ NULL, DTYPE_F32, count }; }
+struct adamw_step adamw_step(const struct optimizer *o, const struct parameter *p, double lr, float grad_scale);
+/* The largest learning rate times multiplier, as the adaptive ones take it. */
+double optimizer_common_lr(const struct optimizer *o, double multiplier);
+
+#endif

@@ -1,0 +1,74 @@
+#include <math.h>
+#include "optimizer_internal.h"
+
+/* The weights in training are y, between z, which takes the steps, and x, z's average, which is saved: y = beta1 x + (1 - beta1) z. */
+enum { V, Z };                                  /* of the slots */
+enum { STEPS, WEIGHT_SUM, HIGHEST };            /* of the scalars; the highest warm-up factor so far */
+enum { SHARE, WARM };                           /* of now[]: z's share in the average; the warm-up's factor */
+
+static void set_slots(const struct optimizer *o, struct parameter *p)
+{
+	p->slot[V] = p->slot[Z] = slot_of_floats(p->count);
+}
+
+static double warm(const struct optimizer_settings *s, double step)
+{
+	return step <= s->warmup_steps ? step / s->warmup_steps : 1;
+}
+
+static double shown_lr(const struct optimizer_settings *s, double lr, double multiplier, long step)
+{
+	return lr * warm(s, step);
+}
+
+/* A base rate cancels out in the shares, so those of the warm-up factors are the same. */
+static bool begin(struct optimizer *o, double multiplier)
+{
+	const struct optimizer_settings *s = &o->settings;
+	const double k = o->scalar[STEPS] + 1;
+	double weight;
+
+	o->now[WARM] = warm(s, k);
+	o->scalar[HIGHEST] = fmax(o->scalar[HIGHEST], o->now[WARM]);
+	weight = pow(k, s->weight_power) * pow(o->scalar[HIGHEST], s->lr_power);
+	o->scalar[WEIGHT_SUM] += weight;
+	o->scalar[STEPS] = k;
+	o->now[SHARE] = weight / o->scalar[WEIGHT_SUM];
+	return true;
+}
+
+static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+{
+	const struct optimizer_settings *s = &o->settings;
+	const double rate = p->lr * o->now[WARM], share = o->now[SHARE], root2 = sqrt(1 - pow(s->beta2, o->scalar[STEPS]));
+	float *y = p->tensor->data, *z = p->slot[Z].data, *way = o->scratch;
+
+	if (p->steps == 1)
+		o->be->copy(o->device, z, y, p->count);
+	o->be->axxpby(o->device, p->slot[V].data, 1 - s->beta2, p->tensor->grad, s->beta2, p->count);
+	o->be->over_root(o->device, way, root2, p->tensor->grad, p->slot[V].data, root2 * s->eps, 0, p->count);
+	if (s->decay)
+		o->be->axpby(o->device, way, s->decay, y, 1, p->count);
+	o->be->axpby(o->device, y, share, z, 1 - share, p->count);
+	o->be->axpby(o->device, y, rate * (s->beta1 * (1 - share) - 1), way, 1, p->count);
+	o->be->axpby(o->device, z, -rate, way, 1, p->count);
+}
+
+static void average(const struct optimizer *o, const struct parameter *p)
+{
+	const double beta1 = o->settings.beta1;
+
+	o->be->axpby(o->device, p->tensor->data, 1 - 1 / beta1, p->slot[Z].data, 1 / beta1, p->count);
+}
+
+static const struct optimizer_argument arguments[] = {
+	BETAS(0.01), NUMBER("eps", eps, 1e-30, 1), NUMBER("weight_decay", decay, 0, 100), NUMBER("warmup_steps", warmup_steps, 0, 99999999),
+	NUMBER("r", weight_power, 0, 100), NUMBER("weight_lr_power", lr_power, 0, 100), { 0 },
+};
+
+const struct optimizer_kind optimizer_schedulefree = {
+	.name = "AdamWScheduleFree", .python = "schedulefree.adamw_schedulefree.AdamWScheduleFree", .arguments = arguments,
+	.defaults = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .lr_power = 2 },
+	.scalars = 3, .own_schedule = true, .needs_scratch = true,
+	.set_slots = set_slots, .begin = begin, .move = move, .average = average, .lr = shown_lr,
+};
