@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -94,16 +95,24 @@ static char *trim(char *s)
 	return s;
 }
 
+int prompt_set(const char *name, int line, const char *option, const char *value, struct prompt *p, struct error *e)
+{
+	const struct place at = { name, line };
+	size_t i;
+
+	for (i = 0; i < sizeof(options) / sizeof(*options); i++)
+		if (!strcasecmp(option, options[i].name))
+			return options[i].read(&at, value, p, e);
+	return fail(e, EXIT_USAGE, "%s:%d: unknown option '--%s'; --w --h --d --s --l --n --ss are known", name, line, option);
+}
+
 static int read_option(const struct place *at, char *text, struct prompt *p, struct error *e)
 {
-	size_t i, n = strcspn(text, " \t");
+	size_t n = strcspn(text, " \t");
 	char *value = text[n] ? text + n + 1 : text + n;
 
 	text[n] = 0;
-	for (i = 0; i < sizeof(options) / sizeof(*options); i++)
-		if (!strcasecmp(text, options[i].name))
-			return options[i].read(at, trim(value), p, e);
-	return fail(e, EXIT_USAGE, "%s:%d: unknown option '--%s'; --w --h --d --s --l --n --ss are known", at->name, at->line, text);
+	return prompt_set(at->name, at->line, text, trim(value), p, e);
 }
 
 int prompt_parse(const char *name, int line, const char *text, struct prompt_list *list, struct error *e)
@@ -129,12 +138,18 @@ int prompt_parse(const char *name, int line, const char *text, struct prompt_lis
 	return result;
 }
 
-int prompts_read(const char *path, struct prompt_list *list, struct error *e)
+static bool ends_in(const char *path, const char *ending)
+{
+	size_t n = strlen(path), k = strlen(ending);
+
+	return n > k && !strcasecmp(path + n - k, ending);
+}
+
+static int read_lines(const char *path, struct prompt_list *list, struct error *e)
 {
 	struct buffer b = { 0 };
 	char *line, *save = NULL;
 	int number = 0, result = 0;
-	size_t before = list->count;
 
 	if (read_file(path, FILE_CAP, &b, e) < 0)
 		return -1;
@@ -147,6 +162,15 @@ int prompts_read(const char *path, struct prompt_list *list, struct error *e)
 			result = prompt_parse(path, number, line, list, e);
 	}
 	buffer_free(&b);
+	return result;
+}
+
+int prompts_read(const char *path, struct prompt_list *list, struct error *e)
+{
+	size_t before = list->count;
+	int result = ends_in(path, ".toml") ? prompts_read_toml(path, list, e) : ends_in(path, ".json") ? prompts_read_json(path, list, e) :
+		     read_lines(path, list, e);
+
 	if (!result && list->count == before)
 		result = fail(e, EXIT_USAGE, "%s: no prompts in it; write one a line", path);
 	return result;
