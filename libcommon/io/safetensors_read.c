@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/map.h"
+#include "mapped.h"
 #include "safetensors_header.h"
 
 /* ---- files that are something else ---- */
@@ -203,7 +204,7 @@ static int look_at(int fd, const char *path, struct stat *st, struct error *e)
 	return 0;
 }
 
-/* A file that shrinks under the map kills with SIGBUS; one that is still being written is caught here. */
+/* A file that is still being written; what shrinks later ends the program (mapped.h). */
 static int check_unchanged(int fd, const struct safetensors *s, struct error *e)
 {
 	struct stat st;
@@ -221,7 +222,7 @@ static int map_file(struct safetensors *s, int fd, struct error *e)
 
 	if (look_at(fd, s->path, &st, e))
 		return -1;
-	s->map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	s->map = mapped_open(fd, (size_t)st.st_size, s->path);
 	if (s->map == MAP_FAILED) {
 		s->map = NULL;
 		return fail(e, EXIT_IO, "%s: mapping %lld bytes: %s; is there memory enough?", s->path,
@@ -255,7 +256,7 @@ void safetensors_close(struct safetensors *s)
 	if (!s)
 		return;
 	if (s->map)
-		munmap(s->map, s->map_bytes);
+		mapped_close(s->map, s->map_bytes);
 	map_free(s->index);
 	free(s->names);
 	free(s->tensor);
