@@ -124,3 +124,26 @@ in_small() {
 		--max-train-steps 1 --output-dir out --output-name t "$LATENTS"
 	[ "$(ls -A out)" = .t.lock ]
 }
+
+# reads STATUS FILE INJECTION COMMAND...: what happens to reads of one file
+reads() {
+	local want=$1 file=$2 how=$3; shift 3
+	status_of "$want" strace -f -qq -o trace -P "$file" -e "inject=read:$how" "$@"
+	grep -q INJECTED trace
+	[ "$want" = 0 ] || [[ "$output" == *"$file"* ]]
+}
+
+@test "a read that fails is status 4 and names the file; one that is interrupted is read again" {
+	strace -o trace true 2> trace.err || skip "strace may not trace here: $(tail -n 1 trace.err)"
+	local encode=("$BIN/lora-encode" -q -m "$MODEL" -o l.tar "$IMAGES") config
+	config=$(realpath "$MODEL/unet/config.json")
+	for n in 1 2; do
+		reads 4 "$IMAGES" error=EIO:when=$n "${encode[@]}"
+		[ ! -e l.tar ] && [ -z "$(temporaries .)" ]
+	done
+	reads 0 "$IMAGES" error=EINTR:when=1+2 "${encode[@]}"
+	cmp l.tar "$LATENTS"
+	reads 4 "$LATENTS" error=EIO:when=2 "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --max-train-steps 1 --output-dir out "$LATENTS"
+	reads 4 "$config" error=EIO:when=1 "$BIN/lora-train" -q -m "$(dirname "$(dirname "$config")")" --network-train-unet-only --max-train-steps 1 \
+		--output-dir out "$LATENTS"
+}
