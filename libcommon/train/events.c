@@ -119,22 +119,21 @@ static int read_log(struct events *ev, struct error *e)
 	struct buffer text = { 0 };
 	struct error ignored;
 	char *line, *rest;
+	size_t sound;
 
 	if (read_file(ev->name, LOG_CAP, &text, e) < 0)
 		return -1;
+	for (sound = text.len; sound && text.data[sound - 1] != '\n'; sound--)
+		;
 	for (rest = text.data; ev->report && rest && (line = strsep(&rest, "\n")) && rest;) {
 		json_t *event = json_parse(ev->name, line, strlen(line), &ignored);
 		if (event)
 			report_event(ev->report, event);
 		json_decref(event);
 	}
-	while (text.len && text.data[text.len - 1] != '\n')
-		text.len--;
-	if (ftruncate(ev->fd, text.len) < 0) {
-		buffer_free(&text);
-		return fail(e, EXIT_IO, "%s: cutting a torn line: %s", ev->name, strerror(errno));
-	}
 	buffer_free(&text);
+	if (ftruncate(ev->fd, sound) < 0)
+		return fail(e, EXIT_IO, "%s: cutting a torn line: %s", ev->name, strerror(errno));
 	return 0;
 }
 

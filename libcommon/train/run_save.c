@@ -146,7 +146,8 @@ int run_save_adapter(struct run *r, bool last, struct error *e)
 	metadata_free(&facts);
 	if (!result) {
 		report_save(r, "save", path);
-		prune_adapters(r);
+		if (!last)
+			prune_adapters(r);
 	}
 	free(name);
 	free(path);

@@ -128,6 +128,11 @@ static int same_identity(const struct safetensors *f, const char *is, struct err
 	for (i = 0; was[i] && was[i] == is[i]; i++)
 		if (was[i] == ' ')
 			word = i + 1;
+	if ((!was[i] && is[i] == ' ') || (!is[i] && was[i] == ' ')) {           /* one ends where the other has more words */
+		was = was[i] ? was + i + 1 : "nothing";
+		is = is[i] ? is + i + 1 : "nothing";
+		word = 0;
+	}
 	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; use the same settings and data, or start anew without --resume",
 		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
 }
