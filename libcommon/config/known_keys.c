@@ -307,6 +307,25 @@ const struct known_key *known_key(const char *name)
 	return bsearch(name, keys, sizeof(keys) / sizeof(*keys), sizeof(*keys), by_name);
 }
 
+/* Ignored ones only: the others are options, which know it themselves. */
+static const char *const flags[] = {
+	"async_upload", "cache_info", "cache_latents", "cache_latents_to_disk", "cache_text_encoder_outputs",
+	"cache_text_encoder_outputs_to_disk", "console_log_simple", "ddp_gradient_as_bucket_view", "ddp_static_graph", "debug_dataset",
+	"disable_mmap_load_safetensors", "dynamo_use_dynamic", "dynamo_use_fullgraph", "flash_attn",
+	"fp16_master_weights_and_gradients", "full_bf16", "full_fp16", "highvram", "lowram", "mem_eff_attn", "multi_gpu",
+	"no_half_vae", "output_config", "persistent_data_loader_workers", "sage_attn", "save_state_to_huggingface", "sdpa",
+	"skip_cache_check", "skip_until_initial_step", "split_attn", "torch_compile", "xformers", "zero3_init_flag",
+	"zero3_save_16bit_model",
+};
+
+bool known_key_is_flag(const struct known_key *k)
+{
+	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++)
+		if (!strcmp(flags[i], k->name))
+			return true;
+	return false;
+}
+
 const struct known_key *known_keys(size_t *count)
 {
 	*count = sizeof(keys) / sizeof(*keys);

@@ -6,6 +6,7 @@
 #ifndef CONFIG_KNOWN_KEYS_H
 #define CONFIG_KNOWN_KEYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum key_class {
@@ -25,6 +26,7 @@ struct known_key {
 };
 
 const struct known_key *known_key(const char *name);            /* NULL: nobody knows it */
+bool known_key_is_flag(const struct known_key *k);              /* on a command line it takes no value */
 const struct known_key *known_keys(size_t *count);              /* sorted by name */
 
 #endif

@@ -226,6 +226,32 @@ static int take_common(struct command_line *c, const char *name, size_t n, const
 	return 1;
 }
 
+/* What kohya's command lines have and this program has not.  1: ignored with a note; 0: nothing known of it; -1: trouble. */
+static int take_known(struct command_line *c, const char *name, size_t n, const char *value, struct error *e)
+{
+	char *key = xstrndup(name, n);
+	const struct known_key *k;
+
+	for (char *p = key; *p; p++)
+		if (*p == '-')
+			*p = '_';
+	k = c->p->tool->takes_config ? known_key(key) : NULL;
+	free(key);
+	if (!k)
+		return 0;
+	if (k->class == KEY_OURS)
+		return fail(e, EXIT_USAGE, "--%.*s is an option of other programs here, as lora-config(5) says; put it into a --config, "
+			    "which serves them all, or use pipelines/train", (int)n, name);
+	if (k->class == KEY_REFUSED)
+		return fail(e, EXIT_USAGE, "--%.*s is refused: %s", (int)n, name, k->say);
+	if (k->class == KEY_LATER)
+		return fail(e, EXIT_USAGE, "--%.*s is not yet implemented; leave it out", (int)n, name);
+	if (!value && !known_key_is_flag(k) && !next_word(c))
+		return fail(e, EXIT_USAGE, "--%.*s needs a value, even where it is ignored", (int)n, name);
+	note("--%.*s is ignored: %s", (int)n, name, k->say);
+	return 1;
+}
+
 static int take_long(struct command_line *c, const char *arg, struct error *e)
 {
 	const char *name = arg + 2, *equals = strchr(name, '=');
@@ -243,6 +269,11 @@ static int take_long(struct command_line *c, const char *arg, struct error *e)
 		return common < 0 ? -1 : 0;
 	if (n > 3 && same_name(name, 3, "no-"))
 		o = find_long(c->p->tool, name + 3, n - 3);
+	if (!o) {
+		common = take_known(c, name, n, value, e);
+		if (common)
+			return common < 0 ? -1 : 0;
+	}
 	if (!o || (o->kind != OPTION_FLAG && o->kind != OPTION_LATER))
 		return unknown_option(c->p->tool, c->p->count, name, n, e);
 	if (o->kind == OPTION_LATER)
@@ -388,6 +419,46 @@ const char *option_origin(const char *name)
 	const char *origin = o ? parsed.origin[o - parsed.tool->table] : NULL;
 
 	return origin || !o ? origin : "default";
+}
+
+/* Does the message open with this value, as "PATH: ..." or "PATH/...: ..." do? */
+static bool is_about(const struct error *e, const char *value)
+{
+	size_t n = value ? strlen(value) : 0;
+
+	return n > 1 && !strncmp(e->text, value, n) && strchr(":/", e->text[n]);
+}
+
+static const char *about_value(const struct error *e, const struct option *o)
+{
+	const struct text_list *list = o->value;
+
+	if (o->kind == OPTION_STRING)
+		return is_about(e, *(const char **)o->value) ? *(const char **)o->value : NULL;
+	for (size_t i = 0; o->kind == OPTION_LIST && i < list->count; i++)
+		if (is_about(e, list->item[i]))
+			return list->item[i];
+	return NULL;
+}
+
+const struct error *options_explain(struct error *e)
+{
+	char buffer[KEY_SIZE], *where;
+
+	for (size_t i = 0; parsed.tool && (e->code == EXIT_INPUT || e->code == EXIT_IO) && i < parsed.count; i++) {
+		const struct option *o = &parsed.tool->table[i];
+		const char *origin = parsed.origin[i], *value = origin ? about_value(e, o) : NULL;
+		bool windows = value && (strchr(value, '\\') || (value[0] && value[1] == ':'));
+		if (!value || !strrchr(origin, ':'))
+			continue;
+		where = xprintf("%s: %s", origin, option_key(o, buffer));
+		fail_at(e, where);
+		if (windows)
+			snprintf(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text), " (a path of Windows)");
+		free(where);
+		break;
+	}
+	return e;
 }
 
 bool option_is_set(const char *name)

@@ -65,6 +65,8 @@ int options_parse(const struct tool *tool, int argc, char **argv);
 /* After options_parse: where did it come from?  "default", "command line", "LORA_RANK", "run.toml:12".  NULL: no such. */
 const char *option_origin(const char *name);
 bool option_is_set(const char *name);           /* by anything but the default */
+/* Puts "run.toml:12: vae: " before a message about a file or folder that a configuration file named; returns e. */
+const struct error *options_explain(struct error *e);
 /* As a valid TOML, one `key = value  # origin` per line: --print-config.  And without origins, for metadata. */
 struct buffer;
 void options_print(const struct tool *tool, struct buffer *out, bool origins);

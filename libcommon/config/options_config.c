@@ -71,6 +71,18 @@ static void tell_override(const struct option *o, const char *path, const char *
 	buffer_free(&value);
 }
 
+/* What works here and stops sd-scripts, or means something else there. */
+static const struct trap { const char *key; enum toml_kind kind; const char *say; } traps[] = {
+	{ "resolution", TOML_INTEGER, "sd-scripts stops at a number here; for it write it in quotes" },
+};
+
+static void tell_traps(const struct toml *t, const char *path)
+{
+	for (size_t i = 0; i < sizeof(traps) / sizeof(*traps); i++)
+		if (!strcmp(traps[i].key, t->key) && traps[i].kind == t->kind)
+			note("%s:%d: '%s': %s", path, t->line, t->key, traps[i].say);
+}
+
 static int set_option(struct parse *p, const struct option *o, const struct toml *t, const char *path, struct error *e)
 {
 	char **origin = &p->origin[o - p->tool->table];
@@ -89,6 +101,7 @@ static int set_option(struct parse *p, const struct option *o, const struct toml
 	status = option_take_toml(o, t, where, e);
 	if (!status) {
 		tell_override(o, path, *origin, old.data, t);
+		tell_traps(t, path);
 		free(*origin);
 		*origin = xprintf("%s:%d", path, t->line);
 	}

@@ -30,5 +30,5 @@ int main(int argc, char **argv)
 
 	claim_standard_streams();
 	operands = options_parse(&tool, argc, argv);
-	return encode_run(&s, (const char *const *)argv, operands, &e) < 0 ? report(&e) : EXIT_DONE;
+	return encode_run(&s, (const char *const *)argv, operands, &e) < 0 ? report(options_explain(&e)) : EXIT_DONE;
 }

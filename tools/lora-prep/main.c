@@ -88,7 +88,9 @@ int main(int argc, char **argv)
 	o.jpeg = !strcmp(payload, "jpeg") || (o.folder && !option_is_set("payload"));
 	o.quality = (int)quality;
 	o.threads = (int)threads;
+	if (option_is_set("train-data-dir") && !o.captions.extension)
+		note("captions are read from .txt files, then .caption; sd-scripts reads .caption alone unless caption_extension says so");
 	if (e.code || background_parse(background, o.background, &e) < 0 || prepare(&o, &e) < 0)
-		return report(&e);
+		return report(options_explain(&e));
 	return EXIT_DONE;
 }

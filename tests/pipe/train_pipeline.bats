@@ -1,0 +1,168 @@
+#!/usr/bin/env bats
+# pipelines/train: the tutorial from its folder of pictures to a picture painted with the adapter; the cache; exit codes.
+
+setup() {
+	load pipe.bash
+	cd "$BATS_TEST_TMPDIR" || return 1
+	export BIN
+	pipeline=$ROOT/pipelines/train
+	mkdir -p "training data/10_mysubject_person" "training data/100_person" models
+	cp "$ROOT"/demo/train/*/gizmo0[0-5].* "training data/10_mysubject_person"
+	ln -s "$MODEL" models/base
+	mkdir models/vae
+	cp "$MODEL"/vae/* models/vae
+	printf '# sample_prompts.txt\na big gizmo robot on a blue background --w 64 --h 64 --s 2\n' > sample_prompts.txt
+	cat > config.toml <<-'END'
+	[model_arguments]
+	pretrained_model_name_or_path = "./models/base"
+	vae = "./models/vae"
+	[dataset_arguments]
+	resolution = 64
+	batch_size = 1
+	max_train_steps = 4
+	learning_rate = 1e-4
+	lr_scheduler = "cosine_with_restarts"
+	lr_warmup_steps = 1
+	min_bucket_reso = 48
+	max_bucket_reso = 80
+	bucket_reso_steps = 16
+	[training_arguments]
+	output_dir = "./output"
+	output_name = "my_lora"
+	save_precision = "fp16"
+	mixed_precision = "fp16"
+	gradient_checkpointing = true
+	gradient_accumulation_steps = 2
+	[lora_arguments]
+	network_module = "networks.lora"
+	network_dim = 4
+	network_alpha = 2
+	network_train_unet_only = false
+	network_train_text_encoder_only = false
+	[optimizer_arguments]
+	optimizer_type = "AdamW8bit"
+	learning_rate = 1e-4
+	max_grad_norm = 1.0
+	[sample_arguments]
+	sample_every_n_steps = 2
+	sample_prompts = "./sample_prompts.txt"
+	END
+}
+
+launch() { "$pipeline" --config_file config.toml --train_data_dir "./training data" "$@"; }
+
+# said STATUS [options]: launches, standard error in $output
+said() {
+	local want=$1; shift
+	run bash -c '"$@" 2>&1 > metrics.jsonl' - "$pipeline" --config_file config.toml "$@"
+	[ "$status" -eq "$want" ] || { echo "status $status, not $want: $output"; return 1; }
+}
+
+@test "the tutorial's launch line, text encoders too, to an adapter that paints" {
+	run bash -c '"$@" 2>&1 > metrics.jsonl' - "$pipeline" --config_file config.toml --train_data_dir "./training data" \
+		--logging_dir "./logs" --log_with tensorboard --xformers
+	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
+	[ "$(jq -r 'select(.event == "end") | .why' metrics.jsonl)" = "done" ]
+	[ "$(jq -s 'map(select(.event == "step")) | length' metrics.jsonl)" = 4 ]
+	"$BIN/lora-inspect" --verify output/my_lora.safetensors output/my_lora.latents.tar > /dev/null
+	[ -n "$(find logs -name 'events.out.tfevents.*')" ]
+	[ "$(find output -name '*.png' | wc -l)" = 2 ]
+	[[ "$output" == *"'batch_size': sd-scripts ignores"*"'xformers' is ignored"*"never restarts"* ]]
+	"$BIN/lora-sample" -q -m models/base --lora output/my_lora.safetensors -W 64 -H 64 --steps 2 -p "mysubject person" -o test.png > /dev/null
+	[ -s test.png ]
+	# The text encoders are trained, so their outputs are not in the tar.
+	[ "$(tar -tf output/my_lora.latents.tar | grep -c text.safetensors)" = 0 ]
+}
+
+@test "the latents are taken over: all of them, and all but what changed" {
+	said 0 --train_data_dir "./training data" --network_train_unet_only
+	before=$(sum output/my_lora.latents.tar)
+	said 0 --train_data_dir "./training data" --network_train_unet_only
+	[[ "$output" == *"6 of 6 samples taken over"* ]]
+	[ "$(sum output/my_lora.latents.tar)" = "$before" ]
+	echo "another caption" > "training data/10_mysubject_person/gizmo01.txt"
+	touch "training data/10_mysubject_person/gizmo02.jpg"
+	said 0 --train_data_dir "./training data" --network_train_unet_only
+	[[ "$output" == *"5 of 6 samples taken over"* ]]
+	rm "training data/10_mysubject_person/"gizmo00.*
+	said 0 --train_data_dir "./training data" --network_train_unet_only
+	[[ "$output" == *"5 of 5 samples taken over"* ]]
+	truncate -s 5000 output/my_lora.latents.tar
+	said 0 --train_data_dir "./training data" --network_train_unet_only
+	[[ "$output" == *"my_lora.latents.tar is damaged; every picture is encoded again"* ]]
+}
+
+@test "a warm cache gives the adapter of a cold one" {
+	launch -q --network_train_unet_only > /dev/null
+	cp output/my_lora.safetensors cold.safetensors
+	launch -q --network_train_unet_only > /dev/null
+	cmp cold.safetensors output/my_lora.safetensors
+}
+
+@test "presets behind the own file, words of the launch line behind both; what was said is kept" {
+	said 0 --config_file "$ROOT/pipelines/fast-iteration.toml" --train_data_dir "training data" --max_train_steps=3 --network_args conv_dim=2 \
+		conv_alpha=1 --no-gradient-checkpointing --shuffle_caption
+	[ "$(jq -s 'map(select(.event == "step")) | length' metrics.jsonl)" = 3 ]
+	diff - output/my_lora.launch.toml <<-'END'
+	# The launch line of pipelines/train.
+	train_data_dir = "training data"
+	max_train_steps = "3"
+	network_args = ["conv_dim=2", "conv_alpha=1"]
+	gradient_checkpointing = false
+	shuffle_caption = true
+	END
+	[ "$("$BIN/lora-inspect" --metadata output/my_lora.safetensors --json | jq -r '[.. | .ss_network_dim? // empty] | first')" = 32 ]
+}
+
+@test "regularisation pictures and a dataset config" {
+	mkdir "reg data" "reg data/1_shape"
+	cp $(ls -d "$ROOT"/demo/reg/*/*.jpg | head -2) "reg data/1_shape"
+	said 0 --train_data_dir "training data" --reg_data_dir "reg data" --network_train_unet_only --max_train_steps 1
+	[[ "$output" == *"8 pictures, 2 of them for regularisation"* ]]
+	cat > dataset.toml <<-'END'
+	[[datasets]]
+	  [[datasets.subsets]]
+	  image_dir = "training data/10_mysubject_person"
+	  num_repeats = 2
+	END
+	said 0 --dataset_config dataset.toml --network_train_unet_only --max_train_steps 1
+	[[ "$output" == *"6 pictures, 0 of them for regularisation, 12 samples"* ]]
+}
+
+@test "exit codes of every stage survive" {
+	said 3 --train_data_dir nowhere
+	[[ "$output" == *"train_data_dir: nowhere: "* ]]
+	said 2 --train_data_dir "training data" --max_train_step 3
+	[[ "$output" == *"did you mean 'max_train_steps'"* ]]
+	said 2 -q stray --train_data_dir "training data"
+	said 2
+	[[ "$output" == *"no folder with pictures"* ]]
+	said 3 --train_data_dir "training data" --vae models/none
+	[[ "$output" == *"vae: models/none: "* ]]
+	said 2 --train_data_dir "training data" --optimizer_type Sgd
+	[ ! -e output/my_lora.safetensors ]
+	said 75 --train_data_dir "training data" --max_train_steps 99999 --max_duration 1s --network_train_unet_only
+	[[ "$output" == *"--resume auto"* ]]
+	ls output/*-state.safetensors
+	said 75 --train_data_dir "training data" --max_train_steps 99999 --max_duration=1s --network_train_unet_only --resume
+	[[ "$output" == *"state.safetensors"* ]]
+}
+
+@test "a signal reaches the training itself: saved, exit 75" {
+	(exec "$pipeline" -q --config_file config.toml --train_data_dir "training data" --network_train_unet_only --max_train_steps 99999 \
+		> metrics.jsonl) & pid=$!
+	wait_for 60 grep -q '"step":3' metrics.jsonl
+	kill -TERM $pid
+	status=0; wait $pid || status=$?
+	[ "$status" = 75 ]
+	ls output/*-state.safetensors
+}
+
+@test "a name without its ending is found, as with kohya; --help says what to write" {
+	mv config.toml mine.toml
+	"$pipeline" -q --config_file mine --train_data_dir "training data" --network_train_unet_only --max_train_steps 1 > /dev/null
+	[ -e output/my_lora.safetensors ]
+	run "$pipeline" --help
+	[ "$status" -eq 0 ]
+	[[ "$output" == *--train_data_dir* ]]
+}
