@@ -10,6 +10,9 @@
 #include <time.h>
 #include "../io/safetensors.h"
 
+/* The run's own settings as TOML: what `lora-inspect --rebuild-config` gives back.  Not of kohya, so not under ss_. */
+#define CONFIG_KEY "lora_tools.config"
+
 struct metadata_list { struct metadata *item; size_t count, capacity; };
 
 void metadata_text(struct metadata_list *l, const char *key, const char *value);        /* NULL: "None" */
@@ -59,7 +62,8 @@ struct training_facts {
 	int min_bucket, max_bucket;             /* 0: no buckets */
 	bool flip, bucket_no_upscale, shuffle_caption;
 	long keep_tokens;
-	double caption_dropout;
+	long caption_dropout_epochs;
+	double caption_dropout, caption_tag_dropout;
 	const char *dataset_dirs, *reg_dataset_dirs, *tag_frequency, *bucket_info;      /* JSON texts */
 	/* the clock, which is never asked here: -1 leaves every date out */
 	time_t started, finished;

@@ -25,7 +25,6 @@ static const struct metadata unless_said[] = {
 	{ "ss_ip_noise_gamma", "None" },
 	{ "ss_noise_offset_random_strength", "False" },
 	{ "ss_ip_noise_gamma_random_strength", "False" },
-	{ "ss_caption_dropout_every_n_epochs", "0" },
 	{ "ss_fp8_base", "False" },
 	{ "ss_num_validation_images", "0" },
 	{ "ss_color_aug", "False" },
@@ -180,6 +179,8 @@ static void add_data(const struct training_facts *f, struct metadata_list *l)
 	metadata_bool(l, "ss_shuffle_caption", f->shuffle_caption);
 	metadata_int(l, "ss_keep_tokens", f->keep_tokens);
 	metadata_float(l, "ss_caption_dropout_rate", f->caption_dropout);
+	metadata_int(l, "ss_caption_dropout_every_n_epochs", f->caption_dropout_epochs);
+	metadata_float(l, "ss_caption_tag_dropout_rate", f->caption_tag_dropout);
 	metadata_bool(l, "ss_enable_bucket", f->max_bucket != 0);
 	metadata_bool(l, "ss_bucket_no_upscale", f->bucket_no_upscale);
 	if (f->max_bucket) {

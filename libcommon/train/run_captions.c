@@ -140,6 +140,17 @@ void run_caption_ids(const struct run *r, const char *words, int32_t *ids1, int3
 		die(EXIT_OTHER, "bug: %s", e.text);
 }
 
+void run_captions_facts(const struct run *r, struct training_facts *f)
+{
+	const struct caption_options *o = r->captions ? &r->captions->of[0] : &r->s->captions;
+
+	f->shuffle_caption = o->shuffle;
+	f->keep_tokens = o->keep_tokens;
+	f->caption_dropout = o->dropout;
+	f->caption_dropout_epochs = o->dropout_every_epochs;
+	f->caption_tag_dropout = o->tag_dropout;
+}
+
 char *run_captions_identity(const struct run *r)
 {
 	const struct caption_options *o = &r->s->captions;

@@ -5,6 +5,7 @@
 #ifndef TRAIN_RUN_CAPTIONS_H
 #define TRAIN_RUN_CAPTIONS_H
 
+#include "../lora/metadata.h"
 #include "run_internal.h"
 
 /* After the data: each sample's caption options.  live: text encoders run, so the tokenizers are opened too.  EXIT_USAGE where the
@@ -18,6 +19,8 @@ char *run_caption_words(const struct run *r, uint32_t sample, uint32_t item);   
 char *run_caption_plain(const struct run *r, uint32_t sample);                          /* without any draw; malloced */
 /* Both tokenizers' ids of such words, [length] each */
 void run_caption_ids(const struct run *r, const char *words, int32_t *ids1, int32_t *ids2);
+
+void run_captions_facts(const struct run *r, struct training_facts *f);         /* those of the first sample */
 
 /* What a resumed run must have in common, as one word without blanks; malloced, "" where no option is on */
 char *run_captions_identity(const struct run *r);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../lora/metadata.h"
+#include "run_captions.h"
 #include "run_facts.h"
 
 /* ---- what the data is, as JSON ---- */
@@ -220,6 +221,7 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	if (s->min_timestep > 0 || s->max_timestep < 1000)
 		f->timesteps[0] = s->min_timestep, f->timesteps[1] = s->max_timestep;
 	f->batch_size = s->batch_size;
+	run_captions_facts(r, f);
 }
 
 static void set_progress(const struct run *r, struct training_facts *f)
@@ -289,6 +291,7 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	f.tag_frequency = tags;
 	f.bucket_info = buckets;
 	training_metadata(&f, out);
+	metadata_text(out, CONFIG_KEY, r->config);
 	for (i = 0; i < n; i++)
 		free(folders[i].name);
 	free(folders);
