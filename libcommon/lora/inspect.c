@@ -8,6 +8,7 @@
 #include "../base/memory.h"
 #include "../io/publish.h"
 #include "inspect_internal.h"
+#include "metadata.h"
 
 /* ---- which kind ---- */
 
@@ -79,6 +80,29 @@ static int put_json(struct sheet *s, int status, const struct error *found, stru
 		json_text(&s->json, "error", found->text);
 	json_end(&s->json);
 	return json_line(&s->json, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
+}
+
+int inspect_config(const char *path, struct error *e)
+{
+	struct safetensors *f = safetensors_open(path, e);
+	const char *config;
+	struct buffer text = { 0 };
+	int status;
+
+	if (!f)
+		return -1;
+	config = safetensors_metadata(f, CONFIG_KEY);
+	if (!config)
+		config = safetensors_metadata(f, "config");
+	if (config) {
+		buffer_adds(&text, config);
+		status = put_text(&text, e);
+	} else {
+		status = fail(e, EXIT_INPUT, "%s: no configuration in it; adapters and states of lora-train 0.1 and later carry one", path);
+	}
+	buffer_free(&text);
+	safetensors_close(f);
+	return status;
 }
 
 int inspect_file(const char *path, const struct inspect_options *o, struct error *e)

@@ -17,6 +17,9 @@ struct inspect_options {
 	bool quick;                     /* headers only */
 };
 
+/* Writes the TOML of the run that made an adapter or a state to stdout.  -1: there is none (*e). */
+int inspect_config(const char *path, struct error *e) MUST_CHECK;
+
 /* Says it on stdout.  -1: damaged, or of no known kind (*e; in JSON the object says so as well). */
 int inspect_file(const char *path, const struct inspect_options *o, struct error *e) MUST_CHECK;
 

@@ -161,7 +161,7 @@ change() {
 }
 
 @test "options that wait are refused; options that exclude each other, too" {
-	for option in --will-it-load --diff --html --rebuild-config; do
+	for option in --will-it-load --diff --html; do
 		run inspect $option x
 		[ "$status" -eq 2 ]
 		[[ $output == *"not yet implemented"* ]]

@@ -173,3 +173,9 @@ cut_and_resume() {
 	# More steps are the same run going on.
 	status_of 0 train 5 other --resume auto
 }
+
+@test "the adapter's metadata rebuilds the run: the same bytes" {
+	"$BIN/lora-inspect" --rebuild-config "$BATS_FILE_TMPDIR/straight/t.safetensors" > again.toml
+	"$BIN/lora-train" -q --config again.toml --output-dir rebuilt --output-name t "$LATENTS" > /dev/null
+	[ "$(sum rebuilt/t.safetensors)" = "$(sum "$BATS_FILE_TMPDIR/straight/t.safetensors")" ]
+}

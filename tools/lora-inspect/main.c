@@ -3,14 +3,14 @@
 #include "../../libcommon/lora/inspect.h"
 
 /* The worst of all files: output that cannot be written ends it at once. */
-static int inspect_all(char **file, int count, const struct inspect_options *o)
+static int inspect_all(char **file, int count, const struct inspect_options *o, bool config)
 {
 	int worst = EXIT_DONE;
 
 	for (int i = 0; i < count; i++) {
 		struct error e = { 0 };
 
-		if (inspect_file(file[i], o, &e) == 0)
+		if ((config ? inspect_config(file[i], &e) : inspect_file(file[i], o, &e)) == 0)
 			continue;
 		report(&e);
 		if (e.code == EXIT_IO)
@@ -23,6 +23,7 @@ static int inspect_all(char **file, int count, const struct inspect_options *o)
 int main(int argc, char **argv)
 {
 	struct inspect_options o = { 0 };
+	bool config = false;
 	const struct option table[] = {
 		{ "json", 0, OPTION_FLAG, &o.json, NULL, "one JSON object a file" },
 		{ "keys", 0, OPTION_FLAG, &o.keys, NULL, "every tensor: type, shape, name" },
@@ -35,7 +36,7 @@ int main(int argc, char **argv)
 		  "whether a1111, comfy, invoke, diffusers or sdcpp load it" },
 		{ "diff", 0, OPTION_LATER, NULL, "OTHER", "what differs from another file" },
 		{ "html", 0, OPTION_LATER, NULL, "FILE", "the same as a page" },
-		{ "rebuild-config", 0, OPTION_LATER, NULL, NULL, "the configuration that a run had" },
+		{ "rebuild-config", 0, OPTION_FLAG, &config, NULL, "only the settings of the run that made it, as TOML" },
 		{ 0 },
 	};
 	const struct tool tool = { "lora-inspect", "[options] FILE...",
@@ -50,5 +51,5 @@ int main(int argc, char **argv)
 		     "no file; say lora-inspect FILE (a folder for a diffusers model, - for a tar on standard input)");
 	else if (o.verify && o.quick)
 		fail(&e, EXIT_USAGE, "--quick reads headers only and --verify every byte; choose one");
-	return e.code ? report(&e) : inspect_all(argv, operands, &o);
+	return e.code ? report(&e) : inspect_all(argv, operands, &o, config);
 }
