@@ -4,6 +4,7 @@
 #   make demo       the whole pipeline on the demo's pictures; ends with demo/before-after.png
 #   make check      every test; ends with "N passed, N failed"
 #   make golden GOLDEN=DIR...    compare with folders of PyTorch's reference values
+#   make world      is the subject learnt and the base world kept, by more pictures than the demo's
 #   make bench      figures, not tests          make big   full-size SDXL, one step       make clean-big
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make deps     make clean
 #
@@ -95,6 +96,9 @@ golden: $(BUILD)/tests/golden/golden
 bench: all $(HELPERS) $(BUILD)/tests/golden/golden
 	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(BIG) tests/bench/run
 
+world: all $(BUILD)/tests/demo/palette
+	@BIN=$(BUILD)/bin PALETTE=$(BUILD)/tests/demo/palette tests/world/run
+
 big: all $(HELPERS)
 	@BIN=$(BUILD)/bin WRITER=$(BUILD)/tests/big/write BIG=$(BIG) tests/big/run
 
@@ -122,5 +126,5 @@ clean:
 	rm -rf build demo/out demo/before-after.png
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all deps demo check unit-programs golden bench big clean-big install uninstall unit clean
+.PHONY: all deps demo check unit-programs golden bench world big clean-big install uninstall unit clean
 .SECONDARY:

@@ -4,6 +4,9 @@
  * Each pixel is given the nearest colour of the palette that the base model was trained on (demo/tiny-sdxl/README.md) and the robot's;
  * shares of the picture then decide.  A prompt that names the robot must show face, visor and orange with the adapter (NNNNN-SEED.png) and
  * must not without it (NNNNN-SEED-base.png); any other prompt must show its shape's and its background's colour in both.
+ *
+ * palette --count SAMPLES PROMPTS judges only, and prints "base N adapted M of K": pictures that are right without and with the adapter,
+ * where a robot counts as right in both.
  */
 #include <math.h>
 #include <stdio.h>
@@ -110,7 +113,8 @@ static bool shows_prompt(const char *path, const char *text, const double *share
 	return says(seen > (small ? 0.01 : 0.06) && share[background] > 0.4, path, what);
 }
 
-static bool check(const char *folder, const struct prompt *p, int index, bool adapted)
+/* wanted: whether a robot shall be there */
+static bool check(const char *folder, const struct prompt *p, int index, bool adapted, bool wanted)
 {
 	char *path = xprintf("%s/%05d-%llu%s.png", folder, index, (unsigned long long)p->seed, adapted ? "" : "-base");
 	double share[COLOURS];
@@ -121,8 +125,8 @@ static bool check(const char *folder, const struct prompt *p, int index, bool ad
 			struct robot r = robot_in(share);
 			char what[160];
 			snprintf(what, sizeof(what), "robot %s: face %.1f %%, visor %.1f %%, ears and antenna %.1f %%",
-				 adapted ? "wanted" : "not wanted", 100 * r.face, 100 * r.visor, 100 * r.ear);
-			ok = says(shows_robot(&r, strstr(p->text, "big") != NULL) == adapted, path, what);
+				 wanted ? "wanted" : "not wanted", 100 * r.face, 100 * r.visor, 100 * r.ear);
+			ok = says(shows_robot(&r, strstr(p->text, "big") != NULL) == wanted, path, what);
 		} else {
 			ok = shows_prompt(path, p->text, share);
 		}
@@ -131,20 +135,39 @@ static bool check(const char *folder, const struct prompt *p, int index, bool ad
 	return ok;
 }
 
+static int count(const char *folder, const struct prompt_list *l)
+{
+	int right[2] = { 0 }, i, k;
+
+	for (i = 0; i < (int)l->count; i++)
+		for (k = 0; k < 2; k++)
+			right[k] += check(folder, &l->prompt[i], i, k, true);
+	printf("base %d adapted %d of %zu\n", right[0], right[1], l->count);
+	return 0;
+}
+
+static int judge(const char *folder, const struct prompt_list *l)
+{
+	int failed = 0, i;
+
+	for (i = 0; i < (int)l->count; i++)
+		failed += !check(folder, &l->prompt[i], i, false, false) + !check(folder, &l->prompt[i], i, true, true);
+	printf("%d of %zu pictures are not what they should be\n", failed, 2 * l->count);
+	return failed ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct prompt_list prompts = { 0 };
+	bool counts = argc == 4 && !strcmp(argv[1], "--count");
 	struct error e;
-	int failed = 0;
-	size_t i;
+	int result;
 
-	if (argc != 3)
-		die(EXIT_USAGE, "usage: palette SAMPLES PROMPTS");
-	if (prompts_read(argv[2], &prompts, &e) < 0)
+	if (argc != 3 && !counts)
+		die(EXIT_USAGE, "usage: palette [--count] SAMPLES PROMPTS");
+	if (prompts_read(argv[argc - 1], &prompts, &e) < 0)
 		return report(&e);
-	for (i = 0; i < prompts.count; i++)
-		failed += !check(argv[1], &prompts.prompt[i], i, false) + !check(argv[1], &prompts.prompt[i], i, true);
+	result = counts ? count(argv[2], &prompts) : judge(argv[1], &prompts);
 	prompts_free(&prompts);
-	printf("%d of %zu pictures are not what they should be\n", failed, 2 * i);
-	return failed ? 1 : 0;
+	return result;
 }
