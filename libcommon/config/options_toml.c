@@ -131,12 +131,34 @@ static int take_size_array(const struct option *o, const struct toml *t, const c
 	return status;
 }
 
+/* [4, 8] for "4,8": block_dims and the like */
+static int take_joined(const struct option *o, const struct toml *t, const char *where, struct error *e)
+{
+	struct buffer all = { 0 };
+	int status;
+
+	for (const struct toml *item = t->child; item; item = item->next) {
+		char *text = item->kind == TOML_INTEGER || item->kind == TOML_FLOAT ? scalar_text(item) : NULL;
+		if (!text) {
+			buffer_free(&all);
+			return misfit(o, t, where, e);
+		}
+		buffer_addf(&all, "%s%s", all.len ? "," : "", text);
+		free(text);
+	}
+	status = option_take(o, all.data ? all.data : "", where, e);
+	buffer_free(&all);
+	return status;
+}
+
 int option_take_toml(const struct option *o, const struct toml *t, const char *where, struct error *e)
 {
 	if (o->kind == OPTION_LIST)
 		option_clear_list(o);
 	if (t->kind == TOML_ARRAY && o->kind == OPTION_LIST)
 		return take_list(o, t, where, e);
+	if (t->kind == TOML_ARRAY && o->kind == OPTION_STRING)
+		return take_joined(o, t, where, e);
 	if (t->kind == TOML_ARRAY && o->kind == OPTION_SIZE)
 		return take_size_array(o, t, where, e);
 	return take_scalar(o, t, where, e);

@@ -32,6 +32,7 @@ struct training_facts {
 	/* adapter */
 	int rank; double alpha;
 	int conv_rank; double conv_alpha;       /* 0: none */
+	double network_dropout, scale_weight_norms;             /* 0: None */
 	const char *network_args;               /* JSON object, instead of the one made from conv_rank and conv_alpha */
 	/* optimizer and schedule */
 	double learning_rate, unet_lr, text_encoder_lr;         /* the last two 0: not set */

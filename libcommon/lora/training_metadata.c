@@ -119,6 +119,12 @@ static void flag_instead(struct metadata_list *l, const char *key, bool value)
 	instead(l);
 }
 
+static void add_restraints(const struct training_facts *f, struct metadata_list *l)
+{
+	number_instead(l, "ss_network_dropout", f->network_dropout);
+	number_instead(l, "ss_scale_weight_norms", f->scale_weight_norms);
+}
+
 static void add_noise(const struct training_facts *f, struct metadata_list *l)
 {
 	number_or_none(l, "ss_noise_offset", f->noise_offset);
@@ -218,6 +224,7 @@ void training_metadata(const struct training_facts *f, struct metadata_list *out
 	for (size_t i = 0; i < sizeof(unless_said) / sizeof(unless_said[0]); i++)
 		metadata_text(out, unless_said[i].key, unless_said[i].value);
 	add_adapter(f, out);
+	add_restraints(f, out);
 	add_model(f, out);
 	add_optimizer(f, out);
 	add_objective(f, out);

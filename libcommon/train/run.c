@@ -32,11 +32,13 @@ static void all_batches(struct run *r, const struct order_place *place, struct b
 		run_batch(r, place, micro, b);
 		ready = seconds_now();
 		f->data += ready - began;
+		adapter_training(r->adapter, r->done, micro);
 		step_run(r->tape, &r->networks, b, 1.0f / r->s->accumulate, loss);
 		began = seconds_now();
 		f->compute += began - ready;
 		add_losses(r, b, loss, place->batches, f);
 	}
+	adapter_training_ends(r->adapter);
 	free(loss);
 }
 
@@ -53,6 +55,8 @@ static void one_step(struct run *r, struct batch *b, struct step_facts *f)
 	f->finite = isfinite(f->loss) && isfinite(f->grad_norm);
 	if (f->finite) {
 		optimizer_step(&r->optimizer, f->lr, clip_scale(f->grad_norm, r->s->max_grad_norm));
+		if (r->s->scale_weight_norms)
+			adapter_limit_norms(r->adapter, r->s->scale_weight_norms);
 		ema_update(&r->ema, r->done + 1);
 	} else {
 		optimizer_forget(&r->optimizer);

@@ -4,6 +4,7 @@
 #include "../lora/metadata.h"
 #include "run_captions.h"
 #include "run_facts.h"
+#include "settings_adapter.h"
 
 /* ---- what the data is, as JSON ---- */
 
@@ -188,13 +189,15 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	f->model_name = slash && slash[1] ? slash + 1 : s->model;
 	f->v_prediction = r->objective.schedule.v_prediction;
 	f->zero_terminal_snr = c->schedule.zero_terminal_snr || s->zero_terminal_snr;
-	f->rank = s->rank;
-	f->alpha = s->alpha;
+	f->rank = s->dim_from_weights ? r->adapter->module[0].rank : s->rank;
+	f->alpha = s->dim_from_weights ? r->adapter->module[0].alpha : s->alpha;
 	f->conv_rank = s->conv_rank;
 	f->conv_alpha = s->conv_alpha;
 	f->learning_rate = s->learning_rate;
-	f->unet_lr = s->unet_lr;
-	f->text_encoder_lr = s->text_encoder_lr;
+	f->unet_lr = s->unet_lr ? s->lr.unet : 0;
+	f->text_encoder_lr = s->text_encoder_lr ? s->lr.te1 : 0;
+	f->network_dropout = s->network_dropout;
+	f->scale_weight_norms = s->scale_weight_norms;
 	f->lr_scheduler = s->lr_scheduler;
 	f->warmup_steps = r->lr.warmup;
 	f->max_steps = r->total;
@@ -279,12 +282,13 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	struct training_facts f = { .started = stamp(r), .finished = stamp(r) };
 	struct folder *folders;
 	size_t i, n = list_folders(&r->data, &folders);
-	char *optimizer = optimizer_text(&r->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
+	char *args = adapter_settings_json(r->s), *optimizer = optimizer_text(&r->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
 	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(&r->data, folders, n), *buckets = bucket_info(&r->data);
 
 	set_settings(r, &f);
 	set_progress(r, &f);
 	set_data(r, &f);
+	f.network_args = args;
 	f.optimizer = optimizer;
 	f.dataset_dirs = dirs;
 	f.reg_dataset_dirs = reg;
@@ -295,6 +299,7 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	for (i = 0; i < n; i++)
 		free(folders[i].name);
 	free(folders);
+	free(args);
 	free(optimizer);
 	free(dirs);
 	free(reg);

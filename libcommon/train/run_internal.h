@@ -40,6 +40,8 @@ struct run {
 	struct networks networks;
 	struct layer_list layers;
 	struct adapter *adapter;
+	struct adapter **base;          /* frozen, part of the model in this run */
+	size_t bases;
 	struct optimizer optimizer;
 	struct tape *tape;
 	size_t activation_bytes;
@@ -65,6 +67,11 @@ struct run {
 int run_settings(struct run *r, struct error *e) MUST_CHECK;
 int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 void run_free(struct run *r);
+
+/* run_adapter.c: what is trained, and what hangs before it; words for the identity, only where something is not usual */
+int run_make_adapter(struct run *r, const struct optimizer_settings *o, struct error *e) MUST_CHECK;
+void run_adapter_identity(const struct run *r, struct buffer *out);
+void run_bases_free(struct run *r);
 
 /* run_batch.c: assembles micro-batch i of the place; the batch's buffers are reused */
 void run_batch(struct run *r, const struct order_place *place, int micro, struct batch *b);

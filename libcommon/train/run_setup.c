@@ -110,24 +110,9 @@ static int load_networks(struct run *r, struct error *e)
 	return 0;
 }
 
-static double rate(const void *arg, const struct adapter_module *m)
-{
-	const struct train_settings *s = arg;
-	double own = m->layer->component == COMPONENT_UNET ? s->unet_lr : s->text_encoder_lr;
-
-	return own > 0 ? own : s->learning_rate;
-}
-
 static int make_adapter(struct run *r, const struct optimizer_settings *o, struct error *e)
 {
-	const struct train_settings *s = r->s;
-	struct adapter_spec spec = { .unet = !s->text_only, .te1 = trains_text(r), .te2 = trains_text(r), .rank = s->rank, .alpha = s->alpha,
-				     .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->seed };
-
-	r->adapter = adapter_create(&r->layers, &spec, r->be, r->device, e);
-	if (!r->adapter || optimizer_init(&r->optimizer, r->adapter, o, rate, s, e) < 0)
-		return -1;
-	return ema_init(&r->ema, &r->optimizer, s->ema_decay, e);
+	return run_make_adapter(r, o, e) < 0 ? -1 : ema_init(&r->ema, &r->optimizer, r->s->ema_decay, e);
 }
 
 /* ---- memory: each shape of batch once on a dry tape tells the arena's exact size ---- */
@@ -240,6 +225,7 @@ static void set_optional_identity(struct run *r)
 	free(r->identity);
 	if (r->s->ema_decay)
 		buffer_addf(&words, " ema_decay=%.17g", r->s->ema_decay);
+	run_adapter_identity(r, &words);
 	captions = run_captions_identity(r);
 	if (*captions)
 		buffer_addf(&words, " captions=%s", captions);
@@ -318,6 +304,7 @@ void run_free(struct run *r)
 	ema_free(&r->ema);
 	optimizer_free(&r->optimizer);
 	adapter_free(r->adapter);
+	run_bases_free(r);
 	layer_list_free(&r->layers);
 	unet_free(r->unet);
 	clip_free(r->te1);

@@ -7,6 +7,7 @@
 #include "lr_schedule.h"
 #include "optimizer.h"
 #include "settings.h"
+#include "settings_adapter.h"
 
 const struct option *train_options(struct train_settings *s)
 {
@@ -32,7 +33,25 @@ const struct option *train_options(struct train_settings *s)
 		{ "network-train-text-encoder-only", 0, OPTION_FLAG, &s->text_only, NULL, "leave the UNet alone" },
 		{ "network-module", 0, OPTION_STRING, &s->network_module, "MODULE", "networks.lora", .fallback = "networks.lora",
 		  .advanced = true },
-		{ "network-args", 0, OPTION_LIST, &s->network_args, "K=V", "conv_dim=N, conv_alpha=X", .advanced = true },
+		{ "network-args", 0, OPTION_LIST, &s->network_args, "K=V", "settings of this section, as sd-scripts takes them",
+		  .advanced = true },
+		{ "network-dropout", 0, OPTION_NUMBER, &s->network_dropout, "X", "chance of leaving out a value between the two matrices",
+		  .fallback = "0", .min = 0, .max = 0.99, .advanced = true },
+		{ "rank-dropout", 0, OPTION_NUMBER, &s->rank_dropout, "X", "the same for a rank of a picture", .fallback = "0", .min = 0,
+		  .max = 0.99, .advanced = true },
+		{ "module-dropout", 0, OPTION_NUMBER, &s->module_dropout, "X", "the same for a whole module", .fallback = "0", .min = 0,
+		  .max = 0.99, .advanced = true },
+		{ "scale-weight-norms", 0, OPTION_NUMBER, &s->scale_weight_norms, "X", "a module's norm is kept at most this; 0: off",
+		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+		{ "network-weights", 0, OPTION_STRING, &s->network_weights, "FILE", "an adapter to begin with" },
+		{ "dim-from-weights", 0, OPTION_FLAG, &s->dim_from_weights, NULL, "its modules, ranks and alphas too", .advanced = true },
+		{ "base-weights", 0, OPTION_LIST, &s->base_weights, "FILE", "an adapter that belongs to the base model in this run",
+		  .advanced = true },
+		{ "base-weights-multiplier", 0, OPTION_STRING, &s->base_multipliers, "X,...", "their weights; 1", .advanced = true },
+		{ "block-dims", 0, OPTION_STRING, &s->blocks.dims, "N,...", "ranks of the UNet's 23 blocks", .advanced = true },
+		{ "block-alphas", 0, OPTION_STRING, &s->blocks.alphas, "X,...", "their alphas", .advanced = true },
+		{ "conv-block-dims", 0, OPTION_STRING, &s->blocks.conv_dims, "N,...", "ranks of their 3x3 convolutions", .advanced = true },
+		{ "conv-block-alphas", 0, OPTION_STRING, &s->blocks.conv_alphas, "X,...", "and their alphas", .advanced = true },
 
 		{ .kind = OPTION_SECTION, .help = "Training" },
 		{ "max-train-steps", 0, OPTION_INT, &s->max_steps, "N", "optimizer steps", .fallback = "1600", .min = 1, .max = 99999999 },
@@ -42,10 +61,21 @@ const struct option *train_options(struct train_settings *s)
 		  .max = 65536 },
 		CAPTION_OPTION_ROWS(&s->captions),
 		{ "learning-rate", 0, OPTION_NUMBER, &s->learning_rate, "X", "", .fallback = "2e-6", .min = 0, .max = 1e6 },
-		{ "unet-lr", 0, OPTION_NUMBER, &s->unet_lr, "X", "the UNet's, when it differs; 0: learning-rate", .fallback = "0", .max = 1e6,
+		{ "unet-lr", 0, OPTION_STRING, &s->unet_lr, "X", "the UNet's, when it differs; 0: not trained", .advanced = true },
+		{ "text-encoder-lr", 0, OPTION_STRING, &s->text_encoder_lr, "X|X,Y", "the text encoders', or each one's; 0: not trained",
 		  .advanced = true },
-		{ "text-encoder-lr", 0, OPTION_NUMBER, &s->text_encoder_lr, "X", "the text encoders', when it differs; 0: learning-rate",
-		  .fallback = "0", .max = 1e6, .advanced = true },
+		{ "down-lr-weight", 0, OPTION_STRING, &s->blocks.down, "X,...", "factors of the 9 input blocks; 0 leaves one out",
+		  .advanced = true },
+		{ "mid-lr-weight", 0, OPTION_STRING, &s->blocks.mid, "X,X,X", "of the middle block's 3", .advanced = true },
+		{ "up-lr-weight", 0, OPTION_STRING, &s->blocks.up, "X,...", "of the 9 output blocks", .advanced = true },
+		{ "block-lr-zero-threshold", 0, OPTION_NUMBER, &s->blocks.zero_threshold, "X", "factors up to here count as 0",
+		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+		{ "loraplus-lr-ratio", 0, OPTION_NUMBER, &s->plus_ratio, "X", "LoRA+: lora_up learns X times as fast; 0: off",
+		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+		{ "loraplus-unet-lr-ratio", 0, OPTION_NUMBER, &s->plus_unet_ratio, "X", "in the UNet", .fallback = "0", .min = 0, .max = 1e6,
+		  .advanced = true },
+		{ "loraplus-text-encoder-lr-ratio", 0, OPTION_NUMBER, &s->plus_text_ratio, "X", "in the text encoders", .fallback = "0",
+		  .min = 0, .max = 1e6, .advanced = true },
 		{ "lr-scheduler", 0, OPTION_CHOICE, &s->lr_scheduler, "NAME", "", .fallback = "constant", .choices = lr_schedule_names() },
 		{ "lr-warmup-steps", 0, OPTION_STRING, &s->warmup, "N|RATIO", "steps, a ratio below 1, or 10%", .fallback = "0" },
 		{ "lr-scheduler-num-cycles", 0, OPTION_NUMBER, &s->lr_cycles, "N", "cosine_with_restarts: restarts", .fallback = "1",
@@ -177,45 +207,6 @@ const struct option *train_options(struct train_settings *s)
 	return copy;
 }
 
-/* "key=value" at its value, when key is the one asked for */
-static const char *value_of(const char *item, const char *key)
-{
-	size_t n = strlen(key);
-
-	return !strncmp(item, key, n) && item[n] == '=' ? item + n + 1 : NULL;
-}
-
-static int number(const char *what, const char *text, double low, double high, double *out, struct error *e)
-{
-	char *end;
-
-	*out = strtod(text, &end);
-	if (end == text || *end || !(*out >= low && *out <= high))
-		return fail(e, EXIT_USAGE, "%s: '%s' is no number from %g to %g", what, text, low, high);
-	return 0;
-}
-
-static int read_network_args(struct train_settings *s, struct error *e)
-{
-	size_t i;
-	double x;
-
-	for (i = 0; i < s->network_args.count; i++) {
-		const char *item = s->network_args.item[i], *v;
-		if ((v = value_of(item, "conv_dim"))) {
-			if (number("network_args: conv_dim", v, 0, 4096, &x, e) < 0)
-				return -1;
-			s->conv_rank = x;
-		} else if ((v = value_of(item, "conv_alpha"))) {
-			if (number("network_args: conv_alpha", v, 0, 1e6, &s->conv_alpha, e) < 0)
-				return -1;
-		} else {
-			return fail(e, EXIT_USAGE, "network_args: '%s' is not yet implemented; conv_dim=N and conv_alpha=X are", item);
-		}
-	}
-	return 0;
-}
-
 /* use_8bit_adam and use_lion_optimizer are kohya's old spellings. */
 static int find_optimizer(struct train_settings *s, struct error *e)
 {
@@ -288,7 +279,7 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return -1;
 	if (!s->alpha)
 		s->alpha = s->rank;
-	if (read_network_args(s, e) < 0 || read_optimizer(s, o, e) < 0)
+	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0)
 		return -1;
 	if (!s->conv_alpha)
 		s->conv_alpha = s->conv_rank;

@@ -7,6 +7,7 @@
 #define TRAIN_SETTINGS_H
 
 #include "../config/options.h"
+#include "../lora/blocks.h"
 #include "../data/caption_variants.h"
 
 struct train_settings {
@@ -22,11 +23,20 @@ struct train_settings {
 	bool unet_only, text_only;
 	const char *network_module;
 	struct text_list network_args;
+	struct block_texts blocks;
+	double network_dropout, rank_dropout, module_dropout, scale_weight_norms;       /* 0: off */
+	const char *network_weights;
+	bool dim_from_weights;
+	struct text_list base_weights;
+	const char *base_multipliers;
 	/* optimizer and schedule */
 	const char *optimizer, *lr_scheduler, *warmup;
 	struct text_list optimizer_args;
 	bool use_8bit_adam, use_lion;                           /* kohya's old spellings of optimizer */
-	double learning_rate, unet_lr, text_encoder_lr;         /* the last two 0: learning_rate */
+	double learning_rate;
+	const char *unet_lr, *text_encoder_lr;                  /* NULL: learning_rate; "0": not trained; "X,Y": of each encoder */
+	double plus_ratio, plus_unet_ratio, plus_text_ratio;    /* LoRA+; 0: off */
+	struct { double unet, te1, te2; } lr;                   /* what comes of these; 0: not trained */
 	double lr_cycles, lr_power, lr_min_ratio;
 	double max_grad_norm;
 	long max_steps, max_epochs;

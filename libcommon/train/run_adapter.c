@@ -1,0 +1,103 @@
+#include <stdlib.h>
+#include "../lora/metadata.h"
+#include "run_internal.h"
+#include "settings_adapter.h"
+
+struct rates { const struct train_settings *s; const struct block_plan *plan; };
+
+static double rate(const void *arg, const struct adapter_module *m)
+{
+	const struct rates *r = arg;
+	const int block = r->plan ? unet_block(m->stem) : -1;
+
+	if (m->layer->component != COMPONENT_UNET)
+		return m->layer->component == COMPONENT_TE1 ? r->s->lr.te1 : r->s->lr.te2;
+	return r->s->lr.unet * (block < 0 ? 1 : r->plan->lr[block]);
+}
+
+/* LoRA+: the parameters come in pairs, down and up of each module. */
+static void hasten_up(struct run *r)
+{
+	const struct train_settings *s = r->s;
+
+	for (size_t i = 0; i < r->adapter->count; i++) {
+		const bool unet = r->adapter->module[i].layer->component == COMPONENT_UNET;
+		const double own = unet ? s->plus_unet_ratio : s->plus_text_ratio, ratio = own ? own : s->plus_ratio;
+
+		if (ratio)
+			r->optimizer.parameter[2 * i + 1].lr *= ratio;
+	}
+}
+
+/* They hang before the one that is trained, and are frozen. */
+static int load_bases(struct run *r, struct error *e)
+{
+	const struct text_list *files = &r->s->base_weights;
+
+	r->base = xcalloc(files->count + 1, sizeof(*r->base));
+	for (; r->bases < files->count; r->bases++) {
+		const size_t i = r->bases;
+		r->base[i] = adapter_load(files->item[i], &r->layers, adapter_base_weight(r->s, i), false, r->be, r->device, e);
+		if (!r->base[i])
+			return -1;
+	}
+	return 0;
+}
+
+int run_make_adapter(struct run *r, const struct optimizer_settings *o, struct error *e)
+{
+	const struct train_settings *s = r->s;
+	const bool text = !s->unet_only;
+	struct block_plan plan;
+	bool blocks;
+	struct adapter_spec spec = {
+		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr), .te2 = text && (s->lr.te2 || !s->text_encoder_lr),
+		.rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->seed,
+		.start = s->network_weights, .start_shapes = s->dim_from_weights,
+		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = r->seed },
+	};
+
+	if (adapter_settings_blocks(s, &plan, &blocks, e) < 0 || load_bases(r, e) < 0)
+		return -1;
+	spec.blocks = blocks ? &plan : NULL;
+	r->adapter = adapter_create(&r->layers, &spec, r->be, r->device, e);
+	if (!r->adapter || optimizer_init(&r->optimizer, r->adapter, o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
+		return -1;
+	hasten_up(r);
+	return 0;
+}
+
+/* The file's tensors rather than its name; a file that cannot be read fails later, by name. */
+static void add_base(struct buffer *out, const char *path, double weight)
+{
+	struct error e;
+	struct safetensors *f = safetensors_open(path, &e);
+	char hash[65] = "unreadable";
+
+	if (f)
+		payload_hash(f, hash);
+	safetensors_close(f);
+	buffer_addf(out, " base_weights=%s*%.17g", hash, weight);
+}
+
+void run_adapter_identity(const struct run *r, struct buffer *out)
+{
+	const struct block_texts *t = &r->s->blocks;
+	const struct { const char *name, *text; } lists[] = {
+		{ "block_dims", t->dims }, { "block_alphas", t->alphas }, { "conv_block_dims", t->conv_dims },
+		{ "conv_block_alphas", t->conv_alphas },
+	};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		if (lists[i].text)
+			buffer_addf(out, " %s=%s", lists[i].name, lists[i].text);
+	for (size_t i = 0; i < r->s->base_weights.count; i++)
+		add_base(out, r->s->base_weights.item[i], adapter_base_weight(r->s, i));
+}
+
+void run_bases_free(struct run *r)
+{
+	while (r->bases)
+		adapter_free(r->base[--r->bases]);
+	free(r->base);
+}

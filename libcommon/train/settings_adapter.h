@@ -1,0 +1,18 @@
+/*
+ * settings_adapter.h - what the settings say about the adapter: network_args, learning rates of its parts, blocks.
+ */
+#ifndef TRAIN_SETTINGS_ADAPTER_H
+#define TRAIN_SETTINGS_ADAPTER_H
+
+#include "settings.h"
+
+/* network_args into the fields that plain keys set too; learning rates of the parts into s->lr. */
+int adapter_settings_finish(struct train_settings *s, struct error *e) MUST_CHECK;
+/* The blocks' plan; *given says whether there is one. */
+int adapter_settings_blocks(const struct train_settings *s, struct block_plan *p, bool *given, struct error *e) MUST_CHECK;
+/* Weight of base_weights[i] */
+double adapter_base_weight(const struct train_settings *s, size_t i);
+/* What goes into ss_network_args as a JSON object, malloced; NULL: nothing but conv_dim and conv_alpha, if at all. */
+char *adapter_settings_json(const struct train_settings *s);
+
+#endif
