@@ -157,7 +157,7 @@ static const struct known_key keys[] = {
 	{ "max_data_loader_n_workers", KEY_IGNORED, WORKERS },
 	{ "max_grad_norm", KEY_OURS },
 	{ "max_timestep", KEY_OURS },
-	{ "max_token_length", KEY_LATER, "captions are cut at 75 tokens", NULL, "75|77" },
+	{ "max_token_length", KEY_OURS },
 	{ "max_train_epochs", KEY_OURS },
 	{ "max_train_steps", KEY_OURS },
 	{ "max_validation_steps", KEY_OURS },

@@ -8,7 +8,7 @@
 #include "../base/map.h"
 #include "../base/progress.h"
 #include "../io/image.h"
-#include "../model/clip.h"
+#include "../model/long_text.h"
 #include "../model/tokenizers.h"
 #include "../model/vae.h"
 #include "../nn/workspace.h"
@@ -40,6 +40,7 @@ struct encoder {
 	struct latent_set old; struct map *old_index;           /* --reuse */
 	uint32_t shard, shards, next, reused;
 	uint64_t seed;
+	int chunks;                     /* of a caption */
 	bool warned_of_warmup;
 	struct publish *out;
 	struct tar_writer *writer;
@@ -101,7 +102,8 @@ static int open_all(struct encoder *n, struct error *e)
 {
 	if (!n->s->model)
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
-	if (read_shard(n, e) < 0 || read_seed(n, e) < 0 || caption_options_check(&n->s->captions, e) < 0)
+	if (read_shard(n, e) < 0 || read_seed(n, e) < 0 || caption_options_check(&n->s->captions, e) < 0 ||
+	    chunks_of(n->s->max_token_length, &n->chunks, e) < 0)
 		return -1;
 	n->out = publish_begin(n->s->output, true, e);  /* a place that cannot be written shows before gigabytes are read */
 	n->files = n->out ? model_files_open(n->s->model, n->s->model_config, n->s->vae, e) : NULL;
@@ -219,12 +221,8 @@ struct caption { const struct encoder *n; int32_t *ids1, *ids2; struct tensor *p
 static struct tensor *encode_text(struct tape *t, void *arg)
 {
 	struct caption *c = arg;
-	struct clip_output one = { 0 }, two = { 0 };
 
-	clip_forward(t, c->n->te1, c->ids1, 1, false, &one);
-	clip_forward(t, c->n->te2, c->ids2, 1, true, &two);
-	c->pooled = two.pooled;
-	return clip_context(t, one.penultimate, two.penultimate);
+	return chunks_context(t, c->n->te1, c->n->te2, c->ids1, c->ids2, 1, c->n->chunks, &c->pooled);
 }
 
 static long text_of(struct encoder *n, const char *caption, struct error *e)
@@ -236,10 +234,10 @@ static long text_of(struct encoder *n, const char *caption, struct error *e)
 
 	if (at >= 0)
 		return at;
-	c.ids1 = xmalloc(length * sizeof(*c.ids1));
-	c.ids2 = xmalloc(length * sizeof(*c.ids2));
-	if (tokenizer_encode_padded(n->tokenizer[0], caption, length, c.ids1, e) >= 0 &&
-	    tokenizer_encode_padded(n->tokenizer[1], caption, length, c.ids2, e) >= 0)
+	c.ids1 = xmalloc(n->chunks * length * sizeof(*c.ids1));
+	c.ids2 = xmalloc(n->chunks * length * sizeof(*c.ids2));
+	if (chunks_encode(n->tokenizer[0], caption, n->chunks, length, c.ids1, e) >= 0 &&
+	    chunks_encode(n->tokenizer[1], caption, n->chunks, length, c.ids2, e) >= 0)
 		y = workspace_run(&n->work, encode_text, &c, e);
 	free(c.ids1);
 	free(c.ids2);
@@ -256,7 +254,7 @@ static long text_of(struct encoder *n, const char *caption, struct error *e)
 
 static int encode_captions(struct encoder *n, struct latent_sample *s, struct error *e)
 {
-	int i, length = n->config->te1.length, width = n->config->unet.context, pooled = n->config->unet.pooled;
+	int i, length = chunks_length(n->chunks, n->config->te1.length), width = n->config->unet.context, pooled = n->config->unet.pooled;
 	size_t each = (size_t)length * width;
 
 	s->variants = s->captions;
@@ -296,6 +294,8 @@ static void content_address(const struct encoder *n, const struct tar_sample *in
 	if (!n->s->no_text) {
 		sha256_add(&h, n->te1_hash, 64);
 		sha256_add(&h, n->te2_hash, 64);
+		if (n->chunks > 1)
+			sha256_add(&h, &n->chunks, sizeof(n->chunks));
 		for (i = 0; i < s->captions; i++)
 			sha256_add(&h, s->caption[i], strlen(s->caption[i]) + 1);
 	}

@@ -14,6 +14,7 @@ struct encode_settings {
 	const char *model, *model_config, *vae, *device, *output, *reuse, *shard;
 	bool no_text;
 	struct caption_options captions;        /* where a sample says nothing of its own */
+	long max_token_length;
 	long caption_variants;                  /* encoded where captions vary from visit to visit */
 	const char *seed;                       /* of the variants */
 };

@@ -63,7 +63,7 @@ struct training_facts {
 	int min_bucket, max_bucket;             /* 0: no buckets */
 	bool flip, bucket_no_upscale, shuffle_caption;
 	long keep_tokens;
-	long caption_dropout_epochs;
+	long caption_dropout_epochs, max_token_length;  /* the latter 0: None */
 	double caption_dropout, caption_tag_dropout;
 	const char *dataset_dirs, *reg_dataset_dirs, *tag_frequency, *bucket_info;      /* JSON texts */
 	/* the clock, which is never asked here: -1 leaves every date out */

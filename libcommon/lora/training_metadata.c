@@ -14,7 +14,6 @@ static const struct metadata unless_said[] = {
 	{ "ss_network_dropout", "None" },
 	{ "ss_full_fp16", "False" },
 	{ "ss_clip_skip", "None" },
-	{ "ss_max_token_length", "None" },
 	{ "ss_cache_latents", "True" },
 	{ "ss_lowram", "False" },
 	{ "ss_multires_noise_iterations", "None" },
@@ -185,6 +184,10 @@ static void add_data(const struct training_facts *f, struct metadata_list *l)
 	metadata_bool(l, "ss_shuffle_caption", f->shuffle_caption);
 	metadata_int(l, "ss_keep_tokens", f->keep_tokens);
 	metadata_float(l, "ss_caption_dropout_rate", f->caption_dropout);
+	if (f->max_token_length)
+		metadata_int(l, "ss_max_token_length", f->max_token_length);
+	else
+		metadata_text(l, "ss_max_token_length", NULL);
 	metadata_int(l, "ss_caption_dropout_every_n_epochs", f->caption_dropout_epochs);
 	metadata_float(l, "ss_caption_tag_dropout_rate", f->caption_tag_dropout);
 	metadata_bool(l, "ss_enable_bucket", f->max_bucket != 0);

@@ -24,8 +24,8 @@ static void reserve(struct run *r, struct batch *b, const struct latent_sample *
 	b->time_ids = xrealloc(b->time_ids, 6 * n * sizeof(float));
 	if (r->te1) {
 		b->length = c->te1.length;
-		b->ids1 = xrealloc(b->ids1, (size_t)n * b->length * sizeof(int32_t));
-		b->ids2 = xrealloc(b->ids2, (size_t)n * b->length * sizeof(int32_t));
+		b->ids1 = xrealloc(b->ids1, (size_t)n * r->networks.chunks * b->length * sizeof(int32_t));
+		b->ids2 = xrealloc(b->ids2, (size_t)n * r->networks.chunks * b->length * sizeof(int32_t));
 	} else {
 		b->length = s->length;
 		b->context = xrealloc(b->context, (size_t)n * s->length * s->context_width * sizeof(float));
@@ -66,7 +66,8 @@ struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t it
 static void put_text(struct run *r, struct batch *b, int i, char *words, const struct latent_sample *s)
 {
 	if (words) {
-		run_caption_ids(r, words, b->ids1 + (size_t)i * b->length, b->ids2 + (size_t)i * b->length);
+		size_t first = (size_t)i * r->networks.chunks * b->length;
+		run_caption_ids(r, words, b->ids1 + first, b->ids2 + first);
 		free(words);
 	} else {
 		size_t context = (size_t)s->length * s->context_width;

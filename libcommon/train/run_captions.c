@@ -2,6 +2,7 @@
 #include <string.h>
 #include "../base/hash.h"
 #include "../base/philox.h"
+#include "../model/long_text.h"
 #include "../model/tokenizers.h"
 #include "run_captions.h"
 
@@ -11,7 +12,7 @@ struct run_captions {
 	struct caption_options *of;     /* one a sample */
 	size_t count;
 	struct tokenizer *tokenizer[2]; /* NULL: text comes from the latents */
-	int length;
+	int chunks, length;
 };
 
 static struct caption_visit visit(const struct run *r, uint32_t item)
@@ -71,6 +72,11 @@ int run_captions_open(struct run *r, bool live, struct error *e)
 	if (caption_options_check(&r->s->captions, e) < 0)
 		return -1;
 	c->length = model_files_config(r->files)->te1.length;
+	if (chunks_of(r->s->max_token_length, &c->chunks, e) < 0)
+		return -1;
+	if (!live && option_is_set("max-token-length") && r->data.sample[0].length != chunks_length(c->chunks, c->length))
+		return fail(e, EXIT_USAGE, "max_token_length is %ld, but the latents' text outputs have %d tokens; give it to lora-encode too "
+			    "(one --config for both)", r->s->max_token_length, r->data.sample[0].length - 2);
 	if (live && tokenizers_open(r->files, c->tokenizer, e) < 0)
 		return -1;
 	c->of = xcalloc(n, sizeof(*c->of));
@@ -135,8 +141,8 @@ void run_caption_ids(const struct run *r, const char *words, int32_t *ids1, int3
 	const struct run_captions *c = r->captions;
 	struct error e;
 
-	if (tokenizer_encode_padded(c->tokenizer[0], words, c->length, ids1, &e) < 0 ||
-	    tokenizer_encode_padded(c->tokenizer[1], words, c->length, ids2, &e) < 0)
+	if (chunks_encode(c->tokenizer[0], words, c->chunks, c->length, ids1, &e) < 0 ||
+	    chunks_encode(c->tokenizer[1], words, c->chunks, c->length, ids2, &e) < 0)
 		die(EXIT_OTHER, "bug: %s", e.text);
 }
 
@@ -144,11 +150,17 @@ void run_captions_facts(const struct run *r, struct training_facts *f)
 {
 	const struct caption_options *o = r->captions ? &r->captions->of[0] : &r->s->captions;
 
+	f->max_token_length = r->captions && r->captions->chunks > 1 ? r->s->max_token_length : 0;
 	f->shuffle_caption = o->shuffle;
 	f->keep_tokens = o->keep_tokens;
 	f->caption_dropout = o->dropout;
 	f->caption_dropout_epochs = o->dropout_every_epochs;
 	f->caption_tag_dropout = o->tag_dropout;
+}
+
+int run_caption_chunks(const struct run *r)
+{
+	return r->captions->chunks;
 }
 
 char *run_captions_identity(const struct run *r)

@@ -17,10 +17,12 @@ void run_captions_free(struct run_captions *c);                 /* accepts NULL 
 uint32_t run_caption_variant(const struct run *r, uint32_t sample, uint32_t item);      /* of the encoded ones */
 char *run_caption_words(const struct run *r, uint32_t sample, uint32_t item);           /* malloced */
 char *run_caption_plain(const struct run *r, uint32_t sample);                          /* without any draw; malloced */
-/* Both tokenizers' ids of such words, [length] each */
+/* Both tokenizers' ids of such words, [chunks][length] each */
 void run_caption_ids(const struct run *r, const char *words, int32_t *ids1, int32_t *ids2);
 
 void run_captions_facts(const struct run *r, struct training_facts *f);         /* those of the first sample */
+
+int run_caption_chunks(const struct run *r);    /* of max_token_length */
 
 /* What a resumed run must have in common, as one word without blanks; malloced, "" where no option is on */
 char *run_captions_identity(const struct run *r);

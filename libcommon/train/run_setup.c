@@ -106,7 +106,7 @@ static int load_networks(struct run *r, struct error *e)
 	if (!r->unet)
 		return -1;
 	unet_layers(r->unet, &r->layers);
-	r->networks = (struct networks){ r->unet, r->te1, r->te2 };
+	r->networks = (struct networks){ r->unet, r->te1, r->te2, run_caption_chunks(r) };
 	return 0;
 }
 
@@ -230,6 +230,8 @@ static void set_optional_identity(struct run *r)
 	if (*captions)
 		buffer_addf(&words, " captions=%s", captions);
 	free(captions);
+	if (r->s->max_token_length > 77)
+		buffer_addf(&words, " max_token_length=%ld", r->s->max_token_length);
 	if (r->held_out)
 		buffer_addf(&words, " held_out=%zu validation_seed=%s", r->held_out, r->s->validation_seed ? r->s->validation_seed : "seed");
 	r->identity = buffer_steal(&words);

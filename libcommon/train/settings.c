@@ -60,6 +60,8 @@ const struct option *train_options(struct train_settings *s)
 		{ "gradient-accumulation-steps", 0, OPTION_INT, &s->accumulate, "N", "batches an optimizer step", .fallback = "1", .min = 1,
 		  .max = 65536 },
 		CAPTION_OPTION_ROWS(&s->captions),
+		{ "max-token-length", 0, OPTION_INT, &s->max_token_length, "N", "tokens of a caption that are read: 75, 150 or 225",
+		  .fallback = "75", .min = 75, .max = 225, .advanced = true },
 		{ "learning-rate", 0, OPTION_NUMBER, &s->learning_rate, "X", "", .fallback = "2e-6", .min = 0, .max = 1e6 },
 		{ "unet-lr", 0, OPTION_STRING, &s->unet_lr, "X", "the UNet's, when it differs; 0: not trained", .advanced = true },
 		{ "text-encoder-lr", 0, OPTION_STRING, &s->text_encoder_lr, "X|X,Y", "the text encoders', or each one's; 0: not trained",

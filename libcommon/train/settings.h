@@ -16,6 +16,7 @@ struct train_settings {
 	const char *device;
 	/* data */
 	long batch_size, accumulate;
+	long max_token_length;
 	struct caption_options captions;                        /* where a sample says nothing of its own */
 	/* adapter */
 	long rank, conv_rank;

@@ -3,12 +3,7 @@
 /* Captions to what the UNet reads. */
 static void run_text(struct tape *t, const struct networks *net, const struct batch *b, struct unet_input *in)
 {
-	struct clip_output one = { 0 }, two = { 0 };
-
-	clip_forward(t, net->te1, b->ids1, b->n, false, &one);
-	clip_forward(t, net->te2, b->ids2, b->n, true, &two);
-	in->context = clip_context(t, one.penultimate, two.penultimate);
-	in->pooled = two.pooled;
+	in->context = chunks_context(t, net->te1, net->te2, b->ids1, b->ids2, b->n, net->chunks ? net->chunks : 1, &in->pooled);
 }
 
 struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b, struct tensor **prediction)

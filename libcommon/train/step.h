@@ -6,12 +6,13 @@
 #ifndef TRAIN_STEP_H
 #define TRAIN_STEP_H
 
-#include "../model/clip.h"
+#include "../model/long_text.h"
 #include "../model/unet.h"
 
 struct networks {
 	const struct unet *unet;
 	const struct clip *te1, *te2;   /* NULL: the batch brings context and pooled */
+	int chunks;                     /* of a caption; 0: 1 */
 };
 
 /* All host memory, NHWC. */
@@ -24,7 +25,7 @@ struct batch {
 	float *loss_c;                  /* [n]; huber and smooth l1 */
 	float *time_ids;                /* [n,6] */
 	int length;                     /* tokens a caption */
-	int32_t *ids1, *ids2;           /* [n,length]; when the text encoders run */
+	int32_t *ids1, *ids2;           /* [n,chunks,length]; when the text encoders run */
 	float *context, *pooled;        /* [n,length,context], [n,pooled]; when they do not */
 };
 

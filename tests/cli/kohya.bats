@@ -400,3 +400,21 @@ datasets() {
 	"$BIN/lora-encode" -q --config run.toml --caption-variants 32 -o latents.tar images.tar
 	[ "$(tar -xOf latents.tar 00000000.json | jq -c '.captions | unique')" = '["a blue robot","a red robot","another robot"]' ]
 }
+
+@test "max_token_length = 225: three chunks, beforehand and live; the tar and the run must agree" {
+	datasets
+	printf 'word, %.0s' $(seq 60) > a/gizmo00.txt
+	long=("$BIN/lora-encode" -q -m demo/tiny-sdxl --max-token-length 225)
+	"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16 a > images.tar
+	"${long[@]}" -o long.tar images.tar
+	train=("$BIN/lora-train" -q -m demo/tiny-sdxl --network-dim 2 --max-train-steps 2)
+	"${train[@]}" --network-train-unet-only --max-token-length 225 --output-dir cached long.tar > /dev/null
+	"${train[@]}" --max-token-length 225 --output-dir live long.tar > /dev/null
+	"$BIN/lora-inspect" --json --metadata live/last.safetensors | grep -q '"ss_max_token_length": *"225"'
+	said 2 "${train[@]}" --network-train-unet-only --max-token-length 150 --output-dir x long.tar
+	[[ "$output" == *"max_token_length is 150, but the latents' text outputs have 225 tokens"* ]]
+	said 2 "${long[@]}" --max-token-length 100 -o x.tar images.tar
+	# What was read at another length is not taken over.
+	run "$BIN/lora-encode" -m demo/tiny-sdxl --reuse long.tar -o short.tar images.tar
+	[[ "$output" == *"0 of 4 samples taken over"* ]]
+}

@@ -243,7 +243,7 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "network_args = [1]", 2, "network_args: a whole number does not fit" },
 	{ "resolution = [1, 2, 3]", 2, "resolution: an array does not fit" },
 	{ "fp8_base = true", 2, "a.toml:1: 'fp8_base' is not yet implemented; remove the line" },
-	{ "max_token_length = 150", 2, "'max_token_length' is not yet implemented: captions are cut at 75 tokens; write 75 or remove the line" },
+	{ "max_token_length = 225", 0, "rank=16" },
 	{ "dataset_config = 'x'", 0, "rank=16" },
 	{ "v2 = true", 2, "a.toml:1: 'v2' is refused: only SDXL models are trained here; remove the line" },
 	{ "logging_dir = 'x'", 2, "a.toml:1: 'logging_dir' is not yet implemented" },

@@ -19,6 +19,8 @@ int main(int argc, char **argv)
 		  .fallback = "8", .min = 1, .max = 1024 },
 		{ "batch", 0, OPTION_LATER, NULL, "N", "pictures at once", .key = "" },
 		{ "precision", 0, OPTION_LATER, NULL, "TYPE", "fp32, bf16 or fp16", .key = "" },
+		{ "max-token-length", 0, OPTION_INT, &s.max_token_length, "N", "tokens of a caption that are read: 75, 150 or 225",
+		  .fallback = "75", .min = 75, .max = 225 },
 		CAPTION_OPTION_ROWS(&s.captions),
 		{ "seed", 0, OPTION_STRING, &s.seed, "N", "of the variants", .fallback = "42", .advanced = true },
 		{ 0 },

@@ -1,0 +1,27 @@
+/*
+ * long_text.h - captions beyond 75 tokens, as kohya's max_token_length 150 and 225 read them: in chunks that run apart.
+ *
+ * Owns how ids are cut and states joined again.  Must not know where texts come from.
+ */
+#ifndef MODEL_LONG_TEXT_H
+#define MODEL_LONG_TEXT_H
+
+#include "clip.h"
+#include "tokenizer.h"
+
+#define CHUNKS_MOST 3
+
+/* 75 or 77: 1; 150: 2; 225: 3.  EXIT_USAGE for another number. */
+int chunks_of(long max_token_length, int *chunks, struct error *e) MUST_CHECK;
+/* Tokens of the joined context: 77, 152, 227 where a chunk has 77. */
+int chunks_length(int chunks, int length);
+
+/* ids [chunks][length], each chunk with a beginning and an end of its own; one chunk: tokenizer_encode_padded(). */
+int chunks_encode(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids, struct error *e) MUST_CHECK;
+
+/* Both encoders on n texts of so many chunks: context [n,chunks_length,1,width1+width2]; pooled [n,1,1,projection] of each text's
+ * first chunk. */
+struct tensor *chunks_context(struct tape *t, const struct clip *te1, const struct clip *te2, const int32_t *ids1,
+			      const int32_t *ids2, int n, int chunks, struct tensor **pooled);
+
+#endif
