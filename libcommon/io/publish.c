@@ -97,6 +97,35 @@ static void remove_stale(const char *folder, const char *prefix)
 		closedir(d);
 }
 
+/* The process number in .START....<pid>.tmp */
+static long any_owner(const char *file, const char *start)
+{
+	size_t n = strlen(file);
+
+	if (file[0] != '.' || strncmp(file + 1, start, strlen(start)) || n < 6)
+		return 0;
+	for (n -= 4; n && file[n - 1] >= '0' && file[n - 1] <= '9'; n--)
+		;
+	return n && file[n - 1] == '.' ? temp_owner(file + n, "") : 0;
+}
+
+void publish_clean(const char *folder, const char *start)
+{
+	DIR *d = opendir(folder);
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d))) {
+		long pid = any_owner(entry->d_name, start);
+		char *path = path_join(folder, entry->d_name);
+
+		if (pid && is_abandoned(path, pid))
+			unlink(path);
+		free(path);
+	}
+	if (d)
+		closedir(d);
+}
+
 /* Mode 0666 lets the kernel apply the umask, which no thread can read without changing it. */
 static int open_temp(struct publish *p, const struct stat *old, struct error *e)
 {

@@ -25,6 +25,9 @@ int publish_fd(struct publish *p);                              /* for libarchiv
 int publish_end(struct publish *p, struct error *e) MUST_CHECK;
 void publish_abandon(struct publish *p);                        /* remove the temporary, free; accepts NULL */
 
+/* Remove the temporaries that dead writers of START... left in the folder, whatever their target was. */
+void publish_clean(const char *folder, const char *start);
+
 int publish_bytes(const char *path, const void *data, size_t n, struct error *e) MUST_CHECK;
 
 /* A descriptor for reading, or -1: what is not there is EXIT_INPUT, what may not be read EXIT_IO. */

@@ -23,7 +23,7 @@ int run_lock(struct run *r, struct error *e)
 	if (r->lock < 0)
 		result = fail(e, EXIT_IO, "%s: %s; choose an --output-dir that can be written", path, strerror(errno));
 	else if (flock(r->lock, LOCK_EX | LOCK_NB) == 0)
-		result = 0;
+		publish_clean(r->s->output_dir, r->s->output_name);     /* of steps, too, that this run will not save */
 	else if (errno == EWOULDBLOCK)
 		result = fail(e, EXIT_USAGE, "%s: another lora-train is writing '%s' there; wait, or choose another --output-name",
 			      r->s->output_dir, r->s->output_name);

@@ -183,6 +183,35 @@ static void leftovers(void **state)
 	check_content("out", "x");
 }
 
+/* Of every target whose name begins so, and of no other; a writer that lives keeps its own. */
+static void leftovers_of_many_targets(void **state)
+{
+	int gone = a_gone_process();
+	char names[6][64];
+	struct error e = { 0 };
+	struct publish *alive = publish_begin("run-alive", true, &e);
+
+	snprintf(names[0], 64, ".run.safetensors.%d.tmp", gone);
+	snprintf(names[1], 64, ".run-step00000007-state.safetensors.%d.tmp", gone);
+	snprintf(names[2], 64, ".other.safetensors.%d.tmp", gone);
+	snprintf(names[3], 64, "run.safetensors.%d.tmp", gone);
+	snprintf(names[4], 64, ".run.safetensors.%d.tmp", (int)getppid());
+	snprintf(names[5], 64, ".run.safetensors.x%d.tmp", gone);
+	for (int i = 0; i < 6; i++)
+		touch(names[i]);
+	touch(".run.lock");
+	touch(".tmp");
+	touch(".run.tmp");
+	publish_clean(".", "run");
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(access(names[i], F_OK), i < 2 ? -1 : 0);
+	assert_int_equal(access(".run.lock", F_OK) | access(".tmp", F_OK) | access(".run.tmp", F_OK), 0);
+	assert_int_equal(publish_write(alive, "x", 1, &e), 0);
+	assert_int_equal(publish_end(alive, &e), 0);
+	check_content("run-alive", "x");
+	publish_clean("nowhere", "run");
+}
+
 static void two_writers_of_one_name(void **state)
 {
 	struct error e = { 0 };
@@ -428,6 +457,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(mode_follows_umask_or_old_file, enter, leave),
 		cmocka_unit_test_setup_teardown(symbolic_link_stays, enter, leave),
 		cmocka_unit_test_setup_teardown(leftovers, enter, leave),
+		cmocka_unit_test_setup_teardown(leftovers_of_many_targets, enter, leave),
 		cmocka_unit_test_setup_teardown(two_writers_of_one_name, enter, leave),
 		cmocka_unit_test_setup_teardown(long_name, enter, leave),
 		cmocka_unit_test_setup_teardown(devices, enter, leave),
