@@ -67,8 +67,8 @@ static int take_arg(const struct arg *args, const char *item, struct error *e)
 		*(const char **)a->value = item + n + 1;
 		return 0;
 	}
-	return fail(e, EXIT_USAGE, "network_args: '%s' is not known; conv_dim=N, conv_alpha=X and the settings of adapters in lora-config(5) are",
-		    item);
+	return fail(e, EXIT_USAGE, "network_args: '%s' is not known; conv_dim=N, conv_alpha=X and the adapter's settings "
+		    "in lora-config(5) are", item);
 }
 
 /* ---- learning rates ---- */
@@ -146,7 +146,8 @@ static int check_bases(const struct train_settings *s, struct error *e)
 	for (; text; text = *end ? end + 1 : NULL, n++) {
 		double x = strtod(text, (char **)&end);
 		if (end == text || (*end && *end != ',') || !isfinite(x))
-			return fail(e, EXIT_USAGE, "base_weights_multiplier: '%s' is no list of numbers between commas", s->base_multipliers);
+			return fail(e, EXIT_USAGE, "base_weights_multiplier: '%s' is no list of numbers between commas",
+				    s->base_multipliers);
 	}
 	if (n > s->base_weights.count)
 		return fail(e, EXIT_USAGE, "base_weights_multiplier has %zu numbers for %zu base_weights", n, s->base_weights.count);

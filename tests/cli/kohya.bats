@@ -176,7 +176,7 @@ tutorial() {
 	for quiet in lowram wandb_api_key noise_offset clip_skip lr_restart_cycles max_token_length; do [[ "$output" != *"$quiet"* ]]; done
 	[ "$(value lora-prep scripts.toml resolution)" = 1024 ]
 	[ "$(value lora-encode scripts.toml vae)" = '""' ]
-	[ "$(value lora-train scripts.toml text_encoder_lr)" = 1e-5 ]
+	[ "$(value lora-train scripts.toml text_encoder_lr)" = '"1e-5"' ]
 }
 
 @test "a file in the manner of the kohya_ss GUI" {
