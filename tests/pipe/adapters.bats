@@ -26,8 +26,7 @@ ranks() { "$BIN/lora-inspect" "$1" | grep -E '^ +(rank  )? *[0-9]+, alpha'; }
 	train 4 "$O/b" "${DROPOUT[@]}" --gradient-checkpointing > "$O.b"
 	diff <(losses "$O.a") <(losses "$O.b")
 	differ <(losses "$O.plain") <(losses "$O.a")
-	"$BIN/lora-inspect" --diff "$O/a/t.safetensors" "$O/b/t.safetensors" | grep -qi 'tensors.*\(same\|equal\|identical\)' ||
-		diff <(jq -c 'select(.event == "step") | .grad_norm' "$O.a") <(jq -c 'select(.event == "step") | .grad_norm' "$O.b")
+	diff <("$BIN/lora-inspect" "$O/a/t.safetensors" | grep hash) <("$BIN/lora-inspect" "$O/b/t.safetensors" | grep hash)
 	metadata "$O/a/t.safetensors" | grep -q 'ss_network_dropout = 0.2'
 	metadata "$O/a/t.safetensors" | grep -q 'rank_dropout'
 }
@@ -54,7 +53,7 @@ ranks() { "$BIN/lora-inspect" "$1" | grep -E '^ +(rank  )? *[0-9]+, alpha'; }
 
 @test "a block whose learning rate is 0 has no adapter" {
 	train 2 "$O" --down-lr-weight zeros --mid-lr-weight 1,1,1 > /dev/null
-	"$BIN/lora-inspect" --keys "$O/t.safetensors" > "$O/keys" 2> /dev/null || strings "$O/t.safetensors" > "$O/keys"
+	"$BIN/lora-inspect" --keys "$O/t.safetensors" > "$O/keys"
 	grep -q middle_block "$O/keys"
 	lacks "$O/keys" input_blocks
 }
@@ -100,7 +99,9 @@ ranks() { "$BIN/lora-inspect" "$1" | grep -E '^ +(rank  )? *[0-9]+, alpha'; }
 @test "scale_weight_norms keeps the norms" {
 	train 4 "$O/free" --learning-rate 0.05 > /dev/null
 	train 4 "$O/held" --learning-rate 0.05 --scale-weight-norms 0.01 > /dev/null
-	differ "$O/free/t.safetensors" "$O/held/t.safetensors"
+	greatest() { "$BIN/lora-inspect" --norms "$1" | awk '/ lora_unet_/ { if ($1 > most) most = $1 } END { print most }'; }
+	awk -v free="$(greatest "$O/free/t.safetensors")" -v held="$(greatest "$O/held/t.safetensors")" \
+		'BEGIN { exit !(free > 0.02 && held > 0.0099 && held < 0.01001) }'
 	metadata "$O/held/t.safetensors" | grep -q 'ss_scale_weight_norms = 0.01'
 }
 
