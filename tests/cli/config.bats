@@ -47,7 +47,7 @@ setup() {
 	while read -r key value; do
 		value=${value#\"}; value=${value%\"}
 		case $value in ''|'[]'|false) continue ;; esac
-		stated=$(grep -A1 "^\.It Ic $key\$" man/lora-config.5 | sed -n 's/.*default \(\\&\)\{0,1\}\([^,]*\).*/\2/p')
+		stated=$(grep -A1 "^\.It .*Ic $key\( \|\$\)" man/lora-config.5 | sed -n 's/.*default \(\\&\)\{0,1\}\([^,]*\).*/\2/p')
 		echo "$key: program $value, manual $stated"
 		[ "$stated" = "$value" ]
 	done < <(sed 's/  # .*//; s/ = / /' "$scratch/lora-train.toml")
