@@ -18,7 +18,8 @@ static void every_option(void **state)
 	const struct prompt *p;
 
 	assert_int_equal(prompt_parse("f", 3, "a cat, --ish thing --w 512 --H 768 --d 18446744073709551615 --s 20 --l 7.25 --n no dog --ss euler\r",
-				      &(struct prompt_list){ 0 }, &e), -1);     /* "--ish" is no option */
+				      &l, &e), -1);     /* "--ish" is no option */
+	prompts_free(&l);
 	assert_non_null(strstr(e.text, "f:3:"));
 	assert_int_equal(prompt_parse("f", 3, "a cat --w 512 --H 768 --d 18446744073709551615 --s 20 --l 7.25 --n no dog, no --ss euler\r", &l,
 				      &e), 0);
