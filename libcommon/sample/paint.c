@@ -2,8 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../base/philox.h"
 #include "../model/tokenizers.h"
 #include "paint.h"
+#include "text.h"
 
 /* ---- the pipeline ---- */
 
@@ -92,71 +94,13 @@ void pipeline_close(struct pipeline *p)
 	model_files_close(p->files);
 }
 
-/* ---- text ---- */
-
-struct text { const struct pipeline *p; int n, length; int32_t *ids1, *ids2; struct tensor *pooled; };
-
-static struct tensor *text_forward(struct tape *t, void *arg)
-{
-	struct text *x = arg;
-	struct clip_output one = { 0 }, two = { 0 };
-
-	clip_forward(t, x->p->te1, x->ids1, x->n, false, &one);
-	clip_forward(t, x->p->te2, x->ids2, x->n, true, &two);
-	x->pooled = two.pooled;
-	return clip_context(t, one.penultimate, two.penultimate);
-}
-
-struct conditioning { int n; float *context, *pooled, *time_ids; };     /* row 0 the prompt, row 1 the negative one */
-
-static int encode_text(struct pipeline *p, const struct painting *w, struct conditioning *c, struct error *e)
-{
-	const char *texts[2] = { w->text, w->negative };
-	struct text x = { .p = p, .n = c->n, .length = p->config->te1.length };
-	struct tensor *y = NULL;
-	size_t context = (size_t)x.length * p->config->unet.context, pooled = p->config->unet.pooled;
-	int i, bad = 0;
-
-	x.ids1 = xmalloc(2 * x.length * sizeof(int32_t));
-	x.ids2 = xmalloc(2 * x.length * sizeof(int32_t));
-	for (i = 0; i < c->n && !bad; i++)
-		bad = tokenizer_encode_padded(p->tokenizer1, texts[i], x.length, x.ids1 + i * x.length, e) < 0 ||
-		      tokenizer_encode_padded(p->tokenizer2, texts[i], x.length, x.ids2 + i * x.length, e) < 0;
-	if (!bad)
-		y = workspace_run(&p->work, text_forward, &x, e);
-	free(x.ids1);
-	free(x.ids2);
-	if (!y)
-		return -1;
-	c->context = xmalloc(c->n * context * sizeof(float));
-	c->pooled = xmalloc(c->n * pooled * sizeof(float));
-	tensor_download(p->work.tape, y, c->context);
-	tensor_download(p->work.tape, x.pooled, c->pooled);
-	if (c->n == 2 && w->zero_negative && !*w->negative) {
-		memset(c->context + context, 0, context * sizeof(float));
-		memset(c->pooled + pooled, 0, pooled * sizeof(float));
-	}
-	return 0;
-}
-
-static void set_time_ids(const struct painting *w, struct conditioning *c)
-{
-	int i;
-
-	c->time_ids = xmalloc(c->n * 6 * sizeof(float));
-	for (i = 0; i < c->n; i++) {
-		const float ids[6] = { w->height, w->width, 0, 0, w->height, w->width };
-		memcpy(c->time_ids + 6 * i, ids, sizeof(ids));
-	}
-}
-
 /* ---- denoising ---- */
 
 struct denoise {
 	const struct pipeline *p;
 	const struct conditioning *c;
 	const float *x;                 /* [n,h,w,c] */
-	float timestep[2];
+	float timestep[2], time_ids[12];
 	int h, w;
 };
 
@@ -164,42 +108,80 @@ static struct tensor *denoise_forward(struct tape *t, void *arg)
 {
 	const struct denoise *d = arg;
 	const struct model_config *m = d->p->config;
-	struct unet_input in = { .timestep = d->timestep, .time_ids = d->c->time_ids };
+	struct unet_input in = { .timestep = d->timestep, .time_ids = d->time_ids };
 
 	in.sample = tensor_from(t, d->c->n, d->h, d->w, m->unet.in_channels, d->x);
-	in.context = tensor_from(t, d->c->n, m->te1.length, 1, m->unet.context, d->c->context);
+	in.context = tensor_from(t, d->c->n, d->c->length, 1, m->unet.context, d->c->context);
 	in.pooled = tensor_from(t, d->c->n, 1, 1, m->unet.pooled, d->c->pooled);
 	return unet_forward(t, d->p->unet, &in, NULL, NULL);
+}
+
+static void set_time_ids(const struct painting *w, float ids[12])
+{
+	const float one[6] = { w->height, w->width, 0, 0, w->height, w->width };
+
+	memcpy(ids, one, sizeof(one));
+	memcpy(ids + 6, one, sizeof(one));
+}
+
+/* An ancestral sampler's noise, [h,w,c], malloced; NULL for the others. */
+static float *draw_noise(const struct sampler_plan *plan, const struct painting *w, int step, const struct denoise *d)
+{
+	int c = d->p->config->unet.in_channels;
+	size_t n = (size_t)d->h * d->w * c;
+	const struct random r = { w->seed, RANDOM_SAMPLE_STEP, step, 0 };
+	float *drawn, *noise;
+
+	if (!sampler_wants_noise(plan))
+		return NULL;
+	drawn = xmalloc(n * sizeof(*drawn));
+	noise = xmalloc(n * sizeof(*noise));
+	if (w->draw)
+		w->draw(w->draw_arg, step, drawn, n);
+	else
+		random_normal(&r, drawn, n);
+	nhwc_from_nchw(noise, drawn, 1, c, d->h, d->w);
+	free(drawn);
+	return noise;
+}
+
+/* The network's answer for both prompts, guided, into out [n], which has room for two. */
+static int predict(struct pipeline *p, struct denoise *d, float cfg, float *out, size_t n, struct error *e)
+{
+	struct tensor *y = workspace_run(&p->work, denoise_forward, d, e);
+
+	if (!y)
+		return -1;
+	tensor_download(p->work.tape, y, out);
+	if (d->c->n == 2)
+		guide(out, out + n, out, cfg, n);
+	return 0;
 }
 
 static int denoise(struct pipeline *p, const struct painting *w, const struct conditioning *c, float *x, int h, int width,
 		   painted_step *tell, void *arg, struct error *e)
 {
-	size_t n = (size_t)h * width * p->config->unet.in_channels;
+	size_t k, n = (size_t)h * width * p->config->unet.in_channels;
 	float *in = xmalloc(2 * n * sizeof(float)), *out = xmalloc(2 * n * sizeof(float));
 	struct denoise d = { .p = p, .c = c, .x = in, .h = h, .w = width };
 	struct sampler_plan plan;
 	int i, result = 0;
-	size_t k;
 
+	set_time_ids(w, d.time_ids);
 	sampler_plan_init(&plan, w->sampler, &p->schedule, w->steps, p->config->schedule.steps_offset);
 	for (k = 0; k < n; k++)
 		x[k] *= plan.init_sigma;
-	for (i = 0; i < plan.steps && !result; i++) {
-		struct tensor *y;
+	for (i = 0; i < plan.evaluations && !result; i++) {
 		sampler_input(&plan, i, in, x, n);
 		memcpy(in + n, in, n * sizeof(float));
 		d.timestep[0] = d.timestep[1] = plan.timestep[i];
-		y = workspace_run(&p->work, denoise_forward, &d, e);
-		if (!y) {
-			result = -1;
-			break;
+		result = predict(p, &d, w->cfg, out, n, e);
+		if (!result) {
+			float *noise = draw_noise(&plan, w, i, &d);
+			sampler_step(&plan, i, x, out, noise, n);
+			free(noise);
 		}
-		tensor_download(p->work.tape, y, out);
-		if (c->n == 2)
-			guide(out, out + n, out, w->cfg, n);
-		sampler_step(&plan, i, x, out, n);
-		if (tell)
+		if (!result && tell)
 			tell(arg, i + 1);
 	}
 	sampler_plan_free(&plan);
@@ -264,9 +246,9 @@ int paint(struct pipeline *p, const struct painting *w, float **latent, struct i
 	struct conditioning cond = { .n = w->cfg == 1 ? 1 : 2 };
 	float *x;
 
-	if (model_size_check(p->config, w->width, w->height, e) < 0 || encode_text(p, w, &cond, e) < 0)
+	if (model_size_check(p->config, w->width, w->height, e) < 0 || sampler_steps_check(&p->schedule, w->steps, e) < 0 ||
+	    text_encode(p, w, &cond, e) < 0)
 		return -1;
-	set_time_ids(w, &cond);
 	x = xmalloc((size_t)h * width * c * sizeof(*x));
 	nhwc_from_nchw(x, w->noise, 1, c, h, width);
 	result = denoise(p, w, &cond, x, h, width, tell, arg, e);
@@ -274,9 +256,7 @@ int paint(struct pipeline *p, const struct painting *w, float **latent, struct i
 		result = fail(e, EXIT_INPUT, "the model gives NaN or infinity; is it, or an adapter, damaged? lora-inspect --verify tells");
 	if (!result && picture)
 		result = decode(p, x, h, width, picture, e);
-	free(cond.context);
-	free(cond.pooled);
-	free(cond.time_ids);
+	conditioning_free(&cond);
 	if (result || !latent)
 		free(x);
 	else

@@ -40,14 +40,21 @@ void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct
 int pipeline_complete(struct pipeline *p, struct error *e) MUST_CHECK;
 void pipeline_close(struct pipeline *p);
 
+/* N(0,1) for an ancestral sampler's step, [c,h,w] */
+typedef void step_noise(void *arg, int step, float *noise, size_t n);
+
 struct painting {
 	const char *text, *negative;    /* negative "": encoded like any text */
 	bool zero_negative;             /* an empty negative prompt as zeros, as diffusers does */
+	bool plain;                     /* brackets are words, not weights */
+	int clip_skip;                  /* which layer's states, counted from the end; 0: 2, as SDXL was trained */
 	int width, height;              /* pixels */
 	double cfg;                     /* 1: one forward a step */
 	const struct sampler *sampler;
 	int steps;
 	const float *noise;             /* [c,h,w] N(0,1), the file's layout */
+	uint64_t seed;                  /* of the noise in steps, unless draw gives it */
+	step_noise *draw; void *draw_arg;
 };
 
 typedef void painted_step(void *arg, int step);

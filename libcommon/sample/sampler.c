@@ -1,56 +1,54 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/map.h"
 #include "../base/memory.h"
-#include "sampler.h"
+#include "sampler_internal.h"
 
-struct sampler {
-	const char *name, *label;
-	void (*input)(const struct sampler_plan *p, int i, float *scaled, const float *x, size_t n);
-	void (*step)(const struct sampler_plan *p, int i, float *x, const float *output, size_t n);
+static const struct sampler *const samplers[] = {
+	&sampler_euler, &sampler_euler_a, &sampler_ddim, &sampler_dpmpp_2m, &sampler_heun, &sampler_lms, &sampler_pndm,
 };
 
-/* Karras' variance-exploding x = latent + sigma noise, brought to the unit variance that the UNet was trained on */
-static void scaled_by_sigma(const struct sampler_plan *p, int i, float *scaled, const float *x, size_t n)
-{
-	float s = sqrtf(p->sigma[i] * p->sigma[i] + 1);
-	size_t k;
+enum { SAMPLERS = sizeof(samplers) / sizeof(*samplers) };
 
-	for (k = 0; k < n; k++)
-		scaled[k] = x[k] / s;
-}
+/* ---- names ---- */
 
-/* dx/dsigma: the predicted noise, or from v: x0 = x / (s^2+1) - v s / sqrt(s^2+1), noise = (x - x0) / s */
-static float derivative(const struct sampler_plan *p, float sigma, float x, float output)
-{
-	float variance = sigma * sigma + 1;
-
-	if (!p->v_prediction)
-		return output;
-	return (x - (x / variance - output * sigma / sqrtf(variance))) / sigma;
-}
-
-static void euler_step(const struct sampler_plan *p, int i, float *x, const float *output, size_t n)
-{
-	float dt = p->sigma[i + 1] - p->sigma[i];
-	size_t k;
-
-	for (k = 0; k < n; k++)
-		x[k] += derivative(p, p->sigma[i], x[k], output[k]) * dt;
-}
-
-static const struct sampler samplers[] = {
-	{ "euler", "Euler", scaled_by_sigma, euler_step },
-};
-
-const struct sampler *sampler_find(const char *name, struct error *e)
+static bool is_named(const struct sampler *s, const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(samplers) / sizeof(*samplers); i++)
-		if (!strcmp(samplers[i].name, name) || (!strncmp(name, "k_", 2) && !strcmp(samplers[i].name, name + 2)))
-			return &samplers[i];
-	fail(e, EXIT_USAGE, "sampler '%s' is not yet implemented; use euler", name);
+	for (i = 0; i < sizeof(s->alias) / sizeof(*s->alias); i++)
+		if (s->alias[i] && !strcmp(s->alias[i], name))
+			return true;
+	return !strcmp(s->name, name);
+}
+
+static int unknown(const char *name, struct error *e)
+{
+	const char *names[SAMPLERS], *nearest;
+	struct buffer list = { 0 };
+	int i;
+
+	for (i = 0; i < SAMPLERS; i++) {
+		names[i] = samplers[i]->name;
+		buffer_addf(&list, "%s%s", i ? ", " : "", names[i]);
+	}
+	nearest = nearest_name(name, names, SAMPLERS);
+	fail(e, EXIT_USAGE, "no sampler is called '%s'%s%s%s; there are %s", name, nearest ? "; did you mean '" : "", nearest ? nearest : "",
+	     nearest ? "'?" : "", list.data);
+	buffer_free(&list);
+	return -1;
+}
+
+const struct sampler *sampler_find(const char *name, struct error *e)
+{
+	const char *plain = strncmp(name, "k_", 2) ? name : name + 2;
+	int i;
+
+	for (i = 0; i < SAMPLERS; i++)
+		if (is_named(samplers[i], plain))
+			return samplers[i];
+	(void)unknown(name, e);
 	return NULL;
 }
 
@@ -59,37 +57,105 @@ const char *sampler_label(const struct sampler *s)
 	return s->label;
 }
 
+/* ---- the plan ---- */
+
+int sampler_steps_check(const struct noise_schedule *n, int steps, struct error *e)
+{
+	if (steps <= n->steps)
+		return 0;
+	return fail(e, EXIT_USAGE, "%d steps, but the model's noise schedule has %d timesteps; take fewer", steps, n->steps);
+}
+
+/* Where the signal ends (a schedule of zero terminal SNR) sigma would be infinite, and predicted noise says nothing about the
+ * latent; so little signal stands in, as in diffusers.  Only DDIM's step on v needs no such help. */
+static double some_signal(const struct sampler *s, const struct noise_schedule *n, double abar)
+{
+	return (!n->v_prediction || !s->ends_at_first) && abar < 0x1p-24 ? 0x1p-24 : abar;
+}
+
+static void set_time(struct sampler_plan *p, int i, double timestep, double abar)
+{
+	if (i < p->evaluations)
+		p->timestep[i] = timestep;
+	p->abar[i] = abar;
+	p->sigma[i] = sqrt((1 - abar) / abar);
+}
+
 void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps, int offset)
 {
-	int i, ratio = n->steps / steps;
+	int i, spaced = steps + s->spare_steps, ratio = n->steps / spaced ? n->steps / spaced : 1, most = n->steps - 1 - (spaced - 1) * ratio;
 
 	*p = (struct sampler_plan){ .sampler = s, .steps = steps, .v_prediction = n->v_prediction };
-	p->timestep = xmalloc(steps * sizeof(*p->timestep));
-	p->sigma = xcalloc(steps + 1, sizeof(*p->sigma));
-	for (i = 0; i < steps; i++) {
-		int t = (steps - 1 - i) * ratio + offset;
-		double abar = n->abar[t < n->steps ? t : n->steps - 1];
-		p->timestep[i] = t;
-		p->sigma[i] = sqrt((1 - abar) / abar);
+	p->evaluations = s->evaluations ? s->evaluations(steps) : steps;
+	p->timestep = xcalloc(p->evaluations, sizeof(*p->timestep));
+	p->sigma = xcalloc(p->evaluations + 1, sizeof(*p->sigma));
+	p->abar = xcalloc(p->evaluations + 1, sizeof(*p->abar));
+	for (i = 0; i < p->evaluations; i++) {
+		int step = s->step_of ? s->step_of(i) : i;
+		int t = (spaced - 1 - step) * ratio + (offset < most ? offset : most);
+		set_time(p, i, t, some_signal(s, n, n->abar[t]));
 	}
-	p->init_sigma = sqrtf(p->sigma[0] * p->sigma[0] + 1);
+	set_time(p, p->evaluations, 0, s->ends_at_first ? n->abar[0] : 1);
+	p->init_sigma = s->exploding ? sqrtf(p->sigma[0] * p->sigma[0] + 1) : 1;
 }
 
 void sampler_plan_free(struct sampler_plan *p)
 {
+	int i;
+
+	for (i = 0; i < SAMPLER_KEEPS; i++)
+		free(p->kept[i]);
 	free(p->timestep);
 	free(p->sigma);
+	free(p->abar);
 	*p = (struct sampler_plan){ 0 };
+}
+
+float *sampler_remember(struct sampler_plan *p, int keeps, size_t n)
+{
+	float *oldest = p->kept[keeps - 1];
+
+	memmove(p->kept + 1, p->kept, (keeps - 1) * sizeof(*p->kept));
+	return p->kept[0] = oldest ? oldest : xmalloc(n * sizeof(*oldest));
+}
+
+/* ---- one evaluation ---- */
+
+float sampler_slope(const struct sampler_plan *p, float sigma, float x, float output)
+{
+	float variance = sigma * sigma + 1;
+
+	if (!p->v_prediction)
+		return output;
+	return (x - (x / variance - output * sigma / sqrtf(variance))) / sigma;
+}
+
+struct parts sampler_parts(const struct sampler_plan *p, double abar, float x, float output)
+{
+	float a = sqrt(abar), b = sqrt(1 - abar);
+
+	if (p->v_prediction)
+		return (struct parts){ a * x - b * output, a * output + b * x };
+	return (struct parts){ (x - b * output) / a, output };
 }
 
 void sampler_input(const struct sampler_plan *p, int i, float *scaled, const float *x, size_t n)
 {
-	p->sampler->input(p, i, scaled, x, n);
+	float s = p->sampler->exploding ? sqrtf(p->sigma[i] * p->sigma[i] + 1) : 1;
+	size_t k;
+
+	for (k = 0; k < n; k++)
+		scaled[k] = x[k] / s;
 }
 
-void sampler_step(const struct sampler_plan *p, int i, float *x, const float *output, size_t n)
+bool sampler_wants_noise(const struct sampler_plan *p)
 {
-	p->sampler->step(p, i, x, output, n);
+	return p->sampler->noisy;
+}
+
+void sampler_step(struct sampler_plan *p, int i, float *x, const float *output, const float *noise, size_t n)
+{
+	p->sampler->step(p, i, x, output, noise, n);
 }
 
 void guide(float *out, const float *negative, const float *positive, float cfg, size_t n)

@@ -90,6 +90,16 @@ static struct tensor *predict(struct tape *t, void *arg)
 	return unet_forward(t, j->s->p.unet, &in, NULL, NULL);
 }
 
+/* An ancestral sampler's noise comes with the reference; NULL for the others. */
+static float *step_noise_of(const struct trajectory *j, int step)
+{
+	char *name = xprintf("step_noise.%d", step);
+	float *noise = sampler_wants_noise(&j->plan) ? need_nhwc(j->f, name) : NULL;
+
+	free(name);
+	return noise;
+}
+
 static int run_steps(struct trajectory *j, struct error *e)
 {
 	size_t i, n = (size_t)j->h * j->w * j->c;
@@ -98,16 +108,19 @@ static int run_steps(struct trajectory *j, struct error *e)
 
 	for (i = 0; i < n; i++)
 		j->x[i] *= j->plan.init_sigma;
-	for (j->step = 0; j->step < j->plan.steps && !result; j->step++) {
+	for (j->step = 0; j->step < j->plan.evaluations && !result; j->step++) {
 		char *name = xprintf("latents.%d", j->step);
 		struct tensor *y;
+		float *noise;
 		sampler_input(&j->plan, j->step, j->input, j->x, n);
 		memcpy(j->input + n, j->input, n * sizeof(float));
 		y = workspace_run(&j->s->p.work, predict, j, e);
 		if (y) {
 			tensor_download(j->s->p.work.tape, y, output);
 			guide(output, output + n, output, j->cfg, n);
-			sampler_step(&j->plan, j->step, j->x, output, n);
+			noise = step_noise_of(j, j->step);
+			sampler_step(&j->plan, j->step, j->x, output, noise, n);
+			free(noise);
 			compare_host(j, KIND_SAMPLER, name, j->x);
 		}
 		result = y ? 0 : -1;
@@ -141,14 +154,26 @@ static int check_picture(struct trajectory *j, struct error *e)
 	return 0;
 }
 
+static void draw_from_file(void *arg, int step, float *noise, size_t n)
+{
+	const struct trajectory *j = arg;
+	char *name = xprintf("step_noise.%d", step);
+	float *given = need_floats(j->f, name);
+
+	memcpy(noise, given, n * sizeof(*noise));
+	free(given);
+	free(name);
+}
+
 /* The same picture by the function that lora-sample calls. */
 static int check_paint(struct trajectory *j, struct error *e)
 {
 	float *noise = need_floats(j->f, "noise"), *latent = NULL;
-	char *last = xprintf("latents.%d", j->plan.steps - 1);
+	char *last = xprintf("latents.%d", j->plan.evaluations - 1);
 	struct painting w = {
 		.text = need_metadata(j->f, "prompt"), .negative = need_metadata(j->f, "negative"), .width = j->width, .height = j->height,
 		.cfg = j->cfg, .sampler = j->plan.sampler, .steps = j->plan.steps, .noise = noise,
+		.draw = draw_from_file, .draw_arg = j,
 	};
 	struct spread spread = { 0 };
 	float *want = need_nhwc(j->f, last);

@@ -88,7 +88,7 @@ static void a_perfect_network_arrives(void **state)
 				/* v = sqrt(abar) noise - sqrt(1 - abar) x0, with sqrt(abar) = 1 / sqrt(sigma^2 + 1) */
 				out[k] = v ? (e - sigma * answer[k]) / unit : e;
 			}
-			sampler_step(&p, i, x, out, 3);
+			sampler_step(&p, i, x, out, NULL, 3);
 		}
 		/* sums of seven steps of size up to 14 in float32: 14 * 7 * 2^-24 = 6e-6 */
 		for (int k = 0; k < 3; k++)
