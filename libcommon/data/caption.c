@@ -94,9 +94,9 @@ static char *beside(const char *picture, const char *extension)
 	return xprintf("%.*s%s%s", stem, picture, *extension == '.' || !*extension ? "" : ".", extension);
 }
 
-/* 1: read; 0: there is no such file, or nothing in it; -1: *e. */
+/* 1: read; 0: there is no such file, or nothing in it (*empty says so); -1: *e. */
 static int read_caption(const struct caption_rules *rules, const char *picture, const char *extension, struct caption *c,
-			struct error *e)
+			bool *empty, struct error *e)
 {
 	int (*clean)(const char *, const char *, size_t, struct caption *, struct error *) =
 		rules->all_lines ? caption_clean_lines : caption_clean;
@@ -111,8 +111,10 @@ static int read_caption(const struct caption_rules *rules, const char *picture, 
 			status = clean(path, file.data ? file.data : "", file.len, c, e);
 		if (status == 0)
 			status = *c->text != 0;
-		if (status == 0)
+		if (status == 0) {
 			free(c->text);
+			*empty = true;
+		}
 	}
 	buffer_free(&file);
 	free(path);
@@ -123,7 +125,7 @@ static void fall_back(const struct caption_rules *rules, const char *folder_toke
 {
 	const char *tokens = rules->class_tokens ? rules->class_tokens : folder_tokens;
 
-	*c = (struct caption){ xstrdup(tokens ? tokens : ""), tokens ? CAPTION_CLASS : CAPTION_NONE, false };
+	*c = (struct caption){ xstrdup(tokens ? tokens : ""), tokens ? CAPTION_CLASS : CAPTION_NONE };
 }
 
 /* A class name is a folder's name, so it may be anything. */
@@ -152,15 +154,18 @@ int caption_find(const struct caption_rules *rules, const char *picture, const c
 {
 	const char *const usual[] = { ".txt", ".caption" };
 	const char *const *extension = rules->extension ? &rules->extension : usual;
+	bool empty = false;
 	int found = 0;
 
 	*c = (struct caption){ 0 };
 	for (int i = 0; !found && i < (rules->extension ? 1 : 2); i++)
-		found = read_caption(rules, picture, extension[i], c, e);
+		found = read_caption(rules, picture, extension[i], c, &empty, e);
 	if (found < 0)
 		return -1;
-	if (!found)
+	if (!found) {
 		fall_back(rules, folder_tokens, c);
+		c->empty_file = empty;
+	}
 	if (!found && check_tokens(c, picture, e) < 0) {
 		free(c->text);
 		c->text = NULL;

@@ -26,6 +26,7 @@ struct caption {
 	char *text;                     /* malloced, never NULL after success */
 	enum caption_source source;
 	bool more_lines;                /* the file has further lines, which are not used */
+	bool empty_file;                /* a file is there, but no words are in it */
 };
 
 /* folder_tokens may be NULL.  EXIT_INPUT names the caption file and, for bad UTF-8, the byte. */

@@ -1,10 +1,10 @@
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/progress.h"
 #include "../io/json.h"
 #include "../io/publish.h"
+#include "json_path.h"
 #include "prepare_folder.h"
 #include "prepare_picture.h"
 #include "ring.h"
@@ -34,27 +34,6 @@ static void put_pair(struct json_out *j, const char *key, const int v[2])
 	json_end_array(j);
 }
 
-/* A path is bytes; what JSON cannot hold goes beside it in base64. */
-static void put_path(struct json_out *j, const char *path)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	size_t n = strlen(path);
-	struct buffer b = { 0 };
-
-	json_text(j, "path", path);
-	if (utf8_prefix(path, n) == n)
-		return;
-	for (size_t i = 0; i < n; i += 3) {
-		unsigned char in[3] = { path[i], i + 1 < n ? path[i + 1] : 0, i + 2 < n ? path[i + 2] : 0 };
-		char out[4] = { digits[in[0] >> 2], digits[(in[0] & 3) << 4 | in[1] >> 4],
-				digits[(in[1] & 15) << 2 | in[2] >> 6], digits[in[2] & 63] };
-		memset(out + (n - i < 3 ? n - i + 1 : 4), '=', n - i < 3 ? 3 - (n - i) : 0);
-		buffer_add(&b, out, 4);
-	}
-	json_text(j, "path_b64", b.data);
-	buffer_free(&b);
-}
-
 /* ---- the report ---- */
 
 static void report_begin(struct job *j, const char *event)
@@ -74,7 +53,7 @@ static int report_end(struct job *j)
 static int report_skipped(struct job *j, const struct picture *picture, const struct prepared *p)
 {
 	report_begin(j, "skipped");
-	put_path(&j->json, picture->path);
+	json_path(&j->json, picture->path);
 	json_text(&j->json, "code", p->code);
 	json_text(&j->json, "say", p->error.text);
 	return report_end(j);
@@ -91,7 +70,7 @@ static int report_picture(struct job *j, size_t index, const struct picture *pic
 	snprintf(key, sizeof(key), "%08zu", index);
 	report_begin(j, "picture");
 	json_text(&j->json, "key", key);
-	put_path(&j->json, picture->path);
+	json_path(&j->json, picture->path);
 	put_pair(&j->json, "source", source);
 	put_pair(&j->json, "bucket", p->place.bucket);
 	put_pair(&j->json, "resized", p->place.resized);
@@ -145,7 +124,7 @@ static int write_sample(struct job *j, size_t index, const struct picture *pictu
 	int crop[2], status;
 
 	tar_sample_begin(&f, j->tar, (uint32_t)index);
-	put_path(&f, picture->path);
+	json_path(&f, picture->path);
 	json_text(&f, "sha256", p->sha256);
 	json_begin_array(&f, "captions");
 	json_text(&f, NULL, p->caption.text);
@@ -256,8 +235,6 @@ int background_parse(const char *text, uint8_t rgb[3], struct error *e)
 
 static int check(const struct prepare_options *o, struct error *e)
 {
-	if (!o->folder_count && !o->dataset_config)
-		return fail(e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar");
 	if (o->folder && o->dataset_config)
 		return fail(e, EXIT_USAGE, "--folder takes no dataset config; name the folders");
 	if (o->folder && (o->reg_folder_count || o->flip || strcmp(o->output, "-")))
@@ -269,16 +246,6 @@ static int check(const struct prepare_options *o, struct error *e)
 static const char *source_of(const struct prepare_options *o)
 {
 	return o->dataset_config ? o->dataset_config : o->folders[0];
-}
-
-static int scan(struct job *j)
-{
-	if (prepare_rules_scan(&j->rules, j->o, &j->pictures, j->e) < 0)
-		return -1;
-	if (j->pictures.count == 0 || j->pictures.picture[0].regularization)
-		return fail(j->e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG and WebP files are looked for",
-			    source_of(j->o));
-	return 0;
 }
 
 static int open_tar(struct job *j)
@@ -319,18 +286,9 @@ static void sum_up(const struct job *j)
 	     j->regularization, (unsigned long long)j->samples, j->counts, j->skipped);
 }
 
-static int threads_of(const struct prepare_options *o)
-{
-	cpu_set_t mine;
-
-	if (o->threads)
-		return o->threads;
-	return sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine) : 1;
-}
-
 static int write_all(struct job *j)
 {
-	struct ring_job ring = { j->pictures.count, threads_of(j->o), sizeof(struct prepared), j, work, take, release };
+	struct ring_job ring = { j->pictures.count, ring_threads(j->o->threads), sizeof(struct prepared), j, work, take, release };
 
 	j->progress = progress_begin("preparing", "pictures", j->pictures.count);
 	if (ring_run(&ring) < 0)
@@ -377,7 +335,7 @@ int prepare(const struct prepare_options *o, struct error *e)
 	if (status == 0)
 		status = prepare_rules_make(o, &j.rules, e);
 	if (status == 0)
-		status = scan(&j);
+		status = prepare_rules_scan(&j.rules, o, &j.pictures, e);
 	if (status == 0)
 		status = open_outputs(&j);
 	if (status == 0)

@@ -56,46 +56,54 @@ static void resize(const struct prepare_options *o, const struct picture_rules *
 	image_free(&small);
 }
 
-static void place(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *picture,
-		  const struct image *i, struct prepared *out)
+static void place(const struct picture_rules *rules, const struct picture *picture, const struct image *i, struct prepared *out)
 {
 	if (check_size(picture, i, &out->error) < 0) {
 		skip(out, "size");
 	} else if (bucket_place(&rules->buckets, i->width, i->height, &out->place, &out->error) < 0) {
 		fail_at(&out->error, picture->path);
 		skip(out, "size");
-	} else {
-		resize(o, rules, i, out);
 	}
 }
 
 static void decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *picture,
-		   const struct buffer *file, struct prepared *out)
+		   const struct buffer *file, struct image *image, struct prepared *out)
 {
 	struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] } };
-	struct image image;
 
 	sha256_hex_of(file->data, file->len, out->sha256);
-	if (image_decode(picture->path, file->data, file->len, &options, &image, &out->info, &out->error) < 0) {
+	if (image_decode(picture->path, file->data, file->len, &options, image, &out->info, &out->error) < 0) {
 		skip(out, image_type(file->data, file->len, NULL) ? "damaged" : "format");
 		return;
 	}
-	place(o, rules, picture, &image, out);
-	image_free(&image);
+	place(rules, picture, image, out);
+	if (out->code)
+		image_free(image);
 }
 
-void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *picture,
-		     struct prepared *out)
+void prepare_decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
+		    struct image *image, struct prepared *out)
 {
 	struct buffer file = { 0 };
 
-	if (caption_find(&rules->captions, picture->path, picture->class_tokens, &out->caption, &out->error) < 0)
+	if (caption_find(&rules->captions, p->path, p->class_tokens, &out->caption, &out->error) < 0)
 		skip(out, "caption");
-	else if (read_file(picture->path, FILE_CAP, &file, &out->error) < 0)
+	else if (read_file(p->path, FILE_CAP, &file, &out->error) < 0)
 		skip(out, "unreadable");
 	else
-		decode(o, rules, picture, &file, out);
+		decode(o, rules, p, &file, image, out);
 	buffer_free(&file);
+}
+
+void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
+		     struct prepared *out)
+{
+	struct image image = { 0 };
+
+	prepare_decode(o, rules, p, &image, out);
+	if (!out->code)
+		resize(o, rules, &image, out);
+	image_free(&image);
 }
 
 void prepared_free(struct prepared *p)

@@ -12,7 +12,7 @@
 
 struct prepared {
 	const char *code;               /* why it is skipped, as the manual lists them; NULL: it is good */
-	struct error error;             /* and in words */
+	struct error error;             /* and in words, which begin with the path */
 	struct image_info info;
 	char sha256[65];                /* of the file's bytes */
 	struct caption caption;
@@ -23,6 +23,9 @@ struct prepared {
 
 void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
 		     struct prepared *out);
+/* Its first half: everything but pixels of the new size.  With out->code NULL the picture is in *image, malloced. */
+void prepare_decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
+		    struct image *image, struct prepared *out);
 void prepared_free(struct prepared *p);
 
 #endif

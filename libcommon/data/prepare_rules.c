@@ -40,6 +40,8 @@ int prepare_rules_make(const struct prepare_options *o, struct prepare_rules *r,
 	const struct dataset_subset defaults = defaults_of(o);
 
 	*r = (struct prepare_rules){ 0 };
+	if (!o->folder_count && !o->dataset_config)
+		return fail(e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar");
 	if (!o->dataset_config)
 		return rules_of_options(o, r, e);
 	if (dataset_config_read(o->dataset_config, &defaults, &r->dataset, e) < 0)
@@ -107,10 +109,8 @@ static int scan_datasets(const struct prepare_rules *r, const struct prepare_opt
 	return 0;
 }
 
-int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list, struct error *e)
+static int scan_folders(const struct prepare_options *o, struct pictures *list, struct error *e)
 {
-	if (o->dataset_config)
-		return scan_datasets(r, o, list, e);
 	for (size_t i = 0; i < o->folder_count; i++)
 		if (pictures_scan(o->folders[i], false, list, e) < 0)
 			return -1;
@@ -118,5 +118,15 @@ int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_optio
 		if (pictures_scan(o->reg_folders[i], true, list, e) < 0)
 			return -1;
 	sort_and_match(o, list);
+	return 0;
+}
+
+int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list, struct error *e)
+{
+	if ((o->dataset_config ? scan_datasets(r, o, list, e) : scan_folders(o, list, e)) < 0)
+		return -1;
+	if (list->count == 0 || list->picture[0].regularization)
+		return fail(e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG and WebP files are looked for",
+			    o->dataset_config ? o->dataset_config : o->folders[0]);
 	return 0;
 }

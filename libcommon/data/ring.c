@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,4 +91,13 @@ int ring_run(const struct ring_job *job)
 	free(r.done);
 	free(thread);
 	return status;
+}
+
+int ring_threads(int wanted)
+{
+	cpu_set_t mine;
+
+	if (wanted)
+		return wanted;
+	return sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine) : 1;
 }

@@ -63,7 +63,8 @@ int decoder_size(struct decoder *d, uint64_t width, uint64_t height)
 	if (!width || !height)
 		return fail(d->e, EXIT_INPUT, "%s: a picture of %llux%llu pixels; replace it", d->name,
 			    (unsigned long long)width, (unsigned long long)height);
-	if (width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE || width * height > cap)
+	d->over_limit = width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE || width * height > cap;
+	if (d->over_limit)
 		return fail(d->e, EXIT_INPUT,
 			    "%s: %llux%llu pixels are over the limit of %llu pixels and %d a side; make it smaller",
 			    d->name, (unsigned long long)width, (unsigned long long)height, (unsigned long long)cap,
@@ -106,7 +107,8 @@ static void orient(struct decoder *d)
 
 int rows_begin(struct decoder *d)
 {
-	if (d->icc_bytes > ICC_MAX)
+	d->over_limit = d->icc_bytes > ICC_MAX;
+	if (d->over_limit)
 		return fail(d->e, EXIT_INPUT, "%s: a colour profile of %zu bytes; the limit is %u; remove it", d->name,
 			    d->icc_bytes, ICC_MAX);
 	if (d->orientation < 1 || d->orientation > 8)
@@ -202,8 +204,8 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	free(d.line);
 	if (status < 0)
 		image_free(out);
-	else if (info)
-		*info = (struct image_info){ m->name, out->width, out->height, d.orientation, d.animated };
+	if (info)
+		*info = (struct image_info){ m->name, out->width, out->height, d.orientation, d.animated, d.over_limit };
 	return status;
 }
 

@@ -29,6 +29,7 @@ struct image_info {
 	int width, height;              /* upright, that is after Exif orientation */
 	int orientation;                /* 1..8 as found */
 	bool animated;                  /* only the first frame was read */
+	bool over_limit;                /* after a failure too: refused for its size, not for damage */
 };
 
 /* name is for messages.  info may be NULL.  e->code is EXIT_INPUT for a bad picture. */

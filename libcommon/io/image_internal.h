@@ -32,6 +32,7 @@ struct decoder {
 	int depth;                      /* 8, or 16 in the machine's byte order */
 	int orientation;
 	bool animated;
+	bool over_limit;                /* set before a cap refuses the picture */
 	const uint8_t *icc;             /* the codec's memory, read by rows_begin() only */
 	size_t icc_bytes;
 

@@ -55,6 +55,7 @@ static void limit_scans(j_common_ptr c)
 
 	if (j->c.input_scan_number <= IMAGE_MAX_SCANS)
 		return;
+	j->d->over_limit = true;
 	fail(j->d->e, EXIT_INPUT, "%s: a JPEG of more than %d scans; save it anew", j->d->name, IMAGE_MAX_SCANS);
 	longjmp(j->back, 1);
 }

@@ -1,14 +1,17 @@
 #include <string.h>
 #include "../../libcommon/config/options.h"
+#include "../../libcommon/data/lint.h"
 #include "../../libcommon/data/prepare.h"
 #include "../../libcommon/io/publish.h"
 
 int main(int argc, char **argv)
 {
 	struct prepare_options o = { 0 };
+	struct lint_options l = { 0 };
 	struct text_list folders = { 0 }, reg_folders = { 0 };
 	const char *crop, *payload, *background, *reg_repeats;
 	long threads, quality;
+	bool check_only;
 	const struct option table[] = {
 		{ .kind = OPTION_SECTION, .help = "Pictures" },
 		{ "reg", 0, OPTION_LIST, &reg_folders, "DIR",
@@ -24,6 +27,7 @@ int main(int argc, char **argv)
 		  "kohya's [[datasets]], instead of DIR", .advanced = true },
 		{ "strict", 0, OPTION_FLAG, &o.strict, NULL,
 		  "a bad picture is exit 3, not skipped", .key = "" },
+		{ "lint", 0, OPTION_FLAG, &check_only, NULL, "check only, one JSON line per finding", .key = "" },
 		{ .kind = OPTION_SECTION, .help = "Sizes" },
 		{ "resolution", 0, OPTION_SIZE, o.buckets.resolution, "N|W,H",
 		  "area of every bucket", .fallback = "1024", .min = 8, .max = 16384 },
@@ -64,7 +68,12 @@ int main(int argc, char **argv)
 		{ "folder", 0, OPTION_STRING, &o.folder, "OUT",
 		  "pictures (JPEG) and .txt captions, no tar",
 		  .key = "" },
-		{ "lint", 0, OPTION_LATER, NULL, NULL, "check only, one JSON line per finding", .key = "" },
+		{ .kind = OPTION_SECTION, .help = "For --lint" },
+		{ "train-batch-size", 0, OPTION_INT, &l.batch_size, "N",
+		  "count steps and short batches for this", .fallback = "1", .min = 1, .max = 4096 },
+		{ "model", 'm', OPTION_STRING, &l.model, "MODEL",
+		  "whose tokenizers count tokens (CLIP's own)", .key = "" },
+		{ "tokenizer", 0, OPTION_STRING, &l.tokenizer, "FOLDER", "the same, a tokenizer alone", .key = "" },
 		{ 0 },
 	};
 	const struct tool tool = { "lora-prep", "[options] DIR... > images.tar",
@@ -90,7 +99,8 @@ int main(int argc, char **argv)
 	o.threads = (int)threads;
 	if (option_is_set("train-data-dir") && !o.captions.extension)
 		note("captions are read from .txt files, then .caption; sd-scripts reads .caption alone unless caption_extension says so");
-	if (e.code || background_parse(background, o.background, &e) < 0 || prepare(&o, &e) < 0)
+	if (e.code || background_parse(background, o.background, &e) < 0 ||
+	    (check_only ? lint(&o, &l, &e) : prepare(&o, &e)) < 0)
 		return report(options_explain(&e));
 	return EXIT_DONE;
 }

@@ -1,0 +1,20 @@
+/*
+ * lint.h - lora-prep --lint: everything that would hurt later, said before any model is loaded.  Nothing is written but findings.
+ *
+ * Each finding is a line of JSON on standard output: event "finding", severity, code, path (null: the whole set), say.
+ * Owns which findings there are and their limits; the manual lists them.  Must not know command lines.
+ */
+#ifndef DATA_LINT_H
+#define DATA_LINT_H
+
+#include "prepare.h"
+
+struct lint_options {
+	const char *model, *tokenizer;  /* whose vocabulary counts tokens; both NULL: CLIP's own */
+	long batch_size;
+};
+
+/* EXIT_INPUT when a finding is an error. */
+int lint(const struct prepare_options *o, const struct lint_options *l, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,121 @@
+#!/usr/bin/env bats
+# lora-prep --lint: a folder with one of each fault; each is named with its path, nothing is written.
+
+setup() {
+	ROOT=$BATS_TEST_DIRNAME/../..
+	BIN=${BIN:-$ROOT/build/gcc/bin}
+	case $BIN in /*) ;; *) BIN=$ROOT/$BIN ;; esac
+	PREP=$BIN/lora-prep
+	cd "$BATS_TEST_TMPDIR" || return 1
+	demo=$ROOT/demo/train/"10_gizmo robot"
+	sizes=(--resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16)
+	mapfile -t pictures < <(printf '%s\n' "$demo"/*.[jp]*g)
+}
+
+# lint STATUS OPTION...: the findings in findings.jsonl
+lint() {
+	local want=$1 status=0
+	shift
+	"$PREP" --lint "${sizes[@]}" "$@" >findings.jsonl 2>err || status=$?
+	[ "$status" -eq "$want" ] || { echo "status $status: $(cat err findings.jsonl)"; return 1; }
+}
+
+# found SEVERITY CODE PATH: exactly one such line
+found() {
+	[ "$(jq -r 'select(.event == "finding") | "\(.severity) \(.code) \(.path)"' findings.jsonl | grep -cxF -- "$1 $2 $3")" = 1 ] ||
+		{ echo "not once: $1 $2 $3"; cat findings.jsonl; return 1; }
+}
+
+@test "the demo has no faults, only its steps" {
+	lint 0 --train-batch-size 3 "$ROOT/demo/train"
+	run jq -rs 'map(.severity) | unique[]' findings.jsonl
+	[ "$output" = note ]
+	found note steps null
+	grep -q '160 samples' findings.jsonl
+	grep -q '0 errors' err
+}
+
+@test "each fault is named with its path, status 3, nothing is written" {
+	mkdir -p set
+	cp "${pictures[0]}" set/good.png && echo "gizmo, green robot" >set/good.txt
+	cp "${pictures[0]}" set/twin.png && echo "gizmo, green robot" >set/twin.txt
+	cp "${pictures[1]}" set/silent.png
+	cp "${pictures[2]}" set/empty.png && echo " " >set/empty.txt
+	cp "${pictures[3]}" set/latin1.png && printf 'caf\351\n' >set/latin1.txt
+	cp "${pictures[4]}" set/long.png && { printf 'dog %.0s' {1..80}; echo last; } >set/long.txt
+	cp "${pictures[5]}" set/lines.png && printf 'one\ntwo\n' >set/lines.txt
+	head -c 2000 "${pictures[6]}" >set/cut.png
+	echo "no picture" >set/words.jpg
+	ln -s nowhere set/gone.png
+	# a header that claims 20000x20000 pixels
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAATiAAAE4gCAIAAABsEtFuAAAAC0lEQVR4nGNggAEAAAoAAX+AdF4AAAAASUVORK5CYII= >set/bomb.png
+	for i in 1 2 3 4 5; do cp "${pictures[7]}" "set/copy$i.png" && echo "gizmo, blue robot" >"set/copy$i.txt"; done
+	cp "${pictures[8]}" set/typo.png && echo "gizmo, bleu robot" >set/typo.txt
+	find set | LC_ALL=C sort >before
+	lint 3 set
+	found error unreadable set/gone.png
+	found error format set/words.jpg
+	found error damaged set/cut.png
+	found error bomb set/bomb.png
+	found error caption set/latin1.png
+	found warning no-caption set/silent.png
+	found warning empty-caption set/empty.png
+	found warning long-caption set/long.png
+	found note more-lines set/lines.png
+	found warning duplicate set/twin.png
+	found warning duplicate set/copy5.png
+	found warning tag-typo set/typo.png
+	[ "$(jq -rs 'map(select(.path == "set/good.png")) | length' findings.jsonl)" = 0 ]
+	jq -r 'select(.code == "long-caption").say' findings.jsonl | grep -q 'fall off: dog dog dog dog dog last;'
+	find set | LC_ALL=C sort >after
+	cmp before after
+	# one finding, one line, in any order of work
+	cp findings.jsonl first.jsonl
+	lint 3 -j 1 set
+	cmp first.jsonl findings.jsonl
+}
+
+@test "shapes: enlarged, strips, what is cut off" {
+	mkdir -p set
+	cp "${pictures[0]}" set/a.png && echo a >set/a.txt
+	status=0
+	"$PREP" --lint set >findings.jsonl 2>err || status=$?
+	[ "$status" = 0 ]
+	found warning enlarged set/a.png
+	lint 0 --no-bucket --resolution 48,192 --min-bucket-reso 16 set
+	found warning crop set/a.png
+	mkdir -p strips && "$PREP" --no-bucket --resolution 48,192 --min-bucket-reso 16 -q --folder out set
+	cp out/*/*.jpg strips/b.jpg 2>/dev/null || cp out/*.jpg strips/b.jpg
+	lint 0 strips
+	found warning strip strips/b.jpg
+}
+
+@test "class words are a note, but not of regularisation pictures" {
+	mkdir -p "set/2_blue robot" "reg/1_robot"
+	cp "${pictures[0]}" "set/2_blue robot/a.png"
+	cp "${pictures[1]}" reg/1_robot/b.png
+	lint 0 set --reg reg
+	found note class-caption "set/2_blue robot/a.png"
+	[ "$(grep -c class-caption findings.jsonl)" = 1 ]
+}
+
+@test "tokenizers: a folder's, a model's, not both" {
+	mkdir -p set
+	cp "${pictures[0]}" set/a.png && { printf 'dog %.0s' {1..80}; echo last; } >set/a.txt
+	lint 0 --tokenizer "$ROOT/tests/golden/clip-bpe" set
+	found warning long-caption set/a.png
+	lint 0 -m "$ROOT/tests/golden/tiny-a/model" set
+	found warning long-caption set/a.png
+	lint 3 -m nowhere.safetensors set
+	lint 2 -m "$ROOT/tests/golden/tiny-a/model" --tokenizer x set
+}
+
+@test "nothing can be asked to be written; a reader that is gone is status 4" {
+	lint 2 -o x.tar "$ROOT/demo/train"
+	lint 2 --folder out "$ROOT/demo/train"
+	lint 2 --report r.jsonl "$ROOT/demo/train"
+	[ ! -e x.tar ] && [ ! -e out ] && [ ! -e r.jsonl ]
+	status=0
+	"$PREP" --lint "${sizes[@]}" "$ROOT/demo/train" >/dev/full 2>err || status=$?
+	[ "$status" = 4 ]
+}
