@@ -218,16 +218,20 @@ void check_sample(struct subject *s, const char *file)
 	struct trajectory j = { .s = s, .f = f, .label = label };
 	struct error e = { 0 };
 	const struct sampler *sampler = sampler_find(need_metadata(f, "sampler"), &e);
+	const char *predicted = safetensors_metadata(f, "prediction_type");
+	bool v = s->p.schedule.v_prediction;
 
 	if (!sampler) {
-		skipped(s->tally, "%s %s: %s", s->label, label, e.text);
+		failed(s->tally, "%s %s: %s", s->label, label, e.text);
 	} else {
+		s->p.schedule.v_prediction = predicted ? !strcmp(predicted, "v_prediction") : v;
 		j.cfg = atof(need_metadata(f, "cfg"));
 		j.width = atoi(need_metadata(f, "width"));
 		j.height = atoi(need_metadata(f, "height"));
 		sampler_plan_init(&j.plan, sampler, &s->p.schedule, atoi(need_metadata(f, "steps")), s->p.config->schedule.steps_offset);
 		run(&j);
 		sampler_plan_free(&j.plan);
+		s->p.schedule.v_prediction = v;
 	}
 	free(label);
 	safetensors_close(f);
