@@ -145,6 +145,13 @@ static bool ends_in(const char *path, const char *ending)
 	return n > k && !strcasecmp(path + n - k, ending);
 }
 
+int prompts_read_line(const char *name, int line, char *text, struct prompt_list *list, struct error *e)
+{
+	if (*text == '#' || !*(text = trim(text)))
+		return 0;
+	return prompt_parse(name, line, text, list, e);
+}
+
 static int read_lines(const char *path, struct prompt_list *list, struct error *e)
 {
 	struct buffer b = { 0 };
@@ -158,8 +165,7 @@ static int read_lines(const char *path, struct prompt_list *list, struct error *
 	save = b.data;
 	while (!result && save && (line = strsep(&save, "\n"))) {
 		number++;
-		if (*line != '#' && *(line = trim(line)))
-			result = prompt_parse(path, number, line, list, e);
+		result = prompts_read_line(path, number, line, list, e);
 	}
 	buffer_free(&b);
 	return result;

@@ -22,6 +22,8 @@ struct prompt_list { struct prompt *prompt; size_t count, capacity; };
 
 /* Appends a line's prompt.  name:line is for messages. */
 int prompt_parse(const char *name, int line, const char *text, struct prompt_list *list, struct error *e) MUST_CHECK;
+/* The same of a file's line, which may end in a line's end; empty ones and comments add nothing.  text is changed. */
+int prompts_read_line(const char *name, int line, char *text, struct prompt_list *list, struct error *e) MUST_CHECK;
 /* By the file's ending: lines, .toml ([prompt], [[prompt.subset]]) or .json (a list of objects or lines). */
 int prompts_read(const char *path, struct prompt_list *list, struct error *e) MUST_CHECK;
 /* One setting by the name of its option ("w", "n"); value is text. */

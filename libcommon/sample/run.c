@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -41,14 +43,22 @@ static void tell_step(void *arg, int step)
 	progress_at(r->progress, ++r->steps_done, NULL);
 }
 
+static void draw_torch(void *arg, int step, float *noise, size_t n)
+{
+	torch_normal(arg, noise, n);
+}
+
 static int paint_job(struct run *r, int row, size_t index, struct error *e)
 {
 	const struct job *j = &r->job[index];
-	struct painting what = { .text = j->prompt->text, .negative = j->negative, .zero_negative = r->s->zero_negative, .width = j->width,
-				 .height = j->height, .cfg = j->cfg, .sampler = j->sampler, .steps = j->steps };
+	struct torch_noise torch;
+	struct painting what = { .text = j->prompt->text, .negative = j->negative, .zero_negative = r->s->zero_negative,
+				 .plain = r->s->plain, .clip_skip = r->s->clip_skip, .width = j->width, .height = j->height, .cfg = j->cfg,
+				 .sampler = j->sampler, .steps = j->steps, .seed = j->seed, .draw = r->torch ? draw_torch : NULL,
+				 .draw_arg = &torch };
 	size_t at = row * r->jobs + index;
 	float *noise;
-	int result = sample_noise(r, index, &noise, e);
+	int result = sample_noise(r, index, &torch, &noise, e);
 
 	what.noise = noise;
 	if (!result)
@@ -93,31 +103,20 @@ static int prepare(struct run *r, struct error *e)
 	return pipeline_load(&r->pipeline, s->device, e);
 }
 
-static int paint_all(struct run *r, struct error *e)
+static void pictures_begin(struct run *r)
 {
 	uint64_t steps = 0;
 	size_t i;
-	int row;
 
 	r->picture = xcalloc(r->rows * r->jobs, sizeof(*r->picture));
 	r->latent = xcalloc(r->rows * r->jobs, sizeof(*r->latent));
 	for (i = 0; i < r->jobs; i++)
-		steps += r->job[i].steps * r->rows;
-	if (attach(r, e) < 0)           /* with --compare too: what is wrong with an adapter shall not show after the first row */
-		return -1;
-	if (r->s->compare)
-		detach(r);
+		steps += (uint64_t)sampler_evaluations(r->job[i].sampler, r->job[i].steps) * r->rows;
+	r->steps_done = 0;
 	r->progress = progress_begin("sampling", "steps", steps);
-	for (row = 0; row < r->rows; row++) {
-		if (row == 1 && attach(r, e) < 0)
-			return -1;
-		if (paint_row(r, row, e) < 0)
-			return -1;
-	}
-	return sample_save_sheet(r, e) < 0 ? -1 : sample_save_latents(r, e);
 }
 
-static void close_all(struct run *r)
+static void pictures_end(struct run *r)
 {
 	size_t i;
 
@@ -128,7 +127,79 @@ static void close_all(struct run *r)
 	}
 	free(r->picture);
 	free(r->latent);
+	r->progress = NULL;
+	r->picture = NULL;
+	r->latent = NULL;
+}
+
+static int paint_all(struct run *r, struct error *e)
+{
+	int row;
+
+	if (r->s->compare)              /* attached they were: what is wrong with an adapter shall not show after the first row */
+		detach(r);
+	pictures_begin(r);
+	for (row = 0; row < r->rows; row++) {
+		if (row == 1 && attach(r, e) < 0)
+			return -1;
+		if (paint_row(r, row, e) < 0)
+			return -1;
+	}
+	return sample_save_sheet(r, e) < 0 ? -1 : sample_save_latents(r, e);
+}
+
+/* ---- a stream of prompts ---- */
+
+static int paint_line(struct run *r, int number, char *line, struct error *e)
+{
+	int result = sample_jobs_of_line(r, number, line, e);
+
+	if (result || !r->jobs)
+		return result;
+	pictures_begin(r);
+	result = paint_row(r, 0, e);
+	pictures_end(r);
+	r->painted += r->jobs;
+	return result;
+}
+
+/* A line that cannot be painted must not cost the model that is loaded: it is told, and the next one read. */
+static int paint_stream(struct run *r, struct error *e)
+{
+	char *line = NULL;
+	size_t room = 0;
+	int number = 0, bad = 0, result = 0;
+	ssize_t n;
+
+	while (!result && (n = getline(&line, &room, stdin)) >= 0) {
+		number++;
+		if (strlen(line) != (size_t)n)
+			result = fail(e, EXIT_USAGE, "standard input:%d: holds a NUL byte; prompts are text", number);
+		else
+			result = paint_line(r, number, line, e);
+		if (!result || e->code != EXIT_USAGE)
+			continue;
+		warning("%s; line %d is left out", e->text, number);
+		bad++;
+		result = 0;
+	}
+	free(line);
+	if (!result && ferror(stdin))
+		return fail(e, EXIT_IO, "standard input: %s", strerror(errno));
+	if (!result && bad)
+		return fail(e, EXIT_USAGE, "%d of %d lines of standard input were left out", bad, number);
+	return result;
+}
+
+static void close_all(struct run *r)
+{
+	size_t i;
+
+	pictures_end(r);
 	detach(r);
+	for (i = 0; i < r->loras; i++)
+		free(r->lora[i].name);
+	free(r->lora);
 	free(r->job);
 	prompts_free(&r->prompts);
 	safetensors_close(r->noise);
@@ -142,7 +213,11 @@ int sample_run(const struct sample_settings *s, struct error *e)
 	int result = prepare(&r, e);
 
 	if (!result)
-		result = paint_all(&r, e);
+		result = attach(&r, e);
+	if (!result)
+		result = sample_facts(&r, e);
+	if (!result)
+		result = sample_is_stream(s) ? paint_stream(&r, e) : paint_all(&r, e);
 	close_all(&r);
 	return result;
 }

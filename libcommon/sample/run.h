@@ -10,9 +10,9 @@ struct sample_settings {
 	const char *model, *model_config, *vae, *device;
 	struct text_list loras;                 /* FILE or FILE:WEIGHT */
 	const char *prompt, *prompts, *negative, *output, *grid, *sampler, *seed, *rng, *noise, *save_latents;
-	long width, height, steps, count;
+	long width, height, steps, count, clip_skip;
 	double cfg;
-	bool compare, zero_negative;
+	bool compare, zero_negative, plain;
 };
 
 int sample_run(const struct sample_settings *s, struct error *e) MUST_CHECK;

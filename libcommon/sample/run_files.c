@@ -28,28 +28,36 @@ char *sample_lora(const char *text, double *weight)
 	return xstrndup(text, colon - text);
 }
 
-static char *parameters(const struct run *r, const struct job *j, bool adapted)
+int sample_facts(struct run *r, struct error *e)
 {
-	struct buffer b = { 0 };
-	const char *model = strrchr(r->s->model, '/');
+	const struct model_files *m = r->pipeline.files;
 	size_t i;
 
-	buffer_adds(&b, j->prompt->text);
-	for (i = 0; adapted && i < r->s->loras.count; i++) {
+	if (model_files_single(m) && parameters_hash_model(model_files_path(m), r->model_hash, e) < 0)
+		return -1;
+	r->lora = xcalloc(r->s->loras.count, sizeof(*r->lora));
+	for (i = 0; i < r->s->loras.count; i++) {
 		double weight;
-		char *path = sample_lora(r->s->loras.item[i], &weight), *base = strrchr(path, '/');
-		size_t n = strlen(base ? base + 1 : path);
-		base = base ? base + 1 : path;
-		if (n > 12 && !strcmp(base + n - 12, ".safetensors"))
-			n -= 12;
-		buffer_addf(&b, " <lora:%.*s:%g>", (int)n, base, weight);
+		char *path = sample_lora(r->s->loras.item[i], &weight);
+		int result = parameters_read_lora(&r->lora[i], path, weight, e);
 		free(path);
+		if (result < 0)
+			return -1;
+		r->loras++;
 	}
-	if (*j->negative)
-		buffer_addf(&b, "\nNegative prompt: %s", j->negative);
-	buffer_addf(&b, "\nSteps: %ld, Sampler: %s, CFG scale: %g, Seed: %llu, Size: %ldx%ld, Model: %s, RNG: Philox", j->steps,
-		    sampler_label(j->sampler), j->cfg, (unsigned long long)j->seed, j->width, j->height, model && model[1] ? model + 1 : r->s->model);
-	return buffer_steal(&b);
+	return 0;
+}
+
+static char *parameters(const struct run *r, const struct job *j, bool adapted)
+{
+	const struct parameters p = {
+		.prompt = j->prompt->text, .negative = j->negative, .width = j->width, .height = j->height, .steps = j->steps,
+		.sampler = sampler_label(j->sampler), .rng = r->torch ? "CPU" : "Philox", .cfg = j->cfg, .seed = j->seed,
+		.clip_skip = r->s->clip_skip, .model = r->s->model, .model_hash = r->model_hash, .lora = r->lora,
+		.loras = adapted ? r->loras : 0,
+	};
+
+	return parameters_text(&p);
 }
 
 /* ---- places ---- */
@@ -109,9 +117,9 @@ static char *picture_path(const struct run *r, int row, size_t index)
 	const char *o = r->s->output ? r->s->output : ".";
 	char *name, *path;
 
-	if (!sample_is_folder(o) && r->jobs * r->rows == 1)
+	if (!sample_is_folder(o) && r->jobs * r->rows == 1 && !sample_is_stream(r->s))
 		return xstrdup(o);
-	name = xprintf("%05zu-%llu%s.png", index, (unsigned long long)r->job[index].seed, r->rows == 2 && row == 0 ? "-base" : "");
+	name = xprintf("%05zu-%llu%s.png", r->painted + index, (unsigned long long)r->job[index].seed, r->rows == 2 && row == 0 ? "-base" : "");
 	path = path_join(o, name);
 	free(name);
 	return path;

@@ -8,8 +8,10 @@
 #include "../io/json.h"
 #include "../io/safetensors.h"
 #include "paint.h"
+#include "parameters.h"
 #include "prompts.h"
 #include "run.h"
+#include "torch_noise.h"
 
 /* One picture to paint: a prompt with every default filled in. */
 struct job {
@@ -25,6 +27,8 @@ struct run {
 	const struct sample_settings *s;
 	struct pipeline pipeline;
 	struct adapter **adapter; size_t adapters;
+	struct parameters_lora *lora; size_t loras;     /* the same, as pictures name them */
+	char model_hash[11];            /* "": a folder */
 	struct prompt_list prompts;
 	struct job *job; size_t jobs, capacity;
 	int rows;                       /* 2 with --compare: without, then with the adapters */
@@ -33,17 +37,25 @@ struct run {
 	struct safetensors *noise;
 	struct progress *progress;
 	uint64_t steps_done;
+	size_t painted;                 /* pictures of earlier lines of a stream */
+	bool torch;                     /* --rng torch */
 	struct json_out line;
 };
 
 /* run_jobs.c: what to paint, from prompts and options; then, once the model's sizes are known, whether it can */
 int sample_jobs_make(struct run *r, struct error *e) MUST_CHECK;
+/* --prompts -: a line is painted before the next is read */
+bool sample_is_stream(const struct sample_settings *s);
+/* The jobs of one line of it, in place of those before; none for an empty line or a comment.  line is changed. */
+int sample_jobs_of_line(struct run *r, int number, char *line, struct error *e) MUST_CHECK;
 int sample_jobs_check(const struct run *r, struct error *e) MUST_CHECK;
 int sample_noise_open(struct run *r, struct error *e) MUST_CHECK;
-int sample_noise(const struct run *r, size_t index, float **out, struct error *e) MUST_CHECK;   /* [c,h,w], malloced */
+int sample_noise(const struct run *r, size_t index, struct torch_noise *torch, float **out, struct error *e)
+	MUST_CHECK;                     /* [c,h,w], malloced; torch goes on to draw the steps' */
 
-/* run_files.c: where pictures, sheet and latents go */
+/* run_files.c: names and hashes for the pictures' texts; where pictures, sheet and latents go */
 bool sample_is_folder(const char *output);
+int sample_facts(struct run *r, struct error *e) MUST_CHECK;
 int sample_places_check(const struct sample_settings *s, struct error *e) MUST_CHECK;
 /* "FILE:0.8": the file, malloced, and its weight (1 when none is said) */
 char *sample_lora(const char *text, double *weight);

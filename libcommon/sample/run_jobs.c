@@ -39,15 +39,37 @@ static int add_jobs(struct run *r, const struct prompt *p, struct error *e)
 	return 0;
 }
 
+bool sample_is_stream(const struct sample_settings *s)
+{
+	return s->prompts && !strcmp(s->prompts, "-");
+}
+
+static int check_usage(struct run *r, struct error *e)
+{
+	const struct sample_settings *s = r->s;
+
+	r->torch = !strcmp(s->rng, "torch");
+	if (!r->torch && strcmp(s->rng, "philox"))
+		return fail(e, EXIT_USAGE, "--rng '%s' is neither philox nor torch", s->rng);
+	if (!s->prompt == !s->prompts)
+		return fail(e, EXIT_USAGE, "say what to paint: either -p TEXT or --prompts FILE");
+	if (!sample_is_stream(s))
+		return 0;
+	if (s->compare || s->grid || s->save_latents || s->noise)
+		return fail(e, EXIT_USAGE, "--prompts - paints each line as it comes; %s wants all of them, from a file",
+			    s->compare ? "--compare" : s->grid ? "--grid" : s->noise ? "--noise" : "--save-latents");
+	if (s->output && !sample_is_folder(s->output))
+		return fail(e, EXIT_USAGE, "-o %s takes one picture, --prompts - may be many; name a folder", s->output);
+	return 0;
+}
+
 static int read_prompts(struct run *r, struct error *e)
 {
 	const struct sample_settings *s = r->s;
 	struct prompt one = { .cfg = -1 };
 
-	if (strcmp(s->rng, "philox"))
-		return fail(e, EXIT_USAGE, "--rng %s is not yet implemented; philox is", s->rng);
-	if (!s->prompt == !s->prompts)
-		return fail(e, EXIT_USAGE, "say what to paint: either -p TEXT or --prompts FILE");
+	if (sample_is_stream(s))
+		return 0;
 	if (s->prompts)
 		return prompts_read(s->prompts, &r->prompts, e);
 	one.text = xstrdup(s->prompt);
@@ -56,18 +78,40 @@ static int read_prompts(struct run *r, struct error *e)
 	return 0;
 }
 
-int sample_jobs_make(struct run *r, struct error *e)
+static int add_all_jobs(struct run *r, struct error *e)
 {
 	size_t i;
 
-	if (read_prompts(r, e) < 0)
-		return -1;
 	for (i = 0; i < r->prompts.count; i++)
 		if (add_jobs(r, &r->prompts.prompt[i], e) < 0)
 			return -1;
+	return 0;
+}
+
+/* A stream has no jobs yet; what its lines do not say is checked all the same. */
+static int check_defaults(const struct sample_settings *s, struct error *e)
+{
+	uint64_t seed;
+
+	return sampler_find(s->sampler, e) ? default_seed(s, &seed, e) : -1;
+}
+
+int sample_jobs_make(struct run *r, struct error *e)
+{
+	if (check_usage(r, e) < 0 || check_defaults(r->s, e) < 0 || read_prompts(r, e) < 0 || add_all_jobs(r, e) < 0)
+		return -1;
 	if (r->s->output && !sample_is_folder(r->s->output) && r->jobs * r->rows != 1)
 		return fail(e, EXIT_USAGE, "-o %s takes one picture, these are %zu; name a folder", r->s->output, r->jobs * r->rows);
 	return 0;
+}
+
+int sample_jobs_of_line(struct run *r, int number, char *line, struct error *e)
+{
+	prompts_free(&r->prompts);
+	r->jobs = 0;
+	if (prompts_read_line("standard input", number, line, &r->prompts, e) < 0 || add_all_jobs(r, e) < 0)
+		return -1;
+	return sample_jobs_check(r, e);
 }
 
 /* ---- noise ---- */
@@ -106,6 +150,7 @@ int sample_jobs_check(const struct run *r, struct error *e)
 
 	for (i = 0; i < r->jobs; i++)
 		if (model_size_check(r->pipeline.config, r->job[i].width, r->job[i].height, e) < 0 ||
+		    sampler_steps_check(&r->pipeline.schedule, r->job[i].steps, e) < 0 ||
 		    (r->noise && check_noise(r, i, e) < 0))
 			return -1;
 	return 0;
@@ -124,15 +169,19 @@ static int noise_from_file(const struct run *r, size_t index, size_t each, float
 	return 0;
 }
 
-int sample_noise(const struct run *r, size_t index, float **out, struct error *e)
+int sample_noise(const struct run *r, size_t index, struct torch_noise *torch, float **out, struct error *e)
 {
 	const struct job *j = &r->job[index];
 	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.in_channels, h = j->height / f, w = j->width / f;
 	struct random draw = { j->seed, RANDOM_SAMPLE_NOISE, 0, 0 };
 
 	*out = xmalloc((size_t)c * h * w * sizeof(float));
+	torch_seed(torch, j->seed);
 	if (r->noise)
 		return noise_from_file(r, index, (size_t)c * h * w, *out, e);
-	random_normal(&draw, *out, (size_t)c * h * w);
+	if (r->torch)
+		torch_normal(torch, *out, (size_t)c * h * w);
+	else
+		random_normal(&draw, *out, (size_t)c * h * w);
 	return 0;
 }

@@ -59,6 +59,11 @@ const char *sampler_label(const struct sampler *s)
 
 /* ---- the plan ---- */
 
+int sampler_evaluations(const struct sampler *s, int steps)
+{
+	return s->evaluations ? s->evaluations(steps) : steps;
+}
+
 int sampler_steps_check(const struct noise_schedule *n, int steps, struct error *e)
 {
 	if (steps <= n->steps)
@@ -86,7 +91,7 @@ void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const st
 	int i, spaced = steps + s->spare_steps, ratio = n->steps / spaced ? n->steps / spaced : 1, most = n->steps - 1 - (spaced - 1) * ratio;
 
 	*p = (struct sampler_plan){ .sampler = s, .steps = steps, .v_prediction = n->v_prediction };
-	p->evaluations = s->evaluations ? s->evaluations(steps) : steps;
+	p->evaluations = sampler_evaluations(s, steps);
 	p->timestep = xcalloc(p->evaluations, sizeof(*p->timestep));
 	p->sigma = xcalloc(p->evaluations + 1, sizeof(*p->sigma));
 	p->abar = xcalloc(p->evaluations + 1, sizeof(*p->abar));

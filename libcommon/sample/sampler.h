@@ -30,6 +30,7 @@ struct sampler_plan {
 const struct sampler *sampler_find(const char *name, struct error *e) MUST_CHECK;
 const char *sampler_label(const struct sampler *s);     /* A1111's name: "Euler a" */
 
+int sampler_evaluations(const struct sampler *s, int steps);    /* of the network */
 /* As many steps as the noise schedule has timesteps, no more (EXIT_USAGE). */
 int sampler_steps_check(const struct noise_schedule *n, int steps, struct error *e) MUST_CHECK;
 /* diffusers' "leading" spacing: (steps-1-i) * (train_steps / steps) + offset; sigma = sqrt((1-abar)/abar) */

@@ -4,6 +4,7 @@
 #include "../io/image.h"
 #include "../io/publish.h"
 #include "../sample/paint.h"
+#include "../sample/parameters.h"
 #include "../sample/prompts.h"
 #include "run_internal.h"
 #include "stop.h"
@@ -109,10 +110,12 @@ static int save_picture(const struct run *r, const char *path, const struct pain
 			struct error *e)
 {
 	struct buffer png = { 0 };
-	const char *model = strrchr(r->s->model, '/');
-	char *text = xprintf("%s%s%s\nSteps: %d, Sampler: %s, CFG scale: %g, Seed: %llu, Size: %dx%d, Model: %s, RNG: Philox", w->text,
-			     *w->negative ? "\nNegative prompt: " : "", w->negative, w->steps, sampler_label(w->sampler), w->cfg,
-			     (unsigned long long)seed, w->width, w->height, model && model[1] ? model + 1 : r->s->model);
+	const struct parameters p = {
+		.prompt = w->text, .negative = w->negative, .width = w->width, .height = w->height, .steps = w->steps,
+		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = 2, .model = r->s->model,
+		.model_hash = "",
+	};
+	char *text = parameters_text(&p);
 	const struct png_text chunk = { "parameters", text };
 	int result;
 
@@ -147,6 +150,7 @@ static int paint_one(struct run *r, size_t index, bool epoch, struct error *e)
 
 	draw_noise(r, &what, seed, &noise);
 	what.noise = noise;
+	what.seed = seed;
 	result = paint(&x->pipeline, &what, NULL, &picture, NULL, NULL, e);
 	if (!result)
 		result = save_picture(r, path, &what, seed, &picture, e);

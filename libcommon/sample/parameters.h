@@ -1,0 +1,39 @@
+/*
+ * parameters.h - what a picture says about how it was made: the text that AUTOMATIC1111's program writes into a PNG and reads again.
+ *
+ * Must not know how pictures are made.
+ */
+#ifndef SAMPLE_PARAMETERS_H
+#define SAMPLE_PARAMETERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "../base/error.h"
+
+struct parameters_lora {
+	char *name;                     /* malloced; the file's without folder and ending */
+	double weight;
+	char hash[13];                  /* the first 12 digits of sshs_model_hash; "": not known */
+};
+
+struct parameters {
+	const char *prompt, *negative;
+	long width, height, steps;
+	const char *sampler, *rng;
+	double cfg;
+	uint64_t seed;
+	long clip_skip;
+	const char *model;              /* path */
+	const char *model_hash;         /* 10 digits; "": none */
+	const struct parameters_lora *lora;
+	size_t loras;
+};
+
+char *parameters_text(const struct parameters *p);              /* malloced */
+
+/* SHA-256 of a whole file, its first 10 digits: what A1111 finds a checkpoint by. */
+int parameters_hash_model(const char *path, char hash[11], struct error *e) MUST_CHECK;
+/* name and hash of an adapter's file */
+int parameters_read_lora(struct parameters_lora *l, const char *path, double weight, struct error *e) MUST_CHECK;
+
+#endif
