@@ -1,4 +1,4 @@
-/* Timesteps and sigmas of a run, one Euler step by hand, guidance. */
+/* Timesteps and sigmas of a run, every sampler with a network that knows the answer, guidance, names. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -8,13 +8,14 @@
 #include "../../libcommon/sample/sampler.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
-static struct noise_schedule schedule(bool v)
+static struct noise_schedule schedule(bool v, bool zero)
 {
 	struct noise_schedule s;
 	struct model_config m;
 
 	model_config_sdxl(&m);
 	m.schedule.v_prediction = v;
+	m.schedule.zero_terminal_snr = zero;
 	noise_schedule_init(&s, &m.schedule);
 	return s;
 }
@@ -29,7 +30,7 @@ static const struct sampler *euler(void)
 /* diffusers' "leading" spacing with offset 1 for SDXL; a sigma is float32: 2^-24 of itself */
 static void timesteps_and_sigmas(void **state)
 {
-	struct noise_schedule s = schedule(false);
+	struct noise_schedule s = schedule(false, false);
 	struct sampler_plan p;
 
 	sampler_plan_init(&p, euler(), &s, 4, 1);
@@ -51,7 +52,7 @@ static void timesteps_and_sigmas(void **state)
 /* As many steps as the schedule has: the offset points past its end, where the last value stands in. */
 static void the_most_steps_stay_inside_the_table(void **state)
 {
-	struct noise_schedule s = schedule(false);
+	struct noise_schedule s = schedule(false, false);
 	struct sampler_plan p;
 
 	sampler_plan_init(&p, euler(), &s, 1000, 1);
@@ -65,37 +66,112 @@ static void the_most_steps_stay_inside_the_table(void **state)
 	noise_schedule_free(&s);
 }
 
-/* A network that knows the answer brings every start to it: x0 after the last step, whatever the steps in between. */
+static const char *const all[] = { "euler", "euler_a", "ddim", "dpm++2m", "heun", "lms", "pndm" };
+enum { SAMPLERS = sizeof(all) / sizeof(*all) };
+
+/* What a network that knows the answer says of x in evaluation i: the noise in it, or v. */
+static float perfect(const struct sampler_plan *p, int i, bool exploding, float x, float answer)
+{
+	double abar = p->abar[i], a = sqrt(abar), b = sqrt(1 - abar), scaled = exploding ? x * a : x, e = (scaled - a * answer) / b;
+
+	return p->v_prediction ? a * e - b * answer : e;
+}
+
+/* Every sampler is brought to the answer by it: the answer after the last step, whatever the steps in between.  The first step from
+ * pure noise of zero terminal SNR too (500 steps reach timestep 999). */
+static void arrive(const char *name, bool v, bool zero, int steps)
+{
+	static const float answer[3] = { 0.5f, -1.25f, 2 }, noise[3] = { 1, -0.5f, 0.25f };
+	struct noise_schedule s = schedule(v, zero);
+	struct sampler_plan p;
+	struct error e;
+	float x[3], in[3], out[3];
+
+	sampler_plan_init(&p, sampler_find(name, &e), &s, steps, 1);
+	bool exploding = p.init_sigma > 1;
+	for (int k = 0; k < 3; k++)
+		x[k] = noise[k] * p.init_sigma;
+	for (int i = 0; i < p.evaluations; i++) {
+		sampler_input(&p, i, in, x, 3);
+		for (int k = 0; k < 3; k++)
+			out[k] = perfect(&p, i, exploding, x[k], answer[k]);
+		assert_true(isfinite(in[0]));
+		sampler_step(&p, i, x, out, sampler_wants_noise(&p) ? noise : NULL, 3);
+	}
+	/* DDIM and PNDM end at timestep 0, where a part of the noise that was there at the start remains.  float32 steps from a start of
+	 * up to 4096 with zero terminal SNR (last bit 2^-12). */
+	double end = p.abar[p.evaluations], start = p.abar[0];
+	float within = zero ? 2e-3f : 1e-4f;
+	for (int k = 0; k < 3; k++) {
+		double left = exploding ? 0 : sqrt(1 - end) * (noise[k] - sqrt(start) * answer[k]) / sqrt(1 - start);
+		double want = sqrt(end) * answer[k] + left;
+		if (!(fabs(x[k] - want) < within))
+			fail_msg("%s, v %d, zero %d, %d steps: %g for %g", name, v, zero, steps, x[k], want);
+	}
+	sampler_plan_free(&p);
+	noise_schedule_free(&s);
+}
+
 static void a_perfect_network_arrives(void **state)
 {
-	static const float answer[3] = { 0.5f, -1.25f, 2 };
-	const float noise[3] = { 1, -0.5f, 0.25f };
+	static const int steps[] = { 1, 2, 3, 7 };
 
-	for (int v = 0; v < 2; v++) {
-		struct noise_schedule s = schedule(v);
-		struct sampler_plan p;
-		float x[3], in[3], out[3];
-
-		sampler_plan_init(&p, euler(), &s, 7, 1);
-		for (int k = 0; k < 3; k++)
-			x[k] = answer[k] + noise[k] * p.sigma[0];
-		for (int i = 0; i < p.steps; i++) {
-			float sigma = p.sigma[i], unit = sqrtf(sigma * sigma + 1);
-			sampler_input(&p, i, in, x, 3);
-			for (int k = 0; k < 3; k++) {
-				float e = (x[k] - answer[k]) / sigma;
-				assert_true(fabsf(in[k] - x[k] / unit) <= 1e-6f * fabsf(in[k]));
-				/* v = sqrt(abar) noise - sqrt(1 - abar) x0, with sqrt(abar) = 1 / sqrt(sigma^2 + 1) */
-				out[k] = v ? (e - sigma * answer[k]) / unit : e;
-			}
-			sampler_step(&p, i, x, out, NULL, 3);
+	for (int k = 0; k < SAMPLERS; k++) {
+		for (int i = 0; i < 4; i++) {
+			arrive(all[k], false, false, steps[i]);
+			if (strcmp(all[k], "pndm"))     /* extrapolates v, which is no straight line even so; many steps are near enough */
+				arrive(all[k], true, false, steps[i]);
 		}
-		/* sums of seven steps of size up to 14 in float32: 14 * 7 * 2^-24 = 6e-6 */
-		for (int k = 0; k < 3; k++)
-			assert_true(fabsf(x[k] - answer[k]) < 2e-5f);
+		arrive(all[k], true, true, 500);
+		arrive(all[k], false, false, 1000);
+	}
+}
+
+/* Zero terminal SNR with predicted noise is a contradiction that a config can hold: nothing becomes infinite all the same. */
+static void no_signal_is_survived(void **state)
+{
+	for (int k = 0; k < SAMPLERS; k++) {
+		struct noise_schedule s = schedule(false, true);
+		struct sampler_plan p;
+		struct error e;
+		float x = 1;
+
+		sampler_plan_init(&p, sampler_find(all[k], &e), &s, 500, 1);
+		for (int i = 0; i < p.evaluations; i++) {
+			float in, out, noise = 0.5f;
+			sampler_input(&p, i, &in, &x, 1);
+			out = in * 0.9f;
+			sampler_step(&p, i, &x, &out, &noise, 1);
+		}
+		assert_true(isfinite(x));
 		sampler_plan_free(&p);
 		noise_schedule_free(&s);
 	}
+}
+
+static void evaluations(void **state)
+{
+	struct noise_schedule s = schedule(false, false);
+	struct sampler_plan p;
+	struct error e;
+
+	sampler_plan_init(&p, sampler_find("heun", &e), &s, 3, 1);
+	assert_int_equal(p.evaluations, 5);
+	assert_true(p.timestep[0] == 667 && p.timestep[1] == 334 && p.timestep[2] == 334 && p.timestep[3] == 1 && p.timestep[4] == 1);
+	sampler_plan_free(&p);
+	sampler_plan_init(&p, sampler_find("pndm", &e), &s, 3, 1);
+	assert_int_equal(p.evaluations, 4);
+	assert_true(p.timestep[0] == 667 && p.timestep[1] == 334 && p.timestep[2] == 334 && p.timestep[3] == 1);
+	sampler_plan_free(&p);
+	sampler_plan_init(&p, sampler_find("dpm++2m", &e), &s, 3, 1);
+	assert_true(p.timestep[0] == 751 && p.timestep[1] == 501 && p.timestep[2] == 251 && p.init_sigma == 1);
+	sampler_plan_free(&p);
+	assert_int_equal(sampler_evaluations(sampler_find("heun", &e), 30), 59);
+	assert_int_equal(sampler_evaluations(sampler_find("pndm", &e), 1), 1);
+	assert_int_equal(sampler_steps_check(&s, 1000, &e), 0);
+	assert_int_equal(sampler_steps_check(&s, 1001, &e), -1);
+	assert_int_equal(e.code, EXIT_USAGE);
+	noise_schedule_free(&s);
 }
 
 static void guidance(void **state)
@@ -118,10 +194,19 @@ static void names(void **state)
 	assert_non_null(euler());
 	assert_ptr_equal(sampler_find("k_euler", &e), euler());
 	assert_string_equal(sampler_label(euler()), "Euler");
+	for (int k = 0; k < SAMPLERS; k++)
+		assert_non_null(sampler_find(all[k], &e));
+	assert_string_equal(sampler_label(sampler_find("k_euler_a", &e)), "Euler a");
+	assert_ptr_equal(sampler_find("dpmsolver++", &e), sampler_find("dpm++2m", &e));
+	assert_string_equal(sampler_label(sampler_find("dpmsolver++", &e)), "DPM++ 2M");
+	assert_null(sampler_find("eulre", &e));
+	assert_non_null(strstr(e.text, "did you mean 'euler'?"));
+	assert_null(sampler_find("dpmsolver", &e));     /* sd-scripts' other solver: not taken for this one */
 	assert_null(sampler_find("nonesuch", &e));
 	assert_int_equal(e.code, EXIT_USAGE);
 	assert_non_null(strstr(e.text, "nonesuch"));
-	assert_non_null(strstr(e.text, "euler"));
+	for (int k = 0; k < SAMPLERS; k++)
+		assert_non_null(strstr(e.text, all[k]));
 	assert_null(sampler_find("", &e));
 	assert_null(sampler_find("k_", &e));
 }
@@ -130,7 +215,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timesteps_and_sigmas), cmocka_unit_test(the_most_steps_stay_inside_the_table),
-		cmocka_unit_test(a_perfect_network_arrives), cmocka_unit_test(guidance), cmocka_unit_test(names),
+		cmocka_unit_test(a_perfect_network_arrives), cmocka_unit_test(no_signal_is_survived), cmocka_unit_test(evaluations),
+		cmocka_unit_test(guidance), cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
