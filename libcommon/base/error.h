@@ -41,7 +41,7 @@ int fail_at(struct error *e, const char *where);
 int report(const struct error *e);
 
 /* As report(), then exit.  Flushes nothing of stdout: a half-written record must not look whole. */
-_Noreturn void die(enum exit_code code, const char *format, ...) PRINTF_LIKE(2, 3);
+void die(enum exit_code code, const char *format, ...) PRINTF_LIKE(2, 3) __attribute__((noreturn));
 
 void warning(const char *format, ...) PRINTF_LIKE(1, 2);        /* "tool: warning: TEXT" */
 void note(const char *format, ...) PRINTF_LIKE(1, 2);           /* "tool: TEXT", dropped after quiet(1) */

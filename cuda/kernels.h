@@ -1,0 +1,106 @@
+/*
+ * kernels.h - the kernels' C interface: what each file of kernels (*.cu) can be asked for.
+ *
+ * A launcher enqueues on the stream and returns cudaGetLastError(): it never waits, never allocates, and its arguments are those of
+ * struct backend (libcommon/backend.h), where shapes and formulas are written.  All pointers are device memory unless "host" is said.
+ * `scratch` is device memory of the size given beside it, free again when the launcher's kernels have run.
+ */
+#ifndef CUDA_KERNELS_H
+#define CUDA_KERNELS_H
+
+#include <cuda_runtime_api.h>
+#include "../libcommon/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- cast.cu: operands for tensor cores ---- */
+/* y[n] = x[n] in the weight's type.  F16: times a power of two that brings the largest magnitude to 2^13..2^14, so that neither large
+ * activations nor small gradients leave the type's range; 1/factor goes to *inverse (BF16 and F32: 1).  scratch: CAST_SCRATCH floats.
+ * Where x holds Inf or NaN the factor is 1. */
+enum { CAST_SCRATCH = 1024 };
+cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n, float *scratch);
+/* *inverse alone, for im2col */
+cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *inverse, const float *x, size_t n, float *scratch);
+/* Rows first..first+rows-1 of the matrix [n*oh*ow, kh*kw*c] whose product with filters is a convolution of x[n,h,w,c], over *inverse. */
+struct columns { int n, h, w, c, oh, ow, kh, kw, stride, pad; size_t first; int rows; };
+cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x, const struct columns *s);
+/* The same for the way back: x is the output's gradient [n,oh,ow,c], rows are those of the input [n*h*w, kh*kw*c]. */
+cudaError_t k_columns_back(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x, const struct columns *s);
+/* y[rows,c] = bias[c] */
+cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias, int rows, int c);
+/* filters [out][in][taps] of 2 or 4 bytes each to [out][taps][in] */
+cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in, int taps);
+
+/* ---- norm.cu ---- */
+cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,
+			 const struct norm_shape *s, float *scratch);
+cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+			      const float *bias, const struct norm_shape *s, int add, float *scratch);
+/* floats of scratch that both need */
+size_t group_norm_scratch(const struct norm_shape *s);
+cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
+			 float eps);
+cudaError_t k_layer_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain, int rows,
+			      int c, int add);
+
+/* ---- elementwise.cu ---- */
+cudaError_t k_activation(cudaStream_t st, float *y, const float *x, size_t n, enum activation kind);
+cudaError_t k_activation_back(cudaStream_t st, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
+cudaError_t k_geglu(cudaStream_t st, float *y, const float *x, int rows, int c);
+cudaError_t k_geglu_back(cudaStream_t st, float *dx, const float *dy, const float *x, int rows, int c, int add);
+cudaError_t k_axpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n);
+cudaError_t k_axxpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n);
+cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps, float b, size_t n);
+cudaError_t k_add(cudaStream_t st, float *y, const float *x, const float *z, size_t n);
+cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, double p, int n, int rows, int c, bool shared);
+
+/* ---- move.cu ---- */
+cudaError_t k_add_per_sample(cudaStream_t st, float *y, const float *x, const float *v, int n, int hw, int c);
+cudaError_t k_sum_per_sample(cudaStream_t st, float *dv, const float *dy, int n, int hw, int c, int add);
+cudaError_t k_copy_columns(cudaStream_t st, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add);
+cudaError_t k_upsample(cudaStream_t st, float *y, const float *x, int n, int h, int w, int c);
+cudaError_t k_upsample_back(cudaStream_t st, float *dx, const float *dy, int n, int h, int w, int c, int add);
+/* here ids and index are device memory */
+cudaError_t k_embedding(cudaStream_t st, float *y, const struct weight *table, const int32_t *ids, int rows);
+cudaError_t k_gather_rows(cudaStream_t st, float *y, const float *x, const int32_t *index, int rows, int c);
+/* adds in the order of rows where indices repeat: fixed bytes, no atomics */
+cudaError_t k_gather_rows_back(cudaStream_t st, float *dx, const float *dy, const int32_t *index, int rows, int c);
+
+/* ---- attention.cu, attention_back.cu: tf32 on tensor cores; d a multiple of 8 up to 160, or 512 (the VAE) ---- */
+cudaError_t k_attention(cudaStream_t st, float *o, float *lse, const float *q, const float *k, const float *v,
+			const struct attention_shape *s);
+/* scratch: n*heads*lq floats for rowsum(dout * o) */
+cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
+			     const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3],
+			     float *scratch);
+
+/* ---- reduce.cu: sums in double, in an order that depends on n alone ---- */
+/* scratch: REDUCE_SCRATCH doubles; *sum in device memory */
+enum { REDUCE_SCRATCH = 1024 };
+cudaError_t k_sum_squares(cudaStream_t st, double *sum, const float *x, size_t n, double *scratch);
+cudaError_t k_sum_products(cudaStream_t st, double *sum, const float *x, const float *z, size_t n, double *scratch);
+cudaError_t k_sum_magnitudes(cudaStream_t st, double *sum, const float *x, size_t n, double *scratch);
+
+/* ---- loss.cu ---- */
+cudaError_t k_loss(cudaStream_t st, float *loss, const float *x, const float *target, const struct loss_terms *s);
+cudaError_t k_loss_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target, const struct loss_terms *s,
+			int add);
+cudaError_t k_mse(cudaStream_t st, float *loss, const float *x, const float *target, const float *weight, int n, size_t each);
+cudaError_t k_mse_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
+		       size_t each, int add);
+
+/* ---- optimizer.cu ---- */
+cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
+cudaError_t k_adamw8bit(cudaStream_t st, float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s);
+cudaError_t k_lion(cudaStream_t st, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s);
+/* scratch: `outer` doubles and REDUCE_SCRATCH doubles */
+cudaError_t k_adafactor(cudaStream_t st, float *u, float *row, float *col, const float *grad, const struct factored_shape *s, double share,
+			float eps, double *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
