@@ -6,6 +6,8 @@
 #   make golden GOLDEN=DIR...    compare with folders of PyTorch's reference values
 #   make world      is the subject learnt and the base world kept, by more pictures than the demo's
 #   make bench      figures, not tests          make big   full-size SDXL, one step       make clean-big
+#   make fuzz T=60  each reader of foreign bytes under libFuzzer, T seconds
+#   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make deps     make clean
 #
 # Knobs: CC=clang-14   SAN=address,undefined   CFLAGS=...   V=1 shows commands   BIG=folder of `make big`
@@ -16,6 +18,7 @@ PREFIX  ?= /usr/local
 V       ?=
 GOLDEN  ?= tests/golden/tiny-a tests/golden/tiny-b tests/golden/clip-bpe tests/golden/single-file
 BIG     ?= /var/tmp/lora-big
+T       ?= 60
 
 comma   := ,
 CONFIG  := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
@@ -35,7 +38,7 @@ CFLAGS  ?= -O2 -g
 FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
            -Wno-missing-field-initializers $(if $(findstring clang,$(CC)),-Wno-pass-failed,-Wno-format-truncation) -Werror -fopenmp -ffp-contract=off -D_GNU_SOURCE \
            -fstack-protector-strong -fPIE -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
-LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS    := -larchive -ljansson -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lm -ldl
 
 LIBRARY := $(BUILD)/libcommon.a
@@ -44,6 +47,9 @@ BINARIES := $(TOOLS:%=$(BUILD)/bin/%)
 UNIT    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c))
 GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c))
 HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/ops/*.c tests/bench/*.c tests/demo/*.c tests/big/*.c))
+FUZZ    := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+REPLAY  := $(FUZZ:%=$(BUILD)/tests/fuzz/%)
+PROBE   := $(BUILD)/tests/corpora/probe
 MAN     := $(wildcard man/*.[1-8])
 
 all: $(BINARIES)
@@ -75,6 +81,22 @@ $(HELPERS): %: %.o $(LIBRARY)
 $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(LIBRARY)
 	$(call say,LINK  $@)
 	$(Q)$(CC) $(LINK) -o $@ $(GOLDEN_OBJECTS) $(LIBRARY) $(LIBS)
+
+# A target with saved inputs, and the same under libFuzzer.
+$(REPLAY): %: %.o $(BUILD)/tests/fuzz/driver/replay.o $(LIBRARY)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LINK) -o $@ $^ $(LIBS)
+
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+$(PROBE): $(PROBE).o $(LIBRARY)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LINK) -o $@ $^ $(LIBS)
+
+include cuda/build.mk
 
 # ---- what people type ----
 
@@ -109,13 +131,25 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lora-tools
 	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard pipelines/*.toml) $(DESTDIR)$(PREFIX)/share/lora-tools
+	install -m 755 pipelines/train $(DESTDIR)$(PREFIX)/share/lora-tools
+	[ ! -f $(CUDA_OBJECT) ] || install -D -m 755 $(CUDA_OBJECT) $(DESTDIR)$(PREFIX)/lib/lora-tools/liblora-cuda.so
 	for m in $(MAN); do s=$${m##*.}; install -d $(DESTDIR)$(PREFIX)/share/man/man$$s; \
 	install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$s; done
 
 uninstall:
 	rm -f $(TOOLS:%=$(DESTDIR)$(PREFIX)/bin/%)
-	rm -rf $(DESTDIR)$(PREFIX)/share/lora-tools
+	rm -rf $(DESTDIR)$(PREFIX)/share/lora-tools $(DESTDIR)$(PREFIX)/lib/lora-tools
 	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
+
+replay-programs: $(REPLAY) $(PROBE)
+
+fuzz-programs: $(FUZZ:%=$(BUILD)/fuzz/%)
+
+fuzz: deps
+	@$(MAKE) --no-print-directory -j2 CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
+	@for t in $(FUZZ); do echo "== $$t"; mkdir -p build/fuzz/$$t; build/clang-14-fuzzer-no-link-address-undefined/fuzz/$$t \
+	-max_total_time=$(T) -timeout=5 -malloc_limit_mb=512 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -close_fd_mask=2 \
+	-artifact_prefix=build/fuzz/$$t- build/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
 
 unit-programs: $(UNIT)
 
@@ -125,6 +159,6 @@ unit: $(UNIT)
 clean:
 	rm -rf build demo/out demo/before-after.png
 
--include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all deps demo check unit-programs golden bench world big clean-big install uninstall unit clean
+-include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
+.PHONY: all deps demo check fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
 .SECONDARY:

@@ -199,7 +199,8 @@ struct backend {
 	void (*over_root)(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b, size_t n);
 };
 
-/* "cpu"; "cuda" once built.  NULL: *e names what exists (EXIT_USAGE). */
+/* "cpu"; "cuda", which lies in a shared object of its own, so that no program needs a driver to start.  NULL: *e says what exists
+ * (EXIT_USAGE), or what was looked for and not found (EXIT_MEMORY).  Whether there is a card is for open() to say. */
 const struct backend *backend_find(const char *name, struct error *e) MUST_CHECK;
 extern const struct backend cpu_backend;
 /* Takes every call and does nothing: runs a step to learn its memory, without a device and without dereferencing a pointer. */

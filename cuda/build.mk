@@ -1,0 +1,40 @@
+# The CUDA backend: one shared object, opened at run time by --device cuda.  Needs the CUDA toolkit (nvcc, cuBLAS) to build, a card to run.
+#
+#   make cuda                    lib/lora-tools/liblora-cuda.so beside the programs' bin
+#   make cuda CUDA_ARCHS=86      for one kind of card: faster to build
+#
+# Knobs: CUDA=/usr/local/cuda   NVCC=nvcc
+
+CUDA       ?= /usr/local/cuda
+NVCC       ?= $(firstword $(shell command -v nvcc) $(CUDA)/bin/nvcc)
+CUDA_ARCHS ?= 80 86 89 90 120
+
+CUDA_OUT    := $(BUILD)/lib/lora-tools
+CUDA_OBJECT := $(CUDA_OUT)/liblora-cuda.so
+KERNELS     := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*.cu))
+CUDA_HOST   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cuda/*.c))
+
+# Machine code for each kind of card, and the newest's PTX for those to come.
+GENCODE     = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+              -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+
+$(BUILD)/cuda/%.o: cuda/%.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC  $<)
+	$(Q)$(NVCC) -O3 -std=c++17 $(GENCODE) -Xcompiler -fPIC -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+$(BUILD)/cuda/%.o: cuda/%.c
+	@mkdir -p $(@D)
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CFLAGS) $(filter-out -fPIE,$(FLAGS)) -fPIC -isystem $(CUDA)/include -c -o $@ $<
+
+# fail() and die() are the program's.
+$(CUDA_OBJECT): $(KERNELS) $(CUDA_HOST)
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)
+	$(Q)$(CXX) -shared -Wl,-z,relro,-z,now -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 -lcublas -lcudart_static -lpthread -lrt -ldl
+
+cuda: all $(CUDA_OBJECT)
+
+-include $(KERNELS:.o=.d) $(CUDA_HOST:.o=.d)
+.PHONY: cuda

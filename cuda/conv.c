@@ -1,0 +1,85 @@
+/* Convolutions as products: the pixels under a filter become a row of a matrix in scratch, some rows at a time. */
+#include "internal.h"
+
+static struct columns columns_of(const struct conv_shape *s, int c, int kh, int kw)
+{
+	return (struct columns){ .n = s->n, .h = s->h, .w = s->w, .c = c, .oh = s->oh, .ow = s->ow, .kh = kh, .kw = kw,
+				 .stride = s->stride, .pad = s->pad };
+}
+
+/* The next rows of a matrix of `width` columns: as many as fit. */
+static int next_part(const struct columns *s, size_t rows, size_t width, enum dtype type)
+{
+	size_t most = SCRATCH_BYTES / (width * type_size(type)), left = rows - s->first;
+
+	return left < most ? left : most;
+}
+
+static bool is_linear(const struct conv_shape *s, int kh, int kw)
+{
+	return kh * kw == 1 && s->stride == 1 && !s->pad && s->oh == s->h && s->ow == s->w;
+}
+
+void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s)
+{
+	const int width = w->kh * w->kw * w->in;
+	const size_t rows = (size_t)s->n * s->oh * s->ow;
+	struct columns c = columns_of(s, w->in, w->kh, w->kw);
+
+	if (is_linear(s, w->kh, w->kw)) {
+		cuda_linear(d, y, x, w, bias, rows);
+		return;
+	}
+	if (bias)
+		cuda_must(k_fill_rows(d->stream, y, bias, rows, w->out), "bias");
+	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, x, (size_t)s->n * s->h * s->w * w->in, d->fixed->cast), "cast");
+	for (; c.first < rows; c.first += c.rows) {
+		c.rows = next_part(&c, rows, width, w->dtype);
+		cuda_ran(d, k_columns(d->stream, d->scratch, w->dtype, &d->fixed->inverse, x, &c), "convolution");
+		run_product(d, &(struct product){ .type = w->dtype, .m = c.rows, .n = w->out, .k = width,
+			.a = d->scratch, .lda = width, .b = w->data, .ldb = width, .transposed = true, .add = bias,
+			.c = y + c.first * w->out, .ldc = w->out });
+	}
+}
+
+/* inverts y = columns(x) W^T, W [out][taps][in]:  dx = sum over taps of columns(dy)[tap] W[tap]; each W[tap] is every taps-th row of
+ * W [out*taps][in] */
+void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add)
+{
+	const int taps = w->kh * w->kw, width = taps * w->out;
+	const size_t rows = (size_t)s->n * s->h * s->w, size = type_size(w->dtype);
+	struct columns c = columns_of(s, w->out, w->kh, w->kw);
+	int t;
+
+	if (is_linear(s, w->kh, w->kw)) {
+		cuda_linear_dx(d, dx, dy, w, rows, add);
+		return;
+	}
+	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, dy, (size_t)s->n * s->oh * s->ow * w->out, d->fixed->cast),
+		 "cast");
+	for (; c.first < rows; c.first += c.rows) {
+		c.rows = next_part(&c, rows, width, w->dtype);
+		cuda_ran(d, k_columns_back(d->stream, d->scratch, w->dtype, &d->fixed->inverse, dy, &c), "convolution, backward");
+		for (t = 0; t < taps; t++)
+			run_product(d, &(struct product){ .type = w->dtype, .m = c.rows, .n = w->in, .k = w->out,
+				.a = d->scratch + t * w->out * size, .lda = width,
+				.b = (char *)w->data + t * w->in * size, .ldb = taps * w->in, .add = add || t,
+				.c = dx + c.first * w->in, .ldc = w->in });
+	}
+}
+
+/* inverts y = columns(x) W^T:  dW[out,taps*in] = dy^T columns(x) */
+void cuda_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
+		    const struct conv_shape *s, int add)
+{
+	const int width = kh * kw * in;
+	const size_t rows = (size_t)s->n * s->oh * s->ow;
+	struct columns c = columns_of(s, in, kh, kw);
+
+	cuda_ran(d, k_cast_factor(d->stream, DTYPE_F32, &d->fixed->inverse, x, (size_t)s->n * s->h * s->w * in, d->fixed->cast), "cast");
+	for (; c.first < rows; c.first += c.rows) {
+		c.rows = next_part(&c, rows, width, DTYPE_F32);
+		cuda_ran(d, k_columns(d->stream, d->scratch, DTYPE_F32, &d->fixed->inverse, x, &c), "convolution, backward");
+		cuda_gemm(d, 1, 0, out, width, c.rows, 1, dy + c.first * out, out, (float *)d->scratch, width, add || c.first, dw, width);
+	}
+}

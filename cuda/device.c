@@ -1,0 +1,184 @@
+#include <stdlib.h>
+#include <string.h>
+#include "internal.h"
+
+enum { CAPABILITY_MAJOR = 8 };  /* bf16 and tf32 on tensor cores, cp.async */
+
+void cuda_must(cudaError_t status, const char *what)
+{
+	if (status == cudaErrorMemoryAllocation)
+		die(EXIT_MEMORY, "device cuda: no memory on the card for %s; lora-train --plan says what a run needs", what);
+	if (status != cudaSuccess)
+		die(EXIT_MEMORY, "device cuda: %s: %s; nothing that follows could be trusted: start again from the last state", what,
+		    cudaGetErrorString(status));
+}
+
+void blas_must(cublasStatus_t status, const char *what)
+{
+	if (status != CUBLAS_STATUS_SUCCESS)
+		die(EXIT_MEMORY, "device cuda: cuBLAS gave up in %s (status %d); start again from the last state", what, (int)status);
+}
+
+void cuda_ran(struct device *d, cudaError_t status, const char *what)
+{
+	d->operand.of = NULL;
+	cuda_must(status, what);
+}
+
+void *cuda_scratch(struct device *d, size_t bytes)
+{
+	if (bytes > SCRATCH_BYTES)
+		die(EXIT_MEMORY, "device cuda: an operation wants %zu bytes of scratch, and there are %d; use smaller pictures or batches",
+		    bytes, SCRATCH_BYTES);
+	return d->scratch;
+}
+
+/* ---- open and close ---- */
+
+static int check_card(struct error *e)
+{
+	int count = 0, major = 0, minor = 0;
+	cudaError_t status = cudaGetDeviceCount(&count);
+
+	if (status != cudaSuccess || !count)
+		return fail(e, EXIT_MEMORY, "device cuda: no NVIDIA card: %s; looked for a driver (libcuda.so.1) and a card of compute "
+			    "capability 8.0 or newer; use --device cpu", status == cudaSuccess ? "none found" : cudaGetErrorString(status));
+	if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) != cudaSuccess ||
+	    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0) != cudaSuccess)
+		return fail(e, EXIT_MEMORY, "device cuda: the card does not say what it is; use --device cpu");
+	if (major < CAPABILITY_MAJOR)
+		return fail(e, EXIT_MEMORY, "device cuda: the card has compute capability %d.%d, 8.0 is needed (RTX 30, A4000 and newer); "
+			    "CUDA_VISIBLE_DEVICES chooses among cards, --device cpu does without", major, minor);
+	return 0;
+}
+
+static bool open_memory(struct device *d)
+{
+	const struct fixed start = { .one = 1, .inverse = 1 };
+	bool guard = getenv("LORA_CUDA_GUARD") != NULL;
+
+	d->pool = pool_new(guard ? 0 : SLAB_BYTES);
+	d->staging = staging_new();
+	d->scratch = d->pool ? pool_take(d->pool, SCRATCH_BYTES) : NULL;
+	d->workspace = d->scratch ? pool_take(d->pool, WORKSPACE_BYTES) : NULL;
+	d->fixed = d->workspace ? pool_take(d->pool, sizeof(*d->fixed)) : NULL;
+	return d->staging && d->fixed &&
+	       staging_upload(d->staging, d->stream, d->fixed, &start, sizeof(start)) == cudaSuccess;
+}
+
+/* With a workspace of its own and one stream, cuBLAS gives the same bytes every time. */
+static bool open_blas(struct device *d)
+{
+	return cublasCreate(&d->blas) == CUBLAS_STATUS_SUCCESS &&
+	       cublasSetStream(d->blas, d->stream) == CUBLAS_STATUS_SUCCESS &&
+	       cublasSetWorkspace(d->blas, d->workspace, WORKSPACE_BYTES) == CUBLAS_STATUS_SUCCESS;
+}
+
+struct device *cuda_open(struct error *e)
+{
+	struct device *d;
+
+	if (check_card(e) < 0)
+		return NULL;
+	d = calloc(1, sizeof(*d));
+	if (!d || cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking) != cudaSuccess || !open_memory(d) || !open_blas(d)) {
+		cuda_close(d);
+		fail(e, EXIT_MEMORY, "device cuda: no memory on the card to begin with; is another program on it (nvidia-smi)? "
+		     "use --device cpu");
+		return NULL;
+	}
+	return d;
+}
+
+void cuda_close(struct device *d)
+{
+	if (!d)
+		return;
+	if (d->stream)
+		cudaStreamSynchronize(d->stream);
+	if (d->blas)
+		cublasDestroy(d->blas);
+	staging_free(d->staging);
+	pool_free(d->pool);
+	if (d->stream)
+		cudaStreamDestroy(d->stream);
+	cudaGetLastError();
+	free(d);
+}
+
+/* ---- memory ---- */
+
+void *cuda_alloc(struct device *d, size_t bytes)
+{
+	return pool_take(d->pool, bytes);
+}
+
+void cuda_release(struct device *d, void *p)
+{
+	if (!p)
+		return;
+	cuda_must(cudaStreamSynchronize(d->stream), "the work so far");         /* it may still be read */
+	d->operand.of = NULL;
+	pool_give(d->pool, p);
+}
+
+void cuda_upload(struct device *d, void *dst, const void *host, size_t bytes)
+{
+	cuda_ran(d, staging_upload(d->staging, d->stream, dst, host, bytes), "upload");
+}
+
+void cuda_download(struct device *d, void *host, const void *src, size_t bytes)
+{
+	cuda_must(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, d->stream), "download");
+	cuda_must(cudaStreamSynchronize(d->stream), "the work so far");
+}
+
+void cuda_copy(struct device *d, float *y, const float *x, size_t n)
+{
+	cuda_ran(d, cudaMemcpyAsync(y, x, n * sizeof(*y), cudaMemcpyDeviceToDevice, d->stream), "copy");
+}
+
+void cuda_zero(struct device *d, float *y, size_t n)
+{
+	cuda_ran(d, cudaMemsetAsync(y, 0, n * sizeof(*y), d->stream), "zero");
+}
+
+/* ---- frozen weights ---- */
+
+/* [out][in][taps] to [out][taps][in], through scratch, as many filters at a time as fit */
+static void upload_filters(struct device *d, struct weight *w, const char *host)
+{
+	const size_t size = type_size(w->dtype), filter = (size_t)w->in * w->kh * w->kw * size;
+	const int most = SCRATCH_BYTES / filter;
+	int at, part;
+
+	for (at = 0; at < w->out; at += part) {
+		part = w->out - at < most ? w->out - at : most;
+		cuda_upload(d, cuda_scratch(d, part * filter), host + at * filter, part * filter);
+		cuda_ran(d, k_reorder_filters(d->stream, (char *)w->data + at * filter, d->scratch, size, part, w->in, w->kh * w->kw),
+			 "reorder filters");
+	}
+}
+
+int cuda_prepare(struct device *d, struct weight *w, const void *host)
+{
+	const size_t bytes = (size_t)w->out * w->in * w->kh * w->kw * type_size(w->dtype);
+
+	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
+		die(EXIT_OTHER, "a weight of a type that cuda does not compute with; this is a bug in lora-tools");
+	w->packed = NULL;
+	w->data = pool_take(d->pool, bytes);
+	if (!w->data)
+		return -1;
+	if (w->kh * w->kw == 1)
+		cuda_upload(d, w->data, host, bytes);
+	else
+		upload_filters(d, w, host);
+	return 0;
+}
+
+void cuda_unprepare(struct device *d, struct weight *w)
+{
+	cuda_release(d, w->data);
+	w->data = w->packed = NULL;
+}

@@ -1,0 +1,167 @@
+#include <cuda_runtime_api.h>
+#include <search.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include "pool.h"
+
+struct piece {
+	char *at;
+	size_t bytes;
+	bool own;                       /* an allocation of the driver's */
+	struct piece *next_free;
+};
+
+struct slab {
+	char *at;
+	struct slab *next;
+};
+
+struct pool {
+	size_t slab;
+	struct slab *slabs;             /* the first is the one in use */
+	size_t used;                    /* of the first */
+	void *pieces;                   /* tree by address */
+	struct piece *free;
+};
+
+static int by_address(const void *a, const void *b)
+{
+	const struct piece *x = a, *y = b;
+
+	return (x->at > y->at) - (x->at < y->at);
+}
+
+struct pool *pool_new(size_t slab)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (p)
+		p->slab = slab;
+	return p;
+}
+
+static void *from_driver(size_t bytes)
+{
+	void *at = NULL;
+
+	if (cudaMalloc(&at, bytes) == cudaSuccess)
+		return at;
+	cudaGetLastError();             /* "no memory" is an answer; left behind, the next launch would report it */
+	return NULL;
+}
+
+static bool new_slab(struct pool *p)
+{
+	struct slab *s = malloc(sizeof(*s));
+
+	if (s)
+		*s = (struct slab){ from_driver(p->slab), p->slabs };
+	if (!s || !s->at) {
+		free(s);
+		return false;
+	}
+	p->slabs = s;
+	p->used = 0;
+	return true;
+}
+
+static struct piece *register_piece(struct pool *p, struct piece new)
+{
+	struct piece *piece = malloc(sizeof(*piece));
+
+	if (!piece)
+		return NULL;
+	*piece = new;
+	if (!tsearch(piece, &p->pieces, by_address)) {
+		free(piece);
+		return NULL;
+	}
+	return piece;
+}
+
+/* A released piece that is not twice too large. */
+static void *take_again(struct pool *p, size_t bytes)
+{
+	struct piece **at, *piece;
+
+	for (at = &p->free; (piece = *at); at = &piece->next_free)
+		if (piece->bytes >= bytes && piece->bytes / 2 <= bytes) {
+			*at = piece->next_free;
+			return piece->at;
+		}
+	return NULL;
+}
+
+static void *take_own(struct pool *p, size_t bytes)
+{
+	char *at = from_driver(bytes);
+
+	if (at && !register_piece(p, (struct piece){ at, bytes, .own = true })) {
+		cudaFree(at);
+		at = NULL;
+	}
+	return at;
+}
+
+void *pool_take(struct pool *p, size_t bytes)
+{
+	struct piece *piece;
+	void *again;
+
+	if (bytes > (size_t)-1 - POOL_ALIGN)
+		return NULL;
+	bytes = (bytes ? bytes + POOL_ALIGN - 1 : POOL_ALIGN) / POOL_ALIGN * POOL_ALIGN;
+	if (bytes >= p->slab / 4)
+		return take_own(p, bytes);
+	again = take_again(p, bytes);
+	if (again)
+		return again;
+	if ((!p->slabs || p->slab - p->used < bytes) && !new_slab(p))
+		return NULL;
+	piece = register_piece(p, (struct piece){ p->slabs->at + p->used, bytes });
+	if (!piece)
+		return NULL;
+	p->used += bytes;
+	return piece->at;
+}
+
+void pool_give(struct pool *p, void *at)
+{
+	struct piece key = { .at = at }, **found = at ? tfind(&key, &p->pieces, by_address) : NULL, *piece;
+
+	if (!found)
+		return;
+	piece = *found;
+	if (!piece->own) {
+		piece->next_free = p->free;
+		p->free = piece;
+		return;
+	}
+	cudaFree(piece->at);
+	tdelete(piece, &p->pieces, by_address);
+	free(piece);
+}
+
+static void forget_piece(void *node)
+{
+	struct piece *piece = node;
+
+	if (piece->own)
+		cudaFree(piece->at);
+	free(piece);
+}
+
+void pool_free(struct pool *p)
+{
+	struct slab *s, *next;
+
+	if (!p)
+		return;
+	tdestroy(p->pieces, forget_piece);
+	for (s = p->slabs; s; s = next) {
+		next = s->next;
+		cudaFree(s->at);
+		free(s);
+	}
+	free(p);
+}

@@ -1,0 +1,94 @@
+#include "internal.h"
+
+static cudaDataType_t blas_type(enum dtype t)
+{
+	return t == DTYPE_F16 ? CUDA_R_16F : t == DTYPE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+/* Sums are float everywhere; floats are multiplied as tf32, whose 10 bits of fraction are those of half precision. */
+static cublasComputeType_t compute_type(enum dtype t)
+{
+	return t == DTYPE_F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+}
+
+/* cuBLAS counts columns first, so it is asked for c^T = op(b)^T a^T: the operands change places, and what is row-major here is
+ * transposed there already. */
+void run_product(struct device *d, const struct product *p)
+{
+	const cudaDataType_t type = blas_type(p->type);
+	const bool scaled = p->type == DTYPE_F16;
+	const float one = 1, beta = p->add;
+	const void *factor = scaled ? &d->fixed->inverse : &one;
+	const void *keep = scaled ? p->add ? &d->fixed->one : &d->fixed->zero : &beta;
+
+	blas_must(cublasSetPointerMode(d->blas, scaled ? CUBLAS_POINTER_MODE_DEVICE : CUBLAS_POINTER_MODE_HOST), "pointer mode");
+	blas_must(cublasGemmEx(d->blas, p->transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, p->n, p->m, p->k, factor,
+			       p->b, type, p->ldb, p->a, type, p->lda, keep, p->c, CUDA_R_32F, p->ldc,
+			       compute_type(p->type), CUBLAS_GEMM_DEFAULT), "a matrix product");
+	if (d->operand.of && p->c < d->operand.of + d->operand.count && d->operand.of < p->c + (size_t)(p->m - 1) * p->ldc + p->n)
+		d->operand.of = NULL;
+}
+
+/* x[n] in the weight's type: itself, or a copy in scratch that stays for the next product with the same x */
+static const void *cast(struct device *d, const float *x, size_t n, enum dtype type)
+{
+	struct operand *o = &d->operand;
+
+	if (type == DTYPE_F32)
+		return x;
+	if (o->of == x && o->count == n && o->type == type)
+		return d->scratch;
+	cuda_ran(d, k_cast(d->stream, cuda_scratch(d, n * type_size(type)), type, &d->fixed->inverse, x, n, d->fixed->cast), "cast");
+	*o = (struct operand){ x, n, type };
+	return d->scratch;
+}
+
+/* Rows of a matrix of `width` columns that scratch holds in the type; all of them if it need not be cast. */
+static int rows_at_once(int rows, int width, enum dtype type)
+{
+	size_t most = SCRATCH_BYTES / ((size_t)width * type_size(type));
+
+	return type == DTYPE_F32 || most > (size_t)rows ? rows : (int)most;
+}
+
+void cuda_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows)
+{
+	const int most = rows_at_once(rows, w->in, w->dtype);
+	int at, part;
+
+	if (bias)
+		cuda_must(k_fill_rows(d->stream, y, bias, rows, w->out), "bias");
+	for (at = 0; at < rows; at += part) {
+		part = rows - at < most ? rows - at : most;
+		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->out, .k = w->in,
+			.a = cast(d, x + (size_t)at * w->in, (size_t)part * w->in, w->dtype), .lda = w->in,
+			.b = w->data, .ldb = w->in, .transposed = true, .add = bias,
+			.c = y + (size_t)at * w->out, .ldc = w->out });
+	}
+}
+
+/* inverts y = x W^T:  dx[rows,in] = dy[rows,out] W */
+void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add)
+{
+	const int most = rows_at_once(rows, w->out, w->dtype);
+	int at, part;
+
+	for (at = 0; at < rows; at += part) {
+		part = rows - at < most ? rows - at : most;
+		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->in, .k = w->out,
+			.a = cast(d, dy + (size_t)at * w->out, (size_t)part * w->out, w->dtype), .lda = w->out,
+			.b = w->data, .ldb = w->in, .add = add,
+			.c = dx + (size_t)at * w->in, .ldc = w->in });
+	}
+}
+
+void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
+	       float beta, float *c, int ldc)
+{
+	blas_must(cublasSetPointerMode(d->blas, CUBLAS_POINTER_MODE_HOST), "pointer mode");
+	blas_must(cublasGemmEx(d->blas, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, &alpha,
+			       b, CUDA_R_32F, ldb, a, CUDA_R_32F, lda, &beta, c, CUDA_R_32F, ldc,
+			       CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT), "a matrix product");
+	if (d->operand.of && c < d->operand.of + d->operand.count && d->operand.of < c + (size_t)(m - 1) * ldc + n)
+		d->operand.of = NULL;
+}
