@@ -1,8 +1,8 @@
 /*
  * body.h - one table of inner loops for one instruction set.
  *
- * Included by kernels_*.c after a simd_*.h, with KERNELS and KERNELS_NAME defined; no other file includes it.  What a loop
- * computes is said at struct kernels in internal.h.
+ * Included by kernels_*.c after a simd_*.h, with KERNELS and KERNELS_NAME defined; no other file includes it.  What a
+ * loop computes is said at struct kernels in internal.h.
  */
 #include <math.h>
 #include "body_vector.h"
@@ -18,10 +18,13 @@ const struct kernels KERNELS = {
 	.block = block, .pack_columns = pack_columns, .pack_rows = pack_rows, .widen = widen,
 	.winograd_input = winograd_input, .winograd_filter = winograd_filter, .winograd_output = winograd_output,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
-	.axpby = axpby, .add = add_vectors, .sum_squares = sum_squares, .sum_squared_difference = sum_squared_difference,
+	.axpby = axpby, .add = add_vectors, .sum_squares = sum_squares,
+	.sum_squared_difference = sum_squared_difference,
 	.scaled_difference = scaled_difference, .adamw = adamw,
-	.adamw8bit = adamw8bit, .lion = lion, .sum_magnitudes = sum_magnitudes, .axxpby = axxpby, .over_root = over_root,
-	.channel_sums = channel_sums, .norm_rows = norm_rows, .norm_back_sums = norm_back_sums, .norm_back_rows = norm_back_rows,
+	.adamw8bit = adamw8bit, .lion = lion, .sum_magnitudes = sum_magnitudes, .axxpby = axxpby,
+	.over_root = over_root,
+	.channel_sums = channel_sums, .norm_rows = norm_rows, .norm_back_sums = norm_back_sums,
+	.norm_back_rows = norm_back_rows,
 	.layer_norm_row = layer_norm_row, .layer_norm_back_row = layer_norm_back_row,
 	.softmax_row = softmax_row, .softmax_back_row = softmax_back_row, .dot = dot, .scale = scale_vector,
 };

@@ -56,7 +56,8 @@ struct kernels {
 	void (*scaled_difference)(float *dx, float factor, const float *x, const float *z, size_t n, int add);
 	void (*adamw)(float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
 	/* one block, n <= ADAM8_BLOCK */
-	void (*adamw8bit)(float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s);
+	void (*adamw8bit)(float *p, const struct adam8_moments *q, const float *grad, size_t n,
+			  const struct adamw_step *s);
 	void (*lion)(float *p, float *m, const float *grad, size_t n, const struct adamw_step *s);
 	double (*sum_magnitudes)(const float *x, size_t n);
 	void (*axxpby)(float *y, float a, const float *x, float b, size_t n);
@@ -239,10 +240,11 @@ void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *
 		  const float *weight, int n, size_t each, int add);
 double cpu_sum_squares(struct device *d, const float *x, size_t n);
 void cpu_adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
-void cpu_adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s);
+void cpu_adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n,
+		   const struct adamw_step *s);
 void cpu_lion(struct device *d, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s);
-void cpu_adafactor(struct device *d, float *u, float *row, float *col, const float *grad, const struct factored_shape *s, double share,
-		   float eps);
+void cpu_adafactor(struct device *d, float *u, float *row, float *col, const float *grad,
+		   const struct factored_shape *s, double share, float eps);
 double cpu_sum_products(struct device *d, const float *x, const float *z, size_t n);
 double cpu_sum_magnitudes(struct device *d, const float *x, size_t n);
 void cpu_axxpby(struct device *d, float *y, float a, const float *x, float b, size_t n);

@@ -58,9 +58,10 @@ static const uint8_t *find_chunk(const uint8_t *bytes, size_t n, const char *typ
 	return NULL;
 }
 
+/* eXIf is found without libpng, which would allocate the 2 GB that a chunk of a few bytes may claim. */
 static int open_png(struct png_job *j)
 {
-	static const png_byte skipped[] = "tEXt\0zTXt\0iTXt\0sPLT";
+	static const png_byte skipped[] = "eXIf\0tEXt\0zTXt\0iTXt\0sPLT";
 
 	j->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, give_up, on_warning);
 	j->info = j->png ? png_create_info_struct(j->png) : NULL;
@@ -70,8 +71,7 @@ static int open_png(struct png_job *j)
 	png_set_user_limits(j->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  /* decoder_size() says it in our words */
 	png_set_chunk_malloc_max(j->png, ICC_MAX);
 	png_set_crc_action(j->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-	if (j->d)
-		png_set_keep_unknown_chunks(j->png, PNG_HANDLE_CHUNK_NEVER, skipped, 4);
+	png_set_keep_unknown_chunks(j->png, PNG_HANDLE_CHUNK_NEVER, skipped, j->d ? 5 : 1);
 	return 0;
 }
 

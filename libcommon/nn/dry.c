@@ -23,24 +23,27 @@ static void unprepare(struct device *d, struct weight *w) { w->data = w->packed 
 
 static void linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows) { }
 static void linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add) { }
-static void gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
-		 float beta, float *c, int ldc) { }
-static void conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s) { }
-static void conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add) { }
+static void gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
+		 const float *b, int ldb, float beta, float *c, int ldc) { }
+static void conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+		   const struct conv_shape *s) { }
+static void conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s,
+		      int add) { }
 static void conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
 		      const struct conv_shape *s, int add) { }
 
 static void group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
 		       const struct norm_shape *s) { }
-static void group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
-			    const float *bias, const struct norm_shape *s, int add) { }
-static void layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
-		       float eps) { }
-static void layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain, int rows,
-			    int c, int add) { }
+static void group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
+			    const float *gain, const float *bias, const struct norm_shape *s, int add) { }
+static void layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
+		       int rows, int c, float eps) { }
+static void layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
+			    const float *gain, int rows, int c, int add) { }
 
 static void activation(struct device *d, float *y, const float *x, size_t n, enum activation kind) { }
-static void activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add) { }
+static void activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n,
+			    enum activation kind, int add) { }
 static void geglu(struct device *d, float *y, const float *x, int rows, int c) { }
 static void geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add) { }
 static void axpby(struct device *d, float *y, float a, const float *x, float b, size_t n) { }
@@ -63,22 +66,27 @@ static void gather_rows_back(struct device *d, float *dx, const float *dy, const
 
 static void attention(struct device *d, float *o, float *lse, const float *q, const float *k, const float *v,
 		      const struct attention_shape *s) { }
-static void attention_back(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
-			   const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3]) { }
+static void attention_back(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o,
+			   const float *lse, const float *q, const float *k, const float *v,
+			   const struct attention_shape *s, const int add[3]) { }
 
-static void mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n, size_t each) { }
-static void mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
-		     size_t each, int add) { }
+static void mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n,
+		size_t each) { }
+static void mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
+		     const float *weight, int n, size_t each, int add) { }
 static double sum_squares(struct device *d, const float *x, size_t n) { return 0; }
-static void adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s) { }
-static void adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s) { }
+static void adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n,
+		  const struct adamw_step *s) { }
+static void adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n,
+		      const struct adamw_step *s) { }
 static void lion(struct device *d, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s) { }
-static void adafactor(struct device *d, float *u, float *row, float *col, const float *grad, const struct factored_shape *s, double share,
-		      float eps) { }
+static void adafactor(struct device *d, float *u, float *row, float *col, const float *grad,
+		      const struct factored_shape *s, double share, float eps) { }
 static double sum_products(struct device *d, const float *x, const float *z, size_t n) { return 0; }
 static double sum_magnitudes(struct device *d, const float *x, size_t n) { return 0; }
 static void axxpby(struct device *d, float *y, float a, const float *x, float b, size_t n) { }
-static void over_root(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b, size_t n) { }
+static void over_root(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b,
+		      size_t n) { }
 
 const struct backend dry_backend = {
 	.name = "dry",
@@ -87,7 +95,8 @@ const struct backend dry_backend = {
 	.prepare = prepare, .unprepare = unprepare,
 	.linear = linear, .linear_dx = linear_dx, .gemm = gemm,
 	.conv2d = conv2d, .conv2d_dx = conv2d_dx, .conv2d_dw = conv2d_dw,
-	.group_norm = group_norm, .group_norm_back = group_norm_back, .layer_norm = layer_norm, .layer_norm_back = layer_norm_back,
+	.group_norm = group_norm, .group_norm_back = group_norm_back, .layer_norm = layer_norm,
+	.layer_norm_back = layer_norm_back,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
 	.axpby = axpby, .add = add_floats, .add_per_sample = add_per_sample, .sum_per_sample = sum_per_sample,
 	.dropout = dropout, .loss = loss, .loss_back = loss_back,
