@@ -168,9 +168,9 @@ static double sum_of(struct device *d, cudaError_t status)
 	return sum;
 }
 
-static double sum_squares(struct device *d, const float *x, size_t n)
+static void sum_squares(struct device *d, double *sum, const float *x, size_t n)
 {
-	return sum_of(d, k_sum_squares(d->stream, &d->fixed->sum, x, n, d->fixed->partial));
+	cuda_ran(d, k_sum_squares(d->stream, sum, x, n, d->fixed->partial), "sum of squares");
 }
 
 static double sum_products(struct device *d, const float *x, const float *z, size_t n)

@@ -179,7 +179,8 @@ struct backend {
 	/* dx = dloss[n] * weight[n] * 2 (x - target) / each */
 	void (*mse_back)(struct device *d, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
 			 size_t each, int add);
-	double (*sum_squares)(struct device *d, const float *x, size_t n);      /* in double, fixed order */
+	/* *sum, in device memory, in double, fixed order: a thousand of them are read back in one download */
+	void (*sum_squares)(struct device *d, double *sum, const float *x, size_t n);
 	/* torch.optim.AdamW: p *= 1 - lr*decay; m, v updated; p -= lr/c1 * m / (sqrt(v)/sqrt(c2) + eps) */
 	void (*adamw)(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
 	/* bitsandbytes' AdamW8bit: the update takes m and v before they are coded, the decay comes last.  A negative m that is nearest to 0
@@ -191,8 +192,8 @@ struct backend {
 	 * u = g / sqrt(col row / (mean of row over rows)) */
 	void (*adafactor)(struct device *d, float *u, float *row, float *col, const float *grad, const struct factored_shape *s,
 			  double share, float eps);
-	/* for optimizers that are put together of these */
-	double (*sum_products)(struct device *d, const float *x, const float *z, size_t n);     /* both sums in double, fixed order */
+	/* for optimizers that are put together of these; sums in double, fixed order, to the host */
+	double (*sum_products)(struct device *d, const float *x, const float *z, size_t n);
 	double (*sum_magnitudes)(struct device *d, const float *x, size_t n);
 	void (*axxpby)(struct device *d, float *y, float a, const float *x, float b, size_t n);         /* y = a x^2 + b y; b 0 overwrites */
 	/* y = a x / (sqrt(v) + eps) + b y; b 0 overwrites */

@@ -238,7 +238,7 @@ void cpu_mse(struct device *d, float *loss, const float *x, const float *target,
 	     size_t each);
 void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
 		  const float *weight, int n, size_t each, int add);
-double cpu_sum_squares(struct device *d, const float *x, size_t n);
+void cpu_sum_squares(struct device *d, double *sum, const float *x, size_t n);
 void cpu_adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
 void cpu_adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n,
 		   const struct adamw_step *s);

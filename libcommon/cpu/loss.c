@@ -30,9 +30,9 @@ static double squares(struct device *d, const float *x, const float *z, size_t n
 	return add_up(s.part, chunks_of(n));
 }
 
-double cpu_sum_squares(struct device *d, const float *x, size_t n)
+void cpu_sum_squares(struct device *d, double *sum, const float *x, size_t n)
 {
-	return squares(d, x, NULL, n);
+	*sum = squares(d, x, NULL, n);
 }
 
 void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n,

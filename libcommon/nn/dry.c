@@ -74,7 +74,7 @@ static void mse(struct device *d, float *loss, const float *x, const float *targ
 		size_t each) { }
 static void mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
 		     const float *weight, int n, size_t each, int add) { }
-static double sum_squares(struct device *d, const float *x, size_t n) { return 0; }
+static void sum_squares(struct device *d, double *sum, const float *x, size_t n) { }
 static void adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n,
 		  const struct adamw_step *s) { }
 static void adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n,

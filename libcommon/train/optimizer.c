@@ -56,7 +56,9 @@ static int make_room(struct optimizer *o, const struct optimizer_kind *kind, str
 	for (i = 0; i < o->count; i++)
 		largest = o->parameter[i].count > largest ? o->parameter[i].count : largest;
 	o->before = o->be->alloc(o->device, largest * sizeof(float));
-	if (!o->before)
+	o->sums = o->be->alloc(o->device, (o->count + 1) * sizeof(*o->sums));
+	o->read = xcalloc(o->count + 1, sizeof(*o->read));
+	if (!o->before || !o->sums)
 		return no_memory(e);
 	if (!kind->needs_scratch)
 		return 0;
@@ -130,14 +132,22 @@ void optimizer_free(struct optimizer *o)
 	}
 	if (o->be) {
 		o->be->release(o->device, o->before);
+		o->be->release(o->device, o->sums);
 		o->be->release(o->device, o->scratch);
 		o->be->release(o->device, o->maps);
 	}
+	free(o->read);
 	free(o->parameter);
 	*o = (struct optimizer){ 0 };
 }
 
 /* ---- stepping ---- */
+
+/* One wait for all of them. */
+static void read_sums(const struct optimizer *o)
+{
+	o->be->download(o->device, o->read, o->sums, o->count * sizeof(*o->read));
+}
 
 double optimizer_grad_norm(const struct optimizer *o)
 {
@@ -147,8 +157,12 @@ double optimizer_grad_norm(const struct optimizer *o)
 	for (i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
 		if (p->tensor->has_grad)
-			sum += o->be->sum_squares(o->device, p->tensor->grad, p->count);
+			o->be->sum_squares(o->device, &o->sums[i], p->tensor->grad, p->count);
 	}
+	read_sums(o);
+	for (i = 0; i < o->count; i++)
+		if (o->parameter[i].tensor->has_grad)
+			sum += o->read[i];
 	return sqrt(sum);
 }
 
@@ -202,8 +216,12 @@ void optimizer_step(struct optimizer *o, double multiplier, float grad_scale)
 		o->be->copy(o->device, o->before, p->tensor->data, p->count);
 		kind->move(o, p, p->lr * multiplier, grad_scale);
 		o->be->axpby(o->device, o->before, 1, p->tensor->data, -1, p->count);
-		p->moved = sqrt(o->be->sum_squares(o->device, o->before, p->count));
+		o->be->sum_squares(o->device, &o->sums[i], o->before, p->count);
 	}
+	read_sums(o);
+	for (i = 0; i < o->count && moves; i++)
+		if (o->parameter[i].tensor->has_grad)
+			o->parameter[i].moved = sqrt(o->read[i]);
 	optimizer_forget(o);
 }
 

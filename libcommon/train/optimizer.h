@@ -44,6 +44,7 @@ struct optimizer {
 	double now[2];                  /* of the step under way, from begin() to move() */
 	float *before, *scratch;        /* room for the largest parameter: as it was before its update; for the optimizer */
 	float *maps;                    /* AdamW8bit's two maps */
+	double *sums, *read;            /* a sum a parameter and one more: on the device, and read back */
 	float **kept;                   /* the weights in training while the averaged ones are in their place */
 	const struct backend *be;
 	struct device *device;

@@ -23,7 +23,11 @@ static double step_size(const struct optimizer_settings *s, double lr, double mu
 
 static double root_mean_square(const struct optimizer *o, const float *x, size_t n)
 {
-	return sqrt(o->be->sum_squares(o->device, x, n) / n);
+	double *sum = o->sums + o->count, squares;
+
+	o->be->sum_squares(o->device, sum, x, n);
+	o->be->download(o->device, &squares, sum, sizeof(squares));
+	return sqrt(squares / n);
 }
 
 static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
