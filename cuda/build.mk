@@ -38,3 +38,29 @@ cuda: all $(CUDA_OBJECT)
 
 -include $(KERNELS:.o=.d) $(CUDA_HOST:.o=.d)
 .PHONY: cuda
+
+# ---- on a real card: tests/cuda/card.  The same test programs as on the stand-in, linked with NVIDIA's libraries. ----
+
+CARD_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/cuda/*.c))
+CARD_KIT   := build/gpu-kit.tar.gz
+
+$(BUILD)/tests/cuda/%.o: tests/cuda/%.c
+	@mkdir -p $(@D)
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -isystem $(CUDA)/include -c -o $@ $<
+
+$(CARD_TESTS): %: %.o $(KERNELS) $(CUDA_HOST) $(LIBRARY)
+	$(call say,LINK  $@)
+	$(Q)$(CXX) $(LINK) -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 -lcublas -lcudart_static -lpthread -lrt $(LIBS)
+
+card-programs: cuda $(CARD_TESTS) $(BUILD)/tests/ops/ops $(BUILD)/tests/golden/golden $(BUILD)/tests/big/write
+
+check-gpu bench-gpu: card-programs
+	@BUILD=$(BUILD) BIG=$(BIG) tests/cuda/card $(@:-gpu=)
+
+# All that tests/cuda/card needs, libraries too, for a machine with a card and nothing else: tar xzf gpu-kit.tar.gz; cd gpu-kit; tests/cuda/card
+gpu-kit: card-programs
+	tests/cuda/kit $(BUILD) $(CARD_KIT)
+
+-include $(CARD_TESTS:=.d)
+.PHONY: card-programs check-gpu bench-gpu gpu-kit

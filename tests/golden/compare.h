@@ -7,13 +7,15 @@
 #ifndef GOLDEN_COMPARE_H
 #define GOLDEN_COMPARE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include "../../libcommon/base/error.h"
 
 enum kind { KIND_EXACT, KIND_TEXT, KIND_VAE, KIND_UNET, KIND_SAMPLER, KIND_PICTURE, KIND_LOSS, KIND_GRAD_NORM, KIND_GRAD_UNET,
 	    KIND_GRAD_TEXT, KIND_WEIGHTS, KIND_LOSSES, KIND_RATE, KIND_HALF };
 
-struct tally { int passed, failed, skipped; };
+/* coarse: the device multiplies with 11 bits (tf32, half precision) instead of 24 */
+struct tally { int passed, failed, skipped; bool coarse; };
 
 /* Errors of a group of tensors, gathered one by one. */
 struct spread { double error, value, error2, value2; size_t n; };

@@ -45,6 +45,7 @@ int main(int argc, char **argv)
 		device = optarg;
 	if (option != -1 || optind == argc)
 		die(EXIT_USAGE, "usage: golden [-d DEVICE] DIR...");
+	t.coarse = strcmp(device, "cpu");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (; optind < argc; optind++)
 		check_folder(&t, argv[optind], device);

@@ -4,7 +4,8 @@
  *
  * Tolerance.  The loss is computed in fp32, relative error about 1e-6 with the sums' lengths used here; the four-point formula with
  * step h divides that by h and leaves a truncation error of h^4.  With h = 2e-2 both stay below 1e-4 of the gradient's norm; a wrong
- * gradient is off by 1e-1 and more.
+ * gradient is off by 1e-1 and more.  On a device that multiplies with 11 bits instead of 24 the loss is off by 1e-4 (rounding of a
+ * thousand terms averages), and by 5e-3 of the gradient after the division.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,12 +16,14 @@
 #include "../../libcommon/nn/ops.h"
 
 #define TOLERANCE  5e-4
+#define COARSE     2e-2
 #define STEP       2e-2
 #define DIRECTIONS 6
 #define MAX_INPUTS 5
 
 struct rig {
 	const struct backend *be;
+	double tolerance;
 	struct device *device;
 	struct tape *tape;
 	uint32_t draws;
@@ -366,15 +369,15 @@ static bool check_case(struct rig *r, const struct testcase *c)
 	}
 	for (i = 0; i < count; i++)
 		free(in[i].host);
-	printf("%-40s %d inputs  %.1e  %s\n", c->name, count, worst, worst < TOLERANCE ? "ok" : "FAIL");
-	return worst < TOLERANCE;
+	printf("%-40s %d inputs  %.1e  %s\n", c->name, count, worst, worst < r->tolerance ? "ok" : "FAIL");
+	return worst < r->tolerance;
 }
 
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "cpu";
 	struct error e;
-	struct rig r = { .be = backend_find(name, &e) };
+	struct rig r = { .be = backend_find(name, &e), .tolerance = strcmp(name, "cpu") ? COARSE : TOLERANCE };
 	int passed = 0, failed = 0;
 	size_t i;
 
