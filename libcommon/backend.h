@@ -88,6 +88,7 @@ struct factored_shape { int outer, rows, cols, inner; };
 
 struct backend {
 	const char *name;
+	bool dry;               /* nothing that is handed over is read: what only the host would compute for it may be left out */
 	struct device *(*open)(struct error *e);                /* NULL: *e (EXIT_MEMORY) */
 	void (*close)(struct device *d);                        /* accepts NULL */
 

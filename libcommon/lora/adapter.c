@@ -193,18 +193,20 @@ static int module_shape(const struct creation *c, const struct layer *l, const c
 	return 0;
 }
 
-/* The module as the file has it; *up is set too. */
-static float *file_values(const struct creation *c, const struct file_module *m, const struct shape *shape, float **up, struct error *e)
+static int check_shape(const struct creation *c, const struct file_module *m, const struct shape *shape, struct error *e)
 {
-	float *down, *turned;
+	if (m->rank == shape->rank && m->alpha == shape->alpha)
+		return 0;
+	return fail(e, EXIT_USAGE, "%s: '%.200s' has rank %d and alpha %g, this run %d and %g; set network_dim and network_alpha to the "
+		    "file's, or dim_from_weights = true", c->spec->start, m->name, m->rank, m->alpha, shape->rank, shape->alpha);
+}
 
-	if (m->rank != shape->rank || m->alpha != shape->alpha) {
-		fail(e, EXIT_USAGE, "%s: '%.200s' has rank %d and alpha %g, this run %d and %g; set network_dim and network_alpha to the "
-		     "file's, or dim_from_weights = true", c->spec->start, m->name, m->rank, m->alpha, shape->rank, shape->alpha);
-		return NULL;
-	}
-	down = adapter_file_floats(c->file, m->down, true, e);
-	*up = down ? adapter_file_floats(c->file, m->up, true, e) : NULL;
+/* The module as the file has it; *up is set too. */
+static float *file_values(const struct adapter_file *f, const struct file_module *m, float **up, struct error *e)
+{
+	float *down = adapter_file_floats(f, m->down, true, e), *turned;
+
+	*up = down ? adapter_file_floats(f, m->up, true, e) : NULL;
 	if (!*up) {
 		free(down);
 		return NULL;
@@ -215,26 +217,40 @@ static float *file_values(const struct creation *c, const struct file_module *m,
 	return turned;
 }
 
-static int create_module(struct adapter *a, const struct layer *l, struct creation *c, struct error *e)
+/* Takes stem. */
+static int create_module(struct adapter *a, const struct layer *l, char *stem, const struct file_module *m, const struct shape *shape,
+			 const struct creation *c, struct error *e)
+{
+	float *down = NULL, *up = NULL;
+	int status;
+
+	if (!a->be->dry)
+		down = m ? file_values(c->file, m, &up, e) : first_values(l, stem, shape->rank, c->spec->seed);
+	if (!down && !a->be->dry) {
+		free(stem);
+		return -1;
+	}
+	status = add_module(a, l, stem, shape->rank, shape->alpha, 1, down, up, true, e);
+	free(down);
+	free(up);
+	return status;
+}
+
+static int create_where_wanted(struct adapter *a, const struct layer *l, struct creation *c, struct error *e)
 {
 	char *stem = kohya_stem(l, &c->config);
 	const struct file_module *m = in_file(c->file, l);
 	struct shape shape;
-	float *down = NULL, *up = NULL;
 	int status = module_shape(c, l, stem, &shape, e);
 
-	if (!status && shape.rank)
-		down = m ? file_values(c, m, &shape, &up, e) : first_values(l, stem, shape.rank, c->spec->seed);
-	if (down) {
-		c->used += m != NULL;
-		status = add_module(a, l, stem, shape.rank, shape.alpha, 1, down, up, true, e);
-	} else {
-		status = status || shape.rank ? -1 : 0;
+	if (!status && shape.rank && m)
+		status = check_shape(c, m, &shape, e);
+	if (status || !shape.rank) {
 		free(stem);
+		return status;
 	}
-	free(down);
-	free(up);
-	return status;
+	c->used += m != NULL;
+	return create_module(a, l, stem, m, &shape, c, e);
 }
 
 static int create_modules(struct adapter *a, const struct layer_list *layers, struct creation *c, struct error *e)
@@ -243,7 +259,7 @@ static int create_modules(struct adapter *a, const struct layer_list *layers, st
 		for (size_t i = 0; i < layers->count; i++) {
 			const struct layer *l = &layers->layer[i];
 
-			if (l->component == order[k] && wanted(c->spec, l) && create_module(a, l, c, e))
+			if (l->component == order[k] && wanted(c->spec, l) && create_where_wanted(a, l, c, e))
 				return -1;
 		}
 	if (!a->count)
@@ -312,17 +328,11 @@ struct loading { const struct adapter_file *file; struct unet_config config; dou
 
 static int load_module(struct adapter *a, const struct file_module *m, const struct loading *l, struct error *e)
 {
-	float *down = adapter_file_floats(l->file, m->down, true, e),
-	      *up = down ? adapter_file_floats(l->file, m->up, true, e) : NULL;
-	float *turned = xmalloc(safetensor_elements(m->down) * sizeof(float));
+	float *up = NULL, *down = a->be->dry ? NULL : file_values(l->file, m, &up, e);
 	int status = -1;
 
-	if (up) {
-		down_to_device(turned, down, m->rank, layer_weight(m->layer));
-		status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), m->rank, m->alpha, l->weight, turned,
-				    up, l->trainable, e);
-	}
-	free(turned);
+	if (down || a->be->dry)
+		status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), m->rank, m->alpha, l->weight, down, up, l->trainable, e);
 	free(down);
 	free(up);
 	return status;

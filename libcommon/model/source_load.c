@@ -71,7 +71,7 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 	if (find(l, name, "weight", want, &t, e))
 		return -1;
 	w->dtype = t.dtype;
-	if (t.transposed)
+	if (t.transposed && !l->be->dry)
 		copy = turned(&t);
 	status = l->be->prepare(l->device, w, copy ? copy : t.bytes);
 	free(copy);
@@ -81,15 +81,15 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 static int upload(const struct loader *l, const char *name, const struct source_tensor *t, size_t count,
 		  float **device, struct error *e)
 {
-	float *host = xmalloc(count * sizeof(float));
+	float *host = l->be->dry ? NULL : xmalloc(count * sizeof(float));
 
-	if (to_float(host, t->bytes, t->dtype, count)) {
+	if (host && to_float(host, t->bytes, t->dtype, count)) {
 		free(host);
 		return fail(e, EXIT_INPUT, "%s: '%s' is %s; numbers are needed", model_files_path(l->files), name,
 			    dtype_name(t->dtype));
 	}
 	*device = l->be->alloc(l->device, count * sizeof(float));
-	if (*device)
+	if (*device && host)
 		l->be->upload(l->device, *device, host, count * sizeof(float));
 	free(host);
 	return *device ? 0 : no_memory(name, e);

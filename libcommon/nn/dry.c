@@ -1,13 +1,64 @@
-/*
- * dry.c - a backend that takes every call and does nothing, so that a step can be run for its memory alone.
- */
-#include "../backend.h"
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "dry.h"
 
-static struct device *open_dry(struct error *e) { return (struct device *)64; }
-static void close_dry(struct device *d) { }
+/* What takes no memory: the numbers of a backend that is never counted. */
+static const struct dry_rules exact = { .align = 1, .page = 1 };
+
+struct device {
+	struct dry_rules rules;
+	struct dry_bytes bytes;
+	size_t left;                    /* of the slab in use */
+};
+
+struct device *dry_device_new(const struct dry_rules *rules)
+{
+	struct device *d = xcalloc(1, sizeof(*d));
+
+	d->rules = *rules;
+	return d;
+}
+
+struct dry_bytes dry_device_bytes(const struct device *d)
+{
+	return d->bytes;
+}
+
+static struct device *open_dry(struct error *e) { return dry_device_new(&exact); }
+static void close_dry(struct device *d) { free(d); }
+
+static size_t rounded(size_t bytes, size_t to)
+{
+	return (bytes + to - 1) / to * to;
+}
+
+static void count(struct device *d, size_t bytes)
+{
+	const struct dry_rules *r = &d->rules;
+	const size_t asked = rounded(bytes ? bytes : 1, r->align);
+
+	d->bytes.asked += asked;
+	if (asked >= r->own) {
+		d->bytes.taken += rounded(asked, r->page);
+	} else if (!r->slab) {
+		d->bytes.taken += asked;
+	} else {
+		if (asked > d->left) {
+			d->bytes.taken += r->slab;
+			d->left = r->slab;
+		}
+		d->left -= asked;
+	}
+}
 
 /* An address that nothing reads: arenas only add to it. */
-static void *alloc(struct device *d, size_t bytes) { return (void *)(uintptr_t)(1 << 20); }
+static void *alloc(struct device *d, size_t bytes)
+{
+	if (d)
+		count(d, bytes);
+	return (void *)(uintptr_t)(1 << 20);
+}
+
 static void release(struct device *d, void *p) { }
 static void upload(struct device *d, void *dst, const void *host, size_t bytes) { }
 static void download(struct device *d, void *host, const void *src, size_t bytes) { }
@@ -15,7 +66,7 @@ static void copy(struct device *d, float *y, const float *x, size_t n) { }
 static void zero(struct device *d, float *y, size_t n) { }
 static int prepare(struct device *d, struct weight *w, const void *host)
 {
-	w->data = alloc(d, 0);
+	w->data = alloc(d, (size_t)w->out * w->in * w->kh * w->kw * (w->dtype == DTYPE_F32 ? 4 : 2));
 	w->packed = NULL;
 	return 0;
 }
@@ -89,7 +140,7 @@ static void over_root(struct device *d, float *y, float a, const float *x, const
 		      size_t n) { }
 
 const struct backend dry_backend = {
-	.name = "dry",
+	.name = "dry", .dry = true,
 	.open = open_dry, .close = close_dry,
 	.alloc = alloc, .release = release, .upload = upload, .download = download, .copy = copy, .zero = zero,
 	.prepare = prepare, .unprepare = unprepare,

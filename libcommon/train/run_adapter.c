@@ -44,8 +44,9 @@ static int load_bases(struct run *r, struct error *e)
 	return 0;
 }
 
-int run_make_adapter(struct run *r, const struct optimizer_settings *o, struct error *e)
+int run_make_adapter(struct run *r, struct error *e)
 {
+	const struct optimizer_settings o = r->optimizer.settings;
 	const struct train_settings *s = r->s;
 	const bool text = !s->unet_only;
 	struct block_plan plan;
@@ -61,10 +62,10 @@ int run_make_adapter(struct run *r, const struct optimizer_settings *o, struct e
 		return -1;
 	spec.blocks = blocks ? &plan : NULL;
 	r->adapter = adapter_create(&r->layers, &spec, r->be, r->device, e);
-	if (!r->adapter || optimizer_init(&r->optimizer, r->adapter, o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
+	if (!r->adapter || optimizer_init(&r->optimizer, r->adapter, &o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
 		return -1;
 	hasten_up(r);
-	return 0;
+	return ema_init(&r->ema, &r->optimizer, s->ema_decay, e);
 }
 
 /* The file's tensors rather than its name; a file that cannot be read fails later, by name. */

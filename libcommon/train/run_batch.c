@@ -160,6 +160,20 @@ void run_batch_still(struct run *r, uint32_t sample, struct batch *b)
 	put_text(r, b, 0, r->te1 ? run_caption_plain(r, sample) : NULL, s);
 }
 
+void run_batch_blank(struct run *r, const struct batch_shape *shape, struct batch *b)
+{
+	const struct latent_sample *s = &r->data.sample[shape->sample];
+	const size_t n = shape->n, ids = r->te1 ? n * r->networks.chunks * model_files_config(r->files)->te1.length : 0;
+
+	reserve(r, b, s, shape->n);
+	memset(b->timestep, 0, n * sizeof(*b->timestep));
+	memset(b->time_ids, 0, 6 * n * sizeof(*b->time_ids));
+	if (ids) {
+		memset(b->ids1, 0, ids * sizeof(*b->ids1));
+		memset(b->ids2, 0, ids * sizeof(*b->ids2));
+	}
+}
+
 void run_batch_free(struct batch *b)
 {
 	free(b->noisy);

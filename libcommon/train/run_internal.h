@@ -68,8 +68,19 @@ int run_settings(struct run *r, struct error *e) MUST_CHECK;
 int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 void run_free(struct run *r);
 
-/* run_adapter.c: what is trained, and what hangs before it; words for the identity, only where something is not usual */
-int run_make_adapter(struct run *r, const struct optimizer_settings *o, struct error *e) MUST_CHECK;
+/* run_networks.c: what a run holds on its device, in this order; the arena is released and taken again where others need its room. */
+struct batch_shape { int n, h, w; uint32_t sample; size_t bytes; };    /* one of its samples; activations of such a step */
+bool run_trains_text(const struct train_settings *s);
+int run_load_text(struct run *r, struct error *e) MUST_CHECK;          /* nothing where text comes from the latents */
+int run_load_unet(struct run *r, struct error *e) MUST_CHECK;
+size_t run_shapes(const struct run *r, struct batch_shape **shapes);   /* all that the data gives; malloced */
+void run_measure_shapes(struct run *r, struct batch_shape *shapes, size_t count);
+size_t run_measure(struct run *r);                                     /* the most that a step needs */
+int run_take_arena(struct run *r, struct error *e) MUST_CHECK;
+
+/* run_adapter.c: what is trained, and what hangs before it, with optimizer and average; words for the identity, only where something is
+ * not usual */
+int run_make_adapter(struct run *r, struct error *e) MUST_CHECK;
 void run_adapter_identity(const struct run *r, struct buffer *out);
 void run_bases_free(struct run *r);
 
@@ -81,6 +92,8 @@ struct order_batch run_samples_of(struct run *r, const struct order_place *place
 struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t item);
 /* One sample without any draw: its mean as latent, its first caption; noisy, target, timestep and weight are the caller's. */
 void run_batch_still(struct run *r, uint32_t sample, struct batch *b);
+/* Zeros of such a batch's shape, to learn what a step takes. */
+void run_batch_blank(struct run *r, const struct batch_shape *s, struct batch *b);
 void run_batch_free(struct batch *b);
 
 /* run_save.c */

@@ -72,89 +72,14 @@ static int read_data(struct run *r, const char *const *latents, size_t count, st
 	return 0;
 }
 
-/* ---- networks ---- */
-
-static bool trains_text(const struct run *r)
+/* Captions, and whether the text encoders run. */
+static int open_captions(struct run *r, struct error *e)
 {
-	return !r->s->unet_only;
-}
+	const bool cached = r->data.sample[0].variants > 0, trained = run_trains_text(r->s);
 
-static int load_text(struct run *r, struct error *e)
-{
-	bool cached = r->data.sample[0].variants > 0;
-
-	if (run_captions_open(r, !cached || trains_text(r), e) < 0)
-		return -1;
-	if (cached && !trains_text(r))
-		return 0;
-	if (cached)
+	if (cached && trained)
 		note("the text encoders are trained, so the text outputs in the latents are not used; --network-train-unet-only uses them");
-	r->te1 = clip_load(r->files, COMPONENT_TE1, r->be, r->device, e);
-	r->te2 = r->te1 ? clip_load(r->files, COMPONENT_TE2, r->be, r->device, e) : NULL;
-	if (!r->te2)
-		return -1;
-	clip_layers(r->te1, &r->layers);
-	clip_layers(r->te2, &r->layers);
-	return 0;
-}
-
-static int load_networks(struct run *r, struct error *e)
-{
-	if (load_text(r, e) < 0)
-		return -1;
-	r->unet = unet_load(r->files, r->be, r->device, e);
-	if (!r->unet)
-		return -1;
-	unet_layers(r->unet, &r->layers);
-	r->networks = (struct networks){ r->unet, r->te1, r->te2, run_caption_chunks(r) };
-	return 0;
-}
-
-static int make_adapter(struct run *r, const struct optimizer_settings *o, struct error *e)
-{
-	return run_make_adapter(r, o, e) < 0 ? -1 : ema_init(&r->ema, &r->optimizer, r->s->ema_decay, e);
-}
-
-/* ---- memory: each shape of batch once on a dry tape tells the arena's exact size ---- */
-
-struct shape { int n, h, w; };
-
-static bool seen_before(const struct shape *seen, size_t count, struct shape s)
-{
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		if (seen[i].n == s.n && seen[i].h == s.h && seen[i].w == s.w)
-			return true;
-	return false;
-}
-
-static size_t measure(struct run *r)
-{
-	struct tape *dry = tape_new_dry();
-	struct order_place place = { 0, 0, 1 };
-	struct batch b = { 0 };
-	struct shape *seen = xcalloc(order_batches(r->order), sizeof(*seen));
-	float *loss = xmalloc(r->s->batch_size * sizeof(*loss));
-	size_t peak, shapes = 0;
-
-	tape_checkpointing(dry, r->s->checkpointing);
-	for (; place.first < order_batches(r->order); place.first++) {
-		struct order_batch o = order_batch(r->order, 0, place.first);
-		struct shape s = { o.n, r->data.sample[o.sample[0]].h, r->data.sample[o.sample[0]].w };
-		if (seen_before(seen, shapes, s))
-			continue;
-		seen[shapes++] = s;
-		run_batch(r, &place, 0, &b);
-		step_run(dry, &r->networks, &b, 1, loss);
-	}
-	optimizer_forget(&r->optimizer);
-	peak = tape_peak(dry);
-	tape_free(dry);
-	run_batch_free(&b);
-	free(seen);
-	free(loss);
-	return peak;
+	return run_captions_open(r, !cached || trained, e);
 }
 
 /* ---- the rest ---- */
@@ -243,7 +168,7 @@ static void set_identity(struct run *r)
 
 	r->identity = xprintf("seed=%llu network_dim=%ld network_alpha=%.17g conv_dim=%ld conv_alpha=%.17g unet=%d text=%d "
 			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s data=%s", (unsigned long long)r->seed,
-			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, trains_text(r), s->batch_size,
+			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, run_trains_text(r->s), s->batch_size,
 			      s->accumulate, s->optimizer, r->data.digest);
 	set_optional_identity(r);
 	r->config = own_config(r);
@@ -272,8 +197,6 @@ int run_settings(struct run *r, struct error *e)
 
 int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	const struct optimizer_settings o = r->optimizer.settings;
-
 	r->files = model_files_open(r->s->model, r->s->model_config, r->s->sample_prompts ? r->s->vae : NULL, e);
 	if (!r->files || read_data(r, latents, count, e) < 0 || set_length(r, e) < 0)
 		return -1;
@@ -286,14 +209,10 @@ int run_setup(struct run *r, const char *const *latents, size_t count, struct er
 		return -1;
 	r->be = backend_find(r->s->device, e);
 	r->device = r->be ? r->be->open(e) : NULL;
-	if (!r->device || load_networks(r, e) < 0 || make_adapter(r, &o, e) < 0)
+	if (!r->device || open_captions(r, e) < 0 || run_load_text(r, e) < 0 || run_load_unet(r, e) < 0 || run_make_adapter(r, e) < 0)
 		return -1;
-	r->activation_bytes = measure(r);
-	r->tape = tape_new(r->be, r->device, r->activation_bytes, e);
-	if (!r->tape)
-		return -1;
-	tape_checkpointing(r->tape, r->s->checkpointing);
-	return 0;
+	r->activation_bytes = run_measure(r);
+	return run_take_arena(r, e);
 }
 
 void run_free(struct run *r)
