@@ -88,7 +88,6 @@ struct factored_shape { int outer, rows, cols, inner; };
 
 struct backend {
 	const char *name;
-	bool dry;               /* nothing that is handed over is read: what only the host would compute for it may be left out */
 	struct device *(*open)(struct error *e);                /* NULL: *e (EXIT_MEMORY) */
 	void (*close)(struct device *d);                        /* accepts NULL */
 
@@ -207,5 +206,7 @@ const struct backend *backend_find(const char *name, struct error *e) MUST_CHECK
 extern const struct backend cpu_backend;
 /* Takes every call and does nothing: runs a step to learn its memory, without a device and without dereferencing a pointer. */
 extern const struct backend dry_backend;
+/* Nothing that is handed over is read then: what the host would only compute or read for it may be left out. */
+static inline bool backend_is_dry(const struct backend *be) { return be == &dry_backend; }
 
 #endif

@@ -224,9 +224,9 @@ static int create_module(struct adapter *a, const struct layer *l, char *stem, c
 	float *down = NULL, *up = NULL;
 	int status;
 
-	if (!a->be->dry)
+	if (!backend_is_dry(a->be))
 		down = m ? file_values(c->file, m, &up, e) : first_values(l, stem, shape->rank, c->spec->seed);
-	if (!down && !a->be->dry) {
+	if (!down && !backend_is_dry(a->be)) {
 		free(stem);
 		return -1;
 	}
@@ -328,10 +328,10 @@ struct loading { const struct adapter_file *file; struct unet_config config; dou
 
 static int load_module(struct adapter *a, const struct file_module *m, const struct loading *l, struct error *e)
 {
-	float *up = NULL, *down = a->be->dry ? NULL : file_values(l->file, m, &up, e);
+	float *up = NULL, *down = backend_is_dry(a->be) ? NULL : file_values(l->file, m, &up, e);
 	int status = -1;
 
-	if (down || a->be->dry)
+	if (down || backend_is_dry(a->be))
 		status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), m->rank, m->alpha, l->weight, down, up, l->trainable, e);
 	free(down);
 	free(up);

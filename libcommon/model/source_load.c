@@ -71,7 +71,7 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 	if (find(l, name, "weight", want, &t, e))
 		return -1;
 	w->dtype = t.dtype;
-	if (t.transposed && !l->be->dry)
+	if (t.transposed && !backend_is_dry(l->be))
 		copy = turned(&t);
 	status = l->be->prepare(l->device, w, copy ? copy : t.bytes);
 	free(copy);
@@ -81,7 +81,7 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 static int upload(const struct loader *l, const char *name, const struct source_tensor *t, size_t count,
 		  float **device, struct error *e)
 {
-	float *host = l->be->dry ? NULL : xmalloc(count * sizeof(float));
+	float *host = backend_is_dry(l->be) ? NULL : xmalloc(count * sizeof(float));
 
 	if (host && to_float(host, t->bytes, t->dtype, count)) {
 		free(host);

@@ -140,7 +140,7 @@ static void over_root(struct device *d, float *y, float a, const float *x, const
 		      size_t n) { }
 
 const struct backend dry_backend = {
-	.name = "dry", .dry = true,
+	.name = "dry",
 	.open = open_dry, .close = close_dry,
 	.alloc = alloc, .release = release, .upload = upload, .download = download, .copy = copy, .zero = zero,
 	.prepare = prepare, .unprepare = unprepare,
