@@ -1,0 +1,291 @@
+/*
+ * products - matrix products and convolutions of the CUDA backend against the CPU's: every entry, every type of weight, sizes that are
+ * not multiples of anything, and one that scratch does not hold at once.
+ *
+ * Tolerance.  F32 is multiplied as tf32 and F16 as half precision: 11 bits, so each operand is off by 2^-12 at most and a sum of k random
+ * products by about 2^-12 of its own spread; BF16 has 8 bits, 2^-9.  Compared is the root mean square of the error over that of the value,
+ * with a factor 4 of room.  A wrong row, tap or factor is off by 1.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/base/philox.h"
+#include "../../libcommon/io/dtype.h"
+#include "../../cuda/internal.h"
+
+enum side { CPU, CARD, SIDES };
+
+struct rig {
+	const struct backend *be[SIDES];
+	struct device *device[SIDES];
+	uint32_t draws;
+	int tests, failed;
+};
+
+/* The same floats on both sides. */
+struct both { float *at[SIDES]; size_t n; };
+
+static float *drawn(struct rig *r, size_t n, float spread)
+{
+	float *x = xmalloc(n * sizeof(*x));
+	size_t i;
+
+	random_normal(&(struct random){ 11, RANDOM_TEST, r->draws++, 0 }, x, n);
+	for (i = 0; i < n; i++)
+		x[i] *= spread;
+	return x;
+}
+
+static struct both take(struct rig *r, const float *host, size_t n)
+{
+	struct both b = { .n = n };
+	int s;
+
+	for (s = 0; s < SIDES; s++) {
+		b.at[s] = r->be[s]->alloc(r->device[s], n * sizeof(float));
+		if (!b.at[s])
+			die(EXIT_MEMORY, "no memory for the test");
+		r->be[s]->upload(r->device[s], b.at[s], host, n * sizeof(float));
+	}
+	return b;
+}
+
+static struct both take_drawn(struct rig *r, size_t n, float spread)
+{
+	float *host = drawn(r, n, spread);
+	struct both b = take(r, host, n);
+
+	free(host);
+	return b;
+}
+
+/* An output to be overwritten, so full of NaN, or to be added to. */
+static struct both take_output(struct rig *r, size_t n, bool add)
+{
+	float *host = drawn(r, n, 1);
+	struct both b;
+	size_t i;
+
+	for (i = 0; i < n && !add; i++)
+		host[i] = NAN;
+	b = take(r, host, n);
+	free(host);
+	return b;
+}
+
+static void give(struct rig *r, struct both b)
+{
+	int s;
+
+	for (s = 0; s < SIDES; s++)
+		r->be[s]->release(r->device[s], b.at[s]);
+}
+
+static double tolerance(enum dtype t) { return t == DTYPE_BF16 ? 4 * ldexp(1, -9) : 4 * ldexp(1, -12); }
+
+static void compare(struct rig *r, const struct both *b, double limit, const char *name)
+{
+	float *host[SIDES];
+	double error = 0, value = 0, rms;
+	size_t i;
+	int s;
+
+	for (s = 0; s < SIDES; s++) {
+		host[s] = xmalloc(b->n * sizeof(float));
+		r->be[s]->download(r->device[s], host[s], b->at[s], b->n * sizeof(float));
+	}
+	for (i = 0; i < b->n; i++) {
+		error += pow((double)host[CARD][i] - host[CPU][i], 2);
+		value += pow(host[CPU][i], 2);
+	}
+	rms = sqrt(error / value);
+	r->tests++;
+	r->failed += !(rms <= limit);
+	printf("%sok %d - %s (%.1e, %.1e)\n", rms <= limit ? "" : "not ", r->tests, name, rms, limit);
+	for (s = 0; s < SIDES; s++)
+		free(host[s]);
+}
+
+static const char *const type_names[] = { [DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16" };
+
+struct weights { struct weight of[SIDES]; };
+
+static struct weights take_weights(struct rig *r, enum dtype type, int out, int in, int kh, int kw)
+{
+	const size_t n = (size_t)out * in * kh * kw;
+	float *x = drawn(r, n, 1 / sqrtf(in * kh * kw));
+	char *host = xmalloc(n * 4);
+	struct weights w;
+	int s;
+
+	if (type == DTYPE_F32)
+		memcpy(host, x, n * 4);
+	else
+		from_float(host, type, x, n);
+	for (s = 0; s < SIDES; s++) {
+		w.of[s] = (struct weight){ .dtype = type, .out = out, .in = in, .kh = kh, .kw = kw };
+		if (r->be[s]->prepare(r->device[s], &w.of[s], host))
+			die(EXIT_MEMORY, "no memory for the test");
+	}
+	free(x);
+	free(host);
+	return w;
+}
+
+static void give_weights(struct rig *r, struct weights *w)
+{
+	int s;
+
+	for (s = 0; s < SIDES; s++)
+		r->be[s]->unprepare(r->device[s], &w->of[s]);
+}
+
+/* magnitude: of what is multiplied, to leave the range of half precision on either side */
+static void linear(struct rig *r, enum dtype type, int rows, int in, int out, float magnitude)
+{
+	struct weights w = take_weights(r, type, out, in, 1, 1);
+	struct both x = take_drawn(r, (size_t)rows * in, magnitude), dy = take_drawn(r, (size_t)rows * out, magnitude);
+	struct both bias = take_drawn(r, out, magnitude);
+	char *name = xprintf("%s %d x %d -> %d, of %g", type_names[type], rows, in, out, magnitude), *text;
+	int variant, s;
+
+	for (variant = 0; variant < 2; variant++) {
+		struct both y = take_output(r, (size_t)rows * out, false), dx = take_output(r, (size_t)rows * in, variant);
+
+		for (s = 0; s < SIDES; s++) {
+			r->be[s]->linear(r->device[s], y.at[s], x.at[s], &w.of[s], variant ? bias.at[s] : NULL, rows);
+			r->be[s]->linear_dx(r->device[s], dx.at[s], dy.at[s], &w.of[s], rows, variant);
+		}
+		compare(r, &y, tolerance(type), text = xprintf("linear %s%s", name, variant ? ", bias" : ""));
+		free(text);
+		compare(r, &dx, tolerance(type), text = xprintf("linear_dx %s%s", name, variant ? ", added" : ""));
+		free(text);
+		give(r, y);
+		give(r, dx);
+	}
+	give(r, x);
+	give(r, dy);
+	give(r, bias);
+	give_weights(r, &w);
+	free(name);
+}
+
+static void gemm(struct rig *r, int m, int n, int k)
+{
+	struct both a = take_drawn(r, (size_t)(m + 3) * (k + 3), 1), b = take_drawn(r, (size_t)(n + 3) * (k + 3), 1);
+	int variant, s;
+
+	for (variant = 0; variant < 8; variant++) {
+		int ta = variant & 1, tb = variant >> 1 & 1, add = variant >> 2;
+		struct both c = take_output(r, (size_t)m * (n + 2), true);
+		char *name = xprintf("gemm %d x %d x %d%s%s%s", m, n, k, ta ? ", a turned" : "", tb ? ", b turned" : "", add ? ", added" : "");
+
+		for (s = 0; s < SIDES; s++)
+			r->be[s]->gemm(r->device[s], ta, tb, m, n, k, 0.5f, a.at[s], ta ? m + 3 : k + 3, b.at[s], tb ? k + 3 : n + 3,
+				       add ? 0.25f : 0, c.at[s], n + 2);
+		compare(r, &c, tolerance(DTYPE_F32), name);
+		give(r, c);
+		free(name);
+	}
+	give(r, a);
+	give(r, b);
+}
+
+static void conv(struct rig *r, enum dtype type, int in, int out, int kernel, const struct conv_shape *c, float magnitude)
+{
+	struct weights w = take_weights(r, type, out, in, kernel, kernel);
+	const size_t pixels_in = (size_t)c->n * c->h * c->w, pixels_out = (size_t)c->n * c->oh * c->ow;
+	struct both x = take_drawn(r, pixels_in * in, magnitude), dy = take_drawn(r, pixels_out * out, magnitude);
+	struct both bias = take_drawn(r, out, magnitude);
+	char *name = xprintf("%s %dx%d, %d x %dx%dx%d -> %d, stride %d, of %g", type_names[type], kernel, kernel, c->n, c->h, c->w, in, out,
+			     c->stride, magnitude), *text;
+	int add, s;
+
+	for (add = 0; add < 2; add++) {
+		struct both y = take_output(r, pixels_out * out, false), dx = take_output(r, pixels_in * in, add);
+		struct both dw = take_output(r, (size_t)out * kernel * kernel * in, add);
+
+		for (s = 0; s < SIDES; s++) {
+			r->be[s]->conv2d(r->device[s], y.at[s], x.at[s], &w.of[s], add ? bias.at[s] : NULL, c);
+			r->be[s]->conv2d_dx(r->device[s], dx.at[s], dy.at[s], &w.of[s], c, add);
+			r->be[s]->conv2d_dw(r->device[s], dw.at[s], x.at[s], dy.at[s], out, in, kernel, kernel, c, add);
+		}
+		compare(r, &y, tolerance(type), text = xprintf("conv2d %s%s", name, add ? ", bias" : ""));
+		free(text);
+		compare(r, &dx, tolerance(type), text = xprintf("conv2d_dx %s%s", name, add ? ", added" : ""));
+		free(text);
+		compare(r, &dw, tolerance(DTYPE_F32), text = xprintf("conv2d_dw %s%s", name, add ? ", added" : ""));
+		free(text);
+		give(r, y);
+		give(r, dx);
+		give(r, dw);
+	}
+	give(r, x);
+	give(r, dy);
+	give(r, bias);
+	give_weights(r, &w);
+	free(name);
+}
+
+/* Three products read one x, and between them it changes: what was cast before must not be taken again. */
+static void changed_operand(struct rig *r)
+{
+	struct weights w = take_weights(r, DTYPE_F16, 40, 24, 1, 1);
+	struct both x = take_drawn(r, 24 * 16, 1), z = take_drawn(r, 24 * 16, 1), square = take_drawn(r, 24 * 24, 1);
+	struct both y = take_output(r, 40 * 16, false), again = take_output(r, 40 * 16, false), after = take_output(r, 40 * 16, false);
+	int s;
+
+	for (s = 0; s < SIDES; s++) {
+		const struct backend *be = r->be[s];
+		struct device *d = r->device[s];
+
+		be->linear(d, y.at[s], x.at[s], &w.of[s], NULL, 16);
+		be->add(d, x.at[s], x.at[s], z.at[s], 24 * 16);
+		be->linear(d, again.at[s], x.at[s], &w.of[s], NULL, 16);
+		be->gemm(d, 0, 0, 16, 24, 24, 1, z.at[s], 24, square.at[s], 24, 1, x.at[s], 24);
+		be->linear(d, after.at[s], x.at[s], &w.of[s], NULL, 16);
+	}
+	compare(r, &y, tolerance(DTYPE_F16), "x as it was");
+	compare(r, &again, tolerance(DTYPE_F16), "x after an addition");
+	compare(r, &after, tolerance(DTYPE_F16), "x after a product was added");
+	give(r, x); give(r, z); give(r, square); give(r, y); give(r, again); give(r, after);
+	give_weights(r, &w);
+}
+
+int main(void)
+{
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+	struct error e;
+	struct rig r = { .be = { &cpu_backend, &cuda_backend } };
+	size_t i;
+
+	r.device[CPU] = cpu_backend.open(&e);
+	r.device[CARD] = r.device[CPU] ? cuda_backend.open(&e) : NULL;
+	if (!r.device[CARD])
+		return report(&e);
+	for (i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		linear(&r, types[i], 33, 40, 24, 1);
+		linear(&r, types[i], 1, 7, 5, 1);
+		linear(&r, types[i], 77, 64, 129, 1);
+		conv(&r, types[i], 16, 24, 3, &(struct conv_shape){ 2, 5, 7, 5, 7, 1, 1 }, 1);
+		conv(&r, types[i], 3, 5, 3, &(struct conv_shape){ 1, 9, 6, 9, 6, 1, 1 }, 1);
+		conv(&r, types[i], 8, 8, 3, &(struct conv_shape){ 2, 9, 9, 5, 5, 2, 1 }, 1);
+		conv(&r, types[i], 8, 12, 3, &(struct conv_shape){ 1, 8, 8, 4, 4, 2, 0 }, 1);   /* the VAE's: padded at the end alone */
+		conv(&r, types[i], 12, 8, 1, &(struct conv_shape){ 2, 3, 5, 3, 5, 1, 0 }, 1);
+	}
+	linear(&r, DTYPE_F16, 33, 40, 24, 1e6f);        /* activations that half precision cannot hold */
+	linear(&r, DTYPE_F16, 33, 40, 24, 1e-9f);       /* and gradients */
+	conv(&r, DTYPE_F16, 16, 24, 3, &(struct conv_shape){ 1, 5, 7, 5, 7, 1, 1 }, 1e6f);
+	conv(&r, DTYPE_F16, 16, 24, 3, &(struct conv_shape){ 1, 5, 7, 5, 7, 1, 1 }, 1e-9f);
+	linear(&r, DTYPE_F16, SCRATCH_BYTES / 1024 + 100, 512, 8, 1);   /* more rows than scratch holds */
+	conv(&r, DTYPE_F16, 64, 8, 3, &(struct conv_shape){ 1, 256, 256, 256, 256, 1, 1 }, 1);
+	gemm(&r, 5, 3, 7);
+	gemm(&r, 64, 48, 32);
+	changed_operand(&r);
+	printf("1..%d\n", r.tests);
+	cuda_backend.close(r.device[CARD]);
+	cpu_backend.close(r.device[CPU]);
+	return r.failed ? EXIT_OTHER : EXIT_DONE;
+}
