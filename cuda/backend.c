@@ -132,7 +132,7 @@ static void attention(struct device *d, float *o, float *lse, const float *q, co
 static void attention_back(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
 			   const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3])
 {
-	float *scratch = cuda_scratch(d, (size_t)s->n * s->heads * s->lq * sizeof(*scratch));
+	float *scratch = cuda_scratch(d, attention_back_scratch(s) * sizeof(*scratch));
 
 	cuda_ran(d, k_attention_back(d->stream, dq, dk, dv, dout, o, lse, q, k, v, s, add, scratch), "attention, backward");
 }

@@ -68,13 +68,16 @@ cudaError_t k_gather_rows(cudaStream_t st, float *y, const float *x, const int32
 /* adds in the order of rows where indices repeat: fixed bytes, no atomics */
 cudaError_t k_gather_rows_back(cudaStream_t st, float *dx, const float *dy, const int32_t *index, int rows, int c);
 
-/* ---- attention.cu, attention_back.cu: tf32 on tensor cores; d a multiple of 8 up to 160, or 512 (the VAE) ---- */
+/* ---- attention.cu, attention_back.cu: tf32 on tensor cores.  Any d up to 512, any strides; 16-byte aligned rows are faster.  Fast are
+ * forward for every d, and the way back up to d = 64; up to 160 it is slower, and beyond it is right and no more. ---- */
+/* both: cudaErrorInvalidValue for d > 512, for a scale that is not positive, and for a causal mask where lq is not lk */
 cudaError_t k_attention(cudaStream_t st, float *o, float *lse, const float *q, const float *k, const float *v,
 			const struct attention_shape *s);
-/* scratch: n*heads*lq floats for rowsum(dout * o) */
 cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
 			     const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3],
 			     float *scratch);
+/* floats of scratch, 16-byte aligned: n*heads*lq, and parts of dk and dv where keys are few (16 MiB at most) */
+size_t attention_back_scratch(const struct attention_shape *s);
 
 /* ---- reduce.cu: sums in double, in an order that depends on n alone ---- */
 /* scratch: REDUCE_SCRATCH doubles; *sum in device memory */
