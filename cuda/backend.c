@@ -201,7 +201,7 @@ static void lion(struct device *d, float *p, float *m, const float *grad, size_t
 static void adafactor(struct device *d, float *u, float *row, float *col, const float *grad, const struct factored_shape *s, double share,
 		      float eps)
 {
-	double *scratch = cuda_scratch(d, ((size_t)s->outer + REDUCE_SCRATCH) * sizeof(*scratch));
+	double *scratch = cuda_scratch(d, (size_t)s->outer * s->inner * sizeof(*scratch));
 
 	cuda_ran(d, k_adafactor(d->stream, u, row, col, grad, s, share, eps, scratch), "Adafactor");
 }

@@ -98,7 +98,7 @@ cudaError_t k_mse_back(cudaStream_t st, float *dx, const float *dloss, const flo
 cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
 cudaError_t k_adamw8bit(cudaStream_t st, float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s);
 cudaError_t k_lion(cudaStream_t st, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s);
-/* scratch: `outer` doubles and REDUCE_SCRATCH doubles */
+/* scratch: outer*inner doubles */
 cudaError_t k_adafactor(cudaStream_t st, float *u, float *row, float *col, const float *grad, const struct factored_shape *s, double share,
 			float eps, double *scratch);
 
