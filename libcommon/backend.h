@@ -135,6 +135,7 @@ struct backend {
 	void (*activation_back)(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
 	/* y[rows,c] = x[rows,0..c) * gelu(x[rows,c..2c)) */
 	void (*geglu)(struct device *d, float *y, const float *x, int rows, int c);
+	/* dx may be x */
 	void (*geglu_back)(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add);
 	/* y = a x + b y; b 0 overwrites; y may be x */
 	void (*axpby)(struct device *d, float *y, float a, const float *x, float b, size_t n);

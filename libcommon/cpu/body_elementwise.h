@@ -79,9 +79,10 @@ static void geglu_back(float *dvalue, float *dgate, const float *dy, const float
 	FOR_VECTORS(i, (size_t)c) {
 		size_t n = c - i;
 		vec g = load_some(gate + i, n), d = load_some(dy + i, n), bell, integral = normal_integral(g, &bell);
+		vec v = load_some(value + i, n);        /* before dvalue is written, which may be in its place */
 
 		put(dvalue + i, d * g * integral, n, add);
-		put(dgate + i, d * load_some(value + i, n) * mul_add(0.3989422804f * g, bell, integral), n, add);
+		put(dgate + i, d * v * mul_add(0.3989422804f * g, bell, integral), n, add);
 	}
 }
 

@@ -27,9 +27,10 @@ static int put_parameter(struct adapter *a, struct tensor *t, const float *host,
 	t->home = HOME_OWNER;
 	t->wants_grad = trainable;
 	t->data = device_floats(a, host, tensor_count(t));
-	if (t->data && trainable)
-		t->grad = device_floats(a, NULL, tensor_count(t));
-	return t->data && (t->grad || !trainable) ? 0 : -1;
+	if (!t->data || !trainable || a->borrow_grads)
+		return t->data ? 0 : -1;
+	t->grad = device_floats(a, NULL, tensor_count(t));
+	return t->grad ? 0 : -1;
 }
 
 /* Behind the adapters that hang there already: sums are then in the order of loading. */
@@ -103,9 +104,11 @@ void adapter_free(struct adapter *a)
 
 		take_off(m);
 		a->be->release(a->device, m->lora.down.data);
-		a->be->release(a->device, m->lora.down.grad);
 		a->be->release(a->device, m->lora.up.data);
-		a->be->release(a->device, m->lora.up.grad);
+		if (!a->borrow_grads) {
+			a->be->release(a->device, m->lora.down.grad);
+			a->be->release(a->device, m->lora.up.grad);
+		}
 		free(m->stem);
 	}
 	free(a->module);
@@ -299,6 +302,7 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 		return NULL;
 	layers_config(layers, &c.config);
 	a = new_adapter(layers->count, be, d);
+	a->borrow_grads = spec->borrow_grads;
 	status = create_modules(a, layers, &c, e);
 	if (!status && c.file)
 		tell_start(&c, a);

@@ -26,6 +26,7 @@ struct adapter {
 	const struct backend *be;
 	struct device *device;
 	struct lora_dropout dropout;
+	bool borrow_grads;
 };
 
 /* What to train. */
@@ -40,6 +41,7 @@ struct adapter_spec {
 	const char *start;      /* a file whose values modules begin with; NULL: none */
 	bool start_shapes;      /* modules, ranks and alphas are the file's */
 	struct lora_dropout dropout;            /* what to leave out in training: chances and seed */
+	bool borrow_grads;      /* no memory for gradients: the tape lends it, from one batch's way back to the next batch */
 };
 
 /* New modules on the layers that the spec wants: down ~ U(-b, b), b = 1/sqrt(fan in), from Philox keyed by (seed,

@@ -16,12 +16,14 @@ struct tensor *run_resnet(struct tape *t, const void *resnet, struct tensor *con
 {
 	const struct resnet *r = resnet;
 	struct tensor *x = in[1] ? op_concat(t, in[0], in[1]) : in[0];
-	struct tensor *h = op_conv(t, op_group_norm(t, x, &r->norm1, true), &r->conv1);
+	struct tensor *h = op_conv(t, last_use(op_group_norm(t, x, &r->norm1, true)), &r->conv1);
 
 	if (r->time.w.out)
-		h = op_add_per_sample(t, h, op_linear(t, in[2], &r->time));
-	h = op_conv(t, op_group_norm(t, h, &r->norm2, true), &r->conv2);
-	return op_add(t, r->shortcut.w.out ? op_linear(t, x, &r->shortcut) : x, h);
+		h = op_add_per_sample(t, last_use(h), op_linear(t, in[2], &r->time));
+	h = op_conv(t, last_use(op_group_norm(t, last_use(h), &r->norm2, true)), &r->conv2);
+	if (r->shortcut.w.out)
+		x = op_linear(t, in[1] ? last_use(x) : x, &r->shortcut);
+	return op_add(t, r->shortcut.w.out ? last_use(x) : x, last_use(h));
 }
 
 struct tensor *run_downsample(struct tape *t, const void *conv, struct tensor *const *in)
@@ -36,5 +38,5 @@ struct tensor *run_downsample_pad_end(struct tape *t, const void *conv, struct t
 
 struct tensor *run_upsample(struct tape *t, const void *conv, struct tensor *const *in)
 {
-	return op_conv(t, op_upsample(t, in[0]), conv);
+	return op_conv(t, last_use(op_upsample(t, in[0])), conv);
 }

@@ -6,6 +6,11 @@
 #define GROUP_NORM_EPS 1e-6f
 #define LAYER_NORM_EPS 1e-5f
 
+/* Blocks that run twice together: each part keeps its input, and takes the memory of all its inside once.  Where a transformer is deep its
+ * pictures are small, and so is a block's inside. */
+#define DEEP 3
+#define BLOCKS_A_PART 2
+
 static void take_attention(struct inventory *v, const char *block, const char *which, int width, int heads, int context,
 			   struct attention *a)
 {
@@ -30,10 +35,23 @@ static void take_block(struct inventory *v, const char *name, const struct trans
 	take_linear(v, LAYER_TRANSFORMER, name, "ff.net.2", s->width, 4 * s->width, true, &b->ff_out);
 }
 
+static void divide(struct transformer *tr)
+{
+	const int each = tr->depth < DEEP ? 1 : BLOCKS_A_PART;
+
+	tr->parts = (tr->depth + each - 1) / each;
+	tr->part = xcalloc(tr->parts, sizeof(*tr->part));
+	for (int i = 0; i < tr->parts; i++) {
+		const int first = i * each;
+		tr->part[i] = (struct transformer_part){ tr, first, first + each > tr->depth ? tr->depth - first : each };
+	}
+}
+
 void take_transformer(struct inventory *v, const char *name, const struct transformer_size *s, struct transformer *tr)
 {
 	tr->depth = s->depth;
 	tr->block = xcalloc(s->depth, sizeof(*tr->block));
+	divide(tr);
 	take_norm(v, name, "norm", s->width, s->groups, GROUP_NORM_EPS, &tr->norm);
 	take_linear(v, LAYER_TRANSFORMER, name, "proj_in", s->width, s->width, true, &tr->proj_in);
 	for (int i = 0; i < s->depth; i++) {
@@ -47,55 +65,61 @@ void take_transformer(struct inventory *v, const char *name, const struct transf
 void transformer_free(struct transformer *tr)
 {
 	free(tr->block);
+	free(tr->part);
 	tr->block = NULL;
+	tr->part = NULL;
 }
 
+/* x is read here last; read may be x */
 static struct tensor *attend(struct tape *t, const struct attention *a, struct tensor *x, struct tensor *read)
 {
-	struct tensor *q = op_linear(t, x, &a->q), *k = op_linear(t, read, &a->k), *v = op_linear(t, read, &a->v);
+	const bool self = read == x;
+	struct tensor *q = op_linear(t, self ? x : last_use(x), &a->q), *k = op_linear(t, read, &a->k);
+	struct tensor *v = op_linear(t, self ? last_use(read) : read, &a->v);
 
-	return op_linear(t, op_attention(t, q, k, v, a->heads, false), &a->out);
+	return op_linear(t, last_use(op_attention(t, last_use(q), last_use(k), last_use(v), a->heads, false)), &a->out);
 }
 
 static struct tensor *feed_forward(struct tape *t, const struct transformer_block *b, struct tensor *x)
 {
-	return op_linear(t, op_geglu(t, op_linear(t, x, &b->ff_in)), &b->ff_out);
+	return op_linear(t, last_use(op_geglu(t, last_use(op_linear(t, last_use(x), &b->ff_in)))), &b->ff_out);
 }
 
-/* in: x, context */
-static struct tensor *run_block(struct tape *t, const void *block, struct tensor *const *in)
+static struct tensor *run_block(struct tape *t, const struct transformer_block *b, struct tensor *x, bool last_of_x, struct tensor *context)
 {
-	const struct transformer_block *b = block;
-	struct tensor *x = in[0], *h;
+	struct tensor *h = op_layer_norm(t, x, &b->norm1);
 
-	h = op_layer_norm(t, x, &b->norm1);
-	x = op_add(t, x, attend(t, &b->self, h, h));
+	x = op_add(t, last_of_x ? last_use(x) : x, last_use(attend(t, &b->self, h, h)));
 	h = op_layer_norm(t, x, &b->norm2);
-	x = op_add(t, x, attend(t, &b->cross, h, in[1]));
+	x = op_add(t, last_use(x), last_use(attend(t, &b->cross, h, context)));
 	h = op_layer_norm(t, x, &b->norm3);
-	return op_add(t, x, feed_forward(t, b, h));
+	return op_add(t, last_use(x), last_use(feed_forward(t, b, h)));
 }
 
-static struct tensor *run_entry(struct tape *t, const void *transformer, struct tensor *const *in)
+/* in: what the part before gave, or the picture; context; for the last part, the picture too */
+static struct tensor *run_part(struct tape *t, const void *part, struct tensor *const *in)
 {
-	const struct transformer *tr = transformer;
+	const struct transformer_part *p = part;
+	const struct transformer *tr = p->of;
+	struct tensor *h = in[0];
 
-	return op_linear(t, op_group_norm(t, in[0], &tr->norm, false), &tr->proj_in);
-}
-
-/* in: the last block's output, the transformer's input */
-static struct tensor *run_exit(struct tape *t, const void *transformer, struct tensor *const *in)
-{
-	const struct transformer *tr = transformer;
-
-	return op_add(t, in[1], op_linear(t, in[0], &tr->proj_out));
+	if (!p->first)
+		h = op_linear(t, last_use(op_group_norm(t, h, &tr->norm, false)), &tr->proj_in);
+	for (int i = 0; i < p->count; i++)
+		h = run_block(t, &tr->block[p->first + i], h, h != in[0], in[1]);
+	return in[2] ? op_add(t, in[2], last_use(op_linear(t, last_use(h), &tr->proj_out))) : h;
 }
 
 struct tensor *run_transformer(struct tape *t, const struct transformer *tr, struct tensor *x, struct tensor *context)
 {
-	struct tensor *h = tape_block(t, run_entry, tr, (struct tensor *[]){ x }, 1);
+	struct tensor *h = x;
 
-	for (int i = 0; i < tr->depth; i++)
-		h = tape_block(t, run_block, &tr->block[i], (struct tensor *[]){ h, context }, 2);
-	return tape_block(t, run_exit, tr, (struct tensor *[]){ h, x }, 2);
+	for (int i = 0; i < tr->parts; i++) {
+		const bool ends = i == tr->parts - 1;
+		struct tensor *in[] = { h, context, ends ? x : NULL };
+		h->last = h != x || ends;
+		x->last = ends;
+		h = tape_block(t, run_part, &tr->part[i], in, 3);
+	}
+	return h;
 }

@@ -14,11 +14,15 @@ struct transformer_block {
 	struct linear ff_in, ff_out;
 };
 
+/* What is checkpointed as a whole: some of the blocks, with the way in before the first and the way out behind the last. */
+struct transformer_part { const struct transformer *of; int first, count; };
+
 struct transformer {
 	struct norm norm;
 	struct linear proj_in, proj_out;
 	struct transformer_block *block;
-	int depth;
+	struct transformer_part *part;
+	int depth, parts;
 };
 
 struct transformer_size { int width, heads, depth, context, groups; };
@@ -26,7 +30,7 @@ struct transformer_size { int width, heads, depth, context, groups; };
 void take_transformer(struct inventory *v, const char *name, const struct transformer_size *s, struct transformer *tr);
 void transformer_free(struct transformer *tr);
 
-/* x [n,h,w,c], context [n,length,1,c'] -> like x */
+/* x [n,h,w,c], which is read here last, context [n,length,1,c'] -> like x */
 struct tensor *run_transformer(struct tape *t, const struct transformer *tr, struct tensor *x, struct tensor *context);
 
 #endif

@@ -72,7 +72,7 @@ static struct tensor *run_head(struct tape *t, const void *unet, struct tensor *
 {
 	const struct unet *u = unet;
 
-	return op_conv(t, op_group_norm(t, in[0], &u->norm_out, true), &u->conv_out);
+	return op_conv(t, last_use(op_group_norm(t, in[0], &u->norm_out, true)), &u->conv_out);
 }
 
 struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe, void *arg)
@@ -80,18 +80,21 @@ struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct u
 	struct tensor **kept = xcalloc(u->stages + 1, sizeof(struct tensor *));
 	struct tensor *time = time_vector(t, u, in, probe, arg);
 	struct tensor *x = op_conv(t, in->sample, &u->conv_in);
+	bool keeps = true;
 	int i, n = 0;
 
 	show(probe, arg, t, "conv_in", x);
 	kept[n++] = x;
 	for (i = 0; i < u->stages; i++) {
 		const struct stage *s = &u->stage[i];
-		x = run_stage(t, s, x, s->takes_skip ? kept[--n] : NULL, time, in->context);
-		if (s->keeps)
+		x = run_stage(t, s, keeps ? x : last_use(x), s->takes_skip ? last_use(kept[--n]) : NULL, time, in->context);
+		keeps = s->keeps;
+		if (keeps)
 			kept[n++] = x;
 		show(probe, arg, t, s->name, x);
 		show(probe, arg, t, s->closes, x);
 	}
 	free(kept);
+	x = last_use(x);
 	return tape_block(t, run_head, u, &x, 1);
 }

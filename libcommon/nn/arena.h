@@ -1,7 +1,7 @@
 /*
  * arena.h - one stretch of addresses with two ends: what is kept grows up, scratch grows down and is released by mark.
  *
- * Only arithmetic: never reads or writes the memory, so it serves device memory and a dry run alike.
+ * For the many small records of a tape, which go all at once; device memory is heap.h's.
  */
 #ifndef NN_ARENA_H
 #define NN_ARENA_H

@@ -17,13 +17,12 @@ static void add_lora(struct tape *t, struct tensor *y, const struct tensor *x, c
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	struct weight down = filters(l);
-	size_t mark = tape_scratch_mark(t);
 	float *z = tape_scratch(t, (size_t)tensor_rows(y) * l->rank);
 
 	be->conv2d(d, z, x->data, &down, NULL, s);
 	lora_leave_out(t, l, z, y->n, y->h * y->w);
 	be->gemm(d, 0, 1, tensor_rows(y), y->c, l->rank, l->scale, z, l->rank, l->up.data, l->rank, 1, y->data, y->c);
-	tape_scratch_release(t, mark);
+	tape_scratch_give(t, z);
 }
 
 /* inverts y += s z up^T:  dup += s dy^T z;  dz = s dy up;  ddown, dx += the two gradients of conv */
@@ -35,7 +34,6 @@ static void lora_backward(struct tape *t, const struct tensor *y, const struct t
 	struct weight down = filters(l);
 	int rows = tensor_rows(y), r = l->rank, add_up = 0, add_down = 0;
 	float *dup = tape_grad(t, &l->up, &add_up), *ddown = tape_grad(t, &l->down, &add_down);
-	size_t mark = tape_scratch_mark(t);
 	float *z = tape_scratch(t, (size_t)rows * r), *dz = tape_scratch(t, (size_t)rows * r);
 
 	if (dup) {
@@ -49,7 +47,8 @@ static void lora_backward(struct tape *t, const struct tensor *y, const struct t
 		be->conv2d_dw(d, ddown, x->data, dz, r, x->c, down.kh, down.kw, s, add_down);
 	if (dx)
 		be->conv2d_dx(d, dx, dz, &down, s, 1);
-	tape_scratch_release(t, mark);
+	tape_scratch_give(t, dz);
+	tape_scratch_give(t, z);
 }
 
 /* inverts y = conv(x, W) + bias + adapters:  dx = conv'(dy, W) + adapters' */
@@ -83,7 +82,8 @@ static struct tensor *conv(struct tape *t, struct tensor *x, const struct conv *
 			add_lora(t, y, x, a, &op.shape);
 		trains |= a->down.wants_grad || a->up.wants_grad;
 	}
-	return tape_record(t, y, trains, (struct node){ conv_backward, .in = { x }, .op = tape_keep(t, &op, sizeof(op)) });
+	return tape_record(t, y, trains, (struct node){ conv_backward, .in = { x }, .reads = trains ? READS(0) : 0,
+									 .op = tape_keep(t, &op, sizeof(op)) });
 }
 
 struct tensor *op_conv(struct tape *t, struct tensor *x, const struct conv *c)

@@ -16,16 +16,18 @@ struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation k
 	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
 
 	tape_backend(t)->activation(tape_device(t), y->data, x->data, tensor_count(x), kind);
-	return tape_record(t, y, false, (struct node){ activation_backward, .in = { x }, .op = tape_keep(t, &kind, sizeof(kind)) });
+	return tape_record(t, y, false, (struct node){ activation_backward, .in = { x }, .reads = READS(0),
+						    .op = tape_keep(t, &kind, sizeof(kind)) });
 }
 
 /* inverts y = a * gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
 static void geglu_backward(struct tape *t, const struct node *n)
 {
+	const float *x = n->in[0]->data;
 	int add = 0;
-	float *dx = tape_grad(t, n->in[0], &add);
+	float *dx = tape_grad_over(t, n->in[0], &add);
 
-	tape_backend(t)->geglu_back(tape_device(t), dx, n->out->grad, n->in[0]->data, tensor_rows(n->out), n->out->c, add);
+	tape_backend(t)->geglu_back(tape_device(t), dx, n->out->grad, x, tensor_rows(n->out), n->out->c, add);
 }
 
 struct tensor *op_geglu(struct tape *t, struct tensor *x)
@@ -34,24 +36,14 @@ struct tensor *op_geglu(struct tape *t, struct tensor *x)
 
 	must(x->c % 2 == 0, "geglu: width");
 	tape_backend(t)->geglu(tape_device(t), y->data, x->data, tensor_rows(x), y->c);
-	return tape_record(t, y, false, (struct node){ geglu_backward, .in = { x } });
-}
-
-/* dx (+)= dy, for every operation whose output is a sum */
-static void pass_on(struct tape *t, struct tensor *x, const struct tensor *y)
-{
-	int add = 0;
-	float *dx = tape_grad(t, x, &add);
-
-	if (dx)
-		tape_backend(t)->axpby(tape_device(t), dx, 1, y->grad, add, tensor_count(y));
+	return tape_record(t, y, false, (struct node){ geglu_backward, .in = { x }, .reads = READS(0) });
 }
 
 /* inverts y = a + b */
 static void add_backward(struct tape *t, const struct node *n)
 {
-	pass_on(t, n->in[0], n->out);
-	pass_on(t, n->in[1], n->out);
+	tape_copy_grad(t, n->in[1], n->out);
+	tape_hand_grad(t, n->in[0], n->out);
 }
 
 struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)
@@ -70,9 +62,9 @@ static void add_per_sample_backward(struct tape *t, const struct node *n)
 	int add = 0;
 	float *dv = tape_grad(t, v, &add);
 
-	pass_on(t, n->in[0], y);
 	if (dv)
 		tape_backend(t)->sum_per_sample(tape_device(t), dv, y->grad, y->n, y->h * y->w, y->c, add);
+	tape_hand_grad(t, n->in[0], n->out);
 }
 
 struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor *v)
@@ -87,7 +79,7 @@ struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor
 /* inverts y[n] = x[n] + positions (frozen) */
 static void add_positions_backward(struct tape *t, const struct node *n)
 {
-	pass_on(t, n->in[0], n->out);
+	tape_hand_grad(t, n->in[0], n->out);
 }
 
 struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *positions)

@@ -15,13 +15,12 @@ static void add_lora(struct tape *t, struct tensor *y, const struct tensor *x, c
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	int rows = tensor_rows(x), r = l->rank;
-	size_t mark = tape_scratch_mark(t);
 	float *z = tape_scratch(t, (size_t)rows * r);
 
 	be->gemm(d, 0, 1, rows, r, x->c, 1, x->data, x->c, l->down.data, x->c, 0, z, r);
 	lora_leave_out(t, l, z, x->n, rows / x->n);
 	be->gemm(d, 0, 1, rows, y->c, r, l->scale, z, r, l->up.data, r, 1, y->data, y->c);
-	tape_scratch_release(t, mark);
+	tape_scratch_give(t, z);
 }
 
 /* inverts y += s z up^T:  dup += s dy^T z;  dz = s dy up;  ddown += dz^T x;  dx += dz down.  z is computed again: cheaper than kept. */
@@ -31,7 +30,6 @@ static void lora_backward(struct tape *t, const float *dy, int out, const struct
 	struct device *d = tape_device(t);
 	int rows = tensor_rows(x), in = x->c, r = l->rank, add_up = 0, add_down = 0;
 	float *dup = tape_grad(t, &l->up, &add_up), *ddown = tape_grad(t, &l->down, &add_down);
-	size_t mark = tape_scratch_mark(t);
 	float *z = tape_scratch(t, (size_t)rows * r), *dz = tape_scratch(t, (size_t)rows * r);
 
 	if (dup) {
@@ -45,7 +43,8 @@ static void lora_backward(struct tape *t, const float *dy, int out, const struct
 		be->gemm(d, 1, 0, r, in, rows, 1, dz, r, x->data, in, add_down, ddown, in);
 	if (dx)
 		be->gemm(d, 0, 0, rows, in, r, 1, dz, r, l->down.data, in, 1, dx, in);
-	tape_scratch_release(t, mark);
+	tape_scratch_give(t, dz);
+	tape_scratch_give(t, z);
 }
 
 /* inverts y = x W^T + bias + adapters:  dx = dy W + adapters'.  W is frozen: no dW. */
@@ -66,6 +65,7 @@ static void linear_backward(struct tape *t, const struct node *n)
 
 struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *l)
 {
+	const bool trains = any_trains(l->lora);
 	struct tensor *y;
 	const struct lora *a;
 
@@ -75,5 +75,5 @@ struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *
 	for (a = l->lora; a; a = a->next)
 		if (!lora_is_out(a))
 			add_lora(t, y, x, a);
-	return tape_record(t, y, any_trains(l->lora), (struct node){ linear_backward, .in = { x }, .op = l });
+	return tape_record(t, y, trains, (struct node){ linear_backward, .in = { x }, .reads = trains ? READS(0) : 0, .op = l });
 }

@@ -23,7 +23,8 @@ struct tensor *op_mse(struct tape *t, struct tensor *x, const struct tensor *tar
 
 	must(tensor_count(x) == tensor_count(target), "mse");
 	tape_backend(t)->mse(tape_device(t), y->data, x->data, target->data, weight, x->n, tensor_count(x) / x->n);
-	return tape_record(t, y, false, (struct node){ mse_backward, .in = { x }, .op = tape_keep(t, &op, sizeof(op)) });
+	return tape_record(t, y, false, (struct node){ mse_backward, .in = { x }, .reads = READS(0),
+						       .op = tape_keep(t, &op, sizeof(op)) });
 }
 
 struct loss_op {
@@ -55,5 +56,6 @@ struct tensor *op_loss(struct tape *t, struct tensor *x, const struct tensor *ta
 	op.terms.channels = x->c;
 	y = tensor_new(t, x->n, 1, 1, 1);
 	tape_backend(t)->loss(tape_device(t), y->data, x->data, target->data, &op.terms);
-	return tape_record(t, y, false, (struct node){ loss_backward, .in = { x }, .op = tape_keep(t, &op, sizeof(op)) });
+	return tape_record(t, y, false, (struct node){ loss_backward, .in = { x }, .reads = READS(0),
+						       .op = tape_keep(t, &op, sizeof(op)) });
 }

@@ -4,7 +4,6 @@
 struct norm_op {
 	const struct norm *layer;
 	struct norm_shape shape;
-	const float *stats;             /* [n,groups,2], or [rows,2] of a layer norm */
 };
 
 /* inverts y = silu?(gain * (x - mean) * rstd + bias), mean and rstd over a group */
@@ -14,20 +13,20 @@ static void group_norm_backward(struct tape *t, const struct node *n)
 	int add = 0;
 	float *dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->group_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, op->stats, op->layer->gain, op->layer->bias,
+	tape_backend(t)->group_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, n->out->beside, op->layer->gain, op->layer->bias,
 					 &op->shape, add);
 }
 
 struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu)
 {
-	struct norm_op op = { g, { x->n, x->h * x->w, x->c, g->groups, g->eps, silu }, NULL };
+	struct norm_op op = { g, { x->n, x->h * x->w, x->c, g->groups, g->eps, silu } };
 	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
-	float *stats = tape_floats(t, (size_t)2 * x->n * g->groups);
+	float *stats = tensor_beside(t, y, (size_t)2 * x->n * g->groups);
 
 	must(x->c == g->c && x->c % g->groups == 0, "group norm: channels");
 	tape_backend(t)->group_norm(tape_device(t), y->data, stats, x->data, g->gain, g->bias, &op.shape);
-	op.stats = stats;
-	return tape_record(t, y, false, (struct node){ group_norm_backward, .in = { x }, .op = tape_keep(t, &op, sizeof(op)) });
+	return tape_record(t, y, false, (struct node){ group_norm_backward, .in = { x }, .reads = READS(0),
+						       .op = tape_keep(t, &op, sizeof(op)) });
 }
 
 /* inverts y = gain * (x - mean) * rstd + bias, mean and rstd over a row */
@@ -37,7 +36,7 @@ static void layer_norm_backward(struct tape *t, const struct node *n)
 	int add = 0;
 	float *dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->layer_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, op->stats, op->layer->gain,
+	tape_backend(t)->layer_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, n->out->beside, op->layer->gain,
 					 tensor_rows(n->out), n->out->c, add);
 }
 
@@ -45,10 +44,10 @@ struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm
 {
 	struct norm_op op = { .layer = g };
 	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
-	float *stats = tape_floats(t, (size_t)2 * tensor_rows(x));
+	float *stats = tensor_beside(t, y, (size_t)2 * tensor_rows(x));
 
 	must(x->c == g->c, "layer norm: width");
 	tape_backend(t)->layer_norm(tape_device(t), y->data, stats, x->data, g->gain, g->bias, tensor_rows(x), x->c, g->eps);
-	op.stats = stats;
-	return tape_record(t, y, false, (struct node){ layer_norm_backward, .in = { x }, .op = tape_keep(t, &op, sizeof(op)) });
+	return tape_record(t, y, false, (struct node){ layer_norm_backward, .in = { x }, .reads = READS(0),
+						       .op = tape_keep(t, &op, sizeof(op)) });
 }

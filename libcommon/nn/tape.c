@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
+#include "dry.h"
+#include "heap.h"
 #include "../base/memory.h"
 #include "tape.h"
 
@@ -12,11 +14,16 @@ struct tape {
 	const struct backend *be;
 	struct device *device;
 	void *memory;
-	struct arena floats, host;      /* the host arena's ends move with the device's */
+	struct heap floats;
+	struct arena host;              /* its ends are used as those of floats */
 	enum home home;                 /* where new tensors go: HOME_KEEP or HOME_SCRATCH */
-	bool recording, checkpointing, in_block;
+	bool recording, in_block;
+	size_t checkpoint_first, blocks;
 	struct node *node;
 	size_t nodes, capacity;
+	const struct tensor *result;    /* stays after the way back */
+	struct tensor **borrower;       /* parameters whose gradient lies here */
+	size_t borrowers, borrower_capacity;
 };
 
 static struct tape *new_tape(const struct backend *be, struct device *d, void *memory, size_t bytes)
@@ -27,7 +34,7 @@ static struct tape *new_tape(const struct backend *be, struct device *d, void *m
 	t->device = d;
 	t->memory = memory;
 	t->recording = true;
-	arena_init(&t->floats, memory, bytes);
+	heap_init(&t->floats, memory, bytes);
 	arena_init(&t->host, xmalloc(HOST_BYTES), HOST_BYTES);
 	return t;
 }
@@ -49,70 +56,100 @@ struct tape *tape_new_dry(void)
 	return new_tape(&dry_backend, NULL, DRY_BASE, DRY_BYTES);
 }
 
+static void call_in(struct tape *t)
+{
+	while (t->borrowers) {
+		struct tensor *x = t->borrower[--t->borrowers];
+		x->grad = NULL;
+		x->has_grad = false;
+	}
+}
+
 void tape_free(struct tape *t)
 {
 	if (!t)
 		return;
+	call_in(t);
 	t->be->release(t->device, t->memory);
+	heap_free(&t->floats);
 	free(t->host.base);
 	free(t->node);
+	free(t->borrower);
 	free(t);
 }
 
 void tape_reset(struct tape *t)
 {
-	arena_reset(&t->floats);
+	call_in(t);
+	heap_clear(&t->floats);
 	arena_reset(&t->host);
-	t->nodes = 0;
+	t->nodes = t->blocks = 0;
+	t->result = NULL;
 	t->home = HOME_KEEP;
 }
 
 size_t tape_peak(const struct tape *t)                  { return t->floats.peak; }
 void tape_recording(struct tape *t, bool on)            { t->recording = on; }
-void tape_checkpointing(struct tape *t, bool on)        { t->checkpointing = on; }
+void tape_checkpointing(struct tape *t, bool on)        { t->checkpoint_first = on ? SIZE_MAX : 0; }
+void tape_checkpoint_first(struct tape *t, size_t n)    { t->checkpoint_first = n; }
+size_t tape_blocks(const struct tape *t)                { return t->blocks; }
 const struct backend *tape_backend(const struct tape *t) { return t->be; }
 struct device *tape_device(const struct tape *t)        { return t->device; }
 
-static void *take(struct arena *a, size_t bytes, enum home home)
+static void must(const void *p, size_t size)
 {
-	void *p = home == HOME_KEEP ? arena_keep(a, bytes) : arena_scratch(a, bytes);
-
 	if (!p)
-		die(EXIT_MEMORY, "an arena of %zu bytes is full; this step needs more than was measured", a->size);
+		die(EXIT_MEMORY, "an arena of %zu bytes is full; this step needs more than was measured", size);
+}
+
+static float *take(struct tape *t, size_t n, enum heap_kind kind)
+{
+	float *p = heap_take(&t->floats, kind, n * sizeof(float));
+
+	must(p, t->floats.size);
 	return p;
 }
 
-float *tape_floats(struct tape *t, size_t n)
+static enum heap_kind kind_of(enum home home)
 {
-	return take(&t->floats, n * sizeof(float), t->home);
+	return home == HOME_SCRATCH ? HEAP_INSIDE : HEAP_KEPT;
+}
+
+static void give(struct tape *t, float **p)
+{
+	heap_give(&t->floats, *p);
+	*p = NULL;
 }
 
 void *tape_keep(struct tape *t, const void *record, size_t bytes)
 {
-	return memcpy(take(&t->host, bytes, t->home), record, bytes);
-}
+	void *p = t->home == HOME_KEEP ? arena_keep(&t->host, bytes) : arena_scratch(&t->host, bytes);
 
-size_t tape_scratch_mark(const struct tape *t)
-{
-	return t->floats.high;
+	must(p, t->host.size);
+	return memcpy(p, record, bytes);
 }
 
 float *tape_scratch(struct tape *t, size_t n)
 {
-	return take(&t->floats, n * sizeof(float), HOME_SCRATCH);
+	return take(t, n, HEAP_INSIDE);
 }
 
-void tape_scratch_release(struct tape *t, size_t mark)
+void tape_scratch_give(struct tape *t, float *scratch)
 {
-	t->floats.high = mark;
+	heap_give(&t->floats, scratch);
 }
 
 struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c)
 {
 	struct tensor x = { .n = n, .h = h, .w = w, .c = c, .home = t->home };
 
-	x.data = tape_floats(t, tensor_count(&x));
+	x.data = take(t, tensor_count(&x), kind_of(t->home));
 	return tape_keep(t, &x, sizeof(x));
+}
+
+float *tensor_beside(struct tape *t, struct tensor *x, size_t n)
+{
+	return x->beside = take(t, n, kind_of(x->home));
 }
 
 struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const float *host)
@@ -128,19 +165,69 @@ void tensor_download(struct tape *t, const struct tensor *x, float *host)
 	t->be->download(t->device, host, x->data, tensor_count(x) * sizeof(float));
 }
 
+static float *parameter_grad(struct tape *t, struct tensor *x, int *add)
+{
+	if (!x->grad) {
+		GROW(t->borrower, t->borrowers, t->borrower_capacity);
+		t->borrower[t->borrowers++] = x;
+		x->grad = take(t, tensor_count(x), HEAP_PILED);
+	}
+	*add = x->has_grad;
+	x->has_grad = true;
+	return x->grad;
+}
+
 float *tape_grad(struct tape *t, struct tensor *x, int *add)
 {
 	if (!x || !x->wants_grad)
 		return NULL;
-	if (x->home == HOME_OWNER) {
-		*add = x->has_grad;
-		x->has_grad = true;
-		return x->grad;
-	}
+	if (x->home == HOME_OWNER)
+		return parameter_grad(t, x, add);
 	*add = x->grad != NULL;
 	if (!x->grad)
-		x->grad = take(&t->floats, tensor_count(x) * sizeof(float), x->home);
+		x->grad = take(t, tensor_count(x), kind_of(x->home));
 	return x->grad;
+}
+
+float *tape_grad_over(struct tape *t, struct tensor *x, int *add)
+{
+	if (x->wants_grad && x->home != HOME_OWNER && !x->grad && x->last && x->readers == 1) {
+		x->grad = x->data;
+		x->data = NULL;
+	}
+	*add = 0;
+	return x->grad && !x->data ? x->grad : tape_grad(t, x, add);
+}
+
+/* What is kept must not have its gradient in a block's inside, which goes before it. */
+static bool may_inherit(const struct tape *t, const struct tensor *x, const struct tensor *y)
+{
+	return x->home != HOME_OWNER && !x->grad && (x->home == HOME_SCRATCH || !heap_is_inside(&t->floats, y->grad));
+}
+
+void tape_copy_grad(struct tape *t, struct tensor *x, const struct tensor *out)
+{
+	int add = 0;
+	float *dx = tape_grad(t, x, &add);
+
+	if (dx)
+		t->be->axpby(t->device, dx, 1, out->grad, add, tensor_count(out));
+}
+
+void tape_hand_grad(struct tape *t, struct tensor *x, struct tensor *out)
+{
+	if (!x->wants_grad || !may_inherit(t, x, out)) {
+		tape_copy_grad(t, x, out);
+		return;
+	}
+	x->grad = out->grad;
+	out->grad = NULL;
+}
+
+static void give_if_unread(struct tape *t, struct tensor *x)
+{
+	if (x && x->last && !x->readers && x->home != HOME_OWNER)
+		give(t, &x->data);
 }
 
 /* Frozen parts of the network record nothing, and so cost nothing on the way back. */
@@ -155,16 +242,44 @@ struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, s
 		GROW(t->node, t->nodes, t->capacity);
 		n.out = out;
 		t->node[t->nodes++] = n;
+		for (i = 0; i < NODE_INPUTS; i++)
+			if (n.in[i] && n.reads & READS(i))
+				n.in[i]->readers++;
+		out->readers = (n.reads & READS_OUT) != 0;
+	} else {
+		give(t, &out->beside);
 	}
+	for (i = 0; i < NODE_INPUTS; i++)
+		give_if_unread(t, n.in[i]);
 	return out;
+}
+
+/* What others read of n->out was read: they were popped before it. */
+static void pop(struct tape *t, const struct node *n)
+{
+	struct tensor *out = n->out;
+	int i;
+
+	if (!(n->reads & READS_OUT) && out != t->result)
+		give(t, &out->data);
+	if (out->grad)
+		n->backward(t, n);
+	if (out != t->result)
+		give(t, &out->data);
+	give(t, &out->grad);
+	give(t, &out->beside);
+	for (i = 0; i < NODE_INPUTS; i++)
+		if (n->in[i] && n->reads & READS(i)) {
+			n->in[i]->readers--;
+			give_if_unread(t, n->in[i]);
+		}
 }
 
 static void pop_until(struct tape *t, size_t first)
 {
 	while (t->nodes > first) {
-		struct node n = t->node[--t->nodes];
-		if (n.out->grad)
-			n.backward(t, &n);
+		const struct node n = t->node[--t->nodes];
+		pop(t, &n);
 	}
 }
 
@@ -180,23 +295,23 @@ void tape_backward(struct tape *t, struct tensor *x, float seed)
 		host[i] = seed;
 	t->be->upload(t->device, tape_grad(t, x, &add), host, count * sizeof(*host));
 	free(host);
+	t->result = x;
 	pop_until(t, 0);
 }
 
 /* ---- blocks ---- */
 
 struct block { block_fn *fn; const void *what; };
-struct marks { size_t floats, host; };
 
-/* Run a block with everything it makes in scratch; the caller releases to the marks. */
-static struct tensor *run_in_scratch(struct tape *t, const struct block *b, struct tensor *const *in, bool recording, struct marks *m)
+/* Run a block with everything it makes at the high end; the caller clears that, and goes back to the mark of host memory. */
+static struct tensor *run_in_scratch(struct tape *t, const struct block *b, struct tensor *const *in, bool recording, size_t *mark)
 {
 	bool was_recording = t->recording;
 	struct tensor *y;
 
 	if (t->in_block)
 		die(EXIT_OTHER, "blocks do not nest");
-	*m = (struct marks){ t->floats.high, t->host.high };
+	*mark = t->host.high;
 	t->home = HOME_SCRATCH;
 	t->recording = recording;
 	t->in_block = true;
@@ -207,68 +322,86 @@ static struct tensor *run_in_scratch(struct tape *t, const struct block *b, stru
 	return y;
 }
 
-static void release(struct tape *t, const struct marks *m)
+static void forget_inside(struct tape *t, size_t mark)
 {
-	t->floats.high = m->floats;
-	t->host.high = m->host;
+	heap_clear_inside(&t->floats);
+	t->host.high = mark;
 }
 
 /* inverts y = block(in) by running it again, this time recording, and popping what it recorded */
 static void block_backward(struct tape *t, const struct node *n)
 {
-	struct marks m;
-	size_t first = t->nodes;
-	struct tensor *y = run_in_scratch(t, n->op, n->in, true, &m);
+	size_t mark, first = t->nodes;
+	struct tensor *y = run_in_scratch(t, n->op, n->in, true, &mark);
 
 	y->grad = n->out->grad;
+	n->out->grad = NULL;
 	t->home = HOME_SCRATCH;
 	pop_until(t, first);
 	t->home = HOME_KEEP;
-	release(t, &m);
+	forget_inside(t, mark);
 }
 
-/* Take x back when it is the last thing that was kept. */
-static void take_back(struct tape *t, const struct tensor *x)
+/* A block's end: its output is copied to where it stays, its inside is gone. */
+static struct tensor *keep_output(struct tape *t, struct tensor *y, size_t mark)
 {
-	size_t first = (char *)x->data - t->floats.base;
+	struct tensor *out = tensor_new(t, y->n, y->h, y->w, y->c);
 
-	if (x->home == HOME_KEEP && t->floats.low - first < tensor_count(x) * sizeof(float) + 64)
-		t->floats.low = first;
+	t->be->copy(t->device, out->data, y->data, tensor_count(y));
+	out->wants_grad = y->wants_grad;
+	forget_inside(t, mark);
+	return out;
 }
 
 struct tensor *tape_chain(struct tape *t, block_fn *fn, const void *block, struct tensor *in)
 {
 	struct block b = { fn, block };
-	struct tensor *inputs[BLOCK_INPUTS] = { in }, *y, *out;
-	struct marks m;
+	struct tensor *inputs[BLOCK_INPUTS] = { in }, *y;
+	size_t mark;
 
 	if (t->recording)
 		return tape_block(t, fn, block, inputs, 1);
-	y = run_in_scratch(t, &b, inputs, false, &m);
-	take_back(t, in);
-	out = tensor_new(t, y->n, y->h, y->w, y->c);
-	t->be->copy(t->device, out->data, y->data, tensor_count(y));
-	out->wants_grad = y->wants_grad;
-	release(t, &m);
-	return out;
+	y = run_in_scratch(t, &b, inputs, false, &mark);
+	give(t, &in->data);
+	return keep_output(t, y, mark);
+}
+
+/* last_use() speaks of the block as a whole, not of the first operation inside that reads the tensor. */
+static void set_last(struct tensor *const *in, int n_in, const bool *value, bool *was)
+{
+	int i;
+
+	for (i = 0; i < n_in; i++) {
+		if (!in[i])
+			continue;
+		if (was)
+			was[i] = in[i]->last;
+		in[i]->last = value ? value[i] : false;
+	}
 }
 
 struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struct tensor *const *in, int n_in)
 {
 	struct block b = { fn, block };
-	struct node n = { .backward = block_backward };
-	struct tensor *y, *out;
-	struct marks m;
-	bool trainable;
+	struct node n = { .backward = block_backward, .reads = READS_INPUTS };
+	struct tensor *y;
+	bool was_last[BLOCK_INPUTS] = { false }, trainable;
+	size_t mark;
+	int i;
 
-	if (t->recording && !t->checkpointing)
-		return fn(t, block, in);
+	set_last(in, n_in, NULL, was_last);
+	if (t->blocks++ >= t->checkpoint_first && t->recording) {
+		y = fn(t, block, in);
+		set_last(in, n_in, was_last, NULL);
+		for (i = 0; i < n_in; i++)
+			give_if_unread(t, in[i]);
+		return y;
+	}
 	memcpy(n.in, in, n_in * sizeof(*in));
-	y = run_in_scratch(t, &b, n.in, false, &m);
-	out = tensor_new(t, y->n, y->h, y->w, y->c);
-	t->be->copy(t->device, out->data, y->data, tensor_count(y));
+	y = run_in_scratch(t, &b, n.in, false, &mark);
+	y = keep_output(t, y, mark);
 	trainable = y->wants_grad;
-	release(t, &m);
 	n.op = tape_keep(t, &b, sizeof(b));
-	return tape_record(t, out, trainable, n);
+	set_last(in, n_in, was_last, NULL);
+	return tape_record(t, y, trainable, n);
 }

@@ -5,8 +5,10 @@
  * nodes again, newest first, and each pushes its output's gradient into its inputs.  The tape is a stack, so a checkpointed
  * block is run a second time in the middle of the way back: its nodes are pushed, popped and gone.
  *
- * Memory is one arena with two ends: kept tensors grow up, a block's scratch grows down and is released whole.  The same
- * step takes the same addresses, so the peak is known before the first step: run it once on tape_new_dry().
+ * Memory is one arena with two ends: what is kept lies at the low one, a block's inside at the high one.  Everything is given back as soon
+ * as nobody can ask for it again: on the way back a node's output with its gradient once the node was popped, on the way there what the
+ * network calls last_use() and no node holds, a block's inside at its end.  The same step takes the same addresses, so the peak is known before
+ * the first step: run it once on tape_new_dry().
  *
  * Must not know networks, files or which backend runs.  Never reads device memory.
  */
@@ -17,14 +19,18 @@
 
 enum home {
 	HOME_KEEP, HOME_SCRATCH,        /* the two ends of the arena */
-	HOME_OWNER,                     /* a parameter: data and grad belong to somebody else; its gradient is always added to */
+	HOME_OWNER,                     /* a parameter: data and grad belong to somebody else; its gradient is always added to.  One without
+					 * memory for it gets some of the tape's, until the next reset: activations are going then. */
 };
 
 struct tensor {
 	float *data, *grad;             /* [n,h,w,c] in device memory; grad NULL until something was put there */
+	float *beside;                  /* what the way back wants to know of how data was made: a norm's statistics; or NULL */
 	int n, h, w, c;                 /* tokens: h = length, w = 1; rows = n*h*w */
 	bool wants_grad;                /* trainable, or made from something trainable */
 	bool has_grad;                  /* HOME_OWNER: a gradient arrived since the owner cleared this */
+	int readers;                    /* nodes on the tape that will read data */
+	bool last;                      /* nobody reads data after the operation that it is handed to */
 	enum home home;
 };
 
@@ -37,12 +43,22 @@ typedef struct tensor *block_fn(struct tape *t, const void *block, struct tensor
 struct tape *tape_new(const struct backend *be, struct device *d, size_t bytes, struct error *e) MUST_CHECK;
 struct tape *tape_new_dry(void);                /* dry backend, endless arena: only measures */
 void   tape_free(struct tape *t);               /* accepts NULL */
-void   tape_reset(struct tape *t);              /* forget everything: the start of a step */
+void   tape_reset(struct tape *t);              /* forget everything, lent gradients too: the start of a step */
 size_t tape_peak(const struct tape *t);         /* most bytes of device memory ever in use */
 void   tape_recording(struct tape *t, bool on);         /* off: plain inference (the default is on) */
 void   tape_checkpointing(struct tape *t, bool on);     /* on: blocks keep inputs and output only, and run twice */
+/* The same for a step's first blocks alone.  The last ones are the first on the way back: there is little that they could keep for later. */
+void   tape_checkpoint_first(struct tape *t, size_t blocks);
+size_t tape_blocks(const struct tape *t);               /* how many the step had so far */
 const struct backend *tape_backend(const struct tape *t);
 struct device *tape_device(const struct tape *t);
+
+/* f(t, last_use(x)): x is read by this operation or block, and never again. */
+static inline struct tensor *last_use(struct tensor *x)
+{
+	x->last = true;
+	return x;
+}
 
 struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c);          /* contents undefined */
 struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const float *host);     /* uploaded */
@@ -57,25 +73,33 @@ struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struc
  * largest block and not the sum of all.  Then the input must not be used again. */
 struct tensor *tape_chain(struct tape *t, block_fn *fn, const void *block, struct tensor *in);
 
-/* d(sum of seed * x)/d(everything): fills gradients of what x was made from. */
+/* d(sum of seed * x)/d(everything): fills the parameters' gradients.  Of what the tape held, x alone can be read afterwards. */
 void tape_backward(struct tape *t, struct tensor *x, float seed);
 
 /* ---- for operations (op_*.c) ---- */
 #define NODE_INPUTS BLOCK_INPUTS
+enum { READS_OUT = 1 << NODE_INPUTS, READS_INPUTS = READS_OUT - 1 };
+#define READS(i) (1 << (i))
 struct node {
 	void (*backward)(struct tape *t, const struct node *n);
 	struct tensor *out, *in[NODE_INPUTS];
+	int reads;                      /* whose data backward() reads: READS(i) of in[i], READS_OUT of out */
 	const void *op;                 /* the operation's own record: a layer, or a struct from tape_keep() */
 };
-/* Returns out, with wants_grad set when an input wants one or trainable is true; pushes the node when recording. */
+/* The end of every operation.  Returns out, with wants_grad set when an input wants one or trainable is true; pushes the node when
+ * recording; gives back what nobody reads any more. */
 struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, struct node n);
 /* The gradient to write into, made on first use beside its tensor; *add says whether to add or overwrite.  NULL: nobody wants it. */
 float *tape_grad(struct tape *t, struct tensor *x, int *add);
-float *tape_floats(struct tape *t, size_t n);           /* device memory at the end where tensors go now */
+/* The same in the place of x's data, where this node is the last to read it. */
+float *tape_grad_over(struct tape *t, struct tensor *x, int *add);
+/* For terms of a sum, whose gradient is the output's: x gets a copy. */
+void tape_copy_grad(struct tape *t, struct tensor *x, const struct tensor *out);
+/* The same for the last one that wants it: where that can be x gets the memory itself, and out has none any more. */
+void tape_hand_grad(struct tape *t, struct tensor *x, struct tensor *out);
+float *tensor_beside(struct tape *t, struct tensor *x, size_t n);       /* sets x->beside */
 void *tape_keep(struct tape *t, const void *record, size_t bytes);      /* host copy that lives as long as tensors made now */
-/* Take gradients (tape_grad) before the mark: one made after it would be released with the scratch. */
-size_t tape_scratch_mark(const struct tape *t);         /* temporary device memory inside a backward: */
-float *tape_scratch(struct tape *t, size_t n);          /*   mark, take, release */
-void tape_scratch_release(struct tape *t, size_t mark);
+float *tape_scratch(struct tape *t, size_t n);          /* temporary device memory inside an operation */
+void tape_scratch_give(struct tape *t, float *scratch);
 
 #endif

@@ -1,6 +1,6 @@
 #include "workspace.h"
 
-static size_t measure(forward_fn *fn, void *arg)
+size_t workspace_need(forward_fn *fn, void *arg)
 {
 	struct tape *dry = tape_new_dry();
 	size_t peak;
@@ -14,7 +14,7 @@ static size_t measure(forward_fn *fn, void *arg)
 
 struct tensor *workspace_run(struct workspace *w, forward_fn *fn, void *arg, struct error *e)
 {
-	size_t need = measure(fn, arg);
+	size_t need = workspace_need(fn, arg);
 
 	if (need > w->bytes) {
 		tape_free(w->tape);

@@ -18,6 +18,7 @@ typedef struct tensor *forward_fn(struct tape *t, void *arg);
 /* fn is called twice: dry, then for real; it must do the same both times.  The arena grows to the largest run so far.
  * NULL: *e (EXIT_MEMORY).  The result lives in w->tape. */
 struct tensor *workspace_run(struct workspace *w, forward_fn *fn, void *arg, struct error *e) MUST_CHECK;
+size_t workspace_need(forward_fn *fn, void *arg);       /* bytes that such a run would want */
 void workspace_free(struct workspace *w);
 
 #endif

@@ -55,6 +55,7 @@ int run_make_adapter(struct run *r, struct error *e)
 		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr), .te2 = text && (s->lr.te2 || !s->text_encoder_lr),
 		.rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->seed,
 		.start = s->network_weights, .start_shapes = s->dim_from_weights,
+		.borrow_grads = s->accumulate == 1,
 		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = r->seed },
 	};
 

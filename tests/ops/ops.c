@@ -275,6 +275,20 @@ static void upload(struct rig *r, struct input *in, int count, int moved, const 
 	}
 }
 
+/* What the tape made itself and the case reads last is given back as early as can be: an operation that reads on the way back what it did not
+ * ask for finds nothing there.  A parameter (of an adapter, in these cases) is handed over as it is. */
+static struct tensor *on_tape(struct rig *r, const struct testcase *c, int which, struct tensor *leaf)
+{
+	static float *zeros;
+	const bool adapter = which > 0 && (c->build == linear || c->build == conv);
+
+	if (!zeros) {
+		zeros = take(r, 4096 * sizeof(float));
+		r->be->zero(r->device, zeros, 4096);
+	}
+	return adapter ? leaf : last_use(op_add_positions(r->tape, leaf, zeros));
+}
+
 /* Runs the case; the loss is the sum over samples of the mean square of what comes out, summed in double. */
 static double run(struct rig *r, const struct testcase *c, struct input *in, int count, bool backward)
 {
@@ -286,8 +300,8 @@ static double run(struct rig *r, const struct testcase *c, struct input *in, int
 
 	tape_reset(r->tape);
 	for (i = 0; i < count; i++) {
-		leaf[i] = &in[i].leaf;
 		in[i].leaf.has_grad = false;
+		leaf[i] = on_tape(r, c, i, &in[i].leaf);
 	}
 	y = c->build(r, c, leaf);
 	zero = xcalloc(tensor_count(y), sizeof(*zero));

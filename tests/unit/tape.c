@@ -11,7 +11,6 @@
 #include <unistd.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
-#include "../../libcommon/nn/arena.h"
 #include "../../libcommon/nn/ops.h"
 #include "../../libcommon/nn/workspace.h"
 #include <cmocka.h>     /* last: it takes the name fail */
@@ -350,6 +349,105 @@ static void inference_records_nothing(void **state)
 	assert_true(peak < measured(*state, true));
 }
 
+static void own_gradients(struct network *n, float *own[BLOCKS][4], bool given)
+{
+	for (int i = 1; i < BLOCKS; i++) {
+		struct tensor *const p[4] = { &n->block[i].up_lora.down, &n->block[i].up_lora.up, &n->block[i].down_lora.down,
+					      &n->block[i].down_lora.up };
+		for (int k = 0; k < 4; k++) {
+			if (!given)
+				own[i][k] = p[k]->grad;
+			p[k]->grad = given ? own[i][k] : NULL;
+		}
+	}
+}
+
+/* Parameters without memory for gradients get the tape's, with the same values, until the next step begins. */
+static void gradients_are_lent(void **state)
+{
+	static float want[GRADS], got[GRADS];
+	struct network *n = *state;
+	float *own[BLOCKS][4], loss[BATCH];
+	struct error e;
+	struct tape *t;
+
+	for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+		size_t need, own_need = measured(n, checkpointing);
+		run(n, checkpointing, loss, want);
+		own_gradients(n, own, false);
+		need = measured(n, checkpointing);
+		assert_null(n->block[1].up_lora.up.grad);       /* the dry tape's are gone with it */
+		t = tape_new(be, device, need, &e);
+		tape_checkpointing(t, checkpointing);
+		step(t, n, loss);
+		gradients(n, got);
+		assert_memory_equal(got, want, sizeof(got));
+		tape_reset(t);
+		assert_null(n->block[2].down_lora.up.grad);
+		assert_false(n->block[2].down_lora.up.has_grad);
+		tape_free(t);
+		own_gradients(n, own, true);
+		assert_true(need >= own_need && need < own_need + GRADS * sizeof(float));       /* some go where activations were */
+	}
+}
+
+static struct tensor *chained(struct tape *t, void *arg, bool told)
+{
+	struct network *n = arg;
+	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x);
+
+	for (int i = 0; i < 6; i++) {
+		struct tensor *y = op_activation(t, told ? last_use(x) : x, ACT_SILU);
+		x = y;
+	}
+	return x;
+}
+
+static struct tensor *told(struct tape *t, void *arg) { return chained(t, arg, true); }
+static struct tensor *untold(struct tape *t, void *arg) { return chained(t, arg, false); }
+
+static void what_is_read_last_goes(void **state)
+{
+	struct workspace w = { .be = be, .device = device };
+	float y[2][BATCH * LENGTH * WIDTH];
+	struct error e;
+	struct tensor *x;
+
+	assert_int_equal(7 * workspace_need(told, *state), 2 * workspace_need(untold, *state));
+	x = workspace_run(&w, untold, *state, &e);
+	tensor_download(w.tape, x, y[0]);
+	x = workspace_run(&w, told, *state, &e);
+	tensor_download(w.tape, x, y[1]);
+	assert_memory_equal(y[0], y[1], sizeof(y[0]));
+	workspace_free(&w);
+}
+
+/* Of three blocks the first is frozen: with it and the next checkpointed, the third runs once. */
+static void last_blocks_may_stay(void **state)
+{
+	static float want[GRADS], got[GRADS];
+	struct network *n = *state;
+	float loss[BATCH];
+	struct error e;
+	size_t peak[BLOCKS + 1];
+
+	run(n, false, loss, want);
+	for (int first = 0; first <= BLOCKS; first++) {
+		struct tape *t = tape_new(be, device, 1 << 20, &e);
+		tape_checkpoint_first(t, first);
+		step(t, n, loss);
+		assert_int_equal(tape_blocks(t), BLOCKS);
+		gradients(n, got);
+		forget(n);
+		assert_memory_equal(got, want, sizeof(got));
+		peak[first] = tape_peak(t);
+		tape_free(t);
+	}
+	assert_true(peak[1] < peak[0] && peak[2] <= peak[1]);
+	assert_int_equal(peak[BLOCKS], measured(n, true));
+	assert_int_equal(peak[0], measured(n, false));
+}
+
 static void frozen_blocks_have_no_way_back(void **state)
 {
 	struct network *n = *state;
@@ -372,6 +470,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(exhausted_arena_ends_it, make, discard),
 		cmocka_unit_test_setup_teardown(arena_without_memory_is_an_error, make, discard),
 		cmocka_unit_test_setup_teardown(inference_records_nothing, make, discard),
+		cmocka_unit_test_setup_teardown(gradients_are_lent, make, discard),
+		cmocka_unit_test_setup_teardown(what_is_read_last_goes, make, discard),
+		cmocka_unit_test_setup_teardown(last_blocks_may_stay, make, discard),
 		cmocka_unit_test_setup_teardown(frozen_blocks_have_no_way_back, make, discard),
 	};
 
