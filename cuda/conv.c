@@ -42,14 +42,12 @@ void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight
 	}
 }
 
-/* inverts y = columns(x) W^T, W [out][taps][in]:  dx = sum over taps of columns(dy)[tap] W[tap]; each W[tap] is every taps-th row of
- * W [out*taps][in] */
+/* inverts y = columns(x) W^T:  dx = columns(dy) W, where W [out][taps][in] is read as the matrix [out*taps][in] that it is in memory */
 void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add)
 {
-	const int taps = w->kh * w->kw, width = taps * w->out;
-	const size_t rows = (size_t)s->n * s->h * s->w, size = type_size(w->dtype);
+	const int width = w->kh * w->kw * w->out;
+	const size_t rows = (size_t)s->n * s->h * s->w;
 	struct columns c = columns_of(s, w->out, w->kh, w->kw);
-	int t;
 
 	if (is_linear(s, w->kh, w->kw)) {
 		cuda_linear_dx(d, dx, dy, w, rows, add);
@@ -60,11 +58,9 @@ void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct w
 	for (; c.first < rows; c.first += c.rows) {
 		c.rows = next_part(&c, rows, width, w->dtype);
 		cuda_ran(d, k_columns_back(d->stream, d->scratch, w->dtype, &d->fixed->inverse, dy, &c), "convolution, backward");
-		for (t = 0; t < taps; t++)
-			run_product(d, &(struct product){ .type = w->dtype, .m = c.rows, .n = w->in, .k = w->out,
-				.a = d->scratch + t * w->out * size, .lda = width,
-				.b = (char *)w->data + t * w->in * size, .ldb = taps * w->in, .add = add || t,
-				.c = dx + c.first * w->in, .ldc = w->in });
+		run_product(d, &(struct product){ .type = w->dtype, .m = c.rows, .n = w->in, .k = width,
+			.a = d->scratch, .lda = width, .b = w->data, .ldb = w->in, .add = add,
+			.c = dx + c.first * w->in, .ldc = w->in });
 	}
 }
 

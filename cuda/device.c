@@ -160,6 +160,34 @@ static void upload_filters(struct device *d, struct weight *w, const char *host)
 	}
 }
 
+/* Pinned, so that the copy to the card is the card's own work.  unprepare() knows it by the flag. */
+static int prepare_on_host(struct device *d, struct weight *w, const void *host, size_t bytes)
+{
+	if (bytes > d->visit_bytes) {
+		cuda_release(d, d->visit);
+		d->visit = pool_take(d->pool, bytes);
+		d->visit_bytes = d->visit ? bytes : 0;
+	}
+	if (!d->visit)
+		return -1;
+	if (cudaHostAlloc(&w->data, bytes, cudaHostAllocDefault) != cudaSuccess) {
+		cudaGetLastError();
+		w->data = NULL;
+		return -1;
+	}
+	memcpy(w->data, host, bytes);
+	return 0;
+}
+
+const void *cuda_weight(struct device *d, const struct weight *w)
+{
+	if (!w->on_host)
+		return w->data;
+	cuda_must(cudaMemcpyAsync(d->visit, w->data, (size_t)w->out * w->in * type_size(w->dtype), cudaMemcpyHostToDevice, d->stream),
+		  "a weight from host memory");
+	return d->visit;
+}
+
 int cuda_prepare(struct device *d, struct weight *w, const void *host)
 {
 	const size_t bytes = (size_t)w->out * w->in * w->kh * w->kw * type_size(w->dtype);
@@ -167,6 +195,8 @@ int cuda_prepare(struct device *d, struct weight *w, const void *host)
 	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
 		die(EXIT_OTHER, "a weight of a type that cuda does not compute with; this is a bug in lora-tools");
 	w->packed = NULL;
+	if (w->on_host)
+		return prepare_on_host(d, w, host, bytes);
 	w->data = pool_take(d->pool, bytes);
 	if (!w->data)
 		return -1;
@@ -179,6 +209,11 @@ int cuda_prepare(struct device *d, struct weight *w, const void *host)
 
 void cuda_unprepare(struct device *d, struct weight *w)
 {
-	cuda_release(d, w->data);
+	if (w->on_host && w->data) {
+		cuda_must(cudaStreamSynchronize(d->stream), "the work so far");         /* it may still be read */
+		cudaFreeHost(w->data);
+	} else {
+		cuda_release(d, w->data);
+	}
 	w->data = w->packed = NULL;
 }

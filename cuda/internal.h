@@ -12,7 +12,7 @@
 #include "pool.h"
 #include "staging.h"
 
-enum { SCRATCH_BYTES = 64 << 20, WORKSPACE_BYTES = 32 << 20, SLAB_BYTES = 32 << 20 };
+enum { SCRATCH_BYTES = 64 << 20, WORKSPACE_BYTES = 32 << 20, SLAB_BYTES = 64 << 20 };
 
 /* Small things at fixed addresses. */
 struct fixed {
@@ -36,6 +36,7 @@ struct device {
 	struct staging *staging;
 	char *scratch;                  /* [SCRATCH_BYTES] */
 	void *workspace;                /* cuBLAS's */
+	void *visit; size_t visit_bytes;        /* where a weight comes that lies in host memory: room for the largest */
 	struct fixed *fixed;            /* device memory: addresses are taken here, values are not */
 	struct operand operand;
 };
@@ -58,6 +59,7 @@ void cuda_copy(struct device *d, float *y, const float *x, size_t n);
 void cuda_zero(struct device *d, float *y, size_t n);
 int cuda_prepare(struct device *d, struct weight *w, const void *host);
 void cuda_unprepare(struct device *d, struct weight *w);
+const void *cuda_weight(struct device *d, const struct weight *w);      /* its data on the card, until the next call */
 
 /* ---- product.c ---- */
 /* c[m,n] = factor a[m,k] op(b) + (add ? c : 0), a and b of one type; transposed: b is stored [n,k] */

@@ -26,7 +26,8 @@ cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *inverse, cons
 /* Rows first..first+rows-1 of the matrix [n*oh*ow, kh*kw*c] whose product with filters is a convolution of x[n,h,w,c], over *inverse. */
 struct columns { int n, h, w, c, oh, ow, kh, kw, stride, pad; size_t first; int rows; };
 cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x, const struct columns *s);
-/* The same for the way back: x is the output's gradient [n,oh,ow,c], rows are those of the input [n*h*w, kh*kw*c]. */
+/* The same for the way back: x is the output's gradient [n,oh,ow,c], rows are those of the input [n*h*w, c*kh*kw], so that the filters
+ * [out][kh][kw][in] are the other matrix as they lie. */
 cudaError_t k_columns_back(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x, const struct columns *s);
 /* y[rows,c] = bias[c] */
 cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias, int rows, int c);

@@ -13,13 +13,13 @@ struct piece {
 
 struct slab {
 	char *at;
+	size_t used;
 	struct slab *next;
 };
 
 struct pool {
 	size_t slab;
-	struct slab *slabs;             /* the first is the one in use */
-	size_t used;                    /* of the first */
+	struct slab *slabs;
 	void *pieces;                   /* tree by address */
 	struct piece *free;
 };
@@ -50,19 +50,23 @@ static void *from_driver(size_t bytes)
 	return NULL;
 }
 
-static bool new_slab(struct pool *p)
+/* The oldest slab with so much room, or a new one: small pieces fill what large ones left. */
+static struct slab *slab_with(struct pool *p, size_t bytes)
 {
-	struct slab *s = malloc(sizeof(*s));
+	struct slab **at = &p->slabs, *s;
 
+	while (*at && p->slab - (*at)->used < bytes)
+		at = &(*at)->next;
+	if (*at)
+		return *at;
+	s = malloc(sizeof(*s));
 	if (s)
-		*s = (struct slab){ from_driver(p->slab), p->slabs };
+		*s = (struct slab){ from_driver(p->slab), 0, NULL };
 	if (!s || !s->at) {
 		free(s);
-		return false;
+		return NULL;
 	}
-	p->slabs = s;
-	p->used = 0;
-	return true;
+	return *at = s;
 }
 
 static struct piece *register_piece(struct pool *p, struct piece new)
@@ -106,22 +110,22 @@ static void *take_own(struct pool *p, size_t bytes)
 void *pool_take(struct pool *p, size_t bytes)
 {
 	struct piece *piece;
+	struct slab *slab;
 	void *again;
 
 	if (bytes > (size_t)-1 - POOL_ALIGN)
 		return NULL;
 	bytes = (bytes ? bytes + POOL_ALIGN - 1 : POOL_ALIGN) / POOL_ALIGN * POOL_ALIGN;
-	if (bytes >= p->slab / 4)
+	if (bytes >= p->slab / POOL_OWN)
 		return take_own(p, bytes);
 	again = take_again(p, bytes);
 	if (again)
 		return again;
-	if ((!p->slabs || p->slab - p->used < bytes) && !new_slab(p))
-		return NULL;
-	piece = register_piece(p, (struct piece){ p->slabs->at + p->used, bytes });
+	slab = slab_with(p, bytes);
+	piece = slab ? register_piece(p, (struct piece){ slab->at + slab->used, bytes }) : NULL;
 	if (!piece)
 		return NULL;
-	p->used += bytes;
+	slab->used += bytes;
 	return piece->at;
 }
 

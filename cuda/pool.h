@@ -2,7 +2,7 @@
  * pool.h - device memory in pieces: many small allocations out of a few large ones.
  *
  * An adapter is some thousands of tensors; cudaMalloc gives each of them whole pages of up to 2 MiB.  Pieces are 256-byte aligned.  What
- * is at least a quarter of a slab is the driver's own allocation, given back at once when released; the rest stays for the next that fits.
+ * is at least half a slab is the driver's own allocation, given back at once when released; the rest stays for the next that fits.
  * Must not know what the memory is for, nor run inside a step.
  */
 #ifndef CUDA_POOL_H
@@ -12,7 +12,7 @@
 
 struct pool;
 
-enum { POOL_ALIGN = 256 };
+enum { POOL_ALIGN = 256, POOL_OWN = 2 };       /* lora-train --plan counts by these: libcommon/train/plan.c */
 
 /* slab: bytes of a large allocation; 0: every piece is the driver's own, so that tools see each one's ends */
 struct pool *pool_new(size_t slab);             /* NULL: no memory on the host */

@@ -54,6 +54,7 @@ static int rows_at_once(int rows, int width, enum dtype type)
 void cuda_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows)
 {
 	const int most = rows_at_once(rows, w->in, w->dtype);
+	const void *weights = cuda_weight(d, w);
 	int at, part;
 
 	if (bias)
@@ -62,7 +63,7 @@ void cuda_linear(struct device *d, float *y, const float *x, const struct weight
 		part = rows - at < most ? rows - at : most;
 		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->out, .k = w->in,
 			.a = cast(d, x + (size_t)at * w->in, (size_t)part * w->in, w->dtype), .lda = w->in,
-			.b = w->data, .ldb = w->in, .transposed = true, .add = bias,
+			.b = weights, .ldb = w->in, .transposed = true, .add = bias,
 			.c = y + (size_t)at * w->out, .ldc = w->out });
 	}
 }
@@ -71,13 +72,14 @@ void cuda_linear(struct device *d, float *y, const float *x, const struct weight
 void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add)
 {
 	const int most = rows_at_once(rows, w->out, w->dtype);
+	const void *weights = cuda_weight(d, w);
 	int at, part;
 
 	for (at = 0; at < rows; at += part) {
 		part = rows - at < most ? rows - at : most;
 		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->in, .k = w->out,
 			.a = cast(d, dy + (size_t)at * w->out, (size_t)part * w->out, w->dtype), .lda = w->out,
-			.b = w->data, .ldb = w->in, .add = add,
+			.b = weights, .ldb = w->in, .add = add,
 			.c = dx + (size_t)at * w->in, .ldc = w->in });
 	}
 }

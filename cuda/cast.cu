@@ -1,0 +1,282 @@
+/* Floats to what tensor cores multiply, and pictures to the rows that a convolution multiplies. */
+#include "each.cuh"
+#include "kernels.h"
+
+enum { THREADS = 256, WIDE = 8 };       /* elements a thread where addresses allow: 16 bytes of half precision */
+
+/* ---- the factor ---- */
+
+__global__ void __launch_bounds__(THREADS) magnitude_kernel(float *part, const float *x, size_t n, bool wide)
+{
+	SHARED(float, tmp, [32]);
+	const size_t step = (size_t)gridDim.x * THREADS, first = (size_t)blockIdx.x * THREADS + threadIdx.x, vectors = wide ? n / 4 : 0;
+	float most = 0;
+
+	for (size_t i = first; i < vectors; i += step) {
+		const float4 v = ((const float4 *)x)[i];
+
+		most = fmaxf(fmaxf(most, fmaxf(fabsf(v.x), fabsf(v.y))), fmaxf(fabsf(v.z), fabsf(v.w)));
+	}
+	for (size_t i = vectors * 4 + first; i < n; i += step)
+		most = fmaxf(most, fabsf(x[i]));
+	most = block_max(most, tmp);
+	if (threadIdx.x == 0)
+		part[blockIdx.x] = most;
+}
+
+/* The exponent of the power of two that brings `most` to 2^13..2^14; 0 where there is nothing to bring, or it is not finite.  fmaxf leaves
+ * NaN out; it stays NaN under any factor. */
+DEV int shift_for(float most)
+{
+	const int exponent = __float_as_int(most) >> 23;
+
+	return most == 0 || exponent == 255 ? 0 : min(13 + 127 - exponent, 126);
+}
+
+DEV float power_of_two(int e)
+{
+	return __int_as_float((127 + e) << 23);
+}
+
+/* Every block finds it for itself: the largest of some hundred numbers costs less than another launch. */
+DEV int shift_of(const float *part, int parts, float *tmp)
+{
+	float most = 0;
+
+	for (int i = threadIdx.x; i < parts; i += THREADS)
+		most = fmaxf(most, part[i]);
+	return shift_for(block_max(most, tmp));
+}
+
+__global__ void __launch_bounds__(THREADS) factor_kernel(float *inverse, const float *part, int parts)
+{
+	SHARED(float, tmp, [32]);
+	const int shift = shift_of(part, parts, tmp);
+
+	if (threadIdx.x == 0)
+		*inverse = power_of_two(-shift);
+}
+
+static bool aligned(const void *p, size_t bytes)
+{
+	return (uintptr_t)p % bytes == 0;
+}
+
+/* parts of the largest magnitude into scratch; returns how many */
+static int find_magnitude(cudaStream_t st, const float *x, size_t n, float *scratch)
+{
+	const size_t a_block = THREADS * 16, wanted = (n + a_block - 1) / a_block;
+	const int blocks = wanted < CAST_SCRATCH ? wanted : CAST_SCRATCH;
+
+	LAUNCH(magnitude_kernel, blocks, THREADS, 0, st, scratch, x, n, aligned(x, 16));
+	return blocks;
+}
+
+/* ---- the cast ---- */
+
+DEV void put(float *y, float x) { *y = x; }
+DEV void put(__half *y, float x) { *y = __float2half_rn(x); }
+DEV void put(__nv_bfloat16 *y, float x) { *y = __float2bfloat16_rn(x); }
+
+/* eight values, both addresses at multiples of 16 bytes */
+template <class T> DEV void put_eight(T *y, const float *x, float factor)
+{
+	const float4 a = ((const float4 *)x)[0], b = ((const float4 *)x)[1];
+	alignas(16) T v[WIDE];
+
+	put(&v[0], a.x * factor);
+	put(&v[1], a.y * factor);
+	put(&v[2], a.z * factor);
+	put(&v[3], a.w * factor);
+	put(&v[4], b.x * factor);
+	put(&v[5], b.y * factor);
+	put(&v[6], b.z * factor);
+	put(&v[7], b.w * factor);
+	UNROLL for (size_t i = 0; i < sizeof(v) / 16; i++)
+		((uint4 *)y)[i] = ((const uint4 *)v)[i];
+}
+
+/* parts 0: no factor */
+template <class T> __global__ void __launch_bounds__(THREADS) cast_kernel(T *y, const float *x, size_t n, bool wide, const float *part,
+									   int parts, float *inverse)
+{
+	SHARED(float, tmp, [32]);
+	const int shift = parts ? shift_of(part, parts, tmp) : 0;
+	const float factor = power_of_two(shift);
+	const size_t step = (size_t)gridDim.x * THREADS, first = (size_t)blockIdx.x * THREADS + threadIdx.x, vectors = wide ? n / WIDE : 0;
+
+	for (size_t i = first; i < vectors; i += step)
+		put_eight(y + i * WIDE, x + i * WIDE, factor);
+	for (size_t i = vectors * WIDE + first; i < n; i += step)
+		put(&y[i], x[i] * factor);
+	if (first == 0)
+		*inverse = power_of_two(-shift);
+}
+
+template <class T> static cudaError_t cast_to(cudaStream_t st, T *y, float *inverse, const float *x, size_t n, const float *part, int parts)
+{
+	const size_t a_block = THREADS * WIDE * 2, blocks = (n + a_block - 1) / a_block;
+
+	LAUNCH(cast_kernel<T>, blocks, THREADS, 0, st, y, x, n, aligned(x, 16) && aligned(y, 16), part, parts, inverse);
+	return cudaGetLastError();
+}
+
+extern "C" cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n, float *scratch)
+{
+	switch (type) {
+	case DTYPE_F16:
+		return cast_to(st, (__half *)y, inverse, x, n, scratch, find_magnitude(st, x, n, scratch));
+	case DTYPE_BF16:
+		return cast_to(st, (__nv_bfloat16 *)y, inverse, x, n, scratch, 0);
+	default:
+		return cast_to(st, (float *)y, inverse, x, n, scratch, 0);
+	}
+}
+
+extern "C" cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *inverse, const float *x, size_t n, float *scratch)
+{
+	const int parts = type == DTYPE_F16 ? find_magnitude(st, x, n, scratch) : 0;
+
+	LAUNCH(factor_kernel, 1, THREADS, 0, st, inverse, scratch, parts);
+	return cudaGetLastError();
+}
+
+/* ---- convolutions as rows ---- */
+
+/* A thread V neighbouring channels of one pixel under one tap; y [rows][taps][c]. */
+template <class T, int V> __global__ void __launch_bounds__(THREADS) columns_kernel(T *y, const float *inverse, const float *x, columns s)
+{
+	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x, pieces = s.c / V, taps = s.kh * s.kw;
+
+	if (i >= s.rows * taps * pieces)
+		return;
+	const size_t row = s.first + i / pieces / taps;
+	const int tap = i / pieces % taps, ox = row % s.ow, oy = row / s.ow % s.oh;
+	const int iy = oy * s.stride - s.pad + tap / s.kw, ix = ox * s.stride - s.pad + tap % s.kw;
+	const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
+	const float *from = x + ((row / s.ow / s.oh * s.h + iy) * s.w + ix) * s.c + i % pieces * V;
+	const float factor = 1 / *inverse;
+
+	if (V == WIDE && inside) {
+		put_eight(y + i * V, from, factor);
+		return;
+	}
+	UNROLL for (int k = 0; k < V; k++)
+		put(&y[i * V + k], inside ? from[k] * factor : 0);
+}
+
+template <class T> static cudaError_t columns_of(cudaStream_t st, T *y, const float *inverse, const float *x, const columns *s)
+{
+	const bool wide = s->c % WIDE == 0 && aligned(x, 16) && aligned(y, 16);
+	const size_t count = (size_t)s->rows * s->kh * s->kw * s->c / (wide ? WIDE : 1), blocks = (count + THREADS - 1) / THREADS;
+
+	if (wide)
+		LAUNCH((columns_kernel<T, WIDE>), blocks, THREADS, 0, st, y, inverse, x, *s);
+	else
+		LAUNCH((columns_kernel<T, 1>), blocks, THREADS, 0, st, y, inverse, x, *s);
+	return cudaGetLastError();
+}
+
+extern "C" cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x, const struct columns *s)
+{
+	switch (type) {
+	case DTYPE_F16:
+		return columns_of(st, (__half *)y, inverse, x, s);
+	case DTYPE_BF16:
+		return columns_of(st, (__nv_bfloat16 *)y, inverse, x, s);
+	default:
+		return columns_of(st, (float *)y, inverse, x, s);
+	}
+}
+
+/* Where the tap at offset k of one axis took this input from: inverts in = out*stride - pad + k.  -1: nowhere. */
+DEV int out_of(int in, int k, int stride, int pad, int outs)
+{
+	const int at = in + pad - k, out = at / stride;
+
+	return at >= 0 && out * stride == at && out < outs ? out : -1;
+}
+
+/* A thread one channel of one pixel, all taps; y [rows][c][taps].  The block's piece of y is put together in shared memory, since the
+ * thread's own is 18 bytes wide. */
+template <class T> __global__ void __launch_bounds__(THREADS) columns_back_kernel(T *y, const float *inverse, const float *dy, columns s)
+{
+	DYN_SHARED(T, piece);
+	const size_t first = (size_t)blockIdx.x * THREADS, count = (size_t)s.rows * s.c, i = first + threadIdx.x;
+	const int taps = s.kh * s.kw, here = min((size_t)THREADS, count - first) * taps;
+	const float factor = 1 / *inverse;
+
+	if (i < count) {
+		const size_t row = s.first + i / s.c, sample = row / s.w / s.h;
+		const int x = row % s.w, line = row / s.w % s.h;
+		T *to = piece + threadIdx.x * taps;
+
+		dy += sample * s.oh * s.ow * s.c + i % s.c;
+		for (int ky = 0; ky < s.kh; ky++) {
+			const int oy = out_of(line, ky, s.stride, s.pad, s.oh);
+
+			for (int kx = 0; kx < s.kw; kx++) {
+				const int ox = out_of(x, kx, s.stride, s.pad, s.ow);
+
+				put(to++, oy >= 0 && ox >= 0 ? dy[((size_t)oy * s.ow + ox) * s.c] * factor : 0);
+			}
+		}
+	}
+	__syncthreads();
+	for (int k = threadIdx.x; k < here; k += THREADS)
+		y[first * taps + k] = piece[k];
+}
+
+template <class T> static cudaError_t columns_back_of(cudaStream_t st, T *y, const float *inverse, const float *dy, const columns *s)
+{
+	const size_t count = (size_t)s->rows * s->c, shared = (size_t)THREADS * s->kh * s->kw * sizeof(T);
+
+	if (shared > 48 << 10)
+		return cudaErrorInvalidValue;   /* a kernel of 7x7 and more in float */
+	LAUNCH(columns_back_kernel<T>, (count + THREADS - 1) / THREADS, THREADS, shared, st, y, inverse, dy, *s);
+	return cudaGetLastError();
+}
+
+extern "C" cudaError_t k_columns_back(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x,
+				      const struct columns *s)
+{
+	switch (type) {
+	case DTYPE_F16:
+		return columns_back_of(st, (__half *)y, inverse, x, s);
+	case DTYPE_BF16:
+		return columns_back_of(st, (__nv_bfloat16 *)y, inverse, x, s);
+	default:
+		return columns_back_of(st, (float *)y, inverse, x, s);
+	}
+}
+
+/* ---- beside products ---- */
+
+struct fill {
+	float *y; const float *bias; int c;
+	__device__ void operator()(size_t row, int i) const { y[row * c + i] = bias[i]; }
+};
+
+extern "C" cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias, int rows, int c)
+{
+	return each_in_rows(st, fill{ y, bias, c }, rows, c);
+}
+
+template <class T> struct reorder {
+	T *y; const T *x; int in, taps;
+	__device__ void operator()(size_t i) const           /* y [out][taps][in], x [out][in][taps] */
+	{
+		const size_t out = i / in / taps, tap = i / in % taps;
+
+		y[i] = x[(out * in + i % in) * taps + tap];
+	}
+};
+
+extern "C" cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in, int taps)
+{
+	const size_t n = (size_t)out * in * taps;
+
+	if (size == 2)
+		return each(st, reorder<uint16_t>{ (uint16_t *)y, (const uint16_t *)x, in, taps }, n);
+	return each(st, reorder<uint32_t>{ (uint32_t *)y, (const uint32_t *)x, in, taps }, n);
+}

@@ -1,0 +1,282 @@
+/* Group and layer norm.  Their sums are taken relative to a value of the tensor itself, or to the mean, so that a mean far from 0 costs
+ * nothing; order and grouping depend on shapes alone. */
+#include "dev.cuh"
+#include "kernels.h"
+
+enum { THREADS = 256, WARPS = THREADS / 32, CHUNKS = 128, CHUNK_ROWS = 32 };
+
+DEV float sigmoid(float x)
+{
+	return 1 / (1 + expf(-x));
+}
+
+/* ---- group norm: sums of columns over chunks of rows, then of groups, then every element ---- */
+
+/* struct norm_shape as kernels take it */
+struct shape { int hw, c, groups, width, chunks, rows; float eps; bool silu; };   /* width: channels a group; rows: a chunk */
+
+static shape shape_of(const struct norm_shape *s)
+{
+	const int wanted = (s->hw + CHUNK_ROWS - 1) / CHUNK_ROWS, most = wanted < CHUNKS ? wanted : CHUNKS;
+	const int rows = (s->hw + most - 1) / most;
+
+	return { s->hw, s->c, s->groups, s->c / s->groups, (s->hw + rows - 1) / rows, rows, s->eps, s->silu };
+}
+
+/* Two sums a column and chunk, and two a group. */
+extern "C" size_t group_norm_scratch(const struct norm_shape *s)
+{
+	return ((size_t)CHUNKS * s->c + s->groups) * s->n * 2;
+}
+
+/* What is summed of an element: f(row, column, sums) */
+struct moments {
+	const float *x; int c;
+	__device__ void operator()(const shape &s, int sample, size_t row, int i, float sum[2]) const
+	{
+		const float *first = x + (size_t)sample * s.hw * s.c + i, v = first[row * s.c] - *first;
+
+		sum[0] += v;
+		sum[1] += v * v;
+	}
+};
+
+/* inverts y = silu(z), z = xhat gain + bias:  d = dy silu'(z) gain, with xhat beside it */
+struct slopes {
+	const float *x, *dy, *stats, *gain, *bias;
+	__device__ float at(const shape &s, int sample, size_t row, int i, float *xhat) const
+	{
+		const float *st = stats + 2 * ((size_t)sample * s.groups + i / s.width);
+		const size_t at = ((size_t)sample * s.hw + row) * s.c + i;
+		float d = dy[at];
+
+		*xhat = (x[at] - st[0]) * st[1];
+		if (s.silu) {
+			const float z = *xhat * gain[i] + bias[i], g = sigmoid(z);
+
+			d *= g * (1 + z * (1 - g));
+		}
+		return d * gain[i];
+	}
+	__device__ void operator()(const shape &s, int sample, size_t row, int i, float sum[2]) const
+	{
+		float xhat;
+		const float d = at(s, sample, row, i, &xhat);
+
+		sum[0] += d;
+		sum[1] += d * xhat;
+	}
+};
+
+/* part [n][chunks][c][2].  A block 32 columns of a chunk; its warps share the rows. */
+template <class F> __global__ void __launch_bounds__(THREADS) column_kernel(float *part, F f, shape s)
+{
+	SHARED(float, sums, [WARPS][32][2]);
+	const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, i = blockIdx.x * 32 + lane, chunk = blockIdx.y, sample = blockIdx.z;
+	const int end = min(s.hw, (chunk + 1) * s.rows);
+	float sum[2] = { 0, 0 };
+
+	for (int row = chunk * s.rows + warp; row < end && i < s.c; row += WARPS)
+		f(s, sample, row, i, sum);
+	sums[warp][lane][0] = sum[0];
+	sums[warp][lane][1] = sum[1];
+	__syncthreads();
+	if (warp == 0 && i < s.c) {
+		float *to = part + (((size_t)sample * s.chunks + chunk) * s.c + i) * 2;
+
+		for (int k = 1; k < WARPS; k++) {
+			sum[0] += sums[k][lane][0];
+			sum[1] += sums[k][lane][1];
+		}
+		to[0] = sum[0];
+		to[1] = sum[1];
+	}
+}
+
+/* Both sums of a group over its columns and chunks, in double; add(i, sum of column i).  A block a group. */
+template <class F> DEV void add_group(const float *part, const shape &s, F add)
+{
+	const int sample = blockIdx.y, group = blockIdx.x;
+
+	for (int k = threadIdx.x; k < s.width * s.chunks; k += THREADS) {
+		const int i = group * s.width + k % s.width;
+		const float *from = part + (((size_t)sample * s.chunks + k / s.width) * s.c + i) * 2;
+
+		add(i, k / s.width, from);
+	}
+}
+
+/* Columns were summed relative to their first value: sum (x - f) = a, sum (x - f)^2 = b over r rows. */
+__global__ void __launch_bounds__(THREADS) group_kernel(float *stats, const float *part, const float *x, shape s)
+{
+	SHARED(double, tmp, [32]);
+	const int sample = blockIdx.y, group = blockIdx.x;
+	const double count = (double)s.hw * s.width;
+	const float *first = x + (size_t)sample * s.hw * s.c;
+	double sum = 0, square = 0, mean;
+
+	add_group(part, s, [&](int i, int chunk, const float *p) {
+		sum += p[0] + (double)first[i] * (min(s.hw, (chunk + 1) * s.rows) - chunk * s.rows);
+	});
+	mean = block_sum(sum, tmp) / count;
+	add_group(part, s, [&](int i, int chunk, const float *p) {
+		const double off = first[i] - mean;
+
+		square += p[1] + 2 * off * p[0] + off * off * (min(s.hw, (chunk + 1) * s.rows) - chunk * s.rows);
+	});
+	square = block_sum(square, tmp) / count;
+	if (threadIdx.x == 0) {
+		float *to = stats + 2 * ((size_t)sample * s.groups + group);
+
+		to[0] = mean;
+		to[1] = 1 / sqrt(square + s.eps);
+	}
+}
+
+/* Means over a group of d and d*xhat. */
+__global__ void __launch_bounds__(THREADS) group_back_kernel(float *means, const float *part, shape s)
+{
+	SHARED(double, tmp, [32]);
+	const double count = (double)s.hw * s.width;
+	double sum[2] = { 0, 0 };
+
+	add_group(part, s, [&](int i, int chunk, const float *p) {
+		sum[0] += p[0];
+		sum[1] += p[1];
+	});
+	sum[0] = block_sum(sum[0], tmp) / count;
+	sum[1] = block_sum(sum[1], tmp) / count;
+	if (threadIdx.x == 0) {
+		float *to = means + 2 * ((size_t)blockIdx.y * s.groups + blockIdx.x);
+
+		to[0] = sum[0];
+		to[1] = sum[1];
+	}
+}
+
+/* A warp a row. */
+__global__ void __launch_bounds__(THREADS) apply_kernel(float *y, const float *x, const float *stats, const float *gain, const float *bias,
+							 shape s, size_t rows)
+{
+	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
+
+	if (row < rows)
+		for (int i = threadIdx.x % 32; i < s.c; i += 32) {
+			const float *st = stats + 2 * (row / s.hw * s.groups + i / s.width);
+			const float z = (x[row * s.c + i] - st[0]) * st[1] * gain[i] + bias[i];
+
+			y[row * s.c + i] = s.silu ? z * sigmoid(z) : z;
+		}
+}
+
+/* inverts xhat = (x - mean) rstd:  dx = rstd (d - mean(d) - xhat mean(d xhat)) */
+__global__ void __launch_bounds__(THREADS) apply_back_kernel(float *dx, slopes f, const float *means, shape s, size_t rows, int add)
+{
+	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
+
+	if (row < rows)
+		for (int i = threadIdx.x % 32; i < s.c; i += 32) {
+			const int sample = row / s.hw;
+			const size_t group = (size_t)sample * s.groups + i / s.width;
+			float xhat;
+			const float d = f.at(s, sample, row % s.hw, i, &xhat);
+			const float g = f.stats[2 * group + 1] * (d - means[2 * group] - xhat * means[2 * group + 1]);
+
+			dx[row * s.c + i] = add ? dx[row * s.c + i] + g : g;
+		}
+}
+
+static unsigned row_blocks(size_t rows)
+{
+	return (rows + WARPS - 1) / WARPS;
+}
+
+extern "C" cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,
+				    const struct norm_shape *n, float *scratch)
+{
+	const shape s = shape_of(n);
+	const size_t rows = (size_t)n->n * n->hw;
+
+	LAUNCH(column_kernel<moments>, dim3((s.c + 31) / 32, s.chunks, n->n), THREADS, 0, st, scratch, moments{ x, s.c }, s);
+	LAUNCH(group_kernel, dim3(s.groups, n->n), THREADS, 0, st, stats, scratch, x, s);
+	LAUNCH(apply_kernel, row_blocks(rows), THREADS, 0, st, y, x, stats, gain, bias, s, rows);
+	return cudaGetLastError();
+}
+
+extern "C" cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+					 const float *bias, const struct norm_shape *n, int add, float *scratch)
+{
+	const shape s = shape_of(n);
+	const size_t rows = (size_t)n->n * n->hw;
+	const slopes f = { x, dy, stats, gain, bias };
+	float *means = scratch + (size_t)n->n * CHUNKS * s.c * 2;
+
+	LAUNCH(column_kernel<slopes>, dim3((s.c + 31) / 32, s.chunks, n->n), THREADS, 0, st, scratch, f, s);
+	LAUNCH(group_back_kernel, dim3(s.groups, n->n), THREADS, 0, st, means, scratch, s);
+	LAUNCH(apply_back_kernel, row_blocks(rows), THREADS, 0, st, dx, f, means, s, rows, add);
+	return cudaGetLastError();
+}
+
+/* ---- layer norm: a warp a row, which stays in the first cache from pass to pass ---- */
+
+__global__ void __launch_bounds__(THREADS) layer_norm_kernel(float *y, float *stats, const float *x, const float *gain, const float *bias,
+							      size_t rows, int c, float eps)
+{
+	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
+	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;    /* a warp without a row takes part in the sums */
+	float sum = 0, square = 0, mean, rstd;
+
+	x += row * c;
+	y += row * c;
+	for (int i = lane; i < end; i += 32)
+		sum += x[i];
+	mean = warp_sum(sum) / c;
+	for (int i = lane; i < end; i += 32)
+		square += (x[i] - mean) * (x[i] - mean);
+	rstd = 1 / sqrtf(warp_sum(square) / c + eps);
+	for (int i = lane; i < end; i += 32)
+		y[i] = (x[i] - mean) * rstd * gain[i] + bias[i];
+	if (lane == 0 && end) {
+		stats[2 * row] = mean;
+		stats[2 * row + 1] = rstd;
+	}
+}
+
+/* inverts y = xhat gain + bias, xhat = (x - mean) rstd:  d = dy gain;  dx = rstd (d - mean(d) - xhat mean(d xhat)) */
+__global__ void __launch_bounds__(THREADS) layer_norm_back_kernel(float *dx, const float *dy, const float *x, const float *stats,
+								   const float *gain, size_t rows, int c, int add)
+{
+	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
+	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;
+	const float mean = end ? stats[2 * row] : 0, rstd = end ? stats[2 * row + 1] : 0;
+	float sum = 0, with_x = 0;
+
+	x += row * c;
+	dy += row * c;
+	dx += row * c;
+	for (int i = lane; i < end; i += 32) {
+		sum += dy[i] * gain[i];
+		with_x += dy[i] * gain[i] * ((x[i] - mean) * rstd);
+	}
+	sum = warp_sum(sum) / c;
+	with_x = warp_sum(with_x) / c;
+	for (int i = lane; i < end; i += 32) {
+		const float g = rstd * (dy[i] * gain[i] - sum - (x[i] - mean) * rstd * with_x);
+
+		dx[i] = add ? dx[i] + g : g;
+	}
+}
+
+extern "C" cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows,
+				    int c, float eps)
+{
+	LAUNCH(layer_norm_kernel, row_blocks(rows), THREADS, 0, st, y, stats, x, gain, bias, rows, c, eps);
+	return cudaGetLastError();
+}
+
+extern "C" cudaError_t k_layer_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+					 int rows, int c, int add)
+{
+	LAUNCH(layer_norm_back_kernel, row_blocks(rows), THREADS, 0, st, dx, dy, x, stats, gain, rows, c, add);
+	return cudaGetLastError();
+}
