@@ -30,6 +30,7 @@ struct weight {
 	enum dtype dtype;
 	int out, in, kh, kw;    /* linear layers: kh = kw = 1 */
 	void *packed;           /* the backend's own form, or NULL */
+	bool on_host;           /* before prepare(): shall lie in host memory and visit the device for each product; linear layers only */
 };
 
 /* A convolution's geometry.  What lies outside the picture reads as 0, so padding on the right and at the bottom follows from oh, ow. */

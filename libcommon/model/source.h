@@ -68,6 +68,7 @@ struct loader {
 	enum component component;
 	const struct backend *be;
 	struct device *device;
+	bool on_host;                   /* of the weights that are loaded now: struct weight */
 };
 int load_linear(const struct loader *l, const char *name, int out, int in, bool bias, struct linear *layer, struct error *e) MUST_CHECK;
 int load_conv(const struct loader *l, const char *name, int out, int in, int kernel, int stride, struct conv *layer, struct error *e) MUST_CHECK;

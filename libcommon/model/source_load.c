@@ -67,7 +67,7 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 	unsigned char *copy = NULL;
 	int kernel = want.kernel ? want.kernel : 1, status;
 
-	*w = (struct weight){ .out = want.out, .in = want.in, .kh = kernel, .kw = kernel };
+	*w = (struct weight){ .out = want.out, .in = want.in, .kh = kernel, .kw = kernel, .on_host = l->on_host };
 	if (find(l, name, "weight", want, &t, e))
 		return -1;
 	w->dtype = t.dtype;

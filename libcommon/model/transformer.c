@@ -11,15 +11,18 @@
 #define DEEP 3
 #define BLOCKS_A_PART 2
 
-static void take_attention(struct inventory *v, const char *block, const char *which, int width, int heads, int context,
+static void take_attention(struct inventory *v, const char *block, const char *which, const struct transformer_size *s, bool cross,
 			   struct attention *a)
 {
+	const int width = s->width, read = cross ? s->context : width;
 	char *name = xprintf("%s.%s", block, which);
 
-	a->heads = heads;
+	a->heads = s->heads;
 	take_linear(v, LAYER_TRANSFORMER, name, "to_q", width, width, false, &a->q);
-	take_linear(v, LAYER_TRANSFORMER, name, "to_k", width, context, false, &a->k);
-	take_linear(v, LAYER_TRANSFORMER, name, "to_v", width, context, false, &a->v);
+	v->loader.on_host = cross && s->text_on_host;
+	take_linear(v, LAYER_TRANSFORMER, name, "to_k", width, read, false, &a->k);
+	take_linear(v, LAYER_TRANSFORMER, name, "to_v", width, read, false, &a->v);
+	v->loader.on_host = false;
 	take_linear(v, LAYER_TRANSFORMER, name, "to_out.0", width, width, true, &a->out);
 	free(name);
 }
@@ -27,9 +30,9 @@ static void take_attention(struct inventory *v, const char *block, const char *w
 static void take_block(struct inventory *v, const char *name, const struct transformer_size *s, struct transformer_block *b)
 {
 	take_norm(v, name, "norm1", s->width, 0, LAYER_NORM_EPS, &b->norm1);
-	take_attention(v, name, "attn1", s->width, s->heads, s->width, &b->self);
+	take_attention(v, name, "attn1", s, false, &b->self);
 	take_norm(v, name, "norm2", s->width, 0, LAYER_NORM_EPS, &b->norm2);
-	take_attention(v, name, "attn2", s->width, s->heads, s->context, &b->cross);
+	take_attention(v, name, "attn2", s, true, &b->cross);
 	take_norm(v, name, "norm3", s->width, 0, LAYER_NORM_EPS, &b->norm3);
 	take_linear(v, LAYER_TRANSFORMER, name, "ff.net.0.proj", 8 * s->width, s->width, true, &b->ff_in);
 	take_linear(v, LAYER_TRANSFORMER, name, "ff.net.2", s->width, 4 * s->width, true, &b->ff_out);

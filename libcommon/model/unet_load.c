@@ -7,6 +7,7 @@ struct plan {
 	struct unet *u;
 	struct inventory *v;
 	int width, time;
+	bool text_on_host;
 	int *kept, count;
 };
 
@@ -38,7 +39,8 @@ static struct stage *add_transformer(struct plan *p, char *name, int level)
 {
 	const struct unet_config *c = &p->u->config;
 	struct stage *s = add_stage(p, STAGE_TRANSFORMER, name);
-	struct transformer_size size = { p->width, c->heads[level], c->depth[level], c->context, c->groups };
+	struct transformer_size size = { p->width, c->heads[level], c->depth[level], c->context, c->groups,
+					 p->text_on_host };
 
 	take_transformer(p->v, name, &size, &s->transformer);
 	return s;
@@ -119,12 +121,12 @@ static void take_ends(struct plan *p)
 	take_conv(p->v, LAYER_OTHER, "", "conv_out", c->out_channels, first, 3, 1, &u->conv_out);
 }
 
-static void plan_unet(struct unet *u)
+static void plan_unet(struct unet *u, bool text_on_host)
 {
 	const struct unet_config *c = &u->config;
 	/* down and up: resnets, transformers, a sampler a level; the middle's three */
 	int most = c->levels * (2 * c->resnets + 1 + 2 * (c->resnets + 1) + 1) + 3;
-	struct plan p = { u, &u->layers, c->channels[0], 4 * c->channels[0], xcalloc(most + 1, sizeof(int)), 0 };
+	struct plan p = { u, &u->layers, c->channels[0], 4 * c->channels[0], text_on_host, xcalloc(most + 1, sizeof(int)), 0 };
 	int i;
 
 	u->stage = xcalloc(most, sizeof(*u->stage));
@@ -140,12 +142,17 @@ static void plan_unet(struct unet *u)
 
 struct unet *unet_load(const struct model_files *m, const struct backend *be, struct device *d, struct error *e)
 {
+	return unet_load_sparing(m, be, d, false, e);
+}
+
+struct unet *unet_load_sparing(const struct model_files *m, const struct backend *be, struct device *d, bool text_on_host, struct error *e)
+{
 	struct unet *u = xcalloc(1, sizeof(*u));
 
 	u->config = model_files_config(m)->unet;
 	u->layers.loader = (struct loader){ m, COMPONENT_UNET, be, d };
 	u->layers.error = e;
-	plan_unet(u);
+	plan_unet(u, text_on_host);
 	u->layers.error = NULL;
 	if (!u->layers.failed)
 		return u;

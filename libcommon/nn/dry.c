@@ -8,7 +8,8 @@ static const struct dry_rules exact = { .align = 1, .page = 1 };
 struct device {
 	struct dry_rules rules;
 	struct dry_bytes bytes;
-	size_t left;                    /* of the slab in use */
+	size_t *left, slabs, capacity;  /* in each slab */
+	size_t visit;                   /* room for a weight that comes from host memory */
 };
 
 struct device *dry_device_new(const struct dry_rules *rules)
@@ -25,11 +26,31 @@ struct dry_bytes dry_device_bytes(const struct device *d)
 }
 
 static struct device *open_dry(struct error *e) { return dry_device_new(&exact); }
-static void close_dry(struct device *d) { free(d); }
+
+static void close_dry(struct device *d)
+{
+	if (d)
+		free(d->left);
+	free(d);
+}
 
 static size_t rounded(size_t bytes, size_t to)
 {
 	return (bytes + to - 1) / to * to;
+}
+
+static void count_in_slab(struct device *d, size_t bytes)
+{
+	size_t i;
+
+	for (i = 0; i < d->slabs && d->left[i] < bytes; i++)
+		;
+	if (i == d->slabs) {
+		GROW(d->left, d->slabs, d->capacity);
+		d->left[d->slabs++] = d->rules.slab;
+		d->bytes.taken += d->rules.slab;
+	}
+	d->left[i] -= bytes;
 }
 
 static void count(struct device *d, size_t bytes)
@@ -38,17 +59,12 @@ static void count(struct device *d, size_t bytes)
 	const size_t asked = rounded(bytes ? bytes : 1, r->align);
 
 	d->bytes.asked += asked;
-	if (asked >= r->own) {
+	if (asked >= r->own)
 		d->bytes.taken += rounded(asked, r->page);
-	} else if (!r->slab) {
+	else if (r->slab)
+		count_in_slab(d, asked);
+	else
 		d->bytes.taken += asked;
-	} else {
-		if (asked > d->left) {
-			d->bytes.taken += r->slab;
-			d->left = r->slab;
-		}
-		d->left -= asked;
-	}
 }
 
 /* An address that nothing reads: arenas only add to it. */
@@ -64,12 +80,23 @@ static void upload(struct device *d, void *dst, const void *host, size_t bytes) 
 static void download(struct device *d, void *host, const void *src, size_t bytes) { }
 static void copy(struct device *d, float *y, const float *x, size_t n) { }
 static void zero(struct device *d, float *y, size_t n) { }
+
 static int prepare(struct device *d, struct weight *w, const void *host)
 {
-	w->data = alloc(d, (size_t)w->out * w->in * w->kh * w->kw * (w->dtype == DTYPE_F32 ? 4 : 2));
+	const size_t bytes = (size_t)w->out * w->in * w->kh * w->kw * (w->dtype == DTYPE_F32 ? 4 : 2);
+
+	w->data = alloc(NULL, bytes);
 	w->packed = NULL;
+	if (d && w->on_host && d->rules.hosts) {
+		d->bytes.host += bytes;
+		if (bytes > d->visit)
+			count(d, d->visit = bytes);
+	} else if (d) {
+		count(d, bytes);
+	}
 	return 0;
 }
+
 static void unprepare(struct device *d, struct weight *w) { w->data = w->packed = NULL; }
 
 static void linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows) { }
