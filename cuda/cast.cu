@@ -82,7 +82,8 @@ DEV void put(__nv_bfloat16 *y, float x) { *y = __float2bfloat16_rn(x); }
 template <class T> DEV void put_eight(T *y, const float *x, float factor)
 {
 	const float4 a = ((const float4 *)x)[0], b = ((const float4 *)x)[1];
-	alignas(16) T v[WIDE];
+	T v[WIDE];
+	uint4 out[sizeof(v) / 16];
 
 	put(&v[0], a.x * factor);
 	put(&v[1], a.y * factor);
@@ -92,8 +93,9 @@ template <class T> DEV void put_eight(T *y, const float *x, float factor)
 	put(&v[5], b.y * factor);
 	put(&v[6], b.z * factor);
 	put(&v[7], b.w * factor);
+	memcpy(out, v, sizeof(v));
 	UNROLL for (size_t i = 0; i < sizeof(v) / 16; i++)
-		((uint4 *)y)[i] = ((const uint4 *)v)[i];
+		((uint4 *)y)[i] = out[i];
 }
 
 /* parts 0: no factor */

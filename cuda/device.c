@@ -57,7 +57,7 @@ static bool open_memory(struct device *d)
 	const struct fixed start = { .one = 1, .inverse = 1 };
 	bool guard = getenv("LORA_CUDA_GUARD") != NULL;
 
-	d->pool = pool_new(guard ? 0 : SLAB_BYTES);
+	d->pool = pool_open(guard ? 0 : SLAB_BYTES);
 	d->staging = staging_new();
 	d->scratch = d->pool ? pool_take(d->pool, SCRATCH_BYTES) : NULL;
 	d->workspace = d->scratch ? pool_take(d->pool, WORKSPACE_BYTES) : NULL;
@@ -99,7 +99,7 @@ void cuda_close(struct device *d)
 	if (d->blas)
 		cublasDestroy(d->blas);
 	staging_free(d->staging);
-	pool_free(d->pool);
+	pool_close(d->pool);
 	if (d->stream)
 		cudaStreamDestroy(d->stream);
 	cudaGetLastError();

@@ -31,7 +31,7 @@ static int by_address(const void *a, const void *b)
 	return (x->at > y->at) - (x->at < y->at);
 }
 
-struct pool *pool_new(size_t slab)
+struct pool *pool_open(size_t slab)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 
@@ -155,7 +155,7 @@ static void forget_piece(void *node)
 	free(piece);
 }
 
-void pool_free(struct pool *p)
+void pool_close(struct pool *p)
 {
 	struct slab *s, *next;
 

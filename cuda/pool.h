@@ -15,8 +15,8 @@ struct pool;
 enum { POOL_ALIGN = 256, POOL_OWN = 2 };       /* lora-train --plan counts by these: libcommon/train/plan.c */
 
 /* slab: bytes of a large allocation; 0: every piece is the driver's own, so that tools see each one's ends */
-struct pool *pool_new(size_t slab);             /* NULL: no memory on the host */
-void  pool_free(struct pool *p);                /* and all its pieces; accepts NULL */
+struct pool *pool_open(size_t slab);             /* NULL: no memory on the host */
+void  pool_close(struct pool *p);                /* and all its pieces; accepts NULL */
 void *pool_take(struct pool *p, size_t bytes);  /* NULL: no memory */
 void  pool_give(struct pool *p, void *piece);   /* accepts NULL */
 

@@ -1,0 +1,384 @@
+/*
+ * entries - every entry of the CUDA backend that is not a product (products.c) or attention (attention.c) against the CPU's, whose own
+ * tests hold it to double precision.
+ *
+ * Tolerance.  Both compute in float, a handful of operations an element (6e-8 each), with exponentials good to 2 units of the last place;
+ * sums are double or short on both sides.  2e-6 of the root mean square is ten times what that gives.  Sums over ten thousand floats in
+ * another order differ by 1e-6 of what was summed; what is left of a gradient after its mean was taken off may be smaller than that: 1e-5.
+ */
+#include "harness.h"
+
+#define CLOSE 2e-6
+#define SUMS  1e-5
+
+/* for both sides, with their backend and device */
+#define ON_BOTH(r) for (int s = 0; s < SIDES; s++)
+#define BE (r->be[s])
+#define D (r->device[s])
+
+static void norms(struct rig *r)
+{
+	static const struct norm_shape shapes[] = {
+		{ 1, 1, 5, 1, 1e-5f, false }, { 2, 5, 6, 3, 1e-6f, true }, { 3, 77, 33, 11, 1e-5f, false }, { 1, 300, 320, 32, 1e-5f, true },
+		{ 2, 1024, 96, 32, 1e-5f, true }, { 1, 7000, 24, 4, 1e-6f, false }, { 1, 3, 2560, 32, 1e-5f, true }, { 1, 40, 600, 1, 1e-5f, true },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+		const struct norm_shape *n = &shapes[i];
+		const size_t count = (size_t)n->n * n->hw * n->c;
+		const int rows = n->n * n->hw, add = i % 2;
+		float *host = drawn(r, count, 1);
+		struct both x, dy = take_drawn(r, count, 1), gain = take_drawn(r, n->c, 1), bias = take_drawn(r, n->c, 1);
+		struct both y = take_output(r, count, false), dx = take_output(r, count, add), z = take_output(r, count, false);
+		struct both dz = take_output(r, count, add), stats = take_output(r, 2 * n->n * n->groups, false);
+		struct both row_stats = take_output(r, 2 * rows, false);
+		char name[100];
+
+		for (size_t k = 0; k < count; k++)
+			host[k] += 30;          /* far from 0, as an image's mean may be */
+		x = take(r, host, count);
+		ON_BOTH(r) {
+			BE->group_norm(D, y.at[s], stats.at[s], x.at[s], gain.at[s], bias.at[s], n);
+			BE->group_norm_back(D, dx.at[s], dy.at[s], x.at[s], stats.at[s], gain.at[s], bias.at[s], n, add);
+			BE->layer_norm(D, z.at[s], row_stats.at[s], x.at[s], gain.at[s], bias.at[s], rows, n->c, n->eps);
+			BE->layer_norm_back(D, dz.at[s], dy.at[s], x.at[s], row_stats.at[s], gain.at[s], rows, n->c, add);
+		}
+		snprintf(name, sizeof(name), "group norm %d x %d x %d, %d groups", n->n, n->hw, n->c, n->groups);
+		compare(r, &y, SUMS, name);     /* the mean, rounded to float, of values 30 deviations from 0 */
+		compare(r, &stats, CLOSE, "  its statistics");
+		compare(r, &dx, SUMS, "  its way back");
+		compare(r, &z, SUMS, "layer norm of the same");
+		compare(r, &dz, SUMS, "  its way back");
+		give(r, x); give(r, dy); give(r, gain); give(r, bias); give(r, y); give(r, dx); give(r, z); give(r, dz); give(r, stats); give(r, row_stats);
+		free(host);
+	}
+}
+
+static void activations(struct rig *r)
+{
+	static const char *const names[] = { "silu", "gelu", "quick gelu" };
+	const size_t n = 33 * 1031;
+	struct both x = take_drawn(r, n, 3), dy = take_drawn(r, n, 1);
+	int kind;
+
+	for (kind = ACT_SILU; kind <= ACT_QUICK_GELU; kind++) {
+		struct both y = take_output(r, n, false), dx = take_output(r, n, false), more = take_output(r, n, true);
+
+		ON_BOTH(r) {
+			BE->activation(D, y.at[s], x.at[s], n, kind);
+			BE->activation_back(D, dx.at[s], dy.at[s], x.at[s], n, kind, 0);
+			BE->activation_back(D, more.at[s], dy.at[s], x.at[s], n, kind, 1);
+		}
+		compare(r, &y, CLOSE, names[kind]);
+		compare(r, &dx, CLOSE, "  its way back");
+		compare(r, &more, CLOSE, "  its way back, added");
+		give(r, y); give(r, dx); give(r, more);
+	}
+	give(r, x); give(r, dy);
+}
+
+static void geglus(struct rig *r, int rows, int c)
+{
+	const size_t n = (size_t)rows * c;
+	struct both x = take_drawn(r, 2 * n, 2), dy = take_drawn(r, n, 1);
+	struct both y = take_output(r, n, false), dx = take_output(r, 2 * n, false), more = take_output(r, 2 * n, true);
+
+	ON_BOTH(r) {
+		BE->geglu(D, y.at[s], x.at[s], rows, c);
+		BE->geglu_back(D, dx.at[s], dy.at[s], x.at[s], rows, c, 0);
+		BE->geglu_back(D, more.at[s], dy.at[s], x.at[s], rows, c, 1);
+	}
+	compare(r, &y, CLOSE, "geglu");
+	compare(r, &dx, CLOSE, "  its way back");
+	compare(r, &more, CLOSE, "  its way back, added");
+	give(r, x); give(r, dy); give(r, y); give(r, dx); give(r, more);
+}
+
+static void combinations(struct rig *r, size_t n)
+{
+	struct both x = take_drawn(r, n, 1), z = take_drawn(r, n, 1), square = take_output(r, n, false), y[8];
+	int i;
+
+	for (i = 0; i < 8; i++)
+		y[i] = take_output(r, n, i % 2);
+	ON_BOTH(r) {
+		BE->axxpby(D, square.at[s], 1, z.at[s], 0, n);
+		BE->axpby(D, y[0].at[s], 0.3f, x.at[s], 0, n);
+		BE->axpby(D, y[1].at[s], 0.3f, x.at[s], -2, n);
+		BE->axxpby(D, y[2].at[s], 0.3f, x.at[s], 0, n);
+		BE->axxpby(D, y[3].at[s], 0.3f, x.at[s], 0.9f, n);
+		BE->over_root(D, y[4].at[s], 0.3f, x.at[s], square.at[s], 1e-3f, 0, n);
+		BE->over_root(D, y[5].at[s], 0.3f, x.at[s], square.at[s], 1e-3f, 0.5f, n);
+		BE->add(D, y[6].at[s], x.at[s], z.at[s], n);
+		BE->copy(D, y[7].at[s], x.at[s], n);
+	}
+	for (i = 0; i < 8; i++)
+		compare(r, &y[i], i < 6 ? CLOSE : 0, (const char *[]){ "axpby, overwriting", "axpby", "axxpby, overwriting", "axxpby",
+			"over_root, overwriting", "over_root", "add", "copy" }[i]);
+	ON_BOTH(r) BE->zero(D, y[0].at[s], n);
+	compare(r, &y[0], 0, "zero");
+	give(r, x); give(r, z); give(r, square);
+	for (i = 0; i < 8; i++)
+		give(r, y[i]);
+}
+
+static void dropouts(struct rig *r, int n, int rows, int c)
+{
+	const struct random place = { 0x123456789abcdefull, RANDOM_NETWORK_DROPOUT, 7, 11 };
+	const size_t count = (size_t)n * rows * c;
+	struct both x = take_drawn(r, count, 1), z = take_drawn(r, count, 1);
+
+	ON_BOTH(r) {
+		BE->dropout(D, x.at[s], &place, 0.3, n, rows, c, false);
+		BE->dropout(D, z.at[s], &place, 0.3, n, rows, c, true);
+	}
+	compare(r, &x, 0, "dropout: the same zeros");
+	compare(r, &z, 0, "dropout of columns: the same zeros");
+	give(r, x); give(r, z);
+}
+
+static void samples(struct rig *r, int n, int h, int w, int c)
+{
+	const size_t pixels = (size_t)n * h * w;
+	struct both x = take_drawn(r, pixels * c, 1), v = take_drawn(r, n * c, 1), large = take_drawn(r, 4 * pixels * c, 1);
+	struct both y = take_output(r, pixels * c, false), dv = take_output(r, n * c, false), dv_more = take_output(r, n * c, true);
+	struct both up = take_output(r, 4 * pixels * c, false), down = take_output(r, pixels * c, false), more = take_output(r, pixels * c, true);
+
+	ON_BOTH(r) {
+		BE->add_per_sample(D, y.at[s], x.at[s], v.at[s], n, h * w, c);
+		BE->sum_per_sample(D, dv.at[s], x.at[s], n, h * w, c, 0);
+		BE->sum_per_sample(D, dv_more.at[s], x.at[s], n, h * w, c, 1);
+		BE->upsample(D, up.at[s], x.at[s], n, h, w, c);
+		BE->upsample_back(D, down.at[s], large.at[s], n, h, w, c, 0);
+		BE->upsample_back(D, more.at[s], large.at[s], n, h, w, c, 1);
+	}
+	compare(r, &y, 0, "add_per_sample");
+	compare(r, &dv, SUMS, "sum_per_sample");
+	compare(r, &dv_more, SUMS, "sum_per_sample, added");
+	compare(r, &up, 0, "upsample");
+	compare(r, &down, CLOSE, "  its way back");
+	compare(r, &more, CLOSE, "  its way back, added");
+	give(r, x); give(r, v); give(r, large); give(r, y); give(r, dv); give(r, dv_more); give(r, up); give(r, down); give(r, more);
+}
+
+static void columns(struct rig *r)
+{
+	struct both x = take_drawn(r, 13 * 50, 1), y = take_output(r, 13 * 41, true), more = take_output(r, 13 * 41, true);
+
+	ON_BOTH(r) {
+		BE->copy_columns(D, y.at[s] + 3, 41, x.at[s] + 5, 50, 13, 37, 0);
+		BE->copy_columns(D, more.at[s] + 3, 41, x.at[s] + 5, 50, 13, 37, 1);
+	}
+	compare(r, &y, 0, "copy_columns");
+	compare(r, &more, 0, "copy_columns, added");
+	give(r, x); give(r, y); give(r, more);
+}
+
+static void look_ups(struct rig *r)
+{
+	static const int32_t ids[] = { 3, 0, 96, 3, 50 };
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+	enum { ROWS = 97, C = 33, TAKEN = sizeof(ids) / sizeof(*ids) };
+	struct both x = take_drawn(r, ROWS * C, 1), y = take_output(r, TAKEN * C, false), dy = take_drawn(r, TAKEN * C, 1);
+	struct both dx = take_output(r, ROWS * C, true);
+	size_t i;
+
+	for (i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		struct both e = take_output(r, TAKEN * C, false);
+		float *f = drawn(r, ROWS * C, 1);
+		char *host = xmalloc(ROWS * C * sizeof(float));
+
+		if (types[i] == DTYPE_F32)
+			memcpy(host, f, ROWS * C * sizeof(float));
+		else
+			from_float(host, types[i], f, ROWS * C);
+		ON_BOTH(r) {
+			struct weight w = { .dtype = types[i], .out = ROWS, .in = C, .kh = 1, .kw = 1 };
+
+			if (BE->prepare(D, &w, host) < 0)
+				die(EXIT_MEMORY, "no memory for the test");
+			BE->embedding(D, e.at[s], &w, ids, TAKEN);
+			BE->unprepare(D, &w);
+		}
+		compare(r, &e, 0, "embedding");
+		give(r, e);
+		free(f);
+		free(host);
+	}
+	ON_BOTH(r) {
+		BE->gather_rows(D, y.at[s], x.at[s], ids, TAKEN, C);
+		BE->gather_rows_back(D, dx.at[s], dy.at[s], ids, TAKEN, C);
+	}
+	compare(r, &y, 0, "gather_rows");
+	compare(r, &dx, 0, "  its way back, with an index twice");
+	give(r, x); give(r, y); give(r, dy); give(r, dx);
+}
+
+static void losses(struct rig *r)
+{
+	static const char *const names[] = { "L2", "L1", "huber", "smooth L1" };
+	enum { N = 3, PIXELS = 331, CHANNELS = 4, EACH = PIXELS * CHANNELS };
+	struct both x = take_drawn(r, N * EACH, 1), target = take_drawn(r, N * EACH, 1), weight = take_drawn(r, N, 1), dloss = take_drawn(r, N, 1);
+	struct both raw = take_drawn(r, N * PIXELS, 1), mask = take_output(r, N * PIXELS, false), root = take_drawn(r, N, 1), c = take_output(r, N, false);
+	int kind, masked;
+
+	ON_BOTH(r) {
+		BE->axxpby(D, mask.at[s], 1, raw.at[s], 0, N * PIXELS);
+		BE->axxpby(D, c.at[s], 1, root.at[s], 0, N);
+	}
+	for (kind = 0; kind < 4; kind++)
+		for (masked = 0; masked < 2; masked++) {
+			struct both loss = take_output(r, N, false), dx = take_output(r, N * EACH, masked);
+
+			ON_BOTH(r) {
+				struct loss_terms t = { kind, N, PIXELS, CHANNELS, weight.at[s], kind >= LOSS_HUBER ? c.at[s] : NULL,
+							masked ? mask.at[s] : NULL };
+
+				BE->loss(D, loss.at[s], x.at[s], target.at[s], &t);
+				BE->loss_back(D, dx.at[s], dloss.at[s], x.at[s], target.at[s], &t, masked);
+			}
+			compare(r, &loss, CLOSE, names[kind]);
+			compare(r, &dx, CLOSE, masked ? "  its way back, masked and added" : "  its way back");
+			give(r, loss); give(r, dx);
+		}
+	{
+		struct both loss = take_output(r, N, false), dx = take_output(r, N * EACH, false);
+
+		ON_BOTH(r) {
+			BE->mse(D, loss.at[s], x.at[s], target.at[s], weight.at[s], N, EACH);
+			BE->mse_back(D, dx.at[s], dloss.at[s], x.at[s], target.at[s], weight.at[s], N, EACH, 0);
+		}
+		compare(r, &loss, CLOSE, "mse");
+		compare(r, &dx, CLOSE, "  its way back");
+		give(r, loss); give(r, dx);
+	}
+	give(r, x); give(r, target); give(r, weight); give(r, dloss); give(r, raw); give(r, mask); give(r, root); give(r, c);
+}
+
+static void sums(struct rig *r, size_t n)
+{
+	struct both x = take_drawn(r, n, 1), z = take_drawn(r, n, 1), sum = take_output(r, 2, false);
+	double squares[SIDES], products[SIDES], magnitudes[SIDES];
+
+	ON_BOTH(r) {
+		BE->sum_squares(D, (double *)sum.at[s], x.at[s], n);
+		BE->download(D, &squares[s], sum.at[s], sizeof(double));
+		products[s] = BE->sum_products(D, x.at[s], z.at[s], n);
+		magnitudes[s] = BE->sum_magnitudes(D, x.at[s], n);
+	}
+	/* both in double */
+	verdict(r, fabs(squares[CARD] / squares[CPU] - 1) < 1e-12, "sum of squares", squares[CARD] / squares[CPU] - 1, 1e-12);
+	verdict(r, fabs(products[CARD] - products[CPU]) < 1e-12 * squares[CPU], "sum of products", products[CARD] - products[CPU], 1e-12 * squares[CPU]);
+	verdict(r, fabs(magnitudes[CARD] / magnitudes[CPU] - 1) < 1e-12, "sum of magnitudes", magnitudes[CARD] / magnitudes[CPU] - 1, 1e-12);
+	give(r, x); give(r, z); give(r, sum);
+}
+
+static void plain_optimizers(struct rig *r, size_t n)
+{
+	struct both p = take_drawn(r, n, 1), m = take_drawn(r, n, 0.1f), raw = take_drawn(r, n, 0.1f), v = take_output(r, n, false);
+	struct both grad = take_drawn(r, n, 1), q = take_drawn(r, n, 1), l = take_drawn(r, n, 0.1f);
+	const struct adamw_step step = { 1e-2f, 0.9, 0.999, 1e-8f, 0.1f, 0.271f, 0.003f, 0.7f };
+
+	ON_BOTH(r) {
+		BE->axxpby(D, v.at[s], 1, raw.at[s], 0, n);
+		BE->adamw(D, p.at[s], m.at[s], v.at[s], grad.at[s], n, &step);
+		BE->lion(D, q.at[s], l.at[s], grad.at[s], n, &step);
+	}
+	compare(r, &p, CLOSE, "AdamW");
+	compare(r, &m, CLOSE, "  its first moment");
+	compare(r, &v, CLOSE, "  its second");
+	compare(r, &q, CLOSE, "Lion");
+	compare(r, &l, CLOSE, "  its moment");
+	give(r, p); give(r, m); give(r, raw); give(r, v); give(r, grad); give(r, q); give(r, l);
+}
+
+/* Three steps from nothing: codes that differ by one where both neighbours are as near show up as a little more error in p. */
+static void adam8(struct rig *r, size_t n)
+{
+	const size_t blocks = (n + ADAM8_BLOCK - 1) / ADAM8_BLOCK, words = (n + 3) / 4;
+	struct both p = take_drawn(r, n, 1), grad[3], maps, code1, code2, absmax1 = take_output(r, blocks, true), absmax2 = take_output(r, blocks, true);
+	float map[2 * 256 + GUARD] = { 0 };
+	int i;
+
+	for (i = 0; i < 256; i++) {
+		map[i] = (i - 127) / 128.0f;
+		map[256 + i] = i / 255.0f;
+	}
+	for (i = 0; i < GUARD; i++)
+		memcpy(&map[512 + i], &(uint32_t){ GUARD_BITS }, sizeof(float));
+	maps = take(r, map, 512);
+	code1 = take_output(r, words, false);
+	code2 = take_output(r, words, false);
+	ON_BOTH(r) {
+		BE->zero(D, code1.at[s], words);
+		BE->zero(D, code2.at[s], words);
+		BE->zero(D, absmax1.at[s], blocks);
+		BE->zero(D, absmax2.at[s], blocks);
+	}
+	for (i = 0; i < 3; i++) {
+		grad[i] = take_drawn(r, n, 1);
+		ON_BOTH(r) {
+			const struct adam8_moments q = { (uint8_t *)code1.at[s], (uint8_t *)code2.at[s], absmax1.at[s], absmax2.at[s],
+							 maps.at[s], maps.at[s] + 256 };
+			const struct adamw_step step = { 1e-2f, 0.9, 0.999, 1e-8f, 0.1f, 1 - powf(0.9f, i + 1), 1 - powf(0.999f, i + 1), 0.7f };
+
+			BE->adamw8bit(D, p.at[s], &q, grad[i].at[s], n, &step);
+		}
+	}
+	compare(r, &p, SUMS, "AdamW8bit, three steps");
+	compare(r, &absmax1, CLOSE, "  largest first moments");
+	compare(r, &absmax2, CLOSE, "  largest second moments");
+	give(r, p); give(r, maps); give(r, code1); give(r, code2); give(r, absmax1); give(r, absmax2);
+	for (i = 0; i < 3; i++)
+		give(r, grad[i]);
+}
+
+static void adafactors(struct rig *r, struct factored_shape f)
+{
+	const size_t n = (size_t)f.outer * f.rows * f.cols * f.inner, rows = (size_t)f.outer * f.rows * f.inner, cols = (size_t)f.outer * f.cols * f.inner;
+	struct both u = take_output(r, n, false), grad = take_drawn(r, n, 1), a = take_drawn(r, rows, 1), b = take_drawn(r, cols, 1);
+	struct both row = take_output(r, rows, false), col = take_output(r, cols, false);
+
+	ON_BOTH(r) {
+		BE->axxpby(D, row.at[s], 1, a.at[s], 0, rows);
+		BE->axxpby(D, col.at[s], 1, b.at[s], 0, cols);
+		BE->adafactor(D, u.at[s], row.at[s], col.at[s], grad.at[s], &f, 0.3, 1e-30f);
+	}
+	compare(r, &u, CLOSE, "Adafactor");
+	compare(r, &row, CLOSE, "  its rows");
+	compare(r, &col, CLOSE, "  its columns");
+	give(r, u); give(r, grad); give(r, a); give(r, b); give(r, row); give(r, col);
+}
+
+int main(void)
+{
+	struct error e;
+	struct rig r;
+
+	if (rig_open(&r, &e) < 0)
+		return report(&e);
+	norms(&r);
+	activations(&r);
+	geglus(&r, 5, 33);
+	geglus(&r, 64, 320);
+	combinations(&r, 1);
+	combinations(&r, 100003);
+	dropouts(&r, 2, 7, 33);
+	dropouts(&r, 1, 300, 16);
+	samples(&r, 2, 5, 3, 7);
+	samples(&r, 1, 32, 32, 64);
+	columns(&r);
+	look_ups(&r);
+	losses(&r);
+	sums(&r, 1);
+	sums(&r, 33);
+	sums(&r, 1000003);
+	plain_optimizers(&r, 1);
+	plain_optimizers(&r, 10007);
+	adam8(&r, 255);
+	adam8(&r, 10007);
+	adafactors(&r, (struct factored_shape){ 1, 16, 320, 1 });
+	adafactors(&r, (struct factored_shape){ 8, 3, 3, 33 });
+	return rig_close(&r);
+}
