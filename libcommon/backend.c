@@ -12,7 +12,7 @@
 /* LORA_CUDA names another object: the stand-in of the tests. */
 static int cuda_path(char path[PATH_MAX], struct error *e)
 {
-	const char *named = getenv("LORA_CUDA");
+	const char *set = getenv("LORA_CUDA"), *named = set && *set ? set : NULL;
 	char program[PATH_MAX];
 	ssize_t n = named ? 0 : readlink("/proc/self/exe", program, sizeof(program) - 1);
 	char *slash;
