@@ -21,7 +21,7 @@ GENCODE     = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a))
 $(BUILD)/cuda/%.o: cuda/%.cu
 	@mkdir -p $(@D)
 	$(call say,NVCC  $<)
-	$(Q)$(NVCC) -O3 -std=c++17 $(GENCODE) -Xcompiler -fPIC -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+	$(Q)$(NVCC) -O3 -std=c++17 $(GENCODE) -Xptxas -v -Xcompiler -fPIC -MMD -MP -MF $(@:.o=.d) -c -o $@ $< 2> $(@:.o=.ptxas) || { cat $(@:.o=.ptxas); false; }
 
 $(BUILD)/cuda/%.o: cuda/%.c
 	@mkdir -p $(@D)
@@ -36,8 +36,12 @@ $(CUDA_OBJECT): $(KERNELS) $(CUDA_HOST)
 
 cuda: all $(CUDA_OBJECT)
 
+# Registers, shared memory and spills of each kernel on each kind of card, as ptxas saw them.
+cuda-figures: $(KERNELS)
+	@tests/cuda/figures $(KERNELS:.o=.ptxas)
+
 -include $(KERNELS:.o=.d) $(CUDA_HOST:.o=.d)
-.PHONY: cuda
+.PHONY: cuda cuda-figures
 
 # ---- on a real card: tests/cuda/card.  The same test programs as on the stand-in, linked with NVIDIA's libraries. ----
 
