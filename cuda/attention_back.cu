@@ -254,7 +254,7 @@ attention_wide_dq(float *dq, const float *dout, const float *lse, const float *d
 
 		load_row(key, keys, j);
 		load_row(value, values, j);
-		p = expf(dot(mine, key) * a.scale - lse[stats_of(a) + row]);
+		p = exp2_approx((dot(mine, key) * a.scale - lse[stats_of(a) + row]) * LOG2E);
 		dp = dot(mine_dout, value);
 		add_scaled(out, p * (dp - delta[stats_of(a) + row]), key);
 	}
@@ -277,7 +277,7 @@ attention_wide_dkv(float *dk, float *dv, const float *dout, const float *lse, co
 
 		load_row(query, queries, i);
 		load_row(its_dout, douts, i);
-		p = expf(dot(query, key) * a.scale - lse[stats_of(a) + i]);
+		p = exp2_approx((dot(query, key) * a.scale - lse[stats_of(a) + i]) * LOG2E);
 		add_scaled(out_v, p, its_dout);
 		if (dk)
 			add_scaled(out_k, p * (dot(its_dout, value) - delta[stats_of(a) + i]), query);
