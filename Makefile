@@ -97,6 +97,7 @@ $(PROBE): $(PROBE).o $(LIBRARY)
 	$(Q)$(CC) $(LINK) -o $@ $^ $(LIBS)
 
 include cuda/build.mk
+include tests/emu/emu.mk
 
 # ---- what people type ----
 

@@ -1,0 +1,46 @@
+# The stand-in for a card, tests only: the kernels by g++ or clang++, the host side as it is, and tests/emu in place of NVIDIA's libraries.
+#
+#   make emu                     build/gcc/cuda/liblora-cuda-emu.so, for LORA_CUDA=, and the programs of tests/cuda against it
+
+EMU_CXX    := $(if $(findstring clang,$(CC)),$(subst clang,clang++,$(CC)),g++)
+EMU_CFLAGS := -std=c++17 -Wall -Werror -O2 -g -mavx2 -mfma -mf16c -fPIC -MMD -MP -Itests/emu \
+              -isystem $(CUDA_INCLUDE)
+EMU_SAN    := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
+# A race detector is told of fibers by hand, so it must not look at what is between them.  It sees copies only where they are calls.
+EMU_PLAIN  := $(if $(findstring thread,$(SAN)),-DEMU_TSAN,$(EMU_SAN))
+EMU_SEEN   := $(EMU_SAN) $(if $(findstring thread,$(SAN)),-fno-builtin-memcpy -fno-builtin-memset)
+
+EMU_OUT     := $(BUILD)/emu
+EMU_KERNELS := $(patsubst %.cu,$(EMU_OUT)/%.o,$(wildcard cuda/*.cu))
+EMU_CORE    := $(filter-out %/emu_ptxparse.o %/emu_ptxrun.o %/emu_nvcc.o,$(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/emu/*.cpp)))
+EMU_TESTS   := $(patsubst tests/cuda/%.c,$(EMU_OUT)/tests/%,$(wildcard tests/cuda/*.c))
+EMU_OBJECT  := $(BUILD)/cuda/liblora-cuda-emu.so
+
+$(EMU_OUT)/cuda/%.o: cuda/%.cu
+	@mkdir -p $(@D)
+	$(call say,EMU   $<)
+	$(Q)$(EMU_CXX) -x c++ $(EMU_CFLAGS) -Wno-unknown-pragmas $(EMU_SEEN) -c -o $@ $<
+
+$(BUILD)/tests/emu/emu_copy.o: EMU_PLAIN := $(EMU_SEEN)
+$(BUILD)/tests/emu/%.o: tests/emu/%.cpp
+	@mkdir -p $(@D)
+	$(call say,CXX   $<)
+	$(Q)$(EMU_CXX) $(EMU_CFLAGS) -ffp-contract=fast $(EMU_PLAIN) -c -o $@ $<
+
+# fail() and die() are the program's.
+$(EMU_OBJECT): $(EMU_KERNELS) $(CUDA_HOST) $(EMU_CORE)
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)
+	$(Q)$(EMU_CXX) $(EMU_SAN) -shared -o $@ $^
+
+$(EMU_TESTS): $(EMU_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(EMU_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)
+	$(Q)$(EMU_CXX) $(LINK) -o $@ $^ $(LIBS)
+
+emu-programs: $(EMU_TESTS)
+
+emu: $(EMU_OBJECT) emu-programs
+
+-include $(EMU_KERNELS:.o=.d) $(EMU_CORE:.o=.d)
+.PHONY: emu emu-programs

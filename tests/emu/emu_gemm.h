@@ -1,0 +1,19 @@
+/*
+ * emu_gemm.h - matrix products for emu_blas.cpp, on one core with AVX2 and FMA.
+ */
+#ifndef EMU_GEMM_H
+#define EMU_GEMM_H
+
+namespace emu {
+
+enum element { ELEMENT_F32, ELEMENT_TF32, ELEMENT_F16, ELEMENT_BF16 };  /* TF32: floats, of which 10 bits of fraction are multiplied */
+
+/* Columns first, as BLAS counts: a is [rows,depth] in columns, or transposed. */
+struct operand { const void *at; element type; long ld; bool transposed; };
+
+/* c[m,n] = alpha op(a) op(b) + beta c; beta 0 overwrites */
+void gemm(long m, long n, long k, float alpha, operand a, operand b, float beta, float *c, long ldc);
+
+}
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * emu_internal.h - what the parts of the stand-in share.  Not for kernels.
+ */
+#ifndef EMU_INTERNAL_H
+#define EMU_INTERNAL_H
+
+#include "emu_core.h"
+#include "emu_test.h"
+#include "emu_sanitizers.h"
+
+namespace emu {
+
+/* ---- emu.cpp: options, chance, errors ---- */
+struct options {
+	bool random, protect, dry;
+	int mma;                        /* 0: float sums; 1: groups of products, cut off */
+	size_t total;
+	long fail_at;                   /* number of the thing that cannot be made; -1: none */
+};
+options &opt();
+uint32_t draw();                        /* of EMU_SEED; only where opt().random */
+extern emu_stats stats;
+extern const char *kernel_name;         /* NULL outside of kernels */
+cudaError_t failed(cudaError_t status); /* keeps it for cudaGetLastError() */
+bool may_make();                        /* counts it; false: this one is to fail */
+
+/* ---- emu_fiber.cpp ---- */
+enum { MOST_THREADS = 1024 };
+/* Every thread of one block, to its end.  `set` 0 or 1: blocks that run in different sets have no order for race detectors. */
+void run_block(int threads, int set, const std::function<void()> &thread);
+void fibers_launched();                 /* for race detectors: before the first and after the last block of a kernel */
+void fibers_done();
+
+/* ---- emu_shared.cpp ---- */
+void shared_reset(int set, size_t dynamic);     /* NaN everywhere, for the next block */
+char *shared_base();
+void cp_async_end();                    /* a thread ends: complains about copies that nobody waited for */
+
+/* ---- emu_copy.cpp: sanitized, unlike the rest under TSan ---- */
+void copy_words(void *dst, const void *src, unsigned bytes, unsigned valid);
+
+/* ---- emu_memory.cpp ---- */
+void poison(void *p, size_t bytes);     /* what a device leaves in fresh memory, made NaN in every float type */
+bool inside_allocation(const void *p, size_t bytes);
+bool is_device(const void *p);          /* an address that was once given out */
+bool is_pinned(const void *p, size_t bytes);
+void need_range(const void *p, size_t bytes, const char *what, const char *argument);
+/* Device memory is open while one lives. */
+struct device_runs { device_runs(); ~device_runs(); };
+
+/* ---- emu_stream.cpp ---- */
+void enqueue(cudaStream_t st, std::function<void()> work);
+void check_stream(cudaStream_t st);
+void drain_all();
+
+}
+
+#endif
