@@ -148,6 +148,114 @@ values() {
 	[[ "$output" == *"bad.txt:2:"* ]]
 }
 
+# as_diffusers NAME OPTION...: what --rng torch gives, against samplers-extra/pipeline_NAME.safetensors
+as_diffusers() {
+	local reference=$ROOT/tests/golden/samplers-extra/pipeline_$1.safetensors
+	"$BIN/lora-sample" -q -m "$ROOT/tests/golden/tiny-a/model" --rng torch --seed 42 "${@:2}" --save-latents ours.safetensors \
+		-o ours.png > /dev/null
+	# Latents up to 63; float32 leaves 1e-4 at most after 12 steps (measured), on average far less.
+	difference "$reference" ours.safetensors
+	awk -v d="$(difference "$reference" ours.safetensors)" 'BEGIN { exit !(d < 1e-4) }'
+}
+
+@test "--rng torch paints what diffusers paints for the seed, noise between steps too" {
+	whole=(-W 64 -H 64 --steps 12 --cfg 5 -p "a big red circle on a blue background" -n "blurry, bad")
+	as_diffusers euler "${whole[@]}"
+	strings -n 6 ours.png | grep -q "RNG: CPU"
+	as_diffusers euler_a "${whole[@]}" --sampler euler_a
+	strings -n 6 ours.png | grep -q "Sampler: Euler a,"
+}
+
+@test "clip skip, weights and long prompts against diffusers" {
+	size=(-W 48 -H 32 --steps 6)
+	as_diffusers clip_skip "${size[@]}" --cfg 1 --clip-skip 3 -p "a big red circle on a blue background"
+	as_diffusers weights "${size[@]}" --cfg 5 -p "a (big:1.3) red circle on a [blue] background" -n "(blurry), bad"
+	as_diffusers long "${size[@]}" --cfg 5 -p "$(printf 'a big red circle on a blue background, %.0s' {1..12})the end" -n "blurry, bad"
+}
+
+@test "every sampler paints its own picture, the same one each time; kohya's names" {
+	for s in euler euler_a ddim dpm++2m heun lms pndm; do
+		sample --sampler $s -o "$s.png" > /dev/null
+		sample --sampler $s -o again.png > /dev/null
+		cmp "$s.png" again.png
+	done
+	[ "$(sha256sum ./*.png | cut -c-64 | sort -u | wc -l)" = 7 ]
+	sample --sampler k_euler_a -o k.png > /dev/null
+	cmp k.png euler_a.png
+	sample --sampler dpmsolver++ -o k.png > /dev/null
+	cmp k.png dpm++2m.png
+	status_of 2 sample --sampler eulre -o k.png
+	[[ "$output" == *"did you mean 'euler'?"*"pndm"* ]]
+}
+
+@test "weights: brackets count, weight 1 and --plain do not, and escaped brackets are words" {
+	at() { "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 2 "$@" > /dev/null; }
+	at -p "a big gizmo robot" -o none.png
+	at -p "a (big:1) gizmo robot" -o one.png
+	at -p "a (big:1.6) gizmo robot" -o more.png
+	at -p "a [big] gizmo robot" -o less.png
+	at -p "a (big) gizmo robot" --plain -o words.png
+	at -p "a \\(big\\) gizmo robot" -o escaped.png
+	cmp <(pixels none.png) <(pixels one.png)
+	cmp <(pixels words.png) <(pixels escaped.png)
+	[ "$(for f in none more less words; do pixels $f.png | sha256sum; done | sort -u | wc -l)" = 4 ]
+}
+# The picture without what it says about itself.
+pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read -r at; tail -c +$((42 + at)) "$1"; }; }
+
+@test "a long prompt is read to its end, in chunks" {
+	at() { "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 2 "$@" > /dev/null; }
+	local long; long=$(printf 'a red ball and %.0s' {1..30})
+	at -p "$long a cup" -o cup.png
+	at -p "$long a box" -o box.png
+	differ <(pixels cup.png) <(pixels box.png)
+	at -p "a cup" -n "$long a box" -o negative.png
+	status_of 2 at -p "$(printf 'ball %.0s' {1..3000})" -o much.png
+	[[ "$output" == *"2400 tokens"* ]]
+}
+
+@test "--clip-skip: 2 is the default; further from the end is another picture, which says so" {
+	sample -o none.png > /dev/null
+	sample --clip-skip 2 -o two.png > /dev/null
+	cmp none.png two.png
+	sample --clip-skip 3 -o three.png > /dev/null
+	differ <(pixels none.png) <(pixels three.png)
+	strings -n 6 three.png | grep -q "Clip skip: 3, RNG"
+	status_of 2 sample --clip-skip 99 -o x.png
+	[[ "$output" == *"clip skip 99"* ]]
+}
+
+@test "--prompts -: each line is painted before the next is read; a bad one does not cost the model" {
+	mkfifo lines
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 2 --prompts - -o x < lines > told 2> errors 3>&- &
+	local painter=$! i
+	exec 5> lines
+	echo 'a ball --d 5' >&5
+	for i in {1..300}; do [ -s told ] && break; sleep 0.1; done
+	[ "$(jq -r .path told)" = x/00000-5.png ]
+	printf '# no prompt\n\na cup --s none\na cup --w 50\na cup --n a box\n' >&5
+	exec 5>&-
+	status=0; wait $painter || status=$?
+	[ "$status" = 2 ]
+	[ "$(jq -r .path told | tail -n 1)" = x/00001-42.png ]
+	grep -q 'standard input:4: --s .none' errors
+	grep -q 'line 5 is left out' errors
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 2 -p 'a ball' --seed 5 -o one.png > /dev/null
+	cmp one.png x/00000-5.png
+	status_of 2 "$BIN/lora-sample" -m "$MODEL" --prompts - --grid g.png < /dev/null
+	status_of 2 "$BIN/lora-sample" -m "$MODEL" --prompts - -o one.png < /dev/null
+	status_of 0 "$BIN/lora-sample" -q -m "$MODEL" --prompts - -o y < /dev/null
+}
+
+@test "hashes: a single file's first ten digits, an adapter's as A1111 finds it" {
+	local model=$ROOT/tests/golden/single-file/tiny-a.safetensors
+	"$BIN/lora-sample" -q -m "$model" --model-config "$ROOT/tests/golden/tiny-a/model" "${small[@]}" -o m.png > /dev/null
+	strings -n 6 m.png | grep -q "Model hash: $(sha256sum "$model" | cut -c-10), Model: tiny-a, RNG: Philox"
+	sample --lora "$ADAPTER" -o l.png > /dev/null
+	hash=$(tail -c +$((9 + $(od -An -N8 -tu8 "$ADAPTER"))) "$ADAPTER" | sha256sum)
+	strings -n 6 l.png | grep -q "Lora hashes: \"t: ${hash:0:12}\""
+}
+
 @test "mistakes are status 2 before anything is loaded, and leave nothing behind" {
 	status_of 2 "$BIN/lora-sample" -p x
 	[[ "$output" == *"-m"* ]]
