@@ -209,7 +209,7 @@ static void adafactor(struct device *d, float *u, float *row, float *col, const 
 const struct backend cuda_backend = {
 	.name = "cuda",
 	.open = cuda_open, .close = cuda_close,
-	.alloc = cuda_alloc, .release = cuda_release, .upload = cuda_upload, .download = cuda_download, .copy = cuda_copy,
+	.alloc = cuda_alloc, .release = cuda_release, .room = cuda_room, .upload = cuda_upload, .download = cuda_download, .copy = cuda_copy,
 	.zero = cuda_zero,
 	.prepare = cuda_prepare, .unprepare = cuda_unprepare,
 	.linear = cuda_linear, .linear_dx = cuda_linear_dx, .gemm = cuda_gemm,

@@ -113,6 +113,14 @@ void *cuda_alloc(struct device *d, size_t bytes)
 	return pool_take(d->pool, bytes);
 }
 
+size_t cuda_room(struct device *d)
+{
+	size_t free = 0, total = 0;
+
+	cuda_must(cudaMemGetInfo(&free, &total), "its memory");
+	return free;
+}
+
 void cuda_release(struct device *d, void *p)
 {
 	if (!p)

@@ -52,6 +52,7 @@ void *cuda_scratch(struct device *d, size_t bytes);     /* ends the program wher
 struct device *cuda_open(struct error *e);
 void cuda_close(struct device *d);
 void *cuda_alloc(struct device *d, size_t bytes);
+size_t cuda_room(struct device *d);
 void cuda_release(struct device *d, void *p);
 void cuda_upload(struct device *d, void *dst, const void *host, size_t bytes);
 void cuda_download(struct device *d, void *host, const void *src, size_t bytes);

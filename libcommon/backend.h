@@ -95,6 +95,7 @@ struct backend {
 	/* ---- memory ---- */
 	void *(*alloc)(struct device *d, size_t bytes);         /* 64-byte aligned, contents undefined; NULL: no memory */
 	void (*release)(struct device *d, void *p);             /* accepts NULL */
+	size_t (*room)(struct device *d);                       /* bytes that alloc() could still give; 0: nobody counts them */
 	void (*upload)(struct device *d, void *dst, const void *host, size_t bytes);
 	void (*download)(struct device *d, void *host, const void *src, size_t bytes);  /* waits for all work before it */
 	void (*copy)(struct device *d, float *y, const float *x, size_t n);

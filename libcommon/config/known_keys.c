@@ -285,6 +285,7 @@ static const struct known_key keys[] = {
 	{ "validation_seed", KEY_OURS },
 	{ "validation_split", KEY_OURS },
 	{ "version", KEY_RESIDUE, PRESET },
+	{ "vram", KEY_OURS },
 	{ "wandb_api_key", KEY_IGNORED, TRACKER },
 	{ "wandb_run_name", KEY_IGNORED, TRACKER },
 	{ "warmup_ratio", KEY_RESIDUE, "the key is lr_warmup_steps" },

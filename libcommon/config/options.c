@@ -167,7 +167,9 @@ static int take_option(struct command_line *c, const struct option *o, const cha
 {
 	if (o->kind == OPTION_LATER)
 		return later(as_given, e);
-	if (o->kind == OPTION_FLAG) {
+	if (o->kind == OPTION_SWITCH && !value && c->at < c->argc && !strcmp(c->argv[c->at], "auto"))
+		value = next_word(c);
+	if (option_is_flag(o)) {
 		give(c, o, value, false);
 		return 0;
 	}
@@ -274,7 +276,7 @@ static int take_long(struct command_line *c, const char *arg, struct error *e)
 		if (common)
 			return common < 0 ? -1 : 0;
 	}
-	if (!o || (o->kind != OPTION_FLAG && o->kind != OPTION_LATER))
+	if (!o || (!option_is_flag(o) && o->kind != OPTION_LATER))
 		return unknown_option(c->p->tool, c->p->count, name, n, e);
 	if (o->kind == OPTION_LATER)
 		return later(as_given, e);
@@ -298,7 +300,7 @@ static int take_letters(struct command_line *c, const char *arg, struct error *e
 			if (*letter != 'q')
 				return fail(e, EXIT_USAGE, "unknown option '-%c'; try --help", *letter);
 			quiet(1);
-		} else if (o->kind == OPTION_FLAG || o->kind == OPTION_LATER) {
+		} else if (option_is_flag(o) || o->kind == OPTION_LATER) {
 			if (take_option(c, o, as_given, NULL, e))
 				return -1;
 		} else {

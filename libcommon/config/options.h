@@ -25,6 +25,7 @@
 
 enum option_kind {
 	OPTION_FLAG,            /* bool; --no-NAME and `name = false` switch it off */
+	OPTION_SWITCH,          /* enum option_switch: a flag that may also be told to decide for itself, --NAME auto */
 	OPTION_INT,             /* long, min..max */
 	OPTION_NUMBER,          /* double, min..max; accepts 1e-4 */
 	OPTION_STRING,          /* const char *; "" in a config means unset (NULL) */
@@ -34,6 +35,8 @@ enum option_kind {
 	OPTION_LATER,           /* in the interface, refused: "not yet implemented"; value unused */
 	OPTION_SECTION,         /* a heading in --help; only .help */
 };
+
+enum option_switch { SWITCH_OFF, SWITCH_ON, SWITCH_AUTO };
 
 struct text_list { const char **item; size_t count; };
 

@@ -62,7 +62,7 @@ static void add_left(struct buffer *out, const char *left, size_t width)
 
 static void option_left(const struct option *o, struct buffer *left)
 {
-	bool off = o->kind == OPTION_FLAG && o->fallback && !strcmp(o->fallback, "true");
+	bool off = option_is_flag(o) && o->fallback && !strcmp(o->fallback, "true");
 
 	if (o->letter)
 		buffer_addf(left, "  -%c, --%s%s", o->letter, off ? "no-" : "", o->name);
@@ -127,7 +127,7 @@ static void add_option(const struct option *o, bool all, size_t width, struct bu
 
 	option_left(o, &left);
 	buffer_adds(&tail, "");
-	if (o->fallback && *o->fallback && o->kind != OPTION_FLAG)
+	if (o->fallback && *o->fallback && !option_is_flag(o))
 		buffer_addf(&tail, "%s(%s)", *help ? " " : "", o->fallback);
 	if (o->kind == OPTION_LATER)
 		buffer_adds(&tail, " (not yet implemented)");

@@ -22,6 +22,7 @@ struct parse {
 /* "max_train_steps" for the option "max-train-steps", or what .key says; NULL: not in config files. */
 const char *option_key(const struct option *o, char buffer[KEY_SIZE]);
 const struct option *option_by_key(const struct tool *tool, const char *key);
+bool option_is_flag(const struct option *o);            /* takes no word behind it */
 bool option_has_value(const struct option *o);          /* is no heading and not of a later version */
 
 /* Set the value from text.  where opens the message: "--rank", "run.toml:12: network_dim".  A list grows by one. */

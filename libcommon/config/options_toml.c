@@ -62,9 +62,11 @@ static bool fits(enum option_kind option, enum toml_kind value)
 {
 	switch (option) {
 	case OPTION_FLAG:
+	case OPTION_SWITCH:
+		return value == TOML_INTEGER || value == TOML_STRING || value == TOML_BOOLEAN;
 	case OPTION_INT:
 	case OPTION_SIZE:
-		return value == TOML_INTEGER || value == TOML_STRING || (option == OPTION_FLAG && value == TOML_BOOLEAN);
+		return value == TOML_INTEGER || value == TOML_STRING;
 	case OPTION_NUMBER:
 	case OPTION_STRING:             /* seed = 42, lr_warmup_steps = 0.1: their options want the text */
 		return value == TOML_INTEGER || value == TOML_FLOAT || value == TOML_STRING;

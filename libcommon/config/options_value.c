@@ -24,6 +24,11 @@ bool option_has_value(const struct option *o)
 	return o->kind != OPTION_SECTION && o->kind != OPTION_LATER;
 }
 
+bool option_is_flag(const struct option *o)
+{
+	return o->kind == OPTION_FLAG || o->kind == OPTION_SWITCH;
+}
+
 const char *option_key(const struct option *o, char buffer[KEY_SIZE])
 {
 	size_t n = o->name ? strlen(o->name) : 0;
@@ -105,6 +110,9 @@ void option_expected(const struct option *o, struct buffer *out)
 	case OPTION_FLAG:
 		buffer_adds(out, "true or false");
 		break;
+	case OPTION_SWITCH:
+		buffer_adds(out, "true, false or auto");
+		break;
 	case OPTION_INT:
 		buffer_adds(out, "a whole number");
 		add_limits(o, out);
@@ -128,17 +136,30 @@ void option_expected(const struct option *o, struct buffer *out)
 	}
 }
 
-static bool take_flag(const struct option *o, const char *text)
+static bool take_flag(bool *value, const char *text)
 {
 	static const char *const words[] = { "false", "true", "0", "1", "no", "yes", "off", "on" };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
 		if (strcasecmp(text, words[i]))
 			continue;
-		*(bool *)o->value = i % 2;
+		*value = i % 2;
 		return true;
 	}
 	return false;
+}
+
+static bool take_switch(enum option_switch *value, const char *text)
+{
+	bool on;
+
+	if (!strcasecmp(text, "auto"))
+		*value = SWITCH_AUTO;
+	else if (take_flag(&on, text))
+		*value = on ? SWITCH_ON : SWITCH_OFF;
+	else
+		return false;
+	return true;
 }
 
 static bool take_long(const struct option *o, const char *text, const char *ends, long *value, const char **rest)
@@ -218,7 +239,9 @@ static bool take(const struct option *o, const char *text)
 {
 	switch (o->kind) {
 	case OPTION_FLAG:
-		return take_flag(o, text);
+		return take_flag(o->value, text);
+	case OPTION_SWITCH:
+		return take_switch(o->value, text);
 	case OPTION_INT:
 		return take_int(o, text);
 	case OPTION_NUMBER:
@@ -262,6 +285,9 @@ static void zero(const struct option *o)
 	switch (o->kind) {
 	case OPTION_FLAG:
 		*(bool *)o->value = false;
+		break;
+	case OPTION_SWITCH:
+		*(enum option_switch *)o->value = SWITCH_OFF;
 		break;
 	case OPTION_INT:
 		*(long *)o->value = 0;
@@ -339,6 +365,11 @@ static bool is_unset(const struct option *o)
 	}
 }
 
+static void add_switch(struct buffer *out, enum option_switch value)
+{
+	buffer_adds(out, value == SWITCH_AUTO ? "\"auto\"" : value == SWITCH_ON ? "true" : "false");
+}
+
 void option_print_value(const struct option *o, struct buffer *out)
 {
 	const long *size = o->value;
@@ -350,6 +381,9 @@ void option_print_value(const struct option *o, struct buffer *out)
 	switch (o->kind) {
 	case OPTION_FLAG:
 		buffer_adds(out, *(bool *)o->value ? "true" : "false");
+		break;
+	case OPTION_SWITCH:
+		add_switch(out, *(enum option_switch *)o->value);
 		break;
 	case OPTION_INT:
 		buffer_addf(out, "%ld", *(long *)o->value);

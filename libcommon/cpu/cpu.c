@@ -3,7 +3,7 @@
 const struct backend cpu_backend = {
 	.name = "cpu",
 	.open = cpu_open, .close = cpu_close,
-	.alloc = cpu_alloc, .release = cpu_release, .upload = cpu_upload, .download = cpu_download, .copy = cpu_copy,
+	.alloc = cpu_alloc, .release = cpu_release, .room = cpu_room, .upload = cpu_upload, .download = cpu_download, .copy = cpu_copy,
 	.zero = cpu_zero,
 	.prepare = cpu_prepare, .unprepare = cpu_unprepare,
 	.linear = cpu_linear, .linear_dx = cpu_linear_dx, .gemm = cpu_gemm,

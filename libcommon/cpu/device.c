@@ -68,6 +68,12 @@ void cpu_release(struct device *d, void *p)
 	free(p);
 }
 
+/* What the system gives is not known before it is used: other programs, swap, limits of a container. */
+size_t cpu_room(struct device *d)
+{
+	return 0;
+}
+
 void *thread_scratch(struct device *d, int thread, size_t bytes)
 {
 	struct scratch *s = &d->scratch[thread];

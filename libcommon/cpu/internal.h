@@ -185,6 +185,7 @@ void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const stru
 struct device *cpu_open(struct error *e);
 void cpu_close(struct device *d);
 void *cpu_alloc(struct device *d, size_t bytes);
+size_t cpu_room(struct device *d);
 void cpu_release(struct device *d, void *p);
 void cpu_upload(struct device *d, void *dst, const void *host, size_t bytes);
 void cpu_download(struct device *d, void *host, const void *src, size_t bytes);

@@ -333,7 +333,25 @@ static int same_kind(const char *label, const struct latent_sample *first, const
 	return 0;
 }
 
-static int read_stream(const char *path, struct latent_set *set, size_t *capacity, struct error *e)
+/* A sample whose payload was passed over: sizes follow from its bucket and from the first sample, which was read. */
+static int skim_sample(const char *label, const struct tar_sample *tar, const struct latent_sample *first, struct latent_sample *s,
+		       struct error *e)
+{
+	const int factor = first->bucket[0] > first->w ? first->bucket[0] / first->w : 1;
+
+	*s = (struct latent_sample){ .c = first->c, .length = first->length, .context_width = first->context_width,
+				     .pooled_width = first->pooled_width, .variants = tar_find(tar, TEXT_MEMBER) != NULL };
+	memcpy(s->key, tar->key, sizeof(s->key));
+	if (read_fields(label, tar->json, s, e) < 0) {
+		latent_sample_free(s);
+		return -1;
+	}
+	s->w = s->bucket[0] / factor;
+	s->h = s->bucket[1] / factor;
+	return 0;
+}
+
+static int read_stream(const char *path, bool skim, struct latent_set *set, size_t *capacity, struct error *e)
 {
 	struct tar_reader *r = tar_open(path, "latent", e);
 	struct tar_sample tar = { 0 };
@@ -341,9 +359,15 @@ static int read_stream(const char *path, struct latent_set *set, size_t *capacit
 
 	if (!r)
 		return -1;
-	while ((got = tar_next(r, &tar, e)) > 0) {
+	for (;;) {
+		const bool passed = skim && set->count;
+		if (passed)
+			tar_skim(r);
+		if ((got = tar_next(r, &tar, e)) <= 0)
+			break;
 		GROW(set->sample, set->count, *capacity);
-		if (latent_sample_read(path, &tar, &set->sample[set->count], e) < 0)
+		if ((passed ? skim_sample(path, &tar, set->sample, &set->sample[set->count], e) :
+			      latent_sample_read(path, &tar, &set->sample[set->count], e)) < 0)
 			break;
 		set->count++;
 		if (same_kind(path, &set->sample[0], &set->sample[set->count - 1], e) < 0)
@@ -382,13 +406,13 @@ static void digest(struct latent_set *set)
 	sha256_hex(&h, set->digest);
 }
 
-int latent_set_read(const char *const *paths, size_t count, struct latent_set *set, struct error *e)
+static int read_set(const char *const *paths, size_t count, bool skim, struct latent_set *set, struct error *e)
 {
 	size_t i, capacity = 0;
 
 	*set = (struct latent_set){ 0 };
 	for (i = 0; i < count; i++)
-		if (read_stream(paths[i], set, &capacity, e) < 0) {
+		if (read_stream(paths[i], skim, set, &capacity, e) < 0) {
 			latent_set_free(set);
 			return -1;
 		}
@@ -396,6 +420,16 @@ int latent_set_read(const char *const *paths, size_t count, struct latent_set *s
 		return fail(e, EXIT_INPUT, "%s: no samples in the stream; did lora-prep find any picture?", count ? paths[0] : "-");
 	digest(set);
 	return 0;
+}
+
+int latent_set_read(const char *const *paths, size_t count, struct latent_set *set, struct error *e)
+{
+	return read_set(paths, count, false, set, e);
+}
+
+int latent_set_skim(const char *const *paths, size_t count, struct latent_set *set, struct error *e)
+{
+	return read_set(paths, count, true, set, e);
 }
 
 void latent_set_free(struct latent_set *set)

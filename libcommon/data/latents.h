@@ -52,6 +52,8 @@ struct latent_set {
 	char digest[65];                /* SHA-256 over ids, repeats and weights: tells a resumed run whether the data is the same */
 };
 int latent_set_read(const char *const *paths, size_t count, struct latent_set *set, struct error *e) MUST_CHECK;
+/* Only the first sample's payload is read, the others have their sizes and json alone: a look that takes no time. */
+int latent_set_skim(const char *const *paths, size_t count, struct latent_set *set, struct error *e) MUST_CHECK;
 void latent_set_free(struct latent_set *set);
 
 #endif

@@ -50,6 +50,9 @@ void tar_abandon(struct tar_writer *w);
 struct tar_reader;
 /* "-" is standard input.  format: refuse another kind by name (NULL: any). */
 struct tar_reader *tar_open(const char *path, const char *format, struct error *e) MUST_CHECK;
+/* From the next sample on payloads are passed over unread and unchecked, at the speed of seeking where the input can: their buffers are
+ * empty.  For a look at what a stream holds before it is read in earnest. */
+void tar_skim(struct tar_reader *r);
 /* 1: *s holds the next sample (its buffers are reused by the next call); 0: sound end; -1: *e. */
 int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e) MUST_CHECK;
 const char *tar_format(const struct tar_reader *r);             /* known once the first sample was read; "" before */

@@ -22,7 +22,7 @@ struct tar_reader {
 	const char *wanted;             /* "image", "latent", NULL */
 	char format[32], kind[16];      /* "lora-image-1", "image"; empty before the first sample */
 	uint64_t raw_bytes, zeros;      /* read in all; of them, zeros at the end */
-	bool at_eof;
+	bool at_eof, skims;
 	uint64_t samples;               /* in all */
 	/* the part that is being read */
 	int part;
@@ -40,6 +40,7 @@ int tar_ended_early(const struct tar_reader *r, struct error *e);
 
 /* 1: *entry is the next member, a plain file with a plain name; 0: the input is over; -1: *e. */
 int tar_next_entry(struct tar_reader *r, struct archive_entry **entry, struct error *e) MUST_CHECK;
+int tar_pass_member(struct tar_reader *r, struct error *e) MUST_CHECK;
 /* All of that member's bytes, at most cap. */
 int tar_read_member(struct tar_reader *r, const char *name, struct buffer *to, size_t cap, struct error *e) MUST_CHECK;
 

@@ -54,6 +54,8 @@ static int check_payload(struct tar_reader *r, const struct tar_sample *s, int i
 	if (!suffix || strcmp(suffix, m->suffix))
 		return tar_complain(r, e, "%s.json names payload '%.40s' where %s stands; make the stream again",
 				    s->key, suffix ? suffix : "(none)", m->suffix);
+	if (r->skims)
+		return 0;
 	if (!json_is_integer(bytes) || json_integer_value(bytes) != (json_int_t)m->bytes.len)
 		return tar_complain(r, e,
 				    "%s.%s has %zu bytes, and not as many as its json says; make the stream again",
@@ -139,7 +141,8 @@ static int add_member(struct tar_reader *r, struct tar_sample *s, const char *na
 		return tar_complain(r, e, "sample %s has more than %d payloads; make the stream again", s->key,
 				    TAR_MAX_MEMBERS);
 	snprintf(m->suffix, sizeof(m->suffix), "%s", suffix);
-	if (tar_read_member(r, name, &m->bytes, TAR_MEMBER_CAP, e))
+	buffer_clear(&m->bytes);
+	if (r->skims ? tar_pass_member(r, e) : tar_read_member(r, name, &m->bytes, TAR_MEMBER_CAP, e))
 		return -1;
 	count(r, &m->bytes);
 	s->members++;
@@ -192,8 +195,8 @@ static int check_end(struct tar_reader *r, const json_t *end, struct error *e)
 	if (!json_is_integer(samples) || json_integer_value(samples) != (json_int_t)r->part_samples)
 		return tar_complain(r, e, "its end record counts %lld samples, %llu came; make the stream again",
 				    (long long)json_integer_value(samples), (unsigned long long)r->part_samples);
-	if (!json_is_integer(bytes) || json_integer_value(bytes) != (json_int_t)r->part_bytes || !hash ||
-	    strcmp(hash, hex))
+	if (!r->skims && (!json_is_integer(bytes) || json_integer_value(bytes) != (json_int_t)r->part_bytes || !hash ||
+			  strcmp(hash, hex)))
 		return tar_complain(r, e,
 				    "is damaged: what came differs from the hash in its end record; make it again");
 	return check_format(r, TAR_END, json_string_value(json_object_get(end, "format")), e);

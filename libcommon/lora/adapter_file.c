@@ -199,6 +199,27 @@ float *adapter_file_floats(const struct adapter_file *a, const struct safetensor
 	return x;
 }
 
+static int check_numbers(const struct adapter_file *a, const struct file_module *m, struct error *e)
+{
+	float *down = adapter_file_floats(a, m->down, true, e), *up = down ? adapter_file_floats(a, m->up, true, e) : NULL;
+	const int status = up ? 0 : -1;
+
+	free(down);
+	free(up);
+	return status;
+}
+
+int adapter_file_check(const char *path, const struct layer_list *layers, struct error *e)
+{
+	struct adapter_file *a = adapter_file_open(path, layers, e);
+	int status = a ? 0 : -1;
+
+	for (size_t i = 0; a && i < a->count && !status; i++)
+		status = check_numbers(a, &a->module[i], e);
+	adapter_file_close(a);
+	return status;
+}
+
 int weighted_path(const char *text, char **path, double *weight, struct error *e)
 {
 	const char *colon = strrchr(text, ':');

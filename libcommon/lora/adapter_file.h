@@ -36,6 +36,9 @@ void adapter_file_close(struct adapter_file *a);                /* accepts NULL 
 float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite,
 			   struct error *e) MUST_CHECK;
 
+/* Every number of the file that an adapter would take over is one. */
+int adapter_file_check(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
+
 /* "FILE:WEIGHT" as options give it: the part after the last colon when it is a number and no file has the whole name.
  * *path malloced. */
 int weighted_path(const char *text, char **path, double *weight, struct error *e) MUST_CHECK;

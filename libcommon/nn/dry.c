@@ -76,6 +76,7 @@ static void *alloc(struct device *d, size_t bytes)
 }
 
 static void release(struct device *d, void *p) { }
+static size_t room(struct device *d) { return 0; }
 static void upload(struct device *d, void *dst, const void *host, size_t bytes) { }
 static void download(struct device *d, void *host, const void *src, size_t bytes) { }
 static void copy(struct device *d, float *y, const float *x, size_t n) { }
@@ -169,7 +170,7 @@ static void over_root(struct device *d, float *y, float a, const float *x, const
 const struct backend dry_backend = {
 	.name = "dry",
 	.open = open_dry, .close = close_dry,
-	.alloc = alloc, .release = release, .upload = upload, .download = download, .copy = copy, .zero = zero,
+	.alloc = alloc, .release = release, .room = room, .upload = upload, .download = download, .copy = copy, .zero = zero,
 	.prepare = prepare, .unprepare = unprepare,
 	.linear = linear, .linear_dx = linear_dx, .gemm = gemm,
 	.conv2d = conv2d, .conv2d_dx = conv2d_dx, .conv2d_dw = conv2d_dw,

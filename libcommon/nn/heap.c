@@ -31,10 +31,16 @@ static size_t find_gap(const struct heap_end *e, size_t bytes, size_t *at)
 {
 	size_t i;
 
-	*at = 0;
-	for (i = 0; i < e->count && e->piece[i].at - *at < bytes; i++)
+	*at = e->dense ? end_of(&e->piece[e->dense - 1]) : 0;
+	for (i = e->dense; i < e->count && e->piece[i].at - *at < bytes; i++)
 		*at = end_of(&e->piece[i]);
 	return i;
+}
+
+static void settle(struct heap_end *e)
+{
+	while (e->dense < e->count && e->piece[e->dense].at == (e->dense ? end_of(&e->piece[e->dense - 1]) : 0))
+		e->dense++;
 }
 
 static void insert(struct heap_end *e, size_t i, struct heap_piece piece)
@@ -43,11 +49,13 @@ static void insert(struct heap_end *e, size_t i, struct heap_piece piece)
 	memmove(&e->piece[i + 1], &e->piece[i], (e->count - i) * sizeof(piece));
 	e->piece[i] = piece;
 	e->count++;
+	settle(e);
 }
 
 static void erase(struct heap_end *e, size_t i)
 {
 	e->count--;
+	e->dense = i < e->dense ? i : e->dense;
 	memmove(&e->piece[i], &e->piece[i + 1], (e->count - i) * sizeof(*e->piece));
 }
 
@@ -56,7 +64,7 @@ static size_t find_far_gap(const struct heap_end *e, size_t bytes, size_t *at)
 {
 	size_t i;
 
-	for (i = e->count; i > 0; i--) {
+	for (i = e->count; i > e->dense; i--) {
 		const size_t begins = i > 1 ? end_of(&e->piece[i - 2]) : 0;
 		if (e->piece[i - 1].at - begins >= bytes) {
 			*at = e->piece[i - 1].at - bytes;
@@ -84,6 +92,19 @@ static struct place find_place(struct heap *h, enum heap_kind kind, size_t bytes
 	return low.i < low.end->count ? low : p;
 }
 
+/* The pile is one piece as far as it has no gaps. */
+static bool add_to_pile(const struct place *p, enum heap_kind kind, size_t bytes)
+{
+	struct heap_piece *next = p->i < p->end->count ? &p->end->piece[p->i] : NULL;
+
+	if (kind != HEAP_PILED || !next || next->kind != HEAP_PILED || next->at != p->at + bytes)
+		return false;
+	next->at = p->at;
+	next->bytes += bytes;
+	settle(p->end);
+	return true;
+}
+
 void *heap_take(struct heap *h, enum heap_kind kind, size_t bytes)
 {
 	const size_t wanted = (bytes + (bytes == 0) + ALIGN - 1) / ALIGN * ALIGN;
@@ -93,7 +114,8 @@ void *heap_take(struct heap *h, enum heap_kind kind, size_t bytes)
 
 	if (p.i == p.end->count && (p.at > h->size || h->size - p.at < wanted || h->size - p.at - wanted < other))
 		return NULL;
-	insert(p.end, p.i, (struct heap_piece){ p.at, wanted, kind == HEAP_INSIDE });
+	if (!add_to_pile(&p, kind, wanted))
+		insert(p.end, p.i, (struct heap_piece){ p.at, wanted, kind });
 	used = extent(&h->low) + extent(&h->high);
 	h->peak = used > h->peak ? used : h->peak;
 	return h->base + (p.end == &h->low ? p.at : h->size - p.at - wanted);
@@ -143,21 +165,23 @@ bool heap_is_inside(const struct heap *h, const void *piece)
 	size_t i;
 	const struct heap_end *e = find(h, piece, &i);
 
-	return e->piece[i].inside;
+	return e->piece[i].kind == HEAP_INSIDE;
 }
 
 void heap_clear_inside(struct heap *h)
 {
 	size_t i, n = 0;
 
-	h->high.count = 0;
+	h->high.count = h->high.dense = 0;
 	for (i = 0; i < h->low.count; i++)
-		if (!h->low.piece[i].inside)
+		if (h->low.piece[i].kind != HEAP_INSIDE)
 			h->low.piece[n++] = h->low.piece[i];
+		else if (h->low.dense > n)
+			h->low.dense = n;
 	h->low.count = n;
 }
 
 void heap_clear(struct heap *h)
 {
-	h->low.count = h->high.count = 0;
+	h->low.count = h->low.dense = h->high.count = h->high.dense = 0;
 }

@@ -3,7 +3,7 @@
  *
  * A piece is taken where it fits first, seen from its end, and given back at any time; what is inside may also fill a gap between what is
  * kept.  What is kept goes in the reverse order of its coming; what piles up meanwhile is taken from the far side, so that the room between
- * stays in one.  Only arithmetic: never reads or writes the memory, so it serves device memory and a dry run alike.  Places depend on the order
+ * stays in one, and is given back with all the rest.  Only arithmetic: never reads or writes the memory, so it serves device memory and a dry run alike.  Places depend on the order
  * of calls alone and not on the stretch's size: what a dry run needed is what a real one needs.
  */
 #ifndef NN_HEAP_H
@@ -16,10 +16,11 @@ enum heap_kind { HEAP_KEPT, HEAP_INSIDE, HEAP_PILED };
 
 struct heap_piece {
 	size_t at, bytes;               /* at: from the end to the piece's near side */
-	bool inside;
+	enum heap_kind kind;
 };
 
-struct heap_end { struct heap_piece *piece; size_t count, capacity; };  /* sorted */
+/* pieces are sorted; dense: the first so many have no gap before them, so none is looked for there */
+struct heap_end { struct heap_piece *piece; size_t count, capacity, dense; };
 
 struct heap {
 	char *base;

@@ -38,10 +38,8 @@ static int load_tokenizers(struct pipeline *p, struct error *e)
 	return 0;
 }
 
-int pipeline_complete(struct pipeline *p, struct error *e)
+int pipeline_networks(struct pipeline *p, struct error *e)
 {
-	if (!p->tokenizer1 && load_tokenizers(p, e) < 0)
-		return -1;
 	if (!p->te2 && load_text(p, e) < 0)
 		return -1;
 	if (!p->unet && !(p->unet = unet_load(p->files, p->be, p->device, e)))
@@ -49,6 +47,13 @@ int pipeline_complete(struct pipeline *p, struct error *e)
 	if (!p->vae && !(p->vae = vae_load(p->files, p->be, p->device, false, true, e)))
 		return -1;
 	return 0;
+}
+
+int pipeline_complete(struct pipeline *p, struct error *e)
+{
+	if (!p->tokenizer1 && load_tokenizers(p, e) < 0)
+		return -1;
+	return pipeline_networks(p, e);
 }
 
 int pipeline_load(struct pipeline *p, const char *device, struct error *e)
@@ -74,15 +79,23 @@ void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct
 	noise_schedule_init(&p->schedule, &p->config->schedule);
 }
 
-void pipeline_close(struct pipeline *p)
+void pipeline_shed(struct pipeline *p)
 {
 	workspace_free(&p->work);
-	layer_list_free(&p->layers);
+	p->work = (struct workspace){ .be = p->be, .device = p->device };
 	vae_free(p->vae);
-	if (!p->borrowed_text) {
-		clip_free(p->te1);
-		clip_free(p->te2);
-	}
+	p->vae = NULL;
+	if (p->borrowed_text)
+		return;
+	clip_free(p->te1);
+	clip_free(p->te2);
+	p->te1 = p->te2 = NULL;
+}
+
+void pipeline_close(struct pipeline *p)
+{
+	pipeline_shed(p);
+	layer_list_free(&p->layers);
 	tokenizer_free(p->tokenizer1);
 	tokenizer_free(p->tokenizer2);
 	noise_schedule_free(&p->schedule);
@@ -237,6 +250,17 @@ static int decode(struct pipeline *p, const float *x, int h, int w, struct image
 	}
 	free(rgb);
 	return 0;
+}
+
+size_t paint_need(const struct pipeline *p, const struct painting *w)
+{
+	const int f = p->config->vae.factor;
+	const struct conditioning c = { .n = w->cfg == 1 ? 1 : 2, .length = p->config->te1.length };
+	struct denoise noisy = { .p = p, .c = &c, .h = w->height / f, .w = w->width / f };
+	struct decode clean = { p, NULL, w->height / f, w->width / f };
+	const size_t denoising = workspace_need(denoise_forward, &noisy), decoding = workspace_need(decode_forward, &clean);
+
+	return denoising > decoding ? denoising : decoding;
 }
 
 int paint(struct pipeline *p, const struct painting *w, float **latent, struct image *picture, painted_step *tell, void *arg,

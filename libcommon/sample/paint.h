@@ -34,14 +34,23 @@ struct pipeline {
 /* Files and sizes, at once: what can be refused for them is refused before gigabytes are read.  Then device and networks. */
 int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae, struct error *e) MUST_CHECK;
 int pipeline_load(struct pipeline *p, const char *device, struct error *e) MUST_CHECK;
-/* On networks that are there already: te1 and te2 may be NULL.  pipeline_complete() loads what is missing. */
+/* On networks that are there already: te1 and te2 may be NULL.  pipeline_complete() loads what is missing, pipeline_networks() all of it
+ * but the tokenizers. */
 void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d, struct unet *unet,
 		     struct clip *te1, struct clip *te2);
 int pipeline_complete(struct pipeline *p, struct error *e) MUST_CHECK;
+int pipeline_networks(struct pipeline *p, struct error *e) MUST_CHECK;
 void pipeline_close(struct pipeline *p);
+
+/* Networks and activations are given back, tokenizers and what is borrowed stay: pipeline_complete() loads them anew. */
+void pipeline_shed(struct pipeline *p);
 
 /* N(0,1) for an ancestral sampler's step, [c,h,w] */
 typedef void step_noise(void *arg, int step, float *noise, size_t n);
+
+/* Activations of the largest forward pass that painting takes, two prompts of one chunk each, on whatever backend the networks are. */
+struct painting;
+size_t paint_need(const struct pipeline *p, const struct painting *what);
 
 struct painting {
 	const char *text, *negative;    /* negative "": encoded like any text */

@@ -106,26 +106,40 @@ static int save_on_the_way(struct run *r, struct error *e)
 	return 0;
 }
 
+/* What looks at the weights between two steps has the arena's room meanwhile.  If another program took it, all but the arena is there. */
+static int look(struct run *r, bool validate, struct error *e)
+{
+	struct error late;
+
+	if (validate)
+		run_validate(r);
+	run_sample(r);
+	if (run_take_arena(r, e) == 0)
+		return 0;
+	if (run_save_state(r, &late) == 0)
+		note("step %ld is saved; --resume auto goes on from it", r->done);
+	return -1;
+}
+
 /* 0 at the end, EXIT_SAVED when stopped on the way, -1: *e. */
 static int loop(struct run *r, struct error *e)
 {
 	struct batch b = { 0 };
-	int result = 0;
+	int result;
 
 	r->saved_at = seconds_now();
-	run_sample(r);
+	result = look(r, false, e);
 	while (r->done < r->total && !result) {
 		struct step_facts f;
 		one_step(r, &b, &f);
 		r->done++;
 		r->nonfinite = f.finite ? 0 : r->nonfinite + 1;
 		report_step(r, &f);
-		run_validate(r);
-		run_sample(r);
-		if (r->nonfinite == NONFINITE_LIMIT)
+		result = look(r, true, e);
+		if (!result && r->nonfinite == NONFINITE_LIMIT)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, at step %ld; lower the learning "
 				      "rate; the last saved adapter is intact", NONFINITE_LIMIT, r->done);
-		else
+		else if (!result)
 			result = save_on_the_way(r, e);
 		if (!result && stop_wanted() && r->done < r->total)
 			result = run_save_state(r, e) < 0 ? -1 : EXIT_SAVED;
@@ -167,13 +181,20 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 		return -1;
 	if (run_settings(r, e) < 0)
 		return -1;
+	if (r->s->plan)
+		return run_show_plan(r, latents, count, e);
+	if (r->s->check)
+		return run_check(r, latents, count, e);
 	stop_watch(limit);
-	if (!r->s->print_lr && (run_lock(r, e) < 0 || events_open(&r->events, r->s, e) < 0))
+	if (!r->s->print_lr && (run_open_device(r, e) < 0 || run_look_ahead(r, latents, count, e) < 0 || run_lock(r, e) < 0 ||
+				events_open(&r->events, r->s, e) < 0))
 		return -1;
-	if (run_setup(r, latents, count, e) < 0)
+	if (run_prepare(r, latents, count, e) < 0)
 		return -1;
 	if (r->s->print_lr)
 		return report_lr(r, e);
+	if (run_setup(r, e) < 0)
+		return -1;
 	if (run_resume(r, e) < 0 || begin_replay(r, e) < 0 || events_open_board(&r->events, r->s, r->done, e) < 0)
 		return -1;
 	report_start(r);

@@ -203,7 +203,7 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	f->max_steps = r->total;
 	f->max_grad_norm = s->max_grad_norm;
 	f->accumulation = s->accumulate;
-	f->checkpointing = s->checkpointing;
+	f->checkpointing = s->checkpointing != SWITCH_OFF;
 	f->mixed_precision = s->mixed_precision;
 	f->seed = r->seed;
 	f->min_snr_gamma = s->min_snr_gamma;

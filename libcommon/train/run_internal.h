@@ -11,6 +11,7 @@
 #include "objective.h"
 #include "optimizer.h"
 #include "order.h"
+#include "plan.h"
 #include "report_html.h"
 #include "run.h"
 #include "state.h"
@@ -26,6 +27,9 @@ struct run {
 
 	struct latent_set data;         /* what is trained on; behind it in memory lies what is held out */
 	size_t held_out;
+	bool skims;                     /* latents are looked at, not read: samples have no payload */
+	bool imagined;                  /* no latents: a sample of each bucket, without its payload */
+	bool common_batch;              /* samples' own batch sizes do not count */
 	struct order *order;
 	struct objective objective;
 	struct lr_schedule lr;
@@ -45,6 +49,8 @@ struct run {
 	struct optimizer optimizer;
 	struct tape *tape;
 	size_t activation_bytes;
+	struct plan_way way;
+	size_t planned_bytes;           /* of device memory, at most */
 	struct run_captions *captions;  /* words of each sample and visit */
 
 	char *identity, *config;        /* what a resume must have in common; the settings as TOML */
@@ -63,20 +69,35 @@ struct run {
 	struct run_samples *samples;    /* NULL: none are painted */
 };
 
-/* run_setup.c: what the settings alone can say; then data, networks, memory */
+/* run_setup.c: what the settings alone can say; data against the model's headers; device, networks, memory */
 int run_settings(struct run *r, struct error *e) MUST_CHECK;
-int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
+int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
+int run_open_device(struct run *r, struct error *e) MUST_CHECK;
+size_t run_limit(const struct run *r);                  /* of device memory, as far as settings and device tell; 0: none */
+int run_settle(struct run *r, struct error *e) MUST_CHECK;      /* how it is made to fit; EXIT_MEMORY where it cannot be */
+int run_load(struct run *r, struct error *e) MUST_CHECK;        /* all but the arena */
+int run_setup(struct run *r, struct error *e) MUST_CHECK;       /* settle, load, arena */
+
+/* run_look.c: --plan and --check, which train nothing; what cannot fit is refused before the latents are read, where they are files */
+int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
+int run_check(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
+int run_look_ahead(const struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
+void run_make_order(struct run *r);                     /* of the data, once it is there */
 void run_free(struct run *r);
 
 /* run_networks.c: what a run holds on its device, in this order; the arena is released and taken again where others need its room. */
-struct batch_shape { int n, h, w; uint32_t sample; size_t bytes; };    /* one of its samples; activations of such a step */
+struct batch_shape {
+	int n, h, w;
+	uint32_t sample;                /* one of its samples */
+	size_t bytes, blocks;           /* once measured: activations of such a step; its blocks that may be checkpointed */
+};
 bool run_trains_text(const struct train_settings *s);
 int run_load_text(struct run *r, struct error *e) MUST_CHECK;          /* nothing where text comes from the latents */
 int run_load_unet(struct run *r, struct error *e) MUST_CHECK;
 size_t run_shapes(const struct run *r, struct batch_shape **shapes);   /* all that the data gives; malloced */
-void run_measure_shapes(struct run *r, struct batch_shape *shapes, size_t count);
-size_t run_measure(struct run *r);                                     /* the most that a step needs */
-int run_take_arena(struct run *r, struct error *e) MUST_CHECK;
+void run_measure(struct run *r, struct batch_shape *shapes, size_t count);
+int run_take_arena(struct run *r, struct error *e) MUST_CHECK;         /* nothing if it is there */
+void run_give_arena(struct run *r);
 
 /* run_adapter.c: what is trained, and what hangs before it, with optimizer and average; words for the identity, only where something is
  * not usual */
@@ -112,11 +133,14 @@ void run_keep_nonfinite(struct run *r, const struct order_place *place);
 /* run_validate.c */
 int run_hold_out(struct run *r, struct error *e) MUST_CHECK;
 void run_validate(struct run *r);                       /* when it is due */
+size_t run_validation_need(struct run *r);              /* activations */
 
 /* run_sample.c: pictures on the way.  What fails there costs a warning, not the run. */
 int run_samples_open(struct run *r, struct error *e) MUST_CHECK;
 void run_sample(struct run *r);                         /* when it is due */
 void run_samples_free(struct run *r);
+/* The most activations that r's pictures take.  The networks that they need are loaded onto dry's device, where they are counted, and freed. */
+int run_samples_need(const struct run *r, struct run *dry, size_t *activations, struct error *e) MUST_CHECK;
 
 /* run_report.c */
 struct step_facts {

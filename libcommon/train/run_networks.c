@@ -24,14 +24,14 @@ int run_load_text(struct run *r, struct error *e)
 
 int run_load_unet(struct run *r, struct error *e)
 {
-	r->networks.unet = r->unet = unet_load(r->files, r->be, r->device, e);
+	r->networks.unet = r->unet = unet_load_sparing(r->files, r->be, r->device, r->way.text_on_host, e);
 	if (!r->unet)
 		return -1;
 	unet_layers(r->unet, &r->layers);
 	return 0;
 }
 
-/* ---- memory: each shape of batch once on a dry tape tells the arena's exact size ---- */
+/* ---- activations: each shape of batch once on a dry tape tells the arena's exact size ---- */
 
 static bool seen_before(const struct batch_shape *seen, size_t count, const struct batch_shape *s)
 {
@@ -58,7 +58,7 @@ size_t run_shapes(const struct run *r, struct batch_shape **shapes)
 	return count;
 }
 
-void run_measure_shapes(struct run *r, struct batch_shape *shapes, size_t count)
+void run_measure(struct run *r, struct batch_shape *shapes, size_t count)
 {
 	struct batch b = { 0 };
 	float *loss = xmalloc(r->s->batch_size * sizeof(*loss));
@@ -66,10 +66,11 @@ void run_measure_shapes(struct run *r, struct batch_shape *shapes, size_t count)
 
 	for (i = 0; i < count; i++) {
 		struct tape *dry = tape_new_dry();
-		tape_checkpointing(dry, r->s->checkpointing);
+		tape_checkpoint_first(dry, r->way.checkpoints);
 		run_batch_blank(r, &shapes[i], &b);
 		step_run(dry, &r->networks, &b, 1, loss);
 		shapes[i].bytes = tape_peak(dry);
+		shapes[i].blocks = tape_blocks(dry);
 		tape_free(dry);
 	}
 	optimizer_forget(&r->optimizer);
@@ -77,23 +78,19 @@ void run_measure_shapes(struct run *r, struct batch_shape *shapes, size_t count)
 	free(loss);
 }
 
-size_t run_measure(struct run *r)
+void run_give_arena(struct run *r)
 {
-	struct batch_shape *shapes;
-	size_t i, most = 0, count = run_shapes(r, &shapes);
-
-	run_measure_shapes(r, shapes, count);
-	for (i = 0; i < count; i++)
-		most = shapes[i].bytes > most ? shapes[i].bytes : most;
-	free(shapes);
-	return most;
+	tape_free(r->tape);
+	r->tape = NULL;
 }
 
 int run_take_arena(struct run *r, struct error *e)
 {
+	if (r->tape)
+		return 0;
 	r->tape = tape_new(r->be, r->device, r->activation_bytes, e);
 	if (!r->tape)
 		return -1;
-	tape_checkpointing(r->tape, r->s->checkpointing);
+	tape_checkpoint_first(r->tape, r->way.checkpoints);
 	return 0;
 }

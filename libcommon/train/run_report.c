@@ -34,6 +34,7 @@ void report_start(struct run *r)
 	json_int(j, "modules", r->adapter->count);
 	json_big(j, "seed", r->seed);
 	json_int(j, "activation_bytes", r->activation_bytes);
+	json_int(j, "planned_bytes", r->planned_bytes);
 	json_text(j, "device", r->be->name);
 	if (r->held_out)
 		json_int(j, "validation_pictures", r->held_out);

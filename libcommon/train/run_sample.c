@@ -13,7 +13,7 @@
 enum { DEFAULT_STEPS = 30, SIZE_STEP = 8 };
 #define DEFAULT_CFG 7.5
 
-/* What lives from picture to picture: networks are loaded when the first is painted. */
+/* What lives from picture to picture.  Networks do not: their room is that of training's activations. */
 struct run_samples {
 	struct prompt_list prompts;
 	struct painting *what;          /* one each, without noise */
@@ -175,22 +175,34 @@ static int load(struct run *r, struct error *e)
 	return result < 0 ? -1 : pipeline_complete(&x->pipeline, e);
 }
 
-/* Activations of a picture are given back: training's own are measured to the byte. */
-static void drop_workspace(struct run *r)
-{
-	workspace_free(&r->samples->pipeline.work);
-	r->samples->pipeline.work = (struct workspace){ .be = r->be, .device = r->device };
-}
-
 static int paint_all(struct run *r, bool epoch, struct error *e)
 {
 	size_t i;
-	int result = load(r, e) < 0 ? -1 : run_show_average(r, e);
+	int result;
+
+	run_give_arena(r);
+	result = load(r, e) < 0 ? -1 : run_show_average(r, e);
 
 	for (i = 0; i < r->samples->prompts.count && !result; i++)
 		result = paint_one(r, i, epoch, e);
 	run_end_average(r);
-	drop_workspace(r);
+	pipeline_shed(&r->samples->pipeline);
+	return result;
+}
+
+int run_samples_need(const struct run *r, struct run *dry, size_t *activations, struct error *e)
+{
+	struct pipeline p;
+	size_t i;
+	int result;
+
+	pipeline_borrow(&p, dry->files, dry->be, dry->device, dry->unet, dry->te1, dry->te2);
+	result = pipeline_networks(&p, e);
+	for (i = 0; i < r->samples->prompts.count && !result; i++) {
+		const size_t need = paint_need(&p, &r->samples->what[i]);
+		*activations = need > *activations ? need : *activations;
+	}
+	pipeline_close(&p);
 	return result;
 }
 

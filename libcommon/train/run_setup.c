@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "run_captions.h"
-#include "run_internal.h"
+#include "run_plan.h"
 #include "settings_objective.h"
 
 /* ---- data against model ---- */
@@ -25,9 +25,9 @@ static int check_sample(const struct run *r, const struct latent_sample *s, stru
 }
 
 /* batch_size of a dataset config comes before train_batch_size, as with kohya, but not before the command line. */
-static int own_batch(const struct latent_sample *s)
+static int own_batch(const struct run *r, const struct latent_sample *s)
 {
-	return strcmp(option_origin("train-batch-size"), "command line") ? s->batch_size : 0;
+	return !r->common_batch && strcmp(option_origin("train-batch-size"), "command line") ? s->batch_size : 0;
 }
 
 /* The run's batch size is that of its largest batch: it numbers a step's samples. */
@@ -45,30 +45,35 @@ static void widen_batch(struct run *r, const struct order_item *items)
 	r->s->batch_size = widest;
 }
 
-static int read_data(struct run *r, const char *const *latents, size_t count, struct error *e)
+void run_make_order(struct run *r)
 {
-	static const char *const stdin_only[] = { "-" };
-	struct order_item *items;
+	struct order_item *items = xmalloc(r->data.count * sizeof(*items));
 	size_t i;
 
-	if (!count && isatty(STDIN_FILENO))
-		return fail(e, EXIT_USAGE, "no latents; name a tar or pipe one in (lora-prep DIR | lora-encode -m MODEL | lora-train ...)");
-	if (latent_set_read(count ? latents : stdin_only, count ? count : 1, &r->data, e) < 0)
-		return -1;
-	if (run_hold_out(r, e) < 0)
-		return -1;
-	items = xmalloc(r->data.count * sizeof(*items));
 	for (i = 0; i < r->data.count; i++) {
 		const struct latent_sample *s = &r->data.sample[i];
-		items[i] = (struct order_item){ s->w, s->h, s->repeats, own_batch(s) };
-		if (check_sample(r, s, e) < 0) {
-			free(items);
-			return -1;
-		}
+		items[i] = (struct order_item){ s->w, s->h, s->repeats, own_batch(r, s) };
 	}
 	r->order = order_new(items, r->data.count, r->s->batch_size, r->seed);
 	widen_batch(r, items);
 	free(items);
+}
+
+static int read_data(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	static const char *const stdin_only[] = { "-" };
+	size_t i;
+
+	if (!count && isatty(STDIN_FILENO))
+		return fail(e, EXIT_USAGE, "no latents; name a tar or pipe one in (lora-prep DIR | lora-encode -m MODEL | lora-train ...)");
+	if ((r->skims ? latent_set_skim : latent_set_read)(count ? latents : stdin_only, count ? count : 1, &r->data, e) < 0)
+		return -1;
+	if (run_hold_out(r, e) < 0)
+		return -1;
+	for (i = 0; i < r->data.count; i++)
+		if (check_sample(r, &r->data.sample[i], e) < 0)
+			return -1;
+	run_make_order(r);
 	return 0;
 }
 
@@ -106,7 +111,9 @@ static int set_length(struct run *r, struct error *e)
 }
 
 /* Keys that say where, when and on what a run writes, not what: with them a resumed run's state would differ from a straight one's. */
-static const char *const elsewhere[] = { "output_dir", "output_name", "resume", "device", "gradient_checkpointing", "log", "html" };
+static const char *const elsewhere[] = { "output_dir", "output_name", "resume", "device", "gradient_checkpointing", "log", "html", "vram",
+					 "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
+					 "bucket_no_upscale" };
 
 /* The beginnings of such keys. */
 static const char *const elsewhere_all[] = { "save_last_", "save_state", "save_every_", "save_n_", "sample_", "log_", "logging_", "validate_",
@@ -195,23 +202,78 @@ int run_settings(struct run *r, struct error *e)
 	return 0;
 }
 
-int run_setup(struct run *r, const char *const *latents, size_t count, struct error *e)
+static int prepare_data(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	if (count || !(r->s->plan || r->s->check))
+		return read_data(r, latents, count, e) < 0 ? -1 : set_length(r, e);
+	if (run_imagine_data(r, e) < 0)
+		return -1;
+	run_make_order(r);
+	return 0;
+}
+
+int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	r->files = model_files_open(r->s->model, r->s->model_config, r->s->sample_prompts ? r->s->vae : NULL, e);
-	if (!r->files || read_data(r, latents, count, e) < 0 || set_length(r, e) < 0)
+	if (!r->files || prepare_data(r, latents, count, e) < 0)
 		return -1;
 	if (objective_init(&r->objective, r->s, model_files_config(r->files), r->seed, e) < 0)
 		return -1;
 	set_identity(r);
-	if (r->s->print_lr)
-		return 0;
-	if (run_samples_open(r, e) < 0)
-		return -1;
+	return r->s->print_lr ? 0 : run_samples_open(r, e);
+}
+
+int run_open_device(struct run *r, struct error *e)
+{
 	r->be = backend_find(r->s->device, e);
 	r->device = r->be ? r->be->open(e) : NULL;
-	if (!r->device || open_captions(r, e) < 0 || run_load_text(r, e) < 0 || run_load_unet(r, e) < 0 || run_make_adapter(r, e) < 0)
+	return r->device ? 0 : -1;
+}
+
+/* What the plan counts of a device's own is there already, so it is no longer in the room. */
+size_t run_limit(const struct run *r)
+{
+	const size_t said = r->s->vram_bytes, room = r->device ? r->be->room(r->device) : 0;
+	struct error e;
+	const struct plan_device *own = room ? plan_device(r->be->name, &e) : NULL;
+	const size_t there = own ? room + own->workspace + own->context : 0;
+
+	return !said || (there && there < said) ? there : said;
+}
+
+int run_settle(struct run *r, struct error *e)
+{
+	const struct planned what = run_as_set(r);
+	struct savings s;
+	struct plan p;
+	int result = 0;
+
+	if (run_plan(r, &what, run_limit(r), NULL, &p, e) < 0)
 		return -1;
-	r->activation_bytes = run_measure(r);
+	if (!plan_fits(&p)) {
+		run_find_savings(r, &p, &s);
+		result = run_refuse(r, &p, &s, e);
+	}
+	r->way = p.way;
+	r->activation_bytes = p.batch[p.largest].bytes;
+	r->planned_bytes = p.peak;
+	plan_free(&p);
+	return result;
+}
+
+int run_load(struct run *r, struct error *e)
+{
+	if (!r->imagined && open_captions(r, e) < 0)
+		return -1;
+	if (run_load_text(r, e) < 0 || run_load_unet(r, e) < 0)
+		return -1;
+	return run_make_adapter(r, e);
+}
+
+int run_setup(struct run *r, struct error *e)
+{
+	if (run_settle(r, e) < 0 || run_load(r, e) < 0)
+		return -1;
 	return run_take_arena(r, e);
 }
 

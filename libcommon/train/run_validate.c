@@ -157,6 +157,7 @@ void run_validate(struct run *r)
 
 	if (!due(r))
 		return;
+	run_give_arena(r);
 	if (run_show_average(r, &e) < 0 || look_at_all(r, &work, &b, n, sum, &e) < 0)
 		warning("validation: %s; training goes on", e.text);
 	else
@@ -164,4 +165,21 @@ void run_validate(struct run *r)
 	run_end_average(r);
 	workspace_free(&work);
 	run_batch_free(&b);
+}
+
+size_t run_validation_need(struct run *r)
+{
+	struct batch b = { 0 };
+	struct look l = { r, &b };
+	size_t i, most = 0;
+
+	for (i = 0; i < r->held_out; i++) {
+		const struct latent_sample *s = &r->data.sample[r->data.count + i];
+		size_t need;
+		run_batch_blank(r, &(struct batch_shape){ 1, s->h, s->w, r->data.count + i }, &b);
+		need = workspace_need(forward, &l);
+		most = need > most ? need : most;
+	}
+	run_batch_free(&b);
+	return most;
 }

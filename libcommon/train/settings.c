@@ -6,6 +6,7 @@
 #include "../base/memory.h"
 #include "lr_schedule.h"
 #include "optimizer.h"
+#include "plan.h"
 #include "settings.h"
 #include "settings_adapter.h"
 
@@ -131,7 +132,9 @@ const struct option *train_options(struct train_settings *s)
 		{ "max-timestep", 0, OPTION_INT, &s->max_timestep, "N", "to below here", .fallback = "1000", .min = 1, .max = 1000,
 		  .advanced = true },
 		{ "seed", 0, OPTION_STRING, &s->seed, "N", "of everything random", .fallback = "42" },
-		{ "gradient-checkpointing", 0, OPTION_FLAG, &s->checkpointing, NULL, "less memory, a third more time" },
+		{ "gradient-checkpointing", 0, OPTION_SWITCH, &s->checkpointing, "[auto]",
+		  "less memory, a third more time; auto: as much as must be" },
+		{ "vram", 0, OPTION_STRING, &s->vram, "12GiB", "memory that the run may take; refused where it needs more" },
 		{ "mixed-precision", 0, OPTION_CHOICE, &s->mixed_precision, "TYPE", "the CPU computes in fp32 whatever this says",
 		  .fallback = "no", .choices = "no|fp16|bf16", .advanced = true },
 
@@ -199,8 +202,12 @@ const struct option *train_options(struct train_settings *s)
 		  .fallback = "0", .max = 99999999, .key = "", .advanced = true },
 		{ "dry-run", 0, OPTION_FLAG, &s->dry_run, NULL, "check everything and stop before the first step", .key = "" },
 		{ "device", 0, OPTION_STRING, &s->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true },
-		{ "plan", 0, OPTION_LATER, NULL, NULL, "memory of the run, without running", .advanced = true, .key = "" },
-		{ "check", 0, OPTION_LATER, NULL, NULL, "check a configuration", .advanced = true, .key = "" },
+		{ "plan", 0, OPTION_FLAG, &s->plan, NULL, "print what memory the run takes, and stop", .key = "" },
+		{ "check", 0, OPTION_FLAG, &s->check, NULL, "check all that can be checked without weights, and stop", .key = "" },
+		{ "json", 0, OPTION_FLAG, &s->json, NULL, "with --plan or --check: a JSON line", .key = "", .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "What --plan counts where there are no latents" },
+		BUCKET_OPTION_ROWS(&s->buckets, true),
 		{ 0 },
 	};
 	struct option *copy = xmalloc(sizeof(table));
@@ -279,6 +286,8 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
 	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)
 		return -1;
+	if (s->vram && plan_parse_bytes(s->vram, &s->vram_bytes, e) < 0)
+		return fail_at(e, "vram");
 	if (!s->alpha)
 		s->alpha = s->rank;
 	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0)

@@ -8,6 +8,7 @@
 
 #include "../config/options.h"
 #include "../lora/blocks.h"
+#include "../data/bucket.h"
 #include "../data/caption_variants.h"
 
 struct train_settings {
@@ -53,8 +54,11 @@ struct train_settings {
 	double huber_c, huber_scale;
 	const char *seed;
 	/* memory and speed */
-	bool checkpointing;
+	enum option_switch checkpointing;
 	const char *mixed_precision;
+	const char *vram;                                       /* as written; NULL: not said */
+	size_t vram_bytes;                                      /* what comes of it; 0: no limit is known */
+	struct bucket_rules buckets;                            /* what to plan for where there are no latents */
 	/* saving */
 	const char *save_precision;
 	long save_every_steps, save_every_epochs, keep_states;
@@ -76,7 +80,7 @@ struct train_settings {
 	/* logs */
 	const char *log, *logging_dir, *log_with, *log_prefix, *html;
 	/* what only shows */
-	bool print_lr, dry_run, plan, json;
+	bool print_lr, dry_run, plan, check, json;
 	long replay_step;                                       /* 0: no */
 };
 

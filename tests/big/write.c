@@ -1,6 +1,8 @@
 /*
  * write.c - a full-size SDXL in diffusers layout with random fp16 weights: write NAMES.tsv FOLDER
  *
+ * write --empty NAMES.tsv FOLDER: headers alone; the weights are a hole of their size, which takes no room on the disk.
+ *
  * NAMES.tsv is tests/golden/single-file/sdxl_names.tsv: the 2,515 tensors of the released file with shapes and diffusers names.
  * Weights are uniform with variance 1/fan-in, gains 1, biases 0, so that numbers stay of ordinary size through all layers.
  */
@@ -8,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/io/safetensors.h"
@@ -95,6 +98,23 @@ static int write_tensor(struct publish *out, const struct safetensors_out *t, co
 	return 0;
 }
 
+static int write_hole(const char *path, const struct buffer *header, const struct safetensors_out *t, size_t count, struct error *e)
+{
+	size_t i, bytes = header->len;
+	int k;
+
+	for (i = 0; i < count; i++) {
+		size_t n = sizeof(uint16_t);
+		for (k = 0; k < t[i].dims; k++)
+			n *= t[i].shape[k];
+		bytes += n;
+	}
+	if (publish_bytes(path, header->data, header->len, e) < 0)
+		return -1;
+	return truncate(path, bytes) < 0 ? fail(e, EXIT_IO, "%s: no hole of %zu bytes", path, bytes) : 0;
+}
+
+/* pool NULL: a hole */
 static int write_file(const char *folder, const char *file, struct safetensors_out *t, size_t count, const float *pool, struct error *e)
 {
 	char *path = path_join(folder, file), *slash = strrchr(path, '/');
@@ -109,6 +129,12 @@ static int write_file(const char *folder, const char *file, struct safetensors_o
 	*slash = '/';
 	qsort(t, count, sizeof(*t), by_name);
 	safetensors_header(&header, t, count, NULL, 0);
+	if (!pool) {
+		int result = write_hole(path, &header, t, count, e);
+		buffer_free(&header);
+		free(path);
+		return result;
+	}
 	out = publish_begin(path, true, e);
 	if (!out || publish_write(out, header.data, header.len, e) < 0)
 		return -1;
@@ -124,13 +150,16 @@ int main(int argc, char **argv)
 {
 	struct names n = { 0 };
 	struct error e;
-	float *pool = xmalloc(POOL * sizeof(*pool));
+	const bool empty = argc == 4 && !strcmp(argv[1], "--empty");
+	float *pool = empty ? NULL : xmalloc(POOL * sizeof(*pool));
 	size_t i, k;
 
-	if (argc != 3)
-		die(EXIT_USAGE, "usage: write NAMES.tsv FOLDER");
+	if (argc != 3 + empty)
+		die(EXIT_USAGE, "usage: write [--empty] NAMES.tsv FOLDER");
+	argv += empty;
 	read_names(argv[1], &n);
-	random_uniforms(&(struct random){ 1, RANDOM_TEST, 0, 0 }, pool, POOL, -1, 1);
+	if (pool)
+		random_uniforms(&(struct random){ 1, RANDOM_TEST, 0, 0 }, pool, POOL, -1, 1);
 	for (i = 0; i < sizeof(files) / sizeof(*files); i++) {
 		struct safetensors_out *t = xcalloc(n.count, sizeof(*t));
 		size_t count = 0;

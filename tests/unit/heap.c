@@ -17,7 +17,7 @@ enum { TURNS = 4000, MOST = 200 };
 #define HUGE ((size_t)1 << 46)
 #define BASE ((char *)4096)
 
-struct held { char *at; size_t bytes; bool inside; };
+struct held { char *at; size_t bytes; enum heap_kind kind; };
 struct trial { struct heap heap; struct held held[MOST]; size_t count; };
 
 static void begin(struct trial *t, size_t size)
@@ -33,6 +33,8 @@ static uint64_t draw(uint32_t turn, uint32_t item, uint64_t below)
 
 static void give(struct trial *t, size_t i)
 {
+	if (t->held[i].kind == HEAP_PILED)      /* goes with all the rest alone */
+		return;
 	heap_give(&t->heap, t->held[i].at);
 	t->held[i] = t->held[--t->count];
 }
@@ -41,7 +43,7 @@ static void leave_block(struct trial *t)
 {
 	heap_clear_inside(&t->heap);
 	for (size_t i = 0; i < t->count; )
-		if (t->held[i].inside)
+		if (t->held[i].kind == HEAP_INSIDE)
 			t->held[i] = t->held[--t->count];
 		else
 			i++;
@@ -50,17 +52,21 @@ static void leave_block(struct trial *t)
 /* One turn: mostly takes while little is held, mostly gives while much is; now and then a block ends. */
 static void turn(struct trial *t, uint32_t k)
 {
-	const enum heap_kind kind = draw(k, 0, 3);
+	static const enum heap_kind kinds[] = { HEAP_KEPT, HEAP_KEPT, HEAP_KEPT, HEAP_INSIDE, HEAP_INSIDE, HEAP_INSIDE, HEAP_PILED };
+	const enum heap_kind kind = kinds[draw(k, 0, 7)];
 	const size_t bytes = draw(k, 1, 5000);
 
-	if (draw(k, 2, 100) == 0) {
+	if (draw(k, 2, 1000) == 0 || t->count == MOST) {
+		heap_clear(&t->heap);
+		t->count = 0;
+	} else if (draw(k, 2, 1000) < 10) {
 		leave_block(t);
 	} else if (draw(k, 3, MOST) < t->count) {
 		give(t, draw(k, 4, t->count));
 	} else {
 		char *at = heap_take(&t->heap, kind, bytes);
 		assert_non_null(at);
-		t->held[t->count++] = (struct held){ at, bytes, kind == HEAP_INSIDE };
+		t->held[t->count++] = (struct held){ at, bytes, kind };
 	}
 }
 
@@ -70,7 +76,8 @@ static void check_apart(const struct trial *t, size_t size)
 		const struct held *a = &t->held[i];
 		assert_true(a->at >= BASE && (size_t)(a->at - BASE) + a->bytes <= size);
 		assert_int_equal((a->at - BASE) % 64, 0);
-		assert_int_equal(heap_is_inside(&t->heap, a->at), a->inside);
+		if (a->kind != HEAP_PILED)
+			assert_int_equal(heap_is_inside(&t->heap, a->at), a->kind == HEAP_INSIDE);
 		for (size_t k = 0; k < i; k++)
 			assert_true(a->at + a->bytes <= t->held[k].at || t->held[k].at + t->held[k].bytes <= a->at ||
 				    !a->bytes || !t->held[k].bytes);

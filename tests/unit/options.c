@@ -18,6 +18,7 @@
 
 static struct {
 	bool unet_only, bucket;
+	enum option_switch checkpointing;
 	long rank, steps, size[2];
 	double rate;
 	const char *vae, *name, *precision, *resume, *model, *private;
@@ -30,6 +31,7 @@ static const struct option table[] = {
 	{ "network-train-unet-only", 'u', OPTION_FLAG, &s.unet_only, NULL, "leave the text encoders alone" },
 	{ "max-train-steps", 's', OPTION_INT, &s.steps, "N", "optimizer steps", .fallback = "1600", .min = 1, .max = 1e9 },
 	{ "bucket", 'b', OPTION_FLAG, &s.bucket, NULL, "one size for all pictures", .fallback = "true", .key = "enable_bucket" },
+	{ "gradient-checkpointing", 'g', OPTION_SWITCH, &s.checkpointing, "[auto]", "less memory" },
 	{ .kind = OPTION_SECTION, .help = "Others" },
 	{ "learning-rate", 'l', OPTION_NUMBER, &s.rate, "X", "learning rate", .fallback = "2e-6", .min = 0, .max = 100 },
 	{ "resolution", 0, OPTION_SIZE, &s.size, "N|W,H", "area of a bucket", .fallback = "1024", .min = 8, .max = 65536 },
@@ -61,6 +63,8 @@ static void show(int n, char **argv)
 	       s.size[0], s.size[1]);
 	printf("vae=%s name=%s precision=%s resume=%s model=%s\n", s.vae ? s.vae : "-", s.name ? s.name : "-",
 	       s.precision ? s.precision : "-", s.resume ? s.resume : "-", s.model ? s.model : "-");
+	if (s.checkpointing)
+		printf("checkpointing=%d\n", s.checkpointing);
 	for (size_t i = 0; i < s.args.count; i++)
 		printf("arg=%s\n", s.args.item[i]);
 	for (size_t i = 0; i < s.lora.count; i++)
@@ -165,6 +169,13 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --no-bucket", 0, "bucket=0" },
 	{ "x --no-enable_bucket", 0, "bucket=0" },
 	{ "x --bucket=false", 0, "bucket=0" },
+	{ "x --gradient-checkpointing a.tar", 0, "checkpointing=1\noperand=a.tar" },
+	{ "x --gradient_checkpointing auto a.tar", 0, "checkpointing=2\noperand=a.tar" },
+	{ "x -g auto", 0, "checkpointing=2" },
+	{ "x -ug c", 0, "unet=1|checkpointing=1\noperand=c" },
+	{ "x --gradient-checkpointing=auto --no-gradient-checkpointing", 0, "model=-\norigin" },
+	{ "x --gradient-checkpointing=off", 0, "model=-\norigin" },
+	{ "x --gradient-checkpointing=perhaps", 2, "--gradient-checkpointing: 'perhaps' does not fit; give true, false or auto" },
 	{ "x --learning-rate 1e-4", 0, "rate=0.0001" },
 	{ "x --resolution 512", 0, "size=512x512" },
 	{ "x --resolution 1024,768", 0, "size=1024x768" },
@@ -215,6 +226,10 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "network_dim = 8", 0, "rank=8|origin=a.toml:1 set=1" },
 	{ "[lora_arguments]\n\nnetwork_dim = 8\n[x]\nlearning_rate = 1", 0, "rank=8|rate=1|origin=a.toml:3" },
 	{ "network_dim = \"8\"\nlearning_rate = \"1e-4\"\nenable_bucket = \"False\"", 0, "rank=8|rate=0.0001|bucket=0" },
+	{ "gradient_checkpointing = true", 0, "checkpointing=1" },
+	{ "gradient_checkpointing = \"auto\"", 0, "checkpointing=2" },
+	{ "gradient_checkpointing = false", 0, "model=-\norigin" },
+	{ "gradient_checkpointing = 0.5", 2, "gradient_checkpointing: a fraction does not fit; give true, false or auto" },
 	{ "resolution = 512", 0, "size=512x512" },
 	{ "resolution = \"1024,768\"", 0, "size=1024x768" },
 	{ "resolution = [1024, 768]", 0, "size=1024x768" },

@@ -1,0 +1,211 @@
+/* What is said without training: --plan, --check, and a look before a run at whether it can fit. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include "../io/publish.h"
+#include "../lora/adapter_file.h"
+#include "run_plan.h"
+
+static bool all_are_files(const char *const *latents, size_t count)
+{
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (stat(latents[i], &st) < 0 || !S_ISREG(st.st_mode))
+			return false;
+	return count > 0;
+}
+
+/* ---- --plan ---- */
+
+int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	struct planned what;
+	struct savings s;
+	struct plan p;
+	int result;
+	bool fits;
+
+	r->skims = all_are_files(latents, count);
+	if (run_prepare(r, latents, count, e) < 0)
+		return -1;
+	what = run_as_set(r);
+	if (run_plan(r, &what, r->s->vram_bytes, NULL, &p, e) < 0)
+		return -1;
+	fits = plan_fits(&p);
+	if (!fits)
+		run_find_savings(r, &p, &s);
+	result = run_print_plan(r, &p, fits ? NULL : &s, e);
+	if (!result && !fits)
+		result = run_refuse(r, &p, &s, e);
+	plan_free(&p);
+	return result;
+}
+
+/* ---- before a run ---- */
+
+int run_look_ahead(const struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	struct train_settings s = *r->s;
+	struct run ahead = { .s = &s, .tool = r->tool, .lock = -1, .events.fd = -1, .seed = r->seed, .skims = true, .be = r->be,
+			     .device = r->device, .optimizer.settings = r->optimizer.settings };
+	const int was_quiet = is_quiet();
+	int result;
+
+	if (!run_limit(r) || !all_are_files(latents, count))
+		return 0;
+	quiet(1);       /* it is all said again */
+	result = run_prepare(&ahead, latents, count, e) < 0 ? -1 : run_settle(&ahead, e);
+	quiet(was_quiet);
+	ahead.device = NULL;
+	run_free(&ahead);
+	return result;
+}
+
+/* ---- --check ---- */
+
+/* The folder itself, or where it would be made. */
+static char *existing_folder(const char *path)
+{
+	char *at = xstrdup(path && *path ? path : "."), *slash;
+
+	while (access(at, F_OK) < 0 && (slash = strrchr(at, '/')) && slash != at)
+		*slash = 0;
+	if (access(at, F_OK) < 0) {
+		const bool absolute = *at == '/';
+		free(at);
+		at = xstrdup(absolute ? "/" : ".");
+	}
+	return at;
+}
+
+/* room: bytes that must be free there */
+static int check_folder(const char *key, const char *path, size_t room, struct error *e)
+{
+	char *at = existing_folder(path);
+	struct statvfs disk;
+	struct stat st;
+	int result = 0;
+
+	errno = 0;
+	if (stat(at, &st) < 0 || access(at, W_OK | X_OK) < 0 || !S_ISDIR(st.st_mode))
+		result = fail(e, EXIT_IO, "%s '%s' cannot be written: %s: %s; choose another", key, path, at,
+			      errno ? strerror(errno) : "no folder");
+	else if (statvfs(at, &disk) == 0 && (double)disk.f_bavail * disk.f_frsize < room)
+		result = fail(e, EXIT_IO, "%s '%s': %.1f MiB are free there, what is saved takes %.1f; make room, or choose another", key, path,
+			      (double)disk.f_bavail * disk.f_frsize / 1048576, room / 1048576.0);
+	free(at);
+	return result;
+}
+
+static int check_file_place(const char *key, const char *path, struct error *e)
+{
+	char *folder = path ? xstrdup(path) : NULL, *slash = folder ? strrchr(folder, '/') : NULL;
+	int result = 0;
+
+	if (slash)
+		*slash = 0;
+	if (folder)
+		result = check_folder(key, !slash ? "." : *folder ? folder : "/", 0, e);
+	free(folder);
+	return result;
+}
+
+/* Room for one adapter, and for a state where states are saved: more cannot be known, older ones may be removed. */
+static int check_places(const struct run *r, struct error *e)
+{
+	const struct train_settings *s = r->s;
+	size_t i, k, adapter = 0, state = 0;
+
+	for (i = 0; i < r->optimizer.count; i++) {
+		const struct parameter *p = &r->optimizer.parameter[i];
+		adapter += p->count * (strchr(s->save_precision, '1') ? 2 : 4);
+		state += p->count * sizeof(float) * (1 + (s->ema_decay > 0));
+		for (k = 0; k < OPTIMIZER_SLOTS; k++)
+			state += p->slot[k].count * dtype_size(p->slot[k].dtype);
+	}
+	if (!s->save_state && !s->save_state_at_end && !s->save_every_minutes)
+		state = 0;
+	if (check_folder("output_dir", s->output_dir, adapter + state, e) < 0)
+		return -1;
+	if (s->logging_dir && check_folder("logging_dir", s->logging_dir, 0, e) < 0)
+		return -1;
+	if (check_file_place("log", s->log && strcmp(s->log, "-") ? s->log : NULL, e) < 0)
+		return -1;
+	return check_file_place("html", s->html, e);
+}
+
+static int check_files(const struct run *r, struct error *e)
+{
+	size_t i;
+
+	if (r->s->network_weights && adapter_file_check(r->s->network_weights, &r->layers, e) < 0)
+		return -1;
+	for (i = 0; i < r->s->base_weights.count; i++)
+		if (adapter_file_check(r->s->base_weights.item[i], &r->layers, e) < 0)
+			return -1;
+	return 0;
+}
+
+static int tell_check(const struct run *r, struct error *e)
+{
+	size_t i, pictures = 0, regularization = 0;
+	struct json_out j = { 0 };
+	char size[PLAN_SIZE];
+	int result;
+
+	for (i = 0; i < r->data.count && !r->imagined; i++)
+		*(r->data.sample[i].regularization ? &regularization : &pictures) += 1;
+	if (!r->s->json) {
+		if (r->imagined)
+			printf("nothing is wrong; no latents were named, so data was not looked at\n");
+		else
+			printf("nothing is wrong: %zu pictures, %zu regularisation pictures, %zu batches an epoch, steps %ld to %ld\n", pictures,
+			       regularization, order_batches(r->order), r->done + 1, r->total);
+		plan_size(r->planned_bytes, size);
+		printf("%zu modules, at most %s on device %s\n", r->adapter->count, size, r->s->device);
+		return fflush(stdout) ? fail(e, EXIT_IO, "standard output: %s", strerror(errno)) : 0;
+	}
+	json_begin(&j, NULL);
+	json_text(&j, "event", "check");
+	if (!r->imagined) {
+		json_int(&j, "pictures", pictures);
+		json_int(&j, "regularization_pictures", regularization);
+		json_int(&j, "batches_per_epoch", order_batches(r->order));
+		json_int(&j, "step", r->done);
+		json_int(&j, "steps", r->total);
+	}
+	json_int(&j, "modules", r->adapter->count);
+	json_text(&j, "device", r->s->device);
+	json_int(&j, "peak_bytes", r->planned_bytes);
+	json_end(&j);
+	result = json_line(&j, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
+	json_free(&j);
+	return result;
+}
+
+/* The device is opened and asked for its room; then everything is made on the dry one. */
+static int settle_on_device(struct run *r, struct error *e)
+{
+	int result = run_open_device(r, e) < 0 ? -1 : run_settle(r, e);
+
+	if (r->device)
+		r->be->close(r->device);
+	r->be = &dry_backend;
+	r->device = r->be->open(e);
+	return result;
+}
+
+int run_check(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	if (run_prepare(r, latents, count, e) < 0 || settle_on_device(r, e) < 0 || run_load(r, e) < 0)
+		return -1;
+	if (check_files(r, e) < 0 || check_places(r, e) < 0 || run_resume(r, e) < 0)
+		return -1;
+	return tell_check(r, e);
+}

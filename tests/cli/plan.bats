@@ -1,0 +1,100 @@
+#!/usr/bin/env bats
+# lora-train --plan, --check and --vram: what a run takes is known before it takes it.
+
+setup_file() {
+	load ../pipe/pipe.bash
+	export LATENTS=$BATS_FILE_TMPDIR/latents.tar SDXL=$BATS_FILE_TMPDIR/sdxl
+	few_latents "$LATENTS"
+	# Full size, headers alone: the weights are holes.
+	cp -r "$ROOT/tests/big/config" "$SDXL"
+	for t in tokenizer tokenizer_2; do cp "$ROOT"/tests/golden/clip-bpe/{vocab.json,merges.txt} "$SDXL/$t/"; done
+	"${BIN%/bin}/tests/big/write" --empty "$ROOT/tests/golden/single-file/sdxl_names.tsv" "$SDXL" > /dev/null 2>&1
+}
+setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
+
+# plan [options]: the JSON line, of the full-size model on a card that is not there
+plan() { LORA_CUDA=$PWD/nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --json "$@"; }
+small() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 4 --output-name t --output-dir out --max-train-steps 2 "$@"; }
+
+# holds FILTER FILE: jq says true
+holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
+
+@test "SDXL at 1024x1024, rank 32, UNet only, AdamW8bit, checkpointing: 6.0 GiB are enough, the driver's share included" {
+	plan --network-train-unet-only --network-dim 32 --optimizer-type AdamW8bit --gradient-checkpointing --no-bucket > plan.json
+	holds '.peak_bytes <= 6 * 1024 * 1024 * 1024 and .bucket == [1024, 1024] and .bytes.context > 400e6' plan.json
+	holds '(.bytes | add) == .peak_bytes' plan.json
+	# 2,567,463,684 weights of two bytes, those that read the text elsewhere; gains and biases are kept in four
+	holds '.bytes.unet + .host_bytes >= 5134927368 and .bytes.unet + .host_bytes < 5150000000' plan.json
+}
+
+@test "both presets stay below 12 GiB" {
+	for preset in fast-iteration high-quality; do
+		plan --config "$ROOT/pipelines/$preset.toml" > plan.json
+		holds '.peak_bytes < 12 * 1024 * 1024 * 1024 and .batch == (.batches | max_by(.activations).batch)' plan.json
+	done
+}
+
+@test "what does not fit is refused in a second, with settings that do fit: status 5" {
+	status=0; start=$(date +%s%N)
+	plan --config "$ROOT/pipelines/high-quality.toml" --vram 8GiB > plan.json 2> err || status=$?
+	[ $(($(date +%s%N) - start)) -lt 1000000000 ]
+	[ $status = 5 ] && [ "$(wc -l < err)" = 1 ] && grep -q "may have 8.00 GiB; with --" err
+	holds '.fits == false and .suggestion.fits and .suggestion.peak_bytes <= 8 * 1024 * 1024 * 1024' plan.json
+	# the suggestion is true
+	read -r -a words < <(sed -n 's/.*; with \(.*\) it takes .*/\1/p' err)
+	plan --config "$ROOT/pipelines/high-quality.toml" --vram 8GiB "${words[@]}" > again.json
+	holds .fits again.json
+	[ "$(jq .peak_bytes again.json)" = "$(jq .suggestion.peak_bytes plan.json)" ]
+}
+
+@test "--gradient-checkpointing auto takes what there is, and no more" {
+	for limit in 7 9 12; do
+		plan --network-train-unet-only --network-dim 16 --gradient-checkpointing auto --no-bucket --vram ${limit}GiB > $limit.json
+		holds ".fits and .peak_bytes <= $limit * 1024 * 1024 * 1024" $limit.json
+	done
+	[ "$(jq .checkpointed_blocks 7.json)" -gt "$(jq .checkpointed_blocks 9.json)" ]
+	[ "$(jq .checkpointed_blocks 9.json)" -gt "$(jq .checkpointed_blocks 12.json)" ]
+}
+
+@test "the plan is the run's: the same figure in its first record, and no bit of the adapter depends on it" {
+	small --plan --json --gradient-checkpointing "$LATENTS" > plan.json
+	small --gradient-checkpointing "$LATENTS" > log.jsonl
+	[ "$(jq .peak_bytes plan.json)" = "$(jq 'select(.event == "start").planned_bytes' log.jsonl)" ]
+	cp out/t.safetensors checkpointed.safetensors
+	small --gradient-checkpointing auto "$LATENTS" > auto.jsonl
+	cmp out/t.safetensors checkpointed.safetensors
+	least=$(jq .peak_bytes plan.json); most=$(jq 'select(.event == "start").planned_bytes' auto.jsonl)
+	[ "$least" -lt "$most" ]
+	small --gradient-checkpointing auto --vram $(((least + most) / 2)) "$LATENTS" > half.jsonl
+	cmp out/t.safetensors checkpointed.safetensors
+	[ "$(jq 'select(.event == "start").planned_bytes' half.jsonl)" -le $(((least + most) / 2)) ]
+}
+
+@test "a run that may not have its memory does not begin: nothing is written" {
+	status_of 5 small --vram 1MiB "$LATENTS"
+	[[ $output == "lora-train: this run takes "*" of device cpu and may have 1.0 MiB; "* ]]
+	[ ! -e out ]
+	status_of 2 small --vram much "$LATENTS"
+	[[ $output == *"'much' is no amount of memory; write it as 12GiB"* ]]
+}
+
+@test "--check looks at everything and writes nothing" {
+	small --check "$LATENTS" > said
+	grep -q "nothing is wrong: 4 pictures" said
+	[ ! -e out ]
+	small --check --json "$LATENTS" | jq -e '.event == "check" and .pictures == 4 and .steps == 2' > /dev/null
+	head -c 100000 "$LATENTS" > cut.tar
+	status_of 3 small --check cut.tar
+	[[ $output == *cut.tar* ]]
+	printf 'x' > file
+	status_of 4 small --check --output-dir file/out "$LATENTS"
+	status_of 2 small --check --network-weights nowhere.safetensors "$LATENTS" || [ "$status" = 3 ]
+	[[ $output == *nowhere.safetensors* ]]
+	[ ! -e out ]
+}
+
+@test "a table for people: 80 columns at most" {
+	LORA_CUDA=nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --vram 6GiB --train-batch-size 4 > table 2> err || [ $? = 5 ]
+	grep -q "^the limit .* 6.00 GiB: does not fit" table && grep -q "^cheaper settings" table
+	[ "$(wc -L < table)" -le 80 ]
+}

@@ -1,0 +1,356 @@
+/* The plan against what a run really asks of a device that counts, byte for byte; and what an allocator makes of pieces. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../../libcommon/base/philox.h"
+#include "../../libcommon/io/publish.h"
+#include "../../libcommon/train/run_captions.h"
+#include "../../libcommon/train/run_plan.h"
+#include <cmocka.h>     /* last: it takes the name fail */
+
+#define MODEL "tests/golden/tiny-a/model"
+enum { ALIGN = 64 };
+
+/* ---- latents of three buckets, some more often than others ---- */
+
+static const int buckets[][2] = { { 64, 64 }, { 80, 48 }, { 48, 80 }, { 64, 64 }, { 64, 64 } };
+enum { SAMPLES = sizeof(buckets) / sizeof(*buckets), FACTOR = 4, CHANNELS = 4 };
+
+static char folder[] = "/tmp/test-plan-XXXXXX";
+
+static float *values(size_t n)
+{
+	float *x = xmalloc(n * sizeof(*x));
+
+	random_normal(&(struct random){ 1, RANDOM_LATENT, 0, 0 }, x, n);
+	return x;
+}
+
+static struct latent_sample sample(int i, const struct model_config *c)
+{
+	const int w = buckets[i][0] / FACTOR, h = buckets[i][1] / FACTOR;
+	struct latent_sample s = { .c = CHANNELS, .w = w, .h = h, .variants = 1, .length = c->te1.length, .context_width = c->unet.context,
+				   .pooled_width = c->unet.pooled, .captions = 1 };
+
+	memset(s.id, 'a' + i, 64);
+	s.mean = values((size_t)CHANNELS * w * h);
+	s.std = values((size_t)CHANNELS * w * h);
+	s.context = values((size_t)s.length * s.context_width);
+	s.pooled = values(s.pooled_width);
+	s.caption = xcalloc(1, sizeof(*s.caption));
+	s.caption[0] = xstrdup("a robot");
+	return s;
+}
+
+static void add_sample(struct tar_writer *w, int i, const struct model_config *c)
+{
+	struct latent_sample s = sample(i, c);
+	char *text = xprintf("{\"captions\": [\"a robot\"], \"repeats\": 1, \"weight\": 1, \"regularization\": false, \"original\": [64, 64],"
+			     " \"bucket\": [%d, %d], \"crop\": [0, 0]}", buckets[i][0], buckets[i][1]);
+	json_t *source = json_loads(text, 0, NULL);
+	struct json_out fields = { 0 };
+	struct tar_member member[2];
+	struct error e;
+	int members = latent_sample_members(&s, member);
+
+	tar_sample_begin(&fields, w, i);
+	latent_sample_fields(&s, source, &fields);
+	assert_int_equal(tar_sample_add(w, i, member, members, &fields, &e), 0);
+	buffer_free(&member[0].bytes);
+	buffer_free(&member[1].bytes);
+	json_free(&fields);
+	json_decref(source);
+	latent_sample_free(&s);
+	free(text);
+}
+
+static void write_latents(const char *path)
+{
+	struct error e;
+	struct model_files *m = model_files_open(MODEL, NULL, NULL, &e);
+	struct publish *out = publish_begin(path, true, &e);
+	struct tar_writer *w = tar_create(out, "latent", &e);
+
+	assert_non_null(m);
+	for (int i = 0; i < SAMPLES; i++)
+		add_sample(w, i, model_files_config(m));
+	assert_int_equal(tar_finish(w, &e), 0);
+	assert_int_equal(publish_end(out, &e), 0);
+	model_files_close(m);
+}
+
+/* ---- a device that counts ---- */
+
+static size_t asked;
+
+static void count(size_t bytes)
+{
+	asked += (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static void *counting_alloc(struct device *d, size_t bytes)
+{
+	count(bytes);
+	return cpu_backend.alloc(d, bytes);
+}
+
+static int counting_prepare(struct device *d, struct weight *w, const void *host)
+{
+	count((size_t)w->out * w->in * w->kh * w->kw * (w->dtype == DTYPE_F32 ? 4 : 2));
+	return cpu_backend.prepare(d, w, host);
+}
+
+/* ---- a run up to its steps ---- */
+
+static struct train_settings settings;
+
+static void begin(struct run *r, char *line, const char *latents)
+{
+	static struct tool tool = { "lora-train", "", "", NULL, .takes_config = true };
+	char *argv[40] = { "lora-train", "-q", "-m", MODEL }, *word;
+	struct error e = { 0 };
+	int argc = 4;
+
+	for (word = strtok(line, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	tool.table = train_options(&settings);
+	options_parse(&tool, argc, argv);
+	*r = (struct run){ .s = &settings, .tool = &tool, .lock = -1, .events.fd = -1 };
+	if (run_settings(r, &e) < 0 || run_prepare(r, &latents, 1, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static size_t since(size_t *mark)
+{
+	const size_t added = asked - *mark;
+
+	*mark = asked;
+	return added;
+}
+
+static size_t sum(const struct plan *p, enum plan_class first, enum plan_class last)
+{
+	size_t bytes = 0;
+
+	for (enum plan_class c = first; c <= last; c++)
+		bytes += p->bytes[c];
+	return bytes;
+}
+
+/* A real step of every shape on an arena of exactly the bytes that the plan says; with a line less it would end the program. */
+static void check_steps(struct run *r, const struct plan *p)
+{
+	struct order_place place = { 0, 0, 1 };
+	struct batch b = { 0 };
+	float loss[16];
+	struct error e;
+	size_t i, seen = 0;
+
+	for (; place.first < order_batches(r->order); place.first++) {
+		const struct order_batch o = order_batch(r->order, 0, place.first);
+		const int *bucket = r->data.sample[o.sample[0]].bucket, n = o.n;
+		for (i = 0; i < p->batches; i++)
+			if (p->batch[i].n == n && p->batch[i].width == bucket[0] && p->batch[i].height == bucket[1])
+				break;
+		assert_true(i < p->batches);
+		r->activation_bytes = p->batch[i].bytes;
+		assert_int_equal(run_take_arena(r, &e), 0);
+		run_batch(r, &place, 0, &b);
+		step_run(r->tape, &r->networks, &b, 1, loss);
+		assert_int_equal(tape_peak(r->tape), p->batch[i].bytes);
+		run_give_arena(r);
+		seen++;
+	}
+	assert_true(seen >= p->batches && p->batches >= 3);
+	optimizer_forget(&r->optimizer);
+	run_batch_free(&b);
+}
+
+static void must(int result, const struct error *e)
+{
+	if (result < 0)
+		fail_msg("%s", e->text);
+}
+
+/* Classes one after another, as a run asks for them. */
+static void check_lasting(struct run *r, const struct plan *p)
+{
+	size_t mark = asked;
+	struct error e;
+
+	must(run_captions_open(r, run_trains_text(r->s), &e), &e);
+	must(run_load_text(r, &e), &e);
+	assert_int_equal(since(&mark), p->bytes[PLAN_TEXT]);
+	must(run_load_unet(r, &e), &e);
+	assert_int_equal(since(&mark), p->bytes[PLAN_UNET]);
+	must(run_make_adapter(r, &e), &e);
+	must(optimizer_average(&r->optimizer, &e), &e);         /* as saving does */
+	assert_int_equal(since(&mark), sum(p, PLAN_BASE, PLAN_AVERAGE));
+	optimizer_resume_training(&r->optimizer);
+}
+
+static void check(const char *words)
+{
+	struct backend counting = cpu_backend;
+	char *line = xstrdup(words), *latents = path_join(folder, "latents.tar");
+	struct planned what;
+	struct error e;
+	struct plan p;
+	struct run r;
+
+	begin(&r, line, latents);
+	what = run_as_set(&r);
+	must(run_plan(&r, &what, 0, NULL, &p, &e), &e);
+	counting.alloc = counting_alloc;
+	counting.prepare = counting_prepare;
+	must(run_open_device(&r, &e), &e);
+	r.be = &counting;
+	r.way = p.way;
+	check_lasting(&r, &p);
+	check_steps(&r, &p);
+	assert_int_equal(p.peak, sum(&p, 0, PLAN_CLASSES - 1));
+	assert_true(p.bytes[PLAN_ADAPTER] && p.bytes[PLAN_OPTIMIZER] && p.bytes[PLAN_UNET]);
+	plan_free(&p);
+	run_free(&r);
+	free(latents);
+	free(line);
+}
+
+static void unet_alone(void **state)
+{
+	check("--network-train-unet-only --train-batch-size 2");
+	check("--network-train-unet-only --train-batch-size 2 --gradient-checkpointing");
+	check("--network-train-unet-only --gradient-checkpointing --gradient-accumulation-steps 2 --optimizer-type AdamW8bit");
+}
+
+static void everything(void **state)
+{
+	check("--train-batch-size 2 --conv-dim 2 --optimizer-type Prodigy");
+	check("--gradient-checkpointing --conv-dim 2 --ema-decay 0.9 --optimizer-type Adafactor --network-dropout 0.1");
+	check("--network-train-text-encoder-only --gradient-checkpointing --optimizer-type AdamWScheduleFree --loss-type huber");
+}
+
+/* An adapter that is frozen has no gradients and no state. */
+static void base_adapters(void **state)
+{
+	check("--network-train-unet-only --base-weights tests/golden/tiny-a/lora_unet.safetensors");
+}
+
+/* The fewest checkpoints that fit a limit: one less does not. */
+static void as_much_as_fits(void **state)
+{
+	char line[] = "--network-train-unet-only --gradient-checkpointing auto", *latents = path_join(folder, "latents.tar");
+	struct plan most, least, p;
+	struct planned what;
+	struct error e;
+	struct run r;
+	int k;
+
+	begin(&r, line, latents);
+	what = run_as_set(&r);
+	must(run_count(&r, &what, &(struct plan_way){ 0 }, NULL, &most, &e), &e);
+	must(run_count(&r, &what, &(struct plan_way){ SIZE_MAX }, NULL, &least, &e), &e);
+	for (k = 0; k <= 10; k++) {
+		const size_t limit = least.peak + (most.peak - least.peak) * k / 10;
+		must(run_plan(&r, &what, limit, NULL, &p, &e), &e);
+		assert_true(plan_fits(&p));
+		assert_true(k < 10 || !p.way.checkpoints);
+		if (p.way.checkpoints) {
+			struct plan_way one_less = { p.way.checkpoints - 1 };
+			plan_free(&p);
+			must(run_count(&r, &what, &one_less, NULL, &p, &e), &e);
+			p.limit = limit;
+			assert_false(plan_fits(&p));
+		}
+		plan_free(&p);
+	}
+	must(run_plan(&r, &what, least.peak / 2, NULL, &p, &e), &e);
+	assert_false(plan_fits(&p));
+	assert_int_equal(p.peak, least.peak);   /* all of them */
+	plan_free(&p);
+	plan_free(&most);
+	plan_free(&least);
+	run_free(&r);
+	free(latents);
+}
+
+/* ---- without a run ---- */
+
+static void amounts_of_memory(void **state)
+{
+	static const struct { const char *text; size_t bytes; } good[] = {
+		{ "12GiB", 12ul << 30 }, { "12 GiB", 12ul << 30 }, { "12G", 12ul << 30 }, { "11.5gib", 23ul << 29 }, { "12GB", 12000000000 },
+		{ "512MiB", 512 << 20 }, { "1e9", 1000000000 }, { "4096", 4096 },
+	};
+	static const char *const bad[] = { "", "GiB", "12Gx", "-1GiB", "0", "nan", "inf", "1e99", "12 13" };
+	struct error e;
+	size_t i, bytes;
+
+	for (i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		must(plan_parse_bytes(good[i].text, &bytes, &e), &e);
+		assert_int_equal(bytes, good[i].bytes);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		assert_int_equal(plan_parse_bytes(bad[i], &bytes, &e), -1);
+		assert_int_equal(e.code, EXIT_USAGE);
+	}
+	assert_null(plan_device("abacus", &e));
+	assert_int_equal(e.code, EXIT_USAGE);
+}
+
+/* Pieces of 100 share slabs of 1000, the oldest with room first; from 400 on they are whole pages of 300. */
+static void slabs_and_pages(void **state)
+{
+	struct device *d = dry_device_new(&(struct dry_rules){ .align = 100, .own = 400, .page = 300, .slab = 1000, .hosts = true });
+	struct weight w = { .dtype = DTYPE_F16, .out = 10, .in = 15, .kh = 1, .kw = 1, .on_host = true };
+
+	dry_backend.alloc(d, 300);
+	dry_backend.alloc(d, 300);
+	dry_backend.alloc(d, 301);      /* 400: its own, two pages */
+	assert_int_equal(dry_device_bytes(d).asked, 1000);
+	assert_int_equal(dry_device_bytes(d).taken, 1000 + 600);
+	dry_backend.alloc(d, 300);
+	dry_backend.alloc(d, 200);      /* a second slab */
+	dry_backend.alloc(d, 100);      /* what the first has left */
+	assert_int_equal(dry_device_bytes(d).taken, 2000 + 600);
+	dry_backend.prepare(d, &w, NULL);       /* room to visit, once for both */
+	dry_backend.prepare(d, &w, NULL);
+	assert_int_equal(dry_device_bytes(d).host, 600);
+	assert_int_equal(dry_device_bytes(d).asked, 1600 + 300);
+	dry_backend.close(d);
+}
+
+static int make_latents(void **state)
+{
+	char *path;
+
+	if (!mkdtemp(folder))
+		return -1;
+	path = path_join(folder, "latents.tar");
+	write_latents(path);
+	free(path);
+	return 0;
+}
+
+static int remove_latents(void **state)
+{
+	char *path = path_join(folder, "latents.tar");
+
+	unlink(path);
+	free(path);
+	return rmdir(folder);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(unet_alone), cmocka_unit_test(everything), cmocka_unit_test(base_adapters), cmocka_unit_test(as_much_as_fits),
+		cmocka_unit_test(amounts_of_memory), cmocka_unit_test(slabs_and_pages),
+	};
+
+	return cmocka_run_group_tests(tests, make_latents, remove_latents);
+}
