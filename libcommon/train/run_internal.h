@@ -69,7 +69,16 @@ struct run {
 	struct run_samples *samples;    /* NULL: none are painted */
 };
 
-/* run_setup.c: what the settings alone can say; data against the model's headers; device, networks, memory */
+/* run_data.c: the latents, against the model's headers; their order; the length of the run */
+int run_prepare_data(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
+void run_make_order(struct run *r);                     /* of the data, once it is there */
+
+/* run_identity.c: identity and config */
+void run_set_identity(struct run *r);
+
+void run_free(struct run *r);
+
+/* run_setup.c: what the settings alone can say; data and model; device, networks, memory */
 int run_settings(struct run *r, struct error *e) MUST_CHECK;
 int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 int run_open_device(struct run *r, struct error *e) MUST_CHECK;
@@ -82,8 +91,6 @@ int run_setup(struct run *r, struct error *e) MUST_CHECK;       /* settle, load,
 int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 int run_check(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 int run_look_ahead(const struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
-void run_make_order(struct run *r);                     /* of the data, once it is there */
-void run_free(struct run *r);
 
 /* run_networks.c: what a run holds on its device, in this order; the arena is released and taken again where others need its room. */
 struct batch_shape {
