@@ -22,9 +22,14 @@ void metadata_bool(struct metadata_list *l, const char *key, bool value);       
 const char *metadata_find(const struct metadata_list *l, const char *key);              /* NULL: not there */
 void metadata_free(struct metadata_list *l);
 
+/* What its maker says of an adapter, for the modelspec.  NULL: nothing; the title is then the output name. */
+struct model_notes { const char *title, *author, *description, *license, *tags, *thumbnail, *trigger_phrase, *usage_hint; };
+
 /* What a trainer knows.  NULL and, where 0 makes no sense, 0: "None". */
 struct training_facts {
 	const char *output_name, *comment;
+	struct model_notes notes;               /* thumbnail: a data: URL */
+	bool least;                             /* of kohya's keys only those that readers need */
 	/* model */
 	const char *model_name;                 /* its path's last part */
 	const char *vae_name;

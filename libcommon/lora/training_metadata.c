@@ -71,6 +71,25 @@ static void add_model(const struct training_facts *f, struct metadata_list *l)
 	metadata_text(l, "ss_training_comment", f->comment);
 }
 
+static void add_notes(const struct training_facts *f, struct metadata_list *l)
+{
+	const struct model_notes *n = &f->notes;
+	const struct metadata rows[] = {
+		{ "modelspec.title", n->title ? n->title : f->output_name },
+		{ "modelspec.author", n->author },
+		{ "modelspec.description", n->description },
+		{ "modelspec.license", n->license },
+		{ "modelspec.tags", n->tags },
+		{ "modelspec.thumbnail", n->thumbnail },
+		{ "modelspec.trigger_phrase", n->trigger_phrase },
+		{ "modelspec.usage_hint", n->usage_hint },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (rows[i].value)
+			metadata_text(l, rows[i].key, rows[i].value);
+}
+
 static void add_optimizer(const struct training_facts *f, struct metadata_list *l)
 {
 	metadata_float(l, "ss_learning_rate", f->learning_rate);
@@ -222,6 +241,32 @@ static void add_dates(const struct training_facts *f, struct metadata_list *l)
 		metadata_text(l, "ss_session_id", f->session_id);
 }
 
+static bool is_needed(const char *key)
+{
+	static const char *const needed[] = { "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha",
+					      "ss_network_args" };
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
+		if (!strcmp(needed[i], key))
+			return true;
+	return strncmp(key, "ss_", 3) != 0;
+}
+
+static void keep_least(struct metadata_list *l)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < l->count; i++) {
+		if (is_needed(l->item[i].key)) {
+			l->item[kept++] = l->item[i];
+		} else {
+			free((char *)l->item[i].key);
+			free((char *)l->item[i].value);
+		}
+	}
+	l->count = kept;
+}
+
 void training_metadata(const struct training_facts *f, struct metadata_list *out)
 {
 	for (size_t i = 0; i < sizeof(unless_said) / sizeof(unless_said[0]); i++)
@@ -229,9 +274,12 @@ void training_metadata(const struct training_facts *f, struct metadata_list *out
 	add_adapter(f, out);
 	add_restraints(f, out);
 	add_model(f, out);
+	add_notes(f, out);
 	add_optimizer(f, out);
 	add_objective(f, out);
 	add_data(f, out);
 	add_json(f, out);
 	add_dates(f, out);
+	if (f->least)
+		keep_least(out);
 }

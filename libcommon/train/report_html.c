@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/base64.h"
 #include "../data/resample.h"
 #include "../io/publish.h"
 #include "chart_svg.h"
@@ -230,18 +231,6 @@ static void add_charts(struct buffer *out, const struct report *r)
 
 /* ---- samples ---- */
 
-static void add_base64(struct buffer *out, const unsigned char *p, size_t n)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	size_t i;
-
-	for (i = 0; i < n; i += 3) {
-		uint32_t x = p[i] << 16 | (i + 1 < n ? p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
-		char four[4] = { digits[x >> 18], digits[x >> 12 & 63], i + 1 < n ? digits[x >> 6 & 63] : '=', i + 2 < n ? digits[x & 63] : '=' };
-		buffer_add(out, four, 4);
-	}
-}
-
 static void shrink(struct image *i)
 {
 	int longer = i->width > i->height ? i->width : i->height, w = i->width * THUMBNAIL / longer, h = i->height * THUMBNAIL / longer;
@@ -269,7 +258,7 @@ static void add_picture(struct buffer *out, const struct sample *s)
 	shrink(&picture);
 	jpeg_encode(&jpeg, &picture, 90);
 	buffer_addf(out, "<figure><img alt=\"sample after step %ld\" src=\"data:image/jpeg;base64,", s->step);
-	add_base64(out, (const unsigned char *)jpeg.data, jpeg.len);
+	buffer_add_base64(out, jpeg.data, jpeg.len);
 	buffer_addf(out, "\"><figcaption>step %ld</figcaption></figure>\n", s->step);
 	image_free(&picture);
 	buffer_free(&jpeg);

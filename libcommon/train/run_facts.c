@@ -186,6 +186,10 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	const char *slash = strrchr(s->model, '/');
 
 	f->output_name = s->output_name;
+	f->comment = s->metadata.comment;
+	f->notes = s->metadata.notes;
+	f->notes.thumbnail = s->metadata.thumbnail;
+	f->least = s->metadata.none;
 	f->model_name = slash && slash[1] ? slash + 1 : s->model;
 	f->v_prediction = r->objective.schedule.v_prediction;
 	f->zero_terminal_snr = c->schedule.zero_terminal_snr || s->zero_terminal_snr;
@@ -295,7 +299,8 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	f.tag_frequency = tags;
 	f.bucket_info = buckets;
 	training_metadata(&f, out);
-	metadata_text(out, CONFIG_KEY, r->config);
+	if (!f.least)
+		metadata_text(out, CONFIG_KEY, r->config);
 	for (i = 0; i < n; i++)
 		free(folders[i].name);
 	free(folders);

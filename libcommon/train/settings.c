@@ -167,6 +167,7 @@ const struct option *train_options(struct train_settings *s)
 		  .fallback = "0", .min = 0, .max = 0.999999, .advanced = true },
 		{ "stamp", 0, OPTION_FLAG, &s->stamp, NULL, "write dates into the metadata (bytes then differ from run to run)",
 		  .advanced = true },
+		METADATA_OPTION_ROWS(&s->metadata),
 
 		{ .kind = OPTION_SECTION, .help = "Samples on the way" },
 		{ "sample-prompts", 0, OPTION_STRING, &s->sample_prompts, "FILE", "what to paint: kohya's .txt, .toml or .json" },
@@ -290,7 +291,7 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return fail_at(e, "vram");
 	if (!s->alpha)
 		s->alpha = s->rank;
-	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0)
+	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0 || metadata_settings_finish(&s->metadata, e) < 0)
 		return -1;
 	if (!s->conv_alpha)
 		s->conv_alpha = s->conv_rank;

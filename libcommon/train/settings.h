@@ -10,6 +10,7 @@
 #include "../lora/blocks.h"
 #include "../data/bucket.h"
 #include "../data/caption_variants.h"
+#include "settings_metadata.h"
 
 struct train_settings {
 	const char *model, *model_config;
@@ -69,6 +70,7 @@ struct train_settings {
 	double ema_decay;                                       /* 0: none */
 	const char *resume, *max_duration;
 	bool stamp;
+	struct metadata_settings metadata;
 	/* samples on the way */
 	const char *sample_prompts, *sample_sampler, *vae;
 	long sample_every_steps, sample_every_epochs;

@@ -109,6 +109,47 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	"$BIN/lora-inspect" --metadata stamped/t.safetensors | grep -q ss_training_started_at
 }
 
+@test "metadata_title and its kin: in the file, and rebuilt from it; no_metadata: next to nothing" {
+	cat > notes.toml <<-'END'
+	metadata_title = "Gizmo \"the\" robot"
+	metadata_author = "Zoë"
+	metadata_description = "two\nlines"
+	metadata_license = "CC0-1.0"
+	metadata_tags = "robot,toy"
+	metadata_trigger_phrase = "a gizmo robot"
+	metadata_usage_hint = "weight 0.8"
+	metadata_thumbnail = "thumb.png"
+	training_comment = "first try"
+	END
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | tar -xO --wildcards '00000000.png' > thumb.png
+	lora_train --max-train-steps 1 --output-dir out --config notes.toml > /dev/null
+	"$BIN/lora-inspect" --json --metadata out/t.safetensors > out.json
+	field() { jq -r ".metadata.\"$1\"" out.json; }
+	[ "$(field modelspec.title)" = 'Gizmo "the" robot' ]
+	[ "$(field modelspec.author)" = Zoë ]
+	[ "$(field modelspec.description)" = $'two\nlines' ]
+	[ "$(field modelspec.thumbnail)" = "data:image/png;base64,$(base64 -w 0 thumb.png)" ]
+	[ "$(field modelspec.trigger_phrase),$(field modelspec.usage_hint),$(field modelspec.tags)" = "a gizmo robot,weight 0.8,robot,toy" ]
+	[ "$(field modelspec.license),$(field ss_training_comment)" = "CC0-1.0,first try" ]
+	# From the file alone comes the same file again.
+	"$BIN/lora-inspect" --rebuild-config out/t.safetensors > again.toml
+	"$BIN/lora-train" -q --config again.toml --output-dir again --output-name t "$LATENTS" > /dev/null
+	cmp out/t.safetensors again/t.safetensors
+	# A URL goes in as it is; what is no picture, or not there, is refused with its line, before anything is trained.
+	lora_train --max-train-steps 1 --output-dir url --metadata-thumbnail data:image/png,x > /dev/null
+	"$BIN/lora-inspect" --metadata url/t.safetensors | grep -q 'modelspec.thumbnail.*data:image/png,x$'
+	sed -i 's/thumb.png/notes.toml/' notes.toml
+	status_of 3 "$BIN/lora-train" -m "$MODEL" --config notes.toml --output-dir not "$LATENTS"
+	[[ "$output" == *"notes.toml:8: metadata_thumbnail: notes.toml: not a PNG, JPEG or WebP"* ]]
+	[ ! -e not ]
+	lora_train --max-train-steps 1 --output-dir none --no-metadata > /dev/null
+	"$BIN/lora-inspect" --json --metadata none/t.safetensors > none.json
+	[ "$(jq -r '.metadata | keys | map(select(startswith("ss_"))) | join(" ")' none.json)" = \
+		"ss_base_model_version ss_network_alpha ss_network_args ss_network_dim ss_network_module ss_v2" ]
+	[ "$(jq -r '.metadata."modelspec.title", .metadata."lora_tools.config"' none.json)" = $'t\nnull' ]
+	status_of 3 "$BIN/lora-inspect" --rebuild-config none/t.safetensors
+}
+
 @test "training that diverges is status 6 and publishes no number that is not finite" {
 	status_of 6 lora_train --output-dir out --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0 --save-every-n-steps 1 --save-state
 	[[ "$output" == *"learning rate"* ]]

@@ -168,6 +168,48 @@ static void keys_of_a_run(void **state)
 	metadata_free(&l);
 }
 
+static void notes_of_its_maker(void **state)
+{
+	struct training_facts f = facts();
+	struct metadata_list l = { 0 };
+
+	f.notes = (struct model_notes){ "A title", "me", "what", "CC0", "a,b", "data:image/png;base64,AA==", "a gizmo", "weight 0.8" };
+	f.comment = "first try";
+	training_metadata(&f, &l);
+	metadata_add_modelspec(&l);
+	assert_string_equal(metadata_find(&l, "modelspec.title"), "A title");
+	assert_string_equal(metadata_find(&l, "modelspec.author"), "me");
+	assert_string_equal(metadata_find(&l, "modelspec.description"), "what");
+	assert_string_equal(metadata_find(&l, "modelspec.license"), "CC0");
+	assert_string_equal(metadata_find(&l, "modelspec.tags"), "a,b");
+	assert_string_equal(metadata_find(&l, "modelspec.thumbnail"), "data:image/png;base64,AA==");
+	assert_string_equal(metadata_find(&l, "modelspec.trigger_phrase"), "a gizmo");
+	assert_string_equal(metadata_find(&l, "modelspec.usage_hint"), "weight 0.8");
+	assert_string_equal(metadata_find(&l, "ss_training_comment"), "first try");
+	metadata_free(&l);
+}
+
+/* no_metadata: the six keys of sd-scripts, its modelspec, and nothing else. */
+static void least_metadata(void **state)
+{
+	static const char *const kept[] = { "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha",
+					    "ss_network_args" };
+	struct training_facts f = facts();
+	struct metadata_list l = { 0 };
+	size_t others = 0;
+
+	f.least = true;
+	training_metadata(&f, &l);
+	metadata_add_modelspec(&l);
+	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++)
+		assert_non_null(metadata_find(&l, kept[i]));
+	for (size_t i = 0; i < l.count; i++)
+		others += strncmp(l.item[i].key, "modelspec.", 10) != 0;
+	assert_int_equal(others, sizeof(kept) / sizeof(*kept));
+	assert_string_equal(metadata_find(&l, "modelspec.title"), "gizmo");
+	metadata_free(&l);
+}
+
 static void dates_only_when_given(void **state)
 {
 	struct training_facts f = facts();
@@ -194,6 +236,8 @@ int main(void)
 		cmocka_unit_test(hashes_of_golden_files),
 		cmocka_unit_test(legacy_hash_of_a_long_file),
 		cmocka_unit_test(keys_of_a_run),
+		cmocka_unit_test(notes_of_its_maker),
+		cmocka_unit_test(least_metadata),
 		cmocka_unit_test(dates_only_when_given),
 	};
 

@@ -12,5 +12,6 @@ int main(int argc, char **argv)
 	claim_standard_streams();
 	operands = options_parse(&tool, argc, argv);
 	code = train_run(&settings, &tool, (const char *const *)argv, operands, &e);
+	metadata_settings_free(&settings.metadata);
 	return code == EXIT_DONE || code == EXIT_SAVED ? code : report(options_explain(&e));
 }
