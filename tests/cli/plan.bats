@@ -12,8 +12,8 @@ setup_file() {
 }
 setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
-# plan [options]: the JSON line, of the full-size model on a card that is not there
-plan() { LORA_CUDA=$PWD/nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --json "$@"; }
+# plan [options]: the JSON line, of the full-size model on a card that is not there.  UNDER=(time ...) is put before it.
+plan() { LORA_CUDA=$PWD/nowhere.so "${UNDER[@]}" "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --json "$@"; }
 small() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 4 --output-name t --output-dir out --max-train-steps 2 "$@"; }
 
 # holds FILTER FILE: jq says true
@@ -35,11 +35,11 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 }
 
 @test "what does not fit is refused in a second, with settings that do fit: status 5" {
-	status=0; start=$(date +%s%N)
+	status=0; UNDER=(env time -q -o took -f "%U %S")        # of the processor: other programs do not count
 	plan --config "$ROOT/pipelines/high-quality.toml" --vram 8GiB > plan.json 2> err || status=$?
-	[ $(($(date +%s%N) - start)) -lt 1000000000 ]
 	[ $status = 5 ] && [ "$(wc -l < err)" = 1 ] && grep -q "may have 8.00 GiB; with --" err
 	holds '.fits == false and .suggestion.fits and .suggestion.peak_bytes <= 8 * 1024 * 1024 * 1024' plan.json
+	awk '{ print; exit !($1 + $2 > 0 && $1 + $2 < 1) }' took
 	# the suggestion is true
 	read -r -a words < <(sed -n 's/.*; with \(.*\) it takes .*/\1/p' err)
 	plan --config "$ROOT/pipelines/high-quality.toml" --vram 8GiB "${words[@]}" > again.json
