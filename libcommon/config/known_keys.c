@@ -6,6 +6,7 @@
 #define ATTENTION "attention never builds the full matrix of scores here"
 #define WORKERS "there are no data-loader workers: pictures are prepared and encoded before training"
 #define PLANNED "memory is planned before the first step"
+#define PRECISION "the frozen model stays in its own precision; where memory is short, use vram and gradient_checkpointing"
 #define LATENTS "latents come from lora-encode's tar"
 #define TEXTS "text outputs come from lora-encode's tar, unless text encoders are trained"
 #define COMPILER "there is no PyTorch here to compile"
@@ -68,7 +69,8 @@ static const struct known_key keys[] = {
 	{ "conv_block_alphas", KEY_OURS },
 	{ "conv_block_dims", KEY_OURS },
 	{ "conv_dim", KEY_OURS },
-	{ "cpu_offload_checkpointing", KEY_LATER },
+	{ "cpu_offload_checkpointing", KEY_IGNORED,
+	  "sd-scripts cannot do it with SDXL; where memory is short, use vram and gradient_checkpointing" },
 	{ "crop_conditioning", KEY_OURS },
 	{ "dataset_class", KEY_IGNORED, "there is no Python class to load" },
 	{ "dataset_config", KEY_OURS },
@@ -98,11 +100,11 @@ static const struct known_key keys[] = {
 	{ "flash_attn", KEY_IGNORED, ATTENTION },
 	{ "flip_aug", KEY_OURS },
 	{ "fp16_master_weights_and_gradients", KEY_IGNORED, DEEPSPEED, NULL, "2" },
-	{ "fp8_base", KEY_LATER },
-	{ "fp8_base_unet", KEY_LATER },
+	{ "fp8_base", KEY_IGNORED, PRECISION },
+	{ "fp8_base_unet", KEY_IGNORED, PRECISION },
 	{ "full_bf16", KEY_IGNORED, MASTERS },
 	{ "full_fp16", KEY_IGNORED, MASTERS },
-	{ "fused_backward_pass", KEY_LATER },
+	{ "fused_backward_pass", KEY_IGNORED, "it belongs to full fine-tuning; sd-scripts does nothing of it with LoRA" },
 	{ "gpu_ids", KEY_IGNORED, LAUNCHER, NULL, "1" },
 	{ "gradient_accumulation_steps", KEY_OURS },
 	{ "gradient_checkpointing", KEY_OURS },
@@ -311,8 +313,8 @@ const struct known_key *known_key(const char *name)
 /* Ignored ones only: the others are options, which know it themselves. */
 static const char *const flags[] = {
 	"async_upload", "cache_info", "cache_latents", "cache_latents_to_disk", "cache_text_encoder_outputs",
-	"cache_text_encoder_outputs_to_disk", "console_log_simple", "ddp_gradient_as_bucket_view", "ddp_static_graph", "debug_dataset",
-	"disable_mmap_load_safetensors", "dynamo_use_dynamic", "dynamo_use_fullgraph", "flash_attn",
+	"cache_text_encoder_outputs_to_disk", "console_log_simple", "cpu_offload_checkpointing", "ddp_gradient_as_bucket_view", "ddp_static_graph", "debug_dataset",
+	"disable_mmap_load_safetensors", "dynamo_use_dynamic", "dynamo_use_fullgraph", "flash_attn", "fp8_base", "fp8_base_unet", "fused_backward_pass",
 	"fp16_master_weights_and_gradients", "full_bf16", "full_fp16", "highvram", "lowram", "mem_eff_attn", "multi_gpu",
 	"no_half_vae", "output_config", "persistent_data_loader_workers", "sage_attn", "save_state_to_huggingface", "sdpa",
 	"skip_cache_check", "skip_until_initial_step", "split_attn", "torch_compile", "xformers", "zero3_init_flag",
