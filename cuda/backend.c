@@ -74,6 +74,11 @@ static void dropout(struct device *d, float *x, const struct random *r, double p
 	cuda_ran(d, k_dropout(d->stream, x, r, p, n, rows, c, shared), "dropout");
 }
 
+static void multiply(struct device *d, float *y, const float *x, const float *z, int rows, int c, bool shared)
+{
+	cuda_ran(d, k_multiply(d->stream, y, x, z, rows, c, shared), "multiply");
+}
+
 static void add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c)
 {
 	cuda_ran(d, k_add_per_sample(d->stream, y, x, v, n, hw, c), "add per sample");
@@ -110,7 +115,10 @@ static const int32_t *to_scratch(struct device *d, const int32_t *host, int coun
 
 static void embedding(struct device *d, float *y, const struct weight *table, const int32_t *ids, int rows)
 {
-	cuda_ran(d, k_embedding(d->stream, y, table, to_scratch(d, ids, rows), rows), "embedding");
+	struct weight here = *table;
+
+	here.data = (void *)cuda_weight(d, table);
+	cuda_ran(d, k_embedding(d->stream, y, &here, to_scratch(d, ids, rows), rows), "embedding");
 }
 
 static void gather_rows(struct device *d, float *y, const float *x, const int32_t *index, int rows, int c)
@@ -217,7 +225,7 @@ const struct backend cuda_backend = {
 	.group_norm = group_norm, .group_norm_back = group_norm_back,
 	.layer_norm = layer_norm, .layer_norm_back = layer_norm_back,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
-	.axpby = axpby, .add = add, .add_per_sample = add_per_sample, .sum_per_sample = sum_per_sample,
+	.axpby = axpby, .add = add, .multiply = multiply, .add_per_sample = add_per_sample, .sum_per_sample = sum_per_sample,
 	.dropout = dropout, .loss = loss, .loss_back = loss_back,
 	.copy_columns = copy_columns, .upsample = upsample, .upsample_back = upsample_back,
 	.embedding = embedding, .gather_rows = gather_rows, .gather_rows_back = gather_rows_back,

@@ -58,6 +58,7 @@ cudaError_t k_add(cudaStream_t st, float *y, const float *x, const float *z, siz
 cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, double p, int n, int rows, int c, bool shared);
 
 /* ---- move.cu ---- */
+cudaError_t k_multiply(cudaStream_t st, float *y, const float *x, const float *z, int rows, int c, bool shared);
 cudaError_t k_add_per_sample(cudaStream_t st, float *y, const float *x, const float *v, int n, int hw, int c);
 cudaError_t k_sum_per_sample(cudaStream_t st, float *dv, const float *dy, int n, int hw, int c, int add);
 cudaError_t k_copy_columns(cudaStream_t st, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add);

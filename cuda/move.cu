@@ -11,6 +11,16 @@ extern "C" cudaError_t k_add_per_sample(cudaStream_t st, float *y, const float *
 	return each_in_rows(st, add_sample{ y, x, v, hw, c }, (size_t)n * hw, c);
 }
 
+struct multiply_row {
+	float *y; const float *x, *z; int c; bool shared;
+	__device__ void operator()(size_t row, int i) const { y[row * c + i] = x[row * c + i] * z[(shared ? 0 : row * c) + i]; }
+};
+
+extern "C" cudaError_t k_multiply(cudaStream_t st, float *y, const float *x, const float *z, int rows, int c, bool shared)
+{
+	return each_in_rows(st, multiply_row{ y, x, z, c, shared }, rows, c);
+}
+
 enum { SUM_ROWS = 32 };
 
 /* inverts y = x + v:  dv[n,c] = sum over hw of dy.  A block 32 columns of a sample; its warps share the rows. */

@@ -146,7 +146,9 @@ struct backend {
 	void (*dropout)(struct device *d, float *x, const struct random *r, double p, int n, int rows, int c, bool shared);
 	/* y = x + z */
 	void (*add)(struct device *d, float *y, const float *x, const float *z, size_t n);
-	/* y[n,hw,c] = x + v[n,c] */
+	/* y[rows,c] = x * z; shared: z is [c], the same for every row; y may be x */
+	void (*multiply)(struct device *d, float *y, const float *x, const float *z, int rows, int c, bool shared);
+	/* y[n,hw,c] = x + v[n,c]; y may be x */
 	void (*add_per_sample)(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c);
 	/* dv[n,c] = sum over hw of dy[n,hw,c] */
 	void (*sum_per_sample)(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add);

@@ -18,7 +18,7 @@ const struct kernels KERNELS = {
 	.block = block, .pack_columns = pack_columns, .pack_rows = pack_rows, .widen = widen,
 	.winograd_input = winograd_input, .winograd_filter = winograd_filter, .winograd_output = winograd_output,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
-	.axpby = axpby, .add = add_vectors, .sum_squares = sum_squares,
+	.axpby = axpby, .add = add_vectors, .multiply = multiply_vectors, .sum_squares = sum_squares,
 	.sum_squared_difference = sum_squared_difference,
 	.scaled_difference = scaled_difference, .adamw = adamw,
 	.adamw8bit = adamw8bit, .lion = lion, .sum_magnitudes = sum_magnitudes, .axxpby = axxpby,

@@ -101,6 +101,12 @@ static void add_vectors(float *y, const float *x, const float *z, size_t n)
 		store_some(y + i, load_some(x + i, n - i) + load_some(z + i, n - i), n - i);
 }
 
+static void multiply_vectors(float *y, const float *x, const float *z, size_t n)
+{
+	FOR_VECTORS(i, n)
+		store_some(y + i, load_some(x + i, n - i) * load_some(z + i, n - i), n - i);
+}
+
 static void scale_vector(float *y, float factor, int n)
 {
 	FOR_VECTORS(i, (size_t)n)

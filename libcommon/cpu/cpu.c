@@ -12,7 +12,7 @@ const struct backend cpu_backend = {
 	.layer_norm = cpu_layer_norm, .layer_norm_back = cpu_layer_norm_back,
 	.activation = cpu_activation, .activation_back = cpu_activation_back, .geglu = cpu_geglu,
 	.geglu_back = cpu_geglu_back,
-	.axpby = cpu_axpby, .add = cpu_add, .add_per_sample = cpu_add_per_sample, .sum_per_sample = cpu_sum_per_sample,
+	.axpby = cpu_axpby, .add = cpu_add, .multiply = cpu_multiply, .add_per_sample = cpu_add_per_sample, .sum_per_sample = cpu_sum_per_sample,
 	.dropout = cpu_dropout, .loss = cpu_loss, .loss_back = cpu_loss_back,
 	.copy_columns = cpu_copy_columns, .upsample = cpu_upsample, .upsample_back = cpu_upsample_back,
 	.embedding = cpu_embedding, .gather_rows = cpu_gather_rows, .gather_rows_back = cpu_gather_rows_back,

@@ -50,6 +50,7 @@ struct kernels {
 			   int add);
 	void (*axpby)(float *y, float a, const float *x, float b, size_t n);
 	void (*add)(float *y, const float *x, const float *z, size_t n);
+	void (*multiply)(float *y, const float *x, const float *z, size_t n);
 	double (*sum_squares)(const float *x, size_t n);
 	double (*sum_squared_difference)(const float *x, const float *z, size_t n);
 	/* dx (+)= factor (x - z) */
@@ -222,6 +223,7 @@ void cpu_loss(struct device *d, float *loss, const float *x, const float *target
 void cpu_loss_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
 		   const struct loss_terms *s, int add);
 void cpu_add(struct device *d, float *y, const float *x, const float *z, size_t n);
+void cpu_multiply(struct device *d, float *y, const float *x, const float *z, int rows, int c, bool shared);
 void cpu_add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c);
 void cpu_sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add);
 void cpu_copy_columns(struct device *d, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add);

@@ -8,6 +8,7 @@ struct move {
 	const float *x, *v;
 	int h, w, hw;
 	int ldx, ldy, add;
+	bool shared;
 	const struct weight *table;
 	const int32_t *index;
 };
@@ -34,6 +35,20 @@ static void add_per_sample_task(struct device *d, const void *arg, int task, int
 void cpu_add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c)
 {
 	run_rows(d, add_per_sample_task, &(struct move){ .rows = n * hw, .c = c, .y = y, .x = x, .v = v, .hw = hw });
+}
+
+static void multiply_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct move *m = arg;
+	const size_t c = m->c;
+
+	EACH_ROW(m, task)
+		d->k->multiply(m->y + r * c, m->x + r * c, m->v + (m->shared ? 0 : r * c), c);
+}
+
+void cpu_multiply(struct device *d, float *y, const float *x, const float *z, int rows, int c, bool shared)
+{
+	run_rows(d, multiply_task, &(struct move){ .rows = rows, .c = c, .y = y, .x = x, .v = z, .shared = shared });
 }
 
 static void copy_columns_task(struct device *d, const void *arg, int task, int thread)

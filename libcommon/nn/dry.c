@@ -127,6 +127,7 @@ static void geglu(struct device *d, float *y, const float *x, int rows, int c) {
 static void geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add) { }
 static void axpby(struct device *d, float *y, float a, const float *x, float b, size_t n) { }
 static void add_floats(struct device *d, float *y, const float *x, const float *z, size_t n) { }
+static void multiply(struct device *d, float *y, const float *x, const float *z, int rows, int c, bool shared) { }
 static void add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c) { }
 static void sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add) { }
 
@@ -177,7 +178,7 @@ const struct backend dry_backend = {
 	.group_norm = group_norm, .group_norm_back = group_norm_back, .layer_norm = layer_norm,
 	.layer_norm_back = layer_norm_back,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
-	.axpby = axpby, .add = add_floats, .add_per_sample = add_per_sample, .sum_per_sample = sum_per_sample,
+	.axpby = axpby, .add = add_floats, .multiply = multiply, .add_per_sample = add_per_sample, .sum_per_sample = sum_per_sample,
 	.dropout = dropout, .loss = loss, .loss_back = loss_back,
 	.copy_columns = copy_columns, .upsample = upsample, .upsample_back = upsample_back,
 	.embedding = embedding, .gather_rows = gather_rows, .gather_rows_back = gather_rows_back,

@@ -162,6 +162,22 @@ static void samples(struct rig *r, int n, int h, int w, int c)
 	give(r, x); give(r, v); give(r, large); give(r, y); give(r, dv); give(r, dv_more); give(r, up); give(r, down); give(r, more);
 }
 
+static void products(struct rig *r, int rows, int c)
+{
+	const size_t n = (size_t)rows * c;
+	struct both x = take_drawn(r, n, 1), z = take_drawn(r, n, 1), y = take_output(r, n, false), shared = take_output(r, n, false);
+
+	ON_BOTH(r) {
+		BE->multiply(D, y.at[s], x.at[s], z.at[s], rows, c, false);
+		BE->multiply(D, shared.at[s], x.at[s], z.at[s], rows, c, true);
+		BE->multiply(D, x.at[s], x.at[s], z.at[s], rows, c, true);
+	}
+	compare(r, &y, 0, "multiply");
+	compare(r, &shared, 0, "multiply, shared");
+	compare(r, &x, 0, "multiply in place");
+	give(r, x); give(r, z); give(r, y); give(r, shared);
+}
+
 static void columns(struct rig *r)
 {
 	struct both x = take_drawn(r, 13 * 50, 1), y = take_output(r, 13 * 41, true), more = take_output(r, 13 * 41, true);
@@ -368,6 +384,8 @@ int main(void)
 	dropouts(&r, 1, 300, 16);
 	samples(&r, 2, 5, 3, 7);
 	samples(&r, 1, 32, 32, 64);
+	products(&r, 1, 1);
+	products(&r, 70, 321);
 	columns(&r);
 	look_ups(&r);
 	losses(&r);

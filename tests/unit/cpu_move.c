@@ -111,6 +111,38 @@ static void per_sample(void **state)
 	}
 }
 
+static void run_multiply(struct device *d, struct output *out, const void *arg)
+{
+	const struct move_args *a = arg;
+
+	cpu_backend.multiply(d, out->data, a->x, a->v, a->rows, a->c, a->add);
+}
+
+/* Exact: one rounding. */
+static void products(void **state)
+{
+	static const struct move_args cases[] = { { .rows = 1, .c = 1 }, { .rows = 5, .c = 3 }, { .rows = 700, .c = 321 } };
+
+	for (size_t t = 0; t < sizeof(cases) / sizeof(*cases); t++) {
+		struct move_args a = cases[t];
+		const size_t n = (size_t)a.rows * a.c;
+		float *x = randoms(68, n), *v = randoms(69, n);
+		double *y = doubles(n);
+		struct output out = { n, NULL, y, 0, NULL };
+
+		a.x = x;
+		a.v = v;
+		for (a.add = 0; a.add < 2; a.add++) {           /* here: shared */
+			for (size_t i = 0; i < n; i++)
+				y[i] = x[i] * v[a.add ? i % a.c : i];
+			every_way(&out, 1, run_multiply, &a);
+		}
+		free(y);
+		guarded_free(x);
+		guarded_free(v);
+	}
+}
+
 static void run_copy_columns(struct device *d, struct output *out, const void *arg)
 {
 	const struct move_args *a = arg;
@@ -214,7 +246,7 @@ static void gathering(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(upsampling), cmocka_unit_test(per_sample),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(upsampling), cmocka_unit_test(per_sample), cmocka_unit_test(products),
 					    cmocka_unit_test(columns), cmocka_unit_test(gathering) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
