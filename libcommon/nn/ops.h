@@ -20,7 +20,21 @@ struct lora {
 	struct lora *next;
 	const struct lora_dropout *dropout;     /* NULL: nothing is ever left out */
 	uint32_t id;                    /* which module, for its draws */
+	/* DoRA: W' = magnitude / |W + scale up down| (W + scale up down), norms and magnitudes of rows; the layer is weight of the way from
+	 * W to W'.  The gradient takes the norm for a constant (arXiv 2402.09353, 4.3). */
+	const struct lora_dora *dora;   /* NULL: none, and what follows is unset */
+	struct tensor magnitude;        /* [1,1,1,out]; HOME_OWNER */
+	float *rows2;                   /* [out]: squares of the norms of W's rows */
+	float weight;
 };
+
+/* Constants on the device that DoRA modules share: the identity [units,units] and a row of ones, at least as large as any rank and any
+ * layer's output. */
+struct lora_dora { const float *unit, *ones; int units; };
+
+/* norm2 [out]: squares of the norms of the rows of W + scale up down.  room: dora_norms_room() floats of device memory */
+void dora_norms(const struct backend *be, struct device *d, float *norm2, const struct lora *l, const struct weight *w, float *room);
+size_t dora_norms_room(const struct lora *l);
 
 /* What is left out of adapters in training, shared by all of them.  Draws are functions of (seed, step, batch, module), so that a
  * checkpointed block leaves out the same when it runs again. */

@@ -93,6 +93,57 @@ static struct lora *make_lora(struct rig *r, const struct tensor *down, const st
 	return &r->lora;
 }
 
+static float *fetched(struct rig *r, const float *x, size_t n)
+{
+	float *host = xmalloc(n * sizeof(*host));
+
+	r->be->download(r->device, host, x, n * sizeof(*host));
+	return host;
+}
+
+/* |w + s b A|^2 - |w|^2 */
+static double growth(const float *w, const float *b, const float *down, int rank, size_t in, float s)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < in; i++) {
+		double update = 0;
+		for (int k = 0; k < rank; k++)
+			update += (double)s * b[k] * down[k * in + i];
+		sum += update * (2 * w[i] + update);
+	}
+	return sum;
+}
+
+/* The tape's gradient takes the norm for a constant, finite differences do not: the squares of W's rows are told so that it is one, 40. */
+static void make_dora(struct rig *r, struct lora *l, const struct tensor *magnitude, const struct weight *w)
+{
+	static struct lora_dora constants;
+	static float *rows2;
+	const size_t in = (size_t)w->in * w->kh * w->kw;
+	float *base = fetched(r, w->data, w->out * in), *down = fetched(r, l->down.data, l->rank * in), host[64];
+	float *up = fetched(r, l->up.data, (size_t)w->out * l->rank), unit[8 * 8] = { 0 };
+
+	if (!rows2) {
+		rows2 = take(r, sizeof(host));
+		constants = (struct lora_dora){ take(r, sizeof(unit)), take(r, sizeof(host)), 8 };
+	}
+	for (int i = 0; i < w->out; i++)
+		host[i] = 40 - growth(base + i * in, up + (size_t)i * l->rank, down, l->rank, in, l->scale);
+	r->be->upload(r->device, rows2, host, w->out * sizeof(*host));
+	for (int i = 0; i < 64; i++)
+		host[i] = 1, unit[i] = i % 9 == 0;
+	r->be->upload(r->device, (float *)constants.unit, unit, sizeof(unit));
+	r->be->upload(r->device, (float *)constants.ones, host, sizeof(host));
+	l->dora = &constants;
+	l->magnitude = *magnitude;
+	l->rows2 = rows2;
+	l->weight = 0.9f;
+	free(base);
+	free(down);
+	free(up);
+}
+
 /* ---- cases ---- */
 
 static struct tensor *linear(struct rig *r, const struct testcase *c, struct tensor **in)
@@ -102,6 +153,8 @@ static struct tensor *linear(struct rig *r, const struct testcase *c, struct ten
 	if (!l.w.data || l.w.out != c->out)
 		l = (struct linear){ make_weight(r, c->out, c->shape[0].c, 1), on_device(r, c->out, 1), NULL };
 	l.lora = c->flag ? make_lora(r, in[1], in[2], c->extra) : NULL;
+	if (in[3])
+		make_dora(r, l.lora, in[3], &l.w);
 	return op_linear(r->tape, in[0], &l);
 }
 
@@ -114,6 +167,8 @@ static struct tensor *conv(struct rig *r, const struct testcase *c, struct tenso
 		k = (struct conv){ make_weight(r, c->out, c->shape[0].c, c->kernel), on_device(r, c->out, 1), NULL, c->stride };
 	last = c;
 	k.lora = c->flag ? make_lora(r, in[1], in[2], c->heads) : NULL;
+	if (in[3])
+		make_dora(r, k.lora, in[3], &k.w);
 	return c->extra ? op_conv_pad_end(r->tape, in[0], &k) : op_conv(r->tape, in[0], &k);
 }
 
@@ -217,6 +272,9 @@ static const struct testcase cases[] = {
 	{ "linear", linear, { { 2, 3, 5, 7 } }, .out = 11 },
 	{ "linear with adapter", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 } }, .out = 13, .flag = true },
 	{ "linear with adapter and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 } }, .out = 13, .flag = true, .extra = 1 },
+	{ "linear with DoRA", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 }, { 1, 1, 1, 13 } }, .out = 13, .flag = true },
+	{ "linear with DoRA and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 }, { 1, 1, 1, 13 } }, .out = 13, .flag = true,
+	  .extra = 1 },
 	{ "conv 3x3", conv, { { 2, 5, 7, 4 } }, .out = 6, .kernel = 3, .stride = 1 },
 	{ "conv 3x3 stride 2", conv, { { 1, 6, 9, 3 } }, .out = 5, .kernel = 3, .stride = 2 },
 	{ "conv 3x3 stride 2, padded at the end", conv, { { 2, 6, 8, 3 } }, .out = 5, .kernel = 3, .stride = 2, .extra = 1 },
@@ -225,6 +283,8 @@ static const struct testcase cases[] = {
 	  .flag = true, .heads = 1 },
 	{ "conv 3x3 stride 2 with adapter", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 } }, .out = 4, .kernel = 3, .stride = 2,
 	  .flag = true },
+	{ "conv 3x3 stride 2 with DoRA", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 }, { 1, 1, 1, 4 } }, .out = 4, .kernel = 3,
+	  .stride = 2, .flag = true },
 	{ "group norm", group_norm, { { 2, 3, 5, 12 } }, .groups = 4 },
 	{ "group norm with silu", group_norm, { { 2, 4, 3, 10 } }, .groups = 2, .flag = true },
 	{ "layer norm", layer_norm, { { 2, 7, 1, 19 } } },
