@@ -12,6 +12,8 @@
 
 struct encode_settings {
 	const char *model, *model_config, *vae, *device, *output, *reuse, *shard;
+	const char *precision;                  /* fp32, bf16, fp16: of the stream's numbers, and the most that weights keep in memory */
+	long batch;                             /* pictures of one size that are encoded together */
 	bool no_text;
 	struct caption_options captions;        /* where a sample says nothing of its own */
 	long max_token_length;

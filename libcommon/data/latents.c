@@ -4,10 +4,8 @@
 #include "../base/hash.h"
 #include "../io/safetensors.h"
 #include "../model/vae.h"
-#include "latents.h"
+#include "latents_internal.h"
 
-#define LATENT_MEMBER "latent.safetensors"
-#define TEXT_MEMBER   "text.safetensors"
 #define MAX_SIDE      65536
 
 void latent_sample_free(struct latent_sample *s)
@@ -20,6 +18,8 @@ void latent_sample_free(struct latent_sample *s)
 	free(s->flip_std);
 	free(s->context);
 	free(s->pooled);
+	free(s->row);
+	free(s->text_id);
 	for (i = 0; i < s->captions; i++)
 		free(s->caption[i]);
 	free(s->caption);
@@ -35,7 +35,8 @@ void latent_sample_free(struct latent_sample *s)
 
 /* ---- reading ---- */
 
-static int shape_is(const struct safetensors *f, const char *name, int dims, int *shape, struct error *e)
+/* least: of the first side */
+static int shape_is(const struct safetensors *f, const char *name, int dims, int least, int *shape, struct error *e)
 {
 	const struct safetensor *t = safetensors_find(f, name);
 	int i;
@@ -45,7 +46,7 @@ static int shape_is(const struct safetensors *f, const char *name, int dims, int
 	if (t->dims != dims)
 		return fail(e, EXIT_INPUT, "%s: tensor '%s' has %d dimensions, not %d", f->path, name, t->dims, dims);
 	for (i = 0; i < dims; i++) {
-		if (t->shape[i] < 1 || t->shape[i] > MAX_SIDE)
+		if (t->shape[i] < (i ? 1 : least) || t->shape[i] > MAX_SIDE)
 			return fail(e, EXIT_INPUT, "%s: tensor '%s' has a side of %lld", f->path, name, (long long)t->shape[i]);
 		shape[i] = t->shape[i];
 	}
@@ -85,8 +86,9 @@ static int read_latent(const struct safetensors *f, struct latent_sample *s, str
 {
 	int shape[3];
 
-	if (shape_is(f, "mean", 3, shape, e) < 0)
+	if (shape_is(f, "mean", 3, 1, shape, e) < 0)
 		return -1;
+	s->dtype = safetensors_find(f, "mean")->dtype;
 	s->c = shape[0];
 	s->h = shape[1];
 	s->w = shape[2];
@@ -101,18 +103,19 @@ static int read_text(const struct safetensors *f, struct latent_sample *s, struc
 {
 	int context[3], pooled[2];
 
-	if (shape_is(f, "context", 3, context, e) < 0 || shape_is(f, "pooled", 2, pooled, e) < 0)
+	if (shape_is(f, "context", 3, s->row ? 0 : 1, context, e) < 0 || shape_is(f, "pooled", 2, s->row ? 0 : 1, pooled, e) < 0)
 		return -1;
 	if (pooled[0] != context[0])
 		return fail(e, EXIT_INPUT, "%s: %d contexts but %d pooled vectors", f->path, context[0], pooled[0]);
-	s->variants = context[0];
+	s->rows = context[0];
+	s->variants = s->row ? s->captions : s->rows;
 	s->length = context[1];
 	s->context_width = context[2];
 	s->pooled_width = pooled[1];
-	s->context = finite_floats(f, "context", (size_t)s->variants * s->length * s->context_width, e);
+	s->context = finite_floats(f, "context", (size_t)s->rows * s->length * s->context_width, e);
 	if (!s->context)
 		return -1;
-	s->pooled = finite_floats(f, "pooled", (size_t)s->variants * s->pooled_width, e);
+	s->pooled = finite_floats(f, "pooled", (size_t)s->rows * s->pooled_width, e);
 	return s->pooled ? 0 : -1;
 }
 
@@ -169,6 +172,32 @@ const char *latent_sample_caption(const struct latent_sample *s)
 	return s->written ? s->written : s->caption[0];
 }
 
+/* Addresses of the parts, and which of the stream's texts the captions are */
+static int read_places(const json_t *json, struct latent_sample *s)
+{
+	const json_t *latent = json_object_get(json, "latent_id"), *ids = json_object_get(json, "text_ids"),
+		     *rows = json_object_get(json, "text_rows");
+
+	if (json_string_length(latent) == 64)
+		memcpy(s->latent_id, json_string_value(latent), 65);
+	if ((ids && json_array_size(ids) != (size_t)s->captions) || (rows && json_array_size(rows) != (size_t)s->captions))
+		return -1;
+	s->text_id = ids ? xcalloc(s->captions, sizeof(*s->text_id)) : NULL;
+	s->row = rows ? xcalloc(s->captions, sizeof(*s->row)) : NULL;
+	for (int i = 0; i < s->captions; i++) {
+		const json_t *id = json_array_get(ids, i), *row = json_array_get(rows, i);
+		if (ids && json_string_length(id) != 64)
+			return -1;
+		if (ids)
+			memcpy(s->text_id[i], json_string_value(id), 65);
+		if (rows && (!json_is_integer(row) || json_integer_value(row) < 0 || json_integer_value(row) > INT32_MAX))
+			return -1;
+		if (rows)
+			s->row[i] = json_integer_value(row);
+	}
+	return 0;
+}
+
 /* What is there only when captions have variants or the pictures came from a dataset config */
 static int read_variants(const json_t *json, struct latent_sample *s)
 {
@@ -186,7 +215,7 @@ static int read_variants(const json_t *json, struct latent_sample *s)
 	return !options || json_is_object(options) ? 0 : -1;
 }
 
-static int read_fields(const char *label, const json_t *json, struct latent_sample *s, struct error *e)
+int latent_fields_read(const char *label, const json_t *json, struct latent_sample *s, struct error *e)
 {
 	const json_t *repeats = json_object_get(json, "repeats"), *weight = json_object_get(json, "weight");
 	const char *id = json_string_value(json_object_get(json, "id"));
@@ -210,6 +239,8 @@ static int read_fields(const char *label, const json_t *json, struct latent_samp
 	if (read_variants(json, s) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: empty_variant, batch_size or caption_options does not fit; encode again", label,
 			    s->key);
+	if (read_places(json, s) < 0)
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'text_ids' and 'text_rows' do not fit the captions", label, s->key);
 	s->path = text_of(json, "path");
 	s->sha256 = text_of(json, "sha256");
 	s->vae = text_of(json, "vae");
@@ -224,7 +255,7 @@ int latent_sample_read(const char *label, const struct tar_sample *tar, struct l
 
 	*s = (struct latent_sample){ 0 };
 	memcpy(s->key, tar->key, sizeof(s->key));
-	if (read_fields(label, tar->json, s, e) < 0)
+	if (latent_fields_read(label, tar->json, s, e) < 0)
 		goto bad;
 	if (!latent) {
 		fail(e, EXIT_INPUT, "%s: sample %s has no %s", label, s->key, LATENT_MEMBER);
@@ -240,12 +271,17 @@ bad:
 
 /* ---- writing ---- */
 
+static enum dtype dtype_of(const struct latent_sample *s)
+{
+	return s->dtype == DTYPE_F16 || s->dtype == DTYPE_BF16 ? s->dtype : DTYPE_F32;
+}
+
 static struct safetensors_out plane(const char *name, const struct latent_sample *s, const float *nhwc)
 {
 	float *nchw = xmalloc(sizeof(float) * s->c * s->h * s->w);
 
 	nchw_from_nhwc(nchw, nhwc, 1, s->h, s->w, s->c);
-	return (struct safetensors_out){ name, DTYPE_F32, 3, { s->c, s->h, s->w }, nchw, false };
+	return (struct safetensors_out){ name, dtype_of(s), 3, { s->c, s->h, s->w }, nchw, true };
 }
 
 static void latent_member(const struct latent_sample *s, struct tar_member *m)
@@ -265,9 +301,10 @@ static void latent_member(const struct latent_sample *s, struct tar_member *m)
 
 static void text_member(const struct latent_sample *s, struct tar_member *m)
 {
+	const int rows = s->row ? s->rows : s->variants;
 	struct safetensors_out t[2] = {
-		{ "context", DTYPE_F32, 3, { s->variants, s->length, s->context_width }, s->context, false },
-		{ "pooled", DTYPE_F32, 2, { s->variants, s->pooled_width }, s->pooled, false },
+		{ "context", dtype_of(s), 3, { rows, s->length, s->context_width }, s->context, true },
+		{ "pooled", dtype_of(s), 2, { rows, s->pooled_width }, s->pooled, true },
 	};
 
 	strcpy(m->suffix, TEXT_MEMBER);
@@ -304,6 +341,22 @@ static void variant_fields(const struct latent_sample *s, struct json_out *field
 		json_int(fields, "empty_variant", s->empty);
 }
 
+static void place_fields(const struct latent_sample *s, struct json_out *fields)
+{
+	if (s->text_id)
+		json_begin_array(fields, "text_ids");
+	for (int i = 0; s->text_id && i < s->captions; i++)
+		json_text(fields, NULL, s->text_id[i]);
+	if (s->text_id)
+		json_end_array(fields);
+	if (s->row)
+		json_begin_array(fields, "text_rows");
+	for (int i = 0; s->row && i < s->captions; i++)
+		json_int(fields, NULL, s->row[i]);
+	if (s->row)
+		json_end_array(fields);
+}
+
 void latent_sample_fields(const struct latent_sample *s, const json_t *source, struct json_out *fields)
 {
 	static const char *const kept[] = { "path", "path_b64", "sha256", "captions", "repeats", "weight", "regularization", "original",
@@ -311,6 +364,8 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 	size_t i;
 
 	json_text(fields, "id", s->id);
+	if (*s->latent_id)
+		json_text(fields, "latent_id", s->latent_id);
 	for (i = 0; i < sizeof(kept) / sizeof(*kept); i++)
 		if (s->written && !strcmp(kept[i], "captions"))
 			variant_fields(s, fields);
@@ -320,124 +375,6 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 	if (s->variants) {
 		json_text(fields, "text_encoder", s->text1);
 		json_text(fields, "text_encoder_2", s->text2);
+		place_fields(s, fields);
 	}
-}
-
-/* ---- whole streams ---- */
-
-static int same_kind(const char *label, const struct latent_sample *first, const struct latent_sample *s, struct error *e)
-{
-	if (!first->variants != !s->variants || first->length != s->length || first->context_width != s->context_width ||
-	    first->pooled_width != s->pooled_width || first->c != s->c)
-		return fail(e, EXIT_INPUT, "%s: sample %s was encoded by another model than the first; encode all with one", label, s->key);
-	return 0;
-}
-
-/* A sample whose payload was passed over: sizes follow from its bucket and from the first sample, which was read. */
-static int skim_sample(const char *label, const struct tar_sample *tar, const struct latent_sample *first, struct latent_sample *s,
-		       struct error *e)
-{
-	const int factor = first->bucket[0] > first->w ? first->bucket[0] / first->w : 1;
-
-	*s = (struct latent_sample){ .c = first->c, .length = first->length, .context_width = first->context_width,
-				     .pooled_width = first->pooled_width, .variants = tar_find(tar, TEXT_MEMBER) != NULL };
-	memcpy(s->key, tar->key, sizeof(s->key));
-	if (read_fields(label, tar->json, s, e) < 0) {
-		latent_sample_free(s);
-		return -1;
-	}
-	s->w = s->bucket[0] / factor;
-	s->h = s->bucket[1] / factor;
-	return 0;
-}
-
-static int read_stream(const char *path, bool skim, struct latent_set *set, size_t *capacity, struct error *e)
-{
-	struct tar_reader *r = tar_open(path, "latent", e);
-	struct tar_sample tar = { 0 };
-	int got = -1;
-
-	if (!r)
-		return -1;
-	for (;;) {
-		const bool passed = skim && set->count;
-		if (passed)
-			tar_skim(r);
-		if ((got = tar_next(r, &tar, e)) <= 0)
-			break;
-		GROW(set->sample, set->count, *capacity);
-		if ((passed ? skim_sample(path, &tar, set->sample, &set->sample[set->count], e) :
-			      latent_sample_read(path, &tar, &set->sample[set->count], e)) < 0)
-			break;
-		set->count++;
-		if (same_kind(path, &set->sample[0], &set->sample[set->count - 1], e) < 0)
-			break;
-	}
-	tar_sample_free(&tar);
-	tar_close(r);
-	return got ? -1 : 0;
-}
-
-static void digest_options(struct sha256 *h, const struct latent_sample *s)
-{
-	char *options = s->caption_options ? json_dumps(s->caption_options, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-	char *line = options || s->batch_size ? xprintf("%s %ld\n", options ? options : "", s->batch_size) : NULL;
-
-	if (line)
-		sha256_add(h, line, strlen(line));
-	free(line);
-	free(options);
-}
-
-static void digest(struct latent_set *set)
-{
-	struct sha256 h;
-	size_t i;
-
-	sha256_begin(&h);
-	for (i = 0; i < set->count; i++) {
-		const struct latent_sample *s = &set->sample[i];
-		char *line = xprintf("%s %ld %.17g %d %d %d %d %d %d\n", s->id, s->repeats, s->weight, s->original[0], s->original[1],
-				     s->crop[0], s->crop[1], s->bucket[0], s->bucket[1]);
-		sha256_add(&h, line, strlen(line));
-		free(line);
-		digest_options(&h, s);
-	}
-	sha256_hex(&h, set->digest);
-}
-
-static int read_set(const char *const *paths, size_t count, bool skim, struct latent_set *set, struct error *e)
-{
-	size_t i, capacity = 0;
-
-	*set = (struct latent_set){ 0 };
-	for (i = 0; i < count; i++)
-		if (read_stream(paths[i], skim, set, &capacity, e) < 0) {
-			latent_set_free(set);
-			return -1;
-		}
-	if (!set->count)
-		return fail(e, EXIT_INPUT, "%s: no samples in the stream; did lora-prep find any picture?", count ? paths[0] : "-");
-	digest(set);
-	return 0;
-}
-
-int latent_set_read(const char *const *paths, size_t count, struct latent_set *set, struct error *e)
-{
-	return read_set(paths, count, false, set, e);
-}
-
-int latent_set_skim(const char *const *paths, size_t count, struct latent_set *set, struct error *e)
-{
-	return read_set(paths, count, true, set, e);
-}
-
-void latent_set_free(struct latent_set *set)
-{
-	size_t i;
-
-	for (i = 0; i < set->count; i++)
-		latent_sample_free(&set->sample[i]);
-	free(set->sample);
-	*set = (struct latent_set){ 0 };
 }

@@ -3,22 +3,30 @@
  *
  * Owns the payloads' tensor names and the json fields that training reads.  Must not know networks.
  *
- *     latent.safetensors   mean, std [c,h,w] F32; mean.flip, std.flip of the mirrored picture
- *     text.safetensors     context [variants,length,width] F32, pooled [variants,width] F32; absent after --no-text
+ *     latent.safetensors   mean, std [c,h,w]; mean.flip, std.flip of the mirrored picture; F32, F16 or BF16
+ *     text.safetensors     context [rows,length,width], pooled [rows,width]: the texts that no sample before it has; absent after
+ *                          --no-text
  */
 #ifndef DATA_LATENTS_H
 #define DATA_LATENTS_H
 
+#include "../io/dtype.h"
 #include "../io/tar.h"
 
 struct latent_sample {
 	char key[16];
 	char id[65];                    /* content address: SHA-256 of everything that decided the payload */
+	char latent_id[65];             /* the same of the pictures alone; "": not said */
+	char (*text_id)[65];            /* and of each text; NULL: not said */
+	enum dtype dtype;               /* in the file: F16 or BF16, otherwise F32 */
 	int c, h, w;                    /* of the latent */
 	float *mean, *std;              /* [h,w,c]: NHWC in memory, NCHW in the file */
 	float *flip_mean, *flip_std;    /* NULL without --flip */
 	int variants, length, context_width, pooled_width;      /* variants 0: no text */
-	float *context, *pooled;        /* [variants,length,context_width], [variants,pooled_width] */
+	/* [variants,length,context_width], [variants,pooled_width]; [rows,...] where the variants' numbers among all texts of this part of
+	 * the stream are in row: the sample as it is in the file */
+	float *context, *pooled;
+	int *row, rows;                 /* row NULL: every variant is here */
 	char **caption; int captions;   /* what was encoded, one a variant */
 	char *written;                  /* the caption that they are variants of; NULL: caption[0] is as written */
 	int empty;                      /* the variant without words, which no draw but that of dropout takes; -1: none */
@@ -37,15 +45,25 @@ void latent_sample_free(struct latent_sample *s);
 
 const char *latent_sample_caption(const struct latent_sample *s);      /* as written */
 
-/* From a tar sample; label is the stream's name in messages.  Non-finite values are refused (EXIT_INPUT). */
+/* From a tar sample, as it is in the file; label is the stream's name in messages.  Non-finite values are refused (EXIT_INPUT). */
 int latent_sample_read(const char *label, const struct tar_sample *tar, struct latent_sample *s, struct error *e) MUST_CHECK;
+
+/* The texts that a stream has had so far, which later samples of the same part point at. */
+struct latent_texts { float **context, **pooled; size_t count, capacity; int part; };
+/* A sample read from part `part` gets all its variants: context and pooled afterwards hold a copy of each, row is NULL.  Samples that were
+ * here before must live on.  A row that is nowhere: *e (EXIT_INPUT). */
+int latent_texts_fill(struct latent_texts *t, const char *label, int part, struct latent_sample *s, struct error *e) MUST_CHECK;
+/* The same check alone, for a reader that keeps no sample. */
+int latent_texts_check(struct latent_texts *t, const char *label, int part, const struct latent_sample *s, struct error *e) MUST_CHECK;
+void latent_texts_free(struct latent_texts *t);
 
 /* Payload members of a sample (1 or 2 of them), and the fields of its json after tar_sample_begin(). */
 int latent_sample_members(const struct latent_sample *s, struct tar_member member[2]);
 /* Fields of the image tar's json that training needs, copied from source, plus what encoding adds. */
 void latent_sample_fields(const struct latent_sample *s, const json_t *source, struct json_out *fields);
 
-/* Every sample of the given streams ("-": standard input), in order.  All must have the same text widths. */
+/* Every sample of the given streams ("-": standard input), in the order of their keys, equal ones in that of the streams: parts of one
+ * set that were encoded apart are that set again.  All must have the same text widths. */
 struct latent_set {
 	struct latent_sample *sample;
 	size_t count;

@@ -16,6 +16,7 @@ struct contents {
 	size_t buckets, capacity;
 	size_t samples, regularization, without_text;
 	int parts;
+	struct latent_texts texts;      /* only counted: whether every sample's are there */
 };
 
 static void count_bucket(struct contents *c, int w, int h)
@@ -45,7 +46,7 @@ static void count_sample(struct contents *c, const struct tar_sample *t)
 }
 
 /* What the stream's own checksums cannot tell: that the payload is a picture, or finite latents. */
-static int verify_sample(const struct sheet *s, const char *format, const struct tar_sample *t, struct error *e)
+static int verify_sample(const struct sheet *s, struct contents *c, const char *format, const struct tar_sample *t, struct error *e)
 {
 	static const char *const pictures[] = { "png", "jpg" };
 	const struct image_options options = { .background = { 255, 255, 255 } };
@@ -54,6 +55,8 @@ static int verify_sample(const struct sheet *s, const char *format, const struct
 		struct latent_sample l = { 0 };
 		int status = latent_sample_read(s->path, t, &l, e);
 
+		if (!status)
+			status = latent_texts_check(&c->texts, s->path, t->part, &l, e);
 		latent_sample_free(&l);
 		return status;
 	}
@@ -116,7 +119,7 @@ static int read_tar(struct sheet *s, struct tar_reader *r, struct contents *c, s
 
 	while ((status = tar_next(r, &t, e)) == 1) {
 		count_sample(c, &t);
-		if (s->options->verify && verify_sample(s, tar_format(r), &t, e)) {
+		if (s->options->verify && verify_sample(s, c, tar_format(r), &t, e)) {
 			status = -1;
 			break;
 		}
@@ -153,6 +156,7 @@ int inspect_tar(struct sheet *s, struct error *e)
 	json_free(&keys.json);
 	buffer_free(&keys.text);
 	free(c.bucket);
+	latent_texts_free(&c.texts);
 	tar_close(r);
 	return status;
 }

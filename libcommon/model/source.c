@@ -243,6 +243,11 @@ static void hash_turned(struct sha256 *h, const struct source_tensor *t)
 	free(row);
 }
 
+void model_files_narrow(struct model_files *m, enum dtype to)
+{
+	m->narrow = to;
+}
+
 void model_files_hash(const struct model_files *m, enum component c, char hex[65])
 {
 	const struct part *p = &m->part[c];

@@ -25,6 +25,8 @@ const struct model_config *model_files_config(const struct model_files *m);
 const char *model_files_tokenizer(const struct model_files *m, int which /* 1, 2 */);   /* folder; NULL: nowhere */
 bool model_files_single(const struct model_files *m);
 const char *model_files_path(const struct model_files *m);              /* as resolved */
+/* F32 matrices that are loaded from now on are rounded to `to` (F16 or BF16; F32: kept).  Others keep the file's type in any case. */
+void model_files_narrow(struct model_files *m, enum dtype to);
 /* For content addresses and metadata: SHA-256 over names, shapes and data of the component's tensors (streams the file). */
 void model_files_hash(const struct model_files *m, enum component c, char hex[65]);
 

@@ -41,6 +41,7 @@ struct part {
 struct model_files {
 	char *path;
 	bool single;
+	enum dtype narrow;              /* DTYPE_F16 or DTYPE_BF16: what F32 weights become in memory; another: nothing */
 	struct model_config config;
 	char *tokenizer[2];
 	struct source_file *file;

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
-#include "source.h"
+#include "source_internal.h"
 
 /* in 0: a vector.  kernel 0 and 1 are the same: a 1x1 convolution is a matrix. */
 struct wanted { int out, in, kernel; };
@@ -61,20 +61,51 @@ static unsigned char *turned(const struct source_tensor *t)
 	return copy;
 }
 
+/* What F16 cannot hold becomes infinite, and the model's outputs tell. */
+static unsigned char *narrowed(const struct source_tensor *t, enum dtype to)
+{
+	size_t count = 1;
+	float *wide;
+	unsigned char *copy;
+
+	for (int i = 0; i < t->dims; i++)
+		count *= t->shape[i];
+	wide = xmalloc(count * sizeof(*wide));
+	copy = xmalloc(count * dtype_size(to));
+	to_float(wide, t->bytes, t->dtype, count);
+	from_float(copy, to, wide, count);
+	free(wide);
+	return copy;
+}
+
+/* F32 as the caller of model_files_narrow() wants it; *copy holds what was made. */
+static void narrow(const struct loader *l, struct source_tensor *t, unsigned char **copy)
+{
+	const enum dtype to = l->files->narrow;
+
+	if (t->dtype != DTYPE_F32 || (to != DTYPE_F16 && to != DTYPE_BF16))
+		return;
+	if (!backend_is_dry(l->be))
+		t->bytes = *copy = narrowed(t, to);
+	t->dtype = to;
+}
+
 static int load_weight(const struct loader *l, const char *name, struct wanted want, struct weight *w, struct error *e)
 {
 	struct source_tensor t;
-	unsigned char *copy = NULL;
+	unsigned char *copy = NULL, *half = NULL;
 	int kernel = want.kernel ? want.kernel : 1, status;
 
 	*w = (struct weight){ .out = want.out, .in = want.in, .kh = kernel, .kw = kernel, .on_host = l->on_host };
 	if (find(l, name, "weight", want, &t, e))
 		return -1;
+	narrow(l, &t, &half);
 	w->dtype = t.dtype;
 	if (t.transposed && !backend_is_dry(l->be))
 		copy = turned(&t);
 	status = l->be->prepare(l->device, w, copy ? copy : t.bytes);
 	free(copy);
+	free(half);
 	return status ? no_memory(name, e) : 0;
 }
 

@@ -45,6 +45,8 @@ struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t it
 		memcpy(s.crop, s.crop_flip, sizeof(s.crop));
 	}
 	s.flip_mean = s.flip_std = NULL;
+	*s.latent_id = 0;               /* what is left of it is not what these stood for */
+	s.text_id = NULL;
 	if (!r->te1) {
 		uint32_t v = run_caption_variant(r, sample, item);
 		s.context += (size_t)v * s.length * s.context_width;

@@ -169,6 +169,128 @@ static void without_text_and_mirror(void **state)
 	free(path);
 }
 
+/* ---- texts that the stream has already ---- */
+
+/* As lora-encode writes them: sample 0 has texts 0 and 1, sample 1 text 2 and again 0, sample 2 nothing of its own. */
+static void three_samples(struct latent_sample s[3])
+{
+	static const int row[3][VARIANTS] = { { 0, 1 }, { 2, 0 }, { 1, 2 } }, rows[3] = { 2, 1, 0 };
+
+	for (int i = 0; i < 3; i++) {
+		s[i] = whole();
+		s[i].row = memcpy(xmalloc(sizeof(row[i])), row[i], sizeof(row[i]));
+		s[i].rows = rows[i];
+		s[i].context[0] = i;
+		s[i].pooled[0] = -i;
+		snprintf(s[i].key, sizeof(s[i].key), "%08d", i);
+	}
+}
+
+static void free_three(struct latent_sample s[3])
+{
+	for (int i = 0; i < 3; i++)
+		latent_sample_free(&s[i]);
+}
+
+static void each_text_is_stored_once(void **state)
+{
+	/* Which sample's first row each variant must be, and whether it is that one's second. */
+	static const struct { int of, second; } want[3][VARIANTS] = { { { 0, 0 }, { 0, 1 } }, { { 1, 0 }, { 0, 0 } }, { { 0, 1 }, { 1, 0 } } };
+	struct latent_sample s[3];
+	char *path = in_folder("round.tar");
+	struct latent_set set;
+	struct error e;
+
+	three_samples(s);
+	write_samples(path, s, 3, good_json);
+	assert_int_equal(read_set(path, &set, &e), 0);
+	for (int i = 0; i < 3; i++) {
+		const struct latent_sample *r = &set.sample[i];
+		assert_null(r->row);
+		assert_int_equal(r->variants, VARIANTS);
+		for (int v = 0; v < VARIANTS; v++) {
+			const struct latent_sample *from = &s[want[i][v].of];
+			assert_memory_equal(r->context + v * LENGTH * CONTEXT, from->context + want[i][v].second * LENGTH * CONTEXT,
+					    LENGTH * CONTEXT * sizeof(float));
+			assert_memory_equal(r->pooled + v * POOLED, from->pooled + want[i][v].second * POOLED, POOLED * sizeof(float));
+		}
+	}
+	latent_set_free(&set);
+	free_three(s);
+	free(path);
+}
+
+static void a_text_that_is_nowhere(void **state)
+{
+	struct latent_sample s[3];
+	char *path = in_folder("bad.tar");
+	struct latent_set set;
+	struct error e;
+
+	three_samples(s);
+	s[2].row[1] = 3;
+	write_samples(path, s, 3, good_json);
+	assert_int_equal(read_set(path, &set, &e), -1);
+	assert_non_null(strstr(e.text, "00000002"));
+	s[2].row[1] = -1;
+	write_samples(path, s, 3, good_json);
+	assert_int_equal(read_set(path, &set, &e), -1);
+	assert_non_null(strstr(e.text, "text_rows"));
+	free_three(s);
+	free(path);
+}
+
+/* cat of parts: every part counts its texts anew, and the samples come in the order of their keys. */
+static void parts_become_one_set(void **state)
+{
+	struct latent_sample s[3];
+	char *first = in_folder("round.tar"), *second = in_folder("plain.tar");
+	const char *const paths[] = { second, first };
+	struct latent_set set;
+	struct error e;
+
+	three_samples(s);
+	write_samples(first, s, 3, good_json);
+	s[0].context[0] = 7;
+	write_samples(second, s, 1, good_json);
+	assert_int_equal(latent_set_read(paths, 2, &set, &e), 0);
+	assert_int_equal(set.count, 4);
+	assert_string_equal(set.sample[0].key, "00000000");
+	assert_true(set.sample[0].context[0] == 7);
+	assert_string_equal(set.sample[1].key, "00000000");
+	assert_true(set.sample[1].context[0] == 0);
+	assert_string_equal(set.sample[2].key, "00000001");
+	assert_true(set.sample[2].context[LENGTH * CONTEXT] == 0);
+	assert_string_equal(set.sample[3].key, "00000002");
+	latent_set_free(&set);
+	free_three(s);
+	free(first);
+	free(second);
+}
+
+static void halves_are_kept_exactly(void **state)
+{
+	static const enum dtype types[] = { DTYPE_F16, DTYPE_BF16 };
+
+	for (int i = 0; i < 2; i++) {
+		struct latent_sample s = whole();
+		char *path = in_folder("round.tar");
+		uint16_t half[C * H * W];
+		struct latent_set set;
+		struct error e;
+		s.dtype = types[i];
+		from_float(half, s.dtype, s.mean, C * H * W);
+		to_float(s.mean, half, s.dtype, C * H * W);
+		write_samples(path, &s, 1, good_json);
+		assert_int_equal(read_set(path, &set, &e), 0);
+		assert_int_equal(set.sample[0].dtype, types[i]);
+		assert_memory_equal(set.sample[0].mean, s.mean, C * H * W * sizeof(float));
+		latent_set_free(&set);
+		latent_sample_free(&s);
+		free(path);
+	}
+}
+
 /* ---- refusals ---- */
 
 static void assert_refused(const struct latent_sample *s, int count, const char *json, const char *says)
@@ -360,7 +482,9 @@ int main(void)
 		cmocka_unit_test(round_trip), cmocka_unit_test(planes_are_turned), cmocka_unit_test(without_text_and_mirror),
 		cmocka_unit_test(malformed_fields), cmocka_unit_test(not_finite), cmocka_unit_test(samples_of_two_models),
 		cmocka_unit_test(malformed_payloads), cmocka_unit_test(the_digest_sees_what_training_sees),
-		cmocka_unit_test(an_empty_stream_is_refused),
+		cmocka_unit_test(an_empty_stream_is_refused), cmocka_unit_test(each_text_is_stored_once),
+		cmocka_unit_test(a_text_that_is_nowhere), cmocka_unit_test(parts_become_one_set),
+		cmocka_unit_test(halves_are_kept_exactly),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

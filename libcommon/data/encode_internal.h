@@ -1,0 +1,95 @@
+/*
+ * encode_internal.h - the inside of lora-encode's work: opening, pictures in groups, captions once each, content addresses.
+ *
+ * Private to encode*.c.
+ */
+#ifndef DATA_ENCODE_INTERNAL_H
+#define DATA_ENCODE_INTERNAL_H
+
+#include "../base/map.h"
+#include "../base/progress.h"
+#include "../io/image.h"
+#include "../model/long_text.h"
+#include "../model/vae.h"
+#include "../nn/workspace.h"
+#include "encode.h"
+#include "latents.h"
+
+#define ENCODE_FORMAT "lora-latent-1"
+
+enum { PICTURES = 2 };                  /* of a sample: as it is, mirrored */
+
+/* A sample between its arrival and its writing. */
+struct waiting {
+	struct tar_sample in;
+	struct latent_sample s;
+	struct image picture[PICTURES]; /* rgb NULL: none, or its latent is there */
+	char *label;                    /* key and path, for messages */
+	bool some_new;                  /* not all of it was taken over from --reuse */
+};
+
+/* Rows of the stream's texts, each under its address. */
+struct text_rows {
+	struct map *index;
+	char **key;
+	size_t count, capacity;
+};
+
+/* What an older stream has: samples by the address of their pictures, texts by theirs (sample * TEXTS_MOST + variant). */
+struct old_stream {
+	struct latent_set set;
+	struct map *latents, *texts;
+	uint32_t samples, pictures, captions;   /* taken over: whole, in part */
+};
+
+struct encoder {
+	const struct encode_settings *s;
+	enum dtype precision;
+	struct model_files *files;
+	const struct model_config *config;
+	const struct backend *be;
+	struct device *device;
+	struct vae *vae;                /* with te1 and te2: loaded when something must be encoded */
+	struct clip *te1, *te2;
+	struct tokenizer *tokenizer[2];
+	struct workspace work;
+	char vae_hash[65], te1_hash[65], te2_hash[65];
+	struct text_rows rows;
+	struct old_stream old;
+	struct waiting *queue;          /* samples leave in order, and the rest moves up */
+	size_t queued, room;
+	uint32_t shard, shards, next, written;
+	uint64_t seed;
+	int chunks;                     /* of a caption */
+	bool warned_of_warmup;
+	struct publish *out;
+	struct tar_writer *writer;
+	struct progress *progress;
+};
+
+/* ---- encode_id.c ---- */
+void encode_latent_id(const struct encoder *n, const struct tar_sample *in, char id[65]);
+/* ids [chunks][length] of both tokenizers are part of it, so a change of a tokenizer's files costs the captions that it changes. */
+void encode_text_id(const struct encoder *n, const char *caption, const int32_t *ids1, const int32_t *ids2, char id[65]);
+void encode_sample_id(struct latent_sample *s);         /* from the two kinds above */
+
+/* ---- encode_picture.c ---- */
+int encode_open_pictures(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
+/* Encodes the first waiting sample's pictures, and beside them as many of equal size from the queue as --batch allows. */
+int encode_group(struct encoder *n, struct error *e) MUST_CHECK;
+
+/* ---- encode_text.c ---- */
+int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;    /* sets s.text_id */
+int encode_texts(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;            /* sets row, rows, context, pooled */
+void encode_free_texts(struct encoder *n);
+
+/* ---- encode_old.c ---- */
+int encode_open_old(struct encoder *n, struct error *e) MUST_CHECK;
+bool encode_take_latent(struct encoder *n, struct waiting *w);
+bool encode_take_text(struct encoder *n, const char *text_id, float *context, float *pooled);
+void encode_close_old(struct encoder *n);
+
+/* Rounds to --precision in place.  What does not fit is named (EXIT_INPUT). */
+int encode_round(const struct encoder *n, const char *label, float *x, size_t count, struct error *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,156 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "encode_internal.h"
+
+/* ---- from bytes to pixels ---- */
+
+static const struct tar_member *picture_member(const struct tar_sample *in, const char *prefix)
+{
+	char name[32];
+	const struct tar_member *m;
+
+	snprintf(name, sizeof(name), "%spng", prefix);
+	m = tar_find(in, name);
+	snprintf(name, sizeof(name), "%sjpg", prefix);
+	return m ? m : tar_find(in, name);
+}
+
+static int check_size(const struct encoder *n, const char *label, const struct image *image, struct error *e)
+{
+	struct error why;
+
+	if (model_size_check(n->config, image->width, image->height, &why) == 0)
+		return 0;
+	return fail(e, why.code, "%s: %s; prepare the pictures with --bucket-reso-steps %d or a multiple of it", label, why.text,
+		    model_size_step(n->config));
+}
+
+static int open_picture(const struct encoder *n, const struct waiting *w, const char *prefix, struct image *image, struct error *e)
+{
+	const struct tar_member *m = picture_member(&w->in, prefix);
+	const struct image_options options = { { 255, 255, 255 }, 0 };
+
+	if (!m)
+		return 0;
+	if (image_decode(w->label, m->bytes.data, m->bytes.len, &options, image, NULL, e) < 0)
+		return -1;
+	return check_size(n, w->label, image, e);
+}
+
+int encode_open_pictures(struct encoder *n, struct waiting *w, struct error *e)
+{
+	if (!picture_member(&w->in, ""))
+		return fail(e, EXIT_INPUT, "%s holds no picture (png or jpg)", w->label);
+	return open_picture(n, w, "", &w->picture[0], e) < 0 ? -1 : open_picture(n, w, "flip.", &w->picture[1], e);
+}
+
+/* ---- from pixels to latents ---- */
+
+/* Pictures of one size: which of which sample. */
+struct group { struct waiting **of; int *which, count; };
+
+static struct image *image_of(const struct group *g, int i)
+{
+	return &g->of[i]->picture[g->which[i]];
+}
+
+/* Of the queue's pictures those of the first one's size, in order. */
+static struct group gather(const struct encoder *n)
+{
+	const long most = n->s->batch;
+	struct group g = { xcalloc(most, sizeof(*g.of)), xcalloc(most, sizeof(*g.which)), 0 };
+
+	for (size_t i = 0; i < n->queued; i++)
+		for (int k = 0; k < PICTURES && g.count < most; k++) {
+			const struct image *p = &n->queue[i].picture[k], *first = g.count ? image_of(&g, 0) : p;
+			if (!p->rgb || p->width != first->width || p->height != first->height)
+				continue;
+			g.of[g.count] = &n->queue[i];
+			g.which[g.count++] = k;
+		}
+	return g;
+}
+
+struct pixels { const struct vae *vae; float *at; int n, w, h; };
+
+static struct tensor *encode_pixels(struct tape *t, void *arg)
+{
+	const struct pixels *p = arg;
+
+	return vae_encode(t, p->vae, tensor_from(t, p->n, p->h, p->w, 3, p->at), NULL, NULL);
+}
+
+static struct pixels pixels_of(const struct encoder *n, const struct group *g)
+{
+	const struct image *first = image_of(g, 0);
+	const size_t each = (size_t)first->width * first->height * 3;
+	struct pixels p = { n->vae, xmalloc(g->count * each * sizeof(float)), g->count, first->width, first->height };
+
+	for (int k = 0; k < g->count; k++)
+		for (size_t i = 0; i < each; i++)
+			p.at[k * each + i] = image_of(g, k)->rgb[i] / 127.5f - 1;
+	return p;
+}
+
+/* moments [h,w,2c] of one picture */
+static int keep_latent(const struct encoder *n, struct waiting *w, int which, const struct tensor *y, const float *moments,
+		       struct error *e)
+{
+	struct latent_sample *s = &w->s;
+	float **mean = which ? &s->flip_mean : &s->mean, **std = which ? &s->flip_std : &s->std;
+	const size_t rows = (size_t)y->h * y->w, count = rows * y->c;
+	size_t i;
+
+	/* Before the split: its bounds on the variance would make a number of a NaN. */
+	for (i = 0; i < count && isfinite(moments[i]); i++)
+		;
+	if (i < count)
+		return fail(e, EXIT_INPUT, "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", w->label);
+	s->c = y->c / 2;
+	s->h = y->h;
+	s->w = y->w;
+	*mean = xmalloc(count / 2 * sizeof(float));
+	*std = xmalloc(count / 2 * sizeof(float));
+	vae_split_moments(moments, rows, s->c, *mean, *std, NULL);
+	image_free(&w->picture[which]);
+	w->picture[which] = (struct image){ 0 };
+	if (encode_round(n, w->label, *mean, count / 2, e) < 0)
+		return -1;
+	return encode_round(n, w->label, *std, count / 2, e);
+}
+
+static int encode_gathered(struct encoder *n, const struct group *g, struct error *e)
+{
+	struct pixels p = pixels_of(n, g);
+	struct tensor *y = workspace_run(&n->work, encode_pixels, &p, e);
+	float *moments;
+	int i, result = 0;
+
+	free(p.at);
+	if (!y)
+		return -1;
+	moments = xmalloc(tensor_count(y) * sizeof(*moments));
+	tensor_download(n->work.tape, y, moments);
+	for (i = 0; i < g->count && result == 0; i++)
+		result = keep_latent(n, g->of[i], g->which[i], y, moments + tensor_count(y) / g->count * i, e);
+	free(moments);
+	return result;
+}
+
+int encode_group(struct encoder *n, struct error *e)
+{
+	struct group g;
+	int result;
+
+	if (!n->vae)
+		n->vae = vae_load(n->files, n->be, n->device, true, false, e);
+	if (!n->vae)
+		return -1;
+	g = gather(n);
+	result = encode_gathered(n, &g, e);
+	free(g.of);
+	free(g.which);
+	return result;
+}

@@ -1,0 +1,164 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/hash.h"
+#include "latents_internal.h"
+
+static int same_kind(const char *label, const struct latent_sample *first, const struct latent_sample *s, struct error *e)
+{
+	if (!first->variants != !s->variants || first->length != s->length || first->context_width != s->context_width ||
+	    first->pooled_width != s->pooled_width || first->c != s->c)
+		return fail(e, EXIT_INPUT, "%s: sample %s was encoded by another model than the first; encode all with one", label, s->key);
+	return 0;
+}
+
+/* A sample whose payload was passed over: sizes follow from its bucket and from the first sample, which was read. */
+static int skim_sample(const char *label, const struct tar_sample *tar, const struct latent_sample *first, struct latent_sample *s,
+		       struct error *e)
+{
+	const int factor = first->bucket[0] > first->w ? first->bucket[0] / first->w : 1;
+
+	*s = (struct latent_sample){ .c = first->c, .length = first->length, .context_width = first->context_width,
+				     .pooled_width = first->pooled_width, .variants = tar_find(tar, TEXT_MEMBER) != NULL };
+	memcpy(s->key, tar->key, sizeof(s->key));
+	if (latent_fields_read(label, tar->json, s, e) < 0) {
+		latent_sample_free(s);
+		return -1;
+	}
+	s->w = s->bucket[0] / factor;
+	s->h = s->bucket[1] / factor;
+	return 0;
+}
+
+struct reading { struct latent_set *set; size_t capacity; bool skim; struct latent_texts texts; };
+
+static int add_sample(struct reading *r, const char *path, const struct tar_sample *tar, bool passed, struct error *e)
+{
+	struct latent_set *set = r->set;
+	struct latent_sample *s;
+
+	GROW(set->sample, set->count, r->capacity);
+	s = &set->sample[set->count];
+	if ((passed ? skim_sample(path, tar, set->sample, s, e) : latent_sample_read(path, tar, s, e)) < 0)
+		return -1;
+	set->count++;
+	if (!passed && latent_texts_fill(&r->texts, path, tar->part, s, e) < 0)
+		return -1;
+	return same_kind(path, &set->sample[0], s, e);
+}
+
+static int read_stream(struct reading *r, const char *path, struct error *e)
+{
+	struct tar_reader *t = tar_open(path, "latent", e);
+	struct tar_sample tar = { 0 };
+	int got = -1;
+
+	if (!t)
+		return -1;
+	for (;;) {
+		const bool passed = r->skim && r->set->count;
+		if (passed)
+			tar_skim(t);
+		if ((got = tar_next(t, &tar, e)) <= 0 || add_sample(r, path, &tar, passed, e) < 0)
+			break;
+	}
+	latent_texts_free(&r->texts);
+	tar_sample_free(&tar);
+	tar_close(t);
+	return got ? -1 : 0;
+}
+
+/* ---- order ---- */
+
+struct place { const struct latent_sample *sample; size_t at; };
+
+static int by_key(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	const int order = strcmp(x->sample->key, y->sample->key);
+
+	return order ? order : x->at < y->at ? -1 : x->at > y->at;
+}
+
+static void sort(struct latent_set *set)
+{
+	struct place *place = xcalloc(set->count, sizeof(*place));
+	struct latent_sample *sorted = xmalloc(set->count * sizeof(*sorted));
+	size_t i;
+
+	for (i = 0; i < set->count; i++)
+		place[i] = (struct place){ &set->sample[i], i };
+	qsort(place, set->count, sizeof(*place), by_key);
+	for (i = 0; i < set->count; i++)
+		sorted[i] = set->sample[place[i].at];
+	free(place);
+	free(set->sample);
+	set->sample = sorted;
+}
+
+/* ---- what the set is ---- */
+
+static void digest_options(struct sha256 *h, const struct latent_sample *s)
+{
+	char *options = s->caption_options ? json_dumps(s->caption_options, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	char *line = options || s->batch_size ? xprintf("%s %ld\n", options ? options : "", s->batch_size) : NULL;
+
+	if (line)
+		sha256_add(h, line, strlen(line));
+	free(line);
+	free(options);
+}
+
+static void digest(struct latent_set *set)
+{
+	struct sha256 h;
+	size_t i;
+
+	sha256_begin(&h);
+	for (i = 0; i < set->count; i++) {
+		const struct latent_sample *s = &set->sample[i];
+		char *line = xprintf("%s %ld %.17g %d %d %d %d %d %d\n", s->id, s->repeats, s->weight, s->original[0], s->original[1],
+				     s->crop[0], s->crop[1], s->bucket[0], s->bucket[1]);
+		sha256_add(&h, line, strlen(line));
+		free(line);
+		digest_options(&h, s);
+	}
+	sha256_hex(&h, set->digest);
+}
+
+static int read_set(const char *const *paths, size_t count, bool skim, struct latent_set *set, struct error *e)
+{
+	struct reading r = { .set = set, .skim = skim };
+	size_t i;
+
+	*set = (struct latent_set){ 0 };
+	for (i = 0; i < count; i++)
+		if (read_stream(&r, paths[i], e) < 0) {
+			latent_set_free(set);
+			return -1;
+		}
+	if (!set->count)
+		return fail(e, EXIT_INPUT, "%s: no samples in the stream; did lora-prep find any picture?", count ? paths[0] : "-");
+	sort(set);
+	digest(set);
+	return 0;
+}
+
+int latent_set_read(const char *const *paths, size_t count, struct latent_set *set, struct error *e)
+{
+	return read_set(paths, count, false, set, e);
+}
+
+int latent_set_skim(const char *const *paths, size_t count, struct latent_set *set, struct error *e)
+{
+	return read_set(paths, count, true, set, e);
+}
+
+void latent_set_free(struct latent_set *set)
+{
+	size_t i;
+
+	for (i = 0; i < set->count; i++)
+		latent_sample_free(&set->sample[i]);
+	free(set->sample);
+	*set = (struct latent_set){ 0 };
+}

@@ -1,0 +1,16 @@
+/*
+ * latents_internal.h - what the reading of one sample and of whole sets share.
+ *
+ * Private to latents.c and latent_set.c.
+ */
+#ifndef DATA_LATENTS_INTERNAL_H
+#define DATA_LATENTS_INTERNAL_H
+
+#include "latents.h"
+
+#define LATENT_MEMBER "latent.safetensors"
+#define TEXT_MEMBER   "text.safetensors"
+
+int latent_fields_read(const char *label, const json_t *json, struct latent_sample *s, struct error *e) MUST_CHECK;
+
+#endif
