@@ -42,5 +42,6 @@ emu-programs: $(EMU_TESTS)
 
 emu: $(EMU_OBJECT) emu-programs
 
+include tests/emu/ptx/ptx.mk
 -include $(EMU_KERNELS:.o=.d) $(EMU_CORE:.o=.d)
 .PHONY: emu emu-programs

@@ -97,13 +97,19 @@ template <mma_kind K> static void mma_all(void **record, unsigned)
 			((mma_record *)record[lane])->d[i] = m.c[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
 }
 
+warp_operation mma_of_warp(mma_kind kind)
+{
+	static const warp_operation operations[] = { mma_all<MMA_F16>, mma_all<MMA_BF16>, mma_all<MMA_TF32> };
+
+	return operations[kind];
+}
+
 void mma(mma_kind kind, float *d, const uint32_t *a, const uint32_t *b, site s)
 {
 	static const char *const names[] = { "mma f16", "mma bf16", "mma tf32" };
-	static const warp_operation operations[] = { mma_all<MMA_F16>, mma_all<MMA_BF16>, mma_all<MMA_TF32> };
 	mma_record r = { d, a, b };
 
-	collective(names[kind], s, ~0u, &r, operations[kind]);
+	collective(names[kind], s, ~0u, &r, mma_of_warp(kind));
 }
 
 /* Nearest, ties away from 0; NaN stays NaN. */

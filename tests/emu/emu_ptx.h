@@ -13,6 +13,8 @@ enum mma_kind { MMA_F16, MMA_BF16, MMA_TF32 };
 /* d[16,8] += a b, each lane with its own fragments */
 struct mma_record { float *d; const uint32_t *a, *b; };
 void mma(mma_kind kind, float *d, const uint32_t *a, const uint32_t *b, site s);
+/* for all 32 records at once, as collective() calls it */
+warp_operation mma_of_warp(mma_kind kind);
 
 /* n 8x8 matrices; lane i gives the address of row i%8 of matrix i/8 */
 void ldmatrix(uint32_t *r, const void *row, int n, bool transposed, site s);

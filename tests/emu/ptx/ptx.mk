@@ -1,0 +1,37 @@
+# The programs of tests/cuda with nvcc's own objects for the kernels, whose PTX is interpreted.  Needs nvcc, no card.
+#
+#   make emu-ptx                 builds them: build/gcc/emu-ptx/tests/*
+#   make check-ptx               and runs them
+
+PTX_ARCH    := 80
+PTX_OUT     := $(BUILD)/emu-ptx
+PTX_KERNELS := $(patsubst %.cu,$(PTX_OUT)/%.o,$(wildcard cuda/*.cu))
+PTX_CORE    := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/emu/ptx/*.cpp))
+PTX_TESTS   := $(patsubst %,$(PTX_OUT)/tests/%,entries products attention)
+PTX_NVCC    := $(shell command -v $(NVCC))
+
+$(BUILD)/tests/emu/ptx/%.o: EMU_PLAIN += -O3 -ffp-contract=off
+
+# PTX alone, as text: nothing for a real card.
+$(PTX_OUT)/cuda/%.o: cuda/%.cu
+	@mkdir -p $(@D)
+	$(call say,PTX   $<)
+	$(Q)$(NVCC) -O3 -std=c++17 -gencode arch=compute_$(PTX_ARCH),code=compute_$(PTX_ARCH) --no-compress -Xcompiler -fPIC \
+		-MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+$(PTX_TESTS): $(PTX_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(PTX_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)
+	$(Q)$(EMU_CXX) $(LINK) -o $@ $^ $(LIBS)
+
+ifneq ($(PTX_NVCC),)
+emu-ptx: $(PTX_TESTS)
+check-ptx: emu-ptx
+	@for t in $(PTX_TESTS); do $$t > $$t.tap && echo "$$t: $$(tail -n 1 $$t.tap)" || { grep '^not' $$t.tap; exit 1; }; done
+else
+emu-ptx check-ptx:
+	@echo "$@: skipped, no nvcc"
+endif
+
+-include $(PTX_KERNELS:.o=.d) $(PTX_CORE:.o=.d)
+.PHONY: emu-ptx check-ptx
