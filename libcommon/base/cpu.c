@@ -4,7 +4,7 @@
 #ifdef __x86_64__
 #include <cpuid.h>
 
-enum { KNOWN = 1, CRC32 = 2, SHA = 4, F16C = 8 };
+enum { KNOWN = 1, CRC32 = 2, SHA = 4, F16C = 8, AVX2 = 16 };
 
 static int ask(void)
 {
@@ -16,6 +16,8 @@ static int ask(void)
 	/* avx by the builtin: it also asks whether the operating system saves the wide registers. */
 	if ((c1 & bit_F16C) && __builtin_cpu_supports("avx"))
 		found |= F16C;
+	if (__builtin_cpu_supports("avx2"))
+		found |= AVX2;
 	if ((c1 & bit_SSE4_1) && (c1 & bit_SSSE3) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA))
 		found |= SHA;
 	return found;
@@ -37,11 +39,13 @@ static bool has(int what)
 bool cpu_has_crc32(void) { return has(CRC32); }
 bool cpu_has_sha(void) { return has(SHA); }
 bool cpu_has_f16c(void) { return has(F16C); }
+bool cpu_has_avx2(void) { return has(AVX2); }
 
 #else
 
 bool cpu_has_crc32(void) { return false; }
 bool cpu_has_sha(void) { return false; }
 bool cpu_has_f16c(void) { return false; }
+bool cpu_has_avx2(void) { return false; }
 
 #endif

@@ -41,7 +41,7 @@ static void work(void *context, size_t item, void *slot)
 	struct look *look = slot;
 	struct image image = { 0 };
 
-	prepare_decode(j->o, &j->rules.each[picture->rules], picture, &image, &look->p);
+	prepare_decode(j->o, &j->rules.each[picture->rules], picture, true, &image, &look->p);
 	if (!look->p.code)
 		fingerprint_make(&image, &look->print);
 	image_free(&image);

@@ -16,7 +16,7 @@ static void skip(struct prepared *p, const char *code)
 	p->error.code = EXIT_INPUT;
 }
 
-static int check_size(const struct picture *picture, const struct image *i, struct error *e)
+static int check_size(const struct picture *picture, const struct image_info *i, struct error *e)
 {
 	long small = i->width < i->height ? i->width : i->height, large = i->width + i->height - small;
 
@@ -46,8 +46,8 @@ static void resize(const struct prepare_options *o, const struct picture_rules *
 	struct window window = { p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] };
 	struct image small;
 
-	resample(source, p->resized[0], p->resized[1], p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA,
-		 window, &small);
+	resample_part(source, &out->info.part, p->resized[0], p->resized[1],
+		      p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA, window, &small);
 	store(o, &small, "", out);
 	if (rules->flip) {
 		mirror(&small);
@@ -56,8 +56,10 @@ static void resize(const struct prepare_options *o, const struct picture_rules *
 	image_free(&small);
 }
 
-static void place(const struct picture_rules *rules, const struct picture *picture, const struct image *i, struct prepared *out)
+static void place(const struct picture_rules *rules, const struct picture *picture, struct prepared *out)
 {
+	const struct image_info *i = &out->info;
+
 	if (check_size(picture, i, &out->error) < 0) {
 		skip(out, "size");
 	} else if (bucket_place(&rules->buckets, i->width, i->height, &out->place, &out->error) < 0) {
@@ -66,23 +68,37 @@ static void place(const struct picture_rules *rules, const struct picture *pictu
 	}
 }
 
-static void decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *picture,
-		   const struct buffer *file, struct image *image, struct prepared *out)
+/* No more of a picture than its bucket needs. */
+static void enough(const void *context, int width, int height, int least[2])
 {
-	struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] } };
+	const struct picture_rules *rules = context;
+	struct placement p;
+	struct error e = { 0 };
+
+	least[0] = width;
+	least[1] = height;
+	if (bucket_place(&rules->buckets, width, height, &p, &e) == 0)
+		memcpy(least, p.resized, sizeof(p.resized));
+}
+
+static void decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *picture,
+		   const struct buffer *file, bool all, struct image *image, struct prepared *out)
+{
+	const struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] },
+					       .enough = all ? NULL : enough, .context = rules };
 
 	sha256_hex_of(file->data, file->len, out->sha256);
 	if (image_decode(picture->path, file->data, file->len, &options, image, &out->info, &out->error) < 0) {
 		skip(out, image_type(file->data, file->len, NULL) ? "damaged" : "format");
 		return;
 	}
-	place(rules, picture, image, out);
+	place(rules, picture, out);
 	if (out->code)
 		image_free(image);
 }
 
 void prepare_decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
-		    struct image *image, struct prepared *out)
+		    bool all, struct image *image, struct prepared *out)
 {
 	struct buffer file = { 0 };
 
@@ -91,7 +107,7 @@ void prepare_decode(const struct prepare_options *o, const struct picture_rules 
 	else if (read_file(p->path, FILE_CAP, &file, &out->error) < 0)
 		skip(out, "unreadable");
 	else
-		decode(o, rules, p, &file, image, out);
+		decode(o, rules, p, &file, all, image, out);
 	buffer_free(&file);
 }
 
@@ -100,7 +116,7 @@ void prepare_picture(const struct prepare_options *o, const struct picture_rules
 {
 	struct image image = { 0 };
 
-	prepare_decode(o, rules, p, &image, out);
+	prepare_decode(o, rules, p, false, &image, out);
 	if (!out->code)
 		resize(o, rules, &image, out);
 	image_free(&image);

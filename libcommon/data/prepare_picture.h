@@ -23,9 +23,10 @@ struct prepared {
 
 void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
 		     struct prepared *out);
-/* Its first half: everything but pixels of the new size.  With out->code NULL the picture is in *image, malloced. */
+/* Its first half: everything but pixels of the new size.  With out->code NULL the picture is in *image, malloced: all its pixels,
+ * or no more than the bucket needs. */
 void prepare_decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
-		    struct image *image, struct prepared *out);
+		    bool all, struct image *image, struct prepared *out);
 void prepared_free(struct prepared *p);
 
 #endif

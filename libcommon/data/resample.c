@@ -1,19 +1,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "resample.h"
-
-/* Per output position: `count[i]` source positions from `first[i]` on, weights at weight[i * taps],
- * summing to 1 << bits. */
-struct weights {
-	int taps;
-	int *first, *count;
-	int32_t *weight;
-};
+#include "../base/cpu.h"
+#include "resample_loops.h"
 
 /* Pixels between the two passes.  Lanczos keeps whole levels there, clipped, because Pillow does (an overshoot cut off
  * after the first pass cannot ring in the second); averages keep six bits more. */
-static const struct pass_bits { int between, across, down; } pass_bits[] = {
+static const struct pass_bits pass_bits[] = {
 	[RESAMPLE_AREA] = { 6, 22, 16 },
 	[RESAMPLE_LANCZOS] = { 0, 22, 22 },
 };
@@ -27,34 +20,37 @@ static double lanczos3(double x)
 	return 3 * sin(M_PI * x) * sin(M_PI * x / 3) / (M_PI * M_PI * x * x);
 }
 
-static void span(enum resample_filter filter, int position, double scale, int source, int *first, int *end)
+/* A side of the source: its pixels, where the part that counts begins, and how many pixels of it make one of the result. */
+struct side { int pixels; double start, scale; };
+
+static void span(enum resample_filter filter, int position, const struct side *s, int *first, int *end)
 {
 	double from, to;
 
 	if (filter == RESAMPLE_AREA) {
-		from = floor(position * scale);
-		to = ceil((position + 1) * scale);
+		from = floor(s->start + position * s->scale);
+		to = ceil(s->start + (position + 1) * s->scale);
 	} else {
-		double centre = (position + 0.5) * scale, reach = 3 * (scale > 1 ? scale : 1);
+		double centre = s->start + (position + 0.5) * s->scale, reach = 3 * (s->scale > 1 ? s->scale : 1);
 		from = centre - reach + 0.5;
 		to = centre + reach + 0.5;
 	}
 	*first = from < 0 ? 0 : (int)from;
-	*end = to > source ? source : (int)to;
-	if (*first >= source)
-		*first = source - 1;
+	*end = to > s->pixels ? s->pixels : (int)to;
+	if (*first >= s->pixels)
+		*first = s->pixels - 1;
 	if (*end <= *first)
 		*end = *first + 1;
 }
 
-static double weight_at(enum resample_filter filter, int position, double scale, int x)
+static double weight_at(enum resample_filter filter, int position, const struct side *s, int x)
 {
 	if (filter == RESAMPLE_AREA) {
-		double low = position * scale, high = (position + 1) * scale;
+		double low = s->start + position * s->scale, high = s->start + (position + 1) * s->scale;
 		double share = (x + 1 < high ? x + 1 : high) - (x > low ? x : low);
 		return share > 0 ? share : 0;
 	}
-	return lanczos3((x - (position + 0.5) * scale + 0.5) / (scale > 1 ? scale : 1));
+	return lanczos3((x - s->start - (position + 0.5) * s->scale + 0.5) / (s->scale > 1 ? s->scale : 1));
 }
 
 /* Rounded weights of one output; what rounding lost goes to the largest, so that white stays white. */
@@ -75,10 +71,10 @@ static void quantise(const double *exact, int count, int bits, int32_t *weight)
 	weight[largest] += rest;
 }
 
-/* For outputs start .. start + n of a side that goes from `source` to `target`. */
-static struct weights make_weights(enum resample_filter filter, int source, int target, int start, int n, int bits)
+/* For outputs start .. start + n. */
+static struct weights make_weights(enum resample_filter filter, const struct side *s, int start, int n, int bits)
 {
-	double scale = (double)source / target;
+	double scale = s->scale;
 	struct weights w = { .taps = 2 * (int)ceil(3 * (scale > 1 ? scale : 1)) + 2 };
 	double *exact = xmalloc(w.taps * sizeof(*exact));
 
@@ -87,10 +83,10 @@ static struct weights make_weights(enum resample_filter filter, int source, int 
 	w.weight = xcalloc((size_t)n * w.taps, sizeof(*w.weight));
 	for (int i = 0; i < n; i++) {
 		int end;
-		span(filter, start + i, scale, source, &w.first[i], &end);
+		span(filter, start + i, s, &w.first[i], &end);
 		w.count[i] = end - w.first[i];
 		for (int k = 0; k < w.count[i]; k++)
-			exact[k] = weight_at(filter, start + i, scale, w.first[i] + k);
+			exact[k] = weight_at(filter, start + i, s, w.first[i] + k);
 		quantise(exact, w.count[i], bits, w.weight + (size_t)i * w.taps);
 	}
 	free(exact);
@@ -109,7 +105,6 @@ static int clip(int v, int top)
 	return v < 0 ? 0 : v > top ? top : v;
 }
 
-/* One source row to `n` pixels of a row between the passes. */
 static void across(const struct weights *w, const uint8_t *row, int n, const struct pass_bits *b, uint16_t *out)
 {
 	int shift = b->across - b->between, top = 255 << b->between;
@@ -127,45 +122,68 @@ static void across(const struct weights *w, const uint8_t *row, int n, const str
 	}
 }
 
-/* The rows between the passes that one output row needs live in a ring of `taps` rows. */
-static void down(const struct weights *w, int i, const uint16_t *ring, int values, const struct pass_bits *b,
-		 int32_t *sum, uint8_t *out)
+static void down(const uint16_t *const *row, const int32_t *weight, int count, int values, const struct pass_bits *b, uint8_t *out)
 {
 	int shift = b->down + b->between;
 
-	for (int v = 0; v < values; v++)
-		sum[v] = 1 << (shift - 1);
-	for (int k = 0; k < w->count[i]; k++) {
-		const uint16_t *row = ring + (size_t)((w->first[i] + k) % w->taps) * values;
-		int32_t weight = w->weight[(size_t)i * w->taps + k];
-		for (int v = 0; v < values; v++)
-			sum[v] += row[v] * weight;
+	for (int v = 0; v < values; v++) {
+		int32_t sum = 1 << (shift - 1);
+		for (int k = 0; k < count; k++)
+			sum += row[k][v] * weight[k];
+		out[v] = (uint8_t)clip(sum >> shift, 255);
 	}
-	for (int v = 0; v < values; v++)
-		out[v] = (uint8_t)clip(sum[v] >> shift, 255);
+}
+
+const struct resample_loops resample_portable = { across, down };
+
+static const struct resample_loops *best_loops(void)
+{
+#ifdef __x86_64__
+	if (cpu_has_avx2())
+		return &resample_avx2;
+#endif
+	return &resample_portable;
+}
+
+/* The rows between the passes that one output row needs live in a ring of `taps` rows, and a little more each, which the loops for
+ * wide registers may touch. */
+void resample_by(const struct resample_loops *loops, const struct image *in, const struct image_part *part, int width, int height,
+		 enum resample_filter filter, struct window window, struct image *out)
+{
+	const struct pass_bits *b = &pass_bits[filter];
+	const struct side wide = { in->width, part->left, part->width / width }, high = { in->height, part->top, part->height / height };
+	struct weights x = make_weights(filter, &wide, window.left, window.width, b->across);
+	struct weights y = make_weights(filter, &high, window.top, window.height, b->down);
+	int values = window.width * 3, stride = values + RESAMPLE_ROOM, done = y.first[0];
+	uint16_t *ring = xcalloc((size_t)y.taps * stride, sizeof(*ring));
+	const uint16_t **row = xmalloc(y.taps * sizeof(*row));
+
+	*out = (struct image){ window.width, window.height, xmalloc((size_t)values * window.height) };
+	for (int i = 0; i < window.height; i++) {
+		for (; done < y.first[i] + y.count[i]; done++)
+			(done + 1 < in->height ? loops : &resample_portable)
+				->across(&x, in->rgb + (size_t)done * in->width * 3, window.width, b,
+					 ring + (size_t)(done % y.taps) * stride);
+		for (int k = 0; k < y.count[i]; k++)
+			row[k] = ring + (size_t)((y.first[i] + k) % y.taps) * stride;
+		loops->down(row, y.weight + (size_t)i * y.taps, y.count[i], values, b, out->rgb + (size_t)i * values);
+	}
+	free(ring);
+	free(row);
+	free_weights(&x);
+	free_weights(&y);
+}
+
+void resample_part(const struct image *in, const struct image_part *part, int width, int height, enum resample_filter filter,
+		   struct window window, struct image *out)
+{
+	resample_by(best_loops(), in, part, width, height, filter, window, out);
 }
 
 void resample(const struct image *in, int width, int height, enum resample_filter filter, struct window window,
 	      struct image *out)
 {
-	const struct pass_bits *b = &pass_bits[filter];
-	struct weights x = make_weights(filter, in->width, width, window.left, window.width, b->across);
-	struct weights y = make_weights(filter, in->height, height, window.top, window.height, b->down);
-	int values = window.width * 3, done = y.first[0];
-	uint16_t *ring = xmalloc((size_t)y.taps * values * sizeof(*ring));
-	int32_t *sum = xmalloc(values * sizeof(*sum));
-
-	*out = (struct image){ window.width, window.height, xmalloc((size_t)values * window.height) };
-	for (int i = 0; i < window.height; i++) {
-		for (; done < y.first[i] + y.count[i]; done++)
-			across(&x, in->rgb + (size_t)done * in->width * 3, window.width, b,
-			       ring + (size_t)(done % y.taps) * values);
-		down(&y, i, ring, values, b, sum, out->rgb + (size_t)i * values);
-	}
-	free(sum);
-	free(ring);
-	free_weights(&x);
-	free_weights(&y);
+	resample_part(in, &(struct image_part){ 0, 0, in->width, in->height }, width, height, filter, window, out);
 }
 
 void mirror(struct image *i)

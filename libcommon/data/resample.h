@@ -16,6 +16,9 @@ struct window { int left, top, width, height; };
 /* The window of what `in` would be at width x height; only its pixels are computed.  out is malloced. */
 void resample(const struct image *in, int width, int height, enum resample_filter filter, struct window window,
 	      struct image *out);
+/* The same of a part of the picture, which may end within a pixel. */
+void resample_part(const struct image *in, const struct image_part *part, int width, int height, enum resample_filter filter,
+		   struct window window, struct image *out);
 void mirror(struct image *i);           /* left becomes right, in place */
 
 #endif

@@ -69,9 +69,27 @@ int decoder_size(struct decoder *d, uint64_t width, uint64_t height)
 			    "%s: %llux%llu pixels are over the limit of %llu pixels and %d a side; make it smaller",
 			    d->name, (unsigned long long)width, (unsigned long long)height, (unsigned long long)cap,
 			    IMAGE_MAX_SIDE);
-	d->width = (int)width;
-	d->height = (int)height;
+	d->width = d->full_width = (int)width;
+	d->height = d->full_height = (int)height;
 	return 0;
+}
+
+/* By Exif orientation. */
+static const struct { bool swap, from_right, from_bottom; } turns[9] = {
+	{ 0, 0, 0 }, { 0, 0, 0 }, { 0, 1, 0 }, { 0, 1, 1 }, { 0, 0, 1 },
+	{ 1, 0, 0 }, { 1, 1, 0 }, { 1, 1, 1 }, { 1, 0, 1 } };
+
+int decoder_shrink(struct decoder *d)
+{
+	bool swap = turns[d->orientation].swap;
+	int w = swap ? d->height : d->width, h = swap ? d->width : d->height, least[2];
+
+	if (!d->options || !d->options->enough)
+		return 1;
+	d->options->enough(d->options->context, w, h, least);
+	for (d->shrunk = 8; d->shrunk > 1 && (w / d->shrunk < least[0] || h / d->shrunk < least[1]);)
+		d->shrunk /= 2;
+	return d->shrunk;
 }
 
 int channels_of(enum pixels p)
@@ -83,9 +101,6 @@ int channels_of(enum pixels p)
 /* Where the stored pixel (x, y) belongs, as origin + x * x_step + y * y_step. */
 static void orient(struct decoder *d)
 {
-	static const struct { bool swap, from_right, from_bottom; } turns[9] = {
-		{ 0, 0, 0 }, { 0, 0, 0 }, { 0, 1, 0 }, { 0, 1, 1 }, { 0, 0, 1 },
-		{ 1, 0, 0 }, { 1, 1, 0 }, { 1, 1, 1 }, { 1, 0, 1 } };
 	bool swap = turns[d->orientation].swap;
 	int w = swap ? d->height : d->width, h = swap ? d->width : d->height;
 	ptrdiff_t right = 3, down = (ptrdiff_t)w * 3;
@@ -184,6 +199,26 @@ void rows_put(struct decoder *d, int y, const void *row)
 		memcpy(to, d->line + 3 * x, 3);
 }
 
+/* A stored picture's last column or row may stand for less than a whole one; turning brings it to the other edge. */
+static struct image_part part_of(const struct decoder *d, int width, int height)
+{
+	struct image_part p = { 0, 0, (double)width / d->shrunk, (double)height / d->shrunk };
+
+	if (turns[d->orientation].from_right)
+		p.left = d->out->width - p.width;
+	if (turns[d->orientation].from_bottom)
+		p.top = d->out->height - p.height;
+	return p;
+}
+
+static void inform(const struct decoder *d, const char *format, struct image_info *info)
+{
+	bool swap = turns[d->orientation].swap;
+	int w = swap ? d->full_height : d->full_width, h = swap ? d->full_width : d->full_height;
+
+	*info = (struct image_info){ format, w, h, d->orientation, part_of(d, w, h), d->animated, d->over_limit };
+}
+
 int image_decode(const char *name, const void *bytes, size_t n, const struct image_options *o, struct image *out,
 		 struct image_info *info, struct error *e)
 {
@@ -192,7 +227,7 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	int status;
 
 	d.depth = 8;
-	d.orientation = 1;
+	d.orientation = d.shrunk = 1;
 	*out = (struct image){ 0 };
 	if (!m)
 		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG and WebP are read", name,
@@ -205,7 +240,7 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	if (status < 0)
 		image_free(out);
 	if (info)
-		*info = (struct image_info){ m->name, out->width, out->height, d.orientation, d.animated, d.over_limit };
+		inform(&d, m->name, info);
 	return status;
 }
 

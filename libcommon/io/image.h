@@ -22,12 +22,20 @@ struct image {
 struct image_options {
 	uint8_t background[3];          /* under transparency */
 	uint64_t max_pixels;            /* 0: 100,000,000 */
+	/* How large a picture of width x height, upright, has to be for its reader.  JPEG leaves out detail beyond it: by a half, a
+	 * quarter or an eighth, never below that size.  NULL: every pixel is wanted. */
+	void (*enough)(const void *context, int width, int height, int least[2]);
+	const void *context;
 };
+
+/* In pixels of the picture in memory; edges may lie within one. */
+struct image_part { double left, top, width, height; };
 
 struct image_info {
 	const char *format;             /* "JPEG", "PNG", "WebP" */
-	int width, height;              /* upright, that is after Exif orientation */
+	int width, height;              /* upright, that is after Exif orientation; of the file, not of what `enough` left */
 	int orientation;                /* 1..8 as found */
+	struct image_part part;         /* what the file's pixels became: `enough` leaves a last column or row of less than a pixel */
 	bool animated;                  /* only the first frame was read */
 	bool over_limit;                /* after a failure too: refused for its size, not for damage */
 };

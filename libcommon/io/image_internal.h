@@ -28,6 +28,8 @@ struct decoder {
 
 	/* The header's facts, filled in by the codec.  Width and height as stored, before orientation. */
 	int width, height;
+	int full_width, full_height;    /* as the file has it, where the codec made it smaller */
+	int shrunk;
 	enum pixels pixels;
 	int depth;                      /* 8, or 16 in the machine's byte order */
 	int orientation;
@@ -44,6 +46,8 @@ struct decoder {
 
 /* Refuse by the sizes that a header claims; fills in width and height. */
 int decoder_size(struct decoder *d, uint64_t width, uint64_t height) MUST_CHECK;
+/* 8, 4, 2 or 1: the picture may be made that many times smaller, says the reader.  The codec then changes width and height. */
+int decoder_shrink(struct decoder *d);
 /* Allocate the picture.  After it only the rows are missing. */
 int rows_begin(struct decoder *d) MUST_CHECK;
 void rows_put(struct decoder *d, int y, const void *row);
