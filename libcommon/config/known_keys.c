@@ -17,7 +17,7 @@
 #define UPLOAD "nothing is uploaded: no program here uses the network"
 #define TRACKER "no program here uses the network: there is no tracker"
 #define MESSAGES "messages go to standard error, settings are shown by --print-config"
-#define MASKS "latents carry no masks, so every part of a picture counts; crop the pictures to what shall be learnt"
+#define MASKS "lora-prep makes no masks of transparency yet; crop the pictures to what shall be learnt"
 #define WITH_SCHEDULES "it matters only with learning-rate schedules that are not yet implemented"
 #define REPEATS "repeats come from the folder's name, N_NAME, or from [[datasets.subsets]]"
 #define DATASET "it belongs into [[datasets.subsets]]"
@@ -60,7 +60,8 @@ static const struct known_key keys[] = {
 	{ "clip_skip", KEY_IGNORED,
 	  "SDXL's text encoders are always read at their last layer but one, by sd-scripts too", NULL, "2|1" },
 	{ "color_aug", KEY_LATER },
-	{ "conditioning_data_dir", KEY_LATER },
+	{ "conditioning_data_dir", KEY_REFUSED,
+	  "masks are read from the pictures' own transparency: put them into the alpha channel and set alpha_mask" },
 	{ "config_file", KEY_IGNORED, MESSAGES },
 	{ "console_log_file", KEY_IGNORED, MESSAGES },
 	{ "console_log_level", KEY_IGNORED, MESSAGES },
@@ -154,7 +155,7 @@ static const struct known_key keys[] = {
 	{ "lr_scheduler_type", KEY_REFUSED, "it names a Python class; use lr_scheduler" },
 	{ "lr_warmup_steps", KEY_OURS },
 	{ "main_process_port", KEY_IGNORED, LAUNCHER, NULL, "1" },
-	{ "masked_loss", KEY_REFUSED, MASKS },
+	{ "masked_loss", KEY_OURS },
 	{ "max_bucket_reso", KEY_OURS },
 	{ "max_data_loader_n_workers", KEY_IGNORED, WORKERS },
 	{ "max_grad_norm", KEY_OURS },
@@ -313,8 +314,9 @@ const struct known_key *known_key(const char *name)
 /* Ignored ones only: the others are options, which know it themselves. */
 static const char *const flags[] = {
 	"async_upload", "cache_info", "cache_latents", "cache_latents_to_disk", "cache_text_encoder_outputs",
-	"cache_text_encoder_outputs_to_disk", "console_log_simple", "cpu_offload_checkpointing", "ddp_gradient_as_bucket_view", "ddp_static_graph", "debug_dataset",
-	"disable_mmap_load_safetensors", "dynamo_use_dynamic", "dynamo_use_fullgraph", "flash_attn", "fp8_base", "fp8_base_unet", "fused_backward_pass",
+	"cache_text_encoder_outputs_to_disk", "console_log_simple", "cpu_offload_checkpointing", "ddp_gradient_as_bucket_view",
+	"ddp_static_graph", "debug_dataset", "disable_mmap_load_safetensors", "dynamo_use_dynamic", "dynamo_use_fullgraph", "flash_attn",
+	"fp8_base", "fp8_base_unet", "fused_backward_pass",
 	"fp16_master_weights_and_gradients", "full_bf16", "full_fp16", "highvram", "lowram", "mem_eff_attn", "multi_gpu",
 	"no_half_vae", "output_config", "persistent_data_loader_workers", "sage_attn", "save_state_to_huggingface", "sdpa",
 	"skip_cache_check", "skip_until_initial_step", "split_attn", "torch_compile", "xformers", "zero3_init_flag",

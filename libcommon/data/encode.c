@@ -194,7 +194,7 @@ static int finish_first(struct encoder *n, struct error *e)
 	while (w->picture[0].rgb || w->picture[1].rgb)
 		if (encode_group(n, e) < 0)
 			return -1;
-	if ((!n->s->no_text && encode_texts(n, w, e) < 0) || write_sample(n, &w->in, &w->s, e) < 0)
+	if (encode_mask(n, w, e) < 0 || (!n->s->no_text && encode_texts(n, w, e) < 0) || write_sample(n, &w->in, &w->s, e) < 0)
 		return -1;
 	n->old.samples += !w->some_new;
 	free_waiting(w);

@@ -77,6 +77,8 @@ void encode_sample_id(struct latent_sample *s);         /* from the two kinds ab
 int encode_open_pictures(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
 /* Encodes the first waiting sample's pictures, and beside them as many of equal size from the queue as --batch allows. */
 int encode_group(struct encoder *n, struct error *e) MUST_CHECK;
+/* Beside a latent that is there. */
+int encode_mask(const struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
 
 /* ---- encode_text.c ---- */
 int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;    /* sets s.text_id */

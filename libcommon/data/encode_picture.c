@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "encode_internal.h"
+#include "mask.h"
 
 /* ---- from bytes to pixels ---- */
 
@@ -153,4 +154,14 @@ int encode_group(struct encoder *n, struct error *e)
 	free(g.of);
 	free(g.which);
 	return result;
+}
+
+/* ---- masks ---- */
+
+int encode_mask(const struct encoder *n, struct waiting *w, struct error *e)
+{
+	const struct tar_member *m = tar_find(&w->in, "mask.png");
+	const int factor = n->config->vae.factor, latent[2] = { w->s.w, w->s.h }, size[2] = { w->s.w * factor, w->s.h * factor };
+
+	return m ? mask_read(w->label, m->bytes.data, m->bytes.len, size, latent, &w->s.mask, e) : 0;
 }

@@ -41,6 +41,7 @@ static int add_sample(struct reading *r, const char *path, const struct tar_samp
 	if ((passed ? skim_sample(path, tar, set->sample, s, e) : latent_sample_read(path, tar, s, e)) < 0)
 		return -1;
 	set->count++;
+	set->masked |= s->masked;
 	if (!passed && latent_texts_fill(&r->texts, path, tar->part, s, e) < 0)
 		return -1;
 	return same_kind(path, &set->sample[0], s, e);

@@ -5,6 +5,7 @@
 #include "../io/safetensors.h"
 #include "../model/vae.h"
 #include "latents_internal.h"
+#include "mask.h"
 
 #define MAX_SIDE      65536
 
@@ -16,6 +17,8 @@ void latent_sample_free(struct latent_sample *s)
 	free(s->std);
 	free(s->flip_mean);
 	free(s->flip_std);
+	free(s->mask);
+	free(s->flip_mask);
 	free(s->context);
 	free(s->pooled);
 	free(s->row);
@@ -82,6 +85,25 @@ static int read_plane(const struct safetensors *f, const char *name, const struc
 	return 0;
 }
 
+static int read_mask(const struct safetensors *f, struct latent_sample *s, struct error *e)
+{
+	size_t i, n = (size_t)s->h * s->w;
+	int shape[2];
+
+	if (shape_is(f, "mask", 2, 1, shape, e) < 0)
+		return -1;
+	if (shape[0] != s->h || shape[1] != s->w)
+		return fail(e, EXIT_INPUT, "%s: tensor 'mask' is not of the latent's size; encode the pictures again", f->path);
+	s->mask = finite_floats(f, "mask", n, e);
+	if (!s->mask)
+		return -1;
+	for (i = 0; i < n; i++)
+		if (s->mask[i] < 0 || s->mask[i] > 1)
+			return fail(e, EXIT_INPUT, "%s: tensor 'mask' holds a value outside 0 to 1; encode the pictures again", f->path);
+	s->flip_mask = s->flip_mean ? mask_mirrored(s->mask, s->w, s->h) : NULL;
+	return 0;
+}
+
 static int read_latent(const struct safetensors *f, struct latent_sample *s, struct error *e)
 {
 	int shape[3];
@@ -94,9 +116,10 @@ static int read_latent(const struct safetensors *f, struct latent_sample *s, str
 	s->w = shape[2];
 	if (read_plane(f, "mean", s, &s->mean, e) < 0 || read_plane(f, "std", s, &s->std, e) < 0)
 		return -1;
-	if (!safetensors_find(f, "mean.flip"))
-		return 0;
-	return read_plane(f, "mean.flip", s, &s->flip_mean, e) < 0 ? -1 : read_plane(f, "std.flip", s, &s->flip_std, e);
+	if (safetensors_find(f, "mean.flip") &&
+	    (read_plane(f, "mean.flip", s, &s->flip_mean, e) < 0 || read_plane(f, "std.flip", s, &s->flip_std, e) < 0))
+		return -1;
+	return s->masked ? read_mask(f, s, e) : 0;
 }
 
 static int read_text(const struct safetensors *f, struct latent_sample *s, struct error *e)
@@ -230,6 +253,7 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	if (!json_is_number(weight) || !(s->weight >= 0))
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'weight' is no number from 0", label, s->key);
 	s->regularization = json_is_true(json_object_get(json, "regularization"));
+	s->masked = json_is_true(json_object_get(json, "mask"));
 	if (pair(json, "original", s->original) < 0 || pair(json, "crop", s->crop) < 0 || pair(json, "bucket", s->bucket) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'original', 'crop' and 'bucket' must be two integers each", label, s->key);
 	if (pair(json, "crop_flip", s->crop_flip) < 0)
@@ -286,16 +310,19 @@ static struct safetensors_out plane(const char *name, const struct latent_sample
 
 static void latent_member(const struct latent_sample *s, struct tar_member *m)
 {
-	struct safetensors_out t[4] = { plane("mean", s, s->mean), plane("std", s, s->std) };
-	size_t i, n = 2;
+	struct safetensors_out t[5] = { plane("mean", s, s->mean), plane("std", s, s->std) };
+	size_t i, made, n = 2;
 
 	if (s->flip_mean) {
 		t[n++] = plane("mean.flip", s, s->flip_mean);
 		t[n++] = plane("std.flip", s, s->flip_std);
 	}
+	made = n;
+	if (s->mask)
+		t[n++] = (struct safetensors_out){ "mask", DTYPE_F32, 2, { s->h, s->w }, s->mask, false };
 	strcpy(m->suffix, LATENT_MEMBER);
 	safetensors_serialize(&m->bytes, t, n, NULL, 0);
-	for (i = 0; i < n; i++)
+	for (i = 0; i < made; i++)
 		free((void *)t[i].data);
 }
 
@@ -371,6 +398,8 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 			variant_fields(s, fields);
 		else
 			copy_field(source, fields, kept[i]);
+	if (s->mask)
+		json_bool(fields, "mask", true);
 	json_text(fields, "vae", s->vae);
 	if (s->variants) {
 		json_text(fields, "text_encoder", s->text1);

@@ -3,7 +3,8 @@
  *
  * Owns the payloads' tensor names and the json fields that training reads.  Must not know networks.
  *
- *     latent.safetensors   mean, std [c,h,w]; mean.flip, std.flip of the mirrored picture; F32, F16 or BF16
+ *     latent.safetensors   mean, std [c,h,w]; mean.flip, std.flip of the mirrored picture; F32, F16 or BF16;
+ *                          mask [h,w] F32
  *     text.safetensors     context [rows,length,width], pooled [rows,width]: the texts that no sample before it has; absent after
  *                          --no-text
  */
@@ -22,6 +23,8 @@ struct latent_sample {
 	int c, h, w;                    /* of the latent */
 	float *mean, *std;              /* [h,w,c]: NHWC in memory, NCHW in the file */
 	float *flip_mean, *flip_std;    /* NULL without --flip */
+	bool masked;                    /* parts of the picture count less: */
+	float *mask, *flip_mask;        /* [h,w], 0 to 1; NULL: all of it counts; the mirrored one is made in reading, never written */
 	int variants, length, context_width, pooled_width;      /* variants 0: no text */
 	/* [variants,length,context_width], [variants,pooled_width]; [rows,...] where the variants' numbers among all texts of this part of
 	 * the stream are in row: the sample as it is in the file */
@@ -67,6 +70,7 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 struct latent_set {
 	struct latent_sample *sample;
 	size_t count;
+	bool masked;                    /* any of them is */
 	char digest[65];                /* SHA-256 over ids, repeats and weights: tells a resumed run whether the data is the same */
 };
 int latent_set_read(const char *const *paths, size_t count, struct latent_set *set, struct error *e) MUST_CHECK;

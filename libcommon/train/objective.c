@@ -54,20 +54,6 @@ double huber_c(const struct noise_schedule *s, int t, enum huber_schedule kind, 
 	}
 }
 
-void mask_shrink(float *out, int w, int h, const float *mask, int pw, int ph)
-{
-	for (int y = 0; y < h; y++)
-		for (int x = 0; x < w; x++) {
-			const int top = y * ph / h, bottom = ((y + 1) * ph + h - 1) / h, left = x * pw / w, right = ((x + 1) * pw + w - 1) / w;
-			double sum = 0;
-
-			for (int i = top; i < bottom; i++)
-				for (int k = left; k < right; k++)
-					sum += mask[(size_t)i * pw + k];
-			*out++ = sum / ((bottom - top) * (right - left));
-		}
-}
-
 /* min_snr_gamma and the rest multiply, whichever are on. */
 static float weight(const struct objective *o, int t)
 {

@@ -22,9 +22,6 @@ double weight_v_like(const struct noise_schedule *s, int t, double k);          
 enum huber_schedule { HUBER_CONSTANT, HUBER_EXPONENTIAL, HUBER_SNR };
 double huber_c(const struct noise_schedule *s, int t, enum huber_schedule kind, double c, double scale);
 
-/* A picture's mask [ph,pw] at the size of its latent [h,w]: the mean over the area (PyTorch's "area": borders rounded outwards). */
-void mask_shrink(float *out, int w, int h, const float *mask, int pw, int ph);
-
 struct objective {
 	struct noise_schedule schedule;         /* what is trained on */
 	struct noise_schedule plain;            /* before the fix to zero terminal SNR: sd-scripts takes its weights from there */

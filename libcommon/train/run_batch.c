@@ -4,6 +4,12 @@
 #include "run_captions.h"
 #include "run_internal.h"
 
+/* A plan without latents goes by what is asked for. */
+static bool masks(const struct run *r)
+{
+	return r->data.masked || (r->imagined && r->s->masked_loss);
+}
+
 static void reserve(struct run *r, struct batch *b, const struct latent_sample *s, int n)
 {
 	size_t latent = (size_t)n * s->c * s->h * s->w;
@@ -21,6 +27,8 @@ static void reserve(struct run *r, struct batch *b, const struct latent_sample *
 	b->loss_c = xrealloc(b->loss_c, n * sizeof(float));
 	for (int i = 0; i < n; i++)
 		b->loss_c[i] = r->objective.huber_c;
+	if (masks(r))
+		b->mask = xrealloc(b->mask, (size_t)n * s->h * s->w * sizeof(float));
 	b->time_ids = xrealloc(b->time_ids, 6 * n * sizeof(float));
 	if (r->te1) {
 		b->length = c->te1.length;
@@ -42,9 +50,10 @@ struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t it
 	if (s.flip_mean && random_below(&flip, 0, 2)) {
 		s.mean = s.flip_mean;
 		s.std = s.flip_std;
+		s.mask = s.flip_mask;
 		memcpy(s.crop, s.crop_flip, sizeof(s.crop));
 	}
-	s.flip_mean = s.flip_std = NULL;
+	s.flip_mean = s.flip_std = s.flip_mask = NULL;
 	*s.latent_id = 0;               /* what is left of it is not what these stood for */
 	s.text_id = NULL;
 	if (!r->te1) {
@@ -78,6 +87,15 @@ static void put_text(struct run *r, struct batch *b, int i, char *words, const s
 	}
 }
 
+static void put_mask(struct batch *b, int i, const float *mask)
+{
+	const size_t n = (size_t)b->h * b->w;
+	float *to = b->mask ? b->mask + i * n : NULL;
+
+	for (size_t k = 0; to && k < n; k++)
+		to[k] = mask ? mask[k] : 1;
+}
+
 static void put_sizes(struct batch *b, int i, const struct latent_sample *s)
 {
 	float *ids = b->time_ids + 6 * i;
@@ -101,6 +119,7 @@ static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, u
 	b->weight[i] = o.weight * s.weight;
 	b->loss_c[i] = o.loss_c;
 	put_sizes(b, i, &s);
+	put_mask(b, i, s.mask);
 	put_text(r, b, i, r->te1 ? run_caption_words(r, sample, item) : NULL, &s);
 }
 
@@ -159,6 +178,7 @@ void run_batch_still(struct run *r, uint32_t sample, struct batch *b)
 
 	reserve(r, b, s, 1);
 	put_sizes(b, 0, s);
+	put_mask(b, 0, s->mask);
 	put_text(r, b, 0, r->te1 ? run_caption_plain(r, sample) : NULL, s);
 }
 
@@ -170,6 +190,8 @@ void run_batch_blank(struct run *r, const struct batch_shape *shape, struct batc
 	reserve(r, b, s, shape->n);
 	memset(b->timestep, 0, n * sizeof(*b->timestep));
 	memset(b->time_ids, 0, 6 * n * sizeof(*b->time_ids));
+	for (int i = 0; i < b->n; i++)
+		put_mask(b, i, NULL);
 	if (ids) {
 		memset(b->ids1, 0, ids * sizeof(*b->ids1));
 		memset(b->ids2, 0, ids * sizeof(*b->ids2));
@@ -183,6 +205,7 @@ void run_batch_free(struct batch *b)
 	free(b->timestep);
 	free(b->weight);
 	free(b->loss_c);
+	free(b->mask);
 	free(b->time_ids);
 	free(b->ids1);
 	free(b->ids2);

@@ -127,6 +127,8 @@ const struct option *train_options(struct train_settings *s)
 		  .advanced = true },
 		{ "huber-scale", 0, OPTION_NUMBER, &s->huber_scale, "X", "factor of huber-c, except with snr", .fallback = "1", .min = 1e-6,
 		  .max = 1e6, .advanced = true },
+		{ "masked-loss", 0, OPTION_FLAG, &s->masked_loss, NULL, "latents should have masks, which are always used; warn if none has",
+		  .advanced = true },
 		{ "min-timestep", 0, OPTION_INT, &s->min_timestep, "N", "timesteps are drawn from here", .fallback = "0", .max = 999,
 		  .advanced = true },
 		{ "max-timestep", 0, OPTION_INT, &s->max_timestep, "N", "to below here", .fallback = "1000", .min = 1, .max = 1000,

@@ -53,6 +53,7 @@ struct train_settings {
 	long multires_iterations, min_timestep, max_timestep;
 	const char *loss_type, *huber_schedule;
 	double huber_c, huber_scale;
+	bool masked_loss;
 	const char *seed;
 	/* memory and speed */
 	enum option_switch checkpointing;

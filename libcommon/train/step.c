@@ -18,6 +18,8 @@ struct tensor *step_forward(struct tape *t, const struct networks *net, const st
 	terms.weight = tensor_from(t, b->n, 1, 1, 1, b->weight)->data;
 	if (b->loss_kind == LOSS_HUBER || b->loss_kind == LOSS_SMOOTH_L1)
 		terms.c = tensor_from(t, b->n, 1, 1, 1, b->loss_c)->data;
+	if (b->mask)
+		terms.mask = tensor_from(t, b->n, b->h, b->w, 1, b->mask)->data;
 	if (net->te1) {
 		run_text(t, net, b, &in);
 	} else {

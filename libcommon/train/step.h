@@ -23,6 +23,7 @@ struct batch {
 	float *weight;                  /* [n]: prior weight times timestep weight */
 	enum loss_kind loss_kind;
 	float *loss_c;                  /* [n]; huber and smooth l1 */
+	float *mask;                    /* [n,h,w]; NULL: all 1 */
 	float *time_ids;                /* [n,6] */
 	int length;                     /* tokens a caption */
 	int32_t *ids1, *ids2;           /* [n,chunks,length]; when the text encoders run */

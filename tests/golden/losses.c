@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
+#include "../../libcommon/data/mask.h"
 #include "../../libcommon/train/objective.h"
 #include "subject.h"
 

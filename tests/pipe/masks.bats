@@ -1,0 +1,65 @@
+#!/usr/bin/env bats
+# Masks from transparency to the loss: lora-prep --alpha-mask, lora-encode, lora-train.
+
+setup() {
+	load pipe.bash
+	cd "$BATS_TEST_TMPDIR" || return 1
+	"$BIN/lora-prep" --help=all | grep -q -- --alpha-mask || skip "lora-prep makes no masks yet"
+}
+
+# bytes N...: each number as a byte
+bytes() { local n; for n; do printf "\\x$(printf %x "$n")"; done; }
+word() { bytes $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $(($1 >> 8 & 255)) $(($1 & 255)); }
+
+# chunk TYPE < DATA: of a PNG; gzip knows its checksum
+chunk() {
+	local crc
+	cat > chunk.data
+	word "$(stat -c %s chunk.data)"
+	{ printf %s "$1"; cat chunk.data; } | tee chunk.all
+	crc=$(gzip -c chunk.all | tail -c 8 | od -An -N4 -tu4)
+	word "$crc"
+}
+
+# picture ROW...: 64x64, one bit a pixel of two colours, the first of them transparent; eight bytes a row
+picture() {
+	local i a=1 b=0 n=576 data=()
+	for ((i = 0; i < 64; i++)); do data+=(0 "$@"); done
+	for i in "${data[@]}"; do a=$(((a + i) % 65521)); b=$(((b + a) % 65521)); done
+	printf '\x89PNG\r\n\x1a\n'
+	{ word 64; word 64; bytes 1 3 0 0 0; } | chunk IHDR
+	bytes 200 60 20 30 90 220 | chunk PLTE
+	bytes 0 255 | chunk tRNS
+	{ bytes 120 1 1 $((n & 255)) $((n >> 8)) $((~n & 255)) $((~n >> 8 & 255)); bytes "${data[@]}"; word $((b << 16 | a)); } | chunk IDAT
+	chunk IEND < /dev/null
+}
+
+latents() { local out=$1; shift; "$BIN/lora-prep" -q "${PREP[@]}" "$@" | "$BIN/lora-encode" -q -m "$MODEL" -o "$out"; }
+tensors() { "$BIN/lora-inspect" --json --metadata "$1" | jq -r .metadata.sshs_model_hash; }
+losses() { jq -c 'select(.event == "step").loss' "$1"; }
+mask() { tar -xOf "$1" "$2.json" | jq -c .mask; }
+
+@test "a mask that leaves out nothing is none; half a mask is another adapter; what has none counts in full" {
+	mkdir opaque half mixed
+	picture 255 255 255 255 255 255 255 255 > opaque/a.png
+	picture 0 0 0 0 255 255 255 255 > half/a.png
+	cp half/a.png mixed/a.png
+	cp opaque/a.png mixed/b.png
+	for d in opaque half mixed; do latents $d.tar --alpha-mask $d; done
+	latents plain.tar opaque
+	[ "$(mask opaque.tar 00000000) $(mask half.tar 00000000) $(mask mixed.tar 00000001)" = "null true null" ]
+	for d in plain opaque half mixed; do LATENTS=$d.tar train 3 $d > $d.jsonl; done
+	[ "$(tensors plain/t.safetensors)" = "$(tensors opaque/t.safetensors)" ]
+	[ "$(tensors plain/t.safetensors)" != "$(tensors half/t.safetensors)" ]
+	[ "$(losses plain.jsonl)" = "$(losses opaque.jsonl)" ]
+	[ "$(losses half.jsonl | head -n 1)" != "$(losses plain.jsonl | head -n 1)" ]
+}
+
+@test "masked_loss says where there is no mask" {
+	mkdir opaque
+	picture 255 255 255 255 255 255 255 255 > opaque/a.png
+	latents plain.tar opaque
+	run "$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --max-train-steps 1 --masked-loss plain.tar
+	[ "$status" = 0 ]
+	[[ "$output" == *"masked_loss: no picture has a mask"* ]]
+}
