@@ -86,6 +86,7 @@ static const struct known_key keys[] = {
 	{ "device", KEY_OURS },
 	{ "dim_from_weights", KEY_OURS },
 	{ "disable_mmap_load_safetensors", KEY_IGNORED, "files are mapped where that is safe" },
+	{ "dora", KEY_OURS },
 	{ "down_lr_weight", KEY_OURS },
 	{ "dynamo_backend", KEY_IGNORED, COMPILER, NULL, "no|default" },
 	{ "dynamo_mode", KEY_IGNORED, COMPILER, NULL, "no|default" },

@@ -5,13 +5,13 @@
 #include "../base/memory.h"
 #include "../base/philox.h"
 #include "adapter_file.h"
-#include "adapter.h"
+#include "adapter_internal.h"
 #include "adapter_layout.h"
 #include "keys.h"
 
 /* ---- a module's memory and its place on the layer ---- */
 
-static float *device_floats(struct adapter *a, const float *host, size_t n)
+float *adapter_floats(struct adapter *a, const float *host, size_t n)
 {
 	float *p = a->be->alloc(a->device, n * sizeof(float));
 
@@ -22,14 +22,14 @@ static float *device_floats(struct adapter *a, const float *host, size_t n)
 	return p;
 }
 
-static int put_parameter(struct adapter *a, struct tensor *t, const float *host, bool trainable)
+int adapter_put_parameter(struct adapter *a, struct tensor *t, const float *host, bool trainable)
 {
 	t->home = HOME_OWNER;
 	t->wants_grad = trainable;
-	t->data = device_floats(a, host, tensor_count(t));
+	t->data = adapter_floats(a, host, tensor_count(t));
 	if (!t->data || !trainable || a->borrow_grads)
 		return t->data ? 0 : -1;
-	t->grad = device_floats(a, NULL, tensor_count(t));
+	t->grad = adapter_floats(a, NULL, tensor_count(t));
 	return t->grad ? 0 : -1;
 }
 
@@ -70,7 +70,7 @@ static int add_module(struct adapter *a, const struct layer *l, char *stem, int 
 			  .rank = rank,
 			  .scale = (float)(alpha / rank * weight) },
 	};
-	if (put_parameter(a, &m->lora.down, down, trainable) || put_parameter(a, &m->lora.up, up, trainable))
+	if (adapter_put_parameter(a, &m->lora.down, down, trainable) || adapter_put_parameter(a, &m->lora.up, up, trainable))
 		return fail(e, EXIT_MEMORY,
 			    "no device memory for the adapter's '%s'; use a smaller rank, or a device with more memory",
 			    stem);
@@ -99,6 +99,7 @@ void adapter_free(struct adapter *a)
 {
 	if (!a)
 		return;
+	adapter_free_magnitudes(a);
 	for (size_t i = 0; i < a->count; i++) {
 		struct adapter_module *m = &a->module[i];
 
@@ -154,14 +155,6 @@ struct creation {
 
 struct shape { int rank; double alpha; };
 
-static const struct file_module *in_file(const struct adapter_file *f, const struct layer *l)
-{
-	for (size_t i = 0; f && i < f->count; i++)
-		if (f->module[i].layer == l)
-			return &f->module[i];
-	return NULL;
-}
-
 static int shape_in_block(const struct adapter_spec *s, const char *stem, bool spatial, struct shape *shape, struct error *e)
 {
 	const int block = unet_block(stem);
@@ -181,7 +174,7 @@ static int module_shape(const struct creation *c, const struct layer *l, const c
 	const struct adapter_spec *s = c->spec;
 	const struct weight *w = layer_weight(l);
 	const bool spatial = w->kh > 1 || w->kw > 1;
-	const struct file_module *m = s->start_shapes ? in_file(c->file, l) : NULL;
+	const struct file_module *m = s->start_shapes ? adapter_file_module(c->file, l) : NULL;
 
 	*shape = (struct shape){ 0 };
 	if (s->start_shapes && !m)
@@ -242,7 +235,7 @@ static int create_module(struct adapter *a, const struct layer *l, char *stem, c
 static int create_where_wanted(struct adapter *a, const struct layer *l, struct creation *c, struct error *e)
 {
 	char *stem = kohya_stem(l, &c->config);
-	const struct file_module *m = in_file(c->file, l);
+	const struct file_module *m = adapter_file_module(c->file, l);
 	struct shape shape;
 	int status = module_shape(c, l, stem, &shape, e);
 
@@ -291,6 +284,17 @@ static void allow_dropout(struct adapter *a, const struct lora_dropout *d)
 	}
 }
 
+static struct adapter_file *open_start(const struct adapter_spec *spec, const struct layer_list *layers, struct error *e)
+{
+	struct adapter_file *f = adapter_file_open(spec->start, layers, e);
+
+	if (!f || spec->dora || !f->magnitudes)
+		return f;
+	fail(e, EXIT_USAGE, "%s is a DoRA, and a plain LoRA would be trained; set dora = true", spec->start);
+	adapter_file_close(f);
+	return NULL;
+}
+
 struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
 			       const struct backend *be, struct device *d, struct error *e)
 {
@@ -298,7 +302,7 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 	struct adapter *a;
 	int status;
 
-	if (spec->start && !(c.file = adapter_file_open(spec->start, layers, e)))
+	if (spec->start && !(c.file = open_start(spec, layers, e)))
 		return NULL;
 	layers_config(layers, &c.config);
 	a = new_adapter(layers->count, be, d);
@@ -306,6 +310,8 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 	status = create_modules(a, layers, &c, e);
 	if (!status && c.file)
 		tell_start(&c, a);
+	if (!status && spec->dora)
+		status = adapter_add_magnitudes(a, c.file, true, 1, true, e);
 	adapter_file_close(c.file);
 	allow_dropout(a, &spec->dropout);
 	if (!status)
@@ -365,6 +371,8 @@ struct adapter *adapter_load(const char *path, const struct layer_list *layers, 
 	layers_config(layers, &l.config);
 	a = new_adapter(f->count, be, d);
 	status = load_modules(a, &l, e);
+	if (!status && f->magnitudes)
+		status = adapter_add_magnitudes(a, f, false, weight, trainable, e);
 	adapter_file_close(f);
 	if (!status)
 		return hang_all(a);

@@ -17,7 +17,7 @@ struct adapter_module {
 	int rank;
 	double alpha;
 	struct lora lora; /* lora.down, lora.up: [rank,kh,kw,in] and [out,1,1,rank] on the device, HOME_OWNER, with grad
-			   * buffers when trainable; scale = alpha / rank * weight */
+			   * buffers when trainable; scale = alpha / rank * weight.  DoRA: magnitude too, weight apart */
 };
 
 struct adapter {
@@ -26,6 +26,7 @@ struct adapter {
 	const struct backend *be;
 	struct device *device;
 	struct lora_dropout dropout;
+	struct lora_dora dora;          /* what modules with magnitudes share; unset where there are none */
 	bool borrow_grads;
 };
 
@@ -40,6 +41,7 @@ struct adapter_spec {
 	const struct block_plan *blocks;        /* the UNet's ranks and alphas block by block; NULL: all the same */
 	const char *start;      /* a file whose values modules begin with; NULL: none */
 	bool start_shapes;      /* modules, ranks and alphas are the file's */
+	bool dora;              /* with magnitudes, which begin as the norms of the rows, where the file does not say other ones */
 	struct lora_dropout dropout;            /* what to leave out in training: chances and seed */
 	bool borrow_grads;      /* no memory for gradients: the tape lends it, from one batch's way back to the next batch */
 };

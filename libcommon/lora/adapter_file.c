@@ -5,6 +5,7 @@
 #include "../base/memory.h"
 #include "adapter_file.h"
 #include "keys.h"
+#include "metadata.h"
 
 static int refuse_method(const char *path, const char *name, const char *method, struct error *e)
 {
@@ -20,7 +21,8 @@ static int refuse_method(const char *path, const char *name, const char *method,
 static int put_tensor(const struct safetensors *s, const struct safetensor *t, enum adapter_part part,
 		      struct file_module *m, struct error *e)
 {
-	const struct safetensor **slot = part == PART_DOWN ? &m->down : part == PART_UP ? &m->up : &m->alpha_tensor;
+	const struct safetensor **slot = part == PART_DOWN ? &m->down : part == PART_UP ? &m->up :
+					 part == PART_MAGNITUDE ? &m->magnitude : &m->alpha_tensor;
 	enum adapter_part same;
 	const char *method;
 
@@ -100,6 +102,55 @@ static int wrong_shape(const struct safetensors *s, const struct file_module *m,
 		    s->path, m->name, m->layer->name, w->in, w->out, w->kh, w->kw);
 }
 
+/* A row of ones behind a dimension, and nothing else. */
+static bool is_vector(const struct safetensor *t, int64_t first, int64_t second)
+{
+	for (int i = 2; i < t->dims; i++)
+		if (t->shape[i] != 1)
+			return false;
+	return t->dims >= 2 && t->shape[0] == first && t->shape[1] == second;
+}
+
+/* What LyCORIS calls the question in its network_args. */
+static bool says_output(const struct safetensors *s, bool *says)
+{
+	const char *own = safetensors_metadata(s, DORA_AXIS_KEY), *args = safetensors_metadata(s, "ss_network_args");
+	const char *lycoris = args ? strstr(args, "\"wd_on_output\"") : NULL;
+
+	*says = own || lycoris;
+	if (own)
+		return strcmp(own, "output") == 0;
+	return lycoris && (lycoris = strchr(lycoris, ':')) && (!strncmp(lycoris, ": \"True\"", 8) || !strncmp(lycoris, ": true", 6));
+}
+
+/* [out,1] or [1,in], both with the kernel's dimensions behind.  A row of numbers belongs to the outputs where PEFT's name says so or no layer
+ * is square; else the metadata must say. */
+static int check_magnitude(const struct safetensors *s, struct file_module *m, const struct weight *w, struct error *e)
+{
+	const struct safetensor *t = m->magnitude;
+	bool output, says, peft;
+
+	if (!t)
+		return 0;
+	if (!is_float(t->dtype))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, t->name, dtype_name(t->dtype));
+	if (is_vector(t, w->out, 1) && !(w->out == 1 && w->in == 1))
+		return 0;
+	m->by_input = is_vector(t, 1, w->in);
+	if (m->by_input)
+		return 0;
+	if (t->dims != 1 || (t->shape[0] != w->out && t->shape[0] != w->in))
+		return wrong_shape(s, m, w, e);
+	output = says_output(s, &says);
+	peft = !strstr(t->name, ".dora_scale");
+	if (w->out == w->in && !says && !peft)
+		return fail(e, EXIT_INPUT, "%s: '%.200s' is a DoRA's row of %lld lengths on a square layer, and nothing says whether they "
+			    "are of its outputs or its inputs; use a file with the shape [out,1] or [1,in]", s->path, t->name,
+			    (long long)t->shape[0]);
+	m->by_input = w->out == w->in ? !peft && !output : t->shape[0] == w->in;
+	return 0;
+}
+
 static int check_module(const struct safetensors *s, struct file_module *m, struct error *e)
 {
 	const struct weight *w = layer_weight(m->layer);
@@ -117,7 +168,7 @@ static int check_module(const struct safetensors *s, struct file_module *m, stru
 	if (!shape_is(m->down, rank, w->in, w->kh, w->kw) || !shape_is(m->up, w->out, rank, 1, 1))
 		return wrong_shape(s, m, w, e);
 	m->rank = (int)rank;
-	return read_alpha(s, m, e);
+	return check_magnitude(s, m, w, e) < 0 ? -1 : read_alpha(s, m, e);
 }
 
 static int check_all(struct adapter_file *a, struct file_module *all, size_t layers, const struct misses *misses,
@@ -139,9 +190,11 @@ static int check_all(struct adapter_file *a, struct file_module *all, size_t lay
 			"%s: %zu of its %zu tensors fit no layer of this model, the first is '%.200s'; "
 			"is the adapter for another model?",
 			a->file->path, misses->count, a->file->count, misses->first);
-	for (size_t i = 0; i < a->count; i++)
+	for (size_t i = 0; i < a->count; i++) {
 		if (check_module(a->file, &a->module[i], e))
 			return -1;
+		a->magnitudes += a->module[i].magnitude != NULL;
+	}
 	return 0;
 }
 
@@ -183,6 +236,14 @@ void adapter_file_close(struct adapter_file *a)
 	free(a);
 }
 
+const struct file_module *adapter_file_module(const struct adapter_file *a, const struct layer *l)
+{
+	for (size_t i = 0; a && i < a->count; i++)
+		if (a->module[i].layer == l)
+			return &a->module[i];
+	return NULL;
+}
+
 float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite, struct error *e)
 {
 	size_t n = safetensor_elements(t);
@@ -202,10 +263,12 @@ float *adapter_file_floats(const struct adapter_file *a, const struct safetensor
 static int check_numbers(const struct adapter_file *a, const struct file_module *m, struct error *e)
 {
 	float *down = adapter_file_floats(a, m->down, true, e), *up = down ? adapter_file_floats(a, m->up, true, e) : NULL;
-	const int status = up ? 0 : -1;
+	float *magnitude = up && m->magnitude ? adapter_file_floats(a, m->magnitude, true, e) : NULL;
+	const int status = up && (magnitude || !m->magnitude) ? 0 : -1;
 
 	free(down);
 	free(up);
+	free(magnitude);
 	return status;
 }
 

@@ -18,6 +18,8 @@ struct file_module {
 	const struct safetensor *down, *up, *alpha_tensor; /* [rank,in(,kh,kw)], [out,rank(,1,1)], a scalar or NULL */
 	int rank;
 	double alpha;                           /* the rank where the file says nothing */
+	const struct safetensor *magnitude;     /* DoRA: a length for each output, or each input; NULL: a plain LoRA */
+	bool by_input;
 };
 
 struct adapter_file {
@@ -25,13 +27,16 @@ struct adapter_file {
 	struct file_module *module;             /* in the order of the layers */
 	size_t count;
 	const char *dialect;                    /* of the first module */
+	size_t magnitudes;                      /* modules that have them */
 };
 
 /* Every tensor must find its place: a module without a layer, a shape that does not fit, half a module or another
  * method than LoRA is EXIT_INPUT.  The numbers are not looked at but for alpha. */
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
 void adapter_file_close(struct adapter_file *a);                /* accepts NULL */
-/* The tensor (m->down or m->up) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite was asked
+/* The layer's module; NULL: the file has none, or is NULL. */
+const struct file_module *adapter_file_module(const struct adapter_file *a, const struct layer *l);
+/* The tensor (m->down, m->up or m->magnitude) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite was asked
  * for. */
 float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite,
 			   struct error *e) MUST_CHECK;

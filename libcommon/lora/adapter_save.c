@@ -63,17 +63,33 @@ static void put_alpha(const struct adapter_module *m, struct safetensors_out *t)
 	};
 }
 
+/* A length of each output: [out,1], or [out,1,1,1]. */
+static void put_magnitude(const struct adapter *a, const struct adapter_module *m, struct safetensors_out *t)
+{
+	*t = (struct safetensors_out){
+		.name = xprintf("%s.dora_scale", m->stem),
+		.dtype = DTYPE_F32,
+		.dims = is_convolution(m->layer) ? 4 : 2,
+		.shape = { layer_weight(m->layer)->out, 1, 1, 1 },
+		.data = downloaded(a, &m->lora.magnitude),
+		.floats = true,
+	};
+}
+
 size_t adapter_tensors(const struct adapter *a, struct safetensors_out **out)
 {
-	struct safetensors_out *t = xcalloc(3 * a->count + 1, sizeof(*t));
+	struct safetensors_out *t = xcalloc(4 * a->count + 1, sizeof(*t));
+	size_t n = 0;
 
 	for (size_t i = 0; i < a->count; i++) {
-		put_down(a, &a->module[i], &t[3 * i]);
-		put_up(a, &a->module[i], &t[3 * i + 1]);
-		put_alpha(&a->module[i], &t[3 * i + 2]);
+		put_down(a, &a->module[i], &t[n++]);
+		put_up(a, &a->module[i], &t[n++]);
+		put_alpha(&a->module[i], &t[n++]);
+		if (a->module[i].lora.dora)
+			put_magnitude(a, &a->module[i], &t[n++]);
 	}
 	*out = t;
-	return 3 * a->count;
+	return n;
 }
 
 void adapter_tensors_free(struct safetensors_out *t, size_t count)
@@ -126,6 +142,8 @@ int adapter_save(const struct adapter *a, const char *path, enum dtype precision
 	}
 	for (size_t i = 0; i < count; i++)
 		metadata_text(&list, metadata[i].key, metadata[i].value);
+	if (a->dora.ones)
+		metadata_text(&list, DORA_AXIS_KEY, "output");
 	metadata_add_modelspec(&list);
 	if (!status) {
 		metadata_add_hashes(&list, t, n);

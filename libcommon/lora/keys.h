@@ -20,7 +20,7 @@ char *sgm_from_diffusers(const char *name, const struct unet_config *c);
 char *diffusers_from_sgm(const char *name, const struct unet_config *c);
 
 /* Which layer does a tensor of an adapter file belong to?  Understands the dialects in the table of keys.c. */
-enum adapter_part { PART_DOWN, PART_UP, PART_ALPHA, PART_OTHER };
+enum adapter_part { PART_DOWN, PART_UP, PART_ALPHA, PART_MAGNITUDE, PART_OTHER };
 struct key_index;
 struct key_index *key_index_new(const struct layer_list *layers, const struct unet_config *c);
 void key_index_free(struct key_index *k);
@@ -29,7 +29,7 @@ long key_index_find(const struct key_index *k, const char *tensor_name, enum ada
 
 /* ---- what a name alone tells ---- */
 /* Length of the module's name in front of ".lora_down.weight", ".alpha" and the like, 0: no adapter's tensor.  *method
- * is "LoRA", or what else the suffix belongs to ("LoHa", "DoRA", ...; the part is PART_OTHER then). */
+ * is "LoRA", or what else the suffix belongs to ("LoHa", "LoKr", ...; the part is PART_OTHER then). */
 size_t adapter_key_split(const char *tensor_name, enum adapter_part *part, const char **method);
 /* The component by the dialects' prefixes, and the dialect; -1: none has it. */
 int adapter_key_component(const char *tensor_name, const char **dialect);

@@ -65,7 +65,8 @@ static void put_job(struct merge *m, size_t adapter, const struct file_module *m
 	struct merge_job job = {
 		.file = m->adapter[adapter],
 		.module = module,
-		.scale = module->alpha / module->rank * weight,
+		.scale = module->alpha / module->rank * (module->magnitude ? 1 : weight),
+		.weight = weight,
 		.adapter = adapter,
 	};
 	char *name = xprintf("%s.weight", module->layer->name);

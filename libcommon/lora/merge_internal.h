@@ -18,7 +18,8 @@ struct merge_job {
 	struct source_place place;
 	const struct adapter_file *file;
 	const struct file_module *module;
-	double scale;                   /* alpha / rank * weight */
+	double scale;                   /* alpha / rank * weight; DoRA: without the weight */
+	double weight;
 	size_t adapter;                 /* its number in the order given */
 };
 

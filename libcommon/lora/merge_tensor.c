@@ -5,7 +5,16 @@
 #include "merge_internal.h"
 
 /* One adapter's factors as floats; down in file order is [rank][columns] for any kernel. */
-struct factors { float *down, *up; int rank; double scale; };
+struct factors {
+	float *down, *up;
+	int rank;
+	double scale;
+	float *magnitude;               /* DoRA: [out] or [in]; NULL: plain */
+	double *gain;                   /* DoRA by input: [columns], length over length; NULL: by output */
+	double weight;                  /* DoRA: so much of the way */
+};
+
+#define NO_LENGTH 1e-12                 /* beside a length: zeros stay zeros */
 
 /* Rows of one layer inside a tensor. */
 struct rows {
@@ -58,29 +67,57 @@ static void scatter(const unsigned char *row, const struct rows *r, size_t o)
 			memcpy(to + j * r->column_step * r->size, row + j * r->size, r->size);
 }
 
-/* sum[j] = the update of row o, in double and in the order of adapters and ranks */
-static void update_row(double *sum, const struct rows *r, size_t o)
+/* sum += scale up down of row o */
+static void add_product(double *sum, const struct rows *r, const struct factors *f, size_t o)
 {
-	memset(sum, 0, r->columns * sizeof(*sum));
-	for (size_t i = 0; i < r->count; i++) {
-		const struct factors *f = &r->factors[i];
-
-		for (int k = 0; k < f->rank; k++) {
-			const float *down = f->down + (size_t)k * r->columns;
-			double u = f->scale * f->up[o * f->rank + k];
+	for (int k = 0; k < f->rank; k++) {
+		const float *down = f->down + (size_t)k * r->columns;
+		double u = f->scale * f->up[o * f->rank + k];
 
 #pragma omp simd
-			for (size_t j = 0; j < r->columns; j++)
-				sum[j] += u * down[j];
-		}
+		for (size_t j = 0; j < r->columns; j++)
+			sum[j] += u * down[j];
 	}
 }
 
-struct scratch { double *sum; float *before, *after; unsigned char *bytes; };
+static void add_row(double *own, const float *before, const struct rows *r, const struct factors *f, size_t o)
+{
+	for (size_t j = 0; j < r->columns; j++)
+		own[j] = before[j];
+	add_product(own, r, f, o);
+}
+
+/* sum += weight (W' - W), where W' is W + scale up down with the lengths of its rows, or of its columns, changed; own: scratch */
+static void add_dora(double *sum, double *own, const float *before, const struct rows *r, const struct factors *f, size_t o)
+{
+	double squares = 0, gain = 1;
+
+	add_row(own, before, r, f, o);
+	for (size_t j = 0; j < r->columns && !f->gain; j++)
+		squares += own[j] * own[j];
+	if (!f->gain)
+		gain = f->magnitude[o] / (sqrt(squares) + NO_LENGTH);
+	for (size_t j = 0; j < r->columns; j++)
+		sum[j] += f->weight * ((f->gain ? f->gain[j] : gain) * own[j] - before[j]);
+}
+
+struct scratch { double *sum, *own; float *before, *after; unsigned char *bytes; };
+
+/* s->sum = the update of row o, in double and in the order of adapters and ranks */
+static void update_row(struct scratch *s, const struct rows *r, size_t o)
+{
+	memset(s->sum, 0, r->columns * sizeof(*s->sum));
+	for (size_t i = 0; i < r->count; i++)
+		if (r->factors[i].magnitude)
+			add_dora(s->sum, s->own, s->before, r, &r->factors[i], o);
+		else
+			add_product(s->sum, r, &r->factors[i], o);
+}
 
 static struct scratch scratch_new(size_t columns)
 {
 	return (struct scratch){
+		xmalloc(columns * sizeof(double)),
 		xmalloc(columns * sizeof(double)),
 		xmalloc(columns * sizeof(float)),
 		xmalloc(columns * sizeof(float)),
@@ -91,6 +128,7 @@ static struct scratch scratch_new(size_t columns)
 static void scratch_free(struct scratch *s)
 {
 	free(s->sum);
+	free(s->own);
 	free(s->before);
 	free(s->after);
 	free(s->bytes);
@@ -104,7 +142,7 @@ static struct row_result merge_row(const struct rows *r, size_t o, struct scratc
 
 	gather(s->bytes, r, o);
 	to_float(s->before, s->bytes, r->dtype, r->columns);
-	update_row(s->sum, r, o);
+	update_row(s, r, o);
 	for (size_t j = 0; j < r->columns; j++)
 		s->after[j] = (float)(s->before[j] + s->sum[j]);
 	from_float(s->bytes, r->dtype, s->after, r->columns);
@@ -134,12 +172,48 @@ static void merge_rows(const struct rows *r, struct row_result *result)
 	}
 }
 
-static int read_factors(struct factors *f, const struct merge_job *job, bool finite, struct error *e)
+/* An input's length is over all rows, so they are walked once before anything is written: by one thread, for one order. */
+static double *input_gains(const struct rows *r, const struct factors *f, size_t in)
 {
-	*f = (struct factors){ .rank = job->module->rank, .scale = job->scale };
-	f->down = adapter_file_floats(job->file, job->module->down, finite, e);
-	f->up = f->down ? adapter_file_floats(job->file, job->module->up, finite, e) : NULL;
-	return f->up ? 0 : -1;
+	struct scratch s = scratch_new(r->columns);
+	double *gain = xcalloc(r->columns, sizeof(*gain)), *squares = xcalloc(in, sizeof(*squares));
+	const size_t taps = r->columns / in;
+
+	for (size_t o = 0; o < r->rows; o++) {
+		gather(s.bytes, r, o);
+		to_float(s.before, s.bytes, r->dtype, r->columns);
+		add_row(s.own, s.before, r, f, o);
+		for (size_t j = 0; j < r->columns; j++)
+			squares[j / taps] += s.own[j] * s.own[j];
+	}
+	for (size_t j = 0; j < r->columns; j++)
+		gain[j] = f->magnitude[j / taps] / (sqrt(squares[j / taps]) + NO_LENGTH);
+	free(squares);
+	scratch_free(&s);
+	return gain;
+}
+
+static int read_factors(struct factors *f, const struct merge_job *job, const struct rows *r, bool finite, struct error *e)
+{
+	const struct file_module *m = job->module;
+
+	*f = (struct factors){ .rank = m->rank, .scale = job->scale, .weight = job->weight };
+	f->down = adapter_file_floats(job->file, m->down, finite, e);
+	f->up = f->down ? adapter_file_floats(job->file, m->up, finite, e) : NULL;
+	if (!f->up || !m->magnitude)
+		return f->up ? 0 : -1;
+	f->magnitude = adapter_file_floats(job->file, m->magnitude, finite, e);
+	if (f->magnitude && m->by_input)
+		f->gain = input_gains(r, f, layer_weight(m->layer)->in);
+	return f->magnitude ? 0 : -1;
+}
+
+static void free_factors(struct factors *f)
+{
+	free(f->down);
+	free(f->up);
+	free(f->magnitude);
+	free(f->gain);
 }
 
 static int sum_up(struct merge *m, const struct rows *r, const struct row_result *row, const struct merge_job *job,
@@ -176,15 +250,13 @@ static int merge_layer(struct merge *m, const struct merge_job *job, size_t coun
 	r.factors = f;
 	r.count = count;
 	for (size_t i = 0; i < count && !status; i++)
-		status = read_factors(&f[i], &job[i], !m->options->allow_nonfinite, e);
+		status = read_factors(&f[i], &job[i], &r, !m->options->allow_nonfinite, e);
 	if (!status) {
 		merge_rows(&r, row);
 		status = sum_up(m, &r, row, job, e);
 	}
-	for (size_t i = 0; i < count; i++) {
-		free(f[i].down);
-		free(f[i].up);
-	}
+	for (size_t i = 0; i < count; i++)
+		free_factors(&f[i]);
 	free(f);
 	free(row);
 	return status;

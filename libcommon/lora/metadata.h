@@ -13,6 +13,9 @@
 /* The run's own settings as TOML: what `lora-inspect --rebuild-config` gives back.  Not of kohya, so not under ss_. */
 #define CONFIG_KEY "lora_tools.config"
 
+/* "output" or "input": what a DoRA's lengths are of.  Not of kohya either. */
+#define DORA_AXIS_KEY "lora_tools.dora_axis"
+
 struct metadata_list { struct metadata *item; size_t count, capacity; };
 
 void metadata_text(struct metadata_list *l, const char *key, const char *value);        /* NULL: "None" */

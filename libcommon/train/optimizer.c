@@ -102,12 +102,13 @@ int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimize
 	*o = (struct optimizer){ .settings = *s, .be = a->be, .device = a->device };
 	if (!kind)
 		return fail(e, EXIT_USAGE, "optimizer '%s' is not known; choose %s", s->name, optimizer_names());
-	o->parameter = xcalloc(2 * a->count, sizeof(*o->parameter));
+	o->parameter = xcalloc(3 * a->count, sizeof(*o->parameter));
 	for (i = 0; i < a->count; i++) {
 		struct adapter_module *m = &a->module[i];
 		double lr = rate(arg, m);
 		if (add_parameter(o, &m->lora.down, m, "lora_down.weight", lr, e) < 0 ||
-		    add_parameter(o, &m->lora.up, m, "lora_up.weight", lr, e) < 0)
+		    add_parameter(o, &m->lora.up, m, "lora_up.weight", lr, e) < 0 ||
+		    (m->lora.dora && add_parameter(o, &m->lora.magnitude, m, "dora_scale", lr, e) < 0))
 			return -1;
 	}
 	if (kind->finds_d) {

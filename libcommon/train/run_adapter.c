@@ -15,17 +15,21 @@ static double rate(const void *arg, const struct adapter_module *m)
 	return r->s->lr.unet * (block < 0 ? 1 : r->plan->lr[block]);
 }
 
-/* LoRA+: the parameters come in pairs, down and up of each module. */
+/* LoRA+ */
 static void hasten_up(struct run *r)
 {
 	const struct train_settings *s = r->s;
+	struct parameter *p = r->optimizer.parameter;
 
 	for (size_t i = 0; i < r->adapter->count; i++) {
-		const bool unet = r->adapter->module[i].layer->component == COMPONENT_UNET;
+		const struct adapter_module *m = &r->adapter->module[i];
+		const bool unet = m->layer->component == COMPONENT_UNET;
 		const double own = unet ? s->plus_unet_ratio : s->plus_text_ratio, ratio = own ? own : s->plus_ratio;
 
+		while (p->tensor != &m->lora.up)
+			p++;
 		if (ratio)
-			r->optimizer.parameter[2 * i + 1].lr *= ratio;
+			p->lr *= ratio;
 	}
 }
 
@@ -55,7 +59,7 @@ int run_make_adapter(struct run *r, struct error *e)
 		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr), .te2 = text && (s->lr.te2 || !s->text_encoder_lr),
 		.rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->seed,
 		.start = s->network_weights, .start_shapes = s->dim_from_weights,
-		.borrow_grads = s->accumulate == 1,
+		.borrow_grads = s->accumulate == 1, .dora = s->dora,
 		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = r->seed },
 	};
 
@@ -90,6 +94,8 @@ void run_adapter_identity(const struct run *r, struct buffer *out)
 		{ "conv_block_alphas", t->conv_alphas },
 	};
 
+	if (r->s->dora)
+		buffer_adds(out, " dora=1");
 	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		if (lists[i].text)
 			buffer_addf(out, " %s=%s", lists[i].name, lists[i].text);

@@ -45,6 +45,7 @@ const struct option *train_options(struct train_settings *s)
 		{ "scale-weight-norms", 0, OPTION_NUMBER, &s->scale_weight_norms, "X", "a module's norm is kept at most this; 0: off",
 		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
 		{ "network-weights", 0, OPTION_STRING, &s->network_weights, "FILE", "an adapter to begin with" },
+		{ "dora", 0, OPTION_FLAG, &s->dora, NULL, "DoRA: the lengths of the weights' rows are learnt apart", .advanced = true },
 		{ "dim-from-weights", 0, OPTION_FLAG, &s->dim_from_weights, NULL, "its modules, ranks and alphas too", .advanced = true },
 		{ "base-weights", 0, OPTION_LIST, &s->base_weights, "FILE", "an adapter that belongs to the base model in this run",
 		  .advanced = true },

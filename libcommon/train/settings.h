@@ -29,7 +29,7 @@ struct train_settings {
 	struct block_texts blocks;
 	double network_dropout, rank_dropout, module_dropout, scale_weight_norms;       /* 0: off */
 	const char *network_weights;
-	bool dim_from_weights;
+	bool dim_from_weights, dora;
 	struct text_list base_weights;
 	const char *base_multipliers;
 	/* optimizer and schedule */

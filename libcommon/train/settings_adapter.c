@@ -2,16 +2,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "../io/json.h"
 #include "settings_adapter.h"
 
 /* ---- network_args: kohya's names of what are plain keys here ---- */
 
-enum kind { WHOLE, NUMBER, TEXT };
+enum kind { WHOLE, NUMBER, TEXT, FLAG };
 
 struct arg { const char *name; enum kind kind; void *value; double max; };
 
-enum { ARGS = 18 };
+enum { ARGS = 20 };
 
 static void list_args(struct train_settings *s, struct arg arg[ARGS])
 {
@@ -34,6 +35,8 @@ static void list_args(struct train_settings *s, struct arg arg[ARGS])
 		{ "loraplus_unet_lr_ratio", NUMBER, &s->plus_unet_ratio, 1e6 },
 		{ "loraplus_text_encoder_lr_ratio", NUMBER, &s->plus_text_ratio, 1e6 },
 		{ "network_weights", TEXT, &s->network_weights },
+		{ "use_dora", FLAG, &s->dora },         /* as peft calls it */
+		{ "dora_wd", FLAG, &s->dora },          /* as LyCORIS does */
 	};
 
 	memcpy(arg, all, sizeof(all));
@@ -54,6 +57,14 @@ static int take_number(const struct arg *a, const char *text, struct error *e)
 	return 0;
 }
 
+static int take_flag(const struct arg *a, const char *text, struct error *e)
+{
+	*(bool *)a->value = !strcasecmp(text, "true");
+	if (*(bool *)a->value || !strcasecmp(text, "false"))
+		return 0;
+	return fail(e, EXIT_USAGE, "network_args: %s: '%s' is neither True nor False", a->name, text);
+}
+
 static int take_arg(const struct arg *args, const char *item, struct error *e)
 {
 	const size_t n = strcspn(item, "=");
@@ -63,7 +74,7 @@ static int take_arg(const struct arg *args, const char *item, struct error *e)
 		if (strlen(a->name) != n || strncmp(a->name, item, n) || item[n] != '=')
 			continue;
 		if (a->kind != TEXT)
-			return take_number(a, item + n + 1, e);
+			return (a->kind == FLAG ? take_flag : take_number)(a, item + n + 1, e);
 		*(const char **)a->value = item + n + 1;
 		return 0;
 	}
@@ -174,6 +185,11 @@ int adapter_settings_finish(struct train_settings *s, struct error *e)
 		return fail(e, EXIT_USAGE, "dim_from_weights needs network_weights, the file to take them from");
 	if (s->dim_from_weights && (s->blocks.dims || s->blocks.conv_dims))
 		return fail(e, EXIT_USAGE, "dim_from_weights and block_dims both say which ranks there are; leave out one");
+	if (s->dora && s->base_weights.count)
+		return fail(e, EXIT_USAGE, "dora and base_weights: the lengths would be those of the model without them; make the model with "
+			    "lora-merge first");
+	if (s->dora && s->scale_weight_norms)
+		return fail(e, EXIT_USAGE, "dora and scale_weight_norms: a DoRA learns the lengths; leave out one");
 	if (check_bases(s, e) < 0 || read_rates(s, e) < 0)
 		return -1;
 	return adapter_settings_blocks(s, &plan, &given, e);
@@ -193,6 +209,8 @@ char *adapter_settings_json(const struct train_settings *s)
 
 		if (a->kind == WHOLE && *(long *)a->value)
 			snprintf(text, sizeof(text), "%ld", *(long *)a->value);
+		else if (a->kind == FLAG && *(bool *)a->value)
+			strcpy(text, "True");
 		else if (a->kind == NUMBER && *(double *)a->value && (i != 1 || s->conv_rank))
 			snprintf(text, sizeof(text), "%g", *(double *)a->value);
 		if (a->kind == TEXT ? *(const char **)a->value != NULL : *text) {

@@ -366,7 +366,7 @@ static void loha(struct file *f)
 {
 	f->t[f->count++] = (struct safetensors_out){ STEM ".hada_w1_a", DTYPE_F32, 0, { 0 }, f->up, true };
 }
-static void dora(struct file *f)
+static void lengths_of_nothing(struct file *f)
 {
 	f->t[f->count++] = (struct safetensors_out){ STEM ".dora_scale", DTYPE_F32, 0, { 0 }, f->up, true };
 }
@@ -403,7 +403,7 @@ static void broken_files(void **state)
 		{ no_layer, "1 of its 3 tensors fit no layer" },
 		{ no_adapter, "no part of a LoRA" },
 		{ loha, "LoHa is not yet supported" },
-		{ dora, "DoRA is not yet supported" },
+		{ lengths_of_nothing, "do not fit" },
 		{ long_alpha, "one finite number" },
 		{ bad_alpha, "one finite number" },
 		{ two_dialects, "mixes two dialects" },

@@ -250,11 +250,24 @@ static void strangers_are_not(void **state)
 	free_test_layers(&layers);
 }
 
+static void lengths_of_dora(void **state)
+{
+	static const char *const names[] = { "lora_unet_out_2.dora_scale", "unet_conv_inner.lora_magnitude_vector",
+					     "unet_conv_inner.lora_magnitude_vector.default.weight", "lora_unet_out_2.magnitude" };
+	enum adapter_part part;
+	const char *method;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_int_equal(adapter_key_split(names[i], &part, &method), strcspn(names[i], "."));
+		assert_int_equal(part, PART_MAGNITUDE);
+		assert_string_equal(method, "DoRA");
+	}
+}
+
 static void other_methods_are_named(void **state)
 {
 	static const char *const names[][2] = {
 		{ "lora_unet_out_2.hada_w1_a", "LoHa" },  { "lora_unet_out_2.lokr_w2_b", "LoKr" },
-		{ "lora_unet_out_2.dora_scale", "DoRA" }, { "unet.conv_in.lora_magnitude_vector", "DoRA" },
 		{ "lora_unet_out_2.oft_blocks", "OFT" },
 	};
 	enum adapter_part part;
@@ -274,7 +287,7 @@ int main(void)
 		cmocka_unit_test(kohya_names_of_sdxl),	   cmocka_unit_test(both_ways),
 		cmocka_unit_test(names_at_other_sizes),	   cmocka_unit_test(config_from_layers),
 		cmocka_unit_test(dialects_are_understood), cmocka_unit_test(strangers_are_not),
-		cmocka_unit_test(other_methods_are_named),
+		cmocka_unit_test(other_methods_are_named), cmocka_unit_test(lengths_of_dora),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
