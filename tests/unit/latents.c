@@ -3,10 +3,12 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../../libcommon/base/hash.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/data/latents.h"
 #include "../../libcommon/io/safetensors.h"
@@ -291,6 +293,92 @@ static void halves_are_kept_exactly(void **state)
 	}
 }
 
+/* ---- damage ---- */
+
+/* All that training sees of a set. */
+static void hash_of(const struct latent_set *set, char hex[65])
+{
+	struct sha256 h;
+
+	sha256_begin(&h);
+	sha256_add(&h, set->digest, 64);
+	for (size_t i = 0; i < set->count; i++) {
+		const struct latent_sample *s = &set->sample[i];
+		sha256_add(&h, s->mean, sizeof(float) * s->c * s->h * s->w);
+		sha256_add(&h, s->std, sizeof(float) * s->c * s->h * s->w);
+		sha256_add(&h, s->flip_mean, sizeof(float) * s->c * s->h * s->w);
+		sha256_add(&h, s->flip_std, sizeof(float) * s->c * s->h * s->w);
+		sha256_add(&h, s->context, sizeof(float) * s->variants * s->length * s->context_width);
+		sha256_add(&h, s->pooled, sizeof(float) * s->variants * s->pooled_width);
+	}
+	sha256_hex(&h, hex);
+}
+
+static void three_on_disk(const char *path, struct buffer *bytes)
+{
+	struct latent_sample s[3];
+	struct error e;
+
+	three_samples(s);
+	write_samples(path, s, 3, good_json);
+	free_three(s);
+	assert_int_equal(read_file(path, 1 << 24, bytes, &e), 0);
+}
+
+static void every_cut_is_refused(void **state)
+{
+	char *path = in_folder("bad.tar");
+	struct buffer bytes = { 0 };
+	struct latent_set set;
+	struct error e;
+
+	three_on_disk(path, &bytes);
+	for (size_t cut = bytes.len / 512 * 512; cut; cut -= 512) {
+		if (cut == bytes.len)
+			continue;
+		assert_int_equal(truncate(path, cut), 0);
+		assert_int_equal(read_set(path, &set, &e), -1);
+		assert_int_equal(e.code, EXIT_INPUT);
+	}
+	buffer_free(&bytes);
+	free(path);
+}
+
+/* A flip in the padding may pass, and then nothing is different. */
+static void no_flip_goes_unnoticed(void **state)
+{
+	char *path = in_folder("bad.tar"), whole_hash[65], hex[65];
+	struct buffer bytes = { 0 };
+	struct latent_set set;
+	uint64_t random = 1;
+	int fd, noticed = 0;
+	struct error e;
+
+	three_on_disk(path, &bytes);
+	assert_int_equal(read_set(path, &set, &e), 0);
+	hash_of(&set, whole_hash);
+	latent_set_free(&set);
+	fd = open(path, O_RDWR);
+	for (int i = 0; i < 10000; i++) {
+		size_t bit = (random >> 33) % (8 * bytes.len);
+		char flipped = bytes.data[bit / 8] ^ 1 << bit % 8;
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		assert_int_equal(pwrite(fd, &flipped, 1, bit / 8), 1);
+		if (read_set(path, &set, &e) == 0) {
+			hash_of(&set, hex);
+			assert_string_equal(hex, whole_hash);
+			latent_set_free(&set);
+		} else {
+			noticed++;
+		}
+		assert_int_equal(pwrite(fd, bytes.data + bit / 8, 1, bit / 8), 1);
+	}
+	close(fd);
+	assert_true(noticed > 5000);
+	buffer_free(&bytes);
+	free(path);
+}
+
 /* ---- refusals ---- */
 
 static void assert_refused(const struct latent_sample *s, int count, const char *json, const char *says)
@@ -484,7 +572,8 @@ int main(void)
 		cmocka_unit_test(malformed_payloads), cmocka_unit_test(the_digest_sees_what_training_sees),
 		cmocka_unit_test(an_empty_stream_is_refused), cmocka_unit_test(each_text_is_stored_once),
 		cmocka_unit_test(a_text_that_is_nowhere), cmocka_unit_test(parts_become_one_set),
-		cmocka_unit_test(halves_are_kept_exactly),
+		cmocka_unit_test(halves_are_kept_exactly), cmocka_unit_test(every_cut_is_refused),
+		cmocka_unit_test(no_flip_goes_unnoticed),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
