@@ -384,10 +384,22 @@ static int take_sources(struct command_line *c, struct error *e)
 	return 0;
 }
 
+/* A second command line of one program (tests) forgets the first. */
+static void forget(struct parse *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->tool->table[i].kind == OPTION_LIST)
+			option_clear_list(&p->tool->table[i]);
+		free(p->origin[i]);
+	}
+	free(p->origin);
+}
+
 static void begin(struct parse *p, const struct tool *tool)
 {
 	size_t keys;
 
+	forget(p);
 	known_keys(&keys);
 	*p = (struct parse){ .tool = tool, .noted = xcalloc(keys, sizeof(*p->noted)) };
 	while (tool->table[p->count].name || tool->table[p->count].help)

@@ -110,16 +110,19 @@ static struct train_settings settings;
 
 static void begin(struct run *r, char *line, const char *latents)
 {
-	static struct tool tool = { "lora-train", "", "", NULL, .takes_config = true };
+	static struct tool tools[32];           /* options.c keeps the last one's table */
+	static size_t used;
+	struct tool *tool = &tools[used++];
 	char *argv[40] = { "lora-train", "-q", "-m", MODEL }, *word;
 	struct error e = { 0 };
 	int argc = 4;
 
 	for (word = strtok(line, " "); word; word = strtok(NULL, " "))
 		argv[argc++] = word;
-	tool.table = train_options(&settings);
-	options_parse(&tool, argc, argv);
-	*r = (struct run){ .s = &settings, .tool = &tool, .lock = -1, .events.fd = -1 };
+	assert_true(used <= sizeof(tools) / sizeof(*tools));
+	*tool = (struct tool){ "lora-train", "", "", train_options(&settings), .takes_config = true };
+	options_parse(tool, argc, argv);
+	*r = (struct run){ .s = &settings, .tool = tool, .lock = -1, .events.fd = -1 };
 	if (run_settings(r, &e) < 0 || run_prepare(r, &latents, 1, &e) < 0)
 		fail_msg("%s", e.text);
 }
