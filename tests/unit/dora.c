@@ -1,0 +1,247 @@
+/* DoRA against its formula in double precision, with W' = m (W + s B A) / |W + s B A| formed whole. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/base/philox.h"
+#include "../../libcommon/nn/ops.h"
+#include <cmocka.h>     /* last: it takes the name fail */
+
+enum { ROWS = 6, IN = 10, OUT = 7, RANK = 3, TAPS = 9, MOST = OUT * IN * TAPS };
+
+/* Of the greatest value: sums of 100 floats with 24 bits. */
+#define TOLERANCE 1e-5
+#define SCALE     0.7f
+
+static const struct backend *const be = &cpu_backend;
+static struct device *device;
+static uint32_t draws;
+
+static float *drawn(size_t n, float spread)
+{
+	float *x = be->alloc(device, n * sizeof(*x));
+
+	random_normal(&(struct random){ 11, RANDOM_TEST, draws++, 0 }, x, n);   /* the CPU's device memory is host memory */
+	for (size_t i = 0; i < n; i++)
+		x[i] *= spread;
+	return x;
+}
+
+static float unit[RANK * RANK] = { 1, [RANK + 1] = 1, [2 * RANK + 2] = 1 }, ones[OUT] = { 1, 1, 1, 1, 1, 1, 1 };
+static const struct lora_dora constants = { unit, ones, RANK };
+
+struct bench {
+	struct weight w;                /* [OUT][k][k][IN] */
+	float *host;                    /* its numbers in that order */
+	struct lora lora;
+	size_t fan;
+};
+
+static struct tensor parameter(float *x, int n, int k, int c)
+{
+	return (struct tensor){ .data = x, .grad = be->alloc(device, (size_t)n * k * k * c * sizeof(*x)), .n = n, .h = k, .w = k, .c = c,
+				.wants_grad = true, .home = HOME_OWNER };
+}
+
+static void set_up(struct bench *b, int k, float weight)
+{
+	float *turned;
+
+	*b = (struct bench){ .fan = (size_t)IN * k * k, .w = { .dtype = DTYPE_F32, .out = OUT, .in = IN, .kh = k, .kw = k } };
+	b->host = drawn(OUT * b->fan, 0.3f);
+	turned = xmalloc(OUT * b->fan * sizeof(*turned));
+	for (size_t o = 0; o < OUT; o++)
+		for (size_t t = 0; t < b->fan; t++)
+			turned[o * b->fan + t % IN * k * k + t / IN] = b->host[o * b->fan + t];
+	assert_int_equal(be->prepare(device, &b->w, turned), 0);
+	free(turned);
+	b->lora = (struct lora){ .down = parameter(drawn(RANK * b->fan, 0.3f), RANK, k, IN), .up = parameter(drawn(OUT * RANK, 1), OUT, 1, RANK),
+				 .rank = RANK, .scale = SCALE, .dora = &constants, .magnitude = parameter(drawn(OUT, 1), 1, 1, OUT),
+				 .rows2 = be->alloc(device, OUT * sizeof(float)), .weight = weight };
+	for (size_t o = 0; o < OUT; o++) {
+		b->lora.rows2[o] = 0;
+		for (size_t i = 0; i < b->fan; i++)
+			b->lora.rows2[o] += b->host[o * b->fan + i] * b->host[o * b->fan + i];
+	}
+}
+
+static void tear_down(struct bench *b)
+{
+	struct tensor *const t[] = { &b->lora.down, &b->lora.up, &b->lora.magnitude };
+
+	for (int i = 0; i < 3; i++) {
+		be->release(device, t[i]->data);
+		be->release(device, t[i]->grad);
+	}
+	be->release(device, b->lora.rows2);
+	be->release(device, b->host);
+	be->unprepare(device, &b->w);
+}
+
+/* W + s B A, and the lengths of its rows */
+static void sum_of_both(const struct bench *b, double v[MOST], double norm[OUT])
+{
+	for (size_t o = 0; o < OUT; o++) {
+		double squares = 0;
+		for (size_t i = 0; i < b->fan; i++) {
+			double *x = &v[o * b->fan + i];
+			*x = b->host[o * b->fan + i];
+			for (int k = 0; k < RANK; k++)
+				*x += (double)SCALE * b->lora.up.data[o * RANK + k] * b->lora.down.data[k * b->fan + i];
+			squares += *x * *x;
+		}
+		norm[o] = sqrt(squares);
+	}
+}
+
+static void assert_near(const float *got, const double *want, size_t n)
+{
+	double greatest = 0;
+
+	for (size_t i = 0; i < n; i++)
+		greatest = fmax(greatest, fabs(want[i]));
+	assert_true(greatest > 0);
+	for (size_t i = 0; i < n; i++)
+		if (!(fabs(got[i] - want[i]) <= TOLERANCE * greatest))
+			fail_msg("element %zu is %g, not %g", i, (double)got[i], want[i]);
+}
+
+static void norms_of_rows(void **state)
+{
+	for (int k = 1; k < 4; k += 2) {
+		static double v[MOST], norm[OUT];
+		struct bench b;
+		float *norm2, *room;
+
+		set_up(&b, k, 1);
+		norm2 = be->alloc(device, OUT * sizeof(*norm2));
+		room = be->alloc(device, dora_norms_room(&b.lora) * sizeof(*room));
+		dora_norms(be, device, norm2, &b.lora, &b.w, room);
+		sum_of_both(&b, v, norm);
+		for (int o = 0; o < OUT; o++)
+			norm[o] *= norm[o];
+		assert_near(norm2, norm, OUT);
+		be->release(device, norm2);
+		be->release(device, room);
+		tear_down(&b);
+	}
+}
+
+struct reference { double y[ROWS * OUT], dx[ROWS * IN], down[RANK * IN], up[OUT * RANK], magnitude[OUT]; };
+
+/* The loss is the sum of dy y: its gradient by W' is dy^T x.  With W' = W + weight (m V / n - W) and n a constant, V = W + s B A. */
+static void refer(const struct bench *b, const float *x, const float *dy, const float *bias, struct reference *r)
+{
+	static double v[MOST], norm[OUT];
+
+	memset(r, 0, sizeof(*r));
+	sum_of_both(b, v, norm);
+	for (int o = 0; o < OUT; o++)
+		for (int i = 0; i < IN; i++) {
+			const double gain = b->lora.magnitude.data[o] / norm[o], w = b->host[o * IN + i], f = b->lora.weight, own = v[o * IN + i];
+			const double all = w + f * (gain * own - w);
+			double slope = 0;
+			for (int row = 0; row < ROWS; row++) {
+				slope += (double)dy[row * OUT + o] * x[row * IN + i];
+				r->y[row * OUT + o] += all * x[row * IN + i] + (i ? 0 : bias[o]);
+				r->dx[row * IN + i] += dy[row * OUT + o] * all;
+			}
+			r->magnitude[o] += f * slope * own / norm[o];
+			for (int k = 0; k < RANK; k++) {
+				r->up[o * RANK + k] += f * slope * gain * SCALE * b->lora.down.data[k * IN + i];
+				r->down[k * IN + i] += f * slope * gain * SCALE * b->lora.up.data[o * RANK + k];
+			}
+		}
+}
+
+static void check_layer(float weight)
+{
+	struct bench b;
+	struct linear l;
+	struct reference r;
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	struct tensor x = parameter(drawn(ROWS * IN, 1), ROWS, 1, IN), *y, *loss;
+	float *target = drawn(ROWS * OUT, 1), *dy = xmalloc(ROWS * OUT * sizeof(*dy)), weights[ROWS];
+
+	assert_non_null(t);
+	set_up(&b, 1, weight);
+	l = (struct linear){ b.w, drawn(OUT, 1), &b.lora };
+	for (int i = 0; i < ROWS; i++)
+		weights[i] = OUT / 2.0f;        /* then the loss's slope is y - target */
+	y = op_linear(t, &x, &l);
+	for (int i = 0; i < ROWS * OUT; i++)
+		dy[i] = y->data[i] - target[i];
+	refer(&b, x.data, dy, l.bias, &r);
+	assert_near(y->data, r.y, ROWS * OUT);
+	loss = op_mse(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT }, weights);
+	tape_backward(t, loss, 1);
+	assert_near(x.grad, r.dx, ROWS * IN);
+	assert_near(b.lora.down.grad, r.down, RANK * IN);
+	assert_near(b.lora.up.grad, r.up, OUT * RANK);
+	assert_near(b.lora.magnitude.grad, r.magnitude, OUT);
+	tape_free(t);
+	be->release(device, x.data);
+	be->release(device, x.grad);
+	be->release(device, target);
+	be->release(device, l.bias);
+	free(dy);
+	tear_down(&b);
+}
+
+static void forward_and_back(void **state)
+{
+	check_layer(1);
+	check_layer(0.6f);
+}
+
+/* B is 0 and magnitudes are the norms, rounded once: the layer is W's. */
+static void begins_as_the_layer(void **state)
+{
+	struct bench b;
+	struct linear with, without;
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	struct tensor x = parameter(drawn(ROWS * IN, 1), ROWS, 1, IN), *y, *plain;
+
+	assert_non_null(t);
+	set_up(&b, 1, 1);
+	memset(b.lora.up.data, 0, OUT * RANK * sizeof(float));
+	for (int o = 0; o < OUT; o++)
+		b.lora.magnitude.data[o] = sqrtf(b.lora.rows2[o]);
+	with = (struct linear){ b.w, NULL, &b.lora };
+	without = (struct linear){ b.w, NULL, NULL };
+	y = op_linear(t, &x, &with);
+	plain = op_linear(t, &x, &without);
+	assert_memory_equal(y->data, plain->data, ROWS * OUT * sizeof(float));
+	tape_free(t);
+	be->release(device, x.data);
+	be->release(device, x.grad);
+	tear_down(&b);
+}
+
+static int open_device(void **state)
+{
+	struct error e;
+
+	return (device = be->open(&e)) ? 0 : -1;
+}
+
+static int close_device(void **state)
+{
+	be->close(device);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(norms_of_rows), cmocka_unit_test(forward_and_back), cmocka_unit_test(begins_as_the_layer),
+	};
+
+	return cmocka_run_group_tests(tests, open_device, close_device);
+}
