@@ -1,6 +1,4 @@
-#include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include "../base/memory.h"
@@ -9,147 +7,11 @@
 
 #define FILE_CAP (16u << 20)
 
-struct place { const char *name; int line; };
-
-/* ---- one option each: `--w 1024` ---- */
-
-static int whole(const struct place *at, const char *option, const char *value, long low, long high, long *out, struct error *e)
-{
-	char *end;
-	long n;
-
-	errno = 0;
-	n = strtol(value, &end, 10);
-	if (end == value || *end || errno || n < low || n > high)
-		return fail(e, EXIT_USAGE, "%s:%d: --%s '%s' is no whole number from %ld to %ld", at->name, at->line, option, value, low, high);
-	*out = n;
-	return 0;
-}
-
-static int read_width(const struct place *at, const char *value, struct prompt *p, struct error *e)
-{
-	return whole(at, "w", value, 1, 65536, &p->width, e);
-}
-
-static int read_height(const struct place *at, const char *value, struct prompt *p, struct error *e)
-{
-	return whole(at, "h", value, 1, 65536, &p->height, e);
-}
-
-static int read_steps(const struct place *at, const char *value, struct prompt *p, struct error *e)
-{
-	return whole(at, "s", value, 1, 1000, &p->steps, e);
-}
-
-static int read_seed(const struct place *at, const char *value, struct prompt *p, struct error *e)
-{
-	char *end;
-
-	errno = 0;
-	p->seed = strtoull(value, &end, 10);
-	if (end == value || *end || errno || *value == '-')
-		return fail(e, EXIT_USAGE, "%s:%d: --d '%s' is no seed; write a whole number from 0", at->name, at->line, value);
-	p->has_seed = 1;
-	return 0;
-}
-
-static int read_cfg(const struct place *at, const char *value, struct prompt *p, struct error *e)
-{
-	char *end;
-
-	p->cfg = strtod(value, &end);
-	if (end == value || *end || !(p->cfg >= 0 && p->cfg <= 1000))
-		return fail(e, EXIT_USAGE, "%s:%d: --l '%s' is no number from 0 to 1000", at->name, at->line, value);
-	return 0;
-}
-
-static int read_negative(const struct place *at, const char *value, struct prompt *p, struct error *e)
-{
-	free(p->negative);
-	p->negative = xstrdup(value);
-	return 0;
-}
-
-static int read_sampler(const struct place *at, const char *value, struct prompt *p, struct error *e)
-{
-	free(p->sampler);
-	p->sampler = xstrdup(value);
-	return 0;
-}
-
-static const struct {
-	const char *name;
-	int (*read)(const struct place *at, const char *value, struct prompt *p, struct error *e);
-} options[] = {
-	{ "w", read_width }, { "h", read_height }, { "d", read_seed }, { "seed", read_seed }, { "s", read_steps }, { "l", read_cfg },
-	{ "n", read_negative }, { "ss", read_sampler },
-};
-
-static char *trim(char *s)
-{
-	size_t n;
-
-	s += strspn(s, " \t");
-	for (n = strlen(s); n && strchr(" \t\r\n", s[n - 1]); n--)
-		s[n - 1] = 0;
-	return s;
-}
-
-int prompt_set(const char *name, int line, const char *option, const char *value, struct prompt *p, struct error *e)
-{
-	const struct place at = { name, line };
-	size_t i;
-
-	for (i = 0; i < sizeof(options) / sizeof(*options); i++)
-		if (!strcasecmp(option, options[i].name))
-			return options[i].read(&at, value, p, e);
-	return fail(e, EXIT_USAGE, "%s:%d: unknown option '--%s'; --w --h --d --s --l --n --ss are known", name, line, option);
-}
-
-static int read_option(const struct place *at, char *text, struct prompt *p, struct error *e)
-{
-	size_t n = strcspn(text, " \t");
-	char *value = text[n] ? text + n + 1 : text + n;
-
-	text[n] = 0;
-	return prompt_set(at->name, at->line, text, trim(value), p, e);
-}
-
-int prompt_parse(const char *name, int line, const char *text, struct prompt_list *list, struct error *e)
-{
-	struct place at = { name, line };
-	struct prompt p = { .cfg = -1, .line = line };
-	char *copy = xstrdup(text), *rest = strstr(copy, " --");
-	int result = 0;
-
-	if (rest)
-		*rest = 0;
-	p.text = xstrdup(trim(copy));
-	while (rest && !result) {
-		char *option = rest + 3, *next = strstr(option, " --");
-		if (next)
-			*next = 0;
-		result = read_option(&at, option, &p, e);
-		rest = next;
-	}
-	free(copy);
-	GROW(list->prompt, list->count, list->capacity);
-	list->prompt[list->count++] = p;
-	return result;
-}
-
 static bool ends_in(const char *path, const char *ending)
 {
 	size_t n = strlen(path), k = strlen(ending);
 
 	return n > k && !strcasecmp(path + n - k, ending);
-}
-
-int prompts_read_line(const char *name, int line, char *text, struct prompt_list *list, struct error *e)
-{
-	if (*text == '#' || !*(text = trim(text)))
-		return 0;
-	return prompt_parse(name, line, text, list, e);
 }
 
 static int read_lines(const char *path, struct prompt_list *list, struct error *e)
@@ -165,7 +27,7 @@ static int read_lines(const char *path, struct prompt_list *list, struct error *
 	save = b.data;
 	while (!result && save && (line = strsep(&save, "\n"))) {
 		number++;
-		result = prompts_read_line(path, number, line, list, e);
+		result = prompt_parse_line(path, number, line, list, e);
 	}
 	buffer_free(&b);
 	return result;
@@ -180,17 +42,4 @@ int prompts_read(const char *path, struct prompt_list *list, struct error *e)
 	if (!result && list->count == before)
 		result = fail(e, EXIT_USAGE, "%s: no prompts in it; write one a line", path);
 	return result;
-}
-
-void prompts_free(struct prompt_list *list)
-{
-	size_t i;
-
-	for (i = 0; i < list->count; i++) {
-		free(list->prompt[i].text);
-		free(list->prompt[i].negative);
-		free(list->prompt[i].sampler);
-	}
-	free(list->prompt);
-	*list = (struct prompt_list){ 0 };
 }

@@ -62,6 +62,11 @@ static char *parameters(const struct run *r, const struct job *j, bool adapted)
 
 /* ---- places ---- */
 
+bool sample_is_stream(const struct sample_settings *s)
+{
+	return s->prompts && !strcmp(s->prompts, "-");
+}
+
 bool sample_is_folder(const char *path)
 {
 	struct stat st;

@@ -44,8 +44,6 @@ struct run {
 
 /* run_jobs.c: what to paint, from prompts and options; then, once the model's sizes are known, whether it can */
 int sample_jobs_make(struct run *r, struct error *e) MUST_CHECK;
-/* --prompts -: a line is painted before the next is read */
-bool sample_is_stream(const struct sample_settings *s);
 /* The jobs of one line of it, in place of those before; none for an empty line or a comment.  line is changed. */
 int sample_jobs_of_line(struct run *r, int number, char *line, struct error *e) MUST_CHECK;
 int sample_jobs_check(const struct run *r, struct error *e) MUST_CHECK;
@@ -54,6 +52,8 @@ int sample_noise(const struct run *r, size_t index, struct torch_noise *torch, f
 	MUST_CHECK;                     /* [c,h,w], malloced; torch goes on to draw the steps' */
 
 /* run_files.c: names and hashes for the pictures' texts; where pictures, sheet and latents go */
+/* --prompts -: a line is painted before the next is read */
+bool sample_is_stream(const struct sample_settings *s);
 bool sample_is_folder(const char *output);
 int sample_facts(struct run *r, struct error *e) MUST_CHECK;
 int sample_places_check(const struct sample_settings *s, struct error *e) MUST_CHECK;

@@ -39,11 +39,6 @@ static int add_jobs(struct run *r, const struct prompt *p, struct error *e)
 	return 0;
 }
 
-bool sample_is_stream(const struct sample_settings *s)
-{
-	return s->prompts && !strcmp(s->prompts, "-");
-}
-
 static int check_usage(struct run *r, struct error *e)
 {
 	const struct sample_settings *s = r->s;
@@ -109,7 +104,7 @@ int sample_jobs_of_line(struct run *r, int number, char *line, struct error *e)
 {
 	prompts_free(&r->prompts);
 	r->jobs = 0;
-	if (prompts_read_line("standard input", number, line, &r->prompts, e) < 0 || add_all_jobs(r, e) < 0)
+	if (prompt_parse_line("standard input", number, line, &r->prompts, e) < 0 || add_all_jobs(r, e) < 0)
 		return -1;
 	return sample_jobs_check(r, e);
 }
