@@ -248,21 +248,39 @@ void model_files_narrow(struct model_files *m, enum dtype to)
 	m->narrow = to;
 }
 
-void model_files_hash(const struct model_files *m, enum component c, char hex[65])
+/* Of each tensor's data at most so many bytes. */
+static void hash_component(const struct model_files *m, enum component c, size_t most, struct sha256 *h)
 {
 	const struct part *p = &m->part[c];
+
+	for (size_t i = 0; i < p->known.count; i++) {
+		const struct source_tensor t = tensor_at(m, c, i);
+		const size_t bytes = p->found[i].tensor->bytes / p->found[i].parts;
+
+		hash_head(h, p->known.tensor[i].name, &t);
+		if (t.transposed)
+			hash_turned(h, &t);
+		else
+			sha256_add(h, t.bytes, bytes < most ? bytes : most);
+	}
+}
+
+void model_files_hash(const struct model_files *m, enum component c, char hex[65])
+{
 	struct sha256 h;
 
 	sha256_begin(&h);
-	for (size_t i = 0; i < p->known.count; i++) {
-		struct source_tensor t = tensor_at(m, c, i);
+	hash_component(m, c, SIZE_MAX, &h);
+	sha256_hex(&h, hex);
+}
 
-		hash_head(&h, p->known.tensor[i].name, &t);
-		if (t.transposed)
-			hash_turned(&h, &t);
-		else
-			sha256_add(&h, t.bytes, p->found[i].tensor->bytes / p->found[i].parts);
-	}
+void model_files_mark(const struct model_files *m, char hex[65])
+{
+	struct sha256 h;
+
+	sha256_begin(&h);
+	for (int c = COMPONENT_UNET; c <= COMPONENT_TE2; c++)
+		hash_component(m, c, 4096, &h);
 	sha256_hex(&h, hex);
 }
 

@@ -29,6 +29,8 @@ const char *model_files_path(const struct model_files *m);              /* as re
 void model_files_narrow(struct model_files *m, enum dtype to);
 /* For content addresses and metadata: SHA-256 over names, shapes and data of the component's tensors (streams the file). */
 void model_files_hash(const struct model_files *m, enum component c, char hex[65]);
+/* Which model, without reading it all: SHA-256 over names, shapes and the first 4 KB of each tensor of UNet and text encoders. */
+void model_files_mark(const struct model_files *m, char hex[65]);
 
 /* One tensor as diffusers would have it. */
 struct source_tensor {

@@ -65,11 +65,13 @@ static void set_optional_identity(struct run *r)
 void run_set_identity(struct run *r)
 {
 	const struct train_settings *s = r->s;
+	char model[65];
 
+	model_files_mark(r->files, model);
 	r->identity = xprintf("seed=%llu network_dim=%ld network_alpha=%.17g conv_dim=%ld conv_alpha=%.17g unet=%d text=%d "
-			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s data=%s", (unsigned long long)r->seed,
+			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s model=%.16s data=%s", (unsigned long long)r->seed,
 			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, run_trains_text(r->s), s->batch_size,
-			      s->accumulate, s->optimizer, r->data.digest);
+			      s->accumulate, s->optimizer, model, r->data.digest);
 	set_optional_identity(r);
 	r->config = own_config(r);
 }

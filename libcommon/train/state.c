@@ -133,7 +133,7 @@ static int same_identity(const struct safetensors *f, const char *is, struct err
 		is = is[i] ? is + i + 1 : "nothing";
 		word = 0;
 	}
-	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; use the same settings and data, or start anew without --resume",
+	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; use the same settings, model and data, or start anew without --resume",
 		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
 }
 

@@ -75,4 +75,3 @@ shapes() {
 	status_of 2 train 3 "$O.no" --network-args use_dora=perhaps
 	[[ "$output" == *"neither True nor False"* ]]
 }
-

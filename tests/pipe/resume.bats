@@ -170,8 +170,15 @@ cut_and_resume() {
 	few_latents few.tar
 	LATENTS=few.tar status_of 2 train 12 other --resume auto
 	[[ "$output" == *"data="*"data="* ]]
-	# More steps are the same run going on.
-	status_of 0 train 5 other --resume auto
+	# One weight of the base model is enough.
+	cp -r "$MODEL" model
+	printf '\x01' | dd of=model/unet/diffusion_pytorch_model.safetensors bs=1 conv=notrunc 2> /dev/null \
+		seek=$((8 + $(od -An -tu8 -N8 model/unet/diffusion_pytorch_model.safetensors)))
+	MODEL=model status_of 2 train 12 other --resume auto
+	[[ "$output" == *"model="*"model="* ]]
+	cp -r "$ROOT/demo/tiny-sdxl" moved
+	# More steps are the same run going on, wherever the model lies.
+	MODEL=moved status_of 0 train 5 other --resume auto
 }
 
 @test "the adapter's metadata rebuilds the run: the same bytes" {
