@@ -394,11 +394,11 @@ cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, c
 			     const float *q, const float *k, const float *v, const struct attention_shape *a, const int add[3],
 			     float *scratch)
 {
-	const struct back b = { st, dq, dk, dv, dout, o, lse, q, k, v, a, add, scratch, scratch + delta_size(a), splits_of(a) };
 	cudaError_t status = cudaSuccess;
 
 	if (!attention_shape_fits(a))
 		return cudaErrorInvalidValue;
+	const struct back b = { st, dq, dk, dv, dout, o, lse, q, k, v, a, add, scratch, scratch + delta_size(a), splits_of(a) };
 	if (dq || dk)
 		status = launch_delta(&b);
 	if (status != cudaSuccess)

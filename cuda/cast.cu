@@ -156,7 +156,7 @@ template <class T, int V> __global__ void __launch_bounds__(THREADS) columns_ker
 	const int tap = i / pieces % taps, ox = row % s.ow, oy = row / s.ow % s.oh;
 	const int iy = oy * s.stride - s.pad + tap / s.kw, ix = ox * s.stride - s.pad + tap % s.kw;
 	const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-	const float *from = x + ((row / s.ow / s.oh * s.h + iy) * s.w + ix) * s.c + i % pieces * V;
+	const float *from = inside ? x + ((row / s.ow / s.oh * s.h + iy) * s.w + ix) * s.c + i % pieces * V : x;
 	const float factor = 1 / *inverse;
 
 	if (V == WIDE && inside) {
