@@ -294,7 +294,7 @@ static const struct known_key keys[] = {
 	{ "wandb_run_name", KEY_IGNORED, TRACKER },
 	{ "warmup_ratio", KEY_RESIDUE, "the key is lr_warmup_steps" },
 	{ "weight_decay", KEY_RESIDUE, "write optimizer_args = [\"weight_decay=...\"]" },
-	{ "weighted_captions", KEY_LATER },
+	{ "weighted_captions", KEY_OURS },
 	{ "xformers", KEY_IGNORED, ATTENTION },
 	{ "zero3_init_flag", KEY_IGNORED, DEEPSPEED, NULL, "2" },
 	{ "zero3_save_16bit_model", KEY_IGNORED, DEEPSPEED, NULL, "2" },

@@ -14,6 +14,7 @@
 
 struct caption_options {
 	bool shuffle, wildcard;
+	bool weighted;                  /* brackets weigh words; not of a sample's own */
 	long keep_tokens;
 	const char *keep_separator;     /* NULL: keep_tokens counts */
 	const char *separator;          /* between tags; NULL: a comma */
@@ -45,7 +46,8 @@ struct caption_options {
 	  .advanced = true }, \
 	{ "token-warmup-step", 0, OPTION_NUMBER, &(o)->warmup_steps, "N|RATIO", "step at which every tag is there; 0: at once", \
 	  .fallback = "0", .max = 1e9, .advanced = true }, \
-	{ "enable-wildcard", 0, OPTION_FLAG, &(o)->wildcard, NULL, "draw one line, and one of {a|b}", .advanced = true }
+	{ "enable-wildcard", 0, OPTION_FLAG, &(o)->wildcard, NULL, "draw one line, and one of {a|b}", .advanced = true }, \
+	{ "weighted-captions", 0, OPTION_FLAG, &(o)->weighted, NULL, "(words:1.2) and [words] weigh words", .advanced = true }
 
 /* What a sample's json says of its own ({"shuffle_caption": true, ...}; NULL or absent: nothing) on top of *base. */
 int caption_options_override(const struct caption_options *base, const json_t *own, const char *where,

@@ -169,6 +169,7 @@ static int open_sample(struct encoder *n, struct waiting *w, struct error *e)
 
 	s->empty = -1;
 	s->dtype = n->precision;
+	s->weighted = n->s->captions.weighted;
 	w->label = label_of(&w->in);
 	memcpy(s->key, w->in.key, sizeof(s->key));
 	if (read_captions(&w->in, s, e) < 0)

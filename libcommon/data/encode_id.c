@@ -44,7 +44,15 @@ static void add_ids(struct sha256 *h, const int32_t *ids, int count)
 	add_line(h, buffer_steal(&line));
 }
 
-void encode_text_id(const struct encoder *n, const char *caption, const int32_t *ids1, const int32_t *ids2, char id[65])
+/* Nothing where every weight is 1, so that such a caption is the one without weights. */
+static void add_weights(struct sha256 *h, int encoder, const float *weights, int count)
+{
+	for (int i = 0; weights && i < count; i++)
+		if (weights[i] != 1)
+			add_line(h, xprintf("%d %d %.9g\n", encoder, i, weights[i]));
+}
+
+void encode_text_id(const struct encoder *n, const char *caption, int32_t *const ids[2], float *const weights[2], char id[65])
 {
 	const int count = n->chunks * n->config->te1.length;
 	struct sha256 h;
@@ -53,8 +61,10 @@ void encode_text_id(const struct encoder *n, const char *caption, const int32_t 
 	add_encoder(&h, n->te1_hash, &n->config->te1);
 	add_encoder(&h, n->te2_hash, &n->config->te2);
 	add_line(&h, xprintf("%d\n", n->chunks));
-	add_ids(&h, ids1, count);
-	add_ids(&h, ids2, count);
+	for (int i = 0; i < 2; i++)
+		add_ids(&h, ids[i], count);
+	for (int i = 0; i < 2; i++)
+		add_weights(&h, i, weights[i], count);
 	sha256_add(&h, caption, strlen(caption));
 	sha256_hex(&h, id);
 }

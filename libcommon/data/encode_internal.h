@@ -69,8 +69,8 @@ struct encoder {
 
 /* ---- encode_id.c ---- */
 void encode_latent_id(const struct encoder *n, const struct tar_sample *in, char id[65]);
-/* ids [chunks][length] of both tokenizers are part of it, so a change of a tokenizer's files costs the captions that it changes. */
-void encode_text_id(const struct encoder *n, const char *caption, const int32_t *ids1, const int32_t *ids2, char id[65]);
+/* ids and, with weighted captions, weights [chunks][length] of both tokenizers are part of it, so a change of a tokenizer's files costs the captions that it changes. */
+void encode_text_id(const struct encoder *n, const char *caption, int32_t *const ids[2], float *const weights[2], char id[65]);
 void encode_sample_id(struct latent_sample *s);         /* from the two kinds above */
 
 /* ---- encode_picture.c ---- */

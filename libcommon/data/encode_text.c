@@ -3,22 +3,29 @@
 #include <string.h>
 #include "encode_internal.h"
 
-struct caption { const struct encoder *n; int32_t *ids1, *ids2; struct tensor *pooled; };
+struct caption { const struct encoder *n; int32_t *ids[2]; float *weights[2]; struct tensor *pooled; };
 
 static int open_ids(const struct encoder *n, const char *words, struct caption *c, struct error *e)
 {
-	const int length = n->config->te1.length;
+	const int length = n->config->te1.length, count = n->chunks * length;
+	int result = 0;
 
-	*c = (struct caption){ n, xmalloc(n->chunks * length * sizeof(*c->ids1)), xmalloc(n->chunks * length * sizeof(*c->ids2)), NULL };
-	if (chunks_encode(n->tokenizer[0], words, n->chunks, length, c->ids1, e) < 0)
-		return -1;
-	return chunks_encode(n->tokenizer[1], words, n->chunks, length, c->ids2, e) < 0 ? -1 : 0;
+	*c = (struct caption){ .n = n };
+	for (int i = 0; i < 2 && result == 0; i++) {
+		c->ids[i] = xmalloc(count * sizeof(*c->ids[i]));
+		c->weights[i] = n->s->captions.weighted ? xmalloc(count * sizeof(*c->weights[i])) : NULL;
+		result = c->weights[i] ? chunks_encode_weighted(n->tokenizer[i], words, n->chunks, length, c->ids[i], c->weights[i], e) :
+					 chunks_encode(n->tokenizer[i], words, n->chunks, length, c->ids[i], e);
+	}
+	return result < 0 ? -1 : 0;
 }
 
 static void free_ids(struct caption *c)
 {
-	free(c->ids1);
-	free(c->ids2);
+	for (int i = 0; i < 2; i++) {
+		free(c->ids[i]);
+		free(c->weights[i]);
+	}
 }
 
 int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e)
@@ -30,7 +37,7 @@ int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e)
 		struct caption c;
 		const int result = open_ids(n, s->caption[i], &c, e);
 		if (result == 0)
-			encode_text_id(n, s->caption[i], c.ids1, c.ids2, s->text_id[i]);
+			encode_text_id(n, s->caption[i], c.ids, c.weights, s->text_id[i]);
 		free_ids(&c);
 		if (result < 0)
 			return fail_at(e, w->label);
@@ -41,8 +48,9 @@ int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e)
 static struct tensor *run_encoders(struct tape *t, void *arg)
 {
 	struct caption *c = arg;
+	const struct chunk_batch b = { 1, c->n->chunks, c->ids[0], c->ids[1], c->weights[0], c->weights[1] };
 
-	return chunks_context(t, c->n->te1, c->n->te2, c->ids1, c->ids2, 1, c->n->chunks, &c->pooled);
+	return chunks_context(t, c->n->te1, c->n->te2, &b, &c->pooled);
 }
 
 static int open_encoders(struct encoder *n, struct error *e)

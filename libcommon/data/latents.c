@@ -254,6 +254,7 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'weight' is no number from 0", label, s->key);
 	s->regularization = json_is_true(json_object_get(json, "regularization"));
 	s->masked = json_is_true(json_object_get(json, "mask"));
+	s->weighted = json_is_true(json_object_get(json, "weighted_captions"));
 	if (pair(json, "original", s->original) < 0 || pair(json, "crop", s->crop) < 0 || pair(json, "bucket", s->bucket) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'original', 'crop' and 'bucket' must be two integers each", label, s->key);
 	if (pair(json, "crop_flip", s->crop_flip) < 0)
@@ -405,5 +406,7 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 		json_text(fields, "text_encoder", s->text1);
 		json_text(fields, "text_encoder_2", s->text2);
 		place_fields(s, fields);
+		if (s->weighted)
+			json_bool(fields, "weighted_captions", true);
 	}
 }

@@ -31,6 +31,7 @@ struct latent_sample {
 	float *context, *pooled;
 	int *row, rows;                 /* row NULL: every variant is here */
 	char **caption; int captions;   /* what was encoded, one a variant */
+	bool weighted;                  /* their brackets were read as weights */
 	char *written;                  /* the caption that they are variants of; NULL: caption[0] is as written */
 	int empty;                      /* the variant without words, which no draw but that of dropout takes; -1: none */
 	json_t *caption_options;        /* of a dataset config, for training; NULL: none */

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "long_text.h"
+#include "weighted_tokens.h"
 
 int chunks_of(long max_token_length, int *chunks, struct error *e)
 {
@@ -33,27 +34,66 @@ static void mend_ends(const struct tokenizer *t, int length, int32_t *chunk)
 		chunk[1] = end;
 }
 
-int chunks_encode(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids, struct error *e)
+/* A row of ids for all chunks together, cut into them. */
+static void cut_row(const struct tokenizer *t, const int32_t *all, int chunks, int length, int32_t *ids)
 {
 	int whole = chunks_length(chunks, length), inner = length - 2, i;
-	int32_t *all;
 
-	if (chunks == 1)
-		return tokenizer_encode_padded(t, text, length, ids, e);
-	all = xmalloc(whole * sizeof(*all));
-	if (tokenizer_encode_padded(t, text, whole, all, e) < 0) {
-		free(all);
-		return -1;
-	}
 	for (i = 0; i < chunks; i++) {
 		int32_t *chunk = ids + (size_t)i * length;
 		chunk[0] = all[0];
 		memcpy(chunk + 1, all + 1 + i * inner, inner * sizeof(*chunk));
 		chunk[length - 1] = all[whole - 1];
-		mend_ends(t, length, chunk);
+		if (chunks > 1)
+			mend_ends(t, length, chunk);
 	}
+}
+
+int chunks_encode(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids, struct error *e)
+{
+	int whole = chunks_length(chunks, length);
+	int32_t *all = xmalloc(whole * sizeof(*all));
+	int result = tokenizer_encode_padded(t, text, whole, all, e);
+
+	if (result >= 0)
+		cut_row(t, all, chunks, length, ids);
 	free(all);
-	return 0;
+	return result < 0 ? -1 : 0;
+}
+
+static void put_weights(const struct weighted_tokens *w, int chunks, int length, float *weights)
+{
+	int inner = length - 2, i;
+
+	for (i = 0; i < chunks * length; i++)
+		weights[i] = 1;
+	for (i = 0; i < w->count; i++)
+		weights[i / inner * length + 1 + i % inner] = w->weight[i];
+}
+
+int chunks_encode_weighted(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids, float *weights,
+			   struct error *e)
+{
+	int whole = chunks_length(chunks, length), i, result;
+	int32_t *all = xmalloc(whole * sizeof(*all));
+	struct weighted_texts parts;
+	struct weighted_tokens words;
+
+	prompt_weights_parse(text, &parts);
+	result = weighted_tokens_read(t, &parts, whole - 2, &words, e);
+	if (result == 0) {
+		all[0] = tokenizer_bos(t);
+		memcpy(all + 1, words.id, words.count * sizeof(*all));
+		all[words.count + 1] = tokenizer_eos(t);
+		for (i = words.count + 2; i < whole; i++)
+			all[i] = tokenizer_pad(t);
+		cut_row(t, all, chunks, length, ids);
+		put_weights(&words, chunks, length, weights);
+	}
+	weighted_tokens_free(&words);
+	prompt_weights_free(&parts);
+	free(all);
+	return result;
 }
 
 /* The first state of the first chunk, the inner ones of all, the last of the last. */
@@ -89,18 +129,49 @@ static struct tensor *first_of_each(struct tape *t, struct tensor *pooled, int n
 	return y;
 }
 
-struct tensor *chunks_context(struct tape *t, const struct clip *te1, const struct clip *te2, const int32_t *ids1,
-			      const int32_t *ids2, int n, int chunks, struct tensor **pooled)
+/* Where a token of the joined context stands in its text's chunks */
+static int place_of(int token, int chunks, int length)
+{
+	int inner = length - 2;
+
+	if (token == 0)
+		return 0;
+	if (token > chunks * inner)
+		return chunks * length - 1;
+	return (token - 1) / inner * length + 1 + (token - 1) % inner;
+}
+
+static struct tensor *weigh(struct tape *t, struct tensor *context, const struct chunk_batch *b, int length, int width1)
+{
+	int whole = chunks_length(b->chunks, length), i, k, c;
+	float *z = xmalloc(tensor_count(context) * sizeof(*z)), *to = z;
+	struct tensor *y;
+
+	for (i = 0; i < b->n; i++)
+		for (k = 0; k < whole; k++) {
+			size_t at = (size_t)i * b->chunks * length + place_of(k, b->chunks, length);
+			for (c = 0; c < context->c; c++)
+				*to++ = c < width1 ? b->weights1[at] : b->weights2[at];
+		}
+	y = op_multiply(t, context, tensor_from(t, b->n, whole, 1, context->c, z)->data);
+	free(z);
+	return y;
+}
+
+struct tensor *chunks_context(struct tape *t, const struct clip *te1, const struct clip *te2, const struct chunk_batch *b,
+			      struct tensor **pooled)
 {
 	struct clip_output one = { 0 }, two = { 0 };
+	int length = clip_config(te1)->length;
 	struct tensor *context;
 
-	clip_forward(t, te1, ids1, n * chunks, false, &one);
-	clip_forward(t, te2, ids2, n * chunks, true, &two);
+	clip_forward(t, te1, b->ids1, b->n * b->chunks, false, &one);
+	clip_forward(t, te2, b->ids2, b->n * b->chunks, true, &two);
 	context = clip_context(t, one.penultimate, two.penultimate);
 	*pooled = two.pooled;
-	if (chunks == 1)
-		return context;
-	*pooled = first_of_each(t, two.pooled, n, chunks);
-	return join(t, context, n, chunks, clip_config(te1)->length);
+	if (b->chunks > 1) {
+		*pooled = first_of_each(t, two.pooled, b->n, b->chunks);
+		context = join(t, context, b->n, b->chunks, length);
+	}
+	return b->weights1 ? weigh(t, context, b, length, clip_config(te1)->width) : context;
 }

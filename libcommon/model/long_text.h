@@ -18,10 +18,20 @@ int chunks_length(int chunks, int length);
 
 /* ids [chunks][length], each chunk with a beginning and an end of its own; one chunk: tokenizer_encode_padded(). */
 int chunks_encode(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids, struct error *e) MUST_CHECK;
+/* The same of a text with brackets (prompt_weights.h), and the weight of each token, as kohya's weighted_captions: 1 outside the words. */
+int chunks_encode_weighted(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids, float *weights,
+			   struct error *e) MUST_CHECK;
 
-/* Both encoders on n texts of so many chunks: context [n,chunks_length,1,width1+width2]; pooled [n,1,1,projection] of each text's
- * first chunk. */
-struct tensor *chunks_context(struct tape *t, const struct clip *te1, const struct clip *te2, const int32_t *ids1,
-			      const int32_t *ids2, int n, int chunks, struct tensor **pooled);
+/* n texts of so many chunks, host memory */
+struct chunk_batch {
+	int n, chunks;
+	const int32_t *ids1, *ids2;             /* [n,chunks,length] */
+	const float *weights1, *weights2;       /* the same; NULL: all 1 */
+};
+
+/* Both encoders: context [n,chunks_length,1,width1+width2], each state times its token's weight; pooled [n,1,1,projection] of each
+ * text's first chunk, which knows no weights. */
+struct tensor *chunks_context(struct tape *t, const struct clip *te1, const struct clip *te2, const struct chunk_batch *b,
+			      struct tensor **pooled);
 
 #endif

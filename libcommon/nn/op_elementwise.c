@@ -92,3 +92,26 @@ struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *p
 		tape_backend(t)->add(tape_device(t), y->data + i * each, x->data + i * each, positions, each);
 	return tape_record(t, y, false, (struct node){ add_positions_backward, .in = { x } });
 }
+
+/* inverts y = x z (z frozen):  dx = dy z */
+static void multiply_backward(struct tape *t, const struct node *n)
+{
+	const float *const *z = n->op;
+	struct tensor *y = n->out;
+	int add = 0;
+	float *dx = tape_grad(t, n->in[0], &add), *to = add ? tape_scratch(t, tensor_count(y)) : dx;
+
+	tape_backend(t)->multiply(tape_device(t), to, y->grad, *z, tensor_rows(y), y->c, false);
+	if (!add)
+		return;
+	tape_backend(t)->add(tape_device(t), dx, dx, to, tensor_count(y));
+	tape_scratch_give(t, to);
+}
+
+struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z)
+{
+	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
+
+	tape_backend(t)->multiply(tape_device(t), y->data, x->data, z, tensor_rows(x), x->c, false);
+	return tape_record(t, y, false, (struct node){ multiply_backward, .in = { x }, .op = tape_keep(t, &z, sizeof(z)) });
+}

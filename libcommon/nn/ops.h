@@ -60,6 +60,7 @@ struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation k
 struct tensor *op_geglu(struct tape *t, struct tensor *x);              /* c -> c/2 */
 struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b);
 struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor *v);   /* x [n,h,w,c] + v [n,1,1,c] */
+struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z);           /* z like x, device memory, frozen */
 struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b);           /* along c */
 struct tensor *op_upsample(struct tape *t, struct tensor *x);                           /* nearest, twice */
 /* q [n,lq,1,heads*d], k and v [n,lk,1,heads*d] (or pictures: l = h*w); scale 1/sqrt(d) */

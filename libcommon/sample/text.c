@@ -1,18 +1,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../model/weighted_tokens.h"
 #include "paint.h"
-#include "prompt_weights.h"
 #include "text.h"
 
 enum { PENULTIMATE = 2 };
 
-/* One text for one encoder: the words' tokens, without beginning and end. */
-struct tokens { int32_t *id; float *weight; int count; };
-
 struct texts {
 	struct pipeline *p;
-	struct tokens tokens[2][2];     /* [encoder][text] */
+	struct weighted_tokens tokens[2][2];    /* [encoder][text] */
 	int n, chunks, length;          /* length: of a chunk */
 	int skip;
 	int32_t *ids[2];                /* [encoder]: [n][chunks][length] */
@@ -21,30 +18,11 @@ struct texts {
 
 /* ---- tokens ---- */
 
-static int add_part(const struct tokenizer *t, const struct weighted_text *part, int most, struct tokens *out, struct error *e)
+static int read_tokens(const struct tokenizer *t, const struct weighted_texts *parts, int most, struct weighted_tokens *out, struct error *e)
 {
-	int whole, i, room = most - out->count, got = tokenizer_encode(t, part->text, room + 2, out->id + out->count, &whole, e);
-
-	if (got < 0)
+	if (weighted_tokens_read(t, parts, most, out, e) < 0)
 		return -1;
-	if (whole > room + 2)
-		return fail(e, EXIT_USAGE, "a prompt of more than %d tokens; shorten it", most);
-	memmove(out->id + out->count, out->id + out->count + 1, (got - 2) * sizeof(*out->id));
-	for (i = 0; i < got - 2; i++)
-		out->weight[out->count++] = part->weight;
-	return 0;
-}
-
-static int read_tokens(const struct tokenizer *t, const struct weighted_texts *parts, int most, struct tokens *out, struct error *e)
-{
-	size_t i;
-	int result = 0;
-
-	out->id = xcalloc(most + 2, sizeof(*out->id));
-	out->weight = xcalloc(most + 2, sizeof(*out->weight));
-	for (i = 0; i < parts->count && !result; i++)
-		result = add_part(t, &parts->part[i], most, out, e);
-	return result;
+	return out->cut ? fail(e, EXIT_USAGE, "a prompt of more than %d tokens; shorten it", most) : 0;
 }
 
 static int read_text(struct texts *x, int index, const char *text, bool plain, struct error *e)
@@ -57,7 +35,7 @@ static int read_text(struct texts *x, int index, const char *text, bool plain, s
 	if (!plain)
 		prompt_weights_parse(text, &parts);
 	for (i = 0; i < 2 && !result; i++) {
-		struct tokens *t = &x->tokens[i][index];
+		struct weighted_tokens *t = &x->tokens[i][index];
 		result = read_tokens(tokenizer[i], &parts, PROMPT_CHUNKS_MOST * inner, t, e);
 		if ((t->count + inner - 1) / inner > x->chunks)
 			x->chunks = (t->count + inner - 1) / inner;
@@ -67,7 +45,7 @@ static int read_text(struct texts *x, int index, const char *text, bool plain, s
 	return result;
 }
 
-static void fill_chunk(const struct tokenizer *t, const struct tokens *tokens, int chunk, int length, int32_t *ids)
+static void fill_chunk(const struct tokenizer *t, const struct weighted_tokens *tokens, int chunk, int length, int32_t *ids)
 {
 	int i, inner = length - 2, first = chunk * inner, n = tokens->count - first;
 
@@ -119,7 +97,7 @@ static struct tensor *forward(struct tape *t, void *arg)
 	return clip_context(t, first, second);
 }
 
-static void scale(float *x, int n, const struct tokens *tokens, int token)
+static void scale(float *x, int n, const struct weighted_tokens *tokens, int token)
 {
 	int i;
 
@@ -208,10 +186,8 @@ int text_encode(struct pipeline *p, const struct painting *w, struct conditionin
 		zero_second(p, c);
 	for (i = 0; i < 2; i++) {
 		free(x.ids[i]);
-		for (k = 0; k < 2; k++) {
-			free(x.tokens[i][k].id);
-			free(x.tokens[i][k].weight);
-		}
+		for (k = 0; k < 2; k++)
+			weighted_tokens_free(&x.tokens[i][k]);
 	}
 	return result;
 }

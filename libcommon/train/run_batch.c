@@ -10,6 +10,18 @@ static bool masks(const struct run *r)
 	return r->data.masked || (r->imagined && r->s->masked_loss);
 }
 
+static void reserve_weights(const struct run *r, struct batch *b)
+{
+	const size_t n = (size_t)b->n * r->networks.chunks * b->length;
+
+	if (!r->s->captions.weighted)
+		return;
+	b->weights1 = xrealloc(b->weights1, n * sizeof(float));
+	b->weights2 = xrealloc(b->weights2, n * sizeof(float));
+	for (size_t i = 0; i < n; i++)
+		b->weights1[i] = b->weights2[i] = 1;
+}
+
 static void reserve(struct run *r, struct batch *b, const struct latent_sample *s, int n)
 {
 	size_t latent = (size_t)n * s->c * s->h * s->w;
@@ -34,6 +46,7 @@ static void reserve(struct run *r, struct batch *b, const struct latent_sample *
 		b->length = c->te1.length;
 		b->ids1 = xrealloc(b->ids1, (size_t)n * r->networks.chunks * b->length * sizeof(int32_t));
 		b->ids2 = xrealloc(b->ids2, (size_t)n * r->networks.chunks * b->length * sizeof(int32_t));
+		reserve_weights(r, b);
 	} else {
 		b->length = s->length;
 		b->context = xrealloc(b->context, (size_t)n * s->length * s->context_width * sizeof(float));
@@ -77,8 +90,7 @@ struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t it
 static void put_text(struct run *r, struct batch *b, int i, char *words, const struct latent_sample *s)
 {
 	if (words) {
-		size_t first = (size_t)i * r->networks.chunks * b->length;
-		run_caption_ids(r, words, b->ids1 + first, b->ids2 + first);
+		run_caption_ids(r, words, b, i);
 		free(words);
 	} else {
 		size_t context = (size_t)s->length * s->context_width;
@@ -209,6 +221,8 @@ void run_batch_free(struct batch *b)
 	free(b->time_ids);
 	free(b->ids1);
 	free(b->ids2);
+	free(b->weights1);
+	free(b->weights2);
 	free(b->context);
 	free(b->pooled);
 }

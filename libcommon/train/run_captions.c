@@ -42,6 +42,9 @@ static int check_encoded(const struct run *r, const struct latent_sample *s, con
 {
 	if (o->warmup_steps > 0)
 		return fail(e, EXIT_USAGE, "token_warmup_step works only while the text encoders run; leave it out, or train them");
+	if (o->weighted && !s->weighted)
+		return fail(e, EXIT_USAGE, "sample %s: its captions were encoded without weights; give weighted_captions to lora-encode too "
+			    "(one --config for both)", s->key);
 	if (caption_options_drop(o) && s->empty < 0)
 		return fail(e, EXIT_USAGE, "sample %s: its captions cannot be dropped: the one without words is not encoded; give "
 			    "caption_dropout_rate to lora-encode too (one --config for both)", s->key);
@@ -136,14 +139,18 @@ char *run_caption_plain(const struct run *r, uint32_t sample)
 }
 
 /* Words are made of a caption that was checked when the run was set up, and of separators that are UTF-8. */
-void run_caption_ids(const struct run *r, const char *words, int32_t *ids1, int32_t *ids2)
+void run_caption_ids(const struct run *r, const char *words, struct batch *b, int i)
 {
 	const struct run_captions *c = r->captions;
+	const size_t first = (size_t)i * c->chunks * c->length;
+	int32_t *const ids[2] = { b->ids1 + first, b->ids2 + first };
+	float *const weights[2] = { b->weights1, b->weights2 };
 	struct error e;
 
-	if (chunks_encode(c->tokenizer[0], words, c->chunks, c->length, ids1, &e) < 0 ||
-	    chunks_encode(c->tokenizer[1], words, c->chunks, c->length, ids2, &e) < 0)
-		die(EXIT_OTHER, "bug: %s", e.text);
+	for (int k = 0; k < 2; k++)
+		if ((weights[k] ? chunks_encode_weighted(c->tokenizer[k], words, c->chunks, c->length, ids[k], weights[k] + first, &e) :
+				  chunks_encode(c->tokenizer[k], words, c->chunks, c->length, ids[k], &e)) < 0)
+			die(EXIT_OTHER, "bug: %s", e.text);
 }
 
 void run_captions_facts(const struct run *r, struct training_facts *f)
@@ -170,12 +177,13 @@ char *run_captions_identity(const struct run *r)
 	char hex[65], *word;
 
 	if (!caption_options_vary(o) && !caption_options_drop(o) && !o->second_separator)
-		return xstrdup("");
+		return xstrdup(o->weighted ? "weighted" : "");
 	buffer_addf(&texts, "%s\n%s\n%s", o->separator ? o->separator : ",", o->keep_separator ? o->keep_separator : "",
 		    o->second_separator ? o->second_separator : "");
 	sha256_hex_of(texts.data, texts.len, hex);
-	word = xprintf("shuffle%d,wildcard%d,keep%ld,dropout%.17g,every%ld,tags%.17g,warmup%ld-%.17g,%.8s", o->shuffle, o->wildcard,
-		       o->keep_tokens, o->dropout, o->dropout_every_epochs, o->tag_dropout, o->warmup_min, o->warmup_steps, hex);
+	word = xprintf("shuffle%d,wildcard%d,keep%ld,dropout%.17g,every%ld,tags%.17g,warmup%ld-%.17g,%.8s%s", o->shuffle, o->wildcard,
+		       o->keep_tokens, o->dropout, o->dropout_every_epochs, o->tag_dropout, o->warmup_min, o->warmup_steps, hex,
+		       o->weighted ? ",weighted" : "");
 	buffer_free(&texts);
 	return word;
 }

@@ -17,8 +17,8 @@ void run_captions_free(struct run_captions *c);                 /* accepts NULL 
 uint32_t run_caption_variant(const struct run *r, uint32_t sample, uint32_t item);      /* of the encoded ones */
 char *run_caption_words(const struct run *r, uint32_t sample, uint32_t item);           /* malloced */
 char *run_caption_plain(const struct run *r, uint32_t sample);                          /* without any draw; malloced */
-/* Both tokenizers' ids of such words, [chunks][length] each */
-void run_caption_ids(const struct run *r, const char *words, int32_t *ids1, int32_t *ids2);
+/* Of such words, by both tokenizers, into the batch's text i: ids, and weights where the batch has any */
+void run_caption_ids(const struct run *r, const char *words, struct batch *b, int i);
 
 void run_captions_facts(const struct run *r, struct training_facts *f);         /* those of the first sample */
 

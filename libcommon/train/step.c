@@ -3,7 +3,9 @@
 /* Captions to what the UNet reads. */
 static void run_text(struct tape *t, const struct networks *net, const struct batch *b, struct unet_input *in)
 {
-	in->context = chunks_context(t, net->te1, net->te2, b->ids1, b->ids2, b->n, net->chunks ? net->chunks : 1, &in->pooled);
+	const struct chunk_batch texts = { b->n, net->chunks ? net->chunks : 1, b->ids1, b->ids2, b->weights1, b->weights2 };
+
+	in->context = chunks_context(t, net->te1, net->te2, &texts, &in->pooled);
 }
 
 struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b, struct tensor **prediction)

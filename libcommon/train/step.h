@@ -27,6 +27,7 @@ struct batch {
 	float *time_ids;                /* [n,6] */
 	int length;                     /* tokens a caption */
 	int32_t *ids1, *ids2;           /* [n,chunks,length]; when the text encoders run */
+	float *weights1, *weights2;     /* of each token; NULL: all 1 */
 	float *context, *pooled;        /* [n,length,context], [n,pooled]; when they do not */
 };
 

@@ -379,6 +379,26 @@ datasets() {
 	said 0 "${train[@]}" --shuffle-caption --caption-dropout-rate 0.5 --token-warmup-step 10 --caption-tag-dropout-rate 0.2 plain.tar
 }
 
+@test "weighted_captions: beforehand and live; without it brackets are text" {
+	datasets
+	for f in a/*.txt; do echo "a gizmo (robot:1.4)" > "$f"; done
+	"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16 a > images.tar
+	"$BIN/lora-encode" -q -m demo/tiny-sdxl -o plain.tar images.tar
+	"$BIN/lora-encode" -q -m demo/tiny-sdxl --weighted-captions -o weighted.tar images.tar
+	train=("$BIN/lora-train" -q -m demo/tiny-sdxl --network-dim 2 --max-train-steps 2)
+	first() { "${train[@]}" --output-dir "$@" | jq 'select(.event == "step" and .step == 1).loss'; }
+	# In the first step the adapter does nothing yet, so live and cached text give one loss.
+	[ "$(first live --weighted-captions plain.tar)" = "$(first cached --network-train-unet-only --weighted-captions weighted.tar)" ]
+	[ "$(first live plain.tar)" = "$(first cached --network-train-unet-only plain.tar)" ]
+	[ "$(first live plain.tar)" != "$(first live --weighted-captions plain.tar)" ]
+	said 2 "${train[@]}" --network-train-unet-only --weighted-captions --output-dir out plain.tar
+	[[ "$output" == *"encoded without weights; give weighted_captions to lora-encode too"* ]]
+	# A run goes on from its state, but not with other weights.
+	"${train[@]}" --weighted-captions --save-state-on-train-end --output-dir out plain.tar > /dev/null
+	said 2 "${train[@]}" --save-state-on-train-end --output-dir out --max-train-steps 3 --resume auto plain.tar
+	said 0 "${train[@]}" --weighted-captions --output-dir out --max-train-steps 3 --resume auto plain.tar
+}
+
 @test "mistakes in a dataset config name file, line and place" {
 	datasets
 	sed 's/num_repeats = 2/num_repeat = 2/' run.toml > bad.toml

@@ -213,6 +213,16 @@ static struct tensor *used_twice(struct rig *r, const struct testcase *c, struct
 	return op_add(r->tape, op_activation(r->tape, in[0], ACT_SILU), in[0]);
 }
 
+/* Used twice, so that the second way back adds */
+static struct tensor *multiply(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	static float *z;
+
+	if (!z)
+		z = on_device(r, tensor_count(in[0]), 1);
+	return op_add(r->tape, op_multiply(r->tape, in[0], z), op_activation(r->tape, in[0], ACT_SILU));
+}
+
 static struct tensor *add_per_sample(struct rig *r, const struct testcase *c, struct tensor **in)
 {
 	return op_add_per_sample(r->tape, in[0], in[1]);
@@ -294,6 +304,7 @@ static const struct testcase cases[] = {
 	{ "geglu", geglu, { { 2, 7, 1, 22 } } },
 	{ "add", add, { { 2, 3, 4, 5 }, { 2, 3, 4, 5 } } },
 	{ "a tensor used twice", used_twice, { { 2, 3, 4, 5 } } },
+	{ "multiply", multiply, { { 2, 3, 4, 5 } } },
 	{ "add per sample", add_per_sample, { { 3, 4, 5, 6 }, { 3, 1, 1, 6 } } },
 	{ "add positions", add_positions, { { 2, 9, 1, 6 } } },
 	{ "concat", concat, { { 2, 3, 4, 5 }, { 2, 3, 4, 3 } } },

@@ -159,7 +159,12 @@ static void every_byte_of_a_picture_counts(void **state)
 		buffer_free(&in.member[i].bytes);
 }
 
-struct words { char caption[40]; int32_t ids1[3 * 77], ids2[3 * 77]; };
+struct words { char caption[40]; int32_t ids1[3 * 77], ids2[3 * 77]; float weights1[3 * 77], weights2[3 * 77]; };
+
+static void address(const struct encoder *n, struct words *w, char id[65])
+{
+	encode_text_id(n, w->caption, (int32_t *[2]){ w->ids1, w->ids2 }, (float *[2]){ w->weights1, w->weights2 }, id);
+}
 
 static void text_changes(struct seen *s, struct encoder *n, struct words *w, void *bytes, size_t count, size_t step, const char *what)
 {
@@ -167,7 +172,7 @@ static void text_changes(struct seen *s, struct encoder *n, struct words *w, voi
 
 	for (size_t i = 0; i < count; i += step) {
 		((char *)bytes)[i] ^= 1;
-		encode_text_id(n, w->caption, w->ids1, w->ids2, id);
+		address(n, w, id);
 		must_be_new(s, id, what);
 		((char *)bytes)[i] ^= 1;
 	}
@@ -184,11 +189,13 @@ static void every_byte_of_a_caption_counts(void **state)
 		for (n.precision = DTYPE_F16; n.precision <= DTYPE_BF16; n.precision++) {
 			const size_t ids = n.chunks * 77 * sizeof(int32_t);
 			char id[65];
-			encode_text_id(&n, w.caption, w.ids1, w.ids2, id);
+			address(&n, &w, id);
 			must_be_new(&s, id, "chunks, precision");
 			text_changes(&s, &n, &w, w.caption, strlen(w.caption), 1, "the caption");
 			text_changes(&s, &n, &w, w.ids1, ids, 4, "the first tokenizer");
 			text_changes(&s, &n, &w, w.ids2, ids, 4, "the second tokenizer");
+			text_changes(&s, &n, &w, w.weights1, ids, 4, "the first tokens' weights");
+			text_changes(&s, &n, &w, w.weights2, ids, 4, "the second tokens' weights");
 			text_changes(&s, &n, &w, n.te1_hash, 64, 1, "the first encoder's weights");
 			text_changes(&s, &n, &w, n.te2_hash, 64, 1, "the second encoder's weights");
 			for (int i = 0; i < 2; i++) {

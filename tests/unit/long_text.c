@@ -82,6 +82,36 @@ static void padding_is_zero(void **state)
 	tokenizer_free(t);
 }
 
+/* 74 words, then "(a a a:1.5)": one of the three fills the first chunk, two begin the second; what is behind the last has weight 1. */
+static void weights_stand_where_their_words_do(void **state)
+{
+	struct error e;
+	struct tokenizer *t = tokenizer_open_clip(&e);
+	struct buffer text = { 0 };
+	float weights[2 * LENGTH];
+	int32_t plain[2 * LENGTH];
+
+	for (int i = 0; i < 74; i++)
+		buffer_adds(&text, "a ");
+	buffer_adds(&text, "(a a a:1.5) [a]");
+	assert_int_equal(chunks_encode_weighted(t, text.data, 2, LENGTH, ids, weights, &e), 0);
+	expect(0, 75, 0, 0, EOS);
+	expect(1, 3, EOS, EOS, EOS);
+	for (int i = 0; i < 2 * LENGTH; i++)
+		assert_float_equal(weights[i], i == 75 || i == LENGTH + 1 || i == LENGTH + 2 ? 1.5f : i == LENGTH + 3 ? 1 / 1.1f : 1, 1e-6);
+	/* Cut off with the words; nothing in brackets is the text as it is, \( a bracket. */
+	assert_int_equal(chunks_encode_weighted(t, text.data, 1, LENGTH, ids, weights, &e), 0);
+	expect(0, 75, 0, 0, EOS);
+	for (int i = 0; i < LENGTH; i++)
+		assert_float_equal(weights[i], i == 75 ? 1.5f : 1, 0);
+	assert_int_equal(chunks_encode(t, "a (red) cat's, 7", 2, LENGTH, plain, &e), 0);
+	assert_int_equal(chunks_encode_weighted(t, "a \\(red\\) cat's, 7", 2, LENGTH, ids, weights, &e), 0);
+	assert_memory_equal(ids, plain, sizeof(plain));
+	assert_int_equal(chunks_encode_weighted(t, "(\xff:2)", 1, LENGTH, ids, weights, &e), -1);
+	buffer_free(&text);
+	tokenizer_free(t);
+}
+
 static void lengths(void **state)
 {
 	struct error e = { 0 };
@@ -100,6 +130,7 @@ static void lengths(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(padding_is_the_end), cmocka_unit_test(padding_is_zero),
+					    cmocka_unit_test(weights_stand_where_their_words_do),
 					    cmocka_unit_test(lengths) };
 
 	return cmocka_run_group_tests_name("long_text", tests, NULL, NULL);

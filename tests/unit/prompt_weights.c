@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "../../libcommon/sample/prompt_weights.h"
+#include "../../libcommon/model/prompt_weights.h"
 #include <cmocka.h>
 
 /* want: "text|weight" a line */

@@ -3,8 +3,8 @@
  *
  * (x) 1.1, [x] 1/1.1, (x:1.3) 1.3, nested ones multiply; \( \) \[ \] \\ are the characters.  Must not know tokens.
  */
-#ifndef SAMPLE_PROMPT_WEIGHTS_H
-#define SAMPLE_PROMPT_WEIGHTS_H
+#ifndef MODEL_PROMPT_WEIGHTS_H
+#define MODEL_PROMPT_WEIGHTS_H
 
 #include <stddef.h>
 
