@@ -17,6 +17,7 @@ static const char *level_name(int level)
 /* What lora-prep does itself. */
 #define AT(field) offsetof(struct dataset_subset, field)
 static const struct key { const char *name; int levels; enum option_kind kind; size_t at; double min, max; } keys[] = {
+	{ "alpha_mask", OF_SUBSET, OPTION_FLAG, AT(alpha_mask) },
 	{ "batch_size", OF_DATASET, OPTION_INT, AT(batch_size), 1, 4096 },
 	{ "bucket_no_upscale", OF_DATASET, OPTION_FLAG, AT(bucket_no_upscale) },
 	{ "bucket_reso_steps", OF_DATASET, OPTION_INT, AT(bucket_reso_steps), 8, 4096 },
@@ -54,7 +55,6 @@ static const struct { const char *name; enum option_kind kind; double max; } cap
 
 /* Keys that sd-scripts takes here and this program does not. */
 static const struct other { const char *name; int levels; bool ignored; const char *say, *neutral; } others[] = {
-	{ "alpha_mask", SUBSET, false, "is not yet implemented" },
 	{ "cache_info", OF_SUBSET, true, "latents come from lora-encode's tar" },
 	{ "color_aug", OF_SUBSET, false, "is not yet implemented" },
 	{ "conditioning_data_dir", SUBSET, false, "belongs to ControlNets, which are not trained here" },

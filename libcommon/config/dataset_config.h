@@ -13,7 +13,7 @@
 
 struct dataset_subset {
 	const char *image_dir;          /* as written; never NULL after reading */
-	bool is_reg, flip_aug, enable_wildcard;
+	bool is_reg, flip_aug, alpha_mask, enable_wildcard;
 	long num_repeats;
 	const char *class_tokens, *caption_extension, *caption_prefix, *caption_suffix;         /* NULL: not said */
 	/* of its dataset */

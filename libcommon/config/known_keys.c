@@ -17,7 +17,6 @@
 #define UPLOAD "nothing is uploaded: no program here uses the network"
 #define TRACKER "no program here uses the network: there is no tracker"
 #define MESSAGES "messages go to standard error, settings are shown by --print-config"
-#define MASKS "lora-prep makes no masks of transparency yet; crop the pictures to what shall be learnt"
 #define WITH_SCHEDULES "it matters only with learning-rate schedules that are not yet implemented"
 #define REPEATS "repeats come from the folder's name, N_NAME, or from [[datasets.subsets]]"
 #define DATASET "it belongs into [[datasets.subsets]]"
@@ -28,7 +27,7 @@
 static const struct known_key keys[] = {
 	{ "adaptive_noise_scale", KEY_OURS },
 	{ "ae", KEY_RESIDUE, "it is the autoencoder of other models; the key is vae" },
-	{ "alpha_mask", KEY_REFUSED, MASKS },
+	{ "alpha_mask", KEY_OURS },
 	{ "async_upload", KEY_IGNORED, UPLOAD },
 	{ "author", KEY_RESIDUE, PRESET },
 	{ "background", KEY_OURS },

@@ -22,7 +22,7 @@ struct job {
 	struct error *e;
 	struct json_out json;
 	struct bucket_count *count; size_t counts, counts_capacity;
-	size_t good, regularization, skipped, from_class, without_caption, more_lines;
+	size_t good, regularization, skipped, from_class, without_caption, more_lines, masked;
 	uint64_t samples;
 };
 
@@ -83,6 +83,7 @@ static int report_picture(struct job *j, size_t index, const struct picture *pic
 	json_text(&j->json, "format", p->info.format);
 	json_int(&j->json, "orientation", p->info.orientation);
 	json_text(&j->json, "filter", filters[p->place.filter]);
+	json_bool(&j->json, "mask", p->masked);
 	return report_end(j);
 }
 
@@ -175,6 +176,7 @@ static int take_good(struct job *j, size_t index, const struct picture *picture,
 	j->from_class += p->caption.source == CAPTION_CLASS;
 	j->without_caption += p->caption.source == CAPTION_NONE;
 	j->more_lines += p->caption.more_lines;
+	j->masked += p->masked;
 	count_bucket(j, p->place.bucket, picture->repeats);
 	if (j->folder ? folder_add(j->folder, picture, p, j->e) < 0 : write_sample(j, index, picture, p) < 0)
 		return -1;
@@ -237,8 +239,8 @@ static int check(const struct prepare_options *o, struct error *e)
 {
 	if (o->folder && o->dataset_config)
 		return fail(e, EXIT_USAGE, "--folder takes no dataset config; name the folders");
-	if (o->folder && (o->reg_folder_count || o->flip || strcmp(o->output, "-")))
-		return fail(e, EXIT_USAGE, "--folder takes no --reg, --flip or --output; prepare regularisation "
+	if (o->folder && (o->reg_folder_count || o->flip || o->alpha_mask || strcmp(o->output, "-")))
+		return fail(e, EXIT_USAGE, "--folder takes no --reg, --flip, --alpha-mask or --output; prepare regularisation "
 			    "pictures into a folder of their own");
 	return 0;
 }
@@ -280,6 +282,8 @@ static void sum_up(const struct job *j)
 		warning("%zu pictures have no caption; write .txt files or give --class-tokens", j->without_caption);
 	if (j->from_class)
 		note("%zu pictures have no caption file; the class name is their caption", j->from_class);
+	if (j->masked)
+		note("%zu pictures have a mask of their transparency", j->masked);
 	if (j->more_lines)
 		note("%zu caption files have several lines; only the first is used", j->more_lines);
 	note("%zu pictures, %zu of them for regularisation, %llu samples, %zu buckets, %zu skipped", j->good,

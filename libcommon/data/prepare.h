@@ -3,7 +3,8 @@
  *
  * Owns the image tar's samples and the report.  Must not know command lines.
  *
- * A sample of the image tar: payload `png` (or `jpg`), with --flip also `flip.png`, and in its json
+ * A sample of the image tar: payload `png` (or `jpg`), with --flip also `flip.png`, for a transparent one with --alpha-mask
+ * `mask.png` (grey, as large, 0 where training shall not look), and in its json
  *
  *     path (path_b64 too when it is not UTF-8), sha256 of the source file, captions [text], repeats, weight,
  *     regularization, original [w,h] upright, resized [w,h], bucket [w,h], crop [left,top] for the conditioning, flip,
@@ -27,6 +28,7 @@ struct prepare_options {
 	bool kohya_crop;                /* in the field `crop`; the pixels are cut in the middle either way */
 	struct caption_rules captions;
 	bool flip;
+	bool alpha_mask;                /* transparency becomes a payload of its own */
 	uint8_t background[3];
 	bool jpeg;                      /* payload; else PNG */
 	int quality;

@@ -40,19 +40,50 @@ static void store(const struct prepare_options *o, const struct image *i, const 
 		png_encode(&m->bytes, i, NULL, 0);
 }
 
-static void resize(const struct prepare_options *o, const struct picture_rules *rules, const struct image *source, struct prepared *out)
+static void fit(const struct image *source, const struct prepared *out, struct image *small)
 {
 	const struct placement *p = &out->place;
-	struct window window = { p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] };
-	struct image small;
 
 	resample_part(source, &out->info.part, p->resized[0], p->resized[1],
-		      p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA, window, &small);
+		      p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA,
+		      (struct window){ p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] }, small);
+}
+
+/* The mask goes the same way as the picture.  One that leaves nothing out is none. */
+static void store_mask(const struct image *source, struct prepared *out)
+{
+	size_t n = (size_t)source->width * source->height, left_out = 0;
+	struct image grey = { source->width, source->height, xmalloc(3 * n) }, small;
+	struct tar_member *m = &out->member[out->members];
+
+	for (size_t i = 0; i < n; i++)
+		memset(grey.rgb + 3 * i, source->alpha[i], 3);
+	fit(&grey, out, &small);
+	n = (size_t)small.width * small.height;
+	for (size_t i = 0; i < n; i++)
+		left_out += (small.rgb[i] = small.rgb[3 * i]) < 255;
+	if (left_out) {
+		strcpy(m->suffix, "mask.png");
+		png_encode_grey(&m->bytes, small.rgb, small.width, small.height);
+		out->masked = true;
+		out->members++;
+	}
+	image_free(&grey);
+	image_free(&small);
+}
+
+static void resize(const struct prepare_options *o, const struct picture_rules *rules, const struct image *source, struct prepared *out)
+{
+	struct image small;
+
+	fit(source, out, &small);
 	store(o, &small, "", out);
 	if (rules->flip) {
 		mirror(&small);
 		store(o, &small, "flip.", out);
 	}
+	if (source->alpha)
+		store_mask(source, out);
 	image_free(&small);
 }
 
@@ -85,6 +116,7 @@ static void decode(const struct prepare_options *o, const struct picture_rules *
 		   const struct buffer *file, bool all, struct image *image, struct prepared *out)
 {
 	const struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] },
+					       .keep_alpha = rules->alpha_mask,
 					       .enough = all ? NULL : enough, .context = rules };
 
 	sha256_hex_of(file->data, file->len, out->sha256);

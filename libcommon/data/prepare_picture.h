@@ -17,8 +17,9 @@ struct prepared {
 	char sha256[65];                /* of the file's bytes */
 	struct caption caption;
 	struct placement place;
-	struct tar_member member[2];    /* the picture, its mirror */
+	struct tar_member member[3];    /* the picture, its mirror, the mask */
 	int members;
+	bool masked;
 };
 
 void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,

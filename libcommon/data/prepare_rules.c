@@ -6,7 +6,7 @@
 static struct dataset_subset defaults_of(const struct prepare_options *o)
 {
 	return (struct dataset_subset){
-		.flip_aug = o->flip, .enable_wildcard = o->captions.all_lines, .num_repeats = 1,
+		.flip_aug = o->flip, .alpha_mask = o->alpha_mask, .enable_wildcard = o->captions.all_lines, .num_repeats = 1,
 		.class_tokens = o->captions.class_tokens, .caption_extension = o->captions.extension,
 		.caption_prefix = o->captions.prefix, .caption_suffix = o->captions.suffix,
 		.resolution = { o->buckets.resolution[0], o->buckets.resolution[1] },
@@ -22,7 +22,7 @@ static int rules_of_subset(const struct dataset_subset *s, struct picture_rules 
 
 	*r = (struct picture_rules){
 		.captions = { s->caption_extension, s->caption_prefix, s->caption_suffix, s->class_tokens, s->enable_wildcard },
-		.flip = s->flip_aug, .batch_size = s->batch_size, .caption_options = s->caption_options,
+		.flip = s->flip_aug, .alpha_mask = s->alpha_mask, .batch_size = s->batch_size, .caption_options = s->caption_options,
 	};
 	return buckets_make(&buckets, &r->buckets, e) < 0 ? fail_at(e, s->where) : 0;
 }
@@ -31,7 +31,7 @@ static int rules_of_options(const struct prepare_options *o, struct prepare_rule
 {
 	r->each = xcalloc(1, sizeof(*r->each));
 	r->count = 1;
-	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip };
+	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip, .alpha_mask = o->alpha_mask };
 	return buckets_make(&o->buckets, &r->each->buckets, e);
 }
 

@@ -12,7 +12,7 @@
 struct picture_rules {
 	struct buckets buckets;
 	struct caption_rules captions;
-	bool flip;
+	bool flip, alpha_mask;
 	long batch_size;                /* 0: not said */
 	const char *caption_options;    /* JSON for training; NULL: none */
 };

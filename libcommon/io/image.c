@@ -120,8 +120,15 @@ static void orient(struct decoder *d)
 	d->y_step = swap ? right : down;
 }
 
+static bool has_alpha(const struct decoder *d)
+{
+	return d->pixels == PIXELS_GREY_ALPHA || d->pixels == PIXELS_RGBA;
+}
+
 int rows_begin(struct decoder *d)
 {
+	bool keep = d->options && d->options->keep_alpha && has_alpha(d);
+
 	d->over_limit = d->icc_bytes > ICC_MAX;
 	if (d->over_limit)
 		return fail(d->e, EXIT_INPUT, "%s: a colour profile of %zu bytes; the limit is %u; remove it", d->name,
@@ -132,7 +139,8 @@ int rows_begin(struct decoder *d)
 	d->colour = colour_open(d->icc, d->icc_bytes, d->pixels, d->depth);
 	d->line = xmalloc((size_t)d->width * 3);
 	d->out->rgb = malloc((size_t)d->width * d->height * 3);
-	if (!d->out->rgb)
+	d->out->alpha = keep ? malloc((size_t)d->width * d->height) : NULL;
+	if (!d->out->rgb || (keep && !d->out->alpha))
 		return fail(d->e, EXIT_MEMORY, "%s: no memory for %dx%d pixels", d->name, d->width, d->height);
 	return 0;
 }
@@ -179,6 +187,15 @@ static void lay_on_background(struct decoder *d, const void *row)
 	}
 }
 
+static void keep_alpha(const struct decoder *d, int y, const void *row)
+{
+	int channels = channels_of(d->pixels);
+	uint8_t *to = d->out->alpha + (d->origin + y * d->y_step) / 3;
+
+	for (int x = 0; x < d->width; x++, to += d->x_step / 3)
+		*to = sample(d, row, (size_t)x * channels + channels - 1);
+}
+
 void rows_put(struct decoder *d, int y, const void *row)
 {
 	uint8_t *to = d->out->rgb + d->origin + y * d->y_step;
@@ -189,8 +206,10 @@ void rows_put(struct decoder *d, int y, const void *row)
 		memcpy(d->line, row, (size_t)d->width * 3);
 	else
 		plain_row(d, row);
-	if (d->pixels == PIXELS_GREY_ALPHA || d->pixels == PIXELS_RGBA)
+	if (has_alpha(d))
 		lay_on_background(d, row);
+	if (d->out->alpha)
+		keep_alpha(d, y, row);
 	if (d->x_step == 3) {
 		memcpy(to, d->line, (size_t)d->width * 3);
 		return;
@@ -260,5 +279,6 @@ int image_read(const char *path, const struct image_options *o, struct image *ou
 void image_free(struct image *i)
 {
 	free(i->rgb);
+	free(i->alpha);
 	*i = (struct image){ 0 };
 }

@@ -17,10 +17,12 @@
 struct image {
 	int width, height;
 	uint8_t *rgb;                   /* [height][width][3], sRGB, malloced */
+	uint8_t *alpha;                 /* [height][width], malloced; NULL: opaque, or nobody asked for it */
 };
 
 struct image_options {
 	uint8_t background[3];          /* under transparency */
+	bool keep_alpha;                /* and hand transparency over as well */
 	uint64_t max_pixels;            /* 0: 100,000,000 */
 	/* How large a picture of width x height, upright, has to be for its reader.  JPEG leaves out detail beyond it: by a half, a
 	 * quarter or an eighth, never below that size.  NULL: every pixel is wanted. */
@@ -51,6 +53,7 @@ void image_free(struct image *i);
 
 struct png_text { const char *key, *value; };   /* Latin-1 goes into tEXt, anything else into iTXt */
 void png_encode(struct buffer *out, const struct image *i, const struct png_text *text, int texts);
+void png_encode_grey(struct buffer *out, const uint8_t *grey, int width, int height);
 void jpeg_encode(struct buffer *out, const struct image *i, int quality);       /* 4:4:4 at quality >= 90 */
 /* The value of a text chunk (malloced), NULL when absent or no PNG. */
 char *png_read_text(const void *bytes, size_t n, const char *key);

@@ -262,10 +262,11 @@ static void put_text(png_structp png, png_infop info, const struct png_text *tex
 	free(key);
 }
 
-void png_encode(struct buffer *out, const struct image *i, const struct png_text *text, int texts)
+static void write_png(struct buffer *out, const uint8_t *pixels, int width, int height, int color, const struct png_text *text, int texts)
 {
 	png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, cannot_write, NULL);
 	png_infop info = png ? png_create_info_struct(png) : NULL;
+	size_t stride = (size_t)width * (color == PNG_COLOR_TYPE_RGB ? 3 : 1);
 
 	if (!info)
 		die(EXIT_MEMORY, "no memory for writing a PNG");
@@ -273,13 +274,22 @@ void png_encode(struct buffer *out, const struct image *i, const struct png_text
 	/* Photographs hardly repeat themselves: looking for repeats doubles the time and makes the file larger. */
 	png_set_compression_strategy(png, Z_RLE);
 	png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_FILTER_AVG);
-	png_set_IHDR(png, info, i->width, i->height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-		     PNG_COMPRESSION_TYPE_BASE, PNG_FILTER_TYPE_BASE);
+	png_set_IHDR(png, info, width, height, 8, color, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_BASE, PNG_FILTER_TYPE_BASE);
 	for (int k = 0; k < texts; k++)
 		put_text(png, info, &text[k]);
 	png_write_info(png, info);
-	for (int y = 0; y < i->height; y++)
-		png_write_row(png, i->rgb + (size_t)y * i->width * 3);
+	for (int y = 0; y < height; y++)
+		png_write_row(png, pixels + stride * y);
 	png_write_end(png, info);
 	png_destroy_write_struct(&png, &info);
+}
+
+void png_encode(struct buffer *out, const struct image *i, const struct png_text *text, int texts)
+{
+	write_png(out, i->rgb, i->width, i->height, PNG_COLOR_TYPE_RGB, text, texts);
+}
+
+void png_encode_grey(struct buffer *out, const uint8_t *grey, int width, int height)
+{
+	write_png(out, grey, width, height, PNG_COLOR_TYPE_GRAY, NULL, 0);
 }

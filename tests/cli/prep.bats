@@ -204,6 +204,24 @@ mixed/moving.gif format" ]
 	[ "$(jq -s '[.[] | select(.event == "picture" and .filter == "none" and .lost == 0)] | length' report.jsonl)" = 5 ]
 }
 
+@test "--alpha-mask: transparency is kept as a mask, cut as the picture; what is opaque has none" {
+	mkdir some
+	# 96x64, the left half transparent
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAGAAAABAAQMAAADf+uBNAAAABlBMVEXIPBQeWtw6/xUCAAAAAnRSTlMA/1uRIrUAAAAXSURBVHjaY2AAg/9gwDDKGeWMckjhAAA7536QQz6VuAAAAABJRU5ErkJggg== >some/half.png
+	cp "$demo/gizmo05.png" some/opaque.png
+	"$PREP" --resolution 64 --no-bucket --flip --alpha-mask --report report.jsonl -o images.tar some
+	[ "$(tar -tf images.tar | tr '\n' ' ')" = "00000000.png 00000000.flip.png 00000000.mask.png 00000000.json 00000001.png 00000001.flip.png 00000001.json __lora__/end " ]
+	# 64 wide and high, one grey byte a pixel, and the cut is in the middle
+	[ "$(member images.tar 00000000.mask.png | od -An -j16 -N10 -tu1 | tr -s ' ')" = " 0 0 0 64 0 0 0 64 8 0" ]
+	[ "$(jq -c 'select(.event == "picture") | .mask' report.jsonl | tr '\n' ' ')" = "true false " ]
+	"$PREP" --resolution 64 --no-bucket --flip -o plain.tar some
+	[ "$(tar -tf plain.tar | grep -c mask)" = 0 ]
+	printf '[[datasets]]\nresolution = 64\nenable_bucket = false\n[[datasets.subsets]]\nimage_dir = "some"\nalpha_mask = true\n' >d.toml
+	"$PREP" --dataset-config d.toml -o set.tar
+	cmp <(member images.tar 00000000.mask.png) <(member set.tar 00000000.mask.png)
+	run_to 2 "$PREP" --folder out --alpha-mask some
+}
+
 @test "payload jpeg" {
 	"$PREP" "${sizes[@]}" --payload jpeg --quality 80 -o images.tar "$ROOT/demo/train"
 	[ "$(member images.tar 00000000.jpg | head -c 3 | od -An -tx1)" = " ff d8 ff" ]

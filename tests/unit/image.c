@@ -338,6 +338,37 @@ static void orientations(void **state)
 	}
 }
 
+/* Alpha is turned as colours are; who does not ask for it, or has none, gets none. */
+static void alpha_is_kept(void **state)
+{
+	const struct image_options keep = { .keep_alpha = true };
+	uint8_t rgba[W * H * 4], opaque[W * H * 4];
+	char exif[40];
+
+	for (int k = 0; k < W * H; k++) {
+		memset(rgba + 4 * k, k + 1, 4);
+		memset(opaque + 4 * k, k + 1, 3);
+		opaque[4 * k + 3] = 255;
+	}
+	for (int o = 1; o <= 8; o++) {
+		struct buffer b[2] = { { 0 } };
+		size_t n = exif_of(o, true, exif);
+		make_webp(&b[0], rgba, exif, n);
+		make_webp(&b[1], opaque, exif, n);
+		struct image kept = decode(&b[0], &keep, NULL), left = decode(&b[0], NULL, NULL), solid = decode(&b[1], &keep, NULL);
+		assert_null(left.alpha);
+		assert_null(solid.alpha);
+		assert_non_null(kept.alpha);
+		for (int k = 0; k < W * H; k++)
+			assert_int_equal(kept.alpha[k], solid.rgb[3 * k]);
+		image_free(&kept);
+		image_free(&left);
+		image_free(&solid);
+		buffer_free(&b[0]);
+		buffer_free(&b[1]);
+	}
+}
+
 /* ---- JPEG ---- */
 
 static void jpeg_kinds(void **state)
@@ -623,6 +654,7 @@ int main(void)
 					    cmocka_unit_test(png_kinds),
 					    cmocka_unit_test(png_alpha_16),
 					    cmocka_unit_test(orientations),
+					    cmocka_unit_test(alpha_is_kept),
 					    cmocka_unit_test(jpeg_kinds),
 					    cmocka_unit_test(jpeg_round_trip),
 					    cmocka_unit_test(webp_alpha),
