@@ -66,7 +66,7 @@ static struct latent_set encoded(const char *caption, const uint8_t *mask, bool 
 	const char *input = in, *output = to;
 	struct encode_settings s = { .model = "demo/tiny-sdxl", .device = "cpu", .output = to, .precision = "fp32", .batch = 1,
 				     .max_token_length = tokens, .caption_variants = 1, .seed = "1", .captions.weighted = weighted };
-	struct latent_set set;
+	struct latent_set set = { 0 };
 	struct error e;
 
 	write_image(in, caption, mask);
