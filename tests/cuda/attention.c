@@ -5,12 +5,14 @@
  * a variance of (2^-11 x)^2 / 3 at most.  The reference carries these variances through its sums, and a result is off by z = error over
  * the square root of what it gets.  Errors of many roundings are normal: none may reach |z| = 8.  Over a thousand results and more, the
  * root mean square of z is 0.74 a rounding where mantissas are spread evenly, 1.25 at most; an operand that is cut off instead of rounded,
- * or rounded twice as coarsely, doubles it.  Sums in float come beside that as FLOAT_STEP for each of their steps.
+ * or rounded twice as coarsely, doubles it.  Sums in float come beside that as FLOAT_STEP for each of their steps.  A card's exponential is
+ * 0 where it would be below NORMAL.
  */
 #include "harness.h"
 
 enum { Q, K, V, DOUT, INPUTS, O = INPUTS, LSE, FORWARD_END, DQ = FORWARD_END, DK, DV, OUTPUTS_END };
 #define FLOAT_STEP ldexp(1, -23)
+#define NORMAL ldexp(1, -126)
 
 struct testcase {
 	const char *name;
@@ -196,14 +198,15 @@ static void backward_line(const struct problem *a, const struct head *h, const s
 		const double p = l->p[j], ds = p * (l->ds[j] - mean);
 		const size_t k = h->base[K] + (size_t)j * h->ld[K], v = h->base[DV] + (size_t)j * h->ld[DV];
 		const double error = square(p) * (square(l->ds[j] - mean) * l->p_var[j] + l->ds_var[j] +
-						  square((s->d + 8) * FLOAT_STEP * size)) + 2 * var * square(ds);
+						  square((s->d + 8) * FLOAT_STEP * size)) + 2 * var * square(ds) +
+				     square(NORMAL * (l->ds[j] - mean));
 		const double steps = square((s->lq + s->lk) / 4 * FLOAT_STEP);
 
 		for (c = 0; c < s->d; c++) {
 			add_to(&a->out[DQ], h->base[DQ] + (size_t)i * h->ld[DQ] + c, s->scale * ds * a->in[K][k + c],
 			       square(s->scale * a->in[K][k + c]) * (error + steps * square(ds)));
 			add_to(&a->out[DK], k + c, s->scale * ds * q[c], square(s->scale * q[c]) * (error + steps * square(ds)));
-			add_to(&a->out[DV], v + c, p * dout[c], square(p * dout[c]) * (l->p_var[j] + 2 * var + steps));
+			add_to(&a->out[DV], v + c, p * dout[c], square(dout[c]) * (square(p) * (l->p_var[j] + 2 * var + steps) + square(NORMAL)));
 		}
 	}
 }

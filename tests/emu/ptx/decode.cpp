@@ -218,6 +218,8 @@ kernel decode(const source &text)
 	k.text = text;
 	for (const statement &s : k.text.code)
 		k.code.push_back(d.decode(s));
+	if (k.text.code.empty() || k.text.code.back().name != "ret" || !k.text.code.back().guard.empty())
+		not_understood(text.name, 0, "code that does not end with ret");
 	return k;
 }
 
