@@ -33,6 +33,7 @@ static const struct key { const char *name; int levels; enum option_kind kind; s
 	{ "max_bucket_reso", OF_DATASET, OPTION_INT, AT(max_bucket_reso), 8, 16384 },
 	{ "min_bucket_reso", OF_DATASET, OPTION_INT, AT(min_bucket_reso), 8, 16384 },
 	{ "num_repeats", OF_SUBSET, OPTION_INT, AT(num_repeats), 1, 1e6 },
+	{ "resize_interpolation", OF_SUBSET, OPTION_STRING, AT(resize_interpolation) },
 	{ "resolution", OF_DATASET, OPTION_SIZE, AT(resolution), 8, 16384 },
 };
 
@@ -53,18 +54,19 @@ static const struct { const char *name; enum option_kind kind; double max; } cap
 };
 #define CAPTION_KEYS (sizeof(caption_keys) / sizeof(*caption_keys))
 
+#define ONCE "needs each visit's picture encoded anew, and latents are computed once here: "
+
 /* Keys that sd-scripts takes here and this program does not. */
 static const struct other { const char *name; int levels; bool ignored; const char *say, *neutral; } others[] = {
 	{ "cache_info", OF_SUBSET, true, "latents come from lora-encode's tar" },
-	{ "color_aug", OF_SUBSET, false, "is not yet implemented" },
+	{ "color_aug", OF_SUBSET, false, ONCE "put changed copies into the folder" },
 	{ "conditioning_data_dir", SUBSET, false, "belongs to ControlNets, which are not trained here" },
 	{ "custom_attributes", OF_SUBSET, true, "no program here reads them" },
-	{ "face_crop_aug_range", OF_SUBSET, false, "is not yet implemented" },
+	{ "face_crop_aug_range", OF_SUBSET, false, ONCE "put cut-outs of the faces into the folder" },
 	{ "metadata_file", SUBSET, false,
 	  "is not read; captions come from files beside the pictures: write them out with your tagger" },
 	{ "network_multiplier", OF_DATASET, false, "is not yet implemented", "1" },
-	{ "random_crop", OF_SUBSET, false, "is not yet implemented" },
-	{ "resize_interpolation", OF_SUBSET, false, "is not yet implemented" },
+	{ "random_crop", OF_SUBSET, false, ONCE "pictures are cut in the middle: put other cut-outs into the folder" },
 	{ "skip_image_resolution", OF_DATASET, false, "is not yet implemented" },
 	{ "validation_seed", OF_DATASET, true, "it is a setting of lora-train" },
 	{ "validation_split", OF_DATASET, false, "is not taken from a dataset; give it to lora-train" },

@@ -18,6 +18,7 @@
 #define TRACKER "no program here uses the network: there is no tracker"
 #define MESSAGES "messages go to standard error, settings are shown by --print-config"
 #define WITH_SCHEDULES "it matters only with learning-rate schedules that are not yet implemented"
+#define ONCE "it needs each visit's picture encoded anew, and latents are computed once here; "
 #define REPEATS "repeats come from the folder's name, N_NAME, or from [[datasets.subsets]]"
 #define DATASET "it belongs into [[datasets.subsets]]"
 #define NOBODY "sd-scripts does not read it"
@@ -58,7 +59,7 @@ static const struct known_key keys[] = {
 	{ "class_tokens", KEY_OURS },
 	{ "clip_skip", KEY_IGNORED,
 	  "SDXL's text encoders are always read at their last layer but one, by sd-scripts too", NULL, "2|1" },
-	{ "color_aug", KEY_LATER },
+	{ "color_aug", KEY_REFUSED, ONCE "put changed copies of the pictures into the folder" },
 	{ "conditioning_data_dir", KEY_REFUSED,
 	  "masks are read from the pictures' own transparency: put them into the alpha channel and set alpha_mask" },
 	{ "config_file", KEY_IGNORED, MESSAGES },
@@ -97,7 +98,7 @@ static const struct known_key keys[] = {
 	{ "enable_wildcard", KEY_OURS },
 	{ "epoch", KEY_RESIDUE, "it is a setting of the kohya_ss GUI; the key is max_train_epochs" },
 	{ "eps", KEY_RESIDUE, "write optimizer_args = [\"eps=...\"]" },
-	{ "face_crop_aug_range", KEY_LATER },
+	{ "face_crop_aug_range", KEY_REFUSED, ONCE "put cut-outs of the faces into the folder" },
 	{ "flash_attn", KEY_IGNORED, ATTENTION },
 	{ "flip_aug", KEY_OURS },
 	{ "fp16_master_weights_and_gradients", KEY_IGNORED, DEEPSPEED, NULL, "2" },
@@ -221,10 +222,10 @@ static const struct known_key keys[] = {
 	{ "pretrained_model_name_or_path", KEY_OURS, NULL, "model" },
 	{ "prior_loss_weight", KEY_OURS },
 	{ "quality", KEY_OURS },
-	{ "random_crop", KEY_LATER },
+	{ "random_crop", KEY_REFUSED, ONCE "pictures are cut in the middle, other cut-outs belong into the folder" },
 	{ "rank_dropout", KEY_OURS },
 	{ "reg_data_dir", KEY_OURS },
-	{ "resize_interpolation", KEY_LATER },
+	{ "resize_interpolation", KEY_OURS },
 	{ "resolution", KEY_OURS },
 	{ "resume", KEY_OURS },
 	{ "resume_from_huggingface", KEY_REFUSED,

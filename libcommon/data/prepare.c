@@ -61,7 +61,6 @@ static int report_skipped(struct job *j, const struct picture *picture, const st
 
 static int report_picture(struct job *j, size_t index, const struct picture *picture, const struct prepared *p)
 {
-	static const char *const filters[] = { "none", "area", "lanczos" };
 	const int source[2] = { p->info.width, p->info.height };
 	const int *bucket = p->place.bucket, *resized = p->place.resized;
 	double kept = (double)bucket[0] * bucket[1] / ((double)resized[0] * resized[1]);
@@ -82,7 +81,7 @@ static int report_picture(struct job *j, size_t index, const struct picture *pic
 	json_bool(&j->json, "regularization", picture->regularization);
 	json_text(&j->json, "format", p->info.format);
 	json_int(&j->json, "orientation", p->info.orientation);
-	json_text(&j->json, "filter", filters[p->place.filter]);
+	json_text(&j->json, "filter", p->place.filter == FILTER_NONE ? "none" : resample_name(p->filter));
 	json_bool(&j->json, "mask", p->masked);
 	return report_end(j);
 }

@@ -28,6 +28,7 @@ struct prepare_options {
 	bool kohya_crop;                /* in the field `crop`; the pixels are cut in the middle either way */
 	struct caption_rules captions;
 	bool flip;
+	const char *interpolation;      /* one of RESAMPLE_NAMES; NULL: area when shrinking, Lanczos when enlarging */
 	bool alpha_mask;                /* transparency becomes a payload of its own */
 	uint8_t background[3];
 	bool jpeg;                      /* payload; else PNG */

@@ -44,8 +44,7 @@ static void fit(const struct image *source, const struct prepared *out, struct i
 {
 	const struct placement *p = &out->place;
 
-	resample_part(source, &out->info.part, p->resized[0], p->resized[1],
-		      p->filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA,
+	resample_part(source, &out->info.part, p->resized[0], p->resized[1], out->filter,
 		      (struct window){ p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] }, small);
 }
 
@@ -97,6 +96,9 @@ static void place(const struct picture_rules *rules, const struct picture *pictu
 		fail_at(&out->error, picture->path);
 		skip(out, "size");
 	}
+	out->filter = out->place.filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA;
+	if (rules->has_filter)
+		out->filter = rules->filter;
 }
 
 /* No more of a picture than its bucket needs. */

@@ -17,6 +17,7 @@ struct prepared {
 	char sha256[65];                /* of the file's bytes */
 	struct caption caption;
 	struct placement place;
+	enum resample_filter filter;
 	struct tar_member member[3];    /* the picture, its mirror, the mask */
 	int members;
 	bool masked;

@@ -6,13 +6,21 @@
 static struct dataset_subset defaults_of(const struct prepare_options *o)
 {
 	return (struct dataset_subset){
-		.flip_aug = o->flip, .alpha_mask = o->alpha_mask, .enable_wildcard = o->captions.all_lines, .num_repeats = 1,
+		.flip_aug = o->flip, .alpha_mask = o->alpha_mask, .resize_interpolation = o->interpolation, .enable_wildcard = o->captions.all_lines, .num_repeats = 1,
 		.class_tokens = o->captions.class_tokens, .caption_extension = o->captions.extension,
 		.caption_prefix = o->captions.prefix, .caption_suffix = o->captions.suffix,
 		.resolution = { o->buckets.resolution[0], o->buckets.resolution[1] },
 		.enable_bucket = o->buckets.enabled, .bucket_no_upscale = o->buckets.no_upscale,
 		.min_bucket_reso = o->buckets.min, .max_bucket_reso = o->buckets.max, .bucket_reso_steps = o->buckets.steps,
 	};
+}
+
+static int set_filter(struct picture_rules *r, const char *name, struct error *e)
+{
+	r->has_filter = name && *name;
+	if (r->has_filter && !resample_find(name, &r->filter))
+		return fail(e, EXIT_USAGE, "resize_interpolation '%s' is not known; lanczos, area, bicubic, bilinear and nearest are", name);
+	return 0;
 }
 
 static int rules_of_subset(const struct dataset_subset *s, struct picture_rules *r, struct error *e)
@@ -24,7 +32,9 @@ static int rules_of_subset(const struct dataset_subset *s, struct picture_rules 
 		.captions = { s->caption_extension, s->caption_prefix, s->caption_suffix, s->class_tokens, s->enable_wildcard },
 		.flip = s->flip_aug, .alpha_mask = s->alpha_mask, .batch_size = s->batch_size, .caption_options = s->caption_options,
 	};
-	return buckets_make(&buckets, &r->buckets, e) < 0 ? fail_at(e, s->where) : 0;
+	if (set_filter(r, s->resize_interpolation, e) < 0 || buckets_make(&buckets, &r->buckets, e) < 0)
+		return fail_at(e, s->where);
+	return 0;
 }
 
 static int rules_of_options(const struct prepare_options *o, struct prepare_rules *r, struct error *e)
@@ -32,6 +42,8 @@ static int rules_of_options(const struct prepare_options *o, struct prepare_rule
 	r->each = xcalloc(1, sizeof(*r->each));
 	r->count = 1;
 	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip, .alpha_mask = o->alpha_mask };
+	if (set_filter(r->each, o->interpolation, e) < 0)
+		return -1;
 	return buckets_make(&o->buckets, &r->each->buckets, e);
 }
 

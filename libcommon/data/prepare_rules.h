@@ -8,11 +8,13 @@
 #include "../config/dataset_config.h"
 #include "folder.h"
 #include "prepare.h"
+#include "resample.h"
 
 struct picture_rules {
 	struct buckets buckets;
 	struct caption_rules captions;
-	bool flip, alpha_mask;
+	bool flip, alpha_mask, has_filter;
+	enum resample_filter filter;    /* with has_filter only; else area when shrinking, Lanczos when enlarging */
 	long batch_size;                /* 0: not said */
 	const char *caption_options;    /* JSON for training; NULL: none */
 };

@@ -4,13 +4,6 @@
 #include "../base/cpu.h"
 #include "resample_loops.h"
 
-/* Pixels between the two passes.  Lanczos keeps whole levels there, clipped, because Pillow does (an overshoot cut off
- * after the first pass cannot ring in the second); averages keep six bits more. */
-static const struct pass_bits pass_bits[] = {
-	[RESAMPLE_AREA] = { 6, 22, 16 },
-	[RESAMPLE_LANCZOS] = { 0, 22, 22 },
-};
-
 static double lanczos3(double x)
 {
 	if (x == 0)
@@ -18,6 +11,49 @@ static double lanczos3(double x)
 	if (x <= -3 || x >= 3)
 		return 0;
 	return 3 * sin(M_PI * x) * sin(M_PI * x / 3) / (M_PI * M_PI * x * x);
+}
+
+static double bicubic(double x)
+{
+	x = fabs(x);
+	if (x < 1)
+		return (1.5 * x - 2.5) * x * x + 1;
+	return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+}
+
+static double bilinear(double x)
+{
+	return fabs(x) < 1 ? 1 - fabs(x) : 0;
+}
+
+/* Pixels between the two passes.  The filters keep whole levels there, clipped, because Pillow does (an overshoot cut off
+ * after the first pass cannot ring in the second); averages keep six bits more. */
+static const struct kind {
+	const char *name, *synonym;
+	struct pass_bits bits;
+	double reach;                   /* of the filter, in pixels of the coarser picture */
+	double (*weight)(double x);
+} kinds[] = {
+	[RESAMPLE_AREA] = { "area", "box", { 6, 22, 16 } },
+	[RESAMPLE_LANCZOS] = { "lanczos", "lanczos4", { 0, 22, 22 }, 3, lanczos3 },
+	[RESAMPLE_BICUBIC] = { "bicubic", "cubic", { 0, 22, 22 }, 2, bicubic },
+	[RESAMPLE_BILINEAR] = { "bilinear", "linear", { 0, 22, 22 }, 1, bilinear },
+	[RESAMPLE_NEAREST] = { "nearest", "nearest", { 0, 22, 22 } },
+};
+
+bool resample_find(const char *name, enum resample_filter *filter)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (!strcmp(name, kinds[i].name) || !strcmp(name, kinds[i].synonym)) {
+			*filter = (enum resample_filter)i;
+			return true;
+		}
+	return false;
+}
+
+const char *resample_name(enum resample_filter filter)
+{
+	return kinds[filter].name;
 }
 
 /* A side of the source: its pixels, where the part that counts begins, and how many pixels of it make one of the result. */
@@ -30,8 +66,11 @@ static void span(enum resample_filter filter, int position, const struct side *s
 	if (filter == RESAMPLE_AREA) {
 		from = floor(s->start + position * s->scale);
 		to = ceil(s->start + (position + 1) * s->scale);
+	} else if (filter == RESAMPLE_NEAREST) {
+		from = floor(s->start + (position + 0.5) * s->scale);
+		to = from + 1;
 	} else {
-		double centre = s->start + (position + 0.5) * s->scale, reach = 3 * (s->scale > 1 ? s->scale : 1);
+		double centre = s->start + (position + 0.5) * s->scale, reach = kinds[filter].reach * (s->scale > 1 ? s->scale : 1);
 		from = centre - reach + 0.5;
 		to = centre + reach + 0.5;
 	}
@@ -45,12 +84,14 @@ static void span(enum resample_filter filter, int position, const struct side *s
 
 static double weight_at(enum resample_filter filter, int position, const struct side *s, int x)
 {
+	if (filter == RESAMPLE_NEAREST)
+		return 1;
 	if (filter == RESAMPLE_AREA) {
 		double low = s->start + position * s->scale, high = s->start + (position + 1) * s->scale;
 		double share = (x + 1 < high ? x + 1 : high) - (x > low ? x : low);
 		return share > 0 ? share : 0;
 	}
-	return lanczos3((x - s->start - (position + 0.5) * s->scale + 0.5) / (s->scale > 1 ? s->scale : 1));
+	return kinds[filter].weight((x - s->start - (position + 0.5) * s->scale + 0.5) / (s->scale > 1 ? s->scale : 1));
 }
 
 /* Rounded weights of one output; what rounding lost goes to the largest, so that white stays white. */
@@ -150,7 +191,7 @@ static const struct resample_loops *best_loops(void)
 void resample_by(const struct resample_loops *loops, const struct image *in, const struct image_part *part, int width, int height,
 		 enum resample_filter filter, struct window window, struct image *out)
 {
-	const struct pass_bits *b = &pass_bits[filter];
+	const struct pass_bits *b = &kinds[filter].bits;
 	const struct side wide = { in->width, part->left, part->width / width }, high = { in->height, part->top, part->height / height };
 	struct weights x = make_weights(filter, &wide, window.left, window.width, b->across);
 	struct weights y = make_weights(filter, &high, window.top, window.height, b->down);

@@ -1,15 +1,21 @@
 /*
- * resample.h - pictures to another size: area averages when shrinking, Lanczos with three lobes otherwise.
+ * resample.h - pictures to another size: averages over areas, or one of the usual filters.
  *
- * Integer arithmetic in a fixed order, so every machine and every number of threads gives the same bytes.  Lanczos
- * rounds where Pillow rounds; area is within a level of OpenCV's.  Must not know buckets.
+ * Integer arithmetic in a fixed order, so every machine and every number of threads gives the same bytes.  The filters are
+ * Pillow's, which widen when shrinking, and round where Pillow rounds; area is within a level of OpenCV's.  Must not know buckets.
  */
 #ifndef DATA_RESAMPLE_H
 #define DATA_RESAMPLE_H
 
+#include <stdbool.h>
 #include "../io/image.h"
 
-enum resample_filter { RESAMPLE_AREA, RESAMPLE_LANCZOS };
+enum resample_filter { RESAMPLE_AREA, RESAMPLE_LANCZOS, RESAMPLE_BICUBIC, RESAMPLE_BILINEAR, RESAMPLE_NEAREST };
+
+/* kohya's names and their synonyms, for an option. */
+#define RESAMPLE_NAMES "lanczos|area|bicubic|bilinear|nearest|lanczos4|box|cubic|linear"
+bool resample_find(const char *name, enum resample_filter *filter);     /* false: no such name */
+const char *resample_name(enum resample_filter filter);
 
 struct window { int left, top, width, height; };
 

@@ -222,6 +222,21 @@ mixed/moving.gif format" ]
 	run_to 2 "$PREP" --folder out --alpha-mask some
 }
 
+@test "--resize-interpolation: another filter, other pixels; the report names it; kohya's names" {
+	mkdir one
+	cp "$demo/gizmo05.png" one/
+	for f in area box nearest; do "$PREP" --resolution 64 --no-bucket --resize-interpolation $f --report $f.jsonl -o $f.tar one; done
+	"$PREP" --resolution 64 --no-bucket -o plain.tar one
+	cmp plain.tar area.tar
+	cmp plain.tar box.tar
+	[ "$(member nearest.tar 00000000.png | cksum)" != "$(member plain.tar 00000000.png | cksum)" ]
+	[ "$(jq -r 'select(.filter).filter' nearest.jsonl box.jsonl | tr '\n' ' ')" = "nearest area " ]
+	run_to 2 "$PREP" --resize-interpolation spline one
+	printf '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "one"\nresize_interpolation = "spline"\n' >d.toml
+	run_to 2 "$PREP" --dataset-config d.toml
+	[[ $output == *"d.toml:4"*spline* ]]
+}
+
 @test "payload jpeg" {
 	"$PREP" "${sizes[@]}" --payload jpeg --quality 80 -o images.tar "$ROOT/demo/train"
 	[ "$(member images.tar 00000000.jpg | head -c 3 | od -An -tx1)" = " ff d8 ff" ]

@@ -1,5 +1,5 @@
-/* Against Pillow's LANCZOS and OpenCV's INTER_AREA (golden/resize.safetensors): one level everywhere, for their
- * fixed-point rounding, and 0.2 on average. */
+/* Against Pillow's LANCZOS and OpenCV's INTER_AREA (golden/resize.safetensors), and Pillow's other filters
+ * (golden/resize_filters.safetensors): one level everywhere, for their fixed-point rounding, and 0.2 on average. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -33,6 +33,7 @@ static void compare(const struct safetensors *s, const struct safetensor *t)
 {
 	char source[32], filter[16];
 	int image, w, h, worst = 0;
+	enum resample_filter f;
 	struct image in, out;
 	const uint8_t *expected = safetensors_bytes(s, t);
 	double sum = 0;
@@ -40,7 +41,8 @@ static void compare(const struct safetensors *s, const struct safetensor *t)
 	assert_int_equal(sscanf(t->name, "image%d.%15[a-z].%dx%d", &image, filter, &w, &h), 4);
 	snprintf(source, sizeof(source), "image%d.source", image);
 	in = image_of(s, safetensors_find(s, source));
-	out = whole(&in, w, h, strcmp(filter, "area") ? RESAMPLE_LANCZOS : RESAMPLE_AREA);
+	assert_true(resample_find(filter, &f));
+	out = whole(&in, w, h, f);
 	assert_int_equal((size_t)w * h * 3, t->bytes);
 	for (size_t i = 0; i < t->bytes; i++) {
 		int d = abs(out.rgb[i] - expected[i]);
@@ -54,10 +56,10 @@ static void compare(const struct safetensors *s, const struct safetensor *t)
 	image_free(&out);
 }
 
-static void golden(void **state)
+static void compare_all(const char *path, int cases)
 {
 	struct error e;
-	struct safetensors *s = safetensors_open("tests/golden/resize.safetensors", &e);
+	struct safetensors *s = safetensors_open(path, &e);
 	int compared = 0;
 
 	assert_non_null(s);
@@ -66,8 +68,14 @@ static void golden(void **state)
 			compare(s, &s->tensor[i]);
 			compared++;
 		}
-	assert_int_equal(compared, 31);
+	assert_int_equal(compared, cases);
 	safetensors_close(s);
+}
+
+static void golden(void **state)
+{
+	compare_all("tests/golden/resize.safetensors", 31);
+	compare_all("tests/golden/resize_filters.safetensors", 15);
 }
 
 static struct image noise(int w, int h)
@@ -87,7 +95,7 @@ static void windows(void **state)
 {
 	struct image in = noise(83, 59), out, part;
 
-	for (int f = RESAMPLE_AREA; f <= RESAMPLE_LANCZOS; f++) {
+	for (int f = RESAMPLE_AREA; f <= RESAMPLE_NEAREST; f++) {
 		out = whole(&in, 40, 31, f);
 		resample(&in, 40, 31, f, (struct window){ 7, 5, 20, 25 }, &part);
 		for (int y = 0; y < 25; y++)
@@ -106,7 +114,7 @@ static void flat(void **state)
 	};
 
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
-		for (int f = RESAMPLE_AREA; f <= RESAMPLE_LANCZOS; f++)
+		for (int f = RESAMPLE_AREA; f <= RESAMPLE_NEAREST; f++)
 			for (int level = 0; level < 256; level += 51) {
 				struct image in = noise(sizes[k][0], sizes[k][1]), out;
 				memset(in.rgb, level, (size_t)in.width * in.height * 3);
@@ -140,7 +148,7 @@ static void loops(void **state)
 	if (!cpu_has_avx2())
 		skip();
 	for (int w = 1; w < 40; w++)
-		for (int f = RESAMPLE_AREA; f <= RESAMPLE_LANCZOS; f++) {
+		for (int f = RESAMPLE_AREA; f <= RESAMPLE_NEAREST; f++) {
 			struct image in = noise(3 * w % 61 + 1, 2 * w + 3), a, b;
 			const struct image_part part = { 0.125, 0.5, in.width - 0.25, in.height - 0.75 };
 			resample_by(&resample_portable, &in, &part, w, 29, f, (struct window){ 0, 2, w, 25 }, &a);

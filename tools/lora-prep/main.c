@@ -2,6 +2,7 @@
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/data/lint.h"
 #include "../../libcommon/data/prepare.h"
+#include "../../libcommon/data/resample.h"
 #include "../../libcommon/io/publish.h"
 
 int main(int argc, char **argv)
@@ -30,6 +31,8 @@ int main(int argc, char **argv)
 		{ "lint", 0, OPTION_FLAG, &check_only, NULL, "check only, one JSON line per finding", .key = "" },
 		{ .kind = OPTION_SECTION, .help = "Sizes" },
 		BUCKET_OPTION_ROWS(&o.buckets, false),
+		{ "resize-interpolation", 0, OPTION_CHOICE, &o.interpolation, "FILTER",
+		  "instead of area down, lanczos up", .choices = RESAMPLE_NAMES },
 		{ "crop-conditioning", 0, OPTION_CHOICE, &crop, "HOW",
 		  "crop in the size conditioning", .fallback = "real",
 		  .choices = "real|kohya" },
