@@ -99,6 +99,24 @@ found() {
 	[ "$(grep -c class-caption findings.jsonl)" = 1 ]
 }
 
+@test "small ones, threads, near twins, moving pictures, a short batch" {
+	mkdir -p set
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAAgAAAAoAQAAAADr2IYQAAAAVElEQVR42gXBAQaDAAAAwCNijL0ixojRKyLGGHvFGDFGr4iIiF4RMaJvRMToFd0hknop9WaBs8xbZbAIXdzkaj+rg9jdR2P0d3T18NWabE4ST4VuB6IaEb1FGJ5IAAAAAElFTkSuQmCC >set/tiny.png # 8x40
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAABAAAAIIAQAAAABPklMTAAACqUlEQVR42u3SB0IIAABA0a+okJIUQkNG0SK7LStJlKSpQUP21tAglTQoykhRGhpEe6FChUSF7L13SlMO4Aq9MzyAceNYtIiNG4mOprCQZ88QFERJCRMTtmwhJoaSEl6+REiISZNYupTt2zl+nMuXefOG/v1RU8PcnF27iIujvJz37xEVZfJkVqzAy4uEBK5d49MnxMWZOhUrK/bsITGRqiq+fmXIEGbMwNYWf3+Sk7l5kx8/kJJi9mxWrWLfPtLSqK2luZnhw9HRwcmJoCAyMrh7l9ZWRo5EX581azhwgPPnaWigvR1ZWQwNcXMjLIyLF3nwgK4uFBSYPx8PDyIjyc3l0SN6ehg7FiMjNmwgKoqCAp4+RUCACRNYvJjNmzl6lOJiXrygXz8mTsTUlG3bOHaMsjJev0ZEBFVVzMzYuZOTJ7l6lXfvGDgQDQ0sLPD0JD6eyko+fkRMDE1NVq7Ex4czZ7hxgy9fkJBg+nRsbPDz4+xZamr4/p2hQ5k1C3t79u4lNZXbt/n1i2HD0NbG0ZH9+0lPp66OlhZkZNDTY/VqQkLIyqK+nrY2Ro9mzhxcXTl4kOxs7t+nsxN5eebNY+1aIiLIyaGpib9/UVRk4ULWr+fwYfLzefKEPn0YPx5jYzZt4sgRiop4/py+fVFWZskStm4lNpbSUl69QlgYFRWWLWPHDk6c4MoV3r5lwADU1Vm+nN27OXWKigo+fGDQIKZMwdISb29On+b6dT5/ZvBgpk3D2hpfX5KSqK7m2zckJZk5Ezs7AgJISeHWLX7+RFoaLS0cHAgM5Nw57tzh929GjEBXF2dngoPJzOTePf78YdQoDAxwcSE0lAsXaGykowM5OebOxd2d8HAuXeLhQ7q7GTOGBQtYt45Dh8jL4/Fjev/3/u/9/9//f5xSBDeiukmcAAAAAElFTkSuQmCC >set/thread.png # 16x520
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAQAAAACCEkxzAAAACGFjVEwAAAACAAAAAPONk3AAAACbSURBVHjaNcFBhgIAAEDRT0RERETriIiIGLpARERERBeIiIiI6AJDREREdIGIiIiILhARERHRus3vPfhJiqJoiX+xFhcREClREm0xFhtxFUGRFmXREROxFTcREhlREV0xFTtxF2GRFVXREzOxFw8RETlRE30xFwfxFFGRF3UxEAtxFC8RE3+iIYZiKU7iLeKiIJpiJFbiLD4ioS/UwPMBtjtZrgAAAABJRU5ErkJggg== >set/moving.png # 64x64, says that it has two pictures
+	cp "${pictures[0]}" set/a.png
+	"$PREP" -q --resolution 256 --no-bucket --class-tokens x --folder set/copies set 2>/dev/null
+	mv set/copies/a.jpg set/b.jpg && rm -r set/copies
+	for f in set/*.*g; do echo words >"${f%.*}.txt"; done
+	lint 3 --train-batch-size 2 set
+	found error size set/tiny.png
+	found error size set/thread.png
+	found note animated set/moving.png
+	found warning near-duplicate set/b.jpg
+	found note remainder null
+	grep -q 'the last of 2 batches has 1 of 2' findings.jsonl
+}
+
 @test "tokenizers: a folder's, a model's, not both" {
 	mkdir -p set
 	cp "${pictures[0]}" set/a.png && { printf 'dog %.0s' {1..80}; echo last; } >set/a.txt
