@@ -6,6 +6,10 @@ namespace emu::ptx {
 
 using std::string;
 
+const char *const special_names[SPECIALS] = {
+	"%tid.x", "%tid.y", "%tid.z", "%ntid.x", "%ntid.y", "%ntid.z", "%ctaid.x", "%ctaid.y", "%ctaid.z", "%nctaid.x", "%nctaid.y", "%nctaid.z",
+};
+
 static const table &known()
 {
 	static const table *all = [] {
@@ -63,13 +67,17 @@ bool decoder::place(const string &name, int bytes, uint32_t *at)
 	const size_t digits = name.find_last_not_of("0123456789") + 1;
 	const auto declared = k.text.registers.find(name.substr(0, digits));
 	const bool is_special = declared == k.text.registers.end();
+	int which = 0;
 
 	if (name[0] != '%' || (is_special ? 4 : declared->second) != bytes)
 		return false;
+	while (is_special && name != special_names[which])
+		if (++which == SPECIALS)
+			refuse(name);
 	if (!slots.count(name)) {
 		slots[name] = room(bytes);
 		if (is_special)
-			k.specials.push_back({ slots[name], name });
+			k.specials.push_back({ slots[name], which });
 	}
 	*at = slots[name];
 	return true;

@@ -36,7 +36,7 @@ struct instruction {
 
 /* Registers that somebody has to fill. */
 struct constant { uint32_t at; int bytes; uint64_t value; };
-struct special { uint32_t at; std::string name; };
+struct special { uint32_t at; int which; };                     /* of special_names */
 struct shared_address { uint32_t at; int variable; };
 
 struct kernel {
@@ -59,6 +59,9 @@ void add_memory(table &t);
 void add_control(table &t);
 
 kernel decode(const source &text);
+
+enum { TID, NTID = 3, CTAID = 6, NCTAID = 9, SPECIALS = 12 };           /* x, y, z each */
+extern const char *const special_names[SPECIALS];
 
 struct front { size_t pc; uint32_t lanes; bool waits; };
 struct range { char *at; size_t bytes; };

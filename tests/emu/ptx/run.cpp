@@ -97,20 +97,20 @@ template <class T> static void fill(warp &w, uint32_t at, T value)
 		w.reg<T>(at)[l] = value;
 }
 
-static uint32_t value_of(const std::string &name)
-{
-	const struct { const char *name; uint32_t value; } known[] = {
-		{ "%tid.x", cur.tid.x }, { "%tid.y", cur.tid.y }, { "%tid.z", cur.tid.z },
-		{ "%ntid.x", block_dim.x }, { "%ntid.y", block_dim.y }, { "%ntid.z", block_dim.z },
-		{ "%ctaid.x", block_idx.x }, { "%ctaid.y", block_idx.y }, { "%ctaid.z", block_idx.z },
-		{ "%nctaid.x", grid_dim.x }, { "%nctaid.y", grid_dim.y }, { "%nctaid.z", grid_dim.z },
-		{ "%laneid", cur.lane },
-	};
+static uint32_t component(const uint3 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : v.z; }
 
-	for (auto &k : known)
-		if (name == k.name)
-			return k.value;
-	not_understood(kernel_name, 0, name);
+static void fill_special(warp &w, const special &s)
+{
+	const uint3 same[] = { {}, block_dim, block_idx, grid_dim };
+
+	if (s.which >= NTID) {
+		fill(w, s.at, component(same[s.which / 3], s.which % 3));
+		return;
+	}
+	for (int l = 0; l < LANES; l++) {
+		w.be_lane(l);
+		w.reg<uint32_t>(s.at)[l] = component(cur.tid, s.which);
+	}
 }
 
 /* Registers as they are before the first instruction: what nobody wrote is NaN. */
@@ -127,10 +127,7 @@ static void prepare(warp &w)
 		case 8: fill(w, c.at, c.value); break;
 		}
 	for (const special &s : k.specials)
-		for (int l = 0; l < LANES; l++) {
-			w.be_lane(l);
-			w.reg<uint32_t>(s.at)[l] = value_of(s.name);
-		}
+		fill_special(w, s);
 	for (const shared_address &a : k.addresses)
 		fill(w, a.at, (uint32_t)(w.b->shared[a.variable].at - shared_base()));
 }
