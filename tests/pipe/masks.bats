@@ -4,7 +4,6 @@
 setup() {
 	load pipe.bash
 	cd "$BATS_TEST_TMPDIR" || return 1
-	"$BIN/lora-prep" --help=all | grep -q -- --alpha-mask || skip "lora-prep makes no masks yet"
 }
 
 # bytes N...: each number as a byte

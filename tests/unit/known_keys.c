@@ -89,6 +89,39 @@ static void common_keys_have_their_class(void **state)
 	}
 }
 
+/* Every key of training files found in public repositories, residue of GUIs and typing mistakes included: each works or is said. */
+static void keys_in_the_wild_are_known(void **state)
+{
+	char wild[] =
+		"adaptive_noise_scale ae async_upload author batch_size betas bucket_no_upscale bucket_reso_steps cache_latents "
+		"cache_latents_to_disk cache_text_encoder_outputs cache_text_encoder_outputs_to_disk "
+		"caption_dropout_every_n_epochs caption_dropout_rate caption_extension caption_tag_dropout_rate clip_skip "
+		"color_aug dataset_repeats debug_dataset description dim_from_weights dynamo_backend enable_bucket epoch "
+		"flip_aug full_bf16 full_fp16 gradient_accumulation_steps gradient_checkpointing highvram huber_c huber_scale "
+		"huber_schedule image_dir in_json is_reg keep_tokens learning_rate log_prefix log_tracker_name log_with "
+		"logging_dir loss_type lowram lr_restart_cycles lr_scheduler lr_scheduler_args lr_scheduler_num_cycles "
+		"lr_scheduler_power lr_scheduler_type lr_warmup_steps max_bucket_reso max_data_loader_n_workers max_grad_norm "
+		"max_timestep max_token_length max_train_epochs max_train_steps mem_eff_attn metadata_author "
+		"metadata_description metadata_title min_bucket_reso min_lr min_snr_gamma min_timestep mixed_precision "
+		"model_train_type multires_noise_discount multires_noise_iterations name network_alpha network_args network_dim "
+		"network_dropout network_module network_train_text_encoder_only network_train_unet_only no_half_vae no_metadata "
+		"noise_offset noise_offset_type num_prompts num_repeats optimizer_args optimizer_type output_dir output_name "
+		"persistent_data_loader_workers pretrained_model_name_or_path prior_loss_weight random_crop reg_data_dir "
+		"resolution resume resume_from_huggingface sample_at_first sample_every_n_epochs sample_every_n_steps "
+		"sample_prompts sample_sampler save_every_n_epochs save_every_n_steps save_last_n_epochs "
+		"save_last_n_steps_state save_model_as save_n_epoch_ratio save_precision save_state save_state_to_huggingface "
+		"scale_v_pred_loss_like_noise_pred scale_weight_norms sdpa sdxl seed shuffle_caption text_encoder_lr "
+		"token_warmup_min token_warmup_step train_batch_size train_data_dir train_inpainting train_text_encoder "
+		"training_comment unet_lr use_8bit_adam use_lion_optimizer v2 v_parameterization vae vae_batch_size version "
+		"wandb_api_key wandb_run_name warmup_ratio weight_decay weighted_captions xformers";
+	int count = 0;
+
+	for (char *rest = wild, *key; (key = strsep(&rest, " ")); count++)
+		if (!known_key(key) || known_key(key)->class == KEY_LATER)
+			fail_msg("'%s' is not known, or not decided on", key);
+	assert_int_equal(count, 139);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -96,6 +129,7 @@ int main(void)
 		cmocka_unit_test(every_key_says_why),
 		cmocka_unit_test(the_manual_names_every_key),
 		cmocka_unit_test(common_keys_have_their_class),
+		cmocka_unit_test(keys_in_the_wild_are_known),
 	};
 
 	return cmocka_run_group_tests_name("known_keys", tests, NULL, NULL);
