@@ -118,12 +118,12 @@ static void decode(const struct prepare_options *o, const struct picture_rules *
 		   const struct buffer *file, bool all, struct image *image, struct prepared *out)
 {
 	const struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] },
-					       .keep_alpha = rules->alpha_mask,
+					       .libheif = true, .keep_alpha = rules->alpha_mask,
 					       .enough = all ? NULL : enough, .context = rules };
 
 	sha256_hex_of(file->data, file->len, out->sha256);
 	if (image_decode(picture->path, file->data, file->len, &options, image, &out->info, &out->error) < 0) {
-		skip(out, image_type(file->data, file->len, NULL) ? "damaged" : "format");
+		skip(out, out->info.format ? "damaged" : "format");
 		return;
 	}
 	place(rules, picture, out);

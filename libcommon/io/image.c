@@ -11,6 +11,7 @@ struct magic {
 	size_t at, length;
 	const char *bytes;
 	int (*decode)(struct decoder *d);       /* NULL: known by name only */
+	bool foreign;                           /* only for who asks for libheif */
 };
 
 static const struct magic magics[] = {
@@ -21,12 +22,12 @@ static const struct magic magics[] = {
 	{ "BMP", 0, 2, "BM", NULL },
 	{ "TIFF", 0, 4, "II*\0", NULL },
 	{ "TIFF", 0, 4, "MM\0*", NULL },
-	{ "AVIF", 4, 8, "ftypavif", NULL },
-	{ "AVIF", 4, 8, "ftypavis", NULL },
-	{ "HEIC", 4, 7, "ftyphei", NULL },
-	{ "HEIC", 4, 7, "ftyphev", NULL },
-	{ "HEIC", 4, 8, "ftypmif1", NULL },
-	{ "HEIC", 4, 8, "ftypmsf1", NULL },
+	{ "AVIF", 4, 8, "ftypavif", heif_decode, true },
+	{ "AVIF", 4, 8, "ftypavis", heif_decode, true },
+	{ "HEIC", 4, 7, "ftyphei", heif_decode, true },
+	{ "HEIC", 4, 7, "ftyphev", heif_decode, true },
+	{ "HEIC", 4, 8, "ftypmif1", heif_decode, true },
+	{ "HEIC", 4, 8, "ftypmsf1", heif_decode, true },
 	{ "JPEG XL", 0, 2, "\xff\x0a", NULL },
 	{ "JPEG XL", 4, 8, "JXL \r\n\x87\n", NULL },
 	{ "JPEG 2000", 4, 8, "jP  \r\n\x87\n", NULL },
@@ -52,8 +53,8 @@ const char *image_type(const void *bytes, size_t n, const char **other)
 	const struct magic *m = recognise(bytes, n);
 
 	if (other)
-		*other = m && !m->decode ? m->name : NULL;
-	return m && m->decode ? m->name : NULL;
+		*other = m && (!m->decode || m->foreign) ? m->name : NULL;
+	return m && m->decode && !m->foreign ? m->name : NULL;
 }
 
 int decoder_size(struct decoder *d, uint64_t width, uint64_t height)
@@ -251,14 +252,14 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	if (!m)
 		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG and WebP are read", name,
 			    n ? "not a picture" : "an empty file");
-	if (!m->decode)
+	if (!m->decode || (m->foreign && !(o && o->libheif)))
 		return fail(e, EXIT_INPUT, "%s: %s is not read; convert it to PNG, JPEG or WebP", name, m->name);
 	status = m->decode(&d);
 	colour_close(d.colour);
 	free(d.line);
 	if (status < 0)
 		image_free(out);
-	if (info)
+	if (info && !d.unreadable)
 		inform(&d, m->name, info);
 	return status;
 }

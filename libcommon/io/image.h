@@ -24,6 +24,7 @@ struct image_options {
 	uint8_t background[3];          /* under transparency */
 	bool keep_alpha;                /* and hand transparency over as well */
 	uint64_t max_pixels;            /* 0: 100,000,000 */
+	bool libheif;                   /* HEIC and AVIF too, where that library is installed */
 	/* How large a picture of width x height, upright, has to be for its reader.  JPEG leaves out detail beyond it: by a half, a
 	 * quarter or an eighth, never below that size.  NULL: every pixel is wanted. */
 	void (*enough)(const void *context, int width, int height, int least[2]);
@@ -34,7 +35,7 @@ struct image_options {
 struct image_part { double left, top, width, height; };
 
 struct image_info {
-	const char *format;             /* "JPEG", "PNG", "WebP" */
+	const char *format;             /* "JPEG", "PNG", "WebP", "HEIC", "AVIF"; left alone where the type is not read */
 	int width, height;              /* upright, that is after Exif orientation; of the file, not of what `enough` left */
 	int orientation;                /* 1..8 as found */
 	struct image_part part;         /* what the file's pixels became: `enough` leaves a last column or row of less than a pixel */

@@ -1,5 +1,5 @@
 /*
- * image_internal.h - between image.c and the codecs (png.c, jpeg.c, webp.c), exif.c and icc.c.
+ * image_internal.h - between image.c and the codecs (png.c, jpeg.c, webp.c, heif.c), exif.c and icc.c.
  *
  * A codec reads its header, fills in the upper half of struct decoder, calls rows_begin() and hands over each row once.
  * Colour, transparency, 16 bit and orientation happen on the way into the picture, so no second copy of it exists.
@@ -35,6 +35,7 @@ struct decoder {
 	int orientation;
 	bool animated;
 	bool over_limit;                /* set before a cap refuses the picture */
+	bool unreadable;                /* what reads this type is missing */
 	const uint8_t *icc;             /* the codec's memory, read by rows_begin() only */
 	size_t icc_bytes;
 
@@ -57,6 +58,7 @@ int channels_of(enum pixels p);
 int png_decode(struct decoder *d) MUST_CHECK;
 int jpeg_decode(struct decoder *d) MUST_CHECK;
 int webp_decode(struct decoder *d) MUST_CHECK;
+int heif_decode(struct decoder *d) MUST_CHECK;
 
 /* NULL when the profile is absent, damaged, for other pixels, or means sRGB: then the values are taken as sRGB. */
 struct colour *colour_open(const void *icc, size_t n, enum pixels p, int depth);

@@ -237,6 +237,25 @@ mixed/moving.gif format" ]
 	[[ $output == *"d.toml:4"*spline* ]]
 }
 
+@test "HEIC and AVIF: read through libheif, or named with what is missing" {
+	mkdir foreign
+	# red left, blue right, the left half transparent; the same opaque, turned by its Exif; both 64x40, made by Pillow 13 and pillow-heif
+	base64 -d <<<AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAGGbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAACxpbG9jAAAAAEQAAAIAAQAAAAEAAAHIAAAAOAACAAAAAQAAAa4AAAAaAAAAQmlpbmYAAAAAAAIAAAAaaW5mZQIAAAAAAQAAYXYwMUNvbG9yAAAAABppbmZlAgAAAAACAABhdjAxQWxwaGEAAAAAGmlyZWYAAAAAAAAADmF1eGwAAgABAAEAAADDaXBycAAAAJ1pcGNvAAAAFGlzcGUAAAAAAAAAQAAAACgAAAAQcGl4aQAAAAADCAgIAAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAAA5waXhpAAAAAAEIAAAADGF2MUOBABwAAAAAOGF1eEMAAAAAdXJuOm1wZWc6bXBlZ0I6Y2ljcDpzeXN0ZW1zOmF1eGlsaWFyeTphbHBoYQAAAAAeaXBtYQAAAAAAAAACAAEEAQKDBAACBAEFhgcAAABabWRhdBIACgYYFX+flUAyDhGAAAEAqF1441RENufuEgAKCRgVf52yAhoNCDIpRIH9/apAAHkAAAjX3vSbhqQJsoIWiBso9ODV2hmP/Jpj6Tbzhm2EfoA= >foreign/a.avif
+	base64 -d <<<AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9jAAAAAERAAAIAAQAAAAAB7AABAAAAAAAAARsAAgAAAAADBwABAAAAAAAAACQAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcnAAAADmaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAAEAAAAABAAAAKAAAAAEAAAAAAAAAAv///+gAAAACAAAAEHBpeGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEAAQaBAgMFhIYAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAAUdtZGF0AAABFygBrwY4iS4d6cHzKWSTQ+wb5OfKtTC4ScZZTwJMJdbJufuzykTD6Tu934yf3COTtlkq5nT9yP6p90frd+47hF6pnvQx51v/JLp1x4JGCtgNBYm4Hi9kf1WFMOZ1lVGYcNUb5AeeaudvmaoknYfKwROToY1JfsBgC/lk0yd1rdsY8d1OCfgL5Nf0v29U//7ssmjlDgw8fYrOoc71ztoIxqz1pPn9R4+OFzwzZLL0vvvrGZr94/hn6LDr1zP2Qrqr0SrY2YEK54IMWw1vSzi6CoQZZGXfRhNYKUZOoVcPZQ2JkaOrLdn2Wy8vMsjTmMFqeil1dl4cdHYQwCSbTr/SJwFBrqwQS61mBHVwyFVl39XKrmpQrp4wBgAAAAZFeGlmAABNTQAqAAAACAABARIAAwAAAAEABgAAAAAAAA== >foreign/b.heic
+	cp "$demo/gizmo05.png" foreign/c.png
+	"$PREP" --resolution 64 --no-bucket --alpha-mask --class-tokens x --report report.jsonl -o images.tar foreign
+	if ldconfig -p | grep -q libheif.so.1; then
+		[ "$(jq -c 'select(.source) | [.format, .source, .mask]' report.jsonl | head -n 2)" = '["AVIF",[64,40],true]
+["HEIC",[40,64],false]' ]
+	else
+		[ "$(jq -r 'select(.code) | .code' report.jsonl | tr '\n' ' ')" = "format format " ]
+		grep -q 'libheif.so.1, which is not installed' report.jsonl
+	fi
+	head -c 300 foreign/b.heic >foreign/cut.heic
+	"$PREP" -q --resolution 64 --no-bucket --report report.jsonl -o images.tar foreign 2>/dev/null
+	[[ $(jq -r 'select(.path == "foreign/cut.heic") | .code' report.jsonl) = @(damaged|format) ]]
+}
+
 @test "payload jpeg" {
 	"$PREP" "${sizes[@]}" --payload jpeg --quality 80 -o images.tar "$ROOT/demo/train"
 	[ "$(member images.tar 00000000.jpg | head -c 3 | od -An -tx1)" = " ff d8 ff" ]
