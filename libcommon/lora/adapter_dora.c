@@ -32,23 +32,43 @@ static double squares(const float *x, size_t n)
 	return sum;
 }
 
-/* [out], malloced; NULL: no memory.  Looked up like an embedding's rows, so any device and type will do. */
+/* Rows are looked up like an embedding's, so any device and type will do. */
+static struct weight flattened(const struct weight *w)
+{
+	struct weight flat = *w;
+
+	flat.in *= w->kh * w->kw;
+	flat.kh = flat.kw = 1;
+	return flat;
+}
+
+static int rows_at_once(const struct weight *w)
+{
+	const int rows = PART / flattened(w).in;
+
+	return rows < 1 ? 1 : rows < w->out ? rows : w->out;
+}
+
+static int32_t *counted(int n)
+{
+	int32_t *ids = xmalloc(n * sizeof(*ids));
+
+	for (int i = 0; i < n; i++)
+		ids[i] = i;
+	return ids;
+}
+
+/* [out], malloced; NULL: no memory */
 static float *base_rows2(struct adapter *a, const struct weight *w)
 {
-	const size_t fan = (size_t)w->in * w->kh * w->kw;
-	struct weight flat = *w;
-	int rows = PART / fan ? PART / fan : 1, i;
-	float *out = xmalloc(w->out * sizeof(*out)), *device, *host;
-	int32_t *ids = xmalloc(w->out * sizeof(*ids));
+	const struct weight flat = flattened(w);
+	const size_t fan = flat.in;
+	const int rows = rows_at_once(w);
+	float *out = xmalloc(w->out * sizeof(*out)), *host = xmalloc(rows * fan * sizeof(*host));
+	float *device = a->be->alloc(a->device, rows * fan * sizeof(*device));
+	int32_t *ids = counted(w->out);
 
-	flat.in = fan;
-	flat.kh = flat.kw = 1;
-	rows = rows < w->out ? rows : w->out;
-	device = a->be->alloc(a->device, rows * fan * sizeof(*device));
-	host = xmalloc(rows * fan * sizeof(*host));
-	for (i = 0; i < w->out; i++)
-		ids[i] = i;
-	for (i = 0; device && i < w->out; i += rows) {
+	for (int i = 0; device && i < w->out; i += rows) {
 		const int now = w->out - i < rows ? w->out - i : rows;
 		a->be->embedding(a->device, device, &flat, ids + i, now);
 		a->be->download(a->device, host, device, now * fan * sizeof(*host));
@@ -62,6 +82,11 @@ static float *base_rows2(struct adapter *a, const struct weight *w)
 		return out;
 	free(out);
 	return NULL;
+}
+
+static int no_memory(const struct adapter_module *m, struct error *e)
+{
+	return fail(e, EXIT_MEMORY, "no device memory for the magnitudes of '%s'; use a device with more memory", m->stem);
 }
 
 /* [out], malloced; NULL: no memory */
@@ -110,23 +135,64 @@ static int add_magnitude(struct adapter *a, struct adapter_module *m, const floa
 	m->lora.scale = (float)(m->alpha / m->rank);
 	m->lora.magnitude = (struct tensor){ .n = 1, .h = 1, .w = 1, .c = m->lora.up.n };
 	if (put_rows2(a, m) < 0 || put_magnitude(a, m, magnitude, trainable) < 0)
-		return fail(e, EXIT_MEMORY, "no device memory for the magnitudes of '%s'; use a device with more memory", m->stem);
+		return no_memory(m, e);
 	return 0;
+}
+
+/* sum [in]: squares of the columns of W + scale up down, rows after rows.  part: room for `rows` of them */
+static void add_column_squares(struct adapter *a, const struct lora *l, const struct weight *w, float *sum, float *part, int rows)
+{
+	const struct weight flat = flattened(w);
+	const int taps = w->kh * w->kw, r = l->rank;
+	int32_t *ids = counted(w->out);
+
+	for (int i = 0; i < w->out; i += rows) {
+		const int now = w->out - i < rows ? w->out - i : rows;
+
+		a->be->embedding(a->device, part, &flat, ids + i, now);
+		a->be->gemm(a->device, 0, 0, now, flat.in, r, l->scale, l->up.data + (size_t)i * r, r, l->down.data, flat.in, 1, part, flat.in);
+		a->be->multiply(a->device, part, part, part, now, flat.in, false);
+		a->be->sum_per_sample(a->device, sum, part, 1, now * taps, w->in, i > 0);
+	}
+	free(ids);
+}
+
+/* A DoRA of columns is never trained, so what it does to them is known from the start. */
+static int add_columns(struct adapter *a, struct adapter_module *m, const float *magnitude, double weight, struct error *e)
+{
+	const struct weight *w = layer_weight(m->layer);
+	const int in = w->in, rows = rows_at_once(w);
+	float *device = a->be->alloc(a->device, (in + (size_t)rows * flattened(w).in) * sizeof(*device)), *gain = xcalloc(2 * in, sizeof(*gain));
+
+	m->lora.weight = weight;
+	m->lora.scale = (float)(m->alpha / m->rank);
+	if (device && magnitude) {
+		add_column_squares(a, &m->lora, w, device, device + in, rows);
+		a->be->download(a->device, gain, device, in * sizeof(*gain));
+		for (int i = 0; i < in; i++) {
+			gain[in + i] = magnitude[i] / (sqrtf(gain[i]) + 1e-12f);
+			gain[i] = gain[in + i] - 1;
+		}
+	}
+	a->be->release(a->device, device);
+	if (device)
+		m->lora.column_gain = adapter_floats(a, gain, 2 * in);
+	free(gain);
+	return m->lora.column_gain ? 0 : no_memory(m, e);
 }
 
 static int add_from_file(struct adapter *a, struct adapter_module *m, const struct adapter_file *f, const struct file_module *in,
 			 double weight, bool trainable, struct error *e)
 {
-	float *magnitude;
-	int status;
+	float *magnitude = NULL;
+	int status = -1;
 
-	if (in->by_input)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' has DoRA's lengths by input, which only lora-merge applies; merge it into the model",
-			    f->file->path, in->name);
-	if (backend_is_dry(a->be))
-		return add_magnitude(a, m, NULL, weight, trainable, e);
-	magnitude = adapter_file_floats(f, in->magnitude, true, e);
-	status = magnitude ? add_magnitude(a, m, magnitude, weight, trainable, e) : -1;
+	if (in->by_input && trainable)
+		return fail(e, EXIT_INPUT, "%s: '%.200s' has a DoRA's lengths by input, and those by output are trained here; merge it into the "
+			    "model with lora-merge", f->file->path, in->name);
+	if (!backend_is_dry(a->be) && !(magnitude = adapter_file_floats(f, in->magnitude, true, e)))
+		return -1;
+	status = in->by_input ? add_columns(a, m, magnitude, weight, e) : add_magnitude(a, m, magnitude, weight, trainable, e);
 	free(magnitude);
 	return status;
 }
@@ -160,6 +226,7 @@ void adapter_free_magnitudes(struct adapter *a)
 
 		a->be->release(a->device, l->rows2);
 		a->be->release(a->device, l->magnitude.data);
+		a->be->release(a->device, l->column_gain);
 		if (!a->borrow_grads)
 			a->be->release(a->device, l->magnitude.grad);
 	}

@@ -13,7 +13,7 @@
 struct module {
 	const char *name;               /* the first `length` characters of a tensor's name */
 	size_t length;
-	const struct safetensor *down, *up, *alpha;
+	const struct safetensor *down, *up, *alpha, *magnitude;
 	int component;                  /* -1: nobody's prefix */
 	int64_t rank;
 	float alpha_value;
@@ -22,7 +22,8 @@ struct module {
 struct modules {
 	struct module *item;
 	size_t count, capacity;
-	const char *method, *dialect;   /* of the file: the first that is no plain LoRA; the first UNet module's */
+	const char *method, *dialect;   /* of the file: the first that is no LoRA; the first UNet module's */
+	size_t by_output, by_input;     /* with DoRA's lengths */
 };
 
 bool is_adapter(const struct safetensors *f)
@@ -81,6 +82,8 @@ static void collect(struct modules *m, const struct safetensors *f)
 			module->up = t;
 		else if (part == PART_ALPHA)
 			module->alpha = t;
+		else if (part == PART_MAGNITUDE)
+			module->magnitude = t;
 		else if (!m->method)
 			m->method = method;
 	}
@@ -100,7 +103,22 @@ static int check_alpha(const struct safetensors *f, struct module *m, struct err
 	return 0;
 }
 
-/* Of plain LoRA modules. */
+/* A row of numbers may be of either where the layer is square; readers take it for the outputs'. */
+static int check_magnitude(const struct safetensors *f, const struct module *x, struct modules *m, struct error *e)
+{
+	const struct safetensor *t = x->magnitude;
+	const int64_t n = t ? (int64_t)safetensor_elements(t) : 0, in = x->down->shape[1], out = x->up->shape[0];
+	const bool row = t && t->dims >= 2 && t->shape[0] == 1 && t->shape[1] > 1;
+
+	if (!t)
+		return 0;
+	if (n != (row ? in : out) && !(t->dims == 1 && n == in))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' is neither a length for each output nor for each input", f->path, t->name);
+	*(row || n != out ? &m->by_input : &m->by_output) += 1;
+	return 0;
+}
+
+/* Of LoRA modules. */
 static int check_module(const struct safetensors *f, struct module *m, struct error *e)
 {
 	if (!m->down || !m->up)
@@ -299,12 +317,22 @@ static int say_norms(struct sheet *s, const struct safetensors *f, const struct 
 
 /* ---- the whole ---- */
 
+static void say_lengths(struct sheet *s, const struct modules *m)
+{
+	if (!m->by_output && !m->by_input)
+		return;
+	sheet_line(s, "dora", "%zu modules have a length for each output, %zu for each input", m->by_output, m->by_input);
+	json_int(&s->json, "dora_by_output", m->by_output);
+	json_int(&s->json, "dora_by_input", m->by_input);
+}
+
 static int inspect_lora(struct sheet *s, const struct safetensors *f, struct modules *m, struct error *e)
 {
 	for (size_t i = 0; i < m->count; i++)
-		if (check_module(f, &m->item[i], e))
+		if (check_module(f, &m->item[i], e) || check_magnitude(f, &m->item[i], m, e))
 			return -1;
 	say_ranks(s, m);
+	say_lengths(s, m);
 	if (s->options->quick)
 		return 0;
 	say_dead(s, f, m);
@@ -317,12 +345,15 @@ int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *
 {
 	struct modules m = { 0 };
 	char *bytes = thousands(f->file_bytes);
+	bool dora = false;
 	int status;
 
 	collect(&m, f);
-	sheet_text(s, "kind", m.method ? "an adapter" : "a LoRA adapter", "adapter");
+	for (size_t i = 0; i < m.count && !dora; i++)
+		dora = m.item[i].magnitude != NULL;
+	sheet_text(s, "kind", m.method ? "an adapter" : dora ? "a DoRA adapter" : "a LoRA adapter", "adapter");
 	sheet_line(s, "size", "%s bytes", bytes);
-	sheet_text(s, "method", m.method ? "method" : NULL, m.method ? m.method : "LoRA");
+	sheet_text(s, "method", m.method ? "method" : NULL, m.method ? m.method : dora ? "DoRA" : "LoRA");
 	sheet_text(s, "dialect", "names", m.dialect);
 	sheet_text(s, "base", "base", base_model(f, &m));
 	sheet_text(s, "dtype", "dtype", dtypes_of(f));

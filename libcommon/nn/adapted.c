@@ -79,6 +79,27 @@ static void add_lora(struct tape *t, struct tensor *y, const struct tensor *x, c
 	tape_scratch_give(t, z);
 }
 
+/* y += weight (W (gain x - x) + s down (gain x) up), where x's channels are scaled: a DoRA of columns */
+static void add_by_columns(struct tape *t, struct tensor *y, const struct tensor *x, const struct lora *l, const struct adapted *a)
+{
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const int rows = tensor_rows(y), r = l->rank;
+	struct tensor scaled = *x;
+	float *v = tape_scratch(t, tensor_count(y)), *z = tape_scratch(t, (size_t)rows * r);
+
+	scaled.data = tape_scratch(t, tensor_count(x));
+	be->multiply(d, scaled.data, x->data, l->column_gain, tensor_rows(x), x->c, true);
+	base_product(t, v, &scaled, a, NULL);
+	be->multiply(d, scaled.data, x->data, l->column_gain + x->c, tensor_rows(x), x->c, true);
+	down_product(t, z, y, &scaled, l, a);
+	be->gemm(d, 0, 1, rows, y->c, r, l->scale, z, r, l->up.data, r, 1, v, y->c);
+	be->axpby(d, y->data, l->weight, v, 1, tensor_count(y));
+	tape_scratch_give(t, scaled.data);
+	tape_scratch_give(t, z);
+	tape_scratch_give(t, v);
+}
+
 void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a)
 {
 	const struct backend *be = tape_backend(t);
@@ -88,7 +109,9 @@ void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, c
 	if (k)
 		be->multiply(tape_device(t), y->data, y->data, doras_factor(k), tensor_rows(y), y->c, true);
 	for (const struct lora *l = a->lora; l; l = l->next)
-		if (!lora_is_out(l))
+		if (l->column_gain)
+			add_by_columns(t, y, x, l, a);
+		else if (!lora_is_out(l))
 			add_lora(t, y, x, l, dora_of(k, l), a);
 	if (k && a->bias)
 		be->add_per_sample(tape_device(t), y->data, y->data, a->bias, 1, tensor_rows(y), y->c);
@@ -139,6 +162,27 @@ static void lora_backward(struct tape *t, const struct tensor *y, const struct t
 	tape_scratch_give(t, z);
 }
 
+/* inverts y += weight (W (gain x - x) + s down (gain x) up):  dx += weight ((gain - 1) (dy W) + gain (s dy up down)) */
+static void columns_backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct lora *l,
+			     const struct adapted *a)
+{
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const int rows = tensor_rows(y), r = l->rank;
+	float *part = tape_scratch(t, tensor_count(x)), *dz = tape_scratch(t, (size_t)rows * r);
+
+	base_back(t, part, y->grad, x, a, 0);
+	be->multiply(d, part, part, l->column_gain, tensor_rows(x), x->c, true);
+	be->axpby(d, dx, l->weight, part, 1, tensor_count(x));
+	be->gemm(d, 0, 0, rows, r, y->c, l->scale, y->grad, y->c, l->up.data, r, 0, dz, r);
+	be->zero(d, part, tensor_count(x));
+	down_back(t, dz, x, NULL, 0, part, l, a);
+	be->multiply(d, part, part, l->column_gain + x->c, tensor_rows(x), x->c, true);
+	be->axpby(d, dx, l->weight, part, 1, tensor_count(x));
+	tape_scratch_give(t, dz);
+	tape_scratch_give(t, part);
+}
+
 void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, const struct adapted *a)
 {
 	struct doras *k = NULL;
@@ -153,7 +197,9 @@ void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, 
 	if (dx)
 		base_back(t, dx, k ? room : y->grad, x, a, add);
 	for (struct lora *l = a->lora; l; l = l->next)
-		if (!lora_is_out(l))
+		if (l->column_gain && dx)
+			columns_backward(t, y, x, dx, l, a);
+		else if (!l->column_gain && !lora_is_out(l))
 			lora_backward(t, y, x, dx, l, dora_of(k, l), a, room);
 	if (k)
 		tape_scratch_give(t, room);

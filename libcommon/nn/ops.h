@@ -26,6 +26,9 @@ struct lora {
 	struct tensor magnitude;        /* [1,1,1,out]; HOME_OWNER */
 	float *rows2;                   /* [out]: squares of the norms of W's rows */
 	float weight;
+	/* DoRA as other programs' files have it, with norms and magnitudes of columns, never trained: gain = magnitude / norm - 1 for each
+	 * input, and the same plus 1; [2,in].  NULL: none.  dora is NULL then; weight is set. */
+	float *column_gain;
 };
 
 /* Constants on the device that DoRA modules share: the identity [units,units] and a row of ones, at least as large as any rank and any

@@ -6,8 +6,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
+#include "../../libcommon/lora/adapter.h"
 #include "../../libcommon/nn/ops.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
@@ -199,6 +201,120 @@ static void forward_and_back(void **state)
 	check_layer(0.6f);
 }
 
+/* ---- by columns, and from a file ---- */
+
+/* y = W' x for pictures of one pixel, of which a filter's middle sees all; W' lies weight of the way from W to the sum of both with other
+ * lengths, of rows or of columns.  all [OUT,fan] */
+static void changed(const struct bench *b, const float *magnitude, bool by_input, double weight, double all[MOST])
+{
+	static double norm[OUT];
+	double squares[OUT * IN] = { 0 };
+
+	sum_of_both(b, all, norm);
+	for (size_t i = 0; i < OUT * b->fan; i++)
+		squares[by_input ? i % IN : i / b->fan] += all[i] * all[i];
+	for (size_t i = 0; i < OUT * b->fan; i++) {
+		const size_t k = by_input ? i % IN : i / b->fan;
+		all[i] = b->host[i] + weight * (magnitude[k] / sqrt(squares[k]) * all[i] - b->host[i]);
+	}
+}
+
+/* The bench's matrices in a file's layout, with lengths. */
+static void write_file(const struct bench *b, const char *path, const char *stem, const float *magnitude, bool by_input)
+{
+	const int k = b->w.kh, dims = k > 1 ? 4 : 2;
+	float *down = xmalloc(RANK * b->fan * sizeof(*down)), alpha = SCALE * RANK;
+	char *name[] = { xprintf("%s.lora_down.weight", stem), xprintf("%s.lora_up.weight", stem), xprintf("%s.alpha", stem),
+			 xprintf("%s.dora_scale", stem) };
+	const struct safetensors_out t[] = {
+		{ name[0], DTYPE_F32, dims, { RANK, IN, k, k }, down }, { name[1], DTYPE_F32, dims, { OUT, RANK, 1, 1 }, b->lora.up.data },
+		{ name[2], DTYPE_F32, 0, { 0 }, &alpha },
+		{ name[3], DTYPE_F32, dims, { by_input ? 1 : OUT, by_input ? IN : 1, 1, 1 }, magnitude },
+	};
+	struct error e;
+
+	for (size_t r = 0; r < RANK; r++)
+		for (size_t i = 0; i < b->fan; i++)
+			down[r * b->fan + i % IN * k * k + i / IN] = b->lora.down.data[r * b->fan + i];
+	assert_int_equal(safetensors_save(path, t, 4, NULL, 0, &e), 0);
+	for (int i = 0; i < 4; i++)
+		free(name[i]);
+	free(down);
+}
+
+static struct tensor *run_layer(struct tape *t, struct tensor *x, const struct layer *l)
+{
+	return l->conv ? op_conv(t, x, l->conv) : op_linear(t, x, l->linear);
+}
+
+static void check_against(struct tape *t, const struct bench *b, const struct layer *l, const double *all)
+{
+	const size_t middle = b->w.kh / 2 * (b->w.kw + 1) * IN;
+	struct tensor x = parameter(drawn(ROWS * IN, 1), ROWS, 1, IN), *y, *loss;
+	float zeros[ROWS * OUT] = { 0 }, weights[ROWS];
+	double want[ROWS * OUT] = { 0 }, dx[ROWS * IN] = { 0 };
+
+	for (int i = 0; i < ROWS; i++)
+		weights[i] = OUT / 2.0f;        /* then the loss's slope is y */
+	y = run_layer(t, &x, l);
+	for (int i = 0; i < ROWS * OUT; i++)
+		for (int k = 0; k < IN; k++)
+			want[i] += all[i % OUT * b->fan + middle + k] * x.data[i / OUT * IN + k];
+	for (int i = 0; i < ROWS * OUT; i++)
+		for (int k = 0; k < IN; k++)
+			dx[i / OUT * IN + k] += want[i] * all[i % OUT * b->fan + middle + k];
+	assert_near(y->data, want, ROWS * OUT);
+	loss = op_mse(t, y, &(struct tensor){ .data = zeros, .n = ROWS, .h = 1, .w = 1, .c = OUT }, weights);
+	tape_backward(t, loss, 1);
+	assert_near(x.grad, dx, ROWS * IN);
+	be->release(device, x.data);
+	be->release(device, x.grad);
+}
+
+static void check_file(bool convolution, bool by_input, double weight)
+{
+	static double all[MOST];
+	const char *stem = convolution ? "lora_unet_input_blocks_1_0_in_layers_2" : "lora_te1_text_model_encoder_layers_0_mlp_fc1";
+	char path[] = "/tmp/test-dora-XXXXXX";
+	struct layer_list layers = { 0 };
+	struct bench b;
+	struct linear linear;
+	struct conv conv;
+	struct adapter *a;
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	float *magnitude = drawn(IN > OUT ? IN : OUT, 1);
+
+	assert_non_null(t);
+	assert_true(close(mkstemp(path)) == 0);
+	set_up(&b, convolution ? 3 : 1, 1);
+	linear = (struct linear){ b.w, NULL, NULL };
+	conv = (struct conv){ b.w, NULL, NULL, 1 };
+	layer_add(&layers, convolution ? COMPONENT_UNET : COMPONENT_TE1, LAYER_OTHER,
+		  convolution ? "down_blocks.0.resnets.0.conv1" : "text_model.encoder.layers.0.mlp.fc1", convolution ? NULL : &linear,
+		  convolution ? &conv : NULL);
+	write_file(&b, path, stem, magnitude, by_input);
+	a = adapter_load(path, &layers, weight, false, be, device, &e);
+	if (!a)
+		fail_msg("%s", e.text);
+	changed(&b, magnitude, by_input, weight, all);
+	check_against(t, &b, &layers.layer[0], all);
+	adapter_free(a);
+	if (by_input)
+		assert_null(adapter_load(path, &layers, weight, true, be, device, &e));
+	layer_list_free(&layers);
+	unlink(path);
+	be->release(device, magnitude);
+	tape_free(t);
+	tear_down(&b);
+}
+
+static void from_files(void **state)
+{
+	for (int i = 0; i < 8; i++)
+		check_file(i & 1, i & 2, i & 4 ? 0.6 : 1);
+}
+
 /* B is 0 and magnitudes are the norms, rounded once: the layer is W's. */
 static void begins_as_the_layer(void **state)
 {
@@ -241,6 +357,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(norms_of_rows), cmocka_unit_test(forward_and_back), cmocka_unit_test(begins_as_the_layer),
+		cmocka_unit_test(from_files),
 	};
 
 	return cmocka_run_group_tests(tests, open_device, close_device);

@@ -59,6 +59,25 @@ static struct model_files *open_model(const char *path, const char *config)
 
 /* ---- numbers ---- */
 
+/* sum [out][columns] becomes W': what is weight of the way from W to the sum with other lengths, of rows or of columns */
+static void change_lengths(double *sum, const float *before, const struct adapter_file *f, const struct file_module *m, double weight)
+{
+	const struct weight *w = layer_weight(m->layer);
+	const size_t taps = w->kh * w->kw, columns = w->in * taps, lengths = m->by_input ? w->in : w->out;
+	double *squares = xcalloc(lengths, sizeof(*squares));
+	struct error e;
+	float *magnitude = adapter_file_floats(f, m->magnitude, true, &e);
+
+	for (size_t i = 0; i < w->out * columns; i++)
+		squares[m->by_input ? i % columns / taps : i / columns] += sum[i] * sum[i];
+	for (size_t i = 0; i < w->out * columns; i++) {
+		const size_t k = m->by_input ? i % columns / taps : i / columns;
+		sum[i] = before[i] + weight * (magnitude[k] / sqrt(squares[k]) * sum[i] - before[i]);
+	}
+	free(squares);
+	free(magnitude);
+}
+
 /* One module, the product written out in double.  The file's values must be the exact sum rounded once: within half a
  * unit of the type, which 2^-11 and 2^-24 of the value are, plus the step to float before it. */
 static void check_module(const struct adapter_file *f, const struct file_module *m, double weight,
@@ -70,18 +89,23 @@ static void check_module(const struct adapter_file *f, const struct file_module 
 	      unit = was->dtype == DTYPE_F16 ? 0x1p-11f : 0x1p-24f;
 	struct error e;
 	float *down = adapter_file_floats(f, m->down, true, &e), *up = adapter_file_floats(f, m->up, true, &e);
+	double *sum = xcalloc(n, sizeof(*sum)), share = m->magnitude ? 1 : weight;
 
 	assert_int_equal(to_float(before, was->bytes, was->dtype, n), 0);
 	assert_int_equal(to_float(after, is->bytes, is->dtype, n), 0);
 	for (size_t o = 0; o < (size_t)w->out; o++)
 		for (size_t j = 0; j < columns; j++) {
-			double sum = 0;
+			double *s = &sum[o * columns + j];
 
 			for (int k = 0; k < m->rank; k++)
-				sum += (double)up[o * m->rank + k] * down[k * columns + j];
-			sum = before[o * columns + j] + weight * m->alpha / m->rank * sum;
-			assert_true(fabs(after[o * columns + j] - sum) <= unit * fabs(sum) * 1.001 + 0x1p-25);
+				*s += (double)up[o * m->rank + k] * down[k * columns + j];
+			*s = before[o * columns + j] + share * m->alpha / m->rank * *s;
 		}
+	if (m->magnitude)
+		change_lengths(sum, before, f, m, weight);
+	for (size_t i = 0; i < n; i++)
+		assert_true(fabs(after[i] - sum[i]) <= unit * fabs(sum[i]) * 1.001 + 0x1p-25);
+	free(sum);
 	free(before);
 	free(after);
 	free(down);
@@ -155,6 +179,57 @@ static void folder_values(void **state)
 		free(adapter);
 		free(weighted);
 	}
+}
+
+/* The adapter at `from` with lengths, which lie some way from where a DoRA begins. */
+static void write_dora(const char *from, const char *to, bool by_input)
+{
+	struct error e;
+	struct safetensors *f = safetensors_open(from, &e);
+	struct safetensors_out *t = xcalloc(2 * f->count, sizeof(*t));
+	float lengths[256];
+	size_t n = 0;
+
+	for (int i = 0; i < 256; i++)
+		lengths[i] = 0.5f + 0.01f * (i * 37 % 101);
+	for (size_t i = 0; i < f->count; i++) {
+		const struct safetensor *x = &f->tensor[i];
+		const size_t stem = strlen(x->name) - strlen(by_input ? ".lora_down.weight" : ".lora_up.weight");
+		t[n] = (struct safetensors_out){ .name = x->name, .dtype = x->dtype, .dims = x->dims, .data = safetensors_bytes(f, x) };
+		memcpy(t[n++].shape, x->shape, sizeof(x->shape));
+		if (x->dims < 2 || strcmp(x->name + stem, by_input ? ".lora_down.weight" : ".lora_up.weight"))
+			continue;
+		assert_in_range(x->shape[by_input], 1, 256);
+		t[n++] = (struct safetensors_out){ .name = xprintf("%.*s.dora_scale", (int)stem, x->name), .dtype = DTYPE_F32, .dims = x->dims,
+						   .shape = { by_input ? 1 : x->shape[0], by_input ? x->shape[1] : 1, 1, 1 }, .data = lengths };
+	}
+	assert_int_equal(safetensors_save(to, t, n, NULL, 0, &e), 0);
+	for (size_t i = 0; i < n; i++)
+		if (t[i].data == lengths)
+			free((char *)t[i].name);
+	free(t);
+	safetensors_close(f);
+}
+
+static void dora_values(void **state)
+{
+	char *adapter = in_folder("dora.safetensors"), *weighted = xprintf("%s:0.75", adapter);
+
+	for (int by_input = 0; by_input < 2; by_input++) {
+		char *out = in_folder(by_input ? "by-input" : "by-output");
+		struct model_files *was, *is;
+
+		write_dora(A "/lora_conv.safetensors", adapter, by_input);
+		merge(A "/model", NULL, weighted, NULL, out);
+		was = open_model(A "/model", NULL);
+		is = open_model(out, NULL);
+		assert_int_equal(tensors_that_differ(was, is), check_adapter(adapter, 0.75, was, is));
+		model_files_close(was);
+		model_files_close(is);
+		free(out);
+	}
+	free(adapter);
+	free(weighted);
 }
 
 /* tiny-b is F16, its data is not aligned, and the text encoder's q, k and v share a tensor. */
@@ -320,7 +395,7 @@ static int remove_folder(void **state) { return nftw(folder, remove_entry, 16, F
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(folder_values),
+		cmocka_unit_test(folder_values), cmocka_unit_test(dora_values),
 		cmocka_unit_test(half_precision_is_rounded_once),
 		cmocka_unit_test(single_file_equals_folder),
 		cmocka_unit_test(projection_is_turned),
