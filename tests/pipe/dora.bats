@@ -50,9 +50,9 @@ shapes() {
 	[ "$(shapes "$D/t.safetensors" | sed 's/[0-9][0-9]*/N/' | sort -u)" = '[N,1,1,1]
 [N,1]' ]
 	[ "$(shapes "$D/t.safetensors" | grep -c '^\[1,[^1]')" = 0 ]
-	"$BIN/lora-inspect" --metadata "$D/t.safetensors" > meta.txt
-	grep -q 'lora_tools.dora_axis = output' meta.txt
-	grep -q 'ss_network_args = .*"use_dora":"True"' meta.txt
+	"$BIN/lora-inspect" --metadata "$D/t.safetensors" > "$O.meta"
+	grep -q 'lora_tools.dora_axis = output' "$O.meta"
+	grep -q 'ss_network_args = .*"use_dora":"True"' "$O.meta"
 	"$BIN/lora-inspect" "$D/t.safetensors" | grep -q 'DoRA'
 }
 
