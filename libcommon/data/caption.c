@@ -85,27 +85,39 @@ int caption_clean_lines(const char *name, const char *bytes, size_t n, struct ca
 	return 0;
 }
 
-/* The picture's path with another extension (malloced). */
-static char *beside(const char *picture, const char *extension)
+/* kohya's cutter of faces adds four numbers to a name: NAME_1_20_30_40.png shares the caption of NAME.  Where NAME ends; 0: not
+ * such a name. */
+static int without_numbers(const char *picture, int from, int stem)
 {
-	const char *slash = strrchr(picture, '/'), *dot = strrchr(picture, '.');
-	int stem = dot && dot > (slash ? slash + 1 : picture) ? (int)(dot - picture) : (int)strlen(picture);
+	for (int words = 0; stem > from; stem--)
+		if (picture[stem] == '_' && ++words == 4)
+			return stem;
+	return 0;
+}
 
+/* The picture's path with another extension (malloced); of_face: that of the picture it was cut from, NULL when it was not. */
+static char *beside(const char *picture, const char *extension, bool of_face)
+{
+	const char *slash = strrchr(picture, '/'), *dot = strrchr(picture, '.'), *name = slash ? slash + 1 : picture;
+	int stem = dot && dot > name ? (int)(dot - picture) : (int)strlen(picture);
+
+	if (of_face && !(stem = without_numbers(picture, (int)(name - picture), stem)))
+		return NULL;
 	return xprintf("%.*s%s%s", stem, picture, *extension == '.' || !*extension ? "" : ".", extension);
 }
 
 /* 1: read; 0: there is no such file, or nothing in it (*empty says so); -1: *e. */
-static int read_caption(const struct caption_rules *rules, const char *picture, const char *extension, struct caption *c,
-			bool *empty, struct error *e)
+static int read_caption(const struct caption_rules *rules, const char *picture, const char *extension, bool of_face,
+			struct caption *c, bool *empty, struct error *e)
 {
 	int (*clean)(const char *, const char *, size_t, struct caption *, struct error *) =
 		rules->all_lines ? caption_clean_lines : caption_clean;
-	char *path = beside(picture, extension);
+	char *path = beside(picture, extension, of_face);
 	struct buffer file = { 0 };
 	struct stat st;
 	int status = 0;
 
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+	if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
 		status = read_file(path, CAPTION_CAP, &file, e);
 		if (status == 0)
 			status = clean(path, file.data ? file.data : "", file.len, c, e);
@@ -158,8 +170,8 @@ int caption_find(const struct caption_rules *rules, const char *picture, const c
 	int found = 0;
 
 	*c = (struct caption){ 0 };
-	for (int i = 0; !found && i < (rules->extension ? 1 : 2); i++)
-		found = read_caption(rules, picture, extension[i], c, &empty, e);
+	for (int i = 0, n = rules->extension ? 1 : 2; !found && i < 2 * n; i++)
+		found = read_caption(rules, picture, extension[i % n], i >= n, c, &empty, e);
 	if (found < 0)
 		return -1;
 	if (!found) {

@@ -14,7 +14,7 @@
 #define CAPTION_CAP ((size_t)64 << 10)
 
 struct caption_rules {
-	const char *extension;          /* NULL: .txt, then .caption; the dot may be missing */
+	const char *extension;          /* NULL: .txt, then .caption; the dot may be missing.  A face NAME_1_2_3_4 may share NAME's */
 	const char *prefix, *suffix;    /* joined with a space; NULL: none */
 	const char *class_tokens;       /* where no file is; NULL: those of the folder's name */
 	bool all_lines;                 /* every line that is not empty, for training to draw from; else the first */

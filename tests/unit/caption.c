@@ -142,6 +142,11 @@ static void places(void **state)
 	expect(&usual, "empty.png", "tokens", "tokens", CAPTION_CLASS);
 	expect(&usual, "v1.5.png", NULL, "dotted", CAPTION_FILE);
 	expect(&usual, "a", NULL, "from txt", CAPTION_FILE);
+	expect(&usual, "b_1_20_30_40.png", "tokens", "only caption", CAPTION_FILE);
+	expect(&usual, "b_20_30_40.png", "tokens", "tokens", CAPTION_CLASS);
+	expect(&usual, "_1_20_30_40.png", "tokens", "tokens", CAPTION_CLASS);
+	put("a_1_2_3_4.caption", "of its own");
+	expect(&usual, "a_1_2_3_4.png", NULL, "of its own", CAPTION_FILE);
 	expect(&tags, "a.png", NULL, "from tags", CAPTION_FILE);
 	expect(&tags, "b.png", "tokens", "tokens", CAPTION_CLASS);
 	expect(&words, "b.png", "tokens", "only caption", CAPTION_FILE);
@@ -167,7 +172,7 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-	static const char *const names[] = { "a.txt", "a.caption", "b.caption", "a.tags", "empty.txt", "v1.5.txt" };
+	static const char *const names[] = { "a.txt", "a.caption", "b.caption", "a.tags", "empty.txt", "v1.5.txt", "a_1_2_3_4.caption" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char *path = path_join(folder, names[i]);
