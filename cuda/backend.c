@@ -17,6 +17,19 @@ static void group_norm_back(struct device *d, float *dx, const float *dy, const 
 	cuda_ran(d, k_group_norm_back(d->stream, dx, dy, x, stats, gain, bias, s, add, scratch), "group norm, backward");
 }
 
+static void group_norm_sums(struct device *d, float *stats, float *sums, const float *x, int at, int pixels, const struct norm_shape *s)
+{
+	float *scratch = cuda_scratch(d, group_norm_scratch(s) * sizeof(*scratch));
+
+	cuda_ran(d, k_group_norm_sums(d->stream, stats, sums, x, at, pixels, s, scratch), "group norm, sums of a band");
+}
+
+static void group_norm_apply(struct device *d, float *y, const float *stats, const float *x, const float *gain, const float *bias,
+			     const struct norm_shape *s)
+{
+	cuda_ran(d, k_group_norm_apply(d->stream, y, stats, x, gain, bias, s), "group norm of a band");
+}
+
 static void layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
 		       float eps)
 {
@@ -223,6 +236,7 @@ const struct backend cuda_backend = {
 	.linear = cuda_linear, .linear_dx = cuda_linear_dx, .gemm = cuda_gemm,
 	.conv2d = cuda_conv2d, .conv2d_dx = cuda_conv2d_dx, .conv2d_dw = cuda_conv2d_dw,
 	.group_norm = group_norm, .group_norm_back = group_norm_back,
+	.group_norm_sums = group_norm_sums, .group_norm_apply = group_norm_apply,
 	.layer_norm = layer_norm, .layer_norm_back = layer_norm_back,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
 	.axpby = axpby, .add = add, .multiply = multiply, .add_per_sample = add_per_sample, .sum_per_sample = sum_per_sample,

@@ -39,7 +39,11 @@ cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x
 			 const struct norm_shape *s, float *scratch);
 cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
 			      const float *bias, const struct norm_shape *s, int add, float *scratch);
-/* floats of scratch that both need */
+cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *sums, const float *x, int at, int pixels, const struct norm_shape *s,
+			      float *scratch);
+cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x, const float *gain, const float *bias,
+			       const struct norm_shape *s);
+/* floats of scratch that these need */
 size_t group_norm_scratch(const struct norm_shape *s);
 cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
 			 float eps);

@@ -203,6 +203,91 @@ extern "C" cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, con
 	return cudaGetLastError();
 }
 
+extern "C" cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x, const float *gain, const float *bias,
+					  const struct norm_shape *n)
+{
+	const size_t rows = (size_t)n->n * n->hw;
+
+	LAUNCH(apply_kernel, row_blocks(rows), THREADS, 0, st, y, x, stats, gain, bias, shape_of(n), rows);
+	return cudaGetLastError();
+}
+
+/* ---- the sums of a sample that comes in bands, relative to the first pixel of the first band: total [c][2] in double, then that pixel ---- */
+
+__global__ void __launch_bounds__(THREADS) begin_kernel(double *total, float *first, const float *x, int c)
+{
+	const int i = blockIdx.x * THREADS + threadIdx.x;
+
+	if (i < c) {
+		total[2 * i] = total[2 * i + 1] = 0;
+		first[i] = x[i];
+	}
+}
+
+struct band_moments {
+	const float *x, *first;
+	__device__ void operator()(const shape &s, int sample, size_t row, int i, float sum[2]) const
+	{
+		const float v = x[row * s.c + i] - first[i];
+
+		sum[0] += v;
+		sum[1] += v * v;
+	}
+};
+
+__global__ void __launch_bounds__(THREADS) fold_kernel(double *total, const float *part, int chunks, int c)
+{
+	const int i = blockIdx.x * THREADS + threadIdx.x;
+
+	for (int k = 0; i < c && k < chunks; k++) {
+		total[2 * i] += part[((size_t)k * c + i) * 2];
+		total[2 * i + 1] += part[((size_t)k * c + i) * 2 + 1];
+	}
+}
+
+/* A thread a group: once a picture. */
+__global__ void __launch_bounds__(THREADS) totals_kernel(float *stats, const double *total, const float *first, shape s)
+{
+	const int group = blockIdx.x * THREADS + threadIdx.x, from = group * s.width;
+	const double count = (double)s.hw * s.width;
+	double mean = 0, square = 0;
+
+	if (group < s.groups) {
+		for (int i = from; i < from + s.width; i++)
+			mean += total[2 * i] + (double)first[i] * s.hw;
+		mean /= count;
+		for (int i = from; i < from + s.width; i++) {
+			const double off = first[i] - mean;
+
+			square += total[2 * i + 1] + 2 * off * total[2 * i] + off * off * s.hw;
+		}
+		stats[2 * group] = mean;
+		stats[2 * group + 1] = 1 / sqrt(square / count + s.eps);
+	}
+}
+
+static unsigned thread_blocks(int n)
+{
+	return (n + THREADS - 1) / THREADS;
+}
+
+extern "C" cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *sums, const float *x, int at, int pixels,
+					 const struct norm_shape *n, float *scratch)
+{
+	const struct norm_shape band = { 1, pixels, n->c, n->groups, n->eps, n->silu };
+	const shape b = shape_of(&band), s = shape_of(n);
+	double *total = (double *)sums;
+	float *first = (float *)(total + 2 * n->c);
+
+	if (!at)
+		LAUNCH(begin_kernel, thread_blocks(n->c), THREADS, 0, st, total, first, x, n->c);
+	LAUNCH(column_kernel<band_moments>, dim3((b.c + 31) / 32, b.chunks, 1), THREADS, 0, st, scratch, band_moments{ x, first }, b);
+	LAUNCH(fold_kernel, thread_blocks(n->c), THREADS, 0, st, total, scratch, b.chunks, n->c);
+	if (at + pixels == n->hw)
+		LAUNCH(totals_kernel, thread_blocks(n->groups), THREADS, 0, st, stats, total, first, s);
+	return cudaGetLastError();
+}
+
 extern "C" cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
 					 const float *bias, const struct norm_shape *n, int add, float *scratch)
 {

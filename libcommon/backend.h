@@ -54,6 +54,9 @@ struct norm_shape {
 	bool silu;              /* y = silu(norm(x)) in one pass */
 };
 
+/* What a backend may put down between the bands of group_norm_sums(): four doubles a channel, and some more channels for whole vectors. */
+static inline size_t group_sums_floats(int c) { return (size_t)8 * (c + 16); }
+
 enum activation { ACT_SILU, ACT_GELU, ACT_QUICK_GELU };         /* x*sigmoid(x); exact (erf) GELU; x*sigmoid(1.702x) */
 
 /* f(d) is d^2; |d|; 2c (sqrt(d^2 + c^2) - c); 2 (sqrt(d^2 + c^2) - c) */
@@ -127,6 +130,12 @@ struct backend {
 			   const struct norm_shape *s);
 	void (*group_norm_back)(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
 				const float *bias, const struct norm_shape *s, int add);
+	/* The two halves of group_norm, for one sample (n 1) that never lies whole in memory.  Sums of its pixels [at, at+pixels), which come
+	 * in order; at 0 begins, the end at s->hw writes stats: those of group_norm, on the CPU to the bit.  sums: group_sums_floats(c). */
+	void (*group_norm_sums)(struct device *d, float *stats, float *sums, const float *x, int at, int pixels, const struct norm_shape *s);
+	/* y = silu?(gain * (x - mean) * rstd + bias); hw as many as there are */
+	void (*group_norm_apply)(struct device *d, float *y, const float *stats, const float *x, const float *gain, const float *bias,
+				 const struct norm_shape *s);
 	void (*layer_norm)(struct device *d, float *y, float *stats /* [rows,2] */, const float *x, const float *gain, const float *bias,
 			   int rows, int c, float eps);
 	void (*layer_norm_back)(struct device *d, float *dx, const float *dy, const float *x, const float *stats, const float *gain,

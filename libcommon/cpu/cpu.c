@@ -9,6 +9,7 @@ const struct backend cpu_backend = {
 	.linear = cpu_linear, .linear_dx = cpu_linear_dx, .gemm = cpu_gemm,
 	.conv2d = cpu_conv2d, .conv2d_dx = cpu_conv2d_dx, .conv2d_dw = cpu_conv2d_dw,
 	.group_norm = cpu_group_norm, .group_norm_back = cpu_group_norm_back,
+	.group_norm_sums = cpu_group_norm_sums, .group_norm_apply = cpu_group_norm_apply,
 	.layer_norm = cpu_layer_norm, .layer_norm_back = cpu_layer_norm_back,
 	.activation = cpu_activation, .activation_back = cpu_activation_back, .geglu = cpu_geglu,
 	.geglu_back = cpu_geglu_back,

@@ -208,6 +208,10 @@ void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, co
 		    const struct norm_shape *s);
 void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
 			 const float *gain, const float *bias, const struct norm_shape *s, int add);
+void cpu_group_norm_sums(struct device *d, float *stats, float *sums, const float *x, int at, int pixels,
+			 const struct norm_shape *s);
+void cpu_group_norm_apply(struct device *d, float *y, const float *stats, const float *x, const float *gain,
+			  const float *bias, const struct norm_shape *s);
 void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
 		    int rows, int c, float eps);
 void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,

@@ -151,23 +151,83 @@ static void rows_task(struct device *d, const void *arg, int task, int thread)
 	d->k->norm_rows(j->y + at, j->x + at, &a, r.rows, j->s->c, j->s->silu);
 }
 
-void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
-		    const struct norm_shape *s)
+void cpu_group_norm_apply(struct device *d, float *y, const float *stats, const float *x, const float *gain,
+			  const float *bias, const struct norm_shape *s)
 {
 	struct norm_job j = { .s = s, .y = y, .x = x };
 	int i;
 
 	clear_and_place(d, &j);
-	run_each(d, sums_task, &j, 1);
 	for (i = 0; i < s->n; i++) {
 		struct coefficients k = coefficients_at(j.coefficients, i, s->c);
+
+		fill_affine(&k, stats + (size_t)i * 2 * s->groups, gain, bias, s);
+	}
+	run_each(d, rows_task, &j, s->silu ? 2 : 1);
+}
+
+void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
+		    const struct norm_shape *s)
+{
+	struct norm_job j = { .s = s, .x = x };
+	int i;
+
+	clear_and_place(d, &j);
+	run_each(d, sums_task, &j, 1);
+	for (i = 0; i < s->n; i++) {
 		double *sum = run_sums(j.part, i * j.runs, s->c);
 
 		add_runs(j.part, i, j.runs, s->c);
 		group_stats(stats + (size_t)i * 2 * s->groups, sum, sum + padded(s->c), s);
-		fill_affine(&k, stats + (size_t)i * 2 * s->groups, gain, bias, s);
 	}
-	run_each(d, rows_task, &j, s->silu ? 2 : 1);
+	cpu_group_norm_apply(d, y, stats, x, gain, bias, s);
+}
+
+/* A band's pixels in the runs of the whole; the first run may have begun in the band before. */
+struct band { const float *x; int at, pixels, each, c; double *part; };
+
+static struct run run_in_band(const struct band *b, int i)
+{
+	const int first = (b->at / b->each + i) * b->each, end = b->at + b->pixels;
+	const int from = first > b->at ? first : b->at, to = first + b->each < end ? first + b->each : end;
+
+	return (struct run){ 0, from, to - from };
+}
+
+static void band_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct band *b = arg;
+	const struct run r = run_in_band(b, task);
+	double *sum = run_sums(b->part, task, b->c);
+
+	d->k->channel_sums(sum, sum + padded(b->c), b->x + (size_t)(r.row - b->at) * b->c, r.rows, b->c);
+}
+
+/* sums: the total of the runs that are complete, then what there is of the one that is not */
+void cpu_group_norm_sums(struct device *d, float *stats, float *sums, const float *x, int at, int pixels,
+			 const struct norm_shape *s)
+{
+	struct band b = { x, at, pixels, run_rows(s->hw, s->c), s->c, NULL };
+	const int count = 2 * padded(s->c), runs = (at + pixels - 1) / b.each - at / b.each + 1, end = at + pixels;
+	double *total = (double *)sums, *open = total + count;
+	int i, k;
+
+	if (!at)
+		memset(total, 0, 2 * count * sizeof(*total));
+	b.part = caller_scratch(d, (size_t)runs * count * sizeof(*b.part));
+	memset(b.part, 0, (size_t)runs * count * sizeof(*b.part));
+	memcpy(b.part, open, count * sizeof(*open));
+	run_tasks(d, runs, (double)pixels * s->c, band_task, &b);
+	memset(open, 0, count * sizeof(*open));
+	for (i = 0; i < runs; i++) {
+		const struct run r = run_in_band(&b, i);
+		const bool complete = (r.row + r.rows) % b.each == 0 || r.row + r.rows == s->hw;
+
+		for (k = 0; k < count; k++)
+			*(complete ? &total[k] : &open[k]) += run_sums(b.part, i, s->c)[k];
+	}
+	if (end == s->hw)
+		group_stats(stats, total, total + padded(s->c), s);
 }
 
 /* dx = scale g - offset - (x - mean) slope, with scale = gain rstd;  N values a group:

@@ -140,14 +140,23 @@ static int encode_gathered(struct encoder *n, const struct group *g, struct erro
 	return result;
 }
 
+static int open_vae(struct encoder *n, struct error *e)
+{
+	if (n->vae)
+		return 0;
+	n->vae = vae_load(n->files, n->be, n->device, true, false, e);
+	if (!n->vae)
+		return -1;
+	vae_set_bands(n->vae, VAE_BAND_LIMIT, VAE_BAND_PIXELS);
+	return 0;
+}
+
 int encode_group(struct encoder *n, struct error *e)
 {
 	struct group g;
 	int result;
 
-	if (!n->vae)
-		n->vae = vae_load(n->files, n->be, n->device, true, false, e);
-	if (!n->vae)
+	if (open_vae(n, e) < 0)
 		return -1;
 	g = gather(n);
 	result = encode_gathered(n, &g, e);

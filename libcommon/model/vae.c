@@ -25,8 +25,12 @@ struct half {
 	int pieces, width;              /* width: while loading */
 };
 
+/* When a block is too large to run whole. */
+struct band_rule { size_t limit, pixels; };
+
 struct vae {
 	struct vae_config config;
+	struct band_rule bands;         /* of the encoder */
 	struct inventory layers;
 	struct half encoder, decoder;
 	struct linear quant, post_quant;        /* w.out 0: none */
@@ -181,6 +185,11 @@ const struct vae_config *vae_config(const struct vae *v)
 	return &v->config;
 }
 
+void vae_set_bands(struct vae *v, size_t limit, size_t pixels)
+{
+	v->bands = (struct band_rule){ limit, pixels };
+}
+
 /* ---- forward ---- */
 
 static struct tensor *run_attention(struct tape *t, const void *attention, struct tensor *const *in)
@@ -199,10 +208,27 @@ static struct tensor *run_head(struct tape *t, const void *half, struct tensor *
 	return op_conv(t, op_group_norm(t, in[0], &h->norm_out, true), &h->conv_out);
 }
 
-static struct tensor *run_piece(struct tape *t, const struct piece *p, struct tensor *x)
+static int rows_of_band(const struct band_rule *rule, const struct tensor *x)
+{
+	const size_t rows = rule->pixels / x->w / 4 * 4;
+
+	return rows < 8 ? 8 : rows > 1024 ? 1024 : rows;
+}
+
+static struct tensor *run_residual(struct tape *t, const struct resnet *r, const struct band_rule *rule, struct tensor *x)
+{
+	const struct residual parts = { &r->norm1, &r->norm2, &r->conv1, &r->conv2 };
+	const size_t whole = 3 * tensor_count(x) * sizeof(float);
+
+	if (!rule || !rule->limit || whole <= rule->limit || r->shortcut.w.out)
+		return tape_chain(t, run_resnet, r, x);
+	return op_residual_bands(t, x, &parts, rows_of_band(rule, x));
+}
+
+static struct tensor *run_piece(struct tape *t, const struct piece *p, const struct band_rule *rule, struct tensor *x)
 {
 	switch (p->kind) {
-	case PIECE_RESNET:      return tape_chain(t, run_resnet, &p->resnet, x);
+	case PIECE_RESNET:      return run_residual(t, &p->resnet, rule, x);
 	case PIECE_ATTENTION:   return tape_chain(t, run_attention, &p->attention, x);
 	case PIECE_DOWNSAMPLE:  return tape_chain(t, run_downsample_pad_end, &p->sampler, x);
 	case PIECE_UPSAMPLE:    return tape_chain(t, run_upsample, &p->sampler, x);
@@ -216,15 +242,16 @@ static void show(probe_fn *probe, void *arg, struct tape *t, const char *module,
 		probe(arg, t, module, x);
 }
 
-static struct tensor *run_half(struct tape *t, const struct half *h, struct tensor *x, probe_fn *probe, void *arg)
+static struct tensor *run_half(struct tape *t, const struct half *h, const struct band_rule *rule, struct tensor *x, probe_fn *probe,
+			       void *arg)
 {
 	char *conv_in = xprintf("%s.conv_in", h->name);
 
-	x = op_conv(t, x, &h->conv_in);
+	x = op_conv(t, last_use(x), &h->conv_in);
 	show(probe, arg, t, conv_in, x);
 	free(conv_in);
 	for (int i = 0; i < h->pieces; i++) {
-		x = run_piece(t, &h->piece[i], x);
+		x = run_piece(t, &h->piece[i], rule, x);
 		show(probe, arg, t, h->piece[i].name, x);
 		show(probe, arg, t, h->piece[i].closes, x);
 	}
@@ -235,14 +262,14 @@ static struct tensor *run_half(struct tape *t, const struct half *h, struct tens
 
 struct tensor *vae_encode(struct tape *t, const struct vae *v, struct tensor *picture, probe_fn *probe, void *arg)
 {
-	struct tensor *x = run_half(t, &v->encoder, picture, probe, arg);
+	struct tensor *x = run_half(t, &v->encoder, &v->bands, picture, probe, arg);
 
 	return v->quant.w.out ? op_linear(t, x, &v->quant) : x;
 }
 
 struct tensor *vae_decode(struct tape *t, const struct vae *v, struct tensor *latent, probe_fn *probe, void *arg)
 {
-	return run_half(t, &v->decoder, v->post_quant.w.out ? op_linear(t, latent, &v->post_quant) : latent, probe, arg);
+	return run_half(t, &v->decoder, NULL, v->post_quant.w.out ? op_linear(t, latent, &v->post_quant) : latent, probe, arg);
 }
 
 /* ---- host ---- */

@@ -12,7 +12,13 @@ struct vae *vae_load(const struct model_files *m, const struct backend *be, stru
 void vae_free(struct vae *v);                                   /* accepts NULL */
 const struct vae_config *vae_config(const struct vae *v);
 
-/* picture [n,h,w,3] in -1..1 -> moments [n,h/f,w/f,2*latent]: mean, then log variance not yet clamped (to -30..20).
+/* From now on the encoder's residual blocks run in bands where their three activations would take more than `limit` bytes: in less memory,
+ * with the same bytes.  pixels: of a band, about.  limit 0: never. */
+#define VAE_BAND_LIMIT  ((size_t)1 << 30)       /* with these a picture of SDXL's sizes takes less than that beside the weights */
+#define VAE_BAND_PIXELS ((size_t)128 * 1024)
+void vae_set_bands(struct vae *v, size_t limit, size_t pixels);
+
+/* picture [n,h,w,3] in -1..1, not read afterwards -> moments [n,h/f,w/f,2*latent]: mean, then log variance not yet clamped (to -30..20).
  * probe, where not NULL, is called with diffusers' module name after each module ("encoder.conv_in", ...). */
 typedef void probe_fn(void *arg, struct tape *t, const char *module, struct tensor *x);
 struct tensor *vae_encode(struct tape *t, const struct vae *v, struct tensor *picture, probe_fn *probe, void *arg);

@@ -115,6 +115,10 @@ static void group_norm(struct device *d, float *y, float *stats, const float *x,
 		       const struct norm_shape *s) { }
 static void group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
 			    const float *gain, const float *bias, const struct norm_shape *s, int add) { }
+static void group_norm_sums(struct device *d, float *stats, float *sums, const float *x, int at, int pixels,
+			    const struct norm_shape *s) { }
+static void group_norm_apply(struct device *d, float *y, const float *stats, const float *x, const float *gain,
+			     const float *bias, const struct norm_shape *s) { }
 static void layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
 		       int rows, int c, float eps) { }
 static void layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
@@ -175,7 +179,8 @@ const struct backend dry_backend = {
 	.prepare = prepare, .unprepare = unprepare,
 	.linear = linear, .linear_dx = linear_dx, .gemm = gemm,
 	.conv2d = conv2d, .conv2d_dx = conv2d_dx, .conv2d_dw = conv2d_dw,
-	.group_norm = group_norm, .group_norm_back = group_norm_back, .layer_norm = layer_norm,
+	.group_norm = group_norm, .group_norm_back = group_norm_back, .group_norm_sums = group_norm_sums,
+	.group_norm_apply = group_norm_apply, .layer_norm = layer_norm,
 	.layer_norm_back = layer_norm_back,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
 	.axpby = axpby, .add = add_floats, .multiply = multiply, .add_per_sample = add_per_sample, .sum_per_sample = sum_per_sample,

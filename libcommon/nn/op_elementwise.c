@@ -48,10 +48,15 @@ static void add_backward(struct tape *t, const struct node *n)
 
 struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)
 {
-	struct tensor *y = tensor_new(t, a->n, a->h, a->w, a->c);
+	struct tensor *y = a == b ? NULL : tensor_over(t, b);
 
 	must(tensor_count(a) == tensor_count(b) && a->c == b->c, "add");
-	tape_backend(t)->add(tape_device(t), y->data, a->data, b->data, tensor_count(a));
+	if (y) {
+		tape_backend(t)->axpby(tape_device(t), y->data, 1, a->data, 1, tensor_count(a));
+	} else {
+		y = tensor_new(t, a->n, a->h, a->w, a->c);
+		tape_backend(t)->add(tape_device(t), y->data, a->data, b->data, tensor_count(a));
+	}
 	return tape_record(t, y, false, (struct node){ add_backward, .in = { a, b } });
 }
 

@@ -58,6 +58,11 @@ struct tensor *op_conv(struct tape *t, struct tensor *x, const struct conv *c);
 /* The VAE's downsampler pads right and bottom only: with padding on the left the latents shift by half a pixel. */
 struct tensor *op_conv_pad_end(struct tape *t, struct tensor *x, const struct conv *c);
 struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu);
+/* x += conv2(silu(norm2(conv1(silu(norm1(x)))))) in x's own memory, 3x3 convolutions of stride 1 without adapters: band by band of so many
+ * rows (a multiple of 4), with the bytes that the operations one by one would give.  Takes memory for three bands, and conv1
+ * runs twice, as norm2's statistics are known only after the last band.  Nothing is recorded: for inference. */
+struct residual { const struct norm *norm1, *norm2; const struct conv *conv1, *conv2; };
+struct tensor *op_residual_bands(struct tape *t, struct tensor *x, const struct residual *r, int rows);
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g);
 struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind);
 struct tensor *op_geglu(struct tape *t, struct tensor *x);              /* c -> c/2 */

@@ -147,6 +147,16 @@ struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c)
 	return tape_keep(t, &x, sizeof(x));
 }
 
+struct tensor *tensor_over(struct tape *t, struct tensor *x)
+{
+	const struct tensor y = { .n = x->n, .h = x->h, .w = x->w, .c = x->c, .home = t->home, .data = x->data };
+
+	if (t->recording || !x->last || x->readers || x->home != t->home)
+		return NULL;
+	x->data = NULL;
+	return tape_keep(t, &y, sizeof(y));
+}
+
 float *tensor_beside(struct tape *t, struct tensor *x, size_t n)
 {
 	return x->beside = take(t, n, kind_of(x->home));

@@ -61,6 +61,8 @@ static inline struct tensor *last_use(struct tensor *x)
 }
 
 struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c);          /* contents undefined */
+/* A tensor of x's shape in x's own memory, with its values: where nothing is recorded and x is on its last use.  NULL: not so. */
+struct tensor *tensor_over(struct tape *t, struct tensor *x);
 struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const float *host);     /* uploaded */
 void tensor_download(struct tape *t, const struct tensor *x, float *host);
 

@@ -55,6 +55,33 @@ static void norms(struct rig *r)
 	}
 }
 
+static void bands_of_a_norm(struct rig *r)
+{
+	static const struct norm_shape shapes[] = { { 1, 7000, 24, 4, 1e-6f, false }, { 1, 2000, 320, 32, 1e-5f, true }, { 1, 3, 40, 8, 1e-5f, true } };
+	static const int cuts[] = { 10000, 700, 33, 1 };
+
+	for (size_t i = 0; i < 12; i++) {
+		const struct norm_shape *n = &shapes[i % 3];
+		const int cut = cuts[i / 3] == 1 && n->hw > 3 ? 1999 : cuts[i / 3], count = n->hw * n->c;
+		float *host = drawn(r, count, 1);
+		struct both x, gain = take_drawn(r, n->c, 1), bias = take_drawn(r, n->c, 1), y = take_output(r, count, false);
+		struct both stats = take_output(r, 2 * n->groups, false), sums = take_output(r, group_sums_floats(n->c), false);
+
+		for (int k = 0; k < count; k++)
+			host[k] += 30;
+		x = take(r, host, count);
+		ON_BOTH(r) {
+			for (int at = 0; at < n->hw; at += cut)
+				BE->group_norm_sums(D, stats.at[s], sums.at[s], x.at[s] + (size_t)at * n->c, at, cut < n->hw - at ? cut : n->hw - at, n);
+			BE->group_norm_apply(D, y.at[s], stats.at[s], x.at[s], gain.at[s], bias.at[s], n);
+		}
+		compare(r, &stats, CLOSE, "group norm's statistics from bands");
+		compare(r, &y, SUMS, "group norm with given statistics");
+		give(r, x); give(r, gain); give(r, bias); give(r, y); give(r, stats); give(r, sums);
+		free(host);
+	}
+}
+
 static void activations(struct rig *r)
 {
 	static const char *const names[] = { "silu", "gelu", "quick gelu" };
@@ -375,6 +402,7 @@ int main(void)
 	if (rig_open(&r, &e) < 0)
 		return report(&e);
 	norms(&r);
+	bands_of_a_norm(&r);
 	activations(&r);
 	geglus(&r, 5, 33);
 	geglus(&r, 64, 320);

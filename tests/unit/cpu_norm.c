@@ -219,6 +219,36 @@ static void great_mean_small_spread(void **state)
 	guarded_free(x);
 }
 
+/* Any cut into bands: the bytes of the whole, in the end and at the start of the next picture. */
+static void bands_give_the_bytes_of_the_whole(void **state)
+{
+	static const struct norm_shape shapes[] = { { 1, 7000, 24, 4, 1e-6f, true }, { 1, 5000, 128, 32, 1e-6f, true },
+						    { 1, 301, 33, 11, 1e-5f, false } };
+	static const int cuts[] = { 1, 100, 128, 681, 4096, 10000 };
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+
+	for (size_t i = 0; i < 3 * sizeof(cuts) / sizeof(*cuts); i++) {
+		const struct norm_shape *s = &shapes[i % 3];
+		const int cut = cuts[i / 3], n = s->hw * s->c;
+		float *x = randoms(44, n), *gain = randoms(45, s->c), *bias = randoms(46, s->c), *y = guarded(n), *z = guarded(n);
+		float *sums = guarded(group_sums_floats(s->c)), stats[64], same[64];
+
+		cpu_backend.group_norm(d, y, stats, x, gain, bias, s);
+		for (int at = 0; at < s->hw; at += cut)
+			cpu_backend.group_norm_sums(d, same, sums, x + (size_t)at * s->c, at, cut < s->hw - at ? cut : s->hw - at, s);
+		assert_memory_equal(same, stats, 2 * s->groups * sizeof(float));
+		for (int at = 0; at < s->hw; at += cut) {
+			struct norm_shape band = *s;
+			band.hw = cut < s->hw - at ? cut : s->hw - at;
+			cpu_backend.group_norm_apply(d, z + (size_t)at * s->c, same, x + (size_t)at * s->c, gain, bias, &band);
+		}
+		assert_memory_equal(z, y, n * sizeof(float));
+		guarded_free(x); guarded_free(gain); guarded_free(bias); guarded_free(y); guarded_free(z); guarded_free(sums);
+	}
+	cpu_backend.close(d);
+}
+
 static void nan_stays_in_its_group(void **state)
 {
 	const struct norm_shape s = { 2, 50, 12, 3, 1e-5f, true };
@@ -245,7 +275,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(group_norm_agrees_with_double), cmocka_unit_test(layer_norm_agrees_with_double),
 		cmocka_unit_test(reference_gradient_is_the_slope), cmocka_unit_test(great_mean_small_spread),
-		cmocka_unit_test(nan_stays_in_its_group),
+		cmocka_unit_test(nan_stays_in_its_group), cmocka_unit_test(bands_give_the_bytes_of_the_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
