@@ -25,6 +25,7 @@ static const struct key { const char *name; int levels; enum option_kind kind; s
 	{ "caption_prefix", OF_SUBSET, OPTION_STRING, AT(caption_prefix) },
 	{ "caption_suffix", OF_SUBSET, OPTION_STRING, AT(caption_suffix) },
 	{ "class_tokens", OF_SUBSET, OPTION_STRING, AT(class_tokens) },
+	{ "conditioning_data_dir", SUBSET, OPTION_STRING, AT(conditioning_data_dir) },
 	{ "enable_bucket", OF_DATASET, OPTION_FLAG, AT(enable_bucket) },
 	{ "enable_wildcard", OF_SUBSET, OPTION_FLAG, AT(enable_wildcard) },
 	{ "flip_aug", OF_SUBSET, OPTION_FLAG, AT(flip_aug) },
@@ -60,7 +61,6 @@ static const struct { const char *name; enum option_kind kind; double max; } cap
 static const struct other { const char *name; int levels; bool ignored; const char *say, *neutral; } others[] = {
 	{ "cache_info", OF_SUBSET, true, "latents come from lora-encode's tar" },
 	{ "color_aug", OF_SUBSET, false, ONCE "put changed copies into the folder" },
-	{ "conditioning_data_dir", SUBSET, false, "belongs to ControlNets, which are not trained here" },
 	{ "custom_attributes", OF_SUBSET, true, "no program here reads them" },
 	{ "face_crop_aug_range", OF_SUBSET, false, ONCE "put cut-outs of the faces into the folder" },
 	{ "metadata_file", SUBSET, false,

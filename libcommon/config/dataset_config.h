@@ -15,7 +15,8 @@ struct dataset_subset {
 	const char *image_dir;          /* as written; never NULL after reading */
 	bool is_reg, flip_aug, alpha_mask, enable_wildcard;
 	long num_repeats;
-	const char *class_tokens, *caption_extension, *caption_prefix, *caption_suffix, *resize_interpolation;  /* NULL: not said */
+	const char *class_tokens, *caption_extension, *caption_prefix, *caption_suffix, *resize_interpolation,
+		*conditioning_data_dir;                                                         /* NULL: not said */
 	/* of its dataset */
 	int dataset;                    /* its number, from 0 */
 	long resolution[2], batch_size; /* batch_size 0: not said */

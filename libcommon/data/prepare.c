@@ -238,8 +238,8 @@ static int check(const struct prepare_options *o, struct error *e)
 {
 	if (o->folder && o->dataset_config)
 		return fail(e, EXIT_USAGE, "--folder takes no dataset config; name the folders");
-	if (o->folder && (o->reg_folder_count || o->flip || o->alpha_mask || strcmp(o->output, "-")))
-		return fail(e, EXIT_USAGE, "--folder takes no --reg, --flip, --alpha-mask or --output; prepare regularisation "
+	if (o->folder && (o->reg_folder_count || o->flip || o->alpha_mask || o->mask_dir || strcmp(o->output, "-")))
+		return fail(e, EXIT_USAGE, "--folder takes no --reg, --flip, masks or --output; prepare regularisation "
 			    "pictures into a folder of their own");
 	return 0;
 }
@@ -282,7 +282,7 @@ static void sum_up(const struct job *j)
 	if (j->from_class)
 		note("%zu pictures have no caption file; the class name is their caption", j->from_class);
 	if (j->masked)
-		note("%zu pictures have a mask of their transparency", j->masked);
+		note("%zu pictures have a mask, the others count in full", j->masked);
 	if (j->more_lines)
 		note("%zu caption files have several lines; only the first is used", j->more_lines);
 	note("%zu pictures, %zu of them for regularisation, %llu samples, %zu buckets, %zu skipped", j->good,

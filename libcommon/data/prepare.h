@@ -30,6 +30,7 @@ struct prepare_options {
 	bool flip;
 	const char *interpolation;      /* one of RESAMPLE_NAMES; NULL: area when shrinking, Lanczos when enlarging */
 	bool alpha_mask;                /* transparency becomes a payload of its own */
+	const char *mask_dir;           /* where pictures of masks lie; NULL: nowhere */
 	uint8_t background[3];
 	bool jpeg;                      /* payload; else PNG */
 	int quality;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "../base/hash.h"
 #include "../io/publish.h"
+#include "prepare_mask.h"
 #include "prepare_picture.h"
 #include "resample.h"
 
@@ -127,6 +128,9 @@ static void decode(const struct prepare_options *o, const struct picture_rules *
 		return;
 	}
 	place(rules, picture, out);
+	if (!out->code && rules->mask_dir &&
+	    mask_beside(rules->mask_dir, picture->path, out->info.width, out->info.height, image, &out->error) < 0)
+		skip(out, "mask");
 	if (out->code)
 		image_free(image);
 }

@@ -6,13 +6,19 @@
 static struct dataset_subset defaults_of(const struct prepare_options *o)
 {
 	return (struct dataset_subset){
-		.flip_aug = o->flip, .alpha_mask = o->alpha_mask, .resize_interpolation = o->interpolation, .enable_wildcard = o->captions.all_lines, .num_repeats = 1,
+		.flip_aug = o->flip, .alpha_mask = o->alpha_mask, .resize_interpolation = o->interpolation,
+		.conditioning_data_dir = o->mask_dir, .enable_wildcard = o->captions.all_lines, .num_repeats = 1,
 		.class_tokens = o->captions.class_tokens, .caption_extension = o->captions.extension,
 		.caption_prefix = o->captions.prefix, .caption_suffix = o->captions.suffix,
 		.resolution = { o->buckets.resolution[0], o->buckets.resolution[1] },
 		.enable_bucket = o->buckets.enabled, .bucket_no_upscale = o->buckets.no_upscale,
 		.min_bucket_reso = o->buckets.min, .max_bucket_reso = o->buckets.max, .bucket_reso_steps = o->buckets.steps,
 	};
+}
+
+static const char *name_or_null(const char *text)
+{
+	return text && *text ? text : NULL;
 }
 
 static int set_filter(struct picture_rules *r, const char *name, struct error *e)
@@ -30,7 +36,8 @@ static int rules_of_subset(const struct dataset_subset *s, struct picture_rules 
 
 	*r = (struct picture_rules){
 		.captions = { s->caption_extension, s->caption_prefix, s->caption_suffix, s->class_tokens, s->enable_wildcard },
-		.flip = s->flip_aug, .alpha_mask = s->alpha_mask, .batch_size = s->batch_size, .caption_options = s->caption_options,
+		.flip = s->flip_aug, .alpha_mask = s->alpha_mask, .mask_dir = name_or_null(s->conditioning_data_dir),
+		 .batch_size = s->batch_size, .caption_options = s->caption_options,
 	};
 	if (set_filter(r, s->resize_interpolation, e) < 0 || buckets_make(&buckets, &r->buckets, e) < 0)
 		return fail_at(e, s->where);
@@ -41,7 +48,7 @@ static int rules_of_options(const struct prepare_options *o, struct prepare_rule
 {
 	r->each = xcalloc(1, sizeof(*r->each));
 	r->count = 1;
-	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip, .alpha_mask = o->alpha_mask };
+	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip, .alpha_mask = o->alpha_mask, .mask_dir = name_or_null(o->mask_dir) };
 	if (set_filter(r->each, o->interpolation, e) < 0)
 		return -1;
 	return buckets_make(&o->buckets, &r->each->buckets, e);

@@ -15,6 +15,7 @@ struct picture_rules {
 	struct caption_rules captions;
 	bool flip, alpha_mask, has_filter;
 	enum resample_filter filter;    /* with has_filter only; else area when shrinking, Lanczos when enlarging */
+	const char *mask_dir;           /* NULL: no pictures of masks */
 	long batch_size;                /* 0: not said */
 	const char *caption_options;    /* JSON for training; NULL: none */
 };

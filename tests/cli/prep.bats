@@ -256,6 +256,22 @@ mixed/moving.gif format" ]
 	[[ $(jq -r 'select(.path == "foreign/cut.heic") | .code' report.jsonl) = @(damaged|format) ]]
 }
 
+@test "--conditioning-data-dir: masks beside the pictures, of any size; another shape is a bad picture" {
+	mkdir some masks
+	cp "$demo/gizmo05.png" some/a.png # 600x400
+	cp "$demo/gizmo05.png" some/b.png
+	cp "$demo/gizmo05.png" some/c.png
+	# 96x64, left half red 200, right half red 30
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAGAAAABAAQMAAADf+uBNAAAABlBMVEXIPBQeWtw6/xUCAAAAF0lEQVR42mNgAIP/YMAwyhnljHJI4QAAO+d+kEM+lbgAAAAASUVORK5CYII= >masks/a.png
+	cp "$demo/gizmo00.jpg" masks/b.jpg # 512x512
+	"$PREP" --resolution 64 --no-bucket --conditioning-data-dir masks --report report.jsonl -o images.tar some
+	[ "$(jq -c 'select(.path) | [.mask, .code]' report.jsonl | tr '\n' ' ')" = '[true,null] [null,"mask"] [false,null] ' ]
+	tar -tf images.tar | grep -qx 00000000.mask.png
+	grep -q 'masks/b.jpg has 512x512 pixels, another shape than 600x400' report.jsonl
+	head -c 80 masks/a.png >masks/b.png
+	"$PREP" --lint --resolution 64 --no-bucket --conditioning-data-dir masks some | grep -q '"code":"mask","path":"some/b.png"'
+}
+
 @test "payload jpeg" {
 	"$PREP" "${sizes[@]}" --payload jpeg --quality 80 -o images.tar "$ROOT/demo/train"
 	[ "$(member images.tar 00000000.jpg | head -c 3 | od -An -tx1)" = " ff d8 ff" ]

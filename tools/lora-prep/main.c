@@ -48,6 +48,7 @@ int main(int argc, char **argv)
 		{ .kind = OPTION_SECTION, .help = "Output" },
 		{ "flip", 0, OPTION_FLAG, &o.flip, NULL, "also store the mirrored picture", .key = "flip_aug" },
 		{ "alpha-mask", 0, OPTION_FLAG, &o.alpha_mask, NULL, "transparency becomes a mask for training" },
+		{ "conditioning-data-dir", 0, OPTION_STRING, &o.mask_dir, "DIR", "pictures of masks, named as the pictures", .advanced = true },
 		{ "background", 0, OPTION_STRING, &background, "R,G,B",
 		  "what transparency is laid on", .fallback = "255,255,255" },
 		{ "payload", 0, OPTION_CHOICE, &payload, "TYPE",

@@ -1,0 +1,66 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "../io/publish.h"
+#include "prepare_mask.h"
+#include "resample.h"
+
+/* DIR/STEM.EXT of the first extension for which there is a file (malloced); NULL: none. */
+static char *find(const char *dir, const char *picture)
+{
+	static const char *const extensions[] = { "png", "PNG", "jpg", "JPG", "jpeg", "JPEG", "webp", "WEBP" };
+	const char *slash = strrchr(picture, '/'), *name = slash ? slash + 1 : picture, *dot = strrchr(name, '.');
+	int stem = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
+
+	for (size_t i = 0; i < sizeof(extensions) / sizeof(*extensions); i++) {
+		char *path = xprintf("%s/%.*s.%s", dir, stem, name, extensions[i]);
+		struct stat st;
+		if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+			return path;
+		free(path);
+	}
+	return NULL;
+}
+
+/* Two per cent: a mask made for a smaller copy has rounded sides. */
+static bool same_shape(const struct image_info *mask, int width, int height)
+{
+	return fabs((double)mask->width * height / ((double)mask->height * width) - 1) < 0.02;
+}
+
+static void take_red(const struct image *mask, struct image *image)
+{
+	struct image sized;
+	size_t n = (size_t)image->width * image->height;
+
+	resample(mask, image->width, image->height, mask->width >= image->width ? RESAMPLE_AREA : RESAMPLE_BILINEAR,
+		 (struct window){ 0, 0, image->width, image->height }, &sized);
+	free(image->alpha);
+	image->alpha = xmalloc(n);
+	for (size_t i = 0; i < n; i++)
+		image->alpha[i] = sized.rgb[3 * i];
+	image_free(&sized);
+}
+
+int mask_beside(const char *dir, const char *picture, int width, int height, struct image *image, struct error *e)
+{
+	const struct image_options black = { .background = { 0, 0, 0 } };
+	char *path = find(dir, picture);
+	struct image mask = { 0 };
+	struct image_info info;
+	int status = 0;
+
+	if (path)
+		status = image_read(path, &black, &mask, &info, e);
+	if (status < 0)
+		fail_at(e, picture);
+	else if (path && !same_shape(&info, width, height))
+		status = fail(e, EXIT_INPUT, "%s: its mask %s has %dx%d pixels, another shape than %dx%d; make it anew", picture, path,
+			      info.width, info.height, width, height);
+	else if (path)
+		take_red(&mask, image);
+	image_free(&mask);
+	free(path);
+	return status;
+}
