@@ -35,7 +35,12 @@ template <class T, class F> void with_three(warp &w, const instruction &i, uint3
 struct least { template <class T> T operator()(T a, T b) const { return a < b || b != b ? a : b; } };
 struct most { template <class T> T operator()(T a, T b) const { return a > b || b != b ? a : b; } };
 struct fused { template <class T> T operator()(T a, T b, T c) const { return std::fma(a, b, c); } };
-struct product_sum { template <class T> T operator()(T a, T b, T c) const { return a * b + c; } };
+/* 16 bits would become an int, whose product may overflow. */
+template <class T> struct sum { T operator()(T a, T b) const { return (T)(a + b); } };
+template <class T> struct difference { T operator()(T a, T b) const { return (T)(a - b); } };
+template <class T> struct low_product { T operator()(T a, T b) const { return (T)((uint64_t)a * b); } };
+template <class T> struct product_sum { T operator()(T a, T b, T c) const { return (T)((uint64_t)a * b + c); } };
+template <class T> struct opposite { T operator()(T a) const { return (T)(0 - a); } };
 struct reciprocal { template <class T> T operator()(T a) const { return 1 / a; } };
 struct root { template <class T> T operator()(T a) const { return std::sqrt(a); } };
 struct magnitude { template <class T> T operator()(T a) const { return std::fabs(a); } };
@@ -112,6 +117,9 @@ static void add_floats(table &t)
 		{ "sqrt.rn.f32", "44", with_one<float, root> },
 		{ "sqrt.rn.f64", "88", with_one<double, root> },
 		{ "ex2.approx.ftz.f32", "44", with_one<float, power_of_two> },
+		{ "min.f64", "888", with_two<double, least> },
+		{ "max.f64", "888", with_two<double, most> },
+		{ "neg.f64", "88", with_one<double, std::negate<double>> },
 		{ "neg.f32", "44", with_one<float, std::negate<float>> },
 		{ "abs.f32", "44", with_one<float, magnitude> },
 		{ "abs.f64", "88", with_one<double, magnitude> },
@@ -122,29 +130,37 @@ static void add_floats(table &t)
 		t.emplace(r.name, row{ r.shape, r.run });
 }
 
-static void add_integers(table &t)
+/* U: the same without sign, whose sums may wrap around */
+template <class T, class U> static void add_integers(table &t, const std::string &type)
+{
+	static const std::string one(2, '0' + sizeof(T)), two(3, '0' + sizeof(T)), three(4, '0' + sizeof(T));
+	const struct { const char *name; const std::string &shape; operation run; } rows[] = {
+		{ "add.", two, with_two<U, sum<U>> },
+		{ "sub.", two, with_two<U, difference<U>> },
+		{ "mul.lo.", two, with_two<U, low_product<U>> },
+		{ "mad.lo.", three, with_three<U, product_sum<U>> },
+		{ "min.", two, with_two<T, least> },
+		{ "max.", two, with_two<T, most> },
+		{ "div.", two, divided<T, false> },
+		{ "rem.", two, divided<T, true> },
+		{ "neg.", one, with_one<U, opposite<U>> },
+	};
+
+	for (auto &r : rows)
+		t.emplace(r.name + type, row{ r.shape.c_str(), r.run });
+}
+
+static void add_long_products(table &t)
 {
 	const struct { const char *name, *shape; operation run; } rows[] = {
-		{ "add.s32", "444", with_two<uint32_t, std::plus<uint32_t>> },
-		{ "add.s64", "888", with_two<uint64_t, std::plus<uint64_t>> },
-		{ "sub.s32", "444", with_two<uint32_t, std::minus<uint32_t>> },
-		{ "sub.s64", "888", with_two<uint64_t, std::minus<uint64_t>> },
-		{ "mul.lo.s32", "444", with_two<uint32_t, std::multiplies<uint32_t>> },
-		{ "mul.lo.s64", "888", with_two<uint64_t, std::multiplies<uint64_t>> },
-		{ "mad.lo.s32", "4444", with_three<uint32_t, product_sum> },
 		{ "mul.wide.u16", "422", long_product<uint16_t, uint32_t, 0, uint32_t> },
-		{ "mul.wide.s32", "844", long_product<int32_t, int64_t, 0, int64_t> },
+		{ "mul.wide.s16", "422", long_product<int16_t, int32_t, 0, int32_t> },
 		{ "mul.wide.u32", "844", long_product<uint32_t, uint64_t, 0, uint64_t> },
+		{ "mul.wide.s32", "844", long_product<int32_t, int64_t, 0, int64_t> },
+		{ "mul.hi.u32", "444", long_product<uint32_t, uint64_t, 32, uint32_t> },
 		{ "mul.hi.s32", "444", long_product<int32_t, int64_t, 32, int32_t> },
-		{ "div.s32", "444", divided<int32_t, false> },
-		{ "div.u32", "444", divided<uint32_t, false> },
-		{ "div.u64", "888", divided<uint64_t, false> },
-		{ "rem.u32", "444", divided<uint32_t, true> },
-		{ "rem.u64", "888", divided<uint64_t, true> },
-		{ "min.s32", "444", with_two<int32_t, least> },
-		{ "max.s32", "444", with_two<int32_t, most> },
-		{ "max.u32", "444", with_two<uint32_t, most> },
-		{ "min.u64", "888", with_two<uint64_t, least> },
+		{ "mul.hi.u64", "888", long_product<uint64_t, unsigned __int128, 64, uint64_t> },
+		{ "mul.hi.s64", "888", long_product<int64_t, __int128, 64, int64_t> },
 	};
 
 	for (auto &r : rows)
@@ -154,7 +170,13 @@ static void add_integers(table &t)
 void add_arithmetic(table &t)
 {
 	add_floats(t);
-	add_integers(t);
+	add_integers<int16_t, uint16_t>(t, "s16");
+	add_integers<uint16_t, uint16_t>(t, "u16");
+	add_integers<int32_t, uint32_t>(t, "s32");
+	add_integers<uint32_t, uint32_t>(t, "u32");
+	add_integers<int64_t, uint64_t>(t, "s64");
+	add_integers<uint64_t, uint64_t>(t, "u64");
+	add_long_products(t);
 }
 
 }

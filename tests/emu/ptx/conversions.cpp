@@ -28,13 +28,37 @@ template <class TO, class FROM> void plainly(warp &w, const instruction &i, uint
 	converted<TO, FROM, plain<TO, FROM>>(w, i, lanes);
 }
 
-/* A register may be wider than what is read of it. */
-void low_half(warp &w, const instruction &i, uint32_t lanes)
+/* Registers may be wider than what is read of them and written to them, which then is extended. */
+template <class TO, class TO_REGISTER, class FROM, class FROM_REGISTER> void resized(warp &w, const instruction &i, uint32_t lanes)
 {
-	int64_t *d = w.reg<int64_t>(i.at[0]);
-	const int64_t *a = w.reg<int64_t>(i.at[1]);
+	TO_REGISTER *d = w.reg<TO_REGISTER>(i.at[0]);
+	const FROM_REGISTER *a = w.reg<FROM_REGISTER>(i.at[1]);
 
-	each(lanes, [=](int l) { d[l] = (int32_t)a[l]; });
+	each(lanes, [=](int l) { d[l] = (TO_REGISTER)(TO)(FROM)a[l]; });
+}
+
+template <class T, class REGISTER> struct integer { typedef T type; typedef REGISTER reg; std::string name; };
+
+template <class TO, class FROM> void add_resize(table &t, const TO &to, const FROM &from)
+{
+	typedef typename TO::reg d;
+	typedef typename FROM::reg a;
+	static const std::string shape = { '0' + sizeof(d), '0' + sizeof(a) };
+
+	t.emplace("cvt." + to.name + "." + from.name, row{ shape.c_str(), resized<typename TO::type, d, typename FROM::type, a> });
+}
+
+/* f(each integer type in each register that may hold it) */
+template <class F> void each_integer(F f)
+{
+	f(integer<uint8_t, uint16_t>{ "u8" }), f(integer<uint8_t, uint32_t>{ "u8" });
+	f(integer<int8_t, int16_t>{ "s8" }), f(integer<int8_t, int32_t>{ "s8" });
+	f(integer<uint16_t, uint16_t>{ "u16" }), f(integer<uint16_t, uint32_t>{ "u16" });
+	f(integer<int16_t, int16_t>{ "s16" }), f(integer<int16_t, int32_t>{ "s16" });
+	f(integer<uint32_t, uint32_t>{ "u32" }), f(integer<uint32_t, uint64_t>{ "u32" });
+	f(integer<int32_t, int32_t>{ "s32" }), f(integer<int32_t, int64_t>{ "s32" });
+	f(integer<uint64_t, uint64_t>{ "u64" });
+	f(integer<int64_t, int64_t>{ "s64" });
 }
 
 }
@@ -45,12 +69,13 @@ void add_conversions(table &t)
 		{ "cvt.f64.f32", "84", plainly<double, float> },
 		{ "cvt.rn.f32.f64", "48", plainly<float, double> },
 		{ "cvt.rn.f32.s32", "44", plainly<float, int32_t> },
+		{ "cvt.rn.f32.u32", "44", plainly<float, uint32_t> },
+		{ "cvt.rn.f32.s64", "48", plainly<float, int64_t> },
+		{ "cvt.rn.f32.u64", "48", plainly<float, uint64_t> },
 		{ "cvt.rn.f64.s32", "84", plainly<double, int32_t> },
+		{ "cvt.rn.f64.u32", "84", plainly<double, uint32_t> },
+		{ "cvt.rn.f64.s64", "88", plainly<double, int64_t> },
 		{ "cvt.rn.f64.u64", "88", plainly<double, uint64_t> },
-		{ "cvt.s64.s32", "84", plainly<int64_t, int32_t> },
-		{ "cvt.s64.s32", "88", low_half },
-		{ "cvt.u32.u64", "48", plainly<uint32_t, uint64_t> },
-		{ "cvt.u64.u32", "84", plainly<uint64_t, uint32_t> },
 		{ "cvt.sat.f32.f32", "44", converted<float, float, saturated> },
 		{ "cvt.rna.tf32.f32", "44", converted<uint32_t, float, tf32> },
 		{ "cvt.rn.f16.f32", "24", converted<uint16_t, float, to_half> },
@@ -62,6 +87,7 @@ void add_conversions(table &t)
 
 	for (auto &r : rows)
 		t.emplace(r.name, row{ r.shape, r.run });
+	each_integer([&](auto to) { each_integer([&](auto from) { add_resize(t, to, from); }); });
 }
 
 }

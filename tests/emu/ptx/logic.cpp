@@ -31,7 +31,7 @@ void predicate_inverted(warp &w, const instruction &i, uint32_t lanes) { w.set_p
 void predicate_moved(warp &w, const instruction &i, uint32_t lanes) { w.set_predicate(i.at[0], w.predicate(i.at[1]), lanes); }
 
 /* Shifts by more than there is leave 0, or the sign. */
-template <class T> struct left { T operator()(T a, uint32_t n) const { return n < sizeof(T) * 8 ? a << n : 0; } };
+template <class T> struct left { T operator()(T a, uint32_t n) const { return n < sizeof(T) * 8 ? (T)(a << n) : 0; } };
 template <class T> struct right {
 	T operator()(T a, uint32_t n) const
 	{
@@ -161,6 +161,15 @@ template <class T> static void add_width(table &t, const std::string &n, const c
 	}
 }
 
+/* The count has 32 bits whatever is shifted. */
+template <class T, class SIGNED> static void add_shifts(table &t, const std::string &n, const char *shape)
+{
+	t.emplace("shl.b" + n, row{ shape, shifted<T, left<T>> });
+	t.emplace("shr.b" + n, row{ shape, shifted<T, right<T>> });
+	t.emplace("shr.u" + n, row{ shape, shifted<T, right<T>> });
+	t.emplace("shr.s" + n, row{ shape, shifted<SIGNED, right<SIGNED>> });
+}
+
 static void add_bits(table &t)
 {
 	const struct { const char *name, *shape; operation run; } rows[] = {
@@ -172,11 +181,6 @@ static void add_bits(table &t)
 		{ "mov.b32", "422", joined<uint16_t, uint32_t> },
 		{ "mov.b64", "844", joined<uint32_t, uint64_t> },
 		{ "mov.b64", "448", split },
-		{ "shl.b32", "444", shifted<uint32_t, left<uint32_t>> },
-		{ "shl.b64", "884", shifted<uint64_t, left<uint64_t>> },
-		{ "shr.u32", "444", shifted<uint32_t, right<uint32_t>> },
-		{ "shr.s32", "444", shifted<int32_t, right<int32_t>> },
-		{ "shr.u64", "884", shifted<uint64_t, right<uint64_t>> },
 		{ "bfi.b32", "44444", bit_field },
 	};
 
@@ -189,8 +193,13 @@ void add_logic(table &t)
 	add_width<uint16_t>(t, "16", "22", "222", "222p");
 	add_width<uint32_t>(t, "32", "44", "444", "444p");
 	add_width<uint64_t>(t, "64", "88", "888", "888p");
+	add_shifts<uint16_t, int16_t>(t, "16", "224");
+	add_shifts<uint32_t, int32_t>(t, "32", "444");
+	add_shifts<uint64_t, int64_t>(t, "64", "884");
 	add_bits(t);
+	add_comparisons<uint16_t>(t, "b16", "p22");
 	add_comparisons<int16_t>(t, "s16", "p22");
+	add_comparisons<uint16_t>(t, "u16", "p22");
 	add_comparisons<uint32_t>(t, "b32", "p44");
 	add_comparisons<int32_t>(t, "s32", "p44");
 	add_comparisons<uint32_t>(t, "u32", "p44");

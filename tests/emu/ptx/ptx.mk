@@ -2,6 +2,7 @@
 #
 #   make emu-ptx                 builds them: build/gcc/emu-ptx/tests/*
 #   make check-ptx               and runs them
+#   make check-ptx-bugs          plants bugs, each of which must be found
 
 PTX_ARCH    := 80
 PTX_OUT     := $(BUILD)/emu-ptx
@@ -13,11 +14,12 @@ PTX_NVCC    := $(shell command -v $(NVCC))
 $(BUILD)/tests/emu/ptx/%.o: EMU_PLAIN += -O3 -ffp-contract=off
 
 # PTX alone, as text: nothing for a real card.
+PTX_COMPILE = $(NVCC) -O3 -std=c++17 -gencode arch=compute_$(PTX_ARCH),code=compute_$(PTX_ARCH) --no-compress -Xcompiler -fPIC
+
 $(PTX_OUT)/cuda/%.o: cuda/%.cu
 	@mkdir -p $(@D)
 	$(call say,PTX   $<)
-	$(Q)$(NVCC) -O3 -std=c++17 -gencode arch=compute_$(PTX_ARCH),code=compute_$(PTX_ARCH) --no-compress -Xcompiler -fPIC \
-		-MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+	$(Q)$(PTX_COMPILE) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
 $(PTX_TESTS): $(PTX_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(PTX_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(LIBRARY)
 	@mkdir -p $(@D)
@@ -28,10 +30,14 @@ ifneq ($(PTX_NVCC),)
 emu-ptx: $(PTX_TESTS)
 check-ptx: emu-ptx
 	@for t in $(PTX_TESTS); do $$t > $$t.tap && echo "$$t: $$(tail -n 1 $$t.tap)" || { grep '^not' $$t.tap; exit 1; }; done
+
+check-ptx-bugs: emu-ptx
+	@NVCC_KERNEL="$(PTX_COMPILE)" LINK_TEST="$(EMU_CXX) $(LINK)" OUT=$(PTX_OUT) OBJECTS=$(BUILD)/tests/cuda \
+		REST="$(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(LIBRARY) $(LIBS)" tests/emu/ptx/planted $(ONE)
 else
-emu-ptx check-ptx:
+emu-ptx check-ptx check-ptx-bugs:
 	@echo "$@: skipped, no nvcc"
 endif
 
 -include $(PTX_KERNELS:.o=.d) $(PTX_CORE:.o=.d)
-.PHONY: emu-ptx check-ptx
+.PHONY: emu-ptx check-ptx check-ptx-bugs
