@@ -72,7 +72,7 @@ static int read_data(struct run *r, const char *const *latents, size_t count, st
 		if (check_sample(r, &r->data.sample[i], e) < 0)
 			return -1;
 	if (r->s->masked_loss && !r->data.masked)
-		warning("masked_loss: no picture has a mask, so every part counts; give lora-prep alpha_mask = true (one --config for both)");
+		warning("masked_loss: no picture has a mask, so every part counts; give lora-prep alpha_mask or conditioning_data_dir");
 	run_make_order(r);
 	return 0;
 }
