@@ -63,8 +63,7 @@ void sheet_make(struct image *out, const struct sheet_cell *cells, int rows, int
 	factor = factor < 1 ? 1 : factor;
 	top = GAP + (row_label ? LINE : 0);
 	cell_h += row_label ? LINE : 0;
-	out->width = left + columns * cell_w;
-	out->height = GAP + rows * cell_h;
+	*out = (struct image){ left + columns * cell_w, GAP + rows * cell_h, NULL, NULL };
 	out->rgb = xmalloc((size_t)out->width * out->height * 3);
 	for (i = 0; i < (size_t)out->width * out->height; i++)
 		memcpy(out->rgb + 3 * i, paper, 3);
