@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "../../libcommon/lora/adapter.h"
 #include "../../libcommon/lora/adapter_file.h"
+#include "../../libcommon/lora/metadata.h"
 #include "model_layers.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
@@ -332,6 +333,71 @@ static void alphas(void **state)
 	free_test_layers(&layers);
 }
 
+/* ---- a DoRA's lengths: of outputs or of inputs? ---- */
+
+#define SQUARE "lora_te1_text_model_encoder_layers_0_self_attn_q_proj"
+#define LYCORIS(x) "{\"algo\": \"lora\", \"dora_wd\": \"True\", \"wd_on_output\": \"" x "\"}"
+
+static const struct axis {
+	const char *stem, *suffix;
+	int in, out, dims, shape[4];
+	struct metadata says;
+	int by_input;                   /* -1: refused */
+} axes[] = {
+	{ STEM, "dora_scale", 32, 128, 2, { 128, 1 }, { 0 }, 0 },
+	{ STEM, "dora_scale", 32, 128, 2, { 1, 32 }, { 0 }, 1 },
+	{ STEM, "dora_scale", 32, 128, 1, { 128 }, { 0 }, 0 },
+	{ STEM, "dora_scale", 32, 128, 1, { 32 }, { 0 }, 1 },
+	{ STEM, "dora_scale", 32, 128, 1, { 31 }, { 0 }, -1 },
+	{ STEM, "dora_scale", 32, 128, 2, { 32, 1 }, { 0 }, -1 },
+	{ STEM, "dora_scale", 32, 128, 2, { 128, 2 }, { 0 }, -1 },
+	{ STEM, "dora_scale", 32, 128, 4, { 1, 32, 1, 1 }, { 0 }, 1 },
+	{ STEM, "dora_scale", 32, 128, 4, { 1, 32, 1, 2 }, { 0 }, -1 },
+	{ STEM, "magnitude", 32, 128, 1, { 128 }, { 0 }, 0 },
+	/* what a reader that only broadcasts would get wrong */
+	{ SQUARE, "dora_scale", 32, 32, 2, { 32, 1 }, { 0 }, 0 },
+	{ SQUARE, "dora_scale", 32, 32, 2, { 1, 32 }, { 0 }, 1 },
+	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { 0 }, -1 },
+	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { DORA_AXIS_KEY, "output" }, 0 },
+	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { DORA_AXIS_KEY, "input" }, 1 },
+	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { "ss_network_args", LYCORIS("True") }, 0 },
+	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { "ss_network_args", LYCORIS("False") }, 1 },
+	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { "ss_network_args", "{}" }, -1 },
+	{ SQUARE, "lora_magnitude_vector", 32, 32, 1, { 32 }, { 0 }, 0 },
+};
+
+static void check_axis(const struct axis *a, size_t number, const struct layer_list *layers, const char *path)
+{
+	static const float numbers[4096] = { 1 };
+	char *name[] = { xprintf("%s.lora_down.weight", a->stem), xprintf("%s.lora_up.weight", a->stem), xprintf("%s.%s", a->stem, a->suffix) };
+	const struct safetensors_out t[] = {
+		{ name[0], DTYPE_F32, 2, { 2, a->in }, numbers }, { name[1], DTYPE_F32, 2, { a->out, 2 }, numbers },
+		{ name[2], DTYPE_F32, a->dims, { a->shape[0], a->shape[1], a->shape[2], a->shape[3] }, numbers },
+	};
+	struct error e;
+	struct adapter_file *f;
+
+	assert_int_equal(safetensors_save(path, t, 3, &a->says, a->says.key != NULL, &e), 0);
+	f = adapter_file_open(path, layers, &e);
+	if (a->by_input < 0 ? f != NULL || e.code != EXIT_INPUT : !f || !f->magnitudes || f->module[0].by_input != (a->by_input == 1))
+		fail_msg("axis %zu: %s", number, f ? "taken" : e.text);
+	adapter_file_close(f);
+	for (int i = 0; i < 3; i++)
+		free(name[i]);
+}
+
+static void axes_of_dora(void **state)
+{
+	char *path = xprintf("%s/small.safetensors", folder);
+	struct layer_list layers;
+
+	golden_layers(&layers);
+	for (size_t i = 0; i < sizeof(axes) / sizeof(*axes); i++)
+		check_axis(&axes[i], i, &layers, path);
+	free_test_layers(&layers);
+	free(path);
+}
+
 static void four_dimensions_for_a_matrix(void **state)
 {
 	struct layer_list layers;
@@ -533,6 +599,7 @@ int main(void)
 		cmocka_unit_test(several_on_one_layer),
 		cmocka_unit_test(alphas),
 		cmocka_unit_test(four_dimensions_for_a_matrix),
+		cmocka_unit_test(axes_of_dora),
 		cmocka_unit_test(broken_files),
 		cmocka_unit_test(half_precision),
 		cmocka_unit_test(nonfinite_is_not_published),
