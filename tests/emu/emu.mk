@@ -12,7 +12,7 @@ EMU_SEEN   := $(EMU_SAN) $(if $(findstring thread,$(SAN)),-fno-builtin-memcpy -f
 
 EMU_OUT     := $(BUILD)/emu
 EMU_KERNELS := $(patsubst %.cu,$(EMU_OUT)/%.o,$(wildcard cuda/*.cu))
-EMU_CORE    := $(filter-out %/emu_ptxparse.o %/emu_ptxrun.o %/emu_nvcc.o,$(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/emu/*.cpp)))
+EMU_CORE    := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/emu/*.cpp))
 EMU_TESTS   := $(patsubst tests/cuda/%.c,$(EMU_OUT)/tests/%,$(wildcard tests/cuda/*.c))
 EMU_OBJECT  := $(BUILD)/cuda/liblora-cuda-emu.so
 # What the programs need of the library: no foreign code, which MSan could not see through.

@@ -61,8 +61,6 @@ void cp_async_wait(unsigned groups_left);
 void check_argument(const void *pointer, const char *kernel, int number, site s);
 cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t st,
 		   std::function<void()> thread, site s);
-/* Where emu_ptxrun.cpp is linked in: the thread of nvcc's code for a kernel, in place of g++'s. */
-bool ptx_thread(const void *kernel, const void *arguments, size_t bytes, std::function<void()> *thread) __attribute__((weak));
 
 template <class T> void check_argument(const T &v, const char *kernel, int number, site s)
 {
@@ -83,20 +81,9 @@ template <class... P> struct launcher {
 	{
 		auto k = kernel;
 		int i = 0;
-		std::function<void()> ptx;
 
 		static_assert((sizeof(P) + ... + 0) <= 4096, "a kernel's arguments are 4 KB at most");
 		(check_argument(a, name, i++, s), ...);
-		if (ptx_thread) {
-			alignas(16) char packed[4096];
-			size_t n = 0;
-
-			((n = (n + alignof(P) - 1) / alignof(P) * alignof(P), memcpy(packed + n, &a, sizeof(P)), n += sizeof(P)), ...);
-			if (ptx_thread((const void *)k, packed, n, &ptx)) {
-				launch(name, (const void *)k, grid, block, shared, st, ptx, s);
-				return;
-			}
-		}
 		launch(name, (const void *)k, grid, block, shared, st, [k, t = std::tuple<P...>(a...)] { std::apply(k, t); }, s);
 	}
 };

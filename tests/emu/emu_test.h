@@ -2,8 +2,8 @@
  * emu_test.h - what only tests may ask of the stand-in.
  *
  * Environment, read once: EMU_SEED=n  a random legal schedule; EMU_PROTECT=1  device memory is closed while the host's code runs;
- * EMU_DRY=1; EMU_TOTAL_MB=n  the card's memory (12288); EMU_FAIL=n  as emu_fail(); EMU_MMA=1  the other way to round products;
- * EMU_PTX=file:file  nvcc's code, where the interpreter is linked in.  What the stand-in complains of ends the program with status 42.
+ * EMU_DRY=1; EMU_TOTAL_MB=n  the card's memory (12288); EMU_FAIL=n  as emu_fail(); EMU_MMA=1  the other way to round products.
+ * What the stand-in complains of ends the program with status 42; PTX that it does not understand, with 43.
  */
 #ifndef EMU_TEST_H
 #define EMU_TEST_H
