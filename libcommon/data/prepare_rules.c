@@ -48,7 +48,8 @@ static int rules_of_options(const struct prepare_options *o, struct prepare_rule
 {
 	r->each = xcalloc(1, sizeof(*r->each));
 	r->count = 1;
-	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip, .alpha_mask = o->alpha_mask, .mask_dir = name_or_null(o->mask_dir) };
+	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip, .alpha_mask = o->alpha_mask,
+					   .mask_dir = name_or_null(o->mask_dir) };
 	if (set_filter(r->each, o->interpolation, e) < 0)
 		return -1;
 	return buckets_make(&o->buckets, &r->each->buckets, e);
