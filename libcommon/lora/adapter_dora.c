@@ -128,7 +128,8 @@ static int put_magnitude(struct adapter *a, struct adapter_module *m, const floa
 	return status;
 }
 
-static int add_magnitude(struct adapter *a, struct adapter_module *m, const float *magnitude, double weight, bool trainable, struct error *e)
+static int add_magnitude(struct adapter *a, struct adapter_module *m, const float *magnitude, double weight, bool trainable,
+			 struct error *e)
 {
 	m->lora.dora = &a->dora;
 	m->lora.weight = weight;
@@ -150,7 +151,8 @@ static void add_column_squares(struct adapter *a, const struct lora *l, const st
 		const int now = w->out - i < rows ? w->out - i : rows;
 
 		a->be->embedding(a->device, part, &flat, ids + i, now);
-		a->be->gemm(a->device, 0, 0, now, flat.in, r, l->scale, l->up.data + (size_t)i * r, r, l->down.data, flat.in, 1, part, flat.in);
+		a->be->gemm(a->device, 0, 0, now, flat.in, r, l->scale, l->up.data + (size_t)i * r, r, l->down.data, flat.in, 1, part,
+			    flat.in);
 		a->be->multiply(a->device, part, part, part, now, flat.in, false);
 		a->be->sum_per_sample(a->device, sum, part, 1, now * taps, w->in, i > 0);
 	}
@@ -162,7 +164,8 @@ static int add_columns(struct adapter *a, struct adapter_module *m, const float 
 {
 	const struct weight *w = layer_weight(m->layer);
 	const int in = w->in, rows = rows_at_once(w);
-	float *device = a->be->alloc(a->device, (in + (size_t)rows * flattened(w).in) * sizeof(*device)), *gain = xcalloc(2 * in, sizeof(*gain));
+	float *device = a->be->alloc(a->device, (in + (size_t)rows * flattened(w).in) * sizeof(*device));
+	float *gain = xcalloc(2 * in, sizeof(*gain));
 
 	m->lora.weight = weight;
 	m->lora.scale = (float)(m->alpha / m->rank);
@@ -188,8 +191,8 @@ static int add_from_file(struct adapter *a, struct adapter_module *m, const stru
 	int status = -1;
 
 	if (in->by_input && trainable)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' has a DoRA's lengths by input, and those by output are trained here; merge it into the "
-			    "model with lora-merge", f->file->path, in->name);
+		return fail(e, EXIT_INPUT, "%s: '%.200s' has a DoRA's lengths by input, and those by output are trained here; "
+			    "merge it into the model with lora-merge", f->file->path, in->name);
 	if (!backend_is_dry(a->be) && !(magnitude = adapter_file_floats(f, in->magnitude, true, e)))
 		return -1;
 	status = in->by_input ? add_columns(a, m, magnitude, weight, e) : add_magnitude(a, m, magnitude, weight, trainable, e);

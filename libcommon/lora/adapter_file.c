@@ -123,8 +123,8 @@ static bool says_output(const struct safetensors *s, bool *says)
 	return lycoris && (lycoris = strchr(lycoris, ':')) && (!strncmp(lycoris, ": \"True\"", 8) || !strncmp(lycoris, ": true", 6));
 }
 
-/* [out,1] or [1,in], both with the kernel's dimensions behind.  A row of numbers belongs to the outputs where PEFT's name says so or no layer
- * is square; else the metadata must say. */
+/* [out,1] or [1,in], both with the kernel's dimensions behind.  A row of numbers belongs to what it has the length of; where the layer is
+ * square, to the outputs if its name is PEFT's, and else the metadata must say. */
 static int check_magnitude(const struct safetensors *s, struct file_module *m, const struct weight *w, struct error *e)
 {
 	const struct safetensor *t = m->magnitude;

@@ -14,8 +14,8 @@ int adapter_put_parameter(struct adapter *a, struct tensor *t, const float *host
 /* The same for floats alone.  NULL: no memory. */
 float *adapter_floats(struct adapter *a, const float *host, size_t n);
 
-/* adapter_dora.c.  Magnitudes for the modules that have some in the file (NULL: no file), or for all: then those without begin as the norms of
- * the rows as they are now. */
+/* adapter_dora.c.  Magnitudes for the modules that have some in the file (NULL: no file), or for all: then those without begin as the
+ * norms of the rows as they are now. */
 int adapter_add_magnitudes(struct adapter *a, const struct adapter_file *f, bool all, double weight, bool trainable,
 			   struct error *e) MUST_CHECK;
 void adapter_free_magnitudes(struct adapter *a);

@@ -28,7 +28,8 @@ static void base_back(struct tape *t, float *dx, const float *dy, const struct t
 
 static struct weight filters(const struct lora *l)
 {
-	return (struct weight){ .data = l->down.data, .dtype = DTYPE_F32, .out = l->rank, .in = l->down.c, .kh = l->down.h, .kw = l->down.w };
+	return (struct weight){ .data = l->down.data, .dtype = DTYPE_F32, .out = l->rank, .in = l->down.c, .kh = l->down.h,
+				.kw = l->down.w };
 }
 
 /* z [rows,rank] = x down^T, or conv(x, down) with down [rank,kh,kw,in], less what is left out */
@@ -40,7 +41,8 @@ static void down_product(struct tape *t, float *z, const struct tensor *y, const
 	if (a->shape)
 		tape_backend(t)->conv2d(tape_device(t), z, x->data, &down, NULL, a->shape);
 	else
-		tape_backend(t)->gemm(tape_device(t), 0, 1, tensor_rows(x), l->rank, x->c, 1, x->data, x->c, l->down.data, x->c, 0, z, l->rank);
+		tape_backend(t)->gemm(tape_device(t), 0, 1, tensor_rows(x), l->rank, x->c, 1, x->data, x->c, l->down.data, x->c, 0, z,
+				      l->rank);
 	lora_leave_out(t, l, z, y->n, tensor_rows(y) / y->n);
 }
 
@@ -136,7 +138,8 @@ static void magnitude_back(struct tape *t, float *dm, int add, const struct tens
 	tape_scratch_give(t, sum);
 }
 
-/* inverts y += s z up^T:  dup += s dy^T z;  dz = s dy up.  z is computed again: cheaper than kept.  DoRA: dy is gain * dy; room [rows,out] */
+/* inverts y += s z up^T:  dup += s dy^T z;  dz = s dy up.  z is computed again: cheaper than kept.  DoRA: dy is gain * dy;
+ * room [rows,out] */
 static void lora_backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, struct lora *l, const struct dora *k,
 			  const struct adapted *a, float *room)
 {

@@ -17,8 +17,8 @@ bool lora_is_out(const struct lora *l);
 /* z [n,rows,rank] = x down^T, or its gradient: what is left out becomes 0.  Its own transpose. */
 void lora_leave_out(struct tape *t, const struct lora *l, float *z, int n, int rows);
 
-/* adapted.c: a frozen layer with the adapters that hang on it.  Linear and convolution differ in their products alone. */
-struct adapted { const struct weight *w; const float *bias; struct lora *lora; const struct conv_shape *shape; };      /* shape NULL: linear */
+/* adapted.c: a frozen layer with the adapters that hang on it.  Linear (shape NULL) and convolution differ in their products alone. */
+struct adapted { const struct weight *w; const float *bias; struct lora *lora; const struct conv_shape *shape; };
 bool adapted_trains(const struct adapted *a);
 void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a);
 /* from y->grad */

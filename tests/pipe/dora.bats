@@ -17,13 +17,14 @@ setup() {
 
 # loss MODEL [options]: of the first step, whose adapter changes nothing yet
 loss() {
-	"$BIN/lora-train" -q -m "$1" --network-dim 4 --network-train-unet-only --train-batch-size 2 --max-train-steps 1 --output-dir "$O.loss" \
-		"${@:2}" "$LATENTS" | jq 'select(.event == "step").loss'
+	"$BIN/lora-train" -q -m "$1" --network-dim 4 --network-train-unet-only --train-batch-size 2 --max-train-steps 1 \
+		--output-dir "$O.loss" "${@:2}" "$LATENTS" | jq 'select(.event == "step").loss'
 }
 
 # near A B [TOLERANCE]: by default that of sums of floats in another order
-near() { jq -ne --argjson a "$1" --argjson b "$2" --argjson t "${3:-2e-5}" '($a - $b | fabs) < $t * $a' > /dev/null || { echo "$1 and $2"; return 1; }; }
-far() { jq -ne --argjson a "$1" --argjson b "$2" '($a - $b | fabs) > 1e-2 * $a' > /dev/null || { echo "$1 and $2"; return 1; }; }
+near() { holds '($a - $b | fabs) < $t * $a' "$1" "$2" "${3:-2e-5}"; }
+far() { holds '($a - $b | fabs) > $t * $a' "$1" "$2" 1e-2; }
+holds() { jq -ne --argjson a "$2" --argjson b "$3" --argjson t "$4" "$1" > /dev/null || { echo "$2 and $3"; return 1; }; }
 
 # shapes FILE: of the lengths
 shapes() {
@@ -57,7 +58,8 @@ shapes() {
 }
 
 @test "a run begins with a DoRA's lengths, and with those that a plain adapter makes" {
-	near "$(loss "$MODEL" --dora --conv-dim 2 --network-weights "$D/t.safetensors")" "$(loss "$MODEL" --base-weights "$D/t.safetensors")"
+	near "$(loss "$MODEL" --dora --conv-dim 2 --network-weights "$D/t.safetensors")" \
+		"$(loss "$MODEL" --base-weights "$D/t.safetensors")"
 	train 3 "$O" > /dev/null
 	near "$(loss "$MODEL" --dora --network-weights "$O/t.safetensors")" "$(loss "$MODEL" --network-weights "$O/t.safetensors")"
 	status_of 2 train 3 "$O.no" --network-weights "$D/t.safetensors" --dim-from-weights
@@ -65,7 +67,8 @@ shapes() {
 }
 
 @test "network_args, and what does not go together" {
-	train 4 "$O" --network-args use_dora=True --network-args conv_dim=2 --learning-rate 3e-2 --lr-scheduler constant --lr-warmup-steps 0 > /dev/null
+	train 4 "$O" --network-args use_dora=True --network-args conv_dim=2 --learning-rate 3e-2 \
+		--lr-scheduler constant --lr-warmup-steps 0 > /dev/null
 	cmp <(shapes "$O/t.safetensors") <(shapes "$D/t.safetensors")
 	[ "$("$BIN/lora-inspect" "$O/t.safetensors" | grep hash)" = "$("$BIN/lora-inspect" "$D/t.safetensors" | grep hash)" ]
 	status_of 2 train 3 "$O.no" --dora --base-weights "$D/t.safetensors"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Every optimizer with every schedule, and every kind of adapter, with accumulation and without: twenty steps, and the same twenty killed
-# once, twice or thrice, leave the same bytes and the same log.  On the golden tests' model and pictures of 32 pixels: a step takes milliseconds.
+# once, twice or thrice, leave the same bytes and the same log.  On the golden tests' model and pictures of 32 pixels: a step takes
+# milliseconds.
 
 setup_file() {
 	load pipe.bash
@@ -13,8 +14,8 @@ setup_file() {
 }
 setup() { load pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
-SCHEDULES=(constant constant_with_warmup linear cosine "cosine_with_restarts --lr-scheduler-num-cycles 3" "polynomial --lr-scheduler-power 2"
-	"cosine_with_min_lr --lr-scheduler-min-lr-ratio 0.1" warmup_stable_decay inverse_sqrt)
+SCHEDULES=(constant constant_with_warmup linear cosine "cosine_with_restarts --lr-scheduler-num-cycles 3"
+	"polynomial --lr-scheduler-power 2" "cosine_with_min_lr --lr-scheduler-min-lr-ratio 0.1" warmup_stable_decay inverse_sqrt)
 CUTS=(10 "5 15" "5 10 15")
 
 # adapter_of NUMBER: its options, one rate for everything where the optimizer wants it
@@ -29,7 +30,10 @@ adapter_of() {
 	esac
 }
 
-go() { exec "$BIN/lora-train" -q -m "$GOLDEN" --network-dim 2 --train-batch-size 2 --max-train-steps 20 --output-name t --save-state "$@" "$LATENTS"; }
+go() {
+	exec "$BIN/lora-train" -q -m "$GOLDEN" --network-dim 2 --train-batch-size 2 --max-train-steps 20 --output-name t --save-state "$@" \
+		"$LATENTS"
+}
 
 # cut_at STEP [options]: killed once the state of this step is there; what came after it is lost
 cut_at() {
@@ -44,7 +48,10 @@ cut_at() {
 	done
 }
 
-timeless() { jq -c 'select(.event == "step") | del(.samples_per_s, .memory_bytes) | with_entries(select(.key | startswith("seconds") | not))' "$1"; }
+timeless() {
+	jq -c 'select(.event == "step") | del(.samples_per_s, .memory_bytes) | with_entries(select(.key | startswith("seconds") | not))' \
+		"$1"
+}
 
 # goes_on NUMBER NAME RATE [options]: the optimizer of this number with every schedule
 goes_on() {

@@ -369,7 +369,8 @@ static const struct axis {
 static void check_axis(const struct axis *a, size_t number, const struct layer_list *layers, const char *path)
 {
 	static const float numbers[4096] = { 1 };
-	char *name[] = { xprintf("%s.lora_down.weight", a->stem), xprintf("%s.lora_up.weight", a->stem), xprintf("%s.%s", a->stem, a->suffix) };
+	char *name[] = { xprintf("%s.lora_down.weight", a->stem), xprintf("%s.lora_up.weight", a->stem),
+			 xprintf("%s.%s", a->stem, a->suffix) };
 	const struct safetensors_out t[] = {
 		{ name[0], DTYPE_F32, 2, { 2, a->in }, numbers }, { name[1], DTYPE_F32, 2, { a->out, 2 }, numbers },
 		{ name[2], DTYPE_F32, a->dims, { a->shape[0], a->shape[1], a->shape[2], a->shape[3] }, numbers },

@@ -61,8 +61,9 @@ static void set_up(struct bench *b, int k, float weight)
 			turned[o * b->fan + t % IN * k * k + t / IN] = b->host[o * b->fan + t];
 	assert_int_equal(be->prepare(device, &b->w, turned), 0);
 	free(turned);
-	b->lora = (struct lora){ .down = parameter(drawn(RANK * b->fan, 0.3f), RANK, k, IN), .up = parameter(drawn(OUT * RANK, 1), OUT, 1, RANK),
-				 .rank = RANK, .scale = SCALE, .dora = &constants, .magnitude = parameter(drawn(OUT, 1), 1, 1, OUT),
+	b->lora = (struct lora){ .down = parameter(drawn(RANK * b->fan, 0.3f), RANK, k, IN), .rank = RANK,
+				 .up = parameter(drawn(OUT * RANK, 1), OUT, 1, RANK),
+				 .scale = SCALE, .dora = &constants, .magnitude = parameter(drawn(OUT, 1), 1, 1, OUT),
 				 .rows2 = be->alloc(device, OUT * sizeof(float)), .weight = weight };
 	for (size_t o = 0; o < OUT; o++) {
 		b->lora.rows2[o] = 0;
@@ -144,8 +145,8 @@ static void refer(const struct bench *b, const float *x, const float *dy, const 
 	sum_of_both(b, v, norm);
 	for (int o = 0; o < OUT; o++)
 		for (int i = 0; i < IN; i++) {
-			const double gain = b->lora.magnitude.data[o] / norm[o], w = b->host[o * IN + i], f = b->lora.weight, own = v[o * IN + i];
-			const double all = w + f * (gain * own - w);
+			const double gain = b->lora.magnitude.data[o] / norm[o], w = b->host[o * IN + i], f = b->lora.weight;
+			const double own = v[o * IN + i], all = w + f * (gain * own - w);
 			double slope = 0;
 			for (int row = 0; row < ROWS; row++) {
 				slope += (double)dy[row * OUT + o] * x[row * IN + i];

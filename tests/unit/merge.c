@@ -200,8 +200,8 @@ static void write_dora(const char *from, const char *to, bool by_input)
 		if (x->dims < 2 || strcmp(x->name + stem, by_input ? ".lora_down.weight" : ".lora_up.weight"))
 			continue;
 		assert_in_range(x->shape[by_input], 1, 256);
-		t[n++] = (struct safetensors_out){ .name = xprintf("%.*s.dora_scale", (int)stem, x->name), .dtype = DTYPE_F32, .dims = x->dims,
-						   .shape = { by_input ? 1 : x->shape[0], by_input ? x->shape[1] : 1, 1, 1 }, .data = lengths };
+		t[n++] = (struct safetensors_out){ xprintf("%.*s.dora_scale", (int)stem, x->name), DTYPE_F32, x->dims,
+						   { by_input ? 1 : x->shape[0], by_input ? x->shape[1] : 1, 1, 1 }, lengths };
 	}
 	assert_int_equal(safetensors_save(to, t, n, NULL, 0, &e), 0);
 	for (size_t i = 0; i < n; i++)
