@@ -197,7 +197,7 @@ static int finish_first(struct encoder *n, struct error *e)
 			return -1;
 	if (encode_mask(n, w, e) < 0 || (!n->s->no_text && encode_texts(n, w, e) < 0) || write_sample(n, &w->in, &w->s, e) < 0)
 		return -1;
-	n->old.samples += !w->some_new;
+	n->samples_taken += !w->some_new;
 	free_waiting(w);
 	memmove(n->queue, n->queue + 1, --n->queued * sizeof(*n->queue));
 	n->queue[n->queued] = (struct waiting){ 0 };
@@ -253,8 +253,8 @@ static int encode_all(struct encoder *n, const char *const *inputs, size_t count
 	if (finish_all(n, e) < 0)
 		return -1;
 	if (n->s->reuse)
-		note("%u of %u samples taken over from %s (%u pictures, %u captions)", n->old.samples, n->written, n->s->reuse,
-		     n->old.pictures, n->old.captions);
+		note("%u of %u samples taken over from %s (%u pictures, %u captions)", n->samples_taken, n->written, n->s->reuse,
+		     n->pictures_taken, n->captions_taken);
 	return 0;
 }
 

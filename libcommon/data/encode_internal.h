@@ -35,12 +35,7 @@ struct text_rows {
 	size_t count, capacity;
 };
 
-/* What an older stream has: samples by the address of their pictures, texts by theirs (sample * TEXTS_MOST + variant). */
-struct old_stream {
-	struct latent_set set;
-	struct map *latents, *texts;
-	uint32_t samples, pictures, captions;   /* taken over: whole, in part */
-};
+struct old_stream;
 
 struct encoder {
 	const struct encode_settings *s;
@@ -55,7 +50,8 @@ struct encoder {
 	struct workspace work;
 	char vae_hash[65], te1_hash[65], te2_hash[65];
 	struct text_rows rows;
-	struct old_stream old;
+	struct old_stream *old;         /* NULL: none */
+	uint32_t samples_taken, pictures_taken, captions_taken;         /* from it: whole samples, and their parts */
 	struct waiting *queue;          /* samples leave in order, and the rest moves up */
 	size_t queued, room;
 	uint32_t shard, shards, next, written;
@@ -88,7 +84,8 @@ void encode_free_texts(struct encoder *n);
 /* ---- encode_old.c ---- */
 int encode_open_old(struct encoder *n, struct error *e) MUST_CHECK;
 bool encode_take_latent(struct encoder *n, struct waiting *w);
-bool encode_take_text(struct encoder *n, const char *text_id, float *context, float *pooled);
+/* to context and pooled, of the sizes in s */
+bool encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled);
 void encode_close_old(struct encoder *n);
 
 /* Rounds to --precision in place.  What does not fit is named (EXIT_INPUT). */

@@ -1,71 +1,279 @@
+/*
+ * encode_old.c - --reuse: where an older stream has what under which address.
+ *
+ * Payloads stay in the file until they are wanted, and are checked then.  What is damaged, or cut off, is as good as never made.
+ */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include "../base/hash.h"
 #include "encode_internal.h"
+#include "latents_internal.h"
 
-enum { TEXTS_MOST = 4096 };             /* of a sample: 1024 variants, several captions, one without words */
+struct old_member { uint64_t at; size_t bytes; uint32_t crc; };
 
-int encode_open_old(struct encoder *n, struct error *e)
+struct old_sample {
+	struct old_member latent, text;
+	int fresh;                      /* rows that its text payload must have */
+	char latent_id[65];
+};
+
+struct old_text { size_t sample; int row; char id[65]; };       /* row: in that sample's payload */
+
+struct old_stream {
+	int fd;
+	struct old_sample **sample; size_t samples, sample_capacity;
+	struct old_text **text; size_t texts, text_capacity;
+	struct map *latents, *by_id;    /* addresses to samples, to texts */
+	const char **row; size_t rows, row_capacity;            /* of the part that is being read: addresses of its texts; "": unknown */
+	int part;
+	struct latent_sample last;      /* the text payload that was read last */
+	size_t last_of;
+	uint32_t damaged;
+};
+
+/* ---- what is where ---- */
+
+static struct old_member member_at(const struct tar_sample *in, const char *suffix)
 {
-	struct old_stream *old = &n->old;
+	const json_t *payloads = json_object_get(in->json, "payloads");
+	struct old_member m = { 0 };
 
-	if (!n->s->reuse)
-		return 0;
-	if (latent_set_read(&n->s->reuse, 1, &old->set, e) < 0)
-		return -1;
-	old->latents = map_new(old->set.count);
-	old->texts = map_new(old->set.count);
-	for (size_t i = 0; i < old->set.count; i++) {
-		const struct latent_sample *s = &old->set.sample[i];
-		if (*s->latent_id)
-			map_put(old->latents, s->latent_id, 64, i);
-		for (int k = 0; s->text_id && k < s->variants && k < s->captions && k < TEXTS_MOST; k++)
-			map_put(old->texts, s->text_id[k], 64, i * TEXTS_MOST + k);
+	for (int i = 0; i < in->members; i++) {
+		const json_t *p = json_array_get(payloads, i);
+		const json_int_t bytes = json_integer_value(json_object_get(p, "bytes"));
+		if (!strcmp(in->member[i].suffix, suffix) && bytes > 0 && bytes <= TAR_MEMBER_CAP)
+			m = (struct old_member){ in->member[i].at, bytes, json_integer_value(json_object_get(p, "crc32c")) };
 	}
+	return m;
+}
+
+static void add_row(struct old_stream *o, const char *id)
+{
+	GROW(o->row, o->rows, o->row_capacity);
+	o->row[o->rows++] = id;
+}
+
+static void add_text(struct old_stream *o, size_t sample, int row, const char *id)
+{
+	struct old_text *t = xcalloc(1, sizeof(*t));
+
+	t->sample = sample;
+	t->row = row;
+	memcpy(t->id, id, 65);
+	GROW(o->text, o->texts, o->text_capacity);
+	map_put(o->by_id, t->id, 64, o->texts);
+	o->text[o->texts++] = t;
+	add_row(o, t->id);
+}
+
+/* In a stream with damage a json may lie.  A row that was there before must be of the same address; new ones come one after the other, and
+ * there are as many as the payload has: that is seen when it is read. */
+static void index_texts(struct old_stream *o, const struct latent_sample *s, struct old_sample *to)
+{
+	const size_t known = o->rows;
+	size_t first = known;
+
+	for (int i = 0; s->text_id && i < s->captions; i++) {
+		const size_t row = s->row ? (size_t)s->row[i] : known + i;
+		if (!to->fresh && row >= known && row - known < 1u << 20)
+			for (first = row; o->rows < first;)
+				add_row(o, "");
+		if (row < o->rows)
+			continue;
+		if (row != first + to->fresh)
+			return;
+		add_text(o, o->samples, to->fresh++, s->text_id[i]);
+	}
+}
+
+static bool rows_agree(const struct old_stream *o, const struct latent_sample *s)
+{
+	for (int i = 0; s->text_id && s->row && i < s->captions; i++)
+		if ((size_t)s->row[i] < o->rows && strcmp(o->row[s->row[i]], s->text_id[i]))
+			return false;
+	return true;
+}
+
+static int index_sample(struct old_stream *o, const char *path, const struct tar_sample *in, struct error *e)
+{
+	struct latent_sample s = { 0 };
+	struct old_sample *to;
+
+	memcpy(s.key, in->key, sizeof(s.key));
+	if (latent_fields_read(path, in->json, &s, e) < 0) {
+		latent_sample_free(&s);
+		return -1;
+	}
+	if (in->part != o->part)
+		o->rows = 0;
+	o->part = in->part;
+	to = xcalloc(1, sizeof(*to));
+	to->latent = member_at(in, LATENT_MEMBER);
+	to->text = member_at(in, TEXT_MEMBER);
+	memcpy(to->latent_id, s.latent_id, sizeof(to->latent_id));
+	if (rows_agree(o, &s))
+		index_texts(o, &s, to);
+	GROW(o->sample, o->samples, o->sample_capacity);
+	if (*to->latent_id)
+		map_put(o->latents, to->latent_id, 64, o->samples);
+	o->sample[o->samples++] = to;
+	latent_sample_free(&s);
 	return 0;
 }
 
-static float *copy_of(const float *x, size_t count)
+/* 0, or -1 when nothing of it is of use.  What is damaged is passed over, and said once. */
+static int index_stream(struct old_stream *o, const char *path, struct error *e)
 {
-	return x ? memcpy(xmalloc(count * sizeof(*x)), x, count * sizeof(*x)) : NULL;
+	struct tar_reader *r = tar_open(path, "latent", e);
+	struct tar_sample in = { 0 };
+	struct error first = { 0 };
+	int got = r ? 1 : -1;
+
+	while (r && got && !(got < 0 && !tar_goes_on(r))) {
+		tar_skim(r);
+		got = tar_next(r, &in, e);
+		if (got > 0)
+			got = index_sample(o, path, &in, e) < 0 ? -1 : 1;
+		if (got < 0 && !first.code)
+			first = *e;
+	}
+	tar_sample_free(&in);
+	tar_close(r);
+	if (!first.code && got == 0)
+		return 0;
+	if (first.code)
+		*e = first;
+	if (o->samples)
+		warning("%s; what is damaged is encoded again", e->text);
+	return o->samples ? 0 : -1;
+}
+
+int encode_open_old(struct encoder *n, struct error *e)
+{
+	struct old_stream *o;
+
+	if (!n->s->reuse)
+		return 0;
+	o = n->old = xcalloc(1, sizeof(*o));
+	o->latents = map_new(64);
+	o->by_id = map_new(64);
+	o->last_of = SIZE_MAX;
+	o->fd = open(n->s->reuse, O_RDONLY | O_CLOEXEC);
+	if (o->fd < 0 || lseek(o->fd, 0, SEEK_CUR) < 0)
+		return fail(e, EXIT_IO, "%s: --reuse needs a file that can be read at any place; is it there?", n->s->reuse);
+	return index_stream(o, n->s->reuse, e);
+}
+
+/* ---- taking over ---- */
+
+static int read_member(const struct old_stream *o, const struct old_member *m, struct buffer *to)
+{
+	char part[1 << 16];
+	ssize_t got;
+
+	while (to->len < m->bytes) {
+		const size_t want = m->bytes - to->len < sizeof(part) ? m->bytes - to->len : sizeof(part);
+		got = pread(o->fd, part, want, m->at + to->len);
+		if (got <= 0)
+			return -1;
+		buffer_add(to, part, got);
+	}
+	return m->bytes && crc32c(0, to->data, to->len) == m->crc ? 0 : -1;
+}
+
+static bool read_payload(struct encoder *n, const struct old_member *m, const char *suffix, struct latent_sample *s)
+{
+	struct tar_member payload = { 0 };
+	struct error e;
+	bool sound = false;
+
+	strcpy(payload.suffix, suffix);
+	if (read_member(n->old, m, &payload.bytes) == 0)
+		sound = latent_payload_read(n->s->reuse, &payload, s, &e) == 0;
+	n->old->damaged += !sound;
+	buffer_free(&payload.bytes);
+	return sound;
+}
+
+static void move_latent(struct latent_sample *from, struct latent_sample *to)
+{
+	to->c = from->c;
+	to->h = from->h;
+	to->w = from->w;
+	to->mean = from->mean;
+	to->std = from->std;
+	to->flip_mean = from->flip_mean;
+	to->flip_std = from->flip_std;
+	from->mean = from->std = from->flip_mean = from->flip_std = NULL;
 }
 
 bool encode_take_latent(struct encoder *n, struct waiting *w)
 {
-	const long at = n->old.latents ? map_get(n->old.latents, w->s.latent_id, 64) : -1;
-	const struct latent_sample *o = at < 0 ? NULL : &n->old.set.sample[at];
-	size_t count;
+	const long at = n->old ? map_get(n->old->latents, w->s.latent_id, 64) : -1;
+	struct latent_sample s = { 0 };
+	const bool sound = at >= 0 && read_payload(n, &n->old->sample[at]->latent, LATENT_MEMBER, &s);
 
-	if (!o)
-		return false;
-	w->s.c = o->c;
-	w->s.h = o->h;
-	w->s.w = o->w;
-	count = (size_t)o->c * o->h * o->w;
-	w->s.mean = copy_of(o->mean, count);
-	w->s.std = copy_of(o->std, count);
-	w->s.flip_mean = copy_of(o->flip_mean, count);
-	w->s.flip_std = copy_of(o->flip_std, count);
-	n->old.pictures++;
-	return true;
+	if (sound)
+		move_latent(&s, &w->s);
+	n->pictures_taken += sound;
+	latent_sample_free(&s);
+	return sound;
 }
 
-bool encode_take_text(struct encoder *n, const char *text_id, float *context, float *pooled)
+/* Texts of one sample are most often wanted one after the other. */
+static bool open_texts(struct encoder *n, const struct old_text *t)
 {
-	const long at = n->old.texts ? map_get(n->old.texts, text_id, 64) : -1;
-	const struct latent_sample *o = at < 0 ? NULL : &n->old.set.sample[at / TEXTS_MOST];
-	const size_t each = o ? (size_t)o->length * o->context_width : 0, k = at % TEXTS_MOST;
+	struct old_stream *o = n->old;
 
-	if (!o)
+	if (o->last_of != t->sample) {
+		latent_sample_free(&o->last);
+		o->last_of = t->sample;
+		if (!read_payload(n, &o->sample[t->sample]->text, TEXT_MEMBER, &o->last))
+			o->last.rows = 0;
+	}
+	return o->last.rows == o->sample[t->sample]->fresh;
+}
+
+bool encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled)
+{
+	const long at = n->old ? map_get(n->old->by_id, text_id, 64) : -1;
+	const struct old_text *t = at < 0 ? NULL : n->old->text[at];
+	const struct latent_sample *o;
+	size_t each;
+
+	if (!t || !open_texts(n, t))
 		return false;
-	memcpy(context, o->context + k * each, each * sizeof(float));
-	memcpy(pooled, o->pooled + k * o->pooled_width, o->pooled_width * sizeof(float));
-	n->old.captions++;
+	o = &n->old->last;
+	if (o->length != s->length || o->context_width != s->context_width || o->pooled_width != s->pooled_width)
+		return false;
+	each = (size_t)o->length * o->context_width;
+	memcpy(context, o->context + t->row * each, each * sizeof(float));
+	memcpy(pooled, o->pooled + (size_t)t->row * o->pooled_width, o->pooled_width * sizeof(float));
+	n->captions_taken++;
 	return true;
 }
 
 void encode_close_old(struct encoder *n)
 {
-	map_free(n->old.latents);
-	map_free(n->old.texts);
-	latent_set_free(&n->old.set);
+	struct old_stream *o = n->old;
+
+	if (!o)
+		return;
+	if (o->damaged)
+		warning("%s: %u payloads are damaged; they were encoded again", n->s->reuse, o->damaged);
+	for (size_t i = 0; i < o->samples; i++)
+		free(o->sample[i]);
+	for (size_t i = 0; i < o->texts; i++)
+		free(o->text[i]);
+	free(o->sample);
+	free(o->text);
+	free(o->row);
+	map_free(o->latents);
+	map_free(o->by_id);
+	latent_sample_free(&o->last);
+	if (o->fd >= 0)
+		close(o->fd);
+	free(o);
 }

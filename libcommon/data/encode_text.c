@@ -120,7 +120,7 @@ int encode_texts(struct encoder *n, struct waiting *w, struct error *e)
 		s->row[i] = there;
 		if (there >= 0)
 			continue;
-		if (!encode_take_text(n, s->text_id[i], context, pooled)) {
+		if (!encode_take_text(n, s, s->text_id[i], context, pooled)) {
 			if (encode_caption(n, w->label, s->caption[i], context, pooled, e) < 0)
 				return -1;
 			w->some_new = true;

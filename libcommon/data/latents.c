@@ -156,6 +156,11 @@ static int read_member(const char *label, const struct tar_member *m, int (*read
 	return result;
 }
 
+int latent_payload_read(const char *label, const struct tar_member *m, struct latent_sample *s, struct error *e)
+{
+	return read_member(label, m, strcmp(m->suffix, TEXT_MEMBER) ? read_latent : read_text, s, e);
+}
+
 static int pair(const json_t *json, const char *key, int out[2])
 {
 	const json_t *a = json_object_get(json, key);
@@ -286,7 +291,7 @@ int latent_sample_read(const char *label, const struct tar_sample *tar, struct l
 		fail(e, EXIT_INPUT, "%s: sample %s has no %s", label, s->key, LATENT_MEMBER);
 		goto bad;
 	}
-	if (read_member(label, latent, read_latent, s, e) < 0 || (text && read_member(label, text, read_text, s, e) < 0))
+	if (latent_payload_read(label, latent, s, e) < 0 || (text && latent_payload_read(label, text, s, e) < 0))
 		goto bad;
 	return 0;
 bad:

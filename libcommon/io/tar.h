@@ -23,6 +23,7 @@
 struct tar_member {
 	char suffix[32];                /* after the key's dot: "latent.safetensors", "png" */
 	struct buffer bytes;
+	uint64_t at;                    /* as read: where its bytes begin in the input */
 };
 
 struct tar_sample {
@@ -55,6 +56,8 @@ struct tar_reader *tar_open(const char *path, const char *format, struct error *
 void tar_skim(struct tar_reader *r);
 /* 1: *s holds the next sample (its buffers are reused by the next call); 0: sound end; -1: *e. */
 int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e) MUST_CHECK;
+/* After -1: only that sample (or an end record) is damaged, and tar_next() may be called for what stands behind it. */
+bool tar_goes_on(const struct tar_reader *r);
 const char *tar_format(const struct tar_reader *r);             /* known once the first sample was read; "" before */
 uint64_t tar_count(const struct tar_reader *r);                 /* samples so far */
 void tar_close(struct tar_reader *r);

@@ -69,11 +69,12 @@ static la_int64_t skip_block(struct archive *a, void *context, la_int64_t bytes)
 }
 
 /* What libarchive's answer means.  It warns of things that no writer of ours produces, so a warning is a failure. */
-static int library_failed(const struct tar_reader *r, struct error *e)
+static int library_failed(struct tar_reader *r, struct error *e)
 {
 	const char *why = archive_error_string(r->archive);
 	int number = archive_errno(r->archive);
 
+	r->lost = true;
 	if (r->at_eof)
 		return tar_ended_early(r, e);
 	if (number == EIO || number == EBADF || number == EAGAIN || number == ESTALE)

@@ -23,6 +23,7 @@ struct tar_reader {
 	char format[32], kind[16];      /* "lora-image-1", "image"; empty before the first sample */
 	uint64_t raw_bytes, zeros;      /* read in all; of them, zeros at the end */
 	bool at_eof, skims;
+	bool lost;                      /* the members behind cannot be found any more */
 	uint64_t samples;               /* in all */
 	/* the part that is being read */
 	int part;

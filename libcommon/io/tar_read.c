@@ -15,6 +15,11 @@ uint64_t tar_count(const struct tar_reader *r)
 	return r->samples;
 }
 
+bool tar_goes_on(const struct tar_reader *r)
+{
+	return !r->lost;
+}
+
 static void count(struct tar_reader *r, const struct buffer *bytes)
 {
 	sha256_add(&r->hash, bytes->data, bytes->len);
@@ -142,6 +147,7 @@ static int add_member(struct tar_reader *r, struct tar_sample *s, const char *na
 				    TAR_MAX_MEMBERS);
 	snprintf(m->suffix, sizeof(m->suffix), "%s", suffix);
 	buffer_clear(&m->bytes);
+	m->at = archive_filter_bytes(r->archive, 0);
 	if (r->skims ? tar_pass_member(r, e) : tar_read_member(r, name, &m->bytes, TAR_MEMBER_CAP, e))
 		return -1;
 	count(r, &m->bytes);
@@ -255,8 +261,10 @@ int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e)
 
 		if (rc < 0)
 			return -1;
-		if (!rc)
+		if (!rc) {
+			r->lost = true;         /* there is nothing behind */
 			return first ? check_sound_end(r, e) : tar_ended_early(r, e);
+		}
 		snprintf(name, sizeof(name), "%s", archive_entry_pathname(entry));
 		if (strcmp(name, TAR_END)) {
 			rc = take_member(r, s, name, first, e);

@@ -80,6 +80,29 @@ shape() { "$BIN/lora-inspect" --keys "$1" | awk -v t="$2" '$NF == t'; }
 	cmp none.tar fresh.tar
 }
 
+@test "--reuse of a stream that was cut takes over what is whole, and says so" {
+	head -c $(($(stat -c %s "$LATENTS") * 6 / 10)) "$LATENTS" > cut.tar
+	status_of 0 "$BIN/lora-encode" -m "$MODEL" --reuse cut.tar -o l.tar "$IMAGES"
+	[[ "$output" == *"warning: cut.tar: "*"2 of 4 samples taken over"* ]] || { echo "$output"; return 1; }
+	cmp l.tar "$LATENTS"
+	status_of 3 lora_encode --reuse "$IMAGES" -o other.tar "$IMAGES"
+	status_of 4 lora_encode --reuse nowhere.tar -o other.tar "$IMAGES"
+	status_of 4 bash -c '"$@" --reuse <(cat "$0") -o other.tar' "$LATENTS" "$BIN/lora-encode" -q -m "$MODEL" "$IMAGES"
+	[ ! -e other.tar ]
+}
+
+@test "several writers of one output, some killed: it is always one of theirs, whole" {
+	for round in 1 2 3; do
+		for i in 1 2 3 4; do
+			lora_encode -o l.tar "$IMAGES" 3>&- & pids[i]=$!
+		done
+		sleep 0.0$round
+		kill -9 "${pids[1]}" "${pids[3]}" 2> /dev/null || true
+		wait
+		cmp l.tar "$LATENTS"
+	done
+}
+
 @test "a caption is stored once, wherever it comes again" {
 	mkdir twins && cp "$BATS_FILE_TMPDIR"/four/gizmo00.jpg twins/a.jpg && cp "$BATS_FILE_TMPDIR"/four/gizmo01.png twins/b.png
 	echo "one caption" | tee twins/a.txt > twins/b.txt

@@ -56,23 +56,23 @@ static void write_images(const char *path, int side, uint32_t samples)
 	assert_int_equal(publish_end(out, &e), 0);
 }
 
-/* Peak of a process of its own, KiB. */
-static long peak_of(const char *images)
+/* In a process of its own, which says nothing; its peak in KiB, or -1 when it refuses. */
+static long encode_apart(const char *images, const char *output, const char *reuse)
 {
-	struct encode_settings s = { .model = "demo/tiny-sdxl", .device = "cpu", .output = "/dev/null", .precision = "fp32", .batch = 2,
-				     .max_token_length = 75, .caption_variants = 1, .seed = "1" };
+	struct encode_settings s = { .model = "demo/tiny-sdxl", .device = "cpu", .output = output, .precision = "fp32", .batch = 2,
+				     .max_token_length = 75, .caption_variants = 1, .seed = "1", .reuse = reuse };
 	struct rusage usage;
 	struct error e;
 	int status;
 	pid_t child = fork();
 
 	if (!child) {
-		quiet(true);
-		_exit(encode_run(&s, &images, 1, &e));
+		if (!freopen("/dev/null", "w", stderr))
+			_exit(1);
+		_exit(encode_run(&s, &images, 1, &e) ? 1 : 0);
 	}
 	assert_int_equal(wait4(child, &status, 0, &usage), child);
-	assert_int_equal(status, 0);
-	return usage.ru_maxrss;
+	return status ? -1 : usage.ru_maxrss;
 }
 
 static void memory_is_flat(void **state)
@@ -81,13 +81,68 @@ static void memory_is_flat(void **state)
 	long few, many;
 
 	write_images(path, 16, 100);
-	few = peak_of(path);
+	few = encode_apart(path, "/dev/null", NULL);
 	write_images(path, 16, 10000);
-	many = peak_of(path);
+	many = encode_apart(path, "/dev/null", NULL);
 	unlink(path);
 	free(path);
+	assert_true(few > 0 && many > 0);
 	if (many > few + few / 20)
 		fail_msg("%ld KiB after 100 samples, %ld after 10,000", few, many);
+}
+
+/* ---- an old stream that is damaged ---- */
+
+struct files { char *images, *old, *fresh, *again; struct buffer whole; };
+
+/* Where not even the first sample can be found, OLD.tar may be any file, and is refused. */
+static int must_come_out_whole(const struct files *f, const void *bytes, size_t n, const char *what, size_t at)
+{
+	struct buffer got = { 0 };
+	struct error e;
+
+	assert_int_equal(publish_bytes(f->old, bytes, n, &e), 0);
+	unlink(f->again);
+	if (encode_apart(f->images, f->again, f->old) < 0) {
+		assert_int_equal(access(f->again, F_OK), -1);
+		return 1;
+	}
+	assert_int_equal(read_file(f->again, 1 << 26, &got, &e), 0);
+	if (got.len != f->whole.len || memcmp(got.data, f->whole.data, got.len))
+		fail_msg("%s at %zu: other bytes", what, at);
+	buffer_free(&got);
+	return 0;
+}
+
+/* Whatever a bit or the end of OLD.tar is: what comes out is what comes out without it. */
+static void damage_in_the_old_stream_costs_only_time(void **state)
+{
+	struct files f = { path_join(folder, "images.tar"), path_join(folder, "old.tar"), path_join(folder, "fresh.tar"),
+			   path_join(folder, "again.tar"), { 0 } };
+	uint64_t random = 1;
+	int refused = 0;
+	struct error e;
+
+	write_images(f.images, 16, 12);
+	assert_true(encode_apart(f.images, f.fresh, NULL) > 0);
+	assert_int_equal(read_file(f.fresh, 1 << 26, &f.whole, &e), 0);
+	assert_int_equal(must_come_out_whole(&f, f.whole.data, f.whole.len, "nothing", 0), 0);
+	for (int i = 0; i < 100; i++) {
+		/* Half of them in the first sample. */
+		const size_t at = (random >> 20) % (i % 2 ? f.whole.len : 24576);
+		struct buffer bad = { 0 };
+		buffer_add(&bad, f.whole.data, f.whole.len);
+		bad.data[at] ^= 1 << i % 8;
+		refused += must_come_out_whole(&f, bad.data, bad.len, "a flip", at);
+		buffer_free(&bad);
+		random = random * 6364136223846793005u + 1442695040888963407u;
+	}
+	for (size_t cut = f.whole.len - 512; cut > 50000; cut -= 40000)
+		refused += must_come_out_whole(&f, f.whole.data, cut, "a cut", cut);
+	assert_true(refused < 10);
+	unlink(f.images); unlink(f.old); unlink(f.fresh); unlink(f.again);
+	free(f.images); free(f.old); free(f.fresh); free(f.again);
+	buffer_free(&f.whole);
 }
 
 /* ---- content addresses ---- */
@@ -310,7 +365,8 @@ static int remove_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(memory_is_flat), cmocka_unit_test(every_byte_of_a_picture_counts),
+		cmocka_unit_test(memory_is_flat), cmocka_unit_test(damage_in_the_old_stream_costs_only_time),
+		cmocka_unit_test(every_byte_of_a_picture_counts),
 		cmocka_unit_test(every_byte_of_a_caption_counts), cmocka_unit_test(every_part_of_a_sample_counts),
 		cmocka_unit_test(every_byte_of_the_weights_counts),
 	};

@@ -163,6 +163,43 @@ static void round_trip(void **state)
 	buffer_free(&stream);
 }
 
+/* Where a member begins, also behind the zeros between joined parts, and when payloads are passed over. */
+static void members_say_where_they_are(void **state)
+{
+	struct place *p = *state;
+	struct buffer stream = { 0 }, both = { 0 };
+	struct tar_sample s = { 0 };
+	struct error e = { 0 };
+
+	write_stream(&stream, "latent", 3, 700);
+	buffer_add(&both, stream.data, stream.len);
+	buffer_add(&both, stream.data, stream.len);
+	load(p, both.data, both.len);
+	for (int skim = 0; skim < 2; skim++) {
+		struct tar_reader *r = tar_open(p->path, "latent", &e);
+		uint64_t at[12];
+		int n = 0;
+
+		if (skim)
+			tar_skim(r);
+		while (tar_next(r, &s, &e) > 0)
+			for (int i = 0; i < s.members; i++) {
+				assert_true(n < 12);
+				at[n++] = s.member[i].at;
+				if (!skim)
+					assert_memory_equal(both.data + s.member[i].at, s.member[i].bytes.data, s.member[i].bytes.len);
+			}
+		assert_int_equal(n, 12);
+		for (int i = 0; i < n; i++)
+			assert_memory_equal(both.data + at[i], both.data + at[i % 6], 700);
+		assert_int_equal(at[6], stream.len + 512);
+		tar_close(r);
+	}
+	tar_sample_free(&s);
+	buffer_free(&stream);
+	buffer_free(&both);
+}
+
 static void same_bytes_each_time(void **state)
 {
 	struct buffer a = { 0 }, b = { 0 };
@@ -554,6 +591,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(round_trip),
+		TEST(members_say_where_they_are),
 		TEST(same_bytes_each_time),
 		TEST(every_cut_is_refused),
 		TEST(words_for_a_cut),
