@@ -161,6 +161,26 @@ static void refer(const struct bench *b, const float *x, const float *dy, const 
 		}
 }
 
+/* A second batch of the same step: what the parameters have becomes twice as much. */
+static void check_adds(struct tape *t, struct tensor *x, const struct linear *l, float *target, const float *weights, struct reference *r)
+{
+	const struct lora *a = l->lora;
+	struct tensor *y;
+
+	tape_reset(t);
+	y = op_linear(t, x, l);
+	tape_backward(t, op_mse(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT }, weights), 1);
+	for (int i = 0; i < OUT; i++)
+		r->magnitude[i] *= 2;
+	for (int i = 0; i < OUT * RANK; i++)
+		r->up[i] *= 2;
+	for (int i = 0; i < RANK * IN; i++)
+		r->down[i] *= 2;
+	assert_near(a->magnitude.grad, r->magnitude, OUT);
+	assert_near(a->up.grad, r->up, OUT * RANK);
+	assert_near(a->down.grad, r->down, RANK * IN);
+}
+
 static void check_layer(float weight)
 {
 	struct bench b;
@@ -187,6 +207,7 @@ static void check_layer(float weight)
 	assert_near(b.lora.down.grad, r.down, RANK * IN);
 	assert_near(b.lora.up.grad, r.up, OUT * RANK);
 	assert_near(b.lora.magnitude.grad, r.magnitude, OUT);
+	check_adds(t, &x, &l, target, weights, &r);
 	tape_free(t);
 	be->release(device, x.data);
 	be->release(device, x.grad);
