@@ -29,7 +29,7 @@ say      = $(if $(V),,@echo "  $(1)")
 TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 
 # What a fresh Debian 12 lacks.  The second line is for tests only.
-PACKAGES := pkg-config libarchive-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libwebp-dev liblcms2-dev jq \
+PACKAGES := pkg-config g++ libarchive-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libwebp-dev liblcms2-dev jq \
             libcmocka-dev bats shellcheck mandoc clang-14 libclang-rt-14-dev libomp-14-dev strace time golang-github-burntsushi-toml-dev
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 

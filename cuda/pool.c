@@ -115,6 +115,8 @@ void *pool_take(struct pool *p, size_t bytes)
 
 	if (bytes > (size_t)-1 - POOL_ALIGN)
 		return NULL;
+	if (!p->slab)
+		return take_own(p, bytes ? bytes : 1);
 	bytes = (bytes ? bytes + POOL_ALIGN - 1 : POOL_ALIGN) / POOL_ALIGN * POOL_ALIGN;
 	if (bytes >= p->slab / POOL_OWN)
 		return take_own(p, bytes);

@@ -1,6 +1,7 @@
 # The stand-in for a card, tests only: the kernels by g++ or clang++, the host side as it is, and tests/emu in place of NVIDIA's libraries.
 #
 #   make emu                     build/gcc/cuda/liblora-cuda-emu.so, for LORA_CUDA=, and the programs of tests/cuda against it
+#   make check-cuda              these programs under every sanitizer, and planted bugs, which must be found (tests/cuda/check)
 
 EMU_CXX    := $(if $(findstring clang,$(CC)),$(subst clang,clang++,$(CC)),g++)
 EMU_CFLAGS := -std=c++17 -Wall -Werror -O2 -g -mavx2 -mfma -mf16c -fPIC -MMD -MP -Itests/emu \
@@ -42,8 +43,22 @@ $(EMU_TESTS): $(EMU_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(EMU_KERNELS) $(CUDA_
 
 emu-programs: $(EMU_TESTS)
 
+# ---- one program with an edited copy of one file in it: planted bugs.  OUT=folder with the copy  UNIT=cuda/name  PROGRAM=name ----
+
+PLANT_OBJECTS = $(if $(filter %.cu,$(UNIT)),$(EMU_OUT)/$(UNIT:.cu=.o),$(BUILD)/$(UNIT:.c=.o))
+
+# A copy of the whole folder, so that an edited header is found beside the file that includes it.
+planted:
+	@$(if $(filter %.cu,$(UNIT)),$(EMU_CXX) -x c++ $(EMU_CFLAGS) -O1 -w $(EMU_SEEN),$(CC) $(CFLAGS) $(filter-out -fPIE,$(FLAGS)) -fPIC -w -isystem $(CUDA_INCLUDE)) \
+		-c -o $(OUT)/unit.o $(OUT)/$(UNIT)
+	@$(EMU_CXX) -pie $(EMU_SAN) -o $(OUT)/program $(OUT)/unit.o $(BUILD)/tests/cuda/$(PROGRAM).o \
+		$(filter-out $(PLANT_OBJECTS),$(EMU_KERNELS) $(CUDA_HOST)) $(EMU_CORE) $(EMU_LIBRARY) -lm -lpthread
+
+check-cuda: deps
+	@tests/cuda/check
+
 emu: $(EMU_OBJECT) emu-programs
 
 include tests/emu/ptx/ptx.mk
 -include $(EMU_KERNELS:.o=.d) $(EMU_CORE:.o=.d)
-.PHONY: emu emu-programs
+.PHONY: emu emu-programs planted check-cuda
