@@ -1,6 +1,7 @@
 /* Sums, products, quotients, extremes; floats are IEEE's, subnormal numbers too. */
 #include <math.h>
 #include <functional>
+#include <limits>
 #include "ptx.h"
 
 namespace emu::ptx {

@@ -1,4 +1,5 @@
 /* From statements to instructions: operands become places in the register file. */
+#include <ctype.h>
 #include <stdlib.h>
 #include "ptx.h"
 

@@ -1,9 +1,10 @@
 /*
  * ptx.h - nvcc's code for a kernel, ready to run, and the warp that runs it.
  *
- * A warp runs in step: an instruction is carried out for all its lanes at once.  Lanes that branch apart become fronts of their own; the one
- * that is furthest behind goes first, and fronts that meet are one again.  A register of n bytes has 32 places of n bytes in the warp's file,
- * a predicate is 32 bits; constants, indices and addresses of shared arrays have registers too.  So an operand is an offset in the file.
+ * A warp runs in step: an instruction is carried out for all its lanes at once.  Lanes that branch apart become fronts of their own; the
+ * one that is furthest behind goes first, and fronts that meet are one again.  A register of n bytes has 32 places of n bytes in the
+ * warp's file, a predicate is 32 bits; constants, indices and addresses of shared arrays have registers too.  So an operand is an offset
+ * in the file.
  */
 #ifndef EMU_PTX_PTX_H
 #define EMU_PTX_PTX_H
@@ -100,7 +101,7 @@ private:
 void run_block(const kernel &k, const char *parameters, size_t dynamic);
 
 #ifdef __clang__
-#define PTX_EACH_LANE _Pragma("clang loop vectorize(assume_safety)")
+#define PTX_EACH_LANE
 #else
 #define PTX_EACH_LANE _Pragma("GCC ivdep")
 #endif

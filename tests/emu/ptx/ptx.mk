@@ -8,7 +8,7 @@ PTX_ARCH    := 80
 PTX_OUT     := $(BUILD)/emu-ptx
 PTX_KERNELS := $(patsubst %.cu,$(PTX_OUT)/%.o,$(wildcard cuda/*.cu))
 PTX_CORE    := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/emu/ptx/*.cpp))
-PTX_TESTS   := $(patsubst %,$(PTX_OUT)/tests/%,entries products attention)
+PTX_TESTS   := $(patsubst tests/cuda/%.c,$(PTX_OUT)/tests/%,$(filter-out tests/cuda/bench_%,$(wildcard tests/cuda/*.c)))
 PTX_NVCC    := $(shell command -v $(NVCC))
 
 $(BUILD)/tests/emu/ptx/%.o: EMU_PLAIN += -O3 -ffp-contract=off
@@ -29,14 +29,15 @@ $(PTX_TESTS): $(PTX_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(PTX_KERNELS) $(CUDA_
 ifneq ($(PTX_NVCC),)
 emu-ptx: $(PTX_TESTS)
 check-ptx: emu-ptx
-	@for t in $(PTX_TESTS); do $$t > $$t.tap && echo "$$t: $$(tail -n 1 $$t.tap)" || { grep '^not' $$t.tap; exit 1; }; done
+	@tests/emu/ptx/check $(PTX_TESTS)
 
 check-ptx-bugs: emu-ptx
-	@NVCC_KERNEL="$(PTX_COMPILE)" LINK_TEST="$(EMU_CXX) $(LINK)" OUT=$(PTX_OUT) OBJECTS=$(BUILD)/tests/cuda \
+	@NVCC_KERNEL="$(PTX_COMPILE)" LINK_TEST="$(EMU_CXX) $(LINK)" OUT=$(PTX_OUT) TESTS=$(BUILD)/tests/cuda \
 		REST="$(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(LIBRARY) $(LIBS)" tests/emu/ptx/planted $(ONE)
 else
 emu-ptx check-ptx check-ptx-bugs:
-	@echo "$@: skipped, no nvcc"
+	@echo "skipped: $@, no nvcc"
+	@echo "$(patsubst check-%,%,$@): 0 passed, 0 failed"
 endif
 
 -include $(PTX_KERNELS:.o=.d) $(PTX_CORE:.o=.d)
