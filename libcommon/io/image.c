@@ -239,6 +239,13 @@ static void inform(const struct decoder *d, const char *format, struct image_inf
 	*info = (struct image_info){ format, w, h, d->orientation, part_of(d, w, h), d->animated, d->over_limit };
 }
 
+uint8_t *rows_direct(const struct decoder *d)
+{
+	bool plain = d->pixels == PIXELS_RGB && d->depth == 8 && !d->colour && d->x_step == 3 && d->y_step == 3 * (ptrdiff_t)d->width;
+
+	return plain ? d->out->rgb : NULL;
+}
+
 int image_decode(const char *name, const void *bytes, size_t n, const struct image_options *o, struct image *out,
 		 struct image_info *info, struct error *e)
 {

@@ -52,6 +52,8 @@ int decoder_shrink(struct decoder *d);
 /* Allocate the picture.  After it only the rows are missing. */
 int rows_begin(struct decoder *d) MUST_CHECK;
 void rows_put(struct decoder *d, int y, const void *row);
+/* The picture's own rows, where rows_put() would copy 8-bit RGB as it is; else NULL. */
+uint8_t *rows_direct(const struct decoder *d);
 int channels_of(enum pixels p);
 
 /* Each returns 0 after every row was put, -1 with d->e filled in; image.c frees the picture. */

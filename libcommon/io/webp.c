@@ -27,13 +27,16 @@ static int decode_frame(struct decoder *d, const WebPIterator *frame)
 	int channels = frame->has_alpha || frame->width != d->width || frame->height != d->height ? 4 : 3;
 	size_t stride = (size_t)d->width * channels, size = stride * d->height, room;
 	const WebPData *data = &frame->fragment;
-	uint8_t *pixels, *at, *end;
+	uint8_t *direct, *pixels, *at, *end;
 
 	if (frame->x_offset < 0 || frame->y_offset < 0 || frame->x_offset + frame->width > d->width ||
 	    frame->y_offset + frame->height > d->height)
 		return fail(d->e, EXIT_INPUT, "%s: damaged WebP: a frame outside its canvas; replace it", d->name);
 	d->pixels = channels == 4 ? PIXELS_RGBA : PIXELS_RGB;
-	pixels = calloc(size, 1);
+	if (rows_begin(d) < 0)
+		return -1;
+	direct = rows_direct(d);
+	pixels = direct ? direct : calloc(size, 1);
 	if (!pixels)
 		return fail(d->e, EXIT_MEMORY, "%s: no memory for %dx%d pixels", d->name, d->width, d->height);
 	at = pixels + stride * frame->y_offset + (size_t)channels * frame->x_offset;
@@ -42,11 +45,10 @@ static int decode_frame(struct decoder *d, const WebPIterator *frame)
 			    : WebPDecodeRGBInto(data->bytes, data->size, at, room, (int)stride);
 	if (!end)
 		fail(d->e, EXIT_INPUT, "%s: damaged or truncated WebP; replace it", d->name);
-	else if (rows_begin(d) < 0)
-		end = NULL;
-	for (int y = 0; end && y < d->height; y++)
+	for (int y = 0; end && !direct && y < d->height; y++)
 		rows_put(d, y, pixels + stride * y);
-	free(pixels);
+	if (!direct)
+		free(pixels);
 	return end ? 0 : -1;
 }
 
