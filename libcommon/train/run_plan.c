@@ -19,13 +19,16 @@ static size_t aligned(const struct plan *p, size_t bytes)
 	return (bytes + align - 1) / align * align;
 }
 
-static size_t adapter_bytes(const struct plan *p, const struct adapter *a)
+/* trained: what has a gradient; else all that belongs to an adapter's modules */
+static size_t adapter_bytes(const struct plan *p, const struct adapter *a, bool trained)
 {
 	size_t i, sum = 0;
 
 	for (i = 0; i < a->count; i++) {
 		const struct lora *l = &a->module[i].lora;
 		sum += aligned(p, tensor_count(&l->down) * sizeof(float)) + aligned(p, tensor_count(&l->up) * sizeof(float));
+		if (l->dora)
+			sum += (trained ? 1 : 2) * aligned(p, tensor_count(&l->magnitude) * sizeof(float));     /* and rows2 */
 	}
 	return sum;
 }
@@ -33,15 +36,16 @@ static size_t adapter_bytes(const struct plan *p, const struct adapter *a)
 /* Of what these ask for, the optimizer's is the rest.  An average that the optimizer makes is there while an adapter is saved. */
 static int count_adapter(struct run *dry, struct plan *p, size_t *before, struct error *e)
 {
-	size_t i;
+	size_t i, trained;
 
 	if (run_make_adapter(dry, e) < 0 || optimizer_average(&dry->optimizer, e) < 0)
 		return -1;
+	trained = adapter_bytes(p, dry->adapter, true);
 	for (i = 0; i < dry->bases; i++)
-		p->bytes[PLAN_BASE] += adapter_bytes(p, dry->base[i]);
-	p->bytes[PLAN_ADAPTER] = adapter_bytes(p, dry->adapter);
-	p->bytes[PLAN_GRADIENTS] = dry->adapter->borrow_grads ? 0 : p->bytes[PLAN_ADAPTER];
-	p->bytes[PLAN_AVERAGE] = dry->s->ema_decay || dry->optimizer.kept ? p->bytes[PLAN_ADAPTER] : 0;
+		p->bytes[PLAN_BASE] += adapter_bytes(p, dry->base[i], false);
+	p->bytes[PLAN_ADAPTER] = adapter_bytes(p, dry->adapter, false);
+	p->bytes[PLAN_GRADIENTS] = dry->adapter->borrow_grads ? 0 : trained;
+	p->bytes[PLAN_AVERAGE] = dry->s->ema_decay || dry->optimizer.kept ? trained : 0;
 	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] - p->bytes[PLAN_GRADIENTS] -
 				   p->bytes[PLAN_AVERAGE];
 	return 0;
