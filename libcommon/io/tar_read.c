@@ -22,7 +22,8 @@ bool tar_goes_on(const struct tar_reader *r)
 
 static void count(struct tar_reader *r, const struct buffer *bytes)
 {
-	sha256_add(&r->hash, bytes->data, bytes->len);
+	if (bytes->len)
+		sha256_add(&r->hash, bytes->data, bytes->len);
 	r->part_bytes += bytes->len;
 }
 
