@@ -80,7 +80,7 @@ struct warp {
 	unsigned number;
 	size_t pc;
 	uint32_t lanes;                         /* that run */
-	uint32_t alive;                         /* all that have not ended */
+	uint32_t all, alive;                    /* at the beginning; that have not ended */
 	size_t limit;                           /* there another front may be nearer; 0: look now */
 	bool at_barrier;
 	std::vector<front> others;

@@ -2,7 +2,7 @@
 #
 #   make emu-ptx                 builds them: build/gcc/emu-ptx/tests/*
 #   make check-ptx               and runs them
-#   make check-ptx-bugs          plants bugs, each of which must be found
+#   make check-ptx-bugs          plants bugs, each of which must be found; ONE="some words of a name"
 
 PTX_ARCH    := 80
 PTX_OUT     := $(BUILD)/emu-ptx
@@ -33,7 +33,7 @@ check-ptx: emu-ptx
 
 check-ptx-bugs: emu-ptx
 	@NVCC_KERNEL="$(PTX_COMPILE)" LINK_TEST="$(EMU_CXX) $(LINK)" OUT=$(PTX_OUT) TESTS=$(BUILD)/tests/cuda \
-		REST="$(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(LIBRARY) $(LIBS)" tests/emu/ptx/planted $(ONE)
+		REST="$(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(LIBRARY) $(LIBS)" tests/emu/ptx/planted "$(ONE)"
 else
 emu-ptx check-ptx check-ptx-bugs:
 	@echo "skipped: $@, no nvcc"

@@ -55,7 +55,7 @@ void warp::meet()
 		if (!f.waits && !next)
 			next = &f;
 	if (!next && !others.empty())
-		complain(b->k->code[others[0].pc], __builtin_ctz(others[0].lanes), "waits for lanes that are elsewhere", NULL);
+		complain(b->k->code[others[0].pc], __builtin_ctz(others[0].lanes), "waits for lanes that are elsewhere, or have ended", NULL);
 	lanes = 0;
 	if (!next)
 		return;
@@ -146,7 +146,7 @@ static bool go_on(std::vector<warp> &warps)
 	for (warp &w : warps) {
 		const instruction &i = w.b->k->code[first->pc - 1];
 
-		if (!w.at_barrier || w.alive != (w.number * LANES + LANES <= block_dim.x * block_dim.y * block_dim.z ? ALL_LANES : w.alive))
+		if (!w.at_barrier || w.alive != w.all)
 			w.complain(i, 0, "__syncthreads() while a thread of the block has ended", NULL);
 		if (w.pc != first->pc)
 			w.complain(i, 0, "divergent __syncthreads(): other threads of the block wait at another", NULL);
@@ -175,7 +175,7 @@ void run_block(const kernel &k, const char *parameters, size_t dynamic)
 		warps[n].b = &b;
 		warps[n].file = files + n * file;
 		warps[n].number = n;
-		warps[n].alive = warps[n].lanes = there < LANES ? (1u << there) - 1 : ALL_LANES;
+		warps[n].all = warps[n].alive = warps[n].lanes = there < LANES ? (1u << there) - 1 : ALL_LANES;
 		prepare(warps[n]);
 	}
 	do {
