@@ -203,8 +203,8 @@ extern "C" cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, con
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x, const float *gain, const float *bias,
-					  const struct norm_shape *n)
+extern "C" cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x, const float *gain,
+					  const float *bias, const struct norm_shape *n)
 {
 	const size_t rows = (size_t)n->n * n->hw;
 
@@ -212,7 +212,7 @@ extern "C" cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float
 	return cudaGetLastError();
 }
 
-/* ---- the sums of a sample that comes in bands, relative to the first pixel of the first band: total [c][2] in double, then that pixel ---- */
+/* ---- a sample in bands: sums relative to its first pixel, total [c][2] in double, then that pixel ---- */
 
 __global__ void __launch_bounds__(THREADS) begin_kernel(double *total, float *first, const float *x, int c)
 {
