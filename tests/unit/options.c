@@ -257,7 +257,7 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "vae = \"a\\u0000b\"", 2, "vae: the text holds a NUL" },
 	{ "network_args = [1]", 2, "network_args: a whole number does not fit" },
 	{ "resolution = [1, 2, 3]", 2, "resolution: an array does not fit" },
-	{ "fp8_base = true", 2, "a.toml:1: 'fp8_base' is not yet implemented; remove the line" },
+	{ "fp8_base = true", 0, "rank=16" },
 	{ "max_token_length = 225", 0, "rank=16" },
 	{ "dataset_config = 'x'", 0, "rank=16" },
 	{ "v2 = true", 2, "a.toml:1: 'v2' is refused: only SDXL models are trained here; remove the line" },
