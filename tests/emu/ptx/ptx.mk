@@ -1,8 +1,6 @@
 # The programs of tests/cuda with nvcc's own objects for the kernels, whose PTX is interpreted.  Needs nvcc, no card.
 #
-#   make emu-ptx                 builds them: build/gcc/emu-ptx/tests/*
-#   make check-ptx               and runs them
-#   make check-ptx-bugs          plants bugs, each of which must be found; ONE="some words of a name"
+#   make emu-ptx                 build/gcc/emu-ptx/tests/*: the lane "ptx" of tests/cuda/check
 
 PTX_ARCH    := 80
 PTX_OUT     := $(BUILD)/emu-ptx
@@ -21,24 +19,23 @@ $(PTX_OUT)/cuda/%.o: cuda/%.cu
 	$(call say,PTX   $<)
 	$(Q)$(PTX_COMPILE) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
-$(PTX_TESTS): $(PTX_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(PTX_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(LIBRARY)
+$(PTX_TESTS): $(PTX_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(PTX_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(EMU_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
-	$(Q)$(EMU_CXX) $(LINK) -o $@ $^ $(LIBS)
+	$(Q)$(EMU_CXX) -pie -o $@ $^ -lm -lpthread
 
 ifneq ($(PTX_NVCC),)
 emu-ptx: $(PTX_TESTS)
-check-ptx: emu-ptx
-	@tests/emu/ptx/check $(PTX_TESTS)
-
-check-ptx-bugs: emu-ptx
-	@NVCC_KERNEL="$(PTX_COMPILE)" LINK_TEST="$(EMU_CXX) $(LINK)" OUT=$(PTX_OUT) TESTS=$(BUILD)/tests/cuda \
-		REST="$(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(LIBRARY) $(LIBS)" tests/emu/ptx/planted "$(ONE)"
 else
-emu-ptx check-ptx check-ptx-bugs:
-	@echo "skipped: $@, no nvcc"
-	@echo "$(patsubst check-%,%,$@): 0 passed, 0 failed"
+emu-ptx:
+	@echo "skipped: emu-ptx, no nvcc"
 endif
 
+# As `planted` of emu.mk.
+planted-ptx:
+	@$(PTX_COMPILE) -c -o $(OUT)/unit.o $(OUT)/$(UNIT)
+	@$(EMU_CXX) -pie -o $(OUT)/program $(OUT)/unit.o $(BUILD)/tests/cuda/$(PROGRAM).o \
+		$(filter-out $(PTX_OUT)/$(UNIT:.cu=.o),$(PTX_KERNELS)) $(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(EMU_LIBRARY) -lm -lpthread
+
 -include $(PTX_KERNELS:.o=.d) $(PTX_CORE:.o=.d)
-.PHONY: emu-ptx check-ptx check-ptx-bugs
+.PHONY: emu-ptx planted-ptx
