@@ -13,7 +13,6 @@ enum key_class {
 	KEY_OURS,               /* an option of at least one of the six tools (each tool takes what is in its own table) */
 	KEY_IGNORED,            /* means nothing here (xformers, data-loader workers ...): accepted, noted once */
 	KEY_RESIDUE,            /* of other programs' GUIs: accepted, noted once */
-	KEY_LATER,              /* kohya has it, we shall: refused as not yet implemented */
 	KEY_REFUSED,            /* kohya has it, we do not: refused with the reason in .say */
 };
 

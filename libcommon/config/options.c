@@ -246,8 +246,6 @@ static int take_known(struct command_line *c, const char *name, size_t n, const 
 			    "which serves them all, or use pipelines/train", (int)n, name);
 	if (k->class == KEY_REFUSED)
 		return fail(e, EXIT_USAGE, "--%.*s is refused: %s", (int)n, name, k->say);
-	if (k->class == KEY_LATER)
-		return fail(e, EXIT_USAGE, "--%.*s is not yet implemented; leave it out", (int)n, name);
 	if (!value && !known_key_is_flag(k) && !next_word(c))
 		return fail(e, EXIT_USAGE, "--%.*s needs a value, even where it is ignored", (int)n, name);
 	note("--%.*s is ignored: %s", (int)n, name, k->say);

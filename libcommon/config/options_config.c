@@ -144,19 +144,10 @@ static void note_once(struct parse *p, const struct known_key *k, const struct t
 	*noted = true;
 }
 
-static int not_yet(const struct toml *t, const char *path, const char *say, const char *neutral, struct error *e)
-{
-	return fail(e, EXIT_USAGE, "%s:%d: '%s' is not yet implemented%s%s; %s%.*s%sremove the line", path, t->line, t->key,
-		    say ? ": " : "", say ? say : "", neutral ? "write " : "", neutral ? (int)strcspn(neutral, "|") : 0,
-		    neutral ? neutral : "", neutral ? " or " : "");
-}
-
 static int known_but_no_option(struct parse *p, const struct known_key *k, const struct toml *t, const char *path, struct error *e)
 {
 	if (k->class == KEY_OURS || toml_asks_for_nothing(t, k->neutral))
 		return 0;
-	if (k->class == KEY_LATER)
-		return not_yet(t, path, k->say, k->neutral, e);
 	if (k->class == KEY_REFUSED)
 		return fail(e, EXIT_USAGE, "%s:%d: '%s' is refused: %s; remove the line", path, t->line, t->key, k->say);
 	note_once(p, k, t, path);
@@ -174,7 +165,8 @@ static int take_pair(struct parse *p, const struct toml *t, const char *path, st
 			note_once(p, k, t, path);
 	}
 	if (o && o->kind == OPTION_LATER)
-		return toml_asks_for_nothing(t, k ? k->neutral : NULL) ? 0 : not_yet(t, path, NULL, k ? k->neutral : NULL, e);
+		return toml_asks_for_nothing(t, k ? k->neutral : NULL) ? 0 :
+		       fail(e, EXIT_USAGE, "%s:%d: '%s' is not yet implemented; remove the line", path, t->line, t->key);
 	if (o)
 		return set_option(p, o, t, path, e);
 	return k ? known_but_no_option(p, k, t, path, e) : unknown_key(p, t, path, e);

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <strings.h>
 #include "../base/memory.h"
-#include "lr_schedule.h"
-#include "optimizer.h"
+#include "../optimize/lr_schedule.h"
+#include "../optimize/optimizer.h"
 #include "plan.h"
 #include "settings.h"
 #include "settings_adapter.h"

@@ -8,7 +8,7 @@
 #ifndef TRAIN_STATE_H
 #define TRAIN_STATE_H
 
-#include "optimizer.h"
+#include "../optimize/optimizer.h"
 
 #define STATE_FORMAT "lora-state-1"
 

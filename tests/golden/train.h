@@ -2,8 +2,8 @@
 #ifndef GOLDEN_TRAIN_H
 #define GOLDEN_TRAIN_H
 
-#include "../../libcommon/train/lr_schedule.h"
-#include "../../libcommon/train/optimizer.h"
+#include "../../libcommon/optimize/lr_schedule.h"
+#include "../../libcommon/optimize/optimizer.h"
 #include "../../libcommon/train/step.h"
 #include "subject.h"
 

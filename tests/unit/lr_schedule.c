@@ -6,7 +6,7 @@
 #include <setjmp.h>
 #include <string.h>
 #include "../../libcommon/io/json.h"
-#include "../../libcommon/train/lr_schedule.h"
+#include "../../libcommon/optimize/lr_schedule.h"
 #include "../../libcommon/train/settings.h"
 #include <cmocka.h>
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/io/safetensors.h"
-#include "../../libcommon/train/optimizer.h"
+#include "../../libcommon/optimize/optimizer.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

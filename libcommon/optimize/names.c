@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 #include "../base/memory.h"
-#include "optimizer_internal.h"
+#include "internal.h"
 
 const struct optimizer_kind *const optimizer_kinds[] = {
 	&optimizer_adamw, &optimizer_adamw8bit, &optimizer_lion, &optimizer_adafactor, &optimizer_prodigy, &optimizer_dadapt,

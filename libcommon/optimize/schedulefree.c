@@ -1,5 +1,5 @@
 #include <math.h>
-#include "optimizer_internal.h"
+#include "internal.h"
 
 /* The weights in training are y, between z, which takes the steps, and x, z's average, which is saved: y = beta1 x + (1 - beta1) z. */
 enum { V, Z };                                  /* of the slots */

@@ -1,4 +1,4 @@
-#include "optimizer_internal.h"
+#include "internal.h"
 
 static void set_slots(const struct optimizer *o, struct parameter *p)
 {

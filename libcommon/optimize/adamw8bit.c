@@ -1,6 +1,6 @@
 #include <math.h>
 #include <stdlib.h>
-#include "optimizer_internal.h"
+#include "internal.h"
 
 enum { CODE1, CODE2, ABSMAX1, ABSMAX2 };        /* of the slots */
 enum { SMALLEST = 4096 };                       /* tensors of fewer elements keep floats */

@@ -1,5 +1,5 @@
 #include <math.h>
-#include "optimizer_internal.h"
+#include "internal.h"
 
 enum { ROW, COL, MOMENT };      /* of the slots */
 

@@ -3,8 +3,8 @@
  *
  * One row a schedule in lr_schedule.c, with kohya's names and formulas (transformers' and diffusers' LambdaLR factories).
  */
-#ifndef TRAIN_LR_SCHEDULE_H
-#define TRAIN_LR_SCHEDULE_H
+#ifndef OPTIMIZE_LR_SCHEDULE_H
+#define OPTIMIZE_LR_SCHEDULE_H
 
 #include <stdbool.h>
 

@@ -4,8 +4,8 @@
  * Owns the optimizers' states (what a checkpoint must carry), names and arguments.  One file and one row an optimizer.  Must not know
  * networks or files.
  */
-#ifndef TRAIN_OPTIMIZER_H
-#define TRAIN_OPTIMIZER_H
+#ifndef OPTIMIZE_OPTIMIZER_H
+#define OPTIMIZE_OPTIMIZER_H
 
 #include "../lora/adapter.h"
 

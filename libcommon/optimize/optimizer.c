@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
-#include "optimizer_internal.h"
+#include "internal.h"
 
 /* ---- making ---- */
 

@@ -3,8 +3,8 @@
  *
  * Owns the averages on the device.  Must not know when it is used.
  */
-#ifndef TRAIN_EMA_H
-#define TRAIN_EMA_H
+#ifndef OPTIMIZE_EMA_H
+#define OPTIMIZE_EMA_H
 
 #include "optimizer.h"
 

@@ -1,5 +1,5 @@
 #include <math.h>
-#include "optimizer_internal.h"
+#include "internal.h"
 
 enum { M, V, S };                               /* of the slots: moments, weighted sum of gradients */
 enum { D, NUMERATOR, STEPS };                   /* of the scalars */

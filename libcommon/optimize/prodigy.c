@@ -1,5 +1,5 @@
 #include <math.h>
-#include "optimizer_internal.h"
+#include "internal.h"
 
 enum { M, V, S, START };                        /* of the slots: moments, weighted sum of gradients, the weights at the start */
 enum { D, D_MAX, NUMERATOR, STEPS };            /* of the scalars */

@@ -1,6 +1,6 @@
-/* optimizer_internal.h - a row of the table of optimizers: what an optimizer_NAME.c fills in. */
-#ifndef TRAIN_OPTIMIZER_INTERNAL_H
-#define TRAIN_OPTIMIZER_INTERNAL_H
+/* internal.h - a row of the table of optimizers: what an optimizer's file fills in. */
+#ifndef OPTIMIZE_OPTIMIZER_INTERNAL_H
+#define OPTIMIZE_OPTIMIZER_INTERNAL_H
 
 #include "optimizer.h"
 
