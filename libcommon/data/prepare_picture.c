@@ -119,7 +119,7 @@ static void decode(const struct prepare_options *o, const struct picture_rules *
 		   const struct buffer *file, bool all, struct image *image, struct prepared *out)
 {
 	const struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] },
-					       .libheif = true, .keep_alpha = rules->alpha_mask,
+					       .libheif = true, .keep_alpha = rules->alpha_mask, .max_pixels = o->megapixels * 1000000,
 					       .enough = all ? NULL : enough, .context = rules };
 
 	sha256_hex_of(file->data, file->len, out->sha256);

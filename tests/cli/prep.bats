@@ -140,6 +140,15 @@ mixed/moving.gif format" ]
 	[[ $output == *30000x30000* ]]
 }
 
+@test "--max-megapixels moves the limit" {
+	mkdir large
+	printf '\211\120\116\107\015\012\032\012\000\000\000\015\111\110\104\122\000\000\165\060\000\000\165\060\010\002\000\000\000\351\105\157\355\000\000\001\000\111\104\101\124' >large/a.png
+	run_to 3 "$PREP" --max-megapixels 200 large
+	[[ $output == *"over the limit of 200000000 pixels"* ]]
+	run_to 3 "$PREP" --max-megapixels 1000 large            # read, and its data is cut
+	[[ $output != *"over the limit"* ]]
+}
+
 @test "hostile names survive the trip" {
 	mkdir -p names
 	# shellcheck disable=SC2016

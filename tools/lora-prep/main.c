@@ -28,6 +28,8 @@ int main(int argc, char **argv)
 		  "kohya's [[datasets]], instead of DIR", .advanced = true },
 		{ "strict", 0, OPTION_FLAG, &o.strict, NULL,
 		  "a bad picture is exit 3, not skipped", .key = "" },
+		{ "max-megapixels", 0, OPTION_INT, &o.megapixels, "N",
+		  "refuse larger pictures unread", .fallback = "100", .min = 1, .max = 1000, .key = "", .advanced = true },
 		{ "lint", 0, OPTION_FLAG, &check_only, NULL, "check only, one JSON line per finding", .key = "" },
 		{ .kind = OPTION_SECTION, .help = "Sizes" },
 		BUCKET_OPTION_ROWS(&o.buckets, false),
