@@ -1,7 +1,7 @@
 /*
  * merge_internal.h - what the files of merging share.
  *
- * Private to merge*.c: merge.c (the plan), merge_tensor.c (the arithmetic), merge_file.c and merge_folder.c (the
+ * Private to merge*.c: merge.c (the plan), merge_tensor.c (the arithmetic), merge_report.c, merge_file.c and merge_folder.c (the
  * output).
  */
 #ifndef LORA_MERGE_INTERNAL_H
@@ -42,9 +42,11 @@ struct merge {
 /* The jobs of one tensor: out takes its new bytes. */
 int merge_tensor(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out,
 		 struct error *e) MUST_CHECK;
-/* One line for a layer. */
+
+/* merge_report.c */
 struct layer_result { const struct merge_job *job; size_t adapters; double update, error; };    /* Frobenius norms */
-int merge_report(struct merge *m, const struct layer_result *r, struct error *e) MUST_CHECK;
+int merge_report(struct merge *m, const struct layer_result *r, struct error *e) MUST_CHECK;    /* a line for a layer */
+int merge_report_total(struct merge *m, struct error *e) MUST_CHECK;
 
 /* merge_file.c */
 /* File i of the model, to path. */
