@@ -15,8 +15,6 @@
 #include "options_private.h"
 #include "version.h"
 
-static struct parse parsed;     /* for option_origin(): a process parses one command line */
-
 struct given {
 	const struct option *option;
 	const char *text;       /* NULL: a flag without a value */
@@ -49,30 +47,6 @@ static _Noreturn void print_and_exit(struct buffer *text)
 		finish(&e);
 	}
 	exit(EXIT_DONE);
-}
-
-static bool same_name(const char *given, size_t n, const char *name)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!name[i] || (given[i] == '_' ? '-' : given[i]) != (name[i] == '_' ? '-' : name[i]))
-			return false;
-	return !name[n];
-}
-
-static const struct option *option_named(const struct tool *tool, const char *name, size_t n)
-{
-	char buffer[KEY_SIZE];
-	const struct option *o;
-
-	for (o = tool->table; o->name || o->help; o++)
-		if (o->kind != OPTION_SECTION && same_name(name, n, o->name))
-			return o;
-	for (o = tool->table; o->name || o->help; o++) {
-		const char *key = option_key(o, buffer);
-		if (key && same_name(name, n, key))
-			return o;
-	}
-	return NULL;
 }
 
 /* By name, by config key, or by another spelling of the key (kohya's --pretrained_model_name_or_path). */
@@ -203,21 +177,21 @@ static _Noreturn void print_version(const struct tool *tool)
 /* The options that every tool has.  1: it was one, 0: not, -1: trouble. */
 static int take_common(struct command_line *c, const char *name, size_t n, const char *value, struct error *e)
 {
-	if (same_name(name, n, "help"))
+	if (option_same_name(name, n, "help"))
 		return take_help(c, value, e) ? -1 : 1;
-	if (same_name(name, n, "version"))
+	if (option_same_name(name, n, "version"))
 		print_version(c->p->tool);
-	if (same_name(name, n, "quiet")) {
+	if (option_same_name(name, n, "quiet")) {
 		quiet(1);
 		return 1;
 	}
 	if (!c->p->tool->takes_config)
 		return 0;
-	if (same_name(name, n, "print-config")) {
+	if (option_same_name(name, n, "print-config")) {
 		c->print_config = true;
 		return 1;
 	}
-	if (!same_name(name, n, "config") && !same_name(name, n, "config-file"))
+	if (!option_same_name(name, n, "config") && !option_same_name(name, n, "config-file"))
 		return 0;
 	if (!value)
 		value = next_word(c);
@@ -267,7 +241,7 @@ static int take_long(struct command_line *c, const char *arg, struct error *e)
 	common = take_common(c, name, n, value, e);
 	if (common)
 		return common < 0 ? -1 : 0;
-	if (n > 3 && same_name(name, 3, "no-"))
+	if (n > 3 && option_same_name(name, 3, "no-"))
 		o = find_long(c->p->tool, name + 3, n - 3);
 	if (!o) {
 		common = take_known(c, name, n, value, e);
@@ -382,100 +356,21 @@ static int take_sources(struct command_line *c, struct error *e)
 	return 0;
 }
 
-/* A second command line of one program (tests) forgets the first. */
-static void forget(struct parse *p)
-{
-	for (size_t i = 0; i < p->count; i++) {
-		if (p->tool->table[i].kind == OPTION_LIST)
-			option_clear_list(&p->tool->table[i]);
-		free(p->origin[i]);
-	}
-	free(p->origin);
-}
-
-static void begin(struct parse *p, const struct tool *tool)
-{
-	size_t keys;
-
-	forget(p);
-	known_keys(&keys);
-	*p = (struct parse){ .tool = tool, .noted = xcalloc(keys, sizeof(*p->noted)) };
-	while (tool->table[p->count].name || tool->table[p->count].help)
-		option_begin(&tool->table[p->count++]);
-	p->origin = xcalloc(p->count, sizeof(*p->origin));
-}
-
 int options_parse(const struct tool *tool, int argc, char **argv)
 {
-	struct command_line c = { .p = &parsed, .argc = argc, .argv = argv };
+	struct command_line c = { .p = parse_begin(tool), .argc = argc, .argv = argv };
 	struct error e = { 0 };
 	struct buffer text = { 0 };
 
-	begin(&parsed, tool);
 	if (read_command_line(&c, &e) || take_sources(&c, &e))
 		finish(&e);
 	free(c.given);
 	free(c.config);
-	free(parsed.noted);
+	free(c.p->noted);
 	if (c.print_config) {
 		buffer_adds(&text, "");
 		options_print(tool, &text, true);
 		print_and_exit(&text);
 	}
 	return c.operands;
-}
-
-const char *option_origin(const char *name)
-{
-	const struct option *o = parsed.tool ? option_named(parsed.tool, name, strlen(name)) : NULL;
-	const char *origin = o ? parsed.origin[o - parsed.tool->table] : NULL;
-
-	return origin || !o ? origin : "default";
-}
-
-/* Does the message open with this value, as "PATH: ..." or "PATH/...: ..." do? */
-static bool is_about(const struct error *e, const char *value)
-{
-	size_t n = value ? strlen(value) : 0;
-
-	return n > 1 && !strncmp(e->text, value, n) && strchr(":/", e->text[n]);
-}
-
-static const char *about_value(const struct error *e, const struct option *o)
-{
-	const struct text_list *list = o->value;
-
-	if (o->kind == OPTION_STRING)
-		return is_about(e, *(const char **)o->value) ? *(const char **)o->value : NULL;
-	for (size_t i = 0; o->kind == OPTION_LIST && i < list->count; i++)
-		if (is_about(e, list->item[i]))
-			return list->item[i];
-	return NULL;
-}
-
-const struct error *options_explain(struct error *e)
-{
-	char buffer[KEY_SIZE], *where;
-
-	for (size_t i = 0; parsed.tool && (e->code == EXIT_INPUT || e->code == EXIT_IO) && i < parsed.count; i++) {
-		const struct option *o = &parsed.tool->table[i];
-		const char *origin = parsed.origin[i], *value = origin ? about_value(e, o) : NULL;
-		bool windows = value && (strchr(value, '\\') || (value[0] && value[1] == ':'));
-		if (!value || !strrchr(origin, ':'))
-			continue;
-		where = xprintf("%s: %s", origin, option_key(o, buffer));
-		fail_at(e, where);
-		if (windows)
-			snprintf(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text), " (a path of Windows)");
-		free(where);
-		break;
-	}
-	return e;
-}
-
-bool option_is_set(const char *name)
-{
-	const struct option *o = parsed.tool ? option_named(parsed.tool, name, strlen(name)) : NULL;
-
-	return o && parsed.origin[o - parsed.tool->table];
 }

@@ -1,6 +1,7 @@
 /*
- * options_private.h - what options.c (command line and environment), options_value.c (text to value and back),
- * options_toml.c (TOML to value), options_config.c and dataset_config.c (files) and options_help.c share.  Nobody else includes it.
+ * options_private.h - what options.c (command line and environment), options_origin.c (what was parsed, and where each value came from),
+ * options_value.c (text to value and back), options_toml.c (TOML to value), options_config.c and dataset_config.c (files) and
+ * options_help.c share.  Nobody else includes it.
  */
 #ifndef CONFIG_OPTIONS_PRIVATE_H
 #define CONFIG_OPTIONS_PRIVATE_H
@@ -18,6 +19,11 @@ struct parse {
 	char **origin;          /* one an option; NULL: its default */
 	bool *noted;            /* one a known key: it has had its note */
 };
+
+/* The one of this process, with every option at its default; what was parsed before is forgotten. */
+struct parse *parse_begin(const struct tool *tool);
+bool option_same_name(const char *given, size_t n, const char *name);    /* _ for - too */
+const struct option *option_named(const struct tool *tool, const char *name, size_t n);         /* or by its key; NULL: none */
 
 /* "max_train_steps" for the option "max-train-steps", or what .key says; NULL: not in config files. */
 const char *option_key(const struct option *o, char buffer[KEY_SIZE]);

@@ -1,0 +1,111 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "known_keys.h"
+#include "options_private.h"
+
+static struct parse parsed;     /* a process parses one command line */
+
+bool option_same_name(const char *given, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!name[i] || (given[i] == '_' ? '-' : given[i]) != (name[i] == '_' ? '-' : name[i]))
+			return false;
+	return !name[n];
+}
+
+const struct option *option_named(const struct tool *tool, const char *name, size_t n)
+{
+	char buffer[KEY_SIZE];
+	const struct option *o;
+
+	for (o = tool->table; o->name || o->help; o++)
+		if (o->kind != OPTION_SECTION && option_same_name(name, n, o->name))
+			return o;
+	for (o = tool->table; o->name || o->help; o++) {
+		const char *key = option_key(o, buffer);
+		if (key && option_same_name(name, n, key))
+			return o;
+	}
+	return NULL;
+}
+
+/* A second command line of one program (tests) forgets the first. */
+static void forget(struct parse *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->tool->table[i].kind == OPTION_LIST)
+			option_clear_list(&p->tool->table[i]);
+		free(p->origin[i]);
+	}
+	free(p->origin);
+}
+
+struct parse *parse_begin(const struct tool *tool)
+{
+	struct parse *p = &parsed;
+	size_t keys;
+
+	forget(p);
+	known_keys(&keys);
+	*p = (struct parse){ .tool = tool, .noted = xcalloc(keys, sizeof(*p->noted)) };
+	while (tool->table[p->count].name || tool->table[p->count].help)
+		option_begin(&tool->table[p->count++]);
+	p->origin = xcalloc(p->count, sizeof(*p->origin));
+	return p;
+}
+
+const char *option_origin(const char *name)
+{
+	const struct option *o = parsed.tool ? option_named(parsed.tool, name, strlen(name)) : NULL;
+	const char *origin = o ? parsed.origin[o - parsed.tool->table] : NULL;
+
+	return origin || !o ? origin : "default";
+}
+
+/* Does the message open with this value, as "PATH: ..." or "PATH/...: ..." do? */
+static bool is_about(const struct error *e, const char *value)
+{
+	size_t n = value ? strlen(value) : 0;
+
+	return n > 1 && !strncmp(e->text, value, n) && strchr(":/", e->text[n]);
+}
+
+static const char *about_value(const struct error *e, const struct option *o)
+{
+	const struct text_list *list = o->value;
+
+	if (o->kind == OPTION_STRING)
+		return is_about(e, *(const char **)o->value) ? *(const char **)o->value : NULL;
+	for (size_t i = 0; o->kind == OPTION_LIST && i < list->count; i++)
+		if (is_about(e, list->item[i]))
+			return list->item[i];
+	return NULL;
+}
+
+const struct error *options_explain(struct error *e)
+{
+	char buffer[KEY_SIZE], *where;
+
+	for (size_t i = 0; parsed.tool && (e->code == EXIT_INPUT || e->code == EXIT_IO) && i < parsed.count; i++) {
+		const struct option *o = &parsed.tool->table[i];
+		const char *origin = parsed.origin[i], *value = origin ? about_value(e, o) : NULL;
+		bool windows = value && (strchr(value, '\\') || (value[0] && value[1] == ':'));
+		if (!value || !strrchr(origin, ':'))
+			continue;
+		where = xprintf("%s: %s", origin, option_key(o, buffer));
+		fail_at(e, where);
+		if (windows)
+			snprintf(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text), " (a path of Windows)");
+		free(where);
+		break;
+	}
+	return e;
+}
+
+bool option_is_set(const char *name)
+{
+	const struct option *o = parsed.tool ? option_named(parsed.tool, name, strlen(name)) : NULL;
+
+	return o && parsed.origin[o - parsed.tool->table];
+}
