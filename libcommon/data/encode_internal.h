@@ -65,7 +65,8 @@ struct encoder {
 
 /* ---- encode_id.c ---- */
 void encode_latent_id(const struct encoder *n, const struct tar_sample *in, char id[65]);
-/* ids and, with weighted captions, weights [chunks][length] of both tokenizers are part of it, so a change of a tokenizer's files costs the captions that it changes. */
+/* ids and, with weighted captions, weights [chunks][length] of both tokenizers are part of it, so a change of a tokenizer's files costs the
+ * captions that it changes. */
 void encode_text_id(const struct encoder *n, const char *caption, int32_t *const ids[2], float *const weights[2], char id[65]);
 void encode_sample_id(struct latent_sample *s);         /* from the two kinds above */
 
@@ -88,6 +89,7 @@ bool encode_take_latent(struct encoder *n, struct waiting *w);
 bool encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled);
 void encode_close_old(struct encoder *n);
 
+/* ---- encode_round.c ---- */
 /* Rounds to --precision in place.  What does not fit is named (EXIT_INPUT). */
 int encode_round(const struct encoder *n, const char *label, float *x, size_t count, struct error *e) MUST_CHECK;
 

@@ -9,7 +9,7 @@
 #include "adapter.h"
 #include "adapter_file.h"
 
-/* Of t's size, holding host, or zeros where that is NULL.  -1: no memory; nothing is said. */
+/* adapter_memory.c.  Of t's size, holding host, or zeros where that is NULL.  -1: no memory; nothing is said. */
 int adapter_put_parameter(struct adapter *a, struct tensor *t, const float *host, bool trainable);
 /* The same for floats alone.  NULL: no memory. */
 float *adapter_floats(struct adapter *a, const float *host, size_t n);

@@ -85,7 +85,7 @@ static void write_over(const struct bands *b, float *in, float *old)
 	}
 }
 
-static void run_sample(struct bands *b, float *in, float *old)
+static void run_one(struct bands *b, float *in, float *old)
 {
 	add_sums(b, b->stats1, b->x, 0, b->h, b->r->norm1);
 	look_ahead(b);
@@ -107,7 +107,7 @@ struct tensor *op_residual_bands(struct tape *t, struct tensor *x, const struct 
 	b.sums = tape_scratch(t, group_sums_floats(x->c));
 	for (int i = 0; i < x->n; i++) {
 		b.x = x->data + i * x->h * row_floats(&b);
-		run_sample(&b, in, old);
+		run_one(&b, in, old);
 	}
 	tape_scratch_give(t, b.sums);
 	tape_scratch_give(t, b.stats1);
