@@ -15,6 +15,7 @@ EMU_OUT     := $(BUILD)/emu
 EMU_KERNELS := $(patsubst %.cu,$(EMU_OUT)/%.o,$(wildcard cuda/*.cu))
 EMU_CORE    := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/emu/*.cpp))
 EMU_TESTS   := $(patsubst tests/cuda/%.c,$(EMU_OUT)/tests/%,$(wildcard tests/cuda/*.c))
+EMU_SELF    := $(patsubst tests/emu/selftest/%.c,$(EMU_OUT)/tests/%,$(wildcard tests/emu/selftest/*.c))
 EMU_OBJECT  := $(BUILD)/cuda/liblora-cuda-emu.so
 # What the programs need of the library: no foreign code, which MSan could not see through.
 EMU_LIBRARY := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/base/*.c libcommon/cpu/*.c libcommon/io/dtype*.c) tests/emu/one_thread.c)
@@ -41,7 +42,17 @@ $(EMU_TESTS): $(EMU_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(EMU_KERNELS) $(CUDA_
 	$(call say,LINK  $@)
 	$(Q)$(EMU_CXX) -pie $(EMU_SAN) -o $@ $^ -lm -lpthread
 
-emu-programs: $(EMU_TESTS)
+$(BUILD)/tests/emu/selftest/%.o: tests/emu/selftest/%.c
+	@mkdir -p $(@D)
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) -isystem $(CUDA_INCLUDE) -c -o $@ $<
+
+$(EMU_SELF): $(EMU_OUT)/tests/%: $(BUILD)/tests/emu/selftest/%.o $(EMU_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(EMU_LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)
+	$(Q)$(EMU_CXX) -pie $(EMU_SAN) -o $@ $^ -lm -lpthread
+
+emu-programs: $(EMU_TESTS) $(EMU_SELF)
 
 # ---- one program with an edited copy of one file in it: planted bugs.  OUT=folder with the copy  UNIT=cuda/name  PROGRAM=name ----
 
@@ -51,7 +62,7 @@ PLANT_OBJECTS = $(if $(filter %.cu,$(UNIT)),$(EMU_OUT)/$(UNIT:.cu=.o),$(BUILD)/$
 planted:
 	@$(if $(filter %.cu,$(UNIT)),$(EMU_CXX) -x c++ $(EMU_CFLAGS) -O1 -w $(EMU_SEEN),$(CC) $(CFLAGS) $(filter-out -fPIE,$(FLAGS)) -fPIC -w -isystem $(CUDA_INCLUDE)) \
 		-c -o $(OUT)/unit.o $(OUT)/$(UNIT)
-	@$(EMU_CXX) -pie $(EMU_SAN) -o $(OUT)/program $(OUT)/unit.o $(BUILD)/tests/cuda/$(PROGRAM).o \
+	@$(EMU_CXX) -pie $(EMU_SAN) -o $(OUT)/program $(OUT)/unit.o $(firstword $(wildcard $(BUILD)/tests/cuda/$(PROGRAM).o $(BUILD)/tests/emu/selftest/$(PROGRAM).o)) \
 		$(filter-out $(PLANT_OBJECTS),$(EMU_KERNELS) $(CUDA_HOST)) $(EMU_CORE) $(EMU_LIBRARY) -lm -lpthread
 
 check-cuda: deps

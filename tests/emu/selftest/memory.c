@@ -1,0 +1,121 @@
+/*
+ * memory - the CUDA backend where memory ends, which only the stand-in can play: the k-th thing that needs memory cannot be made, for every
+ * k until nothing fails any more; and a card of 12 GB, filled without computing anything.
+ */
+#include "../../cuda/harness.h"
+#include "../emu_test.h"
+
+static void tell(struct rig *r, bool ok, const char *what, long number)
+{
+	r->tests++;
+	r->failed += !ok;
+	printf("%sok %d - %s (%ld)\n", ok ? "" : "not ", r->tests, what, number);
+}
+
+enum { ROWS = 4, IN = 64, OUT = 40, BIG = 40 << 20 };
+
+/* A weight on the card, or in host memory, and a product with it.  NULL and -1 are answers.  Returns how many of 4 things were had. */
+static int work(const struct backend *be, struct device *d)
+{
+	static float host[IN * OUT], y_host[ROWS * OUT];
+	struct weight w[2] = { { .dtype = DTYPE_F16, .out = OUT, .in = IN, .kh = 1, .kw = 1 },
+			       { .dtype = DTYPE_F32, .out = OUT, .in = IN, .kh = 1, .kw = 1, .on_host = true } };
+	float *x = be->alloc(d, ROWS * IN * sizeof(*x)), *y = be->alloc(d, ROWS * OUT * sizeof(*y)), *big = be->alloc(d, BIG);
+	int had = (big != NULL) + (x && y), i;
+
+	for (i = 0; i < 2; i++) {
+		if (be->prepare(d, &w[i], host))
+			continue;
+		had++;
+		if (x && y) {
+			be->zero(d, x, ROWS * IN);
+			be->linear(d, y, x, &w[i], NULL, ROWS);
+			be->add(d, y, y, y, ROWS * OUT);
+			be->download(d, y_host, y, sizeof(y_host));
+		}
+		be->unprepare(d, &w[i]);
+	}
+	be->release(d, big);
+	be->release(d, x);
+	be->release(d, y);
+	return had;
+}
+
+/* guard: each piece is an allocation of its own, so that each can fail */
+static void each_failure(struct rig *r, bool guard)
+{
+	const char *what = guard ? "its own allocation cannot be made" : "an allocation cannot be made";
+	struct emu_stats before, after;
+	bool failed = true;
+	long k;
+
+	if (guard)
+		setenv("LORA_CUDA_GUARD", "1", 1);
+	for (k = 0; failed; k++) {
+		struct error e = { 0 };
+		struct device *d;
+		int had = 0;
+
+		emu_get_stats(&before);
+		emu_fail(k);
+		d = cuda_backend.open(&e);
+		if (d)
+			had = work(&cuda_backend, d);
+		cuda_backend.close(d);
+		emu_fail(-1);
+		emu_get_stats(&after);
+		failed = after.made - before.made > k;
+		tell(r, (d || strstr(e.text, "device cuda: no memory on the card")) && cudaGetLastError() == cudaSuccess, what, k);
+		tell(r, after.live == before.live, "and nothing is left behind", after.live - before.live);
+		tell(r, failed == (had < 4), "things were had", had);
+	}
+	tell(r, k > 8, "there was something that could fail", k);
+	unsetenv("LORA_CUDA_GUARD");
+}
+
+static void full_card(struct rig *r)
+{
+	static void *piece[1024];
+	const size_t total = (size_t)12 << 30;
+	struct error e;
+	struct device *d;
+	size_t room, n = 0;
+
+	emu_set_dry(1);
+	emu_set_total(total);
+	d = cuda_backend.open(&e);
+	tell(r, d != NULL, "a card of 12 GB", total >> 20);
+	if (!d)
+		return;
+	room = cuda_backend.room(d);
+	tell(r, room < total && room > total - ((size_t)512 << 20), "MiB of it are free", room >> 20);
+	while (n < 1024 && (piece[n] = cuda_backend.alloc(d, BIG)))
+		n++;
+	tell(r, n == room / BIG && cuda_backend.room(d) < BIG, "pieces of 40 MiB fit", n);
+	while (n)
+		cuda_backend.release(d, piece[--n]);
+	tell(r, cuda_backend.room(d) == room, "and are given back", cuda_backend.room(d) >> 20);
+	cuda_backend.close(d);
+	emu_set_dry(0);
+}
+
+/* More than an int holds. */
+static void sizes(struct rig *r)
+{
+	const struct norm_shape s = { .n = 64, .hw = 1 << 20, .c = 1 << 20, .groups = 32, .eps = 1 };
+	const size_t floats = group_norm_scratch(&s);
+
+	tell(r, floats >> 34 == 1, "MiB of scratch for a group norm that nobody has", floats >> 18);
+}
+
+int main(void)
+{
+	struct rig r = { 0 };
+
+	each_failure(&r, false);
+	each_failure(&r, true);
+	full_card(&r);
+	sizes(&r);
+	printf("1..%d\n", r.tests);
+	return r.failed ? EXIT_OTHER : EXIT_DONE;
+}
