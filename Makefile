@@ -152,7 +152,7 @@ fuzz: deps
 	-max_total_time=$(T) -timeout=5 -malloc_limit_mb=512 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -close_fd_mask=2 \
 	-artifact_prefix=build/fuzz/$$t- build/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
 
-unit-programs: $(UNIT)
+unit-programs: $(UNIT) $(BUILD)/tests/big/write
 
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done

@@ -213,14 +213,15 @@ static struct tensor *used_twice(struct rig *r, const struct testcase *c, struct
 	return op_add(r->tape, op_activation(r->tape, in[0], ACT_SILU), in[0]);
 }
 
-/* Used twice, so that the second way back adds */
+/* Used twice, so that the second way back adds.  The activation comes first: it reads its input on the way back, so that it is still there. */
 static struct tensor *multiply(struct rig *r, const struct testcase *c, struct tensor **in)
 {
 	static float *z;
+	struct tensor *silu = op_activation(r->tape, in[0], ACT_SILU);
 
 	if (!z)
 		z = on_device(r, tensor_count(in[0]), 1);
-	return op_add(r->tape, op_multiply(r->tape, in[0], z), op_activation(r->tape, in[0], ACT_SILU));
+	return op_add(r->tape, op_multiply(r->tape, in[0], z), silu);
 }
 
 static struct tensor *add_per_sample(struct rig *r, const struct testcase *c, struct tensor **in)
