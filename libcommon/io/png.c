@@ -25,11 +25,16 @@ static void give_up(png_structp png, png_const_charp text)
 	png_longjmp(png, 1);
 }
 
-/* A wrong checksum at the end of the pixels is only a warning to libpng. */
+/* Only warnings to libpng: a wrong checksum at the end of the pixels, and a profile over the limit, which it leaves out: the
+ * colours would be wrong. */
 static void on_warning(png_structp png, png_const_charp text)
 {
+	struct png_job *j = png_get_error_ptr(png);
+
 	if (!strncmp(text, "IDAT", 4))
 		give_up(png, text);
+	if (j->d && !strncmp(text, "iCCP", 4) && strstr(text, "exceeds application limits"))
+		j->d->over_limit = true;
 }
 
 static void take(png_structp png, png_bytep to, size_t n)
@@ -83,6 +88,8 @@ static int read_header(struct png_job *j)
 	size_t length = 0;
 
 	png_read_info(j->png, j->info);
+	if (d->over_limit)
+		return fail(d->e, EXIT_INPUT, "%s: a colour profile of more than %u bytes; remove it", d->name, ICC_MAX);
 	if (decoder_size(d, png_get_image_width(j->png, j->info), png_get_image_height(j->png, j->info)) < 0)
 		return -1;
 	exif = find_chunk(d->bytes, d->n, "eXIf", &length);

@@ -515,6 +515,35 @@ static void srgb_profile_changes_nothing(void **state)
 	free(icc);
 }
 
+/* libpng would leave out a profile over its limit with no more than a warning. */
+static void profile_over_the_limit(void **state)
+{
+	const size_t limit = 4u << 20;
+	uint8_t rgb[W * H * 3], *icc = calloc(1, limit + 4);
+	cmsUInt32Number n;
+	void *small = linear_profile(&n);
+
+	paint(rgb);
+	memcpy(icc, small, n);
+	for (size_t size = limit; size <= limit + 4; size += 4) {
+		struct png_plan plan = { .depth = 8, .color = PNG_COLOR_TYPE_RGB, .icc = icc, .icc_bytes = size };
+		struct image_info info = { 0 };
+		struct buffer b = { 0 };
+		struct error e = { 0 };
+		struct image i;
+
+		for (int k = 0; k < 4; k++)
+			icc[k] = (uint8_t)(size >> (24 - 8 * k));
+		make_png(&b, &plan, rgb, W * 3);
+		assert_int_equal(image_decode("test", b.data, b.len, NULL, &i, &info, &e), size > limit ? -1 : 0);
+		assert_int_equal(info.over_limit, size > limit);
+		image_free(&i);
+		buffer_free(&b);
+	}
+	free(small);
+	free(icc);
+}
+
 /* ---- damage ---- */
 
 static void assert_refused(const void *bytes, size_t n, const struct image_options *o)
@@ -660,6 +689,7 @@ int main(void)
 					    cmocka_unit_test(webp_alpha),
 					    cmocka_unit_test(linear_profile_16),
 					    cmocka_unit_test(srgb_profile_changes_nothing),
+					    cmocka_unit_test(profile_over_the_limit),
 					    cmocka_unit_test(truncated),
 					    cmocka_unit_test(flipped_bytes),
 					    cmocka_unit_test(caps),
