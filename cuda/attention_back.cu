@@ -245,18 +245,18 @@ attention_wide_dq(float *dq, const float *dout, const float *lse, const float *d
 	const struct rows keys = rows_of(k, a.ldk, a.lk, a.d, 0, a.d), values = rows_of(v, a.ldv, a.lk, a.d, 0, a.d);
 	const int row = blockIdx.x * ROW_WARPS + threadIdx.x / 32;
 	const int seen = row >= a.lq ? 0 : a.causal ? row + 1 : a.lk;
-	float mine[LANE_COLUMNS], mine_dout[LANE_COLUMNS], key[LANE_COLUMNS], value[LANE_COLUMNS], out[LANE_COLUMNS] = { 0 };
+	float mine[LANE_COLUMNS], mine_dout[LANE_COLUMNS], other[LANE_COLUMNS], out[LANE_COLUMNS] = { 0 };
 
 	load_row(mine, rows_of(q, a.ldq, a.lq, a.d, 0, a.d), row);
 	load_row(mine_dout, rows_of(dout, a.ldo, a.lq, a.d, 0, a.d), row);
 	for (int j = 0; j < seen; j++) {
 		float p, dp;
 
-		load_row(key, keys, j);
-		load_row(value, values, j);
-		p = exp2_approx((dot(mine, key) * a.scale - lse[stats_of(a) + row]) * LOG2E);
-		dp = dot(mine_dout, value);
-		add_scaled(out, p * (dp - delta[stats_of(a) + row]), key);
+		load_row(other, values, j);
+		dp = dot(mine_dout, other);
+		load_row(other, keys, j);
+		p = exp2_approx((dot(mine, other) * a.scale - lse[stats_of(a) + row]) * LOG2E);
+		add_scaled(out, p * (dp - delta[stats_of(a) + row]), other);
 	}
 	store_row(out_rows_of(dq, a.ldq, a.lq, a.d, 0, a.d, add), row, out, a.scale);
 }
