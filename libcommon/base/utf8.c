@@ -24,6 +24,15 @@ size_t utf8_length(const unsigned char *p, size_t n)
 	return 0;
 }
 
+size_t utf8_cut(const char *text, size_t n, size_t most)
+{
+	if (n <= most)
+		return n;
+	while (most && (text[most] & 0xc0) == 0x80)
+		most--;
+	return most;
+}
+
 size_t utf8_encode(uint32_t c, char out[4])
 {
 	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;

@@ -175,8 +175,10 @@ int caption_find(const struct caption_rules *rules, const char *picture, const c
 	if (found < 0)
 		return -1;
 	if (!found) {
+		bool more = c->more_lines;
 		fall_back(rules, folder_tokens, c);
 		c->empty_file = empty;
+		c->more_lines = more;
 	}
 	if (!found && check_tokens(c, picture, e) < 0) {
 		free(c->text);

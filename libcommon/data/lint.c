@@ -88,7 +88,8 @@ static int say_words(struct job *j, const struct picture *picture, const struct 
 	int status = 0;
 
 	if (c->empty_file)
-		status = finding_say(&j->findings, FINDING_EMPTY_CAPTION, path, "its caption file has no words");
+		status = finding_say(&j->findings, FINDING_EMPTY_CAPTION, path, "%sits caption file has no words",
+				     c->more_lines ? "the first line of " : "");
 	else if (c->source == CAPTION_NONE)
 		status = finding_say(&j->findings, FINDING_NO_CAPTION, path, "it has no caption");
 	else if (c->source == CAPTION_CLASS && !picture->regularization)

@@ -1,8 +1,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/utf8.h"
 #include "json_path.h"
 #include "lint_finding.h"
+
+#define TEXT_CAP 4000                   /* bytes: escaped, and beside a path, a line must stay under 64 KiB */
 
 static const struct row {
 	const char *code;
@@ -55,6 +58,14 @@ enum finding finding_of_code(const char *code)
 	return i;
 }
 
+static char *shortened(char *text, size_t n)
+{
+	char *part = xprintf("%.*s ...", (int)utf8_cut(text, n, TEXT_CAP), text);
+
+	free(text);
+	return part;
+}
+
 int finding_say(struct findings *f, enum finding which, const char *path, const char *format, ...)
 {
 	const struct row *row = &rows[which];
@@ -67,6 +78,8 @@ int finding_say(struct findings *f, enum finding which, const char *path, const 
 	va_end(list);
 	if (n < 0)
 		die(EXIT_MEMORY, "no memory for a finding");
+	if (n > TEXT_CAP)
+		text = shortened(text, (size_t)n);
 	f->count[row->severity]++;
 	json_begin(&f->json, NULL);
 	json_text(&f->json, "event", "finding");

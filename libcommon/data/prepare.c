@@ -2,12 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/progress.h"
+#include "../base/utf8.h"
 #include "../io/json.h"
 #include "../io/publish.h"
 #include "json_path.h"
 #include "prepare_folder.h"
 #include "prepare_picture.h"
 #include "ring.h"
+
+#define CAPTION_SHOWN 4000              /* bytes in the report: escaped, and beside a path, a line must stay under 64 KiB */
 
 struct bucket_count { int size[2]; size_t pictures; uint64_t samples; };
 
@@ -59,6 +62,15 @@ static int report_skipped(struct job *j, const struct picture *picture, const st
 	return report_end(j);
 }
 
+static void report_caption(struct job *j, const char *caption)
+{
+	size_t all = strlen(caption), n = utf8_cut(caption, all, CAPTION_SHOWN);
+
+	json_text_n(&j->json, "caption", caption, n);
+	if (n < all)
+		json_int(&j->json, "caption_bytes", (int64_t)all);
+}
+
 static int report_picture(struct job *j, size_t index, const struct picture *picture, const struct prepared *p)
 {
 	const int source[2] = { p->info.width, p->info.height };
@@ -76,7 +88,7 @@ static int report_picture(struct job *j, size_t index, const struct picture *pic
 	put_pair(&j->json, "crop", p->place.crop);
 	json_number(&j->json, "lost", 1 - kept);
 	json_int(&j->json, "repeats", picture->repeats);
-	json_text(&j->json, "caption", p->caption.text);
+	report_caption(j, p->caption.text);
 	json_text(&j->json, "sha256", p->sha256);
 	json_bool(&j->json, "regularization", picture->regularization);
 	json_text(&j->json, "format", p->info.format);

@@ -137,3 +137,15 @@ found() {
 	"$PREP" --lint "${sizes[@]}" "$ROOT/demo/train" >/dev/full 2>err || status=$?
 	[ "$status" = 4 ]
 }
+
+@test "a first line without words is said, and that others are not used; no line is longer than 64 KiB" {
+	mkdir -p set
+	cp "${pictures[0]}" set/blank.png && printf '\n \nwords\n' >set/blank.txt
+	cp "${pictures[1]}" set/long.png && head -c 65000 /dev/zero | tr '\0' '\1' >set/long.txt
+	lint 0 set
+	found warning empty-caption set/blank.png
+	found note more-lines set/blank.png
+	found warning long-caption set/long.png
+	[ "$(awk '{ n = length($0) > n ? length($0) : n } END { print n }' findings.jsonl)" -lt 65536 ]
+	jq -es 'map(select(.code == "long-caption"))[0].say | endswith("important words first")' findings.jsonl
+}

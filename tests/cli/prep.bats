@@ -180,6 +180,16 @@ mixed/moving.gif format" ]
 	[ "$(member b.tar 00000001.json | jq -c .captions)" = '["a photo, tagged"]' ]
 }
 
+@test "a caption of 64 KiB: whole in the stream, its beginning in the report, whose lines stay under 64 KiB" {
+	mkdir set
+	cp "$demo/gizmo00.jpg" set/a.jpg
+	head -c 65535 /dev/zero | tr '\0' '\1' | sed 's/^/x/' >set/a.txt
+	"$PREP" --report r.jsonl -o a.tar set
+	[ "$(member a.tar 00000000.json | jq '.captions[0] | length')" = 65536 ]
+	[ "$(jq -c 'select(.caption) | [(.caption | length), .caption_bytes]' r.jsonl)" = "[4000,65536]" ]
+	[ "$(awk '{ n = length($0) > n ? length($0) : n } END { print n }' r.jsonl)" -lt 65536 ]
+}
+
 @test "crop conditioning: the pixels that were cut, or kohya's formula" {
 	mkdir wide
 	cp "$demo/gizmo05.png" wide/ # 600x400
