@@ -30,11 +30,13 @@ static enum dtype precision_of(const char *word)
 
 static int read_shard(struct encoder *n, struct error *e)
 {
+	const char *text = n->s->shard;
 	char tail;
 
 	n->shards = 1;
-	if (n->s->shard && (sscanf(n->s->shard, "%u/%u%c", &n->shard, &n->shards, &tail) != 2 || !n->shards || n->shard >= n->shards))
-		return fail(e, EXIT_USAGE, "--shard '%s' is not I/N with 0 <= I < N", n->s->shard);
+	if (text && (strspn(text, "0123456789/") < strlen(text) || sscanf(text, "%9u/%9u%c", &n->shard, &n->shards, &tail) != 2 ||
+		     n->shard >= n->shards))
+		return fail(e, EXIT_USAGE, "--shard '%s' is not I/N with 0 <= I < N; the first of three parts is 0/3", text);
 	return 0;
 }
 

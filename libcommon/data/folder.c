@@ -169,7 +169,7 @@ static void sort_out(const char *dir, const char *name, const struct picture *li
 static int scan_plain(const char *dir, const struct picture *like, struct pictures *list, struct error *e)
 {
 	struct leftovers l = { 0 };
-	size_t count;
+	size_t count, before = list->count;
 	char **names;
 
 	if (names_in(dir, &names, &count, e) < 0)
@@ -177,6 +177,8 @@ static int scan_plain(const char *dir, const struct picture *like, struct pictur
 	for (size_t i = 0; i < count; i++)
 		sort_out(dir, names[i], like, list, &l);
 	tell(dir, &l);
+	if (list->count == before)
+		warning("%s: no pictures in it; PNG, JPEG and WebP files are looked for", dir);
 	free_names(names, count);
 	return 0;
 }

@@ -219,6 +219,10 @@ hub() {
 	[[ "$output" == *"-m"* ]]
 	status_of 2 lora_encode --precison fp16 "$IMAGES"
 	[[ "$output" == *precision* ]]
+	for shard in 3/3 0/-1 ' 0/3' 0/0 0/99999999999 0/3x 1; do
+		status_of 2 lora_encode --shard "$shard" "$IMAGES"
+		[[ "$output" == *"'$shard'"* ]]
+	done
 	status_of 2 lora_encode --device tpu "$IMAGES"
 	[[ "$output" == *tpu*cpu* ]]
 	status_of 3 "$BIN/lora-encode" -m nowhere "$IMAGES"

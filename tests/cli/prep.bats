@@ -57,6 +57,13 @@ member() {
 	[ ! -e out.tar ]
 }
 
+@test "a folder without pictures beside others is said" {
+	mkdir -p empty set/3_none
+	cp -r "$demo" set/2_some
+	run_to 0 "$PREP" "${sizes[@]}" set --reg empty
+	[[ $output == *"warning: set/3_none: no pictures in it"*"warning: empty: no pictures in it"* ]]
+}
+
 @test "the demo's pictures: three buckets, repeats and captions, a report that jq reads" {
 	"$PREP" "${sizes[@]}" --report report.jsonl -o images.tar "$ROOT/demo/train" --reg "$ROOT/demo/reg"
 	[ "$(jq -c 'select(.event == "bucket") | [.size, .count]' report.jsonl)" = "[[48,80],13]
