@@ -248,6 +248,10 @@ int background_parse(const char *text, uint8_t rgb[3], struct error *e)
 
 static int check(const struct prepare_options *o, struct error *e)
 {
+	if (o->folder && !*o->folder)
+		return fail(e, EXIT_USAGE, "--folder '': no name for a folder; say where the pictures go");
+	if (!o->folder && o->report && !strcmp(o->report, "-") && !strcmp(o->output, "-"))
+		return fail(e, EXIT_USAGE, "--report - and the pictures would both go to standard output; say -o FILE or --report FILE");
 	if (o->folder && o->dataset_config)
 		return fail(e, EXIT_USAGE, "--folder takes no dataset config; name the folders");
 	if (o->folder && (o->reg_folder_count || o->flip || o->alpha_mask || o->mask_dir || strcmp(o->output, "-")))
@@ -271,7 +275,7 @@ static int open_tar(struct job *j)
 
 static int open_folder(struct job *j)
 {
-	j->folder = folder_create(j->o->folder, j->e);
+	j->folder = folder_create(j->o->folder, &j->pictures, j->e);
 	return j->folder ? 0 : -1;
 }
 

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "../base/map.h"
 #include "../io/publish.h"
 #include "prepare_folder.h"
@@ -10,10 +11,41 @@ struct folder_writer {
 	char **stem; size_t stems, capacity;
 };
 
-struct folder_writer *folder_create(const char *path, struct error *e)
+/* The folder that a file is in, malloced. */
+static char *parent_of(const char *file)
+{
+	const char *slash = strrchr(file, '/');
+
+	return xstrndup(file, slash == file ? 1 : (size_t)(slash - file));
+}
+
+static bool same_folder(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Where a picture would go into the folder that it comes from, it might replace itself or a neighbour. */
+static int check_apart(const char *out, const struct picture *picture, struct error *e)
+{
+	char *file = xprintf("%s/%s", out, picture->inside), *to = parent_of(file), *from = parent_of(picture->path);
+	bool same = same_folder(to, from);
+
+	free(file);
+	free(to);
+	free(from);
+	return same ? fail(e, EXIT_USAGE, "--folder %s: the pictures come from there and would be written over; name another folder",
+			   out) : 0;
+}
+
+struct folder_writer *folder_create(const char *path, const struct pictures *pictures, struct error *e)
 {
 	struct folder_writer *w;
 
+	for (size_t i = 0; i < pictures->count; i++)
+		if (check_apart(path, &pictures->picture[i], e) < 0)
+			return NULL;
 	if (make_folders(path, e) < 0)
 		return NULL;
 	w = xcalloc(1, sizeof(*w));
@@ -34,11 +66,11 @@ void folder_close(struct folder_writer *w)
 	free(w);
 }
 
-static bool take_stem(struct folder_writer *w, const char *inside, size_t length)
+static bool take_stem(struct folder_writer *w, const char *name)
 {
-	char *stem = xstrndup(inside, length);
+	char *stem = xstrdup(name);
 
-	if (map_put(w->taken, stem, length, 1) >= 0) {
+	if (map_put(w->taken, stem, strlen(stem), 1) >= 0) {
 		free(stem);
 		return false;
 	}
@@ -47,22 +79,26 @@ static bool take_stem(struct folder_writer *w, const char *inside, size_t length
 	return true;
 }
 
-/* Without its extension, unless a sibling (x.jpg beside x.png) has that name already. */
+/* Without its extension, unless a sibling (x.jpg beside x.png) has that name already; with a number where that is taken too, by
+ * a picture of another DIR. */
 static char *name_of(struct folder_writer *w, const char *inside)
 {
 	const char *slash = strrchr(inside, '/'), *dot = strrchr(inside, '.');
 	size_t length = dot && dot > (slash ? slash + 1 : inside) ? (size_t)(dot - inside) : strlen(inside);
+	char *stem = xstrndup(inside, length), *path;
 
-	if (!take_stem(w, inside, length)) {
-		length = strlen(inside);
-		(void)take_stem(w, inside, length);
+	for (int number = 1; !take_stem(w, stem); number++) {
+		free(stem);
+		stem = number == 1 ? xstrdup(inside) : xprintf("%s.%d", inside, number);
 	}
-	return xprintf("%s/%.*s", w->path, (int)length, inside);
+	path = xprintf("%s/%s", w->path, stem);
+	free(stem);
+	return path;
 }
 
 static int make_parent(const char *stem, struct error *e)
 {
-	char *parent = xstrndup(stem, strrchr(stem, '/') - stem);
+	char *parent = parent_of(stem);
 	int status = make_folders(parent, e);
 
 	free(parent);

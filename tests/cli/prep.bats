@@ -230,6 +230,20 @@ mixed/moving.gif format" ]
 	[ "$(jq -s '[.[] | select(.event == "picture" and .filter == "none" and .lost == 0)] | length' report.jsonl)" = 5 ]
 }
 
+@test "--folder: never into the pictures' own folder, never two pictures of several folders under one name" {
+	for d in one two three; do mkdir $d && cp "$demo/gizmo05.png" $d/a.png && echo $d >$d/a.txt; done
+	"$PREP" "${sizes[@]}" --folder out one two three
+	[ "$(sort out/*.txt | tr '\n' ' ')" = "one three two " ]
+	[ "$(printf '%s\n' out/*.jpg | wc -l)" = 3 ]
+	ln -s one link
+	mkdir kohya && mv two kohya/2_b
+	for d in one one/ link ./one/../one; do run_to 2 "$PREP" "${sizes[@]}" --folder $d one; done
+	run_to 2 "$PREP" "${sizes[@]}" --folder kohya kohya
+	[[ $output == *kohya*"another folder"* ]]
+	[ "$(ls one kohya/2_b | tr '\n' ' ')" = "kohya/2_b: a.png a.txt  one: a.png a.txt " ]
+	run_to 2 "$PREP" "${sizes[@]}" --folder '' one
+}
+
 @test "--alpha-mask: transparency is kept as a mask, cut as the picture; what is opaque has none" {
 	mkdir some
 	# 96x64, the left half transparent
@@ -310,6 +324,12 @@ mixed/moving.gif format" ]
 	echo 'resolutoin = 64' >>c.toml
 	run_to 2 "$PREP" --config c.toml -o images.tar
 	[[ $output == *"c.toml:6"*resolution* ]]
+}
+
+@test "report and pictures do not share standard output" {
+	run_to 2 "$PREP" "${sizes[@]}" --report - "$demo"
+	[[ $output == *"-o FILE"* ]]
+	"$PREP" "${sizes[@]}" --report - --folder out "$demo" | jq -e . >lines
 }
 
 @test "a full disk is status 4, a reader that went away a quiet SIGPIPE" {
