@@ -48,9 +48,11 @@ static void report_begin(struct job *j, const char *event)
 static int report_end(struct job *j)
 {
 	json_end(&j->json);
-	if (json_line(&j->json, j->report ? publish_fd(j->report) : -1, j->e) < 0)
-		return fail_at(j->e, j->o->report);
-	return 0;
+	if (json_line(&j->json, j->report ? publish_fd(j->report) : -1, j->e) == 0)
+		return 0;
+	publish_abandon(j->report);             /* its last line is torn */
+	j->report = NULL;
+	return fail_at(j->e, j->o->report);
 }
 
 static int report_skipped(struct job *j, const struct picture *picture, const struct prepared *p)

@@ -61,13 +61,31 @@ static long temp_owner(const char *file, const char *prefix)
 	return errno || strcmp(end, ".tmp") ? 0 : pid;
 }
 
+/* A killed process has its number until somebody waits for it; in a container whose first process never does, for good. */
+static bool is_dead_already(long pid)
+{
+	char path[40], line[256] = "";
+	const char *state;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (!fgets(line, sizeof(line), f))
+		*line = 0;
+	fclose(f);
+	state = strrchr(line, ')');             /* behind the program's name, which may hold anything */
+	return state && (!strncmp(state, ") Z", 3) || !strncmp(state, ") X", 3));
+}
+
 /* A writer holds a lock on its temporary: in another container or on another machine its number means nothing here. */
 static bool is_abandoned(const char *path, long pid)
 {
 	bool locked;
 	int fd;
 
-	if (pid != getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH))
+	if (pid != getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH) && !is_dead_already(pid))
 		return false;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)

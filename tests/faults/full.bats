@@ -86,6 +86,16 @@ in_small() {
 	[ -z "$(cat left)" ]
 }
 
+@test "a small disk: lora-prep leaves no report with a torn line" {
+	mkdir many
+	cp "$(dirname "$IMAGES")/four"/* many/
+	for i in {1..60}; do : > "many/empty$i.png"; done
+	in_small 4 '"$BIN/lora-prep" -q --report disk/r.jsonl -o /dev/null many 2> err; echo $? > status; ls -A disk > left'
+	[ "$(cat status)" = 4 ]
+	[ -z "$(cat left)" ]
+	grep -q 'disk/r.jsonl.*No space left' err
+}
+
 @test "a small disk: lora-merge leaves no model" {
 	in_small 64 '"$BIN/lora-merge" into -q -m "$MODEL" --lora "$OLD/t.safetensors" -o disk/merged 2> err > out; echo $? > status; ls -A disk > left'
 	[ "$(cat status)" = 4 ]

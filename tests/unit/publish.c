@@ -184,6 +184,23 @@ static void leftovers(void **state)
 }
 
 /* Of every target whose name begins so, and of no other; a writer that lives keeps its own. */
+/* Killed, but nobody has waited for it: its number still answers. */
+static void leftover_of_a_zombie(void **state)
+{
+	char name[64];
+	pid_t pid = fork();
+	siginfo_t info;
+
+	if (!pid)
+		_exit(0);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	snprintf(name, sizeof(name), ".out.%d.tmp", (int)pid);
+	touch(name);
+	put("out", "new");
+	assert_int_equal(access(name, F_OK), -1);
+	waitpid(pid, NULL, 0);
+}
+
 static void leftovers_of_many_targets(void **state)
 {
 	int gone = a_gone_process();
@@ -457,6 +474,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(mode_follows_umask_or_old_file, enter, leave),
 		cmocka_unit_test_setup_teardown(symbolic_link_stays, enter, leave),
 		cmocka_unit_test_setup_teardown(leftovers, enter, leave),
+		cmocka_unit_test_setup_teardown(leftover_of_a_zombie, enter, leave),
 		cmocka_unit_test_setup_teardown(leftovers_of_many_targets, enter, leave),
 		cmocka_unit_test_setup_teardown(two_writers_of_one_name, enter, leave),
 		cmocka_unit_test_setup_teardown(long_name, enter, leave),
