@@ -70,6 +70,16 @@ static void read_names(const char *path, struct names *n)
 	fclose(f);
 }
 
+static void free_names(struct names *n)
+{
+	for (size_t i = 0; i < n->count; i++) {
+		free((char *)n->tensor[i].name);
+		free(n->component[i]);
+	}
+	free(n->tensor);
+	free(n->component);
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct safetensors_out *)a)->name, ((const struct safetensors_out *)b)->name);
@@ -171,5 +181,7 @@ int main(int argc, char **argv)
 		printf("%s: %zu tensors\n", files[i].file, count);
 		free(t);
 	}
+	free_names(&n);
+	free(pool);
 	return 0;
 }
