@@ -296,12 +296,29 @@ static int take_datasets(struct reader *r, const struct toml *root, const struct
 	return 0;
 }
 
+static bool is_config_too(const char *path)
+{
+	const char *origin = option_origin("dataset-config");
+	size_t n = strlen(path);
+
+	return origin && !strncmp(origin, path, n) && origin[n] == ':';
+}
+
 /* The file may hold training keys as well: then it is a --config too, which looks at them. */
 static int check_rest(struct reader *r, const struct toml *root)
 {
-	for (const struct toml *t = root->child; t; t = t->next)
-		if (t->kind != TOML_TABLE && strcmp(t->key, "datasets") && strcmp(t->key, "general") && !known_key(t->key))
+	const struct toml *other = NULL;
+
+	for (const struct toml *t = root->child; t; t = t->next) {
+		if (!strcmp(t->key, "datasets") || !strcmp(t->key, "general"))
+			continue;
+		if (t->kind != TOML_TABLE && !known_key(t->key))
 			return unknown(r, t, GENERAL);
+		other = other ? other : t;
+	}
+	if (other && !is_config_too(r->path))
+		warning("%s:%d: '%s' is outside of [general] and [[datasets]], so only --config reads it; move it into [general], or give the "
+			"file with --config", r->path, other->line, other->key);
 	return 0;
 }
 

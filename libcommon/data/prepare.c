@@ -293,12 +293,22 @@ static int open_outputs(struct job *j)
 	return 0;
 }
 
+static bool any_mask_dir(const struct prepare_rules *r)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->each[i].mask_dir)
+			return true;
+	return false;
+}
+
 static void sum_up(const struct job *j)
 {
 	if (j->without_caption)
 		warning("%zu pictures have no caption; write .txt files or give --class-tokens", j->without_caption);
 	if (j->from_class)
 		note("%zu pictures have no caption file; the class name is their caption", j->from_class);
+	if (!j->masked && any_mask_dir(&j->rules))
+		warning("no picture has a mask; those in conditioning_data_dir are named as the pictures");
 	if (j->masked)
 		note("%zu pictures have a mask, the others count in full", j->masked);
 	if (j->more_lines)

@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <sys/stat.h>
 #include "../base/memory.h"
 #include "prepare_rules.h"
 
@@ -29,6 +30,16 @@ static int set_filter(struct picture_rules *r, const char *name, struct error *e
 	return 0;
 }
 
+/* A misspelt folder would be one without masks: every picture would count in full. */
+static int check_mask_dir(const char *dir, struct error *e)
+{
+	struct stat st;
+
+	if (!dir || (stat(dir, &st) == 0 && S_ISDIR(st.st_mode)))
+		return 0;
+	return fail(e, EXIT_INPUT, "conditioning_data_dir: %s: is no folder; name the one with the pictures of masks", dir);
+}
+
 static int rules_of_subset(const struct dataset_subset *s, struct picture_rules *r, struct error *e)
 {
 	const struct bucket_rules buckets = { { s->resolution[0], s->resolution[1] }, s->min_bucket_reso, s->max_bucket_reso,
@@ -39,7 +50,8 @@ static int rules_of_subset(const struct dataset_subset *s, struct picture_rules 
 		.flip = s->flip_aug, .alpha_mask = s->alpha_mask, .mask_dir = name_or_null(s->conditioning_data_dir),
 		 .batch_size = s->batch_size, .caption_options = s->caption_options,
 	};
-	if (set_filter(r, s->resize_interpolation, e) < 0 || buckets_make(&buckets, &r->buckets, e) < 0)
+	if (set_filter(r, s->resize_interpolation, e) < 0 || check_mask_dir(r->mask_dir, e) < 0 ||
+	    buckets_make(&buckets, &r->buckets, e) < 0)
 		return fail_at(e, s->where);
 	return 0;
 }
@@ -50,7 +62,7 @@ static int rules_of_options(const struct prepare_options *o, struct prepare_rule
 	r->count = 1;
 	*r->each = (struct picture_rules){ .captions = o->captions, .flip = o->flip, .alpha_mask = o->alpha_mask,
 					   .mask_dir = name_or_null(o->mask_dir) };
-	if (set_filter(r->each, o->interpolation, e) < 0)
+	if (set_filter(r->each, o->interpolation, e) < 0 || check_mask_dir(r->each->mask_dir, e) < 0)
 		return -1;
 	return buckets_make(&o->buckets, &r->each->buckets, e);
 }

@@ -411,6 +411,13 @@ datasets() {
 	[[ "$output" == *"the dataset config names the folders"* ]]
 	said 0 "$BIN/lora-prep" --config run.toml --reg reg -o x.tar
 	[[ "$output" == *"warning: train_data_dir and reg_data_dir are not used"* ]]
+	[[ "$output" != *"only --config reads it"* ]]
+	# Only a --config is looked at for keys outside of the tables.
+	printf 'resolution = 32\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "a"\n' > own.toml
+	said 0 "$BIN/lora-prep" --dataset-config own.toml -o x.tar
+	[[ "$output" == *"warning: own.toml:1: 'resolution' is outside of [general] and [[datasets]], so only --config reads it"* ]]
+	said 0 "$BIN/lora-prep" --config own.toml -o x.tar
+	[[ "$output" != *"only --config reads it"* ]]
 }
 
 @test "wildcards: every line of a caption file reaches training" {

@@ -308,6 +308,11 @@ mixed/moving.gif format" ]
 	[ "$(jq -c 'select(.path) | [.mask, .code]' report.jsonl | tr '\n' ' ')" = '[true,null] [null,"mask"] [false,null] ' ]
 	tar -tf images.tar | grep -qx 00000000.mask.png
 	grep -q 'masks/b.jpg has 512x512 pixels, another shape than 600x400' report.jsonl
+	run_to 3 "$PREP" --conditioning-data-dir mask -o none.tar some
+	[[ $output == *"conditioning_data_dir: mask: is no folder"* ]]
+	mkdir none
+	run_to 0 "$PREP" --resolution 64 --no-bucket --conditioning-data-dir none some
+	[[ $output == *"warning: no picture has a mask"* ]]
 	head -c 80 masks/a.png >masks/b.png
 	"$PREP" --lint --resolution 64 --no-bucket --conditioning-data-dir masks some | grep -q '"code":"mask","path":"some/b.png"'
 }
