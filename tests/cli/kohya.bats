@@ -413,7 +413,7 @@ datasets() {
 	[[ "$output" == *"warning: train_data_dir and reg_data_dir are not used"* ]]
 	[[ "$output" != *"only --config reads it"* ]]
 	# Only a --config is looked at for keys outside of the tables.
-	printf 'resolution = 32\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "a"\n' > own.toml
+	printf 'resolution = "512"\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "a"\n' > own.toml
 	said 0 "$BIN/lora-prep" --dataset-config own.toml -o x.tar
 	[[ "$output" == *"warning: own.toml:1: 'resolution' is outside of [general] and [[datasets]], so only --config reads it"* ]]
 	said 0 "$BIN/lora-prep" --config own.toml -o x.tar
