@@ -126,6 +126,8 @@ found() {
 	found warning long-caption set/a.png
 	lint 3 -m nowhere.safetensors set
 	lint 2 -m "$ROOT/tests/golden/tiny-a/model" --tokenizer x set
+	run "$PREP" "${sizes[@]}" --tokenizer "$ROOT/tests/golden/clip-bpe" -o x.tar set
+	[ "$status" -eq 2 ] && [ ! -e x.tar ]
 }
 
 @test "nothing can be asked to be written; a reader that is gone is status 4" {

@@ -83,6 +83,8 @@ int main(int argc, char **argv)
 	operands = options_parse(&tool, argc, argv);
 	if (o.dataset_config && operands)
 		fail(&e, EXIT_USAGE, "%s: the dataset config names the folders (%s); leave out %s", argv[0], o.dataset_config, argv[0]);
+	else if (!check_only && (l.model || l.tokenizer))
+		fail(&e, EXIT_USAGE, "--model and --tokenizer count tokens for --lint only; leave them out, or give --lint");
 	else if (o.dataset_config && (folders.count || reg_folders.count))
 		warning("train_data_dir and reg_data_dir are not used: %s names the folders", o.dataset_config);
 	o.folders = operands ? (const char *const *)argv : folders.item;
