@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +11,12 @@ static void *checked(void *p, size_t bytes)
 	if (!p)
 		die(EXIT_MEMORY, "no memory for %zu bytes; free some, or choose smaller settings", bytes);
 	return p;
+}
+
+void memory_keep(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }
 
 void *xmalloc(size_t bytes)

@@ -363,6 +363,7 @@ int prepare(const struct prepare_options *o, struct error *e)
 	struct job j = { .o = o, .e = e };
 	int status = check(o, e);
 
+	memory_keep();
 	if (status == 0)
 		status = prepare_rules_make(o, &j.rules, e);
 	if (status == 0)
