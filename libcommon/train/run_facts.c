@@ -288,6 +288,7 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	size_t i, n = list_folders(&r->data, &folders);
 	char *args = adapter_settings_json(r->s), *optimizer = optimizer_text(&r->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
 	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(&r->data, folders, n), *buckets = bucket_info(&r->data);
+	char *config = run_config(r, true);
 
 	set_settings(r, &f);
 	set_progress(r, &f);
@@ -300,10 +301,11 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	f.bucket_info = buckets;
 	training_metadata(&f, out);
 	if (!f.least)
-		metadata_text(out, CONFIG_KEY, r->config);
+		metadata_text(out, CONFIG_KEY, config);
 	for (i = 0; i < n; i++)
 		free(folders[i].name);
 	free(folders);
+	free(config);
 	free(args);
 	free(optimizer);
 	free(dirs);

@@ -12,21 +12,30 @@ static const char *const elsewhere[] = { "output_dir", "output_name", "resume", 
 static const char *const elsewhere_all[] = { "save_last_", "save_state", "save_every_", "save_n_", "sample_", "log_", "logging_", "validate_",
 					     "max_validation_", "vae" };
 
+/* Of these keys those that an adapter shows in its metadata all the same. */
+static const char *const shown[] = { "output_name", "gradient_checkpointing" };
+
+static bool is_key_of(const char *line, const char *const *key, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strncmp(line, key[i], strlen(key[i])) && line[strlen(key[i])] == ' ')
+			return true;
+	return false;
+}
+
 static bool is_elsewhere(const char *line)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(elsewhere) / sizeof(*elsewhere); i++)
-		if (!strncmp(line, elsewhere[i], strlen(elsewhere[i])) && line[strlen(elsewhere[i])] == ' ')
-			return true;
+	if (is_key_of(line, elsewhere, sizeof(elsewhere) / sizeof(*elsewhere)))
+		return true;
 	for (i = 0; i < sizeof(elsewhere_all) / sizeof(*elsewhere_all); i++)
 		if (!strncmp(line, elsewhere_all[i], strlen(elsewhere_all[i])))
 			return true;
 	return false;
 }
 
-/* The settings as TOML without those keys */
-static char *own_config(const struct run *r)
+char *run_config(const struct run *r, bool of_adapter)
 {
 	struct buffer all = { 0 }, kept = { 0 };
 	char *text, *line, *rest;
@@ -34,7 +43,7 @@ static char *own_config(const struct run *r)
 	options_print(r->tool, &all, false);
 	text = rest = buffer_steal(&all);
 	while ((line = strsep(&rest, "\n")) && rest)
-		if (!is_elsewhere(line))
+		if (!is_elsewhere(line) || (of_adapter && is_key_of(line, shown, sizeof(shown) / sizeof(*shown))))
 			buffer_addf(&kept, "%s\n", line);
 	free(text);
 	return buffer_steal(&kept);
@@ -73,5 +82,5 @@ void run_set_identity(struct run *r)
 			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, run_trains_text(r->s), s->batch_size,
 			      s->accumulate, s->optimizer, model, r->data.digest);
 	set_optional_identity(r);
-	r->config = own_config(r);
+	r->config = run_config(r, false);
 }

@@ -75,6 +75,7 @@ void run_make_order(struct run *r);                     /* of the data, once it 
 
 /* run_identity.c: identity and config */
 void run_set_identity(struct run *r);
+char *run_config(const struct run *r, bool of_adapter); /* as TOML; an adapter's has its name and checkpointing too; malloced */
 
 void run_free(struct run *r);
 

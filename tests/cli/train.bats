@@ -150,6 +150,13 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	status_of 3 "$BIN/lora-inspect" --rebuild-config none/t.safetensors
 }
 
+@test "an adapter's own file rebuilds its name and its checkpointing too, which its metadata shows" {
+	lora_train --max-train-steps 1 --output-dir out --output-name 'a "b"' --gradient-checkpointing > /dev/null
+	"$BIN/lora-inspect" --rebuild-config 'out/a "b".safetensors' > again.toml
+	"$BIN/lora-train" -q --config again.toml --output-dir again "$LATENTS" > /dev/null
+	cmp 'out/a "b".safetensors' 'again/a "b".safetensors'
+}
+
 @test "training that diverges is status 6 and publishes no number that is not finite" {
 	status_of 6 lora_train --output-dir out --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0 --save-every-n-steps 1 --save-state
 	[[ "$output" == *"learning rate"* ]]
