@@ -13,7 +13,7 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 }
 
 static const struct optimizer_argument arguments[] = {
-	BETAS(0), NUMBER("eps", eps, 0, 1), NUMBER("weight_decay", decay, 0, 100), { 0 },
+	BETAS(0), NUMBER("eps", eps, 1e-30, 1), NUMBER("weight_decay", decay, 0, 100), { 0 },
 };
 
 const struct optimizer_kind optimizer_adamw = {

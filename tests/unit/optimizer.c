@@ -390,6 +390,7 @@ static void wrong_arguments(void **state)
 		{ "AdamW", "weight_decay=nan", "from 0 to 100" },
 		{ "AdamW", "weight_decay=", "no number" },
 		{ "AdamW", "eps=1e-8x", "no number" },
+		{ "AdamW", "eps=0", "from 1e-30" },     /* 0/0 where a gradient is 0, as lora_down's in the first step */
 		{ "AdamW", "betas=0.9", "two numbers" },
 		{ "AdamW", "betas=0.9,1", "below 1" },
 		{ "AdamW", "betas=(0.9,0.99", NULL },
