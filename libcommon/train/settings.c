@@ -9,6 +9,7 @@
 #include "plan.h"
 #include "settings.h"
 #include "settings_adapter.h"
+#include "settings_idle.h"
 
 const struct option *train_options(struct train_settings *s)
 {
@@ -296,6 +297,7 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		s->alpha = s->rank;
 	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0 || metadata_settings_finish(&s->metadata, e) < 0)
 		return -1;
+	settings_tell_idle(s);
 	if (!s->conv_alpha)
 		s->conv_alpha = s->conv_rank;
 	return 0;

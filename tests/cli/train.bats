@@ -157,6 +157,35 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	cmp 'out/a "b".safetensors' 'again/a "b".safetensors'
 }
 
+@test "a setting that does nothing because another is off is said; at its default it is not" {
+	idle() { "$BIN/lora-train" -m "$MODEL" --network-train-unet-only --print-lr --max-train-steps 2 "$@" < /dev/null 2>&1 || true; }
+	while read -r option value needs; do
+		idle "--$option" $value > said
+		grep -q "^lora-train: ${option//-/_}: does nothing without $needs" said || { cat said; echo "$option"; return 1; }
+	done <<- 'END'
+		huber-c 0.3 loss_type
+		huber-scale 2 loss_type
+		huber-schedule exponential loss_type
+		multires-noise-discount 0.5 multires_noise_iterations
+		conv-alpha 4 conv_dim
+		lr-scheduler-power 2 lr_scheduler
+		lr-scheduler-num-cycles 3 lr_scheduler
+		lr-scheduler-min-lr-ratio 0.1 lr_scheduler
+		save-last-n-steps 2 save_every_n_steps
+		save-last-n-epochs 2 save_every_n_epochs
+		save-last-n 2 save_every_n_steps
+		validation-seed 3 validation_split
+		max-validation-steps 2 validation_split
+		log-prefix x logging_dir
+		sample-prompts x sample_every_n_steps
+	END
+	for option in noise-offset-random-strength ip-noise-gamma-random-strength; do idle --$option | grep -q "does nothing"; done
+	idle --huber-c 0.1 --huber-schedule snr --lr-scheduler-power 1 --conv-alpha 1 > said
+	! grep "does nothing" said
+	idle --loss-type huber --huber-c 0.3 --conv-dim 2 --conv-alpha 4 --lr-scheduler polynomial --lr-scheduler-power 2 > said
+	! grep "does nothing" said
+}
+
 @test "training that diverges is status 6 and publishes no number that is not finite" {
 	status_of 6 lora_train --output-dir out --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0 --save-every-n-steps 1 --save-state
 	[[ "$output" == *"learning rate"* ]]
