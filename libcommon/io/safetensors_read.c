@@ -191,10 +191,8 @@ struct safetensors *safetensors_parse(const char *label, const void *bytes, size
 
 /* ---- files ---- */
 
-static int look_at(int fd, const char *path, struct stat *st, struct error *e)
+static int look_at(const struct stat *st, const char *path, struct error *e)
 {
-	if (fstat(fd, st))
-		return fail(e, EXIT_IO, "%s: looking at it: %s; check the disk", path, strerror(errno));
 	if (S_ISDIR(st->st_mode))
 		return fail(e, EXIT_INPUT, "%s: is a folder; say which file in it", path);
 	if (!S_ISREG(st->st_mode))
@@ -204,12 +202,19 @@ static int look_at(int fd, const char *path, struct stat *st, struct error *e)
 	return 0;
 }
 
+static int look_inside(int fd, const char *path, struct stat *st, struct error *e)
+{
+	if (fstat(fd, st))
+		return fail(e, EXIT_IO, "%s: looking at it: %s; check the disk", path, strerror(errno));
+	return look_at(st, path, e);
+}
+
 /* A file that is still being written; what shrinks later ends the program (mapped.h). */
 static int check_unchanged(int fd, const struct safetensors *s, struct error *e)
 {
 	struct stat st;
 
-	if (look_at(fd, s->path, &st, e))
+	if (look_inside(fd, s->path, &st, e))
 		return -1;
 	if ((size_t)st.st_size != s->map_bytes)
 		return fail(e, EXIT_INPUT, "%s: its size changes while it is read; wait until it is written", s->path);
@@ -220,7 +225,7 @@ static int map_file(struct safetensors *s, int fd, struct error *e)
 {
 	struct stat st;
 
-	if (look_at(fd, s->path, &st, e))
+	if (look_inside(fd, s->path, &st, e))
 		return -1;
 	s->map = mapped_open(fd, (size_t)st.st_size, s->path);
 	if (s->map == MAP_FAILED) {
@@ -237,8 +242,12 @@ static int map_file(struct safetensors *s, int fd, struct error *e)
 struct safetensors *safetensors_open(const char *path, struct error *e)
 {
 	struct safetensors *s;
-	int fd = open_input(path, e), rc;
+	struct stat st;
+	int fd, rc;
 
+	if (!stat(path, &st) && look_at(&st, path, e))  /* to open a pipe is to wait for its writer */
+		return NULL;
+	fd = open_input(path, e);
 	if (fd < 0)
 		return NULL;
 	s = xcalloc(1, sizeof(*s));

@@ -501,9 +501,28 @@ static void bombs(void **state)
 	}
 }
 
+/* Nobody will ever write into it: a run that looks for its states must not wait for that. */
+static void pipe_without_writer(void **state)
+{
+	char folder[] = "/tmp/safetensorsXXXXXX", *path;
+	struct error e = { 0 };
+
+	assert_non_null(mkdtemp(folder));
+	path = xprintf("%s/fifo", folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(10);
+	assert_null(safetensors_open(path, &e));
+	alarm(0);
+	assert_non_null(strstr(e.text, "is not a plain file"));
+	unlink(path);
+	rmdir(folder);
+	free(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pipe_without_writer),
 		cmocka_unit_test(case_matrix),
 		cmocka_unit_test(cut_and_flipped),
 		cmocka_unit_test(length_of_header),
