@@ -88,9 +88,14 @@ int caption_options_check(const struct caption_options *o, struct error *e)
 		{ "secondary_separator", o->second_separator },
 	};
 
-	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
-		if (texts[i].text && utf8_prefix(texts[i].text, strlen(texts[i].text)) < strlen(texts[i].text))
-			return fail(e, EXIT_USAGE, "%s: '%s' is not UTF-8; write it in UTF-8", texts[i].key, texts[i].text);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		const char *text = texts[i].text;
+		if (text && !*text)
+			return fail(e, EXIT_USAGE, "%s is empty and would be found everywhere; write what separates, or leave it out",
+				    texts[i].key);
+		if (text && utf8_prefix(text, strlen(text)) < strlen(text))
+			return fail(e, EXIT_USAGE, "%s: '%s' is not UTF-8; write it in UTF-8", texts[i].key, text);
+	}
 	return 0;
 }
 

@@ -223,6 +223,10 @@ hub() {
 		status_of 2 lora_encode --shard "$shard" "$IMAGES"
 		[[ "$output" == *"'$shard'"* ]]
 	done
+	for empty in caption-separator keep-tokens-separator secondary-separator; do
+		status_of 2 timeout 5 "$BIN/lora-encode" -m "$MODEL" --shuffle-caption --$empty '' "$IMAGES"
+		[[ "$output" == *"${empty//-/_} is empty"* ]]
+	done
 	status_of 2 lora_encode --device tpu "$IMAGES"
 	[[ "$output" == *tpu*cpu* ]]
 	status_of 3 "$BIN/lora-encode" -m nowhere "$IMAGES"
