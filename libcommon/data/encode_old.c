@@ -3,11 +3,12 @@
  *
  * Payloads stay in the file until they are wanted, and are checked then.  What is damaged, or cut off, is as good as never made.
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "../base/hash.h"
+#include "../io/publish.h"
 #include "encode_internal.h"
 #include "latents_internal.h"
 
@@ -153,6 +154,7 @@ static int index_stream(struct old_stream *o, const char *path, struct error *e)
 int encode_open_old(struct encoder *n, struct error *e)
 {
 	struct old_stream *o;
+	struct stat st;
 
 	if (!n->s->reuse)
 		return 0;
@@ -160,9 +162,12 @@ int encode_open_old(struct encoder *n, struct error *e)
 	o->latents = map_new(64);
 	o->by_id = map_new(64);
 	o->last_of = SIZE_MAX;
-	o->fd = open(n->s->reuse, O_RDONLY | O_CLOEXEC);
-	if (o->fd < 0 || lseek(o->fd, 0, SEEK_CUR) < 0)
-		return fail(e, EXIT_IO, "%s: --reuse needs a file that can be read at any place; is it there?", n->s->reuse);
+	o->fd = open_input(n->s->reuse, e);
+	if (o->fd < 0)
+		return fail_at(e, "--reuse");
+	if (fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return fail(e, EXIT_USAGE, "--reuse %s: is no file that can be read at any place; write the stream into one first",
+			    n->s->reuse);
 	return index_stream(o, n->s->reuse, e);
 }
 

@@ -91,8 +91,12 @@ shape() { "$BIN/lora-inspect" --keys "$1" | awk -v t="$2" '$NF == t'; }
 	[[ "$output" == *"warning: cut.tar: "*"2 of 4 samples taken over"* ]] || { echo "$output"; return 1; }
 	cmp l.tar "$LATENTS"
 	status_of 3 lora_encode --reuse "$IMAGES" -o other.tar "$IMAGES"
-	status_of 4 lora_encode --reuse nowhere.tar -o other.tar "$IMAGES"
-	status_of 4 bash -c '"$@" --reuse <(cat "$0") -o other.tar' "$LATENTS" "$BIN/lora-encode" -q -m "$MODEL" "$IMAGES"
+	status_of 3 lora_encode --reuse nowhere.tar -o other.tar "$IMAGES"
+	for no_file in . /dev/zero; do
+		status_of 2 timeout 5 "$BIN/lora-encode" -m "$MODEL" --reuse $no_file -o other.tar "$IMAGES"
+		[[ "$output" == *"--reuse $no_file: is no file"* ]]
+	done
+	status_of 2 bash -c '"$@" --reuse <(cat "$0") -o other.tar' "$LATENTS" "$BIN/lora-encode" -q -m "$MODEL" "$IMAGES"
 	[ ! -e other.tar ]
 }
 
