@@ -28,6 +28,17 @@ static int check_size(const struct encoder *n, const char *label, const struct i
 		    model_size_step(n->config));
 }
 
+/* Training would refuse the latent, when everything is encoded. */
+static int check_bucket(const struct waiting *w, const struct image *image, struct error *e)
+{
+	const json_t *bucket = json_object_get(w->in.json, "bucket");
+
+	if (json_integer_value(json_array_get(bucket, 0)) == image->width && json_integer_value(json_array_get(bucket, 1)) == image->height)
+		return 0;
+	return fail(e, EXIT_INPUT, "%s: its picture has %dx%d pixels, 'bucket' says something else; prepare the pictures again", w->label,
+		    image->width, image->height);
+}
+
 static int open_picture(const struct encoder *n, const struct waiting *w, const char *prefix, struct image *image, struct error *e)
 {
 	const struct tar_member *m = picture_member(&w->in, prefix);
@@ -37,7 +48,7 @@ static int open_picture(const struct encoder *n, const struct waiting *w, const 
 		return 0;
 	if (image_decode(w->label, m->bytes.data, m->bytes.len, &options, image, NULL, e) < 0)
 		return -1;
-	return check_size(n, w->label, image, e);
+	return check_bucket(w, image, e) < 0 ? -1 : check_size(n, w->label, image, e);
 }
 
 int encode_open_pictures(struct encoder *n, struct waiting *w, struct error *e)

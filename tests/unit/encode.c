@@ -94,6 +94,18 @@ static void memory_is_flat(void **state)
 }
 #endif
 
+static void a_picture_must_have_its_buckets_size(void **state)
+{
+	char *path = path_join(folder, "images.tar");
+
+	write_images(path, 16, 1);
+	assert_true(encode_apart(path, "/dev/null", NULL) > 0);
+	write_images(path, 32, 1);
+	assert_int_equal(encode_apart(path, "/dev/null", NULL), -1);
+	unlink(path);
+	free(path);
+}
+
 /* ---- an old stream that is damaged ---- */
 
 struct files { char *images, *old, *fresh, *again; struct buffer whole; };
@@ -371,6 +383,7 @@ int main(void)
 #if !SANITIZED
 		cmocka_unit_test(memory_is_flat),
 #endif
+		cmocka_unit_test(a_picture_must_have_its_buckets_size),
 		cmocka_unit_test(damage_in_the_old_stream_costs_only_time),
 		cmocka_unit_test(every_byte_of_a_picture_counts),
 		cmocka_unit_test(every_byte_of_a_caption_counts), cmocka_unit_test(every_part_of_a_sample_counts),
