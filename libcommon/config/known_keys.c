@@ -17,7 +17,6 @@
 #define UPLOAD "nothing is uploaded: no program here uses the network"
 #define TRACKER "no program here uses the network: there is no tracker"
 #define MESSAGES "messages go to standard error, settings are shown by --print-config"
-#define WITH_SCHEDULES "it matters only with learning-rate schedules that are not yet implemented"
 #define ONCE "it needs each visit's picture encoded anew, and latents are computed once here; "
 #define REPEATS "repeats come from the folder's name, N_NAME, or from [[datasets.subsets]]"
 #define DATASET "it belongs into [[datasets.subsets]]"
@@ -142,7 +141,7 @@ static const struct known_key keys[] = {
 	{ "loraplus_unet_lr_ratio", KEY_OURS },
 	{ "loss_type", KEY_OURS },
 	{ "lowram", KEY_IGNORED, PLANNED },
-	{ "lr_decay_steps", KEY_IGNORED, WITH_SCHEDULES },
+	{ "lr_decay_steps", KEY_OURS },
 	{ "lr_restart_cycles", KEY_RESIDUE,
 	  "it is a setting of lora-scripts; the key is lr_scheduler_num_cycles", NULL, "1" },
 	{ "lr_scheduler", KEY_OURS },
@@ -151,7 +150,7 @@ static const struct known_key keys[] = {
 	{ "lr_scheduler_min_lr_ratio", KEY_OURS },
 	{ "lr_scheduler_num_cycles", KEY_OURS },
 	{ "lr_scheduler_power", KEY_OURS },
-	{ "lr_scheduler_timescale", KEY_IGNORED, WITH_SCHEDULES },
+	{ "lr_scheduler_timescale", KEY_OURS },
 	{ "lr_scheduler_type", KEY_REFUSED, "it names a Python class; use lr_scheduler" },
 	{ "lr_warmup_steps", KEY_OURS },
 	{ "main_process_port", KEY_IGNORED, LAUNCHER, NULL, "1" },

@@ -89,6 +89,10 @@ const struct option *train_options(struct train_settings *s)
 		  .advanced = true },
 		{ "lr-scheduler-min-lr-ratio", 0, OPTION_NUMBER, &s->lr_min_ratio, "X", "cosine_with_min_lr", .fallback = "0", .min = 0,
 		  .max = 1, .advanced = true },
+		{ "lr-decay-steps", 0, OPTION_STRING, &s->decay, "N|RATIO", "warmup_stable_decay: its last steps", .fallback = "0",
+		  .advanced = true },
+		{ "lr-scheduler-timescale", 0, OPTION_INT, &s->lr_timescale, "N", "inverse_sqrt; 0: the warm-up's steps, or 10000",
+		  .fallback = "0", .min = 0, .max = 99999999, .advanced = true },
 		{ "optimizer-type", 0, OPTION_STRING, &s->optimizer, "NAME",
 		  "AdamW, AdamW8bit, Lion, Adafactor, Prodigy, DAdaptAdam, AdamWScheduleFree", .fallback = "AdamW" },
 		{ "optimizer-args", 0, OPTION_LIST, &s->optimizer_args, "K=V", "weight_decay=0.01 and others of the optimizer's",
@@ -303,7 +307,7 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 	return 0;
 }
 
-int train_warmup_steps(const char *text, long total, long *steps, struct error *e)
+int train_schedule_steps(const char *key, const char *text, long total, long *steps, struct error *e)
 {
 	char *end;
 	double x = strtod(text ? text : "0", &end);
@@ -311,11 +315,11 @@ int train_warmup_steps(const char *text, long total, long *steps, struct error *
 	if (*end == '%' && !end[1])
 		x = x / 100 * total;
 	else if (*end || !(x >= 0))
-		return fail(e, EXIT_USAGE, "lr_warmup_steps: '%s' is no number of steps, ratio or percentage", text);
+		return fail(e, EXIT_USAGE, "%s: '%s' is no number of steps, ratio or percentage", key, text);
 	else if (x < 1 && x != 0)
 		x = floor(x * total);
 	*steps = x;
 	if (*steps > total)
-		return fail(e, EXIT_USAGE, "lr_warmup_steps: %ld are more than the run's %ld", *steps, total);
+		return fail(e, EXIT_USAGE, "%s: %ld are more than the run's %ld", key, *steps, total);
 	return 0;
 }

@@ -33,7 +33,7 @@ struct train_settings {
 	struct text_list base_weights;
 	const char *base_multipliers;
 	/* optimizer and schedule */
-	const char *optimizer, *lr_scheduler, *warmup;
+	const char *optimizer, *lr_scheduler, *warmup, *decay;
 	struct text_list optimizer_args;
 	bool use_8bit_adam, use_lion;                           /* kohya's old spellings of optimizer */
 	double learning_rate;
@@ -41,6 +41,7 @@ struct train_settings {
 	double plus_ratio, plus_unet_ratio, plus_text_ratio;    /* LoRA+; 0: off */
 	struct { double unet, te1, te2; } lr;                   /* what comes of these; 0: not trained */
 	double lr_cycles, lr_power, lr_min_ratio;
+	long lr_timescale;
 	double max_grad_norm;
 	long max_steps, max_epochs;
 	/* objective */
@@ -94,6 +95,6 @@ const struct option *train_options(struct train_settings *s);
 struct optimizer_settings;
 int train_settings_finish(struct train_settings *s, struct optimizer_settings *optimizer, struct error *e) MUST_CHECK;
 /* "0.1", "10%" of total, or steps; kohya: a number below 1 is a ratio */
-int train_warmup_steps(const char *text, long total, long *steps, struct error *e) MUST_CHECK;
+int train_schedule_steps(const char *key, const char *text, long total, long *steps, struct error *e) MUST_CHECK;
 
 #endif

@@ -73,6 +73,20 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	[ "$(ls)" = lr.jsonl ]
 }
 
+@test "lr_decay_steps and lr_scheduler_timescale: the curves of the golden schedules" {
+	lora_train --max-train-steps 50 --learning-rate 1 --lr-scheduler warmup_stable_decay --lr-warmup-steps 10 --lr-decay-steps 12 \
+		--lr-scheduler-min-lr-ratio 0.1 --print-lr > lr.jsonl
+	# Both have at least 15 digits.
+	jq -en --slurpfile got lr.jsonl --slurpfile all "$ROOT/tests/golden/schedules.json" '
+			($all[0] | map(select(.lr_scheduler == "warmup_stable_decay" and .lr_warmup_steps == 10))[0].multipliers) as $want |
+			[$got | to_entries[] | .value.lr - $want[.key] | fabs] | length == 50 and max < 1e-12'
+	# transformers: 1/sqrt((k + scale - warmup) / scale)
+	lora_train --max-train-steps 13 --learning-rate 1 --lr-scheduler inverse_sqrt --lr-scheduler-timescale 4 --print-lr > lr.jsonl
+	[ "$(jq -sc '[.[0].lr, .[12].lr]' lr.jsonl)" = "[1,0.5]" ]
+	status_of 2 lora_train --max-train-steps 20 --lr-scheduler warmup_stable_decay --lr-warmup-steps 10 --lr-decay-steps 60% --print-lr
+	[[ "$output" == *"10 and 12 are more than the run's 20 together"* ]]
+}
+
 @test "--dry-run checks everything and trains nothing" {
 	lora_train --max-train-steps 4 --output-dir out --dry-run > log.jsonl
 	[ "$(jq -r .event log.jsonl)" = start ]
@@ -171,6 +185,8 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 		lr-scheduler-power 2 lr_scheduler
 		lr-scheduler-num-cycles 3 lr_scheduler
 		lr-scheduler-min-lr-ratio 0.1 lr_scheduler
+		lr-decay-steps 5 lr_scheduler
+		lr-scheduler-timescale 5 lr_scheduler
 		save-last-n-steps 2 save_every_n_steps
 		save-last-n-epochs 2 save_every_n_epochs
 		save-last-n 2 save_every_n_steps

@@ -55,11 +55,11 @@ static void warmup_forms(void **state)
 	long steps;
 
 	for (i = 0; i < sizeof(good) / sizeof(*good); i++) {
-		assert_int_equal(train_warmup_steps(good[i].text, good[i].total, &steps, &e), 0);
+		assert_int_equal(train_schedule_steps("lr_warmup_steps", good[i].text, good[i].total, &steps, &e), 0);
 		assert_int_equal(steps, good[i].steps);
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		assert_int_equal(train_warmup_steps(bad[i], 100, &steps, &e), -1);
+		assert_int_equal(train_schedule_steps("lr_warmup_steps", bad[i], 100, &steps, &e), -1);
 		assert_int_equal(e.code, EXIT_USAGE);
 	}
 }
