@@ -117,7 +117,9 @@ static int read_caption(const struct caption_rules *rules, const char *picture, 
 	struct stat st;
 	int status = 0;
 
-	if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+	if (path && lstat(path, &st) == 0 && (stat(path, &st) < 0 || !S_ISREG(st.st_mode)))
+		status = fail(e, EXIT_INPUT, "%s: is no file, or a link that leads nowhere; mend it or remove it", path);
+	else if (path && stat(path, &st) == 0) {
 		status = read_file(path, CAPTION_CAP, &file, e);
 		if (status == 0)
 			status = clean(path, file.data ? file.data : "", file.len, c, e);

@@ -185,6 +185,9 @@ mixed/moving.gif format" ]
 	"$PREP" --caption_extension=.tags --caption-prefix "a photo," --class-tokens car -o b.tar set
 	[ "$(member b.tar 00000000.json | jq -c .captions)" = '["a photo, car"]' ]
 	[ "$(member b.tar 00000001.json | jq -c .captions)" = '["a photo, tagged"]' ]
+	ln -s nowhere set/3_red_car/b.txt
+	run_to 0 "$PREP" --report r.jsonl -o c.tar set
+	[ "$(jq -r 'select(.path).code' r.jsonl | tr '\n' ' ')" = "null caption " ]
 }
 
 @test "a caption of 64 KiB: whole in the stream, its beginning in the report, whose lines stay under 64 KiB" {
