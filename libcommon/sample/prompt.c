@@ -3,7 +3,9 @@
 #include <string.h>
 #include <strings.h>
 #include "../base/memory.h"
+#include "../base/utf8.h"
 #include "prompt.h"
+#include "sampler.h"
 
 struct place { const char *name; int line; };
 
@@ -68,9 +70,16 @@ static int read_negative(const struct place *at, const char *value, struct promp
 
 static int read_sampler(const struct place *at, const char *value, struct prompt *p, struct error *e)
 {
+	char *where;
+
 	free(p->sampler);
 	p->sampler = xstrdup(value);
-	return 0;
+	if (sampler_find(value, e))
+		return 0;
+	where = xprintf("%s:%d", at->name, at->line);
+	fail_at(e, where);
+	free(where);
+	return -1;
 }
 
 static const struct {
@@ -111,12 +120,26 @@ static int read_option(const struct place *at, char *text, struct prompt *p, str
 	return prompt_set(at->name, at->line, text, trim(value), p, e);
 }
 
+static int check_characters(const struct place *at, const char *text, struct error *e)
+{
+	const size_t n = strlen(text);
+	size_t i, length;
+
+	for (i = 0; i < n; i += length) {
+		length = utf8_length((const unsigned char *)text + i, n - i);
+		if (!length)
+			return fail(e, EXIT_USAGE, "%s:%d: byte %zu (0x%02x) is no valid UTF-8; save the text as UTF-8", at->name, at->line, i,
+				    (unsigned char)text[i]);
+	}
+	return 0;
+}
+
 int prompt_parse(const char *name, int line, const char *text, struct prompt_list *list, struct error *e)
 {
 	struct place at = { name, line };
 	struct prompt p = { .cfg = -1, .line = line };
 	char *copy = xstrdup(text), *rest = strstr(copy, " --");
-	int result = 0;
+	int result = check_characters(&at, text, e);
 
 	if (rest)
 		*rest = 0;

@@ -146,6 +146,15 @@ values() {
 	printf 'a ball\na cup --s none\n' > bad.txt
 	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.txt -o x
 	[[ "$output" == *"bad.txt:2:"* ]]
+	printf 'a ball\na cup --ss foo\n' > bad.txt
+	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.txt -o x
+	[[ "$output" == *"bad.txt:2: no sampler is called 'foo'"* ]]
+	printf 'a ball\na \xe4 cup\n' > bad.txt
+	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.txt -o x
+	[[ "$output" == *"bad.txt:2: byte 2 (0xe4) is no valid UTF-8"* ]]
+	printf '\xef\xbb\xbf# what Windows writes\r\na cup\r\n' > mark.txt
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts mark.txt -o marked > /dev/null
+	[ "$(ls marked)" = 00000-42.png ]
 }
 
 # as_diffusers NAME OPTION...: what --rng torch gives, against samplers-extra/pipeline_NAME.safetensors
