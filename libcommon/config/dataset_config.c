@@ -317,8 +317,8 @@ static int check_rest(struct reader *r, const struct toml *root)
 		other = other ? other : t;
 	}
 	if (other && !is_config_too(r->path))
-		warning("%s:%d: '%s' is outside of [general] and [[datasets]], so only --config reads it; move it into [general], or give the "
-			"file with --config", r->path, other->line, other->key);
+		warning("%s:%d: '%s' is outside of [general] and [[datasets]], so only --config reads it; move it into [general], "
+			"or give the file with --config", r->path, other->line, other->key);
 	return 0;
 }
 
