@@ -2,7 +2,7 @@
 #include "image_internal.h"
 
 #define TAG_ORIENTATION 0x0112
-#define TYPE_SHORT 3
+enum { TYPE_SHORT = 3, TYPE_LONG = 4 };
 
 struct exif {
 	const uint8_t *bytes;           /* from the byte order mark on */
@@ -23,6 +23,15 @@ static uint32_t get32(const struct exif *x, size_t at)
 	uint32_t first = get16(x, at), second = get16(x, at + 2);
 
 	return x->big ? first << 16 | second : second << 16 | first;
+}
+
+/* Some writers say LONG where the standard wants SHORT. */
+static int value_of(const struct exif *x, size_t entry)
+{
+	const unsigned type = get16(x, entry + 2);
+	const uint32_t v = type == TYPE_SHORT ? get16(x, entry + 8) : type == TYPE_LONG ? get32(x, entry + 8) : 1;
+
+	return v >= 1 && v <= 8 ? (int)v : 1;
 }
 
 int exif_orientation(const uint8_t *bytes, size_t n)
@@ -46,10 +55,8 @@ int exif_orientation(const uint8_t *bytes, size_t n)
 		size_t entry = directory + 2 + 12 * (size_t)i;
 		if (entry + 12 > x.n)
 			return 1;
-		if (get16(&x, entry) == TAG_ORIENTATION && get16(&x, entry + 2) == TYPE_SHORT) {
-			unsigned v = get16(&x, entry + 8);
-			return v >= 1 && v <= 8 ? (int)v : 1;
-		}
+		if (get16(&x, entry) == TAG_ORIENTATION)
+			return value_of(&x, entry);
 	}
 	return 1;
 }

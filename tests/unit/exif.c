@@ -11,6 +11,9 @@
 #define LITTLE "II*\0\x08\0\0\0\x02\0" "\x0f\x01\x02\0\x04\0\0\0abc\0" "\x12\x01\x03\0\x01\0\0\0\x06\0\0\0" "\0\0\0\0"
 #define BIG "MM\0*\0\0\0\x08\0\x01" "\x01\x12\0\x03\0\0\0\x01\0\x08\0\0" "\0\0\0\0"
 
+/* Some writers say LONG where the standard wants SHORT, and other readers obey them. */
+#define BIG_LONG "MM\0*\0\0\0\x08\0\x01" "\x01\x12\0\x04\0\0\0\x01\0\0\0\x03" "\0\0\0\0"
+
 static int of(const char *bytes, size_t n)
 {
 	uint8_t *exact = malloc(n ? n : 1);             /* so that a sanitizer sees one byte too many */
@@ -27,6 +30,7 @@ static void reads(void **state)
 	assert_int_equal(of(LITTLE, sizeof(LITTLE) - 1), 6);
 	assert_int_equal(of(BIG, sizeof(BIG) - 1), 8);
 	assert_int_equal(of("Exif\0\0" LITTLE, sizeof("Exif\0\0" LITTLE) - 1), 6);
+	assert_int_equal(of(BIG_LONG, sizeof(BIG_LONG) - 1), 3);
 }
 
 static void truncated(void **state)
@@ -38,7 +42,7 @@ static void truncated(void **state)
 static void damaged(void **state)
 {
 	static const struct { size_t at; char value; } damage[] = {
-		{ 0, 'X' }, { 1, 'M' }, { 2, 43 }, { 7, 0x7f }, { 4, 0x21 }, { 22, 0x13 }, { 24, 4 }, { 30, 0 }, { 30, 9 },
+		{ 0, 'X' }, { 1, 'M' }, { 2, 43 }, { 7, 0x7f }, { 4, 0x21 }, { 22, 0x13 }, { 24, 5 }, { 30, 0 }, { 30, 9 },
 		{ 31, 1 } };
 
 	for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
