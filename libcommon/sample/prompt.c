@@ -159,6 +159,8 @@ int prompt_parse(const char *name, int line, const char *text, struct prompt_lis
 
 int prompt_parse_line(const char *name, int line, char *text, struct prompt_list *list, struct error *e)
 {
+	if (line == 1 && !strncmp(text, "\xef\xbb\xbf", 3))       /* Windows editors put a byte order mark here */
+		text += 3;
 	if (*text == '#' || !*(text = trim(text)))
 		return 0;
 	return prompt_parse(name, line, text, list, e);

@@ -25,8 +25,6 @@ static int read_lines(const char *path, struct prompt_list *list, struct error *
 	if (b.len && strlen(b.data) != b.len)
 		result = fail(e, EXIT_USAGE, "%s: holds a NUL byte; a prompt file is text", path);
 	save = b.data;
-	if (save && !strncmp(save, "\xef\xbb\xbf", 3))  /* Windows editors put a byte order mark here */
-		save += 3;
 	while (!result && save && (line = strsep(&save, "\n"))) {
 		number++;
 		result = prompt_parse_line(path, number, line, list, e);

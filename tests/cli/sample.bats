@@ -155,6 +155,8 @@ values() {
 	printf '\xef\xbb\xbf# what Windows writes\r\na cup\r\n' > mark.txt
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts mark.txt -o marked > /dev/null
 	[ "$(ls marked)" = 00000-42.png ]
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts - -o piped < mark.txt > /dev/null
+	[ "$(ls piped)" = 00000-42.png ]
 }
 
 # as_diffusers NAME OPTION...: what --rng torch gives, against samplers-extra/pipeline_NAME.safetensors
