@@ -51,6 +51,7 @@ struct schedule_config {
 	bool v_prediction;
 	int steps_offset;
 	bool zero_terminal_snr;
+	bool other_spacing;             /* timestep_spacing is none of "leading", which is the one that sampling knows */
 };
 
 struct model_config {

@@ -350,6 +350,7 @@ int schedule_config_read(const char *file, struct schedule_config *c, struct err
 	c->beta_start = real(&s, "beta_start", c->beta_start, 1e-9, 0.999);
 	c->beta_end = real(&s, "beta_end", c->beta_end, 1e-9, 0.999);
 	c->steps_offset = integer(&s, "steps_offset", 0, 0, c->train_steps - 1);
+	c->other_spacing = setting(&s, "timestep_spacing") && !text_is(&s, "timestep_spacing", "leading");
 	c->zero_terminal_snr = yes(&s, "rescale_betas_zero_snr", false);
 	c->scaled_linear = !text_is(&s, "beta_schedule", "linear");
 	if (c->scaled_linear && setting(&s, "beta_schedule") && !text_is(&s, "beta_schedule", "scaled_linear"))

@@ -100,6 +100,8 @@ static int prepare(struct run *r, struct error *e)
 		return -1;
 	if (pipeline_find(&r->pipeline, s->model, s->model_config, s->vae, e) < 0 || sample_jobs_check(r, e) < 0)
 		return -1;
+	if (r->pipeline.config->schedule.other_spacing)
+		warning("%s: its scheduler's timestep_spacing is not followed; the steps are spaced as \"leading\" here", s->model);
 	return pipeline_load(&r->pipeline, s->device, e);
 }
 

@@ -28,6 +28,7 @@ void run_free(struct run *r)
 	free(r->identity);
 	free(r->config);
 	free(r->resumed);
+	free(r->damaged.step);
 	free(r->replayed);
 	events_free(&r->events);
 	if (r->lock >= 0)

@@ -55,6 +55,7 @@ struct run {
 
 	char *identity, *config;        /* what a resume must have in common; the settings as TOML */
 	char *resumed;                  /* the state that the run goes on from */
+	struct step_set damaged;        /* newer states that it could not go on from */
 	struct events events;
 	double curves[CURVES];
 	struct progress *progress;

@@ -63,8 +63,10 @@ static int resume_newest(struct run *r, struct error *e)
 			found = load(r, paths[i], e) == 0;
 			if (!found && e->code == EXIT_USAGE)
 				result = -1;
-			else if (!found)
+			else if (!found) {
 				warning("%s; trying the one before", e->text);
+				step_set_add(&r->damaged, step_of_file(paths[i], STATE_SUFFIX));
+			}
 		}
 		free(paths[i]);
 	}
@@ -104,7 +106,7 @@ static long oldest_kept(const struct run *r, long steps, long epochs)
 static void prune_adapters(const struct run *r)
 {
 	steps_prune(r->s->output_dir, r->s->output_name, ADAPTER_SUFFIX, r->done, r->s->keep_adapters,
-		    oldest_kept(r, r->s->keep_steps, r->s->keep_epochs));
+		    oldest_kept(r, r->s->keep_steps, r->s->keep_epochs), NULL);
 }
 
 static void prune_states(const struct run *r)
@@ -112,7 +114,7 @@ static void prune_states(const struct run *r)
 	bool by_age = r->s->keep_steps_state || r->s->keep_epochs_state;
 
 	steps_prune(r->s->output_dir, r->s->output_name, STATE_SUFFIX, r->done, by_age ? 0 : r->s->keep_states,
-		    oldest_kept(r, r->s->keep_steps_state, r->s->keep_epochs_state));
+		    oldest_kept(r, r->s->keep_steps_state, r->s->keep_epochs_state), &r->damaged);
 }
 
 int run_show_average(struct run *r, struct error *e)
@@ -162,6 +164,7 @@ int run_save_state(struct run *r, struct error *e)
 
 	if (!result) {
 		report_save(r, "state", path);
+		step_set_drop(&r->damaged, r->done);
 		prune_states(r);
 		r->saved_at = seconds_now();
 	}

@@ -236,15 +236,46 @@ size_t state_list(const char *folder, const char *name, char ***paths)
 	return list(folder, name, STATE_SUFFIX, paths);
 }
 
-void steps_prune(const char *folder, const char *name, const char *suffix, long now, long keep, long oldest)
+void step_set_add(struct step_set *s, long step)
+{
+	GROW(s->step, s->count, s->capacity);
+	s->step[s->count++] = step;
+}
+
+static bool is_in(const struct step_set *s, long step)
+{
+	for (size_t i = 0; s && i < s->count; i++)
+		if (s->step[i] == step)
+			return true;
+	return false;
+}
+
+void step_set_drop(struct step_set *s, long step)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < s->count; i++)
+		if (s->step[i] != step)
+			s->step[n++] = s->step[i];
+	s->count = n;
+}
+
+long step_of_file(const char *path, const char *suffix)
+{
+	return strtol(path + strlen(path) - strlen(suffix) - 8, NULL, 10);
+}
+
+void steps_prune(const char *folder, const char *name, const char *suffix, long now, long keep, long oldest, const struct step_set *damaged)
 {
 	char **paths;
 	size_t i, n = list(folder, name, suffix, &paths);
 	long seen = 0;
 
 	for (i = 0; i < n; i++) {
-		long step = strtol(paths[i] + strlen(paths[i]) - strlen(suffix) - 8, NULL, 10);
-		if (step <= now && ((keep && ++seen > keep) || step < oldest))
+		const long step = step_of_file(paths[i], suffix);
+		const bool counts = keep && step <= now && !is_in(damaged, step);
+		seen += counts;
+		if (step <= now && ((counts && seen > keep) || step < oldest))
 			unlink(paths[i]);
 		free(paths[i]);
 	}

@@ -29,10 +29,16 @@ int state_load(const char *path, struct optimizer *o, const struct state_more *m
 char *state_path(const char *folder, const char *name, long step);
 /* Newest first; count returned, paths malloced. */
 size_t state_list(const char *folder, const char *name, char ***paths);
-/* Of the files NAME-stepNNNNNNNN with this suffix, none of a step after `now`: remove all but the newest `keep` (0: any number), and those
- * of steps before `oldest`. */
+/* Steps whose files are known to be damaged: they are no reason to remove others. */
+struct step_set { long *step; size_t count, capacity; };
+void step_set_add(struct step_set *s, long step);
+void step_set_drop(struct step_set *s, long step);      /* nothing where it is not in it */
+
+/* Of the files NAME-stepNNNNNNNN with this suffix, none of a step after `now`: remove all but the newest `keep` (0: any number), where those
+ * of `damaged` (NULL: none) do not count, and those of steps before `oldest`. */
 #define STATE_SUFFIX "-state.safetensors"
 #define ADAPTER_SUFFIX ".safetensors"
-void steps_prune(const char *folder, const char *name, const char *suffix, long now, long keep, long oldest);
+void steps_prune(const char *folder, const char *name, const char *suffix, long now, long keep, long oldest, const struct step_set *damaged);
+long step_of_file(const char *path, const char *suffix);  /* of such a file */
 
 #endif

@@ -303,3 +303,12 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	[[ "$output" == *NaN* ]]
 	[ ! -e x.png ]
 }
+
+@test "a spacing of timesteps that is not followed is said" {
+	cp -r "$MODEL" spaced
+	jq '.timestep_spacing = "trailing"' "$MODEL/scheduler/scheduler_config.json" > spaced/scheduler/scheduler_config.json
+	"$BIN/lora-sample" -q -m spaced -W 32 -H 32 --steps 1 -p robot -o a.png > /dev/null 2> err
+	grep -q "warning: spaced: its scheduler's timestep_spacing is not followed" err
+	"$BIN/lora-sample" -q -m "$MODEL" -W 32 -H 32 --steps 1 -p robot -o a.png > /dev/null 2> err
+	[ ! -s err ]
+}

@@ -369,6 +369,7 @@ static void list_and_prune(void **state)
 		".run-step00000009-state.safetensors.1.tmp",
 	};
 	char **paths, *path = state_path(folder, "run", 123);
+	struct step_set damaged = { 0 };
 	size_t n;
 
 	assert_string_equal(path + strlen(folder), "/run-step00000123-state.safetensors");
@@ -386,21 +387,27 @@ static void list_and_prune(void **state)
 	for (size_t i = 0; i < n; i++)
 		free(paths[i]);
 	free(paths);
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 5, 0);
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 0, 0);
-	steps_prune(folder, "run", STATE_SUFFIX, 1, 1, 0);      /* files of later steps, another run's, are none of its business */
+	steps_prune(folder, "run", STATE_SUFFIX, 10, 5, 0, NULL);
+	steps_prune(folder, "run", STATE_SUFFIX, 10, 0, 0, NULL);
+	steps_prune(folder, "run", STATE_SUFFIX, 1, 1, 0, NULL);      /* files of later steps, another run's, are none of its business */
 	assert_int_equal(state_list(folder, "run", &paths), 3);
 	for (size_t i = 0; i < 3; i++)
 		free(paths[i]);
 	free(paths);
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 2, 0);
+	step_set_add(&damaged, 9);
+	step_set_add(&damaged, 10);
+	step_set_drop(&damaged, 10);
+	steps_prune(folder, "run", STATE_SUFFIX, 10, 2, 0, &damaged);   /* a damaged one does not push a sound one out */
+	assert_true(exists("run-step00000009-state.safetensors") && exists("run-step00000002-state.safetensors"));
+	free(damaged.step);
+	steps_prune(folder, "run", STATE_SUFFIX, 10, 2, 0, NULL);
 	assert_true(exists("run-step00000010-state.safetensors") && exists("run-step00000009-state.safetensors"));
 	assert_false(exists("run-step00000002-state.safetensors"));
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
 		assert_true(exists(others[i]));
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 0, 10);
+	steps_prune(folder, "run", STATE_SUFFIX, 10, 0, 10, NULL);
 	assert_true(exists("run-step00000010-state.safetensors") && !exists("run-step00000009-state.safetensors"));
-	steps_prune(folder, "run", ADAPTER_SUFFIX, 10, 0, 10);
+	steps_prune(folder, "run", ADAPTER_SUFFIX, 10, 0, 10, NULL);
 	assert_false(exists("run-step00000009.safetensors"));
 	assert_true(exists("run-step00000010-state.safetensors") && exists("run.safetensors"));
 	assert_int_equal(state_list("/nonexistent/folder", "run", &paths), 0);
