@@ -61,6 +61,8 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 		return inspect_picture(s, e);
 	if (n > 262 && memcmp(bytes + 257, "ustar", 5) == 0)
 		return inspect_tar(s, e);
+	if (is_events(bytes, n))
+		return inspect_events(s, e);
 	return inspect_safetensors(s, e);
 }
 

@@ -160,6 +160,26 @@ change() {
 	[[ $output == *CRC-32C* ]]
 }
 
+@test "TensorBoard events: whole, torn, and with one flipped bit" {
+	model=$root/demo/tiny-sdxl
+	mkdir pictures && cp "$root"/demo/train/*/gizmo00.jpg pictures
+	"$bin/lora-prep" -q --resolution 64 --min-bucket-reso 48 --bucket-reso-steps 16 --class-tokens x pictures |
+		"$bin/lora-encode" -q -m "$model" -o l.tar
+	"$bin/lora-train" -q -m "$model" --network-dim 2 --network-train-unet-only --max-train-steps 3 --output-name t --logging-dir logs \
+		--log-with tensorboard l.tar > log.jsonl
+	cp logs/t/events.* events
+	inspect --json events | jq -e '.kind == "events" and .sound and .first_step == 0 and .last_step == 3 and .values > 10' > /dev/null
+	run inspect events
+	[[ $output == *"steps       0 to 3"* ]]
+	head -c -5 events > torn
+	run inspect torn
+	[ "$status" -eq 3 ] && [[ $output == *"ends within a record"* ]]
+	cp events flipped
+	change flipped $(($(stat -c %s events) - 9))
+	run inspect flipped
+	[ "$status" -eq 3 ] && [[ $output == *"is damaged; TensorBoard reads no further"* ]]
+}
+
 @test "options that wait are refused; options that exclude each other, too" {
 	for option in --will-it-load --diff --html; do
 		run inspect $option x
