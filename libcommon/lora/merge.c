@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <math.h>
@@ -139,8 +138,6 @@ static int write_all(struct merge *m, struct error *e)
 		if (!m->report)
 			return -1;
 	}
-	if (m->options->table)
-		printf("%-9s %-9s %s\n", "update", "error", "module");
 	m->progress = progress_begin("merging", "tensors", tensors);
 	status = model_files_single(m->files) ? merge_file(m, 0, m->options->out, e) : merge_folder(m, e);
 	progress_end(m->progress);

@@ -24,6 +24,8 @@ int merge_report(struct merge *m, const struct layer_result *r, struct error *e)
 	const struct merge_job *job = r->job;
 	struct json_out j = { 0 };
 
+	if (m->options->table && !m->layers_done)
+		printf("%-9s %-9s %s\n", "update", "error", "module");
 	m->layers_done++;
 	if (m->options->table)
 		printf("%-9.4g %-9.3g %s\n", r->update, share(r->error, r->update), job->module->name);

@@ -39,7 +39,9 @@ void plan_free(struct plan *p)
 
 void plan_size(size_t bytes, char words[PLAN_SIZE])
 {
-	if (bytes < 1024 * MIB)
+	if (bytes < MIB)
+		snprintf(words, PLAN_SIZE, "%.1f KiB", bytes / (double)KIB);
+	else if (bytes < 1024 * MIB)
 		snprintf(words, PLAN_SIZE, "%.1f MiB", bytes / (double)MIB);
 	else
 		snprintf(words, PLAN_SIZE, "%.2f GiB", bytes / (1024.0 * MIB));
