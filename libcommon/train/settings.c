@@ -320,6 +320,6 @@ int train_schedule_steps(const char *key, const char *text, long total, long *st
 		x = floor(x * total);
 	*steps = x;
 	if (*steps > total)
-		return fail(e, EXIT_USAGE, "%s: %ld are more than the run's %ld", key, *steps, total);
+		return fail(e, EXIT_USAGE, "%s: %ld are more than the run's %ld; lower it, or train longer", key, *steps, total);
 	return 0;
 }
