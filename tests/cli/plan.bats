@@ -73,6 +73,13 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 	[ "$(jq 'select(.event == "start").planned_bytes' half.jsonl)" -le $(((least + most) / 2)) ]
 }
 
+@test "DoRA's lengths belong to the adapter: each module's, and those of the frozen rows" {
+	small --plan --json --gradient-accumulation-steps 2 "$LATENTS" > plain.json
+	small --plan --json --gradient-accumulation-steps 2 --dora "$LATENTS" > dora.json
+	[ "$(jq -s '(.[1].bytes.adapters - .[0].bytes.adapters) == 2 * (.[1].bytes.gradients - .[0].bytes.gradients) and
+		.[1].bytes.gradients > .[0].bytes.gradients' plain.json dora.json)" = true ]
+}
+
 @test "a run that may not have its memory does not begin: nothing is written" {
 	status_of 5 small --vram 1MiB "$LATENTS"
 	[[ $output == "lora-train: this run takes "*" of device cpu and may have 1.0 MiB; "* ]]

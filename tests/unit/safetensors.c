@@ -16,15 +16,9 @@
 #undef fail     /* cmocka's macro; the library has a function of that name */
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/io/safetensors.h"
+#include "sanitized.h"
 
 /* Sanitizers cost time and memory of their own. */
-#ifdef __has_feature
-#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
 #define SLOWER (SANITIZED ? 10 : 1)
 
 static void add_length(struct buffer *b, uint64_t length)
