@@ -25,6 +25,7 @@ struct heif {
 	size_t (*profile_size)(const struct heif_handle *);
 	struct heif_result (*profile)(const struct heif_handle *, void *);
 	struct heif_result (*decode)(const struct heif_handle *, struct heif_picture **, int, int, const void *);
+	int (*decoded_width)(const struct heif_picture *, int), (*decoded_height)(const struct heif_picture *, int);
 	const uint8_t *(*rows)(const struct heif_picture *, int, int *);
 	void (*free_picture)(const struct heif_picture *);
 	void (*free_handle)(const struct heif_handle *);
@@ -44,6 +45,8 @@ static const struct { const char *name; size_t at; } functions[] = {
 	FUNCTION(profile_size, "image_handle_get_raw_color_profile_size"),
 	FUNCTION(profile, "image_handle_get_raw_color_profile"),
 	FUNCTION(decode, "decode_image"),
+	FUNCTION(decoded_width, "image_get_width"),
+	FUNCTION(decoded_height, "image_get_height"),
 	FUNCTION(rows, "image_get_plane_readonly"),
 	FUNCTION(free_picture, "image_release"),
 	FUNCTION(free_handle, "image_handle_release"),
@@ -68,11 +71,19 @@ static int complain(struct decoder *d, struct heif_result r)
 	return fail(d->e, EXIT_INPUT, "%s: damaged, or libheif cannot read it: %s; convert it to PNG or JPEG", d->name, r.message);
 }
 
+/* The handle repeats what the file says of its size; what was decoded may have another. */
+static bool has_size(const struct decoder *d, const struct heif *h, const struct heif_picture *picture)
+{
+	return h->decoded_width(picture, INTERLEAVED) == d->width && h->decoded_height(picture, INTERLEAVED) == d->height;
+}
+
 static int put_rows(struct decoder *d, const struct heif *h, const struct heif_picture *picture)
 {
 	int stride;
 	const uint8_t *rows = h->rows(picture, INTERLEAVED, &stride);
 
+	if (!has_size(d, h, picture))
+		return fail(d->e, EXIT_INPUT, "%s: its picture has another size than the file says; convert it to PNG or JPEG", d->name);
 	if (!rows || stride < d->width * channels_of(d->pixels))
 		return fail(d->e, EXIT_INPUT, "%s: libheif hands over no rows of pixels; convert it to PNG or JPEG", d->name);
 	if (rows_begin(d) < 0)

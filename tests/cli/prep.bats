@@ -359,3 +359,40 @@ mixed/moving.gif format" ]
 	run_to 4 "$PREP" -o nowhere/images.tar "$demo"
 	[ ! -e nowhere ]
 }
+
+# fake_libheif HEIGHT: a library that says 64x64 of any file and hands over that many rows
+fake_libheif() {
+	mkdir -p lib
+	gcc -shared -fPIC -DHEIGHT="$1" -x c -o lib/libheif.so.1 - <<-'EOF'
+	struct result { int code, detail; const char *message; };
+	static unsigned char rows[64 * 64 * 3];
+	static struct result good;
+	void *heif_context_alloc(void) { return rows; }
+	void heif_context_free(void *c) { }
+	void heif_context_set_maximum_image_size_limit(void *c, int n) { }
+	struct result heif_context_read_from_memory_without_copy(void *c, const void *b, unsigned long n, const void *o) { return good; }
+	struct result heif_context_get_primary_image_handle(void *c, void **h) { *h = rows; return good; }
+	int heif_context_get_number_of_top_level_images(void *c) { return 1; }
+	int heif_image_handle_get_width(void *h) { return 64; }
+	int heif_image_handle_get_height(void *h) { return 64; }
+	int heif_image_handle_has_alpha_channel(void *h) { return 0; }
+	unsigned long heif_image_handle_get_raw_color_profile_size(void *h) { return 0; }
+	struct result heif_image_handle_get_raw_color_profile(void *h, void *to) { return good; }
+	struct result heif_decode_image(void *h, void **p, int a, int b, const void *o) { *p = rows; return good; }
+	int heif_image_get_width(void *p, int c) { return 64; }
+	int heif_image_get_height(void *p, int c) { return HEIGHT; }
+	const unsigned char *heif_image_get_plane_readonly(void *p, int c, int *stride) { *stride = 192; return rows; }
+	void heif_image_release(void *p) { }
+	void heif_image_handle_release(void *h) { }
+	EOF
+}
+
+@test "HEIC: what libheif decodes must have the size that the file says" {
+	mkdir one
+	printf '\0\0\0\030ftypheic\0\0\0\0mif1heic' >one/a.heic
+	fake_libheif 64
+	LD_LIBRARY_PATH=$PWD/lib "$PREP" --class-tokens x one >one.tar
+	fake_libheif 8
+	LD_LIBRARY_PATH=$PWD/lib run_to 3 "$PREP" --class-tokens x one
+	[[ $output == *"another size than the file says"* ]]
+}
