@@ -20,9 +20,15 @@ GOLDEN  ?= tests/golden/tiny-a tests/golden/tiny-b tests/golden/clip-bpe tests/g
 BIG     ?= /var/tmp/lora-big
 T       ?= 60
 
+# As one word for the shell, whatever is in it.
+quoted   = '$(subst ','\'',$(1))'
 comma   := ,
-CONFIG  := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+empty   :=
+CONFIG  := $(subst $(empty) ,-,$(notdir $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 BUILD   := build/$(CONFIG)
+ifneq ($(shell case $(call quoted,$(BUILD)) in ('' | *[!A-Za-z0-9._/+,=@-]*) echo refused ;; esac),)
+$(error BUILD=$(BUILD): make cannot build in a folder with such a name; letters, digits and . _ / + , = @ - are good)
+endif
 Q       := $(if $(V),,@)
 say      = $(if $(V),,@echo "  $(1)")
 
@@ -117,30 +123,34 @@ golden: $(BUILD)/tests/golden/golden
 	@$< $(GOLDEN)
 
 bench: all $(HELPERS) $(BUILD)/tests/golden/golden
-	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(BIG) tests/bench/run
+	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(call quoted,$(BIG)) tests/bench/run
 
 world: all $(BUILD)/tests/demo/palette
 	@BIN=$(BUILD)/bin PALETTE=$(BUILD)/tests/demo/palette tests/world/run
 
 big: all $(HELPERS)
-	@BIN=$(BUILD)/bin WRITER=$(BUILD)/tests/big/write BIG=$(BIG) tests/big/run
+	@BIN=$(BUILD)/bin WRITER=$(BUILD)/tests/big/write BIG=$(call quoted,$(BIG)) tests/big/run
 
 clean-big:
-	rm -rf $(BIG)
+	rm -rf $(call quoted,$(BIG))
+
+# Folders of the system are the caller's words: each is quoted, so that a blank in PREFIX names no other folder.
+BIN_TO   = $(call quoted,$(DESTDIR)$(PREFIX)/bin)
+SHARE_TO = $(call quoted,$(DESTDIR)$(PREFIX)/share/lora-tools)
+LIB_TO   = $(call quoted,$(DESTDIR)$(PREFIX)/lib/lora-tools)
+MAN_TO   = $(call quoted,$(DESTDIR)$(PREFIX)/share/man/man)
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lora-tools
-	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(wildcard pipelines/*.toml) $(DESTDIR)$(PREFIX)/share/lora-tools
-	install -m 755 pipelines/train $(DESTDIR)$(PREFIX)/share/lora-tools
-	[ ! -f $(CUDA_OBJECT) ] || install -D -m 755 $(CUDA_OBJECT) $(DESTDIR)$(PREFIX)/lib/lora-tools/liblora-cuda.so
-	for m in $(MAN); do s=$${m##*.}; install -d $(DESTDIR)$(PREFIX)/share/man/man$$s; \
-	install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$s; done
+	install -d $(BIN_TO) $(SHARE_TO)
+	install -m 755 $(BINARIES) pipelines/lora-launch $(BIN_TO)
+	install -m 644 $(wildcard pipelines/*.toml) $(SHARE_TO)
+	[ ! -f $(CUDA_OBJECT) ] || install -D -m 755 -t $(LIB_TO) $(CUDA_OBJECT)
+	for m in $(MAN); do s=$${m##*.}; install -d $(MAN_TO)"$$s" && install -m 644 "$$m" $(MAN_TO)"$$s" || exit 1; done
 
 uninstall:
-	rm -f $(TOOLS:%=$(DESTDIR)$(PREFIX)/bin/%)
-	rm -rf $(DESTDIR)$(PREFIX)/share/lora-tools $(DESTDIR)$(PREFIX)/lib/lora-tools
-	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
+	for t in $(TOOLS) lora-launch; do rm -f $(BIN_TO)/"$$t"; done
+	rm -rf $(SHARE_TO) $(LIB_TO)
+	for m in $(MAN); do rm -f $(MAN_TO)"$${m##*.}/$${m##*/}"; done
 
 replay-programs: $(REPLAY) $(PROBE)
 

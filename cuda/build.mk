@@ -64,7 +64,7 @@ card-programs: cuda $(CARD_TESTS) $(BUILD)/tests/ops/ops $(BUILD)/tests/golden/g
 # Without a card nothing is built: that takes minutes, and a compiler that need not be there.
 check-gpu bench-gpu: deps
 	@! nvidia-smi -L > /dev/null 2>&1 || $(MAKE) --no-print-directory card-programs
-	@BUILD=$(BUILD) BIG=$(BIG) tests/cuda/card $(@:-gpu=)
+	@BUILD=$(BUILD) BIG=$(call quoted,$(BIG)) tests/cuda/card $(@:-gpu=)
 
 # All that tests/cuda/card needs, libraries too, for a machine with a card and nothing else: tar xzf gpu-kit.tar.gz; cd gpu-kit; tests/cuda/card
 gpu-kit: card-programs

@@ -217,7 +217,7 @@ static int take_known(struct command_line *c, const char *name, size_t n, const 
 		return 0;
 	if (k->class == KEY_OURS)
 		return fail(e, EXIT_USAGE, "--%.*s is an option of other programs here, as lora-config(5) says; put it into a --config, "
-			    "which serves them all, or use pipelines/train", (int)n, name);
+			    "which serves them all, or use lora-launch", (int)n, name);
 	if (k->class == KEY_REFUSED)
 		return fail(e, EXIT_USAGE, "--%.*s is refused: %s", (int)n, name, k->say);
 	if (!value && !known_key_is_flag(k) && !next_word(c))

@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
-# pipelines/train: the tutorial from its folder of pictures to a picture painted with the adapter; the cache; exit codes.
+# pipelines/lora-launch: the tutorial from its folder of pictures to a picture painted with the adapter; the cache; exit codes.
 
 setup() {
 	load pipe.bash
 	cd "$BATS_TEST_TMPDIR" || return 1
 	export BIN
-	pipeline=$ROOT/pipelines/train
+	pipeline=$ROOT/pipelines/lora-launch
 	mkdir -p "training data/10_mysubject_person" "training data/100_person" models
 	cp "$ROOT"/demo/train/*/gizmo0[0-5].* "training data/10_mysubject_person"
 	ln -s "$MODEL" models/base
@@ -104,7 +104,7 @@ said() {
 		conv_alpha=1 --no-gradient-checkpointing --shuffle_caption
 	[ "$(jq -s 'map(select(.event == "step")) | length' metrics.jsonl)" = 3 ]
 	diff - output/my_lora.launch.toml <<-'END'
-	# The launch line of pipelines/train.
+	# The launch line of lora-launch.
 	train_data_dir = "training data"
 	max_train_steps = "3"
 	network_args = ["conv_dim=2", "conv_alpha=1"]
