@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "backend.h"
+#include "base/memory.h"
 
 /* beside the programs: PREFIX/bin and PREFIX/lib, build/gcc/bin and build/gcc/lib */
 #define CUDA_OBJECT "../lib/lora-tools/liblora-cuda.so"
@@ -14,6 +15,7 @@ static int cuda_path(char path[PATH_MAX], struct error *e)
 {
 	const char *set = getenv("LORA_CUDA"), *named = set && *set ? set : NULL;
 	char program[PATH_MAX];
+	size_t length;
 	ssize_t n = named ? 0 : readlink("/proc/self/exe", program, sizeof(program) - 1);
 	char *slash;
 
@@ -21,9 +23,9 @@ static int cuda_path(char path[PATH_MAX], struct error *e)
 		return fail(e, EXIT_MEMORY, "device cuda: /proc/self/exe cannot be read, so " CUDA_OBJECT " cannot be found; mount /proc");
 	program[n] = 0;
 	slash = strrchr(program, '/');
-	n = named ? snprintf(path, PATH_MAX, "%s", named) :
-	    snprintf(path, PATH_MAX, "%.*s/" CUDA_OBJECT, slash ? (int)(slash - program) : 0, program);
-	return n < PATH_MAX ? 0 : fail(e, EXIT_MEMORY, "device cuda: the path of its shared object is too long");
+	length = named ? text_add(path, PATH_MAX, 0, "%s", named) :
+		 text_add(path, PATH_MAX, 0, "%.*s/" CUDA_OBJECT, slash ? (int)(slash - program) : 0, program);
+	return length < PATH_MAX - 1 ? 0 : fail(e, EXIT_MEMORY, "device cuda: the path of its shared object is too long");
 }
 
 static const struct backend *load_cuda(struct error *e)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "error.h"
+#include "memory.h"
 
 static int quietly;
 
@@ -32,12 +32,12 @@ int fail_at(struct error *e, const char *where)
 static void say(const char *kind, const char *text)
 {
 	char line[4 * sizeof(((struct error *)0)->text)];
-	int n = snprintf(line, sizeof(line), "%s: %s", program_invocation_short_name, kind);
+	size_t n = text_add(line, 300, 0, "%s: %s", program_invocation_short_name, kind);       /* a name may be of any length */
 
-	for (; *text && n < (int)sizeof(line) - 6; text++) {
+	for (; *text && n < sizeof(line) - 6; text++) {
 		unsigned char c = *text;
 		if (c < 32 || c == 127)
-			n += snprintf(line + n, sizeof(line) - n, "\\x%02x", c);
+			n = text_add(line, sizeof(line), n, "\\x%02x", c);
 		else
 			line[n++] = c;
 	}

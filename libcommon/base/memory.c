@@ -48,18 +48,28 @@ char *xstrndup(const char *s, size_t n)
 	return copy;
 }
 
+/* How long the text will be. */
+static size_t length(const char *format, va_list args)
+{
+	int n = vsnprintf(NULL, 0, format, args);
+
+	if (n < 0)
+		die(EXIT_MEMORY, "no memory for a text");
+	return n;
+}
+
 char *xprintf(const char *format, ...)
 {
 	struct buffer b = { 0 };
 	va_list args;
-	int n;
+	size_t n;
 
 	va_start(args, format);
-	n = vsnprintf(NULL, 0, format, args);
+	n = length(format, args);
 	va_end(args);
-	b.data = xmalloc((size_t)n + 1);
+	b.data = xmalloc(n + 1);
 	va_start(args, format);
-	vsnprintf(b.data, (size_t)n + 1, format, args);
+	vsnprintf(b.data, n + 1, format, args);
 	va_end(args);
 	return b.data;
 }
@@ -101,14 +111,14 @@ void buffer_adds(struct buffer *b, const char *text)
 void buffer_addf(struct buffer *b, const char *format, ...)
 {
 	va_list args;
-	int n;
+	size_t n;
 
 	va_start(args, format);
-	n = vsnprintf(NULL, 0, format, args);
+	n = length(format, args);
 	va_end(args);
 	reserve(b, n);
 	va_start(args, format);
-	vsnprintf(b->data + b->len, (size_t)n + 1, format, args);
+	vsnprintf(b->data + b->len, n + 1, format, args);
 	va_end(args);
 	b->len += n;
 }
@@ -135,4 +145,15 @@ char *buffer_steal(struct buffer *b)
 	text = b->data;
 	*b = (struct buffer){ 0 };
 	return text;
+}
+
+size_t text_add(char *text, size_t room, size_t at, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(text + at, room - at, format, args);
+	va_end(args);
+	return n < 0 ? at : at + n < room ? at + n : room - 1;
 }

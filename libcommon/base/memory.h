@@ -1,5 +1,5 @@
 /*
- * memory.h - allocation that succeeds or ends the program with EXIT_MEMORY, and growing text and arrays.
+ * memory.h - allocation that succeeds or ends the program with EXIT_MEMORY, growing text and arrays, text in an array of fixed size.
  *
  * For sizes that our own code decided.  A size that comes from outside is checked against its cap before it gets here.
  */
@@ -37,5 +37,9 @@ void buffer_addf(struct buffer *b, const char *format, ...) PRINTF_LIKE(2, 3);
 void buffer_clear(struct buffer *b);                    /* empty, memory kept */
 void buffer_free(struct buffer *b);
 char *buffer_steal(struct buffer *b);                   /* hands over the text (never NULL), leaves an empty buffer */
+
+/* Text at text[at..], in an array of `room` bytes: what does not fit is cut, and the array always ends in NUL.  Returns where the text
+ * ends, which is less than room.  snprintf returns where it would have ended: who adds that up writes and reads beyond the array. */
+size_t text_add(char *text, size_t room, size_t at, const char *format, ...) PRINTF_LIKE(4, 5);
 
 #endif

@@ -110,9 +110,9 @@ static void describe(const struct progress *p, double now, const char *words, st
 static void draw(const char *text)
 {
 	char line[COLUMNS + 2];
-	int n = snprintf(line, sizeof(line), "%-*.*s\r", COLUMNS - 1, COLUMNS - 1, text);
+	size_t n = text_add(line, sizeof(line), 0, "%-*.*s\r", COLUMNS - 1, COLUMNS - 1, text);
 
-	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+	if (write(STDERR_FILENO, line, n) < 0)
 		return;         /* the terminal is gone; the work is not */
 }
 

@@ -194,7 +194,7 @@ void sha256_hex(struct sha256 *s, char hex[65])
 
 	sha256_end(s, digest);
 	for (int i = 0; i < 32; i++)
-		sprintf(hex + 2 * i, "%02x", digest[i]);
+		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
 void sha256_hex_of(const void *data, size_t n, char hex[65])

@@ -29,11 +29,11 @@ size_t panel_floats(const struct kernels *k, int n, int depth)
 	return (size_t)round_up(n, k->nr) * depth;
 }
 
-/* One panel from up to nr rows of floats or halves, each starting at x + i * ld elements. */
+/* One panel from n rows of floats or halves, 0 < n <= nr, each starting at x + i * ld elements.  What pads the panel is the first row
+ * again: of any depth, and never stored. */
 static void pack_panel(const struct kernels *k, float *panel, const void *x, enum dtype dtype, size_t ld, int n,
 		       int depth, float *wide)
 {
-	static const float zeros[DEPTH * 2];
 	const size_t size = dtype == DTYPE_F32 ? 4 : 2;
 	const float *rows[MAX_TILE_COLS];
 	int i;
@@ -42,7 +42,7 @@ static void pack_panel(const struct kernels *k, float *panel, const void *x, enu
 		const char *row = (const char *)x + i * ld * size;
 
 		if (i >= n) {
-			rows[i] = zeros;
+			rows[i] = rows[0];
 		} else if (dtype == DTYPE_F32) {
 			rows[i] = (const float *)row;
 		} else {

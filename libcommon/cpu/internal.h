@@ -10,7 +10,7 @@
 #include "../backend.h"
 
 /* A product of one thread: c[m,n] = alpha a b + bias + beta c.  b is cut into panels of nr columns, each [k][nr],
- * the last one padded with zeros; element (i,k) of a is a[i * row + k * col]. */
+ * the last one padded with what is never stored; element (i,k) of a is a[i * row + k * col]. */
 struct block {
 	int m, n, k;
 	const float *a;

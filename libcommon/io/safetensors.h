@@ -48,6 +48,9 @@ const struct safetensor *safetensors_find(const struct safetensors *s, const cha
 const char *safetensors_metadata(const struct safetensors *s, const char *key);                  /* NULL: not there */
 const void *safetensors_bytes(const struct safetensors *s, const struct safetensor *t);         /* its bytes, maybe unaligned */
 size_t safetensor_elements(const struct safetensor *t);
+/* A shape in words, "320,4,3,3", with `between` between its numbers; returns text. */
+#define SHAPE_ROOM (SAFETENSORS_MAX_DIMS * 22)
+const char *shape_text(char text[SHAPE_ROOM], int dims, const int64_t *shape, const char *between);
 /* As floats in new memory (count elements expected; a mismatch or a type that is no number is an error). */
 float *safetensors_floats(const struct safetensors *s, const char *name, size_t count, struct error *e) MUST_CHECK;
 

@@ -297,6 +297,16 @@ const void *safetensors_bytes(const struct safetensors *s, const struct safetens
 	return s->data + t->offset;
 }
 
+const char *shape_text(char text[SHAPE_ROOM], int dims, const int64_t *shape, const char *between)
+{
+	size_t n = 0;
+
+	text[0] = 0;
+	for (int i = 0; i < dims; i++)
+		n = text_add(text, SHAPE_ROOM, n, "%s%lld", i ? between : "", (long long)shape[i]);
+	return text;
+}
+
 size_t safetensor_elements(const struct safetensor *t)
 {
 	return (size_t)(t->bytes / dtype_size(t->dtype));

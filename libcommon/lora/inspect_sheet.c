@@ -104,9 +104,9 @@ char *thousands(uint64_t n)
 {
 	char digits[24];
 	struct buffer b = { 0 };
-	int length = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
+	size_t length = text_add(digits, sizeof(digits), 0, "%llu", (unsigned long long)n);
 
-	for (int i = 0; i < length; i++) {
+	for (size_t i = 0; i < length; i++) {
 		if (i && (length - i) % 3 == 0)
 			buffer_adds(&b, ",");
 		buffer_add(&b, &digits[i], 1);
@@ -114,22 +114,13 @@ char *thousands(uint64_t n)
 	return buffer_steal(&b);
 }
 
-static void shape_text(const struct safetensor *t, char text[200])
-{
-	int n = snprintf(text, 200, "[");
-
-	for (int i = 0; i < t->dims; i++)
-		n += snprintf(text + n, 200 - n, "%s%lld", i ? "," : "", (long long)t->shape[i]);
-	snprintf(text + n, 200 - n, "]");
-}
-
 void sheet_keys(struct sheet *s, const struct safetensors *f)
 {
-	char shape[200];
+	char shape[SHAPE_ROOM + 2], numbers[SHAPE_ROOM];
 
 	json_begin_array(&s->json, "keys");
 	for (size_t i = 0; i < f->count; i++) {
-		shape_text(&f->tensor[i], shape);
+		snprintf(shape, sizeof(shape), "[%s]", shape_text(numbers, f->tensor[i].dims, f->tensor[i].shape, ","));
 		sheet_row(s, "  %-5s %-20s %s", dtype_name(f->tensor[i].dtype), shape, f->tensor[i].name);
 		json_begin(&s->json, NULL);
 		json_text(&s->json, "name", f->tensor[i].name);

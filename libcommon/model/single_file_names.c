@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include "../base/memory.h"
 #include "single_file_names.h"
 
 /* A layer inside a block; names match up to their end or a dot.  parts 0 stands for 1. */
@@ -221,7 +222,7 @@ static bool emit(const char *pattern, const struct place *p, char *out)
 		int x = number_of(p, *pattern);
 		if (x < 0)
 			return false;
-		n += sprintf(out + n, "%d", x);
+		n = text_add(out, TENSOR_NAME_ROOM, n, "%d", x);
 	}
 	out[n] = 0;
 	return true;
@@ -231,7 +232,10 @@ static bool append(char *out, const char *a, const char *b)
 {
 	size_t n = strlen(out);
 
-	return snprintf(out + n, TENSOR_NAME_ROOM - n, "%s%s", a, b) < (int)(TENSOR_NAME_ROOM - n);
+	if (n + strlen(a) + strlen(b) >= TENSOR_NAME_ROOM)
+		return false;
+	text_add(out, TENSOR_NAME_ROOM, n, "%s%s", a, b);
+	return true;
 }
 
 /* What of the name follows the leaf: ".weight"; NULL: another leaf. */

@@ -220,13 +220,12 @@ bool source_has(const struct model_files *m, enum component c, const char *name)
 
 static void hash_head(struct sha256 *h, const char *name, const struct source_tensor *t)
 {
-	char text[128];
-	int n = snprintf(text, sizeof(text), "%s", dtype_name(t->dtype));
+	char shape[SHAPE_ROOM], *text = xprintf("%s%s%s", dtype_name(t->dtype), t->dims ? " " : "",
+						shape_text(shape, t->dims, t->shape, " "));
 
-	for (int i = 0; i < t->dims; i++)
-		n += snprintf(text + n, sizeof(text) - n, " %lld", (long long)t->shape[i]);
 	sha256_add(h, name, strlen(name) + 1);
-	sha256_add(h, text, n + 1);
+	sha256_add(h, text, strlen(text) + 1);
+	free(text);
 }
 
 /* Turned back, so that a single file and a folder of the same model have one hash. */

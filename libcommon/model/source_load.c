@@ -17,24 +17,16 @@ static bool fits(const struct source_tensor *t, const struct wanted *w)
 	return t->dims == 1 || (t->shape[1] == w->in && kh == kernel && kw == kernel);
 }
 
-static void shape_words(char text[64], int dims, const int64_t *shape)
-{
-	int n = 0;
-
-	for (int i = 0; i < dims; i++)
-		n += snprintf(text + n, 64 - n, "%s%lld", i ? "x" : "", (long long)shape[i]);
-}
-
 static int find(const struct loader *l, const char *name, const char *kind, struct wanted w, struct source_tensor *t,
 		struct error *e)
 {
-	char *full = xprintf("%s.%s", name, kind), is[64], should[64];
+	char *full = xprintf("%s.%s", name, kind), is[SHAPE_ROOM], should[SHAPE_ROOM];
 	int64_t shape[4] = { w.out, w.in, w.kernel, w.kernel };
 	int status = source_find(l->files, l->component, full, t, e);
 
 	if (!status && !fits(t, &w)) {
-		shape_words(is, t->dims, t->shape);
-		shape_words(should, w.kernel ? 4 : w.in ? 2 : 1, shape);
+		shape_text(is, t->dims, t->shape, "x");
+		shape_text(should, w.kernel ? 4 : w.in ? 2 : 1, shape, "x");
 		status = fail(e, EXIT_INPUT, "%s: tensor '%s' is %s, the config asks for %s; they belong to different "
 			      "models",
 			      model_files_path(l->files), full, is, should);

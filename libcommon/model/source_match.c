@@ -5,17 +5,6 @@
 #include "single_file_names.h"
 #include "source_internal.h"
 
-/* Texts of a shape: "[320,4,3,3]". */
-static const char *shape_text(int dims, const int64_t *shape, char text[100])
-{
-	int n = snprintf(text, 100, "[");
-
-	for (int i = 0; i < dims && n < 80; i++)
-		n += snprintf(text + n, 100 - n, "%s%lld", i ? "," : "", (long long)shape[i]);
-	snprintf(text + n, 100 - n, "]");
-	return text;
-}
-
 static bool find_in(const struct model_files *m, const struct part *p, const char *name, struct found *f)
 {
 	for (size_t i = p->first; i < p->first + p->count; i++) {
@@ -119,11 +108,11 @@ static int check_tensor(const struct model_files *m, const struct part *p, const
 {
 	const struct safetensor *t = f->tensor;
 	int64_t shape[4];
-	char what[800], is[100], wanted[100];
+	char what[800], is[SHAPE_ROOM], wanted[SHAPE_ROOM];
 
 	if (!shape_fits(k, f, shape)) {
-		snprintf(what, sizeof(what), "tensor '%.*s' is %s where %s is expected", TENSOR_NAME_ROOM, t->name,
-			 shape_text(t->dims, t->shape, is), shape_text(k->dims, shape, wanted));
+		snprintf(what, sizeof(what), "tensor '%.*s' is [%s] where [%s] is expected", TENSOR_NAME_ROOM, t->name,
+			 shape_text(is, t->dims, t->shape, ","), shape_text(wanted, k->dims, shape, ","));
 		return not_this_model(m, p, what, e);
 	}
 	if (t->dtype != DTYPE_F32 && t->dtype != DTYPE_F16 && t->dtype != DTYPE_BF16)

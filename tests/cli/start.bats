@@ -27,6 +27,14 @@ tools="prep encode train sample merge inspect"
 	done
 }
 
+@test "a program's name may be of any length: its message keeps its end" {
+	for n in 200 990 4000 5000 100000; do
+		status=0; (exec -a "$(printf "%${n}s" | tr ' ' x)" "$BIN/lora-prep" --nonesuch) 2> err || status=$?
+		[ $status = 2 ] && grep -q -- '--nonesuch' err && [ "$(wc -l < err)" = 1 ] && [ "$(wc -c < err)" -lt 4100 ] ||
+			{ echo "$n: $status"; head -c 300 err; return 1; }
+	done
+}
+
 # best COMMAND...: the shortest of 20 runs, in microseconds
 best() {
 	local i begin end least=999999999

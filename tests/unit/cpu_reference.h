@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
@@ -29,6 +30,8 @@ static inline float *guarded(size_t n)
 	assert_non_null(p);
 	for (i = 0; i < n + 2 * GUARD; i++)
 		p[i] = i < GUARD || i >= n + GUARD ? GUARD_BITS : 0x7fc00000;
+	ASAN_POISON_MEMORY_REGION(p, GUARD * sizeof(*p));       /* what is only read beyond an end shows here */
+	ASAN_POISON_MEMORY_REGION(p + GUARD + n, GUARD * sizeof(*p));
 	return (float *)p + GUARD;
 }
 
@@ -39,6 +42,7 @@ static inline void assert_guards(const float *p, size_t n)
 	const uint32_t *bits = (const uint32_t *)p;
 	int i;
 
+	ASAN_UNPOISON_MEMORY_REGION(bits - GUARD, (n + 2 * GUARD) * sizeof(*bits));
 	for (i = 0; i < GUARD; i++) {
 		assert_int_equal(bits[-1 - i], GUARD_BITS);
 		assert_int_equal(bits[n + i], GUARD_BITS);

@@ -130,16 +130,17 @@ static void sdxls_tensors_are_those_of_the_released_file(void **state)
 		for (int k = 0; k < line[i].parts; k++) {
 			long at = map_get(names[c], line[i].diffusers[k], strlen(line[i].diffusers[k]));
 			char shape[80];
-			int n = 0, dims;
+			size_t n = 0;
+			int dims;
 
 			if (at < 0)
 				fail_msg("%s is not expected", line[i].diffusers[k]);
 			dims = known[c].tensor[at].dims;
 			for (int d = 0; d < dims; d++)
-				n += snprintf(shape + n, sizeof(shape) - n, "%s%d", d ? "x" : "",
-					      (int)known[c].tensor[at].shape[d] * (d ? 1 : line[i].parts));
+				n = text_add(shape, sizeof(shape), n, "%s%d", d ? "x" : "",
+					     (int)known[c].tensor[at].shape[d] * (d ? 1 : line[i].parts));
 			if (known[c].tensor[at].square)
-				snprintf(shape + n, sizeof(shape) - n, "x1x1");
+				text_add(shape, sizeof(shape), n, "x1x1");
 			assert_string_equal(shape, line[i].shape);
 			seen[c]++;
 		}
