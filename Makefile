@@ -35,7 +35,7 @@ say      = $(if $(V),,@echo "  $(1)")
 TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 
 # What a fresh Debian 12 lacks.  The second line is for tests only.
-PACKAGES := pkg-config g++ libarchive-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libwebp-dev liblcms2-dev jq \
+PACKAGES := pkg-config g++ libarchive-dev libjansson-dev libpcre2-dev libpng-dev libjpeg62-turbo-dev libwebp-dev liblcms2-dev jq \
             libcmocka-dev bats shellcheck mandoc clang-14 libclang-rt-14-dev libomp-14-dev strace time golang-github-burntsushi-toml-dev
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -45,7 +45,7 @@ FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-proto
            -Wno-missing-field-initializers $(if $(findstring clang,$(CC)),-Wno-pass-failed,-Wno-format-truncation) -Werror -fopenmp -ffp-contract=off -D_GNU_SOURCE \
            -fstack-protector-strong -fPIE -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
-LIBS    := -larchive -ljansson -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lm -ldl
+LIBS    := -larchive -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lm -ldl
 
 LIBRARY := $(BUILD)/libcommon.a
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/*.c libcommon/*/*.c))

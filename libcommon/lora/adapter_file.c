@@ -79,17 +79,16 @@ static bool is_float(enum dtype t)
 	return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16 || t == DTYPE_F64;
 }
 
-static int read_alpha(const struct safetensors *s, struct file_module *m, struct error *e)
+static int read_alpha(struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
-	const struct safetensor *t = m->alpha_tensor;
-	float alpha;
+	const struct alpha_question q = { .name = m->name, .length = strlen(m->name), .component = m->layer->component,
+					  .path = m->layer->name, .tensor = m->alpha_tensor, .rank = m->rank };
+	struct module_alpha alpha;
 
-	m->alpha = m->rank;
-	if (!t)
-		return 0;
-	if (safetensor_elements(t) != 1 || to_float(&alpha, safetensors_bytes(s, t), t->dtype, 1) || !isfinite(alpha))
-		return fail(e, EXIT_INPUT, "%s: '%.200s' must be one finite number", s->path, t->name);
-	m->alpha = alpha;
+	if (alpha_of(sources, &q, &alpha, e) < 0)
+		return -1;
+	m->alpha = alpha.value;
+	m->origin = alpha.origin;
 	return 0;
 }
 
@@ -151,7 +150,7 @@ static int check_magnitude(const struct safetensors *s, struct file_module *m, c
 	return 0;
 }
 
-static int check_module(const struct safetensors *s, struct file_module *m, struct error *e)
+static int check_module(const struct safetensors *s, struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
 	const struct weight *w = layer_weight(m->layer);
 	int64_t rank;
@@ -168,7 +167,24 @@ static int check_module(const struct safetensors *s, struct file_module *m, stru
 	if (!shape_is(m->down, rank, w->in, w->kh, w->kw) || !shape_is(m->up, w->out, rank, 1, 1))
 		return wrong_shape(s, m, w, e);
 	m->rank = (int)rank;
-	return check_magnitude(s, m, w, e) < 0 ? -1 : read_alpha(s, m, e);
+	return check_magnitude(s, m, w, e) < 0 ? -1 : read_alpha(sources, m, e);
+}
+
+static int check_modules(struct adapter_file *a, struct error *e)
+{
+	struct alpha_sources *sources = alpha_sources_new(a->file);
+	bool beside = false;
+	int status = 0;
+
+	for (size_t i = 0; i < a->count && !status; i++) {
+		status = check_module(a->file, sources, &a->module[i], e);
+		a->magnitudes += a->module[i].magnitude != NULL;
+		beside |= a->module[i].origin == ALPHA_CONFIG;
+	}
+	alpha_sources_free(sources);
+	if (!status && beside)
+		note("%s: its scale is the one in %s beside it", a->file->path, alpha_origin_name(ALPHA_CONFIG));
+	return status;
 }
 
 static int check_all(struct adapter_file *a, struct file_module *all, size_t layers, const struct misses *misses,
@@ -190,12 +206,7 @@ static int check_all(struct adapter_file *a, struct file_module *all, size_t lay
 			"%s: %zu of its %zu tensors fit no layer of this model, the first is '%.200s'; "
 			"is the adapter for another model?",
 			a->file->path, misses->count, a->file->count, misses->first);
-	for (size_t i = 0; i < a->count; i++) {
-		if (check_module(a->file, &a->module[i], e))
-			return -1;
-		a->magnitudes += a->module[i].magnitude != NULL;
-	}
-	return 0;
+	return check_modules(a, e);
 }
 
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e)
@@ -205,11 +216,14 @@ struct adapter_file *adapter_file_open(const char *path, const struct layer_list
 	struct misses misses = { 0 };
 	struct unet_config config;
 	struct key_index *k;
+	char *file;
 	int status = -1;
 
 	layers_config(layers, &config);
 	k = key_index_new(layers, &config);
-	a->file = safetensors_open(path, e);
+	if (adapter_named(path, &file, e) == 0)
+		a->file = safetensors_open(file, e);
+	free(file);
 	if (a->file)
 		status = sort_tensors(a, layers, k, all, &misses, e);
 	if (!status)
@@ -294,6 +308,7 @@ int weighted_path(const char *text, char **path, double *weight, struct error *e
 		*weight = 1;
 		return 0;
 	}
+	*path = NULL;
 	if (!isfinite(w))
 		return fail(e, EXIT_USAGE, "'%.200s': the weight must be a finite number; say FILE:0.8", text);
 	*path = xstrndup(text, colon - text);

@@ -9,6 +9,7 @@
 
 #include "../io/safetensors.h"
 #include "../model/layers.h"
+#include "adapter_scale.h"
 
 #define ADAPTER_MAX_RANK 65536
 
@@ -17,7 +18,8 @@ struct file_module {
 	char *name;                             /* as the file calls it */
 	const struct safetensor *down, *up, *alpha_tensor; /* [rank,in(,kh,kw)], [out,rank(,1,1)], a scalar or NULL */
 	int rank;
-	double alpha;                           /* the rank where the file says nothing */
+	double alpha;                           /* alpha / rank is the scale; adapter_scale.h tells where it comes from */
+	enum alpha_origin origin;
 	const struct safetensor *magnitude;     /* DoRA: a length for each output, or each input; NULL: a plain LoRA */
 	bool by_input;
 };
@@ -30,8 +32,8 @@ struct adapter_file {
 	size_t magnitudes;                      /* modules that have them */
 };
 
-/* Every tensor must find its place: a module without a layer, a shape that does not fit, half a module or another
- * method than LoRA is EXIT_INPUT.  The numbers are not looked at but for alpha. */
+/* path: a file, or a folder with one.  Every tensor must find its place: a module without a layer, a shape that does not fit, half a
+ * module or another method than LoRA is EXIT_INPUT.  The numbers are not looked at but for alpha. */
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
 void adapter_file_close(struct adapter_file *a);                /* accepts NULL */
 /* The layer's module; NULL: the file has none, or is NULL. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
+#include "adapter_scale.h"
 #include "inspect_internal.h"
 #include "metadata.h"
 
@@ -25,9 +26,9 @@ static ssize_t first_bytes(const char *path, unsigned char *bytes, size_t room, 
 	return n;
 }
 
-static int inspect_safetensors(struct sheet *s, struct error *e)
+static int inspect_safetensors(struct sheet *s, const char *path, struct error *e)
 {
-	struct safetensors *f = safetensors_open(s->path, e);
+	struct safetensors *f = safetensors_open(path, e);
 	int status;
 
 	if (!f)
@@ -38,6 +39,18 @@ static int inspect_safetensors(struct sheet *s, struct error *e)
 	if (s->options->keys)
 		sheet_keys(s, f);
 	safetensors_close(f);
+	return status;
+}
+
+/* PEFT's and diffusers' folders hold one file that matters. */
+static int inspect_adapter_folder(struct sheet *s, struct error *e)
+{
+	char *file;
+	int status = adapter_named(s->path, &file, e);
+
+	if (!status)
+		status = inspect_safetensors(s, file, e);
+	free(file);
 	return status;
 }
 
@@ -52,7 +65,7 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 	if (stat(s->path, &st))
 		return fail(e, EXIT_INPUT, "%s: %s; check the path", s->path, strerror(errno));
 	if (S_ISDIR(st.st_mode))
-		return inspect_folder(s, e);
+		return is_adapter_folder(s->path) ? inspect_adapter_folder(s, e) : inspect_folder(s, e);
 	n = first_bytes(s->path, bytes, sizeof(bytes), e);
 	if (n < 0)
 		return -1;
@@ -63,7 +76,7 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 		return inspect_tar(s, e);
 	if (is_events(bytes, n))
 		return inspect_events(s, e);
-	return inspect_safetensors(s, e);
+	return inspect_safetensors(s, s->path, e);
 }
 
 /* ---- saying it ---- */

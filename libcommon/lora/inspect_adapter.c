@@ -5,6 +5,7 @@
 #include "../base/map.h"
 #include "../base/memory.h"
 #include "../model/source.h"
+#include "adapter_scale.h"
 #include "inspect_internal.h"
 #include "keys.h"
 #include "metadata.h"
@@ -16,7 +17,7 @@ struct module {
 	const struct safetensor *down, *up, *alpha, *magnitude;
 	int component;                  /* -1: nobody's prefix */
 	int64_t rank;
-	float alpha_value;
+	struct module_alpha scale;
 };
 
 struct modules {
@@ -92,17 +93,6 @@ static void collect(struct modules *m, const struct safetensors *f)
 
 /* ---- checking ---- */
 
-static int check_alpha(const struct safetensors *f, struct module *m, struct error *e)
-{
-	m->alpha_value = m->rank;
-	if (!m->alpha)
-		return 0;
-	if (safetensor_elements(m->alpha) != 1 ||
-	    to_float(&m->alpha_value, safetensors_bytes(f, m->alpha), m->alpha->dtype, 1) || !isfinite(m->alpha_value))
-		return fail(e, EXIT_INPUT, "%s: '%.200s' must be one finite number", f->path, m->alpha->name);
-	return 0;
-}
-
 /* A row of numbers may be of either where the layer is square; readers take it for the outputs'. */
 static int check_magnitude(const struct safetensors *f, const struct module *x, struct modules *m, struct error *e)
 {
@@ -119,16 +109,18 @@ static int check_magnitude(const struct safetensors *f, const struct module *x, 
 }
 
 /* Of LoRA modules. */
-static int check_module(const struct safetensors *f, struct module *m, struct error *e)
+static int check_module(const struct safetensors *f, struct alpha_sources *sources, struct module *m, struct error *e)
 {
+	struct alpha_question q = { .name = m->name, .length = m->length, .component = m->component, .tensor = m->alpha };
+
 	if (!m->down || !m->up)
 		return fail(e, EXIT_INPUT, "%s: '%.*s' has no lora_%s; the file is incomplete", f->path, (int)m->length,
 			    m->name, m->down ? "up" : "down");
 	if (m->down->dims < 2 || m->up->dims < 2 || m->down->shape[0] < 1 || m->up->shape[1] != m->down->shape[0])
 		return fail(e, EXIT_INPUT, "%s: the shapes of '%.*s' do not belong together", f->path, (int)m->length,
 			    m->name);
-	m->rank = m->down->shape[0];
-	return check_alpha(f, m, e);
+	q.rank = m->rank = m->down->shape[0];
+	return alpha_of(sources, &q, &m->scale, e);
 }
 
 static int check_hash(struct sheet *s, const struct safetensors *f, struct error *e)
@@ -196,37 +188,46 @@ static void say_components(struct sheet *s, const struct modules *m)
 	json_end(&s->json);
 }
 
-/* Each pair of rank and alpha, in the order of first appearance. */
+struct rank_kind { int64_t rank; struct module_alpha scale; size_t count; };
+
+static bool same_kind(const struct rank_kind *k, const struct module *m)
+{
+	return k->rank == m->rank && k->scale.value == m->scale.value && k->scale.origin == m->scale.origin;
+}
+
+static void say_rank(struct sheet *s, const char *label, const struct rank_kind *k)
+{
+	sheet_line(s, label, "%lld, alpha %g: %zu modules (alpha from %s)", (long long)k->rank, k->scale.value, k->count,
+		   alpha_origin_name(k->scale.origin));
+	json_begin(&s->json, NULL);
+	json_int(&s->json, "rank", k->rank);
+	json_float(&s->json, "alpha", k->scale.value);
+	json_text(&s->json, "alpha_from", alpha_origin_name(k->scale.origin));
+	json_int(&s->json, "modules", k->count);
+	json_end(&s->json);
+}
+
+/* Each kind of rank and alpha, in the order of first appearance. */
 static void say_ranks(struct sheet *s, const struct modules *m)
 {
-	struct { int64_t rank; float alpha; size_t count; } pair[16];
-	size_t pairs = 0;
+	struct rank_kind kind[16];
+	size_t kinds = 0;
 
 	for (size_t i = 0; i < m->count; i++) {
+		const struct module *x = &m->item[i];
 		size_t k = 0;
 
-		while (k < pairs && (pair[k].rank != m->item[i].rank || pair[k].alpha != m->item[i].alpha_value))
+		while (k < kinds && !same_kind(&kind[k], x))
 			k++;
-		if (k == sizeof(pair) / sizeof(pair[0]))
+		if (k == sizeof(kind) / sizeof(*kind))
 			continue;
-		if (k == pairs) {
-			pair[k].rank = m->item[i].rank;
-			pair[k].alpha = m->item[i].alpha_value;
-			pair[k].count = 0;
-			pairs++;
-		}
-		pair[k].count++;
+		if (k == kinds)
+			kind[kinds++] = (struct rank_kind){ x->rank, x->scale, 0 };
+		kind[k].count++;
 	}
 	json_begin_array(&s->json, "ranks");
-	for (size_t k = 0; k < pairs; k++) {
-		sheet_line(s, k ? "" : "rank", "%lld, alpha %g: %zu modules", (long long)pair[k].rank, pair[k].alpha,
-			   pair[k].count);
-		json_begin(&s->json, NULL);
-		json_int(&s->json, "rank", pair[k].rank);
-		json_float(&s->json, "alpha", pair[k].alpha);
-		json_int(&s->json, "modules", pair[k].count);
-		json_end(&s->json);
-	}
+	for (size_t k = 0; k < kinds; k++)
+		say_rank(s, k ? "" : "rank", &kind[k]);
 	json_end_array(&s->json);
 }
 
@@ -284,7 +285,7 @@ static int module_norm(const struct safetensors *f, const struct module *m, doub
 	b = gram(up, r, out, 1, r);
 	for (size_t i = 0; i < r * r; i++)
 		sum += a[i] * b[i];
-	*norm = fabs(m->alpha_value / r) * sqrt(sum > 0 ? sum : 0);
+	*norm = fabs(m->scale.value / r) * sqrt(sum > 0 ? sum : 0);
 	free(a);
 	free(b);
 	free(down);
@@ -307,7 +308,7 @@ static int say_norms(struct sheet *s, const struct safetensors *f, const struct 
 		json_begin(&s->json, NULL);
 		json_text_n(&s->json, "module", x->name, x->length);
 		json_int(&s->json, "rank", x->rank);
-		json_float(&s->json, "alpha", x->alpha_value);
+		json_float(&s->json, "alpha", x->scale.value);
 		json_number(&s->json, "norm", norm);
 		json_end(&s->json);
 	}
@@ -328,9 +329,14 @@ static void say_lengths(struct sheet *s, const struct modules *m)
 
 static int inspect_lora(struct sheet *s, const struct safetensors *f, struct modules *m, struct error *e)
 {
-	for (size_t i = 0; i < m->count; i++)
-		if (check_module(f, &m->item[i], e) || check_magnitude(f, &m->item[i], m, e))
-			return -1;
+	struct alpha_sources *sources = alpha_sources_new(f);
+	int status = 0;
+
+	for (size_t i = 0; i < m->count && !status; i++)
+		status = check_module(f, sources, &m->item[i], e) < 0 ? -1 : check_magnitude(f, &m->item[i], m, e);
+	alpha_sources_free(sources);
+	if (status)
+		return -1;
 	say_ranks(s, m);
 	say_lengths(s, m);
 	if (s->options->quick)

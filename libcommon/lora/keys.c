@@ -296,3 +296,21 @@ int adapter_key_component(const char *tensor_name, const char **dialect)
 			return COMPONENT_UNET;
 	return -1;
 }
+
+/* A whole pipeline's names keep the model's in PEFT's eyes, "unet.down_blocks...."; its patterns fit the end of a name. */
+char *adapter_key_path(const char *module_name)
+{
+	static const char peft[] = "base_model.model.";
+	const struct dialect *d = dialects;
+
+	if (starts(module_name, peft))
+		return xstrdup(module_name + sizeof(peft) - 1);
+	for (; d < dialects + DIALECTS; d++) {
+		const char *const prefix[] = { d->unet, d->te1, d->te2 };
+
+		for (int i = 0; i < 3; i++)
+			if (starts(module_name, prefix[i]))
+				return d->separator == '.' && d->blocks == DIFFUSERS ? xstrdup(module_name + strlen(prefix[i])) : NULL;
+	}
+	return strchr(module_name, '.') ? xstrdup(module_name) : NULL;
+}

@@ -33,5 +33,7 @@ long key_index_find(const struct key_index *k, const char *tensor_name, enum ada
 size_t adapter_key_split(const char *tensor_name, enum adapter_part *part, const char **method);
 /* The component by the dialects' prefixes, and the dialect; -1: none has it. */
 int adapter_key_component(const char *tensor_name, const char **dialect);
+/* A module's name as PEFT's patterns see it, malloced: without the dialect's prefix.  NULL: the dialect has no dots or SGM's blocks. */
+char *adapter_key_path(const char *module_name);
 
 #endif

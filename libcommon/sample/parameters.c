@@ -5,7 +5,7 @@
 #include <unistd.h>
 #include "../base/hash.h"
 #include "../base/memory.h"
-#include "../io/safetensors.h"
+#include "../lora/adapter_scale.h"
 #include "parameters.h"
 
 enum { DEFAULT_CLIP_SKIP = 2, PIECE = 1 << 20, MODEL_DIGITS = 10, LORA_DIGITS = 12 };
@@ -121,10 +121,11 @@ int parameters_hash_model(const char *path, char hash[11], struct error *e)
 
 int parameters_read_lora(struct parameters_lora *l, const char *path, double weight, struct error *e)
 {
-	struct safetensors *f = safetensors_open(path, e);
+	char *file, hex[65];
+	struct safetensors *f = adapter_named(path, &file, e) < 0 ? NULL : safetensors_open(file, e);
 	const char *said;
-	char hex[65];
 
+	free(file);
 	if (!f)
 		return -1;
 	said = safetensors_metadata(f, "sshs_model_hash");

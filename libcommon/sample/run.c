@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../lora/adapter_file.h"
 #include "run_internal.h"
 
 static int attach(struct run *r, struct error *e)
@@ -13,8 +14,10 @@ static int attach(struct run *r, struct error *e)
 	r->adapter = xcalloc(r->s->loras.count, sizeof(*r->adapter));
 	for (i = 0; i < r->s->loras.count; i++) {
 		double weight;
-		char *path = sample_lora(r->s->loras.item[i], &weight);
-		r->adapter[i] = adapter_load(path, &p->layers, weight, false, p->be, p->device, e);
+		char *path;
+
+		if (weighted_path(r->s->loras.item[i], &path, &weight, e) == 0)
+			r->adapter[i] = adapter_load(path, &p->layers, weight, false, p->be, p->device, e);
 		free(path);
 		if (!r->adapter[i])
 			return -1;

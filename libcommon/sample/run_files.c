@@ -6,27 +6,11 @@
 #include <unistd.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
+#include "../lora/adapter_file.h"
 #include "run_internal.h"
 #include "sheet.h"
 
 /* ---- what a picture says about itself ---- */
-
-/* "FILE:0.8": the number after the last colon, where there is one and no file of the whole name */
-char *sample_lora(const char *text, double *weight)
-{
-	const char *colon = strrchr(text, ':');
-	char *end;
-	double w;
-
-	*weight = 1;
-	if (!colon || access(text, F_OK) == 0)
-		return xstrdup(text);
-	w = strtod(colon + 1, &end);
-	if (end == colon + 1 || *end || !isfinite(w))
-		return xstrdup(text);
-	*weight = w;
-	return xstrndup(text, colon - text);
-}
 
 int sample_facts(struct run *r, struct error *e)
 {
@@ -38,8 +22,11 @@ int sample_facts(struct run *r, struct error *e)
 	r->lora = xcalloc(r->s->loras.count, sizeof(*r->lora));
 	for (i = 0; i < r->s->loras.count; i++) {
 		double weight;
-		char *path = sample_lora(r->s->loras.item[i], &weight);
-		int result = parameters_read_lora(&r->lora[i], path, weight, e);
+		char *path;
+		int result = weighted_path(r->s->loras.item[i], &path, &weight, e);
+
+		if (!result)
+			result = parameters_read_lora(&r->lora[i], path, weight, e);
 		free(path);
 		if (result < 0)
 			return -1;

@@ -57,8 +57,6 @@ bool sample_is_stream(const struct sample_settings *s);
 bool sample_is_folder(const char *output);
 int sample_facts(struct run *r, struct error *e) MUST_CHECK;
 int sample_places_check(const struct sample_settings *s, struct error *e) MUST_CHECK;
-/* "FILE:0.8": the file, malloced, and its weight (1 when none is said) */
-char *sample_lora(const char *text, double *weight);
 int sample_save_picture(struct run *r, int row, size_t index, struct error *e) MUST_CHECK;
 int sample_save_sheet(struct run *r, struct error *e) MUST_CHECK;
 int sample_save_latents(struct run *r, struct error *e) MUST_CHECK;

@@ -1,4 +1,6 @@
 #include <stdlib.h>
+#include "../base/hash.h"
+#include "../lora/adapter_scale.h"
 #include "../lora/metadata.h"
 #include "run_internal.h"
 #include "settings_adapter.h"
@@ -73,17 +75,35 @@ int run_make_adapter(struct run *r, struct error *e)
 	return ema_init(&r->ema, &r->optimizer, s->ema_decay, e);
 }
 
+/* Nothing where the tensors say it all, so that a state of before goes on. */
+static void add_scales(const struct safetensors *f, struct buffer *out)
+{
+	struct alpha_sources *sources = alpha_sources_new(f);
+	struct buffer text = { 0 };
+	char hash[65];
+
+	alpha_sources_text(sources, &text);
+	sha256_hex_of(text.data, text.len, hash);
+	if (text.len)
+		buffer_addf(out, " scales=%s", hash);
+	buffer_free(&text);
+	alpha_sources_free(sources);
+}
+
 /* The file's tensors rather than its name; a file that cannot be read fails later, by name. */
 static void add_base(struct buffer *out, const char *path, double weight)
 {
 	struct error e;
-	struct safetensors *f = safetensors_open(path, &e);
-	char hash[65] = "unreadable";
+	char *file, hash[65] = "unreadable";
+	struct safetensors *f = adapter_named(path, &file, &e) < 0 ? NULL : safetensors_open(file, &e);
 
 	if (f)
 		payload_hash(f, hash);
-	safetensors_close(f);
 	buffer_addf(out, " base_weights=%s*%.17g", hash, weight);
+	if (f)
+		add_scales(f, out);
+	safetensors_close(f);
+	free(file);
 }
 
 void run_adapter_identity(const struct run *r, struct buffer *out)

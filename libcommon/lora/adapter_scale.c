@@ -1,0 +1,255 @@
+/* Where the scale of an adapter's module comes from. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "../base/memory.h"
+#include "../io/json.h"
+#include "../model/source.h"
+#include "adapter_scale.h"
+#include "keys.h"
+#include "peft_config.h"
+
+#define HEADER_KEY "lora_adapter_metadata"
+#define CONFIG_NAME "adapter_config.json"
+#define MOST_CONFIG (16 << 20)                  /* bytes; PEFT's own have some kilobytes */
+
+/* diffusers packs one configuration for each of a pipeline's models; a model saved alone has none of the prefixes. */
+static const char *const roots[] = { [COMPONENT_UNET] = "unet.", [COMPONENT_TE1] = "text_encoder.", [COMPONENT_TE2] = "text_encoder_2.", "" };
+#define ROOTS (sizeof(roots) / sizeof(*roots))
+#define BARE (ROOTS - 1)
+
+struct alpha_sources {
+	const struct safetensors *file;
+	bool header_read, config_read;
+	struct peft_config *header[ROOTS], *config;
+	char *config_path;                      /* NULL: there is none */
+};
+
+const char *alpha_origin_name(enum alpha_origin o)
+{
+	static const char *const names[ALPHA_ORIGINS] = { "its tensors", HEADER_KEY, CONFIG_NAME, "the rank" };
+
+	return names[o];
+}
+
+/* ---- the header ---- */
+
+/* "text_encoder." begins no name of "text_encoder_2.", but the bare root would take in all: it counts where no other says anything. */
+static int read_header(struct alpha_sources *s, struct error *e)
+{
+	const char *text = safetensors_metadata(s->file, HEADER_KEY);
+	char *where = xprintf("%s: %s", s->file->path, HEADER_KEY);
+	json_t *object = NULL;
+	int status = 0;
+
+	s->header_read = true;
+	if (text && !(object = json_parse(where, text, strlen(text), e)))
+		status = -1;
+	else if (object && !json_is_object(object))
+		status = fail(e, EXIT_INPUT, "%s is no JSON object; save the adapter anew", where);
+	for (size_t i = 0; object && i < ROOTS && !status; i++)
+		status = peft_config_read(object, roots[i], where, &s->header[i], e);
+	json_decref(object);
+	free(where);
+	return status;
+}
+
+/* ---- the file beside it ---- */
+
+static char *beside(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? xstrndup(path, slash - path + 1) : xstrdup(""), *full = xprintf("%s%s", folder, name);
+
+	free(folder);
+	return full;
+}
+
+/* Beside the name as it was given, else beside the file that it links to.  NULL: in neither. */
+static char *find_config(const char *path)
+{
+	char *full = beside(path, CONFIG_NAME), *real;
+
+	if (access(full, F_OK) == 0)
+		return full;
+	free(full);
+	real = realpath(path, NULL);
+	full = real ? beside(real, CONFIG_NAME) : NULL;
+	free(real);
+	if (full && access(full, F_OK) == 0)
+		return full;
+	free(full);
+	return NULL;
+}
+
+static int read_config(struct alpha_sources *s, struct error *e)
+{
+	json_t *object;
+	int status;
+
+	s->config_read = true;
+	if (!s->config_path)
+		return 0;
+	object = json_read(s->config_path, MOST_CONFIG, e);
+	if (!object)
+		return -1;
+	status = json_is_object(object) ? peft_config_read(object, "", s->config_path, &s->config, e) :
+					  fail(e, EXIT_INPUT, "%s: is no JSON object; save the adapter anew", s->config_path);
+	json_decref(object);
+	return status;
+}
+
+/* ---- both ---- */
+
+struct alpha_sources *alpha_sources_new(const struct safetensors *f)
+{
+	struct alpha_sources *s = xcalloc(1, sizeof(*s));
+
+	s->file = f;
+	s->config_path = find_config(f->path);
+	return s;
+}
+
+void alpha_sources_free(struct alpha_sources *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < ROOTS; i++)
+		peft_config_free(s->header[i]);
+	peft_config_free(s->config);
+	free(s->config_path);
+	free(s);
+}
+
+void alpha_sources_text(const struct alpha_sources *s, struct buffer *out)
+{
+	const char *header = safetensors_metadata(s->file, HEADER_KEY);
+	struct buffer config = { 0 };
+	struct error e;
+
+	if (header)
+		buffer_adds(out, header);
+	if (s->config_path && read_file(s->config_path, MOST_CONFIG, &config, &e) == 0)
+		buffer_add(out, config.data, config.len);
+	buffer_free(&config);
+}
+
+/* ---- one module ---- */
+
+static int from_tensor(const struct safetensors *f, const struct safetensor *t, double *out, struct error *e)
+{
+	float alpha;
+
+	if (safetensor_elements(t) != 1 || to_float(&alpha, safetensors_bytes(f, t), t->dtype, 1) || !isfinite(alpha))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' must be one finite number", f->path, t->name);
+	*out = alpha;
+	return 0;
+}
+
+/* NULL with e->code 0: none says anything. */
+static const struct peft_config *config_of(struct alpha_sources *s, int component, enum alpha_origin *origin, struct error *e)
+{
+	const bool known = component >= 0 && component < (int)BARE;
+
+	*origin = ALPHA_HEADER;
+	if (!s->header_read && read_header(s, e) < 0)
+		return NULL;
+	if (known && s->header[component])
+		return s->header[component];
+	if (s->header[BARE])
+		return s->header[BARE];
+	*origin = ALPHA_CONFIG;
+	if (!s->config_read && read_config(s, e) < 0)
+		return NULL;
+	return s->config;
+}
+
+int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out, struct error *e)
+{
+	const struct peft_config *c;
+	struct peft_module m = { .rank = (int)q->rank };
+	char *name, *path;
+	int status;
+
+	*out = (struct module_alpha){ q->rank, ALPHA_RANK };
+	if (q->tensor) {
+		out->origin = ALPHA_TENSOR;
+		return from_tensor(s->file, q->tensor, &out->value, e);
+	}
+	e->code = 0;
+	c = config_of(s, q->component, &out->origin, e);
+	if (!c) {
+		out->origin = ALPHA_RANK;
+		return e->code ? -1 : 0;
+	}
+	name = xstrndup(q->name, q->length);
+	path = adapter_key_path(name);
+	m.name = name;
+	m.path = path ? path : q->path;
+	status = peft_config_alpha(c, &m, &out->value, e);
+	free(name);
+	free(path);
+	return status;
+}
+
+/* ---- folders ---- */
+
+static const char *const in_folders[] = { "adapter_model.safetensors", "pytorch_lora_weights.safetensors" };
+#define IN_FOLDERS (sizeof(in_folders) / sizeof(*in_folders))
+
+static char *file_in(const char *folder, size_t i)
+{
+	char *full = path_join(folder, in_folders[i]);
+
+	if (access(full, F_OK) == 0)
+		return full;
+	free(full);
+	return NULL;
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool is_adapter_folder(const char *path)
+{
+	bool found = false;
+
+	for (size_t i = 0; is_folder(path) && i < IN_FOLDERS && !found; i++) {
+		char *file = file_in(path, i);
+
+		found = file != NULL;
+		free(file);
+	}
+	return found;
+}
+
+int adapter_named(const char *named, char **file, struct error *e)
+{
+	char *both[IN_FOLDERS];
+
+	*file = NULL;
+	if (!is_folder(named)) {
+		*file = xstrdup(named);
+		return 0;
+	}
+	for (size_t i = 0; i < IN_FOLDERS; i++)
+		both[i] = file_in(named, i);
+	if (both[0] && both[1]) {
+		fail(e, EXIT_INPUT, "%s: holds %s and %s; name one of them", named, in_folders[0], in_folders[1]);
+	} else if (!both[0] && !both[1]) {
+		fail(e, EXIT_INPUT, "%s: a folder without %s or %s; name the adapter's file", named, in_folders[0], in_folders[1]);
+	} else {
+		*file = both[0] ? both[0] : both[1];
+		return 0;
+	}
+	free(both[0]);
+	free(both[1]);
+	return -1;
+}

@@ -1,0 +1,240 @@
+/* What a configuration of PEFT says of a module's scale. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <math.h>
+#include <pcre2.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "peft_config.h"
+
+enum {
+	DEFAULT_ALPHA = 8,      /* LoraConfig's own, where the field is not there */
+	MOST_PATTERNS = 10000,
+	LONGEST_PATTERN = 1000,
+	MOST_STEPS = 100000,    /* of one match; names of layers have below a hundred characters */
+};
+
+struct pattern { pcre2_code *code; char *text; double value; };
+struct pattern_list { struct pattern *item; size_t count, capacity; };
+
+struct peft_config {
+	char *where;
+	double alpha;
+	long rank;                      /* 0: not said */
+	bool root;                      /* use_rslora */
+	struct pattern_list alphas, ranks;      /* the first that fits decides */
+};
+
+/* ---- fields ---- */
+
+struct fields { const json_t *object; const char *prefix, *where; };
+
+static const json_t *field(const struct fields *f, const char *name)
+{
+	char *full = xprintf("%s%s", f->prefix, name);
+	const json_t *value = json_object_get(f->object, full);
+
+	free(full);
+	return json_is_null(value) ? NULL : value;
+}
+
+static int wrong(const struct fields *f, const char *name, const char *what, struct error *e)
+{
+	return fail(e, EXIT_INPUT, "%s: %s%s %s; correct it, or save the adapter anew", f->where, f->prefix, name, what);
+}
+
+static int read_number(const struct fields *f, const char *name, double *out, struct error *e)
+{
+	const json_t *value = field(f, name);
+
+	if (!value)
+		return 0;
+	*out = json_number_value(value);
+	return json_is_number(value) && isfinite(*out) ? 0 : wrong(f, name, "is no number", e);
+}
+
+static int read_rank(const struct fields *f, long *rank, struct error *e)
+{
+	double r = 1;
+
+	if (!field(f, "r"))
+		return 0;
+	if (read_number(f, "r", &r, e) < 0)
+		return -1;
+	*rank = (long)r;
+	return r >= 1 && r <= 1e6 && r == (double)*rank ? 0 : wrong(f, "r", "is no rank", e);
+}
+
+static bool is_set(const json_t *value)
+{
+	return value && !json_is_false(value) && !(json_is_array(value) && !json_array_size(value)) &&
+	       !(json_is_object(value) && !json_object_size(value));
+}
+
+/* Each changes what the tensors mean.  In which of PEFT's files: tuners/lora/variants.py, layer.py, model.py. */
+static int refuse_others(const struct fields *f, struct error *e)
+{
+	static const char *const others[] = { "use_qalora", "use_bdlora", "kasa_config", "monteclora_config", "arrow_config",
+					      "alora_invocation_tokens", "layer_replication" };
+	/* These take a part out of the base model's weights before training; the adapter is meant for what is left. */
+	static const char *const starts[] = { "pissa", "olora", "corda", "lora_ga", "loftq" };
+	const json_t *type = field(f, "peft_type"), *init = field(f, "init_lora_weights");
+
+	if (type && (!json_is_string(type) || strcmp(json_string_value(type), "LORA")))
+		return fail(e, EXIT_INPUT, "%s: %speft_type is %.100s, and its tensors are a LoRA's; if it belongs to another adapter, put "
+			    "this one into a folder of its own", f->where, f->prefix, json_is_string(type) ? json_string_value(type) : "no text");
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		if (is_set(field(f, others[i])))
+			return fail(e, EXIT_INPUT, "%s: %s%s is not supported; merge the adapter with PEFT, or train it without", f->where,
+				    f->prefix, others[i]);
+	for (size_t i = 0; json_is_string(init) && i < sizeof(starts) / sizeof(*starts); i++)
+		if (!strncmp(json_string_value(init), starts[i], strlen(starts[i])))
+			return fail(e, EXIT_INPUT, "%s: %sinit_lora_weights is %.100s: the base model was changed before training, and the adapter "
+				    "fits only that; let PEFT save it with path_initial_model_for_weight_conversion", f->where, f->prefix,
+				    json_string_value(init));
+	return 0;
+}
+
+/* ---- patterns ---- */
+
+/* peft/utils/other.py: re.match(rf"(.*\.)?({key})$", name) */
+static int compile(struct pattern *p, const char *where, const char *field_name, struct error *e)
+{
+	char *whole = xprintf("(.*\\.)?(%s)$", p->text);
+	int code = 0;
+	PCRE2_SIZE at;
+
+	if (strlen(p->text) <= LONGEST_PATTERN)
+		p->code = pcre2_compile((PCRE2_SPTR)whole, PCRE2_ZERO_TERMINATED, PCRE2_ANCHORED | PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
+	free(whole);
+	if (p->code)
+		return 0;
+	if (code) {
+		char why[120] = "";
+
+		pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof(why));
+		return fail(e, EXIT_INPUT, "%s: %s: '%.200s' is no regular expression: %s; correct it", where, field_name, p->text, why);
+	}
+	return fail(e, EXIT_INPUT, "%s: %s: '%.60s...' is longer than %d characters; correct it", where, field_name, p->text, LONGEST_PATTERN);
+}
+
+static int read_patterns(const struct fields *f, const char *name, struct pattern_list *list, struct error *e)
+{
+	const json_t *object = field(f, name);
+	const char *key;
+	json_t *value;
+
+	if (!object)
+		return 0;
+	if (!json_is_object(object) || json_object_size(object) > MOST_PATTERNS)
+		return wrong(f, name, "is no table of at most 10000 patterns", e);
+	json_object_foreach((json_t *)object, key, value) {
+		struct pattern *p;
+
+		if (!json_is_number(value) || !isfinite(json_number_value(value)))
+			return wrong(f, name, "has a value that is no number", e);
+		GROW(list->item, list->count, list->capacity);
+		p = &list->item[list->count++];
+		*p = (struct pattern){ .text = xstrdup(key), .value = json_number_value(value) };
+		if (compile(p, f->where, name, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* 1: fits, 0: does not, below 0: PCRE2's reason for giving up */
+static int fits(const struct pattern *p, const char *path)
+{
+	pcre2_match_data *data = pcre2_match_data_create_from_pattern(p->code, NULL);
+	pcre2_match_context *limits = pcre2_match_context_create(NULL);
+	int found;
+
+	if (!data || !limits)
+		die(EXIT_MEMORY, "out of memory matching the pattern '%.200s'", p->text);
+	pcre2_set_match_limit(limits, MOST_STEPS);
+	found = pcre2_match(p->code, (PCRE2_SPTR)path, PCRE2_ZERO_TERMINATED, 0, 0, data, limits);
+	pcre2_match_data_free(data);
+	pcre2_match_context_free(limits);
+	return found >= 0 ? 1 : found == PCRE2_ERROR_NOMATCH ? 0 : found;
+}
+
+static int match(const struct pattern_list *list, const char *where, const struct peft_module *m, double *value, struct error *e)
+{
+	if (list->count && !m->path)
+		return fail(e, EXIT_INPUT, "%s: it has patterns, which fit names of PEFT's form, and '%.200s' is none; name a file in PEFT's or "
+			    "diffusers' form", where, m->name);
+	for (size_t i = 0; i < list->count; i++) {
+		const int found = fits(&list->item[i], m->path);
+
+		if (found < 0)
+			return fail(e, EXIT_INPUT, "%s: the pattern '%.200s' takes more than %d steps on '%.200s'; write it more simply", where,
+				    list->item[i].text, MOST_STEPS, m->path);
+		if (!found)
+			continue;
+		*value = list->item[i].value;
+		return 0;
+	}
+	return 0;
+}
+
+static void free_patterns(struct pattern_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		pcre2_code_free(list->item[i].code);
+		free(list->item[i].text);
+	}
+	free(list->item);
+}
+
+/* ---- the whole ---- */
+
+int peft_config_read(const json_t *object, const char *prefix, const char *where, struct peft_config **out, struct error *e)
+{
+	static const char *const scales[] = { "lora_alpha", "r", "use_rslora", "alpha_pattern", "rank_pattern" };
+	const struct fields f = { object, prefix, where };
+	struct peft_config *c;
+	bool says = false;
+
+	*out = NULL;
+	for (size_t i = 0; i < sizeof(scales) / sizeof(*scales); i++)
+		says |= field(&f, scales[i]) != NULL;
+	if (refuse_others(&f, e) < 0)
+		return -1;
+	if (!says)
+		return 0;
+	c = xcalloc(1, sizeof(*c));
+	c->where = xstrdup(where);
+	c->alpha = DEFAULT_ALPHA;
+	c->root = json_is_true(field(&f, "use_rslora"));
+	*out = c;
+	if (field(&f, "use_rslora") && !json_is_boolean(field(&f, "use_rslora")))
+		return wrong(&f, "use_rslora", "is neither true nor false", e);
+	return read_number(&f, "lora_alpha", &c->alpha, e) < 0 || read_rank(&f, &c->rank, e) < 0 ||
+	       read_patterns(&f, "alpha_pattern", &c->alphas, e) < 0 || read_patterns(&f, "rank_pattern", &c->ranks, e) < 0 ? -1 : 0;
+}
+
+void peft_config_free(struct peft_config *c)
+{
+	if (!c)
+		return;
+	free_patterns(&c->alphas);
+	free_patterns(&c->ranks);
+	free(c->where);
+	free(c);
+}
+
+int peft_config_alpha(const struct peft_config *c, const struct peft_module *m, double *alpha, struct error *e)
+{
+	double rank = c->rank ? c->rank : m->rank;
+
+	*alpha = c->alpha;
+	if (match(&c->alphas, c->where, m, alpha, e) < 0 || match(&c->ranks, c->where, m, &rank, e) < 0)
+		return -1;
+	if (rank != m->rank)
+		return fail(e, EXIT_INPUT, "%s: it gives '%.200s' the rank %g, and its tensors have %d; the two do not belong together", c->where,
+			    m->name, rank, m->rank);
+	if (c->root)
+		*alpha *= sqrt(m->rank);
+	return 0;
+}

@@ -1,0 +1,29 @@
+/*
+ * peft_config.h - what a configuration of PEFT says of a module's scale.
+ *
+ * Owns the names of its fields, PEFT's rule for patterns, and which fields change an adapter's effect in ways that are not done here.
+ * Must not know files: it is given JSON, from a header or from adapter_config.json.
+ */
+#ifndef LORA_PEFT_CONFIG_H
+#define LORA_PEFT_CONFIG_H
+
+#include <jansson.h>
+#include "../base/error.h"
+
+struct peft_config;
+
+/* The object's members whose names begin with prefix ("unet.", or "" for all).  where: in messages.  *out NULL: it says nothing of a
+ * scale.  What cannot be obeyed is EXIT_INPUT and named. */
+int peft_config_read(const json_t *object, const char *prefix, const char *where, struct peft_config **out, struct error *e) MUST_CHECK;
+void peft_config_free(struct peft_config *c);           /* accepts NULL */
+
+struct peft_module {
+	const char *name;               /* as the file calls it, for messages */
+	const char *path;               /* as PEFT calls it: "down_blocks.1.attentions.0.proj_in"; NULL: not known */
+	int rank;                       /* its tensors' */
+};
+
+/* The alpha by which alpha / rank is the scale: lora_alpha, or with use_rslora lora_alpha * sqrt(rank). */
+int peft_config_alpha(const struct peft_config *c, const struct peft_module *m, double *alpha, struct error *e) MUST_CHECK;
+
+#endif

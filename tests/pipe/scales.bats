@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# A scale that is not in a tensor: every program that reads adapters obeys the header's lora_adapter_metadata and PEFT's adapter_config.json.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	export LATENTS=$BATS_FILE_TMPDIR/latents.tar TINY=$ROOT/tests/golden/tiny-a/model
+	export PEFT=$BATS_FILE_TMPDIR/peft HEADER=$BATS_FILE_TMPDIR/header.safetensors PLAIN=$BATS_FILE_TMPDIR/plain.safetensors
+	MODEL=$TINY few_latents "$LATENTS"
+	cp -r "$ROOT/tests/golden/adapters/rslora_peft" "$PEFT"
+	cp "$PEFT/adapter_model.safetensors" "$PLAIN"
+	with_metadata "$PLAIN" "$HEADER" "$(cat "$PEFT/adapter_config.json")"
+}
+
+setup() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+# with_metadata IN OUT JSON: the same tensors, with lora_adapter_metadata in the header
+with_metadata() {
+	local n head byte i
+	n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+	head=$(tail -c +9 "$1" | head -c "$n" | jq -c --arg text "$3" '.__metadata__.lora_adapter_metadata = $text')
+	while [ $((${#head} % 8)) -ne 0 ]; do head+=' '; done
+	for ((i = 0, n = ${#head}; i < 8; i++, n /= 256)); do
+		printf -v byte '\\x%02x' $((n % 256))
+		printf '%b' "$byte"
+	done > "$2"
+	{ printf %s "$head"; tail -c +$((9 + $(od -An -tu8 -N8 "$1"))) "$1"; } >> "$2"
+}
+
+# same_effect COMMAND...: run with FILE three times; the folder and the header give the same bytes on standard output, the bare file others
+same_effect() {
+	"$@" "$PEFT" > folder 2> err || { cat err; return 1; }
+	"$@" "$HEADER" > header 2> err || { cat err; return 1; }
+	"$@" "$PLAIN" > plain 2> err || { cat err; return 1; }
+	cmp folder header
+	[ -s folder ] && differ folder plain
+}
+
+inspect() { "$BIN/lora-inspect" "$1" | grep -E 'rank  |norm'; }
+merge() {
+	rm -rf out
+	"$BIN/lora-merge" into -q -m "$TINY" --lora "$1" -o out --report /dev/null && cat out/unet/*.safetensors
+}
+sample() { "$BIN/lora-sample" -q -m "$TINY" -l "$1" -p x -W 32 -H 32 --steps 1 -o p.png --save-latents latents > /dev/null && cat latents; }
+stand_on() { losses_of --network-dim 2 --base-weights "$1"; }
+begin_with() { losses_of --network-weights "$1" --dim-from-weights; }
+losses_of() {
+	rm -rf o
+	"$BIN/lora-train" -q -m "$TINY" --network-train-unet-only --learning-rate 1e-3 --max-train-steps 2 -o o "$@" "$LATENTS" > log || return
+	jq -c 'select(.event == "step") | .loss' log
+}
+
+@test "lora-inspect prints the effective alpha and where it comes from" {
+	run inspect "$PEFT"
+	[[ $output == *"4, alpha 2: 19 modules (alpha from adapter_config.json)"* ]]
+	run inspect "$HEADER"
+	[[ $output == *"4, alpha 2: 19 modules (alpha from lora_adapter_metadata)"* ]]
+	run inspect "$PLAIN"
+	[[ $output == *"4, alpha 4: 19 modules (alpha from the rank)"* ]]
+	"$BIN/lora-inspect" --json "$PEFT" | jq -e '.ranks == [{"rank": 4, "alpha": 2, "alpha_from": "adapter_config.json", "modules": 19}]'
+	diff <("$BIN/lora-inspect" --norms "$PEFT" | grep base_model) <("$BIN/lora-inspect" --norms "$HEADER" | grep base_model)
+}
+
+@test "lora-merge" { same_effect merge; }
+@test "lora-sample" { same_effect sample; }
+@test "lora-train --base-weights" { same_effect stand_on; }
+@test "lora-train --network-weights" { same_effect begin_with; }
+
+@test "a file in PEFT's folder is told from the same file alone, and the note says so" {
+	run "$BIN/lora-merge" into -m "$TINY" --lora "$PEFT/adapter_model.safetensors:0.5" -o out --report /dev/null
+	[ "$status" -eq 0 ]
+	[[ $output == *"its scale is the one in adapter_config.json"* ]]
+	run "$BIN/lora-merge" into -m "$TINY" --lora "$PLAIN:0.5" -o out2 --report /dev/null
+	[[ $output != *adapter_config* ]]
+}
+
+@test "another scale of the base weights is another run: a state is not taken over" {
+	local run=(--network-dim 2 --network-train-unet-only --learning-rate 1e-3 --save-state -o o --output-name t)
+	"$BIN/lora-train" -q -m "$TINY" "${run[@]}" --max-train-steps 2 --base-weights "$HEADER" "$LATENTS" > /dev/null
+	run -2 "$BIN/lora-train" -q -m "$TINY" "${run[@]}" --max-train-steps 4 --base-weights "$PLAIN" --resume o/t-step00000002-state.safetensors "$LATENTS"
+}
+
+@test "what cannot be obeyed is refused by every program, by name" {
+	cp -r "$PEFT" bad
+	jq '.r = 8' "$PEFT/adapter_config.json" > bad/adapter_config.json
+	for command in inspect_all merge sample stand_on begin_with; do
+		run "$command" bad
+		[ "$status" -eq 3 ] || { echo "$command: $status $output"; return 1; }
+	done
+	mkdir empty
+	status_of 3 "$BIN/lora-sample" -q -m "$TINY" -l empty -p x
+	[[ $output == *"a folder without adapter_model.safetensors or pytorch_lora_weights.safetensors"* ]]
+}
+
+inspect_all() { "$BIN/lora-inspect" "$1"; }
