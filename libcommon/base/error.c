@@ -19,6 +19,19 @@ int fail(struct error *e, enum exit_code code, const char *format, ...)
 	return -1;
 }
 
+enum exit_code exit_of_errno(int number)
+{
+	static const struct { int number; enum exit_code code; } known[] = {
+		{ ENOENT, EXIT_INPUT }, { ENOTDIR, EXIT_INPUT }, { ELOOP, EXIT_INPUT }, { ENAMETOOLONG, EXIT_INPUT },
+		{ EISDIR, EXIT_INPUT }, { ENOMEM, EXIT_MEMORY },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (known[i].number == number)
+			return known[i].code;
+	return EXIT_IO;
+}
+
 int fail_at(struct error *e, const char *where)
 {
 	char old[sizeof(e->text)];

@@ -34,6 +34,10 @@ struct error {
 /* Fill in *e and return -1.  A failure already in *e is overwritten.  errno is not read: say strerror() yourself. */
 int fail(struct error *e, enum exit_code code, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* What a system call that failed says of its path: EXIT_INPUT where nothing readable can be there (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG,
+ * EISDIR), EXIT_MEMORY for ENOMEM, EXIT_IO for everything else: the disk, the limits, the permissions. */
+enum exit_code exit_of_errno(int number);
+
 /* Put "WHERE: " before the text already in *e; returns -1.  For a reader that learns its file's name further up. */
 int fail_at(struct error *e, const char *where);
 

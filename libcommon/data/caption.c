@@ -106,6 +106,17 @@ static char *beside(const char *picture, const char *extension, bool of_face)
 	return xprintf("%.*s%s%s", stem, picture, *extension == '.' || !*extension ? "" : ".", extension);
 }
 
+/* 1: a file; 0: none; -1: *e.  A link that leads nowhere is no absence: somebody meant a caption. */
+static int look_for(const char *path, struct error *e)
+{
+	struct stat st;
+	int there = path_stat(path, &st, e);
+
+	if (there > 0 ? S_ISREG(st.st_mode) : there < 0 || lstat(path, &st) != 0)
+		return there;
+	return fail(e, EXIT_INPUT, "%s: is no file, or a link that leads nowhere; mend it or remove it", path);
+}
+
 /* 1: read; 0: there is no such file, or nothing in it (*empty says so); -1: *e. */
 static int read_caption(const struct caption_rules *rules, const char *picture, const char *extension, bool of_face,
 			struct caption *c, bool *empty, struct error *e)
@@ -114,12 +125,9 @@ static int read_caption(const struct caption_rules *rules, const char *picture, 
 		rules->all_lines ? caption_clean_lines : caption_clean;
 	char *path = beside(picture, extension, of_face);
 	struct buffer file = { 0 };
-	struct stat st;
-	int status = 0;
+	int status = path ? look_for(path, e) : 0;
 
-	if (path && lstat(path, &st) == 0 && (stat(path, &st) < 0 || !S_ISREG(st.st_mode)))
-		status = fail(e, EXIT_INPUT, "%s: is no file, or a link that leads nowhere; mend it or remove it", path);
-	else if (path && stat(path, &st) == 0) {
+	if (status > 0) {
 		status = read_file(path, CAPTION_CAP, &file, e);
 		if (status == 0)
 			status = clean(path, file.data ? file.data : "", file.len, c, e);

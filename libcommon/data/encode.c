@@ -150,6 +150,7 @@ static char *label_of(const struct tar_sample *in)
 static int open_sample(struct encoder *n, struct waiting *w, struct error *e)
 {
 	struct latent_sample *s = &w->s;
+	int taken;
 
 	s->empty = -1;
 	s->dtype = n->precision;
@@ -165,8 +166,9 @@ static int open_sample(struct encoder *n, struct waiting *w, struct error *e)
 	s->vae = xstrdup(n->vae_hash);
 	s->text1 = xstrdup(n->te1_hash);
 	s->text2 = xstrdup(n->te2_hash);
-	if (encode_take_latent(n, w))
-		return 0;
+	taken = encode_take_latent(n, w, e);
+	if (taken)
+		return taken < 0 ? -1 : 0;
 	w->some_new = true;
 	return encode_open_pictures(n, w, e);
 }

@@ -84,9 +84,11 @@ void encode_free_texts(struct encoder *n);
 
 /* ---- encode_old.c ---- */
 int encode_open_old(struct encoder *n, struct error *e) MUST_CHECK;
-bool encode_take_latent(struct encoder *n, struct waiting *w);
-/* to context and pooled, of the sizes in s */
-bool encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled);
+/* 1: taken; 0: it is not there, or damaged; -1: *e, nobody can say which. */
+int encode_take_latent(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
+/* the same, to context and pooled, of the sizes in s */
+int encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled, struct error *e)
+	MUST_CHECK;
 void encode_close_old(struct encoder *n);
 
 /* ---- encode_round.c ---- */

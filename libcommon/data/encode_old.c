@@ -3,6 +3,7 @@
  *
  * Payloads stay in the file until they are wanted, and are checked then.  What is damaged, or cut off, is as good as never made.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -146,6 +147,8 @@ static int index_stream(struct old_stream *o, const char *path, struct error *e)
 		return 0;
 	if (first.code)
 		*e = first;
+	if (e->code != EXIT_INPUT)      /* not damage: nobody can say what is there */
+		return -1;
 	if (o->samples)
 		warning("%s; what is damaged is encoded again", e->text);
 	return o->samples ? 0 : -1;
@@ -173,31 +176,36 @@ int encode_open_old(struct encoder *n, struct error *e)
 
 /* ---- taking over ---- */
 
-static int read_member(const struct old_stream *o, const struct old_member *m, struct buffer *to)
+/* 1: sound; 0: damaged, or cut off; -1: *e. */
+static int read_member(const struct encoder *n, const struct old_member *m, struct buffer *to, struct error *e)
 {
-	char part[1 << 16];
-	ssize_t got;
+	char part[1 << 14];
+	ssize_t got = 1;
 
-	while (to->len < m->bytes) {
+	while (to->len < m->bytes && got > 0) {
 		const size_t want = m->bytes - to->len < sizeof(part) ? m->bytes - to->len : sizeof(part);
-		got = pread(o->fd, part, want, m->at + to->len);
-		if (got <= 0)
-			return -1;
+		do
+			got = pread(n->old->fd, part, want, m->at + to->len);
+		while (got < 0 && errno == EINTR);
+		if (got < 0)
+			return fail(e, exit_of_errno(errno), "--reuse %s: reading: %s; check the file or the disk", n->s->reuse, strerror(errno));
 		buffer_add(to, part, got);
 	}
-	return m->bytes && crc32c(0, to->data, to->len) == m->crc ? 0 : -1;
+	return got > 0 && m->bytes && crc32c(0, to->data, to->len) == m->crc;
 }
 
-static bool read_payload(struct encoder *n, const struct old_member *m, const char *suffix, struct latent_sample *s)
+/* As read_member(). */
+static int read_payload(struct encoder *n, const struct old_member *m, const char *suffix, struct latent_sample *s, struct error *e)
 {
 	struct tar_member payload = { 0 };
-	struct error e;
-	bool sound = false;
+	struct error damage;
+	int sound;
 
 	strcpy(payload.suffix, suffix);
-	if (read_member(n->old, m, &payload.bytes) == 0)
-		sound = latent_payload_read(n->s->reuse, &payload, s, &e) == 0;
-	n->old->damaged += !sound;
+	sound = read_member(n, m, &payload.bytes, e);
+	if (sound > 0)
+		sound = latent_payload_read(n->s->reuse, &payload, s, &damage) == 0;
+	n->old->damaged += sound == 0;
 	buffer_free(&payload.bytes);
 	return sound;
 }
@@ -214,50 +222,53 @@ static void move_latent(struct latent_sample *from, struct latent_sample *to)
 	from->mean = from->std = from->flip_mean = from->flip_std = NULL;
 }
 
-bool encode_take_latent(struct encoder *n, struct waiting *w)
+int encode_take_latent(struct encoder *n, struct waiting *w, struct error *e)
 {
 	const long at = n->old ? map_get(n->old->latents, w->s.latent_id, 64) : -1;
 	struct latent_sample s = { 0 };
-	const bool sound = at >= 0 && read_payload(n, &n->old->sample[at]->latent, LATENT_MEMBER, &s);
+	const int sound = at < 0 ? 0 : read_payload(n, &n->old->sample[at]->latent, LATENT_MEMBER, &s, e);
 
-	if (sound)
+	if (sound > 0)
 		move_latent(&s, &w->s);
-	n->pictures_taken += sound;
+	n->pictures_taken += sound > 0;
 	latent_sample_free(&s);
 	return sound;
 }
 
 /* Texts of one sample are most often wanted one after the other. */
-static bool open_texts(struct encoder *n, const struct old_text *t)
+static int open_texts(struct encoder *n, const struct old_text *t, struct error *e)
 {
 	struct old_stream *o = n->old;
+	int sound = 1;
 
 	if (o->last_of != t->sample) {
 		latent_sample_free(&o->last);
 		o->last_of = t->sample;
-		if (!read_payload(n, &o->sample[t->sample]->text, TEXT_MEMBER, &o->last))
+		sound = read_payload(n, &o->sample[t->sample]->text, TEXT_MEMBER, &o->last, e);
+		if (sound <= 0)
 			o->last.rows = 0;
 	}
-	return o->last.rows == o->sample[t->sample]->fresh;
+	return sound < 0 ? -1 : o->last.rows == o->sample[t->sample]->fresh;
 }
 
-bool encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled)
+int encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled, struct error *e)
 {
 	const long at = n->old ? map_get(n->old->by_id, text_id, 64) : -1;
 	const struct old_text *t = at < 0 ? NULL : n->old->text[at];
+	const int opened = t ? open_texts(n, t, e) : 0;
 	const struct latent_sample *o;
 	size_t each;
 
-	if (!t || !open_texts(n, t))
-		return false;
+	if (opened <= 0)
+		return opened;
 	o = &n->old->last;
 	if (o->length != s->length || o->context_width != s->context_width || o->pooled_width != s->pooled_width)
-		return false;
+		return 0;
 	each = (size_t)o->length * o->context_width;
 	memcpy(context, o->context + t->row * each, each * sizeof(float));
 	memcpy(pooled, o->pooled + (size_t)t->row * o->pooled_width, o->pooled_width * sizeof(float));
 	n->captions_taken++;
-	return true;
+	return 1;
 }
 
 void encode_close_old(struct encoder *n)

@@ -117,10 +117,15 @@ int encode_texts(struct encoder *n, struct waiting *w, struct error *e)
 	for (int i = 0; i < s->captions; i++) {
 		float *context = s->context + s->rows * each, *pooled = s->pooled + (size_t)s->rows * s->pooled_width;
 		const long there = map_get(n->rows.index, s->text_id[i], 64);
+		int taken;
+
 		s->row[i] = there;
 		if (there >= 0)
 			continue;
-		if (!encode_take_text(n, s, s->text_id[i], context, pooled)) {
+		taken = encode_take_text(n, s, s->text_id[i], context, pooled, e);
+		if (taken < 0)
+			return -1;
+		if (!taken) {
 			if (encode_caption(n, w->label, s->caption[i], context, pooled, e) < 0)
 				return -1;
 			w->some_new = true;

@@ -43,18 +43,17 @@ static enum file_kind kind_of_name(const char *name)
 	return FILE_UNKNOWN;
 }
 
-/* A file of no known extension counts when it begins like a picture of any kind. */
-static bool begins_like_picture(const char *path)
+/* A file of no known extension counts when it begins like a picture of any kind.  1, 0, -1. */
+static int begins_like_picture(const char *path, struct error *e)
 {
 	unsigned char head[32];
-	FILE *f = fopen(path, "rbe");
-	size_t n = f ? fread(head, 1, sizeof(head), f) : 0;
+	ssize_t n = read_start(path, head, sizeof(head), e);
 	const char *other;
 
-	if (f)
-		fclose(f);
-	return image_type(head, n, NULL) ||
-	       (!image_type(head, n, &other) && other && strcmp(other, "HTML") && strcmp(other, "PDF"));
+	if (n < 0)
+		return -1;
+	return image_type(head, (size_t)n, NULL) ||
+	       (!image_type(head, (size_t)n, &other) && other && strcmp(other, "HTML") && strcmp(other, "PDF"));
 }
 
 bool repeats_of_name(const char *name, long *repeats, const char **tokens)
@@ -78,7 +77,7 @@ static int names_in(const char *dir, char ***names, size_t *count, struct error 
 	*names = NULL;
 	*count = 0;
 	if (n < 0)
-		return fail(e, EXIT_INPUT, "%s: %s; name a folder with pictures", dir, strerror(errno));
+		return fail(e, exit_of_errno(errno), "%s: %s; name a folder with pictures", dir, strerror(errno));
 	for (int i = 0; i < n; i++) {
 		if (strcmp(entry[i]->d_name, ".") && strcmp(entry[i]->d_name, "..")) {
 			GROW(*names, *count, capacity);
@@ -97,11 +96,14 @@ static void free_names(char **names, size_t count)
 	free(names);
 }
 
-static mode_t mode_of(const char *path)
+/* 0: it leads nowhere, or in a circle. */
+static int mode_of(const char *path, mode_t *mode, struct error *e)
 {
 	struct stat st;
+	int there = path_stat(path, &st, e);
 
-	return stat(path, &st) < 0 ? 0 : st.st_mode;
+	*mode = there > 0 ? st.st_mode : 0;
+	return there < 0 && e->code != EXIT_INPUT ? -1 : 0;
 }
 
 /* Where the path goes on behind DIR: below a parent, the picture's folder belongs to it. */
@@ -144,26 +146,36 @@ static void leave(struct leftovers *l, size_t *which, const char *name)
 	++*which;
 }
 
-static void sort_out(const char *dir, const char *name, const struct picture *like, struct pictures *list,
-		     struct leftovers *l)
+/* A dangling link with a picture's name is one too: it is reported when it cannot be read.  1, 0, -1. */
+static int is_picture(const char *path, enum file_kind kind, mode_t mode, struct error *e)
+{
+	if (kind == FILE_PICTURE)
+		return S_ISREG(mode) || !mode;
+	return kind == FILE_UNKNOWN && S_ISREG(mode) ? begins_like_picture(path, e) : 0;
+}
+
+static int sort_out(const char *dir, const char *name, const struct picture *like, struct pictures *list,
+		    struct leftovers *l, struct error *e)
 {
 	enum file_kind kind = kind_of_name(name);
 	char *path = path_join(dir, name);
-	mode_t mode = mode_of(path);
+	mode_t mode;
+	int taken = mode_of(path, &mode, e);
 
-	if (kind == FILE_JUNK)
-		leave(l, &l->junk, name);
-	else if (S_ISDIR(mode))
-		leave(l, &l->folders, name);
-	else if (kind == FILE_PICTURE && (S_ISREG(mode) || !mode)) {
-		add(list, path, like);          /* a dangling link too: it is reported when it cannot be read */
-		return;
-	} else if (kind == FILE_UNKNOWN && S_ISREG(mode) && begins_like_picture(path)) {
+	if (taken == 0)
+		taken = is_picture(path, kind, mode, e);
+	if (taken > 0) {
 		add(list, path, like);
-		return;
-	} else if (kind != FILE_COMPANION)
-		leave(l, &l->other, name);
+		return 0;
+	}
 	free(path);
+	if (taken == 0 && kind == FILE_JUNK)
+		leave(l, &l->junk, name);
+	else if (taken == 0 && S_ISDIR(mode))
+		leave(l, &l->folders, name);
+	else if (taken == 0 && kind != FILE_COMPANION)
+		leave(l, &l->other, name);
+	return taken;
 }
 
 static int scan_plain(const char *dir, const struct picture *like, struct pictures *list, struct error *e)
@@ -171,16 +183,16 @@ static int scan_plain(const char *dir, const struct picture *like, struct pictur
 	struct leftovers l = { 0 };
 	size_t count, before = list->count;
 	char **names;
+	int status = names_in(dir, &names, &count, e);
 
-	if (names_in(dir, &names, &count, e) < 0)
-		return -1;
-	for (size_t i = 0; i < count; i++)
-		sort_out(dir, names[i], like, list, &l);
-	tell(dir, &l);
-	if (list->count == before)
+	for (size_t i = 0; status == 0 && i < count; i++)
+		status = sort_out(dir, names[i], like, list, &l, e);
+	if (status == 0)
+		tell(dir, &l);
+	if (status == 0 && list->count == before)
 		warning("%s: no pictures in it; PNG, JPEG and WebP files are looked for", dir);
 	free_names(names, count);
-	return 0;
+	return status;
 }
 
 static int scan_child(const char *dir, const char *name, bool regularization, struct pictures *list, struct error *e)
@@ -202,24 +214,28 @@ static int scan_child(const char *dir, const char *name, bool regularization, st
 	return status;
 }
 
-static bool is_folder(const char *dir, const char *name)
+/* 1, 0, -1 */
+static int is_folder(const char *dir, const char *name, struct error *e)
 {
 	char *path = path_join(dir, name);
-	bool folder = S_ISDIR(mode_of(path));
+	mode_t mode;
+	int status = mode_of(path, &mode, e);
 
 	free(path);
-	return folder;
+	return status < 0 ? -1 : S_ISDIR(mode);
 }
 
-static bool is_kohya_parent(const char *dir, char **names, size_t count)
+/* 1, 0, -1 */
+static int is_kohya_parent(const char *dir, char **names, size_t count, struct error *e)
 {
 	const char *tokens;
 	long repeats;
+	int is = 0;
 
-	for (size_t i = 0; i < count; i++)
-		if (repeats_of_name(names[i], &repeats, &tokens) && is_folder(dir, names[i]))
-			return true;
-	return false;
+	for (size_t i = 0; i < count && is == 0; i++)
+		if (repeats_of_name(names[i], &repeats, &tokens))
+			is = is_folder(dir, names[i], e);
+	return is;
 }
 
 static int scan_parent(const char *dir, char **names, size_t count, bool regularization, struct pictures *list,
@@ -230,7 +246,9 @@ static int scan_parent(const char *dir, char **names, size_t count, bool regular
 	long repeats;
 
 	for (size_t i = 0; i < count; i++) {
-		bool folder = is_folder(dir, names[i]);
+		int folder = is_folder(dir, names[i], e);
+		if (folder < 0)
+			return -1;
 		if (kind_of_name(names[i]) == FILE_JUNK)
 			leave(&l, &l.junk, names[i]);
 		else if (folder && !repeats_of_name(names[i], &repeats, &tokens))
@@ -278,15 +296,17 @@ int pictures_scan(const char *dir, bool regularization, struct pictures *list, s
 	const struct picture plain = { .repeats = 1, .regularization = regularization };
 	char *clean = without_slashes(dir), **names;
 	size_t count;
-	int status;
+	int status, parent;
 
 	status = names_in(clean, &names, &count, e);
-	if (status == 0 && is_kohya_parent(clean, names, count))
+	parent = status == 0 ? is_kohya_parent(clean, names, count, e) : status;
+	if (parent > 0)
 		status = scan_parent(clean, names, count, regularization, list, e);
-	else if (status == 0) {
+	else if (parent == 0) {
 		warn_of_child(clean);
 		status = scan_plain(clean, &plain, list, e);
-	}
+	} else
+		status = -1;
 	free_names(names, count);
 	free(clean);
 	return status;

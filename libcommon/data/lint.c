@@ -57,6 +57,10 @@ static int say_bad(struct job *j, const char *path, const struct prepared *p)
 	size_t n = strlen(path);
 	const char *text = p->error.text;
 
+	if (p->error.code != EXIT_INPUT) {
+		*j->findings.e = p->error;
+		return -1;
+	}
 	if (!strncmp(text, path, n) && !strncmp(text + n, ": ", 2))
 		text += n + 2;
 	return finding_say(&j->findings, p->info.over_limit ? FINDING_BOMB : finding_of_code(p->code), path, "%s", text);

@@ -198,6 +198,10 @@ static int take_good(struct job *j, size_t index, const struct picture *picture,
 
 static int take_bad(struct job *j, const struct picture *picture, const struct prepared *p)
 {
+	if (p->error.code != EXIT_INPUT) {
+		*j->e = p->error;
+		return -1;
+	}
 	j->skipped++;
 	if (report_skipped(j, picture, p) < 0)
 		return -1;

@@ -6,21 +6,27 @@
 #include "prepare_mask.h"
 #include "resample.h"
 
-/* DIR/STEM.EXT of the first extension for which there is a file (malloced); NULL: none. */
-static char *find(const char *dir, const char *picture)
+/* *path: DIR/STEM.EXT of the first extension for which there is a file (malloced); NULL: none. */
+static int find(const char *dir, const char *picture, char **path, struct error *e)
 {
 	static const char *const extensions[] = { "png", "PNG", "jpg", "JPG", "jpeg", "JPEG", "webp", "WEBP" };
 	const char *slash = strrchr(picture, '/'), *name = slash ? slash + 1 : picture, *dot = strrchr(name, '.');
 	int stem = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
 
 	for (size_t i = 0; i < sizeof(extensions) / sizeof(*extensions); i++) {
-		char *path = xprintf("%s/%.*s.%s", dir, stem, name, extensions[i]);
 		struct stat st;
-		if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
-			return path;
-		free(path);
+		int there;
+
+		*path = xprintf("%s/%.*s.%s", dir, stem, name, extensions[i]);
+		there = path_stat(*path, &st, e);
+		if (there > 0 && S_ISREG(st.st_mode))
+			return 0;
+		free(*path);
+		*path = NULL;
+		if (there < 0)
+			return -1;
 	}
-	return NULL;
+	return 0;
 }
 
 /* Two per cent: a mask made for a smaller copy has rounded sides. */
@@ -46,12 +52,12 @@ static void take_red(const struct image *mask, struct image *image)
 int mask_beside(const char *dir, const char *picture, int width, int height, struct image *image, struct error *e)
 {
 	const struct image_options black = { .background = { 0, 0, 0 } };
-	char *path = find(dir, picture);
+	char *path;
 	struct image mask = { 0 };
 	struct image_info info;
-	int status = 0;
+	int status = find(dir, picture, &path, e);
 
-	if (path)
+	if (status == 0 && path)
 		status = image_read(path, &black, &mask, &info, e);
 	if (status < 0)
 		fail_at(e, picture);

@@ -11,12 +11,6 @@
 #define SIDE_MIN 16
 #define ASPECT_MAX 32
 
-static void skip(struct prepared *p, const char *code)
-{
-	p->code = code;
-	p->error.code = EXIT_INPUT;
-}
-
 static int check_size(const struct picture *picture, const struct image_info *i, struct error *e)
 {
 	long small = i->width < i->height ? i->width : i->height, large = i->width + i->height - small;
@@ -92,10 +86,10 @@ static void place(const struct picture_rules *rules, const struct picture *pictu
 	const struct image_info *i = &out->info;
 
 	if (check_size(picture, i, &out->error) < 0) {
-		skip(out, "size");
+		out->code = "size";
 	} else if (bucket_place(&rules->buckets, i->width, i->height, &out->place, &out->error) < 0) {
 		fail_at(&out->error, picture->path);
-		skip(out, "size");
+		out->code = "size";
 	}
 	out->filter = out->place.filter == FILTER_LANCZOS ? RESAMPLE_LANCZOS : RESAMPLE_AREA;
 	if (rules->has_filter)
@@ -124,13 +118,13 @@ static void decode(const struct prepare_options *o, const struct picture_rules *
 
 	sha256_hex_of(file->data, file->len, out->sha256);
 	if (image_decode(picture->path, file->data, file->len, &options, image, &out->info, &out->error) < 0) {
-		skip(out, out->info.format ? "damaged" : "format");
+		out->code = out->info.format ? "damaged" : "format";
 		return;
 	}
 	place(rules, picture, out);
 	if (!out->code && rules->mask_dir &&
 	    mask_beside(rules->mask_dir, picture->path, out->info.width, out->info.height, image, &out->error) < 0)
-		skip(out, "mask");
+		out->code = "mask";
 	if (out->code)
 		image_free(image);
 }
@@ -141,9 +135,9 @@ void prepare_decode(const struct prepare_options *o, const struct picture_rules 
 	struct buffer file = { 0 };
 
 	if (caption_find(&rules->captions, p->path, p->class_tokens, &out->caption, &out->error) < 0)
-		skip(out, "caption");
+		out->code = "caption";
 	else if (read_file(p->path, FILE_CAP, &file, &out->error) < 0)
-		skip(out, "unreadable");
+		out->code = "unreadable";
 	else
 		decode(o, rules, p, &file, all, image, out);
 	buffer_free(&file);

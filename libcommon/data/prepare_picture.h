@@ -12,7 +12,7 @@
 
 struct prepared {
 	const char *code;               /* why it is skipped, as the manual lists them; NULL: it is good */
-	struct error error;             /* and in words, which begin with the path */
+	struct error error;             /* and in words, which begin with the path; not EXIT_INPUT: nobody knows whether it is good */
 	struct image_info info;
 	char sha256[65];                /* of the file's bytes */
 	struct caption caption;

@@ -1,6 +1,6 @@
 #include <stdlib.h>
-#include <sys/stat.h>
 #include "../base/memory.h"
+#include "../io/publish.h"
 #include "prepare_rules.h"
 
 /* What a dataset config falls back to. */
@@ -33,11 +33,11 @@ static int set_filter(struct picture_rules *r, const char *name, struct error *e
 /* A misspelt folder would be one without masks: every picture would count in full. */
 static int check_mask_dir(const char *dir, struct error *e)
 {
-	struct stat st;
+	int folder = dir ? path_is_folder(dir, e) : 1;
 
-	if (!dir || (stat(dir, &st) == 0 && S_ISDIR(st.st_mode)))
-		return 0;
-	return fail(e, EXIT_INPUT, "conditioning_data_dir: %s: is no folder; name the one with the pictures of masks", dir);
+	if (folder < 0)
+		return fail_at(e, "conditioning_data_dir");
+	return folder ? 0 : fail(e, EXIT_INPUT, "conditioning_data_dir: %s: is no folder; name the one with the pictures of masks", dir);
 }
 
 static int rules_of_subset(const struct dataset_subset *s, struct picture_rules *r, struct error *e)

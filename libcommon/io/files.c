@@ -15,32 +15,78 @@ int open_input(const char *path, struct error *e)
 	do
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	while (fd < 0 && errno == EINTR);
-	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP))
+	if (fd < 0 && exit_of_errno(errno) == EXIT_INPUT)
 		return fail(e, EXIT_INPUT, "%s: %s; check the path", path, strerror(errno));
 	if (fd < 0)
-		return fail(e, EXIT_IO, "%s: opening: %s; check its permissions", path, strerror(errno));
+		return fail(e, exit_of_errno(errno), "%s: opening: %s; check its permissions", path, strerror(errno));
 	return fd;
+}
+
+/* A name that is too long is nobody's: that of a picture may be the longest there is, and ".caption" is longer than ".png". */
+int path_stat(const char *path, struct stat *st, struct error *e)
+{
+	if (!stat(path, st))
+		return 1;
+	if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG)
+		return 0;
+	return fail(e, exit_of_errno(errno), "%s: looking at it: %s; check the path and its permissions", path, strerror(errno));
+}
+
+int path_is_there(const char *path, struct error *e)
+{
+	struct stat st;
+
+	return path_stat(path, &st, e);
+}
+
+int path_is_folder(const char *path, struct error *e)
+{
+	struct stat st;
+	int there = path_stat(path, &st, e);
+
+	return there > 0 ? S_ISDIR(st.st_mode) : there;
+}
+
+/* The next bytes, 0 at the end, -1. */
+static ssize_t read_some(int fd, const char *path, void *to, size_t n, struct error *e)
+{
+	ssize_t got;
+
+	do
+		got = read(fd, to, n);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		fail(e, exit_of_errno(errno), "%s: reading: %s; a readable file is needed", path, strerror(errno));
+	return got;
+}
+
+ssize_t read_start(const char *path, void *bytes, size_t n, struct error *e)
+{
+	int fd = open_input(path, e);
+	size_t have = 0;
+	ssize_t got = fd < 0 ? -1 : 1;
+
+	while (got > 0 && have < n) {
+		got = read_some(fd, path, (char *)bytes + have, n - have, e);
+		have += got > 0 ? (size_t)got : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return got < 0 ? -1 : (ssize_t)have;
 }
 
 static int read_all(int fd, const char *path, size_t cap, struct buffer *out, struct error *e)
 {
-	char chunk[65536];
+	char chunk[16384];
+	ssize_t n;
 
-	for (;;) {
-		ssize_t n = read(fd, chunk, sizeof(chunk));
-
-		if (n == 0)
-			return 0;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail(e, errno == EISDIR ? EXIT_INPUT : EXIT_IO,
-				    "%s: reading: %s; a readable file is needed", path, strerror(errno));
+	while ((n = read_some(fd, path, chunk, sizeof(chunk), e)) > 0) {
 		if ((size_t)n > cap - out->len)
 			return fail(e, EXIT_INPUT,
 				    "%s: larger than the %zu bytes allowed for it; is it the right file?", path, cap);
 		buffer_add(out, chunk, (size_t)n);
 	}
+	return (int)n;
 }
 
 int read_file(const char *path, size_t cap, struct buffer *out, struct error *e)

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
 #include "../base/error.h"
 #include "../base/memory.h"
 
@@ -32,6 +34,13 @@ int publish_bytes(const char *path, const void *data, size_t n, struct error *e)
 
 /* A descriptor for reading, or -1: what is not there is EXIT_INPUT, what may not be read EXIT_IO. */
 int open_input(const char *path, struct error *e) MUST_CHECK;
+/* 1: something is at the path, and *st says what (links are followed); 0: nothing can be there; -1: nobody can say, which is never taken
+ * for "nothing". */
+int path_stat(const char *path, struct stat *st, struct error *e) MUST_CHECK;
+int path_is_there(const char *path, struct error *e) MUST_CHECK;
+int path_is_folder(const char *path, struct error *e) MUST_CHECK;
+/* At most n bytes of a file's beginning; how many there were, or -1. */
+ssize_t read_start(const char *path, void *bytes, size_t n, struct error *e) MUST_CHECK;
 /* Read a whole file of at most cap bytes. */
 int read_file(const char *path, size_t cap, struct buffer *out, struct error *e) MUST_CHECK;
 int make_folders(const char *path, struct error *e) MUST_CHECK; /* mkdir -p */

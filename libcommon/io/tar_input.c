@@ -47,11 +47,17 @@ static la_ssize_t read_block(struct archive *a, void *context, const void **data
 		n = read(r->fd, r->input, INPUT_BYTES);
 	while (n < 0 && errno == EINTR);
 	if (n < 0) {
+		r->trouble = errno;
 		archive_set_error(a, errno, "%s", strerror(errno));
 		return -1;
 	}
 	r->at_eof = n == 0;
 	count_zeros(r, (size_t)n);
+	r->gap = r->between ? r->gap + (size_t)n : 0;
+	if (r->gap > TAR_LARGEST_GAP && r->zeros >= r->gap) {
+		archive_set_error(a, EILSEQ, "more than %d zeros where a member should begin", TAR_LARGEST_GAP);
+		return -1;
+	}
 	*data = r->input;
 	return n;
 }
@@ -72,13 +78,14 @@ static la_int64_t skip_block(struct archive *a, void *context, la_int64_t bytes)
 static int library_failed(struct tar_reader *r, struct error *e)
 {
 	const char *why = archive_error_string(r->archive);
-	int number = archive_errno(r->archive);
 
 	r->lost = true;
+	if (r->trouble)
+		return fail(e, exit_of_errno(r->trouble), "%s: reading: %s; check the file or the disk", r->path, strerror(r->trouble));
+	if (archive_errno(r->archive) == ENOMEM)
+		return fail(e, EXIT_MEMORY, "%s: no memory for reading it; free some", r->path);
 	if (r->at_eof)
 		return tar_ended_early(r, e);
-	if (number == EIO || number == EBADF || number == EAGAIN || number == ESTALE)
-		return fail(e, EXIT_IO, "%s: reading: %s; check the file or the disk", r->path, why ? why : "failed");
 	return tar_complain(r, e, "after %llu samples: no sound tar stream: %s; make it again",
 			    (unsigned long long)r->samples, why ? why : "damaged");
 }
@@ -184,8 +191,12 @@ static int check_entry(const struct tar_reader *r, struct archive_entry *entry, 
 /* 1: there is one; 0: the input is over. */
 int tar_next_entry(struct tar_reader *r, struct archive_entry **entry, struct error *e)
 {
-	int rc = archive_read_next_header(r->archive, entry);
+	int rc;
 
+	r->between = true;
+	r->gap = 0;
+	rc = archive_read_next_header(r->archive, entry);
+	r->between = false;
 	if (rc == ARCHIVE_EOF)
 		return 0;
 	if (rc != ARCHIVE_OK)

@@ -12,7 +12,10 @@
 #include "tar.h"
 #include "tar_names.h"
 
-enum { TAR_LONGEST_NAME = 255 };
+enum {
+	TAR_LONGEST_NAME = 255,
+	TAR_LARGEST_GAP = 1 << 20,      /* zeros before, between and behind joined tars; /dev/zero has no other end */
+};
 
 struct tar_reader {
 	struct archive *archive;
@@ -23,6 +26,9 @@ struct tar_reader {
 	char format[32], kind[16];      /* "lora-image-1", "image"; empty before the first sample */
 	uint64_t raw_bytes, zeros;      /* read in all; of them, zeros at the end */
 	bool at_eof, skims;
+	int trouble;                    /* errno of a read that failed */
+	bool between;                   /* no member's bytes are wanted now, but the next header */
+	uint64_t gap;                   /* bytes that came for it */
 	bool lost;                      /* the members behind cannot be found any more */
 	uint64_t samples;               /* in all */
 	/* the part that is being read */

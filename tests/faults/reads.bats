@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# A disk, a limit or a permission that keeps bytes from being read is never "a bad picture", "no caption" or "no mask": the run ends with the
+# status of the fault, and nothing is published.
+
+setup_file() {
+	load ../pipe/pipe.bash
+	export IMAGES=$BATS_FILE_TMPDIR/images.tar OLD=$BATS_FILE_TMPDIR/old.tar
+	few_latents "$OLD"
+	"$BIN/lora-prep" -q "${PREP[@]}" -o "$IMAGES" "$BATS_FILE_TMPDIR/four"
+}
+setup() {
+	load ../pipe/pipe.bash
+	cd "$BATS_TEST_TMPDIR" || return 1
+	strace -o trace true 2> trace.err || skip "strace may not trace here: $(tail -n 1 trace.err)"
+	cp -r "$BATS_FILE_TMPDIR/four" four
+	mkdir masks
+	cp four/gizmo01.png masks/gizmo02.png
+	MASKS=(--conditioning-data-dir masks)
+}
+
+# faulty STATUS PATH CALL ERROR COMMAND...: the first CALL that concerns PATH gives ERROR
+faulty() {
+	local want=$1 path=$2 call=$3 error=$4; shift 4
+	rm -rf out.tar out
+	status_of "$want" strace -f -qq -o trace -P "$path" -e "inject=$call:error=$error:when=1" "$@"
+	grep -q INJECTED trace || { echo "nothing was injected: $path $call $error"; return 1; }
+	[ ! -e out.tar ] || { echo "an output after $path $call $error"; return 1; }
+}
+prep() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" "${MASKS[@]}" -o out.tar four; }
+lints() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" "${MASKS[@]}" --lint four; }
+
+@test "lora-prep: a picture that cannot be read is no bad picture" {
+	local e
+	for e in EIO ESTALE; do prep 4 four/gizmo02.jpg read $e; done
+	for e in EIO ESTALE EMFILE ENFILE EACCES; do prep 4 four/gizmo02.jpg openat $e; done
+	prep 5 four/gizmo02.jpg openat ENOMEM
+	prep 5 four/gizmo02.jpg read ENOMEM
+	lints 4 four/gizmo02.jpg read EIO
+	lints 5 four/gizmo02.jpg openat ENOMEM
+}
+
+@test "lora-prep: a caption that cannot be looked at is no empty one" {
+	local e
+	for e in EIO ESTALE EACCES; do prep 4 four/gizmo02.txt newfstatat $e; done
+	prep 5 four/gizmo02.txt newfstatat ENOMEM
+	prep 4 four/gizmo02.txt read EIO
+	prep 4 four/gizmo02.txt openat EMFILE
+	rm four/gizmo02.txt
+	prep 4 four/gizmo02.caption newfstatat EIO
+	lints 4 four/gizmo02.caption newfstatat EIO
+}
+
+@test "lora-prep: a mask that cannot be looked at is no missing one" {
+	prep 4 masks/gizmo02.png newfstatat EIO
+	prep 4 masks/gizmo02.png read EIO
+	prep 4 masks/gizmo02.png openat ENFILE
+	prep 5 masks/gizmo02.png openat ENOMEM
+	prep 4 masks/gizmo00.png newfstatat EIO         # which is not there
+	prep 4 masks newfstatat EIO
+}
+
+@test "lora-prep: a folder that cannot be listed to its end is no smaller folder" {
+	local e
+	for e in EIO ESTALE; do prep 4 four getdents64 $e; done
+	prep 4 four openat EMFILE
+	prep 5 four openat ENOMEM
+	prep 4 four/gizmo02.jpg newfstatat EIO
+	cp four/gizmo02.jpg four/strange
+	prep 4 four/strange read EIO
+	mkdir -p parent && mv four parent/3_gizmo
+	faulty 4 parent/3_gizmo getdents64 EIO "$BIN/lora-prep" -q "${PREP[@]}" -o out.tar parent
+	faulty 4 parent/3_gizmo newfstatat EIO "$BIN/lora-prep" -q "${PREP[@]}" -o out.tar parent
+}
+
+@test "lora-prep: a link in a circle, a folder and a file that is gone are bad pictures as before" {
+	ln -s circle.png four/circle.png
+	ln -s circle.txt four/gizmo00.caption && rm four/gizmo00.txt
+	status_of 0 "$BIN/lora-prep" -q "${PREP[@]}" --report r.jsonl -o out.tar four
+	[ "$(jq -r 'select(.event == "skipped") | .path + " " + .code' r.jsonl | sort)" = "four/circle.png unreadable
+four/gizmo00.jpg caption" ]
+}
+
+@test "lora-prep: the longest name there is has no .caption, which would be longer" {
+	long=$(printf 'n%.0s' {1..251})
+	cp four/gizmo00.jpg "four/$long.jpg"
+	status_of 0 "$BIN/lora-prep" -q "${PREP[@]}" --strict -o out.tar four
+}
+
+encodes() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-encode" -q -m "$MODEL" --reuse "$OLD" -o out.tar "$IMAGES"; }
+
+@test "lora-encode: what cannot be read is not damaged" {
+	encodes 4 "$IMAGES" read EIO
+	encodes 5 "$IMAGES" read ENOMEM
+	encodes 4 "$OLD" read EIO
+	encodes 4 "$OLD" pread64 EIO
+	encodes 5 "$OLD" pread64 ENOMEM
+	[[ "$output" == *"no memory"* || "$output" == *"Cannot allocate"* ]]
+}
