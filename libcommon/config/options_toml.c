@@ -1,4 +1,5 @@
 /* A TOML value to an option's value; values that ask for nothing. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -58,8 +59,16 @@ bool toml_asks_for_nothing(const struct toml *t, const char *neutral)
 	return nothing;
 }
 
-static bool fits(enum option_kind option, enum toml_kind value)
+/* 1.0 is no fraction: presets of GUIs are full of it. */
+static enum toml_kind kind_of(const struct toml *t)
 {
+	return t->kind == TOML_FLOAT && t->number == floor(t->number) ? TOML_INTEGER : t->kind;
+}
+
+static bool fits(enum option_kind option, const struct toml *t)
+{
+	enum toml_kind value = kind_of(t);
+
 	switch (option) {
 	case OPTION_FLAG:
 	case OPTION_SWITCH:
@@ -100,7 +109,7 @@ static int take_scalar(const struct option *o, const struct toml *t, const char 
 	char *text;
 	int status;
 
-	if (!fits(o->kind, t->kind))
+	if (!fits(o->kind, t))
 		return misfit(o, t, where, e);
 	text = scalar_text(t);
 	if (!text)
@@ -125,22 +134,22 @@ static int take_size_array(const struct option *o, const struct toml *t, const c
 	char *text;
 	int status;
 
-	if (!h || h->next || w->kind != TOML_INTEGER || h->kind != TOML_INTEGER)
+	if (!h || h->next || kind_of(w) != TOML_INTEGER || kind_of(h) != TOML_INTEGER)
 		return misfit(o, t, where, e);
-	text = xprintf("%lld,%lld", (long long)w->integer, (long long)h->integer);
+	text = xprintf("%.0f,%.0f", w->number, h->number);
 	status = option_take(o, text, where, e);
 	free(text);
 	return status;
 }
 
-/* [4, 8] for "4,8": block_dims and the like */
+/* [4, 8] for "4,8": block_dims and the like; ["1e-4", "5e-5"] too */
 static int take_joined(const struct option *o, const struct toml *t, const char *where, struct error *e)
 {
 	struct buffer all = { 0 };
 	int status;
 
 	for (const struct toml *item = t->child; item; item = item->next) {
-		char *text = item->kind == TOML_INTEGER || item->kind == TOML_FLOAT ? scalar_text(item) : NULL;
+		char *text = item->kind <= TOML_FLOAT ? scalar_text(item) : NULL;
 		if (!text) {
 			buffer_free(&all);
 			return misfit(o, t, where, e);
@@ -166,10 +175,10 @@ int option_take_toml(const struct option *o, const struct toml *t, const char *w
 	return take_scalar(o, t, where, e);
 }
 
-/* "" for anything, and false where a text is wanted (resume = false is in people's files). */
+/* "" and [] for anything, and false where a text is wanted (resume = false is in people's files). */
 bool toml_means_unset(const struct option *o, const struct toml *t)
 {
 	bool text = o->kind == OPTION_STRING || o->kind == OPTION_CHOICE || o->kind == OPTION_LIST;
 
-	return (t->kind == TOML_STRING && !t->length) || (text && t->kind == TOML_BOOLEAN && !t->boolean);
+	return (t->kind == TOML_STRING && !t->length) || (t->kind == TOML_ARRAY && !t->child) || (text && t->kind == TOML_BOOLEAN && !t->boolean);
 }

@@ -162,12 +162,19 @@ static bool take_switch(enum option_switch *value, const char *text)
 	return true;
 }
 
+/* "8", and "8.0" and "1e3" too: sd-scripts' own files have whole numbers with a point. */
 static bool take_long(const struct option *o, const char *text, const char *ends, long *value, const char **rest)
 {
 	char *end;
 
 	errno = 0;
 	*value = strtol(text, &end, 10);
+	if (end != text && strchr(".eE", *end) && *end) {
+		double x = strtod(text, &end);
+		if (x != floor(x) || fabs(x) >= 1e15)
+			return false;
+		*value = (long)x;
+	}
 	*rest = end;
 	if (end == text || errno || !strchr(ends, *end))
 		return false;
@@ -235,6 +242,14 @@ static bool take_item(const struct option *o, const char *text)
 	return true;
 }
 
+static bool is_number(const char *text)
+{
+	char *end;
+
+	strtod(text, &end);
+	return end != text && (!*end || !strcmp(end, "%"));
+}
+
 static bool take(const struct option *o, const char *text)
 {
 	switch (o->kind) {
@@ -260,11 +275,26 @@ static bool take(const struct option *o, const char *text)
 	}
 }
 
+/* Blanks around a number or a word are no part of it; those of a text may be meant. */
+static char *trim(const char *text)
+{
+	size_t n;
+
+	text += strspn(text, " \t");
+	for (n = strlen(text); n && strchr(" \t", text[n - 1]); n--)
+		;
+	return xstrndup(text, n);
+}
+
 int option_take(const struct option *o, const char *text, const char *where, struct error *e)
 {
 	struct buffer expected = { 0 };
+	char *trimmed = trim(text);
+	bool as_it_stands = o->kind == OPTION_LIST || (o->kind == OPTION_STRING && !is_number(trimmed));
+	bool good = take(o, as_it_stands ? text : trimmed);
 
-	if (take(o, text))
+	free(trimmed);
+	if (good)
 		return 0;
 	option_expected(o, &expected);
 	fail(e, EXIT_USAGE, "%s: '%.200s' does not fit; give %s", where, text, expected.data);
@@ -392,10 +422,7 @@ void option_print_value(const struct option *o, struct buffer *out)
 		option_add_number(out, *(double *)o->value);
 		break;
 	case OPTION_SIZE:
-		if (size[0] == size[1])
-			buffer_addf(out, "%ld", size[0]);
-		else
-			buffer_addf(out, "\"%ld,%ld\"", size[0], size[1]);
+		buffer_addf(out, "\"%ld,%ld\"", size[0], size[1]);     /* as sd-scripts wants it: it stops at a number */
 		break;
 	case OPTION_LIST:
 		add_list(out, o->value);

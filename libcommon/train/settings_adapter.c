@@ -87,6 +87,7 @@ static int take_arg(const struct arg *args, const char *item, struct error *e)
 static int rate(const char *key, const char *text, const char **end, double *out, struct error *e)
 {
 	*out = strtod(text, (char **)end);
+	*end += *end == text ? 0 : strspn(*end, " ");
 	if (*end == text || (**end && **end != ',') || !(*out >= 0 && *out <= 1e6))
 		return fail(e, EXIT_USAGE, "%s: '%s' is no number from 0 to 1000000", key, text);
 	return 0;
