@@ -4,6 +4,7 @@
 #include "../base/map.h"
 #include "../io/json.h"
 #include "dataset_config.h"
+#include "foreign.h"
 #include "known_keys.h"
 #include "options_private.h"
 
@@ -71,11 +72,9 @@ static const struct other { const char *name; int levels; bool ignored; const ch
 	  "is not taken; lora-prep --lint names pictures that are too small: move them out of the folder" },
 	{ "validation_seed", OF_DATASET, true, "it is a setting of lora-train" },
 	{ "validation_split", OF_DATASET, false, "is not taken from a dataset; give it to lora-train" },
-	{ "image_directory", OF_SUBSET, false,
-	  "is a key of musubi-tuner's dataset files; write image_dir in [[datasets.subsets]]" },
-	{ "video_directory", OF_SUBSET, false, "is a key of musubi-tuner's dataset files, for video models" },
 };
 
+/* Those that work. */
 static size_t count_names(const char **names)
 {
 	size_t n = 0;
@@ -84,8 +83,6 @@ static size_t count_names(const char **names)
 		names[n++] = keys[i].name;
 	for (size_t i = 0; i < CAPTION_KEYS; i++)
 		names[n++] = caption_keys[i].name;
-	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
-		names[n++] = others[i].name;
 	return n;
 }
 
@@ -107,22 +104,29 @@ struct reader {
 	const char *path;
 	struct error *e;
 	struct dataset_subset subset;                   /* the one at hand */
+	struct unknown_names unknown;
 	bool has_caption[CAPTION_KEYS];
 	union value caption[CAPTION_KEYS];
 };
 
 /* ---- which key may stand where ---- */
 
-static int unknown(struct reader *r, const struct toml *t, int level)
-{
-	const char *names[sizeof(keys) / sizeof(*keys) + CAPTION_KEYS + sizeof(others) / sizeof(*others)], *near;
+/* What other programs' files call the keys of a data set, and what is meant by the nearest spelling. */
+static const struct { const char *name, *ours; } meant[] = {
+	{ "repeats", "num_repeats" }, { "path", "image_dir" }, { "folder_path", "image_dir" }, { "dataset_path", "image_dir" },
+	{ "train_data_dir", "image_dir" }, { "caption_ext", "caption_extension" }, { "train_batch_size", "batch_size" },
+	{ "trigger_word", "caption_prefix" }, { "keep_tags", "keep_tokens" }, { "flip", "flip_aug" },
+};
 
-	near = nearest_name(t->key, names, count_names(names));
-	if (near)
-		return fail(r->e, EXIT_USAGE, "%s:%d: unknown key '%s' in %s; did you mean '%s'?", r->path, t->line, t->key,
-			    level_name(level), near);
-	return fail(r->e, EXIT_USAGE, "%s:%d: unknown key '%s' in %s; remove the line, or see lora-config(5)", r->path,
-		    t->line, t->key, level_name(level));
+static void unknown(struct reader *r, const struct toml *t, int level)
+{
+	const char *names[sizeof(keys) / sizeof(*keys) + CAPTION_KEYS], *near = NULL;
+
+	for (size_t i = 0; i < sizeof(meant) / sizeof(*meant); i++)
+		if (!strcmp(meant[i].name, t->key))
+			near = meant[i].ours;
+	near = near ? near : nearest_name(t->key, names, count_names(names));
+	unknown_add(&r->unknown, t->key, level_name(level), t->line, NULL, near ? xprintf("did you mean '%s'?", near) : NULL);
 }
 
 static int check_key(struct reader *r, const struct toml *t, int level)
@@ -135,11 +139,17 @@ static int check_key(struct reader *r, const struct toml *t, int level)
 			note("%s:%d: '%s' is ignored: %s", r->path, t->line, t->key, k->say);
 		return 0;
 	}
-	if (!levels)
-		return unknown(r, t, level);
+	if (!levels) {
+		unknown(r, t, level);
+		return 0;
+	}
 	if (!(levels & level))
 		return fail(r->e, EXIT_USAGE, "%s:%d: '%s' does not belong into %s; move it to %s", r->path, t->line, t->key,
 			    level_name(level), level_name(levels == SUBSET ? SUBSET : DATASET));
+	if (t->kind == TOML_TABLE && !strcmp(t->key, "custom_attributes") && toml_get(t, "diff_output_preservation") &&
+	    !toml_asks_for_nothing(toml_get(t, "diff_output_preservation"), NULL))
+		return fail(r->e, EXIT_USAGE, "%s:%d: 'diff_output_preservation' is not there; use regularisation pictures (is_reg) instead",
+			    r->path, t->line);
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
 		if (strcmp(others[i].name, t->key) || toml_asks_for_nothing(t, others[i].neutral))
 			continue;
@@ -305,7 +315,7 @@ static bool is_config_too(const char *path)
 }
 
 /* The file may hold training keys as well: then it is a --config too, which looks at them. */
-static int check_rest(struct reader *r, const struct toml *root)
+static void check_rest(struct reader *r, const struct toml *root)
 {
 	const struct toml *other = NULL;
 
@@ -313,28 +323,29 @@ static int check_rest(struct reader *r, const struct toml *root)
 		if (!strcmp(t->key, "datasets") || !strcmp(t->key, "general"))
 			continue;
 		if (t->kind != TOML_TABLE && !known_key(t->key))
-			return unknown(r, t, GENERAL);
-		other = other ? other : t;
+			unknown(r, t, GENERAL);
+		else
+			other = other ? other : t;
 	}
 	if (other && !is_config_too(r->path))
 		warning("%s:%d: '%s' is outside of [general] and [[datasets]], so only --config reads it; move it into [general], "
 			"or give the file with --config", r->path, other->line, other->key);
-	return 0;
 }
 
 int dataset_config_read(const char *path, const struct dataset_subset *defaults, struct dataset_config *out,
 			struct error *e)
 {
 	struct reader r = { path, e };
-	struct toml *root = toml_read(path, e);
+	struct toml *root = config_file_read(path, NULL, e);
 	int status;
 
 	*out = (struct dataset_config){ 0 };
-	if (!root) {
-		e->code = EXIT_USAGE;
+	if (!root)
 		return -1;
-	}
-	status = check_rest(&r, root) < 0 ? -1 : take_datasets(&r, root, defaults, out);
+	check_rest(&r, root);
+	status = take_datasets(&r, root, defaults, out);
+	if (r.unknown.count)
+		status = unknown_fail(&r.unknown, path, "key", "remove the line, or see lora-config(5)", e);
 	toml_free(root);
 	if (status < 0)
 		dataset_config_free(out);

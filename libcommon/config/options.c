@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 #include "../base/map.h"
 #include "known_keys.h"
 #include "options_private.h"
+#include "other_names.h"
 #include "version.h"
 
 struct given {
@@ -31,6 +33,7 @@ struct command_line {
 	size_t configs, config_capacity;
 	int operands;
 	bool print_config;
+	struct unknown_names unknown;
 };
 
 static _Noreturn void finish(const struct error *e)
@@ -49,6 +52,17 @@ static _Noreturn void print_and_exit(struct buffer *text)
 	exit(EXIT_DONE);
 }
 
+/* "max_train_steps" of "max-train-steps"; malloced */
+static char *key_of(const char *name, size_t n)
+{
+	char *key = xstrndup(name, n);
+
+	for (char *c = key; *c; c++)
+		if (*c == '-')
+			*c = '_';
+	return key;
+}
+
 /* By name, by config key, or by another spelling of the key (kohya's --pretrained_model_name_or_path). */
 static const struct option *find_long(const struct tool *tool, const char *name, size_t n)
 {
@@ -58,10 +72,7 @@ static const struct option *find_long(const struct tool *tool, const char *name,
 
 	if (o || !tool->takes_config)
 		return o;
-	key = xstrndup(name, n);
-	for (char *c = key; *c; c++)
-		if (*c == '-')
-			*c = '_';
+	key = key_of(name, n);
 	k = known_key(key);
 	if (k && k->alias)
 		o = option_named(tool, k->alias, strlen(k->alias));
@@ -69,26 +80,48 @@ static const struct option *find_long(const struct tool *tool, const char *name,
 	return o;
 }
 
-static int unknown_option(const struct tool *tool, size_t count, const char *name, size_t n, struct error *e)
+static const char *nearest_option(const struct tool *tool, const char *wrong)
 {
 	static const char *const own[] = { "help", "version", "quiet", "config", "print-config" };
-	const char **names = xmalloc((count + 5) * sizeof(*names)), *near;
-	char *wrong = xstrndup(name, n);
-	size_t have = 0;
+	size_t count = 0, have = 0;
+	const char **names, *near;
 
+	while (tool->table[count].name || tool->table[count].help)
+		count++;
+	names = xmalloc((count + 5) * sizeof(*names));
 	for (size_t i = 0; i < count; i++)
-		if (tool->table[i].kind != OPTION_SECTION)
+		if (option_has_value(&tool->table[i]))
 			names[have++] = tool->table[i].name;
 	for (int i = 0; i < (tool->takes_config ? 5 : 3); i++)
 		names[have++] = own[i];
 	near = nearest_name(wrong, names, have);
-	if (near)
-		fail(e, EXIT_USAGE, "unknown option '--%s'; did you mean '--%s'? (try --help)", wrong, near);
-	else
-		fail(e, EXIT_USAGE, "unknown option '--%s'; try --help", wrong);
-	free(wrong);
 	free(names);
-	return -1;
+	return near;
+}
+
+/* Another program's name for one of our options, or else the nearest spelling. */
+static char *option_advice(const struct tool *tool, const char *wrong, const struct other_name *other)
+{
+	const struct option *o = other && other->ours ? find_long(tool, other->ours, strlen(other->ours)) : NULL;
+	const char *near = o ? o->name : nearest_option(tool, wrong);
+
+	if (other && other->say && (o || !other->ours || tool->takes_config))
+		return xstrdup(other->say);
+	if (other && !o && tool->takes_config)
+		return xprintf("the key is %s, of other programs here; put it into a --config, which serves them all, or use pipelines/train",
+			       other->ours);
+	return near ? xprintf("did you mean '--%s'?", near) : NULL;
+}
+
+static void unknown_option(struct command_line *c, const char *name, size_t n)
+{
+	char *wrong = xstrndup(name, n), *key = key_of(name, n), *shown = xprintf("--%s", wrong);
+	const struct other_name *other = other_name(key);
+
+	unknown_add(&c->unknown, shown, NULL, 0, other ? other->program : NULL, option_advice(c->p->tool, wrong, other));
+	free(shown);
+	free(key);
+	free(wrong);
 }
 
 static void give(struct command_line *c, const struct option *o, const char *text, bool off)
@@ -205,15 +238,12 @@ static int take_common(struct command_line *c, const char *name, size_t n, const
 /* What kohya's command lines have and this program has not.  1: ignored with a note; 0: nothing known of it; -1: trouble. */
 static int take_known(struct command_line *c, const char *name, size_t n, const char *value, struct error *e)
 {
-	char *key = xstrndup(name, n);
-	const struct known_key *k;
+	char *key = key_of(name, n);
+	const struct known_key *k = c->p->tool->takes_config ? known_key(key) : NULL;
+	bool renamed = k && k->class == KEY_RESIDUE && other_name(key);         /* typed by hand, it is no residue */
 
-	for (char *p = key; *p; p++)
-		if (*p == '-')
-			*p = '_';
-	k = c->p->tool->takes_config ? known_key(key) : NULL;
 	free(key);
-	if (!k)
+	if (!k || renamed)
 		return 0;
 	if (k->class == KEY_OURS)
 		return fail(e, EXIT_USAGE, "--%.*s is an option of other programs here, as lora-config(5) says; put it into a --config, "
@@ -248,8 +278,10 @@ static int take_long(struct command_line *c, const char *arg, struct error *e)
 		if (common)
 			return common < 0 ? -1 : 0;
 	}
-	if (!o || (!option_is_flag(o) && o->kind != OPTION_LATER))
-		return unknown_option(c->p->tool, c->p->count, name, n, e);
+	if (!o || (!option_is_flag(o) && o->kind != OPTION_LATER)) {
+		unknown_option(c, name, n);
+		return 0;
+	}
 	if (o->kind == OPTION_LATER)
 		return later(as_given, e);
 	if (value)
@@ -298,7 +330,7 @@ static int read_command_line(struct command_line *c, struct error *e)
 		if (status)
 			return -1;
 	}
-	return 0;
+	return c->unknown.count ? unknown_fail(&c->unknown, NULL, "option", "try --help", e) : 0;
 }
 
 static void set_origin(struct parse *p, const struct option *o, const char *origin)
@@ -311,24 +343,42 @@ static void set_origin(struct parse *p, const struct option *o, const char *orig
 	*mine = xstrdup(origin);
 }
 
-static int take_variable(struct parse *p, const struct option *o, struct error *e)
+/* LORA_ and the key in capitals; the text stays, NULL: unset or empty. */
+static const char *variable(const char *key, char name[KEY_SIZE + 5])
 {
-	char buffer[KEY_SIZE], name[KEY_SIZE + 5] = "LORA_";
-	const char *key = option_key(o, buffer), *value;
+	const char *value;
 	size_t i;
 
-	if (!key || strlen(key) >= KEY_SIZE)
-		return 0;
-	for (i = 0; key[i]; i++)
+	strcpy(name, "LORA_");
+	for (i = 0; key[i] && i < KEY_SIZE - 1; i++)
 		name[5 + i] = (char)toupper((unsigned char)key[i]);
 	name[5 + i] = 0;
 	value = getenv(name);
-	if (!value || !*value)
+	return value && *value ? value : NULL;
+}
+
+static int take_variable(struct parse *p, const struct option *o, struct error *e)
+{
+	char buffer[KEY_SIZE], name[KEY_SIZE + 5];
+	const char *key = option_key(o, buffer), *value = key ? variable(key, name) : NULL;
+	size_t count;
+	const struct known_key *k = known_keys(&count);
+
+	for (size_t i = 0; key && !value && i < count; i++)
+		if (k[i].alias && !strcmp(k[i].alias, key) && !option_by_key(p->tool, k[i].name))
+			value = variable(k[i].name, name);
+	if (!value)
 		return 0;
 	if (o->kind == OPTION_LATER)
 		return later(name, e);
 	set_origin(p, o, name);
 	return option_take(o, value, name, e);
+}
+
+static void keep_first(struct error *first, const struct error *e)
+{
+	if (!first->code)
+		*first = *e;
 }
 
 static int apply_given(struct parse *p, const struct given *g, struct error *e)
@@ -340,20 +390,51 @@ static int apply_given(struct parse *p, const struct given *g, struct error *e)
 	return option_take(g->option, g->off ? "false" : g->text ? g->text : "true", where, e);
 }
 
+/* A value that decides what the others mean is judged before their numbers are. */
+static int refuse_value(const struct parse *p, struct error *e)
+{
+	char buffer[KEY_SIZE];
+
+	for (size_t i = 0; i < p->count; i++) {
+		const struct option *o = &p->tool->table[i];
+		const char *value = o->refused ? *(const char **)o->value : NULL;
+		for (const struct option_refusal *r = o->refused; value && r->value; r++)
+			if (!strcasecmp(r->value, value))
+				return fail(e, EXIT_USAGE, "%s: %s '%s' is not supported: %s", p->origin[i], option_key(o, buffer), value, r->say);
+	}
+	return 0;
+}
+
 static int take_sources(struct command_line *c, struct error *e)
 {
 	struct parse *p = c->p;
+	struct error first = { 0 };
 
 	for (size_t i = 0; i < c->configs; i++)
 		if (options_read_config(p, c->config[i], e))
-			return -1;
+			keep_first(&first, e);
 	for (size_t i = 0; p->tool->takes_config && i < p->count; i++)
 		if (take_variable(p, &p->tool->table[i], e))
-			return -1;
+			keep_first(&first, e);
 	for (size_t i = 0; i < c->count; i++)
 		if (apply_given(p, &c->given[i], e))
-			return -1;
-	return 0;
+			keep_first(&first, e);
+	if (!p->preset.len && refuse_value(p, e))
+		return -1;
+	*e = first;
+	return first.code ? -1 : 0;
+}
+
+/* A preset in the words of a GUI was refused; here it is in ours. */
+static _Noreturn void finish_with(const struct error *e, const struct buffer *preset, bool asked_for)
+{
+	int code = report(e);
+
+	if (preset->len && fwrite(preset->data, 1, preset->len, asked_for ? stdout : stderr) != preset->len)
+		code = EXIT_IO;
+	if (fflush(stdout))
+		code = EXIT_IO;
+	exit(code);
 }
 
 int options_parse(const struct tool *tool, int argc, char **argv)
@@ -362,8 +443,12 @@ int options_parse(const struct tool *tool, int argc, char **argv)
 	struct error e = { 0 };
 	struct buffer text = { 0 };
 
-	if (read_command_line(&c, &e) || take_sources(&c, &e))
+	if (read_command_line(&c, &e))
 		finish(&e);
+	if (take_sources(&c, &e))
+		finish_with(&e, &c.p->preset, c.print_config);
+	if (tool->takes_config)
+		options_check_environment(tool);
 	free(c.given);
 	free(c.config);
 	free(c.p->noted);

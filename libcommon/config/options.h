@@ -40,6 +40,9 @@ enum option_switch { SWITCH_OFF, SWITCH_ON, SWITCH_AUTO };
 
 struct text_list { const char **item; size_t count; };
 
+/* A value that is known and not there. */
+struct option_refusal { const char *value, *say; };
+
 struct option {
 	const char *name;
 	char letter;
@@ -52,6 +55,7 @@ struct option {
 	double min, max;        /* both 0: no limits */
 	const char *key;
 	bool advanced;          /* listed by --help=all only */
+	const struct option_refusal *refused;   /* OPTION_STRING: such values, ended by { 0 }; told before any mistake in another value */
 };
 
 struct tool {

@@ -1,7 +1,7 @@
 /*
  * options_private.h - what options.c (command line and environment), options_origin.c (what was parsed, and where each value came from),
  * options_value.c (text to value and back), options_toml.c (TOML to value), options_config.c and dataset_config.c (files) and
- * options_help.c share.  Nobody else includes it.
+ * options_help.c, unknown_names.c, foreign.c and gui_preset.c share.  Nobody else includes it.
  */
 #ifndef CONFIG_OPTIONS_PRIVATE_H
 #define CONFIG_OPTIONS_PRIVATE_H
@@ -13,11 +13,24 @@
 #define COMMAND_LINE "command line"
 enum { KEY_SIZE = 80 };
 
+/* Names that nobody knows, of one file or of the command line. */
+struct unknown_name {
+	char *name;
+	const char *place;      /* "[[datasets]]"; may be NULL */
+	int line;               /* 0: of a command line */
+	const char *program;    /* whose name it is; may be NULL */
+	char *advice;           /* what to write instead; may be NULL */
+};
+struct unknown_names { struct unknown_name *item; size_t count, capacity; };
+
 struct parse {
 	const struct tool *tool;
 	size_t count;           /* options in the table */
 	char **origin;          /* one an option; NULL: its default */
 	bool *noted;            /* one a known key: it has had its note */
+	struct unknown_names unknown;   /* of the file at hand */
+	struct error first;     /* the first mistake in it: reading goes on, for what is worse may come */
+	struct buffer preset;   /* a preset of the kohya_ss GUI as TOML; empty: none was given */
 };
 
 /* The one of this process, with every option at its default; what was parsed before is forgotten. */
@@ -38,6 +51,7 @@ void option_reset(const struct option *o);              /* back to its fallback 
 void option_clear_list(const struct option *o);
 void option_print_value(const struct option *o, struct buffer *out);    /* as TOML */
 void option_add_number(struct buffer *out, double x);   /* shortest text that reads back as x */
+void option_add_quoted(struct buffer *out, const char *text);           /* as a text of TOML */
 void option_expected(const struct option *o, struct buffer *out);       /* "a whole number from 1 to 4096" */
 
 /* The same from TOML; arrays for lists and sizes. */
@@ -46,6 +60,18 @@ bool toml_means_unset(const struct option *o, const struct toml *t);
 /* neutral: values ("a|b"), besides false, 0, "" and "none", that ask for nothing; may be NULL */
 bool toml_asks_for_nothing(const struct toml *t, const char *neutral);
 const struct toml *toml_dataset_tables(const struct toml *root);        /* [[datasets]]; NULL: none */
+
+/* advice is taken over. */
+void unknown_add(struct unknown_names *u, const char *name, const char *place, int line, const char *program, char *advice);
+void unknown_key(struct unknown_names *u, const struct tool *tool, const char *key, int line);
+/* The key that was meant, which works here; malloced, NULL: none is near. */
+char *meant_key(const struct tool *tool, const char *wrong);
+/* One sentence about all of them, which it empties: -1.  path NULL: a command line.  otherwise: what to do where nothing is near. */
+int unknown_fail(struct unknown_names *u, const char *path, const char *kind, const char *otherwise, struct error *e);
+void unknown_free(struct unknown_names *u);
+
+/* LORA_ variables that no tool reads are warned of. */
+void options_check_environment(const struct tool *tool);
 
 int options_read_config(struct parse *p, const char *path, struct error *e) MUST_CHECK;
 void options_help(const struct tool *tool, bool all, struct buffer *out);

@@ -354,7 +354,7 @@ void option_reset(const struct option *o)
 	option_begin(o);
 }
 
-static void add_quoted(struct buffer *out, const char *s)
+void option_add_quoted(struct buffer *out, const char *s)
 {
 	buffer_adds(out, "\"");
 	for (; *s; s++) {
@@ -373,7 +373,7 @@ static void add_list(struct buffer *out, const struct text_list *list)
 	buffer_adds(out, "[");
 	for (size_t i = 0; i < list->count; i++) {
 		buffer_adds(out, i ? ", " : "");
-		add_quoted(out, list->item[i]);
+		option_add_quoted(out, list->item[i]);
 	}
 	buffer_adds(out, "]");
 }
@@ -422,12 +422,15 @@ void option_print_value(const struct option *o, struct buffer *out)
 		option_add_number(out, *(double *)o->value);
 		break;
 	case OPTION_SIZE:
-		buffer_addf(out, "\"%ld,%ld\"", size[0], size[1]);     /* as sd-scripts wants it: it stops at a number */
+		buffer_addf(out, "\"%ld", size[0]);      /* in quotes: sd-scripts stops at a number */
+		if (size[0] != size[1])
+			buffer_addf(out, ",%ld", size[1]);
+		buffer_adds(out, "\"");
 		break;
 	case OPTION_LIST:
 		add_list(out, o->value);
 		break;
 	default:
-		add_quoted(out, *(const char **)o->value);
+		option_add_quoted(out, *(const char **)o->value);
 	}
 }

@@ -10,7 +10,6 @@
 #include "publish.h"
 #include "toml_reader.h"
 
-#define FILE_CAP (16u << 20)
 #define DEPTH_CAP 64
 #define VALUES_CAP 1000000      /* a node is fifty times the two bytes that can ask for it */
 
@@ -398,8 +397,8 @@ struct toml *toml_parse(const char *name, const char *text, size_t n, struct err
 	struct node *root;
 	int status;
 
-	if (n > FILE_CAP) {
-		fail(e, EXIT_USAGE, "%s: %zu bytes are more than a configuration file may have (%u); check the path", name, n, FILE_CAP);
+	if (n > TOML_CAP) {
+		fail(e, EXIT_USAGE, "%s: %zu bytes are more than a configuration file may have (%u); check the path", name, n, TOML_CAP);
 		return NULL;
 	}
 	if (toml_starts(&b.r, "\xef\xbb\xbf"))          /* Windows editors put a byte order mark here */
@@ -421,7 +420,7 @@ struct toml *toml_read(const char *path, struct error *e)
 	struct buffer text = { 0 };
 	struct toml *t;
 
-	if (read_file(path, FILE_CAP, &text, e)) {
+	if (read_file(path, TOML_CAP, &text, e)) {
 		buffer_free(&text);
 		return NULL;
 	}

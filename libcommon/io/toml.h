@@ -26,6 +26,8 @@ struct toml {
 	bool inline_value;              /* an inline table or array, not a [header] */
 };
 
+#define TOML_CAP (16u << 20)            /* bytes of a file */
+
 /* name is the file name in messages: "FILE:LINE: what is wrong; ...".  NULL: *e (EXIT_USAGE). */
 struct toml *toml_parse(const char *name, const char *text, size_t n, struct error *e) MUST_CHECK;
 struct toml *toml_read(const char *path, struct error *e) MUST_CHECK;

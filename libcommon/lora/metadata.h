@@ -26,7 +26,10 @@ const char *metadata_find(const struct metadata_list *l, const char *key);      
 void metadata_free(struct metadata_list *l);
 
 /* What its maker says of an adapter, for the modelspec.  NULL: nothing; the title is then the output name. */
-struct model_notes { const char *title, *author, *description, *license, *tags, *thumbnail, *trigger_phrase, *usage_hint; };
+struct model_notes {
+	const char *title, *author, *description, *license, *tags, *thumbnail, *trigger_phrase, *usage_hint, *merged_from, *preprocessor,
+		*is_negative_embedding;
+};
 
 /* What a trainer knows.  NULL and, where 0 makes no sense, 0: "None". */
 struct training_facts {

@@ -83,6 +83,9 @@ static void add_notes(const struct training_facts *f, struct metadata_list *l)
 		{ "modelspec.thumbnail", n->thumbnail },
 		{ "modelspec.trigger_phrase", n->trigger_phrase },
 		{ "modelspec.usage_hint", n->usage_hint },
+		{ "modelspec.merged_from", n->merged_from },
+		{ "modelspec.preprocessor", n->preprocessor },
+		{ "modelspec.is_negative_embedding", n->is_negative_embedding },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)

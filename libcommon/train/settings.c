@@ -34,7 +34,7 @@ const struct option *train_options(struct train_settings *s)
 		{ "network-train-unet-only", 0, OPTION_FLAG, &s->unet_only, NULL, "leave the text encoders alone" },
 		{ "network-train-text-encoder-only", 0, OPTION_FLAG, &s->text_only, NULL, "leave the UNet alone" },
 		{ "network-module", 0, OPTION_STRING, &s->network_module, "MODULE", "networks.lora", .fallback = "networks.lora",
-		  .advanced = true },
+		  .advanced = true, .refused = network_modules },
 		{ "network-args", 0, OPTION_LIST, &s->network_args, "K=V", "settings of this section, as sd-scripts takes them",
 		  .advanced = true },
 		{ "network-dropout", 0, OPTION_NUMBER, &s->network_dropout, "X", "chance of leaving out a value between the two matrices",
@@ -289,8 +289,7 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 	if (s->unet_only && s->text_only)
 		return fail(e, EXIT_USAGE, "network-train-unet-only and network-train-text-encoder-only together leave nothing to train");
 	if (strcmp(s->network_module, "networks.lora"))
-		return fail(e, EXIT_USAGE, "network_module '%s' is not supported; networks.lora is (LyCORIS' algo=locon is conv_dim here)",
-			    s->network_module);
+		return fail(e, EXIT_USAGE, "network_module '%s' is not supported; networks.lora is, for SDXL", s->network_module);
 	if (strchr(s->output_name, '/'))
 		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
 	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)

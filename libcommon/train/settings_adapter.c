@@ -82,6 +82,20 @@ static int take_arg(const struct arg *args, const char *item, struct error *e)
 		    "in lora-config(5) are", item);
 }
 
+/* ---- the kind of adapter ---- */
+
+#define NEAREST "; networks.lora with conv_dim is the nearest"
+const struct option_refusal network_modules[] = {
+	{ "networks.loha", "LoHa is not there" NEAREST },
+	{ "networks.lokr", "LoKr is not there" NEAREST },
+	{ "networks.oft", "OFT is not there" NEAREST },
+	{ "networks.dylora", "DyLoRA is not there" NEAREST },
+	{ "networks.lora_fa", "LoRA-FA is not there" NEAREST },
+	{ "networks.control_net_lllite", "ControlNet-LLLite is not there" },
+	{ "lycoris.kohya", "LyCORIS is not there; of its kinds algo=lora and algo=locon are network_dim and conv_dim of networks.lora, and dora_wd is dora" },
+	{ 0 }
+};
+
 /* ---- learning rates ---- */
 
 static int rate(const char *key, const char *text, const char **end, double *out, struct error *e)

@@ -7,6 +7,9 @@
 #include "settings.h"
 
 /* network_args into the fields that plain keys set too; learning rates of the parts into s->lr. */
+/* Kinds of adapters that are known and not there. */
+extern const struct option_refusal network_modules[];
+
 int adapter_settings_finish(struct train_settings *s, struct error *e) MUST_CHECK;
 /* The blocks' plan; *given says whether there is one. */
 int adapter_settings_blocks(const struct train_settings *s, struct block_plan *p, bool *given, struct error *e) MUST_CHECK;

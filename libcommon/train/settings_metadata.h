@@ -22,6 +22,10 @@ struct metadata_settings {
 	{ "metadata-tags", 0, OPTION_STRING, &(m)->notes.tags, "TEXT,...", "tags", .advanced = true }, \
 	{ "metadata-trigger-phrase", 0, OPTION_STRING, &(m)->notes.trigger_phrase, "TEXT", "words that call for it", .advanced = true }, \
 	{ "metadata-usage-hint", 0, OPTION_STRING, &(m)->notes.usage_hint, "TEXT", "how to use it", .advanced = true }, \
+	{ "metadata-merged-from", 0, OPTION_STRING, &(m)->notes.merged_from, "TEXT", "what it was merged from", .advanced = true }, \
+	{ "metadata-preprocessor", 0, OPTION_STRING, &(m)->notes.preprocessor, "TEXT", "what its pictures went through", .advanced = true }, \
+	{ "metadata-is-negative-embedding", 0, OPTION_STRING, &(m)->notes.is_negative_embedding, "TEXT", "as sd-scripts has it", \
+	  .advanced = true }, \
 	{ "metadata-thumbnail", 0, OPTION_STRING, &(m)->notes.thumbnail, "FILE", "a picture to show for it, or a data: URL", .advanced = true }, \
 	{ "training-comment", 0, OPTION_STRING, &(m)->comment, "TEXT", "a comment in the metadata", .advanced = true }, \
 	{ "no-metadata", 0, OPTION_FLAG, &(m)->none, NULL, "only what readers of the adapter need", .advanced = true }

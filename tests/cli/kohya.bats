@@ -69,7 +69,7 @@ tutorial() {
 	[ "$(value lora-train config.toml optimizer_type)" = '"AdamW8bit"' ]
 	[ "$(value lora-train config.toml lr_scheduler)" = '"cosine_with_restarts"' ]
 	[ "$(value lora-train config.toml sample_every_n_steps)" = 250 ]
-	[ "$(value lora-prep config.toml resolution)" = 1024 ]
+	[ "$(value lora-prep config.toml resolution)" = '"1024"' ]
 	[ "$(value lora-encode config.toml vae)" = '"./models/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors"' ]
 }
 
@@ -174,7 +174,7 @@ tutorial() {
 	[ "$(grep -c "model_train_type" <<< "$output")" = 1 ]
 	[[ "$output" == *"scripts.toml:42: 'xformers' is ignored"* ]]
 	for quiet in lowram wandb_api_key noise_offset clip_skip lr_restart_cycles max_token_length; do [[ "$output" != *"$quiet"* ]]; done
-	[ "$(value lora-prep scripts.toml resolution)" = 1024 ]
+	[ "$(value lora-prep scripts.toml resolution)" = '"1024"' ]
 	[ "$(value lora-encode scripts.toml vae)" = '""' ]
 	[ "$(value lora-train scripts.toml text_encoder_lr)" = '"1e-5"' ]
 }
@@ -275,6 +275,51 @@ tutorial() {
 	said 2 "$BIN/lora-prep" --config musubi.toml; [[ "$output" == *"musubi.toml:4: "*musubi-tuner* ]]
 	said 2 "$BIN/lora-encode" --config pipe.toml; [[ "$output" == *"pipe.toml:2: "*diffusion-pipe* ]]
 	said 2 "$BIN/lora-prep" --config old.toml; [[ "$output" == *"old.toml:1: "*"early sd-scripts"* ]]
+	printf '{"training_method": "LORA", "base_model_name": "x"}' > one.json
+	printf 'job: extension\nconfig:\n  process:\n    - type: sd_trainer\n' > ai.yaml
+	printf 't5xxl = "x"\ndiscrete_flow_shift = 3.1\n' > flux.toml
+	for tool in lora-prep lora-encode lora-train lora-sample; do
+		said 2 "$BIN/$tool" --config one.json; [[ "$output" == *OneTrainer* ]]
+		said 2 "$BIN/$tool" --config ai.yaml; [[ "$output" == *ai-toolkit* ]]
+		said 2 "$BIN/$tool" --config flux.toml; [[ "$output" == *FLUX* ]]
+	done
+	printf '[{"id": "x", "caption_strategy": "textfile"}]' > backend.json
+	printf '[[directory]]\npath = "x"\n' > directory.toml
+	said 2 "$BIN/lora-prep" --dataset-config backend.json; [[ "$output" == *SimpleTuner* ]]
+	said 2 "$BIN/lora-prep" --dataset-config directory.toml; [[ "$output" == *diffusion-pipe* ]]
+	said 2 "$BIN/lora-prep" --dataset-config musubi.toml; [[ "$output" == *musubi-tuner* ]]
+}
+
+@test "a preset of the kohya_ss GUI is refused, and what it says is printed as TOML that reads back" {
+	cat > preset.json <<-'END'
+	{"LoRA_type": "Standard", "optimizer": "Prodigy", "optimizer_args": "weight_decay=0.01 decouple=True", "max_resolution": "1024,1024",
+	 "epoch": 4, "network_dim": 32, "network_alpha": "16", "unet_lr": 1.0, "text_encoder_lr": 0, "xformers": "xformers", "lr_warmup": 10,
+	 "lr_scheduler": "cosine", "gradient_accumulation_steps": 1.0, "additional_parameters": "--max_grad_norm=0", "color_aug": true,
+	 "sdxl": true, "save_precision": "bf16", "vae_batch_size": 0, "caption_dropout_every_n_epochs": 0.0}
+	END
+	"$BIN/lora-train" --config preset.json --print-config > run.toml 2> err && false
+	grep -q 'kohya_ss GUI' err
+	for tool in lora-prep lora-encode lora-train lora-sample; do said 0 "$BIN/$tool" --config run.toml --print-config; [[ "$output" != *"$tool: "* ]]; done
+	[ "$(value lora-train run.toml max_grad_norm),$(value lora-train run.toml max_train_epochs)" = 0,4 ]
+	[ "$(value lora-train run.toml network_dim),$(value lora-train run.toml network_alpha)" = 32,16 ]
+	[ "$(value lora-train run.toml lr_warmup_steps),$(value lora-train run.toml network_train_unet_only)" = '"10%",true' ]
+	[ "$(value lora-train run.toml optimizer_args)" = '["weight_decay=0.01", "decouple=True"]' ]
+	[ "$(value lora-prep run.toml resolution)" = '"1024"' ]
+	said 2 "$BIN/lora-train" --config preset.json --check
+	[[ "$output" == *"network_dim = 32"* ]]
+}
+
+@test "a kind of adapter that is not there is refused by name, before any number is judged" {
+	for kind in loha lokr oft dylora lora_fa; do
+		printf 'network_dim = 100000\nlearning_rate = "x"\nnetwork_module = "networks.%s"\n' $kind > run.toml
+		said 2 "$BIN/lora-train" --config run.toml --check
+		[[ "$output" == *"run.toml:3: network_module 'networks.$kind' is not supported: "* ]]
+		said 2 "$BIN/lora-train" --network_module networks.$kind --network_dim 100000
+		[[ "$output" == *"network_module 'networks.$kind' is not supported: "* ]]
+		said 0 "$BIN/lora-prep" --config run.toml --print-config
+	done
+	said 2 "$BIN/lora-train" -m demo/tiny-sdxl --network_module networks.lora_flux --check
+	[[ "$output" == *"'networks.lora_flux' is not supported; networks.lora is, for SDXL"* ]]
 }
 
 # datasets: two of them, beside training keys

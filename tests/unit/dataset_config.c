@@ -81,7 +81,14 @@ static const struct { const char *text; const char *say; } mistakes[] = {
 	{ "[[datasets]]\n" SUBSET "caption_dropout_rate = 1.5\n", ":4: caption_dropout_rate: '1.5' does not fit" },
 	{ "[[datasets]]\n" SUBSET "color_aug = true\n", ":4: 'color_aug' needs each visit's picture encoded anew" },
 	{ "[[datasets]]\n" SUBSET "metadata_file = 'm.json'\n", ":4: 'metadata_file' is not read" },
-	{ "[[datasets]]\nimage_directory = 'x'\n", "musubi-tuner" },
+	{ "[[datasets]]\nimage_directory = 'x'\n", "d.toml:2: this is a dataset file of musubi-tuner" },
+	{ "[[directory]]\npath = 'x'\n", "d.toml:1: this is a dataset file of diffusion-pipe" },
+	{ "[general]\nflip = true\n[[datasets]]\nresolutoin = 2\n[[datasets.subsets]]\npath = 'a'\nrepeats = 2\nqqqqqqqqqqq = 1\nimage_dir = 'a'\n",
+	  "d.toml:2: unknown keys 'flip' in [general] (did you mean 'flip_aug'?), 'resolutoin' in [[datasets]] (line 4; did you mean 'resolution'?), "
+	  "'path' in [[datasets.subsets]] (line 6; did you mean 'image_dir'?), 'repeats' in [[datasets.subsets]] (line 7; did you mean "
+	  "'num_repeats'?), 'qqqqqqqqqqq' in [[datasets.subsets]] (line 8); remove the line, or see lora-config(5)" },
+	{ "[[datasets]]\n" SUBSET "[datasets.subsets.custom_attributes]\ndiff_output_preservation = true\n", "'diff_output_preservation' is not there" },
+	{ "[[datasets]]\n" SUBSET "metadata_fil = 'm.json'\n", ":4: unknown key 'metadata_fil' in [[datasets.subsets]]; remove the line" },
 	{ "[[datasets]]\nsubsets = [1]\n", "must be tables" },
 	{ "general = 1\n[[datasets]]\n" SUBSET, "'general' must be a table" },
 	{ "[[datasets]\n", ":1: " },

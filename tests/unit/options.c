@@ -21,7 +21,7 @@ static struct {
 	enum option_switch checkpointing;
 	long rank, steps, size[2];
 	double rate;
-	const char *vae, *name, *precision, *resume, *model, *private;
+	const char *vae, *name, *precision, *resume, *model, *private, *module;
 	struct text_list args, lora;
 } s;
 
@@ -43,6 +43,7 @@ static const struct option table[] = {
 	{ "network-args", 0, OPTION_LIST, &s.args, "K=V", "further settings", .advanced = true },
 	{ "lora", 0, OPTION_LIST, &s.lora, "FILE", "adapters", .key = "" },
 	{ "private", 0, OPTION_STRING, &s.private, "X", "not in files", .key = "" },
+	{ "network-module", 0, OPTION_STRING, &s.module, "NAME", "kind", .refused = (const struct option_refusal[]){ { "no.such", "not there" }, { 0 } } },
 	{ "logging-dir", 0, OPTION_LATER, NULL, "DIR", "TensorBoard events", .advanced = true },
 	{ 0 },
 };
@@ -191,6 +192,14 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --resume -u", 0, "resume=auto|unet=1" },
 	{ "x --network_args conv_dim=4 conv_alpha=1 a.tar", 0, "arg=conv_dim=4\narg=conv_alpha=1|operand=a.tar" },
 	{ "x --lora a --lora b=c d=e", 0, "lora=a\nlora=b=c\noperand=d=e" },
+	{ "x --steps 3 --rnak=8 --instance_data_dir x -r 4", 2, "unknown options '--steps' (did you mean '--max-train-steps'?), "
+	  "'--rnak' (did you mean '--rank'?), '--instance_data_dir' of diffusers' scripts (the key is train_data_dir, of other programs" },
+	{ "x --lr 1", 2, "unknown option '--lr'; did you mean '--learning-rate'? (try --help)" },
+	{ "x --optimizer Prodigy", 2, "unknown option '--optimizer'; the key is optimizer_type" },
+	{ "x --center_crop", 2, "unknown option '--center_crop' of diffusers' scripts; pictures are always cut in the middle" },
+	{ "x --train_text_encoder", 2, "diffusers" },
+	{ "x --network-module no.such -r 9999", 2, "command line: network_module 'no.such' is not supported: not there" },
+	{ "x --network-module No.Such --network-module networks.lora", 0, "rank=16" },
 	{ "x --rnak 8", 2, "unknown option '--rnak'; did you mean '--rank'? (try --help)" },
 	{ "x --qqqqqqqqqq", 2, "unknown option '--qqqqqqqqqq'; try --help" },
 	{ "x -z", 2, "unknown option '-z'; try --help" },
@@ -216,7 +225,6 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --version", 0, "lora-x (lora-tools) 0.1.0\n" },
 	{ "x --config", 2, "--config needs a value" },
 	{ "x --config nowhere.toml", 2, "nowhere.toml" },
-	{ "x --config presets.json", 2, "presets.json: not a TOML file" },
 };
 
 static void command_lines(void **state)
@@ -277,8 +285,20 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "[general]\nx = 1\n[[datasets]]\n[training]\nnetwork_dim = 16", 0, "rank=16" },
 	{ "[[dataset]]\nx = 1\n", 2, "a.toml:1: this is a dataset config of an early sd-scripts" },
 	{ "[general_args.args]\nx = 1\n", 2, "Easy Training Scripts" },
-	{ "dit = 'x'\n", 2, "a.toml:1: this is a file of musubi-tuner" },
-	{ "[a]\ndiscrete_flow_shift = 3\n", 2, "a.toml:2: this is a file of musubi-tuner" },
+	{ "dit = 'x'\ndiscrete_flow_shift = 3\n", 2, "a.toml:1: this is a file of musubi-tuner" },
+	{ "[a]\ndiscrete_flow_shift = 3\n", 2, "a.toml:2: this is a configuration of sd-scripts for a flow model such as FLUX" },
+	{ "clip_l = ''\nt5xxl = ''\nqwen3 = ''", 0, "rank=16" },
+	{ "t5xxl = 'x'", 2, "a.toml:1: this is a configuration of sd-scripts for FLUX or SD3" },
+	{ "[x]\nqwen3 = 'x'\ndiscrete_flow_shift = 3.0\nlora_rank = 32", 2, "a.toml:2: this is a configuration of sd-scripts for Anima" },
+	{ "model_train_type = 'flux-lora'", 2, "a.toml:1: this is a configuration of lora-scripts for FLUX" },
+	{ "model_train_type = 'sdxl-lora'", 0, "rank=16" },
+	{ "network_module = 'networks.lora_flux'", 2, "a.toml:1: this is a configuration of sd-scripts for FLUX" },
+	{ "epochs = 3\nnetwork_dim = 0\n[x]\nsteps = 4\nadam_beta1 = 1\nfoo_bar_baz_x = 1\nrank = 3\n", 2,
+	  "a.toml:1: unknown keys 'epochs' (did you mean 'max_train_epochs'?), 'steps' (line 4; did you mean 'max_train_steps'?), "
+	  "'adam_beta1' of diffusers' scripts (line 5; write optimizer_args = [\"betas=0.9,0.999\"]), 'foo_bar_baz_x' (line 6), "
+	  "'rank' (line 7; did you mean 'network_dim'?); remove the line" },
+	{ "network_module = 'no.such'\nnetwork_dim = 100000", 2, "a.toml:1: network_module 'no.such' is not supported: not there" },
+	{ "network_dim = 100000\nnetwork_module = 'no.such'", 2, "a.toml:2: network_module 'no.such' is not supported: not there" },
 	{ "micro_batch_size_per_gpu = 1\n", 2, "diffusion-pipe" },
 	{ "[model]\ntype = 'flux'\n", 2, "diffusion-pipe" },
 	{ "[prompt]\nwidth = 1\n[[prompt.subset]]\n", 2, "this is a prompt file" },
@@ -335,6 +355,31 @@ static void stronger_sources_win(void **state)
 	expect("x", "LORA_NETWORK_DIM=x", 2, "LORA_NETWORK_DIM: 'x' does not fit; give a whole number from 1 to 4096");
 	expect("x", "LORA_LOGGING_DIR=x", 2, "LORA_LOGGING_DIR is not yet implemented");
 	expect("x", "LORA_PRIVATE=x", 0, "rank=16");
+}
+
+static const struct { const char *env, *said; } variables[] = {
+	{ "LORA_NETWORK_DMI=8", "warning: the environment variable LORA_NETWORK_DMI is no setting of any program here; did you mean LORA_NETWORK_DIM?\n" },
+	{ "LORA_RANK=8", "LORA_RANK is no setting of any program here; did you mean LORA_NETWORK_DIM?\n" },
+	{ "LORA_QQQQQQQQQQQQQQ=8", "LORA_QQQQQQQQQQQQQQ is no setting of any program here, see lora-config(5)\n" },
+	{ "LORA_XFORMERS=1", "LORA_XFORMERS is ignored: attention" },
+	{ "LORA_QQQQQQQQQQQQQQ=", NULL },
+	{ "LORA_TRAIN_BATCH_SIZE=2", NULL },            /* of another tool */
+	{ "LORA_CUDA=/x.so", NULL },
+	{ "LORA_NETWORK_DIM=2", NULL },
+};
+
+static void variables_of_no_tool_are_named(void **state)
+{
+	for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++) {
+		struct outcome o = run(&tool, "x -q", variables[i].env);
+		if (o.code || (variables[i].said ? !strstr(o.err.data, variables[i].said) : o.err.len))
+			fail_msg("%s: exit %d\n%s", variables[i].env, o.code, o.err.data);
+		free_outcome(&o);
+		o = run(&plain, "y", variables[i].env);
+		assert_int_equal(o.err.len, 0);
+		free_outcome(&o);
+	}
+	expect("x", "LORA_MODEL=m", 0, "model=m");      /* another spelling of the key */
 }
 
 static void tools_without_files_take_none(void **state)
@@ -472,6 +517,7 @@ int main(void)
 		cmocka_unit_test(configuration_files),
 		cmocka_unit_test(notes_are_said_once),
 		cmocka_unit_test(stronger_sources_win),
+		cmocka_unit_test(variables_of_no_tool_are_named),
 		cmocka_unit_test(tools_without_files_take_none),
 		cmocka_unit_test(help_fits_a_terminal),
 		cmocka_unit_test(help_of_a_large_table_fits_too),
