@@ -34,9 +34,11 @@ static int check_text(const char *name, const char *bytes, size_t n, struct erro
 
 static size_t line_length(const char *bytes, size_t n)
 {
-	const char *end = memchr(bytes, '\n', n);
+	const char *end = bytes;
 
-	return end ? (size_t)(end - bytes) : n;
+	while (end < bytes + n && *end != '\n' && *end != '\r')
+		end++;
+	return end - bytes;
 }
 
 int caption_clean(const char *name, const char *bytes, size_t n, struct caption *c, struct error *e)
@@ -51,8 +53,7 @@ int caption_clean(const char *name, const char *bytes, size_t n, struct caption 
 		return -1;
 	if (n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3))
 		start += 3;
-	for (stop = start; stop < end && *stop != '\n'; stop++)
-		;
+	stop = start + line_length(start, end - start);
 	for (const char *p = stop; p < end; p++)
 		c->more_lines |= *p != '\n' && !strchr(blanks, *p);
 	while (start < stop && strchr(blanks, *start))

@@ -5,7 +5,8 @@
 #include "../base/memory.h"
 #include "../base/philox.h"
 #include "caption.h"
-#include "caption_variants.h"
+#include "caption_tags.h"
+#include "caption_wildcards.h"
 
 #define DRAW_DROPOUT 1
 #define DRAW_FIRST 2
@@ -113,6 +114,11 @@ static uint32_t draw_below(struct draws *d, uint32_t n)
 	return random_below(&d->r, d->next++, n);
 }
 
+static uint32_t choose(void *d, uint32_t n)
+{
+	return draw_below(d, n);
+}
+
 bool caption_left_out(const struct caption_options *o, const struct caption_visit *v)
 {
 	struct draws d = draws_of(v);
@@ -122,152 +128,13 @@ bool caption_left_out(const struct caption_options *o, const struct caption_visi
 	return o->dropout > 0 && random_uniform(&d.r, DRAW_DROPOUT) < o->dropout;
 }
 
-/* ---- wildcards ---- */
-
-static char *draw_line(struct draws *d, const char *caption)
-{
-	size_t lines = 1, n;
-
-	for (const char *p = caption; *p; p++)
-		lines += *p == '\n';
-	if (lines > 1)
-		for (uint32_t skip = draw_below(d, (uint32_t)lines); skip; skip--)
-			caption += strcspn(caption, "\n") + 1;
-	n = strcspn(caption, "\n");
-	return xstrndup(caption, n);
-}
-
-/* One of "a|b|c", which may be empty */
-static void draw_choice(struct draws *d, const char *choices, size_t n, struct buffer *out)
-{
-	const char *end = choices + n, *bar;
-	uint32_t count = 1, pick;
-
-	for (size_t i = 0; i < n; i++)
-		count += choices[i] == '|';
-	for (pick = draw_below(d, count); pick; pick--)
-		choices = memchr(choices, '|', end - choices) + 1;
-	bar = memchr(choices, '|', end - choices);
-	buffer_add(out, choices, (bar ? bar : end) - choices);
-}
-
-/* "{a|b}" is a choice; "{{" and "}}" are braces, from the left, as pairs.  A choice ends at the first single brace that closes. */
-static size_t wildcard_length(const char *p)
-{
-	size_t n = 1;
-
-	while (p[n] && (p[n] != '}' || p[n + 1] == '}'))
-		n += p[n] == '}' ? 2 : 1;
-	return p[n] && n > 1 ? n + 1 : 0;
-}
-
-/* What stands inside may hold pairs of braces too. */
-static char *single_braces(const char *text, size_t n)
-{
-	struct buffer b = { 0 };
-
-	for (size_t i = 0; i < n; i++) {
-		buffer_add(&b, text + i, 1);
-		i += i + 1 < n && (text[i] == '{' || text[i] == '}') && text[i + 1] == text[i];
-	}
-	return buffer_steal(&b);
-}
-
-static char *draw_wildcards(struct draws *d, const char *caption)
-{
-	struct buffer chosen = { 0 };
-	char *line = draw_line(d, caption), *text;
-
-	for (const char *p = line; *p; ) {
-		bool pair = (*p == '{' || *p == '}') && p[1] == *p;
-		size_t n = *p == '{' && !pair ? wildcard_length(p) : 0;
-		if (n)
-			draw_choice(d, p + 1, n - 2, &chosen);
-		else
-			buffer_add(&chosen, p, pair ? 2 : 1);
-		p += n ? n : pair ? 2 : 1;
-	}
-	free(line);
-	line = buffer_steal(&chosen);
-	text = single_braces(line, strlen(line));
-	free(line);
-	return text;
-}
-
-/* ---- tags ---- */
-
-static const char *separator_of(const struct caption_options *o)
-{
-	return o->separator ? o->separator : ",";
-}
-
-struct tags { char **tag; size_t count, capacity; };
-
-static void add_tag(struct tags *t, const char *text, size_t n, bool empty_too)
-{
-	static const char blanks[] = " \t\r\v\f\n";
-
-	while (n && strchr(blanks, *text)) {
-		text++;
-		n--;
-	}
-	while (n && strchr(blanks, text[n - 1]))
-		n--;
-	if (!n && !empty_too)
-		return;
-	GROW(t->tag, t->count, t->capacity);
-	t->tag[t->count++] = xstrndup(text, n);
-}
-
-static void split(struct tags *t, const char *text, size_t n, const char *separator, bool empty_too)
-{
-	const char *end = text + n, *next;
-	size_t width = strlen(separator);
-
-	for (; (next = memmem(text, end - text, separator, width)); text = next + width)
-		add_tag(t, text, next - text, empty_too);
-	add_tag(t, text, end - text, empty_too);
-}
-
-static void free_tags(struct tags *t)
-{
-	for (size_t i = 0; i < t->count; i++)
-		free(t->tag[i]);
-	free(t->tag);
-}
-
-/* What stays in front, what moves, what stays behind.  Empty tags survive only where no separator of kept tags is: as in kohya's. */
-static void sort_out(const struct caption_options *o, const char *text, struct tags part[3])
-{
-	const char *first = o->keep_separator ? strstr(text, o->keep_separator) : NULL, *second;
-	size_t width = first ? strlen(o->keep_separator) : 0, keep;
-	const char *between = separator_of(o);
-
-	if (first) {
-		second = strstr(first + width, o->keep_separator);
-		split(&part[0], text, first - text, between, false);
-		split(&part[1], first + width, second ? (size_t)(second - first) - width : strlen(first + width), between, false);
-		if (second)
-			split(&part[2], second + width, strlen(second + width), between, false);
-		return;
-	}
-	split(&part[1], text, strlen(text), between, true);
-	keep = (size_t)o->keep_tokens < part[1].count ? (size_t)o->keep_tokens : part[1].count;
-	for (size_t i = 0; i < keep; i++)
-		add_tag(&part[0], part[1].tag[i], strlen(part[1].tag[i]), true);
-	for (size_t i = 0; i < keep; i++)
-		free(part[1].tag[i]);
-	part[1].count -= keep;
-	memmove(part[1].tag, part[1].tag + keep, part[1].count * sizeof(*part[1].tag));
-}
-
-static void cut_to(struct tags *t, size_t count)
+static void cut_to(struct tag_list *t, size_t count)
 {
 	while (t->count > count)
 		free(t->tag[--t->count]);
 }
 
-static void warm_up(const struct caption_options *o, const struct caption_visit *v, struct tags *t)
+static void warm_up(const struct caption_options *o, const struct caption_visit *v, struct tag_list *t)
 {
 	double whole = o->warmup_steps < 1 ? floor(o->warmup_steps * v->total) : o->warmup_steps, count;
 
@@ -277,7 +144,7 @@ static void warm_up(const struct caption_options *o, const struct caption_visit 
 	cut_to(t, count > 0 ? (size_t)count : 0);
 }
 
-static void shuffle(struct draws *d, struct tags *t)
+static void shuffle(struct draws *d, struct tag_list *t)
 {
 	for (size_t left = t->count; left > 1; left--) {
 		size_t pick = draw_below(d, (uint32_t)left);
@@ -287,7 +154,7 @@ static void shuffle(struct draws *d, struct tags *t)
 	}
 }
 
-static void drop(struct draws *d, double rate, struct tags *t)
+static void drop(struct draws *d, double rate, struct tag_list *t)
 {
 	size_t kept = 0;
 
@@ -299,32 +166,21 @@ static void drop(struct draws *d, double rate, struct tags *t)
 	t->count = kept;
 }
 
-static char *join(struct tags part[3])
-{
-	struct buffer b = { 0 };
-	size_t before = 0;
-
-	for (int p = 0; p < 3; p++)
-		for (size_t i = 0; i < part[p].count; i++)
-			buffer_addf(&b, "%s%s", before++ ? ", " : "", part[p].tag[i]);
-	return buffer_steal(&b);
-}
-
 static char *vary_tags(const struct caption_options *o, struct draws *d, const struct caption_visit *v, const char *text)
 {
-	struct tags part[3] = { 0 };
+	struct tag_list part[3] = { 0 };
 	char *joined;
 
-	sort_out(o, text, part);
+	tags_cut(o, text, part);
 	if (o->warmup_steps > 0)
 		warm_up(o, v, &part[1]);
 	if (o->shuffle)
 		shuffle(d, &part[1]);
 	if (o->tag_dropout > 0)
 		drop(d, o->tag_dropout, &part[1]);
-	joined = join(part);
+	joined = tags_join(o, part);
 	for (int p = 0; p < 3; p++)
-		free_tags(&part[p]);
+		tag_list_free(&part[p]);
 	return joined;
 }
 
@@ -347,14 +203,14 @@ static char *replace(char *text, const char *from, const char *to)
 char *caption_variant(const struct caption_options *o, const char *caption, const struct caption_visit *v)
 {
 	struct draws d = draws_of(v);
-	char *text = o->wildcard ? draw_wildcards(&d, caption) : xstrndup(caption, strcspn(caption, "\n")), *varied;
+	char *text = o->wildcard ? wildcards_choose(&(struct chooser){ choose, &d }, caption) : xstrndup(caption, strcspn(caption, "\n")), *varied;
 
 	if (o->shuffle || o->warmup_steps > 0 || o->tag_dropout > 0) {
 		varied = vary_tags(o, &d, v, text);
 		free(text);
 		text = varied;
 	}
-	return o->second_separator ? replace(text, o->second_separator, separator_of(o)) : text;
+	return o->second_separator ? replace(text, o->second_separator, caption_separator(o)) : text;
 }
 
 char *caption_of_visit(const struct caption_options *o, const char *caption, const struct caption_visit *v)

@@ -26,16 +26,20 @@ struct caption_options {
 	json_t *source;                 /* keeps the texts of caption_options_override() */
 };
 
+/* Of these lora-prep's --lint needs to know. */
+#define CAPTION_SEPARATOR_ROWS(o) \
+	{ "keep-tokens-separator", 0, OPTION_STRING, &(o)->keep_separator, "TEXT", "tags before it (and behind a second) stay", \
+	  .advanced = true }, \
+	{ "caption-separator", 0, OPTION_STRING, &(o)->separator, "TEXT", "between tags (a comma)", .advanced = true }, \
+	{ "secondary-separator", 0, OPTION_STRING, &(o)->second_separator, "TEXT", "between words that stay together", \
+	  .advanced = true }
+
 /* Rows of an option table, for lora-encode and lora-train alike. */
 #define CAPTION_OPTION_ROWS(o) \
 	{ "shuffle-caption", 0, OPTION_FLAG, &(o)->shuffle, NULL, "draw the order of a caption's tags anew", .advanced = true }, \
 	{ "keep-tokens", 0, OPTION_INT, &(o)->keep_tokens, "N", "first tags that stay in place", .fallback = "0", \
 	  .max = 1e6, .advanced = true }, \
-	{ "keep-tokens-separator", 0, OPTION_STRING, &(o)->keep_separator, "TEXT", "tags before it (and behind a second) stay", \
-	  .advanced = true }, \
-	{ "caption-separator", 0, OPTION_STRING, &(o)->separator, "TEXT", "between tags (a comma)", .advanced = true }, \
-	{ "secondary-separator", 0, OPTION_STRING, &(o)->second_separator, "TEXT", "between words that stay together", \
-	  .advanced = true }, \
+	CAPTION_SEPARATOR_ROWS(o), \
 	{ "caption-dropout-rate", 0, OPTION_NUMBER, &(o)->dropout, "P", "how often a caption is left out", .fallback = "0", \
 	  .max = 1, .advanced = true }, \
 	{ "caption-dropout-every-n-epochs", 0, OPTION_INT, &(o)->dropout_every_epochs, "N", \

@@ -29,6 +29,8 @@ struct job {
 	struct twins *twins;
 	struct tags *tags;
 	struct batches *batches;
+	struct caption_options *captions;       /* of each of the rules */
+	size_t options;
 	struct progress *progress;
 };
 
@@ -112,7 +114,7 @@ static int take_good(struct job *j, const struct picture *picture, const struct 
 	twins_add(j->twins, picture->path, &look->print);
 	batches_add(j->batches, p->place.bucket, picture->repeats, j->rules.each[picture->rules].batch_size);
 	if (p->caption.source == CAPTION_FILE && !picture->regularization)
-		tags_add(j->tags, picture->path, p->caption.text);
+		tags_add(j->tags, &j->captions[picture->rules], picture->path, p->caption.text);
 	return say_shape(j, picture->path, p) < 0 ? -1 : say_words(j, picture, &p->caption);
 }
 
@@ -137,6 +139,28 @@ static int check(const struct prepare_options *o, const struct lint_options *l, 
 	if (l->model && l->tokenizer)
 		return fail(e, EXIT_USAGE, "--model has tokenizers of its own; leave out --tokenizer");
 	return 0;
+}
+
+/* What training will cut captions by: said here, or by a dataset config. */
+static int read_caption_options(struct job *j)
+{
+	struct caption_options base = j->l->captions;
+
+	j->captions = xcalloc(j->rules.count, sizeof(*j->captions));
+	for (size_t i = 0; i < j->rules.count; i++) {
+		const struct picture_rules *r = &j->rules.each[i];
+		json_t *own = NULL;
+		int status = 0;
+
+		base.wildcard = r->captions.all_lines;
+		if (r->caption_options && !(own = json_parse("caption_options", r->caption_options, strlen(r->caption_options), j->findings.e)))
+			return -1;
+		status = caption_options_override(&base, own, "caption_options", &j->captions[j->options++], j->findings.e);
+		json_decref(own);
+		if (status < 0)
+			return -1;
+	}
+	return caption_options_check(&base, j->findings.e);
 }
 
 static int open_tokenizers(struct job *j)
@@ -194,6 +218,8 @@ int lint(const struct prepare_options *o, const struct lint_options *l, struct e
 	if (status == 0)
 		status = prepare_rules_scan(&j.rules, o, &j.pictures, e);
 	if (status == 0)
+		status = read_caption_options(&j);
+	if (status == 0)
 		status = open_tokenizers(&j);
 	if (status == 0)
 		status = look_at_all(&j);
@@ -205,6 +231,9 @@ int lint(const struct prepare_options *o, const struct lint_options *l, struct e
 	batches_free(j.batches);
 	tokenizer_free(j.tokenizer[0]);
 	tokenizer_free(j.tokenizer[1]);
+	for (size_t i = 0; i < j.options; i++)
+		caption_options_free(&j.captions[i]);
+	free(j.captions);
 	prepare_rules_free(&j.rules);
 	pictures_free(&j.pictures);
 	return status;

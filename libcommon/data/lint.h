@@ -7,11 +7,13 @@
 #ifndef DATA_LINT_H
 #define DATA_LINT_H
 
+#include "caption_variants.h"
 #include "prepare.h"
 
 struct lint_options {
 	const char *model, *tokenizer;  /* whose vocabulary counts tokens; both NULL: CLIP's own */
 	long batch_size;
+	struct caption_options captions;        /* the separators count, where a dataset config does not say others */
 };
 
 /* EXIT_INPUT when a finding is an error. */

@@ -132,16 +132,14 @@ static void add_tag(struct tags *t, const char *path, const char *text, size_t n
 	t->tag[t->count++] = (struct tag){ lower, n, 1, path };
 }
 
-void tags_add(struct tags *t, const char *path, const char *caption)
+void tags_add(struct tags *t, const struct caption_options *o, const char *path, const char *caption)
 {
-	while (*caption) {
-		size_t n = strcspn(caption, ",\n"), start = strspn(caption, " "), end = n;
-		while (end > start && caption[end - 1] == ' ')
-			end--;
-		if (end > start)
-			add_tag(t, path, caption + start, end - start);
-		caption += n + (caption[n] != 0);
-	}
+	struct tag_list tags = { 0 };
+
+	caption_tags(o, caption, &tags);
+	for (size_t i = 0; i < tags.count; i++)
+		add_tag(t, path, tags.tag[i], strlen(tags.tag[i]));
+	tag_list_free(&tags);
 }
 
 static bool within_character(char byte)

@@ -5,6 +5,7 @@
 #define DATA_LINT_CAPTIONS_H
 
 #include "../model/tokenizer.h"
+#include "caption_tags.h"
 #include "lint_finding.h"
 
 /* The words of each line of a caption that the text encoders do not see.  second may be NULL. */
@@ -15,7 +16,8 @@ int captions_cut(struct findings *f, const struct tokenizer *first, const struct
 struct tags;
 struct tags *tags_new(void);
 void tags_free(struct tags *t);                                 /* accepts NULL */
-void tags_add(struct tags *t, const char *path, const char *caption);  /* path must outlive t */
+/* Those that training cuts the caption into; path must outlive t. */
+void tags_add(struct tags *t, const struct caption_options *o, const char *path, const char *caption);
 /* A tag that is one letter (added, missing, other, or swapped with its neighbour) from another tag that is at least
  * TAGS_RATIO times as frequent.  Digits are no letters: "1girl" and "2girl" both mean something. */
 #define TAGS_RATIO 5

@@ -6,6 +6,8 @@
  * is read in one pass.
  */
 #include <stdlib.h>
+#include <string.h>
+#include "../base/lines.h"
 #include "../base/map.h"
 #include "publish.h"
 #include "toml_reader.h"
@@ -424,6 +426,9 @@ struct toml *toml_read(const char *path, struct error *e)
 		buffer_free(&text);
 		return NULL;
 	}
+	/* TOML knows no CR alone; but where no line ends otherwise, the file is an old Macintosh's. */
+	if (text.len && !memchr(text.data, '\n', text.len))
+		text.len = lines_unify(text.data, text.len);
 	t = toml_parse(path, text.data ? text.data : "", text.len, e);
 	buffer_free(&text);
 	return t;

@@ -1,6 +1,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
+#include "../base/lines.h"
 #include "../base/memory.h"
 #include "../io/publish.h"
 #include "prompts.h"
@@ -24,6 +25,7 @@ static int read_lines(const char *path, struct prompt_list *list, struct error *
 		return -1;
 	if (b.len && strlen(b.data) != b.len)
 		result = fail(e, EXIT_USAGE, "%s: holds a NUL byte; a prompt file is text", path);
+	b.len = lines_unify(b.data, b.len);
 	save = b.data;
 	while (!result && save && (line = strsep(&save, "\n"))) {
 		number++;

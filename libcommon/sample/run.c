@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/lines.h"
 #include "../base/memory.h"
 #include "../lora/adapter_file.h"
 #include "run_internal.h"
@@ -171,24 +172,23 @@ static int paint_line(struct run *r, int number, char *line, struct error *e)
 /* A line that cannot be painted must not cost the model that is loaded: it is told, and the next one read. */
 static int paint_stream(struct run *r, struct error *e)
 {
-	char *line = NULL;
-	size_t room = 0;
+	struct line_reader lines = { .file = stdin };
 	int number = 0, bad = 0, result = 0;
 	ssize_t n;
 
-	while (!result && (n = getline(&line, &room, stdin)) >= 0) {
+	while (!result && (n = line_next(&lines)) >= 0) {
 		number++;
-		if (strlen(line) != (size_t)n)
+		if (strlen(lines.line) != (size_t)n)
 			result = fail(e, EXIT_USAGE, "standard input:%d: holds a NUL byte; prompts are text", number);
 		else
-			result = paint_line(r, number, line, e);
+			result = paint_line(r, number, lines.line, e);
 		if (!result || e->code != EXIT_USAGE)
 			continue;
 		warning("%s; line %d is left out", e->text, number);
 		bad++;
 		result = 0;
 	}
-	free(line);
+	line_reader_free(&lines);
 	if (!result && ferror(stdin))
 		return fail(e, EXIT_IO, "standard input: %s", strerror(errno));
 	if (!result && bad)

@@ -153,9 +153,14 @@ void run_caption_ids(const struct run *r, const char *words, struct batch *b, in
 			die(EXIT_OTHER, "bug: %s", e.text);
 }
 
+const struct caption_options *run_caption_options(const struct run *r, size_t sample)
+{
+	return r->captions ? &r->captions->of[sample] : &r->s->captions;
+}
+
 void run_captions_facts(const struct run *r, struct training_facts *f)
 {
-	const struct caption_options *o = r->captions ? &r->captions->of[0] : &r->s->captions;
+	const struct caption_options *o = run_caption_options(r, 0);
 
 	f->max_token_length = r->captions && r->captions->chunks > 1 ? r->s->max_token_length : 0;
 	f->shuffle_caption = o->shuffle;

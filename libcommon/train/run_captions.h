@@ -20,6 +20,7 @@ char *run_caption_plain(const struct run *r, uint32_t sample);                  
 /* Of such words, by both tokenizers, into the batch's text i: ids, and weights where the batch has any */
 void run_caption_ids(const struct run *r, const char *words, struct batch *b, int i);
 
+const struct caption_options *run_caption_options(const struct run *r, size_t sample);
 void run_captions_facts(const struct run *r, struct training_facts *f);         /* those of the first sample */
 
 int run_caption_chunks(const struct run *r);    /* of max_token_length */

@@ -1,6 +1,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/map.h"
+#include "../data/caption_tags.h"
 #include "../lora/metadata.h"
 #include "run_captions.h"
 #include "run_facts.h"
@@ -62,51 +64,55 @@ static char *dataset_dirs(const struct folder *f, size_t n, bool regularization)
 }
 
 struct tag { char *text; long count; };
+struct tag_counts { struct map *index; struct tag *tag; size_t count, capacity; };
 
-static void count_tag(struct tag **tags, size_t *n, size_t *capacity, const char *text, size_t length)
+/* Takes text. */
+static void count_tag(struct tag_counts *t, char *text)
 {
-	size_t i;
+	const long at = map_put(t->index, text, strlen(text), (long)t->count);
 
-	while (length && (*text == ' ' || *text == '\t')) {
-		text++;
-		length--;
-	}
-	while (length && (text[length - 1] == ' ' || text[length - 1] == '\t'))
-		length--;
-	for (i = 0; i < *n; i++)
-		if (strlen((*tags)[i].text) == length && !memcmp((*tags)[i].text, text, length)) {
-			(*tags)[i].count++;
-			return;
-		}
-	if (!length)
+	if (at >= 0) {
+		t->tag[at].count++;
+		free(text);
 		return;
-	GROW(*tags, *n, *capacity);
-	(*tags)[(*n)++] = (struct tag){ xstrndup(text, length), 1 };
+	}
+	GROW(t->tag, t->count, t->capacity);
+	t->tag[t->count++] = (struct tag){ text, 1 };
 }
 
-static void count_tags(const struct latent_set *data, const char *folder, struct json_out *j)
+static void count_sample(struct tag_counts *t, const struct run *r, size_t sample)
 {
-	struct tag *tags = NULL;
-	size_t i, n = 0, capacity = 0;
+	struct tag_list tags = { 0 };
 
-	for (i = 0; i < data->count; i++) {
-		char *name = folder_of(&data->sample[i]);
-		const char *p = strcmp(name, folder) ? NULL : latent_sample_caption(&data->sample[i]);
-		for (; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
-			count_tag(&tags, &n, &capacity, p, strcspn(p, ","));
+	caption_tags(run_caption_options(r, sample), latent_sample_caption(&r->data.sample[sample]), &tags);
+	for (size_t i = 0; i < tags.count; i++)
+		count_tag(t, tags.tag[i]);
+	free(tags.tag);
+}
+
+static void count_tags(const struct run *r, const char *folder, struct json_out *j)
+{
+	struct tag_counts t = { .index = map_new(1024) };
+
+	for (size_t i = 0; i < r->data.count; i++) {
+		char *name = folder_of(&r->data.sample[i]);
+
+		if (!strcmp(name, folder))
+			count_sample(&t, r, i);
 		free(name);
 	}
 	json_begin(j, folder);
-	for (i = 0; i < n; i++) {
-		json_int(j, tags[i].text, tags[i].count);
-		free(tags[i].text);
+	for (size_t i = 0; i < t.count; i++) {
+		json_int(j, t.tag[i].text, t.tag[i].count);
+		free(t.tag[i].text);
 	}
 	json_end(j);
-	free(tags);
+	free(t.tag);
+	map_free(t.index);
 }
 
 /* {"10_gizmo robot": {"a big gizmo robot on a blue background": 2}} */
-static char *tag_frequency(const struct latent_set *data, const struct folder *f, size_t n)
+static char *tag_frequency(const struct run *r, const struct folder *f, size_t n)
 {
 	struct json_out j = { 0 };
 	size_t i;
@@ -114,7 +120,7 @@ static char *tag_frequency(const struct latent_set *data, const struct folder *f
 	json_begin(&j, NULL);
 	for (i = 0; i < n; i++)
 		if (!f[i].regularization)
-			count_tags(data, f[i].name, &j);
+			count_tags(r, f[i].name, &j);
 	json_end(&j);
 	return buffer_steal(&j.text);
 }
@@ -287,7 +293,7 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	struct folder *folders;
 	size_t i, n = list_folders(&r->data, &folders);
 	char *args = adapter_settings_json(r->s), *optimizer = optimizer_text(&r->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
-	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(&r->data, folders, n), *buckets = bucket_info(&r->data);
+	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(r, folders, n), *buckets = bucket_info(&r->data);
 	char *config = run_config(r, true);
 
 	set_settings(r, &f);

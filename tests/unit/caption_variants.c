@@ -26,7 +26,10 @@ static const struct { struct caption_options o; const char *caption; uint32_t st
 	{ { USUAL, .shuffle = true, .keep_separator = "|||" }, "a, , b ||| ,", 0, "a, b" },      /* and here it is none */
 	{ { USUAL, .shuffle = true, .keep_separator = "|||" }, "||| a", 0, "a" },
 	{ { USUAL, .shuffle = true, .keep_separator = "|||", .keep_tokens = 1 }, "x ||| y", 0, "x, y" },
-	{ { .separator = "; ", .shuffle = true, .keep_tokens = 9 }, "a; b", 0, "a, b" },
+	{ { .separator = "; ", .shuffle = true, .keep_tokens = 9 }, "a; b", 0, "a; b" },        /* joined by what they were cut at */
+	{ { .separator = ";", .shuffle = true, .keep_tokens = 9 }, "a;b, c ; d", 0, "a; b, c; d" },
+	{ { .separator = " ", .shuffle = true, .keep_tokens = 9 }, "a b", 0, "a b" },
+	{ { .separator = " | ", .shuffle = true, .keep_tokens = 9, .second_separator = "+" }, "a+b | c", 0, "a | b | c" },
 	{ { USUAL, .shuffle = true, .keep_tokens = 9, .second_separator = ";" }, "a;b, c", 0, "a,b, c" },
 	{ { USUAL, .tag_dropout = 1, .keep_tokens = 1 }, "a, b, c", 0, "a" },
 	{ { USUAL, .tag_dropout = 1, .keep_separator = "|" }, "a | b, c | d", 0, "a, d" },

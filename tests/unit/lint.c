@@ -181,18 +181,19 @@ static void words_beyond_75_tokens_are_named(void **state)
 static void rare_tags_near_a_frequent_one(void **state)
 {
 	static const char *const rare[] = { "gizmo robto", "Gizmo robots", "gizmo_robot", "gizmo robo", "girl2 on roof", "k\303\266nig" };
+	static const struct caption_options commas = { 0 };
 	struct findings f = begin();
 	struct tags *t = tags_new();
 	const char *text;
 
 	for (int i = 0; i < TAGS_RATIO; i++)
-		tags_add(t, "many", "gizmo robot,  girl1 on roof ,konig, cat, frequent one");
+		tags_add(t, &commas, "many", "gizmo robot,  girl1 on roof ,konig, cat, frequent one");
 	for (size_t i = 0; i < sizeof(rare) / sizeof(*rare); i++)
-		tags_add(t, rare[i], rare[i]);
-	tags_add(t, "short", "bat");
+		tags_add(t, &commas, rare[i], rare[i]);
+	tags_add(t, &commas, "short", "bat");
 	for (int i = 0; i < 2; i++)
-		tags_add(t, "twice", "frequent ones");
-	tags_add(t, "far", "gizmo row boat,,");
+		tags_add(t, &commas, "twice", "frequent ones");
+	tags_add(t, &commas, "far", "gizmo row boat,,");
 	assert_int_equal(tags_report(t, &f), 0);
 	text = said(&f);
 	for (size_t i = 0; i < sizeof(rare) / sizeof(*rare); i++) {

@@ -71,6 +71,7 @@ int main(int argc, char **argv)
 		{ "model", 'm', OPTION_STRING, &l.model, "MODEL",
 		  "whose tokenizers count tokens (CLIP's own)", .key = "" },
 		{ "tokenizer", 0, OPTION_STRING, &l.tokenizer, "FOLDER", "the same, a tokenizer alone", .key = "" },
+		CAPTION_SEPARATOR_ROWS(&l.captions),
 		{ 0 },
 	};
 	const struct tool tool = { "lora-prep", "[options] DIR... > images.tar",
