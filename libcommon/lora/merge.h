@@ -18,7 +18,6 @@ struct merge_options {
 	size_t adapters;
 	const char *out;                        /* a new folder for a folder, a file for a file */
 	const char *report;                     /* JSON lines, one a layer; NULL: none */
-	bool table;                             /* the same for people on stdout */
 	bool allow_nonfinite;
 };
 

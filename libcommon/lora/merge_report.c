@@ -1,5 +1,4 @@
 #include <math.h>
-#include <stdio.h>
 #include "merge_internal.h"
 
 /* 0 / 0: an adapter that was never trained. */
@@ -24,11 +23,7 @@ int merge_report(struct merge *m, const struct layer_result *r, struct error *e)
 	const struct merge_job *job = r->job;
 	struct json_out j = { 0 };
 
-	if (m->options->table && !m->layers_done)
-		printf("%-9s %-9s %s\n", "update", "error", "module");
 	m->layers_done++;
-	if (m->options->table)
-		printf("%-9.4g %-9.3g %s\n", r->update, share(r->error, r->update), job->module->name);
 	if (!m->report)
 		return 0;
 	json_begin(&j, NULL);
@@ -48,9 +43,8 @@ int merge_report_total(struct merge *m, struct error *e)
 	double error = share(sqrt(m->error_squares), sqrt(m->update_squares));
 	struct json_out j = { 0 };
 
-	note("%s: %zu layers changed, relative error of rounding %.3g", m->options->out, m->layers_done, error);
-	if (m->options->table && fflush(stdout))
-		return fail(e, EXIT_IO, "standard output cannot be written");
+	note("%s: %zu layers changed, norm of the update %.4g, relative error of rounding %.3g", m->options->out, m->layers_done,
+	     sqrt(m->update_squares), error);
 	if (!m->report)
 		return 0;
 	json_begin(&j, NULL);

@@ -68,7 +68,6 @@ int main(int argc, char **argv)
 	operands = options_parse(&tool, argc, argv);
 	o.adapter = adapters.item;
 	o.adapters = adapters.count;
-	o.table = !o.report;
 	if (check_mode(argv, operands, &e) || check_options(&o, &e) || merge_into(&o, &e))
 		return report(&e);
 	return EXIT_DONE;
