@@ -179,6 +179,24 @@ static uint32_t compose(uint32_t first, uint32_t second)
 	return found ? DECOMPOSITIONS[*found].code : 0;
 }
 
+int unicode_decompose(uint32_t code, uint32_t parts[4])
+{
+	struct sequence s = { 0 };
+	int n;
+
+	decompose(&s, code);
+	sort_marks(&s);
+	for (n = 0; n < 4 && n < (int)s.n; n++)
+		parts[n] = CODE(s.at[n]);
+	free(s.at);
+	return n;
+}
+
+bool unicode_is_mark(uint32_t code)
+{
+	return mark_order(code) > 0;
+}
+
 uint32_t *unicode_nfc(const uint32_t *codes, size_t n, size_t *count)
 {
 	struct sequence s = { 0 };

@@ -7,6 +7,7 @@
 #ifndef MODEL_UNICODE_H
 #define MODEL_UNICODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,10 @@ enum unicode_class unicode_class(uint32_t code);                /* general categ
 
 /* Lower case without context: 1 character, or 2 for U+0130 (i and a dot above). */
 int unicode_lower(uint32_t code, uint32_t lower[2]);
+
+/* The characters that it is made of, in canonical order; itself, where it is not composed.  None takes more than four. */
+int unicode_decompose(uint32_t code, uint32_t parts[4]);
+bool unicode_is_mark(uint32_t code);                            /* stands above, below or through the character before it */
 
 /* Normalization form C.  Returns malloced characters, *count of them. */
 uint32_t *unicode_nfc(const uint32_t *codes, size_t n, size_t *count);

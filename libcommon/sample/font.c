@@ -1,5 +1,6 @@
+/* The built-in font. */
 #include <string.h>
-#include "sheet.h"
+#include "label.h"
 
 #define FIRST ' '
 #define LAST  '~'

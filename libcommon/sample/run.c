@@ -7,17 +7,18 @@
 #include "../lora/adapter_file.h"
 #include "run_internal.h"
 
-static int attach(struct run *r, struct error *e)
+static int attach(struct run *r, int row, struct error *e)
 {
 	struct pipeline *p = &r->pipeline;
+	const struct row w = sample_row(r, row);
 	size_t i;
 
-	r->adapter = xcalloc(r->s->loras.count, sizeof(*r->adapter));
-	for (i = 0; i < r->s->loras.count; i++) {
+	r->adapter = xcalloc(w.count, sizeof(*r->adapter));
+	for (i = 0; i < w.count; i++) {
 		double weight;
 		char *path;
 
-		if (weighted_path(r->s->loras.item[i], &path, &weight, e) == 0)
+		if (weighted_path(r->s->loras.item[w.first + i], &path, &weight, e) == 0)
 			r->adapter[i] = adapter_load(path, &p->layers, weight, false, p->be, p->device, e);
 		free(path);
 		if (!r->adapter[i])
@@ -90,8 +91,8 @@ static int check_usage(const struct sample_settings *s, struct error *e)
 {
 	if (!s->model)
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
-	if (s->compare && !s->loras.count)
-		return fail(e, EXIT_USAGE, "--compare without --lora has nothing to compare");
+	if ((s->compare || s->each) && !s->loras.count)
+		return fail(e, EXIT_USAGE, "%s without --lora has nothing to compare", s->compare ? "--compare" : "--each");
 	return 0;
 }
 
@@ -102,7 +103,8 @@ static int prepare(struct run *r, struct error *e)
 
 	if (check_usage(s, e) < 0 || sample_jobs_make(r, e) < 0 || sample_noise_open(r, e) < 0 || sample_places_check(s, e) < 0)
 		return -1;
-	if (pipeline_find(&r->pipeline, s->model, s->model_config, s->vae, e) < 0 || sample_jobs_check(r, e) < 0)
+	if (pipeline_find(&r->pipeline, s->model, s->model_config, s->vae, e) < 0 || sample_jobs_check(r, e) < 0 ||
+	    sample_sheet_check(r, e) < 0)
 		return -1;
 	if (r->pipeline.config->schedule.other_spacing)
 		warning("%s: its scheduler's timestep_spacing is not followed; the steps are spaced as \"leading\" here", s->model);
@@ -142,16 +144,30 @@ static int paint_all(struct run *r, struct error *e)
 {
 	int row;
 
-	if (r->s->compare)              /* attached they were: what is wrong with an adapter shall not show after the first row */
-		detach(r);
 	pictures_begin(r);
 	for (row = 0; row < r->rows; row++) {
-		if (row == 1 && attach(r, e) < 0)
+		if (r->rows > 1 && attach(r, row, e) < 0)
 			return -1;
 		if (paint_row(r, row, e) < 0)
 			return -1;
+		if (r->rows > 1)
+			detach(r);
 	}
 	return sample_save_sheet(r, e) < 0 ? -1 : sample_save_latents(r, e);
+}
+
+/* What is wrong with an adapter shall not show after the first row.  A single row stays attached. */
+static int try_adapters(struct run *r, struct error *e)
+{
+	int row;
+
+	for (row = 0; row < r->rows; row++) {
+		if (attach(r, row, e) < 0)
+			return -1;
+		if (r->rows > 1)
+			detach(r);
+	}
+	return 0;
 }
 
 /* ---- a stream of prompts ---- */
@@ -214,11 +230,11 @@ static void close_all(struct run *r)
 
 int sample_run(const struct sample_settings *s, struct error *e)
 {
-	struct run r = { .s = s, .rows = s->compare ? 2 : 1 };
+	struct run r = { .s = s, .rows = sample_rows(s) };
 	int result = prepare(&r, e);
 
 	if (!result)
-		result = attach(&r, e);
+		result = try_adapters(&r, e);
 	if (!result)
 		result = sample_facts(&r, e);
 	if (!result)

@@ -12,7 +12,7 @@ struct sample_settings {
 	const char *prompt, *prompts, *negative, *output, *grid, *sampler, *seed, *rng, *noise, *save_latents;
 	long width, height, steps, count, clip_skip;
 	double cfg;
-	bool compare, zero_negative, plain;
+	bool compare, each, zero_negative, plain;
 };
 
 int sample_run(const struct sample_settings *s, struct error *e) MUST_CHECK;

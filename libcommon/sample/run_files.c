@@ -8,7 +8,6 @@
 #include "../io/publish.h"
 #include "../lora/adapter_file.h"
 #include "run_internal.h"
-#include "sheet.h"
 
 /* ---- what a picture says about itself ---- */
 
@@ -35,13 +34,13 @@ int sample_facts(struct run *r, struct error *e)
 	return 0;
 }
 
-static char *parameters(const struct run *r, const struct job *j, bool adapted)
+static char *parameters(const struct run *r, const struct job *j, struct row row)
 {
 	const struct parameters p = {
 		.prompt = j->prompt->text, .negative = j->negative, .width = j->width, .height = j->height, .steps = j->steps,
 		.sampler = sampler_label(j->sampler), .rng = r->torch ? "CPU" : "Philox", .cfg = j->cfg, .seed = j->seed,
-		.clip_skip = r->s->clip_skip, .model = r->s->model, .model_hash = r->model_hash, .lora = r->lora,
-		.loras = adapted ? r->loras : 0,
+		.clip_skip = r->s->clip_skip, .model = r->s->model, .model_hash = r->model_hash, .lora = r->lora + row.first,
+		.loras = row.count,
 	};
 
 	return parameters_text(&p);
@@ -107,13 +106,15 @@ int sample_places_check(const struct sample_settings *s, struct error *e)
 static char *picture_path(const struct run *r, int row, size_t index)
 {
 	const char *o = r->s->output ? r->s->output : ".";
-	char *name, *path;
+	char *ending, *name, *path;
 
 	if (!sample_is_folder(o) && r->jobs * r->rows == 1 && !sample_is_stream(r->s))
 		return xstrdup(o);
-	name = xprintf("%05zu-%llu%s.png", r->painted + index, (unsigned long long)r->job[index].seed, r->rows == 2 && row == 0 ? "-base" : "");
+	ending = sample_row_ending(r, row);
+	name = xprintf("%05zu-%llu%s.png", r->painted + index, (unsigned long long)r->job[index].seed, ending);
 	path = path_join(o, name);
 	free(name);
+	free(ending);
 	return path;
 }
 
@@ -134,7 +135,7 @@ int sample_save_picture(struct run *r, int row, size_t index, struct error *e)
 {
 	const struct job *j = &r->job[index];
 	struct buffer png = { 0 };
-	char *text = parameters(r, j, row == r->rows - 1), *path = picture_path(r, row, index);
+	char *text = parameters(r, j, sample_row(r, row)), *path = picture_path(r, row, index);
 	struct png_text chunk = { "parameters", text };
 	struct publish *out;
 	int result = -1;
@@ -154,29 +155,6 @@ int sample_save_picture(struct run *r, int row, size_t index, struct error *e)
 }
 
 /* ---- what is made of all of them ---- */
-
-int sample_save_sheet(struct run *r, struct error *e)
-{
-	static const char *const names[2] = { "without the adapter", "with the adapter" };
-	struct sheet_cell *cells;
-	struct image sheet;
-	struct buffer png = { 0 };
-	size_t i;
-	int result;
-
-	if (!r->s->grid)
-		return 0;
-	cells = xcalloc(r->rows * r->jobs, sizeof(*cells));
-	for (i = 0; i < r->rows * r->jobs; i++)
-		cells[i] = (struct sheet_cell){ &r->picture[i], r->job[i % r->jobs].prompt->text };
-	sheet_make(&sheet, cells, r->rows, r->jobs, r->rows == 2 ? names : NULL);
-	png_encode(&png, &sheet, NULL, 0);
-	result = publish_bytes(r->s->grid, png.data, png.len, e);
-	image_free(&sheet);
-	buffer_free(&png);
-	free(cells);
-	return result;
-}
 
 /* "latents" [N,c,h,w] when all have one size, else "latents.K" [c,h,w]; the last row's, NCHW as the noise file */
 int sample_save_latents(struct run *r, struct error *e)

@@ -1,5 +1,5 @@
 /*
- * run_internal.h - what the files of a sampling run share: run.c, run_jobs.c, run_files.c.
+ * run_internal.h - what the files of a sampling run share: run.c, run_jobs.c, run_rows.c, run_files.c.
  */
 #ifndef SAMPLE_RUN_INTERNAL_H
 #define SAMPLE_RUN_INTERNAL_H
@@ -31,7 +31,7 @@ struct run {
 	char model_hash[11];            /* "": a folder */
 	struct prompt_list prompts;
 	struct job *job; size_t jobs, capacity;
-	int rows;                       /* 2 with --compare: without, then with the adapters */
+	int rows;                       /* each paints every job with other adapters */
 	struct image *picture;          /* [rows][jobs] */
 	float **latent;                 /* [rows][jobs], [h,w,c] */
 	struct safetensors *noise;
@@ -58,7 +58,14 @@ bool sample_is_folder(const char *output);
 int sample_facts(struct run *r, struct error *e) MUST_CHECK;
 int sample_places_check(const struct sample_settings *s, struct error *e) MUST_CHECK;
 int sample_save_picture(struct run *r, int row, size_t index, struct error *e) MUST_CHECK;
-int sample_save_sheet(struct run *r, struct error *e) MUST_CHECK;
 int sample_save_latents(struct run *r, struct error *e) MUST_CHECK;
+
+/* run_rows.c: which adapters a row is painted with, what its files are called, and the sheet */
+struct row { size_t first, count; };    /* of the adapters */
+int sample_rows(const struct sample_settings *s);
+struct row sample_row(const struct run *r, int row);
+char *sample_row_ending(const struct run *r, int row);  /* of its files' names, malloced: "-base", "-robot", "" */
+int sample_sheet_check(const struct run *r, struct error *e) MUST_CHECK;        /* before painting */
+int sample_save_sheet(struct run *r, struct error *e) MUST_CHECK;
 
 #endif

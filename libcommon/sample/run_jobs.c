@@ -50,9 +50,9 @@ static int check_usage(struct run *r, struct error *e)
 		return fail(e, EXIT_USAGE, "say what to paint: either -p TEXT or --prompts FILE");
 	if (!sample_is_stream(s))
 		return 0;
-	if (s->compare || s->grid || s->save_latents || s->noise)
+	if (s->compare || s->each || s->grid || s->save_latents || s->noise)
 		return fail(e, EXIT_USAGE, "--prompts - paints each line as it comes; %s wants all of them, from a file",
-			    s->compare ? "--compare" : s->grid ? "--grid" : s->noise ? "--noise" : "--save-latents");
+			    s->compare ? "--compare" : s->each ? "--each" : s->grid ? "--grid" : s->noise ? "--noise" : "--save-latents");
 	if (s->output && !sample_is_folder(s->output))
 		return fail(e, EXIT_USAGE, "-o %s takes one picture, --prompts - may be many; name a folder", s->output);
 	return 0;

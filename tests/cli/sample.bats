@@ -54,7 +54,59 @@ values() {
 	sample --count 2 --grid sheet.png -o pictures > /dev/null
 	cmp sheet.png alone/sheet.png
 	[ "$(ls pictures | wc -l)" = 2 ]
-	[ "$(png_size sheet.png)" = "280 174" ]
+	[ "$(png_size sheet.png)" = "280 177" ]         # 8 + 2 (128 + 8) wide; 8 + 128 + 3 + 3 lines of 10 + 8 high
+}
+
+@test "--grid: many pictures are continued below, the seeds of a prompt beside each other" {
+	sample --count 6 --grid six.png
+	sample --count 20 --steps 1 --grid twenty.png
+	[ "$(png_size six.png)" = "824 177" ]           # six beside each other
+	[ "$(png_size twenty.png)" = "960 515" ]        # 7 + 7 + 6
+	printf '%s\n' "one --w 64 --h 64" "two --w 64 --h 64" "three --w 64 --h 64" > prompts.txt
+	"$BIN/lora-sample" -q -m "$MODEL" --prompts prompts.txt --steps 1 --count 3 --grid three.png
+	[ "$(png_size three.png)" = "824 326" ]         # 6 + 3, not 5 + 4; two lines: prompt, seed
+}
+
+@test "--grid: a sheet of more than 65,535 pixels is refused before anything is painted" {
+	status_of 2 sample --count 4000 --grid sheet.png
+	[[ "$output" == *"--grid sheet.png: 4000 pictures make a sheet of more than 65535 pixels a side; paint fewer"* ]]
+	[ ! -e sheet.png ]
+}
+
+@test "--grid: a label of another script gives the same bytes again" {
+	for t in "кот" "猫"; do
+		"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --cfg 1 -p "$t" --grid "$t.png"
+		"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --cfg 1 -p "$t" --grid "$t.again.png"
+		cmp "$t.png" "$t.again.png"
+	done
+}
+
+@test "--each: a row for each adapter alone, named on the sheet and in the files' names" {
+	cp "$ADAPTER" one.safetensors; mkdir sub; cp "$ADAPTER" sub/one.safetensors; cp "$ADAPTER" base.safetensors
+	sample --lora one.safetensors --lora base.safetensors --each --compare --grid sheet.png -o rows > /dev/null
+	[ "$(cd rows && echo *)" = "00000-42-base-2.png 00000-42-base.png 00000-42-one.png" ]
+	sample -o without.png > /dev/null
+	sample --lora one.safetensors -o alone.png > /dev/null
+	sample --lora base.safetensors -o second.png > /dev/null
+	cmp rows/00000-42-base.png without.png
+	cmp rows/00000-42-one.png alone.png
+	cmp rows/00000-42-base-2.png second.png
+	[ "$(png_size sheet.png)" = "144 545" ]         # 8 + three rows of 10 + 128 + 3 + 3 lines of 10 + 8
+	sample --lora one.safetensors --lora sub/one.safetensors:0.5 --each -o weights > /dev/null
+	[ "$(cd weights && echo *)" = "00000-42-one-1.png 00000-42-one-2.png" ]
+	sample --lora one.safetensors --lora base.safetensors:-1 --each --grid minus.png
+	sample --lora one.safetensors --lora base.safetensors --each --grid plus.png
+	differ minus.png plus.png
+}
+
+@test "--each and --compare want an adapter, and all prompts at once" {
+	status_of 2 sample --each --grid sheet.png
+	[[ "$output" == *"--each without --lora has nothing to compare"* ]]
+	status_of 2 "$BIN/lora-sample" -m "$MODEL" --lora "$ADAPTER" --each --prompts - < /dev/null
+	[[ "$output" == *"--each wants all of them, from a file"* ]]
+	cp "$ADAPTER" sound.safetensors; head -c 500 "$ADAPTER" > cut.safetensors
+	status_of 3 sample --lora sound.safetensors --lora cut.safetensors --each -o rows
+	[ -z "$(ls rows)" ]                             # the second adapter is looked at before the first picture
 }
 
 @test "--compare: the first row is without the adapter, the second with it" {

@@ -23,6 +23,7 @@ int main(int argc, char **argv)
 		  .max = 100000, .key = "" },
 		{ "grid", 0, OPTION_STRING, &s.grid, "FILE", "all pictures on one labelled sheet", .key = "" },
 		{ "compare", 0, OPTION_FLAG, &s.compare, NULL, "paint without the adapters too: the sheet's top row", .key = "" },
+		{ "each", 0, OPTION_FLAG, &s.each, NULL, "a row for each adapter alone, not one with all", .key = "" },
 		{ "noise", 0, OPTION_STRING, &s.noise, "FILE", "initial noise: safetensors, \"noise\" [N,4,h/f,w/f]", .key = "",
 		  .advanced = true },
 		{ "save-latents", 0, OPTION_STRING, &s.save_latents, "FILE", "the last latents: safetensors, \"latents\"", .key = "",
