@@ -53,9 +53,10 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 /* A batch of training begins: from here on things are left out, if any shall be.  The end: everything is there again. */
 void adapter_training(struct adapter *a, uint32_t step, uint32_t batch);
 void adapter_training_ends(struct adapter *a);
-/* kohya's scale_weight_norms: a module whose product scale * up down has a Frobenius norm above max is scaled down to it.  Returns
- * how many were. */
-size_t adapter_limit_norms(struct adapter *a, double max);
+/* kohya's scale_weight_norms: a module whose product scale * up down has a Frobenius norm above max is scaled down to it.  Norms as they
+ * are then. */
+struct norm_facts { size_t scaled; double mean, greatest; };
+struct norm_facts adapter_limit_norms(struct adapter *a, double max);
 /* Load a file and hang it onto the layers.  A module without a layer, a shape that does not fit, a lone lora_down, a
  * NaN: EXIT_INPUT naming it.  A missing alpha means rank.  weight multiplies the scale.  trainable: gradient buffers
  * are made, wants_grad is set. */

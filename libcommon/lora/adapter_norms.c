@@ -24,10 +24,10 @@ static void multiply(const struct adapter *a, struct tensor *t, float by)
 }
 
 /* sd-scripts takes half of max as the least norm, which changes nothing: such a module is never scaled. */
-size_t adapter_limit_norms(struct adapter *a, double max)
+struct norm_facts adapter_limit_norms(struct adapter *a, double max)
 {
+	struct norm_facts facts = { 0 };
 	int most = 0;
-	size_t scaled = 0;
 	float *gram, *host;
 
 	for (size_t i = 0; i < a->count; i++)
@@ -38,15 +38,17 @@ size_t adapter_limit_norms(struct adapter *a, double max)
 		die(EXIT_MEMORY, "no device memory to measure the adapter's norms; use a smaller rank");
 	for (size_t i = 0; i < a->count; i++) {
 		struct adapter_module *m = &a->module[i];
-		const double norm = product_norm(a, m, gram, host);
+		const double norm = product_norm(a, m, gram, host), kept = norm > max ? max : norm;
 
+		facts.mean += kept / a->count;
+		facts.greatest = fmax(facts.greatest, kept);
 		if (!(norm > max))
 			continue;
 		multiply(a, &m->lora.down, sqrt(max / norm));
 		multiply(a, &m->lora.up, sqrt(max / norm));
-		scaled++;
+		facts.scaled++;
 	}
 	a->be->release(a->device, gram);
 	free(host);
-	return scaled;
+	return facts;
 }

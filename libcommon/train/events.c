@@ -17,7 +17,7 @@
 
 static const struct { const char *event, *field, *tag; } tags[] = {
 	{ "step", "loss", "loss/current" },
-	{ "step", "loss_smooth", "loss/average" },
+	{ "step", "loss_smooth", "loss/smooth" },
 	{ "step", "lr_unet", "lr/unet" },
 	{ "step", "lr_te", "lr/textencoder" },
 	{ "step", "grad_norm", "norm/gradient" },
@@ -27,7 +27,6 @@ static const struct { const char *event, *field, *tag; } tags[] = {
 	{ "step", "seconds_compute", "seconds/compute" },
 	{ "step", "seconds_optimizer", "seconds/optimizer" },
 	{ "step", "memory_bytes", "memory/resident_bytes" },
-	{ "validation", "loss", "loss/validation" },
 };
 
 static void add_scalars(struct tensorboard *b, const char *kind, const json_t *event)
@@ -178,6 +177,31 @@ struct json_out *events_begin(struct events *ev, const char *kind, long step)
 	return &ev->line;
 }
 
+static void lose_board(struct events *ev, const struct error *why)
+{
+	struct error ignored;
+
+	warning("%s; no more TensorBoard events are written, training goes on", why->text);
+	ev->lost = *why;
+	if (tensorboard_close(ev->board, &ignored) < 0)
+		warning("%s", ignored.text);
+	ev->board = NULL;
+}
+
+void events_scalar(struct events *ev, const char *tag, double value)
+{
+	if (ev->board)
+		tensorboard_scalar(ev->board, tag, value);
+}
+
+void events_tell_scalars(struct events *ev, long step)
+{
+	struct error e;
+
+	if (ev->board && tensorboard_event(ev->board, step, &e) < 0)
+		lose_board(ev, &e);
+}
+
 static void tell_others(struct events *ev)
 {
 	struct error e;
@@ -187,14 +211,8 @@ static void tell_others(struct events *ev)
 		die(EXIT_OTHER, "an event is no JSON: %s", e.text);
 	if (ev->report)
 		report_event(ev->report, event);
-	if (ev->board && tell_board(ev->board, event, &e) < 0) {
-		struct error ignored;
-		warning("%s; no more TensorBoard events are written, training goes on", e.text);
-		ev->lost = e;
-		if (tensorboard_close(ev->board, &ignored) < 0)
-			warning("%s", ignored.text);
-		ev->board = NULL;
-	}
+	if (ev->board && tell_board(ev->board, event, &e) < 0)
+		lose_board(ev, &e);
 	json_decref(event);
 }
 

@@ -26,6 +26,10 @@ int events_open_board(struct events *ev, const struct train_settings *s, long st
 /* {"event": kind, "step": step, ... - the caller adds fields and calls events_tell(). */
 struct json_out *events_begin(struct events *ev, const char *kind, long step);
 void events_tell(struct events *ev);
+/* A number for TensorBoard alone, with the step of the next event; one that is not finite is left out. */
+void events_scalar(struct events *ev, const char *tag, double value);
+/* Those that were added so far, at a step of their own: an epoch's number. */
+void events_tell_scalars(struct events *ev, long step);
 
 /* Write the page, close everything.  What was lost on the way is told now: -1, *e. */
 int events_close(struct events *ev, const struct train_settings *s, struct error *e) MUST_CHECK;

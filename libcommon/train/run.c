@@ -6,7 +6,8 @@
 
 #define NONFINITE_LIMIT 10
 
-static void add_losses(const struct run *r, const struct batch *b, const float *loss, int batches, struct step_facts *f)
+/* Returns the batch's own. */
+static double add_losses(const struct run *r, const struct batch *b, const float *loss, int batches, struct step_facts *f)
 {
 	double mean = 0;
 	int i;
@@ -20,6 +21,7 @@ static void add_losses(const struct run *r, const struct batch *b, const float *
 	}
 	f->loss += mean / batches;
 	f->samples += b->n;
+	return mean;
 }
 
 static void all_batches(struct run *r, const struct order_place *place, struct batch *b, struct step_facts *f)
@@ -36,7 +38,7 @@ static void all_batches(struct run *r, const struct order_place *place, struct b
 		step_run(r->tape, &r->networks, b, 1.0f / r->s->accumulate, loss);
 		began = seconds_now();
 		f->compute += began - ready;
-		add_losses(r, b, loss, place->batches, f);
+		loss_mean_add(&r->mean, add_losses(r, b, loss, place->batches, f));
 	}
 	adapter_training_ends(r->adapter);
 	free(loss);
@@ -56,7 +58,7 @@ static void one_step(struct run *r, struct batch *b, struct step_facts *f)
 	if (f->finite) {
 		optimizer_step(&r->optimizer, f->lr, clip_scale(f->grad_norm, r->s->max_grad_norm));
 		if (r->s->scale_weight_norms)
-			adapter_limit_norms(r->adapter, r->s->scale_weight_norms);
+			f->norms = adapter_limit_norms(r->adapter, r->s->scale_weight_norms);
 		ema_update(&r->ema, r->done + 1);
 	} else {
 		optimizer_forget(&r->optimizer);
@@ -197,6 +199,7 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 		return -1;
 	if (run_resume(r, e) < 0 || begin_replay(r, e) < 0 || events_open_board(&r->events, r->s, r->done, e) < 0)
 		return -1;
+	loss_mean_begin(&r->mean, order_batches(r->order));
 	report_start(r);
 	if (r->s->dry_run)
 		return 0;

@@ -31,6 +31,7 @@ void run_free(struct run *r)
 	free(r->damaged.step);
 	free(r->replayed);
 	events_free(&r->events);
+	loss_mean_free(&r->mean);
 	if (r->lock >= 0)
 		close(r->lock);
 }

@@ -9,6 +9,7 @@
 #include "../optimize/lr_schedule.h"
 #include "../optimize/optimizer.h"
 #include "events.h"
+#include "loss_mean.h"
 #include "objective.h"
 #include "order.h"
 #include "plan.h"
@@ -58,6 +59,7 @@ struct run {
 	struct step_set damaged;        /* newer states that it could not go on from */
 	struct events events;
 	double curves[CURVES];
+	struct loss_mean mean;          /* for TensorBoard */
 	struct progress *progress;
 	bool save_failed;               /* the last one on the way: no space */
 	double saved_at;                /* the clock at the last state */
@@ -157,6 +159,7 @@ struct step_facts {
 	double data, compute, optimizer;                /* its phases, in seconds */
 	double bin_loss[LOSS_BINS]; int bin_samples[LOSS_BINS];
 	int samples, epoch;
+	struct norm_facts norms;                        /* with scale_weight_norms */
 	bool finite;
 };
 void report_start(struct run *r);
@@ -165,9 +168,17 @@ void report_save(struct run *r, const char *event, const char *path);
 void report_end(struct run *r, const char *why);
 void report_finding(struct run *r, const char *kind, const char *say);
 void report_nonfinite(struct run *r, long step, const char *path, const char *say);
-void report_validation(struct run *r, const double *loss, int timesteps, size_t pictures);
+/* due by steps, by epochs, or both */
+void report_validation(struct run *r, const double *loss, int timesteps, size_t pictures, bool of_step, bool of_epoch);
 void report_sample(struct run *r, size_t index, const char *path, const char *prompt, uint64_t seed, int width, int height);
+/* The rate of the first module of UNet or text encoders; NaN: they are not trained. */
+double report_rate(const struct run *r, bool unet, double multiplier);
 /* --print-lr */
 int report_lr(const struct run *r, struct error *e) MUST_CHECK;
+
+/* run_board.c: what TensorBoard alone shows, under sd-scripts' tags.  Before and after a step's event; with a validation's. */
+void board_step(struct run *r, const struct step_facts *f);
+void board_epoch(struct run *r);
+void board_validation(struct run *r, double loss, bool of_step, bool of_epoch);
 
 #endif

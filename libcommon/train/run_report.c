@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "run_internal.h"
+#include "settings_adapter.h"
 
 #define SMOOTHING 0.98
 #define BLOCKS 64                       /* SDXL has 21 */
@@ -78,16 +79,22 @@ static void tell_curves(const struct run *r, struct json_out *j)
 	json_end_array(j);
 }
 
-/* The rate of the first module of UNet or text encoders; what is not trained has none. */
-static void tell_rate(const struct run *r, struct json_out *j, const char *field, bool unet, double multiplier)
+double report_rate(const struct run *r, bool unet, double multiplier)
 {
 	size_t i;
 
 	for (i = 0; i < r->optimizer.count; i++)
-		if (unet == !strncmp(r->optimizer.parameter[i].name, "lora_unet_", 10)) {
-			json_number(j, field, optimizer_lr(&r->optimizer.settings, r->optimizer.parameter[i].lr, multiplier, r->done));
-			return;
-		}
+		if (unet == !strncmp(r->optimizer.parameter[i].name, "lora_unet_", 10))
+			return optimizer_lr(&r->optimizer.settings, r->optimizer.parameter[i].lr, multiplier, r->done);
+	return NAN;
+}
+
+static void tell_rate(const struct run *r, struct json_out *j, const char *field, bool unet, double multiplier)
+{
+	double rate = report_rate(r, unet, multiplier);
+
+	if (!isnan(rate))
+		json_number(j, field, rate);
 }
 
 static long number_after(const char *name, const char *prefix)
@@ -170,7 +177,7 @@ void report_step(struct run *r, const struct step_facts *f)
 		smooth_curves(r, f);
 	json_int(j, "epoch", f->epoch + 1);
 	json_number(j, "loss", f->loss);
-	json_number(j, "lr", optimizer_lr(&r->optimizer.settings, r->s->learning_rate, f->lr, r->done));
+	json_number(j, "lr", optimizer_lr(&r->optimizer.settings, adapter_settings_rate(r->s), f->lr, r->done));
 	if (optimizer_d(&r->optimizer) > 0)
 		json_number(j, "d", optimizer_d(&r->optimizer));
 	json_number(j, "grad_norm", f->grad_norm);
@@ -184,7 +191,9 @@ void report_step(struct run *r, const struct step_facts *f)
 	if (f->finite)
 		tell_update_norms(r, j);
 	tell_measures(f, j);
+	board_step(r, f);
 	events_tell(&r->events);
+	board_epoch(r);
 	snprintf(words, sizeof(words), "loss %.4f", r->curves[CURVE_LOSS]);
 	progress_at(r->progress, r->done, words);
 }
@@ -216,7 +225,7 @@ void report_nonfinite(struct run *r, long step, const char *path, const char *sa
 	events_tell(&r->events);
 }
 
-void report_validation(struct run *r, const double *loss, int timesteps, size_t pictures)
+void report_validation(struct run *r, const double *loss, int timesteps, size_t pictures, bool of_step, bool of_epoch)
 {
 	struct json_out *j = events_begin(&r->events, "validation", r->done);
 	double sum = 0;
@@ -230,7 +239,7 @@ void report_validation(struct run *r, const double *loss, int timesteps, size_t 
 		json_number(j, NULL, loss[i]);
 	json_end_array(j);
 	json_int(j, "pictures", pictures);
-	events_tell(&r->events);
+	board_validation(r, sum, of_step, of_epoch);
 }
 
 void report_sample(struct run *r, size_t index, const char *path, const char *prompt, uint64_t seed, int width, int height)
@@ -263,7 +272,7 @@ int report_lr(const struct run *r, struct error *e)
 		json_begin(&j, NULL);
 		json_text(&j, "event", "lr");
 		json_int(&j, "step", k + 1);
-		json_number(&j, "lr", optimizer_lr(&r->optimizer.settings, r->s->learning_rate, lr_multiplier(&r->lr, k), k + 1));
+		json_number(&j, "lr", optimizer_lr(&r->optimizer.settings, adapter_settings_rate(r->s), lr_multiplier(&r->lr, k), k + 1));
 		json_end(&j);
 		result = json_line(&j, STDOUT_FILENO, e);
 	}

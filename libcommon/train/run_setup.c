@@ -3,6 +3,7 @@
 #include <string.h>
 #include "run_captions.h"
 #include "run_plan.h"
+#include "settings_adapter.h"
 #include "settings_objective.h"
 
 static int read_seed(struct run *r, struct error *e)
@@ -22,7 +23,7 @@ int run_settings(struct run *r, struct error *e)
 
 	if (train_settings_finish(r->s, o, e) < 0 || read_seed(r, e) < 0)
 		return -1;
-	optimizer_advise(o, r->s->learning_rate, r->s->lr_scheduler);
+	optimizer_advise(o, adapter_settings_lowest_rate(r->s), r->s->lr_scheduler);
 	return 0;
 }
 

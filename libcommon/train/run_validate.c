@@ -137,14 +137,18 @@ static int look_at_all(struct run *r, struct workspace *w, struct batch *b, size
 	return 0;
 }
 
-static bool due(const struct run *r)
+struct due { bool step, epoch; };
+
+/* The end is looked at too, whichever was asked for. */
+static struct due due(const struct run *r)
 {
 	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate), every = r->s->validate_every_steps;
 	long epochs = r->s->validate_every_epochs ? r->s->validate_every_epochs : every ? 0 : 1;
 
 	if (!r->held_out)
-		return false;
-	return r->done == r->total || (every && r->done % every == 0) || (epochs && r->done % (epochs * per_epoch) == 0);
+		return (struct due){ 0 };
+	return (struct due){ every && (r->done % every == 0 || r->done == r->total),
+			     epochs && (r->done % (epochs * per_epoch) == 0 || r->done == r->total) };
 }
 
 void run_validate(struct run *r)
@@ -152,16 +156,17 @@ void run_validate(struct run *r)
 	size_t most = r->s->max_validation_steps, n = most && most < r->held_out ? most : r->held_out;
 	struct workspace work = { .be = r->be, .device = r->device };
 	double sum[TIMESTEPS] = { 0 };
+	const struct due when = due(r);
 	struct batch b = { 0 };
 	struct error e;
 
-	if (!due(r))
+	if (!when.step && !when.epoch)
 		return;
 	run_give_arena(r);
 	if (run_show_average(r, &e) < 0 || look_at_all(r, &work, &b, n, sum, &e) < 0)
 		warning("validation: %s; training goes on", e.text);
 	else
-		report_validation(r, sum, TIMESTEPS, n);
+		report_validation(r, sum, TIMESTEPS, n, when.step, when.epoch);
 	run_end_average(r);
 	workspace_free(&work);
 	run_batch_free(&b);

@@ -153,6 +153,22 @@ static int read_rates(struct train_settings *s, struct error *e)
 	return 0;
 }
 
+double adapter_settings_rate(const struct train_settings *s)
+{
+	return !s->text_only ? s->lr.unet : s->lr.te1 ? s->lr.te1 : s->lr.te2;
+}
+
+double adapter_settings_lowest_rate(const struct train_settings *s)
+{
+	const double rates[] = { s->text_only ? 0 : s->lr.unet, s->unet_only ? 0 : s->lr.te1, s->unet_only ? 0 : s->lr.te2 };
+	double lowest = 0;
+
+	for (int i = 0; i < 3; i++)
+		if (rates[i] && (!lowest || rates[i] < lowest))
+			lowest = rates[i];
+	return lowest;
+}
+
 /* ---- the rest ---- */
 
 double adapter_base_weight(const struct train_settings *s, size_t i)

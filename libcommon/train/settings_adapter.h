@@ -15,6 +15,9 @@ int adapter_settings_finish(struct train_settings *s, struct error *e) MUST_CHEC
 int adapter_settings_blocks(const struct train_settings *s, struct block_plan *p, bool *given, struct error *e) MUST_CHECK;
 /* Weight of base_weights[i] */
 double adapter_base_weight(const struct train_settings *s, size_t i);
+/* The learning rate that is used: the UNet's, or where it is not trained the text encoders'. */
+double adapter_settings_rate(const struct train_settings *s);
+double adapter_settings_lowest_rate(const struct train_settings *s);    /* of what is trained */
 /* What goes into ss_network_args as a JSON object, malloced; NULL: nothing but conv_dim and conv_alpha, if at all. */
 char *adapter_settings_json(const struct train_settings *s);
 

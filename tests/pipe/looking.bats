@@ -108,6 +108,59 @@ pixels() { grep -obUa IDAT "$1" | head -n 1 | cut -d: -f1 | { read -r at; tail -
 	[ ! -e tb2 ]
 }
 
+# scalars TAG [FOLDER]: "step value" of each, from the folder's last event file
+scalars() { perl "$BATS_TEST_DIRNAME/scalars.pl" "$(ls "${2:-tb/t}"/events* | tail -n 1)" | awk -F '\t' -v tag="$1" '$3 == tag { print $1, $2 }'; }
+# means N < "step value": of the last N values
+means() { awk -v n="$1" '{ v[NR] = $2; s = 0; for (i = NR; i > 0 && i > NR - n; i--) s += v[i]; printf "%d %.5f\n", $1, s / (NR < n ? NR : n) }'; }
+five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
+
+@test "TensorBoard as sd-scripts writes it: means, Prodigy's own rate, norms" {
+	few_latents four.tar
+	# Three batches an epoch: from the fourth on the mean is of the last three.
+	LATENTS=four.tar train 7 out --logging-dir tb --optimizer-type Prodigy --learning-rate 0.5 --unet-lr 1 --scale-weight-norms 1e-7 \
+		--lr-scheduler constant --lr-warmup-steps 0 > log.jsonl
+	diff <(scalars loss/average | five) <(scalars loss/current | means 3)
+	[ "$(scalars loss/current | wc -l)" = 7 ]
+	[ "$(scalars loss/epoch_average | five)" = "$(printf '1 %.5f\n2 %.5f' "$(scalars loss/average | awk '$1 == 3 { print $2 }')" "$(scalars loss/average | awk '$1 == 6 { print $2 }')")" ]
+	# d times the rate that is used, which is unet_lr
+	[ "$(scalars lr/unet | sort -u -k 2 | wc -l),$(scalars lr/unet | head -n 1)" = "1,1 1" ]
+	diff <(scalars 'lr/d*lr/unet' | awk '{ printf "%.4g\n", $2 }') <(jq -r 'select(.event == "step") | .d' log.jsonl | awk '{ printf "%.4g\n", $1 }')
+	[ -z "$(scalars 'lr/d*lr/textencoder')" ]
+	[ "$(jq -c 'select(.event == "step") | .lr' log.jsonl | sort -u)" = 1 ]
+	# no norm is above the limit, and the greatest one is not below the mean
+	[ "$(scalars max_norm/max_key_norm | wc -l)" = 7 ]
+	join <(scalars max_norm/max_key_norm) <(scalars max_norm/average_key_norm) | awk '$2 > 1.0001e-7 || $3 > $2 { exit 1 }'
+	[ "$(scalars max_norm/keys_scaled | awk '$2 != int($2) { exit 1 } END { print ($2 > 0) }')" = 1 ]
+	# Without them there is nothing of the kind.
+	LATENTS=four.tar train 2 plain --logging-dir tb2 > /dev/null
+	[ -z "$(perl "$BATS_TEST_DIRNAME/scalars.pl" tb2/t/events* | grep -E 'max_norm|d\*lr')" ]
+}
+
+@test "TensorBoard: validation by steps at steps, by epochs at epochs, and what divides it from training" {
+	few_latents four.tar
+	# Three pictures are trained on, one after another.
+	LATENTS=four.tar train 6 out --train-batch-size 1 --logging-dir tb --validation-split 0.25 --validate-every-n-steps 2 > log.jsonl
+	[ "$(scalars loss/validation/step_average | cut -d' ' -f1 | tr '\n' ' ')" = "2 4 6 " ]
+	diff <(scalars loss/validation/step_average | five) <(jq -r 'select(.event == "validation") | "\(.step) \(.loss)"' log.jsonl | five)
+	join <(scalars loss/validation/step_average) <(join <(scalars loss/average) <(scalars loss/validation/step_divergence)) |
+		awk '{ d = $2 - $3 - $4; if (d > 1e-5 || d < -1e-5) exit 1 }'
+	[ -z "$(scalars loss/validation/epoch_average)" ]
+	LATENTS=four.tar train 6 out2 --train-batch-size 1 --logging-dir tb2 --validation-split 0.25 > log2.jsonl
+	[ "$(scalars loss/validation/epoch_average tb2/t | cut -d' ' -f1 | tr '\n' ' ')" = "1 2 " ]
+	[ "$(scalars loss/validation/epoch_divergence tb2/t | wc -l),$(scalars loss/validation/step_average tb2/t | wc -l)" = 2,0 ]
+}
+
+@test "a step size finder's note speaks of the rate that is used" {
+	few_latents four.tar
+	printf 'optimizer_type = "Prodigy"\nunet_lr = 1\n' > c.toml
+	run "$BIN/lora-train" -m "$MODEL" --config c.toml --network-train-unet-only --check four.tar
+	[[ $output != *"very low"* ]]
+	printf 'optimizer_type = "Prodigy"\nunet_lr = 1e-4\nlearning_rate = 1\n' > c.toml
+	run "$BIN/lora-train" -m "$MODEL" --config c.toml --network-train-unet-only --check four.tar
+	[[ $output == *"0.0001 is very low"* ]]
+	[ "$("$BIN/lora-train" -q -m "$MODEL" --config c.toml --network-train-unet-only --max-train-steps 1 --print-lr four.tar | jq .lr)" = 0.0001 ]
+}
+
 @test "log_with: wandb is refused with the reason, tensorboard wants a folder" {
 	status_of 2 train 2 out --log-with wandb
 	[[ $output == *"no program here uses the network"* ]]
