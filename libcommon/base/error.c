@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "memory.h"
+#include "said.h"
 
 static int quietly;
 
@@ -42,10 +43,11 @@ int fail_at(struct error *e, const char *where)
 }
 
 /* One write, so that lines of several processes on one terminal do not mix; ESC sequences in a file's name stay text. */
-static void say(const char *kind, const char *text)
+static void say(const char *kind, const char *text, bool once)
 {
 	char line[4 * sizeof(((struct error *)0)->text)];
-	size_t n = text_add(line, 300, 0, "%s: %s", program_invocation_short_name, kind);       /* a name may be of any length */
+	const size_t begin = text_add(line, 300, 0, "%s: ", program_invocation_short_name);      /* a name may be of any length */
+	size_t n = text_add(line, 400, begin, "%s", kind);
 
 	for (; *text && n < sizeof(line) - 6; text++) {
 		unsigned char c = *text;
@@ -54,6 +56,9 @@ static void say(const char *kind, const char *text)
 		else
 			line[n++] = c;
 	}
+	line[n] = 0;
+	if (once && said_before(line + begin))
+		return;
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, n) < 0)
 		return;         /* stderr is gone: nobody is left to tell */
@@ -61,7 +66,7 @@ static void say(const char *kind, const char *text)
 
 int report(const struct error *e)
 {
-	say("", e->text);
+	say("", e->text, false);
 	return e->code;
 }
 
@@ -73,7 +78,7 @@ void die(enum exit_code code, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(e.text, sizeof(e.text), format, args);
 	va_end(args);
-	say("", e.text);
+	say("", e.text, false);
 	_exit(code);
 }
 
@@ -85,7 +90,7 @@ void warning(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(e.text, sizeof(e.text), format, args);
 	va_end(args);
-	say("warning: ", e.text);
+	say("warning: ", e.text, true);
 }
 
 void note(const char *format, ...)
@@ -98,7 +103,7 @@ void note(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(e.text, sizeof(e.text), format, args);
 	va_end(args);
-	say("", e.text);
+	say("", e.text, true);
 }
 
 void quiet(int on)

@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <unistd.h>
 #include "../base/map.h"
+#include "../base/said.h"
 #include "known_keys.h"
 #include "options_private.h"
 #include "other_names.h"
@@ -29,7 +30,7 @@ struct command_line {
 	char **argv;
 	struct given *given;
 	size_t count, capacity;
-	const char **config;
+	const char **config, *launch;
 	size_t configs, config_capacity;
 	int operands;
 	bool print_config;
@@ -207,9 +208,17 @@ static _Noreturn void print_version(const struct tool *tool)
 	print_and_exit(&text);
 }
 
+static int take_file(struct command_line *c, const char *as_given, const char *value, const char **file, struct error *e)
+{
+	*file = value ? value : next_word(c);
+	return *file ? 0 : needs_value(as_given, "FILE", e);
+}
+
 /* The options that every tool has.  1: it was one, 0: not, -1: trouble. */
 static int take_common(struct command_line *c, const char *name, size_t n, const char *value, struct error *e)
 {
+	const char *said;
+
 	if (option_same_name(name, n, "help"))
 		return take_help(c, value, e) ? -1 : 1;
 	if (option_same_name(name, n, "version"))
@@ -224,12 +233,14 @@ static int take_common(struct command_line *c, const char *name, size_t n, const
 		c->print_config = true;
 		return 1;
 	}
+	if (option_same_name(name, n, "launch-line"))
+		return take_file(c, "--launch-line", value, &c->launch, e) < 0 ? -1 : 1;
+	if (option_same_name(name, n, "said"))
+		return take_file(c, "--said", value, &said, e) < 0 || said_open(said, e) < 0 ? -1 : 1;
 	if (!option_same_name(name, n, "config") && !option_same_name(name, n, "config-file"))
 		return 0;
-	if (!value)
-		value = next_word(c);
-	if (!value)
-		return needs_value("--config", "FILE", e);
+	if (take_file(c, "--config", value, &value, e) < 0)
+		return -1;
 	GROW(c->config, c->configs, c->config_capacity);
 	c->config[c->configs++] = value;
 	return 1;
@@ -416,6 +427,8 @@ static int take_sources(struct command_line *c, struct error *e)
 	for (size_t i = 0; p->tool->takes_config && i < p->count; i++)
 		if (take_variable(p, &p->tool->table[i], e))
 			keep_first(&first, e);
+	if (c->launch && options_read_launch(p, c->launch, e))
+		keep_first(&first, e);
 	for (size_t i = 0; i < c->count; i++)
 		if (apply_given(p, &c->given[i], e))
 			keep_first(&first, e);

@@ -1,7 +1,7 @@
 /*
  * options.h - one table per tool: it is the parser, the defaults, the help text and the configuration keys.
  *
- * Owns precedence (defaults < --config files in order < LORA_* < command line), where each value came from, and the
+ * Owns precedence (defaults < --config files in order < LORA_* < --launch-line < command line), where each value came from, and the
  * wording of every usage error.  Must not know what an option means.
  *
  *     struct settings s;
@@ -72,7 +72,9 @@ int options_parse(const struct tool *tool, int argc, char **argv);
 /* After options_parse: where did it come from?  "default", "command line", "LORA_RANK", "run.toml:12".  NULL: no such. */
 const char *option_origin(const char *name);
 bool option_is_set(const char *name);           /* by anything but the default */
-/* Puts "run.toml:12: vae: " before a message about a file or folder that a configuration file named; returns e. */
+bool option_is_typed(const char *name);         /* on the command line, or on that of a launcher */
+/* Puts "run.toml:12: vae: " before a message about a file or folder that a configuration file named, "run.toml:9: " before one that
+ * opens with a key, "--" where that was typed; returns e. */
 const struct error *options_explain(struct error *e);
 /* As a valid TOML, one `key = value  # origin` per line: --print-config.  And without origins, for metadata. */
 struct buffer;

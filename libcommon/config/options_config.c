@@ -1,4 +1,5 @@
 /* Configuration files: which keys are ours, what to say about the others. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../io/toml.h"
@@ -6,16 +7,30 @@
 #include "known_keys.h"
 #include "options_private.h"
 
+/* Where a key stands, for messages.  path NULL: on a launch line, which was put into a file: it is told as the option that somebody typed. */
+struct place { char text[600]; };
+
+static struct place place_of(const char *path, const struct toml *t)
+{
+	struct place p;
+
+	if (path)
+		snprintf(p.text, sizeof(p.text), "%s:%d", path, t->line);
+	else
+		snprintf(p.text, sizeof(p.text), "--%s", t->key);
+	return p;
+}
+
 /* A key given twice in one file: the later line wins, as with kohya, but nobody expects the earlier one to do nothing. */
 static void tell_override(const struct option *o, const char *path, const char *old_origin, const char *old_value,
 			  const struct toml *t)
 {
 	struct buffer value = { 0 };
-	size_t n = strlen(path);
+	size_t n = path ? strlen(path) : 0;
 
 	option_print_value(o, &value);
-	if (old_origin && !strncmp(old_origin, path, n) && old_origin[n] == ':' && strcmp(value.data, old_value))
-		note("%s:%d: %s = %s replaces %s of line %s", path, t->line, t->key, value.data, old_value, old_origin + n + 1);
+	if (path && old_origin && !strncmp(old_origin, path, n) && old_origin[n] == ':' && strcmp(value.data, old_value))
+		note("%s: %s = %s replaces %s of line %s", place_of(path, t).text, t->key, value.data, old_value, old_origin + n + 1);
 	buffer_free(&value);
 }
 
@@ -28,7 +43,7 @@ static void tell_traps(const struct toml *t, const char *path)
 {
 	for (size_t i = 0; i < sizeof(traps) / sizeof(*traps); i++)
 		if (!strcmp(traps[i].key, t->key) && traps[i].kind == t->kind)
-			note("%s:%d: '%s': %s", path, t->line, t->key, traps[i].say);
+			note("%s: '%s': %s", place_of(path, t).text, t->key, traps[i].say);
 }
 
 static int set_option(struct parse *p, const struct option *o, const struct toml *t, const char *path, struct error *e)
@@ -44,14 +59,14 @@ static int set_option(struct parse *p, const struct option *o, const struct toml
 		*origin = NULL;
 		return 0;
 	}
-	where = xprintf("%s:%d: %s", path, t->line, t->key);
+	where = path ? xprintf("%s:%d: %s", path, t->line, t->key) : xprintf("--%s", t->key);
 	option_print_value(o, &old);
 	status = option_take_toml(o, t, where, e);
 	if (!status) {
 		tell_override(o, path, *origin, old.data, t);
 		tell_traps(t, path);
 		free(*origin);
-		*origin = xprintf("%s:%d", path, t->line);
+		*origin = path ? xprintf("%s:%d", path, t->line) : xstrdup(LAUNCH_LINE);
 	}
 	buffer_free(&old);
 	free(where);
@@ -64,7 +79,7 @@ static void note_once(struct parse *p, const struct known_key *k, const struct t
 	const char *what = k->class == KEY_OURS ? "" : k->class == KEY_IGNORED ? " is ignored" : " is no key of sd-scripts and is ignored";
 
 	if (!*noted)
-		note("%s:%d: '%s'%s: %s", path, t->line, k->name, what, k->say);
+		note("%s: '%s'%s: %s", place_of(path, t).text, k->name, what, k->say);
 	*noted = true;
 }
 
@@ -73,9 +88,18 @@ static int known_but_no_option(struct parse *p, const struct known_key *k, const
 	if (k->class == KEY_OURS || toml_asks_for_nothing(t, k->neutral))
 		return 0;
 	if (k->class == KEY_REFUSED)
-		return fail(e, EXIT_USAGE, "%s:%d: '%s' is refused: %s; remove the line", path, t->line, t->key, k->say);
+		return fail(e, EXIT_USAGE, "%s: '%s' is refused: %s; remove the line", place_of(path, t).text, t->key, k->say);
 	note_once(p, k, t, path);
 	return 0;
+}
+
+static void as_option(struct unknown_name *n)
+{
+	char *name = xprintf("--%s", n->name);
+
+	free(n->name);
+	n->name = name;
+	n->line = 0;
 }
 
 static int take_pair(struct parse *p, const struct toml *t, const char *path, struct error *e)
@@ -90,12 +114,14 @@ static int take_pair(struct parse *p, const struct toml *t, const char *path, st
 	}
 	if (o && o->kind == OPTION_LATER)
 		return toml_asks_for_nothing(t, k ? k->neutral : NULL) ? 0 :
-		       fail(e, EXIT_USAGE, "%s:%d: '%s' is not yet implemented; remove the line", path, t->line, t->key);
+		       fail(e, EXIT_USAGE, "%s: '%s' is not yet implemented; remove the line", place_of(path, t).text, t->key);
 	if (o)
 		return set_option(p, o, t, path, e);
 	if (k)
 		return known_but_no_option(p, k, t, path, e);
 	unknown_key(&p->unknown, p->tool, t->key, t->line);
+	if (!path)
+		as_option(&p->unknown.item[p->unknown.count - 1]);
 	return 0;
 }
 
@@ -114,8 +140,8 @@ static void take_pairs(struct parse *p, const struct toml *table, const char *pa
 		if (t->kind != TOML_TABLE)
 			take_value(p, t, path);
 		else if (!p->first.code)
-			fail(&p->first, EXIT_USAGE, "%s:%d: the table '%s' stands inside another; move its keys to a [table] of the first level",
-			     path, t->line, t->key);
+			fail(&p->first, EXIT_USAGE, "%s: the table '%s' stands inside another; move its keys to a [table] of the first level",
+			     place_of(path, t).text, t->key);
 	}
 }
 
@@ -145,6 +171,15 @@ static int take_table(struct parse *p, const struct toml *t, const struct toml *
 	return 0;
 }
 
+/* What was found wrong on the way; unknown names come before other mistakes. */
+static int end_reading(struct parse *p, const char *path, struct error *e)
+{
+	if (p->unknown.count)
+		return unknown_fail(&p->unknown, path, path ? "key" : "option", path ? "remove the line, or see lora-config(5)" : "see lora-config(5)", e);
+	*e = p->first;
+	return p->first.code ? -1 : 0;
+}
+
 int options_read_config(struct parse *p, const char *path, struct error *e)
 {
 	struct toml *root = config_file_read(path, &p->preset, e);
@@ -155,11 +190,19 @@ int options_read_config(struct parse *p, const char *path, struct error *e)
 	for (const struct toml *t = root ? root->child : NULL; t && !status; t = t->next)
 		status = take_table(p, t, datasets, path, e);
 	toml_free(root);
-	if (!status && p->unknown.count)
-		return unknown_fail(&p->unknown, path, "key", "remove the line, or see lora-config(5)", e);
-	if (!status && p->first.code) {
-		*e = p->first;
+	return status ? status : end_reading(p, path, e);
+}
+
+int options_read_launch(struct parse *p, const char *path, struct error *e)
+{
+	struct toml *root = toml_read(path, e);
+
+	if (!root) {
+		e->code = EXIT_USAGE;
 		return -1;
 	}
-	return status;
+	p->first.code = 0;
+	take_pairs(p, root, NULL);
+	toml_free(root);
+	return end_reading(p, NULL, e);
 }

@@ -83,24 +83,74 @@ static const char *about_value(const struct error *e, const struct option *o)
 	return NULL;
 }
 
+static bool is_typed(const char *origin)
+{
+	return origin && (!strcmp(origin, COMMAND_LINE) || !strcmp(origin, LAUNCH_LINE));
+}
+
+/* "FILE:LINE: KEY: " or "--KEY: " before it. */
+static void name_file(struct error *e, const struct option *o, const char *origin, const char *value)
+{
+	const bool windows = strchr(value, '\\') || (value[0] && value[1] == ':');
+	char buffer[KEY_SIZE];
+	const char *key = option_key(o, buffer);
+	char *where = strcmp(origin, LAUNCH_LINE) ? xprintf("%s: %s", origin, key) : xprintf("--%s", key);
+
+	fail_at(e, where);
+	if (windows)
+		snprintf(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text), " (a path of Windows)");
+	free(where);
+}
+
+static bool opens_with(const char *text, const char *name)
+{
+	const size_t n = name ? strlen(name) : 0;
+
+	return n && !strncmp(text, name, n) && text[n] && strchr(" :='", text[n]);
+}
+
+/* A message that opens with an option's key or name is about it. */
+static bool is_about_key(const struct error *e, const struct option *o)
+{
+	char buffer[KEY_SIZE];
+
+	return o->kind != OPTION_SECTION && (opens_with(e->text, option_key(o, buffer)) || opens_with(e->text, o->name));
+}
+
+/* "run.toml:9: lr_warmup_steps: ..."; of what was typed "--lr_warmup_steps: ...". */
+static void name_place(struct error *e, const char *origin)
+{
+	char *text = xstrdup(e->text);
+
+	if (is_typed(origin))
+		fail(e, e->code, "--%s", text);
+	else
+		fail_at(e, origin);
+	free(text);
+}
+
 const struct error *options_explain(struct error *e)
 {
-	char buffer[KEY_SIZE], *where;
-
-	for (size_t i = 0; parsed.tool && (e->code == EXIT_INPUT || e->code == EXIT_IO) && i < parsed.count; i++) {
+	for (size_t i = 0; parsed.tool && i < parsed.count; i++) {
 		const struct option *o = &parsed.tool->table[i];
-		const char *origin = parsed.origin[i], *value = origin ? about_value(e, o) : NULL;
-		bool windows = value && (strchr(value, '\\') || (value[0] && value[1] == ':'));
-		if (!value || !strrchr(origin, ':'))
+		const char *origin = parsed.origin[i];
+		const bool file = origin && (strchr(origin, ':') || !strcmp(origin, LAUNCH_LINE));
+		const char *value = file && (e->code == EXIT_INPUT || e->code == EXIT_IO) ? about_value(e, o) : NULL;
+
+		if (value)
+			name_file(e, o, origin, value);
+		else if (origin && e->code == EXIT_USAGE && is_about_key(e, o))
+			name_place(e, origin);
+		else
 			continue;
-		where = xprintf("%s: %s", origin, option_key(o, buffer));
-		fail_at(e, where);
-		if (windows)
-			snprintf(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text), " (a path of Windows)");
-		free(where);
 		break;
 	}
 	return e;
+}
+
+bool option_is_typed(const char *name)
+{
+	return is_typed(option_origin(name));
 }
 
 bool option_is_set(const char *name)

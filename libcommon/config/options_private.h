@@ -11,6 +11,7 @@
 #include "options.h"
 
 #define COMMAND_LINE "command line"
+#define LAUNCH_LINE "launch line"
 enum { KEY_SIZE = 80 };
 
 /* Names that nobody knows, of one file or of the command line. */
@@ -74,6 +75,8 @@ void unknown_free(struct unknown_names *u);
 void options_check_environment(const struct tool *tool);
 
 int options_read_config(struct parse *p, const char *path, struct error *e) MUST_CHECK;
+/* --launch-line: keys that somebody typed as options of a launcher, which put them into a file of its own */
+int options_read_launch(struct parse *p, const char *path, struct error *e) MUST_CHECK;
 void options_help(const struct tool *tool, bool all, struct buffer *out);
 
 #endif

@@ -90,8 +90,11 @@ static int report_picture(struct job *j, size_t index, const struct picture *pic
 	put_pair(&j->json, "crop", p->place.crop);
 	json_number(&j->json, "lost", 1 - kept);
 	json_int(&j->json, "repeats", picture->repeats);
+	if (j->rules.each[picture->rules].batch_size)
+		json_int(&j->json, "batch_size", j->rules.each[picture->rules].batch_size);
 	report_caption(j, p->caption.text);
-	json_text(&j->json, "sha256", p->sha256);
+	if (*p->sha256)
+		json_text(&j->json, "sha256", p->sha256);
 	json_bool(&j->json, "regularization", picture->regularization);
 	json_text(&j->json, "format", p->info.format);
 	json_int(&j->json, "orientation", p->info.orientation);
@@ -191,7 +194,9 @@ static int take_good(struct job *j, size_t index, const struct picture *picture,
 	j->more_lines += p->caption.more_lines;
 	j->masked += p->masked;
 	count_bucket(j, p->place.bucket, picture->repeats);
-	if (j->folder ? folder_add(j->folder, picture, p, j->e) < 0 : write_sample(j, index, picture, p) < 0)
+	if (j->folder && folder_add(j->folder, picture, p, j->e) < 0)
+		return -1;
+	if (j->tar && write_sample(j, index, picture, p) < 0)
 		return -1;
 	return report_picture(j, index, picture, p);
 }
@@ -217,7 +222,7 @@ static void work(void *context, size_t item, void *slot)
 
 	const struct picture *picture = &j->pictures.picture[item];
 
-	prepare_picture(j->o, &j->rules.each[picture->rules], picture, slot);
+	(j->o->scan ? prepare_look : prepare_picture)(j->o, &j->rules.each[picture->rules], picture, slot);
 }
 
 static int take(void *context, size_t item, void *slot)
@@ -256,7 +261,9 @@ static int check(const struct prepare_options *o, struct error *e)
 {
 	if (o->folder && !*o->folder)
 		return fail(e, EXIT_USAGE, "--folder '': no name for a folder; say where the pictures go");
-	if (!o->folder && o->report && !strcmp(o->report, "-") && !strcmp(o->output, "-"))
+	if (o->scan && (o->folder || strcmp(o->output, "-")))
+		return fail(e, EXIT_USAGE, "--scan writes nothing but the report; leave out --output and --folder");
+	if (!o->scan && !o->folder && o->report && !strcmp(o->report, "-") && !strcmp(o->output, "-"))
 		return fail(e, EXIT_USAGE, "--report - and the pictures would both go to standard output; say -o FILE or --report FILE");
 	if (o->folder && o->dataset_config)
 		return fail(e, EXIT_USAGE, "--folder takes no dataset config; name the folders");
@@ -287,10 +294,12 @@ static int open_folder(struct job *j)
 
 static int open_outputs(struct job *j)
 {
-	if ((j->o->folder ? open_folder(j) : open_tar(j)) < 0)
+	const char *report = j->o->report || !j->o->scan ? j->o->report : "-";
+
+	if (!j->o->scan && (j->o->folder ? open_folder(j) : open_tar(j)) < 0)
 		return -1;
-	if (j->o->report) {
-		j->report = publish_begin(j->o->report, false, j->e);
+	if (report) {
+		j->report = publish_begin(report, false, j->e);
 		if (!j->report)
 			return -1;
 	}
@@ -311,7 +320,7 @@ static void sum_up(const struct job *j)
 		warning("%zu pictures have no caption; write .txt files or give --class-tokens", j->without_caption);
 	if (j->from_class)
 		note("%zu pictures have no caption file; the class name is their caption", j->from_class);
-	if (!j->masked && any_mask_dir(&j->rules))
+	if (!j->o->scan && !j->masked && any_mask_dir(&j->rules))
 		warning("no picture has a mask; those in conditioning_data_dir are named as the pictures");
 	if (j->masked)
 		note("%zu pictures have a mask, the others count in full", j->masked);
@@ -325,7 +334,7 @@ static int write_all(struct job *j)
 {
 	struct ring_job ring = { j->pictures.count, ring_threads(j->o->threads), sizeof(struct prepared), j, work, take, release };
 
-	j->progress = progress_begin("preparing", "pictures", j->pictures.count);
+	j->progress = progress_begin(j->o->scan ? "scanning" : "preparing", "pictures", j->pictures.count);
 	if (ring_run(&ring) < 0)
 		return -1;
 	progress_end(j->progress);

@@ -37,6 +37,7 @@ struct prepare_options {
 	const char *output;             /* path or "-" */
 	const char *folder;             /* instead: pictures and .txt files below this folder; NULL: the tar */
 	const char *report;             /* JSON lines; NULL: none */
+	bool scan;                      /* headers alone: the report is all that is written, to standard output if it has no other place */
 	bool strict;                    /* a bad picture is EXIT_INPUT */
 	long megapixels;                /* larger pictures are refused from their headers; 0: 100 */
 	int threads;                    /* 0: all cores */

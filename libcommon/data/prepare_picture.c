@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "../base/hash.h"
 #include "../io/publish.h"
 #include "prepare_mask.h"
@@ -152,6 +153,18 @@ void prepare_picture(const struct prepare_options *o, const struct picture_rules
 	if (!out->code)
 		resize(o, rules, &image, out);
 	image_free(&image);
+}
+
+void prepare_look(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p, struct prepared *out)
+{
+	const struct image_options options = { .libheif = true, .max_pixels = o->megapixels * 1000000 };
+
+	if (caption_find(&rules->captions, p->path, p->class_tokens, &out->caption, &out->error) < 0)
+		out->code = "caption";
+	else if (image_read_size(p->path, &options, &out->info, &out->error) < 0)
+		out->code = out->info.format ? "damaged" : access(p->path, R_OK) < 0 ? "unreadable" : "format";
+	else
+		place(rules, p, out);
 }
 
 void prepared_free(struct prepared *p)

@@ -29,6 +29,8 @@ void prepare_picture(const struct prepare_options *o, const struct picture_rules
  * or no more than the bucket needs. */
 void prepare_decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
 		    bool all, struct image *image, struct prepared *out);
+/* What its header tells: no pixels, no hash, no mask. */
+void prepare_look(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p, struct prepared *out);
 void prepared_free(struct prepared *p);
 
 #endif

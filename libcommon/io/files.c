@@ -102,6 +102,29 @@ int read_file(const char *path, size_t cap, struct buffer *out, struct error *e)
 	return rc;
 }
 
+int read_head(const char *path, size_t n, struct buffer *out, struct error *e)
+{
+	int fd = open_input(path, e);
+	char chunk[65536];
+	ssize_t got = 1;
+
+	if (fd < 0)
+		return -1;
+	buffer_clear(out);
+	buffer_add(out, "", 0);
+	while (got && out->len < n) {
+		got = read(fd, chunk, n - out->len < sizeof(chunk) ? n - out->len : sizeof(chunk));
+		if (got < 0 && errno != EINTR)
+			break;
+		if (got > 0)
+			buffer_add(out, chunk, (size_t)got);
+	}
+	if (got < 0)
+		fail(e, errno == EISDIR ? EXIT_INPUT : EXIT_IO, "%s: reading: %s; a readable file is needed", path, strerror(errno));
+	close(fd);
+	return got < 0 ? -1 : 0;
+}
+
 static int make_folder(const char *path, struct error *e)
 {
 	struct stat st;

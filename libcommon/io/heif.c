@@ -102,6 +102,8 @@ static int decode_handle(struct decoder *d, const struct heif *h, const struct h
 
 	if (decoder_size(d, (uint64_t)h->width(handle), (uint64_t)h->height(handle)) < 0)
 		return -1;
+	if (decoder_knows_enough(d))
+		return -1;
 	d->pixels = h->has_alpha(handle) ? PIXELS_RGBA : PIXELS_RGB;
 	r = h->decode(handle, &picture, COLOURS_RGB, d->pixels == PIXELS_RGBA ? ROWS_RGBA : ROWS_RGB, NULL);
 	if (r.code)

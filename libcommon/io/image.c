@@ -5,6 +5,7 @@
 #include "publish.h"
 
 #define FILE_CAP ((size_t)1 << 30)
+#define HEAD ((size_t)256 << 10)        /* of a file, where its header is looked for */
 
 struct magic {
 	const char *name;
@@ -126,6 +127,15 @@ static bool has_alpha(const struct decoder *d)
 	return d->pixels == PIXELS_GREY_ALPHA || d->pixels == PIXELS_RGBA;
 }
 
+bool decoder_knows_enough(struct decoder *d)
+{
+	if (d->orientation < 1 || d->orientation > 8)
+		d->orientation = 1;
+	orient(d);
+	d->knows_enough = d->options && d->options->only_size;
+	return d->knows_enough;
+}
+
 int rows_begin(struct decoder *d)
 {
 	bool keep = d->options && d->options->keep_alpha && has_alpha(d);
@@ -134,9 +144,8 @@ int rows_begin(struct decoder *d)
 	if (d->over_limit)
 		return fail(d->e, EXIT_INPUT, "%s: a colour profile of %zu bytes; the limit is %u; remove it", d->name,
 			    d->icc_bytes, ICC_MAX);
-	if (d->orientation < 1 || d->orientation > 8)
-		d->orientation = 1;
-	orient(d);
+	if (decoder_knows_enough(d))
+		return -1;
 	d->colour = colour_open(d->icc, d->icc_bytes, d->pixels, d->depth);
 	d->line = xmalloc((size_t)d->width * 3);
 	d->out->rgb = malloc((size_t)d->width * d->height * 3);
@@ -262,6 +271,8 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	if (!m->decode || (m->foreign && !(o && o->libheif)))
 		return fail(e, EXIT_INPUT, "%s: %s is not read; convert it to PNG, JPEG or WebP", name, m->name);
 	status = m->decode(&d);
+	if (d.knows_enough)
+		status = 0;
 	colour_close(d.colour);
 	free(d.line);
 	if (status < 0)
@@ -281,6 +292,23 @@ int image_read(const char *path, const struct image_options *o, struct image *ou
 	if (status == 0)
 		status = image_decode(path, file.data, file.len, o, out, info, e);
 	buffer_free(&file);
+	return status;
+}
+
+int image_read_size(const char *path, const struct image_options *o, struct image_info *info, struct error *e)
+{
+	struct image_options only = *o;
+	struct buffer head = { 0 };
+	struct image none;
+	int status;
+
+	only.only_size = true;
+	status = read_head(path, HEAD, &head, e);
+	if (status == 0)
+		status = image_decode(path, head.data, head.len, &only, &none, info, e);
+	if (status < 0 && head.len >= HEAD)             /* a profile or thumbnails before the header, or a codec that wants all */
+		status = image_read(path, &only, &none, info, e);
+	buffer_free(&head);
 	return status;
 }
 

@@ -24,6 +24,7 @@ struct image_options {
 	uint8_t background[3];          /* under transparency */
 	bool keep_alpha;                /* and hand transparency over as well */
 	uint64_t max_pixels;            /* 0: 100,000,000 */
+	bool only_size;                 /* the header is enough: *info is filled in, *out stays empty */
 	bool libheif;                   /* HEIC and AVIF too, where that library is installed */
 	/* How large a picture of width x height, upright, has to be for its reader.  JPEG leaves out detail beyond it: by a half, a
 	 * quarter or an eighth, never below that size.  NULL: every pixel is wanted. */
@@ -48,6 +49,8 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 		 struct image_info *info, struct error *e) MUST_CHECK;
 int image_read(const char *path, const struct image_options *o, struct image *out, struct image_info *info,
 	       struct error *e) MUST_CHECK;
+/* The header alone: *info, without decoding and, where it can be, without reading the rest of the file. */
+int image_read_size(const char *path, const struct image_options *o, struct image_info *info, struct error *e) MUST_CHECK;
 /* "JPEG", "PNG", "WebP" by the first bytes; for others a name ("GIF", "HEIC", ...) in *other; NULL: no picture. */
 const char *image_type(const void *bytes, size_t n, const char **other);
 void image_free(struct image *i);

@@ -40,6 +40,7 @@ struct decoder {
 	size_t icc_bytes;
 
 	/* private to image.c */
+	bool knows_enough;              /* nobody wants the rows */
 	struct colour *colour;
 	uint8_t *line;
 	ptrdiff_t origin, x_step, y_step;
@@ -49,6 +50,8 @@ struct decoder {
 int decoder_size(struct decoder *d, uint64_t width, uint64_t height) MUST_CHECK;
 /* 8, 4, 2 or 1: the picture may be made that many times smaller, says the reader.  The codec then changes width and height. */
 int decoder_shrink(struct decoder *d);
+/* The header is read: true where that was all, and the codec stops with -1. */
+bool decoder_knows_enough(struct decoder *d);
 /* Allocate the picture.  After it only the rows are missing. */
 int rows_begin(struct decoder *d) MUST_CHECK;
 void rows_put(struct decoder *d, int y, const void *row);

@@ -124,6 +124,8 @@ static int decode(struct jpeg_job *j)
 	if (decoder_size(j->d, j->c.image_width, j->c.image_height) < 0)
 		return -1;
 	read_markers(j);
+	if (decoder_knows_enough(j->d))
+		return -1;
 	choose_pixels(j);
 	shrink(j);
 	j->in_picture = true;

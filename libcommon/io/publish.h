@@ -43,6 +43,8 @@ int path_is_folder(const char *path, struct error *e) MUST_CHECK;
 ssize_t read_start(const char *path, void *bytes, size_t n, struct error *e) MUST_CHECK;
 /* Read a whole file of at most cap bytes. */
 int read_file(const char *path, size_t cap, struct buffer *out, struct error *e) MUST_CHECK;
+/* Its first n bytes, or all of them. */
+int read_head(const char *path, size_t n, struct buffer *out, struct error *e) MUST_CHECK;
 int make_folders(const char *path, struct error *e) MUST_CHECK; /* mkdir -p */
 char *path_join(const char *folder, const char *name);          /* malloced */
 

@@ -25,7 +25,7 @@ static int check_sample(const struct run *r, const struct latent_sample *s, stru
 /* batch_size of a dataset config comes before train_batch_size, as with kohya, but not before the command line. */
 static int own_batch(const struct run *r, const struct latent_sample *s)
 {
-	return !r->common_batch && strcmp(option_origin("train-batch-size"), "command line") ? s->batch_size : 0;
+	return !r->common_batch && !option_is_typed("train-batch-size") ? s->batch_size : 0;
 }
 
 /* The run's batch size is that of its largest batch: it numbers a step's samples. */
@@ -57,24 +57,31 @@ void run_make_order(struct run *r)
 	free(items);
 }
 
-static int read_data(struct run *r, const char *const *latents, size_t count, struct error *e)
+/* What is held out, whether the rest fits the model, and in which order it comes. */
+static int settle_data(struct run *r, struct error *e)
 {
-	static const char *const stdin_only[] = { "-" };
 	size_t i;
 
-	if (!count && isatty(STDIN_FILENO))
-		return fail(e, EXIT_USAGE, "no latents; name a tar or pipe one in (lora-prep DIR | lora-encode -m MODEL | lora-train ...)");
-	if ((r->skims ? latent_set_skim : latent_set_read)(count ? latents : stdin_only, count ? count : 1, &r->data, e) < 0)
-		return -1;
 	if (run_hold_out(r, e) < 0)
 		return -1;
 	for (i = 0; i < r->data.count; i++)
 		if (check_sample(r, &r->data.sample[i], e) < 0)
 			return -1;
-	if (r->s->masked_loss && !r->data.masked)
+	if (r->s->masked_loss && !r->data.masked && !r->imagined)
 		warning("masked_loss: no picture has a mask, so every part counts; give lora-prep alpha_mask or conditioning_data_dir");
 	run_make_order(r);
 	return 0;
+}
+
+static int read_data(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	static const char *const stdin_only[] = { "-" };
+
+	if (!count && isatty(STDIN_FILENO))
+		return fail(e, EXIT_USAGE, "no latents; name a tar or pipe one in (lora-prep DIR | lora-encode -m MODEL | lora-train ...)");
+	if ((r->skims ? latent_set_skim : latent_set_read)(count ? latents : stdin_only, count ? count : 1, &r->data, e) < 0)
+		return -1;
+	return settle_data(r, e);
 }
 
 static int set_length(struct run *r, struct error *e)
@@ -107,6 +114,15 @@ static int set_length(struct run *r, struct error *e)
 
 int run_prepare_data(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
+	const bool looks = r->s->plan || r->s->check || r->s->print_lr;
+
+	if (count && r->s->pictures)
+		return fail(e, EXIT_USAGE, "--pictures in place of latents, or latents; leave one out");
+	if (r->s->pictures && looks) {
+		if (run_imagine_pictures(r, e) < 0)
+			return -1;
+		return settle_data(r, e) < 0 ? -1 : set_length(r, e);
+	}
 	if (count || !(r->s->plan || r->s->check))
 		return read_data(r, latents, count, e) < 0 ? -1 : set_length(r, e);
 	if (run_imagine_data(r, e) < 0)

@@ -154,15 +154,16 @@ static int check_files(const struct run *r, struct error *e)
 
 static int tell_check(const struct run *r, struct error *e)
 {
+	const bool counted = !r->imagined || r->s->pictures;
 	size_t i, pictures = 0, regularization = 0;
 	struct json_out j = { 0 };
 	char size[PLAN_SIZE];
 	int result;
 
-	for (i = 0; i < r->data.count && !r->imagined; i++)
+	for (i = 0; i < r->data.count && counted; i++)
 		*(r->data.sample[i].regularization ? &regularization : &pictures) += 1;
 	if (!r->s->json) {
-		if (r->imagined)
+		if (!counted)
 			printf("nothing is wrong; no latents were named, so data was not looked at\n");
 		else
 			printf("nothing is wrong: %zu pictures, %zu regularisation pictures, %zu batches an epoch, steps %ld to %ld\n", pictures,
@@ -173,7 +174,7 @@ static int tell_check(const struct run *r, struct error *e)
 	}
 	json_begin(&j, NULL);
 	json_text(&j, "event", "check");
-	if (!r->imagined) {
+	if (counted) {
 		json_int(&j, "pictures", pictures);
 		json_int(&j, "regularization_pictures", regularization);
 		json_int(&j, "batches_per_epoch", order_batches(r->order));

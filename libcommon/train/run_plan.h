@@ -11,6 +11,8 @@
 /* ---- run_imagine.c: where there are no latents yet ---- */
 /* A sample of each bucket of the settings, with as many visits as fill a batch. */
 int run_imagine_data(struct run *r, struct error *e) MUST_CHECK;
+/* The pictures of a report of lora-prep, each with its bucket and repeats: the run's length and batches are then those of the run to be. */
+int run_imagine_pictures(struct run *r, struct error *e) MUST_CHECK;
 
 /* ---- run_plan.c ---- */
 /* Other settings than the run's own may be counted: batch size, rank, optimizer, ... */

@@ -213,6 +213,8 @@ const struct option *train_options(struct train_settings *s)
 		{ "device", 0, OPTION_STRING, &s->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true },
 		{ "plan", 0, OPTION_FLAG, &s->plan, NULL, "print what memory the run takes, and stop", .key = "" },
 		{ "check", 0, OPTION_FLAG, &s->check, NULL, "check all that can be checked without weights, and stop", .key = "" },
+		{ "pictures", 0, OPTION_STRING, &s->pictures, "REPORT", "with --plan, --check or --print-lr: lora-prep --scan's, not latents",
+		  .key = "", .advanced = true },
 		{ "json", 0, OPTION_FLAG, &s->json, NULL, "with --plan or --check: a JSON line", .key = "", .advanced = true },
 
 		{ .kind = OPTION_SECTION, .help = "What --plan counts where there are no latents" },
@@ -292,6 +294,8 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return fail(e, EXIT_USAGE, "network_module '%s' is not supported; networks.lora is, for SDXL", s->network_module);
 	if (strchr(s->output_name, '/'))
 		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
+	if (s->pictures && !s->plan && !s->check && !s->print_lr)
+		return fail(e, EXIT_USAGE, "--pictures is for --plan, --check and --print-lr; training wants latents");
 	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)
 		return -1;
 	if (s->vram && plan_parse_bytes(s->vram, &s->vram_bytes, e) < 0)

@@ -85,6 +85,7 @@ struct train_settings {
 	const char *log, *logging_dir, *log_with, *log_prefix, *html;
 	/* what only shows */
 	bool print_lr, dry_run, plan, check, json;
+	const char *pictures;                                   /* lora-prep's report, in place of latents; NULL: none */
 	long replay_step;                                       /* 0: no */
 };
 

@@ -10,6 +10,7 @@
 #include <lcms2.h>
 #include <math.h>
 #include <png.h>
+#include <unistd.h>
 #include <webp/encode.h>
 #include "../../libcommon/io/image.h"
 #include <cmocka.h>
@@ -308,6 +309,34 @@ static void make_webp(struct buffer *out, const uint8_t *rgba, const char *exif,
 	WebPFree(bytes);
 }
 
+/* The header alone tells the same, whatever stands behind it, and whether the file is short or long. */
+static void assert_size_alone(const struct buffer *b, const struct image_info *all)
+{
+	const struct image_options none = { .libheif = false };
+	struct buffer file = { 0 };
+	struct error e = { 0 };
+	char path[] = "/tmp/lora-image-XXXXXX";
+
+	buffer_add(&file, b->data, b->len);
+	for (int k = 0; k < 2; k++) {
+		struct image_info info = { 0 };
+		int fd = mkstemp(path);
+
+		assert_int_equal(write(fd, file.data, file.len), file.len);
+		close(fd);
+		assert_int_equal(image_read_size(path, &none, &info, &e), 0);
+		assert_int_equal(info.width, all->width);
+		assert_int_equal(info.height, all->height);
+		assert_int_equal(info.orientation, all->orientation);
+		assert_string_equal(info.format, all->format);
+		unlink(path);
+		strcpy(path, "/tmp/lora-image-XXXXXX");
+		for (int i = 0; i < 300 << 10; i++)     /* rubbish behind the end, beyond what is read at first */
+			buffer_add(&file, "x", 1);
+	}
+	buffer_free(&file);
+}
+
 static void orientations(void **state)
 {
 	uint8_t rgb[W * H * 3], rgba[W * H * 4];
@@ -332,6 +361,7 @@ static void orientations(void **state)
 			struct image i = decode(&b[k], NULL, &info);
 			assert_int_equal(info.orientation, o);
 			assert_turned(&i, rgb, o, k == 0 ? 3 : 0);      /* JPEG at quality 100: YCbCr rounding */
+			assert_size_alone(&b[k], &info);
 			image_free(&i);
 			buffer_free(&b[k]);
 		}

@@ -69,6 +69,6 @@ int main(int argc, char **argv)
 	o.adapter = adapters.item;
 	o.adapters = adapters.count;
 	if (check_mode(argv, operands, &e) || check_options(&o, &e) || merge_into(&o, &e))
-		return report(&e);
+		return report(options_explain(&e));
 	return EXIT_DONE;
 }

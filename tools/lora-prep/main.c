@@ -31,6 +31,7 @@ int main(int argc, char **argv)
 		{ "max-megapixels", 0, OPTION_INT, &o.megapixels, "N",
 		  "refuse larger pictures unread", .fallback = "100", .min = 1, .max = 1000, .key = "", .advanced = true },
 		{ "lint", 0, OPTION_FLAG, &check_only, NULL, "check only, one JSON line per finding", .key = "" },
+		{ "scan", 0, OPTION_FLAG, &o.scan, NULL, "only read headers and report", .key = "", .advanced = true },
 		{ .kind = OPTION_SECTION, .help = "Sizes" },
 		BUCKET_OPTION_ROWS(&o.buckets, false),
 		{ "resize-interpolation", 0, OPTION_CHOICE, &o.interpolation, "FILTER",

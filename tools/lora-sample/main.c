@@ -51,5 +51,5 @@ int main(int argc, char **argv)
 		fail(&e, EXIT_USAGE, "'%s' is no option; prompts are given with -p or --prompts (try --help)", argv[0]);
 		return report(&e);
 	}
-	return sample_run(&s, &e) < 0 ? report(&e) : EXIT_DONE;
+	return sample_run(&s, &e) < 0 ? report(options_explain(&e)) : EXIT_DONE;
 }

@@ -1,0 +1,57 @@
+/* Notes of one launch, once: a file of lines. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "memory.h"
+#include "said.h"
+
+enum { CAP = 1 << 20 };         /* more is not looked at: then something is said twice */
+
+static struct {
+	char *text;             /* "\n" and the lines that were there; NULL: nobody asked */
+	int fd;
+} said;
+
+int said_open(const char *path, struct error *e)
+{
+	struct buffer text = { 0 };
+	char part[4096];
+	ssize_t got;
+
+	said.fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+	if (said.fd < 0)
+		return fail(e, EXIT_IO, "--said: %s: %s; name a file that can be written", path, strerror(errno));
+	buffer_adds(&text, "\n");
+	while (text.len < CAP && (got = read(said.fd, part, sizeof(part))) > 0)
+		buffer_add(&text, part, (size_t)got);
+	free(said.text);
+	said.text = buffer_steal(&text);
+	return 0;
+}
+
+static bool is_line(const char *at, size_t n)
+{
+	return at[-1] == '\n' && at[n] == '\n';
+}
+
+bool said_before(const char *line)
+{
+	const size_t n = strlen(line);
+	const char *at = said.text;
+	char *add;
+
+	while (at && n && (at = strstr(at, line))) {
+		if (is_line(at, n))
+			return true;
+		at++;
+	}
+	if (!said.text)
+		return false;
+	add = xprintf("%s\n", line);
+	if (write(said.fd, add, n + 1) < 0)
+		errno = 0;      /* then it is said again */
+	free(add);
+	return false;
+}
