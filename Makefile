@@ -8,9 +8,12 @@
 #   make bench      figures, not tests          make big   full-size SDXL, one step       make clean-big
 #   make fuzz T=60  each reader of foreign bytes under libFuzzer, T seconds
 #   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
-#   make install PREFIX=/usr/local DESTDIR=     make uninstall     make deps     make clean
+#   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
+#   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
 #
 # Knobs: CC=clang-14   SAN=address,undefined   CFLAGS=...   V=1 shows commands   BIG=folder of `make big`
+#   BUILD=build/$(CC)-$(SAN)   where everything is built: any folder, here or elsewhere; programs are in its bin.  It belongs to one CC and
+#                              SAN; `make clean` takes away build/ alone
 
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 SAN     ?=
@@ -34,11 +37,6 @@ say      = $(if $(V),,@echo "  $(1)")
 
 TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 
-# What a fresh Debian 12 lacks.  The second line is for tests only.
-PACKAGES := pkg-config g++ libarchive-dev libjansson-dev libpcre2-dev libpng-dev libjpeg62-turbo-dev libwebp-dev liblcms2-dev jq \
-            libcmocka-dev bats shellcheck mandoc clang-14 libclang-rt-14-dev libomp-14-dev strace time golang-github-burntsushi-toml-dev
-SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
-
 # -ffp-contract=off: a product and a sum stay two roundings on every machine; kernels that want fused ones say so.
 CFLAGS  ?= -O2 -g
 FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
@@ -60,7 +58,13 @@ MAN     := $(wildcard man/*.[1-8])
 
 all: $(BINARIES)
 
-$(BUILD)/%.o: %.c
+# Said before the first file is compiled, with what to do about it.
+HEADERS := $(BUILD)/headers
+$(HEADERS): deps
+	@mkdir -p $(@D)
+	@CC=$(call quoted,$(CC)) ./deps headers && touch $@
+
+$(BUILD)/%.o: %.c | $(HEADERS)
 	@mkdir -p $(@D)
 	$(call say,CC    $<)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -c -o $@ $<
@@ -107,17 +111,15 @@ include tests/emu/emu.mk
 
 # ---- what people type ----
 
-deps:
-	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
-	[ -z "$$missing" ] || { echo "installing:$$missing"; \
-	$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+deps deps-test:
+	@CC=$(call quoted,$(CC)) ./deps $(if $(filter %-test,$@),test,build)
 
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/demo/palette
 	@BIN=$(BUILD)/bin PALETTE=$(BUILD)/tests/demo/palette pipelines/demo
 
-check: deps
-	@tests/check $(CC)
+check: deps-test
+	@BUILD=$(BUILD) tests/check $(CC)
 
 golden: $(BUILD)/tests/golden/golden
 	@$< $(GOLDEN)
@@ -156,9 +158,12 @@ replay-programs: $(REPLAY) $(PROBE)
 
 fuzz-programs: $(FUZZ:%=$(BUILD)/fuzz/%)
 
-fuzz: deps
-	@$(MAKE) --no-print-directory -j2 CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
-	@for t in $(FUZZ); do echo "== $$t"; mkdir -p build/fuzz/$$t; build/clang-14-fuzzer-no-link-address-undefined/fuzz/$$t \
+# Other configurations have folders of their own: beside the usual one, or inside the one that BUILD= names.
+FUZZED  := $(if $(findstring command,$(origin BUILD)),$(BUILD),build)/clang-14-fuzzer-no-link-address-undefined
+
+fuzz: deps-test
+	@$(MAKE) --no-print-directory -j2 BUILD=$(FUZZED) CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
+	@for t in $(FUZZ); do echo "== $$t"; mkdir -p build/fuzz/$$t; $(FUZZED)/fuzz/$$t \
 	-max_total_time=$(T) -timeout=5 -malloc_limit_mb=512 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -close_fd_mask=2 \
 	-artifact_prefix=build/fuzz/$$t- build/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
 
@@ -171,5 +176,5 @@ clean:
 	rm -rf build demo/out demo/before-after.png
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all deps demo check fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
+.PHONY: all deps deps-test demo check fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
 .SECONDARY:

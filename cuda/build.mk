@@ -62,7 +62,7 @@ $(CARD_TESTS): %: %.o $(KERNELS) $(CUDA_HOST) $(LIBRARY)
 card-programs: cuda $(CARD_TESTS) $(BUILD)/tests/ops/ops $(BUILD)/tests/golden/golden $(BUILD)/tests/big/write
 
 # Without a card nothing is built: that takes minutes, and a compiler that need not be there.
-check-gpu bench-gpu: deps
+check-gpu bench-gpu: deps-test
 	@! nvidia-smi -L > /dev/null 2>&1 || $(MAKE) --no-print-directory card-programs
 	@BUILD=$(BUILD) BIG=$(call quoted,$(BIG)) tests/cuda/card $(@:-gpu=)
 

@@ -65,8 +65,9 @@ planted:
 	@$(EMU_CXX) -pie $(EMU_SAN) -o $(OUT)/program $(OUT)/unit.o $(firstword $(wildcard $(BUILD)/tests/cuda/$(PROGRAM).o $(BUILD)/tests/emu/selftest/$(PROGRAM).o)) \
 		$(filter-out $(PLANT_OBJECTS),$(EMU_KERNELS) $(CUDA_HOST)) $(EMU_CORE) $(EMU_LIBRARY) -lm -lpthread
 
-check-cuda: deps
-	@tests/cuda/check
+# Its lanes have folders of their own: a BUILD= of this call must not reach the builds in it.
+check-cuda: deps-test
+	@MAKEFLAGS= tests/cuda/check
 
 emu: $(EMU_OBJECT) emu-programs
 
