@@ -76,6 +76,8 @@ bool option_is_typed(const char *name);         /* on the command line, or on th
 /* Puts "run.toml:12: vae: " before a message about a file or folder that a configuration file named, "run.toml:9: " before one that
  * opens with a key, "--" where that was typed; returns e. */
 const struct error *options_explain(struct error *e);
+/* Every option of the table at its default; what was parsed is not forgotten.  For a table of one's own. */
+void options_defaults(const struct tool *tool);
 /* As a valid TOML, one `key = value  # origin` per line: --print-config.  And without origins, for metadata. */
 struct buffer;
 void options_print(const struct tool *tool, struct buffer *out, bool origins);

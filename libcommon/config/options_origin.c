@@ -41,6 +41,12 @@ static void forget(struct parse *p)
 	free(p->origin);
 }
 
+void options_defaults(const struct tool *tool)
+{
+	for (const struct option *o = tool->table; o->name || o->help; o++)
+		option_begin(o);
+}
+
 struct parse *parse_begin(const struct tool *tool)
 {
 	struct parse *p = &parsed;
@@ -49,8 +55,9 @@ struct parse *parse_begin(const struct tool *tool)
 	forget(p);
 	known_keys(&keys);
 	*p = (struct parse){ .tool = tool, .noted = xcalloc(keys, sizeof(*p->noted)) };
+	options_defaults(tool);
 	while (tool->table[p->count].name || tool->table[p->count].help)
-		option_begin(&tool->table[p->count++]);
+		p->count++;
 	p->origin = xcalloc(p->count, sizeof(*p->origin));
 	return p;
 }

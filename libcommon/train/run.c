@@ -68,46 +68,6 @@ static void one_step(struct run *r, struct batch *b, struct step_facts *f)
 	f->seconds = seconds_now() - began;
 }
 
-static bool save_due(const struct run *r)
-{
-	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate), every = r->s->save_every_steps;
-	long epochs = r->s->save_every_epochs;
-
-	return (every && r->done % every == 0) || (epochs && r->done % (epochs * per_epoch) == 0);
-}
-
-/* By the clock a state is enough: it is what is lost when a machine is taken away. */
-static bool state_due(const struct run *r)
-{
-	return r->s->save_every_minutes && seconds_now() - r->saved_at >= 60 * r->s->save_every_minutes;
-}
-
-static int save_now(struct run *r, bool asked, struct error *e)
-{
-	bool adapter = asked || save_due(r) || r->save_failed;
-
-	if (adapter && run_save_adapter(r, false, e) < 0)
-		return -1;
-	return asked || state_due(r) || (adapter && r->s->save_state) ? run_save_state(r, e) : 0;
-}
-
-/* A disk that is full now may have room at the end: only the last save decides the exit code.  *e is used up. */
-static int save_on_the_way(struct run *r, struct error *e)
-{
-	bool asked = save_wanted();
-
-	if (r->done == r->total)
-		return 0;
-	r->save_failed = save_now(r, asked, e) < 0;
-	if (!r->save_failed)
-		return 0;
-	if (e->code != EXIT_IO)
-		return -1;
-	warning("%s; training goes on, the save is tried again after the next step", e->text);
-	*e = (struct error){ 0 };
-	return 0;
-}
-
 /* What looks at the weights between two steps has the arena's room meanwhile.  If another program took it, all but the arena is there. */
 static int look(struct run *r, bool validate, struct error *e)
 {
@@ -118,8 +78,10 @@ static int look(struct run *r, bool validate, struct error *e)
 	run_sample(r);
 	if (run_take_arena(r, e) == 0)
 		return 0;
-	if (run_save_state(r, &late) == 0)
+	if (run_save_stopped(r, &late) == 0)
 		note("step %ld is saved; --resume auto goes on from it", r->done);
+	else
+		warning("%s", late.text);
 	return -1;
 }
 
@@ -142,19 +104,12 @@ static int loop(struct run *r, struct error *e)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, at step %ld; lower the learning "
 				      "rate; the last saved adapter is intact", NONFINITE_LIMIT, r->done);
 		else if (!result)
-			result = save_on_the_way(r, e);
+			result = run_save_on_the_way(r, e);
 		if (!result && stop_wanted() && r->done < r->total)
-			result = run_save_state(r, e) < 0 ? -1 : EXIT_SAVED;
+			result = run_save_stopped(r, e) < 0 ? -1 : EXIT_SAVED;
 	}
 	run_batch_free(&b);
 	return result;
-}
-
-static int finish(struct run *r, struct error *e)
-{
-	if ((r->s->save_state || r->s->save_state_at_end) && run_save_state(r, e) < 0)
-		return -1;
-	return run_save_adapter(r, true, e);
 }
 
 /* --replay-step: one step, on weights of the state that was resumed from, or new ones.  Its latents' numbers tell the batches apart. */
@@ -177,6 +132,7 @@ static int begin_replay(struct run *r, struct error *e)
 static int run(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	double limit = 0;
+	bool finished;
 	int result;
 
 	if (r->s->max_duration && parse_duration(r->s->max_duration, &limit, e) < 0)
@@ -197,7 +153,12 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 		return report_lr(r, e);
 	if (run_setup(r, e) < 0)
 		return -1;
-	if (run_resume(r, e) < 0 || begin_replay(r, e) < 0 || events_open_board(&r->events, r->s, r->done, e) < 0)
+	if (run_resume(r, e) < 0 || begin_replay(r, e) < 0 || run_check_end(r, &finished, e) < 0)
+		return -1;
+	if (finished)
+		return 0;
+	run_tell_others(r);
+	if (events_open_board(&r->events, r->s, r->done, e) < 0)
 		return -1;
 	loss_mean_begin(&r->mean, order_batches(r->order));
 	report_start(r);
@@ -205,7 +166,7 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 		return 0;
 	result = loop(r, e);
 	if (!result && !r->replaying)
-		result = finish(r, e);
+		result = run_save_last(r, e);
 	progress_end(r->progress);
 	r->progress = NULL;
 	report_end(r, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done");

@@ -27,6 +27,7 @@ void run_free(struct run *r)
 	noise_schedule_free(&r->objective.plain);
 	free(r->identity);
 	free(r->config);
+	free(r->settings);
 	free(r->resumed);
 	free(r->damaged.step);
 	free(r->replayed);

@@ -71,6 +71,27 @@ static void set_optional_identity(struct run *r)
 	r->identity = buffer_steal(&words);
 }
 
+static char *default_config(const struct run *r)
+{
+	struct train_settings s = { 0 };
+	struct tool tool = *r->tool;
+	struct buffer all = { 0 };
+
+	tool.table = train_options(&s);
+	options_defaults(&tool);
+	options_print(&tool, &all, false);
+	free((void *)tool.table);
+	return buffer_steal(&all);
+}
+
+char *run_settings_of(const struct run *r, const char *config)
+{
+	char *defaults = default_config(r), *settings = mark_settings(config, defaults);
+
+	free(defaults);
+	return settings;
+}
+
 void run_set_identity(struct run *r)
 {
 	const struct train_settings *s = r->s;
@@ -83,4 +104,6 @@ void run_set_identity(struct run *r)
 			      s->accumulate, s->optimizer, model, r->data.digest);
 	set_optional_identity(r);
 	r->config = run_config(r, false);
+	r->settings = run_settings_of(r, r->config);
+	run_mark(r->identity, r->settings, r->mark);
 }

@@ -10,11 +10,13 @@
 #include "../optimize/optimizer.h"
 #include "events.h"
 #include "loss_mean.h"
+#include "mark.h"
 #include "objective.h"
 #include "order.h"
 #include "plan.h"
 #include "report_html.h"
 #include "run.h"
+#include "saved.h"
 #include "state.h"
 #include "step.h"
 
@@ -55,13 +57,14 @@ struct run {
 	struct run_captions *captions;  /* words of each sample and visit */
 
 	char *identity, *config;        /* what a resume must have in common; the settings as TOML */
+	char *settings, mark[MARK_SIZE];        /* of these what else makes the run; which run it is */
 	char *resumed;                  /* the state that the run goes on from */
 	struct step_set damaged;        /* newer states that it could not go on from */
 	struct events events;
 	double curves[CURVES];
 	struct loss_mean mean;          /* for TensorBoard */
 	struct progress *progress;
-	bool save_failed;               /* the last one on the way: no space */
+	unsigned owed_adapter, owed_state;      /* enum saved_by: why one should have been saved, where there was no space */
 	double saved_at;                /* the clock at the last state */
 	int nonfinite;                  /* steps in a row */
 	int nonfinite_kept;             /* batches of such steps that were written out */
@@ -79,6 +82,7 @@ void run_make_order(struct run *r);                     /* of the data, once it 
 /* run_identity.c: identity and config */
 void run_set_identity(struct run *r);
 char *run_config(const struct run *r, bool of_adapter); /* as TOML; an adapter's has its name and checkpointing too; malloced */
+char *run_settings_of(const struct run *r, const char *config); /* of such a text what makes a run, malloced */
 
 void run_free(struct run *r);
 
@@ -128,15 +132,27 @@ void run_batch_still(struct run *r, uint32_t sample, struct batch *b);
 void run_batch_blank(struct run *r, const struct batch_shape *s, struct batch *b);
 void run_batch_free(struct batch *b);
 
-/* run_save.c */
+/* run_resume.c: what lies in the output folder */
 int run_lock(struct run *r, struct error *e) MUST_CHECK;
 int run_resume(struct run *r, struct error *e) MUST_CHECK;
-int run_save_adapter(struct run *r, bool last, struct error *e) MUST_CHECK;
+char *run_adapter_path(const struct run *r);            /* of the last one, malloced */
+/* Resumed at the end: *finished, if its adapter lies there too.  Behind the end: EXIT_USAGE. */
+int run_check_end(struct run *r, bool *finished, struct error *e) MUST_CHECK;
+void run_tell_others(const struct run *r);              /* the adapter of another run that this one will replace */
+
+/* run_when.c: on the way, when it is due; when stopped; at the end, the adapter first.  What is on the way and finds no space costs a
+ * warning. */
+int run_save_on_the_way(struct run *r, struct error *e) MUST_CHECK;
+int run_save_stopped(struct run *r, struct error *e) MUST_CHECK;
+int run_save_last(struct run *r, struct error *e) MUST_CHECK;
+
+/* run_save.c; by: enum saved_by */
+int run_save_adapter(struct run *r, unsigned by, struct error *e) MUST_CHECK;
+int run_save_state(struct run *r, unsigned by, struct error *e) MUST_CHECK;
 /* The weights that are saved, painted and validated, in the place of those in training: averages, if any are kept.  To be ended even after
  * a failure; ending what never began does nothing. */
 int run_show_average(struct run *r, struct error *e) MUST_CHECK;
 void run_end_average(struct run *r);
-int run_save_state(struct run *r, struct error *e) MUST_CHECK;
 
 /* run_nonfinite.c: writes out what a step that was not finite saw; the step is the one that comes next */
 void run_keep_nonfinite(struct run *r, const struct order_place *place);

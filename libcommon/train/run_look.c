@@ -204,9 +204,11 @@ static int settle_on_device(struct run *r, struct error *e)
 
 int run_check(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
+	bool finished;
+
 	if (run_prepare(r, latents, count, e) < 0 || settle_on_device(r, e) < 0 || run_load(r, e) < 0)
 		return -1;
-	if (check_files(r, e) < 0 || check_places(r, e) < 0 || run_resume(r, e) < 0)
+	if (check_files(r, e) < 0 || check_places(r, e) < 0 || run_resume(r, e) < 0 || run_check_end(r, &finished, e) < 0)
 		return -1;
 	return tell_check(r, e);
 }

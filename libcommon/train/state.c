@@ -1,10 +1,10 @@
-#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "../base/memory.h"
 #include "../io/safetensors.h"
+#include "mark.h"
+#include "saved.h"
 #include "state.h"
 
 /* ---- what is written and read: the same list, in parameter order ---- */
@@ -61,16 +61,18 @@ static int check_finite(const char *path, const struct item *item, const float *
 	return 0;
 }
 
-int state_save(const char *path, const struct optimizer *o, const struct state_more *more, long step, const char *identity, const char *config,
-	       struct error *e)
+int state_save(const char *path, const struct optimizer *o, const struct state_more *more, const struct state_facts *facts, struct error *e)
 {
 	struct item *items;
 	size_t i, n = list_items(o, more, &items);
 	struct safetensors_out *out = xcalloc(n + 3, sizeof(*out));
 	int64_t *steps = steps_of(o);
 	const int scalars = optimizer_scalars(o);
-	char *number = xprintf("%ld", step);
-	const struct metadata metadata[] = { { "format", STATE_FORMAT }, { "step", number }, { "identity", identity }, { "config", config } };
+	char *number = xprintf("%ld", facts->step), *saved = saved_text(facts->step, facts->by);
+	const struct metadata metadata[] = {
+		{ "format", STATE_FORMAT }, { "step", number }, { "identity", facts->identity }, { "settings", facts->settings },
+		{ "config", facts->config }, { RUN_KEY, facts->run }, { SAVED_KEY, saved },
+	};
 	int result = 0;
 
 	for (i = 0; i < n && !result; i++) {
@@ -89,6 +91,7 @@ int state_save(const char *path, const struct optimizer *o, const struct state_m
 		free((void *)out[i].data);
 	free(out);
 	free(number);
+	free(saved);
 	free_items(items, n);
 	return result;
 }
@@ -137,6 +140,18 @@ static int same_identity(const struct safetensors *f, const char *is, struct err
 		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
 }
 
+static int same_settings(const struct safetensors *f, const char *is, struct error *e)
+{
+	const char *was = safetensors_metadata(f, "settings");
+	char *say = was ? settings_difference(was, is) : NULL;         /* a state of an early version does not say them */
+
+	if (say)
+		fail(e, EXIT_USAGE, "%s: that run had %.300s; --resume %s goes on from it all the same, or start anew without --resume", f->path, say,
+		     f->path);
+	free(say);
+	return say ? -1 : 0;
+}
+
 static void put_back(const struct safetensors *f, const struct item *items, size_t n, struct optimizer *o, const struct state_more *more)
 {
 	const unsigned char *steps = safetensors_bytes(f, safetensors_find(f, "steps"));
@@ -161,18 +176,19 @@ static void put_back(const struct safetensors *f, const struct item *items, size
 
 /* Soundness first: a flipped bit in the identity must not look like other settings, or nothing older would be tried. */
 static int verify(const struct safetensors *f, const struct item *items, size_t n, const struct optimizer *o, size_t curves,
-		  const char *identity, struct error *e)
+		  const struct state_like *like, struct error *e)
 {
 	const char *format = safetensors_metadata(f, "format");
 
 	if (!format || strcmp(format, STATE_FORMAT) || !safetensors_metadata(f, "step") || !safetensors_metadata(f, "identity"))
 		return fail(e, EXIT_INPUT, "%s: no state of a training run; resume from NAME-stepNNNNNNNN-state.safetensors", f->path);
-	if (safetensors_check_seal(f, e) < 0 || (identity && same_identity(f, identity, e) < 0))
+	if (safetensors_check_seal(f, e) < 0 || (like->identity && same_identity(f, like->identity, e) < 0) ||
+	    (like->settings && same_settings(f, like->settings, e) < 0))
 		return -1;
 	return check_layout(f, items, n, o, curves, e);
 }
 
-int state_load(const char *path, struct optimizer *o, const struct state_more *more, long *step, const char *identity, struct error *e)
+int state_load(const char *path, struct optimizer *o, const struct state_more *more, const struct state_like *like, long *step, struct error *e)
 {
 	struct safetensors *f = safetensors_open(path, e);
 	struct item *items;
@@ -182,7 +198,7 @@ int state_load(const char *path, struct optimizer *o, const struct state_more *m
 	if (!f)
 		return -1;
 	n = list_items(o, more, &items);
-	result = verify(f, items, n, o, more->n_curves, identity, e);
+	result = verify(f, items, n, o, more->n_curves, like, e);
 	if (!result) {
 		put_back(f, items, n, o, more);
 		*step = strtol(safetensors_metadata(f, "step"), NULL, 10);
@@ -190,94 +206,4 @@ int state_load(const char *path, struct optimizer *o, const struct state_more *m
 	free_items(items, n);
 	safetensors_close(f);
 	return result;
-}
-
-/* ---- files ---- */
-
-char *state_path(const char *folder, const char *name, long step)
-{
-	return xprintf("%s/%s-step%08ld" STATE_SUFFIX, folder, name, step);
-}
-
-static int newest_first(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)b, *(char *const *)a);
-}
-
-static bool is_step_of(const char *file, const char *name, const char *suffix)
-{
-	size_t n = strlen(name);
-
-	return !strncmp(file, name, n) && !strncmp(file + n, "-step", 5) && strspn(file + n + 5, "0123456789") == 8 &&
-	       !strcmp(file + n + 13, suffix);
-}
-
-static size_t list(const char *folder, const char *name, const char *suffix, char ***paths)
-{
-	DIR *d = opendir(folder);
-	struct dirent *entry;
-	size_t n = 0, capacity = 0;
-
-	*paths = NULL;
-	while (d && (entry = readdir(d)))
-		if (is_step_of(entry->d_name, name, suffix)) {
-			GROW(*paths, n, capacity);
-			(*paths)[n++] = path_join(folder, entry->d_name);
-		}
-	if (d)
-		closedir(d);
-	if (n)
-		qsort(*paths, n, sizeof(**paths), newest_first);
-	return n;
-}
-
-size_t state_list(const char *folder, const char *name, char ***paths)
-{
-	return list(folder, name, STATE_SUFFIX, paths);
-}
-
-void step_set_add(struct step_set *s, long step)
-{
-	GROW(s->step, s->count, s->capacity);
-	s->step[s->count++] = step;
-}
-
-static bool is_in(const struct step_set *s, long step)
-{
-	for (size_t i = 0; s && i < s->count; i++)
-		if (s->step[i] == step)
-			return true;
-	return false;
-}
-
-void step_set_drop(struct step_set *s, long step)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < s->count; i++)
-		if (s->step[i] != step)
-			s->step[n++] = s->step[i];
-	s->count = n;
-}
-
-long step_of_file(const char *path, const char *suffix)
-{
-	return strtol(path + strlen(path) - strlen(suffix) - 8, NULL, 10);
-}
-
-void steps_prune(const char *folder, const char *name, const char *suffix, long now, long keep, long oldest, const struct step_set *damaged)
-{
-	char **paths;
-	size_t i, n = list(folder, name, suffix, &paths);
-	long seen = 0;
-
-	for (i = 0; i < n; i++) {
-		const long step = step_of_file(paths[i], suffix);
-		const bool counts = keep && step <= now && !is_in(damaged, step);
-		seen += counts;
-		if (step <= now && ((counts && seen > keep) || step < oldest))
-			unlink(paths[i]);
-		free(paths[i]);
-	}
-	free(paths);
 }

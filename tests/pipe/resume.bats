@@ -74,17 +74,17 @@ same_run() { same_adapter "$1" && [ "$(sum "$1/$STATE12")" = "$(sum "$STRAIGHT/$
 cut_and_resume() {
 	local latents=$1 s; shift
 	go() {
-		(exec "$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --learning-rate 1e-3 --max-train-steps "$1" --output-dir "$2" \
-			--output-name t --save-state --resume auto "${@:3}" "$latents") > /dev/null
+		exec "$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --learning-rate 1e-3 --max-train-steps "$1" --output-dir "$2" \
+			--output-name t --save-state --resume auto "${@:3}" "$latents" > /dev/null
 	}
-	go 6 whole "$@"
+	(go 6 whole "$@")
 	for s in 2 4 6; do
-		go 6 pieces "$@" --save-every-n-steps 1 & pid=$!
+		go 6 pieces "$@" --save-every-n-steps 1 3>&- & pid=$!
 		wait_for 60 test -e "pieces/t-step0000000$s.safetensors" -o -e pieces/t.safetensors
 		kill -9 $pid 2> /dev/null || true
 		wait $pid || true
 	done
-	go 6 pieces "$@"
+	(go 6 pieces "$@")
 	same_adapter pieces whole
 	[ "$(sum whole/t-step00000006-state.safetensors)" = "$(sum pieces/t-step00000006-state.safetensors)" ]
 }

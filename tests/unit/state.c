@@ -1,4 +1,4 @@
-/* States: what is saved comes back bit for bit, any damage is seen, the right files are listed and removed. */
+/* States: what is saved comes back bit for bit, any damage is seen, another run's is told from it. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -12,10 +12,12 @@
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/io/safetensors.h"
+#include "../../libcommon/train/saved.h"
 #include "../../libcommon/train/state.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 #define IDENTITY "seed=42 network_dim=4 data=abc"
+#define SETTINGS "learning_rate = 0.001\nloss_type = \"l1\"\n"
 
 enum { PARAMETERS = 3 };
 
@@ -94,18 +96,20 @@ static struct state_more more(void)
 	return (struct state_more){ averaged ? average : NULL, curves, sizeof(curves) / sizeof(*curves) };
 }
 
+static const char *settings;     /* that a state must have; NULL: any */
+
 static int save(const char *path, const struct optimizer *o, long step, struct error *e)
 {
 	const struct state_more m = more();
 
-	return state_save(path, o, &m, step, IDENTITY, "rank = 4\n", e);
+	return state_save(path, o, &m, &(struct state_facts){ step, SAVED_BY_STEPS, IDENTITY, SETTINGS, "rank = 4\n", "0123456789abcdef" }, e);
 }
 
 static int load(const char *path, struct optimizer *o, long *step, const char *identity, struct error *e)
 {
 	const struct state_more m = more();
 
-	return state_load(path, o, &m, step, identity, e);
+	return state_load(path, o, &m, &(struct state_like){ identity, settings }, step, e);
 }
 
 static void save_sound(const char *path, float first, long step)
@@ -275,6 +279,30 @@ static void other_settings_are_named(void **state)
 	free(path);
 }
 
+/* The same network and data, learnt otherwise: only where it is asked for. */
+static void another_run_of_the_same_network_is_named(void **state)
+{
+	struct optimizer o = make(5);
+	char *path = in_folder("sound.safetensors");
+	struct error e;
+	long step, said = 0;
+	unsigned by = 0;
+
+	save_sound(path, 1, 7);
+	settings = "learning_rate = 0.002\nloss_type = \"l1\"\n";
+	assert_int_equal(load(path, &o, &step, IDENTITY, &e), -1);
+	assert_int_equal(e.code, EXIT_USAGE);
+	assert_non_null(strstr(e.text, "learning_rate = 0.001, this one 0.002"));
+	settings = SETTINGS;
+	assert_int_equal(load(path, &o, &step, IDENTITY, &e), 0);
+	settings = NULL;
+	assert_int_equal(load(path, &o, &step, IDENTITY, &e), 0);
+	assert_false(saved_by_run(path, "0123456789abcdee", &said, &by));
+	assert_true(saved_by_run(path, "0123456789abcdef", &said, &by) && said == 7 && by == SAVED_BY_STEPS);
+	discard(&o);
+	free(path);
+}
+
 static void another_network_is_refused(void **state)
 {
 	struct optimizer o = make(5);
@@ -344,75 +372,6 @@ static void not_finite_is_not_saved(void **state)
 	free(path);
 }
 
-static void touch(const char *name)
-{
-	char *path = in_folder(name);
-
-	write_bytes(path, "x", 1);
-	free(path);
-}
-
-static bool exists(const char *name)
-{
-	char *path = in_folder(name);
-	bool is = access(path, F_OK) == 0;
-
-	free(path);
-	return is;
-}
-
-static void list_and_prune(void **state)
-{
-	static const char *const others[] = {
-		"run-step0000000x-state.safetensors", "run-step000000001-state.safetensors", "run-step00000009.safetensors",
-		"run2-step00000007-state.safetensors", "run.safetensors", "my-run-step00000008-state.safetensors",
-		".run-step00000009-state.safetensors.1.tmp",
-	};
-	char **paths, *path = state_path(folder, "run", 123);
-	struct step_set damaged = { 0 };
-	size_t n;
-
-	assert_string_equal(path + strlen(folder), "/run-step00000123-state.safetensors");
-	free(path);
-	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
-		touch(others[i]);
-	touch("run-step00000002-state.safetensors");
-	touch("run-step00000010-state.safetensors");
-	touch("run-step00000009-state.safetensors");
-	n = state_list(folder, "run", &paths);
-	assert_int_equal(n, 3);
-	assert_non_null(strstr(paths[0], "00000010"));
-	assert_non_null(strstr(paths[1], "00000009"));
-	assert_non_null(strstr(paths[2], "00000002"));
-	for (size_t i = 0; i < n; i++)
-		free(paths[i]);
-	free(paths);
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 5, 0, NULL);
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 0, 0, NULL);
-	steps_prune(folder, "run", STATE_SUFFIX, 1, 1, 0, NULL);      /* files of later steps, another run's, are none of its business */
-	assert_int_equal(state_list(folder, "run", &paths), 3);
-	for (size_t i = 0; i < 3; i++)
-		free(paths[i]);
-	free(paths);
-	step_set_add(&damaged, 9);
-	step_set_add(&damaged, 10);
-	step_set_drop(&damaged, 10);
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 2, 0, &damaged);   /* a damaged one does not push a sound one out */
-	assert_true(exists("run-step00000009-state.safetensors") && exists("run-step00000002-state.safetensors"));
-	free(damaged.step);
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 2, 0, NULL);
-	assert_true(exists("run-step00000010-state.safetensors") && exists("run-step00000009-state.safetensors"));
-	assert_false(exists("run-step00000002-state.safetensors"));
-	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
-		assert_true(exists(others[i]));
-	steps_prune(folder, "run", STATE_SUFFIX, 10, 0, 10, NULL);
-	assert_true(exists("run-step00000010-state.safetensors") && !exists("run-step00000009-state.safetensors"));
-	steps_prune(folder, "run", ADAPTER_SUFFIX, 10, 0, 10, NULL);
-	assert_false(exists("run-step00000009.safetensors"));
-	assert_true(exists("run-step00000010-state.safetensors") && exists("run.safetensors"));
-	assert_int_equal(state_list("/nonexistent/folder", "run", &paths), 0);
-}
-
 static int make_folder(void **state)
 {
 	return mkdtemp(folder) ? 0 : -1;
@@ -437,8 +396,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip), cmocka_unit_test(curves_and_averages_come_back),
 		cmocka_unit_test(same_state_same_bytes), cmocka_unit_test(any_flipped_bit_is_damage),
-		cmocka_unit_test(any_cut_is_damage), cmocka_unit_test(other_settings_are_named), cmocka_unit_test(another_network_is_refused),
-		cmocka_unit_test(other_files_are_refused), cmocka_unit_test(not_finite_is_not_saved), cmocka_unit_test(list_and_prune),
+		cmocka_unit_test(any_cut_is_damage), cmocka_unit_test(other_settings_are_named),
+		cmocka_unit_test(another_run_of_the_same_network_is_named), cmocka_unit_test(another_network_is_refused),
+		cmocka_unit_test(other_files_are_refused), cmocka_unit_test(not_finite_is_not_saved),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
