@@ -94,22 +94,7 @@ static int set_length(struct run *r, struct error *e)
 		long each = (r->total + per_epoch - 1) / per_epoch / s->save_epoch_ratio;
 		s->save_every_epochs = each ? each : 1;
 	}
-	r->lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = r->total, .cycles = s->lr_cycles, .power = s->lr_power,
-				      .end = s->learning_rate > 0 ? 1e-7 / s->learning_rate : 0, .min_ratio = s->lr_min_ratio,
-				      .timescale = s->lr_timescale };
-	if (train_schedule_steps("lr_warmup_steps", s->warmup, r->total, &r->lr.warmup, e) < 0 ||
-	    train_schedule_steps("lr_decay_steps", s->decay, r->total, &r->lr.decay, e) < 0)
-		return -1;
-	if (r->lr.warmup + r->lr.decay > r->total)
-		return fail(e, EXIT_USAGE, "lr_warmup_steps and lr_decay_steps: %ld and %ld are more than the run's %ld together; lower one",
-			    r->lr.warmup, r->lr.decay, r->total);
-	if (!strcmp(s->lr_scheduler, "constant") && r->lr.warmup)
-		return fail(e, EXIT_USAGE, "lr_scheduler 'constant' has no warm-up; use constant_with_warmup, or lr_warmup_steps = 0");
-	if (!strcmp(s->lr_scheduler, "cosine_with_restarts") && s->lr_cycles <= 1)
-		note("lr_scheduler 'cosine_with_restarts' with lr_scheduler_num_cycles = 1 never restarts: it is 'cosine'");
-	if (!strcmp(s->lr_scheduler, "warmup_stable_decay") && !r->lr.decay)
-		note("lr_scheduler 'warmup_stable_decay' with lr_decay_steps = 0 never decays; say over how many of the last steps it should");
-	return 0;
+	return run_set_schedule(r, e);
 }
 
 int run_prepare_data(struct run *r, const char *const *latents, size_t count, struct error *e)
@@ -128,5 +113,6 @@ int run_prepare_data(struct run *r, const char *const *latents, size_t count, st
 	if (run_imagine_data(r, e) < 0)
 		return -1;
 	run_make_order(r);
-	return 0;
+	r->total = r->s->max_epochs ? 0 : r->s->max_steps;
+	return run_set_schedule(r, e);
 }

@@ -31,6 +31,7 @@ struct run {
 	struct latent_set data;         /* what is trained on; behind it in memory lies what is held out */
 	size_t held_out;
 	bool skims;                     /* latents are looked at, not read: samples have no payload */
+	bool looks_ahead;               /* what is said now will be said again */
 	bool imagined;                  /* no latents: a sample of each bucket, without its payload */
 	bool common_batch;              /* samples' own batch sizes do not count */
 	struct order *order;
@@ -78,6 +79,9 @@ struct run {
 /* run_data.c: the latents, against the model's headers; their order; the length of the run */
 int run_prepare_data(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 void run_make_order(struct run *r);                     /* of the data, once it is there */
+
+/* run_schedule.c: the learning rate over r->total steps, 0 where it is not known */
+int run_set_schedule(struct run *r, struct error *e) MUST_CHECK;
 
 /* run_identity.c: identity and config */
 void run_set_identity(struct run *r);

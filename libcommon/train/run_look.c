@@ -52,8 +52,8 @@ int run_show_plan(struct run *r, const char *const *latents, size_t count, struc
 int run_look_ahead(const struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	struct train_settings s = *r->s;
-	struct run ahead = { .s = &s, .tool = r->tool, .lock = -1, .events.fd = -1, .seed = r->seed, .skims = true, .be = r->be,
-			     .device = r->device, .optimizer.settings = r->optimizer.settings };
+	struct run ahead = { .s = &s, .tool = r->tool, .lock = -1, .events.fd = -1, .seed = r->seed, .skims = true, .looks_ahead = true,
+			     .be = r->be, .device = r->device, .optimizer.settings = r->optimizer.settings };
 	const int was_quiet = is_quiet();
 	int result;
 

@@ -314,15 +314,18 @@ int train_schedule_steps(const char *key, const char *text, long total, long *st
 {
 	char *end;
 	double x = strtod(text ? text : "0", &end);
+	const bool percent = *end == '%' && !end[1];
 
-	if (*end == '%' && !end[1])
-		x = x / 100 * total;
-	else if (*end || !(x >= 0))
+	if ((*end && !percent) || !(x >= 0))
 		return fail(e, EXIT_USAGE, "%s: '%s' is no number of steps, ratio or percentage", key, text);
-	else if (x < 1 && x != 0)
+	if (percent)
+		x /= 100;
+	if (!total && (percent || x < 1))
+		x = x > 0;
+	else if (percent || x < 1)
 		x = floor(x * total);
-	*steps = x;
-	if (*steps > total)
+	*steps = x < 1e9 ? x : 1e9;
+	if (total && *steps > total)
 		return fail(e, EXIT_USAGE, "%s: %ld are more than the run's %ld; lower it, or train longer", key, *steps, total);
 	return 0;
 }

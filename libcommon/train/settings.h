@@ -95,7 +95,7 @@ const struct option *train_options(struct train_settings *s);
 /* network_args, optimizer_args ("k=v") into the fields above; checks what single rows cannot. */
 struct optimizer_settings;
 int train_settings_finish(struct train_settings *s, struct optimizer_settings *optimizer, struct error *e) MUST_CHECK;
-/* "0.1", "10%" of total, or steps; kohya: a number below 1 is a ratio */
+/* "0.1", "10%" of total, or steps; kohya: a number below 1 is a ratio.  total 0: not known; a ratio is then 1. */
 int train_schedule_steps(const char *key, const char *text, long total, long *steps, struct error *e) MUST_CHECK;
 
 #endif

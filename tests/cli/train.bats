@@ -258,3 +258,38 @@ flip_payload() {
 	"$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --max-train-steps 1 --output-dir out --dry-run all.tar > log.jsonl
 	[ "$(jq -c '[.pictures, .regularization_pictures]' log.jsonl)" = "[16,24]" ]
 }
+
+@test "a schedule that cannot be, and rates that learn nothing: told by --check and by a run, with latents or without" {
+	schedule() { run "$BIN/lora-train" -m "$MODEL" --network-dim 2 --output-dir out --max-train-steps 10 "$@" < /dev/null; }
+	while IFS='|' read -r want says options; do
+		for how in "--check" "--check $LATENTS" "--dry-run $LATENTS"; do
+			# shellcheck disable=SC2086
+			schedule $options $how
+			[ "$status" -eq "$want" ] && [[ "$output" == *"$says"* ]] || { echo "$options $how: status $status: $output"; return 1; }
+		done
+	done <<- 'END'
+		2|lr_warmup_steps: 20 are more than the run's 10|--lr-scheduler cosine --lr-warmup-steps 20
+		2|'constant' has no warm-up|--lr-warmup-steps 2
+		2|'constant' has no warm-up|--lr-warmup-steps 10%
+		2|are more than the run's 10 together|--lr-scheduler warmup_stable_decay --lr-warmup-steps 6 --lr-decay-steps 5
+		0|the learning rate is 0 in every step: nothing is learnt|--learning-rate 0
+		0|the learning rate is 0 in every step: nothing is learnt|--learning-rate 0 --optimizer-type Prodigy
+		0|the learning rate is 0 in every step: nothing is learnt|--lr-scheduler linear --max-train-steps 1 --lr-warmup-steps 1
+		0|the text encoders' learning rate is 0|--learning-rate 0 --unet-lr 1e-4
+		0|the UNet's learning rate is 0|--learning-rate 0 --text-encoder-lr 1e-4
+	END
+	# How long the run is, only its latents tell; that a constant rate has no warm-up is so in any case.
+	schedule --check --max-train-epochs 3 --lr-scheduler cosine --lr-warmup-steps 20
+	[ "$status" -eq 0 ]
+	schedule --check --max-train-epochs 3 --lr-warmup-steps 0.1
+	[ "$status" -eq 2 ]
+	schedule --check --max-train-epochs 3 --lr-scheduler cosine --lr-warmup-steps 20 "$LATENTS"
+	[ "$status" -eq 2 ]
+	# Adafactor's own steps are none; a part that is left out is none either.
+	for options in "--learning-rate 0 --optimizer-type Adafactor" "--unet-lr 0 --text-encoder-lr 1e-4" "--network-train-unet-only --learning-rate 1e-4"; do
+		# shellcheck disable=SC2086
+		schedule --check $options
+		[ "$status" -eq 0 ]
+		[[ "$output" != *"learning rate is 0"* ]]
+	done
+}
