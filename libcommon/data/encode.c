@@ -59,7 +59,8 @@ static int open_all(struct encoder *n, struct error *e)
 	    chunks_of(n->s->max_token_length, &n->chunks, e) < 0)
 		return -1;
 	n->out = publish_begin(n->s->output, true, e);  /* a place that cannot be written shows before gigabytes are read */
-	n->files = n->out ? model_files_open(n->s->model, n->s->model_config, n->s->vae, e) : NULL;
+	n->files = n->out ? model_files_open_parts(n->s->model, n->s->model_config, n->s->vae,
+						   PART(COMPONENT_VAE) | (n->s->no_text ? 0 : PARTS_TEXT), e) : NULL;
 	if (!n->files)
 		return -1;
 	n->config = model_files_config(n->files);

@@ -172,7 +172,7 @@ static int open_tokenizers(struct job *j)
 		j->tokenizer[0] = j->l->tokenizer ? tokenizer_open(j->l->tokenizer, j->findings.e) : tokenizer_open_clip(j->findings.e);
 		return j->tokenizer[0] ? 0 : -1;
 	}
-	model = model_files_open(j->l->model, NULL, NULL, j->findings.e);
+	model = model_files_open_parts(j->l->model, NULL, NULL, PART(COMPONENT_UNET), j->findings.e);
 	status = model ? tokenizers_open(model, j->tokenizer, j->findings.e) : -1;
 	model_files_close(model);
 	return status;

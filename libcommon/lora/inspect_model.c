@@ -24,7 +24,10 @@ static void say_amount(struct sheet *s, size_t part, const struct amount *a)
 {
 	char *parameters = thousands(a->parameters);
 
-	sheet_line(s, parts[part].label, "%zu tensors, %s parameters", a->tensors, parameters);
+	if (a->tensors)
+		sheet_line(s, parts[part].label, "%zu tensors, %s parameters", a->tensors, parameters);
+	else
+		sheet_line(s, parts[part].label, "none");
 	json_begin(&s->json, parts[part].key);
 	json_int(&s->json, "tensors", a->tensors);
 	json_int(&s->json, "parameters", a->parameters);
@@ -178,7 +181,7 @@ int inspect_folder(struct sheet *s, struct error *e)
 	if (!model)
 		return fail(e, EXIT_INPUT,
 			    "%s: a folder of no known kind; a diffusers model has unet/ and model_index.json", s->path);
-	m = model_files_open(s->path, NULL, NULL, e);
+	m = model_files_open_parts(s->path, NULL, NULL, PART(COMPONENT_UNET), e);
 	if (!m)
 		return -1;
 	status = say_folder(s, m, e);

@@ -115,7 +115,7 @@ static int prepare(struct merge *m, struct error *e)
 	if (strcmp(o->out, "-") == 0)
 		return fail(e, EXIT_USAGE,
 			    "-o -: a checkpoint is not written to standard output; name a file or folder");
-	m->files = model_files_open(o->model, o->model_config, NULL, e);
+	m->files = model_files_open_parts(o->model, o->model_config, NULL, PART(COMPONENT_UNET), e);
 	if (!m->files || find_layers(m, e))
 		return -1;
 	m->adapter = xcalloc(o->adapters, sizeof(*m->adapter));

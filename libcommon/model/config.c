@@ -36,39 +36,41 @@ void model_config_sdxl(struct model_config *c)
 }
 
 /* What a folder lacks tells what it is. */
-static const struct { const char *file, *meaning; } needed[] = {
-	{ "unet/config.json", "not a diffusers folder of an SDXL model (Flux and SD3 have transformer/ instead)" },
-	{ "text_encoder/config.json", "not SDXL base (the SDXL refiner has one text encoder only)" },
-	{ "text_encoder_2/config.json", "not SDXL base (Stable Diffusion 1 and 2 have one text encoder only)" },
-	{ "vae/config.json", "not a whole diffusers folder" },
+static const struct { const char *file, *meaning; } parts[COMPONENTS] = {
+	[COMPONENT_UNET] = { "unet/config.json", "not a diffusers folder of an SDXL model (Flux and SD3 have transformer/ instead)" },
+	[COMPONENT_TE1] = { "text_encoder/config.json", "not SDXL base (the SDXL refiner has one text encoder only)" },
+	[COMPONENT_TE2] = { "text_encoder_2/config.json", "not SDXL base (Stable Diffusion 1 and 2 have one text encoder only)" },
+	[COMPONENT_VAE] = { "vae/config.json", "not a whole diffusers folder; name another VAE with --vae, or" },
 };
 
-static int check_files(const char *folder, struct error *e)
+/* *there: the set of parts that have a config file. */
+static int check_files(const char *folder, unsigned needed, unsigned *there, struct error *e)
 {
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-		char *path = xprintf("%s/%s", folder, needed[i].file);
-		bool there = config_exists(path);
+	*there = 0;
+	for (int i = 0; i < COMPONENTS; i++) {
+		char *path = xprintf("%s/%s", folder, parts[i].file);
 
+		*there |= config_exists(path) ? PART(i) : 0;
 		free(path);
-		if (!there)
-			return fail(e, EXIT_INPUT, "%s: no %s: %s; name the folder that holds unet/, vae/, "
+		if ((needed | PART(COMPONENT_UNET)) & PART(i) & ~*there)
+			return fail(e, EXIT_INPUT, "%s: no %s: %s%s name the folder that holds unet/, vae/, "
 				    "text_encoder/ and text_encoder_2/",
-				    folder, needed[i].file, needed[i].meaning);
+				    folder, parts[i].file, parts[i].meaning, i == COMPONENT_VAE ? "" : ";");
 	}
 	return 0;
 }
 
 /* The parts of one model have sizes in common; a folder put together from two models shows here. */
-static int check_together(const char *folder, const struct model_config *c, struct error *e)
+static int check_together(const char *folder, unsigned there, const struct model_config *c, struct error *e)
 {
-	const struct { int a, b; const char *what; } equal[] = {
-		{ c->unet.context, c->te1.width + c->te2.width, 
+	const struct { unsigned of; int a, b; const char *what; } equal[] = {
+		{ PARTS_TEXT, c->unet.context, c->te1.width + c->te2.width, 
 			"unet cross_attention_dim and the text encoders' hidden_size together" },
-		{ c->unet.pooled, c->te2.projection, 
+		{ PART(COMPONENT_TE2), c->unet.pooled, c->te2.projection, 
 			"unet projection_class_embeddings_input_dim less six addition_time_embed_dim, and text_encoder_2 projection_dim" },
-		{ c->unet.in_channels, c->vae.latent_channels, "unet in_channels and vae latent_channels" },
-		{ c->unet.out_channels, c->vae.latent_channels, "unet out_channels and vae latent_channels" },
-		{ c->te1.length, c->te2.length, "max_position_embeddings of the two text encoders" },
+		{ PART(COMPONENT_VAE), c->unet.in_channels, c->vae.latent_channels, "unet in_channels and vae latent_channels" },
+		{ PART(COMPONENT_VAE), c->unet.out_channels, c->vae.latent_channels, "unet out_channels and vae latent_channels" },
+		{ PARTS_TEXT, c->te1.length, c->te2.length, "max_position_embeddings of the two text encoders" },
 	};
 
 	if (c->unet.in_channels == 2 * c->unet.out_channels + 1)
@@ -76,42 +78,65 @@ static int check_together(const char *folder, const struct model_config *c, stru
 			    "base model it was made from",
 			    folder, c->unet.in_channels);
 	for (size_t i = 0; i < sizeof(equal) / sizeof(equal[0]); i++)
-		if (equal[i].a != equal[i].b)
+		if ((equal[i].of & ~there) == 0 && equal[i].a != equal[i].b)
 			return fail(e, EXIT_INPUT, "%s: %s must be equal, but are %d and %d; these config files belong "
 				    "to different models",
 				    folder, equal[i].what, equal[i].a, equal[i].b);
 	return 0;
 }
 
-int model_config_read(const char *folder, struct model_config *c, struct error *e)
+static int read_part(const char *folder, enum component part, struct model_config *c, struct error *e)
 {
-	char *schedule = xprintf("%s/scheduler/scheduler_config.json", folder);
-	char *path[4];
+	char *path = xprintf("%s/%s", folder, parts[part].file);
+	const bool second = part == COMPONENT_TE2;
+	struct model_config own = { 0 };
 	int status;
 
-	for (int i = 0; i < 4; i++)
-		path[i] = xprintf("%s/%s", folder, needed[i].file);
-	*c = (struct model_config){ .schedule = sdxl_schedule };
-	status = check_files(folder, e);
-	if (!status)
-		status = unet_config_read(path[0], &c->unet, e);
-	if (!status)
-		status = clip_config_read(path[1], false, &c->te1, e);
-	if (!status)
-		status = clip_config_read(path[2], true, &c->te2, e);
-	if (!status)
-		status = vae_config_read(path[3], &c->vae, e);
-	if (!status && config_exists(schedule))
-		status = schedule_config_read(schedule, &c->schedule, e);
-	else if (!status)
+	if (part == COMPONENT_UNET) {
+		status = unet_config_read(path, &own.unet, e);
+		c->unet = own.unet;
+	} else if (part == COMPONENT_VAE) {
+		status = vae_config_read(path, &own.vae, e);
+		c->vae = own.vae;
+	} else {
+		status = clip_config_read(path, second, &own.te1, e);
+		*(second ? &c->te2 : &c->te1) = own.te1;
+	}
+	free(path);
+	return status;
+}
+
+static int read_schedule(const char *folder, struct schedule_config *c, struct error *e)
+{
+	char *path = xprintf("%s/scheduler/scheduler_config.json", folder);
+	int status = 0;
+
+	if (config_exists(path))
+		status = schedule_config_read(path, c, e);
+	else
 		note("%s: no scheduler/scheduler_config.json; SDXL's own noise schedule and epsilon prediction are "
 		     "taken", folder);
-	if (!status)
-		status = check_together(folder, c, e);
-	for (int i = 0; i < 4; i++)
-		free(path[i]);
-	free(schedule);
+	free(path);
 	return status;
+}
+
+int model_config_read_parts(const char *folder, unsigned needed, struct model_config *c, struct error *e)
+{
+	unsigned there;
+
+	model_config_sdxl(c);
+	if (check_files(folder, needed, &there, e) < 0)
+		return -1;
+	for (int i = 0; i < COMPONENTS; i++)
+		if ((there & PART(i)) && read_part(folder, i, c, e) < 0)
+			return -1;
+	c->vae_assumed = !(there & PART(COMPONENT_VAE));
+	return read_schedule(folder, &c->schedule, e) < 0 ? -1 : check_together(folder, there, c, e);
+}
+
+int model_config_read(const char *folder, struct model_config *c, struct error *e)
+{
+	return model_config_read_parts(folder, PARTS_ALL, c, e);
 }
 
 int model_size_step(const struct model_config *c)

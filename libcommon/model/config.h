@@ -59,10 +59,20 @@ struct model_config {
 	struct vae_config vae;
 	struct clip_config te1, te2;
 	struct schedule_config schedule;
+	bool vae_assumed;               /* the folder has no vae/config.json, so vae is SDXL's */
 };
 
-/* A diffusers folder: unet/config.json and so on.  What is missing or not supported is named with file and key (EXIT_INPUT). */
-int model_config_read(const char *folder, struct model_config *c, struct error *e) MUST_CHECK;
+/* The parts of a model, and sets of them. */
+enum component { COMPONENT_UNET, COMPONENT_TE1, COMPONENT_TE2, COMPONENT_VAE };
+#define COMPONENTS 4
+#define PART(component) (1u << (component))
+#define PARTS_TEXT (PART(COMPONENT_TE1) | PART(COMPONENT_TE2))
+#define PARTS_ALL (PART(COMPONENT_UNET) | PARTS_TEXT | PART(COMPONENT_VAE))
+
+/* A diffusers folder: unet/config.json and so on.  What is missing or not supported is named with file and key (EXIT_INPUT).  The UNet's
+ * is always needed; of the others those that are not in `needed` may be missing, and SDXL's own are taken. */
+int model_config_read_parts(const char *folder, unsigned needed, struct model_config *c, struct error *e) MUST_CHECK;
+int model_config_read(const char *folder, struct model_config *c, struct error *e) MUST_CHECK;          /* all are needed */
 int vae_config_read(const char *file, struct vae_config *c, struct error *e) MUST_CHECK;
 void model_config_sdxl(struct model_config *c);         /* SDXL base 1.0 */
 

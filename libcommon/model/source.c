@@ -28,6 +28,15 @@ static void find_tokenizers(struct model_files *m, const char *folder)
 	}
 }
 
+/* What a folder without the part says, if ever anything asks for it. */
+static int lacks(struct model_files *m, enum component c, struct error *e)
+{
+	if (m->needed & PART(c))
+		return -1;
+	m->part[c].missing = xstrdup(e->text);
+	return 0;
+}
+
 static int open_folder(struct model_files *m, bool vae, struct error *e)
 {
 	static const struct { const char *folder, *stem; } parts[] = {
@@ -35,7 +44,7 @@ static int open_folder(struct model_files *m, bool vae, struct error *e)
 		[COMPONENT_TE2] = { "text_encoder_2", "model" }, [COMPONENT_VAE] = { "vae", "diffusion_pytorch_model" },
 	};
 
-	if (model_config_read(m->path, &m->config, e))
+	if (model_config_read_parts(m->path, vae ? m->needed : m->needed & ~PART(COMPONENT_VAE), &m->config, e))
 		return -1;
 	find_tokenizers(m, m->path);
 	for (int c = 0; c < COMPONENTS; c++) {
@@ -47,7 +56,7 @@ static int open_folder(struct model_files *m, bool vae, struct error *e)
 		if (c != COMPONENT_VAE || vae)
 			status = source_add_folder(m, p, folder, parts[c].folder, parts[c].stem, e);
 		free(folder);
-		if (status)
+		if (status < 0 || (status > 0 && lacks(m, c, e) < 0))
 			return -1;
 	}
 	return 0;
@@ -82,7 +91,7 @@ static int open_single(struct model_files *m, const char *config_folder, struct 
 
 	m->single = true;
 	if (source_add_file(m, m->path, slash ? slash + 1 : m->path, e) ||
-	    (config_folder && model_config_read(config_folder, &m->config, e))) {
+	    (config_folder && model_config_read_parts(config_folder, m->needed, &m->config, e))) {
 		free(scheduler);
 		return -1;
 	}
@@ -120,10 +129,14 @@ static int open_path(struct model_files *m, const char *path, const char *config
 	return open_folder(m, vae, e);
 }
 
-struct model_files *model_files_open(const char *path, const char *config_folder, const char *vae_path, struct error *e)
+struct model_files *model_files_open_parts(const char *path, const char *config_folder, const char *vae_path, unsigned needed,
+					   struct error *e)
 {
 	struct model_files *m = xcalloc(1, sizeof(*m));
-	int status = open_path(m, path, config_folder, !vae_path, e);
+	int status;
+
+	m->needed = needed;
+	status = open_path(m, path, config_folder, !vae_path, e);
 
 	if (!status && vae_path)
 		status = source_open_vae(m, vae_path, e);
@@ -131,10 +144,22 @@ struct model_files *model_files_open(const char *path, const char *config_folder
 		status = source_match(m, c, e);
 	if (!status)
 		status = source_check_rest(m, e);
+	if (!status && m->config.vae_assumed && !vae_path)
+		note("%s: no vae/config.json; the scaling factor of SDXL's own VAE is taken", path);
 	if (!status)
 		return m;
 	model_files_close(m);
 	return NULL;
+}
+
+struct model_files *model_files_open(const char *path, const char *config_folder, const char *vae_path, struct error *e)
+{
+	return model_files_open_parts(path, config_folder, vae_path, PARTS_ALL, e);
+}
+
+bool model_files_has(const struct model_files *m, enum component c)
+{
+	return !m->part[c].missing;
 }
 
 void model_files_close(struct model_files *m)
@@ -144,6 +169,7 @@ void model_files_close(struct model_files *m)
 	for (int c = 0; c < COMPONENTS; c++) {
 		known_tensors_free(&m->part[c].known);
 		free(m->part[c].found);
+		free(m->part[c].missing);
 		map_free(m->part[c].index);
 	}
 	for (size_t i = 0; i < m->count; i++) {
@@ -161,6 +187,12 @@ void model_files_close(struct model_files *m)
 const struct model_config *model_files_config(const struct model_files *m)
 {
 	return &m->config;
+}
+
+void model_files_latents(struct model_files *m, int factor)
+{
+	if (m->config.vae_assumed && factor >= 1 && factor <= 64)
+		m->config.vae.factor = factor;
 }
 
 const char *model_files_tokenizer(const struct model_files *m, int which)
@@ -204,6 +236,8 @@ int source_find(const struct model_files *m, enum component c, const char *name,
 {
 	long i = find(m, c, name);
 
+	if (m->part[c].missing)
+		return fail(e, EXIT_INPUT, "%s", m->part[c].missing);
 	if (i < 0)
 		return fail(e, EXIT_INPUT, "%s: no tensor for '%s'; the file is not of this architecture",
 			    m->file[m->part[c].first].s->path, name);

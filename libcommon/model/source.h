@@ -12,16 +12,21 @@
 #include "../nn/ops.h"
 #include "config.h"
 
-enum component { COMPONENT_UNET, COMPONENT_TE1, COMPONENT_TE2, COMPONENT_VAE };
-
 /* A model on disk. */
 struct model_files;
 /* path: a diffusers folder, a single file, or a hub id in the local Hugging Face cache (docs: never the network; a miss prints the
  * command that fetches it, EXIT_INPUT).  config_folder: --model-config, may be NULL.  vae_path: another VAE (folder or file), may be NULL.
  * Reads configs and headers only; fails fast on a wrong architecture, naming it. */
 struct model_files *model_files_open(const char *path, const char *config_folder, const char *vae_path, struct error *e) MUST_CHECK;
+/* The same where only a set of the parts is needed: another may be missing as a whole, and has no tensors then.  Asking for one is an
+ * error that names it. */
+struct model_files *model_files_open_parts(const char *path, const char *config_folder, const char *vae_path, unsigned needed,
+					   struct error *e) MUST_CHECK;
+bool model_files_has(const struct model_files *m, enum component c);
 void model_files_close(struct model_files *m);                          /* accepts NULL */
 const struct model_config *model_files_config(const struct model_files *m);
+/* So many pixels a latent has: taken where no VAE's config says it. */
+void model_files_latents(struct model_files *m, int factor);
 const char *model_files_tokenizer(const struct model_files *m, int which /* 1, 2 */);   /* folder; NULL: nowhere */
 bool model_files_single(const struct model_files *m);
 const char *model_files_path(const struct model_files *m);              /* as resolved */

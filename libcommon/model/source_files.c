@@ -125,6 +125,7 @@ static const struct { const char *suffix; bool index; } forms[] = {
 	{ ".fp16.safetensors.index.json", true },
 };
 
+/* 1: there is nothing; *e says so. */
 static int no_weights(const char *folder, const char *stem, struct error *e)
 {
 	char *pickle = xprintf("%s/%s.bin", folder, !strcmp(stem, "model") ? "pytorch_model" : stem);
@@ -140,7 +141,7 @@ static int no_weights(const char *folder, const char *stem, struct error *e)
 		     "the model again",
 		     folder, stem, stem, stem);
 	free(pickle);
-	return -1;
+	return 1;
 }
 
 int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative,

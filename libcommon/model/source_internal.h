@@ -10,8 +10,6 @@
 #include "source.h"
 #include "source_tensors.h"
 
-#define COMPONENTS 4
-
 struct source_file {
 	struct safetensors *s;
 	char *relative;                 /* to the model's folder; a single file's own name */
@@ -33,6 +31,7 @@ struct part {
 	const char *prefix;             /* before every name in the file */
 	size_t first, count;            /* its files */
 	const char *advice;             /* for messages: what to do when sizes or names do not fit */
+	char *missing;                  /* the message, where the model lacks the part; NULL: it is there */
 	struct known_tensors known;
 	struct found *found;            /* one a known tensor */
 	struct map *index;              /* name to index in known */
@@ -47,13 +46,14 @@ struct model_files {
 	struct source_file *file;
 	size_t count, capacity;
 	struct part part[COMPONENTS];
+	unsigned needed;                /* the parts that must be there */
 };
 
 /* ---- source_files.c ---- */
 bool is_folder(const char *path);
 bool is_there(const char *path);
 int source_add_file(struct model_files *m, const char *path, const char *relative, struct error *e) MUST_CHECK;
-/* A component's weights in its folder: one file, its fp16 variant, or shards with an index.  Sets p->first and count. */
+/* A component's weights in its folder: one file, its fp16 variant, or shards with an index.  Sets p->first and count.  1: the folder has none, *e says so. */
 int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative,
 		      const char *stem, struct error *e)
 	MUST_CHECK;

@@ -131,22 +131,81 @@ static int no_tensor(const struct model_files *m, const struct part *p, size_t f
 	return not_this_model(m, p, what, e);
 }
 
+static bool locate(const struct model_files *m, enum component c, size_t i, struct found *f, char wanted[2 * TENSOR_NAME_ROOM])
+{
+	const struct part *p = &m->part[c];
+	const char *name = p->known.tensor[i].name;
+
+	return p->naming == NAMING_DIFFUSERS ? locate_diffusers(m, p, c, name, f, wanted) : locate_single(m, p, c, name, f, wanted);
+}
+
+static bool has_none(const struct model_files *m, enum component c)
+{
+	struct found f;
+	char wanted[2 * TENSOR_NAME_ROOM];
+
+	for (size_t i = 0; i < m->part[c].known.count; i++)
+		if (locate(m, c, i, &f, wanted))
+			return false;
+	return true;
+}
+
+/* Many checkpoints come without a VAE, and some without text encoders. */
+static int no_part(const struct model_files *m, enum component c, struct error *e)
+{
+	static const struct { const char *what, *advice; } parts[COMPONENTS] = {
+		[COMPONENT_UNET] = { "UNet", "use a whole checkpoint" },
+		[COMPONENT_TE1] = { "first text encoder", "use a whole checkpoint" },
+		[COMPONENT_TE2] = { "second text encoder", "use a whole checkpoint" },
+		[COMPONENT_VAE] = { "VAE", "name one with --vae (a folder, a file, or ORG/NAME on the hub)" },
+	};
+
+	return fail(e, EXIT_INPUT, "%s: it holds no %s; %s", files_name(m, &m->part[c]), parts[c].what, parts[c].advice);
+}
+
+/* From here on the part has no tensors. */
+static void forget(struct part *p)
+{
+	known_tensors_free(&p->known);
+	free(p->found);
+	p->found = NULL;
+}
+
+/* One tensor is missing.  Without any the part is: 1 where nobody needs it. */
+static int not_found(struct model_files *m, enum component c, size_t i, const char *wanted, struct error *e)
+{
+	struct part *p = &m->part[c];
+	const bool alone = p->naming == NAMING_SINGLE_FILE && *p->prefix, unet = c != COMPONENT_UNET && model_files_has(m, COMPONENT_UNET);
+
+	if (!alone || !has_none(m, c))
+		return no_tensor(m, p, i, wanted, e);
+	if (unet)
+		no_part(m, c, e);
+	else
+		no_tensor(m, p, i, wanted, e);
+	if (m->needed & PART(c))
+		return -1;
+	p->missing = xstrdup(e->text);
+	forget(p);
+	return 1;
+}
+
 int source_match(struct model_files *m, enum component c, struct error *e)
 {
 	struct part *p = &m->part[c];
 
+	p->index = map_new(1);
+	if (p->missing)
+		return 0;
 	known_tensors(&m->config, c, &p->known);
 	p->found = xcalloc(p->known.count, sizeof(p->found[0]));
-	p->index = map_new(p->known.count);
 	for (size_t i = 0; i < p->known.count; i++) {
 		const struct known_tensor *k = &p->known.tensor[i];
 		struct found *f = &p->found[i];
 		char wanted[2 * TENSOR_NAME_ROOM];
-		bool there = p->naming == NAMING_DIFFUSERS ? locate_diffusers(m, p, c, k->name, f, wanted)
-							   : locate_single(m, p, c, k->name, f, wanted);
 
-		if (!there)
-			return no_tensor(m, p, i, wanted, e);
+		if (!locate(m, c, i, f, wanted))
+			return not_found(m, c, i, wanted, e) < 0 ? -1 : 0;
 		if (check_tensor(m, p, k, f, e))
 			return -1;
 		m->file[f->file].used[f->tensor - m->file[f->file].s->tensor] = true;

@@ -15,13 +15,14 @@ static int open_folder(struct model_files *m, const char *folder, struct error *
 	char *config = xprintf("%s/config.json", folder);
 	int status = vae_config_read(config, &m->config.vae, e);
 
+	m->config.vae_assumed = false;
 	if (!status && m->config.vae.latent_channels != m->config.unet.in_channels)
 		status = fail(e, EXIT_INPUT, "%s: \"latent_channels\" is %d, but the UNet takes %d; choose a VAE made "
 			      "for SDXL", config,
 			      m->config.vae.latent_channels, m->config.unet.in_channels);
 	free(config);
 	*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "", .advice = other_vae };
-	return status ? status : source_add_folder(m, p, folder, folder, "diffusion_pytorch_model", e);
+	return status || source_add_folder(m, p, folder, folder, "diffusion_pytorch_model", e) ? -1 : 0;
 }
 
 /* One tensor tells the naming. */

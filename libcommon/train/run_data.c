@@ -64,6 +64,8 @@ static int settle_data(struct run *r, struct error *e)
 
 	if (run_hold_out(r, e) < 0)
 		return -1;
+	if (r->data.sample[0].w > 0)
+		model_files_latents(r->files, r->data.sample[0].bucket[0] / r->data.sample[0].w);
 	for (i = 0; i < r->data.count; i++)
 		if (check_sample(r, &r->data.sample[i], e) < 0)
 			return -1;

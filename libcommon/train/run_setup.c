@@ -27,9 +27,17 @@ int run_settings(struct run *r, struct error *e)
 	return 0;
 }
 
+/* Whether captions are read live is known once the latents are; then the text encoders are asked for. */
+static unsigned parts_needed(const struct train_settings *s)
+{
+	const bool paints = s->sample_prompts && !s->replay_step;
+
+	return PART(COMPONENT_UNET) | (paints ? PART(COMPONENT_VAE) | PARTS_TEXT : 0) | (run_trains_text(s) ? PARTS_TEXT : 0);
+}
+
 int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	r->files = model_files_open(r->s->model, r->s->model_config, r->s->sample_prompts ? r->s->vae : NULL, e);
+	r->files = model_files_open_parts(r->s->model, r->s->model_config, r->s->sample_prompts ? r->s->vae : NULL, parts_needed(r->s), e);
 	if (!r->files || run_prepare_data(r, latents, count, e) < 0)
 		return -1;
 	if (objective_init(&r->objective, r->s, model_files_config(r->files), r->seed, e) < 0)

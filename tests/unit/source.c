@@ -353,6 +353,105 @@ static void a_file_without_vae_takes_another(void **state)
 	model_files_close(m);
 }
 
+/* ---- parts that nobody needs ---- */
+
+static void drop_prefix(struct edit *x, const char *prefix)
+{
+	for (size_t i = x->count; i-- > 0;)
+		if (strncmp(x->tensor[i].name, prefix, strlen(prefix)) == 0)
+			x->tensor[i] = x->tensor[--x->count];
+}
+
+static const struct {
+	enum component part;
+	const char *prefix, *folder, *holds_no, *folder_lacks;
+} removable[] = {
+	{ COMPONENT_TE1, "conditioner.embedders.0.", "text_encoder", "holds no first text encoder", "no text_encoder/config.json" },
+	{ COMPONENT_TE2, "conditioner.embedders.1.", "text_encoder_2", "holds no second text encoder", "no text_encoder_2/config.json" },
+	{ COMPONENT_VAE, "first_stage_model.", "vae", "holds no VAE; name one with --vae", "name another VAE with --vae" },
+};
+
+static void check_without(const char *path, const char *config, enum component part, const char *message, struct model_files *whole)
+{
+	struct error e = { 0 };
+	struct source_tensor t;
+	struct model_files *m = model_files_open_parts(path, config, NULL, PARTS_ALL & ~PART(part), &e);
+
+	if (!m)
+		fail_msg("%s", e.text);
+	for (int c = 0; c < COMPONENTS; c++) {
+		assert_int_equal(model_files_has(m, c), c != (int)part);
+		if (c != (int)part)
+			same_component(m, whole, c);
+	}
+	assert_int_equal(source_names(m, part), 0);
+	assert_int_equal(source_find(m, part, "x", &t, &e), -1);
+	model_files_close(m);
+	assert_null(model_files_open_parts(path, config, NULL, PARTS_ALL, &e));
+	assert_int_equal(e.code, EXIT_INPUT);
+	if (!strstr(e.text, message))
+		fail_msg("'%s' not in: %s", message, e.text);
+}
+
+static void what_nobody_needs_may_be_missing(void **state)
+{
+	struct model_files *whole = open_model(A, NULL, NULL);
+
+	for (size_t i = 0; i < sizeof(removable) / sizeof(*removable); i++) {
+		struct edit x = edit_open(SINGLE_A);
+		char *command = xprintf("rm -rf m && cp -r $OLDPWD/" A " m && chmod -R u+w m && rm -r m/%s", removable[i].folder);
+		struct error e = { 0 };
+
+		drop_prefix(&x, removable[i].prefix);
+		edit_save(&x, in_folder("part.safetensors"));
+		check_without(in_folder("part.safetensors"), A, removable[i].part, removable[i].holds_no, whole);
+		shell(command);
+		check_without(in_folder("m"), NULL, removable[i].part, removable[i].folder_lacks, whole);
+		free(command);
+		/* A part of a part is damage, whoever needs it. */
+		x = edit_open(SINGLE_A);
+		for (size_t k = 0; k < x.count; k++)
+			if (strncmp(x.tensor[k].name, removable[i].prefix, strlen(removable[i].prefix)) == 0 &&
+			    !strstr(x.tensor[k].name, "position_ids") && !strstr(x.tensor[k].name, "logit_scale")) {
+				edit_drop(&x, x.tensor[k].name);
+				break;
+			}
+		edit_save(&x, in_folder("part.safetensors"));
+		assert_null(model_files_open_parts(in_folder("part.safetensors"), A, NULL, PART(COMPONENT_UNET), &e));
+		assert_non_null(strstr(e.text, "no tensor '"));
+	}
+	model_files_close(whole);
+}
+
+/* Weights without a config, and a config without weights. */
+static void a_folder_with_half_a_part(void **state)
+{
+	struct error e = { 0 };
+	struct source_tensor t;
+	struct model_files *m;
+
+	shell("rm -rf m && cp -r $OLDPWD/" A " m && chmod -R u+w m && rm m/vae/*.safetensors && touch m/vae/diffusion_pytorch_model.bin");
+	m = model_files_open_parts(in_folder("m"), NULL, NULL, PART(COMPONENT_UNET), &e);
+	assert_non_null(m);
+	assert_false(model_files_has(m, COMPONENT_VAE));
+	assert_int_equal(source_find(m, COMPONENT_VAE, "x", &t, &e), -1);
+	assert_non_null(strstr(e.text, "pickled weights"));
+	assert_int_equal(model_files_config(m)->vae.factor, 4);
+	model_files_latents(m, 16);                     /* the config knows better */
+	assert_int_equal(model_files_config(m)->vae.factor, 4);
+	model_files_close(m);
+	shell("rm -r m/vae");
+	m = model_files_open_parts(in_folder("m"), NULL, NULL, PART(COMPONENT_UNET), &e);
+	assert_non_null(m);
+	assert_int_equal(model_files_config(m)->vae.factor, 8);
+	model_files_latents(m, 4);
+	assert_int_equal(model_files_config(m)->vae.factor, 4);
+	model_files_close(m);
+	m = model_files_open(in_folder("m"), NULL, A "/vae", &e);
+	assert_non_null(m);                             /* --vae needs no vae/ beside the UNet */
+	model_files_close(m);
+}
+
 #define COMMIT "0123456789abcdef0123456789abcdef01234567"
 
 static void hub_ids_are_looked_up_in_the_cache(void **state)
@@ -427,6 +526,8 @@ int main(void)
 		cmocka_unit_test(variants_are_found),
 		cmocka_unit_test(another_vae_takes_its_place),
 		cmocka_unit_test(a_file_without_vae_takes_another),
+		cmocka_unit_test(what_nobody_needs_may_be_missing),
+		cmocka_unit_test(a_folder_with_half_a_part),
 		cmocka_unit_test(hub_ids_are_looked_up_in_the_cache),
 		cmocka_unit_test(places_in_a_single_file),
 	};
