@@ -3,7 +3,6 @@
 #include <string.h>
 #include <strings.h>
 #include "../io/json.h"
-#include "../io/publish.h"
 #include "foreign.h"
 #include "gui_preset.h"
 #include "options_private.h"
@@ -139,7 +138,7 @@ static const struct toml *sign_in(const struct toml *root, const struct sign *si
 
 static struct toml *read_toml(const char *path, const struct buffer *text, struct error *e)
 {
-	struct toml *root = toml_parse(path, text->data ? text->data : "", text->len, e);
+	struct toml *root = toml_parse(path, text->data, text->len, e);
 
 	for (size_t i = 0; root && i < sizeof(signs) / sizeof(*signs); i++) {
 		const struct toml *t = sign_in(root, &signs[i]);
@@ -230,8 +229,7 @@ struct toml *config_file_read(const char *path, struct buffer *preset, struct er
 	struct buffer text = { 0 };
 	struct toml *root = NULL;
 
-	if (!read_file(path, TOML_CAP, &text, e)) {
-		buffer_adds(&text, "");
+	if (!toml_file_text(path, &text, e)) {
 		if (is_json(&text) || is_yaml(&text))
 			name_text(path, &text, preset, e);
 		else

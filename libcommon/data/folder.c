@@ -343,6 +343,26 @@ void pictures_free(struct pictures *list)
 	*list = (struct pictures){ 0 };
 }
 
+static bool same_folder(const struct picture *x, const struct picture *y)
+{
+	const size_t n = (size_t)(strrchr(x->path, '/') - x->path), m = (size_t)(strrchr(y->path, '/') - y->path);
+
+	return n == m && !memcmp(x->path, y->path, n) && x->rules == y->rules;
+}
+
+/* What the folders said, before some pictures count more often and others are dropped. */
+static void note_folders(struct pictures *list, size_t first)
+{
+	for (size_t i = first, end; i < list->count; i = end) {
+		for (end = i + 1; end < list->count && same_folder(&list->picture[i], &list->picture[end]); end++)
+			;
+		for (size_t k = i; k < end; k++) {
+			list->picture[k].of_folder[0] = list->picture[k].repeats;
+			list->picture[k].of_folder[1] = (long)(end - i);
+		}
+	}
+}
+
 void pictures_match_regularization(struct pictures *list)
 {
 	long long wanted = 0, have = 0;
@@ -354,6 +374,7 @@ void pictures_match_regularization(struct pictures *list)
 		have += list->picture[used].repeats;
 	if (first == all)
 		return;
+	note_folders(list, first);
 	if (used < all)
 		note("%zu of %zu regularisation pictures are left out: there are only %lld training samples",
 		     all - used, all - first, wanted);

@@ -18,6 +18,7 @@ struct picture {
 	long repeats;
 	bool regularization;
 	size_t rules;                   /* which of the caller's sets of rules it falls under; 0 unless told otherwise */
+	long of_folder[2];              /* regularisation, once matched: the folder's own repeats, and how many pictures it has; else 0 */
 };
 
 struct pictures {

@@ -262,6 +262,8 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	s->weighted = json_is_true(json_object_get(json, "weighted_captions"));
 	if (pair(json, "original", s->original) < 0 || pair(json, "crop", s->crop) < 0 || pair(json, "bucket", s->bucket) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'original', 'crop' and 'bucket' must be two integers each", label, s->key);
+	if (pair(json, "of_folder", s->of_folder) < 0)
+		memset(s->of_folder, 0, sizeof(s->of_folder));
 	if (pair(json, "crop_flip", s->crop_flip) < 0)
 		memcpy(s->crop_flip, s->crop, sizeof(s->crop));
 	if (read_captions(json_object_get(json, "captions"), s) < 0)
@@ -392,7 +394,7 @@ static void place_fields(const struct latent_sample *s, struct json_out *fields)
 
 void latent_sample_fields(const struct latent_sample *s, const json_t *source, struct json_out *fields)
 {
-	static const char *const kept[] = { "path", "path_b64", "sha256", "captions", "repeats", "weight", "regularization", "original",
+	static const char *const kept[] = { "path", "path_b64", "sha256", "captions", "repeats", "weight", "regularization", "of_folder", "original",
 					    "resized", "bucket", "crop", "crop_flip", "caption_options", "batch_size" };
 	size_t i;
 

@@ -40,6 +40,7 @@ struct latent_sample {
 	long repeats;
 	double weight;                  /* 1, or the prior loss weight of a regularisation picture */
 	bool regularization;
+	int of_folder[2];               /* its folder's own repeats, and how many pictures it had; 0: not said */
 	int original[2], crop[2], bucket[2];    /* [w,h], [left,top], [w,h] in pixels */
 	int crop_flip[2];               /* of the mirrored picture */
 	char *vae, *text1, *text2;      /* hashes of the weights that made it; NULL: not said */

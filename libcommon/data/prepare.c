@@ -149,6 +149,8 @@ static int write_sample(struct job *j, size_t index, const struct picture *pictu
 	json_int(&f, "repeats", picture->repeats);
 	json_number(&f, "weight", picture->regularization ? j->o->prior_loss_weight : 1);
 	json_bool(&f, "regularization", picture->regularization);
+	if (picture->of_folder[1])
+		put_pair(&f, "of_folder", (const int[2]){ (int)picture->of_folder[0], (int)picture->of_folder[1] });
 	put_pair(&f, "original", original);
 	put_pair(&f, "resized", p->place.resized);
 	put_pair(&f, "bucket", p->place.bucket);

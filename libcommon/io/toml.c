@@ -417,19 +417,22 @@ struct toml *toml_parse(const char *name, const char *text, size_t n, struct err
 	return NULL;
 }
 
+int toml_file_text(const char *path, struct buffer *text, struct error *e)
+{
+	if (read_file(path, TOML_CAP, text, e))
+		return -1;
+	/* TOML knows no CR alone; but where no line ends otherwise, the file is an old Macintosh's. */
+	if (text->len && !memchr(text->data, '\n', text->len))
+		text->len = lines_unify(text->data, text->len);
+	buffer_adds(text, "");
+	return 0;
+}
+
 struct toml *toml_read(const char *path, struct error *e)
 {
 	struct buffer text = { 0 };
-	struct toml *t;
+	struct toml *t = toml_file_text(path, &text, e) ? NULL : toml_parse(path, text.data, text.len, e);
 
-	if (read_file(path, TOML_CAP, &text, e)) {
-		buffer_free(&text);
-		return NULL;
-	}
-	/* TOML knows no CR alone; but where no line ends otherwise, the file is an old Macintosh's. */
-	if (text.len && !memchr(text.data, '\n', text.len))
-		text.len = lines_unify(text.data, text.len);
-	t = toml_parse(path, text.data ? text.data : "", text.len, e);
 	buffer_free(&text);
 	return t;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "../base/error.h"
+#include "../base/memory.h"
 
 enum toml_kind { TOML_STRING, TOML_INTEGER, TOML_FLOAT, TOML_BOOLEAN, TOML_DATETIME, TOML_ARRAY, TOML_TABLE };
 
@@ -31,6 +32,8 @@ struct toml {
 /* name is the file name in messages: "FILE:LINE: what is wrong; ...".  NULL: *e (EXIT_USAGE). */
 struct toml *toml_parse(const char *name, const char *text, size_t n, struct error *e) MUST_CHECK;
 struct toml *toml_read(const char *path, struct error *e) MUST_CHECK;
+/* Its first half, for who looks at the text first: the file's bytes, whose lines end as TOML wants them. */
+int toml_file_text(const char *path, struct buffer *text, struct error *e) MUST_CHECK;
 void toml_free(struct toml *t);                                 /* accepts NULL */
 const struct toml *toml_get(const struct toml *table, const char *key);         /* NULL: not there */
 

@@ -4,6 +4,7 @@
 #include "../base/map.h"
 #include "../data/caption_tags.h"
 #include "../lora/metadata.h"
+#include "../model/unicode.h"
 #include "run_captions.h"
 #include "run_facts.h"
 #include "settings_adapter.h"
@@ -22,8 +23,9 @@ static char *folder_of(const struct latent_sample *s)
 	return xstrndup(start, end - start);
 }
 
-struct folder { char *name; long repeats; size_t first, pictures; bool regularization; };
+struct folder { char *name; long repeats, pictures; bool regularization; };
 
+/* A folder of pictures and one of regularisation pictures may have the same name. */
 static size_t list_folders(const struct latent_set *data, struct folder **out)
 {
 	size_t i, k, n = 0, capacity = 0;
@@ -32,13 +34,17 @@ static size_t list_folders(const struct latent_set *data, struct folder **out)
 	for (i = 0; i < data->count; i++) {
 		const struct latent_sample *s = &data->sample[i];
 		char *name = folder_of(s);
-		for (k = 0; k < n && strcmp((*out)[k].name, name); k++)
+		for (k = 0; k < n && (strcmp((*out)[k].name, name) || (*out)[k].regularization != s->regularization); k++)
 			;
 		if (k == n) {
 			GROW(*out, n, capacity);
-			(*out)[n++] = (struct folder){ xstrdup(name), s->repeats, i, 0, s->regularization };
+			(*out)[n++] = (struct folder){ xstrdup(name), s->repeats, 0, s->regularization };
 		}
 		(*out)[k].pictures++;
+		if (s->of_folder[1] > 0) {      /* as sd-scripts counts: what the folder says, however often its pictures are taken */
+			(*out)[k].repeats = s->of_folder[0];
+			(*out)[k].pictures = s->of_folder[1];
+		}
 		free(name);
 	}
 	return n;
@@ -80,13 +86,31 @@ static void count_tag(struct tag_counts *t, char *text)
 	t->tag[t->count++] = (struct tag){ text, 1 };
 }
 
+/* sd-scripts counts "Gizmo" and "gizmo" as one.  Takes text; what is no UTF-8 stays. */
+static char *lower_case(char *text)
+{
+	struct buffer out = { 0 };
+	const size_t n = strlen(text);
+	uint32_t code, lower[2];
+	char bytes[4];
+	int step;
+
+	if (utf8_valid(text, n) < n)
+		return text;
+	for (size_t at = 0; at < n && (step = utf8_read(text + at, n - at, &code)) > 0; at += step)
+		for (int k = 0, parts = unicode_lower(code, lower); k < parts; k++)
+			buffer_add(&out, bytes, utf8_write(lower[k], bytes));
+	free(text);
+	return buffer_steal(&out);
+}
+
 static void count_sample(struct tag_counts *t, const struct run *r, size_t sample)
 {
 	struct tag_list tags = { 0 };
 
 	caption_tags(run_caption_options(r, sample), latent_sample_caption(&r->data.sample[sample]), &tags);
 	for (size_t i = 0; i < tags.count; i++)
-		count_tag(t, tags.tag[i]);
+		count_tag(t, lower_case(tags.tag[i]));
 	free(tags.tag);
 }
 
@@ -111,7 +135,15 @@ static void count_tags(const struct run *r, const char *folder, struct json_out 
 	map_free(t.index);
 }
 
-/* {"10_gizmo robot": {"a big gizmo robot on a blue background": 2}} */
+static bool is_first(const struct folder *f, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (!strcmp(f[k].name, f[i].name))
+			return false;
+	return true;
+}
+
+/* Regularisation pictures too, as in sd-scripts: {"10_gizmo robot": {"a big gizmo robot on a blue background": 2}} */
 static char *tag_frequency(const struct run *r, const struct folder *f, size_t n)
 {
 	struct json_out j = { 0 };
@@ -119,7 +151,7 @@ static char *tag_frequency(const struct run *r, const struct folder *f, size_t n
 
 	json_begin(&j, NULL);
 	for (i = 0; i < n; i++)
-		if (!f[i].regularization)
+		if (is_first(f, i))
 			count_tags(r, f[i].name, &j);
 	json_end(&j);
 	return buffer_steal(&j.text);
@@ -267,7 +299,7 @@ static void set_data(const struct run *r, struct training_facts *f)
 
 	for (i = 0; i < r->data.count; i++) {
 		const struct latent_sample *s = &r->data.sample[i];
-		*(s->regularization ? &f->reg_images : &f->train_images) += s->repeats;
+		f->train_images += s->regularization ? 0 : s->repeats;
 		if (s->regularization)
 			f->prior_loss_weight = s->weight;
 		f->flip |= s->flip_mean != NULL;
@@ -299,6 +331,8 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	set_settings(r, &f);
 	set_progress(r, &f);
 	set_data(r, &f);
+	for (i = 0; i < n; i++)
+		f.reg_images += folders[i].regularization ? folders[i].repeats * folders[i].pictures : 0;
 	f.network_args = args;
 	f.optimizer = optimizer;
 	f.dataset_dirs = dirs;
