@@ -26,7 +26,7 @@
 enum option_kind {
 	OPTION_FLAG,            /* bool; --no-NAME and `name = false` switch it off */
 	OPTION_SWITCH,          /* enum option_switch: a flag that may also be told to decide for itself, --NAME auto */
-	OPTION_INT,             /* long, min..max */
+	OPTION_INT,             /* long, min..max, or one of .choices */
 	OPTION_NUMBER,          /* double, min..max; accepts 1e-4 */
 	OPTION_STRING,          /* const char *; "" in a config means unset (NULL) */
 	OPTION_CHOICE,          /* const char *, one of .choices ("a|b|c") */

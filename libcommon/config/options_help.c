@@ -96,7 +96,7 @@ static size_t left_width(const struct tool *tool, bool all)
 static void add_details(const struct option *o, struct buffer *right)
 {
 	bool choices_shown = o->argument && o->choices && !strcmp(o->argument, o->choices);
-	bool limits = option_has_value(o) && (o->min != 0 || o->max != 0);
+	bool limits = option_has_value(o) && (o->min != 0 || o->max != 0 || (o->kind == OPTION_INT && o->choices));
 	char buffer[KEY_SIZE];
 	const char *key = option_key(o, buffer);
 

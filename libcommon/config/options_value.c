@@ -114,8 +114,8 @@ void option_expected(const struct option *o, struct buffer *out)
 		buffer_adds(out, "true, false or auto");
 		break;
 	case OPTION_INT:
-		buffer_adds(out, "a whole number");
-		add_limits(o, out);
+		buffer_adds(out, o->choices ? "" : "a whole number");
+		(o->choices ? add_choices : add_limits)(o, out);
 		break;
 	case OPTION_NUMBER:
 		buffer_adds(out, "a number");
@@ -181,12 +181,22 @@ static bool take_long(const struct option *o, const char *text, const char *ends
 	return !limited(o) || ((double)*value >= o->min && (double)*value <= o->max);
 }
 
+static bool is_chosen(const struct option *o, long value)
+{
+	for (const char *c = o->choices; ; c += strcspn(c, "|") + 1) {
+		if (strtol(c, NULL, 10) == value)
+			return true;
+		if (!strchr(c, '|'))
+			return false;
+	}
+}
+
 static bool take_int(const struct option *o, const char *text)
 {
 	const char *rest;
 	long value;
 
-	if (!take_long(o, text, "", &value, &rest))
+	if (!take_long(o, text, "", &value, &rest) || (o->choices && !is_chosen(o, value)))
 		return false;
 	*(long *)o->value = value;
 	return true;

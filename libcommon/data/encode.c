@@ -239,6 +239,7 @@ static int encode_all(struct encoder *n, const char *const *inputs, size_t count
 			return -1;
 	if (finish_all(n, e) < 0)
 		return -1;
+	chunks_tell_cut(n->captions_cut, n->written, n->chunks, n->config->te1.length);
 	if (n->s->reuse)
 		note("%u of %u samples taken over from %s (%u pictures, %u captions)", n->samples_taken, n->written, n->s->reuse,
 		     n->pictures_taken, n->captions_taken);

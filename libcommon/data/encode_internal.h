@@ -58,6 +58,7 @@ struct encoder {
 	uint64_t seed;
 	int chunks;                     /* of a caption */
 	bool warned_of_warmup;
+	size_t captions_cut;            /* samples whose caption has more tokens than are read */
 	struct publish *out;
 	struct tar_writer *writer;
 	struct progress *progress;

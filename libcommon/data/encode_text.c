@@ -28,11 +28,24 @@ static void free_ids(struct caption *c)
 	}
 }
 
+/* A caption counts once, however many variants of it are too long. */
+static int count_cut(struct encoder *n, const struct latent_sample *s, struct error *e)
+{
+	int cut = 0;
+
+	for (int i = 0; i < 2 * s->captions && !cut; i++)
+		cut = chunks_cut(n->tokenizer[i % 2], s->caption[i / 2], n->s->captions.weighted, n->chunks, n->config->te1.length, e);
+	n->captions_cut += cut > 0;
+	return cut < 0 ? -1 : 0;
+}
+
 int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e)
 {
 	struct latent_sample *s = &w->s;
 
 	s->text_id = xcalloc(s->captions, sizeof(*s->text_id));
+	if (count_cut(n, s, e) < 0)
+		return fail_at(e, w->label);
 	for (int i = 0; i < s->captions; i++) {
 		struct caption c;
 		const int result = open_ids(n, s->caption[i], &c, e);

@@ -96,6 +96,39 @@ int chunks_encode_weighted(const struct tokenizer *t, const char *text, int chun
 	return result;
 }
 
+static int cut_weighted(const struct tokenizer *t, const char *text, int room, struct error *e)
+{
+	struct weighted_texts parts;
+	struct weighted_tokens words;
+	int result;
+
+	prompt_weights_parse(text, &parts);
+	result = weighted_tokens_read(t, &parts, room + 1, &words, e) < 0 ? -1 : words.count > room;
+	weighted_tokens_free(&words);
+	prompt_weights_free(&parts);
+	return result;
+}
+
+int chunks_cut(const struct tokenizer *t, const char *text, bool weighted, int chunks, int length, struct error *e)
+{
+	int whole = chunks_length(chunks, length), count = 0, result;
+	int32_t *ids;
+
+	if (weighted)
+		return cut_weighted(t, text, whole - 2, e);
+	ids = xmalloc(whole * sizeof(*ids));
+	result = tokenizer_encode(t, text, whole, ids, &count, e);
+	free(ids);
+	return result < 0 ? -1 : count > whole;
+}
+
+void chunks_tell_cut(size_t cut, size_t captions, int chunks, int length)
+{
+	if (cut)
+		note("%zu of %zu captions have more than %d tokens, and the rest of them is not read; lora-prep --lint shows which%s", cut, captions,
+		     chunks_length(chunks, length) - 2, chunks < CHUNKS_MOST ? ", a greater max_token_length reads more" : "");
+}
+
 /* The first state of the first chunk, the inner ones of all, the last of the last. */
 static struct tensor *join(struct tape *t, struct tensor *states, int n, int chunks, int length)
 {

@@ -22,6 +22,11 @@ int chunks_encode(const struct tokenizer *t, const char *text, int chunks, int l
 int chunks_encode_weighted(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids, float *weights,
 			   struct error *e) MUST_CHECK;
 
+/* 1: the text has more tokens than are read; 0: it has not; -1: *e. */
+int chunks_cut(const struct tokenizer *t, const char *text, bool weighted, int chunks, int length, struct error *e) MUST_CHECK;
+/* Says of how many captions the end is not read; silent where there are none. */
+void chunks_tell_cut(size_t cut, size_t captions, int chunks, int length);
+
 /* n texts of so many chunks, host memory */
 struct chunk_batch {
 	int n, chunks;

@@ -56,21 +56,26 @@ static int check_encoded(const struct run *r, const struct latent_sample *s, con
 
 /* ---- opening ---- */
 
-static int check_words(const struct run_captions *c, const struct latent_sample *s, struct error *e)
+/* 1: one of the tokenizers reads less than all of the caption, as its first visit may have it; -1: it is no text, *e. */
+static int check_words(const struct run_captions *c, const struct latent_sample *s, const struct caption_options *options, struct error *e)
 {
-	int32_t *ids = xmalloc(c->length * sizeof(*ids));
-	int i, result = 0;
+	struct caption_options o = *options;
+	char *words;
+	int cut = 0;
 
-	for (i = 0; i < 2 && result >= 0; i++)
-		result = tokenizer_encode_padded(c->tokenizer[i], latent_sample_caption(s), c->length, ids, e);
-	free(ids);
-	return result < 0 ? fail_at(e, s->key) : 0;
+	o.tag_dropout = o.warmup_steps = 0;
+	words = caption_variant(&o, latent_sample_caption(s), &(struct caption_visit){ 0 });
+	for (int i = 0; i < 2 && !cut; i++)
+		cut = chunks_cut(c->tokenizer[i], words, o.weighted, c->chunks, c->length, e);
+	free(words);
+	return cut < 0 ? fail_at(e, s->key) : cut;
 }
 
 int run_captions_open(struct run *r, bool live, struct error *e)
 {
 	struct run_captions *c = r->captions = xcalloc(1, sizeof(*c));
-	size_t i, n = r->data.count + r->held_out;
+	size_t i, cut = 0, n = r->data.count + r->held_out;
+	int found;
 
 	if (caption_options_check(&r->s->captions, e) < 0)
 		return -1;
@@ -88,9 +93,12 @@ int run_captions_open(struct run *r, bool live, struct error *e)
 		if (caption_options_override(&r->s->captions, s->caption_options, s->key, &c->of[i], e) < 0)
 			return -1;
 		c->count++;
-		if ((live ? check_words(c, s, e) : check_encoded(r, s, &c->of[i], e)) < 0)
+		found = live ? check_words(c, s, &c->of[i], e) : check_encoded(r, s, &c->of[i], e);
+		if (found < 0)
 			return -1;
+		cut += found;
 	}
+	chunks_tell_cut(cut, n, c->chunks, c->length);
 	return 0;
 }
 

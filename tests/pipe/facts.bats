@@ -51,3 +51,29 @@ folders() {
 	[ "$(fact ss_num_train_images),$(fact ss_num_reg_images)" = 8,6 ]
 	[ "$(fact ss_reg_dataset_dirs)" = '{"2_shape":{"n_repeats":2,"img_count":3}}' ]
 }
+
+@test "captions that are longer than what is read: counted once, by the program that reads them" {
+	mkdir set
+	for n in 0 2 3; do cp "$demo/gizmo0$n.jpg" set/$n.jpg; done
+	for n in 0 2; do seq -s ', ' -f 'robot %.0f' 60 > set/$n.txt; done
+	echo 'a robot' > set/3.txt
+	said() { grep -c "$1" err || true; }
+	"$BIN/lora-prep" -q "${PREP[@]}" set > i.tar
+	"$BIN/lora-encode" -m "$MODEL" --shuffle-caption -o l.tar i.tar 2> err
+	[ "$(said '2 of 3 captions have more than 75 tokens, and the rest of them is not read; .*a greater max_token_length')" = 1 ]
+	"$BIN/lora-train" -m "$MODEL" --network-train-unet-only --shuffle-caption --max-train-steps 3 -o out l.tar 2> err > /dev/null
+	[ "$(said 'tokens, and')" = 0 ]
+	"$BIN/lora-train" -m "$MODEL" --shuffle-caption --max-train-steps 3 -o out l.tar 2> err > /dev/null
+	[ "$(said '2 of 3 captions have more than 75 tokens')" = 1 ]
+	"$BIN/lora-train" -m "$MODEL" --max-token-length 225 --max-train-steps 1 -o out l.tar 2> err > /dev/null
+	[ "$(said '2 of 3 captions have more than 225 tokens, and the rest of them is not read; lora-prep --lint shows which$')" = 1 ]
+	"$BIN/lora-encode" -m "$MODEL" --no-text -o l.tar i.tar 2> err
+	[ "$(said 'tokens, and')" = 0 ]
+	# Brackets are no tokens where they are weights.
+	printf '((r)), %.0s' {1..30} > set/0.txt; rm set/2.*
+	"$BIN/lora-prep" -q "${PREP[@]}" set > i.tar
+	"$BIN/lora-encode" -m "$MODEL" -o l.tar i.tar 2> err
+	[ "$(said '1 of 2 captions')" = 1 ]
+	"$BIN/lora-encode" -m "$MODEL" --weighted-captions -o l.tar i.tar 2> err
+	[ "$(said 'tokens, and')" = 0 ]
+}

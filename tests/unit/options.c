@@ -19,7 +19,7 @@
 static struct {
 	bool unet_only, bucket;
 	enum option_switch checkpointing;
-	long rank, steps, size[2];
+	long rank, steps, size[2], tokens;
 	double rate;
 	const char *vae, *name, *precision, *resume, *model, *private, *module;
 	struct text_list args, lora;
@@ -35,6 +35,7 @@ static const struct option table[] = {
 	{ .kind = OPTION_SECTION, .help = "Others" },
 	{ "learning-rate", 'l', OPTION_NUMBER, &s.rate, "X", "learning rate", .fallback = "2e-6", .min = 0, .max = 100 },
 	{ "resolution", 0, OPTION_SIZE, &s.size, "N|W,H", "area of a bucket", .fallback = "1024", .min = 8, .max = 65536 },
+	{ "max-token-length", 0, OPTION_INT, &s.tokens, "N", "tokens", .fallback = "75", .choices = "75|150|225" },
 	{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE", .advanced = true },
 	{ "model", 'm', OPTION_STRING, &s.model, "MODEL", "base model", .key = "pretrained_model_name_or_path" },
 	{ "output-name", 'n', OPTION_STRING, &s.name, "NAME", "name", .fallback = "last" },
@@ -181,6 +182,9 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --resolution 512", 0, "size=512x512" },
 	{ "x --resolution 512.0", 0, "size=512x512" },
 	{ "x --rank 1e2", 0, "rank=100" },
+	{ "x --max-token-length 225.0 --rank 2", 0, "rank=2" },
+	{ "x --max-token-length 77", 2, "--max-token-length: '77' does not fit; give one of 75, 150, 225" },
+	{ "x --max-token-length 7", 2, "give one of 75, 150, 225" },
 	{ "x --rank 8.5", 2, "--rank: '8.5' does not fit" },
 	{ "x --resolution 1024,768", 0, "size=1024x768" },
 	{ "x --save-precision FP16", 0, "precision=fp16" },
