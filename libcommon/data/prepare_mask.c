@@ -35,18 +35,24 @@ static bool same_shape(const struct image_info *mask, int width, int height)
 	return fabs((double)mask->width * height / ((double)mask->height * width) - 1) < 0.02;
 }
 
+/* In strips: the mask in the picture's size, in colour, would take as much memory as the picture. */
 static void take_red(const struct image *mask, struct image *image)
 {
-	struct image sized;
-	size_t n = (size_t)image->width * image->height;
+	enum { STRIP = 64 };
+	const enum resample_filter filter = mask->width >= image->width ? RESAMPLE_AREA : RESAMPLE_BILINEAR;
+	uint8_t *to;
 
-	resample(mask, image->width, image->height, mask->width >= image->width ? RESAMPLE_AREA : RESAMPLE_BILINEAR,
-		 (struct window){ 0, 0, image->width, image->height }, &sized);
 	free(image->alpha);
-	image->alpha = xmalloc(n);
-	for (size_t i = 0; i < n; i++)
-		image->alpha[i] = sized.rgb[3 * i];
-	image_free(&sized);
+	to = image->alpha = xmalloc((size_t)image->width * image->height);
+	for (int top = 0; top < image->height; top += STRIP) {
+		struct window strip = { 0, top, image->width, image->height - top < STRIP ? image->height - top : STRIP };
+		struct image sized;
+
+		resample(mask, image->width, image->height, filter, strip, &sized);
+		for (size_t i = 0, n = (size_t)strip.width * strip.height; i < n; i++)
+			*to++ = sized.rgb[3 * i];
+		image_free(&sized);
+	}
 }
 
 int mask_beside(const char *dir, const char *picture, int width, int height, struct image *image, struct error *e)

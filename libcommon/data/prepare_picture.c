@@ -44,16 +44,16 @@ static void fit(const struct image *source, const struct prepared *out, struct i
 		      (struct window){ p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] }, small);
 }
 
-/* The mask goes the same way as the picture.  One that leaves nothing out is none. */
-static void store_mask(const struct image *source, struct prepared *out)
+/* The mask goes the same way as the picture, and in its memory.  One that leaves nothing out is none. */
+static void store_mask(struct image *source, struct prepared *out)
 {
 	size_t n = (size_t)source->width * source->height, left_out = 0;
-	struct image grey = { source->width, source->height, xmalloc(3 * n) }, small;
+	struct image small;
 	struct tar_member *m = &out->member[out->members];
 
 	for (size_t i = 0; i < n; i++)
-		memset(grey.rgb + 3 * i, source->alpha[i], 3);
-	fit(&grey, out, &small);
+		memset(source->rgb + 3 * i, source->alpha[i], 3);
+	fit(source, out, &small);
 	n = (size_t)small.width * small.height;
 	for (size_t i = 0; i < n; i++)
 		left_out += (small.rgb[i] = small.rgb[3 * i]) < 255;
@@ -63,11 +63,10 @@ static void store_mask(const struct image *source, struct prepared *out)
 		out->masked = true;
 		out->members++;
 	}
-	image_free(&grey);
 	image_free(&small);
 }
 
-static void resize(const struct prepare_options *o, const struct picture_rules *rules, const struct image *source, struct prepared *out)
+static void resize(const struct prepare_options *o, const struct picture_rules *rules, struct image *source, struct prepared *out)
 {
 	struct image small;
 
@@ -115,7 +114,7 @@ static void decode(const struct prepare_options *o, const struct picture_rules *
 {
 	const struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] },
 					       .libheif = true, .keep_alpha = rules->alpha_mask, .max_pixels = o->megapixels * 1000000,
-					       .enough = all ? NULL : enough, .context = rules };
+					       .enough = enough, .context = rules, .every_pixel = all };
 
 	sha256_hex_of(file->data, file->len, out->sha256);
 	if (image_decode(picture->path, file->data, file->len, &options, image, &out->info, &out->error) < 0) {

@@ -1,4 +1,5 @@
 #include <dlfcn.h>
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@ struct heif_context;
 struct heif_handle;
 struct heif_picture;
 struct heif_result { int code, detail; const char *message; };
+enum { NO_MEMORY = 6 };         /* heif_result.code */
 enum { COLOURS_RGB = 1, ROWS_RGB = 10, ROWS_RGBA = 11, INTERLEAVED = 10 };
 
 struct heif {
@@ -68,6 +70,8 @@ static bool open_library(struct heif *h)
 
 static int complain(struct decoder *d, struct heif_result r)
 {
+	if (r.code == NO_MEMORY)
+		return fail(d->e, EXIT_MEMORY, "%s: no memory for decoding it", d->name);
 	return fail(d->e, EXIT_INPUT, "%s: damaged, or libheif cannot read it: %s; convert it to PNG or JPEG", d->name, r.message);
 }
 
@@ -143,7 +147,10 @@ int heif_decode(struct decoder *d)
 	struct heif_context *context;
 	int status;
 
+	errno = 0;
 	d->unreadable = !open_library(&h);
+	if (d->unreadable && errno == ENOMEM)
+		die(EXIT_MEMORY, "no memory for libheif");
 	if (d->unreadable)
 		return fail(d->e, EXIT_INPUT, "%s: HEIC and AVIF are read through libheif.so.1, which is not installed; install libheif1, "
 			    "or convert the picture to PNG or JPEG", d->name);

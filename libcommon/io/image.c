@@ -81,17 +81,43 @@ static const struct { bool swap, from_right, from_bottom; } turns[9] = {
 	{ 0, 0, 0 }, { 0, 0, 0 }, { 0, 1, 0 }, { 0, 1, 1 }, { 0, 0, 1 },
 	{ 1, 0, 0 }, { 1, 1, 0 }, { 1, 1, 1 }, { 1, 0, 1 } };
 
-int decoder_shrink(struct decoder *d)
+static bool has_alpha(const struct decoder *d)
+{
+	return d->pixels == PIXELS_GREY_ALPHA || d->pixels == PIXELS_RGBA;
+}
+
+static bool keeps_alpha(const struct decoder *d)
+{
+	return d->options && d->options->keep_alpha && has_alpha(d);
+}
+
+bool decoder_has_room(const struct decoder *d, uint64_t codec)
+{
+	uint64_t full = (uint64_t)d->full_width * d->full_height, pixels = (uint64_t)d->width * d->height;
+
+	return pixels * (keeps_alpha(d) ? 4 : 3) + codec <= 4 * full + IMAGE_SPARE;
+}
+
+int decoder_shrink(struct decoder *d, uint64_t codec)
 {
 	bool swap = turns[d->orientation].swap;
 	int w = swap ? d->height : d->width, h = swap ? d->width : d->height, least[2];
 
-	if (!d->options || !d->options->enough)
+	if (!d->options || !d->options->enough || (d->options->every_pixel && decoder_has_room(d, codec)))
 		return 1;
 	d->options->enough(d->options->context, w, h, least);
 	for (d->shrunk = 8; d->shrunk > 1 && (w / d->shrunk < least[0] || h / d->shrunk < least[1]);)
 		d->shrunk /= 2;
 	return d->shrunk;
+}
+
+int decoder_room(struct decoder *d, uint64_t codec, const char *kind, const char *advice)
+{
+	d->over_limit = !decoder_has_room(d, codec);
+	if (!d->over_limit)
+		return 0;
+	return fail(d->e, EXIT_INPUT, "%s: decoding %s of %dx%d pixels takes %llu MiB; the limit is %u MiB and 4 bytes a pixel; %s", d->name, kind,
+		    d->full_width, d->full_height, (unsigned long long)(codec + 3 * (uint64_t)d->width * d->height) >> 20, IMAGE_SPARE >> 20, advice);
 }
 
 int channels_of(enum pixels p)
@@ -122,11 +148,6 @@ static void orient(struct decoder *d)
 	d->y_step = swap ? right : down;
 }
 
-static bool has_alpha(const struct decoder *d)
-{
-	return d->pixels == PIXELS_GREY_ALPHA || d->pixels == PIXELS_RGBA;
-}
-
 bool decoder_knows_enough(struct decoder *d)
 {
 	if (d->orientation < 1 || d->orientation > 8)
@@ -138,7 +159,7 @@ bool decoder_knows_enough(struct decoder *d)
 
 int rows_begin(struct decoder *d)
 {
-	bool keep = d->options && d->options->keep_alpha && has_alpha(d);
+	bool keep = keeps_alpha(d);
 
 	d->over_limit = d->icc_bytes > ICC_MAX;
 	if (d->over_limit)
@@ -167,11 +188,11 @@ static uint8_t sample(const struct decoder *d, const void *row, size_t i)
 }
 
 /* Without a profile: grey is R=G=B, RGB is sRGB, and ink takes light away in proportion: R = (1-C)(1-K). */
-static void plain_row(const struct decoder *d, const void *row)
+static void plain_row(const struct decoder *d, const void *row, int width)
 {
 	int channels = channels_of(d->pixels);
 
-	for (int x = 0; x < d->width; x++)
+	for (int x = 0; x < width; x++)
 		for (int c = 0; c < 3; c++) {
 			size_t at = (size_t)x * channels;
 			unsigned v;
@@ -183,13 +204,13 @@ static void plain_row(const struct decoder *d, const void *row)
 		}
 }
 
-static void lay_on_background(struct decoder *d, const void *row)
+static void lay_on_background(struct decoder *d, const void *row, int width)
 {
 	static const uint8_t white[3] = { 255, 255, 255 };
 	const uint8_t *background = d->options ? d->options->background : white;
 	int channels = channels_of(d->pixels);
 
-	for (int x = 0; x < d->width; x++) {
+	for (int x = 0; x < width; x++) {
 		unsigned alpha = sample(d, row, (size_t)x * channels + channels - 1);
 		uint8_t *p = d->line + 3 * x;
 		for (int c = 0; alpha < 255 && c < 3; c++)
@@ -197,35 +218,77 @@ static void lay_on_background(struct decoder *d, const void *row)
 	}
 }
 
-static void keep_alpha(const struct decoder *d, int y, const void *row)
+static void keep_alpha(const struct decoder *d, ptrdiff_t at, ptrdiff_t step, const void *row, int width)
 {
 	int channels = channels_of(d->pixels);
-	uint8_t *to = d->out->alpha + (d->origin + y * d->y_step) / 3;
+	uint8_t *to = d->out->alpha + at / 3;
 
-	for (int x = 0; x < d->width; x++, to += d->x_step / 3)
+	for (int x = 0; x < width; x++, to += step / 3)
 		*to = sample(d, row, (size_t)x * channels + channels - 1);
+}
+
+void rows_put_some(struct decoder *d, int y, int first, int step, const void *row)
+{
+	int width = (d->width - first + step - 1) / step;
+	ptrdiff_t at = d->origin + y * d->y_step + first * d->x_step, x_step = step * d->x_step;
+	uint8_t *to = d->out->rgb + at;
+
+	if (d->colour)
+		colour_row(d->colour, row, d->line, width);
+	else if (d->pixels == PIXELS_RGB && d->depth == 8)
+		memcpy(d->line, row, (size_t)width * 3);
+	else
+		plain_row(d, row, width);
+	if (has_alpha(d))
+		lay_on_background(d, row, width);
+	if (d->out->alpha)
+		keep_alpha(d, at, x_step, row, width);
+	if (x_step == 3) {
+		memcpy(to, d->line, (size_t)width * 3);
+		return;
+	}
+	for (int x = 0; x < width; x++, to += x_step)
+		memcpy(to, d->line + 3 * x, 3);
 }
 
 void rows_put(struct decoder *d, int y, const void *row)
 {
-	uint8_t *to = d->out->rgb + d->origin + y * d->y_step;
+	rows_put_some(d, y, 0, 1, row);
+}
 
-	if (d->colour)
-		colour_row(d->colour, row, d->line, d->width);
-	else if (d->pixels == PIXELS_RGB && d->depth == 8)
-		memcpy(d->line, row, (size_t)d->width * 3);
-	else
-		plain_row(d, row);
-	if (has_alpha(d))
-		lay_on_background(d, row);
-	if (d->out->alpha)
-		keep_alpha(d, y, row);
-	if (d->x_step == 3) {
-		memcpy(to, d->line, (size_t)d->width * 3);
-		return;
-	}
-	for (int x = 0; x < d->width; x++, to += d->x_step)
-		memcpy(to, d->line + 3 * x, 3);
+static bool is_upright(const struct decoder *d)
+{
+	return d->x_step == 3 && d->y_step == 3 * (ptrdiff_t)d->width;
+}
+
+/* Row y of the wide pixels lies behind row y of the narrow ones, so upright they may share their memory. */
+uint8_t *rows_whole(struct decoder *d)
+{
+	size_t bytes = (size_t)d->width * d->height * channels_of(d->pixels);
+	uint8_t *grown;
+
+	if (!is_upright(d) || d->out->alpha)
+		return d->whole = calloc(1, bytes);
+	grown = realloc(d->out->rgb, bytes);
+	if (!grown)
+		return NULL;
+	d->grown = true;
+	d->out->rgb = grown;
+	return memset(grown, 0, bytes);
+}
+
+void rows_put_whole(struct decoder *d)
+{
+	const uint8_t *from = d->whole ? d->whole : d->out->rgb;
+	size_t stride = (size_t)d->width * channels_of(d->pixels), bytes = (size_t)d->width * d->height * 3;
+	uint8_t *shrunk;
+
+	if (d->pixels != PIXELS_RGB || d->colour || d->whole)
+		for (int y = 0; y < d->height; y++)
+			rows_put(d, y, from + stride * y);
+	shrunk = d->grown ? realloc(d->out->rgb, bytes) : NULL;
+	if (shrunk)
+		d->out->rgb = shrunk;
 }
 
 /* A stored picture's last column or row may stand for less than a whole one; turning brings it to the other edge. */
@@ -233,6 +296,8 @@ static struct image_part part_of(const struct decoder *d, int width, int height)
 {
 	struct image_part p = { 0, 0, (double)width / d->shrunk, (double)height / d->shrunk };
 
+	if (d->stretched)
+		return (struct image_part){ 0, 0, d->out->width, d->out->height };
 	if (turns[d->orientation].from_right)
 		p.left = d->out->width - p.width;
 	if (turns[d->orientation].from_bottom)
@@ -246,13 +311,6 @@ static void inform(const struct decoder *d, const char *format, struct image_inf
 	int w = swap ? d->full_height : d->full_width, h = swap ? d->full_width : d->full_height;
 
 	*info = (struct image_info){ format, w, h, d->orientation, part_of(d, w, h), d->animated, d->over_limit };
-}
-
-uint8_t *rows_direct(const struct decoder *d)
-{
-	bool plain = d->pixels == PIXELS_RGB && d->depth == 8 && !d->colour && d->x_step == 3 && d->y_step == 3 * (ptrdiff_t)d->width;
-
-	return plain ? d->out->rgb : NULL;
 }
 
 int image_decode(const char *name, const void *bytes, size_t n, const struct image_options *o, struct image *out,
@@ -275,6 +333,7 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 		status = 0;
 	colour_close(d.colour);
 	free(d.line);
+	free(d.whole);
 	if (status < 0)
 		image_free(out);
 	if (info && !d.unreadable)

@@ -3,7 +3,7 @@
  *
  * Reading decides the type by content, applies Exif orientation and ICC profile (to sRGB), scales 16 bit to 8, and lays
  * transparency on a background.  It refuses from the header alone what is over the caps (100 Mpx, side 65,535, 100 JPEG scans,
- * ICC 4 MiB, Exif 64 KiB).  Must not know data sets or buckets.
+ * ICC 4 MiB, Exif 64 KiB, text 1 MiB), and what would take more than 4 bytes a pixel and 64 MiB to decode.  Must not know data sets or buckets.
  */
 #ifndef IO_IMAGE_H
 #define IO_IMAGE_H
@@ -27,9 +27,10 @@ struct image_options {
 	bool only_size;                 /* the header is enough: *info is filled in, *out stays empty */
 	bool libheif;                   /* HEIC and AVIF too, where that library is installed */
 	/* How large a picture of width x height, upright, has to be for its reader.  JPEG leaves out detail beyond it: by a half, a
-	 * quarter or an eighth, never below that size.  NULL: every pixel is wanted. */
+	 * quarter or an eighth, never below that size; WebP only where it would take too much memory.  NULL: every pixel is wanted. */
 	void (*enough)(const void *context, int width, int height, int least[2]);
 	const void *context;
+	bool every_pixel;               /* detail is left out only where there is no room for it */
 };
 
 /* In pixels of the picture in memory; edges may lie within one. */

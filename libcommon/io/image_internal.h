@@ -13,6 +13,7 @@
 #define IMAGE_MAX_SCANS 100
 #define ICC_MAX (4u << 20)
 #define EXIF_MAX (64u << 10)
+#define IMAGE_SPARE (48u << 20)         /* bytes beside four a pixel; with what a program takes without any picture, 64 MiB */
 
 enum pixels { PIXELS_GREY, PIXELS_GREY_ALPHA, PIXELS_RGB, PIXELS_RGBA, PIXELS_CMYK };   /* CMYK: 255 is full ink */
 
@@ -30,6 +31,7 @@ struct decoder {
 	int width, height;
 	int full_width, full_height;    /* as the file has it, where the codec made it smaller */
 	int shrunk;
+	bool stretched;                 /* by making it smaller: no last column stands for less than a whole one */
 	enum pixels pixels;
 	int depth;                      /* 8, or 16 in the machine's byte order */
 	int orientation;
@@ -42,21 +44,30 @@ struct decoder {
 	/* private to image.c */
 	bool knows_enough;              /* nobody wants the rows */
 	struct colour *colour;
-	uint8_t *line;
+	uint8_t *line, *whole;
+	bool grown;                     /* out->rgb, for rows_whole() */
 	ptrdiff_t origin, x_step, y_step;
 };
 
 /* Refuse by the sizes that a header claims; fills in width and height. */
 int decoder_size(struct decoder *d, uint64_t width, uint64_t height) MUST_CHECK;
-/* 8, 4, 2 or 1: the picture may be made that many times smaller, says the reader.  The codec then changes width and height. */
-int decoder_shrink(struct decoder *d);
+/* 8, 4, 2 or 1: the picture may be made that many times smaller, says the reader.  The codec then changes width and height.  `codec`: as below. */
+int decoder_shrink(struct decoder *d, uint64_t codec);
 /* The header is read: true where that was all, and the codec stops with -1. */
 bool decoder_knows_enough(struct decoder *d);
+/* A picture takes four bytes a pixel of its file and IMAGE_SPARE at most: room for the picture in memory and `codec` bytes beside it? */
+bool decoder_has_room(const struct decoder *d, uint64_t codec);
+/* Refuse what has none; kind and advice are for the message. */
+int decoder_room(struct decoder *d, uint64_t codec, const char *kind, const char *advice) MUST_CHECK;
 /* Allocate the picture.  After it only the rows are missing. */
 int rows_begin(struct decoder *d) MUST_CHECK;
 void rows_put(struct decoder *d, int y, const void *row);
-/* The picture's own rows, where rows_put() would copy 8-bit RGB as it is; else NULL. */
-uint8_t *rows_direct(const struct decoder *d);
+/* The pixels first, first + step, ... of a row. */
+void rows_put_some(struct decoder *d, int y, int first, int step, const void *pixels);
+/* For a library that wants to write all of a picture's 8-bit pixels at once: cleared memory, from which rows_put_whole() takes them.  It is the
+ * picture's own where that can be.  NULL: no memory. */
+uint8_t *rows_whole(struct decoder *d);
+void rows_put_whole(struct decoder *d);
 int channels_of(enum pixels p);
 
 /* Each returns 0 after every row was put, -1 with d->e filled in; image.c frees the picture. */

@@ -24,7 +24,10 @@ static void give_up(j_common_ptr c)
 	char text[JMSG_LENGTH_MAX];
 
 	c->err->format_message(c, text);
-	fail(j->d->e, EXIT_INPUT, "%s: damaged JPEG: %s; replace it", j->d->name, text);
+	if (c->err->msg_code == JERR_OUT_OF_MEMORY)
+		fail(j->d->e, EXIT_MEMORY, "%s: no memory for decoding it", j->d->name);
+	else
+		fail(j->d->e, EXIT_INPUT, "%s: damaged JPEG: %s; replace it", j->d->name, text);
 	longjmp(j->back, 1);
 }
 
@@ -93,14 +96,30 @@ static void choose_pixels(struct jpeg_job *j)
 	}
 }
 
-/* The inverse transform of a block can leave out its finest waves: the average of 2x2, 4x4 or 8x8 pixels, for less work. */
-static void shrink(struct jpeg_job *j)
+/* In several scans every coefficient comes piece by piece, so libjpeg keeps them all: two bytes each, in whole blocks. */
+static uint64_t kept_coefficients(struct jpeg_job *j)
 {
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < j->c.num_components && jpeg_has_multiple_scans(&j->c); i++) {
+		const jpeg_component_info *p = &j->c.comp_info[i];
+		uint64_t across = p->width_in_blocks + p->h_samp_factor - 1, down = p->height_in_blocks + p->v_samp_factor - 1;
+		bytes += across * down * sizeof(JBLOCK);
+	}
+	return bytes;
+}
+
+/* The inverse transform of a block can leave out its finest waves: the average of 2x2, 4x4 or 8x8 pixels, for less work. */
+static int shrink(struct jpeg_job *j)
+{
+	uint64_t coefficients = kept_coefficients(j);
+
 	j->c.scale_num = 1;
-	j->c.scale_denom = (unsigned)decoder_shrink(j->d);
+	j->c.scale_denom = (unsigned)decoder_shrink(j->d, coefficients);
 	jpeg_calc_output_dimensions(&j->c);
 	j->d->width = (int)j->c.output_width;
 	j->d->height = (int)j->c.output_height;
+	return coefficients ? decoder_room(j->d, coefficients, "a progressive JPEG", "save it as a baseline JPEG, or smaller") : 0;
 }
 
 /* Adobe's programs store ink upside down, and say so only by their marker. */
@@ -127,7 +146,8 @@ static int decode(struct jpeg_job *j)
 	if (decoder_knows_enough(j->d))
 		return -1;
 	choose_pixels(j);
-	shrink(j);
+	if (shrink(j) < 0)
+		return -1;
 	j->in_picture = true;
 	jpeg_start_decompress(&j->c);
 	if (rows_begin(j->d) < 0)

@@ -5,6 +5,12 @@
 
 enum { DEEPEST = 64 };
 
+/* jansson's NULL for "no memory" is its NULL for "absent". */
+__attribute__((constructor)) static void die_without_memory(void)
+{
+	json_set_alloc_funcs(xmalloc, free);
+}
+
 /* jansson goes 2048 deep, and on a small stack each level costs.  Brackets inside strings do not count. */
 static int check_depth(const char *label, const char *text, size_t n, struct error *e)
 {

@@ -5,6 +5,9 @@
 #include <zlib.h>
 #include "image_internal.h"
 
+#define TEXT_MAX (1u << 20)             /* bytes of a text chunk, unpacked; 4 MB may unpack to 4 GB */
+#define TEXTS_MAX 64                    /* of them */
+
 /* Everything that a longjmp must not lose lives here, in the caller's frame. */
 struct png_job {
 	png_structp png;
@@ -12,8 +15,7 @@ struct png_job {
 	const uint8_t *bytes;
 	size_t n, at;
 	char text[200];                 /* libpng's complaint */
-	uint8_t *pixels;                /* one row, or the whole picture when it is interlaced */
-	png_bytep *rows;
+	uint8_t *pixels;                /* one row */
 	struct decoder *d;
 };
 
@@ -64,18 +66,30 @@ static const uint8_t *find_chunk(const uint8_t *bytes, size_t n, const char *typ
 	return NULL;
 }
 
+/* libpng tells of no memory as of any damage, or goes on without a piece; and when it has none for itself, it aborts. */
+static png_voidp get_memory(png_structp png, png_alloc_size_t n)
+{
+	return xmalloc(n);
+}
+
+static void give_back(png_structp png, png_voidp p)
+{
+	free(p);
+}
+
 /* eXIf is found without libpng, which would allocate the 2 GB that a chunk of a few bytes may claim. */
 static int open_png(struct png_job *j)
 {
 	static const png_byte skipped[] = "eXIf\0tEXt\0zTXt\0iTXt\0sPLT";
 
-	j->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, give_up, on_warning);
+	j->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, j, give_up, on_warning, NULL, get_memory, give_back);
 	j->info = j->png ? png_create_info_struct(j->png) : NULL;
 	if (!j->info)
 		die(EXIT_MEMORY, "no memory for reading a PNG");
 	png_set_read_fn(j->png, j, take);
 	png_set_user_limits(j->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  /* decoder_size() says it in our words */
-	png_set_chunk_malloc_max(j->png, ICC_MAX);
+	png_set_chunk_malloc_max(j->png, j->d ? ICC_MAX : TEXT_MAX);
+	png_set_chunk_cache_max(j->png, TEXTS_MAX + 2);                 /* so it counts; those beyond are passed over */
 	png_set_crc_action(j->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
 	png_set_keep_unknown_chunks(j->png, PNG_HANDLE_CHUNK_NEVER, skipped, j->d ? 5 : 1);
 	return 0;
@@ -117,7 +131,6 @@ static void choose_pixels(struct png_job *j)
 		d->icc = icc;
 		d->icc_bytes = length;
 	}
-	png_set_interlace_handling(j->png);
 	png_read_update_info(j->png, j->info);
 	d->depth = png_get_bit_depth(j->png, j->info);
 	color = png_get_color_type(j->png, j->info);
@@ -136,17 +149,19 @@ static void read_straight(struct png_job *j)
 	}
 }
 
+/* Without png_set_interlace_handling() libpng hands over each of the seven passes as a small picture of its own, so the picture is needed only
+ * once. */
 static void read_interlaced(struct png_job *j)
 {
-	size_t stride = png_get_rowbytes(j->png, j->info);
-
-	j->pixels = xcalloc(j->d->height, stride);
-	j->rows = xmalloc(j->d->height * sizeof(*j->rows));
-	for (int y = 0; y < j->d->height; y++)
-		j->rows[y] = j->pixels + stride * y;
-	png_read_image(j->png, j->rows);
-	for (int y = 0; y < j->d->height; y++)
-		rows_put(j->d, y, j->rows[y]);
+	j->pixels = xmalloc(png_get_rowbytes(j->png, j->info));
+	for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; pass++) {
+		if (PNG_PASS_COLS(j->d->width, pass) == 0)
+			continue;
+		for (int y = PNG_PASS_START_ROW(pass); y < j->d->height; y += PNG_PASS_ROW_OFFSET(pass)) {
+			png_read_row(j->png, j->pixels, NULL);
+			rows_put_some(j->d, y, PNG_PASS_START_COL(pass), PNG_PASS_COL_OFFSET(pass), j->pixels);
+		}
+	}
 }
 
 static int decode(struct png_job *j)
@@ -175,7 +190,6 @@ int png_decode(struct decoder *d)
 		status = decode(&j);
 	png_destroy_read_struct(&j.png, &j.info, NULL);
 	free(j.pixels);
-	free(j.rows);
 	return status;
 }
 
@@ -271,7 +285,7 @@ static void put_text(png_structp png, png_infop info, const struct png_text *tex
 
 static void write_png(struct buffer *out, const uint8_t *pixels, int width, int height, int color, const struct png_text *text, int texts)
 {
-	png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, cannot_write, NULL);
+	png_structp png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, NULL, cannot_write, NULL, NULL, get_memory, give_back);
 	png_infop info = png ? png_create_info_struct(png) : NULL;
 	size_t stride = (size_t)width * (color == PNG_COLOR_TYPE_RGB ? 3 : 1);
 
