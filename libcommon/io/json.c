@@ -3,7 +3,12 @@
 #include "json.h"
 #include "publish.h"
 
-enum { DEEPEST = 64 };
+enum {
+	DEEPEST = 64,
+	/* What jansson takes, in bytes, counted high: for a value and its key; for a list or an object beside its values; for a byte of text. */
+	OF_VALUE = 120, OF_LIST = 320, OF_BYTE = 4,
+	ROOM = 128 << 20,
+};
 
 /* jansson's NULL for "no memory" is its NULL for "absent". */
 __attribute__((constructor)) static void die_without_memory(void)
@@ -11,11 +16,12 @@ __attribute__((constructor)) static void die_without_memory(void)
 	json_set_alloc_funcs(xmalloc, free);
 }
 
-/* jansson goes 2048 deep, and on a small stack each level costs.  Brackets inside strings do not count. */
-static int check_depth(const char *label, const char *text, size_t n, struct error *e)
+/* jansson goes 2048 deep, and on a small stack each level costs; and it makes 80 bytes of two.  What is inside strings does not count. */
+static int check_size(const char *label, const char *text, size_t n, struct error *e)
 {
 	bool quoted = false;
 	int depth = 0, line = 1;
+	size_t room = OF_BYTE * n;
 
 	for (size_t i = 0; i < n; i++) {
 		char c = text[i];
@@ -32,10 +38,16 @@ static int check_depth(const char *label, const char *text, size_t n, struct err
 			if (++depth > DEEPEST)
 				return fail(e, EXIT_INPUT, "%s:%d: nested more than %d deep; no file of ours is", label,
 					    line, DEEPEST);
+			room += OF_LIST;
 		} else if (c == ']' || c == '}') {
 			depth--;
+		} else if (c == ',') {
+			room += OF_VALUE;
 		}
 	}
+	if (room > ROOM)
+		return fail(e, EXIT_INPUT, "%s: %zu bytes of JSON that take %zu MiB; the limit is %d; no file of ours is that large", label, n,
+			    room >> 20, ROOM >> 20);
 	return 0;
 }
 
@@ -44,7 +56,7 @@ json_t *json_parse(const char *label, const char *text, size_t n, struct error *
 	json_error_t why;
 	json_t *value;
 
-	if (check_depth(label, text, n, e))
+	if (check_size(label, text, n, e))
 		return NULL;
 	value = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
 	if (!value)

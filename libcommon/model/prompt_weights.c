@@ -1,4 +1,6 @@
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -6,8 +8,9 @@
 
 #define ROUND 1.1
 #define SQUARE (1 / 1.1)
+#define DEEPEST 64                      /* each bracket weighs every part in it; 1.1 to this is 446 */
 
-/* Brackets that are open: where each began among the parts. */
+/* Brackets that are open: where each began among the parts; SIZE_MAX: too deep to weigh anything. */
 struct open { size_t *first, count, capacity; };
 
 struct reader { struct weighted_texts parts; struct open round, square; };
@@ -20,8 +23,10 @@ static void add_text(struct reader *r, const char *text, size_t n)
 
 static void open_bracket(struct reader *r, struct open *o)
 {
+	const bool deep = r->round.count + r->square.count >= DEEPEST;
+
 	GROW(o->first, o->count, o->capacity);
-	o->first[o->count++] = r->parts.count;
+	o->first[o->count++] = deep ? SIZE_MAX : r->parts.count;
 }
 
 static void close_bracket(struct reader *r, struct open *o, double weight)
@@ -80,17 +85,17 @@ static void join_equals(struct weighted_texts *l)
 {
 	size_t i, kept = 0;
 
-	for (i = 1; i < l->count; i++) {
-		if (l->part[i].weight == l->part[kept].weight) {
-			char *both = xprintf("%s%s", l->part[kept].text, l->part[i].text);
-			free(l->part[kept].text);
+	for (i = 0; i < l->count; kept++) {
+		const float weight = l->part[i].weight;
+		struct buffer text = { 0 };
+
+		do {                            /* a weight that is no number is not even its own equal */
+			buffer_adds(&text, l->part[i].text);
 			free(l->part[i].text);
-			l->part[kept].text = both;
-		} else {
-			l->part[++kept] = l->part[i];
-		}
+		} while (++i < l->count && l->part[i].weight == weight);
+		l->part[kept] = (struct weighted_text){ buffer_steal(&text), weight };
 	}
-	l->count = kept + 1;
+	l->count = kept;
 }
 
 void prompt_weights_parse(const char *prompt, struct weighted_texts *list)
