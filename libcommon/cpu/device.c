@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "../base/cpu.h"
+#include "../base/thread.h"
 #include "internal.h"
 
 static const struct kernels *best_kernels(void)
@@ -17,7 +18,7 @@ static const struct kernels *best_kernels(void)
 struct device *cpu_open(struct error *e)
 {
 	struct device *d = calloc(1, sizeof(*d));
-	int threads = omp_get_max_threads();
+	int threads = threads_meant(omp_get_max_threads());
 
 	if (d)
 		d->scratch = calloc(threads + 1, sizeof(*d->scratch));

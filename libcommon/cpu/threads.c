@@ -7,12 +7,12 @@
  */
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "../base/thread.h"
 #include "internal.h"
 
 /* How often an idle thread looks for a new loop before it sleeps: some 50 microseconds, longer than between two
@@ -154,7 +154,7 @@ struct pool *pool_new(int threads)
 		struct worker *w = &p->worker[p->count];
 
 		*w = (struct worker){ .pool = p, .number = p->count + 1 };
-		if (pthread_create(&w->thread, NULL, work, w))
+		if (thread_start(&w->thread, work, w))
 			break;          /* fewer threads give the same result */
 	}
 	return p;

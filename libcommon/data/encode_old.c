@@ -179,7 +179,7 @@ int encode_open_old(struct encoder *n, struct error *e)
 /* 1: sound; 0: damaged, or cut off; -1: *e. */
 static int read_member(const struct encoder *n, const struct old_member *m, struct buffer *to, struct error *e)
 {
-	char part[1 << 14];
+	char part[8192];
 	ssize_t got = 1;
 
 	while (to->len < m->bytes && got > 0) {

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../base/progress.h"
+#include "../base/thread.h"
 #include "../model/tokenizers.h"
 #include "lint.h"
 #include "lint_batches.h"
@@ -180,7 +181,7 @@ static int open_tokenizers(struct job *j)
 
 static int look_at_all(struct job *j)
 {
-	struct ring_job ring = { j->pictures.count, ring_threads(j->o->threads), sizeof(struct look), j, work, take, release };
+	struct ring_job ring = { j->pictures.count, threads_meant(j->o->threads), sizeof(struct look), j, work, take, release };
 	int status;
 
 	j->twins = twins_new();

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/progress.h"
+#include "../base/thread.h"
 #include "../base/utf8.h"
 #include "../io/json.h"
 #include "../io/publish.h"
@@ -334,7 +335,7 @@ static void sum_up(const struct job *j)
 
 static int write_all(struct job *j)
 {
-	struct ring_job ring = { j->pictures.count, ring_threads(j->o->threads), sizeof(struct prepared), j, work, take, release };
+	struct ring_job ring = { j->pictures.count, threads_meant(j->o->threads), sizeof(struct prepared), j, work, take, release };
 
 	j->progress = progress_begin(j->o->scan ? "scanning" : "preparing", "pictures", j->pictures.count);
 	if (ring_run(&ring) < 0)

@@ -1,9 +1,8 @@
-#include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../base/thread.h"
 #include "ring.h"
 
 struct ring {
@@ -78,7 +77,7 @@ int ring_run(const struct ring_job *job)
 
 	r.slot = xcalloc(r.slots, job->slot);
 	r.done = xcalloc(r.slots, sizeof(*r.done));
-	while (started < job->threads && pthread_create(&thread[started], NULL, worker, &r) == 0)
+	while (started < job->threads && thread_start(&thread[started], worker, &r) == 0)
 		started++;
 	if (!started)
 		die(EXIT_MEMORY, "cannot start a thread; lower -j, or end other programs");
@@ -91,13 +90,4 @@ int ring_run(const struct ring_job *job)
 	free(r.done);
 	free(thread);
 	return status;
-}
-
-int ring_threads(int wanted)
-{
-	cpu_set_t mine;
-
-	if (wanted)
-		return wanted;
-	return sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine) : 1;
 }

@@ -20,7 +20,4 @@ struct ring_job {
 
 /* 0, or -1 once take() said so.  No thread is left behind either way. */
 int ring_run(const struct ring_job *job);
-/* How many threads are meant; 0: as many as this process has cores. */
-int ring_threads(int wanted);
-
 #endif

@@ -77,7 +77,7 @@ ssize_t read_start(const char *path, void *bytes, size_t n, struct error *e)
 
 static int read_all(int fd, const char *path, size_t cap, struct buffer *out, struct error *e)
 {
-	char chunk[16384];
+	char chunk[8192];
 	ssize_t n;
 
 	while ((n = read_some(fd, path, chunk, sizeof(chunk), e)) > 0) {

@@ -124,7 +124,7 @@ void safetensors_header(struct buffer *out, const struct safetensors_out *tensor
 /* A piece at a time: the converted tensors together may be half of the memory. */
 static int put_converted(struct sink *to, const struct safetensors_out *t)
 {
-	enum { PIECE = 16384 };
+	enum { PIECE = 2048 };
 	unsigned char piece[4 * PIECE];
 	const float *from = t->data;
 
