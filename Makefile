@@ -44,14 +44,14 @@ FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-proto
            -Wno-missing-field-initializers $(if $(findstring clang,$(CC)),-Wno-pass-failed,-Wno-format-truncation) -Werror -fopenmp -ffp-contract=off -D_GNU_SOURCE \
            -fstack-protector-strong -fPIE -MMD -MP $(if $(SAN),,-Wframe-larger-than=16384) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
-LIBS    := -larchive -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lm -ldl
+LIBS    := -larchive -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
 LIBRARY := $(BUILD)/libcommon.a
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/*.c libcommon/*/*.c))
 BINARIES := $(TOOLS:%=$(BUILD)/bin/%)
 UNIT    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c))
 GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c))
-HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/ops/*.c tests/bench/*.c tests/demo/*.c tests/big/*.c))
+HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/ops/*.c tests/bench/*.c tests/demo/*.c tests/big/*.c tests/faults/make_*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 REPLAY  := $(FUZZ:%=$(BUILD)/tests/fuzz/%)
 PROBE   := $(BUILD)/tests/corpora/probe
@@ -168,7 +168,7 @@ fuzz: deps-test
 	-max_total_time=$(T) -timeout=5 -malloc_limit_mb=512 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -close_fd_mask=2 \
 	-artifact_prefix=build/fuzz/$$t- build/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
 
-unit-programs: $(UNIT) $(BUILD)/tests/big/write
+unit-programs: $(UNIT) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs
 
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done
