@@ -46,14 +46,14 @@ static enum file_kind kind_of_name(const char *name)
 /* A file of no known extension counts when it begins like a picture of any kind.  1, 0, -1. */
 static int begins_like_picture(const char *path, struct error *e)
 {
-	unsigned char head[32];
-	ssize_t n = read_start(path, head, sizeof(head), e);
-	const char *other;
+	struct buffer head = { 0 };
+	const char *kind = NULL, *other = NULL;
+	int status = read_head(path, 32, &head, e);
 
-	if (n < 0)
-		return -1;
-	return image_type(head, (size_t)n, NULL) ||
-	       (!image_type(head, (size_t)n, &other) && other && strcmp(other, "HTML") && strcmp(other, "PDF"));
+	if (status == 0)
+		kind = image_type(head.data, head.len, &other);
+	buffer_free(&head);
+	return status < 0 ? -1 : kind || (other && strcmp(other, "HTML") && strcmp(other, "PDF"));
 }
 
 bool repeats_of_name(const char *name, long *repeats, const char **tokens)

@@ -60,21 +60,6 @@ static ssize_t read_some(int fd, const char *path, void *to, size_t n, struct er
 	return got;
 }
 
-ssize_t read_start(const char *path, void *bytes, size_t n, struct error *e)
-{
-	int fd = open_input(path, e);
-	size_t have = 0;
-	ssize_t got = fd < 0 ? -1 : 1;
-
-	while (got > 0 && have < n) {
-		got = read_some(fd, path, (char *)bytes + have, n - have, e);
-		have += got > 0 ? (size_t)got : 0;
-	}
-	if (fd >= 0)
-		close(fd);
-	return got < 0 ? -1 : (ssize_t)have;
-}
-
 static int read_all(int fd, const char *path, size_t cap, struct buffer *out, struct error *e)
 {
 	char chunk[8192];
@@ -105,22 +90,18 @@ int read_file(const char *path, size_t cap, struct buffer *out, struct error *e)
 int read_head(const char *path, size_t n, struct buffer *out, struct error *e)
 {
 	int fd = open_input(path, e);
-	char chunk[65536];
+	char chunk[8192];
 	ssize_t got = 1;
 
 	if (fd < 0)
 		return -1;
 	buffer_clear(out);
 	buffer_add(out, "", 0);
-	while (got && out->len < n) {
-		got = read(fd, chunk, n - out->len < sizeof(chunk) ? n - out->len : sizeof(chunk));
-		if (got < 0 && errno != EINTR)
-			break;
+	while (got > 0 && out->len < n) {
+		got = read_some(fd, path, chunk, n - out->len < sizeof(chunk) ? n - out->len : sizeof(chunk), e);
 		if (got > 0)
 			buffer_add(out, chunk, (size_t)got);
 	}
-	if (got < 0)
-		fail(e, errno == EISDIR ? EXIT_INPUT : EXIT_IO, "%s: reading: %s; a readable file is needed", path, strerror(errno));
 	close(fd);
 	return got < 0 ? -1 : 0;
 }

@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
-#include <sys/types.h>
 #include "../base/error.h"
 #include "../base/memory.h"
 
@@ -39,8 +38,6 @@ int open_input(const char *path, struct error *e) MUST_CHECK;
 int path_stat(const char *path, struct stat *st, struct error *e) MUST_CHECK;
 int path_is_there(const char *path, struct error *e) MUST_CHECK;
 int path_is_folder(const char *path, struct error *e) MUST_CHECK;
-/* At most n bytes of a file's beginning; how many there were, or -1. */
-ssize_t read_start(const char *path, void *bytes, size_t n, struct error *e) MUST_CHECK;
 /* Read a whole file of at most cap bytes. */
 int read_file(const char *path, size_t cap, struct buffer *out, struct error *e) MUST_CHECK;
 /* Its first n bytes, or all of them. */

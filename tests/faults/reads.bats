@@ -28,6 +28,7 @@ faulty() {
 }
 prep() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" "${MASKS[@]}" -o out.tar four; }
 lints() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" "${MASKS[@]}" --lint four; }
+scans() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" --scan -o out.tar four; }
 
 @test "lora-prep: a picture that cannot be read is no bad picture" {
 	local e
@@ -37,6 +38,8 @@ lints() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" "${MASKS[@
 	prep 5 four/gizmo02.jpg read ENOMEM
 	lints 4 four/gizmo02.jpg read EIO
 	lints 5 four/gizmo02.jpg openat ENOMEM
+	scans 4 four/gizmo02.jpg read EIO
+	scans 5 four/gizmo02.jpg openat ENOMEM
 }
 
 @test "lora-prep: a caption that cannot be looked at is no empty one" {
