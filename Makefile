@@ -37,12 +37,11 @@ say      = $(if $(V),,@echo "  $(1)")
 
 TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 
-# -Wframe-larger-than: every program works in a stack of 128 KiB (ulimit -s 128).
 # -ffp-contract=off: a product and a sum stay two roundings on every machine; kernels that want fused ones say so.
 CFLAGS  ?= -O2 -g
 FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
            -Wno-missing-field-initializers $(if $(findstring clang,$(CC)),-Wno-pass-failed,-Wno-format-truncation) -Werror -fopenmp -ffp-contract=off -D_GNU_SOURCE \
-           -fstack-protector-strong -fPIE -MMD -MP $(if $(SAN),,-Wframe-larger-than=16384) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
+           -fstack-protector-strong -fPIE -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS    := -larchive -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
@@ -69,6 +68,9 @@ $(BUILD)/%.o: %.c | $(HEADERS)
 	@mkdir -p $(@D)
 	$(call say,CC    $<)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) -c -o $@ $<
+
+# Every program works in a stack of 128 KiB (ulimit -s 128).
+$(OBJECTS) $(TOOLS:%=$(BUILD)/tools/%/main.o): FLAGS += $(if $(SAN),,-Wframe-larger-than=16384)
 
 $(BUILD)/libcommon/model/tokenizer_clip.o: libcommon/model/clip_merges.bin
 

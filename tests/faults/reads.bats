@@ -28,7 +28,7 @@ faulty() {
 }
 prep() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" "${MASKS[@]}" -o out.tar four; }
 lints() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" "${MASKS[@]}" --lint four; }
-scans() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" --scan -o out.tar four; }
+scans() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-prep" -q "${PREP[@]}" --scan --report out.jsonl four; }
 
 @test "lora-prep: a picture that cannot be read is no bad picture" {
 	local e
