@@ -103,19 +103,61 @@ int sample_places_check(const struct sample_settings *s, struct error *e)
 
 /* ---- one picture ---- */
 
-static char *picture_path(const struct run *r, int row, size_t index)
+static const char *output_of(const struct run *r)
 {
-	const char *o = r->s->output ? r->s->output : ".";
-	char *ending, *name, *path;
+	return r->s->output ? r->s->output : ".";
+}
 
-	if (!sample_is_folder(o) && r->jobs * r->rows == 1 && !sample_is_stream(r->s))
-		return xstrdup(o);
-	ending = sample_row_ending(r, row);
-	name = xprintf("%05zu-%llu%s.png", r->painted + index, (unsigned long long)r->job[index].seed, ending);
-	path = path_join(o, name);
+static bool into_folder(const struct run *r)
+{
+	return sample_is_folder(output_of(r)) || r->jobs * r->rows != 1 || sample_is_stream(r->s);
+}
+
+static char *numbered_path(const struct run *r, int row, size_t index, size_t number)
+{
+	char *ending = sample_row_ending(r, row), *name, *path;
+
+	name = xprintf("%05zu-%llu%s.png", number, (unsigned long long)r->job[index].seed, ending);
+	path = path_join(output_of(r), name);
 	free(name);
 	free(ending);
 	return path;
+}
+
+static bool holds(const char *path, const struct buffer *bytes)
+{
+	struct stat st;
+	struct buffer file = { 0 };
+	struct error e;
+	bool same = stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == bytes->len;
+
+	same = same && read_file(path, bytes->len, &file, &e) == 0 && file.len == bytes->len && !memcmp(file.data, bytes->data, bytes->len);
+	buffer_free(&file);
+	return same;
+}
+
+/* The picture's own number, or the next one under which there is no other picture.  *there: the same one is there. */
+static char *folder_path(const struct run *r, int row, size_t index, const struct buffer *png, bool *there)
+{
+	for (size_t number = r->painted + index;; number++) {
+		char *path = numbered_path(r, row, index, number);
+		struct stat st;
+
+		*there = holds(path, png);
+		if (*there || lstat(path, &st) < 0)
+			return path;
+		free(path);
+	}
+}
+
+static int write_picture(const char *path, const struct buffer *png, struct error *e)
+{
+	struct publish *out = publish_begin(path, true, e);
+
+	if (out && publish_write(out, png->data, png->len, e) == 0)
+		return publish_end(out, e);
+	publish_abandon(out);
+	return -1;
 }
 
 static int tell_picture(struct run *r, const char *path, const struct job *j, struct error *e)
@@ -135,17 +177,14 @@ int sample_save_picture(struct run *r, int row, size_t index, struct error *e)
 {
 	const struct job *j = &r->job[index];
 	struct buffer png = { 0 };
-	char *text = parameters(r, j, sample_row(r, row)), *path = picture_path(r, row, index);
+	char *text = parameters(r, j, sample_row(r, row)), *path;
 	struct png_text chunk = { "parameters", text };
-	struct publish *out;
-	int result = -1;
+	bool there = false;
+	int result;
 
 	png_encode(&png, &r->picture[row * r->jobs + index], &chunk, 1);
-	out = publish_begin(path, true, e);
-	if (out && publish_write(out, png.data, png.len, e) == 0)
-		result = publish_end(out, e);
-	else
-		publish_abandon(out);
+	path = into_folder(r) ? folder_path(r, row, index, &png, &there) : xstrdup(output_of(r));
+	result = there ? 0 : write_picture(path, &png, e);
 	if (!result && strcmp(path, "-"))
 		result = tell_picture(r, path, j, e);
 	buffer_free(&png);

@@ -364,3 +364,28 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	"$BIN/lora-sample" -q -m "$MODEL" -W 32 -H 32 --steps 1 -p robot -o a.png > /dev/null 2> err
 	[ ! -s err ]
 }
+
+@test "a folder's picture is replaced by none: the same one stays as it is, another takes the next free number" {
+	paint() { "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -o x "$@" | jq -r .path | xargs; }
+	[ "$(paint -p 'a ball')" = x/00000-42.png ]
+	[ "$(paint -p 'a cup')" = x/00001-42.png ]
+	[ "$(paint -p 'a cup' --seed 7)" = x/00000-7.png ]
+	(cd x && sha256sum -- *) > sums
+	touch -d '2001-01-01' x/*
+	# again: the same names, and nothing is written
+	[ "$(paint -p 'a cup')" = x/00001-42.png ]
+	[ "$(paint -p 'a ball')" = x/00000-42.png ]
+	[ -z "$(find x -newermt 2002-01-01 -type f)" ]
+	# several at once, among them one that is there; and identical ones
+	printf 'a ball\na box\na box\n' > three.txt
+	[ "$(paint --prompts three.txt)" = "x/00000-42.png x/00002-42.png x/00002-42.png" ]
+	[ "$(paint --prompts - < three.txt)" = "x/00000-42.png x/00002-42.png x/00002-42.png" ]
+	# what only looks like a picture is none
+	mkdir x/00003-42.png && ln -s nowhere x/00004-42.png
+	[ "$(paint -p 'a dog')" = x/00005-42.png ]
+	(cd x && sha256sum -c --quiet ../sums)
+	# a file that was named is replaced
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p 'a ball' -o one.png > /dev/null
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p 'a cup' -o one.png > /dev/null
+	cmp one.png x/00001-42.png
+}
