@@ -100,16 +100,23 @@ static const char *nearest_option(const struct tool *tool, const char *wrong)
 	return near;
 }
 
+static const struct option *meant_option(const struct tool *tool, const struct other_name *other)
+{
+	const struct option *o = other && other->option ? option_named(tool, other->option, strlen(other->option)) : NULL;
+
+	return o || !other || !other->ours ? o : find_long(tool, other->ours, strlen(other->ours));
+}
+
 /* Another program's name for one of our options, or else the nearest spelling. */
 static char *option_advice(const struct tool *tool, const char *wrong, const struct other_name *other)
 {
-	const struct option *o = other && other->ours ? find_long(tool, other->ours, strlen(other->ours)) : NULL;
+	const struct option *o = meant_option(tool, other);
 	const char *near = o ? o->name : nearest_option(tool, wrong);
 
-	if (other && other->say && (o || !other->ours || tool->takes_config))
+	if (other && other->say && !(o && other->option) && (o || !other->ours || tool->takes_config))
 		return xstrdup(other->say);
-	if (other && !o && tool->takes_config)
-		return xprintf("the key is %s, of other programs here; put it into a --config, which serves them all, or use pipelines/train",
+	if (other && other->ours && !o && tool->takes_config)
+		return xprintf("the key is %s, of other programs here; put it into a --config, which serves them all, or use lora-launch",
 			       other->ours);
 	return near ? xprintf("did you mean '--%s'?", near) : NULL;
 }
@@ -251,7 +258,9 @@ static int take_known(struct command_line *c, const char *name, size_t n, const 
 {
 	char *key = key_of(name, n);
 	const struct known_key *k = c->p->tool->takes_config ? known_key(key) : NULL;
-	bool renamed = k && k->class == KEY_RESIDUE && other_name(key);         /* typed by hand, it is no residue */
+	const struct other_name *other = other_name(key);
+	/* Typed by hand, it is no residue; and what training ignores may be another program's name for an option of this one. */
+	bool renamed = k && other && (k->class == KEY_RESIDUE || (other->option && meant_option(c->p->tool, other)));
 
 	free(key);
 	if (!k || renamed)

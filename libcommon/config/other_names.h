@@ -14,6 +14,7 @@ struct other_name {
 	const char *ours;       /* the key that does it here; NULL: none is needed, .say has the reason */
 	const char *program;    /* whose name it is, where only one has it; may be NULL */
 	const char *say;        /* what to write or why not, in place of "did you mean"; may be NULL */
+	const char *option;     /* what does it in a program that has no key for it, lora-sample's mostly; may be NULL */
 };
 
 const struct other_name *other_name(const char *name);          /* NULL: nobody we know says so */

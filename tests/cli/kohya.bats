@@ -492,3 +492,26 @@ datasets() {
 	run "$BIN/lora-encode" -m demo/tiny-sdxl --reuse long.tar -o short.tar images.tar
 	[[ "$output" == *"0 of 4 samples taken over"* ]]
 }
+
+@test "other programs' option names lead to an option of the program at hand" {
+	while read -r tool option words; do
+		said 2 "$BIN/$tool" "--$option" x
+		[[ "$output" == *"$words"* ]] || { echo "$tool --$option: $output"; return 1; }
+	done <<-'END'
+	lora-train epochs did you mean '--max-train-epochs'?
+	lora-train steps did you mean '--max-train-steps'?
+	lora-train lora_rank did you mean '--network-dim'?
+	lora-train lr did you mean '--learning-rate'?
+	lora-train snr_gamma did you mean '--min-snr-gamma'?
+	lora-train report_to of diffusers' scripts; did you mean '--log-with'?
+	lora-train instance_data_dir of diffusers' scripts; the key is train_data_dir, of other programs here
+	lora-train train_text_encoder is of full fine-tuning and of diffusers' scripts
+	lora-train push_to_hub of diffusers' scripts; no program here uses the network
+	lora-prep instance_data_dir of diffusers' scripts; did you mean '--train-data-dir'?
+	lora-prep center_crop of diffusers' scripts; pictures are always cut in the middle
+	lora-sample guidance_scale did you mean '--cfg'?
+	lora-sample num_inference_steps did you mean '--steps'?
+	lora-sample lora_weights did you mean '--lora'?
+	lora-merge save_to did you mean '--output'?
+	END
+}
