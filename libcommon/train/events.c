@@ -18,8 +18,6 @@
 static const struct { const char *event, *field, *tag; } tags[] = {
 	{ "step", "loss", "loss/current" },
 	{ "step", "loss_smooth", "loss/smooth" },
-	{ "step", "lr_unet", "lr/unet" },
-	{ "step", "lr_te", "lr/textencoder" },
 	{ "step", "grad_norm", "norm/gradient" },
 	{ "step", "samples_per_s", "speed/samples_per_s" },
 	{ "step", "seconds", "seconds/step" },

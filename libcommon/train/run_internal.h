@@ -191,8 +191,6 @@ void report_nonfinite(struct run *r, long step, const char *path, const char *sa
 /* due by steps, by epochs, or both */
 void report_validation(struct run *r, const double *loss, int timesteps, size_t pictures, bool of_step, bool of_epoch);
 void report_sample(struct run *r, size_t index, const char *path, const char *prompt, uint64_t seed, int width, int height);
-/* The rate of the first module of UNet or text encoders; NaN: they are not trained. */
-double report_rate(const struct run *r, bool unet, double multiplier);
 /* --print-lr */
 int report_lr(const struct run *r, struct error *e) MUST_CHECK;
 

@@ -79,22 +79,16 @@ static void tell_curves(const struct run *r, struct json_out *j)
 	json_end_array(j);
 }
 
-double report_rate(const struct run *r, bool unet, double multiplier)
+/* The rate of the first module of UNet or text encoders; what is not trained has none. */
+static void tell_rate(const struct run *r, struct json_out *j, const char *field, bool unet, double multiplier)
 {
 	size_t i;
 
 	for (i = 0; i < r->optimizer.count; i++)
-		if (unet == !strncmp(r->optimizer.parameter[i].name, "lora_unet_", 10))
-			return optimizer_lr(&r->optimizer.settings, r->optimizer.parameter[i].lr, multiplier, r->done);
-	return NAN;
-}
-
-static void tell_rate(const struct run *r, struct json_out *j, const char *field, bool unet, double multiplier)
-{
-	double rate = report_rate(r, unet, multiplier);
-
-	if (!isnan(rate))
-		json_number(j, field, rate);
+		if (unet == !strncmp(r->optimizer.parameter[i].name, "lora_unet_", 10)) {
+			json_number(j, field, optimizer_lr(&r->optimizer.settings, r->optimizer.parameter[i].lr, multiplier, r->done));
+			return;
+		}
 }
 
 static long number_after(const char *name, const char *prefix)

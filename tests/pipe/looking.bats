@@ -131,6 +131,11 @@ five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
 	[ "$(scalars max_norm/max_key_norm | wc -l)" = 7 ]
 	join <(scalars max_norm/max_key_norm) <(scalars max_norm/average_key_norm) | awk '$2 > 1.0001e-7 || $3 > $2 { exit 1 }'
 	[ "$(scalars max_norm/keys_scaled | awk '$2 != int($2) { exit 1 } END { print ($2 > 0) }')" = 1 ]
+	# LoRA+ and blocks have groups of their own.
+	LATENTS=four.tar train 1 plus --logging-dir tb3 --loraplus-lr-ratio 16 --learning-rate 0.5 --lr-scheduler constant --lr-warmup-steps 0 > /dev/null
+	[ "$(scalars lr/unet tb3/t),$(scalars 'lr/unet plus' tb3/t)" = "1 0.5,1 8" ]
+	LATENTS=four.tar train 1 blocks --logging-dir tb4 --mid-lr-weight 0,0.5,0 --learning-rate 1 --lr-scheduler constant --lr-warmup-steps 0 > /dev/null
+	[ "$(scalars lr/unet_block11 tb4/t),$(scalars lr/unet_block5 tb4/t),$(scalars lr/unet tb4/t)" = "1 0.5,1 1," ]
 	# Without them there is nothing of the kind.
 	LATENTS=four.tar train 2 plain --logging-dir tb2 > /dev/null
 	[ -z "$(perl "$BATS_TEST_DIRNAME/scalars.pl" tb2/t/events* | grep -E 'max_norm|d\*lr')" ]
