@@ -7,6 +7,7 @@
 #   make world      is the subject learnt and the base world kept, by more pictures than the demo's
 #   make bench      figures, not tests          make big   full-size SDXL, one step       make clean-big
 #   make fuzz T=60  each reader of foreign bytes under libFuzzer, T seconds
+#   make campaign   an hour of faults: kills, errors of the disk, cuts, flipped bits (tests/campaign)
 #   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
 #   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
@@ -22,6 +23,7 @@ V       ?=
 GOLDEN  ?= tests/golden/tiny-a tests/golden/tiny-b tests/golden/clip-bpe tests/golden/single-file
 BIG     ?= /var/tmp/lora-big
 T       ?= 60
+CAMPAIGN ?= 1
 
 # As one word for the shell, whatever is in it.
 quoted   = '$(subst ','\'',$(1))'
@@ -166,9 +168,12 @@ FUZZED  := $(if $(findstring command,$(origin BUILD)),$(BUILD),build)/clang-14-f
 
 fuzz: deps-test
 	@$(MAKE) --no-print-directory -j2 BUILD=$(FUZZED) CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
-	@for t in $(FUZZ); do echo "== $$t"; mkdir -p build/fuzz/$$t; $(FUZZED)/fuzz/$$t \
-	-max_total_time=$(T) -timeout=5 -malloc_limit_mb=512 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -close_fd_mask=2 \
-	-artifact_prefix=build/fuzz/$$t- build/fuzz/$$t tests/fuzz/corpus/$$t || exit 1; done
+	@for t in $(FUZZ); do echo "== $$t"; tests/fuzz/driver/target $(FUZZED)/fuzz/$$t $(T) || exit 1; done
+
+# An hour on two quiet cores; CAMPAIGN=0.1 makes it shorter, KINDS='kills cuts' takes a part.
+campaign: deps-test all
+	@$(MAKE) --no-print-directory -j2 BUILD=$(FUZZED) CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
+	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' tests/campaign/run
 
 unit-programs: $(UNIT) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs
 
@@ -179,5 +184,5 @@ clean:
 	rm -rf build demo/out demo/before-after.png
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all deps deps-test demo check fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
+.PHONY: all deps deps-test demo check campaign fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
 .SECONDARY:

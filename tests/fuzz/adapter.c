@@ -1,0 +1,121 @@
+/* Adapters of the small model's layers.  A line of the input is a tensor, "NAME DTYPE SIDE SIDE ..." (its values are small numbers), or "=KEY=VALUE" of
+ * the header, or "+TEXT" of adapter_config.json beside the file.  A file that opens has modules whose shapes fit their layers and whose
+ * scale is a number. */
+#include <math.h>
+#include "fuzz.h"
+#include "../../libcommon/io/publish.h"
+#include "../../libcommon/lora/adapter_file.h"
+#include "../unit/model_layers.h"
+
+enum { MOST = 24, VALUES = 1 << 14 };
+
+struct draft {
+	struct safetensors_out tensor[MOST]; size_t count;
+	struct metadata metadata[MOST]; size_t metadata_count;
+	struct buffer config;
+};
+
+static size_t elements(const struct safetensors_out *t)
+{
+	size_t n = 1;
+
+	for (int i = 0; i < t->dims; i++)
+		n = t->shape[i] && n > VALUES / (size_t)t->shape[i] ? VALUES + 1 : n * (size_t)t->shape[i];
+	return n;
+}
+
+/* The values are 1 in F16 and a small number in wider types. */
+static void draft_tensor(struct draft *d, char *line)
+{
+	static uint16_t ones[VALUES * 4];
+	struct safetensors_out t = { .name = strsep(&line, " "), .data = ones };
+	const char *word = line ? strsep(&line, " ") : "F32";
+	int type = dtype_from_name(word, strlen(word));
+
+	for (size_t i = 0; ones[0] != 0x3c00 && i < VALUES * 4; i++)
+		ones[VALUES * 4 - 1 - i] = 0x3c00;
+	if (type < 0 || !*t.name)
+		return;
+	t.dtype = type;
+	for (char *side; line && t.dims < SAFETENSORS_MAX_DIMS && (side = strsep(&line, " "));)
+		t.shape[t.dims++] = strtoul(side, NULL, 10) % 5000;
+	for (size_t i = 0; i < d->count; i++)
+		if (!strcmp(d->tensor[i].name, t.name))
+			return;
+	if (d->count < MOST && elements(&t) <= VALUES)
+		d->tensor[d->count++] = t;
+}
+
+static void draft_line(struct draft *d, char *line)
+{
+	if (*line == '+') {
+		buffer_addf(&d->config, "%s\n", line + 1);
+	} else if (*line == '=' && strchr(line + 1, '=') && d->metadata_count < MOST) {
+		char *value = strchr(line + 1, '=');
+		*value = 0;
+		d->metadata[d->metadata_count++] = (struct metadata){ line + 1, value + 1 };
+	} else if (*line) {
+		draft_tensor(d, line);
+	}
+}
+
+static void check(const struct adapter_file *a)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		const struct file_module *m = &a->module[i];
+		struct error e = { 0 };
+		float *x = adapter_file_floats(a, m->down, true, &e);
+
+		HOLDS(x || e.code == EXIT_INPUT);
+		free(x);
+		HOLDS(m->layer && m->rank >= 1 && m->rank <= ADAPTER_MAX_RANK && isfinite(m->alpha));
+		HOLDS(m->down->dims >= 2 && m->up->dims >= 2 && m->down->shape[0] == m->rank && m->up->shape[1] == m->rank);
+		HOLDS(adapter_file_module(a, m->layer));
+	}
+}
+
+static void open_draft(const struct draft *d, const char *folder, const struct layer_list *layers)
+{
+	char *path = path_join(folder, "adapter_model.safetensors"), *config = path_join(folder, "adapter_config.json");
+	struct buffer bytes = { 0 };
+	struct error e = { 0 };
+	struct adapter_file *a;
+	FILE *f = fopen(path, "w");
+
+	safetensors_serialize(&bytes, d->tensor, d->count, d->metadata, d->metadata_count);
+	HOLDS(f && fwrite(bytes.data, 1, bytes.len, f) == bytes.len && fclose(f) == 0);
+	unlink(config);
+	if (d->config.len) {
+		f = fopen(config, "w");
+		HOLDS(f && fwrite(d->config.data, 1, d->config.len, f) == d->config.len && fclose(f) == 0);
+	}
+	a = adapter_file_open(path, layers, &e);
+	HOLDS(a || e.code == EXIT_INPUT);
+	if (a)
+		check(a);
+	adapter_file_close(a);
+	buffer_free(&bytes);
+	free(path);
+	free(config);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+	static char folder[] = "/dev/shm/fuzz-adapter-XXXXXX";
+	static struct model_config m;
+	static struct layer_list layers;
+	struct draft d = { 0 };
+	struct error e;
+	char *text = xstrndup((const char *)bytes, strnlen((const char *)bytes, n)), *rest = text;
+
+	if (!layers.count) {
+		HOLDS(mkdtemp(folder) && model_config_read("demo/tiny-sdxl", &m, &e) == 0);
+		test_layers(&m, &layers);
+	}
+	while (rest)
+		draft_line(&d, strsep(&rest, "\n"));
+	open_draft(&d, folder, &layers);
+	buffer_free(&d.config);
+	free(text);
+	return 0;
+}
