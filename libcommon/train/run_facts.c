@@ -263,8 +263,8 @@ static void set_settings(const struct run *r, struct training_facts *f)
 		f->huber_c = s->huber_c;
 		f->huber_scale = s->huber_scale;
 	}
-	if (s->min_timestep > 0 || s->max_timestep < 1000)
-		f->timesteps[0] = s->min_timestep, f->timesteps[1] = s->max_timestep;
+	if (r->objective.min_timestep > 0 || r->objective.max_timestep < r->objective.schedule.steps)
+		f->timesteps[0] = r->objective.min_timestep, f->timesteps[1] = r->objective.max_timestep;
 	f->batch_size = s->batch_size;
 	run_captions_facts(r, f);
 }

@@ -40,6 +40,8 @@ int run_prepare(struct run *r, const char *const *latents, size_t count, struct 
 	r->files = model_files_open_parts(r->s->model, r->s->model_config, r->s->sample_prompts ? r->s->vae : NULL, parts_needed(r->s), e);
 	if (!r->files || run_prepare_data(r, latents, count, e) < 0)
 		return -1;
+	if (!option_is_set("max-timestep"))
+		r->s->max_timestep = model_files_config(r->files)->schedule.train_steps;
 	if (objective_init(&r->objective, r->s, model_files_config(r->files), r->seed, e) < 0)
 		return -1;
 	run_set_identity(r);

@@ -28,6 +28,24 @@ static void tell(const struct train_settings *s, const struct schedule_config *m
 		note("weights by SNR are those of the schedule before zero_terminal_snr, as in sd-scripts");
 }
 
+/* kohya's GUI writes 1000 into every file. */
+#define MAX_AS_USUAL 1000
+
+static int check_timesteps(const struct train_settings *s, int steps, struct error *e)
+{
+	const bool usual = s->max_timestep == MAX_AS_USUAL;
+
+	if (s->max_timestep > steps && !usual)
+		return fail(e, EXIT_USAGE, "max_timestep %ld: the model has %d timesteps; lower it, or leave it out", s->max_timestep, steps);
+	if (s->min_timestep >= s->max_timestep || s->min_timestep >= steps)
+		return fail(e, EXIT_USAGE, "min_timestep %ld and max_timestep %ld leave no timestep of the model's %d; lower min_timestep",
+			    s->min_timestep, s->max_timestep, steps);
+	if (usual && steps != MAX_AS_USUAL)
+		note("max_timestep %d: the model has %d timesteps, %s", MAX_AS_USUAL, steps, steps < MAX_AS_USUAL ? "all are drawn" :
+		     "those from there on are not trained; leave it out for all");
+	return 0;
+}
+
 static int check(const struct train_settings *s, const struct schedule_config *c, struct error *e)
 {
 	if (s->adaptive_noise_scale && !s->noise_offset)
@@ -37,10 +55,7 @@ static int check(const struct train_settings *s, const struct schedule_config *c
 	if (s->v_like && c->v_prediction)
 		return fail(e, EXIT_USAGE, "v_pred_like_loss makes the loss of noise prediction like that of v, which is trained already; leave "
 			    "it out");
-	if (s->min_timestep >= s->max_timestep || s->max_timestep > (s->max_timestep == 1000 ? 1000 : c->train_steps))
-		return fail(e, EXIT_USAGE, "min_timestep %ld and max_timestep %ld leave no timestep of the model's %d", s->min_timestep,
-			    s->max_timestep, c->train_steps);
-	return 0;
+	return check_timesteps(s, c->train_steps, e);
 }
 
 int objective_init(struct objective *o, const struct train_settings *s, const struct model_config *model, uint64_t seed, struct error *e)

@@ -293,3 +293,26 @@ flip_payload() {
 		[[ "$output" != *"learning rate is 0"* ]]
 	done
 }
+
+@test "timesteps are those of the model: one of 500 and one of 2000" {
+	for n in 500 2000; do
+		cp -r "$MODEL" model$n
+		jq ".num_train_timesteps = $n" "$MODEL/scheduler/scheduler_config.json" > model$n/scheduler/scheduler_config.json
+	done
+	shown() { "$BIN/lora-inspect" --json --metadata "$1/t.safetensors" | jq -r '.metadata."lora_tools.config"' | grep timestep; }
+	for options in "--min-timestep 600" "--min-timestep 500" "--max-timestep 501"; do
+		# shellcheck disable=SC2086
+		status_of 2 lora_train -m model500 --output-dir few --max-train-steps 1 $options
+		[[ "$output" == *"the model"*500* ]]
+	done
+	lora_train -m model500 --output-dir few --max-train-steps 30 --train-batch-size 4 > few.jsonl
+	[ "$(shown few)" = $'min_timestep = 0\nmax_timestep = 500' ]
+	# All ten tenths of 2000 are met, not the first half.
+	lora_train -m model2000 --output-dir many --max-train-steps 30 --train-batch-size 4 > many.jsonl
+	[ "$(jq -s 'map(select(.event == "step"))[-1].loss_by_timestep | map(. != null) | all' many.jsonl)" = true ]
+	[ "$(shown many)" = $'min_timestep = 0\nmax_timestep = 2000' ]
+	"$BIN/lora-train" -m model2000 --network-train-unet-only --output-dir half --max-train-steps 20 --train-batch-size 4 --max-timestep 1000 "$LATENTS" \
+		> half.jsonl 2> err
+	grep -q "max_timestep 1000: the model has 2000 timesteps, those from there on are not trained" err
+	[ "$(jq -sc 'map(select(.event == "step"))[-1].loss_by_timestep[5:] | unique' half.jsonl)" = "[null]" ]
+}

@@ -193,6 +193,37 @@ static void contradictions_are_refused(void **state)
 	}
 }
 
+/* Bounds are those of the model, whatever it has; 1000 is what everybody's files say. */
+static void timesteps_are_the_models(void **state)
+{
+	static const struct { int steps; long min, max; int from, to; } cases[] = {     /* to 0: refused */
+		{ 1000, 0, 1000, 0, 1000 }, { 1000, 999, 1000, 999, 1000 }, { 1000, 0, 1001, 0, 0 },
+		{ 500, 0, 1000, 0, 500 }, { 500, 499, 1000, 499, 500 }, { 500, 500, 1000, 0, 0 }, { 500, 600, 1000, 0, 0 },
+		{ 500, 0, 501, 0, 0 }, { 500, 100, 400, 100, 400 }, { 2000, 0, 2000, 0, 2000 }, { 2000, 1500, 1900, 1500, 1900 },
+		{ 2000, 0, 1000, 0, 1000 }, { 2000, 1500, 1000, 0, 0 }, { 1, 0, 1000, 0, 1 },
+	};
+	struct model_config c;
+
+	model_config_sdxl(&c);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct train_settings s = defaults;
+		struct objective o;
+		struct error e = { 0 };
+
+		s.min_timestep = cases[i].min;
+		s.max_timestep = cases[i].max;
+		c.schedule.train_steps = cases[i].steps;
+		if (objective_init(&o, &s, &c, 7, &e) < 0) {
+			if (cases[i].to || e.code != EXIT_USAGE)
+				fail_msg("case %zu: %s", i, e.text);
+			continue;
+		}
+		assert_int_equal(o.min_timestep, cases[i].from);
+		assert_int_equal(o.max_timestep, cases[i].to);
+		drop(&o);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +231,7 @@ int main(void)
 		cmocka_unit_test(the_offset_is_one_value_a_channel), cmocka_unit_test(coarser_noises_keep_the_deviation),
 		cmocka_unit_test(input_noise_leaves_the_target_alone), cmocka_unit_test(weights_come_from_the_schedule_before_the_fix),
 		cmocka_unit_test(contradictions_are_refused),
+		cmocka_unit_test(timesteps_are_the_models),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
