@@ -93,6 +93,7 @@ static int loop(struct run *r, struct error *e)
 
 	r->saved_at = seconds_now();
 	result = look(r, false, e);
+	stop_watch();
 	while (r->done < r->total && !result) {
 		struct step_facts f;
 		one_step(r, &b, &f);
@@ -143,7 +144,7 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 		return run_show_plan(r, latents, count, e);
 	if (r->s->check)
 		return run_check(r, latents, count, e);
-	stop_watch(limit);
+	stop_clock(limit);
 	if (!r->s->print_lr && (run_open_device(r, e) < 0 || run_look_ahead(r, latents, count, e) < 0 || run_lock(r, e) < 0 ||
 				events_open(&r->events, r->s, e) < 0))
 		return -1;

@@ -24,23 +24,30 @@ static void on_sample(int signal)
 	sample_signal = 1;
 }
 
-void stop_watch(double max_seconds)
+static void watch(int signal, void (*handler)(int), int flags)
 {
-	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
-	struct sigaction stop = { .sa_handler = on_stop, .sa_flags = SA_RESTART | SA_RESETHAND };
-	struct sigaction save = { .sa_handler = on_save, .sa_flags = SA_RESTART };
-	struct sigaction sample = { .sa_handler = on_sample, .sa_flags = SA_RESTART };
-	size_t i;
+	const struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART | flags };
 
-	for (i = 0; i < sizeof(stops) / sizeof(*stops); i++) {
-		struct sigaction was;
-		if (sigaction(stops[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)  /* nohup: a hang-up must not end the run */
-			sigaction(stops[i], &stop, NULL);
-	}
-	sigaction(SIGUSR1, &save, NULL);
-	sigaction(SIGUSR2, &sample, NULL);
+	sigaction(signal, &action, NULL);
+}
+
+void stop_clock(double max_seconds)
+{
+	watch(SIGUSR1, on_save, 0);
+	watch(SIGUSR2, on_sample, 0);
 	signal(SIGPIPE, SIG_IGN);
 	deadline = max_seconds > 0 ? seconds_now() + max_seconds : 0;
+}
+
+void stop_watch(void)
+{
+	static const struct { int signal, flags; } stops[] = { { SIGTERM, 0 }, { SIGHUP, 0 }, { SIGINT, SA_RESETHAND } };
+	struct sigaction was;
+	size_t i;
+
+	for (i = 0; i < sizeof(stops) / sizeof(*stops); i++)
+		if (sigaction(stops[i].signal, NULL, &was) == 0 && was.sa_handler != SIG_IGN)   /* nohup: a hang-up must not end the run */
+			watch(stops[i].signal, on_stop, stops[i].flags);
 }
 
 bool stop_wanted(void)

@@ -2,8 +2,10 @@
  * stop.h - signals and the clock: when a run shall save, and when it shall stop.
  *
  * SIGTERM, SIGHUP, --max-duration: finish the step, save, exit 75.  SIGINT: the same, then die of SIGINT.  SIGUSR1: save now, go on.
- * SIGUSR2: paint samples now, go on.  A second SIGTERM or SIGINT stops at once.  What was ignored at the start (nohup) stays ignored.
- * SIGPIPE is ignored: a reader of the metrics that goes away must not end a run.
+ * SIGUSR2: paint samples now, go on.  Before the first step there is nothing to save, and the first three end the program as they end any.
+ * Once they were obeyed a second SIGTERM or SIGHUP changes nothing: timeout(1), service managers and terminals send them in pairs.  A second
+ * SIGINT, which a person types, stops at once.  What was ignored at the start (nohup) stays ignored.  SIGPIPE is ignored: a reader of the
+ * metrics that goes away must not end a run.
  */
 #ifndef TRAIN_STOP_H
 #define TRAIN_STOP_H
@@ -11,7 +13,8 @@
 #include <stdbool.h>
 #include "../base/error.h"
 
-void stop_watch(double max_seconds);            /* 0: no limit */
+void stop_clock(double max_seconds);            /* from now on; 0: no limit.  And all signals but those that stop. */
+void stop_watch(void);                          /* from now on there is something to save */
 bool stop_wanted(void);
 bool save_wanted(void);                         /* true once a SIGUSR1 */
 bool sample_wanted(void);                       /* true once a SIGUSR2 */

@@ -74,18 +74,57 @@ goes_on() {
 	cmp out/t.safetensors "$STRAIGHT/t.safetensors"
 }
 
-@test "a second signal stops at once, and what is on disk is sound" {
+# twice SIGNAL: stopped, it cannot finish its step between the two
+twice() { kill -STOP $pid; kill "-$1" $pid; kill -CONT $pid; kill "-$1" $pid; }
+
+@test "a second SIGTERM or SIGHUP in a row changes nothing: saved, status 75" {
+	for signal in TERM HUP; do
+		rm -rf out
+		begin
+		twice $signal
+		ended 75
+		[ -e "out/t-step$(printf %08d "$(steps_done)")-state.safetensors" ]
+	done
+	rm -rf out
+	begin
+	kill -TERM $pid; kill -HUP $pid; kill -TERM $pid
+	ended 75
+	goes_on
+}
+
+@test "a second SIGINT stops at once, and what is on disk is sound" {
 	begin --save-every-n-steps 1
-	# Stopped, it cannot finish its step between the two.
-	kill -STOP $pid; kill -TERM $pid; kill -CONT $pid; kill -TERM $pid
-	status=0; wait $pid || status=$?
-	# The second one may come when the first has already done its work.
-	[ $status = 143 ] || [ $status = 75 ]
+	twice INT
+	ended 130
 	all_sound out
 	UNDER=()
 	train $STEPS out --resume auto > /dev/null
 	cmp out/t.safetensors "$STRAIGHT/t.safetensors"
 	[ -z "$(temporaries out)" ]
+}
+
+@test "SIGTERM, SIGINT and SIGHUP before the first step end the program at once: nothing is saved" {
+	UNDER=(env --default-signal=INT,HUP,TERM)
+	mkfifo latents
+	for signal in TERM INT HUP; do
+		# It waits for latents that never come.
+		sleep 60 > latents 3>&- & holder=$!
+		LATENTS=latents train_exec $STEPS out > log.jsonl 2> err 3>&- & pid=$!
+		wait_for 60 test -e out/.t.lock
+		kill -$signal $pid
+		ended $((128 + $(kill -l $signal)))
+		kill $holder; wait $holder || true
+		# It paints its first pictures, at length.
+		echo "a ball --w 128 --h 128 --s 900" > prompts.txt
+		train_exec $STEPS out --sample-prompts prompts.txt --sample-at-first > log.jsonl 2> err 3>&- & pid=$!
+		wait_for 60 grep -q '"event":"start"' log.jsonl
+		kill -$signal $pid
+		ended $((128 + $(kill -l $signal)))
+		[ "$(ls out)" = "" ] || [ "$(ls out)" = sample ]
+	done
+	UNDER=()
+	train 3 out > /dev/null
+	[ -e out/t.safetensors ]
 }
 
 @test "--max-duration: status 75 with a saved state; again and again until it is done" {
