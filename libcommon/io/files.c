@@ -137,6 +137,20 @@ int make_folders(const char *path, struct error *e)
 	return rc;
 }
 
+char *existing_folder(const char *path)
+{
+	char *at = xstrdup(path && *path ? path : "."), *slash;
+
+	while (access(at, F_OK) < 0 && (slash = strrchr(at, '/')) && slash != at)
+		*slash = 0;
+	if (access(at, F_OK) < 0) {
+		const bool absolute = *at == '/';
+		free(at);
+		at = xstrdup(absolute ? "/" : ".");
+	}
+	return at;
+}
+
 char *path_join(const char *folder, const char *name)
 {
 	size_t n = strlen(folder);

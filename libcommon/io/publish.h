@@ -43,6 +43,7 @@ int read_file(const char *path, size_t cap, struct buffer *out, struct error *e)
 /* Its first n bytes, or all of them. */
 int read_head(const char *path, size_t n, struct buffer *out, struct error *e) MUST_CHECK;
 int make_folders(const char *path, struct error *e) MUST_CHECK; /* mkdir -p */
+char *existing_folder(const char *path);        /* the folder itself, or the one that it would be made in, malloced */
 char *path_join(const char *folder, const char *name);          /* malloced */
 
 /* At the start of every main: descriptors 0-2 that are closed become /dev/null, so that no data file becomes stdout.

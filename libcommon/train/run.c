@@ -159,6 +159,8 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 	if (finished)
 		return 0;
 	run_tell_others(r);
+	if (!r->replaying && run_check_room(r, false, e) < 0)
+		return -1;
 	if (events_open_board(&r->events, r->s, r->done, e) < 0)
 		return -1;
 	loss_mean_begin(&r->mean, order_batches(r->order));

@@ -23,6 +23,8 @@
 /* What the log smooths; a state carries them, so that a resumed run's log goes on as if nothing had happened.  0: nothing yet. */
 enum { CURVE_LOSS, CURVE_BIN, CURVES = CURVE_BIN + LOSS_BINS };
 
+enum run_file { RUN_ADAPTER, RUN_STATE, RUN_FILES };
+
 struct run {
 	struct train_settings *s;
 	const struct tool *tool;
@@ -65,7 +67,8 @@ struct run {
 	double curves[CURVES];
 	struct loss_mean mean;          /* for TensorBoard */
 	struct progress *progress;
-	unsigned owed_adapter, owed_state;      /* enum saved_by: why one should have been saved, where there was no space */
+	double file_bytes[RUN_FILES], all_bytes, free_bytes;    /* about how large one is, and all that will be saved; what is free for it */
+	unsigned owed[RUN_FILES];       /* enum saved_by: why one should have been saved, where there was no space */
 	double saved_at;                /* the clock at the last state */
 	int nonfinite;                  /* steps in a row */
 	int nonfinite_kept;             /* batches of such steps that were written out */
@@ -144,8 +147,15 @@ char *run_adapter_path(const struct run *r);            /* of the last one, mall
 int run_check_end(struct run *r, bool *finished, struct error *e) MUST_CHECK;
 void run_tell_others(const struct run *r);              /* the adapter of another run that this one will replace */
 
+/* run_room.c: what will be written against the room for it.  Without the adapter's it is EXIT_IO; without room for the rest too if strict,
+ * else that is said. */
+int run_check_room(struct run *r, bool strict, struct error *e) MUST_CHECK;
+/* Would there be room for the last adapter behind this file of now?  EXIT_IO: no. */
+int run_leave_room(const struct run *r, enum run_file file, struct error *e) MUST_CHECK;
+
 /* run_when.c: on the way, when it is due; when stopped; at the end, the adapter first.  What is on the way and finds no space costs a
  * warning. */
+unsigned run_due(const struct run *r, long step);       /* enum saved_by: what the settings say of a step */
 int run_save_on_the_way(struct run *r, struct error *e) MUST_CHECK;
 int run_save_stopped(struct run *r, struct error *e) MUST_CHECK;
 int run_save_last(struct run *r, struct error *e) MUST_CHECK;
@@ -153,6 +163,8 @@ int run_save_last(struct run *r, struct error *e) MUST_CHECK;
 /* run_save.c; by: enum saved_by */
 int run_save_adapter(struct run *r, unsigned by, struct error *e) MUST_CHECK;
 int run_save_state(struct run *r, unsigned by, struct error *e) MUST_CHECK;
+struct rotation run_adapter_rotation(const struct train_settings *s);
+struct rotation run_state_rotation(const struct train_settings *s);
 /* The weights that are saved, painted and validated, in the place of those in training: averages, if any are kept.  To be ended even after
  * a failure; ending what never began does nothing. */
 int run_show_average(struct run *r, struct error *e) MUST_CHECK;
@@ -169,6 +181,7 @@ size_t run_validation_need(struct run *r);              /* activations */
 /* run_sample.c: pictures on the way.  What fails there costs a warning, not the run. */
 int run_samples_open(struct run *r, struct error *e) MUST_CHECK;
 void run_sample(struct run *r);                         /* when it is due */
+double run_samples_ahead(const struct run *r, double *bytes);    /* how many pictures will be painted; about how large one is */
 void run_samples_free(struct run *r);
 /* The most activations that r's pictures take.  The networks that they need are loaded onto dry's device, where they are counted, and freed. */
 int run_samples_need(const struct run *r, struct run *dry, size_t *activations, struct error *e) MUST_CHECK;

@@ -1,10 +1,10 @@
 /* What is said without training: --plan, --check, and a look before a run at whether it can fit. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include "../io/publish.h"
 #include "../lora/adapter_file.h"
@@ -69,26 +69,9 @@ int run_look_ahead(const struct run *r, const char *const *latents, size_t count
 
 /* ---- --check ---- */
 
-/* The folder itself, or where it would be made. */
-static char *existing_folder(const char *path)
-{
-	char *at = xstrdup(path && *path ? path : "."), *slash;
-
-	while (access(at, F_OK) < 0 && (slash = strrchr(at, '/')) && slash != at)
-		*slash = 0;
-	if (access(at, F_OK) < 0) {
-		const bool absolute = *at == '/';
-		free(at);
-		at = xstrdup(absolute ? "/" : ".");
-	}
-	return at;
-}
-
-/* room: bytes that must be free there */
-static int check_folder(const char *key, const char *path, size_t room, struct error *e)
+static int check_folder(const char *key, const char *path, struct error *e)
 {
 	char *at = existing_folder(path);
-	struct statvfs disk;
 	struct stat st;
 	int result = 0;
 
@@ -96,9 +79,6 @@ static int check_folder(const char *key, const char *path, size_t room, struct e
 	if (stat(at, &st) < 0 || access(at, W_OK | X_OK) < 0 || !S_ISDIR(st.st_mode))
 		result = fail(e, EXIT_IO, "%s '%s' cannot be written: %s: %s; choose another", key, path, at,
 			      errno ? strerror(errno) : "no folder");
-	else if (statvfs(at, &disk) == 0 && (double)disk.f_bavail * disk.f_frsize < room)
-		result = fail(e, EXIT_IO, "%s '%s': %.1f MiB are free there, what is saved takes %.1f; make room, or choose another", key, path,
-			      (double)disk.f_bavail * disk.f_frsize / 1048576, room / 1048576.0);
 	free(at);
 	return result;
 }
@@ -111,29 +91,18 @@ static int check_file_place(const char *key, const char *path, struct error *e)
 	if (slash)
 		*slash = 0;
 	if (folder)
-		result = check_folder(key, !slash ? "." : *folder ? folder : "/", 0, e);
+		result = check_folder(key, !slash ? "." : *folder ? folder : "/", e);
 	free(folder);
 	return result;
 }
 
-/* Room for one adapter, and for a state where states are saved: more cannot be known, older ones may be removed. */
 static int check_places(const struct run *r, struct error *e)
 {
 	const struct train_settings *s = r->s;
-	size_t i, k, adapter = 0, state = 0;
 
-	for (i = 0; i < r->optimizer.count; i++) {
-		const struct parameter *p = &r->optimizer.parameter[i];
-		adapter += p->count * (strchr(s->save_precision, '1') ? 2 : 4);
-		state += p->count * sizeof(float) * (1 + (s->ema_decay > 0));
-		for (k = 0; k < OPTIMIZER_SLOTS; k++)
-			state += p->slot[k].count * dtype_size(p->slot[k].dtype);
-	}
-	if (!s->save_state && !s->save_state_at_end && !s->save_every_minutes)
-		state = 0;
-	if (check_folder("output_dir", s->output_dir, adapter + state, e) < 0)
+	if (check_folder("output_dir", s->output_dir, e) < 0)
 		return -1;
-	if (s->logging_dir && check_folder("logging_dir", s->logging_dir, 0, e) < 0)
+	if (s->logging_dir && check_folder("logging_dir", s->logging_dir, e) < 0)
 		return -1;
 	if (check_file_place("log", s->log && strcmp(s->log, "-") ? s->log : NULL, e) < 0)
 		return -1;
@@ -157,7 +126,7 @@ static int tell_check(const struct run *r, struct error *e)
 	const bool counted = !r->imagined || r->s->pictures;
 	size_t i, pictures = 0, regularization = 0;
 	struct json_out j = { 0 };
-	char size[PLAN_SIZE];
+	char size[PLAN_SIZE], room[PLAN_SIZE];
 	int result;
 
 	for (i = 0; i < r->data.count && counted; i++)
@@ -170,6 +139,9 @@ static int tell_check(const struct run *r, struct error *e)
 			       regularization, order_batches(r->order), r->done + 1, r->total);
 		plan_size(r->planned_bytes, size);
 		printf("%zu modules, at most %s on device %s\n", r->adapter->count, size, r->s->device);
+		plan_size(r->all_bytes, size);
+		plan_size(isfinite(r->free_bytes) ? r->free_bytes : 0, room);
+		printf("what is saved takes %s, %s are free\n", size, isfinite(r->free_bytes) ? room : "nobody knows how many");
 		return fflush(stdout) ? fail(e, EXIT_IO, "standard output: %s", strerror(errno)) : 0;
 	}
 	json_begin(&j, NULL);
@@ -209,6 +181,8 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
 	if (run_prepare(r, latents, count, e) < 0 || settle_on_device(r, e) < 0 || run_load(r, e) < 0)
 		return -1;
 	if (check_files(r, e) < 0 || check_places(r, e) < 0 || run_resume(r, e) < 0 || run_check_end(r, &finished, e) < 0)
+		return -1;
+	if (!finished && run_check_room(r, true, e) < 0)
 		return -1;
 	return tell_check(r, e);
 }

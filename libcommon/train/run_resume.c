@@ -52,7 +52,8 @@ int run_lock(struct run *r, struct error *e)
 static int load(struct run *r, const char *path, const char *settings, struct error *e)
 {
 	const struct state_more more = { r->ema.value, r->curves, CURVES };
-	const struct state_like like = { r->s->replay_step ? NULL : r->identity, settings };
+	const bool any = r->s->replay_step || r->imagined;              /* the identity holds the data, which is not there */
+	const struct state_like like = { any ? NULL : r->identity, any ? NULL : settings };
 
 	if (state_load(path, &r->optimizer, &more, &like, &r->done, e) < 0)
 		return -1;
@@ -118,7 +119,7 @@ int run_resume(struct run *r, struct error *e)
 	if (!r->s->resume)
 		return 0;
 	if (!strcmp(r->s->resume, "auto"))
-		return resume_newest(r, e);
+		return r->imagined ? 0 : resume_newest(r, e);
 	return load(r, r->s->resume, NULL, e);
 }
 

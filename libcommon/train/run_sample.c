@@ -126,6 +126,25 @@ static int save_picture(const struct run *r, const char *path, const struct pain
 	return result;
 }
 
+/* A photo as PNG has some 2 bytes a pixel. */
+double run_samples_ahead(const struct run *r, double *bytes)
+{
+	const struct train_settings *s = r->s;
+	const struct run_samples *x = r->samples;
+	const long every = s->sample_every_epochs ? s->sample_every_epochs * order_updates_per_epoch(r->order, s->accumulate) :
+			   s->sample_every_steps;
+	double pixels = 0;
+	size_t i;
+
+	*bytes = 0;
+	if (!x || !x->prompts.count)
+		return 0;
+	for (i = 0; i < x->prompts.count; i++)
+		pixels += (double)x->what[i].width * x->what[i].height;
+	*bytes = 2 * pixels / x->prompts.count;
+	return x->prompts.count * (double)((every ? r->total / every - r->done / every : 0) + (s->sample_at_first && !r->done));
+}
+
 /* ---- painting ---- */
 
 static void draw_noise(const struct run *r, const struct painting *w, uint64_t seed, float **noise)

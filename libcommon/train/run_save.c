@@ -9,29 +9,26 @@ static enum dtype precision(const char *name)
 	return !strcmp(name, "fp16") ? DTYPE_F16 : !strcmp(name, "bf16") ? DTYPE_BF16 : DTYPE_F32;
 }
 
-static void rotate(const struct run *r, const char *suffix, const struct rotation *keep, const struct step_set *damaged)
+struct rotation run_adapter_rotation(const struct train_settings *s)
 {
-	saved_rotate(r->s->output_dir, r->s->output_name, suffix, r->mark, keep, r->done, damaged);
-}
-
-static void rotate_adapters(const struct run *r)
-{
-	const struct train_settings *s = r->s;
-
-	rotate(r, ADAPTER_SUFFIX, &(struct rotation){ .all = s->keep_adapters, .steps = s->keep_steps, .epochs = s->keep_epochs }, NULL);
+	return (struct rotation){ .all = s->keep_adapters, .steps = s->keep_steps, .epochs = s->keep_epochs };
 }
 
 /* With rules of their own for steps or epochs, the common number is that of the rest. */
-static void rotate_states(const struct run *r)
+struct rotation run_state_rotation(const struct train_settings *s)
 {
-	const struct train_settings *s = r->s;
 	struct rotation keep = { .steps = s->keep_steps_state, .epochs = s->keep_epochs_state };
 
 	if (keep.steps || keep.epochs)
 		keep.others = s->keep_states;
 	else
 		keep.all = s->keep_states;
-	rotate(r, STATE_SUFFIX, &keep, &r->damaged);
+	return keep;
+}
+
+static void rotate(const struct run *r, const char *suffix, struct rotation keep, const struct step_set *damaged)
+{
+	saved_rotate(r->s->output_dir, r->s->output_name, suffix, r->mark, &keep, r->done, damaged);
 }
 
 int run_show_average(struct run *r, struct error *e)
@@ -76,7 +73,7 @@ int run_save_adapter(struct run *r, unsigned by, struct error *e)
 	if (!result) {
 		report_save(r, "save", path);
 		if (by != SAVED_AT_END)
-			rotate_adapters(r);
+			rotate(r, ADAPTER_SUFFIX, run_adapter_rotation(r->s), NULL);
 	}
 	free(path);
 	return result;
@@ -92,7 +89,7 @@ int run_save_state(struct run *r, unsigned by, struct error *e)
 	if (!result) {
 		report_save(r, "state", path);
 		step_set_drop(&r->damaged, r->done);
-		rotate_states(r);
+		rotate(r, STATE_SUFFIX, run_state_rotation(r->s), &r->damaged);
 		r->saved_at = seconds_now();
 	}
 	free(path);

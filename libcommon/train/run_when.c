@@ -2,16 +2,15 @@
 #include "run_internal.h"
 #include "stop.h"
 
-/* enum saved_by */
-static unsigned due_now(const struct run *r)
+unsigned run_due(const struct run *r, long step)
 {
 	const long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate), every = r->s->save_every_steps;
 	const long epochs = r->s->save_every_epochs;
 	unsigned by = 0;
 
-	if (every && r->done % every == 0)
+	if (every && step % every == 0)
 		by |= SAVED_BY_STEPS;
-	if (epochs && r->done % (epochs * per_epoch) == 0)
+	if (epochs && step % (epochs * per_epoch) == 0)
 		by |= SAVED_BY_EPOCHS;
 	return by;
 }
@@ -22,33 +21,36 @@ static unsigned due_by_clock(const struct run *r)
 	return r->s->save_every_minutes && seconds_now() - r->saved_at >= 60 * r->s->save_every_minutes ? SAVED_BY_CLOCK : 0;
 }
 
-/* A disk that is full now may have room at the end: only the last save decides the exit code. */
-static int save_or_owe(struct run *r, int (*save)(struct run *, unsigned, struct error *), unsigned *owed, struct error *e)
+/* A disk that is full now may have room at the end: only the last save decides the exit code.  due: why one should be saved now; what could
+ * not be saved before is tried again in silence. */
+static int save_or_owe(struct run *r, enum run_file file, unsigned due, struct error *e)
 {
-	const unsigned by = *owed;
+	const unsigned by = r->owed[file] | due;
 
 	if (!by)
 		return 0;
-	if (save(r, by, e) == 0) {
-		*owed = 0;
+	if (run_leave_room(r, file, e) == 0 && (file == RUN_STATE ? run_save_state : run_save_adapter)(r, by, e) == 0) {
+		r->owed[file] = 0;
 		return 0;
 	}
 	if (e->code != EXIT_IO)
 		return -1;
-	warning("%s; training goes on, the save is tried again after the next step", e->text);
+	r->owed[file] = by;
+	if (due)
+		warning("%s; training goes on, the save is tried again after the next step", e->text);
 	*e = (struct error){ 0 };
 	return 0;
 }
 
 int run_save_on_the_way(struct run *r, struct error *e)
 {
-	const unsigned due = due_now(r) | (save_wanted() ? SAVED_ON_REQUEST : 0);
+	const bool asked = save_wanted();
+	const unsigned due = run_due(r, r->done) | (asked ? SAVED_ON_REQUEST : 0);
+	const unsigned state = (r->s->save_state ? due : due & SAVED_ON_REQUEST) | due_by_clock(r);
 
 	if (r->done == r->total)
 		return 0;
-	r->owed_adapter |= due;
-	r->owed_state |= due_by_clock(r) | (r->s->save_state ? due : due & SAVED_ON_REQUEST);
-	return save_or_owe(r, run_save_adapter, &r->owed_adapter, e) < 0 ? -1 : save_or_owe(r, run_save_state, &r->owed_state, e);
+	return save_or_owe(r, RUN_ADAPTER, due, e) < 0 ? -1 : save_or_owe(r, RUN_STATE, state, e);
 }
 
 /* A state alone is enough to go on from.  Where there is no room for one, an adapter may still find some. */

@@ -125,19 +125,19 @@ void step_set_drop(struct step_set *s, long step)
 
 struct seen { long all, epochs, others; };
 
-static bool has_others(unsigned by)
+/* The next older file: does a reason still want it? */
+static bool is_wanted(const struct rotation *keep, struct seen *seen, unsigned by, long age)
 {
-	return !by || (by & ~(SAVED_BY_STEPS | SAVED_BY_EPOCHS));
-}
+	const bool others = !by || (by & ~(SAVED_BY_STEPS | SAVED_BY_EPOCHS));
 
-/* Does a reason still want the file?  seen: this one, and those that are newer. */
-static bool is_wanted(const struct rotation *keep, const struct seen *seen, unsigned by, long age)
-{
+	seen->all++;
+	seen->epochs += (by & SAVED_BY_EPOCHS) != 0;
+	seen->others += others;
 	if (keep->all && seen->all > keep->all)
 		return false;
 	return (by & SAVED_BY_STEPS && (!keep->steps || age <= keep->steps)) ||
 	       (by & SAVED_BY_EPOCHS && (!keep->epochs || seen->epochs <= keep->epochs)) ||
-	       (has_others(by) && (!keep->others || seen->others <= keep->others));
+	       (others && (!keep->others || seen->others <= keep->others));
 }
 
 void saved_rotate(const char *folder, const char *name, const char *suffix, const char *run, const struct rotation *keep, long now,
@@ -152,14 +152,26 @@ void saved_rotate(const char *folder, const char *name, const char *suffix, cons
 		unsigned by;
 		long said;
 
-		if (step <= now && !is_in(damaged, step) && saved_by_run(paths[i], run, &said, &by)) {
-			seen.all++;
-			seen.epochs += (by & SAVED_BY_EPOCHS) != 0;
-			seen.others += has_others(by);
-			if (!is_wanted(keep, &seen, by, now - step))
-				unlink(paths[i]);
-		}
+		if (step <= now && !is_in(damaged, step) && saved_by_run(paths[i], run, &said, &by) &&
+		    !is_wanted(keep, &seen, by, now - step))
+			unlink(paths[i]);
 		free(paths[i]);
 	}
 	free(paths);
+}
+
+long saved_kept(const struct rotation *keep, unsigned (*due)(const void *run, long step), const void *run, long from, long to, long *saved)
+{
+	struct seen seen = { 0 };
+	long kept = 0, last = 0;
+
+	for (; to >= from; to--) {
+		const unsigned by = due(run, to);
+		if (!by)
+			continue;
+		last = last ? last : to;
+		kept += is_wanted(keep, &seen, by, last - to);
+	}
+	*saved = seen.all;
+	return kept;
 }

@@ -42,5 +42,8 @@ struct rotation {
 /* Of the files of this run in the folder, none of a step after `now`. */
 void saved_rotate(const char *folder, const char *name, const char *suffix, const char *run, const struct rotation *keep, long now,
 		  const struct step_set *damaged);
+/* How many of the files of steps from..to, each saved for what due() says of its step (0: not), are there after the last of them; *saved in
+ * all. */
+long saved_kept(const struct rotation *keep, unsigned (*due)(const void *run, long step), const void *run, long from, long to, long *saved);
 
 #endif

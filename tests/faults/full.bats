@@ -103,12 +103,13 @@ in_small() {
 	grep -q 'disk/.*merged.*No space left' err
 }
 
-@test "a small disk: lora-train is status 4 at the end, no adapter; the older adapter stays" {
+@test "a small disk: lora-train is status 4 before its first step, no adapter; the older adapter stays" {
 	in_small 64 '"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 2 --output-dir disk --output-name t "$LATENTS" 2> err > out
 		echo $? > status; ls -A disk > left'
 	[ "$(cat status)" = 4 ]
 	[ "$(cat left)" = .t.lock ]
 	grep -q 'disk/t.safetensors: writing.*No space left' err
+	lacks out '"event":"step"'
 	in_small 64 'echo old > disk/t.safetensors; "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 2 --output-dir disk \
 		--output-name t "$LATENTS" 2> err > out; echo $? > status; cat disk/t.safetensors > left'
 	[ "$(cat status)" = 4 ]
@@ -116,14 +117,71 @@ in_small() {
 }
 
 @test "a save on the way that finds no room is a warning, and the next one that does is taken" {
-	# 1000 KiB hold one adapter; a file in the way takes the room until step 3 is out.
-	in_small 1000 'head -c 600000 /dev/zero > disk/way; "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 400 \
+	# 2000 KiB hold two adapters, and one of them is the last; a file in the way takes the room from the first step until step 3 is out.
+	in_small 2000 '"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 400 \
 		--save-every-n-steps 2 --output-dir disk --output-name t "$LATENTS" 2> err > out & pid=$!
+		for i in $(seq 1500); do grep -q "event\":\"start" out 2> /dev/null && break; sleep 0.002; done
+		kill -STOP $pid; grep -q "event\":\"save" out && echo "too late" >> err; head -c 1200000 /dev/zero > disk/way; kill -CONT $pid
 		for i in $(seq 1500); do grep -q "\"step\":3,\"epoch\"" out 2> /dev/null && break; sleep 0.02; done
 		rm disk/way; for i in $(seq 1500); do grep -q "event\":\"save" out && break; sleep 0.02; done
 		kill -9 $pid; wait $pid; ls disk > left'
-	grep -q 'warning: disk/t-step00000002.safetensors: writing.*training goes on' err
+	grep -q 'warning: disk: what is saved takes' err
+	grep -q 'warning: disk/t-step00000002.safetensors: .*training goes on' err
 	grep -q '^t-step.*safetensors$' left
+}
+
+# kept SIZE RANK [options]: a run of ten steps on a disk of SIZE KiB; its status, what it said and what is left
+kept() {
+	local size=$1; shift
+	rm -rf disk
+	in_small "$size" '"$BIN/lora-train" -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 10 --output-dir disk --output-name t '"$*"' \
+		"$LATENTS" 2> err > out; echo $? > status; ls disk > left; [ ! -e disk/t.safetensors ] || cp disk/t.safetensors .'
+}
+
+@test "a disk for the adapter alone: said before the first step; whatever is saved on the way, the last adapter is there" {
+	kept 20000
+	[ "$(cat status)" = 0 ]
+	lacks err warning
+	mv t.safetensors whole
+	while read -r size want says options; do
+		kept "$size" "$options"
+		[ "$(cat status)" = "$want" ] || { echo "$size $options: $(cat status)"; cat err; return 1; }
+		sed '/steps 1 to 10/q' err | grep -q "warning: disk.*${says//_/ }" || { echo "$size $options"; cat err; return 1; }
+		cmp t.safetensors whole
+		rm t.safetensors
+	done <<- 'END'
+		1000 4 t-step00000010-state.safetensors:_writing --save-state-on-train-end
+		1000 4 t-step00000010-state.safetensors:_writing --save-state --save-every-n-steps 1
+		1000 0 what_is_saved_takes --save-every-n-steps 1
+		4000 4 what_is_saved_takes --save-state --save-every-n-steps 2
+		8000 4 what_is_saved_takes --save-state --save-every-n-steps 2
+		5000 4 what_is_saved_takes --save-state --save-every-minutes 0.00001
+	END
+	# What rotation removes again needs no room.
+	kept 3500 --save-every-n-steps 1 --save-last-n 2
+	[ "$(cat status)" = 0 ]
+	lacks err warning
+	kept 10500 --save-every-n-steps 2 --save-last-n-steps 1 --save-state
+	[ "$(cat status)" = 0 ]
+	lacks err warning
+}
+
+@test "--check knows the room as a run does" {
+	check() { in_small "$1" '"$BIN/lora-train" --check -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 10 --output-dir disk \
+		--output-name t '"$2"' 2> err > out; echo $? > status'; }
+	while read -r size want says options; do
+		check "$size" "$options"
+		[ "$(cat status)" = "$want" ] || { echo "$size $options: $(cat status)"; cat err; return 1; }
+		[ "$want" = 0 ] || grep -q "$says" err
+	done <<- 'END'
+		400 4 t.safetensors:.writing
+		1000 0 -
+		1000 4 state.safetensors:.writing --save-state
+		4000 4 what.is.saved.takes --save-every-n-steps 2
+		8000 0 - --save-every-n-steps 2
+	END
+	status_of 4 bash -c 'ulimit -f 400; "$@"' - "$BIN/lora-train" --check -m "$MODEL" --network-dim 4 --network-train-unet-only --output-dir small
+	[[ "$output" == *"too large"*"ulimit -f"* ]] || { echo "$output"; return 1; }
 }
 
 @test "a limit on the size of files (ulimit -f) is status 4, not a death by SIGXFSZ" {

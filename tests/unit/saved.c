@@ -177,6 +177,36 @@ static void what_was_asked_for_is_kept_by_no_rhythm(void **state)
 	assert_steps("3");
 }
 
+static unsigned every_2_and_3(const void *run, long step)
+{
+	return (step % 2 ? 0 : SAVED_BY_STEPS) | (step % 3 ? 0 : SAVED_BY_EPOCHS);
+}
+
+/* What is foreseen is what a run leaves that rotates after each save. */
+static void as_many_are_kept_as_was_foreseen(void **state)
+{
+	static const struct rotation rules[] = { { 0 }, { .all = 3 }, { .steps = 5 }, { .epochs = 2 }, { .steps = 3, .epochs = 1 }, { .others = 1 } };
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
+		for (long to = 0; to <= 14; to++) {
+			long saved = 0, foreseen, kept, step;
+			char **paths;
+			for (step = 2; step <= to; step++)
+				if (every_2_and_3(NULL, step)) {
+					save(OWN, step, every_2_and_3(NULL, step));
+					rotate(rules[i], step);
+					saved++;
+				}
+			kept = saved_kept(&rules[i], every_2_and_3, NULL, 2, to, &foreseen);
+			assert_int_equal(foreseen, saved);
+			assert_int_equal(kept, saved_list(folder, "run", ADAPTER_SUFFIX, &paths));
+			for (step = 0; step < kept; step++)
+				free(paths[step]);
+			free(paths);
+			empty_folder(NULL);
+		}
+}
+
 /* A damaged one is neither removed nor a reason to remove another. */
 static void damaged_ones_do_not_count(void **state)
 {
@@ -214,6 +244,7 @@ int main(void)
 		cmocka_unit_test_teardown(each_rhythm_removes_its_own, empty_folder),
 		cmocka_unit_test_teardown(what_is_not_ours_stays, empty_folder),
 		cmocka_unit_test_teardown(what_was_asked_for_is_kept_by_no_rhythm, empty_folder),
+		cmocka_unit_test_teardown(as_many_are_kept_as_was_foreseen, empty_folder),
 		cmocka_unit_test_teardown(damaged_ones_do_not_count, empty_folder),
 	};
 
