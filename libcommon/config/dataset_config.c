@@ -148,8 +148,8 @@ static int check_key(struct reader *r, const struct toml *t, int level)
 			    level_name(level), level_name(levels == SUBSET ? SUBSET : DATASET));
 	if (t->kind == TOML_TABLE && !strcmp(t->key, "custom_attributes") && toml_get(t, "diff_output_preservation") &&
 	    !toml_asks_for_nothing(toml_get(t, "diff_output_preservation"), NULL))
-		return fail(r->e, EXIT_USAGE, "%s:%d: 'diff_output_preservation' is not there; use regularisation pictures (is_reg) instead",
-			    r->path, t->line);
+		return fail(r->e, EXIT_USAGE, "%s:%d: 'diff_output_preservation' is not there; use regularisation pictures "
+			    "(is_reg) instead", r->path, t->line);
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
 		if (strcmp(others[i].name, t->key) || toml_asks_for_nothing(t, others[i].neutral))
 			continue;

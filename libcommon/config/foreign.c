@@ -1,7 +1,6 @@
 /* Signs of other programs' configurations, in TOML, JSON and YAML. */
 #include <ctype.h>
 #include <string.h>
-#include <strings.h>
 #include "../io/json.h"
 #include "foreign.h"
 #include "gui_preset.h"
@@ -13,8 +12,10 @@
 #define PIPE "this is a file of diffusion-pipe" WRITE
 #define PIPE_DATA "this is a dataset file of diffusion-pipe; give the folders to lora-prep"
 #define GUI "these are settings of the kohya_ss GUI; print its training command there and use the TOML that it writes"
-#define FOR(models) "this is a configuration of sd-scripts for " models ", and every model here is SDXL; leave those keys out to train SDXL"
+#define FOR(models) "this is a configuration of sd-scripts for " models ", and every model here is SDXL; " \
+	"leave those keys out to train SDXL"
 #define FLOW FOR("a flow model such as FLUX, SD3, Lumina or Anima")
+#define SIMPLE_TUNER "this is a configuration of SimpleTuner" WRITE
 #define ONE_TRAINER "this is a configuration of OneTrainer" WRITE
 
 /* The first row that fits names the file, so rows of one program alone stand before those of several. */
@@ -27,7 +28,8 @@ static const struct sign {
 } signs[] = {
 	{ NULL, "dataset", true, NULL,
 	  "this is a dataset config of an early sd-scripts; give the folders to lora-prep, and only training keys here" },
-	{ "general_args", "args", false, NULL, "this is a file of Easy Training Scripts; export it there for sd-scripts, or write the keys anew" },
+	{ "general_args", "args", false, NULL,
+	  "this is a file of Easy Training Scripts; export it there for sd-scripts, or write the keys anew" },
 	{ NULL, "dit", false, NULL, MUSUBI },
 	{ NULL, "text_encoder1", false, NULL, MUSUBI },
 	{ NULL, "task", false, NULL, MUSUBI },
@@ -36,6 +38,11 @@ static const struct sign {
 	{ NULL, "video_jsonl_file", false, NULL, MUSUBI_DATA },
 	{ NULL, "video_directory", false, NULL, MUSUBI_DATA },
 	{ NULL, "image_directory", false, NULL, MUSUBI_DATA },
+	{ NULL, "network_module", false, "networks.lora_wan|networks.lora_framepack|networks.lora_qwen_image|"
+	  "networks.lora_flux_2|networks.lora_zimage|networks.lora_kandinsky|networks.lora_hv_1_5|networks.lora_krea2|"
+	  "networks.lora_ideogram4|networks.lora_hidream_o1", MUSUBI },
+	{ NULL, "data_backend_config", false, NULL, SIMPLE_TUNER },
+	{ NULL, "model_family", false, NULL, SIMPLE_TUNER },
 	{ NULL, "micro_batch_size_per_gpu", false, NULL, PIPE },
 	{ NULL, "pipeline_stages", false, NULL, PIPE },
 	{ "model", "type", false, NULL, PIPE },
@@ -43,7 +50,8 @@ static const struct sign {
 	{ NULL, "directory", true, NULL, PIPE_DATA },
 	{ NULL, "enable_ar_bucket", false, NULL, PIPE_DATA },
 	{ NULL, "frame_buckets", false, NULL, PIPE_DATA },
-	{ "prompt", "subset", true, NULL, "this is a prompt file; name it in sample_prompts or give it to lora-sample --prompts" },
+	{ "prompt", "subset", true, NULL,
+	  "this is a prompt file; name it in sample_prompts or give it to lora-sample --prompts" },
 	{ NULL, "LoRA_type", false, NULL, GUI },
 	{ NULL, "accelerate_launch", false, NULL, GUI },
 	{ NULL, "folders", false, NULL, GUI },
@@ -54,8 +62,10 @@ static const struct sign {
 	{ NULL, "clip_g", false, NULL, FOR("SD3") },
 	{ NULL, "t5xxl", false, NULL, FOR("FLUX or SD3") },
 	{ NULL, "clip_l", false, NULL, FOR("FLUX or SD3") },
-	{ NULL, "model_train_type", false, "flux-lora|flux-finetune", "this is a configuration of lora-scripts for FLUX, and every model here is SDXL" },
-	{ NULL, "model_train_type", false, "sd3-lora|lumina-lora|lumina2-lora|anima-lora|anima-finetune|hunyuan-lora|hunyuan-image-lora",
+	{ NULL, "model_train_type", false, "flux-lora|flux-finetune",
+	  "this is a configuration of lora-scripts for FLUX, and every model here is SDXL" },
+	{ NULL, "model_train_type", false,
+	  "sd3-lora|lumina-lora|lumina2-lora|anima-lora|anima-finetune|hunyuan-lora|hunyuan-image-lora",
 	  "this is a configuration of lora-scripts for another model, and every model here is SDXL" },
 	{ NULL, "model_train_type", false, "sd-lora|sd-dreambooth",
 	  "this is a configuration of lora-scripts for Stable Diffusion 1 or 2, and every model here is SDXL" },
@@ -64,6 +74,7 @@ static const struct sign {
 	{ NULL, "network_module", false, "networks.lora_anima", FOR("Anima") },
 	{ NULL, "network_module", false, "networks.lora_lumina", FOR("Lumina") },
 	{ NULL, "network_module", false, "networks.lora_hunyuan_image", FOR("HunyuanImage") },
+	{ NULL, "model_type", false, "flux|chroma", FOR("FLUX or Chroma") },
 	{ NULL, "discrete_flow_shift", false, NULL, FLOW },
 	{ NULL, "timestep_sampling", false, NULL, FLOW },
 	{ NULL, "model_prediction_type", false, NULL, FLOW },
@@ -75,10 +86,10 @@ static const struct text_sign { const char *key; const char *say; } text_signs[]
 	{ "training_method", ONE_TRAINER }, { "concept_file_name", ONE_TRAINER }, { "base_model_name", ONE_TRAINER },
 	{ "output_model_destination", ONE_TRAINER },
 	{ "include_subdirectories", "these are concepts of OneTrainer; give their folders to lora-prep" },
-	{ "data_backend_config", "this is a configuration of SimpleTuner" WRITE },
-	{ "--data_backend_config", "this is a configuration of SimpleTuner" WRITE },
-	{ "model_family", "this is a configuration of SimpleTuner" WRITE },
-	{ "--model_family", "this is a configuration of SimpleTuner" WRITE },
+	{ "data_backend_config", SIMPLE_TUNER },
+	{ "--data_backend_config", SIMPLE_TUNER },
+	{ "model_family", SIMPLE_TUNER },
+	{ "--model_family", SIMPLE_TUNER },
 	{ "caption_strategy", "this is a data backend file of SimpleTuner; give its folders to lora-prep" },
 	{ "dataset_type", "this is a data backend file of SimpleTuner; give its folders to lora-prep" },
 	{ "instance_data_dir", "this is a data backend file of SimpleTuner; give its folders to lora-prep" },
@@ -89,16 +100,6 @@ static const struct text_sign { const char *key; const char *say; } text_signs[]
 	{ "peft_type", "this is the config of a PEFT adapter; name its folder in network_weights" },
 };
 
-static bool is_among(const char *word, const char *list)
-{
-	for (size_t n; *list; list += n + (list[n] == '|')) {
-		n = strcspn(list, "|");
-		if (n == strlen(word) && !strncasecmp(word, list, n))
-			return true;
-	}
-	return false;
-}
-
 /* ---- TOML ---- */
 
 static bool fits(const struct toml *t, const struct sign *sign)
@@ -106,7 +107,7 @@ static bool fits(const struct toml *t, const struct sign *sign)
 	if (sign->array)
 		return t->kind == TOML_ARRAY && t->child && t->child->kind == TOML_TABLE;
 	if (sign->values)
-		return t->kind == TOML_STRING && is_among(t->text, sign->values);
+		return t->kind == TOML_STRING && word_is_among(t->text, sign->values);
 	return !toml_asks_for_nothing(t, NULL);
 }
 
@@ -216,8 +217,8 @@ static int name_text(const char *path, const struct buffer *text, struct buffer 
 	else if (!json || strcmp(found->say, GUI))
 		fail(e, EXIT_USAGE, "%s: %s", path, found->say);
 	else
-		fail(e, EXIT_USAGE, "%s: these are settings of the kohya_ss GUI, in JSON; lora-train --config %s --print-config > run.toml writes them "
-		     "as TOML", path, path);
+		fail(e, EXIT_USAGE, "%s: these are settings of the kohya_ss GUI, in JSON; lora-train --config %s --print-config > "
+		     "run.toml writes them as TOML", path, path);
 	if (found && json && preset && !strcmp(found->say, GUI))
 		gui_preset_toml(json, preset);
 	json_decref(json);

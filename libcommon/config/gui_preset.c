@@ -13,23 +13,25 @@ static const char *const renamed[][2] = {
 
 /* What the rules below write, from more than one widget. */
 static const char *const ruled[] = {
-	"LoRA_type", "conv_dim", "conv_alpha", "noise_offset", "adaptive_noise_scale", "noise_offset_random_strength",
-	"multires_noise_iterations", "multires_noise_discount", "text_encoder_lr", "unet_lr", "max_train_steps", "max_train_epochs",
-	"lr_warmup_steps", "lr_scheduler_num_cycles", "sample_prompts", "network_module", "network_train_unet_only",
-	"network_train_text_encoder_only",
+	"LoRA_type", "conv_dim", "conv_alpha", "noise_offset", "adaptive_noise_scale",
+	"noise_offset_random_strength", "multires_noise_iterations", "multires_noise_discount", "text_encoder_lr",
+	"unet_lr", "max_train_steps", "max_train_epochs", "lr_warmup_steps", "lr_scheduler_num_cycles",
+	"sample_prompts", "network_module", "network_train_unet_only", "network_train_text_encoder_only",
 };
 
 /* LoRA types that are not networks.lora.  What is not in the list is of LyCORIS or of another model. */
 static const char *const modules[][2] = {
 	{ "Kohya LoHa", "networks.loha" }, { "Kohya LoKr", "networks.lokr" }, { "Kohya DyLoRA", "networks.dylora" },
 	{ "LoRA-FA", "networks.lora_fa" }, { "Flux1", "networks.lora_flux" }, { "Flux1 OFT", "networks.oft_flux" },
-	{ "HunyuanImage-2.1", "networks.lora_hunyuan_image" }, { "Anima", "networks.lora_anima" }, { "Lumina", "networks.lora_lumina" },
+	{ "HunyuanImage-2.1", "networks.lora_hunyuan_image" }, { "Anima", "networks.lora_anima" },
+	{ "Lumina", "networks.lora_lumina" },
 };
 
 /* Values of the GUI's menus that this program does not take. */
 static const struct { const char *key, *value, *say; } unfit[] = {
 	{ "log_with", "wandb", "no program here uses the network" },
-	{ "lr_scheduler", "adafactor", "the optimizer decides the rate itself: write optimizer_args = [\"relative_step=True\"]" },
+	{ "lr_scheduler", "adafactor",
+	  "the optimizer decides the rate itself: write optimizer_args = [\"relative_step=True\"]" },
 	{ "bucket_reso_steps", "1", "sizes are whole multiples of 8 at least; 64 is usual" },
 };
 
@@ -152,11 +154,14 @@ static void add_key(struct buffer *out, const char *key, const json_t *j)
 	struct buffer value = { 0 };
 	const char *say;
 
-	if (asks_for_nothing(j) || json_is_object(j) || !k || k->class == KEY_IGNORED || k->class == KEY_RESIDUE || has_key(out, key))
+	if (asks_for_nothing(j) || json_is_object(j) || !k || has_key(out, key))
+		return;
+	if (k->class == KEY_IGNORED || k->class == KEY_RESIDUE)
 		return;
 	add_value(&value, key, j);
 	say = why_not(k, json_is_string(j) ? json_string_value(j) : value.data);
-	buffer_addf(out, "%s%s = %s%s%s\n", say ? "# " : "", k->alias && k->say ? k->alias : key, value.data, say ? "  is left out: " : "", say ? say : "");
+	buffer_addf(out, "%s%s = %s", say ? "# " : "", k->alias && k->say ? k->alias : key, value.data);
+	buffer_addf(out, "%s%s\n", say ? "  is left out: " : "", say ? say : "");
 	buffer_free(&value);
 }
 
@@ -192,7 +197,9 @@ static void add_noise(struct buffer *out, const json_t *preset)
 
 	for (size_t i = 0; i < 3 && !is(preset, "noise_offset_type", "Multires"); i++)
 		add_of(out, preset, original[i]);
-	if (is(preset, "noise_offset_type", "Original") || asks_for_nothing(json_object_get(preset, "multires_noise_iterations")))
+	if (is(preset, "noise_offset_type", "Original"))
+		return;
+	if (asks_for_nothing(json_object_get(preset, "multires_noise_iterations")))
 		return;
 	add_of(out, preset, "multires_noise_iterations");
 	add_of(out, preset, "multires_noise_discount");
@@ -212,7 +219,8 @@ static void add_rates(struct buffer *out, const json_t *preset)
 
 static void add_length(struct buffer *out, const json_t *preset)
 {
-	double epochs = number_of(preset, "max_train_epochs"), steps = number_of(preset, "max_train_steps"), epoch = number_of(preset, "epoch");
+	double epochs = number_of(preset, "max_train_epochs"), steps = number_of(preset, "max_train_steps");
+	double epoch = number_of(preset, "epoch");
 
 	if (steps > 0)
 		add_of(out, preset, "max_train_steps");

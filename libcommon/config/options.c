@@ -116,8 +116,8 @@ static char *option_advice(const struct tool *tool, const char *wrong, const str
 	if (other && other->say && !(o && other->option) && (o || !other->ours || tool->takes_config))
 		return xstrdup(other->say);
 	if (other && other->ours && !o && tool->takes_config)
-		return xprintf("the key is %s, of other programs here; put it into a --config, which serves them all, or use lora-launch",
-			       other->ours);
+		return xprintf("the key is %s, of other programs here; put it into a --config, which serves them all, or use "
+			       "lora-launch", other->ours);
 	return near ? xprintf("did you mean '--%s'?", near) : NULL;
 }
 

@@ -57,6 +57,7 @@ void option_expected(const struct option *o, struct buffer *out);       /* "a wh
 
 /* The same from TOML; arrays for lists and sizes. */
 int option_take_toml(const struct option *o, const struct toml *t, const char *where, struct error *e) MUST_CHECK;
+bool word_is_among(const char *word, const char *list);          /* "a|b|c", capitals do not matter; list may be NULL */
 bool toml_means_unset(const struct option *o, const struct toml *t);
 /* neutral: values ("a|b"), besides false, 0, "" and "none", that ask for nothing; may be NULL */
 bool toml_asks_for_nothing(const struct toml *t, const char *neutral);

@@ -34,7 +34,7 @@ static char *scalar_text(const struct toml *t)
 	}
 }
 
-static bool among(const char *word, const char *list)
+bool word_is_among(const char *word, const char *list)
 {
 	for (; list && *list; list += strcspn(list, "|"), list += *list == '|') {
 		size_t n = strcspn(list, "|");
@@ -54,7 +54,7 @@ bool toml_asks_for_nothing(const struct toml *t, const char *neutral)
 		return !t->child;
 	if (!text)
 		return false;
-	nothing = !*text || among(text, "false|0|none|null") || among(text, neutral);
+	nothing = !*text || word_is_among(text, "false|0|none|null") || word_is_among(text, neutral);
 	free(text);
 	return nothing;
 }
