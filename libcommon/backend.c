@@ -58,6 +58,6 @@ const struct backend *backend_find(const char *name, struct error *e)
 		return &cpu_backend;
 	if (!strcmp(name, "cuda"))
 		return load_cuda(e);
-	fail(e, EXIT_USAGE, "there is no device '%s'; choose cpu or cuda", name);
+	fail(e, EXIT_USAGE, "device '%s' is not known; choose cpu or cuda", name);
 	return NULL;
 }

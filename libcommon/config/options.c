@@ -30,7 +30,7 @@ struct command_line {
 	char **argv;
 	struct given *given;
 	size_t count, capacity;
-	const char **config, *launch;
+	const char **config, *launch, *said;
 	size_t configs, config_capacity;
 	int operands;
 	bool print_config;
@@ -224,8 +224,6 @@ static int take_file(struct command_line *c, const char *as_given, const char *v
 /* The options that every tool has.  1: it was one, 0: not, -1: trouble. */
 static int take_common(struct command_line *c, const char *name, size_t n, const char *value, struct error *e)
 {
-	const char *said;
-
 	if (option_same_name(name, n, "help"))
 		return take_help(c, value, e) ? -1 : 1;
 	if (option_same_name(name, n, "version"))
@@ -243,7 +241,7 @@ static int take_common(struct command_line *c, const char *name, size_t n, const
 	if (option_same_name(name, n, "launch-line"))
 		return take_file(c, "--launch-line", value, &c->launch, e) < 0 ? -1 : 1;
 	if (option_same_name(name, n, "said"))
-		return take_file(c, "--said", value, &said, e) < 0 || said_open(said, e) < 0 ? -1 : 1;
+		return take_file(c, "--said", value, &c->said, e) < 0 ? -1 : 1;
 	if (!option_same_name(name, n, "config") && !option_same_name(name, n, "config-file"))
 		return 0;
 	if (take_file(c, "--config", value, &value, e) < 0)
@@ -465,7 +463,7 @@ int options_parse(const struct tool *tool, int argc, char **argv)
 	struct error e = { 0 };
 	struct buffer text = { 0 };
 
-	if (read_command_line(&c, &e))
+	if (read_command_line(&c, &e) || (c.said && said_open(c.said, &e)))
 		finish(&e);
 	if (take_sources(&c, &e))
 		finish_with(&e, &c.p->preset, c.print_config);

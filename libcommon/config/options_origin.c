@@ -116,12 +116,13 @@ static bool opens_with(const char *text, const char *name)
 	return n && !strncmp(text, name, n) && text[n] && strchr(" :='", text[n]);
 }
 
-/* A message that opens with an option's key or name is about it. */
+/* A message that opens with an option's key or name is about it; the name may have its dashes. */
 static bool is_about_key(const struct error *e, const struct option *o)
 {
+	const char *text = e->text + (strncmp(e->text, "--", 2) ? 0 : 2);
 	char buffer[KEY_SIZE];
 
-	return o->kind != OPTION_SECTION && (opens_with(e->text, option_key(o, buffer)) || opens_with(e->text, o->name));
+	return o->kind != OPTION_SECTION && (opens_with(text, option_key(o, buffer)) || opens_with(text, o->name));
 }
 
 /* "run.toml:9: lr_warmup_steps: ..."; of what was typed "--lr_warmup_steps: ...". */
@@ -129,10 +130,10 @@ static void name_place(struct error *e, const char *origin)
 {
 	char *text = xstrdup(e->text);
 
-	if (is_typed(origin))
-		fail(e, e->code, "--%s", text);
-	else
+	if (!is_typed(origin))
 		fail_at(e, origin);
+	else if (strncmp(text, "--", 2))
+		fail(e, e->code, "--%s", text);
 	free(text);
 }
 
@@ -142,11 +143,11 @@ const struct error *options_explain(struct error *e)
 		const struct option *o = &parsed.tool->table[i];
 		const char *origin = parsed.origin[i];
 		const bool file = origin && (strchr(origin, ':') || !strcmp(origin, LAUNCH_LINE));
-		const char *value = file && (e->code == EXIT_INPUT || e->code == EXIT_IO) ? about_value(e, o) : NULL;
+		const char *value = file ? about_value(e, o) : NULL;
 
 		if (value)
 			name_file(e, o, origin, value);
-		else if (origin && e->code == EXIT_USAGE && is_about_key(e, o))
+		else if (origin && is_about_key(e, o))
 			name_place(e, origin);
 		else
 			continue;

@@ -55,8 +55,12 @@ static int open_all(struct encoder *n, struct error *e)
 {
 	if (!n->s->model)
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
+	if (n->s->goes_on && !strcmp(n->s->output, "-"))
+		return fail(e, EXIT_USAGE, "--continue goes on with a file; name it with -o");
 	if (read_shard(n, e) < 0 || read_seed(n, e) < 0 || caption_options_check(&n->s->captions, e) < 0 ||
 	    chunks_of(n->s->max_token_length, &n->chunks, e) < 0)
+		return -1;
+	if (encode_open_old(n, e) < 0)
 		return -1;
 	n->out = publish_begin(n->s->output, true, e);  /* a place that cannot be written shows before gigabytes are read */
 	n->files = n->out ? model_files_open_parts(n->s->model, n->s->model_config, n->s->vae,
@@ -74,14 +78,12 @@ static int open_all(struct encoder *n, struct error *e)
 	model_files_hash(n->files, COMPONENT_VAE, n->vae_hash);
 	if (!n->s->no_text && open_text(n, e) < 0)
 		return -1;
-	if (encode_open_old(n, e) < 0)
-		return -1;
 	n->room = n->s->batch > 1 ? n->s->batch * LOOKAHEAD : 1;
 	n->queue = xcalloc(n->room + 1, sizeof(*n->queue));
 	n->writer = tar_create(n->out, "latent", e);
 	if (!n->writer)
 		return -1;
-	n->progress = progress_begin("encoding", "pictures", 0);
+	n->progress = progress_begin("encoding", "pictures", n->s->expected);
 	return 0;
 }
 
@@ -240,9 +242,9 @@ static int encode_all(struct encoder *n, const char *const *inputs, size_t count
 	if (finish_all(n, e) < 0)
 		return -1;
 	chunks_tell_cut(n->captions_cut, n->written, n->chunks, n->config->te1.length);
-	if (n->s->reuse)
-		note("%u of %u samples taken over from %s (%u pictures, %u captions)", n->samples_taken, n->written, n->s->reuse,
-		     n->pictures_taken, n->captions_taken);
+	if (n->s->reuse || n->samples_taken)
+		note("%u of %u samples taken over from %s (%u pictures, %u captions)", n->samples_taken, n->written,
+		     n->s->reuse ? n->s->reuse : n->s->output, n->pictures_taken, n->captions_taken);
 	return 0;
 }
 
@@ -276,7 +278,8 @@ int encode_run(const struct encode_settings *s, const char *const *inputs, size_
 
 	if (result < 0) {
 		tar_abandon(n.writer);
-		publish_abandon(n.out);
+		/* a full disk is freed */
+		(s->goes_on && e->code != EXIT_IO ? publish_leave : publish_abandon)(n.out);
 	} else {
 		result = tar_finish(n.writer, e);
 		if (result < 0)
@@ -284,6 +287,8 @@ int encode_run(const struct encode_settings *s, const char *const *inputs, size_
 		else
 			result = publish_end(n.out, e);
 	}
+	if (result == 0)
+		encode_drop_left(&n);
 	close_all(&n);
 	return result;
 }

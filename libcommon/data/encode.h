@@ -14,6 +14,8 @@ struct encode_settings {
 	const char *model, *model_config, *vae, *device, *output, *reuse, *shard;
 	const char *precision;                  /* fp32, bf16, fp16: of the stream's numbers, and the most that weights keep in memory */
 	long batch;                             /* pictures of one size that are encoded together */
+	bool goes_on;                           /* from the output as it is, and from what interrupted runs left of it */
+	long expected;                          /* pictures, for the bar; 0: unknown */
 	bool no_text;
 	struct caption_options captions;        /* where a sample says nothing of its own */
 	long max_token_length;

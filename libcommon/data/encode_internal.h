@@ -90,6 +90,7 @@ int encode_take_latent(struct encoder *n, struct waiting *w, struct error *e) MU
 /* the same, to context and pooled, of the sizes in s */
 int encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled, struct error *e)
 	MUST_CHECK;
+void encode_drop_left(struct encoder *n);               /* once the output is there: what interrupted runs left of it */
 void encode_close_old(struct encoder *n);
 
 /* ---- encode_round.c ---- */

@@ -1,5 +1,5 @@
 /*
- * encode_old.c - --reuse: where an older stream has what under which address.
+ * encode_old.c - --reuse, --continue: where older streams have what under which address.
  *
  * Payloads stay in the file until they are wanted, and are checked then.  What is damaged, or cut off, is as good as never made.
  */
@@ -15,7 +15,10 @@
 
 struct old_member { uint64_t at; size_t bytes; uint32_t crc; };
 
+struct old_file { int fd; char *path; };
+
 struct old_sample {
+	size_t file;
 	struct old_member latent, text;
 	int fresh;                      /* rows that its text payload must have */
 	char latent_id[65];
@@ -24,7 +27,8 @@ struct old_sample {
 struct old_text { size_t sample; int row; char id[65]; };       /* row: in that sample's payload */
 
 struct old_stream {
-	int fd;
+	struct old_file *file; size_t files, file_capacity;
+	struct leftovers *left;         /* of the output: what writers left that were killed */
 	struct old_sample **sample; size_t samples, sample_capacity;
 	struct old_text **text; size_t texts, text_capacity;
 	struct map *latents, *by_id;    /* addresses to samples, to texts */
@@ -112,6 +116,7 @@ static int index_sample(struct old_stream *o, const char *path, const struct tar
 		o->rows = 0;
 	o->part = in->part;
 	to = xcalloc(1, sizeof(*to));
+	to->file = o->files - 1;
 	to->latent = member_at(in, LATENT_MEMBER);
 	to->text = member_at(in, TEXT_MEMBER);
 	memcpy(to->latent_id, s.latent_id, sizeof(to->latent_id));
@@ -125,59 +130,129 @@ static int index_sample(struct old_stream *o, const char *path, const struct tar
 	return 0;
 }
 
-/* 0, or -1 when nothing of it is of use.  What is damaged is passed over, and said once. */
-static int index_stream(struct old_stream *o, const char *path, struct error *e)
+/* Everything that is sound in the last file; *first is what is not.  Where that is no damage, nobody can say what is there: -1. */
+static int index_file(struct old_stream *o, struct error *first, struct error *e)
 {
+	const char *path = o->file[o->files - 1].path;
 	struct tar_reader *r = tar_open(path, "latent", e);
 	struct tar_sample in = { 0 };
-	struct error first = { 0 };
 	int got = r ? 1 : -1;
 
+	o->rows = 0;
+	o->part = 0;
+	*first = (struct error){ 0 };
 	while (r && got && !(got < 0 && !tar_goes_on(r))) {
 		tar_skim(r);
 		got = tar_next(r, &in, e);
 		if (got > 0)
 			got = index_sample(o, path, &in, e) < 0 ? -1 : 1;
-		if (got < 0 && !first.code)
-			first = *e;
+		if (got < 0 && !first->code)
+			*first = *e;
 	}
 	tar_sample_free(&in);
 	tar_close(r);
-	if (!first.code && got == 0)
-		return 0;
-	if (first.code)
-		*e = first;
-	if (e->code != EXIT_INPUT)      /* not damage: nobody can say what is there */
+	if (got < 0 && !first->code)
+		*first = *e;
+	if (first->code && first->code != EXIT_INPUT) {
+		*e = *first;
 		return -1;
-	if (o->samples)
-		warning("%s; what is damaged is encoded again", e->text);
-	return o->samples ? 0 : -1;
+	}
+	return 0;
+}
+
+/* fd is taken over. */
+static void add_file(struct old_stream *o, int fd, const char *path)
+{
+	GROW(o->file, o->files, o->file_capacity);
+	o->file[o->files++] = (struct old_file){ fd, xstrdup(path) };
+}
+
+static int open_reuse(struct old_stream *o, const char *path, struct error *e)
+{
+	const int fd = open_input(path, e);
+	struct error first;
+	struct stat st;
+
+	if (fd < 0)
+		return fail_at(e, "--reuse");
+	add_file(o, fd, path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return fail(e, EXIT_USAGE, "--reuse %s: is no file that can be read at any place; write the stream into one first", path);
+	if (index_file(o, &first, e) < 0)
+		return -1;
+	if (first.code && o->samples)
+		warning("%s; what is damaged is encoded again", first.text);
+	*e = first;
+	return first.code && !o->samples ? -1 : 0;
+}
+
+/* The output as it is, if it is there; nothing of it being sound is no mistake here. */
+static int open_output(struct old_stream *o, const char *path, struct error *e)
+{
+	const size_t before = o->samples;
+	struct error first;
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	fd = open_input(path, e);
+	if (fd < 0)
+		return -1;
+	add_file(o, fd, path);
+	if (index_file(o, &first, e) < 0)
+		return -1;
+	if (first.code)
+		warning("%s; %s is encoded again", first.text, o->samples > before ? "what is damaged" : "every picture");
+	return 0;
+}
+
+/* What an interrupted run finished: it ends where the run did. */
+static int open_left(struct old_stream *o, const char *output, struct error *e)
+{
+	const size_t before = o->samples;
+	struct error first;
+	const char *path;
+	int fd;
+
+	o->left = publish_leftovers(output);
+	for (size_t i = 0; (fd = leftover_at(o->left, i, &path)) >= 0; i++) {
+		add_file(o, fd, path);
+		if (index_file(o, &first, e) < 0)
+			return -1;
+	}
+	if (o->samples > before)
+		note("going on from an interrupted run, which had encoded %zu pictures", o->samples - before);
+	return 0;
 }
 
 int encode_open_old(struct encoder *n, struct error *e)
 {
 	struct old_stream *o;
-	struct stat st;
 
-	if (!n->s->reuse)
+	if (!n->s->reuse && !n->s->goes_on)
 		return 0;
 	o = n->old = xcalloc(1, sizeof(*o));
 	o->latents = map_new(64);
 	o->by_id = map_new(64);
 	o->last_of = SIZE_MAX;
-	o->fd = open_input(n->s->reuse, e);
-	if (o->fd < 0)
-		return fail_at(e, "--reuse");
-	if (fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return fail(e, EXIT_USAGE, "--reuse %s: is no file that can be read at any place; write the stream into one first",
-			    n->s->reuse);
-	return index_stream(o, n->s->reuse, e);
+	if (n->s->reuse && open_reuse(o, n->s->reuse, e) < 0)
+		return -1;
+	if (n->s->goes_on && (open_output(o, n->s->output, e) < 0 || open_left(o, n->s->output, e) < 0))
+		return -1;
+	return 0;
+}
+
+void encode_drop_left(struct encoder *n)
+{
+	if (n->old)
+		leftovers_remove(n->old->left);
 }
 
 /* ---- taking over ---- */
 
 /* 1: sound; 0: damaged, or cut off; -1: *e. */
-static int read_member(const struct encoder *n, const struct old_member *m, struct buffer *to, struct error *e)
+static int read_member(const struct old_file *f, const struct old_member *m, struct buffer *to, struct error *e)
 {
 	char part[8192];
 	ssize_t got = 1;
@@ -185,27 +260,29 @@ static int read_member(const struct encoder *n, const struct old_member *m, stru
 	while (to->len < m->bytes && got > 0) {
 		const size_t want = m->bytes - to->len < sizeof(part) ? m->bytes - to->len : sizeof(part);
 		do
-			got = pread(n->old->fd, part, want, m->at + to->len);
+			got = pread(f->fd, part, want, m->at + to->len);
 		while (got < 0 && errno == EINTR);
 		if (got < 0)
-			return fail(e, exit_of_errno(errno), "--reuse %s: reading: %s; check the file or the disk", n->s->reuse, strerror(errno));
+			return fail(e, exit_of_errno(errno), "%s: reading: %s; check the file or the disk", f->path, strerror(errno));
 		buffer_add(to, part, got);
 	}
 	return got > 0 && m->bytes && crc32c(0, to->data, to->len) == m->crc;
 }
 
 /* As read_member(). */
-static int read_payload(struct encoder *n, const struct old_member *m, const char *suffix, struct latent_sample *s, struct error *e)
+static int read_payload(struct old_stream *o, const struct old_sample *from, const struct old_member *m, const char *suffix,
+			struct latent_sample *s, struct error *e)
 {
+	const struct old_file *f = &o->file[from->file];
 	struct tar_member payload = { 0 };
 	struct error damage;
 	int sound;
 
 	strcpy(payload.suffix, suffix);
-	sound = read_member(n, m, &payload.bytes, e);
+	sound = read_member(f, m, &payload.bytes, e);
 	if (sound > 0)
-		sound = latent_payload_read(n->s->reuse, &payload, s, &damage) == 0;
-	n->old->damaged += sound == 0;
+		sound = latent_payload_read(f->path, &payload, s, &damage) == 0;
+	o->damaged += sound == 0;
 	buffer_free(&payload.bytes);
 	return sound;
 }
@@ -225,8 +302,9 @@ static void move_latent(struct latent_sample *from, struct latent_sample *to)
 int encode_take_latent(struct encoder *n, struct waiting *w, struct error *e)
 {
 	const long at = n->old ? map_get(n->old->latents, w->s.latent_id, 64) : -1;
+	const struct old_sample *from = at < 0 ? NULL : n->old->sample[at];
 	struct latent_sample s = { 0 };
-	const int sound = at < 0 ? 0 : read_payload(n, &n->old->sample[at]->latent, LATENT_MEMBER, &s, e);
+	const int sound = from ? read_payload(n->old, from, &from->latent, LATENT_MEMBER, &s, e) : 0;
 
 	if (sound > 0)
 		move_latent(&s, &w->s);
@@ -244,7 +322,7 @@ static int open_texts(struct encoder *n, const struct old_text *t, struct error 
 	if (o->last_of != t->sample) {
 		latent_sample_free(&o->last);
 		o->last_of = t->sample;
-		sound = read_payload(n, &o->sample[t->sample]->text, TEXT_MEMBER, &o->last, e);
+		sound = read_payload(o, o->sample[t->sample], &o->sample[t->sample]->text, TEXT_MEMBER, &o->last, e);
 		if (sound <= 0)
 			o->last.rows = 0;
 	}
@@ -278,7 +356,7 @@ void encode_close_old(struct encoder *n)
 	if (!o)
 		return;
 	if (o->damaged)
-		warning("%s: %u payloads are damaged; they were encoded again", n->s->reuse, o->damaged);
+		warning("%s: %u payloads are damaged; they were encoded again", n->s->reuse ? n->s->reuse : n->s->output, o->damaged);
 	for (size_t i = 0; i < o->samples; i++)
 		free(o->sample[i]);
 	for (size_t i = 0; i < o->texts; i++)
@@ -289,7 +367,11 @@ void encode_close_old(struct encoder *n)
 	map_free(o->latents);
 	map_free(o->by_id);
 	latent_sample_free(&o->last);
-	if (o->fd >= 0)
-		close(o->fd);
+	for (size_t i = 0; i < o->files; i++) {
+		close(o->file[i].fd);
+		free(o->file[i].path);
+	}
+	free(o->file);
+	leftovers_free(o->left);
 	free(o);
 }

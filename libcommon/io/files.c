@@ -151,6 +151,16 @@ char *existing_folder(const char *path)
 	return at;
 }
 
+int make_parents(const char *file, struct error *e)
+{
+	const char *slash = strrchr(file, '/');
+	char *folder = slash ? xstrndup(file, (size_t)(slash - file)) : NULL;
+	int rc = folder && *folder ? make_folders(folder, e) : 0;
+
+	free(folder);
+	return rc;
+}
+
 char *path_join(const char *folder, const char *name)
 {
 	size_t n = strlen(folder);

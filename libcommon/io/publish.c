@@ -325,15 +325,22 @@ int publish_end(struct publish *p, struct error *e)
 	return rc;
 }
 
+void publish_leave(struct publish *p)
+{
+	if (!p)
+		return;
+	if (p->fd != STDOUT_FILENO)
+		close(p->fd);
+	release(p);
+}
+
 void publish_abandon(struct publish *p)
 {
 	if (!p)
 		return;
 	if (p->temp)
 		unlink(p->temp);
-	if (p->fd != STDOUT_FILENO)
-		close(p->fd);
-	release(p);
+	publish_leave(p);
 }
 
 int publish_bytes(const char *path, const void *data, size_t n, struct error *e)
@@ -347,4 +354,71 @@ int publish_bytes(const char *path, const void *data, size_t n, struct error *e)
 		return -1;
 	}
 	return publish_end(p, e);
+}
+
+/* ---- what killed writers left ---- */
+
+struct leftovers { struct leftover { int fd; char *path; } *one; size_t count, capacity; };
+
+static void take_leftover(struct leftovers *l, const char *path, long pid)
+{
+	const int fd = is_abandoned(path, pid) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+
+	if (fd < 0)
+		return;
+	flock(fd, LOCK_SH | LOCK_NB);           /* who looks for abandoned ones now sees that it is in use */
+	GROW(l->one, l->count, l->capacity);
+	l->one[l->count++] = (struct leftover){ fd, xstrdup(path) };
+}
+
+struct leftovers *publish_leftovers(const char *path)
+{
+	struct leftovers *l = xcalloc(1, sizeof(*l));
+	struct publish p = { .name = (char *)path };
+	struct dirent *entry;
+	char *prefix;
+	DIR *d;
+
+	find_target(&p);
+	prefix = temp_prefix(p.target);
+	d = opendir(p.folder);
+	while (d && (entry = readdir(d))) {
+		const long pid = temp_owner(entry->d_name, prefix);
+		char *file = pid ? path_join(p.folder, entry->d_name) : NULL;
+
+		if (file)
+			take_leftover(l, file, pid);
+		free(file);
+	}
+	if (d)
+		closedir(d);
+	free(prefix);
+	free(p.target);
+	free(p.folder);
+	return l;
+}
+
+int leftover_at(const struct leftovers *l, size_t i, const char **path)
+{
+	if (i >= l->count)
+		return -1;
+	*path = l->one[i].path;
+	return fcntl(l->one[i].fd, F_DUPFD_CLOEXEC, 3);
+}
+
+void leftovers_remove(struct leftovers *l)
+{
+	for (size_t i = 0; l && i < l->count; i++)
+		unlink(l->one[i].path);
+}
+
+void leftovers_free(struct leftovers *l)
+{
+	for (size_t i = 0; l && i < l->count; i++) {
+		close(l->one[i].fd);
+		free(l->one[i].path);
+	}
+	if (l)
+		free(l->one);
+	free(l);
 }

@@ -26,6 +26,16 @@ int publish_fd(struct publish *p);                              /* for libarchiv
 int publish_end(struct publish *p, struct error *e) MUST_CHECK;
 void publish_abandon(struct publish *p);                        /* remove the temporary, free; accepts NULL */
 
+/* After a failure too, and instead of publish_abandon(): what is written stays for publish_leftovers(). */
+void publish_leave(struct publish *p);
+/* The temporaries that killed writers of a target left, for somebody who can go on from them.  To be asked for before publish_begin(),
+ * which then lets them be: they are locked until they are freed. */
+struct leftovers;
+struct leftovers *publish_leftovers(const char *path);
+int leftover_at(const struct leftovers *l, size_t i, const char **path);        /* a descriptor, the caller's; -1: no more */
+void leftovers_remove(struct leftovers *l);                                     /* the files; accepts NULL */
+void leftovers_free(struct leftovers *l);                                       /* accepts NULL */
+
 /* Remove the temporaries that dead writers of START... left in the folder, whatever their target was. */
 void publish_clean(const char *folder, const char *start);
 
@@ -44,6 +54,7 @@ int read_file(const char *path, size_t cap, struct buffer *out, struct error *e)
 int read_head(const char *path, size_t n, struct buffer *out, struct error *e) MUST_CHECK;
 int make_folders(const char *path, struct error *e) MUST_CHECK; /* mkdir -p */
 char *existing_folder(const char *path);        /* the folder itself, or the one that it would be made in, malloced */
+int make_parents(const char *file, struct error *e) MUST_CHECK; /* the folders that it will stand in */
 char *path_join(const char *folder, const char *name);          /* malloced */
 
 /* At the start of every main: descriptors 0-2 that are closed become /dev/null, so that no data file becomes stdout.

@@ -138,6 +138,8 @@ int events_open(struct events *ev, const struct train_settings *s, struct error 
 {
 	struct stat st;
 
+	if (!s->dry_run && ((s->html && make_parents(s->html, e) < 0) || (s->log && make_parents(s->log, e) < 0)))
+		return -1;
 	if (s->html && !s->dry_run)
 		ev->report = report_new();
 	ev->fd = STDOUT_FILENO;

@@ -27,7 +27,7 @@ const struct plan_device *plan_device(const char *name, struct error *e)
 	for (i = 0; i < sizeof(devices) / sizeof(*devices); i++)
 		if (!strcmp(name, devices[i].name))
 			return &devices[i];
-	fail(e, EXIT_USAGE, "there is no device '%s'; choose cpu or cuda", name);
+	fail(e, EXIT_USAGE, "device '%s' is not known; choose cpu or cuda", name);
 	return NULL;
 }
 

@@ -69,11 +69,11 @@ static int take_picture(struct run *r, int chunks, const json_t *line, size_t *c
 	return 0;
 }
 
-static int take_lines(struct run *r, char *rest, struct error *e)
+static int take_lines(struct run *r, int chunks, char *rest, struct error *e)
 {
 	size_t capacity = 0;
 	char *text;
-	int chunks, result = chunks_of(r->s->max_token_length, &chunks, e);
+	int result = 0;
 
 	while (!result && (text = strsep(&rest, "\n")) && *text) {
 		json_t *line = json_parse("a line", text, strlen(text), e);
@@ -86,12 +86,15 @@ static int take_lines(struct run *r, char *rest, struct error *e)
 int run_imagine_pictures(struct run *r, struct error *e)
 {
 	struct buffer text = { 0 };
-	int result = read_file(r->s->pictures, REPORT_CAP, &text, e);
+	int chunks, result;
 
 	r->imagined = true;
+	if (chunks_of(r->s->max_token_length, &chunks, e) < 0)
+		return -1;
+	result = read_file(r->s->pictures, REPORT_CAP, &text, e);
 	if (!result) {
 		buffer_add(&text, "", 1);
-		result = take_lines(r, text.data, e) < 0 ? fail_at(e, r->s->pictures) : 0;
+		result = take_lines(r, chunks, text.data, e) < 0 ? fail_at(e, r->s->pictures) : 0;
 	}
 	buffer_free(&text);
 	if (!result && !r->data.count)

@@ -1,5 +1,6 @@
 /* What is said without training: --plan, --check, and a look before a run at whether it can fit. */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,24 @@ int run_look_ahead(const struct run *r, const char *const *latents, size_t count
 
 /* ---- --check ---- */
 
+/* Asked by doing it, without a trace: root may write where a file system has no room for anybody's files. */
+static bool can_write(const char *folder)
+{
+	int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	char *file;
+
+	if (fd < 0 && errno != EACCES && errno != EROFS) {              /* not every file system has files without a name */
+		file = xprintf("%s/.lora-check.%ld.tmp", folder, (long)getpid());
+		fd = open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+		if (fd >= 0)
+			unlink(file);
+		free(file);
+	}
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 static int check_folder(const char *key, const char *path, struct error *e)
 {
 	char *at = existing_folder(path);
@@ -76,7 +95,7 @@ static int check_folder(const char *key, const char *path, struct error *e)
 	int result = 0;
 
 	errno = 0;
-	if (stat(at, &st) < 0 || access(at, W_OK | X_OK) < 0 || !S_ISDIR(st.st_mode))
+	if (stat(at, &st) < 0 || !S_ISDIR(st.st_mode) || !can_write(at))
 		result = fail(e, EXIT_IO, "%s '%s' cannot be written: %s: %s; choose another", key, path, at,
 			      errno ? strerror(errno) : "no folder");
 	free(at);
@@ -86,11 +105,14 @@ static int check_folder(const char *key, const char *path, struct error *e)
 static int check_file_place(const char *key, const char *path, struct error *e)
 {
 	char *folder = path ? xstrdup(path) : NULL, *slash = folder ? strrchr(folder, '/') : NULL;
+	struct stat st;
 	int result = 0;
 
 	if (slash)
 		*slash = 0;
-	if (folder)
+	if (folder && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		result = fail(e, EXIT_USAGE, "%s '%s' is a folder; name a file", key, path);
+	else if (folder)
 		result = check_folder(key, !slash ? "." : *folder ? folder : "/", e);
 	free(folder);
 	return result;

@@ -56,6 +56,8 @@ static int plan_prompt(const struct run *r, const struct prompt *p, const int co
 				   .height = size_of(p->height, common[1]), .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
 				   .steps = p->steps ? p->steps : DEFAULT_STEPS };
 	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
+	if (!what->sampler && !p->sampler)
+		return fail_at(e, "sample_sampler");
 	if (what->sampler && model_size_check(model_files_config(r->files), what->width, what->height, e) == 0)
 		return 0;
 	return fail_at(e, s->sample_prompts);

@@ -30,14 +30,16 @@ int run_settings(struct run *r, struct error *e)
 /* Whether captions are read live is known once the latents are; then the text encoders are asked for. */
 static unsigned parts_needed(const struct train_settings *s)
 {
-	const bool paints = s->sample_prompts && !s->replay_step;
+	const bool paints = s->sample_prompts && !s->replay_step, looks = s->check && s->vae;
 
-	return PART(COMPONENT_UNET) | (paints ? PART(COMPONENT_VAE) | PARTS_TEXT : 0) | (run_trains_text(s) ? PARTS_TEXT : 0);
+	return PART(COMPONENT_UNET) | (paints || looks ? PART(COMPONENT_VAE) : 0) | (paints ? PARTS_TEXT : 0) | (run_trains_text(s) ? PARTS_TEXT : 0);
 }
 
 int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	r->files = model_files_open_parts(r->s->model, r->s->model_config, r->s->sample_prompts ? r->s->vae : NULL, parts_needed(r->s), e);
+	const bool vae = r->s->sample_prompts || r->s->check;
+
+	r->files = model_files_open_parts(r->s->model, r->s->model_config, vae ? r->s->vae : NULL, parts_needed(r->s), e);
 	if (!r->files || run_prepare_data(r, latents, count, e) < 0)
 		return -1;
 	if (!option_is_set("max-timestep"))

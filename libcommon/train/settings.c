@@ -280,7 +280,8 @@ static int check_looking(const struct train_settings *s, struct error *e)
 	if (!s->sample_prompts && (s->sample_every_steps || s->sample_every_epochs || s->sample_at_first))
 		note("samples are asked for, but not of what: none are painted; name a file with sample_prompts");
 	if (!s->validation_split && (s->validate_every_steps || s->validate_every_epochs))
-		return fail(e, EXIT_USAGE, "validation is asked for, but nothing is held out; use --validation-split");
+		return fail(e, EXIT_USAGE, "%s: validation is asked for, but nothing is held out; use --validation-split",
+			    s->validate_every_steps ? "validate_every_n_steps" : "validate_every_n_epochs");
 	return 0;
 }
 
