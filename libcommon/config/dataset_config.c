@@ -186,6 +186,7 @@ static int take_own(struct reader *r, const struct toml *t, const char *where)
 			free(r->subset.where);
 			r->subset.where = xprintf("%s:%d", r->path, t->line);
 		}
+		r->subset.bucket_said |= keys[i].at == AT(enable_bucket);
 		return option_take_toml(&o, t, where, r->e);
 	}
 	return 0;

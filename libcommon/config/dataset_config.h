@@ -21,6 +21,7 @@ struct dataset_subset {
 	int dataset;                    /* its number, from 0 */
 	long resolution[2], batch_size; /* batch_size 0: not said */
 	bool enable_bucket, bucket_no_upscale;
+	bool bucket_said;               /* enable_bucket is written somewhere */
 	long min_bucket_reso, max_bucket_reso, bucket_reso_steps;
 	char *caption_options;          /* what training must know of captions, as a JSON object; NULL: nothing was said */
 	char *where;                    /* "FILE:LINE" of image_dir, for messages */

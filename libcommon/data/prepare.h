@@ -25,6 +25,7 @@ struct prepare_options {
 	bool match_regularization;      /* kohya's rule for their repeats */
 	double prior_loss_weight;
 	struct bucket_rules buckets;
+	bool bucket_said;               /* buckets.enabled is not the default */
 	bool kohya_crop;                /* in the field `crop`; the pixels are cut in the middle either way */
 	struct caption_rules captions;
 	bool flip;

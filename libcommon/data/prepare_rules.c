@@ -12,7 +12,7 @@ static struct dataset_subset defaults_of(const struct prepare_options *o)
 		.class_tokens = o->captions.class_tokens, .caption_extension = o->captions.extension,
 		.caption_prefix = o->captions.prefix, .caption_suffix = o->captions.suffix,
 		.resolution = { o->buckets.resolution[0], o->buckets.resolution[1] },
-		.enable_bucket = o->buckets.enabled, .bucket_no_upscale = o->buckets.no_upscale,
+		.enable_bucket = o->buckets.enabled, .bucket_said = o->bucket_said, .bucket_no_upscale = o->buckets.no_upscale,
 		.min_bucket_reso = o->buckets.min, .max_bucket_reso = o->buckets.max, .bucket_reso_steps = o->buckets.steps,
 	};
 }
@@ -67,6 +67,18 @@ static int rules_of_options(const struct prepare_options *o, struct prepare_rule
 	return buckets_make(&o->buckets, &r->each->buckets, e);
 }
 
+/* In sd-scripts nothing said is false, and pictures of other shapes are refused or cut. */
+static void tell_of_buckets(const struct prepare_options *o, const struct dataset_config *d)
+{
+	size_t silent = 0;
+
+	for (size_t i = 0; i < d->count; i++)
+		silent += !d->subset[i].bucket_said && d->subset[i].enable_bucket;
+	if (silent)
+		note("%s: enable_bucket is not in it: buckets are on here, in sd-scripts they are off; write enable_bucket = true or false",
+		     o->dataset_config);
+}
+
 int prepare_rules_make(const struct prepare_options *o, struct prepare_rules *r, struct error *e)
 {
 	const struct dataset_subset defaults = defaults_of(o);
@@ -78,6 +90,7 @@ int prepare_rules_make(const struct prepare_options *o, struct prepare_rules *r,
 		return rules_of_options(o, r, e);
 	if (dataset_config_read(o->dataset_config, &defaults, &r->dataset, e) < 0)
 		return -1;
+	tell_of_buckets(o, &r->dataset);
 	r->each = xcalloc(r->dataset.count, sizeof(*r->each));
 	for (r->count = 0; r->count < r->dataset.count; r->count++)
 		if (rules_of_subset(&r->dataset.subset[r->count], &r->each[r->count], e) < 0)

@@ -396,3 +396,19 @@ fake_libheif() {
 	LD_LIBRARY_PATH=$PWD/lib run_to 3 "$PREP" --class-tokens x one
 	[[ $output == *"another size than the file says"* ]]
 }
+
+@test "a dataset config without enable_bucket is told that buckets are on here; one that says it is not" {
+	cp -r "$ROOT/demo/train/10_gizmo robot" some
+	told() { "$PREP" --dataset-config d.toml -o /dev/null "$@" 2>&1 | grep -c 'enable_bucket is not in it: buckets are on here'; }
+	printf '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "some"\n[[datasets.subsets]]\nimage_dir = "some"\n' >d.toml
+	[ "$(told)" = 1 ]
+	[ "$(told --quiet)" = 0 ]
+	[ "$(told --bucket)" = 0 ]
+	[ "$(told --no-bucket)" = 0 ]
+	sed -i 's/^resolution/enable_bucket = true\nresolution/' d.toml
+	[ "$(told)" = 0 ]
+	printf 'resolution = "64,64"\ntrain_data_dir = "%s"\n' "$ROOT/demo/train" >c.toml
+	"$PREP" --config c.toml -o /dev/null 2>&1 | grep 'enable_bucket is not set: buckets are on here'
+	printf 'enable_bucket = true\n' >>c.toml
+	[ "$("$PREP" --config c.toml -o /dev/null 2>&1 | grep -c enable_bucket)" = 0 ]
+}

@@ -98,6 +98,9 @@ int main(int argc, char **argv)
 	o.jpeg = !strcmp(payload, "jpeg") || (o.folder && !option_is_set("payload"));
 	o.quality = (int)quality;
 	o.threads = (int)threads;
+	o.bucket_said = option_is_set("bucket");
+	if (option_is_set("train-data-dir") && !o.bucket_said)
+		note("enable_bucket is not set: buckets are on here, in sd-scripts they are off");
 	if (option_is_set("train-data-dir") && !o.captions.extension)
 		note("captions are read from .txt files, then .caption; sd-scripts reads .caption alone unless caption_extension says so");
 	if (e.code || background_parse(background, o.background, &e) < 0 ||
