@@ -190,7 +190,7 @@ static int scan_plain(const char *dir, const struct picture *like, struct pictur
 	if (status == 0)
 		tell(dir, &l);
 	if (status == 0 && list->count == before)
-		warning("%s: no pictures in it; PNG, JPEG and WebP files are looked for", dir);
+		warning("%s: no pictures in it; PNG, JPEG, WebP and BMP files are looked for", dir);
 	free_names(names, count);
 	return status;
 }

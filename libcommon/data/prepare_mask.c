@@ -9,7 +9,7 @@
 /* *path: DIR/STEM.EXT of the first extension for which there is a file (malloced); NULL: none. */
 static int find(const char *dir, const char *picture, char **path, struct error *e)
 {
-	static const char *const extensions[] = { "png", "PNG", "jpg", "JPG", "jpeg", "JPEG", "webp", "WEBP" };
+	static const char *const extensions[] = { "png", "PNG", "jpg", "JPG", "jpeg", "JPEG", "webp", "WEBP", "bmp", "BMP" };
 	const char *slash = strrchr(picture, '/'), *name = slash ? slash + 1 : picture, *dot = strrchr(name, '.');
 	int stem = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
 

@@ -6,7 +6,7 @@
 
 #include "../io/image.h"
 
-/* What DIR/STEM.png (.jpg, .jpeg, .webp) says of the picture PATH/STEM.*: its red becomes image->alpha, at the size of *image.  No such
+/* What DIR/STEM.png (.jpg, .jpeg, .webp, .bmp) says of the picture PATH/STEM.*: its red becomes image->alpha, at the size of *image.  No such
  * file: image->alpha stays as it is.  EXIT_INPUT for a mask that cannot be read or has another shape than width x height. */
 int mask_beside(const char *dir, const char *picture, int width, int height, struct image *image, struct error *e) MUST_CHECK;
 

@@ -171,7 +171,7 @@ int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_optio
 	if ((o->dataset_config ? scan_datasets(r, o, list, e) : scan_folders(o, list, e)) < 0)
 		return -1;
 	if (list->count == 0 || list->picture[0].regularization)
-		return fail(e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG and WebP files are looked for",
+		return fail(e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG, WebP and BMP files are looked for",
 			    o->dataset_config ? o->dataset_config : o->folders[0]);
 	return 0;
 }

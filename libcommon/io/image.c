@@ -20,7 +20,7 @@ static const struct magic magics[] = {
 	{ "JPEG", 0, 3, "\xff\xd8\xff", jpeg_decode },
 	{ "WebP", 8, 4, "WEBP", webp_decode },
 	{ "GIF", 0, 4, "GIF8", NULL },
-	{ "BMP", 0, 2, "BM", NULL },
+	{ "BMP", 0, 2, "BM", bmp_decode },
 	{ "TIFF", 0, 4, "II*\0", NULL },
 	{ "TIFF", 0, 4, "MM\0*", NULL },
 	{ "AVIF", 4, 8, "ftypavif", heif_decode, true },
@@ -324,7 +324,7 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	d.orientation = d.shrunk = 1;
 	*out = (struct image){ 0 };
 	if (!m)
-		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG and WebP are read", name,
+		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG, WebP and BMP are read", name,
 			    n ? "not a picture" : "an empty file");
 	if (!m->decode || (m->foreign && !(o && o->libheif)))
 		return fail(e, EXIT_INPUT, "%s: %s is not read; convert it to PNG, JPEG or WebP", name, m->name);

@@ -1,5 +1,5 @@
 /*
- * image.h - pictures in memory, and reading and writing PNG, JPEG and WebP.
+ * image.h - pictures in memory, and reading PNG, JPEG, WebP and BMP, and writing the first two.
  *
  * Reading decides the type by content, applies Exif orientation and ICC profile (to sRGB), scales 16 bit to 8, and lays
  * transparency on a background.  It refuses from the header alone what is over the caps (100 Mpx, side 65,535, 100 JPEG scans,
@@ -37,7 +37,7 @@ struct image_options {
 struct image_part { double left, top, width, height; };
 
 struct image_info {
-	const char *format;             /* "JPEG", "PNG", "WebP", "HEIC", "AVIF"; left alone where the type is not read */
+	const char *format;             /* "JPEG", "PNG", "WebP", "BMP", "HEIC", "AVIF"; left alone where the type is not read */
 	int width, height;              /* upright, that is after Exif orientation; of the file, not of what `enough` left */
 	int orientation;                /* 1..8 as found */
 	struct image_part part;         /* what the file's pixels became: `enough` leaves a last column or row of less than a pixel */
@@ -52,7 +52,7 @@ int image_read(const char *path, const struct image_options *o, struct image *ou
 	       struct error *e) MUST_CHECK;
 /* The header alone: *info, without decoding and, where it can be, without reading the rest of the file. */
 int image_read_size(const char *path, const struct image_options *o, struct image_info *info, struct error *e) MUST_CHECK;
-/* "JPEG", "PNG", "WebP" by the first bytes; for others a name ("GIF", "HEIC", ...) in *other; NULL: no picture. */
+/* "JPEG", "PNG", "WebP", "BMP" by the first bytes; for others a name ("GIF", "HEIC", ...) in *other; NULL: no picture. */
 const char *image_type(const void *bytes, size_t n, const char **other);
 void image_free(struct image *i);
 

@@ -1,5 +1,5 @@
 /*
- * image_internal.h - between image.c and the codecs (png.c, jpeg.c, webp.c, heif.c), exif.c and icc.c.
+ * image_internal.h - between image.c and the codecs (png.c, jpeg.c, webp.c, bmp.c, heif.c), exif.c and icc.c.
  *
  * A codec reads its header, fills in the upper half of struct decoder, calls rows_begin() and hands over each row once.
  * Colour, transparency, 16 bit and orientation happen on the way into the picture, so no second copy of it exists.
@@ -74,6 +74,7 @@ int channels_of(enum pixels p);
 int png_decode(struct decoder *d) MUST_CHECK;
 int jpeg_decode(struct decoder *d) MUST_CHECK;
 int webp_decode(struct decoder *d) MUST_CHECK;
+int bmp_decode(struct decoder *d) MUST_CHECK;
 int heif_decode(struct decoder *d) MUST_CHECK;
 
 /* NULL when the profile is absent, damaged, for other pixels, or means sRGB: then the values are taken as sRGB. */

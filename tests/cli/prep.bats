@@ -412,3 +412,27 @@ fake_libheif() {
 	printf 'enable_bucket = true\n' >>c.toml
 	[ "$("$PREP" --config c.toml -o /dev/null 2>&1 | grep -c enable_bucket)" = 0 ]
 }
+
+# bmp WIDTH HEIGHT: of 24 bits a pixel, to standard output; WIDTH is a multiple of four
+bmp() {
+	le() { local i; for ((i = 0; i < $2; i++)); do printf '%b' "\\x$(printf %02x $(($1 >> 8 * i & 255)))"; done; }
+	printf BM; le $((54 + 3 * $1 * $2)) 4; le 0 4; le 54 4
+	le 40 4; le "$1" 4; le "$2" 4; le 1 2; le 24 2; le 0 4; le 0 20
+	yes 'a picture' | head -c $((3 * $1 * $2))
+}
+
+@test "BMP is read as a picture and as a mask, under any name" {
+	mkdir set masks
+	bmp 64 48 >set/a.bmp && echo one >set/a.txt
+	bmp 48 64 >set/b.png && echo two >set/b.txt
+	bmp 64 48 >masks/a.bmp
+	sizes=(--resolution 64 --min-bucket-reso 48 --bucket-reso-steps 16)
+	"$PREP" -q --strict "${sizes[@]}" --conditioning-data-dir masks --report r.jsonl -o a.tar set
+	[ "$(jq -r 'select(.event == "picture") | "\(.path) \(.caption)"' r.jsonl | xargs)" = "set/a.bmp one set/b.png two" ]
+	[ "$(member a.tar 00000000.json | jq -c .original)" = "[64,48]" ]
+	tar -tf a.tar | grep -q '^00000000.mask.png$'
+	truncate -s 100 set/b.png
+	run "$PREP" -q --strict "${sizes[@]}" -o b.tar set
+	[ "$status" -eq 3 ]
+	[[ "$output" == *"set/b.png: truncated BMP"* ]]
+}
