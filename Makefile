@@ -8,6 +8,7 @@
 #   make bench      figures, not tests          make big   full-size SDXL, one step       make clean-big
 #   make fuzz T=60  each reader of foreign bytes under libFuzzer, T seconds
 #   make campaign   an hour of faults: kills, errors of the disk, cuts, flipped bits (tests/campaign)
+#   make allocations  no memory, at each allocation of each program (an hour)
 #   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
 #   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
@@ -111,6 +112,11 @@ $(PROBE): $(PROBE).o $(LIBRARY)
 	$(call say,LINK  $@)
 	$(Q)$(CC) $(LINK) -o $@ $^ $(LIBS)
 
+$(BUILD)/%.so: %.c
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)
+	$(Q)$(CC) -O1 -g -Wall -Wextra -Wno-nonnull -D_GNU_SOURCE -shared -fPIC -o $@ $< -ldl
+
 include cuda/build.mk
 include tests/emu/emu.mk
 
@@ -159,6 +165,10 @@ uninstall:
 	rm -rf $(SHARE_TO) $(LIB_TO)
 	for m in $(MAN); do rm -f $(MAN_TO)"$${m##*.}/$${m##*/}"; done
 
+# Nightly: every allocation of every program fails, by the stack it comes from.
+allocations: all $(BUILD)/tests/faults/no_memory.so
+	@BIN=$(BUILD)/bin tests/faults/allocations
+
 replay-programs: $(REPLAY) $(PROBE)
 
 fuzz-programs: $(FUZZ:%=$(BUILD)/fuzz/%)
@@ -175,7 +185,7 @@ campaign: deps-test all
 	@$(MAKE) --no-print-directory -j2 BUILD=$(FUZZED) CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
 	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' tests/campaign/run
 
-unit-programs: $(UNIT) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs
+unit-programs: $(UNIT) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs $(BUILD)/tests/faults/no_memory.so
 
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done
@@ -184,5 +194,5 @@ clean:
 	rm -rf build demo/out demo/before-after.png
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all deps deps-test demo check campaign fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
+.PHONY: all allocations deps deps-test demo check campaign fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
 .SECONDARY:

@@ -1,35 +1,6 @@
 #include <lcms2.h>
-#include <lcms2_plugin.h>
 #include <stdlib.h>
 #include "image_internal.h"
-
-#define LARGEST (64u << 20)             /* of one piece of memory; a damaged profile may ask for anything */
-
-/* Without memory lcms gives up a profile, or goes another way to slightly other colours. */
-static void *get_memory(cmsContext context, cmsUInt32Number n)
-{
-	return n > LARGEST ? NULL : xmalloc(n);
-}
-
-static void give_back(cmsContext context, void *p)
-{
-	free(p);
-}
-
-static void *change_memory(cmsContext context, void *p, cmsUInt32Number n)
-{
-	return n > LARGEST ? NULL : xrealloc(p, n);
-}
-
-/* Before any thread: what it changes is lcms's own, and everybody's. */
-__attribute__((constructor)) static void die_without_memory(void)
-{
-	static cmsPluginMemHandler handler = {
-		{ cmsPluginMagicNumber, 2000, cmsPluginMemHandlerSig, NULL }, get_memory, give_back, change_memory, NULL, NULL, NULL,
-	};
-
-	cmsPlugin(&handler);
-}
 
 struct colour {
 	cmsHTRANSFORM transform;

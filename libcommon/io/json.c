@@ -10,12 +10,6 @@ enum {
 	ROOM = 128 << 20,
 };
 
-/* jansson's NULL for "no memory" is its NULL for "absent". */
-__attribute__((constructor)) static void die_without_memory(void)
-{
-	json_set_alloc_funcs(xmalloc, free);
-}
-
 /* jansson goes 2048 deep, and on a small stack each level costs; and it makes 80 bytes of two.  What is inside strings does not count. */
 static int check_size(const char *label, const char *text, size_t n, struct error *e)
 {
@@ -59,7 +53,9 @@ json_t *json_parse(const char *label, const char *text, size_t n, struct error *
 	if (check_size(label, text, n, e))
 		return NULL;
 	value = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
-	if (!value)
+	if (!value && json_error_code(&why) == json_error_out_of_memory)
+		fail(e, EXIT_MEMORY, "%s: no memory for %zu bytes of JSON; free some", label, n);
+	else if (!value)
 		fail(e, EXIT_INPUT, "%s:%d: not valid JSON: %s; correct it or fetch the file again", label, why.line,
 		     why.text);
 	return value;

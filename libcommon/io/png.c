@@ -66,23 +66,12 @@ static const uint8_t *find_chunk(const uint8_t *bytes, size_t n, const char *typ
 	return NULL;
 }
 
-/* libpng tells of no memory as of any damage, or goes on without a piece; and when it has none for itself, it aborts. */
-static png_voidp get_memory(png_structp png, png_alloc_size_t n)
-{
-	return xmalloc(n);
-}
-
-static void give_back(png_structp png, png_voidp p)
-{
-	free(p);
-}
-
 /* eXIf is found without libpng, which would allocate the 2 GB that a chunk of a few bytes may claim. */
 static int open_png(struct png_job *j)
 {
 	static const png_byte skipped[] = "eXIf\0tEXt\0zTXt\0iTXt\0sPLT";
 
-	j->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, j, give_up, on_warning, NULL, get_memory, give_back);
+	j->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, give_up, on_warning);
 	j->info = j->png ? png_create_info_struct(j->png) : NULL;
 	if (!j->info)
 		die(EXIT_MEMORY, "no memory for reading a PNG");
@@ -285,7 +274,7 @@ static void put_text(png_structp png, png_infop info, const struct png_text *tex
 
 static void write_png(struct buffer *out, const uint8_t *pixels, int width, int height, int color, const struct png_text *text, int texts)
 {
-	png_structp png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, NULL, cannot_write, NULL, NULL, get_memory, give_back);
+	png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, cannot_write, NULL);
 	png_infop info = png ? png_create_info_struct(png) : NULL;
 	size_t stride = (size_t)width * (color == PNG_COLOR_TYPE_RGB ? 3 : 1);
 

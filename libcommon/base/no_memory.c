@@ -1,0 +1,79 @@
+/*
+ * no_memory.c - what happens to a program, libraries included, when there is no memory: it ends with EXIT_MEMORY.
+ *
+ * Libraries take "no memory" for damage or for absence, go on without a piece, exit with 1 (libarchive) or crash (libarchive, libpng); none of
+ * them is asked.  So malloc() and its like are replaced, in the way that glibc's manual names: the program's own come first, and call the next.
+ * What is LARGE is a size that a file claims as often as not: there NULL is an answer, and who asks for so much looks at it.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include "error.h"
+#include "memory.h"
+
+#ifdef __has_feature
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer))
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+#if !SANITIZED                          /* a sanitizer has its own */
+
+#define LARGE ((size_t)16 << 20)
+
+typedef void *malloc_fn(size_t), *calloc_fn(size_t, size_t), *realloc_fn(void *, size_t);
+
+/* The next definition; each of these functions looks it up once, or twice in two threads. */
+static void *next_of(void **known, const char *name)
+{
+	void *next = __atomic_load_n(known, __ATOMIC_RELAXED);
+
+	if (!next) {
+		next = dlsym(RTLD_NEXT, name);
+		__atomic_store_n(known, next, __ATOMIC_RELAXED);
+	}
+	return next;
+}
+
+static void *given(void *p, size_t bytes)
+{
+	if (!p && bytes && bytes <= LARGE)
+		die(EXIT_MEMORY, "no memory for %zu bytes; free some, or choose smaller settings", bytes);
+	return p;
+}
+
+void *malloc(size_t bytes)
+{
+	static void *next;
+
+	return given(((malloc_fn *)next_of(&next, "malloc"))(bytes), bytes);
+}
+
+void *calloc(size_t count, size_t bytes)
+{
+	static void *next;
+	size_t all;
+
+	if (__builtin_mul_overflow(count, bytes, &all))
+		all = SIZE_MAX;
+	return given(((calloc_fn *)next_of(&next, "calloc"))(count, bytes), all);
+}
+
+void *realloc(void *p, size_t bytes)
+{
+	static void *next;
+
+	return given(((realloc_fn *)next_of(&next, "realloc"))(p, bytes), bytes);
+}
+
+void *aligned_alloc(size_t boundary, size_t bytes)
+{
+	static void *next;
+
+	return given(((calloc_fn *)next_of(&next, "aligned_alloc"))(boundary, bytes), bytes);
+}
+
+#endif
