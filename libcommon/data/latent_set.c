@@ -100,7 +100,7 @@ static void sort(struct latent_set *set)
 
 static void digest_options(struct sha256 *h, const struct latent_sample *s)
 {
-	char *options = s->caption_options ? json_dumps(s->caption_options, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	char *options = json_print(s->caption_options, JSON_COMPACT | JSON_SORT_KEYS);
 	char *line = options || s->batch_size ? xprintf("%s %ld\n", options ? options : "", s->batch_size) : NULL;
 
 	if (line)

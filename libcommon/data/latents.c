@@ -358,7 +358,7 @@ int latent_sample_members(const struct latent_sample *s, struct tar_member membe
 
 static void copy_field(const json_t *source, struct json_out *fields, const char *key)
 {
-	char *text = json_dumps(json_object_get(source, key), JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+	char *text = json_print(json_object_get(source, key), JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
 
 	if (text)
 		json_raw(fields, key, text);

@@ -61,6 +61,15 @@ json_t *json_parse(const char *label, const char *text, size_t n, struct error *
 	return value;
 }
 
+char *json_print(const json_t *value, size_t flags)
+{
+	char *text = value ? json_dumps(value, flags) : NULL;
+
+	if (value && !text)
+		die(EXIT_MEMORY, "no memory for JSON; free some");
+	return text;
+}
+
 json_t *json_read(const char *path, size_t cap, struct error *e)
 {
 	struct buffer text = { 0 };

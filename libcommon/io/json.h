@@ -37,6 +37,8 @@ void json_free(struct json_out *j);
 
 /* label is the file name in messages.  NULL: *e has line, what is wrong (EXIT_INPUT). Release with json_decref(). */
 json_t *json_parse(const char *label, const char *text, size_t n, struct error *e) MUST_CHECK;
+/* A value as text, malloced; NULL for NULL and only then: jansson has one answer for "absent" and for "no memory". */
+char *json_print(const json_t *value, size_t flags);
 json_t *json_read(const char *path, size_t cap, struct error *e) MUST_CHECK;
 
 #endif

@@ -52,11 +52,11 @@ static json_t *setting(const struct settings *s, const char *key)
 static void refuse(struct settings *s, const char *key, const char *wanted)
 {
 	json_t *v = json_object_get(s->root, key);
-	char *found = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+	char *found = json_print(v, JSON_ENCODE_ANY | JSON_COMPACT);
 
 	if (!s->bad && v)
 		fail(s->e, EXIT_INPUT, "%s: \"%s\" is %.80s; this program knows %s only", s->file, key,
-		     found ? found : "?", wanted);
+		     found, wanted);
 	else if (!s->bad)
 		fail(s->e, EXIT_INPUT, "%s: no \"%s\"; this program needs %s", s->file, key, wanted);
 	s->bad = true;
