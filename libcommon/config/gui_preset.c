@@ -1,4 +1,5 @@
 /* From the widgets of the kohya_ss GUI (kohya_gui/lora_gui.py, train_model) to keys. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -76,8 +77,16 @@ static bool is_number(const char *text)
 {
 	char *end;
 
-	strtod(text, &end);
-	return end != text && !end[strspn(end, " ")];
+	return isfinite(strtod(text, &end)) && end != text && !end[strspn(end, " ")];
+}
+
+/* ".5" and "007" are no numbers of TOML; a seed may have more digits than a double, and than TOML's numbers. */
+static void add_number(struct buffer *out, const char *text)
+{
+	if (text[0] >= '1' && text[0] <= '9' && !text[strspn(text, "0123456789")])
+		buffer_addf(out, strlen(text) > 18 ? "\"%s\"" : "%s", text);
+	else
+		option_add_number(out, strtod(text, NULL));
 }
 
 /* "a=1 b=2" of one entry box, which may have quotes around each. */
@@ -122,8 +131,10 @@ static void add_value(struct buffer *out, const char *key, const json_t *j)
 		option_add_number(out, json_number_value(j));
 	} else if (is_list(key)) {
 		add_words(out, text);
-	} else if (!strcasecmp(text, "true") || (is_number(text) && strcmp(key, "resolution"))) {
-		buffer_addf(out, "%s", strcasecmp(text, "true") ? text + strspn(text, " +") : "true");
+	} else if (!strcasecmp(text, "true")) {
+		buffer_adds(out, "true");
+	} else if (is_number(text) && strcmp(key, "resolution")) {
+		add_number(out, text);
 	} else {
 		option_add_quoted(out, text);
 	}

@@ -107,6 +107,10 @@ static const struct { const char *json, *toml; } presets[] = {
 	  HEAD "text_encoder_lr = [1e-5, 1e-6]\nnetwork_train_text_encoder_only = true\n" },
 	{ "{\"LoRA_type\": \"Standard\", \"lr_warmup\": 10, \"lr_scheduler\": \"cosine_with_restarts\", \"epoch\": \"3\", \"max_train_steps\": \"500\"}",
 	  HEAD "lr_scheduler = \"cosine_with_restarts\"\nmax_train_steps = 500\nlr_warmup_steps = \"10%\"\nlr_scheduler_num_cycles = 3\n" },
+	{ "{\"LoRA_type\": \"Standard\", \"seed\": \"12345678901234567890\", \"network_alpha\": \".5\", \"network_dim\": \"008\", \"min_snr_gamma\": \" 5 \", "
+	  "\"output_name\": \"nan\", \"unet_lr\": \"1.e-4\", \"text_encoder_lr\": 1e-4}",
+	  HEAD "seed = \"12345678901234567890\"\nnetwork_alpha = 0.5\nnetwork_dim = 8\nmin_snr_gamma = 5\noutput_name = \"nan\"\nunet_lr = 0.0001\n"
+	  "text_encoder_lr = 0.0001\n" },
 	{ "{\"LoRA_type\": \"Standard\", \"log_with\": \"wandb\", \"sample_prompts\": \"a cat --w 512\\na dog\", \"output_name\": \"a \\\"b\\\"\"}",
 	  HEAD "# log_with = \"wandb\"  is left out: no program here uses the network\noutput_name = \"a \\\"b\\\"\"\n"
 	  "# Write these prompts into a file and name it in sample_prompts:\n#   a cat --w 512\n#   a dog\n" },
