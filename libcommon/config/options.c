@@ -158,11 +158,7 @@ static const char *optional_word(struct command_line *c)
 /* kohya's lists take several words: --network_args conv_dim=4 conv_alpha=1 */
 static void take_more_words(struct command_line *c, const struct option *o)
 {
-	char buffer[KEY_SIZE];
-	const char *key = option_key(o, buffer);
-	size_t n = key ? strlen(key) : 0;
-
-	if (o->kind != OPTION_LIST || n < 5 || strcmp(key + n - 5, "_args"))
+	if (!option_takes_pairs(o))
 		return;
 	while (c->at < c->argc && c->argv[c->at][0] != '-' && strchr(c->argv[c->at], '='))
 		give(c, o, c->argv[c->at++], false);

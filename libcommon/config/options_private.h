@@ -43,6 +43,7 @@ const struct option *option_named(const struct tool *tool, const char *name, siz
 const char *option_key(const struct option *o, char buffer[KEY_SIZE]);
 const struct option *option_by_key(const struct tool *tool, const char *key);
 bool option_is_flag(const struct option *o);            /* takes no word behind it */
+bool option_takes_pairs(const struct option *o);        /* a list of "k=v": its key ends in _args */
 bool option_has_value(const struct option *o);          /* is no heading and not of a later version */
 
 /* Set the value from text.  where opens the message: "--rank", "run.toml:12: network_dim".  A list grows by one. */

@@ -42,6 +42,15 @@ const char *option_key(const struct option *o, char buffer[KEY_SIZE])
 	return buffer;
 }
 
+bool option_takes_pairs(const struct option *o)
+{
+	char buffer[KEY_SIZE];
+	const char *key = option_key(o, buffer);
+	size_t n = key ? strlen(key) : 0;
+
+	return o->kind == OPTION_LIST && n > 5 && !strcmp(key + n - 5, "_args");
+}
+
 const struct option *option_by_key(const struct tool *tool, const char *key)
 {
 	char buffer[KEY_SIZE];
@@ -300,7 +309,7 @@ int option_take(const struct option *o, const char *text, const char *where, str
 {
 	struct buffer expected = { 0 };
 	char *trimmed = trim(text);
-	bool as_it_stands = o->kind == OPTION_LIST || (o->kind == OPTION_STRING && !is_number(trimmed));
+	bool as_it_stands = (o->kind == OPTION_LIST && !option_takes_pairs(o)) || (o->kind == OPTION_STRING && !is_number(trimmed));
 	bool good = take(o, as_it_stands ? text : trimmed);
 
 	free(trimmed);

@@ -250,6 +250,7 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "resolution = [1024, 768]", 0, "size=1024x768" },
 	{ "network_args = [\"a=1\", \"b=2\"]", 0, "arg=a=1\narg=b=2" },
 	{ "network_args = \"a=1\"", 0, "arg=a=1" },
+	{ "network_args = [\" a=1 \", \"b=2\"]", 0, "arg=a=1\narg=b=2" },
 	{ "network_args = []", 0, "vae=-" },
 	{ "vae = []\nnetwork_dim = []\nresolution = []\nenable_bucket = []\nsave_precision = []\nlearning_rate = []", 0,
 	  "rank=16|bucket=1|vae=-|precision=-|origin=default set=0" },
