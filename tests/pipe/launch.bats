@@ -74,6 +74,11 @@ said() {
 	[ "$(tar -tf output/my_lora.latents.tar | grep -c text.safetensors)" = 0 ]
 }
 
+@test "a variable that no program reads is warned of once" {
+	LORA_NETWORK_DMI=8 said 0 --train_data_dir "./training data" --network_train_unet_only
+	[ "$(grep -c 'LORA_NETWORK_DMI is no setting of any program here; did you mean LORA_NETWORK_DIM?' <<< "$output")" = 1 ]
+}
+
 @test "the latents are taken over: all of them, and all but what changed" {
 	said 0 --train_data_dir "./training data" --network_train_unet_only
 	before=$(sum output/my_lora.latents.tar)
