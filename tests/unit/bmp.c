@@ -42,7 +42,7 @@ static const uint32_t usual[2][4] = { { 0x7c00, 0x3e0, 0x1f }, { 0xff0000, 0xff0
 static void put(struct buffer *b, uint32_t v, int bytes)
 {
 	for (int i = 0; i < bytes; i++)
-		buffer_add(b, &(char){ (char)(v >> 8 * i) }, 1);
+		buffer_add(b, &(char){ (char)(i < 4 ? v >> 8 * i : 0) }, 1);
 }
 
 static const uint32_t *masks_of(const struct kind *k)
@@ -86,7 +86,7 @@ static void put_pixels(struct buffer *b, const struct kind *k, int y)
 		uint32_t v = 0;
 
 		if (k->bits <= 8) {
-			byte = byte << k->bits | index_of(x, y, k->bits);
+			byte = (byte << k->bits | index_of(x, y, k->bits)) & 0xff;
 			if ((x + 1) * k->bits % 8 == 0)
 				put(b, (uint8_t)byte, 1);
 			continue;
