@@ -3,6 +3,7 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
+#include "../model/hub_cache.h"
 #include "../model/single_file_names.h"
 #include "../model/source_internal.h"
 #include "inspect_internal.h"
@@ -171,14 +172,17 @@ static void say_files(struct sheet *s, const struct model_files *m)
 
 int inspect_folder(struct sheet *s, struct error *e)
 {
-	char *index = path_join(s->path, "model_index.json"), *unet = path_join(s->path, "unet");
+	char *index = path_join(s->path, "model_index.json"), *unet = path_join(s->path, "unet"), *cached = NULL;
 	bool model = is_there(index) || is_folder(unet);
 	struct model_files *m;
-	int status;
+	int status = model ? 1 : hub_find(s->path, HUB_MODEL, PART(COMPONENT_UNET), &cached, e);
 
 	free(index);
 	free(unet);
-	if (!model)
+	free(cached);
+	if (status < 0)
+		return -1;
+	if (!status)
 		return fail(e, EXIT_INPUT,
 			    "%s: a folder of no known kind; a diffusers model has unet/ and model_index.json", s->path);
 	m = model_files_open_parts(s->path, NULL, NULL, PART(COMPONENT_UNET), e);

@@ -111,11 +111,11 @@ static int open_single(struct model_files *m, const char *config_folder, struct 
 
 static int open_path(struct model_files *m, const char *path, const char *config_folder, bool vae, struct error *e)
 {
-	if (is_there(path))
+	if (hub_find(path, HUB_MODEL, vae ? m->needed : m->needed & ~PART(COMPONENT_VAE), &m->path, e) < 0)
+		return -1;
+	if (!m->path && is_there(path))
 		m->path = xstrdup(path);
-	else if (hub_id(path))
-		m->path = hub_model(path, e);
-	else
+	else if (!m->path)
 		fail(e, EXIT_INPUT, "%s: no such file or folder; a model is a diffusers folder, a .safetensors file, "
 		     "or ORG/NAME on the hub", path);
 	if (!m->path)

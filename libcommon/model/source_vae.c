@@ -63,17 +63,16 @@ static int open_path(struct model_files *m, const char *path, struct error *e)
 	return status;
 }
 
-int source_open_vae(struct model_files *m, const char *path, struct error *e)
+int source_open_vae(struct model_files *m, const char *named, struct error *e)
 {
-	char *folder;
+	char *path;
 	int status;
 
-	if (is_folder(path))
-		return open_path(m, path, e);
-	if (is_there(path) || !hub_id(path))
-		return open_file(m, path, e);
-	folder = hub_vae(path, e);
-	status = folder ? open_folder(m, folder, e) : -1;
-	free(folder);
+	if (hub_find(named, HUB_VAE, PART(COMPONENT_VAE), &path, e) < 0)
+		return -1;
+	if (!path)
+		path = xstrdup(named);
+	status = is_folder(path) ? open_path(m, path, e) : open_file(m, path, e);
+	free(path);
 	return status;
 }

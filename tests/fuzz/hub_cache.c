@@ -41,11 +41,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	static char *head;
 	struct error e = { 0 };
 	char *found, *id;
+	int status;
 
 	if (!head)
 		head = make_cache();
 	put(head, bytes, n);
-	found = hub_vae("org/vae", &e);
+	status = hub_find("org/vae", HUB_VAE, PARTS_ALL, &found, &e);
+	HOLDS((status == 1) == (found != NULL) && status != 0);
 	HOLDS(found ? strstr(found, "/snapshots/" COMMIT) && !strstr(found, "..") : e.code == EXIT_INPUT);
 	free(found);
 	id = xstrndup((const char *)bytes, strnlen((const char *)bytes, n));

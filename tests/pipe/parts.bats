@@ -59,3 +59,26 @@ unet_only() { "$BIN/lora-train" -m "$1" --network-train-unet-only -r 2 --learnin
 	cmp b.tar c.tar
 	status_of 3 "$BIN/lora-encode" -q -m nounet -o d.tar images.tar
 }
+
+@test "the tutorial's snapshot_download(cache_dir=./models): its model and VAE paths as they stand in its configuration" {
+	local commit=0123456789abcdef0123456789abcdef01234567 xl=models/models--stabilityai--stable-diffusion-xl-base-1.0
+	local vae=models/models--madebyollin--sdxl-vae-fp16-fix
+	mkdir -p $xl/{refs,snapshots} $vae/{refs,snapshots/$commit}
+	echo $commit | tee $xl/refs/main > $vae/refs/main
+	cp -r "$TINY" $xl/snapshots/$commit
+	cp "$TINY"/vae/* $vae/snapshots/$commit
+	cat > c.toml <<-END
+		[model_arguments]
+		pretrained_model_name_or_path = "./models/stable-diffusion-xl-base-1.0"
+		vae = "./models/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors"
+	END
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q --config c.toml -o l.tar
+	cmp l.tar "$LATENTS"
+	"$BIN/lora-train" -q --config c.toml -r 2 --network-train-unet-only --learning-rate 1e-3 --max-train-steps 1 -o out l.tar > /dev/null
+	"$BIN/lora-sample" -q --config c.toml -p x -W 32 -H 32 --steps 1 -o a.png > /dev/null
+	"$BIN/lora-merge" into -q -m ./models --lora out/last.safetensors -o merged --report /dev/null
+	"$BIN/lora-inspect" ./models $xl | grep -c 'diffusers folder, SDXL' | grep -qx 2
+	chmod -R u+w models && find $xl -name '*.safetensors' -delete
+	status_of 3 "$BIN/lora-sample" -q --config c.toml -p x
+	[[ "$output" == *"hf download stabilityai/stable-diffusion-xl-base-1.0 "*unet/diffusion_pytorch_model.fp16.safetensors*"--cache-dir ./models"* ]]
+}

@@ -479,6 +479,105 @@ static void hub_ids_are_looked_up_in_the_cache(void **state)
 	free(command);
 }
 
+/* ---- a cache in a folder: snapshot_download(cache_dir="./models") ---- */
+
+#define XL "stable-diffusion-xl-base-1.0"
+#define XL_COPY "models/models--stabilityai--" XL
+#define FIX_COPY "models/models--madebyollin--sdxl-vae-fp16-fix"
+
+static void make_models(void)
+{
+	shell("rm -rf models && mkdir -p " XL_COPY "/refs " XL_COPY "/snapshots " XL_COPY "/blobs " FIX_COPY "/snapshots/" COMMIT " && "
+	      "printf " COMMIT " > " XL_COPY "/refs/main && cp -r $OLDPWD/" A " " XL_COPY "/snapshots/" COMMIT " && "
+	      "cp $OLDPWD/" A "/vae/* " FIX_COPY "/snapshots/" COMMIT " && chmod -R u+w models && mkdir models/.locks");
+}
+
+static void found(const char *name, const char *vae, struct model_files *whole)
+{
+	const char *path = in_folder(name), *vae_path = vae ? in_folder(vae) : NULL;
+	struct model_files *m = open_model(path, NULL, vae_path);
+
+	same_component(m, whole, COMPONENT_UNET);
+	same_component(m, whole, COMPONENT_VAE);
+	assert_non_null(strstr(model_files_path(m), "snapshots/" COMMIT));
+	model_files_close(m);
+}
+
+static void not_found(const char *name, const char *vae, const char *word, const char *word2)
+{
+	struct error e = { 0 };
+
+	assert_null(model_files_open(in_folder(name), NULL, vae ? in_folder(vae) : NULL, &e));
+	assert_int_equal(e.code, EXIT_INPUT);
+	if (!strstr(e.text, word) || (word2 && !strstr(e.text, word2)))
+		fail_msg("'%s' and '%s' are not in: %s", word, word2 ? word2 : "", e.text);
+}
+
+static void a_cache_in_a_folder(void **state)
+{
+	static const char *const names[] = { "models", "models/", XL_COPY, XL_COPY "/", XL_COPY "/snapshots/" COMMIT, "models/" XL, "models/" XL "/",
+					     "models/stabilityai/" XL };
+	static const char *const vaes[] = { FIX_COPY, "models/sdxl-vae-fp16-fix", "models/madebyollin/sdxl-vae-fp16-fix",
+					    "models/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors",
+					    "models/madebyollin/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors", "models/" XL,
+					    "models/" XL "/vae" };
+	struct model_files *whole = open_model(A, NULL, NULL);
+
+	make_models();
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		found(names[i], NULL, whole);
+	for (size_t i = 0; i < sizeof(vaes) / sizeof(*vaes); i++)
+		found("models", vaes[i], whole);
+	shell("rm " XL_COPY "/refs/main");              /* one snapshot needs no branch */
+	found("models/" XL, NULL, whole);
+	shell("mkdir " XL_COPY "/snapshots/other");
+	not_found("models/" XL, NULL, "fetch it with: hf download stabilityai/" XL, NULL);
+	model_files_close(whole);
+}
+
+static void a_cache_that_lacks_something(void **state)
+{
+	const char *where = in_folder("models");
+
+	make_models();
+	not_found("models/other-model", NULL, "no such file or folder", NULL);
+	not_found("models/" XL, "models/sdxl-vae-fp16-fix/none.safetensors", "madebyollin/sdxl-vae-fp16-fix none.safetensors --cache-dir", where);
+	/* the tutorial's ignore_patterns=["*.safetensors"] */
+	shell("find " XL_COPY " -name '*.safetensors' -delete");
+	not_found("models", NULL, "has no unet/diffusion_pytorch_model.fp16.safetensors; fetch it with: hf download stabilityai/" XL " model_index.json "
+		  "unet/config.json unet/diffusion_pytorch_model.fp16.safetensors vae/config.json vae/diffusion_pytorch_model.fp16.safetensors "
+		  "text_encoder/config.json text_encoder/model.fp16.safetensors text_encoder_2/config.json text_encoder_2/model.fp16.safetensors "
+		  "tokenizer/vocab.json tokenizer/merges.txt tokenizer_2/vocab.json tokenizer_2/merges.txt scheduler/scheduler_config.json "
+		  "--cache-dir", where);
+	make_models();
+	shell("mv models 'my models' && rm 'my models'/models--stab*/snapshots/*/unet/*.safetensors");
+	not_found("my models", NULL, "--cache-dir '", "my models'");
+	shell("rm -rf 'my models'");
+}
+
+static void several_models_in_a_folder(void **state)
+{
+	struct edit x = edit_open(SINGLE_A);
+	struct model_files *m, *whole = open_model(A, NULL, NULL);
+
+	make_models();
+	shell("mkdir -p models/models--someone--" XL "/snapshots");
+	not_found("models/" XL, NULL, "2 models are in it (models--someone--" XL ", models--stabilityai--" XL "); name one", NULL);
+	found("models/stabilityai/" XL, NULL, whole);
+	shell("cp -r $OLDPWD/" A " models/mine");
+	not_found("models", NULL, "2 models are in it (mine, models--stabilityai--" XL "); name one", NULL);
+	shell("rm -rf models/models--*");
+	m = open_model(in_folder("models"), NULL, NULL);
+	assert_non_null(strstr(model_files_path(m), "/models/mine"));
+	model_files_close(m);
+	shell("rm -rf models/mine");
+	edit_save(&x, in_folder("models/a.safetensors"));
+	m = open_model(in_folder("models"), A, NULL);
+	assert_true(model_files_single(m));
+	model_files_close(m);
+	model_files_close(whole);
+}
+
 /* ---- where a name is in the file ---- */
 
 static void places_in_a_single_file(void **state)
@@ -529,6 +628,9 @@ int main(void)
 		cmocka_unit_test(what_nobody_needs_may_be_missing),
 		cmocka_unit_test(a_folder_with_half_a_part),
 		cmocka_unit_test(hub_ids_are_looked_up_in_the_cache),
+		cmocka_unit_test(a_cache_in_a_folder),
+		cmocka_unit_test(a_cache_that_lacks_something),
+		cmocka_unit_test(several_models_in_a_folder),
 		cmocka_unit_test(places_in_a_single_file),
 	};
 
