@@ -137,6 +137,14 @@ static const struct toml *sign_in(const struct toml *root, const struct sign *si
 	return found;
 }
 
+const char *foreign_option(const char *key)
+{
+	for (size_t i = 0; i < sizeof(signs) / sizeof(*signs); i++)
+		if (!signs[i].table && !signs[i].array && !signs[i].values && !strcmp(signs[i].key, key))
+			return signs[i].say;
+	return NULL;
+}
+
 static struct toml *read_toml(const char *path, const struct buffer *text, struct error *e)
 {
 	struct toml *root = toml_parse(path, text->data, text->len, e);

@@ -14,4 +14,7 @@
  * preset: where it was a preset of the kohya_ss GUI, the same settings as TOML; may be NULL. */
 struct toml *config_file_read(const char *path, struct buffer *preset, struct error *e) MUST_CHECK;
 
+/* An option with this key is of sd-scripts for another model: what to say of it.  NULL: it is not. */
+const char *foreign_option(const char *key);
+
 #endif

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "../base/map.h"
 #include "../base/said.h"
+#include "foreign.h"
 #include "known_keys.h"
 #include "options_private.h"
 #include "other_names.h"
@@ -253,12 +254,15 @@ static int take_known(struct command_line *c, const char *name, size_t n, const 
 	char *key = key_of(name, n);
 	const struct known_key *k = c->p->tool->takes_config ? known_key(key) : NULL;
 	const struct other_name *other = other_name(key);
+	const char *foreign = k && k->class == KEY_IGNORED ? foreign_option(key) : NULL;
 	/* Typed by hand, it is no residue; and what training ignores may be another program's name for an option of this one. */
 	bool renamed = k && other && (k->class == KEY_RESIDUE || (other->option && meant_option(c->p->tool, other)));
 
 	free(key);
 	if (!k || renamed)
 		return 0;
+	if (foreign)
+		return fail(e, EXIT_USAGE, "--%.*s: %s", (int)n, name, foreign);
 	if (k->class == KEY_OURS)
 		return fail(e, EXIT_USAGE, "--%.*s is an option of other programs here, as lora-config(5) says; put it into a --config, "
 			    "which serves them all, or use lora-launch", (int)n, name);
