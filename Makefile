@@ -181,9 +181,10 @@ fuzz: deps-test
 	@for t in $(FUZZ); do echo "== $$t"; tests/fuzz/driver/target $(FUZZED)/fuzz/$$t $(T) || exit 1; done
 
 # An hour on two quiet cores; CAMPAIGN=0.1 makes it shorter, KINDS='kills cuts' takes a part.
-campaign: deps-test all
+campaign: deps-test all $(BUILD)/tests/faults/no_memory.so
 	@$(MAKE) --no-print-directory -j2 BUILD=$(FUZZED) CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
-	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' tests/campaign/run
+	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' \
+	ALLOCATIONS='tests/faults/allocations 8' tests/campaign/run
 
 unit-programs: $(UNIT) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs $(BUILD)/tests/faults/no_memory.so
 

@@ -26,6 +26,7 @@ struct alpha_sources {
 	bool header_read, config_read;
 	struct peft_config *header[ROOTS], *config;
 	char *config_path;                      /* NULL: there is none */
+	struct error trouble;                   /* or nobody can say */
 };
 
 const char *alpha_origin_name(enum alpha_origin o)
@@ -68,21 +69,24 @@ static char *beside(const char *path, const char *name)
 	return full;
 }
 
-/* Beside the name as it was given, else beside the file that it links to.  NULL: in neither. */
-static char *find_config(const char *path)
+/* Beside the name as it was given, else beside the file that it links to.  *config NULL: in neither. */
+static int find_config(const char *path, char **config, struct error *e)
 {
-	char *full = beside(path, CONFIG_NAME), *real;
+	char *real = realpath(path, NULL);
+	const char *const names[] = { path, real };
+	int there = 0;
 
-	if (access(full, F_OK) == 0)
-		return full;
-	free(full);
-	real = realpath(path, NULL);
-	full = real ? beside(real, CONFIG_NAME) : NULL;
+	for (int i = 0; i < 2 && there == 0 && names[i]; i++) {
+		free(*config);
+		*config = beside(names[i], CONFIG_NAME);
+		there = path_is_there(*config, e);
+	}
 	free(real);
-	if (full && access(full, F_OK) == 0)
-		return full;
-	free(full);
-	return NULL;
+	if (there > 0)
+		return 0;
+	free(*config);
+	*config = NULL;
+	return there;
 }
 
 static int read_config(struct alpha_sources *s, struct error *e)
@@ -90,6 +94,10 @@ static int read_config(struct alpha_sources *s, struct error *e)
 	json_t *object;
 	int status;
 
+	if (s->trouble.code) {
+		*e = s->trouble;
+		return -1;
+	}
 	s->config_read = true;
 	if (!s->config_path)
 		return 0;
@@ -109,7 +117,8 @@ struct alpha_sources *alpha_sources_new(const struct safetensors *f)
 	struct alpha_sources *s = xcalloc(1, sizeof(*s));
 
 	s->file = f;
-	s->config_path = find_config(f->path);
+	if (find_config(f->path, &s->config_path, &s->trouble) < 0)
+		s->config_path = NULL;
 	return s;
 }
 

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include "../base/memory.h"
+#include "../io/publish.h"
 #include "config.h"
 #include "config_json.h"
 
@@ -49,9 +50,12 @@ static int check_files(const char *folder, unsigned needed, unsigned *there, str
 	*there = 0;
 	for (int i = 0; i < COMPONENTS; i++) {
 		char *path = xprintf("%s/%s", folder, parts[i].file);
+		int found = path_is_there(path, e);
 
-		*there |= config_exists(path) ? PART(i) : 0;
 		free(path);
+		if (found < 0)
+			return -1;
+		*there |= found ? PART(i) : 0;
 		if ((needed | PART(COMPONENT_UNET)) & PART(i) & ~*there)
 			return fail(e, EXIT_INPUT, "%s: no %s: %s%s name the folder that holds unet/, vae/, "
 				    "text_encoder/ and text_encoder_2/",
@@ -109,11 +113,11 @@ static int read_part(const char *folder, enum component part, struct model_confi
 static int read_schedule(const char *folder, struct schedule_config *c, struct error *e)
 {
 	char *path = xprintf("%s/scheduler/scheduler_config.json", folder);
-	int status = 0;
+	int status = path_is_there(path, e);
 
-	if (config_exists(path))
+	if (status > 0)
 		status = schedule_config_read(path, c, e);
-	else
+	else if (status == 0)
 		note("%s: no scheduler/scheduler_config.json; SDXL's own noise schedule and epsilon prediction are "
 		     "taken", folder);
 	free(path);

@@ -18,11 +18,6 @@ struct settings {
 	bool bad;
 };
 
-bool config_exists(const char *path)
-{
-	return access(path, R_OK) == 0;
-}
-
 static int settings_open(struct settings *s, const char *file, struct error *e)
 {
 	*s = (struct settings){ .file = file, .e = e, .root = json_read(file, CONFIG_CAP, e) };

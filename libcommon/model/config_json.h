@@ -8,7 +8,6 @@
 
 #include "config.h"
 
-bool config_exists(const char *path);
 int unet_config_read(const char *file, struct unet_config *c, struct error *e) MUST_CHECK;
 /* projection: the second encoder's.  The first has the key, too, and no such tensor. */
 int clip_config_read(const char *file, bool projection, struct clip_config *c, struct error *e) MUST_CHECK;

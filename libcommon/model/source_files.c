@@ -129,19 +129,19 @@ static const struct { const char *suffix; bool index; } forms[] = {
 static int no_weights(const char *folder, const char *stem, struct error *e)
 {
 	char *pickle = xprintf("%s/%s.bin", folder, !strcmp(stem, "model") ? "pytorch_model" : stem);
-	bool there = is_there(pickle);
+	int there = path_is_there(pickle, e);
 
-	if (there)
+	if (there > 0)
 		fail(e, EXIT_INPUT, "%s: pickled weights, which this program never reads; get the .safetensors of this "
 		     "model, or convert once: python3 -c \"import sys,torch,safetensors.torch as s; "
 		     "s.save_file(torch.load(sys.argv[1],weights_only=True),sys.argv[2])\" "
 		     "%s %s/%s.safetensors", pickle, pickle, folder, stem);
-	else
+	else if (there == 0)
 		fail(e, EXIT_INPUT, "%s: no %s.safetensors, %s.fp16.safetensors or %s.safetensors.index.json; download "
 		     "the model again",
 		     folder, stem, stem, stem);
 	free(pickle);
-	return 1;
+	return there < 0 ? -1 : 1;
 }
 
 int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative,
@@ -150,10 +150,9 @@ int source_add_folder(struct model_files *m, struct part *p, const char *folder,
 	p->first = m->count;
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
 		char *name = xprintf("%s%s", stem, forms[i].suffix), *path = xprintf("%s/%s", folder, name);
-		bool there = is_there(path);
-		int status = 0;
+		int there = path_is_there(path, e), status = there;
 
-		if (there)
+		if (there > 0)
 			status = (forms[i].index ? add_shards : add_named)(m, folder, relative, name, e);
 		free(name);
 		free(path);

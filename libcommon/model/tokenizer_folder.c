@@ -1,6 +1,5 @@
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "../base/memory.h"
 #include "../io/json.h"
 #include "../io/publish.h"
@@ -20,15 +19,18 @@ static const struct {
 	[PAD] = { "pad_token", NULL },
 };
 
-/* The path of a file that is there, or NULL. */
-static char *present(const char *folder, const char *name)
+/* *path: of a file that is there, malloced, or NULL. */
+static int find(const char *folder, const char *name, char **path, struct error *e)
 {
-	char *path = path_join(folder, name);
+	int there;
 
-	if (access(path, F_OK) == 0)
-		return path;
-	free(path);
-	return NULL;
+	*path = path_join(folder, name);
+	there = path_is_there(*path, e);
+	if (there > 0)
+		return 0;
+	free(*path);
+	*path = NULL;
+	return there;
 }
 
 /* A token is a string, or an object that also says whether it is matched in normalized text. */
@@ -46,9 +48,11 @@ static void take_special(struct tokenizer *t, const json_t *config, enum special
 
 static int read_config(struct tokenizer *t, const char *folder, const char *name, struct error *e)
 {
-	char *path = present(folder, name);
 	json_t *config, *longest;
+	char *path;
 
+	if (find(folder, name, &path, e) < 0)
+		return -1;
 	if (!path)
 		return 0;
 	config = json_read(path, CONFIG_CAP, e);
@@ -202,11 +206,12 @@ static int read_one_file(struct tokenizer *t, const char *path, struct error *e)
 
 static int read_vocabulary(struct tokenizer *t, const char *folder, struct error *e)
 {
-	char *vocab = present(folder, "vocab.json"), *merges = present(folder, "merges.txt");
-	char *both = present(folder, "tokenizer.json");
-	int rc;
+	char *vocab = NULL, *merges = NULL, *both = NULL;
+	int rc = 0;
 
-	if (vocab && merges)
+	if (find(folder, "vocab.json", &vocab, e) < 0 || find(folder, "merges.txt", &merges, e) < 0 || find(folder, "tokenizer.json", &both, e) < 0)
+		rc = -1;
+	else if (vocab && merges)
 		rc = read_two_files(t, vocab, merges, e);
 	else if (both)
 		rc = read_one_file(t, both, e);

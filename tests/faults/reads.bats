@@ -99,3 +99,20 @@ encodes() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-encode" -q -m "$MODEL" --reuse
 	encodes 5 "$OLD" pread64 ENOMEM
 	[[ "$output" == *"no memory"* || "$output" == *"Cannot allocate"* ]]
 }
+
+# A model in a folder of its own, so that its paths can be named.
+@test "lora-encode: a file of the model that cannot be looked at is no missing one" {
+	cp -r "$MODEL" model
+	local f
+	for f in scheduler/scheduler_config.json unet/diffusion_pytorch_model.safetensors tokenizer/vocab.json tokenizer/tokenizer.json \
+		tokenizer/special_tokens_map.json text_encoder/config.json; do
+		faulty 4 "model/$f" newfstatat EIO "$BIN/lora-encode" -q -m model -o out.tar "$IMAGES"
+	done
+	faulty 5 "model/scheduler/scheduler_config.json" newfstatat ENOMEM "$BIN/lora-encode" -q -m model -o out.tar "$IMAGES"
+}
+
+@test "an adapter_config.json that cannot be looked at is no missing one" {
+	cp "$ROOT"/tests/golden/adapters/rslora_peft/* .        # its tensors say no alpha
+	faulty 4 adapter_config.json newfstatat EIO "$BIN/lora-inspect" adapter_model.safetensors
+	faulty 5 adapter_config.json newfstatat ENOMEM "$BIN/lora-inspect" adapter_model.safetensors
+}
