@@ -29,6 +29,7 @@
 static const struct known_key keys[] = {
 	{ "adaptive_noise_scale", KEY_OURS },
 	{ "ae", KEY_RESIDUE, "it is the autoencoder of other models; the key is vae" },
+	{ "allow_other_encoders", KEY_OURS },
 	{ "alpha_mask", KEY_OURS },
 	{ "apply_lg_attn_mask", KEY_IGNORED, FLOW },
 	{ "apply_t5_attn_mask", KEY_IGNORED, FLOW },

@@ -83,6 +83,9 @@ struct run {
 int run_prepare_data(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 void run_make_order(struct run *r);                     /* of the data, once it is there */
 
+/* run_origin.c: latents of another VAE or other text encoders are refused, or said */
+int run_check_origin(const struct run *r, struct error *e) MUST_CHECK;
+
 /* run_schedule.c: the learning rate over r->total steps, 0 where it is not known */
 int run_set_schedule(struct run *r, struct error *e) MUST_CHECK;
 
@@ -95,6 +98,7 @@ void run_free(struct run *r);
 
 /* run_setup.c: what the settings alone can say; data and model; device, networks, memory */
 int run_settings(struct run *r, struct error *e) MUST_CHECK;
+const char *run_vae(const struct train_settings *s);    /* another than the model's, or NULL */
 int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 int run_open_device(struct run *r, struct error *e) MUST_CHECK;
 size_t run_limit(const struct run *r);                  /* of device memory, as far as settings and device tell; 0: none */

@@ -35,12 +35,16 @@ static unsigned parts_needed(const struct train_settings *s)
 	return PART(COMPONENT_UNET) | (paints || looks ? PART(COMPONENT_VAE) : 0) | (paints ? PARTS_TEXT : 0) | (run_trains_text(s) ? PARTS_TEXT : 0);
 }
 
+/* The VAE that paints; nothing else needs one, but --check looks whether it is there. */
+const char *run_vae(const struct train_settings *s)
+{
+	return s->sample_prompts || s->check ? s->vae : NULL;
+}
+
 int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	const bool vae = r->s->sample_prompts || r->s->check;
-
-	r->files = model_files_open_parts(r->s->model, r->s->model_config, vae ? r->s->vae : NULL, parts_needed(r->s), e);
-	if (!r->files || run_prepare_data(r, latents, count, e) < 0)
+	r->files = model_files_open_parts(r->s->model, r->s->model_config, run_vae(r->s), parts_needed(r->s), e);
+	if (!r->files || run_prepare_data(r, latents, count, e) < 0 || run_check_origin(r, e) < 0)
 		return -1;
 	if (!option_is_set("max-timestep"))
 		r->s->max_timestep = model_files_config(r->files)->schedule.train_steps;

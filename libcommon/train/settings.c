@@ -19,6 +19,8 @@ const struct option *train_options(struct train_settings *s)
 		  .key = "pretrained_model_name_or_path" },
 		{ "model-config", 0, OPTION_STRING, &s->model_config, "DIR", "config files for a single file that is not SDXL's size",
 		  .advanced = true },
+		{ "allow-other-encoders", 0, OPTION_FLAG, &s->allow_other_encoders, NULL, "take latents of another VAE or text encoder",
+		  .advanced = true },
 		{ "output-dir", 'o', OPTION_STRING, &s->output_dir, "DIR", "where adapters and states go", .fallback = "." },
 		{ "output-name", 0, OPTION_STRING, &s->output_name, "NAME", "NAME.safetensors, NAME-stepNNNNNNNN.safetensors",
 		  .fallback = "last" },

@@ -16,6 +16,7 @@ struct train_settings {
 	const char *model, *model_config;
 	const char *output_dir, *output_name;
 	const char *device;
+	bool allow_other_encoders;
 	/* data */
 	long batch_size, accumulate;
 	long max_token_length;

@@ -316,3 +316,46 @@ flip_payload() {
 	grep -q "max_timestep 1000: the model has 2000 timesteps, those from there on are not trained" err
 	[ "$(jq -sc 'map(select(.event == "step"))[-1].loss_by_timestep[5:] | unique' half.jsonl)" = "[null]" ]
 }
+
+# changed MODEL PART: a copy in which one number in the middle of the part's file is another
+changed() {
+	local file size byte
+	cp -r "$MODEL" "$1"
+	file=$(echo "$1/$2"/*.safetensors)
+	size=$(stat -c %s "$file")
+	byte=$(od -An -tu1 -j $((size / 2)) -N1 "$file")
+	printf "\\$(printf %o $((byte ^ 1)))" | dd of="$file" bs=1 seek=$((size / 2)) conv=notrunc 2> /dev/null
+}
+
+@test "latents of another VAE or other text encoders are refused, by --check too; --allow-other-encoders says so and goes on" {
+	changed othertext1 text_encoder; changed othertext2 text_encoder_2; changed othervae vae
+	while read -r model says; do
+		for how in "" --check; do
+			# shellcheck disable=SC2086
+			status_of 3 lora_train -m $model --output-dir out --max-train-steps 1 $how
+			[[ "$output" == *"another ${says//_/ } ("*") than that of $model ("*"--allow-other-encoders"* ]]
+			# shellcheck disable=SC2086
+			status_of 0 lora_train -m $model --output-dir out --max-train-steps 1 --allow-other-encoders $how
+			[[ "$output" == *"warning: sample"*"another ${says//_/ } ("*") than that of $model ("* ]]
+		done
+	done <<- 'END'
+		othertext1 text_encoder
+		othertext2 text_encoder_2
+		othervae VAE
+	END
+	# Where the text encoders are trained, the text outputs are not used.
+	"$BIN/lora-train" -q -m othertext2 --network-dim 2 --max-train-steps 1 --output-dir out "$LATENTS" > /dev/null
+	# A VAE that is named for both programs is the run's; so is the model's own where another one paints.
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q -m "$MODEL" --vae othervae/vae -o vae.tar
+	lora_train --max-train-steps 1 --output-dir out > /dev/null
+	LATENTS=vae.tar status_of 3 lora_train --max-train-steps 1 --output-dir out
+	LATENTS=vae.tar lora_train --max-train-steps 1 --output-dir out --vae othervae/vae > /dev/null
+	lora_train --max-train-steps 1 --output-dir out --vae othervae/vae > /dev/null
+	echo "a ball --w 32 --h 32 --s 1" > prompts.txt
+	for latents in "$LATENTS" vae.tar; do
+		LATENTS=$latents lora_train --max-train-steps 1 --output-dir out --vae othervae/vae --sample-prompts prompts.txt > /dev/null
+	done
+	# Nothing to compare with.
+	cp -r "$MODEL" bare; rm -r bare/vae
+	lora_train -m bare --max-train-steps 1 --output-dir out > /dev/null
+}
