@@ -149,7 +149,7 @@ int run_resume(struct run *r, struct error *e) MUST_CHECK;
 char *run_adapter_path(const struct run *r);            /* of the last one, malloced */
 /* Resumed at the end: *finished, if its adapter lies there too.  Behind the end: EXIT_USAGE. */
 int run_check_end(struct run *r, bool *finished, struct error *e) MUST_CHECK;
-void run_tell_others(const struct run *r);              /* the adapter of another run that this one will replace */
+void run_tell_others(const struct run *r);              /* files of other runs that this one will replace */
 
 /* run_room.c: what will be written against the room for it.  Without the adapter's it is EXIT_IO; without room for the rest too if strict,
  * else that is said. */

@@ -172,7 +172,7 @@ static char *other_run(const struct run *r, const struct safetensors *f)
 	return text;
 }
 
-void run_tell_others(const struct run *r)
+static void tell_last(const struct run *r)
 {
 	char *path = run_adapter_path(r), *text;
 	struct error ignored;
@@ -186,4 +186,32 @@ void run_tell_others(const struct run *r)
 	}
 	safetensors_close(f);
 	free(path);
+}
+
+/* Those whose step this run will save too. */
+static void tell_steps(const struct run *r, const char *suffix)
+{
+	char **paths, *first = NULL;
+	size_t i, n = saved_list(r->s->output_dir, r->s->output_name, suffix, &paths), others = 0;
+
+	for (i = n; i--;) {
+		const long step = saved_step(paths[i], suffix);
+		unsigned by;
+		long said;
+		if (step > r->done && step < r->total && run_due(r, step) && !saved_by_run(paths[i], r->mark, &said, &by) && !others++)
+			first = paths[i];
+	}
+	if (others)
+		note("%s%s: of another run, replaced as this one comes to these steps", first, others > 1 ? " and others" : "");
+	for (i = 0; i < n; i++)
+		free(paths[i]);
+	free(paths);
+}
+
+void run_tell_others(const struct run *r)
+{
+	tell_last(r);
+	tell_steps(r, ADAPTER_SUFFIX);
+	if (r->s->save_state)
+		tell_steps(r, STATE_SUFFIX);
 }

@@ -12,7 +12,7 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 
 @test "metrics are JSON lines: start, steps, saves, end" {
 	train 4 out --save-every-n-steps 2 > log.jsonl
-	[ "$(jq -rs 'map(.event) | join(" ")' log.jsonl)" = "start step step save state step step state save end" ]
+	[ "$(jq -rs 'map(.event) | join(" ")' log.jsonl)" = "start step step save state step step save state end" ]
 	[ "$(jq -s 'map(select(.event == "step") | .step) == [1,2,3,4]' log.jsonl)" = true ]
 	[ "$(jq -s 'map(select(.event == "step")) | all(.loss > 0 and .grad_norm > 0 and .samples_per_s > 0 and .seconds > 0)' log.jsonl)" = true ]
 	[ "$(jq -c 'select(.event == "start") | [.steps, .pictures, .regularization_pictures, .seed, .device]' log.jsonl)" = '[4,4,0,"42","cpu"]' ]

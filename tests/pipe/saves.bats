@@ -46,6 +46,7 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 	t_other 6 out --save-every-n-steps 1 --save-state --save-last-n-states 9; ok
 	t 4 out --save-every-n-steps 2 --save-last-n 1 --save-state --save-last-n-states 1; ok
 	[[ "$output" == *"out/t.safetensors: is the adapter of another run"*"6 steps"*"learning_rate = 0.0001, this one 0.001"* ]]
+	[[ "$output" == *"out/t-step00000002.safetensors: of another run, replaced"*"out/t-step00000002-state.safetensors: of another run, replaced"* ]]
 	are "$(steps out "")" "1 2 3 4 5 "
 	are "$(steps out -state)" "1 3 4 5 6 "          # 2 had taken the other's place, and went for 4
 	t 6 out --save-every-n-steps 1 --save-last-n 1 --save-state --save-last-n-states 1 --resume auto; ok
