@@ -18,10 +18,13 @@ unsigned run_due(const struct run *r, long step)
 /* By the clock a state is enough: it is what is lost when a machine is taken away. */
 static unsigned due_by_clock(const struct run *r)
 {
-	return r->s->save_every_minutes && seconds_now() - r->saved_at >= 60 * r->s->save_every_minutes ? SAVED_BY_CLOCK : 0;
+	const bool owed = r->owed[RUN_STATE] & SAVED_BY_CLOCK;
+
+	return r->s->save_every_minutes && !owed && seconds_now() - r->saved_at >= 60 * r->s->save_every_minutes ? SAVED_BY_CLOCK : 0;
 }
 
-/* A disk that is full now may have room at the end: only the last save decides the exit code.  due: why one should be saved now; what could
+/* A disk that is full now may have room at the end: only the last save decides the exit code.  Numbers that are not finite will be so at the
+ * end too.  due: why one should be saved now; what could
  * not be saved before is tried again in silence. */
 static int save_or_owe(struct run *r, enum run_file file, unsigned due, struct error *e)
 {
@@ -33,7 +36,7 @@ static int save_or_owe(struct run *r, enum run_file file, unsigned due, struct e
 		r->owed[file] = 0;
 		return 0;
 	}
-	if (e->code != EXIT_IO)
+	if (e->code == EXIT_DIVERGED)
 		return -1;
 	r->owed[file] = by;
 	if (due)

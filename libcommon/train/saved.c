@@ -1,5 +1,6 @@
 /* Files of single steps: names, owners, rotation. */
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -153,8 +154,8 @@ void saved_rotate(const char *folder, const char *name, const char *suffix, cons
 		long said;
 
 		if (step <= now && !is_in(damaged, step) && saved_by_run(paths[i], run, &said, &by) &&
-		    !is_wanted(keep, &seen, by, now - step))
-			unlink(paths[i]);
+		    !is_wanted(keep, &seen, by, now - step) && unlink(paths[i]) && errno != ENOENT)
+			warning("%s: cannot be removed: %s; it is no longer kept", paths[i], strerror(errno));
 		free(paths[i]);
 	}
 	free(paths);

@@ -61,7 +61,7 @@ in_small() {
 	unshare -Urm true 2> unshare.err || skip "no namespaces here: $(tail -n 1 unshare.err)"
 	# The user's number is another in there; the command runs as its own root.
 	UNDER=() BIN=$BIN MODEL=$MODEL LATENTS=$LATENTS IMAGES=$IMAGES OLD=$OLD timeout 120 \
-		unshare -Urm bash -c 'mount -t tmpfs -o size='"$1"'k tmpfs disk && '"$2"
+		unshare -Urm bash -c 'mount -t tmpfs -o size='"$1"'k tmpfs disk || exit 99; '"$2"
 }
 
 @test "a small disk: lora-encode is status 4, no file under its name" {
@@ -164,6 +164,17 @@ kept() {
 	kept 10500 --save-every-n-steps 2 --save-last-n-steps 1 --save-state
 	[ "$(cat status)" = 0 ]
 	lacks err warning
+}
+
+@test "stopped where there is no room for a state: status 4, and an adapter of that step" {
+	in_small 1500 '"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 4000 --output-dir disk --output-name t \
+		"$LATENTS" 2> err > out & pid=$!
+		for i in $(seq 1500); do grep -q "\"step\":3,\"epoch\"" out 2> /dev/null && break; sleep 0.02; done
+		kill -TERM $pid; wait $pid; echo $? > status; ls disk > left; cp disk/*.safetensors .'
+	[ "$(cat status)" = 4 ]
+	grep -q 'warning: step [0-9]* has no state to go on from, only an adapter' err
+	[[ "$(cat left)" == t-step????????.safetensors ]]
+	all_sound .
 }
 
 @test "--check knows the room as a run does" {

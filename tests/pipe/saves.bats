@@ -136,3 +136,15 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 	t 2 out --save-state --resume auto; ok
 	cmp out/t.safetensors roomy/t.safetensors
 }
+
+@test "a save on the way that cannot be written, for whatever reason, does not end the run" {
+	t 4 roomy --save-state --save-every-n-steps 1; ok
+	mkdir -p out/t-step00000002.safetensors out/t-step00000003-state.safetensors
+	t 4 out --save-state --save-every-n-steps 1; ok
+	[[ "$output" == *"warning: out/t-step00000002.safetensors: is a folder"*"training goes on"* ]]
+	[[ "$output" == *"warning: out/t-step00000003-state.safetensors: is a folder"*"training goes on"* ]]
+	cmp out/t.safetensors roomy/t.safetensors
+	cmp out/t-step00000004-state.safetensors roomy/t-step00000004-state.safetensors
+	# What failed at 2 was saved at 3, with what was due there.
+	[ "$("$BIN/lora-inspect" --json --metadata out/t-step00000003.safetensors | jq -r '.metadata."lora_tools.saved"')" = "step=3 by=steps" ]
+}
