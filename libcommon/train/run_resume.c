@@ -97,19 +97,17 @@ static int tell_passed(const struct run *r, const struct others *o, struct error
  * starts anew. */
 static int resume_newest(struct run *r, struct error *e)
 {
-	char **paths;
-	size_t i, n = saved_list(r->s->output_dir, r->s->output_name, STATE_SUFFIX, &paths);
+	struct saved_files files = { 0 };
 	struct others others = { 0 };
-	int result = 0;
+	int result = saved_list(r->s->output_dir, r->s->output_name, STATE_SUFFIX, &files, e);
+	size_t i;
 
-	for (i = 0; i < n; i++) {
-		if (!r->resumed && !result && load(r, paths[i], r->settings, e) < 0)
-			result = pass_by(r, &others, paths[i], e);
-		free(paths[i]);
-	}
-	free(paths);
+	for (i = 0; i < files.count && !r->resumed && !result; i++)
+		if (load(r, files.path[i], r->settings, e) < 0)
+			result = pass_by(r, &others, files.path[i], e);
 	if (!result)
 		result = tell_passed(r, &others, e);
+	saved_files_free(&files);
 	free(others.why);
 	return result;
 }
@@ -191,21 +189,23 @@ static void tell_last(const struct run *r)
 /* Those whose step this run will save too. */
 static void tell_steps(const struct run *r, const char *suffix)
 {
-	char **paths, *first = NULL;
-	size_t i, n = saved_list(r->s->output_dir, r->s->output_name, suffix, &paths), others = 0;
+	struct saved_files files = { 0 };
+	const char *first = NULL;
+	size_t i, others = 0;
+	struct error e;
 
-	for (i = n; i--;) {
-		const long step = saved_step(paths[i], suffix);
+	if (saved_list(r->s->output_dir, r->s->output_name, suffix, &files, &e) < 0)
+		warning("%s", e.text);
+	for (i = files.count; i--;) {
+		const long step = saved_step(files.path[i], suffix);
 		unsigned by;
 		long said;
-		if (step > r->done && step < r->total && run_due(r, step) && !saved_by_run(paths[i], r->mark, &said, &by) && !others++)
-			first = paths[i];
+		if (step > r->done && step < r->total && run_due(r, step) && !saved_by_run(files.path[i], r->mark, &said, &by) && !others++)
+			first = files.path[i];
 	}
 	if (others)
 		note("%s%s: of another run, replaced as this one comes to these steps", first, others > 1 ? " and others" : "");
-	for (i = 0; i < n; i++)
-		free(paths[i]);
-	free(paths);
+	saved_files_free(&files);
 }
 
 void run_tell_others(const struct run *r)

@@ -87,20 +87,21 @@ static void count_states(const struct run *r, struct need *n)
 		n->states++;
 }
 
-/* What will be replaced is there already. */
+/* What will be replaced is there already.  A folder that cannot be read tells nothing; who writes there will say so. */
 static double replaced(const struct run *r, const char *suffix, double bytes)
 {
-	char **paths;
-	size_t i, n = saved_list(r->s->output_dir, r->s->output_name, suffix, &paths);
+	struct saved_files files = { 0 };
+	struct error ignored;
+	const bool read = saved_list(r->s->output_dir, r->s->output_name, suffix, &files, &ignored) == 0;
 	double sum = 0;
+	size_t i;
 
-	for (i = 0; i < n; i++) {
-		const long step = saved_step(paths[i], suffix);
+	for (i = 0; i < files.count && read; i++) {
+		const long step = saved_step(files.path[i], suffix);
 		if (step > r->done && step < r->total && run_due(r, step))
 			sum += bytes;
-		free(paths[i]);
 	}
-	free(paths);
+	saved_files_free(&files);
 	return sum;
 }
 

@@ -28,23 +28,38 @@ static bool is_step_of(const char *file, const char *name, const char *suffix)
 	       !strcmp(file + n + 13, suffix);
 }
 
-size_t saved_list(const char *folder, const char *name, const char *suffix, char ***paths)
+static int add_matching(DIR *d, const char *folder, const char *name, const char *suffix, struct saved_files *files)
+{
+	struct dirent *entry;
+
+	while (errno = 0, (entry = readdir(d)))
+		if (is_step_of(entry->d_name, name, suffix)) {
+			GROW(files->path, files->count, files->capacity);
+			files->path[files->count++] = path_join(folder, entry->d_name);
+		}
+	return errno ? -1 : 0;
+}
+
+int saved_list(const char *folder, const char *name, const char *suffix, struct saved_files *files, struct error *e)
 {
 	DIR *d = opendir(folder);
-	struct dirent *entry;
-	size_t n = 0, capacity = 0;
+	int result = d ? add_matching(d, folder, name, suffix, files) : errno == ENOENT ? 0 : -1;
 
-	*paths = NULL;
-	while (d && (entry = readdir(d)))
-		if (is_step_of(entry->d_name, name, suffix)) {
-			GROW(*paths, n, capacity);
-			(*paths)[n++] = path_join(folder, entry->d_name);
-		}
+	if (result < 0)
+		fail(e, EXIT_IO, "%s: looking what is there: %s; check the folder and its permissions", folder, strerror(errno));
 	if (d)
 		closedir(d);
-	if (n)
-		qsort(*paths, n, sizeof(**paths), newest_first);
-	return n;
+	if (files->count)
+		qsort(files->path, files->count, sizeof(*files->path), newest_first);
+	return result;
+}
+
+void saved_files_free(struct saved_files *files)
+{
+	for (size_t i = 0; i < files->count; i++)
+		free(files->path[i]);
+	free(files->path);
+	*files = (struct saved_files){ 0 };
 }
 
 long saved_step(const char *path, const char *suffix)
@@ -144,21 +159,24 @@ static bool is_wanted(const struct rotation *keep, struct seen *seen, unsigned b
 void saved_rotate(const char *folder, const char *name, const char *suffix, const char *run, const struct rotation *keep, long now,
 		  const struct step_set *damaged)
 {
+	struct saved_files files = { 0 };
 	struct seen seen = { 0 };
-	char **paths;
-	size_t i, n = saved_list(folder, name, suffix, &paths);
+	struct error e;
+	size_t i;
 
-	for (i = 0; i < n; i++) {
-		const long step = saved_step(paths[i], suffix);
+	if (saved_list(folder, name, suffix, &files, &e) < 0)
+		warning("%s; nothing is removed there", e.text);
+	for (i = 0; i < files.count; i++) {
+		const char *path = files.path[i];
+		const long step = saved_step(path, suffix);
 		unsigned by;
 		long said;
 
-		if (step <= now && !is_in(damaged, step) && saved_by_run(paths[i], run, &said, &by) &&
-		    !is_wanted(keep, &seen, by, now - step) && unlink(paths[i]) && errno != ENOENT)
-			warning("%s: cannot be removed: %s; it is no longer kept", paths[i], strerror(errno));
-		free(paths[i]);
+		if (step <= now && !is_in(damaged, step) && saved_by_run(path, run, &said, &by) && !is_wanted(keep, &seen, by, now - step) &&
+		    unlink(path) && errno != ENOENT)
+			warning("%s: cannot be removed: %s; it is no longer kept", path, strerror(errno));
 	}
-	free(paths);
+	saved_files_free(&files);
 }
 
 long saved_kept(const struct rotation *keep, unsigned (*due)(const void *run, long step), const void *run, long from, long to, long *saved)

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include "../base/error.h"
 
 #define RUN_KEY "lora_tools.run"        /* the run's mark */
 #define SAVED_KEY "lora_tools.saved"    /* "step=8 by=steps,epochs" */
@@ -21,8 +22,10 @@ enum saved_by { SAVED_BY_STEPS = 1, SAVED_BY_EPOCHS = 2, SAVED_BY_CLOCK = 4, SAV
 char *saved_text(long step, unsigned by);                       /* value of SAVED_KEY, malloced */
 /* "FOLDER/NAME-step00000123SUFFIX", malloced */
 char *saved_path(const char *folder, const char *name, long step, const char *suffix);
-/* Newest first; count returned, paths malloced. */
-size_t saved_list(const char *folder, const char *name, const char *suffix, char ***paths);
+/* Newest first, malloced; none where there is no folder.  One that cannot be read is EXIT_IO: it is not empty. */
+struct saved_files { char **path; size_t count, capacity; };
+int saved_list(const char *folder, const char *name, const char *suffix, struct saved_files *files, struct error *e) MUST_CHECK;
+void saved_files_free(struct saved_files *files);
 long saved_step(const char *path, const char *suffix);          /* of such a path */
 /* Did this run write the file?  Then its step and reasons, 0 where it does not say.  A file that cannot be read is nobody's. */
 bool saved_by_run(const char *path, const char *run, long *step, unsigned *by);

@@ -148,3 +148,17 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 	# What failed at 2 was saved at 3, with what was due there.
 	[ "$("$BIN/lora-inspect" --json --metadata out/t-step00000003.safetensors | jq -r '.metadata."lora_tools.saved"')" = "step=3 by=steps" ]
 }
+
+@test "a folder that cannot be read is not one without states: --resume auto does not begin anew" {
+	strace -o trace true 2> trace.err || skip "strace may not trace here: $(tail -n 1 trace.err)"
+	t 2 out --save-state; ok
+	before=$(everything out)
+	for how in "getdents64:error=EIO" "openat:error=EMFILE" "openat:error=EACCES"; do
+		run strace -f -qq -o trace -P "$PWD/out" -P out -e "inject=$how" "$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only \
+			--train-batch-size 2 --learning-rate 1e-3 --max-train-steps 4 --output-dir out --output-name t --save-state --resume auto "$LATENTS"
+		grep -q INJECTED trace
+		[ "$status" -eq 4 ] || { echo "$how: status $status: $output"; return 1; }
+		[[ "$output" == *"out: "* ]]
+		are "$(everything out)" "$before"
+	done
+}

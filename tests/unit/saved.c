@@ -40,19 +40,25 @@ static void save(const char *run, long step, unsigned by)
 	free(text);
 }
 
+static struct saved_files list_of(const char *suffix)
+{
+	struct saved_files files = { 0 };
+	struct error e;
+
+	assert_int_equal(saved_list(folder, "run", suffix, &files, &e), 0);
+	return files;
+}
+
 /* The steps whose files are there, oldest first: "3 4 8" */
 static void assert_steps(const char *want)
 {
+	struct saved_files files = list_of(ADAPTER_SUFFIX);
 	struct buffer have = { 0 };
-	char **paths;
-	size_t n = saved_list(folder, "run", ADAPTER_SUFFIX, &paths);
 
 	buffer_adds(&have, "");
-	while (n) {
-		buffer_addf(&have, "%s%ld", have.len ? " " : "", saved_step(paths[n - 1], ADAPTER_SUFFIX));
-		free(paths[--n]);
-	}
-	free(paths);
+	for (size_t i = files.count; i--;)
+		buffer_addf(&have, "%s%ld", have.len ? " " : "", saved_step(files.path[i], ADAPTER_SUFFIX));
+	saved_files_free(&files);
 	assert_string_equal(have.data, want);
 	buffer_free(&have);
 }
@@ -83,8 +89,9 @@ static void list(void **state)
 		"run2-step00000007-state.safetensors", "run.safetensors", "my-run-step00000008-state.safetensors",
 		".run-step00000009-state.safetensors.1.tmp",
 	};
-	char **paths, *path = saved_path(folder, "run", 123, STATE_SUFFIX);
-	size_t n;
+	char *path = saved_path(folder, "run", 123, STATE_SUFFIX), *file = path_join(folder, "run-step00000009.safetensors");
+	struct saved_files files = { 0 };
+	struct error e = { 0 };
 
 	assert_string_equal(path + strlen(folder), "/run-step00000123-state.safetensors");
 	assert_int_equal(saved_step(path, STATE_SUFFIX), 123);
@@ -94,15 +101,18 @@ static void list(void **state)
 	put("run-step00000002-state.safetensors", "x");
 	put("run-step00000010-state.safetensors", "x");
 	put("run-step00000009-state.safetensors", "x");
-	n = saved_list(folder, "run", STATE_SUFFIX, &paths);
-	assert_int_equal(n, 3);
-	assert_non_null(strstr(paths[0], "00000010"));
-	assert_non_null(strstr(paths[1], "00000009"));
-	assert_non_null(strstr(paths[2], "00000002"));
-	for (size_t i = 0; i < n; i++)
-		free(paths[i]);
-	free(paths);
-	assert_int_equal(saved_list("/nonexistent/folder", "run", STATE_SUFFIX, &paths), 0);
+	files = list_of(STATE_SUFFIX);
+	assert_int_equal(files.count, 3);
+	assert_non_null(strstr(files.path[0], "00000010"));
+	assert_non_null(strstr(files.path[1], "00000009"));
+	assert_non_null(strstr(files.path[2], "00000002"));
+	saved_files_free(&files);
+	assert_int_equal(saved_list("/nonexistent/folder", "run", STATE_SUFFIX, &files, &e), 0);
+	assert_int_equal(files.count, 0);
+	/* What cannot be read is not empty. */
+	assert_int_equal(saved_list(file, "run", STATE_SUFFIX, &files, &e), -1);
+	assert_int_equal(e.code, EXIT_IO);
+	free(file);
 }
 
 static void text_of_each_reason_comes_back(void **state)
@@ -190,7 +200,7 @@ static void as_many_are_kept_as_was_foreseen(void **state)
 	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
 		for (long to = 0; to <= 14; to++) {
 			long saved = 0, foreseen, kept, step;
-			char **paths;
+			struct saved_files files;
 			for (step = 2; step <= to; step++)
 				if (every_2_and_3(NULL, step)) {
 					save(OWN, step, every_2_and_3(NULL, step));
@@ -199,10 +209,9 @@ static void as_many_are_kept_as_was_foreseen(void **state)
 				}
 			kept = saved_kept(&rules[i], every_2_and_3, NULL, 2, to, &foreseen);
 			assert_int_equal(foreseen, saved);
-			assert_int_equal(kept, saved_list(folder, "run", ADAPTER_SUFFIX, &paths));
-			for (step = 0; step < kept; step++)
-				free(paths[step]);
-			free(paths);
+			files = list_of(ADAPTER_SUFFIX);
+			assert_int_equal(kept, files.count);
+			saved_files_free(&files);
 			empty_folder(NULL);
 		}
 }
