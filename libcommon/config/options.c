@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "../base/map.h"
 #include "../base/said.h"
+#include "../io/claims.h"
 #include "foreign.h"
 #include "known_keys.h"
 #include "options_private.h"
@@ -429,7 +430,7 @@ static int take_sources(struct command_line *c, struct error *e)
 	struct error first = { 0 };
 
 	for (size_t i = 0; i < c->configs; i++)
-		if (options_read_config(p, c->config[i], e))
+		if (claim_input(c->config[i], e) || options_read_config(p, c->config[i], e))
 			keep_first(&first, e);
 	for (size_t i = 0; p->tool->takes_config && i < p->count; i++)
 		if (take_variable(p, &p->tool->table[i], e))
@@ -477,5 +478,7 @@ int options_parse(const struct tool *tool, int argc, char **argv)
 		options_print(tool, &text, true);
 		print_and_exit(&text);
 	}
+	if (options_claim_files(c.p, argv, c.operands, &e))
+		finish(&e);
 	return c.operands;
 }

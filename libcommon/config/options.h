@@ -36,6 +36,15 @@ enum option_kind {
 	OPTION_SECTION,         /* a heading in --help; only .help */
 };
 
+/* What a value that names a file or folder is to the run: options_parse() claims it (io/claims.h), so that no output is an input. */
+enum option_file {
+	FILE_NONE,
+	FILE_READ,              /* a folder: with all that is in it */
+	FILE_READ_WEIGHTED,     /* FILE:0.8 */
+	FILE_LISTED,            /* a folder of pictures or the like: the tool claims those that it finds */
+	FILE_WRITTEN,
+};
+
 enum option_switch { SWITCH_OFF, SWITCH_ON, SWITCH_AUTO };
 
 struct text_list { const char **item; size_t count; };
@@ -56,12 +65,14 @@ struct option {
 	const char *key;
 	bool advanced;          /* listed by --help=all only */
 	const struct option_refusal *refused;   /* OPTION_STRING: such values, ended by { 0 }; told before any mistake in another value */
+	enum option_file file;
 };
 
 struct tool {
 	const char *name, *synopsis, *purpose;
 	const struct option *table;
 	bool takes_config;      /* accepts --config, LORA_* and --print-config */
+	enum option_file operands;
 	const char *exits;      /* extra text for --help=all, may be NULL */
 };
 

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../io/claims.h"
 #include "known_keys.h"
 #include "options_private.h"
 
@@ -53,6 +54,7 @@ struct parse *parse_begin(const struct tool *tool)
 	size_t keys;
 
 	forget(p);
+	claims_forget();
 	known_keys(&keys);
 	*p = (struct parse){ .tool = tool, .noted = xcalloc(keys, sizeof(*p->noted)) };
 	options_defaults(tool);

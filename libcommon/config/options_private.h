@@ -1,7 +1,7 @@
 /*
  * options_private.h - what options.c (command line and environment), options_origin.c (what was parsed, and where each value came from),
- * options_value.c (text to value and back), options_toml.c (TOML to value), options_config.c and dataset_config.c (files) and
- * options_help.c, unknown_names.c, foreign.c and gui_preset.c share.  Nobody else includes it.
+ * options_files.c (the files among the values), options_value.c (text to value and back), options_toml.c (TOML to value), options_config.c
+ * and dataset_config.c (files) and options_help.c, unknown_names.c, foreign.c and gui_preset.c share.  Nobody else includes it.
  */
 #ifndef CONFIG_OPTIONS_PRIVATE_H
 #define CONFIG_OPTIONS_PRIVATE_H
@@ -79,6 +79,8 @@ void options_check_environment(const struct tool *tool);
 int options_read_config(struct parse *p, const char *path, struct error *e) MUST_CHECK;
 /* --launch-line: keys that somebody typed as options of a launcher, which put them into a file of its own */
 int options_read_launch(struct parse *p, const char *path, struct error *e) MUST_CHECK;
+/* Claims the files that options and operands name; EXIT_USAGE where one is read and written.  --config files are claimed as they are read. */
+int options_claim_files(const struct parse *p, char **argv, int operands, struct error *e) MUST_CHECK;
 void options_help(const struct tool *tool, bool all, struct buffer *out);
 
 #endif

@@ -118,13 +118,20 @@ static int look_for(const char *path, struct error *e)
 	return fail(e, EXIT_INPUT, "%s: is no file, or a link that leads nowhere; mend it or remove it", path);
 }
 
-/* 1: read; 0: there is no such file, or nothing in it (*empty says so); -1: *e. */
-static int read_caption(const struct caption_rules *rules, const char *picture, const char *extension, bool of_face,
-			struct caption *c, bool *empty, struct error *e)
+char *caption_place(const struct caption_rules *rules, const char *picture, int i)
+{
+	const char *const usual[] = { ".txt", ".caption" };
+	const char *const *extension = rules->extension ? &rules->extension : usual;
+	const int n = rules->extension ? 1 : 2;
+
+	return i < 2 * n ? beside(picture, extension[i % n], i >= n) : NULL;
+}
+
+/* 1: read; 0: there is no such file (path NULL: no such place), or nothing in it (*empty says so); -1: *e.  Takes path. */
+static int read_caption(const struct caption_rules *rules, char *path, struct caption *c, bool *empty, struct error *e)
 {
 	int (*clean)(const char *, const char *, size_t, struct caption *, struct error *) =
 		rules->all_lines ? caption_clean_lines : caption_clean;
-	char *path = beside(picture, extension, of_face);
 	struct buffer file = { 0 };
 	int status = path ? look_for(path, e) : 0;
 
@@ -175,14 +182,12 @@ static void surround(const struct caption_rules *rules, struct caption *c)
 int caption_find(const struct caption_rules *rules, const char *picture, const char *folder_tokens, struct caption *c,
 		 struct error *e)
 {
-	const char *const usual[] = { ".txt", ".caption" };
-	const char *const *extension = rules->extension ? &rules->extension : usual;
 	bool empty = false;
 	int found = 0;
 
 	*c = (struct caption){ 0 };
-	for (int i = 0, n = rules->extension ? 1 : 2; !found && i < 2 * n; i++)
-		found = read_caption(rules, picture, extension[i % n], i >= n, c, &empty, e);
+	for (int i = 0; !found && i < CAPTION_PLACES; i++)
+		found = read_caption(rules, caption_place(rules, picture, i), c, &empty, e);
 	if (found < 0)
 		return -1;
 	if (!found) {

@@ -33,6 +33,10 @@ struct caption {
 int caption_find(const struct caption_rules *rules, const char *picture, const char *folder_tokens, struct caption *c,
 		 struct error *e) MUST_CHECK;
 
+/* Where the caption of a picture is looked for, the first place first (malloced); NULL: i is none for this picture. */
+enum { CAPTION_PLACES = 4 };
+char *caption_place(const struct caption_rules *rules, const char *picture, int i);
+
 /* First line of a caption file, without byte order mark, line end and surrounding blanks. */
 int caption_clean(const char *name, const char *bytes, size_t n, struct caption *c, struct error *e) MUST_CHECK;
 

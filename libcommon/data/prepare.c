@@ -291,7 +291,7 @@ static int open_tar(struct job *j)
 
 static int open_folder(struct job *j)
 {
-	j->folder = folder_create(j->o->folder, &j->pictures, j->e);
+	j->folder = folder_create(j->o->folder, j->e);
 	return j->folder ? 0 : -1;
 }
 

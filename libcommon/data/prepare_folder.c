@@ -1,6 +1,5 @@
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "../base/map.h"
 #include "../io/publish.h"
 #include "prepare_folder.h"
@@ -19,33 +18,10 @@ static char *parent_of(const char *file)
 	return xstrndup(file, slash == file ? 1 : (size_t)(slash - file));
 }
 
-static bool same_folder(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* Where a picture would go into the folder that it comes from, it might replace itself or a neighbour. */
-static int check_apart(const char *out, const struct picture *picture, struct error *e)
-{
-	char *file = xprintf("%s/%s", out, picture->inside), *to = parent_of(file), *from = parent_of(picture->path);
-	bool same = same_folder(to, from);
-
-	free(file);
-	free(to);
-	free(from);
-	return same ? fail(e, EXIT_USAGE, "--folder %s: the pictures come from there and would be written over; name another folder",
-			   out) : 0;
-}
-
-struct folder_writer *folder_create(const char *path, const struct pictures *pictures, struct error *e)
+struct folder_writer *folder_create(const char *path, struct error *e)
 {
 	struct folder_writer *w;
 
-	for (size_t i = 0; i < pictures->count; i++)
-		if (check_apart(path, &pictures->picture[i], e) < 0)
-			return NULL;
 	if (make_folders(path, e) < 0)
 		return NULL;
 	w = xcalloc(1, sizeof(*w));

@@ -9,8 +9,7 @@
 #include "prepare_picture.h"
 
 struct folder_writer;
-/* EXIT_USAGE when one of the pictures is in a folder that would be written to. */
-struct folder_writer *folder_create(const char *path, const struct pictures *pictures, struct error *e) MUST_CHECK;
+struct folder_writer *folder_create(const char *path, struct error *e) MUST_CHECK;
 int folder_add(struct folder_writer *w, const struct picture *picture, const struct prepared *p,
 	       struct error *e) MUST_CHECK;
 void folder_close(struct folder_writer *w);     /* accepts NULL */

@@ -6,8 +6,7 @@
 #include "prepare_mask.h"
 #include "resample.h"
 
-/* *path: DIR/STEM.EXT of the first extension for which there is a file (malloced); NULL: none. */
-static int find(const char *dir, const char *picture, char **path, struct error *e)
+int mask_path(const char *dir, const char *picture, char **path, struct error *e)
 {
 	static const char *const extensions[] = { "png", "PNG", "jpg", "JPG", "jpeg", "JPEG", "webp", "WEBP", "bmp", "BMP" };
 	const char *slash = strrchr(picture, '/'), *name = slash ? slash + 1 : picture, *dot = strrchr(name, '.');
@@ -61,7 +60,7 @@ int mask_beside(const char *dir, const char *picture, int width, int height, str
 	char *path;
 	struct image mask = { 0 };
 	struct image_info info;
-	int status = find(dir, picture, &path, e);
+	int status = mask_path(dir, picture, &path, e);
 
 	if (status == 0 && path)
 		status = image_read(path, &black, &mask, &info, e);

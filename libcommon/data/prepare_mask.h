@@ -10,4 +10,7 @@
  * file: image->alpha stays as it is.  EXIT_INPUT for a mask that cannot be read or has another shape than width x height. */
 int mask_beside(const char *dir, const char *picture, int width, int height, struct image *image, struct error *e) MUST_CHECK;
 
+/* *path: DIR/STEM.EXT of the first extension for which there is a file (malloced); NULL: none. */
+int mask_path(const char *dir, const char *picture, char **path, struct error *e) MUST_CHECK;
+
 #endif

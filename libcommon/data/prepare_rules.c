@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
-#include "prepare_rules.h"
+#include "prepare_claims.h"
 
 /* What a dataset config falls back to. */
 static struct dataset_subset defaults_of(const struct prepare_options *o)
@@ -173,5 +173,5 @@ int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_optio
 	if (list->count == 0 || list->picture[0].regularization)
 		return fail(e, EXIT_INPUT, "%s: no pictures to train on; PNG, JPEG, WebP and BMP files are looked for",
 			    o->dataset_config ? o->dataset_config : o->folders[0]);
-	return 0;
+	return prepare_claim(o, r, list, e);
 }

@@ -29,7 +29,7 @@ struct prepare_rules {
 int prepare_rules_make(const struct prepare_options *o, struct prepare_rules *r, struct error *e) MUST_CHECK;
 void prepare_rules_free(struct prepare_rules *r);
 /* The pictures of every folder that is named, at least one of them for training, sorted; regularisation pictures matched with the training pictures of their own
- * dataset. */
+ * dataset.  Their files are claimed: EXIT_USAGE where one would be written over. */
 int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list, struct error *e)
 	MUST_CHECK;
 

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "claims.h"
 #include "publish.h"
 
 struct publish {
@@ -214,6 +215,8 @@ static int open_target(struct publish *p, bool binary, struct error *e)
 	}
 	if (!*p->name || p->name[strlen(p->name) - 1] == '/')
 		return fail(e, EXIT_USAGE, "'%s': no name for an output file; say FOLDER/NAME", p->name);
+	if (claim_check(p->name, e))
+		return -1;
 	exists = !stat(p->name, &old);
 	if (!exists && errno != ENOENT)
 		return io_error(e, p->name, "looking at it");

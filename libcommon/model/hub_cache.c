@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/memory.h"
+#include "../io/claims.h"
 #include "../io/safetensors.h"
 #include "hub_files.h"
 #include "single_file_names.h"
@@ -402,5 +403,11 @@ int hub_find(const char *named, enum hub_kind kind, unsigned needed, char **path
 	if (access(named, F_OK) == 0)
 		return 0;
 	status = find_in_cache(&s, named);
-	return status || !hub_id(named) ? status : find_id(&s, named);
+	if (!status && hub_id(named))
+		status = find_id(&s, named);
+	if (status != 1 || claim_input(*path, e) == 0)
+		return status;
+	free(*path);
+	*path = NULL;
+	return -1;
 }

@@ -5,12 +5,13 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "../base/retry.h"
 #include "../io/publish.h"
 #include "../io/tensorboard.h"
 #include "events.h"
+#include "old_log.h"
 #include "report_html.h"
 
-#define LOG_CAP (1u << 30)
 #define PICTURE_CAP (256u << 20)
 
 /* ---- TensorBoard: tags as sd-scripts has them, where it has one ---- */
@@ -110,28 +111,56 @@ static int tell_board(struct tensorboard *b, const json_t *event, struct error *
 
 /* ---- opening ---- */
 
-/* The log's lines, for the page; then its end, for going on behind it. */
-static int read_log(struct events *ev, struct error *e)
+/* For the page, what is there is told again; the next line begins where the last sound one ends. */
+static int go_on(struct events *ev, struct error *e)
 {
 	struct buffer text = { 0 };
-	struct error ignored;
-	char *line, *rest;
-	size_t sound;
+	size_t sound, at = 0;
+	json_t *event;
+	int result = old_log_read(ev->name, &text, &sound, e);
 
-	if (read_file(ev->name, LOG_CAP, &text, e) < 0)
-		return -1;
-	for (sound = text.len; sound && text.data[sound - 1] != '\n'; sound--)
-		;
-	for (rest = text.data; ev->report && rest && (line = strsep(&rest, "\n")) && rest;) {
-		json_t *event = json_parse(ev->name, line, strlen(line), &ignored);
-		if (event)
-			report_event(ev->report, event);
+	while (!result && ev->report && (event = old_log_next(&text, sound, &at))) {
+		report_event(ev->report, event);
 		json_decref(event);
 	}
+	if (!result && sound < text.len && RETRY(ftruncate(ev->fd, sound)) < 0)
+		result = fail(e, EXIT_IO, "%s: cutting a torn line: %s", ev->name, strerror(errno));
 	buffer_free(&text);
-	if (ftruncate(ev->fd, sound) < 0)
-		return fail(e, EXIT_IO, "%s: cutting a torn line: %s", ev->name, strerror(errno));
-	return 0;
+	return result;
+}
+
+static int cannot_write(const char *log, struct error *e)
+{
+	return fail(e, EXIT_IO, "%s: %s; choose another place for --log", log, strerror(errno));
+}
+
+/* 0: the file can be written, or made. */
+static int check_place(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = !slash ? xstrdup(".") : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+	int result = access(path, F_OK) == 0 ? access(path, W_OK) : access(folder, W_OK | X_OK);
+
+	free(folder);
+	return result;
+}
+
+int events_check(const struct train_settings *s, struct error *e)
+{
+	struct buffer text = { 0 };
+	struct stat st;
+	size_t sound;
+	int result;
+
+	if (!s->log || (stat(s->log, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		return 0;
+	if (check_place(s->log) < 0)
+		return cannot_write(s->log, e);
+	if (stat(s->log, &st) < 0)
+		return 0;
+	result = old_log_read(s->log, &text, &sound, e);
+	buffer_free(&text);
+	return result;
 }
 
 int events_open(struct events *ev, const struct train_settings *s, struct error *e)
@@ -147,10 +176,10 @@ int events_open(struct events *ev, const struct train_settings *s, struct error 
 	if (!s->log || s->dry_run)
 		return 0;
 	ev->name = s->log;
-	ev->fd = open(s->log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	ev->fd = RETRY(open(s->log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
 	if (ev->fd < 0)
-		return fail(e, EXIT_IO, "%s: %s; choose another place for --log", s->log, strerror(errno));
-	return fstat(ev->fd, &st) == 0 && S_ISREG(st.st_mode) ? read_log(ev, e) : 0;
+		return cannot_write(s->log, e);
+	return fstat(ev->fd, &st) == 0 && S_ISREG(st.st_mode) ? go_on(ev, e) : 0;
 }
 
 int events_open_board(struct events *ev, const struct train_settings *s, long step, struct error *e)

@@ -18,7 +18,10 @@ struct events {
 	struct report *report;
 };
 
-/* The place of the lines.  A log that is there is gone on with: a torn last line is cut off, so that it stays readable. */
+/* Can the place of the lines be written, and if a file is there, is it a log of ours?  Changes nothing.  EXIT_USAGE: another file. */
+int events_check(const struct train_settings *s, struct error *e) MUST_CHECK;
+/* The place of the lines, once everything that is read is known to be sound.  A log that is there is gone on with: a torn last line is cut
+ * off, so that it stays readable. */
 int events_open(struct events *ev, const struct train_settings *s, struct error *e) MUST_CHECK;
 /* The rest, once it is known what is behind us.  name: of the run in the logging folder. */
 int events_open_board(struct events *ev, const struct train_settings *s, long step, struct error *e) MUST_CHECK;

@@ -138,15 +138,14 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 
 	if (r->s->max_duration && parse_duration(r->s->max_duration, &limit, e) < 0)
 		return -1;
-	if (run_settings(r, e) < 0)
+	if (run_settings(r, e) < 0 || run_claim_adapter(r, e) < 0 || events_check(r->s, e) < 0)
 		return -1;
 	if (r->s->plan)
 		return run_show_plan(r, latents, count, e);
 	if (r->s->check)
 		return run_check(r, latents, count, e);
 	stop_clock(limit);
-	if (!r->s->print_lr && (run_open_device(r, e) < 0 || run_look_ahead(r, latents, count, e) < 0 || run_lock(r, e) < 0 ||
-				events_open(&r->events, r->s, e) < 0))
+	if (!r->s->print_lr && (run_open_device(r, e) < 0 || run_look_ahead(r, latents, count, e) < 0 || run_lock(r, e) < 0))
 		return -1;
 	if (run_prepare(r, latents, count, e) < 0)
 		return -1;
@@ -161,7 +160,7 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 	run_tell_others(r);
 	if (!r->replaying && run_check_room(r, false, e) < 0)
 		return -1;
-	if (events_open_board(&r->events, r->s, r->done, e) < 0)
+	if (run_claim_outputs(r, e) < 0 || events_open(&r->events, r->s, e) < 0 || events_open_board(&r->events, r->s, r->done, e) < 0)
 		return -1;
 	loss_mean_begin(&r->mean, order_batches(r->order));
 	report_start(r);

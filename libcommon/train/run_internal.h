@@ -62,6 +62,7 @@ struct run {
 	char *identity, *config;        /* what a resume must have in common; the settings as TOML */
 	char *settings, mark[MARK_SIZE];        /* of these what else makes the run; which run it is */
 	char *resumed;                  /* the state that the run goes on from */
+	long resumed_step;
 	struct step_set damaged;        /* newer states that it could not go on from */
 	struct events events;
 	double curves[CURVES];
@@ -142,6 +143,11 @@ void run_batch_still(struct run *r, uint32_t sample, struct batch *b);
 /* Zeros of such a batch's shape, to learn what a step takes. */
 void run_batch_blank(struct run *r, const struct batch_shape *s, struct batch *b);
 void run_batch_free(struct batch *b);
+
+/* run_claims.c: what is written into the output folder against what is read (EXIT_USAGE): the adapter, as soon as its name is known, and the
+ * rest, once it is known which steps come and what was resumed from */
+int run_claim_adapter(const struct run *r, struct error *e) MUST_CHECK;
+int run_claim_outputs(const struct run *r, struct error *e) MUST_CHECK;
 
 /* run_resume.c: what lies in the output folder */
 int run_lock(struct run *r, struct error *e) MUST_CHECK;

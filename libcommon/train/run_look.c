@@ -202,7 +202,8 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
 
 	if (run_prepare(r, latents, count, e) < 0 || settle_on_device(r, e) < 0 || run_load(r, e) < 0)
 		return -1;
-	if (check_files(r, e) < 0 || check_places(r, e) < 0 || run_resume(r, e) < 0 || run_check_end(r, &finished, e) < 0)
+	if (check_files(r, e) < 0 || check_places(r, e) < 0 || run_resume(r, e) < 0 || run_check_end(r, &finished, e) < 0 ||
+	    (!finished && run_claim_outputs(r, e) < 0))
 		return -1;
 	if (!finished && run_check_room(r, true, e) < 0)
 		return -1;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
+#include "../base/retry.h"
 #include "../io/publish.h"
 #include "../io/safetensors.h"
 #include "../lora/metadata.h"
@@ -16,7 +17,7 @@ static int lock_soon(int fd)
 	const double until = seconds_now() + 2;
 	int status;
 
-	while ((status = flock(fd, LOCK_EX | LOCK_NB)) < 0 && errno == EWOULDBLOCK && seconds_now() < until)
+	while ((status = RETRY(flock(fd, LOCK_EX | LOCK_NB))) < 0 && errno == EWOULDBLOCK && seconds_now() < until)
 		usleep(50000);
 	return status;
 }
@@ -32,7 +33,7 @@ int run_lock(struct run *r, struct error *e)
 	}
 	path = path_join(r->s->output_dir, name);
 	if (access(r->s->output_dir, W_OK | X_OK) == 0)
-		r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+		r->lock = RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
 	if (r->lock < 0)
 		result = fail(e, EXIT_IO, "%s: %s; choose an --output-dir that can be written", path, strerror(errno));
 	else if (lock_soon(r->lock) == 0)
@@ -59,6 +60,7 @@ static int load(struct run *r, const char *path, const char *settings, struct er
 		return -1;
 	note("going on from %s", path);
 	r->resumed = xstrdup(path);
+	r->resumed_step = r->done;
 	return 0;
 }
 

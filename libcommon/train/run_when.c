@@ -70,10 +70,11 @@ int run_save_stopped(struct run *r, struct error *e)
 	return -1;
 }
 
-/* Both are tried, whatever becomes of the first; the first failure is the run's, another one is said. */
+/* The state that a run resumed from is not written again.  Both are tried, whatever becomes of the first; the first failure is the run's,
+ * another one is said. */
 int run_save_last(struct run *r, struct error *e)
 {
-	const bool state = r->s->save_state || r->s->save_state_at_end;
+	const bool state = (r->s->save_state || r->s->save_state_at_end) && (!r->resumed || r->done > r->resumed_step);
 	struct error late;
 	int result = run_save_adapter(r, SAVED_AT_END, e);
 

@@ -26,7 +26,8 @@ struct metadata_settings {
 	{ "metadata-preprocessor", 0, OPTION_STRING, &(m)->notes.preprocessor, "TEXT", "what its pictures went through", .advanced = true }, \
 	{ "metadata-is-negative-embedding", 0, OPTION_STRING, &(m)->notes.is_negative_embedding, "TEXT", "as sd-scripts has it", \
 	  .advanced = true }, \
-	{ "metadata-thumbnail", 0, OPTION_STRING, &(m)->notes.thumbnail, "FILE", "a picture to show for it, or a data: URL", .advanced = true }, \
+	{ "metadata-thumbnail", 0, OPTION_STRING, &(m)->notes.thumbnail, "FILE", "a picture to show for it, or a data: URL", .advanced = true, \
+	  .file = FILE_READ }, \
 	{ "training-comment", 0, OPTION_STRING, &(m)->comment, "TEXT", "a comment in the metadata", .advanced = true }, \
 	{ "no-metadata", 0, OPTION_FLAG, &(m)->none, NULL, "only what readers of the adapter need", .advanced = true }
 

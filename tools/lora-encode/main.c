@@ -7,14 +7,17 @@ int main(int argc, char **argv)
 	struct encode_settings s = { 0 };
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &s.model, "MODEL", "diffusers folder, single-file SDXL checkpoint or cached hub id",
-		  .key = "pretrained_model_name_or_path" },
-		{ "model-config", 0, OPTION_STRING, &s.model_config, "DIR", "config files for a single file that is not SDXL's size" },
-		{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE (folder or file)" },
+		  .key = "pretrained_model_name_or_path", .file = FILE_READ },
+		{ "model-config", 0, OPTION_STRING, &s.model_config, "DIR", "config files for a single file that is not SDXL's size",
+		  .file = FILE_READ },
+		{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE (folder or file)", .file = FILE_READ },
 		{ "no-text", 0, OPTION_FLAG, &s.no_text, NULL, "leave out text outputs: the text encoders will be trained", .key = "" },
-		{ "reuse", 0, OPTION_STRING, &s.reuse, "OLD.tar", "take over every sample whose inputs did not change", .key = "" },
+		{ "reuse", 0, OPTION_STRING, &s.reuse, "OLD.tar", "take over every sample whose inputs did not change", .key = "",
+		  .file = FILE_READ },
 		{ "continue", 0, OPTION_FLAG, &s.goes_on, NULL, "take over from the output as it is, and from interrupted runs", .key = "" },
 		{ "shard", 0, OPTION_STRING, &s.shard, "I/N", "only every N-th sample, from I (0..N-1); join the parts with cat", .key = "" },
-		{ "output", 'o', OPTION_STRING, &s.output, "FILE", "where the latent tar goes", .fallback = "-", .key = "" },
+		{ "output", 'o', OPTION_STRING, &s.output, "FILE", "where the latent tar goes", .fallback = "-", .key = "",
+		  .file = FILE_WRITTEN },
 		{ "device", 0, OPTION_STRING, &s.device, "cpu", "where to compute", .fallback = "cpu" },
 		{ "caption-variants", 0, OPTION_INT, &s.caption_variants, "K", "encode K of each caption that training varies",
 		  .fallback = "8", .min = 1, .max = 1024 },
@@ -31,7 +34,7 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 	const struct tool tool = { "lora-encode", "-m MODEL [options] [IMAGES.tar...] > latents.tar",
-				   "Encode prepared pictures and captions with a model's VAE and text encoders.", table, .takes_config = true };
+				   "Encode prepared pictures and captions with a model's VAE and text encoders.", table, .takes_config = true, .operands = FILE_READ };
 	struct error e = { 0 };
 	int operands;
 

@@ -40,7 +40,7 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 	const struct tool tool = { "lora-inspect", "[options] FILE...",
-				   "Say what adapters, checkpoints, tars, states and pictures are.", table };
+				   "Say what adapters, checkpoints, tars, states and pictures are.", table, .operands = FILE_READ };
 	struct error e = { 0 };
 	int operands;
 

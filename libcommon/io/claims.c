@@ -1,0 +1,239 @@
+/* Files that are read, files that are written, and the refusal where one is both. */
+#include <dirent.h>
+#include <fts.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "../base/map.h"
+#include "../base/memory.h"
+#include "claims.h"
+#include "publish.h"
+
+struct identity { dev_t device; ino_t inode; };
+
+struct claimed { struct identity id; char *as, *path; };
+
+struct list { struct claimed **item; size_t count, capacity; };
+
+/* A run has one set of files, as it has one command line. */
+static struct {
+	struct list inputs, outputs;
+	struct map *by_id;              /* identity to inputs */
+	char **folder; size_t folders, capacity;        /* that are read and were not yet looked into */
+} claims;
+
+static bool same(const struct identity *a, const struct identity *b)
+{
+	return a->device == b->device && a->inode == b->inode;
+}
+
+static struct identity identity_of(const struct stat *st)
+{
+	struct identity id;
+
+	memset(&id, 0, sizeof(id));     /* it is a key, padding and all */
+	id.device = st->st_dev;
+	id.inode = st->st_ino;
+	return id;
+}
+
+/* What can be written over: not a pipe or a terminal, which are read and written by one program with good reason. */
+static bool can_be_lost(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) || S_ISDIR(st->st_mode);
+}
+
+static bool look_at(const char *path, int standard, struct stat *st)
+{
+	return (strcmp(path, "-") ? stat(path, st) : fstat(standard, st)) == 0 && can_be_lost(st);
+}
+
+static struct claimed *add(struct list *l, const struct stat *st, const char *as, const char *path)
+{
+	struct claimed *c = xcalloc(1, sizeof(*c));
+
+	c->id = identity_of(st);
+	c->as = as ? xstrdup(as) : NULL;
+	c->path = xstrdup(path);
+	GROW(l->item, l->count, l->capacity);
+	l->item[l->count++] = c;
+	return c;
+}
+
+/* ---- the refusal ---- */
+
+static int refuse(const struct claimed *out, const struct claimed *in, struct error *e)
+{
+	const bool standard = !strcmp(out->path, "-");
+	const char *input = strcmp(in->path, "-") ? in->path : "standard input";
+
+	return fail(e, EXIT_USAGE, "%s%s%s would write over %s, which this run reads; name another %s", standard ? "" : out->path,
+		    standard ? "" : ": ", standard ? "standard output" : out->as, input, standard ? "file" : "place");
+}
+
+static int check_input(const struct claimed *in, struct error *e)
+{
+	for (size_t i = 0; i < claims.outputs.count; i++)
+		if (same(&claims.outputs.item[i]->id, &in->id))
+			return refuse(claims.outputs.item[i], in, e);
+	return 0;
+}
+
+/* ---- inputs ---- */
+
+static int add_input(const struct stat *st, const char *path, struct error *e)
+{
+	const struct identity id = identity_of(st);
+	struct claimed *in;
+
+	if (!claims.by_id)
+		claims.by_id = map_new(64);
+	if (map_get(claims.by_id, (const char *)&id, sizeof(id)) >= 0)
+		return 0;
+	in = add(&claims.inputs, st, NULL, path);
+	map_put(claims.by_id, (const char *)&in->id, sizeof(in->id), (long)claims.inputs.count - 1);
+	return check_input(in, e);
+}
+
+static int look_into(const char *folder, struct error *e)
+{
+	char *const roots[] = { (char *)folder, NULL };
+	FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
+	FTSENT *entry;
+	int status = 0;
+
+	while (walk && !status && (entry = fts_read(walk)))
+		if (entry->fts_info == FTS_F || entry->fts_info == FTS_D)
+			status = add_input(entry->fts_statp, entry->fts_path, e);
+	if (walk)
+		fts_close(walk);
+	return status;
+}
+
+/* A model may stand in a folder with a million other files: they are looked at only where a file would be written over. */
+static int look_into_folders(struct error *e)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < claims.folders; i++) {
+		if (!status)
+			status = look_into(claims.folder[i], e);
+		free(claims.folder[i]);
+	}
+	claims.folders = 0;
+	return status;
+}
+
+int claim_input_folder(const char *path, struct error *e)
+{
+	struct stat st;
+
+	return look_at(path, STDIN_FILENO, &st) ? add_input(&st, path, e) : 0;
+}
+
+int claim_input(const char *path, struct error *e)
+{
+	struct stat st;
+
+	if (!look_at(path, STDIN_FILENO, &st))
+		return 0;
+	if (add_input(&st, path, e) < 0)
+		return -1;
+	if (!S_ISDIR(st.st_mode))
+		return 0;
+	GROW(claims.folder, claims.folders, claims.capacity);
+	claims.folder[claims.folders++] = xstrdup(path);
+	return claims.outputs.count ? look_into_folders(e) : 0;
+}
+
+/* ---- outputs ---- */
+
+static const struct claimed *input_that_is(const struct stat *st)
+{
+	const struct identity id = identity_of(st);
+	const long i = claims.by_id ? map_get(claims.by_id, (const char *)&id, sizeof(id)) : -1;
+
+	return i < 0 ? NULL : claims.inputs.item[i];
+}
+
+int claim_output(const char *as, const char *path, struct error *e)
+{
+	const struct claimed *out, *in;
+	struct stat st;
+
+	if (!look_at(path, STDOUT_FILENO, &st))
+		return 0;
+	out = add(&claims.outputs, &st, as, path);
+	if (look_into_folders(e) < 0)
+		return -1;
+	in = input_that_is(&st);
+	return in ? refuse(out, in, e) : 0;
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int claim_outputs_in(const char *as, const char *folder, bool (*ours)(const char *name, const void *arg), const void *arg, struct error *e)
+{
+	DIR *d = opendir(folder);
+	struct dirent *entry;
+	int status = 0;
+
+	while (d && !status && (entry = readdir(d))) {
+		char *path = path_join(folder, entry->d_name);
+
+		if (!is_folder(path) && (!ours || ours(entry->d_name, arg)))
+			status = claim_output(as, path, e);
+		free(path);
+	}
+	if (d)
+		closedir(d);
+	return status;
+}
+
+bool claims_matter(void)
+{
+	return claims.outputs.count > 0;
+}
+
+int claim_check(const char *path, struct error *e)
+{
+	const struct claimed out = { .as = "this run", .path = (char *)path }, *in;
+	struct stat st;
+
+	if (!claims.inputs.count || !look_at(path, STDOUT_FILENO, &st))
+		return 0;
+	if (look_into_folders(e) < 0)
+		return -1;
+	in = input_that_is(&st);
+	return in ? refuse(&out, in, e) : 0;
+}
+
+static void forget(struct list *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		free(l->item[i]->as);
+		free(l->item[i]->path);
+		free(l->item[i]);
+	}
+	free(l->item);
+	*l = (struct list){ 0 };
+}
+
+void claims_forget(void)
+{
+	forget(&claims.inputs);
+	forget(&claims.outputs);
+	map_free(claims.by_id);
+	claims.by_id = NULL;
+	for (size_t i = 0; i < claims.folders; i++)
+		free(claims.folder[i]);
+	free(claims.folder);
+	claims.folder = NULL;
+	claims.folders = claims.capacity = 0;
+}
