@@ -1,10 +1,10 @@
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "memory.h"
+#include "printable.h"
+#include "retry.h"
 #include "said.h"
 
 static int quietly;
@@ -42,25 +42,21 @@ int fail_at(struct error *e, const char *where)
 	return -1;
 }
 
-/* One write, so that lines of several processes on one terminal do not mix; ESC sequences in a file's name stay text. */
+/* One write, so that lines of several processes on one terminal do not mix. */
 static void say(const char *kind, const char *text, bool once)
 {
 	char line[4 * sizeof(((struct error *)0)->text)];
+	const char *end = text + strlen(text);
 	const size_t begin = text_add(line, 300, 0, "%s: ", program_invocation_short_name);      /* a name may be of any length */
 	size_t n = text_add(line, 400, begin, "%s", kind);
 
-	for (; *text && n < sizeof(line) - 6; text++) {
-		unsigned char c = *text;
-		if (c < 32 || c == 127)
-			n = text_add(line, sizeof(line), n, "\\x%02x", c);
-		else
-			line[n++] = c;
-	}
+	while (text < end && n < sizeof(line) - PRINTABLE_LONGEST - 1)
+		n += printable_next(&text, end, line + n);
 	line[n] = 0;
 	if (once && said_before(line + begin))
 		return;
 	line[n++] = '\n';
-	if (write(STDERR_FILENO, line, n) < 0)
+	if (RETRY(write(STDERR_FILENO, line, n)) < 0)
 		return;         /* stderr is gone: nobody is left to tell */
 }
 

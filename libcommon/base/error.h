@@ -25,7 +25,7 @@ enum exit_code {
 
 struct error {
 	int code;               /* an exit_code; 0 while nothing has failed */
-	char text[1000];        /* without tool name and newline; control bytes are escaped when printed */
+	char text[1000];        /* without tool name and newline; controls are escaped when printed */
 };
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -41,7 +41,7 @@ enum exit_code exit_of_errno(int number);
 /* Put "WHERE: " before the text already in *e; returns -1.  For a reader that learns its file's name further up. */
 int fail_at(struct error *e, const char *where);
 
-/* Print "tool: TEXT\n" to stderr in one write, control bytes escaped; return the code. */
+/* Print "tool: TEXT\n" to stderr in one write, controls escaped (printable.h); return the code. */
 int report(const struct error *e);
 
 /* As report(), then exit.  Flushes nothing of stdout: a half-written record must not look whole. */

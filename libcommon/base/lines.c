@@ -1,4 +1,5 @@
 /* Where lines end: LF, CR LF, CR. */
+#include <errno.h>
 #include <stdlib.h>
 #include "lines.h"
 #include "memory.h"
@@ -18,13 +19,23 @@ size_t lines_unify(char *text, size_t n)
 	return to;
 }
 
+/* A read that a signal interrupted ends nothing. */
+static int next_byte(FILE *f)
+{
+	int c;
+
+	while ((c = getc(f)) == EOF && ferror(f) && errno == EINTR)
+		clearerr(f);
+	return c;
+}
+
 /* After a CR the next byte may not be there for long, so its LF is taken off the next line. */
 ssize_t line_next(struct line_reader *r)
 {
 	size_t n = 0;
 	int c;
 
-	while ((c = getc(r->file)) != EOF) {
+	while ((c = next_byte(r->file)) != EOF) {
 		const bool skip = c == '\n' && r->after_cr && n == 0;
 
 		r->after_cr = c == '\r';

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include "error.h"
 #include "memory.h"
 #include "progress.h"
+#include "retry.h"
 
 enum { COLUMNS = 80, WIDEST = 24, NARROWEST = 5 };
 
@@ -112,7 +112,7 @@ static void draw(const char *text)
 	char line[COLUMNS + 2];
 	size_t n = text_add(line, sizeof(line), 0, "%-*.*s\r", COLUMNS - 1, COLUMNS - 1, text);
 
-	if (write(STDERR_FILENO, line, n) < 0)
+	if (RETRY(write(STDERR_FILENO, line, n)) < 0)
 		return;         /* the terminal is gone; the work is not */
 }
 

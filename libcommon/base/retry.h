@@ -7,6 +7,7 @@
 #ifndef BASE_RETRY_H
 #define BASE_RETRY_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -18,6 +19,31 @@
 	while (result_ < 0 && errno == EINTR); \
 	result_; \
 })
+
+static inline DIR *open_folder(const char *path)
+{
+	DIR *d;
+
+	do
+		d = opendir(path);
+	while (!d && errno == EINTR);
+	return d;
+}
+
+/* All n bytes; 0, or -1. */
+static inline int write_all(int fd, const void *bytes, size_t n)
+{
+	const char *at = bytes;
+
+	while (n) {
+		const ssize_t done = RETRY(write(fd, at, n < 1u << 30 ? n : 1u << 30));
+		if (done <= 0)
+			return -1;
+		at += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
 
 /* 0, or -1: on network disks only close tells that a write failed. */
 static inline int closed(int fd)

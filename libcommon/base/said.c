@@ -1,10 +1,9 @@
 /* Notes of one launch, once: a file of lines. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "memory.h"
+#include "retry.h"
 #include "said.h"
 
 enum { CAP = 1 << 20 };         /* more is not looked at: then something is said twice */
@@ -14,18 +13,26 @@ static struct {
 	int fd;
 } said;
 
+static const char heading[] = "\n# lora-tools: what was said in one launch\n";
+
 int said_open(const char *path, struct error *e)
 {
 	struct buffer text = { 0 };
 	char part[4096];
 	ssize_t got;
 
-	said.fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+	said.fd = RETRY(open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666));
 	if (said.fd < 0)
 		return fail(e, EXIT_IO, "--said: %s: %s; name a file that can be written", path, strerror(errno));
 	buffer_adds(&text, "\n");
-	while (text.len < CAP && (got = read(said.fd, part, sizeof(part))) > 0)
+	while (text.len < CAP && (got = RETRY(read(said.fd, part, sizeof(part)))) > 0)
 		buffer_add(&text, part, (size_t)got);
+	if (text.len == 1 && write_all(said.fd, heading + 1, strlen(heading + 1)) == 0)
+		buffer_adds(&text, heading + 1);
+	if (strncmp(text.data, heading, strlen(heading))) {
+		buffer_free(&text);
+		return fail(e, EXIT_USAGE, "--said: %s: is another file than --said writes; nothing was changed; name an empty one", path);
+	}
 	free(said.text);
 	said.text = buffer_steal(&text);
 	return 0;
@@ -50,7 +57,7 @@ bool said_before(const char *line)
 	if (!said.text)
 		return false;
 	add = xprintf("%s\n", line);
-	if (write(said.fd, add, n + 1) < 0)
+	if (write_all(said.fd, add, n + 1) < 0)
 		errno = 0;      /* then it is said again */
 	free(add);
 	return false;

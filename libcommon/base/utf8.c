@@ -24,6 +24,15 @@ size_t utf8_length(const unsigned char *p, size_t n)
 	return 0;
 }
 
+uint32_t utf8_decode(const unsigned char *p, size_t length)
+{
+	uint32_t c = length == 1 ? *p : *p & (0x7f >> length);
+
+	for (size_t i = 1; i < length; i++)
+		c = c << 6 | (p[i] & 0x3f);
+	return c;
+}
+
 size_t utf8_cut(const char *text, size_t n, size_t most)
 {
 	if (n <= most)

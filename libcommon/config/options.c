@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <unistd.h>
 #include "../base/map.h"
+#include "../base/printable.h"
 #include "../base/said.h"
 #include "../io/claims.h"
 #include "foreign.h"
@@ -48,10 +49,8 @@ static _Noreturn void print_and_exit(struct buffer *text)
 {
 	struct error e;
 
-	if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout)) {
-		fail(&e, EXIT_IO, "standard output: %s; write to another place", strerror(errno));
+	if (print_text(text->data, text->len, &e))
 		finish(&e);
-	}
 	exit(EXIT_DONE);
 }
 
@@ -435,7 +434,7 @@ static int take_sources(struct command_line *c, struct error *e)
 	for (size_t i = 0; p->tool->takes_config && i < p->count; i++)
 		if (take_variable(p, &p->tool->table[i], e))
 			keep_first(&first, e);
-	if (c->launch && options_read_launch(p, c->launch, e))
+	if (c->launch && (claim_input(c->launch, e) || options_read_launch(p, c->launch, e)))
 		keep_first(&first, e);
 	for (size_t i = 0; i < c->count; i++)
 		if (apply_given(p, &c->given[i], e))

@@ -64,8 +64,8 @@ struct option {
 	double min, max;        /* both 0: no limits */
 	const char *key;
 	bool advanced;          /* listed by --help=all only */
-	const struct option_refusal *refused;   /* OPTION_STRING: such values, ended by { 0 }; told before any mistake in another value */
 	enum option_file file;
+	const struct option_refusal *refused;   /* OPTION_STRING: such values, ended by { 0 }; told before any mistake in another value */
 };
 
 struct tool {

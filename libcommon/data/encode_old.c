@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/hash.h"
+#include "../base/retry.h"
 #include "../io/publish.h"
 #include "encode_internal.h"
 #include "latents_internal.h"
@@ -259,9 +260,7 @@ static int read_member(const struct old_file *f, const struct old_member *m, str
 
 	while (to->len < m->bytes && got > 0) {
 		const size_t want = m->bytes - to->len < sizeof(part) ? m->bytes - to->len : sizeof(part);
-		do
-			got = pread(f->fd, part, want, m->at + to->len);
-		while (got < 0 && errno == EINTR);
+		got = RETRY(pread(f->fd, part, want, m->at + to->len));
 		if (got < 0)
 			return fail(e, exit_of_errno(errno), "%s: reading: %s; check the file or the disk", f->path, strerror(errno));
 		buffer_add(to, part, got);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include "../base/retry.h"
 #include "../io/image.h"
 #include "../io/publish.h"
 #include "folder.h"
@@ -71,7 +72,7 @@ bool repeats_of_name(const char *name, long *repeats, const char **tokens)
 static int names_in(const char *dir, char ***names, size_t *count, struct error *e)
 {
 	struct dirent **entry;
-	int n = scandir(dir, &entry, NULL, NULL);
+	int n = RETRY(scandir(dir, &entry, NULL, NULL));
 	size_t capacity = 0;
 
 	*names = NULL;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "../base/map.h"
 #include "../base/memory.h"
+#include "../base/retry.h"
 #include "claims.h"
 #include "publish.h"
 
@@ -63,13 +64,20 @@ static struct claimed *add(struct list *l, const struct stat *st, const char *as
 
 /* ---- the refusal ---- */
 
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int refuse(const struct claimed *out, const struct claimed *in, struct error *e)
 {
-	const bool standard = !strcmp(out->path, "-");
+	const bool standard = !strcmp(out->path, "-"), folder = is_folder(in->path);
 	const char *input = strcmp(in->path, "-") ? in->path : "standard input";
 
 	return fail(e, EXIT_USAGE, "%s%s%s would write over %s, which this run reads; name another %s", standard ? "" : out->path,
-		    standard ? "" : ": ", standard ? "standard output" : out->as, input, standard ? "file" : "place");
+		    standard ? "" : ": ", standard ? "standard output" : out->as, input, folder ? "folder" : "file");
 }
 
 static int check_input(const struct claimed *in, struct error *e)
@@ -171,16 +179,9 @@ int claim_output(const char *as, const char *path, struct error *e)
 	return in ? refuse(out, in, e) : 0;
 }
 
-static bool is_folder(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 int claim_outputs_in(const char *as, const char *folder, bool (*ours)(const char *name, const void *arg), const void *arg, struct error *e)
 {
-	DIR *d = opendir(folder);
+	DIR *d = open_folder(folder);
 	struct dirent *entry;
 	int status = 0;
 

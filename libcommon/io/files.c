@@ -6,15 +6,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "../base/retry.h"
 #include "publish.h"
 
 int open_input(const char *path, struct error *e)
 {
-	int fd;
+	int fd = RETRY(open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY));
 
-	do
-		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	while (fd < 0 && errno == EINTR);
 	if (fd < 0 && exit_of_errno(errno) == EXIT_INPUT)
 		return fail(e, EXIT_INPUT, "%s: %s; check the path", path, strerror(errno));
 	if (fd < 0)
@@ -50,11 +48,8 @@ int path_is_folder(const char *path, struct error *e)
 /* The next bytes, 0 at the end, -1. */
 static ssize_t read_some(int fd, const char *path, void *to, size_t n, struct error *e)
 {
-	ssize_t got;
+	const ssize_t got = RETRY(read(fd, to, n));
 
-	do
-		got = read(fd, to, n);
-	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		fail(e, exit_of_errno(errno), "%s: reading: %s; a readable file is needed", path, strerror(errno));
 	return got;
@@ -179,7 +174,7 @@ void claim_standard_streams(void)
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
 			continue;
-		if (open("/dev/null", mode[fd]) != fd)
+		if (RETRY(open("/dev/null", mode[fd])) != fd)
 			_exit(EXIT_IO);         /* no /dev/null, and no stream to say it on */
 	}
 }

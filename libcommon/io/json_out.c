@@ -1,23 +1,24 @@
 /* JSON out. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include "../base/printable.h"
+#include "../base/retry.h"
 #include "../base/utf8.h"
 #include "json.h"
 
 /* ---- text ---- */
 
-static void add_control(struct buffer *b, unsigned char c)
+/* A line of JSON may reach a terminal: what would command it is written as \uXXXX, which reads back as the same. */
+static void add_control(struct buffer *b, uint32_t c)
 {
 	static const char letters[32] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
 
-	if (letters[c])
+	if (c < 32 && letters[c])
 		buffer_addf(b, "\\%c", letters[c]);
 	else
-		buffer_addf(b, "\\u%04x", c);
+		buffer_addf(b, "\\u%04x", (unsigned)c);
 }
 
 static void add_quoted(struct buffer *b, const char *text, size_t n)
@@ -29,19 +30,19 @@ static void add_quoted(struct buffer *b, const char *text, size_t n)
 		const unsigned char *plain = p;
 		size_t length = 1;
 
-		while (p < end && *p >= 32 && *p != '"' && *p != '\\' &&
-		       (*p < 128 || (length = utf8_length(p, (size_t)(end - p)))))
-			p += *p < 128 ? 1 : length;
+		while (p < end && (length = utf8_length(p, (size_t)(end - p))) && *p != '"' && *p != '\\' &&
+		       !commands_terminal(utf8_decode(p, length)))
+			p += length;
 		buffer_add(b, plain, (size_t)(p - plain));
 		if (p == end)
 			break;
-		if (*p < 32)
-			add_control(b, *p);
-		else if (*p < 128)
+		if (*p == '"' || *p == '\\')
 			buffer_addf(b, "\\%c", *p);
+		else if (length)
+			add_control(b, utf8_decode(p, length));
 		else
 			buffer_adds(b, "\xef\xbf\xbd");
-		p++;
+		p += length ? length : 1;
 	}
 	buffer_adds(b, "\"");
 }
@@ -139,29 +140,13 @@ void json_none(struct json_out *j, const char *key) { json_raw(j, key, "null"); 
 
 /* ---- lines ---- */
 
-static int write_all(int fd, const char *data, size_t n, struct error *e)
-{
-	while (n) {
-		ssize_t done = write(fd, data, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return fail(e, EXIT_IO, "writing a line of JSON: %s; is its reader gone, or the disk full?",
-				    strerror(errno));
-		data += done;
-		n -= (size_t)done;
-	}
-	return 0;
-}
-
 int json_line(struct json_out *j, int fd, struct error *e)
 {
 	int rc = 0;
 
 	buffer_adds(&j->text, "\n");
-	if (fd >= 0)
-		rc = write_all(fd, j->text.data, j->text.len, e);
+	if (fd >= 0 && write_all(fd, j->text.data, j->text.len) < 0)
+		rc = fail(e, EXIT_IO, "writing a line of JSON: %s; is its reader gone, or the disk full?", strerror(errno));
 	buffer_clear(&j->text);
 	j->comma = false;
 	return rc;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../base/retry.h"
 #include "tar_input.h"
 
 #define INPUT_BYTES (1u << 16)
@@ -43,9 +44,7 @@ static la_ssize_t read_block(struct archive *a, void *context, const void **data
 	struct tar_reader *r = context;
 	ssize_t n;
 
-	do
-		n = read(r->fd, r->input, INPUT_BYTES);
-	while (n < 0 && errno == EINTR);
+	n = RETRY(read(r->fd, r->input, INPUT_BYTES));
 	if (n < 0) {
 		r->trouble = errno;
 		archive_set_error(a, errno, "%s", strerror(errno));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "../base/hash.h"
 #include "../base/memory.h"
+#include "../base/retry.h"
 #include "publish.h"
 #include "tensorboard.h"
 
@@ -161,15 +162,9 @@ void tensorboard_text(struct tensorboard *t, const char *tag, const char *text)
 
 static int write_whole(const struct tensorboard *t, const struct buffer *b, struct error *e)
 {
-	size_t at = 0;
-
-	while (at < b->len) {
-		ssize_t n = write(t->fd, b->data + at, b->len - at);
-		if (n < 0 && errno != EINTR)
-			return fail(e, EXIT_IO, "%s: %s; is the disk full?", t->path, strerror(errno));
-		at += n > 0 ? n : 0;
-	}
-	return 0;
+	if (write_all(t->fd, b->data, b->len) == 0)
+		return 0;
+	return fail(e, EXIT_IO, "%s: %s; is the disk full?", t->path, strerror(errno));
 }
 
 static int write_record(const struct tensorboard *t, const struct buffer *event, struct error *e)
@@ -220,7 +215,7 @@ int tensorboard_event(struct tensorboard *t, int64_t step, struct error *e)
 
 static long highest(const char *folder)
 {
-	DIR *d = opendir(folder);
+	DIR *d = open_folder(folder);
 	struct dirent *entry;
 	long top = 0;
 
@@ -242,7 +237,7 @@ static int open_next(struct tensorboard *t, const char *folder, struct error *e)
 	do {
 		free(t->path);
 		t->path = xprintf("%s/" FILE_NAME "%010ld" WHO, folder, ++n);
-		t->fd = open(t->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+		t->fd = RETRY(open(t->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666));
 	} while (t->fd < 0 && errno == EEXIST);
 	if (t->fd < 0)
 		return fail(e, EXIT_IO, "%s: %s; choose a --logging-dir that can be written", t->path, strerror(errno));
@@ -291,7 +286,7 @@ int tensorboard_close(struct tensorboard *t, struct error *e)
 
 	if (!t)
 		return 0;
-	if (t->fd >= 0 && close(t->fd) < 0)
+	if (t->fd >= 0 && closed(t->fd) < 0)
 		result = fail(e, EXIT_IO, "%s: %s; is the disk full?", t->path, strerror(errno));
 	discard(t);
 	return result;

@@ -1,30 +1,17 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/memory.h"
+#include "../base/printable.h"
 #include "../io/publish.h"
 #include "adapter_scale.h"
 #include "inspect_internal.h"
 #include "metadata.h"
 
 /* ---- which kind ---- */
-
-/* The first bytes of a file: enough for a tar's magic. */
-static ssize_t first_bytes(const char *path, unsigned char *bytes, size_t room, struct error *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, bytes, room);
-
-	if (n < 0)
-		fail(e, errno == ENOENT ? EXIT_INPUT : EXIT_IO, "%s: %s; check the path", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return n;
-}
 
 static int inspect_safetensors(struct sheet *s, const char *path, struct error *e)
 {
@@ -54,22 +41,9 @@ static int inspect_adapter_folder(struct sheet *s, struct error *e)
 	return status;
 }
 
-static int inspect_by_content(struct sheet *s, struct error *e)
+/* n: its first bytes */
+static int inspect_begun(struct sheet *s, const unsigned char *bytes, size_t n, struct error *e)
 {
-	unsigned char bytes[512] = { 0 };
-	struct stat st;
-	ssize_t n;
-
-	if (strcmp(s->path, "-") == 0)
-		return inspect_tar(s, e);
-	if (stat(s->path, &st))
-		return fail(e, EXIT_INPUT, "%s: %s; check the path", s->path, strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return is_adapter_folder(s->path) ? inspect_adapter_folder(s, e) : inspect_folder(s, e);
-	n = first_bytes(s->path, bytes, sizeof(bytes), e);
-	if (n < 0)
-		return -1;
-	sheet_int(s, "bytes", NULL, st.st_size);
 	if (n >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0)
 		return inspect_picture(s, e);
 	if (n > 262 && memcmp(bytes + 257, "ustar", 5) == 0)
@@ -79,13 +53,31 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 	return inspect_safetensors(s, s->path, e);
 }
 
+static int inspect_by_content(struct sheet *s, struct error *e)
+{
+	struct buffer head = { 0 };
+	struct stat st;
+	int status;
+
+	if (strcmp(s->path, "-") == 0)
+		return inspect_tar(s, e);
+	if (stat(s->path, &st))
+		return fail(e, EXIT_INPUT, "%s: %s; check the path", s->path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return is_adapter_folder(s->path) ? inspect_adapter_folder(s, e) : inspect_folder(s, e);
+	if (read_head(s->path, 512, &head, e) < 0)
+		return -1;
+	sheet_int(s, "bytes", NULL, st.st_size);
+	status = inspect_begun(s, (const unsigned char *)head.data, head.len, e);
+	buffer_free(&head);
+	return status;
+}
+
 /* ---- saying it ---- */
 
 static int put_text(const struct buffer *b, struct error *e)
 {
-	if ((b->len && fwrite(b->data, 1, b->len, stdout) != b->len) || fflush(stdout))
-		return fail(e, EXIT_IO, "standard output: %s; write to another place", strerror(errno));
-	return 0;
+	return print_text(b->len ? b->data : "", b->len, e);
 }
 
 static int put_json(struct sheet *s, int status, const struct error *found, struct error *e)

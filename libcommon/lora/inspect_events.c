@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "../base/retry.h"
 #include "../io/mapped.h"
 #include "../io/tensorboard.h"
 #include "inspect_internal.h"
@@ -99,7 +100,7 @@ int inspect_events(struct sheet *s, struct error *e)
 {
 	struct events v = { 0 };
 	struct stat st;
-	const int fd = open(s->path, O_RDONLY | O_CLOEXEC);
+	const int fd = RETRY(open(s->path, O_RDONLY | O_CLOEXEC));
 	const size_t n = fd >= 0 && fstat(fd, &st) == 0 ? (size_t)st.st_size : 0;
 	void *map = n ? mapped_open(fd, n, s->path) : MAP_FAILED;
 	int status = -1;

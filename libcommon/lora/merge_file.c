@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "../base/hash.h"
 #include "../base/memory.h"
+#include "../base/retry.h"
 #include "merge_internal.h"
 
 /* A file on its way out. */
@@ -78,7 +79,7 @@ static int patch_hash(struct writing *w, size_t at, const char *path, struct err
 	char hex[65];
 
 	sha256_hex(&w->hash, hex);
-	if (at && pwrite(publish_fd(w->out), hex, 64, at) != 64)
+	if (at && RETRY(pwrite(publish_fd(w->out), hex, 64, at)) != 64)
 		return fail(e, EXIT_IO, "%s: writing the hash into the header: %s; name a regular file", path,
 			    strerror(errno));
 	return 0;

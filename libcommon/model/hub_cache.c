@@ -7,7 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/memory.h"
+#include "../base/retry.h"
 #include "../io/claims.h"
+#include "../io/publish.h"
 #include "../io/safetensors.h"
 #include "hub_files.h"
 #include "single_file_names.h"
@@ -62,11 +64,14 @@ static char *cache_root(void)
 static bool main_commit(const char *repository, char commit[65])
 {
 	char *path = xprintf("%s/refs/main", repository);
-	FILE *f = fopen(path, "re");
-	size_t n = f ? fread(commit, 1, 64, f) : 0;
+	struct buffer text = { 0 };
+	struct error ignored;
+	size_t n = 0;
 
-	if (f)
-		fclose(f);
+	if (read_file(path, 4096, &text, &ignored) == 0)
+		n = text.len < 64 ? text.len : 64;
+	memcpy(commit, n ? text.data : "", n);
+	buffer_free(&text);
 	free(path);
 	while (n && isspace((unsigned char)commit[n - 1]))
 		n--;
@@ -104,7 +109,7 @@ static struct names names_in(const char *folder)
 {
 	struct names names = { 0 };
 	struct dirent **entry;
-	int n = scandir(*folder ? folder : ".", &entry, plain_name, NULL);
+	int n = RETRY(scandir(*folder ? folder : ".", &entry, plain_name, NULL));
 
 	for (int i = 0; i < n; i++) {
 		GROW(names.name, names.count, names.capacity);

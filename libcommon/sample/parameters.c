@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "../base/hash.h"
 #include "../base/memory.h"
+#include "../base/retry.h"
 #include "../lora/adapter_scale.h"
 #include "parameters.h"
 
@@ -93,9 +94,8 @@ static int hash_file(int fd, struct sha256 *s)
 	char *piece = xmalloc(PIECE);
 	ssize_t n;
 
-	while ((n = read(fd, piece, PIECE)) > 0 || (n < 0 && errno == EINTR))
-		if (n > 0)
-			sha256_add(s, piece, n);
+	while ((n = RETRY(read(fd, piece, PIECE))) > 0)
+		sha256_add(s, piece, n);
 	free(piece);
 	return n < 0 ? -1 : 0;
 }
@@ -104,7 +104,7 @@ int parameters_hash_model(const char *path, char hash[11], struct error *e)
 {
 	struct sha256 s;
 	char hex[65];
-	int fd = open(path, O_RDONLY | O_CLOEXEC), result;
+	int fd = RETRY(open(path, O_RDONLY | O_CLOEXEC)), result;
 
 	if (fd < 0)
 		return fail(e, EXIT_IO, "%s: %s", path, strerror(errno));

@@ -55,7 +55,7 @@ int run_claim_adapter(const struct run *r, struct error *e)
 int run_claim_outputs(const struct run *r, struct error *e)
 {
 	char *samples = path_join(r->s->output_dir, "sample");
-	int result = r->resumed ? claim_input(r->resumed, e) : 0;
+	int result = r->resumed && r->done < r->total ? claim_input(r->resumed, e) : 0;
 
 	if (!result && !r->s->replay_step)
 		result = claim_outputs_in("--output-name", r->s->output_dir, is_adapter_or_state, r, e);

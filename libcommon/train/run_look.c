@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "../base/printable.h"
+#include "../base/retry.h"
 #include "../io/publish.h"
 #include "../lora/adapter_file.h"
 #include "run_plan.h"
@@ -73,12 +75,12 @@ int run_look_ahead(const struct run *r, const char *const *latents, size_t count
 /* Asked by doing it, without a trace: root may write where a file system has no room for anybody's files. */
 static bool can_write(const char *folder)
 {
-	int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	int fd = RETRY(open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
 	char *file;
 
 	if (fd < 0 && errno != EACCES && errno != EROFS) {              /* not every file system has files without a name */
 		file = xprintf("%s/.lora-check.%ld.tmp", folder, (long)getpid());
-		fd = open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+		fd = RETRY(open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
 		if (fd >= 0)
 			unlink(file);
 		free(file);
@@ -148,6 +150,7 @@ static int tell_check(const struct run *r, struct error *e)
 	const bool counted = !r->imagined || r->s->pictures;
 	size_t i, pictures = 0, regularization = 0;
 	struct json_out j = { 0 };
+	struct buffer text = { 0 };
 	char size[PLAN_SIZE], room[PLAN_SIZE];
 	int result;
 
@@ -155,16 +158,18 @@ static int tell_check(const struct run *r, struct error *e)
 		*(r->data.sample[i].regularization ? &regularization : &pictures) += 1;
 	if (!r->s->json) {
 		if (!counted)
-			printf("nothing is wrong; no latents were named, so data was not looked at\n");
+			buffer_adds(&text, "nothing is wrong; no latents were named, so data was not looked at\n");
 		else
-			printf("nothing is wrong: %zu pictures, %zu regularisation pictures, %zu batches an epoch, steps %ld to %ld\n", pictures,
+			buffer_addf(&text, "nothing is wrong: %zu pictures, %zu regularisation pictures, %zu batches an epoch, steps %ld to %ld\n", pictures,
 			       regularization, order_batches(r->order), r->done + 1, r->total);
 		plan_size(r->planned_bytes, size);
-		printf("%zu modules, at most %s on device %s\n", r->adapter->count, size, r->s->device);
+		buffer_addf(&text, "%zu modules, at most %s on device %s\n", r->adapter->count, size, r->s->device);
 		plan_size(r->all_bytes, size);
 		plan_size(isfinite(r->free_bytes) ? r->free_bytes : 0, room);
-		printf("what is saved takes %s, %s are free\n", size, isfinite(r->free_bytes) ? room : "nobody knows how many");
-		return fflush(stdout) ? fail(e, EXIT_IO, "standard output: %s", strerror(errno)) : 0;
+		buffer_addf(&text, "what is saved takes %s, %s are free\n", size, isfinite(r->free_bytes) ? room : "nobody knows how many");
+		result = print_text(text.data, text.len, e);
+		buffer_free(&text);
+		return result;
 	}
 	json_begin(&j, NULL);
 	json_text(&j, "event", "check");

@@ -1,8 +1,8 @@
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../base/printable.h"
 #include "run_plan.h"
 
 enum { ROWS_MOST = 16, COLUMNS = 80, SAVING_INDENT = 20 };      /* buckets in the table; characters in a line, before a saving's options */
@@ -236,8 +236,7 @@ int run_print_plan(const struct run *r, const struct plan *p, const struct savin
 	add_batches(&out, p);
 	if (s)
 		add_savings(&out, r, s);
-	if (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout))
-		result = fail(e, EXIT_IO, "standard output: %s", strerror(errno));
+	result = print_text(out.data, out.len, e);
 	buffer_free(&out);
 	return result;
 }

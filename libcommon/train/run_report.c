@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../io/publish.h"
 #include "run_internal.h"
 #include "settings_adapter.h"
 
@@ -144,13 +145,13 @@ static void tell_update_norms(const struct run *r, struct json_out *j)
 /* What the process really occupies; 0 where no /proc tells. */
 static long resident_bytes(void)
 {
-	FILE *f = fopen("/proc/self/statm", "r");
+	struct buffer text = { 0 };
+	struct error ignored;
 	long size, resident = 0;
 
-	if (f && fscanf(f, "%ld %ld", &size, &resident) != 2)
+	if (read_file("/proc/self/statm", 4096, &text, &ignored) < 0 || sscanf(text.data, "%ld %ld", &size, &resident) != 2)
 		resident = 0;
-	if (f)
-		fclose(f);
+	buffer_free(&text);
 	return resident * sysconf(_SC_PAGESIZE);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../base/memory.h"
+#include "../base/retry.h"
 #include "../io/safetensors.h"
 #include "saved.h"
 
@@ -42,7 +43,7 @@ static int add_matching(DIR *d, const char *folder, const char *name, const char
 
 int saved_list(const char *folder, const char *name, const char *suffix, struct saved_files *files, struct error *e)
 {
-	DIR *d = opendir(folder);
+	DIR *d = open_folder(folder);
 	int result = d ? add_matching(d, folder, name, suffix, files) : errno == ENOENT ? 0 : -1;
 
 	if (result < 0)

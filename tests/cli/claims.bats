@@ -234,3 +234,16 @@ kept() {
 	status_of 3 some torn --network-weights "$IMAGES" "$LATENTS"
 	cmp torn before
 }
+
+@test "--said adds to a file of its own alone; a launcher's line is an input too" {
+	cp "$IMAGES" i.tar; cp "$ADAPTER" a.safetensors; echo '# none' > line.toml
+	for f in i.tar a.safetensors line.toml; do
+		cp $f before
+		status_of 2 "$BIN/lora-prep" "${PREP[@]}" --said $f -o o.tar "$BATS_FILE_TMPDIR/four"
+		[[ "$output" == *"$f: is another file"* ]] || { echo "$output"; return 1; }
+		cmp $f before
+	done
+	kept 2 line.toml "$BIN/lora-prep" "${PREP[@]}" --launch-line line.toml -o line.toml "$BATS_FILE_TMPDIR/four"
+	for _ in 1 2; do "$BIN/lora-prep" "${PREP[@]}" --said notes -o o.tar "$BATS_FILE_TMPDIR/four" 2> err; done
+	[ "$(head -n 1 notes)" = "# lora-tools: what was said in one launch" ]
+}

@@ -45,8 +45,11 @@ static void structure(void **state)
 static void strings(void **state)
 {
 	static const struct { const char *in; size_t n; const char *out; } cases[] = {
-		{ "", 0, "\"\"" }, { "a\"b\\c/", 6, "\"a\\\"b\\\\c/\"" }, { "\b\t\n\f\r\x01\x1f\x7f", 8, "\"\\b\\t\\n\\f\\r\\u0001\\u001f\x7f\"" },
+		{ "", 0, "\"\"" }, { "a\"b\\c/", 6, "\"a\\\"b\\\\c/\"" }, { "\b\t\n\f\r\x01\x1f\x7f", 8, "\"\\b\\t\\n\\f\\r\\u0001\\u001f\\u007f\"" },
 		{ "a\0b", 3, "\"a\\u0000b\"" }, { "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"" },
+		/* what commands a terminal or turns the writing: CSI of C1, right to left, isolates */
+		{ "\xc2\x9b[31m", 6, "\"\\u009b[31m\"" }, { "a\xe2\x80\xae" "b", 5, "\"a\\u202eb\"" }, { "\xe2\x81\xa6\xd8\x9c", 5, "\"\\u2066\\u061c\"" },
+		{ "\xc2\xa0\xe2\x80\x90\xd9\x85", 7, "\"\xc2\xa0\xe2\x80\x90\xd9\x85\"" },
 		{ "\xff" "a", 2, "\"\xef\xbf\xbd" "a\"" },                              /* no such byte */
 		{ "\xc0\x80", 2, "\"\xef\xbf\xbd\xef\xbf\xbd\"" },                      /* overlong */
 		{ "\xed\xa0\x80", 3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },      /* surrogate */

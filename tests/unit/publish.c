@@ -242,6 +242,70 @@ static void two_writers_of_one_name(void **state)
 	check_content("out", "first");
 }
 
+static void make(const char *folder, const char *inside)
+{
+	char path[200];
+
+	assert_int_equal(mkdir(folder, 0777), 0);
+	snprintf(path, sizeof(path), "%s/%s", folder, inside);
+	touch(path);
+}
+
+/* The number of a process in another container means nothing here; its lock does. */
+static void a_folder_that_is_being_written(void **state)
+{
+	struct error e = { 0 };
+	char live[64];
+	int fd;
+
+	snprintf(live, sizeof(live), ".out.%d.tmp", (int)a_gone_process());
+	make(live, "unet");
+	fd = open(live, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_null(publish_folder_begin("out", &e));
+	assert_int_equal(e.code, EXIT_IO);
+	assert_non_null(strstr(e.text, "out: is being written by somebody else"));
+	publish_clean(".", "out");
+	put("out.jsonl", "x");                  /* whose temporary begins with the same letters */
+	assert_int_equal(access(live, F_OK), 0);
+	close(fd);
+}
+
+static void fill(const struct publish_folder *p)
+{
+	char *below = path_join(publish_folder_path(p), "vae");
+
+	make(below, "config.json");
+	free(below);
+}
+
+static void a_folder(void **state)
+{
+	struct error e = { 0 };
+	struct publish_folder *p;
+	struct publish *report;
+	char gone[64];
+
+	snprintf(gone, sizeof(gone), ".out.%d.tmp", (int)a_gone_process());
+	make(gone, "unet");
+	report = publish_begin("out.jsonl", false, &e);
+	p = publish_folder_begin("out/", &e);
+	assert_non_null(p);
+	assert_int_equal(access(gone, F_OK), -1);
+	fill(p);
+	assert_int_equal(access("out", F_OK), -1);
+	assert_int_equal(publish_folder_end(p, &e), 0);
+	assert_int_equal(access("out/vae/config.json", F_OK), 0);
+	assert_null(publish_folder_begin("out", &e));
+	assert_int_equal(e.code, EXIT_USAGE);
+	p = publish_folder_begin("deep/er/out", &e);
+	fill(p);
+	publish_folder_abandon(p);
+	publish_abandon(report);
+	assert_int_equal(access("deep/er/out", F_OK), -1);
+	assert_int_equal(rmdir("deep/er"), 0);  /* nothing is left in it */
+}
+
 static void long_name(void **state)
 {
 	char name[256];
@@ -477,6 +541,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(leftover_of_a_zombie, enter, leave),
 		cmocka_unit_test_setup_teardown(leftovers_of_many_targets, enter, leave),
 		cmocka_unit_test_setup_teardown(two_writers_of_one_name, enter, leave),
+		cmocka_unit_test_setup_teardown(a_folder_that_is_being_written, enter, leave),
+		cmocka_unit_test_setup_teardown(a_folder, enter, leave),
 		cmocka_unit_test_setup_teardown(long_name, enter, leave),
 		cmocka_unit_test_setup_teardown(devices, enter, leave),
 		cmocka_unit_test_setup_teardown(no_room, enter, leave),
