@@ -82,7 +82,8 @@ static bool is_float(enum dtype t)
 static int read_alpha(struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
 	const struct alpha_question q = { .name = m->name, .length = strlen(m->name), .component = m->layer->component,
-					  .path = m->layer->name, .tensor = m->alpha_tensor, .rank = m->rank };
+					  .path = m->layer->name, .tensor = m->alpha_tensor, .lengths = m->magnitude != NULL,
+					  .rank = m->rank };
 	struct module_alpha alpha;
 
 	if (alpha_of(sources, &q, &alpha, e) < 0)

@@ -179,7 +179,7 @@ static const struct peft_config *config_of(struct alpha_sources *s, int componen
 int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out, struct error *e)
 {
 	const struct peft_config *c;
-	struct peft_module m = { .rank = (int)q->rank };
+	struct peft_module m = { .rank = (int)q->rank, .lengths = q->lengths };
 	char *name, *path;
 	int status;
 

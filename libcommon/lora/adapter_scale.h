@@ -22,6 +22,7 @@ struct alpha_question {
 	int component;                          /* an enum component */
 	const char *path;                       /* as the model calls it, where the file's name does not tell; NULL: not known */
 	const struct safetensor *tensor;        /* its alpha, or NULL */
+	bool lengths;                           /* it has a DoRA's */
 	int64_t rank;
 };
 

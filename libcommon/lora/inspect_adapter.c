@@ -111,7 +111,8 @@ static int check_magnitude(const struct safetensors *f, const struct module *x, 
 /* Of LoRA modules. */
 static int check_module(const struct safetensors *f, struct alpha_sources *sources, struct module *m, struct error *e)
 {
-	struct alpha_question q = { .name = m->name, .length = m->length, .component = m->component, .tensor = m->alpha };
+	struct alpha_question q = { .name = m->name, .length = m->length, .component = m->component, .tensor = m->alpha,
+				     .lengths = m->magnitude != NULL };
 
 	if (!m->down || !m->up)
 		return fail(e, EXIT_INPUT, "%s: '%.*s' has no lora_%s; the file is incomplete", f->path, (int)m->length,

@@ -108,6 +108,13 @@ static int by_place(const void *left, const void *right)
 
 /* ---- the whole ---- */
 
+/* What an adapter has for one that is not there fits no layer. */
+static void tell_of_parts(const struct merge *m)
+{
+	if (!model_files_has(m->files, COMPONENT_TE1) || !model_files_has(m->files, COMPONENT_TE2))
+		note("%s: it holds not both text encoders; only what is there is merged into", m->options->model);
+}
+
 static int prepare(struct merge *m, struct error *e)
 {
 	const struct merge_options *o = m->options;
@@ -118,6 +125,7 @@ static int prepare(struct merge *m, struct error *e)
 	m->files = model_files_open_parts(o->model, o->model_config, NULL, PART(COMPONENT_UNET), e);
 	if (!m->files || find_layers(m, e))
 		return -1;
+	tell_of_parts(m);
 	m->adapter = xcalloc(o->adapters, sizeof(*m->adapter));
 	for (size_t i = 0; i < o->adapters; i++)
 		if (add_adapter(m, i, e))

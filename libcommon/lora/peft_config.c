@@ -2,7 +2,6 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <math.h>
 #include <pcre2.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -22,7 +21,7 @@ struct peft_config {
 	char *where;
 	double alpha;
 	long rank;                      /* 0: not said */
-	bool root;                      /* use_rslora */
+	bool root, dora;                /* use_rslora, use_dora */
 	struct pattern_list alphas, ranks;      /* the first that fits decides */
 };
 
@@ -64,6 +63,14 @@ static int read_rank(const struct fields *f, long *rank, struct error *e)
 		return -1;
 	*rank = (long)r;
 	return r >= 1 && r <= 1e6 && r == (double)*rank ? 0 : wrong(f, "r", "is no rank", e);
+}
+
+static int read_flag(const struct fields *f, const char *name, bool *out, struct error *e)
+{
+	const json_t *value = field(f, name);
+
+	*out = json_is_true(value);
+	return !value || json_is_boolean(value) ? 0 : wrong(f, name, "is neither true nor false", e);
 }
 
 static bool is_set(const json_t *value)
@@ -206,11 +213,9 @@ int peft_config_read(const json_t *object, const char *prefix, const char *where
 	c = xcalloc(1, sizeof(*c));
 	c->where = xstrdup(where);
 	c->alpha = DEFAULT_ALPHA;
-	c->root = json_is_true(field(&f, "use_rslora"));
 	*out = c;
-	if (field(&f, "use_rslora") && !json_is_boolean(field(&f, "use_rslora")))
-		return wrong(&f, "use_rslora", "is neither true nor false", e);
-	return read_number(&f, "lora_alpha", &c->alpha, e) < 0 || read_rank(&f, &c->rank, e) < 0 ||
+	return read_flag(&f, "use_rslora", &c->root, e) < 0 || read_flag(&f, "use_dora", &c->dora, e) < 0 ||
+	       read_number(&f, "lora_alpha", &c->alpha, e) < 0 || read_rank(&f, &c->rank, e) < 0 ||
 	       read_patterns(&f, "alpha_pattern", &c->alphas, e) < 0 || read_patterns(&f, "rank_pattern", &c->ranks, e) < 0 ? -1 : 0;
 }
 
@@ -234,6 +239,9 @@ int peft_config_alpha(const struct peft_config *c, const struct peft_module *m, 
 	if (rank != m->rank)
 		return fail(e, EXIT_INPUT, "%s: it gives '%.200s' the rank %g, and its tensors have %d; the two do not belong together", c->where,
 			    m->name, rank, m->rank);
+	if (c->dora && !m->lengths)
+		return fail(e, EXIT_INPUT, "%s: use_dora is true, and '%.200s' has no lora_magnitude_vector; the file is incomplete", c->where,
+			    m->name);
 	if (c->root)
 		*alpha *= sqrt(m->rank);
 	return 0;

@@ -8,6 +8,7 @@
 #define LORA_PEFT_CONFIG_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include "../base/error.h"
 
 struct peft_config;
@@ -21,6 +22,7 @@ struct peft_module {
 	const char *name;               /* as the file calls it, for messages */
 	const char *path;               /* as PEFT calls it: "down_blocks.1.attentions.0.proj_in"; NULL: not known */
 	int rank;                       /* its tensors' */
+	bool lengths;                   /* it has a DoRA's */
 };
 
 /* The alpha by which alpha / rank is the scale: lora_alpha, or with use_rslora lora_alpha * sqrt(rank). */

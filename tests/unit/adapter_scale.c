@@ -138,6 +138,8 @@ static const struct text_case cases[] = {
 	{ NULL, "{", false, { 0 }, { 0 }, "adapter_config.json:1: not valid JSON" },
 	{ NULL, "[7]", false, { 0 }, { 0 }, "is no JSON object" },
 	{ NULL, "{\"peft_type\":\"LOHA\",\"r\":4}", false, { 0 }, { 0 }, "peft_type is LOHA" },
+	{ NULL, "{\"r\":4,\"use_dora\":true}", false, { 0 }, { 0 }, "has no lora_magnitude_vector" },
+	{ NULL, "{\"r\":4,\"use_dora\":\"yes\"}", false, { 0 }, { 0 }, "use_dora is neither" },
 	{ NULL, "{\"r\":4,\"use_qalora\":true}", false, { 0 }, { 0 }, "use_qalora is not supported" },
 	{ NULL, "{\"r\":4,\"alora_invocation_tokens\":[5]}", false, { 0 }, { 0 }, "alora_invocation_tokens is not supported" },
 	{ NULL, "{\"r\":4,\"init_lora_weights\":\"pissa_niter_16\"}", false, { 0 }, { 0 }, "init_lora_weights is pissa_niter_16" },
