@@ -367,6 +367,7 @@ int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *
 	say_components(s, &m);
 	sheet_text(s, "name", "name", safetensors_metadata(f, "ss_output_name"));
 	sheet_text(s, "hash", "hash", safetensors_metadata(f, "sshs_model_hash"));
+	sheet_text(s, "run", "run", safetensors_metadata(f, RUN_KEY));
 	status = s->options->verify ? check_hash(s, f, e) : 0;
 	if (!status)
 		status = m.method ? (s->options->quick ? 0 : verify_values(s, f, e)) : inspect_lora(s, f, &m, e);

@@ -7,6 +7,7 @@
 #include "../model/single_file_names.h"
 #include "../model/source_internal.h"
 #include "inspect_internal.h"
+#include "metadata.h"
 
 static const struct {
 	enum component component;
@@ -93,6 +94,7 @@ static int inspect_state(struct sheet *s, const struct safetensors *f, struct er
 	sheet_int(s, "tensors", "trained", parameters.tensors);
 	sheet_int(s, "parameters", "parameters", parameters.parameters);
 	sheet_text(s, "identity", "identity", safetensors_metadata(f, "identity"));
+	sheet_text(s, "run", "run", safetensors_metadata(f, RUN_KEY));
 	if (!safetensors_metadata(f, "step") || !safetensors_metadata(f, "sha256") || !safetensors_find(f, "steps") ||
 	    !parameters.tensors)
 		return fail(e, EXIT_INPUT,

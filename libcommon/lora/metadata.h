@@ -13,6 +13,10 @@
 /* The run's own settings as TOML: what `lora-inspect --rebuild-config` gives back.  Not of kohya, so not under ss_. */
 #define CONFIG_KEY "lora_tools.config"
 
+/* Which run wrote the file, and at which step for which reason ("step=8 by=steps,epochs"): in adapters and in states. */
+#define RUN_KEY "lora_tools.run"
+#define SAVED_KEY "lora_tools.saved"
+
 /* "output" or "input": what a DoRA's lengths are of.  Not of kohya either. */
 #define DORA_AXIS_KEY "lora_tools.dora_axis"
 
