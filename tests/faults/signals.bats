@@ -107,6 +107,7 @@ twice() { kill -STOP $pid; kill "-$1" $pid; kill -CONT $pid; kill "-$1" $pid; }
 	UNDER=(env --default-signal=INT,HUP,TERM)
 	mkfifo latents
 	for signal in TERM INT HUP; do
+		rm -rf out log.jsonl
 		# It waits for latents that never come.
 		sleep 60 > latents 3>&- & holder=$!
 		LATENTS=latents train_exec $STEPS out > log.jsonl 2> err 3>&- & pid=$!
@@ -114,6 +115,7 @@ twice() { kill -STOP $pid; kill "-$1" $pid; kill -CONT $pid; kill "-$1" $pid; }
 		kill -$signal $pid
 		ended $((128 + $(kill -l $signal)))
 		kill $holder; wait $holder || true
+		rm log.jsonl
 		# It paints its first pictures, at length.
 		echo "a ball --w 128 --h 128 --s 900" > prompts.txt
 		train_exec $STEPS out --sample-prompts prompts.txt --sample-at-first > log.jsonl 2> err 3>&- & pid=$!
