@@ -103,10 +103,13 @@ $(REPLAY): %: %.o $(BUILD)/tests/fuzz/driver/replay.o $(LIBRARY)
 	$(call say,LINK  $@)
 	$(Q)$(CC) $(LINK) -o $@ $^ $(LIBS)
 
+# With the libraries of tests/fuzz/driver/libraries where they are: the system's are not instrumented.
+OWN_LCMS = $(wildcard $(BUILD)/libraries/liblcms2.a)
+
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
-	$(Q)$(CC) $(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LINK) -fsanitize=fuzzer -Wl,--export-dynamic-symbol='__sanitizer_*' -o $@ $^ $(if $(OWN_LCMS),$(LIBS:-llcms2=$(OWN_LCMS)),$(LIBS))
 
 $(PROBE): $(PROBE).o $(LIBRARY)
 	$(call say,LINK  $@)
@@ -182,9 +185,9 @@ fuzz: deps-test
 
 # An hour on two quiet cores; CAMPAIGN=0.1 makes it shorter, KINDS='kills cuts' takes a part.
 campaign: deps-test all $(BUILD)/tests/faults/no_memory.so
+	@tests/fuzz/driver/libraries $(FUZZED)/libraries
 	@$(MAKE) --no-print-directory -j2 BUILD=$(FUZZED) CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
-	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' \
-	ALLOCATIONS='tests/faults/allocations 8' tests/campaign/run
+	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' tests/campaign/run
 
 unit-programs: $(UNIT) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs $(BUILD)/tests/faults/no_memory.so
 

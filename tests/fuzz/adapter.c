@@ -99,6 +99,17 @@ static void open_draft(const struct draft *d, const char *folder, const struct l
 	free(config);
 }
 
+/* One layer of many: the index of all is made for each file, and takes longer than the file. */
+static size_t take_few(struct layer_list *l)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->count; i++)
+		if (i % 31 == 0 || strstr(l->layer[i].name, "1.attentions.0.transformer_blocks.0.attn1.to_q"))
+			l->layer[n++] = l->layer[i];
+	return n;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
 	static char folder[] = "/dev/shm/fuzz-adapter-XXXXXX";
@@ -111,6 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	if (!layers.count) {
 		HOLDS(mkdtemp(folder) && model_config_read("demo/tiny-sdxl", &m, &e) == 0);
 		test_layers(&m, &layers);
+		layers.count = take_few(&layers);
 	}
 	while (rest)
 		draft_line(&d, strsep(&rest, "\n"));
