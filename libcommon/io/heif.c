@@ -11,7 +11,7 @@ struct heif_context;
 struct heif_handle;
 struct heif_picture;
 struct heif_result { int code, detail; const char *message; };
-enum { NO_MEMORY = 6 };         /* heif_result.code */
+enum { NO_MEMORY = 6, OVER_LIMIT = 1000 };      /* heif_result.code, and its detail where a picture asked for too much */
 enum { COLOURS_RGB = 1, ROWS_RGB = 10, ROWS_RGBA = 11, INTERLEAVED = 10 };
 
 struct heif {
@@ -70,7 +70,7 @@ static bool open_library(struct heif *h)
 
 static int complain(struct decoder *d, struct heif_result r)
 {
-	if (r.code == NO_MEMORY)
+	if (r.code == NO_MEMORY && r.detail != OVER_LIMIT)
 		return fail(d->e, EXIT_MEMORY, "%s: no memory for decoding it", d->name);
 	return fail(d->e, EXIT_INPUT, "%s: damaged, or libheif cannot read it: %s; convert it to PNG or JPEG", d->name, r.message);
 }
