@@ -8,6 +8,8 @@
 #include "saved.h"
 #include "state.h"
 
+#define MOST_DIGITS 18          /* of a step: a long holds them */
+
 /* ---- what is written and read: the same list, in parameter order ---- */
 
 struct item { char *name; void *device; enum dtype dtype; size_t count; };
@@ -184,6 +186,23 @@ static void put_back(const struct safetensors *f, const struct item *items, size
 	memcpy(more->curves, safetensors_bytes(f, safetensors_find(f, "curves")), more->n_curves * sizeof(*more->curves));
 }
 
+/* The run's step and each parameter's updates are numbers to go on from. */
+static int check_counts(const struct safetensors *f, const struct optimizer *o, struct error *e)
+{
+	const unsigned char *steps = safetensors_bytes(f, safetensors_find(f, "steps"));
+	const char *text = safetensors_metadata(f, "step");
+	int64_t least = 0;
+
+	for (size_t i = 0; i < o->count; i++) {
+		int64_t k;
+		memcpy(&k, steps + i * sizeof(k), sizeof(k));
+		least = k < least ? k : least;
+	}
+	if (least < 0 || strspn(text, "0123456789") != strlen(text) || strlen(text) < 1 || strlen(text) > MOST_DIGITS)
+		return fail(e, EXIT_INPUT, "%s: its counts of steps are none; resume from another state", f->path);
+	return 0;
+}
+
 /* Soundness first: a flipped bit in the identity must not look like other settings, or nothing older would be tried. */
 static int verify(const struct safetensors *f, const struct item *items, size_t n, const struct optimizer *o, size_t curves,
 		  const struct state_like *like, struct error *e)
@@ -195,7 +214,7 @@ static int verify(const struct safetensors *f, const struct item *items, size_t 
 	if (safetensors_check_seal(f, e) < 0 || (like->identity && same_identity(f, like->identity, e) < 0) ||
 	    (like->settings && same_settings(f, like->settings, e) < 0))
 		return -1;
-	return check_layout(f, items, n, o, curves, e);
+	return check_layout(f, items, n, o, curves, e) < 0 ? -1 : check_counts(f, o, e);
 }
 
 int state_load(const char *path, struct optimizer *o, const struct state_more *more, const struct state_like *like, long *step, struct error *e)
