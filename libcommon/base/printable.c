@@ -53,7 +53,7 @@ void buffer_add_printable(struct buffer *b, const char *text, size_t n)
 	}
 }
 
-int print_text(const char *text, size_t n, struct error *e)
+int print_text_to(int fd, const char *text, size_t n, struct error *e)
 {
 	struct buffer b = { 0 };
 	const char *end = text + n;
@@ -66,8 +66,13 @@ int print_text(const char *text, size_t n, struct error *e)
 
 		buffer_add(&b, plain ? text++ : out, length);
 	}
-	if (write_all(STDOUT_FILENO, b.data, b.len) < 0)
+	if (write_all(fd, b.data, b.len) < 0)
 		result = fail(e, EXIT_IO, "standard output: %s; write to another place", strerror(errno));
 	buffer_free(&b);
 	return result;
+}
+
+int print_text(const char *text, size_t n, struct error *e)
+{
+	return print_text_to(STDOUT_FILENO, text, n, e);
 }

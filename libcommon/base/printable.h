@@ -21,7 +21,8 @@ size_t printable_next(const char **at, const char *end, char out[PRINTABLE_LONGE
 /* A name or value within a line: newline and tab are shown as well. */
 void buffer_add_printable(struct buffer *b, const char *text, size_t n);
 
-/* Text of many lines to standard output.  EXIT_IO where it cannot be written. */
+/* Text of many lines to a descriptor, or to standard output.  EXIT_IO where it cannot be written. */
+int print_text_to(int fd, const char *text, size_t n, struct error *e) MUST_CHECK;
 int print_text(const char *text, size_t n, struct error *e) MUST_CHECK;
 
 #endif

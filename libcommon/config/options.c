@@ -450,9 +450,9 @@ static _Noreturn void finish_with(const struct error *e, const struct buffer *pr
 {
 	int code = report(e);
 
-	if (preset->len && fwrite(preset->data, 1, preset->len, asked_for ? stdout : stderr) != preset->len)
-		code = EXIT_IO;
-	if (fflush(stdout))
+	struct error late;
+
+	if (preset->len && print_text_to(asked_for ? STDOUT_FILENO : STDERR_FILENO, preset->data, preset->len, &late))
 		code = EXIT_IO;
 	exit(code);
 }

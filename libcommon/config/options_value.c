@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "../base/printable.h"
+#include "../base/utf8.h"
 #include "options_private.h"
 
 /* Every text that a value ever pointed to: a caller may still hold one after a later source replaced it. */
@@ -375,14 +377,20 @@ void option_reset(const struct option *o)
 
 void option_add_quoted(struct buffer *out, const char *s)
 {
+	const char *end = s + strlen(s);
+
 	buffer_adds(out, "\"");
-	for (; *s; s++) {
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			buffer_addf(out, "\\u%04X", (unsigned char)*s);
+	while (s < end) {
+		const unsigned char *p = (const unsigned char *)s;
+		const size_t n = utf8_length(p, (size_t)(end - s));
+
+		if (n && commands_terminal(utf8_decode(p, n)))
+			buffer_addf(out, "\\u%04X", (unsigned)utf8_decode(p, n));
 		else if (*s == '"' || *s == '\\')
 			buffer_addf(out, "\\%c", *s);
 		else
-			buffer_add(out, s, 1);
+			buffer_add(out, s, n ? n : 1);
+		s += n ? n : 1;
 	}
 	buffer_adds(out, "\"");
 }

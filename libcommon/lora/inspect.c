@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "../base/memory.h"
 #include "../base/printable.h"
+#include "../base/retry.h"
 #include "../io/publish.h"
 #include "adapter_scale.h"
 #include "inspect_internal.h"
@@ -89,11 +90,20 @@ static int put_json(struct sheet *s, int status, const struct error *found, stru
 	return json_line(&s->json, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
 }
 
+/* To a file or a pipe as it is, so that it reads back as the same; to a terminal without what would command it. */
+static int put_config(const char *config, struct error *e)
+{
+	if (isatty(STDOUT_FILENO))
+		return print_text(config, strlen(config), e);
+	if (write_all(STDOUT_FILENO, config, strlen(config)) < 0)
+		return fail(e, EXIT_IO, "standard output: %s; write to another place", strerror(errno));
+	return 0;
+}
+
 int inspect_config(const char *path, struct error *e)
 {
 	struct safetensors *f = safetensors_open(path, e);
 	const char *config;
-	struct buffer text = { 0 };
 	int status;
 
 	if (!f)
@@ -102,12 +112,10 @@ int inspect_config(const char *path, struct error *e)
 	if (!config)
 		config = safetensors_metadata(f, "config");
 	if (config) {
-		buffer_adds(&text, config);
-		status = put_text(&text, e);
+		status = put_config(config, e);
 	} else {
 		status = fail(e, EXIT_INPUT, "%s: no configuration in it; adapters and states of lora-train 0.1 and later carry one", path);
 	}
-	buffer_free(&text);
 	safetensors_close(f);
 	return status;
 }

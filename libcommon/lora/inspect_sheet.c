@@ -2,25 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../base/memory.h"
+#include "../base/printable.h"
 #include "inspect_internal.h"
 #include "metadata.h"
 
 #define LABEL 11                /* columns of a label, after two blanks and before one */
 #define COLUMNS 80
-
-/* Text from a file must not command the terminal. */
-static void add_safe(struct buffer *b, const char *text, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = text[i];
-
-		if (c < 32 || c == 127)
-			buffer_addf(b, "\\x%02x", c);
-		else
-			buffer_add(b, &text[i], 1);
-	}
-}
 
 /* How much of the text goes on one line: up to the last blank within the room; a word that is longer is not broken. */
 static size_t line_length(const char *text, size_t room)
@@ -41,7 +28,7 @@ static void add_line(struct sheet *s, const char *label, const char *value)
 		size_t n = line_length(value, COLUMNS - LABEL - 3);
 
 		buffer_addf(&s->text, "  %-*s ", LABEL, label);
-		add_safe(&s->text, value, n);
+		buffer_add_printable(&s->text, value, n);
 		buffer_adds(&s->text, "\n");
 		value += n + (value[n] == ' ');
 		label = "";
@@ -73,7 +60,7 @@ void sheet_row(struct sheet *s, const char *format, ...)
 	va_end(args);
 	if (n < 0)
 		die(EXIT_MEMORY, "no memory for a line of text");
-	add_safe(&s->text, row, n);
+	buffer_add_printable(&s->text, row, n);
 	buffer_adds(&s->text, "\n");
 	free(row);
 }
