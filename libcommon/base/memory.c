@@ -94,6 +94,14 @@ static void reserve(struct buffer *b, size_t more)
 	b->data = xrealloc(b->data, b->capacity);
 }
 
+void buffer_room(struct buffer *b, size_t n)
+{
+	if (b->len + n < b->capacity)
+		return;
+	b->capacity = b->len + n + 1;
+	b->data = xrealloc(b->data, b->capacity);
+}
+
 void buffer_add(struct buffer *b, const void *bytes, size_t n)
 {
 	reserve(b, n);

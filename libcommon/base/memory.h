@@ -31,6 +31,7 @@ struct buffer {
 	char *data;
 	size_t len, capacity;
 };
+void buffer_room(struct buffer *b, size_t n);           /* for n bytes more, and no more than that: growing takes half as much again */
 void buffer_add(struct buffer *b, const void *bytes, size_t n);
 void buffer_adds(struct buffer *b, const char *text);
 void buffer_addf(struct buffer *b, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -72,10 +72,13 @@ static int read_all(int fd, const char *path, size_t cap, struct buffer *out, st
 int read_file(const char *path, size_t cap, struct buffer *out, struct error *e)
 {
 	int fd = open_input(path, e), rc;
+	struct stat st;
 
 	if (fd < 0)
 		return -1;
 	buffer_clear(out);
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size <= cap)
+		buffer_room(out, (size_t)st.st_size);
 	buffer_add(out, "", 0);         /* an empty file is an empty text, not NULL */
 	rc = read_all(fd, path, cap, out, e);
 	close(fd);
