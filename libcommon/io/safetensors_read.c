@@ -205,7 +205,7 @@ static int look_at(const struct stat *st, const char *path, struct error *e)
 static int look_inside(int fd, const char *path, struct stat *st, struct error *e)
 {
 	if (fstat(fd, st))
-		return fail(e, EXIT_IO, "%s: looking at it: %s; check the disk", path, strerror(errno));
+		return fail(e, exit_of_errno(errno), "%s: looking at it: %s; check the disk", path, strerror(errno));
 	return look_at(st, path, e);
 }
 
@@ -230,7 +230,7 @@ static int map_file(struct safetensors *s, int fd, struct error *e)
 	s->map = mapped_open(fd, (size_t)st.st_size, s->path);
 	if (s->map == MAP_FAILED) {
 		s->map = NULL;
-		return fail(e, EXIT_IO, "%s: mapping %lld bytes: %s; is there memory enough?", s->path,
+		return fail(e, exit_of_errno(errno), "%s: mapping %lld bytes: %s; is there memory enough?", s->path,
 			    (long long)st.st_size, strerror(errno));
 	}
 	s->map_bytes = (size_t)st.st_size;

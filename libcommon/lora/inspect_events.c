@@ -106,7 +106,7 @@ int inspect_events(struct sheet *s, struct error *e)
 	int status = -1;
 
 	if (map == MAP_FAILED)
-		fail(e, EXIT_IO, "%s: %s; check the path", s->path, strerror(errno));
+		fail(e, exit_of_errno(errno), "%s: %s; check the path", s->path, strerror(errno));
 	else
 		status = read_events(s->path, map, n, &v, e);
 	sheet_text(s, "kind", "TensorBoard events", "events");

@@ -116,3 +116,12 @@ encodes() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-encode" -q -m "$MODEL" --reuse
 	faulty 4 adapter_config.json newfstatat EIO "$BIN/lora-inspect" adapter_model.safetensors
 	faulty 5 adapter_config.json newfstatat ENOMEM "$BIN/lora-inspect" adapter_model.safetensors
 }
+
+@test "lora-train --resume auto: a folder that cannot be listed is none without states" {
+	local run=("$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only --output-dir ad --output-name a --save-state)
+	"${run[@]}" --max-train-steps 2 --save-every-n-steps 1 "$OLD" > /dev/null
+	rm ad/a-step00000002-state.safetensors ad/a.safetensors
+	status_of 4 strace -f -qq -o trace -P ad -e inject=getdents64:error=EIO "${run[@]}" --max-train-steps 2 --resume auto "$OLD"
+	[ ! -e ad/a.safetensors ]
+	status_of 0 "${run[@]}" --max-train-steps 2 --resume auto "$OLD"
+}
