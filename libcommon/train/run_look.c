@@ -212,5 +212,7 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
 		return -1;
 	if (!finished && run_check_room(r, true, e) < 0)
 		return -1;
+	if (!finished && !r->imagined)
+		run_tell_others(r);
 	return tell_check(r, e);
 }

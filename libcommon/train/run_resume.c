@@ -162,10 +162,11 @@ static char *other_run(const struct run *r, const struct safetensors *f)
 {
 	const char *config = safetensors_metadata(f, CONFIG_KEY), *steps = safetensors_metadata(f, "ss_steps");
 	const char *title = safetensors_metadata(f, "modelspec.title");
+	const bool marked = safetensors_metadata(f, RUN_KEY) && config;
 	char *settings = config ? run_settings_of(r, config) : NULL;
 	char *differ = settings ? settings_difference(settings, r->settings) : NULL;
 	char *text = xprintf("'%.80s', %.20s steps%s%.300s", title ? title : r->s->output_name, steps ? steps : "unknown",
-			     differ ? ", with " : config ? ", with another model or other data" : "", differ ? differ : "");
+			     differ ? ", with " : marked ? ", with another model or other data" : "", differ ? differ : "");
 
 	free(settings);
 	free(differ);

@@ -169,3 +169,21 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 		are "$(everything out)" "$before"
 	done
 }
+
+@test "the adapter that will be replaced is named by what is known of its run" {
+	t 2 out; ok
+	[[ "$output" != *"another run"* ]]
+	t 2 out; ok
+	[[ "$output" != *"another run"* ]]
+	t 3 out --seed 7 --no-metadata; ok
+	[[ "$output" == *"out/t.safetensors: is the adapter of another run ('t', 2 steps, with the default of seed, this one seed = \"7\"); it is replaced"* ]]
+	t 2 out; ok
+	[[ "$output" == *"out/t.safetensors: is the adapter of another run ('t', "*"); it is replaced at the end"* ]]
+	cp -r "$MODEL" model
+	printf '\x01' | dd of=model/unet/diffusion_pytorch_model.safetensors bs=1 conv=notrunc 2> /dev/null \
+		seek=$((8 + $(od -An -tu8 -N8 model/unet/diffusion_pytorch_model.safetensors)))
+	t 2 out -m model; ok
+	[[ "$output" == *"is the adapter of another run ('t', 2 steps, with another model or other data)"* ]]
+	t 2 out --check; ok
+	[[ "$output" == *"is the adapter of another run"* ]]
+}
