@@ -7,6 +7,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include "error.h"
@@ -25,6 +26,7 @@
 #define LARGE ((size_t)16 << 20)
 
 typedef void *malloc_fn(size_t), *calloc_fn(size_t, size_t), *realloc_fn(void *, size_t);
+typedef int posix_memalign_fn(void **, size_t, size_t);
 
 /* The next definition; each of these functions looks it up once, or twice in two threads. */
 static void *next_of(void **known, const char *name)
@@ -74,6 +76,24 @@ void *aligned_alloc(size_t boundary, size_t bytes)
 	static void *next;
 
 	return given(((calloc_fn *)next_of(&next, "aligned_alloc"))(boundary, bytes), bytes);
+}
+
+/* libgomp's, and the codecs'. */
+void *memalign(size_t boundary, size_t bytes)
+{
+	static void *next;
+
+	return given(((calloc_fn *)next_of(&next, "memalign"))(boundary, bytes), bytes);
+}
+
+int posix_memalign(void **p, size_t boundary, size_t bytes)
+{
+	static void *next;
+	int failed = ((posix_memalign_fn *)next_of(&next, "posix_memalign"))(p, boundary, bytes);
+
+	if (failed == ENOMEM)
+		given(NULL, bytes);
+	return failed;
 }
 
 #endif

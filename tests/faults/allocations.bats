@@ -12,5 +12,5 @@ sample() {
 @test "lora-encode" { sample 61 encode; }
 @test "lora-train" { sample 121 train; }
 @test "lora-sample" { sample 101 sample; }
-@test "lora-merge" { sample 41 merge; }
+@test "lora-merge" { sample 11 merge; }
 @test "lora-inspect" { sample 25 inspect; }
