@@ -307,6 +307,12 @@ tutorial() {
 	[ "$(value lora-prep run.toml resolution)" = '"1024"' ]
 	said 2 "$BIN/lora-train" --config preset.json --check
 	[[ "$output" == *"network_dim = 32"* ]]
+	# Foreign text commands no terminal, and reads back as it was.
+	printf '{"LoRA_type": "Standard", "output_name": "a\\u001b[2Jb\\u202ec", "sample_prompts": "x\\u009b2J\\ny"}' > preset.json
+	"$BIN/lora-train" --config preset.json --print-config > run.toml 2>> err && false
+	"$BIN/lora-train" --config preset.json 2>> err && false
+	LC_ALL=C grep -qaP '[\x00-\x08\x0b-\x1f]|\xc2[\x80-\x9f]|\xe2\x80\xae' run.toml err && false
+	[ "$(value lora-train run.toml output_name)" = '"a\u001B[2Jb\u202ec"' ]
 }
 
 @test "a kind of adapter that is not there is refused by name, before any number is judged" {
