@@ -171,9 +171,11 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 		result = run_save_last(r, e);
 	progress_end(r->progress);
 	r->progress = NULL;
-	report_end(r, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done");
+	report_end(r, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done", !result);
 	if (result == EXIT_SAVED)
 		note("stopped by %s after step %ld of %ld, saved; run again with --resume auto to go on", stop_reason(), r->done, r->total);
+	if (!result && !r->replaying)
+		run_tell_result(r);
 	return result;
 }
 

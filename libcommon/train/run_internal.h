@@ -193,6 +193,7 @@ int run_samples_open(struct run *r, struct error *e) MUST_CHECK;
 void run_sample(struct run *r);                         /* when it is due */
 double run_samples_ahead(const struct run *r, double *bytes);    /* how many pictures will be painted; about how large one is */
 void run_samples_free(struct run *r);
+void run_common_bucket(const struct run *r, int size[2]);       /* that most visits see; of equals the first in the data */
 /* The most activations that r's pictures take.  The networks that they need are loaded onto dry's device, where they are counted, and freed. */
 int run_samples_need(const struct run *r, struct run *dry, size_t *activations, struct error *e) MUST_CHECK;
 
@@ -208,12 +209,14 @@ struct step_facts {
 void report_start(struct run *r);
 void report_step(struct run *r, const struct step_facts *f);
 void report_save(struct run *r, const char *event, const char *path);
-void report_end(struct run *r, const char *why);
+void report_end(struct run *r, const char *why, bool done);     /* done: the adapter is there */
 void report_finding(struct run *r, const char *kind, const char *say);
 void report_nonfinite(struct run *r, long step, const char *path, const char *say);
 /* due by steps, by epochs, or both */
 void report_validation(struct run *r, const double *loss, int timesteps, size_t pictures, bool of_step, bool of_epoch);
 void report_sample(struct run *r, size_t index, const char *path, const char *prompt, uint64_t seed, int width, int height);
+/* run_farewell.c: notes of where the adapter is, how to paint with it, where the curves are */
+void run_tell_result(const struct run *r);
 /* --print-lr */
 int report_lr(const struct run *r, struct error *e) MUST_CHECK;
 

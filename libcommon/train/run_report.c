@@ -250,10 +250,16 @@ void report_sample(struct run *r, size_t index, const char *path, const char *pr
 	events_tell(&r->events);
 }
 
-void report_end(struct run *r, const char *why)
+void report_end(struct run *r, const char *why, bool done)
 {
-	json_text(events_begin(&r->events, "end", r->done), "why", why);
+	struct json_out *j = events_begin(&r->events, "end", r->done);
+	char *adapter = done && !r->replaying ? run_adapter_path(r) : NULL;
+
+	json_text(j, "why", why);
+	if (adapter)
+		json_text(j, "adapter", adapter);
 	events_tell(&r->events);
+	free(adapter);
 }
 
 int report_lr(const struct run *r, struct error *e)

@@ -24,8 +24,7 @@ struct run_samples {
 
 /* ---- what to paint ---- */
 
-/* The bucket that most visits see; of equals the first in the data. */
-static void common_bucket(const struct run *r, int size[2])
+void run_common_bucket(const struct run *r, int size[2])
 {
 	long most = 0;
 	size_t i, k;
@@ -74,7 +73,7 @@ int run_samples_open(struct run *r, struct error *e)
 	x = r->samples = xcalloc(1, sizeof(*x));
 	if (prompts_read(r->s->sample_prompts, &x->prompts, e) < 0)
 		return -1;
-	common_bucket(r, common);
+	run_common_bucket(r, common);
 	x->what = xcalloc(x->prompts.count, sizeof(*x->what));
 	for (i = 0; i < x->prompts.count; i++)
 		if (plan_prompt(r, &x->prompts.prompt[i], common, &x->what[i], e) < 0)
