@@ -399,10 +399,25 @@ static void keep_first(struct error *first, const struct error *e)
 		*first = *e;
 }
 
+/* --vae '' is vae = "" of a configuration file.  What is no key there may be an empty text: a prompt. */
+static bool means_unset(const struct given *g)
+{
+	const enum option_kind kind = g->option->kind;
+	char buffer[KEY_SIZE];
+
+	return (kind == OPTION_STRING || kind == OPTION_CHOICE || kind == OPTION_LIST) && g->text && !*g->text && option_key(g->option, buffer);
+}
+
 static int apply_given(struct parse *p, const struct given *g, struct error *e)
 {
 	char where[100];
 
+	if (means_unset(g)) {
+		option_reset(g->option);
+		free(p->origin[g->option - p->tool->table]);
+		p->origin[g->option - p->tool->table] = NULL;
+		return 0;
+	}
 	snprintf(where, sizeof(where), "--%s", g->option->name);
 	set_origin(p, g->option, COMMAND_LINE);
 	return option_take(g->option, g->off ? "false" : g->text ? g->text : "true", where, e);

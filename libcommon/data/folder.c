@@ -10,6 +10,7 @@
 #include "../io/image.h"
 #include "../io/publish.h"
 #include "folder.h"
+#include "folder_traps.h"
 
 #define REPEATS_MAX 1000000
 
@@ -364,6 +365,19 @@ static void note_folders(struct pictures *list, size_t first)
 	}
 }
 
+static void tell_left_out(const struct pictures *list, size_t first, size_t used, long long wanted)
+{
+	const size_t all = list->count;
+	char *name = regularization_folder_name(list, first, wanted);
+
+	if (name)
+		warning("%zu of %zu regularisation pictures are left out: there are only %lld training samples, and each of them counts %ld "
+			"times; with the folder's name %s all are used", all - used, all - first, wanted, list->picture[first].repeats, name);
+	else
+		note("%zu of %zu regularisation pictures are left out: there are only %lld training samples", all - used, all - first, wanted);
+	free(name);
+}
+
 void pictures_match_regularization(struct pictures *list)
 {
 	long long wanted = 0, have = 0;
@@ -377,8 +391,7 @@ void pictures_match_regularization(struct pictures *list)
 		return;
 	note_folders(list, first);
 	if (used < all)
-		note("%zu of %zu regularisation pictures are left out: there are only %lld training samples",
-		     all - used, all - first, wanted);
+		tell_left_out(list, first, used, wanted);
 	drop_from(list, used);
 	if (have < wanted)
 		note("regularisation pictures count %lld times in turn, as often as the training samples "

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
+#include "folder_traps.h"
 #include "prepare_claims.h"
 
 /* What a dataset config falls back to. */
@@ -162,6 +163,8 @@ static int scan_folders(const struct prepare_options *o, struct pictures *list, 
 	for (size_t i = 0; i < o->reg_folder_count; i++)
 		if (pictures_scan(o->reg_folders[i], true, list, e) < 0)
 			return -1;
+	pictures_sort(list);
+	pictures_warn_of_class_folders(list);
 	sort_and_match(o, list);
 	return 0;
 }

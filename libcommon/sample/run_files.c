@@ -67,6 +67,14 @@ bool sample_is_folder(const char *path)
 	return n < 4 || strcmp(path + n - 4, ".png");
 }
 
+/* Said again when the picture is written, but then a model was loaded for nothing. */
+static int refuse_terminal(struct error *e)
+{
+	if (!isatty(STDOUT_FILENO))
+		return 0;
+	return fail(e, EXIT_USAGE, "standard output: a terminal shows no binary data; redirect it, or name a file with -o");
+}
+
 /* Hours of painting must not end at a folder that cannot be written. */
 static int check_place(const char *path, struct error *e)
 {
@@ -76,7 +84,7 @@ static int check_place(const char *path, struct error *e)
 	int result = 0;
 
 	if (!strcmp(path, "-"))
-		return 0;
+		return refuse_terminal(e);
 	if (stat(path, &st) || S_ISREG(st.st_mode))
 		folder = slash ? xstrndup(path, slash - path + 1) : xstrdup(".");
 	else

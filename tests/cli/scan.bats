@@ -103,3 +103,62 @@ look() { "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-o
 	for i in 1 2; do status_of 2 "$BIN/lora-train" --said said --nonesuch; [ -n "$output" ]; done
 	status_of 4 "$BIN/lora-train" --said nowhere/said --print-config
 }
+
+@test "an empty word unsets: the model's own VAE, the file's prompts; a prompt may be empty" {
+	printf 'vae = "nowhere"\nlr_scheduler = "cosine"\ntrain_data_dir = "nowhere"\n' > run.toml
+	"$BIN/lora-train" --config run.toml --vae '' --lr-scheduler "" --print-config > printed
+	grep -qx 'vae = ""  # default' printed
+	grep -qx 'lr_scheduler = "constant"  # default' printed
+	status_of 2 "$BIN/lora-prep" --config run.toml --train-data-dir ''
+	[[ $output == *"no folder with pictures"* ]]
+	prepare > images.tar
+	"$BIN/lora-encode" -q -m "$MODEL" --vae '' images.tar -o latents.tar
+	"$BIN/lora-sample" -q -m "$MODEL" -p '' -W 64 -H 64 --steps 1 -o empty.png
+	[ -s empty.png ]
+}
+
+@test "a picture to a terminal is refused at once: before the model is looked for" {
+	status=0; script -qec "$BIN/lora-sample -m nowhere -p x -o -" /dev/null > out || status=$?
+	[ $status = 2 ] && grep -q 'a terminal shows no binary data' out || { cat out; return 1; }
+}
+
+# folders SUBJECT PICTURES REG PICTURES: as pictures in train/
+folders() {
+	rm -rf train; mkdir -p "train/$1" "train/$3"
+	local i
+	for i in $(seq "$2"); do cp "$ROOT/demo/train/10_gizmo robot/gizmo00.jpg" "train/$1/$i.jpg"; done
+	for i in $(seq "$4"); do cp "$ROOT/demo/train/10_gizmo robot/gizmo02.jpg" "train/$3/$i.jpg"; done
+	"$BIN/lora-prep" "${PREP[@]}" train --scan 2> words > /dev/null
+}
+
+@test "a folder of the class that outweighs its subject is warned of; two subjects are not" {
+	folders 10_mysubject_person 20 100_person 12
+	grep -q 'warning: train/100_person gives 1200 of 1400 samples' words
+	grep -q 'as 1_person, .*reg_data_dir' words
+	folders "10_mysubject person" 2 100_Person 2
+	grep -q 'warning: train/100_Person gives 200 of 220 samples' words
+	folders 10_gizmo 2 100_reg 2
+	grep -q 'warning: train/100_reg gives 200 of 220 samples' words
+	folders 10_mysubject_person 5 1_person 20
+	lacks words 'warning: train/'
+	folders 10_cat 1 100_dog 1
+	lacks words 'warning: train/'
+	folders 10_person 1 100_mysubject_person 1
+	lacks words 'warning: train/'
+}
+
+@test "regularisation pictures that are left out: the folder's name with which all are used" {
+	folders 10_mysubject_person 4 1_x 0
+	mkdir -p reg/100_person
+	for i in $(seq 10); do cp "$ROOT/demo/train/10_gizmo robot/gizmo02.jpg" reg/100_person/$i.jpg; done
+	"$BIN/lora-prep" "${PREP[@]}" train --reg reg --scan 2> words > /dev/null
+	grep -q 'warning: 9 of 10 regularisation pictures are left out: .* 40 training samples.* 4_person' words
+	mv reg/100_person reg/4_person
+	"$BIN/lora-prep" "${PREP[@]}" train --reg reg --scan 2> words > report
+	lacks words 'left out'
+	[ "$(jq -s 'map(select(.event == "total"))[0] | [.regularization, .samples]' report | tr -d ' \n')" = "[10,80]" ]
+	# fewer training samples than pictures: no name helps
+	for i in $(seq 11 60); do cp reg/4_person/1.jpg reg/4_person/$i.jpg; done
+	"$BIN/lora-prep" "${PREP[@]}" train --reg reg --scan 2> words > /dev/null
+	grep -q 'left out' words && lacks words '_person'
+}

@@ -171,3 +171,52 @@ said() {
 	[ "$status" -eq 0 ]
 	[[ "$output" == *--train_data_dir* ]]
 }
+
+@test "on a terminal of 80 columns: bars, each note once, the adapter, the command to paint, the curves; the lines go to a file" {
+	script -qec "stty cols 80; $pipeline --config_file config.toml --train_data_dir 'training data' --xformers --logging_dir logs --network_train_unet_only" \
+		typescript > /dev/null
+	tr '\r' '\n' < typescript | grep -v '^ *$' > screen
+	lacks screen '"event"'
+	[ "$(jq -rs '.[0].event + " " + .[-1].event + " " + .[-1].adapter' output/my_lora.jsonl)" = "start end ./output/my_lora.safetensors" ]
+	grep -q '^training \[' screen
+	lacks screen '^(training|encoding|scanning|preparing) \[.{70}'
+	for note in "'xformers' is ignored" "'batch_size': sd-scripts" 'never restarts' 'captions are read from' '6 pictures, 0 of them'; do
+		[ "$(grep -c "$note" screen)" = 1 ] || { echo "$note"; cat screen; return 1; }
+	done
+	grep -q 'the adapter is ./output/my_lora.safetensors; paint with it:' screen
+	grep -q 'tensorboard --logdir logs' screen
+	grep -q "each step's numbers are in ./output/my_lora.jsonl" screen
+	# the command works as it stands
+	sed -n 's/^lora-train:     //p' screen > command
+	[ "$(wc -l < command)" = 1 ]
+	sh -c "$(cat command) --steps 1" > /dev/null 2>&1
+	[ -s my_lora.png ]
+}
+
+@test "an interrupted launch goes on: what was encoded is not encoded again" {
+	# programs of which lora-prep hands over a part, and then takes its time
+	mkdir bin
+	for t in encode train inspect; do ln -s "$BIN/lora-$t" bin; done
+	printf '#!/bin/sh\ncase "$*" in *--scan*) exec "%s/lora-prep" "$@" ;; esac\n"%s/lora-prep" "$@" | head -c 60000; exec sleep 20\n' "$BIN" "$BIN" > bin/lora-prep
+	chmod +x bin/lora-prep
+	(BIN=$PWD/bin exec "$pipeline" --config_file config.toml --train_data_dir "training data" --network_train_unet_only > lines 2> first 3>&-) & pid=$!
+	wait_for 60 eval '[ "$(cat output/.my_lora.latents.tar.*.tmp | wc -c)" -gt 150000 ]'
+	kill -TERM $pid
+	status=0; wait $pid || status=$?
+	[ $status = 143 ] || { echo "status $status"; cat first; return 1; }
+	[ ! -e output/my_lora.latents.tar ]
+	said 0 --train_data_dir "training data" --network_train_unet_only --max_train_steps 1
+	[[ $output =~ "which had encoded "([1-5])" pictures" ]] || { echo "$output"; return 1; }
+	[[ $output == *"${BASH_REMATCH[1]} of 6 samples taken over"* ]]
+	"$BIN/lora-inspect" --verify output/my_lora.latents.tar > /dev/null
+	[ -z "$(temporaries output)" ]
+}
+
+@test "of a key that is given twice the last one counts; strange words are refused, no temporary file is named" {
+	said 0 --train_data_dir "training data" --network_train_unet_only --max_train_steps 3 --max_train_steps=1
+	[ "$(jq -s 'map(select(.event == "step")) | length' metrics.jsonl)" = 1 ]
+	said 2 --train_data_dir "training data" --a.b c
+	[[ $output == *"'--a.b' is no option"* ]]
+	said 0 --train_data_dir "training data" --network_train_unet_only --max_train_steps 1 --vae '' --caption_prefix 'a "b" \ c'
+	grep -q 'caption_prefix = "a \\"b\\" \\\\ c"' output/my_lora.launch.toml
+}

@@ -188,7 +188,7 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --rank 8.5", 2, "--rank: '8.5' does not fit" },
 	{ "x --resolution 1024,768", 0, "size=1024x768" },
 	{ "x --save-precision FP16", 0, "precision=fp16" },
-	{ "x --vae ''", 0, "vae= " },
+	{ "x --vae ''", 0, "vae=- " },
 	{ "x --resume a.tar", 0, "resume=auto|operand=a.tar" },
 	{ "x --resume state a.tar", 0, "resume=state|operand=a.tar" },
 	{ "x --resume=state", 0, "resume=state" },
