@@ -1,6 +1,18 @@
 /* Threads with a stack of 1 MiB. */
+#include <omp.h>
 #include <sched.h>
 #include "thread.h"
+
+/* The OpenMP library has read the variable, and keeps the number. */
+void threads_use(int count)
+{
+	omp_set_num_threads(count);
+}
+
+int threads_default(void)
+{
+	return threads_meant(omp_get_max_threads());
+}
 
 int threads_meant(int wanted)
 {

@@ -13,6 +13,10 @@
  * most.  More make nothing faster, and each costs a stack and its memory; the result is the same with any number. */
 int threads_meant(int wanted);
 
+/* Of this program: --threads, else OMP_NUM_THREADS, else its processors. */
+void threads_use(int count);
+int threads_default(void);
+
 /* 0, or an error number as pthread_create(): fewer threads give the same result. */
 int thread_start(pthread_t *thread, void *(*f)(void *), void *argument);
 

@@ -14,6 +14,7 @@
 #include "../base/map.h"
 #include "../base/printable.h"
 #include "../base/said.h"
+#include "../base/thread.h"
 #include "../io/claims.h"
 #include "foreign.h"
 #include "known_keys.h"
@@ -84,17 +85,17 @@ static const struct option *find_long(const struct tool *tool, const char *name,
 
 static const char *nearest_option(const struct tool *tool, const char *wrong)
 {
-	static const char *const own[] = { "help", "version", "quiet", "config", "print-config" };
+	static const char *const own[] = { "help", "version", "quiet", "threads", "config", "print-config" };
 	size_t count = 0, have = 0;
 	const char **names, *near;
 
 	while (tool->table[count].name || tool->table[count].help)
 		count++;
-	names = xmalloc((count + 5) * sizeof(*names));
+	names = xmalloc((count + 6) * sizeof(*names));
 	for (size_t i = 0; i < count; i++)
 		if (option_has_value(&tool->table[i]))
 			names[have++] = tool->table[i].name;
-	for (int i = 0; i < (tool->takes_config ? 5 : 3); i++)
+	for (int i = 0; i < (tool->takes_config ? 6 : 4); i++)
 		names[have++] = own[i];
 	near = nearest_name(wrong, names, have);
 	free(names);
@@ -218,6 +219,21 @@ static int take_file(struct command_line *c, const char *as_given, const char *v
 	return *file ? 0 : needs_value(as_given, "FILE", e);
 }
 
+static int take_threads(struct command_line *c, const char *value, struct error *e)
+{
+	long count = 0;
+	const struct option threads = { "threads", 0, OPTION_INT, &count, "N", .min = 1, .max = 1024 };
+
+	if (!value)
+		value = next_word(c);
+	if (!value)
+		return needs_value("--threads", "N", e);
+	if (option_take(&threads, value, "--threads", e) < 0)
+		return -1;
+	threads_use((int)count);
+	return 0;
+}
+
 /* The options that every tool has.  1: it was one, 0: not, -1: trouble. */
 static int take_common(struct command_line *c, const char *name, size_t n, const char *value, struct error *e)
 {
@@ -229,6 +245,8 @@ static int take_common(struct command_line *c, const char *name, size_t n, const
 		quiet(1);
 		return 1;
 	}
+	if (option_same_name(name, n, "threads"))
+		return take_threads(c, value, e) < 0 ? -1 : 1;
 	if (!c->p->tool->takes_config)
 		return 0;
 	if (option_same_name(name, n, "print-config")) {

@@ -92,5 +92,8 @@ void options_defaults(const struct tool *tool);
 /* As a valid TOML, one `key = value  # origin` per line: --print-config.  And without origins, for metadata. */
 struct buffer;
 void options_print(const struct tool *tool, struct buffer *out, bool origins);
+/* Is the value what it is when nobody says anything, whoever said it?  key: in configuration files; NULL: it has none. */
+bool option_is_default(const struct option *o);
+const char *option_file_key(const struct option *o, char buffer[80]);
 
 #endif

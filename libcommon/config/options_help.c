@@ -157,6 +157,7 @@ static void add_common(const struct tool *tool, bool all, size_t width, struct b
 	if (tool->takes_config && all)
 		add_row(out, width, "      --print-config", "show every option as TOML with its origin, and stop");
 	if (all) {
+		add_row(out, width, "      --threads N", "instead of OMP_NUM_THREADS, or all cores; from 1 to 1024");
 		add_row(out, width, "  -q, --quiet", "warnings and errors only");
 		add_row(out, width, "      --version", "name and version");
 	}

@@ -53,6 +53,11 @@ bool option_takes_pairs(const struct option *o)
 	return o->kind == OPTION_LIST && n > 5 && !strcmp(key + n - 5, "_args");
 }
 
+const char *option_file_key(const struct option *o, char buffer[KEY_SIZE])
+{
+	return option_has_value(o) ? option_key(o, buffer) : NULL;
+}
+
 const struct option *option_by_key(const struct tool *tool, const char *key)
 {
 	char buffer[KEY_SIZE];
@@ -460,4 +465,23 @@ void option_print_value(const struct option *o, struct buffer *out)
 	default:
 		option_add_quoted(out, *(const char **)o->value);
 	}
+}
+
+bool option_is_default(const struct option *o)
+{
+	union { bool flag; enum option_switch state; long size[2]; double number; const char *text; struct text_list list; } value;
+	struct option fallback = *o;
+	struct buffer is = { 0 }, was = { 0 };
+	bool same;
+
+	fallback.value = &value;
+	option_begin(&fallback);
+	option_print_value(o, &is);
+	option_print_value(&fallback, &was);
+	same = !strcmp(is.data, was.data);
+	if (o->kind == OPTION_LIST)
+		option_clear_list(&fallback);
+	buffer_free(&is);
+	buffer_free(&was);
+	return same;
 }

@@ -1,4 +1,3 @@
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,7 +17,7 @@ static const struct kernels *best_kernels(void)
 struct device *cpu_open(struct error *e)
 {
 	struct device *d = calloc(1, sizeof(*d));
-	int threads = threads_meant(omp_get_max_threads());
+	int threads = threads_default();
 
 	if (d)
 		d->scratch = calloc(threads + 1, sizeof(*d->scratch));
@@ -28,7 +27,7 @@ struct device *cpu_open(struct error *e)
 		if (d)
 			free(d->scratch);
 		free(d);
-		fail(e, EXIT_MEMORY, "no memory for %d threads; set OMP_NUM_THREADS to fewer", threads);
+		fail(e, EXIT_MEMORY, "no memory for %d threads; give --threads fewer", threads);
 		return NULL;
 	}
 	d->threads = threads;

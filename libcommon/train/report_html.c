@@ -22,6 +22,7 @@ struct report {
 	struct sample *sample; size_t samples, sample_capacity;
 	struct finding *finding; size_t findings, finding_capacity;
 	char *config, *why;
+	json_t *changed;                /* keys whose value is not the default; NULL: an old log does not say */
 	long steps, step, pictures;
 };
 
@@ -66,6 +67,8 @@ static void on_start(struct report *r, const json_t *event)
 	forget_behind(r, json_integer_value(json_object_get(event, "step")));
 	free(r->config);
 	r->config = text(event, "config");
+	json_decref(r->changed);
+	r->changed = json_incref(json_object_get(event, "changed"));
 	r->steps = json_integer_value(json_object_get(event, "steps"));
 	r->pictures = json_integer_value(json_object_get(event, "pictures"));
 }
@@ -141,6 +144,7 @@ void report_free(struct report *r)
 	free(r->finding);
 	free(r->config);
 	free(r->why);
+	json_decref(r->changed);
 	free(r);
 }
 
@@ -339,6 +343,37 @@ static void add_summary(struct buffer *out, const struct report *r, const char *
 	buffer_adds(out, "</p>\n");
 }
 
+static bool is_changed(const struct report *r, const char *line)
+{
+	const size_t n = strcspn(line, " ");
+	size_t i;
+
+	for (i = 0; i < json_array_size(r->changed); i++) {
+		const char *key = json_string_value(json_array_get(r->changed, i));
+		if (key && strlen(key) == n && !strncmp(key, line, n))
+			return true;
+	}
+	return false;
+}
+
+static void add_settings(struct buffer *out, const struct report *r)
+{
+	char *text, *line, *rest;
+
+	if (!r->config || !*r->config)
+		return;
+	text = rest = xstrdup(r->config);
+	buffer_addf(out, "<h2>Settings</h2>\n%s<pre>", r->changed ? "<p class=\"soft\">Marked: what differs from the default.</p>\n" : "");
+	while ((line = strsep(&rest, "\n")) && (*line || rest)) {
+		const bool changed = is_changed(r, line);
+		buffer_adds(out, changed ? "<mark>" : "");
+		add_escaped(out, line);
+		buffer_adds(out, changed ? "</mark>\n" : "\n");
+	}
+	buffer_adds(out, "</pre>\n");
+	free(text);
+}
+
 int report_write(const struct report *r, const char *path, const char *title, struct error *e)
 {
 	struct buffer out = { 0 };
@@ -352,11 +387,7 @@ int report_write(const struct report *r, const char *path, const char *title, st
 	add_charts(&out, r);
 	add_samples(&out, r);
 	add_findings(&out, r);
-	if (r->config && *r->config) {
-		buffer_adds(&out, "<h2>Settings</h2>\n<pre>");
-		add_escaped(&out, r->config);
-		buffer_adds(&out, "</pre>\n");
-	}
+	add_settings(&out, r);
 	buffer_adds(&out, "</html>\n");
 	result = publish_bytes(path, out.data, out.len, e);
 	buffer_free(&out);

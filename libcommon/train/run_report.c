@@ -11,12 +11,26 @@
 #define SMOOTHING 0.98
 #define BLOCKS 64                       /* SDXL has 21 */
 #define CONFIG_CAP 40000                /* bytes: escaped, a line must stay under 64 KiB */
+#define KEY_ROOM 80
 #define PROMPT_CAP 8000
 
 static void report_resume(struct run *r)
 {
 	json_text(events_begin(&r->events, "resume", r->done), "path", r->resumed);
 	events_tell(&r->events);
+}
+
+/* Keys whose value is not the default: what one looks for in a list of a hundred. */
+static void tell_changed(const struct run *r, struct json_out *j)
+{
+	const struct option *o;
+	char buffer[KEY_ROOM];
+
+	json_begin_array(j, "changed");
+	for (o = r->tool->table; o->name || o->help; o++)
+		if (option_file_key(o, buffer) && !option_is_default(o))
+			json_text(j, NULL, option_file_key(o, buffer));
+	json_end_array(j);
 }
 
 void report_start(struct run *r)
@@ -42,6 +56,7 @@ void report_start(struct run *r)
 		json_int(j, "validation_pictures", r->held_out);
 	if (strlen(r->config) < CONFIG_CAP)
 		json_text(j, "config", r->config);
+	tell_changed(r, j);
 	events_tell(&r->events);
 	note("%zu pictures, %zu regularisation pictures, %zu batches an epoch; %zu modules of rank %ld; steps %ld to %ld",
 	     pictures, regularization, order_batches(r->order), r->adapter->count, r->s->rank, r->done + 1, r->total);

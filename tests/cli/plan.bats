@@ -108,3 +108,26 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 	grep -q "^the limit .* 6.00 GiB: does not fit" table && grep -q "^cheaper settings" table
 	[ "$(wc -L < table)" -le 80 ]
 }
+
+# says PRESET NUMBER [options]: the plan is that many GiB, as its comments have it
+says() {
+	plan --config "$ROOT/pipelines/$1.toml" "${@:3}" > plan.json
+	local decimals=0
+	[[ $2 != *.* ]] || decimals=1
+	[ "$(jq .peak_bytes plan.json | awk -v d=$decimals '{ printf "%.*f", d, $1 / 1073741824 }')" = "$2" ] || { echo "$*"; jq .peak_bytes plan.json; return 1; }
+}
+# comment PRESET TEXT: the number in its comments
+comment() { sed -n "s/.*$2.*/\\1/p" "$ROOT/pipelines/$1.toml"; }
+
+@test "the figures in the presets' comments are the plan's" {
+	for preset in fast-iteration high-quality; do
+		says $preset "$(comment $preset '--plan: \([0-9.]*\) GiB')"
+		without=$(comment $preset 'without it \([0-9.]*\) GiB')
+		says $preset "$without" --no-gradient-checkpointing
+	done
+	more=$(comment high-quality 'AdamW takes \([0-9.]*\) GiB more')
+	[ -n "$more" ]
+	plan --config "$ROOT/pipelines/high-quality.toml" > eight.json
+	plan --config "$ROOT/pipelines/high-quality.toml" --optimizer-type AdamW > adamw.json
+	[ "$(jq -s '(.[1].peak_bytes - .[0].peak_bytes) / 1073741824 * 10 | round / 10' eight.json adamw.json)" = "$more" ]
+}

@@ -65,3 +65,25 @@ prompt() {
 		prompt "lora-$t, a usage error" "$BIN/lora-$t" --nonesuch
 	done
 }
+
+@test "--threads: in every tool, from 1 to 1024; it comes before OMP_NUM_THREADS" {
+	for t in $tools; do
+		for n in 0 -1 1025 many ''; do
+			status=0; "$BIN/lora-$t" --threads "$n" > out 2> err || status=$?
+			[ $status = 2 ] && grep -q 'threads: .*a whole number from 1 to 1024' err || { echo "lora-$t --threads '$n': $status"; cat err; return 1; }
+		done
+		"$BIN/lora-$t" --threads=1024 --version > out
+		"$BIN/lora-$t" --help=all | grep -q -- '--threads N'
+	done
+	load ../pipe/pipe.bash
+	cp -r "$ROOT/demo/train" pictures
+	"$BIN/lora-prep" -q "${PREP[@]}" pictures > images.tar
+	for n in 1 3; do
+		OMP_NUM_THREADS=2 strace -f -e trace=clone,clone3 -o trace "$BIN/lora-encode" -q --threads $n -m "$MODEL" images.tar -o $n.tar
+		[ "$(grep -c 'clone.* = [0-9]' trace)" = $((n - 1)) ]
+	done
+	cmp 1.tar 3.tar
+	OMP_NUM_THREADS=1 strace -f -e trace=clone,clone3 -o trace "$BIN/lora-prep" -q --threads 4 "${PREP[@]}" pictures > four.tar
+	[ "$(grep -c 'clone.* = [0-9]' trace)" = 4 ]
+	cmp images.tar four.tar
+}

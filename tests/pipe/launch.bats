@@ -220,3 +220,11 @@ said() {
 	said 0 --train_data_dir "training data" --network_train_unet_only --max_train_steps 1 --vae '' --caption_prefix 'a "b" \ c'
 	grep -q 'caption_prefix = "a \\"b\\" \\\\ c"' output/my_lora.launch.toml
 }
+
+@test "README's recipe for regularisation pictures, with the demo's model; --threads for all programs" {
+	"$BIN/lora-sample" -q -m models/base -p "a red circle" -W 64 -H 64 --steps 5 --cfg 3 --count 8 -o reg/1_circle > /dev/null
+	[ "$(find reg/1_circle -name '*.png' | wc -l)" = 8 ]
+	said 0 --train_data_dir "training data" --reg_data_dir reg --network_train_unet_only --max_train_steps 1 --threads 1
+	[[ $output == *"14 pictures, 8 of them for regularisation, 120 samples"* && $output != *"left out"* ]] || { echo "$output"; return 1; }
+	[ "$(tar -xOf output/my_lora.latents.tar 00000006.json | jq -c '[.regularization, .captions[0]]')" = '[true,"circle"]' ]
+}

@@ -254,3 +254,12 @@ five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
 	[ "$(jq -c 'select(.event == "state").step' log.jsonl | tr '\n' ' ')" = "1 2 3 " ]
 	cmp clock/t.safetensors end/t.safetensors
 }
+
+@test "the page marks what differs from the defaults, whoever said it" {
+	train 2 out --html page.html --log log.jsonl --max-grad-norm 1 --seed 42
+	grep -q '^<mark>train_batch_size = 2</mark>$' page.html
+	grep -q '^max_grad_norm = 1$' page.html
+	grep -q '^network_dim = 4$' page.html
+	grep -q 'seed = .*42' page.html && lacks page.html '<mark>seed'
+	[ "$(jq -c 'select(.event == "start").changed | contains(["train_batch_size", "lr_scheduler"]) and (index("max_grad_norm") == null)' log.jsonl)" = true ]
+}

@@ -1,4 +1,5 @@
 #include <string.h>
+#include "../../libcommon/base/thread.h"
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/data/lint.h"
 #include "../../libcommon/data/prepare.h"
@@ -63,7 +64,7 @@ int main(int argc, char **argv)
 		{ "output", 'o', OPTION_STRING, &o.output, "FILE",
 		  "where the image tar goes", .fallback = "-", .key = "", .file = FILE_WRITTEN },
 		{ "jobs", 'j', OPTION_INT, &threads, "N",
-		  "threads; 0: all cores", .fallback = "0", .max = 1024, .key = "" },
+		  "threads here; 0: as --threads", .fallback = "0", .max = 1024, .key = "" },
 		{ "folder", 0, OPTION_STRING, &o.folder, "OUT",
 		  "pictures (JPEG) and .txt captions, no tar",
 		  .key = "", .file = FILE_WRITTEN },
@@ -98,7 +99,7 @@ int main(int argc, char **argv)
 	o.kohya_crop = !strcmp(crop, "kohya");
 	o.jpeg = !strcmp(payload, "jpeg") || (o.folder && !option_is_set("payload"));
 	o.quality = (int)quality;
-	o.threads = (int)threads;
+	o.threads = threads ? (int)threads : threads_default();
 	o.bucket_said = option_is_set("bucket");
 	if (option_is_set("train-data-dir") && !o.bucket_said)
 		note("enable_bucket is not set: buckets are on here, in sd-scripts they are off");
