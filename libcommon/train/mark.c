@@ -11,7 +11,7 @@ static const char *const no_other_run[] = {
 	"max_train_steps", "max_train_epochs",
 	"pretrained_model_name_or_path", "model_config", "base_weights", "base_weights_multiplier", "optimizer_type", "use_8bit_adam",
 	"use_lion_optimizer", "network_args",                                                   /* the identity, and others' rows */
-	"save_precision", "no_metadata", "stamp", "training_comment", "allow_other_encoders",
+	"save_precision", "no_metadata", "stamp", "training_comment", "allow_other_encoders", "masked_loss",
 };
 static const char *const no_other_run_all[] = { "metadata_" };
 
