@@ -312,7 +312,7 @@ tutorial() {
 	"$BIN/lora-train" --config preset.json --print-config > run.toml 2>> err && false
 	"$BIN/lora-train" --config preset.json 2>> err && false
 	LC_ALL=C grep -qaP '[\x00-\x08\x0b-\x1f]|\xc2[\x80-\x9f]|\xe2\x80\xae' run.toml err && false
-	[ "$(value lora-train run.toml output_name)" = '"a\u001B[2Jb\u202ec"' ]
+	[ "$(value lora-train run.toml output_name)" = '"a\u001B[2Jb\u202Ec"' ]
 }
 
 @test "a kind of adapter that is not there is refused by name, before any number is judged" {
