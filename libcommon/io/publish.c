@@ -182,25 +182,45 @@ static int end_in_place(struct publish *p, struct error *e)
 	return 0;
 }
 
-static int end_renamed(struct publish *p, struct error *e)
+/* Some file systems cannot refuse; there the name was free a moment ago. */
+static int rename_to(const char *from, const char *to, bool alone)
+{
+	if (!alone)
+		return rename(from, to);
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	return errno == EEXIST ? 1 : errno == EINVAL || errno == ENOSYS ? rename(from, to) : -1;
+}
+
+static int end_renamed(struct publish *p, bool alone, struct error *e)
 {
 	int rc = sync_fd(p->fd) ? io_error(e, p->name, "making it durable") : 0;
 
 	if (closed(p->fd) && !rc)
 		rc = io_error(e, p->name, "closing");
-	if (!rc && rename(p->temp, p->target))
+	if (!rc && (rc = rename_to(p->temp, p->target, alone)) < 0)
 		rc = io_error(e, p->name, "renaming the finished temporary to it");
 	if (rc)
 		unlink(p->temp);
 	return rc ? rc : sync_folder(p->folder, e);
 }
 
-int publish_end(struct publish *p, struct error *e)
+static int end(struct publish *p, bool alone, struct error *e)
 {
-	int rc = p->temp ? end_renamed(p, e) : end_in_place(p, e);
+	int rc = p->temp ? end_renamed(p, alone, e) : end_in_place(p, e);
 
 	release(p);
 	return rc;
+}
+
+int publish_end(struct publish *p, struct error *e)
+{
+	return end(p, false, e);
+}
+
+int publish_end_new(struct publish *p, struct error *e)
+{
+	return end(p, true, e);
 }
 
 void publish_leave(struct publish *p)

@@ -24,6 +24,8 @@ int publish_write(struct publish *p, const void *data, size_t n, struct error *e
 int publish_fd(struct publish *p);                              /* for libarchive and libpng; do not close */
 /* Make it durable and visible.  On failure the temporary is removed and the old file untouched.  Frees p either way. */
 int publish_end(struct publish *p, struct error *e) MUST_CHECK;
+/* The same for a name that nobody else may have taken meanwhile: 1, and nothing is changed, where somebody did. */
+int publish_end_new(struct publish *p, struct error *e) MUST_CHECK;
 void publish_abandon(struct publish *p);                        /* remove the temporary, free; accepts NULL */
 
 /* After a failure too, and instead of publish_abandon(): what is written stays for publish_leftovers(). */

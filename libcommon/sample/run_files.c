@@ -144,28 +144,33 @@ static bool holds(const char *path, const struct buffer *bytes)
 	return same;
 }
 
-/* The picture's own number, or the next one under which there is no other picture.  *there: the same one is there. */
-static char *folder_path(const struct run *r, int row, size_t index, const struct buffer *png, bool *there)
-{
-	for (size_t number = r->painted + index;; number++) {
-		char *path = numbered_path(r, row, index, number);
-		struct stat st;
-
-		*there = holds(path, png);
-		if (*there || lstat(path, &st) < 0)
-			return path;
-		free(path);
-	}
-}
-
-static int write_picture(const char *path, const struct buffer *png, struct error *e)
+/* 1: it shall be the only one of that name, and another is there. */
+static int write_picture(const char *path, const struct buffer *png, bool alone, struct error *e)
 {
 	struct publish *out = publish_begin(path, true, e);
 
 	if (out && publish_write(out, png->data, png->len, e) == 0)
-		return publish_end(out, e);
+		return alone ? publish_end_new(out, e) : publish_end(out, e);
 	publish_abandon(out);
 	return -1;
+}
+
+/* Under the picture's own number, or the next one under which there is no other picture; others may paint into the folder too.  The same
+ * picture stays as it is. */
+static int put_into_folder(const struct run *r, int row, size_t index, const struct buffer *png, char **path, struct error *e)
+{
+	for (size_t number = r->painted + index;; number++) {
+		struct stat st;
+		int taken;
+
+		*path = numbered_path(r, row, index, number);
+		if (holds(*path, png))
+			return 0;
+		taken = lstat(*path, &st) == 0 ? 1 : write_picture(*path, png, true, e);
+		if (taken < 1)
+			return taken;
+		free(*path);
+	}
 }
 
 static int tell_picture(struct run *r, const char *path, const struct job *j, struct error *e)
@@ -187,12 +192,13 @@ int sample_save_picture(struct run *r, int row, size_t index, struct error *e)
 	struct buffer png = { 0 };
 	char *text = parameters(r, j, sample_row(r, row)), *path;
 	struct png_text chunk = { "parameters", text };
-	bool there = false;
 	int result;
 
 	png_encode(&png, &r->picture[row * r->jobs + index], &chunk, 1);
-	path = into_folder(r) ? folder_path(r, row, index, &png, &there) : xstrdup(output_of(r));
-	result = there ? 0 : write_picture(path, &png, e);
+	if (into_folder(r))
+		result = put_into_folder(r, row, index, &png, &path, e);
+	else
+		result = write_picture(path = xstrdup(output_of(r)), &png, false, e);
 	if (!result && strcmp(path, "-"))
 		result = tell_picture(r, path, j, e);
 	buffer_free(&png);

@@ -389,3 +389,12 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p 'a cup' -o one.png > /dev/null
 	cmp one.png x/00001-42.png
 }
+
+@test "several at once into one folder: each keeps its picture" {
+	local i
+	for i in 1 2 3 4 5 6; do "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -o x -p "prompt $i" > /dev/null & done
+	wait
+	[ "$(ls x | wc -l)" = 6 ]
+	[ "$(sha256sum x/*.png | cut -c1-64 | sort -u | wc -l)" = 6 ]
+	[ "$(find x -name '.*' | wc -l)" = 0 ]
+}
