@@ -53,5 +53,5 @@ others() { mkdir -p "$1"; for n in keep share lib; do mkdir -p "$1/$n"; echo the
 @test "lora-launch finds the programs beside itself, on PATH, wherever it is called from" {
 	make_here install PREFIX="$PWD/in here" > /dev/null 2>&1
 	PATH="$PWD/in here/bin:$PATH" run bash -c 'cd /; BIN= lora-launch -q'
-	[ "$status" = 2 ] && [[ "$output" == *"no model"* ]]
+	[ "$status" = 2 ] && [[ "$output" == *"no folder with pictures"* ]]
 }

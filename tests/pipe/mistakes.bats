@@ -92,7 +92,7 @@ told() {
 	told "more.toml:1: logging_dir '/proc/none'" 'logging_dir = "/proc/none"'
 	told "more.toml:1: html '/proc/none'" 'html = "/proc/none/page.html"'
 	told "--html '.' is a folder" '' --html .
-	told "more.toml:1: log '/proc/none'" 'log = "/proc/none/log"'
+	told 'more.toml:1: log' 'log = "/proc/none/log"'
 	told "more.toml:1: output_dir 'file/out'" 'output_dir = "file/out"'
 	told "more.toml:1: output_name 'a/b'" 'output_name = "a/b"'
 	told "more.toml:1: log_with 'wandb'" 'log_with = "wandb"'
