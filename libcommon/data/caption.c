@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "../base/utf8.h"
+#include "../io/kind.h"
 #include "../io/publish.h"
 #include "caption.h"
 
@@ -17,7 +18,7 @@ size_t utf8_prefix(const void *bytes, size_t n)
 	return at;
 }
 
-static int check_text(const char *name, const char *bytes, size_t n, struct error *e)
+static int find_fault(const char *name, const char *bytes, size_t n, struct error *e)
 {
 	size_t valid = utf8_prefix(bytes, n);
 	const char *nul = memchr(bytes, 0, n);
@@ -30,6 +31,11 @@ static int check_text(const char *name, const char *bytes, size_t n, struct erro
 	if (valid < n)
 		return fail(e, EXIT_INPUT, "%s: byte %zu of the caption is not UTF-8; save it as UTF-8", name, valid);
 	return 0;
+}
+
+static int check_text(const char *name, const char *bytes, size_t n, struct error *e)
+{
+	return find_fault(name, bytes, n, e) < 0 ? kind_tell(name, bytes, n, NULL, "a text in UTF-8", e) : 0;
 }
 
 static size_t line_length(const char *bytes, size_t n)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "image_internal.h"
+#include "kind.h"
 #include "publish.h"
 
 #define FILE_CAP ((size_t)1 << 30)
@@ -323,6 +324,8 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	d.depth = 8;
 	d.orientation = d.shrunk = 1;
 	*out = (struct image){ 0 };
+	if (!m && kind_of(bytes, n))
+		return fail(e, EXIT_INPUT, "%s: not a picture, but %s; PNG, JPEG, WebP and BMP are read", name, kind_of(bytes, n));
 	if (!m)
 		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG, WebP and BMP are read", name,
 			    n ? "not a picture" : "an empty file");

@@ -1,6 +1,7 @@
 /* JSON in: jansson, made stricter. */
 #include <string.h>
 #include "json.h"
+#include "kind.h"
 #include "publish.h"
 
 enum {
@@ -77,6 +78,8 @@ json_t *json_read(const char *path, size_t cap, struct error *e)
 
 	if (!read_file(path, cap, &text, e))
 		value = json_parse(path, text.data, text.len, e);
+	if (!value && text.len && e->code == EXIT_INPUT)
+		kind_tell(path, text.data, text.len, "JSON", "JSON", e);
 	buffer_free(&text);
 	return value;
 }

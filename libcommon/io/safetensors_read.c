@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/map.h"
+#include "kind.h"
 #include "mapped.h"
 #include "safetensors_header.h"
 
@@ -79,6 +80,8 @@ static int measure(struct safetensors *s, const unsigned char *bytes, uint64_t n
 		return fail(e, EXIT_INPUT,
 			    "%s: has only %llu bytes, and a safetensors file at least 10; download incomplete?",
 			    s->path, (unsigned long long)n);
+	if ((!length || length > n - 8) && kind_of(bytes, n < KIND_BYTES ? n : KIND_BYTES) && bytes[8] != '{')
+		return fail(e, EXIT_INPUT, "%s: is %s; a safetensors file is needed", s->path, kind_of(bytes, n < KIND_BYTES ? n : KIND_BYTES));
 	if (!length)
 		return fail(e, EXIT_INPUT,
 			    "%s: its header has length 0; is it a safetensors file, and was it fully written?",

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../base/retry.h"
+#include "kind.h"
 #include "tar_input.h"
 
 #define INPUT_BYTES (1u << 16)
@@ -73,6 +74,16 @@ static la_int64_t skip_block(struct archive *a, void *context, la_int64_t bytes)
 	return bytes;
 }
 
+/* What came first may not be there any more; then a file is looked at again. */
+static int tell_kind(const struct tar_reader *r, struct error *e)
+{
+	if (r->samples || r->part)
+		return -1;
+	if (r->raw_bytes <= INPUT_BYTES)
+		return kind_tell(r->path, r->input, r->raw_bytes, "tar", "a tar of samples", e);
+	return kind_tell_file(r->path, "tar", "a tar of samples", e);
+}
+
 /* What libarchive's answer means.  It warns of things that no writer of ours produces, so a warning is a failure. */
 static int library_failed(struct tar_reader *r, struct error *e)
 {
@@ -83,10 +94,13 @@ static int library_failed(struct tar_reader *r, struct error *e)
 		return fail(e, exit_of_errno(r->trouble), "%s: reading: %s; check the file or the disk", r->path, strerror(r->trouble));
 	if (archive_errno(r->archive) == ENOMEM)
 		return fail(e, EXIT_MEMORY, "%s: no memory for reading it; free some", r->path);
-	if (r->at_eof)
-		return tar_ended_early(r, e);
-	return tar_complain(r, e, "after %llu samples: no sound tar stream: %s; make it again",
-			    (unsigned long long)r->samples, why ? why : "damaged");
+	if (r->at_eof) {
+		tar_ended_early(r, e);
+		return tell_kind(r, e);
+	}
+	tar_complain(r, e, "after %llu samples: no sound tar stream: %s; make it again", (unsigned long long)r->samples,
+		     why ? why : "damaged");
+	return tell_kind(r, e);
 }
 
 /* ---- opening ---- */

@@ -10,6 +10,7 @@
 #include "../base/lines.h"
 #include "../base/map.h"
 #include "publish.h"
+#include "kind.h"
 #include "toml_reader.h"
 
 #define DEPTH_CAP 64
@@ -414,6 +415,7 @@ struct toml *toml_parse(const char *name, const char *text, size_t n, struct err
 	if (!status)
 		return &root->t;
 	toml_free(&root->t);
+	kind_tell(name, text, n, "a TOML file", "a TOML file", e);
 	return NULL;
 }
 

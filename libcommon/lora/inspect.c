@@ -7,6 +7,7 @@
 #include "../base/memory.h"
 #include "../base/printable.h"
 #include "../base/retry.h"
+#include "../io/kind.h"
 #include "../io/publish.h"
 #include "adapter_scale.h"
 #include "inspect_internal.h"
@@ -49,7 +50,7 @@ static int inspect_begun(struct sheet *s, const unsigned char *bytes, size_t n, 
 		return inspect_picture(s, e);
 	if (n > 262 && memcmp(bytes + 257, "ustar", 5) == 0)
 		return inspect_tar(s, e);
-	if (is_events(bytes, n))
+	if (kind_is_events(bytes, n))
 		return inspect_events(s, e);
 	return inspect_safetensors(s, s->path, e);
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/retry.h"
+#include "../io/kind.h"
 #include "../io/mapped.h"
 #include "../io/tensorboard.h"
 #include "inspect_internal.h"
@@ -22,11 +23,6 @@ static uint64_t little(const unsigned char *b, int bytes)
 	while (bytes--)
 		x = x << 8 | b[bytes];
 	return x;
-}
-
-bool is_events(const unsigned char *bytes, size_t n)
-{
-	return n >= LENGTH + CHECK && little(bytes + LENGTH, CHECK) == tensorboard_checksum(bytes, LENGTH);
 }
 
 /* A message of a protocol buffer that is read field by field; at > end: it is none. */
@@ -88,7 +84,7 @@ static int read_events(const char *path, const unsigned char *bytes, size_t n, s
 		length = left >= LENGTH ? little(bytes + at, LENGTH) : 0;
 		if (left < OVERHEAD || length > left - OVERHEAD)
 			return fail(e, EXIT_INPUT, "%s: ends within a record, behind %zu whole ones; what stands before is good", path, v->count);
-		if (!is_events(bytes + at, left) ||
+		if (!kind_is_events(bytes + at, left) ||
 		    little(bytes + at + LENGTH + CHECK + length, CHECK) != tensorboard_checksum(bytes + at + LENGTH + CHECK, length))
 			return fail(e, EXIT_INPUT, "%s: record %zu is damaged; TensorBoard reads no further", path, v->count + 1);
 		count_event(v, (struct message){ bytes + at + LENGTH + CHECK, bytes + at + LENGTH + CHECK + length });

@@ -45,7 +45,6 @@ int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *
 int inspect_folder(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_tar(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_picture(struct sheet *s, struct error *e) MUST_CHECK;
-bool is_events(const unsigned char *bytes, size_t n);   /* by the checksum of the first record's length */
 int inspect_events(struct sheet *s, struct error *e) MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../io/kind.h"
 #include "../io/json.h"
 #include "../io/publish.h"
 #include "tokenizer_parts.h"
@@ -142,6 +143,8 @@ static int add_merge_lines(struct tokenizer *t, const char *path, struct error *
 		if (stop > s && strncmp(s, "#version", 8))
 			rc = add_merge(t, path, line, s, stop - s, e);
 	}
+	if (rc && file.len && e->code == EXIT_INPUT)
+		kind_tell(path, file.data, file.len, NULL, "the merges of a tokenizer", e);
 	buffer_free(&file);
 	return rc;
 }

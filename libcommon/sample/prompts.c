@@ -3,6 +3,7 @@
 #include <strings.h>
 #include "../base/lines.h"
 #include "../base/memory.h"
+#include "../io/kind.h"
 #include "../io/publish.h"
 #include "prompts.h"
 
@@ -23,8 +24,10 @@ static int read_lines(const char *path, struct prompt_list *list, struct error *
 
 	if (read_file(path, FILE_CAP, &b, e) < 0)
 		return -1;
-	if (b.len && strlen(b.data) != b.len)
-		result = fail(e, EXIT_USAGE, "%s: holds a NUL byte; a prompt file is text", path);
+	if (b.len && strlen(b.data) != b.len) {
+		fail(e, EXIT_USAGE, "%s: holds a NUL byte; a prompt file is text", path);
+		result = kind_tell(path, b.data, b.len, NULL, "a text with a prompt a line", e);
+	}
 	b.len = lines_unify(b.data, b.len);
 	save = b.data;
 	while (!result && save && (line = strsep(&save, "\n"))) {

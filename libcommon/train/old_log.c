@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 #include "../io/json.h"
+#include "../io/kind.h"
 #include "../io/publish.h"
 #include "old_log.h"
 
@@ -50,8 +51,12 @@ json_t *old_log_next(const struct buffer *text, size_t sound, size_t *at)
 	return json_parse("log", line, (size_t)(end - line), &ignored);
 }
 
-static int not_ours(const char *path, size_t line, struct error *e)
+static int not_ours(const char *path, size_t line, const struct buffer *text, struct error *e)
 {
+	const char *kind = kind_of(text->data, text->len);
+
+	if (kind && strcmp(kind, "JSON"))
+		return fail(e, EXIT_USAGE, "%s: is %s, no log to go on with; nothing was changed; name another file with --log", path, kind);
 	return fail(e, EXIT_USAGE, "%s:%zu: no event of lora-train, so this is no log to go on with; nothing was changed; name another "
 		    "file with --log", path, line);
 }
@@ -72,9 +77,9 @@ int old_log_read(const char *path, struct buffer *text, size_t *sound, struct er
 		event = old_log_next(text, *sound, &at);
 		json_decref(event);
 		if (!event || !begins_as_event(text->data + from, at - from - 1))
-			return not_ours(path, number, e);
+			return not_ours(path, number, text, e);
 	}
 	if (begins_as_event(text->data + at, text->len - at) || (number && is_zeros(text->data + at, text->len - at)))
 		return 0;
-	return not_ours(path, number + 1, e);
+	return not_ours(path, number + 1, text, e);
 }
