@@ -423,7 +423,8 @@ static bool means_unset(const struct given *g)
 	const enum option_kind kind = g->option->kind;
 	char buffer[KEY_SIZE];
 
-	return (kind == OPTION_STRING || kind == OPTION_CHOICE || kind == OPTION_LIST) && g->text && !*g->text && option_key(g->option, buffer);
+	return (kind == OPTION_STRING || kind == OPTION_CHOICE || kind == OPTION_LIST) && g->text && !*g->text && !g->option->keeps_empty &&
+	       option_key(g->option, buffer);
 }
 
 static int apply_given(struct parse *p, const struct given *g, struct error *e)

@@ -64,6 +64,7 @@ struct option {
 	double min, max;        /* both 0: no limits */
 	const char *key;
 	bool advanced;          /* listed by --help=all only */
+	bool keeps_empty;       /* '' on the command line is a value, which its reader judges; else it unsets a key's text */
 	enum option_file file;
 	const struct option_refusal *refused;   /* OPTION_STRING: such values, ended by { 0 }; told before any mistake in another value */
 };

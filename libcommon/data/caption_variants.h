@@ -29,10 +29,10 @@ struct caption_options {
 /* Of these lora-prep's --lint needs to know. */
 #define CAPTION_SEPARATOR_ROWS(o) \
 	{ "keep-tokens-separator", 0, OPTION_STRING, &(o)->keep_separator, "TEXT", "tags before it (and behind a second) stay", \
-	  .advanced = true }, \
-	{ "caption-separator", 0, OPTION_STRING, &(o)->separator, "TEXT", "between tags (a comma)", .advanced = true }, \
+	  .advanced = true, .keeps_empty = true }, \
+	{ "caption-separator", 0, OPTION_STRING, &(o)->separator, "TEXT", "between tags (a comma)", .advanced = true, .keeps_empty = true }, \
 	{ "secondary-separator", 0, OPTION_STRING, &(o)->second_separator, "TEXT", "between words that stay together", \
-	  .advanced = true }
+	  .advanced = true, .keeps_empty = true }
 
 /* Rows of an option table, for lora-encode and lora-train alike. */
 #define CAPTION_OPTION_ROWS(o) \
