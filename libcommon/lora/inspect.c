@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,30 @@ static int inspect_begun(struct sheet *s, const unsigned char *bytes, size_t n, 
 	return inspect_safetensors(s, s->path, e);
 }
 
+/* What a pipe begins with, left in it: who inspects it reads all of it.  The pipe stays open meanwhile, or its writer would be told off. */
+static int inspect_pipe(struct sheet *s, struct error *e)
+{
+	int fd = open_input(s->path, e), aside[2], status;
+	unsigned char bytes[512];
+	ssize_t n = -1;
+
+	if (fd < 0)
+		return -1;
+	if (pipe2(aside, O_CLOEXEC) == 0) {
+		n = RETRY(tee(fd, aside[1], sizeof(bytes), 0));
+		if (n > 0)
+			n = RETRY(read(aside[0], bytes, sizeof(bytes)));
+		close(aside[0]);
+		close(aside[1]);
+	}
+	if (n < 0)
+		status = fail(e, EXIT_IO, "%s: looking into the pipe: %s; write it to a file first", s->path, strerror(errno));
+	else
+		status = inspect_begun(s, bytes, (size_t)n, e);
+	close(fd);
+	return status;
+}
+
 static int inspect_by_content(struct sheet *s, struct error *e)
 {
 	struct buffer head = { 0 };
@@ -67,6 +92,8 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 		return fail(e, EXIT_INPUT, "%s: %s; check the path", s->path, strerror(errno));
 	if (S_ISDIR(st.st_mode))
 		return is_adapter_folder(s->path) ? inspect_adapter_folder(s, e) : inspect_folder(s, e);
+	if (S_ISFIFO(st.st_mode))
+		return inspect_pipe(s, e);
 	if (read_head(s->path, 512, &head, e) < 0)
 		return -1;
 	sheet_int(s, "bytes", NULL, st.st_size);

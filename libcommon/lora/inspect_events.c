@@ -7,9 +7,12 @@
 #include <unistd.h>
 #include "../base/retry.h"
 #include "../io/kind.h"
+#include "../io/publish.h"
 #include "../io/mapped.h"
 #include "../io/tensorboard.h"
 #include "inspect_internal.h"
+
+#define PIPE_CAP ((size_t)512 << 20)
 
 enum { LENGTH = 8, CHECK = 4, OVERHEAD = LENGTH + 2 * CHECK };
 enum { STEP = 2, SUMMARY = 5, VALUE = 1 };      /* fields of event.proto and summary.proto */
@@ -94,14 +97,17 @@ static int read_events(const char *path, const unsigned char *bytes, size_t n, s
 
 int inspect_events(struct sheet *s, struct error *e)
 {
+	struct buffer piped = { 0 };
 	struct events v = { 0 };
-	struct stat st;
+	struct stat st = { 0 };
 	const int fd = RETRY(open(s->path, O_RDONLY | O_CLOEXEC));
 	const size_t n = fd >= 0 && fstat(fd, &st) == 0 ? (size_t)st.st_size : 0;
 	void *map = n ? mapped_open(fd, n, s->path) : MAP_FAILED;
 	int status = -1;
 
-	if (map == MAP_FAILED)
+	if (fd >= 0 && S_ISFIFO(st.st_mode))
+		status = read_file(s->path, PIPE_CAP, &piped, e) < 0 ? -1 : read_events(s->path, (unsigned char *)piped.data, piped.len, &v, e);
+	else if (map == MAP_FAILED)
 		fail(e, exit_of_errno(errno), "%s: %s; check the path", s->path, strerror(errno));
 	else
 		status = read_events(s->path, map, n, &v, e);
@@ -115,5 +121,6 @@ int inspect_events(struct sheet *s, struct error *e)
 		mapped_close(map, n);
 	if (fd >= 0)
 		close(fd);
+	buffer_free(&piped);
 	return status;
 }

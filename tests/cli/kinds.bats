@@ -73,3 +73,14 @@ TRAIN=(-q -m "$MODEL" --network-train-unet-only --network-dim 4 --max-train-step
 		[[ "$output" == *"${SAY[$k]}"* ]] || { echo "$k as a caption: $output"; return 1; }
 	done
 }
+
+@test "lora-inspect tells the kinds apart through a pipe too, and reads all of it" {
+	for k in latent image events png; do
+		"$BIN/lora-inspect" --json "$K/$k" | jq -S 'del(.file, .bytes)' > file
+		"$BIN/lora-inspect" --json <(cat "$K/$k") | jq -S 'del(.file, .bytes)' > pipe
+		cmp file pipe || { diff file pipe; return 1; }
+	done
+	status_of 3 "$BIN/lora-inspect" <(head -c 300 "$K/events")
+	status_of 3 "$BIN/lora-inspect" <(cat "$K/adapter")
+	status_of 3 timeout 5 "$BIN/lora-inspect" <(:)
+}
