@@ -209,31 +209,29 @@ int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct mod
 static const char *const in_folders[] = { "adapter_model.safetensors", "pytorch_lora_weights.safetensors" };
 #define IN_FOLDERS (sizeof(in_folders) / sizeof(*in_folders))
 
-static char *file_in(const char *folder, size_t i)
+/* *file: malloced, NULL where there is none. */
+static int file_in(const char *folder, size_t i, char **file, struct error *e)
 {
-	char *full = path_join(folder, in_folders[i]);
+	int there;
 
-	if (access(full, F_OK) == 0)
-		return full;
-	free(full);
-	return NULL;
-}
-
-static bool is_folder(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	*file = path_join(folder, in_folders[i]);
+	there = path_is_there(*file, e);
+	if (there > 0)
+		return 0;
+	free(*file);
+	*file = NULL;
+	return there;
 }
 
 bool is_adapter_folder(const char *path)
 {
+	struct error later;             /* who opens it is told */
 	bool found = false;
 
-	for (size_t i = 0; is_folder(path) && i < IN_FOLDERS && !found; i++) {
-		char *file = file_in(path, i);
+	for (size_t i = 0; i < IN_FOLDERS && !found; i++) {
+		char *file;
 
-		found = file != NULL;
+		found = file_in(path, i, &file, &later) < 0 || file;
 		free(file);
 	}
 	return found;
@@ -241,20 +239,22 @@ bool is_adapter_folder(const char *path)
 
 int adapter_named(const char *named, char **file, struct error *e)
 {
-	char *both[IN_FOLDERS];
+	char *both[IN_FOLDERS] = { NULL };
+	int status = path_is_folder(named, e);
 
 	*file = NULL;
-	if (!is_folder(named)) {
-		*file = xstrdup(named);
-		return 0;
+	if (status <= 0) {
+		*file = status == 0 ? xstrdup(named) : NULL;
+		return status;
 	}
-	for (size_t i = 0; i < IN_FOLDERS; i++)
-		both[i] = file_in(named, i);
-	if (both[0] && both[1]) {
-		fail(e, EXIT_INPUT, "%s: holds %s and %s; name one of them", named, in_folders[0], in_folders[1]);
-	} else if (!both[0] && !both[1]) {
-		fail(e, EXIT_INPUT, "%s: a folder without %s or %s; name the adapter's file", named, in_folders[0], in_folders[1]);
-	} else {
+	status = 0;
+	for (size_t i = 0; i < IN_FOLDERS && status == 0; i++)
+		status = file_in(named, i, &both[i], e);
+	if (status == 0 && both[0] && both[1])
+		status = fail(e, EXIT_INPUT, "%s: holds %s and %s; name one of them", named, in_folders[0], in_folders[1]);
+	else if (status == 0 && !both[0] && !both[1])
+		status = fail(e, EXIT_INPUT, "%s: a folder without %s or %s; name the adapter's file", named, in_folders[0], in_folders[1]);
+	if (status == 0) {
 		*file = both[0] ? both[0] : both[1];
 		return 0;
 	}

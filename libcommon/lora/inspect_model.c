@@ -175,10 +175,13 @@ static void say_files(struct sheet *s, const struct model_files *m)
 int inspect_folder(struct sheet *s, struct error *e)
 {
 	char *index = path_join(s->path, "model_index.json"), *unet = path_join(s->path, "unet"), *cached = NULL;
-	bool model = is_there(index) || is_folder(unet);
 	struct model_files *m;
-	int status = model ? 1 : hub_find(s->path, HUB_MODEL, PART(COMPONENT_UNET), &cached, e);
+	int status = path_is_there(index, e);
 
+	if (status == 0)
+		status = path_is_folder(unet, e);
+	if (status == 0)
+		status = hub_find(s->path, HUB_MODEL, PART(COMPONENT_UNET), &cached, e);
 	free(index);
 	free(unet);
 	free(cached);

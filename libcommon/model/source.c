@@ -14,18 +14,22 @@ static const char advice_config[] = "--model-config DIR must be of the same mode
 
 /* ---- opening ---- */
 
-static void find_tokenizers(struct model_files *m, const char *folder)
+/* One that cannot be looked at is not one that is missing: CLIP's own would take its place without a word. */
+static int find_tokenizers(struct model_files *m, const char *folder, struct error *e)
 {
 	static const char *const names[] = { "tokenizer", "tokenizer_2" };
+	int there = 0;
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2 && there >= 0; i++) {
 		char *path = xprintf("%s/%s", folder, names[i]);
 
-		if (is_folder(path))
+		there = path_is_folder(path, e);
+		if (there > 0)
 			m->tokenizer[i] = path;
 		else
 			free(path);
 	}
+	return there < 0 ? -1 : 0;
 }
 
 /* What a folder without the part says, if ever anything asks for it. */
@@ -46,7 +50,8 @@ static int open_folder(struct model_files *m, bool vae, struct error *e)
 
 	if (model_config_read_parts(m->path, vae ? m->needed : m->needed & ~PART(COMPONENT_VAE), &m->config, e))
 		return -1;
-	find_tokenizers(m, m->path);
+	if (find_tokenizers(m, m->path, e) < 0)
+		return -1;
 	for (int c = 0; c < COMPONENTS; c++) {
 		struct part *p = &m->part[c];
 		char *folder = xprintf("%s/%s", m->path, parts[c].folder);
@@ -84,23 +89,33 @@ static void schedule_from_file(struct model_files *m, bool config_decides)
 	m->config.schedule.zero_terminal_snr = safetensors_find(s, "ztsnr") != NULL;
 }
 
+/* 1: the folder has a scheduler, which decides; 0: the file does; -1: *e. */
+static int read_configs(struct model_files *m, const char *folder, struct error *e)
+{
+	char *scheduler = xprintf("%s/scheduler/scheduler_config.json", folder);
+	int decides = -1;
+
+	if (model_config_read_parts(folder, m->needed, &m->config, e) == 0 && find_tokenizers(m, folder, e) == 0)
+		decides = path_is_there(scheduler, e);
+	free(scheduler);
+	return decides;
+}
+
 static int open_single(struct model_files *m, const char *config_folder, struct error *e)
 {
 	const char *slash = strrchr(m->path, '/');
-	char *scheduler = xprintf("%s/scheduler/scheduler_config.json", config_folder ? config_folder : "");
+	int config_decides = 0;
 
 	m->single = true;
-	if (source_add_file(m, m->path, slash ? slash + 1 : m->path, e) ||
-	    (config_folder && model_config_read_parts(config_folder, m->needed, &m->config, e))) {
-		free(scheduler);
+	if (source_add_file(m, m->path, slash ? slash + 1 : m->path, e) < 0)
 		return -1;
-	}
 	if (config_folder)
-		find_tokenizers(m, config_folder);
+		config_decides = read_configs(m, config_folder, e);
 	else
 		model_config_sdxl(&m->config);
-	schedule_from_file(m, config_folder && is_there(scheduler));
-	free(scheduler);
+	if (config_decides < 0)
+		return -1;
+	schedule_from_file(m, config_decides);
 	for (int c = 0; c < COMPONENTS; c++)
 		m->part[c] = (struct part){
 			.naming = NAMING_SINGLE_FILE, .prefix = single_file_prefix(c), .count = 1,
@@ -111,17 +126,19 @@ static int open_single(struct model_files *m, const char *config_folder, struct 
 
 static int open_path(struct model_files *m, const char *path, const char *config_folder, bool vae, struct error *e)
 {
+	int found;
+
 	if (hub_find(path, HUB_MODEL, vae ? m->needed : m->needed & ~PART(COMPONENT_VAE), &m->path, e) < 0)
 		return -1;
-	if (!m->path && is_there(path))
-		m->path = xstrdup(path);
-	else if (!m->path)
-		fail(e, EXIT_INPUT, "%s: no such file or folder; a model is a diffusers folder, a .safetensors file, "
-		     "or ORG/NAME on the hub", path);
+	found = m->path ? 1 : path_is_there(path, e);
+	if (found <= 0)
+		return found < 0 ? -1 : fail(e, EXIT_INPUT, "%s: no such file or folder; a model is a diffusers folder, a .safetensors "
+					     "file, or ORG/NAME on the hub", path);
 	if (!m->path)
-		return -1;
-	if (!is_folder(m->path))
-		return open_single(m, config_folder, e);
+		m->path = xstrdup(path);
+	found = path_is_folder(m->path, e);
+	if (found <= 0)
+		return found < 0 ? -1 : open_single(m, config_folder, e);
 	if (config_folder)
 		return fail(e, EXIT_USAGE, "--model-config %s: %s is a folder with config files of its own; leave the "
 			    "option out", config_folder,

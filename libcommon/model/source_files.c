@@ -1,25 +1,11 @@
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "../base/memory.h"
 #include "../io/json.h"
 #include "source_internal.h"
 
 #define INDEX_CAP (16 << 20)            /* bytes of a shard index; a model's is some hundred thousand */
 #define MAX_SHARDS 1000
-
-bool is_there(const char *path)
-{
-	return access(path, F_OK) == 0;
-}
-
-bool is_folder(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
 
 int source_add_file(struct model_files *m, const char *path, const char *relative, struct error *e)
 {

@@ -50,8 +50,6 @@ struct model_files {
 };
 
 /* ---- source_files.c ---- */
-bool is_folder(const char *path);
-bool is_there(const char *path);
 int source_add_file(struct model_files *m, const char *path, const char *relative, struct error *e) MUST_CHECK;
 /* A component's weights in its folder: one file, its fp16 variant, or shards with an index.  Sets p->first and count.  1: the folder has none, *e says so. */
 int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative,

@@ -48,19 +48,19 @@ static int open_path(struct model_files *m, const char *path, struct error *e)
 {
 	char *own = xprintf("%s/config.json", path), *below = xprintf("%s/vae", path);
 	char *config = xprintf("%s/config.json", below);
-	int status;
+	int status = path_is_there(own, e), whole = status ? 0 : path_is_there(config, e);
 
-	if (is_there(own))
+	if (status > 0)
 		status = open_folder(m, path, e);
-	else if (is_there(config))
+	else if (whole > 0)
 		status = open_folder(m, below, e);
-	else
+	else if (status == 0 && whole == 0)
 		status = fail(e, EXIT_INPUT, "%s: neither config.json nor vae/config.json; name the folder that holds "
 			      "a VAE", path);
 	free(own);
 	free(below);
 	free(config);
-	return status;
+	return whole < 0 ? -1 : status;
 }
 
 int source_open_vae(struct model_files *m, const char *named, struct error *e)
@@ -72,7 +72,9 @@ int source_open_vae(struct model_files *m, const char *named, struct error *e)
 		return -1;
 	if (!path)
 		path = xstrdup(named);
-	status = is_folder(path) ? open_path(m, path, e) : open_file(m, path, e);
+	status = path_is_folder(path, e);
+	if (status >= 0)
+		status = status ? open_path(m, path, e) : open_file(m, path, e);
 	free(path);
 	return status;
 }

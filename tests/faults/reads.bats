@@ -105,7 +105,7 @@ encodes() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-encode" -q -m "$MODEL" --reuse
 	cp -r "$MODEL" model
 	local f
 	for f in scheduler/scheduler_config.json unet/diffusion_pytorch_model.safetensors tokenizer/vocab.json tokenizer/tokenizer.json \
-		tokenizer/special_tokens_map.json text_encoder/config.json; do
+		tokenizer/special_tokens_map.json text_encoder/config.json tokenizer; do
 		faulty 4 "model/$f" newfstatat EIO "$BIN/lora-encode" -q -m model -o out.tar "$IMAGES"
 	done
 	faulty 5 "model/scheduler/scheduler_config.json" newfstatat ENOMEM "$BIN/lora-encode" -q -m model -o out.tar "$IMAGES"
