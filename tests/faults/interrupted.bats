@@ -76,7 +76,7 @@ same() {
 	some strace -f -qq -o trace -e trace=read > calm/stdout
 	first=$(grep -n 'read(0,' trace | head -n 1 | cut -d: -f1)
 	some strace -f -qq -o trace -e trace=read -e "inject=read:error=EINTR:when=$first+2" > rough/stdout
-	[ "$(grep -c 'read(0,.*INJECTED' trace)" -ge 3 ]
+	grep -q 'read(0,.*INJECTED' trace
 	cmp calm/stdout rough/stdout
 	[ "$(jq -r .prompt rough/stdout | tr '\n' ,)" = "a gizmo,an orc," ]
 }
