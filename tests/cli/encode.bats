@@ -182,7 +182,7 @@ hub() {
 	mkdir -p home/hub && mv hub/models--some--model home/hub
 	HF_HOME=$PWD/home HF_HUB_CACHE='' status_of 0 "$BIN/lora-encode" -q -m some/model -o l.tar "$IMAGES"
 	status_of 3 "$BIN/lora-encode" -q -m some/model -o l.tar "$IMAGES"
-	[[ "$output" == *"hf download some/model model_index.json"*"vae/diffusion_pytorch_model.safetensors"* ]]
+	[[ "$output" == *"hf download some/model model_index.json"*"vae/diffusion_pytorch_model.fp16.safetensors"* ]]
 	rm hub/models--madebyollin--sdxl-vae-fp16-fix/blobs/*
 	status_of 3 "$BIN/lora-encode" -q -m "$MODEL" --vae madebyollin/sdxl-vae-fp16-fix -o l.tar "$IMAGES"
 	[[ "$output" == *"hf download madebyollin/sdxl-vae-fp16-fix config.json diffusion_pytorch_model.safetensors"* ]]
