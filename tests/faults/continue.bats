@@ -13,11 +13,12 @@ goes_on() { "$BIN/lora-encode" -m "$MODEL" --continue -o l.tar "$@"; }
 bytes() { cat .l.tar.*.tmp 2> /dev/null | wc -c; }
 at_least() { [ "$(bytes)" -ge "$1" ]; }
 
-# killed SHARE BYTES [SIGNAL]: a run that gets a share (percent) of the pictures and is killed once so many bytes are written
+# killed SHARE BYTES [SIGNAL]: a run that gets a share (percent) of the pictures and is killed once so many bytes are written.  A shell without
+# job control starts it deaf to INT.
 killed() {
 	local size; size=$(stat -c %s "$IMAGES")
 	mkfifo pipe
-	(exec "$BIN/lora-encode" -q -m "$MODEL" --continue -o l.tar < pipe) 3>&- & pid=$!
+	(exec env --default-signal=INT "$BIN/lora-encode" -q -m "$MODEL" --continue -o l.tar < pipe) 3>&- & pid=$!
 	exec 5> pipe
 	rm pipe
 	head -c $((size * $1 / 100)) "$IMAGES" >&5
