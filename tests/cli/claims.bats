@@ -187,9 +187,10 @@ kept() {
 	kept 2 out/t-step00000002-state.safetensors train 6 out --resume out/t-step00000002-state.safetensors
 }
 
-@test "lora-sample: pictures that are links to inputs" {
+@test "lora-sample: a picture whose name is a link to an input gets the next number" {
 	mkdir out; cp "$ADAPTER" a.safetensors; ln -s ../a.safetensors out/00000-42.png
-	kept 2 a.safetensors "$BIN/lora-sample" -q -m "$MODEL" --steps 1 -W 64 -H 64 -p gizmo -l a.safetensors -o out
+	status_of 0 "$BIN/lora-sample" -q -m "$MODEL" --steps 1 -W 64 -H 64 -p gizmo -l a.safetensors -o out
+	cmp a.safetensors "$ADAPTER"; [ -h out/00000-42.png ]; [ -e out/00001-42.png ]
 }
 
 @test "standard input, and a model of the hub's cache" {
