@@ -59,7 +59,7 @@ static void read_one(const json_t *json, const uint8_t *side)
 		if (latent_texts_fill(&texts, "input", 0, &s, &e) < 0)
 			HOLDS(e.code == EXIT_INPUT);
 		else
-			HOLDS(!s.row && latent_sample_caption(&s));
+			HOLDS((!s.row || !s.variants) && latent_sample_caption(&s));
 	}
 	latent_sample_free(&s);
 	latent_texts_free(&texts);
