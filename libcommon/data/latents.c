@@ -295,6 +295,10 @@ int latent_sample_read(const char *label, const struct tar_sample *tar, struct l
 	}
 	if (latent_payload_read(label, latent, s, e) < 0 || (text && latent_payload_read(label, text, s, e) < 0))
 		goto bad;
+	if (s->variants > s->captions) {
+		fail(e, EXIT_INPUT, "%s: sample %s has %d texts and %d captions; encode it again", label, s->key, s->variants, s->captions);
+		goto bad;
+	}
 	return 0;
 bad:
 	latent_sample_free(s);

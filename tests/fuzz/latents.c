@@ -38,7 +38,7 @@ static void check(const struct latent_sample *s)
 {
 	HOLDS(s->c > 0 && s->h > 0 && s->w > 0 && s->mean && s->std && s->repeats >= 1 && isfinite(s->weight) && s->weight >= 0);
 	HOLDS(!s->masked || s->mask);
-	HOLDS(s->variants >= 0 && s->variants <= s->captions + !s->captions * s->variants);
+	HOLDS(s->variants >= 0 && s->variants <= s->captions);
 	for (int i = 0; s->row && i < s->variants; i++)
 		HOLDS(s->row[i] >= 0);
 	HOLDS(s->empty >= -1 && (s->empty < 0 || s->empty < s->variants || s->variants == 0));
