@@ -63,9 +63,9 @@ all: $(BINARIES)
 
 # Said before the first file is compiled, with what to do about it.
 HEADERS := $(BUILD)/headers
-$(HEADERS): deps
+$(HEADERS): tests/tools/deps
 	@mkdir -p $(@D)
-	@CC=$(call quoted,$(CC)) ./deps headers && touch $@
+	@CC=$(call quoted,$(CC)) tests/tools/deps headers && touch $@
 
 $(BUILD)/%.o: %.c | $(HEADERS)
 	@mkdir -p $(@D)
@@ -126,7 +126,7 @@ include tests/emu/emu.mk
 # ---- what people type ----
 
 deps deps-test:
-	@CC=$(call quoted,$(CC)) ./deps $(if $(filter %-test,$@),test,build)
+	@CC=$(call quoted,$(CC)) tests/tools/deps $(if $(filter %-test,$@),test,build)
 
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/demo/palette

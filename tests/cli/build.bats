@@ -13,7 +13,7 @@ fake() { printf '#!/bin/bash\n%s\n' "${2:-true}" > "path/$1"; chmod +x "path/$1"
 # deps_here WORD: as a user who is not root
 deps_here() {
 	[ -e path/id ] || fake id 'echo 1000'
-	status=0; (cd "$ROOT" && env -i PATH="$BATS_TEST_TMPDIR/path" ./deps "$@") > out 2>&1 || status=$?
+	status=0; (cd "$ROOT" && env -i PATH="$BATS_TEST_TMPDIR/path" tests/tools/deps "$@") > out 2>&1 || status=$?
 }
 
 says() { grep -qF -- "$1" out || { echo "not said: $1"; cat out; return 1; }; }
@@ -87,7 +87,7 @@ says() { grep -qF -- "$1" out || { echo "not said: $1"; cat out; return 1; }; }
 @test "README has the packages of the table, and its man lines work" {
 	cd "$ROOT"
 	for n in 2 3 4 5; do
-		awk -v n=$n '/^[a-z0-9\/]+\.h / { print $n }' deps > "$BATS_TEST_TMPDIR/names"
+		awk -v n=$n '/^[a-z0-9\/]+\.h / { print $n }' tests/tools/deps > "$BATS_TEST_TMPDIR/names"
 		[ "$(wc -l < "$BATS_TEST_TMPDIR/names")" = 7 ]
 		grep -qF -- " $(tr '\n' ' ' < "$BATS_TEST_TMPDIR/names" | sed 's/ $//')\`" README.md || { cat "$BATS_TEST_TMPDIR/names"; return 1; }
 	done
