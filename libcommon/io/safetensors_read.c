@@ -80,8 +80,9 @@ static int measure(struct safetensors *s, const unsigned char *bytes, uint64_t n
 		return fail(e, EXIT_INPUT,
 			    "%s: has only %llu bytes, and a safetensors file at least 10; download incomplete?",
 			    s->path, (unsigned long long)n);
-	if ((!length || length > n - 8) && kind_of(bytes, n < KIND_BYTES ? n : KIND_BYTES) && bytes[8] != '{')
-		return fail(e, EXIT_INPUT, "%s: is %s; a safetensors file is needed", s->path, kind_of(bytes, n < KIND_BYTES ? n : KIND_BYTES));
+	what = (!length || length > n - 8) && (n == 8 || bytes[8] != '{') ? kind_of(bytes, n) : NULL;
+	if (what)
+		return fail(e, EXIT_INPUT, "%s: is %s; a safetensors file is needed", s->path, what);
 	if (!length)
 		return fail(e, EXIT_INPUT,
 			    "%s: its header has length 0; is it a safetensors file, and was it fully written?",
