@@ -86,8 +86,10 @@ static bool opens_toml(const char *p, const char *end)
 {
 	const char *key = p;
 
-	if (p < end && *p == '[')
-		return end - p > 1 && (isalpha((unsigned char)p[1]) || p[1] == '[');
+	if (p < end && *p == '[') {     /* "[[" opens lists of JSON too */
+		p += end - p > 1 && p[1] == '[' ? 2 : 1;
+		return p < end && isalpha((unsigned char)*p);
+	}
 	while (p < end && (isalnum((unsigned char)*p) || strchr("_-.\"", *p)) && *p)
 		p++;
 	if (p == key)
