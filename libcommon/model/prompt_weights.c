@@ -8,6 +8,7 @@
 
 #define ROUND 1.1
 #define SQUARE (1 / 1.1)
+#define MOST 1e6f                       /* of a weight, either way: eighty digits would be no finite float, nor any picture after it */
 #define DEEPEST 64                      /* each bracket weighs every part in it; 1.1 to this is 446 */
 
 /* Brackets that are open: where each began among the parts; SIZE_MAX: too deep to weigh anything. */
@@ -34,7 +35,7 @@ static void close_bracket(struct reader *r, struct open *o, double weight)
 	size_t i;
 
 	for (i = o->first[--o->count]; i < r->parts.count; i++)
-		r->parts.part[i].weight *= weight;
+		r->parts.part[i].weight = fmaxf(-MOST, fminf(MOST, (float)(r->parts.part[i].weight * weight)));
 }
 
 /* ":1.3)" ends a bracket with its weight.  Returns its length, 0 where there is none. */

@@ -1,7 +1,8 @@
 /*
  * prompt_weights.h - A1111's brackets: which words of a prompt count more or less.
  *
- * (x) 1.1, [x] 1/1.1, (x:1.3) 1.3, nested ones multiply; \( \) \[ \] \\ are the characters.  A bracket inside 64 others weighs nothing.
+ * (x) 1.1, [x] 1/1.1, (x:1.3) 1.3, nested ones multiply; \( \) \[ \] \\ are the characters.  A bracket inside 64 others weighs nothing;
+ * a weight is a million at most.
  * Must not know tokens.
  */
 #ifndef MODEL_PROMPT_WEIGHTS_H
