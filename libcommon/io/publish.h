@@ -52,17 +52,6 @@ void publish_folder_abandon(struct publish_folder *p);                  /* with 
 /* What was made, renamed or removed in a folder becomes durable. */
 int sync_folder(const char *path, struct error *e) MUST_CHECK;
 
-/* A folder likewise: filled as .NAME.PID.tmp beside its target, then renamed.  A target that is there and not empty is EXIT_USAGE; folders
- * above it are made. */
-struct publish_folder;
-struct publish_folder *publish_folder_begin(const char *path, struct error *e) MUST_CHECK;
-const char *publish_folder_path(const struct publish_folder *p);        /* where to fill it */
-int publish_folder_end(struct publish_folder *p, struct error *e) MUST_CHECK;
-void publish_folder_abandon(struct publish_folder *p);                  /* with all that is in it; accepts NULL */
-
-/* What was made, renamed or removed in a folder becomes durable. */
-int sync_folder(const char *path, struct error *e) MUST_CHECK;
-
 int publish_bytes(const char *path, const void *data, size_t n, struct error *e) MUST_CHECK;
 
 /* A descriptor for reading, or -1: what is not there is EXIT_INPUT, what may not be read EXIT_IO. */
