@@ -18,11 +18,12 @@ setup() {
 # hostile FILE: shows the first line with what a terminal would obey; our own bar goes back with \r
 hostile() { LC_ALL=C grep -aPn '[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xd8\x9c' "$1" || ! iconv -f UTF-8 -t UTF-8 "$1" > /dev/null 2>&1; }
 
-# on_terminal STATUS COMMAND...: both streams are a terminal; what came there is harmless, and something came
+# on_terminal STATUS COMMAND...: both streams are a terminal; what came there is harmless, and something came.
+# script(1) asks $SHELL: where it is not set, /bin/sh takes bash's $'\e' for six letters, and no name is hostile
 on_terminal() {
 	local want=$1 command status=0; shift
 	printf -v command '%q ' "$@"
-	script -qec "$command" /dev/null > seen 2>&1 < /dev/null || status=$?
+	SHELL=$BASH script -qec "$command" /dev/null > seen 2>&1 < /dev/null || status=$?
 	[ "$want" = any ] || [ "$status" -eq "$want" ] || { echo "status $status, not $want: $(cat -v seen)"; return 1; }
 	[ -s seen ] || { echo "nothing was said by $1"; return 1; }
 	if hostile seen > found; then echo "$*: $(cat -v found)" | head -c 2000; return 1; fi
