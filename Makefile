@@ -49,7 +49,7 @@ LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol
 LIBS    := -larchive -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
 LIBRARY := $(BUILD)/libcommon.a
-OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/*.c libcommon/*/*.c))
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/*.c libcommon/*/*.c libcommon/*/*/*.c))
 BINARIES := $(TOOLS:%=$(BUILD)/bin/%)
 UNIT    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c))
 GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c))

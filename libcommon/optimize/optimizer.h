@@ -7,7 +7,7 @@
 #ifndef OPTIMIZE_OPTIMIZER_H
 #define OPTIMIZE_OPTIMIZER_H
 
-#include "../lora/adapter.h"
+#include "../adapter/adapter.h"
 
 enum { OPTIMIZER_SLOTS = 4, OPTIMIZER_SCALARS = 4 };    /* most state tensors of a parameter; most numbers of the whole */
 

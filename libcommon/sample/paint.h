@@ -8,7 +8,7 @@
 #define SAMPLE_PAINT_H
 
 #include "../io/image.h"
-#include "../lora/adapter.h"
+#include "../adapter/adapter.h"
 #include "../model/clip.h"
 #include "../model/tokenizer.h"
 #include "../model/unet.h"

@@ -6,7 +6,7 @@
 #include "../base/hash.h"
 #include "../base/memory.h"
 #include "../base/retry.h"
-#include "../lora/adapter_scale.h"
+#include "../adapter/adapter_scale.h"
 #include "parameters.h"
 
 enum { DEFAULT_CLIP_SKIP = 2, PIECE = 1 << 20, MODEL_DIGITS = 10, LORA_DIGITS = 12 };

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "../base/lines.h"
 #include "../base/memory.h"
-#include "../lora/adapter_file.h"
+#include "../adapter/adapter_file.h"
 #include "run_internal.h"
 
 static int attach(struct run *r, int row, struct error *e)

@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
-#include "../lora/adapter_file.h"
+#include "../adapter/adapter_file.h"
 #include "run_internal.h"
 
 /* ---- what a picture says about itself ---- */

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include "../base/hash.h"
-#include "../lora/adapter_scale.h"
-#include "../lora/metadata.h"
+#include "../adapter/adapter_scale.h"
+#include "../adapter/metadata.h"
 #include "run_internal.h"
 #include "settings_adapter.h"
 

@@ -5,7 +5,7 @@
 #ifndef TRAIN_RUN_CAPTIONS_H
 #define TRAIN_RUN_CAPTIONS_H
 
-#include "../lora/metadata.h"
+#include "../adapter/metadata.h"
 #include "run_internal.h"
 
 /* After the data: each sample's caption options.  live: text encoders run, so the tokenizers are opened too.  EXIT_USAGE where the

@@ -3,7 +3,7 @@
 #include <string.h>
 #include "../base/map.h"
 #include "../data/caption_tags.h"
-#include "../lora/metadata.h"
+#include "../adapter/metadata.h"
 #include "../model/unicode.h"
 #include "run_captions.h"
 #include "run_facts.h"

@@ -2,7 +2,7 @@
 #ifndef TRAIN_RUN_FACTS_H
 #define TRAIN_RUN_FACTS_H
 
-#include "../lora/metadata.h"
+#include "../adapter/metadata.h"
 #include "run_internal.h"
 
 /* Appends every ss_* key that the run knows; release with metadata_free(). */

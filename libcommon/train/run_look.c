@@ -10,7 +10,7 @@
 #include "../base/printable.h"
 #include "../base/retry.h"
 #include "../io/publish.h"
-#include "../lora/adapter_file.h"
+#include "../adapter/adapter_file.h"
 #include "run_plan.h"
 
 static bool all_are_files(const char *const *latents, size_t count)

@@ -8,7 +8,7 @@
 #include "../base/retry.h"
 #include "../io/publish.h"
 #include "../io/safetensors.h"
-#include "../lora/metadata.h"
+#include "../adapter/metadata.h"
 #include "run_internal.h"
 
 /* A run that was killed holds its lock until its memory is given back; with a card that takes a second. */

@@ -7,7 +7,7 @@
 #include "../base/memory.h"
 #include "../base/retry.h"
 #include "../io/safetensors.h"
-#include "../lora/metadata.h"
+#include "../adapter/metadata.h"
 #include "saved.h"
 
 /* ---- names ---- */

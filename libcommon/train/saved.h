@@ -17,7 +17,7 @@
 /* Why a file was saved; several may hold. */
 enum saved_by { SAVED_BY_STEPS = 1, SAVED_BY_EPOCHS = 2, SAVED_BY_CLOCK = 4, SAVED_ON_REQUEST = 8, SAVED_AT_STOP = 16, SAVED_AT_END = 32 };
 
-char *saved_text(long step, unsigned by);                       /* value of lora/metadata.h's SAVED_KEY, malloced */
+char *saved_text(long step, unsigned by);                       /* value of adapter/metadata.h's SAVED_KEY, malloced */
 /* "FOLDER/NAME-step00000123SUFFIX", malloced */
 char *saved_path(const char *folder, const char *name, long step, const char *suffix);
 /* Newest first, malloced; none where there is no folder.  One that cannot be read is EXIT_IO: it is not empty. */

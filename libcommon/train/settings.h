@@ -7,7 +7,7 @@
 #define TRAIN_SETTINGS_H
 
 #include "../config/options.h"
-#include "../lora/blocks.h"
+#include "../adapter/blocks.h"
 #include "../data/bucket.h"
 #include "../data/caption_variants.h"
 #include "settings_metadata.h"

@@ -5,7 +5,7 @@
 #define TRAIN_SETTINGS_METADATA_H
 
 #include "../config/options.h"
-#include "../lora/metadata.h"
+#include "../adapter/metadata.h"
 
 struct metadata_settings {
 	struct model_notes notes;       /* thumbnail: as written, a file or a data: URL */

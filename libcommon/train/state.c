@@ -3,7 +3,7 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "../io/safetensors.h"
-#include "../lora/metadata.h"
+#include "../adapter/metadata.h"
 #include "mark.h"
 #include "saved.h"
 #include "state.h"

@@ -4,7 +4,7 @@
 #include <math.h>
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/lora/adapter_file.h"
+#include "../../libcommon/adapter/adapter_file.h"
 #include "../unit/model_layers.h"
 
 enum { MOST = 24, VALUES = 1 << 14 };

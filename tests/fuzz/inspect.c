@@ -3,7 +3,7 @@
 #include "fuzz.h"
 #include "../../libcommon/io/json.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/lora/inspect.h"
+#include "../../libcommon/inspect/inspect.h"
 
 /* Standard output is a file of ours from the first call on. */
 static int captured(void)

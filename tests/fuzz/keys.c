@@ -1,6 +1,6 @@
 /* Names of adapters' tensors over all layers of SDXL: a name that is found means that layer in kohya's spelling too. */
 #include "fuzz.h"
-#include "../../libcommon/lora/keys.h"
+#include "../../libcommon/adapter/keys.h"
 #include "../unit/model_layers.h"
 
 static void check(const struct key_index *k, const struct layer_list *layers, const struct model_config *m, const char *name)

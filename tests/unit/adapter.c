@@ -6,9 +6,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "../../libcommon/lora/adapter.h"
-#include "../../libcommon/lora/adapter_file.h"
-#include "../../libcommon/lora/metadata.h"
+#include "../../libcommon/adapter/adapter.h"
+#include "../../libcommon/adapter/adapter_file.h"
+#include "../../libcommon/adapter/metadata.h"
 #include "model_layers.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "../../libcommon/lora/adapter_file.h"
-#include "../../libcommon/lora/keys.h"
-#include "../../libcommon/lora/peft_config.h"
+#include "../../libcommon/adapter/adapter_file.h"
+#include "../../libcommon/adapter/keys.h"
+#include "../../libcommon/adapter/peft_config.h"
 #include "../../libcommon/io/json.h"
 #include "model_layers.h"
 #include <cmocka.h>     /* last: it takes the name fail */

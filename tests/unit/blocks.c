@@ -5,7 +5,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <string.h>
-#include "../../libcommon/lora/blocks.h"
+#include "../../libcommon/adapter/blocks.h"
 #include <cmocka.h>     /* after error.h: its fail() is a macro */
 
 #define TWENTY_THREE "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22"

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
-#include "../../libcommon/lora/adapter.h"
+#include "../../libcommon/adapter/adapter.h"
 #include "../../libcommon/nn/ops.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "../../libcommon/base/map.h"
-#include "../../libcommon/lora/keys.h"
+#include "../../libcommon/adapter/keys.h"
 #include "model_layers.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 

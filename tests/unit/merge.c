@@ -9,9 +9,9 @@
 #include <unistd.h>
 #include "../../libcommon/base/error.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/lora/adapter_file.h"
-#include "../../libcommon/lora/merge.h"
-#include "../../libcommon/lora/metadata.h"
+#include "../../libcommon/adapter/adapter_file.h"
+#include "../../libcommon/merge/merge.h"
+#include "../../libcommon/adapter/metadata.h"
 #include "model_layers.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "../../libcommon/base/hash.h"
 #include "../../libcommon/base/memory.h"
-#include "../../libcommon/lora/metadata.h"
+#include "../../libcommon/adapter/metadata.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 static void python_floats(void **state)

@@ -11,7 +11,7 @@
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/io/safetensors.h"
-#include "../../libcommon/lora/metadata.h"
+#include "../../libcommon/adapter/metadata.h"
 #include "../../libcommon/train/saved.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 

@@ -1,6 +1,6 @@
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/lora/inspect.h"
+#include "../../libcommon/inspect/inspect.h"
 
 /* The worst of all files: output that cannot be written ends it at once. */
 static int inspect_all(char **file, int count, const struct inspect_options *o, bool config)

@@ -1,7 +1,7 @@
 #include <string.h>
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/lora/merge.h"
+#include "../../libcommon/merge/merge.h"
 
 static const char *const later[] = { "add", "resize", "extract", "convert" };
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include "../base/memory.h"
 #include "../base/retry.h"
-#include "merge_internal.h"
+#include "internal.h"
 
 #define MAX_DEPTH 16
 

@@ -1,10 +1,10 @@
 /*
- * inspect_internal.h - the sheet of facts that the inspectors fill in, and the inspectors.
+ * internal.h - the sheet of facts that the inspectors fill in, and the inspectors.
  *
  * Private to inspect*.c.
  */
-#ifndef LORA_INSPECT_INTERNAL_H
-#define LORA_INSPECT_INTERNAL_H
+#ifndef INSPECT_INTERNAL_H
+#define INSPECT_INTERNAL_H
 
 #include "../io/json.h"
 #include "../io/safetensors.h"

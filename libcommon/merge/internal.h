@@ -1,16 +1,16 @@
 /*
- * merge_internal.h - what the files of merging share.
+ * internal.h - what the files of merging share.
  *
- * Private to merge*.c: merge.c (the plan), merge_tensor.c (the arithmetic), merge_report.c, merge_file.c and merge_folder.c (the
+ * Private to this folder: merge.c (the plan), tensor.c (the arithmetic), report.c, file.c and folder.c (the
  * output).
  */
-#ifndef LORA_MERGE_INTERNAL_H
-#define LORA_MERGE_INTERNAL_H
+#ifndef MERGE_INTERNAL_H
+#define MERGE_INTERNAL_H
 
 #include "../base/progress.h"
 #include "../io/json.h"
 #include "../io/publish.h"
-#include "adapter_file.h"
+#include "../adapter/adapter_file.h"
 #include "merge.h"
 
 /* One adapter's module meets its rows of one tensor. */
@@ -38,21 +38,21 @@ struct merge {
 	double update_squares, error_squares;   /* over all layers */
 };
 
-/* merge_tensor.c */
+/* tensor.c */
 /* The jobs of one tensor: out takes its new bytes. */
 int merge_tensor(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out,
 		 struct error *e) MUST_CHECK;
 
-/* merge_report.c */
+/* report.c */
 struct layer_result { const struct merge_job *job; size_t adapters; double update, error; };    /* Frobenius norms */
 int merge_report(struct merge *m, const struct layer_result *r, struct error *e) MUST_CHECK;    /* a line for a layer */
 int merge_report_total(struct merge *m, struct error *e) MUST_CHECK;
 
-/* merge_file.c */
+/* file.c */
 /* File i of the model, to path. */
 int merge_file(struct merge *m, size_t i, const char *path, struct error *e) MUST_CHECK;
 
-/* merge_folder.c */
+/* folder.c */
 int merge_folder(struct merge *m, struct error *e) MUST_CHECK;
 
 #endif

@@ -3,8 +3,8 @@
  *
  * Rules as data: one row a dialect.  Must not know tensors.
  */
-#ifndef LORA_KEYS_H
-#define LORA_KEYS_H
+#ifndef ADAPTER_KEYS_H
+#define ADAPTER_KEYS_H
 
 #include "../model/layers.h"
 

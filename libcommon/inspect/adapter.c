@@ -5,10 +5,10 @@
 #include "../base/map.h"
 #include "../base/memory.h"
 #include "../model/source.h"
-#include "adapter_scale.h"
-#include "inspect_internal.h"
-#include "keys.h"
-#include "metadata.h"
+#include "../adapter/adapter_scale.h"
+#include "internal.h"
+#include "../adapter/keys.h"
+#include "../adapter/metadata.h"
 
 /* A module by its names alone: no model is at hand. */
 struct module {

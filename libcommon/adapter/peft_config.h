@@ -4,8 +4,8 @@
  * Owns the names of its fields, PEFT's rule for patterns, and which fields change an adapter's effect in ways that are not done here.
  * Must not know files: it is given JSON, from a header or from adapter_config.json.
  */
-#ifndef LORA_PEFT_CONFIG_H
-#define LORA_PEFT_CONFIG_H
+#ifndef ADAPTER_PEFT_CONFIG_H
+#define ADAPTER_PEFT_CONFIG_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -5,8 +5,8 @@
  * Owns the arithmetic and the files that come out.  Tensors pass through one at a time: memory is that of the greatest
  * one.
  */
-#ifndef LORA_MERGE_H
-#define LORA_MERGE_H
+#ifndef MERGE_H
+#define MERGE_H
 
 #include <stdbool.h>
 #include <stddef.h>

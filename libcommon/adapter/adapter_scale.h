@@ -4,8 +4,8 @@
  * Owns the order: the module's own alpha tensor, the header's lora_adapter_metadata (diffusers), adapter_config.json in the file's
  * folder (PEFT), the rank.  Owns too which file is meant where a folder is named.  Must not know layers.
  */
-#ifndef LORA_ADAPTER_SCALE_H
-#define LORA_ADAPTER_SCALE_H
+#ifndef ADAPTER_SCALE_H
+#define ADAPTER_SCALE_H
 
 #include "../io/safetensors.h"
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/printable.h"
-#include "inspect_internal.h"
-#include "metadata.h"
+#include "internal.h"
+#include "../adapter/metadata.h"
 
 #define LABEL 11                /* columns of a label, after two blanks and before one */
 #define COLUMNS 80

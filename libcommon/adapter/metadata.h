@@ -4,8 +4,8 @@
  * Owns the keys and how Python would have written their values ("None", "True", "0.0001").  Must not know training, nor
  * look at the clock: times are given or left out.
  */
-#ifndef LORA_METADATA_H
-#define LORA_METADATA_H
+#ifndef ADAPTER_METADATA_H
+#define ADAPTER_METADATA_H
 
 #include <time.h>
 #include "../io/safetensors.h"

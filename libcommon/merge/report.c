@@ -1,5 +1,5 @@
 #include <math.h>
-#include "merge_internal.h"
+#include "internal.h"
 
 /* 0 / 0: an adapter that was never trained. */
 static double share(double error, double update)

@@ -10,9 +10,9 @@
 #include "../base/retry.h"
 #include "../io/kind.h"
 #include "../io/publish.h"
-#include "adapter_scale.h"
-#include "inspect_internal.h"
-#include "metadata.h"
+#include "../adapter/adapter_scale.h"
+#include "internal.h"
+#include "../adapter/metadata.h"
 
 /* ---- which kind ---- */
 

@@ -5,7 +5,7 @@
 #include "../base/memory.h"
 #include "../data/latents.h"
 #include "../io/image.h"
-#include "inspect_internal.h"
+#include "internal.h"
 
 /* ---- tars ---- */
 

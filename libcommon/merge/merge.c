@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/memory.h"
-#include "merge_internal.h"
+#include "internal.h"
 
 /* ---- the model's layers, without a network: shapes are all that merging needs ---- */
 

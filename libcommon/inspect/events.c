@@ -10,7 +10,7 @@
 #include "../io/publish.h"
 #include "../io/mapped.h"
 #include "../io/tensorboard.h"
-#include "inspect_internal.h"
+#include "internal.h"
 
 #define PIPE_CAP ((size_t)512 << 20)
 

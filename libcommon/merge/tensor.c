@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
-#include "merge_internal.h"
+#include "internal.h"
 
 /* One adapter's factors as floats; down in file order is [rank][columns] for any kernel. */
 struct factors {

@@ -4,8 +4,8 @@
  * Owns what is said about adapters, checkpoints, image and latent tars, training states and pictures.  Must not know
  * devices or networks.
  */
-#ifndef LORA_INSPECT_H
-#define LORA_INSPECT_H
+#ifndef INSPECT_H
+#define INSPECT_H
 
 #include <stdbool.h>
 #include "../base/error.h"

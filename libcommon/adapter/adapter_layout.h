@@ -3,8 +3,8 @@
  *
  * Private to adapter*.c.
  */
-#ifndef LORA_ADAPTER_LAYOUT_H
-#define LORA_ADAPTER_LAYOUT_H
+#ifndef ADAPTER_LAYOUT_H
+#define ADAPTER_LAYOUT_H
 
 #include <stddef.h>
 #include "../backend.h"

@@ -6,8 +6,8 @@
 #include "../model/hub_cache.h"
 #include "../model/single_file_names.h"
 #include "../model/source_internal.h"
-#include "inspect_internal.h"
-#include "metadata.h"
+#include "internal.h"
+#include "../adapter/metadata.h"
 
 static const struct {
 	enum component component;

@@ -4,8 +4,8 @@
  * 0 is time and size embeddings and 22 the output, both without adapter; 1 to 9 are input_blocks, 10 to 12 middle_block, 13 to 21
  * output_blocks.  Owns how their lists are written.  Must not know tensors.
  */
-#ifndef LORA_BLOCKS_H
-#define LORA_BLOCKS_H
+#ifndef ADAPTER_BLOCKS_H
+#define ADAPTER_BLOCKS_H
 
 #include <stdbool.h>
 #include "../base/error.h"

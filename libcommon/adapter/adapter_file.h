@@ -4,8 +4,8 @@
  * Owns what a file of any dialect may look like.  Must not know devices; what is done with the numbers is adapter.c's
  * and merge.c's.
  */
-#ifndef LORA_ADAPTER_FILE_H
-#define LORA_ADAPTER_FILE_H
+#ifndef ADAPTER_FILE_H
+#define ADAPTER_FILE_H
 
 #include "../io/safetensors.h"
 #include "../model/layers.h"

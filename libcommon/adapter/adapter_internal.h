@@ -3,8 +3,8 @@
  *
  * Private to adapter*.c.
  */
-#ifndef LORA_ADAPTER_INTERNAL_H
-#define LORA_ADAPTER_INTERNAL_H
+#ifndef ADAPTER_INTERNAL_H
+#define ADAPTER_INTERNAL_H
 
 #include "adapter.h"
 #include "adapter_file.h"

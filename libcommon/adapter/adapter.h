@@ -4,8 +4,8 @@
  * Owns ranks, alphas, initial values and the parameters' memory.  Key names are keys.h's, metadata metadata.h's.  Must
  * not know the training loop.
  */
-#ifndef LORA_ADAPTER_H
-#define LORA_ADAPTER_H
+#ifndef ADAPTER_H
+#define ADAPTER_H
 
 #include "../io/safetensors.h"
 #include "../model/layers.h"

@@ -7,7 +7,7 @@
 #include "../base/hash.h"
 #include "../base/memory.h"
 #include "../base/retry.h"
-#include "merge_internal.h"
+#include "internal.h"
 
 /* A file on its way out. */
 struct writing {
