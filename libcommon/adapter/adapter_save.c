@@ -1,20 +1,10 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include "../base/memory.h"
 #include "adapter.h"
 #include "adapter_layout.h"
 #include "metadata.h"
-
-/* A 1x1 convolution keeps its four dimensions in a file, though a linear layer computes it. */
-static bool is_convolution(const struct layer *l)
-{
-	static const char shortcut[] = "conv_shortcut";
-	size_t n = strlen(l->name), k = sizeof(shortcut) - 1;
-
-	return l->conv || (n >= k && strcmp(l->name + n - k, shortcut) == 0);
-}
 
 static float *downloaded(const struct adapter *a, const struct tensor *t)
 {
@@ -34,7 +24,7 @@ static void put_down(const struct adapter *a, const struct adapter_module *m, st
 	*t = (struct safetensors_out){
 		.name = xprintf("%s.lora_down.weight", m->stem),
 		.dtype = DTYPE_F32,
-		.dims = is_convolution(m->layer) ? 4 : 2,
+		.dims = m->layer->convolution ? 4 : 2,
 		.shape = { m->rank, w->in, w->kh, w->kw },
 		.data = file,
 		.floats = true,
@@ -46,7 +36,7 @@ static void put_up(const struct adapter *a, const struct adapter_module *m, stru
 	*t = (struct safetensors_out){
 		.name = xprintf("%s.lora_up.weight", m->stem),
 		.dtype = DTYPE_F32,
-		.dims = is_convolution(m->layer) ? 4 : 2,
+		.dims = m->layer->convolution ? 4 : 2,
 		.shape = { layer_weight(m->layer)->out, m->rank, 1, 1 },
 		.data = downloaded(a, &m->lora.up),
 		.floats = true,
@@ -69,7 +59,7 @@ static void put_magnitude(const struct adapter *a, const struct adapter_module *
 	*t = (struct safetensors_out){
 		.name = xprintf("%s.dora_scale", m->stem),
 		.dtype = DTYPE_F32,
-		.dims = is_convolution(m->layer) ? 4 : 2,
+		.dims = m->layer->convolution ? 4 : 2,
 		.shape = { layer_weight(m->layer)->out, 1, 1, 1 },
 		.data = downloaded(a, &m->lora.magnitude),
 		.floats = true,

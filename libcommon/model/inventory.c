@@ -45,6 +45,8 @@ void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, c
 		return;
 	name = join(parent, child);
 	enter(v, load_conv1x1(&v->loader, name, out, in, l, v->error), g, name, l, NULL);
+	if (!v->failed)
+		v->layers.layer[v->layers.count - 1].convolution = true;
 }
 
 void take_norm(struct inventory *v, const char *parent, const char *child, int c, int groups, float eps, struct norm *n)
@@ -67,6 +69,7 @@ void inventory_list(const struct inventory *v, struct layer_list *list)
 	for (size_t i = 0; i < v->layers.count; i++) {
 		const struct layer *l = &v->layers.layer[i];
 		layer_add(list, l->component, l->group, l->name, l->linear, l->conv);
+		list->layer[list->count - 1].convolution = l->convolution;
 	}
 }
 

@@ -7,7 +7,7 @@ void layer_add(struct layer_list *list, enum component c, enum layer_group g, co
 {
 	GROW(list->layer, list->count, list->capacity);
 	list->layer[list->count++] = (struct layer){ .component = c, .group = g, .name = xstrdup(name), .linear = l,
-		.conv = k };
+		.conv = k, .convolution = k != NULL };
 }
 
 void layer_list_free(struct layer_list *list)

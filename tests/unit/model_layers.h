@@ -36,6 +36,7 @@ static inline void add_test_layer(struct layer_list *list, enum component c, con
 		conv->w.kw = (int)t->shape[3];
 	}
 	layer_add(list, c, group_of(name), name, linear, conv);
+	list->layer[list->count - 1].convolution = t->dims == 4;
 	free(name);
 }
 
