@@ -31,6 +31,8 @@ static void check_folder(struct tally *t, const char *folder, const char *device
 		check_tokens(t, folder);
 	else if (exists(folder, "effect.safetensors"))
 		check_dialects(t, folder, device);
+	else if (each_file(folder, "effect_*.safetensors", NULL, NULL) || each_file(folder, "train_*.safetensors", NULL, NULL))
+		check_adapters(t, folder, device);
 	else
 		check_single_files(t, folder, device);
 }
@@ -46,6 +48,7 @@ int main(int argc, char **argv)
 	if (option != -1 || optind == argc)
 		die(EXIT_USAGE, "usage: golden [-d DEVICE] DIR...");
 	t.coarse = strcmp(device, "cpu");
+	quiet(1);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (; optind < argc; optind++)
 		check_folder(&t, argv[optind], device);

@@ -26,7 +26,8 @@ int each_file(const char *folder, const char *pattern, void (*fn)(void *arg, con
 
 	if (glob(path, 0, NULL, &found) == 0) {
 		for (n = 0; n < (int)found.gl_pathc; n++)
-			fn(arg, strrchr(found.gl_pathv[n], '/') + 1);
+			if (fn)
+				fn(arg, strrchr(found.gl_pathv[n], '/') + 1);
 		globfree(&found);
 	}
 	free(path);

@@ -10,6 +10,7 @@
 struct subject {
 	const char *label;              /* first in every line: "tiny-a", "single-file/tiny-a" */
 	const char *folder;             /* of reference files */
+	const char *inputs;             /* the folder with text.safetensors and unet.safetensors; NULL: the same */
 	struct tally *tally;
 	struct pipeline p;              /* its vae has the decoder only: */
 	struct vae *encoder;
@@ -55,12 +56,25 @@ void check_model(struct subject *s);                    /* all of the above that
 int subject_open(struct subject *s, const char *model, const char *config, const char *device, struct error *e) MUST_CHECK;
 void subject_close(struct subject *s);
 
-/* A folder that holds captions.jsonl; one with effect.safetensors (an adapter in several dialects); single files. */
+/* ---- effect.c: a model's output with the adapters that hang on it, against tensors of an effect*.safetensors ---- */
+struct effect {
+	const struct safetensors *file;
+	int n;                          /* captions */
+	int32_t *ids[2];                /* of each tokenizer */
+};
+int effect_open(struct effect *x, const struct subject *s, const struct safetensors *f, struct error *e) MUST_CHECK;
+void effect_close(struct effect *x);
+void effect_compare(const struct effect *x, struct subject *s, enum kind k, const char *want);
+enum kind output_kind(const char *adapter);             /* by the precision that its file keeps */
+
+/* A folder that holds captions.jsonl; one with effect.safetensors (an adapter in several dialects); one with effect_*.safetensors (adapters
+ * of many kinds); single files. */
 void check_tokens(struct tally *t, const char *folder);
 void check_dialects(struct tally *t, const char *folder, const char *device);
+void check_adapters(struct tally *t, const char *folder, const char *device);
 void check_single_files(struct tally *t, const char *folder, const char *device);
 
-/* Calls fn for every file of the folder that matches, in byte order; returns how many. */
+/* Calls fn (NULL: nothing) for every file of the folder that matches, in byte order; returns how many. */
 int each_file(const char *folder, const char *pattern, void (*fn)(void *arg, const char *name), void *arg);
 bool exists(const char *folder, const char *name);
 

@@ -1,5 +1,7 @@
+/* train.c - one train_*.safetensors: every step of it from the adapter that it starts from. */
 #include <stdlib.h>
 #include <string.h>
+#include "../../libcommon/adapter/keys.h"
 #include "../../libcommon/base/memory.h"
 #include "train.h"
 
@@ -13,6 +15,7 @@ struct training {
 	struct adapter *adapter;
 	struct optimizer optimizer;
 	struct tape *tape;
+	struct key_index *keys;         /* what the factors of the model's layers are called */
 };
 
 static char *prefix(const struct training *t, int step, int micro)
@@ -39,81 +42,102 @@ static void compare_number(struct training *t, enum kind k, const char *where, c
 	free(name);
 }
 
-/* ---- gradients and weights, in the file's layout ---- */
+/* ---- gradients and weights, as lora-train would write them into a file ---- */
 
-static void add_parameter(struct training *t, struct spread *spread, const struct parameter *p, const char *group, const float *device)
+struct written { struct safetensors_out *tensor; size_t count; const struct key_index *keys; };
+
+/* The same name, or another dialect's name for the same factor of the same layer. */
+static bool same_factor(const struct key_index *k, const char *a, const char *b)
 {
-	const struct tensor *x = p->tensor;
-	char *name = xprintf("%s.%s", group, p->name);
-	float *got = xcalloc(2 * p->count, sizeof(float)), *want = need_floats(t->f, name);
+	enum adapter_part one, two;
+	const char *dialect;
+	const long layer = key_index_find(k, a, &one, &dialect);
 
-	if (safetensor_elements(need(t->f, name)) != p->count)
-		die(EXIT_INPUT, "%s: '%s' has another size than the adapter", t->f->path, name);
-	if (device)
-		t->adapter->be->download(t->adapter->device, got, device, p->count * sizeof(float));
-	nchw_from_nhwc(got + p->count, got, x->n, x->h, x->w, x->c);
-	spread_add(spread, got + p->count, want, p->count);
-	free(got);
-	free(want);
-	free(name);
+	return !strcmp(a, b) || (layer >= 0 && layer == key_index_find(k, b, &two, &dialect) && one == two);
 }
 
-static bool has_gradients(const struct training *t)
+static const float *written(const struct written *w, const char *name)
 {
-	char *name = xprintf("grad.%s", t->optimizer.parameter[0].name);
-	bool has = safetensors_find(t->f, name) != NULL;
-
-	free(name);
-	return has;
+	for (size_t i = 0; i < w->count; i++)
+		if (same_factor(w->keys, w->tensor[i].name, name))
+			return w->tensor[i].data;
+	return NULL;
 }
 
-/* A parameter that no gradient reached counts as gradient 0. */
+/* Every GROUP.FACTOR of the file. */
+static void spread_group(struct training *t, const char *group, const struct written *w, struct spread *unet, struct spread *text)
+{
+	const size_t n = strlen(group);
+
+	for (size_t i = 0; i < t->f->count; i++) {
+		const struct safetensor *r = &t->f->tensor[i];
+		const char *factor = r->name + n, *dialect;
+		const float *got;
+		float *want;
+
+		if (strncmp(r->name, group, n))
+			continue;
+		got = written(w, factor);
+		if (!got) {
+			failed(t->s->tally, "%s: the adapter has no %s", t->label, factor);
+			continue;
+		}
+		want = need_floats(t->f, r->name);
+		spread_add(adapter_key_component(factor, &dialect) == COMPONENT_UNET ? unet : text, got, want, safetensor_elements(r));
+		free(want);
+	}
+}
+
+/* With the gradients in the place of the weights, so that both take one way into a file.  Where none arrived it is 0. */
+static struct safetensors_out *write_gradients(struct training *t, size_t *count)
+{
+	const struct backend *be = t->adapter->be;
+	struct optimizer *o = &t->optimizer;
+	float **weights = xcalloc(o->count + 1, sizeof(*weights)), *none;
+	struct safetensors_out *out;
+	size_t largest = 1;
+
+	for (size_t i = 0; i < o->count; i++)
+		largest = o->parameter[i].count > largest ? o->parameter[i].count : largest;
+	if (!(none = be->alloc(t->adapter->device, largest * sizeof(*none))))
+		die(EXIT_MEMORY, "no memory for gradients");
+	be->zero(t->adapter->device, none, largest);
+	for (size_t i = 0; i < o->count; i++) {
+		struct tensor *x = o->parameter[i].tensor;
+		weights[i] = x->data;
+		x->data = x->has_grad ? x->grad : none;
+	}
+	*count = adapter_tensors(t->adapter, &out);
+	for (size_t i = 0; i < o->count; i++)
+		o->parameter[i].tensor->data = weights[i];
+	be->release(t->adapter->device, none);
+	free(weights);
+	return out;
+}
+
 static void compare_gradients(struct training *t, const char *how)
 {
 	struct spread unet = { 0 }, text = { 0 };
+	struct written w = { .keys = t->keys };
 
-	for (size_t i = 0; has_gradients(t) && i < t->optimizer.count; i++) {
-		const struct parameter *p = &t->optimizer.parameter[i];
-		bool is_unet = t->adapter->module[i / 2].layer->component == COMPONENT_UNET;
-		add_parameter(t, is_unet ? &unet : &text, p, "grad", p->tensor->has_grad ? p->tensor->grad : NULL);
-	}
+	w.tensor = write_gradients(t, &w.count);
+	spread_group(t, "grad.", &w, &unet, &text);
 	if (unet.n)
 		judge(t->s->tally, KIND_GRAD_UNET, &unet, "%s gradients of the UNet's adapters%s", t->label, how);
 	if (text.n)
 		judge(t->s->tally, KIND_GRAD_TEXT, &text, "%s gradients of the text adapters%s", t->label, how);
+	adapter_tensors_free(w.tensor, w.count);
 }
 
-static const float *saved(const struct safetensors_out *out, size_t count, const char *name)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(out[i].name, name))
-			return out[i].data;
-	return NULL;
-}
-
-/* What lora-train would write into the file. */
 static void compare_weights(struct training *t)
 {
-	struct safetensors_out *out;
-	size_t i, count = adapter_tensors(t->adapter, &out);
 	struct spread spread = { 0 };
+	struct written w = { .keys = t->keys };
 
-	for (i = 0; i < t->f->count; i++) {
-		const struct safetensor *r = &t->f->tensor[i];
-		const float *got = strncmp(r->name, "final.", 6) ? NULL : saved(out, count, r->name + 6);
-		float *want;
-		if (strncmp(r->name, "final.", 6))
-			continue;
-		if (!got) {
-			failed(t->s->tally, "%s: the adapter has no %s", t->label, r->name + 6);
-			continue;
-		}
-		want = need_floats(t->f, r->name);
-		spread_add(&spread, got, want, safetensor_elements(r));
-		free(want);
-	}
+	w.count = adapter_tensors(t->adapter, &w.tensor);
+	spread_group(t, "final.", &w, &spread, &spread);
 	judge(t->s->tally, KIND_WEIGHTS, &spread, "%s weights after %d steps", t->label, t->recipe.steps);
-	adapter_tensors_free(out, count);
+	adapter_tensors_free(w.tensor, w.count);
 }
 
 /* ---- steps ---- */
@@ -232,6 +256,7 @@ static int training_open(struct training *t, struct error *e)
 	free(path);
 	if (!t->adapter || optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)
 		return -1;
+	t->keys = key_index_new(&p->layers, &p->config->unet);
 	t->tape = tape_new(p->be, p->device, measure(t), e);
 	return t->tape ? 0 : -1;
 }
@@ -257,6 +282,7 @@ void check_train(struct subject *s, const char *file)
 		failed(s->tally, "%s: %s", t.label, e.text);
 	else
 		run(&t);
+	key_index_free(t.keys);
 	tape_free(t.tape);
 	optimizer_free(&t.optimizer);
 	adapter_free(t.adapter);

@@ -39,8 +39,8 @@ void check_initial(struct subject *s, const char *label, const struct safetensor
 	if (!safetensors_find(f, "initial.context"))
 		return;
 	named.label = label;
-	text = open_reference(s->folder, "text.safetensors");
-	unet = open_reference(s->folder, "unet.safetensors");
+	text = open_reference(s->inputs ? s->inputs : s->folder, "text.safetensors");
+	unet = open_reference(s->inputs ? s->inputs : s->folder, "unet.safetensors");
 	if (!text || !unet)
 		skipped(s->tally, "%s initial: no text.safetensors or unet.safetensors with its inputs", label);
 	else if (!workspace_run(&named.p.work, forward, &(struct initial){ &named, f, text, unet }, &e))
