@@ -12,7 +12,7 @@
 
 struct pool;
 
-enum { POOL_ALIGN = 256, POOL_OWN = 2 };       /* lora-train --plan counts by these: libcommon/train/plan.c */
+enum { POOL_ALIGN = 256, POOL_OWN = 2 };       /* lora-train --plan counts by these: libcommon/train/plan/plan.c */
 
 /* slab: bytes of a large allocation; 0: every piece is the driver's own, so that tools see each one's ends */
 struct pool *pool_open(size_t slab);             /* NULL: no memory on the host */

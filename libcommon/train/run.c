@@ -1,7 +1,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include "../io/publish.h"
-#include "run_internal.h"
+#include "internal.h"
+#include "run.h"
+#include "run.h"
 #include "stop.h"
 
 #define NONFINITE_LIMIT 10

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <unistd.h>
-#include "run_captions.h"
-#include "run_internal.h"
+#include "captions.h"
+#include "internal.h"
 
 void run_free(struct run *r)
 {

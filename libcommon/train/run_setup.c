@@ -1,10 +1,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "run_captions.h"
-#include "run_plan.h"
-#include "settings_adapter.h"
-#include "settings_objective.h"
+#include "captions.h"
+#include "plan/planner.h"
+#include "settings/adapter.h"
+#include "objective_settings.h"
 
 static int read_seed(struct run *r, struct error *e)
 {

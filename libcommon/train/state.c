@@ -4,7 +4,7 @@
 #include "../base/memory.h"
 #include "../io/safetensors.h"
 #include "../adapter/metadata.h"
-#include "mark.h"
+#include "settings/mark.h"
 #include "saved.h"
 #include "state.h"
 

@@ -12,7 +12,7 @@ setup_file() {
 setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
 # table TOOL: where its options stand
-table() { if [ "$1" = lora-train ]; then echo "$ROOT"/libcommon/train/settings{,_metadata}.[ch]; else echo "$ROOT/tools/$1/main.c"; fi; }
+table() { if [ "$1" = lora-train ]; then echo "$ROOT"/libcommon/train/settings/{settings,metadata}.[ch]; else echo "$ROOT/tools/$1/main.c"; fi; }
 
 # rows TOOL: its options, one row a line
 rows() { awk '/\{ "[a-z0-9-]+", / { row = ""; inside = 1 } inside { row = row $0; if (/\},( \\)?$/) { print row; inside = 0 } }' $(table "$1"); }

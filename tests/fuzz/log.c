@@ -2,7 +2,7 @@
  * changed. */
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/train/events.h"
+#include "../../libcommon/train/log/events.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "../../libcommon/io/json.h"
 #include "../../libcommon/optimize/lr_schedule.h"
-#include "../../libcommon/train/settings.h"
+#include "../../libcommon/train/settings/settings.h"
 #include <cmocka.h>
 
 static double number(const json_t *o, const char *key, double otherwise)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
-#include "../../libcommon/train/mark.h"
+#include "../../libcommon/train/settings/mark.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 #define DEFAULTS "learning_rate = 2e-6\nloss_type = \"l2\"\nseed = \"42\"\nmax_train_steps = 1600\n"

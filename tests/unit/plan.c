@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../../libcommon/base/bytes.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/train/run_captions.h"
-#include "../../libcommon/train/run_plan.h"
+#include "../../libcommon/train/captions.h"
+#include "../../libcommon/train/plan/planner.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 #define MODEL "tests/golden/tiny-a/model"
@@ -346,11 +347,11 @@ static void amounts_of_memory(void **state)
 	size_t i, bytes;
 
 	for (i = 0; i < sizeof(good) / sizeof(*good); i++) {
-		must(plan_parse_bytes(good[i].text, &bytes, &e), &e);
+		must(bytes_parse(good[i].text, &bytes, &e), &e);
 		assert_int_equal(bytes, good[i].bytes);
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		assert_int_equal(plan_parse_bytes(bad[i], &bytes, &e), -1);
+		assert_int_equal(bytes_parse(bad[i], &bytes, &e), -1);
 		assert_int_equal(e.code, EXIT_USAGE);
 	}
 	assert_null(plan_device("abacus", &e));

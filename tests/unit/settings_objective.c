@@ -8,7 +8,7 @@
 #include <string.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/model/config.h"
-#include "../../libcommon/train/settings_objective.h"
+#include "../../libcommon/train/objective_settings.h"
 #include <cmocka.h>     /* after error.h: its fail() is a macro */
 
 enum { H = 24, W = 16, C = 4, N = H * W * C };

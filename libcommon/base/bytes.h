@@ -1,0 +1,15 @@
+/*
+ * bytes.h - an amount of memory in words, and back.
+ */
+#ifndef BASE_BYTES_H
+#define BASE_BYTES_H
+
+#include <stddef.h>
+#include "error.h"
+
+enum { BYTES_SIZE = 32 };
+void bytes_words(size_t bytes, char words[BYTES_SIZE]);         /* "5.88 GiB" */
+/* "12GiB", "11.5G", "12000MB", bytes without a unit.  EXIT_USAGE: not understood. */
+int bytes_parse(const char *text, size_t *bytes, struct error *e) MUST_CHECK;
+
+#endif

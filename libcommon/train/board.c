@@ -1,0 +1,87 @@
+/* What TensorBoard shows beside a run's lines: tags that sd-scripts writes, with its meaning, so that its dashboards go on. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "internal.h"
+
+/* The groups of parameters that sd-scripts makes, by its names: two parts, or the UNet's blocks, and LoRA+'s half of each. */
+enum { GROUPS = 2 * (UNET_BLOCKS + 1), GROUP_NAME = 24 };
+
+static void name_group(const struct run *r, const struct parameter *p, char name[GROUP_NAME])
+{
+	const struct train_settings *s = r->s;
+	const bool unet = !strncmp(p->name, "lora_unet_", 10), blocks = unet && (s->blocks.down || s->blocks.mid || s->blocks.up);
+	const double ratio = unet ? s->plus_unet_ratio : s->plus_text_ratio;
+	const char *plus = (ratio || s->plus_ratio) && strstr(p->name, ".lora_up.") ? " plus" : "";
+
+	if (blocks)
+		snprintf(name, GROUP_NAME, "unet_block%d%s", unet_block(p->name), plus);
+	else
+		snprintf(name, GROUP_NAME, "%s%s", unet ? "unet" : "textencoder", plus);
+}
+
+static void add_rates(struct run *r, double multiplier)
+{
+	char seen[GROUPS][GROUP_NAME], name[GROUP_NAME], tag[GROUP_NAME + 8];
+	const double d = optimizer_d(&r->optimizer);
+	int groups = 0, k;
+
+	for (size_t i = 0; i < r->optimizer.count && groups < GROUPS; i++) {
+		const struct parameter *p = &r->optimizer.parameter[i];
+		const double rate = optimizer_lr(&r->optimizer.settings, p->lr, multiplier, r->done);
+
+		name_group(r, p, name);
+		for (k = 0; k < groups && strcmp(seen[k], name); k++)
+			;
+		if (k < groups)
+			continue;
+		strcpy(seen[groups++], name);
+		snprintf(tag, sizeof(tag), "lr/%s", name);
+		events_scalar(&r->events, tag, rate);
+		snprintf(tag, sizeof(tag), "lr/d*lr/%s", name);
+		events_scalar(&r->events, tag, d > 0 ? d * rate : NAN);
+	}
+}
+
+void board_step(struct run *r, const struct step_facts *f)
+{
+	struct events *ev = &r->events;
+
+	events_scalar(ev, "loss/average", loss_mean(&r->mean));
+	add_rates(r, f->lr);
+	if (!r->s->scale_weight_norms || !f->finite)
+		return;
+	events_scalar(ev, "max_norm/keys_scaled", f->norms.scaled);
+	events_scalar(ev, "max_norm/average_key_norm", f->norms.mean);
+	events_scalar(ev, "max_norm/max_key_norm", f->norms.greatest);
+	events_scalar(ev, "norm/avg_key_norm", f->norms.mean);          /* the newer name of the mean */
+}
+
+/* sd-scripts counts these by epochs. */
+void board_epoch(struct run *r)
+{
+	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
+
+	if (r->done % per_epoch)
+		return;
+	events_scalar(&r->events, "loss/epoch_average", loss_mean(&r->mean));
+	events_tell_scalars(&r->events, r->done / per_epoch);
+}
+
+void board_validation(struct run *r, double loss, bool of_step, bool of_epoch)
+{
+	struct events *ev = &r->events;
+	double divergence = loss - loss_mean(&r->mean);
+	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
+
+	if (of_step) {
+		events_scalar(ev, "loss/validation/step_average", loss);
+		events_scalar(ev, "loss/validation/step_divergence", divergence);
+	}
+	events_tell(ev);
+	if (of_epoch) {
+		events_scalar(ev, "loss/validation/epoch_average", loss);
+		events_scalar(ev, "loss/validation/epoch_divergence", divergence);
+		events_tell_scalars(ev, (r->done + per_epoch - 1) / per_epoch);
+	}
+}

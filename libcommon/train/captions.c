@@ -1,0 +1,202 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/hash.h"
+#include "../base/philox.h"
+#include "../model/long_text.h"
+#include "../model/tokenizers.h"
+#include "captions.h"
+
+#define TRIES 8         /* a caption that stays the same in so many visits has nothing to vary */
+
+struct run_captions {
+	struct caption_options *of;     /* one a sample */
+	size_t count;
+	struct tokenizer *tokenizer[2]; /* NULL: text comes from the latents */
+	int chunks, length;
+};
+
+static struct caption_visit visit(const struct run *r, uint32_t item)
+{
+	const struct order_place place = order_place(r->order, r->done, r->s->accumulate);
+
+	return (struct caption_visit){ r->seed, place.epoch, (uint32_t)r->done, item, r->total };
+}
+
+/* ---- what the encoded text can give ---- */
+
+static bool varies(const struct run *r, const struct latent_sample *s, const struct caption_options *o)
+{
+	bool varied = false;
+	int i;
+
+	for (i = 0; i < TRIES && !varied; i++) {
+		struct caption_visit v = { r->seed, 0, i, 0, r->total };
+		char *words = caption_variant(o, latent_sample_caption(s), &v);
+		varied = strcmp(words, s->caption[0]) != 0;
+		free(words);
+	}
+	return varied;
+}
+
+static int check_encoded(const struct run *r, const struct latent_sample *s, const struct caption_options *o, struct error *e)
+{
+	if (o->warmup_steps > 0)
+		return fail(e, EXIT_USAGE, "token_warmup_step works only while the text encoders run; leave it out, or train them");
+	if (o->weighted && !s->weighted)
+		return fail(e, EXIT_USAGE, "sample %s: its captions were encoded without weights; give weighted_captions to lora-encode too "
+			    "(one --config for both)", s->key);
+	if (caption_options_drop(o) && s->empty < 0)
+		return fail(e, EXIT_USAGE, "sample %s: its captions cannot be dropped: the one without words is not encoded; give "
+			    "caption_dropout_rate to lora-encode too (one --config for both)", s->key);
+	if (caption_options_vary(o) && s->captions - (s->empty >= 0) == 1 && varies(r, s, o))
+		return fail(e, EXIT_USAGE, "sample %s: its caption was encoded once and cannot vary; give shuffle_caption and the like to "
+			    "lora-encode too (one --config for both), or train the text encoders", s->key);
+	return 0;
+}
+
+/* ---- opening ---- */
+
+/* 1: one of the tokenizers reads less than all of the caption, as its first visit may have it; -1: it is no text, *e. */
+static int check_words(const struct run_captions *c, const struct latent_sample *s, const struct caption_options *options, struct error *e)
+{
+	struct caption_options o = *options;
+	char *words;
+	int cut = 0;
+
+	o.tag_dropout = o.warmup_steps = 0;
+	words = caption_variant(&o, latent_sample_caption(s), &(struct caption_visit){ 0 });
+	for (int i = 0; i < 2 && !cut; i++)
+		cut = chunks_cut(c->tokenizer[i], words, o.weighted, c->chunks, c->length, e);
+	free(words);
+	return cut < 0 ? fail_at(e, s->key) : cut;
+}
+
+int run_captions_open(struct run *r, bool live, struct error *e)
+{
+	struct run_captions *c = r->captions = xcalloc(1, sizeof(*c));
+	size_t i, cut = 0, n = r->data.count + r->held_out;
+	int found;
+
+	if (caption_options_check(&r->s->captions, e) < 0)
+		return -1;
+	c->length = model_files_config(r->files)->te1.length;
+	if (chunks_of(r->s->max_token_length, &c->chunks, e) < 0)
+		return -1;
+	if (!live && option_is_set("max-token-length") && r->data.sample[0].length != chunks_length(c->chunks, c->length))
+		return fail(e, EXIT_USAGE, "max_token_length is %ld, but the latents' text outputs have %d tokens; give it to lora-encode too "
+			    "(one --config for both)", r->s->max_token_length, r->data.sample[0].length - 2);
+	if (live && tokenizers_open(r->files, c->tokenizer, e) < 0)
+		return -1;
+	c->of = xcalloc(n, sizeof(*c->of));
+	for (i = 0; i < n; i++) {
+		const struct latent_sample *s = &r->data.sample[i];
+		if (caption_options_override(&r->s->captions, s->caption_options, s->key, &c->of[i], e) < 0)
+			return -1;
+		c->count++;
+		found = live ? check_words(c, s, &c->of[i], e) : check_encoded(r, s, &c->of[i], e);
+		if (found < 0)
+			return -1;
+		cut += found;
+	}
+	chunks_tell_cut(cut, n, c->chunks, c->length);
+	return 0;
+}
+
+void run_captions_free(struct run_captions *c)
+{
+	size_t i;
+
+	if (!c)
+		return;
+	for (i = 0; i < c->count; i++)
+		caption_options_free(&c->of[i]);
+	free(c->of);
+	tokenizer_free(c->tokenizer[0]);
+	tokenizer_free(c->tokenizer[1]);
+	free(c);
+}
+
+/* ---- a visit ---- */
+
+uint32_t run_caption_variant(const struct run *r, uint32_t sample, uint32_t item)
+{
+	const struct latent_sample *s = &r->data.sample[sample];
+	const struct caption_visit v = visit(r, item);
+	struct random draw = { r->seed, RANDOM_CAPTION, r->done, item };
+
+	if (s->empty >= 0 && caption_left_out(&r->captions->of[sample], &v))
+		return s->empty;
+	return random_below(&draw, 0, s->variants - (s->empty >= 0));
+}
+
+char *run_caption_words(const struct run *r, uint32_t sample, uint32_t item)
+{
+	const struct latent_sample *s = &r->data.sample[sample];
+	const struct caption_visit v = visit(r, item);
+
+	return caption_of_visit(&r->captions->of[sample], latent_sample_caption(s), &v);
+}
+
+char *run_caption_plain(const struct run *r, uint32_t sample)
+{
+	struct caption_options o = r->captions->of[sample];
+
+	o.shuffle = o.wildcard = false;
+	o.tag_dropout = o.warmup_steps = 0;
+	return caption_variant(&o, latent_sample_caption(&r->data.sample[sample]), &(struct caption_visit){ 0 });
+}
+
+/* Words are made of a caption that was checked when the run was set up, and of separators that are UTF-8. */
+void run_caption_ids(const struct run *r, const char *words, struct batch *b, int i)
+{
+	const struct run_captions *c = r->captions;
+	const size_t first = (size_t)i * c->chunks * c->length;
+	int32_t *const ids[2] = { b->ids1 + first, b->ids2 + first };
+	float *const weights[2] = { b->weights1, b->weights2 };
+	struct error e;
+
+	for (int k = 0; k < 2; k++)
+		if ((weights[k] ? chunks_encode_weighted(c->tokenizer[k], words, c->chunks, c->length, ids[k], weights[k] + first, &e) :
+				  chunks_encode(c->tokenizer[k], words, c->chunks, c->length, ids[k], &e)) < 0)
+			die(EXIT_OTHER, "bug: %s", e.text);
+}
+
+const struct caption_options *run_caption_options(const struct run *r, size_t sample)
+{
+	return r->captions ? &r->captions->of[sample] : &r->s->captions;
+}
+
+void run_captions_facts(const struct run *r, struct training_facts *f)
+{
+	const struct caption_options *o = run_caption_options(r, 0);
+
+	f->max_token_length = r->captions && r->captions->chunks > 1 ? r->s->max_token_length : 0;
+	f->shuffle_caption = o->shuffle;
+	f->keep_tokens = o->keep_tokens;
+	f->caption_dropout = o->dropout;
+	f->caption_dropout_epochs = o->dropout_every_epochs;
+	f->caption_tag_dropout = o->tag_dropout;
+}
+
+int run_caption_chunks(const struct run *r)
+{
+	return r->captions->chunks;
+}
+
+char *run_captions_identity(const struct run *r)
+{
+	const struct caption_options *o = &r->s->captions;
+	struct buffer texts = { 0 };
+	char hex[65], *word;
+
+	if (!caption_options_vary(o) && !caption_options_drop(o) && !o->second_separator)
+		return xstrdup(o->weighted ? "weighted" : "");
+	buffer_addf(&texts, "%s\n%s\n%s", o->separator ? o->separator : ",", o->keep_separator ? o->keep_separator : "",
+		    o->second_separator ? o->second_separator : "");
+	sha256_hex_of(texts.data, texts.len, hex);
+	word = xprintf("shuffle%d,wildcard%d,keep%ld,dropout%.17g,every%ld,tags%.17g,warmup%ld-%.17g,%.8s%s", o->shuffle, o->wildcard,
+		       o->keep_tokens, o->dropout, o->dropout_every_epochs, o->tag_dropout, o->warmup_min, o->warmup_steps, hex,
+		       o->weighted ? ",weighted" : "");
+	buffer_free(&texts);
+	return word;
+}

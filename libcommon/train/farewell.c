@@ -1,0 +1,101 @@
+/* What is said when a run has ended well: where the adapter is, how to paint with it, where the curves are. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "../base/utf8.h"
+#include "../io/publish.h"
+#include "internal.h"
+
+enum { PROMPT_BYTES = 100, USUAL_SIZE = 1024 };
+
+/* A word for a shell. */
+static void add_word(struct buffer *b, const char *word)
+{
+	if (*word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,@%+-") == strlen(word)) {
+		buffer_addf(b, " %s", word);
+		return;
+	}
+	buffer_adds(b, " '");
+	for (; *word; word++) {
+		if (*word == '\'')
+			buffer_adds(b, "'\\''");
+		else
+			buffer_add(b, word, 1);
+	}
+	buffer_adds(b, "'");
+}
+
+static void add_option(struct buffer *b, const char *option, const char *value)
+{
+	if (!value)
+		return;
+	buffer_addf(b, " %s", option);
+	add_word(b, value);
+}
+
+/* lora-sample as this program was called: with its folder where that was said. */
+static void add_program(struct buffer *b)
+{
+	const char *slash = strrchr(program_invocation_name, '/');
+
+	if (slash)
+		buffer_add(b, program_invocation_name, (size_t)(slash + 1 - program_invocation_name));
+	buffer_adds(b, "lora-sample");
+}
+
+/* The first picture's caption: words that the adapter knows. */
+static char *words_to_paint(const struct run *r)
+{
+	const char *caption = r->data.count && r->data.sample[0].captions ? latent_sample_caption(&r->data.sample[0]) : "";
+	const size_t line = strcspn(caption, "\n");
+
+	return line ? xstrndup(caption, utf8_cut(caption, line, PROMPT_BYTES)) : xstrdup("a picture");
+}
+
+static char *painting_command(const struct run *r, const char *adapter)
+{
+	char *prompt = words_to_paint(r), *picture = xprintf("%s.png", r->s->output_name);
+	struct buffer b = { 0 };
+	int size[2] = { USUAL_SIZE, USUAL_SIZE };
+
+	run_common_bucket(r, size);
+	add_program(&b);
+	add_option(&b, "-m", r->s->model);
+	add_option(&b, "--model-config", r->s->model_config);
+	add_option(&b, "--vae", r->s->vae);
+	if (strcmp(r->s->device, "cpu"))
+		add_option(&b, "--device", r->s->device);
+	add_option(&b, "-l", adapter);
+	if (size[0] != USUAL_SIZE || size[1] != USUAL_SIZE)
+		buffer_addf(&b, " -W %d -H %d", size[0], size[1]);
+	add_option(&b, "-p", prompt);
+	add_option(&b, "-o", picture);
+	free(prompt);
+	free(picture);
+	return buffer_steal(&b);
+}
+
+static void tell_curves(const struct run *r)
+{
+	const struct train_settings *s = r->s;
+	const bool board = s->logging_dir && !(s->log_with && !strcasecmp(s->log_with, "json"));
+
+	if (s->html)
+		note("the curves are a page: %s", s->html);
+	if (board)
+		note("the curves in TensorBoard: tensorboard --logdir %s", s->logging_dir);
+	if (s->log)
+		note("each step's numbers are in %s%s", s->log, s->html || board ? "" : "; --html FILE makes a page of curves of them");
+}
+
+void run_tell_result(const struct run *r)
+{
+	char *adapter = run_adapter_path(r), *command = painting_command(r, adapter);
+
+	note("the adapter is %s; paint with it:", adapter);
+	note("    %s", command);
+	tell_curves(r);
+	free(adapter);
+	free(command);
+}

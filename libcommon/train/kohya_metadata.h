@@ -1,0 +1,11 @@
+/* run_facts.h - a run as kohya's metadata. */
+#ifndef TRAIN_KOHYA_METADATA_H
+#define TRAIN_KOHYA_METADATA_H
+
+#include "../adapter/metadata.h"
+#include "internal.h"
+
+/* Appends every ss_* key that the run knows; release with metadata_free(). */
+void run_metadata(const struct run *r, struct metadata_list *out);
+
+#endif

@@ -1,0 +1,16 @@
+/*
+ * chart_svg.h - lines over steps as an inline SVG.
+ */
+#ifndef TRAIN_LOG_CHART_H
+#define TRAIN_LOG_CHART_H
+
+#include <stdbool.h>
+#include "../../base/memory.h"
+
+/* y[i] belongs to x[i] for i < n; one that is not finite leaves a gap.  stride: doubles from one y to the next, and of x. */
+struct chart_line { const char *label, *colour; const double *x, *y; size_t n, x_stride, y_stride; bool thin, dots; };
+struct chart { const char *title; const struct chart_line *line; size_t lines; bool from_zero; };
+
+void chart_svg(struct buffer *out, const struct chart *c);
+
+#endif

@@ -1,0 +1,87 @@
+#include <string.h>
+#include "objective_settings.h"
+
+static const char *const losses[] = { [LOSS_L2] = "l2", [LOSS_L1] = "l1", [LOSS_HUBER] = "huber", [LOSS_SMOOTH_L1] = "smooth_l1" };
+static const char *const bends[] = { [HUBER_CONSTANT] = "constant", [HUBER_EXPONENTIAL] = "exponential", [HUBER_SNR] = "snr" };
+
+/* The option's choices are these, so it is found. */
+static int find(const char *const *names, const char *name)
+{
+	int i = 0;
+
+	while (strcmp(names[i], name))
+		i++;
+	return i;
+}
+
+static void tell(const struct train_settings *s, const struct schedule_config *model, const struct schedule_config *c)
+{
+	const bool weighted = s->debiased || s->min_snr_gamma || s->scale_v_like_noise || s->v_like;
+
+	if (c->v_prediction && !s->v_prediction)
+		note("the model's scheduler says that it predicts v; so does this run (sd-scripts needs v_parameterization for it)");
+	if (s->v_prediction && !model->v_prediction)
+		note("v_parameterization: the model's scheduler says that it predicts noise; it is trained to predict v");
+	if (c->zero_terminal_snr && !c->v_prediction)
+		warning("zero_terminal_snr without v_parameterization: nothing can be learnt about noise from pure noise");
+	if (c->zero_terminal_snr && weighted)
+		note("weights by SNR are those of the schedule before zero_terminal_snr, as in sd-scripts");
+}
+
+/* kohya's GUI writes 1000 into every file. */
+#define MAX_AS_USUAL 1000
+
+static int check_timesteps(const struct train_settings *s, int steps, struct error *e)
+{
+	const bool usual = s->max_timestep == MAX_AS_USUAL;
+
+	if (s->max_timestep > steps && !usual)
+		return fail(e, EXIT_USAGE, "max_timestep %ld: the model has %d timesteps; lower it, or leave it out", s->max_timestep, steps);
+	if (s->min_timestep >= s->max_timestep || s->min_timestep >= steps)
+		return fail(e, EXIT_USAGE, "min_timestep %ld and max_timestep %ld leave no timestep of the model's %d; lower min_timestep",
+			    s->min_timestep, s->max_timestep, steps);
+	if (usual && steps != MAX_AS_USUAL)
+		note("max_timestep %d: the model has %d timesteps, %s", MAX_AS_USUAL, steps, steps < MAX_AS_USUAL ? "all are drawn" :
+		     "those from there on are not trained; leave it out for all");
+	return 0;
+}
+
+static int check(const struct train_settings *s, const struct schedule_config *c, struct error *e)
+{
+	if (s->adaptive_noise_scale && !s->noise_offset)
+		return fail(e, EXIT_USAGE, "adaptive_noise_scale changes noise_offset, which is 0; set noise_offset too");
+	if (s->scale_v_like_noise && !c->v_prediction)
+		return fail(e, EXIT_USAGE, "scale_v_pred_loss_like_noise_pred is for v prediction; set v_parameterization = true or leave it out");
+	if (s->v_like && c->v_prediction)
+		return fail(e, EXIT_USAGE, "v_pred_like_loss makes the loss of noise prediction like that of v, which is trained already; leave "
+			    "it out");
+	return check_timesteps(s, c->train_steps, e);
+}
+
+int objective_init(struct objective *o, const struct train_settings *s, const struct model_config *model, uint64_t seed, struct error *e)
+{
+	struct schedule_config c = model->schedule;
+
+	c.v_prediction |= s->v_prediction;
+	c.zero_terminal_snr |= s->zero_terminal_snr;
+	if (check(s, &c, e) < 0)
+		return -1;
+	tell(s, &model->schedule, &c);
+	*o = (struct objective){
+		.min_timestep = s->min_timestep,
+		.max_timestep = s->max_timestep < c.train_steps ? s->max_timestep : c.train_steps,
+		.debiased = s->debiased, .scale_v_like_noise = s->scale_v_like_noise,
+		.min_snr_gamma = s->min_snr_gamma, .v_like = s->v_like,
+		.noise = { s->noise_offset, s->adaptive_noise_scale, s->noise_offset_random, s->multires_iterations, s->multires_discount,
+			   s->ip_noise_gamma, s->ip_noise_random },
+		.loss = find(losses, s->loss_type),
+		.huber_schedule = find(bends, s->huber_schedule),
+		.huber_c = s->huber_c, .huber_scale = s->huber_scale,
+		.scaling_factor = model->vae.scaling_factor,
+		.seed = seed,
+	};
+	noise_schedule_init(&o->schedule, &c);
+	c.zero_terminal_snr = false;
+	noise_schedule_init(&o->plain, &c);
+	return 0;
+}

@@ -1,0 +1,37 @@
+/* What each device takes by itself. */
+#include <stdlib.h>
+#include <string.h>
+#include "plan.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+/*
+ * cpu: cpu_alloc(), big pages from two of them on.  Its scratch is some MiB a thread, grows with what it meets, and is not counted.
+ * cuda: cuda/pool.h's pieces and slabs, the driver's pages behind both; cuda/internal.h's scratch, cuBLAS workspace and fixed things; the
+ * context with the kernels' code.
+ */
+#define CUDA_CONTEXT (450 * MIB)        /* assumed: not yet measured on a card */
+
+static const struct plan_device devices[] = {
+	{ "cpu", { .align = 64, .own = 4 * MIB, .page = 2 * MIB } },
+	{ "cuda", { .align = 256, .own = 32 * MIB, .page = 2 * MIB, .slab = 64 * MIB, .hosts = true }, .workspace = (64 + 32) * MIB + 16 * KIB,
+	  .context = CUDA_CONTEXT },
+};
+
+const struct plan_device *plan_device(const char *name, struct error *e)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(devices) / sizeof(*devices); i++)
+		if (!strcmp(name, devices[i].name))
+			return &devices[i];
+	fail(e, EXIT_USAGE, "device '%s' is not known; choose cpu or cuda", name);
+	return NULL;
+}
+
+void plan_free(struct plan *p)
+{
+	free(p->batch);
+	*p = (struct plan){ 0 };
+}

@@ -1,0 +1,243 @@
+#include <stdlib.h>
+#include "planner.h"
+
+/* ---- what lasts: networks, adapter, optimizer ---- */
+
+/* asked for since the last time */
+static size_t more(const struct run *dry, size_t *before)
+{
+	const size_t now = dry_device_bytes(dry->device).asked, added = now - *before;
+
+	*before = now;
+	return added;
+}
+
+static size_t aligned(const struct plan *p, size_t bytes)
+{
+	const size_t align = p->device->rules.align;
+
+	return (bytes + align - 1) / align * align;
+}
+
+/* trained: what has a gradient; else all that belongs to an adapter's modules */
+static size_t adapter_bytes(const struct plan *p, const struct adapter *a, bool trained)
+{
+	size_t i, sum = 0;
+
+	for (i = 0; i < a->count; i++) {
+		const struct lora *l = &a->module[i].lora;
+		sum += aligned(p, tensor_count(&l->down) * sizeof(float)) + aligned(p, tensor_count(&l->up) * sizeof(float));
+		if (l->dora)
+			sum += (trained ? 1 : 2) * aligned(p, tensor_count(&l->magnitude) * sizeof(float));     /* and rows2 */
+	}
+	return sum;
+}
+
+/* Of what these ask for, the optimizer's is the rest.  An average that the optimizer makes is there while an adapter is saved. */
+static int count_adapter(struct run *dry, struct plan *p, size_t *before, struct error *e)
+{
+	size_t i, trained;
+
+	if (run_make_adapter(dry, e) < 0 || optimizer_average(&dry->optimizer, e) < 0)
+		return -1;
+	trained = adapter_bytes(p, dry->adapter, true);
+	for (i = 0; i < dry->bases; i++)
+		p->bytes[PLAN_BASE] += adapter_bytes(p, dry->base[i], false);
+	p->bytes[PLAN_ADAPTER] = adapter_bytes(p, dry->adapter, false);
+	p->bytes[PLAN_GRADIENTS] = dry->adapter->borrow_grads ? 0 : trained;
+	p->bytes[PLAN_AVERAGE] = dry->s->ema_decay || dry->optimizer.kept ? trained : 0;
+	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] - p->bytes[PLAN_GRADIENTS] -
+				   p->bytes[PLAN_AVERAGE];
+	return 0;
+}
+
+static int count_lasting(struct run *dry, struct plan *p, struct error *e)
+{
+	size_t before = 0;
+
+	if (run_load_text(dry, e) < 0)
+		return -1;
+	p->bytes[PLAN_TEXT] = more(dry, &before);
+	if (run_load_unet(dry, e) < 0)
+		return -1;
+	p->bytes[PLAN_UNET] = more(dry, &before);
+	if (count_adapter(dry, p, &before, e) < 0)
+		return -1;
+	p->host = dry_device_bytes(dry->device).host;
+	return 0;
+}
+
+/* ---- what takes turns: the arena of a step, that of validation, a sample picture with the networks that only it needs ---- */
+
+static size_t keep_bucket(const struct run *dry, struct batch_shape *shapes, size_t count, const int *only)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < count; i++) {
+		const int *bucket = dry->data.sample[shapes[i].sample].bucket;
+		if (bucket[0] == only[0] && bucket[1] == only[1])
+			shapes[kept++] = shapes[i];
+	}
+	return kept;
+}
+
+static void count_batches(struct run *dry, const int *only, struct plan *p)
+{
+	struct batch_shape *shapes;
+	size_t i;
+
+	p->batches = run_shapes(dry, &shapes);
+	if (only)
+		p->batches = keep_bucket(dry, shapes, p->batches, only);
+	p->batch = xcalloc(p->batches, sizeof(*p->batch));
+	run_measure(dry, shapes, p->batches);
+	for (i = 0; i < p->batches; i++) {
+		const int *bucket = dry->data.sample[shapes[i].sample].bucket;
+		p->batch[i] = (struct plan_batch){ bucket[0], bucket[1], shapes[i].n, shapes[i].bytes };
+		if (shapes[i].bytes > p->batch[p->largest].bytes)
+			p->largest = i;
+		p->blocks = shapes[i].blocks;
+	}
+	free(shapes);
+}
+
+static int count_pictures(const struct run *r, struct run *dry, struct plan *p, struct error *e)
+{
+	struct device *lasting = dry->device;
+	size_t activations = 0;
+	int result;
+
+	if (!r->samples || !dry->s->sample_prompts)
+		return 0;
+	dry->device = dry_device_new(&p->device->rules);
+	result = run_samples_need(r, dry, &activations, e);
+	p->pictures = dry_device_bytes(dry->device).taken + activations;
+	dry->be->close(dry->device);
+	dry->device = lasting;
+	return result;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+static int count_turns(const struct run *r, struct run *dry, const int *only, struct plan *p, struct error *e)
+{
+	size_t most;
+
+	count_batches(dry, only, p);
+	p->validation = run_validation_need(dry);
+	if (count_pictures(r, dry, p, e) < 0)
+		return -1;
+	most = larger(p->batch[p->largest].bytes, larger(p->validation, p->pictures));
+	p->bytes[PLAN_ACTIVATIONS] = aligned(p, most);
+	dry->be->alloc(dry->device, most);
+	return 0;
+}
+
+static void add_up(const struct run *dry, struct plan *p)
+{
+	const struct dry_bytes all = dry_device_bytes(dry->device);
+	int i;
+
+	p->bytes[PLAN_WORKSPACE] = p->device->workspace;
+	p->bytes[PLAN_CONTEXT] = p->device->context;
+	p->bytes[PLAN_ROUNDING] = all.taken - all.asked;
+	for (i = 0; i < PLAN_CLASSES; i++)
+		p->peak += p->bytes[i];
+}
+
+/* ---- the run on the dry backend ---- */
+
+/* What it borrowed */
+static void give_back(struct run *dry)
+{
+	dry->data = (struct latent_set){ 0 };
+	dry->held_out = 0;
+	dry->files = NULL;
+	dry->objective = (struct objective){ 0 };
+	run_free(dry);
+}
+
+int run_count(const struct run *r, const struct planned *what, const struct plan_way *way, const int *only, struct plan *p, struct error *e)
+{
+	struct train_settings s = what->s;
+	struct run dry = { .s = &s, .tool = r->tool, .lock = -1, .events.fd = -1, .data = r->data, .held_out = r->held_out,
+			   .imagined = r->imagined, .common_batch = what->common_batch, .objective = r->objective, .seed = r->seed,
+			   .files = r->files, .be = &dry_backend, .optimizer.settings = what->optimizer, .way = *way };
+	const int was_quiet = is_quiet();
+	int result;
+
+	*p = (struct plan){ .device = plan_device(s.device, e), .way = *way };
+	if (!p->device)
+		return -1;
+	dry.device = dry_device_new(&p->device->rules);
+	quiet(1);       /* the run itself says what is to be said */
+	run_make_order(&dry);
+	result = count_lasting(&dry, p, e) < 0 ? -1 : count_turns(r, &dry, only, p, e);
+	quiet(was_quiet);
+	if (!result)
+		add_up(&dry, p);
+	give_back(&dry);
+	if (result < 0)
+		plan_free(p);
+	return result;
+}
+
+/* ---- which way ---- */
+
+struct planned run_as_set(const struct run *r)
+{
+	return (struct planned){ .s = *r->s, .optimizer = r->optimizer.settings, .common_batch = r->common_batch };
+}
+
+/* The fewest checkpoints that fit, by the bucket that takes most; *p then holds all of `only`. */
+static int fewest_checkpoints(const struct run *r, const struct planned *what, const int *only, struct plan *p, struct error *e)
+{
+	const int bucket[2] = { p->batch[p->largest].width, p->batch[p->largest].height };
+	const size_t limit = p->limit;
+	struct plan_way way = p->way;
+	size_t low = 0, high = p->blocks;       /* low does not fit */
+
+	while (high - low > 1) {
+		struct plan one;
+		way.checkpoints = (low + high) / 2;
+		if (run_count(r, what, &way, bucket, &one, e) < 0)
+			return -1;
+		one.limit = limit;
+		*(plan_fits(&one) ? &high : &low) = way.checkpoints;
+		plan_free(&one);
+	}
+	for (way.checkpoints = high; ; way.checkpoints++) {     /* most often another bucket is no larger then */
+		plan_free(p);
+		if (run_count(r, what, &way, only, p, e) < 0)
+			return -1;
+		p->limit = limit;
+		if (plan_fits(p) || way.checkpoints == p->blocks)
+			return 0;
+	}
+}
+
+int run_plan(const struct run *r, const struct planned *what, size_t limit, const int *only, struct plan *p, struct error *e)
+{
+	const enum option_switch checkpointing = what->s.checkpointing;
+	const struct plan_device *device = plan_device(what->s.device, e);
+	struct plan_way way = { .checkpoints = checkpointing == SWITCH_ON ? SIZE_MAX : 0 };
+
+	if (!device)
+		return -1;
+	/* Without a limit "as little as can be" is all that true can mean. */
+	way.text_on_host = device->rules.hosts && !limit && checkpointing == SWITCH_ON;
+	if (run_count(r, what, &way, only, p, e) < 0)
+		return -1;
+	p->limit = limit;
+	if (!plan_fits(p) && device->rules.hosts) {
+		plan_free(p);
+		way.text_on_host = true;
+		if (run_count(r, what, &way, only, p, e) < 0)
+			return -1;
+		p->limit = limit;
+	}
+	return plan_fits(p) || checkpointing != SWITCH_AUTO ? 0 : fewest_checkpoints(r, what, only, p, e);
+}

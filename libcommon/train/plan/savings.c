@@ -1,0 +1,169 @@
+#include <string.h>
+#include "planner.h"
+
+/*
+ * Cheaper settings, in the order of what they cost: time alone; a batch in parts; pictures on the way; the optimizer's precision; then what is
+ * learnt.  Each makes one step, and says whether there was one to make.
+ */
+static bool checkpoint(const struct run *r, struct planned *w)
+{
+	const bool more = w->s.checkpointing != SWITCH_ON;
+
+	w->s.checkpointing = SWITCH_ON;
+	return more;
+}
+
+static bool halve_batch(const struct run *r, struct planned *w)
+{
+	if (w->s.batch_size == 1 || w->s.accumulate > 65536 / 2)
+		return false;
+	w->s.batch_size = (w->s.batch_size + 1) / 2;
+	w->s.accumulate *= 2;
+	w->common_batch = true;
+	return true;
+}
+
+static bool paint_nothing(const struct run *r, struct planned *w)
+{
+	const bool painted = w->s.sample_prompts != NULL;
+
+	w->s.sample_prompts = NULL;
+	return painted;
+}
+
+static bool eight_bits(const struct run *r, struct planned *w)
+{
+	if (strcmp(w->optimizer.name, "AdamW"))
+		return false;
+	w->s.optimizer = "AdamW8bit";
+	optimizer_defaults("AdamW8bit", &w->optimizer);
+	return true;
+}
+
+static bool leave_text(const struct run *r, struct planned *w)
+{
+	const bool trained = run_trains_text(&w->s) && !w->s.text_only;
+
+	if (trained)
+		w->s.unet_only = true;
+	return trained;
+}
+
+/* With its alpha, so that the update keeps its scale.  Where blocks or a file say the ranks, there is none to change. */
+static bool halve_rank(const struct run *r, struct planned *w)
+{
+	if (w->s.rank < 8 || w->s.blocks.dims || w->s.network_weights)
+		return false;
+	w->s.rank /= 2;
+	w->s.alpha /= 2;
+	return true;
+}
+
+static bool (*const steps[])(const struct run *r, struct planned *w) = { checkpoint, halve_batch, paint_nothing, eight_bits, leave_text,
+									   halve_rank };
+enum { STEPS = sizeof(steps) / sizeof(*steps) };
+
+/* What it takes then; all: in every bucket, not only in the one that takes most as things are.  Settings that do not go together save
+ * nothing. */
+static void weigh(const struct run *r, const struct plan *now, bool all, struct saving *s)
+{
+	const struct plan_batch *b = &now->batch[now->largest];
+	const int bucket[2] = { b->width, b->height };
+	struct plan p;
+	struct error e;
+
+	s->peak = SIZE_MAX;
+	s->fits = false;
+	if (run_plan(r, &s->what, now->limit, all ? NULL : bucket, &p, &e) < 0)
+		return;
+	s->peak = p.peak;
+	s->fits = plan_fits(&p);
+	plan_free(&p);
+}
+
+/* One kind of step until it fits, or no further.  false: that saves nothing. */
+static bool go(const struct run *r, const struct plan *now, size_t kind, bool all, struct saving *s)
+{
+	const size_t before = s->peak;
+	bool any = false;
+
+	while (!s->fits && steps[kind](r, &s->what)) {
+		any = true;
+		weigh(r, now, all, s);
+	}
+	return any && s->peak < before;
+}
+
+static void go_together(const struct run *r, const struct plan *now, bool all, struct saving *s)
+{
+	size_t i;
+
+	for (i = 0; i < STEPS && !s->fits; i++) {
+		struct saving next = *s;
+		if (go(r, now, i, all, &next))
+			*s = next;
+	}
+}
+
+void run_find_savings(const struct run *r, const struct plan *p, struct savings *s)
+{
+	struct saving now = { .what = run_as_set(r), .peak = p->peak };
+	size_t i;
+
+	if (now.what.s.checkpointing == SWITCH_AUTO)    /* that has come to the same already */
+		now.what.s.checkpointing = SWITCH_ON;
+	*s = (struct savings){ .together = now };
+	for (i = 0; i < STEPS; i++) {
+		s->one[s->count] = now;
+		s->count += go(r, p, i, false, &s->one[s->count]);
+	}
+	go_together(r, p, false, &s->together);
+	if (s->together.fits) {         /* with other settings another bucket may take most */
+		weigh(r, p, true, &s->together);
+		go_together(r, p, true, &s->together);
+	}
+}
+
+/* ---- in words ---- */
+
+char *saving_words(const struct run *r, const struct planned *w)
+{
+	const struct train_settings *a = r->s, *b = &w->s;
+	struct buffer out = { 0 };
+
+	if (a->checkpointing == SWITCH_OFF && b->checkpointing)
+		buffer_adds(&out, " --gradient-checkpointing");
+	if (a->batch_size != b->batch_size)
+		buffer_addf(&out, " --train-batch-size %ld --gradient-accumulation-steps %ld", b->batch_size, b->accumulate);
+	if (a->sample_prompts != b->sample_prompts)
+		buffer_adds(&out, " no sample_prompts");
+	if (strcmp(a->optimizer, b->optimizer))
+		buffer_addf(&out, " --optimizer-type %s", b->optimizer);
+	if (a->unet_only != b->unet_only)
+		buffer_adds(&out, " --network-train-unet-only");
+	if (a->rank != b->rank)
+		buffer_addf(&out, " --network-dim %ld --network-alpha %g", b->rank, b->alpha);
+	return out.len ? buffer_steal(&out) : xstrdup("");
+}
+
+void saving_settings(const struct run *r, const struct planned *w, struct json_out *j)
+{
+	const struct train_settings *a = r->s, *b = &w->s;
+
+	if (a->checkpointing == SWITCH_OFF && b->checkpointing)
+		json_bool(j, "gradient_checkpointing", true);
+	if (a->batch_size != b->batch_size) {
+		json_int(j, "train_batch_size", b->batch_size);
+		json_int(j, "gradient_accumulation_steps", b->accumulate);
+	}
+	if (a->sample_prompts != b->sample_prompts)
+		json_text(j, "sample_prompts", "");
+	if (strcmp(a->optimizer, b->optimizer))
+		json_text(j, "optimizer_type", b->optimizer);
+	if (a->unet_only != b->unet_only)
+		json_bool(j, "network_train_unet_only", true);
+	if (a->rank != b->rank) {
+		json_int(j, "network_dim", b->rank);
+		json_number(j, "network_alpha", b->alpha);
+	}
+}

@@ -1,0 +1,213 @@
+/* What a run will write against the room that there is for it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include "../base/bytes.h"
+#include "../io/publish.h"
+#include "kohya_metadata.h"
+#include "internal.h"
+
+#define MEMBER_HEADER 80                /* of a tensor in a file's header, besides its name */
+
+struct need {
+	double adapter, state, sample;  /* bytes of one; a sample's are a guess */
+	double adapters, states, samples;       /* how many there will be more than now */
+	double all;
+	double free, most;              /* on the disk; in a file (ulimit -f).  Infinite where nobody knows. */
+};
+
+/* ---- one file ---- */
+
+static double metadata_bytes(const struct run *r)
+{
+	struct metadata_list facts = { 0 };
+	double sum = 0;
+	size_t i;
+
+	run_metadata(r, &facts);
+	for (i = 0; i < facts.count; i++)
+		sum += strlen(facts.item[i].key) + strlen(facts.item[i].value) + 6;
+	metadata_free(&facts);
+	return sum;
+}
+
+static void one_file(const struct run *r, struct need *n)
+{
+	const int width = strchr(r->s->save_precision, '1') ? 2 : 4;
+	size_t i, k;
+
+	n->adapter = (r->imagined ? 0 : metadata_bytes(r)) + r->adapter->count * (width + 90.0);    /* alphas */
+	n->state = strlen(r->config) + strlen(r->settings) + strlen(r->identity);
+	for (i = 0; i < r->optimizer.count; i++) {
+		const struct parameter *p = &r->optimizer.parameter[i];
+		const double header = strlen(p->name) + MEMBER_HEADER;
+		n->adapter += header + (double)p->count * width;
+		n->state += (header + (double)p->count * sizeof(float)) * (1 + (r->s->ema_decay > 0)) + sizeof(int64_t);
+		for (k = 0; k < OPTIMIZER_SLOTS; k++)
+			if (p->slot[k].count)
+				n->state += header + (double)p->slot[k].count * dtype_size(p->slot[k].dtype);
+	}
+}
+
+/* ---- how many ---- */
+
+static unsigned due(const void *run, long step)
+{
+	return run_due(run, step);
+}
+
+static void count_adapters(const struct run *r, struct need *n)
+{
+	const struct rotation keep = run_adapter_rotation(r->s);
+	long saved;
+
+	n->adapters = 1 + saved_kept(&keep, due, r, r->done + 1, r->total - 1, &saved);
+	n->adapters += saved > n->adapters - 1;         /* the new one is there before the old one goes */
+}
+
+/* By the clock there may be as many as are kept. */
+static void count_states(const struct run *r, struct need *n)
+{
+	const struct train_settings *s = r->s;
+	const struct rotation keep = run_state_rotation(s);
+	const double few = keep.all ? keep.all : keep.others;
+	long saved = 0;
+
+	if (s->save_state)
+		n->states = saved_kept(&keep, due, r, r->done + 1, r->total - 1, &saved);
+	if (s->save_state || s->save_state_at_end)
+		n->states++;
+	if (s->save_every_minutes)
+		n->states += few + 1;
+	if (keep.all && n->states > keep.all)
+		n->states = keep.all + 1;
+	else if (saved > n->states)
+		n->states++;
+}
+
+/* What will be replaced is there already.  A folder that cannot be read tells nothing; who writes there will say so. */
+static double replaced(const struct run *r, const char *suffix, double bytes)
+{
+	struct saved_files files = { 0 };
+	struct error ignored;
+	const bool read = saved_list(r->s->output_dir, r->s->output_name, suffix, &files, &ignored) == 0;
+	double sum = 0;
+	size_t i;
+
+	for (i = 0; i < files.count && read; i++) {
+		const long step = saved_step(files.path[i], suffix);
+		if (step > r->done && step < r->total && run_due(r, step))
+			sum += bytes;
+	}
+	saved_files_free(&files);
+	return sum;
+}
+
+static void all_files(const struct run *r, struct need *n)
+{
+	count_adapters(r, n);
+	count_states(r, n);
+	n->samples = run_samples_ahead(r, &n->sample);
+	n->all = n->adapters * n->adapter + n->states * n->state + n->samples * n->sample - replaced(r, ADAPTER_SUFFIX, n->adapter);
+	if (r->s->save_state)
+		n->all -= replaced(r, STATE_SUFFIX, n->state);
+}
+
+/* ---- the room ---- */
+
+static void look(const char *folder, struct need *n)
+{
+	char *at = existing_folder(folder);
+	struct statvfs disk;
+	struct rlimit limit;
+
+	n->free = n->most = 1.0 / 0.0;
+	if (statvfs(at, &disk) == 0 && disk.f_blocks)
+		n->free = (double)disk.f_bavail * disk.f_frsize;
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		n->most = limit.rlim_cur;
+	free(at);
+}
+
+/* Why a file of this size cannot be written; NULL: it can. */
+static const char *why_not(const struct need *n, double bytes)
+{
+	return bytes > n->most ? strerror(EFBIG) : bytes > n->free ? strerror(ENOSPC) : NULL;
+}
+
+static void size(double bytes, char words[BYTES_SIZE])
+{
+	bytes_words(bytes > 0 ? bytes < 0x1p62 ? bytes : 0x1p62 : 0, words);
+}
+
+static int cannot(const char *path, const struct need *n, double bytes, const char *todo, struct error *e)
+{
+	char need[BYTES_SIZE], there[BYTES_SIZE];
+
+	size(bytes, need);
+	size(bytes > n->most ? n->most : n->free, there);
+	return fail(e, EXIT_IO, "%s: writing %s at the end: %s, %s are %s; %s", path, need, why_not(n, bytes), there,
+		    bytes > n->most ? "the most that a file may have (ulimit -f)" : "free", bytes > n->most ? "raise that limit" : todo);
+}
+
+static int too_much(const struct run *r, const struct need *n, struct error *e)
+{
+	char all[BYTES_SIZE], there[BYTES_SIZE], adapter[BYTES_SIZE], state[BYTES_SIZE];
+
+	size(n->all, all);
+	size(n->free, there);
+	size(n->adapter, adapter);
+	size(n->state, state);
+	return fail(e, EXIT_IO, "%s: what is saved takes %s (%.0f adapters of %s, %.0f states of %s, %.0f samples), %s are free; make room, save less "
+		    "often, or keep fewer with save_last_n", r->s->output_dir, all, n->adapters, adapter, n->states, state, n->samples, there);
+}
+
+int run_check_room(struct run *r, bool strict, struct error *e)
+{
+	char *adapter = run_adapter_path(r), *state = saved_path(r->s->output_dir, r->s->output_name, r->total, STATE_SUFFIX);
+	struct need n = { 0 };
+	int result = 0;
+
+	one_file(r, &n);
+	all_files(r, &n);
+	look(r->s->output_dir, &n);
+	r->file_bytes[RUN_ADAPTER] = n.adapter;
+	r->file_bytes[RUN_STATE] = n.state;
+	r->all_bytes = n.all;
+	r->free_bytes = n.free;
+	if (why_not(&n, n.adapter))
+		result = cannot(adapter, &n, n.adapter, "make room, or choose another --output-dir", e);
+	else if (n.states && why_not(&n, n.state))
+		result = cannot(state, &n, n.state, "make room, or leave out save_state", e);
+	else if (n.all > n.free)
+		result = too_much(r, &n, e);
+	if (result < 0 && !strict && !why_not(&n, n.adapter)) {
+		warning("%s; training begins all the same, the last adapter has room", e->text);
+		result = 0;
+	}
+	free(adapter);
+	free(state);
+	return result;
+}
+
+int run_leave_room(const struct run *r, enum run_file file, struct error *e)
+{
+	const double now = r->file_bytes[file], last = r->file_bytes[RUN_ADAPTER];
+	char words[3][BYTES_SIZE], *path;
+	struct need n;
+
+	look(r->s->output_dir, &n);
+	if (now > n.most || now > n.free || now + last <= n.free)
+		return 0;       /* what does not fit at all says so itself */
+	size(now, words[0]);
+	size(last, words[1]);
+	size(n.free, words[2]);
+	path = saved_path(r->s->output_dir, r->s->output_name, r->done, file == RUN_STATE ? STATE_SUFFIX : ADAPTER_SUFFIX);
+	fail(e, EXIT_IO, "%s: not writing %s: the last adapter needs %s of the %s that are free", path, words[0], words[1],
+	     words[2]);
+	free(path);
+	return -1;
+}

@@ -1,0 +1,219 @@
+/* What is said without training: --plan, --check, and a look before a run at whether it can fit. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "../base/bytes.h"
+#include "../base/printable.h"
+#include "../base/retry.h"
+#include "../io/publish.h"
+#include "../adapter/adapter_file.h"
+#include "plan/planner.h"
+
+static bool all_are_files(const char *const *latents, size_t count)
+{
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (stat(latents[i], &st) < 0 || !S_ISREG(st.st_mode))
+			return false;
+	return count > 0;
+}
+
+/* ---- --plan ---- */
+
+int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	struct planned what;
+	struct savings s;
+	struct plan p;
+	int result;
+	bool fits;
+
+	r->skims = all_are_files(latents, count);
+	if (run_prepare(r, latents, count, e) < 0)
+		return -1;
+	what = run_as_set(r);
+	if (run_plan(r, &what, r->s->vram_bytes, NULL, &p, e) < 0)
+		return -1;
+	fits = plan_fits(&p);
+	if (!fits)
+		run_find_savings(r, &p, &s);
+	result = run_print_plan(r, &p, fits ? NULL : &s, e);
+	if (!result && !fits)
+		result = run_refuse(r, &p, &s, e);
+	plan_free(&p);
+	return result;
+}
+
+/* ---- before a run ---- */
+
+int run_look_ahead(const struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	struct train_settings s = *r->s;
+	struct run ahead = { .s = &s, .tool = r->tool, .lock = -1, .events.fd = -1, .seed = r->seed, .skims = true, .looks_ahead = true,
+			     .be = r->be, .device = r->device, .optimizer.settings = r->optimizer.settings };
+	const int was_quiet = is_quiet();
+	int result;
+
+	if (!run_limit(r) || !all_are_files(latents, count))
+		return 0;
+	quiet(1);       /* it is all said again */
+	result = run_prepare(&ahead, latents, count, e) < 0 ? -1 : run_settle(&ahead, e);
+	quiet(was_quiet);
+	ahead.device = NULL;
+	run_free(&ahead);
+	return result;
+}
+
+/* ---- --check ---- */
+
+/* Asked by doing it, without a trace: root may write where a file system has no room for anybody's files. */
+static bool can_write(const char *folder)
+{
+	int fd = RETRY(open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+	char *file;
+
+	if (fd < 0 && errno != EACCES && errno != EROFS) {              /* not every file system has files without a name */
+		file = xprintf("%s/.lora-check.%ld.tmp", folder, (long)getpid());
+		fd = RETRY(open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
+		if (fd >= 0)
+			unlink(file);
+		free(file);
+	}
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static int check_folder(const char *key, const char *path, struct error *e)
+{
+	char *at = existing_folder(path);
+	struct stat st;
+	int result = 0;
+
+	errno = 0;
+	if (stat(at, &st) < 0 || !S_ISDIR(st.st_mode) || !can_write(at))
+		result = fail(e, EXIT_IO, "%s '%s' cannot be written: %s: %s; choose another", key, path, at,
+			      errno ? strerror(errno) : "no folder");
+	free(at);
+	return result;
+}
+
+static int check_file_place(const char *key, const char *path, struct error *e)
+{
+	char *folder = path ? xstrdup(path) : NULL, *slash = folder ? strrchr(folder, '/') : NULL;
+	struct stat st;
+	int result = 0;
+
+	if (slash)
+		*slash = 0;
+	if (folder && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		result = fail(e, EXIT_USAGE, "%s '%s' is a folder; name a file", key, path);
+	else if (folder)
+		result = check_folder(key, !slash ? "." : *folder ? folder : "/", e);
+	free(folder);
+	return result;
+}
+
+static int check_places(const struct run *r, struct error *e)
+{
+	const struct train_settings *s = r->s;
+
+	if (check_folder("output_dir", s->output_dir, e) < 0)
+		return -1;
+	if (s->logging_dir && check_folder("logging_dir", s->logging_dir, e) < 0)
+		return -1;
+	if (check_file_place("log", s->log && strcmp(s->log, "-") ? s->log : NULL, e) < 0)
+		return -1;
+	return check_file_place("html", s->html, e);
+}
+
+static int check_files(const struct run *r, struct error *e)
+{
+	size_t i;
+
+	if (r->s->network_weights && adapter_file_check(r->s->network_weights, &r->layers, e) < 0)
+		return -1;
+	for (i = 0; i < r->s->base_weights.count; i++)
+		if (adapter_file_check(r->s->base_weights.item[i], &r->layers, e) < 0)
+			return -1;
+	return 0;
+}
+
+static int tell_check(const struct run *r, struct error *e)
+{
+	const bool counted = !r->imagined || r->s->pictures;
+	size_t i, pictures = 0, regularization = 0;
+	struct json_out j = { 0 };
+	struct buffer text = { 0 };
+	char size[BYTES_SIZE], room[BYTES_SIZE];
+	int result;
+
+	for (i = 0; i < r->data.count && counted; i++)
+		*(r->data.sample[i].regularization ? &regularization : &pictures) += 1;
+	if (!r->s->json) {
+		if (!counted)
+			buffer_adds(&text, "nothing is wrong; no latents were named, so data was not looked at\n");
+		else
+			buffer_addf(&text, "nothing is wrong: %zu pictures, %zu regularisation pictures, %zu batches an epoch, steps %ld to %ld\n", pictures,
+			       regularization, order_batches(r->order), r->done + 1, r->total);
+		bytes_words(r->planned_bytes, size);
+		buffer_addf(&text, "%zu modules, at most %s on device %s\n", r->adapter->count, size, r->s->device);
+		bytes_words(r->all_bytes, size);
+		bytes_words(isfinite(r->free_bytes) ? r->free_bytes : 0, room);
+		buffer_addf(&text, "what is saved takes %s, %s are free\n", size, isfinite(r->free_bytes) ? room : "nobody knows how many");
+		result = print_text(text.data, text.len, e);
+		buffer_free(&text);
+		return result;
+	}
+	json_begin(&j, NULL);
+	json_text(&j, "event", "check");
+	if (counted) {
+		json_int(&j, "pictures", pictures);
+		json_int(&j, "regularization_pictures", regularization);
+		json_int(&j, "batches_per_epoch", order_batches(r->order));
+		json_int(&j, "step", r->done);
+		json_int(&j, "steps", r->total);
+	}
+	json_int(&j, "modules", r->adapter->count);
+	json_text(&j, "device", r->s->device);
+	json_int(&j, "peak_bytes", r->planned_bytes);
+	json_end(&j);
+	result = json_line(&j, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
+	json_free(&j);
+	return result;
+}
+
+/* The device is opened and asked for its room; then everything is made on the dry one. */
+static int settle_on_device(struct run *r, struct error *e)
+{
+	int result = run_open_device(r, e) < 0 ? -1 : run_settle(r, e);
+
+	if (r->device)
+		r->be->close(r->device);
+	r->be = &dry_backend;
+	r->device = r->be->open(e);
+	return result;
+}
+
+int run_check(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	bool finished;
+
+	if (run_prepare(r, latents, count, e) < 0 || settle_on_device(r, e) < 0 || run_load(r, e) < 0)
+		return -1;
+	if (check_files(r, e) < 0 || check_places(r, e) < 0 || run_resume(r, e) < 0 || run_check_end(r, &finished, e) < 0 ||
+	    (!finished && run_claim_outputs(r, e) < 0))
+		return -1;
+	if (!finished && run_check_room(r, true, e) < 0)
+		return -1;
+	if (!finished && !r->imagined)
+		run_tell_others(r);
+	return tell_check(r, e);
+}

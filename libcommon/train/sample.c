@@ -1,0 +1,262 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../base/philox.h"
+#include "../io/image.h"
+#include "../io/publish.h"
+#include "../sample/paint.h"
+#include "../sample/parameters.h"
+#include "../sample/prompts.h"
+#include "internal.h"
+#include "stop.h"
+
+/* sd-scripts' values for what a prompt does not say; its sizes are multiples of this. */
+enum { DEFAULT_STEPS = 30, SIZE_STEP = 8 };
+#define DEFAULT_CFG 7.5
+
+/* What lives from picture to picture.  Networks do not: their room is that of training's activations. */
+struct run_samples {
+	struct prompt_list prompts;
+	struct painting *what;          /* one each, without noise */
+	struct pipeline pipeline;
+	bool loaded;
+	bool asked_first;               /* sample_at_first was looked at */
+};
+
+/* ---- what to paint ---- */
+
+void run_common_bucket(const struct run *r, int size[2])
+{
+	long most = 0;
+	size_t i, k;
+
+	for (i = 0; i < r->data.count; i++) {
+		const int *b = r->data.sample[i].bucket;
+		long visits = 0;
+		for (k = 0; k < r->data.count; k++)
+			if (!memcmp(r->data.sample[k].bucket, b, 2 * sizeof(*b)))
+				visits += r->data.sample[k].repeats;
+		if (visits > most) {
+			most = visits;
+			memcpy(size, b, 2 * sizeof(*size));
+		}
+	}
+}
+
+static int size_of(long said, int common)
+{
+	return said ? said < SIZE_STEP ? SIZE_STEP : said - said % SIZE_STEP : common;
+}
+
+static int plan_prompt(const struct run *r, const struct prompt *p, const int common[2], struct painting *what, struct error *e)
+{
+	const struct train_settings *s = r->s;
+
+	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "", .width = size_of(p->width, common[0]),
+				   .height = size_of(p->height, common[1]), .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
+				   .steps = p->steps ? p->steps : DEFAULT_STEPS };
+	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
+	if (!what->sampler && !p->sampler)
+		return fail_at(e, "sample_sampler");
+	if (what->sampler && model_size_check(model_files_config(r->files), what->width, what->height, e) == 0)
+		return 0;
+	return fail_at(e, s->sample_prompts);
+}
+
+int run_samples_open(struct run *r, struct error *e)
+{
+	struct run_samples *x;
+	int common[2] = { 0 };
+	size_t i;
+
+	if (!r->s->sample_prompts || r->s->replay_step)
+		return 0;
+	x = r->samples = xcalloc(1, sizeof(*x));
+	if (prompts_read(r->s->sample_prompts, &x->prompts, e) < 0)
+		return -1;
+	run_common_bucket(r, common);
+	x->what = xcalloc(x->prompts.count, sizeof(*x->what));
+	for (i = 0; i < x->prompts.count; i++)
+		if (plan_prompt(r, &x->prompts.prompt[i], common, &x->what[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+void run_samples_free(struct run *r)
+{
+	struct run_samples *x = r->samples;
+
+	if (!x)
+		return;
+	if (x->loaded)
+		pipeline_close(&x->pipeline);
+	prompts_free(&x->prompts);
+	free(x->what);
+	free(x);
+}
+
+/* ---- files ---- */
+
+/* "t_e000002_00_42.png" after an epoch, "t_000500_00_42.png" after a step: sd-scripts' names without the clock. */
+static char *picture_path(const struct run *r, bool epoch, size_t index, uint64_t seed)
+{
+	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
+	char *when = epoch ? xprintf("e%06ld", r->done / per_epoch) : xprintf("%06ld", r->done);
+	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", r->s->output_dir, r->s->output_name, when, index, (unsigned long long)seed);
+
+	free(when);
+	return path;
+}
+
+static int save_picture(const struct run *r, const char *path, const struct painting *w, uint64_t seed, const struct image *picture,
+			struct error *e)
+{
+	struct buffer png = { 0 };
+	const struct parameters p = {
+		.prompt = w->text, .negative = w->negative, .width = w->width, .height = w->height, .steps = w->steps,
+		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = 2, .model = r->s->model,
+		.model_hash = "",
+	};
+	char *text = parameters_text(&p);
+	const struct png_text chunk = { "parameters", text };
+	int result;
+
+	png_encode(&png, picture, &chunk, 1);
+	result = publish_bytes(path, png.data, png.len, e);
+	buffer_free(&png);
+	free(text);
+	return result;
+}
+
+/* A photo as PNG has some 2 bytes a pixel. */
+double run_samples_ahead(const struct run *r, double *bytes)
+{
+	const struct train_settings *s = r->s;
+	const struct run_samples *x = r->samples;
+	const long every = s->sample_every_epochs ? s->sample_every_epochs * order_updates_per_epoch(r->order, s->accumulate) :
+			   s->sample_every_steps;
+	double pixels = 0;
+	size_t i;
+
+	*bytes = 0;
+	if (!x || !x->prompts.count)
+		return 0;
+	for (i = 0; i < x->prompts.count; i++)
+		pixels += (double)x->what[i].width * x->what[i].height;
+	*bytes = 2 * pixels / x->prompts.count;
+	return x->prompts.count * (double)((every ? r->total / every - r->done / every : 0) + (s->sample_at_first && !r->done));
+}
+
+/* ---- painting ---- */
+
+static void draw_noise(const struct run *r, const struct painting *w, uint64_t seed, float **noise)
+{
+	const struct model_config *c = model_files_config(r->files);
+	size_t n = (size_t)c->unet.in_channels * (w->width / c->vae.factor) * (w->height / c->vae.factor);
+
+	*noise = xmalloc(n * sizeof(**noise));
+	random_normal(&(struct random){ seed, RANDOM_SAMPLE_NOISE, 0, 0 }, *noise, n);
+}
+
+static int paint_one(struct run *r, size_t index, bool epoch, struct error *e)
+{
+	struct run_samples *x = r->samples;
+	const struct prompt *p = &x->prompts.prompt[index];
+	struct painting what = x->what[index];
+	uint64_t seed = p->has_seed ? p->seed : r->seed;
+	char *path = picture_path(r, epoch, index, seed);
+	struct image picture = { 0 };
+	float *noise;
+	int result;
+
+	draw_noise(r, &what, seed, &noise);
+	what.noise = noise;
+	what.seed = seed;
+	result = paint(&x->pipeline, &what, NULL, &picture, NULL, NULL, e);
+	if (!result)
+		result = save_picture(r, path, &what, seed, &picture, e);
+	if (!result)
+		report_sample(r, index, path, what.text, seed, what.width, what.height);
+	image_free(&picture);
+	free(noise);
+	free(path);
+	return result;
+}
+
+static int load(struct run *r, struct error *e)
+{
+	struct run_samples *x = r->samples;
+	char *folder = path_join(r->s->output_dir, "sample");
+	int result = make_folders(folder, e);
+
+	free(folder);
+	if (!x->loaded)
+		pipeline_borrow(&x->pipeline, r->files, r->be, r->device, r->unet, r->te1, r->te2);
+	x->loaded = true;
+	return result < 0 ? -1 : pipeline_complete(&x->pipeline, e);
+}
+
+static int paint_all(struct run *r, bool epoch, struct error *e)
+{
+	size_t i;
+	int result;
+
+	run_give_arena(r);
+	result = load(r, e) < 0 ? -1 : run_show_average(r, e);
+
+	for (i = 0; i < r->samples->prompts.count && !result; i++)
+		result = paint_one(r, i, epoch, e);
+	run_end_average(r);
+	pipeline_shed(&r->samples->pipeline);
+	return result;
+}
+
+int run_samples_need(const struct run *r, struct run *dry, size_t *activations, struct error *e)
+{
+	struct pipeline p;
+	size_t i;
+	int result;
+
+	pipeline_borrow(&p, dry->files, dry->be, dry->device, dry->unet, dry->te1, dry->te2);
+	result = pipeline_networks(&p, e);
+	for (i = 0; i < r->samples->prompts.count && !result; i++) {
+		const size_t need = paint_need(&p, &r->samples->what[i]);
+		*activations = need > *activations ? need : *activations;
+	}
+	pipeline_close(&p);
+	return result;
+}
+
+/* ---- when ---- */
+
+static bool due(struct run *r, bool *epoch)
+{
+	const struct train_settings *s = r->s;
+	long per_epoch = order_updates_per_epoch(r->order, s->accumulate);
+	bool asked = sample_wanted(), first = !r->samples->asked_first;
+
+	r->samples->asked_first = true;
+	*epoch = s->sample_every_epochs != 0 || r->done == 0;
+	if (first)
+		return r->done == 0 && s->sample_at_first;
+	if (s->sample_every_epochs ? r->done % (s->sample_every_epochs * per_epoch) == 0 :
+	    s->sample_every_steps && r->done % s->sample_every_steps == 0)
+		return true;
+	*epoch = false;
+	return asked;
+}
+
+void run_sample(struct run *r)
+{
+	struct error e;
+	bool epoch;
+
+	if (!r->samples) {
+		if (sample_wanted())
+			warning("SIGUSR2 asks for samples, but there are no sample_prompts");
+		return;
+	}
+	if (!due(r, &epoch) || paint_all(r, epoch, &e) == 0)
+		return;
+	warning("samples: %s; training goes on", e.text);
+	report_finding(r, "sample", e.text);
+}

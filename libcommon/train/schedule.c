@@ -1,0 +1,66 @@
+/* The learning rate over the run: what of it cannot be, and where it moves nothing.  A length of 0 is not known yet. */
+#include <string.h>
+#include "internal.h"
+
+static int check_schedule(const struct run *r, struct error *e)
+{
+	const struct lr_schedule *l = &r->lr;
+
+	if (l->total && l->warmup + l->decay > l->total)
+		return fail(e, EXIT_USAGE, "lr_warmup_steps and lr_decay_steps: %ld and %ld are more than the run's %ld together; lower one",
+			    l->warmup, l->decay, l->total);
+	if (!strcmp(l->name, "constant") && l->warmup)
+		return fail(e, EXIT_USAGE, "lr_scheduler 'constant' has no warm-up; use constant_with_warmup, or lr_warmup_steps = 0");
+	if (!strcmp(l->name, "cosine_with_restarts") && l->cycles <= 1)
+		note("lr_scheduler 'cosine_with_restarts' with lr_scheduler_num_cycles = 1 never restarts: it is 'cosine'");
+	if (!strcmp(l->name, "warmup_stable_decay") && !l->decay)
+		note("lr_scheduler 'warmup_stable_decay' with lr_decay_steps = 0 never decays; say over how many of the last steps it should");
+	return 0;
+}
+
+/* Does any step move what has this learning rate?  A warm-up begins with a step that does not, which may be the only one. */
+static bool moves(const struct run *r, double rate)
+{
+	const struct optimizer_settings *o = &r->optimizer.settings;
+	long k;
+
+	if (optimizer_lr(o, rate, 1, 1) == 0)
+		return false;
+	for (k = 0; k < r->total; k++)
+		if (optimizer_lr(o, rate, lr_multiplier(&r->lr, k), k + 1) != 0)
+			return true;
+	return !r->total;
+}
+
+/* A part whose own rate is 0 is not trained at all; here it is one that only looks trained. */
+static void tell_idle_rates(const struct run *r)
+{
+	const struct train_settings *s = r->s;
+	const bool unet = !s->text_only, text = !s->unet_only, still_unet = unet && !moves(r, s->lr.unet);
+	const bool still_text = text && !moves(r, s->lr.te1) && !moves(r, s->lr.te2);
+
+	if (still_unet >= unet && still_text >= text)
+		warning("the learning rate is 0 in every step: nothing is learnt, the adapter stays as it begins; set learning_rate");
+	else if (still_unet)
+		warning("the UNet's learning rate is 0: its adapters stay as they begin; set unet_lr, or network_train_text_encoder_only");
+	else if (still_text)
+		warning("the text encoders' learning rate is 0: their adapters stay as they begin; set text_encoder_lr, or "
+			"network_train_unet_only");
+}
+
+int run_set_schedule(struct run *r, struct error *e)
+{
+	const struct train_settings *s = r->s;
+
+	r->lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = r->total, .cycles = s->lr_cycles, .power = s->lr_power,
+				      .end = s->learning_rate > 0 ? 1e-7 / s->learning_rate : 0, .min_ratio = s->lr_min_ratio,
+				      .timescale = s->lr_timescale };
+	if (train_schedule_steps("lr_warmup_steps", s->warmup, r->total, &r->lr.warmup, e) < 0 ||
+	    train_schedule_steps("lr_decay_steps", s->decay, r->total, &r->lr.decay, e) < 0)
+		return -1;
+	if (check_schedule(r, e) < 0)
+		return -1;
+	if (!r->looks_ahead)
+		tell_idle_rates(r);
+	return 0;
+}

@@ -1,0 +1,257 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "../../io/json.h"
+#include "adapter.h"
+
+/* ---- network_args: kohya's names of what are plain keys here ---- */
+
+enum kind { WHOLE, NUMBER, TEXT, FLAG };
+
+struct arg { const char *name; enum kind kind; void *value; double max; };
+
+enum { ARGS = 20 };
+
+static void list_args(struct train_settings *s, struct arg arg[ARGS])
+{
+	const struct arg all[ARGS] = {
+		{ "conv_dim", WHOLE, &s->conv_rank, 4096 },
+		{ "conv_alpha", NUMBER, &s->conv_alpha, 1e6 },
+		{ "block_dims", TEXT, &s->blocks.dims },
+		{ "block_alphas", TEXT, &s->blocks.alphas },
+		{ "conv_block_dims", TEXT, &s->blocks.conv_dims },
+		{ "conv_block_alphas", TEXT, &s->blocks.conv_alphas },
+		{ "down_lr_weight", TEXT, &s->blocks.down },
+		{ "mid_lr_weight", TEXT, &s->blocks.mid },
+		{ "up_lr_weight", TEXT, &s->blocks.up },
+		{ "block_lr_zero_threshold", NUMBER, &s->blocks.zero_threshold, 1e6 },
+		{ "network_dropout", NUMBER, &s->network_dropout, 0.99 },
+		{ "rank_dropout", NUMBER, &s->rank_dropout, 0.99 },
+		{ "module_dropout", NUMBER, &s->module_dropout, 0.99 },
+		{ "scale_weight_norms", NUMBER, &s->scale_weight_norms, 1e6 },
+		{ "loraplus_lr_ratio", NUMBER, &s->plus_ratio, 1e6 },
+		{ "loraplus_unet_lr_ratio", NUMBER, &s->plus_unet_ratio, 1e6 },
+		{ "loraplus_text_encoder_lr_ratio", NUMBER, &s->plus_text_ratio, 1e6 },
+		{ "network_weights", TEXT, &s->network_weights },
+		{ "use_dora", FLAG, &s->dora },         /* as peft calls it */
+		{ "dora_wd", FLAG, &s->dora },          /* as LyCORIS does */
+	};
+
+	memcpy(arg, all, sizeof(all));
+}
+
+static int take_number(const struct arg *a, const char *text, struct error *e)
+{
+	char *end;
+	double x = strtod(text, &end);
+
+	if (end == text || *end || !(x >= 0 && x <= a->max) || (a->kind == WHOLE && x != floor(x)))
+		return fail(e, EXIT_USAGE, "network_args: %s: '%s' is no %snumber from 0 to %g", a->name, text,
+			    a->kind == WHOLE ? "whole " : "", a->max);
+	if (a->kind == WHOLE)
+		*(long *)a->value = x;
+	else
+		*(double *)a->value = x;
+	return 0;
+}
+
+static int take_flag(const struct arg *a, const char *text, struct error *e)
+{
+	*(bool *)a->value = !strcasecmp(text, "true");
+	if (*(bool *)a->value || !strcasecmp(text, "false"))
+		return 0;
+	return fail(e, EXIT_USAGE, "network_args: %s: '%s' is neither True nor False", a->name, text);
+}
+
+static int take_arg(const struct arg *args, const char *item, struct error *e)
+{
+	const size_t n = strcspn(item, "=");
+
+	for (int i = 0; i < ARGS; i++) {
+		const struct arg *a = &args[i];
+		if (strlen(a->name) != n || strncmp(a->name, item, n) || item[n] != '=')
+			continue;
+		if (a->kind != TEXT)
+			return (a->kind == FLAG ? take_flag : take_number)(a, item + n + 1, e);
+		*(const char **)a->value = item + n + 1;
+		return 0;
+	}
+	return fail(e, EXIT_USAGE, "network_args: '%s' is not known; conv_dim=N, conv_alpha=X and the adapter's settings "
+		    "in lora-config(5) are", item);
+}
+
+/* ---- the kind of adapter ---- */
+
+#define NEAREST "; networks.lora with conv_dim is the nearest"
+const struct option_refusal network_modules[] = {
+	{ "networks.loha", "LoHa is not there" NEAREST },
+	{ "networks.lokr", "LoKr is not there" NEAREST },
+	{ "networks.oft", "OFT is not there" NEAREST },
+	{ "networks.dylora", "DyLoRA is not there" NEAREST },
+	{ "networks.lora_fa", "LoRA-FA is not there" NEAREST },
+	{ "networks.control_net_lllite", "ControlNet-LLLite is not there" },
+	{ "lycoris.kohya", "LyCORIS is not there; of its kinds algo=lora and algo=locon are network_dim and conv_dim of networks.lora, and dora_wd is dora" },
+	{ 0 }
+};
+
+/* ---- learning rates ---- */
+
+static int rate(const char *key, const char *text, const char **end, double *out, struct error *e)
+{
+	*out = strtod(text, (char **)end);
+	*end += *end == text ? 0 : strspn(*end, " ");
+	if (*end == text || (**end && **end != ',') || !(*out >= 0 && *out <= 1e6))
+		return fail(e, EXIT_USAGE, "%s: '%s' is no number from 0 to 1000000", key, text);
+	return 0;
+}
+
+static int read_text_rates(struct train_settings *s, struct error *e)
+{
+	const char *text = s->text_encoder_lr, *end;
+
+	if (!text)
+		return 0;
+	if (rate("text_encoder_lr", text, &end, &s->lr.te1, e) < 0)
+		return -1;
+	s->lr.te2 = s->lr.te1;
+	if (!*end)
+		return 0;
+	if (rate("text_encoder_lr", end + 1, &end, &s->lr.te2, e) < 0)
+		return -1;
+	if (*end)
+		return fail(e, EXIT_USAGE, "text_encoder_lr: '%s': SDXL has two text encoders", text);
+	if (s->lr.te1 != s->lr.te2)
+		note("text_encoder_lr: %g for text encoder 1 and %g for 2; sd-scripts takes the first for both", s->lr.te1, s->lr.te2);
+	return 0;
+}
+
+/* A part with rate 0 is not trained, as in sd-scripts. */
+static int read_rates(struct train_settings *s, struct error *e)
+{
+	const char *end = "";
+
+	s->lr.unet = s->lr.te1 = s->lr.te2 = s->learning_rate;
+	if (s->unet_lr && rate("unet_lr", s->unet_lr, &end, &s->lr.unet, e) < 0)
+		return -1;
+	if (*end)
+		return fail(e, EXIT_USAGE, "unet_lr: '%s' is not one number", s->unet_lr);
+	if (read_text_rates(s, e) < 0)
+		return -1;
+	if (s->unet_lr && !s->lr.unet && !s->text_only) {
+		note("unet_lr is 0: the UNet is not trained, as in sd-scripts");
+		s->text_only = true;
+	}
+	if (s->text_encoder_lr && !s->lr.te1 && !s->lr.te2 && !s->unet_only) {
+		note("text_encoder_lr is 0: the text encoders are not trained, as in sd-scripts");
+		s->unet_only = true;
+	}
+	if (s->unet_only && s->text_only)
+		return fail(e, EXIT_USAGE, "neither the UNet nor a text encoder is to be trained; leave out network_train_*_only or a "
+			    "learning rate of 0");
+	return 0;
+}
+
+double adapter_settings_rate(const struct train_settings *s)
+{
+	return !s->text_only ? s->lr.unet : s->lr.te1 ? s->lr.te1 : s->lr.te2;
+}
+
+double adapter_settings_lowest_rate(const struct train_settings *s)
+{
+	const double rates[] = { s->text_only ? 0 : s->lr.unet, s->unet_only ? 0 : s->lr.te1, s->unet_only ? 0 : s->lr.te2 };
+	double lowest = 0;
+
+	for (int i = 0; i < 3; i++)
+		if (rates[i] && (!lowest || rates[i] < lowest))
+			lowest = rates[i];
+	return lowest;
+}
+
+/* ---- the rest ---- */
+
+double adapter_base_weight(const struct train_settings *s, size_t i)
+{
+	const char *text = s->base_multipliers;
+
+	while (text && i--)
+		text = strchr(text, ',') ? strchr(text, ',') + 1 : NULL;
+	return text && *text ? strtod(text, NULL) : 1;
+}
+
+static int check_bases(const struct train_settings *s, struct error *e)
+{
+	const char *text = s->base_multipliers, *end;
+	size_t n = 0;
+
+	for (; text; text = *end ? end + 1 : NULL, n++) {
+		double x = strtod(text, (char **)&end);
+		if (end == text || (*end && *end != ',') || !isfinite(x))
+			return fail(e, EXIT_USAGE, "base_weights_multiplier: '%s' is no list of numbers between commas",
+				    s->base_multipliers);
+	}
+	if (n > s->base_weights.count)
+		return fail(e, EXIT_USAGE, "base_weights_multiplier has %zu numbers for %zu base_weights", n, s->base_weights.count);
+	return 0;
+}
+
+int adapter_settings_blocks(const struct train_settings *s, struct block_plan *p, bool *given, struct error *e)
+{
+	*given = block_texts_given(&s->blocks);
+	return *given ? block_plan_read(p, &s->blocks, s->rank, s->alpha, s->conv_rank, s->conv_alpha, e) : 0;
+}
+
+int adapter_settings_finish(struct train_settings *s, struct error *e)
+{
+	struct arg args[ARGS];
+	struct block_plan plan;
+	bool given;
+
+	list_args(s, args);
+	for (size_t i = 0; i < s->network_args.count; i++)
+		if (take_arg(args, s->network_args.item[i], e) < 0)
+			return -1;
+	if (s->dim_from_weights && !s->network_weights)
+		return fail(e, EXIT_USAGE, "dim_from_weights needs network_weights, the file to take them from");
+	if (s->dim_from_weights && (s->blocks.dims || s->blocks.conv_dims))
+		return fail(e, EXIT_USAGE, "dim_from_weights and block_dims both say which ranks there are; leave out one");
+	if (s->dora && s->base_weights.count)
+		return fail(e, EXIT_USAGE, "dora and base_weights: the lengths would be those of the model without them; make the model with "
+			    "lora-merge first");
+	if (s->dora && s->scale_weight_norms)
+		return fail(e, EXIT_USAGE, "dora and scale_weight_norms: a DoRA learns the lengths; leave out one");
+	if (check_bases(s, e) < 0 || read_rates(s, e) < 0)
+		return -1;
+	return adapter_settings_blocks(s, &plan, &given, e);
+}
+
+char *adapter_settings_json(const struct train_settings *s)
+{
+	struct json_out j = { 0 };
+	struct arg args[ARGS];
+	int more = 0;
+
+	list_args((struct train_settings *)s, args);
+	json_begin(&j, NULL);
+	for (int i = 0; i < ARGS; i++) {
+		const struct arg *a = &args[i];
+		char text[40] = "";
+
+		if (a->kind == WHOLE && *(long *)a->value)
+			snprintf(text, sizeof(text), "%ld", *(long *)a->value);
+		else if (a->kind == FLAG && *(bool *)a->value)
+			strcpy(text, "True");
+		else if (a->kind == NUMBER && *(double *)a->value && (i != 1 || s->conv_rank))
+			snprintf(text, sizeof(text), "%g", *(double *)a->value);
+		if (a->kind == TEXT ? *(const char **)a->value != NULL : *text) {
+			json_text(&j, a->name, a->kind == TEXT ? *(const char **)a->value : text);
+			more += i > 1;
+		}
+	}
+	json_end(&j);
+	if (more)
+		return buffer_steal(&j.text);
+	json_free(&j);
+	return NULL;
+}

@@ -1,0 +1,113 @@
+/* Which run a file belongs to, as text and as a mark of it. */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../base/hash.h"
+#include "../../base/memory.h"
+#include "mark.h"
+
+static const char *const no_other_run[] = {
+	"output_name", "gradient_checkpointing",                                                /* an adapter's configuration has them */
+	"max_train_steps", "max_train_epochs",
+	"pretrained_model_name_or_path", "model_config", "base_weights", "base_weights_multiplier", "optimizer_type", "use_8bit_adam",
+	"use_lion_optimizer", "network_args",                                                   /* the identity, and others' rows */
+	"save_precision", "no_metadata", "stamp", "training_comment", "allow_other_encoders", "masked_loss",
+};
+static const char *const no_other_run_all[] = { "metadata_" };
+
+static bool makes_another(const char *line)
+{
+	const size_t n = strcspn(line, " ");
+	size_t i;
+
+	for (i = 0; i < sizeof(no_other_run) / sizeof(*no_other_run); i++)
+		if (n == strlen(no_other_run[i]) && !memcmp(line, no_other_run[i], n))
+			return false;
+	for (i = 0; i < sizeof(no_other_run_all) / sizeof(*no_other_run_all); i++)
+		if (!strncmp(line, no_other_run_all[i], strlen(no_other_run_all[i])))
+			return false;
+	return true;
+}
+
+static size_t line_length(const char *line)
+{
+	return strcspn(line, "\n");
+}
+
+static const char *next_line(const char *line)
+{
+	line += line_length(line);
+	return line + (*line == '\n');
+}
+
+/* The line of text with the first n bytes of key; NULL: none. */
+static const char *line_with(const char *text, const char *key, size_t n)
+{
+	for (; *text; text = next_line(text))
+		if (!strncmp(text, key, n))
+			return text;
+	return NULL;
+}
+
+static bool same_line(const char *a, const char *b)
+{
+	return a && b && line_length(a) == line_length(b) && !memcmp(a, b, line_length(a));
+}
+
+/* "key = " */
+static size_t key_length(const char *line)
+{
+	const size_t n = strcspn(line, "=\n");
+
+	return line[n] == '=' && line[n + 1] == ' ' ? n + 2 : n;
+}
+
+char *mark_settings(const char *config, const char *defaults)
+{
+	struct buffer kept = { 0 };
+
+	for (; *config; config = next_line(config))
+		if (makes_another(config) && !same_line(config, line_with(defaults, config, key_length(config))))
+			buffer_addf(&kept, "%.*s\n", (int)line_length(config), config);
+	return buffer_steal(&kept);
+}
+
+void run_mark(const char *identity, const char *settings, char mark[MARK_SIZE])
+{
+	struct sha256 h;
+	char hex[65];
+
+	sha256_begin(&h);
+	sha256_add(&h, identity, strlen(identity) + 1);
+	sha256_add(&h, settings, strlen(settings));
+	sha256_hex(&h, hex);
+	memcpy(mark, hex, MARK_SIZE - 1);
+	mark[MARK_SIZE - 1] = 0;
+}
+
+/* A line without its counterpart stands against a default. */
+static char *told(const char *key, const char *was, const char *is)
+{
+	const int n = key_length(key) - 3;
+
+	if (!is)
+		return xprintf("%.*s, this one the default of %.*s", (int)line_length(was), was, n, key);
+	if (!was)
+		return xprintf("the default of %.*s, this one %.*s", n, key, (int)line_length(is), is);
+	return xprintf("%.*s, this one %.*s", (int)line_length(was), was, (int)line_length(is) - n - 3, is + n + 3);
+}
+
+char *settings_difference(const char *was, const char *is)
+{
+	const char *line, *other;
+
+	for (line = was; *line; line = next_line(line)) {
+		other = line_with(is, line, key_length(line));
+		if (!same_line(line, other))
+			return told(line, line, other);
+	}
+	for (line = is; *line; line = next_line(line))
+		if (!line_with(was, line, key_length(line)))
+			return told(line, NULL, line);
+	return NULL;
+}

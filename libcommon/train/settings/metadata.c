@@ -1,0 +1,57 @@
+#include <stdlib.h>
+#include <string.h>
+#include "../../base/base64.h"
+#include "../../io/image.h"
+#include "../../io/publish.h"
+#include "metadata.h"
+
+#define THUMBNAIL_CAP (4 << 20)         /* it is read whenever somebody looks at the file's header */
+
+static const char *mime_type(const struct buffer *file)
+{
+	static const char *const types[][2] = { { "JPEG", "image/jpeg" }, { "PNG", "image/png" }, { "WebP", "image/webp" } };
+	const char *type = image_type(file->data, file->len, NULL);
+
+	for (size_t i = 0; type && i < sizeof(types) / sizeof(*types); i++)
+		if (!strcmp(types[i][0], type))
+			return types[i][1];
+	return NULL;
+}
+
+static int read_thumbnail(const char *path, char **url, struct error *e)
+{
+	struct buffer file = { 0 }, text = { 0 };
+	const char *type;
+	int result = 0;
+
+	if (read_file(path, THUMBNAIL_CAP, &file, e) < 0)
+		return -1;
+	type = mime_type(&file);
+	if (type) {
+		buffer_addf(&text, "data:%s;base64,", type);
+		buffer_add_base64(&text, file.data, file.len);
+		*url = buffer_steal(&text);
+	} else {
+		result = fail(e, EXIT_INPUT, "%s: not a PNG, JPEG or WebP; name a picture in metadata_thumbnail", path);
+	}
+	buffer_free(&file);
+	return result;
+}
+
+int metadata_settings_finish(struct metadata_settings *m, struct error *e)
+{
+	const char *thumbnail = m->notes.thumbnail;
+
+	if (!thumbnail)
+		return 0;
+	if (strncmp(thumbnail, "data:", 5))
+		return read_thumbnail(thumbnail, &m->thumbnail, e);
+	m->thumbnail = xstrdup(thumbnail);
+	return 0;
+}
+
+void metadata_settings_free(struct metadata_settings *m)
+{
+	free(m->thumbnail);
+	m->thumbnail = NULL;
+}

@@ -1,0 +1,38 @@
+/*
+ * settings_metadata.h - what a run says of its adapter in the file: title, author and the like, a picture, a comment, or nothing.
+ */
+#ifndef TRAIN_SETTINGS_METADATA_H
+#define TRAIN_SETTINGS_METADATA_H
+
+#include "../../config/options.h"
+#include "../../adapter/metadata.h"
+
+struct metadata_settings {
+	struct model_notes notes;       /* thumbnail: as written, a file or a data: URL */
+	const char *comment;
+	bool none;
+	char *thumbnail;                /* what comes of notes.thumbnail: a data: URL, malloced; NULL: none */
+};
+
+#define METADATA_OPTION_ROWS(m) \
+	{ "metadata-title", 0, OPTION_STRING, &(m)->notes.title, "TEXT", "title in the adapter's metadata; output-name", .advanced = true }, \
+	{ "metadata-author", 0, OPTION_STRING, &(m)->notes.author, "TEXT", "who made it", .advanced = true }, \
+	{ "metadata-description", 0, OPTION_STRING, &(m)->notes.description, "TEXT", "what it is", .advanced = true }, \
+	{ "metadata-license", 0, OPTION_STRING, &(m)->notes.license, "TEXT", "its license", .advanced = true }, \
+	{ "metadata-tags", 0, OPTION_STRING, &(m)->notes.tags, "TEXT,...", "tags", .advanced = true }, \
+	{ "metadata-trigger-phrase", 0, OPTION_STRING, &(m)->notes.trigger_phrase, "TEXT", "words that call for it", .advanced = true }, \
+	{ "metadata-usage-hint", 0, OPTION_STRING, &(m)->notes.usage_hint, "TEXT", "how to use it", .advanced = true }, \
+	{ "metadata-merged-from", 0, OPTION_STRING, &(m)->notes.merged_from, "TEXT", "what it was merged from", .advanced = true }, \
+	{ "metadata-preprocessor", 0, OPTION_STRING, &(m)->notes.preprocessor, "TEXT", "what its pictures went through", .advanced = true }, \
+	{ "metadata-is-negative-embedding", 0, OPTION_STRING, &(m)->notes.is_negative_embedding, "TEXT", "as sd-scripts has it", \
+	  .advanced = true }, \
+	{ "metadata-thumbnail", 0, OPTION_STRING, &(m)->notes.thumbnail, "FILE", "a picture to show for it, or a data: URL", .advanced = true, \
+	  .file = FILE_READ }, \
+	{ "training-comment", 0, OPTION_STRING, &(m)->comment, "TEXT", "a comment in the metadata", .advanced = true }, \
+	{ "no-metadata", 0, OPTION_FLAG, &(m)->none, NULL, "only what readers of the adapter need", .advanced = true }
+
+/* Reads the thumbnail. */
+int metadata_settings_finish(struct metadata_settings *m, struct error *e) MUST_CHECK;
+void metadata_settings_free(struct metadata_settings *m);
+
+#endif

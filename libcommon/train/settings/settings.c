@@ -1,0 +1,339 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "../../base/memory.h"
+#include "../../optimize/lr_schedule.h"
+#include "../../optimize/optimizer.h"
+#include "../../base/bytes.h"
+#include "settings.h"
+#include "adapter.h"
+#include "idle.h"
+
+const struct option *train_options(struct train_settings *s)
+{
+	const struct option table[] = {
+		{ .kind = OPTION_SECTION, .help = "Input and output" },
+		{ "model", 'm', OPTION_STRING, &s->model, "MODEL", "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		  .key = "pretrained_model_name_or_path", .file = FILE_READ },
+		{ "model-config", 0, OPTION_STRING, &s->model_config, "DIR", "config files for a single file that is not SDXL's size",
+		  .advanced = true, .file = FILE_READ },
+		{ "allow-other-encoders", 0, OPTION_FLAG, &s->allow_other_encoders, NULL, "take latents of another VAE or text encoder",
+		  .advanced = true },
+		{ "output-dir", 'o', OPTION_STRING, &s->output_dir, "DIR", "where adapters and states go", .fallback = ".",
+		  .file = FILE_WRITTEN },
+		{ "output-name", 0, OPTION_STRING, &s->output_name, "NAME", "NAME.safetensors, NAME-stepNNNNNNNN.safetensors",
+		  .fallback = "last" },
+		{ "resume", 0, OPTION_STRING, &s->resume, "[STATE|auto]", "go on from a state; auto: the newest sound one, if any",
+		  .file = FILE_READ },
+		{ "max-duration", 0, OPTION_STRING, &s->max_duration, "5h45m", "stop saved (exit 75) after this time", .key = "" },
+
+		{ .kind = OPTION_SECTION, .help = "Adapter" },
+		{ "network-dim", 'r', OPTION_INT, &s->rank, "N", "rank", .fallback = "4", .min = 1, .max = 4096 },
+		{ "network-alpha", 0, OPTION_NUMBER, &s->alpha, "X", "scale is alpha / rank; 0: alpha = rank", .fallback = "1", .min = 0,
+		  .max = 1e6 },
+		{ "conv-dim", 0, OPTION_INT, &s->conv_rank, "N", "rank for 3x3 convolutions; 0: none", .fallback = "0", .max = 4096 },
+		{ "conv-alpha", 0, OPTION_NUMBER, &s->conv_alpha, "X", "its alpha", .fallback = "1", .min = 0, .max = 1e6 },
+		{ "network-train-unet-only", 0, OPTION_FLAG, &s->unet_only, NULL, "leave the text encoders alone" },
+		{ "network-train-text-encoder-only", 0, OPTION_FLAG, &s->text_only, NULL, "leave the UNet alone" },
+		{ "network-module", 0, OPTION_STRING, &s->network_module, "MODULE", "networks.lora", .fallback = "networks.lora",
+		  .advanced = true, .refused = network_modules },
+		{ "network-args", 0, OPTION_LIST, &s->network_args, "K=V", "settings of this section, as sd-scripts takes them",
+		  .advanced = true },
+		{ "network-dropout", 0, OPTION_NUMBER, &s->network_dropout, "X", "chance of leaving out a value between the two matrices",
+		  .fallback = "0", .min = 0, .max = 0.99, .advanced = true },
+		{ "rank-dropout", 0, OPTION_NUMBER, &s->rank_dropout, "X", "the same for a rank of a picture", .fallback = "0", .min = 0,
+		  .max = 0.99, .advanced = true },
+		{ "module-dropout", 0, OPTION_NUMBER, &s->module_dropout, "X", "the same for a whole module", .fallback = "0", .min = 0,
+		  .max = 0.99, .advanced = true },
+		{ "scale-weight-norms", 0, OPTION_NUMBER, &s->scale_weight_norms, "X", "a module's norm is kept at most this; 0: off",
+		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+		{ "network-weights", 0, OPTION_STRING, &s->network_weights, "FILE", "an adapter to begin with", .file = FILE_READ },
+		{ "dora", 0, OPTION_FLAG, &s->dora, NULL, "DoRA: the lengths of the weights' rows are learnt apart", .advanced = true },
+		{ "dim-from-weights", 0, OPTION_FLAG, &s->dim_from_weights, NULL, "its modules, ranks and alphas too", .advanced = true },
+		{ "base-weights", 0, OPTION_LIST, &s->base_weights, "FILE", "an adapter that belongs to the base model in this run",
+		  .advanced = true, .file = FILE_READ },
+		{ "base-weights-multiplier", 0, OPTION_STRING, &s->base_multipliers, "X,...", "their weights; 1", .advanced = true },
+		{ "block-dims", 0, OPTION_STRING, &s->blocks.dims, "N,...", "ranks of the UNet's 23 blocks", .advanced = true },
+		{ "block-alphas", 0, OPTION_STRING, &s->blocks.alphas, "X,...", "their alphas", .advanced = true },
+		{ "conv-block-dims", 0, OPTION_STRING, &s->blocks.conv_dims, "N,...", "ranks of their 3x3 convolutions", .advanced = true },
+		{ "conv-block-alphas", 0, OPTION_STRING, &s->blocks.conv_alphas, "X,...", "and their alphas", .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "Training" },
+		{ "max-train-steps", 0, OPTION_INT, &s->max_steps, "N", "optimizer steps", .fallback = "1600", .min = 1, .max = 99999999 },
+		{ "max-train-epochs", 0, OPTION_INT, &s->max_epochs, "N", "epochs instead of steps", .fallback = "0", .max = 1e6 },
+		{ "train-batch-size", 0, OPTION_INT, &s->batch_size, "N", "pictures at once", .fallback = "1", .min = 1, .max = 4096 },
+		{ "gradient-accumulation-steps", 0, OPTION_INT, &s->accumulate, "N", "batches an optimizer step", .fallback = "1", .min = 1,
+		  .max = 65536 },
+		CAPTION_OPTION_ROWS(&s->captions),
+		{ "max-token-length", 0, OPTION_INT, &s->max_token_length, "N", "tokens of a caption that are read",
+		  .fallback = "75", .choices = "75|150|225", .advanced = true },
+		{ "learning-rate", 0, OPTION_NUMBER, &s->learning_rate, "X", "", .fallback = "2e-6", .min = 0, .max = 1e6 },
+		{ "unet-lr", 0, OPTION_STRING, &s->unet_lr, "X", "the UNet's, when it differs; 0: not trained", .advanced = true },
+		{ "text-encoder-lr", 0, OPTION_STRING, &s->text_encoder_lr, "X|X,Y", "the text encoders', or each one's; 0: not trained",
+		  .advanced = true },
+		{ "down-lr-weight", 0, OPTION_STRING, &s->blocks.down, "X,...", "factors of the 9 input blocks; 0 leaves one out",
+		  .advanced = true },
+		{ "mid-lr-weight", 0, OPTION_STRING, &s->blocks.mid, "X,X,X", "of the middle block's 3", .advanced = true },
+		{ "up-lr-weight", 0, OPTION_STRING, &s->blocks.up, "X,...", "of the 9 output blocks", .advanced = true },
+		{ "block-lr-zero-threshold", 0, OPTION_NUMBER, &s->blocks.zero_threshold, "X", "factors up to here count as 0",
+		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+		{ "loraplus-lr-ratio", 0, OPTION_NUMBER, &s->plus_ratio, "X", "LoRA+: lora_up learns X times as fast; 0: off",
+		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+		{ "loraplus-unet-lr-ratio", 0, OPTION_NUMBER, &s->plus_unet_ratio, "X", "in the UNet", .fallback = "0", .min = 0, .max = 1e6,
+		  .advanced = true },
+		{ "loraplus-text-encoder-lr-ratio", 0, OPTION_NUMBER, &s->plus_text_ratio, "X", "in the text encoders", .fallback = "0",
+		  .min = 0, .max = 1e6, .advanced = true },
+		{ "lr-scheduler", 0, OPTION_CHOICE, &s->lr_scheduler, "NAME", "", .fallback = "constant", .choices = lr_schedule_names() },
+		{ "lr-warmup-steps", 0, OPTION_STRING, &s->warmup, "N|RATIO", "steps, a ratio below 1, or 10%", .fallback = "0" },
+		{ "lr-scheduler-num-cycles", 0, OPTION_NUMBER, &s->lr_cycles, "N", "cosine_with_restarts: restarts", .fallback = "1",
+		  .min = 0, .max = 1e6, .advanced = true },
+		{ "lr-scheduler-power", 0, OPTION_NUMBER, &s->lr_power, "X", "polynomial", .fallback = "1", .min = 0, .max = 100,
+		  .advanced = true },
+		{ "lr-scheduler-min-lr-ratio", 0, OPTION_NUMBER, &s->lr_min_ratio, "X", "cosine_with_min_lr", .fallback = "0", .min = 0,
+		  .max = 1, .advanced = true },
+		{ "lr-decay-steps", 0, OPTION_STRING, &s->decay, "N|RATIO", "warmup_stable_decay: its last steps", .fallback = "0",
+		  .advanced = true },
+		{ "lr-scheduler-timescale", 0, OPTION_INT, &s->lr_timescale, "N", "inverse_sqrt; 0: the warm-up's steps, or 10000",
+		  .fallback = "0", .min = 0, .max = 99999999, .advanced = true },
+		{ "optimizer-type", 0, OPTION_STRING, &s->optimizer, "NAME",
+		  "AdamW, AdamW8bit, Lion, Adafactor, Prodigy, DAdaptAdam, AdamWScheduleFree", .fallback = "AdamW" },
+		{ "optimizer-args", 0, OPTION_LIST, &s->optimizer_args, "K=V", "weight_decay=0.01 and others of the optimizer's",
+		  .advanced = true },
+		{ "use-8bit-adam", 0, OPTION_FLAG, &s->use_8bit_adam, NULL, "the same as --optimizer-type AdamW8bit", .advanced = true },
+		{ "use-lion-optimizer", 0, OPTION_FLAG, &s->use_lion, NULL, "the same as --optimizer-type Lion", .advanced = true },
+		{ "max-grad-norm", 0, OPTION_NUMBER, &s->max_grad_norm, "X", "clip the gradient's norm; 0: off", .fallback = "1", .min = 0,
+		  .max = 1e9 },
+		{ "debiased-estimation-loss", 0, OPTION_FLAG, &s->debiased, NULL, "weight timesteps by 1/sqrt(SNR)" },
+		{ "min-snr-gamma", 0, OPTION_NUMBER, &s->min_snr_gamma, "X", "weight timesteps by min(SNR,X)/SNR; 0: off", .fallback = "0",
+		  .min = 0, .max = 1e6, .advanced = true },
+		{ "v-parameterization", 0, OPTION_FLAG, &s->v_prediction, NULL, "the model predicts v; the model's own scheduler says so too",
+		  .advanced = true },
+		{ "zero-terminal-snr", 0, OPTION_FLAG, &s->zero_terminal_snr, NULL, "the last timestep is pure noise", .advanced = true },
+		{ "scale-v-pred-loss-like-noise-pred", 0, OPTION_FLAG, &s->scale_v_like_noise, NULL,
+		  "v prediction: weight timesteps by SNR/(SNR+1)", .advanced = true },
+		{ "v-pred-like-loss", 0, OPTION_NUMBER, &s->v_like, "X", "weight timesteps by 1 + X (SNR+1)/SNR; 0: off", .fallback = "0",
+		  .min = 0, .max = 1e6, .advanced = true },
+		{ "noise-offset", 0, OPTION_NUMBER, &s->noise_offset, "X", "noise of whole channels, X strong; 0: off", .fallback = "0",
+		  .min = 0, .max = 100, .advanced = true },
+		{ "noise-offset-random-strength", 0, OPTION_FLAG, &s->noise_offset_random, NULL, "a strength from 0 to X for each picture",
+		  .advanced = true },
+		{ "adaptive-noise-scale", 0, OPTION_NUMBER, &s->adaptive_noise_scale, "X", "the offset grows by X times the latent's mean",
+		  .fallback = "0", .min = -100, .max = 100, .advanced = true },
+		{ "multires-noise-iterations", 0, OPTION_INT, &s->multires_iterations, "N", "coarser noises added to the noise; 0: off",
+		  .fallback = "0", .max = 16, .advanced = true },
+		{ "multires-noise-discount", 0, OPTION_NUMBER, &s->multires_discount, "X", "strength of each, from one to the next",
+		  .fallback = "0.3", .min = 0, .max = 1, .advanced = true },
+		{ "ip-noise-gamma", 0, OPTION_NUMBER, &s->ip_noise_gamma, "X", "noise on the input that is no part of the target; 0: off",
+		  .fallback = "0", .min = 0, .max = 100, .advanced = true },
+		{ "ip-noise-gamma-random-strength", 0, OPTION_FLAG, &s->ip_noise_random, NULL, "a strength from 0 to X for each picture",
+		  .advanced = true },
+		{ "loss-type", 0, OPTION_CHOICE, &s->loss_type, "NAME", "", .fallback = "l2", .choices = "l2|l1|huber|smooth_l1",
+		  .advanced = true },
+		{ "huber-schedule", 0, OPTION_CHOICE, &s->huber_schedule, "NAME", "how huber-c changes with the timestep",
+		  .fallback = "snr", .choices = "constant|exponential|snr", .advanced = true },
+		{ "huber-c", 0, OPTION_NUMBER, &s->huber_c, "X", "where huber and smooth_l1 bend", .fallback = "0.1", .min = 1e-6, .max = 1e3,
+		  .advanced = true },
+		{ "huber-scale", 0, OPTION_NUMBER, &s->huber_scale, "X", "factor of huber-c, except with snr", .fallback = "1", .min = 1e-6,
+		  .max = 1e6, .advanced = true },
+		{ "masked-loss", 0, OPTION_FLAG, &s->masked_loss, NULL, "latents should have masks, which are always used; warn if none has",
+		  .advanced = true },
+		{ "min-timestep", 0, OPTION_INT, &s->min_timestep, "N", "timesteps are drawn from here", .fallback = "0", .max = 99999,
+		  .advanced = true },
+		{ "max-timestep", 0, OPTION_INT, &s->max_timestep, "N", "to below here; not set: all that the model has", .fallback = "1000",
+		  .min = 1, .max = 100000, .advanced = true },
+		{ "seed", 0, OPTION_STRING, &s->seed, "N", "of everything random", .fallback = "42" },
+		{ "gradient-checkpointing", 0, OPTION_SWITCH, &s->checkpointing, "[auto]",
+		  "less memory, a third more time; auto: as much as must be" },
+		{ "vram", 0, OPTION_STRING, &s->vram, "12GiB", "memory that the run may take; refused where it needs more" },
+		{ "mixed-precision", 0, OPTION_CHOICE, &s->mixed_precision, "TYPE", "the CPU computes in fp32 whatever this says",
+		  .fallback = "no", .choices = "no|fp16|bf16", .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "Saving" },
+		{ "save-precision", 0, OPTION_CHOICE, &s->save_precision, "TYPE", "", .fallback = "float",
+		  .choices = "float|fp32|fp16|bf16" },
+		{ "save-every-n-steps", 0, OPTION_INT, &s->save_every_steps, "N", "0: only the end", .fallback = "0", .max = 99999999 },
+		{ "save-every-n-epochs", 0, OPTION_INT, &s->save_every_epochs, "N", "0: only the end", .fallback = "0", .max = 99999999,
+		  .advanced = true },
+		{ "save-n-epoch-ratio", 0, OPTION_INT, &s->save_epoch_ratio, "N", "adapters over the whole run, in place of every N epochs",
+		  .fallback = "0", .max = 1e6, .advanced = true },
+		{ "save-every-minutes", 0, OPTION_NUMBER, &s->save_every_minutes, "X", "a state so often; 0: none", .fallback = "0",
+		  .max = 1e6 },
+		{ "save-last-n", 0, OPTION_INT, &s->keep_adapters, "N", "adapters of single steps that are kept; 0: all", .fallback = "0",
+		  .max = 1e6 },
+		{ "save-last-n-steps", 0, OPTION_INT, &s->keep_steps, "N", "keep adapters of the last N steps; 0: all", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "save-last-n-epochs", 0, OPTION_INT, &s->keep_epochs, "N", "keep so many adapters of epochs; 0: all", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "save-state", 0, OPTION_FLAG, &s->save_state, NULL, "a state beside each saved adapter, to resume from" },
+		{ "save-state-on-train-end", 0, OPTION_FLAG, &s->save_state_at_end, NULL, "a state beside the last adapter",
+		  .advanced = true },
+		{ "save-last-n-states", 0, OPTION_INT, &s->keep_states, "N", "older states are removed", .fallback = "2", .min = 1,
+		  .max = 1e6, .advanced = true },
+		{ "save-last-n-steps-state", 0, OPTION_INT, &s->keep_steps_state, "N", "keep states of the last N steps", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "save-last-n-epochs-state", 0, OPTION_INT, &s->keep_epochs_state, "N", "keep so many states of epochs", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "ema-decay", 0, OPTION_NUMBER, &s->ema_decay, "X", "save the moving average of the adapter (0.999); 0: off",
+		  .fallback = "0", .min = 0, .max = 0.999999, .advanced = true },
+		{ "stamp", 0, OPTION_FLAG, &s->stamp, NULL, "write dates into the metadata (bytes then differ from run to run)",
+		  .advanced = true },
+		METADATA_OPTION_ROWS(&s->metadata),
+
+		{ .kind = OPTION_SECTION, .help = "Samples on the way" },
+		{ "sample-prompts", 0, OPTION_STRING, &s->sample_prompts, "FILE", "what to paint: kohya's .txt, .toml or .json",
+		  .file = FILE_READ },
+		{ "sample-every-n-steps", 0, OPTION_INT, &s->sample_every_steps, "N", "paint so often; 0: never", .fallback = "0",
+		  .max = 99999999 },
+		{ "sample-every-n-epochs", 0, OPTION_INT, &s->sample_every_epochs, "N", "the same in epochs, which wins", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "sample-at-first", 0, OPTION_FLAG, &s->sample_at_first, NULL, "paint before the first step too", .advanced = true },
+		{ "sample-sampler", 0, OPTION_STRING, &s->sample_sampler, "NAME", "as in lora-sample", .fallback = "euler",
+		  .advanced = true },
+		{ "vae", 0, OPTION_STRING, &s->vae, "PATH", "another VAE, for these pictures only", .advanced = true,
+		  .file = FILE_READ },
+
+		{ .kind = OPTION_SECTION, .help = "Validation" },
+		{ "validation-split", 0, OPTION_NUMBER, &s->validation_split, "X", "share of the pictures to hold out", .fallback = "0",
+		  .min = 0, .max = 0.9, .advanced = true },
+		{ "validation-seed", 0, OPTION_STRING, &s->validation_seed, "N", "which ones (the seed)", .advanced = true },
+		{ "validate-every-n-steps", 0, OPTION_INT, &s->validate_every_steps, "N", "0: each epoch", .fallback = "0", .max = 99999999,
+		  .advanced = true },
+		{ "validate-every-n-epochs", 0, OPTION_INT, &s->validate_every_epochs, "N", "the same in epochs", .fallback = "0",
+		  .max = 99999999, .advanced = true },
+		{ "max-validation-steps", 0, OPTION_INT, &s->max_validation_steps, "N", "pictures to look at; 0: all", .fallback = "0",
+		  .max = 1e6, .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "Looking" },
+		{ "log", 0, OPTION_STRING, &s->log, "FILE", "append the JSON lines there, not to standard output",
+		  .file = FILE_WRITTEN },
+		{ "logging-dir", 0, OPTION_STRING, &s->logging_dir, "DIR", "TensorBoard events, in DIR/NAME", .file = FILE_WRITTEN },
+		{ "log-with", 0, OPTION_STRING, &s->log_with, "NAME", "tensorboard, json (lines only) or all; wandb is refused",
+		  .advanced = true },
+		{ "log-prefix", 0, OPTION_STRING, &s->log_prefix, "TEXT", "before NAME in logging-dir", .advanced = true },
+		{ "html", 0, OPTION_STRING, &s->html, "FILE", "a page with curves and samples, at the end", .file = FILE_WRITTEN },
+		{ "print-lr", 0, OPTION_FLAG, &s->print_lr, NULL, "print the learning rate of every step and stop", .key = "" },
+		{ "replay-step", 0, OPTION_INT, &s->replay_step, "N", "repeat step N on its NAME-nonfinite-stepN.tar; nothing is saved",
+		  .fallback = "0", .max = 99999999, .key = "", .advanced = true },
+		{ "dry-run", 0, OPTION_FLAG, &s->dry_run, NULL, "check everything and stop before the first step", .key = "" },
+		{ "device", 0, OPTION_STRING, &s->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true },
+		{ "plan", 0, OPTION_FLAG, &s->plan, NULL, "print what memory the run takes, and stop", .key = "" },
+		{ "check", 0, OPTION_FLAG, &s->check, NULL, "check all that can be checked without weights, and stop", .key = "" },
+		{ "pictures", 0, OPTION_STRING, &s->pictures, "REPORT", "with --plan, --check or --print-lr: lora-prep --scan's, not latents",
+		  .key = "", .advanced = true },
+		{ "json", 0, OPTION_FLAG, &s->json, NULL, "with --plan or --check: a JSON line", .key = "", .advanced = true },
+
+		{ .kind = OPTION_SECTION, .help = "What --plan counts where there are no latents" },
+		BUCKET_OPTION_ROWS(&s->buckets, true),
+		{ 0 },
+	};
+	struct option *copy = xmalloc(sizeof(table));
+
+	memcpy(copy, table, sizeof(table));
+	return copy;
+}
+
+/* use_8bit_adam and use_lion_optimizer are kohya's old spellings. */
+static int find_optimizer(struct train_settings *s, struct error *e)
+{
+	const char *old = s->use_8bit_adam ? "AdamW8bit" : "Lion", *name;
+
+	if (s->use_8bit_adam && s->use_lion)
+		return fail(e, EXIT_USAGE, "use_8bit_adam and use_lion_optimizer together; choose one with optimizer_type");
+	if ((s->use_8bit_adam || s->use_lion) && strcasecmp(s->optimizer, "AdamW") && strcasecmp(s->optimizer, old))
+		return fail(e, EXIT_USAGE, "optimizer_type '%s' against %s; leave one out", s->optimizer,
+			    s->use_8bit_adam ? "use_8bit_adam" : "use_lion_optimizer");
+	if (s->use_8bit_adam || s->use_lion)
+		s->optimizer = old;
+	name = optimizer_find(*s->optimizer ? s->optimizer : "AdamW");
+	if (!name)
+		return fail(e, EXIT_USAGE, "optimizer_type '%s' is not known; choose %s", s->optimizer, optimizer_names());
+	s->optimizer = name;
+	return 0;
+}
+
+static int read_optimizer(struct train_settings *s, struct optimizer_settings *o, struct error *e)
+{
+	size_t i;
+	int bad = find_optimizer(s, e);
+
+	if (!bad)
+		optimizer_defaults(s->optimizer, o);
+	for (i = 0; i < s->optimizer_args.count && !bad; i++)
+		bad = optimizer_argument(o, s->optimizer_args.item[i], e);
+	if (!bad && s->ema_decay && optimizer_averages(o))
+		bad = fail(e, EXIT_USAGE, "ema_decay with optimizer_type %s: it keeps an average itself; leave ema_decay out", s->optimizer);
+	return bad;
+}
+
+static int check_logs(const struct train_settings *s, struct error *e)
+{
+	const char *with = s->log_with;
+
+	if (with && !strcasecmp(with, "wandb"))
+		return fail(e, EXIT_USAGE, "log_with 'wandb' is refused: no program here uses the network; use tensorboard, which wandb can import");
+	if (with && strcasecmp(with, "tensorboard") && strcasecmp(with, "json") && strcasecmp(with, "all"))
+		return fail(e, EXIT_USAGE, "log_with '%s' is not known; choose tensorboard, json or all", with);
+	if (with && strcasecmp(with, "json") && !s->logging_dir)
+		return fail(e, EXIT_USAGE, "log_with '%s' needs a folder; name one with --logging-dir", with);
+	if (s->log_prefix && strchr(s->log_prefix, '/'))
+		return fail(e, EXIT_USAGE, "log_prefix '%s' holds a slash; use --logging-dir for the folder", s->log_prefix);
+	return 0;
+}
+
+static int check_looking(const struct train_settings *s, struct error *e)
+{
+	if (!s->sample_prompts && (s->sample_every_steps || s->sample_every_epochs || s->sample_at_first))
+		note("samples are asked for, but not of what: none are painted; name a file with sample_prompts");
+	if (!s->validation_split && (s->validate_every_steps || s->validate_every_epochs))
+		return fail(e, EXIT_USAGE, "%s: validation is asked for, but nothing is held out; use --validation-split",
+			    s->validate_every_steps ? "validate_every_n_steps" : "validate_every_n_epochs");
+	return 0;
+}
+
+int train_settings_finish(struct train_settings *s, struct optimizer_settings *o, struct error *e)
+{
+	if (!s->model)
+		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
+	if (s->unet_only && s->text_only)
+		return fail(e, EXIT_USAGE, "network-train-unet-only and network-train-text-encoder-only together leave nothing to train");
+	if (strcmp(s->network_module, "networks.lora"))
+		return fail(e, EXIT_USAGE, "network_module '%s' is not supported; networks.lora is, for SDXL", s->network_module);
+	if (strchr(s->output_name, '/'))
+		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
+	if (s->pictures && !s->plan && !s->check && !s->print_lr)
+		return fail(e, EXIT_USAGE, "--pictures is for --plan, --check and --print-lr; training wants latents");
+	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)
+		return -1;
+	if (s->vram && bytes_parse(s->vram, &s->vram_bytes, e) < 0)
+		return fail_at(e, "vram");
+	if (!s->alpha)
+		s->alpha = s->rank;
+	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0 || metadata_settings_finish(&s->metadata, e) < 0)
+		return -1;
+	settings_tell_idle(s);
+	if (!s->conv_alpha)
+		s->conv_alpha = s->conv_rank;
+	return 0;
+}
+
+int train_schedule_steps(const char *key, const char *text, long total, long *steps, struct error *e)
+{
+	char *end;
+	double x = strtod(text ? text : "0", &end);
+	const bool percent = *end == '%' && !end[1];
+
+	if ((*end && !percent) || !(x >= 0))
+		return fail(e, EXIT_USAGE, "%s: '%s' is no number of steps, ratio or percentage", key, text);
+	if (percent)
+		x /= 100;
+	if (!total && (percent || x < 1))
+		x = x > 0;
+	else if (percent || x < 1)
+		x = floor(x * total);
+	*steps = x < 1e9 ? x : 1e9;
+	if (total && *steps > total)
+		return fail(e, EXIT_USAGE, "%s: %ld are more than the run's %ld; lower it, or train longer", key, *steps, total);
+	return 0;
+}
