@@ -1,5 +1,5 @@
 /*
- * internal.h - what the host side of the CUDA backend shares: the device's state, and one function an entry of struct backend.
+ * internal.h - what the host side of the CUDA backend shares: the device's state, and the functions of struct backend.
  *
  * One stream, one cuBLAS handle with its own workspace, one stretch of scratch: work runs in the order of the calls, so scratch is free
  * again for the next call, and two runs do the same arithmetic in the same order.
@@ -48,18 +48,11 @@ void blas_must(cublasStatus_t status, const char *what);
 void cuda_ran(struct device *d, cudaError_t status, const char *what);
 void *cuda_scratch(struct device *d, size_t bytes);     /* ends the program where that is more than there is */
 
+/* ---- behind cuda_backend ---- */
+#define OP(type, name, parameters) type cuda_##name parameters;
+#include "../libcommon/backend_ops.def"
+
 /* ---- device.c ---- */
-struct device *cuda_open(struct error *e);
-void cuda_close(struct device *d);
-void *cuda_alloc(struct device *d, size_t bytes);
-size_t cuda_room(struct device *d);
-void cuda_release(struct device *d, void *p);
-void cuda_upload(struct device *d, void *dst, const void *host, size_t bytes);
-void cuda_download(struct device *d, void *host, const void *src, size_t bytes);
-void cuda_copy(struct device *d, float *y, const float *x, size_t n);
-void cuda_zero(struct device *d, float *y, size_t n);
-int cuda_prepare(struct device *d, struct weight *w, const void *host);
-void cuda_unprepare(struct device *d, struct weight *w);
 const void *cuda_weight(struct device *d, const struct weight *w);      /* its data on the card, until the next call */
 
 /* ---- product.c ---- */
@@ -72,16 +65,6 @@ struct product {
 	float *c; int ldc;
 };
 void run_product(struct device *d, const struct product *p);    /* F16: factor is what the last cast left; others: 1 */
-void cuda_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows);
-void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add);
-void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
-	       float beta, float *c, int ldc);
-
-/* ---- conv.c ---- */
-void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s);
-void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add);
-void cuda_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
-		    const struct conv_shape *s, int add);
 
 static inline size_t type_size(enum dtype t) { return t == DTYPE_F32 ? 4 : 2; }
 

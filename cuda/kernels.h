@@ -2,7 +2,7 @@
  * kernels.h - the kernels' C interface: what each file of kernels (*.cu) can be asked for.
  *
  * A launcher enqueues on the stream and returns cudaGetLastError(): it never waits, never allocates, and its arguments are those of
- * struct backend (libcommon/backend.h), where shapes and formulas are written.  All pointers are device memory unless "host" is said.
+ * libcommon/backend_ops.def, where shapes and formulas are written.  All pointers are device memory unless "host" is said.
  * `scratch` is device memory of the size given beside it, free again when the launcher's kernels have run.
  */
 #ifndef CUDA_KERNELS_H

@@ -182,79 +182,8 @@ void winograd_conv2d(struct device *d, float *y, const float *x, const struct we
 void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w,
 			const struct conv_shape *s, int add);
 
-/* ---- behind cpu_backend; contracts in backend.h ---- */
-struct device *cpu_open(struct error *e);
-void cpu_close(struct device *d);
-void *cpu_alloc(struct device *d, size_t bytes);
-size_t cpu_room(struct device *d);
-void cpu_release(struct device *d, void *p);
-void cpu_upload(struct device *d, void *dst, const void *host, size_t bytes);
-void cpu_download(struct device *d, void *host, const void *src, size_t bytes);
-void cpu_copy(struct device *d, float *y, const float *x, size_t n);
-void cpu_zero(struct device *d, float *y, size_t n);
-int cpu_prepare(struct device *d, struct weight *w, const void *host);
-void cpu_unprepare(struct device *d, struct weight *w);
-void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows);
-void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add);
-void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-	      const float *b, int ldb, float beta, float *c, int ldc);
-void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
-		const struct conv_shape *s);
-void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s,
-		   int add);
-void cpu_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
-		   const struct conv_shape *s, int add);
-void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
-		    const struct norm_shape *s);
-void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
-			 const float *gain, const float *bias, const struct norm_shape *s, int add);
-void cpu_group_norm_sums(struct device *d, float *stats, float *sums, const float *x, int at, int pixels,
-			 const struct norm_shape *s);
-void cpu_group_norm_apply(struct device *d, float *y, const float *stats, const float *x, const float *gain,
-			  const float *bias, const struct norm_shape *s);
-void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
-		    int rows, int c, float eps);
-void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
-			 const float *gain, int rows, int c, int add);
-void cpu_activation(struct device *d, float *y, const float *x, size_t n, enum activation kind);
-void cpu_activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind,
-			 int add);
-void cpu_geglu(struct device *d, float *y, const float *x, int rows, int c);
-void cpu_geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add);
-void cpu_axpby(struct device *d, float *y, float a, const float *x, float b, size_t n);
-void cpu_dropout(struct device *d, float *x, const struct random *r, double p, int n, int rows, int c, bool shared);
-void cpu_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s);
-void cpu_loss_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
-		   const struct loss_terms *s, int add);
-void cpu_add(struct device *d, float *y, const float *x, const float *z, size_t n);
-void cpu_multiply(struct device *d, float *y, const float *x, const float *z, int rows, int c, bool shared);
-void cpu_add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c);
-void cpu_sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add);
-void cpu_copy_columns(struct device *d, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add);
-void cpu_upsample(struct device *d, float *y, const float *x, int n, int h, int w, int c);
-void cpu_upsample_back(struct device *d, float *dx, const float *dy, int n, int h, int w, int c, int add);
-void cpu_embedding(struct device *d, float *y, const struct weight *table, const int32_t *ids, int rows);
-void cpu_gather_rows(struct device *d, float *y, const float *x, const int32_t *index, int rows, int c);
-void cpu_gather_rows_back(struct device *d, float *dx, const float *dy, const int32_t *index, int rows, int c);
-void cpu_attention(struct device *d, float *o, float *lse, const float *q, const float *k, const float *v,
-		   const struct attention_shape *s);
-void cpu_attention_back(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o,
-			const float *lse, const float *q, const float *k, const float *v,
-			const struct attention_shape *s, const int add[3]);
-void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n,
-	     size_t each);
-void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
-		  const float *weight, int n, size_t each, int add);
-void cpu_sum_squares(struct device *d, double *sum, const float *x, size_t n);
-void cpu_adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
-void cpu_adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n,
-		   const struct adamw_step *s);
-void cpu_lion(struct device *d, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s);
-void cpu_adafactor(struct device *d, float *u, float *row, float *col, const float *grad,
-		   const struct factored_shape *s, double share, float eps);
-double cpu_sum_products(struct device *d, const float *x, const float *z, size_t n);
-double cpu_sum_magnitudes(struct device *d, const float *x, size_t n);
-void cpu_axxpby(struct device *d, float *y, float a, const float *x, float b, size_t n);
-void cpu_over_root(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b, size_t n);
+/* ---- behind cpu_backend ---- */
+#define OP(type, name, parameters) type cpu_##name parameters;
+#include "../backend_ops.def"
 
 #endif
