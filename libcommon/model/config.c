@@ -16,7 +16,7 @@ static const struct clip_config sdxl_te2 = {
 
 static const struct unet_config sdxl_unet = {
 	.in_channels = 4, .out_channels = 4, .levels = 3, .channels = { 320, 640, 1280 }, .heads = { 5, 10, 20 },
-	.depth = { 0, 2, 10 }, .attention = { false, true, true }, .resnets = 2, .groups = 32, .norm_eps = 1e-5f,
+	.depth = { 0, 2, 10 }, .mid_depth = 10, .attention = { false, true, true }, .resnets = 2, .groups = 32, .norm_eps = 1e-5f,
 	.context = 2048, .time_ids_dim = 256, .pooled = 1280,
 };
 

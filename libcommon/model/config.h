@@ -16,12 +16,14 @@ struct unet_config {
 	int in_channels, out_channels, levels;
 	int channels[MAX_LEVELS];
 	int heads[MAX_LEVELS];          /* heads a level: diffusers' `attention_head_dim` is that number, in spite of its name */
-	int depth[MAX_LEVELS];          /* transformer blocks a level; 0: none.  The mid block takes the last level's */
+	int depth[MAX_LEVELS];          /* transformer blocks a level; 0: none */
+	int mid_depth;                  /* the mid block's: the last of transformer_layers_per_block, whether its level has attention or not */
 	bool attention[MAX_LEVELS];     /* down_block_types[i] is CrossAttnDownBlock2D */
+	bool conv_projection;           /* transformers' proj_in and proj_out are 1x1 convolutions: not use_linear_projection */
 	int resnets;                    /* layers_per_block; the way up has one more */
 	int groups; float norm_eps;
 	int context;                    /* cross_attention_dim */
-	int time_ids_dim;               /* addition_time_embed_dim: sinusoids a number */
+	int time_ids_dim;               /* addition_time_embed_dim: sinusoids a number; 0: it is told no sizes and no pooled vector */
 	int pooled;                     /* projection_class_embeddings_input_dim - 6*time_ids_dim */
 };
 

@@ -111,7 +111,7 @@ static bool text_is(const struct settings *s, const char *key, const char *text)
 }
 
 /* One number for all levels, or a list of one each. */
-static void integers(struct settings *s, const char *key, int *out, int count, int max)
+static void integers(struct settings *s, const char *key, int fallback, int *out, int count, int max)
 {
 	json_t *v = setting(s, key);
 	bool each = json_is_array(v);
@@ -119,7 +119,9 @@ static void integers(struct settings *s, const char *key, int *out, int count, i
 
 	snprintf(wanted, sizeof(wanted), "%d numbers from 1 to %d, or one for all levels,", count, max);
 	for (int i = 0; i < count; i++)
-		out[i] = 1;
+		out[i] = fallback == REQUIRED ? 1 : fallback;
+	if (!v && fallback != REQUIRED)
+		return;
 	if (each && json_array_size(v) != (size_t)count) {
 		refuse(s, key, wanted);
 		return;
@@ -145,7 +147,7 @@ static int channels(struct settings *s, int *out, int groups)
 		refuse(s, "block_out_channels", "a list of 1 to 8 numbers");
 		return 1;
 	}
-	integers(s, "block_out_channels", out, n, MAX_CHANNELS);
+	integers(s, "block_out_channels", REQUIRED, out, n, MAX_CHANNELS);
 	for (size_t i = 0; i < n; i++)
 		if (out[i] % groups)
 			refuse(s, "norm_num_groups", "a divisor of every block_out_channels");
@@ -225,8 +227,9 @@ static void unet_levels(struct settings *s, struct unet_config *c)
 	bool up[MAX_LEVELS] = { false };
 
 	c->levels = channels(s, c->channels, c->groups);
-	integers(s, "attention_head_dim", c->heads, c->levels, MAX_CHANNELS);
-	integers(s, "transformer_layers_per_block", c->depth, c->levels, MAX_DEPTH);
+	integers(s, "attention_head_dim", REQUIRED, c->heads, c->levels, MAX_CHANNELS);
+	integers(s, "transformer_layers_per_block", 1, c->depth, c->levels, MAX_DEPTH);
+	c->mid_depth = c->depth[c->levels - 1];
 	block_types(s, "down_block_types", c->levels, "CrossAttnDownBlock2D", "DownBlock2D", c->attention);
 	block_types(s, "up_block_types", c->levels, "CrossAttnUpBlock2D", "UpBlock2D", up);
 	for (int i = 0; i < c->levels; i++) {
@@ -237,8 +240,6 @@ static void unet_levels(struct settings *s, struct unet_config *c)
 		if (!c->attention[i])
 			c->depth[i] = 0;
 	}
-	if (!c->attention[c->levels - 1])       /* the mid block has the last level's transformer */
-		refuse(s, "down_block_types", "CrossAttnDownBlock2D as the last");
 }
 
 int unet_config_read(const char *file, struct unet_config *c, struct error *e)

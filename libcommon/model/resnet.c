@@ -26,7 +26,7 @@ struct tensor *run_resnet(struct tape *t, const void *resnet, struct tensor *con
 	return op_add(t, r->shortcut.w.out ? last_use(x) : x, last_use(h));
 }
 
-struct tensor *run_downsample(struct tape *t, const void *conv, struct tensor *const *in)
+struct tensor *run_conv(struct tape *t, const void *conv, struct tensor *const *in)
 {
 	return op_conv(t, in[0], conv);
 }

@@ -21,8 +21,8 @@ void take_resnet(struct inventory *v, const char *name, const struct resnet_size
 /* A block_fn of struct resnet.  in: x, what to put beside it first (or NULL), silu(time vector) (or NULL) */
 struct tensor *run_resnet(struct tape *t, const void *resnet, struct tensor *const *in);
 
-/* Block_fns of struct conv: half size; the VAE's half size; double size. */
-struct tensor *run_downsample(struct tape *t, const void *conv, struct tensor *const *in);
+/* Block_fns of struct conv: as it is (half size where its stride is 2); the VAE's half size; double size. */
+struct tensor *run_conv(struct tape *t, const void *conv, struct tensor *const *in);
 struct tensor *run_downsample_pad_end(struct tape *t, const void *conv, struct tensor *const *in);
 struct tensor *run_upsample(struct tape *t, const void *conv, struct tensor *const *in);
 

@@ -69,13 +69,21 @@ static void put_attention(struct known_tensors *l, const char *at, int c, int co
 	put_linear(l, IN("to_out.0"), c, c);
 }
 
+static void put_projection(struct known_tensors *l, const char *layer, int c, bool convolution)
+{
+	if (convolution)
+		put_conv(l, layer, c, c, 1);
+	else
+		put_linear(l, layer, c, c);
+}
+
 static void put_transformer(struct known_tensors *l, const char *at, const struct unet_config *u, int c, int depth)
 {
 	char layer[NAME_ROOM];
 
 	put_norm(l, IN("norm"), c);
-	put_linear(l, IN("proj_in"), c, c);
-	put_linear(l, IN("proj_out"), c, c);
+	put_projection(l, IN("proj_in"), c, u->conv_projection);
+	put_projection(l, IN("proj_out"), c, u->conv_projection);
 	for (int i = 0; i < depth; i++) {
 		put_norm(l, IN("transformer_blocks.%d.norm1", i), c);
 		put_attention(l, IN("transformer_blocks.%d.attn1", i), c, c);
@@ -129,14 +137,16 @@ static void put_unet(struct known_tensors *l, const struct unet_config *u)
 	put_conv(l, "conv_in", first, u->in_channels, 3);
 	put_linear(l, "time_embedding.linear_1", time, first);
 	put_linear(l, "time_embedding.linear_2", time, time);
-	put_linear(l, "add_embedding.linear_1", time, u->pooled + 6 * u->time_ids_dim);
-	put_linear(l, "add_embedding.linear_2", time, time);
+	if (u->time_ids_dim) {
+		put_linear(l, "add_embedding.linear_1", time, u->pooled + 6 * u->time_ids_dim);
+		put_linear(l, "add_embedding.linear_2", time, time);
+	}
 	for (int i = 0; i < u->levels; i++) {
 		put_unet_down(l, u, i);
 		put_unet_up(l, u, i);
 	}
 	put_resnet(l, "mid_block.resnets.0", last, last, time);
-	put_transformer(l, "mid_block.attentions.0", u, last, u->depth[u->levels - 1]);
+	put_transformer(l, "mid_block.attentions.0", u, last, u->mid_depth);
 	put_resnet(l, "mid_block.resnets.1", last, last, time);
 	put_norm(l, "conv_norm_out", first);
 	put_conv(l, "conv_out", u->out_channels, first, 3);

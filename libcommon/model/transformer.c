@@ -50,19 +50,28 @@ static void divide(struct transformer *tr)
 	}
 }
 
+/* Over channels a linear layer and a 1x1 convolution give the same: which of them it is shows in files only. */
+static void take_projection(struct inventory *v, const char *name, const char *child, const struct transformer_size *s, struct linear *l)
+{
+	if (s->conv_projection)
+		take_conv1x1(v, LAYER_TRANSFORMER, name, child, s->width, s->width, l);
+	else
+		take_linear(v, LAYER_TRANSFORMER, name, child, s->width, s->width, true, l);
+}
+
 void take_transformer(struct inventory *v, const char *name, const struct transformer_size *s, struct transformer *tr)
 {
 	tr->depth = s->depth;
 	tr->block = xcalloc(s->depth, sizeof(*tr->block));
 	divide(tr);
 	take_norm(v, name, "norm", s->width, s->groups, GROUP_NORM_EPS, &tr->norm);
-	take_linear(v, LAYER_TRANSFORMER, name, "proj_in", s->width, s->width, true, &tr->proj_in);
+	take_projection(v, name, "proj_in", s, &tr->proj_in);
 	for (int i = 0; i < s->depth; i++) {
 		char *block = xprintf("%s.transformer_blocks.%d", name, i);
 		take_block(v, block, s, &tr->block[i]);
 		free(block);
 	}
-	take_linear(v, LAYER_TRANSFORMER, name, "proj_out", s->width, s->width, true, &tr->proj_out);
+	take_projection(v, name, "proj_out", s, &tr->proj_out);
 }
 
 void transformer_free(struct transformer *tr)

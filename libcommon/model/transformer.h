@@ -26,7 +26,7 @@ struct transformer {
 };
 
 /* text_on_host: the weights that read the text, of few rows, stay in host memory */
-struct transformer_size { int width, heads, depth, context, groups; bool text_on_host; };
+struct transformer_size { int width, heads, depth, context, groups; bool conv_projection, text_on_host; };
 /* Frees nothing: transformer_free() gives back the list of blocks, the inventory the layers. */
 void take_transformer(struct inventory *v, const char *name, const struct transformer_size *s, struct transformer *tr);
 void transformer_free(struct transformer *tr);

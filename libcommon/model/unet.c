@@ -45,15 +45,28 @@ static struct tensor *time_vector(struct tape *t, const struct unet *u, const st
 {
 	const struct unet_config *c = &u->config;
 	int n = in->sample->n;
-	struct tensor *time = embed(t, waves(t, in->timestep, n, 1, c->channels[0]), u->time);
-	struct tensor *sizes = op_concat(t, in->pooled, waves(t, in->time_ids, n, 6, c->time_ids_dim));
+	struct tensor *time = embed(t, waves(t, in->timestep, n, 1, c->channels[0]), u->time), *sizes;
 
 	show(probe, arg, t, "time_embedding", time);
+	if (!u->sizes[0].w.out)
+		return op_activation(t, time, ACT_SILU);
+	sizes = op_concat(t, in->pooled, waves(t, in->time_ids, n, 6, c->time_ids_dim));
 	sizes = embed(t, sizes, u->sizes);
 	show(probe, arg, t, "add_embedding", sizes);
 	return op_activation(t, op_add(t, time, sizes), ACT_SILU);
 }
 
+/* To the size of the state that x will be joined with: where halving rounded up, a row or a column less than twice x. */
+static struct tensor *upsample(struct tape *t, const struct conv *conv, struct tensor *x, const struct tensor *next)
+{
+	if (next->h == 2 * x->h && next->w == 2 * x->w)
+		return tape_block(t, run_upsample, conv, &x, 1);
+	x = last_use(op_upsample(t, x));
+	x = last_use(op_crop(t, x, next->h, next->w));
+	return tape_block(t, run_conv, conv, &x, 1);
+}
+
+/* skip: the newest state of the way down, NULL where this stage has nothing to do with it */
 static struct tensor *run_stage(struct tape *t, const struct stage *s, struct tensor *x, struct tensor *skip, struct tensor *time,
 				struct tensor *context)
 {
@@ -62,8 +75,8 @@ static struct tensor *run_stage(struct tape *t, const struct stage *s, struct te
 	switch (s->kind) {
 	case STAGE_RESNET:      return tape_block(t, run_resnet, &s->resnet, in, 3);
 	case STAGE_TRANSFORMER: return run_transformer(t, &s->transformer, x, context);
-	case STAGE_DOWNSAMPLE:  return tape_block(t, run_downsample, &s->sampler, in, 1);
-	case STAGE_UPSAMPLE:    return tape_block(t, run_upsample, &s->sampler, in, 1);
+	case STAGE_DOWNSAMPLE:  return tape_block(t, run_conv, &s->sampler, in, 1);
+	case STAGE_UPSAMPLE:    return upsample(t, &s->sampler, x, skip);
 	}
 	die(EXIT_OTHER, "stage '%s' has no kind; this is a bug in lora-tools", s->name);
 }
@@ -87,7 +100,8 @@ struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct u
 	kept[n++] = x;
 	for (i = 0; i < u->stages; i++) {
 		const struct stage *s = &u->stage[i];
-		x = run_stage(t, s, keeps ? x : last_use(x), s->takes_skip ? last_use(kept[--n]) : NULL, time, in->context);
+		struct tensor *skip = s->takes_skip ? last_use(kept[--n]) : s->kind == STAGE_UPSAMPLE ? kept[n - 1] : NULL;
+		x = run_stage(t, s, keeps ? x : last_use(x), skip, time, in->context);
 		keeps = s->keeps;
 		if (keeps)
 			kept[n++] = x;

@@ -35,11 +35,11 @@ static struct stage *add_resnet(struct plan *p, char *name, int out, bool skip)
 	return s;
 }
 
-static struct stage *add_transformer(struct plan *p, char *name, int level)
+static struct stage *add_transformer(struct plan *p, char *name, int level, int depth)
 {
 	const struct unet_config *c = &p->u->config;
 	struct stage *s = add_stage(p, STAGE_TRANSFORMER, name);
-	struct transformer_size size = { p->width, c->heads[level], c->depth[level], c->context, c->groups,
+	struct transformer_size size = { p->width, c->heads[level], depth, c->context, c->groups, c->conv_projection,
 					 p->text_on_host };
 
 	take_transformer(p->v, name, &size, &s->transformer);
@@ -68,7 +68,7 @@ static void plan_down(struct plan *p, int level)
 	for (int j = 0; j < c->resnets; j++) {
 		s = add_resnet(p, xprintf("down_blocks.%d.resnets.%d", level, j), c->channels[level], false);
 		if (c->attention[level])
-			s = add_transformer(p, xprintf("down_blocks.%d.attentions.%d", level, j), level);
+			s = add_transformer(p, xprintf("down_blocks.%d.attentions.%d", level, j), level, c->depth[level]);
 		keep(p, s);
 	}
 	if (level < c->levels - 1) {
@@ -84,7 +84,7 @@ static void plan_middle(struct plan *p)
 	struct stage *s;
 
 	add_resnet(p, xstrdup("mid_block.resnets.0"), p->width, false);
-	add_transformer(p, xstrdup("mid_block.attentions.0"), last);
+	add_transformer(p, xstrdup("mid_block.attentions.0"), last, p->u->config.mid_depth);
 	s = add_resnet(p, xstrdup("mid_block.resnets.1"), p->width, false);
 	s->closes = xstrdup("mid_block");
 }
@@ -99,7 +99,7 @@ static void plan_up(struct plan *p, int block)
 	for (int j = 0; j <= c->resnets; j++) {
 		s = add_resnet(p, xprintf("up_blocks.%d.resnets.%d", block, j), c->channels[level], true);
 		if (c->attention[level])
-			s = add_transformer(p, xprintf("up_blocks.%d.attentions.%d", block, j), level);
+			s = add_transformer(p, xprintf("up_blocks.%d.attentions.%d", block, j), level, c->depth[level]);
 	}
 	if (level > 0)
 		s = add_sampler(p, STAGE_UPSAMPLE, xprintf("up_blocks.%d.upsamplers.0", block));
@@ -114,8 +114,10 @@ static void take_ends(struct plan *p)
 
 	take_linear(p->v, LAYER_OTHER, "time_embedding", "linear_1", p->time, first, true, &u->time[0]);
 	take_linear(p->v, LAYER_OTHER, "time_embedding", "linear_2", p->time, p->time, true, &u->time[1]);
-	take_linear(p->v, LAYER_OTHER, "add_embedding", "linear_1", p->time, sizes, true, &u->sizes[0]);
-	take_linear(p->v, LAYER_OTHER, "add_embedding", "linear_2", p->time, p->time, true, &u->sizes[1]);
+	if (sizes) {
+		take_linear(p->v, LAYER_OTHER, "add_embedding", "linear_1", p->time, sizes, true, &u->sizes[0]);
+		take_linear(p->v, LAYER_OTHER, "add_embedding", "linear_2", p->time, p->time, true, &u->sizes[1]);
+	}
 	take_conv(p->v, LAYER_OTHER, "", "conv_in", first, c->in_channels, 3, 1, &u->conv_in);
 	take_norm(p->v, "", "conv_norm_out", first, c->groups, c->norm_eps, &u->norm_out);
 	take_conv(p->v, LAYER_OTHER, "", "conv_out", c->out_channels, first, 3, 1, &u->conv_out);

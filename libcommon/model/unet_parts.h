@@ -24,7 +24,7 @@ struct unet {
 	struct unet_config config;
 	struct inventory layers;
 	struct conv conv_in, conv_out;
-	struct linear time[2], sizes[2];        /* time_embedding, add_embedding */
+	struct linear time[2], sizes[2];        /* time_embedding, add_embedding; w.out 0: none */
 	struct norm norm_out;
 	struct stage *stage;
 	int stages;

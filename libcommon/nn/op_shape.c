@@ -73,9 +73,10 @@ static void gather_backward(struct tape *t, const struct node *n)
 	be->gather_rows_back(tape_device(t), dx, n->out->grad, op->rows, op->count, x->c);
 }
 
-struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count)
+/* y has as many rows as are taken. */
+static struct tensor *gather(struct tape *t, struct tensor *y, struct tensor *x, const int32_t *rows)
 {
-	struct tensor *y = tensor_new(t, count, 1, 1, x->c);
+	const int count = tensor_rows(y);
 	size_t bytes = sizeof(struct gather_op) + count * sizeof(*rows);
 	struct gather_op *op = xmalloc(bytes);
 
@@ -84,5 +85,26 @@ struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, 
 	tape_backend(t)->gather_rows(tape_device(t), y->data, x->data, rows, count, x->c);
 	tape_record(t, y, false, (struct node){ gather_backward, .in = { x }, .op = tape_keep(t, op, bytes) });
 	free(op);
+	return y;
+}
+
+struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count)
+{
+	return gather(t, tensor_new(t, count, 1, 1, x->c), x, rows);
+}
+
+struct tensor *op_crop(struct tape *t, struct tensor *x, int h, int w)
+{
+	struct tensor *y = tensor_new(t, x->n, h, w, x->c);
+	int32_t *rows = xmalloc(tensor_rows(y) * sizeof(*rows));
+	int n = 0;
+
+	must(h <= x->h && w <= x->w, "crop: sizes");
+	for (int k = 0; k < x->n; k++)
+		for (int i = 0; i < h; i++)
+			for (int j = 0; j < w; j++)
+				rows[n++] = (k * x->h + i) * x->w + j;
+	gather(t, y, x, rows);
+	free(rows);
 	return y;
 }

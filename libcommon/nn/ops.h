@@ -76,6 +76,7 @@ struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, 
 struct tensor *op_embedding(struct tape *t, const struct weight *table, const int32_t *ids, int n, int length);  /* no gradient */
 struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *positions);      /* x [n,l,1,c] + positions [l,c] */
 struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count);     /* [count,1,1,c]; rows of x, host memory */
+struct tensor *op_crop(struct tape *t, struct tensor *x, int h, int w);                 /* [n,h,w,c]: the upper left */
 /* [n,1,1,1]: weight[i] * mean((x - target)^2) of sample i; target has x's shape, weight device [n] */
 struct tensor *op_mse(struct tape *t, struct tensor *x, const struct tensor *target, const float *weight);
 /* the same with weight[i] * mean(mask f(x - target)); sizes in terms are taken from x, its pointers are device memory */

@@ -253,6 +253,11 @@ static struct tensor *attention(struct rig *r, const struct testcase *c, struct 
 	return op_attention(r->tape, in[0], in[1], in[2], c->heads, c->flag);
 }
 
+static struct tensor *crop(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	return op_crop(r->tape, in[0], 3, 2);
+}
+
 static struct tensor *gather(struct rig *r, const struct testcase *c, struct tensor **in)
 {
 	static const int32_t rows[] = { 3, 0, 3, 5 };
@@ -314,6 +319,7 @@ static const struct testcase cases[] = {
 	{ "attention over 77 keys", attention, { { 1, 90, 1, 16 }, { 1, 77, 1, 16 }, { 1, 77, 1, 16 } }, .heads = 2 },
 	{ "attention, causal", attention, { { 2, 17, 1, 16 }, { 2, 17, 1, 16 }, { 2, 17, 1, 16 } }, .heads = 2, .flag = true },
 	{ "gather", gather, { { 2, 4, 1, 6 } } },
+	{ "crop", crop, { { 2, 4, 3, 5 } } },
 	{ "loss l2", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_L2 },
 	{ "loss l2, masked", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_L2, .flag = true },
 	{ "loss huber", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_HUBER },

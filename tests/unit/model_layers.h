@@ -18,7 +18,7 @@ static inline enum layer_group group_of(const char *name)
 	return strstr(name, "resnets.") || strstr(name, "samplers.") ? LAYER_CONV_SET : LAYER_OTHER;
 }
 
-/* A shortcut is a 1x1 convolution in files and a linear layer inside, as the networks have it. */
+/* A 1x1 convolution in files is a linear layer inside, as the networks have it. */
 static inline void add_test_layer(struct layer_list *list, enum component c, const struct known_tensor *t)
 {
 	char *name = xstrndup(t->name, strlen(t->name) - strlen(".weight"));
@@ -26,7 +26,7 @@ static inline void add_test_layer(struct layer_list *list, enum component c, con
 	struct linear *linear = NULL;
 	struct conv *conv = NULL;
 
-	if (t->dims == 2 || strstr(name, "conv_shortcut")) {
+	if (t->dims == 2 || (t->shape[2] == 1 && t->shape[3] == 1)) {
 		linear = xcalloc(1, sizeof(*linear));
 		linear->w = w;
 	} else {
