@@ -146,6 +146,17 @@ void cuda_gather_rows_back(struct device *d, float *dx, const float *dy, const i
 	cuda_ran(d, k_gather_rows_back(d->stream, dx, dy, to_scratch(d, index, rows), rows, c), "gather rows, backward");
 }
 
+void cuda_kronecker(struct device *d, float *y, float scale, const float *a, const float *b, const struct kronecker_shape *s)
+{
+	cuda_ran(d, k_kronecker(d->stream, y, scale, a, b, s), "Kronecker product");
+}
+
+void cuda_kronecker_back(struct device *d, float *da, float *db, float scale, const float *dy, const float *a, const float *b,
+			 const struct kronecker_shape *s, const int add[2])
+{
+	cuda_ran(d, k_kronecker_back(d->stream, da, db, scale, dy, a, b, s, add), "Kronecker product, backward");
+}
+
 void cuda_attention(struct device *d, float *o, float *lse, const float *q, const float *k, const float *v,
 		    const struct attention_shape *s)
 {

@@ -74,6 +74,11 @@ cudaError_t k_gather_rows(cudaStream_t st, float *y, const float *x, const int32
 /* adds in the order of rows where indices repeat: fixed bytes, no atomics */
 cudaError_t k_gather_rows_back(cudaStream_t st, float *dx, const float *dy, const int32_t *index, int rows, int c);
 
+/* ---- kronecker.cu ---- */
+cudaError_t k_kronecker(cudaStream_t st, float *y, float scale, const float *a, const float *b, const struct kronecker_shape *s);
+cudaError_t k_kronecker_back(cudaStream_t st, float *da, float *db, float scale, const float *dy, const float *a, const float *b,
+			     const struct kronecker_shape *s, const int add[2]);
+
 /* ---- attention.cu, attention_back.cu: tf32 on tensor cores.  Any d up to 512, any strides; 16-byte aligned rows are faster.  Fast are
  * forward for every d, and the way back up to d = 64; up to 160 it is slower, and beyond it is right and no more. ---- */
 /* both: cudaErrorInvalidValue for d > 512, for a scale that is not positive, and for a causal mask where lq is not lk */

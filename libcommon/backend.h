@@ -71,6 +71,9 @@ struct loss_terms {
 	const float *mask;              /* [n,pixels]; NULL: all 1 */
 };
 
+/* a [p,q] times b [m,taps,n] is [p*m,taps,q*n]: filters, where taps are a kernel's places. */
+struct kronecker_shape { int p, q, m, n, taps; };
+
 struct adamw_step {
 	float lr;
 	double beta1, beta2;                    /* 1 - beta2 is taken before it is rounded: in floats it is off by 1e-5 */
