@@ -1,4 +1,4 @@
-/* Amounts of memory in words, and back. */
+/* Amounts of memory as text ("5.88 GiB"), and parsed from text. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -20,8 +20,9 @@ void bytes_words(size_t bytes, char words[BYTES_SIZE])
 int bytes_parse(const char *text, size_t *bytes, struct error *e)
 {
 	static const struct { const char *name; double factor; } units[] = {
-		{ "", 1 }, { "B", 1 }, { "KiB", 0x1p10 }, { "MiB", 0x1p20 }, { "GiB", 0x1p30 }, { "TiB", 0x1p40 }, { "K", 0x1p10 },
-		{ "M", 0x1p20 }, { "G", 0x1p30 }, { "T", 0x1p40 }, { "KB", 1e3 }, { "MB", 1e6 }, { "GB", 1e9 }, { "TB", 1e12 },
+		{ "", 1 }, { "B", 1 }, { "KiB", 0x1p10 }, { "MiB", 0x1p20 }, { "GiB", 0x1p30 }, { "TiB", 0x1p40 },
+		{ "K", 0x1p10 }, { "M", 0x1p20 }, { "G", 0x1p30 }, { "T", 0x1p40 }, { "KB", 1e3 }, { "MB", 1e6 },
+		{ "GB", 1e9 }, { "TB", 1e12 },
 	};
 	char *unit;
 	double x = strtod(text, &unit);

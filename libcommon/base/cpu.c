@@ -1,3 +1,4 @@
+/* Instruction sets of this processor, asked for once by cpuid. */
 #include <stdatomic.h>
 #include "cpu.h"
 

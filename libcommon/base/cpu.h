@@ -1,7 +1,7 @@
 /*
- * cpu.h - what this processor can do beyond the baseline that we compile for.
+ * cpu.h - which instruction sets this processor has beyond the baseline that we compile for.
  *
- * Knows no algorithm.  Everything that asks has a portable way that gives the same result.
+ * Must not know any algorithm.  Whoever asks has portable code too, which gives the same result.
  */
 #ifndef BASE_CPU_H
 #define BASE_CPU_H

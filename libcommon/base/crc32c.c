@@ -8,9 +8,12 @@
 #define ONE(n, a, b, c, d, e, f, g, h) \
 	(((n) & 1 ? a : 0) ^ ((n) & 2 ? b : 0) ^ ((n) & 4 ? c : 0) ^ ((n) & 8 ? d : 0) ^ \
 	 ((n) & 16 ? e : 0) ^ ((n) & 32 ? f : 0) ^ ((n) & 64 ? g : 0) ^ ((n) & 128 ? h : 0))
-#define FOUR(n, ...) ONE(n, __VA_ARGS__), ONE((n) + 1, __VA_ARGS__), ONE((n) + 2, __VA_ARGS__), ONE((n) + 3, __VA_ARGS__)
-#define X16(n, ...) FOUR(n, __VA_ARGS__), FOUR((n) + 4, __VA_ARGS__), FOUR((n) + 8, __VA_ARGS__), FOUR((n) + 12, __VA_ARGS__)
-#define X64(n, ...) X16(n, __VA_ARGS__), X16((n) + 16, __VA_ARGS__), X16((n) + 32, __VA_ARGS__), X16((n) + 48, __VA_ARGS__)
+#define FOUR(n, ...) ONE(n, __VA_ARGS__), ONE((n) + 1, __VA_ARGS__), ONE((n) + 2, __VA_ARGS__), \
+	ONE((n) + 3, __VA_ARGS__)
+#define X16(n, ...) FOUR(n, __VA_ARGS__), FOUR((n) + 4, __VA_ARGS__), FOUR((n) + 8, __VA_ARGS__), \
+	FOUR((n) + 12, __VA_ARGS__)
+#define X64(n, ...) X16(n, __VA_ARGS__), X16((n) + 16, __VA_ARGS__), X16((n) + 32, __VA_ARGS__), \
+	X16((n) + 48, __VA_ARGS__)
 #define X256(...) X64(0, __VA_ARGS__), X64(64, __VA_ARGS__), X64(128, __VA_ARGS__), X64(192, __VA_ARGS__)
 
 /* table[k][b]: what byte b does to the CRC when k more bytes follow it. */

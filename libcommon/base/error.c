@@ -1,3 +1,4 @@
+/* Failures, warnings and notes: filling in struct error, and printing one line to stderr. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +48,8 @@ static void say(const char *kind, const char *text, bool once)
 {
 	char line[4 * sizeof(((struct error *)0)->text)];
 	const char *end = text + strlen(text);
-	const size_t begin = text_add(line, 300, 0, "%s: ", program_invocation_short_name);      /* a name may be of any length */
+	/* a name may be of any length */
+	const size_t begin = text_add(line, 300, 0, "%s: ", program_invocation_short_name);
 	size_t n = text_add(line, 400, begin, "%s", kind);
 
 	while (text < end && n < sizeof(line) - PRINTABLE_LONGEST - 1)

@@ -1,11 +1,11 @@
 /*
- * error.h - how trouble is told: one line, `tool: FILE:LINE: what is wrong; what to do`.
+ * error.h - how an error is reported: one line, `tool: FILE:LINE: what is wrong; what to do`.
  *
  * Owns the exit codes and the text of a failure.  Must not know files, formats or tools.
  *
- * Code that reads bytes from outside, or that a caller may want to survive, returns fail(e, ...), which is -1, and the
- * caller's `struct error` holds code and text.  What cannot be handled (our own bug, no memory) calls die().  A tool's
- * main ends in `return report(&e)`.
+ * Code that reads bytes from outside, or that a caller may want to survive, returns fail(e, ...), which is -1.  The
+ * caller's `struct error` then holds code and text.  What cannot be handled (our own bug, no memory) calls die().
+ * A tool's main ends in `return report(&e)`.
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
@@ -34,8 +34,8 @@ struct error {
 /* Fill in *e and return -1.  A failure already in *e is overwritten.  errno is not read: say strerror() yourself. */
 int fail(struct error *e, enum exit_code code, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* What a system call that failed says of its path: EXIT_INPUT where nothing readable can be there (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG,
- * EISDIR), EXIT_MEMORY for ENOMEM, EXIT_IO for everything else: the disk, the limits, the permissions. */
+/* The exit code for the errno of a system call on a path.  EXIT_INPUT: nothing readable can be there (ENOENT, ENOTDIR,
+ * ELOOP, ENAMETOOLONG, EISDIR).  EXIT_MEMORY: ENOMEM.  EXIT_IO: everything else (disk, limits, permissions). */
 enum exit_code exit_of_errno(int number);
 
 /* Put "WHERE: " before the text already in *e; returns -1.  For a reader that learns its file's name further up. */

@@ -1,5 +1,6 @@
 /*
- * hash.h - SHA-256 (FIPS 180-4; kohya's hashes, content addresses) and CRC-32C (payload checksums, TensorBoard).
+ * hash.h - SHA-256 (FIPS 180-4; for kohya's hashes and content addresses) and CRC-32C (for checksums of payloads and
+ * of TensorBoard's records).
  */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H

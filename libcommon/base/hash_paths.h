@@ -1,7 +1,8 @@
 /*
- * hash_paths.h - the two ways to compute each hash, for the dispatcher and for the test that holds them equal.
+ * hash_paths.h - the two implementations of each hash, for the code that chooses one and for the test that compares
+ * them.
  *
- * The fast ones may run only where cpu.h says so.
+ * The fast ones may run only where cpu.h says that the processor has the instructions.
  */
 #ifndef BASE_HASH_PATHS_H
 #define BASE_HASH_PATHS_H

@@ -1,4 +1,4 @@
-/* Where lines end: LF, CR LF, CR. */
+/* Lines of text that end at LF, CR LF or CR: in memory, and of a stream. */
 #include <errno.h>
 #include <stdlib.h>
 #include "lines.h"

@@ -1,3 +1,4 @@
+/* A hash table from text to index: SipHash with a key per process, open addressing. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /*
- * map.h - text to index: a hash table over strings that somebody else owns.
+ * map.h - a hash table from text to index, over strings that somebody else owns; and the nearest of several names.
  *
- * Seeded per process against crafted collisions in files from outside; never iterated, so the seed cannot reach output.
+ * The hash is seeded per process, against collisions crafted in files from outside.  The table is never iterated, so
+ * the seed cannot reach an output.
  */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
@@ -15,7 +16,8 @@ void map_free(struct map *m);                                   /* accepts NULL 
 long map_put(struct map *m, const char *key, size_t length, long value);
 long map_get(const struct map *m, const char *key, size_t length);      /* -1: not there */
 
-/* The entry of names[0..count) that is nearest to wrong by edit distance (case and -/_ ignored), NULL when none is near. */
+/* The entry of names[0..count) that is nearest to wrong by edit distance (case and -/_ ignored),
+ * NULL when none is near. */
 const char *nearest_name(const char *wrong, const char *const *names, size_t count);
 
 #endif

@@ -1,3 +1,4 @@
+/* Allocation that succeeds or ends the program, and text that grows. */
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>

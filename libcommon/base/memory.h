@@ -1,7 +1,8 @@
 /*
- * memory.h - allocation that succeeds or ends the program with EXIT_MEMORY, growing text and arrays, text in an array of fixed size.
+ * memory.h - allocation that succeeds or ends the program with EXIT_MEMORY; arrays and text that grow; text in an array
+ * of fixed size.
  *
- * For sizes that our own code decided.  A size that comes from outside is checked against its cap before it gets here.
+ * For sizes that our own code chose.  A size that comes from outside is checked against its cap before it gets here.
  */
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H
@@ -17,8 +18,8 @@ char *xstrdup(const char *s);                           /* NULL gives NULL */
 char *xstrndup(const char *s, size_t n);
 char *xprintf(const char *format, ...) PRINTF_LIKE(1, 2);       /* malloced text */
 
-/* From now on large blocks that are freed stay with the program for those that come next.  Else each is mapped anew, and every page of it
- * faulted in: a tenth of the time, where pictures come and go. */
+/* From now on the program keeps large freed blocks for the next allocations.  Without this malloc maps each large block
+ * anew, and every page of it faults: a tenth of the time of a tool that reads many pictures. */
 void memory_keep(void);
 
 /* Make room for one more element at array[count]; *capacity grows by half.  Use: GROW(list, n, cap); list[n++] = x; */
@@ -31,7 +32,8 @@ struct buffer {
 	char *data;
 	size_t len, capacity;
 };
-void buffer_room(struct buffer *b, size_t n);           /* for n bytes more, and no more than that: growing takes half as much again */
+/* Makes room for exactly n more bytes.  The other functions grow the buffer by half. */
+void buffer_room(struct buffer *b, size_t n);
 void buffer_add(struct buffer *b, const void *bytes, size_t n);
 void buffer_adds(struct buffer *b, const char *text);
 void buffer_addf(struct buffer *b, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -39,8 +41,9 @@ void buffer_clear(struct buffer *b);                    /* empty, memory kept */
 void buffer_free(struct buffer *b);
 char *buffer_steal(struct buffer *b);                   /* hands over the text (never NULL), leaves an empty buffer */
 
-/* Text at text[at..], in an array of `room` bytes: what does not fit is cut, and the array always ends in NUL.  Returns where the text
- * ends, which is less than room.  snprintf returns where it would have ended: who adds that up writes and reads beyond the array. */
+/* Prints to text[at..], in an array of `room` bytes.  What does not fit is cut, and the array always ends in NUL.
+ * Returns where the text ends, which is less than room.  snprintf returns where it would have ended: whoever adds that
+ * up writes and reads beyond the array. */
 size_t text_add(char *text, size_t room, size_t at, const char *format, ...) PRINTF_LIKE(4, 5);
 
 #endif

@@ -1,3 +1,4 @@
+/* MT19937, the 32-bit Mersenne Twister. */
 #include "mersenne.h"
 
 enum { MIDDLE = 397 };

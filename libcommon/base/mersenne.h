@@ -1,7 +1,7 @@
 /*
- * mersenne.h - MT19937 (Matsumoto and Nishimura 1998): the stream of numbers that PyTorch's generator on the CPU is.
+ * mersenne.h - MT19937 (Matsumoto and Nishimura 1998), the generator that PyTorch uses on the CPU.
  *
- * For equality with another program only; our own numbers come from philox.h, which has no state.
+ * Used only where numbers must equal another program's.  Our own come from philox.h, which has no state.
  */
 #ifndef BASE_MERSENNE_H
 #define BASE_MERSENNE_H

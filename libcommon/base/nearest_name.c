@@ -1,4 +1,4 @@
-/* Which name was meant: edit distance where a swap of two neighbours is one mistake. */
+/* The nearest of several names, by an edit distance that counts a swap of two neighbours as one mistake. */
 #include <stdint.h>
 #include <string.h>
 #include "map.h"

@@ -1,9 +1,10 @@
 /*
  * no_memory.c - what happens to a program, libraries included, when there is no memory: it ends with EXIT_MEMORY.
  *
- * Libraries take "no memory" for damage or for absence, go on without a piece, exit with 1 (libarchive) or crash (libarchive, libpng); none of
- * them is asked.  So malloc() and its like are replaced, in the way that glibc's manual names: the program's own come first, and call the next.
- * What is LARGE is a size that a file claims as often as not: there NULL is an answer, and who asks for so much looks at it.
+ * Libraries take "no memory" for damage or for absence, go on without a piece, exit with 1 (libarchive) or crash
+ * (libarchive, libpng).  So malloc() and its like are replaced, in the way that glibc's manual describes: the program's
+ * own definitions come first and call the next.  A LARGE size is often one that a file claims.  For these NULL is
+ * returned, and the callers check it.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,7 +15,8 @@
 #include "memory.h"
 
 #ifdef __has_feature
-#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer))
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+		   __has_feature(memory_sanitizer))
 #elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #else

@@ -1,3 +1,4 @@
+/* Philox4x32-10, and the distributions drawn from it: uniform, normal, permutation. */
 #include <math.h>
 #include "philox.h"
 

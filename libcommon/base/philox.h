@@ -1,8 +1,8 @@
 /*
  * philox.h - Philox4x32-10 (Salmon et al. 2011): random numbers as a pure function of a key and a counter.
  *
- * No stream and no state: the number for (seed, purpose, step, sample, index) is the same whoever asks, in whatever
- * order, on whatever device.  That is what makes a resumed run equal an uninterrupted one.
+ * There is no stream and no state: the number for (seed, purpose, step, item, index) is the same whoever asks, in
+ * whatever order, on whatever device.  That is what makes a resumed run equal an uninterrupted one.
  */
 #ifndef BASE_PHILOX_H
 #define BASE_PHILOX_H
@@ -45,7 +45,8 @@ struct random {
 /* Four words for block `index` of this draw.  key = seed; counter = (index, item, step, purpose). */
 void philox(const struct random *r, uint32_t index, uint32_t out[4]);
 
-uint32_t random_below(const struct random *r, uint32_t index, uint32_t n);      /* uniform in 0..n-1, n > 0, unbiased to 2^-32 */
+/* Uniform in 0..n-1, n > 0, unbiased to 2^-32. */
+uint32_t random_below(const struct random *r, uint32_t index, uint32_t n);
 float random_uniform(const struct random *r, uint32_t index);                   /* [0, 1), 24 bits */
 
 /* x[i] ~ N(0,1), i < n: Box-Muller in double on pairs of words of block i/4, rounded to float once, so that every

@@ -1,4 +1,4 @@
-/* What a terminal would obey is shown instead. */
+/* Escapes the characters that a terminal would obey. */
 #include <stdio.h>
 #include <string.h>
 #include "printable.h"

@@ -1,3 +1,4 @@
+/* The progress bar, its figures (rate, time left), and the plain lines where there is no terminal. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * progress.h - a bar on a terminal, a line each 30 s anywhere else, nothing after quiet(1).
+ * progress.h - progress on stderr: a bar on a terminal, a line each 30 s anywhere else, nothing after quiet(1).
  *
- * Goes to stderr.  Knows no tool; the label and the trailing words are the caller's.
+ * Must not know any tool: the label and the trailing words are the caller's.
  */
 #ifndef BASE_PROGRESS_H
 #define BASE_PROGRESS_H

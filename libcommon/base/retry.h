@@ -1,8 +1,8 @@
 /*
- * retry.h - a system call that a signal interrupted is made again.
+ * retry.h - repeats a system call that a signal interrupted.
  *
- * Every call that may wait goes through RETRY(): open, read, write, pread, pwrite, fsync, flock, ftruncate and their like.  Only close is
- * closed all the same, so it goes through closed().
+ * Every call that may wait goes through RETRY(): open, read, write, pread, pwrite, fsync, flock, ftruncate and their
+ * like.  Only close goes through closed(): an interrupted close has closed its descriptor all the same.
  */
 #ifndef BASE_RETRY_H
 #define BASE_RETRY_H
@@ -30,7 +30,7 @@ static inline DIR *open_folder(const char *path)
 	return d;
 }
 
-/* All n bytes; 0, or -1. */
+/* Writes all n bytes; 0, or -1. */
 static inline int write_all(int fd, const void *bytes, size_t n)
 {
 	const char *at = bytes;
@@ -45,7 +45,7 @@ static inline int write_all(int fd, const void *bytes, size_t n)
 	return 0;
 }
 
-/* 0, or -1: on network disks only close tells that a write failed. */
+/* Closes fd; 0, or -1.  The result matters: on network disks only close tells that a write failed. */
 static inline int closed(int fd)
 {
 	return close(fd) < 0 && errno != EINTR ? -1 : 0;

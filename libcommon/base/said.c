@@ -1,4 +1,4 @@
-/* Notes of one launch, once: a file of lines. */
+/* The file of notes that the programs of one launch share, so that each note is printed once. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "retry.h"
 #include "said.h"
 
-enum { CAP = 1 << 20 };         /* more is not looked at: then something is said twice */
+enum { CAP = 1 << 20 };         /* bytes read of the file; a note beyond them may be printed twice */
 
 static struct {
 	char *text;             /* "\n" and the lines that were there; NULL: nobody asked */
@@ -31,7 +31,8 @@ int said_open(const char *path, struct error *e)
 		buffer_adds(&text, heading + 1);
 	if (strncmp(text.data, heading, strlen(heading))) {
 		buffer_free(&text);
-		return fail(e, EXIT_USAGE, "--said: %s: is another file than --said writes; nothing was changed; name an empty one", path);
+		return fail(e, EXIT_USAGE, "--said: %s: is another file than --said writes; nothing was changed; "
+					   "name an empty one", path);
 	}
 	free(said.text);
 	said.text = buffer_steal(&text);

@@ -1,8 +1,9 @@
 /*
- * said.h - what programs of one launch have said, so that each thing is said once.
+ * said.h - the notes that the programs of one launch have printed, so that each is printed once.
  *
- * Several programs read the same settings, and each would give the same notes.  A launcher gives all of them one file
- * (--said): a note that is in it is dropped, a new one is added.  Must not know what is said, nor how.
+ * A launcher (pipelines/) starts several programs that read the same settings, and each would print the same notes.  It
+ * gives all of them one file (--said).  A note that is in the file is dropped; a new one is printed and added.
+ * Must not know what the notes say, nor how they are printed.
  */
 #ifndef BASE_SAID_H
 #define BASE_SAID_H
@@ -10,9 +11,9 @@
 #include <stdbool.h>
 #include "error.h"
 
-/* From here on.  What this program itself repeats is not dropped: only what was in the file before. */
+/* Starts it.  Only notes that are in the file now are dropped, not those that this program itself repeats. */
 int said_open(const char *path, struct error *e) MUST_CHECK;
-/* One line without its newline.  False: it is new here, and now it is in the file. */
+/* Is this line (without its newline) in the file?  Where it is not, it is added and the answer is false. */
 bool said_before(const char *line);
 
 #endif

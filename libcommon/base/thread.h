@@ -1,23 +1,24 @@
 /*
- * thread.h - how many threads, and starting one with a stack of our own size.
+ * thread.h - the number of threads, and starting one with a stack of 1 MiB.
  *
- * By default a stack is what `ulimit -s` says: too little for a picture's decoder under a small limit, 8 MiB a thread under the usual one, and
- * whatever address space there is under none.
+ * By default a thread's stack has the size that `ulimit -s` says.  That is too small for a picture decoder under a low
+ * limit, 8 MiB a thread under the usual one, and as much address space as there is under none.
  */
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H
 
 #include <pthread.h>
 
-/* How many are meant by `wanted` (an option, OMP_NUM_THREADS): 0 is as many as this process has processors, and eight a processor are the
- * most.  More make nothing faster, and each costs a stack and its memory; the result is the same with any number. */
+/* The number of threads for `wanted` (an option, OMP_NUM_THREADS).  0 means one for each processor of this process; the
+ * most is eight a processor.  More make nothing faster, and each costs a stack and its memory.  The result is the same
+ * with any number. */
 int threads_meant(int wanted);
 
-/* Of this program: --threads, else OMP_NUM_THREADS, else its processors. */
+/* The number of threads of this program: --threads, else OMP_NUM_THREADS, else its processors. */
 void threads_use(int count);
 int threads_default(void);
 
-/* 0, or an error number as pthread_create(): fewer threads give the same result. */
+/* Returns 0, or an error number as pthread_create() does.  Fewer threads give the same result. */
 int thread_start(pthread_t *thread, void *(*f)(void *), void *argument);
 
 #endif

@@ -1,3 +1,4 @@
+/* UTF-8: the length of a well-formed character, decoding, encoding, cutting between characters. */
 #include "utf8.h"
 
 size_t utf8_length(const unsigned char *p, size_t n)

@@ -25,9 +25,11 @@ static int truncated(struct decoder *d)
 
 static int no_such(struct decoder *d, const struct bmp *b)
 {
-	static const char *const names[] = { "plain", "RLE8", "RLE4", "masked", "with a JPEG in it", "with a PNG in it", "masked" };
+	static const char *const names[] = { "plain", "RLE8", "RLE4", "masked", "with a JPEG in it", "with a PNG in it",
+					     "masked" };
 
-	return fail(d->e, EXIT_INPUT, "%s: a BMP of %d bits a pixel, %s, is not read; convert it to PNG", d->name, b->bits,
+	return fail(d->e, EXIT_INPUT, "%s: a BMP of %d bits a pixel, %s, is not read; convert it to PNG", d->name,
+		    b->bits,
 		    b->compression <= ALPHABITFIELDS ? names[b->compression] : "packed in an unknown way");
 }
 
@@ -36,7 +38,8 @@ static bool goes_together(const struct bmp *b, size_t header)
 {
 	switch (b->compression) {
 	case RGB:
-		return b->bits == 1 || b->bits == 2 || b->bits == 4 || b->bits == 8 || b->bits == 16 || b->bits == 24 || b->bits == 32;
+		return b->bits == 1 || b->bits == 2 || b->bits == 4 || b->bits == 8 || b->bits == 16 || b->bits == 24 ||
+			b->bits == 32;
 	case RLE8:
 		return b->bits == 8;
 	case RLE4:
@@ -53,13 +56,15 @@ static bool goes_together(const struct bmp *b, size_t header)
 static int read_sizes(struct decoder *d, struct bmp *b, const uint8_t *h, size_t header)
 {
 	const bool core = header == CORE;
-	const int64_t width = core ? (int64_t)u16(h + 4) : (int32_t)u32(h + 4), height = core ? (int64_t)u16(h + 6) : (int32_t)u32(h + 8);
+	const int64_t width = core ? (int64_t)u16(h + 4) : (int32_t)u32(h + 4),
+		      height = core ? (int64_t)u16(h + 6) : (int32_t)u32(h + 8);
 
 	b->bits = (int)u16(h + (core ? 10 : 14));
 	b->compression = header < 20 ? RGB : (int)(u32(h + 16) & 0x7fffffff);
 	b->top_down = height < 0;
 	if (width < 0)
-		return fail(d->e, EXIT_INPUT, "%s: damaged BMP: %lld pixels wide; replace it", d->name, (long long)width);
+		return fail(d->e, EXIT_INPUT, "%s: damaged BMP: %lld pixels wide; replace it", d->name,
+			    (long long)width);
 	if (decoder_size(d, (uint64_t)width, (uint64_t)(height < 0 ? -height : height)) < 0)
 		return -1;
 	return goes_together(b, header) ? 0 : no_such(d, b);
@@ -76,15 +81,17 @@ static int read_mask(struct decoder *d, uint32_t mask, struct bmp_channel *c)
 		c->shift++;
 	c->most = mask >> c->shift;
 	if (c->most & (c->most + 1))
-		return fail(d->e, EXIT_INPUT, "%s: damaged BMP: a colour's bits 0x%08x do not lie together; replace it", d->name, mask);
+		return fail(d->e, EXIT_INPUT, "%s: damaged BMP: a colour's bits 0x%08x do not lie together; replace it",
+			    d->name, mask);
 	return 0;
 }
 
-/* *after: where the palette would begin. */
+/* Reads the masks of the colour channels.  *after: where the palette would begin. */
 static int read_masks(struct decoder *d, struct bmp *b, const uint8_t *h, size_t header, size_t *after)
 {
 	static const uint32_t usual[2][3] = { { 0x7c00, 0x3e0, 0x1f }, { 0xff0000, 0xff00, 0xff } };
-	const bool inside = header >= WITH_MASKS && header != OS2, masked = b->compression == BITFIELDS || b->compression == ALPHABITFIELDS;
+	const bool inside = header >= WITH_MASKS && header != OS2,
+		   masked = b->compression == BITFIELDS || b->compression == ALPHABITFIELDS;
 	const int count = b->compression == ALPHABITFIELDS || (inside && header >= WITH_ALPHA) ? 4 : 3;
 
 	*after = FILE_HEADER + header;
@@ -93,7 +100,8 @@ static int read_masks(struct decoder *d, struct bmp *b, const uint8_t *h, size_t
 	if (*after > d->n)
 		return truncated(d);
 	for (int i = 0; i < 4; i++) {
-		const uint32_t mask = masked ? (i < count ? u32(h + INFO + 4 * i) : 0) : i < 3 ? usual[b->bits == 32][i] : 0;
+		const uint32_t mask = masked ? (i < count ? u32(h + INFO + 4 * i) : 0) :
+			i < 3 ? usual[b->bits == 32][i] : 0;
 
 		if (read_mask(d, mask, &b->channel[i]) < 0)
 			return -1;
@@ -142,13 +150,15 @@ static int read_header(struct decoder *d, struct bmp *b)
 	b->pixels = u32(d->bytes + 10);
 	header = u32(h);
 	if (header != CORE && !(header >= 16 && header <= V5 && header % 2 == 0))
-		return fail(d->e, EXIT_INPUT, "%s: damaged BMP, or none: a header of %zu bytes; replace it", d->name, header);
+		return fail(d->e, EXIT_INPUT, "%s: damaged BMP, or none: a header of %zu bytes; replace it", d->name,
+			    header);
 	if (d->n < FILE_HEADER + header)
 		return truncated(d);
 	if (read_sizes(d, b, h, header) < 0 || read_masks(d, b, h, header, &after) < 0)
 		return -1;
 	if (b->pixels < after)
-		return fail(d->e, EXIT_INPUT, "%s: damaged BMP: its pixels begin within its header; replace it", d->name);
+		return fail(d->e, EXIT_INPUT, "%s: damaged BMP: its pixels begin within its header; replace it",
+			    d->name);
 	if (b->bits <= 8)
 		read_palette(d, b, h, header, after);
 	find_profile(d, h, header);
@@ -200,7 +210,8 @@ static void read_indexed(const struct decoder *d, const struct bmp *b, const uin
 	const int in_byte = 8 / b->bits, most = (1 << b->bits) - 1;
 
 	for (int x = 0; x < d->width; x++)
-		memcpy(b->row + 3 * (size_t)x, b->palette[from[x / in_byte] >> (in_byte - 1 - x % in_byte) * b->bits & most], 3);
+		memcpy(b->row + 3 * (size_t)x,
+		       b->palette[from[x / in_byte] >> (in_byte - 1 - x % in_byte) * b->bits & most], 3);
 }
 
 static void read_blue_first(const struct decoder *d, const struct bmp *b, const uint8_t *from)
@@ -229,7 +240,8 @@ static int decode(struct decoder *d, struct bmp *b)
 {
 	const bool plain = b->compression != RLE8 && b->compression != RLE4;
 
-	const uint64_t last = ((uint64_t)d->width * b->bits + 7) / 8;  /* of the last row what fills it up may be missing */
+	/* the padding of the last row may be missing */
+	const uint64_t last = ((uint64_t)d->width * b->bits + 7) / 8;
 
 	if (b->pixels > d->n || (plain && stride_of(d, b) * (d->height - 1) + last > d->n - b->pixels))
 		return truncated(d);

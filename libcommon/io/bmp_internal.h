@@ -1,5 +1,6 @@
 /*
- * bmp_internal.h - between bmp.c, which reads a BMP's headers and plain rows, and bmp_rle.c, which reads packed ones.
+ * bmp_internal.h - shared by bmp.c, which reads a BMP's headers and plain rows, and bmp_rle.c, which reads run-length
+ * coded ones.
  */
 #ifndef IO_BMP_INTERNAL_H
 #define IO_BMP_INTERNAL_H
@@ -17,13 +18,13 @@ struct bmp {
 	uint8_t *row;                   /* of PIXELS_RGB or PIXELS_RGBA, what rows_put() takes */
 };
 
-/* The row of the picture that the file's row y is. */
+/* The row of the picture that is row y of the file. */
 static inline int bmp_row(const struct bmp *b, const struct decoder *d, int y)
 {
 	return b->top_down ? y : d->height - 1 - y;
 }
 
-/* RLE4 and RLE8.  Pixels that are passed by have the colour 0; runs that reach beyond a row are cut off. */
+/* Decodes RLE4 and RLE8.  Skipped pixels have the colour 0; runs that reach beyond a row are cut off. */
 int bmp_rle(struct decoder *d, const struct bmp *b) MUST_CHECK;
 
 #endif

@@ -1,4 +1,4 @@
-/* A BMP's packed rows: RLE4 and RLE8. */
+/* Run-length coded BMPs: RLE4 and RLE8. */
 #include <string.h>
 #include "bmp_internal.h"
 

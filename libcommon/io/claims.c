@@ -1,4 +1,4 @@
-/* Files that are read, files that are written, and the refusal where one is both. */
+/* The table of the files that a run reads and writes, and the refusal where one is both. */
 #include <dirent.h>
 #include <fts.h>
 #include <stdlib.h>
@@ -76,8 +76,9 @@ static int refuse(const struct claimed *out, const struct claimed *in, struct er
 	const bool standard = !strcmp(out->path, "-"), folder = is_folder(in->path);
 	const char *input = strcmp(in->path, "-") ? in->path : "standard input";
 
-	return fail(e, EXIT_USAGE, "%s%s%s would write over %s, which this run reads; name another %s", standard ? "" : out->path,
-		    standard ? "" : ": ", standard ? "standard output" : out->as, input, folder ? "folder" : "file");
+	return fail(e, EXIT_USAGE, "%s%s%s would write over %s, which this run reads; name another %s",
+		    standard ? "" : out->path, standard ? "" : ": ", standard ? "standard output" : out->as, input,
+		    folder ? "folder" : "file");
 }
 
 static int check_input(const struct claimed *in, struct error *e)
@@ -119,7 +120,7 @@ static int look_into(const char *folder, struct error *e)
 	return status;
 }
 
-/* A model may stand in a folder with a million other files: they are looked at only where a file would be written over. */
+/* A model may stand in a folder with a million other files.  They are examined only where the run overwrites a file. */
 static int look_into_folders(struct error *e)
 {
 	int status = 0;
@@ -179,7 +180,8 @@ int claim_output(const char *as, const char *path, struct error *e)
 	return in ? refuse(out, in, e) : 0;
 }
 
-int claim_outputs_in(const char *as, const char *folder, bool (*ours)(const char *name, const void *arg), const void *arg, struct error *e)
+int claim_outputs_in(const char *as, const char *folder, bool (*ours)(const char *name, const void *arg),
+		     const void *arg, struct error *e)
 {
 	DIR *d = open_folder(folder);
 	struct dirent *entry;

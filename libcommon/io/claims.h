@@ -1,11 +1,12 @@
 /*
  * claims.h - which files this run reads and which it writes: none may be both.
  *
- * Owns the one table of a run's files, by device and inode, so that a link is the file it leads to.  An output is claimed before it is
- * opened, an input as soon as its name is known; the one that comes second is refused (EXIT_USAGE, with both names) while the input still
- * is what it was.  Pipes, terminals and what is not there are nobody's.  Must not know options, formats or tools.
+ * Owns the one table of a run's files, by device and inode, so that a link counts as the file it leads to.  An output
+ * is claimed before it is opened, an input as soon as its name is known.  Where a file is claimed as both, the second
+ * claim is refused (EXIT_USAGE, with both names), before the input has changed.  Pipes, terminals and files that do not
+ * exist are never claimed.  Must not know options, formats or tools.
  *
- * One thread claims; others may do nothing but claim_check().
+ * Only one thread may claim; the others may call claim_check().
  */
 #ifndef IO_CLAIMS_H
 #define IO_CLAIMS_H
@@ -18,11 +19,12 @@ int claim_input(const char *path, struct error *e) MUST_CHECK;
 /* The folder alone: what is read in it is claimed file by file. */
 int claim_input_folder(const char *path, struct error *e) MUST_CHECK;
 
-/* as: "--report", for the message.  "-" is standard output.  A folder is refused where it is itself one that is read. */
+/* as: "--report", for the message.  "-" is standard output.
+ * A folder is refused where it is itself one that is read. */
 int claim_output(const char *as, const char *path, struct error *e) MUST_CHECK;
 /* Of the files that are in the folder, those that the run will write over: ours() says which. */
-int claim_outputs_in(const char *as, const char *folder, bool (*ours)(const char *name, const void *arg), const void *arg,
-		     struct error *e) MUST_CHECK;
+int claim_outputs_in(const char *as, const char *folder, bool (*ours)(const char *name, const void *arg),
+		     const void *arg, struct error *e) MUST_CHECK;
 /* Is there any file yet that the run writes over?  If not, inputs need not be claimed one by one. */
 bool claims_matter(void);
 

@@ -1,3 +1,4 @@
+/* IEEE half precision to float and back: portable code, and F16C where the processor has it. */
 #include <stdint.h>
 #include <string.h>
 #include "../base/cpu.h"

@@ -1,7 +1,8 @@
 /*
  * dtype_half.h - IEEE half precision to float and back, over arrays that need not be aligned on the half's side.
  *
- * Two ways of equal result, down to the bits of not-a-numbers: portable, and F16C where the processor has it.
+ * Two implementations with equal results, down to the bits of not-a-numbers: portable, and F16C where the processor has
+ * it.
  */
 #ifndef IO_DTYPE_HALF_H
 #define IO_DTYPE_HALF_H

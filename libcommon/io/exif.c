@@ -1,3 +1,4 @@
+/* The orientation from a picture's Exif block. */
 #include <string.h>
 #include "image_internal.h"
 

@@ -20,14 +20,16 @@ int open_input(const char *path, struct error *e)
 	return fd;
 }
 
-/* A name that is too long is nobody's: that of a picture may be the longest there is, and ".caption" is longer than ".png". */
+/* A name that is too long counts as a file that does not exist.  A picture's name may have the greatest length, and
+ * ".caption" is longer than ".png". */
 int path_stat(const char *path, struct stat *st, struct error *e)
 {
 	if (!stat(path, st))
 		return 1;
 	if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG)
 		return 0;
-	return fail(e, exit_of_errno(errno), "%s: looking at it: %s; check the path and its permissions", path, strerror(errno));
+	return fail(e, exit_of_errno(errno), "%s: looking at it: %s; check the path and its permissions", path,
+		    strerror(errno));
 }
 
 int path_is_there(const char *path, struct error *e)
@@ -172,7 +174,8 @@ void claim_standard_streams(void)
 {
 	static const int mode[3] = { O_RDONLY, O_RDONLY, O_WRONLY };
 
-	signal(SIGXFSZ, SIG_IGN);       /* else a limit on the size of files (ulimit -f) kills, and the temporary stays */
+	/* else a limit on the size of files (ulimit -f) kills, and the temporary stays */
+	signal(SIGXFSZ, SIG_IGN);
 
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)

@@ -1,3 +1,4 @@
+/* HEIC and AVIF through libheif, which is opened at run time. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
@@ -5,13 +6,14 @@
 #include <string.h>
 #include "image_internal.h"
 
-/* From libheif's public interface, version 1.  The library is opened when a picture needs it: it brings five video codecs along,
- * which no other run should wait for. */
+/* From libheif's public interface, version 1.  The library is opened when a picture needs it: it brings five video
+ * codecs along, which no other run should wait for. */
 struct heif_context;
 struct heif_handle;
 struct heif_picture;
 struct heif_result { int code, detail; const char *message; };
-enum { NO_MEMORY = 6, OVER_LIMIT = 1000 };      /* heif_result.code, and its detail where a picture asked for too much */
+/* Values of heif_result.code, and of its detail where a picture needs too much memory. */
+enum { NO_MEMORY = 6, OVER_LIMIT = 1000 };
 enum { COLOURS_RGB = 1, ROWS_RGB = 10, ROWS_RGBA = 11, INTERLEAVED = 10 };
 
 struct heif {
@@ -72,13 +74,15 @@ static int complain(struct decoder *d, struct heif_result r)
 {
 	if (r.code == NO_MEMORY && r.detail != OVER_LIMIT)
 		return fail(d->e, EXIT_MEMORY, "%s: no memory for decoding it", d->name);
-	return fail(d->e, EXIT_INPUT, "%s: damaged, or libheif cannot read it: %s; convert it to PNG or JPEG", d->name, r.message);
+	return fail(d->e, EXIT_INPUT, "%s: damaged, or libheif cannot read it: %s; convert it to PNG or JPEG", d->name,
+		    r.message);
 }
 
 /* The handle repeats what the file says of its size; what was decoded may have another. */
 static bool has_size(const struct decoder *d, const struct heif *h, const struct heif_picture *picture)
 {
-	return h->decoded_width(picture, INTERLEAVED) == d->width && h->decoded_height(picture, INTERLEAVED) == d->height;
+	return h->decoded_width(picture, INTERLEAVED) == d->width &&
+		h->decoded_height(picture, INTERLEAVED) == d->height;
 }
 
 static int put_rows(struct decoder *d, const struct heif *h, const struct heif_picture *picture)
@@ -87,9 +91,11 @@ static int put_rows(struct decoder *d, const struct heif *h, const struct heif_p
 	const uint8_t *rows = h->rows(picture, INTERLEAVED, &stride);
 
 	if (!has_size(d, h, picture))
-		return fail(d->e, EXIT_INPUT, "%s: its picture has another size than the file says; convert it to PNG or JPEG", d->name);
+		return fail(d->e, EXIT_INPUT, "%s: its picture has another size than the file says; "
+					      "convert it to PNG or JPEG", d->name);
 	if (!rows || stride < d->width * channels_of(d->pixels))
-		return fail(d->e, EXIT_INPUT, "%s: libheif hands over no rows of pixels; convert it to PNG or JPEG", d->name);
+		return fail(d->e, EXIT_INPUT, "%s: libheif hands over no rows of pixels; convert it to PNG or JPEG",
+			    d->name);
 	if (rows_begin(d) < 0)
 		return -1;
 	for (int y = 0; y < d->height; y++)
@@ -152,8 +158,9 @@ int heif_decode(struct decoder *d)
 	if (d->unreadable && errno == ENOMEM)
 		die(EXIT_MEMORY, "no memory for libheif");
 	if (d->unreadable)
-		return fail(d->e, EXIT_INPUT, "%s: HEIC and AVIF are read through libheif.so.1, which is not installed; install libheif1, "
-			    "or convert the picture to PNG or JPEG", d->name);
+		return fail(d->e, EXIT_INPUT, "%s: HEIC and AVIF are read through libheif.so.1, which is not "
+					      "installed; install libheif1, or convert the picture to PNG or JPEG",
+			    d->name);
 	context = h.alloc();
 	if (!context)
 		die(EXIT_MEMORY, "no memory for libheif");

@@ -1,3 +1,4 @@
+/* Colour profiles: ICC to sRGB through lcms, a row at a time. */
 #include <lcms2.h>
 #include <stdlib.h>
 #include "image_internal.h"

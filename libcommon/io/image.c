@@ -1,3 +1,4 @@
+/* Pictures: the type by content, limits, orientation, transparency; each codec is a file of its own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,8 +118,10 @@ int decoder_room(struct decoder *d, uint64_t codec, const char *kind, const char
 	d->over_limit = !decoder_has_room(d, codec);
 	if (!d->over_limit)
 		return 0;
-	return fail(d->e, EXIT_INPUT, "%s: decoding %s of %dx%d pixels takes %llu MiB; the limit is %u MiB and 4 bytes a pixel; %s", d->name, kind,
-		    d->full_width, d->full_height, (unsigned long long)(codec + 3 * (uint64_t)d->width * d->height) >> 20, IMAGE_SPARE >> 20, advice);
+	return fail(d->e, EXIT_INPUT, "%s: decoding %s of %dx%d pixels takes %llu MiB; "
+				      "the limit is %u MiB and 4 bytes a pixel; %s", d->name, kind,
+		    d->full_width, d->full_height,
+		    (unsigned long long)(codec + 3 * (uint64_t)d->width * d->height) >> 20, IMAGE_SPARE >> 20, advice);
 }
 
 int channels_of(enum pixels p)
@@ -325,7 +328,8 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 	d.orientation = d.shrunk = 1;
 	*out = (struct image){ 0 };
 	if (!m && kind_of(bytes, n))
-		return fail(e, EXIT_INPUT, "%s: not a picture, but %s; PNG, JPEG, WebP and BMP are read", name, kind_of(bytes, n));
+		return fail(e, EXIT_INPUT, "%s: not a picture, but %s; PNG, JPEG, WebP and BMP are read", name,
+			    kind_of(bytes, n));
 	if (!m)
 		return fail(e, EXIT_INPUT, "%s: %s; PNG, JPEG, WebP and BMP are read", name,
 			    n ? "not a picture" : "an empty file");
@@ -368,7 +372,8 @@ int image_read_size(const char *path, const struct image_options *o, struct imag
 	status = read_head(path, HEAD, &head, e);
 	if (status == 0)
 		status = image_decode(path, head.data, head.len, &only, &none, info, e);
-	if (status < 0 && head.len >= HEAD)             /* a profile or thumbnails before the header, or a codec that wants all */
+	/* a profile or thumbnails before the header, or a codec that wants all */
+	if (status < 0 && head.len >= HEAD)
 		status = image_read(path, &only, &none, info, e);
 	buffer_free(&head);
 	return status;

@@ -2,8 +2,9 @@
  * image.h - pictures in memory, and reading PNG, JPEG, WebP and BMP, and writing the first two.
  *
  * Reading decides the type by content, applies Exif orientation and ICC profile (to sRGB), scales 16 bit to 8, and lays
- * transparency on a background.  It refuses from the header alone what is over the caps (100 Mpx, side 65,535, 100 JPEG scans,
- * ICC 4 MiB, Exif 64 KiB, text 1 MiB), and what would take more than 4 bytes a pixel and 64 MiB to decode.  Must not know data sets or buckets.
+ * transparency on a background.  It refuses from the header alone what is over the caps (100 Mpx, side 65,535, 100 JPEG
+ * scans, ICC 4 MiB, Exif 64 KiB, text 1 MiB), and what would take more than 4 bytes a pixel and 64 MiB to decode.  Must
+ * not know data sets or buckets.
  */
 #ifndef IO_IMAGE_H
 #define IO_IMAGE_H
@@ -26,21 +27,26 @@ struct image_options {
 	uint64_t max_pixels;            /* 0: 100,000,000 */
 	bool only_size;                 /* the header is enough: *info is filled in, *out stays empty */
 	bool libheif;                   /* HEIC and AVIF too, where that library is installed */
-	/* How large a picture of width x height, upright, has to be for its reader.  JPEG leaves out detail beyond it: by a half, a
-	 * quarter or an eighth, never below that size; WebP only where it would take too much memory.  NULL: every pixel is wanted. */
+	/* Sets least[] to the size that its reader needs of an upright picture of width x height.  JPEG is then decoded
+	 * at a half, a quarter or an eighth, never below that size; WebP only where it would take too much memory.
+	 * NULL: every pixel is wanted. */
 	void (*enough)(const void *context, int width, int height, int least[2]);
 	const void *context;
-	bool every_pixel;               /* detail is left out only where there is no room for it */
+	bool every_pixel;               /* decode smaller only where full size takes too much memory */
 };
 
 /* In pixels of the picture in memory; edges may lie within one. */
 struct image_part { double left, top, width, height; };
 
 struct image_info {
-	const char *format;             /* "JPEG", "PNG", "WebP", "BMP", "HEIC", "AVIF"; left alone where the type is not read */
-	int width, height;              /* upright, that is after Exif orientation; of the file, not of what `enough` left */
+	/* "JPEG", "PNG", "WebP", "BMP", "HEIC", "AVIF"; unchanged where the type is not read */
+	const char *format;
+	/* upright, that is after Exif orientation; of the file, not of what `enough` left */
+	int width, height;
 	int orientation;                /* 1..8 as found */
-	struct image_part part;         /* what the file's pixels became: `enough` leaves a last column or row of less than a pixel */
+	/* the part of the picture in memory that shows the file's pixels: after `enough` the last column or row
+	 * may stand for less than a whole one */
+	struct image_part part;
 	bool animated;                  /* only the first frame was read */
 	bool over_limit;                /* after a failure too: refused for its size, not for damage */
 };
@@ -50,9 +56,11 @@ int image_decode(const char *name, const void *bytes, size_t n, const struct ima
 		 struct image_info *info, struct error *e) MUST_CHECK;
 int image_read(const char *path, const struct image_options *o, struct image *out, struct image_info *info,
 	       struct error *e) MUST_CHECK;
-/* The header alone: *info, without decoding and, where it can be, without reading the rest of the file. */
-int image_read_size(const char *path, const struct image_options *o, struct image_info *info, struct error *e) MUST_CHECK;
-/* "JPEG", "PNG", "WebP", "BMP" by the first bytes; for others a name ("GIF", "HEIC", ...) in *other; NULL: no picture. */
+/* Reads the header alone into *info, without decoding and, where possible, without reading the rest of the file. */
+int image_read_size(const char *path, const struct image_options *o, struct image_info *info,
+		    struct error *e) MUST_CHECK;
+/* The type by the first bytes: "JPEG", "PNG", "WebP", "BMP".  For others NULL, with a name ("GIF", "HEIC", ...) in
+ * *other; NULL in both where it is no picture. */
 const char *image_type(const void *bytes, size_t n, const char **other);
 void image_free(struct image *i);
 
@@ -63,7 +71,8 @@ void jpeg_encode(struct buffer *out, const struct image *i, int quality);       
 /* The value of a text chunk (malloced), NULL when absent or no PNG. */
 char *png_read_text(const void *bytes, size_t n, const char *key);
 
-/* Orientation (1..8) from Exif bytes ("II*\0" or "MM\0*" onwards, with or without "Exif\0\0"); 1 when absent or damaged. */
+/* Orientation (1..8) from Exif bytes ("II*\0" or "MM\0*" onwards, with or without "Exif\0\0");
+ * 1 when absent or damaged. */
 int exif_orientation(const uint8_t *bytes, size_t n);
 
 #endif

@@ -1,8 +1,9 @@
 /*
- * image_internal.h - between image.c and the codecs (png.c, jpeg.c, webp.c, bmp.c, heif.c), exif.c and icc.c.
+ * image_internal.h - shared by image.c, the codecs (png.c, jpeg.c, webp.c, bmp.c, heif.c), exif.c and icc.c.
  *
  * A codec reads its header, fills in the upper half of struct decoder, calls rows_begin() and hands over each row once.
- * Colour, transparency, 16 bit and orientation happen on the way into the picture, so no second copy of it exists.
+ * rows_put() applies colour profile, transparency, 16 bit to 8 and orientation as it stores a row, so that no second
+ * copy of the picture exists.
  */
 #ifndef IO_IMAGE_INTERNAL_H
 #define IO_IMAGE_INTERNAL_H
@@ -13,7 +14,8 @@
 #define IMAGE_MAX_SCANS 100
 #define ICC_MAX (4u << 20)
 #define EXIF_MAX (64u << 10)
-#define IMAGE_SPARE (48u << 20)         /* bytes beside four a pixel; with what a program takes without any picture, 64 MiB */
+/* Decoding may take four bytes a pixel and this much more: 64 MiB with the memory of a program that holds no picture. */
+#define IMAGE_SPARE (48u << 20)
 
 enum pixels { PIXELS_GREY, PIXELS_GREY_ALPHA, PIXELS_RGB, PIXELS_RGBA, PIXELS_CMYK };   /* CMYK: 255 is full ink */
 
@@ -37,35 +39,36 @@ struct decoder {
 	int orientation;
 	bool animated;
 	bool over_limit;                /* set before a cap refuses the picture */
-	bool unreadable;                /* what reads this type is missing */
+	bool unreadable;                /* the library that reads this type is not installed */
 	const uint8_t *icc;             /* the codec's memory, read by rows_begin() only */
 	size_t icc_bytes;
 
 	/* private to image.c */
-	bool knows_enough;              /* nobody wants the rows */
+	bool knows_enough;              /* only the header is wanted */
 	struct colour *colour;
 	uint8_t *line, *whole;
-	bool grown;                     /* out->rgb, for rows_whole() */
+	bool grown;                     /* out->rgb was enlarged for rows_whole() */
 	ptrdiff_t origin, x_step, y_step;
 };
 
 /* Refuse by the sizes that a header claims; fills in width and height. */
 int decoder_size(struct decoder *d, uint64_t width, uint64_t height) MUST_CHECK;
-/* 8, 4, 2 or 1: the picture may be made that many times smaller, says the reader.  The codec then changes width and height.  `codec`: as below. */
+/* By how much the reader allows the picture to be made smaller: 8, 4, 2 or 1 times.  The codec then changes width and
+ * height.  `codec`: as below. */
 int decoder_shrink(struct decoder *d, uint64_t codec);
-/* The header is read: true where that was all, and the codec stops with -1. */
+/* Called when the header is read.  True: that was all the caller wants, and the codec stops with -1. */
 bool decoder_knows_enough(struct decoder *d);
-/* A picture takes four bytes a pixel of its file and IMAGE_SPARE at most: room for the picture in memory and `codec` bytes beside it? */
+/* Do the picture and `codec` bytes of the codec's own fit into four bytes a pixel of the file and IMAGE_SPARE? */
 bool decoder_has_room(const struct decoder *d, uint64_t codec);
-/* Refuse what has none; kind and advice are for the message. */
+/* The same, as a refusal; kind and advice are for the message. */
 int decoder_room(struct decoder *d, uint64_t codec, const char *kind, const char *advice) MUST_CHECK;
-/* Allocate the picture.  After it only the rows are missing. */
+/* Allocates the picture.  Afterwards only the rows are missing. */
 int rows_begin(struct decoder *d) MUST_CHECK;
 void rows_put(struct decoder *d, int y, const void *row);
 /* The pixels first, first + step, ... of a row. */
 void rows_put_some(struct decoder *d, int y, int first, int step, const void *pixels);
-/* For a library that wants to write all of a picture's 8-bit pixels at once: cleared memory, from which rows_put_whole() takes them.  It is the
- * picture's own where that can be.  NULL: no memory. */
+/* For a library that writes all of a picture's 8-bit pixels at once: zeroed memory, from which rows_put_whole() takes
+ * them.  It is the picture's own memory where possible.  NULL: no memory. */
 uint8_t *rows_whole(struct decoder *d);
 void rows_put_whole(struct decoder *d);
 int channels_of(enum pixels p);

@@ -1,3 +1,4 @@
+/* JPEG in and out through libjpeg. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,20 +97,23 @@ static void choose_pixels(struct jpeg_job *j)
 	}
 }
 
-/* In several scans every coefficient comes piece by piece, so libjpeg keeps them all: two bytes each, in whole blocks. */
+/* In several scans every coefficient comes piece by piece, so libjpeg keeps them all: two bytes each,
+ * in whole blocks. */
 static uint64_t kept_coefficients(struct jpeg_job *j)
 {
 	uint64_t bytes = 0;
 
 	for (int i = 0; i < j->c.num_components && jpeg_has_multiple_scans(&j->c); i++) {
 		const jpeg_component_info *p = &j->c.comp_info[i];
-		uint64_t across = p->width_in_blocks + p->h_samp_factor - 1, down = p->height_in_blocks + p->v_samp_factor - 1;
+		uint64_t across = p->width_in_blocks + p->h_samp_factor - 1,
+			down = p->height_in_blocks + p->v_samp_factor - 1;
 		bytes += across * down * sizeof(JBLOCK);
 	}
 	return bytes;
 }
 
-/* The inverse transform of a block can leave out its finest waves: the average of 2x2, 4x4 or 8x8 pixels, for less work. */
+/* The inverse transform of a block can leave out its finest waves: the average of 2x2, 4x4 or 8x8 pixels,
+ * for less work. */
 static int shrink(struct jpeg_job *j)
 {
 	uint64_t coefficients = kept_coefficients(j);
@@ -119,7 +123,8 @@ static int shrink(struct jpeg_job *j)
 	jpeg_calc_output_dimensions(&j->c);
 	j->d->width = (int)j->c.output_width;
 	j->d->height = (int)j->c.output_height;
-	return coefficients ? decoder_room(j->d, coefficients, "a progressive JPEG", "save it as a baseline JPEG, or smaller") : 0;
+	return coefficients ? decoder_room(j->d, coefficients, "a progressive JPEG",
+					   "save it as a baseline JPEG, or smaller") : 0;
 }
 
 /* Adobe's programs store ink upside down, and say so only by their marker. */

@@ -1,4 +1,4 @@
-/* JSON in: jansson, made stricter. */
+/* Reading JSON: jansson, with stricter limits. */
 #include <string.h>
 #include "json.h"
 #include "kind.h"
@@ -6,12 +6,14 @@
 
 enum {
 	DEEPEST = 64,
-	/* What jansson takes, in bytes, counted high: for a value and its key; for a list or an object beside its values; for a byte of text. */
+	/* Upper bounds of jansson's memory, in bytes: for a value with its key; for a list or an object, beside its
+	 * values; for a byte of text. */
 	OF_VALUE = 120, OF_LIST = 320, OF_BYTE = 4,
 	ROOM = 128 << 20,
 };
 
-/* jansson goes 2048 deep, and on a small stack each level costs; and it makes 80 bytes of two.  What is inside strings does not count. */
+/* Refuses text that would cost jansson too much: it nests 2048 deep, which a small stack cannot hold, and may turn two
+ * bytes of text into 80 of memory.  Brackets within strings do not count. */
 static int check_size(const char *label, const char *text, size_t n, struct error *e)
 {
 	bool quoted = false;
@@ -41,8 +43,8 @@ static int check_size(const char *label, const char *text, size_t n, struct erro
 		}
 	}
 	if (room > ROOM)
-		return fail(e, EXIT_INPUT, "%s: %zu bytes of JSON that take %zu MiB; the limit is %d; no file of ours is that large", label, n,
-			    room >> 20, ROOM >> 20);
+		return fail(e, EXIT_INPUT, "%s: %zu bytes of JSON that take %zu MiB; the limit is %d; "
+					   "no file of ours is that large", label, n, room >> 20, ROOM >> 20);
 	return 0;
 }
 

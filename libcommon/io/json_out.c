@@ -1,4 +1,4 @@
-/* JSON out. */
+/* Writing JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,7 +146,8 @@ int json_line(struct json_out *j, int fd, struct error *e)
 
 	buffer_adds(&j->text, "\n");
 	if (fd >= 0 && write_all(fd, j->text.data, j->text.len) < 0)
-		rc = fail(e, EXIT_IO, "writing a line of JSON: %s; is its reader gone, or the disk full?", strerror(errno));
+		rc = fail(e, EXIT_IO, "writing a line of JSON: %s; is its reader gone, or the disk full?",
+			  strerror(errno));
 	buffer_clear(&j->text);
 	j->comma = false;
 	return rc;

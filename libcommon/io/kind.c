@@ -47,7 +47,8 @@ static const struct kind { size_t at, n; const char *bytes, *within, *what; } ki
 /* Inside its header, in what stands first. */
 static const struct { const char *mark, *what; } tensors[] = {
 	{ "lora-state-1", "a state of lora-train" },
-	{ "\"lora_unet_", "an adapter" }, { "\"lora_te", "an adapter" }, { "lora_A.", "an adapter" }, { "\"ss_", "an adapter" },
+	{ "\"lora_unet_", "an adapter" }, { "\"lora_te", "an adapter" }, { "lora_A.", "an adapter" },
+	{ "\"ss_", "an adapter" },
 	{ "\"model.diffusion_model.", "a model" },
 };
 

@@ -1,4 +1,4 @@
-/* What killed writers of a target left, held by its lock until it is freed. */
+/* Temporaries that killed writers of a target left behind, locked while they are listed. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* Files mapped for reading, with a handler for SIGBUS, which comes where a mapped file was cut. */
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -17,7 +18,8 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
 
 	for (struct mapping *m = mappings; m; m = m->next)
 		if (at >= m->start && at < m->start + m->bytes)
-			die(EXIT_INPUT, "%s: was cut while it was read; write to another name and rename it, then run again", m->path);
+			die(EXIT_INPUT, "%s: was cut while it was read; "
+					"write to another name and rename it, then run again", m->path);
 	signal(sig, SIG_DFL);
 }
 

@@ -1,3 +1,4 @@
+/* PNG in and out through libpng, and text chunks. */
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,8 @@ static void give_up(png_structp png, png_const_charp text)
 	png_longjmp(png, 1);
 }
 
-/* Only warnings to libpng: a wrong checksum at the end of the pixels, and a profile over the limit, which it leaves out: the
- * colours would be wrong. */
+/* Only warnings to libpng: a wrong checksum at the end of the pixels, and a profile over the limit, which it leaves
+ * out: the colours would be wrong. */
 static void on_warning(png_structp png, png_const_charp text)
 {
 	struct png_job *j = png_get_error_ptr(png);
@@ -92,7 +93,8 @@ static int read_header(struct png_job *j)
 
 	png_read_info(j->png, j->info);
 	if (d->over_limit)
-		return fail(d->e, EXIT_INPUT, "%s: a colour profile of more than %u bytes; remove it", d->name, ICC_MAX);
+		return fail(d->e, EXIT_INPUT, "%s: a colour profile of more than %u bytes; remove it", d->name,
+			    ICC_MAX);
 	if (decoder_size(d, png_get_image_width(j->png, j->info), png_get_image_height(j->png, j->info)) < 0)
 		return -1;
 	exif = find_chunk(d->bytes, d->n, "eXIf", &length);
@@ -138,8 +140,8 @@ static void read_straight(struct png_job *j)
 	}
 }
 
-/* Without png_set_interlace_handling() libpng hands over each of the seven passes as a small picture of its own, so the picture is needed only
- * once. */
+/* Without png_set_interlace_handling() libpng hands over each of the seven passes as a small picture of its own, so the
+ * picture is needed only once. */
 static void read_interlaced(struct png_job *j)
 {
 	j->pixels = xmalloc(png_get_rowbytes(j->png, j->info));
@@ -272,7 +274,8 @@ static void put_text(png_structp png, png_infop info, const struct png_text *tex
 	free(key);
 }
 
-static void write_png(struct buffer *out, const uint8_t *pixels, int width, int height, int color, const struct png_text *text, int texts)
+static void write_png(struct buffer *out, const uint8_t *pixels, int width, int height, int color,
+		      const struct png_text *text, int texts)
 {
 	png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, cannot_write, NULL);
 	png_infop info = png ? png_create_info_struct(png) : NULL;
@@ -284,7 +287,8 @@ static void write_png(struct buffer *out, const uint8_t *pixels, int width, int 
 	/* Photographs hardly repeat themselves: looking for repeats doubles the time and makes the file larger. */
 	png_set_compression_strategy(png, Z_RLE);
 	png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_FILTER_AVG);
-	png_set_IHDR(png, info, width, height, 8, color, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_BASE, PNG_FILTER_TYPE_BASE);
+	png_set_IHDR(png, info, width, height, 8, color, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_BASE,
+		     PNG_FILTER_TYPE_BASE);
 	for (int k = 0; k < texts; k++)
 		put_text(png, info, &text[k]);
 	png_write_info(png, info);

@@ -1,4 +1,4 @@
-/* Writing: a temporary beside the target, made durable, renamed. */
+/* Writing a file: to a temporary beside its target, made durable, then renamed. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,8 +46,8 @@ static int open_temp(struct publish *p, const struct stat *old, struct error *e)
 	do {
 		p->fd = RETRY(open(p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
 		if (p->fd < 0 && errno == EEXIST)
-			return fail(e, EXIT_IO, "%s: is being written by somebody else (%s); wait, or choose another name",
-				    p->name, p->temp);
+			return fail(e, EXIT_IO, "%s: is being written by somebody else (%s); "
+						"wait, or choose another name", p->name, p->temp);
 		if (p->fd < 0)
 			return io_error(e, p->name, "creating a temporary file beside it");
 	} while (!temporary_lock(p->fd, p->temp) && !close(p->fd));

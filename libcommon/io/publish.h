@@ -24,25 +24,26 @@ int publish_write(struct publish *p, const void *data, size_t n, struct error *e
 int publish_fd(struct publish *p);                              /* for libarchive and libpng; do not close */
 /* Make it durable and visible.  On failure the temporary is removed and the old file untouched.  Frees p either way. */
 int publish_end(struct publish *p, struct error *e) MUST_CHECK;
-/* The same for a name that nobody else may have taken meanwhile: 1, and nothing is changed, where somebody did. */
+/* The same where the target must not exist yet.  Returns 1, and changes nothing, where it exists. */
 int publish_end_new(struct publish *p, struct error *e) MUST_CHECK;
 void publish_abandon(struct publish *p);                        /* remove the temporary, free; accepts NULL */
 
-/* After a failure too, and instead of publish_abandon(): what is written stays for publish_leftovers(). */
+/* Instead of publish_abandon(), after a failure too: the temporary stays, for publish_leftovers() of a later run. */
 void publish_leave(struct publish *p);
-/* The temporaries that killed writers of a target left, for somebody who can go on from them.  To be asked for before publish_begin(),
- * which then lets them be: they are locked until they are freed. */
+/* The temporaries that killed writers of a target left, for somebody who can go on from them.  To be asked for before
+ * publish_begin(), which then lets them be: they are locked until they are freed. */
 struct leftovers;
 struct leftovers *publish_leftovers(const char *path);
-int leftover_at(const struct leftovers *l, size_t i, const char **path);        /* a descriptor, the caller's; -1: no more */
+/* a descriptor, the caller's; -1: no more */
+int leftover_at(const struct leftovers *l, size_t i, const char **path);
 void leftovers_remove(struct leftovers *l);                                     /* the files; accepts NULL */
 void leftovers_free(struct leftovers *l);                                       /* accepts NULL */
 
 /* Remove the temporaries that dead writers of START... left in the folder, whatever their target was. */
 void publish_clean(const char *folder, const char *start);
 
-/* A folder likewise: filled as .NAME.PID.tmp beside its target, then renamed.  A target that is there and not empty is EXIT_USAGE; folders
- * above it are made. */
+/* A folder likewise: filled as .NAME.PID.tmp beside its target, then renamed.  A target that is there and not empty is
+ * EXIT_USAGE; folders above it are made. */
 struct publish_folder;
 struct publish_folder *publish_folder_begin(const char *path, struct error *e) MUST_CHECK;
 const char *publish_folder_path(const struct publish_folder *p);        /* where to fill it */
@@ -56,8 +57,8 @@ int publish_bytes(const char *path, const void *data, size_t n, struct error *e)
 
 /* A descriptor for reading, or -1: what is not there is EXIT_INPUT, what may not be read EXIT_IO. */
 int open_input(const char *path, struct error *e) MUST_CHECK;
-/* 1: something is at the path, and *st says what (links are followed); 0: nothing can be there; -1: nobody can say, which is never taken
- * for "nothing". */
+/* 1: the path exists, and *st describes it (links are followed); 0: it does not exist; -1: that cannot be told, which
+ * never counts as "does not exist". */
 int path_stat(const char *path, struct stat *st, struct error *e) MUST_CHECK;
 int path_is_there(const char *path, struct error *e) MUST_CHECK;
 int path_is_folder(const char *path, struct error *e) MUST_CHECK;
@@ -71,7 +72,8 @@ int make_parents(const char *file, struct error *e) MUST_CHECK; /* the folders t
 char *path_join(const char *folder, const char *name);          /* malloced */
 
 /* At the start of every main: descriptors 0-2 that are closed become /dev/null, so that no data file becomes stdout.
- * Writing to a standard output that was closed fails (EXIT_IO), and so does writing beyond a limit on the size of files. */
+ * Writing to a standard output that was closed fails (EXIT_IO), and so does writing beyond a limit on the size of
+ * files. */
 void claim_standard_streams(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* Writing a folder: filled under another name beside its target, under a lock, then renamed. */
+/* Writing a folder: filled under a temporary name beside its target, under a lock, then renamed. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +51,8 @@ static int make_temp(struct publish_folder *p, struct error *e)
 
 	p->temp = temporary_beside(p->parent, p->target, &others);
 	if (others)
-		return fail(e, EXIT_IO, "%s: is being written by somebody else; wait, or name another folder", p->target);
+		return fail(e, EXIT_IO, "%s: is being written by somebody else; wait, or name another folder",
+			    p->target);
 	do {
 		if (mkdir(p->temp, 0777))
 			return io_failure(e, p->temp, "making the folder");

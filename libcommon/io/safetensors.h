@@ -2,8 +2,8 @@
  * safetensors.h - the safetensors container: a JSON header and raw tensors.
  *
  * Owns every check of docs/reliability.md section 4 (duplicate names, overlap, holes, overflow, header caps), and the
- * canonical order of writing: dtype size descending, among equal sizes the reference library's order of types, then name; metadata first; compact JSON padded with spaces.
- * Must not know what the tensors mean.
+ * canonical order of writing: dtype size descending, among equal sizes the reference library's order of types, then
+ * name; metadata first; compact JSON padded with spaces.  Must not know what the tensors mean.
  */
 #ifndef IO_SAFETENSORS_H
 #define IO_SAFETENSORS_H
@@ -46,7 +46,8 @@ void safetensors_close(struct safetensors *s);                  /* accepts NULL 
 
 const struct safetensor *safetensors_find(const struct safetensors *s, const char *name);       /* NULL: not there */
 const char *safetensors_metadata(const struct safetensors *s, const char *key);                  /* NULL: not there */
-const void *safetensors_bytes(const struct safetensors *s, const struct safetensor *t);         /* its bytes, maybe unaligned */
+/* its bytes, maybe unaligned */
+const void *safetensors_bytes(const struct safetensors *s, const struct safetensor *t);
 size_t safetensor_elements(const struct safetensor *t);
 /* A shape in words, "320,4,3,3", with `between` between its numbers; returns text. */
 #define SHAPE_ROOM (SAFETENSORS_MAX_DIMS * 22)
@@ -57,28 +58,30 @@ float *safetensors_floats(const struct safetensors *s, const char *name, size_t 
 /* ---- writing ---- */
 struct safetensors_out {                        /* one tensor to write */
 	const char *name;
-	enum dtype dtype;                       /* of the file: F32 data is converted when it differs and `floats` is set */
+	/* of the file: F32 data is converted when it differs and `floats` is set */
+	enum dtype dtype;
 	int dims;
 	int64_t shape[SAFETENSORS_MAX_DIMS];
 	const void *data;                       /* dtype's own bytes; or float when floats is true */
 	bool floats;
 };
 /* Sorts a copy into the canonical order and writes it to p.  Metadata in the order given. */
-int safetensors_write(struct publish *p, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-		      size_t metadata_count, struct error *e) MUST_CHECK;
-int safetensors_save(const char *path, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-		     size_t metadata_count, struct error *e) MUST_CHECK;
-/* The same with one metadata entry more, "sha256" over all the others and over every tensor's name, type, shape and bytes.  For files
- * that only we read: nothing in them can change unnoticed. */
-int safetensors_save_sealed(const char *path, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-			    size_t metadata_count, struct error *e) MUST_CHECK;
-int safetensors_check_seal(const struct safetensors *s, struct error *e) MUST_CHECK;   /* EXIT_INPUT: damaged, or never sealed */
+int safetensors_write(struct publish *p, const struct safetensors_out *tensors, size_t count,
+		      const struct metadata *metadata, size_t metadata_count, struct error *e) MUST_CHECK;
+int safetensors_save(const char *path, const struct safetensors_out *tensors, size_t count,
+		     const struct metadata *metadata, size_t metadata_count, struct error *e) MUST_CHECK;
+/* The same with one metadata entry more, "sha256" over all the others and over every tensor's name, type, shape and
+ * bytes.  For files that only we read: nothing in them can change unnoticed. */
+int safetensors_save_sealed(const char *path, const struct safetensors_out *tensors, size_t count,
+			    const struct metadata *metadata, size_t metadata_count, struct error *e) MUST_CHECK;
+/* EXIT_INPUT: damaged, or never sealed */
+int safetensors_check_seal(const struct safetensors *s, struct error *e) MUST_CHECK;
 /* The same bytes into memory, for a tar member or for kohya's hashes. */
-void safetensors_serialize(struct buffer *out, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-			   size_t metadata_count);
+void safetensors_serialize(struct buffer *out, const struct safetensors_out *tensors, size_t count,
+			   const struct metadata *metadata, size_t metadata_count);
 /* The eight bytes of length and the header, keeping the order given (lora-merge copies a checkpoint and must keep its
  * order); the data follows without a gap. */
-void safetensors_header(struct buffer *out, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-			size_t metadata_count);
+void safetensors_header(struct buffer *out, const struct safetensors_out *tensors, size_t count,
+			const struct metadata *metadata, size_t metadata_count);
 
 #endif

@@ -1,3 +1,4 @@
+/* The parser of a safetensors header: strict JSON of one shape. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
  * safetensors_header.h - from the header's JSON to a list of tensors; shared by the two files that read safetensors.
  *
- * Its own parser, because a general one hides what must be refused: names given twice, numbers that wrapped.
+ * It has a parser of its own because a general one hides what must be refused: duplicate names, numbers that wrapped.
  */
 #ifndef IO_SAFETENSORS_HEADER_H
 #define IO_SAFETENSORS_HEADER_H

@@ -1,3 +1,4 @@
+/* Reading safetensors: opening, the checks over the whole file, finding tensors, floats from them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* A hash over all that a file says and holds, kept in its own metadata. */
+/* Sealed safetensors files: a SHA-256 over all other metadata and every tensor, stored in the file's own metadata. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,8 +58,8 @@ static uint64_t bytes_of(const struct safetensors_out *t)
 	return n;
 }
 
-int safetensors_save_sealed(const char *path, const struct safetensors_out *tensors, size_t count, const struct metadata *metadata,
-			    size_t metadata_count, struct error *e)
+int safetensors_save_sealed(const char *path, const struct safetensors_out *tensors, size_t count,
+			    const struct metadata *metadata, size_t metadata_count, struct error *e)
 {
 	struct sealed *t = xcalloc(count, sizeof(*t));
 	struct metadata *all = xmalloc((metadata_count + 1) * sizeof(*all));
@@ -94,5 +94,6 @@ int safetensors_check_seal(const struct safetensors *s, struct error *e)
 	}
 	sum(t, s->count, s->metadata, s->metadata_count, hex);
 	free(t);
-	return strcmp(hex, says) ? fail(e, EXIT_INPUT, "%s: damaged: its SHA-256 does not match its content", s->path) : 0;
+	return strcmp(hex, says) ?
+		fail(e, EXIT_INPUT, "%s: damaged: its SHA-256 does not match its content", s->path) : 0;
 }

@@ -1,3 +1,4 @@
+/* Writing safetensors in the canonical order. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/map.h"

@@ -1,10 +1,13 @@
 /*
- * tar.h - streams of samples as tar: what flows between the tools.
+ * tar.h - sample streams: the tar files that flow between the tools.
  *
- * Owns: ustar members with mtime/uid/gid 0 and mode 0644, members of one sample adjacent, KEY.json last with size and
- * CRC-32C of each payload, and the end record `__lora__/end` without which a stream is truncated (EXIT_INPUT).
- * Reads `cat a.tar b.tar`: each part has its own end record; keys are unique within a part.
- * Must not know what the payloads are.
+ * A sample is a picture or a latent with what belongs to it: members KEY.SUFFIX, the payloads, and last KEY.json with
+ * size and CRC-32C of each payload.  The members of one sample are adjacent.  Members are ustar with mtime, uid and gid
+ * 0 and mode 0644.  The end record `__lora__/end` closes a stream; without it the stream is truncated (EXIT_INPUT).
+ * `cat a.tar b.tar` is a stream too.  Each of the joined archives is a part: it has its own end record, and keys are
+ * unique within it.
+ *
+ * Owns this layout.  Must not know what the payloads are.
  */
 #ifndef IO_TAR_H
 #define IO_TAR_H
@@ -38,12 +41,12 @@ struct tar_sample {
 struct tar_writer;
 /* format: "image" or "latent", stored in the end record and in each sample's json. */
 struct tar_writer *tar_create(struct publish *out, const char *format, struct error *e) MUST_CHECK;
-/* Add one sample: payloads, then json.  fields is an open json_out object holding every field but "payloads" (and already
- * begun with "key", "format"): see tar_sample_begin.  The writer adds "payloads" and closes it. */
+/* Add one sample: payloads, then json.  fields is an open json_out object holding every field but "payloads" (and
+ * already begun with "key", "format"): see tar_sample_begin.  The writer adds "payloads" and closes it. */
 void tar_sample_begin(struct json_out *fields, struct tar_writer *w, uint32_t index);
-int tar_sample_add(struct tar_writer *w, uint32_t index, const struct tar_member *member, int members, struct json_out *fields,
-		   struct error *e) MUST_CHECK;
-/* End record, then the archive's end.  The caller ends the publish.  Frees w either way. */
+int tar_sample_add(struct tar_writer *w, uint32_t index, const struct tar_member *member, int members,
+		   struct json_out *fields, struct error *e) MUST_CHECK;
+/* Writes the end record and the end of the archive.  The caller ends the publish.  Frees w either way. */
 int tar_finish(struct tar_writer *w, struct error *e) MUST_CHECK;
 void tar_abandon(struct tar_writer *w);
 
@@ -51,12 +54,12 @@ void tar_abandon(struct tar_writer *w);
 struct tar_reader;
 /* "-" is standard input.  format: refuse another kind by name (NULL: any). */
 struct tar_reader *tar_open(const char *path, const char *format, struct error *e) MUST_CHECK;
-/* From the next sample on payloads are passed over unread and unchecked, at the speed of seeking where the input can: their buffers are
- * empty.  For a look at what a stream holds before it is read in earnest. */
+/* From the next sample on, payloads are skipped: neither read nor checked, by seeking where the input can, and their
+ * buffers are empty.  For a first pass over what a stream holds. */
 void tar_skim(struct tar_reader *r);
 /* 1: *s holds the next sample (its buffers are reused by the next call); 0: sound end; -1: *e. */
 int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e) MUST_CHECK;
-/* After -1: only that sample (or an end record) is damaged, and tar_next() may be called for what stands behind it. */
+/* After -1: is only that sample (or end record) damaged, so that tar_next() may be called for the next one? */
 bool tar_goes_on(const struct tar_reader *r);
 const char *tar_format(const struct tar_reader *r);             /* known once the first sample was read; "" before */
 uint64_t tar_count(const struct tar_reader *r);                 /* samples so far */

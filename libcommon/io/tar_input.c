@@ -1,3 +1,4 @@
+/* Sample streams below the samples: bytes through libarchive, and one member after another. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,7 +63,8 @@ static la_ssize_t read_block(struct archive *a, void *context, const void **data
 	return n;
 }
 
-/* 0: read it instead, which a pipe wants.  Behind the end there is nothing to read either, and so a cut stream stays one. */
+/* 0 makes libarchive read the bytes instead: from a pipe, and beyond the end of the file, so that a truncated stream is
+ * still seen as truncated. */
 static la_int64_t skip_block(struct archive *a, void *context, la_int64_t bytes)
 {
 	struct tar_reader *r = context;
@@ -91,7 +93,8 @@ static int library_failed(struct tar_reader *r, struct error *e)
 
 	r->lost = true;
 	if (r->trouble)
-		return fail(e, exit_of_errno(r->trouble), "%s: reading: %s; check the file or the disk", r->path, strerror(r->trouble));
+		return fail(e, exit_of_errno(r->trouble), "%s: reading: %s; check the file or the disk", r->path,
+			    strerror(r->trouble));
 	if (archive_errno(r->archive) == ENOMEM)
 		return fail(e, EXIT_MEMORY, "%s: no memory for reading it; free some", r->path);
 	if (r->at_eof) {

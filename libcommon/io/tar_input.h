@@ -1,7 +1,8 @@
 /*
- * tar_input.h - the reader of sample streams below its samples: bytes, libarchive, members one by one.
+ * tar_input.h - the lower half of reading a sample stream: bytes through libarchive, and one member after another.
  *
- * Shared by tar_input.c (which opens and fetches) and tar_read.c (which knows what a stream must hold).
+ * Shared by tar_input.c, which opens the stream and reads members, and tar_read.c, which knows what a stream must hold.
+ * "Part" is defined in tar.h.
  */
 #ifndef IO_TAR_INPUT_H
 #define IO_TAR_INPUT_H
@@ -27,9 +28,9 @@ struct tar_reader {
 	uint64_t raw_bytes, zeros;      /* read in all; of them, zeros at the end */
 	bool at_eof, skims;
 	int trouble;                    /* errno of a read that failed */
-	bool between;                   /* no member's bytes are wanted now, but the next header */
-	uint64_t gap;                   /* bytes that came for it */
-	bool lost;                      /* the members behind cannot be found any more */
+	bool between;                   /* libarchive looks for the next header, not for bytes of a member */
+	uint64_t gap;                   /* bytes read while it looks */
+	bool lost;                      /* the next member can no longer be found */
 	uint64_t samples;               /* in all */
 	/* the part that is being read */
 	int part;

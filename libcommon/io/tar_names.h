@@ -1,5 +1,5 @@
 /*
- * tar_names.h - the few words that writer and reader of sample streams must agree on.
+ * tar_names.h - names and limits that writer and reader of sample streams must agree on.
  */
 #ifndef IO_TAR_NAMES_H
 #define IO_TAR_NAMES_H

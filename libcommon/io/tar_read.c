@@ -1,3 +1,4 @@
+/* Reading sample streams: samples, their checksums, and the end record of each part. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

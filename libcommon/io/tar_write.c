@@ -1,3 +1,4 @@
+/* Writing sample streams: payloads, then KEY.json, and the end record. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <stdio.h>

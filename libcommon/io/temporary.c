@@ -50,7 +50,8 @@ static long owner_of(const char *file, const char *start)
 	return errno || pid <= 0 ? 0 : pid;
 }
 
-/* A killed process has its number until somebody waits for it; in a container whose first process never does, for good. */
+/* A killed process keeps its number until its parent waits for it: for good in a container whose first process never
+ * waits. */
 static bool is_dead_already(long pid)
 {
 	char path[40];
@@ -60,7 +61,8 @@ static bool is_dead_already(long pid)
 	bool dead;
 
 	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-	state = read_file(path, 4096, &stat, &ignored) == 0 ? strrchr(stat.data, ')') : NULL;    /* behind a name that may hold anything */
+	/* the last ')' ends the process's name, which may hold any character */
+	state = read_file(path, 4096, &stat, &ignored) == 0 ? strrchr(stat.data, ')') : NULL;
 	dead = state && (!strncmp(state, ") Z", 3) || !strncmp(state, ") X", 3));
 	buffer_free(&stat);
 	return dead;
@@ -99,7 +101,8 @@ int temporary_take(const char *path, long pid)
 	return -1;
 }
 
-/* Its lock is held meanwhile, so that a writer who is only just beginning sees that it was taken.  True: somebody else holds it. */
+/* Removes it under its lock, so that a writer that has just made it sees that it was taken.  True: somebody else holds
+ * the lock. */
 static bool remove_if_abandoned(const char *path, long pid)
 {
 	int fd = RETRY(open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -154,5 +157,6 @@ bool temporary_lock(int fd, const char *path)
 
 	if (RETRY(flock(fd, LOCK_EX)))
 		return true;            /* where there are no locks, the process number has to do */
-	return fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+	return fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_dev == there.st_dev &&
+		mine.st_ino == there.st_ino;
 }

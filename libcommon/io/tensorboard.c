@@ -1,3 +1,4 @@
+/* TensorBoard event files: records with checksums, and the protocol-buffer messages in them. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -189,7 +190,8 @@ static double wall_time(void)
 	return now.tv_sec + 1e-9 * now.tv_nsec;
 }
 
-static int write_event(const struct tensorboard *t, int64_t step, int field, const void *data, size_t n, struct error *e)
+static int write_event(const struct tensorboard *t, int64_t step, int field, const void *data, size_t n,
+		       struct error *e)
 {
 	struct buffer event = { 0 };
 	int result;

@@ -1,12 +1,12 @@
 /*
  * tensorboard.h - TensorBoard event files: scalars, pictures and texts by step.
  *
- * Owns the record framing (length and data, each with its masked CRC-32C) and the few protocol-buffer messages that are written.
- * Must not know what the numbers mean.
+ * Owns the record framing (length and data, each with its masked CRC-32C) and the few protocol-buffer messages that are
+ * written.  Must not know what the numbers mean.
  *
- * A folder is a run.  Each opening begins a new file, named one higher than those that are there: TensorBoard reads them in order of
- * names.  The file begins with the step that it goes on from, so that TensorBoard forgets what an earlier file holds beyond it.
- * Each event is one write, so a crash costs the last event at most.
+ * A folder is a run.  Each opening begins a new file, named one higher than those that are there: TensorBoard reads
+ * them in order of names.  The file begins with the step that it goes on from, so that TensorBoard forgets what an
+ * earlier file holds beyond it.  Each event is one write, so a crash costs the last event at most.
  */
 #ifndef IO_TENSORBOARD_H
 #define IO_TENSORBOARD_H
@@ -17,7 +17,7 @@
 
 struct tensorboard;
 
-/* folder is made if it is not there.  step: what is behind us. */
+/* folder is made if it does not exist.  step: the number of steps done so far. */
 struct tensorboard *tensorboard_open(const char *folder, int64_t step, struct error *e) MUST_CHECK;
 int tensorboard_close(struct tensorboard *t, struct error *e) MUST_CHECK;       /* accepts NULL; frees t either way */
 
@@ -27,7 +27,7 @@ void tensorboard_text(struct tensorboard *t, const char *tag, const char *text);
 void tensorboard_png(struct tensorboard *t, const char *tag, int width, int height, const void *png, size_t n);
 int tensorboard_event(struct tensorboard *t, int64_t step, struct error *e) MUST_CHECK;
 
-/* What guards length and data of a record. */
+/* The masked CRC-32C that a record carries after its length and after its data. */
 uint32_t tensorboard_checksum(const void *data, size_t n);
 
 #endif

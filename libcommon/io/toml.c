@@ -154,7 +154,8 @@ static int take_simple_key(struct builder *b, struct key *k)
 	while (r->at < r->end && is_bare(*r->at))
 		r->at++;
 	if (r->at == start)
-		return toml_complain(r, start, "a key is missing here; write NAME = VALUE, with letters, digits, _ and - in NAME");
+		return toml_complain(r, start, "a key is missing here; "
+					       "write NAME = VALUE, with letters, digits, _ and - in NAME");
 	buffer_clear(&b->text);
 	buffer_add(&b->text, start, (size_t)(r->at - start));
 	k->text = b->text.data;
@@ -199,7 +200,8 @@ static struct node *step_by_dotted_key(struct builder *b, struct node *table, co
 	}
 	if (next->t.kind == TOML_TABLE && next->origin == BY_DOTTED_KEY && next->section == section)
 		return next;
-	toml_complain(&b->r, k->where, "'%s' was finished in line %d already; add its keys there", k->text, next->t.line);
+	toml_complain(&b->r, k->where, "'%s' was finished in line %d already; add its keys there", k->text,
+		      next->t.line);
 	return NULL;
 }
 
@@ -242,7 +244,8 @@ static int take_array(struct builder *b, struct node *array)
 		if (toml_skip_lines(r))
 			return -1;
 		if (r->at == r->end)
-			return toml_complain(r, r->at, "the array that begins in line %d is not closed; add ]", array->t.line);
+			return toml_complain(r, r->at, "the array that begins in line %d is not closed; add ]",
+					     array->t.line);
 		if (*r->at == ']')
 			break;
 		n = add_element(b, array, TOML_TABLE, BY_VALUE);
@@ -276,7 +279,8 @@ static int take_inline_table(struct builder *b, struct node *table)
 			return -1;
 		toml_skip_blanks(r);
 		if (r->at == r->end || (*r->at != ',' && *r->at != '}'))
-			return toml_complain(r, r->at, "an inline table { ... } ends in its line; put , between pairs and } at the end");
+			return toml_complain(r, r->at, "an inline table { ... } ends in its line; "
+						       "put , between pairs and } at the end");
 		if (*r->at++ == '}')
 			return 0;
 	}
@@ -313,7 +317,8 @@ static struct node *step_by_header(struct builder *b, struct node *table, const 
 		return next->last;
 	if (next->t.kind == TOML_TABLE && next->origin != BY_VALUE)
 		return next;
-	toml_complain(&b->r, k->where, "'%s' is a value since line %d and cannot hold tables; rename one", k->text, next->t.line);
+	toml_complain(&b->r, k->where, "'%s' is a value since line %d and cannot hold tables; rename one", k->text,
+		      next->t.line);
 	return NULL;
 }
 
@@ -396,12 +401,14 @@ static int take_document(struct builder *b, struct node *root)
 
 struct toml *toml_parse(const char *name, const char *text, size_t n, struct error *e)
 {
-	struct builder b = { .r = { .name = name, .at = text, .end = text + n, .line_start = text, .line = 1, .e = e } };
+	struct builder b = { .r = { .name = name, .at = text, .end = text + n, .line_start = text, .line = 1,
+				    .e = e } };
 	struct node *root;
 	int status;
 
 	if (n > TOML_CAP) {
-		fail(e, EXIT_USAGE, "%s: %zu bytes are more than a configuration file may have (%u); check the path", name, n, TOML_CAP);
+		fail(e, EXIT_USAGE, "%s: %zu bytes are more than a configuration file may have (%u); check the path",
+		     name, n, TOML_CAP);
 		return NULL;
 	}
 	if (toml_starts(&b.r, "\xef\xbb\xbf"))          /* Windows editors put a byte order mark here */

@@ -32,7 +32,8 @@ struct toml {
 /* name is the file name in messages: "FILE:LINE: what is wrong; ...".  NULL: *e (EXIT_USAGE). */
 struct toml *toml_parse(const char *name, const char *text, size_t n, struct error *e) MUST_CHECK;
 struct toml *toml_read(const char *path, struct error *e) MUST_CHECK;
-/* Its first half, for who looks at the text first: the file's bytes, whose lines end as TOML wants them. */
+/* The first half of toml_read(), for a caller that examines the text first: the file's bytes, with every line ended as
+ * TOML requires. */
 int toml_file_text(const char *path, struct buffer *text, struct error *e) MUST_CHECK;
 void toml_free(struct toml *t);                                 /* accepts NULL */
 const struct toml *toml_get(const struct toml *table, const char *key);         /* NULL: not there */

@@ -1,4 +1,4 @@
-/* Where the reader of a TOML text stands: places in messages, white space, comments, UTF-8. */
+/* The position in a TOML text: places in messages, white space, comments, UTF-8. */
 #include <stdarg.h>
 #include <stdio.h>
 #include "../base/utf8.h"
@@ -76,7 +76,8 @@ int toml_check_utf8(struct toml_reader r)
 	while (r.at < r.end) {
 		size_t n = utf8_length((const unsigned char *)r.at, (size_t)(r.end - r.at));
 		if (!n)
-			return toml_complain(&r, r.at, "byte 0x%02x is not UTF-8; save the file as UTF-8", (unsigned char)*r.at);
+			return toml_complain(&r, r.at, "byte 0x%02x is not UTF-8; save the file as UTF-8",
+					     (unsigned char)*r.at);
 		if (!toml_take_newline(&r))
 			r.at += n;
 	}

@@ -1,7 +1,8 @@
 /*
- * toml_reader.h - the reader's place in a TOML text, and the values that stand inside one line or one pair of quotes.
+ * toml_reader.h - a position in a TOML text, and the reading of single values: strings, numbers, dates, booleans.
  *
- * Shared by toml.c (tables, keys, arrays), toml_reader.c, toml_string.c and toml_scalar.c only.  Must not know the tree being built.
+ * Shared by toml.c (tables, keys, arrays), toml_reader.c, toml_string.c and toml_scalar.c only.  Must not know the tree
+ * being built.
  */
 #ifndef IO_TOML_READER_H
 #define IO_TOML_READER_H
@@ -59,7 +60,7 @@ static inline bool toml_forbidden(char c)
 
 void toml_skip_blanks(struct toml_reader *r);
 int toml_skip_lines(struct toml_reader *r) MUST_CHECK;          /* blanks, line ends and comments, as inside an array */
-/* What closes a pair or a header; after_what: "after a value; begin a new line". */
+/* Reads the end of the line behind a pair or a header; after_what: "after a value; begin a new line". */
 int toml_end_of_line(struct toml_reader *r, const char *after_what) MUST_CHECK;
 int toml_unexpected(struct toml_reader *r, const char *and_so); /* "unexpected 'X' AND_SO" for the character at hand */
 int toml_check_utf8(struct toml_reader r) MUST_CHECK;           /* the whole rest of the text */

@@ -32,7 +32,8 @@ static bool valid_date(const char *s)
 
 static bool looks_like_date(const char *s, size_t n)
 {
-	return n >= 10 && digits(s, 4) >= 0 && s[4] == '-' && digits(s + 5, 2) >= 0 && s[7] == '-' && digits(s + 8, 2) >= 0;
+	return n >= 10 && digits(s, 4) >= 0 && s[4] == '-' && digits(s + 5, 2) >= 0 && s[7] == '-' &&
+		digits(s + 8, 2) >= 0;
 }
 
 /* hh:mm:ss[.f...]; returns how many characters that is, 0 if it is no time of day.  60 is a leap second. */
@@ -80,13 +81,14 @@ static bool valid_datetime(const char *s, size_t n)
 	return length && (length == n || valid_offset(s + length, n - length));
 }
 
-/* Digits of the base with single underscores between them; the underscores are dropped into out (which is NUL-ended). */
+/* Copies digits of the base, with single underscores between them, to out without the underscores; out ends in NUL. */
 static size_t clean_digits(const char *s, size_t n, int base, char *out)
 {
 	size_t i, kept = 0;
 
 	for (i = 0; i < n; i++) {
-		int value = is_digit(s[i]) ? s[i] - '0' : (s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'f' ? (s[i] | 0x20) - 'a' + 10 : 99;
+		int value = is_digit(s[i]) ? s[i] - '0' :
+			(s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'f' ? (s[i] | 0x20) - 'a' + 10 : 99;
 		if (s[i] == '_') {
 			bool between = i && s[i - 1] != '_' && i + 1 < n;
 			if (!between)
@@ -138,7 +140,8 @@ static enum verdict special_float(const char *s, size_t n, bool negative, struct
 	return NUMBER;
 }
 
-/* The part after the whole digits: .digits and e[+-]digits, each at most once.  text gathers what strtod() will read. */
+/* The part after the whole digits: .digits and e[+-]digits, each at most once.
+ * text gathers what strtod() will read. */
 static enum verdict decimal_float(const char *s, size_t n, char *scratch, struct buffer *text, struct toml *out)
 {
 	if (n && *s == '.') {
@@ -150,7 +153,8 @@ static enum verdict decimal_float(const char *s, size_t n, char *scratch, struct
 		n -= used + 1;
 	}
 	if (n && (*s == 'e' || *s == 'E')) {
-		size_t sign = n > 1 && (s[1] == '+' || s[1] == '-'), used = clean_digits(s + 1 + sign, n - 1 - sign, 10, scratch);
+		size_t sign = n > 1 && (s[1] == '+' || s[1] == '-'),
+		       used = clean_digits(s + 1 + sign, n - 1 - sign, 10, scratch);
 		if (!used)
 			return NO_NUMBER;
 		buffer_addf(text, "e%.*s%s", (int)sign, s + 1, scratch);
@@ -190,7 +194,8 @@ static size_t token_length(const struct toml_reader *r)
 {
 	const char *p = r->at;
 
-	while (p < r->end && (is_digit(*p) || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') || (*p && strchr("_+-.:", *p))))
+	while (p < r->end && (is_digit(*p) || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') ||
+			      (*p && strchr("_+-.:", *p))))
 		p++;
 	/* a date and a time may be parted by a space */
 	if (p - r->at == 10 && looks_like_date(r->at, 10) && r->end - p > 1 && *p == ' ' && is_digit(p[1]))

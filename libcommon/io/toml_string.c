@@ -19,8 +19,8 @@ static int take_unicode(struct toml_reader *r, int digits, struct buffer *out)
 	for (int i = 0; i < digits; i++) {
 		int d = r->at < r->end ? hex_digit(*r->at) : -1;
 		if (d < 0)
-			return toml_complain(r, start, "\\%c needs %d hexadecimal digits; in a path write \\\\ or use '...'",
-					     start[1], digits);
+			return toml_complain(r, start, "\\%c needs %d hexadecimal digits; "
+						       "in a path write \\\\ or use '...'", start[1], digits);
 		c = c << 4 | (uint32_t)d;
 		r->at++;
 	}
@@ -44,7 +44,8 @@ static int take_escape(struct toml_reader *r, struct buffer *out)
 		return take_unicode(r, c == 'u' ? 4 : 8, out);
 	known = c ? strchr(from, c) : NULL;
 	if (!known)
-		return toml_complain(r, start, "unknown escape '\\%c'; write \\\\ for a backslash, or use '...' for paths", c);
+		return toml_complain(r, start, "unknown escape '\\%c'; "
+					       "write \\\\ for a backslash, or use '...' for paths", c);
 	buffer_add(out, &to[known - from], 1);
 	return 0;
 }
@@ -55,7 +56,8 @@ static int take_one_line(struct toml_reader *r, char quote, struct buffer *out)
 
 	for (;;) {
 		if (r->at == r->end || toml_newline_at(r, r->at))
-			return toml_complain(r, start, "this string is not closed; add a %c before the line ends", quote);
+			return toml_complain(r, start, "this string is not closed; add a %c before the line ends",
+					     quote);
 		if (*r->at == quote) {
 			r->at++;
 			return 0;
@@ -99,7 +101,8 @@ static int take_lines(struct toml_reader *r, char quote, struct buffer *out)
 		while (quotes < 5 && r->at + quotes < r->end && r->at[quotes] == quote)
 			quotes++;
 		if (quotes >= 3)
-			buffer_add(out, r->at, quotes - 3);     /* up to two quotes may stand before the closing three */
+			/* up to two quotes may stand before the closing three */
+			buffer_add(out, r->at, quotes - 3);
 		else
 			buffer_add(out, r->at, quotes);
 		r->at += quotes;

@@ -1,3 +1,4 @@
+/* WebP in, through libwebp. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,13 +33,14 @@ static int no_memory(struct decoder *d)
 	return fail(d->e, EXIT_MEMORY, "%s: no memory for %dx%d pixels", d->name, d->width, d->height);
 }
 
-/* What libwebp takes for itself: all pixels of the lossless kind, in which transparency is stored too, and the transparency. */
+/* libwebp's own memory: all pixels of a lossless picture (transparency is stored as one), and the transparency. */
 static uint64_t codec_bytes(const struct decoder *d, const WebPBitstreamFeatures *f)
 {
 	uint64_t frame = (uint64_t)f->width * f->height, pixels = (uint64_t)d->width * d->height;
 	bool lossless = f->format == 2, apart = d->options && d->options->keep_alpha;
 
-	return frame * (lossless ? 4 : f->has_alpha ? 5 : 0) + (d->pixels == PIXELS_RGBA ? pixels * (apart ? 4 : 1) : 0);
+	return frame * (lossless ? 4 : f->has_alpha ? 5 : 0) +
+		(d->pixels == PIXELS_RGBA ? pixels * (apart ? 4 : 1) : 0);
 }
 
 /* A picture that has no room is made smaller while it is decoded, where its reader needs no more. */
@@ -51,11 +53,13 @@ static int find_room(struct decoder *d, const WebPBitstreamFeatures *f)
 		d->height = (d->height + d->shrunk - 1) / d->shrunk;
 		d->stretched = true;
 	}
-	return decoder_room(d, codec_bytes(d, f), f->format == 2 ? "a lossless WebP" : "a transparent WebP", "save it as PNG, or smaller");
+	return decoder_room(d, codec_bytes(d, f), f->format == 2 ? "a lossless WebP" : "a transparent WebP",
+			    "save it as PNG, or smaller");
 }
 
 /* libwebp mostly says when it has no memory; else malloc() does. */
-static int decode_into(struct decoder *d, const WebPData *data, WebPDecoderConfig *c, uint8_t *at, size_t room, size_t stride)
+static int decode_into(struct decoder *d, const WebPData *data, WebPDecoderConfig *c, uint8_t *at, size_t room,
+		       size_t stride)
 {
 	VP8StatusCode status;
 
@@ -87,7 +91,8 @@ static int decode_frame(struct decoder *d, const WebPIterator *frame)
 		return fail(d->e, EXIT_INPUT, "%s: damaged WebP: a frame outside its canvas; replace it", d->name);
 	if (!WebPInitDecoderConfig(&c) || WebPGetFeatures(data->bytes, data->size, &c.input) != VP8_STATUS_OK)
 		return bad(d);
-	d->pixels = frame->has_alpha || frame->width != d->width || frame->height != d->height ? PIXELS_RGBA : PIXELS_RGB;
+	d->pixels = frame->has_alpha || frame->width != d->width || frame->height != d->height ?
+		PIXELS_RGBA : PIXELS_RGB;
 	if (find_room(d, &c.input) < 0 || rows_begin(d) < 0)
 		return -1;
 	pixels = rows_whole(d);
