@@ -1,3 +1,4 @@
+/* The reader of data set configurations: [general], [[datasets]], [[datasets.subsets]]. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +67,8 @@ static const struct other { const char *name; int levels; bool ignored; const ch
 	{ "face_crop_aug_range", OF_SUBSET, false, ONCE "put cut-outs of the faces into the folder" },
 	{ "metadata_file", SUBSET, false,
 	  "is not read; captions come from files beside the pictures: write them out with your tagger" },
-	{ "network_multiplier", OF_DATASET, false, "is not taken: the adapter is trained at full strength; weigh folders by num_repeats", "1" },
+	{ "network_multiplier", OF_DATASET, false, "is not taken: the adapter is trained at full strength; "
+						   "weigh folders by num_repeats", "1" },
 	{ "random_crop", OF_SUBSET, false, ONCE "pictures are cut in the middle: put other cut-outs into the folder" },
 	{ "skip_image_resolution", OF_DATASET, false,
 	  "is not taken; lora-prep --lint names pictures that are too small: move them out of the folder" },
@@ -113,9 +115,10 @@ struct reader {
 
 /* What other programs' files call the keys of a data set, and what is meant by the nearest spelling. */
 static const struct { const char *name, *ours; } meant[] = {
-	{ "repeats", "num_repeats" }, { "path", "image_dir" }, { "folder_path", "image_dir" }, { "dataset_path", "image_dir" },
-	{ "train_data_dir", "image_dir" }, { "caption_ext", "caption_extension" }, { "train_batch_size", "batch_size" },
-	{ "trigger_word", "caption_prefix" }, { "keep_tags", "keep_tokens" }, { "flip", "flip_aug" },
+	{ "repeats", "num_repeats" }, { "path", "image_dir" }, { "folder_path", "image_dir" },
+	{ "dataset_path", "image_dir" }, { "train_data_dir", "image_dir" }, { "caption_ext", "caption_extension" },
+	{ "train_batch_size", "batch_size" }, { "trigger_word", "caption_prefix" }, { "keep_tags", "keep_tokens" },
+	{ "flip", "flip_aug" },
 };
 
 static void unknown(struct reader *r, const struct toml *t, int level)
@@ -126,7 +129,8 @@ static void unknown(struct reader *r, const struct toml *t, int level)
 		if (!strcmp(meant[i].name, t->key))
 			near = meant[i].ours;
 	near = near ? near : nearest_name(t->key, names, count_names(names));
-	unknown_add(&r->unknown, t->key, level_name(level), t->line, NULL, near ? xprintf("did you mean '%s'?", near) : NULL);
+	unknown_add(&r->unknown, t->key, level_name(level), t->line, NULL,
+		    near ? xprintf("did you mean '%s'?", near) : NULL);
 }
 
 static int check_key(struct reader *r, const struct toml *t, int level)
@@ -144,17 +148,18 @@ static int check_key(struct reader *r, const struct toml *t, int level)
 		return 0;
 	}
 	if (!(levels & level))
-		return fail(r->e, EXIT_USAGE, "%s:%d: '%s' does not belong into %s; move it to %s", r->path, t->line, t->key,
-			    level_name(level), level_name(levels == SUBSET ? SUBSET : DATASET));
+		return fail(r->e, EXIT_USAGE, "%s:%d: '%s' does not belong into %s; move it to %s", r->path, t->line,
+			    t->key, level_name(level), level_name(levels == SUBSET ? SUBSET : DATASET));
 	if (t->kind == TOML_TABLE && !strcmp(t->key, "custom_attributes") && toml_get(t, "diff_output_preservation") &&
 	    !toml_asks_for_nothing(toml_get(t, "diff_output_preservation"), NULL))
-		return fail(r->e, EXIT_USAGE, "%s:%d: 'diff_output_preservation' is not there; use regularisation pictures "
-			    "(is_reg) instead", r->path, t->line);
+		return fail(r->e, EXIT_USAGE, "%s:%d: 'diff_output_preservation' is not there; "
+					      "use regularisation pictures (is_reg) instead", r->path, t->line);
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
 		if (strcmp(others[i].name, t->key) || toml_asks_for_nothing(t, others[i].neutral))
 			continue;
 		if (!others[i].ignored)
-			return fail(r->e, EXIT_USAGE, "%s:%d: '%s' %s; remove the line", r->path, t->line, t->key, others[i].say);
+			return fail(r->e, EXIT_USAGE, "%s:%d: '%s' %s; remove the line", r->path, t->line, t->key,
+				    others[i].say);
 		note("%s:%d: '%s' is ignored: %s", r->path, t->line, t->key, others[i].say);
 	}
 	return 0;
@@ -178,8 +183,8 @@ static int check_table(struct reader *r, const struct toml *table, int level)
 static int take_own(struct reader *r, const struct toml *t, const char *where)
 {
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
-		const struct option o = { keys[i].name, 0, keys[i].kind, (char *)&r->subset + keys[i].at, .min = keys[i].min,
-					  .max = keys[i].max };
+		const struct option o = { keys[i].name, 0, keys[i].kind, (char *)&r->subset + keys[i].at,
+					  .min = keys[i].min, .max = keys[i].max };
 		if (strcmp(keys[i].name, t->key) || toml_means_unset(&o, t))
 			continue;
 		if (!strcmp(t->key, "image_dir")) {
@@ -195,7 +200,8 @@ static int take_own(struct reader *r, const struct toml *t, const char *where)
 static int take_caption(struct reader *r, const struct toml *t, const char *where)
 {
 	for (size_t i = 0; i < CAPTION_KEYS; i++) {
-		const struct option o = { caption_keys[i].name, 0, caption_keys[i].kind, &r->caption[i], .max = caption_keys[i].max };
+		const struct option o = { caption_keys[i].name, 0, caption_keys[i].kind, &r->caption[i],
+					  .max = caption_keys[i].max };
 		if (strcmp(caption_keys[i].name, t->key) || toml_means_unset(&o, t))
 			continue;
 		r->has_caption[i] = true;
@@ -208,7 +214,8 @@ static int take_table(struct reader *r, const struct toml *table, int level)
 {
 	for (const struct toml *t = table ? table->child : NULL; t; t = t->next) {
 		char *where = xprintf("%s:%d: %s", r->path, t->line, t->key);
-		int status = is_list_of_subsets(t, level) ? 0 : take_own(r, t, where) || take_caption(r, t, where) ? -1 : 0;
+		int status = is_list_of_subsets(t, level) ? 0 :
+			take_own(r, t, where) || take_caption(r, t, where) ? -1 : 0;
 		free(where);
 		if (status)
 			return -1;
@@ -263,7 +270,8 @@ static int take_subset(struct reader *r, const struct dataset_subset *defaults, 
 		return -1;
 	}
 	if (!r->subset.image_dir)
-		return fail(r->e, EXIT_USAGE, "%s:%d: a subset without image_dir; name its folder", r->path, subset->line);
+		return fail(r->e, EXIT_USAGE, "%s:%d: a subset without image_dir; name its folder", r->path,
+			    subset->line);
 	r->subset.caption_options = caption_json(r);
 	out->subset = xrealloc(out->subset, (out->count + 1) * sizeof(*out->subset));
 	out->subset[out->count++] = r->subset;
@@ -278,11 +286,12 @@ static int take_dataset(struct reader *r, const struct dataset_subset *defaults,
 	if (check_table(r, p->dataset, DATASET) < 0)
 		return -1;
 	if (!subsets || subsets->kind != TOML_ARRAY || !subsets->child)
-		return fail(r->e, EXIT_USAGE, "%s:%d: a dataset without [[datasets.subsets]]; name its folders there", r->path,
-			    p->dataset->line);
+		return fail(r->e, EXIT_USAGE, "%s:%d: a dataset without [[datasets.subsets]]; name its folders there",
+			    r->path, p->dataset->line);
 	for (const struct toml *s = subsets->child; s; s = s->next) {
 		if (s->kind != TOML_TABLE)
-			return fail(r->e, EXIT_USAGE, "%s:%d: 'subsets' must be tables; write [[datasets.subsets]]", r->path, s->line);
+			return fail(r->e, EXIT_USAGE, "%s:%d: 'subsets' must be tables; write [[datasets.subsets]]",
+				    r->path, s->line);
 		if (check_table(r, s, SUBSET) < 0 || take_subset(r, defaults, p, s, out) < 0)
 			return -1;
 	}
@@ -329,8 +338,8 @@ static void check_rest(struct reader *r, const struct toml *root)
 			other = other ? other : t;
 	}
 	if (other && !is_config_too(r->path))
-		warning("%s:%d: '%s' is outside of [general] and [[datasets]], so only --config reads it; move it into [general], "
-			"or give the file with --config", r->path, other->line, other->key);
+		warning("%s:%d: '%s' is outside of [general] and [[datasets]], so only --config reads it; "
+			"move it into [general], or give the file with --config", r->path, other->line, other->key);
 }
 
 int dataset_config_read(const char *path, const struct dataset_subset *defaults, struct dataset_config *out,

@@ -1,4 +1,4 @@
-/* Signs of other programs' configurations, in TOML, JSON and YAML. */
+/* Recognising other programs' configuration files, in TOML, JSON and YAML, by their keys. */
 #include <ctype.h>
 #include <string.h>
 #include "../io/json.h"
@@ -27,7 +27,8 @@ static const struct sign {
 	const char *say;
 } signs[] = {
 	{ NULL, "dataset", true, NULL,
-	  "this is a dataset config of an early sd-scripts; give the folders to lora-prep, and only training keys here" },
+	  "this is a dataset config of an early sd-scripts; "
+	  "give the folders to lora-prep, and only training keys here" },
 	{ "general_args", "args", false, NULL,
 	  "this is a file of Easy Training Scripts; export it there for sd-scripts, or write the keys anew" },
 	{ NULL, "dit", false, NULL, MUSUBI },
@@ -82,8 +83,9 @@ static const struct sign {
 
 /* The same in JSON and YAML. */
 static const struct text_sign { const char *key; const char *say; } text_signs[] = {
-	{ "LoRA_type", GUI }, { "max_resolution", GUI }, { "sdxl_checkbox", GUI }, { "stop_text_encoder_training", GUI },
-	{ "training_method", ONE_TRAINER }, { "concept_file_name", ONE_TRAINER }, { "base_model_name", ONE_TRAINER },
+	{ "LoRA_type", GUI }, { "max_resolution", GUI }, { "sdxl_checkbox", GUI },
+	{ "stop_text_encoder_training", GUI }, { "training_method", ONE_TRAINER }, { "concept_file_name", ONE_TRAINER },
+	{ "base_model_name", ONE_TRAINER },
 	{ "output_model_destination", ONE_TRAINER },
 	{ "include_subdirectories", "these are concepts of OneTrainer; give their folders to lora-prep" },
 	{ "data_backend_config", SIMPLE_TUNER },
@@ -225,8 +227,8 @@ static int name_text(const char *path, const struct buffer *text, struct buffer 
 	else if (!json || strcmp(found->say, GUI))
 		fail(e, EXIT_USAGE, "%s: %s", path, found->say);
 	else
-		fail(e, EXIT_USAGE, "%s: these are settings of the kohya_ss GUI, in JSON; lora-train --config %s --print-config > "
-		     "run.toml writes them as TOML", path, path);
+		fail(e, EXIT_USAGE, "%s: these are settings of the kohya_ss GUI, in JSON; "
+				    "lora-train --config %s --print-config > run.toml writes them as TOML", path, path);
 	if (found && json && preset && !strcmp(found->say, GUI))
 		gui_preset_toml(json, preset);
 	json_decref(json);

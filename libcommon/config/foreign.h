@@ -1,8 +1,8 @@
 /*
- * foreign.h - whose configuration is this?  Files of other programs are told apart by their keys, named and refused.
+ * foreign.h - recognises configuration files of other programs by their keys, names the program and refuses the file.
  *
- * Half-reading one is the worst answer.  Must not know what a key of ours means; single keys that other programs name otherwise are
- * in other_names.h.
+ * To read half of such a file would be worse.  Must not know what a key of ours means.  Single keys for which other
+ * programs have another name are in other_names.h.
  */
 #ifndef CONFIG_FOREIGN_H
 #define CONFIG_FOREIGN_H
@@ -14,7 +14,7 @@
  * preset: where it was a preset of the kohya_ss GUI, the same settings as TOML; may be NULL. */
 struct toml *config_file_read(const char *path, struct buffer *preset, struct error *e) MUST_CHECK;
 
-/* An option with this key is of sd-scripts for another model: what to say of it.  NULL: it is not. */
+/* The message for a key of sd-scripts that belongs to another model.  NULL: the key is none of these. */
 const char *foreign_option(const char *key);
 
 #endif

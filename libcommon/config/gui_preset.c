@@ -1,4 +1,4 @@
-/* From the widgets of the kohya_ss GUI (kohya_gui/lora_gui.py, train_model) to keys. */
+/* From the widgets of the kohya_ss GUI (kohya_gui/lora_gui.py, train_model) to keys of sd-scripts. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,8 @@
 
 /* Widgets under another name than the key that they set. */
 static const char *const renamed[][2] = {
-	{ "optimizer", "optimizer_type" }, { "max_resolution", "resolution" }, { "lora_network_weights", "network_weights" },
+	{ "optimizer", "optimizer_type" }, { "max_resolution", "resolution" },
+	{ "lora_network_weights", "network_weights" },
 };
 
 /* What the rules below write, from more than one widget. */
@@ -204,7 +205,8 @@ static void add_module(struct buffer *out, const json_t *preset)
 
 static void add_noise(struct buffer *out, const json_t *preset)
 {
-	static const char *const original[] = { "noise_offset", "adaptive_noise_scale", "noise_offset_random_strength" };
+	static const char *const original[] = { "noise_offset", "adaptive_noise_scale",
+						"noise_offset_random_strength" };
 
 	for (size_t i = 0; i < 3 && !is(preset, "noise_offset_type", "Multires"); i++)
 		add_of(out, preset, original[i]);

@@ -1,7 +1,8 @@
 /*
- * gui_preset.h - a preset of the kohya_ss GUI, which is JSON in the GUI's own words, as TOML in the words of sd-scripts.
+ * gui_preset.h - turns a preset of the kohya_ss GUI, JSON with the GUI's own keys, into TOML with the keys of
+ * sd-scripts.
  *
- * Owns what the GUI's widgets mean; follows what its training button writes.
+ * Owns what the GUI's widgets mean.  Writes what the GUI's training button writes.
  */
 #ifndef CONFIG_GUI_PRESET_H
 #define CONFIG_GUI_PRESET_H

@@ -1,4 +1,5 @@
-/* Sorted by name (strcmp).  What is said follows "FILE:LINE: 'KEY' is ignored: " and the like; see options_config.c. */
+/* The table of known keys, sorted by name (strcmp).  .say follows "FILE:LINE: 'KEY' is ignored: " and the like; see
+ * options_config.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "known_keys.h"
@@ -6,7 +7,8 @@
 #define ATTENTION "attention never builds the full matrix of scores here"
 #define WORKERS "there are no data-loader workers: pictures are prepared and encoded before training"
 #define PLANNED "memory is planned before the first step"
-#define PRECISION "the frozen model stays in its own precision; where memory is short, use vram and gradient_checkpointing"
+#define PRECISION "the frozen model stays in its own precision; where memory is short, " \
+		  "use vram and gradient_checkpointing"
 #define SWAP "no block is swapped out; where memory is short, use vram and gradient_checkpointing"
 #define FLOW "it is for flow models such as FLUX, SD3, Lumina and Anima, and sd-scripts does nothing of it with SDXL"
 #define LATENTS "latents come from lora-encode's tar"
@@ -40,7 +42,8 @@ static const struct known_key keys[] = {
 	{ "base_weights", KEY_OURS },
 	{ "base_weights_multiplier", KEY_OURS },
 	{ "batch_size", KEY_OURS,
-	  "sd-scripts ignores this key and trains one picture at once; taken as train_batch_size here", "train_batch_size" },
+	  "sd-scripts ignores this key and trains one picture at once; taken as train_batch_size here",
+	  "train_batch_size" },
 	{ "betas", KEY_RESIDUE, "write optimizer_args = [\"betas=...\"]" },
 	{ "block_alphas", KEY_OURS },
 	{ "block_dims", KEY_OURS },
@@ -134,7 +137,8 @@ static const struct known_key keys[] = {
 	{ "fp8_vl", KEY_IGNORED, PRECISION },
 	{ "full_bf16", KEY_IGNORED, MASTERS },
 	{ "full_fp16", KEY_IGNORED, MASTERS },
-	{ "fused_backward_pass", KEY_IGNORED, "it belongs to full fine-tuning; sd-scripts does nothing of it with LoRA" },
+	{ "fused_backward_pass", KEY_IGNORED,
+	  "it belongs to full fine-tuning; sd-scripts does nothing of it with LoRA" },
 	{ "gemma2", KEY_IGNORED, FLOW },
 	{ "gemma2_max_token_length", KEY_IGNORED, FLOW },
 	{ "gpu_ids", KEY_IGNORED, LAUNCHER, NULL, "1" },
@@ -157,7 +161,8 @@ static const struct known_key keys[] = {
 	{ "initial_step", KEY_REFUSED, GOES_ON, NULL, "1" },
 	{ "ip_noise_gamma", KEY_OURS },
 	{ "ip_noise_gamma_random_strength", KEY_OURS },
-	{ "is_reg", KEY_IGNORED, "it belongs into [[datasets.subsets]]; regularisation pictures are reg_data_dir here" },
+	{ "is_reg", KEY_IGNORED,
+	  "it belongs into [[datasets.subsets]]; regularisation pictures are reg_data_dir here" },
 	{ "keep_tokens", KEY_OURS },
 	{ "keep_tokens_separator", KEY_OURS },
 	{ "latents_only", KEY_RESIDUE, NOBODY },
@@ -362,7 +367,8 @@ static const struct known_key keys[] = {
 	{ "train_norm", KEY_RESIDUE, "it is a setting of lora-scripts" },
 	{ "train_t5xxl", KEY_IGNORED, FLOW },
 	{ "train_text_encoder", KEY_REFUSED,
-	  "it is of full fine-tuning and of diffusers' scripts; text encoders get adapters unless network_train_unet_only = true" },
+	  "it is of full fine-tuning and of diffusers' scripts; text encoders get adapters unless "
+	  "network_train_unet_only = true" },
 	{ "training_comment", KEY_OURS },
 	{ "training_shift", KEY_IGNORED, FLOW },
 	{ "ui_custom_params", KEY_RESIDUE, "it is a setting of lora-scripts" },

@@ -104,7 +104,8 @@ static const char *nearest_option(const struct tool *tool, const char *wrong)
 
 static const struct option *meant_option(const struct tool *tool, const struct other_name *other)
 {
-	const struct option *o = other && other->option ? option_named(tool, other->option, strlen(other->option)) : NULL;
+	const struct option *o = other && other->option ?
+		option_named(tool, other->option, strlen(other->option)) : NULL;
 
 	return o || !other || !other->ours ? o : find_long(tool, other->ours, strlen(other->ours));
 }
@@ -118,8 +119,8 @@ static char *option_advice(const struct tool *tool, const char *wrong, const str
 	if (other && other->say && !(o && other->option) && (o || !other->ours || tool->takes_config))
 		return xstrdup(other->say);
 	if (other && other->ours && !o && tool->takes_config)
-		return xprintf("the key is %s, of other programs here; put it into a --config, which serves them all, or use "
-			       "lora-launch", other->ours);
+		return xprintf("the key is %s, of other programs here; "
+			       "put it into a --config, which serves them all, or use lora-launch", other->ours);
 	return near ? xprintf("did you mean '--%s'?", near) : NULL;
 }
 
@@ -128,7 +129,8 @@ static void unknown_option(struct command_line *c, const char *name, size_t n)
 	char *wrong = xstrndup(name, n), *key = key_of(name, n), *shown = xprintf("--%s", wrong);
 	const struct other_name *other = other_name(key);
 
-	unknown_add(&c->unknown, shown, NULL, 0, other ? other->program : NULL, option_advice(c->p->tool, wrong, other));
+	unknown_add(&c->unknown, shown, NULL, 0, other ? other->program : NULL,
+		    option_advice(c->p->tool, wrong, other));
 	free(shown);
 	free(key);
 	free(wrong);
@@ -168,7 +170,8 @@ static void take_more_words(struct command_line *c, const struct option *o)
 
 static int needs_value(const char *as_given, const char *argument, struct error *e)
 {
-	return fail(e, EXIT_USAGE, "%s needs a value; write %s %s (try --help)", as_given, as_given, argument ? argument : "VALUE");
+	return fail(e, EXIT_USAGE, "%s needs a value; write %s %s (try --help)", as_given, as_given,
+		    argument ? argument : "VALUE");
 }
 
 static int later(const char *as_given, struct error *e)
@@ -176,7 +179,8 @@ static int later(const char *as_given, struct error *e)
 	return fail(e, EXIT_USAGE, "%s is not yet implemented; leave it out", as_given);
 }
 
-static int take_option(struct command_line *c, const struct option *o, const char *as_given, const char *value, struct error *e)
+static int take_option(struct command_line *c, const struct option *o, const char *as_given, const char *value,
+		       struct error *e)
 {
 	if (o->kind == OPTION_LATER)
 		return later(as_given, e);
@@ -213,7 +217,8 @@ static _Noreturn void print_version(const struct tool *tool)
 	print_and_exit(&text);
 }
 
-static int take_file(struct command_line *c, const char *as_given, const char *value, const char **file, struct error *e)
+static int take_file(struct command_line *c, const char *as_given, const char *value, const char **file,
+		     struct error *e)
 {
 	*file = value ? value : next_word(c);
 	return *file ? 0 : needs_value(as_given, "FILE", e);
@@ -266,14 +271,15 @@ static int take_common(struct command_line *c, const char *name, size_t n, const
 	return 1;
 }
 
-/* What kohya's command lines have and this program has not.  1: ignored with a note; 0: nothing known of it; -1: trouble. */
+/* Options that kohya's command lines have and this program does not.  1: ignored with a note; 0: unknown; -1: *e. */
 static int take_known(struct command_line *c, const char *name, size_t n, const char *value, struct error *e)
 {
 	char *key = key_of(name, n);
 	const struct known_key *k = c->p->tool->takes_config ? known_key(key) : NULL;
 	const struct other_name *other = other_name(key);
 	const char *foreign = k && k->class == KEY_IGNORED ? foreign_option(key) : NULL;
-	/* Typed by hand, it is no residue; and what training ignores may be another program's name for an option of this one. */
+	/* Typed by hand, it is no residue; and what training ignores may be another program's name for an option of
+	 * this one. */
 	bool renamed = k && other && (k->class == KEY_RESIDUE || (other->option && meant_option(c->p->tool, other)));
 
 	free(key);
@@ -282,8 +288,9 @@ static int take_known(struct command_line *c, const char *name, size_t n, const 
 	if (foreign)
 		return fail(e, EXIT_USAGE, "--%.*s: %s", (int)n, name, foreign);
 	if (k->class == KEY_OURS)
-		return fail(e, EXIT_USAGE, "--%.*s is an option of other programs here, as lora-config(5) says; put it into a --config, "
-			    "which serves them all, or use lora-launch", (int)n, name);
+		return fail(e, EXIT_USAGE, "--%.*s is an option of other programs here, as lora-config(5) says; "
+					   "put it into a --config, which serves them all, or use lora-launch", (int)n,
+					   name);
 	if (k->class == KEY_REFUSED)
 		return fail(e, EXIT_USAGE, "--%.*s is refused: %s", (int)n, name, k->say);
 	if (!value && !known_key_is_flag(k) && !next_word(c))
@@ -423,8 +430,8 @@ static bool means_unset(const struct given *g)
 	const enum option_kind kind = g->option->kind;
 	char buffer[KEY_SIZE];
 
-	return (kind == OPTION_STRING || kind == OPTION_CHOICE || kind == OPTION_LIST) && g->text && !*g->text && !g->option->keeps_empty &&
-	       option_key(g->option, buffer);
+	return (kind == OPTION_STRING || kind == OPTION_CHOICE || kind == OPTION_LIST) && g->text && !*g->text &&
+	       !g->option->keeps_empty && option_key(g->option, buffer);
 }
 
 static int apply_given(struct parse *p, const struct given *g, struct error *e)
@@ -452,7 +459,8 @@ static int refuse_value(const struct parse *p, struct error *e)
 		const char *value = o->refused ? *(const char **)o->value : NULL;
 		for (const struct option_refusal *r = o->refused; value && r->value; r++)
 			if (!strcasecmp(r->value, value))
-				return fail(e, EXIT_USAGE, "%s: %s '%s' is not supported: %s", p->origin[i], option_key(o, buffer), value, r->say);
+				return fail(e, EXIT_USAGE, "%s: %s '%s' is not supported: %s", p->origin[i],
+					    option_key(o, buffer), value, r->say);
 	}
 	return 0;
 }

@@ -1,20 +1,23 @@
 /*
- * options.h - one table per tool: it is the parser, the defaults, the help text and the configuration keys.
+ * options.h - options of the command line and of configuration files, from one table per tool.
  *
- * Owns precedence (defaults < --config files in order < LORA_* < --launch-line < command line), where each value came from, and the
- * wording of every usage error.  Must not know what an option means.
+ * A row of the table gives the parser, the default, the help text and the configuration key of an option.
+ *
+ * Owns precedence (defaults < --config files in order < LORA_* < --launch-line < command line), where each value came
+ * from, and the wording of every usage error.  Must not know what an option means.
  *
  *     struct settings s;
  *     const struct option table[] = {
- *             { "rank", 'r', OPTION_INT, &s.rank, "N", "rank of the adapter", .fallback = "16", .min = 1, .max = 4096 },
+ *             { "rank", 'r', OPTION_INT, &s.rank, "N", "rank, or dimension", .fallback = "16", .min = 1, .max = 4096 },
  *             { 0 } };
  *     struct tool tool = { "lora-x", "[options] FILE...", "one sentence", table };
  *     int n = options_parse(&tool, argc, argv);       // exits by itself: 0 after --help, 2 after a mistake
  *
- * Long options accept _ for - and --name=value, and an option is also found under its config key.  A list whose key ends
- * in _args takes several words (--network_args a=1 b=2).  An argument written "[...]" may be left out and is then "auto";
- * a following word is taken for it unless it begins with - or ends in .tar.  The config key of an option is its name with _ for -, unless .key says
- * otherwise; .key = "" keeps it out of config files.  The environment variable is LORA_ and the key in capitals.
+ * Long options accept _ for - and --name=value, and an option is also found under its config key.  A list whose key
+ * ends in _args takes several words (--network_args a=1 b=2).  An argument written "[...]" may be left out and is then
+ * "auto"; a following word is taken for it unless it begins with - or ends in .tar.  The config key of an option is its
+ * name with _ for -, unless .key says otherwise; .key = "" keeps it out of config files.  The environment variable is
+ * LORA_ and the key in capitals.
  */
 #ifndef CONFIG_OPTIONS_H
 #define CONFIG_OPTIONS_H
@@ -32,14 +35,15 @@ enum option_kind {
 	OPTION_CHOICE,          /* const char *, one of .choices ("a|b|c") */
 	OPTION_LIST,            /* struct text_list *: may be given several times; arrays in TOML */
 	OPTION_SIZE,            /* long[2]: "N" (both) or "W,H" */
-	OPTION_LATER,           /* in the interface, refused: "not yet implemented"; value unused */
+	OPTION_LATER,           /* reserved: refused with "not yet implemented"; value unused */
 	OPTION_SECTION,         /* a heading in --help; only .help */
 };
 
-/* What a value that names a file or folder is to the run: options_parse() claims it (io/claims.h), so that no output is an input. */
+/* How the run uses a file or folder that a value names.  options_parse() claims it (io/claims.h), so that no output is
+ * an input. */
 enum option_file {
 	FILE_NONE,
-	FILE_READ,              /* a folder: with all that is in it */
+	FILE_READ,              /* read; of a folder, all that is in it */
 	FILE_READ_WEIGHTED,     /* FILE:0.8 */
 	FILE_LISTED,            /* a folder of pictures or the like: the tool claims those that it finds */
 	FILE_WRITTEN,
@@ -49,7 +53,7 @@ enum option_switch { SWITCH_OFF, SWITCH_ON, SWITCH_AUTO };
 
 struct text_list { const char **item; size_t count; };
 
-/* A value that is known and not there. */
+/* A value that other programs accept and this one refuses, with what is said. */
 struct option_refusal { const char *value, *say; };
 
 struct option {
@@ -64,9 +68,11 @@ struct option {
 	double min, max;        /* both 0: no limits */
 	const char *key;
 	bool advanced;          /* listed by --help=all only */
-	bool keeps_empty;       /* '' on the command line is a value, which its reader judges; else it unsets a key's text */
+	/* '' on the command line is a value, which the option's reader checks; otherwise '' unsets the option */
+	bool keeps_empty;
 	enum option_file file;
-	const struct option_refusal *refused;   /* OPTION_STRING: such values, ended by { 0 }; told before any mistake in another value */
+	/* OPTION_STRING: values to refuse, ended by { 0 }; reported before any mistake in another option's value */
+	const struct option_refusal *refused;
 };
 
 struct tool {
@@ -81,20 +87,22 @@ struct tool {
  * and --config itself.  Strings point into argv or into memory kept until exit. */
 int options_parse(const struct tool *tool, int argc, char **argv);
 
-/* After options_parse: where did it come from?  "default", "command line", "LORA_RANK", "run.toml:12".  NULL: no such. */
+/* Where an option's value came from, after options_parse(): "default", "command line", "LORA_RANK", "run.toml:12".
+ * NULL: there is no such option. */
 const char *option_origin(const char *name);
 bool option_is_set(const char *name);           /* by anything but the default */
 bool option_is_typed(const char *name);         /* on the command line, or on that of a launcher */
-/* Puts "run.toml:12: vae: " before a message about a file or folder that a configuration file named, "run.toml:9: " before one that
- * opens with a key, "--" where that was typed; returns e. */
+/* Puts "run.toml:12: vae: " before a message about a file or folder that a configuration file named, "run.toml:9: "
+ * before one that opens with a key, "--" where that was typed; returns e. */
 const struct error *options_explain(struct error *e);
-/* Every option of the table at its default; what was parsed is not forgotten.  For a table of one's own. */
+/* Sets every option of a table to its default.  For another table than the parsed one, whose origins stay. */
 void options_defaults(const struct tool *tool);
-/* As a valid TOML, one `key = value  # origin` per line: --print-config.  And without origins, for metadata. */
+/* The options as valid TOML, one `key = value  # origin` a line, for --print-config; without origins, for metadata. */
 struct buffer;
 void options_print(const struct tool *tool, struct buffer *out, bool origins);
-/* Is the value what it is when nobody says anything, whoever said it?  key: in configuration files; NULL: it has none. */
+/* Does the value equal the default, whether or not it was given? */
 bool option_is_default(const struct option *o);
+/* The option's key in configuration files; NULL: it has none. */
 const char *option_file_key(const struct option *o, char buffer[80]);
 
 #endif

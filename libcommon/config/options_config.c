@@ -1,4 +1,4 @@
-/* Configuration files: which keys are ours, what to say about the others. */
+/* Reading configuration files: the keys of this tool, and what is said about all others. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,8 @@
 #include "known_keys.h"
 #include "options_private.h"
 
-/* Where a key stands, for messages.  path NULL: on a launch line, which was put into a file: it is told as the option that somebody typed. */
+/* The place of a key, for messages.  path NULL: the key was typed as an option of a launcher, which put it into a file;
+ * the message names the option. */
 struct place { char text[600]; };
 
 static struct place place_of(const char *path, const struct toml *t)
@@ -21,7 +22,8 @@ static struct place place_of(const char *path, const struct toml *t)
 	return p;
 }
 
-/* A key given twice in one file: the later line wins, as with kohya, but nobody expects the earlier one to do nothing. */
+/* A note where one file gives a key twice: the later line wins, as with kohya, and nobody expects the earlier one to do
+ * nothing. */
 static void tell_override(const struct option *o, const char *path, const char *old_origin, const char *old_value,
 			  const struct toml *t)
 {
@@ -29,8 +31,10 @@ static void tell_override(const struct option *o, const char *path, const char *
 	size_t n = path ? strlen(path) : 0;
 
 	option_print_value(o, &value);
-	if (path && old_origin && !strncmp(old_origin, path, n) && old_origin[n] == ':' && strcmp(value.data, old_value))
-		note("%s: %s = %s replaces %s of line %s", place_of(path, t).text, t->key, value.data, old_value, old_origin + n + 1);
+	if (path && old_origin && !strncmp(old_origin, path, n) && old_origin[n] == ':' &&
+	    strcmp(value.data, old_value))
+		note("%s: %s = %s replaces %s of line %s", place_of(path, t).text, t->key, value.data, old_value,
+		     old_origin + n + 1);
 	buffer_free(&value);
 }
 
@@ -76,19 +80,22 @@ static int set_option(struct parse *p, const struct option *o, const struct toml
 static void note_once(struct parse *p, const struct known_key *k, const struct toml *t, const char *path)
 {
 	bool *noted = &p->noted[k - known_keys(&(size_t){ 0 })];
-	const char *what = k->class == KEY_OURS ? "" : k->class == KEY_IGNORED ? " is ignored" : " is no key of sd-scripts and is ignored";
+	const char *what = k->class == KEY_OURS ? "" :
+		k->class == KEY_IGNORED ? " is ignored" : " is no key of sd-scripts and is ignored";
 
 	if (!*noted)
 		note("%s: '%s'%s: %s", place_of(path, t).text, k->name, what, k->say);
 	*noted = true;
 }
 
-static int known_but_no_option(struct parse *p, const struct known_key *k, const struct toml *t, const char *path, struct error *e)
+static int known_but_no_option(struct parse *p, const struct known_key *k, const struct toml *t, const char *path,
+			       struct error *e)
 {
 	if (k->class == KEY_OURS || toml_asks_for_nothing(t, k->neutral))
 		return 0;
 	if (k->class == KEY_REFUSED)
-		return fail(e, EXIT_USAGE, "%s: '%s' is refused: %s; remove the line", place_of(path, t).text, t->key, k->say);
+		return fail(e, EXIT_USAGE, "%s: '%s' is refused: %s; remove the line", place_of(path, t).text, t->key,
+			    k->say);
 	note_once(p, k, t, path);
 	return 0;
 }
@@ -114,7 +121,8 @@ static int take_pair(struct parse *p, const struct toml *t, const char *path, st
 	}
 	if (o && o->kind == OPTION_LATER)
 		return toml_asks_for_nothing(t, k ? k->neutral : NULL) ? 0 :
-		       fail(e, EXIT_USAGE, "%s: '%s' is not yet implemented; remove the line", place_of(path, t).text, t->key);
+		       fail(e, EXIT_USAGE, "%s: '%s' is not yet implemented; remove the line", place_of(path, t).text,
+			    t->key);
 	if (o)
 		return set_option(p, o, t, path, e);
 	if (k)
@@ -140,7 +148,8 @@ static void take_pairs(struct parse *p, const struct toml *table, const char *pa
 		if (t->kind != TOML_TABLE)
 			take_value(p, t, path);
 		else if (!p->first.code)
-			fail(&p->first, EXIT_USAGE, "%s: the table '%s' stands inside another; move its keys to a [table] of the first level",
+			fail(&p->first, EXIT_USAGE, "%s: the table '%s' stands inside another; "
+						    "move its keys to a [table] of the first level",
 			     place_of(path, t).text, t->key);
 	}
 }
@@ -158,7 +167,8 @@ static int leave_dataset(struct parse *p, const struct toml *datasets, const cha
 	return option_take(o, path, *origin, e);
 }
 
-static int take_table(struct parse *p, const struct toml *t, const struct toml *datasets, const char *path, struct error *e)
+static int take_table(struct parse *p, const struct toml *t, const struct toml *datasets, const char *path,
+		      struct error *e)
 {
 	if (datasets && t == datasets)
 		return leave_dataset(p, t, path, e);
@@ -175,7 +185,8 @@ static int take_table(struct parse *p, const struct toml *t, const struct toml *
 static int end_reading(struct parse *p, const char *path, struct error *e)
 {
 	if (p->unknown.count)
-		return unknown_fail(&p->unknown, path, path ? "key" : "option", path ? "remove the line, or see lora-config(5)" : "see lora-config(5)", e);
+		return unknown_fail(&p->unknown, path, path ? "key" : "option",
+				    path ? "remove the line, or see lora-config(5)" : "see lora-config(5)", e);
 	*e = p->first;
 	return p->first.code ? -1 : 0;
 }

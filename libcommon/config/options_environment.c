@@ -1,4 +1,4 @@
-/* LORA_ variables that nobody reads: a typing mistake there would change nothing and say nothing. */
+/* A warning of LORA_ variables that no program reads: a misspelt one would otherwise be ignored without a word. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +37,9 @@ static void tell_unknown(const struct tool *tool, const char *variable, const ch
 
 	for (char *c = meant; c && *c; c++)
 		*c = (char)toupper((unsigned char)*c);
-	warning("the environment variable %.*s is no setting of any program here%s%s%s", (int)strcspn(variable, "="), variable,
-		meant ? "; did you mean LORA_" : ", see lora-config(5)", meant ? meant : "", meant ? "?" : "");
+	warning("the environment variable %.*s is no setting of any program here%s%s%s", (int)strcspn(variable, "="),
+		variable, meant ? "; did you mean LORA_" : ", see lora-config(5)", meant ? meant : "",
+		meant ? "?" : "");
 	free(meant);
 }
 
@@ -50,7 +51,8 @@ void options_check_environment(const struct tool *tool)
 		if (key && !k && !is_other(key) && !option_by_key(tool, key))
 			tell_unknown(tool, *variable, key);
 		else if (k && k->class != KEY_OURS)
-			warning("the environment variable %.*s is ignored: %s", (int)strcspn(*variable, "="), *variable, k->say);
+			warning("the environment variable %.*s is ignored: %s", (int)strcspn(*variable, "="), *variable,
+				k->say);
 		free(key);
 	}
 }

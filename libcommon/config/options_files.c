@@ -1,4 +1,4 @@
-/* The files that the command line names: what is read and what is written is claimed, so that none is both. */
+/* Claims the files that the command line names (io/claims.h), so that none is both read and written. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

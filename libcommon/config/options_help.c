@@ -161,7 +161,8 @@ static void add_common(const struct tool *tool, bool all, size_t width, struct b
 		add_row(out, width, "  -q, --quiet", "warnings and errors only");
 		add_row(out, width, "      --version", "name and version");
 	}
-	add_row(out, width, "      --help[=all]", all ? "the common options, or all of them" : "this; or every option and exit code");
+	add_row(out, width, "      --help[=all]",
+		all ? "the common options, or all of them" : "this; or every option and exit code");
 }
 
 static int count_lines(const struct buffer *text)

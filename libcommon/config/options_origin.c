@@ -1,3 +1,4 @@
+/* What was parsed: the options' values, where each came from, and messages that say so. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

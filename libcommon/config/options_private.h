@@ -1,7 +1,8 @@
 /*
- * options_private.h - what options.c (command line and environment), options_origin.c (what was parsed, and where each value came from),
- * options_files.c (the files among the values), options_value.c (text to value and back), options_toml.c (TOML to value), options_config.c
- * and dataset_config.c (files) and options_help.c, unknown_names.c, foreign.c and gui_preset.c share.  Nobody else includes it.
+ * options_private.h - what options.c (command line and environment), options_origin.c (what was parsed, and where each
+ * value came from), options_files.c (the files among the values), options_value.c (text to value and back),
+ * options_toml.c (TOML to value), options_config.c and dataset_config.c (files) and options_help.c, unknown_names.c,
+ * foreign.c and gui_preset.c share.  Nobody else includes it.
  */
 #ifndef CONFIG_OPTIONS_PRIVATE_H
 #define CONFIG_OPTIONS_PRIVATE_H
@@ -14,12 +15,12 @@
 #define LAUNCH_LINE "launch line"
 enum { KEY_SIZE = 80 };
 
-/* Names that nobody knows, of one file or of the command line. */
+/* Unknown names of one file or of the command line. */
 struct unknown_name {
 	char *name;
 	const char *place;      /* "[[datasets]]"; may be NULL */
 	int line;               /* 0: of a command line */
-	const char *program;    /* whose name it is; may be NULL */
+	const char *program;    /* the program that has such a name; may be NULL */
 	char *advice;           /* what to write instead; may be NULL */
 };
 struct unknown_names { struct unknown_name *item; size_t count, capacity; };
@@ -28,25 +29,26 @@ struct parse {
 	const struct tool *tool;
 	size_t count;           /* options in the table */
 	char **origin;          /* one an option; NULL: its default */
-	bool *noted;            /* one a known key: it has had its note */
-	struct unknown_names unknown;   /* of the file at hand */
-	struct error first;     /* the first mistake in it: reading goes on, for what is worse may come */
+	bool *noted;            /* one for each known key: its note was printed */
+	struct unknown_names unknown;   /* of the file that is being read */
+	struct error first;     /* the first mistake in that file; reading goes on: unknown names are told first */
 	struct buffer preset;   /* a preset of the kohya_ss GUI as TOML; empty: none was given */
 };
 
 /* The one of this process, with every option at its default; what was parsed before is forgotten. */
 struct parse *parse_begin(const struct tool *tool);
 bool option_same_name(const char *given, size_t n, const char *name);    /* _ for - too */
-const struct option *option_named(const struct tool *tool, const char *name, size_t n);         /* or by its key; NULL: none */
+/* Finds an option by its name or key; NULL: there is none. */
+const struct option *option_named(const struct tool *tool, const char *name, size_t n);
 
 /* "max_train_steps" for the option "max-train-steps", or what .key says; NULL: not in config files. */
 const char *option_key(const struct option *o, char buffer[KEY_SIZE]);
 const struct option *option_by_key(const struct tool *tool, const char *key);
 bool option_is_flag(const struct option *o);            /* takes no word behind it */
 bool option_takes_pairs(const struct option *o);        /* a list of "k=v": its key ends in _args */
-bool option_has_value(const struct option *o);          /* is no heading and not of a later version */
+bool option_has_value(const struct option *o);          /* neither OPTION_SECTION nor OPTION_LATER */
 
-/* Set the value from text.  where opens the message: "--rank", "run.toml:12: network_dim".  A list grows by one. */
+/* Sets the value from text.  `where` opens the message: "--rank", "run.toml:12: network_dim".  A list grows by one. */
 int option_take(const struct option *o, const char *text, const char *where, struct error *e) MUST_CHECK;
 void option_begin(const struct option *o);              /* its fallback, whatever bytes are there now */
 void option_reset(const struct option *o);              /* back to its fallback */
@@ -65,21 +67,24 @@ bool toml_asks_for_nothing(const struct toml *t, const char *neutral);
 const struct toml *toml_dataset_tables(const struct toml *root);        /* [[datasets]]; NULL: none */
 
 /* advice is taken over. */
-void unknown_add(struct unknown_names *u, const char *name, const char *place, int line, const char *program, char *advice);
+void unknown_add(struct unknown_names *u, const char *name, const char *place, int line, const char *program,
+		 char *advice);
 void unknown_key(struct unknown_names *u, const struct tool *tool, const char *key, int line);
-/* The key that was meant, which works here; malloced, NULL: none is near. */
+/* The key of this tool that is nearest to a wrong one; malloced, NULL: none is near. */
 char *meant_key(const struct tool *tool, const char *wrong);
-/* One sentence about all of them, which it empties: -1.  path NULL: a command line.  otherwise: what to do where nothing is near. */
+/* Fails with one message about all of them, and empties *u.  path NULL: a command line.  otherwise: the advice where no
+ * known name is near. */
 int unknown_fail(struct unknown_names *u, const char *path, const char *kind, const char *otherwise, struct error *e);
 void unknown_free(struct unknown_names *u);
 
-/* LORA_ variables that no tool reads are warned of. */
+/* Warns of LORA_ variables that no tool reads. */
 void options_check_environment(const struct tool *tool);
 
 int options_read_config(struct parse *p, const char *path, struct error *e) MUST_CHECK;
-/* --launch-line: keys that somebody typed as options of a launcher, which put them into a file of its own */
+/* --launch-line: keys that were typed as options of a launcher, which put them into a file of its own. */
 int options_read_launch(struct parse *p, const char *path, struct error *e) MUST_CHECK;
-/* Claims the files that options and operands name; EXIT_USAGE where one is read and written.  --config files are claimed as they are read. */
+/* Claims the files that options and operands name; EXIT_USAGE where one is read and written.
+ * --config files are claimed as they are read. */
 int options_claim_files(const struct parse *p, char **argv, int operands, struct error *e) MUST_CHECK;
 void options_help(const struct tool *tool, bool all, struct buffer *out);
 

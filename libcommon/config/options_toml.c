@@ -1,4 +1,4 @@
-/* A TOML value to an option's value; values that ask for nothing. */
+/* From a TOML value to an option's value; TOML values that ask for nothing. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +88,8 @@ static const char *kind_name(enum toml_kind kind)
 {
 	static const char *const names[] = {
 		[TOML_STRING] = "a text", [TOML_INTEGER] = "a whole number", [TOML_FLOAT] = "a fraction",
-		[TOML_BOOLEAN] = "true or false", [TOML_DATETIME] = "a date", [TOML_ARRAY] = "an array", [TOML_TABLE] = "a table",
+		[TOML_BOOLEAN] = "true or false", [TOML_DATETIME] = "a date", [TOML_ARRAY] = "an array",
+		[TOML_TABLE] = "a table",
 	};
 
 	return names[kind];
@@ -180,5 +181,6 @@ bool toml_means_unset(const struct option *o, const struct toml *t)
 {
 	bool text = o->kind == OPTION_STRING || o->kind == OPTION_CHOICE || o->kind == OPTION_LIST;
 
-	return (t->kind == TOML_STRING && !t->length) || (t->kind == TOML_ARRAY && !t->child) || (text && t->kind == TOML_BOOLEAN && !t->boolean);
+	return (t->kind == TOML_STRING && !t->length) || (t->kind == TOML_ARRAY && !t->child) ||
+		(text && t->kind == TOML_BOOLEAN && !t->boolean);
 }

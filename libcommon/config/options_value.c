@@ -1,4 +1,4 @@
-/* Text to value and back, one rule a kind of option. */
+/* Values of options from text and back, one rule for each kind of option. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -316,7 +316,8 @@ int option_take(const struct option *o, const char *text, const char *where, str
 {
 	struct buffer expected = { 0 };
 	char *trimmed = trim(text);
-	bool as_it_stands = (o->kind == OPTION_LIST && !option_takes_pairs(o)) || (o->kind == OPTION_STRING && !is_number(trimmed));
+	bool as_it_stands = (o->kind == OPTION_LIST && !option_takes_pairs(o)) ||
+		(o->kind == OPTION_STRING && !is_number(trimmed));
 	bool good = take(o, as_it_stands ? text : trimmed);
 
 	free(trimmed);
@@ -469,7 +470,10 @@ void option_print_value(const struct option *o, struct buffer *out)
 
 bool option_is_default(const struct option *o)
 {
-	union { bool flag; enum option_switch state; long size[2]; double number; const char *text; struct text_list list; } value;
+	union {
+		bool flag; enum option_switch state; long size[2]; double number; const char *text;
+		struct text_list list;
+	} value;
 	struct option fallback = *o;
 	struct buffer is = { 0 }, was = { 0 };
 	bool same;

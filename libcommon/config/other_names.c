@@ -1,4 +1,4 @@
-/* Sorted by name (strcmp).  Names that are keys of ours or known to kohya's scripts are in known_keys.c. */
+/* The table of other trainers' names, sorted (strcmp).  Names that are keys of ours or kohya's are in known_keys.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "other_names.h"

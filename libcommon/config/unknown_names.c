@@ -1,4 +1,4 @@
-/* Keys and options that nobody here knows: what was meant, and one sentence that names them all. */
+/* Unknown keys and options: the nearest known name, and one message that names them all. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/map.h"
@@ -8,7 +8,8 @@
 
 enum { SENTENCE = 800 };        /* bytes; struct error has room for the rest of it */
 
-void unknown_add(struct unknown_names *u, const char *name, const char *place, int line, const char *program, char *advice)
+void unknown_add(struct unknown_names *u, const char *name, const char *place, int line, const char *program,
+		 char *advice)
 {
 	GROW(u->item, u->count, u->capacity);
 	u->item[u->count++] = (struct unknown_name){ xstrdup(name), place, line, program, advice };

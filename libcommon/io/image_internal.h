@@ -14,7 +14,7 @@
 #define IMAGE_MAX_SCANS 100
 #define ICC_MAX (4u << 20)
 #define EXIF_MAX (64u << 10)
-/* Decoding may take four bytes a pixel and this much more: 64 MiB with the memory of a program that holds no picture. */
+/* Decoding may take four bytes a pixel and this much more; with the memory of an idle program that makes 64 MiB. */
 #define IMAGE_SPARE (48u << 20)
 
 enum pixels { PIXELS_GREY, PIXELS_GREY_ALPHA, PIXELS_RGB, PIXELS_RGBA, PIXELS_CMYK };   /* CMYK: 255 is full ink */

@@ -1,3 +1,4 @@
+/* Adafactor (Shazeer and Stern 2018), as transformers has it. */
 #include <math.h>
 #include "internal.h"
 
@@ -13,7 +14,8 @@ static void set_slots(const struct optimizer *o, struct parameter *p)
 		p->slot[MOMENT] = slot_of_floats(p->count);
 }
 
-/* Without relative_step the learning rate is the user's.  step from 1 */
+/* The step size, before the scale of the parameter.  Without relative_step it is the user's learning rate.  step counts
+ * from 1. */
 static double step_size(const struct optimizer_settings *s, double lr, double multiplier, long step)
 {
 	if (!s->relative_step)
@@ -40,11 +42,12 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 
 	if (grad_scale != 1)
 		o->be->axpby(o->device, p->tensor->grad, grad_scale, p->tensor->grad, 0, p->count);
-	o->be->adafactor(o->device, step, p->slot[ROW].data, p->slot[COL].data, p->tensor->grad, &p->shape, pow(p->steps, s->decay_rate),
-			 s->eps);
+	o->be->adafactor(o->device, step, p->slot[ROW].data, p->slot[COL].data, p->tensor->grad, &p->shape,
+			 pow(p->steps, s->decay_rate), s->eps);
 	too_long = fmax(1, root_mean_square(o, step, p->count) / s->clip_threshold);
 	if (p->slot[MOMENT].count) {
-		o->be->axpby(o->device, p->slot[MOMENT].data, (1 - s->beta1) * size / too_long, step, s->beta1, p->count);
+		o->be->axpby(o->device, p->slot[MOMENT].data, (1 - s->beta1) * size / too_long, step, s->beta1,
+			     p->count);
 		o->be->axpby(o->device, p->tensor->data, -1, p->slot[MOMENT].data, 1 - s->decay * size, p->count);
 	} else {
 		o->be->axpby(o->device, p->tensor->data, -size / too_long, step, 1 - s->decay * size, p->count);
@@ -53,14 +56,14 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 
 static const struct optimizer_argument arguments[] = {
 	{ "eps", ARGUMENT_PAIR, offsetof(struct optimizer_settings, eps), 1e-37, 1 },
-	NUMBER("clip_threshold", clip_threshold, 1e-6, 1e6), NUMBER("decay_rate", decay_rate, -10, 0), BETA("beta1", beta1),
-	NUMBER("weight_decay", decay, 0, 100), FLAG("scale_parameter", scale_parameter), FLAG("relative_step", relative_step),
-	FLAG("warmup_init", warmup_init), { 0 },
+	NUMBER("clip_threshold", clip_threshold, 1e-6, 1e6), NUMBER("decay_rate", decay_rate, -10, 0),
+	BETA("beta1", beta1), NUMBER("weight_decay", decay, 0, 100), FLAG("scale_parameter", scale_parameter),
+	FLAG("relative_step", relative_step), FLAG("warmup_init", warmup_init), { 0 },
 };
 
 const struct optimizer_kind optimizer_adafactor = {
 	.name = "Adafactor", .python = "transformers.optimization.Adafactor", .arguments = arguments,
-	.defaults = { .eps = 1e-30, .eps2 = 1e-3, .clip_threshold = 1, .decay_rate = -0.8, .beta1 = -1, .scale_parameter = true,
-		      .relative_step = true },
+	.defaults = { .eps = 1e-30, .eps2 = 1e-3, .clip_threshold = 1, .decay_rate = -0.8, .beta1 = -1,
+		      .scale_parameter = true, .relative_step = true },
 	.needs_scratch = true, .set_slots = set_slots, .move = move, .lr = step_size,
 };

@@ -1,3 +1,4 @@
+/* AdamW, as torch.optim has it. */
 #include "internal.h"
 
 static void set_slots(const struct optimizer *o, struct parameter *p)

@@ -1,3 +1,4 @@
+/* AdamW with moments of eight bits, quantised in blocks, as bitsandbytes has it. */
 #include <math.h>
 #include <stdlib.h>
 #include "internal.h"
@@ -29,7 +30,8 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Edge k of `parts` equal parts of 0.1..1 in floats, from the nearer end and rounded once, as PyTorch's linspace gives them. */
+/* Edge k of `parts` equal intervals of 0.1..1 in floats, computed from the nearer end and rounded once, as PyTorch's
+ * linspace does. */
 static float edge(int k, int parts)
 {
 	const float step = (1.f - 0.1f) / parts;
@@ -37,8 +39,8 @@ static float edge(int k, int parts)
 	return k < (parts + 1) / 2 ? fmaf(step, k, 0.1f) : fmaf(-step, parts - k, 1);
 }
 
-/* Seven decades; the i-th holds the middles of `first` * 2^i equal parts of 0.1..1, with both signs or only positive; then 0 and 1.
- * Equal to bitsandbytes' map in every bit. */
+/* The 256 values that a code stands for: seven decades, of which the i-th holds the middles of `first` * 2^i equal
+ * intervals of 0.1..1, with both signs or only positive; then 0 and 1.  Equal to bitsandbytes' map in every bit. */
 static void make_map(float map[256], int first, bool both_signs)
 {
 	int i, k, n = 0;
@@ -76,8 +78,8 @@ static void move_small(const struct optimizer *o, const struct parameter *p, str
 static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
 {
 	struct adamw_step step = adamw_step(o, p, lr, grad_scale);
-	const struct adam8_moments q = { p->slot[CODE1].data, p->slot[CODE2].data, p->slot[ABSMAX1].data, p->slot[ABSMAX2].data,
-					 o->maps, o->maps + 256 };
+	const struct adam8_moments q = { p->slot[CODE1].data, p->slot[CODE2].data, p->slot[ABSMAX1].data,
+					 p->slot[ABSMAX2].data, o->maps, o->maps + 256 };
 
 	if (is_small(p))
 		move_small(o, p, &step);

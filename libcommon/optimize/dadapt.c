@@ -1,3 +1,4 @@
+/* D-Adaptation for Adam (Defazio and Mishchenko 2023), which estimates its step size d. */
 #include <math.h>
 #include "internal.h"
 
@@ -10,7 +11,7 @@ static void set_slots(const struct optimizer *o, struct parameter *p)
 	p->slot[M] = p->slot[V] = p->slot[S] = slot_of_floats(p->count);
 }
 
-/* Moves the moments; adds to what the estimate of d is made of. */
+/* Updates the moments, and adds to the two sums of which d is estimated. */
 static void take_gradient(struct optimizer *o, struct parameter *p, double dlr, double *numerator, double *magnitude)
 {
 	const struct optimizer_settings *s = &o->settings;
@@ -59,7 +60,8 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 
 static const struct optimizer_argument arguments[] = {
 	BETAS(0), NUMBER("eps", eps, 1e-30, 1), NUMBER("weight_decay", decay, 0, 100), FLAG("decouple", decouple),
-	FLAG("use_bias_correction", bias_correction), NUMBER("d0", d0, 1e-12, 1), NUMBER("growth_rate", growth_rate, 1, INFINITY), { 0 },
+	FLAG("use_bias_correction", bias_correction), NUMBER("d0", d0, 1e-12, 1),
+	NUMBER("growth_rate", growth_rate, 1, INFINITY), { 0 },
 };
 
 const struct optimizer_kind optimizer_dadapt = {

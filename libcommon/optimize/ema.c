@@ -1,3 +1,4 @@
+/* The exponential moving average of the parameters. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
@@ -15,7 +16,8 @@ int ema_init(struct ema *m, const struct optimizer *o, double decay, struct erro
 		const struct parameter *p = &o->parameter[i];
 		m->value[i] = o->be->alloc(o->device, p->count * sizeof(float));
 		if (!m->value[i])
-			return fail(e, EXIT_MEMORY, "no memory for the average of the adapter; choose a smaller network_dim, or ema_decay = 0");
+			return fail(e, EXIT_MEMORY, "no memory for the average of the adapter; "
+						    "choose a smaller network_dim, or ema_decay = 0");
 		o->be->copy(o->device, m->value[i], p->tensor->data, p->count);
 	}
 	return 0;

@@ -1,7 +1,7 @@
 /*
  * ema.h - the exponential moving average of the parameters.
  *
- * Owns the averages on the device.  Must not know when it is used.
+ * Owns the averages on the device.  Must not know when they are used.
  */
 #ifndef OPTIMIZE_EMA_H
 #define OPTIMIZE_EMA_H
@@ -14,10 +14,10 @@ struct ema {
 	double decay;
 };
 
-/* decay 0: none is kept, and the rest does nothing.  Begins with the parameters as they are. */
+/* decay 0: no average is kept, and the other functions do nothing.  The average begins with today's parameters. */
 int ema_init(struct ema *m, const struct optimizer *o, double decay, struct error *e) MUST_CHECK;
 void ema_free(struct ema *m);
 void ema_update(struct ema *m, long updates);   /* after update number `updates` (from 1); early ones weigh more */
-void ema_swap(struct ema *m);                   /* networks see the averages until the next swap */
+void ema_swap(struct ema *m);                   /* exchanges parameters and averages, until the next swap */
 
 #endif

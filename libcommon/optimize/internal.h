@@ -1,4 +1,8 @@
-/* internal.h - a row of the table of optimizers: what an optimizer's file fills in. */
+/*
+ * internal.h - a row of the table of optimizers, which each optimizer's file fills in, and what the rows share.
+ *
+ * Private to optimize/.
+ */
 #ifndef OPTIMIZE_OPTIMIZER_INTERNAL_H
 #define OPTIMIZE_OPTIMIZER_INTERNAL_H
 
@@ -29,22 +33,24 @@ struct optimizer_kind {
 	struct optimizer_settings defaults;
 	const struct optimizer_argument *arguments;     /* ends with a name NULL */
 	int scalars;
-	bool finds_d;                   /* the learning rate is a factor of d = scalar[0]: about 1, and the same for all */
-	bool own_schedule;              /* lr_scheduler does not count */
+	/* the learning rate multiplies d = scalar[0]: it is about 1, and the same for all parameters */
+	bool finds_d;
+	bool own_schedule;              /* lr_scheduler is ignored */
 	bool needs_scratch;
 	void (*set_slots)(const struct optimizer *o, struct parameter *p);      /* dtype and count of each */
 	void (*set_maps)(float *maps);  /* NULL, or fills 2 * 256 */
-	/* Over all parameters before any of them moves; gradients are already scaled by the clipping.  false: none moves.  NULL: nothing
-	 * to do, and move() scales. */
+	/* Called once a step, before any parameter is updated, with gradients that are already scaled by the clipping.
+	 * false: no parameter is updated.  NULL: nothing to do, and move() scales the gradients. */
 	bool (*begin)(struct optimizer *o, double multiplier);
-	/* p->steps counts this update already */
+	/* updates p; p->steps counts this update already */
 	void (*move)(const struct optimizer *o, struct parameter *p, double lr, float grad_scale);
 	void (*average)(const struct optimizer *o, const struct parameter *p);  /* NULL, or p's data to what is saved */
-	double (*lr)(const struct optimizer_settings *s, double lr, double multiplier, long step);      /* NULL: lr * multiplier */
+	/* NULL: lr * multiplier */
+	double (*lr)(const struct optimizer_settings *s, double lr, double multiplier, long step);
 };
 
-extern const struct optimizer_kind optimizer_adamw, optimizer_adamw8bit, optimizer_lion, optimizer_adafactor, optimizer_prodigy,
-	optimizer_dadapt, optimizer_schedulefree;
+extern const struct optimizer_kind optimizer_adamw, optimizer_adamw8bit, optimizer_lion, optimizer_adafactor,
+	optimizer_prodigy, optimizer_dadapt, optimizer_schedulefree;
 extern const struct optimizer_kind *const optimizer_kinds[];    /* ends with NULL */
 
 const struct optimizer_kind *optimizer_kind(const char *name);  /* NULL: not known */

@@ -1,3 +1,4 @@
+/* Lion (Chen et al. 2023), whose step is the sign of an interpolated moment. */
 #include "internal.h"
 
 static void set_slots(const struct optimizer *o, struct parameter *p)

@@ -1,3 +1,4 @@
+/* Learning-rate schedules, one row each. */
 #include <math.h>
 #include <string.h>
 #include "lr_schedule.h"
@@ -49,7 +50,7 @@ static double polynomial(const struct lr_schedule *s, long k)
 	return k > s->total ? s->end : (1 - s->end) * pow(left, s->power) + s->end;
 }
 
-/* cycles / 2 half waves, as the field counts them here: 1 is the usual half cosine */
+/* cycles / 2 half waves, as transformers counts them here: 1 is the usual half cosine. */
 static double cosine_with_min_lr(const struct lr_schedule *s, long k)
 {
 	double y = 0.5 * (1 + cos(M_PI * s->cycles * position(s, k))) * (1 - s->min_ratio) + s->min_ratio;
@@ -110,7 +111,8 @@ bool lr_schedule_known(const char *name)
 
 const char *lr_schedule_names(void)
 {
-	return "constant|constant_with_warmup|linear|cosine|cosine_with_restarts|polynomial|cosine_with_min_lr|inverse_sqrt|warmup_stable_decay";
+	return "constant|constant_with_warmup|linear|cosine|cosine_with_restarts|polynomial|cosine_with_min_lr|"
+	       "inverse_sqrt|warmup_stable_decay";
 }
 
 double lr_multiplier(const struct lr_schedule *s, long k)

@@ -1,7 +1,7 @@
 /*
  * lr_schedule.h - the learning rate over the run, as a multiple of the base rate.
- *
- * One row a schedule in lr_schedule.c, with kohya's names and formulas (transformers' and diffusers' LambdaLR factories).
+ * A schedule is a row in lr_schedule.c, with kohya's names and formulas (transformers' and diffusers' LambdaLR
+ * factories).  Must not know optimizers.
  */
 #ifndef OPTIMIZE_LR_SCHEDULE_H
 #define OPTIMIZE_LR_SCHEDULE_H

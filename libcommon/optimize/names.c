@@ -1,3 +1,4 @@
+/* The table of optimizers: names, arguments from text, notes on settings that mislead. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 #include "internal.h"
 
 const struct optimizer_kind *const optimizer_kinds[] = {
-	&optimizer_adamw, &optimizer_adamw8bit, &optimizer_lion, &optimizer_adafactor, &optimizer_prodigy, &optimizer_dadapt,
+	&optimizer_adamw, &optimizer_adamw8bit, &optimizer_lion, &optimizer_adafactor, &optimizer_prodigy,
+		&optimizer_dadapt,
 	&optimizer_schedulefree, NULL,
 };
 
@@ -91,15 +93,17 @@ static bool inside(const struct optimizer_argument *a, double x)
 
 static int out_of_range(const struct optimizer_argument *a, const char *text, struct error *e)
 {
-	bool pair = a->type == ARGUMENT_PAIR || a->type == ARGUMENT_BETAS, below = a->type == ARGUMENT_BETA || a->type == ARGUMENT_BETAS;
+	bool pair = a->type == ARGUMENT_PAIR || a->type == ARGUMENT_BETAS,
+	     below = a->type == ARGUMENT_BETA || a->type == ARGUMENT_BETAS;
 
 	if (a->type == ARGUMENT_FLAG)
 		return fail(e, EXIT_USAGE, "optimizer_args: %s: '%s' is neither True nor False", a->name, text);
-	return fail(e, EXIT_USAGE, "optimizer_args: %s: '%s' is %s from %g to %s%g", a->name, text, pair ? "not two numbers" : "no number",
-		    a->min, below ? "below " : "", a->max);
+	return fail(e, EXIT_USAGE, "optimizer_args: %s: '%s' is %s from %g to %s%g", a->name, text,
+		    pair ? "not two numbers" : "no number", a->min, below ? "below " : "", a->max);
 }
 
-static int read_number(struct optimizer_settings *s, const struct optimizer_argument *a, const char *text, struct error *e)
+static int read_number(struct optimizer_settings *s, const struct optimizer_argument *a, const char *text,
+		       struct error *e)
 {
 	char *end;
 	double x = strtod(text, &end);
@@ -114,9 +118,11 @@ static int read_number(struct optimizer_settings *s, const struct optimizer_argu
 	return 0;
 }
 
-static int read_flag(struct optimizer_settings *s, const struct optimizer_argument *a, const char *text, struct error *e)
+static int read_flag(struct optimizer_settings *s, const struct optimizer_argument *a, const char *text,
+		     struct error *e)
 {
-	bool yes = !strcasecmp(text, "True") || !strcmp(text, "1"), no = !strcasecmp(text, "False") || !strcmp(text, "0");
+	bool yes = !strcasecmp(text, "True") || !strcmp(text, "1"), no = !strcasecmp(text, "False") ||
+		!strcmp(text, "0");
 
 	if (!yes && !no)
 		return out_of_range(a, text, e);
@@ -125,7 +131,8 @@ static int read_flag(struct optimizer_settings *s, const struct optimizer_argume
 }
 
 /* "0.9,0.999", with or without brackets */
-static int read_pair(struct optimizer_settings *s, const struct optimizer_argument *a, const char *text, struct error *e)
+static int read_pair(struct optimizer_settings *s, const struct optimizer_argument *a, const char *text,
+		     struct error *e)
 {
 	const char *first = text + (*text == '(' || *text == '[');
 	double x[2];
@@ -151,7 +158,8 @@ static int unknown_argument(const struct optimizer_kind *kind, const char *item,
 		free(names);
 		names = longer;
 	}
-	fail(e, EXIT_USAGE, "optimizer_args: '%s' is not known for %s; it takes NAME=VALUE of %s", item, kind->name, names);
+	fail(e, EXIT_USAGE, "optimizer_args: '%s' is not known for %s; it takes NAME=VALUE of %s", item, kind->name,
+	     names);
 	free(names);
 	return -1;
 }
@@ -211,17 +219,19 @@ char *optimizer_text(const struct optimizer_settings *s)
 	return buffer_steal(&b);
 }
 
-/* ---- what is not as it seems ---- */
+/* ---- notes on settings that mislead ---- */
 
 static void advise_adafactor(struct optimizer_settings *s)
 {
 	if (s->warmup_init && !s->relative_step) {
-		note("optimizer_args: warmup_init=True is for relative_step=True, which is switched on, as sd-scripts does");
+		note("optimizer_args: warmup_init=True is for relative_step=True, which is switched on, "
+		     "as sd-scripts does");
 		s->relative_step = true;
 	}
 	if (s->relative_step)
-		note("Adafactor with relative_step=True sets its own step sizes: learning_rate, unet_lr, text_encoder_lr and lr_scheduler do "
-		     "not count; optimizer_args = [\"relative_step=False\", \"scale_parameter=False\"] takes them");
+		note("Adafactor with relative_step=True sets its own step sizes: learning_rate, unet_lr, "
+		     "text_encoder_lr and lr_scheduler do not count; "
+		     "optimizer_args = [\"relative_step=False\", \"scale_parameter=False\"] takes them");
 }
 
 void optimizer_advise(struct optimizer_settings *s, double lr, const char *schedule)
@@ -231,11 +241,11 @@ void optimizer_advise(struct optimizer_settings *s, double lr, const char *sched
 	if (kind == &optimizer_adafactor)
 		advise_adafactor(s);
 	if (kind->finds_d && lr < 0.1)
-		note("%s finds its own step size d and multiplies it with the learning rate; %g is very low for that, 1.0 is usual", s->name,
-		     lr);
+		note("%s finds its own step size d and multiplies it with the learning rate; "
+		     "%g is very low for that, 1.0 is usual", s->name, lr);
 	if (kind->own_schedule && strcmp(schedule, "constant"))
-		note("%s needs no schedule: lr_scheduler and lr_warmup_steps do not count, as in sd-scripts; optimizer_args = "
-		     "[\"warmup_steps=N\"] warms up", s->name);
+		note("%s needs no schedule: lr_scheduler and lr_warmup_steps do not count, as in sd-scripts; "
+		     "optimizer_args = [\"warmup_steps=N\"] warms up", s->name);
 }
 
 void optimizer_explain_lr(const struct optimizer_settings *s)
@@ -243,7 +253,8 @@ void optimizer_explain_lr(const struct optimizer_settings *s)
 	const struct optimizer_kind *kind = optimizer_kind(s->name);
 
 	if (kind->finds_d)
-		note("%s multiplies this with the step size d that it finds while training; the log of a run has d at each step", s->name);
+		note("%s multiplies this with the step size d that it finds while training; "
+		     "the log of a run has d at each step", s->name);
 	if (kind == &optimizer_adafactor && s->relative_step)
 		note("these are Adafactor's own steps, from their count alone%s", s->scale_parameter ?
 		     "; each is multiplied with the tensor's root mean square" : "");

@@ -1,3 +1,4 @@
+/* What all optimizers share: parameters and their state, the gradients' norm, a step. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,16 +37,17 @@ static int make_slots(struct optimizer *o, struct parameter *p, struct error *e)
 /* PyTorch keeps a convolution's weight as [out,in,kh,kw], we as [out,kh,kw,in]. */
 static struct factored_shape shape_of(const struct tensor *t, bool convolution)
 {
-	return convolution ? (struct factored_shape){ t->n, t->h, t->w, t->c } : (struct factored_shape){ 1, t->n, t->c, 1 };
+	return convolution ? (struct factored_shape){ t->n, t->h, t->w, t->c } :
+		(struct factored_shape){ 1, t->n, t->c, 1 };
 }
 
-static int add_parameter(struct optimizer *o, struct tensor *t, const struct adapter_module *m, const char *suffix, double lr,
-			 struct error *e)
+static int add_parameter(struct optimizer *o, struct tensor *t, const struct adapter_module *m, const char *suffix,
+			 double lr, struct error *e)
 {
 	struct parameter *p = &o->parameter[o->count++];
 
-	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", m->stem, suffix), .count = tensor_count(t), .lr = lr,
-				 .shape = shape_of(t, m->layer->conv != NULL) };
+	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", m->stem, suffix), .count = tensor_count(t),
+				 .lr = lr, .shape = shape_of(t, m->layer->conv != NULL) };
 	return make_slots(o, p, e);
 }
 
@@ -87,14 +89,15 @@ static int check_one_rate(const struct optimizer *o, struct error *e)
 
 	for (i = 1; i < o->count; i++)
 		if (o->parameter[i].lr != o->parameter[0].lr)
-			return fail(e, EXIT_USAGE, "optimizer_type %s takes one learning rate for everything, '%s' has %g and '%s' %g; leave "
-				    "unet_lr, text_encoder_lr and other rates out", o->settings.name, o->parameter[0].name,
-				    o->parameter[0].lr, o->parameter[i].name, o->parameter[i].lr);
+			return fail(e, EXIT_USAGE, "optimizer_type %s takes one learning rate for everything, '%s' has "
+						   "%g and '%s' %g; leave unet_lr, text_encoder_lr and other rates out",
+				    o->settings.name, o->parameter[0].name, o->parameter[0].lr, o->parameter[i].name,
+				    o->parameter[i].lr);
 	return 0;
 }
 
-int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate, const void *arg,
-		   struct error *e)
+int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate,
+		   const void *arg, struct error *e)
 {
 	const struct optimizer_kind *kind = optimizer_kind(s->name);
 	size_t i;
@@ -144,7 +147,7 @@ void optimizer_free(struct optimizer *o)
 
 /* ---- stepping ---- */
 
-/* One wait for all of them. */
+/* Reads the sums of all parameters back, with one wait for the device. */
 static void read_sums(const struct optimizer *o)
 {
 	o->be->download(o->device, o->read, o->sums, o->count * sizeof(*o->read));
@@ -183,7 +186,8 @@ struct adamw_step adamw_step(const struct optimizer *o, const struct parameter *
 
 	return (struct adamw_step){
 		.lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .decay = s->decay,
-		.correction1 = 1 - pow(s->beta1, p->steps), .correction2 = 1 - pow(s->beta2, p->steps), .grad_scale = grad_scale,
+		.correction1 = 1 - pow(s->beta1, p->steps), .correction2 = 1 - pow(s->beta2, p->steps),
+		.grad_scale = grad_scale,
 	};
 }
 
@@ -234,7 +238,7 @@ void optimizer_forget(struct optimizer *o)
 		o->parameter[i].tensor->has_grad = false;
 }
 
-/* ---- what the outside sees ---- */
+/* ---- weights and figures for the caller ---- */
 
 int optimizer_average(struct optimizer *o, struct error *e)
 {
@@ -249,7 +253,8 @@ int optimizer_average(struct optimizer *o, struct error *e)
 		o->kept[i] = o->be->alloc(o->device, p->count * sizeof(float));
 		if (!o->kept[i]) {
 			optimizer_resume_training(o);
-			return fail(e, EXIT_MEMORY, "no memory for the averaged weights; choose a smaller network_dim or another optimizer_type");
+			return fail(e, EXIT_MEMORY, "no memory for the averaged weights; "
+						    "choose a smaller network_dim or another optimizer_type");
 		}
 		o->be->copy(o->device, o->kept[i], p->tensor->data, p->count);
 		if (p->steps)

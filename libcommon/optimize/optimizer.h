@@ -1,17 +1,19 @@
 /*
- * optimizer.h - parameters, their gradients' norm, and the optimizers that move them.
+ * optimizer.h - parameters, the norm of their gradients, and the optimizers that update them.
  *
- * Owns the optimizers' states (what a checkpoint must carry), names and arguments.  One file and one row an optimizer.  Must not know
- * networks or files.
+ * Owns the optimizers' state (what a checkpoint must carry), names and arguments.  An optimizer is one file with one
+ * row (internal.h).  Its state is slots, tensors of one parameter, and scalars, numbers of all parameters together.
+ * Must not know networks or files.
  */
 #ifndef OPTIMIZE_OPTIMIZER_H
 #define OPTIMIZE_OPTIMIZER_H
 
 #include "../adapter/adapter.h"
 
-enum { OPTIMIZER_SLOTS = 4, OPTIMIZER_SCALARS = 4 };    /* most state tensors of a parameter; most numbers of the whole */
+/* The most tensors of state a parameter, and numbers of state an optimizer. */
+enum { OPTIMIZER_SLOTS = 4, OPTIMIZER_SCALARS = 4 };
 
-/* Part of a parameter's state, on the device.  count 0: not there.  U8 is padded to whole floats in memory. */
+/* A tensor of a parameter's state, on the device.  count 0: there is none.  U8 is padded to whole floats in memory. */
 struct slot { void *data; enum dtype dtype; size_t count; };
 
 struct parameter {
@@ -25,10 +27,11 @@ struct parameter {
 	double moved;                   /* 2-norm of the last update */
 };
 
-/* Which fields count is said by an optimizer's table of arguments. */
+/* The fields that an optimizer reads are in its table of arguments. */
 struct optimizer_settings {
 	const char *name;               /* "AdamW" */
-	double beta1, beta2, eps, eps2, decay;  /* Adafactor: beta1 below 0 is none; eps2 is the least scale of a parameter */
+	/* Adafactor: beta1 below 0 means no first moment; eps2 is the least scale of a parameter */
+	double beta1, beta2, eps, eps2, decay;
 	double beta3;                   /* Prodigy: below 0 is sqrt(beta2) */
 	double d0, d_coef, growth_rate; /* Prodigy, D-Adaptation */
 	double clip_threshold, decay_rate;      /* Adafactor */
@@ -40,54 +43,61 @@ struct optimizer {
 	struct parameter *parameter;
 	size_t count;
 	struct optimizer_settings settings;
-	double scalar[OPTIMIZER_SCALARS];       /* state of the whole: Prodigy's d and its sums */
-	double now[2];                  /* of the step under way, from begin() to move() */
-	float *before, *scratch;        /* room for the largest parameter: as it was before its update; for the optimizer */
+	double scalar[OPTIMIZER_SCALARS];       /* state of all parameters together: Prodigy's d and its sums */
+	double now[2];                  /* numbers of the current step, from begin() to move() */
+	/* room for the largest parameter each: a copy from before its update; scratch for the optimizer */
+	float *before, *scratch;
 	float *maps;                    /* AdamW8bit's two maps */
-	double *sums, *read;            /* a sum a parameter and one more: on the device, and read back */
+	double *sums, *read;            /* one sum for each parameter and one more: on the device, and read back */
 	float **kept;                   /* the weights in training while the averaged ones are in their place */
 	const struct backend *be;
 	struct device *device;
 };
 
 /* ---- names and arguments ---- */
-/* As the table spells it: case does not count, as in kohya, and a few names stand for another, which is said.  NULL: not known. */
+/* The name as the table spells it.  Case does not count, as in kohya; a few names stand for another, with a note.
+ * NULL: not known. */
 const char *optimizer_find(const char *name);
 const char *optimizer_names(void);              /* for messages: "AdamW, AdamW8bit, ..." */
-void optimizer_defaults(const char *name, struct optimizer_settings *s);        /* the Python library's; name must be known */
-/* "weight_decay=0.01" into s; one that this optimizer does not take is refused with the list of those it does. */
+/* The defaults of the Python library; name must be known. */
+void optimizer_defaults(const char *name, struct optimizer_settings *s);
+/* Reads "weight_decay=0.01" into s.  A name that this optimizer does not take is refused with a list of its own. */
 int optimizer_argument(struct optimizer_settings *s, const char *item, struct error *e) MUST_CHECK;
-bool optimizer_averages(const struct optimizer_settings *s);     /* optimizer_average() gives other weights than those in training */
-/* Notes on settings that do not do what they seem to, given the learning rate and the schedule's name; mends what sd-scripts mends. */
+/* Does optimizer_average() give other weights than those in training? */
+bool optimizer_averages(const struct optimizer_settings *s);
+/* Prints notes on settings that do not do what they seem to, given the learning rate and the schedule's name; corrects
+ * what sd-scripts corrects. */
 void optimizer_advise(struct optimizer_settings *s, double lr, const char *schedule);
-void optimizer_explain_lr(const struct optimizer_settings *s);  /* a note on what optimizer_lr() tells, where it is not all */
+/* Prints a note where optimizer_lr() is not the whole story. */
+void optimizer_explain_lr(const struct optimizer_settings *s);
 /* "torch.optim.adamw.AdamW(betas=(0.9, 0.999),eps=1e-08,weight_decay=0.01)", malloced */
 char *optimizer_text(const struct optimizer_settings *s);
-/* What stands for the learning rate in update `step` (from 1): lr * multiplier unless the optimizer sets its own. */
+/* The learning rate of update `step` (from 1): lr * multiplier, unless the optimizer sets its own. */
 double optimizer_lr(const struct optimizer_settings *s, double lr, double multiplier, long step);
 
-/* ---- the run's ---- */
+/* ---- an optimizer at work ---- */
 /* One parameter each for down and up of every module; slots are zero.  rate tells a module's base learning rate. */
 typedef double rate_fn(const void *arg, const struct adapter_module *m);
-int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate, const void *arg,
-		   struct error *e) MUST_CHECK;
+int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate,
+		   const void *arg, struct error *e) MUST_CHECK;
 void optimizer_free(struct optimizer *o);
 
 /* 2-norm over all gradients that arrived, summed in double in parameter order. */
 double optimizer_grad_norm(const struct optimizer *o);
 /* min(1, max / (norm + 1e-6)); max 0: no clipping */
 float clip_scale(double norm, double max);
-/* Move every parameter whose gradient arrived by its lr * multiplier; the others are not touched, decay included.  Then forget the
- * gradients. */
+/* Updates every parameter whose gradient arrived, at its lr * multiplier, then clears the gradients.  The other
+ * parameters are not touched, weight decay included. */
 void optimizer_step(struct optimizer *o, double multiplier, float grad_scale);
-void optimizer_forget(struct optimizer *o);     /* the gradients, without a step */
+void optimizer_forget(struct optimizer *o);     /* clears the gradients, without a step */
 
-/* Put the weights that are to be saved, sampled or validated in the place of those in training, and back, bit for bit.  Without an
- * average they are the same, and nothing happens. */
+/* Puts the weights that are to be saved, sampled or validated in the place of those in training; and puts those in
+ * training back, bit for bit.  Does nothing where the optimizer keeps no average. */
 int optimizer_average(struct optimizer *o, struct error *e) MUST_CHECK;
 void optimizer_resume_training(struct optimizer *o);
 
 int optimizer_scalars(const struct optimizer *o);       /* how many of scalar[] the state holds */
-double optimizer_d(const struct optimizer *o);          /* the step size that Prodigy and D-Adaptation found; 0: another optimizer */
+/* The step size that Prodigy and D-Adaptation estimated; 0 with other optimizers. */
+double optimizer_d(const struct optimizer *o);
 
 #endif

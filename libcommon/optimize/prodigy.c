@@ -1,7 +1,9 @@
+/* Prodigy (Mishchenko and Defazio 2023), which estimates its step size d. */
 #include <math.h>
 #include "internal.h"
 
-enum { M, V, S, START };                        /* of the slots: moments, weighted sum of gradients, the weights at the start */
+/* of the slots: moments, weighted sum of gradients, the weights at the start */
+enum { M, V, S, START };
 enum { D, D_MAX, NUMERATOR, STEPS };            /* of the scalars */
 enum { DLR };                                   /* of now[] */
 
@@ -10,8 +12,9 @@ static void set_slots(const struct optimizer *o, struct parameter *p)
 	p->slot[M] = p->slot[V] = p->slot[S] = p->slot[START] = slot_of_floats(p->count);
 }
 
-/* Moves the moments; adds to what the estimate of d is made of. */
-static void take_gradient(struct optimizer *o, struct parameter *p, double dlr, double beta3, double *numerator, double *denominator)
+/* Updates the moments, and adds to the two sums of which d is estimated. */
+static void take_gradient(struct optimizer *o, struct parameter *p, double dlr, double beta3, double *numerator,
+			  double *denominator)
 {
 	const struct optimizer_settings *s = &o->settings;
 	const double d = o->scalar[D], weight = d / s->d0;
@@ -69,13 +72,15 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 	const struct optimizer_settings *s = &o->settings;
 	const double dlr = o->now[DLR], keep = s->decouple ? 1 - s->decay * dlr : 1;
 
-	o->be->over_root(o->device, p->tensor->data, -dlr, p->slot[M].data, p->slot[V].data, o->scalar[D] * s->eps, keep, p->count);
+	o->be->over_root(o->device, p->tensor->data, -dlr, p->slot[M].data, p->slot[V].data, o->scalar[D] * s->eps,
+			 keep, p->count);
 }
 
 static const struct optimizer_argument arguments[] = {
-	BETAS(0), BETA("beta3", beta3), NUMBER("eps", eps, 1e-30, 1), NUMBER("weight_decay", decay, 0, 100), FLAG("decouple", decouple),
-	FLAG("use_bias_correction", bias_correction), FLAG("safeguard_warmup", safeguard_warmup), NUMBER("d0", d0, 1e-12, 1),
-	NUMBER("d_coef", d_coef, 1e-6, 1e6), NUMBER("growth_rate", growth_rate, 1, INFINITY), { 0 },
+	BETAS(0), BETA("beta3", beta3), NUMBER("eps", eps, 1e-30, 1), NUMBER("weight_decay", decay, 0, 100),
+	FLAG("decouple", decouple), FLAG("use_bias_correction", bias_correction),
+	FLAG("safeguard_warmup", safeguard_warmup), NUMBER("d0", d0, 1e-12, 1), NUMBER("d_coef", d_coef, 1e-6, 1e6),
+	NUMBER("growth_rate", growth_rate, 1, INFINITY), { 0 },
 };
 
 const struct optimizer_kind optimizer_prodigy = {

@@ -1,7 +1,8 @@
+/* Schedule-free AdamW (Defazio et al. 2024). */
 #include <math.h>
 #include "internal.h"
 
-/* The weights in training are y, between z, which takes the steps, and x, z's average, which is saved: y = beta1 x + (1 - beta1) z. */
+/* z takes the steps; x, the average of z, is what is saved; the weights in training are y = beta1 x + (1 - beta1) z. */
 enum { V, Z };                                  /* of the slots */
 enum { STEPS, WEIGHT_SUM, HIGHEST };            /* of the scalars; the highest warm-up factor so far */
 enum { SHARE, WARM };                           /* of now[]: z's share in the average; the warm-up's factor */
@@ -21,7 +22,7 @@ static double shown_lr(const struct optimizer_settings *s, double lr, double mul
 	return lr * warm(s, step);
 }
 
-/* A base rate cancels out in the shares, so those of the warm-up factors are the same. */
+/* The base learning rate cancels out in the shares, so they are computed from the warm-up factors alone. */
 static bool begin(struct optimizer *o, double multiplier)
 {
 	const struct optimizer_settings *s = &o->settings;
@@ -40,7 +41,8 @@ static bool begin(struct optimizer *o, double multiplier)
 static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
 {
 	const struct optimizer_settings *s = &o->settings;
-	const double rate = p->lr * o->now[WARM], share = o->now[SHARE], root2 = sqrt(1 - pow(s->beta2, o->scalar[STEPS]));
+	const double rate = p->lr * o->now[WARM], share = o->now[SHARE],
+		     root2 = sqrt(1 - pow(s->beta2, o->scalar[STEPS]));
 	float *y = p->tensor->data, *z = p->slot[Z].data, *way = o->scratch;
 
 	if (p->steps == 1)
@@ -62,13 +64,14 @@ static void average(const struct optimizer *o, const struct parameter *p)
 }
 
 static const struct optimizer_argument arguments[] = {
-	BETAS(0.01), NUMBER("eps", eps, 1e-30, 1), NUMBER("weight_decay", decay, 0, 100), NUMBER("warmup_steps", warmup_steps, 0, 99999999),
-	NUMBER("r", weight_power, 0, 100), NUMBER("weight_lr_power", lr_power, 0, 100), { 0 },
+	BETAS(0.01), NUMBER("eps", eps, 1e-30, 1), NUMBER("weight_decay", decay, 0, 100),
+	NUMBER("warmup_steps", warmup_steps, 0, 99999999), NUMBER("r", weight_power, 0, 100),
+	NUMBER("weight_lr_power", lr_power, 0, 100), { 0 },
 };
 
 const struct optimizer_kind optimizer_schedulefree = {
-	.name = "AdamWScheduleFree", .python = "schedulefree.adamw_schedulefree.AdamWScheduleFree", .arguments = arguments,
-	.defaults = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .lr_power = 2 },
+	.name = "AdamWScheduleFree", .python = "schedulefree.adamw_schedulefree.AdamWScheduleFree",
+	.arguments = arguments, .defaults = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .lr_power = 2 },
 	.scalars = 3, .own_schedule = true, .needs_scratch = true,
 	.set_slots = set_slots, .begin = begin, .move = move, .average = average, .lr = shown_lr,
 };
