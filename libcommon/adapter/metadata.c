@@ -48,6 +48,20 @@ void metadata_float(struct metadata_list *l, const char *key, double value)
 	metadata_text(l, key, text);
 }
 
+void metadata_instead(struct metadata_list *l)
+{
+	struct metadata *new = &l->item[l->count - 1], *row = l->item;
+
+	while (strcmp(row->key, new->key))
+		row++;
+	if (row == new)
+		return;
+	free((char *)row->value);
+	row->value = new->value;
+	free((char *)new->key);
+	l->count--;
+}
+
 const char *metadata_find(const struct metadata_list *l, const char *key)
 {
 	for (size_t i = 0; i < l->count; i++)

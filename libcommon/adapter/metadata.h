@@ -26,6 +26,8 @@ void metadata_text(struct metadata_list *l, const char *key, const char *value);
 void metadata_int(struct metadata_list *l, const char *key, long value);
 void metadata_float(struct metadata_list *l, const char *key, double value);            /* as repr() of Python */
 void metadata_bool(struct metadata_list *l, const char *key, bool value);               /* "True", "False" */
+/* The newest value moves to the row that its key has already, if any. */
+void metadata_instead(struct metadata_list *l);
 const char *metadata_find(const struct metadata_list *l, const char *key);              /* NULL: not there */
 void metadata_free(struct metadata_list *l);
 

@@ -111,33 +111,18 @@ static void add_optimizer(const struct training_facts *f, struct metadata_list *
 	metadata_int(l, "ss_num_epochs", f->epochs);
 }
 
-/* The newest value moves to the row that its key has already. */
-static void instead(struct metadata_list *l)
-{
-	struct metadata *new = &l->item[l->count - 1], *row = l->item;
-
-	while (strcmp(row->key, new->key))
-		row++;
-	if (row == new)
-		return;
-	free((char *)row->value);
-	row->value = new->value;
-	free((char *)new->key);
-	l->count--;
-}
-
 static void number_instead(struct metadata_list *l, const char *key, double value)
 {
 	if (!value)
 		return;
 	metadata_float(l, key, value);
-	instead(l);
+	metadata_instead(l);
 }
 
 static void flag_instead(struct metadata_list *l, const char *key, bool value)
 {
 	metadata_bool(l, key, value);
-	instead(l);
+	metadata_instead(l);
 }
 
 static void add_restraints(const struct training_facts *f, struct metadata_list *l)
@@ -156,7 +141,7 @@ static void add_noise(const struct training_facts *f, struct metadata_list *l)
 	flag_instead(l, "ss_ip_noise_gamma_random_strength", f->ip_noise_random);
 	if (f->multires_iterations) {
 		metadata_int(l, "ss_multires_noise_iterations", f->multires_iterations);
-		instead(l);
+		metadata_instead(l);
 	}
 }
 

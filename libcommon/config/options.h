@@ -56,6 +56,14 @@ struct text_list { const char **item; size_t count; };
 /* A value that other programs accept and this one refuses, with what is said. */
 struct option_refusal { const char *value, *say; };
 
+/* Whether another value makes another run, and which files show the value. */
+enum option_identity {
+	IDENTITY_RUN,           /* another run; adapters and states show it */
+	IDENTITY_SHOWN,         /* the same run (its length, words about it), or the identity says it in other words */
+	IDENTITY_ADAPTER,       /* the same run; only adapters show it */
+	IDENTITY_ELSEWHERE,     /* the same run: where, when and on what it is made; no file shows it */
+};
+
 struct option {
 	const char *name;
 	char letter;
@@ -73,6 +81,12 @@ struct option {
 	enum option_file file;
 	/* OPTION_STRING: values to refuse, ended by { 0 }; reported before any mistake in another option's value */
 	const struct option_refusal *refused;
+	/* The other option without which this one does nothing: `KEY`, or `KEY = "A" or "B"`.  Behind a | may stand what is
+	 * enough too and is not told. */
+	const char *needs;
+	/* for the tool, not for the parser */
+	enum option_identity identity;
+	const char *ss_key;     /* the key of kohya's metadata that says it; NULL: none does, or in other words */
 };
 
 struct tool {
@@ -104,5 +118,11 @@ void options_print(const struct tool *tool, struct buffer *out, bool origins);
 bool option_is_default(const struct option *o);
 /* The option's key in configuration files; NULL: it has none. */
 const char *option_file_key(const struct option *o, char buffer[80]);
+const struct option *option_by_key(const struct tool *tool, const char *key);           /* NULL: none */
+/* false, 0, "", no text, an empty list */
+bool option_is_off(const struct option *o);
+/* Notes each value that changes nothing because what it .needs is off.  Defaults are not noted: kohya's GUI writes all of
+ * them into every file. */
+void options_tell_idle(const struct tool *tool);
 
 #endif

@@ -43,7 +43,6 @@ const struct option *option_named(const struct tool *tool, const char *name, siz
 
 /* "max_train_steps" for the option "max-train-steps", or what .key says; NULL: not in config files. */
 const char *option_key(const struct option *o, char buffer[KEY_SIZE]);
-const struct option *option_by_key(const struct tool *tool, const char *key);
 bool option_is_flag(const struct option *o);            /* takes no word behind it */
 bool option_takes_pairs(const struct option *o);        /* a list of "k=v": its key ends in _args */
 bool option_has_value(const struct option *o);          /* neither OPTION_SECTION nor OPTION_LATER */

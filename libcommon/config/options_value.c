@@ -489,3 +489,24 @@ bool option_is_default(const struct option *o)
 	buffer_free(&was);
 	return same;
 }
+
+bool option_is_off(const struct option *o)
+{
+	switch (o->kind) {
+	case OPTION_FLAG:
+		return !*(bool *)o->value;
+	case OPTION_SWITCH:
+		return *(enum option_switch *)o->value == SWITCH_OFF;
+	case OPTION_INT:
+		return !*(long *)o->value;
+	case OPTION_NUMBER:
+		return *(double *)o->value == 0;
+	case OPTION_LIST:
+		return !((struct text_list *)o->value)->count;
+	case OPTION_STRING:
+	case OPTION_CHOICE:
+		return !*(const char **)o->value || !**(const char **)o->value;
+	default:
+		return false;
+	}
+}

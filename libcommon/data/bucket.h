@@ -37,16 +37,17 @@ struct placement {
 /* The rows of an option table (config/options.h) that fill *r; lora-prep cuts by them, lora-train --plan counts by them. */
 #define BUCKET_OPTION_ROWS(r, seldom) \
 	{ "resolution", 0, OPTION_SIZE, (r)->resolution, "N|W,H", "area of every bucket", .fallback = "1024", .min = 8, .max = 16384, \
-	  .advanced = seldom }, \
+	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
 	{ "bucket", 0, OPTION_FLAG, &(r)->enabled, NULL, "one size for all pictures", .fallback = "true", .key = "enable_bucket", \
-	  .advanced = seldom }, \
+	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
 	{ "min-bucket-reso", 0, OPTION_INT, &(r)->min, "N", "shortest side of a bucket", .fallback = "256", .min = 8, .max = 16384, \
-	  .advanced = seldom }, \
+	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
 	{ "max-bucket-reso", 0, OPTION_INT, &(r)->max, "N", "longest side of a bucket", .fallback = "2048", .min = 8, .max = 16384, \
-	  .advanced = seldom }, \
+	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
 	{ "bucket-reso-steps", 0, OPTION_INT, &(r)->steps, "N", "sides of buckets are multiples of this", .fallback = "64", .min = 8, \
-	  .max = 4096, .advanced = seldom }, \
-	{ "bucket-no-upscale", 0, OPTION_FLAG, &(r)->no_upscale, NULL, "never enlarge a picture", .advanced = seldom }
+	  .max = 4096, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	{ "bucket-no-upscale", 0, OPTION_FLAG, &(r)->no_upscale, NULL, "never enlarge a picture", .advanced = seldom, \
+	  .identity = IDENTITY_ELSEWHERE }
 
 /* EXIT_USAGE when the rules leave no size. */
 int buckets_make(const struct bucket_rules *rules, struct buckets *b, struct error *e) MUST_CHECK;

@@ -97,7 +97,6 @@ int run_set_schedule(struct run *r, struct error *e) MUST_CHECK;
 
 /* identity.c: identity and config */
 void run_set_identity(struct run *r);
-char *run_config(const struct run *r, bool of_adapter); /* as TOML; an adapter's has its name and checkpointing too; malloced */
 char *run_settings_of(const struct run *r, const char *config); /* of such a text what makes a run, malloced */
 
 void run_free(struct run *r);

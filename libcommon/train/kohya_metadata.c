@@ -217,6 +217,7 @@ static char *bucket_info(const struct latent_set *data)
 
 /* ---- what the run is ---- */
 
+/* What a row of the settings does not tell by its .ss_key */
 static void set_settings(const struct run *r, struct training_facts *f)
 {
 	const struct train_settings *s = r->s;
@@ -224,7 +225,6 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	const char *slash = strrchr(s->model, '/');
 
 	f->output_name = s->output_name;
-	f->comment = s->metadata.comment;
 	f->notes = s->metadata.notes;
 	f->notes.thumbnail = s->metadata.thumbnail;
 	f->least = s->metadata.none;
@@ -235,29 +235,11 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	f->alpha = s->dim_from_weights ? r->adapter->module[0].alpha : s->alpha;
 	f->conv_rank = s->conv_rank;
 	f->conv_alpha = s->conv_alpha;
-	f->learning_rate = s->learning_rate;
 	f->unet_lr = s->unet_lr ? s->lr.unet : 0;
 	f->text_encoder_lr = s->text_encoder_lr ? s->lr.te1 : 0;
-	f->network_dropout = s->network_dropout;
-	f->scale_weight_norms = s->scale_weight_norms;
-	f->lr_scheduler = s->lr_scheduler;
 	f->warmup_steps = r->lr.warmup;
 	f->max_steps = r->total;
-	f->max_grad_norm = s->max_grad_norm;
-	f->accumulation = s->accumulate;
-	f->checkpointing = s->checkpointing != SWITCH_OFF;
-	f->mixed_precision = s->mixed_precision;
 	f->seed = r->seed;
-	f->min_snr_gamma = s->min_snr_gamma;
-	f->debiased = s->debiased;
-	f->loss_type = s->loss_type;
-	f->noise_offset = s->noise_offset;
-	f->adaptive_noise_scale = s->adaptive_noise_scale;
-	f->noise_offset_random = s->noise_offset_random;
-	f->multires_iterations = s->multires_iterations;
-	f->multires_discount = s->multires_discount;
-	f->ip_noise_gamma = s->ip_noise_gamma;
-	f->ip_noise_random = s->ip_noise_random;
 	if (r->objective.loss == LOSS_HUBER || r->objective.loss == LOSS_SMOOTH_L1) {
 		f->huber_schedule = s->huber_schedule;
 		f->huber_c = s->huber_c;
@@ -326,7 +308,7 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	size_t i, n = list_folders(&r->data, &folders);
 	char *args = adapter_settings_json(r->s), *optimizer = optimizer_text(&r->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
 	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(r, folders, n), *buckets = bucket_info(&r->data);
-	char *config = run_config(r, true);
+	char *config = settings_text(r->tool, IDENTITY_ADAPTER);
 
 	set_settings(r, &f);
 	set_progress(r, &f);
@@ -340,8 +322,10 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	f.tag_frequency = tags;
 	f.bucket_info = buckets;
 	training_metadata(&f, out);
-	if (!f.least)
+	if (!f.least) {
+		metadata_add_settings(r->tool->table, out);
 		metadata_text(out, CONFIG_KEY, config);
+	}
 	for (i = 0; i < n; i++)
 		free(folders[i].name);
 	free(folders);

@@ -21,7 +21,10 @@ int run_settings(struct run *r, struct error *e)
 {
 	struct optimizer_settings *o = &r->optimizer.settings;
 
-	if (train_settings_finish(r->s, o, e) < 0 || read_seed(r, e) < 0)
+	if (train_settings_finish(r->s, o, e) < 0)
+		return -1;
+	options_tell_idle(r->tool);
+	if (read_seed(r, e) < 0)
 		return -1;
 	optimizer_advise(o, adapter_settings_lowest_rate(r->s), r->s->lr_scheduler);
 	return 0;

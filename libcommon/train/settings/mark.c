@@ -5,28 +5,16 @@
 #include "../../base/hash.h"
 #include "../../base/memory.h"
 #include "mark.h"
+#include "settings.h"
 
-static const char *const no_other_run[] = {
-	"output_name", "gradient_checkpointing",                                                /* an adapter's configuration has them */
-	"max_train_steps", "max_train_epochs",
-	"pretrained_model_name_or_path", "model_config", "base_weights", "base_weights_multiplier", "optimizer_type", "use_8bit_adam",
-	"use_lion_optimizer", "network_args",                                                   /* the identity, and others' rows */
-	"save_precision", "no_metadata", "stamp", "training_comment", "allow_other_encoders", "masked_loss",
-};
-static const char *const no_other_run_all[] = { "metadata_" };
-
-static bool makes_another(const char *line)
+/* What no row knows, as an older or later version's file may have it, makes another run. */
+static bool makes_another(const struct tool *tool, const char *line)
 {
-	const size_t n = strcspn(line, " ");
-	size_t i;
+	char *key = xstrndup(line, strcspn(line, " "));
+	const struct option *o = option_by_key(tool, key);
 
-	for (i = 0; i < sizeof(no_other_run) / sizeof(*no_other_run); i++)
-		if (n == strlen(no_other_run[i]) && !memcmp(line, no_other_run[i], n))
-			return false;
-	for (i = 0; i < sizeof(no_other_run_all) / sizeof(*no_other_run_all); i++)
-		if (!strncmp(line, no_other_run_all[i], strlen(no_other_run_all[i])))
-			return false;
-	return true;
+	free(key);
+	return !o || o->identity == IDENTITY_RUN;
 }
 
 static size_t line_length(const char *line)
@@ -64,11 +52,14 @@ static size_t key_length(const char *line)
 
 char *mark_settings(const char *config, const char *defaults)
 {
+	struct train_settings scratch;
+	const struct tool tool = { .table = train_options(&scratch) };
 	struct buffer kept = { 0 };
 
 	for (; *config; config = next_line(config))
-		if (makes_another(config) && !same_line(config, line_with(defaults, config, key_length(config))))
+		if (makes_another(&tool, config) && !same_line(config, line_with(defaults, config, key_length(config))))
 			buffer_addf(&kept, "%.*s\n", (int)line_length(config), config);
+	free((void *)tool.table);
 	return buffer_steal(&kept);
 }
 

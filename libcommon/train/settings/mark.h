@@ -1,7 +1,8 @@
 /*
  * mark.h - which run: the settings that make it, a mark of both these and its identity, and what two runs differ in.
  *
- * Owns which keys make no other run.  Must not know where settings come from; they are TOML of one `key = value` a line.
+ * Which keys make no other run is said by their rows (settings.c).  Must not know where settings come from; they are TOML of one
+ * `key = value` a line.
  */
 #ifndef TRAIN_SETTINGS_MARK_H
 #define TRAIN_SETTINGS_MARK_H

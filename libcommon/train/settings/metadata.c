@@ -55,3 +55,29 @@ void metadata_settings_free(struct metadata_settings *m)
 	free(m->thumbnail);
 	m->thumbnail = NULL;
 }
+
+static void add_value(const struct option *o, struct metadata_list *l)
+{
+	switch (o->kind) {
+	case OPTION_FLAG:
+	case OPTION_SWITCH:
+		metadata_bool(l, o->ss_key, true);
+		break;
+	case OPTION_INT:
+		metadata_int(l, o->ss_key, *(long *)o->value);
+		break;
+	case OPTION_NUMBER:
+		metadata_float(l, o->ss_key, *(double *)o->value);
+		break;
+	default:
+		metadata_text(l, o->ss_key, *(const char **)o->value);
+	}
+	metadata_instead(l);
+}
+
+void metadata_add_settings(const struct option *table, struct metadata_list *l)
+{
+	for (const struct option *o = table; o->name || o->help; o++)
+		if (o->ss_key && !option_is_off(o))
+			add_value(o, l);
+}

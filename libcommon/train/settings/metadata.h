@@ -1,5 +1,6 @@
 /*
- * settings_metadata.h - what a run says of its adapter in the file: title, author and the like, a picture, a comment, or nothing.
+ * settings_metadata.h - what a run says of its adapter in the file: title, author and the like, a picture, a comment, or nothing; and which
+ * settings are kohya's keys.
  */
 #ifndef TRAIN_SETTINGS_METADATA_H
 #define TRAIN_SETTINGS_METADATA_H
@@ -15,22 +16,35 @@ struct metadata_settings {
 };
 
 #define METADATA_OPTION_ROWS(m) \
-	{ "metadata-title", 0, OPTION_STRING, &(m)->notes.title, "TEXT", "title in the adapter's metadata; output-name", .advanced = true }, \
-	{ "metadata-author", 0, OPTION_STRING, &(m)->notes.author, "TEXT", "who made it", .advanced = true }, \
-	{ "metadata-description", 0, OPTION_STRING, &(m)->notes.description, "TEXT", "what it is", .advanced = true }, \
-	{ "metadata-license", 0, OPTION_STRING, &(m)->notes.license, "TEXT", "its license", .advanced = true }, \
-	{ "metadata-tags", 0, OPTION_STRING, &(m)->notes.tags, "TEXT,...", "tags", .advanced = true }, \
-	{ "metadata-trigger-phrase", 0, OPTION_STRING, &(m)->notes.trigger_phrase, "TEXT", "words that call for it", .advanced = true }, \
-	{ "metadata-usage-hint", 0, OPTION_STRING, &(m)->notes.usage_hint, "TEXT", "how to use it", .advanced = true }, \
-	{ "metadata-merged-from", 0, OPTION_STRING, &(m)->notes.merged_from, "TEXT", "what it was merged from", .advanced = true }, \
-	{ "metadata-preprocessor", 0, OPTION_STRING, &(m)->notes.preprocessor, "TEXT", "what its pictures went through", .advanced = true }, \
+	{ "metadata-title", 0, OPTION_STRING, &(m)->notes.title, "TEXT", "title in the adapter's metadata; output-name", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
+	{ "metadata-author", 0, OPTION_STRING, &(m)->notes.author, "TEXT", "who made it", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
+	{ "metadata-description", 0, OPTION_STRING, &(m)->notes.description, "TEXT", "what it is", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
+	{ "metadata-license", 0, OPTION_STRING, &(m)->notes.license, "TEXT", "its license", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
+	{ "metadata-tags", 0, OPTION_STRING, &(m)->notes.tags, "TEXT,...", "tags", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
+	{ "metadata-trigger-phrase", 0, OPTION_STRING, &(m)->notes.trigger_phrase, "TEXT", "words that call for it", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
+	{ "metadata-usage-hint", 0, OPTION_STRING, &(m)->notes.usage_hint, "TEXT", "how to use it", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
+	{ "metadata-merged-from", 0, OPTION_STRING, &(m)->notes.merged_from, "TEXT", "what it was merged from", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
+	{ "metadata-preprocessor", 0, OPTION_STRING, &(m)->notes.preprocessor, "TEXT", "what its pictures went through", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }, \
 	{ "metadata-is-negative-embedding", 0, OPTION_STRING, &(m)->notes.is_negative_embedding, "TEXT", "as sd-scripts has it", \
-	  .advanced = true }, \
+	  .advanced = true, .identity = IDENTITY_SHOWN }, \
 	{ "metadata-thumbnail", 0, OPTION_STRING, &(m)->notes.thumbnail, "FILE", "a picture to show for it, or a data: URL", .advanced = true, \
-	  .file = FILE_READ }, \
-	{ "training-comment", 0, OPTION_STRING, &(m)->comment, "TEXT", "a comment in the metadata", .advanced = true }, \
-	{ "no-metadata", 0, OPTION_FLAG, &(m)->none, NULL, "only what readers of the adapter need", .advanced = true }
+	  .file = FILE_READ, .identity = IDENTITY_SHOWN }, \
+	{ "training-comment", 0, OPTION_STRING, &(m)->comment, "TEXT", "a comment in the metadata", .advanced = true, \
+	  .identity = IDENTITY_SHOWN, .ss_key = "ss_training_comment" }, \
+	{ "no-metadata", 0, OPTION_FLAG, &(m)->none, NULL, "only what readers of the adapter need", .advanced = true, \
+	  .identity = IDENTITY_SHOWN }
 
+/* The values of rows with a key of kohya's, in the place of what the list says there.  One that is off leaves it as it is. */
+void metadata_add_settings(const struct option *table, struct metadata_list *l);
 /* Reads the thumbnail. */
 int metadata_settings_finish(struct metadata_settings *m, struct error *e) MUST_CHECK;
 void metadata_settings_free(struct metadata_settings *m);

@@ -90,8 +90,11 @@ struct train_settings {
 	long replay_step;                                       /* 0: no */
 };
 
-/* The table of lora-train, its values pointing into *s. */
+/* The table of lora-train, its values pointing into *s; malloced. */
 const struct option *train_options(struct train_settings *s);
+/* The settings whose rows say at most this, as TOML: what a state shows, what an adapter shows.  Malloced. */
+char *settings_text(const struct tool *tool, enum option_identity most);
+char *settings_text_of_defaults(const struct tool *tool);
 
 /* network_args, optimizer_args ("k=v") into the fields above; checks what single rows cannot. */
 struct optimizer_settings;
