@@ -7,12 +7,12 @@
 /* A plan without latents goes by what is asked for. */
 static bool masks(const struct run *r)
 {
-	return r->data.masked || (r->imagined && r->s->masked_loss);
+	return r->data.set.masked || (r->data.stand_in && r->s->masked_loss);
 }
 
 static void reserve_weights(const struct run *r, struct batch *b)
 {
-	const size_t n = (size_t)b->n * r->networks.chunks * b->length;
+	const size_t n = (size_t)b->n * r->net.step.chunks * b->length;
 
 	if (!r->s->captions.weighted)
 		return;
@@ -25,7 +25,7 @@ static void reserve_weights(const struct run *r, struct batch *b)
 static void reserve(struct run *r, struct batch *b, const struct latent_sample *s, int n)
 {
 	size_t latent = (size_t)n * s->c * s->h * s->w;
-	const struct model_config *c = model_files_config(r->files);
+	const struct model_config *c = model_files_config(r->net.files);
 
 	b->n = n;
 	b->h = s->h;
@@ -35,17 +35,17 @@ static void reserve(struct run *r, struct batch *b, const struct latent_sample *
 	b->target = xrealloc(b->target, latent * sizeof(float));
 	b->timestep = xrealloc(b->timestep, n * sizeof(float));
 	b->weight = xrealloc(b->weight, n * sizeof(float));
-	b->loss_kind = r->objective.loss;
+	b->loss_kind = r->course.objective.loss;
 	b->loss_c = xrealloc(b->loss_c, n * sizeof(float));
 	for (int i = 0; i < n; i++)
-		b->loss_c[i] = r->objective.huber_c;
+		b->loss_c[i] = r->course.objective.huber_c;
 	if (masks(r))
 		b->mask = xrealloc(b->mask, (size_t)n * s->h * s->w * sizeof(float));
 	b->time_ids = xrealloc(b->time_ids, 6 * n * sizeof(float));
-	if (r->te1) {
+	if (r->net.te1) {
 		b->length = c->te1.length;
-		b->ids1 = xrealloc(b->ids1, (size_t)n * r->networks.chunks * b->length * sizeof(int32_t));
-		b->ids2 = xrealloc(b->ids2, (size_t)n * r->networks.chunks * b->length * sizeof(int32_t));
+		b->ids1 = xrealloc(b->ids1, (size_t)n * r->net.step.chunks * b->length * sizeof(int32_t));
+		b->ids2 = xrealloc(b->ids2, (size_t)n * r->net.step.chunks * b->length * sizeof(int32_t));
 		reserve_weights(r, b);
 	} else {
 		b->length = s->length;
@@ -57,8 +57,8 @@ static void reserve(struct run *r, struct batch *b, const struct latent_sample *
 /* item counts the samples of a step over all its batches, so that accumulation draws the same numbers as one large batch */
 struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t item)
 {
-	struct latent_sample s = r->data.sample[sample];
-	struct random flip = { r->seed, RANDOM_FLIP, r->done, item };
+	struct latent_sample s = r->data.set.sample[sample];
+	struct random flip = { r->course.seed, RANDOM_FLIP, r->course.done, item };
 
 	if (s.flip_mean && random_below(&flip, 0, 2)) {
 		s.mean = s.flip_mean;
@@ -69,7 +69,7 @@ struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t it
 	s.flip_mean = s.flip_std = s.flip_mask = NULL;
 	*s.latent_id = 0;               /* what is left of it is not what these stood for */
 	s.text_id = NULL;
-	if (!r->te1) {
+	if (!r->net.te1) {
 		uint32_t v = run_caption_variant(r, sample, item);
 		s.context += (size_t)v * s.length * s.context_width;
 		s.pooled += (size_t)v * s.pooled_width;
@@ -77,7 +77,7 @@ struct latent_sample run_drawn(const struct run *r, uint32_t sample, uint32_t it
 		s.variants = 1;
 		s.caption_options = NULL;
 	} else {
-		s.caption = s.written ? &r->data.sample[sample].written : s.caption;
+		s.caption = s.written ? &r->data.set.sample[sample].written : s.caption;
 		s.variants = 0;
 	}
 	s.captions = 1;
@@ -126,50 +126,50 @@ static void put_sample(struct run *r, struct batch *b, int i, uint32_t sample, u
 	size_t each = (size_t)b->c * b->h * b->w;
 	struct objective_sample o = { s.mean, s.std, b->h, b->w, b->c, .noisy = b->noisy + i * each, .target = b->target + i * each };
 
-	objective_sample(&r->objective, r->done, item, &o);
+	objective_sample(&r->course.objective, r->course.done, item, &o);
 	b->timestep[i] = o.timestep;
 	b->weight[i] = o.weight * s.weight;
 	b->loss_c[i] = o.loss_c;
 	put_sizes(b, i, &s);
 	put_mask(b, i, s.mask);
-	put_text(r, b, i, r->te1 ? run_caption_words(r, sample, item) : NULL, &s);
+	put_text(r, b, i, r->net.te1 ? run_caption_words(r, sample, item) : NULL, &s);
 }
 
 /* ---- a step that is repeated: a sample's key is its number in the step, and so tells its batch ---- */
 
 static int batch_of(const struct run *r, size_t sample)
 {
-	return strtoul(r->data.sample[sample].key, NULL, 10) / r->s->batch_size;
+	return strtoul(r->data.set.sample[sample].key, NULL, 10) / r->s->batch_size;
 }
 
 static struct order_batch replayed(struct run *r, int micro)
 {
 	size_t i, first = 0, n = 0;
 
-	if (!r->replayed) {
-		r->replayed = xmalloc(r->data.count * sizeof(*r->replayed));
-		for (i = 0; i < r->data.count; i++)
-			r->replayed[i] = i;
+	if (!r->data.replayed) {
+		r->data.replayed = xmalloc(r->data.set.count * sizeof(*r->data.replayed));
+		for (i = 0; i < r->data.set.count; i++)
+			r->data.replayed[i] = i;
 	}
-	while (first < r->data.count && batch_of(r, first) != micro)
+	while (first < r->data.set.count && batch_of(r, first) != micro)
 		first++;
-	while (first + n < r->data.count && batch_of(r, first + n) == micro)
+	while (first + n < r->data.set.count && batch_of(r, first + n) == micro)
 		n++;
-	return (struct order_batch){ r->replayed + first, n };
+	return (struct order_batch){ r->data.replayed + first, n };
 }
 
 struct order_place run_place(struct run *r)
 {
-	if (r->replaying)
-		return (struct order_place){ 0, 0, batch_of(r, r->data.count - 1) + 1 };
-	return order_place(r->order, r->done, r->s->accumulate);
+	if (r->data.replaying)
+		return (struct order_place){ 0, 0, batch_of(r, r->data.set.count - 1) + 1 };
+	return order_place(r->data.order, r->course.done, r->s->accumulate);
 }
 
 struct order_batch run_samples_of(struct run *r, const struct order_place *place, int micro)
 {
-	if (r->replaying)
+	if (r->data.replaying)
 		return replayed(r, micro);
-	return order_batch(r->order, place->epoch, place->first + micro);
+	return order_batch(r->data.order, place->epoch, place->first + micro);
 }
 
 void run_batch(struct run *r, const struct order_place *place, int micro, struct batch *b)
@@ -179,25 +179,25 @@ void run_batch(struct run *r, const struct order_place *place, int micro, struct
 
 	if (!o.n)
 		die(EXIT_USAGE, "--replay-step: the latents are not those of one step; name its NAME-nonfinite-stepNNNNNNNN.tar");
-	reserve(r, b, &r->data.sample[o.sample[0]], o.n);
+	reserve(r, b, &r->data.set.sample[o.sample[0]], o.n);
 	for (i = 0; i < o.n; i++)
 		put_sample(r, b, i, o.sample[i], micro * r->s->batch_size + i);
 }
 
 void run_batch_still(struct run *r, uint32_t sample, struct batch *b)
 {
-	const struct latent_sample *s = &r->data.sample[sample];
+	const struct latent_sample *s = &r->data.set.sample[sample];
 
 	reserve(r, b, s, 1);
 	put_sizes(b, 0, s);
 	put_mask(b, 0, s->mask);
-	put_text(r, b, 0, r->te1 ? run_caption_plain(r, sample) : NULL, s);
+	put_text(r, b, 0, r->net.te1 ? run_caption_plain(r, sample) : NULL, s);
 }
 
 void run_batch_blank(struct run *r, const struct batch_shape *shape, struct batch *b)
 {
-	const struct latent_sample *s = &r->data.sample[shape->sample];
-	const size_t n = shape->n, ids = r->te1 ? n * r->networks.chunks * model_files_config(r->files)->te1.length : 0;
+	const struct latent_sample *s = &r->data.set.sample[shape->sample];
+	const size_t n = shape->n, ids = r->net.te1 ? n * r->net.step.chunks * model_files_config(r->net.files)->te1.length : 0;
 
 	reserve(r, b, s, shape->n);
 	memset(b->timestep, 0, n * sizeof(*b->timestep));

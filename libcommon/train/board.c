@@ -23,12 +23,12 @@ static void name_group(const struct run *r, const struct parameter *p, char name
 static void add_rates(struct run *r, double multiplier)
 {
 	char seen[GROUPS][GROUP_NAME], name[GROUP_NAME], tag[GROUP_NAME + 8];
-	const double d = optimizer_d(&r->optimizer);
+	const double d = optimizer_d(&r->course.optimizer);
 	int groups = 0, k;
 
-	for (size_t i = 0; i < r->optimizer.count && groups < GROUPS; i++) {
-		const struct parameter *p = &r->optimizer.parameter[i];
-		const double rate = optimizer_lr(&r->optimizer.settings, p->lr, multiplier, r->done);
+	for (size_t i = 0; i < r->course.optimizer.count && groups < GROUPS; i++) {
+		const struct parameter *p = &r->course.optimizer.parameter[i];
+		const double rate = optimizer_lr(&r->course.optimizer.settings, p->lr, multiplier, r->course.done);
 
 		name_group(r, p, name);
 		for (k = 0; k < groups && strcmp(seen[k], name); k++)
@@ -37,17 +37,17 @@ static void add_rates(struct run *r, double multiplier)
 			continue;
 		strcpy(seen[groups++], name);
 		snprintf(tag, sizeof(tag), "lr/%s", name);
-		events_scalar(&r->events, tag, rate);
+		events_scalar(&r->witness.events, tag, rate);
 		snprintf(tag, sizeof(tag), "lr/d*lr/%s", name);
-		events_scalar(&r->events, tag, d > 0 ? d * rate : NAN);
+		events_scalar(&r->witness.events, tag, d > 0 ? d * rate : NAN);
 	}
 }
 
 void board_step(struct run *r, const struct step_facts *f)
 {
-	struct events *ev = &r->events;
+	struct events *ev = &r->witness.events;
 
-	events_scalar(ev, "loss/average", loss_mean(&r->mean));
+	events_scalar(ev, "loss/average", loss_mean(&r->witness.mean));
 	add_rates(r, f->lr);
 	if (!r->s->scale_weight_norms || !f->finite)
 		return;
@@ -60,19 +60,19 @@ void board_step(struct run *r, const struct step_facts *f)
 /* sd-scripts counts these by epochs. */
 void board_epoch(struct run *r)
 {
-	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
+	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate);
 
-	if (r->done % per_epoch)
+	if (r->course.done % per_epoch)
 		return;
-	events_scalar(&r->events, "loss/epoch_average", loss_mean(&r->mean));
-	events_tell_scalars(&r->events, r->done / per_epoch);
+	events_scalar(&r->witness.events, "loss/epoch_average", loss_mean(&r->witness.mean));
+	events_tell_scalars(&r->witness.events, r->course.done / per_epoch);
 }
 
 void board_validation(struct run *r, double loss, bool of_step, bool of_epoch)
 {
-	struct events *ev = &r->events;
-	double divergence = loss - loss_mean(&r->mean);
-	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
+	struct events *ev = &r->witness.events;
+	double divergence = loss - loss_mean(&r->witness.mean);
+	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate);
 
 	if (of_step) {
 		events_scalar(ev, "loss/validation/step_average", loss);
@@ -82,6 +82,6 @@ void board_validation(struct run *r, double loss, bool of_step, bool of_epoch)
 	if (of_epoch) {
 		events_scalar(ev, "loss/validation/epoch_average", loss);
 		events_scalar(ev, "loss/validation/epoch_divergence", divergence);
-		events_tell_scalars(ev, (r->done + per_epoch - 1) / per_epoch);
+		events_tell_scalars(ev, (r->course.done + per_epoch - 1) / per_epoch);
 	}
 }

@@ -17,9 +17,9 @@ struct run_captions {
 
 static struct caption_visit visit(const struct run *r, uint32_t item)
 {
-	const struct order_place place = order_place(r->order, r->done, r->s->accumulate);
+	const struct order_place place = order_place(r->data.order, r->course.done, r->s->accumulate);
 
-	return (struct caption_visit){ r->seed, place.epoch, (uint32_t)r->done, item, r->total };
+	return (struct caption_visit){ r->course.seed, place.epoch, (uint32_t)r->course.done, item, r->course.total };
 }
 
 /* ---- what the encoded text can give ---- */
@@ -30,7 +30,7 @@ static bool varies(const struct run *r, const struct latent_sample *s, const str
 	int i;
 
 	for (i = 0; i < TRIES && !varied; i++) {
-		struct caption_visit v = { r->seed, 0, i, 0, r->total };
+		struct caption_visit v = { r->course.seed, 0, i, 0, r->course.total };
 		char *words = caption_variant(o, latent_sample_caption(s), &v);
 		varied = strcmp(words, s->caption[0]) != 0;
 		free(words);
@@ -73,23 +73,23 @@ static int check_words(const struct run_captions *c, const struct latent_sample 
 
 int run_captions_open(struct run *r, bool live, struct error *e)
 {
-	struct run_captions *c = r->captions = xcalloc(1, sizeof(*c));
-	size_t i, cut = 0, n = r->data.count + r->held_out;
+	struct run_captions *c = r->data.captions = xcalloc(1, sizeof(*c));
+	size_t i, cut = 0, n = r->data.set.count + r->data.held_out;
 	int found;
 
 	if (caption_options_check(&r->s->captions, e) < 0)
 		return -1;
-	c->length = model_files_config(r->files)->te1.length;
+	c->length = model_files_config(r->net.files)->te1.length;
 	if (chunks_of(r->s->max_token_length, &c->chunks, e) < 0)
 		return -1;
-	if (!live && option_is_set("max-token-length") && r->data.sample[0].length != chunks_length(c->chunks, c->length))
+	if (!live && option_is_set("max-token-length") && r->data.set.sample[0].length != chunks_length(c->chunks, c->length))
 		return fail(e, EXIT_USAGE, "max_token_length is %ld, but the latents' text outputs have %d tokens; give it to lora-encode too "
-			    "(one --config for both)", r->s->max_token_length, r->data.sample[0].length - 2);
-	if (live && tokenizers_open(r->files, c->tokenizer, e) < 0)
+			    "(one --config for both)", r->s->max_token_length, r->data.set.sample[0].length - 2);
+	if (live && tokenizers_open(r->net.files, c->tokenizer, e) < 0)
 		return -1;
 	c->of = xcalloc(n, sizeof(*c->of));
 	for (i = 0; i < n; i++) {
-		const struct latent_sample *s = &r->data.sample[i];
+		const struct latent_sample *s = &r->data.set.sample[i];
 		if (caption_options_override(&r->s->captions, s->caption_options, s->key, &c->of[i], e) < 0)
 			return -1;
 		c->count++;
@@ -120,36 +120,36 @@ void run_captions_free(struct run_captions *c)
 
 uint32_t run_caption_variant(const struct run *r, uint32_t sample, uint32_t item)
 {
-	const struct latent_sample *s = &r->data.sample[sample];
+	const struct latent_sample *s = &r->data.set.sample[sample];
 	const struct caption_visit v = visit(r, item);
-	struct random draw = { r->seed, RANDOM_CAPTION, r->done, item };
+	struct random draw = { r->course.seed, RANDOM_CAPTION, r->course.done, item };
 
-	if (s->empty >= 0 && caption_left_out(&r->captions->of[sample], &v))
+	if (s->empty >= 0 && caption_left_out(&r->data.captions->of[sample], &v))
 		return s->empty;
 	return random_below(&draw, 0, s->variants - (s->empty >= 0));
 }
 
 char *run_caption_words(const struct run *r, uint32_t sample, uint32_t item)
 {
-	const struct latent_sample *s = &r->data.sample[sample];
+	const struct latent_sample *s = &r->data.set.sample[sample];
 	const struct caption_visit v = visit(r, item);
 
-	return caption_of_visit(&r->captions->of[sample], latent_sample_caption(s), &v);
+	return caption_of_visit(&r->data.captions->of[sample], latent_sample_caption(s), &v);
 }
 
 char *run_caption_plain(const struct run *r, uint32_t sample)
 {
-	struct caption_options o = r->captions->of[sample];
+	struct caption_options o = r->data.captions->of[sample];
 
 	o.shuffle = o.wildcard = false;
 	o.tag_dropout = o.warmup_steps = 0;
-	return caption_variant(&o, latent_sample_caption(&r->data.sample[sample]), &(struct caption_visit){ 0 });
+	return caption_variant(&o, latent_sample_caption(&r->data.set.sample[sample]), &(struct caption_visit){ 0 });
 }
 
 /* Words are made of a caption that was checked when the run was set up, and of separators that are UTF-8. */
 void run_caption_ids(const struct run *r, const char *words, struct batch *b, int i)
 {
-	const struct run_captions *c = r->captions;
+	const struct run_captions *c = r->data.captions;
 	const size_t first = (size_t)i * c->chunks * c->length;
 	int32_t *const ids[2] = { b->ids1 + first, b->ids2 + first };
 	float *const weights[2] = { b->weights1, b->weights2 };
@@ -163,14 +163,14 @@ void run_caption_ids(const struct run *r, const char *words, struct batch *b, in
 
 const struct caption_options *run_caption_options(const struct run *r, size_t sample)
 {
-	return r->captions ? &r->captions->of[sample] : &r->s->captions;
+	return r->data.captions ? &r->data.captions->of[sample] : &r->s->captions;
 }
 
 void run_captions_facts(const struct run *r, struct training_facts *f)
 {
 	const struct caption_options *o = run_caption_options(r, 0);
 
-	f->max_token_length = r->captions && r->captions->chunks > 1 ? r->s->max_token_length : 0;
+	f->max_token_length = r->data.captions && r->data.captions->chunks > 1 ? r->s->max_token_length : 0;
 	f->shuffle_caption = o->shuffle;
 	f->keep_tokens = o->keep_tokens;
 	f->caption_dropout = o->dropout;
@@ -180,7 +180,7 @@ void run_captions_facts(const struct run *r, struct training_facts *f)
 
 int run_caption_chunks(const struct run *r)
 {
-	return r->captions->chunks;
+	return r->data.captions->chunks;
 }
 
 char *run_captions_identity(const struct run *r)

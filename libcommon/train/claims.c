@@ -23,10 +23,10 @@ static bool is_saved(const struct run *r, const char *file)
 	const long adapter = step_in(r, file, ADAPTER_SUFFIX), state = step_in(r, file, STATE_SUFFIX);
 
 	if (adapter)
-		return adapter > r->done && adapter < r->total && run_due(r, adapter);
-	if (!state || state <= r->done || state > r->total)
+		return adapter > r->course.done && adapter < r->course.total && run_due(r, adapter);
+	if (!state || state <= r->course.done || state > r->course.total)
 		return false;
-	return state == r->total ? r->s->save_state || r->s->save_state_at_end : r->s->save_state && run_due(r, state);
+	return state == r->course.total ? r->s->save_state || r->s->save_state_at_end : r->s->save_state && run_due(r, state);
 }
 
 static bool is_adapter_or_state(const char *file, const void *arg)
@@ -55,11 +55,11 @@ int run_claim_adapter(const struct run *r, struct error *e)
 int run_claim_outputs(const struct run *r, struct error *e)
 {
 	char *samples = path_join(r->s->output_dir, "sample");
-	int result = r->resumed && r->done < r->total ? claim_input(r->resumed, e) : 0;
+	int result = r->keeper.resumed && r->course.done < r->course.total ? claim_input(r->keeper.resumed, e) : 0;
 
 	if (!result && !r->s->replay_step)
 		result = claim_outputs_in("--output-name", r->s->output_dir, is_adapter_or_state, r, e);
-	if (!result && r->samples)
+	if (!result && r->witness.samples)
 		result = claim_outputs_in("--sample-prompts", samples, is_sample, r, e);
 	free(samples);
 	return result;

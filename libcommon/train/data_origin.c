@@ -41,22 +41,22 @@ static const struct latent_sample *find_foreign(const struct run *r, const struc
 	size_t i;
 
 	*own = 0;
-	for (i = 0; i < r->data.count + r->held_out; i++) {
-		const char *hash = o->hash(&r->data.sample[i]);
+	for (i = 0; i < r->data.set.count + r->data.held_out; i++) {
+		const char *hash = o->hash(&r->data.set.sample[i]);
 		if (!hash)
 			continue;
 		if (!*own)
-			model_files_hash(r->files, o->component, own);
+			model_files_hash(r->net.files, o->component, own);
 		if (strcmp(hash, own) && !(o->component == COMPONENT_VAE && is_of_other_vae(r, hash)))
-			return &r->data.sample[i];
+			return &r->data.set.sample[i];
 	}
 	return NULL;
 }
 
 static bool is_used(const struct run *r, const struct origin *o)
 {
-	return model_files_has(r->files, o->component) &&
-	       (o->component == COMPONENT_VAE || (r->data.sample[0].variants && !run_trains_text(r->s)));
+	return model_files_has(r->net.files, o->component) &&
+	       (o->component == COMPONENT_VAE || (r->data.set.sample[0].variants && !run_trains_text(r->s)));
 }
 
 static int check_origin(const struct run *r, const struct origin *o, struct error *e)
@@ -81,7 +81,7 @@ int run_check_origin(const struct run *r, struct error *e)
 {
 	size_t i;
 
-	if (r->skims || r->imagined || r->s->print_lr)
+	if (r->data.headers_only || r->data.stand_in || r->s->print_lr)
 		return 0;
 	for (i = 0; i < sizeof(origins) / sizeof(*origins); i++)
 		if (check_origin(r, &origins[i], e) < 0)

@@ -8,7 +8,7 @@
 /* What all have in common: text outputs as a frozen text encoder leaves them. */
 static struct latent_sample imagined_sample(const struct run *r, int chunks, const int bucket[2])
 {
-	const struct model_config *c = model_files_config(r->files);
+	const struct model_config *c = model_files_config(r->net.files);
 
 	return (struct latent_sample){
 		.c = c->vae.latent_channels, .w = bucket[0] / c->vae.factor, .h = bucket[1] / c->vae.factor,
@@ -28,11 +28,11 @@ int run_imagine_data(struct run *r, struct error *e)
 	rules.no_upscale = false;       /* sizes would be those of the pictures, up to the same area */
 	if (chunks_of(r->s->max_token_length, &chunks, e) < 0 || buckets_make(&rules, &b, e) < 0)
 		return -1;
-	r->imagined = true;
-	r->data.sample = xcalloc(b.count, sizeof(*r->data.sample));
+	r->data.stand_in = true;
+	r->data.set.sample = xcalloc(b.count, sizeof(*r->data.set.sample));
 	for (i = 0; i < b.count; i++)
-		r->data.sample[i] = imagined_sample(r, chunks, b.size[i]);
-	r->data.count = b.count;
+		r->data.set.sample[i] = imagined_sample(r, chunks, b.size[i]);
+	r->data.set.count = b.count;
 	buckets_free(&b);
 	return 0;
 }
@@ -56,16 +56,16 @@ static int take_picture(struct run *r, int chunks, const json_t *line, size_t *c
 
 	if (!event || strcmp(event, "picture"))
 		return 0;
-	GROW(r->data.sample, r->data.count, *capacity);
-	s = &r->data.sample[r->data.count];
+	GROW(r->data.set.sample, r->data.set.count, *capacity);
+	s = &r->data.set.sample[r->data.set.count];
 	*s = imagined_sample(r, chunks, bucket);
 	s->repeats = whole_number(json_object_get(line, "repeats"));
 	s->batch_size = whole_number(json_object_get(line, "batch_size"));
 	s->regularization = json_is_true(json_object_get(line, "regularization"));
-	snprintf(s->key, sizeof(s->key), "%08zu", r->data.count);
+	snprintf(s->key, sizeof(s->key), "%08zu", r->data.set.count);
 	if (!s->w || !s->h || !s->repeats)
-		return fail(e, EXIT_INPUT, "picture %zu has no bucket or no repeats; give a report of lora-prep", r->data.count + 1);
-	r->data.count++;
+		return fail(e, EXIT_INPUT, "picture %zu has no bucket or no repeats; give a report of lora-prep", r->data.set.count + 1);
+	r->data.set.count++;
 	return 0;
 }
 
@@ -88,7 +88,7 @@ int run_imagine_pictures(struct run *r, struct error *e)
 	struct buffer text = { 0 };
 	int chunks, result;
 
-	r->imagined = true;
+	r->data.stand_in = true;
 	if (chunks_of(r->s->max_token_length, &chunks, e) < 0)
 		return -1;
 	result = read_file(r->s->pictures, REPORT_CAP, &text, e);
@@ -97,7 +97,7 @@ int run_imagine_pictures(struct run *r, struct error *e)
 		result = take_lines(r, chunks, text.data, e) < 0 ? fail_at(e, r->s->pictures) : 0;
 	}
 	buffer_free(&text);
-	if (!result && !r->data.count)
+	if (!result && !r->data.set.count)
 		result = fail(e, EXIT_INPUT, "%s: no picture in it; give a report of lora-prep", r->s->pictures);
 	return result;
 }

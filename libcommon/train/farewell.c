@@ -47,7 +47,7 @@ static void add_program(struct buffer *b)
 /* The first picture's caption: words that the adapter knows. */
 static char *words_to_paint(const struct run *r)
 {
-	const char *caption = r->data.count && r->data.sample[0].captions ? latent_sample_caption(&r->data.sample[0]) : "";
+	const char *caption = r->data.set.count && r->data.set.sample[0].captions ? latent_sample_caption(&r->data.set.sample[0]) : "";
 	const size_t line = strcspn(caption, "\n");
 
 	return line ? xstrndup(caption, utf8_cut(caption, line, PROMPT_BYTES)) : xstrdup("a picture");

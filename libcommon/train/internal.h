@@ -2,81 +2,24 @@
 #ifndef TRAIN_INTERNAL_H
 #define TRAIN_INTERNAL_H
 
-#include "../base/progress.h"
-#include "../data/latents.h"
 #include "../nn/workspace.h"
-#include "../optimize/ema.h"
-#include "../optimize/lr_schedule.h"
-#include "../optimize/optimizer.h"
-#include "log/events.h"
-#include "log/loss_mean.h"
-#include "settings/mark.h"
-#include "objective.h"
-#include "order.h"
-#include "fit.h"
-#include "log/page.h"
-#include "saved.h"
+#include "course.h"
+#include "data.h"
+#include "keeper.h"
+#include "networks.h"
+#include "settings/settings.h"
 #include "state.h"
-#include "step.h"
-
-/* What the log smooths; a state carries them, so that a resumed run's log goes on as if nothing had happened.  0: nothing yet. */
-enum { CURVE_LOSS, CURVE_BIN, CURVES = CURVE_BIN + LOSS_BINS };
-
-enum run_file { RUN_ADAPTER, RUN_STATE, RUN_FILES };
+#include "witness.h"
 
 struct run {
 	struct train_settings *s;
 	const struct tool *tool;
-	int lock;                       /* descriptor of the locked file in the output folder */
-
-	struct latent_set data;         /* what is trained on; behind it in memory lies what is held out */
-	size_t held_out;
-	bool skims;                     /* latents are looked at, not read: samples have no payload */
 	bool looks_ahead;               /* what is said now will be said again */
-	bool imagined;                  /* no latents: a sample of each bucket, without its payload */
-	bool common_batch;              /* samples' own batch sizes do not count */
-	struct order *order;
-	struct objective objective;
-	struct lr_schedule lr;
-	uint64_t seed;
-	long total, done;               /* optimizer steps: of the run; behind us */
-
-	struct model_files *files;
-	const struct backend *be;
-	struct device *device;
-	struct unet *unet;
-	struct clip *te1, *te2;         /* NULL: text comes from the latents */
-	struct networks networks;
-	struct layer_list layers;
-	struct adapter *adapter;
-	struct adapter **base;          /* frozen, part of the model in this run */
-	size_t bases;
-	struct optimizer optimizer;
-	struct tape *tape;
-	size_t activation_bytes;
-	struct plan_way way;
-	size_t planned_bytes;           /* of device memory, at most */
-	struct run_captions *captions;  /* words of each sample and visit */
-
-	char *identity, *config;        /* what a resume must have in common; the settings as TOML */
-	char *settings, mark[MARK_SIZE];        /* of these what else makes the run; which run it is */
-	char *resumed;                  /* the state that the run goes on from */
-	long resumed_step;
-	struct step_set damaged;        /* newer states that it could not go on from */
-	struct events events;
-	double curves[CURVES];
-	struct loss_mean mean;          /* for TensorBoard */
-	struct progress *progress;
-	double file_bytes[RUN_FILES], all_bytes, free_bytes;    /* about how large one is, and all that will be saved; what is free for it */
-	unsigned owed[RUN_FILES];       /* enum saved_by: why one should have been saved, where there was no space */
-	double saved_at;                /* the clock at the last state */
-	int nonfinite;                  /* steps in a row */
-	int nonfinite_kept;             /* batches of such steps that were written out */
-	bool replaying;                 /* --replay-step, once memory was measured */
-	uint32_t *replayed;             /* then: every sample of the data, in order */
-	bool averaged;                  /* averages are in the place of the weights in training */
-	struct ema ema;
-	struct run_samples *samples;    /* NULL: none are painted */
+	struct run_data data;
+	struct run_networks net;
+	struct course course;
+	struct keeper keeper;
+	struct witness witness;
 };
 
 /* data.c: the latents, against the model's headers; their order; the length of the run */

@@ -108,7 +108,7 @@ static void count_sample(struct tag_counts *t, const struct run *r, size_t sampl
 {
 	struct tag_list tags = { 0 };
 
-	caption_tags(run_caption_options(r, sample), latent_sample_caption(&r->data.sample[sample]), &tags);
+	caption_tags(run_caption_options(r, sample), latent_sample_caption(&r->data.set.sample[sample]), &tags);
 	for (size_t i = 0; i < tags.count; i++)
 		count_tag(t, lower_case(tags.tag[i]));
 	free(tags.tag);
@@ -118,8 +118,8 @@ static void count_tags(const struct run *r, const char *folder, struct json_out 
 {
 	struct tag_counts t = { .index = map_new(1024) };
 
-	for (size_t i = 0; i < r->data.count; i++) {
-		char *name = folder_of(&r->data.sample[i]);
+	for (size_t i = 0; i < r->data.set.count; i++) {
+		char *name = folder_of(&r->data.set.sample[i]);
 
 		if (!strcmp(name, folder))
 			count_sample(&t, r, i);
@@ -221,7 +221,7 @@ static char *bucket_info(const struct latent_set *data)
 static void set_settings(const struct run *r, struct training_facts *f)
 {
 	const struct train_settings *s = r->s;
-	const struct model_config *c = model_files_config(r->files);
+	const struct model_config *c = model_files_config(r->net.files);
 	const char *slash = strrchr(s->model, '/');
 
 	f->output_name = s->output_name;
@@ -229,36 +229,36 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	f->notes.thumbnail = s->metadata.thumbnail;
 	f->least = s->metadata.none;
 	f->model_name = slash && slash[1] ? slash + 1 : s->model;
-	f->v_prediction = r->objective.schedule.v_prediction;
+	f->v_prediction = r->course.objective.schedule.v_prediction;
 	f->zero_terminal_snr = c->schedule.zero_terminal_snr || s->zero_terminal_snr;
-	f->rank = s->dim_from_weights ? r->adapter->module[0].rank : s->rank;
-	f->alpha = s->dim_from_weights ? r->adapter->module[0].alpha : s->alpha;
+	f->rank = s->dim_from_weights ? r->net.adapter->module[0].rank : s->rank;
+	f->alpha = s->dim_from_weights ? r->net.adapter->module[0].alpha : s->alpha;
 	f->conv_rank = s->conv_rank;
 	f->conv_alpha = s->conv_alpha;
 	f->unet_lr = s->unet_lr ? s->lr.unet : 0;
 	f->text_encoder_lr = s->text_encoder_lr ? s->lr.te1 : 0;
-	f->warmup_steps = r->lr.warmup;
-	f->max_steps = r->total;
-	f->seed = r->seed;
-	if (r->objective.loss == LOSS_HUBER || r->objective.loss == LOSS_SMOOTH_L1) {
+	f->warmup_steps = r->course.lr.warmup;
+	f->max_steps = r->course.total;
+	f->seed = r->course.seed;
+	if (r->course.objective.loss == LOSS_HUBER || r->course.objective.loss == LOSS_SMOOTH_L1) {
 		f->huber_schedule = s->huber_schedule;
 		f->huber_c = s->huber_c;
 		f->huber_scale = s->huber_scale;
 	}
-	if (r->objective.min_timestep > 0 || r->objective.max_timestep < r->objective.schedule.steps)
-		f->timesteps[0] = r->objective.min_timestep, f->timesteps[1] = r->objective.max_timestep;
+	if (r->course.objective.min_timestep > 0 || r->course.objective.max_timestep < r->course.objective.schedule.steps)
+		f->timesteps[0] = r->course.objective.min_timestep, f->timesteps[1] = r->course.objective.max_timestep;
 	f->batch_size = s->batch_size;
 	run_captions_facts(r, f);
 }
 
 static void set_progress(const struct run *r, struct training_facts *f)
 {
-	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
+	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate);
 
-	f->steps = r->done;
-	f->epoch = (r->done + per_epoch - 1) / per_epoch;
-	f->epochs = (r->total + per_epoch - 1) / per_epoch;
-	f->batches_per_epoch = order_batches(r->order);
+	f->steps = r->course.done;
+	f->epoch = (r->course.done + per_epoch - 1) / per_epoch;
+	f->epochs = (r->course.total + per_epoch - 1) / per_epoch;
+	f->batches_per_epoch = order_batches(r->data.order);
 }
 
 /* The resolution is not in the data; its bucket nearest to a square tells it. */
@@ -279,8 +279,8 @@ static void set_data(const struct run *r, struct training_facts *f)
 {
 	size_t i;
 
-	for (i = 0; i < r->data.count; i++) {
-		const struct latent_sample *s = &r->data.sample[i];
+	for (i = 0; i < r->data.set.count; i++) {
+		const struct latent_sample *s = &r->data.set.sample[i];
 		f->train_images += s->regularization ? 0 : s->repeats;
 		if (s->regularization)
 			f->prior_loss_weight = s->weight;
@@ -305,9 +305,9 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 {
 	struct training_facts f = { .started = stamp(r), .finished = stamp(r) };
 	struct folder *folders;
-	size_t i, n = list_folders(&r->data, &folders);
-	char *args = adapter_settings_json(r->s), *optimizer = optimizer_text(&r->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
-	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(r, folders, n), *buckets = bucket_info(&r->data);
+	size_t i, n = list_folders(&r->data.set, &folders);
+	char *args = adapter_settings_json(r->s), *optimizer = optimizer_text(&r->course.optimizer.settings), *dirs = dataset_dirs(folders, n, false);
+	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(r, folders, n), *buckets = bucket_info(&r->data.set);
 	char *config = settings_text(r->tool, IDENTITY_ADAPTER);
 
 	set_settings(r, &f);

@@ -21,10 +21,10 @@ static double rate(const void *arg, const struct adapter_module *m)
 static void hasten_up(struct run *r)
 {
 	const struct train_settings *s = r->s;
-	struct parameter *p = r->optimizer.parameter;
+	struct parameter *p = r->course.optimizer.parameter;
 
-	for (size_t i = 0; i < r->adapter->count; i++) {
-		const struct adapter_module *m = &r->adapter->module[i];
+	for (size_t i = 0; i < r->net.adapter->count; i++) {
+		const struct adapter_module *m = &r->net.adapter->module[i];
 		const bool unet = m->layer->component == COMPONENT_UNET;
 		const double own = unet ? s->plus_unet_ratio : s->plus_text_ratio, ratio = own ? own : s->plus_ratio;
 
@@ -40,11 +40,11 @@ static int load_bases(struct run *r, struct error *e)
 {
 	const struct text_list *files = &r->s->base_weights;
 
-	r->base = xcalloc(files->count + 1, sizeof(*r->base));
-	for (; r->bases < files->count; r->bases++) {
-		const size_t i = r->bases;
-		r->base[i] = adapter_load(files->item[i], &r->layers, adapter_base_weight(r->s, i), false, r->be, r->device, e);
-		if (!r->base[i])
+	r->net.base = xcalloc(files->count + 1, sizeof(*r->net.base));
+	for (; r->net.bases < files->count; r->net.bases++) {
+		const size_t i = r->net.bases;
+		r->net.base[i] = adapter_load(files->item[i], &r->net.layers, adapter_base_weight(r->s, i), false, r->net.be, r->net.device, e);
+		if (!r->net.base[i])
 			return -1;
 	}
 	return 0;
@@ -52,27 +52,27 @@ static int load_bases(struct run *r, struct error *e)
 
 int run_make_adapter(struct run *r, struct error *e)
 {
-	const struct optimizer_settings o = r->optimizer.settings;
+	const struct optimizer_settings o = r->course.optimizer.settings;
 	const struct train_settings *s = r->s;
 	const bool text = !s->unet_only;
 	struct block_plan plan;
 	bool blocks;
 	struct adapter_spec spec = {
 		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr), .te2 = text && (s->lr.te2 || !s->text_encoder_lr),
-		.rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->seed,
+		.rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->course.seed,
 		.start = s->network_weights, .start_shapes = s->dim_from_weights,
 		.borrow_grads = s->accumulate == 1, .dora = s->dora,
-		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = r->seed },
+		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = r->course.seed },
 	};
 
 	if (adapter_settings_blocks(s, &plan, &blocks, e) < 0 || load_bases(r, e) < 0)
 		return -1;
 	spec.blocks = blocks ? &plan : NULL;
-	r->adapter = adapter_create(&r->layers, &spec, r->be, r->device, e);
-	if (!r->adapter || optimizer_init(&r->optimizer, r->adapter, &o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
+	r->net.adapter = adapter_create(&r->net.layers, &spec, r->net.be, r->net.device, e);
+	if (!r->net.adapter || optimizer_init(&r->course.optimizer, r->net.adapter, &o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
 		return -1;
 	hasten_up(r);
-	return ema_init(&r->ema, &r->optimizer, s->ema_decay, e);
+	return ema_init(&r->course.ema, &r->course.optimizer, s->ema_decay, e);
 }
 
 /* Nothing where the tensors say it all, so that a state of before goes on. */
@@ -125,7 +125,7 @@ void run_adapter_identity(const struct run *r, struct buffer *out)
 
 void run_bases_free(struct run *r)
 {
-	while (r->bases)
-		adapter_free(r->base[--r->bases]);
-	free(r->base);
+	while (r->net.bases)
+		adapter_free(r->net.base[--r->net.bases]);
+	free(r->net.base);
 }

@@ -80,11 +80,11 @@ static int write_tar(struct run *r, const struct order_place *place, const char 
 
 void run_keep_nonfinite(struct run *r, const struct order_place *place)
 {
-	long step = r->done + 1;
+	long step = r->course.done + 1;
 	char *path, *say;
 	struct error e;
 
-	if (r->nonfinite_kept == KEPT_MOST || r->s->replay_step)
+	if (r->keeper.nonfinite_kept == KEPT_MOST || r->s->replay_step)
 		return;
 	path = xprintf("%s/%s-nonfinite-step%08ld.tar", r->s->output_dir, r->s->output_name, step);
 	if (write_tar(r, place, path, &e) < 0) {
@@ -94,7 +94,7 @@ void run_keep_nonfinite(struct run *r, const struct order_place *place)
 		warning("%s: %s", path, say);
 		report_nonfinite(r, step, path, say);
 		free(say);
-		r->nonfinite_kept++;
+		r->keeper.nonfinite_kept++;
 	}
 	free(path);
 }

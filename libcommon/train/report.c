@@ -16,8 +16,8 @@
 
 static void report_resume(struct run *r)
 {
-	json_text(events_begin(&r->events, "resume", r->done), "path", r->resumed);
-	events_tell(&r->events);
+	json_text(events_begin(&r->witness.events, "resume", r->course.done), "path", r->keeper.resumed);
+	events_tell(&r->witness.events);
 }
 
 /* Keys whose value is not the default: what one looks for in a list of a hundred. */
@@ -38,30 +38,30 @@ void report_start(struct run *r)
 	struct json_out *j;
 	size_t i, pictures = 0, regularization = 0;
 
-	for (i = 0; i < r->data.count; i++)
-		*(r->data.sample[i].regularization ? &regularization : &pictures) += 1;
-	if (r->resumed)
+	for (i = 0; i < r->data.set.count; i++)
+		*(r->data.set.sample[i].regularization ? &regularization : &pictures) += 1;
+	if (r->keeper.resumed)
 		report_resume(r);
-	j = events_begin(&r->events, "start", r->done);
-	json_int(j, "steps", r->total);
+	j = events_begin(&r->witness.events, "start", r->course.done);
+	json_int(j, "steps", r->course.total);
 	json_int(j, "pictures", pictures);
 	json_int(j, "regularization_pictures", regularization);
-	json_int(j, "batches_per_epoch", order_batches(r->order));
-	json_int(j, "modules", r->adapter->count);
-	json_big(j, "seed", r->seed);
-	json_int(j, "activation_bytes", r->activation_bytes);
-	json_int(j, "planned_bytes", r->planned_bytes);
-	json_text(j, "device", r->be->name);
-	if (r->held_out)
-		json_int(j, "validation_pictures", r->held_out);
-	if (strlen(r->config) < CONFIG_CAP)
-		json_text(j, "config", r->config);
+	json_int(j, "batches_per_epoch", order_batches(r->data.order));
+	json_int(j, "modules", r->net.adapter->count);
+	json_big(j, "seed", r->course.seed);
+	json_int(j, "activation_bytes", r->net.activation_bytes);
+	json_int(j, "planned_bytes", r->net.planned_bytes);
+	json_text(j, "device", r->net.be->name);
+	if (r->data.held_out)
+		json_int(j, "validation_pictures", r->data.held_out);
+	if (strlen(r->keeper.config) < CONFIG_CAP)
+		json_text(j, "config", r->keeper.config);
 	tell_changed(r, j);
-	events_tell(&r->events);
+	events_tell(&r->witness.events);
 	note("%zu pictures, %zu regularisation pictures, %zu batches an epoch; %zu modules of rank %ld; steps %ld to %ld",
-	     pictures, regularization, order_batches(r->order), r->adapter->count, r->s->rank, r->done + 1, r->total);
+	     pictures, regularization, order_batches(r->data.order), r->net.adapter->count, r->s->rank, r->course.done + 1, r->course.total);
 	if (!r->s->dry_run)
-		r->progress = progress_begin("training", "steps", r->total);
+		r->witness.progress = progress_begin("training", "steps", r->course.total);
 }
 
 /* ---- a step ---- */
@@ -75,21 +75,21 @@ static void smooth_curves(struct run *r, const struct step_facts *f)
 {
 	int i;
 
-	smooth(&r->curves[CURVE_LOSS], f->loss);
+	smooth(&r->witness.curves[CURVE_LOSS], f->loss);
 	for (i = 0; i < LOSS_BINS; i++)
 		if (f->bin_samples[i])
-			smooth(&r->curves[CURVE_BIN + i], f->bin_loss[i] / f->bin_samples[i]);
+			smooth(&r->witness.curves[CURVE_BIN + i], f->bin_loss[i] / f->bin_samples[i]);
 }
 
 static void tell_curves(const struct run *r, struct json_out *j)
 {
 	int i;
 
-	json_number(j, "loss_smooth", r->curves[CURVE_LOSS]);
+	json_number(j, "loss_smooth", r->witness.curves[CURVE_LOSS]);
 	json_begin_array(j, "loss_by_timestep");
 	for (i = 0; i < LOSS_BINS; i++)
-		if (r->curves[CURVE_BIN + i])
-			json_number(j, NULL, r->curves[CURVE_BIN + i]);
+		if (r->witness.curves[CURVE_BIN + i])
+			json_number(j, NULL, r->witness.curves[CURVE_BIN + i]);
 		else
 			json_none(j, NULL);
 	json_end_array(j);
@@ -100,9 +100,9 @@ static void tell_rate(const struct run *r, struct json_out *j, const char *field
 {
 	size_t i;
 
-	for (i = 0; i < r->optimizer.count; i++)
-		if (unet == !strncmp(r->optimizer.parameter[i].name, "lora_unet_", 10)) {
-			json_number(j, field, optimizer_lr(&r->optimizer.settings, r->optimizer.parameter[i].lr, multiplier, r->done));
+	for (i = 0; i < r->course.optimizer.count; i++)
+		if (unet == !strncmp(r->course.optimizer.parameter[i].name, "lora_unet_", 10)) {
+			json_number(j, field, optimizer_lr(&r->course.optimizer.settings, r->course.optimizer.parameter[i].lr, multiplier, r->course.done));
 			return;
 		}
 }
@@ -137,8 +137,8 @@ static void tell_update_norms(const struct run *r, struct json_out *j)
 	struct { char block[16]; double sum; } norm[BLOCKS];
 	size_t i, k, n = 0;
 
-	for (i = 0; i < r->optimizer.count; i++) {
-		const struct parameter *p = &r->optimizer.parameter[i];
+	for (i = 0; i < r->course.optimizer.count; i++) {
+		const struct parameter *p = &r->course.optimizer.parameter[i];
 		char block[16];
 		block_of(p->name, block);
 		for (k = 0; k < n && strcmp(norm[k].block, block); k++)
@@ -180,16 +180,16 @@ static void tell_measures(const struct step_facts *f, struct json_out *j)
 
 void report_step(struct run *r, const struct step_facts *f)
 {
-	struct json_out *j = events_begin(&r->events, "step", r->done);
+	struct json_out *j = events_begin(&r->witness.events, "step", r->course.done);
 	char words[64];
 
 	if (f->finite)
 		smooth_curves(r, f);
 	json_int(j, "epoch", f->epoch + 1);
 	json_number(j, "loss", f->loss);
-	json_number(j, "lr", optimizer_lr(&r->optimizer.settings, adapter_settings_rate(r->s), f->lr, r->done));
-	if (optimizer_d(&r->optimizer) > 0)
-		json_number(j, "d", optimizer_d(&r->optimizer));
+	json_number(j, "lr", optimizer_lr(&r->course.optimizer.settings, adapter_settings_rate(r->s), f->lr, r->course.done));
+	if (optimizer_d(&r->course.optimizer) > 0)
+		json_number(j, "d", optimizer_d(&r->course.optimizer));
 	json_number(j, "grad_norm", f->grad_norm);
 	json_number(j, "samples_per_s", f->samples / f->seconds);
 	json_number(j, "seconds", f->seconds);
@@ -202,42 +202,42 @@ void report_step(struct run *r, const struct step_facts *f)
 		tell_update_norms(r, j);
 	tell_measures(f, j);
 	board_step(r, f);
-	events_tell(&r->events);
+	events_tell(&r->witness.events);
 	board_epoch(r);
-	snprintf(words, sizeof(words), "loss %.4f", r->curves[CURVE_LOSS]);
-	progress_at(r->progress, r->done, words);
+	snprintf(words, sizeof(words), "loss %.4f", r->witness.curves[CURVE_LOSS]);
+	progress_at(r->witness.progress, r->course.done, words);
 }
 
 /* ---- the rest ---- */
 
 void report_save(struct run *r, const char *event, const char *path)
 {
-	json_text(events_begin(&r->events, event, r->done), "path", path);
-	events_tell(&r->events);
+	json_text(events_begin(&r->witness.events, event, r->course.done), "path", path);
+	events_tell(&r->witness.events);
 }
 
 void report_finding(struct run *r, const char *kind, const char *say)
 {
-	struct json_out *j = events_begin(&r->events, "finding", r->done);
+	struct json_out *j = events_begin(&r->witness.events, "finding", r->course.done);
 
 	json_text(j, "kind", kind);
 	json_text(j, "say", say);
-	events_tell(&r->events);
+	events_tell(&r->witness.events);
 }
 
 void report_nonfinite(struct run *r, long step, const char *path, const char *say)
 {
-	struct json_out *j = events_begin(&r->events, "finding", step);
+	struct json_out *j = events_begin(&r->witness.events, "finding", step);
 
 	json_text(j, "kind", "nonfinite");
 	json_text(j, "say", say);
 	json_text(j, "path", path);
-	events_tell(&r->events);
+	events_tell(&r->witness.events);
 }
 
 void report_validation(struct run *r, const double *loss, int timesteps, size_t pictures, bool of_step, bool of_epoch)
 {
-	struct json_out *j = events_begin(&r->events, "validation", r->done);
+	struct json_out *j = events_begin(&r->witness.events, "validation", r->course.done);
 	double sum = 0;
 	int i;
 
@@ -254,7 +254,7 @@ void report_validation(struct run *r, const double *loss, int timesteps, size_t 
 
 void report_sample(struct run *r, size_t index, const char *path, const char *prompt, uint64_t seed, int width, int height)
 {
-	struct json_out *j = events_begin(&r->events, "sample", r->done);
+	struct json_out *j = events_begin(&r->witness.events, "sample", r->course.done);
 
 	json_text(j, "path", path);
 	json_int(j, "index", index);
@@ -262,18 +262,18 @@ void report_sample(struct run *r, size_t index, const char *path, const char *pr
 	json_big(j, "seed", seed);
 	json_int(j, "width", width);
 	json_int(j, "height", height);
-	events_tell(&r->events);
+	events_tell(&r->witness.events);
 }
 
 void report_end(struct run *r, const char *why, bool done)
 {
-	struct json_out *j = events_begin(&r->events, "end", r->done);
-	char *adapter = done && !r->replaying ? run_adapter_path(r) : NULL;
+	struct json_out *j = events_begin(&r->witness.events, "end", r->course.done);
+	char *adapter = done && !r->data.replaying ? run_adapter_path(r) : NULL;
 
 	json_text(j, "why", why);
 	if (adapter)
 		json_text(j, "adapter", adapter);
-	events_tell(&r->events);
+	events_tell(&r->witness.events);
 	free(adapter);
 }
 
@@ -283,12 +283,12 @@ int report_lr(const struct run *r, struct error *e)
 	long k;
 	int result = 0;
 
-	optimizer_explain_lr(&r->optimizer.settings);
-	for (k = 0; k < r->total && !result; k++) {
+	optimizer_explain_lr(&r->course.optimizer.settings);
+	for (k = 0; k < r->course.total && !result; k++) {
 		json_begin(&j, NULL);
 		json_text(&j, "event", "lr");
 		json_int(&j, "step", k + 1);
-		json_number(&j, "lr", optimizer_lr(&r->optimizer.settings, adapter_settings_rate(r->s), lr_multiplier(&r->lr, k), k + 1));
+		json_number(&j, "lr", optimizer_lr(&r->course.optimizer.settings, adapter_settings_rate(r->s), lr_multiplier(&r->course.lr, k), k + 1));
 		json_end(&j);
 		result = json_line(&j, STDOUT_FILENO, e);
 	}

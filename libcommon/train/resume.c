@@ -33,10 +33,10 @@ int run_lock(struct run *r, struct error *e)
 	}
 	path = path_join(r->s->output_dir, name);
 	if (access(r->s->output_dir, W_OK | X_OK) == 0)
-		r->lock = RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
-	if (r->lock < 0)
+		r->keeper.lock = RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
+	if (r->keeper.lock < 0)
 		result = fail(e, EXIT_IO, "%s: %s; choose an --output-dir that can be written", path, strerror(errno));
-	else if (lock_soon(r->lock) == 0)
+	else if (lock_soon(r->keeper.lock) == 0)
 		publish_clean(r->s->output_dir, r->s->output_name);     /* of steps, too, that this run will not save */
 	else if (errno == EWOULDBLOCK)
 		result = fail(e, EXIT_USAGE, "%s: another lora-train is writing '%s' there; wait, or choose another --output-name",
@@ -52,15 +52,15 @@ int run_lock(struct run *r, struct error *e)
 
 static int load(struct run *r, const char *path, const char *settings, struct error *e)
 {
-	const struct state_more more = { r->ema.value, r->curves, CURVES };
-	const bool any = r->s->replay_step || r->imagined;              /* the identity holds the data, which is not there */
-	const struct state_like like = { any ? NULL : r->identity, any ? NULL : settings };
+	const struct state_more more = { r->course.ema.value, r->witness.curves, CURVES };
+	const bool any = r->s->replay_step || r->data.stand_in;              /* the identity holds the data, which is not there */
+	const struct state_like like = { any ? NULL : r->keeper.identity, any ? NULL : settings };
 
-	if (state_load(path, &r->optimizer, &more, &like, &r->done, e) < 0)
+	if (state_load(path, &r->course.optimizer, &more, &like, &r->course.done, e) < 0)
 		return -1;
 	note("going on from %s", path);
-	r->resumed = xstrdup(path);
-	r->resumed_step = r->done;
+	r->keeper.resumed = xstrdup(path);
+	r->keeper.resumed_step = r->course.done;
 	return 0;
 }
 
@@ -71,7 +71,7 @@ static int pass_by(struct run *r, struct others *o, const char *path, const stru
 {
 	if (e->code == EXIT_INPUT) {
 		warning("%s; trying the one before", e->text);
-		step_set_add(&r->damaged, saved_step(path, STATE_SUFFIX));
+		step_set_add(&r->keeper.damaged, saved_step(path, STATE_SUFFIX));
 	} else if (e->code == EXIT_USAGE) {
 		GROW(o->why, o->count, o->capacity);
 		o->why[o->count++] = *e;
@@ -87,9 +87,9 @@ static int tell_passed(const struct run *r, const struct others *o, struct error
 	size_t i;
 
 	*e = (struct error){ 0 };
-	for (i = 0; r->resumed && i < o->count; i++)
+	for (i = 0; r->keeper.resumed && i < o->count; i++)
 		note("passed by, of another run: %s", o->why[i].text);
-	if (r->resumed || !o->count)
+	if (r->keeper.resumed || !o->count)
 		return 0;
 	*e = o->why[0];
 	return -1;
@@ -104,8 +104,8 @@ static int resume_newest(struct run *r, struct error *e)
 	int result = saved_list(r->s->output_dir, r->s->output_name, STATE_SUFFIX, &files, e);
 	size_t i;
 
-	for (i = 0; i < files.count && !r->resumed && !result; i++)
-		if (load(r, files.path[i], r->settings, e) < 0)
+	for (i = 0; i < files.count && !r->keeper.resumed && !result; i++)
+		if (load(r, files.path[i], r->keeper.settings, e) < 0)
 			result = pass_by(r, &others, files.path[i], e);
 	if (!result)
 		result = tell_passed(r, &others, e);
@@ -119,7 +119,7 @@ int run_resume(struct run *r, struct error *e)
 	if (!r->s->resume)
 		return 0;
 	if (!strcmp(r->s->resume, "auto"))
-		return r->imagined ? 0 : resume_newest(r, e);
+		return r->data.stand_in ? 0 : resume_newest(r, e);
 	return load(r, r->s->resume, NULL, e);
 }
 
@@ -135,7 +135,7 @@ static bool has_adapter(const struct run *r)
 	char *path = run_adapter_path(r);
 	unsigned by;
 	long step;
-	const bool has = saved_by_run(path, r->mark, &step, &by) && step == r->total;
+	const bool has = saved_by_run(path, r->keeper.mark, &step, &by) && step == r->course.total;
 
 	free(path);
 	return has;
@@ -144,14 +144,14 @@ static bool has_adapter(const struct run *r)
 int run_check_end(struct run *r, bool *finished, struct error *e)
 {
 	*finished = false;
-	if (!r->resumed || r->replaying || !r->total || r->done < r->total)     /* total 0: --check does not know the epochs' length */
+	if (!r->keeper.resumed || r->data.replaying || !r->course.total || r->course.done < r->course.total)     /* total 0: --check does not know the epochs' length */
 		return 0;
-	if (r->done > r->total)
+	if (r->course.done > r->course.total)
 		return fail(e, EXIT_USAGE, "%s: is of step %ld, this run ends at %ld: nothing is left to do, nothing is written; raise "
-			    "max_train_steps, or take another state", r->resumed, r->done, r->total);
+			    "max_train_steps, or take another state", r->keeper.resumed, r->course.done, r->course.total);
 	*finished = has_adapter(r);
 	note(*finished ? "%s: is of the last step, %ld: nothing is left to do, nothing is written" :
-	     "%s: is of the last step, %ld: only the adapter is missing", r->resumed, r->done);
+	     "%s: is of the last step, %ld: only the adapter is missing", r->keeper.resumed, r->course.done);
 	return 0;
 }
 
@@ -164,7 +164,7 @@ static char *other_run(const struct run *r, const struct safetensors *f)
 	const char *title = safetensors_metadata(f, "modelspec.title");
 	const bool marked = safetensors_metadata(f, RUN_KEY) && config;
 	char *settings = config ? run_settings_of(r, config) : NULL;
-	char *differ = settings ? settings_difference(settings, r->settings) : NULL;
+	char *differ = settings ? settings_difference(settings, r->keeper.settings) : NULL;
 	char *text = xprintf("'%.80s', %.20s steps%s%.300s", title ? title : r->s->output_name, steps ? steps : "unknown",
 			     differ ? ", with " : marked ? ", with another model or other data" : "", differ ? differ : "");
 
@@ -180,7 +180,7 @@ static void tell_last(const struct run *r)
 	struct safetensors *f = access(path, F_OK) == 0 ? safetensors_open(path, &ignored) : NULL;
 	const char *mark = f ? safetensors_metadata(f, RUN_KEY) : NULL;
 
-	if (f && (!mark || strcmp(mark, r->mark))) {
+	if (f && (!mark || strcmp(mark, r->keeper.mark))) {
 		text = other_run(r, f);
 		note("%s: is the adapter of another run (%s); it is replaced at the end", path, text);
 		free(text);
@@ -203,7 +203,7 @@ static void tell_steps(const struct run *r, const char *suffix)
 		const long step = saved_step(files.path[i], suffix);
 		unsigned by;
 		long said;
-		if (step > r->done && step < r->total && run_due(r, step) && !saved_by_run(files.path[i], r->mark, &said, &by) && !others++)
+		if (step > r->course.done && step < r->course.total && run_due(r, step) && !saved_by_run(files.path[i], r->keeper.mark, &said, &by) && !others++)
 			first = files.path[i];
 	}
 	if (others)

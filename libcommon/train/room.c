@@ -39,10 +39,10 @@ static void one_file(const struct run *r, struct need *n)
 	const int width = strchr(r->s->save_precision, '1') ? 2 : 4;
 	size_t i, k;
 
-	n->adapter = (r->imagined ? 0 : metadata_bytes(r)) + r->adapter->count * (width + 90.0);    /* alphas */
-	n->state = strlen(r->config) + strlen(r->settings) + strlen(r->identity);
-	for (i = 0; i < r->optimizer.count; i++) {
-		const struct parameter *p = &r->optimizer.parameter[i];
+	n->adapter = (r->data.stand_in ? 0 : metadata_bytes(r)) + r->net.adapter->count * (width + 90.0);    /* alphas */
+	n->state = strlen(r->keeper.config) + strlen(r->keeper.settings) + strlen(r->keeper.identity);
+	for (i = 0; i < r->course.optimizer.count; i++) {
+		const struct parameter *p = &r->course.optimizer.parameter[i];
 		const double header = strlen(p->name) + MEMBER_HEADER;
 		n->adapter += header + (double)p->count * width;
 		n->state += (header + (double)p->count * sizeof(float)) * (1 + (r->s->ema_decay > 0)) + sizeof(int64_t);
@@ -64,7 +64,7 @@ static void count_adapters(const struct run *r, struct need *n)
 	const struct rotation keep = run_adapter_rotation(r->s);
 	long saved;
 
-	n->adapters = 1 + saved_kept(&keep, due, r, r->done + 1, r->total - 1, &saved);
+	n->adapters = 1 + saved_kept(&keep, due, r, r->course.done + 1, r->course.total - 1, &saved);
 	n->adapters += saved > n->adapters - 1;         /* the new one is there before the old one goes */
 }
 
@@ -77,7 +77,7 @@ static void count_states(const struct run *r, struct need *n)
 	long saved = 0;
 
 	if (s->save_state)
-		n->states = saved_kept(&keep, due, r, r->done + 1, r->total - 1, &saved);
+		n->states = saved_kept(&keep, due, r, r->course.done + 1, r->course.total - 1, &saved);
 	if (s->save_state || s->save_state_at_end)
 		n->states++;
 	if (s->save_every_minutes)
@@ -99,7 +99,7 @@ static double replaced(const struct run *r, const char *suffix, double bytes)
 
 	for (i = 0; i < files.count && read; i++) {
 		const long step = saved_step(files.path[i], suffix);
-		if (step > r->done && step < r->total && run_due(r, step))
+		if (step > r->course.done && step < r->course.total && run_due(r, step))
 			sum += bytes;
 	}
 	saved_files_free(&files);
@@ -167,17 +167,17 @@ static int too_much(const struct run *r, const struct need *n, struct error *e)
 
 int run_check_room(struct run *r, bool strict, struct error *e)
 {
-	char *adapter = run_adapter_path(r), *state = saved_path(r->s->output_dir, r->s->output_name, r->total, STATE_SUFFIX);
+	char *adapter = run_adapter_path(r), *state = saved_path(r->s->output_dir, r->s->output_name, r->course.total, STATE_SUFFIX);
 	struct need n = { 0 };
 	int result = 0;
 
 	one_file(r, &n);
 	all_files(r, &n);
 	look(r->s->output_dir, &n);
-	r->file_bytes[RUN_ADAPTER] = n.adapter;
-	r->file_bytes[RUN_STATE] = n.state;
-	r->all_bytes = n.all;
-	r->free_bytes = n.free;
+	r->keeper.file_bytes[RUN_ADAPTER] = n.adapter;
+	r->keeper.file_bytes[RUN_STATE] = n.state;
+	r->keeper.all_bytes = n.all;
+	r->keeper.free_bytes = n.free;
 	if (why_not(&n, n.adapter))
 		result = cannot(adapter, &n, n.adapter, "make room, or choose another --output-dir", e);
 	else if (n.states && why_not(&n, n.state))
@@ -195,7 +195,7 @@ int run_check_room(struct run *r, bool strict, struct error *e)
 
 int run_leave_room(const struct run *r, enum run_file file, struct error *e)
 {
-	const double now = r->file_bytes[file], last = r->file_bytes[RUN_ADAPTER];
+	const double now = r->keeper.file_bytes[file], last = r->keeper.file_bytes[RUN_ADAPTER];
 	char words[3][BYTES_SIZE], *path;
 	struct need n;
 
@@ -205,7 +205,7 @@ int run_leave_room(const struct run *r, enum run_file file, struct error *e)
 	size(now, words[0]);
 	size(last, words[1]);
 	size(n.free, words[2]);
-	path = saved_path(r->s->output_dir, r->s->output_name, r->done, file == RUN_STATE ? STATE_SUFFIX : ADAPTER_SUFFIX);
+	path = saved_path(r->s->output_dir, r->s->output_name, r->course.done, file == RUN_STATE ? STATE_SUFFIX : ADAPTER_SUFFIX);
 	fail(e, EXIT_IO, "%s: not writing %s: the last adapter needs %s of the %s that are free", path, words[0], words[1],
 	     words[2]);
 	free(path);

@@ -15,7 +15,7 @@ static double add_losses(const struct run *r, const struct batch *b, const float
 	int i;
 
 	for (i = 0; i < b->n; i++) {
-		int bin = b->timestep[i] * LOSS_BINS / r->objective.schedule.steps;
+		int bin = b->timestep[i] * LOSS_BINS / r->course.objective.schedule.steps;
 		mean += loss[i] / b->n;
 		bin = bin < 0 ? 0 : bin < LOSS_BINS ? bin : LOSS_BINS - 1;
 		f->bin_loss[bin] += loss[i];
@@ -36,13 +36,13 @@ static void all_batches(struct run *r, const struct order_place *place, struct b
 		run_batch(r, place, micro, b);
 		ready = seconds_now();
 		f->data += ready - began;
-		adapter_training(r->adapter, r->done, micro);
-		step_run(r->tape, &r->networks, b, 1.0f / r->s->accumulate, loss);
+		adapter_training(r->net.adapter, r->course.done, micro);
+		step_run(r->net.tape, &r->net.step, b, 1.0f / r->s->accumulate, loss);
 		began = seconds_now();
 		f->compute += began - ready;
-		loss_mean_add(&r->mean, add_losses(r, b, loss, place->batches, f));
+		loss_mean_add(&r->witness.mean, add_losses(r, b, loss, place->batches, f));
 	}
-	adapter_training_ends(r->adapter);
+	adapter_training_ends(r->net.adapter);
 	free(loss);
 }
 
@@ -52,18 +52,18 @@ static void one_step(struct run *r, struct batch *b, struct step_facts *f)
 	struct order_place place = run_place(r);
 	double began = seconds_now(), ready;
 
-	*f = (struct step_facts){ .epoch = place.epoch, .lr = lr_multiplier(&r->lr, r->done) };
+	*f = (struct step_facts){ .epoch = place.epoch, .lr = lr_multiplier(&r->course.lr, r->course.done) };
 	all_batches(r, &place, b, f);
 	ready = seconds_now();
-	f->grad_norm = optimizer_grad_norm(&r->optimizer);
+	f->grad_norm = optimizer_grad_norm(&r->course.optimizer);
 	f->finite = isfinite(f->loss) && isfinite(f->grad_norm);
 	if (f->finite) {
-		optimizer_step(&r->optimizer, f->lr, clip_scale(f->grad_norm, r->s->max_grad_norm));
+		optimizer_step(&r->course.optimizer, f->lr, clip_scale(f->grad_norm, r->s->max_grad_norm));
 		if (r->s->scale_weight_norms)
-			f->norms = adapter_limit_norms(r->adapter, r->s->scale_weight_norms);
-		ema_update(&r->ema, r->done + 1);
+			f->norms = adapter_limit_norms(r->net.adapter, r->s->scale_weight_norms);
+		ema_update(&r->course.ema, r->course.done + 1);
 	} else {
-		optimizer_forget(&r->optimizer);
+		optimizer_forget(&r->course.optimizer);
 		run_keep_nonfinite(r, &place);
 	}
 	f->optimizer = seconds_now() - ready;
@@ -81,7 +81,7 @@ static int look(struct run *r, bool validate, struct error *e)
 	if (run_take_arena(r, e) == 0)
 		return 0;
 	if (run_save_stopped(r, &late) == 0)
-		note("step %ld is saved; --resume auto goes on from it", r->done);
+		note("step %ld is saved; --resume auto goes on from it", r->course.done);
 	else
 		warning("%s", late.text);
 	return -1;
@@ -93,22 +93,22 @@ static int loop(struct run *r, struct error *e)
 	struct batch b = { 0 };
 	int result;
 
-	r->saved_at = seconds_now();
+	r->keeper.saved_at = seconds_now();
 	result = look(r, false, e);
 	stop_watch();
-	while (r->done < r->total && !result) {
+	while (r->course.done < r->course.total && !result) {
 		struct step_facts f;
 		one_step(r, &b, &f);
-		r->done++;
-		r->nonfinite = f.finite ? 0 : r->nonfinite + 1;
+		r->course.done++;
+		r->course.nonfinite = f.finite ? 0 : r->course.nonfinite + 1;
 		report_step(r, &f);
 		result = look(r, true, e);
-		if (!result && r->nonfinite == NONFINITE_LIMIT)
+		if (!result && r->course.nonfinite == NONFINITE_LIMIT)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, at step %ld; lower the learning "
-				      "rate; the last saved adapter is intact", NONFINITE_LIMIT, r->done);
+				      "rate; the last saved adapter is intact", NONFINITE_LIMIT, r->course.done);
 		else if (!result)
 			result = run_save_on_the_way(r, e);
-		if (!result && stop_wanted() && r->done < r->total)
+		if (!result && stop_wanted() && r->course.done < r->course.total)
 			result = run_save_stopped(r, e) < 0 ? -1 : EXIT_SAVED;
 	}
 	run_batch_free(&b);
@@ -122,13 +122,13 @@ static int begin_replay(struct run *r, struct error *e)
 
 	if (!r->s->replay_step)
 		return 0;
-	for (i = 0; i < r->data.count; i++)
-		if (strtoul(r->data.sample[i].key, NULL, 10) >= most)
+	for (i = 0; i < r->data.set.count; i++)
+		if (strtoul(r->data.set.sample[i].key, NULL, 10) >= most)
 			return fail(e, EXIT_USAGE, "--replay-step: %zu samples are more than a step has; name a NAME-nonfinite-stepNNNNNNNN.tar, "
-				    "and batch size and accumulation of its run", r->data.count);
-	r->replaying = true;
-	r->total = r->s->replay_step;
-	r->done = r->total - 1;
+				    "and batch size and accumulation of its run", r->data.set.count);
+	r->data.replaying = true;
+	r->course.total = r->s->replay_step;
+	r->course.done = r->course.total - 1;
 	return 0;
 }
 
@@ -160,34 +160,34 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 	if (finished)
 		return 0;
 	run_tell_others(r);
-	if (!r->replaying && run_check_room(r, false, e) < 0)
+	if (!r->data.replaying && run_check_room(r, false, e) < 0)
 		return -1;
-	if (run_claim_outputs(r, e) < 0 || events_open(&r->events, r->s, e) < 0 || events_open_board(&r->events, r->s, r->done, e) < 0)
+	if (run_claim_outputs(r, e) < 0 || events_open(&r->witness.events, r->s, e) < 0 || events_open_board(&r->witness.events, r->s, r->course.done, e) < 0)
 		return -1;
-	loss_mean_begin(&r->mean, order_batches(r->order));
+	loss_mean_begin(&r->witness.mean, order_batches(r->data.order));
 	report_start(r);
 	if (r->s->dry_run)
 		return 0;
 	result = loop(r, e);
-	if (!result && !r->replaying)
+	if (!result && !r->data.replaying)
 		result = run_save_last(r, e);
-	progress_end(r->progress);
-	r->progress = NULL;
+	progress_end(r->witness.progress);
+	r->witness.progress = NULL;
 	report_end(r, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done", !result);
 	if (result == EXIT_SAVED)
-		note("stopped by %s after step %ld of %ld, saved; run again with --resume auto to go on", stop_reason(), r->done, r->total);
-	if (!result && !r->replaying)
+		note("stopped by %s after step %ld of %ld, saved; run again with --resume auto to go on", stop_reason(), r->course.done, r->course.total);
+	if (!result && !r->data.replaying)
 		run_tell_result(r);
 	return result;
 }
 
 int train_run(struct train_settings *s, const struct tool *tool, const char *const *latents, size_t count, struct error *e)
 {
-	struct run r = { .s = s, .tool = tool, .lock = -1, .events.fd = -1 };
+	struct run r = { .s = s, .tool = tool, .keeper.lock = -1, .witness.events.fd = -1 };
 	struct error late;
 	int result = run(&r, latents, count, e);
 
-	if (events_close(&r.events, s, &late) < 0) {
+	if (events_close(&r.witness.events, s, &late) < 0) {
 		if (result < 0)
 			warning("%s", late.text);
 		else

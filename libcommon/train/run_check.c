@@ -35,7 +35,7 @@ int run_show_plan(struct run *r, const char *const *latents, size_t count, struc
 	int result;
 	bool fits;
 
-	r->skims = all_are_files(latents, count);
+	r->data.headers_only = all_are_files(latents, count);
 	if (run_prepare(r, latents, count, e) < 0)
 		return -1;
 	what = run_as_set(r);
@@ -56,8 +56,13 @@ int run_show_plan(struct run *r, const char *const *latents, size_t count, struc
 int run_look_ahead(const struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	struct train_settings s = *r->s;
-	struct run ahead = { .s = &s, .tool = r->tool, .lock = -1, .events.fd = -1, .seed = r->seed, .skims = true, .looks_ahead = true,
-			     .be = r->be, .device = r->device, .optimizer.settings = r->optimizer.settings };
+	struct run ahead = {
+		.s = &s, .tool = r->tool, .looks_ahead = true,
+		.data.headers_only = true,
+		.net = { .be = r->net.be, .device = r->net.device },
+		.course = { .seed = r->course.seed, .optimizer.settings = r->course.optimizer.settings },
+		.keeper.lock = -1, .witness.events.fd = -1,
+	};
 	const int was_quiet = is_quiet();
 	int result;
 
@@ -66,7 +71,7 @@ int run_look_ahead(const struct run *r, const char *const *latents, size_t count
 	quiet(1);       /* it is all said again */
 	result = run_prepare(&ahead, latents, count, e) < 0 ? -1 : run_settle(&ahead, e);
 	quiet(was_quiet);
-	ahead.device = NULL;
+	ahead.net.device = NULL;
 	run_free(&ahead);
 	return result;
 }
@@ -138,36 +143,36 @@ static int check_files(const struct run *r, struct error *e)
 {
 	size_t i;
 
-	if (r->s->network_weights && adapter_file_check(r->s->network_weights, &r->layers, e) < 0)
+	if (r->s->network_weights && adapter_file_check(r->s->network_weights, &r->net.layers, e) < 0)
 		return -1;
 	for (i = 0; i < r->s->base_weights.count; i++)
-		if (adapter_file_check(r->s->base_weights.item[i], &r->layers, e) < 0)
+		if (adapter_file_check(r->s->base_weights.item[i], &r->net.layers, e) < 0)
 			return -1;
 	return 0;
 }
 
 static int tell_check(const struct run *r, struct error *e)
 {
-	const bool counted = !r->imagined || r->s->pictures;
+	const bool counted = !r->data.stand_in || r->s->pictures;
 	size_t i, pictures = 0, regularization = 0;
 	struct json_out j = { 0 };
 	struct buffer text = { 0 };
 	char size[BYTES_SIZE], room[BYTES_SIZE];
 	int result;
 
-	for (i = 0; i < r->data.count && counted; i++)
-		*(r->data.sample[i].regularization ? &regularization : &pictures) += 1;
+	for (i = 0; i < r->data.set.count && counted; i++)
+		*(r->data.set.sample[i].regularization ? &regularization : &pictures) += 1;
 	if (!r->s->json) {
 		if (!counted)
 			buffer_adds(&text, "nothing is wrong; no latents were named, so data was not looked at\n");
 		else
 			buffer_addf(&text, "nothing is wrong: %zu pictures, %zu regularisation pictures, %zu batches an epoch, steps %ld to %ld\n", pictures,
-			       regularization, order_batches(r->order), r->done + 1, r->total);
-		bytes_words(r->planned_bytes, size);
-		buffer_addf(&text, "%zu modules, at most %s on device %s\n", r->adapter->count, size, r->s->device);
-		bytes_words(r->all_bytes, size);
-		bytes_words(isfinite(r->free_bytes) ? r->free_bytes : 0, room);
-		buffer_addf(&text, "what is saved takes %s, %s are free\n", size, isfinite(r->free_bytes) ? room : "nobody knows how many");
+			       regularization, order_batches(r->data.order), r->course.done + 1, r->course.total);
+		bytes_words(r->net.planned_bytes, size);
+		buffer_addf(&text, "%zu modules, at most %s on device %s\n", r->net.adapter->count, size, r->s->device);
+		bytes_words(r->keeper.all_bytes, size);
+		bytes_words(isfinite(r->keeper.free_bytes) ? r->keeper.free_bytes : 0, room);
+		buffer_addf(&text, "what is saved takes %s, %s are free\n", size, isfinite(r->keeper.free_bytes) ? room : "nobody knows how many");
 		result = print_text(text.data, text.len, e);
 		buffer_free(&text);
 		return result;
@@ -177,13 +182,13 @@ static int tell_check(const struct run *r, struct error *e)
 	if (counted) {
 		json_int(&j, "pictures", pictures);
 		json_int(&j, "regularization_pictures", regularization);
-		json_int(&j, "batches_per_epoch", order_batches(r->order));
-		json_int(&j, "step", r->done);
-		json_int(&j, "steps", r->total);
+		json_int(&j, "batches_per_epoch", order_batches(r->data.order));
+		json_int(&j, "step", r->course.done);
+		json_int(&j, "steps", r->course.total);
 	}
-	json_int(&j, "modules", r->adapter->count);
+	json_int(&j, "modules", r->net.adapter->count);
 	json_text(&j, "device", r->s->device);
-	json_int(&j, "peak_bytes", r->planned_bytes);
+	json_int(&j, "peak_bytes", r->net.planned_bytes);
 	json_end(&j);
 	result = json_line(&j, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
 	json_free(&j);
@@ -195,10 +200,10 @@ static int settle_on_device(struct run *r, struct error *e)
 {
 	int result = run_open_device(r, e) < 0 ? -1 : run_settle(r, e);
 
-	if (r->device)
-		r->be->close(r->device);
-	r->be = &dry_backend;
-	r->device = r->be->open(e);
+	if (r->net.device)
+		r->net.be->close(r->net.device);
+	r->net.be = &dry_backend;
+	r->net.device = r->net.be->open(e);
 	return result;
 }
 
@@ -213,7 +218,7 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
 		return -1;
 	if (!finished && run_check_room(r, true, e) < 0)
 		return -1;
-	if (!finished && !r->imagined)
+	if (!finished && !r->data.stand_in)
 		run_tell_others(r);
 	return tell_check(r, e);
 }

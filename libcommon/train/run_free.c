@@ -5,34 +5,34 @@
 
 void run_free(struct run *r)
 {
-	progress_end(r->progress);
+	progress_end(r->witness.progress);
 	run_samples_free(r);
-	r->data.count += r->held_out;
-	run_captions_free(r->captions);
-	tape_free(r->tape);
-	ema_free(&r->ema);
-	optimizer_free(&r->optimizer);
-	adapter_free(r->adapter);
+	r->data.set.count += r->data.held_out;
+	run_captions_free(r->data.captions);
+	tape_free(r->net.tape);
+	ema_free(&r->course.ema);
+	optimizer_free(&r->course.optimizer);
+	adapter_free(r->net.adapter);
 	run_bases_free(r);
-	layer_list_free(&r->layers);
-	unet_free(r->unet);
-	clip_free(r->te1);
-	clip_free(r->te2);
-	if (r->device)
-		r->be->close(r->device);
-	model_files_close(r->files);
-	order_free(r->order);
-	latent_set_free(&r->data);
-	noise_schedule_free(&r->objective.schedule);
-	noise_schedule_free(&r->objective.plain);
-	free(r->identity);
-	free(r->config);
-	free(r->settings);
-	free(r->resumed);
-	free(r->damaged.step);
-	free(r->replayed);
-	events_free(&r->events);
-	loss_mean_free(&r->mean);
-	if (r->lock >= 0)
-		close(r->lock);
+	layer_list_free(&r->net.layers);
+	unet_free(r->net.unet);
+	clip_free(r->net.te1);
+	clip_free(r->net.te2);
+	if (r->net.device)
+		r->net.be->close(r->net.device);
+	model_files_close(r->net.files);
+	order_free(r->data.order);
+	latent_set_free(&r->data.set);
+	noise_schedule_free(&r->course.objective.schedule);
+	noise_schedule_free(&r->course.objective.plain);
+	free(r->keeper.identity);
+	free(r->keeper.config);
+	free(r->keeper.settings);
+	free(r->keeper.resumed);
+	free(r->keeper.damaged.step);
+	free(r->data.replayed);
+	events_free(&r->witness.events);
+	loss_mean_free(&r->witness.mean);
+	if (r->keeper.lock >= 0)
+		close(r->keeper.lock);
 }

@@ -11,7 +11,7 @@ static int read_seed(struct run *r, struct error *e)
 	char *end;
 
 	errno = 0;
-	r->seed = strtoull(r->s->seed ? r->s->seed : "42", &end, 10);
+	r->course.seed = strtoull(r->s->seed ? r->s->seed : "42", &end, 10);
 	if (*end || errno || (r->s->seed && strchr(r->s->seed, '-')))
 		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", r->s->seed);
 	return 0;
@@ -19,7 +19,7 @@ static int read_seed(struct run *r, struct error *e)
 
 int run_settings(struct run *r, struct error *e)
 {
-	struct optimizer_settings *o = &r->optimizer.settings;
+	struct optimizer_settings *o = &r->course.optimizer.settings;
 
 	if (train_settings_finish(r->s, o, e) < 0)
 		return -1;
@@ -46,12 +46,12 @@ const char *run_vae(const struct train_settings *s)
 
 int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	r->files = model_files_open_parts(r->s->model, r->s->model_config, run_vae(r->s), parts_needed(r->s), e);
-	if (!r->files || run_prepare_data(r, latents, count, e) < 0 || run_check_origin(r, e) < 0)
+	r->net.files = model_files_open_parts(r->s->model, r->s->model_config, run_vae(r->s), parts_needed(r->s), e);
+	if (!r->net.files || run_prepare_data(r, latents, count, e) < 0 || run_check_origin(r, e) < 0)
 		return -1;
 	if (!option_is_set("max-timestep"))
-		r->s->max_timestep = model_files_config(r->files)->schedule.train_steps;
-	if (objective_init(&r->objective, r->s, model_files_config(r->files), r->seed, e) < 0)
+		r->s->max_timestep = model_files_config(r->net.files)->schedule.train_steps;
+	if (objective_init(&r->course.objective, r->s, model_files_config(r->net.files), r->course.seed, e) < 0)
 		return -1;
 	run_set_identity(r);
 	return r->s->print_lr ? 0 : run_samples_open(r, e);
@@ -59,17 +59,17 @@ int run_prepare(struct run *r, const char *const *latents, size_t count, struct 
 
 int run_open_device(struct run *r, struct error *e)
 {
-	r->be = backend_find(r->s->device, e);
-	r->device = r->be ? r->be->open(e) : NULL;
-	return r->device ? 0 : -1;
+	r->net.be = backend_find(r->s->device, e);
+	r->net.device = r->net.be ? r->net.be->open(e) : NULL;
+	return r->net.device ? 0 : -1;
 }
 
 /* What the plan counts of a device's own is there already, so it is no longer in the room. */
 size_t run_limit(const struct run *r)
 {
-	const size_t said = r->s->vram_bytes, room = r->device ? r->be->room(r->device) : 0;
+	const size_t said = r->s->vram_bytes, room = r->net.device ? r->net.be->room(r->net.device) : 0;
 	struct error e;
-	const struct plan_device *own = room ? plan_device(r->be->name, &e) : NULL;
+	const struct plan_device *own = room ? plan_device(r->net.be->name, &e) : NULL;
 	const size_t there = own ? room + own->workspace + own->context : 0;
 
 	return !said || (there && there < said) ? there : said;
@@ -88,9 +88,9 @@ int run_settle(struct run *r, struct error *e)
 		run_find_savings(r, &p, &s);
 		result = run_refuse(r, &p, &s, e);
 	}
-	r->way = p.way;
-	r->activation_bytes = p.batch[p.largest].bytes;
-	r->planned_bytes = p.peak;
+	r->net.way = p.way;
+	r->net.activation_bytes = p.batch[p.largest].bytes;
+	r->net.planned_bytes = p.peak;
 	plan_free(&p);
 	return result;
 }
@@ -98,7 +98,7 @@ int run_settle(struct run *r, struct error *e)
 /* Captions, and whether the text encoders run. */
 static int open_captions(struct run *r, struct error *e)
 {
-	const bool cached = r->data.sample[0].variants > 0, trained = run_trains_text(r->s);
+	const bool cached = r->data.set.sample[0].variants > 0, trained = run_trains_text(r->s);
 
 	if (cached && trained)
 		note("the text encoders are trained, so the text outputs in the latents are not used; --network-train-unet-only uses them");
@@ -107,7 +107,7 @@ static int open_captions(struct run *r, struct error *e)
 
 int run_load(struct run *r, struct error *e)
 {
-	if (!r->imagined && open_captions(r, e) < 0)
+	if (!r->data.stand_in && open_captions(r, e) < 0)
 		return -1;
 	if (run_load_text(r, e) < 0 || run_load_unet(r, e) < 0)
 		return -1;

@@ -29,12 +29,12 @@ void run_common_bucket(const struct run *r, int size[2])
 	long most = 0;
 	size_t i, k;
 
-	for (i = 0; i < r->data.count; i++) {
-		const int *b = r->data.sample[i].bucket;
+	for (i = 0; i < r->data.set.count; i++) {
+		const int *b = r->data.set.sample[i].bucket;
 		long visits = 0;
-		for (k = 0; k < r->data.count; k++)
-			if (!memcmp(r->data.sample[k].bucket, b, 2 * sizeof(*b)))
-				visits += r->data.sample[k].repeats;
+		for (k = 0; k < r->data.set.count; k++)
+			if (!memcmp(r->data.set.sample[k].bucket, b, 2 * sizeof(*b)))
+				visits += r->data.set.sample[k].repeats;
 		if (visits > most) {
 			most = visits;
 			memcpy(size, b, 2 * sizeof(*size));
@@ -57,7 +57,7 @@ static int plan_prompt(const struct run *r, const struct prompt *p, const int co
 	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
 	if (!what->sampler && !p->sampler)
 		return fail_at(e, "sample_sampler");
-	if (what->sampler && model_size_check(model_files_config(r->files), what->width, what->height, e) == 0)
+	if (what->sampler && model_size_check(model_files_config(r->net.files), what->width, what->height, e) == 0)
 		return 0;
 	return fail_at(e, s->sample_prompts);
 }
@@ -70,7 +70,7 @@ int run_samples_open(struct run *r, struct error *e)
 
 	if (!r->s->sample_prompts || r->s->replay_step)
 		return 0;
-	x = r->samples = xcalloc(1, sizeof(*x));
+	x = r->witness.samples = xcalloc(1, sizeof(*x));
 	if (prompts_read(r->s->sample_prompts, &x->prompts, e) < 0)
 		return -1;
 	run_common_bucket(r, common);
@@ -83,7 +83,7 @@ int run_samples_open(struct run *r, struct error *e)
 
 void run_samples_free(struct run *r)
 {
-	struct run_samples *x = r->samples;
+	struct run_samples *x = r->witness.samples;
 
 	if (!x)
 		return;
@@ -99,8 +99,8 @@ void run_samples_free(struct run *r)
 /* "t_e000002_00_42.png" after an epoch, "t_000500_00_42.png" after a step: sd-scripts' names without the clock. */
 static char *picture_path(const struct run *r, bool epoch, size_t index, uint64_t seed)
 {
-	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate);
-	char *when = epoch ? xprintf("e%06ld", r->done / per_epoch) : xprintf("%06ld", r->done);
+	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate);
+	char *when = epoch ? xprintf("e%06ld", r->course.done / per_epoch) : xprintf("%06ld", r->course.done);
 	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", r->s->output_dir, r->s->output_name, when, index, (unsigned long long)seed);
 
 	free(when);
@@ -131,8 +131,8 @@ static int save_picture(const struct run *r, const char *path, const struct pain
 double run_samples_ahead(const struct run *r, double *bytes)
 {
 	const struct train_settings *s = r->s;
-	const struct run_samples *x = r->samples;
-	const long every = s->sample_every_epochs ? s->sample_every_epochs * order_updates_per_epoch(r->order, s->accumulate) :
+	const struct run_samples *x = r->witness.samples;
+	const long every = s->sample_every_epochs ? s->sample_every_epochs * order_updates_per_epoch(r->data.order, s->accumulate) :
 			   s->sample_every_steps;
 	double pixels = 0;
 	size_t i;
@@ -143,14 +143,14 @@ double run_samples_ahead(const struct run *r, double *bytes)
 	for (i = 0; i < x->prompts.count; i++)
 		pixels += (double)x->what[i].width * x->what[i].height;
 	*bytes = 2 * pixels / x->prompts.count;
-	return x->prompts.count * (double)((every ? r->total / every - r->done / every : 0) + (s->sample_at_first && !r->done));
+	return x->prompts.count * (double)((every ? r->course.total / every - r->course.done / every : 0) + (s->sample_at_first && !r->course.done));
 }
 
 /* ---- painting ---- */
 
 static void draw_noise(const struct run *r, const struct painting *w, uint64_t seed, float **noise)
 {
-	const struct model_config *c = model_files_config(r->files);
+	const struct model_config *c = model_files_config(r->net.files);
 	size_t n = (size_t)c->unet.in_channels * (w->width / c->vae.factor) * (w->height / c->vae.factor);
 
 	*noise = xmalloc(n * sizeof(**noise));
@@ -159,10 +159,10 @@ static void draw_noise(const struct run *r, const struct painting *w, uint64_t s
 
 static int paint_one(struct run *r, size_t index, bool epoch, struct error *e)
 {
-	struct run_samples *x = r->samples;
+	struct run_samples *x = r->witness.samples;
 	const struct prompt *p = &x->prompts.prompt[index];
 	struct painting what = x->what[index];
-	uint64_t seed = p->has_seed ? p->seed : r->seed;
+	uint64_t seed = p->has_seed ? p->seed : r->course.seed;
 	char *path = picture_path(r, epoch, index, seed);
 	struct image picture = { 0 };
 	float *noise;
@@ -184,13 +184,13 @@ static int paint_one(struct run *r, size_t index, bool epoch, struct error *e)
 
 static int load(struct run *r, struct error *e)
 {
-	struct run_samples *x = r->samples;
+	struct run_samples *x = r->witness.samples;
 	char *folder = path_join(r->s->output_dir, "sample");
 	int result = make_folders(folder, e);
 
 	free(folder);
 	if (!x->loaded)
-		pipeline_borrow(&x->pipeline, r->files, r->be, r->device, r->unet, r->te1, r->te2);
+		pipeline_borrow(&x->pipeline, r->net.files, r->net.be, r->net.device, r->net.unet, r->net.te1, r->net.te2);
 	x->loaded = true;
 	return result < 0 ? -1 : pipeline_complete(&x->pipeline, e);
 }
@@ -203,10 +203,10 @@ static int paint_all(struct run *r, bool epoch, struct error *e)
 	run_give_arena(r);
 	result = load(r, e) < 0 ? -1 : run_show_average(r, e);
 
-	for (i = 0; i < r->samples->prompts.count && !result; i++)
+	for (i = 0; i < r->witness.samples->prompts.count && !result; i++)
 		result = paint_one(r, i, epoch, e);
 	run_end_average(r);
-	pipeline_shed(&r->samples->pipeline);
+	pipeline_shed(&r->witness.samples->pipeline);
 	return result;
 }
 
@@ -216,10 +216,10 @@ int run_samples_need(const struct run *r, struct run *dry, size_t *activations, 
 	size_t i;
 	int result;
 
-	pipeline_borrow(&p, dry->files, dry->be, dry->device, dry->unet, dry->te1, dry->te2);
+	pipeline_borrow(&p, dry->net.files, dry->net.be, dry->net.device, dry->net.unet, dry->net.te1, dry->net.te2);
 	result = pipeline_networks(&p, e);
-	for (i = 0; i < r->samples->prompts.count && !result; i++) {
-		const size_t need = paint_need(&p, &r->samples->what[i]);
+	for (i = 0; i < r->witness.samples->prompts.count && !result; i++) {
+		const size_t need = paint_need(&p, &r->witness.samples->what[i]);
 		*activations = need > *activations ? need : *activations;
 	}
 	pipeline_close(&p);
@@ -231,15 +231,15 @@ int run_samples_need(const struct run *r, struct run *dry, size_t *activations, 
 static bool due(struct run *r, bool *epoch)
 {
 	const struct train_settings *s = r->s;
-	long per_epoch = order_updates_per_epoch(r->order, s->accumulate);
-	bool asked = sample_wanted(), first = !r->samples->asked_first;
+	long per_epoch = order_updates_per_epoch(r->data.order, s->accumulate);
+	bool asked = sample_wanted(), first = !r->witness.samples->asked_first;
 
-	r->samples->asked_first = true;
-	*epoch = s->sample_every_epochs != 0 || r->done == 0;
+	r->witness.samples->asked_first = true;
+	*epoch = s->sample_every_epochs != 0 || r->course.done == 0;
 	if (first)
-		return r->done == 0 && s->sample_at_first;
-	if (s->sample_every_epochs ? r->done % (s->sample_every_epochs * per_epoch) == 0 :
-	    s->sample_every_steps && r->done % s->sample_every_steps == 0)
+		return r->course.done == 0 && s->sample_at_first;
+	if (s->sample_every_epochs ? r->course.done % (s->sample_every_epochs * per_epoch) == 0 :
+	    s->sample_every_steps && r->course.done % s->sample_every_steps == 0)
 		return true;
 	*epoch = false;
 	return asked;
@@ -250,7 +250,7 @@ void run_sample(struct run *r)
 	struct error e;
 	bool epoch;
 
-	if (!r->samples) {
+	if (!r->witness.samples) {
 		if (sample_wanted())
 			warning("SIGUSR2 asks for samples, but there are no sample_prompts");
 		return;

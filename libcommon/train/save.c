@@ -28,30 +28,30 @@ struct rotation run_state_rotation(const struct train_settings *s)
 
 static void rotate(const struct run *r, const char *suffix, struct rotation keep, const struct step_set *damaged)
 {
-	saved_rotate(r->s->output_dir, r->s->output_name, suffix, r->mark, &keep, r->done, damaged);
+	saved_rotate(r->s->output_dir, r->s->output_name, suffix, r->keeper.mark, &keep, r->course.done, damaged);
 }
 
 int run_show_average(struct run *r, struct error *e)
 {
-	r->averaged = true;
-	ema_swap(&r->ema);
-	return optimizer_average(&r->optimizer, e);
+	r->course.averaged = true;
+	ema_swap(&r->course.ema);
+	return optimizer_average(&r->course.optimizer, e);
 }
 
 void run_end_average(struct run *r)
 {
-	if (!r->averaged)
+	if (!r->course.averaged)
 		return;
-	r->averaged = false;
-	optimizer_resume_training(&r->optimizer);
-	ema_swap(&r->ema);
+	r->course.averaged = false;
+	optimizer_resume_training(&r->course.optimizer);
+	ema_swap(&r->course.ema);
 }
 
 static void tell_owner(const struct run *r, unsigned by, struct metadata_list *facts)
 {
-	char *saved = saved_text(r->done, by);
+	char *saved = saved_text(r->course.done, by);
 
-	metadata_text(facts, RUN_KEY, r->mark);
+	metadata_text(facts, RUN_KEY, r->keeper.mark);
 	metadata_text(facts, SAVED_KEY, saved);
 	free(saved);
 }
@@ -59,7 +59,7 @@ static void tell_owner(const struct run *r, unsigned by, struct metadata_list *f
 int run_save_adapter(struct run *r, unsigned by, struct error *e)
 {
 	const char *folder = r->s->output_dir, *name = r->s->output_name;
-	char *path = by == SAVED_AT_END ? run_adapter_path(r) : saved_path(folder, name, r->done, ADAPTER_SUFFIX);
+	char *path = by == SAVED_AT_END ? run_adapter_path(r) : saved_path(folder, name, r->course.done, ADAPTER_SUFFIX);
 	struct metadata_list facts = { 0 };
 	int result;
 
@@ -67,7 +67,7 @@ int run_save_adapter(struct run *r, unsigned by, struct error *e)
 	tell_owner(r, by, &facts);
 	result = run_show_average(r, e);
 	if (!result)
-		result = adapter_save(r->adapter, path, precision(r->s->save_precision), facts.item, facts.count, e);
+		result = adapter_save(r->net.adapter, path, precision(r->s->save_precision), facts.item, facts.count, e);
 	run_end_average(r);
 	metadata_free(&facts);
 	if (!result) {
@@ -81,16 +81,16 @@ int run_save_adapter(struct run *r, unsigned by, struct error *e)
 
 int run_save_state(struct run *r, unsigned by, struct error *e)
 {
-	char *path = saved_path(r->s->output_dir, r->s->output_name, r->done, STATE_SUFFIX);
-	const struct state_more more = { r->ema.value, r->curves, CURVES };
-	const struct state_facts facts = { r->done, by, r->identity, r->settings, r->config, r->mark };
-	int result = state_save(path, &r->optimizer, &more, &facts, e);
+	char *path = saved_path(r->s->output_dir, r->s->output_name, r->course.done, STATE_SUFFIX);
+	const struct state_more more = { r->course.ema.value, r->witness.curves, CURVES };
+	const struct state_facts facts = { r->course.done, by, r->keeper.identity, r->keeper.settings, r->keeper.config, r->keeper.mark };
+	int result = state_save(path, &r->course.optimizer, &more, &facts, e);
 
 	if (!result) {
 		report_save(r, "state", path);
-		step_set_drop(&r->damaged, r->done);
-		rotate(r, STATE_SUFFIX, run_state_rotation(r->s), &r->damaged);
-		r->saved_at = seconds_now();
+		step_set_drop(&r->keeper.damaged, r->course.done);
+		rotate(r, STATE_SUFFIX, run_state_rotation(r->s), &r->keeper.damaged);
+		r->keeper.saved_at = seconds_now();
 	}
 	free(path);
 	return result;

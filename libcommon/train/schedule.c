@@ -4,7 +4,7 @@
 
 static int check_schedule(const struct run *r, struct error *e)
 {
-	const struct lr_schedule *l = &r->lr;
+	const struct lr_schedule *l = &r->course.lr;
 
 	if (l->total && l->warmup + l->decay > l->total)
 		return fail(e, EXIT_USAGE, "lr_warmup_steps and lr_decay_steps: %ld and %ld are more than the run's %ld together; lower one",
@@ -21,15 +21,15 @@ static int check_schedule(const struct run *r, struct error *e)
 /* Does any step move what has this learning rate?  A warm-up begins with a step that does not, which may be the only one. */
 static bool moves(const struct run *r, double rate)
 {
-	const struct optimizer_settings *o = &r->optimizer.settings;
+	const struct optimizer_settings *o = &r->course.optimizer.settings;
 	long k;
 
 	if (optimizer_lr(o, rate, 1, 1) == 0)
 		return false;
-	for (k = 0; k < r->total; k++)
-		if (optimizer_lr(o, rate, lr_multiplier(&r->lr, k), k + 1) != 0)
+	for (k = 0; k < r->course.total; k++)
+		if (optimizer_lr(o, rate, lr_multiplier(&r->course.lr, k), k + 1) != 0)
 			return true;
-	return !r->total;
+	return !r->course.total;
 }
 
 /* A part whose own rate is 0 is not trained at all; here it is one that only looks trained. */
@@ -52,11 +52,11 @@ int run_set_schedule(struct run *r, struct error *e)
 {
 	const struct train_settings *s = r->s;
 
-	r->lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = r->total, .cycles = s->lr_cycles, .power = s->lr_power,
+	r->course.lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = r->course.total, .cycles = s->lr_cycles, .power = s->lr_power,
 				      .end = s->learning_rate > 0 ? 1e-7 / s->learning_rate : 0, .min_ratio = s->lr_min_ratio,
 				      .timescale = s->lr_timescale };
-	if (train_schedule_steps("lr_warmup_steps", s->warmup, r->total, &r->lr.warmup, e) < 0 ||
-	    train_schedule_steps("lr_decay_steps", s->decay, r->total, &r->lr.decay, e) < 0)
+	if (train_schedule_steps("lr_warmup_steps", s->warmup, r->course.total, &r->course.lr.warmup, e) < 0 ||
+	    train_schedule_steps("lr_decay_steps", s->decay, r->course.total, &r->course.lr.decay, e) < 0)
 		return -1;
 	if (check_schedule(r, e) < 0)
 		return -1;

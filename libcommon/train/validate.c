@@ -14,7 +14,7 @@ static int seed_of(const struct run *r, uint64_t *seed, struct error *e)
 	const char *text = r->s->validation_seed;
 	char *end;
 
-	*seed = r->seed;
+	*seed = r->course.seed;
 	if (!text)
 		return 0;
 	errno = 0;
@@ -27,11 +27,11 @@ static int seed_of(const struct run *r, uint64_t *seed, struct error *e)
 /* Marks share of the pictures that are not for regularisation; returns how many. */
 static size_t choose(const struct run *r, uint64_t seed, bool *held)
 {
-	uint32_t *candidate = xmalloc((r->data.count + 1) * sizeof(*candidate)), *order;
+	uint32_t *candidate = xmalloc((r->data.set.count + 1) * sizeof(*candidate)), *order;
 	size_t i, n = 0, want;
 
-	for (i = 0; i < r->data.count; i++)
-		if (!r->data.sample[i].regularization)
+	for (i = 0; i < r->data.set.count; i++)
+		if (!r->data.set.sample[i].regularization)
 			candidate[n++] = i;
 	want = n < 2 ? 0 : lround(r->s->validation_split * n);
 	want = want < 1 && n > 1 ? 1 : want > n - 1 && n ? n - 1 : want;
@@ -47,7 +47,7 @@ static size_t choose(const struct run *r, uint64_t seed, bool *held)
 /* The pictures that are held out go behind the others, both in the order they had. */
 int run_hold_out(struct run *r, struct error *e)
 {
-	size_t i, kept = 0, n = r->data.count;
+	size_t i, kept = 0, n = r->data.set.count;
 	struct latent_sample *sorted;
 	uint64_t seed;
 	bool *held;
@@ -57,22 +57,22 @@ int run_hold_out(struct run *r, struct error *e)
 	if (seed_of(r, &seed, e) < 0)
 		return -1;
 	held = xcalloc(n, sizeof(*held));
-	r->held_out = choose(r, seed, held);
-	if (!r->held_out) {
+	r->data.held_out = choose(r, seed, held);
+	if (!r->data.held_out) {
 		free(held);
 		return fail(e, EXIT_USAGE, "validation_split: one picture cannot be divided; give more, or remove it");
 	}
 	sorted = xmalloc(n * sizeof(*sorted));
 	for (i = 0; i < n; i++)
 		if (!held[i])
-			sorted[kept++] = r->data.sample[i];
-	r->data.count = kept;
+			sorted[kept++] = r->data.set.sample[i];
+	r->data.set.count = kept;
 	for (i = 0; i < n; i++)
 		if (held[i])
-			sorted[kept++] = r->data.sample[i];
+			sorted[kept++] = r->data.set.sample[i];
 	free(held);
-	free(r->data.sample);
-	r->data.sample = sorted;
+	free(r->data.set.sample);
+	r->data.set.sample = sorted;
 	return 0;
 }
 
@@ -81,14 +81,14 @@ int run_hold_out(struct run *r, struct error *e)
 /* The same noise and timestep whenever it is asked for. */
 static void put_noise(struct run *r, struct batch *b, uint32_t sample, int part)
 {
-	const struct noise_schedule *s = &r->objective.schedule;
+	const struct noise_schedule *s = &r->course.objective.schedule;
 	size_t i, n = (size_t)b->c * b->h * b->w;
 	float *noise = xmalloc(n * sizeof(*noise)), *x = xmalloc(n * sizeof(*x));
 	int t = (2 * part + 1) * s->steps / (2 * TIMESTEPS);
 
-	random_normal(&(struct random){ r->seed, RANDOM_VALIDATION, 1 + part, sample }, noise, n);
+	random_normal(&(struct random){ r->course.seed, RANDOM_VALIDATION, 1 + part, sample }, noise, n);
 	for (i = 0; i < n; i++)
-		x[i] = r->data.sample[sample].mean[i] * r->objective.scaling_factor;
+		x[i] = r->data.set.sample[sample].mean[i] * r->course.objective.scaling_factor;
 	noise_add(s, t, b->noisy, x, noise, n);
 	noise_target(s, t, b->target, x, noise, n);
 	b->timestep[0] = t;
@@ -103,7 +103,7 @@ static struct tensor *forward(struct tape *t, void *arg)
 {
 	const struct look *l = arg;
 
-	return step_forward(t, &l->r->networks, l->b, NULL);
+	return step_forward(t, &l->r->net.step, l->b, NULL);
 }
 
 static int loss_of(struct run *r, struct workspace *w, struct batch *b, double *loss, struct error *e)
@@ -125,10 +125,10 @@ static int look_at_all(struct run *r, struct workspace *w, struct batch *b, size
 	int part;
 
 	for (i = 0; i < n; i++) {
-		run_batch_still(r, r->data.count + i, b);
+		run_batch_still(r, r->data.set.count + i, b);
 		for (part = 0; part < TIMESTEPS; part++) {
 			double loss;
-			put_noise(r, b, r->data.count + i, part);
+			put_noise(r, b, r->data.set.count + i, part);
 			if (loss_of(r, w, b, &loss, e) < 0)
 				return -1;
 			sum[part] += loss / n;
@@ -142,19 +142,19 @@ struct due { bool step, epoch; };
 /* The end is looked at too, whichever was asked for. */
 static struct due due(const struct run *r)
 {
-	long per_epoch = order_updates_per_epoch(r->order, r->s->accumulate), every = r->s->validate_every_steps;
+	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate), every = r->s->validate_every_steps;
 	long epochs = r->s->validate_every_epochs ? r->s->validate_every_epochs : every ? 0 : 1;
 
-	if (!r->held_out)
+	if (!r->data.held_out)
 		return (struct due){ 0 };
-	return (struct due){ every && (r->done % every == 0 || r->done == r->total),
-			     epochs && (r->done % (epochs * per_epoch) == 0 || r->done == r->total) };
+	return (struct due){ every && (r->course.done % every == 0 || r->course.done == r->course.total),
+			     epochs && (r->course.done % (epochs * per_epoch) == 0 || r->course.done == r->course.total) };
 }
 
 void run_validate(struct run *r)
 {
-	size_t most = r->s->max_validation_steps, n = most && most < r->held_out ? most : r->held_out;
-	struct workspace work = { .be = r->be, .device = r->device };
+	size_t most = r->s->max_validation_steps, n = most && most < r->data.held_out ? most : r->data.held_out;
+	struct workspace work = { .be = r->net.be, .device = r->net.device };
 	double sum[TIMESTEPS] = { 0 };
 	const struct due when = due(r);
 	struct batch b = { 0 };
@@ -178,10 +178,10 @@ size_t run_validation_need(struct run *r)
 	struct look l = { r, &b };
 	size_t i, most = 0;
 
-	for (i = 0; i < r->held_out; i++) {
-		const struct latent_sample *s = &r->data.sample[r->data.count + i];
+	for (i = 0; i < r->data.held_out; i++) {
+		const struct latent_sample *s = &r->data.set.sample[r->data.set.count + i];
 		size_t need;
-		run_batch_blank(r, &(struct batch_shape){ 1, s->h, s->w, r->data.count + i }, &b);
+		run_batch_blank(r, &(struct batch_shape){ 1, s->h, s->w, r->data.set.count + i }, &b);
 		need = workspace_need(forward, &l);
 		most = need > most ? need : most;
 	}

@@ -155,7 +155,7 @@ static void begin(struct run *r, char *line, const char *latents)
 	assert_true(used <= sizeof(tools) / sizeof(*tools));
 	*tool = (struct tool){ "lora-train", "", "", train_options(&settings), .takes_config = true };
 	options_parse(tool, argc, argv);
-	*r = (struct run){ .s = &settings, .tool = tool, .lock = -1, .events.fd = -1 };
+	*r = (struct run){ .s = &settings, .tool = tool, .keeper.lock = -1, .witness.events.fd = -1 };
 	if (run_settings(r, &e) < 0 || run_prepare(r, &latents, 1, &e) < 0)
 		fail_msg("%s", e.text);
 }
@@ -185,11 +185,11 @@ static void check_step_twice(struct run *r, struct batch *b)
 	uint64_t first;
 
 	trace = 0;
-	step_run(r->tape, &r->networks, b, 1, loss);
-	optimizer_forget(&r->optimizer);
+	step_run(r->net.tape, &r->net.step, b, 1, loss);
+	optimizer_forget(&r->course.optimizer);
 	first = trace;
 	trace = 0;
-	step_run(r->tape, &r->networks, b, 1, loss);
+	step_run(r->net.tape, &r->net.step, b, 1, loss);
 	assert_true(first && first == trace);
 	assert_int_equal(asked, before);
 }
@@ -202,23 +202,23 @@ static void check_steps(struct run *r, const struct plan *p)
 	struct error e;
 	size_t i, seen = 0;
 
-	for (; place.first < order_batches(r->order); place.first++) {
-		const struct order_batch o = order_batch(r->order, 0, place.first);
-		const int *bucket = r->data.sample[o.sample[0]].bucket, n = o.n;
+	for (; place.first < order_batches(r->data.order); place.first++) {
+		const struct order_batch o = order_batch(r->data.order, 0, place.first);
+		const int *bucket = r->data.set.sample[o.sample[0]].bucket, n = o.n;
 		for (i = 0; i < p->batches; i++)
 			if (p->batch[i].n == n && p->batch[i].width == bucket[0] && p->batch[i].height == bucket[1])
 				break;
 		assert_true(i < p->batches);
-		r->activation_bytes = p->batch[i].bytes;
+		r->net.activation_bytes = p->batch[i].bytes;
 		assert_int_equal(run_take_arena(r, &e), 0);
 		run_batch(r, &place, 0, &b);
 		check_step_twice(r, &b);
-		assert_int_equal(tape_peak(r->tape), p->batch[i].bytes);
+		assert_int_equal(tape_peak(r->net.tape), p->batch[i].bytes);
 		run_give_arena(r);
 		seen++;
 	}
 	assert_true(seen >= p->batches && p->batches >= 3);
-	optimizer_forget(&r->optimizer);
+	optimizer_forget(&r->course.optimizer);
 	run_batch_free(&b);
 }
 
@@ -240,9 +240,9 @@ static void check_lasting(struct run *r, const struct plan *p)
 	must(run_load_unet(r, &e), &e);
 	assert_int_equal(since(&mark), p->bytes[PLAN_UNET]);
 	must(run_make_adapter(r, &e), &e);
-	must(optimizer_average(&r->optimizer, &e), &e);         /* as saving does */
+	must(optimizer_average(&r->course.optimizer, &e), &e);         /* as saving does */
 	assert_int_equal(since(&mark), sum(p, PLAN_BASE, PLAN_AVERAGE));
-	optimizer_resume_training(&r->optimizer);
+	optimizer_resume_training(&r->course.optimizer);
 }
 
 static void check(const char *words)
@@ -263,8 +263,8 @@ static void check(const char *words)
 	counting.linear_dx = traced_linear_dx;
 	counting.prepare = counting_prepare;
 	must(run_open_device(&r, &e), &e);
-	r.be = &counting;
-	r.way = p.way;
+	r.net.be = &counting;
+	r.net.way = p.way;
 	check_lasting(&r, &p);
 	check_steps(&r, &p);
 	assert_int_equal(p.peak, sum(&p, 0, PLAN_CLASSES - 1));

@@ -6,7 +6,7 @@
 /* asked for since the last time */
 static size_t more(const struct run *dry, size_t *before)
 {
-	const size_t now = dry_device_bytes(dry->device).asked, added = now - *before;
+	const size_t now = dry_device_bytes(dry->net.device).asked, added = now - *before;
 
 	*before = now;
 	return added;
@@ -38,14 +38,14 @@ static int count_adapter(struct run *dry, struct plan *p, size_t *before, struct
 {
 	size_t i, trained;
 
-	if (run_make_adapter(dry, e) < 0 || optimizer_average(&dry->optimizer, e) < 0)
+	if (run_make_adapter(dry, e) < 0 || optimizer_average(&dry->course.optimizer, e) < 0)
 		return -1;
-	trained = adapter_bytes(p, dry->adapter, true);
-	for (i = 0; i < dry->bases; i++)
-		p->bytes[PLAN_BASE] += adapter_bytes(p, dry->base[i], false);
-	p->bytes[PLAN_ADAPTER] = adapter_bytes(p, dry->adapter, false);
-	p->bytes[PLAN_GRADIENTS] = dry->adapter->borrow_grads ? 0 : trained;
-	p->bytes[PLAN_AVERAGE] = dry->s->ema_decay || dry->optimizer.kept ? trained : 0;
+	trained = adapter_bytes(p, dry->net.adapter, true);
+	for (i = 0; i < dry->net.bases; i++)
+		p->bytes[PLAN_BASE] += adapter_bytes(p, dry->net.base[i], false);
+	p->bytes[PLAN_ADAPTER] = adapter_bytes(p, dry->net.adapter, false);
+	p->bytes[PLAN_GRADIENTS] = dry->net.adapter->borrow_grads ? 0 : trained;
+	p->bytes[PLAN_AVERAGE] = dry->s->ema_decay || dry->course.optimizer.kept ? trained : 0;
 	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] - p->bytes[PLAN_GRADIENTS] -
 				   p->bytes[PLAN_AVERAGE];
 	return 0;
@@ -63,7 +63,7 @@ static int count_lasting(struct run *dry, struct plan *p, struct error *e)
 	p->bytes[PLAN_UNET] = more(dry, &before);
 	if (count_adapter(dry, p, &before, e) < 0)
 		return -1;
-	p->host = dry_device_bytes(dry->device).host;
+	p->host = dry_device_bytes(dry->net.device).host;
 	return 0;
 }
 
@@ -74,7 +74,7 @@ static size_t keep_bucket(const struct run *dry, struct batch_shape *shapes, siz
 	size_t i, kept = 0;
 
 	for (i = 0; i < count; i++) {
-		const int *bucket = dry->data.sample[shapes[i].sample].bucket;
+		const int *bucket = dry->data.set.sample[shapes[i].sample].bucket;
 		if (bucket[0] == only[0] && bucket[1] == only[1])
 			shapes[kept++] = shapes[i];
 	}
@@ -92,7 +92,7 @@ static void count_batches(struct run *dry, const int *only, struct plan *p)
 	p->batch = xcalloc(p->batches, sizeof(*p->batch));
 	run_measure(dry, shapes, p->batches);
 	for (i = 0; i < p->batches; i++) {
-		const int *bucket = dry->data.sample[shapes[i].sample].bucket;
+		const int *bucket = dry->data.set.sample[shapes[i].sample].bucket;
 		p->batch[i] = (struct plan_batch){ bucket[0], bucket[1], shapes[i].n, shapes[i].bytes };
 		if (shapes[i].bytes > p->batch[p->largest].bytes)
 			p->largest = i;
@@ -103,17 +103,17 @@ static void count_batches(struct run *dry, const int *only, struct plan *p)
 
 static int count_pictures(const struct run *r, struct run *dry, struct plan *p, struct error *e)
 {
-	struct device *lasting = dry->device;
+	struct device *lasting = dry->net.device;
 	size_t activations = 0;
 	int result;
 
-	if (!r->samples || !dry->s->sample_prompts)
+	if (!r->witness.samples || !dry->s->sample_prompts)
 		return 0;
-	dry->device = dry_device_new(&p->device->rules);
+	dry->net.device = dry_device_new(&p->device->rules);
 	result = run_samples_need(r, dry, &activations, e);
-	p->pictures = dry_device_bytes(dry->device).taken + activations;
-	dry->be->close(dry->device);
-	dry->device = lasting;
+	p->pictures = dry_device_bytes(dry->net.device).taken + activations;
+	dry->net.be->close(dry->net.device);
+	dry->net.device = lasting;
 	return result;
 }
 
@@ -132,13 +132,13 @@ static int count_turns(const struct run *r, struct run *dry, const int *only, st
 		return -1;
 	most = larger(p->batch[p->largest].bytes, larger(p->validation, p->pictures));
 	p->bytes[PLAN_ACTIVATIONS] = aligned(p, most);
-	dry->be->alloc(dry->device, most);
+	dry->net.be->alloc(dry->net.device, most);
 	return 0;
 }
 
 static void add_up(const struct run *dry, struct plan *p)
 {
-	const struct dry_bytes all = dry_device_bytes(dry->device);
+	const struct dry_bytes all = dry_device_bytes(dry->net.device);
 	int i;
 
 	p->bytes[PLAN_WORKSPACE] = p->device->workspace;
@@ -153,26 +153,31 @@ static void add_up(const struct run *dry, struct plan *p)
 /* What it borrowed */
 static void give_back(struct run *dry)
 {
-	dry->data = (struct latent_set){ 0 };
-	dry->held_out = 0;
-	dry->files = NULL;
-	dry->objective = (struct objective){ 0 };
+	dry->data.set = (struct latent_set){ 0 };
+	dry->data.held_out = 0;
+	dry->net.files = NULL;
+	dry->course.objective = (struct objective){ 0 };
 	run_free(dry);
 }
 
 int run_count(const struct run *r, const struct planned *what, const struct plan_way *way, const int *only, struct plan *p, struct error *e)
 {
 	struct train_settings s = what->s;
-	struct run dry = { .s = &s, .tool = r->tool, .lock = -1, .events.fd = -1, .data = r->data, .held_out = r->held_out,
-			   .imagined = r->imagined, .common_batch = what->common_batch, .objective = r->objective, .seed = r->seed,
-			   .files = r->files, .be = &dry_backend, .optimizer.settings = what->optimizer, .way = *way };
+	struct run dry = {
+		.s = &s, .tool = r->tool,
+		.data = { .set = r->data.set, .held_out = r->data.held_out, .stand_in = r->data.stand_in,
+			  .common_batch = what->common_batch },
+		.net = { .files = r->net.files, .be = &dry_backend, .way = *way },
+		.course = { .objective = r->course.objective, .seed = r->course.seed, .optimizer.settings = what->optimizer },
+		.keeper.lock = -1, .witness.events.fd = -1,
+	};
 	const int was_quiet = is_quiet();
 	int result;
 
 	*p = (struct plan){ .device = plan_device(s.device, e), .way = *way };
 	if (!p->device)
 		return -1;
-	dry.device = dry_device_new(&p->device->rules);
+	dry.net.device = dry_device_new(&p->device->rules);
 	quiet(1);       /* the run itself says what is to be said */
 	run_make_order(&dry);
 	result = count_lasting(&dry, p, e) < 0 ? -1 : count_turns(r, &dry, only, p, e);
@@ -189,7 +194,7 @@ int run_count(const struct run *r, const struct planned *what, const struct plan
 
 struct planned run_as_set(const struct run *r)
 {
-	return (struct planned){ .s = *r->s, .optimizer = r->optimizer.settings, .common_batch = r->common_batch };
+	return (struct planned){ .s = *r->s, .optimizer = r->course.optimizer.settings, .common_batch = r->data.common_batch };
 }
 
 /* The fewest checkpoints that fit, by the bucket that takes most; *p then holds all of `only`. */
