@@ -1,6 +1,7 @@
 /* HEIC and AVIF through libheif, which is opened at run time. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@ struct heif {
 	int (*pictures)(struct heif_context *);
 	int (*width)(const struct heif_handle *);               /* upright, as everything below */
 	int (*height)(const struct heif_handle *);
+	int (*coded_width)(const struct heif_handle *);         /* before it is turned and cropped */
+	int (*coded_height)(const struct heif_handle *);
 	int (*has_alpha)(const struct heif_handle *);
 	size_t (*profile_size)(const struct heif_handle *);
 	struct heif_result (*profile)(const struct heif_handle *, void *);
@@ -45,6 +48,8 @@ static const struct { const char *name; size_t at; } functions[] = {
 	FUNCTION(pictures, "context_get_number_of_top_level_images"),
 	FUNCTION(width, "image_handle_get_width"),
 	FUNCTION(height, "image_handle_get_height"),
+	FUNCTION(coded_width, "image_handle_get_ispe_width"),
+	FUNCTION(coded_height, "image_handle_get_ispe_height"),
 	FUNCTION(has_alpha, "image_handle_has_alpha_channel"),
 	FUNCTION(profile_size, "image_handle_get_raw_color_profile_size"),
 	FUNCTION(profile, "image_handle_get_raw_color_profile"),
@@ -103,6 +108,23 @@ static int put_rows(struct decoder *d, const struct heif *h, const struct heif_p
 	return 0;
 }
 
+/* A picture may be a canvas that other pictures are laid on (a grid, an overlay).  The canvas has a size of its own, and libheif 1.15 allocates
+ * it after comparing it with the limit of a side alone: 775 bytes asked for 700 MB.  So no side is longer than what keeps a square within
+ * 4 times the pixels that a picture may have, and no side of a canvas is longer than the picture's own. */
+static int longest_side(const struct decoder *d)
+{
+	const double side = 2 * sqrt((double)decoder_most_pixels(d));
+
+	return side < IMAGE_MAX_SIDE ? (int)side : IMAGE_MAX_SIDE;
+}
+
+static void limit_canvas(const struct heif *h, struct heif_context *context, const struct heif_handle *handle)
+{
+	const int width = h->coded_width(handle), height = h->coded_height(handle);
+
+	h->limit_side(context, (width > height ? width : height) + 1);
+}
+
 static int decode_handle(struct decoder *d, const struct heif *h, const struct heif_handle *handle)
 {
 	struct heif_picture *picture = NULL;
@@ -135,13 +157,14 @@ static int decode_primary(struct decoder *d, const struct heif *h, struct heif_c
 	struct heif_result r;
 	int status;
 
-	h->limit_side(context, IMAGE_MAX_SIDE);
+	h->limit_side(context, longest_side(d));
 	r = h->read(context, d->bytes, d->n, NULL);
 	if (!r.code)
 		r = h->primary(context, &handle);
 	if (r.code)
 		return complain(d, r);
 	d->animated = h->pictures(context) > 1;
+	limit_canvas(h, context, handle);
 	status = decode_handle(d, h, handle);
 	h->free_handle(handle);
 	return status;

@@ -60,9 +60,14 @@ const char *image_type(const void *bytes, size_t n, const char **other)
 	return m && m->decode && !m->foreign ? m->name : NULL;
 }
 
+uint64_t decoder_most_pixels(const struct decoder *d)
+{
+	return d->options && d->options->max_pixels ? d->options->max_pixels : 100000000;
+}
+
 int decoder_size(struct decoder *d, uint64_t width, uint64_t height)
 {
-	uint64_t cap = d->options && d->options->max_pixels ? d->options->max_pixels : 100000000;
+	const uint64_t cap = decoder_most_pixels(d);
 
 	if (!width || !height)
 		return fail(d->e, EXIT_INPUT, "%s: a picture of %llux%llu pixels; replace it", d->name,

@@ -53,6 +53,7 @@ struct decoder {
 
 /* Refuse by the sizes that a header claims; fills in width and height. */
 int decoder_size(struct decoder *d, uint64_t width, uint64_t height) MUST_CHECK;
+uint64_t decoder_most_pixels(const struct decoder *d);          /* that a picture may have */
 /* By how much the reader allows the picture to be made smaller: 8, 4, 2 or 1 times.  The codec then changes width and
  * height.  `codec`: as below. */
 int decoder_shrink(struct decoder *d, uint64_t codec);

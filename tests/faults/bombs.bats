@@ -44,6 +44,12 @@ picture() {
 	picture 0 12 lossless.webp
 }
 
+@test "a HEIC of 775 bytes whose canvas has 26,000 pixels a side" {
+	ldconfig -p | grep -q libheif.so.1 || skip "no libheif"
+	mkdir set; cp "$ROOT/tests/fuzz/corpus/heif/overlay-of-26000-pixels" set/a.heic; echo words > set/a.txt
+	costs 3 96 5 "$BIN/lora-prep" -q -j 1 --strict -o o.tar set
+}
+
 @test "lora-inspect of pictures" {
 	costs 0 64 5 "$BIN/lora-inspect" "$BOMBS/text.png"
 	costs 0 160 10 "$BIN/lora-inspect" "$BOMBS/interlaced.png"
