@@ -1,3 +1,4 @@
+/* Buckets: the list of sizes, and where a picture goes in one. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
@@ -86,7 +87,7 @@ void buckets_free(struct buckets *b)
 	*b = (struct buckets){ 0 };
 }
 
-/* The bucket of exactly this size, else the nearest ratio of width to height: the first one among equals. */
+/* The bucket of exactly this size, else the one with the nearest ratio of width to height, the first among equals. */
 static const int *nearest(const struct buckets *b, int width, int height)
 {
 	double ratio = (double)width / height, best = INFINITY;
@@ -125,7 +126,8 @@ static long to_steps(double x, long steps)
 	return n - n % steps;
 }
 
-/* Shrink to the area with one side on a step: whichever side keeps the ratio better.  False: a side would vanish. */
+/* Shrinks to the area with one side a multiple of the step: the side that keeps the ratio better.  False: a side would
+ * vanish. */
 static bool shrink(const struct bucket_rules *r, double ratio, int resized[2])
 {
 	double area = (double)(r->resolution[0] * r->resolution[1]), width = sqrt(area * ratio), height = area / width;

@@ -1,8 +1,9 @@
 /*
- * bucket.h - which size a picture is trained at: kohya's arithmetic, in the same doubles and the same order.
+ * bucket.h - the size at which a picture is trained, by kohya's arithmetic, in the same doubles and the same order.
  *
- * Owns the list of sizes, the choice among them, the size after resizing, the centre crop, and both ways to tell
- * training about the crop.  Must not know pixels or files.
+ * A bucket is a size [w,h] with sides that are multiples of a step; a picture goes into the bucket nearest to its
+ * ratio.  Owns the list of buckets, the choice among them, the size after resizing, the centre crop, and both ways to
+ * tell training about the crop.  Must not know pixels or files.
  */
 #ifndef DATA_BUCKET_H
 #define DATA_BUCKET_H
@@ -12,10 +13,10 @@
 #include "../base/error.h"
 
 struct bucket_rules {
-	long resolution[2];             /* [w,h]; their product is the area that every bucket keeps below */
+	long resolution[2];             /* [w,h]; their product is the largest area of a bucket */
 	long min, max, steps;
 	bool enabled;                   /* false: one bucket, the resolution itself */
-	bool no_upscale;                /* a small picture keeps its size; min and max mean nothing then */
+	bool no_upscale;                /* a small picture keeps its size; min and max are then ignored */
 };
 
 struct buckets {
@@ -34,20 +35,21 @@ struct placement {
 	enum bucket_filter filter;
 };
 
-/* The rows of an option table (config/options.h) that fill *r; lora-prep cuts by them, lora-train --plan counts by them. */
+/* The rows of an option table (config/options.h) that fill *r.  lora-prep crops by them, and lora-train --plan counts
+ * by them. */
 #define BUCKET_OPTION_ROWS(r, seldom) \
-	{ "resolution", 0, OPTION_SIZE, (r)->resolution, "N|W,H", "area of every bucket", .fallback = "1024", .min = 8, .max = 16384, \
-	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
-	{ "bucket", 0, OPTION_FLAG, &(r)->enabled, NULL, "one size for all pictures", .fallback = "true", .key = "enable_bucket", \
-	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
-	{ "min-bucket-reso", 0, OPTION_INT, &(r)->min, "N", "shortest side of a bucket", .fallback = "256", .min = 8, .max = 16384, \
-	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
-	{ "max-bucket-reso", 0, OPTION_INT, &(r)->max, "N", "longest side of a bucket", .fallback = "2048", .min = 8, .max = 16384, \
-	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
-	{ "bucket-reso-steps", 0, OPTION_INT, &(r)->steps, "N", "sides of buckets are multiples of this", .fallback = "64", .min = 8, \
-	  .max = 4096, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
-	{ "bucket-no-upscale", 0, OPTION_FLAG, &(r)->no_upscale, NULL, "never enlarge a picture", .advanced = seldom, \
-	  .identity = IDENTITY_ELSEWHERE }
+	{ "resolution", 0, OPTION_SIZE, (r)->resolution, "N|W,H", "area of every bucket", \
+	  .fallback = "1024", .min = 8, .max = 16384, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	{ "bucket", 0, OPTION_FLAG, &(r)->enabled, NULL, "one size for all pictures", \
+	  .fallback = "true", .key = "enable_bucket", .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	{ "min-bucket-reso", 0, OPTION_INT, &(r)->min, "N", "shortest side of a bucket", \
+	  .fallback = "256", .min = 8, .max = 16384, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	{ "max-bucket-reso", 0, OPTION_INT, &(r)->max, "N", "longest side of a bucket", \
+	  .fallback = "2048", .min = 8, .max = 16384, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	{ "bucket-reso-steps", 0, OPTION_INT, &(r)->steps, "N", "sides of buckets are multiples of this", \
+	  .fallback = "64", .min = 8, .max = 4096, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	{ "bucket-no-upscale", 0, OPTION_FLAG, &(r)->no_upscale, NULL, "never enlarge a picture", \
+	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }
 
 /* EXIT_USAGE when the rules leave no size. */
 int buckets_make(const struct bucket_rules *rules, struct buckets *b, struct error *e) MUST_CHECK;
@@ -56,8 +58,8 @@ void buckets_free(struct buckets *b);
 /* EXIT_INPUT when a picture of this shape fits no bucket (only with no_upscale). */
 int bucket_place(const struct buckets *b, int width, int height, struct placement *p, struct error *e) MUST_CHECK;
 
-/* What the size conditioning says about the crop, [left,top]: the pixels really cut, or kohya's formula; of the
- * mirrored picture. */
+/* The crop of the size conditioning, [left,top], of the picture or of its mirror image: the pixels really cut, or
+ * kohya's formula. */
 void conditioning_crop(const struct placement *p, bool kohya, bool mirrored, int crop[2]);
 
 #endif

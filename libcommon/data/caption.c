@@ -1,3 +1,4 @@
+/* Finding a picture's caption file, and reading it. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -92,8 +93,8 @@ int caption_clean_lines(const char *name, const char *bytes, size_t n, struct ca
 	return 0;
 }
 
-/* kohya's cutter of faces adds four numbers to a name: NAME_1_20_30_40.png shares the caption of NAME.  Where NAME ends; 0: not
- * such a name. */
+/* The length of NAME in a name that kohya's face cutter made, NAME_1_20_30_40.png, which shares the caption of NAME; 0:
+ * not such a name. */
 static int without_numbers(const char *picture, int from, int stem)
 {
 	for (int words = 0; stem > from; stem--)
@@ -102,7 +103,8 @@ static int without_numbers(const char *picture, int from, int stem)
 	return 0;
 }
 
-/* The picture's path with another extension (malloced); of_face: that of the picture it was cut from, NULL when it was not. */
+/* The picture's path with another extension, malloced.  of_face: the path of the picture that the face was cut from;
+ * NULL: it is no face. */
 static char *beside(const char *picture, const char *extension, bool of_face)
 {
 	const char *slash = strrchr(picture, '/'), *dot = strrchr(picture, '.'), *name = slash ? slash + 1 : picture;
@@ -113,7 +115,7 @@ static char *beside(const char *picture, const char *extension, bool of_face)
 	return xprintf("%.*s%s%s", stem, picture, *extension == '.' || !*extension ? "" : ".", extension);
 }
 
-/* 1: a file; 0: none; -1: *e.  A link that leads nowhere is no absence: somebody meant a caption. */
+/* 1: there is a file; 0: none; -1: *e.  A dangling link is an error: somebody meant a caption. */
 static int look_for(const char *path, struct error *e)
 {
 	struct stat st;
@@ -133,7 +135,8 @@ char *caption_place(const struct caption_rules *rules, const char *picture, int 
 	return i < 2 * n ? beside(picture, extension[i % n], i >= n) : NULL;
 }
 
-/* 1: read; 0: there is no such file (path NULL: no such place), or nothing in it (*empty says so); -1: *e.  Takes path. */
+/* 1: read; 0: there is no such file (path NULL: no such place), or nothing in it (*empty says so); -1: *e.
+ * Takes path. */
 static int read_caption(const struct caption_rules *rules, char *path, struct caption *c, bool *empty, struct error *e)
 {
 	int (*clean)(const char *, const char *, size_t, struct caption *, struct error *) =
@@ -164,7 +167,7 @@ static void fall_back(const struct caption_rules *rules, const char *folder_toke
 	*c = (struct caption){ xstrdup(tokens ? tokens : ""), tokens ? CAPTION_CLASS : CAPTION_NONE };
 }
 
-/* A class name is a folder's name, so it may be anything. */
+/* Checks class tokens as UTF-8: they may come from a folder's name, which is any bytes. */
 static int check_tokens(const struct caption *c, const char *picture, struct error *e)
 {
 	size_t n = strlen(c->text), valid = utf8_prefix(c->text, n);

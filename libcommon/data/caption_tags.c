@@ -1,4 +1,4 @@
-/* Where a caption is cut into tags, and how they are joined again. */
+/* Cutting captions into tags and joining them; all tags of all variants of a caption. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/map.h"
@@ -6,7 +6,7 @@
 #include "caption_tags.h"
 #include "caption_wildcards.h"
 
-#define MOST_VARIANTS 1000      /* of one line: {a|b|...} with more choices is counted as far as that */
+#define MOST_VARIANTS 1000      /* of one line that are looked at; further choices of {a|b|...} are not counted */
 
 const char *caption_separator(const struct caption_options *o)
 {
@@ -56,7 +56,8 @@ void tags_cut(const struct caption_options *o, const char *text, struct tag_list
 	if (first) {
 		second = strstr(first + width, o->keep_separator);
 		split(&part[0], text, first - text, between, false);
-		split(&part[1], first + width, second ? (size_t)(second - first) - width : strlen(first + width), between, false);
+		split(&part[1], first + width, second ? (size_t)(second - first) - width : strlen(first + width),
+		      between, false);
 		if (second)
 			split(&part[2], second + width, strlen(second + width), between, false);
 		return;
@@ -71,7 +72,7 @@ void tags_cut(const struct caption_options *o, const char *text, struct tag_list
 	memmove(part[1].tag, part[1].tag + keep, part[1].count * sizeof(*part[1].tag));
 }
 
-/* "a; b" for "; " and ";" alike, "a, b" for a comma. */
+/* Adds the separator and one blank: "a; b" for "; " and ";" alike, "a, b" for a comma. */
 static void add_separator(struct buffer *b, const char *separator)
 {
 	size_t n = strlen(separator);
@@ -98,7 +99,7 @@ char *tags_join(const struct caption_options *o, const struct tag_list part[3])
 
 /* ---- every tag of a caption ---- */
 
-/* Takes the n-th choice everywhere, or the last where there are fewer. */
+/* A chooser that takes the n-th choice everywhere, or the last where there are fewer. */
 struct nth { uint32_t n, most; };
 
 static uint32_t take_nth(void *arg, uint32_t n)
@@ -127,7 +128,7 @@ static void split_words(struct tag_list *out, const struct caption_options *o, c
 		tag_list_free(&part[p]);
 }
 
-/* The tags of variant number `variant`, but for those that one before it had. */
+/* Adds the tags of variant number `variant` that no earlier variant has. */
 static void add_new(struct tag_list *out, struct map *seen, long variant, struct tag_list *from)
 {
 	for (size_t i = 0; i < from->count; i++) {
@@ -142,7 +143,8 @@ static void add_new(struct tag_list *out, struct map *seen, long variant, struct
 	}
 }
 
-static void add_variants(struct tag_list *out, struct map *seen, long *variant, const struct caption_options *o, const char *line)
+static void add_variants(struct tag_list *out, struct map *seen, long *variant, const struct caption_options *o,
+			 const char *line)
 {
 	struct nth nth = { 0, 1 };
 

@@ -1,3 +1,4 @@
+/* A caption as one step reads it: options, draws, shuffling and dropout of tags. */
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -59,8 +60,8 @@ int caption_options_override(const struct caption_options *base, const json_t *o
 	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
 		const json_t *v = json_object_get(own, fields[i].key);
 		if (v && !take((char *)out + fields[i].at, fields[i].kind, fields[i].max, v))
-			return fail(e, EXIT_INPUT, "%s: caption option '%s' does not fit; prepare the pictures again", where,
-				    fields[i].key);
+			return fail(e, EXIT_INPUT, "%s: caption option '%s' does not fit; prepare the pictures again",
+				    where, fields[i].key);
 	}
 	out->source = json_incref((json_t *)own);
 	return 0;
@@ -92,8 +93,8 @@ int caption_options_check(const struct caption_options *o, struct error *e)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		const char *text = texts[i].text;
 		if (text && !*text)
-			return fail(e, EXIT_USAGE, "%s is empty and would be found everywhere; write what separates, or leave it out",
-				    texts[i].key);
+			return fail(e, EXIT_USAGE, "%s is empty and would be found everywhere; "
+						   "write what separates, or leave it out", texts[i].key);
 		if (text && utf8_prefix(text, strlen(text)) < strlen(text))
 			return fail(e, EXIT_USAGE, "%s: '%s' is not UTF-8; write it in UTF-8", texts[i].key, text);
 	}
@@ -166,7 +167,8 @@ static void drop(struct draws *d, double rate, struct tag_list *t)
 	t->count = kept;
 }
 
-static char *vary_tags(const struct caption_options *o, struct draws *d, const struct caption_visit *v, const char *text)
+static char *vary_tags(const struct caption_options *o, struct draws *d, const struct caption_visit *v,
+		       const char *text)
 {
 	struct tag_list part[3] = { 0 };
 	char *joined;
@@ -198,12 +200,13 @@ static char *replace(char *text, const char *from, const char *to)
 	return buffer_steal(&b);
 }
 
-/* ---- the whole ---- */
+/* ---- a caption ---- */
 
 char *caption_variant(const struct caption_options *o, const char *caption, const struct caption_visit *v)
 {
 	struct draws d = draws_of(v);
-	char *text = o->wildcard ? wildcards_choose(&(struct chooser){ choose, &d }, caption) : xstrndup(caption, strcspn(caption, "\n")), *varied;
+	char *text = o->wildcard ? wildcards_choose(&(struct chooser){ choose, &d }, caption) :
+		     xstrndup(caption, strcspn(caption, "\n")), *varied;
 
 	if (o->shuffle || o->warmup_steps > 0 || o->tag_dropout > 0) {
 		varied = vary_tags(o, &d, v, text);

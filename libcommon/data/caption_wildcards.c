@@ -1,4 +1,4 @@
-/* One line of a caption, and one of each {a|b}. */
+/* One line of a caption, and one choice of each {a|b} in it. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,8 @@ static void choose_one(const struct chooser *c, const char *choices, size_t n, s
 	buffer_add(out, choices, (bar ? bar : end) - choices);
 }
 
-/* "{a|b}" is a choice; "{{" and "}}" are braces, from the left, as pairs.  A choice ends at the first single brace that closes. */
+/* "{a|b}" is a choice; "{{" and "}}" are braces, from the left, as pairs.
+ * A choice ends at the first single brace that closes. */
 static size_t wildcard_length(const char *p)
 {
 	size_t n = 1;
@@ -42,7 +43,7 @@ static size_t wildcard_length(const char *p)
 	return p[n] && n > 1 ? n + 1 : 0;
 }
 
-/* What stands inside may hold pairs of braces too. */
+/* Replaces the pairs "{{" and "}}" by single braces; a choice may hold them too. */
 static char *single_braces(const char *text, size_t n)
 {
 	struct buffer b = { 0 };

@@ -1,3 +1,4 @@
+/* Scanning folders for pictures; kohya's N_name folders; repeats of regularisation pictures. */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +17,7 @@
 
 enum file_kind { FILE_PICTURE, FILE_JUNK, FILE_COMPANION, FILE_UNKNOWN };
 
-/* By extension, as people name files; what a picture really is, its content says later. */
+/* Kinds of files by extension.  What a picture really is, its content tells later. */
 static const struct { const char *extension; enum file_kind kind; } kinds[] = {
 	{ "jpg", FILE_PICTURE },           { "jpeg", FILE_PICTURE },   { "jpe", FILE_PICTURE },
 	{ "jfif", FILE_PICTURE },          { "png", FILE_PICTURE },    { "webp", FILE_PICTURE },
@@ -98,7 +99,7 @@ static void free_names(char **names, size_t count)
 	free(names);
 }
 
-/* 0: it leads nowhere, or in a circle. */
+/* 0: the link dangles or is circular. */
 static int mode_of(const char *path, mode_t *mode, struct error *e)
 {
 	struct stat st;
@@ -108,7 +109,7 @@ static int mode_of(const char *path, mode_t *mode, struct error *e)
 	return there < 0 && e->code != EXIT_INPUT ? -1 : 0;
 }
 
-/* Where the path goes on behind DIR: below a parent, the picture's folder belongs to it. */
+/* The offset of the path behind DIR.  Below a parent folder, that part begins with the picture's own folder. */
 static size_t inside_of(const char *path, const struct picture *like)
 {
 	const char *start = strrchr(path, '/');
@@ -128,7 +129,7 @@ static void add(struct pictures *list, char *path, const struct picture *like)
 				  like->regularization, like->rules };
 }
 
-/* What a folder holds besides pictures and their companions, for one note. */
+/* Other files of a folder, besides pictures and their companions, for one note. */
 struct leftovers {
 	size_t junk, folders, other;
 	const char *first;
@@ -148,7 +149,7 @@ static void leave(struct leftovers *l, size_t *which, const char *name)
 	++*which;
 }
 
-/* A dangling link with a picture's name is one too: it is reported when it cannot be read.  1, 0, -1. */
+/* A dangling link with a picture's name counts: it is reported when it cannot be read.  1, 0, -1. */
 static int is_picture(const char *path, enum file_kind kind, mode_t mode, struct error *e)
 {
 	if (kind == FILE_PICTURE)
@@ -264,7 +265,7 @@ static int scan_parent(const char *dir, char **names, size_t count, bool regular
 	return 0;
 }
 
-/* A kohya folder named by itself: its number would be lost without a word. */
+/* Warns of a kohya folder N_name that is named itself instead of its parent: N would be ignored without a word. */
 static void warn_of_child(const char *dir)
 {
 	const char *slash = strrchr(dir, '/'), *tokens;
@@ -317,7 +318,8 @@ int pictures_scan(const char *dir, bool regularization, struct pictures *list, s
 static int by_path(const void *a, const void *b)
 {
 	const struct picture *x = a, *y = b;
-	int order = x->regularization != y->regularization ? x->regularization - y->regularization : strcmp(x->path, y->path);
+	int order = x->regularization != y->regularization ? x->regularization - y->regularization :
+		strcmp(x->path, y->path);
 
 	return order ? order : (x->rules > y->rules) - (x->rules < y->rules);
 }
@@ -352,7 +354,7 @@ static bool same_folder(const struct picture *x, const struct picture *y)
 	return n == m && !memcmp(x->path, y->path, n) && x->rules == y->rules;
 }
 
-/* What the folders said, before some pictures count more often and others are dropped. */
+/* Stores each folder's repeats and number of pictures, before some pictures are repeated and others dropped. */
 static void note_folders(struct pictures *list, size_t first)
 {
 	for (size_t i = first, end; i < list->count; i = end) {
@@ -371,10 +373,12 @@ static void tell_left_out(const struct pictures *list, size_t first, size_t used
 	char *name = regularization_folder_name(list, first, wanted);
 
 	if (name)
-		warning("%zu of %zu regularisation pictures are left out: there are only %lld training samples, and each of them counts %ld "
-			"times; with the folder's name %s all are used", all - used, all - first, wanted, list->picture[first].repeats, name);
+		warning("%zu of %zu regularisation pictures are left out: there are only %lld training samples, "
+			"and each of them counts %ld times; with the folder's name %s all are used", all - used,
+			all - first, wanted, list->picture[first].repeats, name);
 	else
-		note("%zu of %zu regularisation pictures are left out: there are only %lld training samples", all - used, all - first, wanted);
+		note("%zu of %zu regularisation pictures are left out: there are only %lld training samples",
+		     all - used, all - first, wanted);
 	free(name);
 }
 

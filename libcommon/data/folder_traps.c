@@ -1,4 +1,4 @@
-/* Warnings about how a data set is laid out. */
+/* Warnings about the layout of a data set's folders. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -73,8 +73,9 @@ void pictures_warn_of_class_folders(const struct pictures *list)
 		const struct group *g = &groups[i];
 
 		if (g->tokens && outweighs_its_subject(g, groups, count))
-			warning("%.*s gives %lld of %lld samples, and is learnt as the subject is; if its pictures are for regularisation, "
-				"put it into another folder, as 1_%s, and name that one with reg_data_dir", (int)g->length, g->path,
+			warning("%.*s gives %lld of %lld samples, and is learnt as the subject is; "
+				"if its pictures are for regularisation, put it into another folder, as 1_%s, "
+				"and name that one with reg_data_dir", (int)g->length, g->path,
 				g->samples, all, g->tokens);
 	}
 	free(groups);
@@ -85,5 +86,6 @@ char *regularization_folder_name(const struct pictures *list, size_t first, long
 	const long long pictures = (long long)(list->count - first), repeats = pictures ? wanted / pictures : 0;
 	const struct picture *p = &list->picture[first];
 
-	return p->class_tokens && repeats >= 1 && repeats < p->repeats ? xprintf("%lld_%s", repeats, p->class_tokens) : NULL;
+	return p->class_tokens && repeats >= 1 && repeats < p->repeats ?
+		xprintf("%lld_%s", repeats, p->class_tokens) : NULL;
 }

@@ -1,3 +1,4 @@
+/* Paths in JSON, with base64 for bytes that are not UTF-8. */
 #include <string.h>
 #include "../base/base64.h"
 #include "caption.h"

@@ -1,3 +1,4 @@
+/* lora-prep --lint: every picture and caption through the checks, and the summary. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,9 +12,10 @@
 #include "prepare_picture.h"
 #include "ring.h"
 
-#define STRIP 3                 /* longer than this to one: said */
-#define CROP_LOST 0.2           /* share of a picture */
-#define ENLARGED 1.25           /* a side by this factor */
+/* Limits beyond which there is a finding. */
+#define STRIP 3                 /* the longer side over the shorter */
+#define CROP_LOST 0.2           /* the share of a picture that the crop cuts off */
+#define ENLARGED 1.25           /* the factor by which a side grows */
 
 struct look {
 	struct prepared p;
@@ -66,26 +68,30 @@ static int say_bad(struct job *j, const char *path, const struct prepared *p)
 	}
 	if (!strncmp(text, path, n) && !strncmp(text + n, ": ", 2))
 		text += n + 2;
-	return finding_say(&j->findings, p->info.over_limit ? FINDING_BOMB : finding_of_code(p->code), path, "%s", text);
+	return finding_say(&j->findings, p->info.over_limit ? FINDING_BOMB : finding_of_code(p->code), path, "%s",
+			   text);
 }
 
 static int say_shape(struct job *j, const char *path, const struct prepared *p)
 {
 	const int *bucket = p->place.bucket, *resized = p->place.resized;
 	int w = p->info.width, h = p->info.height, large = w > h ? w : h, small = w + h - large;
-	double lost = 1 - (double)bucket[0] * bucket[1] / ((double)resized[0] * resized[1]), factor = (double)resized[0] / w;
+	double lost = 1 - (double)bucket[0] * bucket[1] / ((double)resized[0] * resized[1]),
+		factor = (double)resized[0] / w;
 
 	if (large > STRIP * small &&
 	    finding_say(&j->findings, FINDING_STRIP, path, "%dx%d is longer than %d:1", w, h, STRIP) < 0)
 		return -1;
-	if (factor >= ENLARGED && finding_say(&j->findings, FINDING_ENLARGED, path, "%dx%d is enlarged %.2f times for %dx%d", w, h,
+	if (factor >= ENLARGED && finding_say(&j->findings, FINDING_ENLARGED, path,
+					      "%dx%d is enlarged %.2f times for %dx%d", w, h,
 					      factor, bucket[0], bucket[1]) < 0)
 		return -1;
-	if (lost > CROP_LOST && finding_say(&j->findings, FINDING_CROP, path, "%.0f %% of %dx%d are cut off for %dx%d", 100 * lost, w,
-					    h, bucket[0], bucket[1]) < 0)
+	if (lost > CROP_LOST && finding_say(&j->findings, FINDING_CROP, path, "%.0f %% of %dx%d are cut off for %dx%d",
+					    100 * lost, w, h, bucket[0], bucket[1]) < 0)
 		return -1;
 	if (p->info.animated)
-		return finding_say(&j->findings, FINDING_ANIMATED, path, "a moving picture; only its first one is used");
+		return finding_say(&j->findings, FINDING_ANIMATED, path,
+				   "a moving picture; only its first one is used");
 	return 0;
 }
 
@@ -100,9 +106,11 @@ static int say_words(struct job *j, const struct picture *picture, const struct 
 	else if (c->source == CAPTION_NONE)
 		status = finding_say(&j->findings, FINDING_NO_CAPTION, path, "it has no caption");
 	else if (c->source == CAPTION_CLASS && !picture->regularization)
-		status = finding_say(&j->findings, FINDING_CLASS_CAPTION, path, "no caption file; its caption is \"%s\"", c->text);
+		status = finding_say(&j->findings, FINDING_CLASS_CAPTION, path,
+				     "no caption file; its caption is \"%s\"", c->text);
 	if (status == 0 && c->more_lines)
-		status = finding_say(&j->findings, FINDING_MORE_LINES, path, "only the first line of its caption file is used");
+		status = finding_say(&j->findings, FINDING_MORE_LINES, path,
+				     "only the first line of its caption file is used");
 	if (status == 0)
 		status = captions_cut(&j->findings, j->tokenizer[0], j->tokenizer[1], path, c->text);
 	return status;
@@ -130,7 +138,7 @@ static int take(void *context, size_t item, void *slot)
 	return status;
 }
 
-/* ---- the whole ---- */
+/* ---- all pictures ---- */
 
 static int check(const struct prepare_options *o, const struct lint_options *l, struct error *e)
 {
@@ -142,7 +150,7 @@ static int check(const struct prepare_options *o, const struct lint_options *l, 
 	return 0;
 }
 
-/* What training will cut captions by: said here, or by a dataset config. */
+/* The options by which training will cut captions into tags: of the command line, or of a dataset config. */
 static int read_caption_options(struct job *j)
 {
 	struct caption_options base = j->l->captions;
@@ -154,9 +162,11 @@ static int read_caption_options(struct job *j)
 		int status = 0;
 
 		base.wildcard = r->captions.all_lines;
-		if (r->caption_options && !(own = json_parse("caption_options", r->caption_options, strlen(r->caption_options), j->findings.e)))
+		if (r->caption_options && !(own = json_parse("caption_options", r->caption_options,
+							     strlen(r->caption_options), j->findings.e)))
 			return -1;
-		status = caption_options_override(&base, own, "caption_options", &j->captions[j->options++], j->findings.e);
+		status = caption_options_override(&base, own, "caption_options", &j->captions[j->options++],
+						  j->findings.e);
 		json_decref(own);
 		if (status < 0)
 			return -1;
@@ -170,7 +180,8 @@ static int open_tokenizers(struct job *j)
 	int status;
 
 	if (!j->l->model) {
-		j->tokenizer[0] = j->l->tokenizer ? tokenizer_open(j->l->tokenizer, j->findings.e) : tokenizer_open_clip(j->findings.e);
+		j->tokenizer[0] = j->l->tokenizer ? tokenizer_open(j->l->tokenizer, j->findings.e) :
+			tokenizer_open_clip(j->findings.e);
 		return j->tokenizer[0] ? 0 : -1;
 	}
 	model = model_files_open_parts(j->l->model, NULL, NULL, PART(COMPONENT_UNET), j->findings.e);
@@ -181,7 +192,8 @@ static int open_tokenizers(struct job *j)
 
 static int look_at_all(struct job *j)
 {
-	struct ring_job ring = { j->pictures.count, threads_meant(j->o->threads), sizeof(struct look), j, work, take, release };
+	struct ring_job ring = { j->pictures.count, threads_meant(j->o->threads), sizeof(struct look), j, work, take,
+				 release };
 	int status;
 
 	j->twins = twins_new();
@@ -201,11 +213,12 @@ static int conclude(const struct job *j)
 {
 	const size_t *count = j->findings.count;
 
-	note("%zu pictures: %zu errors, %zu warnings, %zu notes", j->pictures.count, count[SEVERITY_ERROR], count[SEVERITY_WARNING],
-	     count[SEVERITY_NOTE]);
+	note("%zu pictures: %zu errors, %zu warnings, %zu notes", j->pictures.count, count[SEVERITY_ERROR],
+	     count[SEVERITY_WARNING], count[SEVERITY_NOTE]);
 	if (!count[SEVERITY_ERROR])
 		return 0;
-	return fail(j->findings.e, EXIT_INPUT, "%zu pictures cannot be used; mend or remove what the findings of severity error name",
+	return fail(j->findings.e, EXIT_INPUT, "%zu pictures cannot be used; "
+					       "mend or remove what the findings of severity error name",
 		    count[SEVERITY_ERROR]);
 }
 

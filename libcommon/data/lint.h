@@ -1,5 +1,4 @@
-/*
- * lint.h - lora-prep --lint: everything that would hurt later, said before any model is loaded.  Nothing is written but findings.
+/* lint.h - lora-prep --lint: finds what would harm training, before any model is loaded.  It writes findings alone.
  *
  * Each finding is a line of JSON on standard output: event "finding", severity, code, path (null: the whole set), say.
  * Owns which findings there are and their limits; the manual lists them.  Must not know command lines.
@@ -11,9 +10,9 @@
 #include "prepare.h"
 
 struct lint_options {
-	const char *model, *tokenizer;  /* whose vocabulary counts tokens; both NULL: CLIP's own */
+	const char *model, *tokenizer;  /* where the vocabulary that counts tokens is from; both NULL: CLIP's own */
 	long batch_size;
-	struct caption_options captions;        /* the separators count, where a dataset config does not say others */
+	struct caption_options captions;        /* only the separators are used; a dataset config overrides them */
 };
 
 /* EXIT_INPUT when a finding is an error. */

@@ -1,3 +1,4 @@
+/* Lint: the steps of an epoch, and batches that are not full. */
 #include <stdlib.h>
 #include "lint_batches.h"
 
@@ -56,8 +57,9 @@ static int report_remainder(const struct group *g, long batch, struct findings *
 
 	if (left == 0)
 		return 0;
-	return finding_say(f, FINDING_REMAINDER, NULL, "bucket %dx%d: %lld samples of %zu pictures, so the last of %lld batches has "
-			   "%lld of %ld", g->size[0], g->size[1], g->samples, g->pictures, g->samples / batch + 1, left, batch);
+	return finding_say(f, FINDING_REMAINDER, NULL,
+			   "bucket %dx%d: %lld samples of %zu pictures, so the last of %lld batches has %lld of %ld",
+			   g->size[0], g->size[1], g->samples, g->pictures, g->samples / batch + 1, left, batch);
 }
 
 int batches_report(struct batches *b, struct findings *f)
@@ -77,6 +79,7 @@ int batches_report(struct batches *b, struct findings *f)
 		samples += g->samples;
 		steps += (g->samples + batch - 1) / batch;
 	}
-	return finding_say(f, FINDING_STEPS, NULL, "%zu pictures, %lld samples, %zu buckets, batch size %ld: %lld steps an epoch",
+	return finding_say(f, FINDING_STEPS, NULL, "%zu pictures, %lld samples, %zu buckets, batch size %ld: "
+						   "%lld steps an epoch",
 			   pictures, samples, b->count, b->batch_size, steps);
 }

@@ -1,7 +1,7 @@
 /*
- * lint_batches.h - how an epoch is cut into steps.  Private to lora-prep's --lint.
+ * lint_batches.h - how an epoch is divided into steps.  Private to lora-prep's --lint.
  *
- * Counts as train/order.h does: a batch holds samples of one bucket and of one batch size, the last may be short.
+ * Counts as train/order.h does: a batch holds samples of one bucket and one batch size, and the last may be smaller.
  */
 #ifndef DATA_LINT_BATCHES_H
 #define DATA_LINT_BATCHES_H

@@ -1,3 +1,4 @@
+/* Lint: captions with too many tokens, and tags that look misspelt. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static int tokens_of(const struct counter *c, const char *text, size_t n)
 	return most;
 }
 
-/* Where words end, in bytes. */
+/* The offsets in bytes at which words end. */
 static size_t *word_ends(const char *text, size_t n, size_t *count)
 {
 	size_t *end = NULL, capacity = 0;
@@ -41,7 +42,7 @@ static size_t *word_ends(const char *text, size_t n, size_t *count)
 	return end;
 }
 
-/* How many bytes of the text are read whole: the longest row of words that fits. */
+/* The number of bytes that are read: the most whole words that fit. */
 static size_t read_part(const struct counter *c, const char *text, size_t n, int fits)
 {
 	size_t count, low = 0, high, *end = word_ends(text, n, &count), part;
@@ -68,7 +69,8 @@ static int cut_line(struct findings *f, const struct counter *c, const char *pat
 	kept = read_part(c, line, n, fits);
 	while (kept < n && line[kept] == ' ')
 		kept++;
-	return finding_say(f, FINDING_LONG_CAPTION, path, "the caption has %d tokens, %d are read; these words fall off: %.*s",
+	return finding_say(f, FINDING_LONG_CAPTION, path, "the caption has %d tokens, %d are read; "
+							  "these words fall off: %.*s",
 			   tokens - 2, fits - 2, (int)(n - kept), line + kept);
 }
 
@@ -164,7 +166,7 @@ static bool has_digit(const char *text, size_t n)
 	return false;
 }
 
-/* What remains of two different texts without their common beginning and end: nothing or one character each, or two swapped. */
+/* Do two different texts, without their common beginning and end, differ in one character each, or in two swapped? */
 static bool one_letter_apart(const struct tag *a, const struct tag *b)
 {
 	size_t n = a->length, m = b->length, least = n < m ? n : m, head = 0, tail = 0;
@@ -209,8 +211,9 @@ int tags_report(const struct tags *t, struct findings *f)
 	for (size_t i = 0; i < t->count && status == 0; i++) {
 		const struct tag *rare = &t->tag[i], *other = rare->length > 3 ? meant(t, rare) : NULL;
 		if (other)
-			status = finding_say(f, FINDING_TAG_TYPO, rare->path, "\"%s\", in %zu captions, is one letter from "
-					     "\"%s\", in %zu", rare->text, rare->count, other->text, other->count);
+			status = finding_say(f, FINDING_TAG_TYPO, rare->path,
+					     "\"%s\", in %zu captions, is one letter from \"%s\", in %zu", rare->text,
+					     rare->count, other->text, other->count);
 	}
 	return status;
 }

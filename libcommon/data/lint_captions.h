@@ -1,5 +1,6 @@
 /*
- * lint_captions.h - captions that are cut, and tags that are misspelled.  Private to lora-prep's --lint.
+ * lint_captions.h - finds captions with more tokens than are read, and tags that look misspelt.  Private to lora-prep's
+ * --lint.
  */
 #ifndef DATA_LINT_CAPTIONS_H
 #define DATA_LINT_CAPTIONS_H
@@ -8,18 +9,18 @@
 #include "caption_tags.h"
 #include "lint_finding.h"
 
-/* The words of each line of a caption that the text encoders do not see.  second may be NULL. */
+/* Reports, for each line of a caption, the words that the text encoders do not read.  second may be NULL. */
 int captions_cut(struct findings *f, const struct tokenizer *first, const struct tokenizer *second, const char *path,
 		 const char *caption) MUST_CHECK;
 
-/* Tags by how many captions have them, in the order in which they were first seen. */
+/* Tags with the number of captions that have them, in the order in which they were first seen. */
 struct tags;
 struct tags *tags_new(void);
 void tags_free(struct tags *t);                                 /* accepts NULL */
-/* Those that training cuts the caption into; path must outlive t. */
+/* Adds the tags that training cuts the caption into; path must outlive t. */
 void tags_add(struct tags *t, const struct caption_options *o, const char *path, const char *caption);
-/* A tag that is one letter (added, missing, other, or swapped with its neighbour) from another tag that is at least
- * TAGS_RATIO times as frequent.  Digits are no letters: "1girl" and "2girl" both mean something. */
+/* Reports each tag that is one letter (added, missing, other, or swapped with its neighbour) from another tag that is
+ * at least TAGS_RATIO times as frequent.  Digits are no letters: "1girl" and "2girl" both mean something. */
 #define TAGS_RATIO 5
 int tags_report(const struct tags *t, struct findings *f) MUST_CHECK;
 

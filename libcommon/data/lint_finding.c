@@ -1,3 +1,4 @@
+/* Lint: the table of findings, and printing one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -5,12 +6,12 @@
 #include "json_path.h"
 #include "lint_finding.h"
 
-#define TEXT_CAP 4000                   /* bytes: escaped, and beside a path, a line must stay under 64 KiB */
+#define TEXT_CAP 4000                   /* bytes; a line with escaped text and a path must stay under 64 KiB */
 
 static const struct row {
 	const char *code;
 	enum severity severity;
-	const char *advice;             /* NULL: the text has its own */
+	const char *advice;             /* NULL: the text brings its own */
 } rows[FINDINGS] = {
 	[FINDING_UNREADABLE] = { "unreadable", SEVERITY_ERROR, NULL },
 	[FINDING_FORMAT] = { "format", SEVERITY_ERROR, NULL },
@@ -19,17 +20,20 @@ static const struct row {
 	[FINDING_SIZE] = { "size", SEVERITY_ERROR, NULL },
 	[FINDING_MASK] = { "mask", SEVERITY_ERROR, NULL },
 	[FINDING_CAPTION] = { "caption", SEVERITY_ERROR, NULL },
-	[FINDING_NO_CAPTION] = { "no-caption", SEVERITY_WARNING, "write a .txt file beside it, or give --class-tokens" },
+	[FINDING_NO_CAPTION] = { "no-caption", SEVERITY_WARNING,
+				 "write a .txt file beside it, or give --class-tokens" },
 	[FINDING_EMPTY_CAPTION] = { "empty-caption", SEVERITY_WARNING, "write words into it, or remove it" },
 	[FINDING_CLASS_CAPTION] = { "class-caption", SEVERITY_NOTE, "write a .txt file to say more" },
 	[FINDING_MORE_LINES] = { "more-lines", SEVERITY_NOTE, "join them, or give --enable-wildcard" },
 	[FINDING_LONG_CAPTION] = { "long-caption", SEVERITY_WARNING, "shorten it, or put the important words first" },
 	[FINDING_TAG_TYPO] = { "tag-typo", SEVERITY_WARNING, "use one spelling" },
-	[FINDING_DUPLICATE] = { "duplicate", SEVERITY_WARNING, "keep one, and raise its repeats if it should count more" },
+	[FINDING_DUPLICATE] = { "duplicate", SEVERITY_WARNING,
+				"keep one, and raise its repeats if it should count more" },
 	[FINDING_NEAR_DUPLICATE] = { "near-duplicate", SEVERITY_WARNING, "keep the better one unless both are wanted" },
 	[FINDING_ENLARGED] = { "enlarged", SEVERITY_WARNING, "find a larger copy, or give --bucket-no-upscale" },
 	[FINDING_STRIP] = { "strip", SEVERITY_WARNING, "crop it to what matters" },
-	[FINDING_CROP] = { "crop", SEVERITY_WARNING, "crop it yourself, or allow longer buckets with --max-bucket-reso" },
+	[FINDING_CROP] = { "crop", SEVERITY_WARNING,
+			   "crop it yourself, or allow longer buckets with --max-bucket-reso" },
 	[FINDING_ANIMATED] = { "animated", SEVERITY_NOTE, NULL },
 	[FINDING_REMAINDER] = { "remainder", SEVERITY_NOTE, "add pictures of this shape, or take another batch size" },
 	[FINDING_STEPS] = { "steps", SEVERITY_NOTE, NULL },

@@ -1,5 +1,5 @@
 /*
- * lint_finding.h - the table of findings, and one of them as a line of JSON.  Private to lora-prep's --lint.
+ * lint_finding.h - the table of findings, and printing one as a line of JSON.  Private to lora-prep's --lint.
  */
 #ifndef DATA_LINT_FINDING_H
 #define DATA_LINT_FINDING_H
@@ -17,15 +17,17 @@ enum finding {
 enum severity { SEVERITY_ERROR, SEVERITY_WARNING, SEVERITY_NOTE, SEVERITIES };
 
 struct findings {
-	int fd;                         /* -1: they are only counted */
+	int fd;                         /* -1: findings are only counted */
 	size_t count[SEVERITIES];
 	struct json_out json;
 	struct error *e;
 };
 
-/* path NULL: of the whole set.  What to do about it is added from the table.  -1: it could not be written. */
-int finding_say(struct findings *f, enum finding which, const char *path, const char *format, ...) PRINTF_LIKE(4, 5) MUST_CHECK;
-/* The row whose code is the one of a skipped picture's report. */
+/* Prints a finding, with the advice from the table.  path NULL: it is of the whole set.
+ * -1: it could not be written. */
+int finding_say(struct findings *f, enum finding which, const char *path, const char *format, ...)
+	PRINTF_LIKE(4, 5) MUST_CHECK;
+/* The row whose code a skipped picture has in the report. */
 enum finding finding_of_code(const char *code);
 const char *finding_code(enum finding which);
 const char *finding_severity(enum finding which);

@@ -1,3 +1,4 @@
+/* Lint: duplicates, by hash of pixels and by difference hash. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/hash.h"
@@ -97,10 +98,11 @@ int twins_report(const struct twins *t, struct findings *f)
 		const struct seen *me = &t->seen[i];
 		long same = map_put(pixels, me->print.pixels, 64, (long)i), near;
 		if (same >= 0 && strcmp(t->seen[same].path, me->path))
-			status = finding_say(f, FINDING_DUPLICATE, me->path, "the same pixels as %s", t->seen[same].path);
+			status = finding_say(f, FINDING_DUPLICATE, me->path, "the same pixels as %s",
+					     t->seen[same].path);
 		else if (same < 0 && (near = near_one(t, i, &distance)) >= 0)
-			status = finding_say(f, FINDING_NEAR_DUPLICATE, me->path, "looks like %s (%d of 64 bits differ)",
-					     t->seen[near].path, distance);
+			status = finding_say(f, FINDING_NEAR_DUPLICATE, me->path,
+					     "looks like %s (%d of 64 bits differ)", t->seen[near].path, distance);
 	}
 	map_free(pixels);
 	return status;

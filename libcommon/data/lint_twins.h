@@ -1,9 +1,9 @@
 /*
- * lint_twins.h - pictures that are the same, or nearly.  Private to lora-prep's --lint.
+ * lint_twins.h - finds pictures that are equal, or nearly so.  Private to lora-prep's --lint.
  *
- * The same: SHA-256 over size and upright sRGB pixels, so another file format or Exif orientation hides nothing.  Nearly:
- * at most TWINS_DISTANCE of 64 bits differ in a difference hash (is a cell of a 9x8 picture brighter than its left
- * neighbour?), which resizing, recompression and brightness leave alone.
+ * Equal: SHA-256 over size and upright sRGB pixels, so that another file format or Exif orientation hides nothing.
+ * Nearly equal: at most TWINS_DISTANCE of 64 bits differ in a difference hash (is a cell of the picture at 9x8 brighter
+ * than its left neighbour?), which resizing, recompression and brightness hardly change.
  */
 #ifndef DATA_LINT_TWINS_H
 #define DATA_LINT_TWINS_H
@@ -25,9 +25,9 @@ void fingerprint_make(const struct image *i, struct fingerprint *f);
 struct twins;
 struct twins *twins_new(void);
 void twins_free(struct twins *t);                               /* accepts NULL */
-/* path must outlive t.  A path that was seen before is no twin of itself. */
+/* path must outlive t.  A path that was added before is no twin of itself. */
 void twins_add(struct twins *t, const char *path, const struct fingerprint *f);
-/* Each picture that has an earlier twin, in order. */
+/* Reports each picture that has an earlier twin, in order. */
 int twins_report(const struct twins *t, struct findings *f) MUST_CHECK;
 
 #endif

@@ -1,3 +1,4 @@
+/* Loss masks: from a picture to a weight for each pixel of the latent. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "../io/image.h"
@@ -7,7 +8,8 @@ void mask_shrink(float *out, int w, int h, const float *mask, int pw, int ph)
 {
 	for (int y = 0; y < h; y++)
 		for (int x = 0; x < w; x++) {
-			const int top = y * ph / h, bottom = ((y + 1) * ph + h - 1) / h, left = x * pw / w, right = ((x + 1) * pw + w - 1) / w;
+			const int top = y * ph / h, bottom = ((y + 1) * ph + h - 1) / h, left = x * pw / w,
+				right = ((x + 1) * pw + w - 1) / w;
 			double sum = 0;
 
 			for (int i = top; i < bottom; i++)
@@ -33,7 +35,8 @@ static float *values_of(const struct image *image)
 	return NULL;
 }
 
-int mask_read(const char *name, const void *bytes, size_t n, const int size[2], const int latent[2], float **out, struct error *e)
+int mask_read(const char *name, const void *bytes, size_t n, const int size[2], const int latent[2], float **out,
+	      struct error *e)
 {
 	struct image_options options = { { 255, 255, 255 }, 0 };
 	struct image image;
@@ -43,8 +46,8 @@ int mask_read(const char *name, const void *bytes, size_t n, const int size[2], 
 	if (image_decode(name, bytes, n, &options, &image, NULL, e) < 0)
 		return -1;
 	if (image.width != size[0] || image.height != size[1]) {
-		fail(e, EXIT_INPUT, "%s: the mask is %dx%d, its picture %dx%d; prepare the pictures again", name, image.width, image.height,
-		     size[0], size[1]);
+		fail(e, EXIT_INPUT, "%s: the mask is %dx%d, its picture %dx%d; prepare the pictures again", name,
+		     image.width, image.height, size[0], size[1]);
 		image_free(&image);
 		return -1;
 	}

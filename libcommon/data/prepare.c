@@ -1,3 +1,4 @@
+/* lora-prep: pictures through the worker threads to the tar or folder, and the report. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include "prepare_picture.h"
 #include "ring.h"
 
-#define CAPTION_SHOWN 4000              /* bytes in the report: escaped, and beside a path, a line must stay under 64 KiB */
+#define CAPTION_SHOWN 4000      /* bytes in the report; a line with escaped text and a path must stay under 64 KiB */
 
 struct bucket_count { int size[2]; size_t pictures; uint64_t samples; };
 
@@ -51,7 +52,7 @@ static int report_end(struct job *j)
 	json_end(&j->json);
 	if (json_line(&j->json, j->report ? publish_fd(j->report) : -1, j->e) == 0)
 		return 0;
-	publish_abandon(j->report);             /* its last line is torn */
+	publish_abandon(j->report);             /* its last line is incomplete */
 	j->report = NULL;
 	return fail_at(j->e, j->o->report);
 }
@@ -244,7 +245,7 @@ static void release(void *slot)
 	prepared_free(slot);
 }
 
-/* ---- the whole ---- */
+/* ---- all pictures ---- */
 
 int background_parse(const char *text, uint8_t rgb[3], struct error *e)
 {
@@ -267,7 +268,8 @@ static int check(const struct prepare_options *o, struct error *e)
 	if (o->scan && (o->folder || strcmp(o->output, "-")))
 		return fail(e, EXIT_USAGE, "--scan writes nothing but the report; leave out --output and --folder");
 	if (!o->scan && !o->folder && o->report && !strcmp(o->report, "-") && !strcmp(o->output, "-"))
-		return fail(e, EXIT_USAGE, "--report - and the pictures would both go to standard output; say -o FILE or --report FILE");
+		return fail(e, EXIT_USAGE, "--report - and the pictures would both go to standard output; "
+					   "say -o FILE or --report FILE");
 	if (o->folder && o->dataset_config)
 		return fail(e, EXIT_USAGE, "--folder takes no dataset config; name the folders");
 	if (o->folder && (o->reg_folder_count || o->flip || o->alpha_mask || o->mask_dir || strcmp(o->output, "-")))
@@ -335,7 +337,8 @@ static void sum_up(const struct job *j)
 
 static int write_all(struct job *j)
 {
-	struct ring_job ring = { j->pictures.count, threads_meant(j->o->threads), sizeof(struct prepared), j, work, take, release };
+	struct ring_job ring = { j->pictures.count, threads_meant(j->o->threads), sizeof(struct prepared), j, work,
+				 take, release };
 
 	j->progress = progress_begin(j->o->scan ? "scanning" : "preparing", "pictures", j->pictures.count);
 	if (ring_run(&ring) < 0)
@@ -362,7 +365,7 @@ static int finish_tar(struct job *j)
 	return publish_end(out, j->e);
 }
 
-/* The report appears after a failure as well: it says which picture was to blame. */
+/* The report is published after a failure too: it tells which picture was the reason. */
 static int finish_report(struct job *j, int status)
 {
 	struct publish *report = j->report;

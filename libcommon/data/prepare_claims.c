@@ -33,7 +33,7 @@ static char *parent_of(const char *file)
 	return slash ? xstrndup(file, slash == file ? 1 : (size_t)(slash - file)) : xstrdup(".");
 }
 
-/* A picture that went into the folder that it comes from might replace itself or a neighbour. */
+/* Claims the folders that pictures come from: a picture written there might replace itself or a neighbour. */
 static int claim_sources(const struct pictures *list, struct error *e)
 {
 	int status = 0;
@@ -69,7 +69,8 @@ static int claim_targets(const char *out, const struct pictures *list, struct er
 	return status;
 }
 
-int prepare_claim(const struct prepare_options *o, const struct prepare_rules *r, const struct pictures *list, struct error *e)
+int prepare_claim(const struct prepare_options *o, const struct prepare_rules *r, const struct pictures *list,
+		  struct error *e)
 {
 	int status = 0;
 

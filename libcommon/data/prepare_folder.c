@@ -1,3 +1,4 @@
+/* lora-prep --folder: prepared pictures as files with captions beside them. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/map.h"
@@ -55,8 +56,8 @@ static bool take_stem(struct folder_writer *w, const char *name)
 	return true;
 }
 
-/* Without its extension, unless a sibling (x.jpg beside x.png) has that name already; with a number where that is taken too, by
- * a picture of another DIR. */
+/* The name of the output: without extension, unless a sibling (x.jpg beside x.png) has that name already; with a number
+ * where that is taken too, by a picture of another DIR. */
 static char *name_of(struct folder_writer *w, const char *inside)
 {
 	const char *slash = strrchr(inside, '/'), *dot = strrchr(inside, '.');

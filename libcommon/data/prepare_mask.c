@@ -1,3 +1,4 @@
+/* Masks from a folder of their own (kohya's conditioning_data_dir). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 
 int mask_path(const char *dir, const char *picture, char **path, struct error *e)
 {
-	static const char *const extensions[] = { "png", "PNG", "jpg", "JPG", "jpeg", "JPEG", "webp", "WEBP", "bmp", "BMP" };
+	static const char *const extensions[] = { "png", "PNG", "jpg", "JPG", "jpeg", "JPEG", "webp", "WEBP", "bmp",
+						  "BMP" };
 	const char *slash = strrchr(picture, '/'), *name = slash ? slash + 1 : picture, *dot = strrchr(name, '.');
 	int stem = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
 
@@ -28,13 +30,13 @@ int mask_path(const char *dir, const char *picture, char **path, struct error *e
 	return 0;
 }
 
-/* Two per cent: a mask made for a smaller copy has rounded sides. */
+/* Equal ratios of sides, within two per cent: a mask made for a smaller copy has rounded sides. */
 static bool same_shape(const struct image_info *mask, int width, int height)
 {
 	return fabs((double)mask->width * height / ((double)mask->height * width) - 1) < 0.02;
 }
 
-/* In strips: the mask in the picture's size, in colour, would take as much memory as the picture. */
+/* Works in strips: the mask in the picture's size, in colour, would take as much memory as the picture. */
 static void take_red(const struct image *mask, struct image *image)
 {
 	enum { STRIP = 64 };
@@ -44,7 +46,8 @@ static void take_red(const struct image *mask, struct image *image)
 	free(image->alpha);
 	to = image->alpha = xmalloc((size_t)image->width * image->height);
 	for (int top = 0; top < image->height; top += STRIP) {
-		struct window strip = { 0, top, image->width, image->height - top < STRIP ? image->height - top : STRIP };
+		struct window strip = { 0, top, image->width,
+					image->height - top < STRIP ? image->height - top : STRIP };
 		struct image sized;
 
 		resample(mask, image->width, image->height, filter, strip, &sized);
@@ -67,8 +70,8 @@ int mask_beside(const char *dir, const char *picture, int width, int height, str
 	if (status < 0)
 		fail_at(e, picture);
 	else if (path && !same_shape(&info, width, height))
-		status = fail(e, EXIT_INPUT, "%s: its mask %s has %dx%d pixels, another shape than %dx%d; make it anew", picture, path,
-			      info.width, info.height, width, height);
+		status = fail(e, EXIT_INPUT, "%s: its mask %s has %dx%d pixels, another shape than %dx%d; make it anew",
+			      picture, path, info.width, info.height, width, height);
 	else if (path)
 		take_red(&mask, image);
 	image_free(&mask);

@@ -1,16 +1,19 @@
 /*
- * prepare_mask.h - pictures of masks in a folder of their own, kohya's conditioning_data_dir.  Private to prepare_picture.c.
+ * prepare_mask.h - pictures of masks in a folder of their own, kohya's conditioning_data_dir.  Private to
+ * prepare_picture.c.
  */
 #ifndef DATA_PREPARE_MASK_H
 #define DATA_PREPARE_MASK_H
 
 #include "../io/image.h"
 
-/* What DIR/STEM.png (.jpg, .jpeg, .webp, .bmp) says of the picture PATH/STEM.*: its red becomes image->alpha, at the size of *image.  No such
- * file: image->alpha stays as it is.  EXIT_INPUT for a mask that cannot be read or has another shape than width x height. */
-int mask_beside(const char *dir, const char *picture, int width, int height, struct image *image, struct error *e) MUST_CHECK;
+/* Reads DIR/STEM.png (.jpg, .jpeg, .webp, .bmp), the mask of the picture PATH/STEM.*: its red channel, at the size of
+ * *image, becomes image->alpha.  Without such a file image->alpha stays as it is.  EXIT_INPUT for a mask that cannot be
+ * read or has another shape than width x height. */
+int mask_beside(const char *dir, const char *picture, int width, int height, struct image *image,
+		struct error *e) MUST_CHECK;
 
-/* *path: DIR/STEM.EXT of the first extension for which there is a file (malloced); NULL: none. */
+/* *path: DIR/STEM.EXT with the first extension for which there is a file (malloced); NULL: there is none. */
 int mask_path(const char *dir, const char *picture, char **path, struct error *e) MUST_CHECK;
 
 #endif

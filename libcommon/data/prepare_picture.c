@@ -1,3 +1,4 @@
+/* One picture from its file to its payloads: decode, resize, crop, mirror, encode. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,8 @@ static void fit(const struct image *source, const struct prepared *out, struct i
 		      (struct window){ p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] }, small);
 }
 
-/* The mask goes the same way as the picture, and in its memory.  One that leaves nothing out is none. */
+/* The mask is resized and cropped like the picture, in the picture's memory.
+ * A mask that is white all over is dropped. */
 static void store_mask(struct image *source, struct prepared *out)
 {
 	size_t n = (size_t)source->width * source->height, left_out = 0;
@@ -66,7 +68,8 @@ static void store_mask(struct image *source, struct prepared *out)
 	image_free(&small);
 }
 
-static void resize(const struct prepare_options *o, const struct picture_rules *rules, struct image *source, struct prepared *out)
+static void resize(const struct prepare_options *o, const struct picture_rules *rules, struct image *source,
+		   struct prepared *out)
 {
 	struct image small;
 
@@ -96,7 +99,7 @@ static void place(const struct picture_rules *rules, const struct picture *pictu
 		out->filter = rules->filter;
 }
 
-/* No more of a picture than its bucket needs. */
+/* image_options.enough: the size that the bucket needs. */
 static void enough(const void *context, int width, int height, int least[2])
 {
 	const struct picture_rules *rules = context;
@@ -113,8 +116,9 @@ static void decode(const struct prepare_options *o, const struct picture_rules *
 		   const struct buffer *file, bool all, struct image *image, struct prepared *out)
 {
 	const struct image_options options = { .background = { o->background[0], o->background[1], o->background[2] },
-					       .libheif = true, .keep_alpha = rules->alpha_mask, .max_pixels = o->megapixels * 1000000,
-					       .enough = enough, .context = rules, .every_pixel = all };
+					       .libheif = true, .keep_alpha = rules->alpha_mask,
+					       .max_pixels = o->megapixels * 1000000, .enough = enough,
+					       .context = rules, .every_pixel = all };
 
 	sha256_hex_of(file->data, file->len, out->sha256);
 	if (image_decode(picture->path, file->data, file->len, &options, image, &out->info, &out->error) < 0) {
@@ -154,7 +158,8 @@ void prepare_picture(const struct prepare_options *o, const struct picture_rules
 	image_free(&image);
 }
 
-void prepare_look(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p, struct prepared *out)
+void prepare_look(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
+		  struct prepared *out)
 {
 	const struct image_options options = { .libheif = true, .max_pixels = o->megapixels * 1000000 };
 

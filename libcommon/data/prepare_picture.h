@@ -1,6 +1,6 @@
 /*
- * prepare_picture.h - one picture from its file to its payloads.  Private to prepare.c; runs in any thread, touches
- * nothing but its arguments.
+ * prepare_picture.h - one picture from its file to its payloads.  Runs in any thread and uses nothing but its
+ * arguments.  Private to prepare.c and lint.c.
  */
 #ifndef DATA_PREPARE_PICTURE_H
 #define DATA_PREPARE_PICTURE_H
@@ -11,8 +11,9 @@
 #include "prepare_rules.h"
 
 struct prepared {
-	const char *code;               /* why it is skipped, as the manual lists them; NULL: it is good */
-	struct error error;             /* and in words, which begin with the path; not EXIT_INPUT: nobody knows whether it is good */
+	const char *code;               /* why it is skipped, by the list in the manual; NULL: it is good */
+	/* the same as text, which begins with the path; another code than EXIT_INPUT: the picture may be good */
+	struct error error;
 	struct image_info info;
 	char sha256[65];                /* of the file's bytes */
 	struct caption caption;
@@ -25,12 +26,13 @@ struct prepared {
 
 void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
 		     struct prepared *out);
-/* Its first half: everything but pixels of the new size.  With out->code NULL the picture is in *image, malloced: all its pixels,
- * or no more than the bucket needs. */
+/* The first half of prepare_picture(): everything but resizing and encoding.  Where out->code is NULL, the picture is
+ * in *image, malloced: with `all` at full size, else perhaps decoded smaller, as the bucket allows. */
 void prepare_decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
 		    bool all, struct image *image, struct prepared *out);
-/* What its header tells: no pixels, no hash, no mask. */
-void prepare_look(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p, struct prepared *out);
+/* Fills in what the header tells: no pixels, no hash, no mask. */
+void prepare_look(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
+		  struct prepared *out);
 void prepared_free(struct prepared *p);
 
 #endif

@@ -1,10 +1,11 @@
+/* The rules for each picture: from the command line, or from subsets of a dataset config. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
 #include "folder_traps.h"
 #include "prepare_claims.h"
 
-/* What a dataset config falls back to. */
+/* The defaults for a dataset config, from the command line. */
 static struct dataset_subset defaults_of(const struct prepare_options *o)
 {
 	return (struct dataset_subset){
@@ -13,8 +14,9 @@ static struct dataset_subset defaults_of(const struct prepare_options *o)
 		.class_tokens = o->captions.class_tokens, .caption_extension = o->captions.extension,
 		.caption_prefix = o->captions.prefix, .caption_suffix = o->captions.suffix,
 		.resolution = { o->buckets.resolution[0], o->buckets.resolution[1] },
-		.enable_bucket = o->buckets.enabled, .bucket_said = o->bucket_said, .bucket_no_upscale = o->buckets.no_upscale,
-		.min_bucket_reso = o->buckets.min, .max_bucket_reso = o->buckets.max, .bucket_reso_steps = o->buckets.steps,
+		.enable_bucket = o->buckets.enabled, .bucket_said = o->bucket_said,
+		.bucket_no_upscale = o->buckets.no_upscale, .min_bucket_reso = o->buckets.min,
+		.max_bucket_reso = o->buckets.max, .bucket_reso_steps = o->buckets.steps,
 	};
 }
 
@@ -27,27 +29,31 @@ static int set_filter(struct picture_rules *r, const char *name, struct error *e
 {
 	r->has_filter = name && *name;
 	if (r->has_filter && !resample_find(name, &r->filter))
-		return fail(e, EXIT_USAGE, "resize_interpolation '%s' is not known; lanczos, area, bicubic, bilinear and nearest are", name);
+		return fail(e, EXIT_USAGE, "resize_interpolation '%s' is not known; "
+					   "lanczos, area, bicubic, bilinear and nearest are", name);
 	return 0;
 }
 
-/* A misspelt folder would be one without masks: every picture would count in full. */
+/* Refuses a folder that does not exist: a misspelt name would mean that no picture has a mask. */
 static int check_mask_dir(const char *dir, struct error *e)
 {
 	int folder = dir ? path_is_folder(dir, e) : 1;
 
 	if (folder < 0)
 		return fail_at(e, "conditioning_data_dir");
-	return folder ? 0 : fail(e, EXIT_INPUT, "conditioning_data_dir: %s: is no folder; name the one with the pictures of masks", dir);
+	return folder ? 0 : fail(e, EXIT_INPUT, "conditioning_data_dir: %s: is no folder; "
+						"name the one with the pictures of masks", dir);
 }
 
 static int rules_of_subset(const struct dataset_subset *s, struct picture_rules *r, struct error *e)
 {
-	const struct bucket_rules buckets = { { s->resolution[0], s->resolution[1] }, s->min_bucket_reso, s->max_bucket_reso,
+	const struct bucket_rules buckets = { { s->resolution[0], s->resolution[1] }, s->min_bucket_reso,
+					      s->max_bucket_reso,
 					      s->bucket_reso_steps, s->enable_bucket, s->bucket_no_upscale };
 
 	*r = (struct picture_rules){
-		.captions = { s->caption_extension, s->caption_prefix, s->caption_suffix, s->class_tokens, s->enable_wildcard },
+		.captions = { s->caption_extension, s->caption_prefix, s->caption_suffix, s->class_tokens,
+			      s->enable_wildcard },
 		.flip = s->flip_aug, .alpha_mask = s->alpha_mask, .mask_dir = name_or_null(s->conditioning_data_dir),
 		 .batch_size = s->batch_size, .caption_options = s->caption_options,
 	};
@@ -68,7 +74,8 @@ static int rules_of_options(const struct prepare_options *o, struct prepare_rule
 	return buckets_make(&o->buckets, &r->each->buckets, e);
 }
 
-/* In sd-scripts nothing said is false, and pictures of other shapes are refused or cut. */
+/* A note where enable_bucket is not given: sd-scripts then takes false,
+ * and refuses or crops pictures of other shapes. */
 static void tell_of_buckets(const struct prepare_options *o, const struct dataset_config *d)
 {
 	size_t silent = 0;
@@ -76,8 +83,8 @@ static void tell_of_buckets(const struct prepare_options *o, const struct datase
 	for (size_t i = 0; i < d->count; i++)
 		silent += !d->subset[i].bucket_said && d->subset[i].enable_bucket;
 	if (silent)
-		note("%s: enable_bucket is not in it: buckets are on here, in sd-scripts they are off; write enable_bucket = true or false",
-		     o->dataset_config);
+		note("%s: enable_bucket is not in it: buckets are on here, in sd-scripts they are off; "
+		     "write enable_bucket = true or false", o->dataset_config);
 }
 
 int prepare_rules_make(const struct prepare_options *o, struct prepare_rules *r, struct error *e)
@@ -124,9 +131,9 @@ static void sort_and_match(const struct prepare_options *o, struct pictures *lis
 		pictures_match_regularization(list);
 }
 
-/* Subsets *next, ... of one dataset, added to the list. */
-static int scan_dataset(const struct prepare_rules *r, const struct prepare_options *o, size_t *next, struct pictures *list,
-			struct error *e)
+/* Adds the pictures of one dataset's subsets, from *next on, to the list. */
+static int scan_dataset(const struct prepare_rules *r, const struct prepare_options *o, size_t *next,
+			struct pictures *list, struct error *e)
 {
 	const struct dataset_subset *s = r->dataset.subset;
 	struct pictures own = { 0 };
@@ -146,7 +153,8 @@ static int scan_dataset(const struct prepare_rules *r, const struct prepare_opti
 	return 0;
 }
 
-static int scan_datasets(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list, struct error *e)
+static int scan_datasets(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list,
+			 struct error *e)
 {
 	for (size_t next = 0; next < r->dataset.count; )
 		if (scan_dataset(r, o, &next, list, e) < 0)
@@ -169,7 +177,8 @@ static int scan_folders(const struct prepare_options *o, struct pictures *list, 
 	return 0;
 }
 
-int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list, struct error *e)
+int prepare_rules_scan(const struct prepare_rules *r, const struct prepare_options *o, struct pictures *list,
+		       struct error *e)
 {
 	if ((o->dataset_config ? scan_datasets(r, o, list, e) : scan_folders(o, list, e)) < 0)
 		return -1;

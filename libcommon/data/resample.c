@@ -1,3 +1,4 @@
+/* Resizing in two passes of integer arithmetic: area, Lanczos, bicubic, bilinear, nearest. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,8 @@ static double bilinear(double x)
 	return fabs(x) < 1 ? 1 - fabs(x) : 0;
 }
 
-/* Pixels between the two passes.  The filters keep whole levels there, clipped, because Pillow does (an overshoot cut off
- * after the first pass cannot ring in the second); averages keep six bits more. */
+/* Precision of the pixels between the two passes.  The filters have whole levels there, clipped, because Pillow does
+ * (an overshoot that is clipped after the first pass cannot ring in the second); averages have six bits more. */
 static const struct kind {
 	const char *name, *synonym;
 	struct pass_bits bits;
@@ -56,7 +57,8 @@ const char *resample_name(enum resample_filter filter)
 	return kinds[filter].name;
 }
 
-/* A side of the source: its pixels, where the part that counts begins, and how many pixels of it make one of the result. */
+/* A side of the source: its pixels, the beginning of the part that is resized, and how many pixels of it make one pixel
+ * of the result. */
 struct side { int pixels; double start, scale; };
 
 static void span(enum resample_filter filter, int position, const struct side *s, int *first, int *end)
@@ -70,7 +72,8 @@ static void span(enum resample_filter filter, int position, const struct side *s
 		from = floor(s->start + (position + 0.5) * s->scale);
 		to = from + 1;
 	} else {
-		double centre = s->start + (position + 0.5) * s->scale, reach = kinds[filter].reach * (s->scale > 1 ? s->scale : 1);
+		double centre = s->start + (position + 0.5) * s->scale,
+			reach = kinds[filter].reach * (s->scale > 1 ? s->scale : 1);
 		from = centre - reach + 0.5;
 		to = centre + reach + 0.5;
 	}
@@ -94,7 +97,8 @@ static double weight_at(enum resample_filter filter, int position, const struct 
 	return kinds[filter].weight((x - s->start - (position + 0.5) * s->scale + 0.5) / (s->scale > 1 ? s->scale : 1));
 }
 
-/* Rounded weights of one output; what rounding lost goes to the largest, so that white stays white. */
+/* Rounds the weights of one output pixel.  The largest gets the sum of the rounding errors,
+ * so that white stays white. */
 static void quantise(const double *exact, int count, int bits, int32_t *weight)
 {
 	double sum = 0;
@@ -112,7 +116,7 @@ static void quantise(const double *exact, int count, int bits, int32_t *weight)
 	weight[largest] += rest;
 }
 
-/* For outputs start .. start + n. */
+/* The weights for output pixels start .. start + n. */
 static struct weights make_weights(enum resample_filter filter, const struct side *s, int start, int n, int bits)
 {
 	double scale = s->scale;
@@ -163,7 +167,8 @@ static void across(const struct weights *w, const uint8_t *row, int n, const str
 	}
 }
 
-static void down(const uint16_t *const *row, const int32_t *weight, int count, int values, const struct pass_bits *b, uint8_t *out)
+static void down(const uint16_t *const *row, const int32_t *weight, int count, int values, const struct pass_bits *b,
+		 uint8_t *out)
 {
 	int shift = b->down + b->between;
 
@@ -186,13 +191,14 @@ static const struct resample_loops *best_loops(void)
 	return &resample_portable;
 }
 
-/* The rows between the passes that one output row needs live in a ring of `taps` rows, and a little more each, which the loops for
- * wide registers may touch. */
-void resample_by(const struct resample_loops *loops, const struct image *in, const struct image_part *part, int width, int height,
-		 enum resample_filter filter, struct window window, struct image *out)
+/* A ring buffer holds the `taps` rows between the passes that one output row needs.  Each has RESAMPLE_ROOM spare
+ * values behind it, which the vector loops may touch. */
+void resample_by(const struct resample_loops *loops, const struct image *in, const struct image_part *part, int width,
+		 int height, enum resample_filter filter, struct window window, struct image *out)
 {
 	const struct pass_bits *b = &kinds[filter].bits;
-	const struct side wide = { in->width, part->left, part->width / width }, high = { in->height, part->top, part->height / height };
+	const struct side wide = { in->width, part->left, part->width / width },
+		high = { in->height, part->top, part->height / height };
 	struct weights x = make_weights(filter, &wide, window.left, window.width, b->across);
 	struct weights y = make_weights(filter, &high, window.top, window.height, b->down);
 	int values = window.width * 3, stride = values + RESAMPLE_ROOM, done = y.first[0];
@@ -215,8 +221,8 @@ void resample_by(const struct resample_loops *loops, const struct image *in, con
 	free_weights(&y);
 }
 
-void resample_part(const struct image *in, const struct image_part *part, int width, int height, enum resample_filter filter,
-		   struct window window, struct image *out)
+void resample_part(const struct image *in, const struct image_part *part, int width, int height,
+		   enum resample_filter filter, struct window window, struct image *out)
 {
 	resample_by(best_loops(), in, part, width, height, filter, window, out);
 }

@@ -1,8 +1,9 @@
 /*
- * resample.h - pictures to another size: averages over areas, or one of the usual filters.
+ * resample.h - resizes pictures, by averages over areas or by one of the usual filters.
  *
- * Integer arithmetic in a fixed order, so every machine and every number of threads gives the same bytes.  The filters are
- * Pillow's, which widen when shrinking, and round where Pillow rounds; area is within a level of OpenCV's.  Must not know buckets.
+ * Integer arithmetic in a fixed order gives the same bytes on every machine and with any number of threads.  The
+ * filters are Pillow's: they widen when shrinking, and round where Pillow rounds.  Area is within one level of
+ * OpenCV's.  Must not know buckets.
  */
 #ifndef DATA_RESAMPLE_H
 #define DATA_RESAMPLE_H
@@ -19,12 +20,12 @@ const char *resample_name(enum resample_filter filter);
 
 struct window { int left, top, width, height; };
 
-/* The window of what `in` would be at width x height; only its pixels are computed.  out is malloced. */
+/* Resizes `in` to width x height and cuts out the window; only pixels of the window are computed.  out is malloced. */
 void resample(const struct image *in, int width, int height, enum resample_filter filter, struct window window,
 	      struct image *out);
-/* The same of a part of the picture, which may end within a pixel. */
-void resample_part(const struct image *in, const struct image_part *part, int width, int height, enum resample_filter filter,
-		   struct window window, struct image *out);
+/* The same for a part of the picture, whose edges may lie within pixels. */
+void resample_part(const struct image *in, const struct image_part *part, int width, int height,
+		   enum resample_filter filter, struct window window, struct image *out);
 void mirror(struct image *i);           /* left becomes right, in place */
 
 #endif

@@ -1,3 +1,4 @@
+/* The inner loops of resample.c with AVX2. */
 #ifdef __x86_64__
 #include <immintrin.h>
 #include <string.h>
@@ -5,11 +6,12 @@
 
 #define AVX2 __attribute__((target("avx2")))
 
-/* A pixel in four lanes; the fourth is the next pixel's and is overwritten by it. */
+/* A pixel takes four lanes; the fourth belongs to the next pixel, which overwrites it. */
 AVX2 static void across(const struct weights *w, const uint8_t *row, int n, const struct pass_bits *b, uint16_t *out)
 {
 	const __m128i half = _mm_set1_epi32(1 << (b->across - b->between - 1));
-	const __m128i shift = _mm_cvtsi32_si128(b->across - b->between), top = _mm_set1_epi16((short)(255 << b->between));
+	const __m128i shift = _mm_cvtsi32_si128(b->across - b->between),
+		top = _mm_set1_epi16((short)(255 << b->between));
 
 	for (int i = 0; i < n; i++, out += 3) {
 		const int32_t *weight = w->weight + (size_t)i * w->taps;
@@ -28,7 +30,8 @@ AVX2 static void across(const struct weights *w, const uint8_t *row, int n, cons
 	}
 }
 
-AVX2 static __m128i eight(const uint16_t *const *row, const int32_t *weight, int count, int v, __m128i shift, __m256i half)
+AVX2 static __m128i eight(const uint16_t *const *row, const int32_t *weight, int count, int v, __m128i shift,
+			  __m256i half)
 {
 	__m256i sum = half;
 	__m128i words;
@@ -42,8 +45,8 @@ AVX2 static __m128i eight(const uint16_t *const *row, const int32_t *weight, int
 	return _mm_packus_epi16(_mm_min_epu16(words, _mm_set1_epi16(255)), words);
 }
 
-AVX2 static void down(const uint16_t *const *row, const int32_t *weight, int count, int values, const struct pass_bits *b,
-		      uint8_t *out)
+AVX2 static void down(const uint16_t *const *row, const int32_t *weight, int count, int values,
+		      const struct pass_bits *b, uint8_t *out)
 {
 	const __m128i shift = _mm_cvtsi32_si128(b->down + b->between);
 	const __m256i half = _mm256_set1_epi32(1 << (b->down + b->between - 1));

@@ -1,5 +1,6 @@
 /*
- * ring.h - many threads work ahead, one takes the results in order, and only a few results exist at a time.
+ * ring.h - a pool of threads that compute items ahead; the caller takes the results in order, and only a few exist at
+ * a time.
  *
  * Owns threads and slots.  Must not know what the work is.
  */
@@ -18,6 +19,6 @@ struct ring_job {
 	void (*release)(void *slot);    /* frees what is in a slot, after take() or instead of it */
 };
 
-/* 0, or -1 once take() said so.  No thread is left behind either way. */
+/* 0, or -1 once take() returned it.  All threads have ended either way. */
 int ring_run(const struct ring_job *job);
 #endif

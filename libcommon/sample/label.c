@@ -1,4 +1,4 @@
-/* Labels: which font, and the built-in font's lines. */
+/* Labels of a sheet: the choice of the font, and text in the built-in font. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ static bool is_built_in(const char *text)
 	return true;
 }
 
-/* How much of text goes on a line of so many characters, without the space or line end that is dropped there. */
+/* The length of the text that fits on a line of `columns` characters, without the space or line end dropped there. */
 static size_t line_of(const char *text, size_t columns)
 {
 	size_t n = strcspn(text, "\n"), cut = columns;

@@ -1,4 +1,5 @@
-/* Labels in the system's fonts: Pango lays out, cairo draws.  Opened when a label needs them: they bring some twenty libraries along. */
+/* Labels in the system's fonts, with Pango and cairo.  They are opened when a label needs them: they load some twenty
+ * libraries. */
 #include <dlfcn.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -89,7 +90,8 @@ static struct layout *lay_out(const struct pango *p, struct cairo *c, const char
 	return l;
 }
 
-static void blend(struct image *on, int x, int y, const struct pango *p, struct surface *mask, int width, int height, const uint8_t rgb[3])
+static void blend(struct image *on, int x, int y, const struct pango *p, struct surface *mask, int width, int height,
+		  const uint8_t rgb[3])
 {
 	const unsigned char *from = p->pixels(mask);
 

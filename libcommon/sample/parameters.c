@@ -1,3 +1,4 @@
+/* The text about a picture's making in A1111's format, and the hashes in it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -74,8 +75,8 @@ char *parameters_text(const struct parameters *p)
 		buffer_addf(&b, " <lora:%s:%g>", p->lora[i].name, p->lora[i].weight);
 	if (*p->negative)
 		buffer_addf(&b, "\nNegative prompt: %s", p->negative);
-	buffer_addf(&b, "\nSteps: %ld, Sampler: %s, CFG scale: %g, Seed: %llu, Size: %ldx%ld", p->steps, p->sampler, p->cfg,
-		    (unsigned long long)p->seed, p->width, p->height);
+	buffer_addf(&b, "\nSteps: %ld, Sampler: %s, CFG scale: %g, Seed: %llu, Size: %ldx%ld", p->steps, p->sampler,
+		    p->cfg, (unsigned long long)p->seed, p->width, p->height);
 	if (*p->model_hash)
 		add_value(&b, "Model hash", p->model_hash);
 	add_value(&b, "Model", model);

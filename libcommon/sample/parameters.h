@@ -1,5 +1,6 @@
 /*
- * parameters.h - what a picture says about how it was made: the text that AUTOMATIC1111's program writes into a PNG and reads again.
+ * parameters.h - the text in a PNG that tells how it was made, in the format that AUTOMATIC1111's program writes and
+ * reads.
  *
  * Must not know how pictures are made.
  */
@@ -11,7 +12,7 @@
 #include "../base/error.h"
 
 struct parameters_lora {
-	char *name;                     /* malloced; the file's without folder and ending */
+	char *name;                     /* malloced; the name of the file without folder and extension */
 	double weight;
 	char hash[13];                  /* the first 12 digits of sshs_model_hash; "": not known */
 };
@@ -31,9 +32,9 @@ struct parameters {
 
 char *parameters_text(const struct parameters *p);              /* malloced */
 
-/* SHA-256 of a whole file, its first 10 digits: what A1111 finds a checkpoint by. */
+/* The first 10 digits of a file's SHA-256, by which A1111 finds a checkpoint. */
 int parameters_hash_model(const char *path, char hash[11], struct error *e) MUST_CHECK;
-/* name and hash of an adapter's file */
+/* Fills in name and hash of an adapter's file. */
 int parameters_read_lora(struct parameters_lora *l, const char *path, double weight, struct error *e) MUST_CHECK;
 
 #endif

@@ -1,3 +1,4 @@
+/* A prompt with its " --x value" settings, from a line of text. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@ struct place { const char *name; int line; };
 
 /* ---- one option each: `--w 1024` ---- */
 
-static int whole(const struct place *at, const char *option, const char *value, long low, long high, long *out, struct error *e)
+static int whole(const struct place *at, const char *option, const char *value, long low, long high, long *out,
+		 struct error *e)
 {
 	char *end;
 	long n;
@@ -19,7 +21,8 @@ static int whole(const struct place *at, const char *option, const char *value, 
 	errno = 0;
 	n = strtol(value, &end, 10);
 	if (end == value || *end || errno || n < low || n > high)
-		return fail(e, EXIT_USAGE, "%s:%d: --%s '%s' is no whole number from %ld to %ld", at->name, at->line, option, value, low, high);
+		return fail(e, EXIT_USAGE, "%s:%d: --%s '%s' is no whole number from %ld to %ld", at->name, at->line,
+			    option, value, low, high);
 	*out = n;
 	return 0;
 }
@@ -46,7 +49,8 @@ static int read_seed(const struct place *at, const char *value, struct prompt *p
 	errno = 0;
 	p->seed = strtoull(value, &end, 10);
 	if (end == value || *end || errno || *value == '-')
-		return fail(e, EXIT_USAGE, "%s:%d: --d '%s' is no seed; write a whole number from 0", at->name, at->line, value);
+		return fail(e, EXIT_USAGE, "%s:%d: --d '%s' is no seed; write a whole number from 0", at->name,
+			    at->line, value);
 	p->has_seed = 1;
 	return 0;
 }
@@ -86,8 +90,8 @@ static const struct {
 	const char *name;
 	int (*read)(const struct place *at, const char *value, struct prompt *p, struct error *e);
 } options[] = {
-	{ "w", read_width }, { "h", read_height }, { "d", read_seed }, { "seed", read_seed }, { "s", read_steps }, { "l", read_cfg },
-	{ "n", read_negative }, { "ss", read_sampler },
+	{ "w", read_width }, { "h", read_height }, { "d", read_seed }, { "seed", read_seed }, { "s", read_steps },
+	{ "l", read_cfg }, { "n", read_negative }, { "ss", read_sampler },
 };
 
 static char *trim(char *s)
@@ -108,7 +112,8 @@ int prompt_set(const char *name, int line, const char *option, const char *value
 	for (i = 0; i < sizeof(options) / sizeof(*options); i++)
 		if (!strcasecmp(option, options[i].name))
 			return options[i].read(&at, value, p, e);
-	return fail(e, EXIT_USAGE, "%s:%d: unknown option '--%s'; --w --h --d --s --l --n --ss are known", name, line, option);
+	return fail(e, EXIT_USAGE, "%s:%d: unknown option '--%s'; --w --h --d --s --l --n --ss are known", name, line,
+		    option);
 }
 
 static int read_option(const struct place *at, char *text, struct prompt *p, struct error *e)
@@ -128,8 +133,8 @@ static int check_characters(const struct place *at, const char *text, struct err
 	for (i = 0; i < n; i += length) {
 		length = utf8_length((const unsigned char *)text + i, n - i);
 		if (!length)
-			return fail(e, EXIT_USAGE, "%s:%d: byte %zu (0x%02x) is no valid UTF-8; save the text as UTF-8", at->name, at->line, i,
-				    (unsigned char)text[i]);
+			return fail(e, EXIT_USAGE, "%s:%d: byte %zu (0x%02x) is no valid UTF-8; save the text as UTF-8",
+				    at->name, at->line, i, (unsigned char)text[i]);
 	}
 	return 0;
 }

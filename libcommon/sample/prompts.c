@@ -1,3 +1,4 @@
+/* Prompt files, read by their ending: lines, TOML or JSON. */
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
@@ -41,8 +42,8 @@ static int read_lines(const char *path, struct prompt_list *list, struct error *
 int prompts_read(const char *path, struct prompt_list *list, struct error *e)
 {
 	size_t before = list->count;
-	int result = ends_in(path, ".toml") ? prompts_read_toml(path, list, e) : ends_in(path, ".json") ? prompts_read_json(path, list, e) :
-		     read_lines(path, list, e);
+	int result = ends_in(path, ".toml") ? prompts_read_toml(path, list, e) :
+		ends_in(path, ".json") ? prompts_read_json(path, list, e) : read_lines(path, list, e);
 
 	if (!result && list->count == before)
 		result = fail(e, EXIT_USAGE, "%s: no prompts in it; write one a line", path);

@@ -1,13 +1,13 @@
 /*
- * prompts.h - prompt files: kohya's, a prompt a line, where lines that begin with # and empty ones are skipped; and tables by sd-scripts'
- * names of the same settings.
+ * prompts.h - reads prompt files: kohya's, with a prompt a line (empty lines and lines that begin with # are skipped),
+ * and TOML or JSON with sd-scripts' names of the same settings.
  */
 #ifndef SAMPLE_PROMPTS_H
 #define SAMPLE_PROMPTS_H
 
 #include "prompt.h"
 
-/* By the file's ending: lines, .toml ([prompt], [[prompt.subset]]) or .json (a list of objects or lines). */
+/* Reads it by its extension: .toml ([prompt], [[prompt.subset]]), .json (a list of objects or lines), else lines. */
 int prompts_read(const char *path, struct prompt_list *list, struct error *e) MUST_CHECK;
 int prompts_read_toml(const char *path, struct prompt_list *list, struct error *e) MUST_CHECK;
 int prompts_read_json(const char *path, struct prompt_list *list, struct error *e) MUST_CHECK;

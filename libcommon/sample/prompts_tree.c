@@ -1,3 +1,4 @@
+/* Prompt files in TOML and JSON. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 
 /* sd-scripts' names in tables, and the option of a line that says the same. */
 static const struct { const char *key, *option; } fields[] = {
-	{ "negative_prompt", "n" }, { "width", "w" }, { "height", "h" }, { "seed", "d" }, { "sample_steps", "s" }, { "scale", "l" },
+	{ "negative_prompt", "n" }, { "width", "w" }, { "height", "h" }, { "seed", "d" }, { "sample_steps", "s" },
+	{ "scale", "l" },
 	{ "sample_sampler", "ss" },
 };
 
@@ -26,8 +28,8 @@ static int set_field(const char *path, int line, const char *key, const char *va
 	for (i = 0; i < sizeof(fields) / sizeof(*fields); i++)
 		if (!strcmp(key, fields[i].key))
 			return prompt_set(path, line, fields[i].option, value, p, e);
-	return fail(e, EXIT_USAGE, "%s:%d: unknown key '%s'; prompt, negative_prompt, width, height, seed, sample_steps, scale and "
-		    "sample_sampler are known", path, line, key);
+	return fail(e, EXIT_USAGE, "%s:%d: unknown key '%s'; prompt, negative_prompt, width, height, seed, "
+				   "sample_steps, scale and sample_sampler are known", path, line, key);
 }
 
 static int add(const char *path, int line, struct prompt_list *list, struct prompt *p, struct error *e)
@@ -67,7 +69,8 @@ static int take_toml(const char *path, const struct toml *table, struct prompt *
 	return result;
 }
 
-static int add_subset(const char *path, const struct toml *common, const struct toml *subset, struct prompt_list *list, struct error *e)
+static int add_subset(const char *path, const struct toml *common, const struct toml *subset, struct prompt_list *list,
+		      struct error *e)
 {
 	struct prompt p = { .cfg = -1 };
 

@@ -1,3 +1,4 @@
+/* lora-sample: checks, loading, and the loop over rows and pictures. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,9 +59,9 @@ static int paint_job(struct run *r, int row, size_t index, struct error *e)
 	const struct job *j = &r->job[index];
 	struct torch_noise torch;
 	struct painting what = { .text = j->prompt->text, .negative = j->negative, .zero_negative = r->s->zero_negative,
-				 .plain = r->s->plain, .clip_skip = r->s->clip_skip, .width = j->width, .height = j->height, .cfg = j->cfg,
-				 .sampler = j->sampler, .steps = j->steps, .seed = j->seed, .draw = r->torch ? draw_torch : NULL,
-				 .draw_arg = &torch };
+				 .plain = r->s->plain, .clip_skip = r->s->clip_skip, .width = j->width,
+				 .height = j->height, .cfg = j->cfg, .sampler = j->sampler, .steps = j->steps,
+				 .seed = j->seed, .draw = r->torch ? draw_torch : NULL, .draw_arg = &torch };
 	size_t at = row * r->jobs + index;
 	float *noise;
 	int result = sample_noise(r, index, &torch, &noise, e);
@@ -90,24 +91,28 @@ static int paint_row(struct run *r, int row, struct error *e)
 static int check_usage(const struct sample_settings *s, struct error *e)
 {
 	if (!s->model)
-		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
+		return fail(e, EXIT_USAGE,
+			    "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
 	if ((s->compare || s->each) && !s->loras.count)
-		return fail(e, EXIT_USAGE, "%s without --lora has nothing to compare", s->compare ? "--compare" : "--each");
+		return fail(e, EXIT_USAGE, "%s without --lora has nothing to compare",
+			    s->compare ? "--compare" : "--each");
 	return 0;
 }
 
-/* From what is cheap to check to what takes long to load. */
+/* Checks and loads everything, cheap checks first and the model last. */
 static int prepare(struct run *r, struct error *e)
 {
 	const struct sample_settings *s = r->s;
 
-	if (check_usage(s, e) < 0 || sample_jobs_make(r, e) < 0 || sample_noise_open(r, e) < 0 || sample_places_check(s, e) < 0)
+	if (check_usage(s, e) < 0 || sample_jobs_make(r, e) < 0 || sample_noise_open(r, e) < 0 ||
+	    sample_places_check(s, e) < 0)
 		return -1;
 	if (pipeline_find(&r->pipeline, s->model, s->model_config, s->vae, e) < 0 || sample_jobs_check(r, e) < 0 ||
 	    sample_sheet_check(r, e) < 0)
 		return -1;
 	if (r->pipeline.config->schedule.other_spacing)
-		warning("%s: its scheduler's timestep_spacing is not followed; the steps are spaced as \"leading\" here", s->model);
+		warning("%s: its scheduler's timestep_spacing is not followed; "
+			"the steps are spaced as \"leading\" here", s->model);
 	return pipeline_load(&r->pipeline, s->device, e);
 }
 
@@ -156,7 +161,8 @@ static int paint_all(struct run *r, struct error *e)
 	return sample_save_sheet(r, e) < 0 ? -1 : sample_save_latents(r, e);
 }
 
-/* What is wrong with an adapter shall not show after the first row.  A single row stays attached. */
+/* Attaches each row's adapters once, so that a bad adapter shows before the first picture.  A single row stays
+ * attached. */
 static int try_adapters(struct run *r, struct error *e)
 {
 	int row;
@@ -185,7 +191,7 @@ static int paint_line(struct run *r, int number, char *line, struct error *e)
 	return result;
 }
 
-/* A line that cannot be painted must not cost the model that is loaded: it is told, and the next one read. */
+/* Reports a line that cannot be painted, and goes on with the next: the model stays loaded. */
 static int paint_stream(struct run *r, struct error *e)
 {
 	struct line_reader lines = { .file = stdin };

@@ -1,5 +1,5 @@
 /*
- * run.h - lora-sample: prompts in, pictures (and a sheet, and latents) out.
+ * run.h - lora-sample: from prompts to pictures, and to a sheet and latents.
  */
 #ifndef SAMPLE_RUN_H
 #define SAMPLE_RUN_H

@@ -1,3 +1,4 @@
+/* lora-sample: names and texts of pictures, and writing them and their latents. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "../adapter/adapter_file.h"
 #include "run_internal.h"
 
-/* ---- what a picture says about itself ---- */
+/* ---- the text in a picture ---- */
 
 int sample_facts(struct run *r, struct error *e)
 {
@@ -37,16 +38,16 @@ int sample_facts(struct run *r, struct error *e)
 static char *parameters(const struct run *r, const struct job *j, struct row row)
 {
 	const struct parameters p = {
-		.prompt = j->prompt->text, .negative = j->negative, .width = j->width, .height = j->height, .steps = j->steps,
-		.sampler = sampler_label(j->sampler), .rng = r->torch ? "CPU" : "Philox", .cfg = j->cfg, .seed = j->seed,
-		.clip_skip = r->s->clip_skip, .model = r->s->model, .model_hash = r->model_hash, .lora = r->lora + row.first,
-		.loras = row.count,
+		.prompt = j->prompt->text, .negative = j->negative, .width = j->width, .height = j->height,
+		.steps = j->steps, .sampler = sampler_label(j->sampler), .rng = r->torch ? "CPU" : "Philox",
+		.cfg = j->cfg, .seed = j->seed, .clip_skip = r->s->clip_skip, .model = r->s->model,
+		.model_hash = r->model_hash, .lora = r->lora + row.first, .loras = row.count,
 	};
 
 	return parameters_text(&p);
 }
 
-/* ---- places ---- */
+/* ---- checks of outputs ---- */
 
 bool sample_is_stream(const struct sample_settings *s)
 {
@@ -67,15 +68,16 @@ bool sample_is_folder(const char *path)
 	return n < 4 || strcmp(path + n - 4, ".png");
 }
 
-/* Said again when the picture is written, but then a model was loaded for nothing. */
+/* Refuses a terminal as output now; writing the picture would refuse it too, but after loading the model. */
 static int refuse_terminal(struct error *e)
 {
 	if (!isatty(STDOUT_FILENO))
 		return 0;
-	return fail(e, EXIT_USAGE, "standard output: a terminal shows no binary data; redirect it, or name a file with -o");
+	return fail(e, EXIT_USAGE, "standard output: a terminal shows no binary data; "
+				   "redirect it, or name a file with -o");
 }
 
-/* Hours of painting must not end at a folder that cannot be written. */
+/* Checks that an output can be written, before hours of painting. */
 static int check_place(const char *path, struct error *e)
 {
 	const char *slash = strrchr(path, '/');
@@ -139,12 +141,13 @@ static bool holds(const char *path, const struct buffer *bytes)
 	struct error e;
 	bool same = stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == bytes->len;
 
-	same = same && read_file(path, bytes->len, &file, &e) == 0 && file.len == bytes->len && !memcmp(file.data, bytes->data, bytes->len);
+	same = same && read_file(path, bytes->len, &file, &e) == 0 && file.len == bytes->len &&
+		!memcmp(file.data, bytes->data, bytes->len);
 	buffer_free(&file);
 	return same;
 }
 
-/* 1: it shall be the only one of that name, and another is there. */
+/* 1: with `alone`, a file of that name exists, and nothing is written. */
 static int write_picture(const char *path, const struct buffer *png, bool alone, struct error *e)
 {
 	struct publish *out = publish_begin(path, true, e);
@@ -155,9 +158,10 @@ static int write_picture(const char *path, const struct buffer *png, bool alone,
 	return -1;
 }
 
-/* Under the picture's own number, or the next one under which there is no other picture; others may paint into the folder too.  The same
- * picture stays as it is. */
-static int put_into_folder(const struct run *r, int row, size_t index, const struct buffer *png, char **path, struct error *e)
+/* Writes the picture under its own number, or the next one that is free or holds the same picture; other runs may paint
+ * into the folder at the same time. */
+static int put_into_folder(const struct run *r, int row, size_t index, const struct buffer *png, char **path,
+			   struct error *e)
 {
 	for (size_t number = r->painted + index;; number++) {
 		struct stat st;
@@ -207,9 +211,10 @@ int sample_save_picture(struct run *r, int row, size_t index, struct error *e)
 	return result;
 }
 
-/* ---- what is made of all of them ---- */
+/* ---- the file of latents ---- */
 
-/* "latents" [N,c,h,w] when all have one size, else "latents.K" [c,h,w]; the last row's, NCHW as the noise file */
+/* The latents of the last row: "latents" [N,c,h,w] when all have one size, else "latents.K" [c,h,w]; channels first, as
+ * in the noise file. */
 int sample_save_latents(struct run *r, struct error *e)
 {
 	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.in_channels;
@@ -230,11 +235,13 @@ int sample_save_latents(struct run *r, struct error *e)
 	for (i = 0; i < r->jobs; i++) {
 		int h = r->job[i].height / f, w = r->job[i].width / f;
 		nchw_from_nhwc(all + at, r->latent[first + i], 1, h, w, c);
-		t[i] = (struct safetensors_out){ xprintf("latents.%zu", i), DTYPE_F32, 3, { c, h, w }, all + at, false };
+		t[i] = (struct safetensors_out){ xprintf("latents.%zu", i), DTYPE_F32, 3, { c, h, w }, all + at,
+						 false };
 		at += (size_t)c * h * w;
 	}
 	if (same) {
-		struct safetensors_out one = { "latents", DTYPE_F32, 4, { r->jobs, c, t[0].shape[1], t[0].shape[2] }, all, false };
+		struct safetensors_out one = { "latents", DTYPE_F32, 4, { r->jobs, c, t[0].shape[1], t[0].shape[2] },
+					       all, false };
 		result = safetensors_save(r->s->save_latents, &one, 1, NULL, 0, e);
 	} else {
 		result = safetensors_save(r->s->save_latents, t, r->jobs, NULL, 0, e);

@@ -1,5 +1,5 @@
 /*
- * run_internal.h - what the files of a sampling run share: run.c, run_jobs.c, run_rows.c, run_files.c.
+ * run_internal.h - shared by the files of a sampling run: run.c, run_jobs.c, run_rows.c, run_files.c.
  */
 #ifndef SAMPLE_RUN_INTERNAL_H
 #define SAMPLE_RUN_INTERNAL_H

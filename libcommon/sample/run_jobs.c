@@ -1,3 +1,4 @@
+/* lora-sample: the list of pictures to paint, and the noise that each starts from. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -51,10 +52,13 @@ static int check_usage(struct run *r, struct error *e)
 	if (!sample_is_stream(s))
 		return 0;
 	if (s->compare || s->each || s->grid || s->save_latents || s->noise)
-		return fail(e, EXIT_USAGE, "--prompts - paints each line as it comes; %s wants all of them, from a file",
-			    s->compare ? "--compare" : s->each ? "--each" : s->grid ? "--grid" : s->noise ? "--noise" : "--save-latents");
+		return fail(e, EXIT_USAGE,
+			    "--prompts - paints each line as it comes; %s wants all of them, from a file",
+			    s->compare ? "--compare" : s->each ? "--each" : s->grid ? "--grid" : s->noise ? "--noise" :
+			    "--save-latents");
 	if (s->output && !sample_is_folder(s->output))
-		return fail(e, EXIT_USAGE, "-o %s takes one picture, --prompts - may be many; name a folder", s->output);
+		return fail(e, EXIT_USAGE, "-o %s takes one picture, --prompts - may be many; name a folder",
+			    s->output);
 	return 0;
 }
 
@@ -83,7 +87,7 @@ static int add_all_jobs(struct run *r, struct error *e)
 	return 0;
 }
 
-/* A stream has no jobs yet; what its lines do not say is checked all the same. */
+/* Checks the defaults for a stream of prompts, which has no jobs yet. */
 static int check_defaults(const struct sample_settings *s, struct error *e)
 {
 	uint64_t seed;
@@ -96,7 +100,8 @@ int sample_jobs_make(struct run *r, struct error *e)
 	if (check_usage(r, e) < 0 || check_defaults(r->s, e) < 0 || read_prompts(r, e) < 0 || add_all_jobs(r, e) < 0)
 		return -1;
 	if (r->s->output && !sample_is_folder(r->s->output) && r->jobs * r->rows != 1)
-		return fail(e, EXIT_USAGE, "-o %s takes one picture, these are %zu; name a folder", r->s->output, r->jobs * r->rows);
+		return fail(e, EXIT_USAGE, "-o %s takes one picture, these are %zu; name a folder", r->s->output,
+			    r->jobs * r->rows);
 	return 0;
 }
 
@@ -134,9 +139,10 @@ static int check_noise(const struct run *r, size_t index, struct error *e)
 
 	if (t->shape[1] == c && t->shape[2] == h && t->shape[3] == w && (int64_t)index < t->shape[0])
 		return 0;
-	return fail(e, EXIT_INPUT, "%s: noise is [%lld,%lld,%lld,%lld], picture %zu wants [N,%d,%d,%d] with N of at least %zu", r->s->noise,
-		    (long long)t->shape[0], (long long)t->shape[1], (long long)t->shape[2], (long long)t->shape[3], index + 1, c, h, w,
-		    index + 1);
+	return fail(e, EXIT_INPUT, "%s: noise is [%lld,%lld,%lld,%lld], picture %zu wants [N,%d,%d,%d] with N of at "
+				   "least %zu", r->s->noise,
+		    (long long)t->shape[0], (long long)t->shape[1], (long long)t->shape[2], (long long)t->shape[3],
+		    index + 1, c, h, w, index + 1);
 }
 
 int sample_jobs_check(const struct run *r, struct error *e)
@@ -157,17 +163,20 @@ static int noise_from_file(const struct run *r, size_t index, size_t each, float
 	size_t i, bytes = each * dtype_size(t->dtype);
 
 	if (to_float(out, (const unsigned char *)safetensors_bytes(r->noise, t) + index * bytes, t->dtype, each) < 0)
-		return fail(e, EXIT_INPUT, "%s: noise of type %s; use F32, F16 or BF16", r->s->noise, dtype_name(t->dtype));
+		return fail(e, EXIT_INPUT, "%s: noise of type %s; use F32, F16 or BF16", r->s->noise,
+			    dtype_name(t->dtype));
 	for (i = 0; i < each; i++)
 		if (!isfinite(out[i]))
-			return fail(e, EXIT_INPUT, "%s: noise number %zu holds a NaN or an infinity", r->s->noise, index + 1);
+			return fail(e, EXIT_INPUT, "%s: noise number %zu holds a NaN or an infinity", r->s->noise,
+				    index + 1);
 	return 0;
 }
 
 int sample_noise(const struct run *r, size_t index, struct torch_noise *torch, float **out, struct error *e)
 {
 	const struct job *j = &r->job[index];
-	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.in_channels, h = j->height / f, w = j->width / f;
+	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.in_channels, h = j->height / f,
+		w = j->width / f;
 	struct random draw = { j->seed, RANDOM_SAMPLE_NOISE, 0, 0 };
 
 	*out = xmalloc((size_t)c * h * w * sizeof(float));

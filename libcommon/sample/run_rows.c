@@ -1,4 +1,4 @@
-/* Rows: the same prompts and noise with other adapters; and the sheet that shows them. */
+/* lora-sample: rows, which paint the same prompts and noise with different adapters; and the sheet that shows them. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -21,7 +21,8 @@ struct row sample_row(const struct run *r, int row)
 	return r->s->each ? (struct row){ row, 1 } : (struct row){ 0, all };
 }
 
-/* Two files of one name, or one file with two weights: a number tells them apart.  "base" is the row without. */
+/* Does this adapter's name need a number?  Two files of one name do, and one file with two weights.  "base" is the name
+ * of the row without adapters. */
 static bool is_told_apart(const struct run *r, size_t i)
 {
 	size_t k, same = !strcmp(r->lora[i].name, "base");
@@ -84,8 +85,8 @@ int sample_sheet_check(const struct run *r, struct error *e)
 	sheet.row_label = no_names;
 	if (sheet_fits(&sheet, w, h))
 		return 0;
-	return fail(e, EXIT_USAGE, "--grid %s: %zu pictures make a sheet of more than %d pixels a side; paint fewer, or leave --grid out",
-		    r->s->grid, r->rows * r->jobs, SHEET_SIDE);
+	return fail(e, EXIT_USAGE, "--grid %s: %zu pictures make a sheet of more than %d pixels a side; "
+				   "paint fewer, or leave --grid out", r->s->grid, r->rows * r->jobs, SHEET_SIDE);
 }
 
 static void name_cells(const struct run *r, struct sheet_cell *cells, char **labels, char **rows)

@@ -1,3 +1,4 @@
+/* Samplers: finding one by name, the plan of a picture, one evaluation. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +35,8 @@ static int unknown(const char *name, struct error *e)
 		buffer_addf(&list, "%s%s", i ? ", " : "", names[i]);
 	}
 	nearest = nearest_name(name, names, SAMPLERS);
-	fail(e, EXIT_USAGE, "no sampler is called '%s'%s%s%s; there are %s", name, nearest ? "; did you mean '" : "", nearest ? nearest : "",
-	     nearest ? "'?" : "", list.data);
+	fail(e, EXIT_USAGE, "no sampler is called '%s'%s%s%s; there are %s", name, nearest ? "; did you mean '" : "",
+	     nearest ? nearest : "", nearest ? "'?" : "", list.data);
 	buffer_free(&list);
 	return -1;
 }
@@ -68,11 +69,12 @@ int sampler_steps_check(const struct noise_schedule *n, int steps, struct error 
 {
 	if (steps <= n->steps)
 		return 0;
-	return fail(e, EXIT_USAGE, "%d steps, but the model's noise schedule has %d timesteps; take fewer", steps, n->steps);
+	return fail(e, EXIT_USAGE, "%d steps, but the model's noise schedule has %d timesteps; take fewer", steps,
+		    n->steps);
 }
 
-/* Where the signal ends (a schedule of zero terminal SNR) sigma would be infinite, and predicted noise says nothing about the
- * latent; so little signal stands in, as in diffusers.  Only DDIM's step on v needs no such help. */
+/* With a schedule of zero terminal SNR, sigma is infinite at the last timestep, and predicted noise tells nothing about
+ * the latent.  A very small signal is assumed there, as in diffusers.  Only DDIM's step on v does without. */
 static double some_signal(const struct sampler *s, const struct noise_schedule *n, double abar)
 {
 	return (!n->v_prediction || !s->ends_at_first) && abar < 0x1p-24 ? 0x1p-24 : abar;
@@ -86,9 +88,11 @@ static void set_time(struct sampler_plan *p, int i, double timestep, double abar
 	p->sigma[i] = sqrt((1 - abar) / abar);
 }
 
-void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps, int offset)
+void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps,
+		       int offset)
 {
-	int i, spaced = steps + s->spare_steps, ratio = n->steps / spaced ? n->steps / spaced : 1, most = n->steps - 1 - (spaced - 1) * ratio;
+	int i, spaced = steps + s->spare_steps, ratio = n->steps / spaced ? n->steps / spaced : 1,
+		most = n->steps - 1 - (spaced - 1) * ratio;
 
 	*p = (struct sampler_plan){ .sampler = s, .steps = steps, .v_prediction = n->v_prediction };
 	p->evaluations = sampler_evaluations(s, steps);

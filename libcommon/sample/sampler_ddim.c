@@ -1,8 +1,10 @@
+/* DDIM (Song et al. 2020), eta 0. */
 #include <math.h>
 #include <string.h>
 #include "sampler_internal.h"
 
-void ddim_move(const struct sampler_plan *p, double from, double to, float *out, const float *x, const float *output, size_t n)
+void ddim_move(const struct sampler_plan *p, double from, double to, float *out, const float *x, const float *output,
+	       size_t n)
 {
 	float a = sqrt(to), b = sqrt(1 - to);
 	size_t k;

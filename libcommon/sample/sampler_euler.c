@@ -1,7 +1,8 @@
+/* Euler's method, and its ancestral variant. */
 #include <math.h>
 #include "sampler_internal.h"
 
-/* Euler's method on dx/dsigma (Karras et al. 2022, algorithm 1 without the second look). */
+/* Euler's method on dx/dsigma (Karras et al. 2022, algorithm 1 without the second-order correction). */
 static void euler_step(struct sampler_plan *p, int i, float *x, const float *output, const float *noise, size_t n)
 {
 	float dt = p->sigma[i + 1] - p->sigma[i];
@@ -12,7 +13,7 @@ static void euler_step(struct sampler_plan *p, int i, float *x, const float *out
 		x[k] += sampler_slope(p, p->sigma[i], x[k], output[k]) * dt;
 }
 
-/* Ancestral: goes further down than the next sigma, and noise brings it up again. */
+/* Ancestral: steps to a lower sigma than the next one, and adds noise up to that. */
 static void euler_a_step(struct sampler_plan *p, int i, float *x, const float *output, const float *noise, size_t n)
 {
 	double from = p->sigma[i], to = p->sigma[i + 1];
@@ -24,4 +25,5 @@ static void euler_a_step(struct sampler_plan *p, int i, float *x, const float *o
 }
 
 const struct sampler sampler_euler = { .name = "euler", .label = "Euler", .exploding = true, .step = euler_step };
-const struct sampler sampler_euler_a = { .name = "euler_a", .label = "Euler a", .exploding = true, .noisy = true, .step = euler_a_step };
+const struct sampler sampler_euler_a = { .name = "euler_a", .label = "Euler a", .exploding = true, .noisy = true,
+					 .step = euler_a_step };

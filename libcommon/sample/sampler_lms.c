@@ -1,9 +1,10 @@
+/* The linear multistep method (Adams and Bashforth). */
 #include <math.h>
 #include "sampler_internal.h"
 
 enum { ORDER = 4 };
 
-/* Lagrange's polynomial through the sigmas of the last `order` slopes: the one that is 1 at the j-th, 0 at the others */
+/* The Lagrange polynomial over the sigmas of the last `order` slopes that is 1 at the j-th and 0 at the others. */
 static double basis(const struct sampler_plan *p, int i, int order, int j, double sigma)
 {
 	double product = 1;
@@ -15,7 +16,7 @@ static double basis(const struct sampler_plan *p, int i, int order, int j, doubl
 	return product;
 }
 
-/* Its integral over the step: two points of Gauss and Legendre are exact up to degree 3. */
+/* Its integral over the step, by Gauss-Legendre quadrature with two points, which is exact up to degree 3. */
 static float coefficient(const struct sampler_plan *p, int i, int order, int j)
 {
 	double middle = ((double)p->sigma[i] + p->sigma[i + 1]) / 2, half = ((double)p->sigma[i + 1] - p->sigma[i]) / 2;

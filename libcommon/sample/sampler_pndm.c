@@ -1,26 +1,29 @@
+/* PLMS, the linear multistep part of PNDM (Liu et al. 2022). */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
 #include "sampler_internal.h"
 
-enum { ORDER = 4, START = ORDER - 1 };  /* until the history is long enough, its last place keeps where the first step began */
+/* Until the history is full, its last place holds the x at which the first step began. */
+enum { ORDER = 4, START = ORDER - 1 };
 
 static int evaluations(int steps)
 {
 	return steps > 1 ? steps + 1 : 1;
 }
 
-/* The first step is taken twice: after the second evaluation again, from where it began. */
+/* The first step is taken twice: after the second evaluation it is repeated from its beginning. */
 static int step_of(int i)
 {
 	return i < 2 ? i : i - 1;
 }
 
-/* Adams and Bashforth over the last outputs, by how many there are (Liu et al. 2022, the linear multistep part). */
+/* Adams-Bashforth over the last `held` outputs (Liu et al. 2022, the linear multistep part). */
 static void combine(const struct sampler_plan *p, int held, float *mean, size_t n)
 {
 	static const float weight[ORDER][ORDER] = {
-		{ 1 }, { 3 / 2.f, -1 / 2.f }, { 23 / 12.f, -16 / 12.f, 5 / 12.f }, { 55 / 24.f, -59 / 24.f, 37 / 24.f, -9 / 24.f },
+		{ 1 }, { 3 / 2.f, -1 / 2.f }, { 23 / 12.f, -16 / 12.f, 5 / 12.f },
+		{ 55 / 24.f, -59 / 24.f, 37 / 24.f, -9 / 24.f },
 	};
 	size_t k;
 	int j;
@@ -56,6 +59,6 @@ static void pndm_step(struct sampler_plan *p, int i, float *x, const float *outp
 }
 
 const struct sampler sampler_pndm = {
-	.name = "pndm", .label = "PLMS", .alias = { "plms" }, .ends_at_first = true, .evaluations = evaluations, .step_of = step_of,
-	.step = pndm_step,
+	.name = "pndm", .label = "PLMS", .alias = { "plms" }, .ends_at_first = true, .evaluations = evaluations,
+	.step_of = step_of, .step = pndm_step,
 };

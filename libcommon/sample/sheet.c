@@ -1,4 +1,4 @@
-/* Where pictures and labels go on a sheet. */
+/* The layout of a sheet of pictures with labels, and its drawing. */
 #include <stdlib.h>
 #include <string.h>
 #include "label.h"
@@ -13,7 +13,7 @@
 
 static const uint8_t paper[3] = { 24, 24, 28 }, ink[3] = { 220, 220, 220 };
 
-/* In pixels.  A band holds all rows of as many columns as stand beside each other. */
+/* The layout, in pixels.  A band is all rows of the columns that stand beside each other. */
 struct layout {
 	int factor, w, h;               /* enlargement; the room of an enlarged picture */
 	size_t beside, bands;           /* columns a band; bands */
@@ -27,12 +27,14 @@ static int max_int(int a, int b)
 	return a > b ? a : b;
 }
 
-/* As many as fit, in bands of like length. */
+/* The columns of a band: as many as fit, in bands of similar length. */
 static size_t columns_beside(const struct sheet *s, int w)
 {
 	const int room = (SHEET_WIDTH - GAP) / (w + GAP);
-	size_t fit = max_int(room < MOST_BESIDE ? room : MOST_BESIDE, 1), group = s->together && s->together <= fit ? s->together : 1;
-	size_t most = fit - fit % group, bands = (s->columns + most - 1) / most, beside = (s->columns + bands - 1) / bands;
+	size_t fit = max_int(room < MOST_BESIDE ? room : MOST_BESIDE, 1),
+	       group = s->together && s->together <= fit ? s->together : 1;
+	size_t most = fit - fit % group,
+	       bands = (s->columns + most - 1) / most, beside = (s->columns + bands - 1) / bands;
 
 	return beside + (group - beside % group) % group;
 }
@@ -42,7 +44,7 @@ static size_t row_height(const struct layout *l)
 	return (size_t)l->row_label + l->h + l->label + GAP;
 }
 
-/* w, h: of the largest picture.  Labels are still without room. */
+/* The layout without the heights of labels.  w, h: the size of the largest picture. */
 static struct layout layout_of(const struct sheet *s, int w, int h)
 {
 	struct layout l = { .factor = max_int((MIN_WIDTH + w - 1) / w, 1) };
@@ -68,7 +70,8 @@ static int row_label_height(const struct sheet *s, const struct layout *l)
 
 	for (size_t r = 0; s->row_label && r < s->rows; r++)
 		if (s->row_label[r])
-			height = max_int(height, label_draw(NULL, 0, 0, s->row_label[r], l->width - 2 * GAP, ROW_LINES, ink));
+			height = max_int(height, label_draw(NULL, 0, 0, s->row_label[r], l->width - 2 * GAP, ROW_LINES,
+							    ink));
 	return height;
 }
 
@@ -121,7 +124,8 @@ static void draw_row(struct image *on, const struct layout *l, const struct shee
 	if (s->row_label && s->row_label[row])
 		label_draw(on, GAP, y - 2, s->row_label[row], l->width - 2 * GAP, ROW_LINES, ink);
 	for (c = first; c < end; c++)
-		draw_cell(on, l, GAP + (int)(c - first) * (l->w + GAP), y + l->row_label, &s->cells[row * s->columns + c]);
+		draw_cell(on, l, GAP + (int)(c - first) * (l->w + GAP), y + l->row_label,
+			  &s->cells[row * s->columns + c]);
 }
 
 static void largest(const struct sheet *s, int *w, int *h)

@@ -1,4 +1,4 @@
-/* Tables of spellings, and one walk over a text. */
+/* Spelling text in ASCII: tables, and one pass over the text. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,12 +6,13 @@
 #include "../model/unicode.h"
 #include "spell.h"
 
-/* From the first character on, a word for each; "_" is written as nothing.  What is composed of a letter and marks is found by the letter. */
+/* Words for consecutive characters, from the first one on; "_" stands for nothing.  A letter composed with marks is
+ * looked up by the letter. */
 static const struct { uint32_t first; const char *words; } spellings[] = {
 	{ 0xa1, "! c GBP $ YEN | S _ (c) a << - - (r) _ deg +- 2 3 ' u P . _ 1 o >> 1/4 1/2 3/4 ?" },
-	{ 0xc6, "AE" }, { 0xd0, "D" }, { 0xd7, "x O" }, { 0xde, "Th ss" }, { 0xe6, "ae" }, { 0xf0, "d" }, { 0xf7, "/ o" }, { 0xfe, "th" },
-	{ 0x110, "D d" }, { 0x126, "H h" }, { 0x131, "i" }, { 0x138, "k" }, { 0x13f, "L l L l" }, { 0x149, "'n N n" }, { 0x152, "OE oe" },
-	{ 0x166, "T t" }, { 0x17f, "s" },
+	{ 0xc6, "AE" }, { 0xd0, "D" }, { 0xd7, "x O" }, { 0xde, "Th ss" }, { 0xe6, "ae" }, { 0xf0, "d" },
+	{ 0xf7, "/ o" }, { 0xfe, "th" }, { 0x110, "D d" }, { 0x126, "H h" }, { 0x131, "i" }, { 0x138, "k" },
+	{ 0x13f, "L l L l" }, { 0x149, "'n N n" }, { 0x152, "OE oe" }, { 0x166, "T t" }, { 0x17f, "s" },
 	{ 0x391, "A V G D E Z I Th I K L M N X O P R" }, { 0x3a3, "S T Y F Ch Ps O" },
 	{ 0x3b1, "a v g d e z i th i k l m n x o p r s s t y f ch ps o" },
 	{ 0x401, "Yo Dj" }, { 0x404, "Ye Dz I Yi" }, { 0x408, "J Lj Nj C" }, { 0x40f, "Dz" },
@@ -25,23 +26,24 @@ static const struct { uint32_t first; const char *words; } spellings[] = {
 	{ 0x1100, "g kk n d tt r m b pp s ss _ j jj ch k t p h" },
 	{ 0x1161, "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i" },
 	{ 0x11a8, "k kk ks n nj nh d l lg lm lb ls lt lp lh m b bs s ss ng j ch k t p h" },
-	{ 0x200b, "_ _ _ _ _ - - - - - -" }, { 0x2018, "' ' , '" }, { 0x201c, "\" \" \" \"" }, { 0x2022, "*" }, { 0x2026, "..." },
-	{ 0x202a, "_ _ _ _ _" }, { 0x2039, "< >" }, { 0x2060, "_" }, { 0x2066, "_ _ _ _" }, { 0x20ac, "EUR" }, { 0x2122, "(tm)" },
-	{ 0x2190, "<- ^ ->" }, { 0x2212, "-" }, { 0x3001, ", ." }, { 0x3008, "< > << >>" }, { 0x300c, "\" \" \" \" [ ]" },
-	{ 0x3041, "a a i i u u e e o o ka ga ki gi ku gu ke ge ko go sa za shi ji su zu se ze so zo ta da chi ji tsu tsu zu te de to do "
-		  "na ni nu ne no ha ba pa hi bi pi fu bu pu he be pe ho bo po ma mi mu me mo ya ya yu yu yo yo ra ri ru re ro wa wa wi we "
-		  "wo n vu ka ke" },
+	{ 0x200b, "_ _ _ _ _ - - - - - -" }, { 0x2018, "' ' , '" }, { 0x201c, "\" \" \" \"" }, { 0x2022, "*" },
+	{ 0x2026, "..." }, { 0x202a, "_ _ _ _ _" }, { 0x2039, "< >" }, { 0x2060, "_" }, { 0x2066, "_ _ _ _" },
+	{ 0x20ac, "EUR" }, { 0x2122, "(tm)" }, { 0x2190, "<- ^ ->" }, { 0x2212, "-" }, { 0x3001, ", ." },
+	{ 0x3008, "< > << >>" }, { 0x300c, "\" \" \" \" [ ]" },
+	{ 0x3041, "a a i i u u e e o o ka ga ki gi ku gu ke ge ko go sa za shi ji su zu se ze so zo ta da chi ji tsu "
+		  "tsu zu te de to do na ni nu ne no ha ba pa hi bi pi fu bu pu he be pe ho bo po ma mi mu me mo ya ya "
+		  "yu yu yo yo ra ri ru re ro wa wa wi we wo n vu ka ke" },
 	{ 0x30f7, "va vi ve vo . -" },
 	{ 0xfe0e, "_ _" }, { 0xfeff, "_" },
 };
 
-/* Blocks that repeat another one in its order. */
+/* Blocks of characters that repeat another block in the same order. */
 static const struct { uint32_t first, last, same_as; } repeated[] = {
 	{ 0x30a1, 0x30f6, 0x3041 },     /* katakana */
 	{ 0xff01, 0xff5e, '!' },        /* full width */
 };
 
-/* The n-th of words, with its length; NULL: there are not so many. */
+/* The n-th word of a list, with its length; NULL: there are not so many. */
 static const char *word_at(const char *words, uint32_t n, size_t *length)
 {
 	for (; n; n--) {
@@ -59,7 +61,8 @@ static bool add_spelling(struct buffer *out, uint32_t code)
 {
 	for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
 		size_t length;
-		const char *word = code < spellings[i].first ? NULL : word_at(spellings[i].words, code - spellings[i].first, &length);
+		const char *word = code < spellings[i].first ? NULL :
+			word_at(spellings[i].words, code - spellings[i].first, &length);
 
 		if (!word)
 			continue;

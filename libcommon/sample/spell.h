@@ -1,8 +1,8 @@
 /*
- * spell.h - text of any script in ASCII, for where there is no font for it.
+ * spell.h - spells text of any script in ASCII, where there is no font for it.
  *
- * Accents are left out; Greek, Cyrillic, Hebrew, Arabic, kana and Hangul are spelled in Latin letters; what has no spelling is named by
- * its number, as \u732b.  Must not know fonts.
+ * Accents are dropped; Greek, Cyrillic, Hebrew, Arabic, kana and Hangul are spelled in Latin letters; a character
+ * without a spelling is named by its number, as \u732b.  Must not know fonts.
  */
 #ifndef SAMPLE_SPELL_H
 #define SAMPLE_SPELL_H

@@ -1,8 +1,9 @@
+/* torch.randn() on the CPU, number for number. */
 #include <math.h>
 #include <string.h>
 #include "torch_noise.h"
 
-enum { BLOCK = 16, HALF = BLOCK / 2 };  /* of what PyTorch fills at a time */
+enum { BLOCK = 16, HALF = BLOCK / 2 };  /* numbers that PyTorch transforms at a time */
 
 void torch_seed(struct torch_noise *t, uint64_t seed)
 {
@@ -36,7 +37,7 @@ static void draw(struct torch_noise *t, float *x, size_t n)
 		x[i] = uniform(t);
 }
 
-/* The last block of a number that is no multiple of 16 is drawn anew, and overlaps the one before. */
+/* Where n is no multiple of 16, the last 16 numbers are drawn anew, over the end of the block before. */
 static void fill(struct torch_noise *t, float *x, size_t n)
 {
 	size_t i;

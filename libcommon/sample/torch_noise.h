@@ -1,8 +1,9 @@
 /*
- * torch_noise.h - the noise that PyTorch draws on the CPU for a seed: torch.randn(shape, generator=Generator("cpu").manual_seed(seed)).
+ * torch_noise.h - the noise that PyTorch draws on the CPU for a seed:
+ * torch.randn(shape, generator=Generator("cpu").manual_seed(seed)).
  *
- * Equal to PyTorch's to the last bit or two: its vectorised logarithm, sine and cosine differ from one kind of processor to another.
- * The draws follow one another: what is drawn depends on how much was drawn before, and in which portions.
+ * Equal to PyTorch's to the last bit or two: its vectorised logarithm, sine and cosine differ from one kind of
+ * processor to another.  A draw depends on how much was drawn before it, and in which portions.
  */
 #ifndef SAMPLE_TORCH_NOISE_H
 #define SAMPLE_TORCH_NOISE_H
@@ -13,7 +14,7 @@
 
 struct torch_noise {
 	struct mersenne stream;
-	bool has_second;                /* of a pair drawn one number at a time, see torch_normal() */
+	bool has_second;                /* the second number of a pair waits for the next call; see torch_normal() */
 	double second;
 };
 
