@@ -43,9 +43,9 @@ TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 # -ffp-contract=off: a product and a sum stay two roundings on every machine; kernels that want fused ones say so.
 CFLAGS  ?= -O2 -g
 FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
-           -Wno-missing-field-initializers $(if $(findstring clang,$(CC)),-Wno-pass-failed,-Wno-format-truncation) -Werror -fopenmp -ffp-contract=off -D_GNU_SOURCE \
+           -Wno-missing-field-initializers $(if $(findstring clang,$(CC)),-Wno-pass-failed,-Wno-format-truncation) -Werror -pthread -ffp-contract=off -D_GNU_SOURCE \
            -fstack-protector-strong -fPIE -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
-LINK    := -fopenmp -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS    := -larchive -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
 LIBRARY := $(BUILD)/libcommon.a

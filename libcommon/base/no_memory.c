@@ -80,7 +80,7 @@ void *aligned_alloc(size_t boundary, size_t bytes)
 	return given(((calloc_fn *)next_of(&next, "aligned_alloc"))(boundary, bytes), bytes);
 }
 
-/* libgomp's, and the codecs'. */
+/* The codecs'. */
 void *memalign(size_t boundary, size_t bytes)
 {
 	static void *next;

@@ -1,17 +1,38 @@
-/* Threads with a stack of 1 MiB. */
-#include <omp.h>
+/* How many threads, and starting one with a stack of 1 MiB. */
+#include <limits.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include "error.h"
 #include "thread.h"
 
-/* The OpenMP library has read the variable, and keeps the number. */
+static int given;       /* by --threads; 0: it was not */
+
 void threads_use(int count)
 {
-	omp_set_num_threads(count);
+	given = count;
+}
+
+/* The variable may be a list, of levels that are nested: the first is ours.  0: it is not set, or no such number. */
+static int from_environment(void)
+{
+	const char *text = getenv("OMP_NUM_THREADS");
+	char *end;
+	long count;
+
+	if (!text || !*text)
+		return 0;
+	count = strtol(text, &end, 10);
+	end += strspn(end, " \t");
+	if (count >= 1 && (!*end || *end == ','))
+		return count < INT_MAX ? (int)count : INT_MAX;
+	warning("OMP_NUM_THREADS is '%.40s', no whole number from 1; every processor computes", text);
+	return 0;
 }
 
 int threads_default(void)
 {
-	return threads_meant(omp_get_max_threads());
+	return threads_meant(given ? given : from_environment());
 }
 
 int threads_meant(int wanted)

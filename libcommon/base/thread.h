@@ -15,7 +15,7 @@
 int threads_meant(int wanted);
 
 /* The number of threads of this program: --threads, else OMP_NUM_THREADS, else its processors. */
-void threads_use(int count);
+void threads_use(int count);                    /* 0: --threads was not given */
 int threads_default(void);
 
 /* Returns 0, or an error number as pthread_create() does.  Fewer threads give the same result. */

@@ -20,6 +20,12 @@ static void *slot_of(const struct ring *r, size_t item)
 	return r->slot + item % r->slots * r->job->slot;
 }
 
+static void release(const struct ring *r, void *slot)
+{
+	if (r->job->release)
+		r->job->release(slot);
+}
+
 static void *worker(void *argument)
 {
 	struct ring *r = argument;
@@ -52,7 +58,7 @@ static int take_all(struct ring *r)
 			pthread_cond_wait(&r->ready, &r->lock);
 		pthread_mutex_unlock(&r->lock);
 		status = r->job->take(r->job->context, item, slot_of(r, item));
-		r->job->release(slot_of(r, item));
+		release(r, slot_of(r, item));
 		memset(slot_of(r, item), 0, r->job->slot);
 		pthread_mutex_lock(&r->lock);
 		r->done[item % r->slots] = false;
@@ -85,7 +91,7 @@ int ring_run(const struct ring_job *job)
 	for (int i = 0; i < started; i++)
 		pthread_join(thread[i], NULL);
 	for (size_t i = 0; i < r.slots; i++)
-		job->release(r.slot + i * job->slot);
+		release(&r, r.slot + i * job->slot);
 	free(r.slot);
 	free(r.done);
 	free(thread);

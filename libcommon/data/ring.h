@@ -16,7 +16,7 @@ struct ring_job {
 	void *context;
 	void (*work)(void *context, size_t item, void *slot);   /* any thread, any order */
 	int (*take)(void *context, size_t item, void *slot);    /* the caller's thread, in order; -1 stops everything */
-	void (*release)(void *slot);    /* frees what is in a slot, after take() or instead of it */
+	void (*release)(void *slot);    /* frees what is in a slot, after take() or instead of it; NULL: nothing is */
 };
 
 /* 0, or -1 once take() returned it.  All threads have ended either way. */

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../base/thread.h"
+#include "../data/ring.h"
 #include "internal.h"
 
 /* One adapter's factors as floats; down in file order is [rank][columns] for any kernel. */
@@ -74,7 +76,6 @@ static void add_product(double *sum, const struct rows *r, const struct factors 
 		const float *down = f->down + (size_t)k * r->columns;
 		double u = f->scale * f->up[o * f->rank + k];
 
-#pragma omp simd
 		for (size_t j = 0; j < r->columns; j++)
 			sum[j] += u * down[j];
 	}
@@ -158,18 +159,43 @@ static struct row_result merge_row(const struct rows *r, size_t o, struct scratc
 	return result;
 }
 
-/* Each row keeps its own sums, so the number of threads changes nothing. */
-static void merge_rows(const struct rows *r, struct row_result *result)
-{
-#pragma omp parallel
-	{
-		struct scratch s = scratch_new(r->columns);
+/* Any thread merges a block of rows; their sums are added in the order of rows, so the number of threads changes nothing. */
+enum { BLOCK = 32 };
 
-#pragma omp for schedule(static)
-		for (size_t o = 0; o < r->rows; o++)
-			result[o] = merge_row(r, o, &s);
-		scratch_free(&s);
+struct merging { const struct rows *rows; double update, error; bool broken; };
+
+static void merge_block(void *context, size_t block, void *slot)
+{
+	const struct rows *r = ((struct merging *)context)->rows;
+	struct scratch s = scratch_new(r->columns);
+	struct row_result *result = slot;
+
+	for (size_t o = block * BLOCK; o < r->rows && o < (block + 1) * BLOCK; o++)
+		*result++ = merge_row(r, o, &s);
+	scratch_free(&s);
+}
+
+static int add_block(void *context, size_t block, void *slot)
+{
+	const struct row_result *result = slot;
+	struct merging *m = context;
+
+	for (int i = 0; i < BLOCK; i++) {
+		m->update += result[i].update;
+		m->error += result[i].error;
+		m->broken |= result[i].broken;
 	}
+	return 0;
+}
+
+static struct merging merge_rows(const struct rows *r)
+{
+	struct merging m = { .rows = r };
+	const struct ring_job blocks = { .count = (r->rows + BLOCK - 1) / BLOCK, .threads = threads_default(),
+					 .slot = BLOCK * sizeof(struct row_result), .context = &m, .work = merge_block, .take = add_block };
+
+	ring_run(&blocks);      /* add_block() never says no */
+	return m;
 }
 
 /* An input's length is over all rows, so they are walked once before anything is written: by one thread, for one order. */
@@ -216,26 +242,18 @@ static void free_factors(struct factors *f)
 	free(f->gain);
 }
 
-static int sum_up(struct merge *m, const struct rows *r, const struct row_result *row, const struct merge_job *job,
-		  struct error *e)
+static int merge_all_rows(struct merge *m, const struct rows *r, const struct merge_job *job, struct error *e)
 {
-	struct layer_result total = { .job = job, .adapters = r->count };
-	bool broken = false;
+	const struct merging done = merge_rows(r);
+	const struct layer_result total = { .job = job, .adapters = r->count, .update = sqrt(done.update), .error = sqrt(done.error) };
 
-	for (size_t o = 0; o < r->rows; o++) {
-		total.update += row[o].update;
-		total.error += row[o].error;
-		broken |= row[o].broken;
-	}
-	if (broken && !m->options->allow_nonfinite)
+	if (done.broken && !m->options->allow_nonfinite)
 		return fail(e, EXIT_INPUT,
 			    "%s: the sum for '%.200s' leaves the range of %s; give the adapter a lower weight",
 			    source_file(m->files, job->place.file)->path, job->place.tensor->name,
 			    dtype_name(r->dtype));
-	m->update_squares += total.update;
-	m->error_squares += total.error;
-	total.update = sqrt(total.update);
-	total.error = sqrt(total.error);
+	m->update_squares += done.update;
+	m->error_squares += done.error;
 	return merge_report(m, &total, e);
 }
 
@@ -244,21 +262,17 @@ static int merge_layer(struct merge *m, const struct merge_job *job, size_t coun
 {
 	struct factors *f = xcalloc(count, sizeof(*f));
 	struct rows r = layout(job, source_file(m->files, job->place.file), out);
-	struct row_result *row = xcalloc(r.rows, sizeof(*row));
 	int status = 0;
 
 	r.factors = f;
 	r.count = count;
 	for (size_t i = 0; i < count && !status; i++)
 		status = read_factors(&f[i], &job[i], &r, !m->options->allow_nonfinite, e);
-	if (!status) {
-		merge_rows(&r, row);
-		status = sum_up(m, &r, row, job, e);
-	}
+	if (!status)
+		status = merge_all_rows(m, &r, job, e);
 	for (size_t i = 0; i < count; i++)
 		free_factors(&f[i]);
 	free(f);
-	free(row);
 	return status;
 }
 

@@ -83,6 +83,15 @@ prompt() {
 		[ "$(grep -c 'clone.* = [0-9]' trace)" = $((n - 1)) ]
 	done
 	cmp 1.tar 3.tar
+	for n in 3 ' 3' 3,2; do
+		OMP_NUM_THREADS=$n strace -f -e trace=clone,clone3 -o trace "$BIN/lora-encode" -q -m "$MODEL" images.tar -o list.tar 2> err
+		[ "$(grep -c 'clone.* = [0-9]' trace)" = 2 ] && [ ! -s err ] || { echo "OMP_NUM_THREADS=$n"; cat err; return 1; }
+	done
+	for n in 0 -1 many 3x 1.5; do
+		OMP_NUM_THREADS=$n "$BIN/lora-encode" -q -m "$MODEL" images.tar -o list.tar 2> err
+		[ "$(cat err)" = "lora-encode: warning: OMP_NUM_THREADS is '$n', no whole number from 1; every processor computes" ] || { cat err; return 1; }
+		cmp 1.tar list.tar
+	done
 	OMP_NUM_THREADS=1 strace -f -e trace=clone,clone3 -o trace "$BIN/lora-prep" -q --threads 4 "${PREP[@]}" pictures > four.tar
 	[ "$(grep -c 'clone.* = [0-9]' trace)" = 4 ]
 	cmp images.tar four.tar

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
+#include "../../libcommon/base/thread.h"
 #include "../../libcommon/io/dtype.h"
 #include "../../cuda/internal.h"
 
@@ -41,6 +42,7 @@ static inline bool quick(void) { return getenv("QUICK") != NULL; }
 static inline int rig_open(struct rig *r, struct error *e)
 {
 	*r = (struct rig){ .be = { &cpu_backend, &cuda_backend } };
+	threads_use(1);         /* the stand-in's fibers are all that race detectors are to see */
 	r->device[CPU] = cpu_backend.open(e);
 	r->device[CARD] = r->device[CPU] ? cuda_backend.open(e) : NULL;
 	return r->device[CARD] ? 0 : -1;

@@ -73,7 +73,7 @@ static void sum_of_squares(void **state)
 		struct device *d;
 		double got;
 
-		omp_set_num_threads(threads);
+		threads_use(threads);
 		d = cpu_backend.open(&e);
 		cpu_backend.sum_squares(d, &got, x, n);
 		/* Both are exact products summed in double, in two orders: n * 1e-16 at the very worst. */

@@ -148,7 +148,6 @@ static void sums(void **state)
 	const size_t n = 300007;
 	float *x = randoms(31, n), *z = randoms(32, n);
 	double products = 0, magnitudes = 0, first[2] = { 0 };
-	int most = omp_get_max_threads();
 
 	for (size_t i = 0; i < n; i++) {
 		products += (double)x[i] * z[i];
@@ -159,7 +158,7 @@ static void sums(void **state)
 		struct device *d;
 		double got[2];
 
-		omp_set_num_threads(threads);
+		threads_use(threads);
 		d = cpu_backend.open(&e);
 		got[0] = cpu_backend.sum_products(d, x, z, n);
 		got[1] = cpu_backend.sum_magnitudes(d, x, n);
@@ -169,7 +168,7 @@ static void sums(void **state)
 		assert_memory_equal(first, got, sizeof(got));
 		cpu_backend.close(d);
 	}
-	omp_set_num_threads(most);
+	threads_use(0);
 	guarded_free(x);
 	guarded_free(z);
 }
@@ -182,7 +181,6 @@ static void bytes_do_not_depend_on_threads(void **state)
 				      .correction2 = 1e-3f, .grad_scale = 1 };
 	static uint8_t code[2][2][N + 1];
 	float *g = randoms(41, N), *absmax[2] = { randoms(42, BLOCKS), randoms(43, BLOCKS) }, map[2][256], *p[2];
-	int most = omp_get_max_threads();
 
 	for (int i = 0; i < 256; i++) {
 		map[0][i] = (i - 127) / 128.0f;
@@ -198,7 +196,7 @@ static void bytes_do_not_depend_on_threads(void **state)
 		for (int i = 0; i < BLOCKS; i++)
 			absmax[0][i] = absmax[1][i] = 0;
 		p[way] = randoms(44, N);
-		omp_set_num_threads(way ? 3 : 1);
+		threads_use(way ? 3 : 1);
 		d = cpu_backend.open(&e);
 		cpu_backend.adamw8bit(d, p[way], &q, g, N, &s);
 		cpu_backend.adamw8bit(d, p[way], &q, g, N, &s);
@@ -211,7 +209,7 @@ static void bytes_do_not_depend_on_threads(void **state)
 	assert_memory_equal(code[0], code[1], sizeof(code[0]));
 	for (int i = 0; i < N; i++)
 		assert_false(g[i] < 0 && code[0][0][i] >= 127);        /* a negative moment never becomes 0 */
-	omp_set_num_threads(most);
+	threads_use(0);
 	guarded_free(g);
 	guarded_free(absmax[0]);
 	guarded_free(absmax[1]);

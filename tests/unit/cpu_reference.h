@@ -6,11 +6,11 @@
 #define CPU_REFERENCE_H
 
 #include <math.h>
-#include <omp.h>
 #include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
+#include "../../libcommon/base/thread.h"
 #include "../../libcommon/cpu/internal.h"
 #include "../../libcommon/io/dtype.h"
 #include <stdarg.h>
@@ -103,7 +103,7 @@ static inline void every_way(struct output *out, int count, void (*run)(struct d
 {
 	static const int threads[] = { 1, 2, 3, 7 };
 	struct error e;
-	int way, t, i, most = omp_get_max_threads();
+	int way, t, i;
 
 	for (way = 0; way < 2; way++) {
 		float *first[4] = { NULL };
@@ -112,7 +112,7 @@ static inline void every_way(struct output *out, int count, void (*run)(struct d
 			struct device *d;
 			const struct kernels *best;
 
-			omp_set_num_threads(threads[t]);
+			threads_use(threads[t]);
 			d = cpu_backend.open(&e);
 			assert_non_null(d);
 			best = d->k;
@@ -140,7 +140,7 @@ static inline void every_way(struct output *out, int count, void (*run)(struct d
 		for (i = 0; i < count; i++)
 			guarded_free(first[i]);
 	}
-	omp_set_num_threads(most);
+	threads_use(0);
 }
 
 static inline double *doubles(size_t n) { return xcalloc(n, sizeof(double)); }

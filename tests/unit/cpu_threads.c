@@ -20,7 +20,6 @@ static void count_task(struct device *d, const void *arg, int task, int thread)
 static void every_task_once(void **state)
 {
 	static const int threads[] = { 1, 2, 3, 8 };
-	const int most = omp_get_max_threads();
 
 	for (int i = 0; i < 4; i++) {
 		struct tally *t = xcalloc(1, sizeof(*t));
@@ -28,7 +27,7 @@ static void every_task_once(void **state)
 		struct device *d;
 
 		t->threads = threads[i];
-		omp_set_num_threads(threads[i]);
+		threads_use(threads[i]);
 		d = cpu_backend.open(&e);
 		assert_non_null(d);
 		for (int loop = 0; loop < 3000; loop++) {
@@ -45,7 +44,7 @@ static void every_task_once(void **state)
 		cpu_backend.close(d);
 		free(t);
 	}
-	omp_set_num_threads(most);
+	threads_use(0);
 }
 
 static void finds_by_name(void **state)
