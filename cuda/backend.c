@@ -146,15 +146,29 @@ void cuda_gather_rows_back(struct device *d, float *dx, const float *dy, const i
 	cuda_ran(d, k_gather_rows_back(d->stream, dx, dy, to_scratch(d, index, rows), rows, c), "gather rows, backward");
 }
 
-void cuda_kronecker(struct device *d, float *y, float scale, const float *a, const float *b, const struct kronecker_shape *s)
+void cuda_kronecker(struct device *d, float *y, float scale, const float *a, const float *b,
+		    const struct kronecker_shape *s)
 {
 	cuda_ran(d, k_kronecker(d->stream, y, scale, a, b, s), "Kronecker product");
 }
 
-void cuda_kronecker_back(struct device *d, float *da, float *db, float scale, const float *dy, const float *a, const float *b,
-			 const struct kronecker_shape *s, const int add[2])
+void cuda_kronecker_back(struct device *d, float *da, float *db, float scale, const float *dy, const float *a,
+			 const float *b, const struct kronecker_shape *s, const int add[2])
 {
 	cuda_ran(d, k_kronecker_back(d->stream, da, db, scale, dy, a, b, s, add), "Kronecker product, backward");
+}
+
+void cuda_rotate(struct device *d, float *y, float *r, float *room, const float *x, const float *b, int rows,
+		 const struct rotations *s)
+{
+	cuda_ran(d, k_rotate(d->stream, y, r, room, x, b, rows, s, d->fixed->partial), "small rotations");
+}
+
+void cuda_rotate_back(struct device *d, float *dx, float *db, float *room, const float *dy, const float *x,
+		      const float *b, const float *r, int rows, const struct rotations *s, const int add[2])
+{
+	cuda_ran(d, k_rotate_back(d->stream, dx, db, room, dy, x, b, r, rows, s, add, d->fixed->partial),
+		 "small rotations, backward");
 }
 
 void cuda_attention(struct device *d, float *o, float *lse, const float *q, const float *k, const float *v,

@@ -75,9 +75,18 @@ cudaError_t k_gather_rows(cudaStream_t st, float *y, const float *x, const int32
 cudaError_t k_gather_rows_back(cudaStream_t st, float *dx, const float *dy, const int32_t *index, int rows, int c);
 
 /* ---- kronecker.cu ---- */
-cudaError_t k_kronecker(cudaStream_t st, float *y, float scale, const float *a, const float *b, const struct kronecker_shape *s);
-cudaError_t k_kronecker_back(cudaStream_t st, float *da, float *db, float scale, const float *dy, const float *a, const float *b,
-			     const struct kronecker_shape *s, const int add[2]);
+cudaError_t k_kronecker(cudaStream_t st, float *y, float scale, const float *a, const float *b,
+			const struct kronecker_shape *s);
+cudaError_t k_kronecker_back(cudaStream_t st, float *da, float *db, float scale, const float *dy, const float *a,
+			     const float *b, const struct kronecker_shape *s, const int add[2]);
+
+/* ---- rotate.cu ---- */
+/* limit: two doubles of scratch */
+cudaError_t k_rotate(cudaStream_t st, float *y, float *r, float *room, const float *x, const float *b, int rows,
+		     const struct rotations *s, double *limit);
+cudaError_t k_rotate_back(cudaStream_t st, float *dx, float *db, float *room, const float *dy, const float *x,
+			  const float *b, const float *r, int rows, const struct rotations *s, const int add[2],
+			  double *limit);
 
 /* ---- attention.cu, attention_back.cu: tf32 on tensor cores.  Any d up to 512, any strides; 16-byte aligned rows are faster.  Fast are
  * forward for every d, and the way back up to d = 64; up to 160 it is slower, and beyond it is right and no more. ---- */

@@ -11,15 +11,18 @@ struct product {
 	{
 		const size_t out = row / s.taps, tap = row % s.taps, big = out / s.m, small = out % s.m;
 
-		y[row * ((size_t)s.q * s.n) + i] = scale * a[big * s.q + i / s.n] * b[(small * s.taps + tap) * s.n + i % s.n];
+		y[row * ((size_t)s.q * s.n) + i] =
+		    scale * a[big * s.q + i / s.n] * b[(small * s.taps + tap) * s.n + i % s.n];
 	}
 };
 
 /* da[P,Q] = scale * sum over M, taps, N of dy b; a block an element of a */
-__global__ void __launch_bounds__(THREADS) back_big_kernel(float *da, float scale, const float *dy, const float *b, kronecker_shape s, int add)
+__global__ void __launch_bounds__(THREADS)
+    back_big_kernel(float *da, float scale, const float *dy, const float *b, kronecker_shape s, int add)
 {
 	SHARED(double, tmp, [32]);
-	const size_t big = blockIdx.x / s.q, column = blockIdx.x % s.q, wide = (size_t)s.q * s.n, count = (size_t)s.m * s.taps * s.n;
+	const size_t big = blockIdx.x / s.q, column = blockIdx.x % s.q, wide = (size_t)s.q * s.n,
+		     count = (size_t)s.m * s.taps * s.n;
 	const float *from = dy + big * s.m * s.taps * wide + column * s.n;
 	double sum = 0;
 
@@ -48,13 +51,15 @@ struct back_small {
 	}
 };
 
-extern "C" cudaError_t k_kronecker(cudaStream_t st, float *y, float scale, const float *a, const float *b, const struct kronecker_shape *s)
+extern "C" cudaError_t k_kronecker(cudaStream_t st, float *y, float scale, const float *a, const float *b,
+				   const struct kronecker_shape *s)
 {
 	return each_in_rows(st, product{ y, scale, a, b, *s }, (size_t)s->p * s->m * s->taps, s->q * s->n);
 }
 
-extern "C" cudaError_t k_kronecker_back(cudaStream_t st, float *da, float *db, float scale, const float *dy, const float *a, const float *b,
-					const struct kronecker_shape *s, const int add[2])
+extern "C" cudaError_t k_kronecker_back(cudaStream_t st, float *da, float *db, float scale, const float *dy,
+					const float *a, const float *b, const struct kronecker_shape *s,
+					const int add[2])
 {
 	if (da)
 		LAUNCH(back_big_kernel, s->p * s->q, THREADS, 0, st, da, scale, dy, b, *s, add[0]);

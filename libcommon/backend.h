@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include "base/error.h"
 #include "base/philox.h"
+#include "base/rotation.h"
 #include "io/dtype.h"
 
 struct device;                  /* a backend's own state: threads, scratch, handles */
@@ -73,6 +74,9 @@ struct loss_terms {
 
 /* a [p,q] times b [m,taps,n] is [p*m,taps,q*n]: filters, where taps are a kernel's places. */
 struct kronecker_shape { int p, q, m, n, taps; };
+
+/* Floats that rotate() and rotate_back() work in. */
+static inline size_t rotation_room(const struct rotations *s) { return (size_t)5 * s->blocks * s->size * s->size; }
 
 struct adamw_step {
 	float lr;

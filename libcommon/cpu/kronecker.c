@@ -1,4 +1,4 @@
-/* kronecker.c - Kronecker's product of two small matrices, and its way back: sums in double, each taken by one thread. */
+/* kronecker.c - Kronecker's product of two small matrices, and back: sums in double, each taken by one thread. */
 #include "internal.h"
 
 struct kronecker {
@@ -39,7 +39,8 @@ static double work_of(const struct kronecker_shape *s)
 	return (double)s->p * s->m * s->taps * s->q * s->n;
 }
 
-void cpu_kronecker(struct device *d, float *y, float scale, const float *a, const float *b, const struct kronecker_shape *s)
+void cpu_kronecker(struct device *d, float *y, float scale, const float *a, const float *b,
+		   const struct kronecker_shape *s)
 {
 	run_tasks(d, s->p * s->m, work_of(s) / 2, forward_task, &(struct kronecker){ s, a, b, .y = y, .scale = scale });
 }
@@ -89,11 +90,12 @@ static void back_small_task(struct device *d, const void *arg, int task, int thr
 	const struct kronecker_shape *s = k->s;
 
 	for (int first = 0; first < s->n; first += STRETCH)
-		back_small_stretch(k, task / s->taps, task % s->taps, first, s->n - first < STRETCH ? s->n - first : STRETCH);
+		back_small_stretch(k, task / s->taps, task % s->taps, first,
+				   s->n - first < STRETCH ? s->n - first : STRETCH);
 }
 
-void cpu_kronecker_back(struct device *d, float *da, float *db, float scale, const float *dy, const float *a, const float *b,
-			const struct kronecker_shape *s, const int add[2])
+void cpu_kronecker_back(struct device *d, float *da, float *db, float scale, const float *dy, const float *a,
+			const float *b, const struct kronecker_shape *s, const int add[2])
 {
 	struct kronecker k = { s, a, b, dy, .da = da, .db = db, .scale = scale };
 

@@ -173,7 +173,10 @@ static void compare_merged(struct subject_adapter *x, const char *model, const c
 	struct subject s = { .label = label, .folder = x->s.folder, .tally = x->s.tally };
 	struct error e = { 0 };
 
-	if (merge_into(&(struct merge_options){ .model = model, .adapter = (const char *[]){ x->adapter }, .adapters = 1, .out = merged }, &e) < 0 ||
+	if (merge_into(
+		&(struct merge_options){
+		    .model = model, .adapter = (const char *[]){ x->adapter }, .adapters = 1, .out = merged },
+		&e) < 0 ||
 	    subject_open(&s, merged, NULL, device, &e) < 0) {
 		failed(s.tally, "%s: %s", label, e.text);
 	} else {
@@ -269,7 +272,8 @@ static void training_file(void *folder, const char *name)
 {
 	const struct folder *f = folder;
 	struct safetensors *train = open_reference(f->path, name);
-	char *model = path_join(f->path, need_metadata(train, "model")), *initial = path_join(f->path, need_metadata(train, "initial"));
+	char *model = path_join(f->path, need_metadata(train, "model")),
+	     *initial = path_join(f->path, need_metadata(train, "initial"));
 	char *above = xstrdup(model);
 	struct subject s = { .label = "adapters", .folder = f->path, .inputs = dirname(above), .tally = f->tally };
 	const char *kind = not_yet(initial);

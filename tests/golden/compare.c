@@ -24,7 +24,7 @@ static const struct { double max, rms; } tolerances[] = {
 	[KIND_LOSSES]    = { 2e-6, 0 },
 	[KIND_RATE]      = { 1e-9, 0 },         /* the README's, for schedules.json: both sides are doubles */
 	[KIND_HALF]      = { 3e-4, 3e-4 },      /* the README's, for an adapter kept in F16 */
-	[KIND_DELTA]     = { 1e-5, 5e-6 },      /* an adapter's change of one weight, out of a merged model: both are rounded to float once */
+	[KIND_DELTA]     = { 1e-5, 5e-6 },      /* an adapter's change of a weight; the merged one is rounded to float once */
 };
 
 void spread_add(struct spread *s, const float *got, const float *want, size_t n)

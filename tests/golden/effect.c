@@ -1,4 +1,4 @@
-/* effect.c - what adapters do to a model: its output on the inputs of an effect*.safetensors, with whatever hangs on it now. */
+/* effect.c - what adapters do to a model: its output on the inputs of an effect*.safetensors, with what hangs on it. */
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
@@ -13,7 +13,9 @@ static struct tensor *forward(struct tape *t, void *arg)
 	const struct effect *effect = x->effect;
 	const struct safetensors *f = effect->file;
 	float *timestep = need_floats(f, "timestep"), *time_ids = need_floats(f, "time_ids");
-	struct unet_input in = { .sample = upload_reference(t, f, "sample"), .timestep = timestep, .time_ids = time_ids };
+	struct unet_input in = { .sample = upload_reference(t, f, "sample"),
+				 .timestep = timestep,
+				 .time_ids = time_ids };
 	struct clip_output one = { 0 }, two = { 0 };
 	struct tensor *y;
 
@@ -47,8 +49,8 @@ int effect_open(struct effect *x, const struct subject *s, const struct safetens
 	for (int k = 0; k < 2; k++) {
 		x->ids[k] = xcalloc(x->n + 1, length * sizeof(int32_t));
 		for (int i = 0; i < x->n && !bad; i++)
-			bad = tokenizer_encode_padded(tokenizer[k], json_string_value(json_array_get(captions, i)), length,
-						      x->ids[k] + i * length, e) < 0;
+			bad = tokenizer_encode_padded(tokenizer[k], json_string_value(json_array_get(captions, i)),
+						      length, x->ids[k] + i * length, e) < 0;
 	}
 	json_decref(captions);
 	return bad ? -1 : 0;

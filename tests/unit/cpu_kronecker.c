@@ -37,7 +37,8 @@ static size_t place(const struct kronecker_shape *s, int P, int M, int tap, int 
 static void add_term(const struct args *x, int P, int Q, int M, int tap, int N, double *y, double *da, double *db)
 {
 	const struct kronecker_shape *s = &x->s;
-	const size_t at = place(s, P, M, tap, Q, N), i = (size_t)P * s->q + Q, k = ((size_t)M * s->taps + tap) * s->n + N;
+	const size_t at = place(s, P, M, tap, Q, N), i = (size_t)P * s->q + Q,
+		     k = ((size_t)M * s->taps + tap) * s->n + N;
 
 	y[at] = (double)scale * x->a[i] * x->b[k];
 	da[i] += (double)scale * x->dy[at] * x->b[k];
@@ -58,7 +59,8 @@ static void expect(const struct args *x, double *y, double *da, double *db)
 static void one(const struct kronecker_shape *s, int add_a, int add_b)
 {
 	const size_t na = (size_t)s->p * s->q, nb = (size_t)s->m * s->taps * s->n, ny = na * nb;
-	float *a = randoms(81, na), *b = randoms(82, nb), *dy = randoms(83, ny), *had_a = randoms(84, na), *had_b = randoms(85, nb);
+	float *a = randoms(81, na), *b = randoms(82, nb), *dy = randoms(83, ny), *had_a = randoms(84, na),
+	      *had_b = randoms(85, nb);
 	const struct args x = { *s, a, b, dy, { add_a, add_b } };
 	double *y = doubles(ny), *da = doubles(na), *db = doubles(nb);
 	struct output out[2];
@@ -87,7 +89,8 @@ static void one(const struct kronecker_shape *s, int add_a, int add_b)
 static void kronecker(void **state)
 {
 	static const struct kronecker_shape shapes[] = {
-		{ 1, 1, 1, 1, 1 }, { 2, 3, 4, 5, 1 }, { 3, 2, 5, 4, 9 }, { 1, 1, 7, 70, 1 }, { 32, 16, 20, 24, 1 }, { 4, 4, 3, 130, 9 },
+		{ 1, 1, 1, 1, 1 },  { 2, 3, 4, 5, 1 },	   { 3, 2, 5, 4, 9 },
+		{ 1, 1, 7, 70, 1 }, { 32, 16, 20, 24, 1 }, { 4, 4, 3, 130, 9 },
 	};
 
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
