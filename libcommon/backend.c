@@ -1,3 +1,4 @@
+/* Finding a backend by name; the CUDA one is a shared object, which is loaded here. */
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
@@ -20,12 +21,14 @@ static int cuda_path(char path[PATH_MAX], struct error *e)
 	char *slash;
 
 	if (n < 0)
-		return fail(e, EXIT_MEMORY, "device cuda: /proc/self/exe cannot be read, so " CUDA_OBJECT " cannot be found; mount /proc");
+		return fail(e, EXIT_MEMORY, "device cuda: /proc/self/exe cannot be read, so "
+			    CUDA_OBJECT " cannot be found; mount /proc");
 	program[n] = 0;
 	slash = strrchr(program, '/');
 	length = named ? text_add(path, PATH_MAX, 0, "%s", named) :
 		 text_add(path, PATH_MAX, 0, "%.*s/" CUDA_OBJECT, slash ? (int)(slash - program) : 0, program);
-	return length < PATH_MAX - 1 ? 0 : fail(e, EXIT_MEMORY, "device cuda: the path of its shared object is too long");
+	return length < PATH_MAX - 1 ? 0 : fail(e, EXIT_MEMORY,
+						"device cuda: the path of its shared object is too long");
 }
 
 static const struct backend *load_cuda(struct error *e)
@@ -39,8 +42,8 @@ static const struct backend *load_cuda(struct error *e)
 		return NULL;
 	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
-		fail(e, EXIT_MEMORY, "device cuda: %s; 'make cuda' builds it where the CUDA toolkit is, and it needs cuBLAS 13 and a driver; "
-		     "use --device cpu", dlerror());
+		fail(e, EXIT_MEMORY, "device cuda: %s; 'make cuda' builds it where the CUDA toolkit is, "
+				     "and it needs cuBLAS 13 and a driver; use --device cpu", dlerror());
 		return NULL;
 	}
 	be = dlsym(object, "cuda_backend");

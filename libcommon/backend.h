@@ -1,16 +1,18 @@
 /*
- * backend.h - where the arithmetic happens: memory, GEMM, convolution, norms, attention, activations, optimizer step.
- *
- * Owns the contract between everything above (tape, models, training) and a device.  Nothing above it knows which backend
- * runs; nothing below it knows what a UNet is.  The functions and what each promises are the rows of backend_ops.def; every
- * backend has them all, there are no fallbacks.
+ * backend.h - the interface to a device: memory, matrix products, convolution, norms, attention, activations, losses,
+ * optimizer steps.
+ * A backend is an implementation: cpu/, cuda/, or the dry one (nn/dry.h).  Nothing above this header knows which one
+ * runs; nothing below it knows what a UNet is.  The functions and what each promises are the rows of backend_ops.def.
+ * Every backend has all of them; there are no fallbacks.
  *
  * Notation.  Pictures are [n,h,w,c] (NHWC), tokens [n,l,c]: both are rows x channels, rows = n*h*w or n*l, contiguous.
  * All pointers are device memory (except where "host" is said), float unless a struct weight says otherwise.
- * `add`: 0 overwrites the output (which may hold anything, NaN included), 1 adds to it.  Inputs and outputs do not overlap unless said.
- * n, rows, ... may be any size >= 1.  Sizes are checked by the caller; a wrong one is a bug, not an error.
+ * `add`: 0 overwrites the output (which may hold anything, NaN included), 1 adds to it.  Inputs and outputs do not
+ * overlap unless said.  n, rows, ... may be any size >= 1.  Sizes are checked by the caller; a wrong one is a bug, not
+ * an error.
  *
- * Reductions run in an order that depends on shapes alone: the same inputs give the same bytes for any number of threads.
+ * Reductions run in an order that depends on shapes alone: the same inputs give the same bytes for any number of
+ * threads.
  */
 #ifndef BACKEND_H
 #define BACKEND_H
@@ -25,17 +27,20 @@
 
 struct device;                  /* a backend's own state: threads, scratch, handles */
 
-/* A matrix or filter bank.  F32, F16 or BF16; layout [out][kh][kw][in].  A frozen one is handed over by prepare(); a trainable one
- * is made by hand: F32, data set, packed NULL. */
+/* A matrix, or a convolution's filters.  F32, F16 or BF16; layout [out][kh][kw][in].  A frozen weight is handed over by
+ * prepare(); a trainable one is filled in by its owner: F32, data set, packed NULL. */
 struct weight {
 	void *data;             /* [out][kh][kw][in] */
 	enum dtype dtype;
 	int out, in, kh, kw;    /* linear layers: kh = kw = 1 */
 	void *packed;           /* the backend's own form, or NULL */
-	bool on_host;           /* before prepare(): shall lie in host memory and visit the device for each product; linear layers only */
+	/* set before prepare(): stay in host memory, and be copied to the device for each product;
+	 * linear layers only */
+	bool on_host;
 };
 
-/* A convolution's geometry.  What lies outside the picture reads as 0, so padding on the right and at the bottom follows from oh, ow. */
+/* A convolution's geometry.  Pixels outside the picture read as 0, so the padding on the right and at the bottom
+ * follows from oh and ow. */
 struct conv_shape {
 	int n, h, w;            /* input  [n,h,w,in] */
 	int oh, ow;             /* output [n,oh,ow,out] */
@@ -56,7 +61,9 @@ struct norm_shape {
 	bool silu;              /* y = silu(norm(x)) in one pass */
 };
 
-/* What a backend may put down between the bands of group_norm_sums(): four doubles a channel, and some more channels for whole vectors. */
+/* Floats of the buffer in which group_norm_sums() carries its sums from one call to the next: sum and sum of squares of
+ * each channel, in double, for the finished runs of pixels and for the unfinished one.  16 channels are added because
+ * vector code pads c. */
 static inline size_t group_sums_floats(int c) { return (size_t)8 * (c + 16); }
 
 enum activation { ACT_SILU, ACT_GELU, ACT_QUICK_GELU };         /* x*sigmoid(x); exact (erf) GELU; x*sigmoid(1.702x) */
@@ -80,14 +87,15 @@ static inline size_t rotation_room(const struct rotations *s) { return (size_t)5
 
 struct adamw_step {
 	float lr;
-	double beta1, beta2;                    /* 1 - beta2 is taken before it is rounded: in floats it is off by 1e-5 */
+	/* doubles, so that 1 - beta2 is computed before rounding: in floats it would be off by 1e-5 */
+	double beta1, beta2;
 	float eps, decay;
 	float correction1, correction2;         /* 1 - beta^t */
 	float grad_scale;                       /* gradients are multiplied by it first: clipping */
 };
 
-/* Adam's moments in a byte an element: value = map[code] * absmax of its block of ADAM8_BLOCK.  Maps: 256 ascending values on the device,
- * -1..1 with map1[127] = 0 for the first moment, 0..1 for the second. */
+/* Adam's moments in one byte an element: value = map[code] * absmax of its block of ADAM8_BLOCK elements.  A map is 256
+ * ascending values on the device: -1..1 with map1[127] = 0 for the first moment, 0..1 for the second. */
 enum { ADAM8_BLOCK = 256 };
 struct adam8_moments {
 	uint8_t *code1, *code2;         /* [n] */
@@ -95,7 +103,7 @@ struct adam8_moments {
 	const float *map1, *map2;
 };
 
-/* A tensor [outer,rows,cols,inner] whose squares are kept as sums over rows and over cols alone. */
+/* A tensor [outer,rows,cols,inner] of whose squares only the sums over rows and over cols are stored (Adafactor). */
 struct factored_shape { int outer, rows, cols, inner; };
 
 struct backend {
@@ -104,13 +112,15 @@ struct backend {
 #include "backend_ops.def"
 };
 
-/* "cpu"; "cuda", which lies in a shared object of its own, so that no program needs a driver to start.  NULL: *e says what exists
- * (EXIT_USAGE), or what was looked for and not found (EXIT_MEMORY).  Whether there is a card is for open() to say. */
+/* Finds "cpu" or "cuda".  The latter is a shared object of its own, so that no program needs a driver to start.  NULL:
+ * *e lists the names (EXIT_USAGE), or says what was not found (EXIT_MEMORY).  Only open() finds out if there is a
+ * card. */
 const struct backend *backend_find(const char *name, struct error *e) MUST_CHECK;
 extern const struct backend cpu_backend;
-/* Takes every call and does nothing: runs a step to learn its memory, without a device and without dereferencing a pointer. */
+/* Accepts every call and does nothing, without a device and without dereferencing a pointer: a step that runs on it
+ * shows how much memory a real one needs. */
 extern const struct backend dry_backend;
-/* Nothing that is handed over is read then: what the host would only compute or read for it may be left out. */
+/* The dry backend reads nothing that it is given, so the host need not compute or read it. */
 static inline bool backend_is_dry(const struct backend *be) { return be == &dry_backend; }
 
 #endif

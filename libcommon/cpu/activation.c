@@ -1,3 +1,4 @@
+/* Activations, GEGLU and their backward, over threads. */
 #include "internal.h"
 
 /* The arguments of an elementwise loop; each uses those it needs. */
@@ -85,7 +86,7 @@ void cpu_geglu(struct device *d, float *y, const float *x, int rows, int c)
 	run_tasks(d, row_tasks(rows, c), 3.0 * rows * c, geglu_task, &(struct gated){ rows, c, 0, y, x, NULL });
 }
 
-/* inverts y = a gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
+/* backward of y = a gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
 static void geglu_back_task(struct device *d, const void *arg, int task, int thread)
 {
 	const struct gated *g = arg;

@@ -1,8 +1,9 @@
 /*
  * attention.c - softmax(scale q k^T) v, a block of queries against a block of keys at a time.
  *
- * Forward: a task is some queries of one head; keys pass by in order while the greatest score so far and the sum of
- * exponents are kept a row.  Backward: a task is one head, so that its sums over queries and over keys have one order.
+ * Forward: a task is some queries of one head.  It goes through the blocks of keys in order and keeps, for each row,
+ * the greatest score so far and the sum of exponents (online softmax).  Backward: a task is one head, so that its sums
+ * over queries and over keys have one order.
  */
 #include <math.h>
 #include <string.h>
@@ -83,7 +84,7 @@ static struct forward forward_scratch(struct device *dev, int thread, int d)
 				 carve(&at, (size_t)QUERIES * d), carve(&at, QUERIES), carve(&at, QUERIES) };
 }
 
-/* Take one block of keys into the running softmax. */
+/* Adds one block of keys to the online softmax. */
 static void take_keys(const struct kernels *k, const struct forward *f, const float *q, const float *key,
 		      const float *value, const struct patch *p, const struct attention_shape *s)
 {
@@ -194,7 +195,7 @@ static struct backward backward_scratch(struct device *dev, int thread, const st
 				  carve(&at, s->lq) };
 }
 
-/* inverts p = softmax(scale q k^T), o = p v, for one patch:
+/* backward of p = softmax(scale q k^T), o = p v, for one patch:
  * dp = dout v^T;  ds = p (dp - delta) scale;  dq += ds k;  dk += ds^T q;  dv += p^T dout */
 static void patch_back(const struct kernels *k, const struct head *h, const struct backward *b, const struct patch *p,
 		       const struct attention_shape *s, const int add[3])

@@ -1,12 +1,14 @@
-/* body_optimizer.h - what the optimizers but AdamW need.  See body.h. */
+/* body_optimizer.h - the inner loops of the optimizers, AdamW's excepted.  See body.h. */
 
 static void lion(float *p, float *m, const float *grad, size_t n, const struct adamw_step *s)
 {
-	const float keep = 1 - (double)s->lr * s->decay, beta1 = s->beta1, share1 = 1 - s->beta1, beta2 = s->beta2, share2 = 1 - s->beta2;
+	const float keep = 1 - (double)s->lr * s->decay, beta1 = s->beta1, share1 = 1 - s->beta1, beta2 = s->beta2,
+		share2 = 1 - s->beta2;
 
 	FOR_VECTORS(i, n) {
 		size_t rest = n - i;
-		vec g = s->grad_scale * load_some(grad + i, rest), m0 = load_some(m + i, rest), way = beta1 * m0 + share1 * g;
+		vec g = s->grad_scale * load_some(grad + i, rest), m0 = load_some(m + i, rest),
+			way = beta1 * m0 + share1 * g;
 		vec sign = choose(way > all(0), all(1), choose(way < all(0), all(-1), all(0)));
 
 		store_some(p + i, keep * load_some(p + i, rest) - s->lr * sign, rest);
@@ -86,7 +88,8 @@ static void adamw8bit(float *p, const struct adam8_moments *q, const float *grad
 	for (i = 0; i < n; i += LANES) {
 		size_t rest = n - i;
 		vec g = s->grad_scale * load_some(grad + i, rest);
-		vec m1 = beta1 * load_some(m + i, rest) + share1 * g, v1 = beta2 * load_some(v + i, rest) + share2 * g * g;
+		vec m1 = beta1 * load_some(m + i, rest) + share1 * g,
+			v1 = beta2 * load_some(v + i, rest) + share2 * g * g;
 
 		store_some(m + i, m1, rest);
 		store_some(v + i, v1, rest);

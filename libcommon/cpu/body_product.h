@@ -21,8 +21,8 @@ static inline void finish_row(float *c, vec s0, vec s1, const struct block *b, i
 		store_some(c + LANES, s1, second);
 }
 
-/* Every element is a chain of multiply-adds over k in order, whatever tile it falls into: the cut cannot change a
- * result. */
+/* Every element is a chain of multiply-adds over k in order, whatever tile it is in: how the matrix is cut into tiles
+ * cannot change a result. */
 static inline __attribute__((always_inline)) void tile(const struct block *b, int i, int j, const int rows)
 {
 	const float *panel = b->panels + (size_t)j * b->k, *a0 = b->a + i * b->row, *a3 = a0 + 3 * b->row;
@@ -60,7 +60,7 @@ static void last_rows(const struct block *b, int i, int j)
 	}
 }
 
-/* A panel of b stays in the first cache while the rows of a pass by. */
+/* A panel of b stays in the first-level cache while all rows of a are multiplied by it. */
 static void block(const struct block *b)
 {
 	int i, j;

@@ -1,6 +1,6 @@
 /* body_softmax.h - rows of attention scores.  See body.h. */
 
-/* A NaN among the scores never wins here, but comes through in the sum. */
+/* The greatest score.  A NaN among the scores is ignored here, but makes the sum NaN. */
 static inline float greatest(const float *s, int n, float start)
 {
 	vec max = all(start);

@@ -88,7 +88,7 @@ static const void *filter_row(const struct right *b, int k)
 	return (const char *)b->data + ((size_t)out * taps + tap) * b->ld * (b->dtype == DTYPE_F32 ? 4 : 2);
 }
 
-/* inverts y = conv(x, W):  dx[pixel] = sum over taps of dy[the output that read it] W[tap] */
+/* backward of y = conv(x, W):  dx[pixel] = sum over taps of dy[the output that read it] W[tap] */
 void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s,
 		   int add)
 {
@@ -116,7 +116,7 @@ static const void *shifted_row(const struct right *b, int k)
 		     ox * s->stride - s->pad + b->kx);
 }
 
-/* inverts y = conv(x, W):  dW[tap] = dy^T x shifted by the tap */
+/* backward of y = conv(x, W):  dW[tap] = dy^T x shifted by the tap */
 void cpu_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
 		   const struct conv_shape *s, int add)
 {

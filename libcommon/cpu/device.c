@@ -1,3 +1,4 @@
+/* The CPU as a device: opening, memory, uploads, frozen weights. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -50,7 +51,7 @@ void cpu_close(struct device *d)
 
 void *cpu_alloc(struct device *d, size_t bytes)
 {
-	/* Big pages: a fresh page costs a microsecond, and small ones do not fit the address cache. */
+	/* Huge pages: a fresh page costs a microsecond, and the TLB does not hold enough small ones. */
 	const size_t big = 2 << 20, boundary = bytes >= 2 * big ? big : 64;
 	void *p;
 
@@ -68,7 +69,7 @@ void cpu_release(struct device *d, void *p)
 	free(p);
 }
 
-/* What the system gives is not known before it is used: other programs, swap, limits of a container. */
+/* 0: unknown.  How much the system gives shows only in use: other programs, swap, limits of a container. */
 size_t cpu_room(struct device *d)
 {
 	return 0;

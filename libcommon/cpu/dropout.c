@@ -1,6 +1,8 @@
+/* Dropout from Philox words. */
 #include "internal.h"
 
-/* Four decisions a block of random words; each is computed from its place, so any order gives the same. */
+/* A block of random words decides four elements.  A decision depends on the element's index alone, so any order gives
+ * the same. */
 struct draw { const struct random *r; uint64_t below; uint32_t block, word[4]; bool any; };
 
 static bool gone(struct draw *d, size_t i)

@@ -1,21 +1,21 @@
 /*
  * gemm.c - matrix products: one driver for linear layers, adapters and convolutions, which differ in how they pack.
  *
- * The result is cut into tiles, each made by one thread: for a stretch of k, pack its columns of the right matrix,
- * widened to float, then pass the rows of the left one by.  Where the cuts fall may depend on the number of threads,
- * since an element's sum is taken in the same order in any tile (body_product.h).
+ * The result is cut into tiles, each computed by one thread.  For one range of k after another, it packs the columns of
+ * the right matrix, widened to float, and multiplies the rows of the left matrix by them.  The cuts may depend on the
+ * number of threads, since an element's sum is taken in the same order in any tile (body_product.h).
  */
 #include <string.h>
 #include "internal.h"
 
-/* DEPTH: a stretch of k, whose panel of right columns (16 KB) fits the first cache.  PASS: rows of the left matrix
- * that stay in the second cache (96 KB) while the panels pass. */
+/* DEPTH: the length of a range of k; a panel of right columns (16 KB) then fits the first-level cache.  PASS: rows of
+ * the left matrix that stay in the second-level cache (96 KB) while the panels are used. */
 enum { DEPTH = 256, PASS = 96, TILE_M = 1024, TILE_N = 512 };
-/* Rows that are packed together: neighbours in a panel, whose cache lines would otherwise be written one at a time,
- * 16 KB apart. */
+/* Rows that are packed together.  They are neighbours in a panel, whose cache lines are 16 KB apart and would otherwise
+ * be written one row at a time. */
 enum { RUN = 8 };
 
-/* Multiplications that are worth a thread's while. */
+/* The fewest multiplications that are worth a thread of their own. */
 #define SMALL_TILE 2.5e5
 
 struct cut { int rows, cols, across, down; };
@@ -29,8 +29,8 @@ size_t panel_floats(const struct kernels *k, int n, int depth)
 	return (size_t)round_up(n, k->nr) * depth;
 }
 
-/* One panel from n rows of floats or halves, 0 < n <= nr, each starting at x + i * ld elements.  What pads the panel is the first row
- * again: of any depth, and never stored. */
+/* Packs one panel from n rows of floats or halves, 0 < n <= nr, each starting at x + i * ld elements.  The panel is
+ * padded with copies of the first row: they have the right depth, and their products are never stored. */
 static void pack_panel(const struct kernels *k, float *panel, const void *x, enum dtype dtype, size_t ld, int n,
 		       int depth, float *wide)
 {
@@ -171,8 +171,8 @@ static struct cut cut_into(const struct device *d, const struct product *p, int 
 	return c;
 }
 
-/* One more cut across the longer side until there are tiles for everyone, all of one size and in turns that come out
- * even. */
+/* Cuts across the longer side until every thread has a tile, all tiles have one size, and their number is a multiple of
+ * the threads'. */
 static struct cut cut_tiles(const struct device *d, const struct product *p)
 {
 	const double work = (double)p->m * p->n * p->k;

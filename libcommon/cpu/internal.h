@@ -1,8 +1,8 @@
 /*
- * internal.h - of cpu/ alone: the device, the table of inner loops, and the functions behind cpu_backend.
+ * internal.h - the device, the table of inner loops, and the functions behind cpu_backend.  Private to cpu/.
  *
- * The inner loops exist once as text (body_*.h) and are compiled once for every instruction set that has a kernels_*.c.
- * What calls them, here and in the other files, knows geometry and threads but no instruction.
+ * The inner loops are written once (body_*.h) and compiled for every instruction set that has a kernels_*.c.  The code
+ * that calls them, here and in the other files, knows geometry and threads but no instruction.
  */
 #ifndef CPU_INTERNAL_H
 #define CPU_INTERNAL_H
@@ -22,7 +22,7 @@ struct block {
 	const float *bias;              /* [n] or NULL */
 };
 
-/* One channel's share of a norm, [c] each: y = (x - mean) * scale + shift. */
+/* A norm as an affine function of each channel, [c] each: y = (x - mean) * scale + shift. */
 struct affine { const float *mean, *scale, *shift; };
 
 enum { TILE_ROWS = 6, MAX_TILE_COLS = 32, MAX_LANES = 16 };
@@ -100,8 +100,8 @@ struct device {
 	struct scratch *scratch;        /* [threads + 1]; the last belongs to the caller of a backend function */
 };
 
-/* Memory of one thread, kept from call to call; contents undefined.  Grows, so after the first step nothing is
- * allocated. */
+/* Scratch memory of one thread, reused from call to call; contents undefined.  It grows as needed, so that after the
+ * first step nothing is allocated. */
 void *thread_scratch(struct device *d, int thread, size_t bytes);
 void *caller_scratch(struct device *d, size_t bytes);
 /* count floats of it, then a 64-byte boundary */
@@ -116,7 +116,7 @@ void run_tasks(struct device *d, int tasks, double work, task_fn *f, const void 
 struct pool *pool_new(int threads);             /* NULL: no memory */
 void pool_free(struct pool *p);                 /* accepts NULL */
 
-/* Elementwise loops are cut here; also the unit in which sums are taken. */
+/* Elements of a task in elementwise loops, and of a partial sum. */
 enum { CHUNK = 8192 };
 static inline size_t chunk_length(size_t n, size_t at) { return n - at < CHUNK ? n - at : CHUNK; }
 static inline int chunks_of(size_t n) { return (n + CHUNK - 1) / CHUNK; }
@@ -175,7 +175,7 @@ void pack_right(const struct kernels *kern, const struct right *b, float *panels
 		float *wide);
 size_t right_floats(const struct kernels *k, int n, int depth);
 
-/* ---- Winograd's way, for the convolutions where it pays ---- */
+/* ---- Winograd's algorithm, for the convolutions where it is faster ---- */
 bool winograd_pays(const struct weight *w, const struct conv_shape *s);
 void winograd_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
 		     const struct conv_shape *s);

@@ -1,3 +1,4 @@
+/* The table of inner loops (body.h), compiled for AVX2, FMA and F16C. */
 #ifdef __x86_64__
 #ifdef __clang__
 #include "internal.h"

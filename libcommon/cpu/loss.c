@@ -1,3 +1,4 @@
+/* Sums of squares, and the mean squared error with its backward. */
 #include "internal.h"
 
 /* Partial sums, one a chunk, added up in order: the same for any number of threads. */
@@ -54,7 +55,7 @@ static void slope_task(struct device *d, const void *arg, int task, int thread)
 	d->k->scaled_difference(s->dx + at, s->factor, s->x + at, s->target + at, chunk_length(s->n, at), s->add);
 }
 
-/* inverts loss = weight mean (x - target)^2:  dx = dloss weight 2 (x - target) / each */
+/* backward of loss = weight mean (x - target)^2:  dx = dloss weight 2 (x - target) / each */
 void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
 		  const float *weight, int n, size_t each, int add)
 {

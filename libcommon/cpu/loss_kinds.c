@@ -1,8 +1,8 @@
-/* Losses that are not plain mean squares.  A latent has some ten thousand elements: one thread is enough. */
+/* Losses of every kind, with masks.  A latent has some ten thousand elements: one thread is enough. */
 #include <math.h>
 #include "internal.h"
 
-/* sqrt(d^2 + c^2) - c, without cancellation where d is small */
+/* sqrt(d^2 + c^2) - c, in a form without cancellation where d is small */
 static double bend(double d, double c)
 {
 	return d * d / (sqrt(d * d + c * c) + c);
@@ -51,7 +51,7 @@ void cpu_loss(struct device *d, float *loss, const float *x, const float *target
 	}
 }
 
-/* inverts loss = weight mean(mask f(x - target)):  dx = dloss weight mask f'(x - target) / each */
+/* backward of loss = weight mean(mask f(x - target)):  dx = dloss weight mask f'(x - target) / each */
 void cpu_loss_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
 		   const struct loss_terms *s, int add)
 {

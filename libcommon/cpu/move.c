@@ -1,3 +1,4 @@
+/* Operations that move or broadcast rows: copies, sums per sample, upsampling, embedding, gather. */
 #include <string.h>
 #include "internal.h"
 
@@ -83,7 +84,7 @@ void cpu_upsample(struct device *d, float *y, const float *x, int n, int h, int 
 	run_rows(d, upsample_task, &(struct move){ .rows = n * 2 * h * 2 * w, .c = c, .y = y, .x = x, .h = h, .w = w });
 }
 
-/* inverts y = each pixel four times:  dx = the sum of the four */
+/* backward of y = each pixel four times:  dx = the sum of the four */
 static void upsample_back_task(struct device *d, const void *arg, int task, int thread)
 {
 	const struct move *m = arg;

@@ -1,8 +1,8 @@
 /*
  * norm.c - group norm, layer norm, sums over a sample's rows.
  *
- * A group is a narrow slice of every row, so statistics are taken a channel, over runs of rows that the shape alone
- * decides, and added up a group afterwards: memory is read in order, once.
+ * A group is a narrow slice of every row.  So sums are taken for each channel, over runs of rows that the shape alone
+ * decides, and added up for each group afterwards: memory is read once, in order.
  */
 #include <math.h>
 #include <string.h>
@@ -183,7 +183,8 @@ void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, co
 	cpu_group_norm_apply(d, y, stats, x, gain, bias, s);
 }
 
-/* A band's pixels in the runs of the whole; the first run may have begun in the band before. */
+/* The pixels of one call, cut into the same runs as the whole picture;
+ * the first run may have begun in an earlier call. */
 struct band { const float *x; int at, pixels, each, c; double *part; };
 
 static struct run run_in_band(const struct band *b, int i)
@@ -203,7 +204,7 @@ static void band_task(struct device *d, const void *arg, int task, int thread)
 	d->k->channel_sums(sum, sum + padded(b->c), b->x + (size_t)(r.row - b->at) * b->c, r.rows, b->c);
 }
 
-/* sums: the total of the runs that are complete, then what there is of the one that is not */
+/* sums holds the total of the complete runs, then the sums of the incomplete one. */
 void cpu_group_norm_sums(struct device *d, float *stats, float *sums, const float *x, int at, int pixels,
 			 const struct norm_shape *s)
 {
@@ -278,7 +279,7 @@ static void back_rows_task(struct device *d, const void *arg, int task, int thre
 			     j->add);
 }
 
-/* inverts y = silu?(gain (x - mean) rstd + bias) */
+/* backward of y = silu?(gain (x - mean) rstd + bias) */
 void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
 			 const float *gain, const float *bias, const struct norm_shape *s, int add)
 {
@@ -343,7 +344,7 @@ void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const flo
 	run_tasks(d, row_tasks(rows, c), 2.0 * rows * c, layer_norm_back_task, &l);
 }
 
-/* Also sums the squares, which nobody reads: a gradient of [n,c] is a small part of a step. */
+/* Sums the squares too, which nobody reads: this is a small part of a step, and needs no loop of its own. */
 void cpu_sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add)
 {
 	const struct norm_shape s = { .n = n, .hw = hw, .c = c };

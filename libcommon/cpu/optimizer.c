@@ -1,3 +1,4 @@
+/* Sums over a tensor, and the steps of the optimizers, over threads. */
 #include <math.h>
 #include <string.h>
 #include "internal.h"
@@ -95,13 +96,16 @@ static void adamw8bit_task(struct device *d, const void *arg, int task, int thre
 
 	for (; at < end; at += ADAM8_BLOCK) {
 		const size_t block = at / ADAM8_BLOCK;
-		const struct adam8_moments here = { q->code1 + at, q->code2 + at, q->absmax1 + block, q->absmax2 + block, q->map1, q->map2 };
+		const struct adam8_moments here = { q->code1 + at, q->code2 + at, q->absmax1 + block,
+						    q->absmax2 + block, q->map1, q->map2 };
 
-		d->k->adamw8bit(u->p + at, &here, u->grad + at, end - at < ADAM8_BLOCK ? end - at : ADAM8_BLOCK, u->step);
+		d->k->adamw8bit(u->p + at, &here, u->grad + at, end - at < ADAM8_BLOCK ? end - at : ADAM8_BLOCK,
+				u->step);
 	}
 }
 
-void cpu_adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s)
+void cpu_adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n,
+		   const struct adamw_step *s)
 {
 	const struct update8 u = { p, q, grad, n, s };
 
@@ -183,7 +187,8 @@ static void factored_task(struct device *d, const void *arg, int task, int threa
 	int i, c;
 
 	for (; r.first < r.last; r.first++) {
-		const float *row = f->row_factor + (size_t)r.first * inner, *col = f->col_factor + (size_t)(r.first / f->s->rows) * width;
+		const float *row = f->row_factor + (size_t)r.first * inner,
+			*col = f->col_factor + (size_t)(r.first / f->s->rows) * width;
 		const size_t at = (size_t)r.first * width;
 		for (c = 0; c < width; c += inner)
 			for (i = 0; i < inner; i++)
@@ -206,8 +211,8 @@ static void set_row_factors(float *factor, const float *row, const struct factor
 		}
 }
 
-void cpu_adafactor(struct device *d, float *u, float *row, float *col, const float *grad, const struct factored_shape *s, double share,
-		   float eps)
+void cpu_adafactor(struct device *d, float *u, float *row, float *col, const float *grad,
+		   const struct factored_shape *s, double share, float eps)
 {
 	const int rows = s->outer * s->rows, width = s->cols * s->inner;
 	const size_t columns = (size_t)s->outer * width, row_values = (size_t)rows * s->inner;

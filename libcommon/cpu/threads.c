@@ -15,14 +15,14 @@
 #include "../base/thread.h"
 #include "internal.h"
 
-/* How often an idle thread looks for a new loop before it sleeps: some 50 microseconds, longer than between two
- * operations of a step, shorter than a wake-up is worth. */
+/* How often an idle thread looks for a new loop before it sleeps: some 50 microseconds, which is longer than the pause
+ * between two operations of a step, and not longer than a wake-up takes. */
 enum { PATIENCE = 2000 };
 
 struct loop { struct device *d; task_fn *f; const void *arg; };
 
-/* Every thread has its own stretch of the tasks, so that from loop to loop the same rows stay in the same cache; who
- * is done helps the others. */
+/* Every thread has its own range of the tasks, so that from loop to loop the same rows stay in the same cache.  A
+ * thread that has finished its range takes tasks of the others. */
 struct stretch { _Alignas(64) _Atomic int next; int end; };
 
 struct pool {

@@ -3,7 +3,7 @@
  *
  * The picture is cut into tiles of 4x4 outputs.  Each reads 6x6 inputs, which a transform turns into 36 numbers a
  * channel; filters turn into 36 numbers as well, and number e of the outputs is a matrix product over channels.
- * Filters are transformed again in every call, a stretch of channels at a time while it is in the cache: kept, they
+ * Filters are transformed again in every call, for some channels at a time while those are in the cache: stored, they
  * would take 8 times the memory of half-precision weights.
  */
 #include "internal.h"

@@ -1,3 +1,4 @@
+/* An arena with two ends, for small host records. */
 #include "arena.h"
 
 #define ALIGN 64

@@ -1,7 +1,8 @@
 /*
- * arena.h - one stretch of addresses with two ends: what is kept grows up, scratch grows down and is released by mark.
+ * arena.h - an arena over one range of addresses with two ends.  Kept records grow up from the low end until a reset;
+ * scratch grows down from the high end, and the caller releases it by restoring `high`.
  *
- * For the many small records of a tape, which go all at once; device memory is heap.h's.
+ * For the many small host records of a tape, which are freed together.  Device memory comes from heap.h.
  */
 #ifndef NN_ARENA_H
 #define NN_ARENA_H
@@ -14,7 +15,7 @@ struct arena {
 };
 
 void arena_init(struct arena *a, void *base, size_t size);
-void arena_reset(struct arena *a);              /* peak stays */
+void arena_reset(struct arena *a);              /* empties both ends; peak stays */
 void *arena_keep(struct arena *a, size_t bytes);        /* 64-byte aligned; NULL: full */
 void *arena_scratch(struct arena *a, size_t bytes);
 

@@ -1,3 +1,4 @@
+/* A first-fit allocator over one range of addresses with two ends. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -26,7 +27,8 @@ static size_t extent(const struct heap_end *e)
 	return e->count ? end_of(&e->piece[e->count - 1]) : 0;
 }
 
-/* Index of the piece behind the first gap of so many bytes; behind the last piece there is no end. */
+/* First fit: sets *at to the first gap of so many bytes and returns the index of the piece behind it, or e->count for
+ * the free memory behind the last piece. */
 static size_t find_gap(const struct heap_end *e, size_t bytes, size_t *at)
 {
 	size_t i;
@@ -59,7 +61,7 @@ static void erase(struct heap_end *e, size_t i)
 	memmove(&e->piece[i], &e->piece[i + 1], (e->count - i) * sizeof(*e->piece));
 }
 
-/* The same from the far side: index of the piece before which the last such gap is.  Without a gap, behind all. */
+/* Last fit: the same for the upper side of the last gap that is large enough. */
 static size_t find_far_gap(const struct heap_end *e, size_t bytes, size_t *at)
 {
 	size_t i;
@@ -92,7 +94,7 @@ static struct place find_place(struct heap *h, enum heap_kind kind, size_t bytes
 	return low.i < low.end->count ? low : p;
 }
 
-/* The pile is one piece as far as it has no gaps. */
+/* Extends the HEAP_PILED piece right above the place, if there is one. */
 static bool add_to_pile(const struct place *p, enum heap_kind kind, size_t bytes)
 {
 	struct heap_piece *next = p->i < p->end->count ? &p->end->piece[p->i] : NULL;
@@ -121,7 +123,7 @@ void *heap_take(struct heap *h, enum heap_kind kind, size_t bytes)
 	return h->base + (p.end == &h->low ? p.at : h->size - p.at - wanted);
 }
 
-/* Sorted, so halving finds it. */
+/* The index of the piece at an offset, by binary search. */
 static size_t find_piece(const struct heap *h, const struct heap_end *e, size_t offset)
 {
 	size_t first = 0, behind = e->count;

@@ -1,14 +1,16 @@
+/* Elementwise operations, forward and backward: activations, GEGLU, sums, products. */
 #include "internal.h"
 #include "ops.h"
 
-/* inverts y = f(x):  dx = f'(x) dy */
+/* backward of y = f(x):  dx = f'(x) dy */
 static void activation_backward(struct tape *t, const struct node *n)
 {
 	const enum activation *kind = n->op;
 	int add = 0;
 	float *dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->activation_back(tape_device(t), dx, n->out->grad, n->in[0]->data, tensor_count(n->out), *kind, add);
+	tape_backend(t)->activation_back(tape_device(t), dx, n->out->grad, n->in[0]->data, tensor_count(n->out), *kind,
+					 add);
 }
 
 struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind)
@@ -20,7 +22,7 @@ struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation k
 						    .op = tape_keep(t, &kind, sizeof(kind)) });
 }
 
-/* inverts y = a * gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
+/* backward of y = a * gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
 static void geglu_backward(struct tape *t, const struct node *n)
 {
 	const float *x = n->in[0]->data;
@@ -39,7 +41,7 @@ struct tensor *op_geglu(struct tape *t, struct tensor *x)
 	return tape_record(t, y, false, (struct node){ geglu_backward, .in = { x }, .reads = READS(0) });
 }
 
-/* inverts y = a + b */
+/* backward of y = a + b */
 static void add_backward(struct tape *t, const struct node *n)
 {
 	tape_copy_grad(t, n->in[1], n->out);
@@ -60,7 +62,7 @@ struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)
 	return tape_record(t, y, false, (struct node){ add_backward, .in = { a, b } });
 }
 
-/* inverts y[n,h,w,c] = x[n,h,w,c] + v[n,c]:  dv = sum over h, w of dy */
+/* backward of y[n,h,w,c] = x[n,h,w,c] + v[n,c]:  dv = sum over h, w of dy */
 static void add_per_sample_backward(struct tape *t, const struct node *n)
 {
 	struct tensor *v = n->in[1], *y = n->out;
@@ -81,7 +83,7 @@ struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor
 	return tape_record(t, y, false, (struct node){ add_per_sample_backward, .in = { x, v } });
 }
 
-/* inverts y[n] = x[n] + positions (frozen) */
+/* backward of y[n] = x[n] + positions (frozen) */
 static void add_positions_backward(struct tape *t, const struct node *n)
 {
 	tape_hand_grad(t, n->in[0], n->out);
@@ -98,7 +100,7 @@ struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *p
 	return tape_record(t, y, false, (struct node){ add_positions_backward, .in = { x } });
 }
 
-/* inverts y = x z (z frozen):  dx = dy z */
+/* backward of y = x z (z frozen):  dx = dy z */
 static void multiply_backward(struct tape *t, const struct node *n)
 {
 	const float *const *z = n->op;
@@ -118,5 +120,6 @@ struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z)
 	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
 
 	tape_backend(t)->multiply(tape_device(t), y->data, x->data, z, tensor_rows(x), x->c, false);
-	return tape_record(t, y, false, (struct node){ multiply_backward, .in = { x }, .op = tape_keep(t, &z, sizeof(z)) });
+	return tape_record(t, y, false, (struct node){ multiply_backward, .in = { x },
+						       .op = tape_keep(t, &z, sizeof(z)) });
 }

@@ -1,3 +1,4 @@
+/* Losses: forward and backward. */
 #include "internal.h"
 #include "ops.h"
 
@@ -5,7 +6,7 @@ struct mse_op {
 	const float *target, *weight;   /* like x; [n] */
 };
 
-/* inverts loss[i] = weight[i] * mean((x - target)^2):  dx = dloss[i] * weight[i] * 2 (x - target) / count */
+/* backward of loss[i] = weight[i] * mean((x - target)^2):  dx = dloss[i] * weight[i] * 2 (x - target) / count */
 static void mse_backward(struct tape *t, const struct node *n)
 {
 	const struct mse_op *op = n->op;
@@ -13,7 +14,8 @@ static void mse_backward(struct tape *t, const struct node *n)
 	int add = 0;
 	float *dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->mse_back(tape_device(t), dx, n->out->grad, x->data, op->target, op->weight, x->n, tensor_count(x) / x->n, add);
+	tape_backend(t)->mse_back(tape_device(t), dx, n->out->grad, x->data, op->target, op->weight, x->n,
+				  tensor_count(x) / x->n, add);
 }
 
 struct tensor *op_mse(struct tape *t, struct tensor *x, const struct tensor *target, const float *weight)
@@ -32,7 +34,8 @@ struct loss_op {
 	struct loss_terms terms;
 };
 
-/* inverts loss[i] = weight[i] * mean(mask f(x - target)):  dx = dloss[i] * weight[i] * mask f'(x - target) / count */
+/* backward of loss[i] = weight[i] * mean(mask f(x - target)):  dx = dloss[i] * weight[i] * mask f'(x - target) /
+ * count */
 static void loss_backward(struct tape *t, const struct node *n)
 {
 	const struct loss_op *op = n->op;

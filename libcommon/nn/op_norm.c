@@ -1,3 +1,4 @@
+/* Group norm and layer norm: forward and backward. */
 #include "internal.h"
 #include "ops.h"
 
@@ -6,15 +7,15 @@ struct norm_op {
 	struct norm_shape shape;
 };
 
-/* inverts y = silu?(gain * (x - mean) * rstd + bias), mean and rstd over a group */
+/* backward of y = silu?(gain * (x - mean) * rstd + bias), mean and rstd over a group */
 static void group_norm_backward(struct tape *t, const struct node *n)
 {
 	const struct norm_op *op = n->op;
 	int add = 0;
 	float *dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->group_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, n->out->beside, op->layer->gain, op->layer->bias,
-					 &op->shape, add);
+	tape_backend(t)->group_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, n->out->beside,
+					 op->layer->gain, op->layer->bias, &op->shape, add);
 }
 
 struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu)
@@ -29,15 +30,15 @@ struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm
 						       .op = tape_keep(t, &op, sizeof(op)) });
 }
 
-/* inverts y = gain * (x - mean) * rstd + bias, mean and rstd over a row */
+/* backward of y = gain * (x - mean) * rstd + bias, mean and rstd over a row */
 static void layer_norm_backward(struct tape *t, const struct node *n)
 {
 	const struct norm_op *op = n->op;
 	int add = 0;
 	float *dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->layer_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, n->out->beside, op->layer->gain,
-					 tensor_rows(n->out), n->out->c, add);
+	tape_backend(t)->layer_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, n->out->beside,
+					 op->layer->gain, tensor_rows(n->out), n->out->c, add);
 }
 
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g)
@@ -47,7 +48,8 @@ struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm
 	float *stats = tensor_beside(t, y, (size_t)2 * tensor_rows(x));
 
 	must(x->c == g->c, "layer norm: width");
-	tape_backend(t)->layer_norm(tape_device(t), y->data, stats, x->data, g->gain, g->bias, tensor_rows(x), x->c, g->eps);
+	tape_backend(t)->layer_norm(tape_device(t), y->data, stats, x->data, g->gain, g->bias, tensor_rows(x), x->c,
+				    g->eps);
 	return tape_record(t, y, false, (struct node){ layer_norm_backward, .in = { x }, .reads = READS(0),
 						       .op = tape_keep(t, &op, sizeof(op)) });
 }

@@ -1,10 +1,11 @@
+/* Operations that move values, forward and backward: concat, upsample, embedding, gather, crop. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
 #include "internal.h"
 #include "ops.h"
 
-/* inverts y = [a b]:  each takes its columns of dy */
+/* backward of y = [a b]:  each takes its columns of dy */
 static void concat_backward(struct tape *t, const struct node *n)
 {
 	const struct tensor *y = n->out;
@@ -14,7 +15,8 @@ static void concat_backward(struct tape *t, const struct node *n)
 		int add = 0, c = n->in[i]->c;
 		float *dx = tape_grad(t, n->in[i], &add);
 		if (dx)
-			tape_backend(t)->copy_columns(tape_device(t), dx, c, y->grad + first, y->c, tensor_rows(y), c, add);
+			tape_backend(t)->copy_columns(tape_device(t), dx, c, y->grad + first, y->c, tensor_rows(y), c,
+						      add);
 		first += c;
 	}
 }
@@ -31,7 +33,7 @@ struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b)
 	return tape_record(t, y, false, (struct node){ concat_backward, .in = { a, b } });
 }
 
-/* inverts y[2i+di,2j+dj] = x[i,j]:  dx is the sum of the four */
+/* backward of y[2i+di,2j+dj] = x[i,j]:  dx is the sum of the four */
 static void upsample_backward(struct tape *t, const struct node *n)
 {
 	const struct tensor *x = n->in[0];
@@ -59,7 +61,7 @@ struct tensor *op_embedding(struct tape *t, const struct weight *table, const in
 
 struct gather_op { int count; int32_t rows[]; };
 
-/* inverts y[i] = x[rows[i]]:  dx[rows[i]] += dy[i]; rows that nobody took have gradient 0 */
+/* backward of y[i] = x[rows[i]]:  dx[rows[i]] += dy[i]; rows that were not taken have gradient 0 */
 static void gather_backward(struct tape *t, const struct node *n)
 {
 	const struct gather_op *op = n->op;
@@ -73,7 +75,7 @@ static void gather_backward(struct tape *t, const struct node *n)
 	be->gather_rows_back(tape_device(t), dx, n->out->grad, op->rows, op->count, x->c);
 }
 
-/* y has as many rows as are taken. */
+/* y has as many rows as are taken from x. */
 static struct tensor *gather(struct tape *t, struct tensor *y, struct tensor *x, const int32_t *rows)
 {
 	const int count = tensor_rows(y);

@@ -1,3 +1,4 @@
+/* The tape: recording a forward pass, backward, gradient checkpointing, and memory for both. */
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
@@ -7,22 +8,22 @@
 #include "tape.h"
 
 #define DRY_BYTES   ((size_t)1 << 46)
-#define DRY_BASE    ((void *)4096)              /* an address nobody follows */
-#define HOST_BYTES  ((size_t)64 << 20)          /* tensors' own structs; touched only as far as used */
+#define DRY_BASE    ((void *)4096)              /* an address that nobody dereferences */
+#define HOST_BYTES  ((size_t)64 << 20)          /* for structs of tensors; pages are touched only as far as used */
 
 struct tape {
 	const struct backend *be;
 	struct device *device;
 	void *memory;
 	struct heap floats;
-	struct arena host;              /* its ends are used as those of floats */
+	struct arena host;              /* records in host memory; its ends are used like those of floats */
 	enum home home;                 /* where new tensors go: HOME_KEEP or HOME_SCRATCH */
 	bool recording, in_block;
 	size_t checkpoint_first, blocks;
 	struct node *node;
 	size_t nodes, capacity;
-	const struct tensor *result;    /* stays after the way back */
-	struct tensor **borrower;       /* parameters whose gradient lies here */
+	const struct tensor *result;    /* the tensor that backward started from, which stays readable */
+	struct tensor **borrower;       /* parameters whose gradient is in the tape's memory */
 	size_t borrowers, borrower_capacity;
 };
 
@@ -44,7 +45,8 @@ struct tape *tape_new(const struct backend *be, struct device *d, size_t bytes, 
 	void *memory = be->alloc(d, bytes);
 
 	if (!memory) {
-		fail(e, EXIT_MEMORY, "no memory for %.2f GiB of activations; choose a smaller resolution or batch, or --gradient-checkpointing",
+		fail(e, EXIT_MEMORY, "no memory for %.2f GiB of activations; "
+				     "choose a smaller resolution or batch, or --gradient-checkpointing",
 		     bytes / 1073741824.0);
 		return NULL;
 	}
@@ -209,7 +211,7 @@ float *tape_grad_over(struct tape *t, struct tensor *x, int *add)
 	return x->grad && !x->data ? x->grad : tape_grad(t, x, add);
 }
 
-/* What is kept must not have its gradient in a block's inside, which goes before it. */
+/* May x take over the gradient of y?  A kept tensor may not take one that is inside a block: that is freed first. */
 static bool may_inherit(const struct tape *t, const struct tensor *x, const struct tensor *y)
 {
 	return x->home != HOME_OWNER && !x->grad && (x->home == HOME_SCRATCH || !heap_is_inside(&t->floats, y->grad));
@@ -240,7 +242,7 @@ static void give_if_unread(struct tape *t, struct tensor *x)
 		give(t, &x->data);
 }
 
-/* Frozen parts of the network record nothing, and so cost nothing on the way back. */
+/* An operation on frozen tensors alone records no node, and so costs nothing in backward. */
 struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, struct node n)
 {
 	int i;
@@ -264,7 +266,7 @@ struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, s
 	return out;
 }
 
-/* What others read of n->out was read: they were popped before it. */
+/* Runs a node's backward and frees its tensors.  The nodes that read n->out were popped before this one. */
 static void pop(struct tape *t, const struct node *n)
 {
 	struct tensor *out = n->out;
@@ -313,8 +315,9 @@ void tape_backward(struct tape *t, struct tensor *x, float seed)
 
 struct block { block_fn *fn; const void *what; };
 
-/* Run a block with everything it makes at the high end; the caller clears that, and goes back to the mark of host memory. */
-static struct tensor *run_in_scratch(struct tape *t, const struct block *b, struct tensor *const *in, bool recording, size_t *mark)
+/* Runs a block with everything it makes at the high end.  The caller frees that, and resets the host arena to *mark. */
+static struct tensor *run_in_scratch(struct tape *t, const struct block *b, struct tensor *const *in, bool recording,
+				     size_t *mark)
 {
 	bool was_recording = t->recording;
 	struct tensor *y;
@@ -338,7 +341,7 @@ static void forget_inside(struct tape *t, size_t mark)
 	t->host.high = mark;
 }
 
-/* inverts y = block(in) by running it again, this time recording, and popping what it recorded */
+/* backward of y = block(in): runs the block again, this time recording, and pops what it recorded */
 static void block_backward(struct tape *t, const struct node *n)
 {
 	size_t mark, first = t->nodes;
@@ -352,7 +355,7 @@ static void block_backward(struct tape *t, const struct node *n)
 	forget_inside(t, mark);
 }
 
-/* A block's end: its output is copied to where it stays, its inside is gone. */
+/* The end of a block: copies its output to the low end, and frees what is inside. */
 static struct tensor *keep_output(struct tape *t, struct tensor *y, size_t mark)
 {
 	struct tensor *out = tensor_new(t, y->n, y->h, y->w, y->c);
@@ -376,7 +379,8 @@ struct tensor *tape_chain(struct tape *t, block_fn *fn, const void *block, struc
 	return keep_output(t, y, mark);
 }
 
-/* last_use() speaks of the block as a whole, not of the first operation inside that reads the tensor. */
+/* Sets .last of a block's inputs; value NULL: false.  last_use() is said of the block as a whole, so .last must be
+ * false while the operations inside read the tensor. */
 static void set_last(struct tensor *const *in, int n_in, const bool *value, bool *was)
 {
 	int i;

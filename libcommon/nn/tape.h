@@ -1,14 +1,18 @@
 /*
- * tape.h - tensors, and a tape that remembers how they were made.
+ * tape.h - tensors, and a tape that records a forward pass so that backward can run (reverse-mode differentiation).
  *
- * Running a network forward records one node per operation that leads to something trainable.  tape_backward() pops the
- * nodes again, newest first, and each pushes its output's gradient into its inputs.  The tape is a stack, so a checkpointed
- * block is run a second time in the middle of the way back: its nodes are pushed, popped and gone.
+ * A forward pass pushes one node for each operation on something trainable.  tape_backward() pops the nodes, newest
+ * first, and each adds its share to the gradients of its inputs.  With gradient checkpointing, a block of the network
+ * stores only its inputs and its output.  When backward reaches such a block, the block's forward runs again: its nodes
+ * are pushed onto the stack and popped from it, and backward goes on below.
  *
- * Memory is one arena with two ends: what is kept lies at the low one, a block's inside at the high one.  Everything is given back as soon
- * as nobody can ask for it again: on the way back a node's output with its gradient once the node was popped, on the way there what the
- * network calls last_use() and no node holds, a block's inside at its end.  The same step takes the same addresses, so the peak is known before
- * the first step: run it once on tape_new_dry().
+ * Memory is one heap with two ends (heap.h).  What is kept beyond the block that makes it, such as a block's output, is
+ * at the low end.  What is inside a block (its activations, their gradients, scratch) is at the high end.  Memory is
+ * freed as soon as nobody reads it any more:
+ *   - in forward: an activation after its last_use(), if no node will read it;
+ *   - in backward: a node's output and that output's gradient, once the node was popped;
+ *   - at the end of a block: all that is inside.
+ * The same step gets the same addresses each time.  So its peak is known beforehand, by running it on tape_new_dry().
  *
  * Must not know networks, files or which backend runs.  Never reads device memory.
  */
@@ -18,19 +22,21 @@
 #include "../backend.h"
 
 enum home {
-	HOME_KEEP, HOME_SCRATCH,        /* the two ends of the arena */
-	HOME_OWNER,                     /* a parameter: data and grad belong to somebody else; its gradient is always added to.  One without
-					 * memory for it gets some of the tape's, until the next reset: activations are going then. */
+	HOME_KEEP, HOME_SCRATCH,        /* kept at the low end of the heap; inside a block at the high end */
+	HOME_OWNER,                     /* a parameter: its owner holds data and grad, and backward adds to grad.
+					 * Where grad is NULL, the tape lends memory for it until the next reset;
+					 * backward has freed activations by then. */
 };
 
 struct tensor {
 	float *data, *grad;             /* [n,h,w,c] in device memory; grad NULL until something was put there */
-	float *beside;                  /* what the way back wants to know of how data was made: a norm's statistics; or NULL */
+	/* further results of forward that backward reads, such as a norm's statistics; or NULL */
+	float *beside;
 	int n, h, w, c;                 /* tokens: h = length, w = 1; rows = n*h*w */
 	bool wants_grad;                /* trainable, or made from something trainable */
 	bool has_grad;                  /* HOME_OWNER: a gradient arrived since the owner cleared this */
-	int readers;                    /* nodes on the tape that will read data */
-	bool last;                      /* nobody reads data after the operation that it is handed to */
+	int readers;                    /* nodes on the tape whose backward will read data */
+	bool last;                      /* the next operation is the last of forward that reads data: last_use() */
 	enum home home;
 };
 
@@ -41,19 +47,20 @@ struct tape;
 typedef struct tensor *block_fn(struct tape *t, const void *block, struct tensor *const *in);
 
 struct tape *tape_new(const struct backend *be, struct device *d, size_t bytes, struct error *e) MUST_CHECK;
-struct tape *tape_new_dry(void);                /* dry backend, endless arena: only measures */
+struct tape *tape_new_dry(void);                /* dry backend, unlimited memory: only measures */
 void   tape_free(struct tape *t);               /* accepts NULL */
-void   tape_reset(struct tape *t);              /* forget everything, lent gradients too: the start of a step */
+void   tape_reset(struct tape *t);              /* frees everything, lent gradients too: the start of a step */
 size_t tape_peak(const struct tape *t);         /* most bytes of device memory ever in use */
 void   tape_recording(struct tape *t, bool on);         /* off: plain inference (the default is on) */
-void   tape_checkpointing(struct tape *t, bool on);     /* on: blocks keep inputs and output only, and run twice */
-/* The same for a step's first blocks alone.  The last ones are the first on the way back: there is little that they could keep for later. */
+void   tape_checkpointing(struct tape *t, bool on);     /* gradient checkpointing of all blocks */
+/* Gradient checkpointing of a step's first blocks alone.  Backward comes to the last blocks first, when little else is
+ * stored: checkpointing them would hardly lower the peak. */
 void   tape_checkpoint_first(struct tape *t, size_t blocks);
-size_t tape_blocks(const struct tape *t);               /* how many the step had so far */
+size_t tape_blocks(const struct tape *t);               /* blocks of this step so far */
 const struct backend *tape_backend(const struct tape *t);
 struct device *tape_device(const struct tape *t);
 
-/* f(t, last_use(x)): x is read by this operation or block, and never again. */
+/* f(t, last_use(x)): this operation or block is the last of the forward pass that reads x. */
 static inline struct tensor *last_use(struct tensor *x)
 {
 	x->last = true;
@@ -61,21 +68,24 @@ static inline struct tensor *last_use(struct tensor *x)
 }
 
 struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c);          /* contents undefined */
-/* A tensor of x's shape in x's own memory, with its values: where nothing is recorded and x is on its last use.  NULL: not so. */
+/* A tensor of x's shape that takes over x's memory and values.  Only where nothing is recorded and this is x's last
+ * use, else NULL. */
 struct tensor *tensor_over(struct tape *t, struct tensor *x);
 struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const float *host);     /* uploaded */
 void tensor_download(struct tape *t, const struct tensor *x, float *host);
 
-/* Run a block of the network.  Recording without checkpointing: just fn().  Otherwise its inside lives in scratch and only the
- * output is kept; when checkpointing, the gradient's arrival runs it again.  Blocks do not nest.  in[0..n_in): NULL entries allowed. */
+/* Runs a block of the network.  Recording without checkpointing: just calls fn().  Otherwise what fn() makes is freed
+ * at its end, and only a copy of the output is kept; when checkpointing, backward runs fn() again.  Blocks do not nest.
+ * in[0..n_in): NULL entries are allowed. */
 #define BLOCK_INPUTS 6
 struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struct tensor *const *in, int n_in);
 
-/* The same for a chain without skips: when nothing is recorded the output takes the input's place in memory, so a decoder's peak is its
- * largest block and not the sum of all.  Then the input must not be used again. */
+/* The same for a chain of blocks without skip connections.  When nothing is recorded, the input is freed, and must not
+ * be used again: the peak of a decoder is then its largest block, not the sum of all. */
 struct tensor *tape_chain(struct tape *t, block_fn *fn, const void *block, struct tensor *in);
 
-/* d(sum of seed * x)/d(everything): fills the parameters' gradients.  Of what the tape held, x alone can be read afterwards. */
+/* Runs backward from x: adds d(sum of seed * x)/d(parameter) to the gradient of each parameter.  Afterwards x alone, of
+ * the tape's tensors, can still be read. */
 void tape_backward(struct tape *t, struct tensor *x, float seed);
 
 /* ---- for operations (op_*.c) ---- */
@@ -85,22 +95,24 @@ enum { READS_OUT = 1 << NODE_INPUTS, READS_INPUTS = READS_OUT - 1 };
 struct node {
 	void (*backward)(struct tape *t, const struct node *n);
 	struct tensor *out, *in[NODE_INPUTS];
-	int reads;                      /* whose data backward() reads: READS(i) of in[i], READS_OUT of out */
+	int reads;                      /* the tensors whose data backward() reads: READS(i) for in[i], READS_OUT */
 	const void *op;                 /* the operation's own record: a layer, or a struct from tape_keep() */
 };
-/* The end of every operation.  Returns out, with wants_grad set when an input wants one or trainable is true; pushes the node when
- * recording; gives back what nobody reads any more. */
+/* Ends every operation.  Sets out->wants_grad where an input wants a gradient or trainable is true; pushes the node
+ * when recording; frees what nobody reads any more.  Returns out. */
 struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, struct node n);
-/* The gradient to write into, made on first use beside its tensor; *add says whether to add or overwrite.  NULL: nobody wants it. */
+/* The gradient of x to write into, allocated on first use at the same end of the heap as x; *add: 1 to add to it, 0 to
+ * overwrite.  NULL: x wants no gradient. */
 float *tape_grad(struct tape *t, struct tensor *x, int *add);
-/* The same in the place of x's data, where this node is the last to read it. */
+/* The same in the memory of x's data, where this node is the last to read that. */
 float *tape_grad_over(struct tape *t, struct tensor *x, int *add);
-/* For terms of a sum, whose gradient is the output's: x gets a copy. */
+/* For a term x of a sum, whose gradient equals the output's: adds a copy to x's gradient. */
 void tape_copy_grad(struct tape *t, struct tensor *x, const struct tensor *out);
-/* The same for the last one that wants it: where that can be x gets the memory itself, and out has none any more. */
+/* The same for the last term: where possible x takes over the memory of out's gradient, and out has none any more. */
 void tape_hand_grad(struct tape *t, struct tensor *x, struct tensor *out);
 float *tensor_beside(struct tape *t, struct tensor *x, size_t n);       /* sets x->beside */
-void *tape_keep(struct tape *t, const void *record, size_t bytes);      /* host copy that lives as long as tensors made now */
+/* Copies a record to host memory of the tape, where it lives as long as tensors made now. */
+void *tape_keep(struct tape *t, const void *record, size_t bytes);
 float *tape_scratch(struct tape *t, size_t n);          /* temporary device memory inside an operation */
 void tape_scratch_give(struct tape *t, float *scratch);
 

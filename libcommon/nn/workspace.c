@@ -1,3 +1,4 @@
+/* Inference in measured memory. */
 #include "workspace.h"
 
 size_t workspace_need(forward_fn *fn, void *arg)

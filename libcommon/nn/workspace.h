@@ -1,5 +1,7 @@
 /*
  * workspace.h - inference in exactly the memory it needs: a forward pass is measured on a dry tape, then run.
+ *
+ * Owns the tape and its memory.  Must not know networks.
  */
 #ifndef NN_WORKSPACE_H
 #define NN_WORKSPACE_H
@@ -15,10 +17,10 @@ struct workspace {
 
 typedef struct tensor *forward_fn(struct tape *t, void *arg);
 
-/* fn is called twice: dry, then for real; it must do the same both times.  The arena grows to the largest run so far.
- * NULL: *e (EXIT_MEMORY).  The result lives in w->tape. */
+/* Calls fn twice, on a dry tape and on a real one; it must do the same both times.  The memory grows to the largest run
+ * so far.  The result lives in w->tape.  NULL: *e (EXIT_MEMORY). */
 struct tensor *workspace_run(struct workspace *w, forward_fn *fn, void *arg, struct error *e) MUST_CHECK;
-size_t workspace_need(forward_fn *fn, void *arg);       /* bytes that such a run would want */
+size_t workspace_need(forward_fn *fn, void *arg);       /* bytes that such a run needs */
 void workspace_free(struct workspace *w);
 
 #endif
