@@ -1,4 +1,5 @@
-/* rotation.c - Cayley's map by elimination without a search for pivots: where A is skew, none of I - A is below 1. */
+/* rotation.c - the Cayley transform by elimination without pivoting: with A skew-symmetric,
+ * no pivot of I - A is below 1. */
 #include <math.h>
 #include <string.h>
 #include "rotation.h"

@@ -1,6 +1,6 @@
 /*
- * rotation.h - small rotations from free numbers: Cayley's map of skew matrices, or the series that stands for it, and
- * the way back.
+ * rotation.h - small rotations from free numbers: the Cayley transform of skew-symmetric matrices, or its Neumann
+ * series, and their gradients.
  *
  * Owns the formulas of OFT (arXiv 2306.07280) in double precision.  Must not know adapters or devices.
  */
@@ -10,17 +10,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Matrices R of skew matrices A, all of one size.  R is (I + A)(I - A)^-1, which is a rotation; or, of some terms,
- * I + 2A + 2A^2 + ... with A^(terms-1) once (PEFT's use_cayley_neumann): nearly one. */
+/* Matrices R of skew-symmetric matrices A, all of one size.  R is (I + A)(I - A)^-1, which is a rotation; or, with a
+ * number of terms, I + 2A + 2A^2 + ... + A^(terms-1) (PEFT's use_cayley_neumann), which is nearly one. */
 struct rotations {
 	int blocks, size;
-	bool triangle;          /* the numbers b are A's upper triangles, row by row; else whole matrices B, and A = B - B^T */
+	/* the numbers b are A's upper triangles, row by row; else whole matrices B, and A = B - B^T */
+	bool triangle;
 	bool inverse;           /* -A in the place of A */
 	int terms;              /* 0: the rotation itself */
-	float limit;            /* the norm that A has at most, over all matrices: it is scaled down to it.  Below 0: none */
+	/* the largest norm of A, over all matrices, to which a larger one is scaled down; below 0: no limit */
+	float limit;
 };
 
-/* Numbers of a matrix; elements of all of them. */
+/* Free numbers of one matrix; elements of all matrices. */
 size_t rotation_numbers(const struct rotations *s);
 size_t rotation_elements(const struct rotations *s);
 
@@ -31,7 +33,7 @@ struct rotation_limit rotation_limit(const struct rotations *s, const float *b);
 void rotation_skew(const struct rotations *s, double *a, const float *b, double factor, int k);
 /* r [size,size]: R of a.  room: size * size */
 void rotation_matrix(const struct rotations *s, double *r, const double *a, double *room);
-/* da from dr, which is overwritten.  room: 3 size * size */
+/* backward of R of a: da from dr, which is overwritten.  room: 3 size * size */
 void rotation_matrix_back(const struct rotations *s, double *da, double *dr, const double *a, const double *r,
 			  double *room);
 

@@ -81,8 +81,8 @@ struct option {
 	enum option_file file;
 	/* OPTION_STRING: values to refuse, ended by { 0 }; reported before any mistake in another option's value */
 	const struct option_refusal *refused;
-	/* The other option without which this one does nothing: `KEY`, or `KEY = "A" or "B"`.  Behind a | may stand what is
-	 * enough too and is not told. */
+	/* The other option without which this one does nothing: `KEY`, or `KEY = "A" or "B"`.  Behind a | are options
+	 * that are enough too, but that the note does not name. */
 	const char *needs;
 	/* for the tool, not for the parser */
 	enum option_identity identity;
@@ -121,8 +121,8 @@ const char *option_file_key(const struct option *o, char buffer[80]);
 const struct option *option_by_key(const struct tool *tool, const char *key);           /* NULL: none */
 /* false, 0, "", no text, an empty list */
 bool option_is_off(const struct option *o);
-/* Notes each value that changes nothing because what it .needs is off.  Defaults are not noted: kohya's GUI writes all of
- * them into every file. */
+/* Prints a note for each value that changes nothing because the option that it .needs is off.  Defaults are not noted:
+ * kohya's GUI writes all of them into every file. */
 void options_tell_idle(const struct tool *tool);
 
 #endif

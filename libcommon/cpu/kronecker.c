@@ -1,4 +1,4 @@
-/* kronecker.c - Kronecker's product of two small matrices, and back: sums in double, each taken by one thread. */
+/* kronecker.c - the Kronecker product of two small matrices, and its backward: sums in double, each by one thread. */
 #include "internal.h"
 
 struct kronecker {

@@ -1,8 +1,9 @@
-/* rotate.c - rows turned by small rotations, each block of channels by its own, which is made in double; and back. */
+/* rotate.c - rows multiplied by small rotations, one for each block of channels, which are made in double;
+ * and backward. */
 #include <string.h>
 #include "internal.h"
 
-/* From here on a block is worth a matrix product of its own. */
+/* The size from which on a block is worth a matrix product of its own. */
 enum { WIDE = 32 };
 
 struct turn {

@@ -1,3 +1,4 @@
+/* Threads that compute items ahead into a ring of slots, from which the caller takes them in order. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

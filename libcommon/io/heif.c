@@ -108,9 +108,10 @@ static int put_rows(struct decoder *d, const struct heif *h, const struct heif_p
 	return 0;
 }
 
-/* A picture may be a canvas that other pictures are laid on (a grid, an overlay).  The canvas has a size of its own, and libheif 1.15 allocates
- * it after comparing it with the limit of a side alone: 775 bytes asked for 700 MB.  So no side is longer than what keeps a square within
- * 4 times the pixels that a picture may have, and no side of a canvas is longer than the picture's own. */
+/* The limit of a side for libheif.  A picture may be a canvas for other pictures (a grid, an overlay) with a size of
+ * its own, which libheif 1.15 allocates after checking it against the limit of a side alone: 775 bytes took 700 MB.  So
+ * the limit is the side of a square of 4 times the pixels that a picture may have, and for a canvas the picture's own
+ * longer side. */
 static int longest_side(const struct decoder *d)
 {
 	const double side = 2 * sqrt((double)decoder_most_pixels(d));
