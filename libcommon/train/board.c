@@ -2,14 +2,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "internal.h"
+#include "witness.h"
 
 /* The groups of parameters that sd-scripts makes, by its names: two parts, or the UNet's blocks, and LoRA+'s half of each. */
 enum { GROUPS = 2 * (UNET_BLOCKS + 1), GROUP_NAME = 24 };
 
-static void name_group(const struct run *r, const struct parameter *p, char name[GROUP_NAME])
+static void name_group(const struct witness *w, const struct parameter *p, char name[GROUP_NAME])
 {
-	const struct train_settings *s = r->s;
+	const struct train_settings *s = w->s;
 	const bool unet = !strncmp(p->name, "lora_unet_", 10), blocks = unet && (s->blocks.down || s->blocks.mid || s->blocks.up);
 	const double ratio = unet ? s->plus_unet_ratio : s->plus_text_ratio;
 	const char *plus = (ratio || s->plus_ratio) && strstr(p->name, ".lora_up.") ? " plus" : "";
@@ -20,36 +20,36 @@ static void name_group(const struct run *r, const struct parameter *p, char name
 		snprintf(name, GROUP_NAME, "%s%s", unet ? "unet" : "textencoder", plus);
 }
 
-static void add_rates(struct run *r, double multiplier)
+static void add_rates(struct witness *w, double multiplier)
 {
 	char seen[GROUPS][GROUP_NAME], name[GROUP_NAME], tag[GROUP_NAME + 8];
-	const double d = optimizer_d(&r->course.optimizer);
+	const double d = optimizer_d(&w->course->optimizer);
 	int groups = 0, k;
 
-	for (size_t i = 0; i < r->course.optimizer.count && groups < GROUPS; i++) {
-		const struct parameter *p = &r->course.optimizer.parameter[i];
-		const double rate = optimizer_lr(&r->course.optimizer.settings, p->lr, multiplier, r->course.done);
+	for (size_t i = 0; i < w->course->optimizer.count && groups < GROUPS; i++) {
+		const struct parameter *p = &w->course->optimizer.parameter[i];
+		const double rate = optimizer_lr(&w->course->optimizer.settings, p->lr, multiplier, w->course->done);
 
-		name_group(r, p, name);
+		name_group(w, p, name);
 		for (k = 0; k < groups && strcmp(seen[k], name); k++)
 			;
 		if (k < groups)
 			continue;
 		strcpy(seen[groups++], name);
 		snprintf(tag, sizeof(tag), "lr/%s", name);
-		events_scalar(&r->witness.events, tag, rate);
+		events_scalar(&w->events, tag, rate);
 		snprintf(tag, sizeof(tag), "lr/d*lr/%s", name);
-		events_scalar(&r->witness.events, tag, d > 0 ? d * rate : NAN);
+		events_scalar(&w->events, tag, d > 0 ? d * rate : NAN);
 	}
 }
 
-void board_step(struct run *r, const struct step_facts *f)
+void board_step(struct witness *w, const struct step_facts *f)
 {
-	struct events *ev = &r->witness.events;
+	struct events *ev = &w->events;
 
-	events_scalar(ev, "loss/average", loss_mean(&r->witness.mean));
-	add_rates(r, f->lr);
-	if (!r->s->scale_weight_norms || !f->finite)
+	events_scalar(ev, "loss/average", loss_mean(&w->mean));
+	add_rates(w, f->lr);
+	if (!w->s->scale_weight_norms || !f->finite)
 		return;
 	events_scalar(ev, "max_norm/keys_scaled", f->norms.scaled);
 	events_scalar(ev, "max_norm/average_key_norm", f->norms.mean);
@@ -58,21 +58,21 @@ void board_step(struct run *r, const struct step_facts *f)
 }
 
 /* sd-scripts counts these by epochs. */
-void board_epoch(struct run *r)
+void board_epoch(struct witness *w)
 {
-	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate);
+	long per_epoch = data_updates_per_epoch(w->data);
 
-	if (r->course.done % per_epoch)
+	if (w->course->done % per_epoch)
 		return;
-	events_scalar(&r->witness.events, "loss/epoch_average", loss_mean(&r->witness.mean));
-	events_tell_scalars(&r->witness.events, r->course.done / per_epoch);
+	events_scalar(&w->events, "loss/epoch_average", loss_mean(&w->mean));
+	events_tell_scalars(&w->events, w->course->done / per_epoch);
 }
 
-void board_validation(struct run *r, double loss, bool of_step, bool of_epoch)
+void board_validation(struct witness *w, double loss, bool of_step, bool of_epoch)
 {
-	struct events *ev = &r->witness.events;
-	double divergence = loss - loss_mean(&r->witness.mean);
-	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate);
+	struct events *ev = &w->events;
+	double divergence = loss - loss_mean(&w->mean);
+	long per_epoch = data_updates_per_epoch(w->data);
 
 	if (of_step) {
 		events_scalar(ev, "loss/validation/step_average", loss);
@@ -82,6 +82,6 @@ void board_validation(struct run *r, double loss, bool of_step, bool of_epoch)
 	if (of_epoch) {
 		events_scalar(ev, "loss/validation/epoch_average", loss);
 		events_scalar(ev, "loss/validation/epoch_divergence", divergence);
-		events_tell_scalars(ev, (r->course.done + per_epoch - 1) / per_epoch);
+		events_tell_scalars(ev, (w->course->done + per_epoch - 1) / per_epoch);
 	}
 }

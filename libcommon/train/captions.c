@@ -15,22 +15,15 @@ struct run_captions {
 	int chunks, length;
 };
 
-static struct caption_visit visit(const struct run *r, uint32_t item)
-{
-	const struct order_place place = order_place(r->data.order, r->course.done, r->s->accumulate);
-
-	return (struct caption_visit){ r->course.seed, place.epoch, (uint32_t)r->course.done, item, r->course.total };
-}
-
 /* ---- what the encoded text can give ---- */
 
-static bool varies(const struct run *r, const struct latent_sample *s, const struct caption_options *o)
+static bool varies(const struct latent_sample *s, const struct caption_options *o, uint64_t seed, long total)
 {
 	bool varied = false;
 	int i;
 
 	for (i = 0; i < TRIES && !varied; i++) {
-		struct caption_visit v = { r->course.seed, 0, i, 0, r->course.total };
+		struct caption_visit v = { seed, 0, i, 0, total };
 		char *words = caption_variant(o, latent_sample_caption(s), &v);
 		varied = strcmp(words, s->caption[0]) != 0;
 		free(words);
@@ -38,7 +31,7 @@ static bool varies(const struct run *r, const struct latent_sample *s, const str
 	return varied;
 }
 
-static int check_encoded(const struct run *r, const struct latent_sample *s, const struct caption_options *o, struct error *e)
+static int check_encoded(const struct latent_sample *s, const struct caption_options *o, uint64_t seed, long total, struct error *e)
 {
 	if (o->warmup_steps > 0)
 		return fail(e, EXIT_USAGE, "token_warmup_step works only while the text encoders run; leave it out, or train them");
@@ -48,7 +41,7 @@ static int check_encoded(const struct run *r, const struct latent_sample *s, con
 	if (caption_options_drop(o) && s->empty < 0)
 		return fail(e, EXIT_USAGE, "sample %s: its captions cannot be dropped: the one without words is not encoded; give "
 			    "caption_dropout_rate to lora-encode too (one --config for both)", s->key);
-	if (caption_options_vary(o) && s->captions - (s->empty >= 0) == 1 && varies(r, s, o))
+	if (caption_options_vary(o) && s->captions - (s->empty >= 0) == 1 && varies(s, o, seed, total))
 		return fail(e, EXIT_USAGE, "sample %s: its caption was encoded once and cannot vary; give shuffle_caption and the like to "
 			    "lora-encode too (one --config for both), or train the text encoders", s->key);
 	return 0;
@@ -71,29 +64,29 @@ static int check_words(const struct run_captions *c, const struct latent_sample 
 	return cut < 0 ? fail_at(e, s->key) : cut;
 }
 
-int run_captions_open(struct run *r, bool live, struct error *e)
+int run_captions_open(struct run_data *d, struct model_files *files, bool live, uint64_t seed, long total, struct error *e)
 {
-	struct run_captions *c = r->data.captions = xcalloc(1, sizeof(*c));
-	size_t i, cut = 0, n = r->data.set.count + r->data.held_out;
+	struct run_captions *c = d->captions = xcalloc(1, sizeof(*c));
+	size_t i, cut = 0, n = d->set.count + d->held_out;
 	int found;
 
-	if (caption_options_check(&r->s->captions, e) < 0)
+	if (caption_options_check(&d->s->captions, e) < 0)
 		return -1;
-	c->length = model_files_config(r->net.files)->te1.length;
-	if (chunks_of(r->s->max_token_length, &c->chunks, e) < 0)
+	c->length = model_files_config(files)->te1.length;
+	if (chunks_of(d->s->max_token_length, &c->chunks, e) < 0)
 		return -1;
-	if (!live && option_is_set("max-token-length") && r->data.set.sample[0].length != chunks_length(c->chunks, c->length))
+	if (!live && option_is_set("max-token-length") && d->set.sample[0].length != chunks_length(c->chunks, c->length))
 		return fail(e, EXIT_USAGE, "max_token_length is %ld, but the latents' text outputs have %d tokens; give it to lora-encode too "
-			    "(one --config for both)", r->s->max_token_length, r->data.set.sample[0].length - 2);
-	if (live && tokenizers_open(r->net.files, c->tokenizer, e) < 0)
+			    "(one --config for both)", d->s->max_token_length, d->set.sample[0].length - 2);
+	if (live && tokenizers_open(files, c->tokenizer, e) < 0)
 		return -1;
 	c->of = xcalloc(n, sizeof(*c->of));
 	for (i = 0; i < n; i++) {
-		const struct latent_sample *s = &r->data.set.sample[i];
-		if (caption_options_override(&r->s->captions, s->caption_options, s->key, &c->of[i], e) < 0)
+		const struct latent_sample *s = &d->set.sample[i];
+		if (caption_options_override(&d->s->captions, s->caption_options, s->key, &c->of[i], e) < 0)
 			return -1;
 		c->count++;
-		found = live ? check_words(c, s, &c->of[i], e) : check_encoded(r, s, &c->of[i], e);
+		found = live ? check_words(c, s, &c->of[i], e) : check_encoded(s, &c->of[i], seed, total, e);
 		if (found < 0)
 			return -1;
 		cut += found;
@@ -118,38 +111,39 @@ void run_captions_free(struct run_captions *c)
 
 /* ---- a visit ---- */
 
-uint32_t run_caption_variant(const struct run *r, uint32_t sample, uint32_t item)
+bool run_captions_live(const struct run_data *d)
 {
-	const struct latent_sample *s = &r->data.set.sample[sample];
-	const struct caption_visit v = visit(r, item);
-	struct random draw = { r->course.seed, RANDOM_CAPTION, r->course.done, item };
+	return d->captions->tokenizer[0] != NULL;
+}
 
-	if (s->empty >= 0 && caption_left_out(&r->data.captions->of[sample], &v))
+uint32_t run_caption_variant(const struct run_data *d, uint32_t sample, const struct caption_visit *v)
+{
+	const struct latent_sample *s = &d->set.sample[sample];
+	struct random draw = { v->seed, RANDOM_CAPTION, v->step, v->item };
+
+	if (s->empty >= 0 && caption_left_out(&d->captions->of[sample], v))
 		return s->empty;
 	return random_below(&draw, 0, s->variants - (s->empty >= 0));
 }
 
-char *run_caption_words(const struct run *r, uint32_t sample, uint32_t item)
+char *run_caption_words(const struct run_data *d, uint32_t sample, const struct caption_visit *v)
 {
-	const struct latent_sample *s = &r->data.set.sample[sample];
-	const struct caption_visit v = visit(r, item);
-
-	return caption_of_visit(&r->data.captions->of[sample], latent_sample_caption(s), &v);
+	return caption_of_visit(&d->captions->of[sample], latent_sample_caption(&d->set.sample[sample]), v);
 }
 
-char *run_caption_plain(const struct run *r, uint32_t sample)
+char *run_caption_plain(const struct run_data *d, uint32_t sample)
 {
-	struct caption_options o = r->data.captions->of[sample];
+	struct caption_options o = d->captions->of[sample];
 
 	o.shuffle = o.wildcard = false;
 	o.tag_dropout = o.warmup_steps = 0;
-	return caption_variant(&o, latent_sample_caption(&r->data.set.sample[sample]), &(struct caption_visit){ 0 });
+	return caption_variant(&o, latent_sample_caption(&d->set.sample[sample]), &(struct caption_visit){ 0 });
 }
 
 /* Words are made of a caption that was checked when the run was set up, and of separators that are UTF-8. */
-void run_caption_ids(const struct run *r, const char *words, struct batch *b, int i)
+void run_caption_ids(const struct run_data *d, const char *words, struct batch *b, int i)
 {
-	const struct run_captions *c = r->data.captions;
+	const struct run_captions *c = d->captions;
 	const size_t first = (size_t)i * c->chunks * c->length;
 	int32_t *const ids[2] = { b->ids1 + first, b->ids2 + first };
 	float *const weights[2] = { b->weights1, b->weights2 };
@@ -161,16 +155,16 @@ void run_caption_ids(const struct run *r, const char *words, struct batch *b, in
 			die(EXIT_OTHER, "bug: %s", e.text);
 }
 
-const struct caption_options *run_caption_options(const struct run *r, size_t sample)
+const struct caption_options *run_caption_options(const struct run_data *d, size_t sample)
 {
-	return r->data.captions ? &r->data.captions->of[sample] : &r->s->captions;
+	return d->captions ? &d->captions->of[sample] : &d->s->captions;
 }
 
-void run_captions_facts(const struct run *r, struct training_facts *f)
+void run_captions_facts(const struct run_data *d, struct training_facts *f)
 {
-	const struct caption_options *o = run_caption_options(r, 0);
+	const struct caption_options *o = run_caption_options(d, 0);
 
-	f->max_token_length = r->data.captions && r->data.captions->chunks > 1 ? r->s->max_token_length : 0;
+	f->max_token_length = d->captions && d->captions->chunks > 1 ? d->s->max_token_length : 0;
 	f->shuffle_caption = o->shuffle;
 	f->keep_tokens = o->keep_tokens;
 	f->caption_dropout = o->dropout;
@@ -178,14 +172,9 @@ void run_captions_facts(const struct run *r, struct training_facts *f)
 	f->caption_tag_dropout = o->tag_dropout;
 }
 
-int run_caption_chunks(const struct run *r)
+char *run_captions_identity(const struct train_settings *s)
 {
-	return r->data.captions->chunks;
-}
-
-char *run_captions_identity(const struct run *r)
-{
-	const struct caption_options *o = &r->s->captions;
+	const struct caption_options *o = &s->captions;
 	struct buffer texts = { 0 };
 	char hex[65], *word;
 

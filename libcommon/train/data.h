@@ -1,24 +1,63 @@
 /*
  * data.h - what a run is trained on: the latents, in which order they come, and their captions.
  *
- * Must not know networks beyond the model's sizes, nor what is learnt.
+ * Must not know networks, objectives or the output folder.  Which step it is, is told by a struct caption_visit.
  */
 #ifndef TRAIN_DATA_H
 #define TRAIN_DATA_H
 
 #include "../data/latents.h"
+#include "../model/source.h"
 #include "order.h"
+#include "settings/settings.h"
 
 struct run_data {
+	struct train_settings *s;
 	struct latent_set set;          /* what is trained on; behind it in memory lies what is held out */
 	size_t held_out;
 	bool headers_only;              /* latents are looked at, not read: samples have no payload */
-	bool stand_in;                  /* no latents: a sample of each bucket, without its payload */
+	bool stand_in;                  /* no latents: samples without payload, made of the settings or of a report */
 	bool common_batch;              /* samples' own batch sizes do not count */
 	struct order *order;
-	struct run_captions *captions;  /* words of each sample and visit */
+	struct run_captions *captions;  /* words of each sample and visit; NULL: not opened */
 	bool replaying;                 /* --replay-step, once memory was measured */
 	uint32_t *replayed;             /* then: every sample of the data, in order */
 };
+
+/* Latent tars, or what stands in for them where nothing is trained.  What is held out is put behind the rest, sizes are
+ * checked against the model's, the order is made. */
+int data_open(struct run_data *d, struct model_files *files, uint64_t seed, const char *const *latents, size_t count,
+	      struct error *e) MUST_CHECK;
+void data_make_order(struct run_data *d, uint64_t seed);        /* of samples that are there; data_open() does it */
+long data_updates_per_epoch(const struct run_data *d);
+void data_free(struct run_data *d);
+
+/* data_hold_out.c */
+int data_hold_out(struct run_data *d, uint64_t seed, struct error *e) MUST_CHECK;
+
+/* data_stand_in.c: a sample of each bucket of the settings, with as many visits as fill a batch; or the pictures of a report of
+ * lora-prep, each with its bucket and repeats: the run's length and batches are then those of the run to be. */
+int data_from_buckets(struct run_data *d, const struct model_config *c, struct error *e) MUST_CHECK;
+int data_from_report(struct run_data *d, const struct model_config *c, struct error *e) MUST_CHECK;
+
+/* data_origin.c: latents of another VAE or other text encoders are refused, or said */
+int data_check_origin(const struct run_data *d, struct model_files *files, struct error *e) MUST_CHECK;
+
+/* data_visit.c: what a step sees.  item counts its samples over all its batches, so that accumulation draws the same numbers
+ * as one large batch. */
+struct order_place data_place(const struct run_data *d, long step);     /* step: from 0 */
+struct order_batch data_batch(struct run_data *d, const struct order_place *place, int micro);
+struct caption_visit data_visit(const struct run_data *d, uint64_t seed, long step, long total, uint32_t item);
+/* A sample as this visit sees it: mirrored or not, one of its captions.  It borrows the data's memory. */
+struct latent_sample data_drawn(const struct run_data *d, uint32_t sample, const struct caption_visit *v);
+
+/* Each shape of batch that the order gives, and what such a step takes once it was measured (networks.h); malloced. */
+struct batch_shape {
+	int n, h, w;
+	uint32_t sample;                /* one of its samples */
+	size_t bytes, blocks;           /* activations; blocks that may be checkpointed */
+};
+size_t data_shapes(const struct run_data *d, struct batch_shape **shapes);
+void data_common_bucket(const struct run_data *d, int size[2]);         /* that most visits see; of equals the first in the data */
 
 #endif

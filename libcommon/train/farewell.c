@@ -5,7 +5,7 @@
 #include <strings.h>
 #include "../base/utf8.h"
 #include "../io/publish.h"
-#include "internal.h"
+#include "witness.h"
 
 enum { PROMPT_BYTES = 100, USUAL_SIZE = 1024 };
 
@@ -45,27 +45,27 @@ static void add_program(struct buffer *b)
 }
 
 /* The first picture's caption: words that the adapter knows. */
-static char *words_to_paint(const struct run *r)
+static char *words_to_paint(const struct witness *w)
 {
-	const char *caption = r->data.set.count && r->data.set.sample[0].captions ? latent_sample_caption(&r->data.set.sample[0]) : "";
+	const char *caption = w->data->set.count && w->data->set.sample[0].captions ? latent_sample_caption(&w->data->set.sample[0]) : "";
 	const size_t line = strcspn(caption, "\n");
 
 	return line ? xstrndup(caption, utf8_cut(caption, line, PROMPT_BYTES)) : xstrdup("a picture");
 }
 
-static char *painting_command(const struct run *r, const char *adapter)
+static char *painting_command(const struct witness *w, const char *adapter)
 {
-	char *prompt = words_to_paint(r), *picture = xprintf("%s.png", r->s->output_name);
+	char *prompt = words_to_paint(w), *picture = xprintf("%s.png", w->s->output_name);
 	struct buffer b = { 0 };
 	int size[2] = { USUAL_SIZE, USUAL_SIZE };
 
-	run_common_bucket(r, size);
+	data_common_bucket(w->data, size);
 	add_program(&b);
-	add_option(&b, "-m", r->s->model);
-	add_option(&b, "--model-config", r->s->model_config);
-	add_option(&b, "--vae", r->s->vae);
-	if (strcmp(r->s->device, "cpu"))
-		add_option(&b, "--device", r->s->device);
+	add_option(&b, "-m", w->s->model);
+	add_option(&b, "--model-config", w->s->model_config);
+	add_option(&b, "--vae", w->s->vae);
+	if (strcmp(w->s->device, "cpu"))
+		add_option(&b, "--device", w->s->device);
 	add_option(&b, "-l", adapter);
 	if (size[0] != USUAL_SIZE || size[1] != USUAL_SIZE)
 		buffer_addf(&b, " -W %d -H %d", size[0], size[1]);
@@ -76,9 +76,9 @@ static char *painting_command(const struct run *r, const char *adapter)
 	return buffer_steal(&b);
 }
 
-static void tell_curves(const struct run *r)
+static void tell_curves(const struct witness *w)
 {
-	const struct train_settings *s = r->s;
+	const struct train_settings *s = w->s;
 	const bool board = s->logging_dir && !(s->log_with && !strcasecmp(s->log_with, "json"));
 
 	if (s->html)
@@ -89,13 +89,12 @@ static void tell_curves(const struct run *r)
 		note("each step's numbers are in %s%s", s->log, s->html || board ? "" : "; --html FILE makes a page of curves of them");
 }
 
-void run_tell_result(const struct run *r)
+void witness_tell_result(const struct witness *w, const char *adapter)
 {
-	char *adapter = run_adapter_path(r), *command = painting_command(r, adapter);
+	char *command = painting_command(w, adapter);
 
 	note("the adapter is %s; paint with it:", adapter);
 	note("    %s", command);
-	tell_curves(r);
-	free(adapter);
+	tell_curves(w);
 	free(command);
 }

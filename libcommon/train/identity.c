@@ -2,50 +2,50 @@
 #include <stdlib.h>
 #include <string.h>
 #include "captions.h"
-#include "internal.h"
+#include "keeper.h"
 
 /* Words for what is off by default stand there only when it is on, so that states stay good. */
-static void set_optional_identity(struct run *r)
+static void set_optional_identity(struct keeper *k)
 {
 	struct buffer words = { 0 };
 	char *captions;
 
-	buffer_adds(&words, r->keeper.identity);
-	free(r->keeper.identity);
-	if (r->s->ema_decay)
-		buffer_addf(&words, " ema_decay=%.17g", r->s->ema_decay);
-	run_adapter_identity(r, &words);
-	captions = run_captions_identity(r);
+	buffer_adds(&words, k->identity);
+	free(k->identity);
+	if (k->s->ema_decay)
+		buffer_addf(&words, " ema_decay=%.17g", k->s->ema_decay);
+	networks_adapter_identity(k->s, &words);
+	captions = run_captions_identity(k->s);
 	if (*captions)
 		buffer_addf(&words, " captions=%s", captions);
 	free(captions);
-	if (r->s->max_token_length > 77)
-		buffer_addf(&words, " max_token_length=%ld", r->s->max_token_length);
-	if (r->data.held_out)
-		buffer_addf(&words, " held_out=%zu validation_seed=%s", r->data.held_out, r->s->validation_seed ? r->s->validation_seed : "seed");
-	r->keeper.identity = buffer_steal(&words);
+	if (k->s->max_token_length > 77)
+		buffer_addf(&words, " max_token_length=%ld", k->s->max_token_length);
+	if (k->data->held_out)
+		buffer_addf(&words, " held_out=%zu validation_seed=%s", k->data->held_out, k->s->validation_seed ? k->s->validation_seed : "seed");
+	k->identity = buffer_steal(&words);
 }
 
-char *run_settings_of(const struct run *r, const char *config)
+char *settings_of_run(const struct tool *tool, const char *config)
 {
-	char *defaults = settings_text_of_defaults(r->tool), *settings = mark_settings(config, defaults);
+	char *defaults = settings_text_of_defaults(tool), *settings = mark_settings(config, defaults);
 
 	free(defaults);
 	return settings;
 }
 
-void run_set_identity(struct run *r)
+void keeper_set_identity(struct keeper *k)
 {
-	const struct train_settings *s = r->s;
+	const struct train_settings *s = k->s;
 	char model[65];
 
-	model_files_mark(r->net.files, model);
-	r->keeper.identity = xprintf("seed=%llu network_dim=%ld network_alpha=%.17g conv_dim=%ld conv_alpha=%.17g unet=%d text=%d "
-			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s model=%.16s data=%s", (unsigned long long)r->course.seed,
-			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, run_trains_text(r->s), s->batch_size,
-			      s->accumulate, s->optimizer, model, r->data.set.digest);
-	set_optional_identity(r);
-	r->keeper.config = settings_text(r->tool, IDENTITY_SHOWN);
-	r->keeper.settings = run_settings_of(r, r->keeper.config);
-	run_mark(r->keeper.identity, r->keeper.settings, r->keeper.mark);
+	model_files_mark(k->net->files, model);
+	k->identity = xprintf("seed=%llu network_dim=%ld network_alpha=%.17g conv_dim=%ld conv_alpha=%.17g unet=%d text=%d "
+			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s model=%.16s data=%s", (unsigned long long)k->course->seed,
+			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, trains_text(s), s->batch_size,
+			      s->accumulate, s->optimizer, model, k->data->set.digest);
+	set_optional_identity(k);
+	k->config = settings_text(k->tool, IDENTITY_SHOWN);
+	k->settings = settings_of_run(k->tool, k->config);
+	run_mark(k->identity, k->settings, k->mark);
 }

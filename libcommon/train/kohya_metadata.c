@@ -104,25 +104,25 @@ static char *lower_case(char *text)
 	return buffer_steal(&out);
 }
 
-static void count_sample(struct tag_counts *t, const struct run *r, size_t sample)
+static void count_sample(struct tag_counts *t, const struct keeper *k, size_t sample)
 {
 	struct tag_list tags = { 0 };
 
-	caption_tags(run_caption_options(r, sample), latent_sample_caption(&r->data.set.sample[sample]), &tags);
+	caption_tags(run_caption_options(k->data, sample), latent_sample_caption(&k->data->set.sample[sample]), &tags);
 	for (size_t i = 0; i < tags.count; i++)
 		count_tag(t, lower_case(tags.tag[i]));
 	free(tags.tag);
 }
 
-static void count_tags(const struct run *r, const char *folder, struct json_out *j)
+static void count_tags(const struct keeper *k, const char *folder, struct json_out *j)
 {
 	struct tag_counts t = { .index = map_new(1024) };
 
-	for (size_t i = 0; i < r->data.set.count; i++) {
-		char *name = folder_of(&r->data.set.sample[i]);
+	for (size_t i = 0; i < k->data->set.count; i++) {
+		char *name = folder_of(&k->data->set.sample[i]);
 
 		if (!strcmp(name, folder))
-			count_sample(&t, r, i);
+			count_sample(&t, k, i);
 		free(name);
 	}
 	json_begin(j, folder);
@@ -144,7 +144,7 @@ static bool is_first(const struct folder *f, size_t i)
 }
 
 /* Regularisation pictures too, as in sd-scripts: {"10_gizmo robot": {"a big gizmo robot on a blue background": 2}} */
-static char *tag_frequency(const struct run *r, const struct folder *f, size_t n)
+static char *tag_frequency(const struct keeper *k, const struct folder *f, size_t n)
 {
 	struct json_out j = { 0 };
 	size_t i;
@@ -152,7 +152,7 @@ static char *tag_frequency(const struct run *r, const struct folder *f, size_t n
 	json_begin(&j, NULL);
 	for (i = 0; i < n; i++)
 		if (is_first(f, i))
-			count_tags(r, f[i].name, &j);
+			count_tags(k, f[i].name, &j);
 	json_end(&j);
 	return buffer_steal(&j.text);
 }
@@ -218,10 +218,10 @@ static char *bucket_info(const struct latent_set *data)
 /* ---- what the run is ---- */
 
 /* What a row of the settings does not tell by its .ss_key */
-static void set_settings(const struct run *r, struct training_facts *f)
+static void set_settings(const struct keeper *k, struct training_facts *f)
 {
-	const struct train_settings *s = r->s;
-	const struct model_config *c = model_files_config(r->net.files);
+	const struct train_settings *s = k->s;
+	const struct model_config *c = model_files_config(k->net->files);
 	const char *slash = strrchr(s->model, '/');
 
 	f->output_name = s->output_name;
@@ -229,36 +229,36 @@ static void set_settings(const struct run *r, struct training_facts *f)
 	f->notes.thumbnail = s->metadata.thumbnail;
 	f->least = s->metadata.none;
 	f->model_name = slash && slash[1] ? slash + 1 : s->model;
-	f->v_prediction = r->course.objective.schedule.v_prediction;
+	f->v_prediction = k->course->objective.schedule.v_prediction;
 	f->zero_terminal_snr = c->schedule.zero_terminal_snr || s->zero_terminal_snr;
-	f->rank = s->dim_from_weights ? r->net.adapter->module[0].rank : s->rank;
-	f->alpha = s->dim_from_weights ? r->net.adapter->module[0].alpha : s->alpha;
+	f->rank = s->dim_from_weights ? k->net->adapter->module[0].rank : s->rank;
+	f->alpha = s->dim_from_weights ? k->net->adapter->module[0].alpha : s->alpha;
 	f->conv_rank = s->conv_rank;
 	f->conv_alpha = s->conv_alpha;
 	f->unet_lr = s->unet_lr ? s->lr.unet : 0;
 	f->text_encoder_lr = s->text_encoder_lr ? s->lr.te1 : 0;
-	f->warmup_steps = r->course.lr.warmup;
-	f->max_steps = r->course.total;
-	f->seed = r->course.seed;
-	if (r->course.objective.loss == LOSS_HUBER || r->course.objective.loss == LOSS_SMOOTH_L1) {
+	f->warmup_steps = k->course->lr.warmup;
+	f->max_steps = k->course->total;
+	f->seed = k->course->seed;
+	if (k->course->objective.loss == LOSS_HUBER || k->course->objective.loss == LOSS_SMOOTH_L1) {
 		f->huber_schedule = s->huber_schedule;
 		f->huber_c = s->huber_c;
 		f->huber_scale = s->huber_scale;
 	}
-	if (r->course.objective.min_timestep > 0 || r->course.objective.max_timestep < r->course.objective.schedule.steps)
-		f->timesteps[0] = r->course.objective.min_timestep, f->timesteps[1] = r->course.objective.max_timestep;
+	if (k->course->objective.min_timestep > 0 || k->course->objective.max_timestep < k->course->objective.schedule.steps)
+		f->timesteps[0] = k->course->objective.min_timestep, f->timesteps[1] = k->course->objective.max_timestep;
 	f->batch_size = s->batch_size;
-	run_captions_facts(r, f);
+	run_captions_facts(k->data, f);
 }
 
-static void set_progress(const struct run *r, struct training_facts *f)
+static void set_progress(const struct keeper *k, struct training_facts *f)
 {
-	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate);
+	long per_epoch = data_updates_per_epoch(k->data);
 
-	f->steps = r->course.done;
-	f->epoch = (r->course.done + per_epoch - 1) / per_epoch;
-	f->epochs = (r->course.total + per_epoch - 1) / per_epoch;
-	f->batches_per_epoch = order_batches(r->data.order);
+	f->steps = k->course->done;
+	f->epoch = (k->course->done + per_epoch - 1) / per_epoch;
+	f->epochs = (k->course->total + per_epoch - 1) / per_epoch;
+	f->batches_per_epoch = order_batches(k->data->order);
 }
 
 /* The resolution is not in the data; its bucket nearest to a square tells it. */
@@ -275,12 +275,12 @@ static void see_bucket(struct training_facts *f, const int bucket[2])
 		f->max_bucket = high;
 }
 
-static void set_data(const struct run *r, struct training_facts *f)
+static void set_data(const struct keeper *k, struct training_facts *f)
 {
 	size_t i;
 
-	for (i = 0; i < r->data.set.count; i++) {
-		const struct latent_sample *s = &r->data.set.sample[i];
+	for (i = 0; i < k->data->set.count; i++) {
+		const struct latent_sample *s = &k->data->set.sample[i];
 		f->train_images += s->regularization ? 0 : s->repeats;
 		if (s->regularization)
 			f->prior_loss_weight = s->weight;
@@ -292,27 +292,27 @@ static void set_data(const struct run *r, struct training_facts *f)
 }
 
 /* SOURCE_DATE_EPOCH, or now when asked for; -1 leaves every date out, so that two runs give the same bytes. */
-static time_t stamp(const struct run *r)
+static time_t stamp(const struct keeper *k)
 {
 	const char *epoch = getenv("SOURCE_DATE_EPOCH");
 
 	if (epoch && *epoch)
 		return strtoll(epoch, NULL, 10);
-	return r->s->stamp ? time(NULL) : -1;
+	return k->s->stamp ? time(NULL) : -1;
 }
 
-void run_metadata(const struct run *r, struct metadata_list *out)
+void kohya_metadata(const struct keeper *k, struct metadata_list *out)
 {
-	struct training_facts f = { .started = stamp(r), .finished = stamp(r) };
+	struct training_facts f = { .started = stamp(k), .finished = stamp(k) };
 	struct folder *folders;
-	size_t i, n = list_folders(&r->data.set, &folders);
-	char *args = adapter_settings_json(r->s), *optimizer = optimizer_text(&r->course.optimizer.settings), *dirs = dataset_dirs(folders, n, false);
-	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(r, folders, n), *buckets = bucket_info(&r->data.set);
-	char *config = settings_text(r->tool, IDENTITY_ADAPTER);
+	size_t i, n = list_folders(&k->data->set, &folders);
+	char *args = adapter_settings_json(k->s), *optimizer = optimizer_text(&k->course->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
+	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(k, folders, n), *buckets = bucket_info(&k->data->set);
+	char *config = settings_text(k->tool, IDENTITY_ADAPTER);
 
-	set_settings(r, &f);
-	set_progress(r, &f);
-	set_data(r, &f);
+	set_settings(k, &f);
+	set_progress(k, &f);
+	set_data(k, &f);
 	for (i = 0; i < n; i++)
 		f.reg_images += folders[i].regularization ? folders[i].repeats * folders[i].pictures : 0;
 	f.network_args = args;
@@ -323,7 +323,7 @@ void run_metadata(const struct run *r, struct metadata_list *out)
 	f.bucket_info = buckets;
 	training_metadata(&f, out);
 	if (!f.least) {
-		metadata_add_settings(r->tool->table, out);
+		metadata_add_settings(k->tool->table, out);
 		metadata_text(out, CONFIG_KEY, config);
 	}
 	for (i = 0; i < n; i++)

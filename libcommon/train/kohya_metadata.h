@@ -3,9 +3,9 @@
 #define TRAIN_KOHYA_METADATA_H
 
 #include "../adapter/metadata.h"
-#include "internal.h"
+#include "keeper.h"
 
 /* Appends every ss_* key that the run knows; release with metadata_free(). */
-void run_metadata(const struct run *r, struct metadata_list *out);
+void kohya_metadata(const struct keeper *k, struct metadata_list *out);
 
 #endif

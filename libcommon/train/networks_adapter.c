@@ -1,8 +1,10 @@
+/* What is trained, and what hangs before it; with the optimizer and the average of it. */
 #include <stdlib.h>
 #include "../base/hash.h"
 #include "../adapter/adapter_scale.h"
 #include "../adapter/metadata.h"
-#include "internal.h"
+#include "course.h"
+#include "networks.h"
 #include "settings/adapter.h"
 
 struct rates { const struct train_settings *s; const struct block_plan *plan; };
@@ -18,13 +20,13 @@ static double rate(const void *arg, const struct adapter_module *m)
 }
 
 /* LoRA+ */
-static void hasten_up(struct run *r)
+static void set_loraplus_rates(struct course *c, const struct adapter *a)
 {
-	const struct train_settings *s = r->s;
-	struct parameter *p = r->course.optimizer.parameter;
+	const struct train_settings *s = c->s;
+	struct parameter *p = c->optimizer.parameter;
 
-	for (size_t i = 0; i < r->net.adapter->count; i++) {
-		const struct adapter_module *m = &r->net.adapter->module[i];
+	for (size_t i = 0; i < a->count; i++) {
+		const struct adapter_module *m = &a->module[i];
 		const bool unet = m->layer->component == COMPONENT_UNET;
 		const double own = unet ? s->plus_unet_ratio : s->plus_text_ratio, ratio = own ? own : s->plus_ratio;
 
@@ -36,43 +38,43 @@ static void hasten_up(struct run *r)
 }
 
 /* They hang before the one that is trained, and are frozen. */
-static int load_bases(struct run *r, struct error *e)
+static int load_bases(struct run_networks *n, struct error *e)
 {
-	const struct text_list *files = &r->s->base_weights;
+	const struct text_list *files = &n->s->base_weights;
 
-	r->net.base = xcalloc(files->count + 1, sizeof(*r->net.base));
-	for (; r->net.bases < files->count; r->net.bases++) {
-		const size_t i = r->net.bases;
-		r->net.base[i] = adapter_load(files->item[i], &r->net.layers, adapter_base_weight(r->s, i), false, r->net.be, r->net.device, e);
-		if (!r->net.base[i])
+	n->base = xcalloc(files->count + 1, sizeof(*n->base));
+	for (; n->bases < files->count; n->bases++) {
+		const size_t i = n->bases;
+		n->base[i] = adapter_load(files->item[i], &n->layers, adapter_base_weight(n->s, i), false, n->be, n->device, e);
+		if (!n->base[i])
 			return -1;
 	}
 	return 0;
 }
 
-int run_make_adapter(struct run *r, struct error *e)
+int networks_make_adapter(struct run_networks *n, struct course *c, struct error *e)
 {
-	const struct optimizer_settings o = r->course.optimizer.settings;
-	const struct train_settings *s = r->s;
+	const struct optimizer_settings o = c->optimizer.settings;
+	const struct train_settings *s = n->s;
 	const bool text = !s->unet_only;
 	struct block_plan plan;
 	bool blocks;
 	struct adapter_spec spec = {
 		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr), .te2 = text && (s->lr.te2 || !s->text_encoder_lr),
-		.rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = r->course.seed,
+		.rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = c->seed,
 		.start = s->network_weights, .start_shapes = s->dim_from_weights,
 		.borrow_grads = s->accumulate == 1, .dora = s->dora,
-		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = r->course.seed },
+		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = c->seed },
 	};
 
-	if (adapter_settings_blocks(s, &plan, &blocks, e) < 0 || load_bases(r, e) < 0)
+	if (adapter_settings_blocks(s, &plan, &blocks, e) < 0 || load_bases(n, e) < 0)
 		return -1;
 	spec.blocks = blocks ? &plan : NULL;
-	r->net.adapter = adapter_create(&r->net.layers, &spec, r->net.be, r->net.device, e);
-	if (!r->net.adapter || optimizer_init(&r->course.optimizer, r->net.adapter, &o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
+	n->adapter = adapter_create(&n->layers, &spec, n->be, n->device, e);
+	if (!n->adapter || optimizer_init(&c->optimizer, n->adapter, &o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
 		return -1;
-	hasten_up(r);
-	return ema_init(&r->course.ema, &r->course.optimizer, s->ema_decay, e);
+	set_loraplus_rates(c, n->adapter);
+	return ema_init(&c->ema, &c->optimizer, s->ema_decay, e);
 }
 
 /* Nothing where the tensors say it all, so that a state of before goes on. */
@@ -106,26 +108,19 @@ static void add_base(struct buffer *out, const char *path, double weight)
 	free(file);
 }
 
-void run_adapter_identity(const struct run *r, struct buffer *out)
+void networks_adapter_identity(const struct train_settings *s, struct buffer *out)
 {
-	const struct block_texts *t = &r->s->blocks;
+	const struct block_texts *t = &s->blocks;
 	const struct { const char *name, *text; } lists[] = {
 		{ "block_dims", t->dims }, { "block_alphas", t->alphas }, { "conv_block_dims", t->conv_dims },
 		{ "conv_block_alphas", t->conv_alphas },
 	};
 
-	if (r->s->dora)
+	if (s->dora)
 		buffer_adds(out, " dora=1");
 	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		if (lists[i].text)
 			buffer_addf(out, " %s=%s", lists[i].name, lists[i].text);
-	for (size_t i = 0; i < r->s->base_weights.count; i++)
-		add_base(out, r->s->base_weights.item[i], adapter_base_weight(r->s, i));
-}
-
-void run_bases_free(struct run *r)
-{
-	while (r->net.bases)
-		adapter_free(r->net.base[--r->net.bases]);
-	free(r->net.base);
+	for (size_t i = 0; i < s->base_weights.count; i++)
+		add_base(out, s->base_weights.item[i], adapter_base_weight(s, i));
 }

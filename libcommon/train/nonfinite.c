@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../io/tar.h"
-#include "internal.h"
+#include "keeper.h"
 
 #define KEPT_MOST 10            /* files a run: one that keeps diverging tells nothing new */
 
@@ -41,15 +41,16 @@ static int add_sample(struct tar_writer *w, const struct latent_sample *s, uint3
 	return result;
 }
 
-static int add_all(struct run *r, const struct order_place *place, struct tar_writer *w, struct error *e)
+static int add_all(struct keeper *k, const struct order_place *place, struct tar_writer *w, struct error *e)
 {
 	int micro, i;
 
 	for (micro = 0; micro < place->batches; micro++) {
-		struct order_batch o = run_samples_of(r, place, micro);
+		struct order_batch o = data_batch(k->data, place, micro);
 		for (i = 0; i < o.n; i++) {
-			uint32_t item = micro * r->s->batch_size + i;
-			struct latent_sample s = run_drawn(r, o.sample[i], item);
+			uint32_t item = micro * k->s->batch_size + i;
+			const struct caption_visit v = data_visit(k->data, k->course->seed, k->course->done, k->course->total, item);
+			struct latent_sample s = data_drawn(k->data, o.sample[i], &v);
 			if (add_sample(w, &s, item, e) < 0)
 				return -1;
 		}
@@ -57,7 +58,7 @@ static int add_all(struct run *r, const struct order_place *place, struct tar_wr
 	return 0;
 }
 
-static int write_tar(struct run *r, const struct order_place *place, const char *path, struct error *e)
+static int write_tar(struct keeper *k, const struct order_place *place, const char *path, struct error *e)
 {
 	struct publish *out = publish_begin(path, true, e);
 	struct tar_writer *w = out ? tar_create(out, "latent", e) : NULL;
@@ -66,7 +67,7 @@ static int write_tar(struct run *r, const struct order_place *place, const char 
 		publish_abandon(out);
 		return -1;
 	}
-	if (add_all(r, place, w, e) < 0) {
+	if (add_all(k, place, w, e) < 0) {
 		tar_abandon(w);
 		publish_abandon(out);
 		return -1;
@@ -78,23 +79,23 @@ static int write_tar(struct run *r, const struct order_place *place, const char 
 	return publish_end(out, e);
 }
 
-void run_keep_nonfinite(struct run *r, const struct order_place *place)
+void keeper_keep_nonfinite(struct keeper *k, const struct order_place *place)
 {
-	long step = r->course.done + 1;
+	long step = k->course->done + 1;
 	char *path, *say;
 	struct error e;
 
-	if (r->keeper.nonfinite_kept == KEPT_MOST || r->s->replay_step)
+	if (k->nonfinite_kept == KEPT_MOST || k->s->replay_step)
 		return;
-	path = xprintf("%s/%s-nonfinite-step%08ld.tar", r->s->output_dir, r->s->output_name, step);
-	if (write_tar(r, place, path, &e) < 0) {
+	path = xprintf("%s/%s-nonfinite-step%08ld.tar", k->s->output_dir, k->s->output_name, step);
+	if (write_tar(k, place, path, &e) < 0) {
 		warning("%s", e.text);
 	} else {
 		say = xprintf("loss or gradient was not finite in step %ld; what it saw is in the file; --replay-step %ld repeats it", step, step);
 		warning("%s: %s", path, say);
-		report_nonfinite(r, step, path, say);
+		report_nonfinite(k->witness, step, path, say);
 		free(say);
-		r->keeper.nonfinite_kept++;
+		k->nonfinite_kept++;
 	}
 	free(path);
 }

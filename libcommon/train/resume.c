@@ -9,7 +9,7 @@
 #include "../io/publish.h"
 #include "../io/safetensors.h"
 #include "../adapter/metadata.h"
-#include "internal.h"
+#include "keeper.h"
 
 /* A run that was killed holds its lock until its memory is given back; with a card that takes a second. */
 static int lock_soon(int fd)
@@ -22,27 +22,27 @@ static int lock_soon(int fd)
 	return status;
 }
 
-int run_lock(struct run *r, struct error *e)
+int keeper_lock(struct keeper *k, struct error *e)
 {
-	char *name = xprintf(".%s.lock", r->s->output_name), *path;
+	char *name = xprintf(".%s.lock", k->s->output_name), *path;
 	int result = 0;
 
-	if (make_folders(r->s->output_dir, e) < 0) {
+	if (make_folders(k->s->output_dir, e) < 0) {
 		free(name);
 		return -1;
 	}
-	path = path_join(r->s->output_dir, name);
-	if (access(r->s->output_dir, W_OK | X_OK) == 0)
-		r->keeper.lock = RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
-	if (r->keeper.lock < 0)
+	path = path_join(k->s->output_dir, name);
+	if (access(k->s->output_dir, W_OK | X_OK) == 0)
+		k->lock = RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
+	if (k->lock < 0)
 		result = fail(e, EXIT_IO, "%s: %s; choose an --output-dir that can be written", path, strerror(errno));
-	else if (lock_soon(r->keeper.lock) == 0)
-		publish_clean(r->s->output_dir, r->s->output_name);     /* of steps, too, that this run will not save */
+	else if (lock_soon(k->lock) == 0)
+		publish_clean(k->s->output_dir, k->s->output_name);     /* of steps, too, that this run will not save */
 	else if (errno == EWOULDBLOCK)
 		result = fail(e, EXIT_USAGE, "%s: another lora-train is writing '%s' there; wait, or choose another --output-name",
-			      r->s->output_dir, r->s->output_name);
+			      k->s->output_dir, k->s->output_name);
 	else
-		warning("%s: this file system has no locks; do not start two runs there", r->s->output_dir);
+		warning("%s: this file system has no locks; do not start two runs there", k->s->output_dir);
 	free(name);
 	free(path);
 	return result;
@@ -50,28 +50,28 @@ int run_lock(struct run *r, struct error *e)
 
 /* ---- the state to go on from ---- */
 
-static int load(struct run *r, const char *path, const char *settings, struct error *e)
+static int load(struct keeper *k, const char *path, const char *settings, struct error *e)
 {
-	const struct state_more more = { r->course.ema.value, r->witness.curves, CURVES };
-	const bool any = r->s->replay_step || r->data.stand_in;              /* the identity holds the data, which is not there */
-	const struct state_like like = { any ? NULL : r->keeper.identity, any ? NULL : settings };
+	const struct state_more more = { k->course->ema.value, k->witness->curves, CURVES };
+	const bool any = k->s->replay_step || k->data->stand_in;              /* the identity holds the data, which is not there */
+	const struct state_like like = { any ? NULL : k->identity, any ? NULL : settings };
 
-	if (state_load(path, &r->course.optimizer, &more, &like, &r->course.done, e) < 0)
+	if (state_load(path, &k->course->optimizer, &more, &like, &k->course->done, e) < 0)
 		return -1;
 	note("going on from %s", path);
-	r->keeper.resumed = xstrdup(path);
-	r->keeper.resumed_step = r->course.done;
+	k->resumed = xstrdup(path);
+	k->resumed_step = k->course->done;
 	return 0;
 }
 
 /* Why states were passed by, the newest first. */
 struct others { struct error *why; size_t count, capacity; };
 
-static int pass_by(struct run *r, struct others *o, const char *path, const struct error *e)
+static int pass_by(struct keeper *k, struct others *o, const char *path, const struct error *e)
 {
 	if (e->code == EXIT_INPUT) {
 		warning("%s; trying the one before", e->text);
-		step_set_add(&r->keeper.damaged, saved_step(path, STATE_SUFFIX));
+		step_set_add(&k->damaged, saved_step(path, STATE_SUFFIX));
 	} else if (e->code == EXIT_USAGE) {
 		GROW(o->why, o->count, o->capacity);
 		o->why[o->count++] = *e;
@@ -82,14 +82,14 @@ static int pass_by(struct run *r, struct others *o, const char *path, const stru
 }
 
 /* Where there are only others' states, nobody knows what is wanted. */
-static int tell_passed(const struct run *r, const struct others *o, struct error *e)
+static int tell_passed(const struct keeper *k, const struct others *o, struct error *e)
 {
 	size_t i;
 
 	*e = (struct error){ 0 };
-	for (i = 0; r->keeper.resumed && i < o->count; i++)
+	for (i = 0; k->resumed && i < o->count; i++)
 		note("passed by, of another run: %s", o->why[i].text);
-	if (r->keeper.resumed || !o->count)
+	if (k->resumed || !o->count)
 		return 0;
 	*e = o->why[0];
 	return -1;
@@ -97,75 +97,75 @@ static int tell_passed(const struct run *r, const struct others *o, struct error
 
 /* The newest sound state of this very run; damaged ones are named, and newer ones of another run.  Where there are none at all, the run
  * starts anew. */
-static int resume_newest(struct run *r, struct error *e)
+static int resume_newest(struct keeper *k, struct error *e)
 {
 	struct saved_files files = { 0 };
 	struct others others = { 0 };
-	int result = saved_list(r->s->output_dir, r->s->output_name, STATE_SUFFIX, &files, e);
+	int result = saved_list(k->s->output_dir, k->s->output_name, STATE_SUFFIX, &files, e);
 	size_t i;
 
-	for (i = 0; i < files.count && !r->keeper.resumed && !result; i++)
-		if (load(r, files.path[i], r->keeper.settings, e) < 0)
-			result = pass_by(r, &others, files.path[i], e);
+	for (i = 0; i < files.count && !k->resumed && !result; i++)
+		if (load(k, files.path[i], k->settings, e) < 0)
+			result = pass_by(k, &others, files.path[i], e);
 	if (!result)
-		result = tell_passed(r, &others, e);
+		result = tell_passed(k, &others, e);
 	saved_files_free(&files);
 	free(others.why);
 	return result;
 }
 
-int run_resume(struct run *r, struct error *e)
+int keeper_resume(struct keeper *k, struct error *e)
 {
-	if (!r->s->resume)
+	if (!k->s->resume)
 		return 0;
-	if (!strcmp(r->s->resume, "auto"))
-		return r->data.stand_in ? 0 : resume_newest(r, e);
-	return load(r, r->s->resume, NULL, e);
+	if (!strcmp(k->s->resume, "auto"))
+		return k->data->stand_in ? 0 : resume_newest(k, e);
+	return load(k, k->s->resume, NULL, e);
 }
 
 /* ---- the end ---- */
 
-char *run_adapter_path(const struct run *r)
+char *keeper_adapter_path(const struct keeper *k)
 {
-	return xprintf("%s/%s" ADAPTER_SUFFIX, r->s->output_dir, r->s->output_name);
+	return xprintf("%s/%s" ADAPTER_SUFFIX, k->s->output_dir, k->s->output_name);
 }
 
-static bool has_adapter(const struct run *r)
+static bool has_adapter(const struct keeper *k)
 {
-	char *path = run_adapter_path(r);
+	char *path = keeper_adapter_path(k);
 	unsigned by;
 	long step;
-	const bool has = saved_by_run(path, r->keeper.mark, &step, &by) && step == r->course.total;
+	const bool has = saved_by_run(path, k->mark, &step, &by) && step == k->course->total;
 
 	free(path);
 	return has;
 }
 
-int run_check_end(struct run *r, bool *finished, struct error *e)
+int keeper_check_end(struct keeper *k, bool *finished, struct error *e)
 {
 	*finished = false;
-	if (!r->keeper.resumed || r->data.replaying || !r->course.total || r->course.done < r->course.total)     /* total 0: --check does not know the epochs' length */
+	if (!k->resumed || k->data->replaying || !k->course->total || k->course->done < k->course->total)     /* total 0: --check does not know the epochs' length */
 		return 0;
-	if (r->course.done > r->course.total)
+	if (k->course->done > k->course->total)
 		return fail(e, EXIT_USAGE, "%s: is of step %ld, this run ends at %ld: nothing is left to do, nothing is written; raise "
-			    "max_train_steps, or take another state", r->keeper.resumed, r->course.done, r->course.total);
-	*finished = has_adapter(r);
+			    "max_train_steps, or take another state", k->resumed, k->course->done, k->course->total);
+	*finished = has_adapter(k);
 	note(*finished ? "%s: is of the last step, %ld: nothing is left to do, nothing is written" :
-	     "%s: is of the last step, %ld: only the adapter is missing", r->keeper.resumed, r->course.done);
+	     "%s: is of the last step, %ld: only the adapter is missing", k->resumed, k->course->done);
 	return 0;
 }
 
 /* ---- files of other runs ---- */
 
 /* What is known of the run that wrote it, malloced */
-static char *other_run(const struct run *r, const struct safetensors *f)
+static char *other_run(const struct keeper *k, const struct safetensors *f)
 {
 	const char *config = safetensors_metadata(f, CONFIG_KEY), *steps = safetensors_metadata(f, "ss_steps");
 	const char *title = safetensors_metadata(f, "modelspec.title");
 	const bool marked = safetensors_metadata(f, RUN_KEY) && config;
-	char *settings = config ? run_settings_of(r, config) : NULL;
-	char *differ = settings ? settings_difference(settings, r->keeper.settings) : NULL;
-	char *text = xprintf("'%.80s', %.20s steps%s%.300s", title ? title : r->s->output_name, steps ? steps : "unknown",
+	char *settings = config ? settings_of_run(k->tool, config) : NULL;
+	char *differ = settings ? settings_difference(settings, k->settings) : NULL;
+	char *text = xprintf("'%.80s', %.20s steps%s%.300s", title ? title : k->s->output_name, steps ? steps : "unknown",
 			     differ ? ", with " : marked ? ", with another model or other data" : "", differ ? differ : "");
 
 	free(settings);
@@ -173,15 +173,15 @@ static char *other_run(const struct run *r, const struct safetensors *f)
 	return text;
 }
 
-static void tell_last(const struct run *r)
+static void tell_last(const struct keeper *k)
 {
-	char *path = run_adapter_path(r), *text;
+	char *path = keeper_adapter_path(k), *text;
 	struct error ignored;
 	struct safetensors *f = access(path, F_OK) == 0 ? safetensors_open(path, &ignored) : NULL;
 	const char *mark = f ? safetensors_metadata(f, RUN_KEY) : NULL;
 
-	if (f && (!mark || strcmp(mark, r->keeper.mark))) {
-		text = other_run(r, f);
+	if (f && (!mark || strcmp(mark, k->mark))) {
+		text = other_run(k, f);
 		note("%s: is the adapter of another run (%s); it is replaced at the end", path, text);
 		free(text);
 	}
@@ -190,20 +190,20 @@ static void tell_last(const struct run *r)
 }
 
 /* Those whose step this run will save too. */
-static void tell_steps(const struct run *r, const char *suffix)
+static void tell_steps(const struct keeper *k, const char *suffix)
 {
 	struct saved_files files = { 0 };
 	const char *first = NULL;
 	size_t i, others = 0;
 	struct error e;
 
-	if (saved_list(r->s->output_dir, r->s->output_name, suffix, &files, &e) < 0)
+	if (saved_list(k->s->output_dir, k->s->output_name, suffix, &files, &e) < 0)
 		warning("%s", e.text);
 	for (i = files.count; i--;) {
 		const long step = saved_step(files.path[i], suffix);
 		unsigned by;
 		long said;
-		if (step > r->course.done && step < r->course.total && run_due(r, step) && !saved_by_run(files.path[i], r->keeper.mark, &said, &by) && !others++)
+		if (step > k->course->done && step < k->course->total && keeper_due(k, step) && !saved_by_run(files.path[i], k->mark, &said, &by) && !others++)
 			first = files.path[i];
 	}
 	if (others)
@@ -211,10 +211,21 @@ static void tell_steps(const struct run *r, const char *suffix)
 	saved_files_free(&files);
 }
 
-void run_tell_others(const struct run *r)
+void keeper_tell_others(const struct keeper *k)
 {
-	tell_last(r);
-	tell_steps(r, ADAPTER_SUFFIX);
-	if (r->s->save_state)
-		tell_steps(r, STATE_SUFFIX);
+	tell_last(k);
+	tell_steps(k, ADAPTER_SUFFIX);
+	if (k->s->save_state)
+		tell_steps(k, STATE_SUFFIX);
+}
+
+void keeper_free(struct keeper *k)
+{
+	free(k->identity);
+	free(k->config);
+	free(k->settings);
+	free(k->resumed);
+	free(k->damaged.step);
+	if (k->lock >= 0)
+		close(k->lock);
 }

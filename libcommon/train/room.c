@@ -8,7 +8,7 @@
 #include "../base/bytes.h"
 #include "../io/publish.h"
 #include "kohya_metadata.h"
-#include "internal.h"
+#include "keeper.h"
 
 #define MEMBER_HEADER 80                /* of a tensor in a file's header, besides its name */
 
@@ -21,34 +21,35 @@ struct need {
 
 /* ---- one file ---- */
 
-static double metadata_bytes(const struct run *r)
+static double metadata_bytes(const struct keeper *k)
 {
 	struct metadata_list facts = { 0 };
 	double sum = 0;
 	size_t i;
 
-	run_metadata(r, &facts);
+	kohya_metadata(k, &facts);
 	for (i = 0; i < facts.count; i++)
 		sum += strlen(facts.item[i].key) + strlen(facts.item[i].value) + 6;
 	metadata_free(&facts);
 	return sum;
 }
 
-static void one_file(const struct run *r, struct need *n)
+static void one_file(const struct keeper *k, struct need *n)
 {
-	const int width = strchr(r->s->save_precision, '1') ? 2 : 4;
-	size_t i, k;
+	const int width = strchr(k->s->save_precision, '1') ? 2 : 4;
+	size_t i;
+	int slot;
 
-	n->adapter = (r->data.stand_in ? 0 : metadata_bytes(r)) + r->net.adapter->count * (width + 90.0);    /* alphas */
-	n->state = strlen(r->keeper.config) + strlen(r->keeper.settings) + strlen(r->keeper.identity);
-	for (i = 0; i < r->course.optimizer.count; i++) {
-		const struct parameter *p = &r->course.optimizer.parameter[i];
+	n->adapter = (k->data->stand_in ? 0 : metadata_bytes(k)) + k->net->adapter->count * (width + 90.0);    /* alphas */
+	n->state = strlen(k->config) + strlen(k->settings) + strlen(k->identity);
+	for (i = 0; i < k->course->optimizer.count; i++) {
+		const struct parameter *p = &k->course->optimizer.parameter[i];
 		const double header = strlen(p->name) + MEMBER_HEADER;
 		n->adapter += header + (double)p->count * width;
-		n->state += (header + (double)p->count * sizeof(float)) * (1 + (r->s->ema_decay > 0)) + sizeof(int64_t);
-		for (k = 0; k < OPTIMIZER_SLOTS; k++)
-			if (p->slot[k].count)
-				n->state += header + (double)p->slot[k].count * dtype_size(p->slot[k].dtype);
+		n->state += (header + (double)p->count * sizeof(float)) * (1 + (k->s->ema_decay > 0)) + sizeof(int64_t);
+		for (slot = 0; slot < OPTIMIZER_SLOTS; slot++)
+			if (p->slot[slot].count)
+				n->state += header + (double)p->slot[slot].count * dtype_size(p->slot[slot].dtype);
 	}
 }
 
@@ -56,28 +57,28 @@ static void one_file(const struct run *r, struct need *n)
 
 static unsigned due(const void *run, long step)
 {
-	return run_due(run, step);
+	return keeper_due(run, step);
 }
 
-static void count_adapters(const struct run *r, struct need *n)
+static void count_adapters(const struct keeper *k, struct need *n)
 {
-	const struct rotation keep = run_adapter_rotation(r->s);
+	const struct rotation keep = adapter_rotation(k->s);
 	long saved;
 
-	n->adapters = 1 + saved_kept(&keep, due, r, r->course.done + 1, r->course.total - 1, &saved);
+	n->adapters = 1 + saved_kept(&keep, due, k, k->course->done + 1, k->course->total - 1, &saved);
 	n->adapters += saved > n->adapters - 1;         /* the new one is there before the old one goes */
 }
 
 /* By the clock there may be as many as are kept. */
-static void count_states(const struct run *r, struct need *n)
+static void count_states(const struct keeper *k, struct need *n)
 {
-	const struct train_settings *s = r->s;
-	const struct rotation keep = run_state_rotation(s);
+	const struct train_settings *s = k->s;
+	const struct rotation keep = state_rotation(s);
 	const double few = keep.all ? keep.all : keep.others;
 	long saved = 0;
 
 	if (s->save_state)
-		n->states = saved_kept(&keep, due, r, r->course.done + 1, r->course.total - 1, &saved);
+		n->states = saved_kept(&keep, due, k, k->course->done + 1, k->course->total - 1, &saved);
 	if (s->save_state || s->save_state_at_end)
 		n->states++;
 	if (s->save_every_minutes)
@@ -89,31 +90,31 @@ static void count_states(const struct run *r, struct need *n)
 }
 
 /* What will be replaced is there already.  A folder that cannot be read tells nothing; who writes there will say so. */
-static double replaced(const struct run *r, const char *suffix, double bytes)
+static double replaced(const struct keeper *k, const char *suffix, double bytes)
 {
 	struct saved_files files = { 0 };
 	struct error ignored;
-	const bool read = saved_list(r->s->output_dir, r->s->output_name, suffix, &files, &ignored) == 0;
+	const bool read = saved_list(k->s->output_dir, k->s->output_name, suffix, &files, &ignored) == 0;
 	double sum = 0;
 	size_t i;
 
 	for (i = 0; i < files.count && read; i++) {
 		const long step = saved_step(files.path[i], suffix);
-		if (step > r->course.done && step < r->course.total && run_due(r, step))
+		if (step > k->course->done && step < k->course->total && keeper_due(k, step))
 			sum += bytes;
 	}
 	saved_files_free(&files);
 	return sum;
 }
 
-static void all_files(const struct run *r, struct need *n)
+static void all_files(const struct keeper *k, struct need *n)
 {
-	count_adapters(r, n);
-	count_states(r, n);
-	n->samples = run_samples_ahead(r, &n->sample);
-	n->all = n->adapters * n->adapter + n->states * n->state + n->samples * n->sample - replaced(r, ADAPTER_SUFFIX, n->adapter);
-	if (r->s->save_state)
-		n->all -= replaced(r, STATE_SUFFIX, n->state);
+	count_adapters(k, n);
+	count_states(k, n);
+	n->samples = witness_samples_ahead(k->witness, &n->sample);
+	n->all = n->adapters * n->adapter + n->states * n->state + n->samples * n->sample - replaced(k, ADAPTER_SUFFIX, n->adapter);
+	if (k->s->save_state)
+		n->all -= replaced(k, STATE_SUFFIX, n->state);
 }
 
 /* ---- the room ---- */
@@ -153,7 +154,7 @@ static int cannot(const char *path, const struct need *n, double bytes, const ch
 		    bytes > n->most ? "the most that a file may have (ulimit -f)" : "free", bytes > n->most ? "raise that limit" : todo);
 }
 
-static int too_much(const struct run *r, const struct need *n, struct error *e)
+static int too_much(const struct keeper *k, const struct need *n, struct error *e)
 {
 	char all[BYTES_SIZE], there[BYTES_SIZE], adapter[BYTES_SIZE], state[BYTES_SIZE];
 
@@ -162,28 +163,28 @@ static int too_much(const struct run *r, const struct need *n, struct error *e)
 	size(n->adapter, adapter);
 	size(n->state, state);
 	return fail(e, EXIT_IO, "%s: what is saved takes %s (%.0f adapters of %s, %.0f states of %s, %.0f samples), %s are free; make room, save less "
-		    "often, or keep fewer with save_last_n", r->s->output_dir, all, n->adapters, adapter, n->states, state, n->samples, there);
+		    "often, or keep fewer with save_last_n", k->s->output_dir, all, n->adapters, adapter, n->states, state, n->samples, there);
 }
 
-int run_check_room(struct run *r, bool strict, struct error *e)
+int keeper_check_room(struct keeper *k, bool strict, struct error *e)
 {
-	char *adapter = run_adapter_path(r), *state = saved_path(r->s->output_dir, r->s->output_name, r->course.total, STATE_SUFFIX);
+	char *adapter = keeper_adapter_path(k), *state = saved_path(k->s->output_dir, k->s->output_name, k->course->total, STATE_SUFFIX);
 	struct need n = { 0 };
 	int result = 0;
 
-	one_file(r, &n);
-	all_files(r, &n);
-	look(r->s->output_dir, &n);
-	r->keeper.file_bytes[RUN_ADAPTER] = n.adapter;
-	r->keeper.file_bytes[RUN_STATE] = n.state;
-	r->keeper.all_bytes = n.all;
-	r->keeper.free_bytes = n.free;
+	one_file(k, &n);
+	all_files(k, &n);
+	look(k->s->output_dir, &n);
+	k->file_bytes[RUN_ADAPTER] = n.adapter;
+	k->file_bytes[RUN_STATE] = n.state;
+	k->all_bytes = n.all;
+	k->free_bytes = n.free;
 	if (why_not(&n, n.adapter))
 		result = cannot(adapter, &n, n.adapter, "make room, or choose another --output-dir", e);
 	else if (n.states && why_not(&n, n.state))
 		result = cannot(state, &n, n.state, "make room, or leave out save_state", e);
 	else if (n.all > n.free)
-		result = too_much(r, &n, e);
+		result = too_much(k, &n, e);
 	if (result < 0 && !strict && !why_not(&n, n.adapter)) {
 		warning("%s; training begins all the same, the last adapter has room", e->text);
 		result = 0;
@@ -193,19 +194,19 @@ int run_check_room(struct run *r, bool strict, struct error *e)
 	return result;
 }
 
-int run_leave_room(const struct run *r, enum run_file file, struct error *e)
+int keeper_leave_room(const struct keeper *k, enum run_file file, struct error *e)
 {
-	const double now = r->keeper.file_bytes[file], last = r->keeper.file_bytes[RUN_ADAPTER];
+	const double now = k->file_bytes[file], last = k->file_bytes[RUN_ADAPTER];
 	char words[3][BYTES_SIZE], *path;
 	struct need n;
 
-	look(r->s->output_dir, &n);
+	look(k->s->output_dir, &n);
 	if (now > n.most || now > n.free || now + last <= n.free)
 		return 0;       /* what does not fit at all says so itself */
 	size(now, words[0]);
 	size(last, words[1]);
 	size(n.free, words[2]);
-	path = saved_path(r->s->output_dir, r->s->output_name, r->course.done, file == RUN_STATE ? STATE_SUFFIX : ADAPTER_SUFFIX);
+	path = saved_path(k->s->output_dir, k->s->output_name, k->course->done, file == RUN_STATE ? STATE_SUFFIX : ADAPTER_SUFFIX);
 	fail(e, EXIT_IO, "%s: not writing %s: the last adapter needs %s of the %s that are free", path, words[0], words[1],
 	     words[2]);
 	free(path);

@@ -29,11 +29,12 @@ static double add_losses(const struct run *r, const struct batch *b, const float
 static void all_batches(struct run *r, const struct order_place *place, struct batch *b, struct step_facts *f)
 {
 	float *loss = xmalloc(r->s->batch_size * sizeof(*loss));
+	const struct batch_source from = { &r->data, &r->net, &r->course };
 	double began = seconds_now(), ready;
 	int micro;
 
 	for (micro = 0; micro < place->batches; micro++) {
-		run_batch(r, place, micro, b);
+		batch_make(&from, place, micro, b);
 		ready = seconds_now();
 		f->data += ready - began;
 		adapter_training(r->net.adapter, r->course.done, micro);
@@ -49,7 +50,7 @@ static void all_batches(struct run *r, const struct order_place *place, struct b
 /* One optimizer step: its batches forward and backward, then clip and move.  A step with a NaN or an infinity moves nothing. */
 static void one_step(struct run *r, struct batch *b, struct step_facts *f)
 {
-	struct order_place place = run_place(r);
+	struct order_place place = data_place(&r->data, r->course.done);
 	double began = seconds_now(), ready;
 
 	*f = (struct step_facts){ .epoch = place.epoch, .lr = lr_multiplier(&r->course.lr, r->course.done) };
@@ -64,7 +65,7 @@ static void one_step(struct run *r, struct batch *b, struct step_facts *f)
 		ema_update(&r->course.ema, r->course.done + 1);
 	} else {
 		optimizer_forget(&r->course.optimizer);
-		run_keep_nonfinite(r, &place);
+		keeper_keep_nonfinite(&r->keeper, &place);
 	}
 	f->optimizer = seconds_now() - ready;
 	f->seconds = seconds_now() - began;
@@ -76,11 +77,11 @@ static int look(struct run *r, bool validate, struct error *e)
 	struct error late;
 
 	if (validate)
-		run_validate(r);
-	run_sample(r);
-	if (run_take_arena(r, e) == 0)
+		witness_validate(&r->witness);
+	witness_sample(&r->witness);
+	if (networks_take_arena(&r->net, e) == 0)
 		return 0;
-	if (run_save_stopped(r, &late) == 0)
+	if (keeper_save_stopped(&r->keeper, &late) == 0)
 		note("step %ld is saved; --resume auto goes on from it", r->course.done);
 	else
 		warning("%s", late.text);
@@ -101,17 +102,17 @@ static int loop(struct run *r, struct error *e)
 		one_step(r, &b, &f);
 		r->course.done++;
 		r->course.nonfinite = f.finite ? 0 : r->course.nonfinite + 1;
-		report_step(r, &f);
+		report_step(&r->witness, &f);
 		result = look(r, true, e);
 		if (!result && r->course.nonfinite == NONFINITE_LIMIT)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, at step %ld; lower the learning "
 				      "rate; the last saved adapter is intact", NONFINITE_LIMIT, r->course.done);
 		else if (!result)
-			result = run_save_on_the_way(r, e);
+			result = keeper_save_on_the_way(&r->keeper, e);
 		if (!result && stop_wanted() && r->course.done < r->course.total)
-			result = run_save_stopped(r, e) < 0 ? -1 : EXIT_SAVED;
+			result = keeper_save_stopped(&r->keeper, e) < 0 ? -1 : EXIT_SAVED;
 	}
-	run_batch_free(&b);
+	batch_free(&b);
 	return result;
 }
 
@@ -135,58 +136,63 @@ static int begin_replay(struct run *r, struct error *e)
 static int run(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	double limit = 0;
+	char *adapter;
 	bool finished;
 	int result;
 
 	if (r->s->max_duration && parse_duration(r->s->max_duration, &limit, e) < 0)
 		return -1;
-	if (run_settings(r, e) < 0 || run_claim_adapter(r, e) < 0 || events_check(r->s, e) < 0)
+	if (run_settings(r, e) < 0 || keeper_claim_adapter(&r->keeper, e) < 0 || events_check(r->s, e) < 0)
 		return -1;
 	if (r->s->plan)
 		return run_show_plan(r, latents, count, e);
 	if (r->s->check)
 		return run_check(r, latents, count, e);
 	stop_clock(limit);
-	if (!r->s->print_lr && (run_open_device(r, e) < 0 || run_look_ahead(r, latents, count, e) < 0 || run_lock(r, e) < 0))
+	if (!r->s->print_lr && (networks_open_device(&r->net, e) < 0 || run_look_ahead(r, latents, count, e) < 0 || keeper_lock(&r->keeper, e) < 0))
 		return -1;
 	if (run_prepare(r, latents, count, e) < 0)
 		return -1;
 	if (r->s->print_lr)
-		return report_lr(r, e);
+		return report_lr(&r->course, e);
 	if (run_setup(r, e) < 0)
 		return -1;
-	if (run_resume(r, e) < 0 || begin_replay(r, e) < 0 || run_check_end(r, &finished, e) < 0)
+	if (keeper_resume(&r->keeper, e) < 0 || begin_replay(r, e) < 0 || keeper_check_end(&r->keeper, &finished, e) < 0)
 		return -1;
 	if (finished)
 		return 0;
-	run_tell_others(r);
-	if (!r->data.replaying && run_check_room(r, false, e) < 0)
+	keeper_tell_others(&r->keeper);
+	if (!r->data.replaying && keeper_check_room(&r->keeper, false, e) < 0)
 		return -1;
-	if (run_claim_outputs(r, e) < 0 || events_open(&r->witness.events, r->s, e) < 0 || events_open_board(&r->witness.events, r->s, r->course.done, e) < 0)
+	if (keeper_claim_outputs(&r->keeper, e) < 0 || events_open(&r->witness.events, r->s, e) < 0 || events_open_board(&r->witness.events, r->s, r->course.done, e) < 0)
 		return -1;
 	loss_mean_begin(&r->witness.mean, order_batches(r->data.order));
-	report_start(r);
+	report_start(&r->witness, r->keeper.config, r->keeper.resumed);
 	if (r->s->dry_run)
 		return 0;
 	result = loop(r, e);
 	if (!result && !r->data.replaying)
-		result = run_save_last(r, e);
+		result = keeper_save_last(&r->keeper, e);
 	progress_end(r->witness.progress);
 	r->witness.progress = NULL;
-	report_end(r, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done", !result);
+	adapter = !result && !r->data.replaying ? keeper_adapter_path(&r->keeper) : NULL;
+	report_end(&r->witness, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done", adapter);
 	if (result == EXIT_SAVED)
 		note("stopped by %s after step %ld of %ld, saved; run again with --resume auto to go on", stop_reason(), r->course.done, r->course.total);
-	if (!result && !r->data.replaying)
-		run_tell_result(r);
+	if (adapter)
+		witness_tell_result(&r->witness, adapter);
+	free(adapter);
 	return result;
 }
 
 int train_run(struct train_settings *s, const struct tool *tool, const char *const *latents, size_t count, struct error *e)
 {
-	struct run r = { .s = s, .tool = tool, .keeper.lock = -1, .witness.events.fd = -1 };
+	struct run r;
 	struct error late;
-	int result = run(&r, latents, count, e);
+	int result;
 
+	run_begin(&r, s, tool);
+	result = run(&r, latents, count, e);
 	if (events_close(&r.witness.events, s, &late) < 0) {
 		if (result < 0)
 			warning("%s", late.text);

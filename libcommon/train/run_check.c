@@ -56,18 +56,18 @@ int run_show_plan(struct run *r, const char *const *latents, size_t count, struc
 int run_look_ahead(const struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	struct train_settings s = *r->s;
-	struct run ahead = {
-		.s = &s, .tool = r->tool, .looks_ahead = true,
-		.data.headers_only = true,
-		.net = { .be = r->net.be, .device = r->net.device },
-		.course = { .seed = r->course.seed, .optimizer.settings = r->course.optimizer.settings },
-		.keeper.lock = -1, .witness.events.fd = -1,
-	};
+	struct run ahead;
 	const int was_quiet = is_quiet();
 	int result;
 
 	if (!run_limit(r) || !all_are_files(latents, count))
 		return 0;
+	run_begin(&ahead, &s, r->tool);
+	ahead.data.headers_only = ahead.course.looks_ahead = true;
+	ahead.net.be = r->net.be;
+	ahead.net.device = r->net.device;
+	ahead.course.seed = r->course.seed;
+	ahead.course.optimizer.settings = r->course.optimizer.settings;
 	quiet(1);       /* it is all said again */
 	result = run_prepare(&ahead, latents, count, e) < 0 ? -1 : run_settle(&ahead, e);
 	quiet(was_quiet);
@@ -198,7 +198,7 @@ static int tell_check(const struct run *r, struct error *e)
 /* The device is opened and asked for its room; then everything is made on the dry one. */
 static int settle_on_device(struct run *r, struct error *e)
 {
-	int result = run_open_device(r, e) < 0 ? -1 : run_settle(r, e);
+	int result = networks_open_device(&r->net, e) < 0 ? -1 : run_settle(r, e);
 
 	if (r->net.device)
 		r->net.be->close(r->net.device);
@@ -213,12 +213,12 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
 
 	if (run_prepare(r, latents, count, e) < 0 || settle_on_device(r, e) < 0 || run_load(r, e) < 0)
 		return -1;
-	if (check_files(r, e) < 0 || check_places(r, e) < 0 || run_resume(r, e) < 0 || run_check_end(r, &finished, e) < 0 ||
-	    (!finished && run_claim_outputs(r, e) < 0))
+	if (check_files(r, e) < 0 || check_places(r, e) < 0 || keeper_resume(&r->keeper, e) < 0 || keeper_check_end(&r->keeper, &finished, e) < 0 ||
+	    (!finished && keeper_claim_outputs(&r->keeper, e) < 0))
 		return -1;
-	if (!finished && run_check_room(r, true, e) < 0)
+	if (!finished && keeper_check_room(&r->keeper, true, e) < 0)
 		return -1;
 	if (!finished && !r->data.stand_in)
-		run_tell_others(r);
+		keeper_tell_others(&r->keeper);
 	return tell_check(r, e);
 }

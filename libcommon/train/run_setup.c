@@ -1,20 +1,27 @@
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+/* How a run comes to be ready for its first step. */
 #include "captions.h"
 #include "plan/planner.h"
 #include "settings/adapter.h"
 #include "objective_settings.h"
 
-static int read_seed(struct run *r, struct error *e)
+/* Its rooms know those below them. */
+void run_begin(struct run *r, struct train_settings *s, const struct tool *tool)
 {
-	char *end;
+	*r = (struct run){
+		.s = s, .tool = tool, .data.s = s, .net.s = s, .course.s = s,
+		.witness = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course, .events.fd = -1 },
+		.keeper = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course, .witness = &r->witness,
+			    .lock = -1 },
+	};
+}
 
-	errno = 0;
-	r->course.seed = strtoull(r->s->seed ? r->s->seed : "42", &end, 10);
-	if (*end || errno || (r->s->seed && strchr(r->s->seed, '-')))
-		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", r->s->seed);
-	return 0;
+void run_free(struct run *r)
+{
+	witness_free(&r->witness);
+	keeper_free(&r->keeper);
+	course_free(&r->course);
+	networks_free(&r->net);
+	data_free(&r->data);
 }
 
 int run_settings(struct run *r, struct error *e)
@@ -24,44 +31,33 @@ int run_settings(struct run *r, struct error *e)
 	if (train_settings_finish(r->s, o, e) < 0)
 		return -1;
 	options_tell_idle(r->tool);
-	if (read_seed(r, e) < 0)
+	if (course_read_seed(&r->course, e) < 0)
 		return -1;
 	optimizer_advise(o, adapter_settings_lowest_rate(r->s), r->s->lr_scheduler);
 	return 0;
 }
 
-/* Whether captions are read live is known once the latents are; then the text encoders are asked for. */
-static unsigned parts_needed(const struct train_settings *s)
-{
-	const bool paints = s->sample_prompts && !s->replay_step, looks = s->check && s->vae;
-
-	return PART(COMPONENT_UNET) | (paints || looks ? PART(COMPONENT_VAE) : 0) | (paints ? PARTS_TEXT : 0) | (run_trains_text(s) ? PARTS_TEXT : 0);
-}
-
-/* The VAE that paints; nothing else needs one, but --check looks whether it is there. */
-const char *run_vae(const struct train_settings *s)
-{
-	return s->sample_prompts || s->check ? s->vae : NULL;
-}
-
 int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	r->net.files = model_files_open_parts(r->s->model, r->s->model_config, run_vae(r->s), parts_needed(r->s), e);
-	if (!r->net.files || run_prepare_data(r, latents, count, e) < 0 || run_check_origin(r, e) < 0)
+	struct model_files *files;
+	bool unknown;
+
+	if (networks_open_files(&r->net, e) < 0)
+		return -1;
+	files = r->net.files;
+	if (data_open(&r->data, files, r->course.seed, latents, count, e) < 0)
+		return -1;
+	unknown = r->data.stand_in && !r->s->pictures;
+	if (course_set_length(&r->course, unknown ? 0 : data_updates_per_epoch(&r->data), e) < 0)
+		return -1;
+	if (!r->s->print_lr && data_check_origin(&r->data, files, e) < 0)
 		return -1;
 	if (!option_is_set("max-timestep"))
-		r->s->max_timestep = model_files_config(r->net.files)->schedule.train_steps;
-	if (objective_init(&r->course.objective, r->s, model_files_config(r->net.files), r->course.seed, e) < 0)
+		r->s->max_timestep = model_files_config(files)->schedule.train_steps;
+	if (objective_init(&r->course.objective, r->s, model_files_config(files), r->course.seed, e) < 0)
 		return -1;
-	run_set_identity(r);
-	return r->s->print_lr ? 0 : run_samples_open(r, e);
-}
-
-int run_open_device(struct run *r, struct error *e)
-{
-	r->net.be = backend_find(r->s->device, e);
-	r->net.device = r->net.be ? r->net.be->open(e) : NULL;
-	return r->net.device ? 0 : -1;
+	keeper_set_identity(&r->keeper);
+	return r->s->print_lr ? 0 : witness_open_samples(&r->witness, e);
 }
 
 /* What the plan counts of a device's own is there already, so it is no longer in the room. */
@@ -98,25 +94,25 @@ int run_settle(struct run *r, struct error *e)
 /* Captions, and whether the text encoders run. */
 static int open_captions(struct run *r, struct error *e)
 {
-	const bool cached = r->data.set.sample[0].variants > 0, trained = run_trains_text(r->s);
+	const bool cached = r->data.set.sample[0].variants > 0, trained = trains_text(r->s);
 
 	if (cached && trained)
 		note("the text encoders are trained, so the text outputs in the latents are not used; --network-train-unet-only uses them");
-	return run_captions_open(r, !cached || trained, e);
+	return run_captions_open(&r->data, r->net.files, !cached || trained, r->course.seed, r->course.total, e);
 }
 
 int run_load(struct run *r, struct error *e)
 {
 	if (!r->data.stand_in && open_captions(r, e) < 0)
 		return -1;
-	if (run_load_text(r, e) < 0 || run_load_unet(r, e) < 0)
+	if (networks_load_text(&r->net, r->data.set.sample[0].variants, e) < 0 || networks_load_unet(&r->net, e) < 0)
 		return -1;
-	return run_make_adapter(r, e);
+	return networks_make_adapter(&r->net, &r->course, e);
 }
 
 int run_setup(struct run *r, struct error *e)
 {
 	if (run_settle(r, e) < 0 || run_load(r, e) < 0)
 		return -1;
-	return run_take_arena(r, e);
+	return networks_take_arena(&r->net, e);
 }

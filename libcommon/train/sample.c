@@ -6,7 +6,7 @@
 #include "../sample/paint.h"
 #include "../sample/parameters.h"
 #include "../sample/prompts.h"
-#include "internal.h"
+#include "witness.h"
 #include "stop.h"
 
 /* sd-scripts' values for what a prompt does not say; its sizes are multiples of this. */
@@ -24,32 +24,14 @@ struct run_samples {
 
 /* ---- what to paint ---- */
 
-void run_common_bucket(const struct run *r, int size[2])
-{
-	long most = 0;
-	size_t i, k;
-
-	for (i = 0; i < r->data.set.count; i++) {
-		const int *b = r->data.set.sample[i].bucket;
-		long visits = 0;
-		for (k = 0; k < r->data.set.count; k++)
-			if (!memcmp(r->data.set.sample[k].bucket, b, 2 * sizeof(*b)))
-				visits += r->data.set.sample[k].repeats;
-		if (visits > most) {
-			most = visits;
-			memcpy(size, b, 2 * sizeof(*size));
-		}
-	}
-}
-
 static int size_of(long said, int common)
 {
 	return said ? said < SIZE_STEP ? SIZE_STEP : said - said % SIZE_STEP : common;
 }
 
-static int plan_prompt(const struct run *r, const struct prompt *p, const int common[2], struct painting *what, struct error *e)
+static int plan_prompt(const struct witness *me, const struct prompt *p, const int common[2], struct painting *what, struct error *e)
 {
-	const struct train_settings *s = r->s;
+	const struct train_settings *s = me->s;
 
 	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "", .width = size_of(p->width, common[0]),
 				   .height = size_of(p->height, common[1]), .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
@@ -57,34 +39,32 @@ static int plan_prompt(const struct run *r, const struct prompt *p, const int co
 	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
 	if (!what->sampler && !p->sampler)
 		return fail_at(e, "sample_sampler");
-	if (what->sampler && model_size_check(model_files_config(r->net.files), what->width, what->height, e) == 0)
+	if (what->sampler && model_size_check(model_files_config(me->net->files), what->width, what->height, e) == 0)
 		return 0;
 	return fail_at(e, s->sample_prompts);
 }
 
-int run_samples_open(struct run *r, struct error *e)
+int witness_open_samples(struct witness *me, struct error *e)
 {
 	struct run_samples *x;
 	int common[2] = { 0 };
 	size_t i;
 
-	if (!r->s->sample_prompts || r->s->replay_step)
+	if (!me->s->sample_prompts || me->s->replay_step)
 		return 0;
-	x = r->witness.samples = xcalloc(1, sizeof(*x));
-	if (prompts_read(r->s->sample_prompts, &x->prompts, e) < 0)
+	x = me->samples = xcalloc(1, sizeof(*x));
+	if (prompts_read(me->s->sample_prompts, &x->prompts, e) < 0)
 		return -1;
-	run_common_bucket(r, common);
+	data_common_bucket(me->data, common);
 	x->what = xcalloc(x->prompts.count, sizeof(*x->what));
 	for (i = 0; i < x->prompts.count; i++)
-		if (plan_prompt(r, &x->prompts.prompt[i], common, &x->what[i], e) < 0)
+		if (plan_prompt(me, &x->prompts.prompt[i], common, &x->what[i], e) < 0)
 			return -1;
 	return 0;
 }
 
-void run_samples_free(struct run *r)
+void samples_free(struct run_samples *x)
 {
-	struct run_samples *x = r->witness.samples;
-
 	if (!x)
 		return;
 	if (x->loaded)
@@ -97,23 +77,23 @@ void run_samples_free(struct run *r)
 /* ---- files ---- */
 
 /* "t_e000002_00_42.png" after an epoch, "t_000500_00_42.png" after a step: sd-scripts' names without the clock. */
-static char *picture_path(const struct run *r, bool epoch, size_t index, uint64_t seed)
+static char *picture_path(const struct witness *me, bool epoch, size_t index, uint64_t seed)
 {
-	long per_epoch = order_updates_per_epoch(r->data.order, r->s->accumulate);
-	char *when = epoch ? xprintf("e%06ld", r->course.done / per_epoch) : xprintf("%06ld", r->course.done);
-	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", r->s->output_dir, r->s->output_name, when, index, (unsigned long long)seed);
+	long per_epoch = data_updates_per_epoch(me->data);
+	char *when = epoch ? xprintf("e%06ld", me->course->done / per_epoch) : xprintf("%06ld", me->course->done);
+	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", me->s->output_dir, me->s->output_name, when, index, (unsigned long long)seed);
 
 	free(when);
 	return path;
 }
 
-static int save_picture(const struct run *r, const char *path, const struct painting *w, uint64_t seed, const struct image *picture,
+static int save_picture(const struct witness *me, const char *path, const struct painting *w, uint64_t seed, const struct image *picture,
 			struct error *e)
 {
 	struct buffer png = { 0 };
 	const struct parameters p = {
 		.prompt = w->text, .negative = w->negative, .width = w->width, .height = w->height, .steps = w->steps,
-		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = 2, .model = r->s->model,
+		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = 2, .model = me->s->model,
 		.model_hash = "",
 	};
 	char *text = parameters_text(&p);
@@ -128,11 +108,11 @@ static int save_picture(const struct run *r, const char *path, const struct pain
 }
 
 /* A photo as PNG has some 2 bytes a pixel. */
-double run_samples_ahead(const struct run *r, double *bytes)
+double witness_samples_ahead(const struct witness *me, double *bytes)
 {
-	const struct train_settings *s = r->s;
-	const struct run_samples *x = r->witness.samples;
-	const long every = s->sample_every_epochs ? s->sample_every_epochs * order_updates_per_epoch(r->data.order, s->accumulate) :
+	const struct train_settings *s = me->s;
+	const struct run_samples *x = me->samples;
+	const long every = s->sample_every_epochs ? s->sample_every_epochs * order_updates_per_epoch(me->data->order, s->accumulate) :
 			   s->sample_every_steps;
 	double pixels = 0;
 	size_t i;
@@ -143,83 +123,83 @@ double run_samples_ahead(const struct run *r, double *bytes)
 	for (i = 0; i < x->prompts.count; i++)
 		pixels += (double)x->what[i].width * x->what[i].height;
 	*bytes = 2 * pixels / x->prompts.count;
-	return x->prompts.count * (double)((every ? r->course.total / every - r->course.done / every : 0) + (s->sample_at_first && !r->course.done));
+	return x->prompts.count * (double)((every ? me->course->total / every - me->course->done / every : 0) + (s->sample_at_first && !me->course->done));
 }
 
 /* ---- painting ---- */
 
-static void draw_noise(const struct run *r, const struct painting *w, uint64_t seed, float **noise)
+static void draw_noise(const struct witness *me, const struct painting *w, uint64_t seed, float **noise)
 {
-	const struct model_config *c = model_files_config(r->net.files);
+	const struct model_config *c = model_files_config(me->net->files);
 	size_t n = (size_t)c->unet.in_channels * (w->width / c->vae.factor) * (w->height / c->vae.factor);
 
 	*noise = xmalloc(n * sizeof(**noise));
 	random_normal(&(struct random){ seed, RANDOM_SAMPLE_NOISE, 0, 0 }, *noise, n);
 }
 
-static int paint_one(struct run *r, size_t index, bool epoch, struct error *e)
+static int paint_one(struct witness *me, size_t index, bool epoch, struct error *e)
 {
-	struct run_samples *x = r->witness.samples;
+	struct run_samples *x = me->samples;
 	const struct prompt *p = &x->prompts.prompt[index];
 	struct painting what = x->what[index];
-	uint64_t seed = p->has_seed ? p->seed : r->course.seed;
-	char *path = picture_path(r, epoch, index, seed);
+	uint64_t seed = p->has_seed ? p->seed : me->course->seed;
+	char *path = picture_path(me, epoch, index, seed);
 	struct image picture = { 0 };
 	float *noise;
 	int result;
 
-	draw_noise(r, &what, seed, &noise);
+	draw_noise(me, &what, seed, &noise);
 	what.noise = noise;
 	what.seed = seed;
 	result = paint(&x->pipeline, &what, NULL, &picture, NULL, NULL, e);
 	if (!result)
-		result = save_picture(r, path, &what, seed, &picture, e);
+		result = save_picture(me, path, &what, seed, &picture, e);
 	if (!result)
-		report_sample(r, index, path, what.text, seed, what.width, what.height);
+		report_sample(me, index, path, what.text, seed, what.width, what.height);
 	image_free(&picture);
 	free(noise);
 	free(path);
 	return result;
 }
 
-static int load(struct run *r, struct error *e)
+static int load(struct witness *me, struct error *e)
 {
-	struct run_samples *x = r->witness.samples;
-	char *folder = path_join(r->s->output_dir, "sample");
+	struct run_samples *x = me->samples;
+	char *folder = path_join(me->s->output_dir, "sample");
 	int result = make_folders(folder, e);
 
 	free(folder);
 	if (!x->loaded)
-		pipeline_borrow(&x->pipeline, r->net.files, r->net.be, r->net.device, r->net.unet, r->net.te1, r->net.te2);
+		pipeline_borrow(&x->pipeline, me->net->files, me->net->be, me->net->device, me->net->unet, me->net->te1, me->net->te2);
 	x->loaded = true;
 	return result < 0 ? -1 : pipeline_complete(&x->pipeline, e);
 }
 
-static int paint_all(struct run *r, bool epoch, struct error *e)
+static int paint_all(struct witness *me, bool epoch, struct error *e)
 {
 	size_t i;
 	int result;
 
-	run_give_arena(r);
-	result = load(r, e) < 0 ? -1 : run_show_average(r, e);
+	networks_give_arena(me->net);
+	result = load(me, e) < 0 ? -1 : course_show_average(me->course, e);
 
-	for (i = 0; i < r->witness.samples->prompts.count && !result; i++)
-		result = paint_one(r, i, epoch, e);
-	run_end_average(r);
-	pipeline_shed(&r->witness.samples->pipeline);
+	for (i = 0; i < me->samples->prompts.count && !result; i++)
+		result = paint_one(me, i, epoch, e);
+	course_end_average(me->course);
+	pipeline_shed(&me->samples->pipeline);
 	return result;
 }
 
-int run_samples_need(const struct run *r, struct run *dry, size_t *activations, struct error *e)
+int samples_need(const struct run_samples *x, struct run_networks *n, size_t *activations, struct error *e)
 {
 	struct pipeline p;
 	size_t i;
 	int result;
 
-	pipeline_borrow(&p, dry->net.files, dry->net.be, dry->net.device, dry->net.unet, dry->net.te1, dry->net.te2);
+	pipeline_borrow(&p, n->files, n->be, n->device, n->unet, n->te1, n->te2);
 	result = pipeline_networks(&p, e);
-	for (i = 0; i < r->witness.samples->prompts.count && !result; i++) {
-		const size_t need = paint_need(&p, &r->witness.samples->what[i]);
+	for (i = 0; i < x->prompts.count && !result; i++) {
+		const size_t need = paint_need(&p, &x->what[i]);
 		*activations = need > *activations ? need : *activations;
 	}
 	pipeline_close(&p);
@@ -228,35 +208,35 @@ int run_samples_need(const struct run *r, struct run *dry, size_t *activations, 
 
 /* ---- when ---- */
 
-static bool due(struct run *r, bool *epoch)
+static bool due(struct witness *me, bool *epoch)
 {
-	const struct train_settings *s = r->s;
-	long per_epoch = order_updates_per_epoch(r->data.order, s->accumulate);
-	bool asked = sample_wanted(), first = !r->witness.samples->asked_first;
+	const struct train_settings *s = me->s;
+	long per_epoch = order_updates_per_epoch(me->data->order, s->accumulate);
+	bool asked = sample_wanted(), first = !me->samples->asked_first;
 
-	r->witness.samples->asked_first = true;
-	*epoch = s->sample_every_epochs != 0 || r->course.done == 0;
+	me->samples->asked_first = true;
+	*epoch = s->sample_every_epochs != 0 || me->course->done == 0;
 	if (first)
-		return r->course.done == 0 && s->sample_at_first;
-	if (s->sample_every_epochs ? r->course.done % (s->sample_every_epochs * per_epoch) == 0 :
-	    s->sample_every_steps && r->course.done % s->sample_every_steps == 0)
+		return me->course->done == 0 && s->sample_at_first;
+	if (s->sample_every_epochs ? me->course->done % (s->sample_every_epochs * per_epoch) == 0 :
+	    s->sample_every_steps && me->course->done % s->sample_every_steps == 0)
 		return true;
 	*epoch = false;
 	return asked;
 }
 
-void run_sample(struct run *r)
+void witness_sample(struct witness *me)
 {
 	struct error e;
 	bool epoch;
 
-	if (!r->witness.samples) {
+	if (!me->samples) {
 		if (sample_wanted())
 			warning("SIGUSR2 asks for samples, but there are no sample_prompts");
 		return;
 	}
-	if (!due(r, &epoch) || paint_all(r, epoch, &e) == 0)
+	if (!due(me, &epoch) || paint_all(me, epoch, &e) == 0)
 		return;
 	warning("samples: %s; training goes on", e.text);
-	report_finding(r, "sample", e.text);
+	report_finding(me, "sample", e.text);
 }

@@ -1,10 +1,11 @@
 /* The learning rate over the run: what of it cannot be, and where it moves nothing.  A length of 0 is not known yet. */
 #include <string.h>
-#include "internal.h"
+#include "course.h"
+#include "settings/adapter.h"
 
-static int check_schedule(const struct run *r, struct error *e)
+static int check_schedule(const struct course *c, struct error *e)
 {
-	const struct lr_schedule *l = &r->course.lr;
+	const struct lr_schedule *l = &c->lr;
 
 	if (l->total && l->warmup + l->decay > l->total)
 		return fail(e, EXIT_USAGE, "lr_warmup_steps and lr_decay_steps: %ld and %ld are more than the run's %ld together; lower one",
@@ -19,25 +20,25 @@ static int check_schedule(const struct run *r, struct error *e)
 }
 
 /* Does any step move what has this learning rate?  A warm-up begins with a step that does not, which may be the only one. */
-static bool moves(const struct run *r, double rate)
+static bool moves(const struct course *c, double rate)
 {
-	const struct optimizer_settings *o = &r->course.optimizer.settings;
+	const struct optimizer_settings *o = &c->optimizer.settings;
 	long k;
 
 	if (optimizer_lr(o, rate, 1, 1) == 0)
 		return false;
-	for (k = 0; k < r->course.total; k++)
-		if (optimizer_lr(o, rate, lr_multiplier(&r->course.lr, k), k + 1) != 0)
+	for (k = 0; k < c->total; k++)
+		if (optimizer_lr(o, rate, lr_multiplier(&c->lr, k), k + 1) != 0)
 			return true;
-	return !r->course.total;
+	return !c->total;
 }
 
 /* A part whose own rate is 0 is not trained at all; here it is one that only looks trained. */
-static void tell_idle_rates(const struct run *r)
+static void tell_idle_rates(const struct course *c)
 {
-	const struct train_settings *s = r->s;
-	const bool unet = !s->text_only, text = !s->unet_only, still_unet = unet && !moves(r, s->lr.unet);
-	const bool still_text = text && !moves(r, s->lr.te1) && !moves(r, s->lr.te2);
+	const struct train_settings *s = c->s;
+	const bool unet = !s->text_only, text = !s->unet_only, still_unet = unet && !moves(c, s->lr.unet);
+	const bool still_text = text && !moves(c, s->lr.te1) && !moves(c, s->lr.te2);
 
 	if (still_unet >= unet && still_text >= text)
 		warning("the learning rate is 0 in every step: nothing is learnt, the adapter stays as it begins; set learning_rate");
@@ -48,19 +49,31 @@ static void tell_idle_rates(const struct run *r)
 			"network_train_unet_only");
 }
 
-int run_set_schedule(struct run *r, struct error *e)
+static int set_schedule(struct course *c, struct error *e)
 {
-	const struct train_settings *s = r->s;
+	const struct train_settings *s = c->s;
 
-	r->course.lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = r->course.total, .cycles = s->lr_cycles, .power = s->lr_power,
+	c->lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = c->total, .cycles = s->lr_cycles, .power = s->lr_power,
 				      .end = s->learning_rate > 0 ? 1e-7 / s->learning_rate : 0, .min_ratio = s->lr_min_ratio,
 				      .timescale = s->lr_timescale };
-	if (train_schedule_steps("lr_warmup_steps", s->warmup, r->course.total, &r->course.lr.warmup, e) < 0 ||
-	    train_schedule_steps("lr_decay_steps", s->decay, r->course.total, &r->course.lr.decay, e) < 0)
+	if (train_schedule_steps("lr_warmup_steps", s->warmup, c->total, &c->lr.warmup, e) < 0 ||
+	    train_schedule_steps("lr_decay_steps", s->decay, c->total, &c->lr.decay, e) < 0)
 		return -1;
-	if (check_schedule(r, e) < 0)
+	if (check_schedule(c, e) < 0)
 		return -1;
-	if (!r->looks_ahead)
-		tell_idle_rates(r);
+	if (!c->looks_ahead)
+		tell_idle_rates(c);
 	return 0;
+}
+
+int course_set_length(struct course *c, long per_epoch, struct error *e)
+{
+	struct train_settings *s = c->s;
+
+	c->total = s->max_epochs ? s->max_epochs * per_epoch : s->max_steps;
+	if (s->save_epoch_ratio && per_epoch) {
+		const long each = (c->total + per_epoch - 1) / per_epoch / s->save_epoch_ratio;
+		s->save_every_epochs = each ? each : 1;
+	}
+	return set_schedule(c, e);
 }

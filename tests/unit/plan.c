@@ -155,7 +155,7 @@ static void begin(struct run *r, char *line, const char *latents)
 	assert_true(used <= sizeof(tools) / sizeof(*tools));
 	*tool = (struct tool){ "lora-train", "", "", train_options(&settings), .takes_config = true };
 	options_parse(tool, argc, argv);
-	*r = (struct run){ .s = &settings, .tool = tool, .keeper.lock = -1, .witness.events.fd = -1 };
+	run_begin(r, &settings, tool);
 	if (run_settings(r, &e) < 0 || run_prepare(r, &latents, 1, &e) < 0)
 		fail_msg("%s", e.text);
 }
@@ -197,6 +197,7 @@ static void check_step_twice(struct run *r, struct batch *b)
 /* A real step of every shape on an arena of exactly the bytes that the plan says; with a line less it would end the program. */
 static void check_steps(struct run *r, const struct plan *p)
 {
+	const struct batch_source from = { &r->data, &r->net, &r->course };
 	struct order_place place = { 0, 0, 1 };
 	struct batch b = { 0 };
 	struct error e;
@@ -210,16 +211,16 @@ static void check_steps(struct run *r, const struct plan *p)
 				break;
 		assert_true(i < p->batches);
 		r->net.activation_bytes = p->batch[i].bytes;
-		assert_int_equal(run_take_arena(r, &e), 0);
-		run_batch(r, &place, 0, &b);
+		assert_int_equal(networks_take_arena(&r->net, &e), 0);
+		batch_make(&from, &place, 0, &b);
 		check_step_twice(r, &b);
 		assert_int_equal(tape_peak(r->net.tape), p->batch[i].bytes);
-		run_give_arena(r);
+		networks_give_arena(&r->net);
 		seen++;
 	}
 	assert_true(seen >= p->batches && p->batches >= 3);
 	optimizer_forget(&r->course.optimizer);
-	run_batch_free(&b);
+	batch_free(&b);
 }
 
 static void must(int result, const struct error *e)
@@ -234,12 +235,12 @@ static void check_lasting(struct run *r, const struct plan *p)
 	size_t mark = asked;
 	struct error e;
 
-	must(run_captions_open(r, run_trains_text(r->s), &e), &e);
-	must(run_load_text(r, &e), &e);
+	must(run_captions_open(&r->data, r->net.files, trains_text(r->s), r->course.seed, r->course.total, &e), &e);
+	must(networks_load_text(&r->net, r->data.set.sample[0].variants, &e), &e);
 	assert_int_equal(since(&mark), p->bytes[PLAN_TEXT]);
-	must(run_load_unet(r, &e), &e);
+	must(networks_load_unet(&r->net, &e), &e);
 	assert_int_equal(since(&mark), p->bytes[PLAN_UNET]);
-	must(run_make_adapter(r, &e), &e);
+	must(networks_make_adapter(&r->net, &r->course, &e), &e);
 	must(optimizer_average(&r->course.optimizer, &e), &e);         /* as saving does */
 	assert_int_equal(since(&mark), sum(p, PLAN_BASE, PLAN_AVERAGE));
 	optimizer_resume_training(&r->course.optimizer);
@@ -262,7 +263,7 @@ static void check(const char *words)
 	counting.linear = traced_linear;
 	counting.linear_dx = traced_linear_dx;
 	counting.prepare = counting_prepare;
-	must(run_open_device(&r, &e), &e);
+	must(networks_open_device(&r.net, &e), &e);
 	r.net.be = &counting;
 	r.net.way = p.way;
 	check_lasting(&r, &p);

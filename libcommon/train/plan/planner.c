@@ -38,7 +38,7 @@ static int count_adapter(struct run *dry, struct plan *p, size_t *before, struct
 {
 	size_t i, trained;
 
-	if (run_make_adapter(dry, e) < 0 || optimizer_average(&dry->course.optimizer, e) < 0)
+	if (networks_make_adapter(&dry->net, &dry->course, e) < 0 || optimizer_average(&dry->course.optimizer, e) < 0)
 		return -1;
 	trained = adapter_bytes(p, dry->net.adapter, true);
 	for (i = 0; i < dry->net.bases; i++)
@@ -55,10 +55,10 @@ static int count_lasting(struct run *dry, struct plan *p, struct error *e)
 {
 	size_t before = 0;
 
-	if (run_load_text(dry, e) < 0)
+	if (networks_load_text(&dry->net, dry->data.set.sample[0].variants, e) < 0)
 		return -1;
 	p->bytes[PLAN_TEXT] = more(dry, &before);
-	if (run_load_unet(dry, e) < 0)
+	if (networks_load_unet(&dry->net, e) < 0)
 		return -1;
 	p->bytes[PLAN_UNET] = more(dry, &before);
 	if (count_adapter(dry, p, &before, e) < 0)
@@ -86,11 +86,12 @@ static void count_batches(struct run *dry, const int *only, struct plan *p)
 	struct batch_shape *shapes;
 	size_t i;
 
-	p->batches = run_shapes(dry, &shapes);
+	p->batches = data_shapes(&dry->data, &shapes);
 	if (only)
 		p->batches = keep_bucket(dry, shapes, p->batches, only);
 	p->batch = xcalloc(p->batches, sizeof(*p->batch));
-	run_measure(dry, shapes, p->batches);
+	batch_measure(&(struct batch_source){ &dry->data, &dry->net, &dry->course }, shapes, p->batches);
+	optimizer_forget(&dry->course.optimizer);
 	for (i = 0; i < p->batches; i++) {
 		const int *bucket = dry->data.set.sample[shapes[i].sample].bucket;
 		p->batch[i] = (struct plan_batch){ bucket[0], bucket[1], shapes[i].n, shapes[i].bytes };
@@ -110,7 +111,7 @@ static int count_pictures(const struct run *r, struct run *dry, struct plan *p, 
 	if (!r->witness.samples || !dry->s->sample_prompts)
 		return 0;
 	dry->net.device = dry_device_new(&p->device->rules);
-	result = run_samples_need(r, dry, &activations, e);
+	result = samples_need(r->witness.samples, &dry->net, &activations, e);
 	p->pictures = dry_device_bytes(dry->net.device).taken + activations;
 	dry->net.be->close(dry->net.device);
 	dry->net.device = lasting;
@@ -127,7 +128,7 @@ static int count_turns(const struct run *r, struct run *dry, const int *only, st
 	size_t most;
 
 	count_batches(dry, only, p);
-	p->validation = run_validation_need(dry);
+	p->validation = validation_need(&(struct batch_source){ &dry->data, &dry->net, &dry->course });
 	if (count_pictures(r, dry, p, e) < 0)
 		return -1;
 	most = larger(p->batch[p->largest].bytes, larger(p->validation, p->pictures));
@@ -163,23 +164,27 @@ static void give_back(struct run *dry)
 int run_count(const struct run *r, const struct planned *what, const struct plan_way *way, const int *only, struct plan *p, struct error *e)
 {
 	struct train_settings s = what->s;
-	struct run dry = {
-		.s = &s, .tool = r->tool,
-		.data = { .set = r->data.set, .held_out = r->data.held_out, .stand_in = r->data.stand_in,
-			  .common_batch = what->common_batch },
-		.net = { .files = r->net.files, .be = &dry_backend, .way = *way },
-		.course = { .objective = r->course.objective, .seed = r->course.seed, .optimizer.settings = what->optimizer },
-		.keeper.lock = -1, .witness.events.fd = -1,
-	};
+	struct run dry;
 	const int was_quiet = is_quiet();
 	int result;
 
 	*p = (struct plan){ .device = plan_device(s.device, e), .way = *way };
 	if (!p->device)
 		return -1;
+	run_begin(&dry, &s, r->tool);
+	dry.data.set = r->data.set;
+	dry.data.held_out = r->data.held_out;
+	dry.data.stand_in = r->data.stand_in;
+	dry.data.common_batch = what->common_batch;
+	dry.net.files = r->net.files;
+	dry.net.be = &dry_backend;
+	dry.net.way = *way;
+	dry.course.objective = r->course.objective;
+	dry.course.seed = r->course.seed;
+	dry.course.optimizer.settings = what->optimizer;
 	dry.net.device = dry_device_new(&p->device->rules);
 	quiet(1);       /* the run itself says what is to be said */
-	run_make_order(&dry);
+	data_make_order(&dry.data, dry.course.seed);
 	result = count_lasting(&dry, p, e) < 0 ? -1 : count_turns(r, &dry, only, p, e);
 	quiet(was_quiet);
 	if (!result)

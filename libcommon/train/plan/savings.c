@@ -42,7 +42,7 @@ static bool eight_bits(const struct run *r, struct planned *w)
 
 static bool leave_text(const struct run *r, struct planned *w)
 {
-	const bool trained = run_trains_text(&w->s) && !w->s.text_only;
+	const bool trained = trains_text(&w->s) && !w->s.text_only;
 
 	if (trained)
 		w->s.unet_only = true;

@@ -96,6 +96,10 @@ const struct option *train_options(struct train_settings *s);
 char *settings_text(const struct tool *tool, enum option_identity most);
 char *settings_text_of_defaults(const struct tool *tool);
 
+static inline bool trains_text(const struct train_settings *s) { return !s->unet_only; }
+/* The VAE to open in place of the model's; NULL: none.  Only painting needs one, but --check looks whether it is there. */
+static inline const char *vae_to_open(const struct train_settings *s) { return s->sample_prompts || s->check ? s->vae : NULL; }
+
 /* network_args, optimizer_args ("k=v") into the fields above; checks what single rows cannot. */
 struct optimizer_settings;
 int train_settings_finish(struct train_settings *s, struct optimizer_settings *optimizer, struct error *e) MUST_CHECK;

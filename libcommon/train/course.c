@@ -1,0 +1,41 @@
+/* What of a course is no schedule: its seed, the averages in the place of the weights, its end. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "course.h"
+
+int course_read_seed(struct course *c, struct error *e)
+{
+	const char *text = c->s->seed;
+	char *end;
+
+	errno = 0;
+	c->seed = strtoull(text ? text : "42", &end, 10);
+	if (*end || errno || (text && strchr(text, '-')))
+		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", text);
+	return 0;
+}
+
+int course_show_average(struct course *c, struct error *e)
+{
+	c->averaged = true;
+	ema_swap(&c->ema);
+	return optimizer_average(&c->optimizer, e);
+}
+
+void course_end_average(struct course *c)
+{
+	if (!c->averaged)
+		return;
+	c->averaged = false;
+	optimizer_resume_training(&c->optimizer);
+	ema_swap(&c->ema);
+}
+
+void course_free(struct course *c)
+{
+	ema_free(&c->ema);
+	optimizer_free(&c->optimizer);
+	noise_schedule_free(&c->objective.schedule);
+	noise_schedule_free(&c->objective.plain);
+}
