@@ -72,6 +72,7 @@ enum kind output_kind(const char *adapter);             /* by the precision that
 void check_tokens(struct tally *t, const char *folder);
 void check_dialects(struct tally *t, const char *folder, const char *device);
 void check_adapters(struct tally *t, const char *folder, const char *device);
+void check_tables(struct tally *t, const char *folder);          /* tables.json of such a folder */
 void check_single_files(struct tally *t, const char *folder, const char *device);
 
 /* Calls fn (NULL: nothing) for every file of the folder that matches, in byte order; returns how many. */
