@@ -1,14 +1,16 @@
 /*
- * attention.cu - o = softmax(scale q k^T) v, keys in tiles: the greatest score so far and the sum of exponents are kept a row.
+ * attention.cu - o = softmax(scale q k^T) v, with keys in tiles: each row keeps the greatest score so far and the sum
+ * of exponents (online softmax).
  *
- * Up to d = 160 a warp owns whole rows of queries.  Wider heads (the VAE's 512) are cut into columns, 64 a warp: each warp holds its part
- * of the queries and of the output, and the scores' parts are added up in shared memory.
+ * Up to d = 160 a warp owns whole rows of queries.  Wider heads (the VAE's 512) are cut into columns, 64 a warp: each
+ * warp holds its part of the queries and of the output, and the partial scores are added up in shared memory.
  */
 #include "attention.cuh"
 
 enum { WARPS = 4, WIDE_WARPS = 8, WIDE_QUERIES = 32, WIDE_KEYS = 16, WIDE_D = 512, SLICE = WIDE_D / WIDE_WARPS };
 
-/* What of the softmax a row carries from tile to tile: the greatest score, and this lane's share of the sum of exponents below it. */
+/* A row's softmax from tile to tile: the greatest score,
+ * and this lane's share of the sum of exponents relative to it. */
 struct running { float max, sum; };
 
 /* p = exp(scale (s - max)) of two columns of each fragment; returns what earlier sums must be multiplied by. */
@@ -62,7 +64,8 @@ attention_kernel(float *o, float *lse, const float *q, const float *k, const flo
 		__syncthreads();                /* this tile is here, and nobody reads the one before */
 		if (key + T < seen) {
 			load_tile<D, STRIDE, T>(shared + (odd ^ 1) * TILE, keys, key + T, threadIdx.x, WARPS * 32);
-			load_tile<D, STRIDE, T>(shared + (2 + (odd ^ 1)) * TILE, values, key + T, threadIdx.x, WARPS * 32);
+			load_tile<D, STRIDE, T>(shared + (2 + (odd ^ 1)) * TILE, values, key + T, threadIdx.x,
+						WARPS * 32);
 		}
 		cp_async_commit();
 		clear(s);
@@ -94,7 +97,8 @@ attention_kernel(float *o, float *lse, const float *q, const float *k, const flo
 			sum += __shfl_xor_sync(0xffffffffu, sum, 2);
 			inverse[r] = 1 / sum;
 			if (threadIdx.x % 4 == 0 && i < a.lq)
-				lse[((size_t)blockIdx.z * a.heads + blockIdx.y) * a.lq + i] = state[m][r].max * a.scale + logf(sum);
+				lse[((size_t)blockIdx.z * a.heads + blockIdx.y) * a.lq + i] = state[m][r].max * a.scale
+					+ logf(sum);
 		}
 		store_rows(out_rows_of(o, a.ldo, a.lq, a.d, 0, D, 0), first, out[m], inverse);
 	}
@@ -102,8 +106,10 @@ attention_kernel(float *o, float *lse, const float *q, const float *k, const flo
 
 /* ---- wide heads ---- */
 
-/* Scores come in WIDE_WARPS parts; 8 threads have a row, two columns each.  Leaves exponents in p and the row's factor in *factor. */
-DEV void take_parts(struct running *a, float *p, float *factor, const float *parts, int key, const struct attention_shape &s)
+/* Adds up the scores' WIDE_WARPS parts; 8 threads share a row, two columns each.  Leaves exponents in p and the row's
+ * factor in *factor. */
+DEV void take_parts(struct running *a, float *p, float *factor, const float *parts, int key,
+		    const struct attention_shape &s)
 {
 	const int r = threadIdx.x / 8, c = threadIdx.x % 8 * 2, row = blockIdx.x * WIDE_QUERIES + r;
 	const int last = s.causal && row < s.lk ? row : s.lk - 1;
@@ -137,7 +143,8 @@ template <int N> DEV void put(float *to, int stride, const float (&s)[2][N][4])
 	UNROLL for (int m = 0; m < 2; m++)
 		UNROLL for (int n = 0; n < N; n++)
 			UNROLL for (int r = 0; r < 2; r++)
-				*(float2 *)(to + (m * 16 + r * 8 + g) * stride + n * 8 + 2 * t) = { s[m][n][2 * r], s[m][n][2 * r + 1] };
+				*(float2 *)(to + (m * 16 + r * 8 + g) * stride + n * 8 + 2 * t) =
+					{ s[m][n][2 * r], s[m][n][2 * r + 1] };
 }
 
 template <int N> DEV void get(float (&s)[2][N][4], const float *from, int stride)
@@ -147,7 +154,8 @@ template <int N> DEV void get(float (&s)[2][N][4], const float *from, int stride
 	UNROLL for (int m = 0; m < 2; m++)
 		UNROLL for (int n = 0; n < N; n++)
 			UNROLL for (int r = 0; r < 2; r++) {
-				const float2 x = *(const float2 *)(from + (m * 16 + r * 8 + g) * stride + n * 8 + 2 * t);
+				const float2 x =
+					*(const float2 *)(from + (m * 16 + r * 8 + g) * stride + n * 8 + 2 * t);
 
 				s[m][n][2 * r] = x.x;
 				s[m][n][2 * r + 1] = x.y;
@@ -157,11 +165,13 @@ template <int N> DEV void get(float (&s)[2][N][4], const float *from, int stride
 /* Shared memory of the kernel below, in floats; P_STRIDE keeps put() and get() free of bank conflicts. */
 enum {
 	P_STRIDE = WIDE_KEYS + 8, WIDE_STRIDE = WIDE_D + TILE_PAD,
-	AT_VALUES = WIDE_KEYS * WIDE_STRIDE, AT_PARTS = 2 * AT_VALUES, AT_P = AT_PARTS + WIDE_WARPS * WIDE_QUERIES * WIDE_KEYS,
+	AT_VALUES = WIDE_KEYS * WIDE_STRIDE, AT_PARTS = 2 * AT_VALUES,
+	AT_P = AT_PARTS + WIDE_WARPS * WIDE_QUERIES * WIDE_KEYS,
 	AT_FACTORS = AT_P + WIDE_QUERIES * P_STRIDE, WIDE_SHARED = AT_FACTORS + WIDE_QUERIES
 };
 
-/* A block owns 32 queries, a warp 64 of their columns, and of every key's and value's: those it fetches for itself alone. */
+/* A block owns 32 queries, a warp 64 of their columns.  The same columns of keys and values a warp fetches for itself
+ * alone. */
 __global__ void __launch_bounds__(WIDE_WARPS * 32)
 attention_wide(float *o, float *lse, const float *q, const float *k, const float *v, struct attention_shape a)
 {
@@ -224,7 +234,8 @@ attention_wide(float *o, float *lse, const float *q, const float *k, const float
 
 		factors[threadIdx.x / 8] = 1 / state.sum;
 		if (i < a.lq)
-			lse[((size_t)blockIdx.z * a.heads + blockIdx.y) * a.lq + i] = state.max * a.scale + logf(state.sum);
+			lse[((size_t)blockIdx.z * a.heads + blockIdx.y) * a.lq + i] = state.max * a.scale
+				+ logf(state.sum);
 	}
 	__syncthreads();
 	UNROLL for (int m = 0; m < 2; m++) {
@@ -236,8 +247,9 @@ attention_wide(float *o, float *lse, const float *q, const float *k, const float
 
 /* ---- launchers ---- */
 
-template <int D, int M, int T> static cudaError_t launch(cudaStream_t st, float *o, float *lse, const float *q, const float *k,
-							  const float *v, const struct attention_shape *a)
+template <int D, int M, int T>
+static cudaError_t launch(cudaStream_t st, float *o, float *lse, const float *q, const float *k, const float *v,
+			  const struct attention_shape *a)
 {
 	const size_t shared = 4 * T * (D + TILE_PAD) * sizeof(float);
 	const int queries = WARPS * 16 * M;
@@ -245,8 +257,8 @@ template <int D, int M, int T> static cudaError_t launch(cudaStream_t st, float 
 
 	if (status != cudaSuccess)
 		return status;
-	LAUNCH((attention_kernel<D, M, T>), dim3((a->lq + queries - 1) / queries, a->heads, a->n), WARPS * 32, shared, st, o, lse, q, k, v,
-	       *a);
+	LAUNCH((attention_kernel<D, M, T>), dim3((a->lq + queries - 1) / queries, a->heads, a->n), WARPS * 32, shared,
+	       st, o, lse, q, k, v, *a);
 	return cudaGetLastError();
 }
 
@@ -258,8 +270,8 @@ static cudaError_t launch_wide(cudaStream_t st, float *o, float *lse, const floa
 
 	if (status != cudaSuccess)
 		return status;
-	LAUNCH(attention_wide, dim3((a->lq + WIDE_QUERIES - 1) / WIDE_QUERIES, a->heads, a->n), WIDE_WARPS * 32, shared, st, o, lse, q, k,
-	       v, *a);
+	LAUNCH(attention_wide, dim3((a->lq + WIDE_QUERIES - 1) / WIDE_QUERIES, a->heads, a->n), WIDE_WARPS * 32, shared,
+	       st, o, lse, q, k, v, *a);
 	return cudaGetLastError();
 }
 
@@ -276,7 +288,8 @@ cudaError_t k_attention(cudaStream_t st, float *o, float *lse, const float *q, c
 	if (a->d <= 32)
 		return launch<32, 1, 32>(st, o, lse, q, k, v, a);
 	if (a->d <= 64)
-		return blocks < ENOUGH_BLOCKS ? launch<64, 1, 32>(st, o, lse, q, k, v, a) : launch<64, 2, 32>(st, o, lse, q, k, v, a);
+		return blocks < ENOUGH_BLOCKS ? launch<64, 1, 32>(st, o, lse, q, k, v, a) :
+			launch<64, 2, 32>(st, o, lse, q, k, v, a);
 	if (a->d <= 128)
 		return launch<128, 1, 32>(st, o, lse, q, k, v, a);
 	if (a->d <= 160)

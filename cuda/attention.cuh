@@ -1,13 +1,15 @@
 /*
- * attention.cuh - what the kernels of attention share: rows of one head as tiles in shared memory, and the two products with them.
+ * attention.cuh - shared by the attention kernels: rows of one head as tiles in shared memory, and the two products
+ * with them.
  *
- * All of them are one pattern.  A warp owns 16 rows (or 32) of one operand; the rows of the other pass by in tiles, while
+ * All kernels have one pattern.  A warp owns 16 rows (or 32) of one operand, and goes through the tiles of the other:
  *     scores(): s[16, rows] += mine[16, d] tile[rows, d]^T          weigh(): out[16, d] += s[16, rows] tile[rows, d]
- * Forward and dq own queries and see keys; dk and dv own keys and see queries.
+ * Forward and dq own queries and go through keys; dk and dv own keys and go through queries.
  *
- * Fragments are those of mma_tf32 (dev.cuh), g = lane/4, t = lane%4.  What scores() leaves for columns 2t and 2t+1, weigh() takes for
- * rows t and t+4 of its product and reads the tile's rows in that order: no value has to change lanes.  Its output's columns are in an
- * order of their own, which lets a lane read and write four at a time: fragment 4j+i holds columns 32j+8t+i and 32j+8t+4+i.
+ * Fragments are those of mma_tf32 (dev.cuh), g = lane/4, t = lane%4.  What scores() leaves for columns 2t and 2t+1,
+ * weigh() takes for rows t and t+4 of its product and reads the tile's rows in that order: no value has to change
+ * lanes.  Its output's columns are in an order of their own, which lets a lane read and write four at a time: fragment
+ * 4j+i holds columns 32j+8t+i and 32j+8t+4+i.
  */
 #ifndef CUDA_ATTENTION_CUH
 #define CUDA_ATTENTION_CUH
@@ -48,7 +50,8 @@ DEV struct out_rows out_rows_of(float *x, int ld, int count, int d, int first, i
 	return { at, ld, count, left, is_wide(at, ld, left), add };
 }
 
-/* tile[N, D] = rows from `row` on, 0 where there are none; by `step` threads, of which this is number i.  Comes with the next commit. */
+/* tile[N, D] = rows from `row` on, 0 where there are none; by `step` threads, of which this is number i.
+ * Comes with the next commit. */
 template <int D, int STRIDE, int N> DEV void load_tile(float *tile, const struct rows &m, int row, int i, int step)
 {
 	for (; i < N * (D / 4); i += step) {
@@ -112,7 +115,8 @@ template <int M, int N> DEV void clear(float (&x)[M][N][4])
 }
 
 /* s[16 M, 8 N] += a[16 M, D] tile[8 N, D]^T */
-template <int D, int STRIDE, int M, int N, class A> DEV void scores(float (&s)[M][N][4], const A (&a)[M], const float *tile)
+template <int D, int STRIDE, int M, int N, class A>
+DEV void scores(float (&s)[M][N][4], const A (&a)[M], const float *tile)
 {
 	const int lane = threadIdx.x % 32;
 	const float *from = tile + (lane % 8 + lane / 16 * 8) * STRIDE + lane / 8 % 2 * 4;
@@ -134,7 +138,8 @@ template <int D, int STRIDE, int M, int N, class A> DEV void scores(float (&s)[M
 }
 
 /* out[16 M, D] += s[16 M, 8 N] tile[8 N, D] */
-template <int D, int STRIDE, int M, int N> DEV void weigh(float (&out)[M][D / 8][4], const float (&s)[M][N][4], const float *tile)
+template <int D, int STRIDE, int M, int N>
+DEV void weigh(float (&out)[M][D / 8][4], const float (&s)[M][N][4], const float *tile)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
@@ -146,9 +151,12 @@ template <int D, int STRIDE, int M, int N> DEV void weigh(float (&out)[M][D / 8]
 			UNROLL for (int i = 0; i < 4; i++)
 				f[m][i] = to_tf32(s[m][k][i % 2 * 2 + i / 2]);
 		UNROLL for (int j = 0; j < D / 32; j++) {
-			const float4 even = *(const float4 *)(from + j * 32), odd = *(const float4 *)(from + STRIDE + j * 32);
-			const uint32_t b[4][2] = { { to_tf32(even.x), to_tf32(odd.x) }, { to_tf32(even.y), to_tf32(odd.y) },
-						   { to_tf32(even.z), to_tf32(odd.z) }, { to_tf32(even.w), to_tf32(odd.w) } };
+			const float4 even = *(const float4 *)(from + j * 32),
+				odd = *(const float4 *)(from + STRIDE + j * 32);
+			const uint32_t b[4][2] = { { to_tf32(even.x), to_tf32(odd.x) },
+						   { to_tf32(even.y), to_tf32(odd.y) },
+						   { to_tf32(even.z), to_tf32(odd.z) },
+						   { to_tf32(even.w), to_tf32(odd.w) } };
 
 			UNROLL for (int i = 0; i < 4; i++)
 				UNROLL for (int m = 0; m < M; m++)
@@ -210,7 +218,8 @@ template <int N> DEV void store_rows(const struct out_rows &y, int row, const fl
 
 static inline bool attention_shape_fits(const struct attention_shape *a)
 {
-	return a->n > 0 && a->n < 65536 && a->heads > 0 && a->heads < 65536 && a->d > 0 && a->d <= 512 && a->lq > 0 && a->lk > 0 &&
+	return a->n > 0 && a->n < 65536 && a->heads > 0 && a->heads < 65536 && a->d > 0 && a->d <= 512 && a->lq > 0 &&
+		a->lk > 0 &&
 	       a->scale > 0 && (!a->causal || a->lq == a->lk);
 }
 

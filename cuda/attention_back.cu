@@ -1,22 +1,27 @@
 /*
- * attention_back.cu - the way back through o = p v, p = softmax(scale q k^T); p is computed again from the scores and lse:
- *     dp = dout v^T;  ds = p (dp - delta);  dq = scale ds k;  dk = scale ds^T q;  dv = p^T dout;  delta = rowsum(dout * o)
+ * attention_back.cu - backward of o = p v, p = softmax(scale q k^T); p is computed again from the scores and lse:
+ *     delta = rowsum(dout * o);  dp = dout v^T;  ds = p (dp - delta)
+ *     dq = scale ds k;  dk = scale ds^T q;  dv = p^T dout
  *
- * Two kernels, each of which owns the rows that it writes: one queries, one keys.  That computes p and dp twice, and needs neither atomics
- * nor room for a gradient in parts; only where keys are few are queries split among blocks, into parts that are added up in their order.
+ * There are two kernels; one owns the rows of queries that it writes, the other those of keys.  So p and dp are
+ * computed twice, but neither atomics nor memory for partial gradients are needed.  Only where keys are few are queries
+ * split among blocks, into parts that are added up in their order.
  */
 #include "attention.cuh"
 
-/* Up to d = 64 a warp holds both of its operands in registers; beyond, they stay in shared memory, which has room for two warps' then. */
+/* Up to d = 64 a warp holds both of its operands in registers.  Beyond that they stay in shared memory, which then has
+ * room for those of two warps. */
 template <int D> struct plan {
-	enum { WARPS = D <= 64 ? 4 : 2, THREADS = WARPS * 32, MINE = WARPS * 16, T = D <= 64 ? 32 : 16, STRIDE = D + TILE_PAD,
+	enum { WARPS = D <= 64 ? 4 : 2, THREADS = WARPS * 32, MINE = WARPS * 16, T = D <= 64 ? 32 : 16,
+	       STRIDE = D + TILE_PAD,
 	       TILE = T * STRIDE, KEPT = D <= 64 ? 0 : MINE * STRIDE, SHARED = 2 * KEPT + 4 * TILE + 4 * T };
 };
 
 template <int D, bool SMALL = (D <= 64)> struct operand : held<D> {};
 template <int D> struct operand<D, false> : tiled<D> {};
 
-/* This warp's 16 of the block's rows from `row` on; the block's threads call it together, and pass a barrier before the rows are used. */
+/* This warp's 16 of the block's rows from `row` on;
+ * the block's threads call it together, and pass a barrier before the rows are used. */
 template <int D> DEV void own(operand<D, true> &a, float *, const struct rows &m, int row)
 {
 	hold(a, m, row + threadIdx.x / 32 * 16);
@@ -32,7 +37,8 @@ template <int D> DEV void own(operand<D, false> &a, float *tile, const struct ro
 template <int D> DEV void load_tiles(float *tiles, int odd, const struct rows &x, const struct rows &y, int row)
 {
 	load_tile<D, plan<D>::STRIDE, plan<D>::T>(tiles + odd * plan<D>::TILE, x, row, threadIdx.x, plan<D>::THREADS);
-	load_tile<D, plan<D>::STRIDE, plan<D>::T>(tiles + (2 + odd) * plan<D>::TILE, y, row, threadIdx.x, plan<D>::THREADS);
+	load_tile<D, plan<D>::STRIDE, plan<D>::T>(tiles + (2 + odd) * plan<D>::TILE, y, row, threadIdx.x,
+						  plan<D>::THREADS);
 }
 
 DEV size_t stats_of(const struct attention_shape &a)
@@ -61,10 +67,11 @@ attention_delta(float *delta, const float *dout, const float *o, struct attentio
 /* ---- dq: a warp owns 16 queries, keys and values pass by ---- */
 
 template <int D> __global__ void __launch_bounds__(plan<D>::THREADS)
-attention_dq(float *dq, const float *dout, const float *lse, const float *delta, const float *q, const float *k, const float *v,
-	     struct attention_shape a, int add)
+attention_dq(float *dq, const float *dout, const float *lse, const float *delta, const float *q, const float *k,
+	     const float *v, struct attention_shape a, int add)
 {
-	enum { MINE = plan<D>::MINE, T = plan<D>::T, STRIDE = plan<D>::STRIDE, TILE = plan<D>::TILE, KEPT = plan<D>::KEPT };
+	enum { MINE = plan<D>::MINE, T = plan<D>::T, STRIDE = plan<D>::STRIDE, TILE = plan<D>::TILE,
+	       KEPT = plan<D>::KEPT };
 	DYN_SHARED(float, shared);
 	const struct rows keys = rows_of(k, a.ldk, a.lk, a.d, 0, D), values = rows_of(v, a.ldv, a.lk, a.d, 0, D);
 	const int first = blockIdx.x * MINE, row = first + threadIdx.x / 32 * 16, mine = row + threadIdx.x % 32 / 4;
@@ -100,7 +107,8 @@ attention_dq(float *dq, const float *dout, const float *lse, const float *delta,
 			mask(p[0], row, key, a);
 		UNROLL for (int n = 0; n < T / 8; n++)
 			UNROLL for (int i = 0; i < 4; i++)
-				dp[0][n][i] = exp2_approx(p[0][n][i] * scale - log_sum[i / 2]) * (dp[0][n][i] - mean[i / 2]);
+				dp[0][n][i] =
+					exp2_approx(p[0][n][i] * scale - log_sum[i / 2]) * (dp[0][n][i] - mean[i / 2]);
 		weigh<D, STRIDE>(out, dp, tiles + odd * TILE);
 	}
 	cp_async_wait(0);
@@ -110,7 +118,9 @@ attention_dq(float *dq, const float *dout, const float *lse, const float *delta,
 /* ---- dk, dv: a warp owns 16 keys, queries and dout pass by ---- */
 
 /* lse and delta of a tile of queries; a query that is not there weighs nothing. */
-template <int T> DEV void load_stats(float *stats, const float *lse, const float *delta, bool means, int row, const struct attention_shape &a)
+template <int T>
+DEV void load_stats(float *stats, const float *lse, const float *delta, bool means, int row,
+		    const struct attention_shape &a)
 {
 	const int i = row + threadIdx.x;
 
@@ -128,18 +138,21 @@ DEV struct out_rows part_rows(float *parts, int split, int which, const struct a
 	return { at, a.d, a.lk, a.d, is_wide(at, a.d, a.d), 0 };
 }
 
-/* Blocks of one tile of keys are neighbours in x, one a split.  parts: NULL where splits is 1.  dk or dv may be NULL. */
+/* Blocks of one tile of keys are neighbours in x, one a split.  parts: NULL where splits is 1.
+ * dk or dv may be NULL. */
 template <int D> __global__ void __launch_bounds__(plan<D>::THREADS)
-attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout, const float *lse, const float *delta, const float *q,
-	      const float *k, const float *v, struct attention_shape a, int add_k, int add_v)
+attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout, const float *lse, const float *delta,
+	      const float *q, const float *k, const float *v, struct attention_shape a, int add_k, int add_v)
 {
-	enum { MINE = plan<D>::MINE, T = plan<D>::T, STRIDE = plan<D>::STRIDE, TILE = plan<D>::TILE, KEPT = plan<D>::KEPT };
+	enum { MINE = plan<D>::MINE, T = plan<D>::T, STRIDE = plan<D>::STRIDE, TILE = plan<D>::TILE,
+	       KEPT = plan<D>::KEPT };
 	DYN_SHARED(float, shared);
 	const struct rows queries = rows_of(q, a.ldq, a.lq, a.d, 0, D), douts = rows_of(dout, a.ldo, a.lq, a.d, 0, D);
 	const int first = blockIdx.x / splits * MINE, split = blockIdx.x % splits, row = first + threadIdx.x / 32 * 16;
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 	const int share = ((a.lq + T - 1) / T + splits - 1) / splits * T, begin = a.causal ? first / T * T : 0;
-	const int from = split * share > begin ? split * share : begin, to = (split + 1) * share < a.lq ? (split + 1) * share : a.lq;
+	const int from = split * share > begin ? split * share : begin,
+		  to = (split + 1) * share < a.lq ? (split + 1) * share : a.lq;
 	const float scale = a.scale * LOG2E, factor[2] = { a.scale, a.scale }, one[2] = { 1, 1 };
 	float *tiles = shared + 2 * KEPT, *stats = tiles + 4 * TILE, out_k[1][D / 8][4], out_v[1][D / 8][4];
 	operand<D> keys[1], values[1];
@@ -183,14 +196,16 @@ attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout,
 	}
 	cp_async_wait(0);
 	if (dk)
-		store_rows(parts ? part_rows(parts, split, 0, a) : out_rows_of(dk, a.ldk, a.lk, a.d, 0, D, add_k), row, out_k[0], factor);
+		store_rows(parts ? part_rows(parts, split, 0, a) : out_rows_of(dk, a.ldk, a.lk, a.d, 0, D, add_k), row,
+			   out_k[0], factor);
 	if (dv)
-		store_rows(parts ? part_rows(parts, split, 1, a) : out_rows_of(dv, a.ldv, a.lk, a.d, 0, D, add_v), row, out_v[0], one);
+		store_rows(parts ? part_rows(parts, split, 1, a) : out_rows_of(dv, a.ldv, a.lk, a.d, 0, D, add_v), row,
+			   out_v[0], one);
 }
 
 /* y[n, j, head] = (add ? y : 0) + its parts, in order of split; a thread an element, heads and samples as blocks */
-__global__ void __launch_bounds__(256) attention_add_parts(float *y, const float *parts, int which, int splits, struct attention_shape a,
-							    int ld, int add)
+__global__ void __launch_bounds__(256)
+attention_add_parts(float *y, const float *parts, int which, int splits, struct attention_shape a, int ld, int add)
 {
 	const int i = blockIdx.x * 256 + threadIdx.x;
 	float *to = y + ((size_t)blockIdx.z * a.lk + i / a.d) * ld + blockIdx.y * a.d + i % a.d, sum = 0;
@@ -198,11 +213,13 @@ __global__ void __launch_bounds__(256) attention_add_parts(float *y, const float
 	if (i >= a.lk * a.d)
 		return;
 	for (int split = 0; split < splits; split++)
-		sum += parts[((((size_t)split * 2 + which) * a.n + blockIdx.z) * a.heads + blockIdx.y) * a.lk * a.d + i];
+		sum += parts[((((size_t)split * 2 + which) * a.n + blockIdx.z) * a.heads + blockIdx.y) * a.lk * a.d +
+			     i];
 	*to = add ? *to + sum : sum;
 }
 
-/* ---- heads of more than 160 columns: right, not fast; training has none.  A warp owns a row, a lane every 32nd of its columns. ---- */
+/* ---- heads of more than 160 columns: correct, not fast, as training has none.  A warp owns a row, a lane every 32nd
+ * of its columns. ---- */
 
 enum { LANE_COLUMNS = 512 / 32 };
 
@@ -239,8 +256,8 @@ DEV void store_row(const struct out_rows &y, int row, const float (&x)[LANE_COLU
 }
 
 __global__ void __launch_bounds__(ROW_WARPS * 32)
-attention_wide_dq(float *dq, const float *dout, const float *lse, const float *delta, const float *q, const float *k, const float *v,
-		  struct attention_shape a, int add)
+attention_wide_dq(float *dq, const float *dout, const float *lse, const float *delta, const float *q, const float *k,
+		  const float *v, struct attention_shape a, int add)
 {
 	const struct rows keys = rows_of(k, a.ldk, a.lk, a.d, 0, a.d), values = rows_of(v, a.ldv, a.lk, a.d, 0, a.d);
 	const int row = blockIdx.x * ROW_WARPS + threadIdx.x / 32;
@@ -262,10 +279,11 @@ attention_wide_dq(float *dq, const float *dout, const float *lse, const float *d
 }
 
 __global__ void __launch_bounds__(ROW_WARPS * 32)
-attention_wide_dkv(float *dk, float *dv, const float *dout, const float *lse, const float *delta, const float *q, const float *k,
-		   const float *v, struct attention_shape a, int add_k, int add_v)
+attention_wide_dkv(float *dk, float *dv, const float *dout, const float *lse, const float *delta, const float *q,
+		   const float *k, const float *v, struct attention_shape a, int add_k, int add_v)
 {
-	const struct rows queries = rows_of(q, a.ldq, a.lq, a.d, 0, a.d), douts = rows_of(dout, a.ldo, a.lq, a.d, 0, a.d);
+	const struct rows queries = rows_of(q, a.ldq, a.lq, a.d, 0, a.d),
+		douts = rows_of(dout, a.ldo, a.lq, a.d, 0, a.d);
 	const int row = blockIdx.x * ROW_WARPS + threadIdx.x / 32;
 	float key[LANE_COLUMNS], value[LANE_COLUMNS], query[LANE_COLUMNS], its_dout[LANE_COLUMNS];
 	float out_k[LANE_COLUMNS] = { 0 }, out_v[LANE_COLUMNS] = { 0 };
@@ -290,7 +308,7 @@ attention_wide_dkv(float *dk, float *dv, const float *dout, const float *lse, co
 
 /* ---- launchers ---- */
 
-/* All that the way back reads and writes. */
+/* All that backward reads and writes. */
 struct back {
 	cudaStream_t st;
 	float *dq, *dk, *dv;
@@ -328,15 +346,15 @@ size_t attention_back_scratch(const struct attention_shape *a)
 
 static cudaError_t launch_delta(const struct back *b)
 {
-	LAUNCH(attention_delta, dim3(over(b->a->lq, ROW_WARPS), b->a->heads, b->a->n), ROW_WARPS * 32, 0, b->st, b->delta, b->dout, b->o,
-	       *b->a);
+	LAUNCH(attention_delta, dim3(over(b->a->lq, ROW_WARPS), b->a->heads, b->a->n), ROW_WARPS * 32, 0, b->st,
+	       b->delta, b->dout, b->o, *b->a);
 	return cudaGetLastError();
 }
 
 static cudaError_t launch_add_parts(const struct back *b, float *y, int which, int ld)
 {
-	LAUNCH(attention_add_parts, dim3(over(b->a->lk * b->a->d, 256), b->a->heads, b->a->n), 256, 0, b->st, y, b->parts, which,
-	       b->splits, *b->a, ld, b->add[1 + which]);
+	LAUNCH(attention_add_parts, dim3(over(b->a->lk * b->a->d, 256), b->a->heads, b->a->n), 256, 0, b->st, y,
+	       b->parts, which, b->splits, *b->a, ld, b->add[1 + which]);
 	return cudaGetLastError();
 }
 
@@ -347,8 +365,8 @@ template <int D> static cudaError_t launch_dq(const struct back *b)
 
 	if (status != cudaSuccess)
 		return status;
-	LAUNCH(attention_dq<D>, dim3(over(b->a->lq, plan<D>::MINE), b->a->heads, b->a->n), plan<D>::THREADS, shared, b->st, b->dq, b->dout,
-	       b->lse, b->delta, b->q, b->k, b->v, *b->a, b->add[0]);
+	LAUNCH(attention_dq<D>, dim3(over(b->a->lq, plan<D>::MINE), b->a->heads, b->a->n), plan<D>::THREADS, shared,
+	       b->st, b->dq, b->dout, b->lse, b->delta, b->q, b->k, b->v, *b->a, b->add[0]);
 	return cudaGetLastError();
 }
 
@@ -359,9 +377,10 @@ template <int D> static cudaError_t launch_dkv(const struct back *b)
 
 	if (status != cudaSuccess)
 		return status;
-	LAUNCH(attention_dkv<D>, dim3(over(b->a->lk, plan<D>::MINE) * b->splits, b->a->heads, b->a->n), plan<D>::THREADS, shared, b->st,
-	       b->dk, b->dv, b->splits > 1 ? b->parts : NULL, b->splits, b->dout, b->lse, b->delta, b->q, b->k, b->v, *b->a, b->add[1],
-	       b->add[2]);
+	LAUNCH(attention_dkv<D>, dim3(over(b->a->lk, plan<D>::MINE) * b->splits, b->a->heads, b->a->n),
+	       plan<D>::THREADS, shared, b->st,
+	       b->dk, b->dv, b->splits > 1 ? b->parts : NULL, b->splits, b->dout, b->lse, b->delta, b->q, b->k, b->v,
+	       *b->a, b->add[1], b->add[2]);
 	status = cudaGetLastError();
 	if (status == cudaSuccess && b->splits > 1 && b->dk)
 		status = launch_add_parts(b, b->dk, 0, b->a->ldk);
@@ -382,23 +401,24 @@ static cudaError_t launch_wide(const struct back *b)
 	const struct attention_shape *a = b->a;
 
 	if (b->dq)
-		LAUNCH(attention_wide_dq, dim3(over(a->lq, ROW_WARPS), a->heads, a->n), ROW_WARPS * 32, 0, b->st, b->dq, b->dout, b->lse,
-		       b->delta, b->q, b->k, b->v, *a, b->add[0]);
+		LAUNCH(attention_wide_dq, dim3(over(a->lq, ROW_WARPS), a->heads, a->n), ROW_WARPS * 32, 0, b->st, b->dq,
+		       b->dout, b->lse, b->delta, b->q, b->k, b->v, *a, b->add[0]);
 	if (b->dk || b->dv)
-		LAUNCH(attention_wide_dkv, dim3(over(a->lk, ROW_WARPS), a->heads, a->n), ROW_WARPS * 32, 0, b->st, b->dk, b->dv, b->dout,
-		       b->lse, b->delta, b->q, b->k, b->v, *a, b->add[1], b->add[2]);
+		LAUNCH(attention_wide_dkv, dim3(over(a->lk, ROW_WARPS), a->heads, a->n), ROW_WARPS * 32, 0, b->st,
+		       b->dk, b->dv, b->dout, b->lse, b->delta, b->q, b->k, b->v, *a, b->add[1], b->add[2]);
 	return cudaGetLastError();
 }
 
-cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
-			     const float *q, const float *k, const float *v, const struct attention_shape *a, const int add[3],
-			     float *scratch)
+cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o,
+			     const float *lse, const float *q, const float *k, const float *v,
+			     const struct attention_shape *a, const int add[3], float *scratch)
 {
 	cudaError_t status = cudaSuccess;
 
 	if (!attention_shape_fits(a))
 		return cudaErrorInvalidValue;
-	const struct back b = { st, dq, dk, dv, dout, o, lse, q, k, v, a, add, scratch, scratch + delta_size(a), splits_of(a) };
+	const struct back b = { st, dq, dk, dv, dout, o, lse, q, k, v, a, add, scratch, scratch + delta_size(a),
+				splits_of(a) };
 	if (dq || dk)
 		status = launch_delta(&b);
 	if (status != cudaSuccess)

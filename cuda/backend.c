@@ -1,4 +1,4 @@
-/* The table, and the entries that only launch: each is its kernel's launcher and a check. */
+/* The table of the CUDA backend, and its functions that only launch a kernel and check the launch. */
 #include "internal.h"
 
 void cuda_group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
@@ -14,7 +14,8 @@ void cuda_group_norm_back(struct device *d, float *dx, const float *dy, const fl
 {
 	float *scratch = cuda_scratch(d, group_norm_scratch(s) * sizeof(*scratch));
 
-	cuda_ran(d, k_group_norm_back(d->stream, dx, dy, x, stats, gain, bias, s, add, scratch), "group norm, backward");
+	cuda_ran(d, k_group_norm_back(d->stream, dx, dy, x, stats, gain, bias, s, add, scratch),
+		 "group norm, backward");
 }
 
 void cuda_group_norm_sums(struct device *d, float *stats, float *sums, const float *x, int at, int pixels,
@@ -143,7 +144,8 @@ void cuda_gather_rows(struct device *d, float *y, const float *x, const int32_t 
 
 void cuda_gather_rows_back(struct device *d, float *dx, const float *dy, const int32_t *index, int rows, int c)
 {
-	cuda_ran(d, k_gather_rows_back(d->stream, dx, dy, to_scratch(d, index, rows), rows, c), "gather rows, backward");
+	cuda_ran(d, k_gather_rows_back(d->stream, dx, dy, to_scratch(d, index, rows), rows, c),
+		 "gather rows, backward");
 }
 
 void cuda_kronecker(struct device *d, float *y, float scale, const float *a, const float *b,
@@ -178,12 +180,13 @@ void cuda_attention(struct device *d, float *o, float *lse, const float *q, cons
 }
 
 void cuda_attention_back(struct device *d, float *dq, float *dk, float *dv, const float *dout, const float *o,
-			 const float *lse, const float *q, const float *k, const float *v, const struct attention_shape *s,
-			 const int add[3])
+			 const float *lse, const float *q, const float *k, const float *v,
+			 const struct attention_shape *s, const int add[3])
 {
 	float *scratch = cuda_scratch(d, attention_back_scratch(s) * sizeof(*scratch));
 
-	cuda_ran(d, k_attention_back(d->stream, dq, dk, dv, dout, o, lse, q, k, v, s, add, scratch), "attention, backward");
+	cuda_ran(d, k_attention_back(d->stream, dq, dk, dv, dout, o, lse, q, k, v, s, add, scratch),
+		 "attention, backward");
 }
 
 void cuda_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s)

@@ -1,4 +1,4 @@
-/* Floats to what tensor cores multiply, and pictures to the rows that a convolution multiplies. */
+/* Casts floats to the types that tensor cores multiply, and pictures to the rows of a convolution (im2col). */
 #include "each.cuh"
 #include "kernels.h"
 
@@ -9,7 +9,8 @@ enum { THREADS = 256, WIDE = 8 };       /* elements a thread where addresses all
 __global__ void __launch_bounds__(THREADS) magnitude_kernel(float *part, const float *x, size_t n, bool wide)
 {
 	SHARED(float, tmp, [32]);
-	const size_t step = (size_t)gridDim.x * THREADS, first = (size_t)blockIdx.x * THREADS + threadIdx.x, vectors = wide ? n / 4 : 0;
+	const size_t step = (size_t)gridDim.x * THREADS, first = (size_t)blockIdx.x * THREADS + threadIdx.x,
+		vectors = wide ? n / 4 : 0;
 	float most = 0;
 
 	for (size_t i = first; i < vectors; i += step) {
@@ -24,8 +25,8 @@ __global__ void __launch_bounds__(THREADS) magnitude_kernel(float *part, const f
 		part[blockIdx.x] = most;
 }
 
-/* The exponent of the power of two that brings `most` to 2^13..2^14; 0 where there is nothing to bring, or it is not finite.  fmaxf leaves
- * NaN out; it stays NaN under any factor. */
+/* The exponent of the power of two that brings `most` to 2^13..2^14; 0 where there is nothing to bring, or it is not
+ * finite.  fmaxf leaves NaN out; it stays NaN under any factor. */
 DEV int shift_for(float most)
 {
 	const int exponent = __float_as_int(most) >> 23;
@@ -99,13 +100,14 @@ template <class T> DEV void put_eight(T *y, const float *x, float factor)
 }
 
 /* parts 0: no factor */
-template <class T> __global__ void __launch_bounds__(THREADS) cast_kernel(T *y, const float *x, size_t n, bool wide, const float *part,
-									   int parts, float *inverse)
+template <class T> __global__ void __launch_bounds__(THREADS)
+cast_kernel(T *y, const float *x, size_t n, bool wide, const float *part, int parts, float *inverse)
 {
 	SHARED(float, tmp, [32]);
 	const int shift = parts ? shift_of(part, parts, tmp) : 0;
 	const float factor = power_of_two(shift);
-	const size_t step = (size_t)gridDim.x * THREADS, first = (size_t)blockIdx.x * THREADS + threadIdx.x, vectors = wide ? n / WIDE : 0;
+	const size_t step = (size_t)gridDim.x * THREADS, first = (size_t)blockIdx.x * THREADS + threadIdx.x,
+		vectors = wide ? n / WIDE : 0;
 
 	for (size_t i = first; i < vectors; i += step)
 		put_eight(y + i * WIDE, x + i * WIDE, factor);
@@ -115,7 +117,9 @@ template <class T> __global__ void __launch_bounds__(THREADS) cast_kernel(T *y, 
 		*inverse = power_of_two(-shift);
 }
 
-template <class T> static cudaError_t cast_to(cudaStream_t st, T *y, float *inverse, const float *x, size_t n, const float *part, int parts)
+template <class T>
+static cudaError_t cast_to(cudaStream_t st, T *y, float *inverse, const float *x, size_t n, const float *part,
+			   int parts)
 {
 	const size_t a_block = THREADS * WIDE * 2, blocks = (n + a_block - 1) / a_block;
 
@@ -123,7 +127,8 @@ template <class T> static cudaError_t cast_to(cudaStream_t st, T *y, float *inve
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n, float *scratch)
+extern "C" cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n,
+			      float *scratch)
 {
 	switch (type) {
 	case DTYPE_F16:
@@ -135,7 +140,8 @@ extern "C" cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *
 	}
 }
 
-extern "C" cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *inverse, const float *x, size_t n, float *scratch)
+extern "C" cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *inverse, const float *x, size_t n,
+				     float *scratch)
 {
 	const int parts = type == DTYPE_F16 ? find_magnitude(st, x, n, scratch) : 0;
 
@@ -146,7 +152,8 @@ extern "C" cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *in
 /* ---- convolutions as rows ---- */
 
 /* A thread V neighbouring channels of one pixel under one tap; y [rows][taps][c]. */
-template <class T, int V> __global__ void __launch_bounds__(THREADS) columns_kernel(T *y, const float *inverse, const float *x, columns s)
+template <class T, int V> __global__ void __launch_bounds__(THREADS)
+columns_kernel(T *y, const float *inverse, const float *x, columns s)
 {
 	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x, pieces = s.c / V, taps = s.kh * s.kw;
 
@@ -167,10 +174,12 @@ template <class T, int V> __global__ void __launch_bounds__(THREADS) columns_ker
 		put(&y[i * V + k], inside ? from[k] * factor : 0);
 }
 
-template <class T> static cudaError_t columns_of(cudaStream_t st, T *y, const float *inverse, const float *x, const columns *s)
+template <class T>
+static cudaError_t columns_of(cudaStream_t st, T *y, const float *inverse, const float *x, const columns *s)
 {
 	const bool wide = s->c % WIDE == 0 && aligned(x, 16) && aligned(y, 16);
-	const size_t count = (size_t)s->rows * s->kh * s->kw * s->c / (wide ? WIDE : 1), blocks = (count + THREADS - 1) / THREADS;
+	const size_t count = (size_t)s->rows * s->kh * s->kw * s->c / (wide ? WIDE : 1),
+		blocks = (count + THREADS - 1) / THREADS;
 
 	if (wide)
 		LAUNCH((columns_kernel<T, WIDE>), blocks, THREADS, 0, st, y, inverse, x, *s);
@@ -179,7 +188,8 @@ template <class T> static cudaError_t columns_of(cudaStream_t st, T *y, const fl
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x, const struct columns *s)
+extern "C" cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x,
+				 const struct columns *s)
 {
 	switch (type) {
 	case DTYPE_F16:
@@ -199,9 +209,10 @@ DEV int out_of(int in, int k, int stride, int pad, int outs)
 	return at >= 0 && out * stride == at && out < outs ? out : -1;
 }
 
-/* A thread one channel of one pixel, all taps; y [rows][c][taps].  The block's piece of y is put together in shared memory, since the
- * thread's own is 18 bytes wide. */
-template <class T> __global__ void __launch_bounds__(THREADS) columns_back_kernel(T *y, const float *inverse, const float *dy, columns s)
+/* A thread one channel of one pixel, all taps; y [rows][c][taps].  The block's piece of y is put together in shared
+ * memory, since the thread's own is 18 bytes wide. */
+template <class T> __global__ void __launch_bounds__(THREADS)
+columns_back_kernel(T *y, const float *inverse, const float *dy, columns s)
 {
 	DYN_SHARED(T, piece);
 	const size_t first = (size_t)blockIdx.x * THREADS, count = (size_t)s.rows * s.c, i = first + threadIdx.x;
@@ -229,7 +240,8 @@ template <class T> __global__ void __launch_bounds__(THREADS) columns_back_kerne
 		y[first * taps + k] = piece[k];
 }
 
-template <class T> static cudaError_t columns_back_of(cudaStream_t st, T *y, const float *inverse, const float *dy, const columns *s)
+template <class T>
+static cudaError_t columns_back_of(cudaStream_t st, T *y, const float *inverse, const float *dy, const columns *s)
 {
 	const size_t count = (size_t)s->rows * s->c, shared = (size_t)THREADS * s->kh * s->kw * sizeof(T);
 
@@ -274,7 +286,8 @@ template <class T> struct reorder {
 	}
 };
 
-extern "C" cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in, int taps)
+extern "C" cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in,
+					 int taps)
 {
 	const size_t n = (size_t)out * in * taps;
 

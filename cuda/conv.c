@@ -1,4 +1,5 @@
-/* Convolutions as products: the pixels under a filter become a row of a matrix in scratch, some rows at a time. */
+/* Convolutions as matrix products (im2col): the pixels under a filter become a row of a matrix in scratch, some rows at
+ * a time. */
 #include "internal.h"
 
 static struct columns columns_of(const struct conv_shape *s, int c, int kh, int kw)
@@ -20,7 +21,8 @@ static bool is_linear(const struct conv_shape *s, int kh, int kw)
 	return kh * kw == 1 && s->stride == 1 && !s->pad && s->oh == s->h && s->ow == s->w;
 }
 
-void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, const struct conv_shape *s)
+void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+		 const struct conv_shape *s)
 {
 	const int width = w->kh * w->kw * w->in;
 	const size_t rows = (size_t)s->n * s->oh * s->ow;
@@ -32,7 +34,8 @@ void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight
 	}
 	if (bias)
 		cuda_must(k_fill_rows(d->stream, y, bias, rows, w->out), "bias");
-	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, x, (size_t)s->n * s->h * s->w * w->in, d->fixed->cast), "cast");
+	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, x, (size_t)s->n * s->h * s->w * w->in,
+				  d->fixed->cast), "cast");
 	for (; c.first < rows; c.first += c.rows) {
 		c.rows = next_part(&c, rows, width, w->dtype);
 		cuda_ran(d, k_columns(d->stream, d->scratch, w->dtype, &d->fixed->inverse, x, &c), "convolution");
@@ -42,8 +45,10 @@ void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight
 	}
 }
 
-/* inverts y = columns(x) W^T:  dx = columns(dy) W, where W [out][taps][in] is read as the matrix [out*taps][in] that it is in memory */
-void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s, int add)
+/* backward of y = columns(x) W^T:  dx = columns(dy) W, with W [out][taps][in] as the matrix [out*taps][in] that it is
+ * in memory */
+void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s,
+		    int add)
 {
 	const int width = w->kh * w->kw * w->out;
 	const size_t rows = (size_t)s->n * s->h * s->w;
@@ -53,18 +58,20 @@ void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct w
 		cuda_linear_dx(d, dx, dy, w, rows, add);
 		return;
 	}
-	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, dy, (size_t)s->n * s->oh * s->ow * w->out, d->fixed->cast),
+	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, dy, (size_t)s->n * s->oh * s->ow * w->out,
+				  d->fixed->cast),
 		 "cast");
 	for (; c.first < rows; c.first += c.rows) {
 		c.rows = next_part(&c, rows, width, w->dtype);
-		cuda_ran(d, k_columns_back(d->stream, d->scratch, w->dtype, &d->fixed->inverse, dy, &c), "convolution, backward");
+		cuda_ran(d, k_columns_back(d->stream, d->scratch, w->dtype, &d->fixed->inverse, dy, &c),
+			 "convolution, backward");
 		run_product(d, &(struct product){ .type = w->dtype, .m = c.rows, .n = w->in, .k = width,
 			.a = d->scratch, .lda = width, .b = w->data, .ldb = w->in, .add = add,
 			.c = dx + c.first * w->in, .ldc = w->in });
 	}
 }
 
-/* inverts y = columns(x) W^T:  dW[out,taps*in] = dy^T columns(x) */
+/* backward of y = columns(x) W^T:  dW[out,taps*in] = dy^T columns(x) */
 void cuda_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
 		    const struct conv_shape *s, int add)
 {
@@ -72,10 +79,13 @@ void cuda_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy
 	const size_t rows = (size_t)s->n * s->oh * s->ow;
 	struct columns c = columns_of(s, in, kh, kw);
 
-	cuda_ran(d, k_cast_factor(d->stream, DTYPE_F32, &d->fixed->inverse, x, (size_t)s->n * s->h * s->w * in, d->fixed->cast), "cast");
+	cuda_ran(d, k_cast_factor(d->stream, DTYPE_F32, &d->fixed->inverse, x, (size_t)s->n * s->h * s->w * in,
+				  d->fixed->cast), "cast");
 	for (; c.first < rows; c.first += c.rows) {
 		c.rows = next_part(&c, rows, width, DTYPE_F32);
-		cuda_ran(d, k_columns(d->stream, d->scratch, DTYPE_F32, &d->fixed->inverse, x, &c), "convolution, backward");
-		cuda_gemm(d, 1, 0, out, width, c.rows, 1, dy + c.first * out, out, (float *)d->scratch, width, add || c.first, dw, width);
+		cuda_ran(d, k_columns(d->stream, d->scratch, DTYPE_F32, &d->fixed->inverse, x, &c),
+			 "convolution, backward");
+		cuda_gemm(d, 1, 0, out, width, c.rows, 1, dy + c.first * out, out, (float *)d->scratch, width,
+			  add || c.first, dw, width);
 	}
 }

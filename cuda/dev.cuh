@@ -1,8 +1,8 @@
 /*
  * dev.cuh - the device dialect: everything that differs between nvcc and the stand-in of tests/emu is in this file.
  *
- * Kernels are plain CUDA C++ besides: LAUNCH, SHARED and DYN_SHARED instead of <<<>>> and __shared__, the wrappers below instead of
- * inline assembler.  What a kernel may and may not do: CONTRIBUTING.md, "A kernel".
+ * Kernels are plain CUDA C++ with LAUNCH, SHARED and DYN_SHARED instead of <<<>>> and __shared__, and the wrappers
+ * below instead of inline assembler.  What a kernel may and may not do: CONTRIBUTING.md, "A kernel".
  */
 #ifndef CUDA_DEV_CUH
 #define CUDA_DEV_CUH
@@ -14,7 +14,8 @@
 #include <cuda_bf16.h>
 #include <stdint.h>
 
-/* LAUNCH((kernel<T>), grid, block, dynamic shared bytes, stream, arguments...); parentheses only where the name holds a comma */
+/* LAUNCH((kernel<T>), grid, block, dynamic shared bytes, stream, arguments...);
+ * parentheses only where the name holds a comma */
 #define LAUNCH(kernel, grid, block, shared, stream, ...) (kernel)<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__)
 #define SHARED(type, name, ...) __shared__ __align__(16) type name __VA_ARGS__
 #define DYN_SHARED(type, name) \
@@ -26,14 +27,16 @@
 /* d[16,8] += a[16,16] b[16,8]; fragments as the PTX ISA lays out mma.m16n8k16 */
 DEV void mma_f16(float *d, const uint32_t *a, const uint32_t *b)
 {
-	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+		     "{%0,%1,%2,%3};\n"
 		     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
 		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 DEV void mma_bf16(float *d, const uint32_t *a, const uint32_t *b)
 {
-	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+		     "{%0,%1,%2,%3};\n"
 		     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
 		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
@@ -42,12 +45,14 @@ DEV void mma_bf16(float *d, const uint32_t *a, const uint32_t *b)
  * a: (g,t) (g+8,t) (g,t+4) (g+8,t+4);  b: (k=t,n=g) (k=t+4,n=g);  d: (g,2t) (g,2t+1) (g+8,2t) (g+8,2t+1) */
 DEV void mma_tf32(float *d, const uint32_t *a, const uint32_t *b)
 {
-	asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+	asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+		     "{%0,%1,%2,%3};\n"
 		     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
 		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/* The nearest number of 10 fraction bits, ties away from 0: what the tensor cores read of a float, without their truncation. */
+/* The nearest number of 10 fraction bits, ties away from 0.  The tensor cores read that many of a float, and would
+ * truncate it. */
 DEV uint32_t to_tf32(float x)
 {
 	uint32_t u;
@@ -69,13 +74,15 @@ DEV float exp2_approx(float x)
 DEV void ldsm_x4(uint32_t *r, const void *row)
 {
 	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
-		     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
+		     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+		     : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
 }
 
 DEV void ldsm_x4_t(uint32_t *r, const void *row)
 {
 	asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
-		     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
+		     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+		     : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
 }
 
 /* 16 bytes from global to shared memory, both aligned; zeros where !ok (src must still be a valid address) */
@@ -120,7 +127,8 @@ DEV float warp_max(float v)
 	return v;
 }
 
-/* Sum over a block of whole warps, at most 1024 threads; every thread gets it.  tmp: 32 values in shared memory, free again on return. */
+/* Sum over a block of whole warps, at most 1024 threads; every thread gets it.
+ * tmp: 32 values in shared memory, free again on return. */
 template <class T> DEV T block_sum(T v, T *tmp)
 {
 	T s = 0;

@@ -1,3 +1,4 @@
+/* The CUDA device: opening a card, memory, uploads, frozen weights, and errors, which end the program. */
 #include <stdlib.h>
 #include <string.h>
 #include "internal.h"
@@ -7,16 +8,18 @@ enum { CAPABILITY_MAJOR = 8 };  /* bf16 and tf32 on tensor cores, cp.async */
 void cuda_must(cudaError_t status, const char *what)
 {
 	if (status == cudaErrorMemoryAllocation)
-		die(EXIT_MEMORY, "device cuda: no memory on the card for %s; lora-train --plan says what a run needs", what);
+		die(EXIT_MEMORY, "device cuda: no memory on the card for %s; lora-train --plan says what a run needs",
+		    what);
 	if (status != cudaSuccess)
-		die(EXIT_MEMORY, "device cuda: %s: %s; nothing that follows could be trusted: start again from the last state", what,
-		    cudaGetErrorString(status));
+		die(EXIT_MEMORY, "device cuda: %s: %s; nothing that follows could be trusted: "
+				 "start again from the last state", what, cudaGetErrorString(status));
 }
 
 void blas_must(cublasStatus_t status, const char *what)
 {
 	if (status != CUBLAS_STATUS_SUCCESS)
-		die(EXIT_MEMORY, "device cuda: cuBLAS gave up in %s (status %d); start again from the last state", what, (int)status);
+		die(EXIT_MEMORY, "device cuda: cuBLAS gave up in %s (status %d); start again from the last state", what,
+		    (int)status);
 }
 
 void cuda_ran(struct device *d, cudaError_t status, const char *what)
@@ -28,8 +31,8 @@ void cuda_ran(struct device *d, cudaError_t status, const char *what)
 void *cuda_scratch(struct device *d, size_t bytes)
 {
 	if (bytes > SCRATCH_BYTES)
-		die(EXIT_MEMORY, "device cuda: an operation wants %zu bytes of scratch, and there are %d; use smaller pictures or batches",
-		    bytes, SCRATCH_BYTES);
+		die(EXIT_MEMORY, "device cuda: an operation wants %zu bytes of scratch, and there are %d; "
+				 "use smaller pictures or batches", bytes, SCRATCH_BYTES);
 	return d->scratch;
 }
 
@@ -41,14 +44,18 @@ static int check_card(struct error *e)
 	cudaError_t status = cudaGetDeviceCount(&count);
 
 	if (status != cudaSuccess || !count)
-		return fail(e, EXIT_MEMORY, "device cuda: no NVIDIA card: %s; looked for a driver (libcuda.so.1) and a card of compute "
-			    "capability 8.0 or newer; use --device cpu", status == cudaSuccess ? "none found" : cudaGetErrorString(status));
+		return fail(e, EXIT_MEMORY, "device cuda: no NVIDIA card: %s; "
+					    "looked for a driver (libcuda.so.1) and a card of compute capability 8.0 "
+					    "or newer; use --device cpu", status == cudaSuccess ? "none found" :
+					    cudaGetErrorString(status));
 	if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) != cudaSuccess ||
 	    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0) != cudaSuccess)
 		return fail(e, EXIT_MEMORY, "device cuda: the card does not say what it is; use --device cpu");
 	if (major < CAPABILITY_MAJOR)
-		return fail(e, EXIT_MEMORY, "device cuda: the card has compute capability %d.%d, 8.0 is needed (RTX 30, A4000 and newer); "
-			    "CUDA_VISIBLE_DEVICES chooses among cards, --device cpu does without", major, minor);
+		return fail(e, EXIT_MEMORY, "device cuda: the card has compute capability %d.%d, "
+					    "8.0 is needed (RTX 30, A4000 and newer); "
+					    "CUDA_VISIBLE_DEVICES chooses among cards, --device cpu does without",
+					    major, minor);
 	return 0;
 }
 
@@ -81,10 +88,11 @@ struct device *cuda_open(struct error *e)
 	if (check_card(e) < 0)
 		return NULL;
 	d = calloc(1, sizeof(*d));
-	if (!d || cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking) != cudaSuccess || !open_memory(d) || !open_blas(d)) {
+	if (!d || cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking) != cudaSuccess || !open_memory(d) ||
+	    !open_blas(d)) {
 		cuda_close(d);
-		fail(e, EXIT_MEMORY, "device cuda: no memory on the card to begin with; is another program on it (nvidia-smi)? "
-		     "use --device cpu");
+		fail(e, EXIT_MEMORY, "device cuda: no memory on the card to begin with; "
+				     "is another program on it (nvidia-smi)? use --device cpu");
 		return NULL;
 	}
 	return d;
@@ -163,7 +171,8 @@ static void upload_filters(struct device *d, struct weight *w, const char *host)
 	for (at = 0; at < w->out; at += part) {
 		part = w->out - at < most ? w->out - at : most;
 		cuda_upload(d, cuda_scratch(d, part * filter), host + at * filter, part * filter);
-		cuda_ran(d, k_reorder_filters(d->stream, (char *)w->data + at * filter, d->scratch, size, part, w->in, w->kh * w->kw),
+		cuda_ran(d, k_reorder_filters(d->stream, (char *)w->data + at * filter, d->scratch, size, part, w->in,
+					      w->kh * w->kw),
 			 "reorder filters");
 	}
 }
@@ -191,7 +200,8 @@ const void *cuda_weight(struct device *d, const struct weight *w)
 {
 	if (!w->on_host)
 		return w->data;
-	cuda_must(cudaMemcpyAsync(d->visit, w->data, (size_t)w->out * w->in * type_size(w->dtype), cudaMemcpyHostToDevice, d->stream),
+	cuda_must(cudaMemcpyAsync(d->visit, w->data, (size_t)w->out * w->in * type_size(w->dtype),
+				  cudaMemcpyHostToDevice, d->stream),
 		  "a weight from host memory");
 	return d->visit;
 }

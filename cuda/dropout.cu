@@ -1,10 +1,11 @@
-/* Random zeros: the CPU's, bit for bit (base/philox.c; Salmon et al. 2011). */
+/* Dropout, with the same elements as on the CPU (base/philox.c; Salmon et al. 2011). */
 #include "each.cuh"
 #include "kernels.h"
 
 DEV void philox_block(const struct random &r, uint32_t index, uint32_t out[4])
 {
-	uint32_t k0 = (uint32_t)r.seed, k1 = (uint32_t)(r.seed >> 32), c0 = index, c1 = r.item, c2 = r.step, c3 = r.purpose;
+	uint32_t k0 = (uint32_t)r.seed, k1 = (uint32_t)(r.seed >> 32), c0 = index, c1 = r.item, c2 = r.step,
+		c3 = r.purpose;
 
 	for (int round = 0; round < 10; round++) {
 		const uint64_t p0 = (uint64_t)0xd2511f53 * c0, p1 = (uint64_t)0xcd9e8d57 * c2;
@@ -37,7 +38,9 @@ struct drop {
 	}
 };
 
-extern "C" cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, double p, int n, int rows, int c, bool shared)
+extern "C" cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, double p, int n, int rows, int c,
+				 bool shared)
 {
-	return each_in_rows(st, drop{ x, *r, (uint64_t)(p * 0x1p32), (float)(1 / (1 - p)), rows, c, shared }, (size_t)n * rows, c);
+	return each_in_rows(st, drop{ x, *r, (uint64_t)(p * 0x1p32), (float)(1 / (1 - p)), rows, c, shared },
+			    (size_t)n * rows, c);
 }

@@ -1,7 +1,8 @@
 /*
- * each.cuh - one thread an element: two ways to walk a tensor, for a function object.
+ * each.cuh - calls a function object for every element of a tensor, one thread an element: by index, or by row and
+ * column.
  *
- * Neighbouring threads take neighbouring elements, so every access is one of whole lines.
+ * Neighbouring threads take neighbouring elements, so that accesses are coalesced.
  */
 #ifndef CUDA_EACH_CUH
 #define CUDA_EACH_CUH

@@ -1,3 +1,4 @@
+/* Activations, GEGLU, sums and products, a thread an element. */
 #include "each.cuh"
 #include "kernels.h"
 
@@ -46,7 +47,7 @@ template <activation K> struct forward {
 	__device__ void operator()(size_t i) const { y[i] = value<K>(x[i]); }
 };
 
-/* inverts y = f(x):  dx = dy f'(x) */
+/* backward of y = f(x):  dx = dy f'(x) */
 template <activation K> struct backward {
 	float *dx; const float *dy, *x; int add;
 	__device__ void operator()(size_t i) const { dx[i] = dy[i] * slope<K>(x[i]) + (add ? dx[i] : 0); }
@@ -64,8 +65,8 @@ extern "C" cudaError_t k_activation(cudaStream_t st, float *y, const float *x, s
 	}
 }
 
-extern "C" cudaError_t k_activation_back(cudaStream_t st, float *dx, const float *dy, const float *x, size_t n, enum activation kind,
-					 int add)
+extern "C" cudaError_t k_activation_back(cudaStream_t st, float *dx, const float *dy, const float *x, size_t n,
+					 enum activation kind, int add)
 {
 	switch (kind) {
 	case ACT_SILU:
@@ -79,10 +80,13 @@ extern "C" cudaError_t k_activation_back(cudaStream_t st, float *dx, const float
 
 struct geglu_forward {
 	float *y; const float *x; int c;        /* y [rows,c], x [rows,2c] */
-	__device__ void operator()(size_t row, int i) const { y[row * c + i] = x[row * 2 * c + i] * gelu(x[row * 2 * c + c + i]); }
+	__device__ void operator()(size_t row, int i) const
+	{
+		y[row * c + i] = x[row * 2 * c + i] * gelu(x[row * 2 * c + c + i]);
+	}
 };
 
-/* inverts y = a gelu(b):  da = dy gelu(b);  db = dy a gelu'(b) */
+/* backward of y = a gelu(b):  da = dy gelu(b);  db = dy a gelu'(b) */
 struct geglu_backward {
 	float *dx; const float *dy, *x; int c, add;
 	__device__ void operator()(size_t row, int i) const
@@ -100,7 +104,8 @@ extern "C" cudaError_t k_geglu(cudaStream_t st, float *y, const float *x, int ro
 	return each_in_rows(st, geglu_forward{ y, x, c }, rows, c);
 }
 
-extern "C" cudaError_t k_geglu_back(cudaStream_t st, float *dx, const float *dy, const float *x, int rows, int c, int add)
+extern "C" cudaError_t k_geglu_back(cudaStream_t st, float *dx, const float *dy, const float *x, int rows, int c,
+				    int add)
 {
 	return each_in_rows(st, geglu_backward{ dx, dy, x, c, add }, rows, c);
 }
@@ -141,7 +146,8 @@ extern "C" cudaError_t k_axxpby(cudaStream_t st, float *y, float a, const float 
 	return each(st, scaled_square{ y, a, x, b }, n);
 }
 
-extern "C" cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps, float b, size_t n)
+extern "C" cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps,
+				   float b, size_t n)
 {
 	return each(st, over_the_root{ y, a, x, v, eps, b }, n);
 }

@@ -1,8 +1,8 @@
 /*
- * internal.h - what the host side of the CUDA backend shares: the device's state, and the functions of struct backend.
+ * internal.h - the device's state, and the functions of struct backend.  Private to the host side of cuda/ (*.c).
  *
- * One stream, one cuBLAS handle with its own workspace, one stretch of scratch: work runs in the order of the calls, so scratch is free
- * again for the next call, and two runs do the same arithmetic in the same order.
+ * There is one stream, one cuBLAS handle with its own workspace, and one scratch buffer.  Work runs in the order of the
+ * calls, so the scratch is free again for the next call, and two runs do the same arithmetic in the same order.
  */
 #ifndef CUDA_INTERNAL_H
 #define CUDA_INTERNAL_H
@@ -14,7 +14,7 @@
 
 enum { SCRATCH_BYTES = 64 << 20, WORKSPACE_BYTES = 32 << 20, SLAB_BYTES = 64 << 20 };
 
-/* Small things at fixed addresses. */
+/* Small values at fixed addresses in device memory. */
 struct fixed {
 	double sum, partial[REDUCE_SCRATCH];
 	float zero, one;                /* factors for cuBLAS beside `inverse` */
@@ -22,10 +22,11 @@ struct fixed {
 	float cast[CAST_SCRATCH];
 };
 
-/* What lies cast in scratch.  q, k and v read the same tokens, one after another: the second and third find them here. */
+/* The operand whose cast copy is in scratch.  q, k and v are products of the same tokens, one after another: the second
+ * and third reuse the copy. */
 struct operand { const float *of; size_t count; enum dtype type; };
 
-/* What the shared object is opened for; the size tells a backend of another build from ours. */
+/* The symbol that backend.c looks up in the shared object; its size tells a backend of another build from ours. */
 extern const struct backend cuda_backend;
 extern const size_t cuda_backend_bytes;
 
@@ -36,15 +37,16 @@ struct device {
 	struct staging *staging;
 	char *scratch;                  /* [SCRATCH_BYTES] */
 	void *workspace;                /* cuBLAS's */
-	void *visit; size_t visit_bytes;        /* where a weight comes that lies in host memory: room for the largest */
+	/* where a weight comes that lies in host memory: room for the largest */
+	void *visit; size_t visit_bytes;
 	struct fixed *fixed;            /* device memory: addresses are taken here, values are not */
 	struct operand operand;
 };
 
-/* Ends the program unless all is well: after an error on the card nothing that follows is worth anything. */
+/* Ends the program after an error of the card: nothing that follows could be trusted. */
 void cuda_must(cudaError_t status, const char *what);
 void blas_must(cublasStatus_t status, const char *what);
-/* For every launch that writes memory or scratch: what was cast may no longer be true. */
+/* Checks every launch that writes memory or scratch, and forgets the cast operand, which may have changed. */
 void cuda_ran(struct device *d, cudaError_t status, const char *what);
 void *cuda_scratch(struct device *d, size_t bytes);     /* ends the program where that is more than there is */
 

@@ -1,9 +1,10 @@
 /*
- * kernels.h - the kernels' C interface: what each file of kernels (*.cu) can be asked for.
+ * kernels.h - the C interface of the kernels: the launchers of each file (*.cu).
  *
- * A launcher enqueues on the stream and returns cudaGetLastError(): it never waits, never allocates, and its arguments are those of
- * libcommon/backend_ops.def, where shapes and formulas are written.  All pointers are device memory unless "host" is said.
- * `scratch` is device memory of the size given beside it, free again when the launcher's kernels have run.
+ * A launcher enqueues on the stream and returns cudaGetLastError(): it never waits, never allocates, and its arguments
+ * are those of libcommon/backend_ops.def, where shapes and formulas are written.  All pointers are device memory unless
+ * "host" is said.  `scratch` is device memory of the size given beside it; it is free again when the launcher's kernels
+ * have run.
  */
 #ifndef CUDA_KERNELS_H
 #define CUDA_KERNELS_H
@@ -16,19 +17,22 @@ extern "C" {
 #endif
 
 /* ---- cast.cu: operands for tensor cores ---- */
-/* y[n] = x[n] in the weight's type.  F16: times a power of two that brings the largest magnitude to 2^13..2^14, so that neither large
- * activations nor small gradients leave the type's range; 1/factor goes to *inverse (BF16 and F32: 1).  scratch: CAST_SCRATCH floats.
- * Where x holds Inf or NaN the factor is 1. */
+/* y[n] = x[n] in the weight's type.  F16: times a power of two that brings the largest magnitude to 2^13..2^14, so that
+ * neither large activations nor small gradients leave the type's range; 1/factor goes to *inverse (BF16 and F32: 1).
+ * scratch: CAST_SCRATCH floats.  Where x holds Inf or NaN the factor is 1. */
 enum { CAST_SCRATCH = 1024 };
 cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n, float *scratch);
 /* *inverse alone, for im2col */
 cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *inverse, const float *x, size_t n, float *scratch);
-/* Rows first..first+rows-1 of the matrix [n*oh*ow, kh*kw*c] whose product with filters is a convolution of x[n,h,w,c], over *inverse. */
+/* Rows first..first+rows-1 of the matrix [n*oh*ow, kh*kw*c] whose product with filters is a convolution of x[n,h,w,c],
+ * divided by *inverse. */
 struct columns { int n, h, w, c, oh, ow, kh, kw, stride, pad; size_t first; int rows; };
-cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x, const struct columns *s);
-/* The same for the way back: x is the output's gradient [n,oh,ow,c], rows are those of the input [n*h*w, c*kh*kw], so that the filters
- * [out][kh][kw][in] are the other matrix as they lie. */
-cudaError_t k_columns_back(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x, const struct columns *s);
+cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x,
+		      const struct columns *s);
+/* The same for backward: x is the output's gradient [n,oh,ow,c], and the rows are those of the input [n*h*w, c*kh*kw],
+ * so that the filters [out][kh][kw][in] are the other matrix as they are in memory. */
+cudaError_t k_columns_back(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x,
+			   const struct columns *s);
 /* y[rows,c] = bias[c] */
 cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias, int rows, int c);
 /* filters [out][in][taps] of 2 or 4 bytes each to [out][taps][in] */
@@ -37,27 +41,30 @@ cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t si
 /* ---- norm.cu ---- */
 cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,
 			 const struct norm_shape *s, float *scratch);
-cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
-			      const float *bias, const struct norm_shape *s, int add, float *scratch);
-cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *sums, const float *x, int at, int pixels, const struct norm_shape *s,
+cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats,
+			      const float *gain, const float *bias, const struct norm_shape *s, int add,
 			      float *scratch);
-cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x, const float *gain, const float *bias,
-			       const struct norm_shape *s);
+cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *sums, const float *x, int at, int pixels,
+			      const struct norm_shape *s, float *scratch);
+cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x, const float *gain,
+			       const float *bias, const struct norm_shape *s);
 /* floats of scratch that these need */
 size_t group_norm_scratch(const struct norm_shape *s);
-cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows, int c,
-			 float eps);
-cudaError_t k_layer_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain, int rows,
-			      int c, int add);
+cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,
+			 int rows, int c, float eps);
+cudaError_t k_layer_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats,
+			      const float *gain, int rows, int c, int add);
 
 /* ---- elementwise.cu ---- */
 cudaError_t k_activation(cudaStream_t st, float *y, const float *x, size_t n, enum activation kind);
-cudaError_t k_activation_back(cudaStream_t st, float *dx, const float *dy, const float *x, size_t n, enum activation kind, int add);
+cudaError_t k_activation_back(cudaStream_t st, float *dx, const float *dy, const float *x, size_t n,
+			      enum activation kind, int add);
 cudaError_t k_geglu(cudaStream_t st, float *y, const float *x, int rows, int c);
 cudaError_t k_geglu_back(cudaStream_t st, float *dx, const float *dy, const float *x, int rows, int c, int add);
 cudaError_t k_axpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n);
 cudaError_t k_axxpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n);
-cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps, float b, size_t n);
+cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps, float b,
+			size_t n);
 cudaError_t k_add(cudaStream_t st, float *y, const float *x, const float *z, size_t n);
 cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, double p, int n, int rows, int c, bool shared);
 
@@ -88,14 +95,15 @@ cudaError_t k_rotate_back(cudaStream_t st, float *dx, float *db, float *room, co
 			  const float *b, const float *r, int rows, const struct rotations *s, const int add[2],
 			  double *limit);
 
-/* ---- attention.cu, attention_back.cu: tf32 on tensor cores.  Any d up to 512, any strides; 16-byte aligned rows are faster.  Fast are
- * forward for every d, and the way back up to d = 64; up to 160 it is slower, and beyond it is right and no more. ---- */
-/* both: cudaErrorInvalidValue for d > 512, for a scale that is not positive, and for a causal mask where lq is not lk */
+/* ---- attention.cu, attention_back.cu: tf32 on tensor cores.  Any d up to 512, any strides; 16-byte aligned rows are
+ * faster.  Forward is fast for every d, backward up to d = 64; up to 160 it is slower, and beyond that slow. ---- */
+/* both: cudaErrorInvalidValue for d > 512, for a scale that is not positive,
+ * and for a causal mask where lq is not lk */
 cudaError_t k_attention(cudaStream_t st, float *o, float *lse, const float *q, const float *k, const float *v,
 			const struct attention_shape *s);
-cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o, const float *lse,
-			     const float *q, const float *k, const float *v, const struct attention_shape *s, const int add[3],
-			     float *scratch);
+cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o,
+			     const float *lse, const float *q, const float *k, const float *v,
+			     const struct attention_shape *s, const int add[3], float *scratch);
 /* floats of scratch, 16-byte aligned: n*heads*lq, and parts of dk and dv where keys are few (16 MiB at most) */
 size_t attention_back_scratch(const struct attention_shape *s);
 
@@ -108,19 +116,22 @@ cudaError_t k_sum_magnitudes(cudaStream_t st, double *sum, const float *x, size_
 
 /* ---- loss.cu ---- */
 cudaError_t k_loss(cudaStream_t st, float *loss, const float *x, const float *target, const struct loss_terms *s);
-cudaError_t k_loss_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target, const struct loss_terms *s,
-			int add);
-cudaError_t k_mse(cudaStream_t st, float *loss, const float *x, const float *target, const float *weight, int n, size_t each);
-cudaError_t k_mse_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target, const float *weight, int n,
-		       size_t each, int add);
+cudaError_t k_loss_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target,
+			const struct loss_terms *s, int add);
+cudaError_t k_mse(cudaStream_t st, float *loss, const float *x, const float *target, const float *weight, int n,
+		  size_t each);
+cudaError_t k_mse_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target,
+		       const float *weight, int n, size_t each, int add);
 
 /* ---- optimizer.cu ---- */
-cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s);
-cudaError_t k_adamw8bit(cudaStream_t st, float *p, const struct adam8_moments *q, const float *grad, size_t n, const struct adamw_step *s);
+cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n,
+		    const struct adamw_step *s);
+cudaError_t k_adamw8bit(cudaStream_t st, float *p, const struct adam8_moments *q, const float *grad, size_t n,
+			const struct adamw_step *s);
 cudaError_t k_lion(cudaStream_t st, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s);
 /* scratch: outer*inner doubles */
-cudaError_t k_adafactor(cudaStream_t st, float *u, float *row, float *col, const float *grad, const struct factored_shape *s, double share,
-			float eps, double *scratch);
+cudaError_t k_adafactor(cudaStream_t st, float *u, float *row, float *col, const float *grad,
+			const struct factored_shape *s, double share, float eps, double *scratch);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* Kronecker's product of two small matrices, and its way back. */
+/* The Kronecker product of two small matrices, and its backward. */
 #include "each.cuh"
 #include "kernels.h"
 

@@ -1,4 +1,5 @@
-/* Losses: a block a sample, since a latent has some ten thousand elements.  The same arithmetic as cpu/loss_kinds.c, in double. */
+/* Losses, a block a sample, since a latent has some ten thousand elements.  The arithmetic is that of cpu/loss_kinds.c,
+ * in double. */
 #include "dev.cuh"
 #include "kernels.h"
 
@@ -24,7 +25,8 @@ template <loss_kind K> DEV double value(double d, double c)
 
 template <loss_kind K> DEV double slope(double d, double c)
 {
-	return K == LOSS_L2 ? 2 * d : K == LOSS_L1 ? (double)((d > 0) - (d < 0)) : (K == LOSS_HUBER ? c : 1) * 2 * d / sqrt(d * d + c * c);
+	return K == LOSS_L2 ? 2 * d : K == LOSS_L1 ? (double)((d > 0) - (d < 0)) :
+		(K == LOSS_HUBER ? c : 1) * 2 * d / sqrt(d * d + c * c);
 }
 
 DEV float mask_of(const terms &s, int sample, size_t i)
@@ -32,7 +34,8 @@ DEV float mask_of(const terms &s, int sample, size_t i)
 	return s.mask ? s.mask[sample * s.pixels + i / s.channels] : 1;
 }
 
-template <loss_kind K> __global__ void __launch_bounds__(THREADS) loss_kernel(float *loss, const float *x, const float *target, terms s)
+template <loss_kind K> __global__ void __launch_bounds__(THREADS)
+loss_kernel(float *loss, const float *x, const float *target, terms s)
 {
 	SHARED(double, tmp, [32]);
 	const int sample = blockIdx.x;
@@ -48,7 +51,7 @@ template <loss_kind K> __global__ void __launch_bounds__(THREADS) loss_kernel(fl
 		loss[sample] = s.weight[sample] * (sum / s.each);
 }
 
-/* inverts loss = weight mean(mask f(x - target)):  dx = dloss weight mask f'(x - target) / each */
+/* backward of loss = weight mean(mask f(x - target)):  dx = dloss weight mask f'(x - target) / each */
 template <loss_kind K> __global__ void __launch_bounds__(BACK_THREADS)
 loss_back_kernel(float *dx, const float *dloss, const float *x, const float *target, terms s, int add)
 {
@@ -63,14 +66,16 @@ loss_back_kernel(float *dx, const float *dloss, const float *x, const float *tar
 	}
 }
 
-template <loss_kind K> static cudaError_t forward(cudaStream_t st, float *loss, const float *x, const float *target, int n, terms s)
+template <loss_kind K>
+static cudaError_t forward(cudaStream_t st, float *loss, const float *x, const float *target, int n, terms s)
 {
 	LAUNCH(loss_kernel<K>, n, THREADS, 0, st, loss, x, target, s);
 	return cudaGetLastError();
 }
 
-template <loss_kind K> static cudaError_t backward(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target,
-						   int n, terms s, int add)
+template <loss_kind K>
+static cudaError_t backward(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target, int n,
+			    terms s, int add)
 {
 	const dim3 grid((s.each + BACK_THREADS - 1) / BACK_THREADS, n);
 
@@ -83,7 +88,8 @@ static terms terms_of(const struct loss_terms *s)
 	return { s->channels, (size_t)s->pixels, (size_t)s->pixels * s->channels, s->weight, s->c, s->mask };
 }
 
-extern "C" cudaError_t k_loss(cudaStream_t st, float *loss, const float *x, const float *target, const struct loss_terms *s)
+extern "C" cudaError_t k_loss(cudaStream_t st, float *loss, const float *x, const float *target,
+			      const struct loss_terms *s)
 {
 	switch (s->kind) {
 	case LOSS_L2:
@@ -112,13 +118,14 @@ extern "C" cudaError_t k_loss_back(cudaStream_t st, float *dx, const float *dlos
 	}
 }
 
-extern "C" cudaError_t k_mse(cudaStream_t st, float *loss, const float *x, const float *target, const float *weight, int n, size_t each)
+extern "C" cudaError_t k_mse(cudaStream_t st, float *loss, const float *x, const float *target, const float *weight,
+			     int n, size_t each)
 {
 	return forward<LOSS_L2>(st, loss, x, target, n, { 1, each, each, weight, NULL, NULL });
 }
 
-extern "C" cudaError_t k_mse_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target, const float *weight,
-				  int n, size_t each, int add)
+extern "C" cudaError_t k_mse_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target,
+				  const float *weight, int n, size_t each, int add)
 {
 	return backward<LOSS_L2>(st, dx, dloss, x, target, n, { 1, each, each, weight, NULL, NULL }, add);
 }

@@ -1,3 +1,4 @@
+/* Operations that move or broadcast rows: sums per sample, upsampling, embedding, gather, columns. */
 #include "each.cuh"
 #include "kernels.h"
 
@@ -13,17 +14,21 @@ extern "C" cudaError_t k_add_per_sample(cudaStream_t st, float *y, const float *
 
 struct multiply_row {
 	float *y; const float *x, *z; int c; bool shared;
-	__device__ void operator()(size_t row, int i) const { y[row * c + i] = x[row * c + i] * z[(shared ? 0 : row * c) + i]; }
+	__device__ void operator()(size_t row, int i) const
+	{
+		y[row * c + i] = x[row * c + i] * z[(shared ? 0 : row * c) + i];
+	}
 };
 
-extern "C" cudaError_t k_multiply(cudaStream_t st, float *y, const float *x, const float *z, int rows, int c, bool shared)
+extern "C" cudaError_t k_multiply(cudaStream_t st, float *y, const float *x, const float *z, int rows, int c,
+				  bool shared)
 {
 	return each_in_rows(st, multiply_row{ y, x, z, c, shared }, rows, c);
 }
 
 enum { SUM_ROWS = 32 };
 
-/* inverts y = x + v:  dv[n,c] = sum over hw of dy.  A block 32 columns of a sample; its warps share the rows. */
+/* backward of y = x + v:  dv[n,c] = sum over hw of dy.  A block 32 columns of a sample; its warps share the rows. */
 __global__ void __launch_bounds__(32 * SUM_ROWS) sum_kernel(float *dv, const float *dy, int hw, int c, int add)
 {
 	SHARED(float, part, [SUM_ROWS][33]);
@@ -53,10 +58,14 @@ extern "C" cudaError_t k_sum_per_sample(cudaStream_t st, float *dv, const float 
 
 struct copy_column {
 	float *y; int ldy; const float *x; int ldx, add;
-	__device__ void operator()(size_t row, int i) const { y[row * ldy + i] = x[row * ldx + i] + (add ? y[row * ldy + i] : 0); }
+	__device__ void operator()(size_t row, int i) const
+	{
+		y[row * ldy + i] = x[row * ldx + i] + (add ? y[row * ldy + i] : 0);
+	}
 };
 
-extern "C" cudaError_t k_copy_columns(cudaStream_t st, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add)
+extern "C" cudaError_t k_copy_columns(cudaStream_t st, float *y, int ldy, const float *x, int ldx, int rows, int cols,
+				      int add)
 {
 	return each_in_rows(st, copy_column{ y, ldy, x, ldx, add }, rows, cols);
 }
@@ -68,11 +77,12 @@ struct enlarge {
 	{
 		const size_t line = row / (2 * w), column = row % (2 * w);
 
-		y[row * c + i] = x[(line / 2 * w + column / 2) * c + i];        /* 2h is even: lines of samples do not mix */
+		/* 2h is even: lines of samples do not mix */
+		y[row * c + i] = x[(line / 2 * w + column / 2) * c + i];
 	}
 };
 
-/* inverts it:  dx = the sum of the four */
+/* backward of it:  dx = the sum of the four */
 struct enlarge_back {
 	float *dx; const float *dy; int w, c, add;
 	__device__ void operator()(size_t row, int i) const
@@ -99,10 +109,14 @@ DEV float widened(__nv_bfloat16 x) { return __bfloat162float(x); }
 
 template <class T> struct look_up {
 	float *y; const T *table; const int32_t *index; int c;
-	__device__ void operator()(size_t row, int i) const { y[row * c + i] = widened(table[(size_t)index[row] * c + i]); }
+	__device__ void operator()(size_t row, int i) const
+	{
+		y[row * c + i] = widened(table[(size_t)index[row] * c + i]);
+	}
 };
 
-template <class T> static cudaError_t look_all_up(cudaStream_t st, float *y, const void *table, const int32_t *index, int rows, int c)
+template <class T>
+static cudaError_t look_all_up(cudaStream_t st, float *y, const void *table, const int32_t *index, int rows, int c)
 {
 	return each_in_rows(st, look_up<T>{ y, (const T *)table, index, c }, rows, c);
 }
@@ -134,7 +148,8 @@ struct scatter {
 	}
 };
 
-extern "C" cudaError_t k_gather_rows_back(cudaStream_t st, float *dx, const float *dy, const int32_t *index, int rows, int c)
+extern "C" cudaError_t k_gather_rows_back(cudaStream_t st, float *dx, const float *dy, const int32_t *index, int rows,
+					  int c)
 {
 	return each(st, scatter{ dx, dy, index, rows, c }, c);
 }

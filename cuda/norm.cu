@@ -1,5 +1,5 @@
-/* Group and layer norm.  Their sums are taken relative to a value of the tensor itself, or to the mean, so that a mean far from 0 costs
- * nothing; order and grouping depend on shapes alone. */
+/* Group and layer norm.  Sums are taken relative to a value of the tensor, or to the mean, so that a mean far from 0
+ * costs no precision; order and grouping depend on shapes alone. */
 #include "dev.cuh"
 #include "kernels.h"
 
@@ -13,7 +13,8 @@ DEV float sigmoid(float x)
 /* ---- group norm: sums of columns over chunks of rows, then of groups, then every element ---- */
 
 /* struct norm_shape as kernels take it */
-struct shape { int hw, c, groups, width, chunks, rows; float eps; bool silu; };   /* width: channels a group; rows: a chunk */
+/* width: channels a group; rows: a chunk */
+struct shape { int hw, c, groups, width, chunks, rows; float eps; bool silu; };
 
 static shape shape_of(const struct norm_shape *s)
 {
@@ -41,7 +42,7 @@ struct moments {
 	}
 };
 
-/* inverts y = silu(z), z = xhat gain + bias:  d = dy silu'(z) gain, with xhat beside it */
+/* backward of y = silu(z), z = xhat gain + bias:  d = dy silu'(z) gain, with xhat beside it */
 struct slopes {
 	const float *x, *dy, *stats, *gain, *bias;
 	__device__ float at(const shape &s, int sample, size_t row, int i, float *xhat) const
@@ -72,7 +73,8 @@ struct slopes {
 template <class F> __global__ void __launch_bounds__(THREADS) column_kernel(float *part, F f, shape s)
 {
 	SHARED(float, sums, [WARPS][32][2]);
-	const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, i = blockIdx.x * 32 + lane, chunk = blockIdx.y, sample = blockIdx.z;
+	const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, i = blockIdx.x * 32 + lane, chunk = blockIdx.y,
+		sample = blockIdx.z;
 	const int end = min(s.hw, (chunk + 1) * s.rows);
 	float sum[2] = { 0, 0 };
 
@@ -155,8 +157,8 @@ __global__ void __launch_bounds__(THREADS) group_back_kernel(float *means, const
 }
 
 /* A warp a row. */
-__global__ void __launch_bounds__(THREADS) apply_kernel(float *y, const float *x, const float *stats, const float *gain, const float *bias,
-							 shape s, size_t rows)
+__global__ void __launch_bounds__(THREADS)
+apply_kernel(float *y, const float *x, const float *stats, const float *gain, const float *bias, shape s, size_t rows)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 
@@ -169,8 +171,9 @@ __global__ void __launch_bounds__(THREADS) apply_kernel(float *y, const float *x
 		}
 }
 
-/* inverts xhat = (x - mean) rstd:  dx = rstd (d - mean(d) - xhat mean(d xhat)) */
-__global__ void __launch_bounds__(THREADS) apply_back_kernel(float *dx, slopes f, const float *means, shape s, size_t rows, int add)
+/* backward of xhat = (x - mean) rstd:  dx = rstd (d - mean(d) - xhat mean(d xhat)) */
+__global__ void __launch_bounds__(THREADS)
+apply_back_kernel(float *dx, slopes f, const float *means, shape s, size_t rows, int add)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 
@@ -191,20 +194,21 @@ static unsigned row_blocks(size_t rows)
 	return (rows + WARPS - 1) / WARPS;
 }
 
-extern "C" cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,
-				    const struct norm_shape *n, float *scratch)
+extern "C" cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain,
+				    const float *bias, const struct norm_shape *n, float *scratch)
 {
 	const shape s = shape_of(n);
 	const size_t rows = (size_t)n->n * n->hw;
 
-	LAUNCH(column_kernel<moments>, dim3((s.c + 31) / 32, s.chunks, n->n), THREADS, 0, st, scratch, moments{ x, s.c }, s);
+	LAUNCH(column_kernel<moments>, dim3((s.c + 31) / 32, s.chunks, n->n), THREADS, 0, st, scratch,
+	       moments{ x, s.c }, s);
 	LAUNCH(group_kernel, dim3(s.groups, n->n), THREADS, 0, st, stats, scratch, x, s);
 	LAUNCH(apply_kernel, row_blocks(rows), THREADS, 0, st, y, x, stats, gain, bias, s, rows);
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x, const float *gain,
-					  const float *bias, const struct norm_shape *n)
+extern "C" cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x,
+					  const float *gain, const float *bias, const struct norm_shape *n)
 {
 	const size_t rows = (size_t)n->n * n->hw;
 
@@ -281,14 +285,16 @@ extern "C" cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *s
 
 	if (!at)
 		LAUNCH(begin_kernel, thread_blocks(n->c), THREADS, 0, st, total, first, x, n->c);
-	LAUNCH(column_kernel<band_moments>, dim3((b.c + 31) / 32, b.chunks, 1), THREADS, 0, st, scratch, band_moments{ x, first }, b);
+	LAUNCH(column_kernel<band_moments>, dim3((b.c + 31) / 32, b.chunks, 1), THREADS, 0, st, scratch,
+	       band_moments{ x, first }, b);
 	LAUNCH(fold_kernel, thread_blocks(n->c), THREADS, 0, st, total, scratch, b.chunks, n->c);
 	if (at + pixels == n->hw)
 		LAUNCH(totals_kernel, thread_blocks(n->groups), THREADS, 0, st, stats, total, first, s);
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
+extern "C" cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x,
+					 const float *stats, const float *gain,
 					 const float *bias, const struct norm_shape *n, int add, float *scratch)
 {
 	const shape s = shape_of(n);
@@ -304,11 +310,13 @@ extern "C" cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float
 
 /* ---- layer norm: a warp a row, which stays in the first cache from pass to pass ---- */
 
-__global__ void __launch_bounds__(THREADS) layer_norm_kernel(float *y, float *stats, const float *x, const float *gain, const float *bias,
-							      size_t rows, int c, float eps)
+__global__ void __launch_bounds__(THREADS)
+layer_norm_kernel(float *y, float *stats, const float *x, const float *gain, const float *bias, size_t rows, int c,
+		  float eps)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
-	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;    /* a warp without a row takes part in the sums */
+	/* a warp without a row takes part in the sums */
+	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;
 	float sum = 0, square = 0, mean, rstd;
 
 	x += row * c;
@@ -327,9 +335,11 @@ __global__ void __launch_bounds__(THREADS) layer_norm_kernel(float *y, float *st
 	}
 }
 
-/* inverts y = xhat gain + bias, xhat = (x - mean) rstd:  d = dy gain;  dx = rstd (d - mean(d) - xhat mean(d xhat)) */
-__global__ void __launch_bounds__(THREADS) layer_norm_back_kernel(float *dx, const float *dy, const float *x, const float *stats,
-								   const float *gain, size_t rows, int c, int add)
+/* backward of y = xhat gain + bias, xhat = (x - mean) rstd:  d = dy gain;
+ * dx = rstd (d - mean(d) - xhat mean(d xhat)) */
+__global__ void __launch_bounds__(THREADS)
+layer_norm_back_kernel(float *dx, const float *dy, const float *x, const float *stats, const float *gain, size_t rows,
+		       int c, int add)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;
@@ -352,15 +362,15 @@ __global__ void __launch_bounds__(THREADS) layer_norm_back_kernel(float *dx, con
 	}
 }
 
-extern "C" cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias, int rows,
-				    int c, float eps)
+extern "C" cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain,
+				    const float *bias, int rows, int c, float eps)
 {
 	LAUNCH(layer_norm_kernel, row_blocks(rows), THREADS, 0, st, y, stats, x, gain, bias, rows, c, eps);
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_layer_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats, const float *gain,
-					 int rows, int c, int add)
+extern "C" cudaError_t k_layer_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x,
+					 const float *stats, const float *gain, int rows, int c, int add)
 {
 	LAUNCH(layer_norm_back_kernel, row_blocks(rows), THREADS, 0, st, dx, dy, x, stats, gain, rows, c, add);
 	return cudaGetLastError();

@@ -1,4 +1,4 @@
-/* Optimizer steps, a parameter a launch.  The same formulas and the same mix of float and double as cpu/. */
+/* Optimizer steps, a launch for each parameter, with the formulas and the mix of float and double of cpu/. */
 #include "dev.cuh"
 #include "kernels.h"
 
@@ -14,16 +14,19 @@ struct factors { float keep, step, lr, beta1, share1, beta2, share2, eps, root2,
 
 static factors factors_of(const struct adamw_step *s)
 {
-	return { (float)(1 - (double)s->lr * s->decay), (float)((double)s->lr / s->correction1), s->lr, (float)s->beta1, (float)(1 - s->beta1),
+	return { (float)(1 - (double)s->lr * s->decay), (float)((double)s->lr / s->correction1), s->lr, (float)s->beta1,
+		 (float)(1 - s->beta1),
 		 (float)s->beta2, (float)(1 - s->beta2), s->eps, (float)sqrt(s->correction2), s->grad_scale };
 }
 
-__global__ void __launch_bounds__(THREADS) adamw_kernel(float *p, float *m, float *v, const float *grad, size_t n, factors f)
+__global__ void __launch_bounds__(THREADS)
+adamw_kernel(float *p, float *m, float *v, const float *grad, size_t n, factors f)
 {
 	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
 
 	if (i < n) {
-		const float g = f.grad_scale * grad[i], m1 = m[i] + f.share1 * (g - m[i]), v1 = f.beta2 * v[i] + f.share2 * g * g;
+		const float g = f.grad_scale * grad[i], m1 = m[i] + f.share1 * (g - m[i]),
+			v1 = f.beta2 * v[i] + f.share2 * g * g;
 
 		m[i] = m1;
 		v[i] = v1;
@@ -31,7 +34,8 @@ __global__ void __launch_bounds__(THREADS) adamw_kernel(float *p, float *m, floa
 	}
 }
 
-extern "C" cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s)
+extern "C" cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n,
+			       const struct adamw_step *s)
 {
 	LAUNCH(adamw_kernel, blocks_of(n), THREADS, 0, st, p, m, v, grad, n, factors_of(s));
 	return cudaGetLastError();
@@ -42,14 +46,16 @@ __global__ void __launch_bounds__(THREADS) lion_kernel(float *p, float *m, const
 	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
 
 	if (i < n) {
-		const float g = f.grad_scale * grad[i], way = f.beta1 * m[i] + f.share1 * g, sign = (way > 0) - (way < 0);
+		const float g = f.grad_scale * grad[i], way = f.beta1 * m[i] + f.share1 * g,
+			sign = (way > 0) - (way < 0);
 
 		p[i] = f.keep * p[i] - f.lr * sign;
 		m[i] = f.beta2 * m[i] + f.share2 * g;
 	}
 }
 
-extern "C" cudaError_t k_lion(cudaStream_t st, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s)
+extern "C" cudaError_t k_lion(cudaStream_t st, float *p, float *m, const float *grad, size_t n,
+			      const struct adamw_step *s)
 {
 	LAUNCH(lion_kernel, blocks_of(n), THREADS, 0, st, p, m, grad, n, factors_of(s));
 	return cudaGetLastError();
@@ -80,7 +86,8 @@ DEV float encode(uint8_t *code, float x, bool here, const float *map, float *tmp
 	return absmax;
 }
 
-__global__ void __launch_bounds__(ADAM8_BLOCK) adamw8bit_kernel(float *p, adam8_moments q, const float *grad, size_t n, factors f)
+__global__ void __launch_bounds__(ADAM8_BLOCK)
+adamw8bit_kernel(float *p, adam8_moments q, const float *grad, size_t n, factors f)
 {
 	SHARED(float, tmp, [32]);
 	SHARED(float, map1, [256]);
@@ -108,8 +115,8 @@ __global__ void __launch_bounds__(ADAM8_BLOCK) adamw8bit_kernel(float *p, adam8_
 	}
 }
 
-extern "C" cudaError_t k_adamw8bit(cudaStream_t st, float *p, const struct adam8_moments *q, const float *grad, size_t n,
-				   const struct adamw_step *s)
+extern "C" cudaError_t k_adamw8bit(cudaStream_t st, float *p, const struct adam8_moments *q, const float *grad,
+				   size_t n, const struct adamw_step *s)
 {
 	const double root2 = sqrt(s->correction2);
 	factors f = factors_of(s);
@@ -128,7 +135,8 @@ DEV float moved(float mean, double sum, int count, double share, float eps)
 }
 
 /* A warp a value of row [outer,rows,inner]: the mean of g^2 over cols. */
-__global__ void __launch_bounds__(THREADS) row_kernel(float *row, const float *grad, factored_shape s, double share, float eps)
+__global__ void __launch_bounds__(THREADS)
+row_kernel(float *row, const float *grad, factored_shape s, double share, float eps)
 {
 	const size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) / 32, count = (size_t)s.outer * s.rows * s.inner;
 	double sum = 0;
@@ -145,7 +153,8 @@ __global__ void __launch_bounds__(THREADS) row_kernel(float *row, const float *g
 }
 
 /* A thread a value of col [outer,cols,inner]: the mean of g^2 over rows. */
-__global__ void __launch_bounds__(THREADS) col_kernel(float *col, const float *grad, factored_shape s, double share, float eps)
+__global__ void __launch_bounds__(THREADS)
+col_kernel(float *col, const float *grad, factored_shape s, double share, float eps)
 {
 	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x, width = (size_t)s.cols * s.inner;
 	double sum = 0;
@@ -172,8 +181,8 @@ __global__ void __launch_bounds__(THREADS) mean_kernel(double *mean, const float
 	}
 }
 
-__global__ void __launch_bounds__(THREADS) factored_kernel(float *u, const float *row, const float *col, const double *mean,
-							   const float *grad, factored_shape s)
+__global__ void __launch_bounds__(THREADS)
+factored_kernel(float *u, const float *row, const float *col, const double *mean, const float *grad, factored_shape s)
 {
 	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x, width = (size_t)s.cols * s.inner;
 
@@ -186,8 +195,8 @@ __global__ void __launch_bounds__(THREADS) factored_kernel(float *u, const float
 	}
 }
 
-extern "C" cudaError_t k_adafactor(cudaStream_t st, float *u, float *row, float *col, const float *grad, const struct factored_shape *s,
-				   double share, float eps, double *scratch)
+extern "C" cudaError_t k_adafactor(cudaStream_t st, float *u, float *row, float *col, const float *grad,
+				   const struct factored_shape *s, double share, float eps, double *scratch)
 {
 	const size_t rows = (size_t)s->outer * s->rows, width = (size_t)s->cols * s->inner;
 

@@ -1,3 +1,4 @@
+/* Device memory: many small allocations out of a few large ones. */
 #include <cuda_runtime_api.h>
 #include <search.h>
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* Matrix products through cuBLAS. */
 #include "internal.h"
 
 static cudaDataType_t blas_type(enum dtype t)
@@ -11,8 +12,8 @@ static cublasComputeType_t compute_type(enum dtype t)
 	return t == DTYPE_F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 
-/* cuBLAS counts columns first, so it is asked for c^T = op(b)^T a^T: the operands change places, and what is row-major here is
- * transposed there already. */
+/* cuBLAS counts columns first, so it is asked for c^T = op(b)^T a^T: the operands change places, and what is row-major
+ * here is transposed there already. */
 void run_product(struct device *d, const struct product *p)
 {
 	const cudaDataType_t type = blas_type(p->type);
@@ -21,11 +22,13 @@ void run_product(struct device *d, const struct product *p)
 	const void *factor = scaled ? &d->fixed->inverse : &one;
 	const void *keep = scaled ? p->add ? &d->fixed->one : &d->fixed->zero : &beta;
 
-	blas_must(cublasSetPointerMode(d->blas, scaled ? CUBLAS_POINTER_MODE_DEVICE : CUBLAS_POINTER_MODE_HOST), "pointer mode");
-	blas_must(cublasGemmEx(d->blas, p->transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, p->n, p->m, p->k, factor,
-			       p->b, type, p->ldb, p->a, type, p->lda, keep, p->c, CUDA_R_32F, p->ldc,
+	blas_must(cublasSetPointerMode(d->blas, scaled ? CUBLAS_POINTER_MODE_DEVICE : CUBLAS_POINTER_MODE_HOST),
+		  "pointer mode");
+	blas_must(cublasGemmEx(d->blas, p->transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, p->n, p->m, p->k,
+			       factor, p->b, type, p->ldb, p->a, type, p->lda, keep, p->c, CUDA_R_32F, p->ldc,
 			       compute_type(p->type), CUBLAS_GEMM_DEFAULT), "a matrix product");
-	if (d->operand.of && p->c < d->operand.of + d->operand.count && d->operand.of < p->c + (size_t)(p->m - 1) * p->ldc + p->n)
+	if (d->operand.of && p->c < d->operand.of + d->operand.count &&
+	    d->operand.of < p->c + (size_t)(p->m - 1) * p->ldc + p->n)
 		d->operand.of = NULL;
 }
 
@@ -38,7 +41,8 @@ static const void *cast(struct device *d, const float *x, size_t n, enum dtype t
 		return x;
 	if (o->of == x && o->count == n && o->type == type)
 		return d->scratch;
-	cuda_ran(d, k_cast(d->stream, cuda_scratch(d, n * type_size(type)), type, &d->fixed->inverse, x, n, d->fixed->cast), "cast");
+	cuda_ran(d, k_cast(d->stream, cuda_scratch(d, n * type_size(type)), type, &d->fixed->inverse, x, n,
+			   d->fixed->cast), "cast");
 	*o = (struct operand){ x, n, type };
 	return d->scratch;
 }
@@ -68,7 +72,7 @@ void cuda_linear(struct device *d, float *y, const float *x, const struct weight
 	}
 }
 
-/* inverts y = x W^T:  dx[rows,in] = dy[rows,out] W */
+/* backward of y = x W^T:  dx[rows,in] = dy[rows,out] W */
 void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add)
 {
 	const int most = rows_at_once(rows, w->out, w->dtype);
@@ -84,8 +88,8 @@ void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct w
 	}
 }
 
-void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb,
-	       float beta, float *c, int ldc)
+void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
+	       const float *b, int ldb, float beta, float *c, int ldc)
 {
 	blas_must(cublasSetPointerMode(d->blas, CUBLAS_POINTER_MODE_HOST), "pointer mode");
 	blas_must(cublasGemmEx(d->blas, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, &alpha,

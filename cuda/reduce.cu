@@ -1,4 +1,4 @@
-/* Sums over a whole tensor: a part a block, then the parts in order. */
+/* Sums over a whole tensor: a partial sum for each block, then the sum of these in order. */
 #include "dev.cuh"
 #include "kernels.h"
 
@@ -11,7 +11,8 @@ template <term T> DEV double term_of(const float *x, const float *z, size_t i)
 	return T == SQUARES ? (double)x[i] * x[i] : T == PRODUCTS ? (double)x[i] * z[i] : (double)fabsf(x[i]);
 }
 
-template <term T> __global__ void __launch_bounds__(THREADS) part_kernel(double *part, const float *x, const float *z, size_t n)
+template <term T> __global__ void __launch_bounds__(THREADS)
+part_kernel(double *part, const float *x, const float *z, size_t n)
 {
 	SHARED(double, tmp, [32]);
 	const size_t each = (n + gridDim.x - 1) / gridDim.x, first = each * blockIdx.x, end = min(n, first + each);
@@ -36,7 +37,8 @@ __global__ void __launch_bounds__(THREADS) total_kernel(double *sum, const doubl
 		*sum = s;
 }
 
-template <term T> static cudaError_t sum_up(cudaStream_t st, double *sum, const float *x, const float *z, size_t n, double *scratch)
+template <term T>
+static cudaError_t sum_up(cudaStream_t st, double *sum, const float *x, const float *z, size_t n, double *scratch)
 {
 	const size_t wanted = (n + A_BLOCK - 1) / A_BLOCK;
 	const int blocks = wanted < REDUCE_SCRATCH ? wanted : REDUCE_SCRATCH;
@@ -55,7 +57,8 @@ extern "C" cudaError_t k_sum_squares(cudaStream_t st, double *sum, const float *
 	return sum_up<SQUARES>(st, sum, x, x, n, scratch);
 }
 
-extern "C" cudaError_t k_sum_products(cudaStream_t st, double *sum, const float *x, const float *z, size_t n, double *scratch)
+extern "C" cudaError_t k_sum_products(cudaStream_t st, double *sum, const float *x, const float *z, size_t n,
+				      double *scratch)
 {
 	return sum_up<PRODUCTS>(st, sum, x, z, n, scratch);
 }

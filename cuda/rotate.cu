@@ -1,5 +1,5 @@
 /*
- * Rows turned by small rotations, and the way back: matrices in float, norms in double.
+ * Rows multiplied by small rotations, and backward: matrices in float, norms in double.
  *
  * Products of a block of channels or of a small matrix are all one kernel, a tile of 16x16 a block of threads.
  * Elimination is one block of threads a matrix, in global memory: it stays in the cache, and any size goes.
@@ -82,8 +82,9 @@ static cudaError_t turn_rows(cudaStream_t st, float *y, const float *x, const fl
 	return multiply_all(st, p, s->blocks);
 }
 
-/* inverts y = x r:  dr = x^T dy */
-static cudaError_t gather_rows(cudaStream_t st, float *dr, const float *x, const float *dy, int rows, const rotations *s)
+/* backward of y = x r:  dr = x^T dy */
+static cudaError_t gather_rows(cudaStream_t st, float *dr, const float *x, const float *dy, int rows,
+			       const rotations *s)
 {
 	const products p = { small(dr, s, false), channels(x, s, true), channels(dy, s, false),
 			     s->size, s->size, rows, 1, 0 };
@@ -252,7 +253,7 @@ extern "C" cudaError_t k_rotate(cudaStream_t st, float *y, float *r, float *room
 
 /* ---- and back ---- */
 
-/* inverts R = 2 (I - A)^-1 - I:  dA = (R + I)^T dR (R + I)^T / 2.  room: two of their size */
+/* backward of R = 2 (I - A)^-1 - I:  dA = (R + I)^T dR (R + I)^T / 2.  room: two of their size */
 static cudaError_t cayley_back(cudaStream_t st, float *da, const float *dr, const float *r, float *room,
 			       const rotations *s)
 {
@@ -267,8 +268,8 @@ static cudaError_t cayley_back(cudaStream_t st, float *da, const float *dr, cons
 	return status;
 }
 
-/* inverts R = sum of c_j A^j, H the series from i + 1 on:  dA = sum over i of (A^T)^i dR H^T.  From the last i on, each
- * sum is A^T times the one before and dR H^T: Horner's way again, so that dR stays.  room: two of their size */
+/* backward of R = sum of c_j A^j, H the series from i + 1 on:  dA = sum over i of (A^T)^i dR H^T.  From the last i on,
+ * each sum is A^T times the one before and dR H^T: Horner's way again, so that dR stays.  room: two of their size */
 static cudaError_t series_back(cudaStream_t st, float *da, const float *dr, const float *a, float *room,
 			       const rotations *s)
 {
@@ -288,7 +289,7 @@ static cudaError_t series_back(cudaStream_t st, float *da, const float *dr, cons
 	return status;
 }
 
-/* inverts A = f A0 of the numbers:  dA0 = f (dA - limit[1] A0), of which the numbers take the skew part */
+/* backward of A = f A0 of the numbers:  dA0 = f (dA - limit[1] A0), of which the numbers take the skew part */
 struct numbers_back {
 	float *db; const float *da, *b; const double *limit; struct rotations s; int add;
 	__device__ void operator()(size_t row, int j) const

@@ -1,3 +1,4 @@
+/* Copies to the device through two pinned buffers. */
 #include <stdlib.h>
 #include <string.h>
 #include "staging.h"

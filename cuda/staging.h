@@ -1,7 +1,8 @@
 /*
- * staging.h - host to device through pinned memory: two buffers in turn, one filled while the other is on its way.
+ * staging.h - copies from host to device through two pinned buffers in turn: one is filled while the other is copied.
  *
- * A model is read from mapped files: copied straight from there, each page would be faulted in and pinned by the driver one at a time.
+ * A model is read from mapped files.  Copied straight from there, each page would be faulted in and pinned by the
+ * driver one at a time.
  */
 #ifndef CUDA_STAGING_H
 #define CUDA_STAGING_H

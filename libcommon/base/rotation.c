@@ -1,5 +1,7 @@
-/* rotation.c - the Cayley transform by elimination without pivoting: with A skew-symmetric,
- * no pivot of I - A is below 1. */
+/*
+ * rotation.c - the Cayley transform by elimination without pivoting: with A skew-symmetric,
+ * no pivot of I - A is below 1.
+ */
 #include <math.h>
 #include <string.h>
 #include "rotation.h"

@@ -1,5 +1,7 @@
-/* rotate.c - rows multiplied by small rotations, one for each block of channels, which are made in double;
- * and backward. */
+/*
+ * rotate.c - rows multiplied by small rotations, one for each block of channels, which are made in double;
+ * and backward.
+ */
 #include <string.h>
 #include "internal.h"
 

@@ -1,4 +1,5 @@
-/* caption_tags.h - cuts a caption into tags, and joins them again.
+/*
+ * caption_tags.h - cuts a caption into tags, and joins them again.
  *
  * The one place for both: training shuffles, --lint compares and ss_tag_frequency counts the same tags.  Must not know
  * random draws.

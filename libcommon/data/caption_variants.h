@@ -1,4 +1,5 @@
-/* caption_variants.h - a caption as one visit of training reads it: tags shuffled, fixed in place or dropped, wildcards
+/*
+ * caption_variants.h - a caption as one visit of training reads it: tags shuffled, fixed in place or dropped, wildcards
  * drawn, whole captions dropped.
  *
  * A visit is one use of a sample in a step.  Owns the options and the order in which they apply, which is kohya's.

@@ -1,4 +1,5 @@
-/* lint.h - lora-prep --lint: finds what would harm training, before any model is loaded.  It writes findings alone.
+/*
+ * lint.h - lora-prep --lint: finds what would harm training, before any model is loaded.  It writes findings alone.
  *
  * Each finding is a line of JSON on standard output: event "finding", severity, code, path (null: the whole set), say.
  * Owns which findings there are and their limits; the manual lists them.  Must not know command lines.

@@ -1,4 +1,5 @@
-/* dry.h - the dry backend: it accepts every call and does nothing, so that networks, adapters and a step can be built
+/*
+ * dry.h - the dry backend: it accepts every call and does nothing, so that networks, adapters and a step can be built
  * just to measure their memory.
  *
  * Its device counts what is allocated, rounded as a real device's allocator rounds.  Releases are not subtracted.  Must

@@ -1,4 +1,5 @@
-/* heap.h - a first-fit allocator over one range of addresses with two ends, for a tape's activations and gradients.
+/*
+ * heap.h - a first-fit allocator over one range of addresses with two ends, for a tape's activations and gradients.
  *
  * Pieces grow from the low end upwards and from the high end downwards, and are freed in any order.  A gap is free
  * memory between two pieces of one end.  Where a piece goes depends on its kind (tape.h says which tensor has which):

@@ -1,4 +1,5 @@
-/* label.h - draws a text into a box of a sheet, broken at spaces and line ends.
+/*
+ * label.h - draws a text into a box of a sheet, broken at spaces and line ends.
  *
  * Printable ASCII is drawn in the built-in font, with the same pixels everywhere.  Other text is drawn by Pango in the
  * system's fonts, where the library and all characters are there; else it is spelled in ASCII (spell.h).  Text that is

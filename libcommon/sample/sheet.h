@@ -1,4 +1,5 @@
-/* sheet.h - draws several pictures on one sheet: rows with a name, cells with a label.
+/*
+ * sheet.h - draws several pictures on one sheet: rows with a name, cells with a label.
  *
  * A sheet that is too wide, or has more than eight columns, goes on below: columns 1 to k of all rows, then k + 1 to 2
  * k of all rows.
