@@ -1,3 +1,4 @@
+/* Adapters made new or from a file, and hung onto layers. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,49 +7,69 @@
 #include "../base/philox.h"
 #include "adapter_file.h"
 #include "adapter_internal.h"
-#include "adapter_layout.h"
 #include "keys.h"
+#include "lengths.h"
+#include "part_layout.h"
 
 /* ---- a module's place on the layer ---- */
 
 /* Behind the adapters that hang there already: sums are then in the order of loading. */
 static void hang(struct adapter_module *m)
 {
-	struct lora **at = layer_lora(m->layer);
+	struct branch **at = layer_branch(m->layer);
 
 	while (*at)
 		at = &(*at)->next;
-	*at = &m->lora;
+	*at = &m->branch;
 }
 
 static void take_off(struct adapter_module *m)
 {
-	struct lora **at = layer_lora(m->layer);
+	struct branch **at = layer_branch(m->layer);
 
-	while (*at && *at != &m->lora)
+	while (*at && *at != &m->branch)
 		at = &(*at)->next;
 	if (*at)
-		*at = m->lora.next;
+		*at = m->branch.next;
 }
 
-/* down: in device layout; NULL up: zeros.  Takes stem. */
-static int add_module(struct adapter *a, const struct layer *l, char *stem, int rank, double alpha, double weight,
-		      const float *down, const float *up, bool trainable, struct error *e)
+/* What a module is made of.  value: in a device's layout; NULL: zeros. */
+struct module_values { const struct adapter_kind *kind; struct module_form form; double alpha; float *value[BRANCH_PARTS]; };
+
+static void free_values(struct module_values *v)
 {
-	const struct weight *w = layer_weight(l);
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		free(v->value[i]);
+}
+
+static int put_parts(struct adapter *a, struct adapter_module *m, const struct module_values *v, bool trainable)
+{
+	for (int i = 0; i < BRANCH_PARTS; i++) {
+		const struct part_form *p = &v->form.part[i];
+
+		m->branch.part[i] = (struct tensor){ .n = p->n, .h = p->h, .w = p->w, .c = p->c };
+		if (p->n && adapter_put_parameter(a, &m->branch.part[i], v->value[i], trainable && !p->frozen))
+			return -1;
+	}
+	return 0;
+}
+
+/* Takes stem. */
+static int add_module(struct adapter *a, const struct layer *l, char *stem, const struct module_values *v, double weight, bool trainable,
+		      struct error *e)
+{
 	struct adapter_module *m = &a->module[a->count++];
 
 	*m = (struct adapter_module){
 		.layer = l,
 		.stem = stem,
-		.rank = rank,
-		.alpha = alpha,
-		.lora = { .down = { .n = rank, .h = w->kh, .w = w->kw, .c = w->in },
-			  .up = { .n = w->out, .h = 1, .w = 1, .c = rank },
-			  .rank = rank,
-			  .scale = (float)(alpha / rank * weight) },
+		.kind = v->kind,
+		.alpha = v->alpha,
+		.form = v->form,
+		.branch = { .kind = &v->kind->branch, .inner = &v->kind->branch, .rank = v->form.rank,
+			    .scale = (float)(kind_scale(v->kind, &v->form, v->alpha) * weight) },
 	};
-	if (adapter_put_parameter(a, &m->lora.down, down, trainable) || adapter_put_parameter(a, &m->lora.up, up, trainable))
+	if (put_parts(a, m, v, trainable) < 0)
 		return fail(e, EXIT_MEMORY,
 			    "no device memory for the adapter's '%s'; use a smaller rank, or a device with more memory",
 			    stem);
@@ -77,21 +98,27 @@ void adapter_free(struct adapter *a)
 {
 	if (!a)
 		return;
-	adapter_free_magnitudes(a);
 	for (size_t i = 0; i < a->count; i++) {
 		struct adapter_module *m = &a->module[i];
 
 		take_off(m);
-		a->be->release(a->device, m->lora.down.data);
-		a->be->release(a->device, m->lora.up.data);
-		if (!a->borrow_grads) {
-			a->be->release(a->device, m->lora.down.grad);
-			a->be->release(a->device, m->lora.up.grad);
+		for (int k = 0; k < BRANCH_PARTS; k++) {
+			a->be->release(a->device, m->branch.part[k].data);
+			if (!a->borrow_grads)
+				a->be->release(a->device, m->branch.part[k].grad);
 		}
+		a->be->release(a->device, m->branch.fixed);
 		free(m->stem);
 	}
+	a->be->release(a->device, (void *)a->constants.unit);
+	a->be->release(a->device, (void *)a->constants.ones);
 	free(a->module);
 	free(a);
+}
+
+const char *adapter_part_suffix(const struct adapter_module *m, int part)
+{
+	return part == LENGTHS_PART ? LENGTHS_SUFFIX : kind_part_suffix(m->kind, part);
 }
 
 /* ---- new ---- */
@@ -108,24 +135,41 @@ static bool wanted(const struct adapter_spec *s, const struct layer *l)
 			     (l->group == LAYER_CONV_SET && (s->blocks ? s->blocks->convolutions : s->conv_rank > 0)));
 }
 
-/* Values are drawn in file order, so that a device's layout cannot change them. */
-static float *first_values(const struct layer *l, const char *stem, int rank, uint64_t seed)
+/* Of their own for each module and part.  A module's first part goes by the stem alone, as in files of before there were more. */
+static struct random draw(const char *stem, const struct adapter_kind *kind, int part, uint64_t seed)
 {
-	const struct weight *w = layer_weight(l);
-	size_t fan_in = (size_t)w->in * w->kh * w->kw, n = (size_t)rank * fan_in;
-	struct random r = { .seed = seed, .purpose = RANDOM_ADAPTER_INIT, .item = crc32c(0, stem, strlen(stem)) };
-	float *x = xmalloc(n * sizeof(float)), *down = xmalloc(n * sizeof(float)),
-	      b = (float)(1 / sqrt((double)fan_in));
+	const char *suffix = part ? kind_part_suffix(kind, part) : "";
 
-	random_uniforms(&r, x, n, -b, b);
-	down_to_device(down, x, rank, w);
+	return (struct random){ .seed = seed, .purpose = RANDOM_ADAPTER_INIT,
+				.item = crc32c(crc32c(0, stem, strlen(stem)), suffix, strlen(suffix)) };
+}
+
+/* Values are drawn in file order, so that a device's layout cannot change them. */
+static float *first_values(const struct part_form *p, const struct random *r)
+{
+	const size_t n = part_count(p);
+	const float b = (float)(1 / sqrt((double)n / p->n));
+	float *x, *device;
+
+	if (p->start == START_ZERO)
+		return NULL;
+	x = xmalloc(n * sizeof(float));
+	device = xmalloc(n * sizeof(float));
+	if (p->start == START_UNIFORM)
+		random_uniforms(r, x, n, -b, b);
+	else
+		random_normal(r, x, n);
+	for (size_t i = 0; i < n && p->start == START_NORMAL; i++)
+		x[i] *= p->spread;
+	part_to_device(device, x, p);
 	free(x);
-	return down;
+	return device;
 }
 
 /* What modules are made from. */
 struct creation {
 	const struct adapter_spec *spec;
+	const struct adapter_kind *kind;
 	struct unet_config config;
 	struct adapter_file *file;      /* NULL: none */
 	size_t used;                    /* modules of it */
@@ -161,52 +205,101 @@ static int module_shape(const struct creation *c, const struct layer *l, const c
 	if (s->blocks && l->component == COMPONENT_UNET && shape_in_block(s, stem, spatial, shape, e) < 0)
 		return -1;
 	if (m && (shape->rank || !s->blocks))
-		*shape = (struct shape){ m->rank, m->alpha };
+		*shape = (struct shape){ m->form.rank ? m->form.rank : s->rank, m->alpha };
 	if (!shape->alpha)
 		shape->alpha = shape->rank;
 	return 0;
 }
 
-static int check_shape(const struct creation *c, const struct file_module *m, const struct shape *shape, struct error *e)
+static bool same_form(const struct module_form *a, const struct module_form *b)
 {
-	if (m->rank == shape->rank && m->alpha == shape->alpha)
-		return 0;
-	return fail(e, EXIT_USAGE, "%s: '%.200s' has rank %d and alpha %g, this run %d and %g; set network_dim and network_alpha to the "
-		    "file's, or dim_from_weights = true", c->spec->start, m->name, m->rank, m->alpha, shape->rank, shape->alpha);
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		if (part_count(&a->part[i]) != part_count(&b->part[i]) || a->part[i].n != b->part[i].n)
+			return false;
+	return true;
 }
 
-/* The module as the file has it; *up is set too. */
-static float *file_values(const struct adapter_file *f, const struct file_module *m, float **up, struct error *e)
+/* The file's module is what this run would make. */
+static int check_form(const struct creation *c, const struct file_module *m, const struct module_form *own, struct error *e)
 {
-	float *down = adapter_file_floats(f, m->down, true, e), *turned;
+	const struct adapter_spec *s = c->spec;
 
-	*up = down ? adapter_file_floats(f, m->up, true, e) : NULL;
-	if (!*up) {
-		free(down);
-		return NULL;
+	if (m->kind != c->kind)
+		return fail(e, EXIT_USAGE, "%s: '%.200s' is a %s, and a %s would be trained; set network_module to the file's", s->start,
+			    m->name, m->kind->name, c->kind->name);
+	if (s->start_shapes)
+		return 0;
+	if (m->form.rank != own->rank || m->alpha != own->alpha)
+		return fail(e, EXIT_USAGE, "%s: '%.200s' has rank %d and alpha %g, this run %d and %g; set network_dim and network_alpha "
+			    "to the file's, or dim_from_weights = true", s->start, m->name, m->form.rank, m->alpha, own->rank, own->alpha);
+	if (!same_form(own, &m->form))
+		return fail(e, EXIT_USAGE, "%s: '%.200s' has parts of other shapes than this run would make; set network_args to what it was "
+			    "made with, or dim_from_weights = true", s->start, m->name);
+	return 0;
+}
+
+/* The module as the file has it. */
+static int file_values(const struct adapter_file *f, const struct file_module *m, struct module_values *v, struct error *e)
+{
+	*v = (struct module_values){ .kind = m->kind, .form = m->form, .alpha = m->alpha };
+	for (int i = 0; i < BRANCH_PARTS; i++) {
+		float *x = m->part[i] ? adapter_file_floats(f, m->part[i], true, e) : NULL;
+
+		if (!x && m->part[i]) {
+			free_values(v);
+			return -1;
+		}
+		if (!x)
+			continue;
+		v->value[i] = xmalloc(part_count(&m->form.part[i]) * sizeof(float));
+		part_to_device(v->value[i], x, &m->form.part[i]);
+		free(x);
 	}
-	turned = xmalloc(safetensor_elements(m->down) * sizeof(float));
-	down_to_device(turned, down, m->rank, layer_weight(m->layer));
-	free(down);
-	return turned;
+	return 0;
+}
+
+static void draw_values(const struct creation *c, const char *stem, struct module_values *v)
+{
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		if (v->form.part[i].n) {
+			const struct random r = draw(stem, v->kind, i, c->spec->seed);
+			v->value[i] = first_values(&v->form.part[i], &r);
+		}
+}
+
+/* m: the file's module, or NULL.  Where the form is the same the run's own is written: a file may have other dimensions of 1. */
+static int new_values(const struct creation *c, const struct layer *l, const char *stem, const struct file_module *m,
+		      const struct shape *shape, bool dry, struct module_values *v, struct error *e)
+{
+	const struct adapter_spec *s = c->spec;
+	const struct kind_wish wish = { shape->rank, shape->alpha, &s->args, l->convolution };
+	struct module_form form;
+
+	c->kind->form(&form, layer_weight(l), &wish);
+	*v = (struct module_values){ 0 };
+	if (m && (check_form(c, m, &form, e) < 0 || (!dry && file_values(c->file, m, v, e) < 0)))
+		return -1;
+	v->kind = c->kind;
+	v->form = m && !same_form(&form, &m->form) ? m->form : form;
+	v->alpha = m ? m->alpha : form.alpha;
+	if (!m && !dry)
+		draw_values(c, stem, v);
+	return 0;
 }
 
 /* Takes stem. */
 static int create_module(struct adapter *a, const struct layer *l, char *stem, const struct file_module *m, const struct shape *shape,
 			 const struct creation *c, struct error *e)
 {
-	float *down = NULL, *up = NULL;
-	int status;
+	struct module_values v;
+	int status = new_values(c, l, stem, m, shape, backend_is_dry(a->be), &v, e);
 
-	if (!backend_is_dry(a->be))
-		down = m ? file_values(c->file, m, &up, e) : first_values(l, stem, shape->rank, c->spec->seed);
-	if (!down && !backend_is_dry(a->be)) {
+	if (status < 0) {
 		free(stem);
 		return -1;
 	}
-	status = add_module(a, l, stem, shape->rank, shape->alpha, 1, down, up, true, e);
-	free(down);
-	free(up);
+	status = add_module(a, l, stem, &v, 1, true, e);
+	free_values(&v);
 	return status;
 }
 
@@ -217,8 +310,6 @@ static int create_where_wanted(struct adapter *a, const struct layer *l, struct 
 	struct shape shape;
 	int status = module_shape(c, l, stem, &shape, e);
 
-	if (!status && shape.rank && m)
-		status = check_shape(c, m, &shape, e);
 	if (status || !shape.rank) {
 		free(stem);
 		return status;
@@ -250,15 +341,15 @@ static void tell_start(const struct creation *c, const struct adapter *a)
 		note("%s: %zu of the %zu modules that are trained are not in it and begin anew", c->spec->start, a->count - c->used, a->count);
 }
 
-static void allow_dropout(struct adapter *a, const struct lora_dropout *d)
+static void allow_dropout(struct adapter *a, const struct branch_dropout *d)
 {
 	a->dropout = *d;
 	a->dropout.on = false;
 	if (!d->value && !d->rank && !d->module)
 		return;
 	for (size_t i = 0; i < a->count; i++) {
-		a->module[i].lora.dropout = &a->dropout;
-		a->module[i].lora.id = crc32c(0, a->module[i].stem, strlen(a->module[i].stem));
+		a->module[i].branch.dropout = &a->dropout;
+		a->module[i].branch.id = crc32c(0, a->module[i].stem, strlen(a->module[i].stem));
 	}
 }
 
@@ -266,7 +357,7 @@ static struct adapter_file *open_start(const struct adapter_spec *spec, const st
 {
 	struct adapter_file *f = adapter_file_open(spec->start, layers, e);
 
-	if (!f || spec->dora || !f->magnitudes)
+	if (!f || spec->dora || !f->lengths)
 		return f;
 	fail(e, EXIT_USAGE, "%s is a DoRA, and a plain LoRA would be trained; set dora = true", spec->start);
 	adapter_file_close(f);
@@ -276,7 +367,7 @@ static struct adapter_file *open_start(const struct adapter_spec *spec, const st
 struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
 			       const struct backend *be, struct device *d, struct error *e)
 {
-	struct creation c = { .spec = spec };
+	struct creation c = { .spec = spec, .kind = spec->kind ? spec->kind : adapter_kinds[0] };
 	struct adapter *a;
 	int status;
 
@@ -289,7 +380,7 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 	if (!status && c.file)
 		tell_start(&c, a);
 	if (!status && spec->dora)
-		status = adapter_add_magnitudes(a, c.file, true, 1, true, e);
+		status = adapter_add_lengths(a, c.file, true, 1, true, e);
 	adapter_file_close(c.file);
 	allow_dropout(a, &spec->dropout);
 	if (!status)
@@ -316,13 +407,13 @@ struct loading { const struct adapter_file *file; struct unet_config config; dou
 
 static int load_module(struct adapter *a, const struct file_module *m, const struct loading *l, struct error *e)
 {
-	float *up = NULL, *down = backend_is_dry(a->be) ? NULL : file_values(l->file, m, &up, e);
-	int status = -1;
+	struct module_values v = { .kind = m->kind, .form = m->form, .alpha = m->alpha };
+	int status = backend_is_dry(a->be) ? 0 : file_values(l->file, m, &v, e);
 
-	if (down || backend_is_dry(a->be))
-		status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), m->rank, m->alpha, l->weight, down, up, l->trainable, e);
-	free(down);
-	free(up);
+	if (status < 0)
+		return -1;
+	status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), &v, l->weight, l->trainable, e);
+	free_values(&v);
 	return status;
 }
 
@@ -349,8 +440,8 @@ struct adapter *adapter_load(const char *path, const struct layer_list *layers, 
 	layers_config(layers, &l.config);
 	a = new_adapter(f->count, be, d);
 	status = load_modules(a, &l, e);
-	if (!status && f->magnitudes)
-		status = adapter_add_magnitudes(a, f, false, weight, trainable, e);
+	if (!status && f->lengths)
+		status = adapter_add_lengths(a, f, false, weight, trainable, e);
 	adapter_file_close(f);
 	if (!status)
 		return hang_all(a);

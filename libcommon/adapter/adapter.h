@@ -1,7 +1,7 @@
 /*
- * adapter.h - LoRA adapters: made new or loaded from a file, hung onto a network's layers, saved in kohya's form.
+ * adapter.h - adapters: made new or loaded from a file, hung onto a network's layers, saved in kohya's form.
  *
- * Owns ranks, alphas, initial values and the parameters' memory.  Key names are keys.h's, metadata metadata.h's.  Must
+ * Owns ranks, alphas, initial values and the parameters' memory, of any kind (kind.h).  Key names are keys.h's, metadata metadata.h's.  Must
  * not know the training loop.
  */
 #ifndef ADAPTER_H
@@ -10,14 +10,15 @@
 #include "../io/safetensors.h"
 #include "../model/layers.h"
 #include "blocks.h"
+#include "kind.h"
 
 struct adapter_module {
 	const struct layer *layer;
 	char *stem;                     /* kohya's: "lora_unet_input_blocks_4_1_proj_in" */
-	int rank;
+	const struct adapter_kind *kind;
 	double alpha;
-	struct lora lora; /* lora.down, lora.up: [rank,kh,kw,in] and [out,1,1,rank] on the device, HOME_OWNER, with grad
-			   * buffers when trainable; scale = alpha / rank * weight.  DoRA: magnitude too, weight apart */
+	struct module_form form;        /* of lengths too where they are trained, behind the kind's parts */
+	struct branch branch;           /* branch.part[] are the numbers, with grad buffers when trainable */
 };
 
 struct adapter {
@@ -25,14 +26,17 @@ struct adapter {
 	size_t count;
 	const struct backend *be;
 	struct device *device;
-	struct lora_dropout dropout;
-	struct lora_dora dora;          /* what modules with magnitudes share; unset where there are none */
+	struct branch_dropout dropout;
+	struct branch_constants constants;      /* unset where no module wants any */
+	bool lengths;                   /* some are trained: those of rows */
 	bool borrow_grads;
 };
 
 /* What to train. */
 struct adapter_spec {
 	bool unet, te1, te2;
+	const struct adapter_kind *kind;        /* NULL: a LoRA */
+	struct kind_args args;
 	int rank; double alpha;
 	int conv_rank;
 	double conv_alpha; /* conv_rank 0: the CONV_SET layers get no adapter.  3x3 take these, the set's 1x1 and time
@@ -42,18 +46,18 @@ struct adapter_spec {
 	const char *start;      /* a file whose values modules begin with; NULL: none */
 	bool start_shapes;      /* modules, ranks and alphas are the file's */
 	bool dora;              /* with magnitudes, which begin as the norms of the rows, where the file does not say other ones */
-	struct lora_dropout dropout;            /* what to leave out in training: chances and seed */
+	struct branch_dropout dropout;            /* what to leave out in training: chances and seed */
 	bool borrow_grads;      /* no memory for gradients: the tape lends it, from one batch's way back to the next batch */
 };
 
-/* New modules on the layers that the spec wants: down ~ U(-b, b), b = 1/sqrt(fan in), from Philox keyed by (seed,
- * CRC-32C of the stem): independent of which other modules exist; up = 0.  Trainable. */
+/* New modules on the layers that the spec wants.  Values are drawn as the kind's form says, a LoRA's down from U(-b, b) with b = 1/sqrt(fan
+ * in), from Philox keyed by (seed, CRC-32C of the stem): independent of which other modules exist.  Trainable. */
 struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
 			       const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
 /* A batch of training begins: from here on things are left out, if any shall be.  The end: everything is there again. */
 void adapter_training(struct adapter *a, uint32_t step, uint32_t batch);
 void adapter_training_ends(struct adapter *a);
-/* kohya's scale_weight_norms: a module whose product scale * up down has a Frobenius norm above max is scaled down to it.  Norms as they
+/* kohya's scale_weight_norms: a module whose update dW has a Frobenius norm above max is scaled down to it, all its parts alike.  Norms as they
  * are then. */
 struct norm_facts { size_t scaled; double mean, greatest; };
 struct norm_facts adapter_limit_norms(struct adapter *a, double max);
@@ -62,6 +66,8 @@ struct norm_facts adapter_limit_norms(struct adapter *a, double max);
  * are made, wants_grad is set. */
 struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable,
 			     const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
+/* The name of a part in a file and in a state: "lora_down.weight" */
+const char *adapter_part_suffix(const struct adapter_module *m, int part);
 void adapter_free(struct adapter *a);           /* takes it off its layers; accepts NULL */
 
 /* Download into the tensors of a file, F32, kohya's names and shapes.  names and data are malloced: free with

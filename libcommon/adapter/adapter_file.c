@@ -1,3 +1,4 @@
+/* An adapter file's tensors, sorted into modules and checked. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,21 +19,25 @@ static int refuse_method(const char *path, const char *name, const char *method,
 }
 
 /* The module that the tensor belongs to, by the layer's index; its name is kept for messages. */
-static int put_tensor(const struct safetensors *s, const struct safetensor *t, enum adapter_part part,
+static int put_tensor(const struct safetensors *s, const struct safetensor *t, const struct key_part *part,
 		      struct file_module *m, struct error *e)
 {
-	const struct safetensor **slot = part == PART_DOWN ? &m->down : part == PART_UP ? &m->up :
-					 part == PART_MAGNITUDE ? &m->magnitude : &m->alpha_tensor;
-	enum adapter_part same;
-	const char *method;
+	const struct safetensor **slot = part->part == PART_ALPHA ? &m->alpha_tensor : part->part == PART_LENGTHS ? &m->lengths :
+					 &m->part[part->part];
+	struct key_part same;
 
+	if (part->kind && m->kind && m->kind != part->kind)
+		return fail(e, EXIT_INPUT, "%s: '%.200s' belongs to a %s on a layer that has a %s already; the file mixes two adapters",
+			    s->path, t->name, part->kind->name, m->kind->name);
 	if (*slot)
 		return fail(e, EXIT_INPUT,
 			    "%s: '%.200s' and '%.200s' are the same tensor of one layer; the file mixes two dialects",
 			    s->path, (*slot)->name, t->name);
 	*slot = t;
+	if (part->kind)
+		m->kind = part->kind;
 	if (!m->name)
-		m->name = xstrndup(t->name, adapter_key_split(t->name, &same, &method));
+		m->name = xstrndup(t->name, adapter_key_split(t->name, &same));
 	return 0;
 }
 
@@ -45,12 +50,12 @@ static int sort_tensors(struct adapter_file *a, const struct layer_list *layers,
 
 	for (size_t i = 0; i < s->count; i++) {
 		const struct safetensor *t = &s->tensor[i];
-		enum adapter_part part;
-		const char *method, *dialect;
+		struct key_part part;
+		const char *dialect;
 		long layer;
 
-		if (!adapter_key_split(t->name, &part, &method) || part == PART_OTHER)
-			return refuse_method(s->path, t->name, method, e);
+		if (!adapter_key_split(t->name, &part) || part.part == PART_OTHER)
+			return refuse_method(s->path, t->name, part.method, e);
 		layer = key_index_find(k, t->name, &part, &dialect);
 		if (layer < 0) {
 			misses->count++;
@@ -61,17 +66,10 @@ static int sort_tensors(struct adapter_file *a, const struct layer_list *layers,
 		if (!a->dialect)
 			a->dialect = dialect;
 		all[layer].layer = &layers->layer[layer];
-		if (put_tensor(s, t, part, &all[layer], e))
+		if (put_tensor(s, t, &part, &all[layer], e))
 			return -1;
 	}
 	return 0;
-}
-
-static bool shape_is(const struct safetensor *t, int64_t rows, int64_t cols, int kh, int kw)
-{
-	if (t->dims == 2)
-		return kh == 1 && kw == 1 && t->shape[0] == rows && t->shape[1] == cols;
-	return t->dims == 4 && t->shape[0] == rows && t->shape[1] == cols && t->shape[2] == kh && t->shape[3] == kw;
 }
 
 static bool is_float(enum dtype t)
@@ -82,8 +80,8 @@ static bool is_float(enum dtype t)
 static int read_alpha(struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
 	const struct alpha_question q = { .name = m->name, .length = strlen(m->name), .component = m->layer->component,
-					  .path = m->layer->name, .tensor = m->alpha_tensor, .lengths = m->magnitude != NULL,
-					  .rank = m->rank };
+					  .path = m->layer->name, .tensor = m->alpha_tensor, .lengths = m->lengths != NULL,
+					  .rank = m->form.rank };
 	struct module_alpha alpha;
 
 	if (alpha_of(sources, &q, &alpha, e) < 0)
@@ -125,9 +123,9 @@ static bool says_output(const struct safetensors *s, bool *says)
 
 /* [out,1] or [1,in], both with the kernel's dimensions behind.  A row of numbers belongs to what it has the length of; where the layer is
  * square, to the outputs if its name is PEFT's, and else the metadata must say. */
-static int check_magnitude(const struct safetensors *s, struct file_module *m, const struct weight *w, struct error *e)
+static int check_lengths(const struct safetensors *s, struct file_module *m, const struct weight *w, struct error *e)
 {
-	const struct safetensor *t = m->magnitude;
+	const struct safetensor *t = m->lengths;
 	bool output, says, peft;
 
 	if (!t)
@@ -151,24 +149,39 @@ static int check_magnitude(const struct safetensors *s, struct file_module *m, c
 	return 0;
 }
 
+static int check_types(const struct safetensors *s, const struct file_module *m, struct error *e)
+{
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		if (m->part[i] && !is_float(m->part[i]->dtype))
+			return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, m->name,
+				    dtype_name(m->part[i]->dtype));
+	return 0;
+}
+
+static int incomplete(const struct safetensors *s, const struct file_module *m, int part, struct error *e)
+{
+	char *name = kind_part_name(m->kind, part);
+
+	fail(e, EXIT_INPUT, "%s: '%.200s' has no %s; the file is incomplete", s->path, m->name, name);
+	free(name);
+	return -1;
+}
+
 static int check_module(const struct safetensors *s, struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
 	const struct weight *w = layer_weight(m->layer);
-	int64_t rank;
+	int missing;
 
-	if (!m->down || !m->up)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' has no lora_%s; the file is incomplete", s->path, m->name,
-			    m->down ? "up" : "down");
-	if (!is_float(m->down->dtype) || !is_float(m->up->dtype))
-		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, m->name,
-			    dtype_name(is_float(m->down->dtype) ? m->up->dtype : m->down->dtype));
-	if (m->down->dims < 2 || m->down->shape[0] < 1 || m->down->shape[0] > ADAPTER_MAX_RANK)
+	if (!m->kind)                           /* an alpha or lengths alone */
+		m->kind = adapter_kinds[0];
+	missing = m->kind->missing(m->part);
+	if (missing >= 0)
+		return incomplete(s, m, missing, e);
+	if (check_types(s, m, e) < 0)
+		return -1;
+	if (!kind_form_of_file(m->kind, &m->form, w, m->part))
 		return wrong_shape(s, m, w, e);
-	rank = m->down->shape[0];
-	if (!shape_is(m->down, rank, w->in, w->kh, w->kw) || !shape_is(m->up, w->out, rank, 1, 1))
-		return wrong_shape(s, m, w, e);
-	m->rank = (int)rank;
-	return check_magnitude(s, m, w, e) < 0 ? -1 : read_alpha(sources, m, e);
+	return check_lengths(s, m, w, e) < 0 ? -1 : read_alpha(sources, m, e);
 }
 
 static int check_modules(struct adapter_file *a, struct error *e)
@@ -179,7 +192,7 @@ static int check_modules(struct adapter_file *a, struct error *e)
 
 	for (size_t i = 0; i < a->count && !status; i++) {
 		status = check_module(a->file, sources, &a->module[i], e);
-		a->magnitudes += a->module[i].magnitude != NULL;
+		a->lengths += a->module[i].lengths != NULL;
 		beside |= a->module[i].origin == ALPHA_CONFIG;
 	}
 	alpha_sources_free(sources);
@@ -275,16 +288,22 @@ float *adapter_file_floats(const struct adapter_file *a, const struct safetensor
 	return x;
 }
 
+static int check_finite(const struct adapter_file *a, const struct safetensor *t, struct error *e)
+{
+	float *x = t ? adapter_file_floats(a, t, true, e) : NULL;
+	const int status = x || !t ? 0 : -1;
+
+	free(x);
+	return status;
+}
+
 static int check_numbers(const struct adapter_file *a, const struct file_module *m, struct error *e)
 {
-	float *down = adapter_file_floats(a, m->down, true, e), *up = down ? adapter_file_floats(a, m->up, true, e) : NULL;
-	float *magnitude = up && m->magnitude ? adapter_file_floats(a, m->magnitude, true, e) : NULL;
-	const int status = up && (magnitude || !m->magnitude) ? 0 : -1;
+	int status = 0;
 
-	free(down);
-	free(up);
-	free(magnitude);
-	return status;
+	for (int i = 0; i < BRANCH_PARTS && !status; i++)
+		status = check_finite(a, m->part[i], e);
+	return status ? status : check_finite(a, m->lengths, e);
 }
 
 int adapter_file_check(const char *path, const struct layer_list *layers, struct error *e)

@@ -10,17 +10,17 @@
 #include "../io/safetensors.h"
 #include "../model/layers.h"
 #include "adapter_scale.h"
-
-#define ADAPTER_MAX_RANK 65536
+#include "kind.h"
 
 struct file_module {
 	const struct layer *layer;
 	char *name;                             /* as the file calls it */
-	const struct safetensor *down, *up, *alpha_tensor; /* [rank,in(,kh,kw)], [out,rank(,1,1)], a scalar or NULL */
-	int rank;
-	double alpha;                           /* alpha / rank is the scale; adapter_scale.h tells where it comes from */
+	const struct adapter_kind *kind;
+	const struct safetensor *part[BRANCH_PARTS], *alpha_tensor;     /* NULL: not there */
+	struct module_form form;
+	double alpha;                           /* kind_scale() makes the scale of it; adapter_scale.h tells where it comes from */
 	enum alpha_origin origin;
-	const struct safetensor *magnitude;     /* DoRA: a length for each output, or each input; NULL: a plain LoRA */
+	const struct safetensor *lengths;       /* DoRA: a length for each output, or each input; NULL: none */
 	bool by_input;
 };
 
@@ -29,16 +29,16 @@ struct adapter_file {
 	struct file_module *module;             /* in the order of the layers */
 	size_t count;
 	const char *dialect;                    /* of the first module */
-	size_t magnitudes;                      /* modules that have them */
+	size_t lengths;                         /* modules that have them */
 };
 
 /* path: a file, or a folder with one.  Every tensor must find its place: a module without a layer, a shape that does not fit, half a
- * module or another method than LoRA is EXIT_INPUT.  The numbers are not looked at but for alpha. */
+ * module or a method without a row in kinds.c is EXIT_INPUT.  The numbers are not looked at but for alpha. */
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
 void adapter_file_close(struct adapter_file *a);                /* accepts NULL */
 /* The layer's module; NULL: the file has none, or is NULL. */
 const struct file_module *adapter_file_module(const struct adapter_file *a, const struct layer *l);
-/* The tensor (m->down, m->up or m->magnitude) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite was asked
+/* The tensor (m->part[i] or m->lengths) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite was asked
  * for. */
 float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite,
 			   struct error *e) MUST_CHECK;

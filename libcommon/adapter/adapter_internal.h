@@ -1,7 +1,7 @@
 /*
- * adapter_internal.h - what adapter.c and adapter_dora.c share: memory of a module, and its magnitudes.
+ * adapter_internal.h - what adapter*.c and lengths.c share: memory of a module, and its lengths.
  *
- * Private to adapter*.c.
+ * Private to them.
  */
 #ifndef ADAPTER_INTERNAL_H
 #define ADAPTER_INTERNAL_H
@@ -13,11 +13,12 @@
 int adapter_put_parameter(struct adapter *a, struct tensor *t, const float *host, bool trainable);
 /* The same for floats alone.  NULL: no memory. */
 float *adapter_floats(struct adapter *a, const float *host, size_t n);
+/* For ranks and outputs of the modules that there are. */
+int adapter_put_constants(struct adapter *a, struct error *e) MUST_CHECK;
 
-/* adapter_dora.c.  Magnitudes for the modules that have some in the file (NULL: no file), or for all: then those without begin as the
- * norms of the rows as they are now. */
-int adapter_add_magnitudes(struct adapter *a, const struct adapter_file *f, bool all, double weight, bool trainable,
-			   struct error *e) MUST_CHECK;
-void adapter_free_magnitudes(struct adapter *a);
+/* lengths.c.  For the modules that have some in the file (NULL: no file), or for all: then those without begin as the norms of the rows
+ * as they are now. */
+int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool all, double weight, bool trainable,
+			struct error *e) MUST_CHECK;
 
 #endif

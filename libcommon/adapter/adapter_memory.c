@@ -1,3 +1,6 @@
+/* Memory on the device for a module. */
+#include <stdlib.h>
+#include "../base/memory.h"
 #include "adapter_internal.h"
 
 float *adapter_floats(struct adapter *a, const float *host, size_t n)
@@ -20,4 +23,30 @@ int adapter_put_parameter(struct adapter *a, struct tensor *t, const float *host
 		return t->data ? 0 : -1;
 	t->grad = adapter_floats(a, NULL, tensor_count(t));
 	return t->grad ? 0 : -1;
+}
+
+/* The identity, and a row of ones. */
+int adapter_put_constants(struct adapter *a, struct error *e)
+{
+	int units = 1, widest = 1;
+	size_t square, n;
+	float *host;
+
+	for (size_t i = 0; i < a->count; i++) {
+		const int rank = a->module[i].form.rank, out = layer_weight(a->module[i].layer)->out;
+		units = rank > units ? rank : units;
+		widest = out > widest ? out : widest;
+	}
+	square = (size_t)units * units;
+	n = square > (size_t)widest ? square : (size_t)widest;
+	host = xcalloc(n, sizeof(*host));
+	for (int i = 0; i < units; i++)
+		host[(size_t)i * units + i] = 1;
+	a->constants.units = units;
+	a->constants.unit = adapter_floats(a, host, square);
+	for (int i = 0; i < widest; i++)
+		host[i] = 1;
+	a->constants.ones = adapter_floats(a, host, widest);
+	free(host);
+	return a->constants.unit && a->constants.ones ? 0 : fail(e, EXIT_MEMORY, "no device memory for DoRA; use a smaller rank");
 }

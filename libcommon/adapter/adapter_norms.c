@@ -1,54 +1,72 @@
+/* kohya's scale_weight_norms: how large each module's update is, and a limit to that. */
 #include <math.h>
-#include <stdlib.h>
-#include "../base/memory.h"
+#include "../nn/workspace.h"
 #include "adapter.h"
+#include "lengths.h"
 
-/* |up down|^2 is the sum of (up^T up) * (down down^T), element by element: two small matrices in place of a large one. */
-static double product_norm(const struct adapter *a, const struct adapter_module *m, float *gram, float *host)
+struct measure { const struct adapter_module *m; double norm; };
+
+static double whole_norm(struct tape *t, const struct adapter_module *m)
 {
-	const int r = m->rank, in = tensor_count(&m->lora.down) / r, out = tensor_count(&m->lora.up) / r;
-	const size_t square = (size_t)r * r;
-	double sum = 0;
+	const struct weight *w = layer_weight(m->layer);
+	const size_t n = (size_t)w->out * w->kh * w->kw * w->in;
+	float *dw = tape_scratch(t, n);
+	double *sum = (double *)tape_scratch(t, 2), squares = 0;
 
-	a->be->gemm(a->device, 1, 0, r, r, out, 1, m->lora.up.data, r, m->lora.up.data, r, 0, gram, r);
-	a->be->gemm(a->device, 0, 1, r, r, in, 1, m->lora.down.data, in, m->lora.down.data, in, 0, gram + square, r);
-	a->be->download(a->device, host, gram, 2 * square * sizeof(float));
-	for (size_t i = 0; i < square; i++)
-		sum += (double)host[i] * host[square + i];
-	return sqrt(fmax(sum, 0)) * fabs(m->alpha / r);
+	m->kind->branch.whole(t, dw, &m->branch, w);
+	tape_backend(t)->sum_squares(tape_device(t), sum, dw, n);
+	tape_backend(t)->download(tape_device(t), &squares, sum, sizeof(squares));
+	tape_scratch_give(t, (float *)sum);
+	tape_scratch_give(t, dw);
+	return sqrt(squares);
 }
 
-static void multiply(const struct adapter *a, struct tensor *t, float by)
+static struct tensor *measure(struct tape *t, void *arg)
 {
-	a->be->axpby(a->device, t->data, by, t->data, 0, tensor_count(t));
+	struct measure *to = arg;
+	const struct adapter_module *m = to->m;
+	struct tensor *nothing = tensor_new(t, 1, 1, 1, 1);
+
+	to->norm = (m->kind->norm ? m->kind->norm(t, &m->branch) : whole_norm(t, m)) * fabs(kind_scale(m->kind, &m->form, m->alpha));
+	return nothing;
+}
+
+/* dW is a product of its parts: each takes the same share. */
+static void shrink(const struct adapter *a, struct adapter_module *m, double by)
+{
+	int n = 0;
+
+	for (int i = 0; i < LENGTHS_PART; i++)
+		n += m->form.part[i].n != 0;
+	for (int i = 0; i < LENGTHS_PART; i++) {
+		struct tensor *p = &m->branch.part[i];
+
+		if (m->form.part[i].n)
+			a->be->axpby(a->device, p->data, pow(by, 1.0 / n), p->data, 0, tensor_count(p));
+	}
 }
 
 /* sd-scripts takes half of max as the least norm, which changes nothing: such a module is never scaled. */
 struct norm_facts adapter_limit_norms(struct adapter *a, double max)
 {
+	struct workspace work = { .be = a->be, .device = a->device };
 	struct norm_facts facts = { 0 };
-	int most = 0;
-	float *gram, *host;
+	struct error unsaid;
 
-	for (size_t i = 0; i < a->count; i++)
-		most = a->module[i].rank > most ? a->module[i].rank : most;
-	host = xmalloc(2 * (size_t)most * most * sizeof(float));
-	gram = a->be->alloc(a->device, 2 * (size_t)most * most * sizeof(float));
-	if (!gram)
-		die(EXIT_MEMORY, "no device memory to measure the adapter's norms; use a smaller rank");
 	for (size_t i = 0; i < a->count; i++) {
-		struct adapter_module *m = &a->module[i];
-		const double norm = product_norm(a, m, gram, host), kept = norm > max ? max : norm;
+		struct measure of = { .m = &a->module[i] };
+		double kept;
 
+		if (!workspace_run(&work, measure, &of, &unsaid))
+			die(EXIT_MEMORY, "no device memory to measure the adapter's norms; use a smaller rank");
+		kept = of.norm > max ? max : of.norm;
 		facts.mean += kept / a->count;
 		facts.greatest = fmax(facts.greatest, kept);
-		if (!(norm > max))
+		if (!(of.norm > max))
 			continue;
-		multiply(a, &m->lora.down, sqrt(max / norm));
-		multiply(a, &m->lora.up, sqrt(max / norm));
+		shrink(a, &a->module[i], max / of.norm);
 		facts.scaled++;
 	}
-	a->be->release(a->device, gram);
-	free(host);
+	workspace_free(&work);
 	return facts;
 }

@@ -3,44 +3,23 @@
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "adapter.h"
-#include "adapter_layout.h"
 #include "metadata.h"
+#include "part_layout.h"
 
-static float *downloaded(const struct adapter *a, const struct tensor *t)
+static void put_part(const struct adapter *a, const struct adapter_module *m, int i, struct safetensors_out *t)
 {
-	float *x = xmalloc(tensor_count(t) * sizeof(float));
+	const struct part_form *p = &m->form.part[i];
+	const size_t bytes = part_count(p) * sizeof(float);
+	float *device = xmalloc(bytes), *file = xmalloc(bytes);
 
-	a->be->download(a->device, x, t->data, tensor_count(t) * sizeof(float));
-	return x;
-}
-
-static void put_down(const struct adapter *a, const struct adapter_module *m, struct safetensors_out *t)
-{
-	const struct weight *w = layer_weight(m->layer);
-	float *device = downloaded(a, &m->lora.down), *file = xmalloc(tensor_count(&m->lora.down) * sizeof(float));
-
-	down_to_file(file, device, m->rank, w);
+	a->be->download(a->device, device, m->branch.part[i].data, bytes);
+	part_to_file(file, device, p);
 	free(device);
 	*t = (struct safetensors_out){
-		.name = xprintf("%s.lora_down.weight", m->stem),
-		.dtype = DTYPE_F32,
-		.dims = m->layer->convolution ? 4 : 2,
-		.shape = { m->rank, w->in, w->kh, w->kw },
-		.data = file,
-		.floats = true,
+		.name = xprintf("%s.%s", m->stem, adapter_part_suffix(m, i)), .dtype = DTYPE_F32, .dims = p->dims, .data = file, .floats = true,
 	};
-}
-
-static void put_up(const struct adapter *a, const struct adapter_module *m, struct safetensors_out *t)
-{
-	*t = (struct safetensors_out){
-		.name = xprintf("%s.lora_up.weight", m->stem),
-		.dtype = DTYPE_F32,
-		.dims = m->layer->convolution ? 4 : 2,
-		.shape = { layer_weight(m->layer)->out, m->rank, 1, 1 },
-		.data = downloaded(a, &m->lora.up),
-		.floats = true,
-	};
+	for (int k = 0; k < 4; k++)
+		t->shape[k] = p->shape[k];
 }
 
 static void put_alpha(const struct adapter_module *m, struct safetensors_out *t)
@@ -53,30 +32,18 @@ static void put_alpha(const struct adapter_module *m, struct safetensors_out *t)
 	};
 }
 
-/* A length of each output: [out,1], or [out,1,1,1]. */
-static void put_magnitude(const struct adapter *a, const struct adapter_module *m, struct safetensors_out *t)
-{
-	*t = (struct safetensors_out){
-		.name = xprintf("%s.dora_scale", m->stem),
-		.dtype = DTYPE_F32,
-		.dims = m->layer->convolution ? 4 : 2,
-		.shape = { layer_weight(m->layer)->out, 1, 1, 1 },
-		.data = downloaded(a, &m->lora.magnitude),
-		.floats = true,
-	};
-}
-
 size_t adapter_tensors(const struct adapter *a, struct safetensors_out **out)
 {
-	struct safetensors_out *t = xcalloc(4 * a->count + 1, sizeof(*t));
+	struct safetensors_out *t = xcalloc((BRANCH_PARTS + 1) * a->count + 1, sizeof(*t));
 	size_t n = 0;
 
 	for (size_t i = 0; i < a->count; i++) {
-		put_down(a, &a->module[i], &t[n++]);
-		put_up(a, &a->module[i], &t[n++]);
-		put_alpha(&a->module[i], &t[n++]);
-		if (a->module[i].lora.dora)
-			put_magnitude(a, &a->module[i], &t[n++]);
+		const struct adapter_module *m = &a->module[i];
+
+		for (int k = 0; k < BRANCH_PARTS; k++)
+			if (m->form.part[k].n)
+				put_part(a, m, k, &t[n++]);
+		put_alpha(m, &t[n++]);
 	}
 	*out = t;
 	return n;
@@ -132,7 +99,7 @@ int adapter_save(const struct adapter *a, const char *path, enum dtype precision
 	}
 	for (size_t i = 0; i < count; i++)
 		metadata_text(&list, metadata[i].key, metadata[i].value);
-	if (a->dora.ones)
+	if (a->lengths)
 		metadata_text(&list, DORA_AXIS_KEY, "output");
 	metadata_add_modelspec(&list);
 	if (!status) {

@@ -5,6 +5,7 @@
 #include "../base/memory.h"
 #include "../model/single_file_names.h"
 #include "keys.h"
+#include "lengths.h"
 
 enum blocks { SGM, DIFFUSERS };
 
@@ -33,51 +34,39 @@ static const struct dialect dialects[] = {
 };
 #define DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
 
-/* What ends the names of an adapter's tensors.  The first row that fits decides, so longer ones stand first. */
-static const struct suffix {
-	const char *text;
-	enum adapter_part part;
-	const char *method;
-} suffixes[] = {
-	{ ".lora_down.weight", PART_DOWN, "LoRA" },
-	{ ".lora_up.weight", PART_UP, "LoRA" },
-	{ ".lora_A.default.weight", PART_DOWN, "LoRA" },
-	{ ".lora_B.default.weight", PART_UP, "LoRA" },
-	{ ".lora_A.weight", PART_DOWN, "LoRA" },
-	{ ".lora_B.weight", PART_UP, "LoRA" },
-	{ ".lora_linear_layer.down.weight", PART_DOWN, "LoRA" },
-	{ ".lora_linear_layer.up.weight", PART_UP, "LoRA" },
-	{ ".lora.down.weight", PART_DOWN, "LoRA" },
-	{ ".lora.up.weight", PART_UP, "LoRA" },
-	{ ".lora_mid.weight", PART_OTHER, "LoCon with a middle factor (lora_mid)" },
-	{ ".lora_magnitude_vector.default.weight", PART_MAGNITUDE, "DoRA" },
-	{ ".lora_magnitude_vector.weight", PART_MAGNITUDE, "DoRA" },
-	{ ".lora_magnitude_vector", PART_MAGNITUDE, "DoRA" },
-	{ ".magnitude", PART_MAGNITUDE, "DoRA" },
-	{ ".dora_scale", PART_MAGNITUDE, "DoRA" },
-	{ ".hada_w1_a", PART_OTHER, "LoHa" },
-	{ ".hada_w1_b", PART_OTHER, "LoHa" },
-	{ ".hada_w2_a", PART_OTHER, "LoHa" },
-	{ ".hada_w2_b", PART_OTHER, "LoHa" },
-	{ ".hada_t1", PART_OTHER, "LoHa" },
-	{ ".hada_t2", PART_OTHER, "LoHa" },
-	{ ".lokr_w1_a", PART_OTHER, "LoKr" },
-	{ ".lokr_w1_b", PART_OTHER, "LoKr" },
-	{ ".lokr_w2_a", PART_OTHER, "LoKr" },
-	{ ".lokr_w2_b", PART_OTHER, "LoKr" },
-	{ ".lokr_w1", PART_OTHER, "LoKr" },
-	{ ".lokr_w2", PART_OTHER, "LoKr" },
-	{ ".lokr_t2", PART_OTHER, "LoKr" },
-	{ ".on_input", PART_OTHER, "IA3" },
-	{ ".oft_diag", PART_OTHER, "OFT" },
-	{ ".oft_blocks", PART_OTHER, "OFT" },
-	{ ".diff_b", PART_OTHER, "full difference" },
-	{ ".diff", PART_OTHER, "full difference" },
-	{ ".w_norm", PART_OTHER, "norm training" },
-	{ ".b_norm", PART_OTHER, "norm training" },
-	{ ".clip_l", PART_OTHER, "bundled embedding" },
-	{ ".clip_g", PART_OTHER, "bundled embedding" },
-	{ ".alpha", PART_ALPHA, "LoRA" },
+/* What ends the names of an adapter's tensors beside the kinds' own endings.  The first row that fits decides, so longer ones stand first. */
+static const struct suffix { const char *text; int part; const char *method; } suffixes[] = {
+	{ "lora_magnitude_vector.default.weight", PART_LENGTHS, "DoRA" },
+	{ "lora_magnitude_vector.weight", PART_LENGTHS, "DoRA" },
+	{ "lora_magnitude_vector", PART_LENGTHS, "DoRA" },
+	{ "magnitude", PART_LENGTHS, "DoRA" },
+	{ LENGTHS_SUFFIX, PART_LENGTHS, "DoRA" },
+	{ "hada_w1_a", PART_OTHER, "LoHa" },
+	{ "hada_w1_b", PART_OTHER, "LoHa" },
+	{ "hada_w2_a", PART_OTHER, "LoHa" },
+	{ "hada_w2_b", PART_OTHER, "LoHa" },
+	{ "hada_t1", PART_OTHER, "LoHa" },
+	{ "hada_t2", PART_OTHER, "LoHa" },
+	{ "lokr_w1_a", PART_OTHER, "LoKr" },
+	{ "lokr_w1_b", PART_OTHER, "LoKr" },
+	{ "lokr_w2_a", PART_OTHER, "LoKr" },
+	{ "lokr_w2_b", PART_OTHER, "LoKr" },
+	{ "lokr_w1", PART_OTHER, "LoKr" },
+	{ "lokr_w2", PART_OTHER, "LoKr" },
+	{ "lokr_t2", PART_OTHER, "LoKr" },
+	{ "on_input", PART_OTHER, "IA3" },
+	{ "lambda_layer", PART_OTHER, "T-LoRA by singular values (lambda_layer)" },
+	{ "q_layer.weight", PART_OTHER, "T-LoRA by singular values (lambda_layer)" },
+	{ "p_layer.weight", PART_OTHER, "T-LoRA by singular values (lambda_layer)" },
+	{ "oft_diag", PART_OTHER, "OFT" },
+	{ "oft_blocks", PART_OTHER, "OFT" },
+	{ "diff_b", PART_OTHER, "full difference" },
+	{ "diff", PART_OTHER, "full difference" },
+	{ "w_norm", PART_OTHER, "norm training" },
+	{ "b_norm", PART_OTHER, "norm training" },
+	{ "clip_l", PART_OTHER, "bundled embedding" },
+	{ "clip_g", PART_OTHER, "bundled embedding" },
+	{ "alpha", PART_ALPHA, "LoRA" },
 };
 
 /* ---- block names ---- */
@@ -240,28 +229,43 @@ void key_index_free(struct key_index *k)
 	free(k);
 }
 
-size_t adapter_key_split(const char *tensor_name, enum adapter_part *part, const char **method)
+/* Length of what stands in front of ".suffix"; 0: it does not end so */
+static size_t before(const char *name, const char *suffix)
 {
-	size_t n = strlen(tensor_name);
+	const size_t n = strlen(name), k = strlen(suffix);
 
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-		size_t k = strlen(suffixes[i].text);
-
-		if (n <= k || strcmp(tensor_name + n - k, suffixes[i].text))
-			continue;
-		*part = suffixes[i].part;
-		*method = suffixes[i].method;
-		return n - k;
-	}
-	*part = PART_OTHER;
-	*method = NULL;
-	return 0;
+	return n > k + 1 && name[n - k - 1] == '.' && !strcmp(name + n - k, suffix) ? n - k - 1 : 0;
 }
 
-long key_index_find(const struct key_index *k, const char *tensor_name, enum adapter_part *part, const char **dialect)
+static size_t split_by_kind(const char *name, const struct adapter_kind *kind, struct key_part *part)
 {
-	const char *method;
-	size_t n = adapter_key_split(tensor_name, part, &method);
+	size_t n = 0;
+
+	for (const struct kind_suffix *s = kind->suffixes; s->text && !n; s++) {
+		n = before(name, s->text);
+		*part = (struct key_part){ s->part, kind, kind->name };
+	}
+	return n;
+}
+
+size_t adapter_key_split(const char *tensor_name, struct key_part *part)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; adapter_kinds[i] && !n; i++)
+		n = split_by_kind(tensor_name, adapter_kinds[i], part);
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]) && !n; i++) {
+		n = before(tensor_name, suffixes[i].text);
+		*part = (struct key_part){ suffixes[i].part, NULL, suffixes[i].method };
+	}
+	if (!n)
+		*part = (struct key_part){ .part = PART_OTHER };
+	return n;
+}
+
+long key_index_find(const struct key_index *k, const char *tensor_name, struct key_part *part, const char **dialect)
+{
+	size_t n = adapter_key_split(tensor_name, part);
 	long i = n ? map_get(k->map, tensor_name, n) : -1;
 
 	*dialect = i < 0 ? NULL : k->entry[i].dialect->name;

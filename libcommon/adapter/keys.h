@@ -1,12 +1,13 @@
 /*
  * keys.h - what every dialect calls a layer.
  *
- * Rules as data: one row a dialect.  Must not know tensors.
+ * Rules as data: one row a dialect.  What ends a tensor's name is its kind's (kind.h), lengths', or another method's.  Must not know tensors.
  */
 #ifndef ADAPTER_KEYS_H
 #define ADAPTER_KEYS_H
 
 #include "../model/layers.h"
+#include "kind.h"
 
 /* kohya's stem of a layer, malloced: te1 "lora_te1_" + HF name, te2 "lora_te2_", unet "lora_unet_" + SGM name, dots to
  * underscores. levels and resnets come from the UNet's config. */
@@ -19,18 +20,24 @@ void layers_config(const struct layer_list *layers, struct unet_config *c);
 char *sgm_from_diffusers(const char *name, const struct unet_config *c);
 char *diffusers_from_sgm(const char *name, const struct unet_config *c);
 
+/* What a tensor is to its module. */
+enum { PART_ALPHA = -1, PART_LENGTHS = -2 /* DoRA's */, PART_OTHER = -3 /* of a method without a row in kinds.c */ };
+struct key_part {
+	int part;                       /* 0 and up: the kind's own number */
+	const struct adapter_kind *kind;        /* NULL: alpha, lengths and others have none */
+	const char *method;             /* "LoRA", "DoRA", or what else the ending belongs to; NULL: not known */
+};
+
 /* Which layer does a tensor of an adapter file belong to?  Understands the dialects in the table of keys.c. */
-enum adapter_part { PART_DOWN, PART_UP, PART_ALPHA, PART_MAGNITUDE, PART_OTHER };
 struct key_index;
 struct key_index *key_index_new(const struct layer_list *layers, const struct unet_config *c);
 void key_index_free(struct key_index *k);
 /* index of the layer, or -1; *part says which tensor of it; *dialect names the row */
-long key_index_find(const struct key_index *k, const char *tensor_name, enum adapter_part *part, const char **dialect);
+long key_index_find(const struct key_index *k, const char *tensor_name, struct key_part *part, const char **dialect);
 
 /* ---- what a name alone tells ---- */
-/* Length of the module's name in front of ".lora_down.weight", ".alpha" and the like, 0: no adapter's tensor.  *method
- * is "LoRA", or what else the suffix belongs to ("LoHa", "LoKr", ...; the part is PART_OTHER then). */
-size_t adapter_key_split(const char *tensor_name, enum adapter_part *part, const char **method);
+/* Length of the module's name in front of ".lora_down.weight", ".alpha" and the like, 0: no adapter's tensor. */
+size_t adapter_key_split(const char *tensor_name, struct key_part *part);
 /* The component by the dialects' prefixes, and the dialect; -1: none has it. */
 int adapter_key_component(const char *tensor_name, const char **dialect);
 /* A module's name as PEFT's patterns see it, malloced: without the dialect's prefix.  NULL: the dialect has no dots or SGM's blocks. */

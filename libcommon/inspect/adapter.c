@@ -14,27 +14,30 @@
 struct module {
 	const char *name;               /* the first `length` characters of a tensor's name */
 	size_t length;
-	const struct safetensor *down, *up, *alpha, *magnitude;
+	const struct adapter_kind *kind;        /* NULL: none of its tensors says */
+	const struct safetensor *part[BRANCH_PARTS], *alpha, *lengths;
 	int component;                  /* -1: nobody's prefix */
-	int64_t rank;
+	struct weight layer;            /* as its parts' shapes have it; out 0: they do not tell */
+	struct module_form form;
 	struct module_alpha scale;
 };
 
 struct modules {
 	struct module *item;
 	size_t count, capacity;
-	const char *method, *dialect;   /* of the file: the first that is no LoRA; the first UNet module's */
+	const char *method, *dialect;   /* of the file: the first without a row in kinds.c; the first UNet module's */
+	const struct adapter_kind *kind;        /* of the first module that has one */
 	size_t by_output, by_input;     /* with DoRA's lengths */
 };
 
 bool is_adapter(const struct safetensors *f)
 {
-	enum adapter_part part;
-	const char *method;
+	struct key_part part;
+	const char *dialect;
 
 	for (size_t i = 0; i < f->count; i++)
-		if (adapter_key_split(f->tensor[i].name, &part, &method) && part != PART_ALPHA &&
-		    adapter_key_component(f->tensor[i].name, &method) >= 0)
+		if (adapter_key_split(f->tensor[i].name, &part) && part.part != PART_ALPHA &&
+		    adapter_key_component(f->tensor[i].name, &dialect) >= 0)
 			return true;
 	return false;
 }
@@ -62,65 +65,83 @@ static void name_dialect(struct modules *m, struct module *module, const char *n
 		m->dialect = dialect;
 }
 
+static void put(struct modules *m, struct module *module, const struct safetensor *t, const struct key_part *part)
+{
+	if (part->part == PART_ALPHA)
+		module->alpha = t;
+	else if (part->part == PART_LENGTHS)
+		module->lengths = t;
+	else if (part->part == PART_OTHER && !m->method)
+		m->method = part->method;
+	if (!part->kind)
+		return;
+	module->part[part->part] = t;
+	module->kind = part->kind;
+	if (!m->kind)
+		m->kind = part->kind;
+}
+
 static void collect(struct modules *m, const struct safetensors *f)
 {
 	struct map *names = map_new(f->count);
 
 	for (size_t i = 0; i < f->count; i++) {
 		const struct safetensor *t = &f->tensor[i];
-		enum adapter_part part;
-		const char *method;
-		size_t length = adapter_key_split(t->name, &part, &method);
+		struct key_part part;
+		size_t length = adapter_key_split(t->name, &part);
 		struct module *module;
 
 		if (!length)
 			continue;
 		module = module_of(m, names, t->name, length);
 		name_dialect(m, module, t->name);
-		if (part == PART_DOWN)
-			module->down = t;
-		else if (part == PART_UP)
-			module->up = t;
-		else if (part == PART_ALPHA)
-			module->alpha = t;
-		else if (part == PART_MAGNITUDE)
-			module->magnitude = t;
-		else if (!m->method)
-			m->method = method;
+		put(m, module, t, &part);
 	}
 	map_free(names);
+	for (size_t i = 0; i < m->count; i++) {
+		struct module *x = &m->item[i];
+
+		if (!x->kind || x->kind->missing(x->part) >= 0 || !x->kind->guess(&x->layer, x->part))
+			x->layer.out = 0;
+	}
 }
 
 /* ---- checking ---- */
 
-/* A row of numbers may be of either where the layer is square; readers take it for the outputs'. */
-static int check_magnitude(const struct safetensors *f, const struct module *x, struct modules *m, struct error *e)
+/* A row of numbers may be of either where the layer is square; readers take it for the outputs'.  A kernel that is flattened into the inputs
+ * counts as so many of them. */
+static int check_lengths(const struct safetensors *f, const struct module *x, struct modules *m, struct error *e)
 {
-	const struct safetensor *t = x->magnitude;
-	const int64_t n = t ? (int64_t)safetensor_elements(t) : 0, in = x->down->shape[1], out = x->up->shape[0];
+	const struct safetensor *t = x->lengths;
+	const int64_t n = t ? (int64_t)safetensor_elements(t) : 0, in = x->layer.in, out = x->layer.out;
 	const bool row = t && t->dims >= 2 && t->shape[0] == 1 && t->shape[1] > 1;
 
 	if (!t)
 		return 0;
-	if (n != (row ? in : out) && !(t->dims == 1 && n == in))
+	if (n < 1 || ((row ? in % n != 0 : n != out) && !(t->dims == 1 && n == in)))
 		return fail(e, EXIT_INPUT, "%s: '%.200s' is neither a length for each output nor for each input", f->path, t->name);
 	*(row || n != out ? &m->by_input : &m->by_output) += 1;
 	return 0;
 }
 
-/* Of LoRA modules. */
 static int check_module(const struct safetensors *f, struct alpha_sources *sources, struct module *m, struct error *e)
 {
+	const struct adapter_kind *kind = m->kind ? m->kind : adapter_kinds[0];
+	const int missing = kind->missing(m->part);
 	struct alpha_question q = { .name = m->name, .length = m->length, .component = m->component, .tensor = m->alpha,
-				     .lengths = m->magnitude != NULL };
+				     .lengths = m->lengths != NULL };
+	char *part;
 
-	if (!m->down || !m->up)
-		return fail(e, EXIT_INPUT, "%s: '%.*s' has no lora_%s; the file is incomplete", f->path, (int)m->length,
-			    m->name, m->down ? "up" : "down");
-	if (m->down->dims < 2 || m->up->dims < 2 || m->down->shape[0] < 1 || m->up->shape[1] != m->down->shape[0])
+	if (missing >= 0) {
+		part = kind_part_name(kind, missing);
+		fail(e, EXIT_INPUT, "%s: '%.*s' has no %s; the file is incomplete", f->path, (int)m->length, m->name, part);
+		free(part);
+		return -1;
+	}
+	if (!m->layer.out || !kind_form_of_file(kind, &m->form, &m->layer, m->part))
 		return fail(e, EXIT_INPUT, "%s: the shapes of '%.*s' do not belong together", f->path, (int)m->length,
 			    m->name);
-	q.rank = m->rank = m->down->shape[0];
+	q.rank = m->form.rank;
 	return alpha_of(sources, &q, &m->scale, e);
 }
 
@@ -160,13 +181,12 @@ static const char *base_model(const struct safetensors *f, const struct modules 
 		return says;
 	for (size_t i = 0; i < m->count; i++) {
 		const struct module *x = &m->item[i];
+		char *name = xstrndup(x->name, x->length);
+		const bool reads_text = strstr(name, "attn2") && (strstr(name, "to_k") || strstr(name, "to_v"));
 
-		if (!x->down || x->down->dims < 2 || !strstr(x->down->name, "attn2"))
-			continue;
-		if (!strstr(x->down->name, "to_k") && !strstr(x->down->name, "to_v"))
-			continue;
-		for (size_t k = 0; k < sizeof(families) / sizeof(families[0]); k++)
-			if (x->down->shape[1] == families[k].width)
+		free(name);
+		for (size_t k = 0; k < sizeof(families) / sizeof(families[0]) && reads_text && x->layer.out; k++)
+			if (x->layer.in == families[k].width)
 				return families[k].name;
 	}
 	return NULL;
@@ -189,16 +209,16 @@ static void say_components(struct sheet *s, const struct modules *m)
 	json_end(&s->json);
 }
 
-struct rank_kind { int64_t rank; struct module_alpha scale; size_t count; };
+struct rank_kind { int rank; struct module_alpha scale; size_t count; };
 
 static bool same_kind(const struct rank_kind *k, const struct module *m)
 {
-	return k->rank == m->rank && k->scale.value == m->scale.value && k->scale.origin == m->scale.origin;
+	return k->rank == m->form.rank && k->scale.value == m->scale.value && k->scale.origin == m->scale.origin;
 }
 
 static void say_rank(struct sheet *s, const char *label, const struct rank_kind *k)
 {
-	sheet_line(s, label, "%lld, alpha %g: %zu modules (alpha from %s)", (long long)k->rank, k->scale.value, k->count,
+	sheet_line(s, label, "%d, alpha %g: %zu modules (alpha from %s)", k->rank, k->scale.value, k->count,
 		   alpha_origin_name(k->scale.origin));
 	json_begin(&s->json, NULL);
 	json_int(&s->json, "rank", k->rank);
@@ -223,7 +243,7 @@ static void say_ranks(struct sheet *s, const struct modules *m)
 		if (k == sizeof(kind) / sizeof(*kind))
 			continue;
 		if (k == kinds)
-			kind[kinds++] = (struct rank_kind){ x->rank, x->scale, 0 };
+			kind[kinds++] = (struct rank_kind){ x->form.rank, x->scale, 0 };
 		kind[k].count++;
 	}
 	json_begin_array(&s->json, "ranks");
@@ -242,56 +262,57 @@ static bool all_zero(const struct safetensors *f, const struct safetensor *t)
 	return true;
 }
 
+/* A factor of zeros makes an update of zeros. */
+static bool is_dead(const struct safetensors *f, const struct module *m)
+{
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		if (m->part[i] && all_zero(f, m->part[i]))
+			return true;
+	return false;
+}
+
 /* kohya's own files have six such modules: te1's last layer reaches nothing that the UNet reads. */
 static void say_dead(struct sheet *s, const struct safetensors *f, const struct modules *m)
 {
 	size_t dead = 0;
 
 	for (size_t i = 0; i < m->count; i++)
-		dead += all_zero(f, m->item[i].up);
+		dead += is_dead(f, &m->item[i]);
 	sheet_int(s, "untrained", dead ? "untrained" : NULL, dead);
 }
 
 /* ---- norms ---- */
 
-/* gram[i][j] = sum over the long side of x_i x_j; x is [r][n] or, with step, columns of [n][r] */
-static double *gram(const float *x, size_t r, size_t n, size_t row, size_t column)
-{
-	double *g = xcalloc(r * r, sizeof(*g));
-
-	for (size_t i = 0; i < r; i++)
-		for (size_t j = 0; j <= i; j++) {
-			double sum = 0;
-
-			for (size_t k = 0; k < n; k++)
-				sum += (double)x[i * row + k * column] * x[j * row + k * column];
-			g[i * r + j] = g[j * r + i] = sum;
-		}
-	return g;
-}
-
-/* |scale up down|_F without the product: the trace of (up^T up)(down down^T). */
 static int module_norm(const struct safetensors *f, const struct module *m, double *norm, struct error *e)
 {
-	size_t r = m->rank, in = safetensor_elements(m->down) / r, out = safetensor_elements(m->up) / r;
-	float *down = safetensors_floats(f, m->down->name, r * in, e),
-	      *up = down ? safetensors_floats(f, m->up->name, r * out, e) : NULL;
-	double *a, *b, sum = 0;
+	struct delta d = { .kind = m->kind, .form = &m->form, .w = &m->layer, .scale = kind_scale(m->kind, &m->form, m->scale.value) };
+	int status = 0;
 
-	if (!up) {
-		free(down);
-		return -1;
+	for (int i = 0; i < BRANCH_PARTS && !status; i++)
+		if (m->part[i] && !(d.part[i] = safetensors_floats(f, m->part[i]->name, safetensor_elements(m->part[i]), e)))
+			status = -1;
+	if (!status) {
+		delta_begin(&d);
+		*norm = delta_norm(&d);
 	}
-	a = gram(down, r, in, in, 1);
-	b = gram(up, r, out, 1, r);
-	for (size_t i = 0; i < r * r; i++)
-		sum += a[i] * b[i];
-	*norm = fabs(m->scale.value / r) * sqrt(sum > 0 ? sum : 0);
-	free(a);
-	free(b);
-	free(down);
-	free(up);
-	return 0;
+	delta_end(&d);
+	return status;
+}
+
+static void say_norm(struct sheet *s, const struct module *x, double norm)
+{
+	char text[32] = "-";
+
+	if (!x->kind->needs_base)
+		snprintf(text, sizeof(text), "%.5g", norm);
+	sheet_row(s, "  %-10s %-5d %.*s", text, x->form.rank, (int)x->length, x->name);
+	json_begin(&s->json, NULL);
+	json_text_n(&s->json, "module", x->name, x->length);
+	json_int(&s->json, "rank", x->form.rank);
+	json_float(&s->json, "alpha", x->scale.value);
+	if (!x->kind->needs_base)
+		json_number(&s->json, "norm", norm);
+	json_end(&s->json);
 }
 
 static int say_norms(struct sheet *s, const struct safetensors *f, const struct modules *m, struct error *e)
@@ -301,17 +322,11 @@ static int say_norms(struct sheet *s, const struct safetensors *f, const struct 
 	sheet_row(s, "  %-10s %-5s %s", "norm", "rank", "module");
 	json_begin_array(&s->json, "norms");
 	for (size_t i = 0; i < m->count && !status; i++) {
-		const struct module *x = &m->item[i];
 		double norm = 0;
 
-		status = module_norm(f, x, &norm, e);
-		sheet_row(s, "  %-10.5g %-5lld %.*s", norm, (long long)x->rank, (int)x->length, x->name);
-		json_begin(&s->json, NULL);
-		json_text_n(&s->json, "module", x->name, x->length);
-		json_int(&s->json, "rank", x->rank);
-		json_float(&s->json, "alpha", x->scale.value);
-		json_number(&s->json, "norm", norm);
-		json_end(&s->json);
+		if (!m->item[i].kind->needs_base)
+			status = module_norm(f, &m->item[i], &norm, e);
+		say_norm(s, &m->item[i], norm);
 	}
 	json_end_array(&s->json);
 	return status;
@@ -328,13 +343,13 @@ static void say_lengths(struct sheet *s, const struct modules *m)
 	json_int(&s->json, "dora_by_input", m->by_input);
 }
 
-static int inspect_lora(struct sheet *s, const struct safetensors *f, struct modules *m, struct error *e)
+static int inspect_modules(struct sheet *s, const struct safetensors *f, struct modules *m, struct error *e)
 {
 	struct alpha_sources *sources = alpha_sources_new(f);
 	int status = 0;
 
 	for (size_t i = 0; i < m->count && !status; i++)
-		status = check_module(f, sources, &m->item[i], e) < 0 ? -1 : check_magnitude(f, &m->item[i], m, e);
+		status = check_module(f, sources, &m->item[i], e) < 0 ? -1 : check_lengths(f, &m->item[i], m, e);
 	alpha_sources_free(sources);
 	if (status)
 		return -1;
@@ -352,15 +367,16 @@ int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *
 {
 	struct modules m = { 0 };
 	char *bytes = thousands(f->file_bytes);
-	bool dora = false;
+	bool dora = false, plain;
 	int status;
 
 	collect(&m, f);
 	for (size_t i = 0; i < m.count && !dora; i++)
-		dora = m.item[i].magnitude != NULL;
-	sheet_text(s, "kind", m.method ? "an adapter" : dora ? "a DoRA adapter" : "a LoRA adapter", "adapter");
+		dora = m.item[i].lengths != NULL;
+	plain = !m.method && (!m.kind || m.kind == adapter_kinds[0]);
+	sheet_text(s, "kind", !plain ? "an adapter" : dora ? "a DoRA adapter" : "a LoRA adapter", "adapter");
 	sheet_line(s, "size", "%s bytes", bytes);
-	sheet_text(s, "method", m.method ? "method" : NULL, m.method ? m.method : dora ? "DoRA" : "LoRA");
+	sheet_text(s, "method", plain ? NULL : "method", m.method ? m.method : !plain ? m.kind->name : dora ? "DoRA" : "LoRA");
 	sheet_text(s, "dialect", "names", m.dialect);
 	sheet_text(s, "base", "base", base_model(f, &m));
 	sheet_text(s, "dtype", "dtype", dtypes_of(f));
@@ -370,7 +386,7 @@ int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *
 	sheet_text(s, "run", "run", safetensors_metadata(f, RUN_KEY));
 	status = s->options->verify ? check_hash(s, f, e) : 0;
 	if (!status)
-		status = m.method ? (s->options->quick ? 0 : verify_values(s, f, e)) : inspect_lora(s, f, &m, e);
+		status = m.method ? (s->options->quick ? 0 : verify_values(s, f, e)) : inspect_modules(s, f, &m, e);
 	free(m.item);
 	free(bytes);
 	return status;

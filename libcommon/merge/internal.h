@@ -18,7 +18,7 @@ struct merge_job {
 	struct source_place place;
 	const struct adapter_file *file;
 	const struct file_module *module;
-	double scale;                   /* alpha / rank * weight; DoRA: without the weight */
+	double scale;                   /* of dW, with the weight; with lengths: without it */
 	double weight;
 	size_t adapter;                 /* its number in the order given */
 };

@@ -64,7 +64,7 @@ static void put_job(struct merge *m, size_t adapter, const struct file_module *m
 	struct merge_job job = {
 		.file = m->adapter[adapter],
 		.module = module,
-		.scale = module->alpha / module->rank * (module->magnitude ? 1 : weight),
+		.scale = kind_scale(module->kind, &module->form, module->alpha) * (module->lengths ? 1 : weight),
 		.weight = weight,
 		.adapter = adapter,
 	};

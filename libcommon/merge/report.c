@@ -30,7 +30,7 @@ int merge_report(struct merge *m, const struct layer_result *r, struct error *e)
 	json_text(&j, "event", "module");
 	json_text(&j, "module", job->module->name);
 	json_text(&j, "tensor", job->place.tensor->name);
-	json_int(&j, "rank", job->module->rank);
+	json_int(&j, "rank", job->module->form.rank);
 	json_number(&j, "alpha", job->module->alpha);
 	json_int(&j, "adapters", r->adapters);
 	json_number(&j, "update_norm", r->update);

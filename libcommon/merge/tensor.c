@@ -6,12 +6,10 @@
 #include "../data/ring.h"
 #include "internal.h"
 
-/* One adapter's factors as floats; down in file order is [rank][columns] for any kernel. */
-struct factors {
-	float *down, *up;
-	int rank;
-	double scale;
-	float *magnitude;               /* DoRA: [out] or [in]; NULL: plain */
+/* One adapter's module of the layer. */
+struct update {
+	struct delta delta;
+	float *lengths;                 /* DoRA: [out] or [in]; NULL: none */
 	double *gain;                   /* DoRA by input: [columns], length over length; NULL: by output */
 	double weight;                  /* DoRA: so much of the way */
 };
@@ -26,7 +24,7 @@ struct rows {
 	size_t size;                    /* bytes an element */
 	size_t rows, columns;           /* of W as [out][in * kh * kw] */
 	size_t row_step, column_step;   /* elements from one to the next */
-	const struct factors *factors;
+	const struct update *update;
 	size_t count;
 };
 
@@ -69,37 +67,43 @@ static void scatter(const unsigned char *row, const struct rows *r, size_t o)
 			memcpy(to + j * r->column_step * r->size, row + j * r->size, r->size);
 }
 
-/* sum += scale up down of row o */
-static void add_product(double *sum, const struct rows *r, const struct factors *f, size_t o)
+/* For kinds whose update is made of W's rows: as they are before anything is merged. */
+static void read_base(const struct base_rows *b, size_t o, float *row)
 {
-	for (int k = 0; k < f->rank; k++) {
-		const float *down = f->down + (size_t)k * r->columns;
-		double u = f->scale * f->up[o * f->rank + k];
+	const struct rows *r = b->from;
+	unsigned char *bytes = xmalloc(r->columns * r->size);
 
-		for (size_t j = 0; j < r->columns; j++)
-			sum[j] += u * down[j];
-	}
+	gather(bytes, r, o);
+	to_float(row, bytes, r->dtype, r->columns);
+	free(bytes);
 }
 
-static void add_row(double *own, const float *before, const struct rows *r, const struct factors *f, size_t o)
+static void add_delta(double *sum, const struct rows *r, const struct update *u, size_t o)
+{
+	const struct base_rows base = { read_base, r, r->columns };
+
+	u->delta.kind->add_delta_row(&u->delta, o, sum, &base);
+}
+
+static void add_row(double *own, const float *before, const struct rows *r, const struct update *u, size_t o)
 {
 	for (size_t j = 0; j < r->columns; j++)
 		own[j] = before[j];
-	add_product(own, r, f, o);
+	add_delta(own, r, u, o);
 }
 
-/* sum += weight (W' - W), where W' is W + scale up down with the lengths of its rows, or of its columns, changed; own: scratch */
-static void add_dora(double *sum, double *own, const float *before, const struct rows *r, const struct factors *f, size_t o)
+/* sum += weight (W' - W), where W' is W + dW with the lengths of its rows, or of its columns, changed; own: scratch */
+static void add_with_lengths(double *sum, double *own, const float *before, const struct rows *r, const struct update *u, size_t o)
 {
 	double squares = 0, gain = 1;
 
-	add_row(own, before, r, f, o);
-	for (size_t j = 0; j < r->columns && !f->gain; j++)
+	add_row(own, before, r, u, o);
+	for (size_t j = 0; j < r->columns && !u->gain; j++)
 		squares += own[j] * own[j];
-	if (!f->gain)
-		gain = f->magnitude[o] / (sqrt(squares) + NO_LENGTH);
+	if (!u->gain)
+		gain = u->lengths[o] / (sqrt(squares) + NO_LENGTH);
 	for (size_t j = 0; j < r->columns; j++)
-		sum[j] += f->weight * ((f->gain ? f->gain[j] : gain) * own[j] - before[j]);
+		sum[j] += u->weight * ((u->gain ? u->gain[j] : gain) * own[j] - before[j]);
 }
 
 struct scratch { double *sum, *own; float *before, *after; unsigned char *bytes; };
@@ -109,10 +113,10 @@ static void update_row(struct scratch *s, const struct rows *r, size_t o)
 {
 	memset(s->sum, 0, r->columns * sizeof(*s->sum));
 	for (size_t i = 0; i < r->count; i++)
-		if (r->factors[i].magnitude)
-			add_dora(s->sum, s->own, s->before, r, &r->factors[i], o);
+		if (r->update[i].lengths)
+			add_with_lengths(s->sum, s->own, s->before, r, &r->update[i], o);
 		else
-			add_product(s->sum, r, &r->factors[i], o);
+			add_delta(s->sum, r, &r->update[i], o);
 }
 
 static struct scratch scratch_new(size_t columns)
@@ -199,7 +203,7 @@ static struct merging merge_rows(const struct rows *r)
 }
 
 /* An input's length is over all rows, so they are walked once before anything is written: by one thread, for one order. */
-static double *input_gains(const struct rows *r, const struct factors *f, size_t in)
+static double *input_gains(const struct rows *r, const struct update *u, size_t in)
 {
 	struct scratch s = scratch_new(r->columns);
 	double *gain = xcalloc(r->columns, sizeof(*gain)), *squares = xcalloc(in, sizeof(*squares));
@@ -208,38 +212,41 @@ static double *input_gains(const struct rows *r, const struct factors *f, size_t
 	for (size_t o = 0; o < r->rows; o++) {
 		gather(s.bytes, r, o);
 		to_float(s.before, s.bytes, r->dtype, r->columns);
-		add_row(s.own, s.before, r, f, o);
+		add_row(s.own, s.before, r, u, o);
 		for (size_t j = 0; j < r->columns; j++)
 			squares[j / taps] += s.own[j] * s.own[j];
 	}
 	for (size_t j = 0; j < r->columns; j++)
-		gain[j] = f->magnitude[j / taps] / (sqrt(squares[j / taps]) + NO_LENGTH);
+		gain[j] = u->lengths[j / taps] / (sqrt(squares[j / taps]) + NO_LENGTH);
 	free(squares);
 	scratch_free(&s);
 	return gain;
 }
 
-static int read_factors(struct factors *f, const struct merge_job *job, const struct rows *r, bool finite, struct error *e)
+static int read_update(struct update *u, const struct merge_job *job, const struct rows *r, bool finite, struct error *e)
 {
 	const struct file_module *m = job->module;
+	struct delta *d = &u->delta;
 
-	*f = (struct factors){ .rank = m->rank, .scale = job->scale, .weight = job->weight };
-	f->down = adapter_file_floats(job->file, m->down, finite, e);
-	f->up = f->down ? adapter_file_floats(job->file, m->up, finite, e) : NULL;
-	if (!f->up || !m->magnitude)
-		return f->up ? 0 : -1;
-	f->magnitude = adapter_file_floats(job->file, m->magnitude, finite, e);
-	if (f->magnitude && m->by_input)
-		f->gain = input_gains(r, f, layer_weight(m->layer)->in);
-	return f->magnitude ? 0 : -1;
+	*u = (struct update){ .delta = { .kind = m->kind, .form = &m->form, .w = layer_weight(m->layer), .scale = job->scale },
+			      .weight = job->weight };
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		if (m->part[i] && !(d->part[i] = adapter_file_floats(job->file, m->part[i], finite, e)))
+			return -1;
+	delta_begin(d);
+	if (!m->lengths)
+		return 0;
+	u->lengths = adapter_file_floats(job->file, m->lengths, finite, e);
+	if (u->lengths && m->by_input)
+		u->gain = input_gains(r, u, d->w->in);
+	return u->lengths ? 0 : -1;
 }
 
-static void free_factors(struct factors *f)
+static void free_update(struct update *u)
 {
-	free(f->down);
-	free(f->up);
-	free(f->magnitude);
-	free(f->gain);
+	delta_end(&u->delta);
+	free(u->lengths);
+	free(u->gain);
 }
 
 static int merge_all_rows(struct merge *m, const struct rows *r, const struct merge_job *job, struct error *e)
@@ -260,19 +267,19 @@ static int merge_all_rows(struct merge *m, const struct rows *r, const struct me
 /* The jobs of one layer. */
 static int merge_layer(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out, struct error *e)
 {
-	struct factors *f = xcalloc(count, sizeof(*f));
+	struct update *u = xcalloc(count, sizeof(*u));
 	struct rows r = layout(job, source_file(m->files, job->place.file), out);
 	int status = 0;
 
-	r.factors = f;
+	r.update = u;
 	r.count = count;
 	for (size_t i = 0; i < count && !status; i++)
-		status = read_factors(&f[i], &job[i], &r, !m->options->allow_nonfinite, e);
+		status = read_update(&u[i], &job[i], &r, !m->options->allow_nonfinite, e);
 	if (!status)
 		status = merge_all_rows(m, &r, job, e);
 	for (size_t i = 0; i < count; i++)
-		free_factors(&f[i]);
-	free(f);
+		free_update(&u[i]);
+	free(u);
 	return status;
 }
 

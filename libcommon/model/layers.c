@@ -23,7 +23,7 @@ const struct weight *layer_weight(const struct layer *l)
 	return l->linear ? &l->linear->w : &l->conv->w;
 }
 
-struct lora **layer_lora(const struct layer *l)
+struct branch **layer_branch(const struct layer *l)
 {
-	return l->linear ? &l->linear->lora : &l->conv->lora;
+	return l->linear ? &l->linear->branch : &l->conv->branch;
 }

@@ -28,7 +28,7 @@ void layer_add(struct layer_list *list, enum component c, enum layer_group g, co
 void layer_list_free(struct layer_list *list);
 /* out, in, kernel of the layer's weight */
 const struct weight *layer_weight(const struct layer *l);
-/* where the adapter hangs: &linear->lora or &conv->lora */
-struct lora **layer_lora(const struct layer *l);
+/* where the adapter hangs: &linear->branch or &conv->branch */
+struct branch **layer_branch(const struct layer *l);
 
 #endif

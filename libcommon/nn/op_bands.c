@@ -99,7 +99,7 @@ struct tensor *op_residual_bands(struct tape *t, struct tensor *x, const struct 
 	float *in = tape_scratch(t, band), *old = tape_scratch(t, (size_t)HALO * x->w * x->c);
 
 	must(rows % HALO == 0 && rows > 0 && r->conv1->w.in == x->c && r->conv1->w.out == x->c && r->conv2->w.out == x->c, "bands");
-	must(!r->conv1->lora && !r->conv2->lora && r->conv1->stride == 1 && r->conv2->stride == 1, "bands without adapters");
+	must(!r->conv1->branch && !r->conv2->branch && r->conv1->stride == 1 && r->conv2->stride == 1, "bands without adapters");
 	b.g = tape_scratch(t, band);
 	b.y = tape_scratch(t, band);
 	b.stats1 = tape_scratch(t, stats);

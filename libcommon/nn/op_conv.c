@@ -8,7 +8,7 @@ struct conv_op {
 
 static struct adapted adapted(const struct conv_op *op)
 {
-	return (struct adapted){ &op->layer->w, op->layer->bias, op->layer->lora, &op->shape };
+	return (struct adapted){ &op->layer->w, op->layer->bias, op->layer->branch, &op->shape };
 }
 
 /* inverts y = conv(x, W) + bias + adapters:  dx = conv'(dy, W) + adapters' */

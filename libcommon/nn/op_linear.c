@@ -3,7 +3,7 @@
 
 static struct adapted adapted(const struct linear *l)
 {
-	return (struct adapted){ &l->w, l->bias, l->lora, NULL };
+	return (struct adapted){ &l->w, l->bias, l->branch, NULL };
 }
 
 /* inverts y = x W^T + bias + adapters:  dx = dy W + adapters'.  W is frozen: no dW. */

@@ -7,49 +7,10 @@
 #ifndef NN_OPS_H
 #define NN_OPS_H
 
-#include "tape.h"
+#include "branch.h"
 
-/* A low-rank update of a frozen layer: W + scale * up down.  For kernels larger than 1x1 down is the convolution and up is 1x1.
- * Several may stand in a row. */
-struct lora_dropout;
-struct lora {
-	struct tensor down;             /* [rank, kh, kw, in]  as tensor n,h,w,c; HOME_OWNER */
-	struct tensor up;               /* [out, 1, 1, rank] */
-	int rank;
-	float scale;                    /* alpha / rank * weight */
-	struct lora *next;
-	const struct lora_dropout *dropout;     /* NULL: nothing is ever left out */
-	uint32_t id;                    /* which module, for its draws */
-	/* DoRA: W' = magnitude / |W + scale up down| (W + scale up down), norms and magnitudes of rows; the layer is weight of the way from
-	 * W to W'.  The gradient takes the norm for a constant (arXiv 2402.09353, 4.3). */
-	const struct lora_dora *dora;   /* NULL: none, and what follows is unset */
-	struct tensor magnitude;        /* [1,1,1,out]; HOME_OWNER */
-	float *rows2;                   /* [out]: squares of the norms of W's rows */
-	float weight;
-	/* DoRA as other programs' files have it, with norms and magnitudes of columns, never trained: gain = magnitude / norm - 1 for each
-	 * input, and the same plus 1; [2,in].  NULL: none.  dora is NULL then; weight is set. */
-	float *column_gain;
-};
-
-/* Constants on the device that DoRA modules share: the identity [units,units] and a row of ones, at least as large as any rank and any
- * layer's output. */
-struct lora_dora { const float *unit, *ones; int units; };
-
-/* norm2 [out]: squares of the norms of the rows of W + scale up down.  room: dora_norms_room() floats of device memory */
-void dora_norms(const struct backend *be, struct device *d, float *norm2, const struct lora *l, const struct weight *w, float *room);
-size_t dora_norms_room(const struct lora *l);
-
-/* What is left out of adapters in training, shared by all of them.  Draws are functions of (seed, step, batch, module), so that a
- * checkpointed block leaves out the same when it runs again. */
-struct lora_dropout {
-	bool on;                        /* a step of training runs; off: everything is there */
-	double value, rank, module;     /* chances: of single values and whole columns of x down^T, and of whole modules */
-	uint64_t seed;
-	uint32_t step, batch;
-};
-
-struct linear { struct weight w; float *bias; struct lora *lora; };     /* y = x W^T + b; bias [out] or NULL */
-struct conv   { struct weight w; float *bias; struct lora *lora; int stride; };
+struct linear { struct weight w; float *bias; struct branch *branch; };     /* y = x W^T + b; bias [out] or NULL */
+struct conv   { struct weight w; float *bias; struct branch *branch; int stride; };
 struct norm   { float *gain, *bias; int c, groups; float eps; };        /* groups 0: layer norm */
 
 struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *l);

@@ -41,14 +41,24 @@ static struct factored_shape shape_of(const struct tensor *t, bool convolution)
 		(struct factored_shape){ 1, t->n, t->c, 1 };
 }
 
-static int add_parameter(struct optimizer *o, struct tensor *t, const struct adapter_module *m, const char *suffix,
-			 double lr, struct error *e)
+static int add_parameter(struct optimizer *o, struct adapter_module *m, int part, double lr, struct error *e)
 {
 	struct parameter *p = &o->parameter[o->count++];
+	struct tensor *t = &m->branch.part[part];
 
-	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", m->stem, suffix), .count = tensor_count(t),
-				 .lr = lr, .shape = shape_of(t, m->layer->conv != NULL) };
+	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", m->stem, adapter_part_suffix(m, part)), .count = tensor_count(t),
+				 .lr = lr, .hastened = m->form.part[part].hastened, .shape = shape_of(t, m->layer->conv != NULL) };
 	return make_slots(o, p, e);
+}
+
+static int add_module(struct optimizer *o, struct adapter_module *m, rate_fn *rate, const void *arg, struct error *e)
+{
+	int i;
+
+	for (i = 0; i < BRANCH_PARTS; i++)
+		if (m->branch.part[i].wants_grad && add_parameter(o, m, i, rate(arg, m, i), e) < 0)
+			return -1;
+	return 0;
 }
 
 static int make_room(struct optimizer *o, const struct optimizer_kind *kind, struct error *e)
@@ -105,15 +115,10 @@ int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimize
 	*o = (struct optimizer){ .settings = *s, .be = a->be, .device = a->device };
 	if (!kind)
 		return fail(e, EXIT_USAGE, "optimizer '%s' is not known; choose %s", s->name, optimizer_names());
-	o->parameter = xcalloc(3 * a->count, sizeof(*o->parameter));
-	for (i = 0; i < a->count; i++) {
-		struct adapter_module *m = &a->module[i];
-		double lr = rate(arg, m);
-		if (add_parameter(o, &m->lora.down, m, "lora_down.weight", lr, e) < 0 ||
-		    add_parameter(o, &m->lora.up, m, "lora_up.weight", lr, e) < 0 ||
-		    (m->lora.dora && add_parameter(o, &m->lora.magnitude, m, "dora_scale", lr, e) < 0))
+	o->parameter = xcalloc(BRANCH_PARTS * a->count, sizeof(*o->parameter));
+	for (i = 0; i < a->count; i++)
+		if (add_module(o, &a->module[i], rate, arg, e) < 0)
 			return -1;
-	}
 	if (kind->finds_d) {
 		o->scalar[0] = s->d0;
 		if (check_one_rate(o, e) < 0)

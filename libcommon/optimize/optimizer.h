@@ -22,6 +22,7 @@ struct parameter {
 	size_t count;
 	struct factored_shape shape;    /* PyTorch's last two sides are rows and cols */
 	double lr;                      /* its group's base learning rate */
+	bool hastened;                  /* LoRA+ has it in a group apart */
 	struct slot slot[OPTIMIZER_SLOTS];      /* m and v of AdamW */
 	long steps;                     /* updates so far; torch counts per parameter, and so do we */
 	double moved;                   /* 2-norm of the last update */
@@ -76,8 +77,8 @@ char *optimizer_text(const struct optimizer_settings *s);
 double optimizer_lr(const struct optimizer_settings *s, double lr, double multiplier, long step);
 
 /* ---- an optimizer at work ---- */
-/* One parameter each for down and up of every module; slots are zero.  rate tells a module's base learning rate. */
-typedef double rate_fn(const void *arg, const struct adapter_module *m);
+/* One parameter for each part of every module that is trained; slots are zero.  rate tells a part's base learning rate. */
+typedef double rate_fn(const void *arg, const struct adapter_module *m, int part);
 int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate,
 		   const void *arg, struct error *e) MUST_CHECK;
 void optimizer_free(struct optimizer *o);

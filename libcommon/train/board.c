@@ -12,7 +12,7 @@ static void name_group(const struct witness *w, const struct parameter *p, char 
 	const struct train_settings *s = w->s;
 	const bool unet = !strncmp(p->name, "lora_unet_", 10), blocks = unet && (s->blocks.down || s->blocks.mid || s->blocks.up);
 	const double ratio = unet ? s->plus_unet_ratio : s->plus_text_ratio;
-	const char *plus = (ratio || s->plus_ratio) && strstr(p->name, ".lora_up.") ? " plus" : "";
+	const char *plus = (ratio || s->plus_ratio) && p->hastened ? " plus" : "";
 
 	if (blocks)
 		snprintf(name, GROUP_NAME, "unet_block%d%s", unet_block(p->name), plus);

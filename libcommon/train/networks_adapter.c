@@ -9,32 +9,22 @@
 
 struct rates { const struct train_settings *s; const struct block_plan *plan; };
 
-static double rate(const void *arg, const struct adapter_module *m)
+/* LoRA+: some of a kind's parts learn faster. */
+static double hastened(const struct train_settings *s, const struct adapter_module *m, int part)
+{
+	const double own = m->layer->component == COMPONENT_UNET ? s->plus_unet_ratio : s->plus_text_ratio, ratio = own ? own : s->plus_ratio;
+
+	return ratio && m->form.part[part].hastened ? ratio : 1;
+}
+
+static double rate(const void *arg, const struct adapter_module *m, int part)
 {
 	const struct rates *r = arg;
 	const int block = r->plan ? unet_block(m->stem) : -1;
 
 	if (m->layer->component != COMPONENT_UNET)
-		return m->layer->component == COMPONENT_TE1 ? r->s->lr.te1 : r->s->lr.te2;
-	return r->s->lr.unet * (block < 0 ? 1 : r->plan->lr[block]);
-}
-
-/* LoRA+ */
-static void set_loraplus_rates(struct course *c, const struct adapter *a)
-{
-	const struct train_settings *s = c->s;
-	struct parameter *p = c->optimizer.parameter;
-
-	for (size_t i = 0; i < a->count; i++) {
-		const struct adapter_module *m = &a->module[i];
-		const bool unet = m->layer->component == COMPONENT_UNET;
-		const double own = unet ? s->plus_unet_ratio : s->plus_text_ratio, ratio = own ? own : s->plus_ratio;
-
-		while (p->tensor != &m->lora.up)
-			p++;
-		if (ratio)
-			p->lr *= ratio;
-	}
+		return (m->layer->component == COMPONENT_TE1 ? r->s->lr.te1 : r->s->lr.te2) * hastened(r->s, m, part);
+	return r->s->lr.unet * (block < 0 ? 1 : r->plan->lr[block]) * hastened(r->s, m, part);
 }
 
 /* They hang before the one that is trained, and are frozen. */
@@ -61,7 +51,8 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 	bool blocks;
 	struct adapter_spec spec = {
 		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr), .te2 = text && (s->lr.te2 || !s->text_encoder_lr),
-		.rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank, .conv_alpha = s->conv_alpha, .seed = c->seed,
+		.kind = s->kind, .args = s->kind_args, .rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank,
+		.conv_alpha = s->conv_alpha, .seed = c->seed,
 		.start = s->network_weights, .start_shapes = s->dim_from_weights,
 		.borrow_grads = s->accumulate == 1, .dora = s->dora,
 		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = c->seed },
@@ -73,7 +64,6 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 	n->adapter = adapter_create(&n->layers, &spec, n->be, n->device, e);
 	if (!n->adapter || optimizer_init(&c->optimizer, n->adapter, &o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
 		return -1;
-	set_loraplus_rates(c, n->adapter);
 	return ema_init(&c->ema, &c->optimizer, s->ema_decay, e);
 }
 

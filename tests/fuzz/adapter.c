@@ -4,6 +4,7 @@
 #include <math.h>
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"
+#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/adapter/adapter_file.h"
 #include "../unit/model_layers.h"
 
@@ -64,12 +65,12 @@ static void check(const struct adapter_file *a)
 	for (size_t i = 0; i < a->count; i++) {
 		const struct file_module *m = &a->module[i];
 		struct error e = { 0 };
-		float *x = adapter_file_floats(a, m->down, true, &e);
+		float *x = adapter_file_floats(a, m->part[LORA_DOWN], true, &e);
 
 		HOLDS(x || e.code == EXIT_INPUT);
 		free(x);
-		HOLDS(m->layer && m->rank >= 1 && m->rank <= ADAPTER_MAX_RANK && isfinite(m->alpha));
-		HOLDS(m->down->dims >= 2 && m->up->dims >= 2 && m->down->shape[0] == m->rank && m->up->shape[1] == m->rank);
+		HOLDS(m->layer && m->form.rank >= 1 && m->form.rank <= ADAPTER_MAX_RANK && isfinite(m->alpha));
+		HOLDS(m->part[LORA_DOWN]->dims >= 2 && m->part[LORA_UP]->dims >= 2 && m->part[LORA_DOWN]->shape[0] == m->form.rank && m->part[LORA_UP]->shape[1] == m->form.rank);
 		HOLDS(adapter_file_module(a, m->layer));
 	}
 }

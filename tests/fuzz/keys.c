@@ -1,23 +1,24 @@
 /* Names of adapters' tensors over all layers of SDXL: a name that is found means that layer in kohya's spelling too. */
 #include "fuzz.h"
 #include "../../libcommon/adapter/keys.h"
+#include "../../libcommon/adapter/lora.h"
 #include "../unit/model_layers.h"
 
 static void check(const struct key_index *k, const struct layer_list *layers, const struct model_config *m, const char *name)
 {
-	const char *dialect = NULL, *method = NULL;
-	enum adapter_part part = PART_OTHER, same;
+	const char *dialect = NULL;
+	struct key_part part, same;
 	long found = key_index_find(k, name, &part, &dialect);
 	char *stem, *key;
 
-	HOLDS(adapter_key_split(name, &same, &method) <= strlen(name));
+	HOLDS(adapter_key_split(name, &same) <= strlen(name));
 	adapter_key_component(name, &dialect);
 	if (found < 0)
 		return;
 	HOLDS((size_t)found < layers->count && dialect);
 	stem = kohya_stem(&layers->layer[found], &m->unet);
 	key = xprintf("%s.lora_down.weight", stem);
-	HOLDS(key_index_find(k, key, &same, &dialect) == found && same == PART_DOWN);
+	HOLDS(key_index_find(k, key, &same, &dialect) == found && same.kind == &kind_lora && same.part == LORA_DOWN);
 	free(stem);
 	free(key);
 }

@@ -20,12 +20,12 @@ static const char *not_yet(const char *adapter)
 {
 	struct error e = { 0 };
 	struct safetensors *f = safetensors_open(adapter, &e);
-	const char *method = NULL, *other = NULL;
-	enum adapter_part part;
+	const char *other = NULL;
+	struct key_part part;
 
 	for (size_t i = 0; f && i < f->count && !other; i++)
-		if (adapter_key_split(f->tensor[i].name, &part, &method) && part == PART_OTHER)
-			other = method;
+		if (adapter_key_split(f->tensor[i].name, &part) && part.part == PART_OTHER)
+			other = part.method;
 	safetensors_close(f);
 	return other;
 }
@@ -134,7 +134,7 @@ static const char *unet_layer(const struct subject_adapter *x, const char *modul
 {
 	struct key_index *k = key_index_new(&x->s.p.layers, &x->s.p.config->unet);
 	char *alpha = xprintf("%s.alpha", module);
-	enum adapter_part part;
+	struct key_part part;
 	const char *dialect;
 	const long i = key_index_find(k, alpha, &part, &dialect);
 

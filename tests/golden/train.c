@@ -49,11 +49,12 @@ struct written { struct safetensors_out *tensor; size_t count; const struct key_
 /* The same name, or another dialect's name for the same factor of the same layer. */
 static bool same_factor(const struct key_index *k, const char *a, const char *b)
 {
-	enum adapter_part one, two;
+	struct key_part one, two;
 	const char *dialect;
 	const long layer = key_index_find(k, a, &one, &dialect);
 
-	return !strcmp(a, b) || (layer >= 0 && layer == key_index_find(k, b, &two, &dialect) && one == two);
+	return !strcmp(a, b) || (layer >= 0 && layer == key_index_find(k, b, &two, &dialect) && one.part == two.part &&
+				 one.kind == two.kind);
 }
 
 static const float *written(const struct written *w, const char *name)
@@ -241,7 +242,7 @@ static size_t measure(struct training *t)
 	return bytes;
 }
 
-static double base_rate(const void *recipe, const struct adapter_module *m)
+static double base_rate(const void *recipe, const struct adapter_module *m, int part)
 {
 	return ((const struct recipe *)recipe)->base;
 }

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../../libcommon/adapter/lengths.h"
+#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/nn/ops.h"
@@ -27,7 +29,7 @@ struct rig {
 	struct device *device;
 	struct tape *tape;
 	uint32_t draws;
-	struct lora lora;               /* of the case that runs */
+	struct branch branch;           /* of the case that runs */
 	struct weight weight[64]; int weights;
 	void *owned[256]; int owns;     /* device memory, given back at the end */
 };
@@ -85,12 +87,13 @@ static struct weight make_weight(struct rig *r, int out, int in, int k)
 }
 
 /* An adapter whose matrices are the case's last two inputs. */
-static struct lora *make_lora(struct rig *r, const struct tensor *down, const struct tensor *up, bool leaves_out)
+static struct branch *make_lora(struct rig *r, const struct tensor *down, const struct tensor *up, bool leaves_out)
 {
-	static const struct lora_dropout dropout = { .on = true, .value = 0.3, .rank = 0.3, .seed = 3 };
+	static const struct branch_dropout dropout = { .on = true, .value = 0.3, .rank = 0.3, .seed = 3 };
 
-	r->lora = (struct lora){ .down = *down, .up = *up, .rank = down->n, .scale = 0.7f, .dropout = leaves_out ? &dropout : NULL };
-	return &r->lora;
+	r->branch = (struct branch){ .kind = &kind_lora.branch, .inner = &kind_lora.branch, .part = { [LORA_DOWN] = *down, [LORA_UP] = *up },
+				     .rank = down->n, .scale = 0.7f, .dropout = leaves_out ? &dropout : NULL };
+	return &r->branch;
 }
 
 static float *fetched(struct rig *r, const float *x, size_t n)
@@ -116,17 +119,17 @@ static double growth(const float *w, const float *b, const float *down, int rank
 }
 
 /* The tape's gradient takes the norm for a constant, finite differences do not: the squares of W's rows are told so that it is one, 40. */
-static void make_dora(struct rig *r, struct lora *l, const struct tensor *magnitude, const struct weight *w)
+static void make_dora(struct rig *r, struct branch *l, const struct tensor *magnitude, const struct weight *w)
 {
-	static struct lora_dora constants;
+	static struct branch_constants constants;
 	static float *rows2;
 	const size_t in = (size_t)w->in * w->kh * w->kw;
-	float *base = fetched(r, w->data, w->out * in), *down = fetched(r, l->down.data, l->rank * in), host[64];
-	float *up = fetched(r, l->up.data, (size_t)w->out * l->rank), unit[8 * 8] = { 0 };
+	float *base = fetched(r, w->data, w->out * in), *down = fetched(r, l->part[LORA_DOWN].data, l->rank * in), host[64];
+	float *up = fetched(r, l->part[LORA_UP].data, (size_t)w->out * l->rank), unit[8 * 8] = { 0 };
 
 	if (!rows2) {
 		rows2 = take(r, sizeof(host));
-		constants = (struct lora_dora){ take(r, sizeof(unit)), take(r, sizeof(host)), 8 };
+		constants = (struct branch_constants){ take(r, sizeof(unit)), take(r, sizeof(host)), 8 };
 	}
 	for (int i = 0; i < w->out; i++)
 		host[i] = 40 - growth(base + i * in, up + (size_t)i * l->rank, down, l->rank, in, l->scale);
@@ -135,9 +138,10 @@ static void make_dora(struct rig *r, struct lora *l, const struct tensor *magnit
 		host[i] = 1, unit[i] = i % 9 == 0;
 	r->be->upload(r->device, (float *)constants.unit, unit, sizeof(unit));
 	r->be->upload(r->device, (float *)constants.ones, host, sizeof(host));
-	l->dora = &constants;
-	l->magnitude = *magnitude;
-	l->rows2 = rows2;
+	l->kind = &dora;
+	l->constants = &constants;
+	l->part[LENGTHS_PART] = *magnitude;
+	l->fixed = rows2;
 	l->weight = 0.9f;
 	free(base);
 	free(down);
@@ -152,9 +156,9 @@ static struct tensor *linear(struct rig *r, const struct testcase *c, struct ten
 
 	if (!l.w.data || l.w.out != c->out)
 		l = (struct linear){ make_weight(r, c->out, c->shape[0].c, 1), on_device(r, c->out, 1), NULL };
-	l.lora = c->flag ? make_lora(r, in[1], in[2], c->extra) : NULL;
+	l.branch = c->flag ? make_lora(r, in[1], in[2], c->extra) : NULL;
 	if (in[3])
-		make_dora(r, l.lora, in[3], &l.w);
+		make_dora(r, l.branch, in[3], &l.w);
 	return op_linear(r->tape, in[0], &l);
 }
 
@@ -166,9 +170,9 @@ static struct tensor *conv(struct rig *r, const struct testcase *c, struct tenso
 	if (last != c)
 		k = (struct conv){ make_weight(r, c->out, c->shape[0].c, c->kernel), on_device(r, c->out, 1), NULL, c->stride };
 	last = c;
-	k.lora = c->flag ? make_lora(r, in[1], in[2], c->heads) : NULL;
+	k.branch = c->flag ? make_lora(r, in[1], in[2], c->heads) : NULL;
 	if (in[3])
-		make_dora(r, k.lora, in[3], &k.w);
+		make_dora(r, k.branch, in[3], &k.w);
 	return c->extra ? op_conv_pad_end(r->tape, in[0], &k) : op_conv(r->tape, in[0], &k);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "../../libcommon/adapter/adapter.h"
 #include "../../libcommon/adapter/adapter_file.h"
+#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/adapter/metadata.h"
 #include "model_layers.h"
 #include <cmocka.h>     /* last: it takes the name fail */
@@ -74,7 +75,7 @@ static void counts_of_sdxl(void **state)
 		adapter_free(a);
 	}
 	for (size_t i = 0; i < layers.count; i++)
-		assert_null(*layer_lora(&layers.layer[i]));
+		assert_null(*layer_branch(&layers.layer[i]));
 	free_test_layers(&layers);
 }
 
@@ -100,10 +101,10 @@ static void ranks_and_order(void **state)
 
 		assert_true(now >= stage);
 		stage = now;
-		assert_int_equal(m->rank, spatial ? 3 : 4);
-		assert_true(m->lora.scale == (spatial ? 2.0f : 0.5f));
-		assert_ptr_equal(*layer_lora(m->layer), &m->lora);
-		assert_true(m->lora.down.wants_grad && m->lora.up.wants_grad && m->lora.down.grad && m->lora.up.grad);
+		assert_int_equal(m->form.rank, spatial ? 3 : 4);
+		assert_true(m->branch.scale == (spatial ? 2.0f : 0.5f));
+		assert_ptr_equal(*layer_branch(m->layer), &m->branch);
+		assert_true(m->branch.part[LORA_DOWN].wants_grad && m->branch.part[LORA_UP].wants_grad && m->branch.part[LORA_DOWN].grad && m->branch.part[LORA_UP].grad);
 	}
 	adapter_free(a);
 	free_test_layers(&layers);
@@ -114,14 +115,14 @@ static void check_first_values(const struct adapter_module *m)
 	const struct weight *w = layer_weight(m->layer);
 	float bound = (float)(1 / sqrt((double)w->in * w->kh * w->kw)), greatest = 0;
 
-	for (size_t i = 0; i < tensor_count(&m->lora.down); i++) {
-		assert_true(fabsf(m->lora.down.data[i]) <= bound);
-		greatest = fmaxf(greatest, fabsf(m->lora.down.data[i]));
+	for (size_t i = 0; i < tensor_count(&m->branch.part[LORA_DOWN]); i++) {
+		assert_true(fabsf(m->branch.part[LORA_DOWN].data[i]) <= bound);
+		greatest = fmaxf(greatest, fabsf(m->branch.part[LORA_DOWN].data[i]));
 	}
 	/* of at least 16 uniform values, all below half: once in 65,536, and these are fixed */
 	assert_true(greatest > 0.5f * bound);
-	for (size_t i = 0; i < tensor_count(&m->lora.up); i++)
-		assert_true(m->lora.up.data[i] == 0);
+	for (size_t i = 0; i < tensor_count(&m->branch.part[LORA_UP]); i++)
+		assert_true(m->branch.part[LORA_UP].data[i] == 0);
 }
 
 static const struct adapter_module *module_named(const struct adapter *a, const char *stem)
@@ -146,12 +147,12 @@ static void first_values(void **state)
 	for (size_t i = 0; i < all->count; i++)
 		check_first_values(&all->module[i]);
 	for (size_t i = 0; i < few->count; i++) {
-		const struct lora *a = &few->module[i].lora, *b = &module_named(all, few->module[i].stem)->lora,
-				  *c = &other->module[i].lora;
-		size_t n = tensor_count(&a->down) * sizeof(float);
+		const struct branch *a = &few->module[i].branch, *b = &module_named(all, few->module[i].stem)->branch,
+				    *c = &other->module[i].branch;
+		size_t n = tensor_count(&a->part[LORA_DOWN]) * sizeof(float);
 
-		assert_memory_equal(a->down.data, b->down.data, n);
-		assert_memory_not_equal(a->down.data, c->down.data, n);
+		assert_memory_equal(a->part[LORA_DOWN].data, b->part[LORA_DOWN].data, n);
+		assert_memory_not_equal(a->part[LORA_DOWN].data, c->part[LORA_DOWN].data, n);
 	}
 	adapter_free(all);
 	adapter_free(few);
@@ -237,17 +238,17 @@ static void layout_of_filters(void **state)
 	a = load(GOLDEN "/lora_conv.safetensors", &layers, 0.5);
 	m = module_named(a, "lora_unet_input_blocks_1_0_in_layers_2");
 	assert_non_null(m);
-	in = m->lora.down.c;
-	assert_int_equal(m->lora.down.n, 3);
-	assert_int_equal(m->lora.down.h, 3);
-	assert_int_equal(m->lora.up.c, 3);
-	assert_true(m->alpha == 2 && m->lora.scale == (float)(2.0 / 3 * 0.5));
+	in = m->branch.part[LORA_DOWN].c;
+	assert_int_equal(m->branch.part[LORA_DOWN].n, 3);
+	assert_int_equal(m->branch.part[LORA_DOWN].h, 3);
+	assert_int_equal(m->branch.part[LORA_UP].c, 3);
+	assert_true(m->alpha == 2 && m->branch.scale == (float)(2.0 / 3 * 0.5));
 	f = safetensors_open(GOLDEN "/lora_conv.safetensors", &e);
 	down = safetensors_floats(f, "lora_unet_input_blocks_1_0_in_layers_2.lora_down.weight", (size_t)3 * in * 9, &e);
 	for (int r = 0; r < 3; r++)
 		for (int i = 0; i < in; i++)
 			for (int k = 0; k < 9; k++)
-				assert_true(down[(r * in + i) * 9 + k] == m->lora.down.data[(r * 9 + k) * in + i]);
+				assert_true(down[(r * in + i) * 9 + k] == m->branch.part[LORA_DOWN].data[(r * 9 + k) * in + i]);
 	free(down);
 	safetensors_close(f);
 	adapter_free(a);
@@ -263,10 +264,10 @@ static void several_on_one_layer(void **state)
 	golden_layers(&layers);
 	a = load(GOLDEN "/lora_unet.safetensors", &layers, 1);
 	b = load(GOLDEN "/lora_unet.safetensors", &layers, 2);
-	assert_ptr_equal(*layer_lora(a->module[0].layer), &a->module[0].lora);
-	assert_ptr_equal(a->module[0].lora.next, &b->module[0].lora);
+	assert_ptr_equal(*layer_branch(a->module[0].layer), &a->module[0].branch);
+	assert_ptr_equal(a->module[0].branch.next, &b->module[0].branch);
 	adapter_free(a);
-	assert_ptr_equal(*layer_lora(b->module[0].layer), &b->module[0].lora);
+	assert_ptr_equal(*layer_branch(b->module[0].layer), &b->module[0].branch);
 	adapter_free(b);
 	free_test_layers(&layers);
 }
@@ -327,7 +328,7 @@ static void alphas(void **state)
 		a = load_file(&f, &layers, &e);
 		assert_non_null(a);
 		assert_true(a->module[0].alpha == (given ? 6 : 2));     /* none: the rank */
-		assert_true(a->module[0].lora.scale == (given ? 3 : 1));
+		assert_true(a->module[0].branch.scale == (given ? 3 : 1));
 		adapter_free(a);
 	}
 	free_test_layers(&layers);
@@ -380,7 +381,7 @@ static void check_axis(const struct axis *a, size_t number, const struct layer_l
 
 	assert_int_equal(safetensors_save(path, t, 3, &a->says, a->says.key != NULL, &e), 0);
 	f = adapter_file_open(path, layers, &e);
-	if (a->by_input < 0 ? f != NULL || e.code != EXIT_INPUT : !f || !f->magnitudes || f->module[0].by_input != (a->by_input == 1))
+	if (a->by_input < 0 ? f != NULL || e.code != EXIT_INPUT : !f || !f->lengths || f->module[0].by_input != (a->by_input == 1))
 		fail_msg("axis %zu: %s", number, f ? "taken" : e.text);
 	adapter_file_close(f);
 	for (int i = 0; i < 3; i++)
@@ -411,7 +412,7 @@ static void four_dimensions_for_a_matrix(void **state)
 	f.t[0].dims = f.t[1].dims = 4;
 	a = load_file(&f, &layers, &e);
 	assert_non_null(a);
-	assert_true(a->module[0].lora.up.data[3] == f.up[3]);
+	assert_true(a->module[0].branch.part[LORA_UP].data[3] == f.up[3]);
 	adapter_free(a);
 	free_test_layers(&layers);
 }
@@ -491,7 +492,7 @@ static void broken_files(void **state)
 			fail_msg("case %zu says: %s", i, e.text);
 	}
 	for (size_t i = 0; i < layers.count; i++)
-		assert_null(*layer_lora(&layers.layer[i]));
+		assert_null(*layer_branch(&layers.layer[i]));
 	free_test_layers(&layers);
 }
 
@@ -536,7 +537,7 @@ static void nonfinite_is_not_published(void **state)
 	golden_layers(&layers);
 	a = load(GOLDEN "/lora_text.safetensors", &layers, 1);
 	for (int k = 0; k < 3; k++) {
-		a->module[3].lora.up.data[1] = bad[k];
+		a->module[3].branch.part[LORA_UP].data[1] = bad[k];
 		assert_int_equal(adapter_save(a, path, DTYPE_F16, NULL, 0, &e), -1);
 		assert_int_equal(e.code, EXIT_DIVERGED);
 		assert_int_equal(access(path, F_OK), -1);

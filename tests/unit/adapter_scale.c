@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../../libcommon/adapter/adapter_file.h"
+#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/adapter/keys.h"
 #include "../../libcommon/adapter/peft_config.h"
 #include "../../libcommon/io/json.h"
@@ -251,16 +252,16 @@ static void compare_update(const struct adapter_file *f, const struct file_modul
 {
 	const size_t n = safetensor_elements(want), columns = n / want->shape[0];
 	struct error e;
-	float *down = adapter_file_floats(f, m->down, true, &e), *up = adapter_file_floats(f, m->up, true, &e),
+	float *down = adapter_file_floats(f, m->part[LORA_DOWN], true, &e), *up = adapter_file_floats(f, m->part[LORA_UP], true, &e),
 	      *delta = safetensors_floats(effect, want->name, n, &e);
 	double worst = 0, most = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		double sum = 0;
 
-		for (int k = 0; k < m->rank; k++)
-			sum += (double)up[i / columns * m->rank + k] * down[k * columns + i % columns];
-		worst = fmax(worst, fabs(m->alpha / m->rank * sum - delta[i]));
+		for (int k = 0; k < m->form.rank; k++)
+			sum += (double)up[i / columns * m->form.rank + k] * down[k * columns + i % columns];
+		worst = fmax(worst, fabs(m->alpha / m->form.rank * sum - delta[i]));
 		most = fmax(most, fabs(delta[i]));
 	}
 	assert_true(worst <= 1e-6 * most);      /* delta is rounded to float once: 6e-8 */

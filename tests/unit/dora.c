@@ -10,6 +10,8 @@
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/adapter/adapter.h"
+#include "../../libcommon/adapter/lengths.h"
+#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/nn/ops.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
@@ -34,12 +36,12 @@ static float *drawn(size_t n, float spread)
 }
 
 static float unit[RANK * RANK] = { 1, [RANK + 1] = 1, [2 * RANK + 2] = 1 }, ones[OUT] = { 1, 1, 1, 1, 1, 1, 1 };
-static const struct lora_dora constants = { unit, ones, RANK };
+static const struct branch_constants constants = { unit, ones, RANK };
 
 struct bench {
 	struct weight w;                /* [OUT][k][k][IN] */
 	float *host;                    /* its numbers in that order */
-	struct lora lora;
+	struct branch branch;
 	size_t fan;
 };
 
@@ -61,26 +63,27 @@ static void set_up(struct bench *b, int k, float weight)
 			turned[o * b->fan + t % IN * k * k + t / IN] = b->host[o * b->fan + t];
 	assert_int_equal(be->prepare(device, &b->w, turned), 0);
 	free(turned);
-	b->lora = (struct lora){ .down = parameter(drawn(RANK * b->fan, 0.3f), RANK, k, IN), .rank = RANK,
-				 .up = parameter(drawn(OUT * RANK, 1), OUT, 1, RANK),
-				 .scale = SCALE, .dora = &constants, .magnitude = parameter(drawn(OUT, 1), 1, 1, OUT),
-				 .rows2 = be->alloc(device, OUT * sizeof(float)), .weight = weight };
+	b->branch = (struct branch){ .kind = &dora, .inner = &kind_lora.branch, .rank = RANK, .scale = SCALE, .constants = &constants,
+				    .fixed = be->alloc(device, OUT * sizeof(float)), .weight = weight };
+	b->branch.part[LORA_DOWN] = parameter(drawn(RANK * b->fan, 0.3f), RANK, k, IN);
+	b->branch.part[LORA_UP] = parameter(drawn(OUT * RANK, 1), OUT, 1, RANK);
+	b->branch.part[LENGTHS_PART] = parameter(drawn(OUT, 1), 1, 1, OUT);
 	for (size_t o = 0; o < OUT; o++) {
-		b->lora.rows2[o] = 0;
+		b->branch.fixed[o] = 0;
 		for (size_t i = 0; i < b->fan; i++)
-			b->lora.rows2[o] += b->host[o * b->fan + i] * b->host[o * b->fan + i];
+			b->branch.fixed[o] += b->host[o * b->fan + i] * b->host[o * b->fan + i];
 	}
 }
 
 static void tear_down(struct bench *b)
 {
-	struct tensor *const t[] = { &b->lora.down, &b->lora.up, &b->lora.magnitude };
+	struct tensor *const t[] = { &b->branch.part[LORA_DOWN], &b->branch.part[LORA_UP], &b->branch.part[LENGTHS_PART] };
 
 	for (int i = 0; i < 3; i++) {
 		be->release(device, t[i]->data);
 		be->release(device, t[i]->grad);
 	}
-	be->release(device, b->lora.rows2);
+	be->release(device, b->branch.fixed);
 	be->release(device, b->host);
 	be->unprepare(device, &b->w);
 }
@@ -94,7 +97,7 @@ static void sum_of_both(const struct bench *b, double v[MOST], double norm[OUT])
 			double *x = &v[o * b->fan + i];
 			*x = b->host[o * b->fan + i];
 			for (int k = 0; k < RANK; k++)
-				*x += (double)SCALE * b->lora.up.data[o * RANK + k] * b->lora.down.data[k * b->fan + i];
+				*x += (double)SCALE * b->branch.part[LORA_UP].data[o * RANK + k] * b->branch.part[LORA_DOWN].data[k * b->fan + i];
 			squares += *x * *x;
 		}
 		norm[o] = sqrt(squares);
@@ -122,8 +125,8 @@ static void norms_of_rows(void **state)
 
 		set_up(&b, k, 1);
 		norm2 = be->alloc(device, OUT * sizeof(*norm2));
-		room = be->alloc(device, dora_norms_room(&b.lora) * sizeof(*room));
-		dora_norms(be, device, norm2, &b.lora, &b.w, room);
+		room = be->alloc(device, dora_norms_room(&b.branch) * sizeof(*room));
+		dora_norms(be, device, norm2, &b.branch, &b.w, room);
 		sum_of_both(&b, v, norm);
 		for (int o = 0; o < OUT; o++)
 			norm[o] *= norm[o];
@@ -145,7 +148,7 @@ static void refer(const struct bench *b, const float *x, const float *dy, const 
 	sum_of_both(b, v, norm);
 	for (int o = 0; o < OUT; o++)
 		for (int i = 0; i < IN; i++) {
-			const double gain = b->lora.magnitude.data[o] / norm[o], w = b->host[o * IN + i], f = b->lora.weight;
+			const double gain = b->branch.part[LENGTHS_PART].data[o] / norm[o], w = b->host[o * IN + i], f = b->branch.weight;
 			const double own = v[o * IN + i], all = w + f * (gain * own - w);
 			double slope = 0;
 			for (int row = 0; row < ROWS; row++) {
@@ -155,8 +158,8 @@ static void refer(const struct bench *b, const float *x, const float *dy, const 
 			}
 			r->magnitude[o] += f * slope * own / norm[o];
 			for (int k = 0; k < RANK; k++) {
-				r->up[o * RANK + k] += f * slope * gain * SCALE * b->lora.down.data[k * IN + i];
-				r->down[k * IN + i] += f * slope * gain * SCALE * b->lora.up.data[o * RANK + k];
+				r->up[o * RANK + k] += f * slope * gain * SCALE * b->branch.part[LORA_DOWN].data[k * IN + i];
+				r->down[k * IN + i] += f * slope * gain * SCALE * b->branch.part[LORA_UP].data[o * RANK + k];
 			}
 		}
 }
@@ -164,7 +167,7 @@ static void refer(const struct bench *b, const float *x, const float *dy, const 
 /* A second batch of the same step: what the parameters have becomes twice as much. */
 static void check_adds(struct tape *t, struct tensor *x, const struct linear *l, float *target, const float *weights, struct reference *r)
 {
-	const struct lora *a = l->lora;
+	const struct branch *a = l->branch;
 	struct tensor *y;
 
 	tape_reset(t);
@@ -176,9 +179,9 @@ static void check_adds(struct tape *t, struct tensor *x, const struct linear *l,
 		r->up[i] *= 2;
 	for (int i = 0; i < RANK * IN; i++)
 		r->down[i] *= 2;
-	assert_near(a->magnitude.grad, r->magnitude, OUT);
-	assert_near(a->up.grad, r->up, OUT * RANK);
-	assert_near(a->down.grad, r->down, RANK * IN);
+	assert_near(a->part[LENGTHS_PART].grad, r->magnitude, OUT);
+	assert_near(a->part[LORA_UP].grad, r->up, OUT * RANK);
+	assert_near(a->part[LORA_DOWN].grad, r->down, RANK * IN);
 }
 
 static void check_layer(float weight)
@@ -193,7 +196,7 @@ static void check_layer(float weight)
 
 	assert_non_null(t);
 	set_up(&b, 1, weight);
-	l = (struct linear){ b.w, drawn(OUT, 1), &b.lora };
+	l = (struct linear){ b.w, drawn(OUT, 1), &b.branch };
 	for (int i = 0; i < ROWS; i++)
 		weights[i] = OUT / 2.0f;        /* then the loss's slope is y - target */
 	y = op_linear(t, &x, &l);
@@ -204,9 +207,9 @@ static void check_layer(float weight)
 	loss = op_mse(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT }, weights);
 	tape_backward(t, loss, 1);
 	assert_near(x.grad, r.dx, ROWS * IN);
-	assert_near(b.lora.down.grad, r.down, RANK * IN);
-	assert_near(b.lora.up.grad, r.up, OUT * RANK);
-	assert_near(b.lora.magnitude.grad, r.magnitude, OUT);
+	assert_near(b.branch.part[LORA_DOWN].grad, r.down, RANK * IN);
+	assert_near(b.branch.part[LORA_UP].grad, r.up, OUT * RANK);
+	assert_near(b.branch.part[LENGTHS_PART].grad, r.magnitude, OUT);
 	check_adds(t, &x, &l, target, weights, &r);
 	tape_free(t);
 	be->release(device, x.data);
@@ -249,7 +252,7 @@ static void write_file(const struct bench *b, const char *path, const char *stem
 	char *name[] = { xprintf("%s.lora_down.weight", stem), xprintf("%s.lora_up.weight", stem), xprintf("%s.alpha", stem),
 			 xprintf("%s.dora_scale", stem) };
 	const struct safetensors_out t[] = {
-		{ name[0], DTYPE_F32, dims, { RANK, IN, k, k }, down }, { name[1], DTYPE_F32, dims, { OUT, RANK, 1, 1 }, b->lora.up.data },
+		{ name[0], DTYPE_F32, dims, { RANK, IN, k, k }, down }, { name[1], DTYPE_F32, dims, { OUT, RANK, 1, 1 }, b->branch.part[LORA_UP].data },
 		{ name[2], DTYPE_F32, 0, { 0 }, &alpha },
 		{ name[3], DTYPE_F32, dims, { by_input ? 1 : OUT, by_input ? IN : 1, 1, 1 }, magnitude },
 	};
@@ -257,7 +260,7 @@ static void write_file(const struct bench *b, const char *path, const char *stem
 
 	for (size_t r = 0; r < RANK; r++)
 		for (size_t i = 0; i < b->fan; i++)
-			down[r * b->fan + i % IN * k * k + i / IN] = b->lora.down.data[r * b->fan + i];
+			down[r * b->fan + i % IN * k * k + i / IN] = b->branch.part[LORA_DOWN].data[r * b->fan + i];
 	assert_int_equal(safetensors_save(path, t, 4, NULL, 0, &e), 0);
 	for (int i = 0; i < 4; i++)
 		free(name[i]);
@@ -348,10 +351,10 @@ static void begins_as_the_layer(void **state)
 
 	assert_non_null(t);
 	set_up(&b, 1, 1);
-	memset(b.lora.up.data, 0, OUT * RANK * sizeof(float));
+	memset(b.branch.part[LORA_UP].data, 0, OUT * RANK * sizeof(float));
 	for (int o = 0; o < OUT; o++)
-		b.lora.magnitude.data[o] = sqrtf(b.lora.rows2[o]);
-	with = (struct linear){ b.w, NULL, &b.lora };
+		b.branch.part[LENGTHS_PART].data[o] = sqrtf(b.branch.fixed[o]);
+	with = (struct linear){ b.w, NULL, &b.branch };
 	without = (struct linear){ b.w, NULL, NULL };
 	y = op_linear(t, &x, &with);
 	plain = op_linear(t, &x, &without);

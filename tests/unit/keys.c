@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include "../../libcommon/base/map.h"
 #include "../../libcommon/adapter/keys.h"
+#include "../../libcommon/adapter/lora.h"
 #include "model_layers.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
@@ -170,33 +171,33 @@ static void config_from_layers(void **state)
 static const struct {
 	const char *tensor, *layer;
 	enum component component;
-	enum adapter_part part;
+	int part;
 } known[] = {
 	{ "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0.lora_down.weight", LAYER, COMPONENT_UNET,
-	  PART_DOWN },
+	  LORA_DOWN },
 	{ "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0.alpha", LAYER, COMPONENT_UNET,
 	  PART_ALPHA },
 	{ "lycoris_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0.lora_up.weight", LAYER,
-	  COMPONENT_UNET, PART_UP },
-	{ "unet." LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
-	{ "unet." LAYER ".lora_B.default.weight", LAYER, COMPONENT_UNET, PART_UP },
-	{ "unet." LAYER ".lora.up.weight", LAYER, COMPONENT_UNET, PART_UP },
-	{ "base_model.model." LAYER ".lora_B.weight", LAYER, COMPONENT_UNET, PART_UP },
-	{ "base_model.model.unet." LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
-	{ LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, PART_DOWN },
+	  COMPONENT_UNET, LORA_UP },
+	{ "unet." LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, LORA_DOWN },
+	{ "unet." LAYER ".lora_B.default.weight", LAYER, COMPONENT_UNET, LORA_UP },
+	{ "unet." LAYER ".lora.up.weight", LAYER, COMPONENT_UNET, LORA_UP },
+	{ "base_model.model." LAYER ".lora_B.weight", LAYER, COMPONENT_UNET, LORA_UP },
+	{ "base_model.model.unet." LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, LORA_DOWN },
+	{ LAYER ".lora_A.weight", LAYER, COMPONENT_UNET, LORA_DOWN },
 	{ "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_out.0.lora_up.weight", LAYER, COMPONENT_UNET,
-	  PART_UP },
-	{ "lora_te1_text_model_encoder_layers_3_self_attn_q_proj.lora_down.weight", TEXT, COMPONENT_TE1, PART_DOWN },
-	{ "lora_te_text_model_encoder_layers_3_self_attn_q_proj.lora_down.weight", TEXT, COMPONENT_TE1, PART_DOWN },
-	{ "lora_te2_text_model_encoder_layers_3_self_attn_q_proj.lora_up.weight", TEXT, COMPONENT_TE2, PART_UP },
-	{ "text_encoder." TEXT ".lora_A.weight", TEXT, COMPONENT_TE1, PART_DOWN },
-	{ "text_encoder_2." TEXT ".lora_linear_layer.up.weight", TEXT, COMPONENT_TE2, PART_UP },
-	{ "text_encoder_2.encoder.layers.3.self_attn.q_proj.lora_A.weight", TEXT, COMPONENT_TE2, PART_DOWN },
-	{ "lora_unet_time_embed_0.lora_down.weight", "time_embedding.linear_1", COMPONENT_UNET, PART_DOWN },
-	{ "lora_unet_label_emb_0_2.lora_up.weight", "add_embedding.linear_2", COMPONENT_UNET, PART_UP },
-	{ "lora_unet_input_blocks_0_0.lora_up.weight", "conv_in", COMPONENT_UNET, PART_UP },
+	  LORA_UP },
+	{ "lora_te1_text_model_encoder_layers_3_self_attn_q_proj.lora_down.weight", TEXT, COMPONENT_TE1, LORA_DOWN },
+	{ "lora_te_text_model_encoder_layers_3_self_attn_q_proj.lora_down.weight", TEXT, COMPONENT_TE1, LORA_DOWN },
+	{ "lora_te2_text_model_encoder_layers_3_self_attn_q_proj.lora_up.weight", TEXT, COMPONENT_TE2, LORA_UP },
+	{ "text_encoder." TEXT ".lora_A.weight", TEXT, COMPONENT_TE1, LORA_DOWN },
+	{ "text_encoder_2." TEXT ".lora_linear_layer.up.weight", TEXT, COMPONENT_TE2, LORA_UP },
+	{ "text_encoder_2.encoder.layers.3.self_attn.q_proj.lora_A.weight", TEXT, COMPONENT_TE2, LORA_DOWN },
+	{ "lora_unet_time_embed_0.lora_down.weight", "time_embedding.linear_1", COMPONENT_UNET, LORA_DOWN },
+	{ "lora_unet_label_emb_0_2.lora_up.weight", "add_embedding.linear_2", COMPONENT_UNET, LORA_UP },
+	{ "lora_unet_input_blocks_0_0.lora_up.weight", "conv_in", COMPONENT_UNET, LORA_UP },
 	{ "lora_unet_out_2.alpha", "conv_out", COMPONENT_UNET, PART_ALPHA },
-	{ "lora_te2_text_projection.lora_up.weight", "text_projection", COMPONENT_TE2, PART_UP },
+	{ "lora_te2_text_projection.lora_up.weight", "text_projection", COMPONENT_TE2, LORA_UP },
 };
 
 static void dialects_are_understood(void **state)
@@ -209,7 +210,7 @@ static void dialects_are_understood(void **state)
 	test_layers(&m, &layers);
 	index = key_index_new(&layers, &m.unet);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		enum adapter_part part;
+		struct key_part part;
 		const char *dialect, *same;
 		long layer = key_index_find(index, known[i].tensor, &part, &dialect);
 
@@ -217,7 +218,7 @@ static void dialects_are_understood(void **state)
 			fail_msg("%s finds no layer", known[i].tensor);
 		assert_string_equal(layers.layer[layer].name, known[i].layer);
 		assert_int_equal(layers.layer[layer].component, known[i].component);
-		assert_int_equal(part, known[i].part);
+		assert_int_equal(part.part, known[i].part);
 		assert_non_null(dialect);
 		assert_int_equal(adapter_key_component(known[i].tensor, &same), known[i].component);
 	}
@@ -238,7 +239,7 @@ static void strangers_are_not(void **state)
 	struct model_config m;
 	struct layer_list layers;
 	struct key_index *index;
-	enum adapter_part part;
+	struct key_part part;
 	const char *text;
 
 	model_config_sdxl(&m);
@@ -254,13 +255,12 @@ static void lengths_of_dora(void **state)
 {
 	static const char *const names[] = { "lora_unet_out_2.dora_scale", "unet_conv_inner.lora_magnitude_vector",
 					     "unet_conv_inner.lora_magnitude_vector.default.weight", "lora_unet_out_2.magnitude" };
-	enum adapter_part part;
-	const char *method;
+	struct key_part part;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		assert_int_equal(adapter_key_split(names[i], &part, &method), strcspn(names[i], "."));
-		assert_int_equal(part, PART_MAGNITUDE);
-		assert_string_equal(method, "DoRA");
+		assert_int_equal(adapter_key_split(names[i], &part), strcspn(names[i], "."));
+		assert_int_equal(part.part, PART_LENGTHS);
+		assert_string_equal(part.method, "DoRA");
 	}
 }
 
@@ -270,15 +270,14 @@ static void other_methods_are_named(void **state)
 		{ "lora_unet_out_2.hada_w1_a", "LoHa" },  { "lora_unet_out_2.lokr_w2_b", "LoKr" },
 		{ "lora_unet_out_2.oft_blocks", "OFT" },
 	};
-	enum adapter_part part;
-	const char *method;
+	struct key_part part;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		assert_true(adapter_key_split(names[i][0], &part, &method) > 0);
-		assert_int_equal(part, PART_OTHER);
-		assert_string_equal(method, names[i][1]);
+		assert_true(adapter_key_split(names[i][0], &part) > 0);
+		assert_int_equal(part.part, PART_OTHER);
+		assert_string_equal(part.method, names[i][1]);
 	}
-	assert_int_equal(adapter_key_split("first_stage_model.decoder.conv_in.weight", &part, &method), 0);
+	assert_int_equal(adapter_key_split("first_stage_model.decoder.conv_in.weight", &part), 0);
 }
 
 int main(void)

@@ -10,6 +10,7 @@
 #include "../../libcommon/base/error.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/adapter/adapter_file.h"
+#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/merge/merge.h"
 #include "../../libcommon/adapter/metadata.h"
 #include "model_layers.h"
@@ -66,7 +67,7 @@ static void change_lengths(double *sum, const float *before, const struct adapte
 	const size_t taps = w->kh * w->kw, columns = w->in * taps, lengths = m->by_input ? w->in : w->out;
 	double *squares = xcalloc(lengths, sizeof(*squares));
 	struct error e;
-	float *magnitude = adapter_file_floats(f, m->magnitude, true, &e);
+	float *magnitude = adapter_file_floats(f, m->lengths, true, &e);
 
 	for (size_t i = 0; i < w->out * columns; i++)
 		squares[m->by_input ? i % columns / taps : i / columns] += sum[i] * sum[i];
@@ -88,8 +89,8 @@ static void check_module(const struct adapter_file *f, const struct file_module 
 	float *before = xmalloc(n * sizeof(float)), *after = xmalloc(n * sizeof(float)),
 	      unit = was->dtype == DTYPE_F16 ? 0x1p-11f : 0x1p-24f;
 	struct error e;
-	float *down = adapter_file_floats(f, m->down, true, &e), *up = adapter_file_floats(f, m->up, true, &e);
-	double *sum = xcalloc(n, sizeof(*sum)), share = m->magnitude ? 1 : weight;
+	float *down = adapter_file_floats(f, m->part[LORA_DOWN], true, &e), *up = adapter_file_floats(f, m->part[LORA_UP], true, &e);
+	double *sum = xcalloc(n, sizeof(*sum)), share = m->lengths ? 1 : weight;
 
 	assert_int_equal(to_float(before, was->bytes, was->dtype, n), 0);
 	assert_int_equal(to_float(after, is->bytes, is->dtype, n), 0);
@@ -97,11 +98,11 @@ static void check_module(const struct adapter_file *f, const struct file_module 
 		for (size_t j = 0; j < columns; j++) {
 			double *s = &sum[o * columns + j];
 
-			for (int k = 0; k < m->rank; k++)
-				*s += (double)up[o * m->rank + k] * down[k * columns + j];
-			*s = before[o * columns + j] + share * m->alpha / m->rank * *s;
+			for (int k = 0; k < m->form.rank; k++)
+				*s += (double)up[o * m->form.rank + k] * down[k * columns + j];
+			*s = before[o * columns + j] + share * m->alpha / m->form.rank * *s;
 		}
-	if (m->magnitude)
+	if (m->lengths)
 		change_lengths(sum, before, f, m, weight);
 	for (size_t i = 0; i < n; i++)
 		assert_true(fabs(after[i] - sum[i]) <= unit * fabs(sum[i]) * 1.001 + 0x1p-25);

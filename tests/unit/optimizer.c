@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/io/safetensors.h"
 #include "../../libcommon/optimize/optimizer.h"
@@ -68,7 +69,7 @@ static bool read_tensor(const struct safetensors *f, const char *name, const str
 	return true;
 }
 
-static double the_rate(const void *arg, const struct adapter_module *m)
+static double the_rate(const void *arg, const struct adapter_module *m, int part)
 {
 	return *(const double *)arg;
 }
@@ -97,9 +98,10 @@ static int open_bench(struct bench *b, const struct optimizer_settings *s, doubl
 	for (i = 0; i < 2; i++) {
 		b->layer[i].conv = i ? (struct conv *)b : NULL;         /* only looked at, never into */
 		b->module[i].layer = &b->layer[i];
+		b->module[i].kind = &kind_lora;
 		b->module[i].stem = i ? "two" : "one";
-		make_tensor(b, 2 * i, &b->module[i].lora.down, i ? 0 : elements);
-		make_tensor(b, 2 * i + 1, &b->module[i].lora.up, 0);
+		make_tensor(b, 2 * i, &b->module[i].branch.part[LORA_DOWN], i ? 0 : elements);
+		make_tensor(b, 2 * i + 1, &b->module[i].branch.part[LORA_UP], 0);
 	}
 	return optimizer_init(&b->optimizer, &b->adapter, s, the_rate, &lr, e);
 }
@@ -443,7 +445,7 @@ static void texts(void **state)
 	}
 }
 
-static double two_rates(const void *arg, const struct adapter_module *m)
+static double two_rates(const void *arg, const struct adapter_module *m, int part)
 {
 	return m->layer->conv ? 1 : 0.5;
 }

@@ -214,8 +214,8 @@ static void a_list_of_layers(void **state)
 	assert_string_equal(list.layer[0].name, "a.b");
 	assert_int_equal(layer_weight(&list.layer[0])->out, 3);
 	assert_int_equal(layer_weight(&list.layer[1])->out, 5);
-	assert_ptr_equal(layer_lora(&list.layer[0]), &linear.lora);
-	assert_ptr_equal(layer_lora(&list.layer[1]), &conv.lora);
+	assert_ptr_equal(layer_branch(&list.layer[0]), &linear.branch);
+	assert_ptr_equal(layer_branch(&list.layer[1]), &conv.branch);
 	layer_list_free(&list);
 	assert_int_equal(list.count, 0);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/nn/ops.h"
@@ -21,7 +22,7 @@ static const struct backend *be;
 static struct device *device;
 
 /* x + down(gelu(up(norm(x)))), adapters on both; the first block's are frozen, so that it needs no way back */
-struct block { struct norm norm; struct linear up, down; struct lora up_lora, down_lora; };
+struct block { struct norm norm; struct linear up, down; struct branch up_lora, down_lora; };
 struct network { struct block block[BLOCKS]; float x[BATCH * LENGTH * WIDTH], target[BATCH * LENGTH * WIDTH], weight[BATCH]; };
 
 static float *on_device(uint32_t item, size_t n, float scale)
@@ -38,23 +39,23 @@ static float *on_device(uint32_t item, size_t n, float scale)
 	return p;
 }
 
-static void make_linear(struct linear *l, struct lora *lora, int in, int out, uint32_t item, bool trains)
+static void make_linear(struct linear *l, struct branch *lora, int in, int out, uint32_t item, bool trains)
 {
 	float *host = on_device(item, (size_t)in * out, 0.2f);
 
 	*l = (struct linear){ .w = { .dtype = DTYPE_F32, .out = out, .in = in, .kh = 1, .kw = 1 }, .bias = on_device(item + 1, out, 0.1f) };
 	assert_int_equal(be->prepare(device, &l->w, host), 0);  /* the CPU's device memory is host memory */
 	be->release(device, host);
-	*lora = (struct lora){ .rank = RANK, .scale = 0.5f };
-	lora->down = (struct tensor){ .data = on_device(item + 2, (size_t)RANK * in, 0.3f), .n = RANK, .h = 1, .w = 1, .c = in,
+	*lora = (struct branch){ .kind = &kind_lora.branch, .inner = &kind_lora.branch, .rank = RANK, .scale = 0.5f };
+	lora->part[LORA_DOWN] = (struct tensor){ .data = on_device(item + 2, (size_t)RANK * in, 0.3f), .n = RANK, .h = 1, .w = 1, .c = in,
 				      .wants_grad = trains, .home = HOME_OWNER };
-	lora->up = (struct tensor){ .data = on_device(item + 3, (size_t)RANK * out, 0.3f), .n = out, .h = 1, .w = 1, .c = RANK,
+	lora->part[LORA_UP] = (struct tensor){ .data = on_device(item + 3, (size_t)RANK * out, 0.3f), .n = out, .h = 1, .w = 1, .c = RANK,
 				    .wants_grad = trains, .home = HOME_OWNER };
 	if (trains) {
-		lora->down.grad = on_device(item + 4, (size_t)RANK * in, 1);
-		lora->up.grad = on_device(item + 5, (size_t)RANK * out, 1);
+		lora->part[LORA_DOWN].grad = on_device(item + 4, (size_t)RANK * in, 1);
+		lora->part[LORA_UP].grad = on_device(item + 5, (size_t)RANK * out, 1);
 	}
-	l->lora = lora;
+	l->branch = lora;
 }
 
 static void make_block(struct block *b, uint32_t item, bool trains)
@@ -68,10 +69,10 @@ static void free_linear(struct linear *l)
 {
 	be->unprepare(device, &l->w);
 	be->release(device, l->bias);
-	be->release(device, l->lora->down.data);
-	be->release(device, l->lora->down.grad);
-	be->release(device, l->lora->up.data);
-	be->release(device, l->lora->up.grad);
+	be->release(device, l->branch->part[LORA_DOWN].data);
+	be->release(device, l->branch->part[LORA_DOWN].grad);
+	be->release(device, l->branch->part[LORA_UP].data);
+	be->release(device, l->branch->part[LORA_UP].grad);
 }
 
 static int make(void **state)
@@ -128,8 +129,8 @@ static struct tensor *forward(struct tape *t, const struct network *n)
 static void forget(struct network *n)
 {
 	for (int i = 0; i < BLOCKS; i++)
-		n->block[i].up_lora.up.has_grad = n->block[i].up_lora.down.has_grad = n->block[i].down_lora.up.has_grad =
-			n->block[i].down_lora.down.has_grad = false;
+		n->block[i].up_lora.part[LORA_UP].has_grad = n->block[i].up_lora.part[LORA_DOWN].has_grad = n->block[i].down_lora.part[LORA_UP].has_grad =
+			n->block[i].down_lora.part[LORA_DOWN].has_grad = false;
 }
 
 static void step(struct tape *t, struct network *n, float loss[BATCH])
@@ -168,10 +169,10 @@ static void put(float **at, const struct tensor *p)
 static void gradients(const struct network *n, float *out)
 {
 	for (int i = 1; i < BLOCKS; i++) {
-		put(&out, &n->block[i].up_lora.down);
-		put(&out, &n->block[i].up_lora.up);
-		put(&out, &n->block[i].down_lora.down);
-		put(&out, &n->block[i].down_lora.up);
+		put(&out, &n->block[i].up_lora.part[LORA_DOWN]);
+		put(&out, &n->block[i].up_lora.part[LORA_UP]);
+		put(&out, &n->block[i].down_lora.part[LORA_DOWN]);
+		put(&out, &n->block[i].down_lora.part[LORA_UP]);
 	}
 }
 
@@ -244,7 +245,7 @@ static void gradient_is_a_slope(void **state)
 	struct network *n = *state;
 	static float grads[GRADS];
 	const float h = 1e-2f;
-	float loss[BATCH], *p = n->block[1].up_lora.up.data;    /* the CPU's device memory is host memory */
+	float loss[BATCH], *p = n->block[1].up_lora.part[LORA_UP].data;    /* the CPU's device memory is host memory */
 	const float *g = grads + RANK * WIDTH;                  /* the second entry of block 1 */
 
 	run(n, true, loss, grads);
@@ -352,8 +353,8 @@ static void inference_records_nothing(void **state)
 static void own_gradients(struct network *n, float *own[BLOCKS][4], bool given)
 {
 	for (int i = 1; i < BLOCKS; i++) {
-		struct tensor *const p[4] = { &n->block[i].up_lora.down, &n->block[i].up_lora.up, &n->block[i].down_lora.down,
-					      &n->block[i].down_lora.up };
+		struct tensor *const p[4] = { &n->block[i].up_lora.part[LORA_DOWN], &n->block[i].up_lora.part[LORA_UP], &n->block[i].down_lora.part[LORA_DOWN],
+					      &n->block[i].down_lora.part[LORA_UP] };
 		for (int k = 0; k < 4; k++) {
 			if (!given)
 				own[i][k] = p[k]->grad;
@@ -376,15 +377,15 @@ static void gradients_are_lent(void **state)
 		run(n, checkpointing, loss, want);
 		own_gradients(n, own, false);
 		need = measured(n, checkpointing);
-		assert_null(n->block[1].up_lora.up.grad);       /* the dry tape's are gone with it */
+		assert_null(n->block[1].up_lora.part[LORA_UP].grad);       /* the dry tape's are gone with it */
 		t = tape_new(be, device, need, &e);
 		tape_checkpointing(t, checkpointing);
 		step(t, n, loss);
 		gradients(n, got);
 		assert_memory_equal(got, want, sizeof(got));
 		tape_reset(t);
-		assert_null(n->block[2].down_lora.up.grad);
-		assert_false(n->block[2].down_lora.up.has_grad);
+		assert_null(n->block[2].down_lora.part[LORA_UP].grad);
+		assert_false(n->block[2].down_lora.part[LORA_UP].has_grad);
 		tape_free(t);
 		own_gradients(n, own, true);
 		assert_true(need >= own_need && need < own_need + GRADS * sizeof(float));       /* some go where activations were */
@@ -455,8 +456,8 @@ static void frozen_blocks_have_no_way_back(void **state)
 	float loss[BATCH];
 
 	run(n, false, loss, grads);
-	assert_null(n->block[0].up_lora.up.grad);
-	assert_false(n->block[0].up_lora.up.has_grad);
+	assert_null(n->block[0].up_lora.part[LORA_UP].grad);
+	assert_false(n->block[0].up_lora.part[LORA_UP].has_grad);
 }
 
 int main(void)

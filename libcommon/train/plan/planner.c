@@ -20,16 +20,23 @@ static size_t aligned(const struct plan *p, size_t bytes)
 }
 
 /* trained: what has a gradient; else all that belongs to an adapter's modules */
+static size_t module_bytes(const struct plan *p, const struct branch *b, bool trained)
+{
+	size_t sum = trained || !b->fixed_count ? 0 : aligned(p, b->fixed_count * sizeof(float));
+	int i;
+
+	for (i = 0; i < BRANCH_PARTS; i++)
+		if (tensor_count(&b->part[i]) && (b->part[i].wants_grad || !trained))
+			sum += aligned(p, tensor_count(&b->part[i]) * sizeof(float));
+	return sum;
+}
+
 static size_t adapter_bytes(const struct plan *p, const struct adapter *a, bool trained)
 {
 	size_t i, sum = 0;
 
-	for (i = 0; i < a->count; i++) {
-		const struct lora *l = &a->module[i].lora;
-		sum += aligned(p, tensor_count(&l->down) * sizeof(float)) + aligned(p, tensor_count(&l->up) * sizeof(float));
-		if (l->dora)
-			sum += (trained ? 1 : 2) * aligned(p, tensor_count(&l->magnitude) * sizeof(float));     /* and rows2 */
-	}
+	for (i = 0; i < a->count; i++)
+		sum += module_bytes(p, &a->module[i].branch, trained);
 	return sum;
 }
 

@@ -379,7 +379,8 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
 	if (s->unet_only && s->text_only)
 		return fail(e, EXIT_USAGE, "network-train-unet-only and network-train-text-encoder-only together leave nothing to train");
-	if (strcmp(s->network_module, "networks.lora"))
+	s->kind = kind_by_module(s->network_module);
+	if (!s->kind)
 		return fail(e, EXIT_USAGE, "network_module '%s' is not supported; networks.lora is, for SDXL", s->network_module);
 	if (strchr(s->output_name, '/'))
 		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);

@@ -8,6 +8,7 @@
 
 #include "../../config/options.h"
 #include "../../adapter/blocks.h"
+#include "../../adapter/kind.h"
 #include "../../data/bucket.h"
 #include "../../data/caption_variants.h"
 #include "metadata.h"
@@ -27,6 +28,8 @@ struct train_settings {
 	bool unet_only, text_only;
 	const char *network_module;
 	struct text_list network_args;
+	const struct adapter_kind *kind;                        /* what comes of the module, and its own arguments */
+	struct kind_args kind_args;
 	struct block_texts blocks;
 	double network_dropout, rank_dropout, module_dropout, scale_weight_norms;       /* 0: off */
 	const char *network_weights;

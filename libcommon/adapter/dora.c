@@ -1,0 +1,136 @@
+/* DoRA: rows of W + scale up down, brought to lengths of their own.  W' = magnitude / |W + scale up down| (W + scale up down). */
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "lengths.h"
+#include "lora.h"
+
+/* Of one pass, as parameters are now; in scratch. */
+struct now {
+	float *norm2, *gain;            /* [out]: |W + scale up down|^2; magnitude / that norm */
+	float *up;                      /* [rank,out]: gain * up, transposed */
+};
+
+size_t dora_norms_room(const struct branch *b)
+{
+	return (size_t)b->rank * (2 * (size_t)b->part[LORA_UP].n + b->rank);
+}
+
+/* t [rank,out] = down W^T.  A filter is a picture of its own size, so its product with W is a convolution with one output. */
+static void down_with_base(const struct backend *be, struct device *d, float *t, const struct branch *b, const struct weight *w)
+{
+	const struct conv_shape whole = { b->rank, w->kh, w->kw, 1, 1, 1, 0 };
+
+	if (w->kh > 1 || w->kw > 1)
+		be->conv2d(d, t, b->part[LORA_DOWN].data, w, NULL, &whole);
+	else
+		be->linear(d, t, b->part[LORA_DOWN].data, w, NULL, b->rank);
+}
+
+/* |w + s b A|^2 = |w|^2 + b (2 s A w + s^2 A A^T b), for each row w of W and b of up; A is down.  up_t [rank,out]: the other factor of
+ * that sum, so it is made here. */
+static void norms(const struct backend *be, struct device *d, float *norm2, float *up_t, float *t, float *square, const struct branch *b,
+		  const struct weight *w)
+{
+	const struct tensor *down = &b->part[LORA_DOWN], *up = &b->part[LORA_UP];
+	const int r = b->rank, out = up->n, in = down->h * down->w * down->c;
+	const float s = b->scale;
+
+	down_with_base(be, d, t, b, w);
+	be->gemm(d, 0, 1, r, r, in, 1, down->data, in, down->data, in, 0, square, r);
+	be->gemm(d, 0, 1, r, out, r, s * s, square, r, up->data, r, 2 * s, t, out);
+	be->gemm(d, 0, 1, r, out, r, 1, b->constants->unit, b->constants->units, up->data, r, 0, up_t, out);
+	be->multiply(d, t, t, up_t, r, out, false);
+	be->copy(d, norm2, b->fixed, out);
+	be->sum_per_sample(d, norm2, t, 1, r, out, 1);
+}
+
+void dora_norms(const struct backend *be, struct device *d, float *norm2, const struct branch *b, const struct weight *w, float *room)
+{
+	const size_t part = (size_t)b->rank * b->part[LORA_UP].n;
+
+	norms(be, d, norm2, room, room + part, room + 2 * part, b, w);
+}
+
+static void *begin(struct tape *t, const struct branch *b, const struct adapted *a, const float **gain)
+{
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const int r = b->rank, out = b->part[LORA_UP].n;
+	struct now *k = xmalloc(sizeof(*k));
+	float *product, *square;
+
+	k->norm2 = tape_scratch(t, out);
+	k->gain = tape_scratch(t, out);
+	k->up = tape_scratch(t, (size_t)r * out);
+	product = tape_scratch(t, (size_t)r * out);
+	square = tape_scratch(t, (size_t)r * r);
+	norms(be, d, k->norm2, k->up, product, square, b, a->w);
+	be->over_root(d, k->gain, 1, b->part[LENGTHS_PART].data, k->norm2, DORA_EPS, 0, out);
+	be->multiply(d, k->up, k->up, k->gain, r, out, true);
+	tape_scratch_give(t, square);
+	tape_scratch_give(t, product);
+	*gain = k->gain;
+	return k;
+}
+
+static void end(struct tape *t, void *pass)
+{
+	struct now *k = pass;
+
+	tape_scratch_give(t, k->up);
+	tape_scratch_give(t, k->gain);
+	tape_scratch_give(t, k->norm2);
+	free(k);
+}
+
+/* y += weight scale z (gain up)^T: W x has its gain already */
+static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
+		    const void *pass)
+{
+	const struct now *k = pass;
+
+	lora_add(t, y, x, b, a, b->scale * b->weight, k->up);
+}
+
+struct lengths_back {
+	float *dm, *room;               /* room [rows,out] */
+	int add;
+	const struct tensor *y, *x;
+	const struct branch *b;
+	const struct adapted *a;
+	const struct now *k;
+};
+
+/* inverts y = weight gain (W x + scale z up^T), where gain = magnitude / norm and the norm counts as a constant:
+ * dmagnitude += weight / norm * sum over rows of dy (W x + scale z up^T).  W x is computed again: cheaper than kept. */
+static void lengths_back(struct tape *t, const float *z, void *arg)
+{
+	const struct lengths_back *l = arg;
+	const struct branch *b = l->b;
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const int rows = tensor_rows(l->y), out = l->y->c;
+	float *sum = tape_scratch(t, out);
+
+	adapted_product(t, l->room, l->x, l->a, NULL);
+	be->gemm(d, 0, 1, rows, out, b->rank, b->scale, z, b->rank, b->part[LORA_UP].data, b->rank, 1, l->room, out);
+	be->multiply(d, l->room, l->room, l->y->grad, rows, out, false);
+	be->sum_per_sample(d, sum, l->room, 1, rows, out, 0);
+	be->over_root(d, l->dm, b->weight, sum, l->k->norm2, DORA_EPS, l->add, out);
+	tape_scratch_give(t, sum);
+}
+
+/* LoRA's with gain * dy in the place of dy, and the lengths'. */
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
+		     const struct part_grads *g, const struct adapted *a, const void *pass)
+{
+	const struct now *k = pass;
+	float *room = tape_scratch(t, tensor_count(y));
+	struct lengths_back l = { g->at[LENGTHS_PART], room, g->add[LENGTHS_PART], y, x, b, a, k };
+
+	tape_backend(t)->multiply(tape_device(t), room, y->grad, k->gain, tensor_rows(y), y->c, true);
+	lora_add_back(t, y, room, x, dx, b, g, a, b->scale * b->weight, l.dm ? &(struct lora_see){ lengths_back, &l } : NULL);
+	tape_scratch_give(t, room);
+}
+
+const struct branch_kind dora = { .begin = begin, .end = end, .forward = forward, .backward = backward };

@@ -1,0 +1,137 @@
+/*
+ * kind.h - one row for each kind of adapter, and one for each way to give a weight lengths of its own.
+ *
+ * A module is some tensors, its parts, that make an update dW of a frozen weight W.  A kind says what the parts are called, what shapes they
+ * have on a layer, how they begin, and what dW is: forward and backward on a device, row by row in double for merging.  Everything else
+ * walks part[]: optimizers, states, averages, plans, files, merging and inspecting know no kind.  One file a kind, and its row in kinds.c.
+ * Must not know the training loop.
+ */
+#ifndef ADAPTER_KIND_H
+#define ADAPTER_KIND_H
+
+#include "../io/safetensors.h"
+#include "../nn/branch.h"
+
+#define KIND_MOST_RANK 65536
+
+/* ---- parts ---- */
+
+enum part_start { START_ZERO, START_UNIFORM, START_NORMAL };    /* uniform: within 1 / sqrt(fan in), as torch's layers begin */
+
+/* One tensor of a module.  On a device it is [n,h,w,c], in a file [n,c,h,w] under the kind's suffix with the dimensions told here. */
+struct part_form {
+	int n, h, w, c;                 /* n 0: this module has no such part */
+	int dims;                       /* in a file; 1s at the end are not looked at when reading */
+	int64_t shape[4];
+	enum part_start start;
+	float spread;                   /* START_NORMAL: its standard deviation */
+	bool frozen;                    /* drawn once, never trained */
+	bool hastened;                  /* LoRA+ multiplies its learning rate */
+};
+
+/* A module's parts by the kind's own numbers. */
+struct module_form {
+	int rank;                       /* what alpha is divided by; 0: it has none */
+	double alpha;                   /* of a new module, as its file will say it */
+	struct part_form part[BRANCH_PARTS];
+};
+
+/* [n, c*h*w] in a file */
+struct part_form part_flat(int n, int h, int w, int c);
+/* [n,c,h,w] in a file, or [n,c] */
+struct part_form part_whole(int n, int h, int w, int c, bool four);
+/* An out and an in of a layer, and the kernel of a tensor [.,.,kh,kw] (NULL, or two dimensions: 1x1).  false: too large for one */
+bool weight_of_shape(struct weight *w, int64_t out, int64_t in, const struct safetensor *kernel);
+static inline size_t part_count(const struct part_form *p)
+{
+	return (size_t)p->n * p->h * p->w * p->c;
+}
+
+/* ---- settings ---- */
+
+/* What network_args may say to a kind beside what every kind takes (conv_dim, rank_dropout, ...). */
+enum { KIND_ARGS = 8 };
+enum kind_arg_type { KIND_FLAG, KIND_WHOLE, KIND_NUMBER };
+struct kind_arg {
+	const char *name;               /* NULL ends the list.  Rows with the same slot are names of one setting. */
+	enum kind_arg_type type;
+	int slot;
+	double least, most;             /* not of flags */
+};
+struct kind_args { double value[KIND_ARGS]; };
+
+/* ---- the row ---- */
+
+/* The rows of W in a file's order, [in,kh,kw], for kinds whose dW is made of them. */
+struct base_rows { void (*read)(const struct base_rows *b, size_t o, float *row); const void *from; size_t columns; };
+
+/* A module of a file ready to be added: parts as floats in file order. */
+struct delta {
+	const struct adapter_kind *kind;
+	const struct module_form *form;
+	const struct weight *w;         /* out, in, kh, kw alone */
+	float *part[BRANCH_PARTS];      /* malloced; NULL: not there */
+	double scale;
+	void *own;                      /* of the kind: what rows share; malloced in one piece */
+};
+
+struct kind_suffix { const char *text; int part; };
+
+/* A new module, as the settings want it. */
+struct kind_wish { int rank; double alpha; const struct kind_args *args; bool convolution; };      /* of the model, be it 1x1 */
+
+struct adapter_kind {
+	const char *name;               /* "LoHa" */
+	const char *module;             /* kohya's network_module, "networks.loha"; NULL: none has it */
+	const char *const *algos;       /* LyCORIS' algo, up to a NULL */
+	const struct kind_suffix *suffixes;     /* up to a NULL; a part's first one is written.  What a file's tensor may end with. */
+	const struct kind_arg *args;
+	struct kind_args defaults;
+	bool value_dropout;             /* network_dropout means something to it */
+	bool lengths;                   /* lengths of its own can be trained (DoRA) */
+	bool constants;                 /* its branch wants some */
+	/* ---- shapes ---- */
+	void (*form)(struct module_form *f, const struct weight *w, const struct kind_wish *wish);
+	/* Of a module whose parts have these tensors (NULL: not in the file), which may be anything.  The form as the file should have it;
+	 * false: these shapes are no module on that layer.  missing: a part without which there is none, or -1. */
+	bool (*read)(struct module_form *f, const struct weight *w, const struct safetensor *const part[BRANCH_PARTS]);
+	int (*missing)(const struct safetensor *const part[BRANCH_PARTS]);
+	/* out, in and kernel of a layer that such a module fits, where no model is at hand; false: none does */
+	bool (*guess)(struct weight *w, const struct safetensor *const part[BRANCH_PARTS]);
+	/* ---- the update ---- */
+	double (*scale)(const struct module_form *f, double alpha);     /* NULL: alpha / rank */
+	struct branch_kind branch;
+	double (*norm)(struct tape *t, const struct branch *b);         /* |dW / scale|, Frobenius'; NULL: of the whole dW */
+	/* ---- on the host, in double ---- */
+	void *(*delta_begin)(const struct delta *d);    /* NULL: rows share nothing */
+	/* sum [in,kh,kw] += scale dW's row o.  Threads call it at once, for different rows. */
+	void (*add_delta_row)(const struct delta *d, size_t o, double *sum, const struct base_rows *base);
+	double (*delta_norm)(const struct delta *d);    /* |scale dW|; NULL: of all rows */
+	bool needs_base;                /* dW cannot be known without W; else base may be NULL */
+};
+
+/* All of them, up to a NULL; the first is the one that is meant when nothing is said. */
+extern const struct adapter_kind *const adapter_kinds[];
+/* By network_module and, where that is LyCORIS', its algo; NULL: none. */
+const struct adapter_kind *kind_by_module(const char *module);
+const struct adapter_kind *kind_by_algo(const char *algo);
+double kind_scale(const struct adapter_kind *k, const struct module_form *f, double alpha);
+/* "lora_down", as messages call a part; malloced */
+char *kind_part_name(const struct adapter_kind *k, int part);
+const char *kind_part_suffix(const struct adapter_kind *k, int part);   /* as it is written: "lora_down.weight" */
+
+/* The form of a module with these tensors, none of which is missing; false: they do not fit that layer */
+bool kind_form_of_file(const struct adapter_kind *k, struct module_form *f, const struct weight *w,
+		       const struct safetensor *const part[BRANCH_PARTS]);
+
+/* ---- on the host ---- */
+/* parts: floats in file order, which it takes.  delta_end() frees. */
+void delta_begin(struct delta *d);
+void delta_end(struct delta *d);
+/* |scale dW|, Frobenius' */
+double delta_norm(const struct delta *d);
+double delta_norm_of_rows(const struct delta *d);       /* whatever the kind */
+
+extern const struct adapter_kind kind_lora;
+
+#endif

@@ -1,0 +1,137 @@
+/* The rows of kind.h, and what is the same for all of them. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "kind.h"
+
+const struct adapter_kind *const adapter_kinds[] = { &kind_lora, NULL };
+
+/* ---- shapes ---- */
+
+struct part_form part_flat(int n, int h, int w, int c)
+{
+	return (struct part_form){ .n = n, .h = h, .w = w, .c = c, .dims = 2, .shape = { n, (int64_t)c * h * w, 1, 1 } };
+}
+
+struct part_form part_whole(int n, int h, int w, int c, bool four)
+{
+	return (struct part_form){ .n = n, .h = h, .w = w, .c = c, .dims = four || h * w > 1 ? 4 : 2, .shape = { n, c, h, w } };
+}
+
+bool weight_of_shape(struct weight *w, int64_t out, int64_t in, const struct safetensor *kernel)
+{
+	const int64_t kh = kernel && kernel->dims == 4 ? kernel->shape[2] : 1, kw = kernel && kernel->dims == 4 ? kernel->shape[3] : 1;
+	const int64_t sides[] = { out, in, kh, kw };
+	int64_t n = 1;
+
+	for (int i = 0; i < 4; i++) {
+		if (sides[i] < 1 || sides[i] > INT32_MAX / n)
+			return false;
+		n *= sides[i];
+	}
+	*w = (struct weight){ .out = (int)out, .in = (int)in, .kh = (int)kh, .kw = (int)kw };
+	return true;
+}
+
+static int64_t side(const struct safetensor *t, int i)
+{
+	return i < t->dims ? t->shape[i] : 1;
+}
+
+static bool fits(const struct part_form *p, const struct safetensor *t)
+{
+	if (!t || !p->n)
+		return !t && !p->n;
+	if (t->dims > 4 || t->dims < (p->dims < 2 ? p->dims : 2))
+		return false;
+	for (int i = 0; i < 4; i++)
+		if (side(t, i) != (i < p->dims ? p->shape[i] : 1))
+			return false;
+	return true;
+}
+
+bool kind_form_of_file(const struct adapter_kind *k, struct module_form *f, const struct weight *w,
+		       const struct safetensor *const part[BRANCH_PARTS])
+{
+	if (!k->read(f, w, part))
+		return false;
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		if (!fits(&f->part[i], part[i]))
+			return false;
+	return true;
+}
+
+/* ---- names ---- */
+
+const struct adapter_kind *kind_by_module(const char *module)
+{
+	for (size_t i = 0; adapter_kinds[i]; i++)
+		if (adapter_kinds[i]->module && !strcmp(adapter_kinds[i]->module, module))
+			return adapter_kinds[i];
+	return NULL;
+}
+
+const struct adapter_kind *kind_by_algo(const char *algo)
+{
+	for (size_t i = 0; adapter_kinds[i]; i++)
+		for (const char *const *a = adapter_kinds[i]->algos; *a; a++)
+			if (!strcmp(*a, algo))
+				return adapter_kinds[i];
+	return NULL;
+}
+
+const char *kind_part_suffix(const struct adapter_kind *k, int part)
+{
+	const struct kind_suffix *s = k->suffixes;
+
+	while (s->part != part)
+		s++;
+	return s->text;
+}
+
+char *kind_part_name(const struct adapter_kind *k, int part)
+{
+	const char *suffix = kind_part_suffix(k, part);
+
+	return xstrndup(suffix, strcspn(suffix, "."));
+}
+
+double kind_scale(const struct adapter_kind *k, const struct module_form *f, double alpha)
+{
+	return k->scale ? k->scale(f, alpha) : alpha / f->rank;
+}
+
+/* ---- on the host ---- */
+
+void delta_begin(struct delta *d)
+{
+	d->own = d->kind->delta_begin ? d->kind->delta_begin(d) : NULL;
+}
+
+void delta_end(struct delta *d)
+{
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		free(d->part[i]);
+	free(d->own);
+}
+
+double delta_norm_of_rows(const struct delta *d)
+{
+	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
+	double *row = xmalloc(columns * sizeof(*row)), sum = 0;
+
+	for (size_t o = 0; o < (size_t)d->w->out; o++) {
+		memset(row, 0, columns * sizeof(*row));
+		d->kind->add_delta_row(d, o, row, NULL);
+		for (size_t j = 0; j < columns; j++)
+			sum += row[j] * row[j];
+	}
+	free(row);
+	return sqrt(sum);
+}
+
+double delta_norm(const struct delta *d)
+{
+	return d->kind->delta_norm ? d->kind->delta_norm(d) : delta_norm_of_rows(d);
+}

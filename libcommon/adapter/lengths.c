@@ -1,0 +1,260 @@
+/* Lengths of rows or columns on the modules that have some, measured where nobody says them. */
+#include <math.h>
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "../nn/workspace.h"
+#include "adapter_internal.h"
+#include "lengths.h"
+#include "lora.h"
+
+/* Rows of a weight are read back this many floats at a time. */
+enum { PART = 1 << 20 };
+
+/* ---- what W + dW measures ---- */
+
+/* Rows are looked up like an embedding's, so any device and type will do. */
+static struct weight flattened(const struct weight *w)
+{
+	struct weight flat = *w;
+
+	flat.in *= w->kh * w->kw;
+	flat.kh = flat.kw = 1;
+	return flat;
+}
+
+static int rows_at_once(const struct weight *w)
+{
+	const int rows = PART / flattened(w).in;
+
+	return rows < 1 ? 1 : rows < w->out ? rows : w->out;
+}
+
+static int32_t *counted(int n)
+{
+	int32_t *ids = xmalloc(n * sizeof(*ids));
+
+	for (int i = 0; i < n; i++)
+		ids[i] = i;
+	return ids;
+}
+
+/* sum[out] or, columns, sum[in] = squares of W + scale dW; dw on the device, NULL: of W alone. */
+struct measure { const struct adapter *a; const struct weight *w; const float *dw; float scale; bool columns; double *sum; };
+
+static void add_squares(const struct measure *m, const float *rows, int first, int count)
+{
+	const size_t fan = flattened(m->w).in, in = m->w->in;
+
+	for (int k = 0; k < count; k++)
+		for (size_t i = 0; i < fan; i++) {
+			const double x = rows[k * fan + i];
+
+			m->sum[m->columns ? i % in : (size_t)(first + k)] += x * x;
+		}
+}
+
+/* -1: no memory */
+static int measure(const struct measure *m)
+{
+	const struct backend *be = m->a->be;
+	struct device *d = m->a->device;
+	const struct weight flat = flattened(m->w);
+	const size_t fan = flat.in;
+	const int rows = rows_at_once(m->w);
+	float *host = xmalloc(rows * fan * sizeof(*host)), *device = be->alloc(d, rows * fan * sizeof(*device));
+	int32_t *ids = counted(m->w->out);
+
+	for (int i = 0; device && i < m->w->out; i += rows) {
+		const int now = m->w->out - i < rows ? m->w->out - i : rows;
+
+		be->embedding(d, device, &flat, ids + i, now);
+		if (m->dw)
+			be->axpby(d, device, m->scale, m->dw + i * fan, 1, now * fan);
+		be->download(d, host, device, now * fan * sizeof(*host));
+		add_squares(m, host, i, now);
+	}
+	be->release(d, device);
+	free(host);
+	free(ids);
+	return device ? 0 : -1;
+}
+
+static int no_memory(const struct adapter_module *m, struct error *e)
+{
+	return fail(e, EXIT_MEMORY, "no device memory for the magnitudes of '%s'; use a device with more memory", m->stem);
+}
+
+/* ---- lengths that are known from the start ---- */
+
+static struct tensor *make_whole(struct tape *t, void *arg)
+{
+	const struct adapter_module *m = arg;
+	const struct weight *w = layer_weight(m->layer);
+	struct tensor *dw = tensor_new(t, w->out, w->kh, w->kw, w->in);
+
+	m->kind->branch.whole(t, dw->data, &m->branch, w);
+	return dw;
+}
+
+/* What a row or a column is multiplied with: m / |W + dW|, of n of them, malloced.  NULL: no memory */
+static float *gains(struct adapter *a, struct adapter_module *m, const float *lengths, int n, bool columns)
+{
+	struct workspace work = { .be = a->be, .device = a->device };
+	struct error unsaid;
+	const struct tensor *dw = workspace_run(&work, make_whole, m, &unsaid);
+	double *sum = xcalloc(n, sizeof(*sum));
+	float *gain = xmalloc(n * sizeof(*gain));
+	const struct measure of = { a, layer_weight(m->layer), dw ? dw->data : NULL, m->branch.scale, columns, sum };
+
+	if (!dw || measure(&of) < 0) {
+		free(gain);
+		gain = NULL;
+	}
+	for (int i = 0; gain && i < n; i++)
+		gain[i] = lengths[i] / (sqrt(sum[i]) + DORA_EPS);
+	workspace_free(&work);
+	free(sum);
+	return gain;
+}
+
+static int put_fixed(struct adapter *a, struct adapter_module *m, const float *host, size_t n)
+{
+	m->branch.fixed = adapter_floats(a, host, n);
+	m->branch.fixed_count = n;
+	return m->branch.fixed ? 0 : -1;
+}
+
+static int add_rows(struct adapter *a, struct adapter_module *m, const float *lengths)
+{
+	const int out = layer_weight(m->layer)->out;
+	float *gain = lengths ? gains(a, m, lengths, out, false) : NULL;
+	const int status = gain || !lengths ? put_fixed(a, m, gain, out) : -1;
+
+	m->branch.kind = &dora_rows;
+	free(gain);
+	return status;
+}
+
+static int add_columns(struct adapter *a, struct adapter_module *m, const float *lengths)
+{
+	const int in = layer_weight(m->layer)->in;
+	float *gain = lengths ? gains(a, m, lengths, in, true) : NULL, *both = xcalloc(2 * in, sizeof(*both));
+	int status;
+
+	for (int i = 0; gain && i < in; i++) {
+		both[in + i] = gain[i];
+		both[i] = gain[i] - 1;
+	}
+	status = gain || !lengths ? put_fixed(a, m, both, 2 * in) : -1;
+	m->branch.kind = &dora_columns;
+	free(gain);
+	free(both);
+	return status;
+}
+
+/* ---- lengths that can be trained ---- */
+
+/* Squares of the norms of W's rows. */
+static int put_rows2(struct adapter *a, struct adapter_module *m)
+{
+	const struct weight *w = layer_weight(m->layer);
+	double *sum = xcalloc(w->out, sizeof(*sum));
+	float *rows2 = xmalloc(w->out * sizeof(*rows2));
+	int status = backend_is_dry(a->be) ? 0 : measure(&(struct measure){ .a = a, .w = w, .sum = sum });
+
+	for (int i = 0; i < w->out; i++)
+		rows2[i] = sum[i];
+	if (!status)
+		status = put_fixed(a, m, rows2, w->out);
+	free(sum);
+	free(rows2);
+	return status;
+}
+
+/* [out], malloced; NULL: no memory */
+static float *norms_now(struct adapter *a, const struct adapter_module *m)
+{
+	const int out = layer_weight(m->layer)->out;
+	float *device = a->be->alloc(a->device, (out + dora_norms_room(&m->branch)) * sizeof(*device)), *norm = NULL;
+
+	if (!device)
+		return NULL;
+	norm = xmalloc(out * sizeof(*norm));
+	dora_norms(a->be, a->device, device, &m->branch, layer_weight(m->layer), device + out);
+	a->be->download(a->device, norm, device, out * sizeof(*norm));
+	for (int i = 0; i < out; i++)
+		norm[i] = sqrtf(norm[i]);
+	a->be->release(a->device, device);
+	return norm;
+}
+
+static int put_lengths(struct adapter *a, struct adapter_module *m, const float *lengths, bool trainable)
+{
+	const int out = layer_weight(m->layer)->out;
+	float *norm = NULL;
+	int status;
+
+	if (!lengths && !backend_is_dry(a->be) && !(norm = norms_now(a, m)))
+		return -1;
+	m->form.part[LENGTHS_PART] = (struct part_form){ 1, 1, 1, out, m->layer->convolution ? 4 : 2, { out, 1, 1, 1 } };
+	m->branch.part[LENGTHS_PART] = (struct tensor){ .n = 1, .h = 1, .w = 1, .c = out };
+	status = adapter_put_parameter(a, &m->branch.part[LENGTHS_PART], lengths ? lengths : norm, trainable);
+	free(norm);
+	return status;
+}
+
+/* lengths NULL: as they are now */
+static int add_trained(struct adapter *a, struct adapter_module *m, const float *lengths, bool trainable)
+{
+	m->branch.kind = &dora;
+	a->lengths = true;
+	return put_rows2(a, m) < 0 ? -1 : put_lengths(a, m, lengths, trainable);
+}
+
+/* ---- all modules ---- */
+
+static bool by_low_rank(const struct adapter_module *m)
+{
+	return m->kind->lengths && !m->branch.part[LORA_MID].n;
+}
+
+static int add_from_file(struct adapter *a, struct adapter_module *m, const struct adapter_file *f, const struct file_module *in,
+			 bool trainable, struct error *e)
+{
+	float *lengths = NULL;
+	int status;
+
+	if (in->by_input && trainable)
+		return fail(e, EXIT_INPUT, "%s: '%.200s' has a DoRA's lengths by input, and those by output are trained here; "
+			    "merge it into the model with lora-merge", f->file->path, in->name);
+	if (trainable && !by_low_rank(m))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' is a %s with a DoRA's lengths, which are trained of a plain LoRA alone; "
+			    "merge it into the model with lora-merge", f->file->path, in->name, m->kind->name);
+	if (!backend_is_dry(a->be) && !(lengths = adapter_file_floats(f, in->lengths, true, e)))
+		return -1;
+	status = in->by_input ? add_columns(a, m, lengths) : by_low_rank(m) ? add_trained(a, m, lengths, trainable) :
+		 add_rows(a, m, lengths);
+	free(lengths);
+	return status < 0 ? no_memory(m, e) : 0;
+}
+
+int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool all, double weight, bool trainable, struct error *e)
+{
+	int status = adapter_put_constants(a, e);
+
+	for (size_t i = 0; i < a->count && !status; i++) {
+		struct adapter_module *m = &a->module[i];
+		const struct file_module *in = f ? adapter_file_module(f, m->layer) : NULL;
+
+		if (!all && !(in && in->lengths))
+			continue;
+		m->branch.weight = weight;
+		m->branch.scale = (float)kind_scale(m->kind, &m->form, m->alpha);
+		m->branch.constants = &a->constants;
+		if (in && in->lengths)
+			status = add_from_file(a, m, f, in, trainable, e);
+		else if (add_trained(a, m, NULL, trainable) < 0)
+			status = no_memory(m, e);
+	}
+	return status;
+}

@@ -1,0 +1,316 @@
+/* LoRA: dW = scale up down.  With a kernel down is the convolution and up is 1x1; with a middle factor down is mid times down. */
+#include <math.h>
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "lora.h"
+#include "tucker.h"
+
+/* ---- shapes ---- */
+
+static void set_form(struct module_form *f, const struct weight *w, int rank, bool four, bool mid)
+{
+	*f = (struct module_form){ .rank = rank };
+	f->part[LORA_DOWN] = mid ? part_whole(rank, 1, 1, w->in, four) : part_whole(rank, w->kh, w->kw, w->in, four);
+	f->part[LORA_DOWN].start = START_UNIFORM;
+	f->part[LORA_UP] = part_whole(w->out, 1, 1, rank, four);
+	f->part[LORA_UP].hastened = true;
+	if (mid)
+		f->part[LORA_MID] = part_whole(rank, w->kh, w->kw, rank, true);
+}
+
+static void form(struct module_form *f, const struct weight *w, const struct kind_wish *wish)
+{
+	set_form(f, w, wish->rank, wish->convolution, false);
+	f->alpha = wish->alpha;
+}
+
+static bool read_form(struct module_form *f, const struct weight *w, const struct safetensor *const part[BRANCH_PARTS])
+{
+	const struct safetensor *down = part[LORA_DOWN];
+
+	if (down->dims < 2 || down->shape[0] < 1 || down->shape[0] > KIND_MOST_RANK)
+		return false;
+	set_form(f, w, (int)down->shape[0], down->dims > 2, part[LORA_MID] != NULL);
+	return true;
+}
+
+static int missing(const struct safetensor *const part[BRANCH_PARTS])
+{
+	return !part[LORA_DOWN] ? LORA_DOWN : !part[LORA_UP] ? LORA_UP : -1;
+}
+
+static bool guess(struct weight *w, const struct safetensor *const part[BRANCH_PARTS])
+{
+	const struct safetensor *down = part[LORA_DOWN], *up = part[LORA_UP], *kernel = part[LORA_MID] ? part[LORA_MID] : down;
+
+	if (down->dims < 2 || up->dims < 2)
+		return false;
+	return weight_of_shape(w, up->shape[0], down->shape[1], kernel);
+}
+
+/* ---- forward and backward ---- */
+
+/* What stands in the place of down: itself, or the product with the middle factor, in scratch. */
+static struct tensor down_now(struct tape *t, const struct branch *b)
+{
+	struct tensor down = b->part[LORA_DOWN];
+
+	if (!b->part[LORA_MID].n)
+		return down;
+	down.data = tucker_now(t, b, LORA_MID, LORA_DOWN);
+	down.h = b->part[LORA_MID].h;
+	down.w = b->part[LORA_MID].w;
+	return down;
+}
+
+static void down_give(struct tape *t, const struct branch *b, struct tensor *down)
+{
+	if (b->part[LORA_MID].n)
+		tape_scratch_give(t, down->data);
+}
+
+static struct weight filters(const struct tensor *down)
+{
+	return (struct weight){ .data = down->data, .dtype = DTYPE_F32, .out = down->n, .in = down->c, .kh = down->h, .kw = down->w };
+}
+
+/* z [rows,rank] = x down^T, or conv(x, down) with down [rank,kh,kw,in], less what is left out */
+static void down_product(struct tape *t, float *z, const struct tensor *y, const struct tensor *x, const struct branch *b,
+			 const struct adapted *a)
+{
+	struct tensor down = down_now(t, b);
+	const struct weight w = filters(&down);
+
+	if (a->shape)
+		tape_backend(t)->conv2d(tape_device(t), z, x->data, &w, NULL, a->shape);
+	else
+		tape_backend(t)->gemm(tape_device(t), 0, 1, tensor_rows(x), b->rank, x->c, 1, x->data, x->c, w.data, x->c, 0, z, b->rank);
+	down_give(t, b, &down);
+	branch_leave_out(t, b, z, y->n, tensor_rows(y) / y->n);
+}
+
+/* inverts z = x down^T:  ddown += dz^T x */
+static void down_grad(struct tape *t, float *ddown, int add, const float *dz, const struct tensor *x, const struct tensor *down,
+		      const struct adapted *a)
+{
+	const struct backend *be = tape_backend(t);
+	const int rows = tensor_rows(x), in = x->c, r = down->n;
+
+	if (a->shape)
+		be->conv2d_dw(tape_device(t), ddown, x->data, dz, r, in, down->h, down->w, a->shape, add);
+	else
+		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, dz, r, x->data, in, add, ddown, in);
+}
+
+static void down_grads(struct tape *t, const float *dz, const struct tensor *x, const struct branch *b, const struct part_grads *g,
+		       const struct tensor *down, const struct adapted *a)
+{
+	float *ddown;
+
+	if (!b->part[LORA_MID].n) {
+		if (g->at[LORA_DOWN])
+			down_grad(t, g->at[LORA_DOWN], g->add[LORA_DOWN], dz, x, down, a);
+		return;
+	}
+	if (!g->at[LORA_DOWN] && !g->at[LORA_MID])
+		return;
+	ddown = tape_scratch(t, tensor_count(down));
+	down_grad(t, ddown, 0, dz, x, down, a);
+	tucker_back(t, ddown, b, g, LORA_MID, LORA_DOWN);
+	tape_scratch_give(t, ddown);
+}
+
+/* inverts z = x down^T:  ddown += dz^T x;  dx += dz down */
+static void down_back(struct tape *t, const float *dz, const struct tensor *x, float *dx, const struct branch *b,
+		      const struct part_grads *g, const struct adapted *a)
+{
+	const struct backend *be = tape_backend(t);
+	struct tensor down = down_now(t, b);
+	const struct weight w = filters(&down);
+	const int rows = tensor_rows(x), in = x->c, r = b->rank;
+
+	down_grads(t, dz, x, b, g, &down, a);
+	if (dx && a->shape)
+		be->conv2d_dx(tape_device(t), dx, dz, &w, a->shape, 1);
+	else if (dx)
+		be->gemm(tape_device(t), 0, 0, rows, in, r, 1, dz, r, w.data, in, 1, dx, in);
+	down_give(t, b, &down);
+}
+
+void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a, float scale,
+	      const float *up_t)
+{
+	const struct backend *be = tape_backend(t);
+	const int rows = tensor_rows(y), r = b->rank;
+	float *z = tape_scratch(t, (size_t)rows * r);
+
+	down_product(t, z, y, x, b, a);
+	if (up_t)
+		be->gemm(tape_device(t), 0, 0, rows, y->c, r, scale, z, r, up_t, y->c, 1, y->data, y->c);
+	else
+		be->gemm(tape_device(t), 0, 1, rows, y->c, r, scale, z, r, b->part[LORA_UP].data, r, 1, y->data, y->c);
+	tape_scratch_give(t, z);
+}
+
+/* y += s z up^T;  up [out,rank] */
+static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
+		    const void *pass)
+{
+	lora_add(t, y, x, b, a, b->scale, NULL);
+}
+
+/* z is computed again: cheaper than kept. */
+void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx, const struct branch *b,
+		   const struct part_grads *g, const struct adapted *a, float scale, const struct lora_see *see)
+{
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const int rows = tensor_rows(y), out = y->c, r = b->rank;
+	float *z = tape_scratch(t, (size_t)rows * r), *dz = tape_scratch(t, (size_t)rows * r);
+
+	if (g->at[LORA_UP] || see)
+		down_product(t, z, y, x, b, a);
+	if (g->at[LORA_UP])
+		be->gemm(d, 1, 0, out, r, rows, scale, dy, out, z, r, g->add[LORA_UP], g->at[LORA_UP], r);
+	be->gemm(d, 0, 0, rows, r, out, scale, dy, out, b->part[LORA_UP].data, r, 0, dz, r);
+	branch_leave_out(t, b, dz, y->n, rows / y->n);
+	down_back(t, dz, x, dx, b, g, a);
+	if (see)
+		see->it(t, z, see->arg);
+	tape_scratch_give(t, dz);
+	tape_scratch_give(t, z);
+}
+
+/* inverts y += s z up^T:  dup += s dy^T z;  dz = s dy up */
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
+		     const struct part_grads *g, const struct adapted *a, const void *pass)
+{
+	lora_add_back(t, y, y->grad, x, dx, b, g, a, b->scale, NULL);
+}
+
+/* dw = up down: what lengths around it are measured with */
+static void whole(struct tape *t, float *dw, const struct branch *b, const struct weight *w)
+{
+	struct tensor down = down_now(t, b);
+	const int fan = w->kh * w->kw * w->in;
+
+	tape_backend(t)->gemm(tape_device(t), 0, 0, w->out, fan, b->rank, 1, b->part[LORA_UP].data, b->rank, down.data, fan, 0, dw, fan);
+	down_give(t, b, &down);
+}
+
+/* |up down|^2 is the sum of (up^T up) * (down down^T), element by element: two small matrices in place of a large one. */
+static double norm(struct tape *t, const struct branch *b)
+{
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	struct tensor down = down_now(t, b);
+	const struct tensor *up = &b->part[LORA_UP];
+	const int r = b->rank, in = tensor_count(&down) / r, out = tensor_count(up) / r;
+	const size_t square = (size_t)r * r;
+	float *gram = tape_scratch(t, 2 * square), *host = xcalloc(2 * square, sizeof(*host));
+	double sum = 0;
+
+	be->gemm(d, 1, 0, r, r, out, 1, up->data, r, up->data, r, 0, gram, r);
+	be->gemm(d, 0, 1, r, r, in, 1, down.data, in, down.data, in, 0, gram + square, r);
+	be->download(d, host, gram, 2 * square * sizeof(*host));
+	for (size_t i = 0; i < square; i++)
+		sum += (double)host[i] * host[square + i];
+	free(host);
+	tape_scratch_give(t, gram);
+	down_give(t, b, &down);
+	return sqrt(fmax(sum, 0));
+}
+
+/* ---- on the host ---- */
+
+/* mid times down */
+static void *delta_core(const struct delta *d)
+{
+	const int r = d->form->rank, taps = d->w->kh * d->w->kw;
+	double *own;
+
+	if (!d->part[LORA_MID])
+		return NULL;
+	own = xmalloc((size_t)r * d->w->in * taps * sizeof(*own));
+	tucker_rows(own, d->part[LORA_MID], d->part[LORA_DOWN], r, d->w->in, taps);
+	return own;
+}
+
+static void add_delta_row(const struct delta *d, size_t o, double *sum, const struct base_rows *base)
+{
+	const int rank = d->form->rank;
+	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
+
+	for (int k = 0; k < rank; k++) {
+		const float *down = d->part[LORA_DOWN] + (size_t)k * columns;
+		const double *core = d->own ? (const double *)d->own + (size_t)k * columns : NULL;
+		const double u = d->scale * d->part[LORA_UP][o * rank + k];
+
+		if (core)
+			for (size_t j = 0; j < columns; j++)
+				sum[j] += u * core[j];
+		else
+			for (size_t j = 0; j < columns; j++)
+				sum[j] += u * down[j];
+	}
+}
+
+/* gram[i][j] = sum over the long side of x_i x_j; x is [r][n] or, with step, columns of [n][r] */
+static double *gram(const float *x, size_t r, size_t n, size_t row, size_t column)
+{
+	double *g = xcalloc(r * r, sizeof(*g));
+
+	for (size_t i = 0; i < r; i++)
+		for (size_t j = 0; j <= i; j++) {
+			double sum = 0;
+
+			for (size_t k = 0; k < n; k++)
+				sum += (double)x[i * row + k * column] * x[j * row + k * column];
+			g[i * r + j] = g[j * r + i] = sum;
+		}
+	return g;
+}
+
+/* Without the product: the trace of (up^T up)(down down^T). */
+static double norm_of_factors(const struct delta *d)
+{
+	const size_t r = d->form->rank, in = (size_t)d->w->in * d->w->kh * d->w->kw;
+	double *a, *b, sum = 0;
+
+	if (d->own)
+		return delta_norm_of_rows(d);
+	a = gram(d->part[LORA_DOWN], r, in, in, 1);
+	b = gram(d->part[LORA_UP], r, d->w->out, 1, r);
+	for (size_t i = 0; i < r * r; i++)
+		sum += a[i] * b[i];
+	free(a);
+	free(b);
+	return fabs(d->scale) * sqrt(sum > 0 ? sum : 0);
+}
+
+static const char *const algos[] = { "lora", "locon", NULL };
+
+static const struct kind_suffix suffixes[] = {
+	{ "lora_down.weight", LORA_DOWN },
+	{ "lora_up.weight", LORA_UP },
+	{ "lora_mid.weight", LORA_MID },
+	{ "lora_A.default.weight", LORA_DOWN },
+	{ "lora_B.default.weight", LORA_UP },
+	{ "lora_A.weight", LORA_DOWN },
+	{ "lora_B.weight", LORA_UP },
+	{ "lora_linear_layer.down.weight", LORA_DOWN },
+	{ "lora_linear_layer.up.weight", LORA_UP },
+	{ "lora.down.weight", LORA_DOWN },
+	{ "lora.up.weight", LORA_UP },
+	{ NULL, 0 }
+};
+
+static const struct kind_arg args[] = { { 0 } };
+
+const struct adapter_kind kind_lora = {
+	.name = "LoRA", .module = "networks.lora", .algos = algos, .suffixes = suffixes, .args = args,
+	.value_dropout = true, .lengths = true,
+	.form = form, .read = read_form, .missing = missing, .guess = guess,
+	.branch = { .forward = forward, .backward = backward, .whole = whole },
+	.norm = norm, .delta_begin = delta_core, .add_delta_row = add_delta_row, .delta_norm = norm_of_factors,
+};

@@ -1,0 +1,38 @@
+/* A middle factor between two small matrices, forward and backward. */
+#include "tucker.h"
+
+float *tucker_now(struct tape *t, const struct branch *b, int core, int factor)
+{
+	const struct tensor *k = &b->part[core], *f = &b->part[factor];
+	const int rows = tensor_rows(k), in = f->c;
+	float *out = tape_scratch(t, (size_t)rows * in);
+
+	tape_backend(t)->gemm(tape_device(t), 0, 0, rows, in, k->c, 1, k->data, k->c, f->data, in, 0, out, in);
+	return out;
+}
+
+/* inverts P = K F:  dK = dP F^T;  dF = K^T dP */
+void tucker_back(struct tape *t, const float *dproduct, const struct branch *b, const struct part_grads *g, int core, int factor)
+{
+	const struct backend *be = tape_backend(t);
+	const struct tensor *k = &b->part[core], *f = &b->part[factor];
+	const int rows = tensor_rows(k), in = f->c, r = k->c;
+
+	if (g->at[core])
+		be->gemm(tape_device(t), 0, 1, rows, r, in, 1, dproduct, in, f->data, in, g->add[core], g->at[core], r);
+	if (g->at[factor])
+		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, k->data, r, dproduct, in, g->add[factor], g->at[factor], in);
+}
+
+void tucker_rows(double *out, const float *core, const float *b, int r, int in, int taps)
+{
+	for (int m = 0; m < r; m++)
+		for (int i = 0; i < in; i++)
+			for (int k = 0; k < taps; k++) {
+				double sum = 0;
+
+				for (int n = 0; n < r; n++)
+					sum += (double)core[((size_t)m * r + n) * taps + k] * b[(size_t)n * in + i];
+				out[((size_t)m * in + i) * taps + k] = sum;
+			}
+}

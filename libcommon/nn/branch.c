@@ -1,0 +1,48 @@
+/* What is left out of a branch in training. */
+#include "internal.h"
+
+/* The batch is part of the item, as there is no other place for it in the counter. */
+static struct random draw(const struct branch *b, enum purpose purpose)
+{
+	const struct branch_dropout *d = b->dropout;
+
+	return (struct random){ d->seed, purpose, d->step, b->id + d->batch * 0x9e3779b9u };
+}
+
+bool branch_is_out(const struct branch *b)
+{
+	struct random r;
+
+	if (!b->dropout || !b->dropout->on || !b->dropout->module)
+		return false;
+	r = draw(b, RANDOM_MODULE_DROPOUT);
+	return random_uniform(&r, 0) < b->dropout->module;
+}
+
+void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows)
+{
+	const struct branch_dropout *d = b->dropout;
+	struct random r;
+
+	if (!d || !d->on)
+		return;
+	if (d->value) {
+		r = draw(b, RANDOM_NETWORK_DROPOUT);
+		tape_backend(t)->dropout(tape_device(t), z, &r, d->value, n, rows, b->rank, false);
+	}
+	if (d->rank) {
+		r = draw(b, RANDOM_RANK_DROPOUT);
+		tape_backend(t)->dropout(tape_device(t), z, &r, d->rank, n, rows, b->rank, true);
+	}
+}
+
+void branch_leave_out_rows(struct tape *t, const struct branch *b, float *dw, const struct weight *w)
+{
+	const struct branch_dropout *d = b->dropout;
+	struct random r;
+
+	if (!d || !d->on || !d->rank)
+		return;
+	r = draw(b, RANDOM_RANK_DROPOUT);
+	tape_backend(t)->dropout(tape_device(t), dw, &r, d->rank, w->out, w->kh * w->kw * w->in, 1, true);
+}

@@ -1,0 +1,85 @@
+/*
+ * branch.h - what an adapter's module adds to a frozen layer: y = W x + bias, and each of its branches adds to that.
+ *
+ * Owns the list of branches on a layer, their order in both directions, and what is left out of them in training.  Must not know what kinds
+ * there are: each brings its functions, and adapter/kind.h has one row a kind.
+ */
+#ifndef NN_BRANCH_H
+#define NN_BRANCH_H
+
+#include "tape.h"
+
+/* A frozen layer with its branches.  Linear (shape NULL) and convolution differ in their products alone. */
+struct branch;
+#define BRANCH_PARTS 8
+/* Where the parts' gradients go; add says whether to add or overwrite.  at NULL: nobody wants that one. */
+struct part_grads { float *at[BRANCH_PARTS]; int add[BRANCH_PARTS]; };
+struct adapted { const struct weight *w; const float *bias; struct branch *branch; const struct conv_shape *shape; };
+
+/* W' is the weight that a branch makes of W; dW is W' - W.  NULL functions: there is nothing to do. */
+struct branch_kind {
+	/* Once a pass, before W x; end() takes what it returns.  *gain: [out], what the rows of W are multiplied with; stays NULL where it
+	 * leaves W x as it is. */
+	void *(*begin)(struct tape *t, const struct branch *b, const struct adapted *a, const float **gain);
+	void (*end)(struct tape *t, void *pass);
+	/* y += dW x, less what is left out */
+	void (*forward)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
+			const void *pass);
+	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx NULL: nobody wants it. */
+	void (*backward)(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
+			 const struct part_grads *g, const struct adapted *a, const void *pass);
+	/* Of kinds that go through the whole of dW, whose forward and backward are whole_forward() and whole_backward():
+	 * dw [out,kh,kw,in] = dW / scale; and from dw, its gradient, which may be overwritten, the parts' gradients. */
+	void (*whole)(struct tape *t, float *dw, const struct branch *b, const struct weight *w);
+	void (*whole_back)(struct tape *t, float *dw, const struct branch *b, const struct part_grads *g, const struct weight *w);
+};
+
+/* Constants on the device that an adapter's modules share: the identity [units,units] and a row of ones, at least as large as any rank and
+ * any layer's output. */
+struct branch_constants { const float *unit, *ones; int units; };
+
+/* One module on its layer.  Several may stand in a row. */
+struct branch {
+	const struct branch_kind *kind; /* what runs */
+	const struct branch_kind *inner;        /* what makes dW where the kind is lengths around another (adapter/lengths.h); else kind itself */
+	struct tensor part[BRANCH_PARTS];       /* in the kind's own order, as [n,h,w,c]; HOME_OWNER; without elements: not there */
+	int rank;
+	float scale;                    /* of dW: alpha / rank, and how strongly the file counts unless weight says it */
+	float weight;                   /* lengths: the layer is so much of the way from W to W' */
+	float *fixed;                   /* device memory that the kind computed from W, never trained; NULL: none */
+	size_t fixed_count;             /* floats */
+	const struct branch_constants *constants;       /* NULL: the kind needs none */
+	const struct branch_dropout *dropout;   /* NULL: nothing is ever left out */
+	uint32_t id;                    /* which module, for its draws */
+	struct branch *next;
+};
+
+/* What is left out of adapters in training, shared by all of them.  Draws are functions of (seed, step, batch, module), so that a
+ * checkpointed block leaves out the same when it runs again. */
+struct branch_dropout {
+	bool on;                        /* a step of training runs; off: everything is there */
+	double value, rank, module;     /* chances: of single values and whole columns of x down^T, and of whole modules */
+	uint64_t seed;
+	uint32_t step, batch;
+};
+
+/* ---- for layers (op_linear.c, op_conv.c) ---- */
+bool adapted_trains(const struct adapted *a);
+void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a);
+/* from y->grad */
+void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, const struct adapted *a);
+
+/* ---- for kinds ---- */
+/* y = x W^T + bias, or conv(x, W) + bias */
+void adapted_product(struct tape *t, float *y, const struct tensor *x, const struct adapted *a, const float *bias);
+/* inverts y = x W^T:  dx = dy W; add 1: dx += */
+void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a, int add);
+/* z [n,rows,rank] = x down^T, or its gradient: what is left out becomes 0.  Its own transpose. */
+void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows);
+/* branch_kind's forward and backward through the whole of dW.  Rank dropout leaves out rows of dW, as LyCORIS has it. */
+void whole_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
+		   const void *pass);
+void whole_backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
+		    const struct part_grads *g, const struct adapted *a, const void *pass);
+
+#endif
