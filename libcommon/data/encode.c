@@ -17,8 +17,8 @@ static int open_text(struct encoder *n, struct error *e)
 {
 	if (tokenizers_open(n->files, n->tokenizer, e) < 0)
 		return -1;
-	model_files_hash(n->files, COMPONENT_TE1, n->te1_hash);
-	model_files_hash(n->files, COMPONENT_TE2, n->te2_hash);
+	for (int i = 0; i < n->config->family->texts; i++)
+		model_files_hash(n->files, COMPONENT_TE1 + i, n->text_hash[i]);
 	n->rows.index = map_new(64);
 	return 0;
 }
@@ -156,6 +156,7 @@ static int open_sample(struct encoder *n, struct waiting *w, struct error *e)
 	int taken;
 
 	s->empty = -1;
+	s->family = n->config->family;
 	s->dtype = n->precision;
 	s->weighted = n->s->captions.weighted;
 	w->label = label_of(&w->in);
@@ -167,8 +168,8 @@ static int open_sample(struct encoder *n, struct waiting *w, struct error *e)
 	encode_latent_id(n, &w->in, s->latent_id);
 	encode_sample_id(s);
 	s->vae = xstrdup(n->vae_hash);
-	s->text1 = xstrdup(n->te1_hash);
-	s->text2 = xstrdup(n->te2_hash);
+	for (int i = 0; i < n->config->family->texts; i++)
+		s->encoder[i] = xstrdup(n->text_hash[i]);
 	taken = encode_take_latent(n, w, e);
 	if (taken)
 		return taken < 0 ? -1 : 0;
@@ -241,7 +242,7 @@ static int encode_all(struct encoder *n, const char *const *inputs, size_t count
 			return -1;
 	if (finish_all(n, e) < 0)
 		return -1;
-	chunks_tell_cut(n->captions_cut, n->written, n->chunks, n->config->te1.length);
+	chunks_tell_cut(n->captions_cut, n->written, n->chunks, n->config->text[0].length);
 	if (n->s->reuse || n->samples_taken)
 		note("%u of %u samples taken over from %s (%u pictures, %u captions)", n->samples_taken, n->written,
 		     n->s->reuse ? n->s->reuse : n->s->output, n->pictures_taken, n->captions_taken);
@@ -262,10 +263,8 @@ static void close_all(struct encoder *n)
 	encode_close_old(n);
 	workspace_free(&n->work);
 	vae_free(n->vae);
-	clip_free(n->te1);
-	clip_free(n->te2);
-	tokenizer_free(n->tokenizer[0]);
-	tokenizer_free(n->tokenizer[1]);
+	text_encoders_free(&n->text);
+	tokenizers_close(n->tokenizer);
 	if (n->device)
 		n->be->close(n->device);
 	model_files_close(n->files);

@@ -52,19 +52,19 @@ static void add_weights(struct sha256 *h, int encoder, const float *weights, int
 			add_line(h, xprintf("%d %d %.9g\n", encoder, i, weights[i]));
 }
 
-void encode_text_id(const struct encoder *n, const char *caption, int32_t *const ids[2], float *const weights[2], char id[65])
+void encode_text_id(const struct encoder *n, const char *caption, const struct chunk_batch *b, char id[65])
 {
-	const int count = n->chunks * n->config->te1.length;
+	const int count = n->chunks * n->config->text[0].length, texts = n->config->family->texts;
 	struct sha256 h;
 
 	begin(&h, n);
-	add_encoder(&h, n->te1_hash, &n->config->te1);
-	add_encoder(&h, n->te2_hash, &n->config->te2);
+	for (int i = 0; i < texts; i++)
+		add_encoder(&h, n->text_hash[i], &n->config->text[i]);
 	add_line(&h, xprintf("%d\n", n->chunks));
-	for (int i = 0; i < 2; i++)
-		add_ids(&h, ids[i], count);
-	for (int i = 0; i < 2; i++)
-		add_weights(&h, i, weights[i], count);
+	for (int i = 0; i < texts; i++)
+		add_ids(&h, b->ids[i], count);
+	for (int i = 0; i < texts; i++)
+		add_weights(&h, i, b->weights[i], count);
 	sha256_add(&h, caption, strlen(caption));
 	sha256_hex(&h, id);
 }

@@ -10,6 +10,7 @@
 #include "../base/progress.h"
 #include "../io/image.h"
 #include "../model/long_text.h"
+#include "../model/tokenizers.h"
 #include "../model/vae.h"
 #include "../nn/workspace.h"
 #include "encode.h"
@@ -44,11 +45,11 @@ struct encoder {
 	const struct model_config *config;
 	const struct backend *be;
 	struct device *device;
-	struct vae *vae;                /* with te1 and te2: loaded when something must be encoded */
-	struct clip *te1, *te2;
-	struct tokenizer *tokenizer[2];
+	struct vae *vae;                /* with the text encoders: loaded when something must be encoded */
+	struct text_encoders text;
+	struct tokenizer *tokenizer[TEXT_ENCODERS];
 	struct workspace work;
-	char vae_hash[65], te1_hash[65], te2_hash[65];
+	char vae_hash[65], text_hash[TEXT_ENCODERS][65];
 	struct text_rows rows;
 	struct old_stream *old;         /* NULL: none */
 	uint32_t samples_taken, pictures_taken, captions_taken;         /* from it: whole samples, and their parts */
@@ -66,9 +67,9 @@ struct encoder {
 
 /* ---- encode_id.c ---- */
 void encode_latent_id(const struct encoder *n, const struct tar_sample *in, char id[65]);
-/* ids and, with weighted captions, weights [chunks][length] of both tokenizers are part of it, so a change of a tokenizer's files costs the
+/* ids and, with weighted captions, weights [chunks][length] of all tokenizers are part of it, so a change of a tokenizer's files costs the
  * captions that it changes. */
-void encode_text_id(const struct encoder *n, const char *caption, int32_t *const ids[2], float *const weights[2], char id[65]);
+void encode_text_id(const struct encoder *n, const char *caption, const struct chunk_batch *b, char id[65]);
 void encode_sample_id(struct latent_sample *s);         /* from the two kinds above */
 
 /* ---- encode_picture.c ---- */
@@ -80,16 +81,15 @@ int encode_mask(const struct encoder *n, struct waiting *w, struct error *e) MUS
 
 /* ---- encode_text.c ---- */
 int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;    /* sets s.text_id */
-int encode_texts(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;            /* sets row, rows, context, pooled */
+int encode_texts(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;            /* sets row and text */
 void encode_free_texts(struct encoder *n);
 
 /* ---- encode_old.c ---- */
 int encode_open_old(struct encoder *n, struct error *e) MUST_CHECK;
 /* 1: taken; 0: it is not there, or damaged; -1: *e, nobody can say which. */
 int encode_take_latent(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
-/* the same, to context and pooled, of the sizes in s */
-int encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled, struct error *e)
-	MUST_CHECK;
+/* the same, into one row */
+int encode_take_text(struct encoder *n, const char *text_id, struct conditioning *to, int row, struct error *e) MUST_CHECK;
 void encode_drop_left(struct encoder *n);               /* once the output is there: what interrupted runs left of it */
 void encode_close_old(struct encoder *n);
 

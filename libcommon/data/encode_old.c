@@ -321,29 +321,25 @@ static int open_texts(struct encoder *n, const struct old_text *t, struct error 
 	if (o->last_of != t->sample) {
 		latent_sample_free(&o->last);
 		o->last_of = t->sample;
+		o->last.family = n->config->family;
 		sound = read_payload(o, o->sample[t->sample], &o->sample[t->sample]->text, TEXT_MEMBER, &o->last, e);
 		if (sound <= 0)
-			o->last.rows = 0;
+			o->last.text.rows = 0;
 	}
-	return sound < 0 ? -1 : o->last.rows == o->sample[t->sample]->fresh;
+	return sound < 0 ? -1 : o->last.text.rows == o->sample[t->sample]->fresh;
 }
 
-int encode_take_text(struct encoder *n, const struct latent_sample *s, const char *text_id, float *context, float *pooled, struct error *e)
+int encode_take_text(struct encoder *n, const char *text_id, struct conditioning *to, int row, struct error *e)
 {
 	const long at = n->old ? map_get(n->old->by_id, text_id, 64) : -1;
 	const struct old_text *t = at < 0 ? NULL : n->old->text[at];
 	const int opened = t ? open_texts(n, t, e) : 0;
-	const struct latent_sample *o;
-	size_t each;
 
 	if (opened <= 0)
 		return opened;
-	o = &n->old->last;
-	if (o->length != s->length || o->context_width != s->context_width || o->pooled_width != s->pooled_width)
+	if (!conditioning_alike(&n->old->last.text, to))
 		return 0;
-	each = (size_t)o->length * o->context_width;
-	memcpy(context, o->context + t->row * each, each * sizeof(float));
-	memcpy(pooled, o->pooled + (size_t)t->row * o->pooled_width, o->pooled_width * sizeof(float));
+	conditioning_copy(to, row, &n->old->last.text, t->row);
 	n->captions_taken++;
 	return 1;
 }

@@ -3,15 +3,16 @@
 #include <string.h>
 #include "encode_internal.h"
 
-struct caption { const struct encoder *n; int32_t *ids[2]; float *weights[2]; struct tensor *pooled; };
+/* One text, as every tokenizer has it, in memory of its own. */
+struct caption { const struct encoder *n; int32_t *ids[TEXT_ENCODERS]; float *weights[TEXT_ENCODERS]; struct tensor *made[CONDITIONS]; };
 
 static int open_ids(const struct encoder *n, const char *words, struct caption *c, struct error *e)
 {
-	const int length = n->config->te1.length, count = n->chunks * length;
+	const int length = n->config->text[0].length, count = n->chunks * length;
 	int result = 0;
 
 	*c = (struct caption){ .n = n };
-	for (int i = 0; i < 2 && result == 0; i++) {
+	for (int i = 0; i < n->config->family->texts && result == 0; i++) {
 		c->ids[i] = xmalloc(count * sizeof(*c->ids[i]));
 		c->weights[i] = n->s->captions.weighted ? xmalloc(count * sizeof(*c->weights[i])) : NULL;
 		result = c->weights[i] ? chunks_encode_weighted(n->tokenizer[i], words, n->chunks, length, c->ids[i], c->weights[i], e) :
@@ -22,19 +23,31 @@ static int open_ids(const struct encoder *n, const char *words, struct caption *
 
 static void free_ids(struct caption *c)
 {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < TEXT_ENCODERS; i++) {
 		free(c->ids[i]);
 		free(c->weights[i]);
 	}
 }
 
+static struct chunk_batch batch_of(const struct caption *c)
+{
+	struct chunk_batch b = { .n = 1, .chunks = c->n->chunks };
+
+	for (int i = 0; i < TEXT_ENCODERS; i++) {
+		b.ids[i] = c->ids[i];
+		b.weights[i] = c->weights[i];
+	}
+	return b;
+}
+
 /* A caption counts once, however many variants of it are too long. */
 static int count_cut(struct encoder *n, const struct latent_sample *s, struct error *e)
 {
+	const int texts = n->config->family->texts;
 	int cut = 0;
 
-	for (int i = 0; i < 2 * s->captions && !cut; i++)
-		cut = chunks_cut(n->tokenizer[i % 2], s->caption[i / 2], n->s->captions.weighted, n->chunks, n->config->te1.length, e);
+	for (int i = 0; i < texts * s->captions && !cut; i++)
+		cut = chunks_cut(n->tokenizer[i % texts], s->caption[i / texts], n->s->captions.weighted, n->chunks, n->config->text[0].length, e);
 	n->captions_cut += cut > 0;
 	return cut < 0 ? -1 : 0;
 }
@@ -49,8 +62,9 @@ int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e)
 	for (int i = 0; i < s->captions; i++) {
 		struct caption c;
 		const int result = open_ids(n, s->caption[i], &c, e);
+		const struct chunk_batch b = batch_of(&c);
 		if (result == 0)
-			encode_text_id(n, s->caption[i], c.ids, c.weights, s->text_id[i]);
+			encode_text_id(n, s->caption[i], &b, s->text_id[i]);
 		free_ids(&c);
 		if (result < 0)
 			return fail_at(e, w->label);
@@ -61,18 +75,10 @@ int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e)
 static struct tensor *run_encoders(struct tape *t, void *arg)
 {
 	struct caption *c = arg;
-	const struct chunk_batch b = { 1, c->n->chunks, c->ids[0], c->ids[1], c->weights[0], c->weights[1] };
+	const struct chunk_batch b = batch_of(c);
 
-	return chunks_context(t, c->n->te1, c->n->te2, &b, &c->pooled);
-}
-
-static int open_encoders(struct encoder *n, struct error *e)
-{
-	if (!n->te1)
-		n->te1 = clip_load(n->files, COMPONENT_TE1, n->be, n->device, e);
-	if (n->te1 && !n->te2)
-		n->te2 = clip_load(n->files, COMPONENT_TE2, n->be, n->device, e);
-	return n->te1 && n->te2 ? 0 : -1;
+	text_encoders_forward(t, &c->n->text, &b, c->made);
+	return c->made[CONDITION_CONTEXT];
 }
 
 static int keep_states(const struct encoder *n, const char *label, const struct tensor *y, float *to, struct error *e)
@@ -88,19 +94,23 @@ static int keep_states(const struct encoder *n, const char *label, const struct 
 	return encode_round(n, label, to, count, e);
 }
 
-static int encode_caption(struct encoder *n, const char *label, const char *words, float *context, float *pooled, struct error *e)
+static int encode_caption(struct encoder *n, const char *label, const char *words, struct conditioning *to, int row, struct error *e)
 {
 	struct tensor *y = NULL;
 	struct caption c;
+	int result = 0;
 
-	if (open_encoders(n, e) < 0)
+	if (!n->text.count && text_encoders_load(&n->text, n->files, n->be, n->device, e) < 0)
 		return -1;
 	if (open_ids(n, words, &c, e) == 0)
 		y = workspace_run(&n->work, run_encoders, &c, e);
 	free_ids(&c);
 	if (!y)
 		return -1;
-	return keep_states(n, label, y, context, e) < 0 ? -1 : keep_states(n, label, c.pooled, pooled, e);
+	for (int i = 0; i < CONDITIONS && result == 0; i++)
+		if (to->of[i].data)
+			result = keep_states(n, label, c.made[i], to->of[i].data + row * condition_size(to, i), e);
+	return result;
 }
 
 static int new_row(struct encoder *n, const char *text_id)
@@ -116,36 +126,32 @@ static int new_row(struct encoder *n, const char *text_id)
 /* A text that the stream has already is only pointed at. */
 int encode_texts(struct encoder *n, struct waiting *w, struct error *e)
 {
+	const struct conditioning shape = family_text(n->config, chunks_length(n->chunks, n->config->text[0].length));
 	struct latent_sample *s = &w->s;
-	size_t each;
+	int rows = 0;
 
 	s->variants = s->captions;
-	s->length = chunks_length(n->chunks, n->config->te1.length);
-	s->context_width = n->config->unet.context;
-	s->pooled_width = n->config->unet.pooled;
-	each = (size_t)s->length * s->context_width;
 	s->row = xcalloc(s->captions, sizeof(*s->row));
-	s->context = xmalloc(each * s->captions * sizeof(float));
-	s->pooled = xmalloc((size_t)s->pooled_width * s->captions * sizeof(float));
+	s->text = conditioning_like(&shape, s->captions);
 	for (int i = 0; i < s->captions; i++) {
-		float *context = s->context + s->rows * each, *pooled = s->pooled + (size_t)s->rows * s->pooled_width;
 		const long there = map_get(n->rows.index, s->text_id[i], 64);
 		int taken;
 
 		s->row[i] = there;
 		if (there >= 0)
 			continue;
-		taken = encode_take_text(n, s, s->text_id[i], context, pooled, e);
+		taken = encode_take_text(n, s->text_id[i], &s->text, rows, e);
 		if (taken < 0)
 			return -1;
 		if (!taken) {
-			if (encode_caption(n, w->label, s->caption[i], context, pooled, e) < 0)
+			if (encode_caption(n, w->label, s->caption[i], &s->text, rows, e) < 0)
 				return -1;
 			w->some_new = true;
 		}
 		s->row[i] = new_row(n, s->text_id[i]);
-		s->rows++;
+		rows++;
 	}
+	s->text.rows = rows;
 	return 0;
 }
 

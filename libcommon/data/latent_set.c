@@ -5,8 +5,7 @@
 
 static int same_kind(const char *label, const struct latent_sample *first, const struct latent_sample *s, struct error *e)
 {
-	if (!first->variants != !s->variants || first->length != s->length || first->context_width != s->context_width ||
-	    first->pooled_width != s->pooled_width || first->c != s->c)
+	if (!first->variants != !s->variants || !conditioning_alike(&first->text, &s->text) || first->c != s->c)
 		return fail(e, EXIT_INPUT, "%s: sample %s was encoded by another model than the first; encode all with one", label, s->key);
 	return 0;
 }
@@ -17,8 +16,7 @@ static int skim_sample(const char *label, const struct tar_sample *tar, const st
 {
 	const int factor = first->bucket[0] > first->w ? first->bucket[0] / first->w : 1;
 
-	*s = (struct latent_sample){ .c = first->c, .length = first->length, .context_width = first->context_width,
-				     .pooled_width = first->pooled_width, .variants = tar_find(tar, TEXT_MEMBER) != NULL };
+	*s = (struct latent_sample){ .c = first->c, .text = conditioning_shape(&first->text), .variants = tar_find(tar, TEXT_MEMBER) != NULL };
 	memcpy(s->key, tar->key, sizeof(s->key));
 	if (latent_fields_read(label, tar->json, s, e) < 0) {
 		latent_sample_free(s);

@@ -9,6 +9,8 @@
 
 #define MAX_SIDE      65536
 
+static const char *const encoder_keys[TEXT_ENCODERS] = { "text_encoder", "text_encoder_2" };
+
 void latent_sample_free(struct latent_sample *s)
 {
 	int i;
@@ -19,8 +21,7 @@ void latent_sample_free(struct latent_sample *s)
 	free(s->flip_std);
 	free(s->mask);
 	free(s->flip_mask);
-	free(s->context);
-	free(s->pooled);
+	conditioning_free(&s->text);
 	free(s->row);
 	free(s->text_id);
 	for (i = 0; i < s->captions; i++)
@@ -31,8 +32,8 @@ void latent_sample_free(struct latent_sample *s)
 	free(s->path);
 	free(s->sha256);
 	free(s->vae);
-	free(s->text1);
-	free(s->text2);
+	for (i = 0; i < TEXT_ENCODERS; i++)
+		free(s->encoder[i]);
 	*s = (struct latent_sample){ 0 };
 }
 
@@ -122,24 +123,40 @@ static int read_latent(const struct safetensors *f, struct latent_sample *s, str
 	return s->masked ? read_mask(f, s, e) : 0;
 }
 
+/* Shape of one condition. */
+static int read_text_shape(const struct safetensors *f, int i, struct latent_sample *s, struct error *e)
+{
+	const char *name = condition_name(i);
+	const bool tokens = condition_has_tokens(i);
+	int shape[3];
+
+	if (!condition_is_text(i) || !(s->family->conditions & 1u << i))
+		return 0;
+	if (shape_is(f, name, tokens ? 3 : 2, s->row ? 0 : 1, shape, e) < 0)
+		return -1;
+	if (i == CONDITION_CONTEXT)
+		s->text.rows = shape[0];
+	if (shape[0] != s->text.rows)
+		return fail(e, EXIT_INPUT, "%s: %d contexts but %d %s vectors", f->path, s->text.rows, shape[0], name);
+	s->text.of[i].length = tokens ? shape[1] : 1;
+	s->text.of[i].width = shape[tokens ? 2 : 1];
+	return 0;
+}
+
 static int read_text(const struct safetensors *f, struct latent_sample *s, struct error *e)
 {
-	int context[3], pooled[2];
-
-	if (shape_is(f, "context", 3, s->row ? 0 : 1, context, e) < 0 || shape_is(f, "pooled", 2, s->row ? 0 : 1, pooled, e) < 0)
-		return -1;
-	if (pooled[0] != context[0])
-		return fail(e, EXIT_INPUT, "%s: %d contexts but %d pooled vectors", f->path, context[0], pooled[0]);
-	s->rows = context[0];
-	s->variants = s->row ? s->captions : s->rows;
-	s->length = context[1];
-	s->context_width = context[2];
-	s->pooled_width = pooled[1];
-	s->context = finite_floats(f, "context", (size_t)s->rows * s->length * s->context_width, e);
-	if (!s->context)
-		return -1;
-	s->pooled = finite_floats(f, "pooled", (size_t)s->rows * s->pooled_width, e);
-	return s->pooled ? 0 : -1;
+	for (int i = 0; i < CONDITIONS; i++)
+		if (read_text_shape(f, i, s, e) < 0)
+			return -1;
+	s->variants = s->row ? s->captions : s->text.rows;
+	for (int i = 0; i < CONDITIONS; i++) {
+		if (!s->text.of[i].length)
+			continue;
+		s->text.of[i].data = finite_floats(f, condition_name(i), condition_size(&s->text, i) * s->text.rows, e);
+		if (!s->text.of[i].data)
+			return -1;
+	}
+	return 0;
 }
 
 static int read_member(const char *label, const struct tar_member *m, int (*read)(const struct safetensors *, struct latent_sample *,
@@ -246,7 +263,7 @@ static int read_variants(const json_t *json, struct latent_sample *s)
 int latent_fields_read(const char *label, const json_t *json, struct latent_sample *s, struct error *e)
 {
 	const json_t *repeats = json_object_get(json, "repeats"), *weight = json_object_get(json, "weight");
-	const char *id = json_string_value(json_object_get(json, "id"));
+	const char *id = json_string_value(json_object_get(json, "id")), *family = json_string_value(json_object_get(json, "family"));
 
 	if (!id || strlen(id) != 64)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'id' is missing; is this an image tar? encode it first (lora-encode)", label, s->key);
@@ -257,6 +274,9 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	s->weight = json_number_value(weight);
 	if (!json_is_number(weight) || !(s->weight >= 0))
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'weight' is no number from 0", label, s->key);
+	s->family = family_encoded_as(family);
+	if (!s->family)
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'family' is '%.40s', which is not known; encode the pictures again", label, s->key, family);
 	s->regularization = json_is_true(json_object_get(json, "regularization"));
 	s->masked = json_is_true(json_object_get(json, "mask"));
 	s->weighted = json_is_true(json_object_get(json, "weighted_captions"));
@@ -276,8 +296,8 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	s->path = text_of(json, "path");
 	s->sha256 = text_of(json, "sha256");
 	s->vae = text_of(json, "vae");
-	s->text1 = text_of(json, "text_encoder");
-	s->text2 = text_of(json, "text_encoder_2");
+	for (int i = 0; i < TEXT_ENCODERS; i++)
+		s->encoder[i] = text_of(json, encoder_keys[i]);
 	return 0;
 }
 
@@ -340,14 +360,24 @@ static void latent_member(const struct latent_sample *s, struct tar_member *m)
 
 static void text_member(const struct latent_sample *s, struct tar_member *m)
 {
-	const int rows = s->row ? s->rows : s->variants;
-	struct safetensors_out t[2] = {
-		{ "context", dtype_of(s), 3, { rows, s->length, s->context_width }, s->context, true },
-		{ "pooled", dtype_of(s), 2, { rows, s->pooled_width }, s->pooled, true },
-	};
+	const int rows = s->row ? s->text.rows : s->variants;
+	struct safetensors_out t[CONDITIONS];
+	size_t n = 0;
 
+	for (int i = 0; i < CONDITIONS; i++) {
+		const int length = s->text.of[i].length, width = s->text.of[i].width;
+
+		if (!length)
+			continue;
+		t[n] = (struct safetensors_out){ condition_name(i), dtype_of(s), 3, { rows, length, width }, s->text.of[i].data, true };
+		if (!condition_has_tokens(i)) {
+			t[n].dims = 2;
+			t[n].shape[1] = width;
+		}
+		n++;
+	}
 	strcpy(m->suffix, TEXT_MEMBER);
-	safetensors_serialize(&m->bytes, t, 2, NULL, 0);
+	safetensors_serialize(&m->bytes, t, n, NULL, 0);
 }
 
 int latent_sample_members(const struct latent_sample *s, struct tar_member member[2])
@@ -410,12 +440,14 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 			variant_fields(s, fields);
 		else
 			copy_field(source, fields, kept[i]);
+	if (s->family && s->family->encoded_as)
+		json_text(fields, "family", s->family->encoded_as);
 	if (s->mask)
 		json_bool(fields, "mask", true);
 	json_text(fields, "vae", s->vae);
 	if (s->variants) {
-		json_text(fields, "text_encoder", s->text1);
-		json_text(fields, "text_encoder_2", s->text2);
+		for (i = 0; i < TEXT_ENCODERS && s->encoder[i]; i++)
+			json_text(fields, encoder_keys[i], s->encoder[i]);
 		place_fields(s, fields);
 		if (s->weighted)
 			json_bool(fields, "weighted_captions", true);

@@ -5,14 +5,15 @@
  *
  *     latent.safetensors   mean, std [c,h,w]; mean.flip, std.flip of the mirrored picture; F32, F16 or BF16;
  *                          mask [h,w] F32
- *     text.safetensors     context [rows,length,width], pooled [rows,width]: the texts that no sample before it has; absent after
- *                          --no-text
+ *     text.safetensors     context [rows,length,width], pooled [rows,width] and what else the family reads of a text: the texts that
+ *                          no sample before it has; absent after --no-text
  */
 #ifndef DATA_LATENTS_H
 #define DATA_LATENTS_H
 
 #include "../io/dtype.h"
 #include "../io/tar.h"
+#include "../model/family.h"
 
 struct latent_sample {
 	char key[16];
@@ -25,11 +26,12 @@ struct latent_sample {
 	float *flip_mean, *flip_std;    /* NULL without --flip */
 	bool masked;                    /* parts of the picture count less: */
 	float *mask, *flip_mask;        /* [h,w], 0 to 1; NULL: all of it counts; the mirrored one is made in reading, never written */
-	int variants, length, context_width, pooled_width;      /* variants 0: no text */
-	/* [variants,length,context_width], [variants,pooled_width]; [rows,...] where the variants' numbers among all texts of this part of
-	 * the stream are in row: the sample as it is in the file */
-	float *context, *pooled;
-	int *row, rows;                 /* row NULL: every variant is here */
+	const struct family *family;    /* of the text; others may read the same */
+	int variants;                   /* 0: no text */
+	/* A row a variant; where their numbers among all texts of this part of the stream are in `row`, those rows that no sample before it
+	 * has: the sample as it is in the file */
+	struct conditioning text;
+	int *row;                       /* NULL: every variant is here */
 	char **caption; int captions;   /* what was encoded, one a variant */
 	bool weighted;                  /* their brackets were read as weights */
 	char *written;                  /* the caption that they are variants of; NULL: caption[0] is as written */
@@ -43,7 +45,7 @@ struct latent_sample {
 	int of_folder[2];               /* its folder's own repeats, and how many pictures it had; 0: not said */
 	int original[2], crop[2], bucket[2];    /* [w,h], [left,top], [w,h] in pixels */
 	int crop_flip[2];               /* of the mirrored picture */
-	char *vae, *text1, *text2;      /* hashes of the weights that made it; NULL: not said */
+	char *vae, *encoder[TEXT_ENCODERS];     /* hashes of the weights that made it; NULL: not said */
 };
 
 void latent_sample_free(struct latent_sample *s);
@@ -54,8 +56,8 @@ const char *latent_sample_caption(const struct latent_sample *s);      /* as wri
 int latent_sample_read(const char *label, const struct tar_sample *tar, struct latent_sample *s, struct error *e) MUST_CHECK;
 
 /* The texts that a stream has had so far, which later samples of the same part point at. */
-struct latent_texts { float **context, **pooled; size_t count, capacity; int part; };
-/* A sample read from part `part` gets all its variants: context and pooled afterwards hold a copy of each, row is NULL.  Samples that were
+struct latent_texts { struct conditioning *text; size_t count, capacity; int part; };  /* a row each; without memory: not seen */
+/* A sample read from part `part` gets all its variants: its text afterwards holds a copy of each, row is NULL.  Samples that were
  * here before must live on.  A row that is nowhere: *e (EXIT_INPUT). */
 int latent_texts_fill(struct latent_texts *t, const char *label, int part, struct latent_sample *s, struct error *e) MUST_CHECK;
 /* The same check alone, for a reader that keeps no sample. */

@@ -64,7 +64,7 @@ struct clip *clip_load(const struct model_files *m, enum component which, const 
 	const struct model_config *config = model_files_config(m);
 	struct clip *c = xcalloc(1, sizeof(*c));
 
-	c->config = which == COMPONENT_TE1 ? config->te1 : config->te2;
+	c->config = config->text[which - COMPONENT_TE1];
 	c->layers.loader = (struct loader){ m, which, be, d };
 	c->layer = xcalloc(c->config.layers, sizeof(*c->layer));
 	if (!load_parts(c, e))
@@ -145,11 +145,11 @@ static struct tensor *pool(struct tape *t, const struct clip *c, struct tensor *
 	return y;
 }
 
-void clip_forward(struct tape *t, const struct clip *c, const int32_t *ids, int n, bool want_pooled, struct clip_output *out)
+void clip_forward(struct tape *t, const struct clip *c, const int32_t *ids, int n, const struct text_reading *how, struct clip_output *out)
 {
 	const struct clip_config *f = &c->config;
-	bool whole = want_pooled || out->hidden;
-	int length = f->length;
+	const int length = f->length, read = f->layers + 1 - how->skip;         /* the state before layer `read` */
+	const bool whole = how->pooled || out->hidden;
 	struct tensor *x;
 
 	check_ids(f, ids, n, length);
@@ -158,20 +158,19 @@ void clip_forward(struct tape *t, const struct clip *c, const int32_t *ids, int 
 	for (int i = 0; i < f->layers; i++) {
 		if (out->hidden)
 			out->hidden[i] = x;
-		out->penultimate = x;
-		if (whole || i < f->layers - 1)
+		if (i == read)
+			out->state = x;
+		if (whole || i < read)
 			x = tape_block(t, run_layer, &c->layer[i], &x, 1);
 	}
-	if (!whole)
-		return;
+	if (read == f->layers)
+		out->state = x;
 	if (out->hidden)
 		out->hidden[f->layers] = x;
-	out->last = op_layer_norm(t, x, &c->norm_out);
-	if (want_pooled && f->projection)
+	if (whole)
+		out->last = op_layer_norm(t, x, &c->norm_out);
+	if (how->pooled && f->projection)
 		out->pooled = pool(t, c, out->last, ids, n, length);
-}
-
-struct tensor *clip_context(struct tape *t, struct tensor *penultimate1, struct tensor *penultimate2)
-{
-	return op_concat(t, penultimate1, penultimate2);
+	if (how->norm)
+		out->state = op_layer_norm(t, out->state, &c->norm_out);
 }

@@ -1,9 +1,10 @@
 /*
- * clip.h - a CLIP text encoder (either of SDXL's two): ids to hidden states and the pooled vector.
+ * clip.h - a CLIP text encoder: ids to hidden states and the pooled vector.
  */
 #ifndef MODEL_CLIP_H
 #define MODEL_CLIP_H
 
+#include "family.h"
 #include "layers.h"
 
 struct clip;
@@ -14,15 +15,12 @@ const struct clip_config *clip_config(const struct clip *c);
 void clip_layers(struct clip *c, struct layer_list *list);      /* appends its layers */
 
 struct clip_output {
-	struct tensor *penultimate;     /* [n,length,1,width]: input of the last layer, no final norm: what the UNet reads */
-	struct tensor *pooled;          /* [n,1,1,projection]: final norm at the first EOS, projected; NULL without a projection */
-	struct tensor *last;            /* [n,length,1,width] after the final norm; NULL unless asked for */
+	struct tensor *state;           /* [n,length,1,width]: the one that is asked for */
+	struct tensor *pooled;          /* [n,1,1,projection]: final norm at the first EOS, projected; NULL unless asked for, or without a projection */
+	struct tensor *last;            /* [n,length,1,width] after the final norm; NULL unless something needs the last layer */
 	struct tensor **hidden;         /* [layers+1], 0 = embeddings; NULL unless the caller gave room for them */
 };
-/* ids host [n,length].  want_pooled: runs the last layer and the projection (skipped otherwise). */
-void clip_forward(struct tape *t, const struct clip *c, const int32_t *ids, int n, bool want_pooled, struct clip_output *out);
-
-/* Both encoders' states side by side as the UNet wants them: [n,length,1,width1+width2]. */
-struct tensor *clip_context(struct tape *t, struct tensor *penultimate1, struct tensor *penultimate2);
+/* ids host [n,length].  Layers that nothing asked for reads are not run.  how->skip: from 1 to layers + 1. */
+void clip_forward(struct tape *t, const struct clip *c, const int32_t *ids, int n, const struct text_reading *how, struct clip_output *out);
 
 #endif

@@ -3,37 +3,11 @@
 #include "../io/publish.h"
 #include "config.h"
 #include "config_json.h"
-
-static const struct clip_config sdxl_te1 = {
-	.vocabulary = 49408, .length = 77, .width = 768, .layers = 12, .heads = 12, .mlp = 3072,
-	.activation = ACT_QUICK_GELU, .norm_eps = 1e-5f, .projection = 0, .eos = 49407,
-};
-
-static const struct clip_config sdxl_te2 = {
-	.vocabulary = 49408, .length = 77, .width = 1280, .layers = 32, .heads = 20, .mlp = 5120,
-	.activation = ACT_GELU, .norm_eps = 1e-5f, .projection = 1280, .eos = 49407,
-};
-
-static const struct unet_config sdxl_unet = {
-	.in_channels = 4, .out_channels = 4, .levels = 3, .channels = { 320, 640, 1280 }, .heads = { 5, 10, 20 },
-	.depth = { 0, 2, 10 }, .mid_depth = 10, .attention = { false, true, true }, .resnets = 2, .groups = 32, .norm_eps = 1e-5f,
-	.context = 2048, .time_ids_dim = 256, .pooled = 1280,
-};
-
-static const struct vae_config sdxl_vae = {
-	.in_channels = 3, .latent_channels = 4, .levels = 4, .channels = { 128, 256, 512, 512 }, .resnets = 2,
-	.groups = 32, .norm_eps = 1e-6f, .scaling_factor = 0.13025f, .factor = 8, .quant_conv = true, .post_quant_conv = true,
-};
-
-static const struct schedule_config sdxl_schedule = {
-	.train_steps = 1000, .beta_start = 0.00085, .beta_end = 0.012, .scaled_linear = true, .steps_offset = 1,
-};
+#include "family.h"
 
 void model_config_sdxl(struct model_config *c)
 {
-	*c = (struct model_config){
-		.unet = sdxl_unet, .vae = sdxl_vae, .te1 = sdxl_te1, .te2 = sdxl_te2, .schedule = sdxl_schedule,
-	};
+	*c = *family_sdxl.usual;
 }
 
 /* What a folder lacks tells what it is. */
@@ -64,17 +38,33 @@ static int check_files(const char *folder, unsigned needed, unsigned *there, str
 	return 0;
 }
 
+/* Of the text encoders together: how wide what the UNet reads is, and how wide the pooled vector. */
+static void sum_text(const struct model_config *c, int *width, int *pooled, bool *same_length)
+{
+	*width = *pooled = 0;
+	*same_length = true;
+	for (int i = 0; i < c->family->texts; i++) {
+		*width += c->text[i].width;
+		*pooled += c->family->text[i].pooled ? c->text[i].projection : 0;
+		*same_length &= c->text[i].length == c->text[0].length;
+	}
+}
+
 /* The parts of one model have sizes in common; a folder put together from two models shows here. */
 static int check_together(const char *folder, unsigned there, const struct model_config *c, struct error *e)
 {
+	const unsigned text = PARTS_TEXT & c->family->parts;
+	int width, pooled;
+	bool same_length;
+
+	sum_text(c, &width, &pooled, &same_length);
 	const struct { unsigned of; int a, b; const char *what; } equal[] = {
-		{ PARTS_TEXT, c->unet.context, c->te1.width + c->te2.width, 
-			"unet cross_attention_dim and the text encoders' hidden_size together" },
-		{ PART(COMPONENT_TE2), c->unet.pooled, c->te2.projection, 
+		{ text, c->unet.context, width, "unet cross_attention_dim and the text encoders' hidden_size together" },
+		{ text, c->unet.pooled, pooled, 
 			"unet projection_class_embeddings_input_dim less six addition_time_embed_dim, and text_encoder_2 projection_dim" },
 		{ PART(COMPONENT_VAE), c->unet.in_channels, c->vae.latent_channels, "unet in_channels and vae latent_channels" },
 		{ PART(COMPONENT_VAE), c->unet.out_channels, c->vae.latent_channels, "unet out_channels and vae latent_channels" },
-		{ PARTS_TEXT, c->te1.length, c->te2.length, "max_position_embeddings of the two text encoders" },
+		{ text, c->text[0].length, c->text[same_length ? 0 : 1].length, "max_position_embeddings of the two text encoders" },
 	};
 
 	if (c->unet.in_channels == 2 * c->unet.out_channels + 1)
@@ -92,7 +82,6 @@ static int check_together(const char *folder, unsigned there, const struct model
 static int read_part(const char *folder, enum component part, struct model_config *c, struct error *e)
 {
 	char *path = xprintf("%s/%s", folder, parts[part].file);
-	const bool second = part == COMPONENT_TE2;
 	struct model_config own = { 0 };
 	int status;
 
@@ -103,11 +92,18 @@ static int read_part(const char *folder, enum component part, struct model_confi
 		status = vae_config_read(path, &own.vae, e);
 		c->vae = own.vae;
 	} else {
-		status = clip_config_read(path, second, &own.te1, e);
-		*(second ? &c->te2 : &c->te1) = own.te1;
+		const int i = part - COMPONENT_TE1;
+		status = clip_config_read(path, c->family->text[i].pooled, &own.text[i], e);
+		c->text[i] = own.text[i];
 	}
 	free(path);
 	return status;
+}
+
+static int find_family(const char *folder, struct model_config *c, struct error *e)
+{
+	c->family = family_of(c);
+	return c->family ? 0 : fail(e, EXIT_INPUT, "%s/unet/config.json: the UNet of no family that is known here", folder);
 }
 
 static int read_schedule(const char *folder, struct schedule_config *c, struct error *e)
@@ -129,9 +125,10 @@ int model_config_read_parts(const char *folder, unsigned needed, struct model_co
 	unsigned there;
 
 	model_config_sdxl(c);
-	if (check_files(folder, needed, &there, e) < 0)
+	if (check_files(folder, needed, &there, e) < 0 || read_part(folder, COMPONENT_UNET, c, e) < 0 || find_family(folder, c, e) < 0)
 		return -1;
-	for (int i = 0; i < COMPONENTS; i++)
+	there &= c->family->parts;
+	for (int i = COMPONENT_UNET + 1; i < COMPONENTS; i++)
 		if ((there & PART(i)) && read_part(folder, i, c, e) < 0)
 			return -1;
 	c->vae_assumed = !(there & PART(COMPONENT_VAE));

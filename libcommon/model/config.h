@@ -11,6 +11,9 @@
 #include "../base/error.h"
 
 #define MAX_LEVELS 8
+#define TEXT_ENCODERS 2         /* the most that a model has */
+
+struct family;
 
 struct unet_config {
 	int in_channels, out_channels, levels;
@@ -57,9 +60,10 @@ struct schedule_config {
 };
 
 struct model_config {
+	const struct family *family;
 	struct unet_config unet;
 	struct vae_config vae;
-	struct clip_config te1, te2;
+	struct clip_config text[TEXT_ENCODERS];         /* as many as the family has */
 	struct schedule_config schedule;
 	bool vae_assumed;               /* the folder has no vae/config.json, so vae is SDXL's */
 };

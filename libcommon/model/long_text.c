@@ -16,11 +16,6 @@ int chunks_of(long max_token_length, int *chunks, struct error *e)
 	return fail(e, EXIT_USAGE, "max_token_length %ld is none of 75, 150, 225", max_token_length);
 }
 
-int chunks_length(int chunks, int length)
-{
-	return chunks * (length - 2) + 2;
-}
-
 /* Where the padding is no end token, a chunk that the text fills still needs its end, and an empty one its first. */
 static void mend_ends(const struct tokenizer *t, int length, int32_t *chunk)
 {
@@ -127,84 +122,4 @@ void chunks_tell_cut(size_t cut, size_t captions, int chunks, int length)
 	if (cut)
 		note("%zu of %zu captions have more than %d tokens, and the rest of them is not read; lora-prep --lint shows which%s", cut, captions,
 		     chunks_length(chunks, length) - 2, chunks < CHUNKS_MOST ? ", a greater max_token_length reads more" : "");
-}
-
-/* The first state of the first chunk, the inner ones of all, the last of the last. */
-static struct tensor *join(struct tape *t, struct tensor *states, int n, int chunks, int length)
-{
-	int whole = chunks_length(chunks, length), i, k;
-	int32_t *rows = xmalloc((size_t)n * whole * sizeof(*rows)), *row = rows;
-	struct tensor *y;
-
-	for (i = 0; i < n; i++) {
-		int first = i * chunks * length;
-		*row++ = first;
-		for (k = 0; k < chunks * (length - 2); k++)
-			*row++ = first + k / (length - 2) * length + 1 + k % (length - 2);
-		*row++ = first + chunks * length - 1;
-	}
-	y = op_gather(t, states, rows, n * whole);
-	y->n = n;
-	y->h = whole;
-	free(rows);
-	return y;
-}
-
-static struct tensor *first_of_each(struct tape *t, struct tensor *pooled, int n, int chunks)
-{
-	int32_t *rows = xmalloc(n * sizeof(*rows));
-	struct tensor *y;
-
-	for (int i = 0; i < n; i++)
-		rows[i] = i * chunks;
-	y = op_gather(t, pooled, rows, n);
-	free(rows);
-	return y;
-}
-
-/* Where a token of the joined context stands in its text's chunks */
-static int place_of(int token, int chunks, int length)
-{
-	int inner = length - 2;
-
-	if (token == 0)
-		return 0;
-	if (token > chunks * inner)
-		return chunks * length - 1;
-	return (token - 1) / inner * length + 1 + (token - 1) % inner;
-}
-
-static struct tensor *weigh(struct tape *t, struct tensor *context, const struct chunk_batch *b, int length, int width1)
-{
-	int whole = chunks_length(b->chunks, length), i, k, c;
-	float *z = xmalloc(tensor_count(context) * sizeof(*z)), *to = z;
-	struct tensor *y;
-
-	for (i = 0; i < b->n; i++)
-		for (k = 0; k < whole; k++) {
-			size_t at = (size_t)i * b->chunks * length + place_of(k, b->chunks, length);
-			for (c = 0; c < context->c; c++)
-				*to++ = c < width1 ? b->weights1[at] : b->weights2[at];
-		}
-	y = op_multiply(t, context, tensor_from(t, b->n, whole, 1, context->c, z)->data);
-	free(z);
-	return y;
-}
-
-struct tensor *chunks_context(struct tape *t, const struct clip *te1, const struct clip *te2, const struct chunk_batch *b,
-			      struct tensor **pooled)
-{
-	struct clip_output one = { 0 }, two = { 0 };
-	int length = clip_config(te1)->length;
-	struct tensor *context;
-
-	clip_forward(t, te1, b->ids1, b->n * b->chunks, false, &one);
-	clip_forward(t, te2, b->ids2, b->n * b->chunks, true, &two);
-	context = clip_context(t, one.penultimate, two.penultimate);
-	*pooled = two.pooled;
-	if (b->chunks > 1) {
-		*pooled = first_of_each(t, two.pooled, b->n, b->chunks);
-		context = join(t, context, b->n, b->chunks, length);
-	}
-	return b->weights1 ? weigh(t, context, b, length, clip_config(te1)->width) : context;
 }

@@ -246,10 +246,8 @@ void known_tensors(const struct model_config *c, enum component which, struct kn
 		put_unet(list, &c->unet);
 		break;
 	case COMPONENT_TE1:
-		put_clip(list, &c->te1);
-		break;
 	case COMPONENT_TE2:
-		put_clip(list, &c->te2);
+		put_clip(list, &c->text[which - COMPONENT_TE1]);
 		break;
 	case COMPONENT_VAE:
 		put_vae_encoder(list, &c->vae);

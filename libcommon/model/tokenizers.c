@@ -1,10 +1,12 @@
+/* The tokenizers of a model: its folder's, or CLIP's own. */
+#include "family.h"
 #include "tokenizers.h"
 
 static int check_size(const struct model_files *m, int which, const struct tokenizer *t, struct error *e)
 {
 	const struct model_config *c = model_files_config(m);
 	const char *folder = model_files_tokenizer(m, which);
-	int has = tokenizer_vocab_size(t), takes = which == 1 ? c->te1.vocabulary : c->te2.vocabulary;
+	int has = tokenizer_vocab_size(t), takes = c->text[which - 1].vocabulary;
 
 	if (has == takes)
 		return 0;
@@ -27,16 +29,28 @@ static struct tokenizer *open_one(const struct model_files *m, int which, struct
 	return NULL;
 }
 
-int tokenizers_open(const struct model_files *m, struct tokenizer *out[2], struct error *e)
+int tokenizers_open(const struct model_files *m, struct tokenizer *out[TEXT_ENCODERS], struct error *e)
 {
-	out[0] = open_one(m, 1, e);
-	out[1] = out[0] ? open_one(m, 2, e) : NULL;
-	if (!out[1]) {
-		tokenizer_free(out[0]);
-		out[0] = NULL;
-		return -1;
+	const struct family *f = model_files_config(m)->family;
+
+	for (int i = 0; i < TEXT_ENCODERS; i++)
+		out[i] = NULL;
+	for (int i = 0; i < f->texts; i++) {
+		out[i] = open_one(m, i + 1, e);
+		if (!out[i]) {
+			tokenizers_close(out);
+			return -1;
+		}
+		if (f->text[i].pads_with_zero && !tokenizer_pad_known(out[i]))
+			tokenizer_set_pad(out[i], 0);
 	}
-	if (!tokenizer_pad_known(out[1]))
-		tokenizer_set_pad(out[1], 0);
 	return 0;
+}
+
+void tokenizers_close(struct tokenizer *t[TEXT_ENCODERS])
+{
+	for (int i = 0; i < TEXT_ENCODERS; i++) {
+		tokenizer_free(t[i]);
+		t[i] = NULL;
+	}
 }

@@ -1,7 +1,7 @@
 /*
- * tokenizers.h - the two tokenizers of a model: those of its folder, or CLIP's own where it brings none.
+ * tokenizers.h - the tokenizers of a model: those of its folder, or CLIP's own where it brings none.
  *
- * Owns that choice and the second one's padding.  Must not know texts.
+ * Owns that choice, and what they pad with.  Must not know texts.
  */
 #ifndef MODEL_TOKENIZERS_H
 #define MODEL_TOKENIZERS_H
@@ -9,7 +9,9 @@
 #include "source.h"
 #include "tokenizer.h"
 
-/* 0, or -1 with both NULL: what tokenizer_open() says, or ids that the text encoder has not (EXIT_INPUT). */
-int tokenizers_open(const struct model_files *m, struct tokenizer *out[2], struct error *e) MUST_CHECK;
+/* One for each text encoder, the rest NULL.  -1 with all NULL: what tokenizer_open() says, or ids that the text encoder has not
+ * (EXIT_INPUT). */
+int tokenizers_open(const struct model_files *m, struct tokenizer *out[TEXT_ENCODERS], struct error *e) MUST_CHECK;
+void tokenizers_close(struct tokenizer *t[TEXT_ENCODERS]);      /* accepts NULLs, and leaves NULLs */
 
 #endif

@@ -29,6 +29,15 @@ static struct tensor *waves(struct tape *t, const float *x, int n, int per, int 
 	return y;
 }
 
+void unet_conditions(struct tape *t, const struct unet_config *c, const struct conditioning *k, struct tensor *condition[CONDITIONS])
+{
+	for (int i = 0; i < CONDITIONS; i++)
+		if (k->of[i].data && i == CONDITION_TIME_IDS)
+			condition[i] = waves(t, k->of[i].data, k->rows, TIME_IDS, c->time_ids_dim);
+		else if (k->of[i].data)
+			condition[i] = tensor_from(t, k->rows, k->of[i].length, 1, k->of[i].width, k->of[i].data);
+}
+
 static struct tensor *embed(struct tape *t, struct tensor *x, const struct linear layer[2])
 {
 	return op_linear(t, op_activation(t, op_linear(t, x, &layer[0]), ACT_SILU), &layer[1]);
@@ -50,7 +59,7 @@ static struct tensor *time_vector(struct tape *t, const struct unet *u, const st
 	show(probe, arg, t, "time_embedding", time);
 	if (!u->sizes[0].w.out)
 		return op_activation(t, time, ACT_SILU);
-	sizes = op_concat(t, in->pooled, waves(t, in->time_ids, n, 6, c->time_ids_dim));
+	sizes = op_concat(t, in->condition[CONDITION_POOLED], in->condition[CONDITION_TIME_IDS]);
 	sizes = embed(t, sizes, u->sizes);
 	show(probe, arg, t, "add_embedding", sizes);
 	return op_activation(t, op_add(t, time, sizes), ACT_SILU);
@@ -101,7 +110,7 @@ struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct u
 	for (i = 0; i < u->stages; i++) {
 		const struct stage *s = &u->stage[i];
 		struct tensor *skip = s->takes_skip ? last_use(kept[--n]) : s->kind == STAGE_UPSAMPLE ? kept[n - 1] : NULL;
-		x = run_stage(t, s, keeps ? x : last_use(x), skip, time, in->context);
+		x = run_stage(t, s, keeps ? x : last_use(x), skip, time, in->condition[CONDITION_CONTEXT]);
 		keeps = s->keeps;
 		if (keeps)
 			kept[n++] = x;

@@ -1,11 +1,12 @@
 /*
- * unet.h - SDXL's UNet: noisy latent, timestep, text and sizes to predicted noise.
+ * unet.h - the UNet: noisy latent, timestep and conditions to the prediction.
  *
  * Written once, for inference, training and recomputation.  Every size comes from struct unet_config.
  */
 #ifndef MODEL_UNET_H
 #define MODEL_UNET_H
 
+#include "conditioning.h"
 #include "layers.h"
 #include "vae.h"        /* probe_fn */
 
@@ -19,13 +20,13 @@ const struct unet_config *unet_config(const struct unet *u);
 void unet_layers(struct unet *u, struct layer_list *list);
 
 struct unet_input {
-	struct tensor *sample;          /* [n,h,w,4] */
+	struct tensor *sample;          /* [n,h,w,in_channels] */
 	const float *timestep;          /* host [n] */
-	struct tensor *context;         /* [n,length,1,context] */
-	struct tensor *pooled;          /* [n,1,1,pooled] */
-	const float *time_ids;          /* host [n,6]: original h, w, crop top, left, target h, w */
+	struct tensor *condition[CONDITIONS];   /* context [n,length,1,context], pooled [n,1,1,pooled], time_ids [n,1,1,6*time_ids_dim] as waves */
 };
-/* [n,h,w,4].  probe as in vae.h, with diffusers' module names ("time_embedding", "down_blocks.0.resnets.0", "mid_block", ...). */
+/* Uploads what there is in host memory: time_ids become waves. */
+void unet_conditions(struct tape *t, const struct unet_config *c, const struct conditioning *k, struct tensor *condition[CONDITIONS]);
+/* [n,h,w,out_channels].  probe as in vae.h, with diffusers' module names ("time_embedding", "down_blocks.0.resnets.0", "mid_block", ...). */
 struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe, void *arg);
 
 /* host: [cos(x f_k), sin(x f_k)], f_k = 10000^(-k/(dim/2)), frequencies in double, rounded once; out [count][dim] */

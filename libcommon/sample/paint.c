@@ -20,27 +20,9 @@ int pipeline_find(struct pipeline *p, const char *model, const char *model_confi
 	return 0;
 }
 
-static int load_text(struct pipeline *p, struct error *e)
-{
-	p->te1 = clip_load(p->files, COMPONENT_TE1, p->be, p->device, e);
-	p->te2 = p->te1 ? clip_load(p->files, COMPONENT_TE2, p->be, p->device, e) : NULL;
-	return p->te2 ? 0 : -1;
-}
-
-static int load_tokenizers(struct pipeline *p, struct error *e)
-{
-	struct tokenizer *tokenizers[2];
-
-	if (tokenizers_open(p->files, tokenizers, e) < 0)
-		return -1;
-	p->tokenizer1 = tokenizers[0];
-	p->tokenizer2 = tokenizers[1];
-	return 0;
-}
-
 int pipeline_networks(struct pipeline *p, struct error *e)
 {
-	if (!p->te2 && load_text(p, e) < 0)
+	if (!p->text.count && text_encoders_load(&p->text, p->files, p->be, p->device, e) < 0)
 		return -1;
 	if (!p->unet && !(p->unet = unet_load(p->files, p->be, p->device, e)))
 		return -1;
@@ -51,31 +33,30 @@ int pipeline_networks(struct pipeline *p, struct error *e)
 
 int pipeline_complete(struct pipeline *p, struct error *e)
 {
-	if (!p->tokenizer1 && load_tokenizers(p, e) < 0)
+	if (!p->tokenizer[0] && tokenizers_open(p->files, p->tokenizer, e) < 0)
 		return -1;
 	return pipeline_networks(p, e);
 }
 
 int pipeline_load(struct pipeline *p, const char *device, struct error *e)
 {
-	if (load_tokenizers(p, e) < 0)
+	if (tokenizers_open(p->files, p->tokenizer, e) < 0)
 		return -1;
 	p->be = backend_find(device, e);
 	p->device = p->be ? p->be->open(e) : NULL;
 	p->work = (struct workspace){ .be = p->be, .device = p->device };
 	if (!p->device || pipeline_complete(p, e) < 0)
 		return -1;
-	clip_layers(p->te1, &p->layers);
-	clip_layers(p->te2, &p->layers);
+	text_encoders_layers(&p->text, &p->layers);
 	unet_layers(p->unet, &p->layers);
 	return 0;
 }
 
 void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d, struct unet *unet,
-		     struct clip *te1, struct clip *te2)
+		     const struct text_encoders *text)
 {
-	*p = (struct pipeline){ .files = files, .config = model_files_config(files), .be = be, .device = d, .unet = unet, .te1 = te1,
-				.te2 = te2, .borrowed = true, .borrowed_text = te1 != NULL, .work = { .be = be, .device = d } };
+	*p = (struct pipeline){ .files = files, .config = model_files_config(files), .be = be, .device = d, .unet = unet, .text = *text,
+				.borrowed = true, .borrowed_text = text->count > 0, .work = { .be = be, .device = d } };
 	noise_schedule_init(&p->schedule, &p->config->schedule);
 }
 
@@ -85,19 +66,15 @@ void pipeline_shed(struct pipeline *p)
 	p->work = (struct workspace){ .be = p->be, .device = p->device };
 	vae_free(p->vae);
 	p->vae = NULL;
-	if (p->borrowed_text)
-		return;
-	clip_free(p->te1);
-	clip_free(p->te2);
-	p->te1 = p->te2 = NULL;
+	if (!p->borrowed_text)
+		text_encoders_free(&p->text);
 }
 
 void pipeline_close(struct pipeline *p)
 {
 	pipeline_shed(p);
 	layer_list_free(&p->layers);
-	tokenizer_free(p->tokenizer1);
-	tokenizer_free(p->tokenizer2);
+	tokenizers_close(p->tokenizer);
 	noise_schedule_free(&p->schedule);
 	if (p->borrowed)
 		return;
@@ -113,7 +90,7 @@ struct denoise {
 	const struct pipeline *p;
 	const struct conditioning *c;
 	const float *x;                 /* [n,h,w,c] */
-	float timestep[2], time_ids[12];
+	float timestep[2];
 	int h, w;
 };
 
@@ -121,20 +98,20 @@ static struct tensor *denoise_forward(struct tape *t, void *arg)
 {
 	const struct denoise *d = arg;
 	const struct model_config *m = d->p->config;
-	struct unet_input in = { .timestep = d->timestep, .time_ids = d->time_ids };
+	struct unet_input in = { .timestep = d->timestep };
 
-	in.sample = tensor_from(t, d->c->n, d->h, d->w, m->unet.in_channels, d->x);
-	in.context = tensor_from(t, d->c->n, d->c->length, 1, m->unet.context, d->c->context);
-	in.pooled = tensor_from(t, d->c->n, 1, 1, m->unet.pooled, d->c->pooled);
+	in.sample = tensor_from(t, d->c->rows, d->h, d->w, m->unet.in_channels, d->x);
+	unet_conditions(t, &m->unet, d->c, in.condition);
 	return unet_forward(t, d->p->unet, &in, NULL, NULL);
 }
 
-static void set_time_ids(const struct painting *w, float ids[12])
+/* What is not of the text: the picture is as it was asked for, uncropped. */
+static void set_sizes(const struct painting *w, struct conditioning *c)
 {
-	const float one[6] = { w->height, w->width, 0, 0, w->height, w->width };
+	const int size[2] = { w->width, w->height }, crop[2] = { 0 };
 
-	memcpy(ids, one, sizeof(one));
-	memcpy(ids + 6, one, sizeof(one));
+	for (int i = 0; i < c->rows; i++)
+		conditioning_sizes(c, i, size, crop, size);
 }
 
 /* An ancestral sampler's noise, [h,w,c], malloced; NULL for the others. */
@@ -166,7 +143,7 @@ static int predict(struct pipeline *p, struct denoise *d, float cfg, float *out,
 	if (!y)
 		return -1;
 	tensor_download(p->work.tape, y, out);
-	if (d->c->n == 2)
+	if (d->c->rows == 2)
 		guide(out, out + n, out, cfg, n);
 	return 0;
 }
@@ -180,7 +157,6 @@ static int denoise(struct pipeline *p, const struct painting *w, const struct co
 	struct sampler_plan plan;
 	int i, result = 0;
 
-	set_time_ids(w, d.time_ids);
 	sampler_plan_init(&plan, w->sampler, &p->schedule, w->steps, p->config->schedule.steps_offset);
 	for (k = 0; k < n; k++)
 		x[k] *= plan.init_sigma;
@@ -255,11 +231,13 @@ static int decode(struct pipeline *p, const float *x, int h, int w, struct image
 size_t paint_need(const struct pipeline *p, const struct painting *w)
 {
 	const int f = p->config->vae.factor;
-	const struct conditioning c = { .n = w->cfg == 1 ? 1 : 2, .length = p->config->te1.length };
+	const struct conditioning shape = family_conditioning(p->config, p->config->text[0].length);
+	struct conditioning c = conditioning_like(&shape, w->cfg == 1 ? 1 : 2);
 	struct denoise noisy = { .p = p, .c = &c, .h = w->height / f, .w = w->width / f };
 	struct decode clean = { p, NULL, w->height / f, w->width / f };
 	const size_t denoising = workspace_need(denoise_forward, &noisy), decoding = workspace_need(decode_forward, &clean);
 
+	conditioning_free(&c);
 	return denoising > decoding ? denoising : decoding;
 }
 
@@ -267,12 +245,13 @@ int paint(struct pipeline *p, const struct painting *w, float **latent, struct i
 	  struct error *e)
 {
 	int f = p->config->vae.factor, h = w->height / f, width = w->width / f, c = p->config->unet.in_channels, result;
-	struct conditioning cond = { .n = w->cfg == 1 ? 1 : 2 };
+	struct conditioning cond = { .rows = w->cfg == 1 ? 1 : 2 };
 	float *x;
 
 	if (model_size_check(p->config, w->width, w->height, e) < 0 || sampler_steps_check(&p->schedule, w->steps, e) < 0 ||
 	    text_encode(p, w, &cond, e) < 0)
 		return -1;
+	set_sizes(w, &cond);
 	x = xmalloc((size_t)h * width * c * sizeof(*x));
 	nhwc_from_nchw(x, w->noise, 1, c, h, width);
 	result = denoise(p, w, &cond, x, h, width, tell, arg, e);

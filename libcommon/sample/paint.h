@@ -9,8 +9,8 @@
 
 #include "../io/image.h"
 #include "../adapter/adapter.h"
-#include "../model/clip.h"
-#include "../model/tokenizer.h"
+#include "../model/text_encoders.h"
+#include "../model/tokenizers.h"
 #include "../model/unet.h"
 #include "../model/vae.h"
 #include "../nn/workspace.h"
@@ -21,10 +21,10 @@ struct pipeline {
 	const struct model_config *config;
 	const struct backend *be;
 	struct device *device;
-	struct clip *te1, *te2;
+	struct text_encoders text;
 	struct unet *unet;
 	struct vae *vae;
-	struct tokenizer *tokenizer1, *tokenizer2;
+	struct tokenizer *tokenizer[TEXT_ENCODERS];
 	struct layer_list layers;
 	struct noise_schedule schedule;
 	struct workspace work;
@@ -34,10 +34,10 @@ struct pipeline {
 /* Files and sizes, at once: what can be refused for them is refused before gigabytes are read.  Then device and networks. */
 int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae, struct error *e) MUST_CHECK;
 int pipeline_load(struct pipeline *p, const char *device, struct error *e) MUST_CHECK;
-/* On networks that are there already: te1 and te2 may be NULL.  pipeline_complete() loads what is missing, pipeline_networks() all of it
+/* On networks that are there already: there may be no text encoder in `text`.  pipeline_complete() loads what is missing, pipeline_networks() all of it
  * but the tokenizers. */
 void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d, struct unet *unet,
-		     struct clip *te1, struct clip *te2);
+		     const struct text_encoders *text);
 int pipeline_complete(struct pipeline *p, struct error *e) MUST_CHECK;
 int pipeline_networks(struct pipeline *p, struct error *e) MUST_CHECK;
 void pipeline_close(struct pipeline *p);
@@ -56,7 +56,7 @@ struct painting {
 	const char *text, *negative;    /* negative "": encoded like any text */
 	bool zero_negative;             /* an empty negative prompt as zeros, as diffusers does */
 	bool plain;                     /* brackets are words, not weights */
-	int clip_skip;                  /* which layer's states, counted from the end; 0: 2, as SDXL was trained */
+	int clip_skip;                  /* which layer's states, counted from the end; 0: as the family was trained */
 	int width, height;              /* pixels */
 	double cfg;                     /* 1: one forward a step */
 	const struct sampler *sampler;

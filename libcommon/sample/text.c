@@ -5,15 +5,14 @@
 #include "paint.h"
 #include "text.h"
 
-enum { PENULTIMATE = 2 };
-
 struct texts {
 	struct pipeline *p;
-	struct weighted_tokens tokens[2][2];    /* [encoder][text] */
-	int n, chunks, length;          /* length: of a chunk */
+	struct weighted_tokens tokens[TEXT_ENCODERS][2];        /* [encoder][text] */
+	int n, texts, chunks, length;   /* texts: encoders; length: of a chunk */
 	int skip;
-	int32_t *ids[2];                /* [encoder]: [n][chunks][length] */
-	struct tensor *pooled;
+	int32_t *ids[TEXT_ENCODERS];    /* [encoder]: [n][chunks][length] */
+	float *weights[TEXT_ENCODERS];  /* the same; NULL: all 1 */
+	struct tensor *made[CONDITIONS];
 };
 
 /* ---- tokens ---- */
@@ -27,14 +26,14 @@ static int read_tokens(const struct tokenizer *t, const struct weighted_texts *p
 
 static int read_text(struct texts *x, int index, const char *text, bool plain, struct error *e)
 {
-	const struct tokenizer *const tokenizer[2] = { x->p->tokenizer1, x->p->tokenizer2 };
+	struct tokenizer *const *tokenizer = x->p->tokenizer;
 	struct weighted_text self = { (char *)text, 1 };
 	struct weighted_texts parts = { &self, 1, 0 };
 	int i, inner = x->length - 2, result = 0;
 
 	if (!plain)
 		prompt_weights_parse(text, &parts);
-	for (i = 0; i < 2 && !result; i++) {
+	for (i = 0; i < x->texts && !result; i++) {
 		struct weighted_tokens *t = &x->tokens[i][index];
 		result = read_tokens(tokenizer[i], &parts, PROMPT_CHUNKS_MOST * inner, t, e);
 		if ((t->count + inner - 1) / inner > x->chunks)
@@ -58,143 +57,98 @@ static void fill_chunk(const struct tokenizer *t, const struct weighted_tokens *
 		ids[i] = tokenizer_pad(t);
 }
 
-static void fill_chunks(struct texts *x)
+static bool is_weighted(const struct texts *x)
 {
-	const struct tokenizer *const tokenizer[2] = { x->p->tokenizer1, x->p->tokenizer2 };
-	int encoder, i;
+	for (int i = 0; i < x->texts * x->n; i++) {
+		const struct weighted_tokens *t = &x->tokens[i % x->texts][i / x->texts];
+		for (int k = 0; k < t->count; k++)
+			if (t->weight[k] != 1)
+				return true;
+	}
+	return false;
+}
 
-	for (encoder = 0; encoder < 2; encoder++) {
-		x->ids[encoder] = xmalloc((size_t)x->n * x->chunks * x->length * sizeof(int32_t));
-		for (i = 0; i < x->n * x->chunks; i++)
-			fill_chunk(tokenizer[encoder], &x->tokens[encoder][i / x->chunks], i % x->chunks, x->length,
-				   x->ids[encoder] + (size_t)i * x->length);
+static void fill_weights(const struct weighted_tokens *tokens, int chunks, int length, float *weights)
+{
+	const int inner = length - 2;
+
+	for (int i = 0; i < chunks * length; i++)
+		weights[i] = 1;
+	for (int i = 0; i < tokens->count; i++)
+		weights[i / inner * length + 1 + i % inner] = tokens->weight[i];
+}
+
+static void fill_encoder(struct texts *x, int encoder, bool weighted)
+{
+	const size_t all = (size_t)x->chunks * x->length;
+
+	x->ids[encoder] = xmalloc(x->n * all * sizeof(int32_t));
+	x->weights[encoder] = weighted ? xmalloc(x->n * all * sizeof(float)) : NULL;
+	for (int i = 0; i < x->n; i++) {
+		const struct weighted_tokens *tokens = &x->tokens[encoder][i];
+		for (int k = 0; k < x->chunks; k++)
+			fill_chunk(x->p->tokenizer[encoder], tokens, k, x->length, x->ids[encoder] + i * all + (size_t)k * x->length);
+		if (weighted)
+			fill_weights(tokens, x->chunks, x->length, x->weights[encoder] + i * all);
 	}
 }
 
 /* ---- states ---- */
 
-static struct tensor *states(struct tape *t, const struct texts *x, int encoder, struct clip_output *out)
-{
-	const struct clip *clip = encoder ? x->p->te2 : x->p->te1;
-	int layers = clip_config(clip)->layers;
-	struct tensor *y;
-
-	if (x->skip != PENULTIMATE)
-		out->hidden = xcalloc(layers + 1, sizeof(*out->hidden));
-	clip_forward(t, clip, x->ids[encoder], x->n * x->chunks, encoder == 1, out);
-	y = out->hidden ? out->hidden[layers + 1 - x->skip] : out->penultimate;
-	free(out->hidden);
-	return y;
-}
-
 static struct tensor *forward(struct tape *t, void *arg)
 {
 	struct texts *x = arg;
-	struct clip_output one = { 0 }, two = { 0 };
-	struct tensor *first = states(t, x, 0, &one), *second = states(t, x, 1, &two);
+	struct chunk_batch b = { .n = x->n, .chunks = x->chunks, .skip = x->skip };
 
-	x->pooled = two.pooled;
-	return clip_context(t, first, second);
-}
-
-static void scale(float *x, int n, const struct weighted_tokens *tokens, int token)
-{
-	int i;
-
-	if (token >= tokens->count || tokens->weight[token] == 1)
-		return;
-	for (i = 0; i < n; i++)
-		x[i] *= tokens->weight[token];
-}
-
-/* One text's states [chunks][length][width] to one row of the context. */
-static void join_chunks(const struct texts *x, int index, const float *states, float *out)
-{
-	size_t width = x->p->config->unet.context, width1 = x->p->config->te1.width;
-	int inner = x->length - 2, i;
-
-	memcpy(out, states, width * sizeof(*out));
-	for (i = 0; i < x->chunks * inner; i++) {
-		float *to = out + (1 + i) * width;
-		memcpy(to, states + ((size_t)(i / inner) * x->length + 1 + i % inner) * width, width * sizeof(*out));
-		scale(to, width1, &x->tokens[0][index], i);
-		scale(to + width1, width - width1, &x->tokens[1][index], i);
+	for (int i = 0; i < x->texts; i++) {
+		b.ids[i] = x->ids[i];
+		b.weights[i] = x->weights[i];
 	}
-	memcpy(out + (1 + (size_t)x->chunks * inner) * width, states + ((size_t)x->chunks * x->length - 1) * width, width * sizeof(*out));
+	text_encoders_forward(t, &x->p->text, &b, x->made);
+	return x->made[CONDITION_CONTEXT];
 }
 
-static void download(struct texts *x, struct tensor *y, struct conditioning *c)
+static void download(struct texts *x, struct conditioning *c)
 {
-	struct tape *t = x->p->work.tape;
-	size_t width = x->p->config->unet.context, pooled = x->p->config->unet.pooled, chunk = x->length * width;
-	float *all = xmalloc(tensor_count(y) * sizeof(*all)), *pools = xmalloc(tensor_count(x->pooled) * sizeof(*pools));
-	int i;
+	const struct conditioning shape = family_conditioning(x->p->config, chunks_length(x->chunks, x->length));
 
-	tensor_download(t, y, all);
-	tensor_download(t, x->pooled, pools);
-	c->length = x->chunks * (x->length - 2) + 2;
-	c->context = xmalloc((size_t)c->n * c->length * width * sizeof(*c->context));
-	c->pooled = xmalloc(c->n * pooled * sizeof(*c->pooled));
-	for (i = 0; i < c->n; i++) {
-		join_chunks(x, i, all + (size_t)i * x->chunks * chunk, c->context + (size_t)i * c->length * width);
-		memcpy(c->pooled + i * pooled, pools + (size_t)i * x->chunks * pooled, pooled * sizeof(*pools));
-	}
-	free(all);
-	free(pools);
+	*c = conditioning_like(&shape, x->n);
+	for (int i = 0; i < CONDITIONS; i++)
+		if (c->of[i].data && condition_is_text(i))
+			tensor_download(x->p->work.tape, x->made[i], c->of[i].data);
 }
 
 /* ---- all of it ---- */
 
-static int check_skip(const struct texts *x, struct error *e)
-{
-	int one = x->p->config->te1.layers, two = x->p->config->te2.layers, least = one < two ? one : two;
-
-	if (x->skip >= PENULTIMATE && x->skip <= least + 1)
-		return 0;
-	return fail(e, EXIT_USAGE, "clip skip %d; with this model's text encoders it is from 2 (SDXL's own) to %d", x->skip, least + 1);
-}
-
 static int encode(struct texts *x, const struct painting *w, struct conditioning *c, struct error *e)
 {
-	struct tensor *y;
+	bool weighted;
 
-	if (check_skip(x, e) < 0 || read_text(x, 0, w->text, w->plain, e) < 0 ||
-	    (c->n == 2 && read_text(x, 1, w->negative, w->plain, e) < 0))
+	if (text_skip_check(x->p->config, x->skip, e) < 0 || read_text(x, 0, w->text, w->plain, e) < 0 ||
+	    (x->n == 2 && read_text(x, 1, w->negative, w->plain, e) < 0))
 		return -1;
-	fill_chunks(x);
-	y = workspace_run(&x->p->work, forward, x, e);
-	if (!y)
+	weighted = is_weighted(x);
+	for (int i = 0; i < x->texts; i++)
+		fill_encoder(x, i, weighted);
+	if (!workspace_run(&x->p->work, forward, x, e))
 		return -1;
-	download(x, y, c);
+	download(x, c);
 	return 0;
-}
-
-static void zero_second(const struct pipeline *p, struct conditioning *c)
-{
-	size_t context = (size_t)c->length * p->config->unet.context, pooled = p->config->unet.pooled;
-
-	memset(c->context + context, 0, context * sizeof(*c->context));
-	memset(c->pooled + pooled, 0, pooled * sizeof(*c->pooled));
 }
 
 int text_encode(struct pipeline *p, const struct painting *w, struct conditioning *c, struct error *e)
 {
-	struct texts x = { .p = p, .n = c->n, .chunks = 1, .length = p->config->te1.length, .skip = w->clip_skip ? w->clip_skip : PENULTIMATE };
-	int i, k, result = encode(&x, w, c, e);
+	struct texts x = { .p = p, .n = c->rows, .texts = p->config->family->texts, .chunks = 1, .length = p->config->text[0].length,
+			   .skip = w->clip_skip };
+	const int result = encode(&x, w, c, e);
 
-	if (!result && c->n == 2 && w->zero_negative && !*w->negative)
-		zero_second(p, c);
-	for (i = 0; i < 2; i++) {
+	if (!result && x.n == 2 && w->zero_negative && !*w->negative)
+		conditioning_zero(c, 1);
+	for (int i = 0; i < TEXT_ENCODERS; i++) {
 		free(x.ids[i]);
-		for (k = 0; k < 2; k++)
+		free(x.weights[i]);
+		for (int k = 0; k < 2; k++)
 			weighted_tokens_free(&x.tokens[i][k]);
 	}
 	return result;
-}
-
-void conditioning_free(struct conditioning *c)
-{
-	free(c->context);
-	free(c->pooled);
-	*c = (struct conditioning){ 0 };
 }

@@ -1,13 +1,13 @@
 /*
- * text.h - prompts to what the UNet reads of them: states of both encoders and the pooled vector.
+ * text.h - prompts to what the denoiser reads of them.
  *
  * Owns chunks and weights of tokens.  Must not know noise or pictures.
  */
 #ifndef SAMPLE_TEXT_H
 #define SAMPLE_TEXT_H
 
-#include <stdbool.h>
 #include "../base/error.h"
+#include "../model/conditioning.h"
 
 struct pipeline;
 struct painting;
@@ -16,14 +16,8 @@ struct painting;
  * the beginning of the first, the inner ones of all, the end of the last. */
 enum { PROMPT_CHUNKS_MOST = 32 };
 
-struct conditioning {
-	int n;                          /* 1: the prompt; 2: the negative one too */
-	int length;                     /* tokens */
-	float *context;                 /* [n,length,width1+width2] */
-	float *pooled;                  /* [n,projection], of the first chunk */
-};
-
+/* Rows of c: the prompt, and the negative one where c->rows is 2.  c gets memory, for all that the family reads; what is not of the text
+ * is the caller's to fill in. */
 int text_encode(struct pipeline *p, const struct painting *what, struct conditioning *c, struct error *e) MUST_CHECK;
-void conditioning_free(struct conditioning *c);
 
 #endif

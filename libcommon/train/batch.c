@@ -10,22 +10,38 @@ static bool masks(const struct batch_source *from)
 	return from->data->set.masked || (from->data->stand_in && from->data->s->masked_loss);
 }
 
-static void reserve_weights(const struct batch_source *from, struct batch *b)
+/* Ids and weights for each text encoder. */
+static void reserve_text(const struct batch_source *from, struct batch *b)
 {
 	const size_t n = (size_t)b->n * from->net->step.chunks * b->length;
 
-	if (!from->data->s->captions.weighted)
-		return;
-	b->weights1 = xrealloc(b->weights1, n * sizeof(float));
-	b->weights2 = xrealloc(b->weights2, n * sizeof(float));
-	for (size_t i = 0; i < n; i++)
-		b->weights1[i] = b->weights2[i] = 1;
+	for (int k = 0; k < from->net->text.count; k++) {
+		b->ids[k] = xrealloc(b->ids[k], n * sizeof(int32_t));
+		if (!from->data->s->captions.weighted)
+			continue;
+		b->weights[k] = xrealloc(b->weights[k], n * sizeof(float));
+		for (size_t i = 0; i < n; i++)
+			b->weights[k][i] = 1;
+	}
+}
+
+/* What no text encoder makes: all that the UNet reads, or what is not of the text. */
+static void reserve_given(const struct batch_source *from, struct batch *b, const struct latent_sample *s)
+{
+	const struct model_config *c = model_files_config(from->net->files);
+	const struct conditioning all = family_conditioning(c, s->text.of[CONDITION_CONTEXT].length);
+
+	for (int i = 0; i < CONDITIONS; i++) {
+		const bool made = from->net->text.count && condition_is_text(i);
+		b->given.of[i].length = made ? 0 : all.of[i].length;
+		b->given.of[i].width = made ? 0 : all.of[i].width;
+	}
+	conditioning_reserve(&b->given, b->n);
 }
 
 static void reserve(const struct batch_source *from, struct batch *b, const struct latent_sample *s, int n)
 {
 	size_t latent = (size_t)n * s->c * s->h * s->w;
-	const struct model_config *c = model_files_config(from->net->files);
 
 	b->n = n;
 	b->h = s->h;
@@ -41,17 +57,9 @@ static void reserve(const struct batch_source *from, struct batch *b, const stru
 		b->loss_c[i] = from->course->objective.huber_c;
 	if (masks(from))
 		b->mask = xrealloc(b->mask, (size_t)n * s->h * s->w * sizeof(float));
-	b->time_ids = xrealloc(b->time_ids, 6 * n * sizeof(float));
-	if (from->net->te1) {
-		b->length = c->te1.length;
-		b->ids1 = xrealloc(b->ids1, (size_t)n * from->net->step.chunks * b->length * sizeof(int32_t));
-		b->ids2 = xrealloc(b->ids2, (size_t)n * from->net->step.chunks * b->length * sizeof(int32_t));
-		reserve_weights(from, b);
-	} else {
-		b->length = s->length;
-		b->context = xrealloc(b->context, (size_t)n * s->length * s->context_width * sizeof(float));
-		b->pooled = xrealloc(b->pooled, (size_t)n * s->pooled_width * sizeof(float));
-	}
+	b->length = model_files_config(from->net->files)->text[0].length;
+	reserve_text(from, b);
+	reserve_given(from, b, s);
 }
 
 /* words: of this visit, given up; NULL: they are encoded. */
@@ -61,9 +69,7 @@ static void put_text(const struct batch_source *from, struct batch *b, int i, ch
 		run_caption_ids(from->data, words, b, i);
 		free(words);
 	} else {
-		size_t context = (size_t)s->length * s->context_width;
-		memcpy(b->context + i * context, s->context, context * sizeof(float));
-		memcpy(b->pooled + (size_t)i * s->pooled_width, s->pooled, s->pooled_width * sizeof(float));
+		conditioning_copy(&b->given, i, &s->text, 0);
 	}
 }
 
@@ -74,18 +80,6 @@ static void put_mask(struct batch *b, int i, const float *mask)
 
 	for (size_t k = 0; to && k < n; k++)
 		to[k] = mask ? mask[k] : 1;
-}
-
-static void put_sizes(struct batch *b, int i, const struct latent_sample *s)
-{
-	float *ids = b->time_ids + 6 * i;
-
-	ids[0] = s->original[1];
-	ids[1] = s->original[0];
-	ids[2] = s->crop[1];
-	ids[3] = s->crop[0];
-	ids[4] = s->bucket[1];
-	ids[5] = s->bucket[0];
 }
 
 static void put_sample(const struct batch_source *from, struct batch *b, int i, uint32_t sample, uint32_t item)
@@ -100,9 +94,9 @@ static void put_sample(const struct batch_source *from, struct batch *b, int i, 
 	b->timestep[i] = o.timestep;
 	b->weight[i] = o.weight * s.weight;
 	b->loss_c[i] = o.loss_c;
-	put_sizes(b, i, &s);
+	conditioning_sizes(&b->given, i, s.original, s.crop, s.bucket);
 	put_mask(b, i, s.mask);
-	put_text(from, b, i, from->net->te1 ? run_caption_words(from->data, sample, &visit) : NULL, &s);
+	put_text(from, b, i, from->net->text.count ? run_caption_words(from->data, sample, &visit) : NULL, &s);
 }
 
 void batch_make(const struct batch_source *from, const struct order_place *place, int micro, struct batch *b)
@@ -122,25 +116,27 @@ void batch_make_still(const struct batch_source *from, uint32_t sample, struct b
 	const struct latent_sample *s = &from->data->set.sample[sample];
 
 	reserve(from, b, s, 1);
-	put_sizes(b, 0, s);
+	conditioning_sizes(&b->given, 0, s->original, s->crop, s->bucket);
 	put_mask(b, 0, s->mask);
-	put_text(from, b, 0, from->net->te1 ? run_caption_plain(from->data, sample) : NULL, s);
+	put_text(from, b, 0, from->net->text.count ? run_caption_plain(from->data, sample) : NULL, s);
 }
 
 void batch_make_blank(const struct batch_source *from, const struct batch_shape *shape, struct batch *b)
 {
 	const struct latent_sample *s = &from->data->set.sample[shape->sample];
-	const size_t n = shape->n, ids = from->net->te1 ? n * from->net->step.chunks * model_files_config(from->net->files)->te1.length : 0;
+	const int none[2] = { 0 };
+	const size_t n = shape->n;
+	size_t ids;
 
 	reserve(from, b, s, shape->n);
+	ids = n * from->net->step.chunks * b->length;
 	memset(b->timestep, 0, n * sizeof(*b->timestep));
-	memset(b->time_ids, 0, 6 * n * sizeof(*b->time_ids));
-	for (int i = 0; i < b->n; i++)
+	for (int i = 0; i < b->n; i++) {
+		conditioning_sizes(&b->given, i, none, none, none);
 		put_mask(b, i, NULL);
-	if (ids) {
-		memset(b->ids1, 0, ids * sizeof(*b->ids1));
-		memset(b->ids2, 0, ids * sizeof(*b->ids2));
 	}
+	for (int k = 0; k < from->net->text.count; k++)
+		memset(b->ids[k], 0, ids * sizeof(*b->ids[k]));
 }
 
 void batch_free(struct batch *b)
@@ -151,13 +147,11 @@ void batch_free(struct batch *b)
 	free(b->weight);
 	free(b->loss_c);
 	free(b->mask);
-	free(b->time_ids);
-	free(b->ids1);
-	free(b->ids2);
-	free(b->weights1);
-	free(b->weights2);
-	free(b->context);
-	free(b->pooled);
+	conditioning_free(&b->given);
+	for (int k = 0; k < TEXT_ENCODERS; k++) {
+		free(b->ids[k]);
+		free(b->weights[k]);
+	}
 }
 
 void batch_measure(const struct batch_source *from, struct batch_shape *shapes, size_t count)

@@ -11,8 +11,8 @@
 struct run_captions {
 	struct caption_options *of;     /* one a sample */
 	size_t count;
-	struct tokenizer *tokenizer[2]; /* NULL: text comes from the latents */
-	int chunks, length;
+	struct tokenizer *tokenizer[TEXT_ENCODERS];     /* NULL: text comes from the latents */
+	int texts, chunks, length;
 };
 
 /* ---- what the encoded text can give ---- */
@@ -58,7 +58,7 @@ static int check_words(const struct run_captions *c, const struct latent_sample 
 
 	o.tag_dropout = o.warmup_steps = 0;
 	words = caption_variant(&o, latent_sample_caption(s), &(struct caption_visit){ 0 });
-	for (int i = 0; i < 2 && !cut; i++)
+	for (int i = 0; i < c->texts && !cut; i++)
 		cut = chunks_cut(c->tokenizer[i], words, o.weighted, c->chunks, c->length, e);
 	free(words);
 	return cut < 0 ? fail_at(e, s->key) : cut;
@@ -68,16 +68,17 @@ int run_captions_open(struct run_data *d, struct model_files *files, bool live, 
 {
 	struct run_captions *c = d->captions = xcalloc(1, sizeof(*c));
 	size_t i, cut = 0, n = d->set.count + d->held_out;
-	int found;
+	int found, encoded = d->set.sample[0].text.of[CONDITION_CONTEXT].length;
 
 	if (caption_options_check(&d->s->captions, e) < 0)
 		return -1;
-	c->length = model_files_config(files)->te1.length;
+	c->length = model_files_config(files)->text[0].length;
+	c->texts = model_files_config(files)->family->texts;
 	if (chunks_of(d->s->max_token_length, &c->chunks, e) < 0)
 		return -1;
-	if (!live && option_is_set("max-token-length") && d->set.sample[0].length != chunks_length(c->chunks, c->length))
+	if (!live && option_is_set("max-token-length") && encoded != chunks_length(c->chunks, c->length))
 		return fail(e, EXIT_USAGE, "max_token_length is %ld, but the latents' text outputs have %d tokens; give it to lora-encode too "
-			    "(one --config for both)", d->s->max_token_length, d->set.sample[0].length - 2);
+			    "(one --config for both)", d->s->max_token_length, encoded - 2);
 	if (live && tokenizers_open(files, c->tokenizer, e) < 0)
 		return -1;
 	c->of = xcalloc(n, sizeof(*c->of));
@@ -104,8 +105,7 @@ void run_captions_free(struct run_captions *c)
 	for (i = 0; i < c->count; i++)
 		caption_options_free(&c->of[i]);
 	free(c->of);
-	tokenizer_free(c->tokenizer[0]);
-	tokenizer_free(c->tokenizer[1]);
+	tokenizers_close(c->tokenizer);
 	free(c);
 }
 
@@ -145,14 +145,16 @@ void run_caption_ids(const struct run_data *d, const char *words, struct batch *
 {
 	const struct run_captions *c = d->captions;
 	const size_t first = (size_t)i * c->chunks * c->length;
-	int32_t *const ids[2] = { b->ids1 + first, b->ids2 + first };
-	float *const weights[2] = { b->weights1, b->weights2 };
 	struct error e;
 
-	for (int k = 0; k < 2; k++)
-		if ((weights[k] ? chunks_encode_weighted(c->tokenizer[k], words, c->chunks, c->length, ids[k], weights[k] + first, &e) :
-				  chunks_encode(c->tokenizer[k], words, c->chunks, c->length, ids[k], &e)) < 0)
+	for (int k = 0; k < c->texts; k++) {
+		int32_t *const ids = b->ids[k] + first;
+		float *const weights = b->weights[k];
+
+		if ((weights ? chunks_encode_weighted(c->tokenizer[k], words, c->chunks, c->length, ids, weights + first, &e) :
+			       chunks_encode(c->tokenizer[k], words, c->chunks, c->length, ids, &e)) < 0)
 			die(EXIT_OTHER, "bug: %s", e.text);
+	}
 }
 
 const struct caption_options *run_caption_options(const struct run_data *d, size_t sample)

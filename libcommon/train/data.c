@@ -8,16 +8,19 @@
 
 static int check_sample(const struct model_config *c, const struct latent_sample *s, struct error *e)
 {
-	const int f = c->vae.factor;
+	const int f = c->vae.factor, context = s->text.of[CONDITION_CONTEXT].width, pooled = s->text.of[CONDITION_POOLED].width;
 
 	if (s->c != c->vae.latent_channels || s->w * f != s->bucket[0] || s->h * f != s->bucket[1])
 		return fail(e, EXIT_INPUT, "sample %s: a latent of %dx%dx%d for %dx%d pixels is not this model's; encode with the same model",
 			    s->key, s->w, s->h, s->c, s->bucket[0], s->bucket[1]);
 	if (model_size_check(c, s->bucket[0], s->bucket[1], e) < 0)
 		return fail_at(e, s->key);
-	if (s->variants && (s->context_width != c->unet.context || s->pooled_width != c->unet.pooled))
+	if (s->variants && s->family && s->family->encoded_as != c->family->encoded_as)
+		return fail(e, EXIT_INPUT, "sample %s: its text was encoded for %s, the model is %s; encode with the same model", s->key,
+			    s->family->title, c->family->title);
+	if (s->variants && (context != c->unet.context || pooled != c->unet.pooled))
 		return fail(e, EXIT_INPUT, "sample %s: text outputs are %d and %d wide, the UNet wants %d and %d; encode with the same model",
-			    s->key, s->context_width, s->pooled_width, c->unet.context, c->unet.pooled);
+			    s->key, context, pooled, c->unet.context, c->unet.pooled);
 	return 0;
 }
 

@@ -5,8 +5,8 @@
 #include "data.h"
 
 static const char *vae_of(const struct latent_sample *s) { return s->vae; }
-static const char *text1_of(const struct latent_sample *s) { return s->text1; }
-static const char *text2_of(const struct latent_sample *s) { return s->text2; }
+static const char *text1_of(const struct latent_sample *s) { return s->encoder[0]; }
+static const char *text2_of(const struct latent_sample *s) { return s->encoder[1]; }
 
 static const struct origin {
 	enum component component;

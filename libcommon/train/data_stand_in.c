@@ -13,8 +13,7 @@ static struct latent_sample stand_in(const struct run_data *d, const struct mode
 	return (struct latent_sample){
 		.c = c->vae.latent_channels, .w = bucket[0] / c->vae.factor, .h = bucket[1] / c->vae.factor,
 		.bucket = { bucket[0], bucket[1] }, .repeats = d->s->batch_size, .weight = 1, .empty = -1,
-		.variants = 1, .length = chunks_length(chunks, c->te1.length),
-		.context_width = c->unet.context, .pooled_width = c->unet.pooled,
+		.variants = 1, .text = family_text(c, chunks_length(chunks, c->text[0].length)),
 	};
 }
 

@@ -21,8 +21,7 @@ struct latent_sample data_drawn(const struct run_data *d, uint32_t sample, const
 	s.text_id = NULL;
 	if (!run_captions_live(d)) {
 		uint32_t v = run_caption_variant(d, sample, visit);
-		s.context += (size_t)v * s.length * s.context_width;
-		s.pooled += (size_t)v * s.pooled_width;
+		s.text = conditioning_at(&s.text, v);
 		s.caption += v < (uint32_t)s.captions ? v : 0;
 		s.variants = 1;
 		s.caption_options = NULL;

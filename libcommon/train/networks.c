@@ -1,5 +1,6 @@
 /* What a run holds on its device: networks, adapter, arena.  The same for the dry one, where it is only counted. */
 #include <stdlib.h>
+#include "../model/long_text.h"
 #include "networks.h"
 
 /* Whether captions are read live is known once the latents are; then the text encoders are asked for. */
@@ -20,16 +21,14 @@ int networks_open_files(struct run_networks *n, struct error *e)
 
 int networks_load_text(struct run_networks *n, bool encoded, struct error *e)
 {
+	n->step.text = &n->text;
 	if (chunks_of(n->s->max_token_length, &n->step.chunks, e) < 0)
 		return -1;
 	if (encoded && !trains_text(n->s))
 		return 0;
-	n->step.te1 = n->te1 = clip_load(n->files, COMPONENT_TE1, n->be, n->device, e);
-	n->step.te2 = n->te2 = n->te1 ? clip_load(n->files, COMPONENT_TE2, n->be, n->device, e) : NULL;
-	if (!n->te2)
+	if (text_encoders_load(&n->text, n->files, n->be, n->device, e) < 0)
 		return -1;
-	clip_layers(n->te1, &n->layers);
-	clip_layers(n->te2, &n->layers);
+	text_encoders_layers(&n->text, &n->layers);
 	return 0;
 }
 
@@ -75,8 +74,7 @@ void networks_free(struct run_networks *n)
 	free(n->base);
 	layer_list_free(&n->layers);
 	unet_free(n->unet);
-	clip_free(n->te1);
-	clip_free(n->te2);
+	text_encoders_free(&n->text);
 	if (n->device)
 		n->be->close(n->device);
 	model_files_close(n->files);

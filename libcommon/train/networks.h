@@ -19,7 +19,7 @@ struct run_networks {
 	const struct backend *be;
 	struct device *device;
 	struct unet *unet;
-	struct clip *te1, *te2;         /* NULL: text comes from the latents */
+	struct text_encoders text;      /* none: text comes from the latents */
 	struct networks step;           /* of these, what a step sees */
 	struct layer_list layers;
 	struct adapter *adapter;

@@ -170,7 +170,7 @@ static int load(struct witness *me, struct error *e)
 
 	free(folder);
 	if (!x->loaded)
-		pipeline_borrow(&x->pipeline, me->net->files, me->net->be, me->net->device, me->net->unet, me->net->te1, me->net->te2);
+		pipeline_borrow(&x->pipeline, me->net->files, me->net->be, me->net->device, me->net->unet, &me->net->text);
 	x->loaded = true;
 	return result < 0 ? -1 : pipeline_complete(&x->pipeline, e);
 }
@@ -196,7 +196,7 @@ int samples_need(const struct run_samples *x, struct run_networks *n, size_t *ac
 	size_t i;
 	int result;
 
-	pipeline_borrow(&p, n->files, n->be, n->device, n->unet, n->te1, n->te2);
+	pipeline_borrow(&p, n->files, n->be, n->device, n->unet, &n->text);
 	result = pipeline_networks(&p, e);
 	for (i = 0; i < x->prompts.count && !result; i++) {
 		const size_t need = paint_need(&p, &x->what[i]);

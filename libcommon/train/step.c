@@ -3,15 +3,18 @@
 /* Captions to what the UNet reads. */
 static void run_text(struct tape *t, const struct networks *net, const struct batch *b, struct unet_input *in)
 {
-	const struct chunk_batch texts = { b->n, net->chunks ? net->chunks : 1, b->ids1, b->ids2, b->weights1, b->weights2 };
+	struct chunk_batch texts = { .n = b->n, .chunks = net->chunks ? net->chunks : 1 };
 
-	in->context = chunks_context(t, net->te1, net->te2, &texts, &in->pooled);
+	for (int i = 0; i < net->text->count; i++) {
+		texts.ids[i] = b->ids[i];
+		texts.weights[i] = b->weights[i];
+	}
+	text_encoders_forward(t, net->text, &texts, in->condition);
 }
 
 struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b, struct tensor **prediction)
 {
-	struct unet_input in = { .timestep = b->timestep, .time_ids = b->time_ids };
-	const struct unet_config *c = unet_config(net->unet);
+	struct unet_input in = { .timestep = b->timestep };
 	struct loss_terms terms = { .kind = b->loss_kind };
 	struct tensor *y, *target;
 
@@ -22,12 +25,9 @@ struct tensor *step_forward(struct tape *t, const struct networks *net, const st
 		terms.c = tensor_from(t, b->n, 1, 1, 1, b->loss_c)->data;
 	if (b->mask)
 		terms.mask = tensor_from(t, b->n, b->h, b->w, 1, b->mask)->data;
-	if (net->te1) {
+	if (net->text->count)
 		run_text(t, net, b, &in);
-	} else {
-		in.context = tensor_from(t, b->n, b->length, 1, c->context, b->context);
-		in.pooled = tensor_from(t, b->n, 1, 1, c->pooled, b->pooled);
-	}
+	unet_conditions(t, unet_config(net->unet), &b->given, in.condition);
 	y = unet_forward(t, net->unet, &in, NULL, NULL);
 	if (prediction)
 		*prediction = y;

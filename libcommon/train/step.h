@@ -6,12 +6,12 @@
 #ifndef TRAIN_STEP_H
 #define TRAIN_STEP_H
 
-#include "../model/long_text.h"
+#include "../model/text_encoders.h"
 #include "../model/unet.h"
 
 struct networks {
 	const struct unet *unet;
-	const struct clip *te1, *te2;   /* NULL: the batch brings context and pooled */
+	const struct text_encoders *text;       /* none loaded: the batch brings what they would have made */
 	int chunks;                     /* of a caption; 0: 1 */
 };
 
@@ -24,11 +24,10 @@ struct batch {
 	enum loss_kind loss_kind;
 	float *loss_c;                  /* [n]; huber and smooth l1 */
 	float *mask;                    /* [n,h,w]; NULL: all 1 */
-	float *time_ids;                /* [n,6] */
-	int length;                     /* tokens a caption */
-	int32_t *ids1, *ids2;           /* [n,chunks,length]; when the text encoders run */
-	float *weights1, *weights2;     /* of each token; NULL: all 1 */
-	float *context, *pooled;        /* [n,length,context], [n,pooled]; when they do not */
+	struct conditioning given;      /* what the UNet reads that no text encoder makes in this step */
+	int length;                     /* tokens a chunk, when the text encoders run: */
+	int32_t *ids[TEXT_ENCODERS];    /* [n,chunks,length] for each of them */
+	float *weights[TEXT_ENCODERS];  /* of each token; NULL: all 1 */
 };
 
 /* Loss of each sample, [n,1,1,1]: weight * mean loss.  *prediction (may be NULL): the UNet's output. */

@@ -9,21 +9,21 @@
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/base/progress.h"
+#include "../../libcommon/model/family.h"
 #include "../../libcommon/model/unet.h"
 #include "../../libcommon/nn/workspace.h"
 
-struct job { const struct unet *unet; const struct model_config *config; int h, w; float *sample, *context, *pooled; };
+struct job { const struct unet *unet; const struct model_config *config; int h, w; float *sample; struct conditioning read; };
 
 static struct tensor *forward(struct tape *t, void *arg)
 {
 	const struct job *j = arg;
 	const struct unet_config *c = &j->config->unet;
-	const float timestep = 500, ids[6] = { 512, 512, 0, 0, 512, 512 };
-	struct unet_input in = { .timestep = &timestep, .time_ids = ids };
+	const float timestep = 500;
+	struct unet_input in = { .timestep = &timestep };
 
 	in.sample = tensor_from(t, 1, j->h, j->w, c->in_channels, j->sample);
-	in.context = tensor_from(t, 1, j->config->te1.length, 1, c->context, j->context);
-	in.pooled = tensor_from(t, 1, 1, 1, c->pooled, j->pooled);
+	unet_conditions(t, c, &j->read, in.condition);
 	return unet_forward(t, j->unet, &in, NULL, NULL);
 }
 
@@ -33,6 +33,19 @@ static float *noise(uint32_t item, size_t n)
 
 	random_normal(&(struct random){ 1, RANDOM_TEST, 0, item }, x, n);
 	return x;
+}
+
+static struct conditioning random_conditions(const struct model_config *c)
+{
+	const int size[2] = { 512, 512 }, crop[2] = { 0 };
+	struct conditioning read = family_conditioning(c, c->text[0].length);
+
+	read.rows = 1;
+	for (int i = 0; i < CONDITIONS; i++)
+		if (condition_size(&read, i))
+			read.of[i].data = noise(2 + i, condition_size(&read, i));
+	conditioning_sizes(&read, 0, size, crop, size);
+	return read;
 }
 
 static int by_value(const void *a, const void *b)
@@ -64,8 +77,7 @@ int main(int argc, char **argv)
 	j.w = atoi(argv[2]) / j.config->vae.factor;
 	j.h = atoi(argv[3]) / j.config->vae.factor;
 	j.sample = noise(1, (size_t)j.w * j.h * j.config->unet.in_channels);
-	j.context = noise(2, (size_t)j.config->te1.length * j.config->unet.context);
-	j.pooled = noise(3, j.config->unet.pooled);
+	j.read = random_conditions(j.config);
 	seconds = xcalloc(runs, sizeof(*seconds));
 	for (i = 0; i < runs; i++) {
 		began = seconds_now();

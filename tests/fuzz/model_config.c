@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"
-#include "../../libcommon/model/config.h"
+#include "../../libcommon/model/family.h"
 
 #define MODEL "demo/tiny-sdxl/"
 
@@ -58,8 +58,8 @@ static void check(const struct model_config *c)
 	HOLDS(u->in_channels > 0 && u->out_channels > 0 && u->resnets > 0 && u->context > 0 && u->time_ids_dim > 0 && u->pooled > 0);
 	HOLDS(v->in_channels > 0 && v->latent_channels > 0 && v->resnets > 0 && v->factor == 1 << (v->levels - 1));
 	HOLDS(c->schedule.train_steps > 0 && c->schedule.beta_start > 0 && c->schedule.beta_end < 1);
-	check_clip(&c->te1);
-	check_clip(&c->te2);
+	for (int i = 0; i < c->family->texts; i++)
+		check_clip(&c->text[i]);
 	HOLDS(model_size_step(c) > 0);
 }
 

@@ -13,16 +13,13 @@ static struct tensor *forward(struct tape *t, void *arg)
 	const struct effect *effect = x->effect;
 	const struct safetensors *f = effect->file;
 	float *timestep = need_floats(f, "timestep"), *time_ids = need_floats(f, "time_ids");
-	struct unet_input in = { .sample = upload_reference(t, f, "sample"),
-				 .timestep = timestep,
-				 .time_ids = time_ids };
-	struct clip_output one = { 0 }, two = { 0 };
+	struct unet_input in = { .sample = upload_reference(t, f, "sample"), .timestep = timestep };
+	struct conditioning sizes = { .rows = effect->n, .of = { [CONDITION_TIME_IDS] = { 1, TIME_IDS, time_ids } } };
 	struct tensor *y;
 
-	clip_forward(t, x->s->p.te1, effect->ids[0], effect->n, false, &one);
-	clip_forward(t, x->s->p.te2, effect->ids[1], effect->n, true, &two);
-	in.context = clip_context(t, one.penultimate, two.penultimate);
-	in.pooled = two.pooled;
+	text_encoders_forward(t, &x->s->p.text, &(struct chunk_batch){ .n = effect->n, .chunks = 1, .ids = { effect->ids[0], effect->ids[1] } },
+			      in.condition);
+	unet_conditions(t, &x->s->p.config->unet, &sizes, in.condition);
 	y = unet_forward(t, x->s->p.unet, &in, NULL, NULL);
 	compare_tensor(x->s, x->kind, t, y, f, x->want);
 	free(timestep);
@@ -41,9 +38,9 @@ void effect_compare(const struct effect *x, struct subject *s, enum kind kind, c
 int effect_open(struct effect *x, const struct subject *s, const struct safetensors *f, struct error *e)
 {
 	const char *text = need_metadata(f, "captions");
-	const struct tokenizer *tokenizer[2] = { s->p.tokenizer1, s->p.tokenizer2 };
+	const struct tokenizer *tokenizer[2] = { s->p.tokenizer[0], s->p.tokenizer[1] };
 	json_t *captions = json_parse(f->path, text, strlen(text), e);
-	int length = s->p.config->te1.length, bad = !captions;
+	int length = s->p.config->text[0].length, bad = !captions;
 
 	*x = (struct effect){ .file = f, .n = json_array_size(captions) };
 	for (int k = 0; k < 2; k++) {

@@ -12,7 +12,7 @@ struct trajectory {
 	double cfg;
 	int width, height, h, w, c;
 	int32_t *ids[2];                /* of each tokenizer: prompt, negative prompt */
-	float *context, *pooled;        /* of both prompts */
+	struct conditioning read;       /* of both prompts */
 	float *x, *input;               /* the latent; two of it, scaled */
 	int step;
 };
@@ -45,24 +45,27 @@ static void check_plan(struct trajectory *j)
 static struct tensor *encode(struct tape *t, void *arg)
 {
 	struct trajectory *j = arg;
-	struct clip_output one = { 0 }, two = { 0 };
-	struct tensor *context;
+	const struct model_config *m = j->s->p.config;
+	const struct conditioning shape = family_conditioning(m, m->text[0].length);
+	const int size[2] = { j->width, j->height }, crop[2] = { 0 };
+	struct tensor *made[CONDITIONS] = { NULL };
 
-	clip_forward(t, j->s->p.te1, j->ids[0], 2, false, &one);
-	clip_forward(t, j->s->p.te2, j->ids[1], 2, true, &two);
-	context = clip_context(t, one.penultimate, two.penultimate);
-	j->context = xrealloc(j->context, tensor_count(context) * sizeof(float));
-	j->pooled = xrealloc(j->pooled, tensor_count(two.pooled) * sizeof(float));
-	tensor_download(t, context, j->context);
-	tensor_download(t, two.pooled, j->pooled);
-	return context;
+	text_encoders_forward(t, &j->s->p.text, &(struct chunk_batch){ .n = 2, .chunks = 1, .ids = { j->ids[0], j->ids[1] } }, made);
+	conditioning_free(&j->read);
+	j->read = conditioning_like(&shape, 2);
+	for (int i = 0; i < CONDITIONS; i++)
+		if (made[i])
+			tensor_download(t, made[i], j->read.of[i].data);
+	for (int i = 0; i < 2; i++)
+		conditioning_sizes(&j->read, i, size, crop, size);
+	return made[CONDITION_CONTEXT];
 }
 
 static int encode_prompts(struct trajectory *j, struct error *e)
 {
 	const char *prompt[2] = { need_metadata(j->f, "prompt"), need_metadata(j->f, "negative") };
-	const struct tokenizer *tokenizer[2] = { j->s->p.tokenizer1, j->s->p.tokenizer2 };
-	int i, k, length = j->s->p.config->te1.length;
+	const struct tokenizer *tokenizer[2] = { j->s->p.tokenizer[0], j->s->p.tokenizer[1] };
+	int i, k, length = j->s->p.config->text[0].length;
 
 	for (i = 0; i < 2; i++) {
 		j->ids[i] = xmalloc(2 * length * sizeof(int32_t));
@@ -78,15 +81,10 @@ static int encode_prompts(struct trajectory *j, struct error *e)
 static struct tensor *predict(struct tape *t, void *arg)
 {
 	const struct trajectory *j = arg;
-	const struct model_config *m = j->s->p.config;
 	float timestep[2] = { j->plan.timestep[j->step], j->plan.timestep[j->step] };
-	float time_ids[12] = { j->height, j->width, 0, 0, j->height, j->width, j->height, j->width, 0, 0, j->height, j->width };
-	struct unet_input in = {
-		.sample = tensor_from(t, 2, j->h, j->w, j->c, j->input), .timestep = timestep, .time_ids = time_ids,
-		.context = tensor_from(t, 2, m->te1.length, 1, m->unet.context, j->context),
-		.pooled = tensor_from(t, 2, 1, 1, m->unet.pooled, j->pooled),
-	};
+	struct unet_input in = { .sample = tensor_from(t, 2, j->h, j->w, j->c, j->input), .timestep = timestep };
 
+	unet_conditions(t, &j->s->p.config->unet, &j->read, in.condition);
 	return unet_forward(t, j->s->p.unet, &in, NULL, NULL);
 }
 
@@ -205,8 +203,7 @@ static void run(struct trajectory *j)
 		failed(j->s->tally, "%s %s: %s", j->s->label, j->label, e.text);
 	free(j->x);
 	free(j->input);
-	free(j->context);
-	free(j->pooled);
+	conditioning_free(&j->read);
 	free(j->ids[0]);
 	free(j->ids[1]);
 }

@@ -35,8 +35,8 @@ static void check_captions(struct subject *s, const struct safetensors *in)
 
 	if (!captions)
 		die(e.code, "%s", e.text);
-	check_ids(s, in, s->p.tokenizer1, "input_ids_1", captions);
-	check_ids(s, in, s->p.tokenizer2, "input_ids_2", captions);
+	check_ids(s, in, s->p.tokenizer[0], "input_ids_1", captions);
+	check_ids(s, in, s->p.tokenizer[1], "input_ids_2", captions);
 	json_decref(captions);
 }
 
@@ -51,7 +51,7 @@ static struct tensor *encode_layers(struct tape *t, void *arg)
 	struct tensor **hidden = xcalloc(layers + 1, sizeof(struct tensor *));
 	struct clip_output out = { .hidden = hidden };
 
-	clip_forward(t, x->clip, x->ids, x->n, false, &out);
+	clip_forward(t, x->clip, x->ids, x->n, &(struct text_reading){ .skip = 1 }, &out);
 	for (int k = 0; k <= layers; k++) {
 		char *name = xprintf("%s.hidden.%d", x->name, k);
 		compare_tensor(x->s, KIND_TEXT, t, hidden[k], x->want, name);
@@ -69,15 +69,13 @@ struct both { struct subject *s; const struct safetensors *want; const int32_t *
 static struct tensor *encode_both(struct tape *t, void *arg)
 {
 	struct both *x = arg;
-	struct clip_output one = { 0 }, two = { 0 };
-	struct tensor *context;
+	struct tensor *made[CONDITIONS] = { NULL };
 
-	clip_forward(t, x->s->p.te1, x->ids1, x->n, false, &one);
-	clip_forward(t, x->s->p.te2, x->ids2, x->n, true, &two);
-	context = clip_context(t, one.penultimate, two.penultimate);
-	compare_tensor(x->s, KIND_TEXT, t, context, x->want, "context");
-	compare_tensor(x->s, KIND_TEXT, t, two.pooled, x->want, "pooled");
-	return context;
+	text_encoders_forward(t, &x->s->p.text, &(struct chunk_batch){ .n = x->n, .chunks = 1, .ids = { x->ids1, x->ids2 } }, made);
+	for (int i = 0; i < CONDITIONS; i++)
+		if (made[i])
+			compare_tensor(x->s, KIND_TEXT, t, made[i], x->want, condition_name(i));
+	return made[CONDITION_CONTEXT];
 }
 
 static void run(struct subject *s, forward_fn *fn, void *arg)
@@ -94,8 +92,8 @@ void check_text(struct subject *s, const struct safetensors *in, const struct sa
 	int32_t *ids1 = need_ids(in, "input_ids_1"), *ids2 = need_ids(in, "input_ids_2");
 
 	check_captions(s, in);
-	run(s, encode_layers, &(struct encoding){ s, want, s->p.te1, "te1", ids1, n });
-	run(s, encode_layers, &(struct encoding){ s, want, s->p.te2, "te2", ids2, n });
+	run(s, encode_layers, &(struct encoding){ s, want, s->p.text.clip[0], "te1", ids1, n });
+	run(s, encode_layers, &(struct encoding){ s, want, s->p.text.clip[1], "te2", ids2, n });
 	run(s, encode_both, &(struct both){ s, want, ids1, ids2, n });
 	free(ids1);
 	free(ids2);

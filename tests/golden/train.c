@@ -252,7 +252,7 @@ static int training_open(struct training *t, struct error *e)
 	struct pipeline *p = &t->s->p;
 	char *path = path_join(t->s->folder, need_metadata(t->f, "initial"));
 
-	t->networks = (struct networks){ p->unet, p->te1, p->te2 };
+	t->networks = (struct networks){ p->unet, &p->text };
 	t->adapter = adapter_load(path, &p->layers, 1, true, p->be, p->device, e);
 	free(path);
 	if (!t->adapter || optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)

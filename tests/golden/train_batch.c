@@ -35,14 +35,14 @@ void read_batch(const struct subject *s, const struct safetensors *f, const char
 	float *latent = need_nhwc(f, key);
 	size_t each;
 
-	*b = (struct batch){ .n = shape[0], .c = shape[1], .h = shape[2], .w = shape[3], .length = s->p.config->te1.length };
+	*b = (struct batch){ .n = shape[0], .c = shape[1], .h = shape[2], .w = shape[3], .length = s->p.config->text[0].length };
 	each = (size_t)b->h * b->w * b->c;
 	b->target = floats(f, prefix, "noise");
 	b->timestep = floats(f, prefix, "timestep");
 	b->weight = floats(f, prefix, "weight");
-	b->time_ids = floats(f, prefix, "time_ids");
-	b->ids1 = ids(f, prefix, "input_ids_1");
-	b->ids2 = ids(f, prefix, "input_ids_2");
+	b->given = (struct conditioning){ .rows = b->n, .of = { [CONDITION_TIME_IDS] = { 1, TIME_IDS, floats(f, prefix, "time_ids") } } };
+	b->ids[0] = ids(f, prefix, "input_ids_1");
+	b->ids[1] = ids(f, prefix, "input_ids_2");
 	b->noisy = xmalloc(b->n * each * sizeof(float));
 	for (int i = 0; i < b->n; i++)
 		noise_add(&s->p.schedule, b->timestep[i], b->noisy + i * each, latent + i * each, b->target + i * each, each);
@@ -55,9 +55,9 @@ void free_batch(struct batch *b)
 	free(b->target);
 	free(b->timestep);
 	free(b->weight);
-	free(b->time_ids);
-	free(b->ids1);
-	free(b->ids2);
+	conditioning_free(&b->given);
+	free(b->ids[0]);
+	free(b->ids[1]);
 	free(b->noisy);
 }
 

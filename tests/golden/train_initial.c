@@ -11,17 +11,15 @@ static struct tensor *forward(struct tape *t, void *arg)
 	int n = need(x->f, "initial.context")->shape[0];
 	int32_t *ids1 = need_ids(x->text, "input_ids_1"), *ids2 = need_ids(x->text, "input_ids_2");
 	float *timestep = need_floats(x->unet, "timestep"), *time_ids = need_floats(x->unet, "time_ids");
-	struct clip_output one = { 0 }, two = { 0 };
-	struct unet_input in = { .sample = upload_reference(t, x->unet, "small.sample"), .timestep = timestep, .time_ids = time_ids };
+	struct unet_input in = { .sample = upload_reference(t, x->unet, "small.sample"), .timestep = timestep };
+	struct conditioning sizes = { .rows = n, .of = { [CONDITION_TIME_IDS] = { 1, TIME_IDS, time_ids } } };
 	struct tensor *y;
 
-	clip_forward(t, s->p.te1, ids1, n, false, &one);
-	clip_forward(t, s->p.te2, ids2, n, true, &two);
-	in.context = clip_context(t, one.penultimate, two.penultimate);
-	in.pooled = two.pooled;
+	text_encoders_forward(t, &s->p.text, &(struct chunk_batch){ .n = n, .chunks = 1, .ids = { ids1, ids2 } }, in.condition);
+	unet_conditions(t, &s->p.config->unet, &sizes, in.condition);
 	y = unet_forward(t, s->p.unet, &in, NULL, NULL);
-	compare_tensor(s, KIND_TEXT, t, in.context, x->f, "initial.context");
-	compare_tensor(s, KIND_TEXT, t, in.pooled, x->f, "initial.pooled");
+	compare_tensor(s, KIND_TEXT, t, in.condition[CONDITION_CONTEXT], x->f, "initial.context");
+	compare_tensor(s, KIND_TEXT, t, in.condition[CONDITION_POOLED], x->f, "initial.pooled");
 	compare_tensor(s, KIND_UNET, t, y, x->f, "initial.unet_output");
 	free(ids1);
 	free(ids2);

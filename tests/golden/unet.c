@@ -8,11 +8,14 @@ static struct tensor *forward(struct tape *t, void *arg)
 {
 	struct forward *x = arg;
 	float *timestep = need_floats(x->in, "timestep"), *time_ids = need_floats(x->in, "time_ids");
-	struct unet_input in = {
-		.sample = upload_reference(t, x->in, x->sample), .timestep = timestep, .time_ids = time_ids,
-		.context = upload_reference(t, x->in, "context"), .pooled = upload_reference(t, x->in, "pooled"),
-	};
-	struct tensor *y = unet_forward(t, x->s->p.unet, &in, x->probes ? probe_tensor : NULL, x->probes);
+	struct unet_input in = { .sample = upload_reference(t, x->in, x->sample), .timestep = timestep };
+	struct conditioning sizes = { .rows = in.sample->n, .of = { [CONDITION_TIME_IDS] = { 1, TIME_IDS, time_ids } } };
+	struct tensor *y;
+
+	in.condition[CONDITION_CONTEXT] = upload_reference(t, x->in, "context");
+	in.condition[CONDITION_POOLED] = upload_reference(t, x->in, "pooled");
+	unet_conditions(t, &x->s->p.config->unet, &sizes, in.condition);
+	y = unet_forward(t, x->s->p.unet, &in, x->probes ? probe_tensor : NULL, x->probes);
 
 	compare_tensor(x->s, KIND_UNET, t, y, x->want, x->output);
 	free(timestep);

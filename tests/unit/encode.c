@@ -170,8 +170,8 @@ static struct encoder encoder(void)
 
 	model_config_sdxl(&config);
 	memset(n.vae_hash, 'a', 64);
-	memset(n.te1_hash, 'b', 64);
-	memset(n.te2_hash, 'c', 64);
+	memset(n.text_hash[0], 'b', 64);
+	memset(n.text_hash[1], 'c', 64);
 	return n;
 }
 
@@ -233,7 +233,7 @@ struct words { char caption[40]; int32_t ids1[3 * 77], ids2[3 * 77]; float weigh
 
 static void address(const struct encoder *n, struct words *w, char id[65])
 {
-	encode_text_id(n, w->caption, (int32_t *[2]){ w->ids1, w->ids2 }, (float *[2]){ w->weights1, w->weights2 }, id);
+	encode_text_id(n, w->caption, &(struct chunk_batch){ .n = 1, .ids = { w->ids1, w->ids2 }, .weights = { w->weights1, w->weights2 } }, id);
 }
 
 static void text_changes(struct seen *s, struct encoder *n, struct words *w, void *bytes, size_t count, size_t step, const char *what)
@@ -253,7 +253,7 @@ static void every_byte_of_a_caption_counts(void **state)
 	struct encoder n = encoder();
 	struct words w = { .caption = "one caption, with a tag" };
 	struct seen s = { 0 };
-	struct clip_config *c[] = { &config.te1, &config.te2 };
+	struct clip_config *c[] = { &config.text[0], &config.text[1] };
 
 	for (n.chunks = 1; n.chunks <= 3; n.chunks++)
 		for (n.precision = DTYPE_F16; n.precision <= DTYPE_BF16; n.precision++) {
@@ -266,8 +266,8 @@ static void every_byte_of_a_caption_counts(void **state)
 			text_changes(&s, &n, &w, w.ids2, ids, 4, "the second tokenizer");
 			text_changes(&s, &n, &w, w.weights1, ids, 4, "the first tokens' weights");
 			text_changes(&s, &n, &w, w.weights2, ids, 4, "the second tokens' weights");
-			text_changes(&s, &n, &w, n.te1_hash, 64, 1, "the first encoder's weights");
-			text_changes(&s, &n, &w, n.te2_hash, 64, 1, "the second encoder's weights");
+			text_changes(&s, &n, &w, n.text_hash[0], 64, 1, "the first encoder's weights");
+			text_changes(&s, &n, &w, n.text_hash[1], 64, 1, "the second encoder's weights");
 			for (int i = 0; i < 2; i++) {
 				text_changes(&s, &n, &w, &c[i]->layers, 1, 1, "layers");
 				text_changes(&s, &n, &w, &c[i]->heads, 1, 1, "heads");

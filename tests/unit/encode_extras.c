@@ -102,14 +102,18 @@ static void masks(void **state)
 /* got is plain, but that words first..last are times weight. */
 static void weighed(const struct latent_sample *got, const struct latent_sample *plain, int first, int last, float weight)
 {
-	assert_int_equal(got->length, plain->length);
-	for (int i = 0; i < got->length; i++)
-		for (int k = 0; k < got->context_width; k++) {
-			const float *x = got->context + i * got->context_width, *y = plain->context + i * got->context_width;
+	const float *a = got->text.of[CONDITION_CONTEXT].data, *b = plain->text.of[CONDITION_CONTEXT].data;
+	const int length = got->text.of[CONDITION_CONTEXT].length, width = got->text.of[CONDITION_CONTEXT].width;
+
+	assert_true(conditioning_alike(&got->text, &plain->text));
+	for (int i = 0; i < length; i++)
+		for (int k = 0; k < width; k++) {
+			const float *x = a + i * width, *y = b + i * width;
 			if (x[k] != y[k] * (i >= first && i <= last ? weight : 1))
 				fail_msg("token %d, value %d: %g for %g", i, k, x[k], y[k]);
 		}
-	assert_memory_equal(got->pooled, plain->pooled, got->pooled_width * sizeof(float));
+	assert_memory_equal(got->text.of[CONDITION_POOLED].data, plain->text.of[CONDITION_POOLED].data,
+			    condition_size(&got->text, CONDITION_POOLED) * sizeof(float));
 }
 
 static void weighted_captions(void **state)
@@ -122,7 +126,8 @@ static void weighted_captions(void **state)
 	/* Without brackets it is the same text. */
 	weighed(&c.sample[0], &b.sample[0], 0, 0, 1);
 	assert_string_equal(c.sample[0].id, b.sample[0].id);
-	assert_memory_not_equal(d.sample[0].context, a.sample[0].context, 10 * a.sample[0].context_width * sizeof(float));
+	assert_memory_not_equal(d.sample[0].text.of[CONDITION_CONTEXT].data, a.sample[0].text.of[CONDITION_CONTEXT].data,
+				10 * a.sample[0].text.of[CONDITION_CONTEXT].width * sizeof(float));
 	latent_set_free(&a);
 	latent_set_free(&b);
 	latent_set_free(&c);
@@ -140,7 +145,7 @@ static void in_chunks(void **state)
 	buffer_adds(&text, "a a a a");
 	a = encoded(brackets.data, NULL, true, 150);
 	b = encoded(text.data, NULL, false, 150);
-	assert_int_equal(a.sample[0].length, 152);
+	assert_int_equal(a.sample[0].text.of[CONDITION_CONTEXT].length, 152);
 	weighed(&a.sample[0], &b.sample[0], 75, 77, 0.5f);
 	latent_set_free(&a);
 	latent_set_free(&b);

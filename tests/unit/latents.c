@@ -31,25 +31,28 @@ static float *values(uint32_t item, size_t n)
 	return x;
 }
 
+#define CONTEXT_OF(sample) ((sample)->text.of[CONDITION_CONTEXT].data)
+#define POOLED_OF(sample) ((sample)->text.of[CONDITION_POOLED].data)
+
 /* A whole sample: mirrored, two captions encoded. */
 static struct latent_sample whole(void)
 {
-	struct latent_sample s = { .key = "00000000", .c = C, .h = H, .w = W, .variants = VARIANTS, .length = LENGTH,
-				   .context_width = CONTEXT, .pooled_width = POOLED, .captions = VARIANTS };
+	struct latent_sample s = { .key = "00000000", .c = C, .h = H, .w = W, .variants = VARIANTS, .captions = VARIANTS,
+				   .text = { VARIANTS, { [CONDITION_CONTEXT] = { LENGTH, CONTEXT }, [CONDITION_POOLED] = { 1, POOLED } } } };
 
 	memset(s.id, 'a', 64);
 	s.mean = values(0, C * H * W);
 	s.std = values(1, C * H * W);
 	s.flip_mean = values(2, C * H * W);
 	s.flip_std = values(3, C * H * W);
-	s.context = values(4, VARIANTS * LENGTH * CONTEXT);
-	s.pooled = values(5, VARIANTS * POOLED);
+	CONTEXT_OF(&s) = values(4, VARIANTS * LENGTH * CONTEXT);
+	POOLED_OF(&s) = values(5, VARIANTS * POOLED);
 	s.caption = xcalloc(VARIANTS, sizeof(*s.caption));
 	s.caption[0] = xstrdup("a robot");
 	s.caption[1] = xstrdup("robot, a \xc3\xa9");
 	s.vae = xstrdup("v");
-	s.text1 = xstrdup("t1");
-	s.text2 = xstrdup("t2");
+	s.encoder[0] = xstrdup("t1");
+	s.encoder[1] = xstrdup("t2");
 	return s;
 }
 
@@ -110,9 +113,9 @@ static void round_trip(void **state)
 	assert_memory_equal(r->std, s.std, C * H * W * sizeof(float));
 	assert_memory_equal(r->flip_mean, s.flip_mean, C * H * W * sizeof(float));
 	assert_memory_equal(r->flip_std, s.flip_std, C * H * W * sizeof(float));
-	assert_memory_equal(r->context, s.context, VARIANTS * LENGTH * CONTEXT * sizeof(float));
-	assert_memory_equal(r->pooled, s.pooled, VARIANTS * POOLED * sizeof(float));
-	assert_true(r->c == C && r->h == H && r->w == W && r->variants == VARIANTS && r->length == LENGTH);
+	assert_memory_equal(CONTEXT_OF(r), CONTEXT_OF(&s), VARIANTS * LENGTH * CONTEXT * sizeof(float));
+	assert_memory_equal(POOLED_OF(r), POOLED_OF(&s), VARIANTS * POOLED * sizeof(float));
+	assert_true(r->c == C && r->h == H && r->w == W && r->variants == VARIANTS && r->text.of[CONDITION_CONTEXT].length == LENGTH);
 	assert_true(r->repeats == 3 && r->weight == 0.5 && r->regularization);
 	assert_true(r->original[0] == 640 && r->original[1] == 384 && r->bucket[0] == 64 && r->bucket[1] == 48 && r->crop[0] == 8 &&
 		    r->crop[1] == -1);
@@ -120,7 +123,7 @@ static void round_trip(void **state)
 	assert_string_equal(r->caption[1], "robot, a \xc3\xa9");
 	assert_string_equal(r->path, "a/b.png");
 	assert_string_equal(r->vae, "v");
-	assert_string_equal(r->text2, "t2");
+	assert_string_equal(r->encoder[1], "t2");
 	latent_set_free(&set);
 	latent_sample_free(&s);
 	free(path);
@@ -162,9 +165,9 @@ static void without_text_and_mirror(void **state)
 	s.flip_mean = s.flip_std = NULL;
 	write_samples(path, &s, 1, good_json);
 	assert_int_equal(read_set(path, &set, &e), 0);
-	assert_null(set.sample[0].context);
+	assert_null(CONTEXT_OF(&set.sample[0]));
 	assert_null(set.sample[0].flip_mean);
-	assert_null(set.sample[0].text1);
+	assert_null(set.sample[0].encoder[0]);
 	assert_int_equal(set.sample[0].variants, 0);
 	latent_set_free(&set);
 	latent_sample_free(&s);
@@ -181,9 +184,9 @@ static void three_samples(struct latent_sample s[3])
 	for (int i = 0; i < 3; i++) {
 		s[i] = whole();
 		s[i].row = memcpy(xmalloc(sizeof(row[i])), row[i], sizeof(row[i]));
-		s[i].rows = rows[i];
-		s[i].context[0] = i;
-		s[i].pooled[0] = -i;
+		s[i].text.rows = rows[i];
+		CONTEXT_OF(&s[i])[0] = i;
+		POOLED_OF(&s[i])[0] = -i;
 		snprintf(s[i].key, sizeof(s[i].key), "%08d", i);
 	}
 }
@@ -212,9 +215,9 @@ static void each_text_is_stored_once(void **state)
 		assert_int_equal(r->variants, VARIANTS);
 		for (int v = 0; v < VARIANTS; v++) {
 			const struct latent_sample *from = &s[want[i][v].of];
-			assert_memory_equal(r->context + v * LENGTH * CONTEXT, from->context + want[i][v].second * LENGTH * CONTEXT,
+			assert_memory_equal(CONTEXT_OF(r) + v * LENGTH * CONTEXT, CONTEXT_OF(from) + want[i][v].second * LENGTH * CONTEXT,
 					    LENGTH * CONTEXT * sizeof(float));
-			assert_memory_equal(r->pooled + v * POOLED, from->pooled + want[i][v].second * POOLED, POOLED * sizeof(float));
+			assert_memory_equal(POOLED_OF(r) + v * POOLED, POOLED_OF(from) + want[i][v].second * POOLED, POOLED * sizeof(float));
 		}
 	}
 	latent_set_free(&set);
@@ -253,16 +256,16 @@ static void parts_become_one_set(void **state)
 
 	three_samples(s);
 	write_samples(first, s, 3, good_json);
-	s[0].context[0] = 7;
+	CONTEXT_OF(&s[0])[0] = 7;
 	write_samples(second, s, 1, good_json);
 	assert_int_equal(latent_set_read(paths, 2, &set, &e), 0);
 	assert_int_equal(set.count, 4);
 	assert_string_equal(set.sample[0].key, "00000000");
-	assert_true(set.sample[0].context[0] == 7);
+	assert_true(CONTEXT_OF(&set.sample[0])[0] == 7);
 	assert_string_equal(set.sample[1].key, "00000000");
-	assert_true(set.sample[1].context[0] == 0);
+	assert_true(CONTEXT_OF(&set.sample[1])[0] == 0);
 	assert_string_equal(set.sample[2].key, "00000001");
-	assert_true(set.sample[2].context[LENGTH * CONTEXT] == 0);
+	assert_true(CONTEXT_OF(&set.sample[2])[LENGTH * CONTEXT] == 0);
 	assert_string_equal(set.sample[3].key, "00000002");
 	latent_set_free(&set);
 	free_three(s);
@@ -308,8 +311,8 @@ static void hash_of(const struct latent_set *set, char hex[65])
 		sha256_add(&h, s->std, sizeof(float) * s->c * s->h * s->w);
 		sha256_add(&h, s->flip_mean, sizeof(float) * s->c * s->h * s->w);
 		sha256_add(&h, s->flip_std, sizeof(float) * s->c * s->h * s->w);
-		sha256_add(&h, s->context, sizeof(float) * s->variants * s->length * s->context_width);
-		sha256_add(&h, s->pooled, sizeof(float) * s->variants * s->pooled_width);
+		sha256_add(&h, CONTEXT_OF(s), sizeof(float) * s->variants * condition_size(&s->text, CONDITION_CONTEXT));
+		sha256_add(&h, POOLED_OF(s), sizeof(float) * s->variants * condition_size(&s->text, CONDITION_POOLED));
 	}
 	sha256_hex(&h, hex);
 }
@@ -437,7 +440,7 @@ static void not_finite(void **state)
 	struct latent_sample s = whole();
 	struct { float *at; const char *name; } places[] = {
 		{ &s.mean[0], "mean" }, { &s.std[C * H * W - 1], "std" }, { &s.flip_mean[5], "mean.flip" }, { &s.flip_std[5], "std.flip" },
-		{ &s.context[VARIANTS * LENGTH * CONTEXT - 1], "context" }, { &s.pooled[0], "pooled" },
+		{ &CONTEXT_OF(&s)[VARIANTS * LENGTH * CONTEXT - 1], "context" }, { &POOLED_OF(&s)[0], "pooled" },
 	};
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
@@ -457,10 +460,10 @@ static void samples_of_two_models(void **state)
 	s[1].variants = 0;
 	assert_refused(s, 2, good_json, "00000001");
 	s[1].variants = VARIANTS;
-	s[1].length = LENGTH - 1;
+	s[1].text.of[CONDITION_CONTEXT].length = LENGTH - 1;
 	assert_refused(s, 2, good_json, "00000001");
-	s[1].length = LENGTH;
-	s[1].pooled_width = POOLED - 1;
+	s[1].text.of[CONDITION_CONTEXT].length = LENGTH;
+	s[1].text.of[CONDITION_POOLED].width = POOLED - 1;
 	assert_refused(s, 2, good_json, "00000001");
 	latent_sample_free(&s[0]);
 	latent_sample_free(&s[1]);

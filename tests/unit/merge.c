@@ -297,7 +297,7 @@ static void projection_is_turned(void **state)
 {
 	char *adapter = in_folder("projection.adapter");
 	struct model_files *m = open_model(A "/model", NULL);
-	const struct clip_config *c = &model_files_config(m)->te2;
+	const struct clip_config *c = &model_files_config(m)->text[1];
 	float *down = xcalloc(c->width, sizeof(float)), *up = xcalloc(c->projection, sizeof(float));
 	const struct safetensors_out t[] = {
 		{ "lora_te2_text_projection.lora_down.weight", DTYPE_F32, 2, { 1, c->width }, down, true },

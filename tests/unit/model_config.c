@@ -94,12 +94,12 @@ static void tiny_a_is_read(void **state)
 	assert_int_equal(c.vae.resnets, 1);
 	assert_int_equal(c.vae.groups, 4);
 	assert_float_equal(c.vae.scaling_factor, 0.13025f, 0);
-	assert_int_equal(c.te1.projection, 0);          /* its config has a projection_dim, the file no such tensor */
-	assert_int_equal(c.te1.activation, ACT_QUICK_GELU);
-	assert_int_equal(c.te2.projection, 48);
-	assert_int_equal(c.te2.activation, ACT_GELU);
-	assert_int_equal(c.te2.heads, 5);
-	assert_int_equal(c.te2.eos, 2);
+	assert_int_equal(c.text[0].projection, 0);          /* its config has a projection_dim, the file no such tensor */
+	assert_int_equal(c.text[0].activation, ACT_QUICK_GELU);
+	assert_int_equal(c.text[1].projection, 48);
+	assert_int_equal(c.text[1].activation, ACT_GELU);
+	assert_int_equal(c.text[1].heads, 5);
+	assert_int_equal(c.text[1].eos, 2);
 	assert_true(c.schedule.scaled_linear);
 	assert_false(c.schedule.v_prediction);
 	assert_int_equal(c.schedule.steps_offset, 1);
@@ -115,7 +115,7 @@ static void tiny_b_is_read(void **state)
 	assert_int_equal(c.vae.factor, 8);
 	assert_int_equal(c.vae.groups, 8);
 	assert_int_equal(c.unet.heads[1], 1);
-	assert_int_equal(c.te1.eos, 641);
+	assert_int_equal(c.text[0].eos, 641);
 	assert_int_equal(model_size_step(&c), 32);
 }
 
@@ -269,7 +269,7 @@ static void sdxl_and_its_sizes(void **state)
 	model_config_sdxl(&c);
 	assert_int_equal(model_size_step(&c), 32);
 	assert_int_equal(c.unet.pooled + 6 * c.unet.time_ids_dim, 2816);
-	assert_int_equal(c.te1.width + c.te2.width, c.unet.context);
+	assert_int_equal(c.text[0].width + c.text[1].width, c.unet.context);
 	for (int i = 0; i < c.unet.levels; i++)
 		assert_int_equal(c.unet.channels[i] / c.unet.heads[i], 64);
 	assert_int_equal(model_size_check(&c, 1024, 992, &e), 0);

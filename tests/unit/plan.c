@@ -34,14 +34,18 @@ static float *values(size_t n)
 static struct latent_sample sample(int i, const struct model_config *c)
 {
 	const int w = buckets[i][0] / FACTOR, h = buckets[i][1] / FACTOR;
-	struct latent_sample s = { .c = CHANNELS, .w = w, .h = h, .variants = 1, .length = c->te1.length, .context_width = c->unet.context,
-				   .pooled_width = c->unet.pooled, .captions = 1 };
+	struct latent_sample s = { .c = CHANNELS, .w = w, .h = h, .variants = 1, .captions = 1 };
+	const struct conditioning shape = family_text(c, c->text[0].length);
 
 	memset(s.id, 'a' + i, 64);
 	s.mean = values((size_t)CHANNELS * w * h);
 	s.std = values((size_t)CHANNELS * w * h);
-	s.context = values((size_t)s.length * s.context_width);
-	s.pooled = values(s.pooled_width);
+	s.text = conditioning_like(&shape, 1);
+	for (int k = 0; k < CONDITIONS; k++)
+		if (s.text.of[k].data) {
+			free(s.text.of[k].data);
+			s.text.of[k].data = values(condition_size(&s.text, k));
+		}
 	s.caption = xcalloc(1, sizeof(*s.caption));
 	s.caption[0] = xstrdup("a robot");
 	return s;

@@ -1,0 +1,50 @@
+/*
+ * family.h - a model family is a row: what tells it, what its text encoders give, what its denoiser reads, and its names.
+ *
+ * A row says what the family's config files leave out or cannot say; sizes are struct model_config's.  Adapters' key names are
+ * adapter/keys.c's: the row names the dialect.  Must not know networks.
+ */
+#ifndef MODEL_FAMILY_H
+#define MODEL_FAMILY_H
+
+#include "conditioning.h"
+#include "config.h"
+
+/* How a text encoder is read. */
+struct text_reading {
+	int skip;                       /* the state that is read, counted from the end: 1 after the last layer, 2 before it */
+	bool norm;                      /* through the final layer norm */
+	bool pooled;                    /* the pooled vector too, through a projection that the file then has */
+	bool pads_with_zero;            /* its tokenizer, where its files do not say with what */
+};
+
+struct family {
+	const char *name;               /* one word: "sdxl" */
+	const char *title;              /* in messages: "SDXL" */
+	/* ---- what tells it ---- */
+	bool (*is)(const struct model_config *c);       /* of the UNet's and the scheduler's numbers alone */
+	unsigned parts;                 /* that a model of it has: PART(COMPONENT_...) */
+	const struct model_config *usual;               /* the sizes of the released one, for a file without config files */
+	/* ---- from text to what is read ---- */
+	int texts;                      /* text encoders, COMPONENT_TE1 and on */
+	struct text_reading text[TEXT_ENCODERS];
+	bool clip_skip;                 /* sd-scripts reads another state where clip_skip asks for it */
+	unsigned conditions;            /* what the denoiser reads: 1 << CONDITION_... */
+	/* ---- names in files ---- */
+	const char *encoded_as;         /* "family" of a sample in a latent tar; NULL: nothing, which is what SDXL's have */
+	const char *dialect;            /* adapter/keys.c: how adapters are written */
+	const char *base_model_version, *v2;            /* ss_base_model_version, ss_v2 */
+	const char *architecture, *implementation;      /* modelspec */
+};
+
+extern const struct family family_sdxl;         /* sdxl.c */
+
+/* The first row that `is` of this config; NULL: none. */
+const struct family *family_of(const struct model_config *c);
+/* The first whose latents say this word, which may be NULL; NULL: none. */
+const struct family *family_encoded_as(const char *word);
+/* Shapes, no memory, of what its denoiser reads of a text of so many tokens; and all that it reads. */
+struct conditioning family_text(const struct model_config *c, int tokens);
+struct conditioning family_conditioning(const struct model_config *c, int tokens);
+
+#endif

@@ -1,0 +1,35 @@
+/* Stable Diffusion XL: two text encoders, both read before their last layer; the second one's pooled vector; the picture's sizes. */
+#include "family.h"
+
+static const struct model_config sdxl = {
+	.family = &family_sdxl,
+	.text = {
+		{ .vocabulary = 49408, .length = 77, .width = 768, .layers = 12, .heads = 12, .mlp = 3072,
+		  .activation = ACT_QUICK_GELU, .norm_eps = 1e-5f, .projection = 0, .eos = 49407 },
+		{ .vocabulary = 49408, .length = 77, .width = 1280, .layers = 32, .heads = 20, .mlp = 5120,
+		  .activation = ACT_GELU, .norm_eps = 1e-5f, .projection = 1280, .eos = 49407 },
+	},
+	.unet = {
+		.in_channels = 4, .out_channels = 4, .levels = 3, .channels = { 320, 640, 1280 }, .heads = { 5, 10, 20 },
+		.depth = { 0, 2, 10 }, .mid_depth = 10, .attention = { false, true, true }, .resnets = 2, .groups = 32, .norm_eps = 1e-5f,
+		.context = 2048, .time_ids_dim = 256, .pooled = 1280,
+	},
+	.vae = {
+		.in_channels = 3, .latent_channels = 4, .levels = 4, .channels = { 128, 256, 512, 512 }, .resnets = 2, .groups = 32,
+		.norm_eps = 1e-6f, .scaling_factor = 0.13025f, .factor = 8, .quant_conv = true, .post_quant_conv = true,
+	},
+	.schedule = { .train_steps = 1000, .beta_start = 0.00085, .beta_end = 0.012, .scaled_linear = true, .steps_offset = 1 },
+};
+
+static bool is_sdxl(const struct model_config *c)
+{
+	return c->unet.pooled > 0;
+}
+
+const struct family family_sdxl = {
+	.name = "sdxl", .title = "SDXL", .is = is_sdxl, .parts = PARTS_ALL, .usual = &sdxl,
+	.texts = 2, .text = { { .skip = 2 }, { .skip = 2, .pooled = true, .pads_with_zero = true } },
+	.conditions = 1 << CONDITION_CONTEXT | 1 << CONDITION_POOLED | 1 << CONDITION_TIME_IDS,
+	.dialect = "kohya", .base_model_version = "sdxl_base_v1-0", .v2 = "False",
+	.architecture = "stable-diffusion-xl-v1-base/lora", .implementation = "https://github.com/Stability-AI/generative-models",
+};
