@@ -1,4 +1,4 @@
-/* Where the scale of an adapter's module comes from. */
+/* The alpha of each module: from its tensor, the header, adapter_config.json, or the rank. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -17,7 +17,8 @@
 #define MOST_CONFIG (16 << 20)                  /* bytes; PEFT's own have some kilobytes */
 
 /* diffusers packs one configuration for each of a pipeline's models; a model saved alone has none of the prefixes. */
-static const char *const roots[] = { [COMPONENT_UNET] = "unet.", [COMPONENT_TE1] = "text_encoder.", [COMPONENT_TE2] = "text_encoder_2.", "" };
+static const char *const roots[] = { [COMPONENT_UNET] = "unet.", [COMPONENT_TE1] = "text_encoder.",
+				     [COMPONENT_TE2] = "text_encoder_2.", "" };
 #define ROOTS (sizeof(roots) / sizeof(*roots))
 #define BARE (ROOTS - 1)
 
@@ -38,7 +39,7 @@ const char *alpha_origin_name(enum alpha_origin o)
 
 /* ---- the header ---- */
 
-/* "text_encoder." begins no name of "text_encoder_2.", but the bare root would take in all: it counts where no other says anything. */
+/* Prefixes of the fields of each component.  The empty one fits every field, so it is used only where no other fits. */
 static int read_header(struct alpha_sources *s, struct error *e)
 {
 	const char *text = safetensors_metadata(s->file, HEADER_KEY);
@@ -105,7 +106,8 @@ static int read_config(struct alpha_sources *s, struct error *e)
 	if (!object)
 		return -1;
 	status = json_is_object(object) ? peft_config_read(object, "", s->config_path, &s->config, e) :
-					  fail(e, EXIT_INPUT, "%s: is no JSON object; save the adapter anew", s->config_path);
+					  fail(e, EXIT_INPUT, "%s: is no JSON object; save the adapter anew",
+					       s->config_path);
 	json_decref(object);
 	return status;
 }
@@ -159,7 +161,8 @@ static int from_tensor(const struct safetensors *f, const struct safetensor *t, 
 }
 
 /* NULL with e->code 0: none says anything. */
-static const struct peft_config *config_of(struct alpha_sources *s, int component, enum alpha_origin *origin, struct error *e)
+static const struct peft_config *config_of(struct alpha_sources *s, int component, enum alpha_origin *origin,
+					   struct error *e)
 {
 	const bool known = component >= 0 && component < (int)BARE;
 
@@ -251,9 +254,11 @@ int adapter_named(const char *named, char **file, struct error *e)
 	for (size_t i = 0; i < IN_FOLDERS && status == 0; i++)
 		status = file_in(named, i, &both[i], e);
 	if (status == 0 && both[0] && both[1])
-		status = fail(e, EXIT_INPUT, "%s: holds %s and %s; name one of them", named, in_folders[0], in_folders[1]);
+		status = fail(e, EXIT_INPUT, "%s: holds %s and %s; name one of them", named, in_folders[0],
+			      in_folders[1]);
 	else if (status == 0 && !both[0] && !both[1])
-		status = fail(e, EXIT_INPUT, "%s: a folder without %s or %s; name the adapter's file", named, in_folders[0], in_folders[1]);
+		status = fail(e, EXIT_INPUT, "%s: a folder without %s or %s; name the adapter's file", named,
+			      in_folders[0], in_folders[1]);
 	if (status == 0) {
 		*file = both[0] ? both[0] : both[1];
 		return 0;

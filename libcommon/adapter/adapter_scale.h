@@ -1,8 +1,8 @@
 /*
- * adapter_scale.h - where the scale of an adapter's module comes from.
+ * adapter_scale.h - the alpha of an adapter's module: from its tensor, or from one of several other sources.
  *
- * Owns the order: the module's own alpha tensor, the header's lora_adapter_metadata (diffusers), adapter_config.json in the file's
- * folder (PEFT), the rank.  Owns too which file is meant where a folder is named.  Must not know layers.
+ * Owns their order: the module's own alpha tensor, the header's lora_adapter_metadata (diffusers), adapter_config.json
+ * in the file's folder (PEFT), the rank.  Owns too which file in a folder is the adapter.  Must not know layers.
  */
 #ifndef ADAPTER_SCALE_H
 #define ADAPTER_SCALE_H
@@ -14,27 +14,29 @@ enum alpha_origin { ALPHA_TENSOR, ALPHA_HEADER, ALPHA_CONFIG, ALPHA_RANK };
 
 const char *alpha_origin_name(enum alpha_origin o);     /* "lora_adapter_metadata" */
 
-/* By it alpha / rank is the scale: use_rslora is in it. */
+/* alpha / rank is the module's scale; use_rslora is already in the value. */
 struct module_alpha { double value; enum alpha_origin origin; };
 
 struct alpha_question {
 	const char *name; size_t length;        /* the module as the file calls it */
 	int component;                          /* an enum component */
-	const char *path;                       /* as the model calls it, where the file's name does not tell; NULL: not known */
+	/* as the model calls it, where the file's name does not tell; NULL: not known */
+	const char *path;
 	const struct safetensor *tensor;        /* its alpha, or NULL */
 	bool lengths;                           /* it has a DoRA's */
 	int64_t rank;
 };
 
-/* The file must outlive it.  Nothing else is read before a module asks. */
+/* f must outlive the result.  No other file is read before the first alpha_of() that needs it. */
 struct alpha_sources *alpha_sources_new(const struct safetensors *f);
 void alpha_sources_free(struct alpha_sources *s);       /* accepts NULL */
-int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out, struct error *e) MUST_CHECK;
-/* What there is beside the tensors that an alpha may come from, as text: two files with the same tensors and the same text are the same
- * adapter.  Appends. */
+int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out,
+	     struct error *e) MUST_CHECK;
+/* Appends, as text, all sources of alphas but the tensors: two files with the same tensors and the same text are the
+ * same adapter. */
 void alpha_sources_text(const struct alpha_sources *s, struct buffer *out);
 
-/* A folder of PEFT's or diffusers' stands for the adapter in it.  *file malloced. */
+/* *file (malloced): the adapter's file that the user named; in a folder of PEFT's or diffusers', the adapter in it. */
 int adapter_named(const char *named, char **file, struct error *e) MUST_CHECK;
 bool is_adapter_folder(const char *path);
 

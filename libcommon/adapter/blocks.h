@@ -1,8 +1,8 @@
 /*
  * blocks.h - kohya's 23 blocks of SDXL's UNet: a rank, an alpha and a learning rate for each.
  *
- * 0 is time and size embeddings and 22 the output, both without adapter; 1 to 9 are input_blocks, 10 to 12 middle_block, 13 to 21
- * output_blocks.  Owns how their lists are written.  Must not know tensors.
+ * Block 0 is the time and size embeddings and block 22 the output, both without adapter; 1 to 9 are input_blocks, 10 to
+ * 12 middle_block, 13 to 21 output_blocks.  Owns the parsing of their lists.  Must not know tensors.
  */
 #ifndef ADAPTER_BLOCKS_H
 #define ADAPTER_BLOCKS_H
@@ -23,14 +23,15 @@ struct block_plan {
 struct block_texts {
 	const char *dims, *alphas, *conv_dims, *conv_alphas;    /* 23 numbers each */
 	const char *down, *mid, *up;            /* 9, 3, 9 factors, or a preset: "cosine", "zeros+0.1", ... */
-	double zero_threshold;                  /* factors up to here count as 0 */
+	double zero_threshold;                  /* factors up to this one count as 0 */
 };
 
 bool block_texts_given(const struct block_texts *t);
-/* rank ... conv_alpha fill what is not given */
-int block_plan_read(struct block_plan *p, const struct block_texts *t, int rank, double alpha, int conv_rank, double conv_alpha,
-		    struct error *e) MUST_CHECK;
-/* Of a module by kohya's name ("lora_unet_input_blocks_4_1_proj_in"); -1: of a text encoder, or beyond SDXL's blocks. */
+/* rank ... conv_alpha are the values where a list is not given */
+int block_plan_read(struct block_plan *p, const struct block_texts *t, int rank, double alpha, int conv_rank,
+		    double conv_alpha, struct error *e) MUST_CHECK;
+/* Of a module by kohya's name ("lora_unet_input_blocks_4_1_proj_in");
+ * -1: of a text encoder, or beyond SDXL's blocks. */
 int unet_block(const char *stem);
 
 #endif

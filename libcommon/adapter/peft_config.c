@@ -1,4 +1,4 @@
-/* What a configuration of PEFT says of a module's scale. */
+/* Reading PEFT's configuration: alphas, ranks, patterns, and fields that are refused. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <math.h>
 #include <pcre2.h>
@@ -40,7 +40,8 @@ static const json_t *field(const struct fields *f, const char *name)
 
 static int wrong(const struct fields *f, const char *name, const char *what, struct error *e)
 {
-	return fail(e, EXIT_INPUT, "%s: %s%s %s; correct it, or save the adapter anew", f->where, f->prefix, name, what);
+	return fail(e, EXIT_INPUT, "%s: %s%s %s; correct it, or save the adapter anew", f->where, f->prefix, name,
+		    what);
 }
 
 static int read_number(const struct fields *f, const char *name, double *out, struct error *e)
@@ -82,23 +83,30 @@ static bool is_set(const json_t *value)
 /* Each changes what the tensors mean.  In which of PEFT's files: tuners/lora/variants.py, layer.py, model.py. */
 static int refuse_others(const struct fields *f, struct error *e)
 {
-	static const char *const others[] = { "use_qalora", "use_bdlora", "kasa_config", "monteclora_config", "arrow_config",
+	static const char *const others[] = { "use_qalora", "use_bdlora", "kasa_config", "monteclora_config",
+					      "arrow_config",
 					      "alora_invocation_tokens", "layer_replication" };
 	/* These take a part out of the base model's weights before training; the adapter is meant for what is left. */
 	static const char *const starts[] = { "pissa", "olora", "corda", "lora_ga", "loftq" };
 	const json_t *type = field(f, "peft_type"), *init = field(f, "init_lora_weights");
 
 	if (type && (!json_is_string(type) || strcmp(json_string_value(type), "LORA")))
-		return fail(e, EXIT_INPUT, "%s: %speft_type is %.100s, and its tensors are a LoRA's; if it belongs to another adapter, put "
-			    "this one into a folder of its own", f->where, f->prefix, json_is_string(type) ? json_string_value(type) : "no text");
+		return fail(e, EXIT_INPUT, "%s: %speft_type is %.100s, and its tensors are a LoRA's; "
+					   "if it belongs to another adapter, put this one into a folder of its own",
+					   f->where, f->prefix,
+					   json_is_string(type) ? json_string_value(type) : "no text");
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
 		if (is_set(field(f, others[i])))
-			return fail(e, EXIT_INPUT, "%s: %s%s is not supported; merge the adapter with PEFT, or train it without", f->where,
+			return fail(e, EXIT_INPUT, "%s: %s%s is not supported; "
+						   "merge the adapter with PEFT, or train it without", f->where,
 				    f->prefix, others[i]);
 	for (size_t i = 0; json_is_string(init) && i < sizeof(starts) / sizeof(*starts); i++)
 		if (!strncmp(json_string_value(init), starts[i], strlen(starts[i])))
-			return fail(e, EXIT_INPUT, "%s: %sinit_lora_weights is %.100s: the base model was changed before training, and the adapter "
-				    "fits only that; let PEFT save it with path_initial_model_for_weight_conversion", f->where, f->prefix,
+			return fail(e, EXIT_INPUT, "%s: %sinit_lora_weights is %.100s: "
+						   "the base model was changed before training, "
+						   "and the adapter fits only that; "
+						   "let PEFT save it with path_initial_model_for_weight_conversion",
+						   f->where, f->prefix,
 				    json_string_value(init));
 	return 0;
 }
@@ -113,7 +121,8 @@ static int compile(struct pattern *p, const char *where, const char *field_name,
 	PCRE2_SIZE at;
 
 	if (strlen(p->text) <= LONGEST_PATTERN)
-		p->code = pcre2_compile((PCRE2_SPTR)whole, PCRE2_ZERO_TERMINATED, PCRE2_ANCHORED | PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
+		p->code = pcre2_compile((PCRE2_SPTR)whole, PCRE2_ZERO_TERMINATED,
+					PCRE2_ANCHORED | PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
 	free(whole);
 	if (p->code)
 		return 0;
@@ -121,9 +130,11 @@ static int compile(struct pattern *p, const char *where, const char *field_name,
 		char why[120] = "";
 
 		pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof(why));
-		return fail(e, EXIT_INPUT, "%s: %s: '%.200s' is no regular expression: %s; correct it", where, field_name, p->text, why);
+		return fail(e, EXIT_INPUT, "%s: %s: '%.200s' is no regular expression: %s; correct it", where,
+			    field_name, p->text, why);
 	}
-	return fail(e, EXIT_INPUT, "%s: %s: '%.60s...' is longer than %d characters; correct it", where, field_name, p->text, LONGEST_PATTERN);
+	return fail(e, EXIT_INPUT, "%s: %s: '%.60s...' is longer than %d characters; correct it", where, field_name,
+		    p->text, LONGEST_PATTERN);
 }
 
 static int read_patterns(const struct fields *f, const char *name, struct pattern_list *list, struct error *e)
@@ -166,16 +177,18 @@ static int fits(const struct pattern *p, const char *path)
 	return found >= 0 ? 1 : found == PCRE2_ERROR_NOMATCH ? 0 : found;
 }
 
-static int match(const struct pattern_list *list, const char *where, const struct peft_module *m, double *value, struct error *e)
+static int match(const struct pattern_list *list, const char *where, const struct peft_module *m, double *value,
+		 struct error *e)
 {
 	if (list->count && !m->path)
-		return fail(e, EXIT_INPUT, "%s: it has patterns, which fit names of PEFT's form, and '%.200s' is none; name a file in PEFT's or "
-			    "diffusers' form", where, m->name);
+		return fail(e, EXIT_INPUT, "%s: it has patterns, which fit names of PEFT's form, and '%.200s' is none; "
+					   "name a file in PEFT's or diffusers' form", where, m->name);
 	for (size_t i = 0; i < list->count; i++) {
 		const int found = fits(&list->item[i], m->path);
 
 		if (found < 0)
-			return fail(e, EXIT_INPUT, "%s: the pattern '%.200s' takes more than %d steps on '%.200s'; write it more simply", where,
+			return fail(e, EXIT_INPUT, "%s: the pattern '%.200s' takes more than %d steps on '%.200s'; "
+						   "write it more simply", where,
 				    list->item[i].text, MOST_STEPS, m->path);
 		if (!found)
 			continue;
@@ -196,7 +209,8 @@ static void free_patterns(struct pattern_list *list)
 
 /* ---- the whole ---- */
 
-int peft_config_read(const json_t *object, const char *prefix, const char *where, struct peft_config **out, struct error *e)
+int peft_config_read(const json_t *object, const char *prefix, const char *where, struct peft_config **out,
+		     struct error *e)
 {
 	static const char *const scales[] = { "lora_alpha", "r", "use_rslora", "alpha_pattern", "rank_pattern" };
 	const struct fields f = { object, prefix, where };
@@ -216,7 +230,8 @@ int peft_config_read(const json_t *object, const char *prefix, const char *where
 	*out = c;
 	return read_flag(&f, "use_rslora", &c->root, e) < 0 || read_flag(&f, "use_dora", &c->dora, e) < 0 ||
 	       read_number(&f, "lora_alpha", &c->alpha, e) < 0 || read_rank(&f, &c->rank, e) < 0 ||
-	       read_patterns(&f, "alpha_pattern", &c->alphas, e) < 0 || read_patterns(&f, "rank_pattern", &c->ranks, e) < 0 ? -1 : 0;
+	       read_patterns(&f, "alpha_pattern", &c->alphas, e) < 0 ||
+	       read_patterns(&f, "rank_pattern", &c->ranks, e) < 0 ? -1 : 0;
 }
 
 void peft_config_free(struct peft_config *c)
@@ -237,11 +252,11 @@ int peft_config_alpha(const struct peft_config *c, const struct peft_module *m, 
 	if (match(&c->alphas, c->where, m, alpha, e) < 0 || match(&c->ranks, c->where, m, &rank, e) < 0)
 		return -1;
 	if (rank != m->rank)
-		return fail(e, EXIT_INPUT, "%s: it gives '%.200s' the rank %g, and its tensors have %d; the two do not belong together", c->where,
-			    m->name, rank, m->rank);
+		return fail(e, EXIT_INPUT, "%s: it gives '%.200s' the rank %g, and its tensors have %d; "
+					   "the two do not belong together", c->where, m->name, rank, m->rank);
 	if (c->dora && !m->lengths)
-		return fail(e, EXIT_INPUT, "%s: use_dora is true, and '%.200s' has no lora_magnitude_vector; the file is incomplete", c->where,
-			    m->name);
+		return fail(e, EXIT_INPUT, "%s: use_dora is true, and '%.200s' has no lora_magnitude_vector; "
+					   "the file is incomplete", c->where, m->name);
 	if (c->root)
 		*alpha *= sqrt(m->rank);
 	return 0;

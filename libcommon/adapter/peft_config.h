@@ -1,8 +1,8 @@
 /*
- * peft_config.h - what a configuration of PEFT says of a module's scale.
+ * peft_config.h - reads the scales of an adapter's modules from a configuration of PEFT.
  *
- * Owns the names of its fields, PEFT's rule for patterns, and which fields change an adapter's effect in ways that are not done here.
- * Must not know files: it is given JSON, from a header or from adapter_config.json.
+ * Owns the names of its fields, PEFT's rule for patterns, and which fields change an adapter's effect in ways that are
+ * not supported here.  Must not know files: it is given JSON, from a header or from adapter_config.json.
  */
 #ifndef ADAPTER_PEFT_CONFIG_H
 #define ADAPTER_PEFT_CONFIG_H
@@ -13,9 +13,10 @@
 
 struct peft_config;
 
-/* The object's members whose names begin with prefix ("unet.", or "" for all).  where: in messages.  *out NULL: it says nothing of a
- * scale.  What cannot be obeyed is EXIT_INPUT and named. */
-int peft_config_read(const json_t *object, const char *prefix, const char *where, struct peft_config **out, struct error *e) MUST_CHECK;
+/* Reads the object's members whose names begin with prefix ("unet.", or "" for all).  where: for messages.  *out NULL:
+ * they hold no scale.  A field that is not supported is EXIT_INPUT and named. */
+int peft_config_read(const json_t *object, const char *prefix, const char *where, struct peft_config **out,
+		     struct error *e) MUST_CHECK;
 void peft_config_free(struct peft_config *c);           /* accepts NULL */
 
 struct peft_module {
@@ -26,6 +27,7 @@ struct peft_module {
 };
 
 /* The alpha by which alpha / rank is the scale: lora_alpha, or with use_rslora lora_alpha * sqrt(rank). */
-int peft_config_alpha(const struct peft_config *c, const struct peft_module *m, double *alpha, struct error *e) MUST_CHECK;
+int peft_config_alpha(const struct peft_config *c, const struct peft_module *m, double *alpha,
+		      struct error *e) MUST_CHECK;
 
 #endif

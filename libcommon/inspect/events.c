@@ -1,4 +1,4 @@
-/* TensorBoard's event files: records of a length and data, each with its checksum. */
+/* lora-inspect: TensorBoard's event files, records of a length and data, each with its checksum. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -86,10 +86,13 @@ static int read_events(const char *path, const unsigned char *bytes, size_t n, s
 		const size_t left = n - at;
 		length = left >= LENGTH ? little(bytes + at, LENGTH) : 0;
 		if (left < OVERHEAD || length > left - OVERHEAD)
-			return fail(e, EXIT_INPUT, "%s: ends within a record, behind %zu whole ones; what stands before is good", path, v->count);
+			return fail(e, EXIT_INPUT, "%s: ends within a record, behind %zu whole ones; "
+						   "what stands before is good", path, v->count);
 		if (!kind_is_events(bytes + at, left) ||
-		    little(bytes + at + LENGTH + CHECK + length, CHECK) != tensorboard_checksum(bytes + at + LENGTH + CHECK, length))
-			return fail(e, EXIT_INPUT, "%s: record %zu is damaged; TensorBoard reads no further", path, v->count + 1);
+		    little(bytes + at + LENGTH + CHECK + length, CHECK) !=
+		    tensorboard_checksum(bytes + at + LENGTH + CHECK, length))
+			return fail(e, EXIT_INPUT, "%s: record %zu is damaged; TensorBoard reads no further", path,
+				    v->count + 1);
 		count_event(v, (struct message){ bytes + at + LENGTH + CHECK, bytes + at + LENGTH + CHECK + length });
 	}
 	return 0;
@@ -106,7 +109,8 @@ int inspect_events(struct sheet *s, struct error *e)
 	int status = -1;
 
 	if (fd >= 0 && S_ISFIFO(st.st_mode))
-		status = read_file(s->path, PIPE_CAP, &piped, e) < 0 ? -1 : read_events(s->path, (unsigned char *)piped.data, piped.len, &v, e);
+		status = read_file(s->path, PIPE_CAP, &piped, e) < 0 ? -1 :
+			read_events(s->path, (unsigned char *)piped.data, piped.len, &v, e);
 	else if (map == MAP_FAILED)
 		fail(e, exit_of_errno(errno), "%s: %s; check the path", s->path, strerror(errno));
 	else

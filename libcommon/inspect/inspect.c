@@ -1,3 +1,4 @@
+/* lora-inspect: tells the kind of a file, calls its inspector, and prints the facts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@ static int inspect_safetensors(struct sheet *s, const char *path, struct error *
 	return status;
 }
 
-/* PEFT's and diffusers' folders hold one file that matters. */
+/* Inspects the one adapter file in a folder of PEFT's or diffusers'. */
 static int inspect_adapter_folder(struct sheet *s, struct error *e)
 {
 	char *file;
@@ -56,7 +57,8 @@ static int inspect_begun(struct sheet *s, const unsigned char *bytes, size_t n, 
 	return inspect_safetensors(s, s->path, e);
 }
 
-/* What a pipe begins with, left in it: who inspects it reads all of it.  The pipe stays open meanwhile, or its writer would be told off. */
+/* Inspects a pipe by its first bytes, which stay in it for the inspector.  The pipe is held open meanwhile, lest its
+ * writer get a SIGPIPE. */
 static int inspect_pipe(struct sheet *s, struct error *e)
 {
 	int fd = open_input(s->path, e), aside[2], status;
@@ -73,7 +75,8 @@ static int inspect_pipe(struct sheet *s, struct error *e)
 		close(aside[1]);
 	}
 	if (n < 0)
-		status = fail(e, EXIT_IO, "%s: looking into the pipe: %s; write it to a file first", s->path, strerror(errno));
+		status = fail(e, EXIT_IO, "%s: looking into the pipe: %s; write it to a file first", s->path,
+			      strerror(errno));
 	else
 		status = inspect_begun(s, bytes, (size_t)n, e);
 	close(fd);
@@ -102,7 +105,7 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 	return status;
 }
 
-/* ---- saying it ---- */
+/* ---- printing ---- */
 
 static int put_text(const struct buffer *b, struct error *e)
 {
@@ -118,7 +121,7 @@ static int put_json(struct sheet *s, int status, const struct error *found, stru
 	return json_line(&s->json, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
 }
 
-/* To a file or a pipe as it is, so that it reads back as the same; to a terminal without what would command it. */
+/* Prints to a file or a pipe unchanged, so that it reads back as the same; to a terminal with controls escaped. */
 static int put_config(const char *config, struct error *e)
 {
 	if (isatty(STDOUT_FILENO))
@@ -142,7 +145,8 @@ int inspect_config(const char *path, struct error *e)
 	if (config) {
 		status = put_config(config, e);
 	} else {
-		status = fail(e, EXIT_INPUT, "%s: no configuration in it; adapters and states of lora-train 0.1 and later carry one", path);
+		status = fail(e, EXIT_INPUT, "%s: no configuration in it; "
+					     "adapters and states of lora-train 0.1 and later carry one", path);
 	}
 	safetensors_close(f);
 	return status;

@@ -1,8 +1,8 @@
 /*
- * inspect.h - what a file is, by its content, and whether it is sound.
+ * inspect.h - lora-inspect: tells what a file is, by its content, and whether it is intact.
  *
- * Owns what is said about adapters, checkpoints, image and latent tars, training states and pictures.  Must not know
- * devices or networks.
+ * Owns what is printed about adapters, checkpoints, image and latent tars, training states, event files and pictures.
+ * Must not know devices or networks.
  */
 #ifndef INSPECT_H
 #define INSPECT_H
@@ -20,7 +20,7 @@ struct inspect_options {
 /* Writes the TOML of the run that made an adapter or a state to stdout.  -1: there is none (*e). */
 int inspect_config(const char *path, struct error *e) MUST_CHECK;
 
-/* Says it on stdout.  -1: damaged, or of no known kind (*e; in JSON the object says so as well). */
+/* Prints the facts to stdout.  -1: damaged, or of no known kind (*e; in JSON the object says so too). */
 int inspect_file(const char *path, const struct inspect_options *o, struct error *e) MUST_CHECK;
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * internal.h - the sheet of facts that the inspectors fill in, and the inspectors.
+ * internal.h - the sheet, a list of facts about a file, and the inspectors, which fill it in.
  *
- * Private to inspect*.c.
+ * Private to inspect/.
  */
 #ifndef INSPECT_INTERNAL_H
 #define INSPECT_INTERNAL_H
@@ -10,7 +10,7 @@
 #include "../io/safetensors.h"
 #include "inspect.h"
 
-/* Facts in two forms at once: members of a JSON object, or lines "  label        value" for people, broken at 80
+/* The facts in both forms: members of a JSON object, and lines "  label        value" for people, broken at 80
  * columns. */
 struct sheet {
 	const struct inspect_options *options;
@@ -19,12 +19,12 @@ struct sheet {
 	struct buffer text;
 };
 
-/* label NULL: for JSON alone. */
+/* Adds a fact; label NULL: to the JSON alone. */
 void sheet_text(struct sheet *s, const char *key, const char *label, const char *value);
 void sheet_int(struct sheet *s, const char *key, const char *label, int64_t value);
-/* A line for people alone. */
+/* Adds a line for people alone. */
 void sheet_line(struct sheet *s, const char *label, const char *format, ...) PRINTF_LIKE(3, 4);
-/* A line of its own, as long as it is: keys, norms, metadata. */
+/* Adds an unbroken line: keys, norms, metadata. */
 void sheet_row(struct sheet *s, const char *format, ...) PRINTF_LIKE(2, 3);
 char *thousands(uint64_t n);                    /* "6,938,040,682", malloced */
 

@@ -1,3 +1,4 @@
+/* The facts of a file as JSON and as lines for people; keys, norms, metadata. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #define LABEL 11                /* columns of a label, after two blanks and before one */
 #define COLUMNS 80
 
-/* How much of the text goes on one line: up to the last blank within the room; a word that is longer is not broken. */
+/* The length of the text that fits on one line: up to the last blank within `room`; a longer word is not broken. */
 static size_t line_length(const char *text, size_t room)
 {
 	size_t n = strlen(text), last = 0;
@@ -135,7 +136,7 @@ const char *dtypes_of(const struct safetensors *f)
 	for (size_t i = 0; i < f->count; i++) {
 		const struct safetensor *t = &f->tensor[i];
 
-		if (t->dims == 0 || t->dtype == DTYPE_I64)      /* an alpha or ids: not what the weights are kept in */
+		if (t->dims == 0 || t->dtype == DTYPE_I64)      /* an alpha or ids: not the type of the weights */
 			continue;
 		if (found >= 0 && found != (int)t->dtype)
 			return "mixed";

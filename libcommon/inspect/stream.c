@@ -1,4 +1,4 @@
-/* Tars of samples, and pictures. */
+/* lora-inspect: sample streams, and pictures. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +45,9 @@ static void count_sample(struct contents *c, const struct tar_sample *t)
 			     (int)json_integer_value(json_array_get(size, 1)));
 }
 
-/* What the stream's own checksums cannot tell: that the payload is a picture, or finite latents. */
-static int verify_sample(const struct sheet *s, struct contents *c, const char *format, const struct tar_sample *t, struct error *e)
+/* Checks what the stream's checksums cannot tell: that a payload is a picture, or that latents are finite. */
+static int verify_sample(const struct sheet *s, struct contents *c, const char *format, const struct tar_sample *t,
+			 struct error *e)
 {
 	static const char *const pictures[] = { "png", "jpg" };
 	const struct image_options options = { .background = { 255, 255, 255 } };
@@ -111,7 +112,7 @@ static void say_tar(struct sheet *s, const struct contents *c, const char *forma
 	json_end_array(&s->json);
 }
 
-/* Headings stand before the keys in the text, so those are gathered aside. */
+/* The headings come before the keys in the text, so the keys are collected in a sheet of their own. */
 static int read_tar(struct sheet *s, struct tar_reader *r, struct contents *c, struct sheet *keys, struct error *e)
 {
 	struct tar_sample t = { 0 };

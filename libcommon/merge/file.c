@@ -1,3 +1,4 @@
+/* Writing one merged safetensors file: its header, then tensor by tensor, with the hash of its metadata. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include "../base/retry.h"
 #include "internal.h"
 
-/* A file on its way out. */
+/* A file that is being written. */
 struct writing {
 	struct publish *out;
 	struct sha256 hash;             /* of everything behind the header */
@@ -23,8 +24,8 @@ static int put(struct writing *w, const void *bytes, size_t n, struct error *e)
 
 /* ---- header: the old one's bytes but for the hash in the metadata ---- */
 
-/* Where the value of modelspec.hash_sha256 stands in the header: its first character, and its length in *n.  NULL: not
- * there.  Inside another text the quotes would have backslashes. */
+/* Finds the value of modelspec.hash_sha256 in the header: its first character, and its length in *n.  NULL: there is
+ * none.  Within another text the quotes would have backslashes. */
 static const char *find_hash(const char *json, size_t *n)
 {
 	static const char key[] = "\"modelspec.hash_sha256\"";
@@ -43,7 +44,7 @@ static const char *find_hash(const char *json, size_t *n)
 	return p;
 }
 
-/* *hash_at: where in the file the hash's digits stand, 0: there is none. */
+/* *hash_at: the offset of the hash's digits in the file; 0: there is none. */
 static int old_header(const struct safetensors *s, struct buffer *header, size_t *hash_at, struct error *e)
 {
 	struct buffer old = { 0 };

@@ -1,4 +1,4 @@
-/* A diffusers folder with its weights merged: built beside its place, then renamed. */
+/* Writing a merged diffusers folder: under a temporary name, then renamed. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -50,7 +50,7 @@ static bool ends(const char *name, const char *end)
 	return n >= k && strcmp(name + n - k, end) == 0;
 }
 
-/* Weights in forms that were not read stay behind: a copy of them would look merged and not be. */
+/* Is it a file of weights?  One that was not read is not copied: it would look merged and not be. */
 static bool is_weights(const char *name)
 {
 	static const char *const kinds[] = {
@@ -136,7 +136,7 @@ static int copy_tree(struct merge *m, const char *from, const char *to, const ch
 	return status ? status : sync_folder(to, e);
 }
 
-/* ---- the whole ---- */
+/* ---- the folder ---- */
 
 int merge_folder(struct merge *m, struct error *e)
 {

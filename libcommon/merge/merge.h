@@ -1,9 +1,9 @@
 /*
- * merge.h - bake adapters into a checkpoint: W += weight * alpha / rank * up down, in the checkpoint's own layout and
- * types.
+ * merge.h - lora-merge: adds adapters to the weights of a checkpoint, W += weight * alpha / rank * up down for a LoRA,
+ * in the checkpoint's own layout and types.
  *
- * Owns the arithmetic and the files that come out.  Tensors pass through one at a time: memory is that of the greatest
- * one.
+ * Owns the arithmetic and the output files.  Works on one tensor at a time, so the memory needed is that of the
+ * largest.
  */
 #ifndef MERGE_H
 #define MERGE_H

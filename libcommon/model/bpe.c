@@ -1,3 +1,4 @@
+/* Byte pair encoding: the vocabulary, the ranked merges, and merging one word. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,8 @@ static int32_t id_of(const struct bpe *b, const char *token, size_t n)
 	return (int32_t)map_get(b->vocabulary, token, n);
 }
 
-/* Printable bytes of Latin-1 stand for themselves, the others, in order, for the characters from U+0100 on: a vocabulary
- * file shows a space as U+0120. */
+/* A vocabulary file writes printable bytes of Latin-1 as themselves and the others, in order, as the characters from
+ * U+0100 on: a space is U+0120. */
 static bool printable(uint32_t byte)
 {
 	return (byte > ' ' && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
@@ -110,8 +111,9 @@ int bpe_add_merge(struct bpe *b, const char *left, size_t left_n, const char *ri
 	m.made = id_of(b, both, left_n + right_n);
 	free(both);
 	if (m.left < 0 || m.right < 0 || m.made < 0)
-		return fail(e, EXIT_INPUT, "the merge of \"%.*s\" and \"%.*s\" is not in the vocabulary; the two belong to "
-			    "different models", (int)left_n, left, (int)right_n, right);
+		return fail(e, EXIT_INPUT, "the merge of \"%.*s\" and \"%.*s\" is not in the vocabulary; "
+					   "the two belong to different models", (int)left_n, left, (int)right_n,
+					   right);
 	GROW(b->merges, b->count, b->capacity);
 	b->merges[b->count++] = m;
 	return 0;
@@ -150,9 +152,9 @@ void bpe_end_merges(struct bpe *b)
 
 /* ---- one word ---- */
 
-/* The symbols of a word, in a list: a merge keeps the left one's place and takes the right one out. */
+/* The symbols of a word, in a list.  A merge replaces the left symbol and removes the right one. */
 struct symbol {
-	int32_t id;             /* -1: taken out */
+	int32_t id;             /* -1: removed */
 	size_t previous, next;  /* NONE at the ends */
 };
 #define NONE SIZE_MAX

@@ -1,5 +1,5 @@
 /*
- * config_json.h - one config file each: its keys, their limits, and the settings that are refused.
+ * config_json.h - reads one config file: its keys, their limits, and the settings that are refused.
  *
  * Private to config.c (vae_config_read is public, in config.h).  Must not know folders.
  */

@@ -1,10 +1,11 @@
 /*
- * inventory.h - what a network has loaded: every layer once, under diffusers' name.
+ * * inventory.h - the list of the layers that a network has loaded, each under diffusers' name.
  *
- * A network's loader takes its layers through an inventory and nowhere else, so that listing them for adapters and freeing them
- * need no second walk.  Layers must not move afterwards: the inventory keeps their addresses.  Must not know networks.
+ * A network loads all its layers through the take_*() functions, so that listing them for adapters and freeing them
+ * need no second pass over the network.  The inventory stores their addresses, so layers must not move.  Must not know
+ * networks.
  *
- * A failure sticks: later calls do nothing, and `failed` tells at the end.
+ * After a failure later calls do nothing, and `failed` stays set.
  */
 #ifndef MODEL_INVENTORY_H
 #define MODEL_INVENTORY_H
@@ -21,14 +22,17 @@ struct inventory {
 };
 
 /* The name of a layer is parent.child, or child where parent is "". */
-void take_linear(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, bool bias,
-		 struct linear *l);
-void take_conv(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, int kernel, int stride,
-	       struct conv *c);
-void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, struct linear *l);
-void take_norm(struct inventory *v, const char *parent, const char *child, int c, int groups, float eps, struct norm *n);
+void take_linear(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
+		 bool bias, struct linear *l);
+void take_conv(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
+	       int kernel, int stride, struct conv *c);
+void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
+		  struct linear *l);
+void take_norm(struct inventory *v, const char *parent, const char *child, int c, int groups, float eps,
+	       struct norm *n);
 
-void inventory_list(const struct inventory *v, struct layer_list *list);        /* appends the layers, in the order they were taken */
+/* appends the layers, in the order they were taken */
+void inventory_list(const struct inventory *v, struct layer_list *list);
 void inventory_free(struct inventory *v);                                       /* frees the layers, too */
 
 #endif

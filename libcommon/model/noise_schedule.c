@@ -1,3 +1,4 @@
+/* The noise schedule: betas to abar, noising, and the target of the prediction. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,11 +25,12 @@ static float linspace(float from, float to, int n, int i)
 	return i < n / 2 ? from + step * i : to - step * (n - 1 - i);
 }
 
-/* Rounded where PyTorch rounds (betas and 1 - beta to float, the running product in double): at t = 0 the float of 1 - abar is a
- * beta of 0.00085 with an error of 3e-5, and every model was trained with that SNR. */
+/* Rounds where PyTorch rounds (betas and 1 - beta to float; the running product in double).  At t = 0 the beta of
+ * 0.00085 has, as 1 - abar in float, an error of 3e-5, and every model was trained with that SNR. */
 void noise_schedule_init(struct noise_schedule *s, const struct schedule_config *c)
 {
-	float from = c->scaled_linear ? sqrt(c->beta_start) : c->beta_start, to = c->scaled_linear ? sqrt(c->beta_end) : c->beta_end;
+	float from = c->scaled_linear ? sqrt(c->beta_start) : c->beta_start,
+	      to = c->scaled_linear ? sqrt(c->beta_end) : c->beta_end;
 	double product = 1;
 	int i;
 

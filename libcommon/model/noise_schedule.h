@@ -1,7 +1,9 @@
 /*
- * noise_schedule.h - how much noise each timestep has, and what a prediction means (DDPM; Ho et al. 2020).
+ * noise_schedule.h - the noise schedule: how much noise each timestep has, and the target of the prediction (DDPM; Ho
+ * et al. 2020).
  *
- * One schedule for training and sampling.  abar is the running product of 1 - beta; SNR = abar / (1 - abar).
+ * Training and sampling share it.  abar is the running product of 1 - beta; SNR = abar / (1 - abar).  Must not know
+ * networks or samplers.
  */
 #ifndef MODEL_NOISE_SCHEDULE_H
 #define MODEL_NOISE_SCHEDULE_H
@@ -22,7 +24,7 @@ double noise_schedule_snr(const struct noise_schedule *s, int t);
 
 /* noisy = sqrt(abar) x + sqrt(1 - abar) noise; n elements, host */
 void noise_add(const struct noise_schedule *s, int t, float *noisy, const float *x, const float *noise, size_t n);
-/* what the network shall predict: noise, or v = sqrt(abar) noise - sqrt(1 - abar) x */
+/* what the network must predict: the noise, or v = sqrt(abar) noise - sqrt(1 - abar) x */
 void noise_target(const struct noise_schedule *s, int t, float *target, const float *x, const float *noise, size_t n);
 
 #endif

@@ -1,3 +1,4 @@
+/* Parsing A1111's brackets into parts with weights. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,10 +9,11 @@
 
 #define ROUND 1.1
 #define SQUARE (1 / 1.1)
-#define MOST 1e6f                       /* of a weight, either way: eighty digits would be no finite float, nor any picture after it */
-#define DEEPEST 64                      /* each bracket weighs every part in it; 1.1 to this is 446 */
+/* The largest weight, of either sign.  With eighty digits it would be no finite float, nor would any picture. */
+#define MOST 1e6f
+#define DEEPEST 64                      /* open brackets; 1.1 to the power of this is 446 */
 
-/* Brackets that are open: where each began among the parts; SIZE_MAX: too deep to weigh anything. */
+/* The open brackets: the index of the part with which each began; SIZE_MAX: too deep, ignored. */
 struct open { size_t *first, count, capacity; };
 
 struct reader { struct weighted_texts parts; struct open round, square; };
@@ -54,7 +56,7 @@ static size_t read_weight(const char *s, double *weight)
 	return *after == ')' ? after + 1 - s : 0;
 }
 
-/* What begins at s; returns its length. */
+/* Reads the character or bracket at s; returns its length. */
 static size_t read_piece(struct reader *r, const char *s)
 {
 	double weight;
@@ -105,7 +107,7 @@ void prompt_weights_parse(const char *prompt, struct weighted_texts *list)
 
 	while (*prompt)
 		prompt += read_piece(&r, prompt);
-	while (r.round.count)           /* left open: to the end */
+	while (r.round.count)           /* a bracket that is not closed reaches to the end */
 		close_bracket(&r, &r.round, ROUND);
 	while (r.square.count)
 		close_bracket(&r, &r.square, SQUARE);

@@ -1,9 +1,8 @@
 /*
- * prompt_weights.h - A1111's brackets: which words of a prompt count more or less.
+ * * prompt_weights.h - weights of words in a prompt, by A1111's brackets.
  *
- * (x) 1.1, [x] 1/1.1, (x:1.3) 1.3, nested ones multiply; \( \) \[ \] \\ are the characters.  A bracket inside 64 others weighs nothing;
- * a weight is a million at most.
- * Must not know tokens.
+ * (x) is 1.1, [x] is 1/1.1, (x:1.3) is 1.3, and nested ones multiply; \( \) \[ \] \\ are the characters themselves.  A
+ * bracket inside 64 others is ignored; a weight is a million at most.  Must not know tokens.
  */
 #ifndef MODEL_PROMPT_WEIGHTS_H
 #define MODEL_PROMPT_WEIGHTS_H

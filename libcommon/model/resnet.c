@@ -1,3 +1,4 @@
+/* Residual block and change of size, for UNet and VAE. */
 #include "resnet.h"
 
 void take_resnet(struct inventory *v, const char *name, const struct resnet_size *s, struct resnet *r)

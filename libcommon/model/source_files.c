@@ -1,10 +1,11 @@
+/* Opening the files of a component: one safetensors file, or shards by their index. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
 #include "../io/json.h"
 #include "source_internal.h"
 
-#define INDEX_CAP (16 << 20)            /* bytes of a shard index; a model's is some hundred thousand */
+#define INDEX_CAP (16 << 20)            /* most bytes of a shard index; a real one has some hundred thousand */
 #define MAX_SHARDS 1000
 
 int source_add_file(struct model_files *m, const char *path, const char *relative, struct error *e)
@@ -30,7 +31,7 @@ static int add_named(struct model_files *m, const char *folder, const char *rela
 	return status;
 }
 
-/* An index comes with the download; one that says "../../x" would read files that nobody named. */
+/* Is it a file name without folders?  An index that names "../../x" would read files that the user did not name. */
 static bool plain_name(const char *name)
 {
 	return name && *name && *name != '.' && !strchr(name, '/') && !strchr(name, '\\') && strlen(name) < 256;
@@ -70,7 +71,7 @@ static int shard_names(const char *path, json_t *map, const char *names[MAX_SHAR
 	return 0;
 }
 
-/* A shard that lacks what the index puts there is an older or a broken copy. */
+/* Refuses a shard that lacks a tensor which the index puts there: it is an older or a broken copy. */
 static int check_shard(const char *path, json_t *map, const char *name, const struct safetensors *s, struct error *e)
 {
 	const char *tensor;
@@ -102,7 +103,7 @@ static int add_shards(struct model_files *m, const char *folder, const char *rel
 	return status;
 }
 
-/* What may hold a component's weights, in order of preference. */
+/* The forms of a component's weights, in order of preference. */
 static const struct { const char *suffix; bool index; } forms[] = {
 	{ ".safetensors", false },
 	{ ".safetensors.index.json", true },
@@ -111,7 +112,7 @@ static const struct { const char *suffix; bool index; } forms[] = {
 	{ ".fp16.safetensors.index.json", true },
 };
 
-/* 1: there is nothing; *e says so. */
+/* 1: there are no weights, with *e filled in. */
 static int no_weights(const char *folder, const char *stem, struct error *e)
 {
 	char *pickle = xprintf("%s/%s.bin", folder, !strcmp(stem, "model") ? "pytorch_model" : stem);

@@ -1,7 +1,8 @@
+/* Telling by tensor names which other architecture a file holds. */
 #include <string.h>
 #include "source_internal.h"
 
-/* Names that tell an architecture; the first row that matches decides. */
+/* Names of tensors that only one architecture has; the first row that matches decides. */
 static const struct { const char *start, *what; } signs[] = {
 	{ "conditioner.embedders.0.model.", "the SDXL refiner" },
 	{ "cond_stage_model.model.", "Stable Diffusion 2" },

@@ -1,3 +1,4 @@
+/* Loading layers onto a device: shapes are checked, transposed matrices turned, types narrowed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +54,7 @@ static unsigned char *turned(const struct source_tensor *t)
 	return copy;
 }
 
-/* What F16 cannot hold becomes infinite, and the model's outputs tell. */
+/* Rounds to `to`.  A value that F16 cannot hold becomes infinite, which shows in the model's outputs. */
 static unsigned char *narrowed(const struct source_tensor *t, enum dtype to)
 {
 	size_t count = 1;
@@ -70,7 +71,7 @@ static unsigned char *narrowed(const struct source_tensor *t, enum dtype to)
 	return copy;
 }
 
-/* F32 as the caller of model_files_narrow() wants it; *copy holds what was made. */
+/* Narrows an F32 tensor as model_files_narrow() asks; *copy is the new memory, if any. */
 static void narrow(const struct loader *l, struct source_tensor *t, unsigned char **copy)
 {
 	const enum dtype to = l->files->narrow;

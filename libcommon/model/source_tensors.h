@@ -1,8 +1,8 @@
 /*
- * source_tensors.h - every tensor that a component of these sizes has: diffusers' name and shape.
+ * source_tensors.h - the list of every tensor that a component of given sizes has: diffusers' name and shape.
  *
- * Private to source*.c.  Must not know files.  The networks ask for the same names; what a network wants and this list
- * lacks is refused when it loads.
+ * Private to source*.c.  Must not know files.  The networks ask for the same names; a name that this list lacks is
+ * refused when the network loads.
  */
 #ifndef MODEL_SOURCE_TENSORS_H
 #define MODEL_SOURCE_TENSORS_H

@@ -1,3 +1,4 @@
+/* Text to token ids: special tokens, normalization, pieces, byte pair encoding. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -61,8 +62,8 @@ static size_t run(const char *text, size_t n, enum unicode_class *class)
 	return at;
 }
 
-/* A special token's name that was not matched as such, <|ENDOFTEXT|> in lower case, is cut in three where a piece begins
- * with it, whatever punctuation follows.  Returns its bytes. */
+/* Where a piece begins with the name of a special token that was not matched as such (<|ENDOFTEXT|> in lower case), the
+ * name is cut in three, whatever punctuation follows.  Returns its bytes. */
 static size_t encode_spelled_special(struct encoding *x, const char *text, size_t n)
 {
 	static const char *const names[] = { CLIP_BOS, CLIP_EOS };
@@ -187,7 +188,7 @@ int tokenizer_encode_padded(const struct tokenizer *t, const char *text, int len
 	return 0;
 }
 
-/* ---- what the folder said ---- */
+/* ---- settings of the folder ---- */
 
 int tokenizer_bos(const struct tokenizer *t)
 {

@@ -1,12 +1,12 @@
 /*
- * tokenizer.h - CLIP's tokenizer: text to ids as Hugging Face's fast CLIPTokenizer gives them.
+ * tokenizer.h - CLIP's tokenizer: from text to the ids that Hugging Face's fast CLIPTokenizer gives.
  *
  * Owns the text rules and the files of a tokenizer folder.  Must not know encoders, captions' syntax or prompts'
  * weights.
  *
- * Rules: the spelling of BOS, EOS and the unknown token gives their ids; that of the padding token does not, so a "!" in
- * a text is a word, "!</w>", where "!" is the padding.  The rest: normalization form C, lower case by character, cut into
- * 's|'t|'re|'ve|'m|'ll|'d | letters | one number | anything else but white space; each piece through bpe.h.
+ * Rules: the spelling of BOS, EOS and the unknown token gives their ids; that of the padding token does not, so a "!"
+ * in a text is a word, "!</w>", where "!" is the padding.  The rest: normalization form C, lower case by character, cut
+ * into 's|'t|'re|'ve|'m|'ll|'d | letters | one number | anything else but white space; each piece through bpe.h.
  */
 #ifndef MODEL_TOKENIZER_H
 #define MODEL_TOKENIZER_H
@@ -24,8 +24,8 @@ struct tokenizer *tokenizer_open(const char *folder, struct error *e) MUST_CHECK
 struct tokenizer *tokenizer_open_clip(struct error *e) MUST_CHECK;
 void tokenizer_free(struct tokenizer *t);                       /* accepts NULL */
 
-/* Text to BOS, ids, EOS, cut to length (at least 2; EOS stays last).  Returns how many; *whole (may be NULL): how many
- * they were before the cut.  Fails on text that is no UTF-8, naming the byte, from 0 (EXIT_INPUT). */
+/* Writes BOS, the text's ids and EOS, cut to length (at least 2; EOS stays last).  Returns their number; *whole (may be
+ * NULL): their number before the cut.  Fails on text that is not UTF-8, naming the byte, from 0 (EXIT_INPUT). */
 int tokenizer_encode(const struct tokenizer *t, const char *text, int length, int32_t *ids, int *whole,
 		     struct error *e) MUST_CHECK;
 /* The same, filled up to length with the padding token.  Returns 0. */

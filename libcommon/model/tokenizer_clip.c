@@ -1,3 +1,4 @@
+/* CLIP's own vocabulary, which is part of the program. */
 #include <string.h>
 #include "../base/memory.h"
 #include "tokenizer_parts.h"

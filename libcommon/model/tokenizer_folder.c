@@ -1,3 +1,4 @@
+/* A tokenizer from its folder: vocabulary, merges, special tokens. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -9,7 +10,7 @@
 #define VOCABULARY_CAP ((size_t)64 << 20)
 #define CONFIG_CAP ((size_t)1 << 20)
 #define HIGHEST_ID ((1 << 24) - 1)
-#define LONGEST 65536           /* of model_max_length; the huge number that stands for "no limit" means the default */
+#define LONGEST 65536           /* largest model_max_length; the huge number for "no limit" means the default */
 
 static const struct {
 	const char *key, *text;         /* text NULL: that of EOS */
@@ -100,8 +101,10 @@ static int check_vocabulary(struct tokenizer *t, const char *path, json_t *vocab
 	for (int role = 0; role < SPECIALS; role++) {
 		id = json_object_get(vocabulary, t->special[role].text);
 		if (!id)
-			return fail(e, EXIT_INPUT, "%s: no token \"%s\" (%s); the folder's files belong to different models, "
-				    "or this is no CLIP tokenizer", path, t->special[role].text, ROLES[role].key);
+			return fail(e, EXIT_INPUT, "%s: no token \"%s\" (%s); "
+						   "the folder's files belong to different models, "
+						   "or this is no CLIP tokenizer", path, t->special[role].text,
+						   ROLES[role].key);
 		t->special[role].id = (int)json_integer_value(id);
 	}
 	t->bpe = bpe_new(vocabulary, t->special[UNKNOWN].id);
@@ -212,7 +215,8 @@ static int read_vocabulary(struct tokenizer *t, const char *folder, struct error
 	char *vocab = NULL, *merges = NULL, *both = NULL;
 	int rc = 0;
 
-	if (find(folder, "vocab.json", &vocab, e) < 0 || find(folder, "merges.txt", &merges, e) < 0 || find(folder, "tokenizer.json", &both, e) < 0)
+	if (find(folder, "vocab.json", &vocab, e) < 0 || find(folder, "merges.txt", &merges, e) < 0 ||
+	    find(folder, "tokenizer.json", &both, e) < 0)
 		rc = -1;
 	else if (vocab && merges)
 		rc = read_two_files(t, vocab, merges, e);

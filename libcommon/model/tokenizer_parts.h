@@ -1,6 +1,6 @@
 /*
- * tokenizer_parts.h - what the parts of the tokenizer share: tokenizer_folder.c or tokenizer_clip.c fills it,
- * tokenizer.c goes by it.
+ * tokenizer_parts.h - struct tokenizer, which tokenizer_folder.c or tokenizer_clip.c fills in and tokenizer.c reads.
+ * Private to these.
  */
 #ifndef MODEL_TOKENIZER_PARTS_H
 #define MODEL_TOKENIZER_PARTS_H

@@ -1,3 +1,4 @@
+/* The UNet's spatial transformer: loading and forward. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "transformer.h"
@@ -6,13 +7,14 @@
 #define GROUP_NORM_EPS 1e-6f
 #define LAYER_NORM_EPS 1e-5f
 
-/* Blocks that run twice together: each part keeps its input, and takes the memory of all its inside once.  Where a transformer is deep its
- * pictures are small, and so is a block's inside. */
+/* Transformers of at least DEEP blocks are checkpointed in parts of BLOCKS_A_PART blocks.  A part stores its input, and
+ * needs memory for all activations inside it while it runs again.  Where a transformer is deep, its pictures are small,
+ * and so are the activations of a block. */
 #define DEEP 3
 #define BLOCKS_A_PART 2
 
-static void take_attention(struct inventory *v, const char *block, const char *which, const struct transformer_size *s, bool cross,
-			   struct attention *a)
+static void take_attention(struct inventory *v, const char *block, const char *which, const struct transformer_size *s,
+			   bool cross, struct attention *a)
 {
 	const int width = s->width, read = cross ? s->context : width;
 	char *name = xprintf("%s.%s", block, which);
@@ -27,7 +29,8 @@ static void take_attention(struct inventory *v, const char *block, const char *w
 	free(name);
 }
 
-static void take_block(struct inventory *v, const char *name, const struct transformer_size *s, struct transformer_block *b)
+static void take_block(struct inventory *v, const char *name, const struct transformer_size *s,
+		       struct transformer_block *b)
 {
 	take_norm(v, name, "norm1", s->width, 0, LAYER_NORM_EPS, &b->norm1);
 	take_attention(v, name, "attn1", s, false, &b->self);
@@ -46,12 +49,14 @@ static void divide(struct transformer *tr)
 	tr->part = xcalloc(tr->parts, sizeof(*tr->part));
 	for (int i = 0; i < tr->parts; i++) {
 		const int first = i * each;
-		tr->part[i] = (struct transformer_part){ tr, first, first + each > tr->depth ? tr->depth - first : each };
+		tr->part[i] = (struct transformer_part){ tr, first,
+							 first + each > tr->depth ? tr->depth - first : each };
 	}
 }
 
-/* Over channels a linear layer and a 1x1 convolution give the same: which of them it is shows in files only. */
-static void take_projection(struct inventory *v, const char *name, const char *child, const struct transformer_size *s, struct linear *l)
+/* A linear layer over channels and a 1x1 convolution are the same; only files tell them apart. */
+static void take_projection(struct inventory *v, const char *name, const char *child, const struct transformer_size *s,
+			    struct linear *l)
 {
 	if (s->conv_projection)
 		take_conv1x1(v, LAYER_TRANSFORMER, name, child, s->width, s->width, l);
@@ -97,7 +102,8 @@ static struct tensor *feed_forward(struct tape *t, const struct transformer_bloc
 	return op_linear(t, last_use(op_geglu(t, last_use(op_linear(t, last_use(x), &b->ff_in)))), &b->ff_out);
 }
 
-static struct tensor *run_block(struct tape *t, const struct transformer_block *b, struct tensor *x, bool last_of_x, struct tensor *context)
+static struct tensor *run_block(struct tape *t, const struct transformer_block *b, struct tensor *x, bool last_of_x,
+				struct tensor *context)
 {
 	struct tensor *h = op_layer_norm(t, x, &b->norm1);
 
@@ -108,7 +114,7 @@ static struct tensor *run_block(struct tape *t, const struct transformer_block *
 	return op_add(t, last_use(x), last_use(feed_forward(t, b, h)));
 }
 
-/* in: what the part before gave, or the picture; context; for the last part, the picture too */
+/* A block_fn.  in: the output of the part before, or the picture; the context; for the last part, the picture too */
 static struct tensor *run_part(struct tape *t, const void *part, struct tensor *const *in)
 {
 	const struct transformer_part *p = part;

@@ -1,5 +1,6 @@
 /*
- * transformer.h - the UNet's spatial transformer: pixels as tokens that read each other and the text.
+ * transformer.h - the UNet's spatial transformer: each pixel is a token; self-attention among them, cross-attention to
+ * the text.
  */
 #ifndef MODEL_TRANSFORMER_H
 #define MODEL_TRANSFORMER_H
@@ -14,7 +15,8 @@ struct transformer_block {
 	struct linear ff_in, ff_out;
 };
 
-/* What is checkpointed as a whole: some of the blocks, with the way in before the first and the way out behind the last. */
+/* Consecutive blocks that gradient checkpointing treats as one block of the tape.  The first part begins with norm and
+ * proj_in, the last ends with proj_out. */
 struct transformer_part { const struct transformer *of; int first, count; };
 
 struct transformer {
@@ -27,11 +29,11 @@ struct transformer {
 
 /* text_on_host: the weights that read the text, of few rows, stay in host memory */
 struct transformer_size { int width, heads, depth, context, groups; bool conv_projection, text_on_host; };
-/* Frees nothing: transformer_free() gives back the list of blocks, the inventory the layers. */
+/* The caller frees the list of blocks with transformer_free(), and the layers with the inventory. */
 void take_transformer(struct inventory *v, const char *name, const struct transformer_size *s, struct transformer *tr);
 void transformer_free(struct transformer *tr);
 
-/* x [n,h,w,c], which is read here last, context [n,length,1,c'] -> like x */
+/* x [n,h,w,c], of which this is the last use; context [n,length,1,c'].  The result is like x. */
 struct tensor *run_transformer(struct tape *t, const struct transformer *tr, struct tensor *x, struct tensor *context);
 
 #endif

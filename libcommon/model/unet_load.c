@@ -1,8 +1,9 @@
+/* The UNet's list of stages from its config, and the weights of each. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "unet_parts.h"
 
-/* Where the loader stands: the width here, and the widths of the states that the way up will read. */
+/* The state of the loader: the width at this stage, and the widths of the skip connections that the up blocks read. */
 struct plan {
 	struct unet *u;
 	struct inventory *v;
@@ -20,7 +21,7 @@ static struct stage *add_stage(struct plan *p, enum stage_kind kind, char *name)
 	return s;
 }
 
-/* skip: beside x comes a state from the way down */
+/* skip: a skip connection of the down blocks is concatenated with x */
 static struct stage *add_resnet(struct plan *p, char *name, int out, bool skip)
 {
 	const struct unet_config *c = &p->u->config;
@@ -50,7 +51,8 @@ static struct stage *add_sampler(struct plan *p, enum stage_kind kind, char *nam
 {
 	struct stage *s = add_stage(p, kind, name);
 
-	take_conv(p->v, LAYER_CONV_SET, name, "conv", p->width, p->width, 3, kind == STAGE_DOWNSAMPLE ? 2 : 1, &s->sampler);
+	take_conv(p->v, LAYER_CONV_SET, name, "conv", p->width, p->width, 3, kind == STAGE_DOWNSAMPLE ? 2 : 1,
+		  &s->sampler);
 	return s;
 }
 
@@ -68,7 +70,8 @@ static void plan_down(struct plan *p, int level)
 	for (int j = 0; j < c->resnets; j++) {
 		s = add_resnet(p, xprintf("down_blocks.%d.resnets.%d", level, j), c->channels[level], false);
 		if (c->attention[level])
-			s = add_transformer(p, xprintf("down_blocks.%d.attentions.%d", level, j), level, c->depth[level]);
+			s = add_transformer(p, xprintf("down_blocks.%d.attentions.%d", level, j), level,
+					    c->depth[level]);
 		keep(p, s);
 	}
 	if (level < c->levels - 1) {
@@ -128,7 +131,8 @@ static void plan_unet(struct unet *u, bool text_on_host)
 	const struct unet_config *c = &u->config;
 	/* down and up: resnets, transformers, a sampler a level; the middle's three */
 	int most = c->levels * (2 * c->resnets + 1 + 2 * (c->resnets + 1) + 1) + 3;
-	struct plan p = { u, &u->layers, c->channels[0], 4 * c->channels[0], text_on_host, xcalloc(most + 1, sizeof(int)), 0 };
+	struct plan p = { u, &u->layers, c->channels[0], 4 * c->channels[0], text_on_host,
+			  xcalloc(most + 1, sizeof(int)), 0 };
 	int i;
 
 	u->stage = xcalloc(most, sizeof(*u->stage));
@@ -147,7 +151,8 @@ struct unet *unet_load(const struct model_files *m, const struct backend *be, st
 	return unet_load_sparing(m, be, d, false, e);
 }
 
-struct unet *unet_load_sparing(const struct model_files *m, const struct backend *be, struct device *d, bool text_on_host, struct error *e)
+struct unet *unet_load_sparing(const struct model_files *m, const struct backend *be, struct device *d,
+			       bool text_on_host, struct error *e)
 {
 	struct unet *u = xcalloc(1, sizeof(*u));
 

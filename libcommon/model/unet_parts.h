@@ -1,4 +1,4 @@
-/* unet_parts.h - what unet.c (the walk) and unet_load.c (names and sizes) share, and nobody else. */
+/* unet_parts.h - struct unet, shared by unet.c (forward) and unet_load.c (names and sizes).  Private to these. */
 #ifndef MODEL_UNET_PARTS_H
 #define MODEL_UNET_PARTS_H
 
@@ -8,11 +8,11 @@
 
 enum stage_kind { STAGE_RESNET, STAGE_TRANSFORMER, STAGE_DOWNSAMPLE, STAGE_UPSAMPLE };
 
-/* One module on the way from conv_in to conv_norm_out. */
+/* One module of those that run in order from conv_in to conv_norm_out. */
 struct stage {
 	enum stage_kind kind;
-	bool takes_skip;                /* reads the newest kept state beside its input */
-	bool keeps;                     /* its output is kept for the way up */
+	bool takes_skip;                /* concatenates the newest stored skip connection with its input */
+	bool keeps;                     /* its output is stored as a skip connection for the up blocks */
 	char *name;                     /* diffusers' */
 	char *closes;                   /* the block that ends with this stage, or NULL */
 	struct resnet resnet;

@@ -1,3 +1,4 @@
+/* UTF-8, character properties, and normalization form C. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include "../base/memory.h"

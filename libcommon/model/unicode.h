@@ -1,5 +1,5 @@
 /*
- * unicode.h - UTF-8, and the properties of characters that CLIP's tokenizer goes by.
+ * unicode.h - UTF-8, and the properties of characters that CLIP's tokenizer needs.
  *
  * Owns the tables (unicode_tables.h, generated).  They follow Hugging Face's tokenizers rather than one version of
  * Unicode; the generator, tests/tools/unicode_tables.py, says how.  Must not know tokens.
@@ -23,9 +23,10 @@ enum unicode_class unicode_class(uint32_t code);                /* general categ
 /* Lower case without context: 1 character, or 2 for U+0130 (i and a dot above). */
 int unicode_lower(uint32_t code, uint32_t lower[2]);
 
-/* The characters that it is made of, in canonical order; itself, where it is not composed.  None takes more than four. */
+/* The canonical decomposition of a character; the character itself where it has none.  At most four parts. */
 int unicode_decompose(uint32_t code, uint32_t parts[4]);
-bool unicode_is_mark(uint32_t code);                            /* stands above, below or through the character before it */
+/* stands above, below or through the character before it */
+bool unicode_is_mark(uint32_t code);
 
 /* Normalization form C.  Returns malloced characters, *count of them. */
 uint32_t *unicode_nfc(const uint32_t *codes, size_t n, size_t *count);

@@ -1,3 +1,4 @@
+/* The VAE: loading, encoding, decoding. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
@@ -25,7 +26,7 @@ struct half {
 	int pieces, width;              /* width: while loading */
 };
 
-/* When a block is too large to run whole. */
+/* When a block runs in bands, and how large these are: vae_set_bands(). */
 struct band_rule { size_t limit, pixels; };
 
 struct vae {
@@ -61,7 +62,8 @@ static struct piece *add_sampler(struct vae *v, struct half *h, enum piece_kind 
 {
 	struct piece *p = add_piece(h, kind, name);
 
-	take_conv(&v->layers, LAYER_OTHER, name, "conv", h->width, h->width, 3, kind == PIECE_DOWNSAMPLE ? 2 : 1, &p->sampler);
+	take_conv(&v->layers, LAYER_OTHER, name, "conv", h->width, h->width, 3, kind == PIECE_DOWNSAMPLE ? 2 : 1,
+		  &p->sampler);
 	return p;
 }
 
@@ -81,18 +83,21 @@ static void add_middle(struct vae *v, struct half *h)
 {
 	add_resnet(v, h, xprintf("%s.mid_block.resnets.0", h->name), h->width);
 	add_attention(v, h, xprintf("%s.mid_block.attentions.0", h->name));
-	add_resnet(v, h, xprintf("%s.mid_block.resnets.1", h->name), h->width)->closes = xprintf("%s.mid_block", h->name);
+	add_resnet(v, h, xprintf("%s.mid_block.resnets.1", h->name), h->width)->closes =
+		xprintf("%s.mid_block", h->name);
 }
 
 /* block 0 comes first in its half: a level's resnets, and a sampler where another level follows */
-static void add_level(struct vae *v, struct half *h, const char *direction, int block, int width, int resnets, enum piece_kind kind)
+static void add_level(struct vae *v, struct half *h, const char *direction, int block, int width, int resnets,
+		      enum piece_kind kind)
 {
 	struct piece *p = NULL;
 
 	for (int j = 0; j < resnets; j++)
 		p = add_resnet(v, h, xprintf("%s.%s_blocks.%d.resnets.%d", h->name, direction, block, j), width);
 	if (block < v->config.levels - 1)
-		p = add_sampler(v, h, kind, xprintf("%s.%s_blocks.%d.%ssamplers.0", h->name, direction, block, direction));
+		p = add_sampler(v, h, kind, xprintf("%s.%s_blocks.%d.%ssamplers.0", h->name, direction, block,
+						    direction));
 	p->closes = xprintf("%s.%s_blocks.%d", h->name, direction, block);
 }
 
@@ -142,8 +147,8 @@ static void load_decoder(struct vae *v)
 	end_half(v, h, c->in_channels);
 }
 
-struct vae *vae_load(const struct model_files *m, const struct backend *be, struct device *d, bool encoder, bool decoder,
-		     struct error *e)
+struct vae *vae_load(const struct model_files *m, const struct backend *be, struct device *d, bool encoder,
+		     bool decoder, struct error *e)
 {
 	struct vae *v = xcalloc(1, sizeof(*v));
 
@@ -215,7 +220,8 @@ static int rows_of_band(const struct band_rule *rule, const struct tensor *x)
 	return rows < 8 ? 8 : rows > 1024 ? 1024 : rows;
 }
 
-static struct tensor *run_residual(struct tape *t, const struct resnet *r, const struct band_rule *rule, struct tensor *x)
+static struct tensor *run_residual(struct tape *t, const struct resnet *r, const struct band_rule *rule,
+				   struct tensor *x)
 {
 	const struct residual parts = { &r->norm1, &r->norm2, &r->conv1, &r->conv2 };
 	const size_t whole = 3 * tensor_count(x) * sizeof(float);
@@ -242,8 +248,8 @@ static void show(probe_fn *probe, void *arg, struct tape *t, const char *module,
 		probe(arg, t, module, x);
 }
 
-static struct tensor *run_half(struct tape *t, const struct half *h, const struct band_rule *rule, struct tensor *x, probe_fn *probe,
-			       void *arg)
+static struct tensor *run_half(struct tape *t, const struct half *h, const struct band_rule *rule, struct tensor *x,
+			       probe_fn *probe, void *arg)
 {
 	char *conv_in = xprintf("%s.conv_in", h->name);
 
@@ -269,7 +275,8 @@ struct tensor *vae_encode(struct tape *t, const struct vae *v, struct tensor *pi
 
 struct tensor *vae_decode(struct tape *t, const struct vae *v, struct tensor *latent, probe_fn *probe, void *arg)
 {
-	return run_half(t, &v->decoder, NULL, v->post_quant.w.out ? op_linear(t, latent, &v->post_quant) : latent, probe, arg);
+	return run_half(t, &v->decoder, NULL, v->post_quant.w.out ? op_linear(t, latent, &v->post_quant) : latent,
+			probe, arg);
 }
 
 /* ---- host ---- */

@@ -1,5 +1,5 @@
 /*
- * vae.h - the autoencoder: pictures to latents' mean and std, latents to pictures.
+ * vae.h - the autoencoder: from pictures to mean and log variance of latents, and from latents to pictures.
  */
 #ifndef MODEL_VAE_H
 #define MODEL_VAE_H
@@ -7,26 +7,29 @@
 #include "layers.h"
 
 struct vae;
-struct vae *vae_load(const struct model_files *m, const struct backend *be, struct device *d, bool encoder, bool decoder,
-		     struct error *e) MUST_CHECK;
+struct vae *vae_load(const struct model_files *m, const struct backend *be, struct device *d, bool encoder,
+		     bool decoder, struct error *e) MUST_CHECK;
 void vae_free(struct vae *v);                                   /* accepts NULL */
 const struct vae_config *vae_config(const struct vae *v);
 
-/* From now on the encoder's residual blocks run in bands where their three activations would take more than `limit` bytes: in less memory,
- * with the same bytes.  pixels: of a band, about.  limit 0: never. */
-#define VAE_BAND_LIMIT  ((size_t)1 << 30)       /* with these a picture of SDXL's sizes takes less than that beside the weights */
+/* From now on the encoder's residual blocks run band by band where their three activations would take more than `limit`
+ * bytes: with less memory and the same result, byte for byte.  pixels: of a band, about.  limit 0: never. */
+/* With these two a picture of SDXL's sizes takes less than a GiB beside the weights. */
+#define VAE_BAND_LIMIT  ((size_t)1 << 30)
 #define VAE_BAND_PIXELS ((size_t)128 * 1024)
 void vae_set_bands(struct vae *v, size_t limit, size_t pixels);
 
-/* picture [n,h,w,3] in -1..1, not read afterwards -> moments [n,h/f,w/f,2*latent]: mean, then log variance not yet clamped (to -30..20).
- * probe, where not NULL, is called with diffusers' module name after each module ("encoder.conv_in", ...). */
+/* picture [n,h,w,3] in -1..1, not read afterwards -> moments [n,h/f,w/f,2*latent]: mean, then log variance not yet
+ * clamped (to -30..20).  probe, where not NULL, is called with diffusers' module name after each module
+ * ("encoder.conv_in", ...). */
 typedef void probe_fn(void *arg, struct tape *t, const char *module, struct tensor *x);
 struct tensor *vae_encode(struct tape *t, const struct vae *v, struct tensor *picture, probe_fn *probe, void *arg);
 /* latent [n,h,w,latent], already divided by the scaling factor -> [n,h*f,w*f,3], not clamped */
 struct tensor *vae_decode(struct tape *t, const struct vae *v, struct tensor *latent, probe_fn *probe, void *arg);
 
 /* host: moments [rows][2c] -> mean [rows][c], std = exp(clamp(logvar,-30,20)/2) */
-void vae_split_moments(const float *moments, size_t rows, int c, float *mean, float *std, float *logvar /* may be NULL */);
+void vae_split_moments(const float *moments, size_t rows, int c, float *mean, float *std,
+		       float *logvar /* may be NULL */);
 
 /* host layouts: [n,h,w,c] <-> [n,c,h,w] */
 void nhwc_from_nchw(float *out, const float *in, int n, int c, int h, int w);

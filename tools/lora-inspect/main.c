@@ -1,3 +1,4 @@
+/* lora-inspect: its options, a call for each file, a status. */
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/inspect/inspect.h"
@@ -36,11 +37,13 @@ int main(int argc, char **argv)
 		  "whether a1111, comfy, invoke, diffusers or sdcpp load it" },
 		{ "diff", 0, OPTION_LATER, NULL, "OTHER", "what differs from another file" },
 		{ "html", 0, OPTION_LATER, NULL, "FILE", "the same as a page" },
-		{ "rebuild-config", 0, OPTION_FLAG, &config, NULL, "only the settings of the run that made it, as TOML" },
+		{ "rebuild-config", 0, OPTION_FLAG, &config, NULL,
+		  "only the settings of the run that made it, as TOML" },
 		{ 0 },
 	};
 	const struct tool tool = { "lora-inspect", "[options] FILE...",
-				   "Say what adapters, checkpoints, tars, states and pictures are.", table, .operands = FILE_READ };
+				   "Say what adapters, checkpoints, tars, states and pictures are.", table,
+				   .operands = FILE_READ };
 	struct error e = { 0 };
 	int operands;
 

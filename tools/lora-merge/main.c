@@ -1,3 +1,4 @@
+/* lora-merge: its options, one call, a status. */
 #include <string.h>
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/io/publish.h"

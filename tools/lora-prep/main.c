@@ -1,3 +1,4 @@
+/* lora-prep: its options, one call, a status. */
 #include <string.h>
 #include "../../libcommon/base/thread.h"
 #include "../../libcommon/config/options.h"
@@ -30,7 +31,8 @@ int main(int argc, char **argv)
 		{ "strict", 0, OPTION_FLAG, &o.strict, NULL,
 		  "a bad picture is exit 3, not skipped", .key = "" },
 		{ "max-megapixels", 0, OPTION_INT, &o.megapixels, "N",
-		  "refuse larger pictures unread", .fallback = "100", .min = 1, .max = 1000, .key = "", .advanced = true },
+		  "refuse larger pictures unread", .fallback = "100", .min = 1, .max = 1000, .key = "",
+		  .advanced = true },
 		{ "lint", 0, OPTION_FLAG, &check_only, NULL, "check only, one JSON line per finding", .key = "" },
 		{ "scan", 0, OPTION_FLAG, &o.scan, NULL, "only read headers and report", .key = "", .advanced = true },
 		{ .kind = OPTION_SECTION, .help = "Sizes" },
@@ -52,7 +54,8 @@ int main(int argc, char **argv)
 		{ .kind = OPTION_SECTION, .help = "Output" },
 		{ "flip", 0, OPTION_FLAG, &o.flip, NULL, "also store the mirrored picture", .key = "flip_aug" },
 		{ "alpha-mask", 0, OPTION_FLAG, &o.alpha_mask, NULL, "transparency becomes a mask for training" },
-		{ "conditioning-data-dir", 0, OPTION_STRING, &o.mask_dir, "DIR", "pictures of masks, named as the pictures", .advanced = true,
+		{ "conditioning-data-dir", 0, OPTION_STRING, &o.mask_dir, "DIR",
+		  "pictures of masks, named as the pictures", .advanced = true,
 		  .file = FILE_LISTED },
 		{ "background", 0, OPTION_STRING, &background, "R,G,B",
 		  "what transparency is laid on", .fallback = "255,255,255" },
@@ -73,7 +76,8 @@ int main(int argc, char **argv)
 		  "count steps and short batches for this", .fallback = "1", .min = 1, .max = 4096 },
 		{ "model", 'm', OPTION_STRING, &l.model, "MODEL",
 		  "whose tokenizers count tokens (CLIP's own)", .key = "", .file = FILE_READ },
-		{ "tokenizer", 0, OPTION_STRING, &l.tokenizer, "FOLDER", "the same, a tokenizer alone", .key = "", .file = FILE_READ },
+		{ "tokenizer", 0, OPTION_STRING, &l.tokenizer, "FOLDER", "the same, a tokenizer alone", .key = "",
+		  .file = FILE_READ },
 		CAPTION_SEPARATOR_ROWS(&l.captions),
 		{ 0 },
 	};
@@ -86,9 +90,11 @@ int main(int argc, char **argv)
 	claim_standard_streams();
 	operands = options_parse(&tool, argc, argv);
 	if (o.dataset_config && operands)
-		fail(&e, EXIT_USAGE, "%s: the dataset config names the folders (%s); leave out %s", argv[0], o.dataset_config, argv[0]);
+		fail(&e, EXIT_USAGE, "%s: the dataset config names the folders (%s); leave out %s", argv[0],
+		     o.dataset_config, argv[0]);
 	else if (!check_only && (l.model || l.tokenizer))
-		fail(&e, EXIT_USAGE, "--model and --tokenizer count tokens for --lint only; leave them out, or give --lint");
+		fail(&e, EXIT_USAGE, "--model and --tokenizer count tokens for --lint only; "
+				     "leave them out, or give --lint");
 	else if (o.dataset_config && (folders.count || reg_folders.count))
 		warning("train_data_dir and reg_data_dir are not used: %s names the folders", o.dataset_config);
 	o.folders = operands ? (const char *const *)argv : folders.item;
@@ -104,7 +110,8 @@ int main(int argc, char **argv)
 	if (option_is_set("train-data-dir") && !o.bucket_said)
 		note("enable_bucket is not set: buckets are on here, in sd-scripts they are off");
 	if (option_is_set("train-data-dir") && !o.captions.extension)
-		note("captions are read from .txt files, then .caption; sd-scripts reads .caption alone unless caption_extension says so");
+		note("captions are read from .txt files, then .caption; "
+		     "sd-scripts reads .caption alone unless caption_extension says so");
 	if (e.code || background_parse(background, o.background, &e) < 0 ||
 	    (check_only ? lint(&o, &l, &e) : prepare(&o, &e)) < 0)
 		return report(options_explain(&e));
