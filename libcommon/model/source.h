@@ -54,12 +54,12 @@ int source_find(const struct model_files *m, enum component c, const char *name,
 bool source_has(const struct model_files *m, enum component c, const char *name);
 
 /*
- * ---- the files behind a model: for lora-merge, which writes them back with their own names, order, types and shapes
- * ----
+ * ---- the files behind a model ----
  *
- * * The caller goes through the files, and in each through all tensors of struct safetensors (in file order, with those
- * that no component uses).  It changes the tensors that source_place() gives, and copies the rest byte for byte.
- * Several names may share a tensor (q, k and v are different rows of one).
+ * For lora-merge, which writes them back with their own names, order, types and shapes.  It goes through the files, and
+ * in each through all tensors of struct safetensors (in file order, with those that no component uses).  It changes the
+ * tensors that source_place() gives, and copies the rest byte for byte.  Several names may share a tensor (q, k and v
+ * are different rows of one).
  */
 size_t source_files(const struct model_files *m);
 const struct safetensors *source_file(const struct model_files *m, size_t i);
@@ -73,7 +73,7 @@ const char *source_name(const struct model_files *m, enum component c, size_t i)
 struct source_place {
 	size_t file;                            /* source_file(m, file) */
 	const struct safetensor *tensor;        /* there */
-	/* the part of its first dimension that the name stands for; most often all of it */
+	/* the range of its first dimension that the name stands for, mostly all of it */
 	int64_t row, rows;
 	/* the tensor is [in,out] where diffusers has [out,in]: rows counts in */
 	bool transposed;
