@@ -7,7 +7,7 @@
 /* A plan without latents goes by what is asked for. */
 static bool masks(const struct batch_source *from)
 {
-	return from->data->set.masked || (from->data->stand_in && from->data->s->masked_loss);
+	return from->data->set.masked || (from->data->stand_in && from->s->masked_loss);
 }
 
 /* Ids and weights for each text encoder. */
@@ -17,7 +17,7 @@ static void reserve_text(const struct batch_source *from, struct batch *b)
 
 	for (int k = 0; k < from->net->text.count; k++) {
 		b->ids[k] = xrealloc(b->ids[k], n * sizeof(int32_t));
-		if (!from->data->s->captions.weighted)
+		if (!from->s->captions.weighted)
 			continue;
 		b->weights[k] = xrealloc(b->weights[k], n * sizeof(float));
 		for (size_t i = 0; i < n; i++)
@@ -51,10 +51,10 @@ static void reserve(const struct batch_source *from, struct batch *b, const stru
 	b->target = xrealloc(b->target, latent * sizeof(float));
 	b->timestep = xrealloc(b->timestep, n * sizeof(float));
 	b->weight = xrealloc(b->weight, n * sizeof(float));
-	b->loss_kind = from->course->objective.loss;
+	b->loss_kind = from->objective->loss;
 	b->loss_c = xrealloc(b->loss_c, n * sizeof(float));
 	for (int i = 0; i < n; i++)
-		b->loss_c[i] = from->course->objective.huber_c;
+		b->loss_c[i] = from->objective->huber_c;
 	if (masks(from))
 		b->mask = xrealloc(b->mask, (size_t)n * s->h * s->w * sizeof(float));
 	b->length = model_files_config(from->net->files)->text[0].length;
@@ -82,15 +82,14 @@ static void put_mask(struct batch *b, int i, const float *mask)
 		to[k] = mask ? mask[k] : 1;
 }
 
-static void put_sample(const struct batch_source *from, struct batch *b, int i, uint32_t sample, uint32_t item)
+static void put_sample(const struct batch_source *from, const struct course *c, struct batch *b, int i, uint32_t sample, uint32_t item)
 {
-	const struct course *c = from->course;
 	const struct caption_visit visit = data_visit(from->data, c->seed, c->done, c->total, item);
 	const struct latent_sample s = data_drawn(from->data, sample, &visit);
 	size_t each = (size_t)b->c * b->h * b->w;
 	struct objective_sample o = { s.mean, s.std, b->h, b->w, b->c, .noisy = b->noisy + i * each, .target = b->target + i * each };
 
-	objective_sample(&c->objective, c->done, item, &o);
+	objective_sample(from->objective, c->done, item, &o);
 	b->timestep[i] = o.timestep;
 	b->weight[i] = o.weight * s.weight;
 	b->loss_c[i] = o.loss_c;
@@ -99,16 +98,15 @@ static void put_sample(const struct batch_source *from, struct batch *b, int i, 
 	put_text(from, b, i, from->net->text.count ? run_caption_words(from->data, sample, &visit) : NULL, &s);
 }
 
-void batch_make(const struct batch_source *from, const struct order_place *place, int micro, struct batch *b)
+void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro, struct batch *b)
 {
-	struct order_batch o = data_batch(from->data, place, micro);
 	int i;
 
-	if (!o.n)
+	if (!o->n)
 		die(EXIT_USAGE, "--replay-step: the latents are not those of one step; name its NAME-nonfinite-stepNNNNNNNN.tar");
-	reserve(from, b, &from->data->set.sample[o.sample[0]], o.n);
-	for (i = 0; i < o.n; i++)
-		put_sample(from, b, i, o.sample[i], micro * from->data->s->batch_size + i);
+	reserve(from, b, &from->data->set.sample[o->sample[0]], o->n);
+	for (i = 0; i < o->n; i++)
+		put_sample(from, c, b, i, o->sample[i], micro * from->s->batch_size + i);
 }
 
 void batch_make_still(const struct batch_source *from, uint32_t sample, struct batch *b)
@@ -157,7 +155,7 @@ void batch_free(struct batch *b)
 void batch_measure(const struct batch_source *from, struct batch_shape *shapes, size_t count)
 {
 	struct batch b = { 0 };
-	float *loss = xmalloc(from->data->s->batch_size * sizeof(*loss));
+	float *loss = xmalloc(from->s->batch_size * sizeof(*loss));
 	size_t i;
 
 	for (i = 0; i < count; i++) {

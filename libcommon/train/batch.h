@@ -8,10 +8,15 @@
 #include "data.h"
 #include "networks.h"
 
-struct batch_source { struct run_data *data; const struct run_networks *net; const struct course *course; };
+struct batch_source {
+	const struct train_settings *s;
+	const struct run_data *data;
+	const struct run_networks *net;
+	const struct objective *objective;
+};
 
-/* Micro-batch i of the step that comes next.  A batch's buffers are reused. */
-void batch_make(const struct batch_source *from, const struct order_place *place, int micro, struct batch *b);
+/* These samples as micro-batch i of the step that comes next.  A batch's buffers are reused. */
+void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro, struct batch *b);
 /* One sample without any draw: its mean as latent, its first caption; noisy, target, timestep and weight are the caller's. */
 void batch_make_still(const struct batch_source *from, uint32_t sample, struct batch *b);
 /* Zeros of such a batch's shape, to learn what a step takes. */

@@ -27,38 +27,39 @@ static int check_sample(const struct model_config *c, const struct latent_sample
 /* ---- in which order ---- */
 
 /* batch_size of a dataset config comes before train_batch_size, as with kohya, but not before the command line. */
-static int own_batch(const struct run_data *d, const struct latent_sample *s)
+static int own_batch(const struct latent_sample *s, bool common_batch)
 {
-	return !d->common_batch && !option_is_typed("train-batch-size") ? s->batch_size : 0;
+	return !common_batch && !option_is_typed("train-batch-size") ? s->batch_size : 0;
 }
 
-/* The run's batch size is that of its largest batch: it numbers a step's samples. */
-static void widen_batch(struct run_data *d, const struct order_item *items)
+static void widen_batch(struct train_settings *s, const struct order_item *items, size_t count)
 {
-	long common = d->s->batch_size, widest = 0;
+	long common = s->batch_size, widest = 0;
 	size_t i;
 
-	for (i = 0; i < d->set.count; i++) {
+	for (i = 0; i < count; i++) {
 		long own = items[i].batch ? items[i].batch : common;
 		widest = own > widest ? own : widest;
 	}
 	if (widest != common)
 		note("the dataset config says batch_size = %ld; train_batch_size = %ld is not used", widest, common);
-	d->s->batch_size = widest;
+	s->batch_size = widest;
 }
 
-void data_make_order(struct run_data *d, uint64_t seed)
+struct order *data_order(const struct run_data *d, struct train_settings *s, bool common_batch, uint64_t seed)
 {
 	struct order_item *items = xmalloc(d->set.count * sizeof(*items));
+	struct order *order;
 	size_t i;
 
 	for (i = 0; i < d->set.count; i++) {
-		const struct latent_sample *s = &d->set.sample[i];
-		items[i] = (struct order_item){ s->w, s->h, s->repeats, own_batch(d, s) };
+		const struct latent_sample *x = &d->set.sample[i];
+		items[i] = (struct order_item){ x->w, x->h, x->repeats, own_batch(x, common_batch) };
 	}
-	d->order = order_new(items, d->set.count, d->s->batch_size, seed);
-	widen_batch(d, items);
+	order = order_new(items, d->set.count, s->batch_size, seed);
+	widen_batch(s, items, d->set.count);
 	free(items);
+	return order;
 }
 
 /* What is held out, whether the rest fits the model, and in which order it comes. */
@@ -75,7 +76,7 @@ static int settle(struct run_data *d, struct model_files *files, uint64_t seed, 
 			return -1;
 	if (d->s->masked_loss && !d->set.masked && !d->stand_in)
 		warning("masked_loss: no picture has a mask, so every part counts; give lora-prep alpha_mask or conditioning_data_dir");
-	data_make_order(d, seed);
+	d->order = data_order(d, d->s, false, seed);
 	return 0;
 }
 
@@ -102,7 +103,7 @@ int data_open(struct run_data *d, struct model_files *files, uint64_t seed, cons
 	} else {
 		result = data_from_buckets(d, model_files_config(files), e);
 		if (!result)
-			data_make_order(d, seed);
+			d->order = data_order(d, d->s, false, seed);
 		return result;
 	}
 	return result < 0 ? -1 : settle(d, files, seed, e);

@@ -17,7 +17,6 @@ struct run_data {
 	size_t held_out;
 	bool headers_only;              /* latents are looked at, not read: samples have no payload */
 	bool stand_in;                  /* no latents: samples without payload, made of the settings or of a report */
-	bool common_batch;              /* samples' own batch sizes do not count */
 	struct order *order;
 	struct run_captions *captions;  /* words of each sample and visit; NULL: not opened */
 	bool replaying;                 /* --replay-step, once memory was measured */
@@ -28,7 +27,9 @@ struct run_data {
  * checked against the model's, the order is made. */
 int data_open(struct run_data *d, struct model_files *files, uint64_t seed, const char *const *latents, size_t count,
 	      struct error *e) MUST_CHECK;
-void data_make_order(struct run_data *d, uint64_t seed);        /* of samples that are there; data_open() does it */
+/* Another order of the same samples, as other settings have it.  s->batch_size becomes that of the largest batch, which numbers a step's
+ * samples.  common_batch: samples' own batch sizes do not count. */
+struct order *data_order(const struct run_data *d, struct train_settings *s, bool common_batch, uint64_t seed);
 long data_updates_per_epoch(const struct run_data *d);
 void data_free(struct run_data *d);
 
@@ -45,6 +46,8 @@ int data_check_origin(const struct run_data *d, struct model_files *files, struc
 
 /* data_visit.c: what a step sees.  item counts its samples over all its batches, so that accumulation draws the same numbers
  * as one large batch. */
+/* --replay-step: from now on the data are one step's, whose batches the samples' numbers tell apart. */
+int data_begin_replay(struct run_data *d, struct error *e) MUST_CHECK;
 struct order_place data_place(const struct run_data *d, long step);     /* step: from 0 */
 struct order_batch data_batch(struct run_data *d, const struct order_place *place, int micro);
 struct caption_visit data_visit(const struct run_data *d, uint64_t seed, long step, long total, uint32_t item);
@@ -57,7 +60,7 @@ struct batch_shape {
 	uint32_t sample;                /* one of its samples */
 	size_t bytes, blocks;           /* activations; blocks that may be checkpointed */
 };
-size_t data_shapes(const struct run_data *d, struct batch_shape **shapes);
+size_t data_shapes(const struct run_data *d, struct order *order, struct batch_shape **shapes);
 void data_common_bucket(const struct run_data *d, int size[2]);         /* that most visits see; of equals the first in the data */
 
 #endif

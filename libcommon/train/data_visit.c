@@ -58,6 +58,18 @@ static struct order_batch replayed(struct run_data *d, int micro)
 	return (struct order_batch){ d->replayed + first, n };
 }
 
+int data_begin_replay(struct run_data *d, struct error *e)
+{
+	size_t i, most = (size_t)d->s->batch_size * d->s->accumulate;
+
+	for (i = 0; i < d->set.count; i++)
+		if (strtoul(d->set.sample[i].key, NULL, 10) >= most)
+			return fail(e, EXIT_USAGE, "--replay-step: %zu samples are more than a step has; name a NAME-nonfinite-stepNNNNNNNN.tar, "
+				    "and batch size and accumulation of its run", d->set.count);
+	d->replaying = true;
+	return 0;
+}
+
 struct order_place data_place(const struct run_data *d, long step)
 {
 	if (d->replaying)
@@ -91,13 +103,13 @@ static bool seen_before(const struct batch_shape *seen, size_t count, const stru
 	return false;
 }
 
-size_t data_shapes(const struct run_data *d, struct batch_shape **shapes)
+size_t data_shapes(const struct run_data *d, struct order *order, struct batch_shape **shapes)
 {
-	struct batch_shape *seen = xcalloc(order_batches(d->order), sizeof(*seen));
+	struct batch_shape *seen = xcalloc(order_batches(order), sizeof(*seen));
 	size_t i, count = 0;
 
-	for (i = 0; i < order_batches(d->order); i++) {
-		const struct order_batch o = order_batch(d->order, 0, i);
+	for (i = 0; i < order_batches(order); i++) {
+		const struct order_batch o = order_batch(order, 0, i);
 		const struct latent_sample *s = &d->set.sample[o.sample[0]];
 		seen[count] = (struct batch_shape){ .n = o.n, .h = s->h, .w = s->w, .sample = o.sample[0] };
 		count += !seen_before(seen, count, &seen[count]);

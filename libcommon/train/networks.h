@@ -14,7 +14,7 @@
 #include "step.h"
 
 struct run_networks {
-	struct train_settings *s;
+	const struct train_settings *s;
 	struct model_files *files;
 	const struct backend *be;
 	struct device *device;

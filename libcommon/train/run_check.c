@@ -1,4 +1,4 @@
-/* What is said without training: --plan, --check, and a look before a run at whether it can fit. */
+/* --check: everything that can be checked without weights. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -12,71 +12,7 @@
 #include "../base/retry.h"
 #include "../io/publish.h"
 #include "../adapter/adapter_file.h"
-#include "plan/planner.h"
-
-static bool all_are_files(const char *const *latents, size_t count)
-{
-	struct stat st;
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		if (stat(latents[i], &st) < 0 || !S_ISREG(st.st_mode))
-			return false;
-	return count > 0;
-}
-
-/* ---- --plan ---- */
-
-int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e)
-{
-	struct planned what;
-	struct savings s;
-	struct plan p;
-	int result;
-	bool fits;
-
-	r->data.headers_only = all_are_files(latents, count);
-	if (run_prepare(r, latents, count, e) < 0)
-		return -1;
-	what = run_as_set(r);
-	if (run_plan(r, &what, r->s->vram_bytes, NULL, &p, e) < 0)
-		return -1;
-	fits = plan_fits(&p);
-	if (!fits)
-		run_find_savings(r, &p, &s);
-	result = run_print_plan(r, &p, fits ? NULL : &s, e);
-	if (!result && !fits)
-		result = run_refuse(r, &p, &s, e);
-	plan_free(&p);
-	return result;
-}
-
-/* ---- before a run ---- */
-
-int run_look_ahead(const struct run *r, const char *const *latents, size_t count, struct error *e)
-{
-	struct train_settings s = *r->s;
-	struct run ahead;
-	const int was_quiet = is_quiet();
-	int result;
-
-	if (!run_limit(r) || !all_are_files(latents, count))
-		return 0;
-	run_begin(&ahead, &s, r->tool);
-	ahead.data.headers_only = ahead.course.looks_ahead = true;
-	ahead.net.be = r->net.be;
-	ahead.net.device = r->net.device;
-	ahead.course.seed = r->course.seed;
-	ahead.course.optimizer.settings = r->course.optimizer.settings;
-	quiet(1);       /* it is all said again */
-	result = run_prepare(&ahead, latents, count, e) < 0 ? -1 : run_settle(&ahead, e);
-	quiet(was_quiet);
-	ahead.net.device = NULL;
-	run_free(&ahead);
-	return result;
-}
-
-/* ---- --check ---- */
+#include "run.h"
 
 /* Asked by doing it, without a trace: root may write where a file system has no room for anybody's files. */
 static bool can_write(const char *folder)
@@ -196,9 +132,9 @@ static int tell_check(const struct run *r, struct error *e)
 }
 
 /* The device is opened and asked for its room; then everything is made on the dry one. */
-static int settle_on_device(struct run *r, struct error *e)
+static int fit_on_device(struct run *r, struct error *e)
 {
-	int result = networks_open_device(&r->net, e) < 0 ? -1 : run_settle(r, e);
+	int result = networks_open_device(&r->net, e) < 0 ? -1 : run_fit(r, e);
 
 	if (r->net.device)
 		r->net.be->close(r->net.device);
@@ -211,7 +147,7 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
 {
 	bool finished;
 
-	if (run_prepare(r, latents, count, e) < 0 || settle_on_device(r, e) < 0 || run_load(r, e) < 0)
+	if (run_prepare(r, latents, count, e) < 0 || fit_on_device(r, e) < 0 || run_load(r, e) < 0)
 		return -1;
 	if (check_files(r, e) < 0 || check_places(r, e) < 0 || keeper_resume(&r->keeper, e) < 0 || keeper_check_end(&r->keeper, &finished, e) < 0 ||
 	    (!finished && keeper_claim_outputs(&r->keeper, e) < 0))

@@ -1,8 +1,8 @@
 /* How a run comes to be ready for its first step. */
 #include "captions.h"
-#include "plan/planner.h"
-#include "settings/adapter.h"
 #include "objective_settings.h"
+#include "run.h"
+#include "settings/adapter.h"
 
 /* Its rooms know those below them. */
 void run_begin(struct run *r, struct train_settings *s, const struct tool *tool)
@@ -60,37 +60,6 @@ int run_prepare(struct run *r, const char *const *latents, size_t count, struct 
 	return r->s->print_lr ? 0 : witness_open_samples(&r->witness, e);
 }
 
-/* What the plan counts of a device's own is there already, so it is no longer in the room. */
-size_t run_limit(const struct run *r)
-{
-	const size_t said = r->s->vram_bytes, room = r->net.device ? r->net.be->room(r->net.device) : 0;
-	struct error e;
-	const struct plan_device *own = room ? plan_device(r->net.be->name, &e) : NULL;
-	const size_t there = own ? room + own->workspace + own->context : 0;
-
-	return !said || (there && there < said) ? there : said;
-}
-
-int run_settle(struct run *r, struct error *e)
-{
-	const struct planned what = run_as_set(r);
-	struct savings s;
-	struct plan p;
-	int result = 0;
-
-	if (run_plan(r, &what, run_limit(r), NULL, &p, e) < 0)
-		return -1;
-	if (!plan_fits(&p)) {
-		run_find_savings(r, &p, &s);
-		result = run_refuse(r, &p, &s, e);
-	}
-	r->net.way = p.way;
-	r->net.activation_bytes = p.batch[p.largest].bytes;
-	r->net.planned_bytes = p.peak;
-	plan_free(&p);
-	return result;
-}
-
 /* Captions, and whether the text encoders run. */
 static int open_captions(struct run *r, struct error *e)
 {
@@ -108,11 +77,4 @@ int run_load(struct run *r, struct error *e)
 	if (networks_load_text(&r->net, r->data.set.sample[0].variants, e) < 0 || networks_load_unet(&r->net, e) < 0)
 		return -1;
 	return networks_make_adapter(&r->net, &r->course, e);
-}
-
-int run_setup(struct run *r, struct error *e)
-{
-	if (run_settle(r, e) < 0 || run_load(r, e) < 0)
-		return -1;
-	return networks_take_arena(&r->net, e);
 }

@@ -8,16 +8,16 @@
 #define TIMESTEPS 4             /* a picture: the middles of as many equal parts */
 
 /* The same noise and timestep whenever it is asked for. */
-static void put_noise(const struct batch_source *from, struct batch *b, uint32_t sample, int part)
+static void put_noise(const struct batch_source *from, uint64_t seed, struct batch *b, uint32_t sample, int part)
 {
-	const struct noise_schedule *s = &from->course->objective.schedule;
+	const struct noise_schedule *s = &from->objective->schedule;
 	size_t i, n = (size_t)b->c * b->h * b->w;
 	float *noise = xmalloc(n * sizeof(*noise)), *x = xmalloc(n * sizeof(*x));
 	int t = (2 * part + 1) * s->steps / (2 * TIMESTEPS);
 
-	random_normal(&(struct random){ from->course->seed, RANDOM_VALIDATION, 1 + part, sample }, noise, n);
+	random_normal(&(struct random){ seed, RANDOM_VALIDATION, 1 + part, sample }, noise, n);
 	for (i = 0; i < n; i++)
-		x[i] = from->data->set.sample[sample].mean[i] * from->course->objective.scaling_factor;
+		x[i] = from->data->set.sample[sample].mean[i] * from->objective->scaling_factor;
 	noise_add(s, t, b->noisy, x, noise, n);
 	noise_target(s, t, b->target, x, noise, n);
 	b->timestep[0] = t;
@@ -48,24 +48,25 @@ static int loss_of(const struct networks *net, struct workspace *work, struct ba
 	return 0;
 }
 
-static int losses_of(const struct batch_source *from, struct workspace *work, struct batch *b, size_t n, double sum[TIMESTEPS],
+static int losses_of(const struct batch_source *from, uint64_t seed, struct workspace *work, size_t n, double sum[TIMESTEPS],
 		     struct error *e)
 {
+	struct batch b = { 0 };
+	int part, result = 0;
 	size_t i;
-	int part;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && !result; i++) {
 		const uint32_t sample = from->data->set.count + i;
-		batch_make_still(from, sample, b);
-		for (part = 0; part < TIMESTEPS; part++) {
-			double loss;
-			put_noise(from, b, sample, part);
-			if (loss_of(&from->net->step, work, b, &loss, e) < 0)
-				return -1;
+		batch_make_still(from, sample, &b);
+		for (part = 0; part < TIMESTEPS && !result; part++) {
+			double loss = 0;
+			put_noise(from, seed, &b, sample, part);
+			result = loss_of(&from->net->step, work, &b, &loss, e);
 			sum[part] += loss / n;
 		}
 	}
-	return 0;
+	batch_free(&b);
+	return result;
 }
 
 struct due { bool step, epoch; };
@@ -85,23 +86,21 @@ static struct due due(const struct witness *w)
 void witness_validate(struct witness *w)
 {
 	const size_t most = w->s->max_validation_steps, n = most && most < w->data->held_out ? most : w->data->held_out;
-	const struct batch_source from = { w->data, w->net, w->course };
+	const struct batch_source from = { w->s, w->data, w->net, &w->course->objective };
 	struct workspace work = { .be = w->net->be, .device = w->net->device };
 	double sum[TIMESTEPS] = { 0 };
 	const struct due when = due(w);
-	struct batch b = { 0 };
 	struct error e;
 
 	if (!when.step && !when.epoch)
 		return;
 	networks_give_arena(w->net);
-	if (course_show_average(w->course, &e) < 0 || losses_of(&from, &work, &b, n, sum, &e) < 0)
+	if (course_show_average(w->course, &e) < 0 || losses_of(&from, w->course->seed, &work, n, sum, &e) < 0)
 		warning("validation: %s; training goes on", e.text);
 	else
 		report_validation(w, sum, TIMESTEPS, n, when.step, when.epoch);
 	course_end_average(w->course);
 	workspace_free(&work);
-	batch_free(&b);
 }
 
 size_t validation_need(const struct batch_source *from)

@@ -11,6 +11,7 @@
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/train/captions.h"
 #include "../../libcommon/train/plan/planner.h"
+#include "../../libcommon/train/run.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 #define MODEL "tests/golden/tiny-a/model"
@@ -201,7 +202,7 @@ static void check_step_twice(struct run *r, struct batch *b)
 /* A real step of every shape on an arena of exactly the bytes that the plan says; with a line less it would end the program. */
 static void check_steps(struct run *r, const struct plan *p)
 {
-	const struct batch_source from = { &r->data, &r->net, &r->course };
+	const struct batch_source from = { r->s, &r->data, &r->net, &r->course.objective };
 	struct order_place place = { 0, 0, 1 };
 	struct batch b = { 0 };
 	struct error e;
@@ -216,7 +217,7 @@ static void check_steps(struct run *r, const struct plan *p)
 		assert_true(i < p->batches);
 		r->net.activation_bytes = p->batch[i].bytes;
 		assert_int_equal(networks_take_arena(&r->net, &e), 0);
-		batch_make(&from, &place, 0, &b);
+		batch_make(&from, &r->course, &o, 0, &b);
 		check_step_twice(r, &b);
 		assert_int_equal(tape_peak(r->net.tape), p->batch[i].bytes);
 		networks_give_arena(&r->net);
@@ -254,14 +255,14 @@ static void check(const char *words)
 {
 	struct backend counting = cpu_backend;
 	char *line = xstrdup(words), *latents = path_join(folder, "latents.tar");
-	struct planned what;
+	struct workload work;
 	struct error e;
 	struct plan p;
 	struct run r;
 
 	begin(&r, line, latents);
-	what = run_as_set(&r);
-	must(run_plan(&r, &what, 0, NULL, &p, &e), &e);
+	work = run_workload(&r);
+	must(plan_make(&work, 0, NULL, &p, &e), &e);
 	counting.alloc = counting_alloc;
 	counting.release = counting_release;
 	counting.linear = traced_linear;
@@ -306,30 +307,30 @@ static void as_much_as_fits(void **state)
 {
 	char line[] = "--network-train-unet-only --gradient-checkpointing auto", *latents = path_join(folder, "latents.tar");
 	struct plan most, least, p;
-	struct planned what;
+	struct workload work;
 	struct error e;
 	struct run r;
 	int k;
 
 	begin(&r, line, latents);
-	what = run_as_set(&r);
-	must(run_count(&r, &what, &(struct plan_way){ 0 }, NULL, &most, &e), &e);
-	must(run_count(&r, &what, &(struct plan_way){ SIZE_MAX }, NULL, &least, &e), &e);
+	work = run_workload(&r);
+	must(plan_count(&work, &(struct plan_way){ 0 }, NULL, &most, &e), &e);
+	must(plan_count(&work, &(struct plan_way){ SIZE_MAX }, NULL, &least, &e), &e);
 	for (k = 0; k <= 10; k++) {
 		const size_t limit = least.peak + (most.peak - least.peak) * k / 10;
-		must(run_plan(&r, &what, limit, NULL, &p, &e), &e);
+		must(plan_make(&work, limit, NULL, &p, &e), &e);
 		assert_true(plan_fits(&p));
 		assert_true(k < 10 || !p.way.checkpoints);
 		if (p.way.checkpoints) {
 			struct plan_way one_less = { p.way.checkpoints - 1 };
 			plan_free(&p);
-			must(run_count(&r, &what, &one_less, NULL, &p, &e), &e);
+			must(plan_count(&work, &one_less, NULL, &p, &e), &e);
 			p.limit = limit;
 			assert_false(plan_fits(&p));
 		}
 		plan_free(&p);
 	}
-	must(run_plan(&r, &what, least.peak / 2, NULL, &p, &e), &e);
+	must(plan_make(&work, least.peak / 2, NULL, &p, &e), &e);
 	assert_false(plan_fits(&p));
 	assert_int_equal(p.peak, least.peak);   /* all of them */
 	plan_free(&p);

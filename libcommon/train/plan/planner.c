@@ -1,10 +1,25 @@
+/* What a workload takes, counted by making it on the dry backend; and the way in which it fits. */
 #include <stdlib.h>
 #include "planner.h"
+
+/* What the workload becomes on the dry backend: settings that may be changed on the way, networks, what is learnt, an order of its own. */
+struct dry {
+	const struct workload *work;
+	struct train_settings s;
+	struct run_networks net;
+	struct course course;
+	struct order *order;
+};
+
+static struct batch_source source(const struct dry *dry)
+{
+	return (struct batch_source){ &dry->s, dry->work->data, &dry->net, dry->work->objective };
+}
 
 /* ---- what lasts: networks, adapter, optimizer ---- */
 
 /* asked for since the last time */
-static size_t more(const struct run *dry, size_t *before)
+static size_t more(const struct dry *dry, size_t *before)
 {
 	const size_t now = dry_device_bytes(dry->net.device).asked, added = now - *before;
 
@@ -41,7 +56,7 @@ static size_t adapter_bytes(const struct plan *p, const struct adapter *a, bool 
 }
 
 /* Of what these ask for, the optimizer's is the rest.  An average that the optimizer makes is there while an adapter is saved. */
-static int count_adapter(struct run *dry, struct plan *p, size_t *before, struct error *e)
+static int count_adapter(struct dry *dry, struct plan *p, size_t *before, struct error *e)
 {
 	size_t i, trained;
 
@@ -52,17 +67,17 @@ static int count_adapter(struct run *dry, struct plan *p, size_t *before, struct
 		p->bytes[PLAN_BASE] += adapter_bytes(p, dry->net.base[i], false);
 	p->bytes[PLAN_ADAPTER] = adapter_bytes(p, dry->net.adapter, false);
 	p->bytes[PLAN_GRADIENTS] = dry->net.adapter->borrow_grads ? 0 : trained;
-	p->bytes[PLAN_AVERAGE] = dry->s->ema_decay || dry->course.optimizer.kept ? trained : 0;
+	p->bytes[PLAN_AVERAGE] = dry->s.ema_decay || dry->course.optimizer.kept ? trained : 0;
 	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] - p->bytes[PLAN_GRADIENTS] -
 				   p->bytes[PLAN_AVERAGE];
 	return 0;
 }
 
-static int count_lasting(struct run *dry, struct plan *p, struct error *e)
+static int count_lasting(struct dry *dry, struct plan *p, struct error *e)
 {
 	size_t before = 0;
 
-	if (networks_load_text(&dry->net, dry->data.set.sample[0].variants, e) < 0)
+	if (networks_load_text(&dry->net, dry->work->data->set.sample[0].variants, e) < 0)
 		return -1;
 	p->bytes[PLAN_TEXT] = more(dry, &before);
 	if (networks_load_unet(&dry->net, e) < 0)
@@ -76,31 +91,32 @@ static int count_lasting(struct run *dry, struct plan *p, struct error *e)
 
 /* ---- what takes turns: the arena of a step, that of validation, a sample picture with the networks that only it needs ---- */
 
-static size_t keep_bucket(const struct run *dry, struct batch_shape *shapes, size_t count, const int *only)
+static size_t keep_bucket(const struct dry *dry, struct batch_shape *shapes, size_t count, const int *only)
 {
 	size_t i, kept = 0;
 
 	for (i = 0; i < count; i++) {
-		const int *bucket = dry->data.set.sample[shapes[i].sample].bucket;
+		const int *bucket = dry->work->data->set.sample[shapes[i].sample].bucket;
 		if (bucket[0] == only[0] && bucket[1] == only[1])
 			shapes[kept++] = shapes[i];
 	}
 	return kept;
 }
 
-static void count_batches(struct run *dry, const int *only, struct plan *p)
+static void count_batches(struct dry *dry, const int *only, struct plan *p)
 {
+	const struct batch_source from = source(dry);
 	struct batch_shape *shapes;
 	size_t i;
 
-	p->batches = data_shapes(&dry->data, &shapes);
+	p->batches = data_shapes(dry->work->data, dry->order, &shapes);
 	if (only)
 		p->batches = keep_bucket(dry, shapes, p->batches, only);
 	p->batch = xcalloc(p->batches, sizeof(*p->batch));
-	batch_measure(&(struct batch_source){ &dry->data, &dry->net, &dry->course }, shapes, p->batches);
+	batch_measure(&from, shapes, p->batches);
 	optimizer_forget(&dry->course.optimizer);
 	for (i = 0; i < p->batches; i++) {
-		const int *bucket = dry->data.set.sample[shapes[i].sample].bucket;
+		const int *bucket = dry->work->data->set.sample[shapes[i].sample].bucket;
 		p->batch[i] = (struct plan_batch){ bucket[0], bucket[1], shapes[i].n, shapes[i].bytes };
 		if (shapes[i].bytes > p->batch[p->largest].bytes)
 			p->largest = i;
@@ -109,16 +125,16 @@ static void count_batches(struct run *dry, const int *only, struct plan *p)
 	free(shapes);
 }
 
-static int count_pictures(const struct run *r, struct run *dry, struct plan *p, struct error *e)
+static int count_pictures(struct dry *dry, struct plan *p, struct error *e)
 {
 	struct device *lasting = dry->net.device;
 	size_t activations = 0;
 	int result;
 
-	if (!r->witness.samples || !dry->s->sample_prompts)
+	if (!dry->work->samples || !dry->s.sample_prompts)
 		return 0;
 	dry->net.device = dry_device_new(&p->device->rules);
-	result = samples_need(r->witness.samples, &dry->net, &activations, e);
+	result = samples_need(dry->work->samples, &dry->net, &activations, e);
 	p->pictures = dry_device_bytes(dry->net.device).taken + activations;
 	dry->net.be->close(dry->net.device);
 	dry->net.device = lasting;
@@ -130,13 +146,14 @@ static size_t larger(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-static int count_turns(const struct run *r, struct run *dry, const int *only, struct plan *p, struct error *e)
+static int count_turns(struct dry *dry, const int *only, struct plan *p, struct error *e)
 {
+	const struct batch_source from = source(dry);
 	size_t most;
 
 	count_batches(dry, only, p);
-	p->validation = validation_need(&(struct batch_source){ &dry->data, &dry->net, &dry->course });
-	if (count_pictures(r, dry, p, e) < 0)
+	p->validation = validation_need(&from);
+	if (count_pictures(dry, p, e) < 0)
 		return -1;
 	most = larger(p->batch[p->largest].bytes, larger(p->validation, p->pictures));
 	p->bytes[PLAN_ACTIVATIONS] = aligned(p, most);
@@ -144,7 +161,7 @@ static int count_turns(const struct run *r, struct run *dry, const int *only, st
 	return 0;
 }
 
-static void add_up(const struct run *dry, struct plan *p)
+static void add_up(const struct dry *dry, struct plan *p)
 {
 	const struct dry_bytes all = dry_device_bytes(dry->net.device);
 	int i;
@@ -156,47 +173,35 @@ static void add_up(const struct run *dry, struct plan *p)
 		p->peak += p->bytes[i];
 }
 
-/* ---- the run on the dry backend ---- */
+/* ---- the workload on the dry backend ---- */
 
-/* What it borrowed */
-static void give_back(struct run *dry)
+static void dry_free(struct dry *dry)
 {
-	dry->data.set = (struct latent_set){ 0 };
-	dry->data.held_out = 0;
-	dry->net.files = NULL;
-	dry->course.objective = (struct objective){ 0 };
-	run_free(dry);
+	dry->net.files = NULL;          /* the workload's */
+	course_free(&dry->course);
+	networks_free(&dry->net);
+	order_free(dry->order);
 }
 
-int run_count(const struct run *r, const struct planned *what, const struct plan_way *way, const int *only, struct plan *p, struct error *e)
+int plan_count(const struct workload *w, const struct plan_way *way, const int *only, struct plan *p, struct error *e)
 {
-	struct train_settings s = what->s;
-	struct run dry;
+	struct dry dry = { .work = w, .s = w->s };
 	const int was_quiet = is_quiet();
 	int result;
 
-	*p = (struct plan){ .device = plan_device(s.device, e), .way = *way };
+	*p = (struct plan){ .device = plan_device(w->s.device, e), .way = *way };
 	if (!p->device)
 		return -1;
-	run_begin(&dry, &s, r->tool);
-	dry.data.set = r->data.set;
-	dry.data.held_out = r->data.held_out;
-	dry.data.stand_in = r->data.stand_in;
-	dry.data.common_batch = what->common_batch;
-	dry.net.files = r->net.files;
-	dry.net.be = &dry_backend;
-	dry.net.way = *way;
-	dry.course.objective = r->course.objective;
-	dry.course.seed = r->course.seed;
-	dry.course.optimizer.settings = what->optimizer;
+	dry.net = (struct run_networks){ .s = &dry.s, .files = w->files, .be = &dry_backend, .way = *way };
 	dry.net.device = dry_device_new(&p->device->rules);
+	dry.course = (struct course){ .s = &dry.s, .seed = w->seed, .optimizer.settings = w->optimizer };
 	quiet(1);       /* the run itself says what is to be said */
-	data_make_order(&dry.data, dry.course.seed);
-	result = count_lasting(&dry, p, e) < 0 ? -1 : count_turns(r, &dry, only, p, e);
+	dry.order = data_order(w->data, &dry.s, w->common_batch, w->seed);
+	result = count_lasting(&dry, p, e) < 0 ? -1 : count_turns(&dry, only, p, e);
 	quiet(was_quiet);
 	if (!result)
 		add_up(&dry, p);
-	give_back(&dry);
+	dry_free(&dry);
 	if (result < 0)
 		plan_free(p);
 	return result;
@@ -204,13 +209,8 @@ int run_count(const struct run *r, const struct planned *what, const struct plan
 
 /* ---- which way ---- */
 
-struct planned run_as_set(const struct run *r)
-{
-	return (struct planned){ .s = *r->s, .optimizer = r->course.optimizer.settings, .common_batch = r->data.common_batch };
-}
-
 /* The fewest checkpoints that fit, by the bucket that takes most; *p then holds all of `only`. */
-static int fewest_checkpoints(const struct run *r, const struct planned *what, const int *only, struct plan *p, struct error *e)
+static int fewest_checkpoints(const struct workload *w, const int *only, struct plan *p, struct error *e)
 {
 	const int bucket[2] = { p->batch[p->largest].width, p->batch[p->largest].height };
 	const size_t limit = p->limit;
@@ -220,7 +220,7 @@ static int fewest_checkpoints(const struct run *r, const struct planned *what, c
 	while (high - low > 1) {
 		struct plan one;
 		way.checkpoints = (low + high) / 2;
-		if (run_count(r, what, &way, bucket, &one, e) < 0)
+		if (plan_count(w, &way, bucket, &one, e) < 0)
 			return -1;
 		one.limit = limit;
 		*(plan_fits(&one) ? &high : &low) = way.checkpoints;
@@ -228,7 +228,7 @@ static int fewest_checkpoints(const struct run *r, const struct planned *what, c
 	}
 	for (way.checkpoints = high; ; way.checkpoints++) {     /* most often another bucket is no larger then */
 		plan_free(p);
-		if (run_count(r, what, &way, only, p, e) < 0)
+		if (plan_count(w, &way, only, p, e) < 0)
 			return -1;
 		p->limit = limit;
 		if (plan_fits(p) || way.checkpoints == p->blocks)
@@ -236,25 +236,25 @@ static int fewest_checkpoints(const struct run *r, const struct planned *what, c
 	}
 }
 
-int run_plan(const struct run *r, const struct planned *what, size_t limit, const int *only, struct plan *p, struct error *e)
+int plan_make(const struct workload *w, size_t limit, const int *only, struct plan *p, struct error *e)
 {
-	const enum option_switch checkpointing = what->s.checkpointing;
-	const struct plan_device *device = plan_device(what->s.device, e);
+	const enum option_switch checkpointing = w->s.checkpointing;
+	const struct plan_device *device = plan_device(w->s.device, e);
 	struct plan_way way = { .checkpoints = checkpointing == SWITCH_ON ? SIZE_MAX : 0 };
 
 	if (!device)
 		return -1;
 	/* Without a limit "as little as can be" is all that true can mean. */
 	way.text_on_host = device->rules.hosts && !limit && checkpointing == SWITCH_ON;
-	if (run_count(r, what, &way, only, p, e) < 0)
+	if (plan_count(w, &way, only, p, e) < 0)
 		return -1;
 	p->limit = limit;
 	if (!plan_fits(p) && device->rules.hosts) {
 		plan_free(p);
 		way.text_on_host = true;
-		if (run_count(r, what, &way, only, p, e) < 0)
+		if (plan_count(w, &way, only, p, e) < 0)
 			return -1;
 		p->limit = limit;
 	}
-	return plan_fits(p) || checkpointing != SWITCH_AUTO ? 0 : fewest_checkpoints(r, what, only, p, e);
+	return plan_fits(p) || checkpointing != SWITCH_AUTO ? 0 : fewest_checkpoints(w, only, p, e);
 }

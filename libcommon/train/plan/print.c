@@ -123,9 +123,9 @@ static void add_options(struct buffer *out, char *words)
 	buffer_adds(out, "\n");
 }
 
-static void add_saving(struct buffer *out, const struct run *r, const struct saving *s)
+static void add_saving(struct buffer *out, const struct train_settings *now, const struct saving *s)
 {
-	char *words = saving_words(r, &s->what), size[BYTES_SIZE];
+	char *words = saving_words(now, &s->what.s), size[BYTES_SIZE];
 
 	bytes_words(s->peak, size);
 	buffer_addf(out, "  %12s  %-4s", size, s->fits ? "fits" : "");
@@ -133,17 +133,17 @@ static void add_saving(struct buffer *out, const struct run *r, const struct sav
 	free(words);
 }
 
-static void add_savings(struct buffer *out, const struct run *r, const struct savings *s)
+static void add_savings(struct buffer *out, const struct train_settings *now, const struct savings *s)
 {
 	size_t i;
 
 	buffer_adds(out, s->count ? "\ncheaper settings, each alone\n" : "\nthese settings are the cheapest there are\n");
 	for (i = 0; i < s->count; i++)
-		add_saving(out, r, &s->one[i]);
+		add_saving(out, now, &s->one[i]);
 	if (!s->count)
 		return;
 	buffer_adds(out, s->together.fits ? "together, until it fits\n" : "all together, which is still too much\n");
-	add_saving(out, r, &s->together);
+	add_saving(out, now, &s->together);
 }
 
 /* ---- for programs ---- */
@@ -166,30 +166,30 @@ static void tell_batches(struct json_out *j, const struct plan *p)
 	json_end_array(j);
 }
 
-static void tell_saving(struct json_out *j, const char *key, const struct run *r, const struct saving *s)
+static void tell_saving(struct json_out *j, const char *key, const struct train_settings *now, const struct saving *s)
 {
 	json_begin(j, key);
 	json_begin(j, "settings");
-	saving_settings(r, &s->what, j);
+	saving_settings(now, &s->what.s, j);
 	json_end(j);
 	json_int(j, "peak_bytes", s->peak);
 	json_bool(j, "fits", s->fits);
 	json_end(j);
 }
 
-static void tell_savings(struct json_out *j, const struct run *r, const struct savings *s)
+static void tell_savings(struct json_out *j, const struct train_settings *now, const struct savings *s)
 {
 	size_t i;
 
 	json_begin_array(j, "savings");
 	for (i = 0; s && i < s->count; i++)
-		tell_saving(j, NULL, r, &s->one[i]);
+		tell_saving(j, NULL, now, &s->one[i]);
 	json_end_array(j);
 	if (s && s->count)
-		tell_saving(j, "suggestion", r, &s->together);
+		tell_saving(j, "suggestion", now, &s->together);
 }
 
-static void tell(struct json_out *j, const struct run *r, const struct plan *p, const struct savings *s)
+static void tell(struct json_out *j, const struct train_settings *now, const struct plan *p, const struct savings *s)
 {
 	const struct plan_batch *b = &p->batch[p->largest];
 	int i;
@@ -216,18 +216,18 @@ static void tell(struct json_out *j, const struct run *r, const struct plan *p, 
 	if (p->limit)
 		json_int(j, "vram_bytes", p->limit);
 	json_bool(j, "fits", plan_fits(p));
-	tell_savings(j, r, s);
+	tell_savings(j, now, s);
 	json_end(j);
 }
 
-int run_print_plan(const struct run *r, const struct plan *p, const struct savings *s, struct error *e)
+int plan_print(const struct train_settings *s, const struct plan *p, const struct savings *saved, struct error *e)
 {
 	struct json_out j = { 0 };
 	struct buffer out = { 0 };
 	int result = 0;
 
-	if (r->s->json) {
-		tell(&j, r, p, s);
+	if (s->json) {
+		tell(&j, s, p, saved);
 		result = json_line(&j, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
 		json_free(&j);
 		return result;
@@ -235,21 +235,21 @@ int run_print_plan(const struct run *r, const struct plan *p, const struct savin
 	add_classes(&out, p);
 	add_way(&out, p);
 	add_batches(&out, p);
-	if (s)
-		add_savings(&out, r, s);
+	if (saved)
+		add_savings(&out, s, saved);
 	result = print_text(out.data, out.len, e);
 	buffer_free(&out);
 	return result;
 }
 
-int run_refuse(const struct run *r, const struct plan *p, const struct savings *s, struct error *e)
+int plan_refuse(const struct train_settings *s, const struct plan *p, const struct savings *saved, struct error *e)
 {
-	char *words = saving_words(r, &s->together.what), takes[BYTES_SIZE], there[BYTES_SIZE], then[BYTES_SIZE];
+	char *words = saving_words(s, &saved->together.what.s), takes[BYTES_SIZE], there[BYTES_SIZE], then[BYTES_SIZE];
 
 	bytes_words(p->peak, takes);
 	bytes_words(p->limit, there);
-	bytes_words(s->together.peak, then);
-	if (s->together.fits)
+	bytes_words(saved->together.peak, then);
+	if (saved->together.fits)
 		fail(e, EXIT_MEMORY, "this run takes %s of device %s and may have %s; with%s it takes %s", takes, p->device->name, there, words, then);
 	else if (*words)
 		fail(e, EXIT_MEMORY, "this run takes %s of device %s and may have %s; even with%s it takes %s: use smaller pictures, or a card "

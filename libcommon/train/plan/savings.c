@@ -5,7 +5,7 @@
  * Cheaper settings, in the order of what they cost: time alone; a batch in parts; pictures on the way; the optimizer's precision; then what is
  * learnt.  Each makes one step, and says whether there was one to make.
  */
-static bool checkpoint(const struct run *r, struct planned *w)
+static bool checkpoint(struct workload *w)
 {
 	const bool more = w->s.checkpointing != SWITCH_ON;
 
@@ -13,7 +13,7 @@ static bool checkpoint(const struct run *r, struct planned *w)
 	return more;
 }
 
-static bool halve_batch(const struct run *r, struct planned *w)
+static bool halve_batch(struct workload *w)
 {
 	if (w->s.batch_size == 1 || w->s.accumulate > 65536 / 2)
 		return false;
@@ -23,7 +23,7 @@ static bool halve_batch(const struct run *r, struct planned *w)
 	return true;
 }
 
-static bool paint_nothing(const struct run *r, struct planned *w)
+static bool paint_nothing(struct workload *w)
 {
 	const bool painted = w->s.sample_prompts != NULL;
 
@@ -31,7 +31,7 @@ static bool paint_nothing(const struct run *r, struct planned *w)
 	return painted;
 }
 
-static bool eight_bits(const struct run *r, struct planned *w)
+static bool eight_bits(struct workload *w)
 {
 	if (strcmp(w->optimizer.name, "AdamW"))
 		return false;
@@ -40,7 +40,7 @@ static bool eight_bits(const struct run *r, struct planned *w)
 	return true;
 }
 
-static bool leave_text(const struct run *r, struct planned *w)
+static bool leave_text(struct workload *w)
 {
 	const bool trained = trains_text(&w->s) && !w->s.text_only;
 
@@ -50,7 +50,7 @@ static bool leave_text(const struct run *r, struct planned *w)
 }
 
 /* With its alpha, so that the update keeps its scale.  Where blocks or a file say the ranks, there is none to change. */
-static bool halve_rank(const struct run *r, struct planned *w)
+static bool halve_rank(struct workload *w)
 {
 	if (w->s.rank < 8 || w->s.blocks.dims || w->s.network_weights)
 		return false;
@@ -59,13 +59,14 @@ static bool halve_rank(const struct run *r, struct planned *w)
 	return true;
 }
 
-static bool (*const steps[])(const struct run *r, struct planned *w) = { checkpoint, halve_batch, paint_nothing, eight_bits, leave_text,
-									   halve_rank };
+static bool (*const steps[])(struct workload *w) = {
+	checkpoint, halve_batch, paint_nothing, eight_bits, leave_text, halve_rank,
+};
 enum { STEPS = sizeof(steps) / sizeof(*steps) };
 
 /* What it takes then; all: in every bucket, not only in the one that takes most as things are.  Settings that do not go together save
  * nothing. */
-static void weigh(const struct run *r, const struct plan *now, bool all, struct saving *s)
+static void count_saving(const struct plan *now, bool all, struct saving *s)
 {
 	const struct plan_batch *b = &now->batch[now->largest];
 	const int bucket[2] = { b->width, b->height };
@@ -74,7 +75,7 @@ static void weigh(const struct run *r, const struct plan *now, bool all, struct 
 
 	s->peak = SIZE_MAX;
 	s->fits = false;
-	if (run_plan(r, &s->what, now->limit, all ? NULL : bucket, &p, &e) < 0)
+	if (plan_make(&s->what, now->limit, all ? NULL : bucket, &p, &e) < 0)
 		return;
 	s->peak = p.peak;
 	s->fits = plan_fits(&p);
@@ -82,32 +83,32 @@ static void weigh(const struct run *r, const struct plan *now, bool all, struct 
 }
 
 /* One kind of step until it fits, or no further.  false: that saves nothing. */
-static bool go(const struct run *r, const struct plan *now, size_t kind, bool all, struct saving *s)
+static bool repeat(const struct plan *now, size_t kind, bool all, struct saving *s)
 {
 	const size_t before = s->peak;
 	bool any = false;
 
-	while (!s->fits && steps[kind](r, &s->what)) {
+	while (!s->fits && steps[kind](&s->what)) {
 		any = true;
-		weigh(r, now, all, s);
+		count_saving(now, all, s);
 	}
 	return any && s->peak < before;
 }
 
-static void go_together(const struct run *r, const struct plan *now, bool all, struct saving *s)
+static void go_together(const struct plan *now, bool all, struct saving *s)
 {
 	size_t i;
 
 	for (i = 0; i < STEPS && !s->fits; i++) {
 		struct saving next = *s;
-		if (go(r, now, i, all, &next))
+		if (repeat(now, i, all, &next))
 			*s = next;
 	}
 }
 
-void run_find_savings(const struct run *r, const struct plan *p, struct savings *s)
+void plan_find_savings(const struct workload *w, const struct plan *p, struct savings *s)
 {
-	struct saving now = { .what = run_as_set(r), .peak = p->peak };
+	struct saving now = { .what = *w, .peak = p->peak };
 	size_t i;
 
 	if (now.what.s.checkpointing == SWITCH_AUTO)    /* that has come to the same already */
@@ -115,20 +116,19 @@ void run_find_savings(const struct run *r, const struct plan *p, struct savings 
 	*s = (struct savings){ .together = now };
 	for (i = 0; i < STEPS; i++) {
 		s->one[s->count] = now;
-		s->count += go(r, p, i, false, &s->one[s->count]);
+		s->count += repeat(p, i, false, &s->one[s->count]);
 	}
-	go_together(r, p, false, &s->together);
+	go_together(p, false, &s->together);
 	if (s->together.fits) {         /* with other settings another bucket may take most */
-		weigh(r, p, true, &s->together);
-		go_together(r, p, true, &s->together);
+		count_saving(p, true, &s->together);
+		go_together(p, true, &s->together);
 	}
 }
 
 /* ---- in words ---- */
 
-char *saving_words(const struct run *r, const struct planned *w)
+char *saving_words(const struct train_settings *a, const struct train_settings *b)
 {
-	const struct train_settings *a = r->s, *b = &w->s;
 	struct buffer out = { 0 };
 
 	if (a->checkpointing == SWITCH_OFF && b->checkpointing)
@@ -146,10 +146,8 @@ char *saving_words(const struct run *r, const struct planned *w)
 	return out.len ? buffer_steal(&out) : xstrdup("");
 }
 
-void saving_settings(const struct run *r, const struct planned *w, struct json_out *j)
+void saving_settings(const struct train_settings *a, const struct train_settings *b, struct json_out *j)
 {
-	const struct train_settings *a = r->s, *b = &w->s;
-
 	if (a->checkpointing == SWITCH_OFF && b->checkpointing)
 		json_bool(j, "gradient_checkpointing", true);
 	if (a->batch_size != b->batch_size) {

@@ -1,0 +1,105 @@
+/* Whether a run fits its device, and how: before it, and as --plan. */
+#include <sys/stat.h>
+#include "plan/planner.h"
+#include "run.h"
+
+struct workload run_workload(const struct run *r)
+{
+	return (struct workload){
+		.s = *r->s, .optimizer = r->course.optimizer.settings, .data = &r->data, .files = r->net.files,
+		.objective = &r->course.objective, .samples = r->witness.samples, .seed = r->course.seed,
+	};
+}
+
+/* Of device memory, as far as settings and device tell; 0: none is known.  What the plan counts of a device's own is there already, so it
+ * is no longer in the room. */
+static size_t limit_of(const struct run_networks *n)
+{
+	const size_t said = n->s->vram_bytes, room = n->device ? n->be->room(n->device) : 0;
+	struct error e;
+	const struct plan_device *own = room ? plan_device(n->be->name, &e) : NULL;
+	const size_t there = own ? room + own->workspace + own->context : 0;
+
+	return !said || (there && there < said) ? there : said;
+}
+
+static int fit(struct run *r, size_t limit, struct error *e)
+{
+	const struct workload w = run_workload(r);
+	struct savings s;
+	struct plan p;
+	int result = 0;
+
+	if (plan_make(&w, limit, NULL, &p, e) < 0)
+		return -1;
+	if (!plan_fits(&p)) {
+		plan_find_savings(&w, &p, &s);
+		result = plan_refuse(r->s, &p, &s, e);
+	}
+	r->net.way = p.way;
+	r->net.activation_bytes = p.batch[p.largest].bytes;
+	r->net.planned_bytes = p.peak;
+	plan_free(&p);
+	return result;
+}
+
+int run_fit(struct run *r, struct error *e)
+{
+	return fit(r, limit_of(&r->net), e);
+}
+
+static bool all_are_files(const char *const *latents, size_t count)
+{
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (stat(latents[i], &st) < 0 || !S_ISREG(st.st_mode))
+			return false;
+	return count > 0;
+}
+
+int run_refuse_early(const struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	const size_t limit = limit_of(&r->net);
+	const int was_quiet = is_quiet();
+	struct train_settings s = *r->s;
+	struct run ahead;
+	int result;
+
+	if (!limit || !all_are_files(latents, count))
+		return 0;
+	run_begin(&ahead, &s, r->tool);
+	ahead.data.headers_only = ahead.course.looks_ahead = true;
+	ahead.course.seed = r->course.seed;
+	ahead.course.optimizer.settings = r->course.optimizer.settings;
+	quiet(1);       /* it is all said again */
+	result = run_prepare(&ahead, latents, count, e) < 0 ? -1 : fit(&ahead, limit, e);
+	quiet(was_quiet);
+	run_free(&ahead);
+	return result;
+}
+
+int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	struct workload w;
+	struct savings s;
+	struct plan p;
+	int result;
+	bool fits;
+
+	r->data.headers_only = all_are_files(latents, count);
+	if (run_prepare(r, latents, count, e) < 0)
+		return -1;
+	w = run_workload(r);
+	if (plan_make(&w, r->s->vram_bytes, NULL, &p, e) < 0)
+		return -1;
+	fits = plan_fits(&p);
+	if (!fits)
+		plan_find_savings(&w, &p, &s);
+	result = plan_print(r->s, &p, fits ? NULL : &s, e);
+	if (!result && !fits)
+		result = plan_refuse(r->s, &p, &s, e);
+	plan_free(&p);
+	return result;
+}
