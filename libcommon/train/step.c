@@ -3,7 +3,7 @@
 /* Captions to what the UNet reads. */
 static void run_text(struct tape *t, const struct networks *net, const struct batch *b, struct unet_input *in)
 {
-	struct chunk_batch texts = { .n = b->n, .chunks = net->chunks ? net->chunks : 1 };
+	struct chunk_batch texts = { .n = b->n, .chunks = net->chunks ? net->chunks : 1, .skip = net->skip };
 
 	for (int i = 0; i < net->text->count; i++) {
 		texts.ids[i] = b->ids[i];

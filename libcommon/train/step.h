@@ -13,6 +13,7 @@ struct networks {
 	const struct unet *unet;
 	const struct text_encoders *text;       /* none loaded: the batch brings what they would have made */
 	int chunks;                     /* of a caption; 0: 1 */
+	int skip;                       /* the state of the text encoders that is read, as in struct chunk_batch */
 };
 
 /* All host memory, NHWC. */

@@ -226,7 +226,7 @@ static void check_adapter(const struct folder *f, const char *effect, const char
 	}
 	effect_close(&x.effect);
 	subject_close(&x.s);
-	safetensors_close(x.effect_file);
+	close_reference(NULL, x.effect_file);
 	free(x.adapter);
 	free(model);
 }
@@ -237,7 +237,7 @@ static void effect_file(void *folder, const char *name)
 	struct safetensors *effect = open_reference(f->path, name);
 
 	check_adapter(f, name, need_metadata(effect, "adapter"));
-	safetensors_close(effect);
+	close_reference(NULL, effect);
 }
 
 /* lokr_f4_native.safetensors, without an effect of its own, has that of lokr_f4. */
@@ -286,7 +286,7 @@ static void training_file(void *folder, const char *name)
 	else
 		check_train(&s, name);
 	subject_close(&s);
-	safetensors_close(train);
+	close_reference(NULL, train);
 	free(above);
 	free(initial);
 	free(model);

@@ -12,7 +12,7 @@
 #include "../../libcommon/base/error.h"
 
 enum kind { KIND_EXACT, KIND_TEXT, KIND_VAE, KIND_UNET, KIND_SAMPLER, KIND_PICTURE, KIND_LOSS, KIND_GRAD_NORM, KIND_GRAD_UNET,
-	    KIND_GRAD_TEXT, KIND_WEIGHTS, KIND_LOSSES, KIND_RATE, KIND_HALF, KIND_DELTA };
+	    KIND_GRAD_TEXT, KIND_GRAD_TEXT_ALONE, KIND_WEIGHTS, KIND_LOSSES, KIND_RATE, KIND_HALF, KIND_DELTA };
 
 /* coarse: the device multiplies with 11 bits (tf32, half precision) instead of 24 */
 struct tally { int passed, failed, skipped; bool coarse; };

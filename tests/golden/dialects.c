@@ -43,5 +43,5 @@ void check_dialects(struct tally *t, const char *folder, const char *device)
 	effect_close(&d.effect);
 	subject_close(&s);
 	free(model);
-	safetensors_close(f);
+	close_reference(NULL, f);
 }

@@ -449,5 +449,5 @@ void check_losses(struct subject *s)
 	free(l.pred);
 	free(l.timestep);
 	free(l.weight);
-	safetensors_close(l.f);
+	close_reference(s, l.f);
 }

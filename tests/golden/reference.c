@@ -4,6 +4,53 @@
 #include "../../libcommon/base/memory.h"
 #include "subject.h"
 
+/* What is open, and which of its tensors were looked at. */
+static struct { const struct safetensors *f; bool *seen; } files[8];
+#define FILES (sizeof(files) / sizeof(*files))
+
+void looked_at(const struct safetensors *f, const struct safetensor *r)
+{
+	for (size_t i = 0; i < FILES; i++)
+		if (files[i].f == f && f)
+			files[i].seen[r - f->tensor] = true;
+}
+
+static void enter(const struct safetensors *f)
+{
+	size_t i = 0;
+
+	while (i < FILES && files[i].f)
+		i++;
+	if (i == FILES)
+		die(EXIT_OTHER, "more than %zu reference files open at once; this is a bug in golden", FILES);
+	files[i].f = f;
+	files[i].seen = xcalloc(f->count + 1, sizeof(bool));
+}
+
+static void leave(const struct subject *s, const struct safetensors *f, const bool *seen)
+{
+	const char *first = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < f->count; i++)
+		if (!seen[i] && !count++)
+			first = f->tensor[i].name;
+	if (count)
+		skipped(s->tally, "%s %s: not compared: '%s'%s", s->label, strrchr(f->path, '/') + 1, first, count > 1 ? " and others" : "");
+}
+
+void close_reference(const struct subject *s, struct safetensors *f)
+{
+	for (size_t i = 0; f && i < FILES; i++)
+		if (files[i].f == f) {
+			if (s)
+				leave(s, f, files[i].seen);
+			free(files[i].seen);
+			files[i].f = NULL;
+		}
+	safetensors_close(f);
+}
+
 bool exists(const char *folder, const char *name)
 {
 	char *path = path_join(folder, name);
@@ -23,6 +70,7 @@ struct safetensors *open_reference(const char *folder, const char *name)
 		f = safetensors_open(path, &e);
 		if (!f)
 			die(e.code, "%s", e.text);
+		enter(f);
 	}
 	free(path);
 	return f;
@@ -34,6 +82,7 @@ const struct safetensor *need(const struct safetensors *f, const char *name)
 
 	if (!x)
 		die(EXIT_INPUT, "%s: no tensor '%s', which the layout promises", f->path, name);
+	looked_at(f, x);
 	return x;
 }
 
@@ -109,6 +158,7 @@ void compare_tensor(struct subject *s, enum kind k, struct tape *t, const struct
 
 	if (!r || tape_backend(t) == &dry_backend)
 		return;
+	looked_at(want, r);
 	count = safetensor_elements(r);
 	if (r->shape[0] > x->n || count / r->shape[0] != tensor_count(x) / x->n) {
 		failed(s->tally, "%s %s: another size, %dx%dx%dx%d", s->label, name, x->n, x->h, x->w, x->c);
@@ -138,6 +188,8 @@ void probe_tensor(void *probes, struct tape *t, const char *module, struct tenso
 void probes_end(struct probes *p)
 {
 	for (size_t i = 0; i < p->want->count && i < 256; i++)
-		if (!strncmp(p->want->tensor[i].name, p->prefix, strlen(p->prefix)) && !p->seen[i])
+		if (!strncmp(p->want->tensor[i].name, p->prefix, strlen(p->prefix)) && !p->seen[i]) {
+			looked_at(p->want, &p->want->tensor[i]);
 			skipped(p->s->tally, "%s %s: the network shows no such module", p->s->label, p->want->tensor[i].name);
+		}
 }

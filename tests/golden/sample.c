@@ -11,7 +11,7 @@ struct trajectory {
 	struct sampler_plan plan;
 	double cfg;
 	int width, height, h, w, c;
-	int32_t *ids[2];                /* of each tokenizer: prompt, negative prompt */
+	struct texts texts;             /* prompt, negative prompt */
 	struct conditioning read;       /* of both prompts */
 	float *x, *input;               /* the latent; two of it, scaled */
 	int step;
@@ -50,7 +50,7 @@ static struct tensor *encode(struct tape *t, void *arg)
 	const int size[2] = { j->width, j->height }, crop[2] = { 0 };
 	struct tensor *made[CONDITIONS] = { NULL };
 
-	text_encoders_forward(t, &j->s->p.text, &(struct chunk_batch){ .n = 2, .chunks = 1, .ids = { j->ids[0], j->ids[1] } }, made);
+	text_encoders_forward(t, &j->s->p.text, &j->texts.batch, made);
 	conditioning_free(&j->read);
 	j->read = conditioning_like(&shape, 2);
 	for (int i = 0; i < CONDITIONS; i++)
@@ -63,16 +63,11 @@ static struct tensor *encode(struct tape *t, void *arg)
 
 static int encode_prompts(struct trajectory *j, struct error *e)
 {
-	const char *prompt[2] = { need_metadata(j->f, "prompt"), need_metadata(j->f, "negative") };
-	const struct tokenizer *tokenizer[2] = { j->s->p.tokenizer[0], j->s->p.tokenizer[1] };
-	int i, k, length = j->s->p.config->text[0].length;
+	const char *const prompt[2] = { need_metadata(j->f, "prompt"), need_metadata(j->f, "negative") };
 
-	for (i = 0; i < 2; i++) {
-		j->ids[i] = xmalloc(2 * length * sizeof(int32_t));
-		for (k = 0; k < 2; k++)
-			if (tokenizer_encode_padded(tokenizer[i], prompt[k], length, j->ids[i] + k * length, e) < 0)
-				return -1;
-	}
+	if (encode_texts_padded(j->s, prompt, 2, &j->texts, e) < 0)
+		return -1;
+	j->texts.batch.skip = read_skip(j->f);
 	return workspace_run(&j->s->p.work, encode, j, e) ? 0 : -1;
 }
 
@@ -170,7 +165,7 @@ static int check_paint(struct trajectory *j, struct error *e)
 	char *last = xprintf("latents.%d", j->plan.evaluations - 1);
 	struct painting w = {
 		.text = need_metadata(j->f, "prompt"), .negative = need_metadata(j->f, "negative"), .width = j->width, .height = j->height,
-		.cfg = j->cfg, .sampler = j->plan.sampler, .steps = j->plan.steps, .noise = noise,
+		.clip_skip = read_skip(j->f), .cfg = j->cfg, .sampler = j->plan.sampler, .steps = j->plan.steps, .noise = noise,
 		.draw = draw_from_file, .draw_arg = j,
 	};
 	struct spread spread = { 0 };
@@ -204,8 +199,41 @@ static void run(struct trajectory *j)
 	free(j->x);
 	free(j->input);
 	conditioning_free(&j->read);
-	free(j->ids[0]);
-	free(j->ids[1]);
+	free_texts(&j->texts);
+}
+
+/* Settings of which one value, or none, is all that there is here: "a|b". */
+static const struct { const char *key, *values; } settings[] = {
+	{ "timestep_spacing", "leading" }, { "karras", "false" }, { "prediction_type", "epsilon|v_prediction" }, { "strength", "" },
+};
+
+static bool is_one_of(const char *values, const char *value)
+{
+	const size_t n = strlen(value);
+
+	for (; *values; values += strcspn(values, "|"), values += *values == '|')
+		if (strcspn(values, "|") == n && !strncmp(values, value, n))
+			return true;
+	return false;
+}
+
+/* Named, and not compared: a sampler or a setting that is not here. */
+static bool left_out(const struct subject *s, const char *label, const struct safetensors *f)
+{
+	struct error e = { 0 };
+
+	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
+		const char *value = safetensors_metadata(f, settings[i].key);
+
+		if (!value || is_one_of(settings[i].values, value))
+			continue;
+		skipped(s->tally, "%s %s: not compared: %s %s is not here", s->label, label, settings[i].key, value);
+		return true;
+	}
+	if (sampler_find(need_metadata(f, "sampler"), &e))
+		return false;
+	skipped(s->tally, "%s %s: not compared: %s", s->label, label, e.text);
+	return true;
 }
 
 void check_sample(struct subject *s, const char *file)
@@ -216,11 +244,9 @@ void check_sample(struct subject *s, const char *file)
 	struct error e = { 0 };
 	const struct sampler *sampler = sampler_find(need_metadata(f, "sampler"), &e);
 	const char *predicted = safetensors_metadata(f, "prediction_type");
-	bool v = s->p.schedule.v_prediction;
+	const bool v = s->p.schedule.v_prediction, compared = !left_out(s, label, f);
 
-	if (!sampler) {
-		failed(s->tally, "%s %s: %s", s->label, label, e.text);
-	} else {
+	if (compared) {
 		s->p.schedule.v_prediction = predicted ? !strcmp(predicted, "v_prediction") : v;
 		j.cfg = atof(need_metadata(f, "cfg"));
 		j.width = atoi(need_metadata(f, "width"));
@@ -231,5 +257,5 @@ void check_sample(struct subject *s, const char *file)
 		s->p.schedule.v_prediction = v;
 	}
 	free(label);
-	safetensors_close(f);
+	close_reference(compared ? s : NULL, f);
 }

@@ -18,7 +18,7 @@ static void check_expected(struct subject *s, const struct safetensors *expect)
 			part[i].check(s, in, expect);
 		else
 			skipped(s->tally, "%s: no %s/%s for its inputs", s->label, s->folder, part[i].file);
-		safetensors_close(in);
+		close_reference(NULL, in);
 	}
 }
 
@@ -35,8 +35,8 @@ static void check_file(const struct single *x, const char *stem, const char *mod
 		check_expected(&s, expect);
 	else
 		check_model(&s);
+	close_reference(&s, expect);
 	subject_close(&s);
-	safetensors_close(expect);
 	free(label);
 	free(config);
 	free(name);

@@ -18,6 +18,9 @@ struct subject {
 
 /* ---- reference files ---- */
 struct safetensors *open_reference(const char *folder, const char *name);      /* NULL: not there; dies on a bad one */
+/* Names what nobody looked at: neither input nor compared.  s NULL: an input of other files. */
+void close_reference(const struct subject *s, struct safetensors *f);          /* accepts NULL */
+void looked_at(const struct safetensors *f, const struct safetensor *r);
 /* What the layout promises and a file lacks ends the program: the fault is in the reference. */
 const struct safetensor *need(const struct safetensors *f, const char *name);
 float *need_floats(const struct safetensors *f, const char *name);
@@ -27,6 +30,17 @@ float *need_nhwc(const struct safetensors *f, const char *name);                
 
 /* Uploads a reference tensor: [n,c,h,w] as a picture, [n,l,c] and [n,c] as tokens. */
 struct tensor *upload_reference(struct tape *t, const struct safetensors *f, const char *name);
+
+/* ---- inputs.c: what the networks of the model's family read ---- */
+struct texts { struct chunk_batch batch; int32_t *ids[TEXT_ENCODERS]; };
+bool family_reads(const struct subject *s, int condition);
+/* PREFIXinput_ids_1 and on, for as many text encoders as there are; and texts that are tokenized here. */
+void read_texts(const struct subject *s, const struct safetensors *f, const char *prefix, struct texts *x);
+int encode_texts_padded(const struct subject *s, const char *const *text, int n, struct texts *x, struct error *e) MUST_CHECK;
+void free_texts(struct texts *x);
+/* What is not of a text: PREFIXtime_ids. */
+struct conditioning read_given(const struct subject *s, const struct safetensors *f, const char *prefix);
+int read_skip(const struct safetensors *f);             /* clip_skip in the metadata; 0: none */
 
 /* Compares x with tensor `name` of want, which may have fewer samples; nothing when want lacks it or the tape is dry. */
 void compare_tensor(struct subject *s, enum kind k, struct tape *t, const struct tensor *x, const struct safetensors *want,
@@ -59,8 +73,7 @@ void subject_close(struct subject *s);
 /* ---- effect.c: a model's output with the adapters that hang on it, against tensors of an effect*.safetensors ---- */
 struct effect {
 	const struct safetensors *file;
-	int n;                          /* captions */
-	int32_t *ids[2];                /* of each tokenizer */
+	struct texts texts;             /* its captions */
 };
 int effect_open(struct effect *x, const struct subject *s, const struct safetensors *f, struct error *e) MUST_CHECK;
 void effect_close(struct effect *x);

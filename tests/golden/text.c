@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
@@ -35,8 +36,11 @@ static void check_captions(struct subject *s, const struct safetensors *in)
 
 	if (!captions)
 		die(e.code, "%s", e.text);
-	check_ids(s, in, s->p.tokenizer[0], "input_ids_1", captions);
-	check_ids(s, in, s->p.tokenizer[1], "input_ids_2", captions);
+	for (int i = 0; i < s->p.config->family->texts; i++) {
+		char *name = xprintf("input_ids_%d", i + 1);
+		check_ids(s, in, s->p.tokenizer[i], name, captions);
+		free(name);
+	}
 	json_decref(captions);
 }
 
@@ -64,17 +68,21 @@ static struct tensor *encode_layers(struct tape *t, void *arg)
 	return out.last;
 }
 
-struct both { struct subject *s; const struct safetensors *want; const int32_t *ids1, *ids2; int n; };
+/* What the UNet reads of all encoders together; suffix: ".skip2" where another state is read. */
+struct together { struct subject *s; const struct safetensors *want; const struct chunk_batch *texts; const char *suffix; };
 
-static struct tensor *encode_both(struct tape *t, void *arg)
+static struct tensor *encode_together(struct tape *t, void *arg)
 {
-	struct both *x = arg;
+	struct together *x = arg;
 	struct tensor *made[CONDITIONS] = { NULL };
 
-	text_encoders_forward(t, &x->s->p.text, &(struct chunk_batch){ .n = x->n, .chunks = 1, .ids = { x->ids1, x->ids2 } }, made);
-	for (int i = 0; i < CONDITIONS; i++)
+	text_encoders_forward(t, &x->s->p.text, x->texts, made);
+	for (int i = 0; i < CONDITIONS; i++) {
+		char *name = xprintf("%s%s", condition_name(i), x->suffix);
 		if (made[i])
-			compare_tensor(x->s, KIND_TEXT, t, made[i], x->want, condition_name(i));
+			compare_tensor(x->s, KIND_TEXT, t, made[i], x->want, name);
+		free(name);
+	}
 	return made[CONDITION_CONTEXT];
 }
 
@@ -86,15 +94,30 @@ static void run(struct subject *s, forward_fn *fn, void *arg)
 		failed(s->tally, "%s text: %s", s->label, e.text);
 }
 
+/* context.skipN */
+static void check_skips(struct subject *s, const struct safetensors *want, struct chunk_batch texts)
+{
+	for (size_t i = 0; i < want->count; i++) {
+		int skip;
+		if (sscanf(want->tensor[i].name, "context.skip%d", &skip) != 1)
+			continue;
+		texts.skip = skip;
+		run(s, encode_together, &(struct together){ s, want, &texts, strchr(want->tensor[i].name, '.') });
+	}
+}
+
 void check_text(struct subject *s, const struct safetensors *in, const struct safetensors *want)
 {
-	int n = need(in, "input_ids_1")->shape[0];
-	int32_t *ids1 = need_ids(in, "input_ids_1"), *ids2 = need_ids(in, "input_ids_2");
+	struct texts texts;
 
 	check_captions(s, in);
-	run(s, encode_layers, &(struct encoding){ s, want, s->p.text.clip[0], "te1", ids1, n });
-	run(s, encode_layers, &(struct encoding){ s, want, s->p.text.clip[1], "te2", ids2, n });
-	run(s, encode_both, &(struct both){ s, want, ids1, ids2, n });
-	free(ids1);
-	free(ids2);
+	read_texts(s, in, "", &texts);
+	for (int i = 0; i < s->p.config->family->texts; i++) {
+		char *name = xprintf("te%d", i + 1);
+		run(s, encode_layers, &(struct encoding){ s, want, s->p.text.clip[i], name, texts.ids[i], texts.batch.n });
+		free(name);
+	}
+	run(s, encode_together, &(struct together){ s, want, &texts.batch, "" });
+	check_skips(s, want, texts.batch);
+	free_texts(&texts);
 }

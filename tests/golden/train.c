@@ -78,6 +78,7 @@ static void spread_group(struct training *t, const char *group, const struct wri
 
 		if (strncmp(r->name, group, n))
 			continue;
+		looked_at(t->f, r);
 		got = written(w, factor);
 		if (!got) {
 			failed(t->s->tally, "%s: the adapter has no %s", t->label, factor);
@@ -126,7 +127,7 @@ static void compare_gradients(struct training *t, const char *how)
 	if (unet.n)
 		judge(t->s->tally, KIND_GRAD_UNET, &unet, "%s gradients of the UNet's adapters%s", t->label, how);
 	if (text.n)
-		judge(t->s->tally, KIND_GRAD_TEXT, &text, "%s gradients of the text adapters%s", t->label, how);
+		judge(t->s->tally, t->s->p.config->family->texts == 1 ? KIND_GRAD_TEXT_ALONE : KIND_GRAD_TEXT, &text, "%s gradients of the text adapters%s", t->label, how);
 	adapter_tensors_free(w.tensor, w.count);
 }
 
@@ -252,7 +253,7 @@ static int training_open(struct training *t, struct error *e)
 	struct pipeline *p = &t->s->p;
 	char *path = path_join(t->s->folder, need_metadata(t->f, "initial"));
 
-	t->networks = (struct networks){ p->unet, &p->text };
+	t->networks = (struct networks){ .unet = p->unet, .text = &p->text, .skip = read_skip(t->f) };
 	t->adapter = adapter_load(path, &p->layers, 1, true, p->be, p->device, e);
 	free(path);
 	if (!t->adapter || optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)
@@ -276,10 +277,13 @@ void check_train(struct subject *s, const char *file)
 {
 	struct safetensors *f = open_reference(s->folder, file);
 	struct training t = { .s = s, .f = f, .label = xprintf("%s %.*s", s->label, (int)strcspn(file, "."), file) };
+	const char *other = safetensors_metadata(f, "input");
 	struct error e = { 0 };
 
 	read_recipe(f, &t.recipe);
-	if (training_open(&t, &e) < 0)
+	if (other)
+		skipped(s->tally, "%s: not compared: its input is not a noisy latent alone: %s", t.label, other);
+	else if (training_open(&t, &e) < 0)
 		failed(s->tally, "%s: %s", t.label, e.text);
 	else
 		run(&t);
@@ -289,5 +293,5 @@ void check_train(struct subject *s, const char *file)
 	adapter_free(t.adapter);
 	free_recipe(&t.recipe);
 	free(t.label);
-	safetensors_close(f);
+	close_reference(other ? NULL : s, f);
 }

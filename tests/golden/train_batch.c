@@ -19,20 +19,12 @@ static float *floats(const struct safetensors *f, const char *prefix, const char
 	return x;
 }
 
-static int32_t *ids(const struct safetensors *f, const char *prefix, const char *name)
-{
-	char *key = full(prefix, name);
-	int32_t *x = need_ids(f, key);
-
-	free(key);
-	return x;
-}
-
 void read_batch(const struct subject *s, const struct safetensors *f, const char *prefix, struct batch *b)
 {
-	char *key = full(prefix, "latent");
+	char *key = full(prefix, "latent"), *dot = full(prefix, "");
 	const int64_t *shape = need(f, key)->shape;
 	float *latent = need_nhwc(f, key);
+	struct texts texts;
 	size_t each;
 
 	*b = (struct batch){ .n = shape[0], .c = shape[1], .h = shape[2], .w = shape[3], .length = s->p.config->text[0].length };
@@ -40,14 +32,15 @@ void read_batch(const struct subject *s, const struct safetensors *f, const char
 	b->target = floats(f, prefix, "noise");
 	b->timestep = floats(f, prefix, "timestep");
 	b->weight = floats(f, prefix, "weight");
-	b->given = (struct conditioning){ .rows = b->n, .of = { [CONDITION_TIME_IDS] = { 1, TIME_IDS, floats(f, prefix, "time_ids") } } };
-	b->ids[0] = ids(f, prefix, "input_ids_1");
-	b->ids[1] = ids(f, prefix, "input_ids_2");
+	b->given = read_given(s, f, dot);
+	read_texts(s, f, dot, &texts);
+	memcpy(b->ids, texts.ids, sizeof(b->ids));
 	b->noisy = xmalloc(b->n * each * sizeof(float));
 	for (int i = 0; i < b->n; i++)
 		noise_add(&s->p.schedule, b->timestep[i], b->noisy + i * each, latent + i * each, b->target + i * each, each);
 	free(latent);
 	free(key);
+	free(dot);
 }
 
 void free_batch(struct batch *b)
@@ -56,8 +49,8 @@ void free_batch(struct batch *b)
 	free(b->timestep);
 	free(b->weight);
 	conditioning_free(&b->given);
-	free(b->ids[0]);
-	free(b->ids[1]);
+	for (int i = 0; i < TEXT_ENCODERS; i++)
+		free(b->ids[i]);
 	free(b->noisy);
 }
 

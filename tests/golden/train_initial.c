@@ -8,23 +8,29 @@ static struct tensor *forward(struct tape *t, void *arg)
 {
 	struct initial *x = arg;
 	struct subject *s = x->s;
-	int n = need(x->f, "initial.context")->shape[0];
-	int32_t *ids1 = need_ids(x->text, "input_ids_1"), *ids2 = need_ids(x->text, "input_ids_2");
-	float *timestep = need_floats(x->unet, "timestep"), *time_ids = need_floats(x->unet, "time_ids");
-	struct unet_input in = { .sample = upload_reference(t, x->unet, "small.sample"), .timestep = timestep };
-	struct conditioning sizes = { .rows = n, .of = { [CONDITION_TIME_IDS] = { 1, TIME_IDS, time_ids } } };
+	const char *sample = safetensors_find(x->unet, "small.sample") ? "small.sample" : "sample";
+	float *timestep = need_floats(x->unet, "timestep");
+	struct unet_input in = { .sample = upload_reference(t, x->unet, sample), .timestep = timestep };
+	struct conditioning given = read_given(s, x->unet, "");
+	struct texts texts;
 	struct tensor *y;
 
-	text_encoders_forward(t, &s->p.text, &(struct chunk_batch){ .n = n, .chunks = 1, .ids = { ids1, ids2 } }, in.condition);
-	unet_conditions(t, &s->p.config->unet, &sizes, in.condition);
+	read_texts(s, x->text, "", &texts);
+	texts.batch.n = need(x->f, "initial.context")->shape[0];
+	texts.batch.skip = read_skip(x->f);
+	text_encoders_forward(t, &s->p.text, &texts.batch, in.condition);
+	unet_conditions(t, &s->p.config->unet, &given, in.condition);
 	y = unet_forward(t, s->p.unet, &in, NULL, NULL);
-	compare_tensor(s, KIND_TEXT, t, in.condition[CONDITION_CONTEXT], x->f, "initial.context");
-	compare_tensor(s, KIND_TEXT, t, in.condition[CONDITION_POOLED], x->f, "initial.pooled");
+	for (int i = 0; i < CONDITIONS; i++) {
+		char *name = xprintf("initial.%s", condition_name(i));
+		if (condition_is_text(i) && in.condition[i])
+			compare_tensor(s, KIND_TEXT, t, in.condition[i], x->f, name);
+		free(name);
+	}
 	compare_tensor(s, KIND_UNET, t, y, x->f, "initial.unet_output");
-	free(ids1);
-	free(ids2);
+	free_texts(&texts);
 	free(timestep);
-	free(time_ids);
+	conditioning_free(&given);
 	return y;
 }
 
@@ -44,6 +50,6 @@ void check_initial(struct subject *s, const char *label, const struct safetensor
 	else if (!workspace_run(&named.p.work, forward, &(struct initial){ &named, f, text, unet }, &e))
 		failed(s->tally, "%s initial: %s", label, e.text);
 	s->p.work = named.p.work;
-	safetensors_close(text);
-	safetensors_close(unet);
+	close_reference(NULL, text);
+	close_reference(NULL, unet);
 }
