@@ -101,7 +101,7 @@ int adapter_save(const struct adapter *a, const char *path, enum dtype precision
 		metadata_text(&list, metadata[i].key, metadata[i].value);
 	if (a->lengths)
 		metadata_text(&list, DORA_AXIS_KEY, "output");
-	metadata_add_modelspec(&list);
+	metadata_add_modelspec(&list, a->count ? a->module[0].layer->family : NULL);
 	if (!status) {
 		metadata_add_hashes(&list, t, n);
 		status = safetensors_save(path, t, n, list.item, list.count, e);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "../base/map.h"
 #include "../base/memory.h"
+#include "../model/family.h"
 #include "../model/single_file_names.h"
 #include "keys.h"
 #include "lengths.h"
@@ -180,9 +181,20 @@ static char *name_in(const struct dialect *d, const struct layer *l, const struc
 	return full;
 }
 
+/* kohya's names for the layer's family. */
+static const struct dialect *kohyas(const struct layer *l)
+{
+	const struct dialect *d = dialects;
+
+	while (l->family && strcmp(d->name, l->family->dialect))
+		if (++d == dialects + DIALECTS)
+			die(EXIT_OTHER, "bug: %s writes in no known dialect", l->family->title);
+	return d;
+}
+
 char *kohya_stem(const struct layer *l, const struct unet_config *c)
 {
-	char *stem = name_in(&dialects[0], l, c);
+	char *stem = name_in(kohyas(l), l, c);
 
 	if (!stem)
 		die(EXIT_OTHER, "bug: layer '%s' has no name in kohya's dialect", l->name);

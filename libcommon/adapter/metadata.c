@@ -82,15 +82,16 @@ void metadata_free(struct metadata_list *l)
 
 /* ---- modelspec and hashes ---- */
 
-void metadata_add_modelspec(struct metadata_list *l)
+void metadata_add_modelspec(struct metadata_list *l, const struct family *family)
 {
+	const struct family *f = family ? family : &family_sdxl;
 	const char *name = metadata_find(l, "ss_output_name");
 	const struct metadata spec[] = {
 		{ "modelspec.sai_model_spec", "1.0.1" },
-		{ "modelspec.architecture", "stable-diffusion-xl-v1-base/lora" },
-		{ "modelspec.implementation", "https://github.com/Stability-AI/generative-models" },
+		{ "modelspec.architecture", f->architecture },
+		{ "modelspec.implementation", f->implementation },
 		{ "modelspec.title", name ? name : "adapter" },
-		{ "modelspec.resolution", "1024x1024" },
+		{ "modelspec.resolution", f->resolution },
 		{ "modelspec.prediction_type", "epsilon" },
 	};
 

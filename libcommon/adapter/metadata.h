@@ -9,6 +9,7 @@
 
 #include <time.h>
 #include "../io/safetensors.h"
+#include "../model/family.h"
 
 /* The run's own settings as TOML: what `lora-inspect --rebuild-config` gives back.  Not of kohya, so not under ss_. */
 #define CONFIG_KEY "lora_tools.config"
@@ -43,6 +44,8 @@ struct training_facts {
 	struct model_notes notes;               /* thumbnail: a data: URL */
 	bool least;                             /* of kohya's keys only those that readers need */
 	/* model */
+	const struct family *family;            /* NULL: SDXL */
+	long clip_skip;                         /* 0: None */
 	const char *model_name;                 /* its path's last part */
 	const char *vae_name;
 	bool v_prediction, zero_terminal_snr;
@@ -90,8 +93,8 @@ struct training_facts {
 
 void training_metadata(const struct training_facts *f, struct metadata_list *out);
 
-/* Append the modelspec.* keys that the list does not have; the title is ss_output_name. */
-void metadata_add_modelspec(struct metadata_list *l);
+/* Append the modelspec.* keys that the list does not have; the title is ss_output_name.  family NULL: SDXL */
+void metadata_add_modelspec(struct metadata_list *l, const struct family *family);
 /* Append sshs_model_hash and sshs_legacy_hash of these tensors (types as they will be saved) under the ss_* keys in the
  * list. */
 void metadata_add_hashes(struct metadata_list *l, const struct safetensors_out *tensors, size_t count);

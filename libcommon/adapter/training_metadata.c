@@ -8,8 +8,6 @@
 
 /* What this program does not do, in kohya's words for "no".  Where it does after all, the row is given another value. */
 static const struct metadata unless_said[] = {
-	{ "ss_v2", "False" },
-	{ "ss_base_model_version", "sdxl_base_v1-0" },
 	{ "ss_network_module", "networks.lora" },
 	{ "ss_network_dropout", "None" },
 	{ "ss_full_fp16", "False" },
@@ -39,6 +37,14 @@ static void number_or_none(struct metadata_list *l, const char *key, double valu
 		metadata_text(l, key, NULL);
 }
 
+static void add_family(const struct training_facts *f, struct metadata_list *l)
+{
+	const struct family *family = f->family ? f->family : &family_sdxl;
+
+	metadata_text(l, "ss_v2", family->v2);
+	metadata_text(l, "ss_base_model_version", family->base_model_version);
+}
+
 static void add_adapter(const struct training_facts *f, struct metadata_list *l)
 {
 	struct json_out j = { 0 };
@@ -66,6 +72,11 @@ static void add_model(const struct training_facts *f, struct metadata_list *l)
 	metadata_text(l, "ss_sd_model_name", f->model_name);
 	if (f->vae_name)
 		metadata_text(l, "ss_vae_name", f->vae_name);
+	if (f->clip_skip) {
+		metadata_int(l, "modelspec.encoder_layer", f->clip_skip);
+		metadata_int(l, "ss_clip_skip", f->clip_skip);
+		metadata_instead(l);
+	}
 	metadata_bool(l, "ss_zero_terminal_snr", f->zero_terminal_snr);
 	metadata_text(l, "modelspec.prediction_type", f->v_prediction ? "v" : "epsilon");
 	metadata_text(l, "ss_training_comment", f->comment);
@@ -257,6 +268,7 @@ static void keep_least(struct metadata_list *l)
 
 void training_metadata(const struct training_facts *f, struct metadata_list *out)
 {
+	add_family(f, out);
 	for (size_t i = 0; i < sizeof(unless_said) / sizeof(unless_said[0]); i++)
 		metadata_text(out, unless_said[i].key, unless_said[i].value);
 	add_adapter(f, out);

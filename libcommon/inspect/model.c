@@ -4,7 +4,7 @@
 #include "../base/memory.h"
 #include "../io/publish.h"
 #include "../model/hub_cache.h"
-#include "../model/single_file_names.h"
+#include "../model/family.h"
 #include "../model/source_internal.h"
 #include "internal.h"
 #include "../adapter/metadata.h"
@@ -67,9 +67,12 @@ static void say_size(struct sheet *s, uint64_t n)
 	free(bytes);
 }
 
-static int inspect_checkpoint(struct sheet *s, const struct safetensors *f, struct error *e)
+static int inspect_checkpoint(struct sheet *s, const struct family *family, const struct safetensors *f, struct error *e)
 {
-	sheet_text(s, "kind", "a checkpoint, single file, SDXL", "checkpoint");
+	char *kind = xprintf("a checkpoint, single file, %s", family->title);
+
+	sheet_text(s, "kind", kind, "checkpoint");
+	free(kind);
 	sheet_text(s, "form", NULL, "single file");
 	say_size(s, f->file_bytes);
 	sheet_text(s, "dtype", "dtype", dtypes_of(f));
@@ -77,11 +80,25 @@ static int inspect_checkpoint(struct sheet *s, const struct safetensors *f, stru
 	sheet_text(s, "base", "base", safetensors_metadata(f, "modelspec.architecture"));
 	sheet_text(s, "hash", "hash", safetensors_metadata(f, "modelspec.hash_sha256"));
 	for (size_t i = 0; i < PARTS; i++) {
-		struct amount a = amount_under(f, single_file_prefix(parts[i].component));
+		struct amount a;
 
+		if (!(family->parts & PART(parts[i].component)))
+			continue;
+		a = amount_under(f, family->prefix[parts[i].component]);
 		say_amount(s, i, &a);
 	}
 	return verify_model(s, f, e);
+}
+
+/* NULL: not every part of a model is there. */
+static const struct family *whole_model(const struct safetensors *f)
+{
+	const struct family *family = family_of_file(f);
+
+	for (int c = 0; c < COMPONENTS; c++)
+		if (c != COMPONENT_VAE && family->parts & PART(c) && !amount_under(f, family->prefix[c]).tensors)
+			return NULL;
+	return family;
 }
 
 static int inspect_state(struct sheet *s, const struct safetensors *f, struct error *e)
@@ -108,13 +125,12 @@ static int inspect_state(struct sheet *s, const struct safetensors *f, struct er
 int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e)
 {
 	const char *format = safetensors_metadata(f, "format"), *guess;
+	const struct family *family = whole_model(f);
 
 	if (format && strncmp(format, "lora-state-", 11) == 0)
 		return inspect_state(s, f, e);
-	if (amount_under(f, single_file_prefix(COMPONENT_UNET)).tensors &&
-	    amount_under(f, single_file_prefix(COMPONENT_TE1)).tensors &&
-	    amount_under(f, single_file_prefix(COMPONENT_TE2)).tensors)
-		return inspect_checkpoint(s, f, e);
+	if (family)
+		return inspect_checkpoint(s, family, f, e);
 	guess = source_guess(f);
 	sheet_text(s, "kind", guess ? guess : "tensors (safetensors)", guess ? "weights" : "tensors");
 	sheet_text(s, "what", NULL, guess);
@@ -142,18 +158,24 @@ static struct amount amount_of(const struct model_files *m, enum component c)
 
 static int say_folder(struct sheet *s, const struct model_files *m, struct error *e)
 {
+	const struct family *family = model_files_config(m)->family;
+	char *kind = xprintf("a checkpoint, diffusers folder, %s", family->title);
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < source_files(m); i++)
 		bytes += source_file(m, i)->file_bytes;
-	sheet_text(s, "kind", "a checkpoint, diffusers folder, SDXL", "checkpoint");
+	sheet_text(s, "kind", kind, "checkpoint");
+	free(kind);
 	sheet_text(s, "form", NULL, "diffusers folder");
 	say_size(s, bytes);
 	sheet_int(s, "bytes", NULL, bytes);
 	sheet_text(s, "dtype", "dtype", dtypes_of(source_file(m, 0)));
 	for (size_t i = 0; i < PARTS; i++) {
-		struct amount a = amount_of(m, parts[i].component);
+		struct amount a;
 
+		if (!(family->parts & PART(parts[i].component)))
+			continue;
+		a = amount_of(m, parts[i].component);
 		say_amount(s, i, &a);
 	}
 	for (size_t i = 0; i < source_files(m); i++)

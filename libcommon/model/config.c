@@ -10,30 +10,35 @@ void model_config_sdxl(struct model_config *c)
 	*c = *family_sdxl.usual;
 }
 
-/* What a folder lacks tells what it is. */
-static const struct { const char *file, *meaning; } parts[COMPONENTS] = {
-	[COMPONENT_UNET] = { "unet/config.json", "not a diffusers folder of an SDXL model (Flux and SD3 have transformer/ instead)" },
-	[COMPONENT_TE1] = { "text_encoder/config.json", "not SDXL base (the SDXL refiner has one text encoder only)" },
-	[COMPONENT_TE2] = { "text_encoder_2/config.json", "not SDXL base (Stable Diffusion 1 and 2 have one text encoder only)" },
-	[COMPONENT_VAE] = { "vae/config.json", "not a whole diffusers folder; name another VAE with --vae, or" },
+static const char *const folders[COMPONENTS] = {
+	[COMPONENT_UNET] = "unet", [COMPONENT_TE1] = "text_encoder", [COMPONENT_TE2] = "text_encoder_2", [COMPONENT_VAE] = "vae",
 };
 
-/* *there: the set of parts that have a config file. */
-static int check_files(const char *folder, unsigned needed, unsigned *there, struct error *e)
+/* What a folder lacks tells what it is.  family NULL: not even its UNet is there. */
+static int lacks(const char *folder, enum component part, const struct family *family, struct error *e)
+{
+	const char *meaning = part == COMPONENT_UNET ? "not a diffusers folder of an SDXL model (Flux and SD3 have transformer/ instead)" :
+			      part == COMPONENT_VAE ? "not a whole diffusers folder; name another VAE with --vae, or" :
+			      family->lacks[part - COMPONENT_TE1];
+
+	return fail(e, EXIT_INPUT, "%s: no %s/config.json: %s%s name the folder that holds unet/, vae/%s", folder, folders[part], meaning,
+		    part == COMPONENT_VAE ? "" : ";", family && family->texts == 1 ? " and text_encoder/" : ", text_encoder/ and text_encoder_2/");
+}
+
+/* *there: the parts of the family that have a config file. */
+static int check_files(const char *folder, unsigned needed, const struct family *family, unsigned *there, struct error *e)
 {
 	*there = 0;
 	for (int i = 0; i < COMPONENTS; i++) {
-		char *path = xprintf("%s/%s", folder, parts[i].file);
-		int found = path_is_there(path, e);
+		char *path = xprintf("%s/%s/config.json", folder, folders[i]);
+		int found = family->parts & PART(i) ? path_is_there(path, e) : 0;
 
 		free(path);
 		if (found < 0)
 			return -1;
 		*there |= found ? PART(i) : 0;
-		if ((needed | PART(COMPONENT_UNET)) & PART(i) & ~*there)
-			return fail(e, EXIT_INPUT, "%s: no %s: %s%s name the folder that holds unet/, vae/, "
-				    "text_encoder/ and text_encoder_2/",
-				    folder, parts[i].file, parts[i].meaning, i == COMPONENT_VAE ? "" : ";");
+		if (needed & family->parts & PART(i) & ~*there)
+			return lacks(folder, i, family, e);
 	}
 	return 0;
 }
@@ -81,15 +86,12 @@ static int check_together(const char *folder, unsigned there, const struct model
 
 static int read_part(const char *folder, enum component part, struct model_config *c, struct error *e)
 {
-	char *path = xprintf("%s/%s", folder, parts[part].file);
+	char *path = xprintf("%s/%s/config.json", folder, folders[part]);
 	struct model_config own = { 0 };
 	int status;
 
-	if (part == COMPONENT_UNET) {
-		status = unet_config_read(path, &own.unet, e);
-		c->unet = own.unet;
-	} else if (part == COMPONENT_VAE) {
-		status = vae_config_read(path, &own.vae, e);
+	if (part == COMPONENT_VAE) {
+		status = vae_config_read(path, c->family->vae_scaling, &own.vae, e);
 		c->vae = own.vae;
 	} else {
 		const int i = part - COMPONENT_TE1;
@@ -100,13 +102,54 @@ static int read_part(const char *folder, enum component part, struct model_confi
 	return status;
 }
 
-static int find_family(const char *folder, struct model_config *c, struct error *e)
+/* A UNet of no row.  Stable Diffusion 2's has linear layers for projections and is told no sizes. */
+static int no_family(const char *file, const struct unet_config *u, struct error *e)
 {
-	c->family = family_of(c);
-	return c->family ? 0 : fail(e, EXIT_INPUT, "%s/unet/config.json: the UNet of no family that is known here", folder);
+	char *titles = family_titles();
+
+	fail(e, EXIT_INPUT, "%s: with \"addition_embed_type\" %s and \"use_linear_projection\" %s this is %s, which is not known here; there are %s", file,
+	     u->pooled ? "text_time" : "null", u->conv_projection ? "false" : "true",
+	     u->pooled || u->conv_projection ? "a model of no family" : "Stable Diffusion 2", titles);
+	free(titles);
+	return -1;
 }
 
-static int read_schedule(const char *folder, struct schedule_config *c, struct error *e)
+/* The UNet tells the family, and the family's usual numbers stand where the folder says nothing. */
+static int read_unet(const char *folder, struct model_config *c, struct error *e)
+{
+	char *path = xprintf("%s/unet/config.json", folder);
+	struct model_config own = { 0 };
+	int status = path_is_there(path, e);
+
+	if (status == 0)
+		status = lacks(folder, COMPONENT_UNET, NULL, e);
+	else if (status > 0)
+		status = unet_config_read(path, &own.unet, e);
+	if (status == 0) {
+		own.family = family_of(&own);
+		status = own.family ? 0 : no_family(path, &own.unet, e);
+	}
+	if (status == 0) {
+		*c = *own.family->usual;
+		c->family = own.family;
+		c->unet = own.unet;
+	}
+	free(path);
+	return status;
+}
+
+const struct family *model_config_family(const char *folder)
+{
+	char *path = xprintf("%s/unet/config.json", folder);
+	struct model_config c = { 0 };
+	struct error ignored;
+	const bool read = unet_config_read(path, &c.unet, &ignored) == 0;
+
+	free(path);
+	return read ? family_of(&c) : NULL;
+}
+
+static int read_schedule(const char *folder, const struct family *family, struct schedule_config *c, struct error *e)
 {
 	char *path = xprintf("%s/scheduler/scheduler_config.json", folder);
 	int status = path_is_there(path, e);
@@ -114,8 +157,8 @@ static int read_schedule(const char *folder, struct schedule_config *c, struct e
 	if (status > 0)
 		status = schedule_config_read(path, c, e);
 	else if (status == 0)
-		note("%s: no scheduler/scheduler_config.json; SDXL's own noise schedule and epsilon prediction are "
-		     "taken", folder);
+		note("%s: no scheduler/scheduler_config.json; %s's own noise schedule and epsilon prediction are "
+		     "taken", folder, family->title);
 	free(path);
 	return status;
 }
@@ -124,15 +167,13 @@ int model_config_read_parts(const char *folder, unsigned needed, struct model_co
 {
 	unsigned there;
 
-	model_config_sdxl(c);
-	if (check_files(folder, needed, &there, e) < 0 || read_part(folder, COMPONENT_UNET, c, e) < 0 || find_family(folder, c, e) < 0)
+	if (read_unet(folder, c, e) < 0 || check_files(folder, needed, c->family, &there, e) < 0)
 		return -1;
-	there &= c->family->parts;
 	for (int i = COMPONENT_UNET + 1; i < COMPONENTS; i++)
 		if ((there & PART(i)) && read_part(folder, i, c, e) < 0)
 			return -1;
 	c->vae_assumed = !(there & PART(COMPONENT_VAE));
-	return read_schedule(folder, &c->schedule, e) < 0 ? -1 : check_together(folder, there, c, e);
+	return read_schedule(folder, c->family, &c->schedule, e) < 0 ? -1 : check_together(folder, there, c, e);
 }
 
 int model_config_read(const char *folder, struct model_config *c, struct error *e)

@@ -79,8 +79,12 @@ enum component { COMPONENT_UNET, COMPONENT_TE1, COMPONENT_TE2, COMPONENT_VAE };
  * is always needed; of the others those that are not in `needed` may be missing, and SDXL's own are taken. */
 int model_config_read_parts(const char *folder, unsigned needed, struct model_config *c, struct error *e) MUST_CHECK;
 int model_config_read(const char *folder, struct model_config *c, struct error *e) MUST_CHECK;          /* all are needed */
-int vae_config_read(const char *file, struct vae_config *c, struct error *e) MUST_CHECK;
+/* usual: the scaling factor where the file does not say it; 0: it must */
+int vae_config_read(const char *file, double usual, struct vae_config *c, struct error *e) MUST_CHECK;
 void model_config_sdxl(struct model_config *c);         /* SDXL base 1.0 */
+
+/* By the folder's UNet alone; NULL: it has none, or one of no family. */
+const struct family *model_config_family(const char *folder);
 
 /* Sizes that pictures must be multiples of: VAE factor times 2^(UNet levels - 1); 32 for SDXL. */
 int model_size_step(const struct model_config *c);

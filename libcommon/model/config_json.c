@@ -155,7 +155,7 @@ static int channels(struct settings *s, int *out, int groups)
 }
 
 /* A key with one value that works.  Texts are compared as texts, numbers as numbers.  An absent key counts as null,
- * and null as diffusers' default, which is the value that works, unless the table is of required keys. */
+ * and null as diffusers' default, which is the value that works. */
 struct fixed { const char *key, *value; };
 
 static bool has_value(const json_t *v, const char *value)
@@ -164,16 +164,15 @@ static bool has_value(const json_t *v, const char *value)
 		return strcmp(json_string_value(v), value) == 0;
 	if (json_is_number(v))
 		return json_number_value(v) == strtod(value, NULL) && (*value >= '0' && *value <= '9');
-	return (json_is_null(v) && !strcmp(value, "null")) || (json_is_true(v) && !strcmp(value, "true")) ||
-	       (json_is_false(v) && (!strcmp(value, "false") || !strcmp(value, "null")));
+	return (json_is_true(v) && !strcmp(value, "true")) || (json_is_false(v) && (!strcmp(value, "false") || !strcmp(value, "null")));
 }
 
-static void check_fixed(struct settings *s, const struct fixed *table, size_t count, bool required)
+static void check_fixed(struct settings *s, const struct fixed *table, size_t count)
 {
 	for (size_t i = 0; i < count && !s->bad; i++) {
-		const json_t *v = json_object_get(s->root, table[i].key);
+		const json_t *v = setting(s, table[i].key);
 
-		if (!v || json_is_null(v) ? required : !has_value(v, table[i].value))
+		if (v && !has_value(v, table[i].value))
 			refuse(s, table[i].key, table[i].value);
 	}
 }
@@ -199,10 +198,6 @@ static void block_types(struct settings *s, const char *key, int levels, const c
 			refuse(s, key, wanted);
 	}
 }
-
-static const struct fixed unet_required[] = {
-	{ "addition_embed_type", "text_time" }, { "use_linear_projection", "true" },
-};
 
 static const struct fixed unet_fixed[] = {
 	{ "act_fn", "silu" }, { "attention_type", "default" }, { "center_input_sample", "false" },
@@ -242,27 +237,38 @@ static void unet_levels(struct settings *s, struct unet_config *c)
 	}
 }
 
+/* What is added to the time vector: nothing, or the pooled vector and six sizes. */
+static void unet_sizes(struct settings *s, struct unet_config *c)
+{
+	static const struct fixed added = { "addition_embed_type", "text_time" };
+	int width;
+
+	if (!setting(s, added.key))
+		return;
+	check_fixed(s, &added, 1);
+	c->time_ids_dim = integer(s, "addition_time_embed_dim", REQUIRED, 2, MAX_CHANNELS);
+	width = integer(s, "projection_class_embeddings_input_dim", REQUIRED, 1, 1 << 20);
+	c->pooled = width - 6 * c->time_ids_dim;
+	if (c->pooled < 1 || c->time_ids_dim % 2)
+		refuse(s, "projection_class_embeddings_input_dim", "more than six even addition_time_embed_dim");
+}
+
 int unet_config_read(const char *file, struct unet_config *c, struct error *e)
 {
 	struct settings s;
-	int added;
 
 	if (settings_open(&s, file, e))
 		return -1;
 	*c = (struct unet_config){ .groups = 1 };
-	check_fixed(&s, unet_required, sizeof(unet_required) / sizeof(unet_required[0]), true);
-	check_fixed(&s, unet_fixed, sizeof(unet_fixed) / sizeof(unet_fixed[0]), false);
+	check_fixed(&s, unet_fixed, sizeof(unet_fixed) / sizeof(unet_fixed[0]));
 	c->in_channels = integer(&s, "in_channels", 4, 1, MAX_CHANNELS);
 	c->out_channels = integer(&s, "out_channels", 4, 1, MAX_CHANNELS);
 	c->resnets = integer(&s, "layers_per_block", REQUIRED, 1, MAX_DEPTH);
 	c->groups = integer(&s, "norm_num_groups", 32, 1, MAX_CHANNELS);
 	c->norm_eps = real(&s, "norm_eps", 1e-5, 0, 1);
 	c->context = integer(&s, "cross_attention_dim", REQUIRED, 1, MAX_CHANNELS);
-	c->time_ids_dim = integer(&s, "addition_time_embed_dim", REQUIRED, 2, MAX_CHANNELS);
-	added = integer(&s, "projection_class_embeddings_input_dim", REQUIRED, 1, 1 << 20);
-	c->pooled = added - 6 * c->time_ids_dim;
-	if (c->pooled < 1 || c->time_ids_dim % 2)
-		refuse(&s, "projection_class_embeddings_input_dim", "more than six even addition_time_embed_dim");
+	c->conv_projection = !yes(&s, "use_linear_projection", false);
+	unet_sizes(&s, c);
 	unet_levels(&s, c);
 	return settings_close(&s);
 }
@@ -273,7 +279,7 @@ static const struct fixed vae_fixed[] = {
 	{ "shift_factor", "null" },
 };
 
-int vae_config_read(const char *file, struct vae_config *c, struct error *e)
+int vae_config_read(const char *file, double usual, struct vae_config *c, struct error *e)
 {
 	struct settings s;
 	bool unused[MAX_LEVELS];
@@ -281,13 +287,13 @@ int vae_config_read(const char *file, struct vae_config *c, struct error *e)
 	if (settings_open(&s, file, e))
 		return -1;
 	*c = (struct vae_config){ .norm_eps = 1e-6f };
-	check_fixed(&s, vae_fixed, sizeof(vae_fixed) / sizeof(vae_fixed[0]), false);
+	check_fixed(&s, vae_fixed, sizeof(vae_fixed) / sizeof(vae_fixed[0]));
 	c->in_channels = integer(&s, "in_channels", 3, 3, 3);
 	integer(&s, "out_channels", 3, 3, 3);
 	c->latent_channels = integer(&s, "latent_channels", 4, 1, MAX_CHANNELS);
 	c->resnets = integer(&s, "layers_per_block", REQUIRED, 1, MAX_DEPTH);
 	c->groups = integer(&s, "norm_num_groups", 32, 1, MAX_CHANNELS);
-	c->scaling_factor = real(&s, "scaling_factor", REQUIRED, 1e-6, 1e6);
+	c->scaling_factor = real(&s, "scaling_factor", usual ? usual : REQUIRED, 1e-6, 1e6);
 	c->quant_conv = yes(&s, "use_quant_conv", true);
 	c->post_quant_conv = yes(&s, "use_post_quant_conv", true);
 	c->levels = channels(&s, c->channels, c->groups);
@@ -305,7 +311,7 @@ int clip_config_read(const char *file, bool projection, struct clip_config *c, s
 	if (settings_open(&s, file, e))
 		return -1;
 	*c = (struct clip_config){ .activation = ACT_GELU };
-	check_fixed(&s, fixed, 1, false);
+	check_fixed(&s, fixed, 1);
 	c->vocabulary = integer(&s, "vocab_size", 49408, 3, 1 << 24);
 	c->length = integer(&s, "max_position_embeddings", 77, 3, 1 << 16);
 	c->width = integer(&s, "hidden_size", REQUIRED, 1, MAX_CHANNELS);
@@ -339,7 +345,7 @@ int schedule_config_read(const char *file, struct schedule_config *c, struct err
 
 	if (settings_open(&s, file, e))
 		return -1;
-	check_fixed(&s, fixed, 1, false);
+	check_fixed(&s, fixed, 1);
 	if (other_process(&s))
 		refuse(&s, "_class_name", "schedulers with betas (Euler, DDIM, DPM++, ...)");
 	c->train_steps = integer(&s, "num_train_timesteps", 1000, 1, 100000);

@@ -1,20 +1,54 @@
 /* The rows of model families, and what follows from a row and a config. */
+#include <stdlib.h>
 #include <string.h>
+#include "../base/memory.h"
 #include "family.h"
 
-static const struct family *const families[] = { &family_sdxl };
+static const struct family *const families[] = { &family_sdxl, &family_sd15 };
+#define FAMILIES (sizeof(families) / sizeof(*families))
 
 const struct family *family_of(const struct model_config *c)
 {
-	for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++)
+	for (size_t i = 0; i < FAMILIES; i++)
 		if (families[i]->is(c))
 			return families[i];
 	return NULL;
 }
 
+const struct family *family_of_file(const struct safetensors *s)
+{
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct family *f = families[i];
+		char *name = xprintf("%s%s.weight", f->prefix[COMPONENT_UNET], f->sign.name);
+		const struct safetensor *t = safetensors_find(s, name);
+
+		free(name);
+		if (t && t->dims == f->sign.dims)
+			return f;
+	}
+	return families[0];
+}
+
+const struct family *family_of_hub(const char *id)
+{
+	for (size_t i = 0; i < FAMILIES; i++)
+		if (families[i]->hub && !strcmp(families[i]->hub, id))
+			return families[i];
+	return NULL;
+}
+
+char *family_titles(void)
+{
+	struct buffer list = { 0 };
+
+	for (size_t i = 0; i < FAMILIES; i++)
+		buffer_addf(&list, "%s%s", i ? ", " : "", families[i]->title);
+	return buffer_steal(&list);
+}
+
 const struct family *family_encoded_as(const char *word)
 {
-	for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++) {
+	for (size_t i = 0; i < FAMILIES; i++) {
 		const char *own = families[i]->encoded_as;
 
 		if (word && own ? !strcmp(word, own) : word == own)

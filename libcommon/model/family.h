@@ -7,6 +7,7 @@
 #ifndef MODEL_FAMILY_H
 #define MODEL_FAMILY_H
 
+#include "../io/safetensors.h"
 #include "conditioning.h"
 #include "config.h"
 
@@ -24,23 +25,36 @@ struct family {
 	/* ---- what tells it ---- */
 	bool (*is)(const struct model_config *c);       /* of the UNet's and the scheduler's numbers alone */
 	unsigned parts;                 /* that a model of it has: PART(COMPONENT_...) */
+	/* The same of a single file: a tensor of the UNet that no other family has with so many dimensions, without ".weight" */
+	struct { const char *name; int dims; } sign;
 	const struct model_config *usual;               /* the sizes of the released one, for a file without config files */
+	const char *released, *one;                     /* in messages: "SDXL base", "an SDXL" */
+	const char *lacks[TEXT_ENCODERS];               /* what a folder without that text encoder's config is */
+	double vae_scaling;             /* where a VAE's config does not say its scaling factor; 0: it must */
 	/* ---- from text to what is read ---- */
 	int texts;                      /* text encoders, COMPONENT_TE1 and on */
 	struct text_reading text[TEXT_ENCODERS];
 	bool clip_skip;                 /* sd-scripts reads another state where clip_skip asks for it */
 	unsigned conditions;            /* what the denoiser reads: 1 << CONDITION_... */
 	/* ---- names in files ---- */
+	const char *prefix[COMPONENTS];                 /* of a part's tensors in a single file */
+	const char *hub;                                /* the released one's id, to be fetched in half precision */
 	const char *encoded_as;         /* "family" of a sample in a latent tar; NULL: nothing, which is what SDXL's have */
 	const char *dialect;            /* adapter/keys.c: how adapters are written */
 	const char *base_model_version, *v2;            /* ss_base_model_version, ss_v2 */
-	const char *architecture, *implementation;      /* modelspec */
+	const char *architecture, *implementation, *resolution;         /* modelspec; the last where the data says none */
 };
 
-extern const struct family family_sdxl;         /* sdxl.c */
+extern const struct family family_sdxl, family_sd15;           /* sdxl.c, sd15.c */
 
 /* The first row that `is` of this config; NULL: none. */
 const struct family *family_of(const struct model_config *c);
+/* The first whose sign is in the file, else the first of all: what it lacks of that one then tells. */
+const struct family *family_of_file(const struct safetensors *s);
+/* The row of a repository's id on the hub; NULL: none is known by it. */
+const struct family *family_of_hub(const char *id);
+/* The titles of all, for messages: "SDXL, Stable Diffusion 1.5"; malloced. */
+char *family_titles(void);
 /* The first whose latents say this word, which may be NULL; NULL: none. */
 const struct family *family_encoded_as(const char *word);
 /* Shapes, no memory, of what its denoiser reads of a text of so many tokens; and all that it reads. */

@@ -11,8 +11,8 @@
 #include "../io/claims.h"
 #include "../io/publish.h"
 #include "../io/safetensors.h"
+#include "family.h"
 #include "hub_files.h"
-#include "single_file_names.h"
 
 #define PREFIX "models--"
 
@@ -339,7 +339,7 @@ static bool is_model(const char *folder, const char *name)
 	if (!is && n > k && !strcmp(name + n - k, ".safetensors")) {
 		struct error e;
 		struct safetensors *s = safetensors_open(path, &e);
-		const char *unet = single_file_prefix(COMPONENT_UNET);
+		const char *unet = s ? family_of_file(s)->prefix[COMPONENT_UNET] : NULL;
 
 		for (size_t i = 0; s && i < s->count && !is; i++)
 			is = !strncmp(s->tensor[i].name, unet, strlen(unet));

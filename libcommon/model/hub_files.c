@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../base/memory.h"
+#include "family.h"
 #include "hub_files.h"
 
 /* A file, what serves as well, and the part that it belongs to.  half: the repository of SDXL has it in half precision too, as
@@ -27,10 +28,10 @@ static const struct needed model_files[] = {
 	{ TE2, false, "text_encoder_2/config.json", { NULL } },
 	{ TE2, true, "text_encoder_2/model", { "text_encoder_2/model.safetensors.index.json",
 		"text_encoder_2/model.safetensors.index.fp16.json", "text_encoder_2/model.fp16.safetensors.index.json" } },
-	{ PARTS_TEXT, false, "tokenizer/vocab.json", { NULL } },
-	{ PARTS_TEXT, false, "tokenizer/merges.txt", { NULL } },
-	{ PARTS_TEXT, false, "tokenizer_2/vocab.json", { NULL } },
-	{ PARTS_TEXT, false, "tokenizer_2/merges.txt", { NULL } },
+	{ TE1, false, "tokenizer/vocab.json", { NULL } },
+	{ TE1, false, "tokenizer/merges.txt", { NULL } },
+	{ TE2, false, "tokenizer_2/vocab.json", { NULL } },
+	{ TE2, false, "tokenizer_2/merges.txt", { NULL } },
 	{ PARTS_ALL, false, "scheduler/scheduler_config.json", { NULL } },
 	{ 0, false, NULL, { NULL } },
 };
@@ -78,6 +79,14 @@ static bool has_any(const char *folder, const struct needed *n)
 	return there;
 }
 
+/* Of a set of parts those that a model of its family has.  folder NULL: the id tells. */
+static unsigned parts_of(const char *id, const char *folder, enum hub_kind kind, unsigned needed)
+{
+	const struct family *f = kind == HUB_VAE ? NULL : folder ? model_config_family(folder) : family_of_hub(id);
+
+	return f ? needed & f->parts : needed;
+}
+
 static const struct needed *missing_row(const char *folder, enum hub_kind kind, unsigned needed)
 {
 	for (const struct needed *n = files_of(kind); n->file; n++)
@@ -88,19 +97,16 @@ static const struct needed *missing_row(const char *folder, enum hub_kind kind, 
 
 bool hub_is_whole(const char *folder, enum hub_kind kind, unsigned needed)
 {
-	return !missing_row(folder, kind, needed);
+	return !missing_row(folder, kind, parts_of(NULL, folder, kind, needed));
 }
 
-/* SDXL's own repository has both; of others that were fetched once and lack the weights, it is the full ones that they have. */
+/* The released models' own repositories have both; of others that were fetched once and lack the weights, it is the full ones that they have. */
 static bool fetch_half(const char *id, const char *folder, enum hub_kind kind)
 {
-	static const char *const known[] = { "stabilityai/stable-diffusion-xl-base-1.0" };
-
 	if (kind == HUB_VAE)
 		return false;
-	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-		if (!strcmp(id, known[i]))
-			return true;
+	if (family_of_hub(id))
+		return true;
 	for (const struct needed *n = model_files; folder && n->file; n++)
 		if (n->half && has_form(folder, n, true))
 			return true;
@@ -123,8 +129,9 @@ static void add_word(struct buffer *out, const char *word)
 int hub_tell_missing(const char *id, const char *folder, const char *root, const char *cache, enum hub_kind kind, unsigned needed,
 		     struct error *e)
 {
+	const unsigned parts = parts_of(id, folder, kind, needed);
 	const bool half = fetch_half(id, folder, kind);
-	const struct needed *first = folder ? missing_row(folder, kind, needed) : NULL;
+	const struct needed *first = folder ? missing_row(folder, kind, parts) : NULL;
 	char *missing = first ? weights(first, half) : NULL;
 	struct buffer command = { 0 };
 
@@ -132,7 +139,7 @@ int hub_tell_missing(const char *id, const char *folder, const char *root, const
 	for (const struct needed *n = files_of(kind); n->file; n++) {
 		char *name = weights(n, half);
 
-		if (n->part & needed)
+		if (n->part & parts)
 			buffer_addf(&command, " %s", name);
 		free(name);
 	}

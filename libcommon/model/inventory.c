@@ -70,6 +70,7 @@ void inventory_list(const struct inventory *v, struct layer_list *list)
 		const struct layer *l = &v->layers.layer[i];
 		layer_add(list, l->component, l->group, l->name, l->linear, l->conv);
 		list->layer[list->count - 1].convolution = l->convolution;
+		list->layer[list->count - 1].family = model_files_config(v->loader.files)->family;
 	}
 }
 

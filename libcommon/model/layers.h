@@ -20,6 +20,7 @@ struct layer {
 	char *name;             /* diffusers: "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0" */
 	struct linear *linear;  /* one of the two */
 	struct conv *conv;
+	const struct family *family;    /* of the model; NULL: nobody said, SDXL */
 	bool convolution;       /* of the model: a 1x1 one is a linear layer here, and keeps its four dimensions in an adapter's file */
 };
 

@@ -23,13 +23,19 @@ static const struct model_config sdxl = {
 
 static bool is_sdxl(const struct model_config *c)
 {
-	return c->unet.pooled > 0;
+	return c->unet.pooled > 0 && !c->unet.conv_projection;
 }
 
 const struct family family_sdxl = {
 	.name = "sdxl", .title = "SDXL", .is = is_sdxl, .parts = PARTS_ALL, .usual = &sdxl,
+	.sign = { "label_emb.0.0", 2 }, .released = "SDXL base", .one = "an SDXL",
+	.lacks = { "not SDXL base (the SDXL refiner has one text encoder only)",
+		   "not SDXL base (Stable Diffusion 1 and 2 have one text encoder only)" },
 	.texts = 2, .text = { { .skip = 2 }, { .skip = 2, .pooled = true, .pads_with_zero = true } },
 	.conditions = 1 << CONDITION_CONTEXT | 1 << CONDITION_POOLED | 1 << CONDITION_TIME_IDS,
+	.prefix = { "model.diffusion_model.", "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.", "first_stage_model." },
+	.hub = "stabilityai/stable-diffusion-xl-base-1.0",
 	.dialect = "kohya", .base_model_version = "sdxl_base_v1-0", .v2 = "False",
 	.architecture = "stable-diffusion-xl-v1-base/lora", .implementation = "https://github.com/Stability-AI/generative-models",
+	.resolution = "1024x1024",
 };

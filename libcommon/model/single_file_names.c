@@ -116,16 +116,6 @@ static const struct block *const blocks_of[] = {
 	[COMPONENT_VAE] = vae_blocks,
 };
 
-const char *single_file_prefix(enum component c)
-{
-	static const char *const prefix[] = {
-		[COMPONENT_UNET] = "model.diffusion_model.", [COMPONENT_TE1] = "conditioner.embedders.0.transformer.",
-		[COMPONENT_TE2] = "conditioner.embedders.1.model.", [COMPONENT_VAE] = "first_stage_model.",
-	};
-
-	return prefix[c];
-}
-
 /* The place of a block: what the capitals stand for. */
 struct place { const struct model_config *m; int i, j; };
 

@@ -18,8 +18,6 @@ struct single_name {
 	bool transposed;                /* the file has [in,out] */
 };
 
-/* "model.diffusion_model." and so on */
-const char *single_file_prefix(enum component c);
 /* false: the component has no tensor of that pattern (its numbers are not checked against the config's). */
 bool single_name_of(const struct model_config *m, enum component c, const char *diffusers, struct single_name *s);
 /* Returns the number of diffusers' tensors in it: 0 (pattern not known: position_ids, logit_scale, ...), 1 or 3.  out: that of `part`. */

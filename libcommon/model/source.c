@@ -3,14 +3,10 @@
 #include <string.h>
 #include "../base/hash.h"
 #include "../base/memory.h"
+#include "family.h"
 #include "hub_cache.h"
 #include "single_file_names.h"
 #include "source_internal.h"
-
-static const char advice_folder[] = "the config files and the weights must be of one model, SDXL base";
-static const char advice_sdxl[] = "only SDXL base needs no config files: --model-config DIR gives those of an SDXL of "
-	"other sizes";
-static const char advice_config[] = "--model-config DIR must be of the same model as the file";
 
 /* ---- opening ---- */
 
@@ -30,6 +26,12 @@ static int find_tokenizers(struct model_files *m, const char *folder, struct err
 			free(path);
 	}
 	return there < 0 ? -1 : 0;
+}
+
+/* A part that no model of the family has. */
+static void never_there(struct model_files *m, enum component c)
+{
+	m->part[c] = (struct part){ .missing = xprintf("%s: %s has no such part", m->path, m->config.family->title) };
 }
 
 /* What a folder without the part says, if ever anything asks for it. */
@@ -54,10 +56,16 @@ static int open_folder(struct model_files *m, bool vae, struct error *e)
 		return -1;
 	for (int c = 0; c < COMPONENTS; c++) {
 		struct part *p = &m->part[c];
-		char *folder = xprintf("%s/%s", m->path, parts[c].folder);
+		char *folder;
 		int status = 0;
 
-		*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "", .advice = advice_folder };
+		if (!(m->config.family->parts & PART(c))) {
+			never_there(m, c);
+			continue;
+		}
+		folder = xprintf("%s/%s", m->path, parts[c].folder);
+		*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "",
+				    .advice = xprintf("the config files and the weights must be of one model, %s", m->config.family->released) };
 		if (c != COMPONENT_VAE || vae)
 			status = source_add_folder(m, p, folder, parts[c].folder, parts[c].stem, e);
 		free(folder);
@@ -101,6 +109,12 @@ static int read_configs(struct model_files *m, const char *folder, struct error 
 	return decides;
 }
 
+static char *single_advice(const struct family *f, bool config)
+{
+	return config ? xstrdup("--model-config DIR must be of the same model as the file") :
+			xprintf("only %s needs no config files: --model-config DIR gives those of %s of other sizes", f->released, f->one);
+}
+
 static int open_single(struct model_files *m, const char *config_folder, struct error *e)
 {
 	const char *slash = strrchr(m->path, '/');
@@ -112,15 +126,16 @@ static int open_single(struct model_files *m, const char *config_folder, struct 
 	if (config_folder)
 		config_decides = read_configs(m, config_folder, e);
 	else
-		model_config_sdxl(&m->config);
+		m->config = *family_of_file(m->file[0].s)->usual;
 	if (config_decides < 0)
 		return -1;
 	schedule_from_file(m, config_decides);
 	for (int c = 0; c < COMPONENTS; c++)
-		m->part[c] = (struct part){
-			.naming = NAMING_SINGLE_FILE, .prefix = single_file_prefix(c), .count = 1,
-			.advice = config_folder ? advice_config : advice_sdxl,
-		};
+		if (m->config.family->parts & PART(c))
+			m->part[c] = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = m->config.family->prefix[c], .count = 1,
+						    .advice = single_advice(m->config.family, config_folder) };
+		else
+			never_there(m, c);
 	return 0;
 }
 
@@ -162,7 +177,7 @@ struct model_files *model_files_open_parts(const char *path, const char *config_
 	if (!status)
 		status = source_check_rest(m, e);
 	if (!status && m->config.vae_assumed && !vae_path)
-		note("%s: no vae/config.json; the scaling factor of SDXL's own VAE is taken", path);
+		note("%s: no vae/config.json; the scaling factor of %s's own VAE is taken", path, m->config.family->title);
 	if (!status)
 		return m;
 	model_files_close(m);
@@ -187,6 +202,7 @@ void model_files_close(struct model_files *m)
 		known_tensors_free(&m->part[c].known);
 		free(m->part[c].found);
 		free(m->part[c].missing);
+		free(m->part[c].advice);
 		map_free(m->part[c].index);
 	}
 	for (size_t i = 0; i < m->count; i++) {

@@ -30,7 +30,7 @@ struct part {
 	enum naming naming;
 	const char *prefix;             /* before every name in the file */
 	size_t first, count;            /* its files */
-	const char *advice;             /* for messages: what to do when sizes or names do not fit */
+	char *advice;                   /* for messages: what to do when sizes or names do not fit */
 	char *missing;                  /* the message, where the model lacks the part; NULL: it is there */
 	struct known_tensors known;
 	struct found *found;            /* one a known tensor */

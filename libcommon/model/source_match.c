@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "family.h"
 #include "single_file_names.h"
 #include "source_internal.h"
 
@@ -241,14 +242,24 @@ static bool holds(const struct part *p, size_t file)
 	return file >= p->first && file < p->first + p->count;
 }
 
+/* The released Stable Diffusion 1.5 holds its noise schedule, which the betas tell, and two numbers of how it was averaged. */
+static const char *const no_use[] = {
+	"betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
+	"log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance",
+	"posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2", "model_ema.decay", "model_ema.num_updates",
+};
+
 /* Known to be of no use, and in every file of somebody's. */
 static bool never_mind(const struct model_files *m, size_t file, const char *name)
 {
 	static const char *const ends[] = { "position_ids", "logit_scale", "v_pred", "ztsnr" };
-	const char *vae = single_file_prefix(COMPONENT_VAE);
+	const char *vae = m->config.family->prefix[COMPONENT_VAE];
 
 	if (m->single && file == 0 && !holds(&m->part[COMPONENT_VAE], 0) && strncmp(name, vae, strlen(vae)) == 0)
 		return true;            /* --vae took its place */
+	for (size_t i = 0; i < sizeof(no_use) / sizeof(no_use[0]); i++)
+		if (!strcmp(name, no_use[i]))
+			return true;
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		size_t n = strlen(name), k = strlen(ends[i]);
 

@@ -1,27 +1,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "family.h"
 #include "hub_cache.h"
 #include "single_file_names.h"
 #include "source_internal.h"
-
-static const char other_vae[] = "the VAE of --vae must be one for SDXL, with the config.json that belongs to it";
-static const char other_sizes[] = "a VAE in a single file must have the sizes of the model's own; name a folder with "
-	"its config.json instead";
 
 static int open_folder(struct model_files *m, const char *folder, struct error *e)
 {
 	struct part *p = &m->part[COMPONENT_VAE];
 	char *config = xprintf("%s/config.json", folder);
-	int status = vae_config_read(config, &m->config.vae, e);
+	int status = vae_config_read(config, m->config.family->vae_scaling, &m->config.vae, e);
 
 	m->config.vae_assumed = false;
 	if (!status && m->config.vae.latent_channels != m->config.unet.in_channels)
 		status = fail(e, EXIT_INPUT, "%s: \"latent_channels\" is %d, but the UNet takes %d; choose a VAE made "
-			      "for SDXL", config,
-			      m->config.vae.latent_channels, m->config.unet.in_channels);
+			      "for %s", config,
+			      m->config.vae.latent_channels, m->config.unet.in_channels, m->config.family->title);
 	free(config);
-	*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "", .advice = other_vae };
+	*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "",
+			    .advice = xprintf("the VAE of --vae must be one for %s, with the config.json that belongs to it", m->config.family->title) };
 	return status || source_add_folder(m, p, folder, folder, "diffusion_pytorch_model", e) ? -1 : 0;
 }
 
@@ -35,9 +33,10 @@ static int open_file(struct model_files *m, const char *path, struct error *e)
 		return -1;
 	s = m->file[m->count - 1].s;
 	*p = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = "", .first = m->count - 1, .count = 1,
-			    .advice = other_sizes };
+			    .advice = xstrdup("a VAE in a single file must have the sizes of the model's own; name a folder with its "
+					      "config.json instead") };
 	if (safetensors_find(s, "first_stage_model.encoder.conv_in.weight"))
-		p->prefix = single_file_prefix(COMPONENT_VAE);
+		p->prefix = m->config.family->prefix[COMPONENT_VAE];
 	else if (safetensors_find(s, "encoder.conv_norm_out.weight"))
 		p->naming = NAMING_DIFFUSERS;
 	return 0;

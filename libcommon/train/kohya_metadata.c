@@ -228,6 +228,7 @@ static void set_settings(const struct keeper *k, struct training_facts *f)
 	f->notes = s->metadata.notes;
 	f->notes.thumbnail = s->metadata.thumbnail;
 	f->least = s->metadata.none;
+	f->family = c->family;
 	f->model_name = slash && slash[1] ? slash + 1 : s->model;
 	f->v_prediction = k->course->objective.schedule.v_prediction;
 	f->zero_terminal_snr = c->schedule.zero_terminal_snr || s->zero_terminal_snr;

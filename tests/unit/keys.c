@@ -1,4 +1,4 @@
-/* Names of layers in every dialect; all 1,052 names that kohya can write for SDXL, with their sizes. */
+/* Names of layers in every dialect; all names that kohya can write for SDXL (1,052) and Stable Diffusion 1.5 (350), with their sizes. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,26 +10,25 @@
 #include "model_layers.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
-#define SDXL_NAMES "tests/golden/sdxl_lora_keys.tsv"
+#define SD15_NAMES "tests/golden/families/sd15/sd15_lora_keys.tsv"
 
-struct row { char name[120], kind, set[32]; int in, out, kernel; };
+/* a1111: the module that A1111 puts it on, where the table says it */
+struct row { char name[120], kind, set[32], a1111[120]; int in, out, kernel; };
 
-static struct row *read_rows(size_t *count)
+static struct row *read_rows(const char *table, size_t *count)
 {
-	FILE *f = fopen(SDXL_NAMES, "r");
+	FILE *f = fopen(table, "r");
 	struct row *rows = xcalloc(2000, sizeof(*rows));
-	char line[300];
+	char line[400];
 
 	assert_non_null(f);
 	*count = 0;
 	while (fgets(line, sizeof(line), f)) {
 		struct row *r = &rows[*count];
 
-		if (*line == '#')
+		if (*line == '#' || !strncmp(line, "name\t", 5))
 			continue;
-		assert_int_equal(
-			sscanf(line, "%119s %c %d %d %d %31s", r->name, &r->kind, &r->in, &r->out, &r->kernel, r->set),
-			6);
+		assert_true(sscanf(line, "%119s %c %d %d %d %31s %119s", r->name, &r->kind, &r->in, &r->out, &r->kernel, r->set, r->a1111) >= 6);
 		++*count;
 	}
 	fclose(f);
@@ -44,25 +43,25 @@ static void check_row(const struct row *r, const struct layer *l)
 	assert_int_equal(w->out, r->out);
 	assert_int_equal(w->kh, r->kernel);
 	assert_int_equal(w->kw, r->kernel);
-	assert_int_equal(l->group, strcmp(r->set, "conv_dim-only") ? LAYER_TRANSFORMER : LAYER_CONV_SET);
+	assert_int_equal(l->group, strncmp(r->set, "conv", 4) ? LAYER_TRANSFORMER : LAYER_CONV_SET);
+	assert_int_equal(l->convolution, r->kind == 'C');
 }
 
 /* Every row is some layer's name, and the layers without a row are those that kohya never trains. */
-static void kohya_names_of_sdxl(void **state)
+static void check_kohyas(const char *table, const struct family *family, size_t there, size_t others)
 {
-	struct model_config m;
+	const struct model_config *m = family->usual;
 	struct layer_list layers;
 	size_t count, found = 0;
-	struct row *rows = read_rows(&count);
+	struct row *rows = read_rows(table, &count);
 	struct map *names = map_new(count);
 
-	model_config_sdxl(&m);
-	test_layers(&m, &layers);
-	assert_int_equal(count, 1052);
+	test_layers(m, &layers);
+	assert_int_equal(count, there);
 	for (size_t i = 0; i < count; i++)
 		assert_int_equal(map_put(names, rows[i].name, strlen(rows[i].name), i), -1);
 	for (size_t i = 0; i < layers.count; i++) {
-		char *stem = kohya_stem(&layers.layer[i], &m.unet);
+		char *stem = kohya_stem(&layers.layer[i], &m->unet);
 		long row = map_get(names, stem, strlen(stem));
 
 		if (row >= 0)
@@ -72,9 +71,61 @@ static void kohya_names_of_sdxl(void **state)
 		found += row >= 0;
 		free(stem);
 	}
-	assert_int_equal(found, 1052);
-	assert_int_equal(layers.count, 1052 + 7);       /* conv_in, conv_out, four embeddings, text_projection */
+	assert_int_equal(found, there);
+	assert_int_equal(layers.count, there + others);
 	map_free(names);
+	free(rows);
+	free_test_layers(&layers);
+}
+
+static void kohya_names_of_sdxl(void **state)
+{
+	/* conv_in, conv_out, four embeddings, text_projection */
+	check_kohyas("tests/golden/sdxl_lora_keys.tsv", &family_sdxl, 1052, 7);
+}
+
+static void kohya_names_of_sd15(void **state)
+{
+	/* conv_in, conv_out, two embeddings */
+	check_kohyas(SD15_NAMES, &family_sd15, 350, 4);
+}
+
+/* Which layer a module of that name is. */
+static long layer_called(const struct key_index *k, const char *module)
+{
+	char *tensor = xprintf("%s.lora_down.weight", module);
+	struct key_part part;
+	const char *dialect;
+	const long layer = key_index_find(k, tensor, &part, &dialect);
+
+	free(tensor);
+	return layer;
+}
+
+/* A1111 turns kohya's names into those of the single file; files with these, and with lora_te1_, are the same adapters. */
+static void sd15_is_read_under_either_name(void **state)
+{
+	static const char compvis[] = "diffusion_model_", text[] = "lora_te_";
+	struct layer_list layers;
+	size_t count;
+	struct row *rows = read_rows(SD15_NAMES, &count);
+	struct key_index *index;
+
+	test_layers(family_sd15.usual, &layers);
+	index = key_index_new(&layers, &family_sd15.usual->unet);
+	for (size_t i = 0; i < count; i++) {
+		const bool te = !strncmp(rows[i].name, text, sizeof(text) - 1);
+		const long layer = layer_called(index, rows[i].name);
+		char *other = te ? xprintf("lora_te1_%s", rows[i].name + sizeof(text) - 1) :
+				   xprintf("lora_unet_%s", rows[i].a1111 + sizeof(compvis) - 1);
+
+		assert_true(layer >= 0);
+		check_row(&rows[i], &layers.layer[layer]);
+		if (layer_called(index, other) != layer)
+			fail_msg("%s is not %s", other, rows[i].name);
+		free(other);
+	}
+	key_index_free(index);
 	free(rows);
 	free_test_layers(&layers);
 }
@@ -283,7 +334,8 @@ static void other_methods_are_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(kohya_names_of_sdxl),	   cmocka_unit_test(both_ways),
+		cmocka_unit_test(kohya_names_of_sdxl), cmocka_unit_test(kohya_names_of_sd15),
+		cmocka_unit_test(sd15_is_read_under_either_name), cmocka_unit_test(both_ways),
 		cmocka_unit_test(names_at_other_sizes),	   cmocka_unit_test(config_from_layers),
 		cmocka_unit_test(dialects_are_understood), cmocka_unit_test(strangers_are_not),
 		cmocka_unit_test(other_methods_are_named), cmocka_unit_test(lengths_of_dora),

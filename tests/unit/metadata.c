@@ -154,7 +154,7 @@ static void keys_of_a_run(void **state)
 	struct metadata_list l = { 0 };
 
 	training_metadata(&f, &l);
-	metadata_add_modelspec(&l);
+	metadata_add_modelspec(&l, NULL);
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
 		const char *value = metadata_find(&l, expected[i][0]);
 
@@ -168,6 +168,27 @@ static void keys_of_a_run(void **state)
 	metadata_free(&l);
 }
 
+/* What the golden adapters of the family say of themselves. */
+static void keys_of_sd15(void **state)
+{
+	struct training_facts f = facts();
+	struct metadata_list l = { 0 };
+
+	f.family = &family_sd15;
+	f.clip_skip = 2;
+	f.resolution[0] = 0;
+	training_metadata(&f, &l);
+	metadata_add_modelspec(&l, &family_sd15);
+	assert_string_equal(metadata_find(&l, "ss_v2"), "False");
+	assert_string_equal(metadata_find(&l, "ss_base_model_version"), "sd_v1");
+	assert_string_equal(metadata_find(&l, "ss_clip_skip"), "2");
+	assert_string_equal(metadata_find(&l, "modelspec.encoder_layer"), "2");
+	assert_string_equal(metadata_find(&l, "modelspec.architecture"), "stable-diffusion-v1/lora");
+	assert_string_equal(metadata_find(&l, "modelspec.implementation"), "diffusers");
+	assert_string_equal(metadata_find(&l, "modelspec.resolution"), "512x512");
+	metadata_free(&l);
+}
+
 static void notes_of_its_maker(void **state)
 {
 	struct training_facts f = facts();
@@ -176,7 +197,7 @@ static void notes_of_its_maker(void **state)
 	f.notes = (struct model_notes){ "A title", "me", "what", "CC0", "a,b", "data:image/png;base64,AA==", "a gizmo", "weight 0.8" };
 	f.comment = "first try";
 	training_metadata(&f, &l);
-	metadata_add_modelspec(&l);
+	metadata_add_modelspec(&l, NULL);
 	assert_string_equal(metadata_find(&l, "modelspec.title"), "A title");
 	assert_string_equal(metadata_find(&l, "modelspec.author"), "me");
 	assert_string_equal(metadata_find(&l, "modelspec.description"), "what");
@@ -200,7 +221,7 @@ static void least_metadata(void **state)
 
 	f.least = true;
 	training_metadata(&f, &l);
-	metadata_add_modelspec(&l);
+	metadata_add_modelspec(&l, NULL);
 	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++)
 		assert_non_null(metadata_find(&l, kept[i]));
 	for (size_t i = 0; i < l.count; i++)
@@ -236,6 +257,7 @@ int main(void)
 		cmocka_unit_test(hashes_of_golden_files),
 		cmocka_unit_test(legacy_hash_of_a_long_file),
 		cmocka_unit_test(keys_of_a_run),
+		cmocka_unit_test(keys_of_sd15),
 		cmocka_unit_test(notes_of_its_maker),
 		cmocka_unit_test(least_metadata),
 		cmocka_unit_test(dates_only_when_given),

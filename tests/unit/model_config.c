@@ -8,11 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../../libcommon/base/memory.h"
-#include "../../libcommon/model/config.h"
+#include "../../libcommon/model/family.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 #define TINY_A "tests/golden/tiny-a/model"
 #define TINY_B "tests/golden/tiny-b/model"
+#define SD15 "tests/golden/families/sd15/model"
 
 static const char *const files[] = {
 	"unet/config.json", "vae/config.json", "text_encoder/config.json", "text_encoder_2/config.json",
@@ -117,6 +118,47 @@ static void tiny_b_is_read(void **state)
 	assert_int_equal(c.unet.heads[1], 1);
 	assert_int_equal(c.text[0].eos, 641);
 	assert_int_equal(model_size_step(&c), 32);
+}
+
+/* Its files have the keys that the released ones have, and diffusers' defaults stand for the rest. */
+static void sd15_is_read(void **state)
+{
+	struct model_config c;
+	struct error e = { 0 };
+
+	if (model_config_read(SD15, &c, &e))
+		fail_msg("%s", e.text);
+	assert_ptr_equal(c.family, &family_sd15);
+	assert_int_equal(c.unet.levels, 4);
+	assert_int_equal(c.unet.heads[3], 2);           /* one number: of every level */
+	assert_int_equal(c.unet.depth[0], 1);
+	assert_int_equal(c.unet.depth[3], 0);
+	assert_int_equal(c.unet.mid_depth, 1);
+	assert_false(c.unet.attention[3]);
+	assert_true(c.unet.conv_projection);
+	assert_int_equal(c.unet.pooled, 0);
+	assert_int_equal(c.unet.time_ids_dim, 0);
+	assert_float_equal(c.vae.scaling_factor, 0.18215f, 0);
+	assert_false(c.schedule.v_prediction);
+	assert_int_equal(c.schedule.steps_offset, 1);
+	assert_true(c.schedule.scaled_linear);
+	assert_int_equal(model_size_step(&c), 32);
+}
+
+/* Told by its UNet, which has linear projections and reads no sizes. */
+static void sd2_is_named(void **state)
+{
+	struct model_config c;
+	struct error e = { 0 };
+	char *command = xprintf("rm -rf %s && cp -r " SD15 " %s && chmod -R u+w %s", folder, folder, folder);
+
+	assert_int_equal(system(command), 0);
+	edit("unet/config.json", "use_linear_projection", "true");
+	assert_int_equal(model_config_read(folder, &c, &e), -1);
+	assert_int_equal(e.code, EXIT_INPUT);
+	assert_non_null(strstr(e.text, "this is Stable Diffusion 2"));
+	assert_non_null(strstr(e.text, "Stable Diffusion 1.5"));
+	free(command);
 }
 
 static void one_number_serves_all_levels(void **state)
@@ -288,6 +330,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tiny_a_is_read),
 		cmocka_unit_test(tiny_b_is_read),
+		cmocka_unit_test(sd15_is_read),
+		cmocka_unit_test(sd2_is_named),
 		cmocka_unit_test(one_number_serves_all_levels),
 		cmocka_unit_test(prediction_and_schedule),
 		cmocka_unit_test(without_scheduler_sdxls_own),

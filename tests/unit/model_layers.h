@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
+#include "../../libcommon/model/family.h"
 #include "../../libcommon/model/layers.h"
 #include "../../libcommon/model/source_tensors.h"
 
@@ -19,7 +20,7 @@ static inline enum layer_group group_of(const char *name)
 }
 
 /* A 1x1 convolution in files is a linear layer inside, as the networks have it. */
-static inline void add_test_layer(struct layer_list *list, enum component c, const struct known_tensor *t)
+static inline void add_test_layer(struct layer_list *list, const struct family *family, enum component c, const struct known_tensor *t)
 {
 	char *name = xstrndup(t->name, strlen(t->name) - strlen(".weight"));
 	struct weight w = { .dtype = DTYPE_F32, .out = (int)t->shape[0], .in = (int)t->shape[1], .kh = 1, .kw = 1 };
@@ -37,6 +38,7 @@ static inline void add_test_layer(struct layer_list *list, enum component c, con
 	}
 	layer_add(list, c, group_of(name), name, linear, conv);
 	list->layer[list->count - 1].convolution = t->dims == 4;
+	list->layer[list->count - 1].family = family;
 	free(name);
 }
 
@@ -48,13 +50,15 @@ static inline void test_layers(const struct model_config *m, struct layer_list *
 	for (int k = 0; k < 3; k++) {
 		struct known_tensors t;
 
+		if (!(m->family->parts & PART(with_layers[k])))
+			continue;
 		known_tensors(m, with_layers[k], &t);
 		for (size_t i = 0; i < t.count; i++) {
 			const char *end = strrchr(t.tensor[i].name, '.');
 
 			if (t.tensor[i].dims >= 2 && !strcmp(end, ".weight") &&
 			    !strstr(t.tensor[i].name, ".embeddings."))
-				add_test_layer(list, with_layers[k], &t.tensor[i]);
+				add_test_layer(list, m->family, with_layers[k], &t.tensor[i]);
 		}
 		known_tensors_free(&t);
 	}

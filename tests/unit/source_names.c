@@ -7,146 +7,211 @@
 #include <string.h>
 #include "../../libcommon/base/map.h"
 #include "../../libcommon/base/memory.h"
+#include "../../libcommon/model/family.h"
 #include "../../libcommon/model/single_file_names.h"
 #include "../../libcommon/model/source_tensors.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
-#define TABLE "tests/golden/single-file/sdxl_names.tsv"
-
-/* One line of the table: a tensor of the released file. */
+/* One line of a table: a tensor of a released file. */
 struct line { char *name, *shape, *component, *diffusers[3]; int parts; };
 
-static struct line *line;
-static size_t lines, capacity;
+/* The released single files. */
+static struct released {
+	const char *table;
+	const struct family *family;
+	size_t lines_there;
+	struct line *line;
+	size_t lines, capacity;
+	struct known_tensors known[COMPONENTS];
+	struct map *names[COMPONENTS];
+} released[] = {
+	{ "tests/golden/single-file/sdxl_names.tsv", &family_sdxl, 2515 },
+	{ "tests/golden/families/sd15/sd15_names.tsv", &family_sd15, 1145 },
+};
+#define RELEASED (sizeof(released) / sizeof(*released))
+
 static struct model_config sdxl;
-static struct known_tensors known[4];
-static struct map *names[4];
 
 static const char *const components[] = { "unet", "text_encoder", "text_encoder_2", "vae" };
 
-static void add_line(char *text)
+/* Where the columns are, by the first line's words. */
+struct columns { int name, shape, component, diffusers; };
+
+static int fields_of(char *text, char *field[8])
 {
-	struct line l = { 0 };
-	char *names_text, *name, *save;
+	int n = 0;
 
 	text[strcspn(text, "\n")] = 0;
-	l.name = xstrdup(strsep(&text, "\t"));
-	l.shape = xstrdup(strsep(&text, "\t"));
-	l.component = xstrdup(strsep(&text, "\t"));
-	names_text = strsep(&text, "\t");
-	for (name = strtok_r(names_text, " ", &save); name; name = strtok_r(NULL, " ", &save))
-		l.diffusers[l.parts++] = xstrdup(name);
-	GROW(line, lines, capacity);
-	line[lines++] = l;
+	while (text && n < 8)
+		field[n++] = strsep(&text, "\t");
+	return n;
 }
 
-static int read_table(void **state)
+static struct columns read_columns(char *text)
 {
-	FILE *f = fopen(TABLE, "r");
+	char *field[8];
+	struct columns c = { 0 };
+
+	for (int i = 0, n = fields_of(text, field); i < n; i++) {
+		c.shape = strcmp(field[i], "shape") ? c.shape : i;
+		c.component = strcmp(field[i], "component") ? c.component : i;
+		c.diffusers = strcmp(field[i], "diffusers name") ? c.diffusers : i;
+	}
+	return c;
+}
+
+static void add_line(struct released *r, const struct columns *c, char *text)
+{
+	struct line l = { 0 };
+	char *field[8] = { 0 }, *name, *save;
+
+	fields_of(text, field);
+	l.name = xstrdup(field[c->name]);
+	l.shape = xstrdup(field[c->shape]);
+	l.component = xstrdup(field[c->component]);
+	for (name = strtok_r(field[c->diffusers], " ", &save); name; name = strtok_r(NULL, " ", &save))
+		l.diffusers[l.parts++] = xstrdup(name);
+	GROW(r->line, r->lines, r->capacity);
+	r->line[r->lines++] = l;
+}
+
+static int read_lines(struct released *r)
+{
+	FILE *f = fopen(r->table, "r");
+	struct columns columns;
 	char *text = NULL;
 	size_t room = 0;
-	bool head = true;
 
-	if (!f)
+	if (!f || getline(&text, &room, f) <= 0)
 		return -1;
-	for (; getline(&text, &room, f) > 0; head = false)
-		if (!head)
-			add_line(text);
+	columns = read_columns(text);
+	while (getline(&text, &room, f) > 0)
+		add_line(r, &columns, text);
 	free(text);
 	fclose(f);
+	return 0;
+}
+
+static int read_tables(void **state)
+{
 	model_config_sdxl(&sdxl);
-	for (int c = 0; c < 4; c++) {
-		known_tensors(&sdxl, c, &known[c]);
-		names[c] = map_new(known[c].count);
-		for (size_t i = 0; i < known[c].count; i++)
-			if (map_put(names[c], known[c].tensor[i].name, strlen(known[c].tensor[i].name), i) >= 0)
-				return -1;      /* a name twice */
+	for (struct released *r = released; r < released + RELEASED; r++) {
+		if (read_lines(r) < 0)
+			return -1;
+		for (int c = 0; c < COMPONENTS; c++) {
+			if (!(r->family->parts & PART(c)))
+				continue;
+			known_tensors(r->family->usual, c, &r->known[c]);
+			r->names[c] = map_new(r->known[c].count);
+			for (size_t i = 0; i < r->known[c].count; i++)
+				if (map_put(r->names[c], r->known[c].tensor[i].name, strlen(r->known[c].tensor[i].name), i) >= 0)
+					return -1;      /* a name twice */
+		}
 	}
 	return 0;
 }
 
-static int drop_table(void **state)
+static int drop_tables(void **state)
 {
-	for (size_t i = 0; i < lines; i++) {
-		free(line[i].name);
-		free(line[i].shape);
-		free(line[i].component);
-		for (int k = 0; k < 3; k++)
-			free(line[i].diffusers[k]);
-	}
-	free(line);
-	for (int c = 0; c < 4; c++) {
-		map_free(names[c]);
-		known_tensors_free(&known[c]);
+	for (struct released *r = released; r < released + RELEASED; r++) {
+		for (size_t i = 0; i < r->lines; i++) {
+			free(r->line[i].name);
+			free(r->line[i].shape);
+			free(r->line[i].component);
+			for (int k = 0; k < 3; k++)
+				free(r->line[i].diffusers[k]);
+		}
+		free(r->line);
+		for (int c = 0; c < COMPONENTS; c++) {
+			map_free(r->names[c]);
+			known_tensors_free(&r->known[c]);
+		}
 	}
 	return 0;
 }
 
-static int component_of(const struct line *l)
+/* -1: of no part, which is then a tensor that a reader ignores */
+static int component_of(const struct released *r, const struct line *l)
 {
-	for (int c = 0; c < 4; c++)
-		if (strncmp(l->name, single_file_prefix(c), strlen(single_file_prefix(c))) == 0)
+	for (int c = 0; c < COMPONENTS; c++)
+		if (r->family->prefix[c] && strncmp(l->name, r->family->prefix[c], strlen(r->family->prefix[c])) == 0)
 			return c;
-	fail_msg("%s: no component's prefix", l->name);
+	if (l->parts)
+		fail_msg("%s: no component's prefix", l->name);
 	return -1;
 }
 
-static void the_table_is_whole(void **state)
+static void the_tables_are_whole(void **state)
 {
-	assert_int_equal(lines, 2515);
+	for (size_t i = 0; i < RELEASED; i++)
+		assert_int_equal(released[i].lines, released[i].lines_there);
+}
+
+static void check_names(const struct released *r, const struct line *l)
+{
+	const struct model_config *m = r->family->usual;
+	int c = component_of(r, l);
+	const char *single = c < 0 ? NULL : l->name + strlen(r->family->prefix[c]);
+	char back[TENSOR_NAME_ROOM];
+	struct single_name s;
+
+	if (c < 0)
+		return;
+	assert_int_equal(diffusers_name_of(m, c, single, 0, back), l->parts);
+	if (l->parts)
+		assert_string_equal(l->component, components[c]);
+	for (int k = 0; k < l->parts; k++) {
+		assert_int_equal(diffusers_name_of(m, c, single, k, back), l->parts);
+		assert_string_equal(back, l->diffusers[k]);
+		assert_true(single_name_of(m, c, l->diffusers[k], &s));
+		assert_string_equal(s.name, single);
+		assert_int_equal(s.part, k);
+		assert_int_equal(s.parts, l->parts);
+		assert_int_equal(s.transposed, strcmp(single, "text_projection") == 0);
+	}
 }
 
 static void every_name_translates_both_ways(void **state)
 {
-	for (size_t i = 0; i < lines; i++) {
-		int c = component_of(&line[i]);
-		const char *single = line[i].name + strlen(single_file_prefix(c));
-		char back[TENSOR_NAME_ROOM];
-		struct single_name s;
+	for (size_t k = 0; k < RELEASED; k++)
+		for (size_t i = 0; i < released[k].lines; i++)
+			check_names(&released[k], &released[k].line[i]);
+}
 
-		assert_int_equal(diffusers_name_of(&sdxl, c, single, 0, back), line[i].parts);
-		if (line[i].parts)
-			assert_string_equal(line[i].component, components[c]);
-		for (int k = 0; k < line[i].parts; k++) {
-			assert_int_equal(diffusers_name_of(&sdxl, c, single, k, back), line[i].parts);
-			assert_string_equal(back, line[i].diffusers[k]);
-			assert_true(single_name_of(&sdxl, c, line[i].diffusers[k], &s));
-			assert_string_equal(s.name, single);
-			assert_int_equal(s.part, k);
-			assert_int_equal(s.parts, line[i].parts);
-			assert_int_equal(s.transposed, strcmp(single, "text_projection") == 0);
-		}
-	}
+static void check_shape(const struct known_tensor *t, const struct line *l)
+{
+	char shape[80];
+	size_t n = 0;
+
+	for (int d = 0; d < t->dims; d++)
+		n = text_add(shape, sizeof(shape), n, "%s%d", d ? "x" : "", (int)t->shape[d] * (d ? 1 : l->parts));
+	if (t->square)
+		text_add(shape, sizeof(shape), n, "x1x1");
+	assert_string_equal(shape, l->shape);
 }
 
 /* What the sizes say a component has is what the released file has: no name missing, none too many, and the same shapes. */
-static void sdxls_tensors_are_those_of_the_released_file(void **state)
+static void the_tensors_are_those_of_the_released_file(void **state)
 {
-	size_t seen[4] = { 0 };
+	for (struct released *r = released; r < released + RELEASED; r++) {
+		size_t seen[COMPONENTS] = { 0 };
 
-	for (size_t i = 0; i < lines; i++) {
-		int c = component_of(&line[i]);
+		for (size_t i = 0; i < r->lines; i++) {
+			int c = component_of(r, &r->line[i]);
 
-		for (int k = 0; k < line[i].parts; k++) {
-			long at = map_get(names[c], line[i].diffusers[k], strlen(line[i].diffusers[k]));
-			char shape[80];
-			size_t n = 0;
-			int dims;
+			for (int k = 0; k < r->line[i].parts; k++) {
+				const char *name = r->line[i].diffusers[k];
+				long at = map_get(r->names[c], name, strlen(name));
 
-			if (at < 0)
-				fail_msg("%s is not expected", line[i].diffusers[k]);
-			dims = known[c].tensor[at].dims;
-			for (int d = 0; d < dims; d++)
-				n = text_add(shape, sizeof(shape), n, "%s%d", d ? "x" : "",
-					     (int)known[c].tensor[at].shape[d] * (d ? 1 : line[i].parts));
-			if (known[c].tensor[at].square)
-				text_add(shape, sizeof(shape), n, "x1x1");
-			assert_string_equal(shape, line[i].shape);
-			seen[c]++;
+				if (at < 0)
+					fail_msg("%s is not expected", name);
+				check_shape(&r->known[c].tensor[at], &r->line[i]);
+				seen[c]++;
+			}
 		}
+		for (int c = 0; c < COMPONENTS; c++)
+			assert_int_equal(seen[c], r->known[c].count);
 	}
-	for (int c = 0; c < 4; c++)
-		assert_int_equal(seen[c], known[c].count);
 }
 
 static const struct { enum component c; const char *name; } unknown_single[] = {
@@ -205,13 +270,13 @@ static void an_upsampler_without_attention_has_slot_1(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_table_is_whole),
+		cmocka_unit_test(the_tables_are_whole),
 		cmocka_unit_test(every_name_translates_both_ways),
-		cmocka_unit_test(sdxls_tensors_are_those_of_the_released_file),
+		cmocka_unit_test(the_tensors_are_those_of_the_released_file),
 		cmocka_unit_test(what_has_no_diffusers_name_says_so),
 		cmocka_unit_test(long_names_are_refused),
 		cmocka_unit_test(an_upsampler_without_attention_has_slot_1),
 	};
 
-	return cmocka_run_group_tests(tests, read_table, drop_table);
+	return cmocka_run_group_tests(tests, read_tables, drop_tables);
 }
