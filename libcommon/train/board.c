@@ -1,16 +1,18 @@
-/* What TensorBoard shows beside a run's lines: tags that sd-scripts writes, with its meaning, so that its dashboards go on. */
+/* Scalars for TensorBoard alone: tags that sd-scripts writes, with its meaning, so that its users' dashboards work. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "witness.h"
 
-/* The groups of parameters that sd-scripts makes, by its names: two parts, or the UNet's blocks, and LoRA+'s half of each. */
+/* sd-scripts' groups of parameters, with its names: UNet and text encoders, or the UNet's blocks; and LoRA+'s half of
+ * each. */
 enum { GROUPS = 2 * (UNET_BLOCKS + 1), GROUP_NAME = 24 };
 
 static void name_group(const struct witness *w, const struct parameter *p, char name[GROUP_NAME])
 {
 	const struct train_settings *s = w->s;
-	const bool unet = !strncmp(p->name, "lora_unet_", 10), blocks = unet && (s->blocks.down || s->blocks.mid || s->blocks.up);
+	const bool unet = !strncmp(p->name, "lora_unet_", 10),
+		   blocks = unet && (s->blocks.down || s->blocks.mid || s->blocks.up);
 	const double ratio = unet ? s->plus_unet_ratio : s->plus_text_ratio;
 	const char *plus = (ratio || s->plus_ratio) && p->hastened ? " plus" : "";
 

@@ -1,3 +1,4 @@
+/* The captions of a run: options of each sample, and the words or the variant of a visit. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/hash.h"
@@ -6,10 +7,10 @@
 #include "../model/tokenizers.h"
 #include "captions.h"
 
-#define TRIES 8         /* a caption that stays the same in so many visits has nothing to vary */
+#define TRIES 8         /* a caption that is the same on so many visits does not vary */
 
 struct run_captions {
-	struct caption_options *of;     /* one a sample */
+	struct caption_options *of;     /* one for each sample */
 	size_t count;
 	struct tokenizer *tokenizer[TEXT_ENCODERS];     /* NULL: text comes from the latents */
 	int texts, chunks, length;
@@ -31,26 +32,32 @@ static bool varies(const struct latent_sample *s, const struct caption_options *
 	return varied;
 }
 
-static int check_encoded(const struct latent_sample *s, const struct caption_options *o, uint64_t seed, long total, struct error *e)
+static int check_encoded(const struct latent_sample *s, const struct caption_options *o, uint64_t seed, long total,
+			 struct error *e)
 {
 	if (o->warmup_steps > 0)
-		return fail(e, EXIT_USAGE, "token_warmup_step works only while the text encoders run; leave it out, or train them");
+		return fail(e, EXIT_USAGE, "token_warmup_step works only while the text encoders run; "
+					   "leave it out, or train them");
 	if (o->weighted && !s->weighted)
-		return fail(e, EXIT_USAGE, "sample %s: its captions were encoded without weights; give weighted_captions to lora-encode too "
-			    "(one --config for both)", s->key);
+		return fail(e, EXIT_USAGE, "sample %s: its captions were encoded without weights; "
+					   "give weighted_captions to lora-encode too (one --config for both)", s->key);
 	if (caption_options_drop(o) && s->empty < 0)
-		return fail(e, EXIT_USAGE, "sample %s: its captions cannot be dropped: the one without words is not encoded; give "
-			    "caption_dropout_rate to lora-encode too (one --config for both)", s->key);
+		return fail(e, EXIT_USAGE, "sample %s: its captions cannot be dropped: "
+					   "the one without words is not encoded; "
+					   "give caption_dropout_rate to lora-encode too (one --config for both)",
+					   s->key);
 	if (caption_options_vary(o) && s->captions - (s->empty >= 0) == 1 && varies(s, o, seed, total))
-		return fail(e, EXIT_USAGE, "sample %s: its caption was encoded once and cannot vary; give shuffle_caption and the like to "
-			    "lora-encode too (one --config for both), or train the text encoders", s->key);
+		return fail(e, EXIT_USAGE, "sample %s: its caption was encoded once and cannot vary; "
+					   "give shuffle_caption and the like to lora-encode too (one --config for "
+					   "both), or train the text encoders", s->key);
 	return 0;
 }
 
 /* ---- opening ---- */
 
-/* 1: one of the tokenizers reads less than all of the caption, as its first visit may have it; -1: it is no text, *e. */
-static int check_words(const struct run_captions *c, const struct latent_sample *s, const struct caption_options *options, struct error *e)
+/* 1: a tokenizer does not read all of the caption of the first visit; -1: the caption is no valid text (*e). */
+static int check_words(const struct run_captions *c, const struct latent_sample *s,
+		       const struct caption_options *options, struct error *e)
 {
 	struct caption_options o = *options;
 	char *words;
@@ -64,7 +71,8 @@ static int check_words(const struct run_captions *c, const struct latent_sample 
 	return cut < 0 ? fail_at(e, s->key) : cut;
 }
 
-int run_captions_open(struct run_data *d, struct model_files *files, bool live, uint64_t seed, long total, struct error *e)
+int run_captions_open(struct run_data *d, struct model_files *files, bool live, uint64_t seed, long total,
+		      struct error *e)
 {
 	struct run_captions *c = d->captions = xcalloc(1, sizeof(*c));
 	size_t i, cut = 0, n = d->set.count + d->held_out;
@@ -77,8 +85,9 @@ int run_captions_open(struct run_data *d, struct model_files *files, bool live, 
 	if (chunks_of(d->s->max_token_length, &c->chunks, e) < 0)
 		return -1;
 	if (!live && option_is_set("max-token-length") && encoded != chunks_length(c->chunks, c->length))
-		return fail(e, EXIT_USAGE, "max_token_length is %ld, but the latents' text outputs have %d tokens; give it to lora-encode too "
-			    "(one --config for both)", d->s->max_token_length, encoded - 2);
+		return fail(e, EXIT_USAGE, "max_token_length is %ld, but the latents' text outputs have %d tokens; "
+					   "give it to lora-encode too (one --config for both)", d->s->max_token_length,
+					   encoded - 2);
 	if (live && tokenizers_open(files, c->tokenizer, e) < 0)
 		return -1;
 	c->of = xcalloc(n, sizeof(*c->of));
@@ -151,7 +160,8 @@ void run_caption_ids(const struct run_data *d, const char *words, struct batch *
 		int32_t *const ids = b->ids[k] + first;
 		float *const weights = b->weights[k];
 
-		if ((weights ? chunks_encode_weighted(c->tokenizer[k], words, c->chunks, c->length, ids, weights + first, &e) :
+		if ((weights ? chunks_encode_weighted(c->tokenizer[k], words, c->chunks, c->length, ids,
+						      weights + first, &e) :
 			       chunks_encode(c->tokenizer[k], words, c->chunks, c->length, ids, &e)) < 0)
 			die(EXIT_OTHER, "bug: %s", e.text);
 	}
@@ -185,9 +195,10 @@ char *run_captions_identity(const struct train_settings *s)
 	buffer_addf(&texts, "%s\n%s\n%s", o->separator ? o->separator : ",", o->keep_separator ? o->keep_separator : "",
 		    o->second_separator ? o->second_separator : "");
 	sha256_hex_of(texts.data, texts.len, hex);
-	word = xprintf("shuffle%d,wildcard%d,keep%ld,dropout%.17g,every%ld,tags%.17g,warmup%ld-%.17g,%.8s%s", o->shuffle, o->wildcard,
-		       o->keep_tokens, o->dropout, o->dropout_every_epochs, o->tag_dropout, o->warmup_min, o->warmup_steps, hex,
-		       o->weighted ? ",weighted" : "");
+	word = xprintf("shuffle%d,wildcard%d,keep%ld,dropout%.17g,every%ld,tags%.17g,warmup%ld-%.17g,%.8s%s",
+		       o->shuffle, o->wildcard,
+		       o->keep_tokens, o->dropout, o->dropout_every_epochs, o->tag_dropout, o->warmup_min,
+		       o->warmup_steps, hex, o->weighted ? ",weighted" : "");
 	buffer_free(&texts);
 	return word;
 }

@@ -1,5 +1,5 @@
 /*
- * captions.h - which words a sample has on a visit: live where text encoders run, otherwise a choice among what was encoded.
+ * captions.h - the caption of a sample on a visit: live where text encoders run, else one of its encoded variants.
  */
 #ifndef TRAIN_CAPTIONS_H
 #define TRAIN_CAPTIONS_H
@@ -8,22 +8,24 @@
 #include "data.h"
 #include "step.h"
 
-/* After the data: each sample's caption options.  live: text encoders run, so the tokenizers are opened too.  EXIT_USAGE where the
- * options ask for what the encoded text cannot give; seed and total are the run's. */
-int run_captions_open(struct run_data *d, struct model_files *files, bool live, uint64_t seed, long total, struct error *e) MUST_CHECK;
+/* Called after data_open(): reads each sample's caption options.  live: text encoders run, so the tokenizers are opened
+ * too.  EXIT_USAGE where the options ask for what the encoded text cannot give.  seed and total are the run's. */
+int run_captions_open(struct run_data *d, struct model_files *files, bool live, uint64_t seed, long total,
+		      struct error *e) MUST_CHECK;
 void run_captions_free(struct run_captions *c);                 /* accepts NULL */
 bool run_captions_live(const struct run_data *d);
 
-uint32_t run_caption_variant(const struct run_data *d, uint32_t sample, const struct caption_visit *v);  /* of the encoded ones */
+/* of the encoded ones */
+uint32_t run_caption_variant(const struct run_data *d, uint32_t sample, const struct caption_visit *v);
 char *run_caption_words(const struct run_data *d, uint32_t sample, const struct caption_visit *v);      /* malloced */
 char *run_caption_plain(const struct run_data *d, uint32_t sample);                     /* without any draw; malloced */
-/* Of such words, by both tokenizers, into the batch's text i: ids, and weights where the batch has any */
+/* Tokenizes words with each tokenizer into text i of the batch: ids, and weights where the batch has them. */
 void run_caption_ids(const struct run_data *d, const char *words, struct batch *b, int i);
 
 const struct caption_options *run_caption_options(const struct run_data *d, size_t sample);
 void run_captions_facts(const struct run_data *d, struct training_facts *f);    /* those of the first sample */
 
-/* What a resumed run must have in common, as one word without blanks; malloced, "" where no option is on */
+/* The caption options as one word without blanks, for the identity; malloced, "" where no option is on. */
 char *run_captions_identity(const struct train_settings *s);
 
 #endif

@@ -1,11 +1,11 @@
-/* The files that a run will write into its folder: none of them may be one that it reads. */
+/* Claims the files that a run will write into its output folder, so that none is one that it reads (io/claims.h). */
 #include <stdlib.h>
 #include <string.h>
 #include "../io/claims.h"
 #include "../io/publish.h"
 #include "keeper.h"
 
-/* Of NAME-stepNNNNNNNN with this suffix: its step; 0: another file. */
+/* The step of a file NAME-stepNNNNNNNN with this suffix; 0: another file. */
 static long step_in(const struct keeper *k, const char *file, const char *suffix)
 {
 	const size_t n = strlen(file), tail = strlen(suffix);
@@ -17,7 +17,8 @@ static long step_in(const struct keeper *k, const char *file, const char *suffix
 	return same ? step : 0;
 }
 
-/* By the clock or by a signal any step may come to be saved; such a save is refused when it comes (io/publish.h). */
+/* Will the run save this file?  By the clock or by a signal any step may be saved; such a save is refused when it comes
+ * (io/publish.h). */
 static bool is_saved(const struct keeper *k, const char *file)
 {
 	const long adapter = step_in(k, file, ADAPTER_SUFFIX), state = step_in(k, file, STATE_SUFFIX);
@@ -26,7 +27,8 @@ static bool is_saved(const struct keeper *k, const char *file)
 		return adapter > k->course->done && adapter < k->course->total && keeper_due(k, adapter);
 	if (!state || state <= k->course->done || state > k->course->total)
 		return false;
-	return state == k->course->total ? k->s->save_state || k->s->save_state_at_end : k->s->save_state && keeper_due(k, state);
+	return state == k->course->total ? k->s->save_state || k->s->save_state_at_end :
+		k->s->save_state && keeper_due(k, state);
 }
 
 static bool is_adapter_or_state(const char *file, const void *arg)

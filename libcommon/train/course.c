@@ -1,4 +1,4 @@
-/* What of a course is no schedule: its seed, the averages in the place of the weights, its end. */
+/* The course of a run, but for its schedule: the seed, showing the averages, freeing it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Which pictures are held out for validation. */
+/* Choosing the pictures that are held out for validation. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ static size_t choose(const struct run_data *d, uint64_t seed, bool *held)
 	return want;
 }
 
-/* The pictures that are held out go behind the others, both in the order they had. */
+/* Moves the held-out pictures behind the others; both keep their order. */
 int data_hold_out(struct run_data *d, uint64_t seed, struct error *e)
 {
 	size_t i, kept = 0, n = d->set.count;

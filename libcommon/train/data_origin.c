@@ -1,4 +1,4 @@
-/* Whether the latents were made by this run's VAE and text encoders: their hashes are in both. */
+/* Checks by hashes that the latents were made by this run's VAE and text encoders. */
 #include <stdlib.h>
 #include <string.h>
 #include "../model/source.h"
@@ -18,7 +18,7 @@ static const struct origin {
 	{ COMPONENT_TE2, "text encoder 2", "text output", text2_of },
 };
 
-/* vae names another VAE than the model's: whichever of the two was not opened. */
+/* Is it the hash of the other VAE, of the model's own and the one that `vae` names, which was not opened? */
 static bool is_of_other_vae(const struct train_settings *s, const char *hash)
 {
 	struct error ignored;
@@ -27,16 +27,18 @@ static bool is_of_other_vae(const struct train_settings *s, const char *hash)
 
 	if (!s->vae)
 		return false;
-	m = model_files_open_parts(s->model, s->model_config, vae_to_open(s) ? NULL : s->vae, PART(COMPONENT_UNET), &ignored);
+	m = model_files_open_parts(s->model, s->model_config, vae_to_open(s) ? NULL : s->vae, PART(COMPONENT_UNET),
+				   &ignored);
 	if (m && model_files_has(m, COMPONENT_VAE))
 		model_files_hash(m, COMPONENT_VAE, own);
 	model_files_close(m);
 	return !strcmp(own, hash);
 }
 
-/* Hashing reads the component: only where there is something to compare, and once. */
-static const struct latent_sample *find_foreign(const struct run_data *d, struct model_files *files, const struct origin *o,
-						char own[65])
+/* The first sample that another component made; NULL: none.  Hashing reads the whole component, so it is done once, and
+ * only where a sample has a hash to compare. */
+static const struct latent_sample *find_foreign(const struct run_data *d, struct model_files *files,
+						const struct origin *o, char own[65])
 {
 	size_t i;
 

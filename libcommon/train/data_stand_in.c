@@ -1,4 +1,4 @@
-/* Data that is not there yet: from the settings alone, or from what lora-prep says of the pictures. */
+/* Stand-ins for data that does not exist yet, for a plan: from the settings alone, or from a report of lora-prep. */
 #include <string.h>
 #include "../io/json.h"
 #include "../io/publish.h"
@@ -7,8 +7,9 @@
 
 #define REPORT_CAP (256u << 20)
 
-/* What all have in common: text outputs as a frozen text encoder leaves them. */
-static struct latent_sample stand_in(const struct run_data *d, const struct model_config *c, int chunks, const int bucket[2])
+/* A sample without payload, with text outputs of the size that a frozen text encoder gives. */
+static struct latent_sample stand_in(const struct run_data *d, const struct model_config *c, int chunks,
+				     const int bucket[2])
 {
 	return (struct latent_sample){
 		.c = c->vae.latent_channels, .w = bucket[0] / c->vae.factor, .h = bucket[1] / c->vae.factor,
@@ -45,8 +46,9 @@ static int whole_number(const json_t *v)
 	return n >= 0 && n <= 1000000000 ? n : 0;
 }
 
-/* A line "picture"; the others are of no use here. */
-static int take_picture(struct run_data *d, const struct model_config *c, int chunks, const json_t *line, size_t *capacity, struct error *e)
+/* Takes a line of event "picture"; others are skipped. */
+static int take_picture(struct run_data *d, const struct model_config *c, int chunks, const json_t *line,
+			size_t *capacity, struct error *e)
 {
 	const char *event = json_string_value(json_object_get(line, "event"));
 	const json_t *size = json_object_get(line, "bucket");
@@ -63,7 +65,8 @@ static int take_picture(struct run_data *d, const struct model_config *c, int ch
 	s->regularization = json_is_true(json_object_get(line, "regularization"));
 	snprintf(s->key, sizeof(s->key), "%08zu", d->set.count);
 	if (!s->w || !s->h || !s->repeats)
-		return fail(e, EXIT_INPUT, "picture %zu has no bucket or no repeats; give a report of lora-prep", d->set.count + 1);
+		return fail(e, EXIT_INPUT, "picture %zu has no bucket or no repeats; give a report of lora-prep",
+			    d->set.count + 1);
 	d->set.count++;
 	return 0;
 }

@@ -1,4 +1,4 @@
-/* What is said when a run has ended well: where the adapter is, how to paint with it, where the curves are. */
+/* The notes at the end of a run: where the adapter is, how to paint with it, where the curves are. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +9,11 @@
 
 enum { PROMPT_BYTES = 100, USUAL_SIZE = 1024 };
 
-/* A word for a shell. */
+/* Adds a word, quoted for a shell where needed. */
 static void add_word(struct buffer *b, const char *word)
 {
-	if (*word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,@%+-") == strlen(word)) {
+	if (*word &&
+	    strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,@%+-") == strlen(word)) {
 		buffer_addf(b, " %s", word);
 		return;
 	}
@@ -34,7 +35,7 @@ static void add_option(struct buffer *b, const char *option, const char *value)
 	add_word(b, value);
 }
 
-/* lora-sample as this program was called: with its folder where that was said. */
+/* Adds "lora-sample" with the folder with which this program was called, if any. */
 static void add_program(struct buffer *b)
 {
 	const char *slash = strrchr(program_invocation_name, '/');
@@ -44,10 +45,11 @@ static void add_program(struct buffer *b)
 	buffer_adds(b, "lora-sample");
 }
 
-/* The first picture's caption: words that the adapter knows. */
+/* A prompt that the adapter knows: the caption of the first picture. */
 static char *words_to_paint(const struct witness *w)
 {
-	const char *caption = w->data->set.count && w->data->set.sample[0].captions ? latent_sample_caption(&w->data->set.sample[0]) : "";
+	const char *caption = w->data->set.count && w->data->set.sample[0].captions ?
+		latent_sample_caption(&w->data->set.sample[0]) : "";
 	const size_t line = strcspn(caption, "\n");
 
 	return line ? xstrndup(caption, utf8_cut(caption, line, PROMPT_BYTES)) : xstrdup("a picture");
@@ -86,7 +88,8 @@ static void tell_curves(const struct witness *w)
 	if (board)
 		note("the curves in TensorBoard: tensorboard --logdir %s", s->logging_dir);
 	if (s->log)
-		note("each step's numbers are in %s%s", s->log, s->html || board ? "" : "; --html FILE makes a page of curves of them");
+		note("each step's numbers are in %s%s", s->log,
+		     s->html || board ? "" : "; --html FILE makes a page of curves of them");
 }
 
 void witness_tell_result(const struct witness *w, const char *adapter)

@@ -1,5 +1,5 @@
 /*
- * fit.h - how a run is made to fit into memory: nothing of it changes a bit of what comes out.
+ * fit.h - what is done to make a run fit into memory.  It changes no bit of the result.
  */
 #ifndef TRAIN_FIT_H
 #define TRAIN_FIT_H
@@ -8,8 +8,8 @@
 #include <stddef.h>
 
 struct plan_way {
-	size_t checkpoints;             /* of a step's blocks, the first so many are checkpointed */
-	bool text_on_host;              /* the UNet's weights that read the text lie in host memory */
+	size_t checkpoints;             /* number of a step's first blocks with gradient checkpointing */
+	bool text_on_host;              /* the UNet's weights that read the text stay in host memory */
 };
 
 #endif

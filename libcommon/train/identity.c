@@ -1,10 +1,11 @@
-/* What a state must have in common with a run that goes on from it, in words; and the mark of that and the settings. */
+/* The identity of a run, "seed=42 network_dim=16 ...": the settings and data that a run must share with a state to go
+ * on from it; and the mark, a hash of identity and settings. */
 #include <stdlib.h>
 #include <string.h>
 #include "captions.h"
 #include "keeper.h"
 
-/* Words for what is off by default stand there only when it is on, so that states stay good. */
+/* Adds what is off by default only where it is on, so that states of versions without it stay valid. */
 static void set_optional_identity(struct keeper *k)
 {
 	struct buffer words = { 0 };
@@ -22,7 +23,8 @@ static void set_optional_identity(struct keeper *k)
 	if (k->s->max_token_length > 77)
 		buffer_addf(&words, " max_token_length=%ld", k->s->max_token_length);
 	if (k->data->held_out)
-		buffer_addf(&words, " held_out=%zu validation_seed=%s", k->data->held_out, k->s->validation_seed ? k->s->validation_seed : "seed");
+		buffer_addf(&words, " held_out=%zu validation_seed=%s", k->data->held_out,
+			    k->s->validation_seed ? k->s->validation_seed : "seed");
 	k->identity = buffer_steal(&words);
 }
 
@@ -40,10 +42,11 @@ void keeper_set_identity(struct keeper *k)
 	char model[65];
 
 	model_files_mark(k->net->files, model);
-	k->identity = xprintf("seed=%llu network_dim=%ld network_alpha=%.17g conv_dim=%ld conv_alpha=%.17g unet=%d text=%d "
-			      "train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s model=%.16s data=%s", (unsigned long long)k->course->seed,
-			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, trains_text(s), s->batch_size,
-			      s->accumulate, s->optimizer, model, k->data->set.digest);
+	k->identity = xprintf("seed=%llu network_dim=%ld network_alpha=%.17g conv_dim=%ld conv_alpha=%.17g unet=%d "
+			      "text=%d train_batch_size=%ld gradient_accumulation_steps=%ld optimizer=%s model=%.16s "
+			      "data=%s", (unsigned long long)k->course->seed,
+			      s->rank, s->alpha, s->conv_rank, s->conv_alpha, !s->text_only, trains_text(s),
+			      s->batch_size, s->accumulate, s->optimizer, model, k->data->set.digest);
 	set_optional_identity(k);
 	k->config = settings_text(k->tool, IDENTITY_SHOWN);
 	k->settings = settings_of_run(k->tool, k->config);

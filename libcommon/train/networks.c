@@ -1,14 +1,15 @@
-/* What a run holds on its device: networks, adapter, arena.  The same for the dry one, where it is only counted. */
+/* The networks and the arena of a run, on its device or, to be counted, on the dry one. */
 #include <stdlib.h>
 #include "../model/long_text.h"
 #include "networks.h"
 
-/* Whether captions are read live is known once the latents are; then the text encoders are asked for. */
+/* The parts of the model that are surely needed.  Whether the text encoders are, shows only in the latents. */
 static unsigned parts_needed(const struct train_settings *s)
 {
 	const bool paints = s->sample_prompts && !s->replay_step, looks = s->check && s->vae;
 
-	return PART(COMPONENT_UNET) | (paints || looks ? PART(COMPONENT_VAE) : 0) | (paints || trains_text(s) ? PARTS_TEXT : 0);
+	return PART(COMPONENT_UNET) | (paints || looks ? PART(COMPONENT_VAE) : 0)
+		| (paints || trains_text(s) ? PARTS_TEXT : 0);
 }
 
 int networks_open_files(struct run_networks *n, struct error *e)

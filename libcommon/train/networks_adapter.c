@@ -1,4 +1,4 @@
-/* What is trained, and what hangs before it; with the optimizer and the average of it. */
+/* The adapter in training, and the frozen ones before it; with its optimizer and its averages. */
 #include <stdlib.h>
 #include "../base/hash.h"
 #include "../adapter/adapter_scale.h"
@@ -9,10 +9,11 @@
 
 struct rates { const struct train_settings *s; const struct block_plan *plan; };
 
-/* LoRA+: some of a kind's parts learn faster. */
+/* The factor of a part's learning rate: with LoRA+ some parts of a kind have a higher one. */
 static double hastened(const struct train_settings *s, const struct adapter_module *m, int part)
 {
-	const double own = m->layer->component == COMPONENT_UNET ? s->plus_unet_ratio : s->plus_text_ratio, ratio = own ? own : s->plus_ratio;
+	const double own = m->layer->component == COMPONENT_UNET ? s->plus_unet_ratio : s->plus_text_ratio,
+		ratio = own ? own : s->plus_ratio;
 
 	return ratio && m->form.part[part].hastened ? ratio : 1;
 }
@@ -27,7 +28,7 @@ static double rate(const void *arg, const struct adapter_module *m, int part)
 	return r->s->lr.unet * (block < 0 ? 1 : r->plan->lr[block]) * hastened(r->s, m, part);
 }
 
-/* They hang before the one that is trained, and are frozen. */
+/* Loads base_weights: frozen adapters, which are attached before the one that is trained. */
 static int load_bases(struct run_networks *n, struct error *e)
 {
 	const struct text_list *files = &n->s->base_weights;
@@ -35,7 +36,8 @@ static int load_bases(struct run_networks *n, struct error *e)
 	n->base = xcalloc(files->count + 1, sizeof(*n->base));
 	for (; n->bases < files->count; n->bases++) {
 		const size_t i = n->bases;
-		n->base[i] = adapter_load(files->item[i], &n->layers, adapter_base_weight(n->s, i), false, n->be, n->device, e);
+		n->base[i] = adapter_load(files->item[i], &n->layers, adapter_base_weight(n->s, i), false, n->be,
+					  n->device, e);
 		if (!n->base[i])
 			return -1;
 	}
@@ -50,24 +52,28 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 	struct block_plan plan;
 	bool blocks;
 	struct adapter_spec spec = {
-		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr), .te2 = text && (s->lr.te2 || !s->text_encoder_lr),
+		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr),
+		.te2 = text && (s->lr.te2 || !s->text_encoder_lr),
 		.kind = s->kind, .args = s->kind_args, .rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank,
 		.conv_alpha = s->conv_alpha, .seed = c->seed,
 		.start = s->network_weights, .start_shapes = s->dim_from_weights,
 		.borrow_grads = s->accumulate == 1, .dora = s->dora,
-		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout, .seed = c->seed },
+		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout,
+			     .seed = c->seed },
 	};
 
 	if (adapter_settings_blocks(s, &plan, &blocks, e) < 0 || load_bases(n, e) < 0)
 		return -1;
 	spec.blocks = blocks ? &plan : NULL;
 	n->adapter = adapter_create(&n->layers, &spec, n->be, n->device, e);
-	if (!n->adapter || optimizer_init(&c->optimizer, n->adapter, &o, rate, &(struct rates){ s, spec.blocks }, e) < 0)
+	if (!n->adapter || optimizer_init(&c->optimizer, n->adapter, &o, rate, &(struct rates){ s, spec.blocks },
+					  e) < 0)
 		return -1;
 	return ema_init(&c->ema, &c->optimizer, s->ema_decay, e);
 }
 
-/* Nothing where the tensors say it all, so that a state of before goes on. */
+/* Adds the sources of alphas other than tensors, if any;
+ * nothing else, so that states of earlier versions stay valid. */
 static void add_scales(const struct safetensors *f, struct buffer *out)
 {
 	struct alpha_sources *sources = alpha_sources_new(f);
@@ -82,7 +88,7 @@ static void add_scales(const struct safetensors *f, struct buffer *out)
 	alpha_sources_free(sources);
 }
 
-/* The file's tensors rather than its name; a file that cannot be read fails later, by name. */
+/* Adds a hash of the file's tensors, not its name.  A file that cannot be read fails later, by name. */
 static void add_base(struct buffer *out, const char *path, double weight)
 {
 	struct error e;

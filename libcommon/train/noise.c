@@ -1,3 +1,4 @@
+/* Noise that is not plain: offset, multires, input perturbation; formulas and draws. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,18 +49,21 @@ static double mix(double a, double b, double part)
 	return a + (b - a) * part;
 }
 
-void multires_add(float *noise, const struct noise_shape *s, const float *level, const struct noise_shape *l, double factor)
+void multires_add(float *noise, const struct noise_shape *s, const float *level, const struct noise_shape *l,
+		  double factor)
 {
 	for (int y = 0; y < s->h; y++) {
 		const struct between row = locate(y, s->h, l->h);
-		const float *top = level + (size_t)row.low * l->w * l->c, *bottom = level + (size_t)row.high * l->w * l->c;
+		const float *top = level + (size_t)row.low * l->w * l->c,
+			*bottom = level + (size_t)row.high * l->w * l->c;
 
 		for (int x = 0; x < s->w; x++) {
 			const struct between col = locate(x, s->w, l->w);
 
 			for (int c = 0; c < s->c; c++, noise++)
 				*noise += factor * mix(mix(top[col.low * l->c + c], top[col.high * l->c + c], col.part),
-						       mix(bottom[col.low * l->c + c], bottom[col.high * l->c + c], col.part), row.part);
+						       mix(bottom[col.low * l->c + c], bottom[col.high * l->c + c],
+							   col.part), row.part);
 		}
 	}
 }
@@ -99,8 +103,8 @@ void noise_draw_plain(const struct noise_draw *d, float *noise, size_t n)
 	random_normal(&r, noise, n);
 }
 
-static void add_offset(const struct noise_settings *n, const struct noise_draw *d, const float *latent, const struct noise_shape *s,
-		       float *noise)
+static void add_offset(const struct noise_settings *n, const struct noise_draw *d, const float *latent,
+		       const struct noise_shape *s, float *noise)
 {
 	const struct random r = draw(d, RANDOM_NOISE_OFFSET);
 	float *normal = xmalloc(s->c * sizeof(*normal));
@@ -110,8 +114,9 @@ static void add_offset(const struct noise_settings *n, const struct noise_draw *
 	free(normal);
 }
 
-/* Every level that is there, one after the other; the first has the full size. */
-static void add_levels(const struct noise_settings *n, const struct noise_draw *d, const struct noise_shape *s, float *noise)
+/* Adds one level of noise after the other; the first has the full size. */
+static void add_levels(const struct noise_settings *n, const struct noise_draw *d, const struct noise_shape *s,
+		       float *noise)
 {
 	const struct random ratio = draw(d, RANDOM_MULTIRES_RATIO), normal = draw(d, RANDOM_MULTIRES);
 	struct noise_shape level[16];
@@ -132,8 +137,8 @@ static void add_levels(const struct noise_settings *n, const struct noise_draw *
 	free(x);
 }
 
-void noise_change(const struct noise_settings *n, const struct noise_draw *d, const float *latent, const struct noise_shape *s,
-		  float *noise)
+void noise_change(const struct noise_settings *n, const struct noise_draw *d, const float *latent,
+		  const struct noise_shape *s, float *noise)
 {
 	if (n->offset)
 		add_offset(n, d, latent, s, noise);
@@ -141,7 +146,8 @@ void noise_change(const struct noise_settings *n, const struct noise_draw *d, co
 		add_levels(n, d, s, noise);
 }
 
-void noise_input(const struct noise_settings *n, const struct noise_draw *d, const float *noise, size_t count, float *input)
+void noise_input(const struct noise_settings *n, const struct noise_draw *d, const float *noise, size_t count,
+		 float *input)
 {
 	const struct random r = draw(d, RANDOM_INPUT_NOISE);
 	const double gamma = strength(d, n->ip_gamma, n->ip_random, 1);

@@ -1,5 +1,5 @@
 /*
- * noise.h - the noise that training adds, where it is not plain: offsets, coarser noises on top, a disturbed input.
+ * noise.h - the noise that training adds, where it is not plain: noise offset, multires noise, input perturbation.
  *
  * kohya's formulas on one sample [h,w,c].  The first group are formulas on given numbers, the second draws them.
  * Must not know schedules or losses.
@@ -16,10 +16,11 @@ struct noise_shape { int h, w, c; };
 /* noise += max(0, offset + adaptive |mean of the latent's channel|) * normal[channel] */
 void noise_offset(float *noise, const float *latent, const struct noise_shape *s, double offset, double adaptive,
 		  const float *normal);
-/* Height and width of level i when the ratio is r: sides divided by r^i, at least 1. */
+/* The shape of level i with ratio r: sides divided by r^i, at least 1. */
 struct noise_shape multires_level(const struct noise_shape *s, double r, int i);
 /* noise += factor * level, enlarged (bilinear, PyTorch's align_corners = False) */
-void multires_add(float *noise, const struct noise_shape *s, const float *level, const struct noise_shape *l, double factor);
+void multires_add(float *noise, const struct noise_shape *s, const float *level, const struct noise_shape *l,
+		  double factor);
 /* divides by the standard deviation (n - 1) */
 void noise_normalize(float *noise, size_t n);
 
@@ -35,9 +36,10 @@ struct noise_settings {
 struct noise_draw { uint64_t seed; uint32_t step, item; };
 void noise_draw_plain(const struct noise_draw *d, float *noise, size_t n);
 /* noise [h,w,c], plain so far */
-void noise_change(const struct noise_settings *n, const struct noise_draw *d, const float *latent, const struct noise_shape *s,
-		  float *noise);
-/* what is added to the latent: noise, plus ip_gamma times noise that the target does not know.  input may be noise. */
-void noise_input(const struct noise_settings *n, const struct noise_draw *d, const float *noise, size_t count, float *input);
+void noise_change(const struct noise_settings *n, const struct noise_draw *d, const float *latent,
+		  const struct noise_shape *s, float *noise);
+/* input = noise plus ip_gamma times further noise, which the target does not contain.  input may be noise. */
+void noise_input(const struct noise_settings *n, const struct noise_draw *d, const float *noise, size_t count,
+		 float *input);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * objective.h - what a step trains on: timestep, noise, target and weight of each sample, and the kind of loss.
+ * objective.h - the objective: timestep, noise, target and weight of each sample, and the kind of loss.
  *
  * Every draw is a pure function of (seed, step, sample's place in the step), so nothing but those numbers needs saving.
  * Must not know networks or files.
@@ -13,18 +13,20 @@
 #include "noise.h"
 
 /* Weights by timestep; SNR' = min(SNR, 1000). */
-double weight_debiased(const struct noise_schedule *s, int t);                  /* 1/sqrt(SNR'); v prediction: 1/(SNR'+1) */
+/* 1/sqrt(SNR'); v prediction: 1/(SNR'+1) */
+double weight_debiased(const struct noise_schedule *s, int t);
 double weight_min_snr(const struct noise_schedule *s, int t, double gamma);     /* min(SNR,gamma)/SNR; v: /(SNR+1) */
 double weight_scale_v(const struct noise_schedule *s, int t);                   /* SNR'/(SNR'+1) */
 double weight_v_like(const struct noise_schedule *s, int t, double k);          /* 1 + k (SNR'+1)/SNR' */
 
-/* Where the huber losses bend, by timestep. */
+/* The c of the huber losses, by timestep. */
 enum huber_schedule { HUBER_CONSTANT, HUBER_EXPONENTIAL, HUBER_SNR };
 double huber_c(const struct noise_schedule *s, int t, enum huber_schedule kind, double c, double scale);
 
 struct objective {
 	struct noise_schedule schedule;         /* what is trained on */
-	struct noise_schedule plain;            /* before the fix to zero terminal SNR: sd-scripts takes its weights from there */
+	/* before the fix to zero terminal SNR: sd-scripts takes its weights from there */
+	struct noise_schedule plain;
 	int min_timestep, max_timestep;         /* drawn from min..max-1 */
 	bool debiased, scale_v_like_noise;
 	double min_snr_gamma, v_like;           /* 0: off */

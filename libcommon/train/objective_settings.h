@@ -1,5 +1,5 @@
 /*
- * settings_objective.h - what the settings say about the objective, checked against the model and said where it surprises.
+ * objective_settings.h - the objective from the settings, with checks against the model and notes on surprises.
  */
 #ifndef TRAIN_OBJECTIVE_SETTINGS_H
 #define TRAIN_OBJECTIVE_SETTINGS_H

@@ -1,3 +1,4 @@
+/* The order of samples in an epoch: buckets shuffled, cut into batches, batches shuffled. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"

@@ -1,8 +1,8 @@
 /*
- * order.h - which samples a step sees: a pure function of (seed, epoch).
+ * order.h - the order of samples, a pure function of (seed, epoch).
  *
- * A bucket's samples (each as often as its repeats say) are shuffled and cut into batches, the last one short; then all batches are
- * shuffled.  Must not know what a sample holds beyond its bucket and repeats.
+ * A bucket's samples (each as often as its repeats say) are shuffled and cut into batches, of which the last may be
+ * smaller; then all batches are shuffled.  Must not know more of a sample than its bucket and repeats.
  */
 #ifndef TRAIN_ORDER_H
 #define TRAIN_ORDER_H
@@ -13,7 +13,8 @@
 struct order_item {
 	int w, h;                       /* the bucket of sample i */
 	long repeats;
-	int batch;                      /* its own batch size; 0: that of order_new().  It then shares no batch with others. */
+	/* its own batch size; 0: that of order_new().  It then shares no batch with others. */
+	int batch;
 };
 
 struct order_batch {
@@ -28,7 +29,8 @@ size_t order_batches(const struct order *o);                    /* an epoch; at 
 /* Batch i of the epoch.  The pointer holds until the next call. */
 struct order_batch order_batch(struct order *o, uint32_t epoch, size_t i);
 
-/* Where update k (from 0) stands when each takes `accumulate` batches and an epoch's last group may be short, as kohya does. */
+/* The place of update k (from 0) in its epoch, where each update takes `accumulate` batches and the last one of an
+ * epoch may take fewer, as kohya does. */
 struct order_place { uint32_t epoch; size_t first; int batches; };
 struct order_place order_place(const struct order *o, long k, int accumulate);
 long order_updates_per_epoch(const struct order *o, int accumulate);

@@ -1,3 +1,4 @@
+/* The events of a run: start, step, save, validation, sample, end. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ static void report_resume(struct witness *w, const char *resumed)
 	events_tell(&w->events);
 }
 
-/* Keys whose value is not the default: what one looks for in a list of a hundred. */
+/* Adds the keys whose value is not the default, since the list of all has a hundred. */
 static void tell_changed(const struct witness *w, struct json_out *j)
 {
 	const struct option *o;
@@ -58,8 +59,9 @@ void report_start(struct witness *w, const char *config, const char *resumed)
 		json_text(j, "config", config);
 	tell_changed(w, j);
 	events_tell(&w->events);
-	note("%zu pictures, %zu regularisation pictures, %zu batches an epoch; %zu modules of rank %ld; steps %ld to %ld",
-	     pictures, regularization, order_batches(w->data->order), w->net->adapter->count, w->s->rank, w->course->done + 1, w->course->total);
+	note("%zu pictures, %zu regularisation pictures, %zu batches an epoch; %zu modules of rank %ld; "
+	     "steps %ld to %ld", pictures, regularization, order_batches(w->data->order), w->net->adapter->count,
+	     w->s->rank, w->course->done + 1, w->course->total);
 	if (!w->s->dry_run)
 		w->progress = progress_begin("training", "steps", w->course->total);
 }
@@ -95,14 +97,16 @@ static void tell_curves(const struct witness *w, struct json_out *j)
 	json_end_array(j);
 }
 
-/* The rate of the first module of UNet or text encoders; what is not trained has none. */
+/* Adds the learning rate of the first module of UNet or text encoders; nothing where these are not trained. */
 static void tell_rate(const struct witness *w, struct json_out *j, const char *field, bool unet, double multiplier)
 {
 	size_t i;
 
 	for (i = 0; i < w->course->optimizer.count; i++)
 		if (unet == !strncmp(w->course->optimizer.parameter[i].name, "lora_unet_", 10)) {
-			json_number(j, field, optimizer_lr(&w->course->optimizer.settings, w->course->optimizer.parameter[i].lr, multiplier, w->course->done));
+			json_number(j, field, optimizer_lr(&w->course->optimizer.settings,
+							   w->course->optimizer.parameter[i].lr, multiplier,
+							   w->course->done));
 			return;
 		}
 }
@@ -114,7 +118,7 @@ static long number_after(const char *name, const char *prefix)
 	return !strncmp(name, prefix, n) && isdigit((unsigned char)name[n]) ? strtol(name + n, NULL, 10) : -1;
 }
 
-/* The names that A1111's block weights use: IN04, M00, OUT05; TE1, TE2. */
+/* The block of a module, by the names of A1111's block weights: IN04, M00, OUT05; TE1, TE2. */
 static void block_of(const char *name, char block[16])
 {
 	long in = number_after(name, "lora_unet_input_blocks_"), out = number_after(name, "lora_unet_output_blocks_");
@@ -131,7 +135,8 @@ static void block_of(const char *name, char block[16])
 		strcpy(block, "OTHER");
 }
 
-/* With convolutions a block's modules are no neighbours: its attentions come first, its resnets after the next block's attentions. */
+/* Adds the norm of the last update for each block.  With convolutions a block's modules are not adjacent: its
+ * attentions come first, and its resnets after the next block's attentions. */
 static void tell_update_norms(const struct witness *w, struct json_out *j)
 {
 	struct { char block[16]; double sum; } norm[BLOCKS];
@@ -157,14 +162,15 @@ static void tell_update_norms(const struct witness *w, struct json_out *j)
 	json_end(j);
 }
 
-/* What the process really occupies; 0 where no /proc tells. */
+/* The resident memory of the process; 0 where there is no /proc. */
 static long resident_bytes(void)
 {
 	struct buffer text = { 0 };
 	struct error ignored;
 	long size, resident = 0;
 
-	if (read_file("/proc/self/statm", 4096, &text, &ignored) < 0 || sscanf(text.data, "%ld %ld", &size, &resident) != 2)
+	if (read_file("/proc/self/statm", 4096, &text, &ignored) < 0 ||
+	    sscanf(text.data, "%ld %ld", &size, &resident) != 2)
 		resident = 0;
 	buffer_free(&text);
 	return resident * sysconf(_SC_PAGESIZE);
@@ -187,7 +193,8 @@ void report_step(struct witness *w, const struct step_facts *f)
 		smooth_curves(w, f);
 	json_int(j, "epoch", f->epoch + 1);
 	json_number(j, "loss", f->loss);
-	json_number(j, "lr", optimizer_lr(&w->course->optimizer.settings, adapter_settings_rate(w->s), f->lr, w->course->done));
+	json_number(j, "lr", optimizer_lr(&w->course->optimizer.settings, adapter_settings_rate(w->s), f->lr,
+					  w->course->done));
 	if (optimizer_d(&w->course->optimizer) > 0)
 		json_number(j, "d", optimizer_d(&w->course->optimizer));
 	json_number(j, "grad_norm", f->grad_norm);
@@ -208,7 +215,7 @@ void report_step(struct witness *w, const struct step_facts *f)
 	progress_at(w->progress, w->course->done, words);
 }
 
-/* ---- the rest ---- */
+/* ---- other events ---- */
 
 void report_save(struct witness *w, const char *event, const char *path)
 {
@@ -235,7 +242,8 @@ void report_nonfinite(struct witness *w, long step, const char *path, const char
 	events_tell(&w->events);
 }
 
-void report_validation(struct witness *w, const double *loss, int timesteps, size_t pictures, bool of_step, bool of_epoch)
+void report_validation(struct witness *w, const double *loss, int timesteps, size_t pictures, bool of_step,
+		       bool of_epoch)
 {
 	struct json_out *j = events_begin(&w->events, "validation", w->course->done);
 	double sum = 0;
@@ -252,7 +260,8 @@ void report_validation(struct witness *w, const double *loss, int timesteps, siz
 	board_validation(w, sum, of_step, of_epoch);
 }
 
-void report_sample(struct witness *w, size_t index, const char *path, const char *prompt, uint64_t seed, int width, int height)
+void report_sample(struct witness *w, size_t index, const char *path, const char *prompt, uint64_t seed, int width,
+		   int height)
 {
 	struct json_out *j = events_begin(&w->events, "sample", w->course->done);
 
@@ -286,7 +295,8 @@ int report_lr(const struct course *c, struct error *e)
 		json_begin(&j, NULL);
 		json_text(&j, "event", "lr");
 		json_int(&j, "step", k + 1);
-		json_number(&j, "lr", optimizer_lr(&c->optimizer.settings, adapter_settings_rate(c->s), lr_multiplier(&c->lr, k), k + 1));
+		json_number(&j, "lr", optimizer_lr(&c->optimizer.settings, adapter_settings_rate(c->s),
+						   lr_multiplier(&c->lr, k), k + 1));
 		json_end(&j);
 		result = json_line(&j, STDOUT_FILENO, e);
 	}

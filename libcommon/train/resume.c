@@ -1,4 +1,4 @@
-/* What lies in the output folder: the lock, the state to go on from, files of other runs. */
+/* The output folder at the start of a run: the lock, the state to go on from, files of other runs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,7 +11,8 @@
 #include "../adapter/metadata.h"
 #include "keeper.h"
 
-/* A run that was killed holds its lock until its memory is given back; with a card that takes a second. */
+/* Takes the lock, and waits a little: a run that was killed holds its lock until its memory is freed, which takes a
+ * second with a card. */
 static int lock_soon(int fd)
 {
 	const double until = seconds_now() + 2;
@@ -39,7 +40,8 @@ int keeper_lock(struct keeper *k, struct error *e)
 	else if (lock_soon(k->lock) == 0)
 		publish_clean(k->s->output_dir, k->s->output_name);     /* of steps, too, that this run will not save */
 	else if (errno == EWOULDBLOCK)
-		result = fail(e, EXIT_USAGE, "%s: another lora-train is writing '%s' there; wait, or choose another --output-name",
+		result = fail(e, EXIT_USAGE, "%s: another lora-train is writing '%s' there; "
+					     "wait, or choose another --output-name",
 			      k->s->output_dir, k->s->output_name);
 	else
 		warning("%s: this file system has no locks; do not start two runs there", k->s->output_dir);
@@ -53,7 +55,8 @@ int keeper_lock(struct keeper *k, struct error *e)
 static int load(struct keeper *k, const char *path, const char *settings, struct error *e)
 {
 	const struct state_more more = { k->course->ema.value, k->witness->curves, CURVES };
-	const bool any = k->s->replay_step || k->data->stand_in;              /* the identity holds the data, which is not there */
+	/* the identity holds the data, which is not there */
+	const bool any = k->s->replay_step || k->data->stand_in;
 	const struct state_like like = { any ? NULL : k->identity, any ? NULL : settings };
 
 	if (state_load(path, &k->course->optimizer, &more, &like, &k->course->done, e) < 0)
@@ -64,7 +67,7 @@ static int load(struct keeper *k, const char *path, const char *settings, struct
 	return 0;
 }
 
-/* Why states were passed by, the newest first. */
+/* The reasons why states were skipped, the newest first. */
 struct others { struct error *why; size_t count, capacity; };
 
 static int pass_by(struct keeper *k, struct others *o, const char *path, const struct error *e)
@@ -81,7 +84,7 @@ static int pass_by(struct keeper *k, struct others *o, const char *path, const s
 	return 0;
 }
 
-/* Where there are only others' states, nobody knows what is wanted. */
+/* Fails where there are only states of other runs: which one is wanted cannot be known. */
 static int tell_passed(const struct keeper *k, const struct others *o, struct error *e)
 {
 	size_t i;
@@ -95,8 +98,8 @@ static int tell_passed(const struct keeper *k, const struct others *o, struct er
 	return -1;
 }
 
-/* The newest sound state of this very run; damaged ones are named, and newer ones of another run.  Where there are none at all, the run
- * starts anew. */
+/* Loads the newest intact state of this very run.  Names the damaged ones, and newer ones of another run.  Where there
+ * is no state at all, the run starts anew. */
 static int resume_newest(struct keeper *k, struct error *e)
 {
 	struct saved_files files = { 0 };
@@ -144,11 +147,13 @@ static bool has_adapter(const struct keeper *k)
 int keeper_check_end(struct keeper *k, bool *finished, struct error *e)
 {
 	*finished = false;
-	if (!k->resumed || k->data->replaying || !k->course->total || k->course->done < k->course->total)     /* total 0: --check does not know the epochs' length */
+	/* total 0: --check does not know the epochs' length */
+	if (!k->resumed || k->data->replaying || !k->course->total || k->course->done < k->course->total)
 		return 0;
 	if (k->course->done > k->course->total)
-		return fail(e, EXIT_USAGE, "%s: is of step %ld, this run ends at %ld: nothing is left to do, nothing is written; raise "
-			    "max_train_steps, or take another state", k->resumed, k->course->done, k->course->total);
+		return fail(e, EXIT_USAGE, "%s: is of step %ld, this run ends at %ld: nothing is left to do, "
+					   "nothing is written; raise max_train_steps, or take another state",
+					   k->resumed, k->course->done, k->course->total);
 	*finished = has_adapter(k);
 	note(*finished ? "%s: is of the last step, %ld: nothing is left to do, nothing is written" :
 	     "%s: is of the last step, %ld: only the adapter is missing", k->resumed, k->course->done);
@@ -157,7 +162,7 @@ int keeper_check_end(struct keeper *k, bool *finished, struct error *e)
 
 /* ---- files of other runs ---- */
 
-/* What is known of the run that wrote it, malloced */
+/* What the file tells of the run that wrote it, malloced. */
 static char *other_run(const struct keeper *k, const struct safetensors *f)
 {
 	const char *config = safetensors_metadata(f, CONFIG_KEY), *steps = safetensors_metadata(f, "ss_steps");
@@ -165,8 +170,10 @@ static char *other_run(const struct keeper *k, const struct safetensors *f)
 	const bool marked = safetensors_metadata(f, RUN_KEY) && config;
 	char *settings = config ? settings_of_run(k->tool, config) : NULL;
 	char *differ = settings ? settings_difference(settings, k->settings) : NULL;
-	char *text = xprintf("'%.80s', %.20s steps%s%.300s", title ? title : k->s->output_name, steps ? steps : "unknown",
-			     differ ? ", with " : marked ? ", with another model or other data" : "", differ ? differ : "");
+	char *text = xprintf("'%.80s', %.20s steps%s%.300s", title ? title : k->s->output_name,
+			     steps ? steps : "unknown",
+			     differ ? ", with " : marked ? ", with another model or other data" : "",
+			     differ ? differ : "");
 
 	free(settings);
 	free(differ);
@@ -189,7 +196,7 @@ static void tell_last(const struct keeper *k)
 	free(path);
 }
 
-/* Those whose step this run will save too. */
+/* A note of other runs' files of steps that this run will save too. */
 static void tell_steps(const struct keeper *k, const char *suffix)
 {
 	struct saved_files files = { 0 };
@@ -203,11 +210,13 @@ static void tell_steps(const struct keeper *k, const char *suffix)
 		const long step = saved_step(files.path[i], suffix);
 		unsigned by;
 		long said;
-		if (step > k->course->done && step < k->course->total && keeper_due(k, step) && !saved_by_run(files.path[i], k->mark, &said, &by) && !others++)
+		if (step > k->course->done && step < k->course->total && keeper_due(k, step) &&
+		    !saved_by_run(files.path[i], k->mark, &said, &by) && !others++)
 			first = files.path[i];
 	}
 	if (others)
-		note("%s%s: of another run, replaced as this one comes to these steps", first, others > 1 ? " and others" : "");
+		note("%s%s: of another run, replaced as this one comes to these steps", first,
+		     others > 1 ? " and others" : "");
 	saved_files_free(&files);
 }
 

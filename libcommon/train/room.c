@@ -1,4 +1,4 @@
-/* What a run will write against the room that there is for it. */
+/* The bytes that a run will write, compared with the free space on the disk. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,13 +10,13 @@
 #include "kohya_metadata.h"
 #include "keeper.h"
 
-#define MEMBER_HEADER 80                /* of a tensor in a file's header, besides its name */
+#define MEMBER_HEADER 80                /* bytes for a tensor in a file's header, besides its name */
 
 struct need {
-	double adapter, state, sample;  /* bytes of one; a sample's are a guess */
-	double adapters, states, samples;       /* how many there will be more than now */
+	double adapter, state, sample;  /* bytes of one file; a sample's are a guess */
+	double adapters, states, samples;       /* the number of files that will be added */
 	double all;
-	double free, most;              /* on the disk; in a file (ulimit -f).  Infinite where nobody knows. */
+	double free, most;              /* on the disk; in one file (ulimit -f).  Infinite where unknown. */
 };
 
 /* ---- one file ---- */
@@ -40,7 +40,8 @@ static void one_file(const struct keeper *k, struct need *n)
 	size_t i;
 	int slot;
 
-	n->adapter = (k->data->stand_in ? 0 : metadata_bytes(k)) + k->net->adapter->count * (width + 90.0);    /* alphas */
+	/* alphas */
+	n->adapter = (k->data->stand_in ? 0 : metadata_bytes(k)) + k->net->adapter->count * (width + 90.0);
 	n->state = strlen(k->config) + strlen(k->settings) + strlen(k->identity);
 	for (i = 0; i < k->course->optimizer.count; i++) {
 		const struct parameter *p = &k->course->optimizer.parameter[i];
@@ -69,7 +70,7 @@ static void count_adapters(const struct keeper *k, struct need *n)
 	n->adapters += saved > n->adapters - 1;         /* the new one is there before the old one goes */
 }
 
-/* By the clock there may be as many as are kept. */
+/* Saving by the clock may make as many states as are kept. */
 static void count_states(const struct keeper *k, struct need *n)
 {
 	const struct train_settings *s = k->s;
@@ -89,7 +90,7 @@ static void count_states(const struct keeper *k, struct need *n)
 		n->states++;
 }
 
-/* What will be replaced is there already.  A folder that cannot be read tells nothing; who writes there will say so. */
+/* The bytes of files that exist and will be replaced; 0 where the folder cannot be read, which the save will report. */
 static double replaced(const struct keeper *k, const char *suffix, double bytes)
 {
 	struct saved_files files = { 0 };
@@ -112,7 +113,8 @@ static void all_files(const struct keeper *k, struct need *n)
 	count_adapters(k, n);
 	count_states(k, n);
 	n->samples = witness_samples_ahead(k->witness, &n->sample);
-	n->all = n->adapters * n->adapter + n->states * n->state + n->samples * n->sample - replaced(k, ADAPTER_SUFFIX, n->adapter);
+	n->all = n->adapters * n->adapter + n->states * n->state + n->samples * n->sample -
+		replaced(k, ADAPTER_SUFFIX, n->adapter);
 	if (k->s->save_state)
 		n->all -= replaced(k, STATE_SUFFIX, n->state);
 }
@@ -133,7 +135,7 @@ static void look(const char *folder, struct need *n)
 	free(at);
 }
 
-/* Why a file of this size cannot be written; NULL: it can. */
+/* The reason why a file of this size cannot be written; NULL: it can. */
 static const char *why_not(const struct need *n, double bytes)
 {
 	return bytes > n->most ? strerror(EFBIG) : bytes > n->free ? strerror(ENOSPC) : NULL;
@@ -151,7 +153,8 @@ static int cannot(const char *path, const struct need *n, double bytes, const ch
 	size(bytes, need);
 	size(bytes > n->most ? n->most : n->free, there);
 	return fail(e, EXIT_IO, "%s: writing %s at the end: %s, %s are %s; %s", path, need, why_not(n, bytes), there,
-		    bytes > n->most ? "the most that a file may have (ulimit -f)" : "free", bytes > n->most ? "raise that limit" : todo);
+		    bytes > n->most ? "the most that a file may have (ulimit -f)" : "free",
+		    bytes > n->most ? "raise that limit" : todo);
 }
 
 static int too_much(const struct keeper *k, const struct need *n, struct error *e)
@@ -162,13 +165,15 @@ static int too_much(const struct keeper *k, const struct need *n, struct error *
 	size(n->free, there);
 	size(n->adapter, adapter);
 	size(n->state, state);
-	return fail(e, EXIT_IO, "%s: what is saved takes %s (%.0f adapters of %s, %.0f states of %s, %.0f samples), %s are free; make room, save less "
-		    "often, or keep fewer with save_last_n", k->s->output_dir, all, n->adapters, adapter, n->states, state, n->samples, there);
+	return fail(e, EXIT_IO, "%s: what is saved takes %s (%.0f adapters of %s, %.0f states of %s, %.0f samples), "
+				"%s are free; make room, save less often, or keep fewer with save_last_n",
+				k->s->output_dir, all, n->adapters, adapter, n->states, state, n->samples, there);
 }
 
 int keeper_check_room(struct keeper *k, bool strict, struct error *e)
 {
-	char *adapter = keeper_adapter_path(k), *state = saved_path(k->s->output_dir, k->s->output_name, k->course->total, STATE_SUFFIX);
+	char *adapter = keeper_adapter_path(k),
+	     *state = saved_path(k->s->output_dir, k->s->output_name, k->course->total, STATE_SUFFIX);
 	struct need n = { 0 };
 	int result = 0;
 
@@ -206,9 +211,10 @@ int keeper_leave_room(const struct keeper *k, enum run_file file, struct error *
 	size(now, words[0]);
 	size(last, words[1]);
 	size(n.free, words[2]);
-	path = saved_path(k->s->output_dir, k->s->output_name, k->course->done, file == RUN_STATE ? STATE_SUFFIX : ADAPTER_SUFFIX);
-	fail(e, EXIT_IO, "%s: not writing %s: the last adapter needs %s of the %s that are free", path, words[0], words[1],
-	     words[2]);
+	path = saved_path(k->s->output_dir, k->s->output_name, k->course->done,
+			  file == RUN_STATE ? STATE_SUFFIX : ADAPTER_SUFFIX);
+	fail(e, EXIT_IO, "%s: not writing %s: the last adapter needs %s of the %s that are free", path, words[0],
+	     words[1], words[2]);
 	free(path);
 	return -1;
 }

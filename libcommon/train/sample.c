@@ -1,3 +1,4 @@
+/* Sample pictures during training: the prompts, when they are due, painting, files. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/philox.h"
@@ -9,11 +10,11 @@
 #include "witness.h"
 #include "stop.h"
 
-/* sd-scripts' values for what a prompt does not say; its sizes are multiples of this. */
+/* sd-scripts' defaults for prompts; its sizes are multiples of SIZE_STEP. */
 enum { DEFAULT_STEPS = 30, SIZE_STEP = 8 };
 #define DEFAULT_CFG 7.5
 
-/* What lives from picture to picture.  Networks do not: their room is that of training's activations. */
+/* What is kept from one picture to the next.  Networks are not: they use the memory of training's activations. */
 struct run_samples {
 	struct prompt_list prompts;
 	struct painting *what;          /* one each, without noise */
@@ -29,12 +30,14 @@ static int size_of(long said, int common)
 	return said ? said < SIZE_STEP ? SIZE_STEP : said - said % SIZE_STEP : common;
 }
 
-static int plan_prompt(const struct witness *me, const struct prompt *p, const int common[2], struct painting *what, struct error *e)
+static int plan_prompt(const struct witness *me, const struct prompt *p, const int common[2], struct painting *what,
+		       struct error *e)
 {
 	const struct train_settings *s = me->s;
 
-	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "", .width = size_of(p->width, common[0]),
-				   .height = size_of(p->height, common[1]), .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
+	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "",
+				   .width = size_of(p->width, common[0]), .height = size_of(p->height, common[1]),
+				   .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
 				   .steps = p->steps ? p->steps : DEFAULT_STEPS };
 	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
 	if (!what->sampler && !p->sampler)
@@ -81,20 +84,21 @@ static char *picture_path(const struct witness *me, bool epoch, size_t index, ui
 {
 	long per_epoch = data_updates_per_epoch(me->data);
 	char *when = epoch ? xprintf("e%06ld", me->course->done / per_epoch) : xprintf("%06ld", me->course->done);
-	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", me->s->output_dir, me->s->output_name, when, index, (unsigned long long)seed);
+	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", me->s->output_dir, me->s->output_name, when, index,
+			     (unsigned long long)seed);
 
 	free(when);
 	return path;
 }
 
-static int save_picture(const struct witness *me, const char *path, const struct painting *w, uint64_t seed, const struct image *picture,
-			struct error *e)
+static int save_picture(const struct witness *me, const char *path, const struct painting *w, uint64_t seed,
+			const struct image *picture, struct error *e)
 {
 	struct buffer png = { 0 };
 	const struct parameters p = {
 		.prompt = w->text, .negative = w->negative, .width = w->width, .height = w->height, .steps = w->steps,
-		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = 2, .model = me->s->model,
-		.model_hash = "",
+		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = 2,
+		.model = me->s->model, .model_hash = "",
 	};
 	char *text = parameters_text(&p);
 	const struct png_text chunk = { "parameters", text };
@@ -107,13 +111,14 @@ static int save_picture(const struct witness *me, const char *path, const struct
 	return result;
 }
 
-/* A photo as PNG has some 2 bytes a pixel. */
+/* Counts 2 bytes a pixel, which a photo as PNG has. */
 double witness_samples_ahead(const struct witness *me, double *bytes)
 {
 	const struct train_settings *s = me->s;
 	const struct run_samples *x = me->samples;
-	const long every = s->sample_every_epochs ? s->sample_every_epochs * order_updates_per_epoch(me->data->order, s->accumulate) :
-			   s->sample_every_steps;
+	const long every = s->sample_every_epochs ?
+		s->sample_every_epochs * order_updates_per_epoch(me->data->order, s->accumulate) :
+		s->sample_every_steps;
 	double pixels = 0;
 	size_t i;
 
@@ -123,7 +128,8 @@ double witness_samples_ahead(const struct witness *me, double *bytes)
 	for (i = 0; i < x->prompts.count; i++)
 		pixels += (double)x->what[i].width * x->what[i].height;
 	*bytes = 2 * pixels / x->prompts.count;
-	return x->prompts.count * (double)((every ? me->course->total / every - me->course->done / every : 0) + (s->sample_at_first && !me->course->done));
+	return x->prompts.count * (double)((every ? me->course->total / every - me->course->done / every : 0)
+					   + (s->sample_at_first && !me->course->done));
 }
 
 /* ---- painting ---- */
@@ -170,7 +176,8 @@ static int load(struct witness *me, struct error *e)
 
 	free(folder);
 	if (!x->loaded)
-		pipeline_borrow(&x->pipeline, me->net->files, me->net->be, me->net->device, me->net->unet, &me->net->text);
+		pipeline_borrow(&x->pipeline, me->net->files, me->net->be, me->net->device, me->net->unet,
+				&me->net->text);
 	x->loaded = true;
 	return result < 0 ? -1 : pipeline_complete(&x->pipeline, e);
 }

@@ -1,4 +1,4 @@
-/* How a run writes an adapter and a state, and removes those of its own that are no longer kept. */
+/* Writing an adapter and a state, and removing those of this run that are no longer kept. */
 #include <stdlib.h>
 #include <string.h>
 #include "kohya_metadata.h"
@@ -14,7 +14,7 @@ struct rotation adapter_rotation(const struct train_settings *s)
 	return (struct rotation){ .all = s->keep_adapters, .steps = s->keep_steps, .epochs = s->keep_epochs };
 }
 
-/* With rules of their own for steps or epochs, the common number is that of the rest. */
+/* Where steps or epochs have rules of their own, the common number is for all other reasons. */
 struct rotation state_rotation(const struct train_settings *s)
 {
 	struct rotation keep = { .steps = s->keep_steps_state, .epochs = s->keep_epochs_state };
@@ -43,7 +43,8 @@ static void tell_owner(const struct keeper *k, unsigned by, struct metadata_list
 int keeper_save_adapter(struct keeper *k, unsigned by, struct error *e)
 {
 	const char *folder = k->s->output_dir, *name = k->s->output_name;
-	char *path = by == SAVED_AT_END ? keeper_adapter_path(k) : saved_path(folder, name, k->course->done, ADAPTER_SUFFIX);
+	char *path = by == SAVED_AT_END ? keeper_adapter_path(k) :
+		saved_path(folder, name, k->course->done, ADAPTER_SUFFIX);
 	struct metadata_list facts = { 0 };
 	int result;
 
@@ -51,7 +52,8 @@ int keeper_save_adapter(struct keeper *k, unsigned by, struct error *e)
 	tell_owner(k, by, &facts);
 	result = course_show_average(k->course, e);
 	if (!result)
-		result = adapter_save(k->net->adapter, path, precision(k->s->save_precision), facts.item, facts.count, e);
+		result = adapter_save(k->net->adapter, path, precision(k->s->save_precision), facts.item, facts.count,
+				      e);
 	course_end_average(k->course);
 	metadata_free(&facts);
 	if (!result) {

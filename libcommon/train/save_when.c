@@ -1,4 +1,4 @@
-/* When a run saves, and what becomes of it where one of two files cannot be written. */
+/* When a run saves adapters and states, and what happens where one of them cannot be written. */
 #include "keeper.h"
 #include "stop.h"
 
@@ -15,24 +15,26 @@ unsigned keeper_due(const struct keeper *k, long step)
 	return by;
 }
 
-/* By the clock a state is enough: it is what is lost when a machine is taken away. */
+/* By the clock only a state is saved: it is what would be lost when a machine is taken away. */
 static unsigned due_by_clock(const struct keeper *k)
 {
 	const bool owed = k->owed[RUN_STATE] & SAVED_BY_CLOCK;
 
-	return k->s->save_every_minutes && !owed && seconds_now() - k->saved_at >= 60 * k->s->save_every_minutes ? SAVED_BY_CLOCK : 0;
+	return k->s->save_every_minutes && !owed &&
+		seconds_now() - k->saved_at >= 60 * k->s->save_every_minutes ? SAVED_BY_CLOCK : 0;
 }
 
-/* A disk that is full now may have room at the end: only the last save decides the exit code.  Numbers that are not finite will be so at the
- * end too.  due: why one should be saved now; what could
- * not be saved before is tried again in silence. */
+/* Saves a file for the reasons in due (enum saved_by).  A full disk costs a warning, since it may have room later: only
+ * the last save decides the exit code.  What could not be saved before is tried again without another warning.  A
+ * number that is not finite is a failure. */
 static int save_or_owe(struct keeper *k, enum run_file file, unsigned due, struct error *e)
 {
 	const unsigned by = k->owed[file] | due;
 
 	if (!by)
 		return 0;
-	if (keeper_leave_room(k, file, e) == 0 && (file == RUN_STATE ? keeper_save_state : keeper_save_adapter)(k, by, e) == 0) {
+	if (keeper_leave_room(k, file, e) == 0 &&
+	    (file == RUN_STATE ? keeper_save_state : keeper_save_adapter)(k, by, e) == 0) {
 		k->owed[file] = 0;
 		return 0;
 	}
@@ -56,7 +58,7 @@ int keeper_save_on_the_way(struct keeper *k, struct error *e)
 	return save_or_owe(k, RUN_ADAPTER, due, e) < 0 ? -1 : save_or_owe(k, RUN_STATE, state, e);
 }
 
-/* A state alone is enough to go on from.  Where there is no room for one, an adapter may still find some. */
+/* Saves a state, which is enough to go on from; where there is no room for it, an adapter. */
 int keeper_save_stopped(struct keeper *k, struct error *e)
 {
 	struct error late;
@@ -70,11 +72,12 @@ int keeper_save_stopped(struct keeper *k, struct error *e)
 	return -1;
 }
 
-/* The state that a run resumed from is not written again.  Both are tried, whatever becomes of the first; the first failure is the run's,
- * another one is said. */
+/* Saves the last adapter and state.  The state that a run resumed from is not written again.  Both are tried even where
+ * the first fails; the first failure is the run's, a second one is a warning. */
 int keeper_save_last(struct keeper *k, struct error *e)
 {
-	const bool state = (k->s->save_state || k->s->save_state_at_end) && (!k->resumed || k->course->done > k->resumed_step);
+	const bool state = (k->s->save_state || k->s->save_state_at_end) &&
+		(!k->resumed || k->course->done > k->resumed_step);
 	struct error late;
 	int result = keeper_save_adapter(k, SAVED_AT_END, e);
 

@@ -1,4 +1,4 @@
-/* Files of single steps: names, owners, rotation. */
+/* Files of single steps: names, the runs that wrote them, rotation. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -48,7 +48,8 @@ int saved_list(const char *folder, const char *name, const char *suffix, struct 
 	int result = d ? add_matching(d, folder, name, suffix, files) : errno == ENOENT ? 0 : -1;
 
 	if (result < 0)
-		fail(e, EXIT_IO, "%s: looking what is there: %s; check the folder and its permissions", folder, strerror(errno));
+		fail(e, EXIT_IO, "%s: looking what is there: %s; check the folder and its permissions", folder,
+		     strerror(errno));
 	if (d)
 		closedir(d);
 	if (files->count)
@@ -72,8 +73,8 @@ long saved_step(const char *path, const char *suffix)
 /* ---- owners ---- */
 
 static const struct { unsigned bit; const char *name; } reasons[] = {
-	{ SAVED_BY_STEPS, "steps" }, { SAVED_BY_EPOCHS, "epochs" }, { SAVED_BY_CLOCK, "minutes" }, { SAVED_ON_REQUEST, "request" },
-	{ SAVED_AT_STOP, "stop" }, { SAVED_AT_END, "end" },
+	{ SAVED_BY_STEPS, "steps" }, { SAVED_BY_EPOCHS, "epochs" }, { SAVED_BY_CLOCK, "minutes" },
+	{ SAVED_ON_REQUEST, "request" }, { SAVED_AT_STOP, "stop" }, { SAVED_AT_END, "end" },
 };
 enum { REASONS = sizeof(reasons) / sizeof(*reasons) };
 
@@ -96,7 +97,8 @@ static void read_text(const char *text, long *step, unsigned *by)
 	*by = 0;
 	for (at = at ? at + 4 : ""; *at; at += strcspn(at, ","), at += *at == ',')
 		for (size_t i = 0; i < REASONS; i++)
-			if (strcspn(at, ",") == strlen(reasons[i].name) && !strncmp(at, reasons[i].name, strlen(reasons[i].name)))
+			if (strcspn(at, ",") == strlen(reasons[i].name) &&
+			    !strncmp(at, reasons[i].name, strlen(reasons[i].name)))
 				*by |= reasons[i].bit;
 }
 
@@ -104,7 +106,8 @@ bool saved_by_run(const char *path, const char *run, long *step, unsigned *by)
 {
 	struct error ignored;
 	struct safetensors *f = safetensors_open(path, &ignored);
-	const char *mark = f ? safetensors_metadata(f, RUN_KEY) : NULL, *text = f ? safetensors_metadata(f, SAVED_KEY) : NULL;
+	const char *mark = f ? safetensors_metadata(f, RUN_KEY) : NULL,
+		*text = f ? safetensors_metadata(f, SAVED_KEY) : NULL;
 	const bool own = mark && !strcmp(mark, run);
 
 	if (own)
@@ -143,7 +146,7 @@ void step_set_drop(struct step_set *s, long step)
 
 struct seen { long all, epochs, others; };
 
-/* The next older file: does a reason still want it? */
+/* Called for one file after another, from the newest on: does a reason keep this one? */
 static bool is_wanted(const struct rotation *keep, struct seen *seen, unsigned by, long age)
 {
 	const bool others = !by || (by & ~(SAVED_BY_STEPS | SAVED_BY_EPOCHS));
@@ -158,8 +161,8 @@ static bool is_wanted(const struct rotation *keep, struct seen *seen, unsigned b
 	       (others && (!keep->others || seen->others <= keep->others));
 }
 
-void saved_rotate(const char *folder, const char *name, const char *suffix, const char *run, const struct rotation *keep, long now,
-		  const struct step_set *damaged)
+void saved_rotate(const char *folder, const char *name, const char *suffix, const char *run,
+		  const struct rotation *keep, long now, const struct step_set *damaged)
 {
 	struct saved_files files = { 0 };
 	struct seen seen = { 0 };
@@ -174,14 +177,16 @@ void saved_rotate(const char *folder, const char *name, const char *suffix, cons
 		unsigned by;
 		long said;
 
-		if (step <= now && !is_in(damaged, step) && saved_by_run(path, run, &said, &by) && !is_wanted(keep, &seen, by, now - step) &&
+		if (step <= now && !is_in(damaged, step) && saved_by_run(path, run, &said, &by) &&
+		    !is_wanted(keep, &seen, by, now - step) &&
 		    unlink(path) && errno != ENOENT)
 			warning("%s: cannot be removed: %s; it is no longer kept", path, strerror(errno));
 	}
 	saved_files_free(&files);
 }
 
-long saved_kept(const struct rotation *keep, unsigned (*due)(const void *run, long step), const void *run, long from, long to, long *saved)
+long saved_kept(const struct rotation *keep, unsigned (*due)(const void *run, long step), const void *run, long from,
+		long to, long *saved)
 {
 	struct seen seen = { 0 };
 	long kept = 0, last = 0;

@@ -1,4 +1,5 @@
-/* The learning rate over the run: what of it cannot be, and where it moves nothing.  A length of 0 is not known yet. */
+/* The run's length and its learning-rate schedule: checks, and notes of rates that train nothing.  A length of 0 is not
+ * known yet. */
 #include <string.h>
 #include "course.h"
 #include "settings/adapter.h"
@@ -8,18 +9,21 @@ static int check_schedule(const struct course *c, struct error *e)
 	const struct lr_schedule *l = &c->lr;
 
 	if (l->total && l->warmup + l->decay > l->total)
-		return fail(e, EXIT_USAGE, "lr_warmup_steps and lr_decay_steps: %ld and %ld are more than the run's %ld together; lower one",
-			    l->warmup, l->decay, l->total);
+		return fail(e, EXIT_USAGE, "lr_warmup_steps and lr_decay_steps: %ld and %ld are more than the run's "
+					   "%ld together; lower one", l->warmup, l->decay, l->total);
 	if (!strcmp(l->name, "constant") && l->warmup)
-		return fail(e, EXIT_USAGE, "lr_scheduler 'constant' has no warm-up; use constant_with_warmup, or lr_warmup_steps = 0");
+		return fail(e, EXIT_USAGE, "lr_scheduler 'constant' has no warm-up; "
+					   "use constant_with_warmup, or lr_warmup_steps = 0");
 	if (!strcmp(l->name, "cosine_with_restarts") && l->cycles <= 1)
-		note("lr_scheduler 'cosine_with_restarts' with lr_scheduler_num_cycles = 1 never restarts: it is 'cosine'");
+		note("lr_scheduler 'cosine_with_restarts' with lr_scheduler_num_cycles = 1 never restarts: "
+		     "it is 'cosine'");
 	if (!strcmp(l->name, "warmup_stable_decay") && !l->decay)
-		note("lr_scheduler 'warmup_stable_decay' with lr_decay_steps = 0 never decays; say over how many of the last steps it should");
+		note("lr_scheduler 'warmup_stable_decay' with lr_decay_steps = 0 never decays; "
+		     "say over how many of the last steps it should");
 	return 0;
 }
 
-/* Does any step move what has this learning rate?  A warm-up begins with a step that does not, which may be the only one. */
+/* Does any step have a learning rate above 0?  The first step of a warm-up has 0, and it may be the only one. */
 static bool moves(const struct course *c, double rate)
 {
 	const struct optimizer_settings *o = &c->optimizer.settings;
@@ -33,7 +37,8 @@ static bool moves(const struct course *c, double rate)
 	return !c->total;
 }
 
-/* A part whose own rate is 0 is not trained at all; here it is one that only looks trained. */
+/* Warns of UNet or text encoders that look trained and whose rate is 0 in every step.  Those with a rate of 0 in the
+ * settings are not trained at all. */
 static void tell_idle_rates(const struct course *c)
 {
 	const struct train_settings *s = c->s;
@@ -41,21 +46,23 @@ static void tell_idle_rates(const struct course *c)
 	const bool still_text = text && !moves(c, s->lr.te1) && !moves(c, s->lr.te2);
 
 	if (still_unet >= unet && still_text >= text)
-		warning("the learning rate is 0 in every step: nothing is learnt, the adapter stays as it begins; set learning_rate");
+		warning("the learning rate is 0 in every step: nothing is learnt, the adapter stays as it begins; "
+			"set learning_rate");
 	else if (still_unet)
-		warning("the UNet's learning rate is 0: its adapters stay as they begin; set unet_lr, or network_train_text_encoder_only");
+		warning("the UNet's learning rate is 0: its adapters stay as they begin; "
+			"set unet_lr, or network_train_text_encoder_only");
 	else if (still_text)
-		warning("the text encoders' learning rate is 0: their adapters stay as they begin; set text_encoder_lr, or "
-			"network_train_unet_only");
+		warning("the text encoders' learning rate is 0: their adapters stay as they begin; "
+			"set text_encoder_lr, or network_train_unet_only");
 }
 
 static int set_schedule(struct course *c, struct error *e)
 {
 	const struct train_settings *s = c->s;
 
-	c->lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = c->total, .cycles = s->lr_cycles, .power = s->lr_power,
-				      .end = s->learning_rate > 0 ? 1e-7 / s->learning_rate : 0, .min_ratio = s->lr_min_ratio,
-				      .timescale = s->lr_timescale };
+	c->lr = (struct lr_schedule){ .name = s->lr_scheduler, .total = c->total, .cycles = s->lr_cycles,
+				      .power = s->lr_power, .end = s->learning_rate > 0 ? 1e-7 / s->learning_rate : 0,
+				      .min_ratio = s->lr_min_ratio, .timescale = s->lr_timescale };
 	if (train_schedule_steps("lr_warmup_steps", s->warmup, c->total, &c->lr.warmup, e) < 0 ||
 	    train_schedule_steps("lr_decay_steps", s->decay, c->total, &c->lr.decay, e) < 0)
 		return -1;

@@ -1,3 +1,4 @@
+/* Saving and loading a state: one list of tensors serves both. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 #define MOST_DIGITS 18          /* of a step: a long holds them */
 
-/* ---- what is written and read: the same list, in parameter order ---- */
+/* ---- the list of tensors, in parameter order, for writing and for reading ---- */
 
 struct item { char *name; void *device; enum dtype dtype; size_t count; };
 
@@ -25,8 +26,8 @@ static size_t list_items(const struct optimizer *o, const struct state_more *mor
 		(*items)[n++] = (struct item){ xprintf("param.%s", p->name), p->tensor->data, DTYPE_F32, p->count };
 		for (k = 0; k < OPTIMIZER_SLOTS; k++)
 			if (p->slot[k].count)
-				(*items)[n++] = (struct item){ xprintf("slot%d.%s", k, p->name), p->slot[k].data, p->slot[k].dtype,
-							       p->slot[k].count };
+				(*items)[n++] = (struct item){ xprintf("slot%d.%s", k, p->name), p->slot[k].data,
+							       p->slot[k].dtype, p->slot[k].count };
 		if (more->ema)
 			(*items)[n++] = (struct item){ xprintf("ema.%s", p->name), more->ema[i], DTYPE_F32, p->count };
 	}
@@ -60,11 +61,13 @@ static int check_finite(const char *path, const struct item *item, const float *
 
 	for (i = 0; i < item->count && item->dtype == DTYPE_F32; i++)
 		if (!isfinite(x[i]))
-			return fail(e, EXIT_DIVERGED, "%s: not written: '%s' holds a NaN or an infinity; lower the learning rate", path, item->name);
+			return fail(e, EXIT_DIVERGED, "%s: not written: '%s' holds a NaN or an infinity; "
+						      "lower the learning rate", path, item->name);
 	return 0;
 }
 
-int state_save(const char *path, const struct optimizer *o, const struct state_more *more, const struct state_facts *facts, struct error *e)
+int state_save(const char *path, const struct optimizer *o, const struct state_more *more,
+	       const struct state_facts *facts, struct error *e)
 {
 	struct item *items;
 	size_t i, n = list_items(o, more, &items);
@@ -73,8 +76,9 @@ int state_save(const char *path, const struct optimizer *o, const struct state_m
 	const int scalars = optimizer_scalars(o);
 	char *number = xprintf("%ld", facts->step), *saved = saved_text(facts->step, facts->by);
 	const struct metadata metadata[] = {
-		{ "format", STATE_FORMAT }, { "step", number }, { "identity", facts->identity }, { "settings", facts->settings },
-		{ "config", facts->config }, { RUN_KEY, facts->run }, { SAVED_KEY, saved },
+		{ "format", STATE_FORMAT }, { "step", number }, { "identity", facts->identity },
+		{ "settings", facts->settings }, { "config", facts->config }, { RUN_KEY, facts->run },
+		{ SAVED_KEY, saved },
 	};
 	int result = 0;
 
@@ -89,7 +93,8 @@ int state_save(const char *path, const struct optimizer *o, const struct state_m
 	out[n + 1] = (struct safetensors_out){ "curves", DTYPE_F64, 1, { more->n_curves }, more->curves, false };
 	out[n + 2] = (struct safetensors_out){ "scalars", DTYPE_F64, 1, { scalars }, o->scalar, false };
 	if (!result)
-		result = safetensors_save_sealed(path, out, n + 2 + (scalars > 0), metadata, sizeof(metadata) / sizeof(*metadata), e);
+		result = safetensors_save_sealed(path, out, n + 2 + (scalars > 0), metadata,
+						 sizeof(metadata) / sizeof(*metadata), e);
 	for (i = 0; i <= n; i++)                /* curves and scalars are their owners' */
 		free((void *)out[i].data);
 	free(out);
@@ -108,22 +113,25 @@ static bool is_list(const struct safetensors *f, const char *name, enum dtype dt
 	return t && t->dtype == dtype && safetensor_elements(t) == count;
 }
 
-static int check_layout(const struct safetensors *f, const struct item *items, size_t n, const struct optimizer *o, size_t curves,
-			struct error *e)
+static int check_layout(const struct safetensors *f, const struct item *items, size_t n, const struct optimizer *o,
+			size_t curves, struct error *e)
 {
 	const size_t scalars = optimizer_scalars(o);
 	size_t i;
 
-	if (f->count != n + 2 + (scalars > 0) || !is_list(f, "steps", DTYPE_I64, o->count) || !is_list(f, "curves", DTYPE_F64, curves) ||
+	if (f->count != n + 2 + (scalars > 0) || !is_list(f, "steps", DTYPE_I64, o->count) ||
+	    !is_list(f, "curves", DTYPE_F64, curves) ||
 	    (scalars && !is_list(f, "scalars", DTYPE_F64, scalars)))
 		return fail(e, EXIT_INPUT, "%s: the state of another network; resume from another", f->path);
 	for (i = 0; i < n; i++)
 		if (!is_list(f, items[i].name, items[i].dtype, items[i].count))
-			return fail(e, EXIT_INPUT, "%s: tensor '%s' is missing or has another size", f->path, items[i].name);
+			return fail(e, EXIT_INPUT, "%s: tensor '%s' is missing or has another size", f->path,
+				    items[i].name);
 	return 0;
 }
 
-/* A look before the data is there has "data=" without a value, and what stands behind it may come of the data. */
+/* Compares identities up to "data=", which has no value in a check before the data was read; the words behind it may
+ * depend on the data. */
 static bool same_before_data(const char *was, const char *is)
 {
 	const char *data = strstr(is, " data=");
@@ -132,7 +140,7 @@ static bool same_before_data(const char *was, const char *is)
 	return n && (!is[n] || is[n] == ' ') && !strncmp(was, is, n);
 }
 
-/* "a=1 b=2" against "a=1 b=3": names the first word that differs */
+/* Compares "a=1 b=2" with "a=1 b=3", and fails with the first word that differs. */
 static int same_identity(const struct safetensors *f, const char *is, struct error *e)
 {
 	const char *was = safetensors_metadata(f, "identity");
@@ -143,28 +151,32 @@ static int same_identity(const struct safetensors *f, const char *is, struct err
 	for (i = 0; was[i] && was[i] == is[i]; i++)
 		if (was[i] == ' ')
 			word = i + 1;
-	if ((!was[i] && is[i] == ' ') || (!is[i] && was[i] == ' ')) {           /* one ends where the other has more words */
+	/* one ends where the other has more words */
+	if ((!was[i] && is[i] == ' ') || (!is[i] && was[i] == ' ')) {
 		was = was[i] ? was + i + 1 : "nothing";
 		is = is[i] ? is + i + 1 : "nothing";
 		word = 0;
 	}
-	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; use the same settings, model and data, or start anew without --resume",
+	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; "
+				   "use the same settings, model and data, or start anew without --resume",
 		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
 }
 
 static int same_settings(const struct safetensors *f, const char *is, struct error *e)
 {
 	const char *was = safetensors_metadata(f, "settings");
-	char *say = was ? settings_difference(was, is) : NULL;         /* a state of an early version does not say them */
+	/* a state of an early version does not say them */
+	char *say = was ? settings_difference(was, is) : NULL;
 
 	if (say)
-		fail(e, EXIT_USAGE, "%s: that run had %.300s; --resume %s goes on from it all the same, or start anew without --resume", f->path, say,
-		     f->path);
+		fail(e, EXIT_USAGE, "%s: that run had %.300s; --resume %s goes on from it all the same, "
+				    "or start anew without --resume", f->path, say, f->path);
 	free(say);
 	return say ? -1 : 0;
 }
 
-static void put_back(const struct safetensors *f, const struct item *items, size_t n, struct optimizer *o, const struct state_more *more)
+static void put_back(const struct safetensors *f, const struct item *items, size_t n, struct optimizer *o,
+		     const struct state_more *more)
 {
 	const unsigned char *steps = safetensors_bytes(f, safetensors_find(f, "steps"));
 	size_t i;
@@ -182,11 +194,13 @@ static void put_back(const struct safetensors *f, const struct item *items, size
 		o->parameter[i].steps = k;
 	}
 	if (optimizer_scalars(o))
-		memcpy(o->scalar, safetensors_bytes(f, safetensors_find(f, "scalars")), optimizer_scalars(o) * sizeof(*o->scalar));
-	memcpy(more->curves, safetensors_bytes(f, safetensors_find(f, "curves")), more->n_curves * sizeof(*more->curves));
+		memcpy(o->scalar, safetensors_bytes(f, safetensors_find(f, "scalars")),
+		       optimizer_scalars(o) * sizeof(*o->scalar));
+	memcpy(more->curves, safetensors_bytes(f, safetensors_find(f, "curves")),
+	       more->n_curves * sizeof(*more->curves));
 }
 
-/* The run's step and each parameter's updates are numbers to go on from. */
+/* Checks the counts that a run goes on from: its step, and the updates of each parameter. */
 static int check_counts(const struct safetensors *f, const struct optimizer *o, struct error *e)
 {
 	const unsigned char *steps = safetensors_bytes(f, safetensors_find(f, "steps"));
@@ -203,21 +217,25 @@ static int check_counts(const struct safetensors *f, const struct optimizer *o, 
 	return 0;
 }
 
-/* Soundness first: a flipped bit in the identity must not look like other settings, or nothing older would be tried. */
-static int verify(const struct safetensors *f, const struct item *items, size_t n, const struct optimizer *o, size_t curves,
-		  const struct state_like *like, struct error *e)
+/* Checks the seal first: a flipped bit in the identity must not look like other settings, or no older state would be
+ * tried. */
+static int verify(const struct safetensors *f, const struct item *items, size_t n, const struct optimizer *o,
+		  size_t curves, const struct state_like *like, struct error *e)
 {
 	const char *format = safetensors_metadata(f, "format");
 
-	if (!format || strcmp(format, STATE_FORMAT) || !safetensors_metadata(f, "step") || !safetensors_metadata(f, "identity"))
-		return fail(e, EXIT_INPUT, "%s: no state of a training run; resume from NAME-stepNNNNNNNN-state.safetensors", f->path);
+	if (!format || strcmp(format, STATE_FORMAT) || !safetensors_metadata(f, "step") ||
+	    !safetensors_metadata(f, "identity"))
+		return fail(e, EXIT_INPUT, "%s: no state of a training run; "
+					   "resume from NAME-stepNNNNNNNN-state.safetensors", f->path);
 	if (safetensors_check_seal(f, e) < 0 || (like->identity && same_identity(f, like->identity, e) < 0) ||
 	    (like->settings && same_settings(f, like->settings, e) < 0))
 		return -1;
 	return check_layout(f, items, n, o, curves, e) < 0 ? -1 : check_counts(f, o, e);
 }
 
-int state_load(const char *path, struct optimizer *o, const struct state_more *more, const struct state_like *like, long *step, struct error *e)
+int state_load(const char *path, struct optimizer *o, const struct state_more *more, const struct state_like *like,
+	       long *step, struct error *e)
 {
 	struct safetensors *f = safetensors_open(path, e);
 	struct item *items;

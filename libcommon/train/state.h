@@ -1,10 +1,10 @@
 /*
- * state.h - everything that a run needs to go on bit for bit, in one file.
+ * state.h - a state: everything that a run needs to go on bit for bit, in one file.
  *
- * Tensors "param.NAME", "slot0.NAME", "slot1.NAME", ... (the optimizer's: F32 or U8), with an average "ema.NAME" (F32), "steps" (I64,
- * updates of each parameter), "curves" (F64, what the log smooths) and, if the optimizer has any, "scalars" (F64); metadata "format", "step",
- * "identity", "settings", "config" and those of saved.h, sealed by a SHA-256 over all of it.  Draws need no saving: they are functions of
- * (seed, step).
+ * Tensors "param.NAME", "slot0.NAME", "slot1.NAME", ... (the optimizer's: F32 or U8), with an average "ema.NAME" (F32),
+ * "steps" (I64, updates of each parameter), "curves" (F64, what the log smooths) and, if the optimizer has any,
+ * "scalars" (F64); metadata "format", "step", "identity", "settings", "config" and those of saved.h, sealed by a
+ * SHA-256 over all of it.  Draws need no saving: they are functions of (seed, step).
  */
 #ifndef TRAIN_STATE_H
 #define TRAIN_STATE_H
@@ -19,20 +19,21 @@ struct state_more {
 	double *curves; size_t n_curves;
 };
 
-/* What it says of its run. */
+/* What a state tells of its run. */
 struct state_facts {
 	long step;
 	unsigned by;                    /* enum saved_by */
-	const char *identity;           /* what a run must have in common to go on from it ("seed=42 rank=16 ...") */
-	const char *settings;           /* what else makes it the same run */
+	const char *identity;           /* what a run must share to go on from it ("seed=42 network_dim=16 ...") */
+	const char *settings;           /* the settings that make it the same run (settings/mark.h) */
 	const char *config, *run;       /* all settings; the run's mark */
 };
-int state_save(const char *path, const struct optimizer *o, const struct state_more *more, const struct state_facts *facts, struct error *e)
+int state_save(const char *path, const struct optimizer *o, const struct state_more *more,
+	       const struct state_facts *facts, struct error *e)
 	MUST_CHECK;
 /* What a state must have to be loaded; NULL: anything.  A difference is EXIT_USAGE and named. */
 struct state_like { const char *identity, *settings; };
 /* Verifies the whole file before it touches anything. */
-int state_load(const char *path, struct optimizer *o, const struct state_more *more, const struct state_like *like, long *step,
-	       struct error *e) MUST_CHECK;
+int state_load(const char *path, struct optimizer *o, const struct state_more *more, const struct state_like *like,
+	       long *step, struct error *e) MUST_CHECK;
 
 #endif

@@ -1,3 +1,4 @@
+/* Signals and the clock, and parsing of durations. */
 #include <ctype.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -5,7 +6,7 @@
 #include "../base/progress.h"
 #include "stop.h"
 
-/* A handler can reach nothing but these. */
+/* A signal handler can set nothing but these. */
 static volatile sig_atomic_t stop_signal, save_signal, sample_signal;
 static double deadline;
 
@@ -41,12 +42,14 @@ void stop_clock(double max_seconds)
 
 void stop_watch(void)
 {
-	static const struct { int signal, flags; } stops[] = { { SIGTERM, 0 }, { SIGHUP, 0 }, { SIGINT, SA_RESETHAND } };
+	static const struct { int signal, flags; } stops[] = { { SIGTERM, 0 }, { SIGHUP, 0 },
+							       { SIGINT, SA_RESETHAND } };
 	struct sigaction was;
 	size_t i;
 
 	for (i = 0; i < sizeof(stops) / sizeof(*stops); i++)
-		if (sigaction(stops[i].signal, NULL, &was) == 0 && was.sa_handler != SIG_IGN)   /* nohup: a hang-up must not end the run */
+		/* nohup: a hang-up must not end the run */
+		if (sigaction(stops[i].signal, NULL, &was) == 0 && was.sa_handler != SIG_IGN)
 			watch(stops[i].signal, on_stop, stops[i].flags);
 }
 
@@ -111,7 +114,8 @@ int parse_duration(const char *text, double *seconds, struct error *e)
 		double n = strtod(p, &end);
 		double unit = end == p || !isdigit((unsigned char)*p) ? 0 : unit_seconds(*end);
 		if (!unit)
-			return fail(e, EXIT_USAGE, "max-duration '%s' is no duration; write 5h45m, 90s or a number of seconds", text);
+			return fail(e, EXIT_USAGE, "max-duration '%s' is no duration; "
+						   "write 5h45m, 90s or a number of seconds", text);
 		*seconds += n * unit;
 		p = *end ? end + 1 : end;
 	}

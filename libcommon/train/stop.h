@@ -1,11 +1,11 @@
 /*
- * stop.h - signals and the clock: when a run shall save, and when it shall stop.
+ * stop.h - signals and the clock: when a run must save, and when it must stop.
  *
- * SIGTERM, SIGHUP, --max-duration: finish the step, save, exit 75.  SIGINT: the same, then die of SIGINT.  SIGUSR1: save now, go on.
- * SIGUSR2: paint samples now, go on.  Before the first step there is nothing to save, and the first three end the program as they end any.
- * Once they were obeyed a second SIGTERM or SIGHUP changes nothing: timeout(1), service managers and terminals send them in pairs.  A second
- * SIGINT, which a person types, stops at once.  What was ignored at the start (nohup) stays ignored.  SIGPIPE is ignored: a reader of the
- * metrics that goes away must not end a run.
+ * SIGTERM, SIGHUP, --max-duration: finish the step, save, exit 75.  SIGINT: the same, then die of SIGINT.  SIGUSR1:
+ * save now, go on.  SIGUSR2: paint samples now, go on.  Before the first step there is nothing to save, and SIGTERM,
+ * SIGHUP and SIGINT end the program as usual.  A second SIGTERM or SIGHUP changes nothing: timeout(1), service managers
+ * and terminals send them in pairs.  A second SIGINT, which a person types, stops at once.  A signal that was ignored
+ * at the start (nohup) stays ignored.  SIGPIPE is ignored: a reader of the metrics that ends must not end a run.
  */
 #ifndef TRAIN_STOP_H
 #define TRAIN_STOP_H
@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include "../base/error.h"
 
-void stop_clock(double max_seconds);            /* from now on; 0: no limit.  And all signals but those that stop. */
-void stop_watch(void);                          /* from now on there is something to save */
+void stop_clock(double max_seconds);            /* starts the clock (0: no limit), and handles all but stop signals */
+void stop_watch(void);                          /* handles stop signals too: now there is something to save */
 bool stop_wanted(void);
 bool save_wanted(void);                         /* true once a SIGUSR1 */
 bool sample_wanted(void);                       /* true once a SIGUSR2 */

@@ -1,8 +1,8 @@
 /*
- * witness.h - what a run shows while it goes on: events, curves, progress on a terminal, validation, sample pictures.
+ * witness.h - what a run shows while it runs: events, curves, progress on a terminal, validation, sample pictures.
  *
- * Looks at data, networks and course; validation and pictures borrow the arena's room and the averages, and give them back.  Must not
- * know what is kept in the output folder.
+ * Reads data, networks and course.  Validation and pictures use the arena's memory and the averages for a while.  Must
+ * not know what is kept in the output folder.
  */
 #ifndef TRAIN_WITNESS_H
 #define TRAIN_WITNESS_H
@@ -16,7 +16,8 @@
 #include "log/page.h"
 #include "networks.h"
 
-/* What the log smooths; a state carries them, so that a resumed run's log goes on as if nothing had happened.  0: nothing yet. */
+/* Smoothed values of the log.  A state carries them, so that the log of a resumed run goes on as if nothing had
+ * happened.  0: no value yet. */
 enum { CURVE_LOSS, CURVE_BIN, CURVES = CURVE_BIN + LOSS_BINS };
 
 struct witness {
@@ -49,11 +50,14 @@ void report_end(struct witness *w, const char *why, const char *adapter);      /
 void report_finding(struct witness *w, const char *kind, const char *say);
 void report_nonfinite(struct witness *w, long step, const char *path, const char *say);
 /* due by steps, by epochs, or both */
-void report_validation(struct witness *w, const double *loss, int timesteps, size_t pictures, bool of_step, bool of_epoch);
-void report_sample(struct witness *w, size_t index, const char *path, const char *prompt, uint64_t seed, int width, int height);
+void report_validation(struct witness *w, const double *loss, int timesteps, size_t pictures, bool of_step,
+		       bool of_epoch);
+void report_sample(struct witness *w, size_t index, const char *path, const char *prompt, uint64_t seed, int width,
+		   int height);
 int report_lr(const struct course *c, struct error *e) MUST_CHECK;      /* --print-lr */
 
-/* board.c: what TensorBoard alone shows, under sd-scripts' tags.  Before and after a step's event; with a validation's. */
+/* board.c: scalars for TensorBoard alone, with sd-scripts' tags: before and after a step's event, and with a
+ * validation's */
 void board_step(struct witness *w, const struct step_facts *f);
 void board_epoch(struct witness *w);
 void board_validation(struct witness *w, double loss, bool of_step, bool of_epoch);
@@ -63,15 +67,16 @@ void witness_tell_result(const struct witness *w, const char *adapter);
 
 /* validate.c */
 void witness_validate(struct witness *w);               /* when it is due */
-size_t validation_need(const struct batch_source *from);        /* activations */
+size_t validation_need(const struct batch_source *from);        /* bytes of activations */
 
-/* sample.c: pictures on the way.  What fails there costs a warning, not the run. */
+/* sample.c: pictures during training.  A failure costs a warning, not the run. */
 int witness_open_samples(struct witness *w, struct error *e) MUST_CHECK;
 void witness_sample(struct witness *w);                 /* when it is due */
-/* How many pictures will be painted; about how large one is. */
+/* The number of pictures that will be painted, and the rough size of one. */
 double witness_samples_ahead(const struct witness *w, double *bytes);
 void samples_free(struct run_samples *x);               /* accepts NULL */
-/* The most activations that the pictures take.  What they need besides is loaded onto n's device, where it is counted, and freed. */
+/* The most bytes of activations that a picture takes.  The other networks for it are loaded onto n's device, where they
+ * are counted, and freed. */
 int samples_need(const struct run_samples *x, struct run_networks *n, size_t *activations, struct error *e) MUST_CHECK;
 
 void witness_free(struct witness *w);

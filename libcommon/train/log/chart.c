@@ -1,3 +1,4 @@
+/* Charts as inline SVG: frame, ticks, lines, legend. */
 #include <math.h>
 #include "chart.h"
 
@@ -86,13 +87,15 @@ static void add_ticks(struct buffer *out, const struct frame *f)
 	for (t = ceil(f->y0 / step) * step; t <= f->y1; t += step) {
 		double y = y_of(f, t), shown = fabs(t) < step / 1e6 ? 0 : t;
 		buffer_addf(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>"
-			    "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n", LEFT, WIDTH - RIGHT, y, y, LEFT - 6, y + 4, shown);
+			    "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n", LEFT, WIDTH - RIGHT, y, y,
+			    LEFT - 6, y + 4, shown);
 	}
 	step = fmax(tick_step(f->x1 - f->x0, 6), 1);
 	for (t = ceil(f->x0 / step) * step; t <= f->x1; t += step)
-		buffer_addf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", x_of(f, t), HEIGHT - BOTTOM + 16, t);
-	buffer_addf(out, "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>\n", LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM,
-		    HEIGHT - BOTTOM);
+		buffer_addf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", x_of(f, t),
+			    HEIGHT - BOTTOM + 16, t);
+	buffer_addf(out, "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>\n", LEFT, WIDTH - RIGHT,
+		    HEIGHT - BOTTOM, HEIGHT - BOTTOM);
 }
 
 static void add_dots(struct buffer *out, const struct frame *f, const struct chart_line *l)
@@ -101,8 +104,8 @@ static void add_dots(struct buffer *out, const struct frame *f, const struct cha
 
 	for (i = 0; i < l->n; i++)
 		if (isfinite(l->y[i * l->y_stride]))
-			buffer_addf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", x_of(f, l->x[i * l->x_stride]),
-				    y_of(f, l->y[i * l->y_stride]), l->colour);
+			buffer_addf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n",
+				    x_of(f, l->x[i * l->x_stride]), y_of(f, l->y[i * l->y_stride]), l->colour);
 }
 
 static void add_line(struct buffer *out, const struct frame *f, const struct chart_line *l)
@@ -110,13 +113,14 @@ static void add_line(struct buffer *out, const struct frame *f, const struct cha
 	size_t i, g = group(l);
 	bool down = false;
 
-	buffer_addf(out, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" stroke-linejoin=\"round\" d=\"", l->colour,
-		    l->thin ? "1" : "2");
+	buffer_addf(out, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" stroke-linejoin=\"round\" d=\"",
+		    l->colour, l->thin ? "1" : "2");
 	for (i = 0; i < l->n; i += g) {
 		size_t end = i + g < l->n ? i + g : l->n;
 		double y = mean(l->y, l->y_stride, i, end);
 		if (isfinite(y))
-			buffer_addf(out, "%c%.1f %.1f", down ? 'L' : 'M', x_of(f, mean(l->x, l->x_stride, i, end)), y_of(f, y));
+			buffer_addf(out, "%c%.1f %.1f", down ? 'L' : 'M', x_of(f, mean(l->x, l->x_stride, i, end)),
+				    y_of(f, y));
 		down = isfinite(y);
 	}
 	buffer_adds(out, "\"/>\n");
@@ -137,7 +141,8 @@ static void add_legend(struct buffer *out, const struct chart *c)
 		x -= 6.2 * letters;
 		buffer_addf(out, "<text x=\"%.1f\" y=\"%d\">%s</text>", x, ROW + 2, c->line[i].label);
 		x -= 14;
-		buffer_addf(out, "<rect x=\"%.1f\" y=\"%d\" width=\"10\" height=\"3\" fill=\"%s\"/>\n", x, ROW - 4, c->line[i].colour);
+		buffer_addf(out, "<rect x=\"%.1f\" y=\"%d\" width=\"10\" height=\"3\" fill=\"%s\"/>\n", x, ROW - 4,
+			    c->line[i].colour);
 		x -= 10;
 	}
 }
@@ -149,8 +154,8 @@ void chart_svg(struct buffer *out, const struct chart *c)
 
 	if (!find_frame(c, &f))
 		return;
-	buffer_addf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n<text class=\"title\" x=\"4\" y=\"%d\">%s</text>\n",
-		    WIDTH, HEIGHT, c->title, ROW + 2, c->title);
+	buffer_addf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n<text class=\"title\" x=\"4\" "
+			 "y=\"%d\">%s</text>\n", WIDTH, HEIGHT, c->title, ROW + 2, c->title);
 	add_ticks(out, &f);
 	for (i = 0; i < c->lines; i++) {
 		if (c->line[i].dots)

@@ -1,5 +1,5 @@
 /*
- * chart_svg.h - lines over steps as an inline SVG.
+ * chart.h - a chart of lines over steps, as inline SVG.
  */
 #ifndef TRAIN_LOG_CHART_H
 #define TRAIN_LOG_CHART_H
@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include "../../base/memory.h"
 
-/* y[i] belongs to x[i] for i < n; one that is not finite leaves a gap.  stride: doubles from one y to the next, and of x. */
+/* y[i] belongs to x[i] for i < n; one that is not finite leaves a gap.
+ * stride: doubles from one y to the next, and of x. */
 struct chart_line { const char *label, *colour; const double *x, *y; size_t n, x_stride, y_stride; bool thin, dots; };
 struct chart { const char *title; const struct chart_line *line; size_t lines; bool from_zero; };
 

@@ -1,3 +1,4 @@
+/* A run's events: JSON lines, and TensorBoard files and an HTML page from the same events. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -95,7 +96,8 @@ static void add_picture(struct tensorboard *b, const json_t *event)
 
 static int tell_board(struct tensorboard *b, const json_t *event, struct error *e)
 {
-	const char *kind = json_string_value(json_object_get(event, "event")), *config = json_string_value(json_object_get(event, "config"));
+	const char *kind = json_string_value(json_object_get(event, "event")),
+		*config = json_string_value(json_object_get(event, "config"));
 
 	add_scalars(b, kind, event);
 	if (!strcmp(kind, "step")) {
@@ -111,7 +113,7 @@ static int tell_board(struct tensorboard *b, const json_t *event, struct error *
 
 /* ---- opening ---- */
 
-/* For the page, what is there is told again; the next line begins where the last sound one ends. */
+/* Continues an existing log: the page gets its events, and the next line begins where the last complete one ends. */
 static int go_on(struct events *ev, struct error *e)
 {
 	struct buffer text = { 0 };
@@ -196,7 +198,7 @@ int events_open_board(struct events *ev, const struct train_settings *s, long st
 	return ev->board ? 0 : -1;
 }
 
-/* ---- telling ---- */
+/* ---- writing ---- */
 
 struct json_out *events_begin(struct events *ev, const char *kind, long step)
 {
@@ -245,7 +247,8 @@ static void tell_others(struct events *ev)
 	json_decref(event);
 }
 
-/* A reader of the metrics that goes away costs a warning, not the run; a full disk costs the exit code, but not the adapter. */
+/* A reader of the metrics that goes away costs a warning, not the run;
+ * a full disk costs the exit code, but not the adapter. */
 void events_tell(struct events *ev)
 {
 	struct error e;

@@ -1,5 +1,5 @@
 /*
- * loss_mean.h - the mean of a run's losses as sd-scripts shows it: of the batches so far, at most of an epoch's worth.
+ * loss_mean.h - the mean loss as sd-scripts shows it: over the last batches, at most as many as an epoch has.
  *
  * A resumed run begins anew, as sd-scripts does.
  */

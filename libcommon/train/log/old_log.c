@@ -1,4 +1,4 @@
-/* Reads the log of an earlier run, and refuses what is none. */
+/* Reading an existing log, and refusing other files. */
 #include <ctype.h>
 #include <string.h>
 #include "../../io/json.h"
@@ -8,7 +8,7 @@
 
 #define LOG_CAP (1u << 30)
 
-/* Takes literal from *at; what ends within it was torn there. */
+/* Takes literal from *at; true too where the text ends within it, as an incomplete line does. */
 static bool take(const char **at, const char *end, const char *literal)
 {
 	const size_t n = strlen(literal), there = (size_t)(end - *at) < n ? (size_t)(end - *at) : n;
@@ -34,7 +34,7 @@ static bool begins_as_event(const char *line, size_t n)
 	return at == end || *at == ',' || *at == '}';
 }
 
-/* Where power failed, the file may be longer than what was written: zeros. */
+/* After a power failure a file may end in zeros: its size was stored, and its last data was not. */
 static bool is_zeros(const char *bytes, size_t n)
 {
 	return n && !bytes[0] && !memcmp(bytes, bytes + 1, n - 1);
@@ -56,9 +56,10 @@ static int not_ours(const char *path, size_t line, const struct buffer *text, st
 	const char *kind = kind_of(text->data, text->len);
 
 	if (kind && strcmp(kind, "JSON"))
-		return fail(e, EXIT_USAGE, "%s: is %s, no log to go on with; nothing was changed; name another file with --log", path, kind);
-	return fail(e, EXIT_USAGE, "%s:%zu: no event of lora-train, so this is no log to go on with; nothing was changed; name another "
-		    "file with --log", path, line);
+		return fail(e, EXIT_USAGE, "%s: is %s, no log to go on with; nothing was changed; "
+					   "name another file with --log", path, kind);
+	return fail(e, EXIT_USAGE, "%s:%zu: no event of lora-train, so this is no log to go on with; "
+				   "nothing was changed; name another file with --log", path, line);
 }
 
 int old_log_read(const char *path, struct buffer *text, size_t *sound, struct error *e)

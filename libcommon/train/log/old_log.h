@@ -1,7 +1,7 @@
 /*
- * old_log.h - whether a file that is there is a log of ours, which a run may go on with.
+ * old_log.h - reads an existing log, and refuses a file that is none of ours.
  *
- * Owns what a line of a log looks like.  Reads only; who goes on cuts the torn end.
+ * Owns what a line of a log looks like.  Reads only; the caller cuts off an incomplete end.
  */
 #ifndef TRAIN_LOG_OLD_LOG_H
 #define TRAIN_LOG_OLD_LOG_H
@@ -9,7 +9,8 @@
 #include <jansson.h>
 #include "../../base/memory.h"
 
-/* Every line must be an event of lora-train; only the last may be torn.  *sound: bytes before the torn line.  EXIT_USAGE: another file. */
+/* Every line must be an event of lora-train; only the last may be incomplete.  *sound: bytes before such a line.
+ * EXIT_USAGE: another file. */
 int old_log_read(const char *path, struct buffer *text, size_t *sound, struct error *e) MUST_CHECK;
 /* The event of the line at *at, which moves on behind it; NULL at the end.  json_decref() it. */
 json_t *old_log_next(const struct buffer *text, size_t sound, size_t *at);

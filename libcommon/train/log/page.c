@@ -1,3 +1,4 @@
+/* The HTML page of a run: collecting its events, curves, samples, findings, settings. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +9,9 @@
 #include "page.h"
 
 #define THUMBNAIL 192           /* pixels, the longer side */
-#define COLUMNS 16              /* of the strip of samples: more are thinned out */
+#define COLUMNS 16              /* most pictures in a strip of samples; of more, some are left out */
 
-/* All doubles, so that a chart can walk through them by stride. */
+/* The numbers of a step; all doubles, so that a chart can read one of them by its stride. */
 struct row { double step, loss, smooth, lr_unet, lr_te, grad_norm, seconds, bin[LOSS_BINS]; };
 struct check { double step, loss; };
 struct sample { long step, index; char *path, *prompt; };
@@ -22,7 +23,7 @@ struct report {
 	struct sample *sample; size_t samples, sample_capacity;
 	struct finding *finding; size_t findings, finding_capacity;
 	char *config, *why;
-	json_t *changed;                /* keys whose value is not the default; NULL: an old log does not say */
+	json_t *changed;                /* keys whose value is not the default; NULL: an old log without them */
 	long steps, step, pictures;
 };
 
@@ -76,7 +77,8 @@ static void on_start(struct report *r, const json_t *event)
 static void on_step(struct report *r, const json_t *event)
 {
 	const json_t *bins = json_object_get(event, "loss_by_timestep");
-	struct row row = { number(event, "step"), number(event, "loss"), number(event, "loss_smooth"), number(event, "lr_unet"),
+	struct row row = { number(event, "step"), number(event, "loss"), number(event, "loss_smooth"),
+			   number(event, "lr_unet"),
 			   number(event, "lr_te"), number(event, "grad_norm"), number(event, "seconds"), { 0 } };
 	size_t i;
 
@@ -98,14 +100,15 @@ static void on_sample(struct report *r, const json_t *event)
 {
 	GROW(r->sample, r->samples, r->sample_capacity);
 	r->sample[r->samples++] = (struct sample){ json_integer_value(json_object_get(event, "step")),
-						   json_integer_value(json_object_get(event, "index")), text(event, "path"),
-						   text(event, "prompt") };
+						   json_integer_value(json_object_get(event, "index")),
+						   text(event, "path"), text(event, "prompt") };
 }
 
 static void on_finding(struct report *r, const json_t *event)
 {
 	GROW(r->finding, r->findings, r->finding_capacity);
-	r->finding[r->findings++] = (struct finding){ json_integer_value(json_object_get(event, "step")), text(event, "say") };
+	r->finding[r->findings++] = (struct finding){ json_integer_value(json_object_get(event, "step")),
+						      text(event, "say") };
 }
 
 static void on_end(struct report *r, const json_t *event)
@@ -157,9 +160,11 @@ static const char head[] =
 	"h1{font-size:1.5em;margin:0}h2{font-size:1.1em;margin:1.6em 0 .5em}.soft{color:var(--soft)}\n"
 	".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,560px),1fr));gap:1em}\n"
 	"svg{width:100%;height:auto;border:1px solid var(--line);border-radius:6px;font:11px system-ui,sans-serif}\n"
-	"svg text{fill:currentColor}svg .title{font-size:13px;font-weight:600}svg .grid{stroke:var(--line)}svg .axis{stroke:currentColor}\n"
+	"svg text{fill:currentColor}svg .title{font-size:13px;font-weight:600}"
+	"svg .grid{stroke:var(--line)}svg .axis{stroke:currentColor}\n"
 	".strip{display:flex;gap:8px;overflow-x:auto;padding-bottom:6px}figure{margin:0;flex:none}\n"
-	"figure img{display:block;width:144px;border-radius:4px}figcaption{font-size:.8em;color:var(--soft);text-align:center}\n"
+	"figure img{display:block;width:144px;border-radius:4px}"
+	"figcaption{font-size:.8em;color:var(--soft);text-align:center}\n"
 	"pre{overflow-x:auto;padding:.8em;border:1px solid var(--line);border-radius:6px;font-size:.85em}\n"
 	"</style>\n";
 
@@ -183,12 +188,14 @@ static struct chart_line line_of(const struct report *r, const char *label, cons
 
 static void add_loss(struct buffer *out, const struct report *r)
 {
-	struct chart_line lines[3] = { line_of(r, "each step", "#9db8d9", &r->row[0].loss), line_of(r, "smoothed", "#1f5fb4", &r->row[0].smooth),
+	struct chart_line lines[3] = { line_of(r, "each step", "#9db8d9", &r->row[0].loss),
+				       line_of(r, "smoothed", "#1f5fb4", &r->row[0].smooth),
 				       { "validation", "#d1651c" } };
 
 	lines[0].thin = true;
 	if (r->checks)
-		lines[2] = (struct chart_line){ "validation", "#d1651c", &r->check[0].step, &r->check[0].loss, r->checks, 2, 2, false, true };
+		lines[2] = (struct chart_line){ "validation", "#d1651c", &r->check[0].step, &r->check[0].loss,
+						r->checks, 2, 2, false, true };
 	chart_svg(out, &(struct chart){ "Loss", lines, r->checks ? 3 : 2, true });
 }
 
@@ -210,8 +217,8 @@ static void add_norm(struct buffer *out, const struct report *r)
 
 static void add_bins(struct buffer *out, const struct report *r)
 {
-	static const char *const colours[LOSS_BINS] = { "#2b4a9b", "#2f6fb8", "#3a93c2", "#45ada9", "#5db487", "#8cb35a", "#bfa53a",
-							"#dd8c31", "#dc6530", "#c33c33" };
+	static const char *const colours[LOSS_BINS] = { "#2b4a9b", "#2f6fb8", "#3a93c2", "#45ada9", "#5db487",
+							"#8cb35a", "#bfa53a", "#dd8c31", "#dc6530", "#c33c33" };
 	static const char *const labels[LOSS_BINS] = { "0", "10", "20", "30", "40", "50", "60", "70", "80", "90" };
 	struct chart_line lines[LOSS_BINS];
 	size_t i;
@@ -237,7 +244,8 @@ static void add_charts(struct buffer *out, const struct report *r)
 
 static void shrink(struct image *i)
 {
-	int longer = i->width > i->height ? i->width : i->height, w = i->width * THUMBNAIL / longer, h = i->height * THUMBNAIL / longer;
+	int longer = i->width > i->height ? i->width : i->height, w = i->width * THUMBNAIL / longer,
+		h = i->height * THUMBNAIL / longer;
 	struct image small;
 
 	if (longer <= THUMBNAIL || w < 1 || h < 1)
@@ -247,7 +255,7 @@ static void shrink(struct image *i)
 	*i = small;
 }
 
-/* A picture that is gone since is left out. */
+/* Adds a picture; one that no longer exists is left out. */
 static void add_picture(struct buffer *out, const struct sample *s)
 {
 	struct image_options options = { { 255, 255, 255 }, 0 };
@@ -310,7 +318,7 @@ static void add_samples(struct buffer *out, const struct report *r)
 	}
 }
 
-/* ---- words ---- */
+/* ---- text ---- */
 
 static void add_findings(struct buffer *out, const struct report *r)
 {
@@ -338,7 +346,8 @@ static void add_summary(struct buffer *out, const struct report *r, const char *
 	add_escaped(out, title);
 	buffer_adds(out, "</h1>\n<p class=\"soft\">");
 	if (last)
-		buffer_addf(out, "Step %.0f of %ld, %ld pictures, smoothed loss %.4f; ended: ", last->step, r->steps, r->pictures, last->smooth);
+		buffer_addf(out, "Step %.0f of %ld, %ld pictures, smoothed loss %.4f; ended: ", last->step, r->steps,
+			    r->pictures, last->smooth);
 	add_escaped(out, r->why ? r->why : "not yet");
 	buffer_adds(out, "</p>\n");
 }
@@ -363,7 +372,8 @@ static void add_settings(struct buffer *out, const struct report *r)
 	if (!r->config || !*r->config)
 		return;
 	text = rest = xstrdup(r->config);
-	buffer_addf(out, "<h2>Settings</h2>\n%s<pre>", r->changed ? "<p class=\"soft\">Marked: what differs from the default.</p>\n" : "");
+	buffer_addf(out, "<h2>Settings</h2>\n%s<pre>",
+		    r->changed ? "<p class=\"soft\">Marked: what differs from the default.</p>\n" : "");
 	while ((line = strsep(&rest, "\n")) && (*line || rest)) {
 		const bool changed = is_changed(r, line);
 		buffer_adds(out, changed ? "<mark>" : "");

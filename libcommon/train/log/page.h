@@ -1,8 +1,8 @@
 /*
- * report_html.h - a run's events as one self-contained page: curves, samples over time, findings, settings.
+ * page.h - a run's events as one self-contained HTML page: curves, samples over time, findings, settings.
  *
- * Fed with the events of the log, in order; a run that goes on after a resume replaces what lies behind its start.  Must not know where
- * events come from.
+ * It is given the events of the log, in order.  A resumed run replaces the events after its starting step.  Must not
+ * know where events come from.
  */
 #ifndef TRAIN_LOG_PAGE_H
 #define TRAIN_LOG_PAGE_H

@@ -1,3 +1,4 @@
+/* Settings of the adapter: network_args, rates of its parts, blocks, base weights. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,8 +79,8 @@ static int take_arg(const struct arg *args, const char *item, struct error *e)
 		*(const char **)a->value = item + n + 1;
 		return 0;
 	}
-	return fail(e, EXIT_USAGE, "network_args: '%s' is not known; conv_dim=N, conv_alpha=X and the adapter's settings "
-		    "in lora-config(5) are", item);
+	return fail(e, EXIT_USAGE, "network_args: '%s' is not known; "
+				   "conv_dim=N, conv_alpha=X and the adapter's settings in lora-config(5) are", item);
 }
 
 /* ---- the kind of adapter ---- */
@@ -92,7 +93,8 @@ const struct option_refusal network_modules[] = {
 	{ "networks.dylora", "DyLoRA is not there" NEAREST },
 	{ "networks.lora_fa", "LoRA-FA is not there" NEAREST },
 	{ "networks.control_net_lllite", "ControlNet-LLLite is not there" },
-	{ "lycoris.kohya", "LyCORIS is not there; of its kinds algo=lora and algo=locon are network_dim and conv_dim of networks.lora, and dora_wd is dora" },
+	{ "lycoris.kohya", "LyCORIS is not there; of its kinds algo=lora and algo=locon are network_dim and conv_dim "
+			   "of networks.lora, and dora_wd is dora" },
 	{ 0 }
 };
 
@@ -123,11 +125,12 @@ static int read_text_rates(struct train_settings *s, struct error *e)
 	if (*end)
 		return fail(e, EXIT_USAGE, "text_encoder_lr: '%s': SDXL has two text encoders", text);
 	if (s->lr.te1 != s->lr.te2)
-		note("text_encoder_lr: %g for text encoder 1 and %g for 2; sd-scripts takes the first for both", s->lr.te1, s->lr.te2);
+		note("text_encoder_lr: %g for text encoder 1 and %g for 2; sd-scripts takes the first for both",
+		     s->lr.te1, s->lr.te2);
 	return 0;
 }
 
-/* A part with rate 0 is not trained, as in sd-scripts. */
+/* Reads the learning rates.  UNet or text encoders with a rate of 0 are not trained, as in sd-scripts. */
 static int read_rates(struct train_settings *s, struct error *e)
 {
 	const char *end = "";
@@ -148,8 +151,8 @@ static int read_rates(struct train_settings *s, struct error *e)
 		s->unet_only = true;
 	}
 	if (s->unet_only && s->text_only)
-		return fail(e, EXIT_USAGE, "neither the UNet nor a text encoder is to be trained; leave out network_train_*_only or a "
-			    "learning rate of 0");
+		return fail(e, EXIT_USAGE, "neither the UNet nor a text encoder is to be trained; "
+					   "leave out network_train_*_only or a learning rate of 0");
 	return 0;
 }
 
@@ -160,7 +163,8 @@ double adapter_settings_rate(const struct train_settings *s)
 
 double adapter_settings_lowest_rate(const struct train_settings *s)
 {
-	const double rates[] = { s->text_only ? 0 : s->lr.unet, s->unet_only ? 0 : s->lr.te1, s->unet_only ? 0 : s->lr.te2 };
+	const double rates[] = { s->text_only ? 0 : s->lr.unet, s->unet_only ? 0 : s->lr.te1,
+				 s->unet_only ? 0 : s->lr.te2 };
 	double lowest = 0;
 
 	for (int i = 0; i < 3; i++)
@@ -192,7 +196,8 @@ static int check_bases(const struct train_settings *s, struct error *e)
 				    s->base_multipliers);
 	}
 	if (n > s->base_weights.count)
-		return fail(e, EXIT_USAGE, "base_weights_multiplier has %zu numbers for %zu base_weights", n, s->base_weights.count);
+		return fail(e, EXIT_USAGE, "base_weights_multiplier has %zu numbers for %zu base_weights", n,
+			    s->base_weights.count);
 	return 0;
 }
 
@@ -215,10 +220,11 @@ int adapter_settings_finish(struct train_settings *s, struct error *e)
 	if (s->dim_from_weights && !s->network_weights)
 		return fail(e, EXIT_USAGE, "dim_from_weights needs network_weights, the file to take them from");
 	if (s->dim_from_weights && (s->blocks.dims || s->blocks.conv_dims))
-		return fail(e, EXIT_USAGE, "dim_from_weights and block_dims both say which ranks there are; leave out one");
+		return fail(e, EXIT_USAGE, "dim_from_weights and block_dims both say which ranks there are; "
+					   "leave out one");
 	if (s->dora && s->base_weights.count)
-		return fail(e, EXIT_USAGE, "dora and base_weights: the lengths would be those of the model without them; make the model with "
-			    "lora-merge first");
+		return fail(e, EXIT_USAGE, "dora and base_weights: the lengths would be those of the model without "
+					   "them; make the model with lora-merge first");
 	if (s->dora && s->scale_weight_norms)
 		return fail(e, EXIT_USAGE, "dora and scale_weight_norms: a DoRA learns the lengths; leave out one");
 	if (check_bases(s, e) < 0 || read_rates(s, e) < 0)

@@ -1,5 +1,5 @@
 /*
- * settings_adapter.h - what the settings say about the adapter: network_args, learning rates of its parts, blocks.
+ * adapter.h - settings of the adapter: network_args, learning rates, blocks, base weights.
  */
 #ifndef TRAIN_SETTINGS_ADAPTER_H
 #define TRAIN_SETTINGS_ADAPTER_H
@@ -12,13 +12,14 @@ extern const struct option_refusal network_modules[];
 
 int adapter_settings_finish(struct train_settings *s, struct error *e) MUST_CHECK;
 /* The blocks' plan; *given says whether there is one. */
-int adapter_settings_blocks(const struct train_settings *s, struct block_plan *p, bool *given, struct error *e) MUST_CHECK;
+int adapter_settings_blocks(const struct train_settings *s, struct block_plan *p, bool *given,
+			    struct error *e) MUST_CHECK;
 /* Weight of base_weights[i] */
 double adapter_base_weight(const struct train_settings *s, size_t i);
-/* The learning rate that is used: the UNet's, or where it is not trained the text encoders'. */
+/* The learning rate to show: the UNet's, or where it is not trained the text encoders'. */
 double adapter_settings_rate(const struct train_settings *s);
 double adapter_settings_lowest_rate(const struct train_settings *s);    /* of what is trained */
-/* What goes into ss_network_args as a JSON object, malloced; NULL: nothing but conv_dim and conv_alpha, if at all. */
+/* The value of ss_network_args as a JSON object, malloced; NULL: nothing beyond conv_dim and conv_alpha. */
 char *adapter_settings_json(const struct train_settings *s);
 
 #endif

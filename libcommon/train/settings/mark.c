@@ -1,4 +1,4 @@
-/* Which run a file belongs to, as text and as a mark of it. */
+/* The settings that make a run, its mark, and the difference between two runs. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "mark.h"
 #include "settings.h"
 
-/* What no row knows, as an older or later version's file may have it, makes another run. */
+/* Does this line make another run?  A key without a row, of an older or later version, does. */
 static bool makes_another(const struct tool *tool, const char *line)
 {
 	char *key = xstrndup(line, strcspn(line, " "));
@@ -76,7 +76,7 @@ void run_mark(const char *identity, const char *settings, char mark[MARK_SIZE])
 	mark[MARK_SIZE - 1] = 0;
 }
 
-/* A line without its counterpart stands against a default. */
+/* The difference as text; a line without counterpart is compared with the default. */
 static char *told(const char *key, const char *was, const char *is)
 {
 	const int n = key_length(key) - 3;

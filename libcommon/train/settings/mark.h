@@ -1,19 +1,21 @@
 /*
- * mark.h - which run: the settings that make it, a mark of both these and its identity, and what two runs differ in.
+ * mark.h - tells runs apart: the settings that make a run, the mark (a hash of these and of the identity), and the
+ * difference between the settings of two runs.
  *
- * Which keys make no other run is said by their rows (settings.c).  Must not know where settings come from; they are TOML of one
- * `key = value` a line.
+ * The rows of settings.c say which keys make no other run.  Settings are TOML, one `key = value` a line.  Must not know
+ * where they come from.
  */
 #ifndef TRAIN_SETTINGS_MARK_H
 #define TRAIN_SETTINGS_MARK_H
 
 enum { MARK_SIZE = 17 };
 
-/* The lines of config without those that make no other run (its length, what the identity tells in other words, what files say of
- * themselves) and without lines of defaults, so that a key which a later version brings makes none either.  Malloced. */
+/* The lines of config that make the run, malloced: without keys that make no other run (its length, what the identity
+ * holds already, what only describes files), and without defaults, so that a key of a later version makes no other run
+ * either. */
 char *mark_settings(const char *config, const char *defaults);
 void run_mark(const char *identity, const char *settings, char mark[MARK_SIZE]);
-/* "learning_rate = 0.001, this one 1e-05", the first of them, malloced; NULL: they are the same. */
+/* The first difference, as "learning_rate = 0.001, this one 1e-05", malloced; NULL: they are the same. */
 char *settings_difference(const char *was, const char *is);
 
 #endif

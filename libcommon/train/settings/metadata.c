@@ -1,3 +1,4 @@
+/* Settings of the adapter's metadata: the thumbnail, and settings that are ss_* keys. */
 #include <stdlib.h>
 #include <string.h>
 #include "../../base/base64.h"
@@ -5,11 +6,12 @@
 #include "../../io/publish.h"
 #include "metadata.h"
 
-#define THUMBNAIL_CAP (4 << 20)         /* it is read whenever somebody looks at the file's header */
+#define THUMBNAIL_CAP (4 << 20)         /* bytes; every reader of the file's header reads it */
 
 static const char *mime_type(const struct buffer *file)
 {
-	static const char *const types[][2] = { { "JPEG", "image/jpeg" }, { "PNG", "image/png" }, { "WebP", "image/webp" } };
+	static const char *const types[][2] = { { "JPEG", "image/jpeg" }, { "PNG", "image/png" },
+						{ "WebP", "image/webp" } };
 	const char *type = image_type(file->data, file->len, NULL);
 
 	for (size_t i = 0; type && i < sizeof(types) / sizeof(*types); i++)
