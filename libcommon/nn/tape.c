@@ -58,7 +58,7 @@ struct tape *tape_new_dry(void)
 	return new_tape(&dry_backend, NULL, DRY_BASE, DRY_BYTES);
 }
 
-static void call_in(struct tape *t)
+static void drop_borrowed_gradients(struct tape *t)
 {
 	while (t->borrowers) {
 		struct tensor *x = t->borrower[--t->borrowers];
@@ -71,7 +71,7 @@ void tape_free(struct tape *t)
 {
 	if (!t)
 		return;
-	call_in(t);
+	drop_borrowed_gradients(t);
 	t->be->release(t->device, t->memory);
 	heap_free(&t->floats);
 	free(t->host.base);
@@ -82,7 +82,7 @@ void tape_free(struct tape *t)
 
 void tape_reset(struct tape *t)
 {
-	call_in(t);
+	drop_borrowed_gradients(t);
 	heap_clear(&t->floats);
 	arena_reset(&t->host);
 	t->nodes = t->blocks = 0;

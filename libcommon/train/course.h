@@ -29,6 +29,7 @@ struct course {
 int course_read_seed(struct course *c, struct error *e) MUST_CHECK;
 /* schedule.c: the run's length and its learning rate.  per_epoch: steps; 0: not known. */
 int course_set_length(struct course *c, long per_epoch, struct error *e) MUST_CHECK;
+int course_print_lr(const struct course *c, struct error *e) MUST_CHECK;        /* --print-lr: JSON lines */
 /* Puts the weights that are saved, sampled and validated (averages, if any are kept) in the place of those in training,
  * until course_end_average(), which must be called even after a failure and does nothing where nothing was begun. */
 int course_show_average(struct course *c, struct error *e) MUST_CHECK;

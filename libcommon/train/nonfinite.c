@@ -100,7 +100,7 @@ void keeper_keep_nonfinite(struct keeper *k, const struct order_place *place)
 		say = xprintf("loss or gradient was not finite in step %ld; what it saw is in the file; "
 			      "--replay-step %ld repeats it", step, step);
 		warning("%s: %s", path, say);
-		report_nonfinite(k->witness, step, path, say);
+		report_nonfinite(&k->witness->log, step, path, say);
 		free(say);
 		k->nonfinite_kept++;
 	}

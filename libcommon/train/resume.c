@@ -54,7 +54,7 @@ int keeper_lock(struct keeper *k, struct error *e)
 
 static int load(struct keeper *k, const char *path, const char *settings, struct error *e)
 {
-	const struct state_more more = { k->course->ema.value, k->witness->curves, CURVES };
+	const struct state_more more = { k->course->ema.value, k->witness->log.curves, CURVES };
 	/* the identity holds the data, which is not there */
 	const bool any = k->s->replay_step || k->data->stand_in;
 	const struct state_like like = { any ? NULL : k->identity, any ? NULL : settings };

@@ -121,7 +121,7 @@ static void all_files(const struct keeper *k, struct need *n)
 
 /* ---- the room ---- */
 
-static void look(const char *folder, struct need *n)
+static void measure_room(const char *folder, struct need *n)
 {
 	char *at = existing_folder(folder);
 	struct statvfs disk;
@@ -179,7 +179,7 @@ int keeper_check_room(struct keeper *k, bool strict, struct error *e)
 
 	one_file(k, &n);
 	all_files(k, &n);
-	look(k->s->output_dir, &n);
+	measure_room(k->s->output_dir, &n);
 	k->file_bytes[RUN_ADAPTER] = n.adapter;
 	k->file_bytes[RUN_STATE] = n.state;
 	k->all_bytes = n.all;
@@ -205,7 +205,7 @@ int keeper_leave_room(const struct keeper *k, enum run_file file, struct error *
 	char words[3][BYTES_SIZE], *path;
 	struct need n;
 
-	look(k->s->output_dir, &n);
+	measure_room(k->s->output_dir, &n);
 	if (now > n.most || now > n.free || now + last <= n.free)
 		return 0;       /* what does not fit at all says so itself */
 	size(now, words[0]);

@@ -39,7 +39,7 @@ static int train(struct run *r, struct error *e)
 		run_step(r, &b, &f);
 		c->done++;
 		c->nonfinite = f.finite ? 0 : c->nonfinite + 1;
-		report_step(&r->witness, &f);
+		report_step(&r->witness.log, r->s, &c->optimizer, &f);
 		result = look_at_weights(r, true, e);
 		if (!result && c->nonfinite == NONFINITE_LIMIT)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, at step %ld; lower the learning "
@@ -84,10 +84,9 @@ static int begin_reports(struct run *r, struct error *e)
 {
 	struct witness *w = &r->witness;
 
-	if (events_open(&w->events, r->s, e) < 0 || events_open_board(&w->events, r->s, r->course.done, e) < 0)
+	if (events_open(&w->log.events, r->s, e) < 0 || events_open_board(&w->log.events, r->s, r->course.done, e) < 0)
 		return -1;
-	loss_mean_begin(&w->mean, order_batches(r->data.order));
-	report_start(w, r->keeper.config, r->keeper.resumed);
+	witness_tell_start(w, r->keeper.config, r->keeper.resumed);
 	return 0;
 }
 
@@ -95,9 +94,7 @@ static void end_reports(struct run *r, int result)
 {
 	char *adapter = !result && !r->data.replaying ? keeper_adapter_path(&r->keeper) : NULL;
 
-	progress_end(r->witness.progress);
-	r->witness.progress = NULL;
-	report_end(&r->witness, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done", adapter);
+	report_end(&r->witness.log, r->course.done, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done", adapter);
 	if (result == EXIT_SAVED)
 		note("stopped by %s after step %ld of %ld, saved; run again with --resume auto to go on", stop_reason(), r->course.done,
 		     r->course.total);
@@ -141,7 +138,7 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 		return run_check(r, latents, count, e);
 	stop_clock(limit);
 	if (r->s->print_lr)
-		return run_prepare(r, latents, count, e) < 0 ? -1 : report_lr(&r->course, e);
+		return run_prepare(r, latents, count, e) < 0 ? -1 : course_print_lr(&r->course, e);
 	if (networks_open_device(&r->net, e) < 0 || run_refuse_early(r, latents, count, e) < 0 || keeper_lock(&r->keeper, e) < 0)
 		return -1;
 	if (run_prepare(r, latents, count, e) < 0 || run_fit(r, e) < 0 || run_load(r, e) < 0 || networks_take_arena(&r->net, e) < 0)
@@ -157,7 +154,7 @@ int train_run(struct train_settings *s, const struct tool *tool, const char *con
 
 	run_begin(&r, s, tool);
 	result = run(&r, latents, count, e);
-	if (events_close(&r.witness.events, s, &late) < 0) {
+	if (events_close(&r.witness.log.events, s, &late) < 0) {
 		if (result < 0)
 			warning("%s", late.text);
 		else

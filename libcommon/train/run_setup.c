@@ -9,7 +9,7 @@ void run_begin(struct run *r, struct train_settings *s, const struct tool *tool)
 {
 	*r = (struct run){
 		.s = s, .tool = tool, .data.s = s, .net.s = s, .course.s = s,
-		.witness = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course, .events.fd = -1 },
+		.witness = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course, .log.events.fd = -1 },
 		.keeper = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course, .witness = &r->witness,
 			    .lock = -1 },
 	};

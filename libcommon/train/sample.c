@@ -161,7 +161,7 @@ static int paint_one(struct witness *me, size_t index, bool epoch, struct error 
 	if (!result)
 		result = save_picture(me, path, &what, seed, &picture, e);
 	if (!result)
-		report_sample(me, index, path, what.text, seed, what.width, what.height);
+		report_sample(&me->log, me->course->done, index, path, what.text, seed, what.width, what.height);
 	image_free(&picture);
 	free(noise);
 	free(path);
@@ -245,5 +245,5 @@ void witness_sample(struct witness *me)
 	if (!due(me, &epoch) || paint_all(me, epoch, &e) == 0)
 		return;
 	warning("samples: %s; training goes on", e.text);
-	report_finding(me, "sample", e.text);
+	report_finding(&me->log, me->course->done, "sample", e.text);
 }

@@ -57,7 +57,7 @@ int keeper_save_adapter(struct keeper *k, unsigned by, struct error *e)
 	course_end_average(k->course);
 	metadata_free(&facts);
 	if (!result) {
-		report_save(k->witness, "save", path);
+		report_path(&k->witness->log, k->course->done, "save", path);
 		if (by != SAVED_AT_END)
 			rotate(k, ADAPTER_SUFFIX, adapter_rotation(k->s), NULL);
 	}
@@ -68,12 +68,12 @@ int keeper_save_adapter(struct keeper *k, unsigned by, struct error *e)
 int keeper_save_state(struct keeper *k, unsigned by, struct error *e)
 {
 	char *path = saved_path(k->s->output_dir, k->s->output_name, k->course->done, STATE_SUFFIX);
-	const struct state_more more = { k->course->ema.value, k->witness->curves, CURVES };
+	const struct state_more more = { k->course->ema.value, k->witness->log.curves, CURVES };
 	const struct state_facts facts = { k->course->done, by, k->identity, k->settings, k->config, k->mark };
 	int result = state_save(path, &k->course->optimizer, &more, &facts, e);
 
 	if (!result) {
-		report_save(k->witness, "state", path);
+		report_path(&k->witness->log, k->course->done, "state", path);
 		step_set_drop(&k->damaged, k->course->done);
 		rotate(k, STATE_SUFFIX, state_rotation(k->s), &k->damaged);
 		k->saved_at = seconds_now();

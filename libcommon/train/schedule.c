@@ -1,6 +1,8 @@
 /* The run's length and its learning-rate schedule: checks, and notes of rates that train nothing.  A length of 0 is not
  * known yet. */
 #include <string.h>
+#include <unistd.h>
+#include "../io/json.h"
 #include "course.h"
 #include "settings/adapter.h"
 
@@ -83,4 +85,23 @@ int course_set_length(struct course *c, long per_epoch, struct error *e)
 		s->save_every_epochs = each ? each : 1;
 	}
 	return set_schedule(c, e);
+}
+
+int course_print_lr(const struct course *c, struct error *e)
+{
+	struct json_out j = { 0 };
+	long k;
+	int result = 0;
+
+	optimizer_explain_lr(&c->optimizer.settings);
+	for (k = 0; k < c->total && !result; k++) {
+		json_begin(&j, NULL);
+		json_text(&j, "event", "lr");
+		json_int(&j, "step", k + 1);
+		json_number(&j, "lr", optimizer_lr(&c->optimizer.settings, adapter_settings_rate(c->s), lr_multiplier(&c->lr, k), k + 1));
+		json_end(&j);
+		result = json_line(&j, STDOUT_FILENO, e);
+	}
+	json_free(&j);
+	return result < 0 ? fail_at(e, "standard output") : 0;
 }

@@ -98,7 +98,8 @@ void witness_validate(struct witness *w)
 	if (course_show_average(w->course, &e) < 0 || losses_of(&from, w->course->seed, &work, n, sum, &e) < 0)
 		warning("validation: %s; training goes on", e.text);
 	else
-		report_validation(w, sum, TIMESTEPS, n, when.step, when.epoch);
+		report_validation(&w->log, &(struct validation_facts){ w->course->done, data_updates_per_epoch(w->data), sum, TIMESTEPS, n,
+								       when.step, when.epoch });
 	course_end_average(w->course);
 	workspace_free(&work);
 }

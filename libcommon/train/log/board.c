@@ -2,15 +2,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "witness.h"
+#include "report.h"
 
 /* sd-scripts' groups of parameters, with its names: UNet and text encoders, or the UNet's blocks; and LoRA+'s half of
  * each. */
 enum { GROUPS = 2 * (UNET_BLOCKS + 1), GROUP_NAME = 24 };
 
-static void name_group(const struct witness *w, const struct parameter *p, char name[GROUP_NAME])
+static void name_group(const struct train_settings *s, const struct parameter *p, char name[GROUP_NAME])
 {
-	const struct train_settings *s = w->s;
 	const bool unet = !strncmp(p->name, "lora_unet_", 10),
 		   blocks = unet && (s->blocks.down || s->blocks.mid || s->blocks.up);
 	const double ratio = unet ? s->plus_unet_ratio : s->plus_text_ratio;
@@ -22,36 +21,36 @@ static void name_group(const struct witness *w, const struct parameter *p, char 
 		snprintf(name, GROUP_NAME, "%s%s", unet ? "unet" : "textencoder", plus);
 }
 
-static void add_rates(struct witness *w, double multiplier)
+static void add_rates(struct events *ev, const struct train_settings *s, const struct optimizer *o, const struct step_facts *f)
 {
 	char seen[GROUPS][GROUP_NAME], name[GROUP_NAME], tag[GROUP_NAME + 8];
-	const double d = optimizer_d(&w->course->optimizer);
+	const double d = optimizer_d(o);
 	int groups = 0, k;
 
-	for (size_t i = 0; i < w->course->optimizer.count && groups < GROUPS; i++) {
-		const struct parameter *p = &w->course->optimizer.parameter[i];
-		const double rate = optimizer_lr(&w->course->optimizer.settings, p->lr, multiplier, w->course->done);
+	for (size_t i = 0; i < o->count && groups < GROUPS; i++) {
+		const struct parameter *p = &o->parameter[i];
+		const double rate = optimizer_lr(&o->settings, p->lr, f->lr, f->step);
 
-		name_group(w, p, name);
+		name_group(s, p, name);
 		for (k = 0; k < groups && strcmp(seen[k], name); k++)
 			;
 		if (k < groups)
 			continue;
 		strcpy(seen[groups++], name);
 		snprintf(tag, sizeof(tag), "lr/%s", name);
-		events_scalar(&w->events, tag, rate);
+		events_scalar(ev, tag, rate);
 		snprintf(tag, sizeof(tag), "lr/d*lr/%s", name);
-		events_scalar(&w->events, tag, d > 0 ? d * rate : NAN);
+		events_scalar(ev, tag, d > 0 ? d * rate : NAN);
 	}
 }
 
-void board_step(struct witness *w, const struct step_facts *f)
+void board_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o, const struct step_facts *f)
 {
-	struct events *ev = &w->events;
+	struct events *ev = &l->events;
 
-	events_scalar(ev, "loss/average", loss_mean(&w->mean));
-	add_rates(w, f->lr);
-	if (!w->s->scale_weight_norms || !f->finite)
+	events_scalar(ev, "loss/average", loss_mean(&l->mean));
+	add_rates(ev, s, o, f);
+	if (!s->scale_weight_norms || !f->finite)
 		return;
 	events_scalar(ev, "max_norm/keys_scaled", f->norms.scaled);
 	events_scalar(ev, "max_norm/average_key_norm", f->norms.mean);
@@ -60,30 +59,27 @@ void board_step(struct witness *w, const struct step_facts *f)
 }
 
 /* sd-scripts counts these by epochs. */
-void board_epoch(struct witness *w)
+void board_epoch(struct run_log *l, const struct step_facts *f)
 {
-	long per_epoch = data_updates_per_epoch(w->data);
-
-	if (w->course->done % per_epoch)
+	if (f->step % f->per_epoch)
 		return;
-	events_scalar(&w->events, "loss/epoch_average", loss_mean(&w->mean));
-	events_tell_scalars(&w->events, w->course->done / per_epoch);
+	events_scalar(&l->events, "loss/epoch_average", loss_mean(&l->mean));
+	events_tell_scalars(&l->events, f->step / f->per_epoch);
 }
 
-void board_validation(struct witness *w, double loss, bool of_step, bool of_epoch)
+void board_validation(struct run_log *l, double loss, const struct validation_facts *f)
 {
-	struct events *ev = &w->events;
-	double divergence = loss - loss_mean(&w->mean);
-	long per_epoch = data_updates_per_epoch(w->data);
+	struct events *ev = &l->events;
+	const double divergence = loss - loss_mean(&l->mean);
 
-	if (of_step) {
+	if (f->of_step) {
 		events_scalar(ev, "loss/validation/step_average", loss);
 		events_scalar(ev, "loss/validation/step_divergence", divergence);
 	}
 	events_tell(ev);
-	if (of_epoch) {
+	if (f->of_epoch) {
 		events_scalar(ev, "loss/validation/epoch_average", loss);
 		events_scalar(ev, "loss/validation/epoch_divergence", divergence);
-		events_tell_scalars(ev, (w->course->done + per_epoch - 1) / per_epoch);
+		events_tell_scalars(ev, (f->step + f->per_epoch - 1) / f->per_epoch);
 	}
 }

@@ -1,0 +1,24 @@
+/* What the log is told of data, networks and course when a run starts. */
+#include "witness.h"
+
+void witness_tell_start(struct witness *w, const char *config, const char *resumed)
+{
+	const struct course *c = w->course;
+	const struct run_networks *n = w->net;
+	struct start_facts f = {
+		.config = config, .resumed = resumed, .step = c->done, .steps = c->total, .rank = w->s->rank,
+		.held_out = w->data->held_out, .batches_per_epoch = order_batches(w->data->order), .modules = n->adapter->count,
+		.activation_bytes = n->activation_bytes, .planned_bytes = n->planned_bytes, .seed = c->seed, .device = n->be->name,
+		.trains = !w->s->dry_run,
+	};
+
+	for (size_t i = 0; i < w->data->set.count; i++)
+		*(w->data->set.sample[i].regularization ? &f.regularization : &f.pictures) += 1;
+	report_start(&w->log, w->tool, &f);
+}
+
+void witness_free(struct witness *w)
+{
+	samples_free(w->samples);
+	run_log_free(&w->log);
+}
