@@ -54,21 +54,28 @@ static int put_parts(struct adapter *a, struct adapter_module *m, const struct m
 	return 0;
 }
 
-/* Takes stem. */
-static int add_module(struct adapter *a, const struct layer *l, char *stem, const struct module_values *v, double weight, bool trainable,
-		      struct error *e)
+static char *name_in_files(const struct module_values *v, const struct layer *l, const struct unet_config *c, const char *stem)
+{
+	return v->kind->dialect ? adapter_stem(v->kind->dialect(&v->form), l, c) : xstrdup(stem);
+}
+
+/* Takes stem and name. */
+static int add_module(struct adapter *a, const struct layer *l, char *stem, char *name, const struct module_values *v, double weight,
+		      bool trainable, struct error *e)
 {
 	struct adapter_module *m = &a->module[a->count++];
 
 	*m = (struct adapter_module){
 		.layer = l,
 		.stem = stem,
+		.name = name,
 		.kind = v->kind,
 		.alpha = v->alpha,
 		.form = v->form,
 		.branch = { .kind = &v->kind->branch, .inner = &v->kind->branch, .rank = v->form.rank,
 			    .scale = (float)(kind_scale(v->kind, &v->form, v->alpha) * weight) },
 	};
+	memcpy(m->branch.number, v->form.number, sizeof(m->branch.number));
 	if (put_parts(a, m, v, trainable) < 0)
 		return fail(e, EXIT_MEMORY,
 			    "no device memory for the adapter's '%s'; use a smaller rank, or a device with more memory",
@@ -109,6 +116,7 @@ void adapter_free(struct adapter *a)
 		}
 		a->be->release(a->device, m->branch.fixed);
 		free(m->stem);
+		free(m->name);
 	}
 	a->be->release(a->device, (void *)a->constants.unit);
 	a->be->release(a->device, (void *)a->constants.ones);
@@ -131,8 +139,12 @@ static bool wanted(const struct adapter_spec *s, const struct layer *l)
 	bool component = l->component == COMPONENT_UNET ? s->unet : l->component == COMPONENT_TE1 ? s->te1 :
 			 l->component == COMPONENT_TE2 && s->te2;
 
-	return component && (l->group == LAYER_TRANSFORMER || s->start_shapes ||
-			     (l->group == LAYER_CONV_SET && (s->blocks ? s->blocks->convolutions : s->conv_rank > 0)));
+	if (!component || s->start_shapes)
+		return component;
+	if (s->kind && s->kind->takes)
+		return s->kind->takes(l->name, l->group == LAYER_CONV_SET, &(struct kind_wish){ .args = &s->args, .lycoris = s->lycoris });
+	return l->group == LAYER_TRANSFORMER ||
+	       (l->group == LAYER_CONV_SET && (s->blocks ? s->blocks->convolutions : s->conv_rank > 0));
 }
 
 /* Of their own for each module and part.  A module's first part goes by the stem alone, as in files of before there were more. */
@@ -157,8 +169,10 @@ static float *first_values(const struct part_form *p, const struct random *r)
 	device = xmalloc(n * sizeof(float));
 	if (p->start == START_UNIFORM)
 		random_uniforms(r, x, n, -b, b);
-	else
+	else if (p->start == START_NORMAL)
 		random_normal(r, x, n);
+	for (size_t i = 0; i < n && p->start == START_ONE; i++)
+		x[i] = 1;
 	for (size_t i = 0; i < n && p->start == START_NORMAL; i++)
 		x[i] *= p->spread;
 	part_to_device(device, x, p);
@@ -272,10 +286,14 @@ static int new_values(const struct creation *c, const struct layer *l, const cha
 		      const struct shape *shape, bool dry, struct module_values *v, struct error *e)
 {
 	const struct adapter_spec *s = c->spec;
-	const struct kind_wish wish = { shape->rank, shape->alpha, &s->args, l->convolution };
-	struct module_form form;
+	const struct kind_wish wish = { shape->rank, shape->alpha, &s->args, l->convolution, s->lycoris };
+	struct module_form form = { 0 };
 
-	c->kind->form(&form, layer_weight(l), &wish);
+	if (c->kind->form)
+		c->kind->form(&form, layer_weight(l), &wish);
+	if (!form.part[0].n && !form.part[1].n && !(m && s->start_shapes))
+		return fail(e, EXIT_USAGE, "%s has %d outputs, which network_dim %d does not divide; choose another network_dim", stem,
+			    layer_weight(l)->out, shape->rank);
 	*v = (struct module_values){ 0 };
 	if (m && (check_form(c, m, &form, e) < 0 || (!dry && file_values(c->file, m, v, e) < 0)))
 		return -1;
@@ -298,7 +316,7 @@ static int create_module(struct adapter *a, const struct layer *l, char *stem, c
 		free(stem);
 		return -1;
 	}
-	status = add_module(a, l, stem, &v, 1, true, e);
+	status = add_module(a, l, stem, name_in_files(&v, l, &c->config, stem), &v, 1, true, e);
 	free_values(&v);
 	return status;
 }
@@ -409,10 +427,12 @@ static int load_module(struct adapter *a, const struct file_module *m, const str
 {
 	struct module_values v = { .kind = m->kind, .form = m->form, .alpha = m->alpha };
 	int status = backend_is_dry(a->be) ? 0 : file_values(l->file, m, &v, e);
+	char *stem;
 
 	if (status < 0)
 		return -1;
-	status = add_module(a, m->layer, kohya_stem(m->layer, &l->config), &v, l->weight, l->trainable, e);
+	stem = kohya_stem(m->layer, &l->config);
+	status = add_module(a, m->layer, stem, name_in_files(&v, m->layer, &l->config, stem), &v, l->weight, l->trainable, e);
 	free_values(&v);
 	return status;
 }

@@ -15,6 +15,7 @@
 struct adapter_module {
 	const struct layer *layer;
 	char *stem;                     /* kohya's: "lora_unet_input_blocks_4_1_proj_in" */
+	char *name;                     /* what a file calls it: the same, unless the kind has another dialect */
 	const struct adapter_kind *kind;
 	double alpha;
 	struct module_form form;        /* of lengths too where they are trained, behind the kind's parts */
@@ -37,6 +38,7 @@ struct adapter_spec {
 	bool unet, te1, te2;
 	const struct adapter_kind *kind;        /* NULL: a LoRA */
 	struct kind_args args;
+	bool lycoris;                           /* as LyCORIS would make them */
 	int rank; double alpha;
 	int conv_rank;
 	double conv_alpha; /* conv_rank 0: the CONV_SET layers get no adapter.  3x3 take these, the set's 1x1 and time

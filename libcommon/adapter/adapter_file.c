@@ -77,18 +77,30 @@ static bool is_float(enum dtype t)
 	return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16 || t == DTYPE_F64;
 }
 
+/* What its kind wants to know beside shapes and alpha. */
+static int settle(struct alpha_sources *sources, struct file_module *m, struct error *e)
+{
+	struct kind_source s = { .file = alpha_sources_file(sources), .name = m->name, .alpha = m->alpha };
+
+	if (!m->kind->settle)
+		return 0;
+	if (alpha_sources_config(sources, &s.config, &s.config_path, e) < 0)
+		return -1;
+	return m->kind->settle(&m->form, layer_weight(m->layer), &s, e);
+}
+
 static int read_alpha(struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
 	const struct alpha_question q = { .name = m->name, .length = strlen(m->name), .component = m->layer->component,
 					  .path = m->layer->name, .tensor = m->alpha_tensor, .lengths = m->lengths != NULL,
-					  .rank = m->form.rank };
+					  .rank = m->form.rank, .none = m->kind->no_alpha };
 	struct module_alpha alpha;
 
 	if (alpha_of(sources, &q, &alpha, e) < 0)
 		return -1;
 	m->alpha = alpha.value;
 	m->origin = alpha.origin;
-	return 0;
+	return settle(sources, m, e);
 }
 
 static int wrong_shape(const struct safetensors *s, const struct file_module *m, const struct weight *w,
@@ -174,6 +186,8 @@ static int check_module(const struct safetensors *s, struct alpha_sources *sourc
 
 	if (!m->kind)                           /* an alpha or lengths alone */
 		m->kind = adapter_kinds[0];
+	if (m->kind->other && m->kind->other(m->part))
+		return refuse_method(s->path, m->name, m->kind->other(m->part), e);
 	missing = m->kind->missing(m->part);
 	if (missing >= 0)
 		return incomplete(s, m, missing, e);

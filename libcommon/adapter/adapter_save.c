@@ -16,7 +16,7 @@ static void put_part(const struct adapter *a, const struct adapter_module *m, in
 	part_to_file(file, device, p);
 	free(device);
 	*t = (struct safetensors_out){
-		.name = xprintf("%s.%s", m->stem, adapter_part_suffix(m, i)), .dtype = DTYPE_F32, .dims = p->dims, .data = file, .floats = true,
+		.name = xprintf("%s.%s", m->name, adapter_part_suffix(m, i)), .dtype = DTYPE_F32, .dims = p->dims, .data = file, .floats = true,
 	};
 	for (int k = 0; k < 4; k++)
 		t->shape[k] = p->shape[k];
@@ -28,7 +28,7 @@ static void put_alpha(const struct adapter_module *m, struct safetensors_out *t)
 
 	*alpha = (float)m->alpha;
 	*t = (struct safetensors_out){
-		.name = xprintf("%s.alpha", m->stem), .dtype = DTYPE_F32, .data = alpha, .floats = true
+		.name = xprintf("%s.alpha", m->name), .dtype = DTYPE_F32, .data = alpha, .floats = true
 	};
 }
 
@@ -43,7 +43,8 @@ size_t adapter_tensors(const struct adapter *a, struct safetensors_out **out)
 		for (int k = 0; k < BRANCH_PARTS; k++)
 			if (m->form.part[k].n)
 				put_part(a, m, k, &t[n++]);
-		put_alpha(m, &t[n++]);
+		if (!m->kind->no_alpha)
+			put_alpha(m, &t[n++]);
 	}
 	*out = t;
 	return n;
@@ -101,6 +102,8 @@ int adapter_save(const struct adapter *a, const char *path, enum dtype precision
 		metadata_text(&list, metadata[i].key, metadata[i].value);
 	if (a->lengths)
 		metadata_text(&list, DORA_AXIS_KEY, "output");
+	if (a->count && a->module[0].kind->tell)
+		a->module[0].kind->tell(&a->module[0].form, &list);
 	metadata_add_modelspec(&list, a->count ? a->module[0].layer->family : NULL);
 	if (!status) {
 		metadata_add_hashes(&list, t, n);

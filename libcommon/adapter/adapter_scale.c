@@ -26,6 +26,7 @@ struct alpha_sources {
 	const struct safetensors *file;
 	bool header_read, config_read;
 	struct peft_config *header[ROOTS], *config;
+	json_t *config_json;                    /* NULL: not read, or not there */
 	char *config_path;                      /* NULL: there is none */
 	struct error trouble;                   /* or nobody can say */
 };
@@ -90,26 +91,42 @@ static int find_config(const char *path, char **config, struct error *e)
 	return there;
 }
 
-static int read_config(struct alpha_sources *s, struct error *e)
+static int read_config_json(struct alpha_sources *s, struct error *e)
 {
-	json_t *object;
-	int status;
-
 	if (s->trouble.code) {
 		*e = s->trouble;
 		return -1;
 	}
-	s->config_read = true;
-	if (!s->config_path)
+	if (!s->config_path || s->config_json)
 		return 0;
-	object = json_read(s->config_path, MOST_CONFIG, e);
-	if (!object)
+	s->config_json = json_read(s->config_path, MOST_CONFIG, e);
+	if (!s->config_json)
 		return -1;
-	status = json_is_object(object) ? peft_config_read(object, "", s->config_path, &s->config, e) :
-					  fail(e, EXIT_INPUT, "%s: is no JSON object; save the adapter anew",
-					       s->config_path);
-	json_decref(object);
-	return status;
+	if (json_is_object(s->config_json))
+		return 0;
+	return fail(e, EXIT_INPUT, "%s: is no JSON object; save the adapter anew", s->config_path);
+}
+
+static int read_config(struct alpha_sources *s, struct error *e)
+{
+	if (read_config_json(s, e) < 0)
+		return -1;
+	s->config_read = true;
+	return s->config_json ? peft_config_read(s->config_json, "", s->config_path, &s->config, e) : 0;
+}
+
+int alpha_sources_config(struct alpha_sources *s, const json_t **config, const char **path, struct error *e)
+{
+	if (read_config_json(s, e) < 0)
+		return -1;
+	*config = s->config_json;
+	*path = s->config_path;
+	return 0;
+}
+
+const struct safetensors *alpha_sources_file(const struct alpha_sources *s)
+{
+	return s->file;
 }
 
 /* ---- both ---- */
@@ -131,6 +148,7 @@ void alpha_sources_free(struct alpha_sources *s)
 	for (size_t i = 0; i < ROOTS; i++)
 		peft_config_free(s->header[i]);
 	peft_config_free(s->config);
+	json_decref(s->config_json);
 	free(s->config_path);
 	free(s);
 }
@@ -187,6 +205,8 @@ int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct mod
 	int status;
 
 	*out = (struct module_alpha){ q->rank, ALPHA_RANK };
+	if (q->none || (!q->rank && !q->tensor))
+		return 0;
 	if (q->tensor) {
 		out->origin = ALPHA_TENSOR;
 		return from_tensor(s->file, q->tensor, &out->value, e);

@@ -7,6 +7,7 @@
 #ifndef ADAPTER_SCALE_H
 #define ADAPTER_SCALE_H
 
+#include "../io/json.h"
 #include "../io/safetensors.h"
 
 enum alpha_origin { ALPHA_TENSOR, ALPHA_HEADER, ALPHA_CONFIG, ALPHA_RANK };
@@ -24,7 +25,8 @@ struct alpha_question {
 	const char *path;
 	const struct safetensor *tensor;        /* its alpha, or NULL */
 	bool lengths;                           /* it has a DoRA's */
-	int64_t rank;
+	int64_t rank;                           /* 0: none, and an alpha only where a tensor says it */
+	bool none;                              /* there is no alpha in such files */
 };
 
 /* f must outlive the result.  No other file is read before the first alpha_of() that needs it. */
@@ -32,6 +34,10 @@ struct alpha_sources *alpha_sources_new(const struct safetensors *f);
 void alpha_sources_free(struct alpha_sources *s);       /* accepts NULL */
 int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out,
 	     struct error *e) MUST_CHECK;
+const struct safetensors *alpha_sources_file(const struct alpha_sources *s);
+/* PEFT's configuration beside the file, as long as the sources live.  *config NULL: there is none. */
+int alpha_sources_config(struct alpha_sources *s, const json_t **config, const char **path,
+			 struct error *e) MUST_CHECK;
 /* Appends, as text, all sources of alphas but the tensors: two files with the same tensors and the same text are the
  * same adapter. */
 void alpha_sources_text(const struct alpha_sources *s, struct buffer *out);

@@ -22,6 +22,7 @@ struct dialect {
 
 static const struct dialect dialects[] = {
 	{ "kohya", "lora_unet_", "lora_te1_", "lora_te2_", SGM, '_', false },
+	{ "kohya, OFT", "oft_unet_", NULL, NULL, SGM, '_', false },
 	{ "kohya, diffusers' blocks", "lora_unet_", "lora_te_", NULL, DIFFUSERS, '_', false },
 	{ "lycoris", "lycoris_", NULL, NULL, DIFFUSERS, '_', false },
 	{ "comfy", "diffusion_model.", NULL, NULL, SGM, '.', false },
@@ -60,7 +61,6 @@ static const struct suffix { const char *text; int part; const char *method; } s
 	{ "q_layer.weight", PART_OTHER, "T-LoRA by singular values (lambda_layer)" },
 	{ "p_layer.weight", PART_OTHER, "T-LoRA by singular values (lambda_layer)" },
 	{ "oft_diag", PART_OTHER, "OFT" },
-	{ "oft_blocks", PART_OTHER, "OFT" },
 	{ "diff_b", PART_OTHER, "full difference" },
 	{ "diff", PART_OTHER, "full difference" },
 	{ "w_norm", PART_OTHER, "norm training" },
@@ -199,6 +199,17 @@ char *kohya_stem(const struct layer *l, const struct unet_config *c)
 	if (!stem)
 		die(EXIT_OTHER, "bug: layer '%s' has no name in kohya's dialect", l->name);
 	return stem;
+}
+
+char *adapter_stem(const char *dialect, const struct layer *l, const struct unet_config *c)
+{
+	const struct dialect *d = dialects;
+	char *stem;
+
+	while (strcmp(d->name, dialect))
+		d++;
+	stem = name_in(d, l, c);
+	return stem ? stem : kohya_stem(l, c);
 }
 
 /* ---- the index ---- */

@@ -9,6 +9,7 @@
 #ifndef ADAPTER_KIND_H
 #define ADAPTER_KIND_H
 
+#include "../io/json.h"
 #include "../io/safetensors.h"
 #include "../nn/branch.h"
 
@@ -16,7 +17,7 @@
 
 /* ---- parts ---- */
 
-enum part_start { START_ZERO, START_UNIFORM, START_NORMAL };    /* uniform: within 1 / sqrt(fan in), as torch's layers begin */
+enum part_start { START_ZERO, START_ONE, START_UNIFORM, START_NORMAL };    /* uniform: within 1 / sqrt(fan in), as torch's layers begin */
 
 /* One tensor of a module.  On a device it is [n,h,w,c], in a file [n,c,h,w] under the kind's suffix with the dimensions told here. */
 struct part_form {
@@ -34,6 +35,7 @@ struct module_form {
 	int rank;                       /* what alpha is divided by; 0: it has none */
 	double alpha;                   /* of a new module, as its file will say it */
 	struct part_form part[BRANCH_PARTS];
+	float number[BRANCH_NUMBERS];   /* the branch's */
 };
 
 /* [n, c*h*w] in a file */
@@ -75,10 +77,26 @@ struct delta {
 	void *own;                      /* of the kind: what rows share; malloced in one piece */
 };
 
+struct metadata_list;
 struct kind_suffix { const char *text; int part; };
 
 /* A new module, as the settings want it. */
-struct kind_wish { int rank; double alpha; const struct kind_args *args; bool convolution; };      /* of the model, be it 1x1 */
+struct kind_wish {
+	int rank;
+	double alpha;
+	const struct kind_args *args;
+	bool convolution;               /* of the model, be it 1x1 */
+	bool lycoris;                   /* as LyCORIS would make it, where kohya's own network makes another */
+};
+
+/* A file's module whose form was read, and what the file says besides. */
+struct kind_source {
+	const struct safetensors *file;
+	const char *name;               /* the module's, in the file */
+	double alpha;
+	const json_t *config;           /* PEFT's, beside the file; NULL: there is none */
+	const char *config_path;
+};
 
 struct adapter_kind {
 	const char *name;               /* "LoHa" */
@@ -87,15 +105,27 @@ struct adapter_kind {
 	const struct kind_suffix *suffixes;     /* up to a NULL; a part's first one is written.  What a file's tensor may end with. */
 	const struct kind_arg *args;
 	struct kind_args defaults;
+	bool no_alpha;                  /* its files have none */
 	bool value_dropout;             /* network_dropout means something to it */
 	bool lengths;                   /* lengths of its own can be trained (DoRA) */
 	bool constants;                 /* its branch wants some */
 	/* ---- shapes ---- */
+	/* NULL: new ones are not made.  A part that a module cannot be without, without elements: the wish does not fit the layer. */
 	void (*form)(struct module_form *f, const struct weight *w, const struct kind_wish *wish);
 	/* Of a module whose parts have these tensors (NULL: not in the file), which may be anything.  The form as the file should have it;
 	 * false: these shapes are no module on that layer.  missing: a part without which there is none, or -1. */
 	bool (*read)(struct module_form *f, const struct weight *w, const struct safetensor *const part[BRANCH_PARTS]);
 	int (*missing)(const struct safetensor *const part[BRANCH_PARTS]);
+	/* A method without a row that writes the same names, where these are its tensors; NULL, and a result of NULL: there is none. */
+	const char *(*other)(const struct safetensor *const part[BRANCH_PARTS]);
+	/* What else a module of a file is, by more than its shapes: number[] of the form.  NULL: nothing. */
+	int (*settle)(struct module_form *f, const struct weight *w, const struct kind_source *s, struct error *e);
+	/* What a file of it must say in its metadata, so that settle() finds it again; NULL: nothing. */
+	void (*tell)(const struct module_form *f, struct metadata_list *list);
+	/* The row of keys.c by which its modules are named when they are written; NULL: kohya's. */
+	const char *(*dialect)(const struct module_form *f);
+	/* Does a new adapter have a module on this layer of the UNet, where its set is wanted?  NULL: yes */
+	bool (*takes)(const char *layer, bool convolution_set, const struct kind_wish *wish);
 	/* out, in and kernel of a layer that such a module fits, where no model is at hand; false: none does */
 	bool (*guess)(struct weight *w, const struct safetensor *const part[BRANCH_PARTS]);
 	/* ---- the update ---- */
@@ -132,6 +162,6 @@ void delta_end(struct delta *d);
 double delta_norm(const struct delta *d);
 double delta_norm_of_rows(const struct delta *d);       /* whatever the kind */
 
-extern const struct adapter_kind kind_lora;
+extern const struct adapter_kind kind_lora, kind_oft, kind_oft_peft;
 
 #endif

@@ -5,7 +5,7 @@
 #include "../base/memory.h"
 #include "kind.h"
 
-const struct adapter_kind *const adapter_kinds[] = { &kind_lora, NULL };
+const struct adapter_kind *const adapter_kinds[] = { &kind_lora, &kind_oft, &kind_oft_peft, NULL };
 
 /* ---- shapes ---- */
 

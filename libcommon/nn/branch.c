@@ -46,3 +46,14 @@ void branch_leave_out_rows(struct tape *t, const struct branch *b, float *dw, co
 	r = draw(b, RANDOM_RANK_DROPOUT);
 	tape_backend(t)->dropout(tape_device(t), dw, &r, d->rank, w->out, w->kh * w->kw * w->in, 1, true);
 }
+
+void branch_leave_out_channels(struct tape *t, const struct branch *b, float *y, int rows, int out)
+{
+	const struct branch_dropout *d = b->dropout;
+	struct random r;
+
+	if (!d || !d->on || !d->rank)
+		return;
+	r = draw(b, RANDOM_RANK_DROPOUT);
+	tape_backend(t)->dropout(tape_device(t), y, &r, d->rank, 1, rows, out, true);
+}

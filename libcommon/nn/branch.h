@@ -12,6 +12,7 @@
 /* A frozen layer with its branches.  Linear (shape NULL) and convolution differ in their products alone. */
 struct branch;
 #define BRANCH_PARTS 8
+#define BRANCH_NUMBERS 4
 /* Where the parts' gradients go; add says whether to add or overwrite.  at NULL: nobody wants that one. */
 struct part_grads { float *at[BRANCH_PARTS]; int add[BRANCH_PARTS]; };
 struct adapted { const struct weight *w; const float *bias; struct branch *branch; const struct conv_shape *shape; };
@@ -46,6 +47,7 @@ struct branch {
 	int rank;
 	float scale;                    /* of dW: alpha / rank, and how strongly the file counts unless weight says it */
 	float weight;                   /* lengths: the layer is so much of the way from W to W' */
+	float number[BRANCH_NUMBERS];   /* what the kind's functions know beside the parts */
 	float *fixed;                   /* device memory that the kind computed from W, never trained; NULL: none */
 	size_t fixed_count;             /* floats */
 	const struct branch_constants *constants;       /* NULL: the kind needs none */
@@ -76,6 +78,8 @@ void adapted_product(struct tape *t, float *y, const struct tensor *x, const str
 void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a, int add);
 /* z [n,rows,rank] = x down^T, or its gradient: what is left out becomes 0.  Its own transpose. */
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows);
+/* y [rows,out] = dW x, or its gradient: outputs of dW that are left out become 0, the same as whole_forward()'s rows.  Its own transpose. */
+void branch_leave_out_channels(struct tape *t, const struct branch *b, float *y, int rows, int out);
 /* branch_kind's forward and backward through the whole of dW.  Rank dropout leaves out rows of dW, as LyCORIS has it. */
 void whole_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
 		   const void *pass);

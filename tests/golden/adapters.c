@@ -23,9 +23,18 @@ static const char *not_yet(const char *adapter)
 	const char *other = NULL;
 	struct key_part part;
 
-	for (size_t i = 0; f && i < f->count && !other; i++)
-		if (adapter_key_split(f->tensor[i].name, &part) && part.part == PART_OTHER)
+	for (size_t i = 0; f && i < f->count && !other; i++) {
+		const struct safetensor *tensors[BRANCH_PARTS] = { NULL };
+
+		if (!adapter_key_split(f->tensor[i].name, &part))
+			continue;
+		if (part.part == PART_OTHER)
 			other = part.method;
+		if (!part.kind || !part.kind->other)
+			continue;
+		tensors[part.part] = &f->tensor[i];
+		other = part.kind->other(tensors);
+	}
 	safetensors_close(f);
 	return other;
 }
@@ -79,7 +88,8 @@ static bool in_kohyas_names(const struct safetensors *f)
 {
 	const char *dialect;
 
-	return f->count && adapter_key_component(f->tensor[0].name, &dialect) >= 0 && !strcmp(dialect, "kohya");
+	return f->count && adapter_key_component(f->tensor[0].name, &dialect) >= 0 &&
+	       (!strcmp(dialect, "kohya") || !strcmp(dialect, "kohya, OFT"));
 }
 
 /* Loaded and written again, a file in kohya's names is itself: names, shapes and numbers. */
