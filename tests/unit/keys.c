@@ -319,7 +319,7 @@ static void other_methods_are_named(void **state)
 {
 	static const char *const names[][2] = {
 		{ "lora_unet_out_2.hada_w1_a", "LoHa" },  { "lora_unet_out_2.lokr_w2_b", "LoKr" },
-		{ "lora_unet_out_2.oft_blocks", "OFT" },
+		{ "lora_unet_out_2.oft_diag", "OFT" },
 	};
 	struct key_part part;
 
