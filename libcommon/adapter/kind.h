@@ -128,6 +128,8 @@ struct adapter_kind {
 	bool (*takes)(const char *layer, bool convolution_set, const struct kind_wish *wish);
 	/* out, in and kernel of a layer that such a module fits, where no model is at hand; false: none does */
 	bool (*guess)(struct weight *w, const struct safetensor *const part[BRANCH_PARTS]);
+	/* "4 blocks of 8x8": what lora-inspect says in place of a rank where there is none; NULL: nothing */
+	void (*shape)(const struct module_form *f, char *text, size_t n);
 	/* ---- the update ---- */
 	double (*scale)(const struct module_form *f, double alpha);     /* NULL: alpha / rank */
 	struct branch_kind branch;

@@ -6,6 +6,7 @@
  * network_dim says, the second in blocks of at most so many outputs.  PEFT turns inputs, and writes upper triangles.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -121,6 +122,16 @@ static int settle(struct module_form *f, const struct weight *w, const struct ki
 
 	set_limit(f, w, s->alpha, !strncmp(s->name, "oft_unet_", 9) || (module && !strcmp(module, "networks.oft")));
 	return 0;
+}
+
+static void say_blocks(char *text, size_t n, int blocks, int size)
+{
+	snprintf(text, n, "%d block%s of %dx%d", blocks, blocks == 1 ? "" : "s", size, size);
+}
+
+static void shape(const struct module_form *f, char *text, size_t n)
+{
+	say_blocks(text, n, f->part[NUMBERS].n / f->part[NUMBERS].c, f->part[NUMBERS].c);
 }
 
 static const char *dialect(const struct module_form *f)
@@ -242,21 +253,6 @@ static double *matrices(const struct delta *d, bool triangle)
 	return r;
 }
 
-/* How far the rotations are from none, |R - I|: what is known of dW without W. */
-static double distance(const struct delta *d)
-{
-	const bool triangle = d->form->part[NUMBERS].dims == 2;
-	const struct rotations s = rotations_of_form(d->form, triangle);
-	const double *r = d->own;
-	double sum = 0;
-
-	for (int k = 0; k < s.blocks; k++)
-		for (int i = 0; i < s.size; i++)
-			for (int j = 0; j < s.size; j++, r++)
-				sum += (*r - (i == j)) * (*r - (i == j));
-	return sqrt(sum);
-}
-
 static void *delta_outputs(const struct delta *d)
 {
 	return matrices(d, false);
@@ -344,6 +340,11 @@ static void tell_peft(const struct module_form *f, struct metadata_list *list)
 	metadata_int(list, TERMS_KEY, (int)f->number[TERMS]);
 }
 
+static void shape_peft(const struct module_form *f, char *text, size_t n)
+{
+	say_blocks(text, n, f->part[NUMBERS].n, side_of_triangle(f->part[NUMBERS].c));
+}
+
 static const char *dialect_peft(const struct module_form *f)
 {
 	return "peft";
@@ -428,14 +429,14 @@ static const struct kind_arg no_args[] = { { 0 } };
 
 const struct adapter_kind kind_oft = {
 	.name = "OFT", .module = "networks.oft", .algos = algos, .suffixes = suffixes, .args = args,
-	.form = form, .read = read, .missing = missing, .other = other, .guess = guess, .settle = settle, .dialect = dialect,
+	.form = form, .read = read, .missing = missing, .other = other, .shape = shape, .guess = guess, .settle = settle, .dialect = dialect,
 	.takes = takes, .scale = scale, .branch = { .forward = forward, .backward = backward },
-	.delta_begin = delta_outputs, .add_delta_row = add_output_row, .delta_norm = distance, .needs_base = true,
+	.delta_begin = delta_outputs, .add_delta_row = add_output_row, .needs_base = true,
 };
 
 const struct adapter_kind kind_oft_peft = {
 	.name = "OFT of PEFT", .algos = no_algos, .suffixes = suffixes_peft, .args = no_args,
-	.read = read_peft, .missing = missing, .guess = guess_peft, .settle = settle_peft, .tell = tell_peft,
+	.read = read_peft, .missing = missing, .guess = guess_peft, .settle = settle_peft, .tell = tell_peft, .shape = shape_peft,
 	.dialect = dialect_peft, .no_alpha = true, .scale = scale, .branch = { .forward = forward_peft, .backward = backward_peft },
-	.delta_begin = delta_inputs, .add_delta_row = add_input_row, .delta_norm = distance, .needs_base = true,
+	.delta_begin = delta_inputs, .add_delta_row = add_input_row, .needs_base = true,
 };

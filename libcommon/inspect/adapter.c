@@ -101,6 +101,8 @@ static void collect(struct modules *m, const struct safetensors *f)
 	for (size_t i = 0; i < m->count; i++) {
 		struct module *x = &m->item[i];
 
+		if (!m->method && x->kind && x->kind->other)
+			m->method = x->kind->other(x->part);
 		if (!x->kind || x->kind->missing(x->part) >= 0 || !x->kind->guess(&x->layer, x->part))
 			x->layer.out = 0;
 	}
@@ -142,6 +144,7 @@ static int check_module(const struct safetensors *f, struct alpha_sources *sourc
 		return fail(e, EXIT_INPUT, "%s: the shapes of '%.*s' do not belong together", f->path, (int)m->length,
 			    m->name);
 	q.rank = m->form.rank;
+	q.none = kind->no_alpha;
 	return alpha_of(sources, &q, &m->scale, e);
 }
 
@@ -209,15 +212,44 @@ static void say_components(struct sheet *s, const struct modules *m)
 	json_end(&s->json);
 }
 
-struct rank_kind { int rank; struct module_alpha scale; size_t count; };
+/* shape: in place of a rank, of kinds that have none; "" */
+struct rank_kind { int rank; char shape[40]; const struct adapter_kind *of; struct module_alpha scale; size_t count; };
 
-static bool same_kind(const struct rank_kind *k, const struct module *m)
+static struct rank_kind rank_of(const struct module *m)
 {
-	return k->rank == m->form.rank && k->scale.value == m->scale.value && k->scale.origin == m->scale.origin;
+	struct rank_kind k = { .rank = m->form.rank, .of = m->kind, .scale = m->scale };
+
+	if (!k.rank && m->kind && m->kind->shape)
+		m->kind->shape(&m->form, k.shape, sizeof(k.shape));
+	return k;
+}
+
+static bool same_kind(const struct rank_kind *k, const struct rank_kind *m)
+{
+	return k->rank == m->rank && !strcmp(k->shape, m->shape) && k->scale.value == m->scale.value &&
+	       k->scale.origin == m->scale.origin;
+}
+
+static void say_shape(struct sheet *s, const char *label, const struct rank_kind *k)
+{
+	if (k->of->no_alpha)
+		sheet_line(s, label, "%s: %zu modules", k->shape, k->count);
+	else
+		sheet_line(s, label, "%s, alpha %g: %zu modules", k->shape, k->scale.value, k->count);
+	json_begin(&s->json, NULL);
+	json_text(&s->json, "shape", k->shape);
+	if (!k->of->no_alpha)
+		json_float(&s->json, "alpha", k->scale.value);
+	json_int(&s->json, "modules", k->count);
+	json_end(&s->json);
 }
 
 static void say_rank(struct sheet *s, const char *label, const struct rank_kind *k)
 {
+	if (*k->shape) {
+		say_shape(s, *label ? "shape" : label, k);
+		return;
+	}
 	sheet_line(s, label, "%d, alpha %g: %zu modules (alpha from %s)", k->rank, k->scale.value, k->count,
 		   alpha_origin_name(k->scale.origin));
 	json_begin(&s->json, NULL);
@@ -235,15 +267,15 @@ static void say_ranks(struct sheet *s, const struct modules *m)
 	size_t kinds = 0;
 
 	for (size_t i = 0; i < m->count; i++) {
-		const struct module *x = &m->item[i];
+		const struct rank_kind x = rank_of(&m->item[i]);
 		size_t k = 0;
 
-		while (k < kinds && !same_kind(&kind[k], x))
+		while (k < kinds && !same_kind(&kind[k], &x))
 			k++;
 		if (k == sizeof(kind) / sizeof(*kind))
 			continue;
 		if (k == kinds)
-			kind[kinds++] = (struct rank_kind){ x->form.rank, x->scale, 0 };
+			kind[kinds++] = x;
 		kind[k].count++;
 	}
 	json_begin_array(&s->json, "ranks");
