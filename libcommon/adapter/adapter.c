@@ -56,7 +56,9 @@ static int put_parts(struct adapter *a, struct adapter_module *m, const struct m
 
 static char *name_in_files(const struct module_values *v, const struct layer *l, const struct unet_config *c, const char *stem)
 {
-	return v->kind->dialect ? adapter_stem(v->kind->dialect(&v->form), l, c) : xstrdup(stem);
+	const char *dialect = v->kind->dialect ? v->kind->dialect(&v->form) : NULL;
+
+	return dialect ? adapter_stem(dialect, l, c) : xstrdup(stem);
 }
 
 /* Takes stem and name. */

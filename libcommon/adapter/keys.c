@@ -22,8 +22,9 @@ struct dialect {
 
 static const struct dialect dialects[] = {
 	{ "kohya", "lora_unet_", "lora_te1_", "lora_te2_", SGM, '_', false },
-	{ "kohya, OFT", "oft_unet_", NULL, NULL, SGM, '_', false },
 	{ "kohya, diffusers' blocks", "lora_unet_", "lora_te_", NULL, DIFFUSERS, '_', false },
+	{ "kohya, OFT", "oft_unet_", NULL, NULL, SGM, '_', false },
+	{ "kohya, diffusers' blocks, OFT", "oft_unet_", NULL, NULL, DIFFUSERS, '_', false },
 	{ "lycoris", "lycoris_", NULL, NULL, DIFFUSERS, '_', false },
 	{ "comfy", "diffusion_model.", NULL, NULL, SGM, '.', false },
 	{ "comfy, model's prefix", "model.diffusion_model.", NULL, NULL, SGM, '.', false },
@@ -203,12 +204,12 @@ char *kohya_stem(const struct layer *l, const struct unet_config *c)
 
 char *adapter_stem(const char *dialect, const struct layer *l, const struct unet_config *c)
 {
-	const struct dialect *d = dialects;
-	char *stem;
+	char *own = xprintf("%s, %s", kohyas(l)->name, dialect), *stem = NULL;
 
-	while (strcmp(d->name, dialect))
-		d++;
-	stem = name_in(d, l, c);
+	for (const struct dialect *d = dialects; !stem && d < dialects + DIALECTS; d++)
+		if (!strcmp(d->name, own) || !strcmp(d->name, dialect))
+			stem = name_in(d, l, c);
+	free(own);
 	return stem ? stem : kohya_stem(l, c);
 }
 

@@ -12,7 +12,8 @@
 /* kohya's stem of a layer, malloced.  SDXL: te1 "lora_te1_" + HF name, te2 "lora_te2_", unet "lora_unet_" + SGM name, dots to
  * underscores; another family: the dialect of its row. levels and resnets come from the UNet's config. */
 char *kohya_stem(const struct layer *l, const struct unet_config *c);
-/* The same in another dialect of the table, or kohya's where that has none for it. */
+/* The same in another dialect of the table, by its name ("peft") or by what it adds to the name of the family's own ("OFT"); the family's
+ * own where that has no name for it. */
 char *adapter_stem(const char *dialect, const struct layer *l, const struct unet_config *c);
 /* levels, attention and resnets as the layers' names show them; nothing else is set.  For code that has layers but no
  * config. */

@@ -122,7 +122,7 @@ struct adapter_kind {
 	int (*settle)(struct module_form *f, const struct weight *w, const struct kind_source *s, struct error *e);
 	/* What a file of it must say in its metadata, so that settle() finds it again; NULL: nothing. */
 	void (*tell)(const struct module_form *f, struct metadata_list *list);
-	/* The row of keys.c by which its modules are named when they are written; NULL: kohya's. */
+	/* How its modules are named when they are written, as adapter_stem() of keys.h wants it; NULL, and a result of NULL: as kohya's. */
 	const char *(*dialect)(const struct module_form *f);
 	/* Does a new adapter have a module on this layer of the UNet, where its set is wanted?  NULL: yes */
 	bool (*takes)(const char *layer, bool convolution_set, const struct kind_wish *wish);

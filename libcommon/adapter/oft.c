@@ -136,7 +136,7 @@ static void shape(const struct module_form *f, char *text, size_t n)
 
 static const char *dialect(const struct module_form *f)
 {
-	return f->number[KOHYA] ? "kohya, OFT" : "kohya";
+	return f->number[KOHYA] ? "OFT" : NULL;
 }
 
 /* sd-scripts: attention alone, unless it is told of more. */
