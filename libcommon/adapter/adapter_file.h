@@ -18,7 +18,8 @@ struct file_module {
 	const struct adapter_kind *kind;
 	const struct safetensor *part[BRANCH_PARTS], *alpha_tensor;     /* NULL: not there */
 	struct module_form form;
-	double alpha;                           /* kind_scale() makes the scale of it; adapter_scale.h tells where it comes from */
+	/* kind_scale() makes the scale of it; adapter_scale.h tells where it comes from */
+	double alpha;
 	enum alpha_origin origin;
 	const struct safetensor *lengths;       /* DoRA: a length for each output, or each input; NULL: none */
 	bool by_input;
@@ -32,14 +33,15 @@ struct adapter_file {
 	size_t lengths;                         /* modules that have them */
 };
 
-/* path: a file, or a folder with one.  Every tensor must find its place: a module without a layer, a shape that does not fit, half a
- * module or a method without a row in kinds.c is EXIT_INPUT.  The numbers are not looked at but for alpha. */
+/* path: a file, or a folder with one.  Every tensor must find its place: a module without a layer, a shape that does
+ * not fit, half a module or a method without a row in kinds.c is EXIT_INPUT.  The numbers are not looked at but for
+ * alpha. */
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
 void adapter_file_close(struct adapter_file *a);                /* accepts NULL */
 /* The layer's module; NULL: the file has none, or is NULL. */
 const struct file_module *adapter_file_module(const struct adapter_file *a, const struct layer *l);
-/* The tensor (m->part[i] or m->lengths) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite was asked
- * for. */
+/* The tensor (m->part[i] or m->lengths) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite
+ * was asked for. */
 float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite,
 			   struct error *e) MUST_CHECK;
 

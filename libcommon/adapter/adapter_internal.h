@@ -1,7 +1,5 @@
 /*
- * adapter_internal.h - what adapter*.c and lengths.c share: memory of a module, and its lengths.
- *
- * Private to them.
+ * adapter_internal.h - memory of a module, and its lengths (DoRA).  Private to adapter*.c and lengths.c.
  */
 #ifndef ADAPTER_INTERNAL_H
 #define ADAPTER_INTERNAL_H
@@ -9,15 +7,16 @@
 #include "adapter.h"
 #include "adapter_file.h"
 
-/* adapter_memory.c.  Of t's size, holding host, or zeros where that is NULL.  -1: no memory; nothing is said. */
+/* adapter_memory.c.  Allocates data of t's size and fills it from host, or with zeros where host is NULL.  -1: no
+ * memory, without a message. */
 int adapter_put_parameter(struct adapter *a, struct tensor *t, const float *host, bool trainable);
 /* The same for floats alone.  NULL: no memory. */
 float *adapter_floats(struct adapter *a, const float *host, size_t n);
-/* For ranks and outputs of the modules that there are. */
+/* Makes the constants for the ranks and outputs of the modules. */
 int adapter_put_constants(struct adapter *a, struct error *e) MUST_CHECK;
 
-/* lengths.c.  For the modules that have some in the file (NULL: no file), or for all: then those without begin as the norms of the rows
- * as they are now. */
+/* lengths.c.  Adds lengths to the modules that have some in the file (NULL: no file), or to all; lengths that the file
+ * lacks begin as the present norms of the rows. */
 int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool all, double weight, bool trainable,
 			struct error *e) MUST_CHECK;
 

@@ -1,4 +1,4 @@
-/* Memory on the device for a module. */
+/* Device memory of an adapter's modules, and the constants that they share. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "adapter_internal.h"
@@ -48,5 +48,6 @@ int adapter_put_constants(struct adapter *a, struct error *e)
 		host[i] = 1;
 	a->constants.ones = adapter_floats(a, host, widest);
 	free(host);
-	return a->constants.unit && a->constants.ones ? 0 : fail(e, EXIT_MEMORY, "no device memory for DoRA; use a smaller rank");
+	return a->constants.unit && a->constants.ones ? 0 :
+		fail(e, EXIT_MEMORY, "no device memory for DoRA; use a smaller rank");
 }

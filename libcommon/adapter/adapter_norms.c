@@ -1,4 +1,4 @@
-/* kohya's scale_weight_norms: how large each module's update is, and a limit to that. */
+/* kohya's scale_weight_norms: the norm of each module's update, and a limit to it. */
 #include <math.h>
 #include "../nn/workspace.h"
 #include "adapter.h"
@@ -27,11 +27,12 @@ static struct tensor *measure(struct tape *t, void *arg)
 	const struct adapter_module *m = to->m;
 	struct tensor *nothing = tensor_new(t, 1, 1, 1, 1);
 
-	to->norm = (m->kind->norm ? m->kind->norm(t, &m->branch) : whole_norm(t, m)) * fabs(kind_scale(m->kind, &m->form, m->alpha));
+	to->norm = (m->kind->norm ? m->kind->norm(t, &m->branch) : whole_norm(t, m)) *
+		fabs(kind_scale(m->kind, &m->form, m->alpha));
 	return nothing;
 }
 
-/* dW is a product of its parts: each takes the same share. */
+/* Scales dW down; dW is a product of its parts, and each gets the same share. */
 static void shrink(const struct adapter *a, struct adapter_module *m, double by)
 {
 	int n = 0;
@@ -46,7 +47,8 @@ static void shrink(const struct adapter *a, struct adapter_module *m, double by)
 	}
 }
 
-/* sd-scripts takes half of max as the least norm, which changes nothing: such a module is never scaled. */
+/* sd-scripts raises norms to at least max / 2 first,
+ * which changes nothing: a module with a smaller norm is not scaled. */
 struct norm_facts adapter_limit_norms(struct adapter *a, double max)
 {
 	struct workspace work = { .be = a->be, .device = a->device };

@@ -1,10 +1,10 @@
-/* DoRA: rows of W + scale up down, brought to lengths of their own.  W' = magnitude / |W + scale up down| (W + scale up down). */
+/* DoRA of a LoRA, with trainable lengths of rows: W' = magnitude / |W + scale up down| (W + scale up down). */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "lengths.h"
 #include "lora.h"
 
-/* Of one pass, as parameters are now; in scratch. */
+/* Values of one pass, from the parameters as they are now; in scratch. */
 struct now {
 	float *norm2, *gain;            /* [out]: |W + scale up down|^2; magnitude / that norm */
 	float *up;                      /* [rank,out]: gain * up, transposed */
@@ -15,8 +15,10 @@ size_t dora_norms_room(const struct branch *b)
 	return (size_t)b->rank * (2 * (size_t)b->part[LORA_UP].n + b->rank);
 }
 
-/* t [rank,out] = down W^T.  A filter is a picture of its own size, so its product with W is a convolution with one output. */
-static void down_with_base(const struct backend *be, struct device *d, float *t, const struct branch *b, const struct weight *w)
+/* t [rank,out] = down W^T.  A filter is a picture of its own size,
+ * so its product with W is a convolution with one output. */
+static void down_with_base(const struct backend *be, struct device *d, float *t, const struct branch *b,
+			   const struct weight *w)
 {
 	const struct conv_shape whole = { b->rank, w->kh, w->kw, 1, 1, 1, 0 };
 
@@ -26,10 +28,10 @@ static void down_with_base(const struct backend *be, struct device *d, float *t,
 		be->linear(d, t, b->part[LORA_DOWN].data, w, NULL, b->rank);
 }
 
-/* |w + s b A|^2 = |w|^2 + b (2 s A w + s^2 A A^T b), for each row w of W and b of up; A is down.  up_t [rank,out]: the other factor of
- * that sum, so it is made here. */
-static void norms(const struct backend *be, struct device *d, float *norm2, float *up_t, float *t, float *square, const struct branch *b,
-		  const struct weight *w)
+/* |w + s b A|^2 = |w|^2 + b (2 s A w + s^2 A A^T b), for each row w of W and b of up; A is down.  up_t [rank,out]: the
+ * other factor of that sum, so it is made here. */
+static void norms(const struct backend *be, struct device *d, float *norm2, float *up_t, float *t, float *square,
+		  const struct branch *b, const struct weight *w)
 {
 	const struct tensor *down = &b->part[LORA_DOWN], *up = &b->part[LORA_UP];
 	const int r = b->rank, out = up->n, in = down->h * down->w * down->c;
@@ -44,7 +46,8 @@ static void norms(const struct backend *be, struct device *d, float *norm2, floa
 	be->sum_per_sample(d, norm2, t, 1, r, out, 1);
 }
 
-void dora_norms(const struct backend *be, struct device *d, float *norm2, const struct branch *b, const struct weight *w, float *room)
+void dora_norms(const struct backend *be, struct device *d, float *norm2, const struct branch *b,
+		const struct weight *w, float *room)
 {
 	const size_t part = (size_t)b->rank * b->part[LORA_UP].n;
 
@@ -84,8 +87,8 @@ static void end(struct tape *t, void *pass)
 }
 
 /* y += weight scale z (gain up)^T: W x has its gain already */
-static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
-		    const void *pass)
+static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+		    const struct adapted *a, const void *pass)
 {
 	const struct now *k = pass;
 
@@ -101,7 +104,7 @@ struct lengths_back {
 	const struct now *k;
 };
 
-/* inverts y = weight gain (W x + scale z up^T), where gain = magnitude / norm and the norm counts as a constant:
+/* backward of y = weight gain (W x + scale z up^T), where gain = magnitude / norm and the norm counts as a constant:
  * dmagnitude += weight / norm * sum over rows of dy (W x + scale z up^T).  W x is computed again: cheaper than kept. */
 static void lengths_back(struct tape *t, const float *z, void *arg)
 {
@@ -120,7 +123,7 @@ static void lengths_back(struct tape *t, const float *z, void *arg)
 	tape_scratch_give(t, sum);
 }
 
-/* LoRA's with gain * dy in the place of dy, and the lengths'. */
+/* LoRA's backward with gain * dy instead of dy, and the gradient of the lengths. */
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
 		     const struct part_grads *g, const struct adapted *a, const void *pass)
 {
@@ -129,7 +132,8 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 	struct lengths_back l = { g->at[LENGTHS_PART], room, g->add[LENGTHS_PART], y, x, b, a, k };
 
 	tape_backend(t)->multiply(tape_device(t), room, y->grad, k->gain, tensor_rows(y), y->c, true);
-	lora_add_back(t, y, room, x, dx, b, g, a, b->scale * b->weight, l.dm ? &(struct lora_see){ lengths_back, &l } : NULL);
+	lora_add_back(t, y, room, x, dx, b, g, a, b->scale * b->weight,
+		      l.dm ? &(struct lora_see){ lengths_back, &l } : NULL);
 	tape_scratch_give(t, room);
 }
 

@@ -1,9 +1,10 @@
-/* Lengths of columns, as other programs' files have them; never trained, so what they do to x is known: its channels are scaled. */
+/* DoRA with lengths of columns, from other programs' files.  They are never trained, so they scale the channels of x by
+ * known factors. */
 #include "lengths.h"
 
 /* y += weight (W (gain x - x) + dW (gain x)) */
-static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
-		    const void *pass)
+static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+		    const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
@@ -20,7 +21,7 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	tape_scratch_give(t, v.data);
 }
 
-/* inverts it:  dx += weight ((gain - 1) (dy W) + gain (dy dW)) */
+/* backward of it:  dx += weight ((gain - 1) (dy W) + gain (dy dW)) */
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
 		     const struct part_grads *g, const struct adapted *a, const void *pass)
 {

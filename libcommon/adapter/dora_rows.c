@@ -2,8 +2,8 @@
 #include "lengths.h"
 
 /* y += weight (gain (W x + dW x) - W x) */
-static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
-		    const void *pass)
+static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+		    const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
@@ -18,7 +18,7 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	tape_scratch_give(t, v.data);
 }
 
-/* inverts it, with dv = weight gain dy:  dx += (dv - weight dy) W + dv dW */
+/* backward of it, with dv = weight gain dy:  dx += (dv - weight dy) W + dv dW */
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
 		     const struct part_grads *g, const struct adapted *a, const void *pass)
 {

@@ -1,3 +1,4 @@
+/* The metadata of an adapter's file: a list of keys, modelspec, kohya's hashes. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

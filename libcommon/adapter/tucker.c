@@ -11,8 +11,9 @@ float *tucker_now(struct tape *t, const struct branch *b, int core, int factor)
 	return out;
 }
 
-/* inverts P = K F:  dK = dP F^T;  dF = K^T dP */
-void tucker_back(struct tape *t, const float *dproduct, const struct branch *b, const struct part_grads *g, int core, int factor)
+/* backward of P = K F:  dK = dP F^T;  dF = K^T dP */
+void tucker_back(struct tape *t, const float *dproduct, const struct branch *b, const struct part_grads *g, int core,
+		 int factor)
 {
 	const struct backend *be = tape_backend(t);
 	const struct tensor *k = &b->part[core], *f = &b->part[factor];
@@ -21,7 +22,8 @@ void tucker_back(struct tape *t, const float *dproduct, const struct branch *b, 
 	if (g->at[core])
 		be->gemm(tape_device(t), 0, 1, rows, r, in, 1, dproduct, in, f->data, in, g->add[core], g->at[core], r);
 	if (g->at[factor])
-		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, k->data, r, dproduct, in, g->add[factor], g->at[factor], in);
+		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, k->data, r, dproduct, in, g->add[factor], g->at[factor],
+			 in);
 }
 
 void tucker_rows(double *out, const float *core, const float *b, int r, int in, int taps)

@@ -117,7 +117,7 @@ static void cayley(double *r, const double *a, size_t n)
 	add_diagonal(r, n, -1);
 }
 
-/* inverts R = 2 M - I, M = (I - A)^-1:  dA = 2 M^T dR M^T, and 2 M is R + I */
+/* backward of R = 2 M - I, M = (I - A)^-1:  dA = 2 M^T dR M^T, and 2 M is R + I */
 static void cayley_back(double *da, const double *dr, const double *r, double *room, size_t n)
 {
 	double *twice = room, *half = room + n * n;
@@ -156,7 +156,7 @@ static void horner(double *h, const struct rotations *s, const double *a, int fi
 	}
 }
 
-/* inverts R = sum of c_j A^j:  dA = sum over i of (A^T)^i dR H^T, where H is the series from i + 1 on */
+/* backward of R = sum of c_j A^j:  dA = sum over i of (A^T)^i dR H^T, where H is the series from i + 1 on */
 static void series_back(const struct rotations *s, double *da, double *dr, const double *a, double *room)
 {
 	const size_t n = s->size, bytes = n * n * sizeof(*da);

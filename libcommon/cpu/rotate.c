@@ -131,7 +131,7 @@ static double skew_part(const float *da, size_t n, size_t i, size_t j)
 	return (double)da[i * n + j] - da[j * n + i];
 }
 
-/* inverts A = c A0 / |A0|:  dA0 = c/|A0| (dA - A0 <A0, dA> / |A0|^2); here <A0, dA> / |A0|^2 */
+/* backward of A = c A0 / |A0|:  dA0 = c/|A0| (dA - A0 <A0, dA> / |A0|^2); here <A0, dA> / |A0|^2 */
 static double along_skew(struct device *d, const struct turn *t)
 {
 	const size_t n = t->s->size;

@@ -1,7 +1,7 @@
 /*
- * encode_old.c - --reuse, --continue: where older streams have what under which address.
+ * encode_old.c - --reuse and --continue: an index of older streams, from content addresses to payloads.
  *
- * Payloads stay in the file until they are wanted, and are checked then.  What is damaged, or cut off, is as good as never made.
+ * Payloads are read and checked only when they are wanted.  One that is damaged or incomplete counts as missing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -29,18 +29,19 @@ struct old_text { size_t sample; int row; char id[65]; };       /* row: in that 
 
 struct old_stream {
 	struct old_file *file; size_t files, file_capacity;
-	struct leftovers *left;         /* of the output: what writers left that were killed */
+	struct leftovers *left;         /* temporaries of the output that killed writers left */
 	struct old_sample **sample; size_t samples, sample_capacity;
 	struct old_text **text; size_t texts, text_capacity;
 	struct map *latents, *by_id;    /* addresses to samples, to texts */
-	const char **row; size_t rows, row_capacity;            /* of the part that is being read: addresses of its texts; "": unknown */
+	/* of the part that is being read: addresses of its texts; "": unknown */
+	const char **row; size_t rows, row_capacity;
 	int part;
 	struct latent_sample last;      /* the text payload that was read last */
 	size_t last_of;
 	uint32_t damaged;
 };
 
-/* ---- what is where ---- */
+/* ---- the index ---- */
 
 static struct old_member member_at(const struct tar_sample *in, const char *suffix)
 {
@@ -51,7 +52,8 @@ static struct old_member member_at(const struct tar_sample *in, const char *suff
 		const json_t *p = json_array_get(payloads, i);
 		const json_int_t bytes = json_integer_value(json_object_get(p, "bytes"));
 		if (!strcmp(in->member[i].suffix, suffix) && bytes > 0 && bytes <= TAR_MEMBER_CAP)
-			m = (struct old_member){ in->member[i].at, bytes, json_integer_value(json_object_get(p, "crc32c")) };
+			m = (struct old_member){ in->member[i].at, bytes,
+						 json_integer_value(json_object_get(p, "crc32c")) };
 	}
 	return m;
 }
@@ -75,8 +77,8 @@ static void add_text(struct old_stream *o, size_t sample, int row, const char *i
 	add_row(o, t->id);
 }
 
-/* In a stream with damage a json may lie.  A row that was there before must be of the same address; new ones come one after the other, and
- * there are as many as the payload has: that is seen when it is read. */
+/* In a stream with damage a json may lie.  A row that was there before must be of the same address; new ones come one
+ * after the other, and there are as many as the payload has: that is seen when it is read. */
 static void index_texts(struct old_stream *o, const struct latent_sample *s, struct old_sample *to)
 {
 	const size_t known = o->rows;
@@ -131,7 +133,7 @@ static int index_sample(struct old_stream *o, const char *path, const struct tar
 	return 0;
 }
 
-/* Everything that is sound in the last file; *first is what is not.  Where that is no damage, nobody can say what is there: -1. */
+/* Indexes every intact sample of the last file; *first is the first damage.  -1: reading failed for another reason. */
 static int index_file(struct old_stream *o, struct error *first, struct error *e)
 {
 	const char *path = o->file[o->files - 1].path;
@@ -178,7 +180,8 @@ static int open_reuse(struct old_stream *o, const char *path, struct error *e)
 		return fail_at(e, "--reuse");
 	add_file(o, fd, path);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return fail(e, EXIT_USAGE, "--reuse %s: is no file that can be read at any place; write the stream into one first", path);
+		return fail(e, EXIT_USAGE, "--reuse %s: is no file that can be read at any place; "
+					   "write the stream into one first", path);
 	if (index_file(o, &first, e) < 0)
 		return -1;
 	if (first.code && o->samples)
@@ -187,7 +190,7 @@ static int open_reuse(struct old_stream *o, const char *path, struct error *e)
 	return first.code && !o->samples ? -1 : 0;
 }
 
-/* The output as it is, if it is there; nothing of it being sound is no mistake here. */
+/* Indexes the output, if it exists; that nothing in it is intact is no failure. */
 static int open_output(struct old_stream *o, const char *path, struct error *e)
 {
 	const size_t before = o->samples;
@@ -204,11 +207,12 @@ static int open_output(struct old_stream *o, const char *path, struct error *e)
 	if (index_file(o, &first, e) < 0)
 		return -1;
 	if (first.code)
-		warning("%s; %s is encoded again", first.text, o->samples > before ? "what is damaged" : "every picture");
+		warning("%s; %s is encoded again", first.text,
+			o->samples > before ? "what is damaged" : "every picture");
 	return 0;
 }
 
-/* What an interrupted run finished: it ends where the run did. */
+/* Indexes what interrupted runs left, each up to where the run ended. */
 static int open_left(struct old_stream *o, const char *output, struct error *e)
 {
 	const size_t before = o->samples;
@@ -250,7 +254,7 @@ void encode_drop_left(struct encoder *n)
 		leftovers_remove(n->old->left);
 }
 
-/* ---- taking over ---- */
+/* ---- reuse ---- */
 
 /* 1: sound; 0: damaged, or cut off; -1: *e. */
 static int read_member(const struct old_file *f, const struct old_member *m, struct buffer *to, struct error *e)
@@ -262,15 +266,16 @@ static int read_member(const struct old_file *f, const struct old_member *m, str
 		const size_t want = m->bytes - to->len < sizeof(part) ? m->bytes - to->len : sizeof(part);
 		got = RETRY(pread(f->fd, part, want, m->at + to->len));
 		if (got < 0)
-			return fail(e, exit_of_errno(errno), "%s: reading: %s; check the file or the disk", f->path, strerror(errno));
+			return fail(e, exit_of_errno(errno), "%s: reading: %s; check the file or the disk", f->path,
+				    strerror(errno));
 		buffer_add(to, part, got);
 	}
 	return got > 0 && m->bytes && crc32c(0, to->data, to->len) == m->crc;
 }
 
 /* As read_member(). */
-static int read_payload(struct old_stream *o, const struct old_sample *from, const struct old_member *m, const char *suffix,
-			struct latent_sample *s, struct error *e)
+static int read_payload(struct old_stream *o, const struct old_sample *from, const struct old_member *m,
+			const char *suffix, struct latent_sample *s, struct error *e)
 {
 	const struct old_file *f = &o->file[from->file];
 	struct tar_member payload = { 0 };
@@ -312,7 +317,7 @@ int encode_take_latent(struct encoder *n, struct waiting *w, struct error *e)
 	return sound;
 }
 
-/* Texts of one sample are most often wanted one after the other. */
+/* Reads the text payload of a sample, and keeps it: its texts are mostly wanted one after the other. */
 static int open_texts(struct encoder *n, const struct old_text *t, struct error *e)
 {
 	struct old_stream *o = n->old;
@@ -351,7 +356,8 @@ void encode_close_old(struct encoder *n)
 	if (!o)
 		return;
 	if (o->damaged)
-		warning("%s: %u payloads are damaged; they were encoded again", n->s->reuse ? n->s->reuse : n->s->output, o->damaged);
+		warning("%s: %u payloads are damaged; they were encoded again",
+			n->s->reuse ? n->s->reuse : n->s->output, o->damaged);
 	for (size_t i = 0; i < o->samples; i++)
 		free(o->sample[i]);
 	for (size_t i = 0; i < o->texts; i++)

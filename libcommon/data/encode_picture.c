@@ -1,3 +1,4 @@
+/* Encoding pictures with the VAE, in groups of one size; masks. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,22 +25,24 @@ static int check_size(const struct encoder *n, const char *label, const struct i
 
 	if (model_size_check(n->config, image->width, image->height, &why) == 0)
 		return 0;
-	return fail(e, why.code, "%s: %s; prepare the pictures with --bucket-reso-steps %d or a multiple of it", label, why.text,
-		    model_size_step(n->config));
+	return fail(e, why.code, "%s: %s; prepare the pictures with --bucket-reso-steps %d or a multiple of it", label,
+		    why.text, model_size_step(n->config));
 }
 
-/* Training would refuse the latent, when everything is encoded. */
+/* Refuses a picture whose size is not its bucket's: training would refuse the latent. */
 static int check_bucket(const struct waiting *w, const struct image *image, struct error *e)
 {
 	const json_t *bucket = json_object_get(w->in.json, "bucket");
 
-	if (json_integer_value(json_array_get(bucket, 0)) == image->width && json_integer_value(json_array_get(bucket, 1)) == image->height)
+	if (json_integer_value(json_array_get(bucket, 0)) == image->width &&
+	    json_integer_value(json_array_get(bucket, 1)) == image->height)
 		return 0;
-	return fail(e, EXIT_INPUT, "%s: its picture has %dx%d pixels, 'bucket' says something else; prepare the pictures again", w->label,
-		    image->width, image->height);
+	return fail(e, EXIT_INPUT, "%s: its picture has %dx%d pixels, 'bucket' says something else; "
+				   "prepare the pictures again", w->label, image->width, image->height);
 }
 
-static int open_picture(const struct encoder *n, const struct waiting *w, const char *prefix, struct image *image, struct error *e)
+static int open_picture(const struct encoder *n, const struct waiting *w, const char *prefix, struct image *image,
+			struct error *e)
 {
 	const struct tar_member *m = picture_member(&w->in, prefix);
 	const struct image_options options = { { 255, 255, 255 }, 0 };
@@ -60,7 +63,7 @@ int encode_open_pictures(struct encoder *n, struct waiting *w, struct error *e)
 
 /* ---- from pixels to latents ---- */
 
-/* Pictures of one size: which of which sample. */
+/* Pictures of one size, each by its sample and its number in that. */
 struct group { struct waiting **of; int *which, count; };
 
 static struct image *image_of(const struct group *g, int i)
@@ -107,19 +110,20 @@ static struct pixels pixels_of(const struct encoder *n, const struct group *g)
 }
 
 /* moments [h,w,2c] of one picture */
-static int keep_latent(const struct encoder *n, struct waiting *w, int which, const struct tensor *y, const float *moments,
-		       struct error *e)
+static int keep_latent(const struct encoder *n, struct waiting *w, int which, const struct tensor *y,
+		       const float *moments, struct error *e)
 {
 	struct latent_sample *s = &w->s;
 	float **mean = which ? &s->flip_mean : &s->mean, **std = which ? &s->flip_std : &s->std;
 	const size_t rows = (size_t)y->h * y->w, count = rows * y->c;
 	size_t i;
 
-	/* Before the split: its bounds on the variance would make a number of a NaN. */
+	/* before the split, whose clamp of the variance would turn a NaN into a number */
 	for (i = 0; i < count && isfinite(moments[i]); i++)
 		;
 	if (i < count)
-		return fail(e, EXIT_INPUT, "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", w->label);
+		return fail(e, EXIT_INPUT,
+			    "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", w->label);
 	s->c = y->c / 2;
 	s->h = y->h;
 	s->w = y->w;
@@ -181,7 +185,8 @@ int encode_group(struct encoder *n, struct error *e)
 int encode_mask(const struct encoder *n, struct waiting *w, struct error *e)
 {
 	const struct tar_member *m = tar_find(&w->in, "mask.png");
-	const int factor = n->config->vae.factor, latent[2] = { w->s.w, w->s.h }, size[2] = { w->s.w * factor, w->s.h * factor };
+	const int factor = n->config->vae.factor, latent[2] = { w->s.w, w->s.h },
+		size[2] = { w->s.w * factor, w->s.h * factor };
 
 	return m ? mask_read(w->label, m->bytes.data, m->bytes.len, size, latent, &w->s.mask, e) : 0;
 }

@@ -1,3 +1,4 @@
+/* Rounding to the stream's precision. */
 #include <math.h>
 #include "encode_internal.h"
 
@@ -14,7 +15,8 @@ int encode_round(const struct encoder *n, const char *label, float *x, size_t co
 		to_float(x + i, half, n->precision, part);
 		for (k = i; k < i + part; k++)
 			if (!isfinite(x[k]))
-				return fail(e, EXIT_INPUT, "%s: a value does not fit %s; use --precision bf16 or fp32", label, n->s->precision);
+				return fail(e, EXIT_INPUT, "%s: a value does not fit %s; use --precision bf16 or fp32",
+					    label, n->s->precision);
 	}
 	return 0;
 }

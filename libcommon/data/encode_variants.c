@@ -1,10 +1,11 @@
+/* The variants of captions that are encoded. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/hash.h"
 #include "../base/memory.h"
 #include "encode_variants.h"
 
-/* Shuffling one tag gives one text: no need to store it K times. */
+/* Keeps one of equal variants: shuffling a single tag gives the same text each time. */
 static void fold_equal(struct latent_sample *s, int first)
 {
 	for (int i = first + 1; i < s->captions; i++)
@@ -14,7 +15,8 @@ static void fold_equal(struct latent_sample *s, int first)
 		free(s->caption[--s->captions]);
 }
 
-/* Step by step of a run that never is: variants of one caption are the same whatever stands beside it in the stream. */
+/* Draws the variants as visits at steps 0, 1, ...
+ * of no real run, so that they do not depend on the rest of the stream. */
 static void add_variants(const struct caption_options *o, long variants, uint64_t seed, const char *written,
 			 struct latent_sample *s)
 {

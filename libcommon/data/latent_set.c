@@ -1,22 +1,26 @@
+/* Reading all samples of several latent tars: order by key, checks, the digest. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/hash.h"
 #include "latents_internal.h"
 
-static int same_kind(const char *label, const struct latent_sample *first, const struct latent_sample *s, struct error *e)
+static int same_kind(const char *label, const struct latent_sample *first, const struct latent_sample *s,
+		     struct error *e)
 {
 	if (!first->variants != !s->variants || !conditioning_alike(&first->text, &s->text) || first->c != s->c)
-		return fail(e, EXIT_INPUT, "%s: sample %s was encoded by another model than the first; encode all with one", label, s->key);
+		return fail(e, EXIT_INPUT, "%s: sample %s was encoded by another model than the first; "
+					   "encode all with one", label, s->key);
 	return 0;
 }
 
 /* A sample whose payload was passed over: sizes follow from its bucket and from the first sample, which was read. */
-static int skim_sample(const char *label, const struct tar_sample *tar, const struct latent_sample *first, struct latent_sample *s,
-		       struct error *e)
+static int skim_sample(const char *label, const struct tar_sample *tar, const struct latent_sample *first,
+		       struct latent_sample *s, struct error *e)
 {
 	const int factor = first->bucket[0] > first->w ? first->bucket[0] / first->w : 1;
 
-	*s = (struct latent_sample){ .c = first->c, .text = conditioning_shape(&first->text), .variants = tar_find(tar, TEXT_MEMBER) != NULL };
+	*s = (struct latent_sample){ .c = first->c, .text = conditioning_shape(&first->text),
+				     .variants = tar_find(tar, TEXT_MEMBER) != NULL };
 	memcpy(s->key, tar->key, sizeof(s->key));
 	if (latent_fields_read(label, tar->json, s, e) < 0) {
 		latent_sample_free(s);
@@ -115,8 +119,8 @@ static void digest(struct latent_set *set)
 	sha256_begin(&h);
 	for (i = 0; i < set->count; i++) {
 		const struct latent_sample *s = &set->sample[i];
-		char *line = xprintf("%s %ld %.17g %d %d %d %d %d %d\n", s->id, s->repeats, s->weight, s->original[0], s->original[1],
-				     s->crop[0], s->crop[1], s->bucket[0], s->bucket[1]);
+		char *line = xprintf("%s %ld %.17g %d %d %d %d %d %d\n", s->id, s->repeats, s->weight, s->original[0],
+				     s->original[1], s->crop[0], s->crop[1], s->bucket[0], s->bucket[1]);
 		sha256_add(&h, line, strlen(line));
 		free(line);
 		digest_options(&h, s);
@@ -136,7 +140,8 @@ static int read_set(const char *const *paths, size_t count, bool skim, struct la
 			return -1;
 		}
 	if (!set->count)
-		return fail(e, EXIT_INPUT, "%s: no samples in the stream; did lora-prep find any picture?", count ? paths[0] : "-");
+		return fail(e, EXIT_INPUT, "%s: no samples in the stream; did lora-prep find any picture?",
+			    count ? paths[0] : "-");
 	sort(set);
 	digest(set);
 	return 0;

@@ -1,3 +1,4 @@
+/* Texts that several samples of a stream share: finding and copying their rows. */
 #include <stdlib.h>
 #include <string.h>
 #include "latents.h"
@@ -23,7 +24,8 @@ static size_t row_of(const struct latent_sample *s, size_t first, int variant)
 	return s->row ? (size_t)s->row[variant] : first + variant;
 }
 
-int latent_texts_check(struct latent_texts *t, const char *label, int part, const struct latent_sample *s, struct error *e)
+int latent_texts_check(struct latent_texts *t, const char *label, int part, const struct latent_sample *s,
+		       struct error *e)
 {
 	size_t first;
 
@@ -32,7 +34,8 @@ int latent_texts_check(struct latent_texts *t, const char *label, int part, cons
 	add_rows(t, s->text.rows);
 	for (int i = 0; i < s->variants; i++)
 		if (row_of(s, first, i) >= t->count)
-			return fail(e, EXIT_INPUT, "%s: sample %s needs text %zu, but the stream has had %zu; encode the pictures again", label,
+			return fail(e, EXIT_INPUT, "%s: sample %s needs text %zu, but the stream has had %zu; "
+						   "encode the pictures again", label,
 				    s->key, row_of(s, first, i), t->count);
 	return 0;
 }
@@ -43,7 +46,8 @@ static bool is_known(const struct conditioning *text)
 }
 
 /* Where to read a row; NULL memory: no sample has it. */
-static struct conditioning source_of(const struct latent_texts *t, const struct latent_sample *s, size_t first, size_t row)
+static struct conditioning source_of(const struct latent_texts *t, const struct latent_sample *s, size_t first,
+				     size_t row)
 {
 	return is_known(&t->text[row]) || row < first ? t->text[row] : conditioning_at(&s->text, row - first);
 }

@@ -1,4 +1,4 @@
-/* Training states, checkpoints in one file or a folder, and safetensors of other kinds. */
+/* lora-inspect: training states, checkpoints in one file or a folder, and safetensors of other kinds. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -67,7 +67,8 @@ static void say_size(struct sheet *s, uint64_t n)
 	free(bytes);
 }
 
-static int inspect_checkpoint(struct sheet *s, const struct family *family, const struct safetensors *f, struct error *e)
+static int inspect_checkpoint(struct sheet *s, const struct family *family, const struct safetensors *f,
+			      struct error *e)
 {
 	char *kind = xprintf("a checkpoint, single file, %s", family->title);
 

@@ -1,5 +1,5 @@
 /*
- * internal.h - what the files of merging share.
+ * internal.h - struct merge, and the steps of merging.
  *
  * Private to this folder: merge.c (the plan), tensor.c (the arithmetic), report.c, file.c and folder.c (the
  * output).
@@ -13,7 +13,7 @@
 #include "../adapter/adapter_file.h"
 #include "merge.h"
 
-/* One adapter's module meets its rows of one tensor. */
+/* The module of one adapter that is added to its rows of one tensor. */
 struct merge_job {
 	struct source_place place;
 	const struct adapter_file *file;

@@ -1,3 +1,4 @@
+/* lora-merge: which modules meet which tensors, and the run over all files. */
 #include <stdlib.h>
 #include <string.h>
 #include <math.h>
@@ -106,9 +107,9 @@ static int by_place(const void *left, const void *right)
 	return 0;
 }
 
-/* ---- the whole ---- */
+/* ---- all files ---- */
 
-/* What an adapter has for one that is not there fits no layer. */
+/* Notes the parts that the model lacks: modules of an adapter for these fit no layer. */
 static void tell_of_parts(const struct merge *m)
 {
 	if (!model_files_has(m->files, COMPONENT_TE1) || !model_files_has(m->files, COMPONENT_TE2))

@@ -1,3 +1,4 @@
+/* lora-merge: the report, a line for each layer and one for all. */
 #include <math.h>
 #include "internal.h"
 
@@ -43,8 +44,8 @@ int merge_report_total(struct merge *m, struct error *e)
 	double error = share(sqrt(m->error_squares), sqrt(m->update_squares));
 	struct json_out j = { 0 };
 
-	note("%s: %zu layers changed, norm of the update %.4g, relative error of rounding %.3g", m->options->out, m->layers_done,
-	     sqrt(m->update_squares), error);
+	note("%s: %zu layers changed, norm of the update %.4g, relative error of rounding %.3g", m->options->out,
+	     m->layers_done, sqrt(m->update_squares), error);
 	if (!m->report)
 		return 0;
 	json_begin(&j, NULL);

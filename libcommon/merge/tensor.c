@@ -1,3 +1,4 @@
+/* lora-merge: the new bytes of one tensor, in double. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,10 @@ struct update {
 	struct delta delta;
 	float *lengths;                 /* DoRA: [out] or [in]; NULL: none */
 	double *gain;                   /* DoRA by input: [columns], length over length; NULL: by output */
-	double weight;                  /* DoRA: so much of the way */
+	double weight;                  /* DoRA: the factor of W' - W */
 };
 
-#define NO_LENGTH 1e-12                 /* beside a length: zeros stay zeros */
+#define NO_LENGTH 1e-12                 /* added to a length, so that zeros stay zeros */
 
 /* Rows of one layer inside a tensor. */
 struct rows {
@@ -93,7 +94,8 @@ static void add_row(double *own, const float *before, const struct rows *r, cons
 }
 
 /* sum += weight (W' - W), where W' is W + dW with the lengths of its rows, or of its columns, changed; own: scratch */
-static void add_with_lengths(double *sum, double *own, const float *before, const struct rows *r, const struct update *u, size_t o)
+static void add_with_lengths(double *sum, double *own, const float *before, const struct rows *r,
+			     const struct update *u, size_t o)
 {
 	double squares = 0, gain = 1;
 
@@ -163,7 +165,8 @@ static struct row_result merge_row(const struct rows *r, size_t o, struct scratc
 	return result;
 }
 
-/* Any thread merges a block of rows; their sums are added in the order of rows, so the number of threads changes nothing. */
+/* Any thread merges a block of rows; their sums are added in the order of rows,
+ * so the number of threads changes nothing. */
 enum { BLOCK = 32 };
 
 struct merging { const struct rows *rows; double update, error; bool broken; };
@@ -196,13 +199,15 @@ static struct merging merge_rows(const struct rows *r)
 {
 	struct merging m = { .rows = r };
 	const struct ring_job blocks = { .count = (r->rows + BLOCK - 1) / BLOCK, .threads = threads_default(),
-					 .slot = BLOCK * sizeof(struct row_result), .context = &m, .work = merge_block, .take = add_block };
+					 .slot = BLOCK * sizeof(struct row_result), .context = &m, .work = merge_block,
+					 .take = add_block };
 
 	ring_run(&blocks);      /* add_block() never says no */
 	return m;
 }
 
-/* An input's length is over all rows, so they are walked once before anything is written: by one thread, for one order. */
+/* The length of a column is over all rows, so they are read once before anything is written, by one thread, for one
+ * order. */
 static double *input_gains(const struct rows *r, const struct update *u, size_t in)
 {
 	struct scratch s = scratch_new(r->columns);
@@ -223,12 +228,14 @@ static double *input_gains(const struct rows *r, const struct update *u, size_t 
 	return gain;
 }
 
-static int read_update(struct update *u, const struct merge_job *job, const struct rows *r, bool finite, struct error *e)
+static int read_update(struct update *u, const struct merge_job *job, const struct rows *r, bool finite,
+		       struct error *e)
 {
 	const struct file_module *m = job->module;
 	struct delta *d = &u->delta;
 
-	*u = (struct update){ .delta = { .kind = m->kind, .form = &m->form, .w = layer_weight(m->layer), .scale = job->scale },
+	*u = (struct update){ .delta = { .kind = m->kind, .form = &m->form, .w = layer_weight(m->layer),
+					 .scale = job->scale },
 			      .weight = job->weight };
 	for (int i = 0; i < BRANCH_PARTS; i++)
 		if (m->part[i] && !(d->part[i] = adapter_file_floats(job->file, m->part[i], finite, e)))
@@ -252,7 +259,8 @@ static void free_update(struct update *u)
 static int merge_all_rows(struct merge *m, const struct rows *r, const struct merge_job *job, struct error *e)
 {
 	const struct merging done = merge_rows(r);
-	const struct layer_result total = { .job = job, .adapters = r->count, .update = sqrt(done.update), .error = sqrt(done.error) };
+	const struct layer_result total = { .job = job, .adapters = r->count, .update = sqrt(done.update),
+					    .error = sqrt(done.error) };
 
 	if (done.broken && !m->options->allow_nonfinite)
 		return fail(e, EXIT_INPUT,

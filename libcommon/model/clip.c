@@ -1,9 +1,11 @@
+/* A CLIP text encoder: loading and forward. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "clip.h"
 #include "inventory.h"
 
-#define EOS_IS_HIGHEST 2        /* SDXL's released configs say 2, an id no caption ends with; it means: the highest in the row */
+/* The eos_token_id of SDXL's released configs.  No caption ends with that id; it means the highest id in the row. */
+#define EOS_IS_HIGHEST 2
 
 struct encoder_layer {
 	struct norm norm1, norm2;
@@ -44,7 +46,8 @@ static int load_parts(struct clip *c, struct error *e)
 	struct inventory *v = &c->layers;
 
 	if (load_table(&v->loader, "text_model.embeddings.token_embedding", f->vocabulary, f->width, &c->tokens, e) ||
-	    load_floats(&v->loader, "text_model.embeddings.position_embedding", (size_t)f->length * f->width, &c->positions, e))
+	    load_floats(&v->loader, "text_model.embeddings.position_embedding", (size_t)f->length * f->width,
+			&c->positions, e))
 		return -1;
 	v->error = e;
 	for (int i = 0; i < f->layers; i++) {
@@ -59,7 +62,8 @@ static int load_parts(struct clip *c, struct error *e)
 	return v->failed ? -1 : 0;
 }
 
-struct clip *clip_load(const struct model_files *m, enum component which, const struct backend *be, struct device *d, struct error *e)
+struct clip *clip_load(const struct model_files *m, enum component which, const struct backend *be, struct device *d,
+		       struct error *e)
 {
 	const struct model_config *config = model_files_config(m);
 	struct clip *c = xcalloc(1, sizeof(*c));
@@ -105,7 +109,8 @@ static struct tensor *run_layer(struct tape *t, const void *layer, struct tensor
 	struct tensor *x = in[0], *h = op_layer_norm(t, x, &l->norm1);
 	struct tensor *q = op_linear(t, h, &l->q), *k = op_linear(t, h, &l->k), *v = op_linear(t, last_use(h), &l->v);
 
-	x = op_add(t, x, last_use(op_linear(t, last_use(op_attention(t, last_use(q), last_use(k), last_use(v), l->heads, true)), &l->out)));
+	x = op_add(t, x, last_use(op_linear(t, last_use(op_attention(t, last_use(q), last_use(k), last_use(v),
+								     l->heads, true)), &l->out)));
 	h = op_linear(t, last_use(op_layer_norm(t, x, &l->norm2)), &l->fc1);
 	h = op_activation(t, last_use(h), l->activation);
 	return op_add(t, last_use(x), last_use(op_linear(t, last_use(h), &l->fc2)));
@@ -115,8 +120,8 @@ static void check_ids(const struct clip_config *c, const int32_t *ids, int n, in
 {
 	for (int i = 0; i < n * length; i++)
 		if (ids[i] < 0 || ids[i] >= c->vocabulary)
-			die(EXIT_INPUT, "token %d is not in the text encoder's vocabulary of %d; tokenizer and model do not belong together",
-			    ids[i], c->vocabulary);
+			die(EXIT_INPUT, "token %d is not in the text encoder's vocabulary of %d; "
+					"tokenizer and model do not belong together", ids[i], c->vocabulary);
 }
 
 /* position of the first EOS; of the first token where there is none, as transformers has it */
@@ -133,7 +138,8 @@ static int eos_position(const struct clip_config *c, const int32_t *ids, int len
 	return best;
 }
 
-static struct tensor *pool(struct tape *t, const struct clip *c, struct tensor *last, const int32_t *ids, int n, int length)
+static struct tensor *pool(struct tape *t, const struct clip *c, struct tensor *last, const int32_t *ids, int n,
+			   int length)
 {
 	int32_t *rows = xcalloc(n, sizeof(*rows));
 	struct tensor *y;
@@ -145,7 +151,8 @@ static struct tensor *pool(struct tape *t, const struct clip *c, struct tensor *
 	return y;
 }
 
-void clip_forward(struct tape *t, const struct clip *c, const int32_t *ids, int n, const struct text_reading *how, struct clip_output *out)
+void clip_forward(struct tape *t, const struct clip *c, const int32_t *ids, int n, const struct text_reading *how,
+		  struct clip_output *out)
 {
 	const struct clip_config *f = &c->config;
 	const int length = f->length, read = f->layers + 1 - how->skip;         /* the state before layer `read` */

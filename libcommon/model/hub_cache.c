@@ -142,7 +142,8 @@ static int tell_several(const char *folder, const struct names *names, struct er
 
 	for (size_t i = 0; i < names->count && i < 5; i++)
 		buffer_addf(&list, "%s%.100s", i ? ", " : "", names->name[i]);
-	fail(e, EXIT_INPUT, "%s: %zu models are in it (%s%s); name one of them", folder, names->count, list.data, names->count > 5 ? ", ..." : "");
+	fail(e, EXIT_INPUT, "%s: %zu models are in it (%s%s); name one of them", folder, names->count, list.data,
+	     names->count > 5 ? ", ..." : "");
 	buffer_free(&list);
 	return -1;
 }
@@ -197,10 +198,12 @@ static char *id_of(const char *repository)
 struct search { enum hub_kind kind; unsigned needed; char **path; struct error *e; };
 
 /* cache: for the command that fetches it; NULL: the local one.  rest: a file below, or NULL. */
-static int take_copy(const struct search *s, const char *repository, const char *id, const char *root, const char *cache, const char *rest)
+static int take_copy(const struct search *s, const char *repository, const char *id, const char *root,
+		     const char *cache, const char *rest)
 {
 	char *snapshot = snapshot_of(repository);
-	const bool whole = s->kind == HUB_VAE && snapshot && hub_has(snapshot, "vae/config.json");      /* a model, which has one */
+	/* a model, which has one */
+	const bool whole = s->kind == HUB_VAE && snapshot && hub_has(snapshot, "vae/config.json");
 
 	if (!snapshot || (!rest && !whole && !hub_is_whole(snapshot, s->kind, s->needed))) {
 		hub_tell_missing(id, snapshot, root, cache, s->kind, s->needed, s->e);
@@ -212,8 +215,8 @@ static int take_copy(const struct search *s, const char *repository, const char 
 		free(snapshot);
 	if (!rest || access(*s->path, R_OK) == 0)
 		return 1;
-	fail(s->e, EXIT_INPUT, "%s: the copy in %.150s has no %s; fetch it with: hf download %s %s%s%s", id, root, rest, id, rest,
-	     cache ? " --cache-dir " : "", cache ? cache : "");
+	fail(s->e, EXIT_INPUT, "%s: the copy in %.150s has no %s; fetch it with: hf download %s %s%s%s", id, root, rest,
+	     id, rest, cache ? " --cache-dir " : "", cache ? cache : "");
 	free(*s->path);
 	*s->path = NULL;
 	return -1;
@@ -251,7 +254,8 @@ static struct names called(const char *cache, const char *name, size_t n)
 	struct names all = names_in(cache), found = { 0 };
 
 	for (size_t i = 0; i < all.count; i++) {
-		const char *dashes = !strncmp(all.name[i], PREFIX, strlen(PREFIX)) ? strstr(all.name[i] + strlen(PREFIX), "--") : NULL;
+		const char *dashes = !strncmp(all.name[i], PREFIX, strlen(PREFIX)) ?
+			strstr(all.name[i] + strlen(PREFIX), "--") : NULL;
 
 		if (dashes && strlen(dashes + 2) == n && !strncmp(dashes + 2, name, n))
 			add_name(&found, all.name[i]);

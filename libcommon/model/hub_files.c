@@ -6,8 +6,8 @@
 #include "family.h"
 #include "hub_files.h"
 
-/* A file, what serves as well, and the part that it belongs to.  half: the repository of SDXL has it in half precision too, as
- * NAME.fp16.safetensors: half as much to fetch, and the numbers that training and painting use anyway. */
+/* A file, what serves as well, and the part that it belongs to.  half: the repository of SDXL has it in half precision
+ * too, as NAME.fp16.safetensors: half as much to fetch, and the numbers that training and painting use anyway. */
 struct needed { unsigned part; bool half; const char *file, *instead[3]; };
 
 #define UNET PART(COMPONENT_UNET)
@@ -27,7 +27,8 @@ static const struct needed model_files[] = {
 	{ TE1, true, "text_encoder/model", { NULL } },
 	{ TE2, false, "text_encoder_2/config.json", { NULL } },
 	{ TE2, true, "text_encoder_2/model", { "text_encoder_2/model.safetensors.index.json",
-		"text_encoder_2/model.safetensors.index.fp16.json", "text_encoder_2/model.fp16.safetensors.index.json" } },
+		"text_encoder_2/model.safetensors.index.fp16.json",
+		"text_encoder_2/model.fp16.safetensors.index.json" } },
 	{ TE1, false, "tokenizer/vocab.json", { NULL } },
 	{ TE1, false, "tokenizer/merges.txt", { NULL } },
 	{ TE2, false, "tokenizer_2/vocab.json", { NULL } },
@@ -100,7 +101,8 @@ bool hub_is_whole(const char *folder, enum hub_kind kind, unsigned needed)
 	return !missing_row(folder, kind, parts_of(NULL, folder, kind, needed));
 }
 
-/* The released models' own repositories have both; of others that were fetched once and lack the weights, it is the full ones that they have. */
+/* The released models' own repositories have both;
+ * of others that were fetched once and lack the weights, it is the full ones that they have. */
 static bool fetch_half(const char *id, const char *folder, enum hub_kind kind)
 {
 	if (kind == HUB_VAE)
@@ -115,7 +117,8 @@ static bool fetch_half(const char *id, const char *folder, enum hub_kind kind)
 
 static void add_word(struct buffer *out, const char *word)
 {
-	const bool plain = !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789./_-+:@%")];
+	const bool plain =
+		!word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789./_-+:@%")];
 
 	buffer_adds(out, plain ? " " : " '");
 	for (const char *p = word; *p; p++)
@@ -126,8 +129,8 @@ static void add_word(struct buffer *out, const char *word)
 	buffer_adds(out, plain ? "" : "'");
 }
 
-int hub_tell_missing(const char *id, const char *folder, const char *root, const char *cache, enum hub_kind kind, unsigned needed,
-		     struct error *e)
+int hub_tell_missing(const char *id, const char *folder, const char *root, const char *cache, enum hub_kind kind,
+		     unsigned needed, struct error *e)
 {
 	const unsigned parts = parts_of(id, folder, kind, needed);
 	const bool half = fetch_half(id, folder, kind);
@@ -148,9 +151,11 @@ int hub_tell_missing(const char *id, const char *folder, const char *root, const
 		add_word(&command, cache);
 	}
 	if (missing)
-		fail(e, EXIT_INPUT, "%s: the copy in %.150s has no %s; fetch it with: %s", id, root, missing, command.data);
+		fail(e, EXIT_INPUT, "%s: the copy in %.150s has no %s; fetch it with: %s", id, root, missing,
+		     command.data);
 	else
-		fail(e, EXIT_INPUT, "%s: no such file or folder, and no such model in %.150s; fetch it with: %s", id, root, command.data);
+		fail(e, EXIT_INPUT, "%s: no such file or folder, and no such model in %.150s; fetch it with: %s", id,
+		     root, command.data);
 	buffer_free(&command);
 	free(missing);
 	return -1;

@@ -1,3 +1,4 @@
+/* Loading layers into the list of a network's layers, and freeing them. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "inventory.h"
@@ -15,8 +16,8 @@ static void enter(struct inventory *v, int status, enum layer_group g, char *nam
 	free(name);
 }
 
-void take_linear(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, bool bias,
-		 struct linear *l)
+void take_linear(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
+		 bool bias, struct linear *l)
 {
 	char *name;
 
@@ -26,8 +27,8 @@ void take_linear(struct inventory *v, enum layer_group g, const char *parent, co
 	enter(v, load_linear(&v->loader, name, out, in, bias, l, v->error), g, name, l, NULL);
 }
 
-void take_conv(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, int kernel, int stride,
-	       struct conv *c)
+void take_conv(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
+	       int kernel, int stride, struct conv *c)
 {
 	char *name;
 
@@ -37,7 +38,8 @@ void take_conv(struct inventory *v, enum layer_group g, const char *parent, cons
 	enter(v, load_conv(&v->loader, name, out, in, kernel, stride, c, v->error), g, name, NULL, c);
 }
 
-void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in, struct linear *l)
+void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
+		  struct linear *l)
 {
 	char *name;
 

@@ -1,3 +1,4 @@
+/* Lists of named layers. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "layers.h"

@@ -1,7 +1,8 @@
 /*
- * layers.h - the named layers of a network that an adapter can attach to.
+ * layers.h - the named layers of a network to which an adapter can be attached.
  *
- * A network lists its linear and convolution layers under diffusers' names; the adapters' code knows key dialects, not networks.
+ * A network lists its linear and convolution layers under diffusers' names.  The code of adapters knows key dialects,
+ * not networks.
  */
 #ifndef MODEL_LAYERS_H
 #define MODEL_LAYERS_H
@@ -11,7 +12,8 @@
 enum layer_group {              /* kohya's target classes */
 	LAYER_TRANSFORMER,      /* children of Transformer2DModel; of a text encoder: attention and MLP */
 	LAYER_CONV_SET,         /* children of ResnetBlock2D, Downsample2D, Upsample2D: adapted only with conv_dim */
-	LAYER_OTHER,            /* conv_in, conv_out, time and size embeddings, text_projection: other trainers' files have them */
+	/* conv_in, conv_out, time and size embeddings, text_projection: other trainers' files have them */
+	LAYER_OTHER,
 };
 
 struct layer {
@@ -20,16 +22,18 @@ struct layer {
 	char *name;             /* diffusers: "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0" */
 	struct linear *linear;  /* one of the two */
 	struct conv *conv;
-	const struct family *family;    /* of the model; NULL: nobody said, SDXL */
-	bool convolution;       /* of the model: a 1x1 one is a linear layer here, and keeps its four dimensions in an adapter's file */
+	const struct family *family;    /* of the model; NULL: unknown, taken as SDXL */
+	/* a convolution in the model; one of 1x1 is a linear layer here, and keeps four dimensions in adapter files */
+	bool convolution;
 };
 
 struct layer_list { struct layer *layer; size_t count, capacity; };
-void layer_add(struct layer_list *list, enum component c, enum layer_group g, const char *name, struct linear *l, struct conv *k);
+void layer_add(struct layer_list *list, enum component c, enum layer_group g, const char *name, struct linear *l,
+	       struct conv *k);
 void layer_list_free(struct layer_list *list);
 /* out, in, kernel of the layer's weight */
 const struct weight *layer_weight(const struct layer *l);
-/* where the adapter hangs: &linear->branch or &conv->branch */
+/* the list of adapters' branches on the layer: &linear->branch or &conv->branch */
 struct branch **layer_branch(const struct layer *l);
 
 #endif

@@ -1,3 +1,4 @@
+/* Cutting long captions into chunks of tokens. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -66,8 +67,8 @@ static void put_weights(const struct weighted_tokens *w, int chunks, int length,
 		weights[i / inner * length + 1 + i % inner] = w->weight[i];
 }
 
-int chunks_encode_weighted(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids, float *weights,
-			   struct error *e)
+int chunks_encode_weighted(const struct tokenizer *t, const char *text, int chunks, int length, int32_t *ids,
+			   float *weights, struct error *e)
 {
 	int whole = chunks_length(chunks, length), i, result;
 	int32_t *all = xmalloc(whole * sizeof(*all));
@@ -120,6 +121,8 @@ int chunks_cut(const struct tokenizer *t, const char *text, bool weighted, int c
 void chunks_tell_cut(size_t cut, size_t captions, int chunks, int length)
 {
 	if (cut)
-		note("%zu of %zu captions have more than %d tokens, and the rest of them is not read; lora-prep --lint shows which%s", cut, captions,
-		     chunks_length(chunks, length) - 2, chunks < CHUNKS_MOST ? ", a greater max_token_length reads more" : "");
+		note("%zu of %zu captions have more than %d tokens, and the rest of them is not read; "
+		     "lora-prep --lint shows which%s", cut, captions,
+		     chunks_length(chunks, length) - 2,
+		     chunks < CHUNKS_MOST ? ", a greater max_token_length reads more" : "");
 }

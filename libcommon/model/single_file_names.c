@@ -1,3 +1,4 @@
+/* Tables of tensor names: single-file checkpoints and diffusers' folders. */
 #include <stdio.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -79,7 +80,8 @@ static const struct block te1_blocks[] = {
 	{ 0 },
 };
 
-/* text_projection is turned in the file; its square shape does not show it (a pooled vector through the wrong side does). */
+/* text_projection is turned in the file; its square shape does not show it (a pooled vector through the wrong side
+ * does). */
 static const struct block te2_blocks[] = {
 	{ "text_model.embeddings.token_embedding.", "token_embedding.", NULL, false },
 	{ "text_model.embeddings.position_embedding.weight", "positional_embedding", NULL, false },

@@ -1,5 +1,5 @@
 /*
- * single_file_names.h - a tensor's name in the released sd_xl_base_1.0.safetensors and in a diffusers folder.
+ * single_file_names.h - translates a tensor's name between a single-file checkpoint and a diffusers folder.
  *
  * Private to source*.c and lora-merge.  Names only, without the component's prefix: must not know files or shapes.
  * Total over the tensors of a component and one to one, but for the second encoder's fused q, k and v: three diffusers'
@@ -20,7 +20,8 @@ struct single_name {
 
 /* false: the component has no tensor of that pattern (its numbers are not checked against the config's). */
 bool single_name_of(const struct model_config *m, enum component c, const char *diffusers, struct single_name *s);
-/* Returns the number of diffusers' tensors in it: 0 (pattern not known: position_ids, logit_scale, ...), 1 or 3.  out: that of `part`. */
+/* Returns the number of diffusers' tensors in it: 0 (pattern not known: position_ids, logit_scale, ...), 1 or 3.
+ * out: that of `part`. */
 int diffusers_name_of(const struct model_config *m, enum component c, const char *single, int part,
 		      char out[TENSOR_NAME_ROOM]);
 

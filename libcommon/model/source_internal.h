@@ -40,7 +40,8 @@ struct part {
 struct model_files {
 	char *path;
 	bool single;
-	enum dtype narrow;              /* DTYPE_F16 or DTYPE_BF16: what F32 weights become in memory; another: nothing */
+	/* DTYPE_F16 or DTYPE_BF16: what F32 weights become in memory; another: nothing */
+	enum dtype narrow;
 	struct model_config config;
 	char *tokenizer[2];
 	struct source_file *file;
@@ -51,7 +52,8 @@ struct model_files {
 
 /* ---- source_files.c ---- */
 int source_add_file(struct model_files *m, const char *path, const char *relative, struct error *e) MUST_CHECK;
-/* A component's weights in its folder: one file, its fp16 variant, or shards with an index.  Sets p->first and count.  1: the folder has none, *e says so. */
+/* A component's weights in its folder: one file, its fp16 variant, or shards with an index.  Sets p->first and count.
+ * 1: the folder has none, *e says so. */
 int source_add_folder(struct model_files *m, struct part *p, const char *folder, const char *relative,
 		      const char *stem, struct error *e)
 	MUST_CHECK;
@@ -59,7 +61,8 @@ int source_add_folder(struct model_files *m, struct part *p, const char *folder,
 /* ---- source_match.c ---- */
 /* Finds every known tensor of the component and checks its shape and type.  Nothing is read but headers. */
 int source_match(struct model_files *m, enum component c, struct error *e) MUST_CHECK;
-/* After all components: what nothing asked for.  A tensor of a known pattern means other sizes, an error; others are noted. */
+/* After all components: what nothing asked for.
+ * A tensor of a known pattern means other sizes, an error; others are noted. */
 int source_check_rest(const struct model_files *m, struct error *e) MUST_CHECK;
 
 /* ---- source_guess.c ---- */

@@ -1,3 +1,4 @@
+/* Finding every tensor of a component in its files, by name and shape. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,12 +133,14 @@ static int no_tensor(const struct model_files *m, const struct part *p, size_t f
 	return not_this_model(m, p, what, e);
 }
 
-static bool locate(const struct model_files *m, enum component c, size_t i, struct found *f, char wanted[2 * TENSOR_NAME_ROOM])
+static bool locate(const struct model_files *m, enum component c, size_t i, struct found *f,
+		   char wanted[2 * TENSOR_NAME_ROOM])
 {
 	const struct part *p = &m->part[c];
 	const char *name = p->known.tensor[i].name;
 
-	return p->naming == NAMING_DIFFUSERS ? locate_diffusers(m, p, c, name, f, wanted) : locate_single(m, p, c, name, f, wanted);
+	return p->naming == NAMING_DIFFUSERS ? locate_diffusers(m, p, c, name, f, wanted) :
+		locate_single(m, p, c, name, f, wanted);
 }
 
 static bool has_none(const struct model_files *m, enum component c)
@@ -161,10 +164,11 @@ static int no_part(const struct model_files *m, enum component c, struct error *
 		[COMPONENT_VAE] = { "VAE", "name one with --vae (a folder, a file, or ORG/NAME on the hub)" },
 	};
 
-	return fail(e, EXIT_INPUT, "%s: it holds no %s; %s", files_name(m, &m->part[c]), parts[c].what, parts[c].advice);
+	return fail(e, EXIT_INPUT, "%s: it holds no %s; %s", files_name(m, &m->part[c]), parts[c].what,
+		    parts[c].advice);
 }
 
-/* From here on the part has no tensors. */
+/* Makes it a part without tensors. */
 static void forget(struct part *p)
 {
 	known_tensors_free(&p->known);
@@ -176,7 +180,8 @@ static void forget(struct part *p)
 static int not_found(struct model_files *m, enum component c, size_t i, const char *wanted, struct error *e)
 {
 	struct part *p = &m->part[c];
-	const bool alone = p->naming == NAMING_SINGLE_FILE && *p->prefix, unet = c != COMPONENT_UNET && model_files_has(m, COMPONENT_UNET);
+	const bool alone = p->naming == NAMING_SINGLE_FILE && *p->prefix,
+		unet = c != COMPONENT_UNET && model_files_has(m, COMPONENT_UNET);
 
 	if (!alone || !has_none(m, c))
 		return no_tensor(m, p, i, wanted, e);
@@ -215,7 +220,7 @@ int source_match(struct model_files *m, enum component c, struct error *e)
 	return 0;
 }
 
-/* ---- the rest ---- */
+/* ---- tensors that no component uses ---- */
 
 /* Does the component have tensors of this pattern, and so more of them than the config says? */
 static bool known_pattern(const struct model_files *m, enum component c, const char *name)
@@ -242,14 +247,16 @@ static bool holds(const struct part *p, size_t file)
 	return file >= p->first && file < p->first + p->count;
 }
 
-/* The released Stable Diffusion 1.5 holds its noise schedule, which the betas tell, and two numbers of how it was averaged. */
+/* The released Stable Diffusion 1.5 holds its noise schedule, which the betas tell,
+ * and two numbers of how it was averaged. */
 static const char *const no_use[] = {
 	"betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
-	"log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance",
-	"posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2", "model_ema.decay", "model_ema.num_updates",
+	"log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod",
+	"posterior_variance", "posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2",
+	"model_ema.decay", "model_ema.num_updates",
 };
 
-/* Known to be of no use, and in every file of somebody's. */
+/* Is it a tensor that is known to be of no use? */
 static bool never_mind(const struct model_files *m, size_t file, const char *name)
 {
 	static const char *const ends[] = { "position_ids", "logit_scale", "v_pred", "ztsnr" };

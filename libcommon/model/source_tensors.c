@@ -1,3 +1,4 @@
+/* The list of tensors that each component has, by its config. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +111,8 @@ static void put_unet_down(struct known_tensors *l, const struct unet_config *u, 
 		put_conv(l, IN("downsamplers.0.conv"), c, c, 3);
 }
 
-/* Block i of the way up is level levels-1-i.  Each resnet also takes what the way down left: the level's channels, but for the
- * last one those of the level above, where that level's downsampler (or conv_in) came from. */
+/* Up block i is level levels-1-i.  Each of its resnets also reads a skip connection of the down blocks: with the
+ * level's channels, but the last one with those of the level above, from that level's downsampler (or conv_in). */
 static void put_unet_up(struct known_tensors *l, const struct unet_config *u, int i)
 {
 	char at[40], layer[NAME_ROOM];

@@ -1,3 +1,4 @@
+/* Opening another VAE than the model's. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -19,7 +20,8 @@ static int open_folder(struct model_files *m, const char *folder, struct error *
 			      m->config.vae.latent_channels, m->config.unet.in_channels, m->config.family->title);
 	free(config);
 	*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "",
-			    .advice = xprintf("the VAE of --vae must be one for %s, with the config.json that belongs to it", m->config.family->title) };
+			    .advice = xprintf("the VAE of --vae must be one for %s, with the config.json that belongs "
+					      "to it", m->config.family->title) };
 	return status || source_add_folder(m, p, folder, folder, "diffusion_pytorch_model", e) ? -1 : 0;
 }
 
@@ -33,8 +35,8 @@ static int open_file(struct model_files *m, const char *path, struct error *e)
 		return -1;
 	s = m->file[m->count - 1].s;
 	*p = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = "", .first = m->count - 1, .count = 1,
-			    .advice = xstrdup("a VAE in a single file must have the sizes of the model's own; name a folder with its "
-					      "config.json instead") };
+			    .advice = xstrdup("a VAE in a single file must have the sizes of the model's own; "
+					      "name a folder with its config.json instead") };
 	if (safetensors_find(s, "first_stage_model.encoder.conv_in.weight"))
 		p->prefix = m->config.family->prefix[COMPONENT_VAE];
 	else if (safetensors_find(s, "encoder.conv_norm_out.weight"))

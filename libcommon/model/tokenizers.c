@@ -14,8 +14,9 @@ static int check_size(const struct model_files *m, int which, const struct token
 		return fail(e, EXIT_INPUT, "%s: %d tokens, text encoder %d of %s has %d; the two belong to "
 			    "different models, --model-config of a single file must name its own", folder, has, which,
 			    model_files_path(m), takes);
-	return fail(e, EXIT_INPUT, "%s: text encoder %d has %d tokens and no tokenizer beside it, CLIP's own has %d; name a "
-		    "folder that has its tokenizers with --model-config", model_files_path(m), which, takes, has);
+	return fail(e, EXIT_INPUT, "%s: text encoder %d has %d tokens and no tokenizer beside it, CLIP's own has %d; "
+				   "name a folder that has its tokenizers with --model-config", model_files_path(m),
+				   which, takes, has);
 }
 
 static struct tokenizer *open_one(const struct model_files *m, int which, struct error *e)

@@ -1,7 +1,7 @@
 /*
- * tokenizers.h - the tokenizers of a model: those of its folder, or CLIP's own where it brings none.
+ * tokenizers.h - the tokenizers of a model: those of its folder, or CLIP's own where the folder has none.
  *
- * Owns that choice, and what they pad with.  Must not know texts.
+ * Owns that choice, and the token for padding.  Must not know texts.
  */
 #ifndef MODEL_TOKENIZERS_H
 #define MODEL_TOKENIZERS_H
@@ -9,8 +9,8 @@
 #include "source.h"
 #include "tokenizer.h"
 
-/* One for each text encoder, the rest NULL.  -1 with all NULL: what tokenizer_open() says, or ids that the text encoder has not
- * (EXIT_INPUT). */
+/* Opens one for each text encoder; the rest are NULL.  -1 with all NULL: tokenizer_open() failed, or there are ids that
+ * the text encoder does not have (EXIT_INPUT). */
 int tokenizers_open(const struct model_files *m, struct tokenizer *out[TEXT_ENCODERS], struct error *e) MUST_CHECK;
 void tokenizers_close(struct tokenizer *t[TEXT_ENCODERS]);      /* accepts NULLs, and leaves NULLs */
 

@@ -1,3 +1,4 @@
+/* The UNet's forward pass: time and sizes, then one stage after another. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
@@ -10,7 +11,8 @@ void sinusoids(float *out, const float *x, int count, int dim)
 	for (int k = 0; k < half; k++) {
 		float f = exp(-log(10000.0) * k / half);
 		for (int i = 0; i < count; i++) {
-			float angle = x[i] * f;         /* rounded: an argument near 1000 differs from the exact one by 6e-5 */
+			/* rounded: an argument near 1000 differs from the exact one by 6e-5 */
+			float angle = x[i] * f;
 			out[(size_t)i * dim + k] = cos((double)angle);
 			out[(size_t)i * dim + half + k] = sin((double)angle);
 		}
@@ -29,7 +31,8 @@ static struct tensor *waves(struct tape *t, const float *x, int n, int per, int 
 	return y;
 }
 
-void unet_conditions(struct tape *t, const struct unet_config *c, const struct conditioning *k, struct tensor *condition[CONDITIONS])
+void unet_conditions(struct tape *t, const struct unet_config *c, const struct conditioning *k,
+		     struct tensor *condition[CONDITIONS])
 {
 	for (int i = 0; i < CONDITIONS; i++)
 		if (k->of[i].data && i == CONDITION_TIME_IDS)
@@ -50,7 +53,8 @@ static void show(probe_fn *probe, void *arg, struct tape *t, const char *module,
 }
 
 /* silu(time vector): every resnet reads it through the same function, so it is computed once */
-static struct tensor *time_vector(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe, void *arg)
+static struct tensor *time_vector(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe,
+				  void *arg)
 {
 	const struct unet_config *c = &u->config;
 	int n = in->sample->n;
@@ -65,7 +69,8 @@ static struct tensor *time_vector(struct tape *t, const struct unet *u, const st
 	return op_activation(t, op_add(t, time, sizes), ACT_SILU);
 }
 
-/* To the size of the state that x will be joined with: where halving rounded up, a row or a column less than twice x. */
+/* Upsamples x to the size of the skip connection that it is concatenated with: twice, or one row or column less where
+ * halving rounded up. */
 static struct tensor *upsample(struct tape *t, const struct conv *conv, struct tensor *x, const struct tensor *next)
 {
 	if (next->h == 2 * x->h && next->w == 2 * x->w)
@@ -75,9 +80,9 @@ static struct tensor *upsample(struct tape *t, const struct conv *conv, struct t
 	return tape_block(t, run_conv, conv, &x, 1);
 }
 
-/* skip: the newest state of the way down, NULL where this stage has nothing to do with it */
-static struct tensor *run_stage(struct tape *t, const struct stage *s, struct tensor *x, struct tensor *skip, struct tensor *time,
-				struct tensor *context)
+/* skip: the newest skip connection; NULL where this stage takes none */
+static struct tensor *run_stage(struct tape *t, const struct stage *s, struct tensor *x, struct tensor *skip,
+				struct tensor *time, struct tensor *context)
 {
 	struct tensor *in[] = { x, skip, time };
 
@@ -97,7 +102,8 @@ static struct tensor *run_head(struct tape *t, const void *unet, struct tensor *
 	return op_conv(t, last_use(op_group_norm(t, in[0], &u->norm_out, true)), &u->conv_out);
 }
 
-struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe, void *arg)
+struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe,
+			    void *arg)
 {
 	struct tensor **kept = xcalloc(u->stages + 1, sizeof(struct tensor *));
 	struct tensor *time = time_vector(t, u, in, probe, arg);
@@ -109,7 +115,8 @@ struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct u
 	kept[n++] = x;
 	for (i = 0; i < u->stages; i++) {
 		const struct stage *s = &u->stage[i];
-		struct tensor *skip = s->takes_skip ? last_use(kept[--n]) : s->kind == STAGE_UPSAMPLE ? kept[n - 1] : NULL;
+		struct tensor *skip = s->takes_skip ? last_use(kept[--n]) :
+			s->kind == STAGE_UPSAMPLE ? kept[n - 1] : NULL;
 		x = run_stage(t, s, keeps ? x : last_use(x), skip, time, in->condition[CONDITION_CONTEXT]);
 		keeps = s->keeps;
 		if (keeps)

@@ -1,4 +1,4 @@
-/* A frozen layer with the branches that hang on it. */
+/* A frozen layer with its branches: forward and backward. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "internal.h"
@@ -27,7 +27,8 @@ void adapted_product(struct tape *t, float *y, const struct tensor *x, const str
 		tape_backend(t)->linear(tape_device(t), y, x->data, a->w, bias, tensor_rows(x));
 }
 
-void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a, int add)
+void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a,
+			  int add)
 {
 	if (a->shape)
 		tape_backend(t)->conv2d_dx(tape_device(t), dx, dy, a->w, a->shape, add);
@@ -35,14 +36,15 @@ void adapted_product_back(struct tape *t, float *dx, const float *dy, const stru
 		tape_backend(t)->linear_dx(tape_device(t), dx, dy, a->w, tensor_rows(x), add);
 }
 
-/* ---- one pass: the branches that are not left out, and what they do to W x ---- */
+/* ---- one pass: the branches that dropout does not drop, and their factor of W x ---- */
 
 struct pass { struct branch *branch; void *own; const float *gain; };
 
 struct passes {
 	size_t count;
 	struct pass *item;
-	float *factor;                  /* [out]: what W x is multiplied with, 1 + sum of weight (gain - 1); NULL: nothing */
+	/* [out]: what W x is multiplied with, 1 + sum of weight (gain - 1); NULL: nothing */
+	float *factor;
 };
 
 static void set_factor(struct tape *t, struct passes *p, int out)
@@ -97,7 +99,7 @@ static void end(struct tape *t, struct passes *p)
 	free(p->item);
 }
 
-/* ---- both ways ---- */
+/* ---- forward and backward ---- */
 
 void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a)
 {
@@ -114,7 +116,8 @@ void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, c
 	end(t, &p);
 }
 
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct pass *p, const struct adapted *a)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct pass *p,
+		     const struct adapted *a)
 {
 	struct branch *b = p->branch;
 	struct part_grads g = { 0 };

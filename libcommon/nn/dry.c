@@ -1,8 +1,9 @@
+/* The dry backend: it counts allocations and computes nothing. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "dry.h"
 
-/* What takes no memory: the numbers of a backend that is never counted. */
+/* Rules without rounding, for a dry backend that is not asked for its bytes. */
 static const struct dry_rules exact = { .align = 1, .page = 1 };
 
 struct device {
@@ -67,7 +68,7 @@ static void count(struct device *d, size_t bytes)
 		d->bytes.taken += asked;
 }
 
-/* An address that nothing reads: arenas only add to it. */
+/* An address that nobody dereferences; heaps only add to it. */
 static void *dry_alloc(struct device *d, size_t bytes)
 {
 	if (d)
@@ -93,7 +94,7 @@ static int dry_prepare(struct device *d, struct weight *w, const void *host)
 
 static void dry_unprepare(struct device *d, struct weight *w) { w->data = w->packed = NULL; }
 
-/* What takes no memory does nothing. */
+/* All functions that allocate nothing do nothing. */
 #define OP(type, name, parameters) static type dry_##name parameters { return (type)0; }
 #define MEMORY(type, name, parameters)
 #include "../backend_ops.def"

@@ -1,10 +1,13 @@
+/* The VAE's residual block computed band by band, in less memory. */
 #include "internal.h"
 #include "ops.h"
 
 /*
- * A convolution of a band is wrong in the row at its edge, because it read zeros beyond.  Two of them make two such rows; but bands begin
- * where Winograd's tiles of 4 rows do, so that a row is made of the same numbers in a band and in the whole.  Of a tile's inputs the
- * outermost row enters the outermost output row alone, so the other rows of an edge tile are right to the bit.
+ * A convolution of a band is wrong in the row at the band's edge, because it read zeros beyond the edge.  So each band
+ * is computed with more rows around it, its halo.  Two convolutions make two wrong rows; the halo has four, because
+ * bands begin where Winograd's tiles of 4 rows begin, so that a row is computed from the same numbers in a band and in
+ * the whole picture.  The outermost input row of a tile enters only its outermost output row, so the other rows of an
+ * edge tile are right to the bit.
  */
 enum { HALO = 4 };
 
@@ -13,7 +16,7 @@ struct bands {
 	const struct residual *r;
 	float *x;                       /* one sample */
 	int h, w, c, rows;
-	float *g, *y;                   /* a band with its halo each: what a norm leaves, what a convolution leaves */
+	float *g, *y;                   /* a band with its halo each: output of a norm, output of a convolution */
 	float *stats1, *stats2, *sums;
 };
 
@@ -25,8 +28,8 @@ static struct norm_shape shape_of(const struct bands *b, const struct norm *n, i
 }
 
 /* y = conv(silu(norm(in))) of so many rows; in may be y */
-static void norm_and_conv(const struct bands *b, float *y, const float *in, int rows, const struct norm *n, const float *stats,
-			  const struct conv *c)
+static void norm_and_conv(const struct bands *b, float *y, const float *in, int rows, const struct norm *n,
+			  const float *stats, const struct conv *c)
 {
 	const struct backend *be = tape_backend(b->t);
 	const struct norm_shape s = shape_of(b, n, rows);
@@ -52,7 +55,7 @@ static struct span span_at(const struct bands *b, int first)
 	return (struct span){ first, end, first < HALO ? 0 : first - HALO, b->h - end < HALO ? b->h : end + HALO };
 }
 
-/* Statistics of what the first convolution leaves: each band of it is made, summed and forgotten. */
+/* Statistics of the first convolution's output: computes each band of it, and keeps its sums alone. */
 static void look_ahead(const struct bands *b)
 {
 	const struct residual *r = b->r;
@@ -64,7 +67,7 @@ static void look_ahead(const struct bands *b)
 	}
 }
 
-/* x += ... band by band.  A band's halo above was written over by then: old keeps it as it was. */
+/* x += ... band by band.  The halo above a band is overwritten by then; `old` is a copy from before. */
 static void write_over(const struct bands *b, float *in, float *old)
 {
 	const struct residual *r = b->r;
@@ -94,12 +97,15 @@ static void run_one(struct bands *b, float *in, float *old)
 
 struct tensor *op_residual_bands(struct tape *t, struct tensor *x, const struct residual *r, int rows)
 {
-	const size_t band = (size_t)(rows + 2 * HALO) * x->w * x->c, stats = (size_t)2 * r->norm1->groups + 2 * r->norm2->groups;
+	const size_t band = (size_t)(rows + 2 * HALO) * x->w * x->c,
+		stats = (size_t)2 * r->norm1->groups + 2 * r->norm2->groups;
 	struct bands b = { .t = t, .r = r, .h = x->h, .w = x->w, .c = x->c, .rows = rows };
 	float *in = tape_scratch(t, band), *old = tape_scratch(t, (size_t)HALO * x->w * x->c);
 
-	must(rows % HALO == 0 && rows > 0 && r->conv1->w.in == x->c && r->conv1->w.out == x->c && r->conv2->w.out == x->c, "bands");
-	must(!r->conv1->branch && !r->conv2->branch && r->conv1->stride == 1 && r->conv2->stride == 1, "bands without adapters");
+	must(rows % HALO == 0 && rows > 0 && r->conv1->w.in == x->c && r->conv1->w.out == x->c &&
+	     r->conv2->w.out == x->c, "bands");
+	must(!r->conv1->branch && !r->conv2->branch && r->conv1->stride == 1 && r->conv2->stride == 1,
+	     "bands without adapters");
 	b.g = tape_scratch(t, band);
 	b.y = tape_scratch(t, band);
 	b.stats1 = tape_scratch(t, stats);

@@ -1,3 +1,4 @@
+/* Convolution with its adapters: forward and backward. */
 #include "internal.h"
 #include "ops.h"
 
@@ -11,7 +12,7 @@ static struct adapted adapted(const struct conv_op *op)
 	return (struct adapted){ &op->layer->w, op->layer->bias, op->layer->branch, &op->shape };
 }
 
-/* inverts y = conv(x, W) + bias + adapters:  dx = conv'(dy, W) + adapters' */
+/* backward of y = conv(x, W) + bias + adapters:  dx = conv'(dy, W) + adapters' */
 static void conv_backward(struct tape *t, const struct node *n)
 {
 	const struct adapted a = adapted(n->op);

@@ -1,3 +1,4 @@
+/* Linear layers with their adapters: forward and backward. */
 #include "internal.h"
 #include "ops.h"
 
@@ -6,7 +7,7 @@ static struct adapted adapted(const struct linear *l)
 	return (struct adapted){ &l->w, l->bias, l->branch, NULL };
 }
 
-/* inverts y = x W^T + bias + adapters:  dx = dy W + adapters'.  W is frozen: no dW. */
+/* backward of y = x W^T + bias + adapters:  dx = dy W + adapters'.  W is frozen: no dW. */
 static void linear_backward(struct tape *t, const struct node *n)
 {
 	const struct adapted a = adapted(n->op);
@@ -23,5 +24,6 @@ struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *
 	must(x->c == l->w.in, "linear: input width");
 	y = tensor_new(t, x->n, x->h, x->w, l->w.out);
 	adapted_forward(t, y, x, &a);
-	return tape_record(t, y, trains, (struct node){ linear_backward, .in = { x }, .reads = trains ? READS(0) : 0, .op = l });
+	return tape_record(t, y, trains, (struct node){ linear_backward, .in = { x }, .reads = trains ? READS(0) : 0,
+							.op = l });
 }

@@ -1,8 +1,8 @@
 /*
  * ops.h - the differentiable operations, and the layers they take.
  *
- * Each op runs its backend call at once and records how to go back; op_*.c keeps forward and backward side by side.
- * Must not know networks.
+ * Each operation calls the backend at once and records a node for backward.  op_*.c has forward and backward side by
+ * side.  Must not know networks.
  */
 #ifndef NN_OPS_H
 #define NN_OPS_H
@@ -19,9 +19,10 @@ struct tensor *op_conv(struct tape *t, struct tensor *x, const struct conv *c);
 /* The VAE's downsampler pads right and bottom only: with padding on the left the latents shift by half a pixel. */
 struct tensor *op_conv_pad_end(struct tape *t, struct tensor *x, const struct conv *c);
 struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu);
-/* x += conv2(silu(norm2(conv1(silu(norm1(x)))))) in x's own memory, 3x3 convolutions of stride 1 without adapters: band by band of so many
- * rows (a multiple of 4), with the bytes that the operations one by one would give.  Takes memory for three bands, and conv1
- * runs twice, as norm2's statistics are known only after the last band.  Nothing is recorded: for inference. */
+/* x += conv2(silu(norm2(conv1(silu(norm1(x)))))) in x's own memory; 3x3 convolutions of stride 1 without adapters.
+ * Runs in bands of `rows` rows (a multiple of 4), with the same result, byte for byte, as the single operations.  Needs
+ * memory for three bands.  conv1 runs twice, as norm2's statistics are known only after the last band.  For inference:
+ * nothing is recorded. */
 struct residual { const struct norm *norm1, *norm2; const struct conv *conv1, *conv2; };
 struct tensor *op_residual_bands(struct tape *t, struct tensor *x, const struct residual *r, int rows);
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g);
@@ -29,18 +30,24 @@ struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation k
 struct tensor *op_geglu(struct tape *t, struct tensor *x);              /* c -> c/2 */
 struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b);
 struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor *v);   /* x [n,h,w,c] + v [n,1,1,c] */
-struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z);           /* z like x, device memory, frozen */
+/* z like x, device memory, frozen */
+struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z);
 struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b);           /* along c */
 struct tensor *op_upsample(struct tape *t, struct tensor *x);                           /* nearest, twice */
 /* q [n,lq,1,heads*d], k and v [n,lk,1,heads*d] (or pictures: l = h*w); scale 1/sqrt(d) */
-struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, int heads, bool causal);
-struct tensor *op_embedding(struct tape *t, const struct weight *table, const int32_t *ids, int n, int length);  /* no gradient */
-struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *positions);      /* x [n,l,1,c] + positions [l,c] */
-struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count);     /* [count,1,1,c]; rows of x, host memory */
+struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, int heads,
+			    bool causal);
+/* no gradient */
+struct tensor *op_embedding(struct tape *t, const struct weight *table, const int32_t *ids, int n, int length);
+/* x [n,l,1,c] + positions [l,c] */
+struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *positions);
+/* [count,1,1,c]; rows of x, host memory */
+struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count);
 struct tensor *op_crop(struct tape *t, struct tensor *x, int h, int w);                 /* [n,h,w,c]: the upper left */
 /* [n,1,1,1]: weight[i] * mean((x - target)^2) of sample i; target has x's shape, weight device [n] */
 struct tensor *op_mse(struct tape *t, struct tensor *x, const struct tensor *target, const float *weight);
-/* the same with weight[i] * mean(mask f(x - target)); sizes in terms are taken from x, its pointers are device memory */
+/* the same with weight[i] * mean(mask f(x - target));
+ * sizes in terms are taken from x, its pointers are device memory */
 struct tensor *op_loss(struct tape *t, struct tensor *x, const struct tensor *target, const struct loss_terms *terms);
 
 #endif

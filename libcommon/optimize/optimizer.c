@@ -46,8 +46,9 @@ static int add_parameter(struct optimizer *o, struct adapter_module *m, int part
 	struct parameter *p = &o->parameter[o->count++];
 	struct tensor *t = &m->branch.part[part];
 
-	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", m->stem, adapter_part_suffix(m, part)), .count = tensor_count(t),
-				 .lr = lr, .hastened = m->form.part[part].hastened, .shape = shape_of(t, m->layer->conv != NULL) };
+	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", m->stem, adapter_part_suffix(m, part)),
+				 .count = tensor_count(t), .lr = lr, .hastened = m->form.part[part].hastened,
+				 .shape = shape_of(t, m->layer->conv != NULL) };
 	return make_slots(o, p, e);
 }
 

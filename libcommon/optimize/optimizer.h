@@ -77,7 +77,8 @@ char *optimizer_text(const struct optimizer_settings *s);
 double optimizer_lr(const struct optimizer_settings *s, double lr, double multiplier, long step);
 
 /* ---- an optimizer at work ---- */
-/* One parameter for each part of every module that is trained; slots are zero.  rate tells a part's base learning rate. */
+/* One parameter for each part of every module that is trained; slots are zero.
+ * rate tells a part's base learning rate. */
 typedef double rate_fn(const void *arg, const struct adapter_module *m, int part);
 int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate,
 		   const void *arg, struct error *e) MUST_CHECK;

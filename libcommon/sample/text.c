@@ -1,3 +1,4 @@
+/* Prompts to conditioning: tokens in chunks, weights, the text encoders. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -17,7 +18,8 @@ struct texts {
 
 /* ---- tokens ---- */
 
-static int read_tokens(const struct tokenizer *t, const struct weighted_texts *parts, int most, struct weighted_tokens *out, struct error *e)
+static int read_tokens(const struct tokenizer *t, const struct weighted_texts *parts, int most,
+		       struct weighted_tokens *out, struct error *e)
 {
 	if (weighted_tokens_read(t, parts, most, out, e) < 0)
 		return -1;
@@ -44,7 +46,8 @@ static int read_text(struct texts *x, int index, const char *text, bool plain, s
 	return result;
 }
 
-static void fill_chunk(const struct tokenizer *t, const struct weighted_tokens *tokens, int chunk, int length, int32_t *ids)
+static void fill_chunk(const struct tokenizer *t, const struct weighted_tokens *tokens, int chunk, int length,
+		       int32_t *ids)
 {
 	int i, inner = length - 2, first = chunk * inner, n = tokens->count - first;
 
@@ -87,7 +90,8 @@ static void fill_encoder(struct texts *x, int encoder, bool weighted)
 	for (int i = 0; i < x->n; i++) {
 		const struct weighted_tokens *tokens = &x->tokens[encoder][i];
 		for (int k = 0; k < x->chunks; k++)
-			fill_chunk(x->p->tokenizer[encoder], tokens, k, x->length, x->ids[encoder] + i * all + (size_t)k * x->length);
+			fill_chunk(x->p->tokenizer[encoder], tokens, k, x->length,
+				   x->ids[encoder] + i * all + (size_t)k * x->length);
 		if (weighted)
 			fill_weights(tokens, x->chunks, x->length, x->weights[encoder] + i * all);
 	}
@@ -118,7 +122,7 @@ static void download(struct texts *x, struct conditioning *c)
 			tensor_download(x->p->work.tape, x->made[i], c->of[i].data);
 }
 
-/* ---- all of it ---- */
+/* ---- a prompt ---- */
 
 static int encode(struct texts *x, const struct painting *w, struct conditioning *c, struct error *e)
 {
@@ -138,8 +142,8 @@ static int encode(struct texts *x, const struct painting *w, struct conditioning
 
 int text_encode(struct pipeline *p, const struct painting *w, struct conditioning *c, struct error *e)
 {
-	struct texts x = { .p = p, .n = c->rows, .texts = p->config->family->texts, .chunks = 1, .length = p->config->text[0].length,
-			   .skip = w->clip_skip };
+	struct texts x = { .p = p, .n = c->rows, .texts = p->config->family->texts, .chunks = 1,
+			   .length = p->config->text[0].length, .skip = w->clip_skip };
 	const int result = encode(&x, w, c, e);
 
 	if (!result && x.n == 2 && w->zero_negative && !*w->negative)

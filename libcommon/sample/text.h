@@ -1,7 +1,7 @@
 /*
- * text.h - prompts to what the denoiser reads of them.
+ * text.h - turns prompts into the denoiser's conditioning.
  *
- * Owns chunks and weights of tokens.  Must not know noise or pictures.
+ * Owns the cutting into chunks and the weights of tokens.  Must not know noise or pictures.
  */
 #ifndef SAMPLE_TEXT_H
 #define SAMPLE_TEXT_H
@@ -12,12 +12,12 @@
 struct pipeline;
 struct painting;
 
-/* A prompt longer than a chunk (75 tokens) is cut into several that the encoders read apart; the states are joined as sd-scripts does:
- * the beginning of the first, the inner ones of all, the end of the last. */
+/* A prompt longer than a chunk (75 tokens) is cut into several, which run through the encoders one by one.  The states
+ * are joined as in sd-scripts: BOS of the first chunk, the words of all, EOS of the last. */
 enum { PROMPT_CHUNKS_MOST = 32 };
 
-/* Rows of c: the prompt, and the negative one where c->rows is 2.  c gets memory, for all that the family reads; what is not of the text
- * is the caller's to fill in. */
+/* Fills in the rows of c: the prompt, and the negative prompt where c->rows is 2.  Allocates all tensors that the
+ * family reads; the caller fills in those that are not of the text. */
 int text_encode(struct pipeline *p, const struct painting *what, struct conditioning *c, struct error *e) MUST_CHECK;
 
 #endif

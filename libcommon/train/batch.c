@@ -63,7 +63,8 @@ static void reserve(const struct batch_source *from, struct batch *b, const stru
 }
 
 /* words: of this visit, given up; NULL: they are encoded. */
-static void put_text(const struct batch_source *from, struct batch *b, int i, char *words, const struct latent_sample *s)
+static void put_text(const struct batch_source *from, struct batch *b, int i, char *words,
+		     const struct latent_sample *s)
 {
 	if (words) {
 		run_caption_ids(from->data, words, b, i);
@@ -82,12 +83,14 @@ static void put_mask(struct batch *b, int i, const float *mask)
 		to[k] = mask ? mask[k] : 1;
 }
 
-static void put_sample(const struct batch_source *from, const struct course *c, struct batch *b, int i, uint32_t sample, uint32_t item)
+static void put_sample(const struct batch_source *from, const struct course *c, struct batch *b, int i, uint32_t sample,
+		       uint32_t item)
 {
 	const struct caption_visit visit = data_visit(from->data, c->seed, c->done, c->total, item);
 	const struct latent_sample s = data_drawn(from->data, sample, &visit);
 	size_t each = (size_t)b->c * b->h * b->w;
-	struct objective_sample o = { s.mean, s.std, b->h, b->w, b->c, .noisy = b->noisy + i * each, .target = b->target + i * each };
+	struct objective_sample o = { s.mean, s.std, b->h, b->w, b->c, .noisy = b->noisy + i * each,
+				      .target = b->target + i * each };
 
 	objective_sample(from->objective, c->done, item, &o);
 	b->timestep[i] = o.timestep;
@@ -98,12 +101,14 @@ static void put_sample(const struct batch_source *from, const struct course *c, 
 	put_text(from, b, i, from->net->text.count ? run_caption_words(from->data, sample, &visit) : NULL, &s);
 }
 
-void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro, struct batch *b)
+void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro,
+		struct batch *b)
 {
 	int i;
 
 	if (!o->n)
-		die(EXIT_USAGE, "--replay-step: the latents are not those of one step; name its NAME-nonfinite-stepNNNNNNNN.tar");
+		die(EXIT_USAGE, "--replay-step: the latents are not those of one step; "
+				"name its NAME-nonfinite-stepNNNNNNNN.tar");
 	reserve(from, b, &from->data->set.sample[o->sample[0]], o->n);
 	for (i = 0; i < o->n; i++)
 		put_sample(from, c, b, i, o->sample[i], micro * from->s->batch_size + i);

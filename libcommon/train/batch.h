@@ -16,8 +16,10 @@ struct batch_source {
 };
 
 /* These samples as micro-batch i of the step that comes next.  A batch's buffers are reused. */
-void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro, struct batch *b);
-/* One sample without any draw: its mean as latent, its first caption; noisy, target, timestep and weight are the caller's. */
+void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro,
+		struct batch *b);
+/* One sample without any draw: its mean as latent, its first caption;
+ * noisy, target, timestep and weight are the caller's. */
 void batch_make_still(const struct batch_source *from, uint32_t sample, struct batch *b);
 /* Zeros of such a batch's shape, to learn what a step takes. */
 void batch_make_blank(const struct batch_source *from, const struct batch_shape *s, struct batch *b);

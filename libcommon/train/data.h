@@ -27,8 +27,8 @@ struct run_data {
  * checked against the model's, the order is made. */
 int data_open(struct run_data *d, struct model_files *files, uint64_t seed, const char *const *latents, size_t count,
 	      struct error *e) MUST_CHECK;
-/* Another order of the same samples, as other settings have it.  s->batch_size becomes that of the largest batch, which numbers a step's
- * samples.  common_batch: samples' own batch sizes do not count. */
+/* Another order of the same samples, as other settings have it.  s->batch_size becomes that of the largest batch, which
+ * numbers a step's samples.  common_batch: samples' own batch sizes do not count. */
 struct order *data_order(const struct run_data *d, struct train_settings *s, bool common_batch, uint64_t seed);
 long data_updates_per_epoch(const struct run_data *d);
 void data_free(struct run_data *d);
@@ -36,16 +36,17 @@ void data_free(struct run_data *d);
 /* data_hold_out.c */
 int data_hold_out(struct run_data *d, uint64_t seed, struct error *e) MUST_CHECK;
 
-/* data_stand_in.c: a sample of each bucket of the settings, with as many visits as fill a batch; or the pictures of a report of
- * lora-prep, each with its bucket and repeats: the run's length and batches are then those of the run to be. */
+/* data_stand_in.c: a sample of each bucket of the settings, with as many visits as fill a batch; or the pictures of a
+ * report of lora-prep, each with its bucket and repeats: the run's length and batches are then those of the run to
+ * be. */
 int data_from_buckets(struct run_data *d, const struct model_config *c, struct error *e) MUST_CHECK;
 int data_from_report(struct run_data *d, const struct model_config *c, struct error *e) MUST_CHECK;
 
 /* data_origin.c: latents of another VAE or other text encoders are refused, or said */
 int data_check_origin(const struct run_data *d, struct model_files *files, struct error *e) MUST_CHECK;
 
-/* data_visit.c: what a step sees.  item counts its samples over all its batches, so that accumulation draws the same numbers
- * as one large batch. */
+/* data_visit.c: what a step sees.  item counts its samples over all its batches, so that accumulation draws the same
+ * numbers as one large batch. */
 /* --replay-step: from now on the data are one step's, whose batches the samples' numbers tell apart. */
 int data_begin_replay(struct run_data *d, struct error *e) MUST_CHECK;
 struct order_place data_place(const struct run_data *d, long step);     /* step: from 0 */
@@ -61,6 +62,7 @@ struct batch_shape {
 	size_t bytes, blocks;           /* activations; blocks that may be checkpointed */
 };
 size_t data_shapes(const struct run_data *d, struct order *order, struct batch_shape **shapes);
-void data_common_bucket(const struct run_data *d, int size[2]);         /* that most visits see; of equals the first in the data */
+/* that most visits see; of equals the first in the data */
+void data_common_bucket(const struct run_data *d, int size[2]);
 
 #endif

@@ -1,4 +1,5 @@
-/* What a step sees of the data: which samples, each mirrored or not and with one of its captions; and what shapes its batches have. */
+/* What a step sees of the data: which samples, each mirrored or not and with one of its captions;
+ * and what shapes its batches have. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/philox.h"
@@ -64,8 +65,9 @@ int data_begin_replay(struct run_data *d, struct error *e)
 
 	for (i = 0; i < d->set.count; i++)
 		if (strtoul(d->set.sample[i].key, NULL, 10) >= most)
-			return fail(e, EXIT_USAGE, "--replay-step: %zu samples are more than a step has; name a NAME-nonfinite-stepNNNNNNNN.tar, "
-				    "and batch size and accumulation of its run", d->set.count);
+			return fail(e, EXIT_USAGE, "--replay-step: %zu samples are more than a step has; "
+						   "name a NAME-nonfinite-stepNNNNNNNN.tar, "
+						   "and batch size and accumulation of its run", d->set.count);
 	d->replaying = true;
 	return 0;
 }

@@ -6,8 +6,8 @@
 
 #define NONFINITE_LIMIT 10
 
-/* Validation and pictures look at the weights between two steps, and have the arena's room meanwhile.  If another program took it, all
- * but the arena is there: the run is saved. */
+/* Validation and pictures look at the weights between two steps, and have the arena's room meanwhile.  If another
+ * program took it, all but the arena is there: the run is saved. */
 static int look_at_weights(struct run *r, bool validate, struct error *e)
 {
 	struct error late;
@@ -42,8 +42,9 @@ static int train(struct run *r, struct error *e)
 		report_step(&r->witness.log, r->s, &c->optimizer, &f);
 		result = look_at_weights(r, true, e);
 		if (!result && c->nonfinite == NONFINITE_LIMIT)
-			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, at step %ld; lower the learning "
-				      "rate; the last saved adapter is intact", NONFINITE_LIMIT, c->done);
+			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, "
+							"at step %ld; lower the learning rate; "
+							"the last saved adapter is intact", NONFINITE_LIMIT, c->done);
 		else if (!result)
 			result = keeper_save_on_the_way(&r->keeper, e);
 		if (!result && stop_wanted() && c->done < c->total)
@@ -94,10 +95,11 @@ static void end_reports(struct run *r, int result)
 {
 	char *adapter = !result && !r->data.replaying ? keeper_adapter_path(&r->keeper) : NULL;
 
-	report_end(&r->witness.log, r->course.done, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done", adapter);
+	report_end(&r->witness.log, r->course.done, result == EXIT_SAVED ? stop_reason() : result ? "error" : "done",
+		   adapter);
 	if (result == EXIT_SAVED)
-		note("stopped by %s after step %ld of %ld, saved; run again with --resume auto to go on", stop_reason(), r->course.done,
-		     r->course.total);
+		note("stopped by %s after step %ld of %ld, saved; run again with --resume auto to go on", stop_reason(),
+		     r->course.done, r->course.total);
 	if (adapter)
 		witness_tell_result(&r->witness, adapter);
 	free(adapter);
@@ -139,14 +141,17 @@ static int run(struct run *r, const char *const *latents, size_t count, struct e
 	stop_clock(limit);
 	if (r->s->print_lr)
 		return run_prepare(r, latents, count, e) < 0 ? -1 : course_print_lr(&r->course, e);
-	if (networks_open_device(&r->net, e) < 0 || run_refuse_early(r, latents, count, e) < 0 || keeper_lock(&r->keeper, e) < 0)
+	if (networks_open_device(&r->net, e) < 0 || run_refuse_early(r, latents, count, e) < 0 ||
+	    keeper_lock(&r->keeper, e) < 0)
 		return -1;
-	if (run_prepare(r, latents, count, e) < 0 || run_fit(r, e) < 0 || run_load(r, e) < 0 || networks_take_arena(&r->net, e) < 0)
+	if (run_prepare(r, latents, count, e) < 0 || run_fit(r, e) < 0 || run_load(r, e) < 0 ||
+	    networks_take_arena(&r->net, e) < 0)
 		return -1;
 	return train_and_save(r, e);
 }
 
-int train_run(struct train_settings *s, const struct tool *tool, const char *const *latents, size_t count, struct error *e)
+int train_run(struct train_settings *s, const struct tool *tool, const char *const *latents, size_t count,
+	      struct error *e)
 {
 	struct run r;
 	struct error late;

@@ -14,13 +14,14 @@
 #include "../adapter/adapter_file.h"
 #include "run.h"
 
-/* Asked by doing it, without a trace: root may write where a file system has no room for anybody's files. */
+/* Tries to make a file in the folder, and leaves none: permissions do not tell, since root may write anywhere. */
 static bool can_write(const char *folder)
 {
 	int fd = RETRY(open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
 	char *file;
 
-	if (fd < 0 && errno != EACCES && errno != EROFS) {              /* not every file system has files without a name */
+	/* not every file system has files without a name */
+	if (fd < 0 && errno != EACCES && errno != EROFS) {
 		file = xprintf("%s/.lora-check.%ld.tmp", folder, (long)getpid());
 		fd = RETRY(open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
 		if (fd >= 0)
@@ -102,13 +103,15 @@ static int tell_check(const struct run *r, struct error *e)
 		if (!counted)
 			buffer_adds(&text, "nothing is wrong; no latents were named, so data was not looked at\n");
 		else
-			buffer_addf(&text, "nothing is wrong: %zu pictures, %zu regularisation pictures, %zu batches an epoch, steps %ld to %ld\n", pictures,
+			buffer_addf(&text, "nothing is wrong: %zu pictures, %zu regularisation pictures, "
+					   "%zu batches an epoch, steps %ld to %ld\n", pictures,
 			       regularization, order_batches(r->data.order), r->course.done + 1, r->course.total);
 		bytes_words(r->net.planned_bytes, size);
 		buffer_addf(&text, "%zu modules, at most %s on device %s\n", r->net.adapter->count, size, r->s->device);
 		bytes_words(r->keeper.all_bytes, size);
 		bytes_words(isfinite(r->keeper.free_bytes) ? r->keeper.free_bytes : 0, room);
-		buffer_addf(&text, "what is saved takes %s, %s are free\n", size, isfinite(r->keeper.free_bytes) ? room : "nobody knows how many");
+		buffer_addf(&text, "what is saved takes %s, %s are free\n", size,
+			    isfinite(r->keeper.free_bytes) ? room : "nobody knows how many");
 		result = print_text(text.data, text.len, e);
 		buffer_free(&text);
 		return result;
@@ -131,7 +134,7 @@ static int tell_check(const struct run *r, struct error *e)
 	return result;
 }
 
-/* The device is opened and asked for its room; then everything is made on the dry one. */
+/* Opens the device and asks for its free memory, then builds everything on the dry one. */
 static int fit_on_device(struct run *r, struct error *e)
 {
 	int result = networks_open_device(&r->net, e) < 0 ? -1 : run_fit(r, e);
@@ -149,7 +152,8 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
 
 	if (run_prepare(r, latents, count, e) < 0 || fit_on_device(r, e) < 0 || run_load(r, e) < 0)
 		return -1;
-	if (check_files(r, e) < 0 || check_places(r, e) < 0 || keeper_resume(&r->keeper, e) < 0 || keeper_check_end(&r->keeper, &finished, e) < 0 ||
+	if (check_files(r, e) < 0 || check_places(r, e) < 0 || keeper_resume(&r->keeper, e) < 0 ||
+	    keeper_check_end(&r->keeper, &finished, e) < 0 ||
 	    (!finished && keeper_claim_outputs(&r->keeper, e) < 0))
 		return -1;
 	if (!finished && keeper_check_room(&r->keeper, true, e) < 0)

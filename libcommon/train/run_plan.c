@@ -1,4 +1,4 @@
-/* Whether a run fits its device, and how: before it, and as --plan. */
+/* Making a run fit into its device's memory, before it starts; --plan. */
 #include <sys/stat.h>
 #include "plan/planner.h"
 #include "run.h"
@@ -11,8 +11,8 @@ struct workload run_workload(const struct run *r)
 	};
 }
 
-/* Of device memory, as far as settings and device tell; 0: none is known.  What the plan counts of a device's own is there already, so it
- * is no longer in the room. */
+/* The limit of device memory, from the settings or the device; 0: none is known.  The device's own memory is allocated
+ * already, so it is added to the free memory. */
 static size_t limit_of(const struct run_networks *n)
 {
 	const size_t said = n->s->vram_bytes, room = n->device ? n->be->room(n->device) : 0;

@@ -9,9 +9,10 @@ void run_begin(struct run *r, struct train_settings *s, const struct tool *tool)
 {
 	*r = (struct run){
 		.s = s, .tool = tool, .data.s = s, .net.s = s, .course.s = s,
-		.witness = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course, .log.events.fd = -1 },
-		.keeper = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course, .witness = &r->witness,
-			    .lock = -1 },
+		.witness = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course,
+			     .log.events.fd = -1 },
+		.keeper = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course,
+			    .witness = &r->witness, .lock = -1 },
 	};
 }
 
@@ -66,7 +67,8 @@ static int open_captions(struct run *r, struct error *e)
 	const bool cached = r->data.set.sample[0].variants > 0, trained = trains_text(r->s);
 
 	if (cached && trained)
-		note("the text encoders are trained, so the text outputs in the latents are not used; --network-train-unet-only uses them");
+		note("the text encoders are trained, so the text outputs in the latents are not used; "
+		     "--network-train-unet-only uses them");
 	return run_captions_open(&r->data, r->net.files, !cached || trained, r->course.seed, r->course.total, e);
 }
 

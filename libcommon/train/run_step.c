@@ -38,7 +38,8 @@ static void all_batches(struct run *r, const struct order_place *place, struct b
 		step_run(r->net.tape, &r->net.step, b, 1.0f / r->s->accumulate, loss);
 		began = seconds_now();
 		f->compute += began - ready;
-		loss_mean_add(&r->witness.log.mean, add_losses(r->course.objective.schedule.steps, b, loss, place->batches, f));
+		loss_mean_add(&r->witness.log.mean, add_losses(r->course.objective.schedule.steps, b, loss,
+							       place->batches, f));
 	}
 	adapter_training_ends(r->net.adapter);
 	free(loss);
@@ -49,8 +50,8 @@ void run_step(struct run *r, struct batch *b, struct step_facts *f)
 	struct order_place place = data_place(&r->data, r->course.done);
 	double began = seconds_now(), ready;
 
-	*f = (struct step_facts){ .step = r->course.done + 1, .per_epoch = data_updates_per_epoch(&r->data), .epoch = place.epoch,
-				  .lr = lr_multiplier(&r->course.lr, r->course.done) };
+	*f = (struct step_facts){ .step = r->course.done + 1, .per_epoch = data_updates_per_epoch(&r->data),
+				  .epoch = place.epoch, .lr = lr_multiplier(&r->course.lr, r->course.done) };
 	all_batches(r, &place, b, f);
 	ready = seconds_now();
 	f->grad_norm = optimizer_grad_norm(&r->course.optimizer);

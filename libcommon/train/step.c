@@ -12,7 +12,8 @@ static void run_text(struct tape *t, const struct networks *net, const struct ba
 	text_encoders_forward(t, net->text, &texts, in->condition);
 }
 
-struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b, struct tensor **prediction)
+struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b,
+			    struct tensor **prediction)
 {
 	struct unet_input in = { .timestep = b->timestep };
 	struct loss_terms terms = { .kind = b->loss_kind };

@@ -32,9 +32,10 @@ struct batch {
 };
 
 /* Loss of each sample, [n,1,1,1]: weight * mean loss.  *prediction (may be NULL): the UNet's output. */
-struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b, struct tensor **prediction);
-/* Forward, then backward of (mean over the batch) * share into the adapters' gradients.  loss host [n].  share: 1 / accumulation steps.
- * Resets the tape first. */
+struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b,
+			    struct tensor **prediction);
+/* Forward, then backward of (mean over the batch) * share into the adapters' gradients.  loss host [n].  share: 1 /
+ * accumulation steps.  Resets the tape first. */
 void step_run(struct tape *t, const struct networks *net, const struct batch *b, float share, float *loss);
 
 #endif

@@ -1,4 +1,4 @@
-/* What each device takes by itself. */
+/* The memory that each device takes for itself. */
 #include <stdlib.h>
 #include <string.h>
 #include "plan.h"
@@ -7,16 +7,16 @@
 #define MIB ((size_t)1 << 20)
 
 /*
- * cpu: cpu_alloc(), big pages from two of them on.  Its scratch is some MiB a thread, grows with what it meets, and is not counted.
- * cuda: cuda/pool.h's pieces and slabs, the driver's pages behind both; cuda/internal.h's scratch, cuBLAS workspace and fixed things; the
- * context with the kernels' code.
+ * cpu: cpu_alloc(), big pages from two of them on.  Its scratch is some MiB a thread, grows with what it meets, and is
+ * not counted.  cuda: cuda/pool.h's pieces and slabs, the driver's pages behind both; cuda/internal.h's scratch, cuBLAS
+ * workspace and fixed things; the context with the kernels' code.
  */
 #define CUDA_CONTEXT (450 * MIB)        /* assumed: not yet measured on a card */
 
 static const struct plan_device devices[] = {
 	{ "cpu", { .align = 64, .own = 4 * MIB, .page = 2 * MIB } },
-	{ "cuda", { .align = 256, .own = 32 * MIB, .page = 2 * MIB, .slab = 64 * MIB, .hosts = true }, .workspace = (64 + 32) * MIB + 16 * KIB,
-	  .context = CUDA_CONTEXT },
+	{ "cuda", { .align = 256, .own = 32 * MIB, .page = 2 * MIB, .slab = 64 * MIB, .hosts = true },
+	  .workspace = (64 + 32) * MIB + 16 * KIB, .context = CUDA_CONTEXT },
 };
 
 const struct plan_device *plan_device(const char *name, struct error *e)

@@ -1,7 +1,8 @@
 /*
  * plan.h - the memory of a run in numbers: by class, by shape of batch, and in all.
  *
- * Owns what a device takes besides what it is asked for.  Must not know how the numbers are found (planner.c), nor the device itself.
+ * Owns the memory that a device takes beyond what it is asked for.  Must not know how the numbers are found
+ * (planner.c), nor the device itself.
  */
 #ifndef TRAIN_PLAN_PLAN_H
 #define TRAIN_PLAN_PLAN_H
@@ -11,20 +12,21 @@
 
 enum plan_class {
 	PLAN_UNET, PLAN_TEXT, PLAN_BASE,        /* frozen: networks, adapters that belong to the base */
-	PLAN_ADAPTER, PLAN_GRADIENTS,           /* gradients 0: they take the place of activations that are gone */
+	PLAN_ADAPTER, PLAN_GRADIENTS,           /* gradients 0: they use the memory of activations that are freed */
 	PLAN_OPTIMIZER, PLAN_AVERAGE,
-	PLAN_ACTIVATIONS,                       /* of the largest batch; where that is more, of validation, or a sample picture's with its networks */
+	/* of the largest batch, of validation, or of a sample picture with its networks, whichever is most */
+	PLAN_ACTIVATIONS,
 	PLAN_WORKSPACE, PLAN_CONTEXT,           /* the backend's and the driver's own */
 	PLAN_ROUNDING,                          /* ends of pages and slabs */
 	PLAN_CLASSES
 };
 
-/* What a device takes by itself, and how it rounds. */
+/* The memory that a device takes for itself, and how it rounds allocations. */
 struct plan_device { const char *name; struct dry_rules rules; size_t workspace, context; };
 /* NULL: no such device (EXIT_USAGE).  Needs neither the device nor its backend. */
 const struct plan_device *plan_device(const char *name, struct error *e) MUST_CHECK;
 
-struct plan_batch { int width, height, n; size_t bytes; };      /* a bucket in pixels; a batch of it; its activations */
+struct plan_batch { int width, height, n; size_t bytes; };      /* bucket in pixels; batch size; bytes of activations */
 
 struct plan {
 	const struct plan_device *device;
@@ -33,8 +35,8 @@ struct plan {
 	size_t limit;                   /* 0: none is known */
 	struct plan_batch *batch;
 	size_t batches, largest;
-	size_t validation, pictures;    /* what these take in the place of a batch's activations; 0: there are none */
-	size_t blocks;                  /* of a step, that could be checkpointed */
+	size_t validation, pictures;    /* bytes of these instead of a batch's activations; 0: there are none */
+	size_t blocks;                  /* blocks of a step that could be checkpointed */
 	size_t host;                    /* frozen weights in host memory */
 };
 

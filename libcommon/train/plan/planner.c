@@ -1,8 +1,8 @@
-/* What a workload takes, counted by making it on the dry backend; and the way in which it fits. */
+/* Counting the memory of a workload by building it on the dry backend, and finding the plan_way with which it fits. */
 #include <stdlib.h>
 #include "planner.h"
 
-/* What the workload becomes on the dry backend: settings that may be changed on the way, networks, what is learnt, an order of its own. */
+/* A workload on the dry backend: settings that may be changed meanwhile, networks, course, an order of its own. */
 struct dry {
 	const struct workload *work;
 	struct train_settings s;
@@ -16,7 +16,7 @@ static struct batch_source source(const struct dry *dry)
 	return (struct batch_source){ &dry->s, dry->work->data, &dry->net, dry->work->objective };
 }
 
-/* ---- what lasts: networks, adapter, optimizer ---- */
+/* ---- memory for the whole run: networks, adapter, optimizer ---- */
 
 /* asked for since the last time */
 static size_t more(const struct dry *dry, size_t *before)
@@ -55,7 +55,8 @@ static size_t adapter_bytes(const struct plan *p, const struct adapter *a, bool 
 	return sum;
 }
 
-/* Of what these ask for, the optimizer's is the rest.  An average that the optimizer makes is there while an adapter is saved. */
+/* Counts adapter, gradients, optimizer and averages.  The optimizer's part is what remains.  An average that the
+ * optimizer makes exists while an adapter is saved. */
 static int count_adapter(struct dry *dry, struct plan *p, size_t *before, struct error *e)
 {
 	size_t i, trained;
@@ -68,8 +69,8 @@ static int count_adapter(struct dry *dry, struct plan *p, size_t *before, struct
 	p->bytes[PLAN_ADAPTER] = adapter_bytes(p, dry->net.adapter, false);
 	p->bytes[PLAN_GRADIENTS] = dry->net.adapter->borrow_grads ? 0 : trained;
 	p->bytes[PLAN_AVERAGE] = dry->s.ema_decay || dry->course.optimizer.kept ? trained : 0;
-	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] - p->bytes[PLAN_GRADIENTS] -
-				   p->bytes[PLAN_AVERAGE];
+	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] -
+				   p->bytes[PLAN_GRADIENTS] - p->bytes[PLAN_AVERAGE];
 	return 0;
 }
 
@@ -89,7 +90,7 @@ static int count_lasting(struct dry *dry, struct plan *p, struct error *e)
 	return 0;
 }
 
-/* ---- what takes turns: the arena of a step, that of validation, a sample picture with the networks that only it needs ---- */
+/* ---- memory that is used in turns: the arena of a step, of validation, a sample picture with its own networks ---- */
 
 static size_t keep_bucket(const struct dry *dry, struct batch_shape *shapes, size_t count, const int *only)
 {
@@ -207,9 +208,9 @@ int plan_count(const struct workload *w, const struct plan_way *way, const int *
 	return result;
 }
 
-/* ---- which way ---- */
+/* ---- choosing a plan_way ---- */
 
-/* The fewest checkpoints that fit, by the bucket that takes most; *p then holds all of `only`. */
+/* Finds the fewest checkpoints that fit, by the bucket that takes most memory; *p is then counted for all of `only`. */
 static int fewest_checkpoints(const struct workload *w, const int *only, struct plan *p, struct error *e)
 {
 	const int bucket[2] = { p->batch[p->largest].width, p->batch[p->largest].height };

@@ -1,3 +1,4 @@
+/* Printing a plan, as a table or as JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,8 @@
 #include "../../base/printable.h"
 #include "planner.h"
 
-enum { ROWS_MOST = 16, COLUMNS = 80, SAVING_INDENT = 20 };      /* buckets in the table; characters in a line, before a saving's options */
+/* most buckets in the table; characters in a line, and before a saving's options */
+enum { ROWS_MOST = 16, COLUMNS = 80, SAVING_INDENT = 20 };
 
 static const struct { const char *key, *words; } classes[PLAN_CLASSES] = {
 	[PLAN_UNET] = { "unet", "UNet, frozen" },
@@ -31,7 +33,7 @@ static void add_row(struct buffer *out, const char *words, size_t bytes)
 	buffer_addf(out, "%-42s%9.1f MiB\n", words, mib(bytes));
 }
 
-/* What the activations are those of */
+/* Tells what has the most activations. */
 static char *activations_of(const struct plan *p)
 {
 	const struct plan_batch *b = &p->batch[p->largest];
@@ -56,7 +58,8 @@ static void add_classes(struct buffer *out, const struct plan *p)
 	bytes_words(p->limit, limit);
 	buffer_addf(out, "%-42s%9.1f MiB = %s\n", "in all", mib(p->peak), all);
 	if (p->limit)
-		buffer_addf(out, "%-42s%9.1f MiB = %s: %s\n", "the limit", mib(p->limit), limit, plan_fits(p) ? "fits" : "does not fit");
+		buffer_addf(out, "%-42s%9.1f MiB = %s: %s\n", "the limit", mib(p->limit), limit,
+			    plan_fits(p) ? "fits" : "does not fit");
 	if (p->host)
 		add_row(out, "in host memory: weights that read the text", p->host);
 }
@@ -137,7 +140,8 @@ static void add_savings(struct buffer *out, const struct train_settings *now, co
 {
 	size_t i;
 
-	buffer_adds(out, s->count ? "\ncheaper settings, each alone\n" : "\nthese settings are the cheapest there are\n");
+	buffer_adds(out, s->count ? "\ncheaper settings, each alone\n" :
+		    "\nthese settings are the cheapest there are\n");
 	for (i = 0; i < s->count; i++)
 		add_saving(out, now, &s->one[i]);
 	if (!s->count)
@@ -250,13 +254,15 @@ int plan_refuse(const struct train_settings *s, const struct plan *p, const stru
 	bytes_words(p->limit, there);
 	bytes_words(saved->together.peak, then);
 	if (saved->together.fits)
-		fail(e, EXIT_MEMORY, "this run takes %s of device %s and may have %s; with%s it takes %s", takes, p->device->name, there, words, then);
+		fail(e, EXIT_MEMORY, "this run takes %s of device %s and may have %s; with%s it takes %s", takes,
+		     p->device->name, there, words, then);
 	else if (*words)
-		fail(e, EXIT_MEMORY, "this run takes %s of device %s and may have %s; even with%s it takes %s: use smaller pictures, or a card "
-		     "with more memory", takes, p->device->name, there, words, then);
+		fail(e, EXIT_MEMORY, "this run takes %s of device %s and may have %s; "
+				     "even with%s it takes %s: use smaller pictures, or a card with more memory", takes,
+				     p->device->name, there, words, then);
 	else
-		fail(e, EXIT_MEMORY, "this run takes %s of device %s and may have %s; use smaller pictures, or a card with more memory", takes,
-		     p->device->name, there);
+		fail(e, EXIT_MEMORY, "this run takes %s of device %s and may have %s; "
+				     "use smaller pictures, or a card with more memory", takes, p->device->name, there);
 	free(words);
 	return -1;
 }

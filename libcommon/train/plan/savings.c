@@ -1,9 +1,11 @@
+/* What-if: cheaper settings, and the memory that each would take. */
 #include <string.h>
 #include "planner.h"
 
 /*
- * Cheaper settings, in the order of what they cost: time alone; a batch in parts; pictures on the way; the optimizer's precision; then what is
- * learnt.  Each makes one step, and says whether there was one to make.
+ * Cheaper settings, in the order of what they cost: time alone; the batch in micro-batches; sample pictures; the
+ * optimizer's precision; then what is learnt.  Each function changes one setting by one step, and returns whether it
+ * could.
  */
 static bool checkpoint(struct workload *w)
 {
@@ -49,7 +51,8 @@ static bool leave_text(struct workload *w)
 	return trained;
 }
 
-/* With its alpha, so that the update keeps its scale.  Where blocks or a file say the ranks, there is none to change. */
+/* Halves the rank and its alpha, so that the update keeps its scale.  Where blocks or a file give the ranks, there is
+ * none to change. */
 static bool halve_rank(struct workload *w)
 {
 	if (w->s.rank < 8 || w->s.blocks.dims || w->s.network_weights)
@@ -64,8 +67,8 @@ static bool (*const steps[])(struct workload *w) = {
 };
 enum { STEPS = sizeof(steps) / sizeof(*steps) };
 
-/* What it takes then; all: in every bucket, not only in the one that takes most as things are.  Settings that do not go together save
- * nothing. */
+/* Counts the memory with the changed settings.  all: in every bucket, not only in the one that takes most now.
+ * Settings that do not go together save nothing. */
 static void count_saving(const struct plan *now, bool all, struct saving *s)
 {
 	const struct plan_batch *b = &now->batch[now->largest];
@@ -82,7 +85,7 @@ static void count_saving(const struct plan *now, bool all, struct saving *s)
 	plan_free(&p);
 }
 
-/* One kind of step until it fits, or no further.  false: that saves nothing. */
+/* Repeats one kind of change until the run fits, or no further change is possible.  false: it saves nothing. */
 static bool repeat(const struct plan *now, size_t kind, bool all, struct saving *s)
 {
 	const size_t before = s->peak;
@@ -125,7 +128,7 @@ void plan_find_savings(const struct workload *w, const struct plan *p, struct sa
 	}
 }
 
-/* ---- in words ---- */
+/* ---- as text ---- */
 
 char *saving_words(const struct train_settings *a, const struct train_settings *b)
 {
@@ -134,7 +137,8 @@ char *saving_words(const struct train_settings *a, const struct train_settings *
 	if (a->checkpointing == SWITCH_OFF && b->checkpointing)
 		buffer_adds(&out, " --gradient-checkpointing");
 	if (a->batch_size != b->batch_size)
-		buffer_addf(&out, " --train-batch-size %ld --gradient-accumulation-steps %ld", b->batch_size, b->accumulate);
+		buffer_addf(&out, " --train-batch-size %ld --gradient-accumulation-steps %ld", b->batch_size,
+			    b->accumulate);
 	if (a->sample_prompts != b->sample_prompts)
 		buffer_adds(&out, " no sample_prompts");
 	if (strcmp(a->optimizer, b->optimizer))

@@ -1,5 +1,5 @@
 /*
- * workload.h - what decides the memory of a run: its settings, and facts that no setting changes.
+ * workload.h - a workload: all that decides the memory of a run, its settings and facts that no setting changes.
  *
  * A run fills one for itself; a what-if copies it and changes the settings.  The facts are borrowed.
  */
@@ -11,7 +11,7 @@
 struct workload {
 	struct train_settings s;
 	struct optimizer_settings optimizer;
-	bool common_batch;                      /* what samples say of their batch size does not count */
+	bool common_batch;                      /* samples' own batch sizes are ignored */
 	const struct run_data *data;
 	struct model_files *files;
 	const struct objective *objective;
