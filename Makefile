@@ -40,11 +40,13 @@ say      = $(if $(V),,@echo "  $(1)")
 
 TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 
-# -ffp-contract=off: a product and a sum stay two roundings on every machine; kernels that want fused ones say so.
+# Of every compiler: nothing here asks which it is.  -ffp-contract=off: a product and a sum stay two roundings on every machine; kernels that want fused ones say so.
 CFLAGS  ?= -O2 -g
+# tests/check says -Werror here: what a compiler of tomorrow warns of must not keep anybody from building.
+WERROR  ?=
 FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
-           -Wno-missing-field-initializers $(if $(findstring clang,$(CC)),-Wno-pass-failed,-Wno-format-truncation) -Werror -pthread -ffp-contract=off -D_GNU_SOURCE \
-           -fstack-protector-strong -fPIE -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
+           -Wno-missing-field-initializers -pthread -ffp-contract=off -D_GNU_SOURCE -fstack-protector-strong -fPIE -MMD -MP \
+           $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS    := -larchive -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
@@ -67,53 +69,55 @@ $(HEADERS): tests/tools/deps
 	@mkdir -p $(@D)
 	@CC=$(call quoted,$(CC)) tests/tools/deps headers && touch $@
 
-$(BUILD)/%.o: %.c | $(HEADERS)
+# What was said to the compiler and to the linker, and what the archive holds: in a file each, written when it changes, so that what was
+# made of other words is made again.  Objects that -Werror alone tells apart are the same; their warnings are kept beside them.
+same     = $(if $(subst x$(1),,x$(2))$(subst x$(2),,x$(1)),,same)
+define remember
+words-$(1) := $(strip $(2))
+$(BUILD)/$(1).words: $$(if $$(call same,$$(strip $$(file < $(BUILD)/$(1).words)),$$(words-$(1))),,FORCE)
+	@mkdir -p $$(@D)
+	@printf '%s\n' $$(call quoted,$$(words-$(1))) > $$@
+endef
+FORCE:
+
+compile  = $(CC) $(CFLAGS) $(FLAGS) $(WERROR) -c -o $@ $< 2> $@.warnings; status=$$?; cat $@.warnings >&2; exit $$status
+link     = $(CC) $(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+
+$(BUILD)/%.o: %.c $(BUILD)/compiler.words | $(HEADERS)
 	@mkdir -p $(@D)
 	$(call say,CC    $<)
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) -c -o $@ $<
+	$(Q)$(compile)
 
 # Every program works in a stack of 128 KiB (ulimit -s 128).
 $(OBJECTS) $(TOOLS:%=$(BUILD)/tools/%/main.o): FLAGS += $(if $(SAN),,-Wframe-larger-than=16384)
 
 $(BUILD)/libcommon/model/tokenizer_clip.o: libcommon/model/clip_merges.bin
 
-$(LIBRARY): $(OBJECTS)
+$(LIBRARY): $(OBJECTS) $(BUILD)/members.words
 	$(call say,AR    $@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcs $@ $(OBJECTS)
 
-$(BUILD)/bin/%: $(BUILD)/tools/%/main.o $(LIBRARY)
+# Programs, and what each is made of beside the library.
+$(BINARIES): $(BUILD)/bin/%: $(BUILD)/tools/%/main.o
+$(UNIT) $(HELPERS) $(REPLAY) $(PROBE): %: %.o
+$(UNIT): LIBS += -lcmocka
+$(REPLAY): $(BUILD)/tests/fuzz/driver/replay.o
+$(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS)
+# A target under libFuzzer, with the libraries of tests/fuzz/driver/libraries where they are: the system's are not instrumented.
+FUZZERS  := $(FUZZ:%=$(BUILD)/fuzz/%)
+OWN_LCMS  = $(wildcard $(BUILD)/libraries/liblcms2.a)
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o
+$(FUZZERS): LINK += -fsanitize=fuzzer -Wl,--export-dynamic-symbol='__sanitizer_*'
+$(FUZZERS): LIBS := $(if $(OWN_LCMS),$(LIBS:-llcms2=$(OWN_LCMS)),$(LIBS))
+
+$(BINARIES) $(UNIT) $(HELPERS) $(REPLAY) $(PROBE) $(FUZZERS) $(BUILD)/tests/golden/golden: $(LIBRARY) $(BUILD)/linker.words
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
-	$(Q)$(CC) $(LINK) -o $@ $< $(LIBRARY) $(LIBS)
+	$(Q)$(link)
 
-$(UNIT): %: %.o $(LIBRARY)
-	$(call say,LINK  $@)
-	$(Q)$(CC) $(LINK) -o $@ $< $(LIBRARY) $(LIBS) -lcmocka
-
-$(HELPERS): %: %.o $(LIBRARY)
-	$(call say,LINK  $@)
-	$(Q)$(CC) $(LINK) -o $@ $< $(LIBRARY) $(LIBS)
-
-$(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS) $(LIBRARY)
-	$(call say,LINK  $@)
-	$(Q)$(CC) $(LINK) -o $@ $(GOLDEN_OBJECTS) $(LIBRARY) $(LIBS)
-
-# A target with saved inputs, and the same under libFuzzer.
-$(REPLAY): %: %.o $(BUILD)/tests/fuzz/driver/replay.o $(LIBRARY)
-	$(call say,LINK  $@)
-	$(Q)$(CC) $(LINK) -o $@ $^ $(LIBS)
-
-# With the libraries of tests/fuzz/driver/libraries where they are: the system's are not instrumented.
-OWN_LCMS = $(wildcard $(BUILD)/libraries/liblcms2.a)
-
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
-	@mkdir -p $(@D)
-	$(call say,LINK  $@)
-	$(Q)$(CC) $(LINK) -fsanitize=fuzzer -Wl,--export-dynamic-symbol='__sanitizer_*' -o $@ $^ $(if $(OWN_LCMS),$(LIBS:-llcms2=$(OWN_LCMS)),$(LIBS))
-
-$(PROBE): $(PROBE).o $(LIBRARY)
-	$(call say,LINK  $@)
-	$(Q)$(CC) $(LINK) -o $@ $^ $(LIBS)
+$(eval $(call remember,compiler,$(CC) $(CFLAGS) $(FLAGS)))
+$(eval $(call remember,linker,$(CC) $(LINK) $(LIBS)))
+$(eval $(call remember,members,$(OBJECTS) $(GOLDEN_OBJECTS)))
 
 $(BUILD)/%.so: %.c
 	@mkdir -p $(@D)
@@ -133,7 +137,7 @@ demo: deps
 	@BIN=$(BUILD)/bin PALETTE=$(BUILD)/tests/demo/palette pipelines/demo
 
 check: deps-test
-	@BUILD=$(BUILD) tests/check $(CC)
+	@BUILD=$(BUILD) tests/check $(call quoted,$(CC))
 
 golden: $(BUILD)/tests/golden/golden
 	@$< $(GOLDEN)
@@ -174,7 +178,7 @@ allocations: all $(BUILD)/tests/faults/no_memory.so
 
 replay-programs: $(REPLAY) $(PROBE)
 
-fuzz-programs: $(FUZZ:%=$(BUILD)/fuzz/%)
+fuzz-programs: $(FUZZERS)
 
 # Other configurations have folders of their own: beside the usual one, or inside the one that BUILD= names.
 FUZZED  := $(if $(findstring command,$(origin BUILD)),$(BUILD),build)/clang-14-fuzzer-no-link-address-undefined
@@ -199,4 +203,3 @@ clean:
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
 .PHONY: all allocations deps deps-test demo check campaign fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
-.SECONDARY:

@@ -25,10 +25,7 @@ $(BUILD)/cuda/%.o: cuda/%.cu
 	$(call say,NVCC  $<)
 	$(Q)$(NVCC) -O3 -std=c++17 $(GENCODE) -Xptxas -v -Xcompiler -fPIC -MMD -MP -MF $(@:.o=.d) -c -o $@ $< 2> $(@:.o=.ptxas) || { cat $(@:.o=.ptxas); false; }
 
-$(BUILD)/cuda/%.o: cuda/%.c
-	@mkdir -p $(@D)
-	$(call say,CC    $<)
-	$(Q)$(CC) $(CFLAGS) $(filter-out -fPIE,$(FLAGS)) -fPIC -isystem $(CUDA_INCLUDE) -c -o $@ $<
+$(CUDA_HOST): FLAGS := $(filter-out -fPIE,$(FLAGS)) -fPIC -isystem $(CUDA_INCLUDE)
 
 # fail() and die() are the program's.
 $(CUDA_OBJECT): $(KERNELS) $(CUDA_HOST)
@@ -50,11 +47,7 @@ cuda-figures: $(KERNELS)
 CARD_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/cuda/*.c))
 CARD_KIT   := build/gpu-kit.tar.gz
 
-$(BUILD)/tests/cuda/%.o: tests/cuda/%.c
-	@mkdir -p $(@D)
-	$(call say,CC    $<)
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) -isystem $(CUDA_INCLUDE) -c -o $@ $<
-
+$(CARD_TESTS:=.o): FLAGS += -isystem $(CUDA_INCLUDE)
 $(CARD_TESTS): %: %.o $(KERNELS) $(CUDA_HOST) $(LIBRARY)
 	$(call say,LINK  $@)
 	$(Q)$(CXX) $(LINK) -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 -lcublas -lcudart_static -lpthread -lrt $(LIBS)

@@ -60,10 +60,10 @@ static bool preset(const char *text, int n, double *out)
 	const size_t length = strcspn(text, "+");
 
 	for (size_t i = 0; i < sizeof(presets) / sizeof(*presets); i++) {
-		char *end;
-		double base = text[length] ? strtod(text + length + 1, &end) : 0;
+		char *end = (char *)text + length;
+		double base = *end ? strtod(end + 1, &end) : 0;
 
-		if (strlen(presets[i].name) != length || strncmp(text, presets[i].name, length) || (text[length] && *end))
+		if (strlen(presets[i].name) != length || strncmp(text, presets[i].name, length) || *end)
 			continue;
 		for (int k = 0; k < n; k++)
 			out[k] = presets[i].at((double)k / (n - 1)) + base;

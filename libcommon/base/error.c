@@ -39,7 +39,7 @@ int fail_at(struct error *e, const char *where)
 	char old[sizeof(e->text)];
 
 	memcpy(old, e->text, sizeof(old));
-	snprintf(e->text, sizeof(e->text), "%s: %.*s", where, (int)sizeof(old) - 1, old);
+	text_add(e->text, sizeof(e->text), 0, "%s: %s", where, old);
 	return -1;
 }
 

@@ -201,7 +201,7 @@ static int scan_plain(const char *dir, const struct picture *like, struct pictur
 static int scan_child(const char *dir, const char *name, bool regularization, struct pictures *list, struct error *e)
 {
 	struct picture like = { .regularization = regularization };
-	const char *tokens;
+	const char *tokens = name;
 	char *path;
 	int status;
 

@@ -3,8 +3,10 @@
 #   make emu                     build/gcc/cuda/liblora-cuda-emu.so, for LORA_CUDA=, and the programs of tests/cuda against it
 #   make check-cuda              these programs under every sanitizer, and planted bugs, which must be found (tests/cuda/check)
 
-EMU_CXX    := $(if $(findstring clang,$(CC)),$(subst clang,clang++,$(CC)),g++)
-EMU_CFLAGS := -std=c++17 -Wall -Werror -O2 -g -mavx2 -mfma -mf16c -fPIC -MMD -MP -Itests/emu \
+# CC's sister: the word that names a compiler, whatever stands before it and behind it.
+EMU_NAME   := $(firstword $(foreach w,$(CC),$(if $(findstring clang,$(notdir $w))$(findstring gcc,$(notdir $w)),$w)))
+EMU_CXX    := $(if $(EMU_NAME),$(patsubst $(EMU_NAME),$(patsubst ./%,%,$(dir $(EMU_NAME)))$(subst gcc,g++,$(subst clang,clang++,$(notdir $(EMU_NAME)))),$(CC)),g++)
+EMU_CFLAGS := -std=c++17 -Wall $(WERROR) -O2 -g -mavx2 -mfma -mf16c -fPIC -MMD -MP -Itests/emu \
               -isystem $(CUDA_INCLUDE)
 EMU_SAN    := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
 # A race detector is told of fibers by hand, so it must not look at what is between them.  It sees copies only where they are calls.
@@ -42,11 +44,7 @@ $(EMU_TESTS): $(EMU_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(EMU_KERNELS) $(CUDA_
 	$(call say,LINK  $@)
 	$(Q)$(EMU_CXX) -pie $(EMU_SAN) -o $@ $^ -lm -lpthread
 
-$(BUILD)/tests/emu/selftest/%.o: tests/emu/selftest/%.c
-	@mkdir -p $(@D)
-	$(call say,CC    $<)
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) -isystem $(CUDA_INCLUDE) -c -o $@ $<
-
+$(EMU_SELF:$(EMU_OUT)/tests/%=$(BUILD)/tests/emu/selftest/%.o): FLAGS += -isystem $(CUDA_INCLUDE)
 $(EMU_SELF): $(EMU_OUT)/tests/%: $(BUILD)/tests/emu/selftest/%.o $(EMU_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(EMU_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
@@ -72,5 +70,5 @@ check-cuda: deps-test
 emu: $(EMU_OBJECT) emu-programs
 
 include tests/emu/ptx/ptx.mk
--include $(EMU_KERNELS:.o=.d) $(EMU_CORE:.o=.d)
+-include $(EMU_KERNELS:.o=.d) $(EMU_CORE:.o=.d) $(EMU_SELF:$(EMU_OUT)/tests/%=$(BUILD)/tests/emu/selftest/%.d)
 .PHONY: emu emu-programs planted check-cuda
