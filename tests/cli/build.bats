@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # What stands before building: headers that are missing are named with what to do about it; nothing is installed that was not said.
+# And building itself, in a tree of a few small files: what changed is built again, whatever it is, and nothing else.
 
 setup() {
 	ROOT=$BATS_TEST_DIRNAME/../..
@@ -82,6 +83,73 @@ says() { grep -qF -- "$1" out || { echo "not said: $1"; cat out; return 1; }; }
 	! grep -E '(^|[ =])build/' out | grep -vF 'build/fuzz/' || return 1
 	make --no-print-directory -C "$ROOT" BUILD="$PWD/else/where" -n clean > out
 	! grep -q else out
+}
+
+# small_tree: the Makefile and what it reads, with six programs and a library of two files
+small_tree() {
+	mkdir tree && cd tree || return 1
+	(cd "$ROOT" && cp --parents Makefile cuda/build.mk tests/check tests/emu/emu.mk tests/emu/ptx/ptx.mk tests/tools/deps "$OLDPWD")
+	mkdir -p libcommon/base tests/unit
+	echo 'int one(void); int one(void) { return 1; }' > libcommon/base/one.c
+	echo 'int two(void); int two(void) { return 2; }' > libcommon/base/two.c
+	for t in prep encode train sample merge inspect; do
+		mkdir -p tools/lora-$t
+		echo 'int one(void); int main(void) { return one() - 1; }' > tools/lora-$t/main.c
+	done
+}
+
+# builds [WORDS...]: what was done, one line a file
+builds() { make --no-print-directory "$@" all > out 2>&1 || { cat out; return 1; }; grep -E '^  (CC|AR|LINK) ' out || true; }
+
+@test "make: other flags build again, the same ones do not; a file that is gone leaves the archive" {
+	small_tree
+	[ "$(builds | grep -c '  CC')" = 8 ]
+	[ -z "$(builds)" ]
+	[ "$(builds CFLAGS=-O1 | grep -c '  CC')" = 8 ]
+	[ -z "$(builds CFLAGS=-O1)" ]
+	builds > /dev/null
+	[ "$(builds LDFLAGS=-Wl,-O1 | sed 's/ *build.*//' | sort | uniq -c | tr -s ' \n' ' ')" = ' 6 LINK ' ] || { cat out; return 1; }
+	make -n CFLAGS=-O3 all > out            # only said, so still to be done
+	[ "$(builds CFLAGS=-O3 | grep -c '  CC')" = 8 ]
+	[ -z "$(builds CFLAGS=-O3 WERROR=-Werror)" ]
+	[ "$(ar t build/gcc/libcommon.a | tr '\n' ' ')" = 'one.o two.o ' ]
+	rm libcommon/base/two.c
+	[ "$(builds CFLAGS=-O3 | head -n 1)" = '  AR    build/gcc/libcommon.a' ] || { cat out; return 1; }
+	[ "$(ar t build/gcc/libcommon.a)" = one.o ]
+}
+
+@test "make: a compiler of several words, of any name; each kind takes the same flags" {
+	small_tree
+	printf '#!/bin/sh\necho "$1" >> "%s/wrapped"\nexec "$@"\n' "$PWD" > ../path/ccache; chmod +x ../path/ccache
+	PATH=$BATS_TEST_TMPDIR/path:$PATH make --no-print-directory CC='ccache gcc' all > out 2>&1 || { cat out; return 1; }
+	[ -x build/ccache-gcc/bin/lora-prep ] && grep -qx gcc wrapped
+	[ ! -s out ] || ! grep -i warning out
+	(cd .. && fake clangless 'exec gcc "$@"')
+	builds CC="$BATS_TEST_TMPDIR/path/clangless" > /dev/null
+	[ -x build/clangless/bin/lora-prep ]
+	if command -v clang-14; then builds CC=clang-14 > /dev/null; ! grep -i warning out; fi
+}
+
+@test "a warning stops the check, not who builds" {
+	small_tree
+	echo 'static int three(void) { return 3; }' >> libcommon/base/one.c
+	! make -n all | grep -e -Werror || return 1
+	builds > /dev/null
+	grep -q 'warning: .*three' out
+	status=0; ONLY=optimized tests/check gcc > out 2>&1 || status=$?
+	[ $status = 1 ] && grep -q '^build with gcc  *0 passed, 1 failed' out && grep -q 'error: .*three' out || { cat out; return 1; }
+	sed -i /three/d libcommon/base/one.c
+	ONLY=optimized tests/check gcc > out 2>&1 || { cat out; return 1; }
+	grep -q '^build with gcc  *1 passed, 0 failed' out
+}
+
+@test "tests/check: a stage that is not there is refused, and those that are are named" {
+	cd "$ROOT"
+	for word in typo unit,ops 'unit typo'; do
+		status=0; ONLY=$word tests/check > "$BATS_TEST_TMPDIR/out" 2>&1 || status=$?
+		[ $status = 2 ] && grep -q "no stage '.*'.* unit ops golden .*sanitizers" "$BATS_TEST_TMPDIR/out" || { cat "$BATS_TEST_TMPDIR/out"; return 1; }
+		[ "$(wc -l < "$BATS_TEST_TMPDIR/out")" = 1 ]
+	done
 }
 
 @test "README has the packages of the table, and its man lines work" {

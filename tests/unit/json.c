@@ -117,7 +117,7 @@ static void numbers_read_back(void **state)
 	for (int i = 0; i < 20000; i++) {
 		double value, shorter;
 		float single;
-		char text[40];
+		char text[320];         /* as long as a double can be without an exponent: gcc asks for it */
 		int digits = 0;
 
 		bits = bits * 6364136223846793005u + 1442695040888963407u;
