@@ -67,7 +67,7 @@ static void put_text(const struct batch_source *from, struct batch *b, int i, ch
 		     const struct latent_sample *s)
 {
 	if (words) {
-		run_caption_ids(from->data, words, b, i);
+		captions_ids(from->data, words, b, i);
 		free(words);
 	} else {
 		conditioning_copy(&b->given, i, &s->text, 0);
@@ -98,7 +98,7 @@ static void put_sample(const struct batch_source *from, const struct course *c, 
 	b->loss_c[i] = o.loss_c;
 	conditioning_sizes(&b->given, i, s.original, s.crop, s.bucket);
 	put_mask(b, i, s.mask);
-	put_text(from, b, i, from->net->text.count ? run_caption_words(from->data, sample, &visit) : NULL, &s);
+	put_text(from, b, i, from->net->text.count ? captions_words(from->data, sample, &visit) : NULL, &s);
 }
 
 void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro,
@@ -121,7 +121,7 @@ void batch_make_still(const struct batch_source *from, uint32_t sample, struct b
 	reserve(from, b, s, 1);
 	conditioning_sizes(&b->given, 0, s->original, s->crop, s->bucket);
 	put_mask(b, 0, s->mask);
-	put_text(from, b, 0, from->net->text.count ? run_caption_plain(from->data, sample) : NULL, s);
+	put_text(from, b, 0, from->net->text.count ? captions_plain(from->data, sample) : NULL, s);
 }
 
 void batch_make_blank(const struct batch_source *from, const struct batch_shape *shape, struct batch *b)

@@ -9,7 +9,7 @@
 
 #define TRIES 8         /* a caption that is the same on so many visits does not vary */
 
-struct run_captions {
+struct captions {
 	struct caption_options *of;     /* one for each sample */
 	size_t count;
 	struct tokenizer *tokenizer[TEXT_ENCODERS];     /* NULL: text comes from the latents */
@@ -56,7 +56,7 @@ static int check_encoded(const struct latent_sample *s, const struct caption_opt
 /* ---- opening ---- */
 
 /* 1: a tokenizer does not read all of the caption of the first visit; -1: the caption is no valid text (*e). */
-static int check_words(const struct run_captions *c, const struct latent_sample *s,
+static int check_words(const struct captions *c, const struct latent_sample *s,
 		       const struct caption_options *options, struct error *e)
 {
 	struct caption_options o = *options;
@@ -71,10 +71,10 @@ static int check_words(const struct run_captions *c, const struct latent_sample 
 	return cut < 0 ? fail_at(e, s->key) : cut;
 }
 
-int run_captions_open(struct run_data *d, struct model_files *files, bool live, uint64_t seed, long total,
+int captions_open(struct run_data *d, struct model_files *files, bool live, uint64_t seed, long total,
 		      struct error *e)
 {
-	struct run_captions *c = d->captions = xcalloc(1, sizeof(*c));
+	struct captions *c = d->captions = xcalloc(1, sizeof(*c));
 	size_t i, cut = 0, n = d->set.count + d->held_out;
 	int found, encoded = d->set.sample[0].text.of[CONDITION_CONTEXT].length;
 
@@ -105,7 +105,7 @@ int run_captions_open(struct run_data *d, struct model_files *files, bool live, 
 	return 0;
 }
 
-void run_captions_free(struct run_captions *c)
+void captions_free(struct captions *c)
 {
 	size_t i;
 
@@ -120,12 +120,12 @@ void run_captions_free(struct run_captions *c)
 
 /* ---- a visit ---- */
 
-bool run_captions_live(const struct run_data *d)
+bool captions_live(const struct run_data *d)
 {
 	return d->captions->tokenizer[0] != NULL;
 }
 
-uint32_t run_caption_variant(const struct run_data *d, uint32_t sample, const struct caption_visit *v)
+uint32_t captions_draw(const struct run_data *d, uint32_t sample, const struct caption_visit *v)
 {
 	const struct latent_sample *s = &d->set.sample[sample];
 	struct random draw = { v->seed, RANDOM_CAPTION, v->step, v->item };
@@ -135,12 +135,12 @@ uint32_t run_caption_variant(const struct run_data *d, uint32_t sample, const st
 	return random_below(&draw, 0, s->variants - (s->empty >= 0));
 }
 
-char *run_caption_words(const struct run_data *d, uint32_t sample, const struct caption_visit *v)
+char *captions_words(const struct run_data *d, uint32_t sample, const struct caption_visit *v)
 {
 	return caption_of_visit(&d->captions->of[sample], latent_sample_caption(&d->set.sample[sample]), v);
 }
 
-char *run_caption_plain(const struct run_data *d, uint32_t sample)
+char *captions_plain(const struct run_data *d, uint32_t sample)
 {
 	struct caption_options o = d->captions->of[sample];
 
@@ -150,9 +150,9 @@ char *run_caption_plain(const struct run_data *d, uint32_t sample)
 }
 
 /* Words are made of a caption that was checked when the run was set up, and of separators that are UTF-8. */
-void run_caption_ids(const struct run_data *d, const char *words, struct batch *b, int i)
+void captions_ids(const struct run_data *d, const char *words, struct batch *b, int i)
 {
-	const struct run_captions *c = d->captions;
+	const struct captions *c = d->captions;
 	const size_t first = (size_t)i * c->chunks * c->length;
 	struct error e;
 
@@ -167,14 +167,14 @@ void run_caption_ids(const struct run_data *d, const char *words, struct batch *
 	}
 }
 
-const struct caption_options *run_caption_options(const struct run_data *d, size_t sample)
+const struct caption_options *captions_options(const struct run_data *d, size_t sample)
 {
 	return d->captions ? &d->captions->of[sample] : &d->s->captions;
 }
 
-void run_captions_facts(const struct run_data *d, struct training_facts *f)
+void captions_facts(const struct run_data *d, struct training_facts *f)
 {
-	const struct caption_options *o = run_caption_options(d, 0);
+	const struct caption_options *o = captions_options(d, 0);
 
 	f->max_token_length = d->captions && d->captions->chunks > 1 ? d->s->max_token_length : 0;
 	f->shuffle_caption = o->shuffle;
@@ -184,7 +184,7 @@ void run_captions_facts(const struct run_data *d, struct training_facts *f)
 	f->caption_tag_dropout = o->tag_dropout;
 }
 
-char *run_captions_identity(const struct train_settings *s)
+char *captions_identity(const struct train_settings *s)
 {
 	const struct caption_options *o = &s->captions;
 	struct buffer texts = { 0 };

@@ -117,7 +117,7 @@ long data_updates_per_epoch(const struct run_data *d)
 void data_free(struct run_data *d)
 {
 	d->set.count += d->held_out;
-	run_captions_free(d->captions);
+	captions_free(d->captions);
 	order_free(d->order);
 	latent_set_free(&d->set);
 	free(d->replayed);

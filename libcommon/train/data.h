@@ -18,7 +18,7 @@ struct run_data {
 	bool headers_only;              /* latents are looked at, not read: samples have no payload */
 	bool stand_in;                  /* no latents: samples without payload, made of the settings or of a report */
 	struct order *order;
-	struct run_captions *captions;  /* words of each sample and visit; NULL: not opened */
+	struct captions *captions;  /* words of each sample and visit; NULL: not opened */
 	bool replaying;                 /* --replay-step, once memory was measured */
 	uint32_t *replayed;             /* then: every sample of the data, in order */
 };

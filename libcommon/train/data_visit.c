@@ -20,8 +20,8 @@ struct latent_sample data_drawn(const struct run_data *d, uint32_t sample, const
 	s.flip_mean = s.flip_std = s.flip_mask = NULL;
 	*s.latent_id = 0;               /* what is left of it is not what these stood for */
 	s.text_id = NULL;
-	if (!run_captions_live(d)) {
-		uint32_t v = run_caption_variant(d, sample, visit);
+	if (!captions_live(d)) {
+		uint32_t v = captions_draw(d, sample, visit);
 		s.text = conditioning_at(&s.text, v);
 		s.caption += v < (uint32_t)s.captions ? v : 0;
 		s.variants = 1;

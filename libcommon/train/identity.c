@@ -16,7 +16,7 @@ static void set_optional_identity(struct keeper *k)
 	if (k->s->ema_decay)
 		buffer_addf(&words, " ema_decay=%.17g", k->s->ema_decay);
 	networks_adapter_identity(k->s, &words);
-	captions = run_captions_identity(k->s);
+	captions = captions_identity(k->s);
 	if (*captions)
 		buffer_addf(&words, " captions=%s", captions);
 	free(captions);

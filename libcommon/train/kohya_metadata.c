@@ -108,7 +108,7 @@ static void count_sample(struct tag_counts *t, const struct keeper *k, size_t sa
 {
 	struct tag_list tags = { 0 };
 
-	caption_tags(run_caption_options(k->data, sample), latent_sample_caption(&k->data->set.sample[sample]), &tags);
+	caption_tags(captions_options(k->data, sample), latent_sample_caption(&k->data->set.sample[sample]), &tags);
 	for (size_t i = 0; i < tags.count; i++)
 		count_tag(t, lower_case(tags.tag[i]));
 	free(tags.tag);
@@ -249,7 +249,7 @@ static void set_settings(const struct keeper *k, struct training_facts *f)
 	if (k->course->objective.min_timestep > 0 || k->course->objective.max_timestep < k->course->objective.schedule.steps)
 		f->timesteps[0] = k->course->objective.min_timestep, f->timesteps[1] = k->course->objective.max_timestep;
 	f->batch_size = s->batch_size;
-	run_captions_facts(k->data, f);
+	captions_facts(k->data, f);
 }
 
 static void set_progress(const struct keeper *k, struct training_facts *f)

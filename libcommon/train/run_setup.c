@@ -69,7 +69,7 @@ static int open_captions(struct run *r, struct error *e)
 	if (cached && trained)
 		note("the text encoders are trained, so the text outputs in the latents are not used; "
 		     "--network-train-unet-only uses them");
-	return run_captions_open(&r->data, r->net.files, !cached || trained, r->course.seed, r->course.total, e);
+	return captions_open(&r->data, r->net.files, !cached || trained, r->course.seed, r->course.total, e);
 }
 
 int run_load(struct run *r, struct error *e)

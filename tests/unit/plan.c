@@ -240,7 +240,7 @@ static void check_lasting(struct run *r, const struct plan *p)
 	size_t mark = asked;
 	struct error e;
 
-	must(run_captions_open(&r->data, r->net.files, trains_text(r->s), r->course.seed, r->course.total, &e), &e);
+	must(captions_open(&r->data, r->net.files, trains_text(r->s), r->course.seed, r->course.total, &e), &e);
 	must(networks_load_text(&r->net, r->data.set.sample[0].variants, &e), &e);
 	assert_int_equal(since(&mark), p->bytes[PLAN_TEXT]);
 	must(networks_load_unet(&r->net, &e), &e);

@@ -13,34 +13,29 @@ enum kind { WHOLE, NUMBER, TEXT, FLAG };
 
 struct arg { const char *name; enum kind kind; void *value; double max; };
 
-enum { ARGS = 20 };
+/* In the order of ss_network_args.  option: the row whose value it sets, where that has another name. */
+static const struct { const char *name, *option; } named[] = {
+	{ "conv_dim" }, { "conv_alpha" }, { "block_dims" }, { "block_alphas" }, { "conv_block_dims" }, { "conv_block_alphas" },
+	{ "down_lr_weight" }, { "mid_lr_weight" }, { "up_lr_weight" }, { "block_lr_zero_threshold" },
+	{ "network_dropout" }, { "rank_dropout" }, { "module_dropout" }, { "scale_weight_norms" },
+	{ "loraplus_lr_ratio" }, { "loraplus_unet_lr_ratio" }, { "loraplus_text_encoder_lr_ratio" }, { "network_weights" },
+	{ "use_dora", "dora" },         /* as peft calls it */
+	{ "dora_wd", "dora" },          /* as LyCORIS does */
+};
+enum { ARGS = sizeof(named) / sizeof(*named) };
 
 static void list_args(struct train_settings *s, struct arg arg[ARGS])
 {
-	const struct arg all[ARGS] = {
-		{ "conv_dim", WHOLE, &s->conv_rank, 4096 },
-		{ "conv_alpha", NUMBER, &s->conv_alpha, 1e6 },
-		{ "block_dims", TEXT, &s->blocks.dims },
-		{ "block_alphas", TEXT, &s->blocks.alphas },
-		{ "conv_block_dims", TEXT, &s->blocks.conv_dims },
-		{ "conv_block_alphas", TEXT, &s->blocks.conv_alphas },
-		{ "down_lr_weight", TEXT, &s->blocks.down },
-		{ "mid_lr_weight", TEXT, &s->blocks.mid },
-		{ "up_lr_weight", TEXT, &s->blocks.up },
-		{ "block_lr_zero_threshold", NUMBER, &s->blocks.zero_threshold, 1e6 },
-		{ "network_dropout", NUMBER, &s->network_dropout, 0.99 },
-		{ "rank_dropout", NUMBER, &s->rank_dropout, 0.99 },
-		{ "module_dropout", NUMBER, &s->module_dropout, 0.99 },
-		{ "scale_weight_norms", NUMBER, &s->scale_weight_norms, 1e6 },
-		{ "loraplus_lr_ratio", NUMBER, &s->plus_ratio, 1e6 },
-		{ "loraplus_unet_lr_ratio", NUMBER, &s->plus_unet_ratio, 1e6 },
-		{ "loraplus_text_encoder_lr_ratio", NUMBER, &s->plus_text_ratio, 1e6 },
-		{ "network_weights", TEXT, &s->network_weights },
-		{ "use_dora", FLAG, &s->dora },         /* as peft calls it */
-		{ "dora_wd", FLAG, &s->dora },          /* as LyCORIS does */
+	static const enum kind kinds[] = {
+		[OPTION_INT] = WHOLE, [OPTION_NUMBER] = NUMBER, [OPTION_STRING] = TEXT, [OPTION_FLAG] = FLAG,
 	};
+	const struct tool tool = { .table = train_options(s) };
 
-	memcpy(arg, all, sizeof(all));
+	for (int i = 0; i < ARGS; i++) {
+		const struct option *o = option_by_key(&tool, named[i].option ? named[i].option : named[i].name);
+		arg[i] = (struct arg){ named[i].name, kinds[o->kind], o->value, o->max };
+	}
+	free((void *)tool.table);
 }
 
 static int take_number(const struct arg *a, const char *text, struct error *e)
