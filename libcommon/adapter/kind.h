@@ -164,6 +164,4 @@ void delta_end(struct delta *d);
 double delta_norm(const struct delta *d);
 double delta_norm_of_rows(const struct delta *d);       /* whatever the kind */
 
-extern const struct adapter_kind kind_lora, kind_oft, kind_oft_peft;
-
 #endif

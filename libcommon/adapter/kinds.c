@@ -5,7 +5,13 @@
 #include "../base/memory.h"
 #include "kind.h"
 
-const struct adapter_kind *const adapter_kinds[] = { &kind_lora, &kind_oft, &kind_oft_peft, NULL };
+/* Each is kind_NAME in NAME.c. */
+#define KINDS(X) X(lora) X(loha) X(lokr) X(oft) X(oft_peft)
+
+#define DECLARE(name) extern const struct adapter_kind kind_##name;
+#define ROW(name) &kind_##name,
+KINDS(DECLARE)
+const struct adapter_kind *const adapter_kinds[] = { KINDS(ROW) NULL };
 
 /* ---- shapes ---- */
 

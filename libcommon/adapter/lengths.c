@@ -117,6 +117,18 @@ static float *gains(struct adapter *a, struct adapter_module *m, const float *le
 	return gain;
 }
 
+/* The lengths themselves are a part like others, [n] of rows or columns. */
+static int put_lengths(struct adapter *a, struct adapter_module *m, const float *lengths, int n, bool columns, bool trainable)
+{
+	struct part_form *p = &m->form.part[LENGTHS_PART];
+
+	*p = (struct part_form){ 1, 1, 1, n, m->layer->convolution ? 4 : 2, { n, 1, 1, 1 } };
+	if (columns)
+		p->shape[0] = 1, p->shape[1] = n;
+	m->branch.part[LENGTHS_PART] = (struct tensor){ .n = 1, .h = 1, .w = 1, .c = n };
+	return adapter_put_parameter(a, &m->branch.part[LENGTHS_PART], lengths, trainable);
+}
+
 static int put_fixed(struct adapter *a, struct adapter_module *m, const float *host, size_t n)
 {
 	m->branch.fixed = adapter_floats(a, host, n);
@@ -132,7 +144,7 @@ static int add_rows(struct adapter *a, struct adapter_module *m, const float *le
 
 	m->branch.kind = &dora_rows;
 	free(gain);
-	return status;
+	return status < 0 ? -1 : put_lengths(a, m, lengths, out, false, false);
 }
 
 static int add_columns(struct adapter *a, struct adapter_module *m, const float *lengths)
@@ -149,7 +161,7 @@ static int add_columns(struct adapter *a, struct adapter_module *m, const float 
 	m->branch.kind = &dora_columns;
 	free(gain);
 	free(both);
-	return status;
+	return status < 0 ? -1 : put_lengths(a, m, lengths, in, true, false);
 }
 
 /* ---- lengths that can be trained ---- */
@@ -188,27 +200,24 @@ static float *norms_now(struct adapter *a, const struct adapter_module *m)
 	return norm;
 }
 
-static int put_lengths(struct adapter *a, struct adapter_module *m, const float *lengths, bool trainable)
+/* lengths NULL: as they are now */
+static int put_own_lengths(struct adapter *a, struct adapter_module *m, const float *lengths, bool trainable)
 {
-	const int out = layer_weight(m->layer)->out;
 	float *norm = NULL;
 	int status;
 
 	if (!lengths && !backend_is_dry(a->be) && !(norm = norms_now(a, m)))
 		return -1;
-	m->form.part[LENGTHS_PART] = (struct part_form){ 1, 1, 1, out, m->layer->convolution ? 4 : 2, { out, 1, 1, 1 } };
-	m->branch.part[LENGTHS_PART] = (struct tensor){ .n = 1, .h = 1, .w = 1, .c = out };
-	status = adapter_put_parameter(a, &m->branch.part[LENGTHS_PART], lengths ? lengths : norm, trainable);
+	status = put_lengths(a, m, lengths ? lengths : norm, layer_weight(m->layer)->out, false, trainable);
 	free(norm);
 	return status;
 }
 
-/* lengths NULL: as they are now */
 static int add_trained(struct adapter *a, struct adapter_module *m, const float *lengths, bool trainable)
 {
 	m->branch.kind = &dora;
 	a->lengths = true;
-	return put_rows2(a, m) < 0 ? -1 : put_lengths(a, m, lengths, trainable);
+	return put_rows2(a, m) < 0 ? -1 : put_own_lengths(a, m, lengths, trainable);
 }
 
 /* ---- all modules ---- */
@@ -253,6 +262,8 @@ int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool al
 		m->branch.constants = &a->constants;
 		if (in && in->lengths)
 			status = add_from_file(a, m, f, in, trainable, e);
+		else if (!by_low_rank(m))
+			status = fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA without a middle factor; leave out use_tucker");
 		else if (add_trained(a, m, NULL, trainable) < 0)
 			status = no_memory(m, e);
 	}

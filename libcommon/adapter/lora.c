@@ -5,6 +5,8 @@
 #include "lora.h"
 #include "tucker.h"
 
+enum { TUCKER };                /* slots of the settings */
+
 /* ---- shapes ---- */
 
 static void set_form(struct module_form *f, const struct weight *w, int rank, bool four, bool mid)
@@ -14,13 +16,15 @@ static void set_form(struct module_form *f, const struct weight *w, int rank, bo
 	f->part[LORA_DOWN].start = START_UNIFORM;
 	f->part[LORA_UP] = part_whole(w->out, 1, 1, rank, four);
 	f->part[LORA_UP].hastened = true;
-	if (mid)
-		f->part[LORA_MID] = part_whole(rank, w->kh, w->kw, rank, true);
+	if (!mid)
+		return;
+	f->part[LORA_MID] = part_whole(rank, w->kh, w->kw, rank, true);
+	f->part[LORA_MID].start = START_UNIFORM;
 }
 
 static void form(struct module_form *f, const struct weight *w, const struct kind_wish *wish)
 {
-	set_form(f, w, wish->rank, wish->convolution, false);
+	set_form(f, w, wish->rank, wish->convolution, wish->args->value[TUCKER] && w->kh * w->kw > 1);
 	f->alpha = wish->alpha;
 }
 
@@ -305,7 +309,12 @@ static const struct kind_suffix suffixes[] = {
 	{ NULL, 0 }
 };
 
-static const struct kind_arg args[] = { { 0 } };
+static const struct kind_arg args[] = {
+	{ "use_tucker", KIND_FLAG, TUCKER },
+	{ "use_cp", KIND_FLAG, TUCKER },
+	{ "use_conv_cp", KIND_FLAG, TUCKER },
+	{ 0 }
+};
 
 const struct adapter_kind kind_lora = {
 	.name = "LoRA", .module = "networks.lora", .algos = algos, .suffixes = suffixes, .args = args,

@@ -6,6 +6,7 @@
 
 #include "kind.h"
 
+extern const struct adapter_kind kind_lora;
 enum { LORA_DOWN, LORA_UP, LORA_MID };
 
 /* y += scale z up^T, where z = x down^T less what is left out.  up_t [rank,out]: stands for up where it is not NULL. */

@@ -87,7 +87,7 @@ static void form(struct module_form *f, const struct weight *w, const struct kin
 	}
 }
 
-static bool read(struct module_form *f, const struct weight *w, const struct safetensor *const part[BRANCH_PARTS])
+static bool read_form(struct module_form *f, const struct weight *w, const struct safetensor *const part[BRANCH_PARTS])
 {
 	const struct safetensor *x = part[NUMBERS];
 
@@ -429,7 +429,7 @@ static const struct kind_arg no_args[] = { { 0 } };
 
 const struct adapter_kind kind_oft = {
 	.name = "OFT", .module = "networks.oft", .algos = algos, .suffixes = suffixes, .args = args,
-	.form = form, .read = read, .missing = missing, .other = other, .shape = shape, .guess = guess, .settle = settle, .dialect = dialect,
+	.form = form, .read = read_form, .missing = missing, .other = other, .shape = shape, .guess = guess, .settle = settle, .dialect = dialect,
 	.takes = takes, .scale = scale, .branch = { .forward = forward, .backward = backward },
 	.delta_begin = delta_outputs, .add_delta_row = add_output_row, .needs_base = true,
 };

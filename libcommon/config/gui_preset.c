@@ -182,6 +182,62 @@ static void add_of(struct buffer *out, const json_t *preset, const char *key)
 	add_key(out, key, json_object_get(preset, key));
 }
 
+/* ---- LyCORIS: what the GUI says in fields of their own and its script takes as network_args ---- */
+
+static const char *const lycoris_fields[][2] = {
+	{ "factor", "factor" }, { "decompose_both", "decompose_both" }, { "use_cp", "use_tucker" }, { "use_tucker", "use_tucker" },
+	{ "full_matrix", "full_matrix" }, { "unbalanced_factorization", "unbalanced_factorization" }, { "use_scalar", "use_scalar" },
+	{ "train_norm", "train_norm" }, { "dora_wd", "dora_wd" }, { "constrain", "constraint" }, { "rescaled", "rescaled" },
+	{ "LyCORIS_preset", "preset" },
+};
+
+static void add_word(struct buffer *out, const char *name, const json_t *value)
+{
+	if (asks_for_nothing(value))
+		return;
+	buffer_addf(out, " %s=", name);
+	if (json_is_true(value))
+		buffer_adds(out, "True");
+	else if (json_is_string(value))
+		buffer_adds(out, json_string_value(value));
+	else
+		option_add_number(out, json_number_value(value));
+}
+
+/* "algo=lokr factor=8", malloced; "": the preset is none of LyCORIS' */
+static char *lycoris_words(const json_t *preset)
+{
+	static const char group[] = "LyCORIS/";
+	const char *type = json_string_value(json_object_get(preset, "LoRA_type"));
+	struct buffer out = { 0 };
+
+	if (!type || strncmp(type, group, sizeof(group) - 1))
+		return xstrdup("");
+	buffer_adds(&out, "algo=");
+	for (const char *p = type + sizeof(group) - 1; *p; p++)
+		buffer_addf(&out, "%c", *p == ' ' ? '-' : *p >= 'A' && *p <= 'Z' ? *p + ('a' - 'A') : *p);
+	for (size_t i = 0; i < sizeof(lycoris_fields) / sizeof(*lycoris_fields); i++)
+		add_word(&out, lycoris_fields[i][1], json_object_get(preset, lycoris_fields[i][0]));
+	return buffer_steal(&out);
+}
+
+static void add_option(struct buffer *out, const json_t *preset, const char *key, const char *value)
+{
+	const struct known_key *k = known_key(key);
+	char *before = !strcmp(key, "network_args") ? lycoris_words(preset) : xstrdup("");
+	char *all = xprintf("%s%s%s", before, *before && *value ? " " : "", value);
+	json_t *text = *all ? json_string(all) : json_true();
+
+	if (k && k->class == KEY_OURS && !has_key(out, key)) {
+		buffer_addf(out, "%s = ", key);
+		add_value(out, key, text);
+		buffer_adds(out, "\n");
+	}
+	json_decref(text);
+	free(before);
+	free(all);
+}
+
 /* ---- rules ---- */
 
 static void add_module(struct buffer *out, const json_t *preset)
@@ -201,6 +257,10 @@ static void add_module(struct buffer *out, const json_t *preset)
 			return;
 		}
 	buffer_adds(out, "network_module = \"lycoris.kohya\"\n");
+	add_of(out, preset, "conv_dim");
+	add_of(out, preset, "conv_alpha");
+	if (!has_key(out, "network_args"))
+		add_option(out, preset, "network_args", "");
 }
 
 static void add_noise(struct buffer *out, const json_t *preset)
@@ -269,19 +329,6 @@ static void add_prompts(struct buffer *out, const json_t *preset)
 
 /* ---- additional_parameters: options of the scripts, as typed ---- */
 
-static void add_option(struct buffer *out, const char *key, const char *value)
-{
-	const struct known_key *k = known_key(key);
-	json_t *text = *value ? json_string(value) : json_true();
-
-	if (k && k->class == KEY_OURS && !has_key(out, key)) {
-		buffer_addf(out, "%s = ", key);
-		add_value(out, key, text);
-		buffer_adds(out, "\n");
-	}
-	json_decref(text);
-}
-
 /* "--max_grad_norm=0 --network_args a=1 b=2 --zero_terminal_snr" */
 static void add_additional(struct buffer *out, const json_t *preset)
 {
@@ -300,7 +347,7 @@ static void add_additional(struct buffer *out, const json_t *preset)
 		for (char *c = key; *c; c++)
 			if (*c == '-')
 				*c = '_';
-		add_option(out, key, value);
+		add_option(out, preset, key, value);
 		free(key);
 		free(value);
 	}

@@ -54,7 +54,7 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 	struct adapter_spec spec = {
 		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr),
 		.te2 = text && (s->lr.te2 || !s->text_encoder_lr),
-		.kind = s->kind, .args = s->kind_args, .rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank,
+		.kind = s->kind, .args = s->kind_args, .lycoris = s->lycoris, .rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank,
 		.conv_alpha = s->conv_alpha, .seed = c->seed,
 		.start = s->network_weights, .start_shapes = s->dim_from_weights,
 		.borrow_grads = s->accumulate == 1, .dora = s->dora,
@@ -104,6 +104,16 @@ static void add_base(struct buffer *out, const char *path, double weight)
 	free(file);
 }
 
+/* A LoRA as it always was is not named. */
+static void add_kind(struct buffer *out, const struct train_settings *s)
+{
+	if (s->kind != adapter_kinds[0])
+		buffer_addf(out, " kind=%s", s->kind->name);
+	for (int i = 0; i < KIND_ARGS; i++)
+		if (s->kind_args.value[i] != s->kind->defaults.value[i])
+			buffer_addf(out, " kind_arg%d=%.17g", i, s->kind_args.value[i]);
+}
+
 void networks_adapter_identity(const struct train_settings *s, struct buffer *out)
 {
 	const struct block_texts *t = &s->blocks;
@@ -114,6 +124,7 @@ void networks_adapter_identity(const struct train_settings *s, struct buffer *ou
 
 	if (s->dora)
 		buffer_adds(out, " dora=1");
+	add_kind(out, s);
 	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		if (lists[i].text)
 			buffer_addf(out, " %s=%s", lists[i].name, lists[i].text);

@@ -445,9 +445,13 @@ static void no_adapter(struct file *f)
 {
 	f->t[f->count++] = (struct safetensors_out){ "conv_in.weight", DTYPE_F32, 0, { 0 }, f->up, true };
 }
-static void loha(struct file *f)
+static void two_kinds(struct file *f)
 {
 	f->t[f->count++] = (struct safetensors_out){ STEM ".hada_w1_a", DTYPE_F32, 0, { 0 }, f->up, true };
+}
+static void another_method(struct file *f)
+{
+	f->t[f->count++] = (struct safetensors_out){ STEM ".on_input", DTYPE_F32, 0, { 0 }, f->up, true };
 }
 static void lengths_of_nothing(struct file *f)
 {
@@ -485,7 +489,7 @@ static void broken_files(void **state)
 		{ not_a_number, "NaN or infinity" },
 		{ no_layer, "1 of its 3 tensors fit no layer" },
 		{ no_adapter, "no part of a LoRA" },
-		{ loha, "LoHa is not yet supported" },
+		{ two_kinds, "the file mixes two adapters" }, { another_method, "IA3" },
 		{ lengths_of_nothing, "do not fit" },
 		{ long_alpha, "one finite number" },
 		{ bad_alpha, "one finite number" },

@@ -97,7 +97,12 @@ static const struct { const char *json, *toml; } presets[] = {
 	{ "{\"LoRA_type\": \"Kohya LoHa\", \"optimizer\": \"Adafactor\", \"optimizer_args\": \"\\\"scale_parameter=False\\\" warmup_init=False\"}",
 	  HEAD "optimizer_type = \"Adafactor\"\noptimizer_args = [\"scale_parameter=False\", \"warmup_init=False\"]\nnetwork_module = \"networks.loha\"\n" },
 	{ "{\"LoRA_type\": \"LyCORIS/LoKr\", \"sdxl\": false}",
-	  HEAD "# It was not made for SDXL (sdxl was off): look at resolution and learning rates.\nnetwork_module = \"lycoris.kohya\"\n" },
+	  HEAD "# It was not made for SDXL (sdxl was off): look at resolution and learning rates.\nnetwork_module = \"lycoris.kohya\"\n"
+	  "network_args = [\"algo=lokr\"]\n" },
+	{ "{\"LoRA_type\": \"LyCORIS/LoHa\", \"use_cp\": true, \"factor\": 0, \"conv_dim\": 4, \"LyCORIS_preset\": \"full\", "
+	  "\"additional_parameters\": \"--network_args rank_dropout=0.1\"}",
+	  HEAD "network_args = [\"algo=loha\", \"use_tucker=True\", \"preset=full\", \"rank_dropout=0.1\"]\n"
+	  "network_module = \"lycoris.kohya\"\nconv_dim = 4\n" },
 	{ "{\"LoRA_type\": \"Standard\", \"noise_offset_type\": \"Multires\", \"noise_offset\": 0.1, \"multires_noise_iterations\": 6, \"multires_noise_discount\": 0.2}",
 	  HEAD "multires_noise_iterations = 6\nmultires_noise_discount = 0.2\n" },
 	{ "{\"LoRA_type\": \"Standard\", \"noise_offset_type\": \"Original\", \"noise_offset\": 0.1, \"multires_noise_iterations\": 6}",

@@ -318,8 +318,8 @@ static void lengths_of_dora(void **state)
 static void other_methods_are_named(void **state)
 {
 	static const char *const names[][2] = {
-		{ "lora_unet_out_2.hada_w1_a", "LoHa" },  { "lora_unet_out_2.lokr_w2_b", "LoKr" },
-		{ "lora_unet_out_2.oft_diag", "OFT" },
+		{ "lora_unet_out_2.on_input", "IA3" }, { "lora_unet_out_2.diff", "full difference" },
+		{ "lora_unet_out_2.lambda_layer", "T-LoRA by singular values (lambda_layer)" },
 	};
 	struct key_part part;
 
@@ -331,6 +331,21 @@ static void other_methods_are_named(void **state)
 	assert_int_equal(adapter_key_split("first_stage_model.decoder.conv_in.weight", &part), 0);
 }
 
+/* Each ending of each kind says which part of it the tensor is. */
+static void kinds_are_known_by_their_endings(void **state)
+{
+	for (size_t i = 0; adapter_kinds[i]; i++)
+		for (const struct kind_suffix *s = adapter_kinds[i]->suffixes; s->text; s++) {
+			char *name = xprintf("lora_unet_out_2.%s", s->text);
+			struct key_part part;
+
+			assert_int_equal(adapter_key_split(name, &part), strlen("lora_unet_out_2"));
+			assert_ptr_equal(part.kind, adapter_kinds[i]);
+			assert_int_equal(part.part, s->part);
+			free(name);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,7 +353,8 @@ int main(void)
 		cmocka_unit_test(sd15_is_read_under_either_name), cmocka_unit_test(both_ways),
 		cmocka_unit_test(names_at_other_sizes),	   cmocka_unit_test(config_from_layers),
 		cmocka_unit_test(dialects_are_understood), cmocka_unit_test(strangers_are_not),
-		cmocka_unit_test(other_methods_are_named), cmocka_unit_test(lengths_of_dora),
+		cmocka_unit_test(other_methods_are_named), cmocka_unit_test(kinds_are_known_by_their_endings),
+		cmocka_unit_test(lengths_of_dora),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -289,6 +289,18 @@ static void unet_alone(void **state)
 	check("--network-train-unet-only --dora --conv-dim 2 --ema-decay 0.9");
 }
 
+/* Of kinds whose dW is made whole in scratch, too. */
+static void other_kinds(void **state)
+{
+	check("--network-train-unet-only --network-module networks.loha --conv-dim 2 --train-batch-size 2");
+	check("--network-train-unet-only --network-module lycoris.kohya --network-args algo=loha --network-args use_tucker=True "
+	      "--gradient-checkpointing");
+	check("--network-module networks.lokr --network-args factor=4 --gradient-checkpointing --ema-decay 0.9");
+	check("--network-train-unet-only --network-module lycoris.kohya --network-args algo=lokr --network-args decompose_both=True "
+	      "--network-args use_tucker=True --network-args factor=2");
+	check("--network-train-unet-only --network-args use_tucker=True --conv-dim 2");
+}
+
 static void everything(void **state)
 {
 	check("--train-batch-size 2 --conv-dim 2 --optimizer-type Prodigy");
@@ -410,7 +422,7 @@ static int remove_latents(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(unet_alone), cmocka_unit_test(everything), cmocka_unit_test(base_adapters), cmocka_unit_test(as_much_as_fits),
+		cmocka_unit_test(unet_alone), cmocka_unit_test(other_kinds), cmocka_unit_test(everything), cmocka_unit_test(base_adapters), cmocka_unit_test(as_much_as_fits),
 		cmocka_unit_test(amounts_of_memory), cmocka_unit_test(slabs_and_pages),
 	};
 

@@ -61,10 +61,74 @@ static int take_flag(const struct arg *a, const char *text, struct error *e)
 	return fail(e, EXIT_USAGE, "network_args: %s: '%s' is neither True nor False", a->name, text);
 }
 
-static int take_arg(const struct arg *args, const char *item, struct error *e)
+/* ---- what a kind alone takes ---- */
+
+static const struct kind_arg *kind_arg_named(const struct adapter_kind *kind, const char *name, size_t n)
+{
+	for (const struct kind_arg *a = kind->args; a->name; a++)
+		if (strlen(a->name) == n && !strncmp(a->name, name, n))
+			return a;
+	return NULL;
+}
+
+static int take_kind_arg(struct train_settings *s, const struct kind_arg *a, const char *text, struct error *e)
+{
+	double *value = &s->kind_args.value[a->slot];
+	bool on;
+	char *end;
+
+	if (a->type == KIND_FLAG) {
+		if (take_flag(&(struct arg){ a->name, FLAG, &on }, text, e) < 0)
+			return -1;
+		*value = on;
+		return 0;
+	}
+	*value = strtod(text, &end);
+	if (end == text || *end || !(*value >= a->least && *value <= a->most) || (a->type == KIND_WHOLE && *value != floor(*value)))
+		return fail(e, EXIT_USAGE, "network_args: %s: '%s' is no %snumber from %g to %g", a->name, text,
+			    a->type == KIND_WHOLE ? "whole " : "", a->least, a->most);
+	return 0;
+}
+
+/* ---- LyCORIS ---- */
+
+static const char lycoris_module[] = "lycoris.kohya";
+
+/* Of LyCORIS' network_args: those whose one value here is how everything is; another is refused. */
+static const struct { const char *name, *value, *say; } lycoris_only[] = {
+	{ "preset", "full", "blocks and layers are chosen by block_dims and conv_dim" },
+	{ "use_scalar", "False", "a file of it is another one" },
+	{ "train_norm", "False", "norms are not trained" },
+	{ "wd_on_output", "True", "lengths of inputs are not trained" },
+	{ "rank_dropout_scale", "True", "what is left is always scaled up" },
+	{ "bypass_mode", "False", "it makes no difference to what is learnt" },
+};
+
+/* 1: it is none of these */
+static int take_lycoris(const char *item, size_t n, struct error *e)
+{
+	if (n == 4 && !strncmp(item, "algo", 4))
+		return 0;
+	for (size_t i = 0; i < sizeof(lycoris_only) / sizeof(*lycoris_only); i++) {
+		if (strlen(lycoris_only[i].name) != n || strncmp(lycoris_only[i].name, item, n))
+			continue;
+		if (!strcasecmp(item + n + 1, lycoris_only[i].value))
+			return 0;
+		return fail(e, EXIT_USAGE, "network_args: '%s' is not there: %s; %s is", item, lycoris_only[i].say, lycoris_only[i].value);
+	}
+	return 1;
+}
+
+static int take_arg(struct train_settings *s, const struct arg *args, const char *item, struct error *e)
 {
 	const size_t n = strcspn(item, "=");
+	const struct kind_arg *own = kind_arg_named(s->kind, item, n);
+	int result = item[n] == '=' && s->lycoris ? take_lycoris(item, n, e) : 1;
 
+	if (result <= 0)
+		return result;
+	if (own && item[n] == '=')
+		return take_kind_arg(s, own, item + n + 1, e);
 	for (int i = 0; i < ARGS; i++) {
 		const struct arg *a = &args[i];
 		if (strlen(a->name) != n || strncmp(a->name, item, n) || item[n] != '=')
@@ -82,16 +146,87 @@ static int take_arg(const struct arg *args, const char *item, struct error *e)
 
 #define NEAREST "; networks.lora with conv_dim is the nearest"
 const struct option_refusal network_modules[] = {
-	{ "networks.loha", "LoHa is not there" NEAREST },
-	{ "networks.lokr", "LoKr is not there" NEAREST },
-	{ "networks.oft", "OFT is not there" NEAREST },
 	{ "networks.dylora", "DyLoRA is not there" NEAREST },
 	{ "networks.lora_fa", "LoRA-FA is not there" NEAREST },
 	{ "networks.control_net_lllite", "ControlNet-LLLite is not there" },
-	{ "lycoris.kohya", "LyCORIS is not there; of its kinds algo=lora and algo=locon are network_dim and conv_dim "
-			   "of networks.lora, and dora_wd is dora" },
 	{ 0 }
 };
+
+/* The last one's text behind the sign; NULL: none */
+static const char *arg_text(const struct train_settings *s, const char *name)
+{
+	const size_t n = strlen(name);
+	const char *text = NULL;
+
+	for (size_t i = 0; i < s->network_args.count; i++)
+		if (!strncmp(s->network_args.item[i], name, n) && s->network_args.item[i][n] == '=')
+			text = s->network_args.item[i] + n + 1;
+	return text;
+}
+
+/* "networks.lora, networks.loha and lycoris.kohya", or LyCORIS' "lora, locon, loha"; malloced */
+static char *kind_names(bool algos)
+{
+	struct buffer out = { 0 };
+
+	for (size_t i = 0; adapter_kinds[i]; i++) {
+		if (!algos && adapter_kinds[i]->module)
+			buffer_addf(&out, "%s%s", out.len ? ", " : "", adapter_kinds[i]->module);
+		for (const char *const *a = adapter_kinds[i]->algos; algos && *a; a++)
+			buffer_addf(&out, "%s%s", out.len ? ", " : "", *a);
+	}
+	if (!algos)
+		buffer_addf(&out, " and %s", lycoris_module);
+	return buffer_steal(&out);
+}
+
+static int refuse_kind(const struct train_settings *s, const char *algo, struct error *e)
+{
+	char *names = kind_names(algo != NULL);
+
+	if (algo)
+		fail(e, EXIT_USAGE, "network_args: algo=%s is not there; %s are", algo, names);
+	else
+		fail(e, EXIT_USAGE, "network_module '%s' is not supported; %s are, for SDXL", s->network_module, names);
+	free(names);
+	return -1;
+}
+
+static int find_kind(struct train_settings *s, struct error *e)
+{
+	const bool lycoris = !strcmp(s->network_module, lycoris_module);
+	const char *algo = lycoris ? arg_text(s, "algo") : NULL;
+
+	if (lycoris && (!algo || !*algo))
+		algo = "lora";                  /* LyCORIS' default */
+	s->kind = lycoris ? kind_by_algo(algo) : kind_by_module(s->network_module);
+	if (!s->kind)
+		return refuse_kind(s, algo, e);
+	s->kind_args = s->kind->defaults;
+	s->lycoris = lycoris;
+	return 0;
+}
+
+/* LyCORIS trains 3x3 convolutions too, where kohya waits for conv_dim. */
+static void take_lycoris_defaults(struct train_settings *s)
+{
+	if (!s->lycoris)
+		return;
+	if (!s->conv_rank)
+		s->conv_rank = s->rank;
+	if (!option_is_set("conv-alpha") && !arg_text(s, "conv_alpha"))
+		s->conv_alpha = s->alpha;
+}
+
+static int check_kind(const struct train_settings *s, struct error *e)
+{
+	if (s->dora && !s->kind->lengths)
+		return fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA, not of a %s; leave it out", s->kind->name);
+	if (s->network_dropout && !s->kind->value_dropout)
+		return fail(e, EXIT_USAGE, "network_dropout: a %s has no values between its matrices; rank_dropout and module_dropout are there",
+			    s->kind->name);
+	return 0;
+}
 
 /* ---- learning rates ---- */
 
@@ -209,9 +344,14 @@ int adapter_settings_finish(struct train_settings *s, struct error *e)
 	bool given;
 
 	list_args(s, args);
+	if (find_kind(s, e) < 0)
+		return -1;
 	for (size_t i = 0; i < s->network_args.count; i++)
-		if (take_arg(args, s->network_args.item[i], e) < 0)
+		if (take_arg(s, args, s->network_args.item[i], e) < 0)
 			return -1;
+	take_lycoris_defaults(s);
+	if (check_kind(s, e) < 0)
+		return -1;
 	if (s->dim_from_weights && !s->network_weights)
 		return fail(e, EXIT_USAGE, "dim_from_weights needs network_weights, the file to take them from");
 	if (s->dim_from_weights && (s->blocks.dims || s->blocks.conv_dims))
@@ -227,28 +367,56 @@ int adapter_settings_finish(struct train_settings *s, struct error *e)
 	return adapter_settings_blocks(s, &plan, &given, e);
 }
 
+/* "" : it is off */
+static const char *arg_words(const struct train_settings *s, const struct arg *a, char room[40])
+{
+	*room = '\0';
+	if (a->kind == TEXT)
+		return *(const char **)a->value ? *(const char **)a->value : "";
+	if (a->kind == WHOLE && *(long *)a->value)
+		snprintf(room, 40, "%ld", *(long *)a->value);
+	else if (a->kind == FLAG && *(bool *)a->value)
+		strcpy(room, "True");
+	else if (a->kind == NUMBER && *(double *)a->value && (a->value != &s->conv_alpha || s->conv_rank))
+		snprintf(room, 40, "%g", *(double *)a->value);
+	return room;
+}
+
+/* As they were given, which is how other kinds' programs write them; what LyCORIS takes where nothing is given it does not write. */
+static size_t add_given(struct json_out *j, const struct train_settings *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->network_args.count; i++) {
+		const char *item = s->network_args.item[i];
+		char *name = xstrndup(item, strcspn(item, "="));
+
+		json_text(j, name, item + strlen(name) + 1);
+		free(name);
+	}
+	return i;
+}
+
 char *adapter_settings_json(const struct train_settings *s)
 {
+	const bool as_given = s->lycoris || s->kind != adapter_kinds[0];
 	struct json_out j = { 0 };
 	struct arg args[ARGS];
-	int more = 0;
+	size_t more;
 
 	list_args((struct train_settings *)s, args);
 	json_begin(&j, NULL);
+	more = as_given ? 1 + add_given(&j, s) : 0;
 	for (int i = 0; i < ARGS; i++) {
 		const struct arg *a = &args[i];
-		char text[40] = "";
+		const bool conv = i < 2, implied = conv && s->lycoris && !option_is_set(i ? "conv-alpha" : "conv-dim");
+		char room[40];
+		const char *text = arg_words(s, a, room);
 
-		if (a->kind == WHOLE && *(long *)a->value)
-			snprintf(text, sizeof(text), "%ld", *(long *)a->value);
-		else if (a->kind == FLAG && *(bool *)a->value)
-			strcpy(text, "True");
-		else if (a->kind == NUMBER && *(double *)a->value && (i != 1 || s->conv_rank))
-			snprintf(text, sizeof(text), "%g", *(double *)a->value);
-		if (a->kind == TEXT ? *(const char **)a->value != NULL : *text) {
-			json_text(&j, a->name, a->kind == TEXT ? *(const char **)a->value : text);
-			more += i > 1;
-		}
+		if (!*text || (as_given && (arg_text(s, a->name) || implied)))
+			continue;
+		json_text(&j, a->name, text);
+		more += i > 1;
 	}
 	json_end(&j);
 	if (more)

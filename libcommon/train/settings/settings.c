@@ -41,7 +41,7 @@ static const struct option *rows(size_t *count)
 		{ "network-train-unet-only", 0, OPTION_FLAG, &s->unet_only, NULL, "leave the text encoders alone" },
 		{ "network-train-text-encoder-only", 0, OPTION_FLAG, &s->text_only, NULL, "leave the UNet alone" },
 		{ "network-module", 0, OPTION_STRING, &s->network_module, "MODULE", "networks.lora", .fallback = "networks.lora",
-		  .advanced = true, .refused = network_modules },
+		  .advanced = true, .refused = network_modules, .ss_key = "ss_network_module" },
 		{ "network-args", 0, OPTION_LIST, &s->network_args, "K=V", "settings of this section, as sd-scripts takes them",
 		  .advanced = true, .identity = IDENTITY_SHOWN },
 		{ "network-dropout", 0, OPTION_NUMBER, &s->network_dropout, "X", "chance of leaving out a value between the two matrices",
@@ -379,9 +379,6 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
 	if (s->unet_only && s->text_only)
 		return fail(e, EXIT_USAGE, "network-train-unet-only and network-train-text-encoder-only together leave nothing to train");
-	s->kind = kind_by_module(s->network_module);
-	if (!s->kind)
-		return fail(e, EXIT_USAGE, "network_module '%s' is not supported; networks.lora is, for SDXL", s->network_module);
 	if (strchr(s->output_name, '/'))
 		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
 	if (s->pictures && !s->plan && !s->check && !s->print_lr)

@@ -30,6 +30,7 @@ struct train_settings {
 	struct text_list network_args;
 	const struct adapter_kind *kind;                        /* what comes of the module, and its own arguments */
 	struct kind_args kind_args;
+	bool lycoris;                                           /* the module is LyCORIS' */
 	struct block_texts blocks;
 	double network_dropout, rank_dropout, module_dropout, scale_weight_norms;       /* 0: off */
 	const char *network_weights;

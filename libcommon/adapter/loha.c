@@ -1,0 +1,231 @@
+/* LoHa: dW = scale (w1_a w1_b) * (w2_a w2_b), element by element (arXiv 2108.06098).  With a middle factor t each product is w_a^T T(t, w_b). */
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "tucker.h"
+
+enum { W1_A, W1_B, W2_A, W2_B, T1, T2 };
+
+/* One of the two products. */
+struct half { int a, b, t; };
+static const struct half halves[] = { { W1_A, W1_B, T1 }, { W2_A, W2_B, T2 } };
+
+enum { TUCKER };                /* slots of the settings */
+
+/* ---- shapes ---- */
+
+static struct part_form normal(struct part_form p, float spread)
+{
+	p.start = START_NORMAL;
+	p.spread = spread;
+	return p;
+}
+
+static void set_half(struct module_form *f, const struct half *h, const struct weight *w, int r, bool tucker)
+{
+	f->part[h->a] = tucker ? part_flat(r, 1, 1, w->out) : part_flat(w->out, 1, 1, r);
+	f->part[h->b] = normal(tucker ? part_flat(r, 1, 1, w->in) : part_flat(r, w->kh, w->kw, w->in), 1);
+	if (tucker)
+		f->part[h->t] = normal(part_whole(r, w->kh, w->kw, r, true), 0.1f);
+}
+
+static void set_form(struct module_form *f, const struct weight *w, int rank, bool tucker)
+{
+	*f = (struct module_form){ .rank = rank };
+	set_half(f, &halves[0], w, rank, tucker);
+	set_half(f, &halves[1], w, rank, tucker);
+	f->part[W1_A] = normal(f->part[W1_A], 0.1f);
+	f->part[W2_A].hastened = true;
+}
+
+static void form(struct module_form *f, const struct weight *w, const struct kind_wish *wish)
+{
+	set_form(f, w, wish->rank, wish->args->value[TUCKER] && w->kh * w->kw > 1);
+	f->alpha = wish->alpha;
+}
+
+static bool read_form(struct module_form *f, const struct weight *w, const struct safetensor *const part[BRANCH_PARTS])
+{
+	const struct safetensor *b = part[W1_B];
+
+	if (b->dims < 2 || b->shape[0] < 1 || b->shape[0] > KIND_MOST_RANK)
+		return false;
+	set_form(f, w, (int)b->shape[0], part[T1] != NULL);
+	return true;
+}
+
+static int missing(const struct safetensor *const part[BRANCH_PARTS])
+{
+	for (int i = W1_A; i <= W2_B; i++)
+		if (!part[i])
+			return i;
+	return part[T1] && !part[T2] ? T2 : part[T2] && !part[T1] ? T1 : -1;
+}
+
+/* A kernel that is flattened counts as inputs. */
+static bool guess(struct weight *w, const struct safetensor *const part[BRANCH_PARTS])
+{
+	const struct safetensor *a = part[W1_A], *b = part[W1_B];
+
+	return a->dims >= 2 && b->dims >= 2 && weight_of_shape(w, a->shape[part[T1] ? 1 : 0], b->shape[1], part[T1]);
+}
+
+/* ---- forward and backward ---- */
+
+/* w_b, or its product with the middle factor, in scratch. */
+static float *right_now(struct tape *t, const struct branch *b, const struct half *h)
+{
+	return b->part[h->t].n ? tucker_now(t, b, h->t, h->b) : b->part[h->b].data;
+}
+
+static void right_give(struct tape *t, const struct branch *b, const struct half *h, float *right)
+{
+	if (b->part[h->t].n)
+		tape_scratch_give(t, right);
+}
+
+static int fan_of(const struct weight *w)
+{
+	return w->kh * w->kw * w->in;
+}
+
+/* out [out,kh,kw,in] = w_a w_b */
+static void product(struct tape *t, float *out, const struct branch *b, const struct half *h, const struct weight *w)
+{
+	const struct tensor *a = &b->part[h->a];
+	const bool tucker = b->part[h->t].n != 0;
+	const int fan = fan_of(w), r = b->rank;
+	float *right = right_now(t, b, h);
+
+	tape_backend(t)->gemm(tape_device(t), tucker, 0, w->out, fan, r, 1, a->data, tucker ? w->out : r, right, fan, 0, out, fan);
+	right_give(t, b, h, right);
+}
+
+static void whole(struct tape *t, float *dw, const struct branch *b, const struct weight *w)
+{
+	float *second = tape_scratch(t, (size_t)w->out * fan_of(w));
+
+	product(t, dw, b, &halves[0], w);
+	product(t, second, b, &halves[1], w);
+	tape_backend(t)->multiply(tape_device(t), dw, dw, second, w->out, fan_of(w), false);
+	tape_scratch_give(t, second);
+}
+
+/* inverts P = w_a w_b:  dw_a = dP w_b^T;  dw_b = w_a^T dP */
+static void product_back(struct tape *t, const float *dp, const struct branch *b, const struct part_grads *g, const struct half *h,
+			 const struct weight *w)
+{
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const struct tensor *a = &b->part[h->a];
+	const bool tucker = b->part[h->t].n != 0;
+	const int fan = fan_of(w), r = b->rank, out = w->out;
+	float *right = right_now(t, b, h), *dright = tucker ? tape_scratch(t, (size_t)r * fan) : g->at[h->b];
+
+	if (g->at[h->a] && tucker)
+		be->gemm(d, 0, 1, r, out, fan, 1, right, fan, dp, fan, g->add[h->a], g->at[h->a], out);
+	else if (g->at[h->a])
+		be->gemm(d, 0, 1, out, r, fan, 1, dp, fan, right, fan, g->add[h->a], g->at[h->a], r);
+	right_give(t, b, h, right);
+	if (dright)
+		be->gemm(d, !tucker, 0, r, fan, out, 1, a->data, tucker ? out : r, dp, fan, tucker ? 0 : g->add[h->b], dright, fan);
+	if (!tucker)
+		return;
+	tucker_back(t, dright, b, g, h->t, h->b);
+	tape_scratch_give(t, dright);
+}
+
+/* inverts dW = P * Q:  dP = ddW * Q;  dQ = ddW * P */
+static void whole_back(struct tape *t, float *ddw, const struct branch *b, const struct part_grads *g, const struct weight *w)
+{
+	float *other = tape_scratch(t, (size_t)w->out * fan_of(w));
+
+	for (int i = 0; i < 2; i++) {
+		product(t, other, b, &halves[!i], w);
+		tape_backend(t)->multiply(tape_device(t), other, other, ddw, w->out, fan_of(w), false);
+		product_back(t, other, b, g, &halves[i], w);
+	}
+	tape_scratch_give(t, other);
+}
+
+/* ---- on the host ---- */
+
+/* Both right factors with their middle one, [2][rank][columns]. */
+static void *right_factors(const struct delta *d)
+{
+	const int r = d->form->rank, taps = d->w->kh * d->w->kw;
+	const size_t each = (size_t)r * d->w->in * taps;
+	double *own = xmalloc(2 * each * sizeof(*own));
+
+	for (int i = 0; i < 2; i++) {
+		const struct half *h = &halves[i];
+
+		if (d->part[h->t])
+			tucker_rows(own + i * each, d->part[h->t], d->part[h->b], r, d->w->in, taps);
+		else
+			for (size_t k = 0; k < each; k++)
+				own[i * each + k] = d->part[h->b][k];
+	}
+	return own;
+}
+
+/* Columns at a time, so that both products of them fit on the stack. */
+enum { CHUNK = 256 };
+
+static void half_row(double *row, const struct delta *d, int half, size_t o, size_t first, size_t n)
+{
+	const int r = d->form->rank;
+	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
+	const float *a = d->part[halves[half].a];
+	const bool tucker = d->part[halves[half].t] != NULL;
+
+	for (size_t j = 0; j < n; j++)
+		row[j] = 0;
+	for (int k = 0; k < r; k++) {
+		const double left = tucker ? a[(size_t)k * d->w->out + o] : a[o * r + k];
+		const double *right = (const double *)d->own + ((size_t)half * r + k) * columns + first;
+
+		for (size_t j = 0; j < n; j++)
+			row[j] += left * right[j];
+	}
+}
+
+static void add_delta_row(const struct delta *d, size_t o, double *sum, const struct base_rows *base)
+{
+	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
+
+	for (size_t at = 0; at < columns; at += CHUNK) {
+		const size_t n = columns - at < CHUNK ? columns - at : CHUNK;
+		double first[CHUNK], second[CHUNK];
+
+		half_row(first, d, 0, o, at, n);
+		half_row(second, d, 1, o, at, n);
+		for (size_t j = 0; j < n; j++)
+			sum[at + j] += d->scale * first[j] * second[j];
+	}
+}
+
+static const char *const algos[] = { "loha", NULL };
+
+static const struct kind_suffix suffixes[] = {
+	{ "hada_w1_a", W1_A },
+	{ "hada_w1_b", W1_B },
+	{ "hada_w2_a", W2_A },
+	{ "hada_w2_b", W2_B },
+	{ "hada_t1", T1 },
+	{ "hada_t2", T2 },
+	{ NULL, 0 }
+};
+
+static const struct kind_arg args[] = {
+	{ "use_tucker", KIND_FLAG, TUCKER },
+	{ "use_cp", KIND_FLAG, TUCKER },
+	{ "use_conv_cp", KIND_FLAG, TUCKER },
+	{ 0 }
+};
+
+const struct adapter_kind kind_loha = {
+	.name = "LoHa", .module = "networks.loha", .algos = algos, .suffixes = suffixes, .args = args,
+	.form = form, .read = read_form, .missing = missing, .guess = guess,
+	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
+	.delta_begin = right_factors, .add_delta_row = add_delta_row,
+};
