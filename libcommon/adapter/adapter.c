@@ -120,6 +120,7 @@ void adapter_free(struct adapter *a)
 		free(m->stem);
 		free(m->name);
 	}
+	a->be->release(a->device, (void *)a->dropout.mask.first);
 	a->be->release(a->device, (void *)a->constants.unit);
 	a->be->release(a->device, (void *)a->constants.ones);
 	free(a->module);
@@ -361,16 +362,17 @@ static void tell_start(const struct creation *c, const struct adapter *a)
 		note("%s: %zu of the %zu modules that are trained are not in it and begin anew", c->spec->start, a->count - c->used, a->count);
 }
 
-static void allow_dropout(struct adapter *a, const struct branch_dropout *d)
+int adapter_leave_out(struct adapter *a, const struct branch_dropout *d, struct error *e)
 {
 	a->dropout = *d;
 	a->dropout.on = false;
-	if (!d->value && !d->rank && !d->module)
-		return;
+	if (!d->value && !d->rank && !d->module && !d->mask.least)
+		return 0;
 	for (size_t i = 0; i < a->count; i++) {
 		a->module[i].branch.dropout = &a->dropout;
 		a->module[i].branch.id = crc32c(0, a->module[i].stem, strlen(a->module[i].stem));
 	}
+	return d->mask.least ? adapter_put_mask(a, e) : 0;
 }
 
 static struct adapter_file *open_start(const struct adapter_spec *spec, const struct layer_list *layers, struct error *e)
@@ -402,18 +404,21 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 	if (!status && spec->dora)
 		status = adapter_add_lengths(a, c.file, true, 1, true, e);
 	adapter_file_close(c.file);
-	allow_dropout(a, &spec->dropout);
+	if (!status)
+		status = adapter_leave_out(a, &spec->dropout, e);
 	if (!status)
 		return hang_all(a);
 	adapter_free(a);
 	return NULL;
 }
 
-void adapter_training(struct adapter *a, uint32_t step, uint32_t batch)
+void adapter_training(struct adapter *a, uint32_t step, uint32_t batch, const float *timestep, int samples)
 {
 	a->dropout.on = true;
 	a->dropout.step = step;
 	a->dropout.batch = batch;
+	a->dropout.mask.timestep = a->dropout.mask.least ? timestep : NULL;
+	a->dropout.mask.samples = samples;
 }
 
 void adapter_training_ends(struct adapter *a)

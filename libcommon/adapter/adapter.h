@@ -56,8 +56,10 @@ struct adapter_spec {
  * in), from Philox keyed by (seed, CRC-32C of the stem): independent of which other modules exist.  Trainable. */
 struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
 			       const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
+/* What shall be left out in training from now on: chances, seed, a mask of ranks. */
+int adapter_leave_out(struct adapter *a, const struct branch_dropout *d, struct error *e) MUST_CHECK;
 /* A batch of training begins: from here on things are left out, if any shall be.  The end: everything is there again. */
-void adapter_training(struct adapter *a, uint32_t step, uint32_t batch);
+void adapter_training(struct adapter *a, uint32_t step, uint32_t batch, const float *timestep, int samples);
 void adapter_training_ends(struct adapter *a);
 /* kohya's scale_weight_norms: a module whose update dW has a Frobenius norm above max is scaled down to it, all its parts alike.  Norms as they
  * are then. */

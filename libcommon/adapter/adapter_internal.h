@@ -14,6 +14,8 @@ int adapter_put_parameter(struct adapter *a, struct tensor *t, const float *host
 float *adapter_floats(struct adapter *a, const float *host, size_t n);
 /* Makes the constants for the ranks and outputs of the modules. */
 int adapter_put_constants(struct adapter *a, struct error *e) MUST_CHECK;
+/* What dropout.mask needs on the device. */
+int adapter_put_mask(struct adapter *a, struct error *e) MUST_CHECK;
 
 /* lengths.c.  Adds lengths to the modules that have some in the file (NULL: no file), or to all; lengths that the file
  * lacks begin as the present norms of the rows. */

@@ -51,3 +51,20 @@ int adapter_put_constants(struct adapter *a, struct error *e)
 	return a->constants.unit && a->constants.ones ? 0 :
 		fail(e, EXIT_MEMORY, "no device memory for DoRA; use a smaller rank");
 }
+
+int adapter_put_mask(struct adapter *a, struct error *e)
+{
+	struct rank_mask *m = &a->dropout.mask;
+	float *host;
+
+	m->most = 1;
+	for (size_t i = 0; i < a->count; i++)
+		m->most = a->module[i].form.rank > m->most ? a->module[i].form.rank : m->most;
+	host = xcalloc((size_t)(m->most + 1) * m->most, sizeof(*host));
+	for (int k = 0; k <= m->most; k++)
+		for (int i = 0; i < k; i++)
+			host[(size_t)k * m->most + i] = 1;
+	m->first = adapter_floats(a, host, (size_t)(m->most + 1) * m->most);
+	free(host);
+	return m->first ? 0 : fail(e, EXIT_MEMORY, "no device memory for T-LoRA's mask; use a smaller rank");
+}

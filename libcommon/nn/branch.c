@@ -1,4 +1,5 @@
 /* What is left out of a branch in training. */
+#include <math.h>
 #include "internal.h"
 
 /* The batch is part of the item, as there is no other place for it in the counter. */
@@ -19,6 +20,30 @@ bool branch_is_out(const struct branch *b)
 	return random_uniform(&r, 0) < b->dropout->module;
 }
 
+int rank_at(const struct rank_mask *m, int rank, double timestep)
+{
+	const double share = pow((m->timesteps - timestep) / m->timesteps, m->exponent);
+	const int k = (int)floor(share * (rank - m->least)) + m->least;
+
+	return k < rank ? k : rank;
+}
+
+/* A text encoder has several rows of chunks for one sample. */
+static void mask_ranks(struct tape *t, const struct branch *b, float *z, int n, int rows)
+{
+	const struct rank_mask *m = &b->dropout->mask;
+	const size_t each = (size_t)rows * b->rank;
+
+	if (!m->timestep || n % m->samples)
+		return;
+	for (int i = 0; i < n; i++) {
+		const int k = rank_at(m, b->rank, m->timestep[i / (n / m->samples)]);
+
+		tape_backend(t)->multiply(tape_device(t), z + i * each, z + i * each, m->first + (size_t)k * m->most, rows, b->rank,
+					  true);
+	}
+}
+
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows)
 {
 	const struct branch_dropout *d = b->dropout;
@@ -26,6 +51,7 @@ void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, i
 
 	if (!d || !d->on)
 		return;
+	mask_ranks(t, b, z, n, rows);
 	if (d->value) {
 		r = draw(b, RANDOM_NETWORK_DROPOUT);
 		tape_backend(t)->dropout(tape_device(t), z, &r, d->value, n, rows, b->rank, false);

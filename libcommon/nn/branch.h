@@ -56,6 +56,19 @@ struct branch {
 	struct branch *next;
 };
 
+/* T-LoRA (arXiv 2507.05964): the noisier a sample, the fewer of the rank's components it takes part with. */
+struct rank_mask {
+	int least;                      /* components at the noisiest timestep; 0: no mask */
+	double exponent;
+	int timesteps;                  /* of the schedule */
+	const float *timestep;          /* host, of the samples now; NULL: every component is there */
+	int samples;
+	const float *first;             /* device [most+1,most]: row k is k ones and then zeros; of at least any rank */
+	int most;
+};
+/* min(rank, floor(((T - t) / T)^exponent (rank - least)) + least) */
+int rank_at(const struct rank_mask *m, int rank, double timestep);
+
 /* What is left out of adapters in training, shared by all of them.  Draws are functions of (seed, step, batch, module), so that a
  * checkpointed block leaves out the same when it runs again. */
 struct branch_dropout {
@@ -63,6 +76,7 @@ struct branch_dropout {
 	double value, rank, module;     /* chances: of single values and whole columns of x down^T, and of whole modules */
 	uint64_t seed;
 	uint32_t step, batch;
+	struct rank_mask mask;
 };
 
 /* ---- for layers (op_linear.c, op_conv.c) ---- */

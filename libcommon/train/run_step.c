@@ -34,7 +34,7 @@ static void all_batches(struct run *r, const struct order_place *place, struct b
 		batch_make(&from, &r->course, &samples, micro, b);
 		ready = seconds_now();
 		f->data += ready - began;
-		adapter_training(r->net.adapter, r->course.done, micro);
+		adapter_training(r->net.adapter, r->course.done, micro, b->timestep, b->n);
 		step_run(r->net.tape, &r->net.step, b, 1.0f / r->s->accumulate, loss);
 		began = seconds_now();
 		f->compute += began - ready;

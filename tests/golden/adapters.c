@@ -274,11 +274,6 @@ static void adapter_file(void *folder, const char *name)
 	skipped(f->tally, "%s: no effect file says what it should do", name);
 }
 
-static bool has_masks(const struct safetensors *f)
-{
-	return safetensors_find(f, "step0.mask") != NULL;
-}
-
 static void training_file(void *folder, const char *name)
 {
 	const struct folder *f = folder;
@@ -290,8 +285,8 @@ static void training_file(void *folder, const char *name)
 	const char *kind = not_yet(initial);
 	struct error e = { 0 };
 
-	if (kind || has_masks(train))
-		skipped(f->tally, "%s: %s; not compared", name, kind ? kind : "a mask by timestep");
+	if (kind)
+		skipped(f->tally, "%s: %s; not compared", name, kind);
 	else if (subject_open(&s, model, NULL, f->device, &e) < 0)
 		failed(f->tally, "%s: %s", name, e.text);
 	else

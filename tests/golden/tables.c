@@ -1,37 +1,55 @@
-/* tables.c - tables.json of a folder of adapters: how widths are split, exactly. */
+/* tables.c - tables.json of a folder of adapters: how widths are split and ranks masked, exactly. */
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/adapter/split.h"
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/io/json.h"
+#include "../../libcommon/nn/branch.h"
 #include "subject.h"
 
-/* One value of a table: 1 right, 0 wrong. */
-typedef int right_fn(const json_t *row, const char *key, const json_t *value);
+/* Counts the values of a table's row, and those that come out otherwise here. */
+typedef void row_fn(const json_t *row, size_t *count, size_t *wrong);
 
-static int right_split(const json_t *row, const char *key, const json_t *value)
+static void check_splits(const json_t *row, size_t *count, size_t *wrong)
 {
-	const struct split s = split_width(atoi(key), json_integer_value(json_object_get(row, "factor")));
+	const char *width;
+	json_t *pair;
 
-	return s.small == json_integer_value(json_array_get(value, 0)) && s.large == json_integer_value(json_array_get(value, 1));
+	json_object_foreach(json_object_get(row, "split"), width, pair) {
+		const struct split s = split_width(atoi(width), json_integer_value(json_object_get(row, "factor")));
+
+		*count += 1;
+		*wrong += s.small != json_integer_value(json_array_get(pair, 0)) ||
+			  s.large != json_integer_value(json_array_get(pair, 1));
+	}
 }
 
-/* A table is a list of rows; each holds an object of values under the name given here. */
-static const struct table { const char *name, *values; right_fn *right; } tables[] = {
-	{ "lokr_factorization", "split", right_split },
+static void check_ranks(const json_t *row, size_t *count, size_t *wrong)
+{
+	const json_t *at = json_object_get(row, "timesteps"), *ranks = json_object_get(row, "ranks");
+	const int rank = json_integer_value(json_object_get(row, "max_rank"));
+	const struct rank_mask m = { .least = json_integer_value(json_object_get(row, "min_rank")),
+				     .exponent = json_number_value(json_object_get(row, "exponent")),
+				     .timesteps = json_integer_value(json_object_get(row, "max_timestep")) };
+
+	for (size_t i = 0; i < json_array_size(ranks); i++) {
+		*count += 1;
+		*wrong += rank_at(&m, rank, json_number_value(json_array_get(at, i))) != json_integer_value(json_array_get(ranks, i));
+	}
+}
+
+static const struct table { const char *name; row_fn *row; } tables[] = {
+	{ "lokr_factorization", check_splits },
+	{ "tlora", check_ranks },
 };
 
 static void check_table(struct tally *t, const struct table *table, const json_t *rows)
 {
 	size_t i, count = 0, wrong = 0;
-	const char *key;
-	json_t *row, *value;
+	json_t *row;
 
 	json_array_foreach(rows, i, row)
-		json_object_foreach(json_object_get(row, table->values), key, value) {
-			count++;
-			wrong += !table->right(row, key, value);
-		}
+		table->row(row, &count, &wrong);
 	if (wrong || !count)
 		failed(t, "tables.json %s: %zu of %zu differ", table->name, wrong, count);
 	else

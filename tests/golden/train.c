@@ -151,6 +151,7 @@ static void run_micro(struct training *t, const char *where, bool compare)
 
 	read_batch(t->s, t->f, where, &b);
 	loss = xcalloc(b.n, sizeof(*loss));
+	adapter_training(t->adapter, 0, 0, b.timestep, b.n);
 	step_run(t->tape, &t->networks, &b, 1.0f / t->recipe.accumulate, loss);
 	for (int i = 0; i < b.n; i++)
 		sum += loss[i];
@@ -213,6 +214,7 @@ static void check_prediction(struct training *t)
 	named.label = t->label;
 	read_batch(t->s, t->f, "step0", &b);
 	tape_reset(t->tape);
+	adapter_training(t->adapter, 0, 0, b.timestep, b.n);
 	step_forward(t->tape, &t->networks, &b, &y);
 	compare_tensor(&named, KIND_UNET, t->tape, y, t->f, "step0.pred");
 	free_batch(&b);
@@ -248,6 +250,40 @@ static double base_rate(const void *recipe, const struct adapter_module *m, int 
 	return ((const struct recipe *)recipe)->base;
 }
 
+/* T-LoRA: with its defaults, as the file's own masks of ones and zeros [samples,rank] are. */
+static int mask_ranks(struct training *t, struct error *e)
+{
+	const struct branch_dropout dropout = {
+		.mask = { .least = 1, .exponent = 1, .timesteps = t->s->p.schedule.steps }
+	};
+
+	return safetensors_find(t->f, "step0.mask") ? adapter_leave_out(t->adapter, &dropout, e) : 0;
+}
+
+/* Does the mask that is in the file follow from its timesteps? */
+static void check_masks(struct training *t)
+{
+	const struct rank_mask *m = &t->adapter->dropout.mask;
+
+	for (int i = 0; i < t->recipe.steps && m->least; i++) {
+		char *mask = xprintf("step%d.mask", i), *timestep = xprintf("step%d.timestep", i);
+		const int samples = need(t->f, mask)->shape[0], rank = need(t->f, mask)->shape[1];
+		float *want = need_floats(t->f, mask), *at = need_floats(t->f, timestep);
+		bool same = true;
+
+		for (int k = 0; k < samples * rank; k++)
+			same &= want[k] == (k % rank < rank_at(m, rank, at[k / rank]));
+		if (same)
+			passed(t->s->tally, "%s %s exactly", t->label, mask);
+		else
+			failed(t->s->tally, "%s %s is another", t->label, mask);
+		free(want);
+		free(at);
+		free(mask);
+		free(timestep);
+	}
+}
+
 static int training_open(struct training *t, struct error *e)
 {
 	struct pipeline *p = &t->s->p;
@@ -256,7 +292,7 @@ static int training_open(struct training *t, struct error *e)
 	t->networks = (struct networks){ .unet = p->unet, .text = &p->text, .skip = read_skip(t->f) };
 	t->adapter = adapter_load(path, &p->layers, 1, true, p->be, p->device, e);
 	free(path);
-	if (!t->adapter || optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)
+	if (!t->adapter || mask_ranks(t, e) < 0 || optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)
 		return -1;
 	t->keys = key_index_new(&p->layers, &p->config->unet);
 	t->tape = tape_new(p->be, p->device, measure(t), e);
@@ -266,6 +302,7 @@ static int training_open(struct training *t, struct error *e)
 static void run(struct training *t)
 {
 	check_initial(t->s, t->label, t->f);
+	check_masks(t);
 	check_prediction(t);
 	check_recomputed(t);
 	for (int i = 0; i < t->recipe.steps; i++)
