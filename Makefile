@@ -48,7 +48,7 @@ FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-proto
            -Wno-missing-field-initializers -pthread -ffp-contract=off -D_GNU_SOURCE -fstack-protector-strong -fPIE -MMD -MP \
            $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
 LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
-LIBS    := -larchive -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
+LIBS    := -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
 LIBRARY := $(BUILD)/libcommon.a
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/*.c libcommon/*/*.c libcommon/*/*/*.c))
@@ -101,6 +101,7 @@ $(LIBRARY): $(OBJECTS) $(BUILD)/members.words
 $(BINARIES): $(BUILD)/bin/%: $(BUILD)/tools/%/main.o
 $(UNIT) $(HELPERS) $(REPLAY) $(PROBE): %: %.o
 $(UNIT): LIBS += -lcmocka
+$(BUILD)/tests/unit/tar: LIBS += -larchive
 $(REPLAY): $(BUILD)/tests/fuzz/driver/replay.o
 $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS)
 # A target under libFuzzer, with the libraries of tests/fuzz/driver/libraries where they are: the system's are not instrumented.

@@ -1,10 +1,10 @@
 /* HEIC and AVIF through libheif, which is opened at run time. */
-#include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/library.h"
 #include "image_internal.h"
 
 /* From libheif's public interface, version 1.  The library is opened when a picture needs it: it brings five video
@@ -38,7 +38,7 @@ struct heif {
 	void (*free_handle)(const struct heif_handle *);
 };
 
-static const struct { const char *name; size_t at; } functions[] = {
+static const struct library_function functions[] = {
 #define FUNCTION(field, name) { "heif_" name, offsetof(struct heif, field) }
 	FUNCTION(alloc, "context_alloc"),
 	FUNCTION(free, "context_free"),
@@ -60,20 +60,6 @@ static const struct { const char *name; size_t at; } functions[] = {
 	FUNCTION(free_picture, "image_release"),
 	FUNCTION(free_handle, "image_handle_release"),
 };
-
-/* Never closed again: opening it anew for every picture would cost more than decoding. */
-static bool open_library(struct heif *h)
-{
-	void *object = dlopen("libheif.so.1", RTLD_NOW | RTLD_LOCAL);
-	bool whole = object != NULL;
-
-	for (size_t i = 0; whole && i < sizeof(functions) / sizeof(*functions); i++) {
-		void *f = dlsym(object, functions[i].name);
-		memcpy((char *)h + functions[i].at, &f, sizeof(f));
-		whole = f != NULL;
-	}
-	return whole;
-}
 
 static int complain(struct decoder *d, struct heif_result r)
 {
@@ -177,8 +163,7 @@ int heif_decode(struct decoder *d)
 	struct heif_context *context;
 	int status;
 
-	errno = 0;
-	d->unreadable = !open_library(&h);
+	d->unreadable = !library_open("libheif.so.1", functions, sizeof(functions) / sizeof(*functions), &h);
 	if (d->unreadable && errno == ENOMEM)
 		die(EXIT_MEMORY, "no memory for libheif");
 	if (d->unreadable)

@@ -49,14 +49,14 @@ static la_ssize_t read_block(struct archive *a, void *context, const void **data
 	n = RETRY(read(r->fd, r->input, INPUT_BYTES));
 	if (n < 0) {
 		r->trouble = errno;
-		archive_set_error(a, errno, "%s", strerror(errno));
+		r->la->archive_set_error(a, errno, "%s", strerror(errno));
 		return -1;
 	}
 	r->at_eof = n == 0;
 	count_zeros(r, (size_t)n);
 	r->gap = r->between ? r->gap + (size_t)n : 0;
 	if (r->gap > TAR_LARGEST_GAP && r->zeros >= r->gap) {
-		archive_set_error(a, EILSEQ, "more than %d zeros where a member should begin", TAR_LARGEST_GAP);
+		r->la->archive_set_error(a, EILSEQ, "more than %d zeros where a member should begin", TAR_LARGEST_GAP);
 		return -1;
 	}
 	*data = r->input;
@@ -89,13 +89,13 @@ static int tell_kind(const struct tar_reader *r, struct error *e)
 /* What libarchive's answer means.  It warns of things that no writer of ours produces, so a warning is a failure. */
 static int library_failed(struct tar_reader *r, struct error *e)
 {
-	const char *why = archive_error_string(r->archive);
+	const char *why = r->la->archive_error_string(r->archive);
 
 	r->lost = true;
 	if (r->trouble)
 		return fail(e, exit_of_errno(r->trouble), "%s: reading: %s; check the file or the disk", r->path,
 			    strerror(r->trouble));
-	if (archive_errno(r->archive) == ENOMEM)
+	if (r->la->archive_errno(r->archive) == ENOMEM)
 		return fail(e, EXIT_MEMORY, "%s: no memory for reading it; free some", r->path);
 	if (r->at_eof) {
 		tar_ended_early(r, e);
@@ -114,33 +114,35 @@ static void must(int rc)
 		die(EXIT_OTHER, "libarchive refuses its own settings; this is a bug");
 }
 
-static struct archive *new_archive(void)
+static struct archive *new_archive(const struct tar_library *la)
 {
-	struct archive *a = archive_read_new();
+	struct archive *a = la->archive_read_new();
 
 	if (!a)
 		die(EXIT_MEMORY, "no memory for a tar reader");
-	must(archive_read_support_format_tar(a));
-	must(archive_read_set_format_option(a, "tar", "read_concatenated_archives", "1"));
+	must(la->archive_read_support_format_tar(a));
+	must(la->archive_read_set_format_option(a, "tar", "read_concatenated_archives", "1"));
 	return a;
 }
 
 struct tar_reader *tar_open(const char *path, const char *format, struct error *e)
 {
 	bool standard = !strcmp(path, "-");
-	int fd = standard ? STDIN_FILENO : open_input(path, e);
+	const struct tar_library *la = tar_library(e);
+	int fd = !la ? -1 : standard ? STDIN_FILENO : open_input(path, e);
 	struct tar_reader *r;
 
 	if (fd < 0)
 		return NULL;
 	r = xcalloc(1, sizeof(*r));
+	r->la = la;
 	r->fd = fd;
 	r->path = xstrdup(standard ? "standard input" : path);
 	r->wanted = format;
 	r->input = xmalloc(INPUT_BYTES);
 	sha256_begin(&r->hash);
-	r->archive = new_archive();
-	if (archive_read_open2(r->archive, r, NULL, read_block, skip_block, NULL) == ARCHIVE_OK)
+	r->archive = new_archive(la);
+	if (r->la->archive_read_open2(r->archive, r, NULL, read_block, skip_block, NULL) == ARCHIVE_OK)
 		return r;
 	library_failed(r, e);
 	tar_close(r);
@@ -156,7 +158,7 @@ void tar_close(struct tar_reader *r)
 {
 	if (!r)
 		return;
-	archive_read_free(r->archive);
+	r->la->archive_read_free(r->archive);
 	if (r->fd != STDIN_FILENO)
 		close(r->fd);
 	buffer_free(&r->text);
@@ -189,17 +191,18 @@ static bool is_plain_name(const char *name)
 
 static int check_entry(const struct tar_reader *r, struct archive_entry *entry, struct error *e)
 {
-	const char *name = archive_entry_pathname(entry);
+	const char *name = r->la->archive_entry_pathname(entry);
 
 	if (!name)
 		name = "(unreadable)";
-	if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) || archive_entry_symlink(entry))
+	if (r->la->archive_entry_filetype(entry) != AE_IFREG || r->la->archive_entry_hardlink(entry) ||
+	    r->la->archive_entry_symlink(entry))
 		return tar_complain(r, e, "member '%.300s' is no plain file; make the stream again", name);
 	if (!is_plain_name(name))
 		return tar_complain(r, e,
 				    "a member has the name '%.300s', which no tool here gives; make the stream again",
 				    name);
-	if (archive_entry_sparse_count(entry))
+	if (r->la->archive_entry_sparse_count(entry))
 		return tar_complain(r, e, "member %s is a sparse file; make the stream again", name);
 	return 0;
 }
@@ -211,7 +214,7 @@ int tar_next_entry(struct tar_reader *r, struct archive_entry **entry, struct er
 
 	r->between = true;
 	r->gap = 0;
-	rc = archive_read_next_header(r->archive, entry);
+	rc = r->la->archive_read_next_header(r->archive, entry);
 	r->between = false;
 	if (rc == ARCHIVE_EOF)
 		return 0;
@@ -223,7 +226,7 @@ int tar_next_entry(struct tar_reader *r, struct archive_entry **entry, struct er
 
 int tar_pass_member(struct tar_reader *r, struct error *e)
 {
-	return archive_read_data_skip(r->archive) == ARCHIVE_OK ? 0 : library_failed(r, e);
+	return r->la->archive_read_data_skip(r->archive) == ARCHIVE_OK ? 0 : library_failed(r, e);
 }
 
 /* The header's size is a claim: memory grows with the bytes that really come. */
@@ -236,7 +239,7 @@ int tar_read_member(struct tar_reader *r, const char *name, struct buffer *to, s
 
 	buffer_clear(to);
 	buffer_add(to, "", 0);
-	while ((rc = archive_read_data_block(r->archive, &block, &n, &offset)) == ARCHIVE_OK) {
+	while ((rc = r->la->archive_read_data_block(r->archive, &block, &n, &offset)) == ARCHIVE_OK) {
 		if (offset != (la_int64_t)to->len)
 			return tar_complain(r, e, "member %s has a hole; make the stream again", name);
 		if (n > cap - to->len)

@@ -7,10 +7,9 @@
 #ifndef IO_TAR_INPUT_H
 #define IO_TAR_INPUT_H
 
-#include <archive.h>
-#include <archive_entry.h>
 #include "../base/hash.h"
 #include "tar.h"
+#include "tar_library.h"
 #include "tar_names.h"
 
 enum {
@@ -19,6 +18,7 @@ enum {
 };
 
 struct tar_reader {
+	const struct tar_library *la;
 	struct archive *archive;
 	char *path;                     /* for messages */
 	int fd;

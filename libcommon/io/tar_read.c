@@ -149,7 +149,7 @@ static int add_member(struct tar_reader *r, struct tar_sample *s, const char *na
 				    TAR_MAX_MEMBERS);
 	snprintf(m->suffix, sizeof(m->suffix), "%s", suffix);
 	buffer_clear(&m->bytes);
-	m->at = archive_filter_bytes(r->archive, 0);
+	m->at = r->la->archive_filter_bytes(r->archive, 0);
 	if (r->skims ? tar_pass_member(r, e) : tar_read_member(r, name, &m->bytes, TAR_MEMBER_CAP, e))
 		return -1;
 	count(r, &m->bytes);
@@ -267,7 +267,7 @@ int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e)
 			r->lost = true;         /* there is nothing behind */
 			return first ? check_sound_end(r, e) : tar_ended_early(r, e);
 		}
-		snprintf(name, sizeof(name), "%s", archive_entry_pathname(entry));
+		snprintf(name, sizeof(name), "%s", r->la->archive_entry_pathname(entry));
 		if (strcmp(name, TAR_END)) {
 			rc = take_member(r, s, name, first, e);
 			first = false;

@@ -1,14 +1,14 @@
 /* Writing sample streams: payloads, then KEY.json, and the end record. */
-#include <archive.h>
-#include <archive_entry.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/hash.h"
 #include "tar.h"
+#include "tar_library.h"
 #include "tar_names.h"
 
 struct tar_writer {
+	const struct tar_library *la;
 	struct archive *archive;
 	struct publish *out;
 	char format[32];
@@ -36,7 +36,7 @@ static int check(struct tar_writer *w, int rc, const char *doing)
 {
 	if (rc != ARCHIVE_OK && !w->failure.code)
 		fail(&w->failure, EXIT_OTHER, "%s: libarchive: %s; this is a bug", doing,
-		     archive_error_string(w->archive));
+		     w->la->archive_error_string(w->archive));
 	return w->failure.code ? -1 : 0;
 }
 
@@ -50,19 +50,24 @@ static int answer(const struct tar_writer *w, struct error *e)
 
 struct tar_writer *tar_create(struct publish *out, const char *format, struct error *e)
 {
-	struct tar_writer *w = xcalloc(1, sizeof(*w));
+	const struct tar_library *la = tar_library(e);
+	struct tar_writer *w;
 
+	if (!la)
+		return NULL;
+	w = xcalloc(1, sizeof(*w));
+	w->la = la;
 	w->out = out;
 	snprintf(w->format, sizeof(w->format), TAR_FORMAT, format);
 	sha256_begin(&w->hash);
-	w->archive = archive_write_new();
+	w->archive = w->la->archive_write_new();
 	if (!w->archive)
 		die(EXIT_MEMORY, "no memory for a tar writer");
-	check(w, archive_write_set_format_ustar(w->archive), "choosing the format");
-	check(w, archive_write_add_filter_none(w->archive), "choosing no compression");
-	check(w, archive_write_set_bytes_per_block(w->archive, 1 << 16), "choosing the block");
-	check(w, archive_write_set_bytes_in_last_block(w->archive, 512), "choosing the last block");
-	check(w, archive_write_open(w->archive, w, NULL, write_block, NULL), "opening");
+	check(w, w->la->archive_write_set_format_ustar(w->archive), "choosing the format");
+	check(w, w->la->archive_write_add_filter_none(w->archive), "choosing no compression");
+	check(w, w->la->archive_write_set_bytes_per_block(w->archive, 1 << 16), "choosing the block");
+	check(w, w->la->archive_write_set_bytes_in_last_block(w->archive, 512), "choosing the last block");
+	check(w, w->la->archive_write_open(w->archive, w, NULL, write_block, NULL), "opening");
 	if (!answer(w, e))
 		return w;
 	tar_abandon(w);
@@ -71,23 +76,23 @@ struct tar_writer *tar_create(struct publish *out, const char *format, struct er
 
 static int write_member(struct tar_writer *w, const char *name, const char *data, size_t n)
 {
-	struct archive_entry *entry = archive_entry_new();
+	struct archive_entry *entry = w->la->archive_entry_new();
 	la_ssize_t done;
 
 	if (!entry)
 		die(EXIT_MEMORY, "no memory for a tar member");
-	archive_entry_set_pathname(entry, name);
-	archive_entry_set_filetype(entry, AE_IFREG);
-	archive_entry_set_perm(entry, 0644);
-	archive_entry_set_size(entry, (la_int64_t)n);
-	archive_entry_set_mtime(entry, 0, 0);
-	check(w, archive_write_header(w->archive, entry), "writing a header");
-	archive_entry_free(entry);
+	w->la->archive_entry_set_pathname(entry, name);
+	w->la->archive_entry_set_filetype(entry, AE_IFREG);
+	w->la->archive_entry_set_perm(entry, 0644);
+	w->la->archive_entry_set_size(entry, (la_int64_t)n);
+	w->la->archive_entry_set_mtime(entry, 0, 0);
+	check(w, w->la->archive_write_header(w->archive, entry), "writing a header");
+	w->la->archive_entry_free(entry);
 	if (w->failure.code)
 		return -1;
-	done = n ? archive_write_data(w->archive, data, n) : 0;
+	done = n ? w->la->archive_write_data(w->archive, data, n) : 0;
 	check(w, done == (la_ssize_t)n ? ARCHIVE_OK : ARCHIVE_FATAL, "writing a member");
-	return check(w, archive_write_finish_entry(w->archive), "padding a member");
+	return check(w, w->la->archive_write_finish_entry(w->archive), "padding a member");
 }
 
 /* ---- samples ---- */
@@ -185,7 +190,7 @@ int tar_finish(struct tar_writer *w, struct error *e)
 	if (!w->failure.code)
 		write_end_record(w);
 	if (!w->failure.code)
-		check(w, archive_write_close(w->archive), "closing");
+		check(w, w->la->archive_write_close(w->archive), "closing");
 	rc = answer(w, e);
 	tar_abandon(w);
 	return rc;
@@ -198,6 +203,6 @@ void tar_abandon(struct tar_writer *w)
 		return;
 	if (!w->failure.code)
 		fail(&w->failure, EXIT_OTHER, "abandoned");
-	archive_write_free(w->archive);
+	w->la->archive_write_free(w->archive);
 	free(w);
 }

@@ -1,9 +1,9 @@
 /* Labels in the system's fonts, with Pango and cairo.  They are opened when a label needs them: they load some twenty
  * libraries. */
-#include <dlfcn.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include "../base/library.h"
 #include "../model/unicode.h"
 #include "label.h"
 
@@ -37,7 +37,7 @@ struct pango {
 	void (*unref)(void *);
 };
 
-static const struct { const char *name; size_t at; } functions[] = {
+static const struct library_function functions[] = {
 #define FUNCTION(field, name) { name, offsetof(struct pango, field) }
 	FUNCTION(surface, "cairo_image_surface_create"),
 	FUNCTION(flush, "cairo_surface_flush"),
@@ -60,20 +60,6 @@ static const struct { const char *name; size_t at; } functions[] = {
 	FUNCTION(free_font, "pango_font_description_free"),
 	FUNCTION(unref, "g_object_unref"),
 };
-
-/* Never closed: the library keeps threads and types that cannot be unloaded. */
-static bool open_library(struct pango *p)
-{
-	void *object = dlopen("libpangocairo-1.0.so.0", RTLD_NOW | RTLD_LOCAL);
-	bool whole = object != NULL;
-
-	for (size_t i = 0; whole && i < sizeof(functions) / sizeof(*functions); i++) {
-		void *f = dlsym(object, functions[i].name);     /* of the libraries that it brings along too */
-		memcpy((char *)p + functions[i].at, &f, sizeof(f));
-		whole = f != NULL;
-	}
-	return whole;
-}
 
 static struct layout *lay_out(const struct pango *p, struct cairo *c, const char *text, int width, int height)
 {
@@ -115,7 +101,8 @@ int label_draw_system(struct image *on, int x, int y, const char *text, int widt
 	struct layout *l;
 	int w = 0, h = 0;
 
-	if (utf8_valid(text, strlen(text)) != strlen(text) || !open_library(&p))
+	if (utf8_valid(text, strlen(text)) != strlen(text) ||
+	    !library_open("libpangocairo-1.0.so.0", functions, sizeof(functions) / sizeof(*functions), &p))
 		return 0;
 	mask = p.surface(MASK_OF_8_BITS, width, height);
 	c = p.cairo(mask);

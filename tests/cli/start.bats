@@ -58,7 +58,29 @@ prompt() {
 	[ "$least" -le 25000 ]
 }
 
-@test "--help, --version and a usage error take 5 ms on an idle machine; here at most 25" {
+@test "what only some runs need is not loaded at the start: libarchive with libxml2 and ICU, libheif, Pango" {
+	for t in $tools; do
+		strace -f -e trace=openat -o trace "$BIN/lora-$t" --help > help
+		! grep -E 'libarchive|libxml2|libicu|libheif|libpango|libcairo' trace || return 1
+		[ "$(grep -c 'openat.*\.so.* = [0-9]' trace)" -le 12 ] || { cat trace; return 1; }
+	done
+}
+
+@test "libarchive that is not there: said with what to install, when a tar comes" {
+	file=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk '/libarchive\.so\.13 / { print $NF; exit }'); file=${file#/usr}
+	gone() { status=0; strace -f -qq -o trace -e trace=openat -e inject=openat:error=ENOENT -P "$file" -P "/usr$file" "$@" > out 2> err || status=$?; }
+	gone "$BIN/lora-prep" --help
+	[ $status = 0 ]
+	for t in "lora-prep -q $ROOT/demo/train -o i.tar" "lora-encode -q -m $ROOT/demo/tiny-sdxl i.tar -o l.tar"; do
+		: > i.tar
+		# shellcheck disable=SC2086
+		gone "$BIN"/$t
+		[ $status = 1 ] && grep -q 'libarchive.so.13, which is not installed; install libarchive13' err || { echo "$t: $status"; cat err; return 1; }
+		[ ! -e l.tar ]
+	done
+}
+
+@test "--help, --version and a usage error take 3 ms on an idle machine; here at most 25" {
 	for t in $tools; do
 		prompt "lora-$t --help" "$BIN/lora-$t" --help
 		prompt "lora-$t --version" "$BIN/lora-$t" --version
