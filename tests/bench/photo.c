@@ -1,4 +1,5 @@
-/* photo W H SEED > FILE.jpg: clouds of every size and a sensor's grain, so that it compresses like a photograph (2 to 2.5 bits a pixel). */
+/* photo W H SEED > FILE.jpg: clouds of every size and a sensor's grain,
+ * so that it compresses like a photograph (2 to 2.5 bits a pixel). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

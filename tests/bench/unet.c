@@ -13,7 +13,8 @@
 #include "../../libcommon/model/unet.h"
 #include "../../libcommon/nn/workspace.h"
 
-struct job { const struct unet *unet; const struct model_config *config; int h, w; float *sample; struct conditioning read; };
+struct job { const struct unet *unet; const struct model_config *config; int h, w; float *sample;
+	     struct conditioning read; };
 
 static struct tensor *forward(struct tape *t, void *arg)
 {

@@ -3,8 +3,9 @@
  *
  * write --empty NAMES.tsv FOLDER: headers alone; the weights are a hole of their size, which takes no room on the disk.
  *
- * NAMES.tsv is tests/golden/single-file/sdxl_names.tsv: the 2,515 tensors of the released file with shapes and diffusers names.
- * Weights are uniform with variance 1/fan-in, gains 1, biases 0, so that numbers stay of ordinary size through all layers.
+ * NAMES.tsv is tests/golden/single-file/sdxl_names.tsv: the 2,515 tensors of the released file with shapes and
+ * diffusers names.  Weights are uniform with variance 1/fan-in, gains 1, biases 0, so that numbers stay of ordinary
+ * size through all layers.
  */
 #include <math.h>
 #include <stdio.h>
@@ -85,7 +86,8 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct safetensors_out *)a)->name, ((const struct safetensors_out *)b)->name);
 }
 
-static int write_tensor(struct publish *out, const struct safetensors_out *t, const float *pool, uint32_t *at, struct error *e)
+static int write_tensor(struct publish *out, const struct safetensors_out *t, const float *pool, uint32_t *at,
+			struct error *e)
 {
 	size_t n = 1, fan = 1, done, i;
 	float scale, chunk[4096];
@@ -108,7 +110,8 @@ static int write_tensor(struct publish *out, const struct safetensors_out *t, co
 	return 0;
 }
 
-static int write_hole(const char *path, const struct buffer *header, const struct safetensors_out *t, size_t count, struct error *e)
+static int write_hole(const char *path, const struct buffer *header, const struct safetensors_out *t, size_t count,
+		      struct error *e)
 {
 	size_t i, bytes = header->len;
 	int k;
@@ -125,7 +128,8 @@ static int write_hole(const char *path, const struct buffer *header, const struc
 }
 
 /* pool NULL: a hole */
-static int write_file(const char *folder, const char *file, struct safetensors_out *t, size_t count, const float *pool, struct error *e)
+static int write_file(const char *folder, const char *file, struct safetensors_out *t, size_t count, const float *pool,
+		      struct error *e)
 {
 	char *path = path_join(folder, file), *slash = strrchr(path, '/');
 	struct buffer header = { 0 };

@@ -1,5 +1,5 @@
-/* Preloaded into a program: every SHORT_EVERY-th call of read or write, whichever SHORT names, moves half of what was asked for at most,
- * as the kernel may do any time. */
+/* Preloaded into a program: every SHORT_EVERY-th call of read or write, whichever SHORT names, moves half of what was
+ * asked for at most, as the kernel may do any time. */
 #define _GNU_SOURCE
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -23,4 +23,7 @@ ssize_t pread(int fd, void *p, size_t n, off_t at) { return syscall(SYS_pread64,
 ssize_t pread64(int fd, void *p, size_t n, off_t at) { return syscall(SYS_pread64, fd, p, cut("read", n), at); }
 ssize_t write(int fd, const void *p, size_t n) { return syscall(SYS_write, fd, p, cut("write", n)); }
 ssize_t pwrite(int fd, const void *p, size_t n, off_t at) { return syscall(SYS_pwrite64, fd, p, cut("write", n), at); }
-ssize_t pwrite64(int fd, const void *p, size_t n, off_t at) { return syscall(SYS_pwrite64, fd, p, cut("write", n), at); }
+ssize_t pwrite64(int fd, const void *p, size_t n, off_t at)
+{
+	return syscall(SYS_pwrite64, fd, p, cut("write", n), at);
+}

@@ -1,12 +1,13 @@
 /*
  * attention - k_attention and k_attention_back against double precision and against the CPU backend.
  *
- * Tolerance.  Operands are rounded to 11 bits before they are multiplied: off by 2^-11 of themselves at most, evenly spread, so each has
- * a variance of (2^-11 x)^2 / 3 at most.  The reference carries these variances through its sums, and a result is off by z = error over
- * the square root of what it gets.  Errors of many roundings are normal: none may reach |z| = 8.  Over a thousand results and more, the
- * root mean square of z is 0.74 a rounding where mantissas are spread evenly, 1.25 at most; an operand that is cut off instead of rounded,
- * or rounded twice as coarsely, doubles it.  Sums in float come beside that as FLOAT_STEP for each of their steps.  A card's exponential is
- * 0 where it would be below NORMAL.
+ * Tolerance.  Operands are rounded to 11 bits before they are multiplied: off by 2^-11 of themselves at most, evenly
+ * spread, so each has a variance of (2^-11 x)^2 / 3 at most.  The reference carries these variances through its sums,
+ * and a result is off by z = error over the square root of what it gets.  Errors of many roundings are normal: none may
+ * reach |z| = 8.  Over a thousand results and more, the root mean square of z is 0.74 a rounding where mantissas are
+ * spread evenly, 1.25 at most; an operand that is cut off instead of rounded, or rounded twice as coarsely, doubles it.
+ * Sums in float come beside that as FLOAT_STEP for each of their steps.  A card's exponential is 0 where it would be
+ * below NORMAL.
  */
 #include "harness.h"
 
@@ -18,7 +19,8 @@ struct testcase {
 	const char *name;
 	int n, heads, d, lq, lk, spare;         /* spare: columns that no head owns */
 	bool causal, packed;                    /* packed: q, k and v lie in rows three times as long */
-	bool exact;                             /* q and k are small integers, which nothing rounds; scores are in the thousands */
+	/* q and k are small integers, which nothing rounds; scores are in the thousands */
+	bool exact;
 };
 
 /* Values with the variance of their error. */
@@ -98,7 +100,8 @@ static struct head head_of(const struct problem *p, int n, int h)
 
 	for (i = 0; i < OUTPUTS_END; i++) {
 		a.ld[i] = ld[i];
-		a.base[i] = (size_t)n * (i == K || i == V || i == DK || i == DV ? s->lk : s->lq) * ld[i] + (size_t)h * s->d;
+		a.base[i] = (size_t)n * (i == K || i == V || i == DK || i == DV ? s->lk : s->lq) * ld[i]
+			+ (size_t)h * s->d;
 	}
 	a.base[LSE] = ((size_t)n * s->heads + h) * s->lq;
 	return a;
@@ -125,7 +128,8 @@ static double product(double *error, const float *a, const float *b, int n, doub
 struct line { double *p, *p_var, *ds, *ds_var; };
 
 /* p = softmax(scale q k^T) of query i, with the variance of the scores.  var: of a rounding. */
-static void line_of(const struct problem *a, const struct head *h, const struct line *l, int i, double var, double *lse, double *lse_var)
+static void line_of(const struct problem *a, const struct head *h, const struct line *l, int i, double var, double *lse,
+		    double *lse_var)
 {
 	const struct attention_shape *s = &a->s;
 	const float *q = a->in[Q] + h->base[Q] + (size_t)i * h->ld[Q], *k = a->in[K] + h->base[K];
@@ -177,14 +181,16 @@ static void forward_line(const struct problem *a, const struct head *h, const st
 			error += square(l->p[j]) * (l->p_var[j] * square(v - o) + 2 * var * square(v));
 			size += l->p[j] * fabs(v);
 		}
-		add_to(&a->out[O], h->base[O] + (size_t)i * h->ld[O] + c, o, error + square((seen / 4 + 8) * FLOAT_STEP * size));
+		add_to(&a->out[O], h->base[O] + (size_t)i * h->ld[O] + c, o,
+		       error + square((seen / 4 + 8) * FLOAT_STEP * size));
 	}
 }
 
 static void backward_line(const struct problem *a, const struct head *h, const struct line *l, int i, double var)
 {
 	const struct attention_shape *s = &a->s;
-	const float *dout = a->in[DOUT] + h->base[DOUT] + (size_t)i * h->ld[DOUT], *q = a->in[Q] + h->base[Q] + (size_t)i * h->ld[Q];
+	const float *dout = a->in[DOUT] + h->base[DOUT] + (size_t)i * h->ld[DOUT],
+		*q = a->in[Q] + h->base[Q] + (size_t)i * h->ld[Q];
 	const int seen = s->causal ? i + 1 : s->lk;
 	double mean = 0, size = 0;
 	int j, c;
@@ -205,8 +211,10 @@ static void backward_line(const struct problem *a, const struct head *h, const s
 		for (c = 0; c < s->d; c++) {
 			add_to(&a->out[DQ], h->base[DQ] + (size_t)i * h->ld[DQ] + c, s->scale * ds * a->in[K][k + c],
 			       square(s->scale * a->in[K][k + c]) * (error + steps * square(ds)));
-			add_to(&a->out[DK], k + c, s->scale * ds * q[c], square(s->scale * q[c]) * (error + steps * square(ds)));
-			add_to(&a->out[DV], v + c, p * dout[c], square(dout[c]) * (square(p) * (l->p_var[j] + 2 * var + steps) + square(NORMAL)));
+			add_to(&a->out[DK], k + c, s->scale * ds * q[c],
+			       square(s->scale * q[c]) * (error + steps * square(ds)));
+			add_to(&a->out[DV], v + c, p * dout[c],
+			       square(dout[c]) * (square(p) * (l->p_var[j] + 2 * var + steps) + square(NORMAL)));
 		}
 	}
 }
@@ -227,7 +235,8 @@ static void refer(const struct problem *a)
 		const struct head h = head_of(a, t / s->heads, t % s->heads);
 
 		for (i = 0; i < s->lq; i++) {
-			line_of(a, &h, &l, i, scores_var, &a->out[LSE].x[h.base[LSE] + i], &a->out[LSE].var[h.base[LSE] + i]);
+			line_of(a, &h, &l, i, scores_var, &a->out[LSE].x[h.base[LSE] + i],
+				&a->out[LSE].var[h.base[LSE] + i]);
 			forward_line(a, &h, &l, i, var);
 			backward_line(a, &h, &l, i, var);
 		}
@@ -254,12 +263,13 @@ static float *numbers(size_t n, int item, bool whole)
 static struct problem problem_of(const struct testcase *c)
 {
 	const int width = c->heads * c->d, ld = c->packed ? 3 * width : width;
-	struct problem a = { .c = c, .s = { .n = c->n, .heads = c->heads, .d = c->d, .lq = c->lq, .lk = c->lk, .causal = c->causal,
-					    .ldq = ld + c->spare, .ldk = ld + 2 * c->spare, .ldv = ld + 3 * c->spare,
-					    .ldo = width + 4 * c->spare, .scale = c->exact ? 1 : 1 / sqrtf(c->d) } };
+	struct problem a = { .c = c, .s = { .n = c->n, .heads = c->heads, .d = c->d, .lq = c->lq, .lk = c->lk,
+					    .causal = c->causal, .ldq = ld + c->spare, .ldk = ld + 2 * c->spare,
+					    .ldv = ld + 3 * c->spare, .ldo = width + 4 * c->spare,
+					    .scale = c->exact ? 1 : 1 / sqrtf(c->d) } };
 	const size_t lq = (size_t)c->n * c->lq, lk = (size_t)c->n * c->lk;
-	const size_t size[] = { lq * a.s.ldq, lk * a.s.ldk, lk * a.s.ldv, lq * a.s.ldo, lq * a.s.ldo, lq * c->heads, lq * a.s.ldq,
-				lk * a.s.ldk, lk * a.s.ldv };
+	const size_t size[] = { lq * a.s.ldq, lk * a.s.ldk, lk * a.s.ldv, lq * a.s.ldo, lq * a.s.ldo, lq * c->heads,
+				lq * a.s.ldq, lk * a.s.ldk, lk * a.s.ldv };
 	int i;
 
 	memcpy(a.size, size, sizeof(size));
@@ -285,7 +295,8 @@ static void problem_free(struct problem *a)
 
 static int columns_of(const struct problem *a, int i) { return i == LSE ? 1 : a->s.heads * a->s.d; }
 
-/* What an output holds before: to be added to, or NaN where it is to be overwritten; other columns must keep their values. */
+/* What an output holds before: to be added to, or NaN where it is to be overwritten;
+ * other columns must keep their values. */
 static float *before(const struct problem *a, int i, bool add)
 {
 	float *x = numbers(a->size[i], 20 + i, false);
@@ -299,7 +310,8 @@ static float *before(const struct problem *a, int i, bool add)
 }
 
 /* got must be the reference (+ was), and was where no head is. */
-static void judge(struct rig *r, const struct problem *a, int i, const float *got, const float *was, bool add, bool whole, const char *what)
+static void judge(struct rig *r, const struct problem *a, int i, const float *got, const float *was, bool add,
+		  bool whole, const char *what)
 {
 	const int ld = head_of(a, 0, 0).ld[i], columns = columns_of(a, i);
 	double most = 0, squares = 0, limit;
@@ -337,7 +349,8 @@ static void again(struct rig *r, const struct problem *a, int i, const float *fi
 
 static void run_forward(struct rig *r, const struct problem *a, float *const in[INPUTS])
 {
-	float *was = before(a, O, false), *was_lse = before(a, LSE, false), *o = to_card(was, a->size[O]), *lse = to_card(was_lse, a->size[LSE]);
+	float *was = before(a, O, false), *was_lse = before(a, LSE, false), *o = to_card(was, a->size[O]),
+		*lse = to_card(was_lse, a->size[LSE]);
 	float *got = xmalloc(a->size[O] * sizeof(*got)), *got_lse = xmalloc(a->size[LSE] * sizeof(*got_lse));
 	bool whole;
 
@@ -393,8 +406,8 @@ static void run_backward(struct rig *r, const struct problem *a, float *const in
 	whole = fetch(nothing, scratch, room);
 	for (i = 0; i < 3; i++) {
 		float *got = xmalloc(a->size[DQ + i] * sizeof(*got));
-		char *what = xprintf("%s%s of %s%s%s", names[i], add[i] ? ", added," : "", wanted & 1 ? "q" : "", wanted & 2 ? "k" : "",
-				     wanted & 4 ? "v" : "");
+		char *what = xprintf("%s%s of %s%s%s", names[i], add[i] ? ", added," : "", wanted & 1 ? "q" : "",
+				     wanted & 2 ? "k" : "", wanted & 4 ? "v" : "");
 
 		if (to[i]) {
 			whole = fetch(got, to[i], a->size[DQ + i]) && whole;
@@ -451,24 +464,27 @@ static const struct testcase cases[] = {
 };
 
 static const struct testcase special[] = {
-	{ "narrow", 1, 2, 8, 33, 200 }, { "d 64", 1, 2, 64, 77, 128 }, { "d 160", 1, 2, 160, 33, 77 }, { "wide", 1, 2, 512, 33, 77 },
+	{ "narrow", 1, 2, 8, 33, 200 }, { "d 64", 1, 2, 64, 77, 128 }, { "d 160", 1, 2, 160, 33, 77 },
+	{ "wide", 1, 2, 512, 33, 77 },
 };
 
 enum { USUAL_WIDTH = 64, EVERY = 3, MOST = 4 << 20, QUICK_EVERY = 4, QUICK_MOST = 1 << 20, MANY = 8 };
 
-/* Every length with every other, of SDXL's width; every third such pair, not always the same, of the other widths: small ones alone of 512,
- * whose way back takes the stand-in long. */
+/* Every length with every other, of SDXL's width; every third such pair, not always the same, of the other widths:
+ * small ones alone of 512, whose way back takes the stand-in long. */
 static void run_grid(struct rig *r)
 {
 	static const int lengths[] = { 1, 31, 33, 77, 128, 200 }, widths[] = { 8, 40, 64, 80, 128, 160, 512 };
-	const int n = sizeof(lengths) / sizeof(*lengths), every = quick() ? QUICK_EVERY : EVERY, most = quick() ? QUICK_MOST : MOST;
+	const int n = sizeof(lengths) / sizeof(*lengths), every = quick() ? QUICK_EVERY : EVERY,
+		most = quick() ? QUICK_MOST : MOST;
 	int i, j, k;
 
 	for (i = 0; i < (int)(sizeof(widths) / sizeof(*widths)); i++)
 		for (j = 0; j < n; j++)
 			for (k = 0; k < n; k++) {
 				char *name = xprintf("%d x %d, d %d", lengths[j], lengths[k], widths[i]);
-				const struct testcase c = { name, (j + k) % 2 + 1, (i + j + k) % 2 + 1, widths[i], lengths[j], lengths[k] };
+				const struct testcase c = { name, (j + k) % 2 + 1, (i + j + k) % 2 + 1, widths[i],
+							    lengths[j], lengths[k] };
 
 				if ((widths[i] == USUAL_WIDTH && !quick()) ||
 				    ((i + j + k) % every == 0 && lengths[j] * lengths[k] * widths[i] < most))
@@ -482,7 +498,8 @@ static void run_grid(struct rig *r)
 /* o and lse of inputs as they are now */
 static void outputs(const struct problem *a, float *o, float *lse)
 {
-	float *in[INPUTS], *was = before(a, O, false), *to = to_card(was, a->size[O]), *to_lse = to_card(a->in[Q], a->size[LSE]);
+	float *in[INPUTS], *was = before(a, O, false), *to = to_card(was, a->size[O]),
+		*to_lse = to_card(a->in[Q], a->size[LSE]);
 	int i;
 
 	for (i = 0; i < INPUTS; i++)
@@ -570,29 +587,33 @@ static void refusals(struct rig *r)
 	verdict(r, ok, "refusals of d, scale and mask", 0, 0);
 }
 
-/* Both backends' entries, each with the o and lse that it made itself; as products.c, an rms of 4 2^-12 of the value. */
+/* Both backends' entries, each with the o and lse that it made itself;
+ * as products.c, an rms of 4 2^-12 of the value. */
 static void through_backend(struct rig *r, int n, int heads, int d, int lq, int lk)
 {
 	const int c = heads * d, add[3] = { 0, 1, 0 };
 	const struct attention_shape s = { n, heads, d, lq, lk, c, c, c, c, false, 1 / sqrtf(d) };
 	const size_t nq = (size_t)n * lq * c, nk = (size_t)n * lk * c;
-	const struct both q = take_drawn(r, nq, 1), k = take_drawn(r, nk, 1), v = take_drawn(r, nk, 1), dout = take_drawn(r, nq, 1);
+	const struct both q = take_drawn(r, nq, 1), k = take_drawn(r, nk, 1), v = take_drawn(r, nk, 1),
+		dout = take_drawn(r, nq, 1);
 	const struct both o = take_output(r, nq, false), lse = take_output(r, (size_t)n * heads * lq, false);
-	const struct both dq = take_output(r, nq, add[0]), dk = take_output(r, nk, add[1]), dv = take_output(r, nk, add[2]);
+	const struct both dq = take_output(r, nq, add[0]), dk = take_output(r, nk, add[1]),
+		dv = take_output(r, nk, add[2]);
 	const double limit = 4 * ldexp(1, -12);
 	int i;
 
 	for (i = 0; i < SIDES; i++) {
 		r->be[i]->attention(r->device[i], o.at[i], lse.at[i], q.at[i], k.at[i], v.at[i], &s);
-		r->be[i]->attention_back(r->device[i], dq.at[i], dk.at[i], dv.at[i], dout.at[i], o.at[i], lse.at[i], q.at[i], k.at[i],
-					 v.at[i], &s, add);
+		r->be[i]->attention_back(r->device[i], dq.at[i], dk.at[i], dv.at[i], dout.at[i], o.at[i], lse.at[i],
+					 q.at[i], k.at[i], v.at[i], &s, add);
 	}
 	compare(r, &o, limit, "through the backend: o");
 	compare(r, &lse, limit, "through the backend: lse");
 	compare(r, &dq, limit, "through the backend: dq");
 	compare(r, &dk, limit, "through the backend: dk, added");
 	compare(r, &dv, limit, "through the backend: dv");
-	give(r, q); give(r, k); give(r, v); give(r, dout); give(r, o); give(r, lse); give(r, dq); give(r, dk); give(r, dv);
+	give(r, q); give(r, k); give(r, v); give(r, dout); give(r, o); give(r, lse); give(r, dq); give(r, dk);
+	give(r, dv);
 }
 
 int main(void)

@@ -1,7 +1,8 @@
 /*
  * bench_attention - the time of k_attention and k_attention_back on SDXL's shapes at 1024x1024, CLIP's and the VAE's.
  *
- * TFLOP/s count what must be done, 2 products forward and 5 back; the kernels do 7 back, 4 where dk and dv are wanted and 3 for dq.
+ * TFLOP/s count what must be done, 2 products forward and 5 back; the kernels do 7 back, 4 where dk and dv are wanted
+ * and 3 for dq.
  */
 #include <math.h>
 #include <stdio.h>
@@ -41,7 +42,8 @@ static void launch(const struct bench *b)
 	float *const *x = b->x;
 
 	if (b->wanted)
-		must(k_attention_back(NULL, b->wanted & 1 ? x[DQ] : NULL, b->wanted & 2 ? x[DK] : NULL, b->wanted & 4 ? x[DV] : NULL, x[DOUT],
+		must(k_attention_back(NULL, b->wanted & 1 ? x[DQ] : NULL, b->wanted & 2 ? x[DK] : NULL,
+				      b->wanted & 4 ? x[DV] : NULL, x[DOUT],
 				      x[O], x[LSE], x[Q], x[K], x[V], &b->s, (int[]){ 0, 0, 0 }, x[SCRATCH]));
 	else
 		must(k_attention(NULL, x[O], x[LSE], x[Q], x[K], x[V], &b->s));
@@ -85,8 +87,9 @@ static void report_time(struct bench *b, const char *what, int wanted, double pr
 
 	b->wanted = wanted;
 	ms = time_of(b);
-	printf("%2d x %2d heads of %3d, %5d x %5d%s  %-8s %9.3f ms  %6.1f TFLOP/s\n", s->n, s->heads, s->d, s->lq, s->lk,
-	       s->causal ? ", causal" : "", what, ms, products * 2 * s->n * s->heads * s->d * s->lq * s->lk / ms / 1e9);
+	printf("%2d x %2d heads of %3d, %5d x %5d%s  %-8s %9.3f ms  %6.1f TFLOP/s\n", s->n, s->heads, s->d, s->lq,
+	       s->lk, s->causal ? ", causal" : "", what, ms,
+	       products * 2 * s->n * s->heads * s->d * s->lq * s->lk / ms / 1e9);
 }
 
 static void bench_shape(int n, int heads, int d, int lq, int lk, bool causal, bool back)

@@ -1,4 +1,5 @@
-/* bench_ops - the operations that a step at 1024x1024, batch 1, is made of: time of each, and what share of arithmetic or of memory that is. */
+/* bench_ops - the operations that a step at 1024x1024, batch 1, is made of: time of each,
+ * and what share of arithmetic or of memory that is. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,17 +64,35 @@ static void run(struct bench *b, const char *name, op *fn, double work, const ch
 		if (i >= 2 && ms < best)
 			best = ms;
 	}
-	printf("%-34s %6d x %5d -> %5d  %8.3f ms  %8.1f %s\n", name, b->rows, b->in, b->out, best, work / best / (unit[0] == 'T' ? 1e9 : 1e6), unit);
+	printf("%-34s %6d x %5d -> %5d  %8.3f ms  %8.1f %s\n", name, b->rows, b->in, b->out, best,
+	       work / best / (unit[0] == 'T' ? 1e9 : 1e6), unit);
 	cudaEventDestroy(from);
 	cudaEventDestroy(to);
 }
 
-static void forward(struct bench *b) { b->d->operand.of = NULL; cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows); }
+static void forward(struct bench *b)
+{
+	b->d->operand.of = NULL;
+	cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows);
+}
 static void again(struct bench *b) { cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows); }
-static void back(struct bench *b) { b->d->operand.of = NULL; cuda_backend.linear_dx(b->d, b->a, b->c, &b->linear, b->rows, 0); }
-static void lora_down(struct bench *b) { cuda_backend.gemm(b->d, 0, 1, b->rows, 32, b->in, 1, b->a, b->in, b->b, b->in, 0, b->c, 32); }
-static void lora_up(struct bench *b) { cuda_backend.gemm(b->d, 0, 1, b->rows, b->out, 32, 1, b->a, 32, b->b, 32, 1, b->c, b->out); }
-static void lora_dup(struct bench *b) { cuda_backend.gemm(b->d, 1, 0, b->out, 32, b->rows, 1, b->c, b->out, b->a, 32, 1, b->b, 32); }
+static void back(struct bench *b)
+{
+	b->d->operand.of = NULL;
+	cuda_backend.linear_dx(b->d, b->a, b->c, &b->linear, b->rows, 0);
+}
+static void lora_down(struct bench *b)
+{
+	cuda_backend.gemm(b->d, 0, 1, b->rows, 32, b->in, 1, b->a, b->in, b->b, b->in, 0, b->c, 32);
+}
+static void lora_up(struct bench *b)
+{
+	cuda_backend.gemm(b->d, 0, 1, b->rows, b->out, 32, 1, b->a, 32, b->b, 32, 1, b->c, b->out);
+}
+static void lora_dup(struct bench *b)
+{
+	cuda_backend.gemm(b->d, 1, 0, b->out, 32, b->rows, 1, b->c, b->out, b->a, 32, 1, b->b, 32);
+}
 
 static void linears(struct bench *b)
 {
@@ -97,14 +116,26 @@ static void linears(struct bench *b)
 	}
 }
 
-static struct conv_shape shape_of(const struct bench *b, int side) { return (struct conv_shape){ b->rows / side / side, side, side, side, side, 1, 1 }; }
+static struct conv_shape shape_of(const struct bench *b, int side)
+{
+	return (struct conv_shape){ b->rows / side / side, side, side, side, side, 1, 1 };
+}
 static int side_of(const struct bench *b) { int s = 1; while (s * s < b->rows) s *= 2; return s; }
-static void conv(struct bench *b) { struct conv_shape s = shape_of(b, side_of(b)); cuda_backend.conv2d(b->d, b->c, b->a, &b->conv, b->b, &s); }
-static void conv_back(struct bench *b) { struct conv_shape s = shape_of(b, side_of(b)); cuda_backend.conv2d_dx(b->d, b->a, b->c, &b->conv, &s, 0); }
+static void conv(struct bench *b)
+{
+	struct conv_shape s = shape_of(b, side_of(b));
+	cuda_backend.conv2d(b->d, b->c, b->a, &b->conv, b->b, &s);
+}
+static void conv_back(struct bench *b)
+{
+	struct conv_shape s = shape_of(b, side_of(b));
+	cuda_backend.conv2d_dx(b->d, b->a, b->c, &b->conv, &s, 0);
+}
 
 static void convs(struct bench *b)
 {
-	static const struct { int rows, in, out; } s[] = { { 16384, 320, 320 }, { 16384, 960, 320 }, { 4096, 640, 640 }, { 1024, 1280, 1280 }, { 1024, 2560, 1280 } };
+	static const struct { int rows, in, out; } s[] = { { 16384, 320, 320 }, { 16384, 960, 320 }, { 4096, 640, 640 },
+							   { 1024, 1280, 1280 }, { 1024, 2560, 1280 } };
 	size_t i;
 
 	for (i = 0; i < sizeof(s) / sizeof(*s); i++) {
@@ -117,11 +148,28 @@ static void convs(struct bench *b)
 	}
 }
 
-static struct norm_shape group(const struct bench *b) { return (struct norm_shape){ 1, b->rows, b->in, 32, 1e-5f, true }; }
-static void group_norm(struct bench *b) { struct norm_shape s = group(b); cuda_backend.group_norm(b->d, b->c, b->stats, b->a, b->b, b->b, &s); }
-static void group_norm_back(struct bench *b) { struct norm_shape s = group(b); cuda_backend.group_norm_back(b->d, b->a, b->c, b->a, b->stats, b->b, b->b, &s, 0); }
-static void layer_norm(struct bench *b) { cuda_backend.layer_norm(b->d, b->c, b->stats, b->a, b->b, b->b, b->rows, b->in, 1e-5f); }
-static void layer_norm_back(struct bench *b) { cuda_backend.layer_norm_back(b->d, b->a, b->c, b->a, b->stats, b->b, b->rows, b->in, 1); }
+static struct norm_shape group(const struct bench *b)
+{
+	return (struct norm_shape){ 1, b->rows, b->in, 32, 1e-5f, true };
+}
+static void group_norm(struct bench *b)
+{
+	struct norm_shape s = group(b);
+	cuda_backend.group_norm(b->d, b->c, b->stats, b->a, b->b, b->b, &s);
+}
+static void group_norm_back(struct bench *b)
+{
+	struct norm_shape s = group(b);
+	cuda_backend.group_norm_back(b->d, b->a, b->c, b->a, b->stats, b->b, b->b, &s, 0);
+}
+static void layer_norm(struct bench *b)
+{
+	cuda_backend.layer_norm(b->d, b->c, b->stats, b->a, b->b, b->b, b->rows, b->in, 1e-5f);
+}
+static void layer_norm_back(struct bench *b)
+{
+	cuda_backend.layer_norm_back(b->d, b->a, b->c, b->a, b->stats, b->b, b->rows, b->in, 1);
+}
 static void geglu(struct bench *b) { cuda_backend.geglu(b->d, b->c, b->a, b->rows, b->in); }
 static void geglu_back(struct bench *b) { cuda_backend.geglu_back(b->d, b->a, b->c, b->a, b->rows, b->in, 0); }
 static void add(struct bench *b) { cuda_backend.add(b->d, b->c, b->a, b->c, (size_t)b->rows * b->in); }
@@ -152,18 +200,24 @@ static struct attention_shape heads(const struct bench *b)
 
 	return (struct attention_shape){ 1, b->out, 64, b->rows, b->in, c, c, c, c, false, 0.125f };
 }
-static void attend(struct bench *b) { struct attention_shape s = heads(b); cuda_backend.attention(b->d, b->c, b->stats, b->a, b->b, b->b, &s); }
+static void attend(struct bench *b)
+{
+	struct attention_shape s = heads(b);
+	cuda_backend.attention(b->d, b->c, b->stats, b->a, b->b, b->b, &s);
+}
 
 static void attend_back(struct bench *b)
 {
 	struct attention_shape s = heads(b);
 
-	cuda_backend.attention_back(b->d, b->a, b->b, b->b, b->c, b->c, b->stats, b->a, b->b, b->b, &s, (int[]){ 0, 0, 0 });
+	cuda_backend.attention_back(b->d, b->a, b->b, b->b, b->c, b->c, b->stats, b->a, b->b, b->b, &s,
+				    (int[]){ 0, 0, 0 });
 }
 
 static void attentions(struct bench *b)
 {
-	static const struct { int lq, lk, heads; } s[] = { { 4096, 4096, 10 }, { 1024, 1024, 20 }, { 4096, 77, 10 }, { 1024, 77, 20 } };
+	static const struct { int lq, lk, heads; } s[] = { { 4096, 4096, 10 }, { 1024, 1024, 20 }, { 4096, 77, 10 },
+							   { 1024, 77, 20 } };
 	size_t i;
 
 	for (i = 0; i < sizeof(s) / sizeof(*s); i++) {

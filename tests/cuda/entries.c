@@ -1,10 +1,11 @@
 /*
- * entries - every entry of the CUDA backend that is not a product (products.c) or attention (attention.c) against the CPU's, whose own
- * tests hold it to double precision.
+ * entries - every entry of the CUDA backend that is not a product (products.c) or attention (attention.c) against the
+ * CPU's, whose own tests hold it to double precision.
  *
- * Tolerance.  Both compute in float, a handful of operations an element (6e-8 each), with exponentials good to 2 units of the last place;
- * sums are double or short on both sides.  2e-6 of the root mean square is ten times what that gives.  Sums over ten thousand floats in
- * another order differ by 1e-6 of what was summed; what is left of a gradient after its mean was taken off may be smaller than that: 1e-5.
+ * Tolerance.  Both compute in float, a handful of operations an element (6e-8 each), with exponentials good to 2 units
+ * of the last place; sums are double or short on both sides.  2e-6 of the root mean square is ten times what that
+ * gives.  Sums over ten thousand floats in another order differ by 1e-6 of what was summed; what is left of a gradient
+ * after its mean was taken off may be smaller than that: 1e-5.
  */
 #include "harness.h"
 
@@ -19,8 +20,9 @@
 static void norms(struct rig *r)
 {
 	static const struct norm_shape shapes[] = {
-		{ 1, 1, 5, 1, 1e-5f, false }, { 2, 5, 6, 3, 1e-6f, true }, { 3, 77, 33, 11, 1e-5f, false }, { 1, 300, 320, 32, 1e-5f, true },
-		{ 2, 1024, 96, 32, 1e-5f, true }, { 1, 7000, 24, 4, 1e-6f, false }, { 1, 3, 2560, 32, 1e-5f, true }, { 1, 40, 600, 1, 1e-5f, true },
+		{ 1, 1, 5, 1, 1e-5f, false }, { 2, 5, 6, 3, 1e-6f, true }, { 3, 77, 33, 11, 1e-5f, false },
+		{ 1, 300, 320, 32, 1e-5f, true }, { 2, 1024, 96, 32, 1e-5f, true }, { 1, 7000, 24, 4, 1e-6f, false },
+		{ 1, 3, 2560, 32, 1e-5f, true }, { 1, 40, 600, 1, 1e-5f, true },
 	};
 	size_t i;
 
@@ -29,8 +31,10 @@ static void norms(struct rig *r)
 		const size_t count = (size_t)n->n * n->hw * n->c;
 		const int rows = n->n * n->hw, add = i % 2;
 		float *host = drawn(r, count, 1);
-		struct both x, dy = take_drawn(r, count, 1), gain = take_drawn(r, n->c, 1), bias = take_drawn(r, n->c, 1);
-		struct both y = take_output(r, count, false), dx = take_output(r, count, add), z = take_output(r, count, false);
+		struct both x, dy = take_drawn(r, count, 1), gain = take_drawn(r, n->c, 1),
+			bias = take_drawn(r, n->c, 1);
+		struct both y = take_output(r, count, false), dx = take_output(r, count, add),
+			z = take_output(r, count, false);
 		struct both dz = take_output(r, count, add), stats = take_output(r, 2 * n->n * n->groups, false);
 		struct both row_stats = take_output(r, 2 * rows, false);
 		char name[100];
@@ -40,9 +44,12 @@ static void norms(struct rig *r)
 		x = take(r, host, count);
 		ON_BOTH(r) {
 			BE->group_norm(D, y.at[s], stats.at[s], x.at[s], gain.at[s], bias.at[s], n);
-			BE->group_norm_back(D, dx.at[s], dy.at[s], x.at[s], stats.at[s], gain.at[s], bias.at[s], n, add);
-			BE->layer_norm(D, z.at[s], row_stats.at[s], x.at[s], gain.at[s], bias.at[s], rows, n->c, n->eps);
-			BE->layer_norm_back(D, dz.at[s], dy.at[s], x.at[s], row_stats.at[s], gain.at[s], rows, n->c, add);
+			BE->group_norm_back(D, dx.at[s], dy.at[s], x.at[s], stats.at[s], gain.at[s], bias.at[s], n,
+					    add);
+			BE->layer_norm(D, z.at[s], row_stats.at[s], x.at[s], gain.at[s], bias.at[s], rows, n->c,
+				       n->eps);
+			BE->layer_norm_back(D, dz.at[s], dy.at[s], x.at[s], row_stats.at[s], gain.at[s], rows, n->c,
+					    add);
 		}
 		snprintf(name, sizeof(name), "group norm %d x %d x %d, %d groups", n->n, n->hw, n->c, n->groups);
 		compare(r, &y, SUMS, name);     /* the mean, rounded to float, of values 30 deviations from 0 */
@@ -50,29 +57,34 @@ static void norms(struct rig *r)
 		compare(r, &dx, SUMS, "  its way back");
 		compare(r, &z, SUMS, "layer norm of the same");
 		compare(r, &dz, SUMS, "  its way back");
-		give(r, x); give(r, dy); give(r, gain); give(r, bias); give(r, y); give(r, dx); give(r, z); give(r, dz); give(r, stats); give(r, row_stats);
+		give(r, x); give(r, dy); give(r, gain); give(r, bias); give(r, y); give(r, dx); give(r, z); give(r, dz);
+		give(r, stats); give(r, row_stats);
 		free(host);
 	}
 }
 
 static void bands_of_a_norm(struct rig *r)
 {
-	static const struct norm_shape shapes[] = { { 1, 7000, 24, 4, 1e-6f, false }, { 1, 2000, 320, 32, 1e-5f, true }, { 1, 3, 40, 8, 1e-5f, true } };
+	static const struct norm_shape shapes[] = { { 1, 7000, 24, 4, 1e-6f, false }, { 1, 2000, 320, 32, 1e-5f, true },
+						    { 1, 3, 40, 8, 1e-5f, true } };
 	static const int cuts[] = { 10000, 700, 33, 1 };
 
 	for (size_t i = 0; i < 12; i++) {
 		const struct norm_shape *n = &shapes[i % 3];
 		const int cut = cuts[i / 3] == 1 && n->hw > 3 ? 1999 : cuts[i / 3], count = n->hw * n->c;
 		float *host = drawn(r, count, 1);
-		struct both x, gain = take_drawn(r, n->c, 1), bias = take_drawn(r, n->c, 1), y = take_output(r, count, false);
-		struct both stats = take_output(r, 2 * n->groups, false), sums = take_output(r, group_sums_floats(n->c), false);
+		struct both x, gain = take_drawn(r, n->c, 1), bias = take_drawn(r, n->c, 1),
+			y = take_output(r, count, false);
+		struct both stats = take_output(r, 2 * n->groups, false), sums = take_output(r, group_sums_floats(n->c),
+			false);
 
 		for (int k = 0; k < count; k++)
 			host[k] += 30;
 		x = take(r, host, count);
 		ON_BOTH(r) {
 			for (int at = 0; at < n->hw; at += cut)
-				BE->group_norm_sums(D, stats.at[s], sums.at[s], x.at[s] + (size_t)at * n->c, at, cut < n->hw - at ? cut : n->hw - at, n);
+				BE->group_norm_sums(D, stats.at[s], sums.at[s], x.at[s] + (size_t)at * n->c, at,
+						    cut < n->hw - at ? cut : n->hw - at, n);
 			BE->group_norm_apply(D, y.at[s], stats.at[s], x.at[s], gain.at[s], bias.at[s], n);
 		}
 		compare(r, &stats, CLOSE, "group norm's statistics from bands");
@@ -141,7 +153,8 @@ static void combinations(struct rig *r, size_t n)
 		BE->copy(D, y[7].at[s], x.at[s], n);
 	}
 	for (i = 0; i < 8; i++)
-		compare(r, &y[i], i < 6 ? CLOSE : 0, (const char *[]){ "axpby, overwriting", "axpby", "axxpby, overwriting", "axxpby",
+		compare(r, &y[i], i < 6 ? CLOSE : 0, (const char *[]){ "axpby, overwriting", "axpby",
+								       "axxpby, overwriting", "axxpby",
 			"over_root, overwriting", "over_root", "add", "copy" }[i]);
 	ON_BOTH(r) BE->zero(D, y[0].at[s], n);
 	compare(r, &y[0], 0, "zero");
@@ -168,9 +181,12 @@ static void dropouts(struct rig *r, int n, int rows, int c)
 static void samples(struct rig *r, int n, int h, int w, int c)
 {
 	const size_t pixels = (size_t)n * h * w;
-	struct both x = take_drawn(r, pixels * c, 1), v = take_drawn(r, n * c, 1), large = take_drawn(r, 4 * pixels * c, 1);
-	struct both y = take_output(r, pixels * c, false), dv = take_output(r, n * c, false), dv_more = take_output(r, n * c, true);
-	struct both up = take_output(r, 4 * pixels * c, false), down = take_output(r, pixels * c, false), more = take_output(r, pixels * c, true);
+	struct both x = take_drawn(r, pixels * c, 1), v = take_drawn(r, n * c, 1),
+		large = take_drawn(r, 4 * pixels * c, 1);
+	struct both y = take_output(r, pixels * c, false), dv = take_output(r, n * c, false),
+		dv_more = take_output(r, n * c, true);
+	struct both up = take_output(r, 4 * pixels * c, false), down = take_output(r, pixels * c, false),
+		more = take_output(r, pixels * c, true);
 
 	ON_BOTH(r) {
 		BE->add_per_sample(D, y.at[s], x.at[s], v.at[s], n, h * w, c);
@@ -186,13 +202,15 @@ static void samples(struct rig *r, int n, int h, int w, int c)
 	compare(r, &up, 0, "upsample");
 	compare(r, &down, CLOSE, "  its way back");
 	compare(r, &more, CLOSE, "  its way back, added");
-	give(r, x); give(r, v); give(r, large); give(r, y); give(r, dv); give(r, dv_more); give(r, up); give(r, down); give(r, more);
+	give(r, x); give(r, v); give(r, large); give(r, y); give(r, dv); give(r, dv_more); give(r, up); give(r, down);
+	give(r, more);
 }
 
 static void products(struct rig *r, int rows, int c)
 {
 	const size_t n = (size_t)rows * c;
-	struct both x = take_drawn(r, n, 1), z = take_drawn(r, n, 1), y = take_output(r, n, false), shared = take_output(r, n, false);
+	struct both x = take_drawn(r, n, 1), z = take_drawn(r, n, 1), y = take_output(r, n, false),
+		shared = take_output(r, n, false);
 
 	ON_BOTH(r) {
 		BE->multiply(D, y.at[s], x.at[s], z.at[s], rows, c, false);
@@ -207,7 +225,8 @@ static void products(struct rig *r, int rows, int c)
 
 static void columns(struct rig *r)
 {
-	struct both x = take_drawn(r, 13 * 50, 1), y = take_output(r, 13 * 41, true), more = take_output(r, 13 * 41, true);
+	struct both x = take_drawn(r, 13 * 50, 1), y = take_output(r, 13 * 41, true),
+		more = take_output(r, 13 * 41, true);
 
 	ON_BOTH(r) {
 		BE->copy_columns(D, y.at[s] + 3, 41, x.at[s] + 5, 50, 13, 37, 0);
@@ -223,7 +242,8 @@ static void look_ups(struct rig *r)
 	static const int32_t ids[] = { 3, 0, 96, 3, 50 };
 	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
 	enum { ROWS = 97, C = 33, TAKEN = sizeof(ids) / sizeof(*ids) };
-	struct both x = take_drawn(r, ROWS * C, 1), y = take_output(r, TAKEN * C, false), dy = take_drawn(r, TAKEN * C, 1);
+	struct both x = take_drawn(r, ROWS * C, 1), y = take_output(r, TAKEN * C, false),
+		dy = take_drawn(r, TAKEN * C, 1);
 	struct both dx = take_output(r, ROWS * C, true);
 	size_t i;
 
@@ -262,8 +282,10 @@ static void losses(struct rig *r)
 {
 	static const char *const names[] = { "L2", "L1", "huber", "smooth L1" };
 	enum { N = 3, PIXELS = 331, CHANNELS = 4, EACH = PIXELS * CHANNELS };
-	struct both x = take_drawn(r, N * EACH, 1), target = take_drawn(r, N * EACH, 1), weight = take_drawn(r, N, 1), dloss = take_drawn(r, N, 1);
-	struct both raw = take_drawn(r, N * PIXELS, 1), mask = take_output(r, N * PIXELS, false), root = take_drawn(r, N, 1), c = take_output(r, N, false);
+	struct both x = take_drawn(r, N * EACH, 1), target = take_drawn(r, N * EACH, 1), weight = take_drawn(r, N, 1),
+		dloss = take_drawn(r, N, 1);
+	struct both raw = take_drawn(r, N * PIXELS, 1), mask = take_output(r, N * PIXELS, false),
+		root = take_drawn(r, N, 1), c = take_output(r, N, false);
 	int kind, masked;
 
 	ON_BOTH(r) {
@@ -275,7 +297,8 @@ static void losses(struct rig *r)
 			struct both loss = take_output(r, N, false), dx = take_output(r, N * EACH, masked);
 
 			ON_BOTH(r) {
-				struct loss_terms t = { kind, N, PIXELS, CHANNELS, weight.at[s], kind >= LOSS_HUBER ? c.at[s] : NULL,
+				struct loss_terms t = { kind, N, PIXELS, CHANNELS, weight.at[s],
+							kind >= LOSS_HUBER ? c.at[s] : NULL,
 							masked ? mask.at[s] : NULL };
 
 				BE->loss(D, loss.at[s], x.at[s], target.at[s], &t);
@@ -296,7 +319,8 @@ static void losses(struct rig *r)
 		compare(r, &dx, CLOSE, "  its way back");
 		give(r, loss); give(r, dx);
 	}
-	give(r, x); give(r, target); give(r, weight); give(r, dloss); give(r, raw); give(r, mask); give(r, root); give(r, c);
+	give(r, x); give(r, target); give(r, weight); give(r, dloss); give(r, raw); give(r, mask); give(r, root);
+	give(r, c);
 }
 
 static void sums(struct rig *r, size_t n)
@@ -311,15 +335,19 @@ static void sums(struct rig *r, size_t n)
 		magnitudes[s] = BE->sum_magnitudes(D, x.at[s], n);
 	}
 	/* both in double */
-	verdict(r, fabs(squares[CARD] / squares[CPU] - 1) < 1e-12, "sum of squares", squares[CARD] / squares[CPU] - 1, 1e-12);
-	verdict(r, fabs(products[CARD] - products[CPU]) < 1e-12 * squares[CPU], "sum of products", products[CARD] - products[CPU], 1e-12 * squares[CPU]);
-	verdict(r, fabs(magnitudes[CARD] / magnitudes[CPU] - 1) < 1e-12, "sum of magnitudes", magnitudes[CARD] / magnitudes[CPU] - 1, 1e-12);
+	verdict(r, fabs(squares[CARD] / squares[CPU] - 1) < 1e-12, "sum of squares", squares[CARD] / squares[CPU] - 1,
+		1e-12);
+	verdict(r, fabs(products[CARD] - products[CPU]) < 1e-12 * squares[CPU], "sum of products",
+		products[CARD] - products[CPU], 1e-12 * squares[CPU]);
+	verdict(r, fabs(magnitudes[CARD] / magnitudes[CPU] - 1) < 1e-12, "sum of magnitudes",
+		magnitudes[CARD] / magnitudes[CPU] - 1, 1e-12);
 	give(r, x); give(r, z); give(r, sum);
 }
 
 static void plain_optimizers(struct rig *r, size_t n)
 {
-	struct both p = take_drawn(r, n, 1), m = take_drawn(r, n, 0.1f), raw = take_drawn(r, n, 0.1f), v = take_output(r, n, false);
+	struct both p = take_drawn(r, n, 1), m = take_drawn(r, n, 0.1f), raw = take_drawn(r, n, 0.1f),
+		v = take_output(r, n, false);
 	struct both grad = take_drawn(r, n, 1), q = take_drawn(r, n, 1), l = take_drawn(r, n, 0.1f);
 	const struct adamw_step step = { 1e-2f, 0.9, 0.999, 1e-8f, 0.1f, 0.271f, 0.003f, 0.7f };
 
@@ -336,11 +364,13 @@ static void plain_optimizers(struct rig *r, size_t n)
 	give(r, p); give(r, m); give(r, raw); give(r, v); give(r, grad); give(r, q); give(r, l);
 }
 
-/* Three steps from nothing: codes that differ by one where both neighbours are as near show up as a little more error in p. */
+/* Three steps from nothing: codes that differ by one where both neighbours are as near show up as a little more error
+ * in p. */
 static void adam8(struct rig *r, size_t n)
 {
 	const size_t blocks = (n + ADAM8_BLOCK - 1) / ADAM8_BLOCK, words = (n + 3) / 4;
-	struct both p = take_drawn(r, n, 1), grad[3], maps, code1, code2, absmax1 = take_output(r, blocks, true), absmax2 = take_output(r, blocks, true);
+	struct both p = take_drawn(r, n, 1), grad[3], maps, code1, code2, absmax1 = take_output(r, blocks, true),
+		absmax2 = take_output(r, blocks, true);
 	float map[2 * 256 + GUARD] = { 0 };
 	int i;
 
@@ -362,9 +392,10 @@ static void adam8(struct rig *r, size_t n)
 	for (i = 0; i < 3; i++) {
 		grad[i] = take_drawn(r, n, 1);
 		ON_BOTH(r) {
-			const struct adam8_moments q = { (uint8_t *)code1.at[s], (uint8_t *)code2.at[s], absmax1.at[s], absmax2.at[s],
-							 maps.at[s], maps.at[s] + 256 };
-			const struct adamw_step step = { 1e-2f, 0.9, 0.999, 1e-8f, 0.1f, 1 - powf(0.9f, i + 1), 1 - powf(0.999f, i + 1), 0.7f };
+			const struct adam8_moments q = { (uint8_t *)code1.at[s], (uint8_t *)code2.at[s], absmax1.at[s],
+							 absmax2.at[s], maps.at[s], maps.at[s] + 256 };
+			const struct adamw_step step = { 1e-2f, 0.9, 0.999, 1e-8f, 0.1f, 1 - powf(0.9f, i + 1),
+							 1 - powf(0.999f, i + 1), 0.7f };
 
 			BE->adamw8bit(D, p.at[s], &q, grad[i].at[s], n, &step);
 		}
@@ -379,8 +410,10 @@ static void adam8(struct rig *r, size_t n)
 
 static void adafactors(struct rig *r, struct factored_shape f)
 {
-	const size_t n = (size_t)f.outer * f.rows * f.cols * f.inner, rows = (size_t)f.outer * f.rows * f.inner, cols = (size_t)f.outer * f.cols * f.inner;
-	struct both u = take_output(r, n, false), grad = take_drawn(r, n, 1), a = take_drawn(r, rows, 1), b = take_drawn(r, cols, 1);
+	const size_t n = (size_t)f.outer * f.rows * f.cols * f.inner, rows = (size_t)f.outer * f.rows * f.inner,
+		cols = (size_t)f.outer * f.cols * f.inner;
+	struct both u = take_output(r, n, false), grad = take_drawn(r, n, 1), a = take_drawn(r, rows, 1),
+		b = take_drawn(r, cols, 1);
 	struct both row = take_output(r, rows, false), col = take_output(r, cols, false);
 
 	ON_BOTH(r) {

@@ -1,7 +1,8 @@
 /*
  * harness.h - the same memory on the CPU backend and on the CUDA backend, and a comparison of what both made of it.
  *
- * Outputs that are to be overwritten start as NaN on both sides; every array has guards behind it, which compare() looks at.
+ * Outputs that are to be overwritten start as NaN on both sides; every array has guards behind it, which compare()
+ * looks at.
  */
 #ifndef CUDA_HARNESS_H
 #define CUDA_HARNESS_H

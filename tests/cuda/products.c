@@ -1,10 +1,10 @@
 /*
- * products - matrix products and convolutions of the CUDA backend against the CPU's: every entry, every type of weight, sizes that are
- * not multiples of anything, and one that scratch does not hold at once.
+ * products - matrix products and convolutions of the CUDA backend against the CPU's: every entry, every type of weight,
+ * sizes that are not multiples of anything, and one that scratch does not hold at once.
  *
- * Tolerance.  F32 is multiplied as tf32 and F16 as half precision: 11 bits, so each operand is off by 2^-12 at most and a sum of k random
- * products by about 2^-12 of its own spread; BF16 has 8 bits, 2^-9.  Compared is the root mean square of the error over that of the value,
- * with a factor 4 of room.  A wrong row, tap or factor is off by 1.
+ * Tolerance.  F32 is multiplied as tf32 and F16 as half precision: 11 bits, so each operand is off by 2^-12 at most and
+ * a sum of k random products by about 2^-12 of its own spread; BF16 has 8 bits, 2^-9.  Compared is the root mean square
+ * of the error over that of the value, with a factor 4 of room.  A wrong row, tap or factor is off by 1.
  */
 #include "harness.h"
 
@@ -54,7 +54,8 @@ static void linear(struct rig *r, enum dtype type, int rows, int in, int out, fl
 	int variant, s;
 
 	for (variant = 0; variant < 2; variant++) {
-		struct both y = take_output(r, (size_t)rows * out, false), dx = take_output(r, (size_t)rows * in, variant);
+		struct both y = take_output(r, (size_t)rows * out, false),
+			dx = take_output(r, (size_t)rows * in, variant);
 
 		for (s = 0; s < SIDES; s++) {
 			r->be[s]->linear(r->device[s], y.at[s], x.at[s], &w.of[s], variant ? bias.at[s] : NULL, rows);
@@ -82,11 +83,12 @@ static void gemm(struct rig *r, int m, int n, int k)
 	for (variant = 0; variant < 8; variant++) {
 		int ta = variant & 1, tb = variant >> 1 & 1, add = variant >> 2;
 		struct both c = take_output(r, (size_t)m * (n + 2), true);
-		char *name = xprintf("gemm %d x %d x %d%s%s%s", m, n, k, ta ? ", a turned" : "", tb ? ", b turned" : "", add ? ", added" : "");
+		char *name = xprintf("gemm %d x %d x %d%s%s%s", m, n, k, ta ? ", a turned" : "", tb ? ", b turned" : "",
+				     add ? ", added" : "");
 
 		for (s = 0; s < SIDES; s++)
-			r->be[s]->gemm(r->device[s], ta, tb, m, n, k, 0.5f, a.at[s], ta ? m + 3 : k + 3, b.at[s], tb ? k + 3 : n + 3,
-				       add ? 0.25f : 0, c.at[s], n + 2);
+			r->be[s]->gemm(r->device[s], ta, tb, m, n, k, 0.5f, a.at[s], ta ? m + 3 : k + 3, b.at[s],
+				       tb ? k + 3 : n + 3, add ? 0.25f : 0, c.at[s], n + 2);
 		compare(r, &c, tolerance(DTYPE_F32), name);
 		give(r, c);
 		free(name);
@@ -95,14 +97,15 @@ static void gemm(struct rig *r, int m, int n, int k)
 	give(r, b);
 }
 
-static void conv(struct rig *r, enum dtype type, int in, int out, int kernel, const struct conv_shape *c, float magnitude)
+static void conv(struct rig *r, enum dtype type, int in, int out, int kernel, const struct conv_shape *c,
+		 float magnitude)
 {
 	struct weights w = take_weights(r, type, out, in, kernel, kernel);
 	const size_t pixels_in = (size_t)c->n * c->h * c->w, pixels_out = (size_t)c->n * c->oh * c->ow;
 	struct both x = take_drawn(r, pixels_in * in, magnitude), dy = take_drawn(r, pixels_out * out, magnitude);
 	struct both bias = take_drawn(r, out, magnitude);
-	char *name = xprintf("%s %dx%d, %d x %dx%dx%d -> %d, stride %d, of %g", type_names[type], kernel, kernel, c->n, c->h, c->w, in, out,
-			     c->stride, magnitude), *text;
+	char *name = xprintf("%s %dx%d, %d x %dx%dx%d -> %d, stride %d, of %g", type_names[type], kernel, kernel, c->n,
+			     c->h, c->w, in, out, c->stride, magnitude), *text;
 	int add, s;
 
 	for (add = 0; add < 2; add++) {
@@ -136,7 +139,8 @@ static void changed_operand(struct rig *r)
 {
 	struct weights w = take_weights(r, DTYPE_F16, 40, 24, 1, 1);
 	struct both x = take_drawn(r, 24 * 16, 1), z = take_drawn(r, 24 * 16, 1), square = take_drawn(r, 24 * 24, 1);
-	struct both y = take_output(r, 40 * 16, false), again = take_output(r, 40 * 16, false), after = take_output(r, 40 * 16, false);
+	struct both y = take_output(r, 40 * 16, false), again = take_output(r, 40 * 16, false),
+		after = take_output(r, 40 * 16, false);
 	int s;
 
 	for (s = 0; s < SIDES; s++) {
@@ -156,13 +160,15 @@ static void changed_operand(struct rig *r)
 	give_weights(r, &w);
 }
 
-/* Weights that lie in host memory visit the card for each product, two of different sizes in turn: the same bytes as from the card. */
+/* Weights that lie in host memory visit the card for each product,
+ * two of different sizes in turn: the same bytes as from the card. */
 static void on_host(struct rig *r)
 {
 	const struct backend *be = r->be[CARD];
 	struct device *d = r->device[CARD];
 	const int rows = 77, in = 64, out[2] = { 96, 40 };
-	float *host = drawn(r, 96 * 64, 1), *x = be->alloc(d, rows * 64 * sizeof(float)), *y = be->alloc(d, rows * 96 * sizeof(float));
+	float *host = drawn(r, 96 * 64, 1), *x = be->alloc(d, rows * 64 * sizeof(float)),
+		*y = be->alloc(d, rows * 96 * sizeof(float));
 	float *answer[2] = { xmalloc(rows * 96 * sizeof(float)), xmalloc(rows * 96 * sizeof(float)) };
 	struct weight w[2][2];          /* [size][where] */
 	int turn, k, where, bad = 0;
@@ -170,7 +176,8 @@ static void on_host(struct rig *r)
 	be->upload(d, x, host, rows * 64 * sizeof(float));
 	for (k = 0; k < 2; k++)
 		for (where = 0; where < 2; where++) {
-			w[k][where] = (struct weight){ .dtype = DTYPE_F32, .out = out[k], .in = in, .kh = 1, .kw = 1, .on_host = where };
+			w[k][where] = (struct weight){ .dtype = DTYPE_F32, .out = out[k], .in = in, .kh = 1, .kw = 1,
+						       .on_host = where };
 			bad += be->prepare(d, &w[k][where], host) != 0;
 		}
 	for (turn = 0; turn < 4 && !bad; turn++) {
@@ -210,7 +217,8 @@ int main(void)
 		conv(&r, types[i], 16, 24, 3, &(struct conv_shape){ 2, 5, 7, 5, 7, 1, 1 }, 1);
 		conv(&r, types[i], 3, 5, 3, &(struct conv_shape){ 1, 9, 6, 9, 6, 1, 1 }, 1);
 		conv(&r, types[i], 8, 8, 3, &(struct conv_shape){ 2, 9, 9, 5, 5, 2, 1 }, 1);
-		conv(&r, types[i], 8, 12, 3, &(struct conv_shape){ 1, 8, 8, 4, 4, 2, 0 }, 1);   /* the VAE's: padded at the end alone */
+		/* the VAE's: padded at the end alone */
+		conv(&r, types[i], 8, 12, 3, &(struct conv_shape){ 1, 8, 8, 4, 4, 2, 0 }, 1);
 		conv(&r, types[i], 12, 8, 1, &(struct conv_shape){ 2, 3, 5, 3, 5, 1, 0 }, 1);
 	}
 	linear(&r, DTYPE_F16, 33, 40, 24, 1e6f);        /* activations that half precision cannot hold */

@@ -1,13 +1,14 @@
 /*
  * palette.c - does the demo's sheet show what it should?  palette SAMPLES PROMPTS
  *
- * Each pixel is given the nearest colour of the palette that the base model was trained on (demo/tiny-sdxl/README.md) and the robot's.
- * A prompt that names the robot must show it with the adapter (NNNNN-SEED.png): face, visor, ears and antenna in their places, each as large
- * as the training pictures draw it, and around it the background that the prompt names.  Without the adapter (NNNNN-SEED-base.png) it must
- * not.  Any other prompt must show its shape on its background in both, as large and as round with the adapter as without.
+ * Each pixel is given the nearest colour of the palette that the base model was trained on (demo/tiny-sdxl/README.md)
+ * and the robot's.  A prompt that names the robot must show it with the adapter (NNNNN-SEED.png): face, visor, ears and
+ * antenna in their places, each as large as the training pictures draw it, and around it the background that the prompt
+ * names.  Without the adapter (NNNNN-SEED-base.png) it must not.  Any other prompt must show its shape on its
+ * background in both, as large and as round with the adapter as without.
  *
- * palette --count SAMPLES PROMPTS asks for less and prints "base N adapted M of K": pictures that are right without and with the adapter.
- * A robot counts as right in both, ears and antenna are not looked for, and shapes are not compared.
+ * palette --count SAMPLES PROMPTS asks for less and prints "base N adapted M of K": pictures that are right without and
+ * with the adapter.  A robot counts as right in both, ears and antenna are not looked for, and shapes are not compared.
  */
 #include <math.h>
 #include <stdio.h>
@@ -21,12 +22,13 @@
 enum { RED, GREEN, BLUE, YELLOW, PURPLE, ORANGE, WHITE, BLACK, FACE, VISOR, EAR, COLOURS };
 #define OF(colour) (1u << (colour))
 
-/* hides: drawn robots were sent through the model's VAE.  A small one's ears and antenna are two pixels wide; so much of them keeps its
- * colour: 0.9 of their area on green and black, 0.4 on purple, less than 0.3 on these. */
+/* hides: drawn robots were sent through the model's VAE.  A small one's ears and antenna are two pixels wide; so much
+ * of them keeps its colour: 0.9 of their area on green and black, 0.4 on purple, less than 0.3 on these. */
 static const struct { const char *name; int rgb[3]; bool hides; } palette[COLOURS] = {
-	{ "red", { 214, 48, 49 } }, { "green", { 39, 174, 96 } }, { "blue", { 41, 98, 255 }, true }, { "yellow", { 250, 211, 44 }, true },
-	{ "purple", { 142, 68, 173 } }, { "orange", { 243, 128, 25 } }, { "white", { 245, 245, 245 }, true }, { "black", { 25, 25, 30 } },
-	{ "face", { 255, 236, 200 } }, { "visor", { 0, 160, 160 } }, { "ear", { 255, 110, 40 } },
+	{ "red", { 214, 48, 49 } }, { "green", { 39, 174, 96 } }, { "blue", { 41, 98, 255 }, true },
+	{ "yellow", { 250, 211, 44 }, true }, { "purple", { 142, 68, 173 } }, { "orange", { 243, 128, 25 } },
+	{ "white", { 245, 245, 245 }, true }, { "black", { 25, 25, 30 } }, { "face", { 255, 236, 200 } },
+	{ "visor", { 0, 160, 160 } }, { "ear", { 255, 110, 40 } },
 };
 
 #define FAR 25.5        /* a tenth of a channel's range: so far may a background's mean be from its word */
@@ -143,12 +145,14 @@ static double background_error(const struct view *v, const struct frame *f, cons
 
 enum { THE_FACE, THE_VISOR, LEFT_EAR, RIGHT_EAR, ANTENNA, PARTS };
 #define LIGHT (OF(FACE) | OF(WHITE))
-#define COLD  (OF(VISOR) | OF(GREEN) | OF(BLUE))        /* a visor of a few pixels blends with the eyes and what is around it */
+/* A visor of a few pixels blends with the eyes and what is around it. */
+#define COLD  (OF(VISOR) | OF(GREEN) | OF(BLUE))
 #define WARM  (OF(EAR) | OF(ORANGE) | OF(RED) | OF(YELLOW))
 
 /* In half face widths from the face's middle: where to look, and the area that is drawn there. */
 static const struct { struct box box; double area; unsigned colours; } parts[PARTS] = {
-	[THE_FACE] = { { -1.2, 1.2, -1.15, 1.15 }, 2.42, LIGHT }, [THE_VISOR] = { { -0.85, 0.85, -0.65, 0.25 }, 0.746, COLD },
+	[THE_FACE] = { { -1.2, 1.2, -1.15, 1.15 }, 2.42, LIGHT },
+	[THE_VISOR] = { { -0.85, 0.85, -0.65, 0.25 }, 0.746, COLD },
 	[LEFT_EAR] = { { -1.5, -0.8, -0.6, 0.5 }, 0.133, WARM }, [RIGHT_EAR] = { { 0.8, 1.5, -0.6, 0.5 }, 0.133, WARM },
 	[ANTENNA] = { { -0.45, 0.45, -1.8, -0.9 }, 0.132, WARM },
 };
@@ -173,10 +177,11 @@ static bool measure_robot(const struct view *v, int background, bool big, struct
 	return true;
 }
 
-/* Half of what the VAE leaves of a drawn robot is wanted.  Of its area that is: of a face 1, on white 0.4; of a big visor 0.85 or more, of a
- * small one 0.55; of a big one's ears and antenna 0.6 or more, of a small one's together 0.4 where the background does not hide them.
- * Orange and red backgrounds have the ears' colour.  The three are taken together, none for more than is drawn: on other processors, or from
- * another seed, the same training leaves one ear or the other weak. */
+/* Half of what the VAE leaves of a drawn robot is wanted.  Of its area that is: of a face 1, on white 0.4; of a big
+ * visor 0.85 or more, of a small one 0.55; of a big one's ears and antenna 0.6 or more, of a small one's together 0.4
+ * where the background does not hide them.  Orange and red backgrounds have the ears' colour.  The three are taken
+ * together, none for more than is drawn: on other processors, or from another seed, the same training leaves one ear or
+ * the other weak. */
 static bool shows_ears(const struct robot *r, int background, bool big)
 {
 	const double *p = r->part, seen = fmin(p[LEFT_EAR], 1) + fmin(p[RIGHT_EAR], 1) + fmin(p[ANTENNA], 1);
@@ -189,15 +194,16 @@ static bool shows_ears(const struct robot *r, int background, bool big)
 /* A halo is light beyond the face; VAE and edges make a face of 1.3 at most. */
 static bool shows_face(const struct robot *r, int background, bool big)
 {
-	return r->part[THE_FACE] >= (background == WHITE ? 0.2 : 0.5) && r->light <= 1.6 && r->part[THE_VISOR] >= (big ? 0.4 : 0.25) &&
-	       r->part[THE_VISOR] <= 2 && r->background <= FAR;
+	return r->part[THE_FACE] >= (background == WHITE ? 0.2 : 0.5) && r->light <= 1.6 &&
+	       r->part[THE_VISOR] >= (big ? 0.4 : 0.25) && r->part[THE_VISOR] <= 2 && r->background <= FAR;
 }
 
 /* ---- shapes ---- */
 
 #define DIRECTIONS 32
 
-/* area: share of the picture.  uneven: how much the outline's distance from the middle varies, by its mean; 0 for a circle. */
+/* area: share of the picture.  uneven: how much the outline's distance from the middle varies, by its mean;
+ * 0 for a circle. */
 struct shape { double area, uneven, background; };
 
 /* The outline: the farthest pixel of the shape's colours in each direction. */
@@ -265,8 +271,8 @@ static bool scene_of(const char *text, struct scene *s)
 {
 	int i;
 
-	*s = (struct scene){ strstr(text, SUBJECT) != NULL, strstr(text, "big") != NULL, strstr(text, "circle") || strstr(text, "ring"),
-			     colour_at(text, "on a %s background"), -1 };
+	*s = (struct scene){ strstr(text, SUBJECT) != NULL, strstr(text, "big") != NULL, strstr(text, "circle") ||
+			     strstr(text, "ring"), colour_at(text, "on a %s background"), -1 };
 	for (i = 0; i < FACE && s->shape < 0; i++)
 		if (i != s->background && strstr(text, palette[i].name))
 			s->shape = i;
@@ -280,25 +286,29 @@ static bool check_robot(const char *path, const struct view *v, const struct sce
 		     (!strict || shows_ears(&r, s->background, s->big));
 	char what[200];
 
-	snprintf(what, sizeof(what), "robot %s: face %.2f of what is drawn (light %.2f), visor %.2f, ears %.2f and %.2f, antenna %.2f, "
-		 "background off by %.0f %%", wanted ? "wanted" : "not wanted", r.part[THE_FACE], r.light, r.part[THE_VISOR], r.part[LEFT_EAR],
+	snprintf(what, sizeof(what), "robot %s: face %.2f of what is drawn (light %.2f), visor %.2f, "
+				     "ears %.2f and %.2f, antenna %.2f, background off by %.0f %%", wanted ? "wanted" :
+				     "not wanted", r.part[THE_FACE], r.light, r.part[THE_VISOR], r.part[LEFT_EAR],
 		 r.part[RIGHT_EAR], r.part[ANTENNA], r.background / 2.55);
 	return says(there == wanted, path, what);
 }
 
-/* before: what the base model made of the same noise; NULL: this is it.  As round: uneven by 0.05 more at most, a pixel of a big
- * shape's 20 from the middle. */
-static bool check_shape(const char *path, const struct view *v, const struct scene *s, const struct shape *before, struct shape *now)
+/* before: what the base model made of the same noise; NULL: this is it.  As round: uneven by 0.05 more at most, a pixel
+ * of a big shape's 20 from the middle. */
+static bool check_shape(const char *path, const struct view *v, const struct scene *s, const struct shape *before,
+			struct shape *now)
 {
 	char what[200];
 	bool ok;
 
 	*now = measure_shape(v, s->shape, s->background);
-	snprintf(what, sizeof(what), "%s shape %.1f %%, uneven by %.2f, %s background off by %.0f %%", palette[s->shape].name, 100 * now->area,
-		 now->uneven, palette[s->background].name, now->background / 2.55);
+	snprintf(what, sizeof(what), "%s shape %.1f %%, uneven by %.2f, %s background off by %.0f %%",
+		 palette[s->shape].name, 100 * now->area, now->uneven, palette[s->background].name,
+		 now->background / 2.55);
 	ok = now->area > (s->big ? 0.06 : 0.01) && now->background <= FAR;
 	if (before)
-		ok = ok && now->area > before->area * 0.6 && now->area < before->area / 0.6 && (!s->round || now->uneven <= before->uneven + 0.05);
+		ok = ok && now->area > before->area * 0.6 && now->area < before->area / 0.6 &&
+			(!s->round || now->uneven <= before->uneven + 0.05);
 	return says(ok, path, what);
 }
 
@@ -310,7 +320,8 @@ static void check(const char *folder, const struct prompt *p, int index, bool co
 	int k;
 
 	for (k = 0; k < 2; k++) {
-		char *path = xprintf("%s/%05d-%llu%s.png", folder, index, (unsigned long long)p->seed, k ? "" : "-base");
+		char *path = xprintf("%s/%05d-%llu%s.png", folder, index, (unsigned long long)p->seed,
+				     k ? "" : "-base");
 		struct view v;
 
 		right[k] = false;

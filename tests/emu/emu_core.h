@@ -44,8 +44,9 @@ extern dim3 block_dim, grid_dim;
 
 /* ---- synchronisation: emu_fiber.cpp ---- */
 void barrier(site s);
-/* Each lane of `mask` leaves a record and stops.  The last one to come carries the operation out for all: record[lane] is NULL for lanes
- * that are not in the mask.  Lanes in different operations, or in the same on different lines, are a fault.  NULL: __syncwarp. */
+/* Each lane of `mask` leaves a record and stops.  The last one to come carries the operation out for all: record[lane]
+ * is NULL for lanes that are not in the mask.  Lanes in different operations, or in the same on different lines, are a
+ * fault.  NULL: __syncwarp. */
 typedef void (*warp_operation)(void **record, unsigned mask);
 void collective(const char *kind, site s, unsigned mask, void *record, warp_operation op);
 
@@ -84,12 +85,14 @@ template <class... P> struct launcher {
 
 		static_assert((sizeof(P) + ... + 0) <= 4096, "a kernel's arguments are 4 KB at most");
 		(check_argument(a, name, i++, s), ...);
-		launch(name, (const void *)k, grid, block, shared, st, [k, t = std::tuple<P...>(a...)] { std::apply(k, t); }, s);
+		launch(name, (const void *)k, grid, block, shared, st,
+		       [k, t = std::tuple<P...>(a...)] { std::apply(k, t); }, s);
 	}
 };
 
 template <class... P>
-launcher<P...> launch_of(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cudaStream_t st, site s)
+launcher<P...> launch_of(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cudaStream_t st,
+			 site s)
 {
 	return { name, kernel, grid, block, shared, st, s };
 }

@@ -6,7 +6,8 @@
 
 namespace emu {
 
-enum element { ELEMENT_F32, ELEMENT_TF32, ELEMENT_F16, ELEMENT_BF16 };  /* TF32: floats, of which 10 bits of fraction are multiplied */
+/* TF32: floats, of which 10 bits of fraction are multiplied */
+enum element { ELEMENT_F32, ELEMENT_TF32, ELEMENT_F16, ELEMENT_BF16 };
 
 /* Columns first, as BLAS counts: a is [rows,depth] in columns, or transposed. */
 struct operand { const void *at; element type; long ld; bool transposed; };

@@ -42,7 +42,13 @@ static inline __nv_bfloat16 __float2bfloat16_rn(float x)
 }
 
 static inline __nv_bfloat16 __float2bfloat16(float x) { return __float2bfloat16_rn(x); }
-static inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return { __float2bfloat16_rn(x), __float2bfloat16_rn(y) }; }
-static inline float2 __bfloat1622float2(__nv_bfloat162 h) { return make_float2(__bfloat162float(h.x), __bfloat162float(h.y)); }
+static inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y)
+{
+	return { __float2bfloat16_rn(x), __float2bfloat16_rn(y) };
+}
+static inline float2 __bfloat1622float2(__nv_bfloat162 h)
+{
+	return make_float2(__bfloat162float(h.x), __bfloat162float(h.y));
+}
 
 #endif

@@ -26,7 +26,8 @@ bool may_make();                        /* counts it; false: this one is to fail
 
 /* ---- emu_fiber.cpp ---- */
 enum { MOST_THREADS = 1024 };
-/* Every thread of one block, to its end.  `set` 0 or 1: blocks that run in different sets have no order for race detectors. */
+/* Every thread of one block, to its end.  `set` 0 or 1: blocks that run in different sets have no order for race
+ * detectors. */
 void run_block(int threads, int set, const std::function<void()> &thread);
 void fibers_launched();                 /* for race detectors: before the first and after the last block of a kernel */
 void fibers_done();

@@ -1,5 +1,6 @@
 /*
- * emu_math.h - the device's arithmetic.  Fast forms keep the rounding of their argument, not the error of their last bits.
+ * emu_math.h - the device's arithmetic.  Fast forms keep the rounding of their argument, not the error of their last
+ * bits.
  */
 #ifndef EMU_MATH_H
 #define EMU_MATH_H

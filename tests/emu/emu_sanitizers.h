@@ -1,7 +1,8 @@
 /*
  * emu_sanitizers.h - how fibers, fresh memory and asynchronous accesses are told to ASan, MSan, TSan.
  *
- * Under TSan the stand-in itself is built without it (-DEMU_TSAN): what it does between fibers is no race of the kernel's.
+ * Under TSan the stand-in itself is built without it (-DEMU_TSAN): what it does between fibers is no race of the
+ * kernel's.
  */
 #ifndef EMU_SANITIZERS_H
 #define EMU_SANITIZERS_H
@@ -51,7 +52,8 @@ enum { NO_ORDER = 1 };          /* a switch that is no synchronisation */
 #endif
 
 /* An access that happens at any time from now to a wait, whoever carries it out. */
-static inline void tell_read(const void *p, size_t bytes) { (void)p; (void)bytes; ON_TSAN(__tsan_read_range((void *)p, bytes);) }
+static inline void tell_read(const void *p, size_t bytes) { (void)p; (void)bytes;
+							    ON_TSAN(__tsan_read_range((void *)p, bytes);) }
 static inline void tell_write(void *p, size_t bytes) { (void)p; (void)bytes; ON_TSAN(__tsan_write_range(p, bytes);) }
 
 #endif

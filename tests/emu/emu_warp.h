@@ -18,7 +18,8 @@ template <class T> struct shuffle_record { T in, out; int arg, width; };
 static inline int shuffle_source(shuffle_kind kind, int lane, int arg, int width)
 {
 	const int base = lane & ~(width - 1), end = base + width;
-	const int source = kind == XOR ? lane ^ arg : kind == DOWN ? lane + arg : kind == UP ? lane - arg : base + (arg & (width - 1));
+	const int source = kind == XOR ? lane ^ arg : kind == DOWN ? lane + arg : kind == UP ? lane - arg :
+		base + (arg & (width - 1));
 
 	return source < (kind == UP ? base : 0) || source >= end ? lane : source;
 }
@@ -33,7 +34,8 @@ template <class T, shuffle_kind K> EMU_NO_TSAN void shuffle_all(void **record, u
 			continue;
 		source = shuffle_source(K, lane, mine->arg, mine->width);
 		if (!(mask >> source & 1))
-			fault({ "shuffle", lane }, "lane %d reads lane %d, which is not in mask %08x", lane, source, mask);
+			fault({ "shuffle", lane }, "lane %d reads lane %d, which is not in mask %08x", lane, source,
+			      mask);
 		mine->out = ((shuffle_record<T> *)record[source])->in;
 	}
 }
@@ -61,7 +63,8 @@ template <vote_kind K> EMU_NO_TSAN void vote_all(void **record, unsigned mask)
 			votes |= 1u << lane;
 	for (int lane = 0; lane < 32; lane++)
 		if (record[lane])
-			((vote_record *)record[lane])->out = K == BALLOT ? votes : K == ANY ? votes != 0 : votes == mask;
+			((vote_record *)record[lane])->out = K == BALLOT ? votes : K == ANY ? votes != 0 :
+				votes == mask;
 }
 
 template <vote_kind K> unsigned vote(site s, unsigned mask, int yes)
@@ -104,7 +107,12 @@ template <class T, class F> T atomic(T *p, F f)
 #define __all_sync(mask, yes) ((int)::emu::vote<::emu::ALL>(EMU_HERE, mask, yes))
 #define __syncwarp(...) ::emu::sync_warp(EMU_HERE __VA_OPT__(,) __VA_ARGS__)
 
-template <class T> static inline T atomicAdd(T *p, std::common_type_t<T> v) { return emu::atomic(p, [v](T old) { return (T)(old + v); }); }
-template <class T> static inline T atomicMax(T *p, std::common_type_t<T> v) { return emu::atomic(p, [v](T old) { return old > v ? old : v; }); }
+template <class T>
+static inline T atomicAdd(T *p, std::common_type_t<T> v) { return emu::atomic(p, [v](T old) { return (T)(old + v); }); }
+template <class T>
+static inline T atomicMax(T *p, std::common_type_t<T> v)
+{
+	return emu::atomic(p, [v](T old) { return old > v ? old : v; });
+}
 
 #endif

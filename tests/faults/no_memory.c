@@ -4,7 +4,8 @@
  * They are counted from main() on, and those that free() frees are all there are.
  *   FAIL_AT=N           the Nth fails
  *   FAIL_ON=1           and all that follow
- *   FAIL_LIST=FILE      none fails; at the end FILE gets a line for each: its number and a hash of the stack that it was called from
+ *   FAIL_LIST=FILE      none fails; at the end FILE gets a line for each: its number and a hash of the stack that it
+ *   was called from
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Captions with shuffled and dropped tags and wildcards, and brackets that weigh words.  The first bytes are the options.  UTF-8 stays
- * UTF-8, the same visit reads the same words, and a weight is a number. */
+/* Captions with shuffled and dropped tags and wildcards, and brackets that weigh words.  The first bytes are the
+ * options.  UTF-8 stays UTF-8, the same visit reads the same words, and a weight is a number. */
 #include <math.h>
 #include "fuzz.h"
 #include "../../libcommon/data/caption.h"
@@ -13,8 +13,9 @@ static struct caption_options options_of(const uint8_t *b)
 	static const char *const separators[] = { NULL, ",", ";", "|||", " ", "\xc3\xa9", "{", "\n" };
 
 	return (struct caption_options){
-		.shuffle = b[0] & 1, .wildcard = b[0] & 2, .keep_tokens = b[0] >> 6, .tag_dropout = (b[0] >> 2 & 3) / 3.0,
-		.keep_separator = separators[b[1] & 7], .separator = separators[b[1] >> 3 & 7], .second_separator = separators[b[2] & 7],
+		.shuffle = b[0] & 1, .wildcard = b[0] & 2, .keep_tokens = b[0] >> 6,
+		.tag_dropout = (b[0] >> 2 & 3) / 3.0, .keep_separator = separators[b[1] & 7],
+		.separator = separators[b[1] >> 3 & 7], .second_separator = separators[b[2] & 7],
 		.warmup_min = b[2] >> 6, .warmup_steps = b[3] & 63, .dropout = (b[3] >> 6) / 4.0,
 	};
 }

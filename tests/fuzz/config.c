@@ -1,5 +1,5 @@
-/* A file that --config names, ours or another program's: it is read as TOML, or refused with a reason; a preset of the kohya_ss GUI
- * becomes TOML that we read. */
+/* A file that --config names, ours or another program's: it is read as TOML, or refused with a reason; a preset of the
+ * kohya_ss GUI becomes TOML that we read. */
 #include "fuzz.h"
 #include "../../libcommon/config/foreign.h"
 

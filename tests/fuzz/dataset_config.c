@@ -6,7 +6,8 @@
 static void check(const struct dataset_subset *s)
 {
 	struct error e;
-	json_t *options = s->caption_options ? json_parse("options", s->caption_options, strlen(s->caption_options), &e) : json_object();
+	json_t *options = s->caption_options ? json_parse("options", s->caption_options, strlen(s->caption_options),
+							  &e) : json_object();
 
 	HOLDS(s->image_dir && *s->image_dir && s->where && json_is_object(options));
 	HOLDS(s->num_repeats >= 0 && s->batch_size >= 0 && s->resolution[0] >= 8 && s->resolution[1] >= 8);
@@ -16,8 +17,9 @@ static void check(const struct dataset_subset *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-	const struct dataset_subset defaults = { .num_repeats = 1, .resolution = { 1024, 1024 }, .enable_bucket = true, .min_bucket_reso = 256,
-						 .max_bucket_reso = 2048, .bucket_reso_steps = 64 };
+	const struct dataset_subset defaults = { .num_repeats = 1, .resolution = { 1024, 1024 }, .enable_bucket = true,
+						 .min_bucket_reso = 256, .max_bucket_reso = 2048,
+						 .bucket_reso_steps = 64 };
 	struct fuzz_file f = fuzz_file(bytes, n);
 	struct dataset_config c = { 0 };
 	struct error e = { 0 };

@@ -1,6 +1,6 @@
 /*
- * fuzz.h - what the targets share.  A target is one function over bytes from outside; beyond "it does not crash" it holds a
- * property, and abort() is how it fails.
+ * fuzz.h - what the targets share.  A target is one function over bytes from outside; beyond "it does not crash" it
+ * holds a property, and abort() is how it fails.
  */
 #ifndef FUZZ_H
 #define FUZZ_H

@@ -1,4 +1,5 @@
-/* The hub's cache, whose refs/main is the input: a model that is found is the one snapshot there is, whatever the file says. */
+/* The hub's cache, whose refs/main is the input: a model that is found is the one snapshot there is,
+ * whatever the file says. */
 #include <sys/stat.h>
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"

@@ -1,4 +1,5 @@
-/* A colour profile in front of pixels of any kind: it is applied to each pixel or taken as sRGB.  The first byte is the kind. */
+/* A colour profile in front of pixels of any kind: it is applied to each pixel or taken as sRGB.
+ * The first byte is the kind. */
 #include "fuzz.h"
 #include "../../libcommon/io/image_internal.h"
 

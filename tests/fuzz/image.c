@@ -1,5 +1,5 @@
-/* A picture that is accepted has pixels, and comes back the same from our PNG.  Made smaller while it is read, it is accepted as well
- * and no smaller than was asked. */
+/* A picture that is accepted has pixels, and comes back the same from our PNG.  Made smaller while it is read, it is
+ * accepted as well and no smaller than was asked. */
 #include "fuzz.h"
 #include "../../libcommon/io/image.h"
 
@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 		return 0;
 	}
 	HOLDS(image.width > 0 && image.height > 0 && (uint64_t)image.width * image.height <= o.max_pixels);
-	HOLDS(info.width == image.width && info.height == image.height && info.orientation >= 1 && info.orientation <= 8);
+	HOLDS(info.width == image.width && info.height == image.height && info.orientation >= 1 &&
+	      info.orientation <= 8);
 	png_encode(&png, &image, NULL, 0);
 	HOLDS(image_decode("again", png.data, png.len, &o, &again, NULL, &e) == 0);
 	HOLDS(again.width == image.width && again.height == image.height);
@@ -31,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	image_free(&again);
 	small.enough = a_third;
 	HOLDS(image_decode("small", bytes, n, &small, &again, NULL, &e) == 0);
-	HOLDS(again.width <= image.width && again.width >= (image.width + 2) / 3 && again.height >= (image.height + 2) / 3);
+	HOLDS(again.width <= image.width && again.width >= (image.width + 2) / 3 &&
+	      again.height >= (image.height + 2) / 3);
 	HOLDS(!again.alpha == !image.alpha);
 	image_free(&image);
 	image_free(&again);

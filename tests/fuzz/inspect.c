@@ -1,5 +1,5 @@
-/* lora-inspect over any bytes, event files among them.  The first byte is the options.  In JSON it says one object a file, whatever the
- * file; in words no control byte of the file reaches the terminal. */
+/* lora-inspect over any bytes, event files among them.  The first byte is the options.  In JSON it says one object a
+ * file, whatever the file; in words no control byte of the file reaches the terminal. */
 #include "fuzz.h"
 #include "../../libcommon/io/json.h"
 #include "../../libcommon/io/publish.h"
@@ -13,7 +13,8 @@ static int captured(void)
 	if (fd < 0)
 		fd = memfd_create("output", 0);
 	fflush(stdout);
-	HOLDS(fd >= 0 && dup2(fd, STDOUT_FILENO) == STDOUT_FILENO && ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0);
+	HOLDS(fd >= 0 && dup2(fd, STDOUT_FILENO) == STDOUT_FILENO && ftruncate(fd, 0) == 0 &&
+	      lseek(fd, 0, SEEK_SET) == 0);
 	return fd;
 }
 
@@ -44,8 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 
 	if (n == 0)
 		return 0;
-	o = (struct inspect_options){ .json = bytes[0] & 1, .keys = bytes[0] & 2, .norms = bytes[0] & 4, .metadata = bytes[0] & 8,
-				      .verify = bytes[0] & 16, .quick = bytes[0] & 32 };
+	o = (struct inspect_options){ .json = bytes[0] & 1, .keys = bytes[0] & 2, .norms = bytes[0] & 4,
+				      .metadata = bytes[0] & 8, .verify = bytes[0] & 16, .quick = bytes[0] & 32 };
 	f = fuzz_file(bytes + 1, n - 1);
 	fd = captured();
 	if (inspect_file(f.path, &o, &e) < 0)

@@ -4,7 +4,8 @@
 #include "../../libcommon/adapter/lora.h"
 #include "../unit/model_layers.h"
 
-static void check(const struct key_index *k, const struct layer_list *layers, const struct model_config *m, const char *name)
+static void check(const struct key_index *k, const struct layer_list *layers, const struct model_config *m,
+		  const char *name)
 {
 	const char *dialect = NULL;
 	struct key_part part, same;

@@ -1,5 +1,5 @@
-/* A latent tar's JSON around sound payloads, whose sides the first bytes say: what is accepted has numbers to train with, a row for
- * each variant, and is written again with the same words. */
+/* A latent tar's JSON around sound payloads, whose sides the first bytes say: what is accepted has numbers to train
+ * with, a row for each variant, and is written again with the same words. */
 #include <math.h>
 #include "fuzz.h"
 #include "../../libcommon/data/latents.h"
@@ -20,13 +20,15 @@ static void add(struct tar_sample *s, const char *suffix, const struct safetenso
 /* Sides 0..7, so that the product is at most 4 * 7 * 7. */
 static void payloads(struct tar_sample *s, const uint8_t *side)
 {
-	const int c = side[0] % 4, h = side[1] % 8, w = side[2] % 8, rows = side[3] % 4, length = side[4] % 8, width = side[5] % 8;
+	const int c = side[0] % 4, h = side[1] % 8, w = side[2] % 8, rows = side[3] % 4, length = side[4] % 8,
+		width = side[5] % 8;
 	const struct safetensors_out latent[] = {
 		{ "mean", DTYPE_F32, 3, { c, h, w }, values }, { "std", DTYPE_F32, 3, { c, h, w }, values },
 		{ "mask", DTYPE_F32, 2, { h, w }, values },
 	};
 	const struct safetensors_out text[] = {
-		{ "context", DTYPE_F32, 3, { rows, length, width }, values }, { "pooled", DTYPE_F32, 2, { rows, width }, values },
+		{ "context", DTYPE_F32, 3, { rows, length, width }, values },
+		{ "pooled", DTYPE_F32, 2, { rows, width }, values },
 	};
 
 	add(s, "latent.safetensors", latent, side[0] & 64 ? 2 : 3);
@@ -36,7 +38,8 @@ static void payloads(struct tar_sample *s, const uint8_t *side)
 
 static void check(const struct latent_sample *s)
 {
-	HOLDS(s->c > 0 && s->h > 0 && s->w > 0 && s->mean && s->std && s->repeats >= 1 && isfinite(s->weight) && s->weight >= 0);
+	HOLDS(s->c > 0 && s->h > 0 && s->w > 0 && s->mean && s->std && s->repeats >= 1 && isfinite(s->weight) &&
+	      s->weight >= 0);
 	HOLDS(!s->masked || s->mask);
 	HOLDS(s->variants >= 0 && s->variants <= s->captions);
 	for (int i = 0; s->row && i < s->variants; i++)

@@ -1,5 +1,5 @@
-/* An old log that --log goes on with, for the lines and for the page: what was there stays but for a torn last line, or nothing is
- * changed. */
+/* An old log that --log goes on with, for the lines and for the page: what was there stays but for a torn last line, or
+ * nothing is changed. */
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/train/log/events.h"

@@ -1,5 +1,5 @@
-/* A model's folder of config files, one of them the input's; the first byte says which.  What is accepted has sizes that memory can be
- * counted for: none is 0 or negative, heads and groups divide what they cut. */
+/* A model's folder of config files, one of them the input's; the first byte says which.  What is accepted has sizes
+ * that memory can be counted for: none is 0 or negative, heads and groups divide what they cut. */
 #include <sys/stat.h>
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"
@@ -8,7 +8,8 @@
 #define MODEL "demo/tiny-sdxl/"
 
 static const char *const files[] = {
-	"unet/config.json", "vae/config.json", "text_encoder/config.json", "text_encoder_2/config.json", "scheduler/scheduler_config.json",
+	"unet/config.json", "vae/config.json", "text_encoder/config.json", "text_encoder_2/config.json",
+	"scheduler/scheduler_config.json",
 };
 enum { FILES = sizeof(files) / sizeof(*files) };
 
@@ -39,7 +40,8 @@ static void put_own(const char *folder, const char *name)
 
 static void check_clip(const struct clip_config *c)
 {
-	HOLDS(c->vocabulary > 0 && c->length > 2 && c->width > 0 && c->layers > 0 && c->heads > 0 && c->mlp > 0 && c->projection >= 0);
+	HOLDS(c->vocabulary > 0 && c->length > 2 && c->width > 0 && c->layers > 0 && c->heads > 0 && c->mlp > 0 &&
+	      c->projection >= 0);
 	HOLDS(c->width % c->heads == 0);
 }
 
@@ -55,7 +57,8 @@ static void check(const struct model_config *c)
 	}
 	for (int i = 0; i < v->levels; i++)
 		HOLDS(v->channels[i] > 0 && v->groups > 0 && v->channels[i] % v->groups == 0);
-	HOLDS(u->in_channels > 0 && u->out_channels > 0 && u->resnets > 0 && u->context > 0 && u->time_ids_dim > 0 && u->pooled > 0);
+	HOLDS(u->in_channels > 0 && u->out_channels > 0 && u->resnets > 0 && u->context > 0 && u->time_ids_dim > 0 &&
+	      u->pooled > 0);
 	HOLDS(v->in_channels > 0 && v->latent_channels > 0 && v->resnets > 0 && v->factor == 1 << (v->levels - 1));
 	HOLDS(c->schedule.train_steps > 0 && c->schedule.beta_start > 0 && c->schedule.beta_end < 1);
 	for (int i = 0; i < c->family->texts; i++)

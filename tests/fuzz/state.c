@@ -1,5 +1,5 @@
-/* A state's file, sealed anew so that what is behind the seal is seen: what loads leaves an optimizer with finite counts, what does not
- * leaves it as it was. */
+/* A state's file, sealed anew so that what is behind the seal is seen: what loads leaves an optimizer with finite
+ * counts, what does not leaves it as it was. */
 #include "fuzz.h"
 #include "../../libcommon/io/safetensors.h"
 #include "../../libcommon/train/state.h"
@@ -22,7 +22,8 @@ static int seal(const char *path, const struct safetensors *s, struct error *e)
 	int status;
 
 	for (size_t i = 0; i < s->count; i++) {
-		t[i] = (struct safetensors_out){ .name = s->tensor[i].name, .dtype = s->tensor[i].dtype, .dims = s->tensor[i].dims,
+		t[i] = (struct safetensors_out){ .name = s->tensor[i].name, .dtype = s->tensor[i].dtype,
+						 .dims = s->tensor[i].dims,
 						 .data = safetensors_bytes(s, &s->tensor[i]) };
 		memcpy(t[i].shape, s->tensor[i].shape, sizeof(t[i].shape));
 	}

@@ -1,4 +1,5 @@
-/* A stream that is accepted and then changed in one byte is refused, or says exactly the same: nothing changes unnoticed. */
+/* A stream that is accepted and then changed in one byte is refused,
+ * or says exactly the same: nothing changes unnoticed. */
 #include "fuzz.h"
 #include "../../libcommon/base/hash.h"
 #include "../../libcommon/io/tar.h"

@@ -18,7 +18,8 @@ static void check(const struct tokenizer *t, const char *text)
 		HOLDS(ids[0] == tokenizer_bos(t) && ids[n - 1] == tokenizer_eos(t));
 		for (int i = 0; i < n; i++)
 			HOLDS(ids[i] >= 0 && ids[i] < tokenizer_vocab_size(t));
-		HOLDS(tokenizer_encode_padded(t, text, LENGTH, padded, &e) == 0 && !memcmp(ids, padded, n * sizeof(*ids)));
+		HOLDS(tokenizer_encode_padded(t, text, LENGTH, padded, &e) == 0 &&
+		      !memcmp(ids, padded, n * sizeof(*ids)));
 		for (int i = n; i < LENGTH; i++)
 			HOLDS(padded[i] == tokenizer_pad(t));
 		HOLDS(tokenizer_encode(t, blank, LENGTH, other, &whole_blank, &e) == n && whole_blank == whole);

@@ -1,4 +1,5 @@
-/* A tokenizer's folder with one file of the input's; the first byte says which.  A tokenizer that opens gives ids below its size. */
+/* A tokenizer's folder with one file of the input's; the first byte says which.
+ * A tokenizer that opens gives ids below its size. */
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/model/tokenizer.h"
@@ -8,7 +9,8 @@ enum { LENGTH = 20 };
 /* Small and sound: what the other files are.  With tokenizer.json alone, vocab.json and merges.txt are absent. */
 static const struct { const char *name, *text; } files[] = {
 	{ "tokenizer.json", NULL },
-	{ "vocab.json", "{\"a\":0,\"b\":1,\"a</w>\":2,\"b</w>\":3,\"ab</w>\":4,\"<|startoftext|>\":5,\"<|endoftext|>\":6}" },
+	{ "vocab.json", "{\"a\":0,\"b\":1,\"a</w>\":2,\"b</w>\":3,\"ab</w>\":4,\"<|startoftext|>\":5,"
+			"\"<|endoftext|>\":6}" },
 	{ "merges.txt", "#version: 0.2\na b</w>\n" },
 	{ "special_tokens_map.json", NULL },
 	{ "tokenizer_config.json", NULL },
@@ -30,11 +32,13 @@ static void put(const char *folder, int i, const void *bytes, size_t n)
 
 static void check(const struct tokenizer *t)
 {
-	static const char *const texts[] = { "", "ab b a", "<|endoftext|> ab", "it's 12 \xc3\xa9", "aaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbb" };
+	static const char *const texts[] = { "", "ab b a", "<|endoftext|> ab", "it's 12 \xc3\xa9",
+					     "aaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbb" };
 	int32_t ids[LENGTH];
 	struct error e;
 
-	HOLDS(tokenizer_length(t) > 0 && tokenizer_vocab_size(t) > 0 && tokenizer_pad(t) >= 0 && tokenizer_pad(t) < tokenizer_vocab_size(t));
+	HOLDS(tokenizer_length(t) > 0 && tokenizer_vocab_size(t) > 0 && tokenizer_pad(t) >= 0 &&
+	      tokenizer_pad(t) < tokenizer_vocab_size(t));
 	for (size_t k = 0; k < sizeof(texts) / sizeof(*texts); k++) {
 		HOLDS(tokenizer_encode_padded(t, texts[k], LENGTH, ids, &e) == 0);
 		for (int i = 0; i < LENGTH; i++)

@@ -54,7 +54,8 @@ static bool same(const struct toml *a, const struct toml *b)
 
 	if (a->kind != b->kind || a->integer != b->integer || a->boolean != b->boolean || a->length != b->length)
 		return false;
-	if (a->kind == TOML_FLOAT && memcmp(&a->number, &b->number, sizeof(a->number)) && !(isnan(a->number) && isnan(b->number)))
+	if (a->kind == TOML_FLOAT && memcmp(&a->number, &b->number, sizeof(a->number)) &&
+	    !(isnan(a->number) && isnan(b->number)))
 		return false;
 	if (a->text && memcmp(a->text, b->text, a->length))
 		return false;

@@ -1,11 +1,12 @@
+/* Comparing numbers with golden ones, within the tolerance of their kind. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include "../../libcommon/base/memory.h"
 #include "compare.h"
 
-/* Rounding of tf32 is 2^13 times that of float; what float programs leave unused of the tolerances, 2^5, is taken off but for one bit: a
- * card may round operands or cut them off, and both are right. */
+/* Rounding of tf32 is 2^13 times that of float; what float programs leave unused of the tolerances, 2^5, is taken off
+ * but for one bit: a card may round operands or cut them off, and both are right. */
 #define COARSE 512
 
 /* rms 0: a single number, judged by its greatest error alone */
@@ -25,7 +26,8 @@ static const struct { double max, rms; } tolerances[] = {
 	[KIND_LOSSES]    = { 2e-6, 0 },
 	[KIND_RATE]      = { 1e-9, 0 },         /* the README's, for schedules.json: both sides are doubles */
 	[KIND_HALF]      = { 3e-4, 3e-4 },      /* the README's, for an adapter kept in F16 */
-	[KIND_DELTA]     = { 1e-5, 5e-6 },      /* an adapter's change of a weight; the merged one is rounded to float once */
+	/* an adapter's change of a weight; the merged one is rounded to float once */
+	[KIND_DELTA]     = { 1e-5, 5e-6 },
 };
 
 void spread_add(struct spread *s, const float *got, const float *want, size_t n)
@@ -56,7 +58,8 @@ static void line(const char *verdict, const char *format, va_list args)
 void judge(struct tally *t, enum kind k, const struct spread *s, const char *name, ...)
 {
 	double max = ratio(s->error, s->value), rms = sqrt(ratio(s->error2, s->value2));
-	const double wider = t->coarse ? COARSE : 1, max_limit = wider * tolerances[k].max, rms_limit = wider * tolerances[k].rms;
+	const double wider = t->coarse ? COARSE : 1, max_limit = wider * tolerances[k].max,
+		rms_limit = wider * tolerances[k].rms;
 	bool ok = s->n > 0 && max <= max_limit && (rms_limit == 0 || rms <= rms_limit);
 	char text[200];
 	va_list args;

@@ -1,8 +1,8 @@
 /*
  * compare.h - a value against its reference: how far, how far it may be, and the count of both.
  *
- * The tolerances are those of golden/README.md ("How close a float32 program should come").  "relative" is the greatest error over the
- * greatest value of the group.  Must not know what the values are.
+ * The tolerances are those of golden/README.md ("How close a float32 program should come").  "relative" is the greatest
+ * error over the greatest value of the group.  Must not know what the values are.
  */
 #ifndef GOLDEN_COMPARE_H
 #define GOLDEN_COMPARE_H
@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include "../../libcommon/base/error.h"
 
-enum kind { KIND_EXACT, KIND_TEXT, KIND_VAE, KIND_UNET, KIND_SAMPLER, KIND_PICTURE, KIND_LOSS, KIND_GRAD_NORM, KIND_GRAD_UNET,
+enum kind { KIND_EXACT, KIND_TEXT, KIND_VAE, KIND_UNET, KIND_SAMPLER, KIND_PICTURE, KIND_LOSS, KIND_GRAD_NORM,
+	    KIND_GRAD_UNET,
 	    KIND_GRAD_TEXT, KIND_GRAD_TEXT_ALONE, KIND_WEIGHTS, KIND_LOSSES, KIND_RATE, KIND_HALF, KIND_DELTA };
 
 /* coarse: the device multiplies with 11 bits (tf32, half precision) instead of 24 */

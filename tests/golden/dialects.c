@@ -1,4 +1,5 @@
-/* dialects.c - one adapter under several names: each must have the same effect on the model that effect.safetensors names. */
+/* dialects.c - one adapter under several names: each must have the same effect on the model that effect.safetensors
+ * names. */
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"

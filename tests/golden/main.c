@@ -31,7 +31,8 @@ static void check_folder(struct tally *t, const char *folder, const char *device
 		check_tokens(t, folder);
 	else if (exists(folder, "effect.safetensors"))
 		check_dialects(t, folder, device);
-	else if (each_file(folder, "effect_*.safetensors", NULL, NULL) || each_file(folder, "train_*.safetensors", NULL, NULL))
+	else if (each_file(folder, "effect_*.safetensors", NULL, NULL) || each_file(folder, "train_*.safetensors", NULL,
+		NULL))
 		check_adapters(t, folder, device);
 	else
 		check_single_files(t, folder, device);

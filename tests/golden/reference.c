@@ -1,3 +1,4 @@
+/* Reference tensors of a golden folder, and comparing a network's with them. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,7 +37,8 @@ static void leave(const struct subject *s, const struct safetensors *f, const bo
 		if (!seen[i] && !count++)
 			first = f->tensor[i].name;
 	if (count)
-		skipped(s->tally, "%s %s: not compared: '%s'%s", s->label, strrchr(f->path, '/') + 1, first, count > 1 ? " and others" : "");
+		skipped(s->tally, "%s %s: not compared: '%s'%s", s->label, strrchr(f->path, '/') + 1, first,
+			count > 1 ? " and others" : "");
 }
 
 void close_reference(const struct subject *s, struct safetensors *f)
@@ -148,8 +150,8 @@ struct tensor *upload_reference(struct tape *t, const struct safetensors *f, con
 	return y;
 }
 
-void compare_tensor(struct subject *s, enum kind k, struct tape *t, const struct tensor *x, const struct safetensors *want,
-		    const char *name)
+void compare_tensor(struct subject *s, enum kind k, struct tape *t, const struct tensor *x,
+		    const struct safetensors *want, const char *name)
 {
 	const struct safetensor *r = safetensors_find(want, name);
 	size_t count;
@@ -190,6 +192,7 @@ void probes_end(struct probes *p)
 	for (size_t i = 0; i < p->want->count && i < 256; i++)
 		if (!strncmp(p->want->tensor[i].name, p->prefix, strlen(p->prefix)) && !p->seen[i]) {
 			looked_at(p->want, &p->want->tensor[i]);
-			skipped(p->s->tally, "%s %s: the network shows no such module", p->s->label, p->want->tensor[i].name);
+			skipped(p->s->tally, "%s %s: the network shows no such module", p->s->label,
+				p->want->tensor[i].name);
 		}
 }

@@ -1,3 +1,4 @@
+/* A single-file checkpoint against the diffusers folder that it was made from. */
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
@@ -8,8 +9,10 @@ struct single { struct tally *tally; const char *folder, *device; };
 /* STEM.expect.safetensors holds a few values of the model at hand; inputs come from the sibling folder's files. */
 static void check_expected(struct subject *s, const struct safetensors *expect)
 {
-	static const struct { const char *file; void (*check)(struct subject *, const struct safetensors *, const struct safetensors *); } part[] = {
-		{ "text.safetensors", check_text }, { "vae.safetensors", check_vae }, { "unet.safetensors", check_unet },
+	static const struct { const char *file; void (*check)(struct subject *, const struct safetensors *,
+							      const struct safetensors *); } part[] = {
+		{ "text.safetensors", check_text }, { "vae.safetensors", check_vae },
+		{ "unet.safetensors", check_unet },
 	};
 
 	for (size_t i = 0; i < sizeof(part) / sizeof(*part); i++) {
@@ -24,7 +27,8 @@ static void check_expected(struct subject *s, const struct safetensors *expect)
 
 static void check_file(const struct single *x, const char *stem, const char *model, const char *sibling)
 {
-	char *label = xprintf("%s.safetensors", stem), *config = path_join(sibling, "model"), *name = xprintf("%s.expect.safetensors", stem);
+	char *label = xprintf("%s.safetensors", stem), *config = path_join(sibling, "model"),
+		*name = xprintf("%s.expect.safetensors", stem);
 	struct safetensors *expect = open_reference(x->folder, name);
 	struct subject s = { .label = label, .folder = sibling, .tally = x->tally };
 	struct error e = { 0 };

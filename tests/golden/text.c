@@ -1,3 +1,4 @@
+/* Text encoders against golden states and pooled vectors. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,8 @@
 
 /* ---- captions to ids ---- */
 
-static void check_ids(struct subject *s, const struct safetensors *in, const struct tokenizer *tok, const char *name, json_t *captions)
+static void check_ids(struct subject *s, const struct safetensors *in, const struct tokenizer *tok, const char *name,
+		      json_t *captions)
 {
 	int length = need(in, name)->shape[1];
 	int32_t *want = need_ids(in, name), *ids = xmalloc(length * sizeof(*ids));
@@ -15,7 +17,8 @@ static void check_ids(struct subject *s, const struct safetensors *in, const str
 	struct error e = { 0 };
 
 	for (i = 0; i < count; i++) {
-		bool same = !tokenizer_encode_padded(tok, json_string_value(json_array_get(captions, i)), length, ids, &e);
+		bool same = !tokenizer_encode_padded(tok, json_string_value(json_array_get(captions, i)), length, ids,
+						     &e);
 		for (int k = 0; same && k < length; k++)
 			same = ids[k] == want[i * length + k];
 		wrong += !same;
@@ -46,7 +49,8 @@ static void check_captions(struct subject *s, const struct safetensors *in)
 
 /* ---- ids to states ---- */
 
-struct encoding { struct subject *s; const struct safetensors *want; const struct clip *clip; const char *name; const int32_t *ids; int n; };
+struct encoding { struct subject *s; const struct safetensors *want; const struct clip *clip; const char *name;
+		  const int32_t *ids; int n; };
 
 static struct tensor *encode_layers(struct tape *t, void *arg)
 {
@@ -69,7 +73,8 @@ static struct tensor *encode_layers(struct tape *t, void *arg)
 }
 
 /* What the UNet reads of all encoders together; suffix: ".skip2" where another state is read. */
-struct together { struct subject *s; const struct safetensors *want; const struct chunk_batch *texts; const char *suffix; };
+struct together { struct subject *s; const struct safetensors *want; const struct chunk_batch *texts;
+		  const char *suffix; };
 
 static struct tensor *encode_together(struct tape *t, void *arg)
 {
@@ -114,7 +119,8 @@ void check_text(struct subject *s, const struct safetensors *in, const struct sa
 	read_texts(s, in, "", &texts);
 	for (int i = 0; i < s->p.config->family->texts; i++) {
 		char *name = xprintf("te%d", i + 1);
-		run(s, encode_layers, &(struct encoding){ s, want, s->p.text.clip[i], name, texts.ids[i], texts.batch.n });
+		run(s, encode_layers, &(struct encoding){ s, want, s->p.text.clip[i], name, texts.ids[i],
+							  texts.batch.n });
 		free(name);
 	}
 	run(s, encode_together, &(struct together){ s, want, &texts.batch, "" });

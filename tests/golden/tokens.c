@@ -1,3 +1,4 @@
+/* Tokenizers against golden ids. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* The values with which golden training runs begin. */
 #include <stdlib.h>
 #include "../../libcommon/base/memory.h"
 #include "train.h"

@@ -1,9 +1,11 @@
+/* The UNet against golden outputs, module by module. */
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
 #include "subject.h"
 
-struct forward { struct subject *s; const struct safetensors *in, *want; const char *sample, *output; struct probes *probes; };
+struct forward { struct subject *s; const struct safetensors *in, *want; const char *sample, *output;
+		 struct probes *probes; };
 
 static struct tensor *forward(struct tape *t, void *arg)
 {
@@ -33,7 +35,8 @@ static void run(struct forward *x)
 }
 
 /* at: the sample's name begins with so many bytes, "" or "small." or "odd.", and so do output and probes */
-static void check_one(struct subject *s, const struct safetensors *in, const struct safetensors *want, const char *sample, size_t at)
+static void check_one(struct subject *s, const struct safetensors *in, const struct safetensors *want,
+		      const char *sample, size_t at)
 {
 	char *output = xprintf("%.*soutput", (int)at, sample), *probe = xprintf("%.*sprobe.", (int)at, sample);
 	struct probes probes = { s, KIND_UNET, want, probe };

@@ -1,3 +1,4 @@
+/* The VAE against golden latents and pictures. */
 #include <stdlib.h>
 #include "../../libcommon/base/memory.h"
 #include "subject.h"
@@ -15,7 +16,8 @@ static void compare_moments(struct coding *x, struct tape *t, const struct tenso
 	tensor_download(t, moments, host);
 	vae_split_moments(host, rows, c, part, part + n, part + 2 * n);
 	for (int i = 0; i < 3; i++)
-		compare_tensor(x->s, KIND_VAE, t, tensor_from(t, moments->n, moments->h, moments->w, c, part + i * n), x->want, names[i]);
+		compare_tensor(x->s, KIND_VAE, t, tensor_from(t, moments->n, moments->h, moments->w, c, part + i * n),
+			       x->want, names[i]);
 	free(host);
 	free(part);
 }
@@ -23,7 +25,8 @@ static void compare_moments(struct coding *x, struct tape *t, const struct tenso
 static struct tensor *encode(struct tape *t, void *arg)
 {
 	struct coding *x = arg;
-	struct tensor *moments = vae_encode(t, x->s->encoder, upload_reference(t, x->in, "image"), probe_tensor, &x->probes);
+	struct tensor *moments = vae_encode(t, x->s->encoder, upload_reference(t, x->in, "image"), probe_tensor,
+					    &x->probes);
 
 	compare_moments(x, t, moments);
 	return moments;
@@ -32,7 +35,8 @@ static struct tensor *encode(struct tape *t, void *arg)
 static struct tensor *decode(struct tape *t, void *arg)
 {
 	struct coding *x = arg;
-	struct tensor *picture = vae_decode(t, x->s->p.vae, upload_reference(t, x->in, "latent"), probe_tensor, &x->probes);
+	struct tensor *picture = vae_decode(t, x->s->p.vae, upload_reference(t, x->in, "latent"), probe_tensor,
+					    &x->probes);
 
 	compare_tensor(x->s, KIND_VAE, t, picture, x->want, "decoded");
 	return picture;

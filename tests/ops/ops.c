@@ -1,11 +1,12 @@
 /*
- * ops.c - every operation against finite differences: the directional derivative of a loss through the operation, along random
- * directions of each input, against the tape's gradient.
+ * ops.c - every operation against finite differences: the directional derivative of a loss through the operation, along
+ * random directions of each input, against the tape's gradient.
  *
- * Tolerance.  The loss is computed in fp32, relative error about 1e-6 with the sums' lengths used here; the four-point formula with
- * step h divides that by h and leaves a truncation error of h^4.  With h = 2e-2 both stay below 1e-4 of the gradient's norm; a wrong
- * gradient is off by 1e-1 and more.  On a device that multiplies with 11 bits instead of 24 an operand is off by 2^-12; a loss is off by
- * some three of those (attention), and the quotient by 3.5e-2 of the gradient.
+ * Tolerance.  The loss is computed in fp32, relative error about 1e-6 with the sums' lengths used here; the four-point
+ * formula with step h divides that by h and leaves a truncation error of h^4.  With h = 2e-2 both stay below 1e-4 of
+ * the gradient's norm; a wrong gradient is off by 1e-1 and more.  On a device that multiplies with 11 bits instead of
+ * 24 an operand is off by 2^-12; a loss is off by some three of those (attention), and the quotient by 3.5e-2 of the
+ * gradient.
  */
 #include <math.h>
 #include <stdio.h>
@@ -91,8 +92,9 @@ static struct branch *make_lora(struct rig *r, const struct tensor *down, const 
 {
 	static const struct branch_dropout dropout = { .on = true, .value = 0.3, .rank = 0.3, .seed = 3 };
 
-	r->branch = (struct branch){ .kind = &kind_lora.branch, .inner = &kind_lora.branch, .part = { [LORA_DOWN] = *down, [LORA_UP] = *up },
-				     .rank = down->n, .scale = 0.7f, .dropout = leaves_out ? &dropout : NULL };
+	r->branch = (struct branch){ .kind = &kind_lora.branch, .inner = &kind_lora.branch,
+				     .part = { [LORA_DOWN] = *down, [LORA_UP] = *up }, .rank = down->n, .scale = 0.7f,
+				     .dropout = leaves_out ? &dropout : NULL };
 	return &r->branch;
 }
 
@@ -118,13 +120,15 @@ static double growth(const float *w, const float *b, const float *down, int rank
 	return sum;
 }
 
-/* The tape's gradient takes the norm for a constant, finite differences do not: the squares of W's rows are told so that it is one, 40. */
+/* The tape's gradient takes the norm for a constant,
+ * finite differences do not: the squares of W's rows are told so that it is one, 40. */
 static void make_dora(struct rig *r, struct branch *l, const struct tensor *magnitude, const struct weight *w)
 {
 	static struct branch_constants constants;
 	static float *rows2;
 	const size_t in = (size_t)w->in * w->kh * w->kw;
-	float *base = fetched(r, w->data, w->out * in), *down = fetched(r, l->part[LORA_DOWN].data, l->rank * in), host[64];
+	float *base = fetched(r, w->data, w->out * in), *down = fetched(r, l->part[LORA_DOWN].data, l->rank * in),
+		host[64];
 	float *up = fetched(r, l->part[LORA_UP].data, (size_t)w->out * l->rank), unit[8 * 8] = { 0 };
 
 	if (!rows2) {
@@ -168,7 +172,8 @@ static struct tensor *conv(struct rig *r, const struct testcase *c, struct tenso
 	static const struct testcase *last;
 
 	if (last != c)
-		k = (struct conv){ make_weight(r, c->out, c->shape[0].c, c->kernel), on_device(r, c->out, 1), NULL, c->stride };
+		k = (struct conv){ make_weight(r, c->out, c->shape[0].c, c->kernel), on_device(r, c->out, 1), NULL,
+				   c->stride };
 	last = c;
 	k.branch = c->flag ? make_lora(r, in[1], in[2], c->heads) : NULL;
 	if (in[3])
@@ -182,7 +187,8 @@ static struct tensor *group_norm(struct rig *r, const struct testcase *c, struct
 	static const struct testcase *last;
 
 	if (last != c)
-		g = (struct norm){ on_device(r, c->shape[0].c, 1), on_device(r, c->shape[0].c, 1), c->shape[0].c, c->groups, 1e-5f };
+		g = (struct norm){ on_device(r, c->shape[0].c, 1), on_device(r, c->shape[0].c, 1), c->shape[0].c,
+				   c->groups, 1e-5f };
 	last = c;
 	return op_group_norm(r->tape, in[0], &g, c->flag);
 }
@@ -192,7 +198,8 @@ static struct tensor *layer_norm(struct rig *r, const struct testcase *c, struct
 	static struct norm g;
 
 	if (!g.gain)
-		g = (struct norm){ on_device(r, c->shape[0].c, 1), on_device(r, c->shape[0].c, 1), c->shape[0].c, 0, 1e-5f };
+		g = (struct norm){ on_device(r, c->shape[0].c, 1), on_device(r, c->shape[0].c, 1), c->shape[0].c, 0,
+				   1e-5f };
 	return op_layer_norm(r->tape, in[0], &g);
 }
 
@@ -217,7 +224,8 @@ static struct tensor *used_twice(struct rig *r, const struct testcase *c, struct
 	return op_add(r->tape, op_activation(r->tape, in[0], ACT_SILU), in[0]);
 }
 
-/* Used twice, so that the second way back adds.  The activation comes first: it reads its input on the way back, so that it is still there. */
+/* Used twice, so that the second way back adds.
+ * The activation comes first: it reads its input on the way back, so that it is still there. */
 static struct tensor *multiply(struct rig *r, const struct testcase *c, struct tensor **in)
 {
 	static float *z;
@@ -291,20 +299,24 @@ static struct tensor *loss_case(struct rig *r, const struct testcase *c, struct 
 static const struct testcase cases[] = {
 	{ "linear", linear, { { 2, 3, 5, 7 } }, .out = 11 },
 	{ "linear with adapter", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 } }, .out = 13, .flag = true },
-	{ "linear with adapter and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 } }, .out = 13, .flag = true, .extra = 1 },
-	{ "linear with DoRA", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 }, { 1, 1, 1, 13 } }, .out = 13, .flag = true },
-	{ "linear with DoRA and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 }, { 1, 1, 1, 13 } }, .out = 13,
+	{ "linear with adapter and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 } }, .out = 13,
 	  .flag = true, .extra = 1 },
+	{ "linear with DoRA", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 }, { 1, 1, 1, 13 } }, .out = 13,
+	  .flag = true },
+	{ "linear with DoRA and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 }, { 1, 1, 1, 13 } },
+	  .out = 13, .flag = true, .extra = 1 },
 	{ "conv 3x3", conv, { { 2, 5, 7, 4 } }, .out = 6, .kernel = 3, .stride = 1 },
 	{ "conv 3x3 stride 2", conv, { { 1, 6, 9, 3 } }, .out = 5, .kernel = 3, .stride = 2 },
-	{ "conv 3x3 stride 2, padded at the end", conv, { { 2, 6, 8, 3 } }, .out = 5, .kernel = 3, .stride = 2, .extra = 1 },
-	{ "conv 3x3 with adapter", conv, { { 2, 4, 5, 6 }, { 3, 3, 3, 6 }, { 7, 1, 1, 3 } }, .out = 7, .kernel = 3, .stride = 1, .flag = true },
-	{ "conv 3x3 with adapter and dropout", conv, { { 2, 4, 5, 6 }, { 6, 3, 3, 6 }, { 7, 1, 1, 6 } }, .out = 7, .kernel = 3, .stride = 1,
-	  .flag = true, .heads = 1 },
-	{ "conv 3x3 stride 2 with adapter", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 } }, .out = 4, .kernel = 3, .stride = 2,
-	  .flag = true },
-	{ "conv 3x3 stride 2 with DoRA", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 }, { 1, 1, 1, 4 } }, .out = 4, .kernel = 3,
-	  .stride = 2, .flag = true },
+	{ "conv 3x3 stride 2, padded at the end", conv, { { 2, 6, 8, 3 } }, .out = 5, .kernel = 3, .stride = 2,
+	  .extra = 1 },
+	{ "conv 3x3 with adapter", conv, { { 2, 4, 5, 6 }, { 3, 3, 3, 6 }, { 7, 1, 1, 3 } }, .out = 7, .kernel = 3,
+	  .stride = 1, .flag = true },
+	{ "conv 3x3 with adapter and dropout", conv, { { 2, 4, 5, 6 }, { 6, 3, 3, 6 }, { 7, 1, 1, 6 } }, .out = 7,
+	  .kernel = 3, .stride = 1, .flag = true, .heads = 1 },
+	{ "conv 3x3 stride 2 with adapter", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 } }, .out = 4,
+	  .kernel = 3, .stride = 2, .flag = true },
+	{ "conv 3x3 stride 2 with DoRA", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 }, { 1, 1, 1, 4 } },
+	  .out = 4, .kernel = 3, .stride = 2, .flag = true },
 	{ "group norm", group_norm, { { 2, 3, 5, 12 } }, .groups = 4 },
 	{ "group norm with silu", group_norm, { { 2, 4, 3, 10 } }, .groups = 2, .flag = true },
 	{ "layer norm", layer_norm, { { 2, 7, 1, 19 } } },
@@ -321,7 +333,8 @@ static const struct testcase cases[] = {
 	{ "upsample", upsample, { { 2, 3, 4, 5 } } },
 	{ "attention", attention, { { 2, 13, 1, 24 }, { 2, 7, 1, 24 }, { 2, 7, 1, 24 } }, .heads = 3 },
 	{ "attention over 77 keys", attention, { { 1, 90, 1, 16 }, { 1, 77, 1, 16 }, { 1, 77, 1, 16 } }, .heads = 2 },
-	{ "attention, causal", attention, { { 2, 17, 1, 16 }, { 2, 17, 1, 16 }, { 2, 17, 1, 16 } }, .heads = 2, .flag = true },
+	{ "attention, causal", attention, { { 2, 17, 1, 16 }, { 2, 17, 1, 16 }, { 2, 17, 1, 16 } }, .heads = 2,
+	  .flag = true },
 	{ "gather", gather, { { 2, 4, 1, 6 } } },
 	{ "crop", crop, { { 2, 4, 3, 5 } } },
 	{ "loss l2", loss_case, { { 3, 4, 5, 6 } }, .extra = LOSS_L2 },
@@ -357,8 +370,9 @@ static void upload(struct rig *r, struct input *in, int count, int moved, const 
 	}
 }
 
-/* What the tape made itself and the case reads last is given back as early as can be: an operation that reads on the way back what it did not
- * ask for finds nothing there.  A parameter (of an adapter, in these cases) is handed over as it is. */
+/* What the tape made itself and the case reads last is given back as early as can be: an operation that reads on the
+ * way back what it did not ask for finds nothing there.  A parameter (of an adapter, in these cases) is handed over as
+ * it is. */
 static struct tensor *on_tape(struct rig *r, const struct testcase *c, int which, struct tensor *leaf)
 {
 	static float *zeros;
@@ -387,7 +401,8 @@ static double run(struct rig *r, const struct testcase *c, struct input *in, int
 	}
 	y = c->build(r, c, leaf);
 	zero = xcalloc(tensor_count(y), sizeof(*zero));
-	loss = op_mse(r->tape, y, tensor_from(r->tape, y->n, y->h, y->w, y->c, zero), tensor_from(r->tape, y->n, 1, 1, 1, ones)->data);
+	loss = op_mse(r->tape, y, tensor_from(r->tape, y->n, y->h, y->w, y->c, zero),
+		      tensor_from(r->tape, y->n, 1, 1, 1, ones)->data);
 	free(zero);
 	tensor_download(r->tape, loss, host);
 	for (i = 0; i < y->n; i++)
@@ -453,8 +468,8 @@ static bool check_case(struct rig *r, const struct testcase *c)
 
 	for (i = 0; i < count; i++) {
 		struct tensor *x = &in[i].leaf;
-		*x = (struct tensor){ .n = c->shape[i].n, .h = c->shape[i].h, .w = c->shape[i].w, .c = c->shape[i].c, .wants_grad = true,
-				      .home = HOME_OWNER };
+		*x = (struct tensor){ .n = c->shape[i].n, .h = c->shape[i].h, .w = c->shape[i].w, .c = c->shape[i].c,
+				      .wants_grad = true, .home = HOME_OWNER };
 		in[i].host = random_floats(r, tensor_count(x), 1);
 		x->data = take(r, tensor_count(x) * sizeof(float));
 		x->grad = take(r, tensor_count(x) * sizeof(float));

@@ -112,7 +112,8 @@ static void ranks_and_order(void **state)
 		assert_int_equal(m->form.rank, spatial ? 3 : 4);
 		assert_true(m->branch.scale == (spatial ? 2.0f : 0.5f));
 		assert_ptr_equal(*layer_branch(m->layer), &m->branch);
-		assert_true(m->branch.part[LORA_DOWN].wants_grad && m->branch.part[LORA_UP].wants_grad && m->branch.part[LORA_DOWN].grad && m->branch.part[LORA_UP].grad);
+		assert_true(m->branch.part[LORA_DOWN].wants_grad && m->branch.part[LORA_UP].wants_grad &&
+			    m->branch.part[LORA_DOWN].grad && m->branch.part[LORA_UP].grad);
 	}
 	adapter_free(a);
 	free_test_layers(&layers);
@@ -263,7 +264,8 @@ static void layout_of_filters(void **state)
 	for (int r = 0; r < 3; r++)
 		for (int i = 0; i < in; i++)
 			for (int k = 0; k < 9; k++)
-				assert_true(down[(r * in + i) * 9 + k] == m->branch.part[LORA_DOWN].data[(r * 9 + k) * in + i]);
+				assert_true(down[(r * in + i) * 9 + k] ==
+					    m->branch.part[LORA_DOWN].data[(r * 9 + k) * in + i]);
 	free(down);
 	safetensors_close(f);
 	adapter_free(a);
@@ -396,7 +398,8 @@ static void check_axis(const struct axis *a, size_t number, const struct layer_l
 
 	assert_int_equal(safetensors_save(path, t, 3, &a->says, a->says.key != NULL, &e), 0);
 	f = adapter_file_open(path, layers, &e);
-	if (a->by_input < 0 ? f != NULL || e.code != EXIT_INPUT : !f || !f->lengths || f->module[0].by_input != (a->by_input == 1))
+	if (a->by_input < 0 ? f != NULL || e.code != EXIT_INPUT :
+	    !f || !f->lengths || f->module[0].by_input != (a->by_input == 1))
 		fail_msg("axis %zu: %s", number, f ? "taken" : e.text);
 	adapter_file_close(f);
 	for (int i = 0; i < 3; i++)

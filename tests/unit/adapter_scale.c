@@ -106,8 +106,10 @@ static const struct text_case cases[] = {
 	/* the order of the four, module by module */
 	{ "{\"unet.r\":4,\"unet.lora_alpha\":16}", NULL, false, { 16, 4 }, { HEADER, RANK }, NULL },
 	{ "{\"unet.r\":4,\"unet.lora_alpha\":16}", NULL, true, { 3, 4 }, { ALPHA_TENSOR, RANK }, NULL },
-	{ "{\"unet.lora_alpha\":16,\"text_encoder.lora_alpha\":2,\"text_encoder_2.lora_alpha\":7}", NULL, false, { 16, 2 }, { HEADER, HEADER }, NULL },
-	{ "{\"unet.lora_alpha\":16}", "{\"peft_type\":\"LORA\",\"lora_alpha\":6,\"r\":4}", false, { 16, 6 }, { HEADER, CONFIG }, NULL },
+	{ "{\"unet.lora_alpha\":16,\"text_encoder.lora_alpha\":2,\"text_encoder_2.lora_alpha\":7}", NULL,
+	  false, { 16, 2 }, { HEADER, HEADER }, NULL },
+	{ "{\"unet.lora_alpha\":16}", "{\"peft_type\":\"LORA\",\"lora_alpha\":6,\"r\":4}", false, { 16, 6 },
+	  { HEADER, CONFIG }, NULL },
 	{ NULL, "{\"peft_type\":\"LORA\",\"lora_alpha\":6,\"r\":4}", true, { 3, 6 }, { ALPHA_TENSOR, CONFIG }, NULL },
 	/* a model that was saved alone; diffusers' other roots are not ours */
 	{ "{\"r\":4,\"lora_alpha\":16}", NULL, false, { 16, 16 }, { HEADER, HEADER }, NULL },
@@ -115,18 +117,23 @@ static const struct text_case cases[] = {
 	{ "{}", "{}", false, { 4, 4 }, { RANK, RANK }, NULL },
 	/* alpha / sqrt(rank): effective alpha = alpha * sqrt(rank) */
 	{ "{\"unet.lora_alpha\":5,\"unet.use_rslora\":true}", NULL, false, { 10, 4 }, { HEADER, RANK }, NULL },
-	{ "{\"unet.lora_alpha\":5,\"unet.use_rslora\":false,\"unet.rank_pattern\":null}", NULL, false, { 5, 4 }, { HEADER, RANK }, NULL },
+	{ "{\"unet.lora_alpha\":5,\"unet.use_rslora\":false,\"unet.rank_pattern\":null}", NULL, false, { 5, 4 },
+	  { HEADER, RANK }, NULL },
 	{ NULL, "{\"use_rslora\":true,\"lora_alpha\":1,\"r\":4}", false, { 2, 2 }, { CONFIG, CONFIG }, NULL },
 	{ NULL, "{\"use_rslora\":true,\"lora_alpha\":1,\"r\":4}", true, { 3, 2 }, { ALPHA_TENSOR, CONFIG }, NULL },
 	/* LoraConfig's default */
 	{ NULL, "{\"r\":4}", false, { 8, 8 }, { CONFIG, CONFIG }, NULL },
 	/* patterns: the first that fits, rank and alpha apart; the rank is the tensors' own */
-	{ "{\"unet.r\":8,\"unet.lora_alpha\":16,\"unet.rank_pattern\":{\"to_q\":4}}", NULL, false, { 16, 4 }, { HEADER, RANK }, NULL },
-	{ "{\"unet.lora_alpha\":16,\"unet.alpha_pattern\":{\"to_k\":1,\"attn1.to_q\":2,\"to_q\":3}}", NULL, false, { 2, 4 }, { HEADER, RANK }, NULL },
-	{ NULL, "{\"r\":4,\"lora_alpha\":16,\"alpha_pattern\":{\"fc1\":2.5},\"use_rslora\":true}", false, { 32, 5 }, { CONFIG, CONFIG }, NULL },
+	{ "{\"unet.r\":8,\"unet.lora_alpha\":16,\"unet.rank_pattern\":{\"to_q\":4}}", NULL, false, { 16, 4 },
+	  { HEADER, RANK }, NULL },
+	{ "{\"unet.lora_alpha\":16,\"unet.alpha_pattern\":{\"to_k\":1,\"attn1.to_q\":2,\"to_q\":3}}", NULL,
+	  false, { 2, 4 }, { HEADER, RANK }, NULL },
+	{ NULL, "{\"r\":4,\"lora_alpha\":16,\"alpha_pattern\":{\"fc1\":2.5},\"use_rslora\":true}", false, { 32, 5 },
+	  { CONFIG, CONFIG }, NULL },
 	/* what does not hold is named */
 	{ "{\"unet.r\":8,\"unet.lora_alpha\":16}", NULL, false, { 0 }, { 0 }, "rank 8, and its tensors have 4" },
-	{ NULL, "{\"r\":4,\"lora_alpha\":6,\"rank_pattern\":{\"fc1\":16}}", false, { 0 }, { 0 }, "rank 16, and its tensors have 4" },
+	{ NULL, "{\"r\":4,\"lora_alpha\":6,\"rank_pattern\":{\"fc1\":16}}", false, { 0 }, { 0 },
+	  "rank 16, and its tensors have 4" },
 	{ "{\"unet.lora_alpha\":\"16\"}", NULL, false, { 0 }, { 0 }, "unet.lora_alpha is no number" },
 	{ "{\"unet.r\":0,\"unet.lora_alpha\":16}", NULL, false, { 0 }, { 0 }, "unet.r is no rank" },
 	{ "{\"unet.use_rslora\":1}", NULL, false, { 0 }, { 0 }, "unet.use_rslora is neither" },
@@ -142,9 +149,12 @@ static const struct text_case cases[] = {
 	{ NULL, "{\"r\":4,\"use_dora\":true}", false, { 0 }, { 0 }, "has no lora_magnitude_vector" },
 	{ NULL, "{\"r\":4,\"use_dora\":\"yes\"}", false, { 0 }, { 0 }, "use_dora is neither" },
 	{ NULL, "{\"r\":4,\"use_qalora\":true}", false, { 0 }, { 0 }, "use_qalora is not supported" },
-	{ NULL, "{\"r\":4,\"alora_invocation_tokens\":[5]}", false, { 0 }, { 0 }, "alora_invocation_tokens is not supported" },
-	{ NULL, "{\"r\":4,\"init_lora_weights\":\"pissa_niter_16\"}", false, { 0 }, { 0 }, "init_lora_weights is pissa_niter_16" },
-	{ NULL, "{\"r\":4,\"lora_alpha\":6,\"use_qalora\":false,\"kasa_config\":null,\"layer_replication\":[],\"init_lora_weights\":\"gaussian\"}", false,
+	{ NULL, "{\"r\":4,\"alora_invocation_tokens\":[5]}", false, { 0 }, { 0 },
+	  "alora_invocation_tokens is not supported" },
+	{ NULL, "{\"r\":4,\"init_lora_weights\":\"pissa_niter_16\"}", false, { 0 }, { 0 },
+	  "init_lora_weights is pissa_niter_16" },
+	{ NULL, "{\"r\":4,\"lora_alpha\":6,\"use_qalora\":false,\"kasa_config\":null,\"layer_replication\":[],"
+		"\"init_lora_weights\":\"gaussian\"}", false,
 	  { 6, 6 }, { CONFIG, CONFIG }, NULL },
 };
 
@@ -165,8 +175,10 @@ static void each_source_in_its_turn(void **state)
 /* A link elsewhere: what lies beside the file itself counts too. */
 static void through_a_link(void **state)
 {
-	static const struct text_case c = { NULL, "{\"r\":4,\"lora_alpha\":6}", false, { 6, 6 }, { CONFIG, CONFIG }, NULL };
-	char *path = path_join(folder, "a.safetensors"), *other = path_join(folder, "other"), *link = path_join(other, "b.safetensors");
+	static const struct text_case c = { NULL, "{\"r\":4,\"lora_alpha\":6}", false, { 6, 6 }, { CONFIG, CONFIG },
+					    NULL };
+	char *path = path_join(folder, "a.safetensors"), *other = path_join(folder, "other"),
+		*link = path_join(other, "b.safetensors");
 	struct layer_list layers = { 0 };
 	struct adapter_file *f;
 	struct error e;
@@ -195,10 +207,11 @@ static void through_a_link(void **state)
 static void patterns_as_pythons(void **state)
 {
 	static const struct { const char *key; bool fits; } rows[] = {
-		{ "to_q", true }, { "o_q", false }, { "attn1.to_q", true }, { "attn1.*", true }, { "attn2", false }, { "down_blocks.1", false },
-		{ "down_blocks.1.*", true }, { ".*to_q", true }, { "^down.*", true }, { "^to_q", false }, { "to_(q|k)", true },
-		{ "to_q|nothing", true }, { "nothing|attn1.to_q", true }, { "to_q$", true }, { "TO_Q", false }, { "transformer_blocks.0", false },
-		{ "x.to_q", false }, { "down_blocks\\\\.1\\\\..*", true }, { "", false }, { "to_.", true }, { "1.attentions.*(?=q)q", true },
+		{ "to_q", true }, { "o_q", false }, { "attn1.to_q", true }, { "attn1.*", true }, { "attn2", false },
+		{ "down_blocks.1", false }, { "down_blocks.1.*", true }, { ".*to_q", true }, { "^down.*", true },
+		{ "^to_q", false }, { "to_(q|k)", true }, { "to_q|nothing", true }, { "nothing|attn1.to_q", true },
+		{ "to_q$", true }, { "TO_Q", false }, { "transformer_blocks.0", false }, { "x.to_q", false },
+		{ "down_blocks\\\\.1\\\\..*", true }, { "", false }, { "to_.", true }, { "1.attentions.*(?=q)q", true },
 		{ "[a-z_]+", true }, { "attn1Xto_q", false }, { "(?P<b>\\\\d).attn1.*", true }, { "\\\\w+", true },
 		{ "attn[12].to_q|(.*)zz", true },
 	};
@@ -248,11 +261,13 @@ static void paths_of_names(void **state)
 
 /* ---- PEFT's own file: the update is what its writer computed in double ---- */
 
-static void compare_update(const struct adapter_file *f, const struct file_module *m, const struct safetensor *want, const struct safetensors *effect)
+static void compare_update(const struct adapter_file *f, const struct file_module *m, const struct safetensor *want,
+			   const struct safetensors *effect)
 {
 	const size_t n = safetensor_elements(want), columns = n / want->shape[0];
 	struct error e;
-	float *down = adapter_file_floats(f, m->part[LORA_DOWN], true, &e), *up = adapter_file_floats(f, m->part[LORA_UP], true, &e),
+	float *down = adapter_file_floats(f, m->part[LORA_DOWN], true, &e),
+		*up = adapter_file_floats(f, m->part[LORA_UP], true, &e),
 	      *delta = safetensors_floats(effect, want->name, n, &e);
 	double worst = 0, most = 0;
 

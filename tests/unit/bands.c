@@ -36,7 +36,8 @@ static void make_conv(struct block *b, struct conv *c, enum dtype type, int chan
 	for (size_t i = 0; i < n; i++)
 		w[i] /= 3 * channels;
 	from_float(file, type, w, n);
-	*c = (struct conv){ .w = { .dtype = type, .out = channels, .in = channels, .kh = 3, .kw = 3 }, .bias = bias, .stride = 1 };
+	*c = (struct conv){ .w = { .dtype = type, .out = channels, .in = channels, .kh = 3, .kw = 3 }, .bias = bias,
+			    .stride = 1 };
 	assert_int_equal(b->be->prepare(b->d, &c->w, file), 0);
 	free(file);
 	free(w);
@@ -100,7 +101,8 @@ static float *result_of(struct run *r)
 static void any_bands_give_the_bytes_of_the_whole(void **state)
 {
 	static const struct { int n, h, w, c; enum dtype type; } shapes[] = {
-		{ 1, 64, 40, 64, DTYPE_F32 }, { 1, 70, 33, 72, DTYPE_F16 }, { 2, 41, 36, 24, DTYPE_F32 }, { 2, 36, 64, 64, DTYPE_BF16 },
+		{ 1, 64, 40, 64, DTYPE_F32 }, { 1, 70, 33, 72, DTYPE_F16 }, { 2, 41, 36, 24, DTYPE_F32 },
+		{ 2, 36, 64, 64, DTYPE_BF16 },
 		{ 1, 9, 100, 64, DTYPE_F16 },
 	};
 	static const int rows[] = { 4, 8, 12, 20, 64, 1024 };
@@ -169,7 +171,8 @@ static void a_vae_in_bands_gives_the_same_bytes(void **state)
 /* The sizes of SDXL with weights that are a hole on disk; counted on the backend that does nothing. */
 static void a_full_size_vae_needs_less_than_a_gib(void **state)
 {
-	static const int sizes[][2] = { { 1024, 1024 }, { 832, 1216 }, { 1216, 832 }, { 1536, 640 }, { 640, 1536 }, { 512, 2048 } };
+	static const int sizes[][2] = { { 1024, 1024 }, { 832, 1216 }, { 1216, 832 }, { 1536, 640 }, { 640, 1536 },
+					{ 512, 2048 } };
 	char self[4096] = { 0 }, folder[] = "/tmp/test-bands-XXXXXX", *command, *away;
 	struct error e;
 	struct device *d = dry_backend.open(&e);
@@ -179,7 +182,8 @@ static void a_full_size_vae_needs_less_than_a_gib(void **state)
 	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
 	assert_non_null(mkdtemp(folder));
 	command = xprintf("w=%s/../big/write; cp -r tests/big/config/. %s && "
-			  "$w --empty tests/golden/single-file/sdxl_names.tsv %s > /dev/null", dirname(self), folder, folder);
+			  "$w --empty tests/golden/single-file/sdxl_names.tsv %s > /dev/null", dirname(self), folder,
+			  folder);
 	away = xprintf("rm -r %s", folder);
 	assert_int_equal(system(command), 0);
 	free(command);
@@ -203,7 +207,8 @@ static void a_full_size_vae_needs_less_than_a_gib(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(any_bands_give_the_bytes_of_the_whole), cmocka_unit_test(a_vae_in_bands_gives_the_same_bytes),
+		cmocka_unit_test(any_bands_give_the_bytes_of_the_whole),
+		cmocka_unit_test(a_vae_in_bands_gives_the_same_bytes),
 		cmocka_unit_test(a_full_size_vae_needs_less_than_a_gib),
 	};
 

@@ -16,7 +16,8 @@ static void modules_have_their_block(void **state)
 		{ "lora_unet_input_blocks_1_0_in_layers_2", 2 }, { "lora_unet_input_blocks_8_1_proj_in", 9 },
 		{ "lora_unet_middle_block_0_in_layers_2", 10 }, { "lora_unet_middle_block_1_proj_out", 11 },
 		{ "lora_unet_output_blocks_0_1_proj_in", 13 }, { "lora_unet_output_blocks_8_0_in_layers_2", 21 },
-		{ "lora_unet_output_blocks_9_0_in_layers_2", -1 }, { "lora_te1_text_model_encoder_layers_0_mlp_fc1", -1 },
+		{ "lora_unet_output_blocks_9_0_in_layers_2", -1 },
+		{ "lora_te1_text_model_encoder_layers_0_mlp_fc1", -1 },
 		{ "lora_unet_time_embed_0", -1 },
 	};
 
@@ -49,7 +50,8 @@ static void lists_fill_what_is_given(void **state)
 
 static void presets_are_kohyas(void **state)
 {
-	struct block_plan p = plan(&(struct block_texts){ .down = "sine", .mid = "1,0.5", .up = "reverse_linear+0.25" });
+	struct block_plan p = plan(&(struct block_texts){ .down = "sine", .mid = "1,0.5",
+							  .up = "reverse_linear+0.25" });
 
 	for (int i = 0; i < 9; i++) {
 		assert_true(fabs(p.lr[1 + i] - sin(M_PI * (i / 8.0) / 2)) < 1e-12);
@@ -81,7 +83,8 @@ static void mistakes_are_refused(void **state)
 		struct block_plan p;
 		struct error e = { 0 };
 
-		if (block_plan_read(&p, &cases[i].t, 16, 8, 0, 1, &e) == 0 || e.code != EXIT_USAGE || !strstr(e.text, cases[i].says))
+		if (block_plan_read(&p, &cases[i].t, 16, 8, 0, 1, &e) == 0 || e.code != EXIT_USAGE ||
+		    !strstr(e.text, cases[i].says))
 			fail_msg("case %zu: '%s', not '%s'", i, e.text, cases[i].says);
 	}
 }

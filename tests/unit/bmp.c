@@ -92,7 +92,8 @@ static void put_pixels(struct buffer *b, const struct kind *k, int y)
 			continue;
 		}
 		for (int c = 0; c < 4; c++)
-			v |= k->bits == 24 ? c < 3 ? (uint32_t)formula(x, y, c) << 8 * (2 - c) : 0 : stored(masks_of(k)[c], formula(x, y, c));
+			v |= k->bits == 24 ? c < 3 ? (uint32_t)formula(x, y, c) << 8 * (2 - c) : 0 :
+				stored(masks_of(k)[c], formula(x, y, c));
 		put(b, v, k->bits / 8);
 	}
 	if (k->bits < 8 && W * k->bits % 8)
@@ -101,7 +102,8 @@ static void put_pixels(struct buffer *b, const struct kind *k, int y)
 		put(b, 0xee, 1);
 }
 
-/* Literals of five, runs of two (whose pixels are the same only where the formula says so, so of one), and a jump to the right. */
+/* Literals of five, runs of two (whose pixels are the same only where the formula says so, so of one),
+ * and a jump to the right. */
 static void put_packed(struct buffer *b, const struct kind *k, int y)
 {
 	const int bits = k->bits;
@@ -172,7 +174,8 @@ static struct buffer write_bmp(const struct kind *k)
 	for (int i = 0; i < 4; i++)
 		b.data[at + i] = (char)(pixels >> 8 * i);
 	for (int row = 0; row < H; row++)
-		(k->compression == RLE8 || k->compression == RLE4 ? put_packed : put_pixels)(&b, k, k->down ? row : H - 1 - row);
+		(k->compression == RLE8 || k->compression == RLE4 ? put_packed : put_pixels)(&b, k,
+			k->down ? row : H - 1 - row);
 	if (k->compression == RLE8 || k->compression == RLE4)
 		put(&b, 0x0100, 2);
 	return b;
@@ -182,9 +185,10 @@ static const struct kind kinds[] = {
 	{ "1 bit", 40, 1, PLAIN }, { "2 bits", 40, 2, PLAIN }, { "4 bits", 40, 4, PLAIN }, { "8 bits", 40, 8, PLAIN },
 	{ "16 bits", 40, 16, PLAIN }, { "24 bits", 40, 24, PLAIN }, { "32 bits", 40, 32, PLAIN },
 	{ "8 bits, top first", 40, 8, PLAIN, true }, { "24 bits, top first", 40, 24, PLAIN, true },
-	{ "OS/2, 1 bit", 12, 1, PLAIN }, { "OS/2, 4 bits", 12, 4, PLAIN }, { "OS/2, 8 bits", 12, 8, PLAIN }, { "OS/2, 24 bits", 12, 24, PLAIN },
-	{ "OS/2 2, short, 8 bits", 16, 8, PLAIN }, { "OS/2 2, 8 bits", 64, 8, PLAIN }, { "OS/2 2, 24 bits", 64, 24, PLAIN },
-	{ "RLE8", 40, 8, RLE8 }, { "RLE4", 40, 4, RLE4 }, { "RLE8, top first", 40, 8, RLE8, true }, { "RLE8 of OS/2 2", 64, 8, RLE8 },
+	{ "OS/2, 1 bit", 12, 1, PLAIN }, { "OS/2, 4 bits", 12, 4, PLAIN }, { "OS/2, 8 bits", 12, 8, PLAIN },
+	{ "OS/2, 24 bits", 12, 24, PLAIN }, { "OS/2 2, short, 8 bits", 16, 8, PLAIN },
+	{ "OS/2 2, 8 bits", 64, 8, PLAIN }, { "OS/2 2, 24 bits", 64, 24, PLAIN }, { "RLE8", 40, 8, RLE8 },
+	{ "RLE4", 40, 4, RLE4 }, { "RLE8, top first", 40, 8, RLE8, true }, { "RLE8 of OS/2 2", 64, 8, RLE8 },
 	{ "5-6-5", 40, 16, MASKS, false, { 0xf800, 0x7e0, 0x1f } },
 	{ "5-5-5, masked", 40, 16, MASKS, false, { 0x7c00, 0x3e0, 0x1f } },
 	{ "2-3-1", 40, 16, MASKS, false, { 0x30, 0xe, 1 } },
@@ -224,10 +228,12 @@ static void check_pixels(const struct kind *k, const struct image *i)
 			if (alpha)
 				assert_int_equal(i->alpha[at], a);
 			for (int c = 0; c < 3; c++) {
-				const int on = (expected(k, x, y, c) * a + options.background[c] * (255 - a) + 127) / 255;
+				const int on = (expected(k, x, y, c) * a + options.background[c] * (255 - a)
+						+ 127) / 255;
 
 				if (i->rgb[3 * at + c] != on)
-					fail_msg("%s: pixel %d,%d channel %d is %d, not %d", k->name, x, y, c, i->rgb[3 * at + c], on);
+					fail_msg("%s: pixel %d,%d channel %d is %d, not %d", k->name, x, y, c,
+						 i->rgb[3 * at + c], on);
 			}
 		}
 }
@@ -256,13 +262,15 @@ static void cut_anywhere(void **state)
 		struct buffer b = write_bmp(&kinds[n]);
 
 		for (size_t cut = 2; cut < b.len; cut++) {
-			char *copy = malloc(cut);       /* of its own size, so that a sanitizer sees what reads beyond it */
+			/* of its own size, so that a sanitizer sees what reads beyond it */
+			char *copy = malloc(cut);
 			struct image image;
 			struct error e = { 0 };
 
 			memcpy(copy, b.data, cut);
 			if (image_decode("x", copy, cut, &options, &image, NULL, &e) == 0) {
-				assert_in_range(b.len - cut, 1, kinds[n].compression == RLE8 || kinds[n].compression == RLE4 ? 4 : 3);
+				assert_in_range(b.len - cut, 1,
+						kinds[n].compression == RLE8 || kinds[n].compression == RLE4 ? 4 : 3);
 				check_pixels(&kinds[n], &image);
 			} else {
 				assert_int_equal(e.code, EXIT_INPUT);
@@ -359,7 +367,8 @@ static void what_is_refused(void **state)
 static void packed_oddities(void **state)
 {
 	static const char codes[] = { 100, 7, 0, 2, 3, 1, 2, 9, 0, 0, 0, 3, 1, 2, 3, 0, 0, 2, 0, 99, 5, 5, 0, 1 };
-	static const uint8_t rows[H][W] = { [4] = { 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7 }, [3] = { 0 }, [2] = { 1, 2, 3 } };
+	static const uint8_t rows[H][W] = { [4] = { 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7 }, [3] = { 0 },
+					    [2] = { 1, 2, 3 } };
 	const struct kind k = { "", 40, 8, RLE8 };
 	struct buffer b = write_bmp(&k);
 	struct image image;

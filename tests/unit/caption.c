@@ -69,7 +69,8 @@ static void cleaning(void **state)
 static void lines(void **state)
 {
 	static const struct { const char *bytes; size_t n; const char *text; } rows[] = {
-		{ TEXT("one"), "one" }, { TEXT("one\r\n\r\n two \n"), "one\ntwo" }, { TEXT(" \n\n"), "" }, { TEXT(""), "" },
+		{ TEXT("one"), "one" }, { TEXT("one\r\n\r\n two \n"), "one\ntwo" }, { TEXT(" \n\n"), "" },
+		{ TEXT(""), "" },
 		{ TEXT("\xef\xbb\xbf" "a\nb\nc"), "a\nb\nc" },
 	};
 	struct error e = { 0 };
@@ -172,7 +173,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-	static const char *const names[] = { "a.txt", "a.caption", "b.caption", "a.tags", "empty.txt", "v1.5.txt", "a_1_2_3_4.caption" };
+	static const char *const names[] = { "a.txt", "a.caption", "b.caption", "a.tags", "empty.txt", "v1.5.txt",
+					     "a_1_2_3_4.caption" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char *path = path_join(folder, names[i]);
@@ -184,7 +186,7 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(cleaning), cmocka_unit_test(cap), cmocka_unit_test(lines), cmocka_unit_test(places),
-					    cmocka_unit_test(bad_tokens) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(cleaning), cmocka_unit_test(cap), cmocka_unit_test(lines),
+					    cmocka_unit_test(places), cmocka_unit_test(bad_tokens) };
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -107,7 +107,8 @@ static void long_captions(void **state)
 static void ends_of_lines(void **state)
 {
 	static const struct { const char *text, *unified; } texts[] = {
-		{ "a\nb\n", "a\nb\n" }, { "a\r\nb\r\n", "a\nb\n" }, { "a\rb\r", "a\nb\n" }, { "a\r\r\n\nb", "a\n\n\nb" }, { "\r", "\n" }, { "", "" },
+		{ "a\nb\n", "a\nb\n" }, { "a\r\nb\r\n", "a\nb\n" }, { "a\rb\r", "a\nb\n" },
+		{ "a\r\r\n\nb", "a\n\n\nb" }, { "\r", "\n" }, { "", "" },
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {

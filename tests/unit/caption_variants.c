@@ -16,20 +16,24 @@
 static const struct { struct caption_options o; const char *caption; uint32_t step; const char *words; } fixed[] = {
 	{ { USUAL }, "a robot, red", 0, "a robot, red" },
 	{ { USUAL }, "first\nsecond", 0, "first" },
-	{ { USUAL }, "{a|b}, |||, c", 0, "{a|b}, |||, c" },             /* wildcards and separators mean nothing unless asked for */
+	/* wildcards and separators mean nothing unless asked for */
+	{ { USUAL }, "{a|b}, |||, c", 0, "{a|b}, |||, c" },
 	{ { USUAL, .second_separator = ";;;" }, "a;;;b, c", 0, "a,b, c" },
 	{ { USUAL, .shuffle = true }, " one ", 0, "one" },
 	{ { USUAL, .shuffle = true }, "", 0, "" },
 	{ { USUAL, .shuffle = true, .keep_tokens = 9 }, "a ,b,  c", 0, "a, b, c" },
 	{ { USUAL, .shuffle = true, .keep_tokens = 2 }, "a,,b", 0, "a, , b" },           /* an empty tag is a tag */
 	{ { USUAL, .shuffle = true, .keep_separator = "|||" }, "a, b ||| c ||| d, e", 0, "a, b, c, d, e" },
-	{ { USUAL, .shuffle = true, .keep_separator = "|||" }, "a, , b ||| ,", 0, "a, b" },      /* and here it is none */
+	/* and here it is none */
+	{ { USUAL, .shuffle = true, .keep_separator = "|||" }, "a, , b ||| ,", 0, "a, b" },
 	{ { USUAL, .shuffle = true, .keep_separator = "|||" }, "||| a", 0, "a" },
 	{ { USUAL, .shuffle = true, .keep_separator = "|||", .keep_tokens = 1 }, "x ||| y", 0, "x, y" },
-	{ { .separator = "; ", .shuffle = true, .keep_tokens = 9 }, "a; b", 0, "a; b" },        /* joined by what they were cut at */
+	/* joined by what they were cut at */
+	{ { .separator = "; ", .shuffle = true, .keep_tokens = 9 }, "a; b", 0, "a; b" },
 	{ { .separator = ";", .shuffle = true, .keep_tokens = 9 }, "a;b, c ; d", 0, "a; b, c; d" },
 	{ { .separator = " ", .shuffle = true, .keep_tokens = 9 }, "a b", 0, "a b" },
-	{ { .separator = " | ", .shuffle = true, .keep_tokens = 9, .second_separator = "+" }, "a+b | c", 0, "a | b | c" },
+	{ { .separator = " | ", .shuffle = true, .keep_tokens = 9, .second_separator = "+" }, "a+b | c", 0,
+	  "a | b | c" },
 	{ { USUAL, .shuffle = true, .keep_tokens = 9, .second_separator = ";" }, "a;b, c", 0, "a,b, c" },
 	{ { USUAL, .tag_dropout = 1, .keep_tokens = 1 }, "a, b, c", 0, "a" },
 	{ { USUAL, .tag_dropout = 1, .keep_separator = "|" }, "a | b, c | d", 0, "a, d" },
@@ -51,14 +55,16 @@ static const struct { struct caption_options o; const char *caption; uint32_t st
 static void fixed_outcomes(void **state)
 {
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++) {
-		char *words = caption_of_visit(&fixed[i].o, fixed[i].caption, &(struct caption_visit){ 7, 0, fixed[i].step, 3, 100 });
+		char *words = caption_of_visit(&fixed[i].o, fixed[i].caption,
+					       &(struct caption_visit){ 7, 0, fixed[i].step, 3, 100 });
 		if (strcmp(words, fixed[i].words))
 			fail_msg("row %zu: '%s' became '%s', not '%s'", i, fixed[i].caption, words, fixed[i].words);
 		free(words);
 	}
 }
 
-/* Each outcome of a fair draw among n comes up in 600 n visits with frequency 1/n; 5 standard deviations are allowed. */
+/* Each outcome of a fair draw among n comes up in 600 n visits with frequency 1/n;
+ * 5 standard deviations are allowed. */
 static void outcomes(const struct caption_options *o, const char *caption, const char *const *expected, int n)
 {
 	long count[8] = { 0 }, visits = 600 * n;
@@ -86,8 +92,8 @@ static void fair_draws(void **state)
 	const struct caption_options out = { USUAL, .dropout = 0.5 };
 	const struct caption_options both = { USUAL, .shuffle = true, .keep_separator = "|" };
 
-	outcomes(&shuffle, "k, a, b, c", (const char *[]){ "k, a, b, c", "k, a, c, b", "k, b, a, c", "k, b, c, a", "k, c, a, b",
-							     "k, c, b, a" }, 6);
+	outcomes(&shuffle, "k, a, b, c", (const char *[]){ "k, a, b, c", "k, a, c, b", "k, b, a, c", "k, b, c, a",
+							   "k, c, a, b", "k, c, b, a" }, 6);
 	outcomes(&wild, "{a|b|} x", (const char *[]){ "a x", "b x", " x" }, 3);
 	outcomes(&wild, "one\ntwo\nthree", (const char *[]){ "one", "two", "three" }, 3);
 	outcomes(&wild, "{{{a|b}}}", (const char *[]){ "{a", "{b}" }, 2);
@@ -98,7 +104,8 @@ static void fair_draws(void **state)
 
 static void pure(void **state)
 {
-	const struct caption_options o = { USUAL, .shuffle = true, .tag_dropout = 0.3, .dropout = 0.1, .wildcard = true };
+	const struct caption_options o = { USUAL, .shuffle = true, .tag_dropout = 0.3, .dropout = 0.1,
+					   .wildcard = true };
 	const char *caption = "a, b, c, d, e, f, {g|h}";
 	int same = 0;
 
@@ -130,8 +137,8 @@ static void override(void **state)
 	const struct caption_options base = { USUAL, .keep_tokens = 4, .dropout = 0.5 };
 	struct caption_options o;
 	struct error e = { 0 };
-	json_t *own = json_loads("{\"shuffle_caption\":true,\"caption_dropout_rate\":0,\"keep_tokens_separator\":\"|||\","
-				 "\"token_warmup_step\":0.5}", 0, NULL);
+	json_t *own = json_loads("{\"shuffle_caption\":true,\"caption_dropout_rate\":0,"
+				 "\"keep_tokens_separator\":\"|||\",\"token_warmup_step\":0.5}", 0, NULL);
 
 	assert_int_equal(caption_options_override(&base, own, "x", &o, &e), 0);
 	json_decref(own);
@@ -177,8 +184,9 @@ static void check(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fixed_outcomes), cmocka_unit_test(fair_draws), cmocka_unit_test(pure), cmocka_unit_test(every_n_epochs),
-		cmocka_unit_test(override), cmocka_unit_test(bad_override), cmocka_unit_test(check),
+		cmocka_unit_test(fixed_outcomes), cmocka_unit_test(fair_draws), cmocka_unit_test(pure),
+		cmocka_unit_test(every_n_epochs), cmocka_unit_test(override), cmocka_unit_test(bad_override),
+		cmocka_unit_test(check),
 	};
 
 	return cmocka_run_group_tests_name("caption_variants", tests, NULL, NULL);

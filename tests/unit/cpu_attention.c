@@ -1,3 +1,4 @@
+/* The CPU's attention against double precision. */
 #include "cpu_reference.h"
 
 /* Scores are sums of d products, exponents are right to an ulp or two, and o is an average: a few times 1e-7 of the

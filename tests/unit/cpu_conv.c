@@ -1,3 +1,4 @@
+/* The CPU's convolutions against double precision. */
 #include "cpu_reference.h"
 
 /* A sum of k products in float, in blocks of 256; see cpu_product.c.  Winograd's transforms stay within it: 1e-6

@@ -1,3 +1,4 @@
+/* The CPU's elementwise operations against double precision. */
 #include "cpu_reference.h"
 
 /* An exponential of 1.1 ulp, a division and a few products: under ten roundings of 6e-8. */

@@ -1,3 +1,4 @@
+/* The CPU's mean squared error and sums against double precision. */
 #include "cpu_reference.h"
 
 struct loss_args {

@@ -1,3 +1,4 @@
+/* The CPU's losses of every kind against their formulas. */
 #include "cpu_reference.h"
 
 struct loss_args {
@@ -49,12 +50,14 @@ static void check_loss(enum loss_kind kind, bool masked, int n, int pixels, int 
 		c[i] = fabsf(c[i]) + 0.01f;
 	target[0] = x[0];               /* no slope where nothing is wrong */
 	for (size_t i = 0; i < all; i++)
-		loss[i / each] += formula(kind, (double)x[i] - target[i], c[i / each]) * (masked ? mask[i / channels] : 1) *
+		loss[i / each] += formula(kind, (double)x[i] - target[i],
+					  c[i / each]) * (masked ? mask[i / channels] : 1) *
 				  weight[i / each] / each;
 	every_way(&out, 1, run_loss, &a);
 	for (a.add = 0; a.add < 2; a.add++) {
 		for (size_t i = 0; i < all; i++)
-			dx[i] = derivative(kind, (double)x[i] - target[i], c[i / each]) * (masked ? mask[i / channels] : 1) *
+			dx[i] = derivative(kind, (double)x[i] - target[i],
+					   c[i / each]) * (masked ? mask[i / channels] : 1) *
 				weight[i / each] * dloss[i / each] / each + (a.add ? before[i] : 0);
 		out = (struct output){ all, a.add ? before : NULL, dx, 3e-7, NULL };
 		every_way(&out, 1, run_loss_back, &a);

@@ -1,3 +1,4 @@
+/* The CPU's operations that move values. */
 #include "cpu_reference.h"
 
 /* Copies are exact; sums of a few floats round a few times. */
@@ -121,7 +122,8 @@ static void run_multiply(struct device *d, struct output *out, const void *arg)
 /* Exact: one rounding. */
 static void products(void **state)
 {
-	static const struct move_args cases[] = { { .rows = 1, .c = 1 }, { .rows = 5, .c = 3 }, { .rows = 700, .c = 321 } };
+	static const struct move_args cases[] = { { .rows = 1, .c = 1 }, { .rows = 5, .c = 3 },
+						  { .rows = 700, .c = 321 } };
 
 	for (size_t t = 0; t < sizeof(cases) / sizeof(*cases); t++) {
 		struct move_args a = cases[t];
@@ -246,7 +248,8 @@ static void gathering(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(upsampling), cmocka_unit_test(per_sample), cmocka_unit_test(products),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(upsampling), cmocka_unit_test(per_sample),
+					    cmocka_unit_test(products),
 					    cmocka_unit_test(columns), cmocka_unit_test(gathering) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* The CPU's norms against double precision. */
 #include "cpu_reference.h"
 
 /* Statistics are exact to double rounding, so what is left is a handful of float operations an element (6e-8 each),
@@ -231,20 +232,24 @@ static void bands_give_the_bytes_of_the_whole(void **state)
 	for (size_t i = 0; i < 3 * sizeof(cuts) / sizeof(*cuts); i++) {
 		const struct norm_shape *s = &shapes[i % 3];
 		const int cut = cuts[i / 3], n = s->hw * s->c;
-		float *x = randoms(44, n), *gain = randoms(45, s->c), *bias = randoms(46, s->c), *y = guarded(n), *z = guarded(n);
+		float *x = randoms(44, n), *gain = randoms(45, s->c), *bias = randoms(46, s->c), *y = guarded(n),
+			*z = guarded(n);
 		float *sums = guarded(group_sums_floats(s->c)), stats[64], same[64];
 
 		cpu_backend.group_norm(d, y, stats, x, gain, bias, s);
 		for (int at = 0; at < s->hw; at += cut)
-			cpu_backend.group_norm_sums(d, same, sums, x + (size_t)at * s->c, at, cut < s->hw - at ? cut : s->hw - at, s);
+			cpu_backend.group_norm_sums(d, same, sums, x + (size_t)at * s->c, at, cut < s->hw - at ? cut :
+						    s->hw - at, s);
 		assert_memory_equal(same, stats, 2 * s->groups * sizeof(float));
 		for (int at = 0; at < s->hw; at += cut) {
 			struct norm_shape band = *s;
 			band.hw = cut < s->hw - at ? cut : s->hw - at;
-			cpu_backend.group_norm_apply(d, z + (size_t)at * s->c, same, x + (size_t)at * s->c, gain, bias, &band);
+			cpu_backend.group_norm_apply(d, z + (size_t)at * s->c, same, x + (size_t)at * s->c, gain, bias,
+						     &band);
 		}
 		assert_memory_equal(z, y, n * sizeof(float));
-		guarded_free(x); guarded_free(gain); guarded_free(bias); guarded_free(y); guarded_free(z); guarded_free(sums);
+		guarded_free(x); guarded_free(gain); guarded_free(bias); guarded_free(y); guarded_free(z);
+		guarded_free(sums);
 	}
 	cpu_backend.close(d);
 }

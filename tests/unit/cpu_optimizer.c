@@ -1,4 +1,5 @@
-/* What the optimizers need of the device, against double precision: every set of inner loops, several numbers of threads. */
+/* What the optimizers need of the device, against double precision: every set of inner loops,
+ * several numbers of threads. */
 #include "cpu_reference.h"
 
 struct operands {
@@ -92,12 +93,14 @@ static void lion_agrees_with_double(void **state)
 
 static void factored(const struct factored_shape s)
 {
-	const size_t rows = (size_t)s.outer * s.rows * s.inner, cols = (size_t)s.outer * s.cols * s.inner, n = rows * s.cols;
+	const size_t rows = (size_t)s.outer * s.rows * s.inner, cols = (size_t)s.outer * s.cols * s.inner,
+		n = rows * s.cols;
 	const double share = 0.25, eps = 1e-3;
 	float *g = randoms(21, n), *row = randoms(22, rows), *col = randoms(23, cols);
 	double *u = doubles(n), *r1 = doubles(rows), *c1 = doubles(cols);
 	struct operands o = { .x = g, .a = share, .eps = eps, .shape = s };
-	struct output out[3] = { { n, NULL, u, 2e-6, NULL }, { rows, row, r1, 3e-7, NULL }, { cols, col, c1, 3e-7, NULL } };
+	struct output out[3] = { { n, NULL, u, 2e-6, NULL }, { rows, row, r1, 3e-7, NULL },
+				 { cols, col, c1, 3e-7, NULL } };
 
 #define AT(o, r, c, i) (((size_t)((o) * s.rows + (r)) * s.cols + (c)) * s.inner + (i))
 #define ROW(o, r, i) ((size_t)((o) * s.rows + (r)) * s.inner + (i))
@@ -121,7 +124,8 @@ static void factored(const struct factored_shape s)
 				mean += r1[ROW(k, r, i)] / s.rows;
 			for (int r = 0; r < s.rows; r++)
 				for (int c = 0; c < s.cols; c++)
-					u[AT(k, r, c, i)] = g[AT(k, r, c, i)] / sqrt(r1[ROW(k, r, i)] / mean * c1[COL(k, c, i)]);
+					u[AT(k, r, c, i)] =
+						g[AT(k, r, c, i)] / sqrt(r1[ROW(k, r, i)] / mean * c1[COL(k, c, i)]);
 		}
 	every_way(out, 3, run_adafactor, &o);
 	free(u);
@@ -142,7 +146,8 @@ static void adafactor_agrees_with_double(void **state)
 	factored((struct factored_shape){ 1, 1, 1, 1 });
 }
 
-/* Sums of products that are exact in double, in two orders: n * 1e-16 at the very worst; the same for any number of threads. */
+/* Sums of products that are exact in double, in two orders: n * 1e-16 at the very worst;
+ * the same for any number of threads. */
 static void sums(void **state)
 {
 	const size_t n = 300007;
@@ -162,7 +167,8 @@ static void sums(void **state)
 		d = cpu_backend.open(&e);
 		got[0] = cpu_backend.sum_products(d, x, z, n);
 		got[1] = cpu_backend.sum_magnitudes(d, x, n);
-		assert_true(fabs(got[0] - products) < 1e-10 * magnitudes && fabs(got[1] - magnitudes) < 1e-10 * magnitudes);
+		assert_true(fabs(got[0] - products) < 1e-10 * magnitudes &&
+			    fabs(got[1] - magnitudes) < 1e-10 * magnitudes);
 		if (threads == 1)
 			memcpy(first, got, sizeof(got));
 		assert_memory_equal(first, got, sizeof(got));
@@ -173,12 +179,13 @@ static void sums(void **state)
 	guarded_free(z);
 }
 
-/* Values are tests/unit/optimizer.c's; here: one byte an element whatever the number of threads, and nothing past the end. */
+/* Values are tests/unit/optimizer.c's; here: one byte an element whatever the number of threads,
+ * and nothing past the end. */
 static void bytes_do_not_depend_on_threads(void **state)
 {
 	enum { N = 50003, BLOCKS = (N + ADAM8_BLOCK - 1) / ADAM8_BLOCK };
-	const struct adamw_step s = { .lr = 1e-3f, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8f, .decay = 0.01f, .correction1 = 0.1f,
-				      .correction2 = 1e-3f, .grad_scale = 1 };
+	const struct adamw_step s = { .lr = 1e-3f, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8f, .decay = 0.01f,
+				      .correction1 = 0.1f, .correction2 = 1e-3f, .grad_scale = 1 };
 	static uint8_t code[2][2][N + 1];
 	float *g = randoms(41, N), *absmax[2] = { randoms(42, BLOCKS), randoms(43, BLOCKS) }, map[2][256], *p[2];
 
@@ -220,8 +227,9 @@ static void bytes_do_not_depend_on_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(elementwise), cmocka_unit_test(lion_agrees_with_double), cmocka_unit_test(adafactor_agrees_with_double),
-		cmocka_unit_test(sums), cmocka_unit_test(bytes_do_not_depend_on_threads),
+		cmocka_unit_test(elementwise), cmocka_unit_test(lion_agrees_with_double),
+		cmocka_unit_test(adafactor_agrees_with_double), cmocka_unit_test(sums),
+		cmocka_unit_test(bytes_do_not_depend_on_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* The CPU's matrix products against double precision. */
 #include "cpu_reference.h"
 
 /* A sum of k products in float, in blocks of 256: rounding grows like the root of k, far below k * 6e-8. */

@@ -91,7 +91,8 @@ static void dry_touches_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(every_task_once), cmocka_unit_test(finds_by_name),
-					    cmocka_unit_test(tables_are_complete), cmocka_unit_test(dry_touches_nothing) };
+					    cmocka_unit_test(tables_are_complete),
+					    cmocka_unit_test(dry_touches_nothing) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,8 +15,8 @@
 static char folder[] = "/tmp/dataset_config.XXXXXX";
 
 static const struct dataset_subset defaults = { .num_repeats = 1, .resolution = { 1024, 1024 }, .enable_bucket = true,
-						.min_bucket_reso = 256, .max_bucket_reso = 2048, .bucket_reso_steps = 64,
-						.caption_extension = ".tags" };
+						.min_bucket_reso = 256, .max_bucket_reso = 2048,
+						.bucket_reso_steps = 64, .caption_extension = ".tags" };
 
 static int read_text(const char *text, struct dataset_config *c, struct error *e)
 {
@@ -38,8 +38,10 @@ static void fallback_order(void **state)
 
 	assert_int_equal(read_text("[general]\n" FALLBACK "[[datasets]]\nkeep_tokens = 2\nbatch_size = 4\n"
 				   "[[datasets.subsets]]\nimage_dir = 'a'\n"
-				   "[[datasets.subsets]]\nimage_dir = 'b'\nkeep_tokens = 3\nnum_repeats = 7\nis_reg = true\nclass_tokens = ''\n"
-				   "[[datasets]]\nresolution = [512, 256]\n[[datasets.subsets]]\nimage_dir = 'c'\nshuffle_caption = false\n"
+				   "[[datasets.subsets]]\nimage_dir = 'b'\nkeep_tokens = 3\nnum_repeats = 7\n"
+				   "is_reg = true\nclass_tokens = ''\n"
+				   "[[datasets]]\nresolution = [512, 256]\n[[datasets.subsets]]\nimage_dir = 'c'\n"
+				   "shuffle_caption = false\n"
 				   "caption_dropout_rate = 0.5\nkeep_tokens_separator = '|||'\n", &c, &e), 0);
 	assert_int_equal(c.count, 3);
 	assert_string_equal(c.subset[0].image_dir, "a");
@@ -71,24 +73,34 @@ static const struct { const char *text; const char *say; } mistakes[] = {
 	{ "[[datasets]]\n", ":1: a dataset without [[datasets.subsets]]" },
 	{ "[[datasets]]\n[[datasets.subsets]]\nnum_repeats = 2\n", ":2: a subset without image_dir" },
 	{ "[[datasets]]\n[[datasets.subsets]]\nimage_dir = ''\n", ":2: a subset without image_dir" },
-	{ "[[datasets]]\n" SUBSET "num_repeat = 2\n", ":4: unknown key 'num_repeat' in [[datasets.subsets]]; did you mean 'num_repeats'?" },
-	{ "[[datasets]]\n" SUBSET "resolution = 2\n", "'resolution' does not belong into [[datasets.subsets]]; move it to [[datasets]]" },
-	{ "[[datasets]]\nimage_dir = 'a'\n" SUBSET, ":2: 'image_dir' does not belong into [[datasets]]; move it to [[datasets.subsets]]" },
+	{ "[[datasets]]\n" SUBSET "num_repeat = 2\n", ":4: unknown key 'num_repeat' in [[datasets.subsets]]; "
+						      "did you mean 'num_repeats'?" },
+	{ "[[datasets]]\n" SUBSET "resolution = 2\n", "'resolution' does not belong into [[datasets.subsets]]; "
+						      "move it to [[datasets]]" },
+	{ "[[datasets]]\nimage_dir = 'a'\n" SUBSET, ":2: 'image_dir' does not belong into [[datasets]]; "
+						    "move it to [[datasets.subsets]]" },
 	{ "[general]\nis_reg = true\n[[datasets]]\n" SUBSET, ":2: 'is_reg' does not belong into [general]" },
 	{ "[general]\nlearning_rate = 1\n[[datasets]]\n" SUBSET, ":2: unknown key 'learning_rate' in [general]" },
-	{ "[[datasets]]\n" SUBSET "num_repeats = 0\n", ":4: num_repeats: '0' does not fit; give a whole number from 1 to 1000000" },
-	{ "[[datasets]]\n" SUBSET "shuffle_caption = 'maybe'\n", ":4: shuffle_caption: 'maybe' does not fit; give true or false" },
+	{ "[[datasets]]\n" SUBSET "num_repeats = 0\n", ":4: num_repeats: '0' does not fit; "
+						       "give a whole number from 1 to 1000000" },
+	{ "[[datasets]]\n" SUBSET "shuffle_caption = 'maybe'\n",
+	  ":4: shuffle_caption: 'maybe' does not fit; give true or false" },
 	{ "[[datasets]]\n" SUBSET "caption_dropout_rate = 1.5\n", ":4: caption_dropout_rate: '1.5' does not fit" },
 	{ "[[datasets]]\n" SUBSET "color_aug = true\n", ":4: 'color_aug' needs each visit's picture encoded anew" },
 	{ "[[datasets]]\n" SUBSET "metadata_file = 'm.json'\n", ":4: 'metadata_file' is not read" },
 	{ "[[datasets]]\nimage_directory = 'x'\n", "d.toml:2: this is a dataset file of musubi-tuner" },
 	{ "[[directory]]\npath = 'x'\n", "d.toml:1: this is a dataset file of diffusion-pipe" },
-	{ "[general]\nflip = true\n[[datasets]]\nresolutoin = 2\n[[datasets.subsets]]\npath = 'a'\nrepeats = 2\nqqqqqqqqqqq = 1\nimage_dir = 'a'\n",
-	  "d.toml:2: unknown keys 'flip' in [general] (did you mean 'flip_aug'?), 'resolutoin' in [[datasets]] (line 4; did you mean 'resolution'?), "
-	  "'path' in [[datasets.subsets]] (line 6; did you mean 'image_dir'?), 'repeats' in [[datasets.subsets]] (line 7; did you mean "
-	  "'num_repeats'?), 'qqqqqqqqqqq' in [[datasets.subsets]] (line 8); remove the line, or see lora-config(5)" },
-	{ "[[datasets]]\n" SUBSET "[datasets.subsets.custom_attributes]\ndiff_output_preservation = true\n", "'diff_output_preservation' is not there" },
-	{ "[[datasets]]\n" SUBSET "metadata_fil = 'm.json'\n", ":4: unknown key 'metadata_fil' in [[datasets.subsets]]; remove the line" },
+	{ "[general]\nflip = true\n[[datasets]]\nresolutoin = 2\n[[datasets.subsets]]\npath = 'a'\nrepeats = 2\n"
+	  "qqqqqqqqqqq = 1\nimage_dir = 'a'\n",
+	  "d.toml:2: unknown keys 'flip' in [general] (did you mean 'flip_aug'?), 'resolutoin' in [[datasets]] (line "
+	  "4; did you mean 'resolution'?), 'path' in [[datasets.subsets]] (line 6; "
+	  "did you mean 'image_dir'?), 'repeats' in [[datasets.subsets]] (line 7; "
+	  "did you mean 'num_repeats'?), 'qqqqqqqqqqq' in [[datasets.subsets]] (line 8); "
+	  "remove the line, or see lora-config(5)" },
+	{ "[[datasets]]\n" SUBSET "[datasets.subsets.custom_attributes]\ndiff_output_preservation = true\n",
+	  "'diff_output_preservation' is not there" },
+	{ "[[datasets]]\n" SUBSET "metadata_fil = 'm.json'\n",
+	  ":4: unknown key 'metadata_fil' in [[datasets.subsets]]; remove the line" },
 	{ "[[datasets]]\nsubsets = [1]\n", "must be tables" },
 	{ "general = 1\n[[datasets]]\n" SUBSET, "'general' must be a table" },
 	{ "[[datasets]\n", ":1: " },
@@ -112,8 +124,10 @@ static void harmless(void **state)
 	struct dataset_config c;
 	struct error e = { 0 };
 
-	assert_int_equal(read_text("[general]\ncolor_aug = false\nrandom_crop = false\n[[datasets]]\nnetwork_multiplier = 1\n" SUBSET
-				   "latents_only = false\nconditioning_data_dir = ''\ncaption_separator = ''\n", &c, &e), 0);
+	assert_int_equal(read_text("[general]\ncolor_aug = false\nrandom_crop = false\n[[datasets]]\n"
+				   "network_multiplier = 1\n" SUBSET
+				   "latents_only = false\nconditioning_data_dir = ''\ncaption_separator = ''\n", &c,
+				   &e), 0);
 	assert_int_equal(c.count, 1);
 	assert_null(c.subset[0].caption_options);
 	dataset_config_free(&c);
@@ -135,7 +149,8 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(fallback_order), cmocka_unit_test(what_is_said), cmocka_unit_test(harmless) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(fallback_order), cmocka_unit_test(what_is_said),
+					    cmocka_unit_test(harmless) };
 
 	return cmocka_run_group_tests_name("dataset_config", tests, make_folder, remove_folder);
 }

@@ -29,7 +29,8 @@ static float *drawn(size_t n, float spread)
 {
 	float *x = be->alloc(device, n * sizeof(*x));
 
-	random_normal(&(struct random){ 11, RANDOM_TEST, draws++, 0 }, x, n);   /* the CPU's device memory is host memory */
+	/* the CPU's device memory is host memory */
+	random_normal(&(struct random){ 11, RANDOM_TEST, draws++, 0 }, x, n);
 	for (size_t i = 0; i < n; i++)
 		x[i] *= spread;
 	return x;
@@ -47,15 +48,16 @@ struct bench {
 
 static struct tensor parameter(float *x, int n, int k, int c)
 {
-	return (struct tensor){ .data = x, .grad = be->alloc(device, (size_t)n * k * k * c * sizeof(*x)), .n = n, .h = k, .w = k, .c = c,
-				.wants_grad = true, .home = HOME_OWNER };
+	return (struct tensor){ .data = x, .grad = be->alloc(device, (size_t)n * k * k * c * sizeof(*x)), .n = n,
+				.h = k, .w = k, .c = c, .wants_grad = true, .home = HOME_OWNER };
 }
 
 static void set_up(struct bench *b, int k, float weight)
 {
 	float *turned;
 
-	*b = (struct bench){ .fan = (size_t)IN * k * k, .w = { .dtype = DTYPE_F32, .out = OUT, .in = IN, .kh = k, .kw = k } };
+	*b = (struct bench){ .fan = (size_t)IN * k * k, .w = { .dtype = DTYPE_F32, .out = OUT, .in = IN, .kh = k,
+							       .kw = k } };
 	b->host = drawn(OUT * b->fan, 0.3f);
 	turned = xmalloc(OUT * b->fan * sizeof(*turned));
 	for (size_t o = 0; o < OUT; o++)
@@ -63,7 +65,8 @@ static void set_up(struct bench *b, int k, float weight)
 			turned[o * b->fan + t % IN * k * k + t / IN] = b->host[o * b->fan + t];
 	assert_int_equal(be->prepare(device, &b->w, turned), 0);
 	free(turned);
-	b->branch = (struct branch){ .kind = &dora, .inner = &kind_lora.branch, .rank = RANK, .scale = SCALE, .constants = &constants,
+	b->branch = (struct branch){ .kind = &dora, .inner = &kind_lora.branch, .rank = RANK, .scale = SCALE,
+				     .constants = &constants,
 				    .fixed = be->alloc(device, OUT * sizeof(float)), .weight = weight };
 	b->branch.part[LORA_DOWN] = parameter(drawn(RANK * b->fan, 0.3f), RANK, k, IN);
 	b->branch.part[LORA_UP] = parameter(drawn(OUT * RANK, 1), OUT, 1, RANK);
@@ -77,7 +80,8 @@ static void set_up(struct bench *b, int k, float weight)
 
 static void tear_down(struct bench *b)
 {
-	struct tensor *const t[] = { &b->branch.part[LORA_DOWN], &b->branch.part[LORA_UP], &b->branch.part[LENGTHS_PART] };
+	struct tensor *const t[] = { &b->branch.part[LORA_DOWN], &b->branch.part[LORA_UP],
+				     &b->branch.part[LENGTHS_PART] };
 
 	for (int i = 0; i < 3; i++) {
 		be->release(device, t[i]->data);
@@ -97,7 +101,8 @@ static void sum_of_both(const struct bench *b, double v[MOST], double norm[OUT])
 			double *x = &v[o * b->fan + i];
 			*x = b->host[o * b->fan + i];
 			for (int k = 0; k < RANK; k++)
-				*x += (double)SCALE * b->branch.part[LORA_UP].data[o * RANK + k] * b->branch.part[LORA_DOWN].data[k * b->fan + i];
+				*x += (double)SCALE * b->branch.part[LORA_UP].data[o * RANK
+					+ k] * b->branch.part[LORA_DOWN].data[k * b->fan + i];
 			squares += *x * *x;
 		}
 		norm[o] = sqrt(squares);
@@ -139,7 +144,8 @@ static void norms_of_rows(void **state)
 
 struct reference { double y[ROWS * OUT], dx[ROWS * IN], down[RANK * IN], up[OUT * RANK], magnitude[OUT]; };
 
-/* The loss is the sum of dy y: its gradient by W' is dy^T x.  With W' = W + weight (m V / n - W) and n a constant, V = W + s B A. */
+/* The loss is the sum of dy y: its gradient by W' is dy^T x.
+ * With W' = W + weight (m V / n - W) and n a constant, V = W + s B A. */
 static void refer(const struct bench *b, const float *x, const float *dy, const float *bias, struct reference *r)
 {
 	static double v[MOST], norm[OUT];
@@ -148,7 +154,8 @@ static void refer(const struct bench *b, const float *x, const float *dy, const 
 	sum_of_both(b, v, norm);
 	for (int o = 0; o < OUT; o++)
 		for (int i = 0; i < IN; i++) {
-			const double gain = b->branch.part[LENGTHS_PART].data[o] / norm[o], w = b->host[o * IN + i], f = b->branch.weight;
+			const double gain = b->branch.part[LENGTHS_PART].data[o] / norm[o], w = b->host[o * IN + i],
+				f = b->branch.weight;
 			const double own = v[o * IN + i], all = w + f * (gain * own - w);
 			double slope = 0;
 			for (int row = 0; row < ROWS; row++) {
@@ -158,21 +165,25 @@ static void refer(const struct bench *b, const float *x, const float *dy, const 
 			}
 			r->magnitude[o] += f * slope * own / norm[o];
 			for (int k = 0; k < RANK; k++) {
-				r->up[o * RANK + k] += f * slope * gain * SCALE * b->branch.part[LORA_DOWN].data[k * IN + i];
-				r->down[k * IN + i] += f * slope * gain * SCALE * b->branch.part[LORA_UP].data[o * RANK + k];
+				r->up[o * RANK + k] += f * slope * gain * SCALE * b->branch.part[LORA_DOWN].data[k * IN
+					+ i];
+				r->down[k * IN + i] += f * slope * gain * SCALE * b->branch.part[LORA_UP].data[o * RANK
+					+ k];
 			}
 		}
 }
 
 /* A second batch of the same step: what the parameters have becomes twice as much. */
-static void check_adds(struct tape *t, struct tensor *x, const struct linear *l, float *target, const float *weights, struct reference *r)
+static void check_adds(struct tape *t, struct tensor *x, const struct linear *l, float *target, const float *weights,
+		       struct reference *r)
 {
 	const struct branch *a = l->branch;
 	struct tensor *y;
 
 	tape_reset(t);
 	y = op_linear(t, x, l);
-	tape_backward(t, op_mse(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT }, weights), 1);
+	tape_backward(t, op_mse(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT }, weights),
+		      1);
 	for (int i = 0; i < OUT; i++)
 		r->magnitude[i] *= 2;
 	for (int i = 0; i < OUT * RANK; i++)
@@ -228,8 +239,8 @@ static void forward_and_back(void **state)
 
 /* ---- by columns, and from a file ---- */
 
-/* y = W' x for pictures of one pixel, of which a filter's middle sees all; W' lies weight of the way from W to the sum of both with other
- * lengths, of rows or of columns.  all [OUT,fan] */
+/* y = W' x for pictures of one pixel, of which a filter's middle sees all; W' lies weight of the way from W to the sum
+ * of both with other lengths, of rows or of columns.  all [OUT,fan] */
 static void changed(const struct bench *b, const float *magnitude, bool by_input, double weight, double all[MOST])
 {
 	static double norm[OUT];
@@ -249,10 +260,11 @@ static void write_file(const struct bench *b, const char *path, const char *stem
 {
 	const int k = b->w.kh, dims = k > 1 ? 4 : 2;
 	float *down = xmalloc(RANK * b->fan * sizeof(*down)), alpha = SCALE * RANK;
-	char *name[] = { xprintf("%s.lora_down.weight", stem), xprintf("%s.lora_up.weight", stem), xprintf("%s.alpha", stem),
-			 xprintf("%s.dora_scale", stem) };
+	char *name[] = { xprintf("%s.lora_down.weight", stem), xprintf("%s.lora_up.weight", stem),
+			 xprintf("%s.alpha", stem), xprintf("%s.dora_scale", stem) };
 	const struct safetensors_out t[] = {
-		{ name[0], DTYPE_F32, dims, { RANK, IN, k, k }, down }, { name[1], DTYPE_F32, dims, { OUT, RANK, 1, 1 }, b->branch.part[LORA_UP].data },
+		{ name[0], DTYPE_F32, dims, { RANK, IN, k, k }, down },
+		{ name[1], DTYPE_F32, dims, { OUT, RANK, 1, 1 }, b->branch.part[LORA_UP].data },
 		{ name[2], DTYPE_F32, 0, { 0 }, &alpha },
 		{ name[3], DTYPE_F32, dims, { by_input ? 1 : OUT, by_input ? IN : 1, 1, 1 }, magnitude },
 	};
@@ -299,7 +311,8 @@ static void check_against(struct tape *t, const struct bench *b, const struct la
 static void check_file(bool convolution, bool by_input, double weight)
 {
 	static double all[MOST];
-	const char *stem = convolution ? "lora_unet_input_blocks_1_0_in_layers_2" : "lora_te1_text_model_encoder_layers_0_mlp_fc1";
+	const char *stem = convolution ? "lora_unet_input_blocks_1_0_in_layers_2" :
+		"lora_te1_text_model_encoder_layers_0_mlp_fc1";
 	char path[] = "/tmp/test-dora-XXXXXX";
 	struct layer_list layers = { 0 };
 	struct bench b;
@@ -316,8 +329,8 @@ static void check_file(bool convolution, bool by_input, double weight)
 	linear = (struct linear){ b.w, NULL, NULL };
 	conv = (struct conv){ b.w, NULL, NULL, 1 };
 	layer_add(&layers, convolution ? COMPONENT_UNET : COMPONENT_TE1, LAYER_OTHER,
-		  convolution ? "down_blocks.0.resnets.0.conv1" : "text_model.encoder.layers.0.mlp.fc1", convolution ? NULL : &linear,
-		  convolution ? &conv : NULL);
+		  convolution ? "down_blocks.0.resnets.0.conv1" : "text_model.encoder.layers.0.mlp.fc1",
+		  convolution ? NULL : &linear, convolution ? &conv : NULL);
 	write_file(&b, path, stem, magnitude, by_input);
 	a = adapter_load(path, &layers, weight, false, be, device, &e);
 	if (!a)
@@ -381,8 +394,8 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(norms_of_rows), cmocka_unit_test(forward_and_back), cmocka_unit_test(begins_as_the_layer),
-		cmocka_unit_test(from_files),
+		cmocka_unit_test(norms_of_rows), cmocka_unit_test(forward_and_back),
+		cmocka_unit_test(begins_as_the_layer), cmocka_unit_test(from_files),
 	};
 
 	return cmocka_run_group_tests(tests, open_device, close_device);

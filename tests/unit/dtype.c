@@ -40,7 +40,8 @@ static void names(void **state)
 		{ "F64", DTYPE_F64, 8 }, { "I64", DTYPE_I64, 8 }, { "U64", DTYPE_U64, 8 }, { "F32", DTYPE_F32, 4 },
 		{ "I32", DTYPE_I32, 4 }, { "U32", DTYPE_U32, 4 }, { "F16", DTYPE_F16, 2 }, { "BF16", DTYPE_BF16, 2 },
 		{ "I16", DTYPE_I16, 2 }, { "U16", DTYPE_U16, 2 }, { "F8_E4M3", DTYPE_F8_E4M3, 1 },
-		{ "F8_E5M2", DTYPE_F8_E5M2, 1 }, { "I8", DTYPE_I8, 1 }, { "U8", DTYPE_U8, 1 }, { "BOOL", DTYPE_BOOL, 1 },
+		{ "F8_E5M2", DTYPE_F8_E5M2, 1 }, { "I8", DTYPE_I8, 1 }, { "U8", DTYPE_U8, 1 },
+		{ "BOOL", DTYPE_BOOL, 1 },
 	};
 
 	assert_int_equal(sizeof(cases) / sizeof(*cases), DTYPE_COUNT);

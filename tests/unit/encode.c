@@ -1,4 +1,5 @@
-/* lora-encode's work in one process: memory over a long stream; no byte of an input leaves a content address as it was. */
+/* lora-encode's work in one process: memory over a long stream;
+ * no byte of an input leaves a content address as it was. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -60,8 +61,9 @@ static void write_images(const char *path, int side, uint32_t samples)
 /* In a process of its own, which says nothing; its peak in KiB, or -1 when it refuses. */
 static long encode_apart(const char *images, const char *output, const char *reuse)
 {
-	struct encode_settings s = { .model = "demo/tiny-sdxl", .device = "cpu", .output = output, .precision = "fp32", .batch = 2,
-				     .max_token_length = 75, .caption_variants = 1, .seed = "1", .reuse = reuse };
+	struct encode_settings s = { .model = "demo/tiny-sdxl", .device = "cpu", .output = output, .precision = "fp32",
+				     .batch = 2, .max_token_length = 75, .caption_variants = 1, .seed = "1",
+				     .reuse = reuse };
 	struct rusage usage;
 	struct error e;
 	int status;
@@ -132,8 +134,8 @@ static int must_come_out_whole(const struct files *f, const void *bytes, size_t 
 /* Whatever a bit or the end of OLD.tar is: what comes out is what comes out without it. */
 static void damage_in_the_old_stream_costs_only_time(void **state)
 {
-	struct files f = { path_join(folder, "images.tar"), path_join(folder, "old.tar"), path_join(folder, "fresh.tar"),
-			   path_join(folder, "again.tar"), { 0 } };
+	struct files f = { path_join(folder, "images.tar"), path_join(folder, "old.tar"),
+			   path_join(folder, "fresh.tar"), path_join(folder, "again.tar"), { 0 } };
 	uint64_t random = 1;
 	int refused = 0;
 	struct error e;
@@ -187,7 +189,8 @@ static void must_be_new(struct seen *s, const char id[65], const char *what)
 	memcpy(s->id[s->count++], id, 65);
 }
 
-static void latent_changes(struct seen *s, struct encoder *n, struct tar_sample *in, char *at, size_t bytes, const char *what)
+static void latent_changes(struct seen *s, struct encoder *n, struct tar_sample *in, char *at, size_t bytes,
+			   const char *what)
 {
 	char id[65];
 
@@ -233,10 +236,12 @@ struct words { char caption[40]; int32_t ids1[3 * 77], ids2[3 * 77]; float weigh
 
 static void address(const struct encoder *n, struct words *w, char id[65])
 {
-	encode_text_id(n, w->caption, &(struct chunk_batch){ .n = 1, .ids = { w->ids1, w->ids2 }, .weights = { w->weights1, w->weights2 } }, id);
+	encode_text_id(n, w->caption, &(struct chunk_batch){ .n = 1, .ids = { w->ids1, w->ids2 },
+							     .weights = { w->weights1, w->weights2 } }, id);
 }
 
-static void text_changes(struct seen *s, struct encoder *n, struct words *w, void *bytes, size_t count, size_t step, const char *what)
+static void text_changes(struct seen *s, struct encoder *n, struct words *w, void *bytes, size_t count, size_t step,
+			 const char *what)
 {
 	char id[65];
 
@@ -329,7 +334,8 @@ static void flip_and_hash(struct seen *s, const char *model, const char *file, e
 	fseek(f, 0, SEEK_END);
 	size = ftell(f);
 	for (int i = 0; i < 40; i++) {
-		const uint64_t first = 8 + header, at = i == 0 ? first : i == 1 ? size - 1 : first + (random >> 20) % (size - first);
+		const uint64_t first = 8 + header, at = i == 0 ? first : i == 1 ? size - 1 :
+			first + (random >> 20) % (size - first);
 		fseek(f, at, SEEK_SET);
 		byte = fgetc(f);
 		fseek(f, at, SEEK_SET);
@@ -350,10 +356,12 @@ static void flip_and_hash(struct seen *s, const char *model, const char *file, e
 static void every_byte_of_the_weights_counts(void **state)
 {
 	static const struct { const char *file; enum component c; } files[] = {
-		{ "vae/diffusion_pytorch_model.safetensors", COMPONENT_VAE }, { "text_encoder/model.safetensors", COMPONENT_TE1 },
+		{ "vae/diffusion_pytorch_model.safetensors", COMPONENT_VAE },
+		{ "text_encoder/model.safetensors", COMPONENT_TE1 },
 		{ "text_encoder_2/model.safetensors", COMPONENT_TE2 },
 	};
-	char *model = path_join(folder, "model"), *copy = xprintf("cp -rL demo/tiny-sdxl %s && chmod -R u+w %s", model, model);
+	char *model = path_join(folder, "model"), *copy = xprintf("cp -rL demo/tiny-sdxl %s && chmod -R u+w %s", model,
+								  model);
 	char *away = xprintf("rm -r %s", model);
 	struct seen s = { 0 };
 

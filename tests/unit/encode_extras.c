@@ -64,8 +64,9 @@ static struct latent_set encoded(const char *caption, const uint8_t *mask, bool 
 {
 	char *in = path_join(folder, "in.tar"), *to = path_join(folder, "out.tar");
 	const char *input = in, *output = to;
-	struct encode_settings s = { .model = "demo/tiny-sdxl", .device = "cpu", .output = to, .precision = "fp32", .batch = 1,
-				     .max_token_length = tokens, .caption_variants = 1, .seed = "1", .captions.weighted = weighted };
+	struct encode_settings s = { .model = "demo/tiny-sdxl", .device = "cpu", .output = to, .precision = "fp32",
+				     .batch = 1, .max_token_length = tokens, .caption_variants = 1, .seed = "1",
+				     .captions.weighted = weighted };
 	struct latent_set set = { 0 };
 	struct error e;
 
@@ -82,7 +83,8 @@ static struct latent_set encoded(const char *caption, const uint8_t *mask, bool 
 static void masks(void **state)
 {
 	static const uint8_t quarters[4] = { 0, 255, 51, 102 }, white[4] = { 255, 255, 255, 255 };
-	struct latent_set a = encoded("x", quarters, false, 75), b = encoded("x", NULL, false, 75), c = encoded("x", white, false, 75);
+	struct latent_set a = encoded("x", quarters, false, 75), b = encoded("x", NULL, false, 75),
+		c = encoded("x", white, false, 75);
 	const struct latent_sample *s = &a.sample[0];
 
 	assert_int_equal(s->w * s->h, LATENT * LATENT);
@@ -100,7 +102,8 @@ static void masks(void **state)
 }
 
 /* got is plain, but that words first..last are times weight. */
-static void weighed(const struct latent_sample *got, const struct latent_sample *plain, int first, int last, float weight)
+static void weighed(const struct latent_sample *got, const struct latent_sample *plain, int first, int last,
+		    float weight)
 {
 	const float *a = got->text.of[CONDITION_CONTEXT].data, *b = plain->text.of[CONDITION_CONTEXT].data;
 	const int length = got->text.of[CONDITION_CONTEXT].length, width = got->text.of[CONDITION_CONTEXT].width;
@@ -126,7 +129,8 @@ static void weighted_captions(void **state)
 	/* Without brackets it is the same text. */
 	weighed(&c.sample[0], &b.sample[0], 0, 0, 1);
 	assert_string_equal(c.sample[0].id, b.sample[0].id);
-	assert_memory_not_equal(d.sample[0].text.of[CONDITION_CONTEXT].data, a.sample[0].text.of[CONDITION_CONTEXT].data,
+	assert_memory_not_equal(d.sample[0].text.of[CONDITION_CONTEXT].data,
+				a.sample[0].text.of[CONDITION_CONTEXT].data,
 				10 * a.sample[0].text.of[CONDITION_CONTEXT].width * sizeof(float));
 	latent_set_free(&a);
 	latent_set_free(&b);
@@ -166,7 +170,8 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(masks), cmocka_unit_test(weighted_captions), cmocka_unit_test(in_chunks) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(masks), cmocka_unit_test(weighted_captions),
+					    cmocka_unit_test(in_chunks) };
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

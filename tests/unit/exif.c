@@ -42,7 +42,8 @@ static void truncated(void **state)
 static void damaged(void **state)
 {
 	static const struct { size_t at; char value; } damage[] = {
-		{ 0, 'X' }, { 1, 'M' }, { 2, 43 }, { 7, 0x7f }, { 4, 0x21 }, { 22, 0x13 }, { 24, 5 }, { 30, 0 }, { 30, 9 },
+		{ 0, 'X' }, { 1, 'M' }, { 2, 43 }, { 7, 0x7f }, { 4, 0x21 }, { 22, 0x13 }, { 24, 5 }, { 30, 0 },
+		{ 30, 9 },
 		{ 31, 1 } };
 
 	for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {

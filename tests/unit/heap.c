@@ -52,7 +52,8 @@ static void leave_block(struct trial *t)
 /* One turn: mostly takes while little is held, mostly gives while much is; now and then a block ends. */
 static void turn(struct trial *t, uint32_t k)
 {
-	static const enum heap_kind kinds[] = { HEAP_KEPT, HEAP_KEPT, HEAP_KEPT, HEAP_INSIDE, HEAP_INSIDE, HEAP_INSIDE, HEAP_PILED };
+	static const enum heap_kind kinds[] = { HEAP_KEPT, HEAP_KEPT, HEAP_KEPT, HEAP_INSIDE, HEAP_INSIDE, HEAP_INSIDE,
+						HEAP_PILED };
 	const enum heap_kind kind = kinds[draw(k, 0, 7)];
 	const size_t bytes = draw(k, 1, 5000);
 
@@ -97,7 +98,8 @@ static void pieces_never_overlap(void **state)
 	heap_free(&t.heap);
 }
 
-/* The same calls in a stretch of exactly the peak: they all fit, at the same distances from the ends.  With a line less one does not. */
+/* The same calls in a stretch of exactly the peak: they all fit, at the same distances from the ends.
+ * With a line less one does not. */
 static void a_dry_run_tells_the_size(void **state)
 {
 	struct trial dry, real;
@@ -138,7 +140,8 @@ static void full_is_null(void **state)
 	heap_free(&h);
 }
 
-/* low end: A B C; B goes.  A gap takes what fits first from its own end, the pile from the far side, a block's inside before it grows. */
+/* low end: A B C; B goes.  A gap takes what fits first from its own end, the pile from the far side,
+ * a block's inside before it grows. */
 static void gaps_are_used(void **state)
 {
 	struct heap h;
@@ -183,8 +186,9 @@ static void giving_twice_ends_the_program(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces_never_overlap), cmocka_unit_test(a_dry_run_tells_the_size), cmocka_unit_test(full_is_null),
-		cmocka_unit_test(gaps_are_used), cmocka_unit_test(giving_twice_ends_the_program),
+		cmocka_unit_test(pieces_never_overlap), cmocka_unit_test(a_dry_run_tells_the_size),
+		cmocka_unit_test(full_is_null), cmocka_unit_test(gaps_are_used),
+		cmocka_unit_test(giving_twice_ends_the_program),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

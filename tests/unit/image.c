@@ -385,7 +385,8 @@ static void alpha_is_kept(void **state)
 		size_t n = exif_of(o, true, exif);
 		make_webp(&b[0], rgba, exif, n);
 		make_webp(&b[1], opaque, exif, n);
-		struct image kept = decode(&b[0], &keep, NULL), left = decode(&b[0], NULL, NULL), solid = decode(&b[1], &keep, NULL);
+		struct image kept = decode(&b[0], &keep, NULL), left = decode(&b[0], NULL, NULL),
+			solid = decode(&b[1], &keep, NULL);
 		assert_null(left.alpha);
 		assert_null(solid.alpha);
 		assert_non_null(kept.alpha);

@@ -1,5 +1,5 @@
-/* An interlaced PNG is decoded pass by pass, without a second copy of the picture: at every small size, where passes are empty or end within a
- * row, and in every kind of pixel it must be what the same picture is straight. */
+/* An interlaced PNG is decoded pass by pass, without a second copy of the picture: at every small size, where passes
+ * are empty or end within a row, and in every kind of pixel it must be what the same picture is straight. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -87,9 +87,10 @@ static void assert_same(int w, int h, struct kind k, bool turn)
 static void every_size_and_kind(void **state)
 {
 	static const struct kind kinds[] = {
-		{ PNG_COLOR_TYPE_GRAY, 1 }, { PNG_COLOR_TYPE_GRAY, 2 }, { PNG_COLOR_TYPE_GRAY, 4 }, { PNG_COLOR_TYPE_GRAY, 8 },
-		{ PNG_COLOR_TYPE_GRAY, 16 }, { PNG_COLOR_TYPE_PALETTE, 1 }, { PNG_COLOR_TYPE_PALETTE, 4 }, { PNG_COLOR_TYPE_PALETTE, 8 },
-		{ PNG_COLOR_TYPE_RGB, 8 }, { PNG_COLOR_TYPE_RGB, 16 }, { PNG_COLOR_TYPE_GRAY_ALPHA, 8 }, { PNG_COLOR_TYPE_GRAY_ALPHA, 16 },
+		{ PNG_COLOR_TYPE_GRAY, 1 }, { PNG_COLOR_TYPE_GRAY, 2 }, { PNG_COLOR_TYPE_GRAY, 4 },
+		{ PNG_COLOR_TYPE_GRAY, 8 }, { PNG_COLOR_TYPE_GRAY, 16 }, { PNG_COLOR_TYPE_PALETTE, 1 },
+		{ PNG_COLOR_TYPE_PALETTE, 4 }, { PNG_COLOR_TYPE_PALETTE, 8 }, { PNG_COLOR_TYPE_RGB, 8 },
+		{ PNG_COLOR_TYPE_RGB, 16 }, { PNG_COLOR_TYPE_GRAY_ALPHA, 8 }, { PNG_COLOR_TYPE_GRAY_ALPHA, 16 },
 		{ PNG_COLOR_TYPE_RGBA, 8 }, { PNG_COLOR_TYPE_RGBA, 16 },
 	};
 

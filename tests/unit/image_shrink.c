@@ -1,5 +1,6 @@
-/* A JPEG that is more than its reader needs is made smaller while it is decoded: never below what is needed, upright sizes told of
- * the file, and nearly what averages of all its pixels give.  Made by our own writer, which is libjpeg's. */
+/* A JPEG that is more than its reader needs is made smaller while it is decoded: never below what is needed, upright
+ * sizes told of the file, and nearly what averages of all its pixels give.  Made by our own writer, which is
+ * libjpeg's. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,8 +16,8 @@ enum { W = 403, H = 301 };
 /* Waves of every direction, none finer than a picture's details are. */
 static void make(struct buffer *out, bool on_its_side, bool png)
 {
-	static const unsigned char exif[] = { 0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0,
-					      0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0 };
+	static const unsigned char exif[] = { 0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'I', 'I', 42, 0, 8, 0, 0, 0,
+					      1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0 };
 	struct image i = { W, H, xmalloc(W * H * 3) };
 	struct buffer plain = { 0 };
 
@@ -63,8 +64,10 @@ static struct image decode(const struct buffer *b, struct ask *a, struct image_i
 static void sizes(void **state)
 {
 	static const struct { int least[2], width, height; } cases[] = {
-		{ { 403, 301 }, 403, 301 }, { { 202, 1 }, 403, 301 },   { { 201, 151 }, 403, 301 }, { { 201, 150 }, 202, 151 },
-		{ { 101, 75 }, 202, 151 },  { { 100, 75 }, 101, 76 },   { { 50, 37 }, 51, 38 },     { { 1, 1 }, 51, 38 },
+		{ { 403, 301 }, 403, 301 }, { { 202, 1 }, 403, 301 },   { { 201, 151 }, 403, 301 },
+		{ { 201, 150 }, 202, 151 },
+		{ { 101, 75 }, 202, 151 },  { { 100, 75 }, 101, 76 },   { { 50, 37 }, 51, 38 },
+		{ { 1, 1 }, 51, 38 },
 		{ { 1000, 1 }, 403, 301 },
 	};
 
@@ -98,8 +101,8 @@ static double psnr(const struct image *a, const struct image *b)
 	return 10 * log10(255.0 * 255 * n / (sum + 1e-9));
 }
 
-/* Coarse pixels averaged again blur a little, more the fewer there are.  With the last column taken for a whole pixel 1/2 comes to
- * 39 dB. */
+/* Coarse pixels averaged again blur a little, more the fewer there are.  With the last column taken for a whole pixel
+ * 1/2 comes to 39 dB. */
 static void nearly_averages(void **state)
 {
 	static const double least[] = { [2] = 50, [4] = 46, [8] = 37 };

@@ -37,8 +37,10 @@ static float *values(uint32_t item, size_t n)
 /* A whole sample: mirrored, two captions encoded. */
 static struct latent_sample whole(void)
 {
-	struct latent_sample s = { .key = "00000000", .c = C, .h = H, .w = W, .variants = VARIANTS, .captions = VARIANTS,
-				   .text = { VARIANTS, { [CONDITION_CONTEXT] = { LENGTH, CONTEXT }, [CONDITION_POOLED] = { 1, POOLED } } } };
+	struct latent_sample s = { .key = "00000000", .c = C, .h = H, .w = W, .variants = VARIANTS,
+				   .captions = VARIANTS,
+				   .text = { VARIANTS, { [CONDITION_CONTEXT] = { LENGTH, CONTEXT },
+							 [CONDITION_POOLED] = { 1, POOLED } } } };
 
 	memset(s.id, 'a', 64);
 	s.mean = values(0, C * H * W);
@@ -56,8 +58,10 @@ static struct latent_sample whole(void)
 	return s;
 }
 
-static const char good_json[] = "{\"path\": \"a/b.png\", \"sha256\": \"00\", \"captions\": [\"a robot\", \"robot, a \xc3\xa9\"], \"repeats\": 3,"
-	" \"weight\": 0.5, \"regularization\": true, \"original\": [640, 384], \"resized\": [80, 48], \"bucket\": [64, 48], \"crop\": [8, -1]}";
+static const char good_json[] = "{\"path\": \"a/b.png\", \"sha256\": \"00\", \"captions\": [\"a robot\", \"robot, "
+				"a \xc3\xa9\"], \"repeats\": 3, \"weight\": 0.5, \"regularization\": true, "
+				"\"original\": [640, 384], \"resized\": [80, 48], \"bucket\": [64, 48], \"crop\": [8, "
+				"-1]}";
 
 static json_t *json_of(const char *text)
 {
@@ -115,9 +119,11 @@ static void round_trip(void **state)
 	assert_memory_equal(r->flip_std, s.flip_std, C * H * W * sizeof(float));
 	assert_memory_equal(CONTEXT_OF(r), CONTEXT_OF(&s), VARIANTS * LENGTH * CONTEXT * sizeof(float));
 	assert_memory_equal(POOLED_OF(r), POOLED_OF(&s), VARIANTS * POOLED * sizeof(float));
-	assert_true(r->c == C && r->h == H && r->w == W && r->variants == VARIANTS && r->text.of[CONDITION_CONTEXT].length == LENGTH);
+	assert_true(r->c == C && r->h == H && r->w == W && r->variants == VARIANTS &&
+		    r->text.of[CONDITION_CONTEXT].length == LENGTH);
 	assert_true(r->repeats == 3 && r->weight == 0.5 && r->regularization);
-	assert_true(r->original[0] == 640 && r->original[1] == 384 && r->bucket[0] == 64 && r->bucket[1] == 48 && r->crop[0] == 8 &&
+	assert_true(r->original[0] == 640 && r->original[1] == 384 && r->bucket[0] == 64 && r->bucket[1] == 48 &&
+		    r->crop[0] == 8 &&
 		    r->crop[1] == -1);
 	assert_int_equal(r->captions, 2);
 	assert_string_equal(r->caption[1], "robot, a \xc3\xa9");
@@ -200,7 +206,8 @@ static void free_three(struct latent_sample s[3])
 static void each_text_is_stored_once(void **state)
 {
 	/* Which sample's first row each variant must be, and whether it is that one's second. */
-	static const struct { int of, second; } want[3][VARIANTS] = { { { 0, 0 }, { 0, 1 } }, { { 1, 0 }, { 0, 0 } }, { { 0, 1 }, { 1, 0 } } };
+	static const struct { int of, second; } want[3][VARIANTS] = { { { 0, 0 }, { 0, 1 } }, { { 1, 0 }, { 0, 0 } },
+								      { { 0, 1 }, { 1, 0 } } };
 	struct latent_sample s[3];
 	char *path = in_folder("round.tar");
 	struct latent_set set;
@@ -215,9 +222,11 @@ static void each_text_is_stored_once(void **state)
 		assert_int_equal(r->variants, VARIANTS);
 		for (int v = 0; v < VARIANTS; v++) {
 			const struct latent_sample *from = &s[want[i][v].of];
-			assert_memory_equal(CONTEXT_OF(r) + v * LENGTH * CONTEXT, CONTEXT_OF(from) + want[i][v].second * LENGTH * CONTEXT,
+			assert_memory_equal(CONTEXT_OF(r) + v * LENGTH * CONTEXT,
+					    CONTEXT_OF(from) + want[i][v].second * LENGTH * CONTEXT,
 					    LENGTH * CONTEXT * sizeof(float));
-			assert_memory_equal(POOLED_OF(r) + v * POOLED, POOLED_OF(from) + want[i][v].second * POOLED, POOLED * sizeof(float));
+			assert_memory_equal(POOLED_OF(r) + v * POOLED, POOLED_OF(from) + want[i][v].second * POOLED,
+					    POOLED * sizeof(float));
 		}
 	}
 	latent_set_free(&set);
@@ -311,7 +320,8 @@ static void hash_of(const struct latent_set *set, char hex[65])
 		sha256_add(&h, s->std, sizeof(float) * s->c * s->h * s->w);
 		sha256_add(&h, s->flip_mean, sizeof(float) * s->c * s->h * s->w);
 		sha256_add(&h, s->flip_std, sizeof(float) * s->c * s->h * s->w);
-		sha256_add(&h, CONTEXT_OF(s), sizeof(float) * s->variants * condition_size(&s->text, CONDITION_CONTEXT));
+		sha256_add(&h, CONTEXT_OF(s), sizeof(float) * s->variants * condition_size(&s->text,
+			CONDITION_CONTEXT));
 		sha256_add(&h, POOLED_OF(s), sizeof(float) * s->variants * condition_size(&s->text, CONDITION_POOLED));
 	}
 	sha256_hex(&h, hex);
@@ -417,13 +427,14 @@ static char *with(const char *key, const char *value)
 static void malformed_fields(void **state)
 {
 	static const struct { const char *key, *value, *says; } cases[] = {
-		{ "repeats", NULL, "repeats" }, { "repeats", "0", "repeats" }, { "repeats", "-1", "repeats" }, { "repeats", "1.5", "repeats" },
-		{ "repeats", "1000001", "repeats" }, { "repeats", "\"3\"", "repeats" },
+		{ "repeats", NULL, "repeats" }, { "repeats", "0", "repeats" }, { "repeats", "-1", "repeats" },
+		{ "repeats", "1.5", "repeats" }, { "repeats", "1000001", "repeats" }, { "repeats", "\"3\"", "repeats" },
 		{ "weight", NULL, "weight" }, { "weight", "-0.5", "weight" }, { "weight", "\"1\"", "weight" },
 		{ "captions", NULL, "captions" }, { "captions", "[]", "captions" }, { "captions", "[1]", "captions" },
 		{ "captions", "\"one\"", "captions" }, { "captions", "[\"a\", null]", "captions" },
-		{ "original", NULL, "original" }, { "original", "[1]", "original" }, { "original", "[1.5, 2]", "original" },
-		{ "crop", "[99999999, 0]", "crop" }, { "bucket", "[\"64\", 48]", "bucket" }, { "bucket", "64", "bucket" },
+		{ "original", NULL, "original" }, { "original", "[1]", "original" },
+		{ "original", "[1.5, 2]", "original" }, { "crop", "[99999999, 0]", "crop" },
+		{ "bucket", "[\"64\", 48]", "bucket" }, { "bucket", "64", "bucket" },
 	};
 	struct latent_sample s = whole();
 
@@ -439,8 +450,9 @@ static void not_finite(void **state)
 {
 	struct latent_sample s = whole();
 	struct { float *at; const char *name; } places[] = {
-		{ &s.mean[0], "mean" }, { &s.std[C * H * W - 1], "std" }, { &s.flip_mean[5], "mean.flip" }, { &s.flip_std[5], "std.flip" },
-		{ &CONTEXT_OF(&s)[VARIANTS * LENGTH * CONTEXT - 1], "context" }, { &POOLED_OF(&s)[0], "pooled" },
+		{ &s.mean[0], "mean" }, { &s.std[C * H * W - 1], "std" }, { &s.flip_mean[5], "mean.flip" },
+		{ &s.flip_std[5], "std.flip" }, { &CONTEXT_OF(&s)[VARIANTS * LENGTH * CONTEXT - 1], "context" },
+		{ &POOLED_OF(&s)[0], "pooled" },
 	};
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
@@ -570,8 +582,9 @@ static int remove_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(round_trip), cmocka_unit_test(planes_are_turned), cmocka_unit_test(without_text_and_mirror),
-		cmocka_unit_test(malformed_fields), cmocka_unit_test(not_finite), cmocka_unit_test(samples_of_two_models),
+		cmocka_unit_test(round_trip), cmocka_unit_test(planes_are_turned),
+		cmocka_unit_test(without_text_and_mirror), cmocka_unit_test(malformed_fields),
+		cmocka_unit_test(not_finite), cmocka_unit_test(samples_of_two_models),
 		cmocka_unit_test(malformed_payloads), cmocka_unit_test(the_digest_sees_what_training_sees),
 		cmocka_unit_test(an_empty_stream_is_refused), cmocka_unit_test(each_text_is_stored_once),
 		cmocka_unit_test(a_text_that_is_nowhere), cmocka_unit_test(parts_become_one_set),

@@ -133,10 +133,10 @@ static void twins_are_told_once(void **state)
 	twins_add(t, "grey", &grey);
 	assert_int_equal(twins_report(t, &f), 0);
 	assert_string_equal(said(&f),
-		"{\"event\":\"finding\",\"severity\":\"warning\",\"code\":\"near-duplicate\",\"path\":\"b\",\"say\":\"looks like a "
-		"(0 of 64 bits differ); keep the better one unless both are wanted\"}\n"
-		"{\"event\":\"finding\",\"severity\":\"warning\",\"code\":\"duplicate\",\"path\":\"d\",\"say\":\"the same pixels as c; "
-		"keep one, and raise its repeats if it should count more\"}\n");
+		"{\"event\":\"finding\",\"severity\":\"warning\",\"code\":\"near-duplicate\",\"path\":\"b\","
+		"\"say\":\"looks like a (0 of 64 bits differ); keep the better one unless both are wanted\"}\n"
+		"{\"event\":\"finding\",\"severity\":\"warning\",\"code\":\"duplicate\",\"path\":\"d\",\"say\":\"the "
+		"same pixels as c; keep one, and raise its repeats if it should count more\"}\n");
 	twins_free(t);
 }
 
@@ -163,7 +163,8 @@ static void words_beyond_75_tokens_are_named(void **state)
 	f = begin();
 	dogs(&b, 75, "red cat,  sleeping");
 	assert_int_equal(captions_cut(&f, t, t, "p", b.data), 0);
-	assert_non_null(strstr(said(&f), "\"the caption has 79 tokens, 75 are read; these words fall off: red cat,  sleeping; "));
+	assert_non_null(strstr(said(&f), "\"the caption has 79 tokens, 75 are read; "
+					 "these words fall off: red cat,  sleeping; "));
 	f = begin();
 	dogs(&b, 74, "sdkfjhsdkfjh");           /* a word of which only a part fits is lost, as a word */
 	assert_int_equal(captions_cut(&f, t, NULL, "p", b.data), 0);
@@ -180,7 +181,8 @@ static void words_beyond_75_tokens_are_named(void **state)
 
 static void rare_tags_near_a_frequent_one(void **state)
 {
-	static const char *const rare[] = { "gizmo robto", "Gizmo robots", "gizmo_robot", "gizmo robo", "girl2 on roof", "k\303\266nig" };
+	static const char *const rare[] = { "gizmo robto", "Gizmo robots", "gizmo_robot", "gizmo robo", "girl2 on roof",
+					    "k\303\266nig" };
 	static const struct caption_options commas = { 0 };
 	struct findings f = begin();
 	struct tags *t = tags_new();
@@ -219,12 +221,14 @@ static void steps_are_counted_by_bucket(void **state)
 	batches_add(b, (int[]){ 48, 80 }, 3, 2);        /* another dataset */
 	assert_int_equal(batches_report(b, &f), 0);
 	assert_string_equal(said(&f),
-		"{\"event\":\"finding\",\"severity\":\"note\",\"code\":\"remainder\",\"path\":null,\"say\":\"bucket 48x80: 3 samples of 1 "
-		"pictures, so the last of 2 batches has 1 of 2; add pictures of this shape, or take another batch size\"}\n"
-		"{\"event\":\"finding\",\"severity\":\"note\",\"code\":\"remainder\",\"path\":null,\"say\":\"bucket 64x64: 13 samples of 2 "
-		"pictures, so the last of 4 batches has 1 of 4; add pictures of this shape, or take another batch size\"}\n"
-		"{\"event\":\"finding\",\"severity\":\"note\",\"code\":\"steps\",\"path\":null,\"say\":\"4 pictures, 24 samples, 3 buckets, "
-		"batch size 4: 8 steps an epoch\"}\n");
+		"{\"event\":\"finding\",\"severity\":\"note\",\"code\":\"remainder\",\"path\":null,\"say\":\"bucket "
+		"48x80: 3 samples of 1 pictures, so the last of 2 batches has 1 of 2; "
+		"add pictures of this shape, or take another batch size\"}\n"
+		"{\"event\":\"finding\",\"severity\":\"note\",\"code\":\"remainder\",\"path\":null,\"say\":\"bucket "
+		"64x64: 13 samples of 2 pictures, so the last of 4 batches has 1 of 4; "
+		"add pictures of this shape, or take another batch size\"}\n"
+		"{\"event\":\"finding\",\"severity\":\"note\",\"code\":\"steps\",\"path\":null,\"say\":\"4 pictures, "
+		"24 samples, 3 buckets, batch size 4: 8 steps an epoch\"}\n");
 	batches_free(b);
 }
 

@@ -82,7 +82,8 @@ static void padding_is_zero(void **state)
 	tokenizer_free(t);
 }
 
-/* 74 words, then "(a a a:1.5)": one of the three fills the first chunk, two begin the second; what is behind the last has weight 1. */
+/* 74 words, then "(a a a:1.5)": one of the three fills the first chunk, two begin the second;
+ * what is behind the last has weight 1. */
 static void weights_stand_where_their_words_do(void **state)
 {
 	struct error e;
@@ -98,7 +99,8 @@ static void weights_stand_where_their_words_do(void **state)
 	expect(0, 75, 0, 0, EOS);
 	expect(1, 3, EOS, EOS, EOS);
 	for (int i = 0; i < 2 * LENGTH; i++)
-		assert_float_equal(weights[i], i == 75 || i == LENGTH + 1 || i == LENGTH + 2 ? 1.5f : i == LENGTH + 3 ? 1 / 1.1f : 1, 1e-6);
+		assert_float_equal(weights[i], i == 75 || i == LENGTH + 1 || i == LENGTH + 2 ? 1.5f :
+				   i == LENGTH + 3 ? 1 / 1.1f : 1, 1e-6);
 	/* Cut off with the words; nothing in brackets is the text as it is, \( a bracket. */
 	assert_int_equal(chunks_encode_weighted(t, text.data, 1, LENGTH, ids, weights, &e), 0);
 	expect(0, 75, 0, 0, EOS);

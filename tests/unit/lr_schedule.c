@@ -29,9 +29,12 @@ static void equals_pytorch(void **state)
 		struct lr_schedule s = {
 			.name = json_string_value(json_object_get(one, "lr_scheduler")),
 			.warmup = number(one, "warmup_steps", 0), .total = number(one, "total_steps", 0),
-			.cycles = number(one, "lr_scheduler_num_cycles", 1), .power = number(one, "lr_scheduler_power", 1),
-			.end = 1e-7 / number(one, "learning_rate", 1), .min_ratio = number(one, "lr_scheduler_min_lr_ratio", 0),
-			.decay = number(one, "lr_decay_steps", 0), .timescale = number(one, "lr_scheduler_timescale", 0),
+			.cycles = number(one, "lr_scheduler_num_cycles", 1),
+			.power = number(one, "lr_scheduler_power", 1),
+			.end = 1e-7 / number(one, "learning_rate", 1),
+			.min_ratio = number(one, "lr_scheduler_min_lr_ratio", 0),
+			.decay = number(one, "lr_decay_steps", 0), .timescale = number(one, "lr_scheduler_timescale",
+				0),
 		};
 		assert_true(lr_schedule_known(s.name));
 		for (k = 0; k < json_array_size(wanted); k++) {
@@ -48,7 +51,8 @@ static void equals_pytorch(void **state)
 static void warmup_forms(void **state)
 {
 	static const struct { const char *text; long total, steps; } good[] = {
-		{ "0", 100, 0 }, { "20", 100, 20 }, { "0.1", 1000, 100 }, { "0.15", 50, 7 }, { "10%", 200, 20 }, { NULL, 10, 0 } };
+		{ "0", 100, 0 }, { "20", 100, 20 }, { "0.1", 1000, 100 }, { "0.15", 50, 7 }, { "10%", 200, 20 },
+		{ NULL, 10, 0 } };
 	static const char *const bad[] = { "x", "-1", "200", "10%%", "nan" };
 	struct error e;
 	size_t i;

@@ -48,12 +48,14 @@ static void keys_are_bytes_and_length(void **state)
 
 static void nearest(void **state)
 {
-	static const char *const names[] = { "rank", "alpha", "learning_rate", "max-train-steps", "resolution", "seed", "o" };
+	static const char *const names[] = { "rank", "alpha", "learning_rate", "max-train-steps", "resolution", "seed",
+					     "o" };
 	static const struct { const char *wrong, *meant; } cases[] = {
 		{ "rnak", "rank" }, { "Rank", "rank" }, { "ranks", "rank" }, { "alhpa", "alpha" },
-		{ "learning-rate", "learning_rate" }, { "learnig_rate", "learning_rate" }, { "lerningrate", "learning_rate" },
-		{ "MAX_TRAIN_STEP", "max-train-steps" }, { "resolutoin", "resolution" }, { "sed", "seed" },
-		{ "xyzzy", NULL }, { "", NULL }, { "q", NULL }, { "completely_different", NULL },
+		{ "learning-rate", "learning_rate" }, { "learnig_rate", "learning_rate" },
+		{ "lerningrate", "learning_rate" }, { "MAX_TRAIN_STEP", "max-train-steps" },
+		{ "resolutoin", "resolution" }, { "sed", "seed" }, { "xyzzy", NULL }, { "", NULL }, { "q", NULL },
+		{ "completely_different", NULL },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

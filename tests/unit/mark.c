@@ -17,7 +17,8 @@
 
 static void settings_are_those_that_make_a_run(void **state)
 {
-	char *s = mark_settings(CONFIG "max_train_steps = 12\nmax_train_epochs = 3\npretrained_model_name_or_path = \"m\"\nno_metadata = true\n"
+	char *s = mark_settings(CONFIG "max_train_steps = 12\nmax_train_epochs = 3\n"
+				       "pretrained_model_name_or_path = \"m\"\nno_metadata = true\n"
 				"metadata_title = \"t\"\noutput_name = \"x\"\nsave_precision = \"fp16\"\n", DEFAULTS);
 
 	assert_string_equal(s, "learning_rate = 0.001\ncaption_prefix = \"loss_type = l1\"\nlr = 3\n");

@@ -43,7 +43,8 @@ static void grey_png(struct buffer *out, int w, int h, const uint8_t *grey)
 
 static void read_beside_a_picture(void **state)
 {
-	static const uint8_t grey[2 * 4] = { 0, 51, 255, 255, 102, 0, 255, 255 }, white[2 * 4] = { 255, 255, 255, 255, 255, 255, 255, 255 };
+	static const uint8_t grey[2 * 4] = { 0, 51, 255, 255, 102, 0, 255, 255 },
+		white[2 * 4] = { 255, 255, 255, 255, 255, 255, 255, 255 };
 	const int size[2] = { 4, 2 }, other[2] = { 4, 4 }, latent[2] = { 2, 1 };
 	struct buffer png = { 0 };
 	struct error e;
@@ -103,8 +104,8 @@ static int through_a_tar(const struct latent_sample *s, const char *more, struct
 	const char *name = path;
 	struct publish *out = publish_begin(path, true, e);
 	struct tar_writer *w = tar_create(out, "latent", e);
-	json_t *source = json_loads("{\"captions\": [\"x\"], \"repeats\": 1, \"weight\": 1.0, \"original\": [3, 2], \"bucket\": [3, 2],"
-				    " \"crop\": [0, 0]}", 0, NULL);
+	json_t *source = json_loads("{\"captions\": [\"x\"], \"repeats\": 1, \"weight\": 1.0, \"original\": [3, 2], "
+				    "\"bucket\": [3, 2], \"crop\": [0, 0]}", 0, NULL);
 	struct tar_member member[2];
 	struct json_out fields = { 0 };
 	int members = latent_sample_members(s, member), result;

@@ -37,7 +37,8 @@ static void what_does_not_fit_is_cut(void **state)
 /* A tensor without elements may claim any shape. */
 static void the_longest_shape_is_whole(void **state)
 {
-	const int64_t longest[SAFETENSORS_MAX_DIMS] = { INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, -7 };
+	const int64_t longest[SAFETENSORS_MAX_DIMS] = { INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN,
+							INT64_MIN, INT64_MIN, -7 };
 	char text[SHAPE_ROOM];
 
 	assert_string_equal(shape_text(text, 0, longest, "x"), "");

@@ -60,8 +60,10 @@ static struct model_files *open_model(const char *path, const char *config)
 
 /* ---- numbers ---- */
 
-/* sum [out][columns] becomes W': what is weight of the way from W to the sum with other lengths, of rows or of columns */
-static void change_lengths(double *sum, const float *before, const struct adapter_file *f, const struct file_module *m, double weight)
+/* sum [out][columns] becomes W': what is weight of the way from W to the sum with other lengths,
+ * of rows or of columns */
+static void change_lengths(double *sum, const float *before, const struct adapter_file *f, const struct file_module *m,
+			   double weight)
 {
 	const struct weight *w = layer_weight(m->layer);
 	const size_t taps = w->kh * w->kw, columns = w->in * taps, lengths = m->by_input ? w->in : w->out;
@@ -89,7 +91,8 @@ static void check_module(const struct adapter_file *f, const struct file_module 
 	float *before = xmalloc(n * sizeof(float)), *after = xmalloc(n * sizeof(float)),
 	      unit = was->dtype == DTYPE_F16 ? 0x1p-11f : 0x1p-24f;
 	struct error e;
-	float *down = adapter_file_floats(f, m->part[LORA_DOWN], true, &e), *up = adapter_file_floats(f, m->part[LORA_UP], true, &e);
+	float *down = adapter_file_floats(f, m->part[LORA_DOWN], true, &e),
+		*up = adapter_file_floats(f, m->part[LORA_UP], true, &e);
 	double *sum = xcalloc(n, sizeof(*sum)), share = m->lengths ? 1 : weight;
 
 	assert_int_equal(to_float(before, was->bytes, was->dtype, n), 0);
@@ -203,13 +206,15 @@ static void write_dora(const char *from, const char *to, bool by_input)
 	for (size_t i = 0; i < f->count; i++) {
 		const struct safetensor *x = &f->tensor[i];
 		const size_t stem = strlen(x->name) - strlen(by_input ? ".lora_down.weight" : ".lora_up.weight");
-		t[n] = (struct safetensors_out){ .name = x->name, .dtype = x->dtype, .dims = x->dims, .data = safetensors_bytes(f, x) };
+		t[n] = (struct safetensors_out){ .name = x->name, .dtype = x->dtype, .dims = x->dims,
+						 .data = safetensors_bytes(f, x) };
 		memcpy(t[n++].shape, x->shape, sizeof(x->shape));
 		if (x->dims < 2 || strcmp(x->name + stem, by_input ? ".lora_down.weight" : ".lora_up.weight"))
 			continue;
 		assert_in_range(x->shape[by_input], 1, 256);
 		t[n++] = (struct safetensors_out){ xprintf("%.*s.dora_scale", (int)stem, x->name), DTYPE_F32, x->dims,
-						   { by_input ? 1 : x->shape[0], by_input ? x->shape[1] : 1, 1, 1 }, lengths };
+						   { by_input ? 1 : x->shape[0], by_input ? x->shape[1] : 1, 1, 1 },
+						   lengths };
 	}
 	assert_int_equal(safetensors_save(to, t, n, NULL, 0, &e), 0);
 	for (size_t i = 0; i < n; i++)

@@ -194,7 +194,8 @@ static void notes_of_its_maker(void **state)
 	struct training_facts f = facts();
 	struct metadata_list l = { 0 };
 
-	f.notes = (struct model_notes){ "A title", "me", "what", "CC0", "a,b", "data:image/png;base64,AA==", "a gizmo", "weight 0.8" };
+	f.notes = (struct model_notes){ "A title", "me", "what", "CC0", "a,b", "data:image/png;base64,AA==", "a gizmo",
+					"weight 0.8" };
 	f.comment = "first try";
 	training_metadata(&f, &l);
 	metadata_add_modelspec(&l, NULL);
@@ -213,8 +214,8 @@ static void notes_of_its_maker(void **state)
 /* no_metadata: the six keys of sd-scripts, its modelspec, and nothing else. */
 static void least_metadata(void **state)
 {
-	static const char *const kept[] = { "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha",
-					    "ss_network_args" };
+	static const char *const kept[] = { "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim",
+					    "ss_network_alpha", "ss_network_args" };
 	struct training_facts f = facts();
 	struct metadata_list l = { 0 };
 	size_t others = 0;

@@ -20,7 +20,8 @@ static inline enum layer_group group_of(const char *name)
 }
 
 /* A 1x1 convolution in files is a linear layer inside, as the networks have it. */
-static inline void add_test_layer(struct layer_list *list, const struct family *family, enum component c, const struct known_tensor *t)
+static inline void add_test_layer(struct layer_list *list, const struct family *family, enum component c,
+				  const struct known_tensor *t)
 {
 	char *name = xstrndup(t->name, strlen(t->name) - strlen(".weight"));
 	struct weight w = { .dtype = DTYPE_F32, .out = (int)t->shape[0], .in = (int)t->shape[1], .kh = 1, .kw = 1 };

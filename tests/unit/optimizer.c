@@ -1,4 +1,5 @@
-/* The optimizers against the Python libraries' own ten steps, and AdamW8bit against the transcription of bitsandbytes' kernel. */
+/* The optimizers against the Python libraries' own ten steps,
+ * and AdamW8bit against the transcription of bitsandbytes' kernel. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +79,8 @@ static void make_tensor(struct bench *b, int i, struct tensor *t, size_t element
 {
 	size_t count;
 
-	*t = (struct tensor){ .n = shapes[i].n, .h = shapes[i].h, .w = shapes[i].w, .c = shapes[i].c, .home = HOME_OWNER, .wants_grad = true };
+	*t = (struct tensor){ .n = shapes[i].n, .h = shapes[i].h, .w = shapes[i].w, .c = shapes[i].c,
+			      .home = HOME_OWNER, .wants_grad = true };
 	if (elements)
 		*t = (struct tensor){ .n = 1, .h = 1, .w = 1, .c = elements, .home = HOME_OWNER, .wants_grad = true };
 	count = tensor_count(t);
@@ -93,7 +95,8 @@ static int open_bench(struct bench *b, const struct optimizer_settings *s, doubl
 {
 	int i;
 
-	*b = (struct bench){ .adapter = { .module = b->module, .count = 2, .be = &cpu_backend, .device = cpu_backend.open(e) } };
+	*b = (struct bench){ .adapter = { .module = b->module, .count = 2, .be = &cpu_backend,
+					  .device = cpu_backend.open(e) } };
 	assert_non_null(b->adapter.device);
 	for (i = 0; i < 2; i++) {
 		b->layer[i].conv = i ? (struct conv *)b : NULL;         /* only looked at, never into */
@@ -123,19 +126,23 @@ static const struct trajectory { const char *name, *optimizer; double lr; const 
 	{ "lion", "Lion", 1e-3, { "weight_decay=0.1" } },
 	{ "adafactor", "Adafactor", 0, { NULL } },
 	{ "adafactor_warmup", "Adafactor", 0, { "warmup_init=True", "weight_decay=0.1" } },
-	{ "adafactor_lr", "Adafactor", 1e-3, { "relative_step=False", "scale_parameter=False", "beta1=0.9", "weight_decay=0.1",
+	{ "adafactor_lr", "Adafactor", 1e-3, { "relative_step=False", "scale_parameter=False", "beta1=0.9",
+					       "weight_decay=0.1",
 					       "clip_threshold=0.5", "decay_rate=-0.7", "eps=(1e-20, 1e-2)" } },
 	{ "prodigy", "Prodigy", 1, { NULL } },
-	{ "prodigy_more", "Prodigy", 1, { "weight_decay=0.1", "use_bias_correction=True", "d_coef=20", "d0=1e-6", "growth_rate=1.5",
+	{ "prodigy_more", "Prodigy", 1, { "weight_decay=0.1", "use_bias_correction=True", "d_coef=20", "d0=1e-6",
+					  "growth_rate=1.5",
 					  "betas=0.8,0.99" } },
 	{ "prodigy_safe", "Prodigy", 1, { "safeguard_warmup=True", "d_coef=5" } },
 	{ "prodigy_coupled", "Prodigy", 1, { "weight_decay=0.01", "decouple=False", "beta3=0.9", "d0=1e-5" } },
 	{ "dadapt", "DAdaptAdam", 1, { NULL } },
-	{ "dadapt_more", "DAdaptAdam", 1, { "decouple=True", "weight_decay=0.1", "use_bias_correction=True", "d0=1e-6", "growth_rate=1.2",
+	{ "dadapt_more", "DAdaptAdam", 1, { "decouple=True", "weight_decay=0.1", "use_bias_correction=True", "d0=1e-6",
+					    "growth_rate=1.2",
 					    "betas=0.8,0.99" } },
 	{ "dadapt_coupled", "DAdaptAdam", 1, { "weight_decay=0.01" } },
 	{ "schedulefree", "AdamWScheduleFree", 1e-2, { NULL } },
-	{ "schedulefree_more", "AdamWScheduleFree", 1e-2, { "warmup_steps=4", "weight_decay=0.1", "r=1", "weight_lr_power=1",
+	{ "schedulefree_more", "AdamWScheduleFree", 1e-2, { "warmup_steps=4", "weight_decay=0.1", "r=1",
+							    "weight_lr_power=1",
 							    "betas=0.95,0.99" } },
 };
 static const double multipliers[STEPS] = { 0, 0.5, 1, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4 };
@@ -161,9 +168,10 @@ static void put_gradients(struct bench *b, const struct safetensors *f, int step
 	}
 }
 
-/* The libraries round each of their operations to floats, we some of them, and the estimate of d feeds that back: 1e-5 of the way from
- * the start, and float's own rounding of the weight in each step, STEPS * 6e-8. */
-static void assert_tensor(const struct safetensors *f, const char *name, const struct safetensors *start, const struct tensor *t, int i)
+/* The libraries round each of their operations to floats, we some of them, and the estimate of d feeds that back: 1e-5
+ * of the way from the start, and float's own rounding of the weight in each step, STEPS * 6e-8. */
+static void assert_tensor(const struct safetensors *f, const char *name, const struct safetensors *start,
+			  const struct tensor *t, int i)
 {
 	const size_t n = tensor_count(t);
 	float *want = xmalloc(n * sizeof(*want)), *from = xmalloc(n * sizeof(*from));
@@ -184,7 +192,8 @@ static void assert_tensor(const struct safetensors *f, const char *name, const s
 	free(begin);
 }
 
-static void assert_step(const struct bench *b, const struct safetensors *f, const struct trajectory *c, const char *when)
+static void assert_step(const struct bench *b, const struct safetensors *f, const struct trajectory *c,
+			const char *when)
 {
 	char *name = xprintf("%s.%s.d", c->name, when);
 	const struct safetensor *d = safetensors_find(f, name);
@@ -285,7 +294,8 @@ static void assert_maps(const struct bench *b, const struct safetensors *f)
 }
 
 /* Codes off by one, of blocks that hold anything; more than one is a failure at once. */
-static size_t codes_off(const struct safetensors *f, int step, int which, const uint8_t *code, const float *absmax, size_t n)
+static size_t codes_off(const struct safetensors *f, int step, int which, const uint8_t *code, const float *absmax,
+			size_t n)
 {
 	char *codes = xprintf("step%d.code%d", step, which), *scales = xprintf("step%d.absmax%d", step, which);
 	const uint8_t *want = safetensors_bytes(f, safetensors_find(f, codes));
@@ -344,7 +354,8 @@ static void five_steps_of_8_bit(void **state)
 		memcpy(b.tensor[0]->grad, g, N * sizeof(*g));
 		b.tensor[0]->has_grad = true;
 		optimizer_step(&b.optimizer, 1, 1);
-		codes = codes_off(f, step, 1, slot[0].data, slot[2].data, N) + codes_off(f, step, 2, slot[1].data, slot[3].data, N);
+		codes = codes_off(f, step, 1, slot[0].data, slot[2].data, N) +
+			codes_off(f, step, 2, slot[1].data, slot[3].data, N);
 		/* tolerances: tests/golden/README.md */
 		assert_true(codes <= 2 * N / 1000);
 		if (step == 1)
@@ -367,9 +378,10 @@ static void five_steps_of_8_bit(void **state)
 static void names(void **state)
 {
 	static const char *const found[][2] = {
-		{ "adamw", "AdamW" }, { "ADAMW8BIT", "AdamW8bit" }, { "pagedadamw8bit", "AdamW8bit" }, { "PagedAdamW", "AdamW" },
-		{ "lion", "Lion" }, { "AdaFactor", "Adafactor" }, { "prodigy", "Prodigy" }, { "prodigyopt.Prodigy", "Prodigy" },
-		{ "DAdaptation", "DAdaptAdam" }, { "dadaptadam", "DAdaptAdam" }, { "adamwschedulefree", "AdamWScheduleFree" },
+		{ "adamw", "AdamW" }, { "ADAMW8BIT", "AdamW8bit" }, { "pagedadamw8bit", "AdamW8bit" },
+		{ "PagedAdamW", "AdamW" }, { "lion", "Lion" }, { "AdaFactor", "Adafactor" }, { "prodigy", "Prodigy" },
+		{ "prodigyopt.Prodigy", "Prodigy" }, { "DAdaptation", "DAdaptAdam" }, { "dadaptadam", "DAdaptAdam" },
+		{ "adamwschedulefree", "AdamWScheduleFree" },
 	};
 
 	quiet(1);
@@ -392,7 +404,8 @@ static void wrong_arguments(void **state)
 		{ "AdamW", "weight_decay=nan", "from 0 to 100" },
 		{ "AdamW", "weight_decay=", "no number" },
 		{ "AdamW", "eps=1e-8x", "no number" },
-		{ "AdamW", "eps=0", "from 1e-30" },     /* 0/0 where a gradient is 0, as lora_down's in the first step */
+		/* 0/0 where a gradient is 0, as lora_down's in the first step */
+		{ "AdamW", "eps=0", "from 1e-30" },
 		{ "AdamW", "betas=0.9", "two numbers" },
 		{ "AdamW", "betas=0.9,1", "below 1" },
 		{ "AdamW", "betas=(0.9,0.99", NULL },
@@ -427,11 +440,14 @@ static void texts(void **state)
 {
 	static const struct { const char *name, *args[4], *text; } wanted[] = {
 		{ "AdamW", { NULL }, "torch.optim.adamw.AdamW(betas=(0.9, 0.999),eps=1e-08,weight_decay=0.01)" },
-		{ "Lion", { "betas = [0.95, 0.98]", "weight_decay=0.5" }, "lion_pytorch.lion_pytorch.Lion(betas=(0.95, 0.98),weight_decay=0.5)" },
-		{ "Adafactor", { "beta1=None", "relative_step=False" }, "transformers.optimization.Adafactor(eps=(1e-30, 0.001),clip_threshold=1,"
-		  "decay_rate=-0.8,beta1=None,weight_decay=0,scale_parameter=True,relative_step=False,warmup_init=False)" },
-		{ "Prodigy", { "growth_rate=1.02" }, "prodigyopt.prodigy.Prodigy(betas=(0.9, 0.999),beta3=None,eps=1e-08,weight_decay=0,"
-		  "decouple=True,use_bias_correction=False,safeguard_warmup=False,d0=1e-06,d_coef=1,growth_rate=1.02)" },
+		{ "Lion", { "betas = [0.95, 0.98]", "weight_decay=0.5" },
+		  "lion_pytorch.lion_pytorch.Lion(betas=(0.95, 0.98),weight_decay=0.5)" },
+		{ "Adafactor", { "beta1=None", "relative_step=False" },
+		  "transformers.optimization.Adafactor(eps=(1e-30, 0.001),clip_threshold=1,decay_rate=-0.8,beta1=None,"
+		  "weight_decay=0,scale_parameter=True,relative_step=False,warmup_init=False)" },
+		{ "Prodigy", { "growth_rate=1.02" },
+		  "prodigyopt.prodigy.Prodigy(betas=(0.9, 0.999),beta3=None,eps=1e-08,weight_decay=0,decouple=True,"
+		  "use_bias_correction=False,safeguard_warmup=False,d0=1e-06,d_coef=1,growth_rate=1.02)" },
 	};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {

@@ -51,7 +51,8 @@ static void print(struct order *o, uint32_t epoch, char *out)
 
 static void function_of_seed_and_epoch(void **state)
 {
-	struct order *a = order_new(items, ITEMS, 2, 5), *b = order_new(items, ITEMS, 2, 5), *other = order_new(items, ITEMS, 2, 6);
+	struct order *a = order_new(items, ITEMS, 2, 5), *b = order_new(items, ITEMS, 2, 5),
+		*other = order_new(items, ITEMS, 2, 6);
 	char forwards[64], again[64], next[64], seeded[64];
 
 	print(a, 3, forwards);

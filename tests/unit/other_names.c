@@ -28,7 +28,8 @@ static void every_name_ends_in_a_key_of_ours(void **state)
 			fail_msg("'%s' stands before '%s'", o[i - 1].name, o[i].name);
 		assert_ptr_equal(other_name(o[i].name), &o[i]);
 		if (o[i].ours ? !is_ours(o[i].ours) : !o[i].say && !o[i].option)
-			fail_msg("'%s' leads to '%s', which is no key of ours", o[i].name, o[i].ours ? o[i].ours : "nothing");
+			fail_msg("'%s' leads to '%s', which is no key of ours", o[i].name,
+				 o[i].ours ? o[i].ours : "nothing");
 		if (is_ours(o[i].name))
 			fail_msg("'%s' is a key of ours itself", o[i].name);
 	}
@@ -67,11 +68,13 @@ static void what_is_said_names_keys_of_ours(void **state)
 static void the_fields_words_are_there(void **state)
 {
 	static const char *const words[][2] = {
-		{ "epochs", "max_train_epochs" }, { "steps", "max_train_steps" }, { "network_rank", "network_dim" }, { "rank", "network_dim" },
-		{ "lr", "learning_rate" }, { "alpha", "network_alpha" }, { "snr_gamma", "min_snr_gamma" }, { "output", "output_dir" },
-		{ "lora_rank", "network_dim" }, { "lora_alpha", "network_alpha" }, { "base_model_name", "pretrained_model_name_or_path" },
-		{ "num_train_epochs", "max_train_epochs" }, { "instance_data_dir", "train_data_dir" }, { "folder_path", "train_data_dir" },
-		{ "class_data_dir", "reg_data_dir" }, { "gradient_clipping", "max_grad_norm" }, { "warmup_steps", "lr_warmup_steps" },
+		{ "epochs", "max_train_epochs" }, { "steps", "max_train_steps" }, { "network_rank", "network_dim" },
+		{ "rank", "network_dim" }, { "lr", "learning_rate" }, { "alpha", "network_alpha" },
+		{ "snr_gamma", "min_snr_gamma" }, { "output", "output_dir" }, { "lora_rank", "network_dim" },
+		{ "lora_alpha", "network_alpha" }, { "base_model_name", "pretrained_model_name_or_path" },
+		{ "num_train_epochs", "max_train_epochs" }, { "instance_data_dir", "train_data_dir" },
+		{ "folder_path", "train_data_dir" }, { "class_data_dir", "reg_data_dir" },
+		{ "gradient_clipping", "max_grad_norm" }, { "warmup_steps", "lr_warmup_steps" },
 		{ "optimizer", "optimizer_type" }, { "caption_dropout_probability", "caption_dropout_rate" },
 	};
 

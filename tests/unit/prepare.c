@@ -1,4 +1,5 @@
-/* lora-prep's work in one process: its stream cut at every block and flipped bit by bit, and memory over many pictures. */
+/* lora-prep's work in one process: its stream cut at every block and flipped bit by bit,
+ * and memory over many pictures. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -66,8 +67,9 @@ static long prepare_to(const char *output)
 {
 	const char *const folders[] = { pictures };
 	const struct prepare_options o = { .folders = folders, .folder_count = 1, .prior_loss_weight = 1,
-					   .buckets = { { SIDE, SIDE }, SIDE, SIDE, 8 }, .captions = { .class_tokens = "a gizmo" },
-					   .flip = true, .output = output, .threads = 2 };
+					   .buckets = { { SIDE, SIDE }, SIDE, SIDE, 8 },
+					   .captions = { .class_tokens = "a gizmo" }, .flip = true, .output = output,
+					   .threads = 2 };
 	struct rusage usage;
 	struct error e;
 	int status;

@@ -17,12 +17,13 @@ static void every_option(void **state)
 	struct error e;
 	const struct prompt *p;
 
-	assert_int_equal(prompt_parse("f", 3, "a cat, --ish thing --w 512 --H 768 --d 18446744073709551615 --s 20 --l 7.25 --n no dog --ss euler\r",
+	assert_int_equal(prompt_parse("f", 3, "a cat, --ish thing --w 512 --H 768 --d 18446744073709551615 --s 20 --l "
+					      "7.25 --n no dog --ss euler\r",
 				      &l, &e), -1);     /* "--ish" is no option */
 	prompts_free(&l);
 	assert_non_null(strstr(e.text, "f:3:"));
-	assert_int_equal(prompt_parse("f", 3, "a cat --w 512 --H 768 --d 18446744073709551615 --s 20 --l 7.25 --n no dog, no --ss euler\r", &l,
-				      &e), 0);
+	assert_int_equal(prompt_parse("f", 3, "a cat --w 512 --H 768 --d 18446744073709551615 --s 20 --l 7.25 --n no "
+					      "dog, no --ss euler\r", &l, &e), 0);
 	p = &l.prompt[0];
 	assert_string_equal(p->text, "a cat");
 	assert_string_equal(p->negative, "no dog, no");
@@ -34,7 +35,8 @@ static void every_option(void **state)
 
 static void defaults_and_mistakes(void **state)
 {
-	static const char *const bad[] = { "x --w 12px", "x --w 0", "x --d -1", "x --s 5000", "x --l much", "x --q 3", "x --w" };
+	static const char *const bad[] = { "x --w 12px", "x --w 0", "x --d -1", "x --s 5000", "x --l much", "x --q 3",
+					   "x --w" };
 	struct prompt_list l = { 0 };
 	struct error e;
 	size_t i;
@@ -71,7 +73,8 @@ static void check_two(const struct prompt_list *l)
 
 	assert_int_equal(l->count, 2);
 	assert_string_equal(p[0].text, "a cat");
-	assert_true(p[0].width == 512 && p[0].height == 768 && p[0].steps == 20 && p[0].cfg == 7.5 && p[0].has_seed && p[0].seed == 7);
+	assert_true(p[0].width == 512 && p[0].height == 768 && p[0].steps == 20 && p[0].cfg == 7.5 && p[0].has_seed &&
+		    p[0].seed == 7);
 	assert_string_equal(p[0].negative, "ugly");
 	assert_string_equal(p[1].text, "a dog");
 	assert_true(p[1].width == 640 && p[1].height == 768 && !p[1].has_seed);
@@ -83,13 +86,16 @@ static void tables(void **state)
 	struct prompt_list l;
 	struct error e;
 
-	assert_int_equal(read_text(".toml", "[prompt]\nwidth = 512\nheight = 768\nnegative_prompt = \"ugly\"\n[[prompt.subset]]\n"
-				   "prompt = \"a cat\"\nseed = 7\nsample_steps = 20\nscale = 7.5\n[[prompt.subset]]\nprompt = \"a dog\"\n"
+	assert_int_equal(read_text(".toml", "[prompt]\nwidth = 512\nheight = 768\nnegative_prompt = \"ugly\"\n"
+					    "[[prompt.subset]]\n"
+				   "prompt = \"a cat\"\nseed = 7\nsample_steps = 20\nscale = 7.5\n[[prompt.subset]]\n"
+				   "prompt = \"a dog\"\n"
 				   "width = 640\n", &l, &e), 0);
 	check_two(&l);
 	prompts_free(&l);
-	assert_int_equal(read_text(".json", "[{\"prompt\": \"a cat\", \"width\": 512, \"height\": 768, \"seed\": 7, \"scale\": 7.5, "
-				   "\"sample_steps\": 20, \"negative_prompt\": \"ugly\"}, \"a dog --w 640 --h 768 --n ugly\"]", &l, &e), 0);
+	assert_int_equal(read_text(".json", "[{\"prompt\": \"a cat\", \"width\": 512, \"height\": 768, \"seed\": 7, "
+					    "\"scale\": 7.5, \"sample_steps\": 20, \"negative_prompt\": \"ugly\"}, "
+					    "\"a dog --w 640 --h 768 --n ugly\"]", &l, &e), 0);
 	check_two(&l);
 	prompts_free(&l);
 }
@@ -136,7 +142,8 @@ static void durations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(every_option), cmocka_unit_test(defaults_and_mistakes),
-					    cmocka_unit_test(tables), cmocka_unit_test(bad_tables), cmocka_unit_test(durations) };
+					    cmocka_unit_test(tables), cmocka_unit_test(bad_tables),
+					    cmocka_unit_test(durations) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

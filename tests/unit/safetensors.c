@@ -93,7 +93,8 @@ static const struct verdict matrix[] = {
 	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"sh\\u0061pe\":[4],\"data_offsets\":[0,4]}}", 4, "'shape' twice" },
 	{ "{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}," ONE "}", 4, "duplicate name 'k'" },
 	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4],\"new\":[{\"x\":-1.5e3},null]}}", 4, NULL },
-	{ "{\"a\":{\"new\":[[[[[[[1]]]]]]],\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4, "nested more than" },
+	{ "{\"a\":{\"new\":[[[[[[[1]]]]]]],\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4,
+	  "nested more than" },
 	{ "{\"__metadata__\":null," ONE "}", 4, NULL },
 	{ "{\"__metadata__\":{\"k\":1}," ONE "}", 4, "'k' is not a text" },
 	{ "{\"__metadata__\":{\"k\":null}," ONE "}", 4, "'k' is not a text" },
@@ -126,13 +127,17 @@ static const struct verdict matrix[] = {
 	{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[0,4294967296,4294967296],\"data_offsets\":[0,0]}}", 0, "above 2^64" },
 	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[0,18446744073709551615],\"data_offsets\":[0,0]}}", 0, "above 2^48" },
 	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[18446744073709551616],\"data_offsets\":[0,0]}}", 0, "above 2^64" },
-	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[18446744073709551615,18446744073709551616]}}", 1, "above 2^64" },
-	{ "{\"a\":{\"dtype\":\"F64\",\"shape\":[281474976710656,8191],\"data_offsets\":[0,18444492273895866368]}}", 0, "download incomplete" },
+	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[18446744073709551615,18446744073709551616]}}", 1,
+	  "above 2^64" },
+	{ "{\"a\":{\"dtype\":\"F64\",\"shape\":[281474976710656,8191],\"data_offsets\":[0,18444492273895866368]}}", 0,
+	  "download incomplete" },
 	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[0,281474976710656],\"data_offsets\":[0,0]}}", 0, NULL },
 	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1, NULL },
-	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1, "more than 8 dimensions" },
+	{ "{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1,
+	  "more than 8 dimensions" },
 	{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, NULL },        /* a scalar */
-	{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "needs 8 bytes by type and shape, its offsets give 4" },
+	{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+	  "needs 8 bytes by type and shape, its offsets give 4" },
 	{ "{}", 0, NULL },
 	{ "{}", 1, "follow the last tensor" },
 	{ "{" U8("b", 3, 4, 1) "," U8("a", 0, 3, 3) "}", 4, NULL },             /* unordered */
@@ -168,7 +173,8 @@ static void case_matrix(void **state)
 
 static void cut_and_flipped(void **state)
 {
-	static const char header[] = "{\"__metadata__\":{\"k\":\"v\\u00e4\"}," U8("a", 0, 2, 2) "," U8("b", 2, 6, 4) "}  ";
+	static const char header[] = "{\"__metadata__\":{\"k\":\"v\\u00e4\"}," U8("a", 0, 2, 2) ","
+		U8("b", 2, 6, 4) "}  ";
 	struct buffer b = { 0 };
 
 	build(&b, header, sizeof(header) - 1, 6);
@@ -208,13 +214,15 @@ static void length_of_header(void **state)
 	buffer_adds(&b, "{}");
 	check_bytes(b.data, b.len, "its header alone takes 68 bytes, the file has 10: download incomplete");
 	buffer_free(&b);
-	check("{" ONE "}", sizeof("{" ONE "}") - 1, 0, "its header promises 65 bytes, the file has 61: download incomplete");
+	check("{" ONE "}", sizeof("{" ONE "}") - 1, 0, "its header promises 65 bytes, the file has 61: "
+						       "download incomplete");
 }
 
 static void other_kinds_of_files(void **state)
 {
 	static const struct { const char *bytes; size_t n; const char *words; } cases[] = {
-		{ "<!DOCTYPE html><html>", 21, "HTML page" }, { "<html lang=en>", 14, "HTML page" }, { "\n  <HTML>....", 13, "HTML page" },
+		{ "<!DOCTYPE html><html>", 21, "HTML page" }, { "<html lang=en>", 14, "HTML page" },
+		{ "\n  <HTML>....", 13, "HTML page" },
 		{ "\xef\xbb\xbf<?xml version", 17, "HTML page" },
 		{ "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n", 63, "git-lfs pointer" },
 		{ "PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0\0\0archive/data.pklFB", 34, "PyTorch pickle (a zip file" },
@@ -246,8 +254,9 @@ static void polyglot(void **state)
 static void reading(void **state)
 {
 	static const char header[] = "{\"__metadata__\":{\"format\":\"pt\",\"e\\\"\":\"\\u20ac\"},"
-		"\"h\":{\"dtype\":\"F16\",\"shape\":[2,1],\"data_offsets\":[4,8]},\"b\\u00e4\":{\"dtype\":\"U8\",\"shape\":[4],"
-		"\"data_offsets\":[0,4]},\"bool\":{\"dtype\":\"BOOL\",\"shape\":[],\"data_offsets\":[8,9]}}";
+		"\"h\":{\"dtype\":\"F16\",\"shape\":[2,1],\"data_offsets\":[4,8]},\"b\\u00e4\":{\"dtype\":\"U8\","
+		"\"shape\":[4],\"data_offsets\":[0,4]},\"bool\":{\"dtype\":\"BOOL\",\"shape\":[],\"data_offsets\":[8,"
+		"9]}}";
 	struct buffer b = { 0 };
 	struct error e = { 0 };
 	const struct safetensor *t;
@@ -295,9 +304,11 @@ static void canonical_bytes(void **state)
 	};
 	const struct metadata metadata[] = { { "z", "\"\n\xc3\xa4" }, { "a", "b" } };
 	static const char header[] = "{\"__metadata__\":{\"z\":\"\\\"\\n\xc3\xa4\",\"a\":\"b\"},"
-		"\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]},\"e\":{\"dtype\":\"F32\",\"shape\":[0,5],\"data_offsets\":[4,4]},"
-		"\"y\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[4,16]},\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[16,22]},"
-		"\"z\":{\"dtype\":\"F16\",\"shape\":[1,3],\"data_offsets\":[22,28]},\"u\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[28,30]}}";
+		"\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]},\"e\":{\"dtype\":\"F32\",\"shape\":[0,"
+		"5],\"data_offsets\":[4,4]},\"y\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[4,16]},"
+		"\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[16,22]},\"z\":{\"dtype\":\"F16\","
+		"\"shape\":[1,3],\"data_offsets\":[22,28]},\"u\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[28,"
+		"30]}}";
 	size_t padded = (sizeof(header) - 1 + 7) / 8 * 8;
 	struct buffer b = { 0 }, expected = { 0 };
 
@@ -329,8 +340,9 @@ static void order_given(void **state)
 
 	safetensors_header(&b, out, 2, NULL, 0);
 	assert_int_equal(b.len % 8, 0);
-	assert_int_equal(strncmp(b.data + 8, "{\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"a\":{\"dtype\":"
-				 "\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}", 100), 0);
+	assert_int_equal(strncmp(b.data + 8, "{\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
+					     "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[2,6]}}", 100),
+					     0);
 	buffer_add(&b, "123456", 6);
 	check_bytes(b.data, b.len, NULL);
 	buffer_free(&b);
@@ -387,13 +399,15 @@ static void many_tensors(struct buffer *b, size_t limit)
 {
 	/* from the last to the first, so that they must be sorted */
 	for (int i = 0; b->len < limit; i++)
-		buffer_addf(b, "%c\"%x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{', 0xffffff - i);
+		buffer_addf(b, "%c\"%x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{',
+			    0xffffff - i);
 }
 
 static void just_few_enough_tensors(struct buffer *b, size_t limit)
 {
 	for (int i = 0; i < 499999; i++)
-		buffer_addf(b, "%c\"%0140x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{', 0xffffff - i);
+		buffer_addf(b, "%c\"%0140x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{',
+			    0xffffff - i);
 }
 
 static void much_metadata(struct buffer *b, size_t limit)

@@ -86,11 +86,13 @@ static int empty_folder(void **state)
 static void list(void **state)
 {
 	static const char *const others[] = {
-		"run-step0000000x-state.safetensors", "run-step000000001-state.safetensors", "run-step00000009.safetensors",
+		"run-step0000000x-state.safetensors", "run-step000000001-state.safetensors",
+		"run-step00000009.safetensors",
 		"run2-step00000007-state.safetensors", "run.safetensors", "my-run-step00000008-state.safetensors",
 		".run-step00000009-state.safetensors.1.tmp",
 	};
-	char *path = saved_path(folder, "run", 123, STATE_SUFFIX), *file = path_join(folder, "run-step00000009.safetensors");
+	char *path = saved_path(folder, "run", 123, STATE_SUFFIX),
+		*file = path_join(folder, "run-step00000009.safetensors");
 	struct saved_files files = { 0 };
 	struct error e = { 0 };
 
@@ -118,7 +120,8 @@ static void list(void **state)
 
 static void text_of_each_reason_comes_back(void **state)
 {
-	char *path = saved_path(folder, "run", 8, ADAPTER_SUFFIX), *text = saved_text(8, SAVED_BY_STEPS | SAVED_BY_EPOCHS);
+	char *path = saved_path(folder, "run", 8, ADAPTER_SUFFIX),
+		*text = saved_text(8, SAVED_BY_STEPS | SAVED_BY_EPOCHS);
 
 	assert_string_equal(text, "step=8 by=steps,epochs");
 	free(text);
@@ -132,7 +135,8 @@ static void text_of_each_reason_comes_back(void **state)
 	free(path);
 }
 
-/* Steps 3, 6, 9, 12 and ends of epochs 4, 8, 12: neither removes the other's; 12 is both, and goes when both have let go. */
+/* Steps 3, 6, 9, 12 and ends of epochs 4, 8, 12: neither removes the other's;
+ * 12 is both, and goes when both have let go. */
 static void each_rhythm_removes_its_own(void **state)
 {
 	for (int i = 0; i < 3; i++) {
@@ -196,7 +200,8 @@ static unsigned every_2_and_3(const void *run, long step)
 /* What is foreseen is what a run leaves that rotates after each save. */
 static void as_many_are_kept_as_was_foreseen(void **state)
 {
-	static const struct rotation rules[] = { { 0 }, { .all = 3 }, { .steps = 5 }, { .epochs = 2 }, { .steps = 3, .epochs = 1 }, { .others = 1 } };
+	static const struct rotation rules[] = { { 0 }, { .all = 3 }, { .steps = 5 }, { .epochs = 2 },
+						 { .steps = 3, .epochs = 1 }, { .others = 1 } };
 
 	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++)
 		for (long to = 0; to <= 14; to++) {

@@ -13,8 +13,8 @@
 
 enum { H = 24, W = 16, C = 4, N = H * W * C };
 
-static const struct train_settings defaults = { .loss_type = "l2", .huber_schedule = "snr", .huber_c = 0.1, .huber_scale = 1,
-						.max_timestep = 1000, .multires_discount = 0.3 };
+static const struct train_settings defaults = { .loss_type = "l2", .huber_schedule = "snr", .huber_c = 0.1,
+						.huber_scale = 1, .max_timestep = 1000, .multires_discount = 0.3 };
 
 static struct objective make(const struct train_settings *s)
 {
@@ -111,7 +111,8 @@ static void the_offset_is_one_value_a_channel(void **state)
 	s.noise_offset_random = true;
 	take(&s, 2, &random);
 	s.noise_offset_random = false;
-	s.adaptive_noise_scale = -100;  /* 0.5 - 100 * 0.5 * scaling factor is below 0: nothing in channel 0, all elsewhere */
+	/* 0.5 - 100 * 0.5 * scaling factor is below 0: nothing in channel 0, all elsewhere */
+	s.adaptive_noise_scale = -100;
 	take(&s, 2, &adaptive);
 	for (int c = 0; c < C; c++) {
 		const double by = moved.target[c] - plain.target[c], less = random.target[c] - plain.target[c];
@@ -198,9 +199,10 @@ static void timesteps_are_the_models(void **state)
 {
 	static const struct { int steps; long min, max; int from, to; } cases[] = {     /* to 0: refused */
 		{ 1000, 0, 1000, 0, 1000 }, { 1000, 999, 1000, 999, 1000 }, { 1000, 0, 1001, 0, 0 },
-		{ 500, 0, 1000, 0, 500 }, { 500, 499, 1000, 499, 500 }, { 500, 500, 1000, 0, 0 }, { 500, 600, 1000, 0, 0 },
-		{ 500, 0, 501, 0, 0 }, { 500, 100, 400, 100, 400 }, { 2000, 0, 2000, 0, 2000 }, { 2000, 1500, 1900, 1500, 1900 },
-		{ 2000, 0, 1000, 0, 1000 }, { 2000, 1500, 1000, 0, 0 }, { 1, 0, 1000, 0, 1 },
+		{ 500, 0, 1000, 0, 500 }, { 500, 499, 1000, 499, 500 }, { 500, 500, 1000, 0, 0 },
+		{ 500, 600, 1000, 0, 0 }, { 500, 0, 501, 0, 0 }, { 500, 100, 400, 100, 400 },
+		{ 2000, 0, 2000, 0, 2000 }, { 2000, 1500, 1900, 1500, 1900 }, { 2000, 0, 1000, 0, 1000 },
+		{ 2000, 1500, 1000, 0, 0 }, { 1, 0, 1000, 0, 1 },
 	};
 	struct model_config c;
 
@@ -228,10 +230,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timesteps_keep_their_range), cmocka_unit_test(an_option_that_is_off_changes_nothing),
-		cmocka_unit_test(the_offset_is_one_value_a_channel), cmocka_unit_test(coarser_noises_keep_the_deviation),
-		cmocka_unit_test(input_noise_leaves_the_target_alone), cmocka_unit_test(weights_come_from_the_schedule_before_the_fix),
-		cmocka_unit_test(contradictions_are_refused),
-		cmocka_unit_test(timesteps_are_the_models),
+		cmocka_unit_test(the_offset_is_one_value_a_channel),
+		cmocka_unit_test(coarser_noises_keep_the_deviation),
+		cmocka_unit_test(input_noise_leaves_the_target_alone),
+		cmocka_unit_test(weights_come_from_the_schedule_before_the_fix),
+		cmocka_unit_test(contradictions_are_refused), cmocka_unit_test(timesteps_are_the_models),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

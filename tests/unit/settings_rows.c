@@ -1,4 +1,5 @@
-/* What the rows of lora-train's settings say: what a value needs, what it is to a run's identity, under which key of kohya's it stands. */
+/* What the rows of lora-train's settings say: what a value needs, what it is to a run's identity,
+ * under which key of kohya's it stands. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -80,7 +81,8 @@ static void values_as_kohyas_keys(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_needed_is_there), cmocka_unit_test(files_show_what_the_rows_say), cmocka_unit_test(values_as_kohyas_keys),
+		cmocka_unit_test(what_is_needed_is_there), cmocka_unit_test(files_show_what_the_rows_say),
+		cmocka_unit_test(values_as_kohyas_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,12 +89,14 @@ static struct image sheet_of(struct image *p, size_t rows, size_t n, size_t toge
 static void rows_are_continued_below(void **state)
 {
 	static const struct { int w; size_t rows, n, together; int beside, bands; } cases[] = {
-		{ 128, 1, 6, 1, 6, 1 }, { 128, 1, 9, 1, 5, 2 }, { 128, 2, 20, 1, 7, 3 }, { 128, 1, 12, 5, 5, 3 }, { 128, 1, 20, 10, 7, 3 },
-		{ 1024, 1, 4, 1, 4, 1 }, { 1024, 2, 6, 1, 3, 2 }, { 1024, 1, 12, 3, 3, 4 }, { 5000, 1, 3, 1, 1, 3 },
+		{ 128, 1, 6, 1, 6, 1 }, { 128, 1, 9, 1, 5, 2 }, { 128, 2, 20, 1, 7, 3 }, { 128, 1, 12, 5, 5, 3 },
+		{ 128, 1, 20, 10, 7, 3 }, { 1024, 1, 4, 1, 4, 1 }, { 1024, 2, 6, 1, 3, 2 }, { 1024, 1, 12, 3, 3, 4 },
+		{ 5000, 1, 3, 1, 1, 3 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct image p = filled(cases[i].w, 30, 250, 0, 0), sheet = sheet_of(&p, cases[i].rows, cases[i].n, cases[i].together);
+		struct image p = filled(cases[i].w, 30, 250, 0, 0), sheet = sheet_of(&p, cases[i].rows, cases[i].n,
+			cases[i].together);
 
 		assert_int_equal(sheet.width, 8 + cases[i].beside * (cases[i].w + 8));
 		assert_int_equal(sheet.height, 8 + cases[i].bands * (int)cases[i].rows * 38);
@@ -156,8 +158,8 @@ const char *__lsan_default_suppressions(void)
 /* In the system's fonts or spelled: two texts never look alike, and nothing is left out. */
 static void labels_hold_any_script(void **state)
 {
-	static const char *const texts[] = { "\xd0\xba\xd0\xbe\xd1\x82", "\xd0\xba\xd0\xb8\xd1\x82", "\xe7\x8c\xab", "\xe7\x8a\xac",
-					     "\xf0\x9f\xa4\x96", "\xff", "\xfe" };
+	static const char *const texts[] = { "\xd0\xba\xd0\xbe\xd1\x82", "\xd0\xba\xd0\xb8\xd1\x82", "\xe7\x8c\xab",
+					     "\xe7\x8a\xac", "\xf0\x9f\xa4\x96", "\xff", "\xfe" };
 	const size_t n = sizeof(texts) / sizeof(texts[0]);
 
 	for (size_t i = 0; i < n; i++)
@@ -236,12 +238,13 @@ static void every_printable_character_is_different(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_pixel_lands_enlarged_by_a_whole_factor), cmocka_unit_test(large_pictures_stay_as_they_are),
+		cmocka_unit_test(every_pixel_lands_enlarged_by_a_whole_factor),
+		cmocka_unit_test(large_pictures_stay_as_they_are),
 		cmocka_unit_test(pictures_of_several_sizes_share_a_sheet), cmocka_unit_test(labels_of_any_length),
 		cmocka_unit_test(the_same_sheet_twice), cmocka_unit_test(text_is_clipped_and_utf8_counts_once),
 		cmocka_unit_test(every_printable_character_is_different), cmocka_unit_test(rows_are_continued_below),
-		cmocka_unit_test(a_sheet_that_nobody_can_open_is_told_before), cmocka_unit_test(labels_break_at_spaces_and_line_ends),
-		cmocka_unit_test(labels_hold_any_script),
+		cmocka_unit_test(a_sheet_that_nobody_can_open_is_told_before),
+		cmocka_unit_test(labels_break_at_spaces_and_line_ends), cmocka_unit_test(labels_hold_any_script),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

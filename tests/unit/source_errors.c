@@ -1,3 +1,4 @@
+/* What is said of models on disk that are damaged, incomplete or of another kind. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* Loading layers from each form of a model on disk. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* The names and shapes of a model's tensors, against those of released files. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -104,7 +105,8 @@ static int read_tables(void **state)
 			known_tensors(r->family->usual, c, &r->known[c]);
 			r->names[c] = map_new(r->known[c].count);
 			for (size_t i = 0; i < r->known[c].count; i++)
-				if (map_put(r->names[c], r->known[c].tensor[i].name, strlen(r->known[c].tensor[i].name), i) >= 0)
+				if (map_put(r->names[c], r->known[c].tensor[i].name, strlen(r->known[c].tensor[i].name),
+					    i) >= 0)
 					return -1;      /* a name twice */
 		}
 	}
@@ -190,7 +192,8 @@ static void check_shape(const struct known_tensor *t, const struct line *l)
 	assert_string_equal(shape, l->shape);
 }
 
-/* What the sizes say a component has is what the released file has: no name missing, none too many, and the same shapes. */
+/* What the sizes say a component has is what the released file has: no name missing, none too many,
+ * and the same shapes. */
 static void the_tensors_are_those_of_the_released_file(void **state)
 {
 	for (struct released *r = released; r < released + RELEASED; r++) {

@@ -1,4 +1,5 @@
-/* Stable Diffusion 1.5 on disk: a folder with one text encoder, its copy in the hub's cache, and the released file's names and left-overs. */
+/* Stable Diffusion 1.5 on disk: a folder with one text encoder, its copy in the hub's cache,
+ * and the released file's names and left-overs. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -27,7 +28,8 @@ static void same_tensors(const struct model_files *a, const struct model_files *
 			assert_int_equal(source_find(a, c, source_name(a, c, i), &x, &e), 0);
 			assert_int_equal(source_find(b, c, source_name(a, c, i), &y, &e), 0);
 			assert_int_equal(x.dtype, y.dtype);
-			assert_memory_equal(x.bytes, y.bytes, dtype_size(x.dtype) * x.shape[0] * (x.dims > 1 ? x.shape[1] : 1));
+			assert_memory_equal(x.bytes, y.bytes,
+					    dtype_size(x.dtype) * x.shape[0] * (x.dims > 1 ? x.shape[1] : 1));
 		}
 	}
 }
@@ -57,9 +59,10 @@ static void put_part(struct edit *x, const struct model_files *m, enum component
 static void put_left_overs(struct edit *x)
 {
 	static const char *const of_1000[] = {
-		"betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
-		"log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance",
-		"posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2",
+		"betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod",
+		"sqrt_one_minus_alphas_cumprod",
+		"log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod",
+		"posterior_variance", "posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2",
 	};
 	static const int64_t length[] = { 1000 }, ids[] = { 1, 77 };
 	static const unsigned char zeros[8 * 1000];
@@ -68,7 +71,8 @@ static void put_left_overs(struct edit *x)
 		edit_add(x, xstrdup(of_1000[i]), DTYPE_F32, 1, length, zeros);
 	edit_add(x, xstrdup("model_ema.decay"), DTYPE_F32, 0, length, zeros);
 	edit_add(x, xstrdup("model_ema.num_updates"), DTYPE_I32, 0, length, zeros);
-	edit_add(x, xstrdup("cond_stage_model.transformer.text_model.embeddings.position_ids"), DTYPE_I64, 2, ids, zeros);
+	edit_add(x, xstrdup("cond_stage_model.transformer.text_model.embeddings.position_ids"), DTYPE_I64, 2, ids,
+		 zeros);
 }
 
 static void make_single(const struct model_files *m, const char *path, const char *stranger)
@@ -152,7 +156,8 @@ static void a_folder_without_its_text_encoder(void **state)
 
 	shell("rm -rf m && cp -r $OLDPWD/" MODEL " m && chmod -R u+w m && rm -r m/text_encoder");
 	assert_null(model_files_open(in_folder("m"), NULL, NULL, &e));
-	assert_non_null(strstr(e.text, "no text_encoder/config.json: not a whole diffusers folder; name the folder that holds unet/, vae/ and text_encoder/"));
+	assert_non_null(strstr(e.text, "no text_encoder/config.json: not a whole diffusers folder; "
+				       "name the folder that holds unet/, vae/ and text_encoder/"));
 	m = model_files_open_parts(in_folder("m"), NULL, NULL, PART(COMPONENT_UNET) | PART(COMPONENT_VAE), &e);
 	assert_non_null(m);
 	assert_false(model_files_has(m, COMPONENT_TE1));
@@ -174,10 +179,12 @@ static void its_copy_in_the_hubs_cache_is_whole(void **state)
 	model_files_close(m);
 	model_files_close(whole);
 	assert_null(model_files_open("stable-diffusion-v1-5/stable-diffusion-v1-5", NULL, NULL, &e));
-	assert_non_null(strstr(e.text, "fetch it with: hf download stable-diffusion-v1-5/stable-diffusion-v1-5 model_index.json unet/config.json "
-			       "unet/diffusion_pytorch_model.fp16.safetensors vae/config.json vae/diffusion_pytorch_model.fp16.safetensors "
-			       "text_encoder/config.json text_encoder/model.fp16.safetensors tokenizer/vocab.json tokenizer/merges.txt "
-			       "scheduler/scheduler_config.json"));
+	assert_non_null(strstr(e.text, "fetch it with: hf download stable-diffusion-v1-5/stable-diffusion-v1-5 "
+				       "model_index.json unet/config.json "
+				       "unet/diffusion_pytorch_model.fp16.safetensors vae/config.json "
+				       "vae/diffusion_pytorch_model.fp16.safetensors text_encoder/config.json "
+				       "text_encoder/model.fp16.safetensors tokenizer/vocab.json tokenizer/merges.txt "
+				       "scheduler/scheduler_config.json"));
 	unsetenv("HF_HOME");
 }
 

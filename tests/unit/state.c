@@ -47,8 +47,8 @@ static float *filled(size_t n, float first)
 /* An optimizer of three parameters whose values follow from first. */
 static struct optimizer make(float first)
 {
-	struct optimizer o = { .parameter = xcalloc(PARAMETERS, sizeof(struct parameter)), .count = PARAMETERS, .be = &host,
-			       .settings = { .name = "AdamW" } };
+	struct optimizer o = { .parameter = xcalloc(PARAMETERS, sizeof(struct parameter)), .count = PARAMETERS,
+			       .be = &host, .settings = { .name = "AdamW" } };
 
 	for (int i = 0; i < PARAMETERS; i++) {
 		struct parameter *p = &o.parameter[i];
@@ -102,7 +102,8 @@ static int save(const char *path, const struct optimizer *o, long step, struct e
 {
 	const struct state_more m = more();
 
-	return state_save(path, o, &m, &(struct state_facts){ step, SAVED_BY_STEPS, IDENTITY, SETTINGS, "rank = 4\n", "0123456789abcdef" }, e);
+	return state_save(path, o, &m, &(struct state_facts){ step, SAVED_BY_STEPS, IDENTITY, SETTINGS, "rank = 4\n",
+							      "0123456789abcdef" }, e);
 }
 
 static int load(const char *path, struct optimizer *o, long *step, const char *identity, struct error *e)
@@ -397,8 +398,9 @@ int main(void)
 		cmocka_unit_test(round_trip), cmocka_unit_test(curves_and_averages_come_back),
 		cmocka_unit_test(same_state_same_bytes), cmocka_unit_test(any_flipped_bit_is_damage),
 		cmocka_unit_test(any_cut_is_damage), cmocka_unit_test(other_settings_are_named),
-		cmocka_unit_test(another_run_of_the_same_network_is_named), cmocka_unit_test(another_network_is_refused),
-		cmocka_unit_test(other_files_are_refused), cmocka_unit_test(not_finite_is_not_saved),
+		cmocka_unit_test(another_run_of_the_same_network_is_named),
+		cmocka_unit_test(another_network_is_refused), cmocka_unit_test(other_files_are_refused),
+		cmocka_unit_test(not_finite_is_not_saved),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,4 +1,5 @@
-/* The tape on a small hand-made network: checkpointed equals inline bit for bit, the dry run measures what the real one takes. */
+/* The tape on a small hand-made network: checkpointed equals inline bit for bit,
+ * the dry run measures what the real one takes. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -23,7 +24,8 @@ static struct device *device;
 
 /* x + down(gelu(up(norm(x)))), adapters on both; the first block's are frozen, so that it needs no way back */
 struct block { struct norm norm; struct linear up, down; struct branch up_lora, down_lora; };
-struct network { struct block block[BLOCKS]; float x[BATCH * LENGTH * WIDTH], target[BATCH * LENGTH * WIDTH], weight[BATCH]; };
+struct network { struct block block[BLOCKS]; float x[BATCH * LENGTH * WIDTH], target[BATCH * LENGTH * WIDTH],
+		 weight[BATCH]; };
 
 static float *on_device(uint32_t item, size_t n, float scale)
 {
@@ -43,13 +45,16 @@ static void make_linear(struct linear *l, struct branch *lora, int in, int out, 
 {
 	float *host = on_device(item, (size_t)in * out, 0.2f);
 
-	*l = (struct linear){ .w = { .dtype = DTYPE_F32, .out = out, .in = in, .kh = 1, .kw = 1 }, .bias = on_device(item + 1, out, 0.1f) };
+	*l = (struct linear){ .w = { .dtype = DTYPE_F32, .out = out, .in = in, .kh = 1, .kw = 1 },
+			      .bias = on_device(item + 1, out, 0.1f) };
 	assert_int_equal(be->prepare(device, &l->w, host), 0);  /* the CPU's device memory is host memory */
 	be->release(device, host);
 	*lora = (struct branch){ .kind = &kind_lora.branch, .inner = &kind_lora.branch, .rank = RANK, .scale = 0.5f };
-	lora->part[LORA_DOWN] = (struct tensor){ .data = on_device(item + 2, (size_t)RANK * in, 0.3f), .n = RANK, .h = 1, .w = 1, .c = in,
+	lora->part[LORA_DOWN] = (struct tensor){ .data = on_device(item + 2, (size_t)RANK * in, 0.3f), .n = RANK,
+						 .h = 1, .w = 1, .c = in,
 				      .wants_grad = trains, .home = HOME_OWNER };
-	lora->part[LORA_UP] = (struct tensor){ .data = on_device(item + 3, (size_t)RANK * out, 0.3f), .n = out, .h = 1, .w = 1, .c = RANK,
+	lora->part[LORA_UP] = (struct tensor){ .data = on_device(item + 3, (size_t)RANK * out, 0.3f), .n = out, .h = 1,
+					       .w = 1, .c = RANK,
 				    .wants_grad = trains, .home = HOME_OWNER };
 	if (trains) {
 		lora->part[LORA_DOWN].grad = on_device(item + 4, (size_t)RANK * in, 1);
@@ -118,7 +123,8 @@ static struct tensor *block_forward(struct tape *t, const void *block, struct te
 
 static struct tensor *forward(struct tape *t, const struct network *n)
 {
-	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *target = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->target);
+	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x),
+		*target = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->target);
 	struct tensor *weight = tensor_from(t, BATCH, 1, 1, 1, n->weight);
 
 	for (int i = 0; i < BLOCKS; i++)
@@ -129,7 +135,8 @@ static struct tensor *forward(struct tape *t, const struct network *n)
 static void forget(struct network *n)
 {
 	for (int i = 0; i < BLOCKS; i++)
-		n->block[i].up_lora.part[LORA_UP].has_grad = n->block[i].up_lora.part[LORA_DOWN].has_grad = n->block[i].down_lora.part[LORA_UP].has_grad =
+		n->block[i].up_lora.part[LORA_UP].has_grad = n->block[i].up_lora.part[LORA_DOWN].has_grad =
+			n->block[i].down_lora.part[LORA_UP].has_grad =
 			n->block[i].down_lora.part[LORA_DOWN].has_grad = false;
 }
 
@@ -221,7 +228,8 @@ static void repeated_step_is_the_same(void **state)
 	assert_memory_equal(first, second, sizeof(first));
 }
 
-/* Gradients of an accumulation add up: twice the same batch is twice the gradient, to rounding of float sums (2^-23 each). */
+/* Gradients of an accumulation add up: twice the same batch is twice the gradient,
+ * to rounding of float sums (2^-23 each). */
 static void second_batch_adds(void **state)
 {
 	static float once[GRADS], twice[GRADS];
@@ -239,7 +247,8 @@ static void second_batch_adds(void **state)
 		assert_true(fabsf(twice[i] - 2 * once[i]) <= 1e-5f * (1 + fabsf(once[i])));
 }
 
-/* d(mean loss)/d(parameter) against a difference in the loss.  Loss values are float32 near 1: 1e-7 of noise over 2e-2 of change. */
+/* d(mean loss)/d(parameter) against a difference in the loss.
+ * Loss values are float32 near 1: 1e-7 of noise over 2e-2 of change. */
 static void gradient_is_a_slope(void **state)
 {
 	struct network *n = *state;
@@ -353,7 +362,8 @@ static void inference_records_nothing(void **state)
 static void own_gradients(struct network *n, float *own[BLOCKS][4], bool given)
 {
 	for (int i = 1; i < BLOCKS; i++) {
-		struct tensor *const p[4] = { &n->block[i].up_lora.part[LORA_DOWN], &n->block[i].up_lora.part[LORA_UP], &n->block[i].down_lora.part[LORA_DOWN],
+		struct tensor *const p[4] = { &n->block[i].up_lora.part[LORA_DOWN], &n->block[i].up_lora.part[LORA_UP],
+					      &n->block[i].down_lora.part[LORA_DOWN],
 					      &n->block[i].down_lora.part[LORA_UP] };
 		for (int k = 0; k < 4; k++) {
 			if (!given)
@@ -388,7 +398,8 @@ static void gradients_are_lent(void **state)
 		assert_false(n->block[2].down_lora.part[LORA_UP].has_grad);
 		tape_free(t);
 		own_gradients(n, own, true);
-		assert_true(need >= own_need && need < own_need + GRADS * sizeof(float));       /* some go where activations were */
+		/* some go where activations were */
+		assert_true(need >= own_need && need < own_need + GRADS * sizeof(float));
 	}
 }
 

@@ -1,4 +1,5 @@
-/* Streams of samples: what goes in comes out; cuts are refused, no flipped bit goes unnoticed, hostile members end it. */
+/* Streams of samples: what goes in comes out; cuts are refused, no flipped bit goes unnoticed,
+ * hostile members end it. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -187,7 +188,8 @@ static void members_say_where_they_are(void **state)
 				assert_true(n < 12);
 				at[n++] = s.member[i].at;
 				if (!skim)
-					assert_memory_equal(both.data + s.member[i].at, s.member[i].bytes.data, s.member[i].bytes.len);
+					assert_memory_equal(both.data + s.member[i].at, s.member[i].bytes.data,
+							    s.member[i].bytes.len);
 			}
 		assert_int_equal(n, 12);
 		for (int i = 0; i < n; i++)
@@ -484,38 +486,51 @@ static void load_raw(const struct place *p, int format, const struct raw *raw, s
 static void hostile_members(void **state)
 {
 	static const struct { const char *words; struct raw raw[4]; } cases[] = {
-		{ "has the name '../x'", { { "../x" } } }, { "has the name '/x'", { { "/x" } } }, { "has the name 'a//b'", { { "a//b" } } },
-		{ "has the name 'a/./b'", { { "a/./b" } } }, { "has the name 'a/../b'", { { "a/../b" } } },
-		{ "has the name 'a b'", { { "a b" } } }, { "has the name 'a\x1b[1m'", { { "a\x1b[1m" } } },
-		{ "has the name", { { "a\xff" } } }, { "belongs to no sample", { { "x.png" } } },
-		{ "belongs to no sample", { { "a/b/c" } } }, { "belongs to no sample", { { K } } }, { "belongs to no sample", { { K "." } } },
+		{ "has the name '../x'", { { "../x" } } }, { "has the name '/x'", { { "/x" } } },
+		{ "has the name 'a//b'", { { "a//b" } } }, { "has the name 'a/./b'", { { "a/./b" } } },
+		{ "has the name 'a/../b'", { { "a/../b" } } }, { "has the name 'a b'", { { "a b" } } },
+		{ "has the name 'a\x1b[1m'", { { "a\x1b[1m" } } }, { "has the name", { { "a\xff" } } },
+		{ "belongs to no sample", { { "x.png" } } }, { "belongs to no sample", { { "a/b/c" } } },
+		{ "belongs to no sample", { { K } } }, { "belongs to no sample", { { K "." } } },
 		{ "belongs to no sample", { { K "0.png" } } }, { "belongs to no sample", { { K ".a/b" } } },
 		{ "belongs to no sample", { { K ".12345678901234567890123456789012" } } },
 		{ "is no plain file", { { K ".png", AE_IFDIR } } }, { "is no plain file", { { K ".png", AE_IFIFO } } },
 		{ "is no plain file", { { K ".png", AE_IFCHR } } }, { "is no plain file", { { K ".png", AE_IFBLK } } },
-		{ "is no plain file", { { K ".png", AE_IFLNK, "/etc/passwd" } } }, { "is no plain file", { { K ".png", 0, "/etc/passwd" } } },
+		{ "is no plain file", { { K ".png", AE_IFLNK, "/etc/passwd" } } },
+		{ "is no plain file", { { K ".png", 0, "/etc/passwd" } } },
 		{ "member " K ".png comes twice", { { DATA }, { DATA } } },
 		{ "sample " K " comes twice", { { DATA }, { K ".json", 0, NULL, 0, JSON(K, A_PNG) }, { DATA } } },
-		{ "sample " K " comes twice", { { K ".json", 0, NULL, 0, JSON(K, "") }, { K ".json", 0, NULL, 0, JSON(K, "") } } },
+		{ "sample " K " comes twice", { { K ".json", 0, NULL, 0, JSON(K, "") },
+						{ K ".json", 0, NULL, 0, JSON(K, "") } } },
 		{ "sample " K " has no " K ".json before " K1 ".png", { { DATA }, { K1 ".png" } } },
 		{ "sample " K " has no json before the end", { { DATA }, { "__lora__/end", 0, NULL, 0, "{}" } } },
 		{ "not valid JSON", { { K ".json", 0, NULL, 0, "{" } } }, { "not valid JSON", { { K ".json" } } },
-		{ "nested", { { K ".json", 0, NULL, 0, "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[" } } },
-		{ "has the key '" K1 "'", { { K ".json", 0, NULL, 0, JSON(K1, "") } } }, { "has the key", { { K ".json", 0, NULL, 0, "[]" } } },
-		{ "format 'lora-image-2'", { { K ".json", 0, NULL, 0, "{\"key\":\"" K "\",\"format\":\"lora-image-2\"}" } } },
+		{ "nested", { { K ".json", 0, NULL, 0,
+				"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[" } } },
+		{ "has the key '" K1 "'", { { K ".json", 0, NULL, 0, JSON(K1, "") } } },
+		{ "has the key", { { K ".json", 0, NULL, 0, "[]" } } },
+		{ "format 'lora-image-2'", { { K ".json", 0, NULL, 0,
+					       "{\"key\":\"" K "\",\"format\":\"lora-image-2\"}" } } },
 		{ "format '(none)'", { { K ".json", 0, NULL, 0, "{\"key\":\"" K "\"}" } } },
 		{ "format 'lora--1'", { { K ".json", 0, NULL, 0, "{\"key\":\"" K "\",\"format\":\"lora--1\"}" } } },
-		{ "names 0 payloads", { { K ".json", 0, NULL, 0, "{\"key\":\"" K "\",\"format\":\"lora-image-1\"}" } } },
+		{ "names 0 payloads", { { K ".json", 0, NULL, 0,
+					  "{\"key\":\"" K "\",\"format\":\"lora-image-1\"}" } } },
 		{ "names 0 payloads, the stream has 1", { { DATA }, { K ".json", 0, NULL, 0, JSON(K, "") } } },
 		{ "names 1 payloads, the stream has 0", { { K ".json", 0, NULL, 0, JSON(K, A_PNG) } } },
-		{ "names payload 'jpg'", { { DATA }, { K ".json", 0, NULL, 0, JSON(K, "{\"suffix\":\"jpg\",\"bytes\":9,\"crc32c\":3808858755}") } } },
-		{ "not as many", { { DATA }, { K ".json", 0, NULL, 0, JSON(K, "{\"suffix\":\"png\",\"bytes\":8,\"crc32c\":3808858755}") } } },
-		{ "CRC-32C differs", { { DATA }, { K ".json", 0, NULL, 0, JSON(K, "{\"suffix\":\"png\",\"bytes\":9,\"crc32c\":3808858754}") } } },
-		{ "CRC-32C differs", { { DATA }, { K ".json", 0, NULL, 0, JSON(K, "{\"suffix\":\"png\",\"bytes\":9,\"crc32c\":\"3808858755\"}") } } },
-		{ "ended without its end record after 1 samples", { { DATA }, { K ".json", 0, NULL, 0, JSON(K, A_PNG) } } },
+		{ "names payload 'jpg'", { { DATA }, { K ".json", 0, NULL, 0, JSON(K,
+			"{\"suffix\":\"jpg\",\"bytes\":9,\"crc32c\":3808858755}") } } },
+		{ "not as many", { { DATA }, { K ".json", 0, NULL, 0, JSON(K,
+			"{\"suffix\":\"png\",\"bytes\":8,\"crc32c\":3808858755}") } } },
+		{ "CRC-32C differs", { { DATA }, { K ".json", 0, NULL, 0, JSON(K,
+			"{\"suffix\":\"png\",\"bytes\":9,\"crc32c\":3808858754}") } } },
+		{ "CRC-32C differs", { { DATA }, { K ".json", 0, NULL, 0, JSON(K,
+			"{\"suffix\":\"png\",\"bytes\":9,\"crc32c\":\"3808858755\"}") } } },
+		{ "ended without its end record after 1 samples",
+		  { { DATA }, { K ".json", 0, NULL, 0, JSON(K, A_PNG) } } },
 		{ "does not say that it is complete", { { "__lora__/end", 0, NULL, 0, "{}" } } },
 		{ "counts 1 samples, 0 came", { { "__lora__/end", 0, NULL, 0, "{\"complete\":true,\"samples\":1}" } } },
-		{ "differs from the hash", { { "__lora__/end", 0, NULL, 0, "{\"complete\":true,\"samples\":0,\"bytes\":0,\"sha256\":\"00\"}" } } },
+		{ "differs from the hash", { { "__lora__/end", 0, NULL, 0,
+					       "{\"complete\":true,\"samples\":0,\"bytes\":0,\"sha256\":\"00\"}" } } },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

@@ -14,7 +14,8 @@
 
 static char folder[] = "/tmp/lora-tensorboard-XXXXXX";
 
-/* The value that the Rust reader of TensorBoard is tested with; before masking it is the CRC that RFC 3720's polynomial gives. */
+/* The value that the Rust reader of TensorBoard is tested with;
+ * before masking it is the CRC that RFC 3720's polynomial gives. */
 static void checksum(void **state)
 {
 	static const char text[] = "\x1a\x11" "CRC test, one two";
@@ -138,7 +139,8 @@ static int clean(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(checksum), cmocka_unit_test(events), cmocka_unit_test(a_new_file_each_time), cmocka_unit_test(no_folder),
+		cmocka_unit_test(checksum), cmocka_unit_test(events), cmocka_unit_test(a_new_file_each_time),
+		cmocka_unit_test(no_folder),
 	};
 
 	return cmocka_run_group_tests(tests, make, clean);

@@ -1,3 +1,4 @@
+/* The tokenizer against Hugging Face's ids. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -211,7 +212,8 @@ static void special_ids(struct tokenizer *t)
 	GIVES(t, "a<|endoftext|>b", 49406, 320, 49407, 321, 49407);
 	GIVES(t, "a<|ENDOFTEXT|>!!", 49406, 320, 27, 347, 40786, 4160, 91, 285, 748, 49407);
 	GIVES(t, "!!<|ENDOFTEXT|>!! x", 49406, 1443, 27, 347, 40786, 4160, 91, 29, 748, 343, 49407);
-	GIVES(t, "<|startoftext|>!\xe2\x84\xaa<|EndOfText|>", 49406, 49406, 256, 330, 27, 347, 40786, 4160, 91, 285, 49407);
+	GIVES(t, "<|startoftext|>!\xe2\x84\xaa<|EndOfText|>", 49406, 49406, 256, 330, 27, 347, 40786, 4160, 91, 285,
+	      49407);
 	tokenizer_free(t);
 }
 
@@ -319,7 +321,8 @@ static void small_vocabulary(void **state)
 	GIVES(t, "aba", 10, 7, 5, 11);
 	GIVES(t, "aaa", 10, 9, 5, 11);
 	GIVES(t, "a", 10, 5, 11);
-	GIVES(t, "axb", 10, 3, 11, 6, 11);      /* x is unknown: the EOS, which is unk_token where nothing else is named */
+	/* x is unknown: the EOS, which is unk_token where nothing else is named */
+	GIVES(t, "axb", 10, 3, 11, 6, 11);
 	GIVES(t, "<E>b<S>", 10, 11, 6, 10, 11);
 	GIVES(t, "<e>", 10, 11, 11, 11, 11);
 	tokenizer_free(t);
@@ -331,7 +334,8 @@ static void normalized_specials_match_any_case(void **state)
 
 	put(folder, "vocab.json", "{\"a</w>\": 0, \"<s>\": 1, \"<e>\": 2}");
 	put(folder, "merges.txt", "");
-	put(folder, "special_tokens_map.json", "{\"bos_token\": {\"content\": \"<s>\", \"normalized\": true}, \"eos_token\": \"<e>\"}");
+	put(folder, "special_tokens_map.json", "{\"bos_token\": {\"content\": \"<s>\", \"normalized\": true}, "
+					       "\"eos_token\": \"<e>\"}");
 	t = opened(folder);
 	GIVES(t, "a<S>a<s>", 1, 0, 1, 0, 1, 2);
 	GIVES(t, "<E>", 1, 2, 2, 2, 2);         /* three unknown bytes */
@@ -340,10 +344,12 @@ static void normalized_specials_match_any_case(void **state)
 
 static void tokenizer_json_alone(void **state)
 {
-	static const char *const merges[] = { "[\"a b</w>\", \"a ab</w>\"]", "[[\"a\", \"b</w>\"], [\"a\", \"ab</w>\"]]" };
+	static const char *const merges[] = { "[\"a b</w>\", \"a ab</w>\"]",
+					      "[[\"a\", \"b</w>\"], [\"a\", \"ab</w>\"]]" };
 
 	for (int i = 0; i < COUNT(merges); i++) {
-		char *text = xprintf("{\"model\": {\"type\": \"BPE\", \"vocab\": " VOCAB ", \"merges\": %s}}", merges[i]);
+		char *text = xprintf("{\"model\": {\"type\": \"BPE\", \"vocab\": " VOCAB ", \"merges\": %s}}",
+				     merges[i]);
 		struct tokenizer *t;
 
 		put(folder, "tokenizer_config.json", CONFIG);
@@ -406,7 +412,8 @@ static void composition(void **state)
 	NFC(U"\u212b\u2126", U"\u00c5\u03a9");
 	NFC(U"\u0958", U"\u0915\u093c");                        /* excluded from composition */
 	NFC(U"\u0301\u0301", U"\u0301\u0301");                  /* no starter */
-	NFC(U"x\u0345\u1ac1", U"x\u0345\u1ac1");                /* the reference's NFC does not know this mark of Unicode 14 */
+	/* the reference's NFC does not know this mark of Unicode 14 */
+	NFC(U"x\u0345\u1ac1", U"x\u0345\u1ac1");
 	NFC(U"", U"");
 }
 

@@ -1,3 +1,4 @@
+/* Which tokenizers a model gets. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -92,7 +92,8 @@ static void positions_are_remembered(void **state)
 			       "\"\xc3\xa9t\xc3\xa9\" = [\r\n 10, # ten\r\n   20 ]\r\n", &e);
 
 	assert_null(t);         /* a bare key is ASCII */
-	t = parse("\xef\xbb\xbf# comment\r\n[train]\r\n  et.rank = 1\r\n\"\xc3\xa9\" = [\r\n 10, # ten\r\n   20 ]\r\n", &e);
+	t = parse("\xef\xbb\xbf# comment\r\n[train]\r\n  et.rank = 1\r\n\"\xc3\xa9\" = [\r\n 10, # ten\r\n   20 ]\r\n",
+		  &e);
 	assert_non_null(t);
 	const struct toml *train = toml_get(t, "train"), *list = toml_get(train, "\xc3\xa9");
 	const struct toml *rank = toml_get(toml_get(train, "et"), "rank");
@@ -181,8 +182,10 @@ static void depth_and_size_are_capped(void **state)
 /* Every prefix of a text that uses everything: no read past the end (the copy has no NUL), no crash. */
 static void cut_files_are_refused_or_read(void **state)
 {
-	static const char text[] = "# c\n[a.b]\nc = [ 1, { d.e = 'x' } ] # d\ns = \"\"\"a\\\n  b\\u00e9\"\"\"\nt = '''\n''''\n"
-				   "[[l]]\nd = 1979-05-27 07:32:00.5+01:00\nf = -1_0.5e+3\ni = inf\nx = 0x1F\nq.\"r\" = true\n";
+	static const char text[] = "# c\n[a.b]\nc = [ 1, { d.e = 'x' } ] # d\ns = \"\"\"a\\\n  b\\u00e9\"\"\"\n"
+				   "t = '''\n''''\n"
+				   "[[l]]\nd = 1979-05-27 07:32:00.5+01:00\nf = -1_0.5e+3\ni = inf\nx = 0x1F\n"
+				   "q.\"r\" = true\n";
 	size_t readable = 0;
 
 	for (size_t n = 0; n < sizeof(text); n++) {

@@ -8,7 +8,8 @@
 #include "../../libcommon/sample/torch_noise.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
-/* Seed 5489 is the reference implementation's default: the 10000th number is 4123659995 (also in the C++ standard, for mt19937). */
+/* Seed 5489 is the reference implementation's default: the 10000th number is 4123659995 (also in the C++ standard,
+ * for mt19937). */
 static void the_twister(void **state)
 {
 	struct mersenne m;
@@ -21,8 +22,8 @@ static void the_twister(void **state)
 	assert_int_equal(x, 4123659995u);
 }
 
-/* From torch 2.15.0, on a processor with AVX2: torch.randn(n, generator=g) for each n in turn.  Elements 0, 1, n/2, n-2, n-1 of them
- * all, and their sum. */
+/* From torch 2.15.0, on a processor with AVX2: torch.randn(n, generator=g) for each n in turn.  Elements 0, 1, n/2,
+ * n-2, n-1 of them all, and their sum. */
 static const struct reference { uint64_t seed; size_t parts[4]; double at[5], sum; } references[] = {
 	{ 0U, { 16 }, { -1.12583983, -1.1523602, 0.322274923, 1.11677718, -0.247278154 }, -1.90911431 },
 	{ 42U, { 64 }, { 1.92691529, 1.48728406, -1.38467371, -1.18453741, 1.38354933 }, 2.10074018 },
@@ -30,8 +31,10 @@ static const struct reference { uint64_t seed; size_t parts[4]; double at[5], su
 	{ 42U, { 5 }, { 0.336690366, 0.128809407, 0.234462366, 0.23033303, -1.12285638 }, -0.192561209 },
 	{ 1U, { 3, 20, 4 }, { 0.661352158, 0.266924113, 0.157770604, -1.27700698, 0.325501531 }, 1.93153579 },
 	{ 4294967338U, { 64 }, { 1.92691529, 1.48728406, -1.38467371, -1.18453741, 1.38354933 }, 2.10074018 },
-	{ 18446744073709551615U, { 1, 16, 1, 256 }, { 1.21976304, 1.89861786, 0.521301448, -2.35031843, -0.0129561946 }, 1.17991335 },
-	{ 20261125U, { 384, 384 }, { -0.0031416025, -0.929555953, 0.51169318, -0.699052691, 0.688666105 }, 0.174473027 },
+	{ 18446744073709551615U, { 1, 16, 1, 256 }, { 1.21976304, 1.89861786, 0.521301448, -2.35031843, -0.0129561946 },
+	  1.17991335 },
+	{ 20261125U, { 384, 384 }, { -0.0031416025, -0.929555953, 0.51169318, -0.699052691, 0.688666105 },
+	  0.174473027 },
 };
 
 static void as_torch(void **state)
@@ -49,7 +52,8 @@ static void as_torch(void **state)
 		for (size_t i = 0; i < n; i++)
 			sum += x[i];
 		const double got[5] = { x[0], x[1], x[n / 2], x[n - 2], x[n - 1] };
-		/* values up to 4.5, where a float's last bit is 5e-7: one or two of it, as between PyTorch's own kernels */
+		/* values up to 4.5, where a float's last bit is 5e-7: one or two of it,
+		 * as between PyTorch's own kernels */
 		for (int i = 0; i < 5; i++)
 			assert_true(fabs(got[i] - r->at[i]) < 1e-6);
 		assert_true(fabs(sum - r->sum) < 1e-6 * n);
@@ -71,7 +75,8 @@ static void seeding_forgets(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(the_twister), cmocka_unit_test(as_torch), cmocka_unit_test(seeding_forgets) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(the_twister), cmocka_unit_test(as_torch),
+					    cmocka_unit_test(seeding_forgets) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,8 @@ extern "C" {
 #endif
 
 typedef enum {
-	CUBLAS_STATUS_SUCCESS = 0, CUBLAS_STATUS_NOT_INITIALIZED = 1, CUBLAS_STATUS_ALLOC_FAILED = 3, CUBLAS_STATUS_INVALID_VALUE = 7,
+	CUBLAS_STATUS_SUCCESS = 0, CUBLAS_STATUS_NOT_INITIALIZED = 1, CUBLAS_STATUS_ALLOC_FAILED = 3,
+		CUBLAS_STATUS_INVALID_VALUE = 7,
 	CUBLAS_STATUS_NOT_SUPPORTED = 15
 } cublasStatus_t;
 typedef enum { CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_OP_C } cublasOperation_t;
@@ -32,12 +33,15 @@ cublasStatus_t cublasSetStream(cublasHandle_t h, cudaStream_t st);
 cublasStatus_t cublasSetWorkspace(cublasHandle_t h, void *p, size_t bytes);
 cublasStatus_t cublasSetPointerMode(cublasHandle_t h, cublasPointerMode_t mode);
 cublasStatus_t cublasSetMathMode(cublasHandle_t h, cublasMath_t mode);
-cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void *alpha,
-	const void *a, cudaDataType_t at, int lda, const void *b, cudaDataType_t bt, int ldb, const void *beta, void *c, cudaDataType_t ct,
-	int ldc, cublasComputeType_t compute, cublasGemmAlgo_t algo);
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
-	const void *alpha, const void *a, cudaDataType_t at, int lda, long long sa, const void *b, cudaDataType_t bt, int ldb, long long sb,
-	const void *beta, void *c, cudaDataType_t ct, int ldc, long long sc, int batch, cublasComputeType_t compute, cublasGemmAlgo_t algo);
+cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
+			    const void *alpha,
+	const void *a, cudaDataType_t at, int lda, const void *b, cudaDataType_t bt, int ldb, const void *beta, void *c,
+	cudaDataType_t ct, int ldc, cublasComputeType_t compute, cublasGemmAlgo_t algo);
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n,
+					  int k,
+	const void *alpha, const void *a, cudaDataType_t at, int lda, long long sa, const void *b, cudaDataType_t bt,
+	int ldb, long long sb, const void *beta, void *c, cudaDataType_t ct, int ldc, long long sc, int batch,
+	cublasComputeType_t compute, cublasGemmAlgo_t algo);
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,10 @@
 /*
  * ptx.h - nvcc's code for a kernel, ready to run, and the warp that runs it.
  *
- * A warp runs in step: an instruction is carried out for all its lanes at once.  Lanes that branch apart become fronts of their own; the
- * one that is furthest behind goes first, and fronts that meet are one again.  A register of n bytes has 32 places of n bytes in the
- * warp's file, a predicate is 32 bits; constants, indices and addresses of shared arrays have registers too.  So an operand is an offset
- * in the file.
+ * A warp runs in step: an instruction is carried out for all its lanes at once.  Lanes that branch apart become fronts
+ * of their own; the one that is furthest behind goes first, and fronts that meet are one again.  A register of n bytes
+ * has 32 places of n bytes in the warp's file, a predicate is 32 bits; constants, indices and addresses of shared
+ * arrays have registers too.  So an operand is an offset in the file.
  */
 #ifndef EMU_PTX_PTX_H
 #define EMU_PTX_PTX_H
@@ -49,8 +49,8 @@ struct kernel {
 	size_t file_bytes;
 };
 
-/* One row for each instruction that we know.  A letter of `shape` an operand: 1 2 4 8 bytes of a register or constant, p predicate, a an
- * address [64-bit register + n], s one in shared memory, m a parameter, i a number, l a label. */
+/* One row for each instruction that we know.  A letter of `shape` an operand: 1 2 4 8 bytes of a register or constant,
+ * p predicate, a an address [64-bit register + n], s one in shared memory, m a parameter, i a number, l a label. */
 struct row { const char *shape; operation run; };
 typedef std::unordered_multimap<std::string, row> table;
 void add_arithmetic(table &t);
@@ -87,7 +87,10 @@ struct warp {
 
 	template <class T> T *reg(uint32_t at) { return (T *)(file + at); }
 	uint32_t &predicate(uint32_t at) { return *(uint32_t *)(file + at); }
-	void set_predicate(uint32_t at, uint32_t value, uint32_t of) { predicate(at) = (predicate(at) & ~of) | (value & of); }
+	void set_predicate(uint32_t at, uint32_t value, uint32_t of)
+	{
+		predicate(at) = (predicate(at) & ~of) | (value & of);
+	}
 	void be_lane(int lane);                 /* for what the rest of the stand-in knows of the thread that runs */
 	/* Ends the program in the name of a lane. */
 	[[noreturn]] void complain(const instruction &i, int lane, const char *what, const void *address);

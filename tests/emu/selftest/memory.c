@@ -1,6 +1,6 @@
 /*
- * memory - the CUDA backend where memory ends, which only the stand-in can play: the k-th thing that needs memory cannot be made, for every
- * k until nothing fails any more; and a card of 12 GB, filled without computing anything.
+ * memory - the CUDA backend where memory ends, which only the stand-in can play: the k-th thing that needs memory
+ * cannot be made, for every k until nothing fails any more; and a card of 12 GB, filled without computing anything.
  */
 #include "../../cuda/harness.h"
 #include "../emu_test.h"
@@ -14,13 +14,15 @@ static void tell(struct rig *r, bool ok, const char *what, long number)
 
 enum { ROWS = 4, IN = 64, OUT = 40, BIG = 40 << 20 };
 
-/* A weight on the card, or in host memory, and a product with it.  NULL and -1 are answers.  Returns how many of 4 things were had. */
+/* A weight on the card, or in host memory, and a product with it.  NULL and -1 are answers.
+ * Returns how many of 4 things were had. */
 static int work(const struct backend *be, struct device *d)
 {
 	static float host[IN * OUT], y_host[ROWS * OUT];
 	struct weight w[2] = { { .dtype = DTYPE_F16, .out = OUT, .in = IN, .kh = 1, .kw = 1 },
 			       { .dtype = DTYPE_F32, .out = OUT, .in = IN, .kh = 1, .kw = 1, .on_host = true } };
-	float *x = be->alloc(d, ROWS * IN * sizeof(*x)), *y = be->alloc(d, ROWS * OUT * sizeof(*y)), *big = be->alloc(d, BIG);
+	float *x = be->alloc(d, ROWS * IN * sizeof(*x)), *y = be->alloc(d, ROWS * OUT * sizeof(*y)),
+		*big = be->alloc(d, BIG);
 	int had = (big != NULL) + (x && y), i;
 
 	for (i = 0; i < 2; i++) {
@@ -65,7 +67,8 @@ static void each_failure(struct rig *r, bool guard)
 		emu_fail(-1);
 		emu_get_stats(&after);
 		failed = after.made - before.made > k;
-		tell(r, (d || strstr(e.text, "device cuda: no memory on the card")) && cudaGetLastError() == cudaSuccess, what, k);
+		tell(r, (d || strstr(e.text, "device cuda: no memory on the card")) &&
+		     cudaGetLastError() == cudaSuccess, what, k);
 		tell(r, after.live == before.live, "and nothing is left behind", after.live - before.live);
 		tell(r, failed == (had < 4), "things were had", had);
 	}
