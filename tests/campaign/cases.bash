@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# cases.bash - what a campaign does its faults to: one run of each tool, small, with what it reads and what it must leave behind.
-# Sourced in a folder that holds a copy of the inputs; a run writes into out/ alone.
+# cases.bash - what a campaign does its faults to: one run of each tool, small, with what it reads and what it must
+# leave behind.  Sourced in a folder that holds a copy of the inputs; a run writes into out/ alone.
 
 prep_rules='--resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16'
-train_rules='--network-dim 2 --network-train-unet-only --train-batch-size 2 --learning-rate 1e-3 --save-state --output-dir out --output-name t'
+train_rules='--network-dim 2 --network-train-unet-only --train-batch-size 2 --learning-rate 1e-3'
+train_rules+=' --save-state --output-dir out --output-name t'
 paint_rules='-W 64 -H 64 --steps 1 -p ball'
 
 # name; the input that faults are done to; does a checksum cover it?; the tool's words (MODEL and BIN are put in)

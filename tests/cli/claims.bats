@@ -3,7 +3,8 @@
 
 setup_file() {
 	load ../pipe/pipe.bash
-	export LATENTS=$BATS_FILE_TMPDIR/latents.tar IMAGES=$BATS_FILE_TMPDIR/images.tar SINGLE=$ROOT/tests/golden/single-file/tiny-a.safetensors
+	export LATENTS=$BATS_FILE_TMPDIR/latents.tar IMAGES=$BATS_FILE_TMPDIR/images.tar \
+		SINGLE=$ROOT/tests/golden/single-file/tiny-a.safetensors
 	few_latents "$LATENTS"
 	"$BIN/lora-prep" -q "${PREP[@]}" -o "$IMAGES" "$BATS_FILE_TMPDIR/four"
 	export ADAPTER=$BATS_FILE_TMPDIR/a/t.safetensors
@@ -12,7 +13,10 @@ setup_file() {
 setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
 # table TOOL: where its options stand
-table() { if [ "$1" = lora-train ]; then echo "$ROOT"/libcommon/train/settings/{settings,metadata}.[ch]; else echo "$ROOT/tools/$1/main.c"; fi; }
+table() {
+	if [ "$1" = lora-train ]; then echo "$ROOT"/libcommon/train/settings/{settings,metadata}.[ch]
+	else echo "$ROOT/tools/$1/main.c"; fi
+}
 
 # rows TOOL: its options, one row a line
 rows() { awk '/\{ "[a-z0-9-]+", / { row = ""; inside = 1 } inside { row = row $0; if (/\},( \\)?$/) { print row; inside = 0 } }' $(table "$1"); }
@@ -36,9 +40,12 @@ victim() {
 	images) cp "$IMAGES" in/i.tar; value=in/i.tar file=$value ;;
 	any) cp "$ADAPTER" in/a.safetensors; value=in/a.safetensors file=$value ;;
 	config) echo '# settings' > in/c.toml; value=in/c.toml file=$value ;;
-	dataset-config) printf '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "%s"\n' "$BATS_FILE_TMPDIR/four" > in/d.toml; value=in/d.toml file=$value ;;
-	reg | train-data-dir | pictures) cp -r "$BATS_FILE_TMPDIR/four" in/four; value=in/four file=in/four/gizmo01.png ;;
-	conditioning-data-dir) mkdir in/m; cp "$BATS_FILE_TMPDIR/four/gizmo01.png" in/m/gizmo01.png; value=in/m file=in/m/gizmo01.png ;;
+	dataset-config) printf '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "%s"\n' "$BATS_FILE_TMPDIR/four" > in/d.toml
+		value=in/d.toml file=$value ;;
+	reg | train-data-dir | pictures) cp -r "$BATS_FILE_TMPDIR/four" in/four
+		value=in/four file=in/four/gizmo01.png ;;
+	conditioning-data-dir) mkdir in/m; cp "$BATS_FILE_TMPDIR/four/gizmo01.png" in/m/gizmo01.png
+		value=in/m file=in/m/gizmo01.png ;;
 	*) echo "no victim for --$1: tell this test what it reads"; return 1 ;;
 	esac
 }
@@ -49,10 +56,14 @@ rest() {
 	[ "$2" != model ] || model=()
 	[ "$2" != model-config ] || model=(-m "$SINGLE")
 	case $1 in
-	lora-prep) REST=("${PREP[@]}" --lint); case $2 in reg | conditioning-data-dir | model | tokenizer | config) REST+=("$BATS_FILE_TMPDIR/four") ;; esac
+	lora-prep) REST=("${PREP[@]}" --lint)
+		case $2 in
+		reg | conditioning-data-dir | model | tokenizer | config) REST+=("$BATS_FILE_TMPDIR/four") ;;
+		esac
 		[ "$2" = model ] || [ "$2" = tokenizer ] || REST=("${REST[@]/--lint/-q}") ;;
 	lora-encode) REST=("${model[@]}"); [ "$2" = images ] || REST+=("$IMAGES") ;;
-	lora-train) REST=("${model[@]}" --max-train-steps 1 --network-dim 2 --network-train-unet-only); [ "$2" = latents ] || REST+=("$LATENTS") ;;
+	lora-train) REST=("${model[@]}" --max-train-steps 1 --network-dim 2 --network-train-unet-only)
+		[ "$2" = latents ] || REST+=("$LATENTS") ;;
 	lora-sample) REST=("${model[@]}" --steps 1); [ "$2" = prompts ] || REST+=(-p gizmo) ;;
 	lora-merge) REST=(into "${model[@]}"); [ "$2" = lora ] || REST+=(--lora "$ADAPTER") ;;
 	lora-inspect) REST=() ;;
@@ -71,7 +82,10 @@ refused() {
 		hard) name=ways/hard; ln "$file" $name ;;
 		folder) ln -s "$PWD/$(dirname "$file")" ways/folder; name=ways/folder/$(basename "$file") ;;
 		esac
-		case $input in images | latents | pictures | any) given=("$value") ;; *) given=("--$input" "$value") ;; esac
+		case $input in
+		images | latents | pictures | any) given=("$value") ;;
+		*) given=("--$input" "$value") ;;
+		esac
 		[ "$input" != lora ] || given=("--$input" "$value:0.5")
 		cp "$file" before || return 1
 		if [ "$writes" = standard ]; then
@@ -79,11 +93,14 @@ refused() {
 			name="standard output"
 		else
 			status_of 2 "$BIN/$tool" "--$writes" "$name" "${REST[@]}" "${given[@]}"
-			[[ "$output" == *"$name: --$writes would"* ]] || { echo "$tool --$writes against $input ($way): $output"; return 1; }
+			[[ "$output" == *"$name: --$writes would"* ]] ||
+				{ echo "$tool --$writes against $input ($way): $output"; return 1; }
 		fi
-		[[ "$output" == *" would write over $(dirname "$value")/"* ]] || { echo "$tool --$writes against $input ($way): $output"; return 1; }
+		[[ "$output" == *" would write over $(dirname "$value")/"* ]] ||
+			{ echo "$tool --$writes against $input ($way): $output"; return 1; }
 		cmp "$file" before || { echo "$tool --$writes against $input ($way): changed"; return 1; }
-		[ -z "$(find in ways -name '.*')" ] || { echo "$tool: something was opened: $(find in ways -name '.*')"; return 1; }
+		[ -z "$(find in ways -name '.*')" ] ||
+			{ echo "$tool: something was opened: $(find in ways -name '.*')"; return 1; }
 	done
 }
 
@@ -92,7 +109,8 @@ all() {
 	local tool=$1 operands=$2 out in n=0
 	for out in $(written "$tool") standard; do
 		for in in $(read_ "$tool") $operands $([ "$tool" = lora-inspect ] || echo config); do
-			case $out:$in in folder:reg | folder:conditioning-data-dir) continue ;; esac    # refused together
+			# refused together
+			case $out:$in in folder:reg | folder:conditioning-data-dir) continue ;; esac
 			refused "$tool" "$out" "$in" || return 1
 			n=$((n + 1))
 		done
@@ -109,7 +127,9 @@ all() {
 
 @test "every option that names a file or a folder says whether it is read or written" {
 	for t in prep encode train sample merge inspect; do
-		rows lora-$t | grep -v OPTION_LATER | grep -E '"[^"]*\b(FILE|DIR|PATH|FOLDER|MODEL|STATE|OUT|OLD\.tar)\b[^"]*",' | grep -v 'NULL, NULL' | grep -v '\.file = ' > without || true
+		rows lora-$t | grep -v OPTION_LATER |
+			grep -E '"[^"]*\b(FILE|DIR|PATH|FOLDER|MODEL|STATE|OUT|OLD\.tar)\b[^"]*",' |
+			grep -v 'NULL, NULL' | grep -v '\.file = ' > without || true
 		[ ! -s without ] || { cat without; return 1; }
 	done
 }
@@ -124,14 +144,17 @@ kept() {
 }
 
 @test "a data set's pictures, captions and masks, by a data set config too" {
-	cp -r "$BATS_FILE_TMPDIR/four" d; mkdir m; cp d/gizmo00.jpg m/gizmo00.jpg; cp d/gizmo00.txt d/gizmo01.caption; mv d/gizmo02.txt d/gizmo02.words
+	cp -r "$BATS_FILE_TMPDIR/four" d; mkdir m; cp d/gizmo00.jpg m/gizmo00.jpg; cp d/gizmo00.txt d/gizmo01.caption
+	mv d/gizmo02.txt d/gizmo02.words
 	printf '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "d"\nconditioning_data_dir = "m"\ncaption_extension = ".words"\n' > d.toml
 	for f in d/gizmo00.jpg d/gizmo00.txt d/gizmo01.caption m/gizmo00.jpg; do
 		kept 2 $f "$BIN/lora-prep" "${PREP[@]}" --conditioning-data-dir m -o $f d
 		kept 2 $f "$BIN/lora-prep" "${PREP[@]}" --conditioning-data-dir m --report $f -o i.tar d
 		[ ! -e i.tar ]
 	done
-	for f in d/gizmo00.jpg d/gizmo02.words m/gizmo00.jpg; do kept 2 $f "$BIN/lora-prep" "${PREP[@]}" --dataset-config d.toml --report $f; done
+	for f in d/gizmo00.jpg d/gizmo02.words m/gizmo00.jpg; do
+		kept 2 $f "$BIN/lora-prep" "${PREP[@]}" --dataset-config d.toml --report $f
+	done
 	kept 2 d/gizmo02.words "$BIN/lora-prep" "${PREP[@]}" --caption-extension words -o d/gizmo02.words d
 }
 
@@ -159,7 +182,8 @@ kept() {
 
 @test "what a training names by itself: adapters, states, samples" {
 	cp "$ADAPTER" a.safetensors; mkdir out out/sample; echo gizmo > p.txt
-	some() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 4 --output-dir out --output-name t --max-train-steps 6 "$@" "$LATENTS"; }
+	some() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 4 --output-dir out \
+		--output-name t --max-train-steps 6 "$@" "$LATENTS"; }
 	ln -s "$PWD/a.safetensors" out/t.safetensors
 	kept 2 a.safetensors some --network-weights a.safetensors
 	kept 2 a.safetensors some --base-weights a.safetensors
@@ -202,16 +226,20 @@ kept() {
 	for f in unet/config.json model_index.json; do
 		f=hub/models--a--b/snapshots/0123abcd/$f
 		HF_HUB_CACHE=$PWD/hub kept 2 $f "$BIN/lora-encode" -m a/b -o $f "$IMAGES"
-		HF_HUB_CACHE=$PWD/hub kept 2 $f "$BIN/lora-train" -m a/b --network-dim 2 --max-train-steps 1 --html $f "$LATENTS"
+		HF_HUB_CACHE=$PWD/hub kept 2 $f "$BIN/lora-train" -m a/b --network-dim 2 --max-train-steps 1 \
+			--html $f "$LATENTS"
 	done
 }
 
 @test "--log goes on only with a log of ours, and cuts nothing before the inputs are known to be sound" {
-	some() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --max-train-steps 1 --output-dir o --output-name t --log "$@"; }
+	some() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --max-train-steps 1 \
+		--output-dir o --output-name t --log "$@"; }
 	"$BIN/lora-prep" -q "${PREP[@]}" -o /dev/null --report report.jsonl "$BATS_FILE_TMPDIR/four"
 	printf 'dear diary\nlast line without its end' > notes.txt
-	printf 'x' > one; head -c 100 /dev/zero > zeros; printf '{"event":"picture","key"' > torn.jsonl; printf '[1]\n' > a.json; printf '\n' > blank
-	printf '{"event":"step","step":1}\nno event\n{"event":"step","step":2}\n' > middle; cp "$ADAPTER" adapter; printf '{"a":1}\n' > object
+	printf 'x' > one; head -c 100 /dev/zero > zeros; printf '{"event":"picture","key"' > torn.jsonl
+	printf '[1]\n' > a.json; printf '\n' > blank
+	printf '{"event":"step","step":1}\nno event\n{"event":"step","step":2}\n' > middle; cp "$ADAPTER" adapter
+	printf '{"a":1}\n' > object
 	for f in report.jsonl notes.txt one zeros torn.jsonl a.json blank middle adapter object; do
 		cp $f before
 		status_of 2 some $f "$LATENTS"

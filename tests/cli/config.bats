@@ -47,7 +47,8 @@ setup() {
 	while read -r key value; do
 		value=${value#\"}; value=${value%\"}
 		case $value in ''|'[]'|false) continue ;; esac
-		stated=$(grep -A1 "^\.It .*Ic $key\( \|\$\)" man/lora-config.5 | sed -n 's/.*default \(\\&\)\{0,1\}\([^,]*\).*/\2/p')
+		stated=$(grep -A1 "^\.It .*Ic $key\( \|\$\)" man/lora-config.5 |
+			sed -n 's/.*default \(\\&\)\{0,1\}\([^,]*\).*/\2/p')
 		echo "$key: program $value, manual $stated"
 		[ "$stated" = "$value" ]
 	done < <(sed 's/  # .*//; s/ = / /' "$scratch/lora-train.toml")
@@ -65,6 +66,7 @@ setup() {
 		run "$BIN/$tool" --version
 		[[ "$status" -eq 0 && "$output" == "$tool (lora-tools) "* ]]
 		run "$BIN/$tool" --no-such-option
-		[[ "$status" -eq 2 && "$output" == "$tool: unknown option '--no-such-option'"* && "${#lines[@]}" -eq 1 ]]
+		[[ "$status" -eq 2 && "$output" == "$tool: unknown option '--no-such-option'"* &&
+			"${#lines[@]}" -eq 1 ]]
 	done
 }

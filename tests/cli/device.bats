@@ -11,7 +11,8 @@ setup() {
 
 # sample DEVICE: a picture; status, output and errors in files
 sample() {
-	status=0; "$BIN/lora-sample" -m "$MODEL" -W 32 -H 32 --steps 1 -p robot --device "$1" -o a.png > out 2> err || status=$?
+	status=0; "$BIN/lora-sample" -m "$MODEL" -W 32 -H 32 --steps 1 -p robot --device "$1" -o a.png > out \
+		2> err || status=$?
 }
 
 one_line() { [ "$(wc -l < err)" = 1 ] || { cat err; return 1; }; }

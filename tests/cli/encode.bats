@@ -14,7 +14,8 @@ member() { tar -xOf "$1" "$2"; }
 shape() { "$BIN/lora-inspect" --keys "$1" | awk -v t="$2" '$NF == t'; }
 
 @test "a sample: latent and text payloads, and what is known of the picture" {
-	[ "$(tar -tf "$LATENTS" | head -n 3 | tr '\n' ' ')" = "00000000.latent.safetensors 00000000.text.safetensors 00000000.json " ]
+	[ "$(tar -tf "$LATENTS" | head -n 3 | tr '\n' ' ')" = \
+		"00000000.latent.safetensors 00000000.text.safetensors 00000000.json " ]
 	[ "$(tar -tf "$LATENTS" | tail -n 1)" = __lora__/end ]
 	[ "$(member "$LATENTS" 00000000.json | jq -c '[(.id | length), .repeats, .weight, .bucket, .captions]')" = \
 		'[64,1,1,[64,64],["a big gizmo robot on a black background"]]' ]
@@ -80,7 +81,8 @@ shape() { "$BIN/lora-inspect" --keys "$1" | awk -v t="$2" '$NF == t'; }
 	cmp none.tar fresh.tar
 	# One bit of another VAE: all pictures, no caption.  The last byte but three is the lowest of a float.
 	cp -rL "$MODEL/vae" vae && chmod -R u+w vae
-	printf '\1' | dd of=vae/diffusion_pytorch_model.safetensors bs=1 seek=$(($(stat -c %s vae/*.safetensors) - 4)) conv=notrunc 2> /dev/null
+	printf '\1' | dd of=vae/diffusion_pytorch_model.safetensors bs=1 seek=$(($(stat -c %s vae/*.safetensors) - 4)) \
+		conv=notrunc 2> /dev/null
 	status_of 0 "$BIN/lora-encode" -m "$MODEL" --vae vae --reuse "$LATENTS" -o other.tar "$IMAGES"
 	[[ "$output" == *"0 of 4"*"0 pictures, 4 captions"* ]] || { echo "$output"; return 1; }
 }
@@ -96,7 +98,8 @@ shape() { "$BIN/lora-inspect" --keys "$1" | awk -v t="$2" '$NF == t'; }
 		status_of 2 timeout 5 "$BIN/lora-encode" -m "$MODEL" --reuse $no_file -o other.tar "$IMAGES"
 		[[ "$output" == *"--reuse $no_file: is no file"* ]]
 	done
-	status_of 2 bash -c '"$@" --reuse <(cat "$0") -o other.tar' "$LATENTS" "$BIN/lora-encode" -q -m "$MODEL" "$IMAGES"
+	status_of 2 bash -c '"$@" --reuse <(cat "$0") -o other.tar' "$LATENTS" "$BIN/lora-encode" \
+		-q -m "$MODEL" "$IMAGES"
 	[ ! -e other.tar ]
 }
 
@@ -113,10 +116,12 @@ shape() { "$BIN/lora-inspect" --keys "$1" | awk -v t="$2" '$NF == t'; }
 }
 
 @test "a caption is stored once, wherever it comes again" {
-	mkdir twins && cp "$BATS_FILE_TMPDIR"/four/gizmo00.jpg twins/a.jpg && cp "$BATS_FILE_TMPDIR"/four/gizmo01.png twins/b.png
+	mkdir twins && cp "$BATS_FILE_TMPDIR"/four/gizmo00.jpg twins/a.jpg &&
+		cp "$BATS_FILE_TMPDIR"/four/gizmo01.png twins/b.png
 	echo "one caption" | tee twins/a.txt > twins/b.txt
 	"$BIN/lora-prep" -q "${PREP[@]}" twins | lora_encode -o l.tar
-	[ "$(member l.tar 00000000.json | jq -c .text_rows)$(member l.tar 00000001.json | jq -c .text_rows)" = "[0][0]" ]
+	[ "$(member l.tar 00000000.json | jq -c .text_rows)$(member l.tar 00000001.json |
+		jq -c .text_rows)" = "[0][0]" ]
 	member l.tar 00000000.text.safetensors > 0.safetensors
 	member l.tar 00000001.text.safetensors > 1.safetensors
 	shape 0.safetensors context | grep -q '1.*77'
@@ -141,10 +146,12 @@ shape() { "$BIN/lora-inspect" --keys "$1" | awk -v t="$2" '$NF == t'; }
 		shape l.safetensors mean | grep -qi "${type/fp/f}"
 		shape t.safetensors context | grep -qi "${type/fp/f}"
 		"$BIN/lora-inspect" --verify $type.tar > /dev/null
-		"$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only --max-train-steps 1 --output-dir out --output-name $type \
+		"$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only --max-train-steps 1 \
+			--output-dir out --output-name $type \
 			$type.tar > /dev/null
 	done
-	[ "$(for t in "$LATENTS" bf16.tar fp16.tar; do member $t 00000000.json | jq -r .id; done | sort -u | wc -l)" = 3 ]
+	[ "$(for t in "$LATENTS" bf16.tar fp16.tar; do member $t 00000000.json | jq -r .id; done |
+		sort -u | wc -l)" = 3 ]
 	status_of 0 "$BIN/lora-encode" -m "$MODEL" --precision bf16 --reuse "$LATENTS" -o again.tar "$IMAGES"
 	[[ "$output" == *"0 of 4"* ]]
 	cmp again.tar bf16.tar
@@ -154,7 +161,8 @@ shape() { "$BIN/lora-inspect" --keys "$1" | awk -v t="$2" '$NF == t'; }
 @test "shards in any order train to the adapter of the whole, byte for byte" {
 	for i in 0 1 2; do lora_encode --shard $i/3 "$IMAGES" > $i.tar; done
 	cat 2.tar 0.tar 1.tar > joined.tar
-	options=(-q -m "$MODEL" --network-dim 4 --network-train-unet-only --train-batch-size 2 --learning-rate 1e-3 --max-train-steps 3)
+	options=(-q -m "$MODEL" --network-dim 4 --network-train-unet-only --train-batch-size 2 --learning-rate 1e-3 \
+		--max-train-steps 3)
 	"$BIN/lora-train" "${options[@]}" --output-dir whole --output-name t "$LATENTS" > /dev/null
 	"$BIN/lora-train" "${options[@]}" --output-dir parts --output-name t joined.tar > /dev/null
 	cmp whole/t.safetensors parts/t.safetensors
@@ -212,7 +220,8 @@ hub() {
 }
 
 @test "sizes the model cannot take are refused with the bucket step that works" {
-	"$BIN/lora-prep" -q --resolution 72 --min-bucket-reso 40 --max-bucket-reso 88 --bucket-reso-steps 8 -o odd.tar "$ROOT/demo/train"
+	"$BIN/lora-prep" -q --resolution 72 --min-bucket-reso 40 --max-bucket-reso 88 --bucket-reso-steps 8 \
+		-o odd.tar "$ROOT/demo/train"
 	status_of 2 lora_encode -o l.tar odd.tar
 	[[ "$output" == *16* && "$output" == *bucket* ]]
 	[ ! -e l.tar ]
@@ -251,7 +260,8 @@ hub() {
 @test "a VAE with NaN encodes nothing: status 3 names the sample" {
 	cp -rL "$MODEL" broken && chmod -R u+w broken
 	size=$(stat -c %s broken/vae/diffusion_pytorch_model.safetensors)
-	printf '\377\377\377\377' | dd of=broken/vae/diffusion_pytorch_model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2> /dev/null
+	printf '\377\377\377\377' | dd of=broken/vae/diffusion_pytorch_model.safetensors bs=1 seek=$((size - 4)) \
+		conv=notrunc 2> /dev/null
 	run "$BIN/lora-encode" -q -m broken -o l.tar "$IMAGES"
 	[ "$status" -eq 3 ] || { echo "$status $output"; return 1; }
 	[[ "$output" == *00000000*gizmo00.jpg*NaN* ]]

@@ -52,23 +52,27 @@ change() {
 }
 
 @test "--json: one object a file" {
-	inspect --json "$golden/tiny-a/lora_text.safetensors" "$golden/tiny-b/model" "$golden/single-file/tiny-a.safetensors" \
+	inspect --json "$golden/tiny-a/lora_text.safetensors" "$golden/tiny-b/model" \
+		"$golden/single-file/tiny-a.safetensors" \
 		"$golden/tiny-a/unet.safetensors" >out.jsonl
 	[ "$(jq -r .kind out.jsonl | xargs)" = "adapter checkpoint checkpoint tensors" ]
 	jq -es 'all(.sound)' out.jsonl >/dev/null
-	[ "$(jq -c 'select(.kind == "adapter").modules' out.jsonl)" = '{"unet":0,"te1":18,"te2":24,"other":0,"total":42}' ]
+	[ "$(jq -c 'select(.kind == "adapter").modules' out.jsonl)" = \
+		'{"unet":0,"te1":18,"te2":24,"other":0,"total":42}' ]
 }
 
 @test "--keys and --metadata" {
 	inspect --json --keys --metadata "$golden/tiny-a/lora_unet.safetensors" >out.json
 	[ "$(jq '.keys | length' out.json)" -eq 576 ]
 	[ "$(jq -r .metadata.ss_network_dim out.json)" = 2 ]
-	inspect --keys "$golden/tiny-a/lora_unet.safetensors" | grep -q 'F32 .*\[2,16\] .*lora_unet_input_blocks_4_1_proj_in.lora_down.weight'
+	inspect --keys "$golden/tiny-a/lora_unet.safetensors" |
+		grep -q 'F32 .*\[2,16\] .*lora_unet_input_blocks_4_1_proj_in.lora_down.weight'
 	inspect --metadata "$golden/tiny-a/lora_unet.safetensors" | grep -qx '  ss_base_model_version = sdxl_base_v1-0'
 }
 
 @test "--norms agree with what a merge adds" {
-	"$bin/lora-merge" into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_conv.safetensors" -o merged --report report.jsonl
+	"$bin/lora-merge" into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_conv.safetensors" -o merged \
+		--report report.jsonl
 	inspect --json --norms "$golden/tiny-a/lora_conv.safetensors" >norms.json
 	# relative difference below 1e-6: both work in double on the same floats
 	jq -es --slurpfile n norms.json '($n[0].norms | map({(.module): .norm}) | add) as $norm
@@ -152,8 +156,10 @@ change() {
 @test "a latent tar, whole and with one flipped bit" {
 	mkdir -p pictures/3_thing
 	cp "$root/demo/train/10_gizmo robot/gizmo01.png" pictures/3_thing/a.png
-	"$bin/lora-prep" -q --resolution 64 --min-bucket-reso 64 pictures | "$bin/lora-encode" -q -m "$root/demo/tiny-sdxl" >latents.tar
-	[ "$(inspect --json --verify latents.tar | jq -c '[.kind, .samples, .sound, .buckets[0].size]')" = '["latent tar",1,true,[64,64]]' ]
+	"$bin/lora-prep" -q --resolution 64 --min-bucket-reso 64 pictures | "$bin/lora-encode" \
+		-q -m "$root/demo/tiny-sdxl" >latents.tar
+	[ "$(inspect --json --verify latents.tar | jq -c '[.kind, .samples, .sound, .buckets[0].size]')" = \
+		'["latent tar",1,true,[64,64]]' ]
 	change latents.tar 2000
 	run inspect latents.tar
 	[ "$status" -eq 3 ]
@@ -165,10 +171,13 @@ change() {
 	mkdir pictures && cp "$root"/demo/train/*/gizmo00.jpg pictures
 	"$bin/lora-prep" -q --resolution 64 --min-bucket-reso 48 --bucket-reso-steps 16 --class-tokens x pictures |
 		"$bin/lora-encode" -q -m "$model" -o l.tar
-	"$bin/lora-train" -q -m "$model" --network-dim 2 --network-train-unet-only --max-train-steps 3 --output-name t --logging-dir logs \
+	"$bin/lora-train" -q -m "$model" --network-dim 2 --network-train-unet-only --max-train-steps 3 --output-name t \
+		--logging-dir logs \
 		--log-with tensorboard l.tar > log.jsonl
 	cp logs/t/events.* events
-	inspect --json events | jq -e '.kind == "events" and .sound and .first_step == 0 and .last_step == 3 and .values > 10' > /dev/null
+	inspect --json events |
+		jq -e '.kind == "events" and .sound and .first_step == 0 and .last_step == 3 and .values > 10' \
+		> /dev/null
 	run inspect events
 	[[ $output == *"steps       0 to 3"* ]]
 	head -c -5 events > torn

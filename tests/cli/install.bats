@@ -21,9 +21,11 @@ others() { mkdir -p "$1"; for n in keep share lib; do mkdir -p "$1/$n"; echo the
 		others "$BATS_TEST_TMPDIR/with"; others "$BATS_TEST_TMPDIR/blank"
 		find . -name file | sort > before
 		make_here install PREFIX="${prefix//\$/\$\$}" > words 2>&1 || { cat words; return 1; }
-		[ "$(cd "$prefix/bin" && echo *)" = "lora-encode lora-inspect lora-launch lora-merge lora-prep lora-sample lora-train" ]
+		[ "$(cd "$prefix/bin" && echo *)" = \
+			"lora-encode lora-inspect lora-launch lora-merge lora-prep lora-sample lora-train" ]
 		[ -x "$prefix/bin/lora-launch" ] && [ -s "$prefix/share/lora-tools/fast-iteration.toml" ]
-		[ -s "$prefix/share/man/man1/lora-train.1" ] && [ -s "$prefix/share/man/man1/lora-launch.1" ] && [ -s "$prefix/share/man/man7/lora.7" ]
+		[ -s "$prefix/share/man/man1/lora-train.1" ] && [ -s "$prefix/share/man/man1/lora-launch.1" ] &&
+			[ -s "$prefix/share/man/man7/lora.7" ]
 		"$prefix/bin/lora-launch" --help > help
 		grep -q train_data_dir help
 		make_here uninstall PREFIX="${prefix//\$/\$\$}" > words 2>&1 || { cat words; return 1; }
@@ -43,7 +45,10 @@ others() { mkdir -p "$1"; for n in keep share lib; do mkdir -p "$1/$n"; echo the
 @test "a folder to build in that make cannot handle is refused by name; clean-big takes one folder" {
 	for build in 'build/a b' "build/it's" 'build/"x"' 'build/$$x' ''; do
 		status=0; make --no-print-directory -n -C "$ROOT" BUILD="$build" all > out 2>&1 || status=$?
-		[ $status != 0 ] && grep -q "BUILD=.*make cannot build" out || { echo "BUILD=$build: $status"; cat out; return 1; }
+		[ $status != 0 ] && grep -q "BUILD=.*make cannot build" out || {
+			echo "BUILD=$build: $status"
+			cat out; return 1
+		}
 	done
 	mkdir -p "big one" big one
 	make_here clean-big BIG="$PWD/big one" > /dev/null

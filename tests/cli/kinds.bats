@@ -7,15 +7,20 @@ setup_file() {
 	few_latents "$LATENTS"
 	mkdir "$K"; cd "$K" || return 1
 	train 2 out --logging-dir ev > /dev/null
-	cp "$ROOT"/demo/train/*/gizmo00.jpg jpeg; cp "$ROOT"/demo/train/*/gizmo01.png png; "$BIN/lora-prep" -q "${PREP[@]}" -o image "$BATS_FILE_TMPDIR/four"
-	cp "$LATENTS" latent; cp out/t.safetensors adapter; cp out/t-step00000002-state.safetensors state; cp ev/t/events* events
-	printf '# settings\nseed = 1\n' > toml; printf 'PK\3\4\24\0\0\0\10\0xx' > zip; printf '\200\2}q\0.' > pickle; printf '{"a": 1}' > json
+	cp "$ROOT"/demo/train/*/gizmo00.jpg jpeg; cp "$ROOT"/demo/train/*/gizmo01.png png
+	"$BIN/lora-prep" -q "${PREP[@]}" -o image "$BATS_FILE_TMPDIR/four"
+	cp "$LATENTS" latent; cp out/t.safetensors adapter; cp out/t-step00000002-state.safetensors state
+	cp ev/t/events* events
+	printf '# settings\nseed = 1\n' > toml; printf 'PK\3\4\24\0\0\0\10\0xx' > zip; printf '\200\2}q\0.' > pickle
+	printf '{"a": 1}' > json
 	printf 'version https://git-lfs.github.com/spec/v1\n' > lfs; printf '<!DOCTYPE html><html>' > html
 }
 setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
-declare -A SAY=([jpeg]="a JPEG picture" [png]="a PNG picture" [image]="an image tar" [latent]="a latent tar" [toml]="a TOML file" [zip]="a zip file"
-	[pickle]="a PyTorch pickle" [json]="JSON" [events]="TensorBoard events" [adapter]="an adapter" [state]="a state of lora-train"
+declare -A SAY=([jpeg]="a JPEG picture" [png]="a PNG picture" [image]="an image tar" [latent]="a latent tar" \
+	[toml]="a TOML file" [zip]="a zip file"
+	[pickle]="a PyTorch pickle" [json]="JSON" [events]="TensorBoard events" [adapter]="an adapter" \
+		[state]="a state of lora-train"
 	[lfs]="a git-lfs pointer" [html]="an HTML page")
 
 # named KINDS STATUS COMMAND...: given as a file X to a reader of another kind, each is named
@@ -33,8 +38,10 @@ TRAIN=(-q -m "$MODEL" --network-train-unet-only --network-dim 4 --max-train-step
 	named "jpeg png image latent zip pickle events adapter state html" 2 "$BIN/lora-train" --config X
 	named "jpeg png image latent zip pickle events adapter state html" 2 "$BIN/lora-prep" --dataset-config X
 	named "jpeg png image latent zip pickle events adapter state" 2 "$BIN/lora-sample" -m "$MODEL" --prompts X
-	named "jpeg png image latent zip pickle events adapter state html json" 2 "$BIN/lora-sample" -m "$MODEL" --prompts X.toml
-	named "jpeg png image latent zip pickle events adapter state toml lfs" 3 "$BIN/lora-sample" -m "$MODEL" --prompts X.json
+	named "jpeg png image latent zip pickle events adapter state html json" 2 "$BIN/lora-sample" -m "$MODEL" \
+		--prompts X.toml
+	named "jpeg png image latent zip pickle events adapter state toml lfs" 3 "$BIN/lora-sample" -m "$MODEL" \
+		--prompts X.json
 }
 
 @test "models, adapters, states, noise" {
@@ -51,7 +58,8 @@ TRAIN=(-q -m "$MODEL" --network-train-unet-only --network-dim 4 --max-train-step
 	named "$some" 3 "$BIN/lora-train" "${TRAIN[@]}" -m "$MODEL" X
 	named "$some" 3 "$BIN/lora-encode" -m "$MODEL" -o o X
 	named "$some" 3 "$BIN/lora-encode" -m "$MODEL" -o o --reuse X "$K/image"
-	named "jpeg png image latent toml zip pickle events adapter state lfs html" 2 "$BIN/lora-train" "${TRAIN[@]}" -m "$MODEL" --log X "$LATENTS"
+	named "jpeg png image latent toml zip pickle events adapter state lfs html" 2 "$BIN/lora-train" "${TRAIN[@]}" \
+		-m "$MODEL" --log X "$LATENTS"
 	for k in image latent toml zip pickle json adapter state events; do
 		rm -rf d; mkdir d; cp "$K/$k" d/a.png
 		status_of 3 "$BIN/lora-prep" -q --strict -o o d

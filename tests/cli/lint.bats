@@ -22,7 +22,8 @@ lint() {
 
 # found SEVERITY CODE PATH: exactly one such line
 found() {
-	[ "$(jq -r 'select(.event == "finding") | "\(.severity) \(.code) \(.path)"' findings.jsonl | grep -cxF -- "$1 $2 $3")" = 1 ] ||
+	[ "$(jq -r 'select(.event == "finding") | "\(.severity) \(.code) \(.path)"' findings.jsonl |
+		grep -cxF -- "$1 $2 $3")" = 1 ] ||
 		{ echo "not once: $1 $2 $3"; cat findings.jsonl; return 1; }
 }
 
@@ -48,7 +49,8 @@ found() {
 	echo "no picture" >set/words.jpg
 	ln -s nowhere set/gone.png
 	# a header that claims 20000x20000 pixels
-	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAATiAAAE4gCAIAAABsEtFuAAAAC0lEQVR4nGNggAEAAAoAAX+AdF4AAAAASUVORK5CYII= >set/bomb.png
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAATiAAAE4gCAIAAABsEtFuAAAAC0lEQVR4nGNggAEAAAoAAX+AdF4AAAAASUVORK5CYII= \
+		>set/bomb.png
 	for i in 1 2 3 4 5; do cp "${pictures[7]}" "set/copy$i.png" && echo "gizmo, blue robot" >"set/copy$i.txt"; done
 	cp "${pictures[8]}" set/typo.png && echo "gizmo, bleu robot" >set/typo.txt
 	find set | LC_ALL=C sort >before

@@ -36,7 +36,8 @@ merge() {
 
 @test "the same again gives the same bytes, with any number of threads" {
 	for t in 1 3; do
-		OMP_NUM_THREADS=$t merge into -q -m "$golden/single-file/tiny-b.safetensors" --model-config "$golden/tiny-b/model" \
+		OMP_NUM_THREADS=$t merge into -q -m "$golden/single-file/tiny-b.safetensors" \
+			--model-config "$golden/tiny-b/model" \
 			--lora "$golden/tiny-b/lora_conv.safetensors" -o "$t.safetensors" --report "$t.jsonl"
 	done
 	cmp 1.safetensors 3.safetensors
@@ -46,7 +47,8 @@ merge() {
 @test "a file is never merged over itself" {
 	cp "$golden/single-file/tiny-a.safetensors" model.safetensors
 	chmod u+w model.safetensors
-	run merge into -q -m model.safetensors --model-config "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_unet.safetensors" \
+	run merge into -q -m model.safetensors --model-config "$golden/tiny-a/model" \
+		--lora "$golden/tiny-a/lora_unet.safetensors" \
 		-o model.safetensors
 	[ "$status" -eq 2 ]
 	cmp model.safetensors "$golden/single-file/tiny-a.safetensors"
@@ -56,9 +58,11 @@ merge() {
 	merge into -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_text.safetensors" -o out > said 2> noted
 	[ ! -s said ]
 	[ "$(grep -c 'layers changed' noted)" -eq 1 ]
-	[[ "$(grep 'layers changed' noted)" == "lora-merge: out: 42 layers changed, norm of the update "*", relative error of rounding "* ]]
+	[[ "$(grep 'layers changed' noted)" == \
+		"lora-merge: out: 42 layers changed, norm of the update "*", relative error of rounding "* ]]
 	[ "$(grep -c lora_te noted)" -eq 0 ]
-	run merge into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_text.safetensors" -o out2 --report report.jsonl
+	run merge into -q -m "$golden/tiny-a/model" --lora "$golden/tiny-a/lora_text.safetensors" -o out2 \
+		--report report.jsonl
 	[ -z "$output" ]
 	[ "$(jq -r .event report.jsonl | sort | uniq -c | xargs)" = "42 module 1 total" ]
 	jq -es 'all(.relative_error >= 0 and .relative_error < 1e-5)' report.jsonl >/dev/null

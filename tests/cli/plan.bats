@@ -14,7 +14,8 @@ setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
 # plan [options]: the JSON line, of the full-size model on a card that is not there.  UNDER=(time ...) is put before it.
 plan() { LORA_CUDA=$PWD/nowhere.so "${UNDER[@]}" "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --json "$@"; }
-small() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 4 --output-name t --output-dir out --max-train-steps 2 "$@"; }
+small() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 4 --output-name t --output-dir out \
+	--max-train-steps 2 "$@"; }
 
 # weights: the hash of the adapter's tensors; its metadata say what was asked for
 weights() { "$BIN/lora-inspect" --json out/t.safetensors | jq -re .hash; }
@@ -23,7 +24,8 @@ weights() { "$BIN/lora-inspect" --json out/t.safetensors | jq -re .hash; }
 holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 
 @test "SDXL at 1024x1024, rank 32, UNet only, AdamW8bit, checkpointing: 6.0 GiB are enough, the driver's share included" {
-	plan --network-train-unet-only --network-dim 32 --optimizer-type AdamW8bit --gradient-checkpointing --no-bucket > plan.json
+	plan --network-train-unet-only --network-dim 32 --optimizer-type AdamW8bit --gradient-checkpointing \
+		--no-bucket > plan.json
 	holds '.peak_bytes <= 6 * 1024 * 1024 * 1024 and .bucket == [1024, 1024] and .bytes.context > 400e6' plan.json
 	holds '(.bytes | add) == .peak_bytes' plan.json
 	# 2,567,463,684 weights of two bytes, those that read the text elsewhere; gains and biases are kept in four
@@ -33,7 +35,8 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 @test "both presets stay below 12 GiB" {
 	for preset in fast-iteration high-quality; do
 		plan --config "$ROOT/pipelines/$preset.toml" > plan.json
-		holds '.peak_bytes < 12 * 1024 * 1024 * 1024 and .batch == (.batches | max_by(.activations).batch)' plan.json
+		holds '.peak_bytes < 12 * 1024 * 1024 * 1024 and .batch == (.batches | max_by(.activations).batch)' \
+			plan.json
 	done
 }
 
@@ -52,7 +55,8 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 
 @test "--gradient-checkpointing auto takes what there is, and no more" {
 	for limit in 7 9 12; do
-		plan --network-train-unet-only --network-dim 16 --gradient-checkpointing auto --no-bucket --vram ${limit}GiB > $limit.json
+		plan --network-train-unet-only --network-dim 16 --gradient-checkpointing auto \
+			--no-bucket --vram ${limit}GiB > $limit.json
 		holds ".fits and .peak_bytes <= $limit * 1024 * 1024 * 1024" $limit.json
 	done
 	[ "$(jq .checkpointed_blocks 7.json)" -gt "$(jq .checkpointed_blocks 9.json)" ]
@@ -104,7 +108,8 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 }
 
 @test "a table for people: 80 columns at most" {
-	LORA_CUDA=nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --vram 6GiB --train-batch-size 4 > table 2> err || [ $? = 5 ]
+	LORA_CUDA=nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --vram 6GiB --train-batch-size 4 \
+		> table 2> err || [ $? = 5 ]
 	grep -q "^the limit .* 6.00 GiB: does not fit" table && grep -q "^cheaper settings" table
 	[ "$(wc -L < table)" -le 80 ]
 }
@@ -114,7 +119,8 @@ says() {
 	plan --config "$ROOT/pipelines/$1.toml" "${@:3}" > plan.json
 	local decimals=0
 	[[ $2 != *.* ]] || decimals=1
-	[ "$(jq .peak_bytes plan.json | awk -v d=$decimals '{ printf "%.*f", d, $1 / 1073741824 }')" = "$2" ] || { echo "$*"; jq .peak_bytes plan.json; return 1; }
+	[ "$(jq .peak_bytes plan.json | awk -v d=$decimals '{ printf "%.*f", d, $1 / 1073741824 }')" = "$2" ] ||
+		{ echo "$*"; jq .peak_bytes plan.json; return 1; }
 }
 # comment PRESET TEXT: the number in its comments
 comment() { sed -n "s/.*$2.*/\\1/p" "$ROOT/pipelines/$1.toml"; }
@@ -129,5 +135,6 @@ comment() { sed -n "s/.*$2.*/\\1/p" "$ROOT/pipelines/$1.toml"; }
 	[ -n "$more" ]
 	plan --config "$ROOT/pipelines/high-quality.toml" > eight.json
 	plan --config "$ROOT/pipelines/high-quality.toml" --optimizer-type AdamW > adamw.json
-	[ "$(jq -s '(.[1].peak_bytes - .[0].peak_bytes) / 1073741824 * 10 | round / 10' eight.json adamw.json)" = "$more" ]
+	[ "$(jq -s '(.[1].peak_bytes - .[0].peak_bytes) / 1073741824 * 10 | round / 10' eight.json adamw.json)" = \
+		"$more" ]
 }

@@ -69,10 +69,12 @@ member() {
 	[ "$(jq -c 'select(.event == "bucket") | [.size, .count]' report.jsonl)" = "[[48,80],13]
 [[64,64],12]
 [[80,48],15]" ]
-	[ "$(jq -c 'select(.event == "total") | [.pictures, .regularization, .samples, .skipped]' report.jsonl)" = "[40,24,320,0]" ]
+	[ "$(jq -c 'select(.event == "total") | [.pictures, .regularization, .samples, .skipped]' report.jsonl)" = \
+		"[40,24,320,0]" ]
 	[ "$(jq -s '[.[] | select(.event == "picture")] | length' report.jsonl)" = 40 ]
 	[ "$(jq -r 'select(.key == "00000000") | .caption' report.jsonl)" = "a big gizmo robot on a black background" ]
-	[ "$(member images.tar 00000000.json | jq -c '[.format[:10], .captions, .repeats, .weight, .regularization, .original, .bucket, .crop]')" = \
+	[ "$(member images.tar 00000000.json |
+		jq -c '[.format[:10], .captions, .repeats, .weight, .regularization, .original, .bucket, .crop]')" = \
 		'["lora-image",["a big gizmo robot on a black background"],10,1,false,[512,512],[64,64],[0,0]]' ]
 	[ "$(member images.tar 00000016.json | jq -c '[.regularization, .path[-12:]]')" = '[true,"/shape00.jpg"]' ]
 	[ "$(member images.tar 00000000.json | jq -r .sha256)" = "$(sha256sum "$demo/gizmo00.jpg" | cut -d' ' -f1)" ]
@@ -80,7 +82,8 @@ member() {
 }
 
 @test "regularisation pictures: matched as kohya does, or as their folders say; their weight" {
-	"$PREP" "${sizes[@]}" --reg-repeats folder --prior-loss-weight 0.5 --reg "$ROOT/demo/reg" -o a.tar "$ROOT/demo/train"
+	"$PREP" "${sizes[@]}" --reg-repeats folder --prior-loss-weight 0.5 --reg "$ROOT/demo/reg" \
+		-o a.tar "$ROOT/demo/train"
 	[ "$(member a.tar 00000016.json | jq -c '[.repeats, .weight]')" = '[1,0.5]' ]
 	run_to 0 "$PREP" "${sizes[@]}" --reg "$ROOT/demo/reg" -o b.tar "$ROOT/demo/train"
 	[[ $output == *"160 times"* ]]
@@ -103,7 +106,8 @@ member() {
 	(cd forth && LC_ALL=C "$PREP" -o ../forth.tar --report ../forth.jsonl .)
 	(cd back && LC_ALL=C.UTF-8 "$PREP" -o ../back.tar .)
 	cmp forth.tar back.tar
-	[ "$(jq -r 'select(.path) | .path' forth.jsonl | tr '\n' ' ')" = "./9.jpg ./B.jpg ./_.jpg ./a10.jpg ./a2.jpg ./b.jpg " ]
+	[ "$(jq -r 'select(.path) | .path' forth.jsonl | tr '\n' ' ')" = \
+		"./9.jpg ./B.jpg ./_.jpg ./a10.jpg ./a2.jpg ./b.jpg " ]
 }
 
 @test "the picture that Exif turns stands upright" {
@@ -159,7 +163,8 @@ mixed/moving.gif format" ]
 @test "hostile names survive the trip" {
 	mkdir -p names
 	# shellcheck disable=SC2016
-	for name in $'new\nline' '-o' 'sp ace' "quo'te\"" $'esc\e[31m' '$(touch pwned)' $'caf\351' $'n\303\244me' '..' 'a.b.c' '*' $'tab\t' \
+	for name in $'new\nline' '-o' 'sp ace' "quo'te\"" $'esc\e[31m' '$(touch pwned)' $'caf\351' $'n\303\244me' '..' \
+		'a.b.c' '*' $'tab\t' \
 		"$(printf 'x%.0s' {1..240})"; do
 		cp "$demo/gizmo00.jpg" "names/$name.jpg"
 	done
@@ -205,8 +210,10 @@ mixed/moving.gif format" ]
 	cp "$demo/gizmo05.png" wide/ # 600x400
 	"$PREP" --resolution 64 --no-bucket -o real.tar --flip wide
 	"$PREP" --resolution 64 --no-bucket -o kohya.tar --crop-conditioning kohya wide
-	[ "$(member real.tar 00000000.json | jq -c '[.resized, .bucket, .crop, .flip]')" = '[[96,64],[64,64],[16,0],true]' ]
-	[ "$(member kohya.tar 00000000.json | jq -c '[.resized, .bucket, .crop, .flip]')" = '[[96,64],[64,64],[0,10],false]' ]
+	[ "$(member real.tar 00000000.json | jq -c '[.resized, .bucket, .crop, .flip]')" = \
+		'[[96,64],[64,64],[16,0],true]' ]
+	[ "$(member kohya.tar 00000000.json | jq -c '[.resized, .bucket, .crop, .flip]')" = \
+		'[[96,64],[64,64],[0,10],false]' ]
 	tar -tf real.tar | grep -qx 00000000.flip.png
 	cmp <(member real.tar 00000000.png) <(member kohya.tar 00000000.png)
 }
@@ -230,7 +237,8 @@ mixed/moving.gif format" ]
 	[ "$(cat "out/10_gizmo robot/gizmo00.txt")" = "a big gizmo robot on a black background" ]
 	[ "$(cat out/2_other/x.txt)" = other ]
 	"$PREP" "${sizes[@]}" --report report.jsonl -o again.tar out
-	[ "$(jq -s '[.[] | select(.event == "picture" and .filter == "none" and .lost == 0)] | length' report.jsonl)" = 5 ]
+	[ "$(jq -s '[.[] | select(.event == "picture" and .filter == "none" and .lost == 0)] | length' report.jsonl)" \
+		= 5 ]
 }
 
 @test "--folder: never into the pictures' own folder, never two pictures of several folders under one name" {
@@ -253,7 +261,8 @@ mixed/moving.gif format" ]
 	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAGAAAABAAQMAAADf+uBNAAAABlBMVEXIPBQeWtw6/xUCAAAAAnRSTlMA/1uRIrUAAAAXSURBVHjaY2AAg/9gwDDKGeWMckjhAAA7536QQz6VuAAAAABJRU5ErkJggg== >some/half.png
 	cp "$demo/gizmo05.png" some/opaque.png
 	"$PREP" --resolution 64 --no-bucket --flip --alpha-mask --report report.jsonl -o images.tar some
-	[ "$(tar -tf images.tar | tr '\n' ' ')" = "00000000.png 00000000.flip.png 00000000.mask.png 00000000.json 00000001.png 00000001.flip.png 00000001.json __lora__/end " ]
+	[ "$(tar -tf images.tar | tr '\n' ' ')" = \
+		"00000000.png 00000000.flip.png 00000000.mask.png 00000000.json 00000001.png 00000001.flip.png 00000001.json __lora__/end " ]
 	# 64 wide and high, one grey byte a pixel, and the cut is in the middle
 	[ "$(member images.tar 00000000.mask.png | od -An -j16 -N10 -tu1 | tr -s ' ')" = " 0 0 0 64 0 0 0 64 8 0" ]
 	[ "$(jq -c 'select(.event == "picture") | .mask' report.jsonl | tr '\n' ' ')" = "true false " ]
@@ -268,7 +277,9 @@ mixed/moving.gif format" ]
 @test "--resize-interpolation: another filter, other pixels; the report names it; kohya's names" {
 	mkdir one
 	cp "$demo/gizmo05.png" one/
-	for f in area box nearest; do "$PREP" --resolution 64 --no-bucket --resize-interpolation $f --report $f.jsonl -o $f.tar one; done
+	for f in area box nearest; do
+		"$PREP" --resolution 64 --no-bucket --resize-interpolation $f --report $f.jsonl -o $f.tar one
+	done
 	"$PREP" --resolution 64 --no-bucket -o plain.tar one
 	cmp plain.tar area.tar
 	cmp plain.tar box.tar
@@ -282,13 +293,15 @@ mixed/moving.gif format" ]
 
 @test "HEIC and AVIF: read through libheif, or named with what is missing" {
 	mkdir foreign
-	# red left, blue right, the left half transparent; the same opaque, turned by its Exif; both 64x40, made by Pillow 13 and pillow-heif
+	# red left, blue right, the left half transparent; the same opaque, turned by its Exif; both 64x40, made by
+	# Pillow 13 and pillow-heif
 	base64 -d <<<AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAGGbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAACxpbG9jAAAAAEQAAAIAAQAAAAEAAAHIAAAAOAACAAAAAQAAAa4AAAAaAAAAQmlpbmYAAAAAAAIAAAAaaW5mZQIAAAAAAQAAYXYwMUNvbG9yAAAAABppbmZlAgAAAAACAABhdjAxQWxwaGEAAAAAGmlyZWYAAAAAAAAADmF1eGwAAgABAAEAAADDaXBycAAAAJ1pcGNvAAAAFGlzcGUAAAAAAAAAQAAAACgAAAAQcGl4aQAAAAADCAgIAAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAAA5waXhpAAAAAAEIAAAADGF2MUOBABwAAAAAOGF1eEMAAAAAdXJuOm1wZWc6bXBlZ0I6Y2ljcDpzeXN0ZW1zOmF1eGlsaWFyeTphbHBoYQAAAAAeaXBtYQAAAAAAAAACAAEEAQKDBAACBAEFhgcAAABabWRhdBIACgYYFX+flUAyDhGAAAEAqF1441RENufuEgAKCRgVf52yAhoNCDIpRIH9/apAAHkAAAjX3vSbhqQJsoIWiBso9ODV2hmP/Jpj6Tbzhm2EfoA= >foreign/a.avif
 	base64 -d <<<AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9jAAAAAERAAAIAAQAAAAAB7AABAAAAAAAAARsAAgAAAAADBwABAAAAAAAAACQAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcnAAAADmaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAAEAAAAABAAAAKAAAAAEAAAAAAAAAAv///+gAAAACAAAAEHBpeGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEAAQaBAgMFhIYAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAAUdtZGF0AAABFygBrwY4iS4d6cHzKWSTQ+wb5OfKtTC4ScZZTwJMJdbJufuzykTD6Tu934yf3COTtlkq5nT9yP6p90frd+47hF6pnvQx51v/JLp1x4JGCtgNBYm4Hi9kf1WFMOZ1lVGYcNUb5AeeaudvmaoknYfKwROToY1JfsBgC/lk0yd1rdsY8d1OCfgL5Nf0v29U//7ssmjlDgw8fYrOoc71ztoIxqz1pPn9R4+OFzwzZLL0vvvrGZr94/hn6LDr1zP2Qrqr0SrY2YEK54IMWw1vSzi6CoQZZGXfRhNYKUZOoVcPZQ2JkaOrLdn2Wy8vMsjTmMFqeil1dl4cdHYQwCSbTr/SJwFBrqwQS61mBHVwyFVl39XKrmpQrp4wBgAAAAZFeGlmAABNTQAqAAAACAABARIAAwAAAAEABgAAAAAAAA== >foreign/b.heic
 	cp "$demo/gizmo05.png" foreign/c.png
 	"$PREP" --resolution 64 --no-bucket --alpha-mask --class-tokens x --report report.jsonl -o images.tar foreign
 	if ldconfig -p | grep -q libheif.so.1; then
-		[ "$(jq -c 'select(.source) | [.format, .source, .mask]' report.jsonl | head -n 2)" = '["AVIF",[64,40],true]
+		[ "$(jq -c 'select(.source) | [.format, .source, .mask]' report.jsonl | head -n 2)" = \
+			'["AVIF",[64,40],true]
 ["HEIC",[40,64],false]' ]
 	else
 		[ "$(jq -r 'select(.code) | .code' report.jsonl | tr '\n' ' ')" = "format format " ]
@@ -308,7 +321,8 @@ mixed/moving.gif format" ]
 	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAGAAAABAAQMAAADf+uBNAAAABlBMVEXIPBQeWtw6/xUCAAAAF0lEQVR42mNgAIP/YMAwyhnljHJI4QAAO+d+kEM+lbgAAAAASUVORK5CYII= >masks/a.png
 	cp "$demo/gizmo00.jpg" masks/b.jpg # 512x512
 	"$PREP" --resolution 64 --no-bucket --conditioning-data-dir masks --report report.jsonl -o images.tar some
-	[ "$(jq -c 'select(.path) | [.mask, .code]' report.jsonl | tr '\n' ' ')" = '[true,null] [null,"mask"] [false,null] ' ]
+	[ "$(jq -c 'select(.path) | [.mask, .code]' report.jsonl | tr '\n' ' ')" = \
+		'[true,null] [null,"mask"] [false,null] ' ]
 	tar -tf images.tar | grep -qx 00000000.mask.png
 	grep -q 'masks/b.jpg has 512x512 pixels, another shape than 600x400' report.jsonl
 	run_to 3 "$PREP" --conditioning-data-dir mask -o none.tar some
@@ -317,7 +331,8 @@ mixed/moving.gif format" ]
 	run_to 0 "$PREP" --resolution 64 --no-bucket --conditioning-data-dir none some
 	[[ $output == *"warning: no picture has a mask"* ]]
 	head -c 80 masks/a.png >masks/b.png
-	"$PREP" --lint --resolution 64 --no-bucket --conditioning-data-dir masks some | grep -q '"code":"mask","path":"some/b.png"'
+	"$PREP" --lint --resolution 64 --no-bucket --conditioning-data-dir masks some |
+		grep -q '"code":"mask","path":"some/b.png"'
 }
 
 @test "payload jpeg" {
@@ -326,7 +341,8 @@ mixed/moving.gif format" ]
 }
 
 @test "a config file and the environment set options; an unknown key is status 2 with its line" {
-	printf '[general]\nresolution = "64,64"\nenable_bucket = false\ntrain_data_dir = "%s"\nxformers = true\n' "$ROOT/demo/train" >c.toml
+	printf '[general]\nresolution = "64,64"\nenable_bucket = false\ntrain_data_dir = "%s"\nxformers = true\n' \
+		"$ROOT/demo/train" >c.toml
 	"$PREP" --config c.toml -o images.tar
 	[ "$(member images.tar 00000002.json | jq -c .bucket)" = '[64,64]' ]
 	echo 'resolutoin = 64' >>c.toml
@@ -399,7 +415,8 @@ fake_libheif() {
 
 @test "a dataset config without enable_bucket is told that buckets are on here; one that says it is not" {
 	cp -r "$ROOT/demo/train/10_gizmo robot" some
-	told() { "$PREP" --dataset-config d.toml -o /dev/null "$@" 2>&1 | grep -c 'enable_bucket is not in it: buckets are on here'; }
+	told() { "$PREP" --dataset-config d.toml -o /dev/null "$@" 2>&1 |
+		grep -c 'enable_bucket is not in it: buckets are on here'; }
 	printf '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "some"\n[[datasets.subsets]]\nimage_dir = "some"\n' >d.toml
 	[ "$(told)" = 1 ]
 	[ "$(told --quiet)" = 0 ]
@@ -428,7 +445,8 @@ bmp() {
 	bmp 64 48 >masks/a.bmp
 	sizes=(--resolution 64 --min-bucket-reso 48 --bucket-reso-steps 16)
 	"$PREP" -q --strict "${sizes[@]}" --conditioning-data-dir masks --report r.jsonl -o a.tar set
-	[ "$(jq -r 'select(.event == "picture") | "\(.path) \(.caption)"' r.jsonl | xargs)" = "set/a.bmp one set/b.png two" ]
+	[ "$(jq -r 'select(.event == "picture") | "\(.path) \(.caption)"' r.jsonl | xargs)" = \
+		"set/a.bmp one set/b.png two" ]
 	[ "$(member a.tar 00000000.json | jq -c .original)" = "[64,48]" ]
 	tar -tf a.tar | grep -q '^00000000.mask.png$'
 	truncate -s 100 set/b.png

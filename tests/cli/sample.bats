@@ -69,7 +69,8 @@ values() {
 
 @test "--grid: a sheet of more than 65,535 pixels is refused before anything is painted" {
 	status_of 2 sample --count 4000 --grid sheet.png
-	[[ "$output" == *"--grid sheet.png: 4000 pictures make a sheet of more than 65535 pixels a side; paint fewer"* ]]
+	[[ "$output" == \
+		*"--grid sheet.png: 4000 pictures make a sheet of more than 65535 pixels a side; paint fewer"* ]]
 	[ ! -e sheet.png ]
 }
 
@@ -130,7 +131,8 @@ values() {
 }
 
 @test "--noise from --save-latents: what goes out comes in; its shape, its number and its values are checked" {
-	# One step at guidance 1 is near enough to a copy for the file to be used as noise: only its shape and finiteness matter.
+	# One step at guidance 1 is near enough to a copy for the file to be used as noise: only its shape and
+	# finiteness matter.
 	sample --count 2 --save-latents l.safetensors -o a > /dev/null
 	[ "$("$BIN/lora-inspect" --keys l.safetensors | grep -c 'latents')" = 1 ]
 	sed 's/"latents"/"noise"  /' l.safetensors > noise.safetensors
@@ -157,7 +159,8 @@ values() {
 	sample --lora "$ADAPTER:1.0" --save-latents said.safetensors -o said.png > /dev/null
 	cmp one.safetensors said.safetensors
 	sample --lora "$ADAPTER:0.5" --lora "$ADAPTER:0.5" --save-latents halves.safetensors -o halves.png > /dev/null
-	# Two halves are one in exact arithmetic; in float32 each update is rounded by itself, 1e-4 after four steps leaves two digits.
+	# Two halves are one in exact arithmetic; in float32 each update is rounded by itself, 1e-4 after four steps
+	# leaves two digits.
 	awk -v d="$(difference one.safetensors halves.safetensors)" 'BEGIN { exit !(d < 1e-4) }'
 }
 
@@ -173,9 +176,10 @@ values() {
 	sample --lora "$ADAPTER" --save-latents lora.safetensors -o lora.png > /dev/null
 	"$BIN/lora-sample" -q -m merged "${small[@]}" --save-latents merged.safetensors -o merged.png > /dev/null
 	sample --save-latents base.safetensors -o base.png > /dev/null
-	# The merged weights are rounded to the model's own half precision (11 bits), the adapter's update is not: a weight moves by
-	# up to 2^-12 of itself.  The effect must be far smaller than the adapter's own.
-	rounding=$(difference lora.safetensors merged.safetensors) effect=$(difference lora.safetensors base.safetensors)
+	# The merged weights are rounded to the model's own half precision (11 bits), the adapter's update is not: a
+	# weight moves by up to 2^-12 of itself.  The effect must be far smaller than the adapter's own.
+	rounding=$(difference lora.safetensors merged.safetensors)
+	effect=$(difference lora.safetensors base.safetensors)
 	echo "rounding $rounding, the adapter's effect $effect"
 	awk -v r="$rounding" -v x="$effect" 'BEGIN { exit !(x > 0.01 && r < x / 10) }'
 }
@@ -214,7 +218,8 @@ values() {
 # as_diffusers NAME OPTION...: what --rng torch gives, against samplers-extra/pipeline_NAME.safetensors
 as_diffusers() {
 	local reference=$ROOT/tests/golden/samplers-extra/pipeline_$1.safetensors
-	"$BIN/lora-sample" -q -m "$ROOT/tests/golden/tiny-a/model" --rng torch --seed 42 "${@:2}" --save-latents ours.safetensors \
+	"$BIN/lora-sample" -q -m "$ROOT/tests/golden/tiny-a/model" --rng torch --seed 42 "${@:2}" \
+		--save-latents ours.safetensors \
 		-o ours.png > /dev/null
 	# Latents up to 63; float32 leaves 1e-4 at most after 12 steps (measured), on average far less.
 	difference "$reference" ours.safetensors
@@ -233,7 +238,8 @@ as_diffusers() {
 	size=(-W 48 -H 32 --steps 6)
 	as_diffusers clip_skip "${size[@]}" --cfg 1 --clip-skip 3 -p "a big red circle on a blue background"
 	as_diffusers weights "${size[@]}" --cfg 5 -p "a (big:1.3) red circle on a [blue] background" -n "(blurry), bad"
-	as_diffusers long "${size[@]}" --cfg 5 -p "$(printf 'a big red circle on a blue background, %.0s' {1..12})the end" -n "blurry, bad"
+	as_diffusers long "${size[@]}" --cfg 5 \
+		-p "$(printf 'a big red circle on a blue background, %.0s' {1..12})the end" -n "blurry, bad"
 }
 
 @test "every sampler paints its own picture, the same one each time; kohya's names" {
@@ -312,7 +318,8 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 
 @test "hashes: a single file's first ten digits, an adapter's as A1111 finds it" {
 	local model=$ROOT/tests/golden/single-file/tiny-a.safetensors
-	"$BIN/lora-sample" -q -m "$model" --model-config "$ROOT/tests/golden/tiny-a/model" "${small[@]}" -o m.png > /dev/null
+	"$BIN/lora-sample" -q -m "$model" --model-config "$ROOT/tests/golden/tiny-a/model" "${small[@]}" \
+		-o m.png > /dev/null
 	strings -n 6 m.png | grep -q "Model hash: $(sha256sum "$model" | cut -c-10), Model: tiny-a, RNG: Philox"
 	sample --lora "$ADAPTER" -o l.png > /dev/null
 	hash=$(tail -c +$((9 + $(od -An -N8 -tu8 "$ADAPTER"))) "$ADAPTER" | sha256sum)
@@ -349,7 +356,8 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	cp -rL "$MODEL" broken && chmod -R u+w broken
 	# The last bytes of the file are a weight, and all ones are NaN in F32, F16 and BF16.
 	size=$(stat -c %s broken/unet/diffusion_pytorch_model.safetensors)
-	printf '\377\377\377\377' | dd of=broken/unet/diffusion_pytorch_model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2> /dev/null
+	printf '\377\377\377\377' | dd of=broken/unet/diffusion_pytorch_model.safetensors bs=1 seek=$((size - 4)) \
+		conv=notrunc 2> /dev/null
 	"$BIN/lora-inspect" --keys broken/unet/diffusion_pytorch_model.safetensors | tail -n 3
 	status_of 3 "$BIN/lora-sample" -q -m broken "${small[@]}" -o x.png
 	[[ "$output" == *NaN* ]]
@@ -358,7 +366,8 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 
 @test "a spacing of timesteps that is not followed is said" {
 	cp -r "$MODEL" spaced
-	jq '.timestep_spacing = "trailing"' "$MODEL/scheduler/scheduler_config.json" > spaced/scheduler/scheduler_config.json
+	jq '.timestep_spacing = "trailing"' "$MODEL/scheduler/scheduler_config.json" \
+		> spaced/scheduler/scheduler_config.json
 	"$BIN/lora-sample" -q -m spaced -W 32 -H 32 --steps 1 -p robot -o a.png > /dev/null 2> err
 	grep -q "warning: spaced: its scheduler's timestep_spacing is not followed" err
 	"$BIN/lora-sample" -q -m "$MODEL" -W 32 -H 32 --steps 1 -p robot -o a.png > /dev/null 2> err
@@ -392,7 +401,9 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 
 @test "several at once into one folder: each keeps its picture" {
 	local i
-	for i in 1 2 3 4 5 6; do "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -o x -p "prompt $i" > /dev/null & done
+	for i in 1 2 3 4 5 6; do
+		"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -o x -p "prompt $i" > /dev/null &
+	done
 	wait
 	[ "$(ls x | wc -l)" = 6 ]
 	[ "$(sha256sum x/*.png | cut -c1-64 | sort -u | wc -l)" = 6 ]

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What is known before a picture is decoded: lora-prep --scan, and lora-train --check --pictures, which reads its report.
+# What is known before a picture is decoded: lora-prep --scan, and lora-train --check --pictures, which reads its
+# report.
 
 setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
@@ -36,7 +37,8 @@ look() { "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-o
 	set -- "${PREP[@]}" --dataset-config dataset.toml
 	"$BIN/lora-prep" -q "$@" --scan > scan.jsonl
 	"$BIN/lora-prep" -q "$@" | "$BIN/lora-encode" -q -m "$MODEL" -o latents.tar
-	for o in "" "--validation-split 0.25" "--max-train-epochs 3" "--train-batch-size 2 --gradient-accumulation-steps 2 --max-train-epochs 2"; do
+	for o in "" "--validation-split 0.25" "--max-train-epochs 3" \
+		"--train-batch-size 2 --gradient-accumulation-steps 2 --max-train-epochs 2"; do
 		# shellcheck disable=SC2086
 		look --check --json $o --pictures scan.jsonl > scanned
 		# shellcheck disable=SC2086
@@ -73,11 +75,13 @@ look() { "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-o
 @test "--launch-line: keys are told as options; they win over files and the environment" {
 	echo 'max_train_steps = 10' > run.toml
 	printf 'max_train_steps = "20"\nvae = "nowhere"\nxformers = true\n' > launch.toml
-	LORA_MAX_TRAIN_STEPS=30 "$BIN/lora-train" --launch-line launch.toml --config run.toml --print-config > printed 2> notes
+	LORA_MAX_TRAIN_STEPS=30 "$BIN/lora-train" --launch-line launch.toml --config run.toml --print-config \
+		> printed 2> notes
 	grep -qx 'max_train_steps = 20  # launch line' printed
 	grep -q -- "--xformers: 'xformers' is ignored" notes
 	lacks notes launch.toml
-	"$BIN/lora-train" -q --launch-line launch.toml --max-train-steps 40 --print-config | grep -qx 'max_train_steps = 40  # command line'
+	"$BIN/lora-train" -q --launch-line launch.toml --max-train-steps 40 --print-config |
+		grep -qx 'max_train_steps = 40  # command line'
 	echo 'max_train_step = "20"' > launch.toml
 	status_of 2 "$BIN/lora-train" --launch-line launch.toml
 	[[ $output == *"--max_train_step'; did you mean 'max_train_steps'"* && $output != *launch.toml* ]]
@@ -156,7 +160,8 @@ folders() {
 	mv reg/100_person reg/4_person
 	"$BIN/lora-prep" "${PREP[@]}" train --reg reg --scan 2> words > report
 	lacks words 'left out'
-	[ "$(jq -s 'map(select(.event == "total"))[0] | [.regularization, .samples]' report | tr -d ' \n')" = "[10,80]" ]
+	[ "$(jq -s 'map(select(.event == "total"))[0] | [.regularization, .samples]' report |
+		tr -d ' \n')" = "[10,80]" ]
 	# fewer training samples than pictures: no name helps
 	for i in $(seq 11 60); do cp reg/4_person/1.jpg reg/4_person/$i.jpg; done
 	"$BIN/lora-prep" "${PREP[@]}" train --reg reg --scan 2> words > /dev/null

@@ -13,7 +13,10 @@ tools="prep encode train sample merge inspect"
 @test "--help and --version: standard output, status 0" {
 	for t in $tools; do
 		"$BIN/lora-$t" --help > help 2> err
-		[ ! -s err ] && grep -q "lora-$t" help && [ "$(wc -l < help)" -le 24 ] || { echo "lora-$t"; cat err help; return 1; }
+		[ ! -s err ] && grep -q "lora-$t" help && [ "$(wc -l < help)" -le 24 ] || {
+			echo "lora-$t"
+			cat err help; return 1
+		}
 		"$BIN/lora-$t" --help=all > all
 		[ "$(wc -l < all)" -ge "$(wc -l < help)" ]
 		[ "$("$BIN/lora-$t" --version | wc -l)" = 1 ]
@@ -23,14 +26,16 @@ tools="prep encode train sample merge inspect"
 @test "an unknown option: status 2, one line on standard error, nothing on standard output" {
 	for t in $tools; do
 		status=0; "$BIN/lora-$t" --nonesuch > out 2> err || status=$?
-		[ $status = 2 ] && [ ! -s out ] && [ "$(wc -l < err)" = 1 ] && grep -q -- --nonesuch err || { echo "lora-$t: $status"; cat out err; return 1; }
+		[ $status = 2 ] && [ ! -s out ] && [ "$(wc -l < err)" = 1 ] && grep -q -- --nonesuch err ||
+			{ echo "lora-$t: $status"; cat out err; return 1; }
 	done
 }
 
 @test "a program's name may be of any length: its message keeps its end" {
 	for n in 200 990 4000 5000 100000; do
 		status=0; (exec -a "$(printf "%${n}s" | tr ' ' x)" "$BIN/lora-prep" --nonesuch) 2> err || status=$?
-		[ $status = 2 ] && grep -q -- '--nonesuch' err && [ "$(wc -l < err)" = 1 ] && [ "$(wc -c < err)" -lt 4100 ] ||
+		[ $status = 2 ] && grep -q -- '--nonesuch' err && [ "$(wc -l < err)" = 1 ] &&
+			[ "$(wc -c < err)" -lt 4100 ] ||
 			{ echo "$n: $status"; head -c 300 err; return 1; }
 	done
 }
@@ -92,7 +97,8 @@ prompt() {
 	for t in $tools; do
 		for n in 0 -1 1025 many ''; do
 			status=0; "$BIN/lora-$t" --threads "$n" > out 2> err || status=$?
-			[ $status = 2 ] && grep -q 'threads: .*a whole number from 1 to 1024' err || { echo "lora-$t --threads '$n': $status"; cat err; return 1; }
+			[ $status = 2 ] && grep -q 'threads: .*a whole number from 1 to 1024' err ||
+				{ echo "lora-$t --threads '$n': $status"; cat err; return 1; }
 		done
 		"$BIN/lora-$t" --threads=1024 --version > out
 		"$BIN/lora-$t" --help=all | grep -q -- '--threads N'
@@ -101,20 +107,26 @@ prompt() {
 	cp -r "$ROOT/demo/train" pictures
 	"$BIN/lora-prep" -q "${PREP[@]}" pictures > images.tar
 	for n in 1 3; do
-		OMP_NUM_THREADS=2 strace -f -e trace=clone,clone3 -o trace "$BIN/lora-encode" -q --threads $n -m "$MODEL" images.tar -o $n.tar
+		OMP_NUM_THREADS=2 strace -f -e trace=clone,clone3 -o trace "$BIN/lora-encode" -q --threads $n \
+			-m "$MODEL" images.tar -o $n.tar
 		[ "$(grep -c 'clone.* = [0-9]' trace)" = $((n - 1)) ]
 	done
 	cmp 1.tar 3.tar
 	for n in 3 ' 3' 3,2; do
-		OMP_NUM_THREADS=$n strace -f -e trace=clone,clone3 -o trace "$BIN/lora-encode" -q -m "$MODEL" images.tar -o list.tar 2> err
-		[ "$(grep -c 'clone.* = [0-9]' trace)" = 2 ] && [ ! -s err ] || { echo "OMP_NUM_THREADS=$n"; cat err; return 1; }
+		OMP_NUM_THREADS=$n strace -f -e trace=clone,clone3 -o trace "$BIN/lora-encode" -q -m "$MODEL" \
+			images.tar -o list.tar 2> err
+		[ "$(grep -c 'clone.* = [0-9]' trace)" = 2 ] && [ ! -s err ] || {
+			echo "OMP_NUM_THREADS=$n"
+			cat err; return 1
+		}
 	done
 	for n in 0 -1 many 3x 1.5; do
 		OMP_NUM_THREADS=$n "$BIN/lora-encode" -q -m "$MODEL" images.tar -o list.tar 2> err
 		[ "$(cat err)" = "lora-encode: warning: OMP_NUM_THREADS is '$n', no whole number from 1; every processor computes" ] || { cat err; return 1; }
 		cmp 1.tar list.tar
 	done
-	OMP_NUM_THREADS=1 strace -f -e trace=clone,clone3 -o trace "$BIN/lora-prep" -q --threads 4 "${PREP[@]}" pictures > four.tar
+	OMP_NUM_THREADS=1 strace -f -e trace=clone,clone3 -o trace "$BIN/lora-prep" -q --threads 4 "${PREP[@]}" \
+		pictures > four.tar
 	[ "$(grep -c 'clone.* = [0-9]' trace)" = 4 ]
 	cmp images.tar four.tar
 }

@@ -8,21 +8,27 @@ setup_file() {
 }
 setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
-lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --output-name t "$@" "$LATENTS"; }
+lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --output-name t \
+	"$@" "$LATENTS"; }
 
 @test "metrics are JSON lines: start, steps, saves, end" {
 	train 4 out --save-every-n-steps 2 > log.jsonl
 	[ "$(jq -rs 'map(.event) | join(" ")' log.jsonl)" = "start step step save state step step save state end" ]
 	[ "$(jq -s 'map(select(.event == "step") | .step) == [1,2,3,4]' log.jsonl)" = true ]
 	[ "$(jq -s 'map(select(.event == "step")) | all(.loss > 0 and .grad_norm > 0 and .samples_per_s > 0 and .seconds > 0)' log.jsonl)" = true ]
-	[ "$(jq -c 'select(.event == "start") | [.steps, .pictures, .regularization_pictures, .seed, .device]' log.jsonl)" = '[4,4,0,"42","cpu"]' ]
+	[ "$(jq -c 'select(.event == "start") | [.steps, .pictures, .regularization_pictures, .seed, .device]' \
+		log.jsonl)" = '[4,4,0,"42","cpu"]' ]
 	[ "$(jq 'select(.event == "start") | .activation_bytes > 100000' log.jsonl)" = true ]
-	for f in $(jq -r 'select(.event == "save" or .event == "state").path' log.jsonl); do "$BIN/lora-inspect" --verify "$f" > /dev/null; done
-	[ "$(cd out && echo *)" = "t-step00000002-state.safetensors t-step00000002.safetensors t-step00000004-state.safetensors t.safetensors" ]
+	for f in $(jq -r 'select(.event == "save" or .event == "state").path' log.jsonl); do
+		"$BIN/lora-inspect" --verify "$f" > /dev/null
+	done
+	[ "$(cd out && echo *)" = \
+		"t-step00000002-state.safetensors t-step00000002.safetensors t-step00000004-state.safetensors t.safetensors" ]
 }
 
 @test "every record is one write, so that lines of several runs do not mix" {
-	strace -o trace -f -qq -e trace=write "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --output-name t --output-dir out \
+	strace -o trace -f -qq -e trace=write "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim \
+		2 --output-name t --output-dir out \
 		--max-train-steps 3 "$LATENTS" > log.jsonl 2> err || skip "strace may not trace here: $(tail -n 1 err)"
 	[ "$(grep -c 'write(1, ' trace)" = "$(wc -l < log.jsonl)" ]
 }
@@ -32,7 +38,8 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	printf '[training]\nlearning_rate = 1e-3\nmax_train_steps = 3\nnetwork_alpha = 2\nnetwork_dim = 2\nnetwork_train_unet_only = true\noutput_name = "t"\n' > run.toml
 	"$BIN/lora-train" -q -m "$MODEL" --config run.toml --output_dir file "$LATENTS" > /dev/null
 	lora_train --output_dir kohya --learning_rate=1e-3 --max_train_steps 3 --network_alpha 2 > /dev/null
-	LORA_LEARNING_RATE=1e-3 LORA_MAX_TRAIN_STEPS=3 LORA_NETWORK_ALPHA=2 lora_train --output-dir environment > /dev/null
+	LORA_LEARNING_RATE=1e-3 LORA_MAX_TRAIN_STEPS=3 LORA_NETWORK_ALPHA=2 lora_train \
+		--output-dir environment > /dev/null
 	cmp options/t.safetensors file/t.safetensors
 	cmp options/t.safetensors kohya/t.safetensors
 	cmp options/t.safetensors environment/t.safetensors
@@ -56,8 +63,10 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 
 @test "settings out of range or without sense are status 2 and name themselves" {
 	local bad
-	for bad in "--network-dim 0" "--max-train-steps 0" "--train-batch-size 0" "--learning-rate -1" "--lr-scheduler cosin" "--seed -1" "--seed x" \
-		"--lr-warmup-steps 20" "--lr-warmup-steps x" "--optimizer-type Nonesuch" "--optimizer-args nonesuch=1" "--optimizer-args betas=1,2" \
+	for bad in "--network-dim 0" "--max-train-steps 0" "--train-batch-size 0" "--learning-rate -1" \
+		"--lr-scheduler cosin" "--seed -1" "--seed x" \
+		"--lr-warmup-steps 20" "--lr-warmup-steps x" "--optimizer-type Nonesuch" "--optimizer-args nonesuch=1" \
+		"--optimizer-args betas=1,2" \
 		"--network-args nonesuch=1" "--network-module networks.nonesuch" "--network-train-text-encoder-only" \
 		"--output-name a/b" "--max-duration soon" "--mixed-precision fp8"; do
 		# shellcheck disable=SC2086
@@ -74,16 +83,19 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 }
 
 @test "lr_decay_steps and lr_scheduler_timescale: the curves of the golden schedules" {
-	lora_train --max-train-steps 50 --learning-rate 1 --lr-scheduler warmup_stable_decay --lr-warmup-steps 10 --lr-decay-steps 12 \
+	lora_train --max-train-steps 50 --learning-rate 1 --lr-scheduler warmup_stable_decay --lr-warmup-steps 10 \
+		--lr-decay-steps 12 \
 		--lr-scheduler-min-lr-ratio 0.1 --print-lr > lr.jsonl
 	# Both have at least 15 digits.
 	jq -en --slurpfile got lr.jsonl --slurpfile all "$ROOT/tests/golden/schedules.json" '
 			($all[0] | map(select(.lr_scheduler == "warmup_stable_decay" and .lr_warmup_steps == 10))[0].multipliers) as $want |
 			[$got | to_entries[] | .value.lr - $want[.key] | fabs] | length == 50 and max < 1e-12'
 	# transformers: 1/sqrt((k + scale - warmup) / scale)
-	lora_train --max-train-steps 13 --learning-rate 1 --lr-scheduler inverse_sqrt --lr-scheduler-timescale 4 --print-lr > lr.jsonl
+	lora_train --max-train-steps 13 --learning-rate 1 --lr-scheduler inverse_sqrt --lr-scheduler-timescale 4 \
+		--print-lr > lr.jsonl
 	[ "$(jq -sc '[.[0].lr, .[12].lr]' lr.jsonl)" = "[1,0.5]" ]
-	status_of 2 lora_train --max-train-steps 20 --lr-scheduler warmup_stable_decay --lr-warmup-steps 10 --lr-decay-steps 60% --print-lr
+	status_of 2 lora_train --max-train-steps 20 --lr-scheduler warmup_stable_decay --lr-warmup-steps 10 \
+		--lr-decay-steps 60% --print-lr
 	[[ "$output" == *"10 and 12 are more than the run's 20 together"* ]]
 }
 
@@ -143,13 +155,15 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	[ "$(field modelspec.author)" = Zoë ]
 	[ "$(field modelspec.description)" = $'two\nlines' ]
 	[ "$(field modelspec.thumbnail)" = "data:image/png;base64,$(base64 -w 0 thumb.png)" ]
-	[ "$(field modelspec.trigger_phrase),$(field modelspec.usage_hint),$(field modelspec.tags)" = "a gizmo robot,weight 0.8,robot,toy" ]
+	[ "$(field modelspec.trigger_phrase),$(field modelspec.usage_hint),$(field modelspec.tags)" = \
+		"a gizmo robot,weight 0.8,robot,toy" ]
 	[ "$(field modelspec.license),$(field ss_training_comment)" = "CC0-1.0,first try" ]
 	# From the file alone comes the same file again.
 	"$BIN/lora-inspect" --rebuild-config out/t.safetensors > again.toml
 	"$BIN/lora-train" -q --config again.toml --output-dir again --output-name t "$LATENTS" > /dev/null
 	cmp out/t.safetensors again/t.safetensors
-	# A URL goes in as it is; what is no picture, or not there, is refused with its line, before anything is trained.
+	# A URL goes in as it is; what is no picture, or not there, is refused with its line, before anything is
+	# trained.
 	lora_train --max-train-steps 1 --output-dir url --metadata-thumbnail data:image/png,x > /dev/null
 	"$BIN/lora-inspect" --metadata url/t.safetensors | grep -q 'modelspec.thumbnail.*data:image/png,x$'
 	sed -i 's/thumb.png/notes.toml/' notes.toml
@@ -172,10 +186,14 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 }
 
 @test "a setting that does nothing because another is off is said; at its default it is not" {
-	idle() { "$BIN/lora-train" -m "$MODEL" --network-train-unet-only --print-lr --max-train-steps 2 "$@" < /dev/null 2>&1 || true; }
+	idle() { "$BIN/lora-train" -m "$MODEL" --network-train-unet-only --print-lr --max-train-steps 2 "$@" \
+		< /dev/null 2>&1 || true; }
 	while read -r option value needs; do
 		idle "--$option" "$value" > said
-		grep -q "^lora-train: ${option//-/_}: does nothing without $needs" said || { cat said; echo "$option"; return 1; }
+		grep -q "^lora-train: ${option//-/_}: does nothing without $needs" said || {
+			cat said
+			echo "$option"; return 1
+		}
 	done <<- 'END'
 		huber-c 0.3 loss_type
 		huber-scale 2 loss_type
@@ -195,15 +213,18 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 		log-prefix x logging_dir
 		sample-prompts x sample_every_n_steps
 	END
-	for option in noise-offset-random-strength ip-noise-gamma-random-strength; do idle --$option | grep -q "does nothing"; done
+	for option in noise-offset-random-strength ip-noise-gamma-random-strength; do idle --$option |
+		grep -q "does nothing"; done
 	idle --huber-c 0.1 --huber-schedule snr --lr-scheduler-power 1 --conv-alpha 1 > said
 	[ "$(grep -c "does nothing" said)" = 0 ]
-	idle --loss-type huber --huber-c 0.3 --conv-dim 2 --conv-alpha 4 --lr-scheduler polynomial --lr-scheduler-power 2 > said
+	idle --loss-type huber --huber-c 0.3 --conv-dim 2 --conv-alpha 4 --lr-scheduler polynomial \
+		--lr-scheduler-power 2 > said
 	[ "$(grep -c "does nothing" said)" = 0 ]
 }
 
 @test "training that diverges is status 6 and publishes no number that is not finite" {
-	status_of 6 lora_train --output-dir out --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0 --save-every-n-steps 1 --save-state
+	status_of 6 lora_train --output-dir out --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0 \
+		--save-every-n-steps 1 --save-state
 	[[ "$output" == *"learning rate"* ]]
 	all_sound out
 	[ ! -e out/t.safetensors ]
@@ -216,7 +237,8 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 @test "latents that hold a NaN are refused: status 3 names sample and tensor" {
 	# The payload's checksum is right for the broken value: a file as another program could have written it.
 	mkdir unpacked && tar -xf "$LATENTS" -C unpacked 2> /dev/null || true
-	status_of 3 "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --max-train-steps 1 --output-dir out <(flip_payload)
+	status_of 3 "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --max-train-steps 1 \
+		--output-dir out <(flip_payload)
 	[ ! -e out/t.safetensors ]
 }
 # A payload byte turned without its checksum, which is what a bad disk does
@@ -230,42 +252,51 @@ flip_payload() {
 @test "a model with NaN trains nothing: status 6 or 3, no adapter" {
 	cp -rL "$MODEL" broken && chmod -R u+w broken
 	size=$(stat -c %s broken/unet/diffusion_pytorch_model.safetensors)
-	printf '\377\377\377\377' | dd of=broken/unet/diffusion_pytorch_model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2> /dev/null
-	run "$BIN/lora-train" -q -m broken --network-train-unet-only --max-train-steps 30 --output-dir out --output-name t "$LATENTS"
+	printf '\377\377\377\377' | dd of=broken/unet/diffusion_pytorch_model.safetensors bs=1 seek=$((size - 4)) \
+		conv=notrunc 2> /dev/null
+	run "$BIN/lora-train" -q -m broken --network-train-unet-only --max-train-steps 30 --output-dir out \
+		--output-name t "$LATENTS"
 	[ "$status" -eq 6 ] || [ "$status" -eq 3 ]
 	[ ! -e out/t.safetensors ]
 }
 
 @test "latents of another model, or for sizes it cannot take, are refused with what to do" {
-	status_of 3 "$BIN/lora-train" -q -m "$ROOT/tests/golden/tiny-a/model" --network-train-unet-only --max-train-steps 1 --output-dir out "$LATENTS"
+	status_of 3 "$BIN/lora-train" -q -m "$ROOT/tests/golden/tiny-a/model" --network-train-unet-only \
+		--max-train-steps 1 --output-dir out "$LATENTS"
 	[[ "$output" == *"encode"* ]]
 	status_of 3 "$BIN/lora-train" -q -m nowhere --max-train-steps 1 --output-dir out "$LATENTS"
 	[[ "$output" == *nowhere* ]]
 }
 
 @test "text encoders, convolutions, accumulation: the modules are there, and move" {
-	"$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --conv-dim 1 --learning-rate 1e-2 --gradient-accumulation-steps 2 --max-train-steps 2 \
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --conv-dim 1 --learning-rate 1e-2 \
+		--gradient-accumulation-steps 2 --max-train-steps 2 \
 		--output-dir all --output-name t "$LATENTS" > /dev/null
 	"$BIN/lora-inspect" --json --verify all/t.safetensors > all.json
-	# The first encoder's last layer leads nowhere: the UNet reads the output of the one before.  Its six modules stay as they were.
+	# The first encoder's last layer leads nowhere: the UNet reads the output of the one before.  Its six modules
+	# stay as they were.
 	[ "$(jq -c '[.modules.te1, .modules.te2, .modules.unet, .untrained]' all.json)" = "[18,24,258,6]" ]
-	lora_train --network-train-text-encoder-only --no-network-train-unet-only --learning-rate 1e-2 --max-train-steps 2 --output-dir text > /dev/null
+	lora_train --network-train-text-encoder-only --no-network-train-unet-only --learning-rate 1e-2 \
+		--max-train-steps 2 --output-dir text > /dev/null
 	[ "$("$BIN/lora-inspect" --json text/t.safetensors | jq '.modules.unet')" = 0 ]
 }
 
 @test "regularisation pictures count with their weight" {
 	encode all.tar
-	"$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --max-train-steps 1 --output-dir out --dry-run all.tar > log.jsonl
+	"$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --max-train-steps 1 \
+		--output-dir out --dry-run all.tar > log.jsonl
 	[ "$(jq -c '[.pictures, .regularization_pictures]' log.jsonl)" = "[16,24]" ]
 }
 
 @test "a schedule that cannot be, and rates that learn nothing: told by --check and by a run, with latents or without" {
-	schedule() { run "$BIN/lora-train" -m "$MODEL" --network-dim 2 --output-dir out --max-train-steps 10 "$@" < /dev/null; }
+	schedule() { run "$BIN/lora-train" -m "$MODEL" --network-dim 2 --output-dir out --max-train-steps 10 \
+		"$@" < /dev/null; }
 	while IFS='|' read -r want says options; do
 		for how in "--check" "--check $LATENTS" "--dry-run $LATENTS"; do
 			# shellcheck disable=SC2086
 			schedule $options $how
-			[ "$status" -eq "$want" ] && [[ "$output" == *"$says"* ]] || { echo "$options $how: status $status: $output"; return 1; }
+			[ "$status" -eq "$want" ] && [[ "$output" == *"$says"* ]] ||
+				{ echo "$options $how: status $status: $output"; return 1; }
 		done
 	done <<- 'END'
 		2|lr_warmup_steps: 20 are more than the run's 10|--lr-scheduler cosine --lr-warmup-steps 20
@@ -286,7 +317,8 @@ flip_payload() {
 	schedule --check --max-train-epochs 3 --lr-scheduler cosine --lr-warmup-steps 20 "$LATENTS"
 	[ "$status" -eq 2 ]
 	# Adafactor's own steps are none; a part that is left out is none either.
-	for options in "--learning-rate 0 --optimizer-type Adafactor" "--unet-lr 0 --text-encoder-lr 1e-4" "--network-train-unet-only --learning-rate 1e-4"; do
+	for options in "--learning-rate 0 --optimizer-type Adafactor" "--unet-lr 0 --text-encoder-lr 1e-4" \
+		"--network-train-unet-only --learning-rate 1e-4"; do
 		# shellcheck disable=SC2086
 		schedule --check $options
 		[ "$status" -eq 0 ]
@@ -297,9 +329,11 @@ flip_payload() {
 @test "timesteps are those of the model: one of 500 and one of 2000" {
 	for n in 500 2000; do
 		cp -r "$MODEL" model$n
-		jq ".num_train_timesteps = $n" "$MODEL/scheduler/scheduler_config.json" > model$n/scheduler/scheduler_config.json
+		jq ".num_train_timesteps = $n" "$MODEL/scheduler/scheduler_config.json" \
+			> model$n/scheduler/scheduler_config.json
 	done
-	shown() { "$BIN/lora-inspect" --json --metadata "$1/t.safetensors" | jq -r '.metadata."lora_tools.config"' | grep timestep; }
+	shown() { "$BIN/lora-inspect" --json --metadata "$1/t.safetensors" | jq -r '.metadata."lora_tools.config"' |
+		grep timestep; }
 	for options in "--min-timestep 600" "--min-timestep 500" "--max-timestep 501"; do
 		# shellcheck disable=SC2086
 		status_of 2 lora_train -m model500 --output-dir few --max-train-steps 1 $options
@@ -311,7 +345,8 @@ flip_payload() {
 	lora_train -m model2000 --output-dir many --max-train-steps 30 --train-batch-size 4 > many.jsonl
 	[ "$(jq -s 'map(select(.event == "step"))[-1].loss_by_timestep | map(. != null) | all' many.jsonl)" = true ]
 	[ "$(shown many)" = $'min_timestep = 0\nmax_timestep = 2000' ]
-	"$BIN/lora-train" -m model2000 --network-train-unet-only --output-dir half --max-train-steps 20 --train-batch-size 4 --max-timestep 1000 "$LATENTS" \
+	"$BIN/lora-train" -m model2000 --network-train-unet-only --output-dir half --max-train-steps 20 \
+		--train-batch-size 4 --max-timestep 1000 "$LATENTS" \
 		> half.jsonl 2> err
 	grep -q "max_timestep 1000: the model has 2000 timesteps, those from there on are not trained" err
 	[ "$(jq -sc 'map(select(.event == "step"))[-1].loss_by_timestep[5:] | unique' half.jsonl)" = "[null]" ]
@@ -335,7 +370,8 @@ changed() {
 			status_of 3 lora_train -m $model --output-dir out --max-train-steps 1 $how
 			[[ "$output" == *"another ${says//_/ } ("*") than that of $model ("*"--allow-other-encoders"* ]]
 			# shellcheck disable=SC2086
-			status_of 0 lora_train -m $model --output-dir out --max-train-steps 1 --allow-other-encoders $how
+			status_of 0 lora_train -m $model --output-dir out --max-train-steps 1 \
+				--allow-other-encoders $how
 			[[ "$output" == *"warning: sample"*"another ${says//_/ } ("*") than that of $model ("* ]]
 		done
 	done <<- 'END'
@@ -346,14 +382,16 @@ changed() {
 	# Where the text encoders are trained, the text outputs are not used.
 	"$BIN/lora-train" -q -m othertext2 --network-dim 2 --max-train-steps 1 --output-dir out "$LATENTS" > /dev/null
 	# A VAE that is named for both programs is the run's; so is the model's own where another one paints.
-	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q -m "$MODEL" --vae othervae/vae -o vae.tar
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q -m "$MODEL" \
+		--vae othervae/vae -o vae.tar
 	lora_train --max-train-steps 1 --output-dir out > /dev/null
 	LATENTS=vae.tar status_of 3 lora_train --max-train-steps 1 --output-dir out
 	LATENTS=vae.tar lora_train --max-train-steps 1 --output-dir out --vae othervae/vae > /dev/null
 	lora_train --max-train-steps 1 --output-dir out --vae othervae/vae > /dev/null
 	echo "a ball --w 32 --h 32 --s 1" > prompts.txt
 	for latents in "$LATENTS" vae.tar; do
-		LATENTS=$latents lora_train --max-train-steps 1 --output-dir out --vae othervae/vae --sample-prompts prompts.txt > /dev/null
+		LATENTS=$latents lora_train --max-train-steps 1 --output-dir out --vae othervae/vae \
+			--sample-prompts prompts.txt > /dev/null
 	done
 	# Nothing to compare with.
 	cp -r "$MODEL" bare; rm -r bare/vae

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# A sample of what `make allocations` does whole: no memory is status 5, or the right bytes, at any allocation of any of the six programs.
+# A sample of what `make allocations` does whole: no memory is status 5, or the right bytes, at any allocation of any of
+# the six programs.
 
 # sample EVERY CASE
 sample() {

@@ -13,8 +13,8 @@ goes_on() { "$BIN/lora-encode" -m "$MODEL" --continue -o l.tar "$@"; }
 bytes() { cat .l.tar.*.tmp 2> /dev/null | wc -c; }
 at_least() { [ "$(bytes)" -ge "$1" ]; }
 
-# killed SHARE BYTES [SIGNAL]: a run that gets a share (percent) of the pictures and is killed once so many bytes are written.  A shell without
-# job control starts it deaf to INT.
+# killed SHARE BYTES [SIGNAL]: a run that gets a share (percent) of the pictures and is killed once so many bytes are
+# written.  A shell without job control starts it deaf to INT.
 killed() {
 	local size; size=$(stat -c %s "$IMAGES")
 	mkfifo pipe

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Output that cannot be written: status 4, the place is named, nothing half done under its final name, what was there stays.
+# Output that cannot be written: status 4, the place is named, nothing half done under its final name, what was there
+# stays.
 
 setup_file() {
 	load ../pipe/pipe.bash
@@ -48,14 +49,17 @@ full() {
 
 @test "lora-train whose metrics cannot be written finishes, saves, and is status 4" {
 	train 3 out > whole.jsonl
-	run bash -c '"$@" 2>&1 > /dev/full' - "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --train-batch-size 2 \
-		--learning-rate 1e-3 --lr-scheduler cosine --lr-warmup-steps 2 --max-train-steps 3 --output-dir lost --output-name t --save-state "$LATENTS"
+	run bash -c '"$@" 2>&1 > /dev/full' - "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 \
+		--network-train-unet-only --train-batch-size 2 \
+		--learning-rate 1e-3 --lr-scheduler cosine --lr-warmup-steps 2 --max-train-steps 3 --output-dir lost \
+		--output-name t --save-state "$LATENTS"
 	[ "$status" -eq 4 ]
 	[ "$(grep -c warning <<< "$output")" = 1 ]
 	cmp out/t.safetensors lost/t.safetensors
 }
 
-# in_small SIZE COMMAND: a shell command inside a folder "disk" of SIZE KiB that is its own file system, in a namespace of its own
+# in_small SIZE COMMAND: a shell command inside a folder "disk" of SIZE KiB that is its own file system, in a namespace
+# of its own
 in_small() {
 	mkdir -p disk
 	unshare -Urm true 2> unshare.err || skip "no namespaces here: $(tail -n 1 unshare.err)"
@@ -117,7 +121,8 @@ in_small() {
 }
 
 @test "a save on the way that finds no room is a warning, and the next one that does is taken" {
-	# 2000 KiB hold two adapters, and one of them is the last; a file in the way takes the room from the first step until step 3 is out.
+	# 2000 KiB hold two adapters, and one of them is the last; a file in the way takes the room from the first step
+	# until step 3 is out.
 	in_small 2000 '"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 400 \
 		--save-every-n-steps 2 --output-dir disk --output-name t "$LATENTS" 2> err > out & pid=$!
 		for i in $(seq 1500); do grep -q "event\":\"start" out 2> /dev/null && break; sleep 0.002; done
@@ -146,7 +151,10 @@ kept() {
 	while read -r size want says options; do
 		kept "$size" "$options"
 		[ "$(cat status)" = "$want" ] || { echo "$size $options: $(cat status)"; cat err; return 1; }
-		sed '/steps 1 to 10/q' err | grep -q "warning: disk.*${says//_/ }" || { echo "$size $options"; cat err; return 1; }
+		sed '/steps 1 to 10/q' err | grep -q "warning: disk.*${says//_/ }" || {
+			echo "$size $options"
+			cat err; return 1
+		}
 		cmp t.safetensors whole
 		rm t.safetensors
 	done <<- 'END'
@@ -178,7 +186,8 @@ kept() {
 }
 
 @test "--check knows the room as a run does" {
-	check() { in_small "$1" '"$BIN/lora-train" --check -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 10 --output-dir disk \
+	check() { in_small "$1" \
+		'"$BIN/lora-train" --check -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 10 --output-dir disk \
 		--output-name t '"$2"' 2> err > out; echo $? > status'; }
 	while read -r size want says options; do
 		check "$size" "$options"
@@ -191,7 +200,8 @@ kept() {
 		4000 4 what.is.saved.takes --save-every-n-steps 2
 		8000 0 - --save-every-n-steps 2
 	END
-	status_of 4 bash -c 'ulimit -f 400; "$@"' - "$BIN/lora-train" --check -m "$MODEL" --network-dim 4 --network-train-unet-only --output-dir small
+	status_of 4 bash -c 'ulimit -f 400; "$@"' - "$BIN/lora-train" --check -m "$MODEL" --network-dim 4 \
+		--network-train-unet-only --output-dir small
 	[[ "$output" == *"too large"*"ulimit -f"* ]] || { echo "$output"; return 1; }
 }
 
@@ -199,7 +209,8 @@ kept() {
 	status_of 4 bash -c 'ulimit -f 16; "$@" 2>&1' - "$BIN/lora-encode" -q -m "$MODEL" -o l.tar "$IMAGES"
 	[[ "$output" == *l.tar*"too large"* ]]
 	[ -z "$(ls -A)" ]
-	status_of 4 bash -c 'ulimit -f 16; "$@" 2>&1 > /dev/null' - "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only \
+	status_of 4 bash -c 'ulimit -f 16; "$@" 2>&1 > /dev/null' - "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 \
+		--network-train-unet-only \
 		--max-train-steps 1 --output-dir out --output-name t "$LATENTS"
 	[ "$(ls -A out)" = .t.lock ]
 }
@@ -222,7 +233,9 @@ reads() {
 	done
 	reads 0 "$IMAGES" error=EINTR:when=1+2 "${encode[@]}"
 	cmp l.tar "$LATENTS"
-	reads 4 "$LATENTS" error=EIO:when=2 "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --max-train-steps 1 --output-dir out "$LATENTS"
-	reads 4 "$config" error=EIO:when=1 "$BIN/lora-train" -q -m "$(dirname "$(dirname "$config")")" --network-train-unet-only --max-train-steps 1 \
+	reads 4 "$LATENTS" error=EIO:when=2 "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only \
+		--max-train-steps 1 --output-dir out "$LATENTS"
+	reads 4 "$config" error=EIO:when=1 "$BIN/lora-train" -q -m "$(dirname "$(dirname "$config")")" \
+		--network-train-unet-only --max-train-steps 1 \
 		--output-dir out "$LATENTS"
 }

@@ -14,7 +14,8 @@ setup() {
 	strace -o trace true 2> trace.err || skip "strace may not trace here: $(tail -n 1 trace.err)"
 }
 
-# one_save: steps 3 and 4 on top of a copy of the old folder; traced by the options given.  The shell between says "Killed" to a file.
+# one_save: steps 3 and 4 on top of a copy of the old folder; traced by the options given.  The shell between says
+# "Killed" to a file.
 one_save() {
 	rm -rf out; cp -r "$BATS_FILE_TMPDIR/old" out
 	traced "$@"
@@ -31,17 +32,22 @@ sound_and_known() {
 	all_sound out || return 1
 	is_old_or_new out/t.safetensors "$BATS_FILE_TMPDIR/old/t.safetensors" "$BATS_FILE_TMPDIR/new/t.safetensors" ||
 		{ echo "the adapter is neither the old nor the new one"; return 1; }
-	[ ! -e "out/$STATE4" ] || cmp -s "out/$STATE4" "$BATS_FILE_TMPDIR/new/$STATE4" || { echo "the new state differs"; return 1; }
+	[ ! -e "out/$STATE4" ] || cmp -s "out/$STATE4" "$BATS_FILE_TMPDIR/new/$STATE4" ||
+		{ echo "the new state differs"; return 1; }
 	cmp -s out/t-step00000002-state.safetensors "$BATS_FILE_TMPDIR/old/t-step00000002-state.safetensors" ||
 		{ echo "the old state is gone"; return 1; }
 }
 
-# killed_at SYSCALL N [options]: whether the N-th such call was reached and the run died of it; what it left must be sound
+# killed_at SYSCALL N [options]: whether the N-th such call was reached and the run died of it; what it left must be
+# sound
 killed_at() {
 	local call=$1 n=$2 status=0; shift 2
 	traced_save "$@" -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" || status=$?
 	sound_and_known || { echo "$call number $n"; return 2; }
-	[ "$status" = 0 ] || [ "$status" = 137 ] || { echo "$call number $n: status $status: $(cat out.err)"; return 2; }
+	[ "$status" = 0 ] || [ "$status" = 137 ] || {
+		echo "$call number $n: status $status: $(cat out.err)"
+		return 2
+	}
 	[ "$status" = 137 ]
 }
 traced_save() { one_save "$@"; }
@@ -71,7 +77,8 @@ each_boundary() {
 @test "killed at every fsync" { each_boundary fsync; }
 @test "killed at every rename" { each_boundary rename; }
 @test "killed at every opening in the output folder" { each_boundary openat -P "$PWD/out" -P out; }
-@test "killed at every close in the output folder" { each_boundary close -P "$PWD/out" -P out -P "$PWD/out/.t.safetensors.1.tmp"; }
+@test "killed at every close in the output folder" { each_boundary close -P "$PWD/out" -P out \
+	-P "$PWD/out/.t.safetensors.1.tmp"; }
 
 @test "killed at every unlink: leftovers and old states go one by one, sound ones stay" {
 	# A leftover of a process that is gone, and a state more than are kept, so that there is something to unlink.
@@ -83,7 +90,8 @@ each_boundary() {
 	}
 	each_boundary unlink
 	[ -z "$(temporaries out)" ]
-	[ "$(cd out && echo *-state.safetensors)" = "t-step00000002-state.safetensors t-step00000004-state.safetensors" ]
+	[ "$(cd out && echo *-state.safetensors)" = \
+		"t-step00000002-state.safetensors t-step00000004-state.safetensors" ]
 }
 
 @test "every rename comes after an fsync of its file, and an fsync of the folder follows" {

@@ -3,7 +3,8 @@
 
 setup_file() {
 	load ../pipe/pipe.bash
-	export LATENTS=$BATS_FILE_TMPDIR/latents.tar ADAPTER=$BATS_FILE_TMPDIR/run/t.safetensors WHOLE=$BATS_FILE_TMPDIR/whole
+	export LATENTS=$BATS_FILE_TMPDIR/latents.tar ADAPTER=$BATS_FILE_TMPDIR/run/t.safetensors \
+		WHOLE=$BATS_FILE_TMPDIR/whole
 	few_latents "$LATENTS"
 	train 3 "$BATS_FILE_TMPDIR/run" > /dev/null
 	"$BIN/lora-merge" into -q -m "$MODEL" --lora "$ADAPTER" -o "$WHOLE" > /dev/null
@@ -17,7 +18,8 @@ setup() {
 # killed_at SYSCALL N: 0 when it died of it; what stands under the name is the whole model or nothing
 killed_at() {
 	local status=0
-	bash -c '"$@"; exit $?' - strace -f -qq -o trace -e signal=none -e trace="$1" -e inject="$1:signal=KILL:when=$2" \
+	bash -c '"$@"; exit $?' - strace -f -qq -o trace -e signal=none -e trace="$1" \
+		-e inject="$1:signal=KILL:when=$2" \
 		"$BIN/lora-merge" into -q -m "$MODEL" --lora "$ADAPTER" -o merged > out 2> err || status=$?
 	[ ! -e merged ] || diff -r merged "$WHOLE" || return 2
 	[ $status = 0 ] || [ $status = 137 ] || { echo "$1 number $2: status $status: $(cat err)"; return 2; }

@@ -15,7 +15,8 @@ setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 	# At once: before the model, which is not there, is looked at.
 	status_of 2 "$BIN/lora-train" -m nowhere --output-dir out --output-name t "$LATENTS"
 	[[ "$output" == *"another lora-train"* ]]
-	"$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only --max-train-steps 1 --output-dir out --output-name other "$LATENTS" > /dev/null
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only --max-train-steps 1 \
+		--output-dir out --output-name other "$LATENTS" > /dev/null
 	kill -9 $pid; wait $pid || true
 	# The lock of a dead process holds nobody up.
 	[ -e out/.t.lock ]
@@ -24,10 +25,12 @@ setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
 @test "output has the mode of the umask, or of the file that it replaces" {
 	for mask in 022 077 002; do
-		(umask $mask; train 2 "out$mask" > /dev/null; "$BIN/lora-encode" -q -m "$MODEL" -o "l$mask.tar" "$IMAGES"
+		(umask $mask; train 2 "out$mask" > /dev/null
+			"$BIN/lora-encode" -q -m "$MODEL" -o "l$mask.tar" "$IMAGES"
 			"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p x -o "x$mask.png" > /dev/null)
 		want=$(printf %o $((0666 & ~mask)))
-		[ "$(stat -c %a "out$mask/t.safetensors" "out$mask/t-step00000002-state.safetensors" "l$mask.tar" "x$mask.png" | sort -u)" = "$want" ]
+		[ "$(stat -c %a "out$mask/t.safetensors" "out$mask/t-step00000002-state.safetensors" "l$mask.tar" \
+			"x$mask.png" | sort -u)" = "$want" ]
 	done
 	chmod 640 l022.tar
 	"$BIN/lora-encode" -q -m "$MODEL" -o l022.tar "$IMAGES"
@@ -58,7 +61,8 @@ as_nobody() {
 	! as_nobody touch closed/x 2> /dev/null
 	# A model whose weights are one byte of rubbish shows what is looked at first.
 	for f in $(find model -name '*.safetensors'); do echo x > "$f"; done
-	status_of 4 as_nobody bin/lora-train -m model --output-dir closed --output-name t --network-train-unet-only --max-train-steps 1 latents.tar
+	status_of 4 as_nobody bin/lora-train -m model --output-dir closed --output-name t --network-train-unet-only \
+		--max-train-steps 1 latents.tar
 	[[ "$output" == *closed* ]]
 	status_of 4 as_nobody bin/lora-encode -m model -o closed/l.tar images.tar
 	[[ "$output" == *closed/l.tar* ]]
@@ -68,7 +72,8 @@ as_nobody() {
 	status_of 4 as_nobody bin/lora-sample -m model -W 64 -H 64 -p x --grid x.png --save-latents closed/l.safetensors
 	# A lock file from the time when it could be written must not make it look so.
 	touch closed/.t.lock && chmod 666 closed/.t.lock
-	status_of 4 as_nobody bin/lora-train -m model --output-dir closed --output-name t --network-train-unet-only --max-train-steps 1 latents.tar
+	status_of 4 as_nobody bin/lora-train -m model --output-dir closed --output-name t --network-train-unet-only \
+		--max-train-steps 1 latents.tar
 }
 
 @test "mistakes leave no folder and no lock behind" {

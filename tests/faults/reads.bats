@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# A disk, a limit or a permission that keeps bytes from being read is never "a bad picture", "no caption" or "no mask": the run ends with the
-# status of the fault, and nothing is published.
+# A disk, a limit or a permission that keeps bytes from being read is never "a bad picture", "no caption" or "no mask":
+# the run ends with the status of the fault, and nothing is published.
 
 setup_file() {
 	load ../pipe/pipe.bash
@@ -104,11 +104,13 @@ encodes() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-encode" -q -m "$MODEL" --reuse
 @test "lora-encode: a file of the model that cannot be looked at is no missing one" {
 	cp -r "$MODEL" model
 	local f
-	for f in scheduler/scheduler_config.json unet/diffusion_pytorch_model.safetensors tokenizer/vocab.json tokenizer/tokenizer.json \
+	for f in scheduler/scheduler_config.json unet/diffusion_pytorch_model.safetensors tokenizer/vocab.json \
+		tokenizer/tokenizer.json \
 		tokenizer/special_tokens_map.json text_encoder/config.json tokenizer; do
 		faulty 4 "model/$f" newfstatat EIO "$BIN/lora-encode" -q -m model -o out.tar "$IMAGES"
 	done
-	faulty 5 "model/scheduler/scheduler_config.json" newfstatat ENOMEM "$BIN/lora-encode" -q -m model -o out.tar "$IMAGES"
+	faulty 5 "model/scheduler/scheduler_config.json" newfstatat ENOMEM "$BIN/lora-encode" -q -m model \
+		-o out.tar "$IMAGES"
 }
 
 @test "an adapter_config.json that cannot be looked at is no missing one" {
@@ -118,10 +120,12 @@ encodes() { faulty "$1" "$2" "$3" "$4" "$BIN/lora-encode" -q -m "$MODEL" --reuse
 }
 
 @test "lora-train --resume auto: a folder that cannot be listed is none without states" {
-	local run=("$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only --output-dir ad --output-name a --save-state)
+	local run=("$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only --output-dir ad \
+		--output-name a --save-state)
 	"${run[@]}" --max-train-steps 2 --save-every-n-steps 1 "$OLD" > /dev/null
 	rm ad/a-step00000002-state.safetensors ad/a.safetensors
-	status_of 4 strace -f -qq -o trace -P ad -e inject=getdents64:error=EIO "${run[@]}" --max-train-steps 2 --resume auto "$OLD"
+	status_of 4 strace -f -qq -o trace -P ad -e inject=getdents64:error=EIO "${run[@]}" --max-train-steps 2 \
+		--resume auto "$OLD"
 	[ ! -e ad/a.safetensors ]
 	status_of 0 "${run[@]}" --max-train-steps 2 --resume auto "$OLD"
 }

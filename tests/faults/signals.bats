@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Signals and the clock: stop saved, save and go on, stop at once.  What follows with --resume auto gives the bytes of a straight run.
+# Signals and the clock: stop saved, save and go on, stop at once.  What follows with --resume auto gives the bytes of a
+# straight run.
 
 setup_file() {
 	load ../pipe/pipe.bash
@@ -9,7 +10,8 @@ setup_file() {
 }
 setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
-# begin [options]: a run in the background that has done a step; $pid, log.jsonl, err.  Background jobs of a script ignore SIGINT.
+# begin [options]: a run in the background that has done a step; $pid, log.jsonl, err.  Background jobs of a script
+# ignore SIGINT.
 begin() {
 	UNDER=(env --default-signal=INT,HUP,TERM)
 	: > log.jsonl
@@ -153,7 +155,8 @@ twice() { kill -STOP $pid; kill "-$1" $pid; kill -CONT $pid; kill "-$1" $pid; }
 		kill -TERM $pid 2> /dev/null || true
 		status=0; wait $pid || status=$?
 		# 143: it had not begun yet
-		[ $status = 75 ] || [ $status = 0 ] || [ $status = 143 ] || { echo "status $status: $(cat err)"; return 1; }
+		[ $status = 75 ] || [ $status = 0 ] || [ $status = 143 ] ||
+			{ echo "status $status: $(cat err)"; return 1; }
 		all_sound out
 	done
 	UNDER=()

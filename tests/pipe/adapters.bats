@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What an adapter is made of: blocks, dropout, another adapter to begin with or to stand on, learning rates of its parts.
+# What an adapter is made of: blocks, dropout, another adapter to begin with or to stand on, learning rates of its
+# parts.
 bats_require_minimum_version 1.5.0
 
 setup_file() {
@@ -26,7 +27,8 @@ ranks() { "$BIN/lora-inspect" "$1" | grep -E '^ +(rank  )? *[0-9]+, alpha'; }
 	train 4 "$O/b" "${DROPOUT[@]}" --gradient-checkpointing > "$O.b"
 	diff <(losses "$O.a") <(losses "$O.b")
 	differ <(losses "$O.plain") <(losses "$O.a")
-	diff <("$BIN/lora-inspect" "$O/a/t.safetensors" | grep hash) <("$BIN/lora-inspect" "$O/b/t.safetensors" | grep hash)
+	diff <("$BIN/lora-inspect" "$O/a/t.safetensors" | grep hash) \
+		<("$BIN/lora-inspect" "$O/b/t.safetensors" | grep hash)
 	metadata "$O/a/t.safetensors" | grep -q 'ss_network_dropout = 0.2'
 	metadata "$O/a/t.safetensors" | grep -q 'rank_dropout'
 }
@@ -69,21 +71,26 @@ ranks() { "$BIN/lora-inspect" "$1" | grep -E '^ +(rank  )? *[0-9]+, alpha'; }
 
 @test "network_weights: training goes on from another adapter, of its shape" {
 	train 2 "$O/same" --network-weights "$FIRST/t.safetensors" --learning-rate 0 > /dev/null
-	diff <("$BIN/lora-inspect" "$O/same/t.safetensors" | grep hash) <("$BIN/lora-inspect" "$FIRST/t.safetensors" | grep hash)
+	diff <("$BIN/lora-inspect" "$O/same/t.safetensors" | grep hash) \
+		<("$BIN/lora-inspect" "$FIRST/t.safetensors" | grep hash)
 	run -2 train 2 "$O/wrong" --network-weights "$FIRST/t.safetensors" --network-dim 8
 	[[ "$output" == *"has rank 4 and alpha 1, this run 8 and 1"*dim_from_weights* ]]
-	train 2 "$O/dims" --network-weights "$FIRST/t.safetensors" --network-dim 8 --dim-from-weights --learning-rate 0 > /dev/null
-	diff <("$BIN/lora-inspect" "$O/dims/t.safetensors" | grep hash) <("$BIN/lora-inspect" "$FIRST/t.safetensors" | grep hash)
+	train 2 "$O/dims" --network-weights "$FIRST/t.safetensors" --network-dim 8 --dim-from-weights \
+		--learning-rate 0 > /dev/null
+	diff <("$BIN/lora-inspect" "$O/dims/t.safetensors" | grep hash) \
+		<("$BIN/lora-inspect" "$FIRST/t.safetensors" | grep hash)
 	metadata "$O/dims/t.safetensors" | grep -q 'ss_network_dim = 4'
 	run -2 train 2 "$O/none" --dim-from-weights
 	[[ "$output" == *"needs network_weights"* ]]
 }
 
 @test "base_weights belong to the model: the loss moves, the file stays, a state knows them" {
-	train 2 "$O/with" --base-weights "$FIRST/t.safetensors" --base-weights-multiplier 2 --learning-rate 0 > "$O.with"
+	train 2 "$O/with" --base-weights "$FIRST/t.safetensors" --base-weights-multiplier 2 \
+		--learning-rate 0 > "$O.with"
 	train 2 "$O/without" --learning-rate 0 > "$O.without"
 	differ <(losses "$O.with") <(losses "$O.without")
-	diff <("$BIN/lora-inspect" "$O/with/t.safetensors" | grep hash) <("$BIN/lora-inspect" "$O/without/t.safetensors" | grep hash)
+	diff <("$BIN/lora-inspect" "$O/with/t.safetensors" | grep hash) \
+		<("$BIN/lora-inspect" "$O/without/t.safetensors" | grep hash)
 	run -2 train 4 "$O/with" --resume auto --learning-rate 0
 	echo "$output"; [[ "$output" == *base_weights* ]]
 	run -2 train 2 "$O/many" --base-weights "$FIRST/t.safetensors" --base-weights-multiplier 1,2
@@ -99,7 +106,8 @@ ranks() { "$BIN/lora-inspect" "$1" | grep -E '^ +(rank  )? *[0-9]+, alpha'; }
 @test "scale_weight_norms keeps the norms" {
 	train 4 "$O/free" --learning-rate 0.05 > /dev/null
 	train 4 "$O/held" --learning-rate 0.05 --scale-weight-norms 0.01 > /dev/null
-	greatest() { "$BIN/lora-inspect" --norms "$1" | awk '/ lora_unet_/ { if ($1 > most) most = $1 } END { print most }'; }
+	greatest() { "$BIN/lora-inspect" --norms "$1" |
+		awk '/ lora_unet_/ { if ($1 > most) most = $1 } END { print most }'; }
 	awk -v free="$(greatest "$O/free/t.safetensors")" -v held="$(greatest "$O/held/t.safetensors")" \
 		'BEGIN { exit !(free > 0.02 && held > 0.0099 && held < 0.01001) }'
 	metadata "$O/held/t.safetensors" | grep -q 'ss_scale_weight_norms = 0.01'

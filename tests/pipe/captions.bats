@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Captions are cut at one place: what training shuffles, --lint compares and ss_tag_frequency counts are the same tags.  And line ends of old
-# Macintosh editors end lines in every text that people write.
+# Captions are cut at one place: what training shuffles, --lint compares and ss_tag_frequency counts are the same tags.
+# And line ends of old Macintosh editors end lines in every text that people write.
 bats_require_minimum_version 1.5.0
 
 setup() {
@@ -20,7 +20,8 @@ latents() {
 # tags [lora-train's options]: those of ss_tag_frequency, in order, each with its count
 tags() {
 	"$BIN/lora-train" -q -m "$MODEL" -r 1 --learning-rate 1e-3 --max-train-steps 1 -o out "$@" l.tar > /dev/null
-	"$BIN/lora-inspect" --metadata out/last.safetensors | sed -n 's/^ *ss_tag_frequency = //p' | jq -r '.one | to_entries | map("\(.key)=\(.value)") | join("|")'
+	"$BIN/lora-inspect" --metadata out/last.safetensors | sed -n 's/^ *ss_tag_frequency = //p' |
+		jq -r '.one | to_entries | map("\(.key)=\(.value)") | join("|")'
 }
 
 @test "ss_tag_frequency counts the tags that training shuffles" {
@@ -45,7 +46,9 @@ tags() {
 
 @test "--lint compares the same tags" {
 	mkdir set
-	for i in 1 2 3 4 5; do cp "$demo/gizmo01.png" "set/copy$i.png" && echo "gizmo; blue robot, big" > "set/copy$i.txt"; done
+	for i in 1 2 3 4 5; do
+		cp "$demo/gizmo01.png" "set/copy$i.png" && echo "gizmo; blue robot, big" > "set/copy$i.txt"
+	done
 	cp "$demo/gizmo05.png" set/typo.png && echo "gizmo; bleu robot, big" > set/typo.txt
 	typos() { "$BIN/lora-prep" -q --lint "${PREP[@]}" "$@" | jq -r 'select(.code == "tag-typo").say'; }
 	[[ "$(typos set)" == '"gizmo; bleu robot"'* ]]
@@ -53,11 +56,13 @@ tags() {
 	[[ "$(typos --keep-tokens-separator ';' set)" == '"bleu robot"'* ]]
 	printf 'caption_separator = ";"\n' > run.toml
 	[[ "$(typos --config run.toml set)" == '"bleu robot, big"'* ]]
-	printf '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "set"\ncaption_separator = ";"\n' > d.toml
+	printf '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "set"\ncaption_separator = ";"\n' \
+		> d.toml
 	[[ "$(typos --dataset-config d.toml)" == '"bleu robot, big"'* ]]
 }
 
-caption() { "$BIN/lora-prep" -q "${PREP[@]}" --report - -o /dev/null "$@" | jq -c 'select(.event == "picture").caption'; }
+caption() { "$BIN/lora-prep" -q "${PREP[@]}" --report - -o /dev/null "$@" |
+	jq -c 'select(.event == "picture").caption'; }
 
 @test "CR alone ends a line of a caption" {
 	mkdir one && cp "$demo/gizmo00.jpg" one/a.jpg
@@ -79,7 +84,8 @@ caption() { "$BIN/lora-prep" -q "${PREP[@]}" --report - -o /dev/null "$@" | jq -
 	[[ "$output" == *"bad.txt:2:"* ]]
 	latents x
 	printf 'network_dim = 2 # two\rlearning_rate = 1e-3\rmax_train_steps = 1\rsample_prompts = "prompts.txt"\rsample_every_n_steps = 1\r' > run.toml
-	[ "$("$BIN/lora-train" -q -m "$MODEL" --config run.toml -o out l.tar | jq -r 'select(.event == "sample").prompt')" = $'a cup\nb cup' ]
+	[ "$("$BIN/lora-train" -q -m "$MODEL" --config run.toml -o out l.tar |
+		jq -r 'select(.event == "sample").prompt')" = $'a cup\nb cup' ]
 }
 
 @test "a prompt is painted when its CR comes, not when the next one does" {

@@ -17,7 +17,8 @@ fact() { "$BIN/lora-inspect" --metadata out/last.safetensors | sed -n "s/^ *$1 =
 # Two pictures thirty times each; three and one for regularisation, twice and once by their folders.
 folders() {
 	mkdir -p "train/30_gizmo robot" "reg/2_shape" "reg/30_gizmo robot"
-	for n in 0 2; do cp "$demo/gizmo0$n.jpg" "train/30_gizmo robot/$n.jpg" && echo 'Gizmo, RED' > "train/30_gizmo robot/$n.txt"; done
+	for n in 0 2; do cp "$demo/gizmo0$n.jpg" "train/30_gizmo robot/$n.jpg" &&
+		echo 'Gizmo, RED' > "train/30_gizmo robot/$n.txt"; done
 	for n in 3 4 7; do cp "$demo/gizmo0$n.jpg" reg/2_shape/$n.jpg && echo "shape, n$n" > reg/2_shape/$n.txt; done
 	cp "$demo/gizmo08.jpg" "reg/30_gizmo robot/x.jpg" && echo 'gizmo, blue' > "reg/30_gizmo robot/x.txt"
 }
@@ -28,7 +29,8 @@ folders() {
 	# 60 training samples; the regularisation pictures are taken 60 times, but count 2 x 3 + 30 x 1.
 	[ "$(fact ss_num_train_images),$(fact ss_num_reg_images)" = 60,36 ]
 	[ "$(fact ss_dataset_dirs)" = '{"30_gizmo robot":{"n_repeats":30,"img_count":2}}' ]
-	[ "$(fact ss_reg_dataset_dirs)" = '{"2_shape":{"n_repeats":2,"img_count":3},"30_gizmo robot":{"n_repeats":30,"img_count":1}}' ]
+	[ "$(fact ss_reg_dataset_dirs)" = \
+		'{"2_shape":{"n_repeats":2,"img_count":3},"30_gizmo robot":{"n_repeats":30,"img_count":1}}' ]
 	# Two of three: the folder's own words count, and what is left out too.
 	mv "reg/30_gizmo robot" away; mv reg/2_shape reg/30_shape
 	trained train --reg reg
@@ -41,7 +43,8 @@ folders() {
 	echo 'Ä Robot, RED' > "train/30_gizmo robot/2.txt"
 	trained train --reg reg
 	fact ss_tag_frequency | jq -S -c . > tags
-	echo '{"2_shape":{"n3":1,"n4":1,"n7":1,"shape":3},"30_gizmo robot":{"blue":1,"gizmo":2,"red":2,"ä robot":1}}' | diff - tags
+	echo '{"2_shape":{"n3":1,"n4":1,"n7":1,"shape":3},"30_gizmo robot":{"blue":1,"gizmo":2,"red":2,"ä robot":1}}' \
+		| diff - tags
 }
 
 @test "a dataset config's num_repeats are the folders' own" {
@@ -61,7 +64,8 @@ folders() {
 	"$BIN/lora-prep" -q "${PREP[@]}" set > i.tar
 	"$BIN/lora-encode" -m "$MODEL" --shuffle-caption -o l.tar i.tar 2> err
 	[ "$(said '2 of 3 captions have more than 75 tokens, and the rest of them is not read; .*a greater max_token_length')" = 1 ]
-	"$BIN/lora-train" -m "$MODEL" --network-train-unet-only --shuffle-caption --max-train-steps 3 -o out l.tar 2> err > /dev/null
+	"$BIN/lora-train" -m "$MODEL" --network-train-unet-only --shuffle-caption --max-train-steps 3 -o out l.tar \
+		2> err > /dev/null
 	[ "$(said 'tokens, and')" = 0 ]
 	"$BIN/lora-train" -m "$MODEL" --shuffle-caption --max-train-steps 3 -o out l.tar 2> err > /dev/null
 	[ "$(said '2 of 3 captions have more than 75 tokens')" = 1 ]

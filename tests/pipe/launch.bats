@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# pipelines/lora-launch: the tutorial from its folder of pictures to a picture painted with the adapter; the cache; exit codes.
+# pipelines/lora-launch: the tutorial from its folder of pictures to a picture painted with the adapter; the cache; exit
+# codes.
 
 setup() {
 	load pipe.bash
@@ -59,7 +60,8 @@ said() {
 }
 
 @test "the tutorial's launch line, text encoders too, to an adapter that paints" {
-	run bash -c '"$@" 2>&1 > metrics.jsonl' - "$pipeline" --config_file config.toml --train_data_dir "./training data" \
+	run bash -c '"$@" 2>&1 > metrics.jsonl' - "$pipeline" --config_file config.toml \
+		--train_data_dir "./training data" \
 		--logging_dir "./logs" --log_with tensorboard --xformers
 	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
 	[ "$(jq -r 'select(.event == "end") | .why' metrics.jsonl)" = "done" ]
@@ -68,7 +70,8 @@ said() {
 	[ -n "$(find logs -name 'events.out.tfevents.*')" ]
 	[ "$(find output -name '*.png' | wc -l)" = 2 ]
 	[[ "$output" == *"'batch_size': sd-scripts ignores"*"'xformers' is ignored"*"never restarts"* ]]
-	"$BIN/lora-sample" -q -m models/base --lora output/my_lora.safetensors -W 64 -H 64 --steps 2 -p "mysubject person" -o test.png > /dev/null
+	"$BIN/lora-sample" -q -m models/base --lora output/my_lora.safetensors -W 64 -H 64 --steps 2 \
+		-p "mysubject person" -o test.png > /dev/null
 	[ -s test.png ]
 	# The text encoders are trained, so their outputs are not in the tar.
 	[ "$(tar -tf output/my_lora.latents.tar | grep -c text.safetensors)" = 0 ]
@@ -76,7 +79,8 @@ said() {
 
 @test "a variable that no program reads is warned of once" {
 	LORA_NETWORK_DMI=8 said 0 --train_data_dir "./training data" --network_train_unet_only
-	[ "$(grep -c 'LORA_NETWORK_DMI is no setting of any program here; did you mean LORA_NETWORK_DIM?' <<< "$output")" = 1 ]
+	[ "$(grep -c 'LORA_NETWORK_DMI is no setting of any program here; did you mean LORA_NETWORK_DIM?' \
+		<<< "$output")" = 1 ]
 }
 
 @test "the latents are taken over: all of them, and all but what changed" {
@@ -105,7 +109,8 @@ said() {
 }
 
 @test "presets behind the own file, words of the launch line behind both; what was said is kept" {
-	said 0 --config_file "$ROOT/pipelines/fast-iteration.toml" --train_data_dir "training data" --max_train_steps=3 --network_args conv_dim=2 \
+	said 0 --config_file "$ROOT/pipelines/fast-iteration.toml" --train_data_dir "training data" \
+		--max_train_steps=3 --network_args conv_dim=2 \
 		conv_alpha=1 --no-gradient-checkpointing --shuffle_caption
 	[ "$(jq -s 'map(select(.event == "step")) | length' metrics.jsonl)" = 3 ]
 	diff - output/my_lora.launch.toml <<-'END'
@@ -116,7 +121,8 @@ said() {
 	gradient_checkpointing = false
 	shuffle_caption = true
 	END
-	[ "$("$BIN/lora-inspect" --metadata output/my_lora.safetensors --json | jq -r '[.. | .ss_network_dim? // empty] | first')" = 32 ]
+	[ "$("$BIN/lora-inspect" --metadata output/my_lora.safetensors --json |
+		jq -r '[.. | .ss_network_dim? // empty] | first')" = 32 ]
 }
 
 @test "regularisation pictures and a dataset config" {
@@ -149,12 +155,14 @@ said() {
 	said 75 --train_data_dir "training data" --max_train_steps 99999 --max_duration 1s --network_train_unet_only
 	[[ "$output" == *"--resume auto"* ]]
 	ls output/*-state.safetensors
-	said 75 --train_data_dir "training data" --max_train_steps 99999 --max_duration=1s --network_train_unet_only --resume
+	said 75 --train_data_dir "training data" --max_train_steps 99999 --max_duration=1s \
+		--network_train_unet_only --resume
 	[[ "$output" == *"state.safetensors"* ]]
 }
 
 @test "a signal reaches the training itself: saved, exit 75" {
-	(exec "$pipeline" -q --config_file config.toml --train_data_dir "training data" --network_train_unet_only --max_train_steps 99999 \
+	(exec "$pipeline" -q --config_file config.toml --train_data_dir "training data" --network_train_unet_only \
+		--max_train_steps 99999 \
 		> metrics.jsonl) & pid=$!
 	wait_for 60 grep -q '"step":3' metrics.jsonl
 	kill -TERM $pid
@@ -165,7 +173,8 @@ said() {
 
 @test "a name without its ending is found, as with kohya; --help says what to write" {
 	mv config.toml mine.toml
-	"$pipeline" -q --config_file mine --train_data_dir "training data" --network_train_unet_only --max_train_steps 1 > /dev/null
+	"$pipeline" -q --config_file mine --train_data_dir "training data" --network_train_unet_only \
+		--max_train_steps 1 > /dev/null
 	[ -e output/my_lora.safetensors ]
 	run "$pipeline" --help
 	[ "$status" -eq 0 ]
@@ -177,10 +186,12 @@ said() {
 		typescript > /dev/null
 	tr '\r' '\n' < typescript | grep -v '^ *$' > screen
 	lacks screen '"event"'
-	[ "$(jq -rs '.[0].event + " " + .[-1].event + " " + .[-1].adapter' output/my_lora.jsonl)" = "start end ./output/my_lora.safetensors" ]
+	[ "$(jq -rs '.[0].event + " " + .[-1].event + " " + .[-1].adapter' output/my_lora.jsonl)" = \
+		"start end ./output/my_lora.safetensors" ]
 	grep -q '^training \[' screen
 	lacks screen '^(training|encoding|scanning|preparing) \[.{70}'
-	for note in "'xformers' is ignored" "'batch_size': sd-scripts" 'never restarts' 'captions are read from' '6 pictures, 0 of them'; do
+	for note in "'xformers' is ignored" "'batch_size': sd-scripts" 'never restarts' 'captions are read from' \
+		'6 pictures, 0 of them'; do
 		[ "$(grep -c "$note" screen)" = 1 ] || { echo "$note"; cat screen; return 1; }
 	done
 	grep -q 'the adapter is ./output/my_lora.safetensors; paint with it:' screen
@@ -199,7 +210,8 @@ said() {
 	for t in encode train inspect; do ln -s "$BIN/lora-$t" bin; done
 	printf '#!/bin/sh\ncase "$*" in *--scan*) exec "%s/lora-prep" "$@" ;; esac\n"%s/lora-prep" "$@" | head -c 60000; exec sleep 20\n' "$BIN" "$BIN" > bin/lora-prep
 	chmod +x bin/lora-prep
-	(BIN=$PWD/bin exec "$pipeline" --config_file config.toml --train_data_dir "training data" --network_train_unet_only > lines 2> first 3>&-) & pid=$!
+	(BIN=$PWD/bin exec "$pipeline" --config_file config.toml --train_data_dir "training data" \
+		--network_train_unet_only > lines 2> first 3>&-) & pid=$!
 	wait_for 60 eval '[ "$(cat output/.my_lora.latents.tar.*.tmp | wc -c)" -gt 150000 ]'
 	kill -TERM $pid
 	status=0; wait $pid || status=$?
@@ -217,14 +229,19 @@ said() {
 	[ "$(jq -s 'map(select(.event == "step")) | length' metrics.jsonl)" = 1 ]
 	said 2 --train_data_dir "training data" --a.b c
 	[[ $output == *"'--a.b' is no option"* ]]
-	said 0 --train_data_dir "training data" --network_train_unet_only --max_train_steps 1 --vae '' --caption_prefix 'a "b" \ c'
+	said 0 --train_data_dir "training data" --network_train_unet_only --max_train_steps 1 --vae '' \
+		--caption_prefix 'a "b" \ c'
 	grep -q 'caption_prefix = "a \\"b\\" \\\\ c"' output/my_lora.launch.toml
 }
 
 @test "README's recipe for regularisation pictures, with the demo's model; --threads for all programs" {
-	"$BIN/lora-sample" -q -m models/base -p "a red circle" -W 64 -H 64 --steps 5 --cfg 3 --count 8 -o reg/1_circle > /dev/null
+	"$BIN/lora-sample" -q -m models/base -p "a red circle" -W 64 -H 64 --steps 5 --cfg 3 --count 8 \
+		-o reg/1_circle > /dev/null
 	[ "$(find reg/1_circle -name '*.png' | wc -l)" = 8 ]
-	said 0 --train_data_dir "training data" --reg_data_dir reg --network_train_unet_only --max_train_steps 1 --threads 1
-	[[ $output == *"14 pictures, 8 of them for regularisation, 120 samples"* && $output != *"left out"* ]] || { echo "$output"; return 1; }
-	[ "$(tar -xOf output/my_lora.latents.tar 00000006.json | jq -c '[.regularization, .captions[0]]')" = '[true,"circle"]' ]
+	said 0 --train_data_dir "training data" --reg_data_dir reg --network_train_unet_only \
+		--max_train_steps 1 --threads 1
+	[[ $output == *"14 pictures, 8 of them for regularisation, 120 samples"* && $output != *"left out"* ]] ||
+		{ echo "$output"; return 1; }
+	[ "$(tar -xOf output/my_lora.latents.tar 00000006.json | jq -c '[.regularization, .captions[0]]')" = \
+		'[true,"circle"]' ]
 }

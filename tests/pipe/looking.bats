@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What people look at during training: lines, event files, samples, validation, a page.  None of it may change a byte of the run.
+# What people look at during training: lines, event files, samples, validation, a page.  None of it may change a byte of
+# the run.
 
 setup_file() {
 	load pipe.bash
@@ -10,7 +11,8 @@ setup_file() {
 setup() {
 	load pipe.bash
 	cd "$BATS_TEST_TMPDIR" || return 1
-	printf '%s\n' '# a comment' 'a gizmo robot --s 4 --d 3' 'a gizmo robot on blue --n ugly --w 48 --h 64 --s 3 --l 3' > prompts.txt
+	printf '%s\n' '# a comment' 'a gizmo robot --s 4 --d 3' \
+		'a gizmo robot on blue --n ugly --w 48 --h 64 --s 3 --l 3' > prompts.txt
 }
 
 STATE12=t-step00000012-state.safetensors
@@ -19,8 +21,10 @@ steps() { jq -c 'select(.event == "step") | del(.seconds, .samples_per_s, .secon
 
 @test "a step's line: old fields first, then what is new; each line under 64 KiB" {
 	local log=$BATS_FILE_TMPDIR/straight.jsonl
-	[ "$(jq -sc 'map(select(.event == "step"))[0] | keys_unsorted' "$log")" = '["event","step","epoch","loss","lr","grad_norm","samples_per_s","seconds","loss_smooth","loss_by_timestep","lr_unet","update_norm","seconds_data","seconds_compute","seconds_optimizer","memory_bytes"]' ]
-	[ "$(jq -s 'map(select(.event == "step")) | all((.loss_by_timestep | length) == 10 and .memory_bytes > 1e6)' "$log")" = true ]
+	[ "$(jq -sc 'map(select(.event == "step"))[0] | keys_unsorted' "$log")" = \
+		'["event","step","epoch","loss","lr","grad_norm","samples_per_s","seconds","loss_smooth","loss_by_timestep","lr_unet","update_norm","seconds_data","seconds_compute","seconds_optimizer","memory_bytes"]' ]
+	[ "$(jq -s 'map(select(.event == "step")) | all((.loss_by_timestep | length) == 10 and .memory_bytes > 1e6)' \
+		"$log")" = true ]
 	# The first update of a warm-up has rate 0 and moves nothing.
 	[ "$(jq -sc 'map(select(.event == "step")) | [.[0].update_norm.M00 == 0, .[1].update_norm.M00 > 0, .[1].update_norm.IN04 > 0]' "$log")" = '[true,true,true]' ]
 	[ "$(jq -s 'map(select(.event == "step")) | all(.seconds_data + .seconds_compute + .seconds_optimizer <= .seconds)' "$log")" = true ]
@@ -28,12 +32,14 @@ steps() { jq -c 'select(.event == "step") | del(.seconds, .samples_per_s, .secon
 }
 
 @test "samples, logs, page and validation's events: the same bytes as without" {
-	train 12 out --sample-prompts prompts.txt --sample-every-n-steps 5 --sample-at-first --logging-dir tb --log-with all --log log.jsonl \
+	train 12 out --sample-prompts prompts.txt --sample-every-n-steps 5 --sample-at-first --logging-dir tb \
+		--log-with all --log log.jsonl \
 		--html page.html > stdout
 	[ ! -s stdout ]
 	same_run out
 	diff <(steps log.jsonl) <(steps "$BATS_FILE_TMPDIR/straight.jsonl")
-	[ "$(cd out/sample && echo *)" = "t_000005_00_3.png t_000005_01_42.png t_000010_00_3.png t_000010_01_42.png t_e000000_00_3.png t_e000000_01_42.png" ]
+	[ "$(cd out/sample && echo *)" = \
+		"t_000005_00_3.png t_000005_01_42.png t_000010_00_3.png t_000010_01_42.png t_e000000_00_3.png t_e000000_01_42.png" ]
 	[ "$(jq -s 'map(select(.event == "sample")) | length' log.jsonl)" = 6 ]
 	[ "$(jq 'select(.event == "start").config | test("network_dim = 4")' log.jsonl)" = true ]
 	[ "$(ls tb/t)" = events.out.tfevents.0000000001.lora-train ]
@@ -43,8 +49,10 @@ steps() { jq -c 'select(.event == "step") | del(.seconds, .samples_per_s, .secon
 }
 
 @test "samples are those that lora-sample paints with the saved adapter" {
-	train 6 out --sample-prompts prompts.txt --sample-every-n-steps 5 --sample-sampler euler --save-every-n-steps 5 > /dev/null
-	"$BIN/lora-sample" -q -m "$MODEL" --lora out/t-step00000005.safetensors -p 'a gizmo robot on blue' -n ugly -W 48 -H 64 --steps 3 --cfg 3 \
+	train 6 out --sample-prompts prompts.txt --sample-every-n-steps 5 --sample-sampler euler \
+		--save-every-n-steps 5 > /dev/null
+	"$BIN/lora-sample" -q -m "$MODEL" --lora out/t-step00000005.safetensors -p 'a gizmo robot on blue' -n ugly \
+		-W 48 -H 64 --steps 3 --cfg 3 \
 		--sampler euler --seed 42 -o one.png > /dev/null
 	cmp <(pixels one.png) <(pixels out/sample/t_000005_01_42.png)
 }
@@ -55,9 +63,11 @@ pixels() { grep -obUa IDAT "$1" | head -n 1 | cut -d: -f1 | { read -r at; tail -
 @test "samples by epoch; their size is the most common bucket's; each time the same seed" {
 	echo 'a gizmo robot --s 2' > one.txt
 	few_latents four.tar
-	LATENTS=four.tar train 6 out --sample-prompts one.txt --sample-every-n-epochs 1 > log.jsonl    # three batches an epoch
+	LATENTS=four.tar train 6 out --sample-prompts one.txt --sample-every-n-epochs 1 \
+		> log.jsonl    # three batches an epoch
 	[ "$(cd out/sample && echo *)" = "t_e000001_00_42.png t_e000002_00_42.png" ]
-	[ "$(jq -c 'select(.event == "sample") | [.step, .width, .height]' log.jsonl | tr '\n' ' ')" = "[3,64,64] [6,64,64] " ]
+	[ "$(jq -c 'select(.event == "sample") | [.step, .width, .height]' log.jsonl | tr '\n' ' ')" = \
+		"[3,64,64] [6,64,64] " ]
 }
 
 @test "a prompt that cannot be painted is refused at the start; a sample that cannot be saved costs a warning" {
@@ -74,7 +84,8 @@ pixels() { grep -obUa IDAT "$1" | head -n 1 | cut -d: -f1 | { read -r at; tail -
 }
 
 @test "SIGUSR2: samples now, and the run goes on" {
-	train_exec 1000000 out --sample-prompts prompts.txt > log.jsonl 3>&- &      # more than it can do before the signals come
+	train_exec 1000000 out --sample-prompts prompts.txt > log.jsonl 3>&- & \
+		     # more than it can do before the signals come
 	pid=$!
 	wait_for 60 grep -q '"event":"step"' log.jsonl
 	kill -USR2 $pid
@@ -110,32 +121,41 @@ pixels() { grep -obUa IDAT "$1" | head -n 1 | cut -d: -f1 | { read -r at; tail -
 }
 
 # scalars TAG [FOLDER]: "step value" of each, from the folder's last event file
-scalars() { perl "$BATS_TEST_DIRNAME/scalars.pl" "$(ls "${2:-tb/t}"/events* | tail -n 1)" | awk -F '\t' -v tag="$1" '$3 == tag { print $1, $2 }'; }
+scalars() { perl "$BATS_TEST_DIRNAME/scalars.pl" "$(ls "${2:-tb/t}"/events* | tail -n 1)" |
+	awk -F '\t' -v tag="$1" '$3 == tag { print $1, $2 }'; }
 # means N < "step value": of the last N values
-means() { awk -v n="$1" '{ v[NR] = $2; s = 0; for (i = NR; i > 0 && i > NR - n; i--) s += v[i]; printf "%d %.5f\n", $1, s / (NR < n ? NR : n) }'; }
+means() { awk -v n="$1" \
+	'{ v[NR] = $2; s = 0; for (i = NR; i > 0 && i > NR - n; i--) s += v[i]; printf "%d %.5f\n", $1, s / (NR < n ? NR : n) }'; }
 five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
 
 @test "TensorBoard as sd-scripts writes it: means, Prodigy's own rate, norms" {
 	few_latents four.tar
 	# Three batches an epoch: from the fourth on the mean is of the last three.
-	LATENTS=four.tar train 7 out --logging-dir tb --optimizer-type Prodigy --learning-rate 0.5 --unet-lr 1 --scale-weight-norms 1e-7 \
+	LATENTS=four.tar train 7 out --logging-dir tb --optimizer-type Prodigy --learning-rate 0.5 --unet-lr 1 \
+		--scale-weight-norms 1e-7 \
 		--lr-scheduler constant --lr-warmup-steps 0 > log.jsonl
 	diff <(scalars loss/average | five) <(scalars loss/current | means 3)
 	[ "$(scalars loss/current | wc -l)" = 7 ]
-	[ "$(scalars loss/epoch_average | five)" = "$(printf '1 %.5f\n2 %.5f' "$(scalars loss/average | awk '$1 == 3 { print $2 }')" "$(scalars loss/average | awk '$1 == 6 { print $2 }')")" ]
+	[ "$(scalars loss/epoch_average | five)" = \
+		"$(printf '1 %.5f\n2 %.5f' "$(scalars loss/average | awk '$1 == 3 { print $2 }')" \
+		"$(scalars loss/average | awk '$1 == 6 { print $2 }')")" ]
 	# d times the rate that is used, which is unet_lr
 	[ "$(scalars lr/unet | sort -u -k 2 | wc -l),$(scalars lr/unet | head -n 1)" = "1,1 1" ]
-	diff <(scalars 'lr/d*lr/unet' | awk '{ printf "%.4g\n", $2 }') <(jq -r 'select(.event == "step") | .d' log.jsonl | awk '{ printf "%.4g\n", $1 }')
+	diff <(scalars 'lr/d*lr/unet' | awk '{ printf "%.4g\n", $2 }') <(jq -r 'select(.event == "step") | .d' \
+		log.jsonl | awk '{ printf "%.4g\n", $1 }')
 	[ -z "$(scalars 'lr/d*lr/textencoder')" ]
 	[ "$(jq -c 'select(.event == "step") | .lr' log.jsonl | sort -u)" = 1 ]
 	# no norm is above the limit, and the greatest one is not below the mean
 	[ "$(scalars max_norm/max_key_norm | wc -l)" = 7 ]
-	join <(scalars max_norm/max_key_norm) <(scalars max_norm/average_key_norm) | awk '$2 > 1.0001e-7 || $3 > $2 { exit 1 }'
+	join <(scalars max_norm/max_key_norm) <(scalars max_norm/average_key_norm) |
+		awk '$2 > 1.0001e-7 || $3 > $2 { exit 1 }'
 	[ "$(scalars max_norm/keys_scaled | awk '$2 != int($2) { exit 1 } END { print ($2 > 0) }')" = 1 ]
 	# LoRA+ and blocks have groups of their own.
-	LATENTS=four.tar train 1 plus --logging-dir tb3 --loraplus-lr-ratio 16 --learning-rate 0.5 --lr-scheduler constant --lr-warmup-steps 0 > /dev/null
+	LATENTS=four.tar train 1 plus --logging-dir tb3 --loraplus-lr-ratio 16 --learning-rate 0.5 \
+		--lr-scheduler constant --lr-warmup-steps 0 > /dev/null
 	[ "$(scalars lr/unet tb3/t),$(scalars 'lr/unet plus' tb3/t)" = "1 0.5,1 8" ]
-	LATENTS=four.tar train 1 blocks --logging-dir tb4 --mid-lr-weight 0,0.5,0 --learning-rate 1 --lr-scheduler constant --lr-warmup-steps 0 > /dev/null
+	LATENTS=four.tar train 1 blocks --logging-dir tb4 --mid-lr-weight 0,0.5,0 --learning-rate 1 \
+		--lr-scheduler constant --lr-warmup-steps 0 > /dev/null
 	[ "$(scalars lr/unet_block11 tb4/t),$(scalars lr/unet_block5 tb4/t),$(scalars lr/unet tb4/t)" = "1 0.5,1 1," ]
 	# Without them there is nothing of the kind.
 	LATENTS=four.tar train 2 plain --logging-dir tb2 > /dev/null
@@ -145,15 +165,19 @@ five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
 @test "TensorBoard: validation by steps at steps, by epochs at epochs, and what divides it from training" {
 	few_latents four.tar
 	# Three pictures are trained on, one after another.
-	LATENTS=four.tar train 6 out --train-batch-size 1 --logging-dir tb --validation-split 0.25 --validate-every-n-steps 2 > log.jsonl
+	LATENTS=four.tar train 6 out --train-batch-size 1 --logging-dir tb --validation-split 0.25 \
+		--validate-every-n-steps 2 > log.jsonl
 	[ "$(scalars loss/validation/step_average | cut -d' ' -f1 | tr '\n' ' ')" = "2 4 6 " ]
-	diff <(scalars loss/validation/step_average | five) <(jq -r 'select(.event == "validation") | "\(.step) \(.loss)"' log.jsonl | five)
-	join <(scalars loss/validation/step_average) <(join <(scalars loss/average) <(scalars loss/validation/step_divergence)) |
+	diff <(scalars loss/validation/step_average | five) \
+		<(jq -r 'select(.event == "validation") | "\(.step) \(.loss)"' log.jsonl | five)
+	join <(scalars loss/validation/step_average) <(join <(scalars loss/average) \
+		<(scalars loss/validation/step_divergence)) |
 		awk '{ d = $2 - $3 - $4; if (d > 1e-5 || d < -1e-5) exit 1 }'
 	[ -z "$(scalars loss/validation/epoch_average)" ]
 	LATENTS=four.tar train 6 out2 --train-batch-size 1 --logging-dir tb2 --validation-split 0.25 > log2.jsonl
 	[ "$(scalars loss/validation/epoch_average tb2/t | cut -d' ' -f1 | tr '\n' ' ')" = "1 2 " ]
-	[ "$(scalars loss/validation/epoch_divergence tb2/t | wc -l),$(scalars loss/validation/step_average tb2/t | wc -l)" = 2,0 ]
+	[ "$(scalars loss/validation/epoch_divergence tb2/t | wc -l),$(scalars loss/validation/step_average tb2/t \
+		| wc -l)" = 2,0 ]
 }
 
 @test "a step size finder's note speaks of the rate that is used" {
@@ -164,7 +188,8 @@ five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
 	printf 'optimizer_type = "Prodigy"\nunet_lr = 1e-4\nlearning_rate = 1\n' > c.toml
 	run "$BIN/lora-train" -m "$MODEL" --config c.toml --network-train-unet-only --check four.tar
 	[[ $output == *"0.0001 is very low"* ]]
-	[ "$("$BIN/lora-train" -q -m "$MODEL" --config c.toml --network-train-unet-only --max-train-steps 1 --print-lr four.tar | jq .lr)" = 0.0001 ]
+	[ "$("$BIN/lora-train" -q -m "$MODEL" --config c.toml --network-train-unet-only --max-train-steps 1 --print-lr \
+		four.tar | jq .lr)" = 0.0001 ]
 }
 
 @test "log_with: wandb is refused with the reason, tensorboard wants a folder" {
@@ -187,20 +212,25 @@ five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
 
 @test "validation: a part is held out, seen at the same noise each time, and not trained on" {
 	train 6 out --validation-split 0.25 --validate-every-n-steps 2 > log.jsonl
-	[ "$(jq -c 'select(.event == "validation") | [.step, .pictures]' log.jsonl | tr '\n' ' ')" = "[2,4] [4,4] [6,4] " ]
+	[ "$(jq -c 'select(.event == "validation") | [.step, .pictures]' log.jsonl | tr '\n' ' ')" = \
+		"[2,4] [4,4] [6,4] " ]
 	[ "$(jq 'select(.event == "start") | .pictures + .validation_pictures' log.jsonl)" = 16 ]
-	[ "$("$BIN/lora-inspect" --json --metadata out/t.safetensors | grep -o '"ss_num_train_images": *"[0-9]*"' | head -n 1)" != \
-		"$("$BIN/lora-inspect" --json --metadata "$STRAIGHT/t.safetensors" | grep -o '"ss_num_train_images": *"[0-9]*"' | head -n 1)" ]
+	[ "$("$BIN/lora-inspect" --json --metadata out/t.safetensors | grep -o '"ss_num_train_images": *"[0-9]*"' |
+		head -n 1)" != \
+		"$("$BIN/lora-inspect" --json --metadata "$STRAIGHT/t.safetensors" |
+		grep -o '"ss_num_train_images": *"[0-9]*"' | head -n 1)" ]
 	# How often it is looked at changes nothing.
 	train 6 seldom --validation-split 0.25 --validate-every-n-steps 6 > seldom.jsonl
 	cmp out/t.safetensors seldom/t.safetensors
-	[ "$(jq -c 'select(.event == "validation" and .step == 6)' log.jsonl)" = "$(jq -c 'select(.event == "validation")' seldom.jsonl)" ]
+	[ "$(jq -c 'select(.event == "validation" and .step == 6)' log.jsonl)" = \
+		"$(jq -c 'select(.event == "validation")' seldom.jsonl)" ]
 	# Nothing learnt: the loss at step 2 is that of step 6.
 	train 6 still --validation-split 0.25 --validate-every-n-steps 2 --learning-rate 0 > still.jsonl
 	[ "$(jq -c 'select(.event == "validation") | .loss' still.jsonl | sort -u | wc -l)" = 1 ]
 	# Another part, and another run: not to be mixed.
 	train 6 other --validation-split 0.25 --validation-seed 7 > other.jsonl
-	differ <(jq 'select(.event == "validation").loss' other.jsonl | tail -n 1) <(jq 'select(.event == "validation").loss' log.jsonl | tail -n 1)
+	differ <(jq 'select(.event == "validation").loss' other.jsonl | tail -n 1) \
+		<(jq 'select(.event == "validation").loss' log.jsonl | tail -n 1)
 	status_of 2 train 8 out --resume auto
 	[[ $output == *held_out* ]]
 }
@@ -221,13 +251,15 @@ five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
 	few_latents four.tar
 	# Rate 0: the weights stay, so a step that is repeated on new weights has the loss that it had.
 	LATENTS=four.tar train 4 zero --gradient-accumulation-steps 2 --learning-rate 0 > zero.jsonl
-	LATENTS=four.tar train 4 bad --gradient-accumulation-steps 2 --lr-scheduler constant --lr-warmup-steps 0 --learning-rate 1e6 \
+	LATENTS=four.tar train 4 bad --gradient-accumulation-steps 2 --lr-scheduler constant --lr-warmup-steps 0 \
+		--learning-rate 1e6 \
 		--max-grad-norm 0 --save-every-n-steps 1 --save-last-n-states 9 > bad.jsonl 2> /dev/null
 	tar=$(jq -r 'select(.event == "finding" and .kind == "nonfinite" and .step == 3).path' bad.jsonl)
 	[ "$tar" = bad/t-nonfinite-step00000003.tar ]
 	"$BIN/lora-inspect" --verify "$tar" > /dev/null
 	LATENTS=$tar train 4 again --gradient-accumulation-steps 2 --learning-rate 0 --replay-step 3 > again.jsonl
-	[ "$(jq 'select(.event == "step") | .loss, .grad_norm' again.jsonl)" = "$(jq 'select(.event == "step" and .step == 3) | .loss, .grad_norm' zero.jsonl)" ]
+	[ "$(jq 'select(.event == "step") | .loss, .grad_norm' again.jsonl)" = \
+		"$(jq 'select(.event == "step" and .step == 3) | .loss, .grad_norm' zero.jsonl)" ]
 	[ ! -e again/t.safetensors ]
 	# On the weights that it met, it is not finite again.
 	LATENTS=bad/t-nonfinite-step00000002.tar train 4 again --gradient-accumulation-steps 2 --replay-step 2 \
@@ -243,8 +275,10 @@ five() { awk '{ printf "%d %.5f\n", $1, $2 }'; }
 	[ "$(cd last && echo t-step????????.safetensors)" = "t-step00000004.safetensors t-step00000005.safetensors" ]
 	train 8 steps --save-every-n-steps 2 --save-last-n-steps 3 --save-last-n-steps-state 3 > /dev/null
 	[ "$(cd steps && echo t-step????????.safetensors)" = "t-step00000004.safetensors t-step00000006.safetensors" ]
-	[ "$(cd steps && echo *-state.safetensors)" = "t-step00000006-state.safetensors t-step00000008-state.safetensors" ]
-	train 12 epochs --save-every-n-epochs 1 --save-last-n-epochs 2 > /dev/null                      # three batches an epoch
+	[ "$(cd steps && echo *-state.safetensors)" = \
+		"t-step00000006-state.safetensors t-step00000008-state.safetensors" ]
+	train 12 epochs --save-every-n-epochs 1 --save-last-n-epochs 2 \
+		> /dev/null                      # three batches an epoch
 	[ "$(cd epochs && echo t-step????????.safetensors)" = "t-step00000006.safetensors t-step00000009.safetensors" ]
 	train 12 ratio --save-n-epoch-ratio 2 > /dev/null
 	[ "$(cd ratio && echo t-step????????.safetensors)" = t-step00000006.safetensors ]

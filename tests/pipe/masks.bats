@@ -29,7 +29,8 @@ picture() {
 	{ word 64; word 64; bytes 1 3 0 0 0; } | chunk IHDR
 	bytes 200 60 20 30 90 220 | chunk PLTE
 	bytes 0 255 | chunk tRNS
-	{ bytes 120 1 1 $((n & 255)) $((n >> 8)) $((~n & 255)) $((~n >> 8 & 255)); bytes "${data[@]}"; word $((b << 16 | a)); } | chunk IDAT
+	{ bytes 120 1 1 $((n & 255)) $((n >> 8)) $((~n & 255)) $((~n >> 8 & 255)); bytes "${data[@]}"
+		word $((b << 16 | a)); } | chunk IDAT
 	chunk IEND < /dev/null
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# A mistake in the settings is told before a picture is decoded, with the line of the file, or the option as it was typed.
+# A mistake in the settings is told before a picture is decoded, with the line of the file, or the option as it was
+# typed.
 
 setup() {
 	load pipe.bash
@@ -36,8 +37,10 @@ told() {
 	printf '%b\n' "$2" > more.toml
 	rm -rf out
 	words=$(launch "${@:3}") || status=$?
-	[ $status != 0 ] && [[ $words == *": $1"* ]] && [[ $words != *"(skipped)"* && $words != *"lora-encode: "* && $words != *"${TMPDIR:-/tmp}/tmp."* ]] &&
-		[ -z "$(find out -name '*latents*' 2> /dev/null)" ] && [ ! -s lines ] || { printf 'status %s, wanted "%s":\n%s\n' $status "$1" "$words"; return 1; }
+	[ $status != 0 ] && [[ $words == *": $1"* ]] && [[ $words != *"(skipped)"* && $words != *"lora-encode: "* &&
+		$words != *"${TMPDIR:-/tmp}/tmp."* ]] &&
+		[ -z "$(find out -name '*latents*' 2> /dev/null)" ] && [ ! -s lines ] ||
+		{ printf 'status %s, wanted "%s":\n%s\n' $status "$1" "$words"; return 1; }
 }
 
 @test "without a mistake the damaged picture is met: the test can fail" {
@@ -48,8 +51,10 @@ told() {
 }
 
 @test "the settings of training" {
-	told 'more.toml:2: lr_warmup_steps: 5000 are more than the run' 'lr_scheduler = "cosine"\nlr_warmup_steps = 5000'
-	told '--lr_warmup_steps: 1000 are more than the run' '' --max_train_epochs 1 --lr_scheduler cosine --lr_warmup_steps 1000
+	told 'more.toml:2: lr_warmup_steps: 5000 are more than the run' \
+		'lr_scheduler = "cosine"\nlr_warmup_steps = 5000'
+	told '--lr_warmup_steps: 1000 are more than the run' '' --max_train_epochs 1 --lr_scheduler cosine \
+		--lr_warmup_steps 1000
 	told '--lr_scheduler' '' --lr_scheduler constant --lr-warmup-steps 2
 	told "more.toml:1: lr_decay_steps: 'x'" 'lr_decay_steps = "x"'
 	told "--optimizer_type 'Sgd'" '' --optimizer-type Sgd
@@ -77,7 +82,8 @@ told() {
 	told 'more.toml:1: vae: file: ' 'vae = "file"'
 	told 'more.toml:1: sample_prompts: nowhere.txt: ' 'sample_prompts = "nowhere.txt"\nsample_every_n_steps = 1'
 	told 'more.toml:1: sample_prompts: dance.txt:2: ' 'sample_prompts = "dance.txt"\nsample_every_n_steps = 1'
-	told 'more.toml:2: sample_sampler: ' 'sample_prompts = "prompts.txt"\nsample_sampler = "dance"\nsample_every_n_steps = 1'
+	told 'more.toml:2: sample_sampler: ' \
+		'sample_prompts = "prompts.txt"\nsample_sampler = "dance"\nsample_every_n_steps = 1'
 	told 'more.toml:1: network_weights: nowhere.safetensors: ' 'network_weights = "nowhere.safetensors"'
 	told 'more.toml:1: base_weights: nowhere.safetensors: ' 'base_weights = ["nowhere.safetensors"]'
 	told 'more.toml:1: resume: nowhere: ' 'resume = "nowhere"'

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# A part of the model that a program does not use is not demanded; one that it uses is named, with the option that gives another.
+# A part of the model that a program does not use is not demanded; one that it uses is named, with the option that gives
+# another.
 bats_require_minimum_version 1.5.0
 
 setup_file() {
@@ -15,7 +16,8 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || return 1
 }
 
-unet_only() { "$BIN/lora-train" -m "$1" --network-train-unet-only -r 2 --learning-rate 1e-2 --max-train-steps 2 --output-name a "${@:2}" "$LATENTS"; }
+unet_only() { "$BIN/lora-train" -m "$1" --network-train-unet-only -r 2 --learning-rate 1e-2 --max-train-steps 2 \
+	--output-name a "${@:2}" "$LATENTS"; }
 
 @test "latents with text outputs: the UNet alone trains, to the same weights" {
 	unet_only "$TINY" -q -o whole > /dev/null
@@ -33,7 +35,8 @@ unet_only() { "$BIN/lora-train" -m "$1" --network-train-unet-only -r 2 --learnin
 @test "what is used is demanded before a step: text encoders to train or read captions, all to paint" {
 	status_of 3 "$BIN/lora-train" -q -m "$BARE" -r 2 --learning-rate 1e-2 --max-train-steps 2 -o out "$LATENTS"
 	[[ "$output" == *"no text_encoder/config.json"* ]]
-	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q -m "$TINY" --no-text -o untold.tar
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q -m "$TINY" \
+		--no-text -o untold.tar
 	LATENTS=untold.tar status_of 3 unet_only "$BARE" -q -o out
 	[[ "$output" == *"no model.safetensors"* || "$output" == *"text_encoder"* ]]
 	echo x > prompts.txt
@@ -61,7 +64,8 @@ unet_only() { "$BIN/lora-train" -m "$1" --network-train-unet-only -r 2 --learnin
 }
 
 @test "the tutorial's snapshot_download(cache_dir=./models): its model and VAE paths as they stand in its configuration" {
-	local commit=0123456789abcdef0123456789abcdef01234567 xl=models/models--stabilityai--stable-diffusion-xl-base-1.0
+	local commit=0123456789abcdef0123456789abcdef01234567 \
+		xl=models/models--stabilityai--stable-diffusion-xl-base-1.0
 	local vae=models/models--madebyollin--sdxl-vae-fp16-fix
 	mkdir -p $xl/{refs,snapshots} $vae/{refs,snapshots/$commit}
 	echo $commit | tee $xl/refs/main > $vae/refs/main
@@ -74,7 +78,8 @@ unet_only() { "$BIN/lora-train" -m "$1" --network-train-unet-only -r 2 --learnin
 	END
 	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q --config c.toml -o l.tar
 	cmp l.tar "$LATENTS"
-	"$BIN/lora-train" -q --config c.toml -r 2 --network-train-unet-only --learning-rate 1e-3 --max-train-steps 1 -o out l.tar > /dev/null
+	"$BIN/lora-train" -q --config c.toml -r 2 --network-train-unet-only --learning-rate 1e-3 --max-train-steps 1 \
+		-o out l.tar > /dev/null
 	"$BIN/lora-sample" -q --config c.toml -p x -W 32 -H 32 --steps 1 -o a.png > /dev/null
 	"$BIN/lora-merge" into -q -m ./models --lora out/last.safetensors -o merged --report /dev/null
 	"$BIN/lora-inspect" ./models $xl | grep -c 'diffusers folder, SDXL' | grep -qx 2

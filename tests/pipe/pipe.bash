@@ -22,13 +22,15 @@ few_latents() {
 	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q -m "$MODEL" -o "$1"
 }
 
-# train STEPS FOLDER [options]: rank 4, batch 2, UNet only unless told otherwise.  train_exec replaces the shell, so that in
-# `train_exec ... & kill $!` the signal reaches the program and not a subshell, whose orphan would keep the lock.  UNDER=(strace ...)
-# is put before it.
+# train STEPS FOLDER [options]: rank 4, batch 2, UNet only unless told otherwise.  train_exec replaces the shell, so
+# that in `train_exec ... & kill $!` the signal reaches the program and not a subshell, whose orphan would keep the
+# lock.  UNDER=(strace ...) is put before it.
 train_exec() {
 	local steps=$1 out=$2; shift 2
-	exec "${UNDER[@]}" "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --train-batch-size 2 --learning-rate 1e-3 \
-		--lr-scheduler cosine --lr-warmup-steps 2 --max-train-steps "$steps" --output-dir "$out" --output-name t --save-state "$@" "$LATENTS"
+	exec "${UNDER[@]}" "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only \
+		--train-batch-size 2 --learning-rate 1e-3 \
+		--lr-scheduler cosine --lr-warmup-steps 2 --max-train-steps "$steps" --output-dir "$out" \
+		--output-name t --save-state "$@" "$LATENTS"
 }
 train() { (train_exec "$@"); }
 

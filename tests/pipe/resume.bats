@@ -47,7 +47,8 @@ same_run() { same_adapter "$1" && [ "$(sum "$1/$STATE12")" = "$(sum "$STRAIGHT/$
 	for i in 1 2 3 4 5 6; do
 		train_exec 12 cut --save-every-n-steps 1 --resume auto > /dev/null 2>&1 3>&- &
 		pid=$!
-		# Half of the kills wait for a step of their own, so that a slow machine does not die in loading each time.
+		# Half of the kills wait for a step of their own, so that a slow machine does not die in loading each
+		# time.
 		[ $((i % 2)) = 0 ] || wait_for 20 test -e "cut/t-step$(printf %08d $((i + 1))).safetensors" || true
 		sleep "0.0$((RANDOM % 9))$((RANDOM % 9))"
 		kill -9 $pid 2> /dev/null || true
@@ -64,8 +65,10 @@ same_run() { same_adapter "$1" && [ "$(sum "$1/$STATE12")" = "$(sum "$STRAIGHT/$
 	train 12 part --save-every-n-steps 5 > /dev/null
 	rm "part/$STATE12" part/t.safetensors
 	train 12 part --resume auto > log.jsonl
-	timeless() { jq -c "select($1) | del(.samples_per_s, .memory_bytes) | with_entries(select(.key | startswith(\"seconds\") | not))" "$2"; }
-	diff <(timeless '.event == "step"' log.jsonl) <(timeless '.event == "step" and .step > 10' "$BATS_FILE_TMPDIR/straight.jsonl")
+	timeless() { jq -c \
+		"select($1) | del(.samples_per_s, .memory_bytes) | with_entries(select(.key | startswith(\"seconds\") | not))" "$2"; }
+	diff <(timeless '.event == "step"' log.jsonl) <(timeless '.event == "step" and .step > 10' \
+		"$BATS_FILE_TMPDIR/straight.jsonl")
 	[ "$(timeless '.event == "step"' log.jsonl | wc -l)" = 2 ]
 	same_run part
 }
@@ -74,7 +77,8 @@ same_run() { same_adapter "$1" && [ "$(sum "$1/$STATE12")" = "$(sum "$STRAIGHT/$
 cut_and_resume() {
 	local latents=$1 s; shift
 	go() {
-		exec "$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --learning-rate 1e-3 --max-train-steps "$1" --output-dir "$2" \
+		exec "$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --learning-rate 1e-3 --max-train-steps "$1" \
+			--output-dir "$2" \
 			--output-name t --save-state --resume auto "${@:3}" "$latents" > /dev/null
 	}
 	(go 6 whole "$@")
@@ -158,7 +162,8 @@ cut_and_resume() {
 
 @test "only the newest states are kept" {
 	train 6 kept --save-every-n-steps 1 --save-last-n-states 3 > /dev/null
-	[ "$(cd kept && echo *-state.safetensors)" = "t-step00000004-state.safetensors t-step00000005-state.safetensors t-step00000006-state.safetensors" ]
+	[ "$(cd kept && echo *-state.safetensors)" = \
+		"t-step00000004-state.safetensors t-step00000005-state.safetensors t-step00000006-state.safetensors" ]
 }
 
 @test "other settings or other data do not resume: status 2 names the difference" {

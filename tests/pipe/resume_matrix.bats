@@ -1,21 +1,23 @@
 #!/usr/bin/env bats
-# Every optimizer with every schedule, and every kind of adapter, with accumulation and without: twenty steps, and the same twenty killed
-# once, twice or thrice, leave the same bytes and the same log.  On the golden tests' model and pictures of 32 pixels: a step takes
-# milliseconds.
+# Every optimizer with every schedule, and every kind of adapter, with accumulation and without: twenty steps, and the
+# same twenty killed once, twice or thrice, leave the same bytes and the same log.  On the golden tests' model and
+# pictures of 32 pixels: a step takes milliseconds.
 
 setup_file() {
 	load pipe.bash
 	export GOLDEN=$ROOT/tests/golden/tiny-a/model LATENTS=$BATS_FILE_TMPDIR/few.tar
 	mkdir "$BATS_FILE_TMPDIR/four"
 	cp "$ROOT"/demo/train/*/gizmo0[0-3].* "$BATS_FILE_TMPDIR/four"
-	"$BIN/lora-prep" -q --resolution 32 --min-bucket-reso 16 --max-bucket-reso 48 --bucket-reso-steps 16 "$BATS_FILE_TMPDIR/four" |
+	"$BIN/lora-prep" -q --resolution 32 --min-bucket-reso 16 --max-bucket-reso 48 --bucket-reso-steps 16 \
+		"$BATS_FILE_TMPDIR/four" |
 		"$BIN/lora-encode" -q -m "$GOLDEN" -o "$LATENTS"
 	export OMP_NUM_THREADS=1
 }
 setup() { load pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
 SCHEDULES=(constant constant_with_warmup linear cosine "cosine_with_restarts --lr-scheduler-num-cycles 3"
-	"polynomial --lr-scheduler-power 2" "cosine_with_min_lr --lr-scheduler-min-lr-ratio 0.1" warmup_stable_decay inverse_sqrt)
+	"polynomial --lr-scheduler-power 2" "cosine_with_min_lr --lr-scheduler-min-lr-ratio 0.1" \
+		warmup_stable_decay inverse_sqrt)
 CUTS=(10 "5 15" "5 10 15")
 
 # adapter_of NUMBER: its options, one rate for everything where the optimizer wants it
@@ -26,12 +28,14 @@ adapter_of() {
 	2) echo --text-encoder-lr "$RATE" ;;
 	3) echo --network-train-unet-only --dora --conv-dim 1 ;;
 	4) [ -n "$ONE_RATE" ] && echo --network-train-text-encoder-only --dora || echo --loraplus-lr-ratio 4 --dora ;;
-	5) echo --network-train-unet-only --network-dropout 0.2 --rank-dropout 0.2 --module-dropout 0.2 --ema-decay "$EMA" ;;
+	5) echo --network-train-unet-only --network-dropout 0.2 --rank-dropout 0.2 --module-dropout 0.2 \
+		--ema-decay "$EMA" ;;
 	esac
 }
 
 go() {
-	exec "$BIN/lora-train" -q -m "$GOLDEN" --network-dim 2 --train-batch-size 2 --max-train-steps 20 --output-name t --save-state "$@" \
+	exec "$BIN/lora-train" -q -m "$GOLDEN" --network-dim 2 --train-batch-size 2 --max-train-steps 20 \
+		--output-name t --save-state "$@" \
 		"$LATENTS"
 }
 
@@ -39,7 +43,8 @@ go() {
 cut_at() {
 	local state log; state=cut/t-step$(printf %08d "$1")-state.safetensors
 	shift
-	go --output-dir cut --save-every-n-steps 5 --save-last-n-states 9 --resume auto "$@" > /dev/null 2>&1 3>&- & log=$!
+	go --output-dir cut --save-every-n-steps 5 --save-last-n-states 9 --resume auto "$@" > /dev/null \
+		2>&1 3>&- & log=$!
 	wait_for 60 test -e "$state"
 	kill -9 $log 2> /dev/null || true
 	wait $log || true
@@ -70,15 +75,18 @@ goes_on() {
 		(go --output-dir cut --resume auto "${all[@]}") > cut.log
 		wait $whole
 		[ "$(sum whole/t.safetensors whole/t-step00000020-state.safetensors)" = \
-			"$(sum cut/t.safetensors cut/t-step00000020-state.safetensors)" ] || { echo "another end: ${all[*]}"; return 1; }
-		diff <(timeless whole.log | tail -n "$((20 - step))") <(timeless cut.log) || { echo "another log: ${all[*]}"; return 1; }
+			"$(sum cut/t.safetensors cut/t-step00000020-state.safetensors)" ] ||
+			{ echo "another end: ${all[*]}"; return 1; }
+		diff <(timeless whole.log | tail -n "$((20 - step))") <(timeless cut.log) ||
+			{ echo "another log: ${all[*]}"; return 1; }
 	done
 }
 
 @test "AdamW" { EMA=0.9 goes_on 0 AdamW 1e-3; }
 @test "AdamW8bit" { EMA=0.9 goes_on 1 AdamW8bit 1e-3; }
 @test "Lion" { EMA=0.9 goes_on 2 Lion 1e-4; }
-@test "Adafactor" { EMA=0.9 goes_on 3 Adafactor 1e-3 --optimizer-args relative_step=False --optimizer-args scale_parameter=False; }
+@test "Adafactor" { EMA=0.9 goes_on 3 Adafactor 1e-3 --optimizer-args relative_step=False \
+	--optimizer-args scale_parameter=False; }
 @test "Adafactor with steps of its own" { EMA=0.9 goes_on 4 Adafactor 0; }
 @test "Prodigy" { ONE_RATE=1 EMA=0.9 goes_on 5 Prodigy 1 --optimizer-args d0=1e-4; }
 @test "D-Adaptation" { ONE_RATE=1 EMA=0.9 goes_on 6 DAdaptAdam 1 --optimizer-args d0=1e-4; }

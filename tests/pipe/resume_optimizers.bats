@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Every optimizer: a run that is killed and goes on gives the bytes of one that was not; sixty steps learn; what is asked for is said.
+# Every optimizer: a run that is killed and goes on gives the bytes of one that was not; sixty steps learn; what is
+# asked for is said.
 
 setup_file() {
 	load pipe.bash
@@ -11,17 +12,19 @@ setup() { load pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
 # same FOLDER FOLDER: adapter and last state
 same() {
-	[ "$(sum "$1/t.safetensors")" = "$(sum "$2/t.safetensors")" ] || { echo "the adapters of $1 and $2 differ"; return 1; }
+	[ "$(sum "$1/t.safetensors")" = "$(sum "$2/t.safetensors")" ] ||
+		{ echo "the adapters of $1 and $2 differ"; return 1; }
 	[ "$(sum "$1/t-step00000006-state.safetensors")" = "$(sum "$2/t-step00000006-state.safetensors")" ] ||
 		{ echo "the states of $1 and $2 differ"; return 1; }
 }
 
-# from_step_3 NAME RATE [options]: six steps with warm-up and cosine, rank 16 so that tensors of 4096 elements occur; whole, and killed,
-# put back to the state after step 3, resumed; once without accumulation and once with
+# from_step_3 NAME RATE [options]: six steps with warm-up and cosine, rank 16 so that tensors of 4096 elements occur;
+# whole, and killed, put back to the state after step 3, resumed; once without accumulation and once with
 from_step_3() {
 	local name=$1 rate=$2 n pid; shift 2
 	for n in 1 2; do
-		set -- "$@" --network-dim 16 --optimizer-type "$name" --learning-rate "$rate" --gradient-accumulation-steps $n
+		set -- "$@" --network-dim 16 --optimizer-type "$name" --learning-rate "$rate" \
+			--gradient-accumulation-steps $n
 		train 6 "whole$n" "$@" > /dev/null
 		train_exec 6 "cut$n" "$@" --save-every-n-steps 1 --save-last-n-states 9 > /dev/null 2>&1 3>&- & pid=$!
 		wait_for 60 test -e "cut$n/t-step00000003-state.safetensors"
@@ -38,7 +41,8 @@ from_step_3() {
 @test "Lion goes on" { from_step_3 Lion 1e-4; }
 @test "Adafactor goes on" { from_step_3 Adafactor 0; }
 @test "Adafactor with a learning rate and a first moment goes on" {
-	from_step_3 Adafactor 1e-3 --optimizer-args relative_step=False --optimizer-args scale_parameter=False --optimizer-args beta1=0.9
+	from_step_3 Adafactor 1e-3 --optimizer-args relative_step=False --optimizer-args scale_parameter=False \
+		--optimizer-args beta1=0.9
 }
 @test "Prodigy goes on" { from_step_3 Prodigy 1 --optimizer-args d0=1e-4 --optimizer-args use_bias_correction=True; }
 @test "D-Adaptation goes on" { from_step_3 DAdaptAdam 1 --optimizer-args d0=1e-4 --optimizer-args decouple=True; }
@@ -48,7 +52,8 @@ from_step_3() {
 types() {
 	local n
 	n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
-	tail -c +9 "$1" | head -c "$n" | jq -r --arg p "$2" 'to_entries[] | select(.key | startswith($p)) | .value.dtype' | sort -u | tr '\n' ' '
+	tail -c +9 "$1" | head -c "$n" |
+		jq -r --arg p "$2" 'to_entries[] | select(.key | startswith($p)) | .value.dtype' | sort -u | tr '\n' ' '
 }
 
 @test "AdamW8bit goes on, and its state holds bytes" {
@@ -67,13 +72,15 @@ types() {
 	status_of 0 train 3 p --optimizer-type PRODIGY --learning-rate 1 --resume auto
 }
 
-# learns RATE NAME [options]: mean loss of steps 41 to 60 of the demo.  The draws are the same for all, and an adapter that does not
-# move has 0.0666.
+# learns RATE NAME [options]: mean loss of steps 41 to 60 of the demo.  The draws are the same for all, and an adapter
+# that does not move has 0.0666.
 learns() {
 	local rate=$1 name=$2; shift 2
-	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --train-batch-size 2 --max-train-steps 60 --output-dir "$name" \
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --train-batch-size 2 \
+		--max-train-steps 60 --output-dir "$name" \
 		--optimizer-type "$name" --learning-rate "$rate" "$@" "$ALL" > log.jsonl
-	jq -es --arg name "$name" '[.[] | select(.event == "step" and .step > 40).loss] | add / length | ., . < 0.06' log.jsonl
+	jq -es --arg name "$name" '[.[] | select(.event == "step" and .step > 40).loss] | add / length | ., . < 0.06' \
+		log.jsonl
 }
 
 @test "sixty steps of every optimizer end below a loss of 0.06" {
@@ -90,7 +97,8 @@ learns() {
 
 # said NAME RATE [options]: what a run says before the first step
 said() {
-	run "$BIN/lora-train" -m "$MODEL" --network-train-unet-only --max-train-steps 4 --output-dir said --optimizer-type "$@" "$LATENTS"
+	run "$BIN/lora-train" -m "$MODEL" --network-train-unet-only --max-train-steps 4 --output-dir said \
+		--optimizer-type "$@" "$LATENTS"
 	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
 }
 
@@ -117,10 +125,12 @@ said() {
 }
 
 @test "kohya's old flags, and wrong settings" {
-	"$BIN/lora-train" -m "$MODEL" --network-train-unet-only --use-8bit-adam --max-train-steps 1 --output-dir old -q "$LATENTS" > /dev/null
+	"$BIN/lora-train" -m "$MODEL" --network-train-unet-only --use-8bit-adam --max-train-steps 1 --output-dir old \
+		-q "$LATENTS" > /dev/null
 	head -c 20000 old/last.safetensors | grep -qa "bitsandbytes.optim.adamw.AdamW8bit"
 	printf 'use_lion_optimizer = true\n' > lion.toml
-	"$BIN/lora-train" --config lion.toml -m "$MODEL" --network-train-unet-only --max-train-steps 1 --output-dir old -q "$LATENTS" > /dev/null
+	"$BIN/lora-train" --config lion.toml -m "$MODEL" --network-train-unet-only --max-train-steps 1 \
+		--output-dir old -q "$LATENTS" > /dev/null
 	head -c 20000 old/last.safetensors | grep -qa "lion_pytorch.lion_pytorch.Lion"
 	status_of 2 train 2 wrong --use-8bit-adam --use-lion-optimizer
 	status_of 2 train 2 wrong --use-8bit-adam --optimizer-type Prodigy

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What a run saves on its way and at its end: it removes, goes on from and replaces only what is its own, and says so where it is not.
+# What a run saves on its way and at its end: it removes, goes on from and replaces only what is its own, and says so
+# where it is not.
 
 setup_file() {
 	load pipe.bash
@@ -9,7 +10,8 @@ setup_file() {
 setup() { load pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
 # t STEPS FOLDER [options]: three batches an epoch; notes are heard.  t_other: the same with another learning rate
-t() { run "$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --train-batch-size 2 --learning-rate 1e-3 --max-train-steps "$1" \
+t() { run "$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --train-batch-size 2 \
+	--learning-rate 1e-3 --max-train-steps "$1" \
 	--output-dir "$2" --output-name t "${@:3}" "$LATENTS"; }
 t_other() { t "$1" "$2" --learning-rate 1e-4 "${@:3}"; }
 ok() { [ "$status" -eq 0 ] || { echo "status $status: $output"; return 1; }; }
@@ -17,7 +19,8 @@ ok() { [ "$status" -eq 0 ] || { echo "status $status: $output"; return 1; }; }
 # steps FOLDER KIND: steps whose files are there ("" adapters, "-state" states)
 steps() { (cd "$1" && ls | sed -n "s/^t-step0*\([0-9]*\)$2\.safetensors\$/\1/p" | tr '\n' ' '); }
 are() { [ "$1" = "$2" ] || { echo "'$1', not '$2'"; return 1; }; }
-everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; find . -name '*.safetensors' -exec sha256sum {} + | sort); }
+everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + |
+	sort; find . -name '*.safetensors' -exec sha256sum {} + | sort); }
 
 @test "one rhythm's rotation leaves the other's files: adapters" {
 	both=(--save-every-n-steps 2 --save-every-n-epochs 1)
@@ -71,7 +74,8 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 @test "--resume auto among another run's states alone is refused; --resume STATE takes one all the same" {
 	t_other 4 out --save-state; ok
 	before=$(everything out)
-	for how in "--learning-rate 1e-3" "--loss-type l1" "--lr-scheduler cosine" "--noise-offset 0.1" "--optimizer-args weight_decay=0.1" "--seed 7"; do
+	for how in "--learning-rate 1e-3" "--loss-type l1" "--lr-scheduler cosine" "--noise-offset 0.1" \
+		"--optimizer-args weight_decay=0.1" "--seed 7"; do
 		# shellcheck disable=SC2086
 		t_other 6 out --save-state --resume auto $how
 		[ "$status" -eq 2 ]
@@ -100,9 +104,11 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 	# Without latents neither their digest is known nor what an epoch is; the state alone is looked at.
 	for more in "--max-train-steps 9" "--max-train-epochs 3"; do
 		# shellcheck disable=SC2086
-		run "$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --check --resume out/t-step00000004-state.safetensors $more; ok
+		run "$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --check \
+			--resume out/t-step00000004-state.safetensors $more; ok
 	done
-	run "$BIN/lora-train" -m "$MODEL" --network-dim 8 --network-train-unet-only --check --resume out/t-step00000004-state.safetensors
+	run "$BIN/lora-train" -m "$MODEL" --network-dim 8 --network-train-unet-only --check \
+		--resume out/t-step00000004-state.safetensors
 	[ "$status" -ne 0 ]
 	mv out/t.safetensors whole
 	t 4 out --save-state --resume auto; ok
@@ -118,15 +124,18 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 @test "no_metadata: a file tells whose it is all the same" {
 	t 4 out --no-metadata --save-every-n-steps 1 --save-last-n 1; ok
 	are "$(steps out "")" "3 "
-	[ "$("$BIN/lora-inspect" --json --metadata out/t.safetensors | jq -r '.metadata."lora_tools.saved"')" = "step=4 by=end" ]
+	[ "$("$BIN/lora-inspect" --json --metadata out/t.safetensors | jq -r '.metadata."lora_tools.saved"')" = \
+		"step=4 by=end" ]
 }
 
 @test "the last saves: a limit on the size of files that holds the adapter alone" {
 	t 2 roomy --save-state-on-train-end; ok
 	limit=$(($(stat -c %s roomy/t.safetensors) / 1024 + 50))
 	[ $((limit * 1024)) -lt "$(stat -c %s roomy/t-step00000002-state.safetensors)" ]
-	run bash -c 'ulimit -f '"$limit"'; "$@"' - "$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --train-batch-size 2 \
-		--learning-rate 1e-3 --max-train-steps 2 --output-dir tight --output-name t --save-state-on-train-end "$LATENTS"
+	run bash -c 'ulimit -f '"$limit"'; "$@"' - "$BIN/lora-train" -m "$MODEL" --network-dim 2 \
+		--network-train-unet-only --train-batch-size 2 \
+		--learning-rate 1e-3 --max-train-steps 2 --output-dir tight --output-name t \
+		--save-state-on-train-end "$LATENTS"
 	[ "$status" -eq 4 ]
 	[[ "$output" == *"tight/t-step00000002-state.safetensors: "*"too large"* ]]
 	cmp tight/t.safetensors roomy/t.safetensors
@@ -153,7 +162,8 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 	cmp out/t.safetensors roomy/t.safetensors
 	cmp out/t-step00000004-state.safetensors roomy/t-step00000004-state.safetensors
 	# What failed at 2 was saved at 3, with what was due there.
-	[ "$("$BIN/lora-inspect" --json --metadata out/t-step00000003.safetensors | jq -r '.metadata."lora_tools.saved"')" = "step=3 by=steps" ]
+	[ "$("$BIN/lora-inspect" --json --metadata out/t-step00000003.safetensors |
+		jq -r '.metadata."lora_tools.saved"')" = "step=3 by=steps" ]
 }
 
 @test "a folder that cannot be read is not one without states: --resume auto does not begin anew" {
@@ -161,8 +171,10 @@ everything() { (cd "$1" && find . -type f -exec stat -c '%n %Y %i' {} + | sort; 
 	t 2 out --save-state; ok
 	before=$(everything out)
 	for how in "getdents64:error=EIO" "openat:error=EMFILE" "openat:error=EACCES"; do
-		run strace -f -qq -o trace -P "$PWD/out" -P out -e "inject=$how" "$BIN/lora-train" -q -m "$MODEL" --network-dim 2 --network-train-unet-only \
-			--train-batch-size 2 --learning-rate 1e-3 --max-train-steps 4 --output-dir out --output-name t --save-state --resume auto "$LATENTS"
+		run strace -f -qq -o trace -P "$PWD/out" -P out -e "inject=$how" "$BIN/lora-train" -q -m "$MODEL" \
+			--network-dim 2 --network-train-unet-only \
+			--train-batch-size 2 --learning-rate 1e-3 --max-train-steps 4 --output-dir out --output-name t \
+			--save-state --resume auto "$LATENTS"
 		grep -q INJECTED trace
 		[ "$status" -eq 4 ] || { echo "$how: status $status: $output"; return 1; }
 		[[ "$output" == *"out: "* ]]

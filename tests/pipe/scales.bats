@@ -1,11 +1,13 @@
 #!/usr/bin/env bats
-# A scale that is not in a tensor: every program that reads adapters obeys the header's lora_adapter_metadata and PEFT's adapter_config.json.
+# A scale that is not in a tensor: every program that reads adapters obeys the header's lora_adapter_metadata and PEFT's
+# adapter_config.json.
 bats_require_minimum_version 1.5.0
 
 setup_file() {
 	. "$BATS_TEST_DIRNAME/pipe.bash"
 	export LATENTS=$BATS_FILE_TMPDIR/latents.tar TINY=$ROOT/tests/golden/tiny-a/model
-	export PEFT=$BATS_FILE_TMPDIR/peft HEADER=$BATS_FILE_TMPDIR/header.safetensors PLAIN=$BATS_FILE_TMPDIR/plain.safetensors
+	export PEFT=$BATS_FILE_TMPDIR/peft HEADER=$BATS_FILE_TMPDIR/header.safetensors \
+		PLAIN=$BATS_FILE_TMPDIR/plain.safetensors
 	MODEL=$TINY few_latents "$LATENTS"
 	cp -r "$ROOT/tests/golden/adapters/rslora_peft" "$PEFT"
 	cp "$PEFT/adapter_model.safetensors" "$PLAIN"
@@ -30,7 +32,8 @@ with_metadata() {
 	{ printf %s "$head"; tail -c +$((9 + $(od -An -tu8 -N8 "$1"))) "$1"; } >> "$2"
 }
 
-# same_effect COMMAND...: run with FILE three times; the folder and the header give the same bytes on standard output, the bare file others
+# same_effect COMMAND...: run with FILE three times; the folder and the header give the same bytes on standard output,
+# the bare file others
 same_effect() {
 	"$@" "$PEFT" > folder 2> err || { cat err; return 1; }
 	"$@" "$HEADER" > header 2> err || { cat err; return 1; }
@@ -44,12 +47,14 @@ merge() {
 	rm -rf out
 	"$BIN/lora-merge" into -q -m "$TINY" --lora "$1" -o out --report /dev/null && cat out/unet/*.safetensors
 }
-sample() { "$BIN/lora-sample" -q -m "$TINY" -l "$1" -p x -W 32 -H 32 --steps 1 -o p.png --save-latents latents > /dev/null && cat latents; }
+sample() { "$BIN/lora-sample" -q -m "$TINY" -l "$1" -p x -W 32 -H 32 --steps 1 -o p.png --save-latents latents \
+	> /dev/null && cat latents; }
 stand_on() { losses_of --network-dim 2 --base-weights "$1"; }
 begin_with() { losses_of --network-weights "$1" --dim-from-weights; }
 losses_of() {
 	rm -rf o
-	"$BIN/lora-train" -q -m "$TINY" --network-train-unet-only --learning-rate 1e-3 --max-train-steps 2 -o o "$@" "$LATENTS" > log || return
+	"$BIN/lora-train" -q -m "$TINY" --network-train-unet-only --learning-rate 1e-3 --max-train-steps 2 \
+		-o o "$@" "$LATENTS" > log || return
 	jq -c 'select(.event == "step") | .loss' log
 }
 
@@ -60,8 +65,10 @@ losses_of() {
 	[[ $output == *"4, alpha 2: 19 modules (alpha from lora_adapter_metadata)"* ]]
 	run inspect "$PLAIN"
 	[[ $output == *"4, alpha 4: 19 modules (alpha from the rank)"* ]]
-	"$BIN/lora-inspect" --json "$PEFT" | jq -e '.ranks == [{"rank": 4, "alpha": 2, "alpha_from": "adapter_config.json", "modules": 19}]'
-	diff <("$BIN/lora-inspect" --norms "$PEFT" | grep base_model) <("$BIN/lora-inspect" --norms "$HEADER" | grep base_model)
+	"$BIN/lora-inspect" --json "$PEFT" |
+		jq -e '.ranks == [{"rank": 4, "alpha": 2, "alpha_from": "adapter_config.json", "modules": 19}]'
+	diff <("$BIN/lora-inspect" --norms "$PEFT" | grep base_model) <("$BIN/lora-inspect" --norms "$HEADER" |
+		grep base_model)
 }
 
 @test "lora-merge" { same_effect merge; }
@@ -80,7 +87,8 @@ losses_of() {
 @test "another scale of the base weights is another run: a state is not taken over" {
 	local run=(--network-dim 2 --network-train-unet-only --learning-rate 1e-3 --save-state -o o --output-name t)
 	"$BIN/lora-train" -q -m "$TINY" "${run[@]}" --max-train-steps 2 --base-weights "$HEADER" "$LATENTS" > /dev/null
-	run -2 "$BIN/lora-train" -q -m "$TINY" "${run[@]}" --max-train-steps 4 --base-weights "$PLAIN" --resume o/t-step00000002-state.safetensors "$LATENTS"
+	run -2 "$BIN/lora-train" -q -m "$TINY" "${run[@]}" --max-train-steps 4 --base-weights "$PLAIN" \
+		--resume o/t-step00000002-state.safetensors "$LATENTS"
 }
 
 @test "what cannot be obeyed is refused by every program, by name" {

@@ -15,7 +15,8 @@ tiny=(--network-dim 2 --network-train-unet-only --max-train-steps 1 --output-nam
 @test "the whole pipe in one line" {
 	set -o pipefail
 	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q -m "$MODEL" |
-		"$BIN/lora-train" -q -m "$MODEL" "${tiny[@]}" --output-dir out | jq -es 'map(.event) == ["start", "step", "save", "end"]'
+		"$BIN/lora-train" -q -m "$MODEL" "${tiny[@]}" --output-dir out |
+		jq -es 'map(.event) == ["start", "step", "save", "end"]'
 	[ "$("$BIN/lora-encode" -q -m "$MODEL" "$IMAGES" | sum)" = "$(sum "$LATENTS")" ]
 	"$BIN/lora-inspect" --verify out/t.safetensors > /dev/null
 }
@@ -26,12 +27,16 @@ tiny=(--network-dim 2 --network-train-unet-only --max-train-steps 1 --output-nam
 		rm -f l.tar err
 		mkfifo pipe
 		"$BIN/lora-prep" -q "${PREP[@]}" -j1 "$ROOT/demo/train" --reg "$ROOT/demo/reg" > pipe 3>&- & producer=$!
-		# The writer stands still in a full pipe until it is read: killed after some of it, in the middle of a member or between two.
-		run bash -c '{ head -c $((1 + RANDOM % 400000)); kill -9 '"$producer"'; cat; } < pipe | "$@" 2>&1' - "$BIN/lora-encode" -q -m "$MODEL" -o l.tar
+		# The writer stands still in a full pipe until it is read: killed after some of it, in the middle of a
+		# member or between two.
+		run bash -c '{ head -c $((1 + RANDOM % 400000)); kill -9 '"$producer"'; cat; } < pipe | "$@" 2>&1' \
+			- "$BIN/lora-encode" -q -m "$MODEL" -o l.tar
 		wait $producer || n=$((n + 1))
 		rm pipe
-		[ "$status" -eq 3 ] || { [ "$status" -eq 0 ] && "$BIN/lora-inspect" --verify l.tar; } || { echo "status $status: $output"; return 1; }
-		[ "$status" -eq 0 ] || { [[ "$output" == *"end record"* ]] && [ ! -e l.tar ] && [ -z "$(temporaries .)" ]; } || { echo "$output"; ls -a; return 1; }
+		[ "$status" -eq 3 ] || { [ "$status" -eq 0 ] && "$BIN/lora-inspect" --verify l.tar; } ||
+			{ echo "status $status: $output"; return 1; }
+		[ "$status" -eq 0 ] || { [[ "$output" == *"end record"* ]] && [ ! -e l.tar ] &&
+			[ -z "$(temporaries .)" ]; } || { echo "$output"; ls -a; return 1; }
 	done
 	[ $n -gt 0 ]
 }
@@ -40,10 +45,12 @@ tiny=(--network-dim 2 --network-train-unet-only --max-train-steps 1 --output-nam
 	local size at
 	size=$(stat -c %s "$LATENTS")
 	# Member boundaries are the traps: each is a whole tar to other readers.
-	for at in 1 511 512 1024 $(tar -tRf "$LATENTS" | sed -n 's/^block \([0-9]*\):.*/\1/p' | awk '{print $1 * 512}') $((size - 10240)) $((size - 1)); do
+	for at in 1 511 512 1024 $(tar -tRf "$LATENTS" | sed -n 's/^block \([0-9]*\):.*/\1/p' |
+		awk '{print $1 * 512}') $((size - 10240)) $((size - 1)); do
 		[ "$at" -lt "$size" ] && [ "$at" -gt 0 ] || continue
 		# The last blocks are zeros behind the end record: padding that a reader needs not see.
-		run bash -c 'head -c '"$at"' "$0" | "$@" 2>&1' "$LATENTS" "$BIN/lora-train" -q -m "$MODEL" "${tiny[@]}" --output-dir out --dry-run
+		run bash -c 'head -c '"$at"' "$0" | "$@" 2>&1' "$LATENTS" "$BIN/lora-train" -q -m "$MODEL" \
+			"${tiny[@]}" --output-dir out --dry-run
 		if [ "$status" -eq 0 ]; then
 			[ "$at" -ge "$(end_of_data "$LATENTS")" ] || { echo "cut at $at was not noticed"; return 1; }
 		else
@@ -93,24 +100,30 @@ end_of_data() { tar -tRvf "$1" | awk '/__lora__\/end/ { sub(":", "", $2); print 
 }
 
 @test "a reader that goes away: filters die of SIGPIPE and say nothing" {
-	run bash -c '"$@" 2> err | head -c 1 > /dev/null; echo "${PIPESTATUS[0]}"' - "$BIN/lora-prep" -q "${PREP[@]}" "$ROOT/demo/train" --reg "$ROOT/demo/reg"
+	run bash -c '"$@" 2> err | head -c 1 > /dev/null; echo "${PIPESTATUS[0]}"' - "$BIN/lora-prep" -q "${PREP[@]}" \
+		"$ROOT/demo/train" --reg "$ROOT/demo/reg"
 	[ "$output" = 141 ]
 	[ ! -s err ]
-	run bash -c '"$@" 2> err | head -c 1 > /dev/null; echo "${PIPESTATUS[0]}"' - "$BIN/lora-encode" -q -m "$MODEL" "$ALL"
+	run bash -c '"$@" 2> err | head -c 1 > /dev/null; echo "${PIPESTATUS[0]}"' - "$BIN/lora-encode" \
+		-q -m "$MODEL" "$ALL"
 	[ "$output" = 141 ]
 	[ ! -s err ]
-	run bash -c '{ "$@" 2> err; echo $? > status; } | true; cat status' - "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p x -o -
+	run bash -c '{ "$@" 2> err; echo $? > status; } | true; cat status' - "$BIN/lora-sample" -q -m "$MODEL" -W 64 \
+		-H 64 --steps 1 -p x -o -
 	[ "$output" = 141 ]
 	[ ! -s err ]
-	run bash -c '{ sleep 0.2; "$@" 2> err; echo $? > status; } | true; cat status' - "$BIN/lora-inspect" --keys "$MODEL/unet/diffusion_pytorch_model.safetensors"
+	run bash -c '{ sleep 0.2; "$@" 2> err; echo $? > status; } | true; cat status' - "$BIN/lora-inspect" \
+		--keys "$MODEL/unet/diffusion_pytorch_model.safetensors"
 	[ "$output" = 141 ]
 	[ ! -s err ]
 }
 
 @test "lora-train goes on when the reader of its metrics goes away: one warning, the same adapter" {
 	train 6 whole > /dev/null
-	run bash -c '{ "$@" 2> err; echo $? > status; } | head -n 1 > /dev/null; cat status' - "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 \
-		--network-train-unet-only --train-batch-size 2 --learning-rate 1e-3 --lr-scheduler cosine --lr-warmup-steps 2 --max-train-steps 6 \
+	run bash -c '{ "$@" 2> err; echo $? > status; } | head -n 1 > /dev/null; cat status' - "$BIN/lora-train" \
+		-q -m "$MODEL" --network-dim 4 \
+		--network-train-unet-only --train-batch-size 2 --learning-rate 1e-3 --lr-scheduler cosine \
+		--lr-warmup-steps 2 --max-train-steps 6 \
 		--output-dir alone --output-name t --save-state "$LATENTS"
 	[ "$output" = 0 ]
 	[ "$(grep -c . err)" = 1 ]
@@ -155,7 +168,8 @@ on_terminal() {
 			prep) set -- "$BIN/lora-prep" -q "${PREP[@]}" -o out.$i.tar "$BATS_FILE_TMPDIR/four" ;;
 			encode) set -- "$BIN/lora-encode" -q -m "$MODEL" -o lat.$i.tar "$IMAGES" ;;
 			train) set -- "$BIN/lora-train" -q -m "$MODEL" "${tiny[@]}" --output-dir run.$i "$LATENTS" ;;
-			sample) set -- "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p x --grid grid.$i.png ;;
+			sample) set -- "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p x \
+				--grid grid.$i.png ;;
 			inspect) set -- "$BIN/lora-inspect" --verify "$LATENTS" ;;
 			esac
 			status=0
@@ -175,7 +189,8 @@ on_terminal() {
 	# Diamond: the image tar goes to the encoder and to a slow second reader through tee.
 	mkfifo side
 	(exec 3>&-; dd of=copy.tar bs=512 status=none < side) & other=$!
-	timeout 120 "$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | tee side | dd bs=512 status=none | "$BIN/lora-encode" -q -m "$MODEL" | dd bs=700 status=none > l.tar
+	timeout 120 "$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | tee side | dd bs=512 status=none |
+		"$BIN/lora-encode" -q -m "$MODEL" | dd bs=700 status=none > l.tar
 	wait $other
 	cmp l.tar "$LATENTS"
 	cmp copy.tar "$IMAGES"
@@ -186,7 +201,8 @@ on_terminal() {
 	export TMPDIR=$PWD/tmp
 	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" | "$BIN/lora-encode" -q -m "$MODEL" -o l.tar
 	train 2 out > /dev/null
-	strace -f -qq -e trace=openat,open -o trace "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p x -o x.png > /dev/null 2> err ||
+	strace -f -qq -e trace=openat,open -o trace "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p x \
+		-o x.png > /dev/null 2> err ||
 		skip "strace may not trace here: $(tail -n 1 err)"
 	grep -v "$PWD" trace > elsewhere
 	lacks elsewhere '"/(tmp|var/tmp|dev/shm)/[^"]*".*O_CREAT'
