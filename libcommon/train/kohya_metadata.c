@@ -1,3 +1,4 @@
+/* The adapter's metadata, under the keys of sd-scripts: what the data is as JSON, and what the run is. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* run_facts.h - a run as kohya's metadata. */
+/* kohya_metadata.h - a run as the metadata of its adapter, under the keys of sd-scripts. */
 #ifndef TRAIN_KOHYA_METADATA_H
 #define TRAIN_KOHYA_METADATA_H
 

@@ -98,7 +98,8 @@ int course_print_lr(const struct course *c, struct error *e)
 		json_begin(&j, NULL);
 		json_text(&j, "event", "lr");
 		json_int(&j, "step", k + 1);
-		json_number(&j, "lr", optimizer_lr(&c->optimizer.settings, adapter_settings_rate(c->s), lr_multiplier(&c->lr, k), k + 1));
+		json_number(&j, "lr", optimizer_lr(&c->optimizer.settings, adapter_settings_rate(c->s),
+						   lr_multiplier(&c->lr, k), k + 1));
 		json_end(&j);
 		result = json_line(&j, STDOUT_FILENO, e);
 	}

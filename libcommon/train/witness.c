@@ -1,4 +1,4 @@
-/* What the log is told of data, networks and course when a run starts. */
+/* The facts of the start event, from data, networks and course. */
 #include "witness.h"
 
 void witness_tell_start(struct witness *w, const char *config, const char *resumed)
@@ -7,8 +7,9 @@ void witness_tell_start(struct witness *w, const char *config, const char *resum
 	const struct run_networks *n = w->net;
 	struct start_facts f = {
 		.config = config, .resumed = resumed, .step = c->done, .steps = c->total, .rank = w->s->rank,
-		.held_out = w->data->held_out, .batches_per_epoch = order_batches(w->data->order), .modules = n->adapter->count,
-		.activation_bytes = n->activation_bytes, .planned_bytes = n->planned_bytes, .seed = c->seed, .device = n->be->name,
+		.held_out = w->data->held_out, .batches_per_epoch = order_batches(w->data->order),
+		.modules = n->adapter->count, .activation_bytes = n->activation_bytes,
+		.planned_bytes = n->planned_bytes, .seed = c->seed, .device = n->be->name,
 		.trains = !w->s->dry_run,
 	};
 

@@ -21,7 +21,8 @@ static void name_group(const struct train_settings *s, const struct parameter *p
 		snprintf(name, GROUP_NAME, "%s%s", unet ? "unet" : "textencoder", plus);
 }
 
-static void add_rates(struct events *ev, const struct train_settings *s, const struct optimizer *o, const struct step_facts *f)
+static void add_rates(struct events *ev, const struct train_settings *s, const struct optimizer *o,
+		      const struct step_facts *f)
 {
 	char seen[GROUPS][GROUP_NAME], name[GROUP_NAME], tag[GROUP_NAME + 8];
 	const double d = optimizer_d(o);
@@ -44,7 +45,8 @@ static void add_rates(struct events *ev, const struct train_settings *s, const s
 	}
 }
 
-void board_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o, const struct step_facts *f)
+void board_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o,
+		const struct step_facts *f)
 {
 	struct events *ev = &l->events;
 

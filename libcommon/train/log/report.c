@@ -90,7 +90,8 @@ static void tell_curves(const struct run_log *l, struct json_out *j)
 }
 
 /* Adds the learning rate of the first module of UNet or text encoders; nothing where these are not trained. */
-static void tell_rate(const struct optimizer *o, struct json_out *j, const char *field, bool unet, const struct step_facts *f)
+static void tell_rate(const struct optimizer *o, struct json_out *j, const char *field, bool unet,
+		      const struct step_facts *f)
 {
 	size_t i;
 
@@ -174,7 +175,8 @@ static void tell_measures(const struct step_facts *f, struct json_out *j)
 	json_int(j, "memory_bytes", resident_bytes());
 }
 
-void report_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o, const struct step_facts *f)
+void report_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o,
+		 const struct step_facts *f)
 {
 	struct json_out *j = events_begin(&l->events, "step", f->step);
 	char words[64];

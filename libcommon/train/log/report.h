@@ -1,7 +1,8 @@
 /*
- * report.h - a run's log: events with what is smoothed in them, the tags that TensorBoard alone shows, progress on a terminal.
+ * report.h - the log of a run: events and the curves that they smooth, scalars for TensorBoard alone, progress on a
+ * terminal.
  *
- * The numbers are given.  Must not know data, networks or what is kept.
+ * All numbers are given by the caller.  Must not know data, networks or the output folder.
  */
 #ifndef TRAIN_LOG_REPORT_H
 #define TRAIN_LOG_REPORT_H
@@ -26,7 +27,7 @@ struct run_log {
 
 struct start_facts {
 	const char *config, *resumed;   /* the settings as TOML; the state that the run goes on from, or NULL */
-	long step, steps, rank;         /* steps behind us; of the run */
+	long step, steps, rank;         /* steps done; of the run */
 	size_t pictures, regularization, held_out, batches_per_epoch, modules, activation_bytes, planned_bytes;
 	uint64_t seed;
 	const char *device;
@@ -43,7 +44,8 @@ struct step_facts {
 	struct norm_facts norms;                        /* with scale_weight_norms */
 	bool finite;
 };
-void report_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o, const struct step_facts *f);
+void report_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o,
+		 const struct step_facts *f);
 
 struct validation_facts {
 	long step, per_epoch;
@@ -54,18 +56,20 @@ struct validation_facts {
 };
 void report_validation(struct run_log *l, const struct validation_facts *f);
 
-/* step: behind us when it happens */
-void report_path(struct run_log *l, long step, const char *event, const char *path);            /* "save", "state", "resume" */
+/* step: the number of steps done when it happens.  event: "save", "state" or "resume". */
+void report_path(struct run_log *l, long step, const char *event, const char *path);
 void report_finding(struct run_log *l, long step, const char *kind, const char *say);
 void report_nonfinite(struct run_log *l, long step, const char *path, const char *say);
 void report_sample(struct run_log *l, long step, size_t index, const char *path, const char *prompt, uint64_t seed,
 		   int width, int height);
-void report_end(struct run_log *l, long step, const char *why, const char *adapter);    /* adapter: NULL where it is not there */
+/* adapter: the path of the last one, NULL where it was not saved */
+void report_end(struct run_log *l, long step, const char *why, const char *adapter);
 void run_log_free(struct run_log *l);
 
 /* board.c: scalars for TensorBoard alone, with sd-scripts' tags: before and after a step's event, and with a
  * validation's */
-void board_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o, const struct step_facts *f);
+void board_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o,
+		const struct step_facts *f);
 void board_epoch(struct run_log *l, const struct step_facts *f);
 void board_validation(struct run_log *l, double loss, const struct validation_facts *f);
 
