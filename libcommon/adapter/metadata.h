@@ -48,7 +48,8 @@ struct training_facts {
 	long clip_skip;                         /* 0: None */
 	const char *model_name;                 /* its path's last part */
 	const char *vae_name;
-	bool v_prediction, zero_terminal_snr;
+	const char *prediction;                 /* "epsilon", "v", "flow" */
+	bool zero_terminal_snr;
 	/* adapter */
 	int rank; double alpha;
 	int conv_rank; double conv_alpha;       /* 0: none */

@@ -78,7 +78,7 @@ static void add_model(const struct training_facts *f, struct metadata_list *l)
 		metadata_instead(l);
 	}
 	metadata_bool(l, "ss_zero_terminal_snr", f->zero_terminal_snr);
-	metadata_text(l, "modelspec.prediction_type", f->v_prediction ? "v" : "epsilon");
+	metadata_text(l, "modelspec.prediction_type", f->prediction ? f->prediction : "epsilon");
 	metadata_text(l, "ss_training_comment", f->comment);
 }
 

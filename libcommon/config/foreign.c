@@ -25,6 +25,7 @@ static const struct sign {
 	bool array;             /* the key must be an array of tables, as [[key]] makes one */
 	const char *values;     /* "a|b": only with one of these; NULL: any that asks for something */
 	const char *say;
+	const char *unless;     /* this key of ours makes it one of ours */
 } signs[] = {
 	{ NULL, "dataset", true, NULL,
 	  "this is a dataset config of an early sd-scripts; "
@@ -76,8 +77,8 @@ static const struct sign {
 	{ NULL, "network_module", false, "networks.lora_lumina", FOR("Lumina") },
 	{ NULL, "network_module", false, "networks.lora_hunyuan_image", FOR("HunyuanImage") },
 	{ NULL, "model_type", false, "flux|chroma", FOR("FLUX or Chroma") },
-	{ NULL, "discrete_flow_shift", false, NULL, FLOW },
-	{ NULL, "timestep_sampling", false, NULL, FLOW },
+	{ NULL, "discrete_flow_shift", false, NULL, FLOW, "flow_model" },
+	{ NULL, "timestep_sampling", false, NULL, FLOW, "flow_model" },
 	{ NULL, "model_prediction_type", false, NULL, FLOW },
 };
 
@@ -125,6 +126,16 @@ static const struct toml *found_in(const struct toml *t, const struct sign *sign
 	return found && fits(found, sign) ? found : NULL;
 }
 
+/* Whatever its value: a printed configuration has every key of ours. */
+static bool is_anywhere(const struct toml *root, const char *key)
+{
+	bool there = toml_get(root, key) != NULL;
+
+	for (const struct toml *t = root->child; t && !there; t = t->next)
+		there = t->kind == TOML_TABLE && toml_get(t, key);
+	return there;
+}
+
 static const struct toml *sign_in(const struct toml *root, const struct sign *sign)
 {
 	const struct toml *t, *found;
@@ -133,6 +144,8 @@ static const struct toml *sign_in(const struct toml *root, const struct sign *si
 		t = toml_get(root, sign->table);
 		return t ? found_in(t, sign) : NULL;
 	}
+	if (sign->unless && is_anywhere(root, sign->unless))
+		return NULL;
 	found = found_in(root, sign);
 	for (t = root->child; t && !found; t = t->next)
 		found = found_in(t, sign);

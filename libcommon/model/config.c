@@ -5,6 +5,13 @@
 #include "config_json.h"
 #include "family.h"
 
+const char *prediction_name(enum prediction p)
+{
+	static const char *const names[] = { [PREDICTION_EPSILON] = "epsilon", [PREDICTION_V] = "v", [PREDICTION_FLOW] = "flow" };
+
+	return names[p];
+}
+
 void model_config_sdxl(struct model_config *c)
 {
 	*c = *family_sdxl.usual;
@@ -173,7 +180,10 @@ int model_config_read_parts(const char *folder, unsigned needed, struct model_co
 		if ((there & PART(i)) && read_part(folder, i, c, e) < 0)
 			return -1;
 	c->vae_assumed = !(there & PART(COMPONENT_VAE));
-	return read_schedule(folder, c->family, &c->schedule, e) < 0 ? -1 : check_together(folder, there, c, e);
+	if (read_schedule(folder, c->family, &c->schedule, e) < 0)
+		return -1;
+	c->family = family_of(c);       /* the schedule may make it another */
+	return check_together(folder, there, c, e);
 }
 
 int model_config_read(const char *folder, struct model_config *c, struct error *e)

@@ -49,11 +49,16 @@ struct clip_config {
 	int eos;                        /* eos_token_id; 2 means: the highest id in the row */
 };
 
+/* What the UNet says of a noisy latent. */
+enum prediction { PREDICTION_EPSILON, PREDICTION_V, PREDICTION_FLOW };
+const char *prediction_name(enum prediction p);         /* as modelspec has it: "epsilon", "v"; "flow" */
+
 struct schedule_config {
 	int train_steps;                /* 1000 */
 	double beta_start, beta_end;
 	bool scaled_linear;             /* beta_schedule; else linear */
-	bool v_prediction;
+	enum prediction prediction;
+	double shift;                   /* of a flow: flow.h */
 	int steps_offset;
 	bool zero_terminal_snr;
 	bool other_spacing;             /* timestep_spacing is none of "leading", which is the one that sampling knows */

@@ -330,12 +330,23 @@ int clip_config_read(const char *file, bool projection, struct clip_config *c, s
 	return settings_close(&s);
 }
 
-/* Flow matching and EDM spaces have no betas: the class alone tells. */
-static bool other_process(const struct settings *s)
+static bool class_is(const struct settings *s, const char *start)
 {
 	const char *name = json_string_value(setting(s, "_class_name"));
 
-	return name && (strstr(name, "FlowMatch") || strncmp(name, "EDM", 3) == 0);
+	return name && strncmp(name, start, strlen(start)) == 0;
+}
+
+/* Flow matching and EDM spaces have no betas: the class alone tells. */
+static void read_flow(struct settings *s, struct schedule_config *c)
+{
+	static const struct fixed fixed[] = {
+		{ "use_dynamic_shifting", "false" }, { "invert_sigmas", "false" }, { "shift_terminal", "null" }, { "stochastic_sampling", "false" },
+	};
+
+	check_fixed(s, fixed, sizeof(fixed) / sizeof(fixed[0]));
+	c->prediction = PREDICTION_FLOW;
+	c->shift = real(s, "shift", 1, 1e-3, 1e3);
 }
 
 int schedule_config_read(const char *file, struct schedule_config *c, struct error *e)
@@ -346,8 +357,8 @@ int schedule_config_read(const char *file, struct schedule_config *c, struct err
 	if (settings_open(&s, file, e))
 		return -1;
 	check_fixed(&s, fixed, 1);
-	if (other_process(&s))
-		refuse(&s, "_class_name", "schedulers with betas (Euler, DDIM, DPM++, ...)");
+	if (class_is(&s, "EDM") || (class_is(&s, "FlowMatch") && !class_is(&s, "FlowMatchEulerDiscrete")))
+		refuse(&s, "_class_name", "FlowMatchEulerDiscreteScheduler and schedulers with betas (Euler, DDIM, DPM++, ...)");
 	c->train_steps = integer(&s, "num_train_timesteps", 1000, 1, 100000);
 	c->beta_start = real(&s, "beta_start", c->beta_start, 1e-9, 0.999);
 	c->beta_end = real(&s, "beta_end", c->beta_end, 1e-9, 0.999);
@@ -357,8 +368,10 @@ int schedule_config_read(const char *file, struct schedule_config *c, struct err
 	c->scaled_linear = !text_is(&s, "beta_schedule", "linear");
 	if (c->scaled_linear && setting(&s, "beta_schedule") && !text_is(&s, "beta_schedule", "scaled_linear"))
 		refuse(&s, "beta_schedule", "\"scaled_linear\" and \"linear\"");
-	c->v_prediction = text_is(&s, "prediction_type", "v_prediction");
-	if (!c->v_prediction && setting(&s, "prediction_type") && !text_is(&s, "prediction_type", "epsilon"))
+	c->prediction = text_is(&s, "prediction_type", "v_prediction") ? PREDICTION_V : PREDICTION_EPSILON;
+	if (c->prediction != PREDICTION_V && setting(&s, "prediction_type") && !text_is(&s, "prediction_type", "epsilon"))
 		refuse(&s, "prediction_type", "\"epsilon\" and \"v_prediction\"");
+	if (class_is(&s, "FlowMatch"))
+		read_flow(&s, c);
 	return settings_close(&s);
 }

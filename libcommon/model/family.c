@@ -4,7 +4,7 @@
 #include "../base/memory.h"
 #include "family.h"
 
-static const struct family *const families[] = { &family_sdxl, &family_sd15 };
+static const struct family *const families[] = { &family_sdxl, &family_sdxl_flow, &family_sd15 };
 #define FAMILIES (sizeof(families) / sizeof(*families))
 
 const struct family *family_of(const struct model_config *c)
@@ -26,7 +26,7 @@ const struct family *family_of_file(const struct safetensors *s)
 		if (t && t->dims == f->sign.dims)
 			return f;
 	}
-	return families[0];
+	return &family_sdxl;
 }
 
 const struct family *family_of_hub(const char *id)

@@ -45,11 +45,11 @@ struct family {
 	const char *architecture, *implementation, *resolution;         /* modelspec; the last where the data says none */
 };
 
-extern const struct family family_sdxl, family_sd15;           /* sdxl.c, sd15.c */
+extern const struct family family_sdxl, family_sdxl_flow, family_sd15;        /* sdxl.c, sd15.c */
 
 /* The first row that `is` of this config; NULL: none. */
 const struct family *family_of(const struct model_config *c);
-/* The first whose sign is in the file, else the first of all: what it lacks of that one then tells. */
+/* The first whose sign is in the file, else SDXL: what it lacks of that one then tells. */
 const struct family *family_of_file(const struct safetensors *s);
 /* The row of a repository's id on the hub; NULL: none is known by it. */
 const struct family *family_of_hub(const char *id);

@@ -35,7 +35,8 @@ void noise_schedule_init(struct noise_schedule *s, const struct schedule_config 
 	int i;
 
 	s->steps = c->train_steps;
-	s->v_prediction = c->v_prediction;
+	s->prediction = c->prediction;
+	s->shift = c->shift;
 	s->abar = xmalloc(s->steps * sizeof(*s->abar));
 	for (i = 0; i < s->steps; i++) {
 		float beta = linspace(from, to, s->steps, i), alpha;
@@ -74,7 +75,7 @@ void noise_target(const struct noise_schedule *s, int t, float *target, const fl
 	float a = sqrt(s->abar[t]), b = sqrt(1 - s->abar[t]);
 	size_t i;
 
-	if (!s->v_prediction) {
+	if (s->prediction == PREDICTION_EPSILON) {
 		memcpy(target, noise, n * sizeof(*target));
 		return;
 	}

@@ -15,7 +15,8 @@
 struct noise_schedule {
 	int steps;                      /* train_steps */
 	double *abar;                   /* [steps], host */
-	bool v_prediction;
+	enum prediction prediction;
+	double shift;                   /* of a flow, which has no abar: flow.h */
 };
 
 void noise_schedule_init(struct noise_schedule *s, const struct schedule_config *c);

@@ -21,21 +21,29 @@ static const struct model_config sdxl = {
 	.schedule = { .train_steps = 1000, .beta_start = 0.00085, .beta_end = 0.012, .scaled_linear = true, .steps_offset = 1 },
 };
 
-static bool is_sdxl(const struct model_config *c)
+/* Of its sizes */
+static bool is_like(const struct model_config *c, enum prediction p)
 {
-	return c->unet.pooled > 0 && !c->unet.conv_projection;
+	return c->unet.pooled > 0 && !c->unet.conv_projection && (c->schedule.prediction == PREDICTION_FLOW) == (p == PREDICTION_FLOW);
 }
 
-const struct family family_sdxl = {
-	.name = "sdxl", .title = "SDXL", .is = is_sdxl, .parts = PARTS_ALL, .usual = &sdxl,
-	.sign = { "label_emb.0.0", 2 }, .released = "SDXL base", .one = "an SDXL",
-	.lacks = { "not SDXL base (the SDXL refiner has one text encoder only)",
-		   "not SDXL base (Stable Diffusion 1 and 2 have one text encoder only)" },
-	.texts = 2, .text = { { .skip = 2 }, { .skip = 2, .pooled = true, .pads_with_zero = true } },
-	.conditions = 1 << CONDITION_CONTEXT | 1 << CONDITION_POOLED | 1 << CONDITION_TIME_IDS,
-	.prefix = { "model.diffusion_model.", "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.", "first_stage_model." },
-	.hub = "stabilityai/stable-diffusion-xl-base-1.0",
-	.dialect = "kohya", .base_model_version = "sdxl_base_v1-0", .v2 = "False",
-	.architecture = "stable-diffusion-xl-v1-base/lora", .implementation = "https://github.com/Stability-AI/generative-models",
-	.resolution = "1024x1024",
-};
+static bool is_sdxl(const struct model_config *c)       { return is_like(c, PREDICTION_EPSILON); }
+static bool is_sdxl_flow(const struct model_config *c)  { return is_like(c, PREDICTION_FLOW); }
+
+/* What all kinds of SDXL have in common. */
+#define SDXL \
+	.parts = PARTS_ALL, .usual = &sdxl, .sign = { "label_emb.0.0", 2 }, .released = "SDXL base", .one = "an SDXL", \
+	.lacks = { "not SDXL base (the SDXL refiner has one text encoder only)", \
+		   "not SDXL base (Stable Diffusion 1 and 2 have one text encoder only)" }, \
+	.texts = 2, .text = { { .skip = 2 }, { .skip = 2, .pooled = true, .pads_with_zero = true } }, \
+	.conditions = 1 << CONDITION_CONTEXT | 1 << CONDITION_POOLED | 1 << CONDITION_TIME_IDS, \
+	.prefix = { "model.diffusion_model.", "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.", "first_stage_model." }, \
+	.hub = "stabilityai/stable-diffusion-xl-base-1.0", \
+	.dialect = "kohya", .base_model_version = "sdxl_base_v1-0", .v2 = "False", \
+	.architecture = "stable-diffusion-xl-v1-base/lora", .implementation = "https://github.com/Stability-AI/generative-models", \
+	.resolution = "1024x1024"
+
+const struct family family_sdxl = { .name = "sdxl", .title = "SDXL", .is = is_sdxl, SDXL };
+
+/* Nothing but the objective is another: adapters and latents have SDXL's names. */
+const struct family family_sdxl_flow = { .name = "sdxl-flow", .title = "SDXL of rectified flow", .is = is_sdxl_flow, SDXL };

@@ -87,13 +87,15 @@ static void schedule_from_file(struct model_files *m, bool config_decides)
 	const char *type = safetensors_metadata(s, "modelspec.prediction_type");
 	bool v = text_is(type, "v", "v_prediction") || safetensors_find(s, "v_pred");
 
-	if (config_decides && v != m->config.schedule.v_prediction && (v || type))
+	if (config_decides && v != (m->config.schedule.prediction == PREDICTION_V) && (v || type))
 		warning("%s: the file says that it predicts %s, the scheduler of --model-config says %s; the latter is "
 			"taken", m->path,
 			v ? "v" : "epsilon", v ? "epsilon" : "v");
 	if (config_decides)
 		return;
-	m->config.schedule.v_prediction = v;
+	m->config.schedule.prediction = v ? PREDICTION_V : PREDICTION_EPSILON;
+	if (type && !strcmp(type, "flow"))
+		model_files_flow(m, 0);
 	m->config.schedule.zero_terminal_snr = safetensors_find(s, "ztsnr") != NULL;
 }
 
@@ -226,6 +228,15 @@ void model_files_latents(struct model_files *m, int factor)
 {
 	if (m->config.vae_assumed && factor >= 1 && factor <= 64)
 		m->config.vae.factor = factor;
+}
+
+void model_files_flow(struct model_files *m, double shift)
+{
+	struct schedule_config *c = &m->config.schedule;
+
+	c->prediction = PREDICTION_FLOW;
+	c->shift = shift ? shift : c->shift ? c->shift : 1;
+	m->config.family = family_of(&m->config);
 }
 
 const char *model_files_tokenizer(const struct model_files *m, int which)

@@ -34,6 +34,8 @@ const char *model_files_path(const struct model_files *m);              /* as re
 /* F32 matrices that are loaded from now on are rounded to `to` (F16 or BF16; F32: kept).
  * Others keep the file's type in any case. */
 void model_files_narrow(struct model_files *m, enum dtype to);
+/* The model predicts a flow, whatever its files say; shift as in flow.h, 0: what they say, else 1. */
+void model_files_flow(struct model_files *m, double shift);
 /* For content addresses and metadata: SHA-256 over names,
  * shapes and data of the component's tensors (streams the file). */
 void model_files_hash(const struct model_files *m, enum component c, char hex[65]);

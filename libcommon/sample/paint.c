@@ -20,6 +20,13 @@ int pipeline_find(struct pipeline *p, const char *model, const char *model_confi
 	return 0;
 }
 
+void pipeline_flow(struct pipeline *p, double shift)
+{
+	model_files_flow(p->files, shift);
+	noise_schedule_free(&p->schedule);
+	noise_schedule_init(&p->schedule, &p->config->schedule);
+}
+
 int pipeline_networks(struct pipeline *p, struct error *e)
 {
 	if (!p->text.count && text_encoders_load(&p->text, p->files, p->be, p->device, e) < 0)
@@ -249,6 +256,7 @@ int paint(struct pipeline *p, const struct painting *w, float **latent, struct i
 	float *x;
 
 	if (model_size_check(p->config, w->width, w->height, e) < 0 || sampler_steps_check(&p->schedule, w->steps, e) < 0 ||
+	    sampler_prediction_check(w->sampler, p->schedule.prediction, e) < 0 ||
 	    text_encode(p, w, &cond, e) < 0)
 		return -1;
 	set_sizes(w, &cond);

@@ -33,6 +33,7 @@ struct pipeline {
 
 /* Files and sizes, at once: what can be refused for them is refused before gigabytes are read.  Then device and networks. */
 int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae, struct error *e) MUST_CHECK;
+void pipeline_flow(struct pipeline *p, double shift);            /* model_files_flow() */
 int pipeline_load(struct pipeline *p, const char *device, struct error *e) MUST_CHECK;
 /* On networks that are there already: there may be no text encoder in `text`.  pipeline_complete() loads what is missing, pipeline_networks() all of it
  * but the tokenizers. */

@@ -107,8 +107,11 @@ static int prepare(struct run *r, struct error *e)
 	if (check_usage(s, e) < 0 || sample_jobs_make(r, e) < 0 || sample_noise_open(r, e) < 0 ||
 	    sample_places_check(s, e) < 0)
 		return -1;
-	if (pipeline_find(&r->pipeline, s->model, s->model_config, s->vae, e) < 0 || sample_jobs_check(r, e) < 0 ||
-	    sample_sheet_check(r, e) < 0)
+	if (pipeline_find(&r->pipeline, s->model, s->model_config, s->vae, e) < 0)
+		return -1;
+	if (s->flow_model || r->pipeline.schedule.prediction == PREDICTION_FLOW)
+		pipeline_flow(&r->pipeline, s->flow_shift);
+	if (sample_jobs_check(r, e) < 0 || sample_sheet_check(r, e) < 0)
 		return -1;
 	if (r->pipeline.config->schedule.other_spacing)
 		warning("%s: its scheduler's timestep_spacing is not followed; "

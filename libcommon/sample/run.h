@@ -11,8 +11,8 @@ struct sample_settings {
 	struct text_list loras;                 /* FILE or FILE:WEIGHT */
 	const char *prompt, *prompts, *negative, *output, *grid, *sampler, *seed, *rng, *noise, *save_latents;
 	long width, height, steps, count, clip_skip;
-	double cfg;
-	bool compare, each, zero_negative, plain;
+	double cfg, flow_shift;
+	bool compare, each, zero_negative, plain, flow_model;
 };
 
 int sample_run(const struct sample_settings *s, struct error *e) MUST_CHECK;

@@ -152,6 +152,7 @@ int sample_jobs_check(const struct run *r, struct error *e)
 	for (i = 0; i < r->jobs; i++)
 		if (model_size_check(r->pipeline.config, r->job[i].width, r->job[i].height, e) < 0 ||
 		    sampler_steps_check(&r->pipeline.schedule, r->job[i].steps, e) < 0 ||
+		    sampler_prediction_check(r->job[i].sampler, r->pipeline.schedule.prediction, e) < 0 ||
 		    (r->noise && check_noise(r, i, e) < 0))
 			return -1;
 	return 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "../base/map.h"
 #include "../base/memory.h"
+#include "../model/flow.h"
 #include "sampler_internal.h"
 
 static const struct sampler *const samplers[] = {
@@ -77,7 +78,7 @@ int sampler_steps_check(const struct noise_schedule *n, int steps, struct error 
  * the latent.  A very small signal is assumed there, as in diffusers.  Only DDIM's step on v does without. */
 static double some_signal(const struct sampler *s, const struct noise_schedule *n, double abar)
 {
-	return (!n->v_prediction || !s->ends_at_first) && abar < 0x1p-24 ? 0x1p-24 : abar;
+	return (n->prediction != PREDICTION_V || !s->ends_at_first) && abar < 0x1p-24 ? 0x1p-24 : abar;
 }
 
 static void set_time(struct sampler_plan *p, int i, double timestep, double abar)
@@ -88,24 +89,52 @@ static void set_time(struct sampler_plan *p, int i, double timestep, double abar
 	p->sigma[i] = sqrt((1 - abar) / abar);
 }
 
-void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps,
-		       int offset)
+int sampler_prediction_check(const struct sampler *s, enum prediction p, struct error *e)
 {
-	int i, spaced = steps + s->spare_steps, ratio = n->steps / spaced ? n->steps / spaced : 1,
-		most = n->steps - 1 - (spaced - 1) * ratio;
+	if (s->flows || p != PREDICTION_FLOW)
+		return 0;
+	return fail(e, EXIT_USAGE, "the sampler '%s' is not there for a model of rectified flow; euler is", s->name);
+}
 
-	*p = (struct sampler_plan){ .sampler = s, .steps = steps, .v_prediction = n->v_prediction };
-	p->evaluations = sampler_evaluations(s, steps);
-	p->timestep = xcalloc(p->evaluations, sizeof(*p->timestep));
-	p->sigma = xcalloc(p->evaluations + 1, sizeof(*p->sigma));
-	p->abar = xcalloc(p->evaluations + 1, sizeof(*p->abar));
-	for (i = 0; i < p->evaluations; i++) {
+/* As diffusers' FlowMatchEulerDiscreteScheduler: even places between the shifted ends of its thousand, and those shifted again. */
+static void plan_flow(struct sampler_plan *p, double shift)
+{
+	const double least = flow_shift(1.0 / FLOW_TIMESTEPS, shift);
+
+	for (int i = 0; i < p->steps; i++) {
+		const double even = p->steps > 1 ? 1 + (least - 1) * i / (p->steps - 1) : 1, sigma = flow_shift(even, shift);
+
+		p->sigma[i] = sigma;
+		p->timestep[i] = FLOW_TIMESTEPS * sigma;
+	}
+	p->init_sigma = 1;
+}
+
+static void plan_noise(struct sampler_plan *p, const struct noise_schedule *n, int offset)
+{
+	const struct sampler *s = p->sampler;
+	const int spaced = p->steps + s->spare_steps, ratio = n->steps / spaced ? n->steps / spaced : 1, most = n->steps - 1 - (spaced - 1) * ratio;
+
+	for (int i = 0; i < p->evaluations; i++) {
 		int step = s->step_of ? s->step_of(i) : i;
 		int t = (spaced - 1 - step) * ratio + (offset < most ? offset : most);
 		set_time(p, i, t, some_signal(s, n, n->abar[t]));
 	}
 	set_time(p, p->evaluations, 0, s->ends_at_first ? n->abar[0] : 1);
 	p->init_sigma = s->exploding ? sqrtf(p->sigma[0] * p->sigma[0] + 1) : 1;
+}
+
+void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps, int offset)
+{
+	*p = (struct sampler_plan){ .sampler = s, .steps = steps, .prediction = n->prediction };
+	p->evaluations = sampler_evaluations(s, steps);
+	p->timestep = xcalloc(p->evaluations, sizeof(*p->timestep));
+	p->sigma = xcalloc(p->evaluations + 1, sizeof(*p->sigma));
+	p->abar = xcalloc(p->evaluations + 1, sizeof(*p->abar));
+	if (n->prediction == PREDICTION_FLOW)
+		plan_flow(p, n->shift);
+	else
+		plan_noise(p, n, offset);
 }
 
 void sampler_plan_free(struct sampler_plan *p)
@@ -134,7 +163,7 @@ float sampler_slope(const struct sampler_plan *p, float sigma, float x, float ou
 {
 	float variance = sigma * sigma + 1;
 
-	if (!p->v_prediction)
+	if (p->prediction != PREDICTION_V)
 		return output;
 	return (x - (x / variance - output * sigma / sqrtf(variance))) / sigma;
 }
@@ -143,14 +172,14 @@ struct parts sampler_parts(const struct sampler_plan *p, double abar, float x, f
 {
 	float a = sqrt(abar), b = sqrt(1 - abar);
 
-	if (p->v_prediction)
+	if (p->prediction == PREDICTION_V)
 		return (struct parts){ a * x - b * output, a * output + b * x };
 	return (struct parts){ (x - b * output) / a, output };
 }
 
 void sampler_input(const struct sampler_plan *p, int i, float *scaled, const float *x, size_t n)
 {
-	float s = p->sampler->exploding ? sqrtf(p->sigma[i] * p->sigma[i] + 1) : 1;
+	float s = p->sampler->exploding && p->prediction != PREDICTION_FLOW ? sqrtf(p->sigma[i] * p->sigma[i] + 1) : 1;
 	size_t k;
 
 	for (k = 0; k < n; k++)

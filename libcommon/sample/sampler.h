@@ -23,7 +23,7 @@ struct sampler_plan {
 	float *sigma;                   /* [evaluations+1], noise over signal; the last is where the picture ends */
 	double *abar;                   /* [evaluations+1] */
 	float init_sigma;               /* the first noise is multiplied by it */
-	bool v_prediction;
+	enum prediction prediction;
 	float *kept[SAMPLER_KEEPS];     /* the sampler's own, newest first; [n] */
 };
 
@@ -35,7 +35,9 @@ const char *sampler_label(const struct sampler *s);     /* A1111's name: "Euler 
 int sampler_evaluations(const struct sampler *s, int steps);    /* of the network */
 /* EXIT_USAGE where there are more steps than the noise schedule has timesteps. */
 int sampler_steps_check(const struct noise_schedule *n, int steps, struct error *e) MUST_CHECK;
-/* diffusers' "leading" spacing: (steps-1-i) * (train_steps / steps) + offset; sigma = sqrt((1-abar)/abar) */
+/* Whether it goes with what the model predicts (EXIT_USAGE). */
+int sampler_prediction_check(const struct sampler *s, enum prediction p, struct error *e) MUST_CHECK;
+/* A flow: diffusers' places of its Euler, the last 0.  Others: diffusers' "leading" spacing: (steps-1-i) * (train_steps / steps) + offset; sigma = sqrt((1-abar)/abar) */
 void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps,
 		       int offset);
 void sampler_plan_free(struct sampler_plan *p);

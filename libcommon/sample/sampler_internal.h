@@ -14,6 +14,7 @@ struct sampler {
 	const char *alias[3];           /* further names; "k_" before any is understood without being listed */
 	bool exploding;
 	bool noisy;                     /* adds noise in each step */
+	bool flows;                     /* takes a flow's places as well: it goes along dx/dsigma */
 	bool ends_at_first;             /* its last target is timestep 0, not a latent without noise */
 	int spare_steps;                /* timesteps are spaced for so many more, and the least noisy are dropped */
 	int (*evaluations)(int steps);  /* NULL: one a step */

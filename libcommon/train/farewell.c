@@ -68,6 +68,10 @@ static char *painting_command(const struct witness *w, const char *adapter)
 	add_option(&b, "--vae", w->s->vae);
 	if (strcmp(w->s->device, "cpu"))
 		add_option(&b, "--device", w->s->device);
+	if (w->s->flow_model)
+		buffer_adds(&b, " --flow-model");
+	if (w->s->flow_shift)
+		buffer_addf(&b, " --discrete-flow-shift %.9g", w->s->flow_shift);
 	add_option(&b, "-l", adapter);
 	if (size[0] != USUAL_SIZE || size[1] != USUAL_SIZE)
 		buffer_addf(&b, " -W %d -H %d", size[0], size[1]);

@@ -231,7 +231,7 @@ static void set_settings(const struct keeper *k, struct training_facts *f)
 	f->least = s->metadata.none;
 	f->family = c->family;
 	f->model_name = slash && slash[1] ? slash + 1 : s->model;
-	f->v_prediction = k->course->objective.schedule.v_prediction;
+	f->prediction = prediction_name(k->course->objective.schedule.prediction);
 	f->zero_terminal_snr = c->schedule.zero_terminal_snr || s->zero_terminal_snr;
 	f->rank = s->dim_from_weights ? k->net->adapter->module[0].form.rank : s->rank;
 	f->alpha = s->dim_from_weights ? k->net->adapter->module[0].alpha : s->alpha;

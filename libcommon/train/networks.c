@@ -17,6 +17,8 @@ int networks_open_files(struct run_networks *n, struct error *e)
 	const struct train_settings *s = n->s;
 
 	n->files = model_files_open_parts(s->model, s->model_config, vae_to_open(s), parts_needed(s), e);
+	if (n->files && (s->flow_model || model_files_config(n->files)->schedule.prediction == PREDICTION_FLOW))
+		model_files_flow(n->files, s->flow_shift);
 	return n->files ? 0 : -1;
 }
 

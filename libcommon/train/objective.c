@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "../base/philox.h"
+#include "../model/flow.h"
 #include "objective.h"
 
 #define SNR_CAP 1000
@@ -17,14 +18,14 @@ double weight_debiased(const struct noise_schedule *s, int t)
 {
 	double snr = capped_snr(s, t);
 
-	return s->v_prediction ? 1 / (snr + 1) : 1 / sqrt(snr);
+	return s->prediction == PREDICTION_V ? 1 / (snr + 1) : 1 / sqrt(snr);
 }
 
 double weight_min_snr(const struct noise_schedule *s, int t, double gamma)
 {
 	double snr = noise_schedule_snr(s, t);
 
-	return (snr < gamma ? snr : gamma) / (s->v_prediction ? snr + 1 : snr);
+	return (snr < gamma ? snr : gamma) / (s->prediction == PREDICTION_V ? snr + 1 : snr);
 }
 
 double weight_scale_v(const struct noise_schedule *s, int t)
@@ -70,13 +71,50 @@ static float weight(const struct objective *o, int t)
 	return w;
 }
 
+/* Where on the way from latent to noise: a timestep, or a flow's sigma. */
+struct place { int t; double sigma; };
+
+static double draw_sigma(const struct objective *o, const struct random *draw)
+{
+	float x;
+
+	if (o->logit_normal) {
+		random_normal(draw, &x, 1);
+		return flow_shift(flow_logit_normal(x, o->logit_mean, o->logit_std), o->shift);
+	}
+	random_uniforms(draw, &x, 1, 0, 1);
+	return flow_shift(x, o->shift);
+}
+
+static struct place draw_place(const struct objective *o, uint32_t step, uint32_t item)
+{
+	const struct random draw = { o->seed, RANDOM_TIMESTEP, step, item };
+
+	if (o->schedule.prediction == PREDICTION_FLOW)
+		return (struct place){ .sigma = draw_sigma(o, &draw) };
+	return (struct place){ .t = o->min_timestep + random_below(&draw, 0, o->max_timestep - o->min_timestep) };
+}
+
+static void mix(const struct objective *o, struct place at, const float *latent, const float *noise, const float *input, size_t n,
+		struct objective_sample *s)
+{
+	if (o->schedule.prediction == PREDICTION_FLOW) {
+		flow_add(at.sigma, s->noisy, latent, input, n);
+		flow_target(s->target, latent, noise, n);
+		s->timestep = FLOW_TIMESTEPS * at.sigma;
+		return;
+	}
+	noise_add(&o->schedule, at.t, s->noisy, latent, input, n);
+	noise_target(&o->schedule, at.t, s->target, latent, noise, n);
+	s->timestep = at.t;
+}
+
 void objective_sample(const struct objective *o, uint32_t step, uint32_t item, struct objective_sample *s)
 {
-	const struct random timestep_draw = { o->seed, RANDOM_TIMESTEP, step, item };
 	const struct random latent_draw = { o->seed, RANDOM_LATENT, step, item };
 	const struct noise_draw draw = { o->seed, step, item };
 	const struct noise_shape shape = { s->h, s->w, s->c };
-	const int t = o->min_timestep + random_below(&timestep_draw, 0, o->max_timestep - o->min_timestep);
+	const struct place at = draw_place(o, step, item);
 	const size_t n = (size_t)s->h * s->w * s->c;
 	float *latent = xmalloc(n * sizeof(float)), *noise = xmalloc(n * sizeof(float)), *input = xmalloc(n * sizeof(float));
 	size_t i;
@@ -88,12 +126,15 @@ void objective_sample(const struct objective *o, uint32_t step, uint32_t item, s
 	noise_change(&o->noise, &draw, latent, &shape, noise);
 	if (o->noise.ip_gamma)
 		noise_input(&o->noise, &draw, noise, n, input);
-	noise_add(&o->schedule, t, s->noisy, latent, o->noise.ip_gamma ? input : noise, n);
-	noise_target(&o->schedule, t, s->target, latent, noise, n);
-	s->timestep = t;
-	s->weight = weight(o, t);
-	s->loss_c = huber_c(&o->schedule, t, o->huber_schedule, o->huber_c, o->huber_scale);
+	mix(o, at, latent, noise, o->noise.ip_gamma ? input : noise, n, s);
+	s->weight = weight(o, at.t);
+	s->loss_c = huber_c(&o->schedule, s->timestep, o->huber_schedule, o->huber_c, o->huber_scale);
 	free(latent);
 	free(noise);
 	free(input);
+}
+
+void objective_still(const struct objective *o, double part, const float *latent, const float *noise, size_t n, struct objective_sample *s)
+{
+	mix(o, (struct place){ part * o->schedule.steps, part }, latent, noise, noise, n, s);
 }

@@ -18,12 +18,15 @@ static void tell(const struct train_settings *s, const struct schedule_config *m
 {
 	const bool weighted = s->debiased || s->min_snr_gamma || s->scale_v_like_noise || s->v_like;
 
-	if (c->v_prediction && !s->v_prediction)
+	if (c->prediction == PREDICTION_V && !s->v_prediction)
 		note("the model's scheduler says that it predicts v; so does this run (sd-scripts needs v_parameterization for it)");
-	if (s->v_prediction && !model->v_prediction)
+	if (s->v_prediction && model->prediction != PREDICTION_V)
 		note("v_parameterization: the model's scheduler says that it predicts noise; it is trained to predict v");
-	if (c->zero_terminal_snr && !c->v_prediction)
+	if (c->zero_terminal_snr && c->prediction != PREDICTION_V)
 		warning("zero_terminal_snr without v_parameterization: nothing can be learnt about noise from pure noise");
+	if (c->prediction != PREDICTION_FLOW && (option_is_set("timestep-sampling") || option_is_set("discrete-flow-shift") ||
+						option_is_set("logit-mean") || option_is_set("logit-std")))
+		note("timestep_sampling, discrete_flow_shift, logit_mean and logit_std are for a flow; without flow_model they do nothing");
 	if (c->zero_terminal_snr && weighted)
 		note("weights by SNR are those of the schedule before zero_terminal_snr, as in sd-scripts");
 }
@@ -46,23 +49,56 @@ static int check_timesteps(const struct train_settings *s, int steps, struct err
 	return 0;
 }
 
+/* sd-scripts' timestep_sampling.  Its "sigma" draws among 1000 places, evenly with the usual weighting_scheme; here any place is drawn. */
+static const struct flow_draw { const char *name; bool logit_normal, shifted; } flow_draws[] = {
+	{ "sigma", false, true }, { "uniform", false, false }, { "sigmoid", true, false }, { "shift", true, true },
+};
+
+static const struct flow_draw *flow_draw(const char *name)
+{
+	const struct flow_draw *d = flow_draws;
+
+	while (name && strcmp(d->name, name))
+		d++;
+	return d;
+}
+
+/* What goes by the noise of a timestep has no meaning along a flow. */
+static int check_flow(const struct train_settings *s, struct error *e)
+{
+	const struct { bool on; const char *key; } off[] = {
+		{ s->v_prediction, "v_parameterization" }, { s->zero_terminal_snr, "zero_terminal_snr" },
+		{ s->min_snr_gamma != 0, "min_snr_gamma" }, { s->debiased, "debiased_estimation_loss" },
+		{ s->scale_v_like_noise, "scale_v_pred_loss_like_noise_pred" }, { s->v_like != 0, "v_pred_like_loss" },
+		{ s->min_timestep != 0, "min_timestep" }, { s->max_timestep != MAX_AS_USUAL, "max_timestep" },
+		{ *s->loss_type != 'l' && !strcmp(s->huber_schedule, "snr"), "huber_schedule = \"snr\"" },
+	};
+
+	for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++)
+		if (off[i].on)
+			return fail(e, EXIT_USAGE, "%s goes by the noise of timesteps, which a flow has not; leave it out with flow_model", off[i].key);
+	return 0;
+}
+
 static int check(const struct train_settings *s, const struct schedule_config *c, struct error *e)
 {
 	if (s->adaptive_noise_scale && !s->noise_offset)
 		return fail(e, EXIT_USAGE, "adaptive_noise_scale changes noise_offset, which is 0; set noise_offset too");
-	if (s->scale_v_like_noise && !c->v_prediction)
+	if (s->scale_v_like_noise && c->prediction != PREDICTION_V)
 		return fail(e, EXIT_USAGE, "scale_v_pred_loss_like_noise_pred is for v prediction; set v_parameterization = true or leave it out");
-	if (s->v_like && c->v_prediction)
+	if (s->v_like && c->prediction == PREDICTION_V)
 		return fail(e, EXIT_USAGE, "v_pred_like_loss makes the loss of noise prediction like that of v, which is trained already; leave "
 			    "it out");
-	return check_timesteps(s, c->train_steps, e);
+	return c->prediction == PREDICTION_FLOW ? check_flow(s, e) : check_timesteps(s, c->train_steps, e);
 }
 
 int objective_init(struct objective *o, const struct train_settings *s, const struct model_config *model, uint64_t seed, struct error *e)
 {
+	const struct flow_draw *draw = flow_draw(s->timestep_sampling);
 	struct schedule_config c = model->schedule;
 
-	c.v_prediction |= s->v_prediction;
+	if (s->v_prediction && c.prediction != PREDICTION_FLOW)
+		c.prediction = PREDICTION_V;
 	c.zero_terminal_snr |= s->zero_terminal_snr;
 	if (check(s, &c, e) < 0)
 		return -1;
@@ -70,6 +106,9 @@ int objective_init(struct objective *o, const struct train_settings *s, const st
 	*o = (struct objective){
 		.min_timestep = s->min_timestep,
 		.max_timestep = s->max_timestep < c.train_steps ? s->max_timestep : c.train_steps,
+		.logit_normal = draw->logit_normal,
+		.logit_mean = s->logit_mean, .logit_std = s->logit_std,
+		.shift = draw->shifted ? c.shift : 1,
 		.debiased = s->debiased, .scale_v_like_noise = s->scale_v_like_noise,
 		.min_snr_gamma = s->min_snr_gamma, .v_like = s->v_like,
 		.noise = { s->noise_offset, s->adaptive_noise_scale, s->noise_offset_random, s->multires_iterations, s->multires_discount,

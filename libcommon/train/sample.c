@@ -33,6 +33,7 @@ static int size_of(long said, int common)
 static int plan_prompt(const struct witness *me, const struct prompt *p, const int common[2], struct painting *what,
 		       struct error *e)
 {
+	const struct model_config *c = model_files_config(me->net->files);
 	const struct train_settings *s = me->s;
 
 	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "",
@@ -42,7 +43,8 @@ static int plan_prompt(const struct witness *me, const struct prompt *p, const i
 	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
 	if (!what->sampler && !p->sampler)
 		return fail_at(e, "sample_sampler");
-	if (what->sampler && model_size_check(model_files_config(me->net->files), what->width, what->height, e) == 0)
+	if (what->sampler && model_size_check(c, what->width, what->height, e) == 0 &&
+	    sampler_prediction_check(what->sampler, c->schedule.prediction, e) == 0)
 		return 0;
 	return fail_at(e, s->sample_prompts);
 }

@@ -10,17 +10,15 @@
 /* The same noise and timestep whenever it is asked for. */
 static void put_noise(const struct batch_source *from, uint64_t seed, struct batch *b, uint32_t sample, int part)
 {
-	const struct noise_schedule *s = &from->objective->schedule;
+	struct objective_sample s = { .noisy = b->noisy, .target = b->target };
 	size_t i, n = (size_t)b->c * b->h * b->w;
 	float *noise = xmalloc(n * sizeof(*noise)), *x = xmalloc(n * sizeof(*x));
-	int t = (2 * part + 1) * s->steps / (2 * TIMESTEPS);
 
 	random_normal(&(struct random){ seed, RANDOM_VALIDATION, 1 + part, sample }, noise, n);
 	for (i = 0; i < n; i++)
 		x[i] = from->data->set.sample[sample].mean[i] * from->objective->scaling_factor;
-	noise_add(s, t, b->noisy, x, noise, n);
-	noise_target(s, t, b->target, x, noise, n);
-	b->timestep[0] = t;
+	objective_still(from->objective, (2 * part + 1) / (2.0 * TIMESTEPS), x, noise, n, &s);
+	b->timestep[0] = s.timestep;
 	b->weight[0] = 1;
 	free(noise);
 	free(x);

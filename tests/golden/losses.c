@@ -417,10 +417,11 @@ static void open_losses(struct losses *l)
 {
 	struct schedule_config c = l->s->p.config->schedule;
 
-	c.zero_terminal_snr = c.v_prediction = false;
+	c.zero_terminal_snr = false;
+	c.prediction = PREDICTION_EPSILON;
 	noise_schedule_init(&l->eps, &c);
 	l->v = l->eps;
-	l->v.v_prediction = true;
+	l->v.prediction = PREDICTION_V;
 	c.zero_terminal_snr = true;
 	noise_schedule_init(&l->zero_snr, &c);
 	l->n = need(l->f, "latent")->shape[0];

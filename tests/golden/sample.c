@@ -33,7 +33,7 @@ static void check_plan(struct trajectory *j)
 	float want = atof(need_metadata(j->f, "init_noise_sigma"));
 	struct spread spread = { 0 };
 
-	compare_host(j, KIND_EXACT, "timesteps", j->plan.timestep);
+	compare_host(j, j->plan.prediction == PREDICTION_FLOW ? KIND_LOSSES : KIND_EXACT, "timesteps", j->plan.timestep);
 	if (safetensors_find(j->f, "sigmas"))
 		compare_host(j, KIND_LOSSES, "sigmas", j->plan.sigma);
 	spread_add(&spread, &j->plan.init_sigma, &want, 1);
@@ -204,7 +204,7 @@ static void run(struct trajectory *j)
 
 /* Settings of which one value, or none, is all that there is here: "a|b". */
 static const struct { const char *key, *values; } settings[] = {
-	{ "timestep_spacing", "leading" }, { "karras", "false" }, { "prediction_type", "epsilon|v_prediction" }, { "strength", "" },
+	{ "timestep_spacing", "leading" }, { "karras", "false" }, { "prediction_type", "epsilon|v_prediction|flow" }, { "strength", "" },
 };
 
 static bool is_one_of(const char *values, const char *value)
@@ -236,6 +236,11 @@ static bool left_out(const struct subject *s, const char *label, const struct sa
 	return true;
 }
 
+static enum prediction prediction_named(const char *name)
+{
+	return !strcmp(name, "v_prediction") ? PREDICTION_V : !strcmp(name, "flow") ? PREDICTION_FLOW : PREDICTION_EPSILON;
+}
+
 void check_sample(struct subject *s, const char *file)
 {
 	struct safetensors *f = open_reference(s->folder, file);
@@ -244,17 +249,21 @@ void check_sample(struct subject *s, const char *file)
 	struct error e = { 0 };
 	const struct sampler *sampler = sampler_find(need_metadata(f, "sampler"), &e);
 	const char *predicted = safetensors_metadata(f, "prediction_type");
-	const bool v = s->p.schedule.v_prediction, compared = !left_out(s, label, f);
+	const struct noise_schedule usual = s->p.schedule;
+	const bool compared = !left_out(s, label, f);
 
 	if (compared) {
-		s->p.schedule.v_prediction = predicted ? !strcmp(predicted, "v_prediction") : v;
+		if (predicted)
+			s->p.schedule.prediction = prediction_named(predicted);
+		if (safetensors_metadata(f, "shift"))
+			s->p.schedule.shift = atof(safetensors_metadata(f, "shift"));
 		j.cfg = atof(need_metadata(f, "cfg"));
 		j.width = atoi(need_metadata(f, "width"));
 		j.height = atoi(need_metadata(f, "height"));
 		sampler_plan_init(&j.plan, sampler, &s->p.schedule, atoi(need_metadata(f, "steps")), s->p.config->schedule.steps_offset);
 		run(&j);
 		sampler_plan_free(&j.plan);
-		s->p.schedule.v_prediction = v;
+		s->p.schedule = usual;
 	}
 	free(label);
 	close_reference(compared ? s : NULL, f);

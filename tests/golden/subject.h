@@ -65,6 +65,7 @@ void check_unet(struct subject *s, const struct safetensors *in, const struct sa
 void check_sample(struct subject *s, const char *file);
 void check_train(struct subject *s, const char *file);
 void check_losses(struct subject *s);
+void check_flow(struct subject *s);
 void check_model(struct subject *s);                    /* all of the above that the folder has */
 
 int subject_open(struct subject *s, const char *model, const char *config, const char *device, struct error *e) MUST_CHECK;

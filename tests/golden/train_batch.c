@@ -3,6 +3,7 @@
 #include <string.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/io/json.h"
+#include "../../libcommon/model/flow.h"
 #include "train.h"
 
 static char *full(const char *prefix, const char *name)
@@ -19,11 +20,31 @@ static float *floats(const struct safetensors *f, const char *prefix, const char
 	return x;
 }
 
+static float *floats_if(const struct safetensors *f, const char *prefix, const char *name)
+{
+	char *key = full(prefix, name);
+	const bool there = safetensors_find(f, key) != NULL;
+
+	free(key);
+	return there ? floats(f, prefix, name) : NULL;
+}
+
+/* target: the noise, which becomes the target.  sigma: of a flow. */
+static void mix(const struct subject *s, const float *sigma, int timestep, const float *latent, float *target, float *noisy, size_t n)
+{
+	if (!sigma) {
+		noise_add(&s->p.schedule, timestep, noisy, latent, target, n);
+		return;
+	}
+	flow_add(*sigma, noisy, latent, target, n);
+	flow_target(target, latent, target, n);
+}
+
 void read_batch(const struct subject *s, const struct safetensors *f, const char *prefix, struct batch *b)
 {
 	char *key = full(prefix, "latent"), *dot = full(prefix, "");
 	const int64_t *shape = need(f, key)->shape;
-	float *latent = need_nhwc(f, key);
+	float *latent = need_nhwc(f, key), *sigma;
 	struct texts texts;
 	size_t each;
 
@@ -36,8 +57,10 @@ void read_batch(const struct subject *s, const struct safetensors *f, const char
 	read_texts(s, f, dot, &texts);
 	memcpy(b->ids, texts.ids, sizeof(b->ids));
 	b->noisy = xmalloc(b->n * each * sizeof(float));
+	sigma = floats_if(f, prefix, "sigma");
 	for (int i = 0; i < b->n; i++)
-		noise_add(&s->p.schedule, b->timestep[i], b->noisy + i * each, latent + i * each, b->target + i * each, each);
+		mix(s, sigma ? &sigma[i] : NULL, b->timestep[i], latent + i * each, b->target + i * each, b->noisy + i * each, each);
+	free(sigma);
 	free(latent);
 	free(key);
 	free(dot);

@@ -102,7 +102,7 @@ static void tiny_a_is_read(void **state)
 	assert_int_equal(c.text[1].heads, 5);
 	assert_int_equal(c.text[1].eos, 2);
 	assert_true(c.schedule.scaled_linear);
-	assert_false(c.schedule.v_prediction);
+	assert_int_equal(c.schedule.prediction, PREDICTION_EPSILON);
 	assert_int_equal(c.schedule.steps_offset, 1);
 	assert_int_equal(model_size_step(&c), 16);
 }
@@ -139,7 +139,7 @@ static void sd15_is_read(void **state)
 	assert_int_equal(c.unet.pooled, 0);
 	assert_int_equal(c.unet.time_ids_dim, 0);
 	assert_float_equal(c.vae.scaling_factor, 0.18215f, 0);
-	assert_false(c.schedule.v_prediction);
+	assert_int_equal(c.schedule.prediction, PREDICTION_EPSILON);
 	assert_int_equal(c.schedule.steps_offset, 1);
 	assert_true(c.schedule.scaled_linear);
 	assert_int_equal(model_size_step(&c), 32);
@@ -186,7 +186,7 @@ static void prediction_and_schedule(void **state)
 	edit("scheduler/scheduler_config.json", "rescale_betas_zero_snr", "true");
 	edit("scheduler/scheduler_config.json", "beta_schedule", "\"linear\"");
 	assert_int_equal(model_config_read(folder, &c, &e), 0);
-	assert_true(c.schedule.v_prediction);
+	assert_int_equal(c.schedule.prediction, PREDICTION_V);
 	assert_true(c.schedule.zero_terminal_snr);
 	assert_false(c.schedule.scaled_linear);
 }
@@ -249,7 +249,7 @@ static const struct { const char *file, *key, *value; } refused[] = {
 	{ "text_encoder_2/config.json", "model_type", "\"t5\"" },
 	{ "scheduler/scheduler_config.json", "prediction_type", "\"sample\"" },
 	{ "scheduler/scheduler_config.json", "beta_schedule", "\"squaredcos_cap_v2\"" },
-	{ "scheduler/scheduler_config.json", "_class_name", "\"FlowMatchEulerDiscreteScheduler\"" },
+	{ "scheduler/scheduler_config.json", "_class_name", "\"FlowMatchHeunDiscreteScheduler\"" },
 };
 
 static void unsupported_settings_are_refused_with_file_and_key(void **state)

@@ -24,9 +24,9 @@ static int open_golden(void **state)
 	struct error e;
 
 	assert_int_equal(model_config_read(GOLDEN "/model", &m, &e), 0);
-	m.schedule.v_prediction = false;
+	m.schedule.prediction = PREDICTION_EPSILON;
 	noise_schedule_init(&g->eps, &m.schedule);
-	m.schedule.v_prediction = true;
+	m.schedule.prediction = PREDICTION_V;
 	noise_schedule_init(&g->v, &m.schedule);
 	g->f = safetensors_open(GOLDEN "/losses.safetensors", &e);
 	assert_non_null(g->f);

@@ -14,7 +14,7 @@ static struct noise_schedule schedule(bool v, bool zero)
 	struct model_config m;
 
 	model_config_sdxl(&m);
-	m.schedule.v_prediction = v;
+	m.schedule.prediction = v ? PREDICTION_V : PREDICTION_EPSILON;
 	m.schedule.zero_terminal_snr = zero;
 	noise_schedule_init(&s, &m.schedule);
 	return s;
@@ -74,7 +74,7 @@ static float perfect(const struct sampler_plan *p, int i, bool exploding, float 
 {
 	double abar = p->abar[i], a = sqrt(abar), b = sqrt(1 - abar), scaled = exploding ? x * a : x, e = (scaled - a * answer) / b;
 
-	return p->v_prediction ? a * e - b * answer : e;
+	return p->prediction == PREDICTION_V ? a * e - b * answer : e;
 }
 
 /* Every sampler is brought to the answer by it: the answer after the last step, whatever the steps in between.  The first step from

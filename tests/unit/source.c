@@ -171,7 +171,7 @@ static bool predicts_v(struct edit *x, const char *config, bool *zero_snr)
 
 	edit_save(x, in_folder("v.safetensors"));
 	m = open_model(in_folder("v.safetensors"), config, NULL);
-	v = model_files_config(m)->schedule.v_prediction;
+	v = model_files_config(m)->schedule.prediction == PREDICTION_V;
 	*zero_snr = model_files_config(m)->schedule.zero_terminal_snr;
 	model_files_close(m);
 	return v;
