@@ -1,5 +1,6 @@
 /* LoKr: dW = scale w1 (x) w2, Kronecker's product (arXiv 2309.14859).  w1 [p,q] and w2 [m,n,kh,kw] are whole, or products of two; w2 may have
  * a middle factor.  Where both are whole the scale is 1 whatever alpha says. */
+#include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "split.h"
@@ -330,6 +331,25 @@ static void add_delta_row(const struct delta *d, size_t o, double *sum, const st
 			sum[i * columns + j] += d->scale * one[i] * two[j];
 }
 
+static double length(const double *x, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += x[i] * x[i];
+	return sqrt(sum);
+}
+
+/* Kronecker's product is as long as its factors' lengths multiplied. */
+static double norm_of_factors(const struct delta *d)
+{
+	const struct sizes s = sizes_of(d);
+	const size_t one = (size_t)s.p * s.q;
+
+	return fabs(d->scale) * length(d->own, one) *
+	       length((const double *)d->own + one, (size_t)s.m * s.n * d->w->kh * d->w->kw);
+}
+
 static const char *const algos[] = { "lokr", NULL };
 
 static const struct kind_suffix suffixes[] = {
@@ -358,5 +378,5 @@ const struct adapter_kind kind_lokr = {
 	.name = "LoKr", .module = "networks.lokr", .algos = algos, .suffixes = suffixes, .args = args, .defaults = { { [FACTOR] = -1 } },
 	.form = form, .read = read_form, .missing = missing, .guess = guess, .scale = scale,
 	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
-	.delta_begin = both_factors, .add_delta_row = add_delta_row,
+	.delta_begin = both_factors, .add_delta_row = add_delta_row, .delta_norm = norm_of_factors,
 };
