@@ -391,6 +391,8 @@ fake_libheif() {
 	int heif_context_get_number_of_top_level_images(void *c) { return 1; }
 	int heif_image_handle_get_width(void *h) { return 64; }
 	int heif_image_handle_get_height(void *h) { return 64; }
+	int heif_image_handle_get_ispe_width(void *h) { return 64; }
+	int heif_image_handle_get_ispe_height(void *h) { return 64; }
 	int heif_image_handle_has_alpha_channel(void *h) { return 0; }
 	unsigned long heif_image_handle_get_raw_color_profile_size(void *h) { return 0; }
 	struct result heif_image_handle_get_raw_color_profile(void *h, void *to) { return good; }
