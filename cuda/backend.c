@@ -200,18 +200,6 @@ void cuda_loss_back(struct device *d, float *dx, const float *dloss, const float
 	cuda_ran(d, k_loss_back(d->stream, dx, dloss, x, target, s, add), "loss, backward");
 }
 
-void cuda_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n,
-	      size_t each)
-{
-	cuda_ran(d, k_mse(d->stream, loss, x, target, weight, n, each), "mse");
-}
-
-void cuda_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
-		   const float *weight, int n, size_t each, int add)
-{
-	cuda_ran(d, k_mse_back(d->stream, dx, dloss, x, target, weight, n, each, add), "mse, backward");
-}
-
 static double sum_of(struct device *d, cudaError_t status)
 {
 	double sum;

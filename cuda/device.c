@@ -212,7 +212,6 @@ int cuda_prepare(struct device *d, struct weight *w, const void *host)
 
 	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
 		die(EXIT_OTHER, "a weight of a type that cuda does not compute with; this is a bug in lora-tools");
-	w->packed = NULL;
 	if (w->on_host)
 		return prepare_on_host(d, w, host, bytes);
 	w->data = pool_take(d->pool, bytes);
@@ -233,5 +232,5 @@ void cuda_unprepare(struct device *d, struct weight *w)
 	} else {
 		cuda_release(d, w->data);
 	}
-	w->data = w->packed = NULL;
+	w->data = NULL;
 }

@@ -118,10 +118,6 @@ cudaError_t k_sum_magnitudes(cudaStream_t st, double *sum, const float *x, size_
 cudaError_t k_loss(cudaStream_t st, float *loss, const float *x, const float *target, const struct loss_terms *s);
 cudaError_t k_loss_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target,
 			const struct loss_terms *s, int add);
-cudaError_t k_mse(cudaStream_t st, float *loss, const float *x, const float *target, const float *weight, int n,
-		  size_t each);
-cudaError_t k_mse_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target,
-		       const float *weight, int n, size_t each, int add);
 
 /* ---- optimizer.cu ---- */
 cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n,

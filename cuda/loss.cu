@@ -117,15 +117,3 @@ extern "C" cudaError_t k_loss_back(cudaStream_t st, float *dx, const float *dlos
 		return backward<LOSS_SMOOTH_L1>(st, dx, dloss, x, target, s->n, terms_of(s), add);
 	}
 }
-
-extern "C" cudaError_t k_mse(cudaStream_t st, float *loss, const float *x, const float *target, const float *weight,
-			     int n, size_t each)
-{
-	return forward<LOSS_L2>(st, loss, x, target, n, { 1, each, each, weight, NULL, NULL });
-}
-
-extern "C" cudaError_t k_mse_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target,
-				  const float *weight, int n, size_t each, int add)
-{
-	return backward<LOSS_L2>(st, dx, dloss, x, target, n, { 1, each, each, weight, NULL, NULL }, add);
-}

@@ -28,12 +28,11 @@
 struct device;                  /* a backend's own state: threads, scratch, handles */
 
 /* A matrix, or a convolution's filters.  F32, F16 or BF16; layout [out][kh][kw][in].  A frozen weight is handed over by
- * prepare(); a trainable one is filled in by its owner: F32, data set, packed NULL. */
+ * prepare(); a trainable one is filled in by its owner: F32, data set. */
 struct weight {
 	void *data;             /* [out][kh][kw][in] */
 	enum dtype dtype;
 	int out, in, kh, kw;    /* linear layers: kh = kw = 1 */
-	void *packed;           /* the backend's own form, or NULL */
 	/* set before prepare(): stay in host memory, and be copied to the device for each product;
 	 * linear layers only */
 	bool on_host;

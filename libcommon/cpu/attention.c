@@ -11,7 +11,6 @@
 
 enum { QUERIES = 96, KEYS = 256 };
 
-static int smaller(int a, int b) { return a < b ? a : b; }
 static int vectors(int n) { return (n + MAX_LANES - 1) / MAX_LANES * MAX_LANES; }
 
 /* Rows [i, i+m) by keys [j, j+n) of one head. */

@@ -165,7 +165,6 @@ int cpu_prepare(struct device *d, struct weight *w, const void *host)
 
 	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
 		die(EXIT_OTHER, "a weight of a type that the cpu does not compute with; this is a bug in lora-tools");
-	w->packed = NULL;
 	w->data = cpu_alloc(d, filter * w->out);
 	if (!w->data)
 		return -1;
@@ -176,5 +175,5 @@ int cpu_prepare(struct device *d, struct weight *w, const void *host)
 void cpu_unprepare(struct device *d, struct weight *w)
 {
 	free(w->data);
-	w->data = w->packed = NULL;
+	w->data = NULL;
 }

@@ -22,7 +22,6 @@ struct cut { int rows, cols, across, down; };
 struct tiling { const struct product *p; struct cut cut; };
 
 static int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
-static int smaller(int a, int b) { return a < b ? a : b; }
 
 size_t panel_floats(const struct kernels *k, int n, int depth)
 {

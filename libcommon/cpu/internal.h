@@ -123,6 +123,8 @@ static inline int chunks_of(size_t n) { return (n + CHUNK - 1) / CHUNK; }
 /* Rows of c elements that make up about a chunk. */
 static inline int rows_of_chunk(int c) { return c < CHUNK ? CHUNK / c : 1; }
 
+static inline int smaller(int a, int b) { return a < b ? a : b; }
+
 /* Part of a loop over rows: [first, last) of task `task`. */
 struct rows { int first, last; };
 static inline struct rows rows_of_task(int task, int rows, int c)
@@ -181,6 +183,11 @@ void winograd_conv2d(struct device *d, float *y, const float *x, const struct we
 		     const struct conv_shape *s);
 void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w,
 			const struct conv_shape *s, int add);
+
+/* ---- the loss of squares without a mask ---- */
+void squares_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s);
+void squares_loss_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
+		       const struct loss_terms *s, int add);
 
 /* ---- behind cpu_backend ---- */
 #define OP(type, name, parameters) type cpu_##name parameters;

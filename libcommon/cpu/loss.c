@@ -1,4 +1,4 @@
-/* Sums of squares, and the mean squared error with its backward. */
+/* Sums of squares, the loss that is their mean, and AdamW: loops cut into chunks. */
 #include "internal.h"
 
 /* Partial sums, one a chunk, added up in order: the same for any number of threads. */
@@ -36,13 +36,12 @@ void cpu_sum_squares(struct device *d, double *sum, const float *x, size_t n)
 	*sum = squares(d, x, NULL, n);
 }
 
-void cpu_mse(struct device *d, float *loss, const float *x, const float *target, const float *weight, int n,
-	     size_t each)
+void squares_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s)
 {
-	int s;
+	const size_t each = (size_t)s->pixels * s->channels;
 
-	for (s = 0; s < n; s++)
-		loss[s] = weight[s] * (squares(d, x + s * each, target + s * each, each) / each);
+	for (int i = 0; i < s->n; i++)
+		loss[i] = s->weight[i] * (squares(d, x + i * each, target + i * each, each) / each);
 }
 
 struct slope { float *dx, factor; const float *x, *target; size_t n; int add; };
@@ -56,17 +55,17 @@ static void slope_task(struct device *d, const void *arg, int task, int thread)
 }
 
 /* backward of loss = weight mean (x - target)^2:  dx = dloss weight 2 (x - target) / each */
-void cpu_mse_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
-		  const float *weight, int n, size_t each, int add)
+void squares_loss_back(struct device *d, float *dx, const float *dloss, const float *x, const float *target,
+		       const struct loss_terms *s, int add)
 {
-	int i;
+	const size_t each = (size_t)s->pixels * s->channels;
 
-	for (i = 0; i < n; i++) {
+	for (int i = 0; i < s->n; i++) {
 		const size_t at = i * each;
-		const struct slope s = { dx + at, (double)dloss[i] * weight[i] * 2 / each, x + at, target + at, each,
-					 add };
+		const struct slope slope = { dx + at, (double)dloss[i] * s->weight[i] * 2 / each, x + at, target + at,
+					     each, add };
 
-		run_tasks(d, chunks_of(each), each, slope_task, &s);
+		run_tasks(d, chunks_of(each), each, slope_task, &slope);
 	}
 }
 

@@ -1,4 +1,5 @@
-/* Losses of every kind, with masks.  A latent has some ten thousand elements: one thread is enough. */
+/* Losses of every kind, with masks.  A latent has some ten thousand elements: one thread is enough.  Squares without a
+ * mask, of every usual run, are vectorised (loss.c). */
 #include <math.h>
 #include "internal.h"
 
@@ -40,6 +41,10 @@ void cpu_loss(struct device *d, float *loss, const float *x, const float *target
 {
 	const size_t each = (size_t)s->pixels * s->channels;
 
+	if (s->kind == LOSS_L2 && !s->mask) {
+		squares_loss(d, loss, x, target, s);
+		return;
+	}
 	for (int i = 0; i < s->n; i++, x += each, target += each) {
 		const double c = s->c ? s->c[i] : 0;
 		double sum = 0;
@@ -57,6 +62,10 @@ void cpu_loss_back(struct device *d, float *dx, const float *dloss, const float 
 {
 	const size_t each = (size_t)s->pixels * s->channels;
 
+	if (s->kind == LOSS_L2 && !s->mask) {
+		squares_loss_back(d, dx, dloss, x, target, s, add);
+		return;
+	}
 	for (int i = 0; i < s->n; i++, x += each, target += each, dx += each) {
 		const double c = s->c ? s->c[i] : 0, factor = (double)dloss[i] * s->weight[i] / each;
 

@@ -23,8 +23,6 @@ struct job {
 	int across, down;       /* tiles of a picture */
 };
 
-static int smaller(int a, int b) { return a < b ? a : b; }
-
 bool winograd_pays(const struct weight *w, const struct conv_shape *s)
 {
 	const double tiles = (double)s->n * ((s->h + 3) / 4) * ((s->w + 3) / 4);

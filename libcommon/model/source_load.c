@@ -203,7 +203,7 @@ int load_floats(const struct loader *l, const char *name, size_t count, float **
 
 void free_table(const struct backend *be, struct device *d, struct weight *table)
 {
-	if (table->data || table->packed)
+	if (table->data)
 		be->unprepare(d, table);
 	*table = (struct weight){ 0 };
 }

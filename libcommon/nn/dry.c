@@ -81,7 +81,6 @@ static int dry_prepare(struct device *d, struct weight *w, const void *host)
 	const size_t bytes = (size_t)w->out * w->in * w->kh * w->kw * (w->dtype == DTYPE_F32 ? 4 : 2);
 
 	w->data = dry_alloc(NULL, bytes);
-	w->packed = NULL;
 	if (d && w->on_host && d->rules.hosts) {
 		d->bytes.host += bytes;
 		if (bytes > d->visit)
@@ -92,7 +91,7 @@ static int dry_prepare(struct device *d, struct weight *w, const void *host)
 	return 0;
 }
 
-static void dry_unprepare(struct device *d, struct weight *w) { w->data = w->packed = NULL; }
+static void dry_unprepare(struct device *d, struct weight *w) { w->data = NULL; }
 
 /* All functions that allocate nothing do nothing. */
 #define OP(type, name, parameters) static type dry_##name parameters { return (type)0; }

@@ -308,17 +308,6 @@ static void losses(struct rig *r)
 			compare(r, &dx, CLOSE, masked ? "  its way back, masked and added" : "  its way back");
 			give(r, loss); give(r, dx);
 		}
-	{
-		struct both loss = take_output(r, N, false), dx = take_output(r, N * EACH, false);
-
-		ON_BOTH(r) {
-			BE->mse(D, loss.at[s], x.at[s], target.at[s], weight.at[s], N, EACH);
-			BE->mse_back(D, dx.at[s], dloss.at[s], x.at[s], target.at[s], weight.at[s], N, EACH, 0);
-		}
-		compare(r, &loss, CLOSE, "mse");
-		compare(r, &dx, CLOSE, "  its way back");
-		give(r, loss); give(r, dx);
-	}
 	give(r, x); give(r, target); give(r, weight); give(r, dloss); give(r, raw); give(r, mask); give(r, root);
 	give(r, c);
 }

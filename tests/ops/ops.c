@@ -401,8 +401,7 @@ static double run(struct rig *r, const struct testcase *c, struct input *in, int
 	}
 	y = c->build(r, c, leaf);
 	zero = xcalloc(tensor_count(y), sizeof(*zero));
-	loss = op_mse(r->tape, y, tensor_from(r->tape, y->n, y->h, y->w, y->c, zero),
-		      tensor_from(r->tape, y->n, 1, 1, 1, ones)->data);
+	loss = op_loss(r->tape, y, tensor_from(r->tape, y->n, y->h, y->w, y->c, zero), &(struct loss_terms){ .weight = tensor_from(r->tape, y->n, 1, 1, 1, ones)->data });
 	free(zero);
 	tensor_download(r->tape, loss, host);
 	for (i = 0; i < y->n; i++)

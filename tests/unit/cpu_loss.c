@@ -8,22 +8,24 @@ struct loss_args {
 	const struct adamw_step *step;
 };
 
-static void run_mse(struct device *d, struct output *out, const void *arg)
+static void run_squares(struct device *d, struct output *out, const void *arg)
 {
 	const struct loss_args *a = arg;
+	const struct loss_terms terms = { LOSS_L2, a->n, a->each, 1, a->weight };
 
-	cpu_backend.mse(d, out->data, a->x, a->target, a->weight, a->n, a->each);
+	cpu_backend.loss(d, out->data, a->x, a->target, &terms);
 }
 
-static void run_mse_back(struct device *d, struct output *out, const void *arg)
+static void run_squares_back(struct device *d, struct output *out, const void *arg)
 {
 	const struct loss_args *a = arg;
+	const struct loss_terms terms = { LOSS_L2, a->n, a->each, 1, a->weight };
 
-	cpu_backend.mse_back(d, out->data, a->dloss, a->x, a->target, a->weight, a->n, a->each, a->add);
+	cpu_backend.loss_back(d, out->data, a->dloss, a->x, a->target, &terms, a->add);
 }
 
 /* The sum is in double: what is left is the difference's rounding, 6e-8 an element and averaged, and the result's. */
-static void mse_agrees_with_double(void **state)
+static void squares_agree_with_double(void **state)
 {
 	static const struct { int n; size_t each; } shapes[] = { { 1, 1 }, { 3, 5 }, { 2, 16384 }, { 4, 130001 } };
 
@@ -39,18 +41,18 @@ static void mse_agrees_with_double(void **state)
 
 		for (size_t i = 0; i < all; i++)
 			loss[i / each] += pow((double)x[i] - target[i], 2) * weight[i / each] / each;
-		every_way(&out, 1, run_mse, &a);
+		every_way(&out, 1, run_squares, &a);
 		for (a.add = 0; a.add < 2; a.add++) {
 			for (size_t i = 0; i < all; i++)
 				dx[i] = 2 * ((double)x[i] - target[i]) * weight[i / each] * dloss[i / each] / each +
 					(a.add ? before[i] : 0);
 			out = (struct output){ all, a.add ? before : NULL, dx, 3e-7, NULL };
-			every_way(&out, 1, run_mse_back, &a);
+			every_way(&out, 1, run_squares_back, &a);
 		}
 		x[all - 1] = NAN;
 		loss[n - 1] = NAN;
 		out = (struct output){ n, NULL, loss, 2e-7, NULL };
-		every_way(&out, 1, run_mse, &a);
+		every_way(&out, 1, run_squares, &a);
 		free(loss);
 		free(dx);
 		guarded_free(x);
@@ -134,7 +136,7 @@ static void adamw_agrees_with_double(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(mse_agrees_with_double), cmocka_unit_test(sum_of_squares),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(squares_agree_with_double), cmocka_unit_test(sum_of_squares),
 					    cmocka_unit_test(adamw_agrees_with_double) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

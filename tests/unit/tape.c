@@ -129,7 +129,7 @@ static struct tensor *forward(struct tape *t, const struct network *n)
 
 	for (int i = 0; i < BLOCKS; i++)
 		x = tape_block(t, block_forward, &n->block[i], &x, 1);
-	return op_mse(t, x, target, weight->data);
+	return op_loss(t, x, target, &(struct loss_terms){ .weight = weight->data });
 }
 
 static void forget(struct network *n)
