@@ -221,7 +221,7 @@ static void check_module(const struct adapter_module *m, const float *host, cons
 	memset(g, 0, sizeof(g));
 	memset(dx, 0, sizeof(dx));
 	reference(w, all, x, dy, NULL, g, dx);
-	loss = op_mse(t, out, &goal, weights);
+	loss = op_loss(t, out, &goal, &(struct loss_terms){ .weight = weights });
 	tape_backward(t, loss, 1);
 	assert_near(what, got, dx, N * PIXELS * IN, TOLERANCE);
 	check_gradients(m, host, g, what);
