@@ -1,3 +1,4 @@
+/* Parsing the lists of kohya's 23 blocks. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +38,8 @@ static int list(const char *what, const char *text, double high, double *out, st
 	int n = numbers(what, text, 0, high, out, UNET_BLOCKS, e);
 
 	if (n >= 0 && n != UNET_BLOCKS)
-		return fail(e, EXIT_USAGE, "%s: %d numbers, SDXL's UNet has %d blocks (embeddings, 9 input, 3 middle, 9 output, out)", what, n,
-			    UNET_BLOCKS);
+		return fail(e, EXIT_USAGE, "%s: %d numbers, SDXL's UNet has %d blocks (embeddings, 9 input, 3 middle, "
+					   "9 output, out)", what, n, UNET_BLOCKS);
 	return n < 0 ? -1 : 0;
 }
 
@@ -51,7 +52,8 @@ static double reverse_linear(double x)  { return 1 - x; }
 static double zeros(double x)           { return 0; }
 
 static const struct preset { const char *name; double (*at)(double x); } presets[] = {
-	{ "cosine", cosine }, { "sine", sine }, { "linear", linear }, { "reverse_linear", reverse_linear }, { "zeros", zeros },
+	{ "cosine", cosine }, { "sine", sine }, { "linear", linear }, { "reverse_linear", reverse_linear },
+	{ "zeros", zeros },
 };
 
 /* "linear" or "linear+0.25": true when text is one of them */
@@ -80,8 +82,8 @@ static int factors(const char *what, const char *text, double threshold, double 
 		return 0;
 	given = preset(text, n, out) ? n : numbers(what, text, 0, 1e6, out, n, e);
 	if (given < 0)
-		return fail(e, EXIT_USAGE, "%s: '%.60s' is neither up to %d numbers nor cosine, sine, linear, reverse_linear or zeros (or one "
-			    "of them and +X)", what, text, n);
+		return fail(e, EXIT_USAGE, "%s: '%.60s' is neither up to %d numbers nor cosine, sine, linear, "
+					   "reverse_linear or zeros (or one of them and +X)", what, text, n);
 	if (given < n)
 		warning("%s: %d numbers for %d blocks; the others count as 1", what, given, n);
 	for (int i = 0; i < given; i++)
@@ -114,8 +116,8 @@ static int read_ranks(const char *what, const char *text, int *out, struct error
 	return 0;
 }
 
-int block_plan_read(struct block_plan *p, const struct block_texts *t, int rank, double alpha, int conv_rank, double conv_alpha,
-		    struct error *e)
+int block_plan_read(struct block_plan *p, const struct block_texts *t, int rank, double alpha, int conv_rank,
+		    double conv_alpha, struct error *e)
 {
 	for (int i = 0; i < UNET_BLOCKS; i++) {
 		p->rank[i] = rank;
@@ -127,7 +129,8 @@ int block_plan_read(struct block_plan *p, const struct block_texts *t, int rank,
 	p->convolutions = conv_rank > 0 || t->conv_dims;
 	if (t->conv_alphas && !p->convolutions)
 		return fail(e, EXIT_USAGE, "conv_block_alphas needs conv_block_dims or conv_dim");
-	if (read_ranks("block_dims", t->dims, p->rank, e) < 0 || read_ranks("conv_block_dims", t->conv_dims, p->conv_rank, e) < 0)
+	if (read_ranks("block_dims", t->dims, p->rank, e) < 0 ||
+	    read_ranks("conv_block_dims", t->conv_dims, p->conv_rank, e) < 0)
 		return -1;
 	if ((t->alphas && list("block_alphas", t->alphas, 1e6, p->alpha, e) < 0) ||
 	    (t->conv_alphas && list("conv_block_alphas", t->conv_alphas, 1e6, p->conv_alpha, e) < 0))

@@ -1,6 +1,6 @@
 /*
  * lengths.h - DoRA around any kind of adapter: rows (dora.c, dora_rows.c) or columns (dora_columns.c) of W + dW are
- * scaled to given lengths.
+ * scaled to given lengths (DoRA's magnitudes).
  *
  * W' = m V / |V| with V = W + dW; the layer uses W + weight (W' - W).  The lengths m are one more part, behind the
  * kind's.  With LoRA, lengths of rows can be trained; the gradient then takes |V| as a constant (arXiv 2402.09353,

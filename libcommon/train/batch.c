@@ -1,16 +1,16 @@
-/* Batches: what a step reads. */
+/* Assembling batches: noise and targets, text or its encoded outputs, masks. */
 #include <stdlib.h>
 #include <string.h>
 #include "batch.h"
 #include "captions.h"
 
-/* A plan without latents goes by what is asked for. */
+/* Do batches have masks?  A plan without latents goes by the settings. */
 static bool masks(const struct batch_source *from)
 {
 	return from->data->set.masked || (from->data->stand_in && from->s->masked_loss);
 }
 
-/* Ids and weights for each text encoder. */
+/* Allocates ids and weights of tokens for each text encoder. */
 static void reserve_text(const struct batch_source *from, struct batch *b)
 {
 	const size_t n = (size_t)b->n * from->net->step.chunks * b->length;
@@ -62,7 +62,7 @@ static void reserve(const struct batch_source *from, struct batch *b, const stru
 	reserve_given(from, b, s);
 }
 
-/* words: of this visit, given up; NULL: they are encoded. */
+/* words: of this visit, freed here; NULL: the text is encoded. */
 static void put_text(const struct batch_source *from, struct batch *b, int i, char *words,
 		     const struct latent_sample *s)
 {

@@ -1,5 +1,7 @@
 /*
- * batch.h - assembles what a step reads: latents with noise, targets, timesteps, text, masks.
+ * batch.h - assembles the batch of a step: latents with noise, targets, timesteps, text, masks.
+ *
+ * A step is one update of the optimizer.  It has one batch or, with gradient accumulation, several micro-batches.
  */
 #ifndef TRAIN_BATCH_H
 #define TRAIN_BATCH_H
@@ -18,14 +20,14 @@ struct batch_source {
 /* These samples as micro-batch i of the step that comes next.  A batch's buffers are reused. */
 void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro,
 		struct batch *b);
-/* One sample without any draw: its mean as latent, its first caption;
- * noisy, target, timestep and weight are the caller's. */
+/* A batch of one sample without random draws: its mean as latent, its first caption.  The caller fills in noisy,
+ * target, timestep and weight. */
 void batch_make_still(const struct batch_source *from, uint32_t sample, struct batch *b);
-/* Zeros of such a batch's shape, to learn what a step takes. */
+/* A batch of zeros of this shape, to measure a step. */
 void batch_make_blank(const struct batch_source *from, const struct batch_shape *s, struct batch *b);
 void batch_free(struct batch *b);
 
-/* A step of each shape on a dry tape: its activations are the arena's exact size. */
+/* Runs a step of each shape on a dry tape, and sets the bytes of its activations. */
 void batch_measure(const struct batch_source *from, struct batch_shape *shapes, size_t count);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * data.h - what a run is trained on: the latents, in which order they come, and their captions.
+ * data.h - the data of a run: the latents, their order, and their captions.
  *
- * Must not know networks, objectives or the output folder.  Which step it is, is told by a struct caption_visit.
+ * Must not know networks, objectives or the output folder.  A struct caption_visit tells which step it is.
  */
 #ifndef TRAIN_DATA_H
 #define TRAIN_DATA_H
@@ -13,18 +13,18 @@
 
 struct run_data {
 	struct train_settings *s;
-	struct latent_set set;          /* what is trained on; behind it in memory lies what is held out */
+	struct latent_set set;          /* the samples that are trained on; those held out follow in memory */
 	size_t held_out;
 	bool headers_only;              /* latents are looked at, not read: samples have no payload */
 	bool stand_in;                  /* no latents: samples without payload, made of the settings or of a report */
 	struct order *order;
 	struct captions *captions;  /* words of each sample and visit; NULL: not opened */
 	bool replaying;                 /* --replay-step, once memory was measured */
-	uint32_t *replayed;             /* then: every sample of the data, in order */
+	uint32_t *replayed;             /* when replaying: every sample of the data, in order */
 };
 
-/* Latent tars, or what stands in for them where nothing is trained.  What is held out is put behind the rest, sizes are
- * checked against the model's, the order is made. */
+/* Reads latent tars, or makes stand-ins for them where nothing is trained.  Moves what is held out behind the rest,
+ * checks sizes against the model's, and makes the order. */
 int data_open(struct run_data *d, struct model_files *files, uint64_t seed, const char *const *latents, size_t count,
 	      struct error *e) MUST_CHECK;
 /* Another order of the same samples, as other settings have it.  s->batch_size becomes that of the largest batch, which
@@ -36,26 +36,25 @@ void data_free(struct run_data *d);
 /* data_hold_out.c */
 int data_hold_out(struct run_data *d, uint64_t seed, struct error *e) MUST_CHECK;
 
-/* data_stand_in.c: a sample of each bucket of the settings, with as many visits as fill a batch; or the pictures of a
- * report of lora-prep, each with its bucket and repeats: the run's length and batches are then those of the run to
- * be. */
+/* data_stand_in.c: one sample for each bucket of the settings, with as many visits as fill a batch; or the pictures of
+ * a report of lora-prep, each with its bucket and repeats, which give the length and the batches of the future run. */
 int data_from_buckets(struct run_data *d, const struct model_config *c, struct error *e) MUST_CHECK;
 int data_from_report(struct run_data *d, const struct model_config *c, struct error *e) MUST_CHECK;
 
-/* data_origin.c: latents of another VAE or other text encoders are refused, or said */
+/* data_origin.c: refuses latents of another VAE or other text encoders, or warns of them */
 int data_check_origin(const struct run_data *d, struct model_files *files, struct error *e) MUST_CHECK;
 
-/* data_visit.c: what a step sees.  item counts its samples over all its batches, so that accumulation draws the same
- * numbers as one large batch. */
+/* data_visit.c: the samples of a step.  item numbers them over all its micro-batches, so that gradient accumulation
+ * draws the same numbers as one large batch. */
 /* --replay-step: from now on the data are one step's, whose batches the samples' numbers tell apart. */
 int data_begin_replay(struct run_data *d, struct error *e) MUST_CHECK;
 struct order_place data_place(const struct run_data *d, long step);     /* step: from 0 */
 struct order_batch data_batch(struct run_data *d, const struct order_place *place, int micro);
 struct caption_visit data_visit(const struct run_data *d, uint64_t seed, long step, long total, uint32_t item);
-/* A sample as this visit sees it: mirrored or not, one of its captions.  It borrows the data's memory. */
+/* A sample for one visit: mirrored or not, with one of its captions.  It borrows the data's memory. */
 struct latent_sample data_drawn(const struct run_data *d, uint32_t sample, const struct caption_visit *v);
 
-/* Each shape of batch that the order gives, and what such a step takes once it was measured (networks.h); malloced. */
+/* The shapes of batches that the order gives, with the memory of a step once it was measured (batch.h); malloced. */
 struct batch_shape {
 	int n, h, w;
 	uint32_t sample;                /* one of its samples */

@@ -1,5 +1,4 @@
-/* What a step sees of the data: which samples, each mirrored or not and with one of its captions;
- * and what shapes its batches have. */
+/* The samples of a step, each mirrored or not and with one of its captions; and the shapes of batches. */
 #include <stdlib.h>
 #include <string.h>
 #include "../base/philox.h"
@@ -36,7 +35,7 @@ struct latent_sample data_drawn(const struct run_data *d, uint32_t sample, const
 	return s;
 }
 
-/* ---- a step that is repeated: a sample's key is its number in the step, and so tells its batch ---- */
+/* ---- --replay-step: a sample's key is its number in the step, which tells its batch ---- */
 
 static int batch_of(const struct run_data *d, size_t sample)
 {
@@ -93,7 +92,7 @@ struct caption_visit data_visit(const struct run_data *d, uint64_t seed, long st
 	return (struct caption_visit){ seed, place.epoch, (uint32_t)step, item, total };
 }
 
-/* ---- in all ---- */
+/* ---- all steps ---- */
 
 static bool seen_before(const struct batch_shape *seen, size_t count, const struct batch_shape *s)
 {

@@ -1,6 +1,7 @@
+/* Forward and backward of one batch: text encoders, UNet, loss. */
 #include "step.h"
 
-/* Captions to what the UNet reads. */
+/* Runs the text encoders on the captions' tokens, for the UNet's inputs. */
 static void run_text(struct tape *t, const struct networks *net, const struct batch *b, struct unet_input *in)
 {
 	struct chunk_batch texts = { .n = b->n, .chunks = net->chunks ? net->chunks : 1, .skip = net->skip };

@@ -1,7 +1,8 @@
 /*
- * step.h - one forward and backward pass of training: a batch in, losses and gradients out.
+ * step.h - forward and backward of one batch: from a batch to losses and gradients.
  *
- * Owns the wiring of text encoders, UNet and loss.  Must not know where batches come from or what happens to gradients.
+ * Owns the connection of text encoders, UNet and loss.  Must not know where batches come from or what happens to
+ * gradients.
  */
 #ifndef TRAIN_STEP_H
 #define TRAIN_STEP_H
@@ -11,7 +12,7 @@
 
 struct networks {
 	const struct unet *unet;
-	const struct text_encoders *text;       /* none loaded: the batch brings what they would have made */
+	const struct text_encoders *text;       /* where none is loaded, the batch holds their outputs */
 	int chunks;                     /* of a caption; 0: 1 */
 	int skip;                       /* the state of the text encoders that is read, as in struct chunk_batch */
 };
@@ -25,7 +26,7 @@ struct batch {
 	enum loss_kind loss_kind;
 	float *loss_c;                  /* [n]; huber and smooth l1 */
 	float *mask;                    /* [n,h,w]; NULL: all 1 */
-	struct conditioning given;      /* what the UNet reads that no text encoder makes in this step */
+	struct conditioning given;      /* inputs of the UNet that no text encoder makes in this step */
 	int length;                     /* tokens a chunk, when the text encoders run: */
 	int32_t *ids[TEXT_ENCODERS];    /* [n,chunks,length] for each of them */
 	float *weights[TEXT_ENCODERS];  /* of each token; NULL: all 1 */
@@ -34,8 +35,8 @@ struct batch {
 /* Loss of each sample, [n,1,1,1]: weight * mean loss.  *prediction (may be NULL): the UNet's output. */
 struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b,
 			    struct tensor **prediction);
-/* Forward, then backward of (mean over the batch) * share into the adapters' gradients.  loss host [n].  share: 1 /
- * accumulation steps.  Resets the tape first. */
+/* Resets the tape, runs forward, and runs backward of (mean loss of the batch) * share into the adapters' gradients.
+ * loss: host, [n].  share: 1 / micro-batches of a step. */
 void step_run(struct tape *t, const struct networks *net, const struct batch *b, float share, float *loss);
 
 #endif

@@ -471,7 +471,7 @@ static const struct testcase special[] = {
 enum { USUAL_WIDTH = 64, EVERY = 3, MOST = 4 << 20, QUICK_EVERY = 4, QUICK_MOST = 1 << 20, MANY = 8 };
 
 /* Every length with every other, of SDXL's width; every third such pair, not always the same, of the other widths:
- * small ones alone of 512, whose way back takes the stand-in long. */
+ * small ones alone of 512, whose backward takes the stand-in long. */
 static void run_grid(struct rig *r)
 {
 	static const int lengths[] = { 1, 31, 33, 77, 128, 200 }, widths[] = { 8, 40, 64, 80, 128, 160, 512 };

@@ -1,6 +1,6 @@
-/* Adapters of the small model's layers.  A line of the input is a tensor, "NAME DTYPE SIDE SIDE ..." (its values are small numbers), or "=KEY=VALUE" of
- * the header, or "+TEXT" of adapter_config.json beside the file.  A file that opens has modules whose shapes fit their layers and whose
- * scale is a number. */
+/* Adapters of the small model's layers.  A line of the input is a tensor, "NAME DTYPE SIDE SIDE ..." (its values are
+ * small numbers), or "=KEY=VALUE" of the header, or "+TEXT" of adapter_config.json beside the file.  A file that opens
+ * has modules whose shapes fit their layers and whose scale is a number. */
 #include <math.h>
 #include "fuzz.h"
 #include "../../libcommon/io/publish.h"
@@ -70,7 +70,8 @@ static void check_module(const struct adapter_file *a, const struct file_module 
 
 		HOLDS(!m->form.part[p].n || m->part[p]);
 		HOLDS(x || !m->part[p] || e.code == EXIT_INPUT);
-		HOLDS(!m->form.part[p].n || m->part[p]->bytes == part_count(&m->form.part[p]) * dtype_size(m->part[p]->dtype));
+		HOLDS(!m->form.part[p].n ||
+		      m->part[p]->bytes == part_count(&m->form.part[p]) * dtype_size(m->part[p]->dtype));
 		free(x);
 	}
 	HOLDS(adapter_file_module(a, m->layer));

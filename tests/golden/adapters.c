@@ -153,8 +153,9 @@ static const char *unet_layer(const struct subject_adapter *x, const char *modul
 	return i < 0 || x->s.p.layers.layer[i].component != COMPONENT_UNET ? NULL : x->s.p.layers.layer[i].name;
 }
 
-/* delta.MODULE: what the merged model's weight is more than the model's.  An update far below the weight loses digits in the sum, which is
- * rounded to F32: so does the one that is wanted, and the difference of both sums is what counts. */
+/* delta.MODULE: what the merged model's weight is more than the model's.  An update far below the weight loses digits
+ * in the sum, which is rounded to F32: so does the one that is wanted, and the difference of both sums is what
+ * counts. */
 static void compare_delta(struct subject_adapter *x, const char *model, const char *merged, const char *name)
 {
 	const char *layer = unet_layer(x, name + strlen("delta."));

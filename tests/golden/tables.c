@@ -34,8 +34,8 @@ static void check_ranks(const json_t *row, size_t *count, size_t *wrong)
 
 	for (size_t i = 0; i < json_array_size(ranks); i++) {
 		*count += 1;
-		*wrong += rank_at(&m, rank, json_number_value(json_array_get(at,
-			i))) != json_integer_value(json_array_get(ranks, i));
+		*wrong += rank_at(&m, rank, json_number_value(json_array_get(at, i))) !=
+			json_integer_value(json_array_get(ranks, i));
 	}
 }
 

@@ -1,4 +1,4 @@
-/* Kronecker's product and its way back against double precision. */
+/* Kronecker's product, forward and backward, against double precision. */
 #include "cpu_reference.h"
 
 /* One product of two floats and a scale: two roundings.  Sums are taken in double. */

@@ -1,4 +1,5 @@
-/* The plan against what a run really asks of a device that counts, byte for byte; and what an allocator makes of pieces. */
+/* The plan against what a run really asks of a device that counts, byte for byte;
+ * and what an allocator makes of pieces. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -55,8 +56,9 @@ static struct latent_sample sample(int i, const struct model_config *c)
 static void add_sample(struct tar_writer *w, int i, const struct model_config *c)
 {
 	struct latent_sample s = sample(i, c);
-	char *text = xprintf("{\"captions\": [\"a robot\"], \"repeats\": 1, \"weight\": 1, \"regularization\": false, \"original\": [64, 64],"
-			     " \"bucket\": [%d, %d], \"crop\": [0, 0]}", buckets[i][0], buckets[i][1]);
+	char *text = xprintf("{\"captions\": [\"a robot\"], \"repeats\": 1, \"weight\": 1, \"regularization\": false, "
+			     "\"original\": [64, 64], \"bucket\": [%d, %d], \"crop\": [0, 0]}", buckets[i][0],
+			     buckets[i][1]);
 	json_t *source = json_loads(text, 0, NULL);
 	struct json_out fields = { 0 };
 	struct tar_member member[2];
@@ -130,7 +132,8 @@ static int counting_prepare(struct device *d, struct weight *w, const void *host
 /* Addresses that products write to, one after another, as one number */
 static uint64_t trace;
 
-static void traced_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows)
+static void traced_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+			  int rows)
 {
 	trace = trace * 1099511628211u + (uintptr_t)y + (uintptr_t)x * 31;
 	cpu_backend.linear(d, y, x, w, bias, rows);
@@ -182,7 +185,8 @@ static size_t sum(const struct plan *p, enum plan_class first, enum plan_class l
 	return bytes;
 }
 
-/* The same addresses every time, so that it can be captured and replayed; and nothing is taken from the device on the way. */
+/* The same addresses every time, so that it can be captured and replayed;
+ * and nothing is taken from the device on the way. */
 static void check_step_twice(struct run *r, struct batch *b)
 {
 	const size_t before = asked;
@@ -199,7 +203,8 @@ static void check_step_twice(struct run *r, struct batch *b)
 	assert_int_equal(asked, before);
 }
 
-/* A real step of every shape on an arena of exactly the bytes that the plan says; with a line less it would end the program. */
+/* A real step of every shape on an arena of exactly the bytes that the plan says;
+ * with a line less it would end the program. */
 static void check_steps(struct run *r, const struct plan *p)
 {
 	const struct batch_source from = { r->s, &r->data, &r->net, &r->course.objective };
@@ -285,7 +290,8 @@ static void unet_alone(void **state)
 {
 	check("--network-train-unet-only --train-batch-size 2");
 	check("--network-train-unet-only --train-batch-size 2 --gradient-checkpointing");
-	check("--network-train-unet-only --gradient-checkpointing --gradient-accumulation-steps 2 --optimizer-type AdamW8bit");
+	check("--network-train-unet-only --gradient-checkpointing --gradient-accumulation-steps 2 "
+	      "--optimizer-type AdamW8bit");
 	check("--network-train-unet-only --dora --conv-dim 2 --ema-decay 0.9");
 }
 
@@ -293,11 +299,11 @@ static void unet_alone(void **state)
 static void other_kinds(void **state)
 {
 	check("--network-train-unet-only --network-module networks.loha --conv-dim 2 --train-batch-size 2");
-	check("--network-train-unet-only --network-module lycoris.kohya --network-args algo=loha --network-args use_tucker=True "
-	      "--gradient-checkpointing");
+	check("--network-train-unet-only --network-module lycoris.kohya --network-args algo=loha "
+	      "--network-args use_tucker=True --gradient-checkpointing");
 	check("--network-module networks.lokr --network-args factor=4 --gradient-checkpointing --ema-decay 0.9");
-	check("--network-train-unet-only --network-module lycoris.kohya --network-args algo=lokr --network-args decompose_both=True "
-	      "--network-args use_tucker=True --network-args factor=2");
+	check("--network-train-unet-only --network-module lycoris.kohya --network-args algo=lokr "
+	      "--network-args decompose_both=True --network-args use_tucker=True --network-args factor=2");
 	check("--network-train-unet-only --network-args use_tucker=True --conv-dim 2");
 }
 
@@ -305,7 +311,8 @@ static void everything(void **state)
 {
 	check("--train-batch-size 2 --conv-dim 2 --optimizer-type Prodigy");
 	check("--gradient-checkpointing --conv-dim 2 --ema-decay 0.9 --optimizer-type Adafactor --network-dropout 0.1");
-	check("--network-train-text-encoder-only --gradient-checkpointing --optimizer-type AdamWScheduleFree --loss-type huber");
+	check("--network-train-text-encoder-only --gradient-checkpointing --optimizer-type AdamWScheduleFree "
+	      "--loss-type huber");
 }
 
 /* An adapter that is frozen has no gradients and no state. */
@@ -317,7 +324,8 @@ static void base_adapters(void **state)
 /* The fewest checkpoints that fit a limit: one less does not. */
 static void as_much_as_fits(void **state)
 {
-	char line[] = "--network-train-unet-only --gradient-checkpointing auto", *latents = path_join(folder, "latents.tar");
+	char line[] = "--network-train-unet-only --gradient-checkpointing auto";
+	char *latents = path_join(folder, "latents.tar");
 	struct plan most, least, p;
 	struct workload work;
 	struct error e;
@@ -357,8 +365,8 @@ static void as_much_as_fits(void **state)
 static void amounts_of_memory(void **state)
 {
 	static const struct { const char *text; size_t bytes; } good[] = {
-		{ "12GiB", 12ul << 30 }, { "12 GiB", 12ul << 30 }, { "12G", 12ul << 30 }, { "11.5gib", 23ul << 29 }, { "12GB", 12000000000 },
-		{ "512MiB", 512 << 20 }, { "1e9", 1000000000 }, { "4096", 4096 },
+		{ "12GiB", 12ul << 30 }, { "12 GiB", 12ul << 30 }, { "12G", 12ul << 30 }, { "11.5gib", 23ul << 29 },
+		{ "12GB", 12000000000 }, { "512MiB", 512 << 20 }, { "1e9", 1000000000 }, { "4096", 4096 },
 	};
 	static const char *const bad[] = { "", "GiB", "12Gx", "-1GiB", "0", "nan", "inf", "1e99", "12 13" };
 	struct error e;
@@ -379,7 +387,8 @@ static void amounts_of_memory(void **state)
 /* Pieces of 100 share slabs of 1000, the oldest with room first; from 400 on they are whole pages of 300. */
 static void slabs_and_pages(void **state)
 {
-	struct device *d = dry_device_new(&(struct dry_rules){ .align = 100, .own = 400, .page = 300, .slab = 1000, .hosts = true });
+	struct device *d = dry_device_new(&(struct dry_rules){ .align = 100, .own = 400, .page = 300, .slab = 1000,
+							       .hosts = true });
 	struct weight w = { .dtype = DTYPE_F16, .out = 10, .in = 15, .kh = 1, .kw = 1, .on_host = true };
 
 	dry_backend.alloc(d, 300);
@@ -422,8 +431,9 @@ static int remove_latents(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(unet_alone), cmocka_unit_test(other_kinds), cmocka_unit_test(everything), cmocka_unit_test(base_adapters), cmocka_unit_test(as_much_as_fits),
-		cmocka_unit_test(amounts_of_memory), cmocka_unit_test(slabs_and_pages),
+		cmocka_unit_test(unet_alone), cmocka_unit_test(other_kinds), cmocka_unit_test(everything),
+		cmocka_unit_test(base_adapters), cmocka_unit_test(as_much_as_fits), cmocka_unit_test(amounts_of_memory),
+		cmocka_unit_test(slabs_and_pages),
 	};
 
 	return cmocka_run_group_tests(tests, make_latents, remove_latents);

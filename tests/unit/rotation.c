@@ -1,4 +1,4 @@
-/* Small rotations against written-out powers and equations, the way back against finite differences. */
+/* Small rotations against written-out powers and equations, backward against finite differences. */
 #include "cpu_reference.h"
 
 /* Rows are sums of `size` products; matrices and their gradients are taken in double and rounded once or twice. */

@@ -22,7 +22,7 @@ enum { BATCH = 3, LENGTH = 5, WIDTH = 24, HIDDEN = 40, RANK = 3, BLOCKS = 3 };
 static const struct backend *be;
 static struct device *device;
 
-/* x + down(gelu(up(norm(x)))), adapters on both; the first block's are frozen, so that it needs no way back */
+/* x + down(gelu(up(norm(x)))), adapters on both; the first block's are frozen, so that it needs no backward */
 struct block { struct norm norm; struct linear up, down; struct branch up_lora, down_lora; };
 struct network { struct block block[BLOCKS]; float x[BATCH * LENGTH * WIDTH], target[BATCH * LENGTH * WIDTH],
 		 weight[BATCH]; };
