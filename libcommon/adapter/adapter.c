@@ -34,7 +34,12 @@ static void take_off(struct adapter_module *m)
 }
 
 /* What a module is made of.  value: in a device's layout; NULL: zeros. */
-struct module_values { const struct adapter_kind *kind; struct module_form form; double alpha; float *value[BRANCH_PARTS]; };
+struct module_values {
+	const struct adapter_kind *kind;
+	struct module_form form;
+	double alpha;
+	float *value[BRANCH_PARTS];
+};
 
 static void free_values(struct module_values *v)
 {
@@ -54,7 +59,8 @@ static int put_parts(struct adapter *a, struct adapter_module *m, const struct m
 	return 0;
 }
 
-static char *name_in_files(const struct module_values *v, const struct layer *l, const struct unet_config *c, const char *stem)
+static char *name_in_files(const struct module_values *v, const struct layer *l, const struct unet_config *c,
+			   const char *stem)
 {
 	const char *dialect = v->kind->dialect ? v->kind->dialect(&v->form) : NULL;
 
@@ -62,8 +68,8 @@ static char *name_in_files(const struct module_values *v, const struct layer *l,
 }
 
 /* Takes stem and name. */
-static int add_module(struct adapter *a, const struct layer *l, char *stem, char *name, const struct module_values *v, double weight,
-		      bool trainable, struct error *e)
+static int add_module(struct adapter *a, const struct layer *l, char *stem, char *name, const struct module_values *v,
+		      double weight, bool trainable, struct error *e)
 {
 	struct adapter_module *m = &a->module[a->count++];
 
@@ -145,12 +151,14 @@ static bool wanted(const struct adapter_spec *s, const struct layer *l)
 	if (!component || s->start_shapes)
 		return component;
 	if (s->kind && s->kind->takes)
-		return s->kind->takes(l->name, l->group == LAYER_CONV_SET, &(struct kind_wish){ .args = &s->args, .lycoris = s->lycoris });
+		return s->kind->takes(l->name, l->group == LAYER_CONV_SET,
+				      &(struct kind_wish){ .args = &s->args, .lycoris = s->lycoris });
 	return l->group == LAYER_TRANSFORMER ||
 	       (l->group == LAYER_CONV_SET && (s->blocks ? s->blocks->convolutions : s->conv_rank > 0));
 }
 
-/* Of their own for each module and part.  A module's first part goes by the stem alone, as in files of before there were more. */
+/* Of their own for each module and part.  A module's first part goes by the stem alone, as in files of before there
+ * were more. */
 static struct random draw(const char *stem, const struct adapter_kind *kind, int part, uint64_t seed)
 {
 	const char *suffix = part ? kind_part_suffix(kind, part) : "";
@@ -194,12 +202,16 @@ struct creation {
 
 struct shape { int rank; double alpha; };
 
-static int shape_in_block(const struct adapter_spec *s, const char *stem, bool spatial, struct shape *shape, struct error *e)
+static int shape_in_block(const struct adapter_spec *s, const char *stem, bool spatial, struct shape *shape,
+			  struct error *e)
 {
 	const int block = unet_block(stem);
 
 	if (block < 0)
-		return fail(e, EXIT_USAGE, "%s is in none of SDXL's 23 blocks; this model takes no block_dims and no block learning rates", stem);
+		return fail(
+			e, EXIT_USAGE,
+			"%s is in none of SDXL's 23 blocks; this model takes no block_dims and no block learning rates",
+			stem);
 	*shape = spatial ? (struct shape){ s->blocks->conv_rank[block], s->blocks->conv_alpha[block] } :
 			   (struct shape){ s->blocks->rank[block], s->blocks->alpha[block] };
 	if (s->blocks->lr[block] == 0)
@@ -208,7 +220,8 @@ static int shape_in_block(const struct adapter_spec *s, const char *stem, bool s
 }
 
 /* rank 0: no module here */
-static int module_shape(const struct creation *c, const struct layer *l, const char *stem, struct shape *shape, struct error *e)
+static int module_shape(const struct creation *c, const struct layer *l, const char *stem, struct shape *shape,
+			struct error *e)
 {
 	const struct adapter_spec *s = c->spec;
 	const struct weight *w = layer_weight(l);
@@ -237,26 +250,35 @@ static bool same_form(const struct module_form *a, const struct module_form *b)
 }
 
 /* The file's module is what this run would make. */
-static int check_form(const struct creation *c, const struct file_module *m, const struct module_form *own, struct error *e)
+static int check_form(const struct creation *c, const struct file_module *m, const struct module_form *own,
+		      struct error *e)
 {
 	const struct adapter_spec *s = c->spec;
 
 	if (m->kind != c->kind)
-		return fail(e, EXIT_USAGE, "%s: '%.200s' is a %s, and a %s would be trained; set network_module to the file's", s->start,
-			    m->name, m->kind->name, c->kind->name);
+		return fail(e, EXIT_USAGE,
+			    "%s: '%.200s' is a %s, and a %s would be trained; set network_module to the file's",
+			    s->start, m->name, m->kind->name, c->kind->name);
 	if (s->start_shapes)
 		return 0;
 	if (m->form.rank != own->rank || m->alpha != own->alpha)
-		return fail(e, EXIT_USAGE, "%s: '%.200s' has rank %d and alpha %g, this run %d and %g; set network_dim and network_alpha "
-			    "to the file's, or dim_from_weights = true", s->start, m->name, m->form.rank, m->alpha, own->rank, own->alpha);
+		return fail(
+			e, EXIT_USAGE,
+			"%s: '%.200s' has rank %d and alpha %g, this run %d and %g; set network_dim and network_alpha "
+			"to the file's, or dim_from_weights = true",
+			s->start, m->name, m->form.rank, m->alpha, own->rank, own->alpha);
 	if (!same_form(own, &m->form))
-		return fail(e, EXIT_USAGE, "%s: '%.200s' has parts of other shapes than this run would make; set network_args to what it was "
-			    "made with, or dim_from_weights = true", s->start, m->name);
+		return fail(
+			e, EXIT_USAGE,
+			"%s: '%.200s' has parts of other shapes than this run would make; set network_args to what it "
+			"was made with, or dim_from_weights = true",
+			s->start, m->name);
 	return 0;
 }
 
 /* The module as the file has it. */
-static int file_values(const struct adapter_file *f, const struct file_module *m, struct module_values *v, struct error *e)
+static int file_values(const struct adapter_file *f, const struct file_module *m, struct module_values *v,
+		       struct error *e)
 {
 	*v = (struct module_values){ .kind = m->kind, .form = m->form, .alpha = m->alpha };
 	for (int i = 0; i < BRANCH_PARTS; i++) {
@@ -284,7 +306,8 @@ static void draw_values(const struct creation *c, const char *stem, struct modul
 		}
 }
 
-/* m: the file's module, or NULL.  Where the form is the same the run's own is written: a file may have other dimensions of 1. */
+/* m: the file's module, or NULL.  Where the form is the same the run's own is written: a file may have other dimensions
+ * of 1. */
 static int new_values(const struct creation *c, const struct layer *l, const char *stem, const struct file_module *m,
 		      const struct shape *shape, bool dry, struct module_values *v, struct error *e)
 {
@@ -295,7 +318,8 @@ static int new_values(const struct creation *c, const struct layer *l, const cha
 	if (c->kind->form)
 		c->kind->form(&form, layer_weight(l), &wish);
 	if (!form.part[0].n && !form.part[1].n && !(m && s->start_shapes))
-		return fail(e, EXIT_USAGE, "%s has %d outputs, which network_dim %d does not divide; choose another network_dim", stem,
+		return fail(e, EXIT_USAGE,
+			    "%s has %d outputs, which network_dim %d does not divide; choose another network_dim", stem,
 			    layer_weight(l)->out, shape->rank);
 	*v = (struct module_values){ 0 };
 	if (m && (check_form(c, m, &form, e) < 0 || (!dry && file_values(c->file, m, v, e) < 0)))
@@ -309,8 +333,8 @@ static int new_values(const struct creation *c, const struct layer *l, const cha
 }
 
 /* Takes stem. */
-static int create_module(struct adapter *a, const struct layer *l, char *stem, const struct file_module *m, const struct shape *shape,
-			 const struct creation *c, struct error *e)
+static int create_module(struct adapter *a, const struct layer *l, char *stem, const struct file_module *m,
+			 const struct shape *shape, const struct creation *c, struct error *e)
 {
 	struct module_values v;
 	int status = new_values(c, l, stem, m, shape, backend_is_dry(a->be), &v, e);
@@ -349,17 +373,21 @@ static int create_modules(struct adapter *a, const struct layer_list *layers, st
 				return -1;
 		}
 	if (!a->count)
-		return fail(e, EXIT_USAGE, "nothing would be trained: no UNet and no text encoder is wanted; leave out one of the two options");
+		return fail(
+			e, EXIT_USAGE,
+			"nothing would be trained: no UNet and no text encoder is wanted; leave out one of the two "
+			"options");
 	return 0;
 }
 
 static void tell_start(const struct creation *c, const struct adapter *a)
 {
 	if (c->used < c->file->count)
-		note("%s: %zu of its %zu modules are not trained here and are left out", c->spec->start, c->file->count - c->used,
-		     c->file->count);
+		note("%s: %zu of its %zu modules are not trained here and are left out", c->spec->start,
+		     c->file->count - c->used, c->file->count);
 	if (c->used < a->count)
-		note("%s: %zu of the %zu modules that are trained are not in it and begin anew", c->spec->start, a->count - c->used, a->count);
+		note("%s: %zu of the %zu modules that are trained are not in it and begin anew", c->spec->start,
+		     a->count - c->used, a->count);
 }
 
 int adapter_leave_out(struct adapter *a, const struct branch_dropout *d, struct error *e)
@@ -375,7 +403,8 @@ int adapter_leave_out(struct adapter *a, const struct branch_dropout *d, struct 
 	return d->mask.least ? adapter_put_mask(a, e) : 0;
 }
 
-static struct adapter_file *open_start(const struct adapter_spec *spec, const struct layer_list *layers, struct error *e)
+static struct adapter_file *open_start(const struct adapter_spec *spec, const struct layer_list *layers,
+				       struct error *e)
 {
 	struct adapter_file *f = adapter_file_open(spec->start, layers, e);
 
@@ -439,7 +468,8 @@ static int load_module(struct adapter *a, const struct file_module *m, const str
 	if (status < 0)
 		return -1;
 	stem = kohya_stem(m->layer, &l->config);
-	status = add_module(a, m->layer, stem, name_in_files(&v, m->layer, &l->config, stem), &v, l->weight, l->trainable, e);
+	status = add_module(a, m->layer, stem, name_in_files(&v, m->layer, &l->config, stem), &v, l->weight,
+			    l->trainable, e);
 	free_values(&v);
 	return status;
 }

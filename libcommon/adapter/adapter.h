@@ -1,8 +1,8 @@
 /*
  * adapter.h - adapters: made new or loaded from a file, hung onto a network's layers, saved in kohya's form.
  *
- * Owns ranks, alphas, initial values and the parameters' memory, of any kind (kind.h).  Key names are keys.h's, metadata metadata.h's.  Must
- * not know the training loop.
+ * Owns ranks, alphas, initial values and the parameters' memory, of any kind (kind.h).  Key names are keys.h's,
+ * metadata metadata.h's.  Must not know the training loop.
  */
 #ifndef ADAPTER_H
 #define ADAPTER_H
@@ -47,22 +47,26 @@ struct adapter_spec {
 	const struct block_plan *blocks;        /* the UNet's ranks and alphas block by block; NULL: all the same */
 	const char *start;      /* a file whose values modules begin with; NULL: none */
 	bool start_shapes;      /* modules, ranks and alphas are the file's */
-	bool dora;              /* with magnitudes, which begin as the norms of the rows, where the file does not say other ones */
+	/* with magnitudes, which begin as the norms of the rows, where the file does not say other ones */
+	bool dora;
 	struct branch_dropout dropout;            /* what to leave out in training: chances and seed */
-	bool borrow_grads;      /* no memory for gradients: the tape lends it, from one batch's way back to the next batch */
+	/* no memory for gradients: the tape lends it, from one batch's way back to the next batch */
+	bool borrow_grads;
 };
 
-/* New modules on the layers that the spec wants.  Values are drawn as the kind's form says, a LoRA's down from U(-b, b) with b = 1/sqrt(fan
- * in), from Philox keyed by (seed, CRC-32C of the stem): independent of which other modules exist.  Trainable. */
+/* New modules on the layers that the spec wants.  Values are drawn as the kind's form says, a LoRA's down from U(-b, b)
+ * with b = 1/sqrt(fan in), from Philox keyed by (seed, CRC-32C of the stem): independent of which other modules exist.
+ * Trainable. */
 struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
 			       const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
 /* What shall be left out in training from now on: chances, seed, a mask of ranks. */
 int adapter_leave_out(struct adapter *a, const struct branch_dropout *d, struct error *e) MUST_CHECK;
-/* A batch of training begins: from here on things are left out, if any shall be.  The end: everything is there again. */
+/* A batch of training begins: from here on things are left out, if any shall be.  The end: everything is there
+ * again. */
 void adapter_training(struct adapter *a, uint32_t step, uint32_t batch, const float *timestep, int samples);
 void adapter_training_ends(struct adapter *a);
-/* kohya's scale_weight_norms: a module whose update dW has a Frobenius norm above max is scaled down to it, all its parts alike.  Norms as they
- * are then. */
+/* kohya's scale_weight_norms: a module whose update dW has a Frobenius norm above max is scaled down to it, all its
+ * parts alike.  Norms as they are then. */
 struct norm_facts { size_t scaled; double mean, greatest; };
 struct norm_facts adapter_limit_norms(struct adapter *a, double max);
 /* Load a file and hang it onto the layers.  A module without a layer, a shape that does not fit, a lone lora_down, a

@@ -22,13 +22,16 @@ static int refuse_method(const char *path, const char *name, const char *method,
 static int put_tensor(const struct safetensors *s, const struct safetensor *t, const struct key_part *part,
 		      struct file_module *m, struct error *e)
 {
-	const struct safetensor **slot = part->part == PART_ALPHA ? &m->alpha_tensor : part->part == PART_LENGTHS ? &m->lengths :
-					 &m->part[part->part];
+	const struct safetensor **slot = part->part == PART_ALPHA     ? &m->alpha_tensor
+					 : part->part == PART_LENGTHS ? &m->lengths
+								      : &m->part[part->part];
 	struct key_part same;
 
 	if (part->kind && m->kind && m->kind != part->kind)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' belongs to a %s on a layer that has a %s already; the file mixes two adapters",
-			    s->path, t->name, part->kind->name, m->kind->name);
+		return fail(
+			e, EXIT_INPUT,
+			"%s: '%.200s' belongs to a %s on a layer that has a %s already; the file mixes two adapters",
+			s->path, t->name, part->kind->name, m->kind->name);
 	if (*slot)
 		return fail(e, EXIT_INPUT,
 			    "%s: '%.200s' and '%.200s' are the same tensor of one layer; the file mixes two dialects",
@@ -91,9 +94,14 @@ static int settle(struct alpha_sources *sources, struct file_module *m, struct e
 
 static int read_alpha(struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
-	const struct alpha_question q = { .name = m->name, .length = strlen(m->name), .component = m->layer->component,
-					  .path = m->layer->name, .tensor = m->alpha_tensor, .lengths = m->lengths != NULL,
-					  .rank = m->form.rank, .none = m->kind->no_alpha };
+	const struct alpha_question q = { .name = m->name,
+					  .length = strlen(m->name),
+					  .component = m->layer->component,
+					  .path = m->layer->name,
+					  .tensor = m->alpha_tensor,
+					  .lengths = m->lengths != NULL,
+					  .rank = m->form.rank,
+					  .none = m->kind->no_alpha };
 	struct module_alpha alpha;
 
 	if (alpha_of(sources, &q, &alpha, e) < 0)
@@ -130,11 +138,12 @@ static bool says_output(const struct safetensors *s, bool *says)
 	*says = own || lycoris;
 	if (own)
 		return strcmp(own, "output") == 0;
-	return lycoris && (lycoris = strchr(lycoris, ':')) && (!strncmp(lycoris, ": \"True\"", 8) || !strncmp(lycoris, ": true", 6));
+	return lycoris && (lycoris = strchr(lycoris, ':')) &&
+	       (!strncmp(lycoris, ": \"True\"", 8) || !strncmp(lycoris, ": true", 6));
 }
 
-/* [out,1] or [1,in], both with the kernel's dimensions behind.  A row of numbers belongs to what it has the length of; where the layer is
- * square, to the outputs if its name is PEFT's, and else the metadata must say. */
+/* [out,1] or [1,in], both with the kernel's dimensions behind.  A row of numbers belongs to what it has the length of;
+ * where the layer is square, to the outputs if its name is PEFT's, and else the metadata must say. */
 static int check_lengths(const struct safetensors *s, struct file_module *m, const struct weight *w, struct error *e)
 {
 	const struct safetensor *t = m->lengths;
@@ -143,7 +152,8 @@ static int check_lengths(const struct safetensors *s, struct file_module *m, con
 	if (!t)
 		return 0;
 	if (!is_float(t->dtype))
-		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, t->name, dtype_name(t->dtype));
+		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, t->name,
+			    dtype_name(t->dtype));
 	if (is_vector(t, w->out, 1) && !(w->out == 1 && w->in == 1))
 		return 0;
 	m->by_input = is_vector(t, 1, w->in);
@@ -154,9 +164,11 @@ static int check_lengths(const struct safetensors *s, struct file_module *m, con
 	output = says_output(s, &says);
 	peft = !strstr(t->name, ".dora_scale");
 	if (w->out == w->in && !says && !peft)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' is a DoRA's row of %lld lengths on a square layer, and nothing says whether they "
-			    "are of its outputs or its inputs; use a file with the shape [out,1] or [1,in]", s->path, t->name,
-			    (long long)t->shape[0]);
+		return fail(
+			e, EXIT_INPUT,
+			"%s: '%.200s' is a DoRA's row of %lld lengths on a square layer, and nothing says whether they "
+			"are of its outputs or its inputs; use a file with the shape [out,1] or [1,in]",
+			s->path, t->name, (long long)t->shape[0]);
 	m->by_input = w->out == w->in ? !peft && !output : t->shape[0] == w->in;
 	return 0;
 }
@@ -165,8 +177,8 @@ static int check_types(const struct safetensors *s, const struct file_module *m,
 {
 	for (int i = 0; i < BRANCH_PARTS; i++)
 		if (m->part[i] && !is_float(m->part[i]->dtype))
-			return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, m->name,
-				    dtype_name(m->part[i]->dtype));
+			return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path,
+				    m->name, dtype_name(m->part[i]->dtype));
 	return 0;
 }
 
@@ -179,7 +191,8 @@ static int incomplete(const struct safetensors *s, const struct file_module *m, 
 	return -1;
 }
 
-static int check_module(const struct safetensors *s, struct alpha_sources *sources, struct file_module *m, struct error *e)
+static int check_module(const struct safetensors *s, struct alpha_sources *sources, struct file_module *m,
+			struct error *e)
 {
 	const struct weight *w = layer_weight(m->layer);
 	int missing;

@@ -16,7 +16,11 @@ static void put_part(const struct adapter *a, const struct adapter_module *m, in
 	part_to_file(file, device, p);
 	free(device);
 	*t = (struct safetensors_out){
-		.name = xprintf("%s.%s", m->name, adapter_part_suffix(m, i)), .dtype = DTYPE_F32, .dims = p->dims, .data = file, .floats = true,
+		.name = xprintf("%s.%s", m->name, adapter_part_suffix(m, i)),
+		.dtype = DTYPE_F32,
+		.dims = p->dims,
+		.data = file,
+		.floats = true,
 	};
 	for (int k = 0; k < 4; k++)
 		t->shape[k] = p->shape[k];

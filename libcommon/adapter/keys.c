@@ -37,7 +37,8 @@ static const struct dialect dialects[] = {
 };
 #define DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
 
-/* What ends the names of an adapter's tensors beside the kinds' own endings.  The first row that fits decides, so longer ones stand first. */
+/* What ends the names of an adapter's tensors beside the kinds' own endings.  The first row that fits decides, so
+ * longer ones stand first. */
 static const struct suffix { const char *text; int part; const char *method; } suffixes[] = {
 	{ "lora_magnitude_vector.default.weight", PART_LENGTHS, "DoRA" },
 	{ "lora_magnitude_vector.weight", PART_LENGTHS, "DoRA" },
@@ -312,7 +313,8 @@ int adapter_key_component(const char *tensor_name, const char **dialect)
 	return -1;
 }
 
-/* A whole pipeline's names keep the model's in PEFT's eyes, "unet.down_blocks...."; its patterns fit the end of a name. */
+/* A whole pipeline's names keep the model's in PEFT's eyes, "unet.down_blocks...."; its patterns fit the end of a
+ * name. */
 char *adapter_key_path(const char *module_name)
 {
 	static const char peft[] = "base_model.model.";
@@ -325,7 +327,9 @@ char *adapter_key_path(const char *module_name)
 
 		for (int i = 0; i < 3; i++)
 			if (starts(module_name, prefix[i]))
-				return d->separator == '.' && d->blocks == DIFFUSERS ? xstrdup(module_name + strlen(prefix[i])) : NULL;
+				return d->separator == '.' && d->blocks == DIFFUSERS
+					       ? xstrdup(module_name + strlen(prefix[i]))
+					       : NULL;
 	}
 	return strchr(module_name, '.') ? xstrdup(module_name) : NULL;
 }

@@ -1,7 +1,8 @@
 /*
  * keys.h - what every dialect calls a layer.
  *
- * Rules as data: one row a dialect.  What ends a tensor's name is its kind's (kind.h), lengths', or another method's.  Must not know tensors.
+ * Rules as data: one row a dialect.  What ends a tensor's name is its kind's (kind.h), lengths', or another method's.
+ * Must not know tensors.
  */
 #ifndef ADAPTER_KEYS_H
 #define ADAPTER_KEYS_H
@@ -9,11 +10,11 @@
 #include "../model/layers.h"
 #include "kind.h"
 
-/* kohya's stem of a layer, malloced.  SDXL: te1 "lora_te1_" + HF name, te2 "lora_te2_", unet "lora_unet_" + SGM name, dots to
- * underscores; another family: the dialect of its row. levels and resnets come from the UNet's config. */
+/* kohya's stem of a layer, malloced.  SDXL: te1 "lora_te1_" + HF name, te2 "lora_te2_", unet "lora_unet_" + SGM name,
+ * dots to underscores; another family: the dialect of its row. levels and resnets come from the UNet's config. */
 char *kohya_stem(const struct layer *l, const struct unet_config *c);
-/* The same in another dialect of the table, by its name ("peft") or by what it adds to the name of the family's own ("OFT"); the family's
- * own where that has no name for it. */
+/* The same in another dialect of the table, by its name ("peft") or by what it adds to the name of the family's own
+ * ("OFT"); the family's own where that has no name for it. */
 char *adapter_stem(const char *dialect, const struct layer *l, const struct unet_config *c);
 /* levels, attention and resnets as the layers' names show them; nothing else is set.  For code that has layers but no
  * config. */
@@ -43,7 +44,8 @@ long key_index_find(const struct key_index *k, const char *tensor_name, struct k
 size_t adapter_key_split(const char *tensor_name, struct key_part *part);
 /* The component by the dialects' prefixes, and the dialect; -1: none has it. */
 int adapter_key_component(const char *tensor_name, const char **dialect);
-/* A module's name as PEFT's patterns see it, malloced: without the dialect's prefix.  NULL: the dialect has no dots or SGM's blocks. */
+/* A module's name as PEFT's patterns see it, malloced: without the dialect's prefix.  NULL: the dialect has no dots or
+ * SGM's blocks. */
 char *adapter_key_path(const char *module_name);
 
 #endif

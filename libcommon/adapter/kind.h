@@ -1,10 +1,10 @@
 /*
  * kind.h - one row for each kind of adapter, and one for each way to give a weight lengths of its own.
  *
- * A module is some tensors, its parts, that make an update dW of a frozen weight W.  A kind says what the parts are called, what shapes they
- * have on a layer, how they begin, and what dW is: forward and backward on a device, row by row in double for merging.  Everything else
- * walks part[]: optimizers, states, averages, plans, files, merging and inspecting know no kind.  One file a kind, and its row in kinds.c.
- * Must not know the training loop.
+ * A module is some tensors, its parts, that make an update dW of a frozen weight W.  A kind says what the parts are
+ * called, what shapes they have on a layer, how they begin, and what dW is: forward and backward on a device, row by
+ * row in double for merging.  Everything else walks part[]: optimizers, states, averages, plans, files, merging and
+ * inspecting know no kind.  One file a kind, and its row in kinds.c. Must not know the training loop.
  */
 #ifndef ADAPTER_KIND_H
 #define ADAPTER_KIND_H
@@ -17,9 +17,11 @@
 
 /* ---- parts ---- */
 
-enum part_start { START_ZERO, START_ONE, START_UNIFORM, START_NORMAL };    /* uniform: within 1 / sqrt(fan in), as torch's layers begin */
+/* uniform: within 1 / sqrt(fan in), as torch's layers begin */
+enum part_start { START_ZERO, START_ONE, START_UNIFORM, START_NORMAL };
 
-/* One tensor of a module.  On a device it is [n,h,w,c], in a file [n,c,h,w] under the kind's suffix with the dimensions told here. */
+/* One tensor of a module.  On a device it is [n,h,w,c], in a file [n,c,h,w] under the kind's suffix with the dimensions
+ * told here. */
 struct part_form {
 	int n, h, w, c;                 /* n 0: this module has no such part */
 	int dims;                       /* in a file; 1s at the end are not looked at when reading */
@@ -42,7 +44,8 @@ struct module_form {
 struct part_form part_flat(int n, int h, int w, int c);
 /* [n,c,h,w] in a file, or [n,c] */
 struct part_form part_whole(int n, int h, int w, int c, bool four);
-/* An out and an in of a layer, and the kernel of a tensor [.,.,kh,kw] (NULL, or two dimensions: 1x1).  false: too large for one */
+/* An out and an in of a layer, and the kernel of a tensor [.,.,kh,kw] (NULL, or two dimensions: 1x1).  false: too large
+ * for one */
 bool weight_of_shape(struct weight *w, int64_t out, int64_t in, const struct safetensor *kernel);
 static inline size_t part_count(const struct part_form *p)
 {
@@ -102,7 +105,8 @@ struct adapter_kind {
 	const char *name;               /* "LoHa" */
 	const char *module;             /* kohya's network_module, "networks.loha"; NULL: none has it */
 	const char *const *algos;       /* LyCORIS' algo, up to a NULL */
-	const struct kind_suffix *suffixes;     /* up to a NULL; a part's first one is written.  What a file's tensor may end with. */
+	/* up to a NULL; a part's first one is written.  What a file's tensor may end with. */
+	const struct kind_suffix *suffixes;
 	const struct kind_arg *args;
 	struct kind_args defaults;
 	bool no_alpha;                  /* its files have none */
@@ -110,19 +114,23 @@ struct adapter_kind {
 	bool lengths;                   /* lengths of its own can be trained (DoRA) */
 	bool constants;                 /* its branch wants some */
 	/* ---- shapes ---- */
-	/* NULL: new ones are not made.  A part that a module cannot be without, without elements: the wish does not fit the layer. */
+	/* NULL: new ones are not made.  A part that a module cannot be without, without elements: the wish does not fit
+	 * the layer. */
 	void (*form)(struct module_form *f, const struct weight *w, const struct kind_wish *wish);
-	/* Of a module whose parts have these tensors (NULL: not in the file), which may be anything.  The form as the file should have it;
-	 * false: these shapes are no module on that layer.  missing: a part without which there is none, or -1. */
+	/* Of a module whose parts have these tensors (NULL: not in the file), which may be anything.  The form as the
+	 * file should have it; false: these shapes are no module on that layer.  missing: a part without which there is
+	 * none, or -1. */
 	bool (*read)(struct module_form *f, const struct weight *w, const struct safetensor *const part[BRANCH_PARTS]);
 	int (*missing)(const struct safetensor *const part[BRANCH_PARTS]);
-	/* A method without a row that writes the same names, where these are its tensors; NULL, and a result of NULL: there is none. */
+	/* A method without a row that writes the same names, where these are its tensors; NULL, and a result of NULL:
+	 * there is none. */
 	const char *(*other)(const struct safetensor *const part[BRANCH_PARTS]);
 	/* What else a module of a file is, by more than its shapes: number[] of the form.  NULL: nothing. */
 	int (*settle)(struct module_form *f, const struct weight *w, const struct kind_source *s, struct error *e);
 	/* What a file of it must say in its metadata, so that settle() finds it again; NULL: nothing. */
 	void (*tell)(const struct module_form *f, struct metadata_list *list);
-	/* How its modules are named when they are written, as adapter_stem() of keys.h wants it; NULL, and a result of NULL: as kohya's. */
+	/* How its modules are named when they are written, as adapter_stem() of keys.h wants it; NULL, and a result of
+	 * NULL: as kohya's. */
 	const char *(*dialect)(const struct module_form *f);
 	/* Does a new adapter have a module on this layer of the UNet, where its set is wanted?  NULL: yes */
 	bool (*takes)(const char *layer, bool convolution_set, const struct kind_wish *wish);
@@ -133,7 +141,8 @@ struct adapter_kind {
 	/* ---- the update ---- */
 	double (*scale)(const struct module_form *f, double alpha);     /* NULL: alpha / rank */
 	struct branch_kind branch;
-	double (*norm)(struct tape *t, const struct branch *b);         /* |dW / scale|, Frobenius'; NULL: of the whole dW */
+	/* |dW / scale|, Frobenius'; NULL: of the whole dW */
+	double (*norm)(struct tape *t, const struct branch *b);
 	/* ---- on the host, in double ---- */
 	void *(*delta_begin)(const struct delta *d);    /* NULL: rows share nothing */
 	/* sum [in,kh,kw] += scale dW's row o.  Threads call it at once, for different rows. */

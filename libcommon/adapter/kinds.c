@@ -17,17 +17,22 @@ const struct adapter_kind *const adapter_kinds[] = { KINDS(ROW) NULL };
 
 struct part_form part_flat(int n, int h, int w, int c)
 {
-	return (struct part_form){ .n = n, .h = h, .w = w, .c = c, .dims = 2, .shape = { n, (int64_t)c * h * w, 1, 1 } };
+	return (struct part_form){
+		.n = n, .h = h, .w = w, .c = c, .dims = 2, .shape = { n, (int64_t)c * h * w, 1, 1 }
+	};
 }
 
 struct part_form part_whole(int n, int h, int w, int c, bool four)
 {
-	return (struct part_form){ .n = n, .h = h, .w = w, .c = c, .dims = four || h * w > 1 ? 4 : 2, .shape = { n, c, h, w } };
+	return (struct part_form){
+		.n = n, .h = h, .w = w, .c = c, .dims = four || h * w > 1 ? 4 : 2, .shape = { n, c, h, w }
+	};
 }
 
 bool weight_of_shape(struct weight *w, int64_t out, int64_t in, const struct safetensor *kernel)
 {
-	const int64_t kh = kernel && kernel->dims == 4 ? kernel->shape[2] : 1, kw = kernel && kernel->dims == 4 ? kernel->shape[3] : 1;
+	const int64_t kh = kernel && kernel->dims == 4 ? kernel->shape[2] : 1,
+		      kw = kernel && kernel->dims == 4 ? kernel->shape[3] : 1;
 	const int64_t sides[] = { out, in, kh, kw };
 	int64_t n = 1;
 

@@ -39,7 +39,14 @@ static int32_t *counted(int n)
 }
 
 /* sum[out] or, columns, sum[in] = squares of W + scale dW; dw on the device, NULL: of W alone. */
-struct measure { const struct adapter *a; const struct weight *w; const float *dw; float scale; bool columns; double *sum; };
+struct measure {
+	const struct adapter *a;
+	const struct weight *w;
+	const float *dw;
+	float scale;
+	bool columns;
+	double *sum;
+};
 
 static void add_squares(const struct measure *m, const float *rows, int first, int count)
 {
@@ -81,7 +88,8 @@ static int measure(const struct measure *m)
 
 static int no_memory(const struct adapter_module *m, struct error *e)
 {
-	return fail(e, EXIT_MEMORY, "no device memory for the magnitudes of '%s'; use a device with more memory", m->stem);
+	return fail(e, EXIT_MEMORY, "no device memory for the magnitudes of '%s'; use a device with more memory",
+		    m->stem);
 }
 
 /* ---- lengths that are known from the start ---- */
@@ -118,7 +126,8 @@ static float *gains(struct adapter *a, struct adapter_module *m, const float *le
 }
 
 /* The lengths themselves are a part like others, [n] of rows or columns. */
-static int put_lengths(struct adapter *a, struct adapter_module *m, const float *lengths, int n, bool columns, bool trainable)
+static int put_lengths(struct adapter *a, struct adapter_module *m, const float *lengths, int n, bool columns,
+		       bool trainable)
 {
 	struct part_form *p = &m->form.part[LENGTHS_PART];
 
@@ -227,18 +236,22 @@ static bool by_low_rank(const struct adapter_module *m)
 	return m->kind->lengths && !m->branch.part[LORA_MID].n;
 }
 
-static int add_from_file(struct adapter *a, struct adapter_module *m, const struct adapter_file *f, const struct file_module *in,
-			 bool trainable, struct error *e)
+static int add_from_file(struct adapter *a, struct adapter_module *m, const struct adapter_file *f,
+			 const struct file_module *in, bool trainable, struct error *e)
 {
 	float *lengths = NULL;
 	int status;
 
 	if (in->by_input && trainable)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' has a DoRA's lengths by input, and those by output are trained here; "
-			    "merge it into the model with lora-merge", f->file->path, in->name);
+		return fail(e, EXIT_INPUT,
+			    "%s: '%.200s' has a DoRA's lengths by input, and those by output are trained here; "
+			    "merge it into the model with lora-merge",
+			    f->file->path, in->name);
 	if (trainable && !by_low_rank(m))
-		return fail(e, EXIT_INPUT, "%s: '%.200s' is a %s with a DoRA's lengths, which are trained of a plain LoRA alone; "
-			    "merge it into the model with lora-merge", f->file->path, in->name, m->kind->name);
+		return fail(e, EXIT_INPUT,
+			    "%s: '%.200s' is a %s with a DoRA's lengths, which are trained of a plain LoRA alone; "
+			    "merge it into the model with lora-merge",
+			    f->file->path, in->name, m->kind->name);
 	if (!backend_is_dry(a->be) && !(lengths = adapter_file_floats(f, in->lengths, true, e)))
 		return -1;
 	status = in->by_input ? add_columns(a, m, lengths) : by_low_rank(m) ? add_trained(a, m, lengths, trainable) :
@@ -247,7 +260,8 @@ static int add_from_file(struct adapter *a, struct adapter_module *m, const stru
 	return status < 0 ? no_memory(m, e) : 0;
 }
 
-int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool all, double weight, bool trainable, struct error *e)
+int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool all, double weight, bool trainable,
+			struct error *e)
 {
 	int status = adapter_put_constants(a, e);
 
@@ -263,7 +277,9 @@ int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool al
 		if (in && in->lengths)
 			status = add_from_file(a, m, f, in, trainable, e);
 		else if (!by_low_rank(m))
-			status = fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA without a middle factor; leave out use_tucker");
+			status = fail(
+				e, EXIT_USAGE,
+				"dora: lengths are trained of a LoRA without a middle factor; leave out use_tucker");
 		else if (add_trained(a, m, NULL, trainable) < 0)
 			status = no_memory(m, e);
 	}

@@ -1,4 +1,5 @@
-/* LoHa: dW = scale (w1_a w1_b) * (w2_a w2_b), element by element (arXiv 2108.06098).  With a middle factor t each product is w_a^T T(t, w_b). */
+/* LoHa: dW = scale (w1_a w1_b) * (w2_a w2_b), element by element (arXiv 2108.06098).  With a middle factor t each
+ * product is w_a^T T(t, w_b). */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "tucker.h"
@@ -96,7 +97,8 @@ static void product(struct tape *t, float *out, const struct branch *b, const st
 	const int fan = fan_of(w), r = b->rank;
 	float *right = right_now(t, b, h);
 
-	tape_backend(t)->gemm(tape_device(t), tucker, 0, w->out, fan, r, 1, a->data, tucker ? w->out : r, right, fan, 0, out, fan);
+	tape_backend(t)->gemm(tape_device(t), tucker, 0, w->out, fan, r, 1, a->data, tucker ? w->out : r, right, fan, 0,
+			      out, fan);
 	right_give(t, b, h, right);
 }
 
@@ -111,8 +113,8 @@ static void whole(struct tape *t, float *dw, const struct branch *b, const struc
 }
 
 /* inverts P = w_a w_b:  dw_a = dP w_b^T;  dw_b = w_a^T dP */
-static void product_back(struct tape *t, const float *dp, const struct branch *b, const struct part_grads *g, const struct half *h,
-			 const struct weight *w)
+static void product_back(struct tape *t, const float *dp, const struct branch *b, const struct part_grads *g,
+			 const struct half *h, const struct weight *w)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
@@ -127,7 +129,8 @@ static void product_back(struct tape *t, const float *dp, const struct branch *b
 		be->gemm(d, 0, 1, out, r, fan, 1, dp, fan, right, fan, g->add[h->a], g->at[h->a], r);
 	right_give(t, b, h, right);
 	if (dright)
-		be->gemm(d, !tucker, 0, r, fan, out, 1, a->data, tucker ? out : r, dp, fan, tucker ? 0 : g->add[h->b], dright, fan);
+		be->gemm(d, !tucker, 0, r, fan, out, 1, a->data, tucker ? out : r, dp, fan, tucker ? 0 : g->add[h->b],
+			 dright, fan);
 	if (!tucker)
 		return;
 	tucker_back(t, dright, b, g, h->t, h->b);
@@ -135,7 +138,8 @@ static void product_back(struct tape *t, const float *dp, const struct branch *b
 }
 
 /* inverts dW = P * Q:  dP = ddW * Q;  dQ = ddW * P */
-static void whole_back(struct tape *t, float *ddw, const struct branch *b, const struct part_grads *g, const struct weight *w)
+static void whole_back(struct tape *t, float *ddw, const struct branch *b, const struct part_grads *g,
+		       const struct weight *w)
 {
 	float *other = tape_scratch(t, (size_t)w->out * fan_of(w));
 

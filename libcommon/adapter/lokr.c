@@ -1,5 +1,5 @@
-/* LoKr: dW = scale w1 (x) w2, Kronecker's product (arXiv 2309.14859).  w1 [p,q] and w2 [m,n,kh,kw] are whole, or products of two; w2 may have
- * a middle factor.  Where both are whole the scale is 1 whatever alpha says. */
+/* LoKr: dW = scale w1 (x) w2, Kronecker's product (arXiv 2309.14859).  w1 [p,q] and w2 [m,n,kh,kw] are whole, or
+ * products of two; w2 may have a middle factor.  Where both are whole the scale is 1 whatever alpha says. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
@@ -28,7 +28,8 @@ static void put_one(struct module_form *f, const struct sizes *s, int r, bool wh
 }
 
 /* w2 begins at 0, or w2_b does */
-static void put_two(struct module_form *f, const struct sizes *s, const struct weight *w, int r, bool whole, bool tucker, bool four)
+static void put_two(struct module_form *f, const struct sizes *s, const struct weight *w, int r, bool whole,
+		    bool tucker, bool four)
 {
 	if (whole) {
 		f->part[W2] = part_whole(s->m, w->kh, w->kw, s->n, four);
@@ -59,7 +60,10 @@ static void sizes_now(struct sizes *s, const struct weight *w, int factor, bool 
 {
 	const struct split out = split_width(w->out, factor), in = split_width(w->in, factor);
 
-	*s = (struct sizes){ .p = unbalanced ? out.large : out.small, .m = unbalanced ? out.small : out.large, .q = in.small, .n = in.large };
+	*s = (struct sizes){ .p = unbalanced ? out.large : out.small,
+			     .m = unbalanced ? out.small : out.large,
+			     .q = in.small,
+			     .n = in.large };
 }
 
 static void form(struct module_form *f, const struct weight *w, const struct kind_wish *wish)
@@ -71,15 +75,16 @@ static void form(struct module_form *f, const struct weight *w, const struct kin
 	sizes_now(&s, w, (int)set[FACTOR], set[UNBALANCED]);
 	two = set[FULL] || 2L * wish->rank >= larger(s.m, s.n);
 	one = set[FULL] || !set[DECOMPOSE_BOTH] || 2L * wish->rank >= larger(s.p, s.q);
-	*f = (struct module_form){ .rank = one && two ? 0 : wish->rank, .alpha = one && two ? wish->rank : wish->alpha };
+	*f = (struct module_form){ .rank = one && two ? 0 : wish->rank,
+				   .alpha = one && two ? wish->rank : wish->alpha };
 	put_one(f, &s, wish->rank, one);
 	put_two(f, &s, w, wish->rank, two, set[TUCKER] && w->kh * w->kw > 1, wish->convolution && wish->lycoris);
 	hasten(f);
 }
 
 /* Sides of a matrix, whole or a product of [rows,r] and [r,columns]; turned: [r,rows].  false: not to be */
-static bool sides(const struct safetensor *whole, const struct safetensor *a, const struct safetensor *b, bool turned, int64_t taps,
-		  int *rows, int *columns)
+static bool sides(const struct safetensor *whole, const struct safetensor *a, const struct safetensor *b, bool turned,
+		  int64_t taps, int *rows, int *columns)
 {
 	const struct safetensor *first = whole ? whole : a, *second = whole ? whole : b;
 	int64_t r, c;
@@ -110,7 +115,8 @@ static bool read_form(struct module_form *f, const struct weight *w, const struc
 	struct sizes s;
 	int r = 0;
 
-	if (!read_sizes(&s, part, (int64_t)w->kh * w->kw) || (int64_t)s.p * s.m != w->out || (int64_t)s.q * s.n != w->in)
+	if (!read_sizes(&s, part, (int64_t)w->kh * w->kw) || (int64_t)s.p * s.m != w->out ||
+	    (int64_t)s.q * s.n != w->in)
 		return false;
 	if (b) {
 		if (b->shape[0] < 1 || b->shape[0] > KIND_MOST_RANK)
@@ -164,7 +170,8 @@ static bool is_whole(const struct branch *b, int part)
 
 static struct kronecker_shape shape_of(const struct branch *b, const struct weight *w)
 {
-	const int p = is_whole(b, W1) ? b->part[W1].n : b->part[W1_A].n, q = is_whole(b, W1) ? b->part[W1].c : b->part[W1_B].c;
+	const int p = is_whole(b, W1) ? b->part[W1].n : b->part[W1_A].n,
+		  q = is_whole(b, W1) ? b->part[W1].c : b->part[W1_B].c;
 
 	return (struct kronecker_shape){ .p = p, .q = q, .m = w->out / p, .n = w->in / q, .taps = w->kh * w->kw };
 }
@@ -223,8 +230,8 @@ static void one_back(struct tape *t, const float *done, const struct branch *b, 
 }
 
 /* inverts w2 = w2_a w2_b, or w2_a^T T(t2, w2_b) */
-static void two_back(struct tape *t, const float *dtwo, const float *right, const struct branch *b, const struct part_grads *g,
-		     const struct kronecker_shape *s)
+static void two_back(struct tape *t, const float *dtwo, const float *right, const struct branch *b,
+		     const struct part_grads *g, const struct kronecker_shape *s)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
@@ -237,15 +244,16 @@ static void two_back(struct tape *t, const float *dtwo, const float *right, cons
 	else if (g->at[W2_A])
 		be->gemm(d, 0, 1, m, r, fan, 1, dtwo, fan, right, fan, g->add[W2_A], g->at[W2_A], r);
 	if (dright)
-		be->gemm(d, !tucker, 0, r, fan, m, 1, b->part[W2_A].data, tucker ? m : r, dtwo, fan, tucker ? 0 : g->add[W2_B], dright,
-			 fan);
+		be->gemm(d, !tucker, 0, r, fan, m, 1, b->part[W2_A].data, tucker ? m : r, dtwo, fan,
+			 tucker ? 0 : g->add[W2_B], dright, fan);
 	if (!tucker)
 		return;
 	tucker_back(t, dright, b, g, T2, W2_B);
 	tape_scratch_give(t, dright);
 }
 
-static void whole_back(struct tape *t, float *ddw, const struct branch *b, const struct part_grads *g, const struct weight *w)
+static void whole_back(struct tape *t, float *ddw, const struct branch *b, const struct part_grads *g,
+		       const struct weight *w)
 {
 	const struct kronecker_shape s = shape_of(b, w);
 	const bool one = is_whole(b, W1), two = is_whole(b, W2);
@@ -324,7 +332,8 @@ static void add_delta_row(const struct delta *d, size_t o, double *sum, const st
 {
 	const struct sizes s = sizes_of(d);
 	const size_t columns = (size_t)s.n * d->w->kh * d->w->kw;
-	const double *one = (const double *)d->own + o / s.m * s.q, *two = (const double *)d->own + (size_t)s.p * s.q + o % s.m * columns;
+	const double *one = (const double *)d->own + o / s.m * s.q,
+		     *two = (const double *)d->own + (size_t)s.p * s.q + o % s.m * columns;
 
 	for (int i = 0; i < s.q; i++)
 		for (size_t j = 0; j < columns; j++)
@@ -375,8 +384,19 @@ static const struct kind_arg args[] = {
 };
 
 const struct adapter_kind kind_lokr = {
-	.name = "LoKr", .module = "networks.lokr", .algos = algos, .suffixes = suffixes, .args = args, .defaults = { { [FACTOR] = -1 } },
-	.form = form, .read = read_form, .missing = missing, .guess = guess, .scale = scale,
+	.name = "LoKr",
+	.module = "networks.lokr",
+	.algos = algos,
+	.suffixes = suffixes,
+	.args = args,
+	.defaults = { { [FACTOR] = -1 } },
+	.form = form,
+	.read = read_form,
+	.missing = missing,
+	.guess = guess,
+	.scale = scale,
 	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
-	.delta_begin = both_factors, .add_delta_row = add_delta_row, .delta_norm = norm_of_factors,
+	.delta_begin = both_factors,
+	.add_delta_row = add_delta_row,
+	.delta_norm = norm_of_factors,
 };

@@ -1,4 +1,5 @@
-/* LoRA: dW = scale up down.  With a kernel down is the convolution and up is 1x1; with a middle factor down is mid times down. */
+/* LoRA: dW = scale up down.  With a kernel down is the convolution and up is 1x1; with a middle factor down is mid
+ * times down. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
@@ -45,7 +46,8 @@ static int missing(const struct safetensor *const part[BRANCH_PARTS])
 
 static bool guess(struct weight *w, const struct safetensor *const part[BRANCH_PARTS])
 {
-	const struct safetensor *down = part[LORA_DOWN], *up = part[LORA_UP], *kernel = part[LORA_MID] ? part[LORA_MID] : down;
+	const struct safetensor *down = part[LORA_DOWN], *up = part[LORA_UP],
+				*kernel = part[LORA_MID] ? part[LORA_MID] : down;
 
 	if (down->dims < 2 || up->dims < 2)
 		return false;
@@ -75,12 +77,14 @@ static void down_give(struct tape *t, const struct branch *b, struct tensor *dow
 
 static struct weight filters(const struct tensor *down)
 {
-	return (struct weight){ .data = down->data, .dtype = DTYPE_F32, .out = down->n, .in = down->c, .kh = down->h, .kw = down->w };
+	return (struct weight){
+		.data = down->data, .dtype = DTYPE_F32, .out = down->n, .in = down->c, .kh = down->h, .kw = down->w
+	};
 }
 
 /* z [rows,rank] = x down^T, or conv(x, down) with down [rank,kh,kw,in], less what is left out */
-static void down_product(struct tape *t, float *z, const struct tensor *y, const struct tensor *x, const struct branch *b,
-			 const struct adapted *a)
+static void down_product(struct tape *t, float *z, const struct tensor *y, const struct tensor *x,
+			 const struct branch *b, const struct adapted *a)
 {
 	struct tensor down = down_now(t, b);
 	const struct weight w = filters(&down);
@@ -88,14 +92,15 @@ static void down_product(struct tape *t, float *z, const struct tensor *y, const
 	if (a->shape)
 		tape_backend(t)->conv2d(tape_device(t), z, x->data, &w, NULL, a->shape);
 	else
-		tape_backend(t)->gemm(tape_device(t), 0, 1, tensor_rows(x), b->rank, x->c, 1, x->data, x->c, w.data, x->c, 0, z, b->rank);
+		tape_backend(t)->gemm(tape_device(t), 0, 1, tensor_rows(x), b->rank, x->c, 1, x->data, x->c, w.data,
+				      x->c, 0, z, b->rank);
 	down_give(t, b, &down);
 	branch_leave_out(t, b, z, y->n, tensor_rows(y) / y->n);
 }
 
 /* inverts z = x down^T:  ddown += dz^T x */
-static void down_grad(struct tape *t, float *ddown, int add, const float *dz, const struct tensor *x, const struct tensor *down,
-		      const struct adapted *a)
+static void down_grad(struct tape *t, float *ddown, int add, const float *dz, const struct tensor *x,
+		      const struct tensor *down, const struct adapted *a)
 {
 	const struct backend *be = tape_backend(t);
 	const int rows = tensor_rows(x), in = x->c, r = down->n;
@@ -106,8 +111,8 @@ static void down_grad(struct tape *t, float *ddown, int add, const float *dz, co
 		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, dz, r, x->data, in, add, ddown, in);
 }
 
-static void down_grads(struct tape *t, const float *dz, const struct tensor *x, const struct branch *b, const struct part_grads *g,
-		       const struct tensor *down, const struct adapted *a)
+static void down_grads(struct tape *t, const float *dz, const struct tensor *x, const struct branch *b,
+		       const struct part_grads *g, const struct tensor *down, const struct adapted *a)
 {
 	float *ddown;
 
@@ -141,8 +146,8 @@ static void down_back(struct tape *t, const float *dz, const struct tensor *x, f
 	down_give(t, b, &down);
 }
 
-void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a, float scale,
-	      const float *up_t)
+void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
+	      float scale, const float *up_t)
 {
 	const struct backend *be = tape_backend(t);
 	const int rows = tensor_rows(y), r = b->rank;
@@ -157,15 +162,16 @@ void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const st
 }
 
 /* y += s z up^T;  up [out,rank] */
-static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
-		    const void *pass)
+static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+		    const struct adapted *a, const void *pass)
 {
 	lora_add(t, y, x, b, a, b->scale, NULL);
 }
 
 /* z is computed again: cheaper than kept. */
-void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx, const struct branch *b,
-		   const struct part_grads *g, const struct adapted *a, float scale, const struct lora_see *see)
+void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx,
+		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
+		   const struct lora_see *see)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
@@ -198,11 +204,13 @@ static void whole(struct tape *t, float *dw, const struct branch *b, const struc
 	struct tensor down = down_now(t, b);
 	const int fan = w->kh * w->kw * w->in;
 
-	tape_backend(t)->gemm(tape_device(t), 0, 0, w->out, fan, b->rank, 1, b->part[LORA_UP].data, b->rank, down.data, fan, 0, dw, fan);
+	tape_backend(t)->gemm(tape_device(t), 0, 0, w->out, fan, b->rank, 1, b->part[LORA_UP].data, b->rank, down.data,
+			      fan, 0, dw, fan);
 	down_give(t, b, &down);
 }
 
-/* |up down|^2 is the sum of (up^T up) * (down down^T), element by element: two small matrices in place of a large one. */
+/* |up down|^2 is the sum of (up^T up) * (down down^T), element by element: two small matrices in place of a large
+ * one. */
 static double norm(struct tape *t, const struct branch *b)
 {
 	const struct backend *be = tape_backend(t);

@@ -10,11 +10,12 @@ extern const struct adapter_kind kind_lora;
 enum { LORA_DOWN, LORA_UP, LORA_MID };
 
 /* y += scale z up^T, where z = x down^T less what is left out.  up_t [rank,out]: stands for up where it is not NULL. */
-void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a, float scale,
-	      const float *up_t);
+void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
+	      float scale, const float *up_t);
 /* inverts it from dy: gradients of the parts, dx += .  see: who wants z too, before it is gone; NULL: nobody */
 struct lora_see { void (*it)(struct tape *t, const float *z, void *arg); void *arg; };
-void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx, const struct branch *b,
-		   const struct part_grads *g, const struct adapted *a, float scale, const struct lora_see *see);
+void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx,
+		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
+		   const struct lora_see *see);
 
 #endif

@@ -14,7 +14,8 @@
 /* The run's own settings as TOML: what `lora-inspect --rebuild-config` gives back.  Not of kohya, so not under ss_. */
 #define CONFIG_KEY "lora_tools.config"
 
-/* Which run wrote the file, and at which step for which reason ("step=8 by=steps,epochs"): in adapters and in states. */
+/* Which run wrote the file, and at which step for which reason ("step=8 by=steps,epochs"): in adapters and in
+ * states. */
 #define RUN_KEY "lora_tools.run"
 #define SAVED_KEY "lora_tools.saved"
 
@@ -34,8 +35,8 @@ void metadata_free(struct metadata_list *l);
 
 /* What its maker says of an adapter, for the modelspec.  NULL: nothing; the title is then the output name. */
 struct model_notes {
-	const char *title, *author, *description, *license, *tags, *thumbnail, *trigger_phrase, *usage_hint, *merged_from, *preprocessor,
-		*is_negative_embedding;
+	const char *title, *author, *description, *license, *tags, *thumbnail, *trigger_phrase, *usage_hint,
+		*merged_from, *preprocessor, *is_negative_embedding;
 };
 
 /* What a trainer knows.  NULL and, where 0 makes no sense, 0: "None". */

@@ -6,7 +6,8 @@
 #include "../io/json.h"
 #include "metadata.h"
 
-/* What this program does not do, in kohya's words for "no".  Where it does after all, the row is given another value. */
+/* What this program does not do, in kohya's words for "no".  Where it does after all, the row is given another
+ * value. */
 static const struct metadata unless_said[] = {
 	{ "ss_network_module", "networks.lora" },
 	{ "ss_network_dropout", "None" },
@@ -242,8 +243,8 @@ static void add_dates(const struct training_facts *f, struct metadata_list *l)
 
 static bool is_needed(const char *key)
 {
-	static const char *const needed[] = { "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha",
-					      "ss_network_args" };
+	static const char *const needed[] = { "ss_v2",		"ss_base_model_version", "ss_network_module",
+					      "ss_network_dim", "ss_network_alpha",	 "ss_network_args" };
 
 	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
 		if (!strcmp(needed[i], key))

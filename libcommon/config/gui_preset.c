@@ -185,9 +185,17 @@ static void add_of(struct buffer *out, const json_t *preset, const char *key)
 /* ---- LyCORIS: what the GUI says in fields of their own and its script takes as network_args ---- */
 
 static const char *const lycoris_fields[][2] = {
-	{ "factor", "factor" }, { "decompose_both", "decompose_both" }, { "use_cp", "use_tucker" }, { "use_tucker", "use_tucker" },
-	{ "full_matrix", "full_matrix" }, { "unbalanced_factorization", "unbalanced_factorization" }, { "use_scalar", "use_scalar" },
-	{ "train_norm", "train_norm" }, { "dora_wd", "dora_wd" }, { "constrain", "constraint" }, { "rescaled", "rescaled" },
+	{ "factor", "factor" },
+	{ "decompose_both", "decompose_both" },
+	{ "use_cp", "use_tucker" },
+	{ "use_tucker", "use_tucker" },
+	{ "full_matrix", "full_matrix" },
+	{ "unbalanced_factorization", "unbalanced_factorization" },
+	{ "use_scalar", "use_scalar" },
+	{ "train_norm", "train_norm" },
+	{ "dora_wd", "dora_wd" },
+	{ "constrain", "constraint" },
+	{ "rescaled", "rescaled" },
 	{ "LyCORIS_preset", "preset" },
 };
 

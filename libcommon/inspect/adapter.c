@@ -110,8 +110,8 @@ static void collect(struct modules *m, const struct safetensors *f)
 
 /* ---- checking ---- */
 
-/* A row of numbers may be of either where the layer is square; readers take it for the outputs'.  A kernel that is flattened into the inputs
- * counts as so many of them. */
+/* A row of numbers may be of either where the layer is square; readers take it for the outputs'.  A kernel that is
+ * flattened into the inputs counts as so many of them. */
 static int check_lengths(const struct safetensors *f, const struct module *x, struct modules *m, struct error *e)
 {
 	const struct safetensor *t = x->lengths;
@@ -121,7 +121,8 @@ static int check_lengths(const struct safetensors *f, const struct module *x, st
 	if (!t)
 		return 0;
 	if (n < 1 || ((row ? in % n != 0 : n != out) && !(t->dims == 1 && n == in)))
-		return fail(e, EXIT_INPUT, "%s: '%.200s' is neither a length for each output nor for each input", f->path, t->name);
+		return fail(e, EXIT_INPUT, "%s: '%.200s' is neither a length for each output nor for each input",
+			    f->path, t->name);
 	*(row || n != out ? &m->by_input : &m->by_output) += 1;
 	return 0;
 }
@@ -136,7 +137,8 @@ static int check_module(const struct safetensors *f, struct alpha_sources *sourc
 
 	if (missing >= 0) {
 		part = kind_part_name(kind, missing);
-		fail(e, EXIT_INPUT, "%s: '%.*s' has no %s; the file is incomplete", f->path, (int)m->length, m->name, part);
+		fail(e, EXIT_INPUT, "%s: '%.*s' has no %s; the file is incomplete", f->path, (int)m->length, m->name,
+		     part);
 		free(part);
 		return -1;
 	}
@@ -317,11 +319,15 @@ static void say_dead(struct sheet *s, const struct safetensors *f, const struct 
 
 static int module_norm(const struct safetensors *f, const struct module *m, double *norm, struct error *e)
 {
-	struct delta d = { .kind = m->kind, .form = &m->form, .w = &m->layer, .scale = kind_scale(m->kind, &m->form, m->scale.value) };
+	struct delta d = { .kind = m->kind,
+			   .form = &m->form,
+			   .w = &m->layer,
+			   .scale = kind_scale(m->kind, &m->form, m->scale.value) };
 	int status = 0;
 
 	for (int i = 0; i < BRANCH_PARTS && !status; i++)
-		if (m->part[i] && !(d.part[i] = safetensors_floats(f, m->part[i]->name, safetensor_elements(m->part[i]), e)))
+		if (m->part[i] &&
+		    !(d.part[i] = safetensors_floats(f, m->part[i]->name, safetensor_elements(m->part[i]), e)))
 			status = -1;
 	if (!status) {
 		delta_begin(&d);
@@ -370,7 +376,8 @@ static void say_lengths(struct sheet *s, const struct modules *m)
 {
 	if (!m->by_output && !m->by_input)
 		return;
-	sheet_line(s, "dora", "%zu modules have a length for each output, %zu for each input", m->by_output, m->by_input);
+	sheet_line(s, "dora", "%zu modules have a length for each output, %zu for each input", m->by_output,
+		   m->by_input);
 	json_int(&s->json, "dora_by_output", m->by_output);
 	json_int(&s->json, "dora_by_input", m->by_input);
 }
@@ -408,7 +415,11 @@ int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *
 	plain = !m.method && (!m.kind || m.kind == adapter_kinds[0]);
 	sheet_text(s, "kind", !plain ? "an adapter" : dora ? "a DoRA adapter" : "a LoRA adapter", "adapter");
 	sheet_line(s, "size", "%s bytes", bytes);
-	sheet_text(s, "method", plain ? NULL : "method", m.method ? m.method : !plain ? m.kind->name : dora ? "DoRA" : "LoRA");
+	sheet_text(s, "method", plain ? NULL : "method",
+		   m.method ? m.method
+		   : !plain ? m.kind->name
+		   : dora   ? "DoRA"
+			    : "LoRA");
 	sheet_text(s, "dialect", "names", m.dialect);
 	sheet_text(s, "base", "base", base_model(f, &m));
 	sheet_text(s, "dtype", "dtype", dtypes_of(f));

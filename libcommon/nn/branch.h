@@ -1,8 +1,8 @@
 /*
  * branch.h - what an adapter's module adds to a frozen layer: y = W x + bias, and each of its branches adds to that.
  *
- * Owns the list of branches on a layer, their order in both directions, and what is left out of them in training.  Must not know what kinds
- * there are: each brings its functions, and adapter/kind.h has one row a kind.
+ * Owns the list of branches on a layer, their order in both directions, and what is left out of them in training.  Must
+ * not know what kinds there are: each brings its functions, and adapter/kind.h has one row a kind.
  */
 #ifndef NN_BRANCH_H
 #define NN_BRANCH_H
@@ -19,33 +19,38 @@ struct adapted { const struct weight *w; const float *bias; struct branch *branc
 
 /* W' is the weight that a branch makes of W; dW is W' - W.  NULL functions: there is nothing to do. */
 struct branch_kind {
-	/* Once a pass, before W x; end() takes what it returns.  *gain: [out], what the rows of W are multiplied with; stays NULL where it
-	 * leaves W x as it is. */
+	/* Once a pass, before W x; end() takes what it returns.  *gain: [out], what the rows of W are multiplied with;
+	 * stays NULL where it leaves W x as it is. */
 	void *(*begin)(struct tape *t, const struct branch *b, const struct adapted *a, const float **gain);
 	void (*end)(struct tape *t, void *pass);
 	/* y += dW x, less what is left out */
-	void (*forward)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
-			const void *pass);
+	void (*forward)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+			const struct adapted *a, const void *pass);
 	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx NULL: nobody wants it. */
-	void (*backward)(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-			 const struct part_grads *g, const struct adapted *a, const void *pass);
-	/* Of kinds that go through the whole of dW, whose forward and backward are whole_forward() and whole_backward():
-	 * dw [out,kh,kw,in] = dW / scale; and from dw, its gradient, which may be overwritten, the parts' gradients. */
+	void (*backward)(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx,
+			 const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass);
+	/* Of kinds that go through the whole of dW, whose forward and backward are whole_forward() and
+	 * whole_backward(): dw [out,kh,kw,in] = dW / scale; and from dw, its gradient, which may be overwritten, the
+	 * parts' gradients. */
 	void (*whole)(struct tape *t, float *dw, const struct branch *b, const struct weight *w);
-	void (*whole_back)(struct tape *t, float *dw, const struct branch *b, const struct part_grads *g, const struct weight *w);
+	void (*whole_back)(struct tape *t, float *dw, const struct branch *b, const struct part_grads *g,
+			   const struct weight *w);
 };
 
-/* Constants on the device that an adapter's modules share: the identity [units,units] and a row of ones, at least as large as any rank and
- * any layer's output. */
+/* Constants on the device that an adapter's modules share: the identity [units,units] and a row of ones, at least as
+ * large as any rank and any layer's output. */
 struct branch_constants { const float *unit, *ones; int units; };
 
 /* One module on its layer.  Several may stand in a row. */
 struct branch {
 	const struct branch_kind *kind; /* what runs */
-	const struct branch_kind *inner;        /* what makes dW where the kind is lengths around another (adapter/lengths.h); else kind itself */
-	struct tensor part[BRANCH_PARTS];       /* in the kind's own order, as [n,h,w,c]; HOME_OWNER; without elements: not there */
+	/* what makes dW where the kind is lengths around another (adapter/lengths.h); else kind itself */
+	const struct branch_kind *inner;
+	/* in the kind's own order, as [n,h,w,c]; HOME_OWNER; without elements: not there */
+	struct tensor part[BRANCH_PARTS];
 	int rank;
-	float scale;                    /* of dW: alpha / rank, and how strongly the file counts unless weight says it */
+	/* of dW: alpha / rank, and how strongly the file counts unless weight says it */
+	float scale;
 	float weight;                   /* lengths: the layer is so much of the way from W to W' */
 	float number[BRANCH_NUMBERS];   /* what the kind's functions know beside the parts */
 	float *fixed;                   /* device memory that the kind computed from W, never trained; NULL: none */
@@ -69,11 +74,12 @@ struct rank_mask {
 /* min(rank, floor(((T - t) / T)^exponent (rank - least)) + least) */
 int rank_at(const struct rank_mask *m, int rank, double timestep);
 
-/* What is left out of adapters in training, shared by all of them.  Draws are functions of (seed, step, batch, module), so that a
- * checkpointed block leaves out the same when it runs again. */
+/* What is left out of adapters in training, shared by all of them.  Draws are functions of (seed, step, batch, module),
+ * so that a checkpointed block leaves out the same when it runs again. */
 struct branch_dropout {
 	bool on;                        /* a step of training runs; off: everything is there */
-	double value, rank, module;     /* chances: of single values and whole columns of x down^T, and of whole modules */
+	/* chances: of single values and whole columns of x down^T, and of whole modules */
+	double value, rank, module;
 	uint64_t seed;
 	uint32_t step, batch;
 	struct rank_mask mask;
@@ -89,14 +95,17 @@ void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, 
 /* y = x W^T + bias, or conv(x, W) + bias */
 void adapted_product(struct tape *t, float *y, const struct tensor *x, const struct adapted *a, const float *bias);
 /* inverts y = x W^T:  dx = dy W; add 1: dx += */
-void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a, int add);
+void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a,
+			  int add);
 /* z [n,rows,rank] = x down^T, or its gradient: what is left out becomes 0.  Its own transpose. */
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows);
-/* y [rows,out] = dW x, or its gradient: outputs of dW that are left out become 0, the same as whole_forward()'s rows.  Its own transpose. */
+/* y [rows,out] = dW x, or its gradient: outputs of dW that are left out become 0, the same as whole_forward()'s rows.
+ * Its own transpose. */
 void branch_leave_out_channels(struct tape *t, const struct branch *b, float *y, int rows, int out);
-/* branch_kind's forward and backward through the whole of dW.  Rank dropout leaves out rows of dW, as LyCORIS has it. */
-void whole_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
-		   const void *pass);
+/* branch_kind's forward and backward through the whole of dW.  Rank dropout leaves out rows of dW, as LyCORIS has
+ * it. */
+void whole_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+		   const struct adapted *a, const void *pass);
 void whole_backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
 		    const struct part_grads *g, const struct adapted *a, const void *pass);
 

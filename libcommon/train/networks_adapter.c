@@ -52,13 +52,24 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 	struct block_plan plan;
 	bool blocks;
 	struct adapter_spec spec = {
-		.unet = !s->text_only, .te1 = text && (s->lr.te1 || !s->text_encoder_lr),
+		.unet = !s->text_only,
+		.te1 = text && (s->lr.te1 || !s->text_encoder_lr),
 		.te2 = text && (s->lr.te2 || !s->text_encoder_lr),
-		.kind = s->kind, .args = s->kind_args, .lycoris = s->lycoris, .rank = s->rank, .alpha = s->alpha, .conv_rank = s->conv_rank,
-		.conv_alpha = s->conv_alpha, .seed = c->seed,
-		.start = s->network_weights, .start_shapes = s->dim_from_weights,
-		.borrow_grads = s->accumulate == 1, .dora = s->dora,
-		.dropout = { .value = s->network_dropout, .rank = s->rank_dropout, .module = s->module_dropout,
+		.kind = s->kind,
+		.args = s->kind_args,
+		.lycoris = s->lycoris,
+		.rank = s->rank,
+		.alpha = s->alpha,
+		.conv_rank = s->conv_rank,
+		.conv_alpha = s->conv_alpha,
+		.seed = c->seed,
+		.start = s->network_weights,
+		.start_shapes = s->dim_from_weights,
+		.borrow_grads = s->accumulate == 1,
+		.dora = s->dora,
+		.dropout = { .value = s->network_dropout,
+			     .rank = s->rank_dropout,
+			     .module = s->module_dropout,
 			     .seed = c->seed },
 	};
 

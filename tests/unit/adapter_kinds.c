@@ -1,5 +1,5 @@
-/* Every row of kinds.c, on a linear layer, a 3x3 and a 1x1 convolution, with each of its settings: what it adds to a layer is the dW of its rows
- * in double, its gradients are that dW's, and a file of it is read again as it was. */
+/* Every row of kinds.c, on a linear layer, a 3x3 and a 1x1 convolution, with each of its settings: what it adds to a
+ * layer is the dW of its rows in double, its gradients are that dW's, and a file of it is read again as it was. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -19,8 +19,8 @@
 /* 12 is 3 by 4 and 8 is 2 by 4 to what splits a width; pictures are larger than a kernel, and not square */
 enum { LAYERS = 3, OUT = 12, IN = 8, N = 2, H = 4, W = 5, PIXELS = H * W, MOST = OUT * IN * 9 };
 
-/* Of the greatest value: sums of some hundred floats with 24 bits, and of products of up to three of them.  Differences of OFT's inverse are
- * quotients of 1e-3, whose third derivative is of the order of 1. */
+/* Of the greatest value: sums of some hundred floats with 24 bits, and of products of up to three of them.  Differences
+ * of OFT's inverse are quotients of 1e-3, whose third derivative is of the order of 1. */
 #define TOLERANCE 1e-5
 #define OF_GRADIENTS 1e-4
 
@@ -59,10 +59,11 @@ static void open_model(struct model *m)
 	put_weight(&m->conv.w, &m->host[1], 3);
 	put_weight(&m->linear[1].w, &m->host[2], 1);
 	m->conv.stride = 1;
-	layer_add(&m->layers, COMPONENT_UNET, LAYER_TRANSFORMER, "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
-		  &m->linear[0], NULL);
+	layer_add(&m->layers, COMPONENT_UNET, LAYER_TRANSFORMER,
+		  "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", &m->linear[0], NULL);
 	layer_add(&m->layers, COMPONENT_UNET, LAYER_CONV_SET, "down_blocks.1.resnets.0.conv1", NULL, &m->conv);
-	layer_add(&m->layers, COMPONENT_UNET, LAYER_CONV_SET, "down_blocks.1.resnets.0.conv_shortcut", &m->linear[1], NULL);
+	layer_add(&m->layers, COMPONENT_UNET, LAYER_CONV_SET, "down_blocks.1.resnets.0.conv_shortcut", &m->linear[1],
+		  NULL);
 	m->layers.layer[1].convolution = m->layers.layer[2].convolution = true;
 }
 
@@ -85,12 +86,15 @@ static void read_base(const struct base_rows *b, size_t o, float *row)
 	memcpy(row, ((const struct base *)b->from)->host + o * b->columns, b->columns * sizeof(*row));
 }
 
-/* dw [OUT,IN,kh,kw] of a module as its parts are now, with one number of one of them changed by so much; returns by how much it was */
+/* dw [OUT,IN,kh,kw] of a module as its parts are now, with one number of one of them changed by so much; returns by how
+ * much it was */
 static double delta_of(const struct adapter_module *m, const float *host, int part, size_t at, float by, double *dw)
 {
 	const struct weight *w = layer_weight(m->layer);
 	const size_t columns = (size_t)IN * w->kh * w->kw;
-	struct delta d = { .kind = m->kind, .form = &m->form, .w = w, .scale = kind_scale(m->kind, &m->form, m->alpha) };
+	struct delta d = {
+		.kind = m->kind, .form = &m->form, .w = w, .scale = kind_scale(m->kind, &m->form, m->alpha)
+	};
 	const struct base_rows base = { read_base, &(struct base){ host }, columns };
 	double changed = 0;
 
@@ -131,7 +135,8 @@ static int pixel(int y, int x, int ky, int kx, int k)
 }
 
 /* y [N,pixels,OUT] = W x; or where dy is known g = dy^T x and dx = dy W.  All begin as zeros. */
-static void reference(const struct weight *w, const double *weight, const float *x, const double *dy, double *y, double *g, double *dx)
+static void reference(const struct weight *w, const double *weight, const float *x, const double *dy, double *y,
+		      double *g, double *dx)
 {
 	const int k = w->kh;
 
@@ -143,7 +148,8 @@ static void reference(const struct weight *w, const double *weight, const float 
 				for (int o = 0; o < OUT && from >= 0; o++)
 					for (int i = 0; i < IN; i++) {
 						const size_t at = ((size_t)o * IN + i) * k * k + tap;
-						const size_t in = (n * PIXELS + from) * IN + i, to = (n * PIXELS + p) * OUT + o;
+						const size_t in = (n * PIXELS + from) * IN + i,
+							     to = (n * PIXELS + p) * OUT + o;
 
 						if (!dy) {
 							y[to] += weight[at] * x[in];
@@ -182,7 +188,8 @@ static void check_gradients(const struct adapter_module *m, const float *host, c
 		double *want = xcalloc(tensor_count(t) + 1, sizeof(*want));
 
 		for (size_t k = 0; k < tensor_count(t) && t->wants_grad; k++) {
-			const double up = delta_of(m, host, i, k, 1e-3f, more), down = delta_of(m, host, i, k, -1e-3f, less);
+			const double up = delta_of(m, host, i, k, 1e-3f, more),
+				     down = delta_of(m, host, i, k, -1e-3f, less);
 
 			for (size_t j = 0; j < n; j++)
 				want[k] += g[j] * (more[j] - less[j]) / (up - down);
@@ -201,10 +208,13 @@ static void check_module(const struct adapter_module *m, const float *host, cons
 	const size_t n = (size_t)OUT * IN * w->kh * w->kw;
 	struct error e;
 	struct tape *t = tape_new(be, device, 1 << 22, &e);
-	struct tensor in = { .data = x, .grad = got, .n = N, .h = H, .w = W, .c = IN, .home = HOME_OWNER, .wants_grad = true };
+	struct tensor in = {
+		.data = x, .grad = got, .n = N, .h = H, .w = W, .c = IN, .home = HOME_OWNER, .wants_grad = true
+	};
 	struct tensor *out, *loss;
 	struct tensor goal = { .data = target, .n = N, .h = H, .w = W, .c = OUT };
-	float weights[N] = { PIXELS * OUT / 2.0f, PIXELS * OUT / 2.0f };        /* then the loss's slope is y - target */
+	/* then the loss's slope is y - target */
+	float weights[N] = { PIXELS * OUT / 2.0f, PIXELS * OUT / 2.0f };
 
 	assert_non_null(t);
 	draw(x, N * PIXELS * IN, 1);
@@ -277,7 +287,8 @@ static void check_adapter(struct model *model, const struct adapter_spec *spec, 
 	for (size_t i = 0; i < a->count; i++)
 		for (int k = 0; k < BRANCH_PARTS; k++)
 			if (a->module[i].form.part[k].n)
-				draw(a->module[i].branch.part[k].data, tensor_count(&a->module[i].branch.part[k]), 0.4f);
+				draw(a->module[i].branch.part[k].data, tensor_count(&a->module[i].branch.part[k]),
+				     0.4f);
 	for (size_t i = 0; i < a->count; i++)
 		check_module(&a->module[i], model->host[a->module[i].layer - model->layers.layer], what);
 	check_file(a, &model->layers);
@@ -287,8 +298,15 @@ static void check_adapter(struct model *model, const struct adapter_spec *spec, 
 /* Nothing of its own set, then each setting alone, then all. */
 static void check_kind(const struct adapter_kind *kind, int rank, bool lycoris)
 {
-	struct adapter_spec spec = { .unet = true, .kind = kind, .args = kind->defaults, .rank = rank, .alpha = 1.5, .conv_rank = rank,
-				     .conv_alpha = 0.5, .seed = 1, .lycoris = lycoris };
+	struct adapter_spec spec = { .unet = true,
+				     .kind = kind,
+				     .args = kind->defaults,
+				     .rank = rank,
+				     .alpha = 1.5,
+				     .conv_rank = rank,
+				     .conv_alpha = 0.5,
+				     .seed = 1,
+				     .lycoris = lycoris };
 	struct kind_args all = kind->defaults;
 	struct model model;
 	char what[80];
@@ -298,7 +316,9 @@ static void check_kind(const struct adapter_kind *kind, int rank, bool lycoris)
 		snprintf(what, sizeof(what), "%s of rank %d, %s", kind->name, rank, a->name ? a->name : "all");
 		spec.args = a->name ? kind->defaults : all;
 		if (a->name)
-			spec.args.value[a->slot] = all.value[a->slot] = a->type == KIND_FLAG ? 1 : a->type == KIND_WHOLE ? 4 : 0.1;
+			spec.args.value[a->slot] = all.value[a->slot] = a->type == KIND_FLAG	? 1
+									: a->type == KIND_WHOLE ? 4
+												: 0.1;
 		check_adapter(&model, &spec, what);
 		if (!a->name)
 			break;

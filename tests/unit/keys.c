@@ -1,4 +1,5 @@
-/* Names of layers in every dialect; all names that kohya can write for SDXL (1,052) and Stable Diffusion 1.5 (350), with their sizes. */
+/* Names of layers in every dialect; all names that kohya can write for SDXL (1,052) and Stable Diffusion 1.5 (350),
+ * with their sizes. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -28,7 +29,8 @@ static struct row *read_rows(const char *table, size_t *count)
 
 		if (*line == '#' || !strncmp(line, "name\t", 5))
 			continue;
-		assert_true(sscanf(line, "%119s %c %d %d %d %31s %119s", r->name, &r->kind, &r->in, &r->out, &r->kernel, r->set, r->a1111) >= 6);
+		assert_true(sscanf(line, "%119s %c %d %d %d %31s %119s", r->name, &r->kind, &r->in, &r->out, &r->kernel,
+				   r->set, r->a1111) >= 6);
 		++*count;
 	}
 	fclose(f);
@@ -102,7 +104,8 @@ static long layer_called(const struct key_index *k, const char *module)
 	return layer;
 }
 
-/* A1111 turns kohya's names into those of the single file; files with these, and with lora_te1_, are the same adapters. */
+/* A1111 turns kohya's names into those of the single file; files with these, and with lora_te1_, are the same
+ * adapters. */
 static void sd15_is_read_under_either_name(void **state)
 {
 	static const char compvis[] = "diffusion_model_", text[] = "lora_te_";
@@ -305,7 +308,8 @@ static void strangers_are_not(void **state)
 static void lengths_of_dora(void **state)
 {
 	static const char *const names[] = { "lora_unet_out_2.dora_scale", "unet_conv_inner.lora_magnitude_vector",
-					     "unet_conv_inner.lora_magnitude_vector.default.weight", "lora_unet_out_2.magnitude" };
+					     "unet_conv_inner.lora_magnitude_vector.default.weight",
+					     "lora_unet_out_2.magnitude" };
 	struct key_part part;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

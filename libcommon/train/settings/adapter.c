@@ -14,13 +14,28 @@ enum kind { WHOLE, NUMBER, TEXT, FLAG };
 struct arg { const char *name; enum kind kind; void *value; double max; };
 
 /* In the order of ss_network_args.  option: the row whose value it sets, where that has another name. */
-static const struct { const char *name, *option; } named[] = {
-	{ "conv_dim" }, { "conv_alpha" }, { "block_dims" }, { "block_alphas" }, { "conv_block_dims" }, { "conv_block_alphas" },
-	{ "down_lr_weight" }, { "mid_lr_weight" }, { "up_lr_weight" }, { "block_lr_zero_threshold" },
-	{ "network_dropout" }, { "rank_dropout" }, { "module_dropout" }, { "scale_weight_norms" },
-	{ "loraplus_lr_ratio" }, { "loraplus_unet_lr_ratio" }, { "loraplus_text_encoder_lr_ratio" }, { "network_weights" },
-	{ "use_dora", "dora" },         /* as peft calls it */
-	{ "dora_wd", "dora" },          /* as LyCORIS does */
+static const struct { const char *name, *option;
+} named[] = {
+	{ "conv_dim" },
+	{ "conv_alpha" },
+	{ "block_dims" },
+	{ "block_alphas" },
+	{ "conv_block_dims" },
+	{ "conv_block_alphas" },
+	{ "down_lr_weight" },
+	{ "mid_lr_weight" },
+	{ "up_lr_weight" },
+	{ "block_lr_zero_threshold" },
+	{ "network_dropout" },
+	{ "rank_dropout" },
+	{ "module_dropout" },
+	{ "scale_weight_norms" },
+	{ "loraplus_lr_ratio" },
+	{ "loraplus_unet_lr_ratio" },
+	{ "loraplus_text_encoder_lr_ratio" },
+	{ "network_weights" },
+	{ "use_dora", "dora" }, /* as peft calls it */
+	{ "dora_wd", "dora" },	/* as LyCORIS does */
 };
 enum { ARGS = sizeof(named) / sizeof(*named) };
 
@@ -84,7 +99,8 @@ static int take_kind_arg(struct train_settings *s, const struct kind_arg *a, con
 		return 0;
 	}
 	*value = strtod(text, &end);
-	if (end == text || *end || !(*value >= a->least && *value <= a->most) || (a->type == KIND_WHOLE && *value != floor(*value)))
+	if (end == text || *end || !(*value >= a->least && *value <= a->most) ||
+	    (a->type == KIND_WHOLE && *value != floor(*value)))
 		return fail(e, EXIT_USAGE, "network_args: %s: '%s' is no %snumber from %g to %g", a->name, text,
 			    a->type == KIND_WHOLE ? "whole " : "", a->least, a->most);
 	return 0;
@@ -114,7 +130,8 @@ static int take_lycoris(const char *item, size_t n, struct error *e)
 			continue;
 		if (!strcasecmp(item + n + 1, lycoris_only[i].value))
 			return 0;
-		return fail(e, EXIT_USAGE, "network_args: '%s' is not there: %s; %s is", item, lycoris_only[i].say, lycoris_only[i].value);
+		return fail(e, EXIT_USAGE, "network_args: '%s' is not there: %s; %s is", item, lycoris_only[i].say,
+			    lycoris_only[i].value);
 	}
 	return 1;
 }
@@ -221,10 +238,14 @@ static void take_lycoris_defaults(struct train_settings *s)
 static int check_kind(const struct train_settings *s, struct error *e)
 {
 	if (s->dora && !s->kind->lengths)
-		return fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA, not of a %s; leave it out", s->kind->name);
-	if (s->network_dropout && !s->kind->value_dropout)
-		return fail(e, EXIT_USAGE, "network_dropout: a %s has no values between its matrices; rank_dropout and module_dropout are there",
+		return fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA, not of a %s; leave it out",
 			    s->kind->name);
+	if (s->network_dropout && !s->kind->value_dropout)
+		return fail(
+			e, EXIT_USAGE,
+			"network_dropout: a %s has no values between its matrices; rank_dropout and module_dropout are "
+			"there",
+			s->kind->name);
 	return 0;
 }
 
@@ -382,7 +403,8 @@ static const char *arg_words(const struct train_settings *s, const struct arg *a
 	return room;
 }
 
-/* As they were given, which is how other kinds' programs write them; what LyCORIS takes where nothing is given it does not write. */
+/* As they were given, which is how other kinds' programs write them; what LyCORIS takes where nothing is given it does
+ * not write. */
 static size_t add_given(struct json_out *j, const struct train_settings *s)
 {
 	size_t i;
