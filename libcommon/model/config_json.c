@@ -1,3 +1,4 @@
+/* Reading the config files: keys, limits, and settings that are refused. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -164,7 +165,8 @@ static bool has_value(const json_t *v, const char *value)
 		return strcmp(json_string_value(v), value) == 0;
 	if (json_is_number(v))
 		return json_number_value(v) == strtod(value, NULL) && (*value >= '0' && *value <= '9');
-	return (json_is_true(v) && !strcmp(value, "true")) || (json_is_false(v) && (!strcmp(value, "false") || !strcmp(value, "null")));
+	return (json_is_true(v) && !strcmp(value, "true")) ||
+		(json_is_false(v) && (!strcmp(value, "false") || !strcmp(value, "null")));
 }
 
 static void check_fixed(struct settings *s, const struct fixed *table, size_t count)
@@ -177,7 +179,8 @@ static void check_fixed(struct settings *s, const struct fixed *table, size_t co
 	}
 }
 
-/* Every entry of a list of block types is one of two names; allowed may be NULL for the second.  which[i]: it is the first. */
+/* Every entry of a list of block types is one of two names; allowed may be NULL for the second.
+ * which[i]: it is the first. */
 static void block_types(struct settings *s, const char *key, int levels, const char *first, const char *second,
 			bool *which)
 {
@@ -341,7 +344,8 @@ static bool class_is(const struct settings *s, const char *start)
 static void read_flow(struct settings *s, struct schedule_config *c)
 {
 	static const struct fixed fixed[] = {
-		{ "use_dynamic_shifting", "false" }, { "invert_sigmas", "false" }, { "shift_terminal", "null" }, { "stochastic_sampling", "false" },
+		{ "use_dynamic_shifting", "false" }, { "invert_sigmas", "false" }, { "shift_terminal", "null" },
+		{ "stochastic_sampling", "false" },
 	};
 
 	check_fixed(s, fixed, sizeof(fixed) / sizeof(fixed[0]));
@@ -358,7 +362,8 @@ int schedule_config_read(const char *file, struct schedule_config *c, struct err
 		return -1;
 	check_fixed(&s, fixed, 1);
 	if (class_is(&s, "EDM") || (class_is(&s, "FlowMatch") && !class_is(&s, "FlowMatchEulerDiscrete")))
-		refuse(&s, "_class_name", "FlowMatchEulerDiscreteScheduler and schedulers with betas (Euler, DDIM, DPM++, ...)");
+		refuse(&s, "_class_name", "FlowMatchEulerDiscreteScheduler and schedulers with betas (Euler, DDIM, "
+					  "DPM++, ...)");
 	c->train_steps = integer(&s, "num_train_timesteps", 1000, 1, 100000);
 	c->beta_start = real(&s, "beta_start", c->beta_start, 1e-9, 0.999);
 	c->beta_end = real(&s, "beta_end", c->beta_end, 1e-9, 0.999);
@@ -369,7 +374,8 @@ int schedule_config_read(const char *file, struct schedule_config *c, struct err
 	if (c->scaled_linear && setting(&s, "beta_schedule") && !text_is(&s, "beta_schedule", "scaled_linear"))
 		refuse(&s, "beta_schedule", "\"scaled_linear\" and \"linear\"");
 	c->prediction = text_is(&s, "prediction_type", "v_prediction") ? PREDICTION_V : PREDICTION_EPSILON;
-	if (c->prediction != PREDICTION_V && setting(&s, "prediction_type") && !text_is(&s, "prediction_type", "epsilon"))
+	if (c->prediction != PREDICTION_V && setting(&s, "prediction_type") &&
+	    !text_is(&s, "prediction_type", "epsilon"))
 		refuse(&s, "prediction_type", "\"epsilon\" and \"v_prediction\"");
 	if (class_is(&s, "FlowMatch"))
 		read_flow(&s, c);

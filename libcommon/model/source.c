@@ -1,3 +1,4 @@
+/* Opening a model: folder, single file or hub id; finding one tensor. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,8 @@ static int open_folder(struct model_files *m, bool vae, struct error *e)
 		}
 		folder = xprintf("%s/%s", m->path, parts[c].folder);
 		*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "",
-				    .advice = xprintf("the config files and the weights must be of one model, %s", m->config.family->released) };
+				    .advice = xprintf("the config files and the weights must be of one model, %s",
+						      m->config.family->released) };
 		if (c != COMPONENT_VAE || vae)
 			status = source_add_folder(m, p, folder, parts[c].folder, parts[c].stem, e);
 		free(folder);
@@ -114,7 +116,8 @@ static int read_configs(struct model_files *m, const char *folder, struct error 
 static char *single_advice(const struct family *f, bool config)
 {
 	return config ? xstrdup("--model-config DIR must be of the same model as the file") :
-			xprintf("only %s needs no config files: --model-config DIR gives those of %s of other sizes", f->released, f->one);
+			xprintf("only %s needs no config files: --model-config DIR gives those of %s of other sizes",
+				f->released, f->one);
 }
 
 static int open_single(struct model_files *m, const char *config_folder, struct error *e)
@@ -134,7 +137,8 @@ static int open_single(struct model_files *m, const char *config_folder, struct 
 	schedule_from_file(m, config_decides);
 	for (int c = 0; c < COMPONENTS; c++)
 		if (m->config.family->parts & PART(c))
-			m->part[c] = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = m->config.family->prefix[c], .count = 1,
+			m->part[c] = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = m->config.family->prefix[c],
+						    .count = 1,
 						    .advice = single_advice(m->config.family, config_folder) };
 		else
 			never_there(m, c);
@@ -149,8 +153,10 @@ static int open_path(struct model_files *m, const char *path, const char *config
 		return -1;
 	found = m->path ? 1 : path_is_there(path, e);
 	if (found <= 0)
-		return found < 0 ? -1 : fail(e, EXIT_INPUT, "%s: no such file or folder; a model is a diffusers folder, a .safetensors "
-					     "file, or ORG/NAME on the hub", path);
+		return found < 0 ? -1 : fail(e, EXIT_INPUT,
+					     "%s: no such file or folder; "
+					     "a model is a diffusers folder, a .safetensors file, "
+					     "or ORG/NAME on the hub", path);
 	if (!m->path)
 		m->path = xstrdup(path);
 	found = path_is_folder(m->path, e);
@@ -163,8 +169,8 @@ static int open_path(struct model_files *m, const char *path, const char *config
 	return open_folder(m, vae, e);
 }
 
-struct model_files *model_files_open_parts(const char *path, const char *config_folder, const char *vae_path, unsigned needed,
-					   struct error *e)
+struct model_files *model_files_open_parts(const char *path, const char *config_folder, const char *vae_path,
+					   unsigned needed, struct error *e)
 {
 	struct model_files *m = xcalloc(1, sizeof(*m));
 	int status;
@@ -179,7 +185,8 @@ struct model_files *model_files_open_parts(const char *path, const char *config_
 	if (!status)
 		status = source_check_rest(m, e);
 	if (!status && m->config.vae_assumed && !vae_path)
-		note("%s: no vae/config.json; the scaling factor of %s's own VAE is taken", path, m->config.family->title);
+		note("%s: no vae/config.json; the scaling factor of %s's own VAE is taken", path,
+		     m->config.family->title);
 	if (!status)
 		return m;
 	model_files_close(m);

@@ -44,8 +44,8 @@ struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *p
 /* [count,1,1,c]; rows of x, host memory */
 struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count);
 struct tensor *op_crop(struct tape *t, struct tensor *x, int h, int w);                 /* [n,h,w,c]: the upper left */
-/* [n,1,1,1]: weight[i] * mean(mask f(x - target)) of sample i; target has x's shape.  Sizes in terms are taken from x, its
- * pointers are device memory. */
+/* [n,1,1,1]: weight[i] * mean(mask f(x - target)) of sample i; target has x's shape.  Sizes in terms are taken from x,
+ * its pointers are device memory. */
 struct tensor *op_loss(struct tape *t, struct tensor *x, const struct tensor *target, const struct loss_terms *terms);
 
 #endif

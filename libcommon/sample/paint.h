@@ -1,8 +1,8 @@
 /*
  * paint.h - a loaded pipeline, and one picture of it: prompt and noise to pixels.
  *
- * A pipeline owns its networks, or borrows those that training holds and loads what is missing.  Must not know files of pictures,
- * sheets or options.
+ * A pipeline owns its networks, or borrows those that training holds and loads what is missing.  Must not know files of
+ * pictures, sheets or options.
  */
 #ifndef SAMPLE_PAINT_H
 #define SAMPLE_PAINT_H
@@ -31,25 +31,29 @@ struct pipeline {
 	bool borrowed, borrowed_text;   /* files, device and UNet; the text encoders */
 };
 
-/* Files and sizes, at once: what can be refused for them is refused before gigabytes are read.  Then device and networks. */
-int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae, struct error *e) MUST_CHECK;
+/* pipeline_find() opens the files and checks sizes, which is quick: errors come before gigabytes are read.
+ * pipeline_load() then opens the device and loads the networks. */
+int pipeline_find(struct pipeline *p, const char *model, const char *model_config, const char *vae,
+		  struct error *e) MUST_CHECK;
 void pipeline_flow(struct pipeline *p, double shift);            /* model_files_flow() */
 int pipeline_load(struct pipeline *p, const char *device, struct error *e) MUST_CHECK;
-/* On networks that are there already: there may be no text encoder in `text`.  pipeline_complete() loads what is missing, pipeline_networks() all of it
- * but the tokenizers. */
-void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d, struct unet *unet,
-		     const struct text_encoders *text);
+/* A pipeline of networks that are loaded already; `text` may hold no text encoder.  pipeline_complete() loads what is
+ * missing, pipeline_networks() the same without the tokenizers. */
+void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d,
+		     struct unet *unet, const struct text_encoders *text);
 int pipeline_complete(struct pipeline *p, struct error *e) MUST_CHECK;
 int pipeline_networks(struct pipeline *p, struct error *e) MUST_CHECK;
 void pipeline_close(struct pipeline *p);
 
-/* Networks and activations are given back, tokenizers and what is borrowed stay: pipeline_complete() loads them anew. */
+/* Frees networks and activations, but neither tokenizers nor what is borrowed.
+ * pipeline_complete() loads them again. */
 void pipeline_shed(struct pipeline *p);
 
 /* N(0,1) for an ancestral sampler's step, [c,h,w] */
 typedef void step_noise(void *arg, int step, float *noise, size_t n);
 
-/* Activations of the largest forward pass that painting takes, two prompts of one chunk each, on whatever backend the networks are. */
+/* Bytes of the activations of the largest forward pass in painting, two prompts of one chunk each, on the backend of
+ * the networks. */
 struct painting;
 size_t paint_need(const struct pipeline *p, const struct painting *what);
 
@@ -69,7 +73,7 @@ struct painting {
 
 typedef void painted_step(void *arg, int step);
 /* latent [h,w,c] (malloced) after the last step, scaled as the UNet sees it; picture: decoded.  Either may be NULL. */
-int paint(struct pipeline *p, const struct painting *what, float **latent, struct image *picture, painted_step *tell, void *arg,
-	  struct error *e) MUST_CHECK;
+int paint(struct pipeline *p, const struct painting *what, float **latent, struct image *picture, painted_step *tell,
+	  void *arg, struct error *e) MUST_CHECK;
 
 #endif

@@ -96,13 +96,15 @@ int sampler_prediction_check(const struct sampler *s, enum prediction p, struct 
 	return fail(e, EXIT_USAGE, "the sampler '%s' is not there for a model of rectified flow; euler is", s->name);
 }
 
-/* As diffusers' FlowMatchEulerDiscreteScheduler: even places between the shifted ends of its thousand, and those shifted again. */
+/* As diffusers' FlowMatchEulerDiscreteScheduler: even places between the shifted ends of its thousand,
+ * and those shifted again. */
 static void plan_flow(struct sampler_plan *p, double shift)
 {
 	const double least = flow_shift(1.0 / FLOW_TIMESTEPS, shift);
 
 	for (int i = 0; i < p->steps; i++) {
-		const double even = p->steps > 1 ? 1 + (least - 1) * i / (p->steps - 1) : 1, sigma = flow_shift(even, shift);
+		const double even = p->steps > 1 ? 1 + (least - 1) * i / (p->steps - 1) : 1;
+		const double sigma = flow_shift(even, shift);
 
 		p->sigma[i] = sigma;
 		p->timestep[i] = FLOW_TIMESTEPS * sigma;
@@ -113,7 +115,8 @@ static void plan_flow(struct sampler_plan *p, double shift)
 static void plan_noise(struct sampler_plan *p, const struct noise_schedule *n, int offset)
 {
 	const struct sampler *s = p->sampler;
-	const int spaced = p->steps + s->spare_steps, ratio = n->steps / spaced ? n->steps / spaced : 1, most = n->steps - 1 - (spaced - 1) * ratio;
+	const int spaced = p->steps + s->spare_steps, ratio = n->steps / spaced ? n->steps / spaced : 1;
+	const int most = n->steps - 1 - (spaced - 1) * ratio;
 
 	for (int i = 0; i < p->evaluations; i++) {
 		int step = s->step_of ? s->step_of(i) : i;
@@ -124,7 +127,8 @@ static void plan_noise(struct sampler_plan *p, const struct noise_schedule *n, i
 	p->init_sigma = s->exploding ? sqrtf(p->sigma[0] * p->sigma[0] + 1) : 1;
 }
 
-void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps, int offset)
+void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps,
+		       int offset)
 {
 	*p = (struct sampler_plan){ .sampler = s, .steps = steps, .prediction = n->prediction };
 	p->evaluations = sampler_evaluations(s, steps);

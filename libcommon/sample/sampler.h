@@ -37,7 +37,8 @@ int sampler_evaluations(const struct sampler *s, int steps);    /* of the networ
 int sampler_steps_check(const struct noise_schedule *n, int steps, struct error *e) MUST_CHECK;
 /* Whether it goes with what the model predicts (EXIT_USAGE). */
 int sampler_prediction_check(const struct sampler *s, enum prediction p, struct error *e) MUST_CHECK;
-/* A flow: diffusers' places of its Euler, the last 0.  Others: diffusers' "leading" spacing: (steps-1-i) * (train_steps / steps) + offset; sigma = sqrt((1-abar)/abar) */
+/* A flow: sigmas as in diffusers' Euler for flows, the last 0.  Others: diffusers' "leading" spacing,
+ * timestep = (steps-1-i) * (train_steps / steps) + offset; sigma = sqrt((1-abar)/abar) */
 void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps,
 		       int offset);
 void sampler_plan_free(struct sampler_plan *p);

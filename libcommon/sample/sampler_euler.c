@@ -24,6 +24,7 @@ static void euler_a_step(struct sampler_plan *p, int i, float *x, const float *o
 		x[k] += sampler_slope(p, from, x[k], output[k]) * dt + noise[k] * up;
 }
 
-const struct sampler sampler_euler = { .name = "euler", .label = "Euler", .exploding = true, .flows = true, .step = euler_step };
+const struct sampler sampler_euler = { .name = "euler", .label = "Euler", .exploding = true, .flows = true,
+				       .step = euler_step };
 const struct sampler sampler_euler_a = { .name = "euler_a", .label = "Euler a", .exploding = true, .noisy = true,
 					 .step = euler_a_step };

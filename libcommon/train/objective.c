@@ -1,3 +1,4 @@
+/* The objective: timestep, noise, target and weight of a sample; weights by timestep; huber_c. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
@@ -55,7 +56,7 @@ double huber_c(const struct noise_schedule *s, int t, enum huber_schedule kind, 
 	}
 }
 
-/* min_snr_gamma and the rest multiply, whichever are on. */
+/* The weight of a timestep: the product of those that are on. */
 static float weight(const struct objective *o, int t)
 {
 	float w = 1;
@@ -95,8 +96,8 @@ static struct place draw_place(const struct objective *o, uint32_t step, uint32_
 	return (struct place){ .t = o->min_timestep + random_below(&draw, 0, o->max_timestep - o->min_timestep) };
 }
 
-static void mix(const struct objective *o, struct place at, const float *latent, const float *noise, const float *input, size_t n,
-		struct objective_sample *s)
+static void mix(const struct objective *o, struct place at, const float *latent, const float *noise, const float *input,
+		size_t n, struct objective_sample *s)
 {
 	if (o->schedule.prediction == PREDICTION_FLOW) {
 		flow_add(at.sigma, s->noisy, latent, input, n);
@@ -116,7 +117,8 @@ void objective_sample(const struct objective *o, uint32_t step, uint32_t item, s
 	const struct noise_shape shape = { s->h, s->w, s->c };
 	const struct place at = draw_place(o, step, item);
 	const size_t n = (size_t)s->h * s->w * s->c;
-	float *latent = xmalloc(n * sizeof(float)), *noise = xmalloc(n * sizeof(float)), *input = xmalloc(n * sizeof(float));
+	float *latent = xmalloc(n * sizeof(float)), *noise = xmalloc(n * sizeof(float));
+	float *input = xmalloc(n * sizeof(float));
 	size_t i;
 
 	random_normal(&latent_draw, latent, n);
@@ -134,7 +136,8 @@ void objective_sample(const struct objective *o, uint32_t step, uint32_t item, s
 	free(input);
 }
 
-void objective_still(const struct objective *o, double part, const float *latent, const float *noise, size_t n, struct objective_sample *s)
+void objective_still(const struct objective *o, double part, const float *latent, const float *noise, size_t n,
+		     struct objective_sample *s)
 {
 	mix(o, (struct place){ part * o->schedule.steps, part }, latent, noise, noise, n, s);
 }

@@ -28,7 +28,7 @@ struct objective {
 	/* before the fix to zero terminal SNR: sd-scripts takes its weights from there */
 	struct noise_schedule plain;
 	int min_timestep, max_timestep;         /* drawn from min..max-1 */
-	bool logit_normal;                      /* a flow's places; else evenly */
+	bool logit_normal;                      /* the sigmas of a flow; else evenly */
 	double logit_mean, logit_std, shift;
 	bool debiased, scale_v_like_noise;
 	double min_snr_gamma, v_like;           /* 0: off */
@@ -48,7 +48,9 @@ struct objective_sample {
 	float timestep, weight, loss_c;         /* loss_c: huber losses */
 };
 void objective_sample(const struct objective *o, uint32_t step, uint32_t item, struct objective_sample *s);
-/* Noisy, target and timestep alone, without any draw: at this part of the way, of a scaled latent and noise [h,w,c]. */
-void objective_still(const struct objective *o, double part, const float *latent, const float *noise, size_t n, struct objective_sample *s);
+/* Sets noisy, target and timestep alone, without random draws: at this fraction of the schedule, from a scaled latent
+ * and noise [h,w,c]. */
+void objective_still(const struct objective *o, double part, const float *latent, const float *noise, size_t n,
+		     struct objective_sample *s);
 
 #endif

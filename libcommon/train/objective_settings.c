@@ -1,10 +1,13 @@
+/* The objective from the settings, with checks against the model and notes. */
 #include <string.h>
 #include "objective_settings.h"
 
-static const char *const losses[] = { [LOSS_L2] = "l2", [LOSS_L1] = "l1", [LOSS_HUBER] = "huber", [LOSS_SMOOTH_L1] = "smooth_l1" };
-static const char *const bends[] = { [HUBER_CONSTANT] = "constant", [HUBER_EXPONENTIAL] = "exponential", [HUBER_SNR] = "snr" };
+static const char *const losses[] = { [LOSS_L2] = "l2", [LOSS_L1] = "l1", [LOSS_HUBER] = "huber",
+				      [LOSS_SMOOTH_L1] = "smooth_l1" };
+static const char *const bends[] = { [HUBER_CONSTANT] = "constant", [HUBER_EXPONENTIAL] = "exponential",
+				     [HUBER_SNR] = "snr" };
 
-/* The option's choices are these, so it is found. */
+/* The index of a name, which the option's choices guarantee to exist. */
 static int find(const char *const *names, const char *name)
 {
 	int i = 0;
@@ -19,14 +22,19 @@ static void tell(const struct train_settings *s, const struct schedule_config *m
 	const bool weighted = s->debiased || s->min_snr_gamma || s->scale_v_like_noise || s->v_like;
 
 	if (c->prediction == PREDICTION_V && !s->v_prediction)
-		note("the model's scheduler says that it predicts v; so does this run (sd-scripts needs v_parameterization for it)");
+		note("the model's scheduler says that it predicts v; "
+		     "so does this run (sd-scripts needs v_parameterization for it)");
 	if (s->v_prediction && model->prediction != PREDICTION_V)
-		note("v_parameterization: the model's scheduler says that it predicts noise; it is trained to predict v");
+		note("v_parameterization: the model's scheduler says that it predicts noise; "
+		     "it is trained to predict v");
 	if (c->zero_terminal_snr && c->prediction != PREDICTION_V)
-		warning("zero_terminal_snr without v_parameterization: nothing can be learnt about noise from pure noise");
-	if (c->prediction != PREDICTION_FLOW && (option_is_set("timestep-sampling") || option_is_set("discrete-flow-shift") ||
-						option_is_set("logit-mean") || option_is_set("logit-std")))
-		note("timestep_sampling, discrete_flow_shift, logit_mean and logit_std are for a flow; without flow_model they do nothing");
+		warning("zero_terminal_snr without v_parameterization: "
+			"nothing can be learnt about noise from pure noise");
+	if (c->prediction != PREDICTION_FLOW &&
+	    (option_is_set("timestep-sampling") || option_is_set("discrete-flow-shift") ||
+	     option_is_set("logit-mean") || option_is_set("logit-std")))
+		note("timestep_sampling, discrete_flow_shift, logit_mean and logit_std are for a flow; "
+		     "without flow_model they do nothing");
 	if (c->zero_terminal_snr && weighted)
 		note("weights by SNR are those of the schedule before zero_terminal_snr, as in sd-scripts");
 }
@@ -39,17 +47,20 @@ static int check_timesteps(const struct train_settings *s, int steps, struct err
 	const bool usual = s->max_timestep == MAX_AS_USUAL;
 
 	if (s->max_timestep > steps && !usual)
-		return fail(e, EXIT_USAGE, "max_timestep %ld: the model has %d timesteps; lower it, or leave it out", s->max_timestep, steps);
+		return fail(e, EXIT_USAGE, "max_timestep %ld: the model has %d timesteps; lower it, or leave it out",
+			    s->max_timestep, steps);
 	if (s->min_timestep >= s->max_timestep || s->min_timestep >= steps)
-		return fail(e, EXIT_USAGE, "min_timestep %ld and max_timestep %ld leave no timestep of the model's %d; lower min_timestep",
-			    s->min_timestep, s->max_timestep, steps);
+		return fail(e, EXIT_USAGE, "min_timestep %ld and max_timestep %ld leave no timestep of the model's %d; "
+					   "lower min_timestep", s->min_timestep, s->max_timestep, steps);
 	if (usual && steps != MAX_AS_USUAL)
-		note("max_timestep %d: the model has %d timesteps, %s", MAX_AS_USUAL, steps, steps < MAX_AS_USUAL ? "all are drawn" :
+		note("max_timestep %d: the model has %d timesteps, %s", MAX_AS_USUAL, steps,
+		     steps < MAX_AS_USUAL ? "all are drawn" :
 		     "those from there on are not trained; leave it out for all");
 	return 0;
 }
 
-/* sd-scripts' timestep_sampling.  Its "sigma" draws among 1000 places, evenly with the usual weighting_scheme; here any place is drawn. */
+/* sd-scripts' timestep_sampling.  Its "sigma" draws among 1000 places, evenly with the usual weighting_scheme;
+ * here any place is drawn. */
 static const struct flow_draw { const char *name; bool logit_normal, shifted; } flow_draws[] = {
 	{ "sigma", false, true }, { "uniform", false, false }, { "sigmoid", true, false }, { "shift", true, true },
 };
@@ -76,23 +87,27 @@ static int check_flow(const struct train_settings *s, struct error *e)
 
 	for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++)
 		if (off[i].on)
-			return fail(e, EXIT_USAGE, "%s goes by the noise of timesteps, which a flow has not; leave it out with flow_model", off[i].key);
+			return fail(e, EXIT_USAGE, "%s goes by the noise of timesteps, which a flow has not; "
+						   "leave it out with flow_model", off[i].key);
 	return 0;
 }
 
 static int check(const struct train_settings *s, const struct schedule_config *c, struct error *e)
 {
 	if (s->adaptive_noise_scale && !s->noise_offset)
-		return fail(e, EXIT_USAGE, "adaptive_noise_scale changes noise_offset, which is 0; set noise_offset too");
+		return fail(e, EXIT_USAGE,
+			    "adaptive_noise_scale changes noise_offset, which is 0; set noise_offset too");
 	if (s->scale_v_like_noise && c->prediction != PREDICTION_V)
-		return fail(e, EXIT_USAGE, "scale_v_pred_loss_like_noise_pred is for v prediction; set v_parameterization = true or leave it out");
+		return fail(e, EXIT_USAGE, "scale_v_pred_loss_like_noise_pred is for v prediction; "
+					   "set v_parameterization = true or leave it out");
 	if (s->v_like && c->prediction == PREDICTION_V)
-		return fail(e, EXIT_USAGE, "v_pred_like_loss makes the loss of noise prediction like that of v, which is trained already; leave "
-			    "it out");
+		return fail(e, EXIT_USAGE, "v_pred_like_loss makes the loss of noise prediction like that of v, "
+					   "which is trained already; leave it out");
 	return c->prediction == PREDICTION_FLOW ? check_flow(s, e) : check_timesteps(s, c->train_steps, e);
 }
 
-int objective_init(struct objective *o, const struct train_settings *s, const struct model_config *model, uint64_t seed, struct error *e)
+int objective_init(struct objective *o, const struct train_settings *s, const struct model_config *model, uint64_t seed,
+		   struct error *e)
 {
 	const struct flow_draw *draw = flow_draw(s->timestep_sampling);
 	struct schedule_config c = model->schedule;
@@ -111,7 +126,8 @@ int objective_init(struct objective *o, const struct train_settings *s, const st
 		.shift = draw->shifted ? c.shift : 1,
 		.debiased = s->debiased, .scale_v_like_noise = s->scale_v_like_noise,
 		.min_snr_gamma = s->min_snr_gamma, .v_like = s->v_like,
-		.noise = { s->noise_offset, s->adaptive_noise_scale, s->noise_offset_random, s->multires_iterations, s->multires_discount,
+		.noise = { s->noise_offset, s->adaptive_noise_scale, s->noise_offset_random, s->multires_iterations,
+			   s->multires_discount,
 			   s->ip_noise_gamma, s->ip_noise_random },
 		.loss = find(losses, s->loss_type),
 		.huber_schedule = find(bends, s->huber_schedule),

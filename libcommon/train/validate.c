@@ -1,13 +1,13 @@
-/* The loss of what is held out. */
+/* Validation: the loss of the held-out pictures. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/philox.h"
 #include "../nn/workspace.h"
 #include "witness.h"
 
-#define TIMESTEPS 4             /* a picture: the middles of as many equal parts */
+#define TIMESTEPS 4             /* for each picture: the middles of as many equal intervals */
 
-/* The same noise and timestep whenever it is asked for. */
+/* Sets the noise and timestep of a picture, which are the same in every validation. */
 static void put_noise(const struct batch_source *from, uint64_t seed, struct batch *b, uint32_t sample, int part)
 {
 	struct objective_sample s = { .noisy = b->noisy, .target = b->target };
@@ -46,8 +46,8 @@ static int loss_of(const struct networks *net, struct workspace *work, struct ba
 	return 0;
 }
 
-static int losses_of(const struct batch_source *from, uint64_t seed, struct workspace *work, size_t n, double sum[TIMESTEPS],
-		     struct error *e)
+static int losses_of(const struct batch_source *from, uint64_t seed, struct workspace *work, size_t n,
+		     double sum[TIMESTEPS], struct error *e)
 {
 	struct batch b = { 0 };
 	int part, result = 0;
@@ -69,16 +69,18 @@ static int losses_of(const struct batch_source *from, uint64_t seed, struct work
 
 struct due { bool step, epoch; };
 
-/* The end is looked at too, whichever was asked for. */
+/* Is a validation due, by steps or by epochs?  The end of the run counts as both. */
 static struct due due(const struct witness *w)
 {
-	const long per_epoch = data_updates_per_epoch(w->data), every = w->s->validate_every_steps, done = w->course->done;
+	const long per_epoch = data_updates_per_epoch(w->data);
+	const long every = w->s->validate_every_steps, done = w->course->done;
 	const long epochs = w->s->validate_every_epochs ? w->s->validate_every_epochs : every ? 0 : 1;
 	const bool last = done == w->course->total;
 
 	if (!w->data->held_out)
 		return (struct due){ 0 };
-	return (struct due){ every && (done % every == 0 || last), epochs && (done % (epochs * per_epoch) == 0 || last) };
+	return (struct due){ every && (done % every == 0 || last),
+			     epochs && (done % (epochs * per_epoch) == 0 || last) };
 }
 
 void witness_validate(struct witness *w)
@@ -96,8 +98,8 @@ void witness_validate(struct witness *w)
 	if (course_show_average(w->course, &e) < 0 || losses_of(&from, w->course->seed, &work, n, sum, &e) < 0)
 		warning("validation: %s; training goes on", e.text);
 	else
-		report_validation(&w->log, &(struct validation_facts){ w->course->done, data_updates_per_epoch(w->data), sum, TIMESTEPS, n,
-								       when.step, when.epoch });
+		report_validation(&w->log, &(struct validation_facts){ w->course->done, data_updates_per_epoch(w->data),
+								       sum, TIMESTEPS, n, when.step, when.epoch });
 	course_end_average(w->course);
 	workspace_free(&work);
 }

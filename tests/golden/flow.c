@@ -22,7 +22,8 @@ static bool compute(const struct flow *x, const char *name, size_t count, float 
 			out[i] = flow_shift(x->sigma[i], a);
 	} else if (sscanf(name, "noisy.shift%lf%n", &a, &end) == 1 && !name[end]) {
 		for (size_t i = 0; i < x->n; i++)
-			flow_add(flow_shift(x->sigma[i], a), out + i * x->each, x->latent + i * x->each, x->noise + i * x->each, x->each);
+			flow_add(flow_shift(x->sigma[i], a), out + i * x->each, x->latent + i * x->each,
+				 x->noise + i * x->each, x->each);
 	} else if (!strcmp(name, "target")) {
 		flow_target(out, x->latent, x->noise, count);
 	} else if (!strcmp(name, "timestep")) {

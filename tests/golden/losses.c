@@ -16,7 +16,8 @@ struct losses {
 	float *latent, *noise, *pred, *timestep, *weight;
 };
 
-static const char *const inputs[] = { "timestep", "latent", "noise", "pred", "weight", "mask", "offset_noise", "ip_noise" };
+static const char *const inputs[] = { "timestep", "latent", "noise", "pred", "weight", "mask", "offset_noise",
+				      "ip_noise" };
 
 static int step(const struct losses *l, int i)
 {
@@ -60,13 +61,15 @@ static void snr(struct losses *l, const double *number, float *out)
 static void noisy(struct losses *l, const double *number, float *out)
 {
 	for (int i = 0; i < l->n; i++)
-		noise_add(&l->eps, step(l, i), out + i * l->each, l->latent + i * l->each, l->noise + i * l->each, l->each);
+		noise_add(&l->eps, step(l, i), out + i * l->each, l->latent + i * l->each, l->noise + i * l->each,
+			  l->each);
 }
 
 static void target_v(struct losses *l, const double *number, float *out)
 {
 	for (int i = 0; i < l->n; i++)
-		noise_target(&l->v, step(l, i), out + i * l->each, l->latent + i * l->each, l->noise + i * l->each, l->each);
+		noise_target(&l->v, step(l, i), out + i * l->each, l->latent + i * l->each, l->noise + i * l->each,
+			     l->each);
 }
 
 static void debiased_eps(struct losses *l, const double *number, float *out)
@@ -111,16 +114,28 @@ static void bends(struct losses *l, enum huber_schedule kind, const double *numb
 		out[i] = huber_c(&l->eps, step(l, i), kind, number[0], number[1]);
 }
 
-static void c_constant(struct losses *l, const double *number, float *out)      { bends(l, HUBER_CONSTANT, number, out); }
-static void c_exponential(struct losses *l, const double *number, float *out)   { bends(l, HUBER_EXPONENTIAL, number, out); }
-static void c_snr(struct losses *l, const double *number, float *out)           { bends(l, HUBER_SNR, number, out); }
+static void c_constant(struct losses *l, const double *number, float *out)
+{
+	bends(l, HUBER_CONSTANT, number, out);
+}
+
+static void c_exponential(struct losses *l, const double *number, float *out)
+{
+	bends(l, HUBER_EXPONENTIAL, number, out);
+}
+
+static void c_snr(struct losses *l, const double *number, float *out)
+{
+	bends(l, HUBER_SNR, number, out);
+}
 
 /* ---- noise ---- */
 
 static void offset(struct losses *l, const double *number, float *out)
 {
 	const struct noise_shape s = shape_of(need(l->f, "latent"));
-	float *latent = need_nhwc(l->f, "latent"), *noise = need_nhwc(l->f, "noise"), *normal = need_floats(l->f, "offset_noise");
+	float *latent = need_nhwc(l->f, "latent"), *noise = need_nhwc(l->f, "noise"),
+		*normal = need_floats(l->f, "offset_noise");
 
 	for (int i = 0; i < l->n; i++) {
 		noise_offset(noise + i * l->each, latent + i * l->each, &s, number[0], number[1], normal + i * s.c);
@@ -213,7 +228,8 @@ static void loss(struct losses *l, bool v, double gamma, float *out)
 
 	for (int i = 0; i < l->n; i++) {
 		const struct noise_schedule *s = v ? &l->v : &l->eps;
-		noise_target(s, step(l, i), target + i * l->each, l->latent + i * l->each, l->noise + i * l->each, l->each);
+		noise_target(s, step(l, i), target + i * l->each, l->latent + i * l->each, l->noise + i * l->each,
+			     l->each);
 		weight[i] = gamma < 0 ? 1 : l->weight[i];
 		if (gamma > 0)
 			weight[i] *= weight_min_snr(s, step(l, i), gamma);
@@ -293,11 +309,13 @@ static void masked(struct losses *l, const double *number, float *out)
 {
 	const struct safetensor *t = need(l->f, "mask");
 	const struct noise_shape s = shape_of(need(l->f, "latent"));
-	float *mask = need_floats(l->f, "mask"), *small = xmalloc(l->n * s.h * s.w * sizeof(float)), *weight = ones(l->n);
+	float *mask = need_floats(l->f, "mask"), *small = xmalloc(l->n * s.h * s.w * sizeof(float)),
+		*weight = ones(l->n);
 	struct losses turned = *l;
 
 	for (int i = 0; i < l->n; i++)
-		mask_shrink(small + i * s.h * s.w, s.w, s.h, mask + i * t->shape[2] * t->shape[3], t->shape[3], t->shape[2]);
+		mask_shrink(small + i * s.h * s.w, s.w, s.h, mask + i * t->shape[2] * t->shape[3], t->shape[3],
+			    t->shape[2]);
 	turned.pred = need_nhwc(l->f, "pred");
 	turned.noise = need_nhwc(l->f, "noise");
 	run_loss(&(struct call){ &turned, turned.noise, weight, .mask = small }, out);

@@ -33,7 +33,8 @@ static void check_plan(struct trajectory *j)
 	float want = atof(need_metadata(j->f, "init_noise_sigma"));
 	struct spread spread = { 0 };
 
-	compare_host(j, j->plan.prediction == PREDICTION_FLOW ? KIND_LOSSES : KIND_EXACT, "timesteps", j->plan.timestep);
+	compare_host(j, j->plan.prediction == PREDICTION_FLOW ? KIND_LOSSES : KIND_EXACT, "timesteps",
+		     j->plan.timestep);
 	if (safetensors_find(j->f, "sigmas"))
 		compare_host(j, KIND_LOSSES, "sigmas", j->plan.sigma);
 	spread_add(&spread, &j->plan.init_sigma, &want, 1);
@@ -164,9 +165,10 @@ static int check_paint(struct trajectory *j, struct error *e)
 	float *noise = need_floats(j->f, "noise"), *latent = NULL;
 	char *last = xprintf("latents.%d", j->plan.evaluations - 1);
 	struct painting w = {
-		.text = need_metadata(j->f, "prompt"), .negative = need_metadata(j->f, "negative"), .width = j->width, .height = j->height,
-		.clip_skip = read_skip(j->f), .cfg = j->cfg, .sampler = j->plan.sampler, .steps = j->plan.steps, .noise = noise,
-		.draw = draw_from_file, .draw_arg = j,
+		.text = need_metadata(j->f, "prompt"), .negative = need_metadata(j->f, "negative"),
+		.width = j->width, .height = j->height, .clip_skip = read_skip(j->f), .cfg = j->cfg,
+		.sampler = j->plan.sampler, .steps = j->plan.steps, .noise = noise, .draw = draw_from_file,
+		.draw_arg = j,
 	};
 	struct spread spread = { 0 };
 	float *want = need_nhwc(j->f, last);
@@ -204,7 +206,8 @@ static void run(struct trajectory *j)
 
 /* Settings of which one value, or none, is all that there is here: "a|b". */
 static const struct { const char *key, *values; } settings[] = {
-	{ "timestep_spacing", "leading" }, { "karras", "false" }, { "prediction_type", "epsilon|v_prediction|flow" }, { "strength", "" },
+	{ "timestep_spacing", "leading" }, { "karras", "false" }, { "prediction_type", "epsilon|v_prediction|flow" },
+	{ "strength", "" },
 };
 
 static bool is_one_of(const char *values, const char *value)
@@ -238,7 +241,8 @@ static bool left_out(const struct subject *s, const char *label, const struct sa
 
 static enum prediction prediction_named(const char *name)
 {
-	return !strcmp(name, "v_prediction") ? PREDICTION_V : !strcmp(name, "flow") ? PREDICTION_FLOW : PREDICTION_EPSILON;
+	return !strcmp(name, "v_prediction") ? PREDICTION_V :
+		!strcmp(name, "flow") ? PREDICTION_FLOW : PREDICTION_EPSILON;
 }
 
 void check_sample(struct subject *s, const char *file)
@@ -260,7 +264,8 @@ void check_sample(struct subject *s, const char *file)
 		j.cfg = atof(need_metadata(f, "cfg"));
 		j.width = atoi(need_metadata(f, "width"));
 		j.height = atoi(need_metadata(f, "height"));
-		sampler_plan_init(&j.plan, sampler, &s->p.schedule, atoi(need_metadata(f, "steps")), s->p.config->schedule.steps_offset);
+		sampler_plan_init(&j.plan, sampler, &s->p.schedule, atoi(need_metadata(f, "steps")),
+				  s->p.config->schedule.steps_offset);
 		run(&j);
 		sampler_plan_free(&j.plan);
 		s->p.schedule = usual;

@@ -37,8 +37,8 @@ int each_file(const char *folder, const char *pattern, void (*fn)(void *arg, con
 
 /* Adapters are what training files begin with; tables of names are for tests/unit. */
 static const char *const taken[] = {
-	"text.safetensors", "vae.safetensors", "unet.safetensors", "losses.safetensors", "sample_*.safetensors", "train_*.safetensors",
-	"lora_*.safetensors", "noising.safetensors", "model", "*.tsv",
+	"text.safetensors", "vae.safetensors", "unet.safetensors", "losses.safetensors", "sample_*.safetensors",
+	"train_*.safetensors", "lora_*.safetensors", "noising.safetensors", "model", "*.tsv",
 };
 
 static void sample_file(void *arg, const char *name)    { check_sample(arg, name); }

@@ -36,15 +36,17 @@ struct texts { struct chunk_batch batch; int32_t *ids[TEXT_ENCODERS]; };
 bool family_reads(const struct subject *s, int condition);
 /* PREFIXinput_ids_1 and on, for as many text encoders as there are; and texts that are tokenized here. */
 void read_texts(const struct subject *s, const struct safetensors *f, const char *prefix, struct texts *x);
-int encode_texts_padded(const struct subject *s, const char *const *text, int n, struct texts *x, struct error *e) MUST_CHECK;
+int encode_texts_padded(const struct subject *s, const char *const *text, int n, struct texts *x,
+			struct error *e) MUST_CHECK;
 void free_texts(struct texts *x);
 /* What is not of a text: PREFIXtime_ids. */
 struct conditioning read_given(const struct subject *s, const struct safetensors *f, const char *prefix);
 int read_skip(const struct safetensors *f);             /* clip_skip in the metadata; 0: none */
 
-/* Compares x with tensor `name` of want, which may have fewer samples; nothing when want lacks it or the tape is dry. */
-void compare_tensor(struct subject *s, enum kind k, struct tape *t, const struct tensor *x, const struct safetensors *want,
-		    const char *name);
+/* Compares x with tensor `name` of want, which may have fewer samples;
+ * nothing when want lacks it or the tape is dry. */
+void compare_tensor(struct subject *s, enum kind k, struct tape *t, const struct tensor *x,
+		    const struct safetensors *want, const char *name);
 
 /* The states that `want` holds as PREFIX + module name: give probe_tensor as probe_fn, then list what never came by. */
 struct probes {
@@ -68,7 +70,8 @@ void check_losses(struct subject *s);
 void check_flow(struct subject *s);
 void check_model(struct subject *s);                    /* all of the above that the folder has */
 
-int subject_open(struct subject *s, const char *model, const char *config, const char *device, struct error *e) MUST_CHECK;
+int subject_open(struct subject *s, const char *model, const char *config, const char *device,
+		 struct error *e) MUST_CHECK;
 void subject_close(struct subject *s);
 
 /* ---- effect.c: a model's output with the adapters that hang on it, against tensors of an effect*.safetensors ---- */
@@ -81,8 +84,8 @@ void effect_close(struct effect *x);
 void effect_compare(const struct effect *x, struct subject *s, enum kind k, const char *want);
 enum kind output_kind(const char *adapter);             /* by the precision that its file keeps */
 
-/* A folder that holds captions.jsonl; one with effect.safetensors (an adapter in several dialects); one with effect_*.safetensors (adapters
- * of many kinds); single files. */
+/* A folder that holds captions.jsonl; one with effect.safetensors (an adapter in several dialects); one with
+ * effect_*.safetensors (adapters of many kinds); single files. */
 void check_tokens(struct tally *t, const char *folder);
 void check_dialects(struct tally *t, const char *folder, const char *device);
 void check_adapters(struct tally *t, const char *folder, const char *device);

@@ -66,7 +66,8 @@ static const float *written(const struct written *w, const char *name)
 }
 
 /* Every GROUP.FACTOR of the file. */
-static void spread_group(struct training *t, const char *group, const struct written *w, struct spread *unet, struct spread *text)
+static void spread_group(struct training *t, const char *group, const struct written *w, struct spread *unet,
+			 struct spread *text)
 {
 	const size_t n = strlen(group);
 
@@ -85,12 +86,14 @@ static void spread_group(struct training *t, const char *group, const struct wri
 			continue;
 		}
 		want = need_floats(t->f, r->name);
-		spread_add(adapter_key_component(factor, &dialect) == COMPONENT_UNET ? unet : text, got, want, safetensor_elements(r));
+		spread_add(adapter_key_component(factor, &dialect) == COMPONENT_UNET ? unet : text, got, want,
+			   safetensor_elements(r));
 		free(want);
 	}
 }
 
-/* With the gradients in the place of the weights, so that both take one way into a file.  Where none arrived it is 0. */
+/* With the gradients in the place of the weights, so that both take one way into a file.
+ * Where none arrived it is 0. */
 static struct safetensors_out *write_gradients(struct training *t, size_t *count)
 {
 	const struct backend *be = t->adapter->be;
@@ -127,7 +130,8 @@ static void compare_gradients(struct training *t, const char *how)
 	if (unet.n)
 		judge(t->s->tally, KIND_GRAD_UNET, &unet, "%s gradients of the UNet's adapters%s", t->label, how);
 	if (text.n)
-		judge(t->s->tally, t->s->p.config->family->texts == 1 ? KIND_GRAD_TEXT_ALONE : KIND_GRAD_TEXT, &text, "%s gradients of the text adapters%s", t->label, how);
+		judge(t->s->tally, t->s->p.config->family->texts == 1 ? KIND_GRAD_TEXT_ALONE : KIND_GRAD_TEXT, &text,
+		      "%s gradients of the text adapters%s", t->label, how);
 	adapter_tensors_free(w.tensor, w.count);
 }
 
@@ -292,7 +296,8 @@ static int training_open(struct training *t, struct error *e)
 	t->networks = (struct networks){ .unet = p->unet, .text = &p->text, .skip = read_skip(t->f) };
 	t->adapter = adapter_load(path, &p->layers, 1, true, p->be, p->device, e);
 	free(path);
-	if (!t->adapter || mask_ranks(t, e) < 0 || optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)
+	if (!t->adapter || mask_ranks(t, e) < 0 ||
+	    optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)
 		return -1;
 	t->keys = key_index_new(&p->layers, &p->config->unet);
 	t->tape = tape_new(p->be, p->device, measure(t), e);

@@ -30,7 +30,8 @@ static float *floats_if(const struct safetensors *f, const char *prefix, const c
 }
 
 /* target: the noise, which becomes the target.  sigma: of a flow. */
-static void mix(const struct subject *s, const float *sigma, int timestep, const float *latent, float *target, float *noisy, size_t n)
+static void mix(const struct subject *s, const float *sigma, int timestep, const float *latent, float *target,
+		float *noisy, size_t n)
 {
 	if (!sigma) {
 		noise_add(&s->p.schedule, timestep, noisy, latent, target, n);
@@ -48,7 +49,8 @@ void read_batch(const struct subject *s, const struct safetensors *f, const char
 	struct texts texts;
 	size_t each;
 
-	*b = (struct batch){ .n = shape[0], .c = shape[1], .h = shape[2], .w = shape[3], .length = s->p.config->text[0].length };
+	*b = (struct batch){ .n = shape[0], .c = shape[1], .h = shape[2], .w = shape[3],
+			     .length = s->p.config->text[0].length };
 	each = (size_t)b->h * b->w * b->c;
 	b->target = floats(f, prefix, "noise");
 	b->timestep = floats(f, prefix, "timestep");
@@ -59,7 +61,8 @@ void read_batch(const struct subject *s, const struct safetensors *f, const char
 	b->noisy = xmalloc(b->n * each * sizeof(float));
 	sigma = floats_if(f, prefix, "sigma");
 	for (int i = 0; i < b->n; i++)
-		mix(s, sigma ? &sigma[i] : NULL, b->timestep[i], latent + i * each, b->target + i * each, b->noisy + i * each, each);
+		mix(s, sigma ? &sigma[i] : NULL, b->timestep[i], latent + i * each, b->target + i * each,
+		    b->noisy + i * each, each);
 	free(sigma);
 	free(latent);
 	free(key);
@@ -98,12 +101,13 @@ static void read_rates(const struct safetensors *f, struct recipe *r)
 	json_decref(list);
 }
 
-/* "cosine, 2 warm-up steps, total 6", or only a name.  The base rate is not written down: it follows from the first rate that is not 0. */
+/* "cosine, 2 warm-up steps, total 6", or only a name.
+ * The base rate is not written down: it follows from the first rate that is not 0. */
 static void read_schedule(const struct safetensors *f, struct recipe *r)
 {
 	r->schedule = (struct lr_schedule){ .name = r->name, .total = r->steps, .cycles = 1, .power = 1 };
-	if (sscanf(need_metadata(f, "lr_scheduler"), "%31[^,], %ld warm-up steps, total %ld", r->name, &r->schedule.warmup,
-		   &r->schedule.total) < 1 || !lr_schedule_known(r->name))
+	if (sscanf(need_metadata(f, "lr_scheduler"), "%31[^,], %ld warm-up steps, total %ld", r->name,
+		   &r->schedule.warmup, &r->schedule.total) < 1 || !lr_schedule_known(r->name))
 		die(EXIT_INPUT, "%s: no such schedule: %s", f->path, need_metadata(f, "lr_scheduler"));
 	for (int i = 0; i < r->steps && r->base == 0; i++)
 		if (lr_multiplier(&r->schedule, i) > 0)
@@ -114,7 +118,8 @@ void read_recipe(const struct safetensors *f, struct recipe *r)
 {
 	*r = (struct recipe){ .steps = number(f, "steps"), .accumulate = number(f, "gradient_accumulation_steps"),
 			      .max_grad_norm = number(f, "max_grad_norm") };
-	r->optimizer = (struct optimizer_settings){ .name = "AdamW", .eps = number(f, "eps"), .decay = number(f, "weight_decay") };
+	r->optimizer = (struct optimizer_settings){ .name = "AdamW", .eps = number(f, "eps"),
+						    .decay = number(f, "weight_decay") };
 	if (strcmp(need_metadata(f, "optimizer"), "torch.optim.AdamW") ||
 	    sscanf(need_metadata(f, "betas"), "%lf %lf", &r->optimizer.beta1, &r->optimizer.beta2) != 2)
 		die(EXIT_INPUT, "%s: another optimizer than AdamW, or no betas", f->path);

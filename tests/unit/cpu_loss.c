@@ -136,7 +136,8 @@ static void adamw_agrees_with_double(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(squares_agree_with_double), cmocka_unit_test(sum_of_squares),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(squares_agree_with_double),
+					    cmocka_unit_test(sum_of_squares),
 					    cmocka_unit_test(adamw_agrees_with_double) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

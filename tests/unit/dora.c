@@ -182,7 +182,8 @@ static void check_adds(struct tape *t, struct tensor *x, const struct linear *l,
 
 	tape_reset(t);
 	y = op_linear(t, x, l);
-	tape_backward(t, op_loss(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT }, &(struct loss_terms){ .weight = weights }),
+	tape_backward(t, op_loss(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT },
+				 &(struct loss_terms){ .weight = weights }),
 		      1);
 	for (int i = 0; i < OUT; i++)
 		r->magnitude[i] *= 2;
@@ -215,7 +216,8 @@ static void check_layer(float weight)
 		dy[i] = y->data[i] - target[i];
 	refer(&b, x.data, dy, l.bias, &r);
 	assert_near(y->data, r.y, ROWS * OUT);
-	loss = op_loss(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT }, &(struct loss_terms){ .weight = weights });
+	loss = op_loss(t, y, &(struct tensor){ .data = target, .n = ROWS, .h = 1, .w = 1, .c = OUT },
+		       &(struct loss_terms){ .weight = weights });
 	tape_backward(t, loss, 1);
 	assert_near(x.grad, r.dx, ROWS * IN);
 	assert_near(b.branch.part[LORA_DOWN].grad, r.down, RANK * IN);
@@ -301,7 +303,8 @@ static void check_against(struct tape *t, const struct bench *b, const struct la
 		for (int k = 0; k < IN; k++)
 			dx[i / OUT * IN + k] += want[i] * all[i % OUT * b->fan + middle + k];
 	assert_near(y->data, want, ROWS * OUT);
-	loss = op_loss(t, y, &(struct tensor){ .data = zeros, .n = ROWS, .h = 1, .w = 1, .c = OUT }, &(struct loss_terms){ .weight = weights });
+	loss = op_loss(t, y, &(struct tensor){ .data = zeros, .n = ROWS, .h = 1, .w = 1, .c = OUT },
+		       &(struct loss_terms){ .weight = weights });
 	tape_backward(t, loss, 1);
 	assert_near(x.grad, dx, ROWS * IN);
 	be->release(device, x.data);

@@ -95,7 +95,8 @@ static void tiny_a_is_read(void **state)
 	assert_int_equal(c.vae.resnets, 1);
 	assert_int_equal(c.vae.groups, 4);
 	assert_float_equal(c.vae.scaling_factor, 0.13025f, 0);
-	assert_int_equal(c.text[0].projection, 0);          /* its config has a projection_dim, the file no such tensor */
+	/* its config has a projection_dim, the file no such tensor */
+	assert_int_equal(c.text[0].projection, 0);
 	assert_int_equal(c.text[0].activation, ACT_QUICK_GELU);
 	assert_int_equal(c.text[1].projection, 48);
 	assert_int_equal(c.text[1].activation, ACT_GELU);

@@ -111,7 +111,8 @@ static struct draw drawn(const struct objective *o, uint32_t step, uint32_t item
 static void draws_depend_on_seed_step_and_item(void **state)
 {
 	const struct golden *g = *state;
-	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 0.13f, .seed = 42 };
+	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 0.13f,
+			       .seed = 42 };
 	struct objective other = o;
 	static const float mean[EACH], std[EACH];
 	struct draw a = drawn(&o, 3, 1, mean, std), b = drawn(&o, 3, 1, mean, std);
@@ -130,7 +131,8 @@ static void draws_depend_on_seed_step_and_item(void **state)
 static void a_sample_is_what_the_schedule_says(void **state)
 {
 	const struct golden *g = *state;
-	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 0.13f, .seed = 42 };
+	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 0.13f,
+			       .seed = 42 };
 	static const float std[EACH];
 	float mean[EACH], noisy[EACH], latent[EACH];
 	struct draw d;
@@ -141,19 +143,22 @@ static void a_sample_is_what_the_schedule_says(void **state)
 	}
 	d = drawn(&o, 0, 0, mean, std);
 	assert_true(d.timestep >= 0 && d.timestep < 1000 && d.weight == 1);
-	noise_add(&g->eps, d.timestep, noisy, latent, d.target, EACH);  /* without v prediction the target is the noise */
+	/* without v prediction the target is the noise */
+	noise_add(&g->eps, d.timestep, noisy, latent, d.target, EACH);
 	assert_memory_equal(d.noisy, noisy, sizeof(noisy));
 	o.debiased = true;
 	o.min_snr_gamma = 5;
 	d = drawn(&o, 0, 0, mean, std);
-	assert_true(d.weight == (float)((float)weight_debiased(&g->eps, d.timestep) * weight_min_snr(&g->eps, d.timestep, 5)));
+	assert_true(d.weight == (float)((float)weight_debiased(&g->eps, d.timestep) *
+					 weight_min_snr(&g->eps, d.timestep, 5)));
 }
 
 /* 4000 draws over 1000 timesteps: the mean within 4 standard errors (1000/sqrt(12*4000) = 4.6), both ends reached. */
 static void timesteps_cover_the_schedule(void **state)
 {
 	const struct golden *g = *state;
-	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 1, .seed = 1 };
+	struct objective o = { .schedule = g->eps, .plain = g->eps, .max_timestep = 1000, .scaling_factor = 1,
+			       .seed = 1 };
 	static const float zero[EACH];
 	double sum = 0;
 	float low = 1000, high = 0;
@@ -172,8 +177,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(weights_are_pytorchs), cmocka_unit_test(every_timestep_has_a_finite_weight),
-		cmocka_unit_test(draws_depend_on_seed_step_and_item), cmocka_unit_test(a_sample_is_what_the_schedule_says),
-		cmocka_unit_test(timesteps_cover_the_schedule),
+		cmocka_unit_test(draws_depend_on_seed_step_and_item),
+		cmocka_unit_test(a_sample_is_what_the_schedule_says), cmocka_unit_test(timesteps_cover_the_schedule),
 	};
 
 	return cmocka_run_group_tests(tests, open_golden, close_golden);

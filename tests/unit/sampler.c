@@ -72,13 +72,14 @@ enum { SAMPLERS = sizeof(all) / sizeof(*all) };
 /* What a network that knows the answer says of x in evaluation i: the noise in it, or v. */
 static float perfect(const struct sampler_plan *p, int i, bool exploding, float x, float answer)
 {
-	double abar = p->abar[i], a = sqrt(abar), b = sqrt(1 - abar), scaled = exploding ? x * a : x, e = (scaled - a * answer) / b;
+	double abar = p->abar[i], a = sqrt(abar), b = sqrt(1 - abar), scaled = exploding ? x * a : x,
+		e = (scaled - a * answer) / b;
 
 	return p->prediction == PREDICTION_V ? a * e - b * answer : e;
 }
 
-/* Every sampler is brought to the answer by it: the answer after the last step, whatever the steps in between.  The first step from
- * pure noise of zero terminal SNR too (500 steps reach timestep 999). */
+/* Every sampler is brought to the answer by it: the answer after the last step, whatever the steps in between.  The
+ * first step from pure noise of zero terminal SNR too (500 steps reach timestep 999). */
 static void arrive(const char *name, bool v, bool zero, int steps)
 {
 	static const float answer[3] = { 0.5f, -1.25f, 2 }, noise[3] = { 1, -0.5f, 0.25f };
@@ -98,8 +99,8 @@ static void arrive(const char *name, bool v, bool zero, int steps)
 		assert_true(isfinite(in[0]));
 		sampler_step(&p, i, x, out, sampler_wants_noise(&p) ? noise : NULL, 3);
 	}
-	/* DDIM and PNDM end at timestep 0, where a part of the noise that was there at the start remains.  float32 steps from a start of
-	 * up to 4096 with zero terminal SNR (last bit 2^-12). */
+	/* DDIM and PNDM end at timestep 0, where a part of the noise that was there at the start remains.  float32
+	 * steps from a start of up to 4096 with zero terminal SNR (last bit 2^-12). */
 	double end = p.abar[p.evaluations], start = p.abar[0];
 	float within = zero ? 2e-3f : 1e-4f;
 	for (int k = 0; k < 3; k++) {
@@ -119,7 +120,8 @@ static void a_perfect_network_arrives(void **state)
 	for (int k = 0; k < SAMPLERS; k++) {
 		for (int i = 0; i < 4; i++) {
 			arrive(all[k], false, false, steps[i]);
-			if (strcmp(all[k], "pndm"))     /* extrapolates v, which is no straight line even so; many steps are near enough */
+			/* extrapolates v, which is no straight line even so; many steps are near enough */
+			if (strcmp(all[k], "pndm"))
 				arrive(all[k], true, false, steps[i]);
 		}
 		arrive(all[k], true, true, 500);
@@ -127,7 +129,8 @@ static void a_perfect_network_arrives(void **state)
 	}
 }
 
-/* Zero terminal SNR with predicted noise is a contradiction that a config can hold: nothing becomes infinite all the same. */
+/* Zero terminal SNR with predicted noise is a contradiction that a config can hold: nothing becomes infinite all the
+ * same. */
 static void no_signal_is_survived(void **state)
 {
 	for (int k = 0; k < SAMPLERS; k++) {
@@ -157,7 +160,8 @@ static void evaluations(void **state)
 
 	sampler_plan_init(&p, sampler_find("heun", &e), &s, 3, 1);
 	assert_int_equal(p.evaluations, 5);
-	assert_true(p.timestep[0] == 667 && p.timestep[1] == 334 && p.timestep[2] == 334 && p.timestep[3] == 1 && p.timestep[4] == 1);
+	assert_true(p.timestep[0] == 667 && p.timestep[1] == 334 && p.timestep[2] == 334 && p.timestep[3] == 1 &&
+		    p.timestep[4] == 1);
 	sampler_plan_free(&p);
 	sampler_plan_init(&p, sampler_find("pndm", &e), &s, 3, 1);
 	assert_int_equal(p.evaluations, 4);
@@ -215,8 +219,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timesteps_and_sigmas), cmocka_unit_test(the_most_steps_stay_inside_the_table),
-		cmocka_unit_test(a_perfect_network_arrives), cmocka_unit_test(no_signal_is_survived), cmocka_unit_test(evaluations),
-		cmocka_unit_test(guidance), cmocka_unit_test(names),
+		cmocka_unit_test(a_perfect_network_arrives), cmocka_unit_test(no_signal_is_survived),
+		cmocka_unit_test(evaluations), cmocka_unit_test(guidance), cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

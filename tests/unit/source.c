@@ -366,12 +366,16 @@ static const struct {
 	enum component part;
 	const char *prefix, *folder, *holds_no, *folder_lacks;
 } removable[] = {
-	{ COMPONENT_TE1, "conditioner.embedders.0.", "text_encoder", "holds no first text encoder", "no text_encoder/config.json" },
-	{ COMPONENT_TE2, "conditioner.embedders.1.", "text_encoder_2", "holds no second text encoder", "no text_encoder_2/config.json" },
-	{ COMPONENT_VAE, "first_stage_model.", "vae", "holds no VAE; name one with --vae", "name another VAE with --vae" },
+	{ COMPONENT_TE1, "conditioner.embedders.0.", "text_encoder", "holds no first text encoder",
+	  "no text_encoder/config.json" },
+	{ COMPONENT_TE2, "conditioner.embedders.1.", "text_encoder_2", "holds no second text encoder",
+	  "no text_encoder_2/config.json" },
+	{ COMPONENT_VAE, "first_stage_model.", "vae", "holds no VAE; name one with --vae",
+	  "name another VAE with --vae" },
 };
 
-static void check_without(const char *path, const char *config, enum component part, const char *message, struct model_files *whole)
+static void check_without(const char *path, const char *config, enum component part, const char *message,
+			  struct model_files *whole)
 {
 	struct error e = { 0 };
 	struct source_tensor t;
@@ -399,7 +403,8 @@ static void what_nobody_needs_may_be_missing(void **state)
 
 	for (size_t i = 0; i < sizeof(removable) / sizeof(*removable); i++) {
 		struct edit x = edit_open(SINGLE_A);
-		char *command = xprintf("rm -rf m && cp -r $OLDPWD/" A " m && chmod -R u+w m && rm -r m/%s", removable[i].folder);
+		char *command = xprintf("rm -rf m && cp -r $OLDPWD/" A " m && chmod -R u+w m && rm -r m/%s",
+					removable[i].folder);
 		struct error e = { 0 };
 
 		drop_prefix(&x, removable[i].prefix);
@@ -430,7 +435,8 @@ static void a_folder_with_half_a_part(void **state)
 	struct source_tensor t;
 	struct model_files *m;
 
-	shell("rm -rf m && cp -r $OLDPWD/" A " m && chmod -R u+w m && rm m/vae/*.safetensors && touch m/vae/diffusion_pytorch_model.bin");
+	shell("rm -rf m && cp -r $OLDPWD/" A " m && chmod -R u+w m && rm m/vae/*.safetensors && "
+	      "touch m/vae/diffusion_pytorch_model.bin");
 	m = model_files_open_parts(in_folder("m"), NULL, NULL, PART(COMPONENT_UNET), &e);
 	assert_non_null(m);
 	assert_false(model_files_has(m, COMPONENT_VAE));
@@ -487,7 +493,8 @@ static void hub_ids_are_looked_up_in_the_cache(void **state)
 
 static void make_models(void)
 {
-	shell("rm -rf models && mkdir -p " XL_COPY "/refs " XL_COPY "/snapshots " XL_COPY "/blobs " FIX_COPY "/snapshots/" COMMIT " && "
+	shell("rm -rf models && mkdir -p " XL_COPY "/refs " XL_COPY "/snapshots " XL_COPY "/blobs "
+	      FIX_COPY "/snapshots/" COMMIT " && "
 	      "printf " COMMIT " > " XL_COPY "/refs/main && cp -r $OLDPWD/" A " " XL_COPY "/snapshots/" COMMIT " && "
 	      "cp $OLDPWD/" A "/vae/* " FIX_COPY "/snapshots/" COMMIT " && chmod -R u+w models && mkdir models/.locks");
 }
@@ -515,12 +522,13 @@ static void not_found(const char *name, const char *vae, const char *word, const
 
 static void a_cache_in_a_folder(void **state)
 {
-	static const char *const names[] = { "models", "models/", XL_COPY, XL_COPY "/", XL_COPY "/snapshots/" COMMIT, "models/" XL, "models/" XL "/",
-					     "models/stabilityai/" XL };
-	static const char *const vaes[] = { FIX_COPY, "models/sdxl-vae-fp16-fix", "models/madebyollin/sdxl-vae-fp16-fix",
+	static const char *const names[] = { "models", "models/", XL_COPY, XL_COPY "/", XL_COPY "/snapshots/" COMMIT,
+					     "models/" XL, "models/" XL "/", "models/stabilityai/" XL };
+	static const char *const vaes[] = { FIX_COPY, "models/sdxl-vae-fp16-fix",
+					    "models/madebyollin/sdxl-vae-fp16-fix",
 					    "models/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors",
-					    "models/madebyollin/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors", "models/" XL,
-					    "models/" XL "/vae" };
+					    "models/madebyollin/sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors",
+					    "models/" XL, "models/" XL "/vae" };
 	struct model_files *whole = open_model(A, NULL, NULL);
 
 	make_models();
@@ -541,14 +549,18 @@ static void a_cache_that_lacks_something(void **state)
 
 	make_models();
 	not_found("models/other-model", NULL, "no such file or folder", NULL);
-	not_found("models/" XL, "models/sdxl-vae-fp16-fix/none.safetensors", "madebyollin/sdxl-vae-fp16-fix none.safetensors --cache-dir", where);
+	not_found("models/" XL, "models/sdxl-vae-fp16-fix/none.safetensors",
+		  "madebyollin/sdxl-vae-fp16-fix none.safetensors --cache-dir", where);
 	/* the tutorial's ignore_patterns=["*.safetensors"] */
 	shell("find " XL_COPY " -name '*.safetensors' -delete");
-	not_found("models", NULL, "has no unet/diffusion_pytorch_model.fp16.safetensors; fetch it with: hf download stabilityai/" XL " model_index.json "
-		  "unet/config.json unet/diffusion_pytorch_model.fp16.safetensors vae/config.json vae/diffusion_pytorch_model.fp16.safetensors "
-		  "text_encoder/config.json text_encoder/model.fp16.safetensors text_encoder_2/config.json text_encoder_2/model.fp16.safetensors "
-		  "tokenizer/vocab.json tokenizer/merges.txt tokenizer_2/vocab.json tokenizer_2/merges.txt scheduler/scheduler_config.json "
-		  "--cache-dir", where);
+	not_found("models", NULL, "has no unet/diffusion_pytorch_model.fp16.safetensors; "
+		  "fetch it with: hf download stabilityai/" XL " model_index.json "
+		  "unet/config.json unet/diffusion_pytorch_model.fp16.safetensors "
+		  "vae/config.json vae/diffusion_pytorch_model.fp16.safetensors "
+		  "text_encoder/config.json text_encoder/model.fp16.safetensors "
+		  "text_encoder_2/config.json text_encoder_2/model.fp16.safetensors "
+		  "tokenizer/vocab.json tokenizer/merges.txt tokenizer_2/vocab.json tokenizer_2/merges.txt "
+		  "scheduler/scheduler_config.json --cache-dir", where);
 	make_models();
 	shell("mv models 'my models' && rm 'my models'/models--stab*/snapshots/*/unet/*.safetensors");
 	not_found("my models", NULL, "--cache-dir '", "my models'");
@@ -562,7 +574,8 @@ static void several_models_in_a_folder(void **state)
 
 	make_models();
 	shell("mkdir -p models/models--someone--" XL "/snapshots");
-	not_found("models/" XL, NULL, "2 models are in it (models--someone--" XL ", models--stabilityai--" XL "); name one", NULL);
+	not_found("models/" XL, NULL, "2 models are in it (models--someone--" XL ", models--stabilityai--"
+		  XL "); name one", NULL);
 	found("models/stabilityai/" XL, NULL, whole);
 	shell("cp -r $OLDPWD/" A " models/mine");
 	not_found("models", NULL, "2 models are in it (mine, models--stabilityai--" XL "); name one", NULL);
