@@ -242,8 +242,11 @@ size_t paint_need(const struct pipeline *p, const struct painting *w)
 	struct conditioning c = conditioning_like(&shape, w->cfg == 1 ? 1 : 2);
 	struct denoise noisy = { .p = p, .c = &c, .h = w->height / f, .w = w->width / f };
 	struct decode clean = { p, NULL, w->height / f, w->width / f };
-	const size_t denoising = workspace_need(denoise_forward, &noisy), decoding = workspace_need(decode_forward, &clean);
+	size_t denoising, decoding;
 
+	set_sizes(w, &c);       /* their sinusoids are really computed */
+	denoising = workspace_need(denoise_forward, &noisy);
+	decoding = workspace_need(decode_forward, &clean);
 	conditioning_free(&c);
 	return denoising > decoding ? denoising : decoding;
 }
