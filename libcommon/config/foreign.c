@@ -12,8 +12,8 @@
 #define PIPE "this is a file of diffusion-pipe" WRITE
 #define PIPE_DATA "this is a dataset file of diffusion-pipe; give the folders to lora-prep"
 #define GUI "these are settings of the kohya_ss GUI; print its training command there and use the TOML that it writes"
-#define FOR(models) "this is a configuration of sd-scripts for " models ", and every model here is SDXL; " \
-	"leave those keys out to train SDXL"
+#define FOR(models) "this is a configuration of sd-scripts for " models ", and no such model is known here; " \
+	"leave those keys out to train SDXL or Stable Diffusion 1.5"
 #define FLOW FOR("a flow model such as FLUX, SD3, Lumina or Anima")
 #define SIMPLE_TUNER "this is a configuration of SimpleTuner" WRITE
 #define ONE_TRAINER "this is a configuration of OneTrainer" WRITE
@@ -65,12 +65,10 @@ static const struct sign {
 	{ NULL, "t5xxl", false, NULL, FOR("FLUX or SD3") },
 	{ NULL, "clip_l", false, NULL, FOR("FLUX or SD3") },
 	{ NULL, "model_train_type", false, "flux-lora|flux-finetune",
-	  "this is a configuration of lora-scripts for FLUX, and every model here is SDXL" },
+	  "this is a configuration of lora-scripts for FLUX, and no such model is known here" },
 	{ NULL, "model_train_type", false,
 	  "sd3-lora|lumina-lora|lumina2-lora|anima-lora|anima-finetune|hunyuan-lora|hunyuan-image-lora",
-	  "this is a configuration of lora-scripts for another model, and every model here is SDXL" },
-	{ NULL, "model_train_type", false, "sd-lora|sd-dreambooth",
-	  "this is a configuration of lora-scripts for Stable Diffusion 1 or 2, and every model here is SDXL" },
+	  "this is a configuration of lora-scripts for another model, which is not known here" },
 	{ NULL, "network_module", false, "networks.lora_flux|networks.oft_flux", FOR("FLUX") },
 	{ NULL, "network_module", false, "networks.lora_sd3", FOR("SD3") },
 	{ NULL, "network_module", false, "networks.lora_anima", FOR("Anima") },

@@ -86,6 +86,7 @@ struct option {
 	const char *needs;
 	/* for the tool, not for the parser */
 	enum option_identity identity;
+	bool sparse;            /* files show it only where it is not the default: those from before it was there keep their bytes */
 	const char *ss_key;     /* the key of kohya's metadata that says it; NULL: none does, or in other words */
 };
 

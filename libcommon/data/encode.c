@@ -68,6 +68,9 @@ static int open_all(struct encoder *n, struct error *e)
 	if (!n->files)
 		return -1;
 	n->config = model_files_config(n->files);
+	n->skip = text_skip_trained(n->config, n->s->clip_skip);
+	if (text_skip_trained_check(n->config, n->s->clip_skip, e) < 0)
+		return -1;
 	n->precision = precision_of(n->s->precision);
 	model_files_narrow(n->files, n->precision);
 	n->be = backend_find(n->s->device, e);

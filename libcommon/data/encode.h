@@ -18,7 +18,7 @@ struct encode_settings {
 	long expected;                          /* pictures, for the bar; 0: unknown */
 	bool no_text;
 	struct caption_options captions;        /* where a sample says nothing of its own */
-	long max_token_length;
+	long max_token_length, clip_skip;
 	long caption_variants;                  /* encoded where captions vary from visit to visit */
 	const char *seed;                       /* of the variants */
 };

@@ -61,6 +61,8 @@ void encode_text_id(const struct encoder *n, const char *caption, const struct c
 	for (int i = 0; i < texts; i++)
 		add_encoder(&h, n->text_hash[i], &n->config->text[i]);
 	add_line(&h, xprintf("%d\n", n->chunks));
+	if (n->skip)
+		add_line(&h, xprintf("clip_skip %d\n", n->skip));
 	for (int i = 0; i < texts; i++)
 		add_ids(&h, b->ids[i], count);
 	for (int i = 0; i < texts; i++)

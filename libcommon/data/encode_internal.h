@@ -58,6 +58,7 @@ struct encoder {
 	uint32_t shard, shards, next, written;
 	uint64_t seed;
 	int chunks;                     /* of a caption */
+	int skip;                       /* as in struct chunk_batch */
 	bool warned_of_warmup;
 	size_t captions_cut;            /* samples whose caption has more tokens than are read */
 	struct publish *out;

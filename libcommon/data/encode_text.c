@@ -31,7 +31,7 @@ static void free_ids(struct caption *c)
 
 static struct chunk_batch batch_of(const struct caption *c)
 {
-	struct chunk_batch b = { .n = 1, .chunks = c->n->chunks };
+	struct chunk_batch b = { .n = 1, .chunks = c->n->chunks, .skip = c->n->skip };
 
 	for (int i = 0; i < TEXT_ENCODERS; i++) {
 		b.ids[i] = c->ids[i];
@@ -131,6 +131,7 @@ int encode_texts(struct encoder *n, struct waiting *w, struct error *e)
 	int rows = 0;
 
 	s->variants = s->captions;
+	s->clip_skip = n->skip;
 	s->row = xcalloc(s->captions, sizeof(*s->row));
 	s->text = conditioning_like(&shape, s->captions);
 	for (int i = 0; i < s->captions; i++) {

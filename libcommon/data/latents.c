@@ -274,6 +274,7 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	s->weight = json_number_value(weight);
 	if (!json_is_number(weight) || !(s->weight >= 0))
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'weight' is no number from 0", label, s->key);
+	s->clip_skip = json_integer_value(json_object_get(json, "clip_skip"));
 	s->family = family_encoded_as(family);
 	if (!s->family)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'family' is '%.40s', which is not known; encode the pictures again", label, s->key, family);
@@ -442,6 +443,8 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 			copy_field(source, fields, kept[i]);
 	if (s->family && s->family->encoded_as)
 		json_text(fields, "family", s->family->encoded_as);
+	if (s->clip_skip)
+		json_int(fields, "clip_skip", s->clip_skip);
 	if (s->mask)
 		json_bool(fields, "mask", true);
 	json_text(fields, "vae", s->vae);

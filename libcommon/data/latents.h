@@ -34,6 +34,7 @@ struct latent_sample {
 	int *row;                       /* NULL: every variant is here */
 	char **caption; int captions;   /* what was encoded, one a variant */
 	bool weighted;                  /* their brackets were read as weights */
+	int clip_skip;                  /* the state of the text encoders that was read; 0: the family's own */
 	char *written;                  /* the caption that they are variants of; NULL: caption[0] is as written */
 	int empty;                      /* the variant without words, which no draw but that of dropout takes; -1: none */
 	json_t *caption_options;        /* of a dataset config, for training; NULL: none */

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/memory.h"
+#include "../model/family.h"
 #include "internal.h"
 
 /* ---- the model's layers, without a network: shapes are all that merging needs ---- */
@@ -33,6 +34,7 @@ static void put_layer(struct merge *m, enum component c, const char *name, const
 	}
 	layer_add(&m->layers, c, LAYER_OTHER, layer, t->dims == 2 ? &m->linear[i] : NULL,
 		  t->dims == 4 ? &m->conv[i] : NULL);
+	m->layers.layer[i].family = model_files_config(m->files)->family;
 	free(layer);
 }
 
@@ -112,8 +114,14 @@ static int by_place(const void *left, const void *right)
 /* Notes the parts that the model lacks: modules of an adapter for these fit no layer. */
 static void tell_of_parts(const struct merge *m)
 {
-	if (!model_files_has(m->files, COMPONENT_TE1) || !model_files_has(m->files, COMPONENT_TE2))
-		note("%s: it holds not both text encoders; only what is there is merged into", m->options->model);
+	const struct family *f = model_files_config(m->files)->family;
+	int there = 0;
+
+	for (int i = 0; i < f->texts; i++)
+		there += model_files_has(m->files, COMPONENT_TE1 + i);
+	if (there < f->texts)
+		note("%s: it holds %s; only what is there is merged into", m->options->model,
+		     f->texts > 1 ? "not both text encoders" : "no text encoder");
 }
 
 static int prepare(struct merge *m, struct error *e)

@@ -40,6 +40,25 @@ int text_skip_check(const struct model_config *c, int skip, struct error *e)
 	return fail(e, EXIT_USAGE, "clip skip %d; with this model's text encoders it is from %d (%s's own) to %d", skip, own, f->title, most);
 }
 
+int text_skip_of(const struct model_config *c, int skip)
+{
+	return skip == c->family->text[0].skip ? 0 : skip;
+}
+
+int text_skip_trained(const struct model_config *c, int clip_skip)
+{
+	return c->family->clip_skip ? text_skip_of(c, clip_skip) : 0;
+}
+
+/* A smaller number than the family's own is what configurations hold that were made for another. */
+int text_skip_trained_check(const struct model_config *c, int clip_skip, struct error *e)
+{
+	if (!c->family->clip_skip && clip_skip > c->family->text[0].skip)
+		note("clip_skip = %d is ignored: %s's text encoders are always read at their last layer but one, by sd-scripts too", clip_skip,
+		     c->family->title);
+	return text_skip_check(c, text_skip_trained(c, clip_skip), e);
+}
+
 /* ---- chunks ---- */
 
 int chunks_length(int chunks, int length)

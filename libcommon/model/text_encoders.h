@@ -36,5 +36,11 @@ void text_encoders_forward(struct tape *t, const struct text_encoders *x, const 
 
 /* 0, or EXIT_USAGE: there is no such state.  skip 0: the family's, always there. */
 int text_skip_check(const struct model_config *c, int skip, struct error *e) MUST_CHECK;
+/* The same as a number of struct chunk_batch: 0 where `skip` is the family's own. */
+int text_skip_of(const struct model_config *c, int skip);
+/* What clip_skip means in training: sd-scripts reads some families' own state whatever it says. */
+int text_skip_trained(const struct model_config *c, int clip_skip);
+/* 0, after a note where nothing comes of it; or EXIT_USAGE. */
+int text_skip_trained_check(const struct model_config *c, int clip_skip, struct error *e) MUST_CHECK;
 
 #endif

@@ -10,7 +10,7 @@
 #include "../adapter/adapter_scale.h"
 #include "parameters.h"
 
-enum { DEFAULT_CLIP_SKIP = 2, PIECE = 1 << 20, MODEL_DIGITS = 10, LORA_DIGITS = 12 };
+enum { PIECE = 1 << 20, MODEL_DIGITS = 10, LORA_DIGITS = 12 };
 
 /* ---- names ---- */
 
@@ -80,7 +80,7 @@ char *parameters_text(const struct parameters *p)
 	if (*p->model_hash)
 		add_value(&b, "Model hash", p->model_hash);
 	add_value(&b, "Model", model);
-	if (p->clip_skip != DEFAULT_CLIP_SKIP)
+	if (p->clip_skip)
 		buffer_addf(&b, ", Clip skip: %ld", p->clip_skip);
 	add_value(&b, "RNG", p->rng);
 	add_lora_hashes(&b, p);

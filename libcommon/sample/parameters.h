@@ -23,7 +23,7 @@ struct parameters {
 	const char *sampler, *rng;
 	double cfg;
 	uint64_t seed;
-	long clip_skip;
+	long clip_skip;                 /* 0: the model's own, which goes without saying */
 	const char *model;              /* path */
 	const char *model_hash;         /* 10 digits; "": none */
 	const struct parameters_lora *lora;

@@ -1,12 +1,29 @@
 /* The latents against the model's sizes, and the order in which they come. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "../model/text_encoders.h"
 #include "captions.h"
 #include "data.h"
 
 /* ---- against the model ---- */
 
-static int check_sample(const struct model_config *c, const struct latent_sample *s, struct error *e)
+/* Text that was read at another state than this run's. */
+static int check_skip(const struct latent_sample *s, int skip, struct error *e)
+{
+	char was[12] = "none", is[12] = "none";
+
+	if (s->clip_skip == skip)
+		return 0;
+	if (s->clip_skip)
+		snprintf(was, sizeof(was), "%d", s->clip_skip);
+	if (skip)
+		snprintf(is, sizeof(is), "%d", skip);
+	return fail(e, EXIT_USAGE, "sample %s: its text was encoded with clip_skip %s, and this run has %s; give it to lora-encode too (one "
+		    "--config for both)", s->key, was, is);
+}
+
+static int check_sample(const struct model_config *c, const struct train_settings *settings, const struct latent_sample *s, struct error *e)
 {
 	const int f = c->vae.factor, context = s->text.of[CONDITION_CONTEXT].width, pooled = s->text.of[CONDITION_POOLED].width;
 
@@ -21,7 +38,7 @@ static int check_sample(const struct model_config *c, const struct latent_sample
 	if (s->variants && (context != c->unet.context || pooled != c->unet.pooled))
 		return fail(e, EXIT_INPUT, "sample %s: text outputs are %d and %d wide, the UNet wants %d and %d; encode with the same model",
 			    s->key, context, pooled, c->unet.context, c->unet.pooled);
-	return 0;
+	return s->variants && !trains_text(settings) ? check_skip(s, text_skip_trained(c, settings->clip_skip), e) : 0;
 }
 
 /* ---- in which order ---- */
@@ -72,7 +89,7 @@ static int settle(struct run_data *d, struct model_files *files, uint64_t seed, 
 	if (d->set.sample[0].w > 0)
 		model_files_latents(files, d->set.sample[0].bucket[0] / d->set.sample[0].w);
 	for (i = 0; i < d->set.count; i++)
-		if (check_sample(model_files_config(files), &d->set.sample[i], e) < 0)
+		if (check_sample(model_files_config(files), d->s, &d->set.sample[i], e) < 0)
 			return -1;
 	if (d->s->masked_loss && !d->set.masked && !d->stand_in)
 		warning("masked_loss: no picture has a mask, so every part counts; give lora-prep alpha_mask or conditioning_data_dir");

@@ -230,6 +230,7 @@ static void set_settings(const struct keeper *k, struct training_facts *f)
 	f->notes.thumbnail = s->metadata.thumbnail;
 	f->least = s->metadata.none;
 	f->family = c->family;
+	f->clip_skip = k->net->step.skip;
 	f->model_name = slash && slash[1] ? slash + 1 : s->model;
 	f->prediction = prediction_name(k->course->objective.schedule.prediction);
 	f->zero_terminal_snr = c->schedule.zero_terminal_snr || s->zero_terminal_snr;

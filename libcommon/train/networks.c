@@ -17,9 +17,12 @@ int networks_open_files(struct run_networks *n, struct error *e)
 	const struct train_settings *s = n->s;
 
 	n->files = model_files_open_parts(s->model, s->model_config, vae_to_open(s), parts_needed(s), e);
-	if (n->files && (s->flow_model || model_files_config(n->files)->schedule.prediction == PREDICTION_FLOW))
+	if (!n->files)
+		return -1;
+	if (s->flow_model || model_files_config(n->files)->schedule.prediction == PREDICTION_FLOW)
 		model_files_flow(n->files, s->flow_shift);
-	return n->files ? 0 : -1;
+	n->step.skip = text_skip_trained(model_files_config(n->files), s->clip_skip);
+	return text_skip_trained_check(model_files_config(n->files), s->clip_skip, e);
 }
 
 int networks_load_text(struct run_networks *n, bool encoded, struct error *e)

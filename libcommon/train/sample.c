@@ -39,7 +39,8 @@ static int plan_prompt(const struct witness *me, const struct prompt *p, const i
 	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "",
 				   .width = size_of(p->width, common[0]), .height = size_of(p->height, common[1]),
 				   .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
-				   .steps = p->steps ? p->steps : DEFAULT_STEPS };
+				   .steps = p->steps ? p->steps : DEFAULT_STEPS,
+				   .clip_skip = me->net->step.skip };
 	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
 	if (!what->sampler && !p->sampler)
 		return fail_at(e, "sample_sampler");
@@ -99,7 +100,7 @@ static int save_picture(const struct witness *me, const char *path, const struct
 	struct buffer png = { 0 };
 	const struct parameters p = {
 		.prompt = w->text, .negative = w->negative, .width = w->width, .height = w->height, .steps = w->steps,
-		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = 2,
+		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = w->clip_skip,
 		.model = me->s->model, .model_hash = "",
 	};
 	char *text = parameters_text(&p);

@@ -50,7 +50,6 @@ static const struct { const char *text, *say; } files[] = {
 	{ "model_family = 'sdxl'\n", "SimpleTuner" },
 	{ "model_type = 'chroma'\n", "for FLUX or Chroma" },
 	{ "timestep_sampling = 'shift'\n", "for a flow model such as FLUX" },
-	{ "model_train_type = 'sd-lora'\n", "lora-scripts for Stable Diffusion 1 or 2" },
 	{ "model_train_type = 'lumina-lora'\n", "lora-scripts for another model" },
 	{ "[prompt]\nwidth = 1\n[[prompt.subset]]\n", "this is a prompt file" },
 };
@@ -70,6 +69,7 @@ static void programs_are_named(void **state)
 static const char *const ours[] = {
 	"", "# only a comment\n", "[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'x'\n", "[model]\nvae = 'x'\n", "['quoted']\na = 1\n",
 	"t5xxl = ''\nclip_l = ''\ndit = ''\nqwen3 = []\n", "network_module = 'networks.lora'\n", "model_train_type = 'sdxl-lora'\n",
+	"model_train_type = 'sd-lora'\n",
 };
 
 static void files_of_ours_are_read(void **state)

@@ -286,7 +286,7 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "fp8_base = true", 0, "rank=16" },
 	{ "max_token_length = 225", 0, "rank=16" },
 	{ "dataset_config = 'x'", 0, "rank=16" },
-	{ "v2 = true", 2, "a.toml:1: 'v2' is refused: only SDXL models are trained here; remove the line" },
+	{ "v2 = true", 2, "a.toml:1: 'v2' is refused: Stable Diffusion 2 is not known here; remove the line" },
 	{ "logging_dir = 'x'", 2, "a.toml:1: 'logging_dir' is not yet implemented" },
 	{ "[a.b]\nnetwork_dim = 8", 2, "a.toml:1: the table 'b' stands inside another" },
 	{ "network_dim = \n", 2, "a.toml:1: column 15: a value is missing" },

@@ -14,7 +14,7 @@
 
 static const struct parameters plain = {
 	.prompt = "a cat", .negative = "", .width = 512, .height = 768, .steps = 20, .sampler = "Euler a", .rng = "CPU", .cfg = 7.5,
-	.seed = UINT64_MAX, .clip_skip = 2, .model = "models/sdxl.safetensors", .model_hash = "",
+	.seed = UINT64_MAX, .model = "models/sdxl.safetensors", .model_hash = "",
 };
 
 static void check(const struct parameters *p, const char *want)

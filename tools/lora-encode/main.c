@@ -8,10 +8,10 @@ int main(int argc, char **argv)
 	struct encode_settings s = { 0 };
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &s.model, "MODEL",
-		  "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		  "diffusers folder, single-file checkpoint or cached hub id",
 		  .key = "pretrained_model_name_or_path", .file = FILE_READ },
 		{ "model-config", 0, OPTION_STRING, &s.model_config, "DIR",
-		  "config files for a single file that is not SDXL's size",
+		  "config files for a single file of other sizes",
 		  .file = FILE_READ },
 		{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE (folder or file)", .file = FILE_READ },
 		{ "no-text", 0, OPTION_FLAG, &s.no_text, NULL,
@@ -37,6 +37,8 @@ int main(int argc, char **argv)
 		  .fallback = "fp32", .choices = "fp32|bf16|fp16", .key = "" },
 		{ "max-token-length", 0, OPTION_INT, &s.max_token_length, "N", "tokens of a caption that are read",
 		  .fallback = "75", .choices = "75|150|225" },
+		{ "clip-skip", 0, OPTION_INT, &s.clip_skip, "N", "read the text encoder N layers before the end, as Stable Diffusion 1.5 may be",
+		  .fallback = "0", .max = 1000, .advanced = true },
 		CAPTION_OPTION_ROWS(&s.captions),
 		{ "seed", 0, OPTION_STRING, &s.seed, "N", "of the variants", .fallback = "42", .advanced = true },
 		{ 0 },

@@ -41,10 +41,10 @@ int main(int argc, char **argv)
 	struct text_list adapters = { 0 };
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &o.model, "MODEL",
-		  "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		  "diffusers folder, single-file checkpoint or cached hub id",
 		  .key = "pretrained_model_name_or_path", .file = FILE_READ },
 		{ "model-config", 0, OPTION_STRING, &o.model_config, "DIR",
-		  "config files for a single file that is not SDXL's size", .file = FILE_READ },
+		  "config files for a single file of other sizes", .file = FILE_READ },
 		{ "lora", 0, OPTION_LIST, &adapters, "FILE[:W]",
 		  "an adapter and its weight (1); may be given several times", .key = "", .file = FILE_READ_WEIGHTED },
 		{ "output", 'o', OPTION_STRING, &o.out, "OUT",

@@ -7,7 +7,7 @@ int main(int argc, char **argv)
 	struct sample_settings s = { 0 };
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &s.model, "MODEL",
-		  "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		  "diffusers folder, single-file checkpoint or cached hub id",
 		  .key = "pretrained_model_name_or_path", .file = FILE_READ },
 		{ "lora", 'l', OPTION_LIST, &s.loras, "FILE[:W]", "an adapter and its weight; may be repeated",
 		  .key = "", .file = FILE_READ_WEIGHTED },
@@ -45,8 +45,8 @@ int main(int argc, char **argv)
 		  "an empty negative prompt as zeros, as diffusers does",
 		  .key = "", .advanced = true },
 		{ "clip-skip", 0, OPTION_INT, &s.clip_skip, "N",
-		  "read the text encoders N layers before the end; 2 is SDXL's own",
-		  .fallback = "2", .min = 2, .max = 1000, .key = "", .advanced = true },
+		  "read the text encoders N layers before the end; 0: as trained",
+		  .fallback = "0", .max = 1000, .key = "", .advanced = true },
 		{ "flow-model", 0, OPTION_FLAG, &s.flow_model, NULL, "the model predicts rectified flow", .advanced = true },
 		{ "discrete-flow-shift", 0, OPTION_NUMBER, &s.flow_shift, "X", "a flow's shift; 0: the model's, or 1", .fallback = "0",
 		  .min = 0, .max = 1000, .advanced = true },
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE (folder or file)", .advanced = true,
 		  .file = FILE_READ },
 		{ "model-config", 0, OPTION_STRING, &s.model_config, "DIR",
-		  "config files for a single file that is not SDXL's size",
+		  "config files for a single file of other sizes",
 		  .advanced = true, .file = FILE_READ },
 		{ "device", 0, OPTION_STRING, &s.device, "cpu", "where to compute", .fallback = "cpu",
 		  .advanced = true },

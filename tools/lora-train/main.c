@@ -6,7 +6,7 @@ int main(int argc, char **argv)
 {
 	struct train_settings settings = { 0 };
 	struct tool tool = { "lora-train", "[--config FILE]... [options] [LATENTS.tar...]",
-			     "Train an SDXL LoRA adapter on encoded pictures.",
+			     "Train a LoRA adapter on encoded pictures.",
 			     train_options(&settings), .takes_config = true, .operands = FILE_READ };
 	struct error e = { 0 };
 	int operands, code;

@@ -17,9 +17,9 @@ static const struct option *rows(size_t *count)
 {
 	static const struct option table[] = {
 		{ .kind = OPTION_SECTION, .help = "Input and output" },
-		{ "model", 'm', OPTION_STRING, &s->model, "MODEL", "diffusers folder, single-file SDXL checkpoint or cached hub id",
+		{ "model", 'm', OPTION_STRING, &s->model, "MODEL", "diffusers folder, single-file checkpoint or cached hub id",
 		  .key = "pretrained_model_name_or_path", .file = FILE_READ, .identity = IDENTITY_SHOWN },
-		{ "model-config", 0, OPTION_STRING, &s->model_config, "DIR", "config files for a single file that is not SDXL's size",
+		{ "model-config", 0, OPTION_STRING, &s->model_config, "DIR", "config files for a single file of other sizes",
 		  .advanced = true, .file = FILE_READ, .identity = IDENTITY_SHOWN },
 		{ "allow-other-encoders", 0, OPTION_FLAG, &s->allow_other_encoders, NULL, "take latents of another VAE or text encoder",
 		  .advanced = true, .identity = IDENTITY_SHOWN },
@@ -75,6 +75,8 @@ static const struct option *rows(size_t *count)
 		CAPTION_OPTION_ROWS(&s->captions),
 		{ "max-token-length", 0, OPTION_INT, &s->max_token_length, "N", "tokens of a caption that are read",
 		  .fallback = "75", .choices = "75|150|225", .advanced = true },
+		{ "clip-skip", 0, OPTION_INT, &s->clip_skip, "N", "read the text encoder N layers before the end, as Stable Diffusion 1.5 may be",
+		  .fallback = "0", .max = 1000, .advanced = true, .sparse = true },
 		{ "learning-rate", 0, OPTION_NUMBER, &s->learning_rate, "X", "", .fallback = "2e-6", .min = 0, .max = 1e6,
 		  .ss_key = "ss_learning_rate" },
 		{ "unet-lr", 0, OPTION_STRING, &s->unet_lr, "X", "the UNet's, when it differs; 0: not trained", .advanced = true },
@@ -305,7 +307,7 @@ char *settings_text(const struct tool *tool, enum option_identity most)
 		n++;
 	shown.table = table = xcalloc(n + 1, sizeof(*table));
 	for (i = 0; i < n; i++)
-		if (tool->table[i].identity <= most)
+		if (tool->table[i].identity <= most && !(tool->table[i].sparse && option_is_default(&tool->table[i])))
 			table[kept++] = tool->table[i];
 	options_print(&shown, &text, false);
 	free(table);
