@@ -83,7 +83,7 @@ int run_refuse_early(const struct run *r, const char *const *latents, size_t cou
 int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	struct workload w;
-	struct savings s;
+	struct savings *s;      /* holds settings for each of what would save memory: too large for a stack of 128 KiB */
 	struct plan p;
 	int result;
 	bool fits;
@@ -95,11 +95,13 @@ int run_show_plan(struct run *r, const char *const *latents, size_t count, struc
 	if (plan_make(&w, r->s->vram_bytes, NULL, &p, e) < 0)
 		return -1;
 	fits = plan_fits(&p);
+	s = fits ? NULL : xcalloc(1, sizeof(*s));
 	if (!fits)
-		plan_find_savings(&w, &p, &s);
-	result = plan_print(r->s, &p, fits ? NULL : &s, e);
+		plan_find_savings(&w, &p, s);
+	result = plan_print(r->s, &p, s, e);
 	if (!result && !fits)
-		result = plan_refuse(r->s, &p, &s, e);
+		result = plan_refuse(r->s, &p, s, e);
+	free(s);
 	plan_free(&p);
 	return result;
 }
