@@ -1,0 +1,143 @@
+#!/usr/bin/env bats
+# Stable Diffusion 1.5 through the whole pipe: text encoded beforehand and trained, clip skip, merging, planning,
+# resuming.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	sd15
+	export LATENTS=$BATS_FILE_TMPDIR/latents.tar IMAGES=$BATS_FILE_TMPDIR/images.tar
+	mkdir "$BATS_FILE_TMPDIR/four"
+	cp "$ROOT"/demo/train/*/gizmo0[0-3].* "$BATS_FILE_TMPDIR/four"
+	"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 32 --max-bucket-reso 96 --bucket-reso-steps 32 \
+		"$BATS_FILE_TMPDIR/four" > "$IMAGES"
+	"$BIN/lora-encode" -q -m "$MODEL" "$IMAGES" > "$LATENTS"
+}
+
+setup() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	sd15
+	O=$BATS_TEST_TMPDIR/o
+}
+
+# Four levels, VAE factor 4: sides are multiples of 32.
+sd15() { MODEL=$ROOT/tests/golden/families/sd15/model; }
+
+# text_run OUT [options]: both networks learn, captions are read live
+text_run() {
+	local out=$1; shift
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --learning-rate 1e-3 --max-train-steps 3 --output-dir "$out" \
+		--output-name t "$@" "$LATENTS"
+}
+
+says() { "$BIN/lora-inspect" --metadata "$1" | grep -qxF "  $2"; }
+keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
+
+@test "the UNet's adapter has kohya's names of the family, and says so" {
+	train 3 "$O" > /dev/null
+	f=$O/t.safetensors
+	[ "$(keys "$f" | grep -c 'lora_down.weight$')" = 192 ]
+	keys "$f" | grep -qx 'lora_unet_mid_block_attentions_0_proj_in.lora_down.weight'
+	"$BIN/lora-inspect" --keys "$f" | grep -q '\[4,8,1,1\] *lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight'
+	for line in 'ss_base_model_version = sd_v1' 'ss_v2 = False' 'ss_clip_skip = None' \
+		'modelspec.architecture = stable-diffusion-v1/lora' 'modelspec.implementation = diffusers'; do
+		says "$f" "$line"
+	done
+	"$BIN/lora-inspect" --verify "$f" > /dev/null
+}
+
+@test "with convolutions 278 modules; with text 24 more, of lora_te_" {
+	train 2 "$O/conv" --conv-dim 2 --conv-alpha 1 > /dev/null
+	[ "$(keys "$O/conv/t.safetensors" | grep -c 'lora_down.weight$')" = 278 ]
+	text_run "$O/text" > /dev/null
+	[ "$(keys "$O/text/t.safetensors" | grep -c '^lora_te_text_model_encoder_layers_.*lora_down.weight$')" = 24 ]
+	[ "$(keys "$O/text/t.safetensors" | grep -c 'lora_te[12]_')" = 0 ]
+}
+
+@test "a run gives the same bytes again, and when it is resumed" {
+	train 4 "$O/a" > /dev/null
+	train 4 "$O/b" > /dev/null
+	cmp "$O/a/t.safetensors" "$O/b/t.safetensors"
+	train 4 "$O/c" --save-every-n-steps 2 > /dev/null
+	rm "$O/c/t.safetensors" "$O"/c/t-step00000004*
+	train 4 "$O/c" --resume auto > /dev/null
+	cmp "$O/a/t.safetensors" "$O/c/t.safetensors"
+}
+
+@test "clip_skip: latents say which state was read, and a run that reads another refuses them" {
+	"$BIN/lora-encode" -q -m "$MODEL" --clip-skip 2 "$IMAGES" > "$BATS_TEST_TMPDIR/two.tar"
+	"$BIN/lora-encode" -q -m "$MODEL" --clip-skip 1 "$IMAGES" > "$BATS_TEST_TMPDIR/one.tar"
+	cmp "$BATS_TEST_TMPDIR/one.tar" "$LATENTS"
+	differ "$BATS_TEST_TMPDIR/two.tar" "$LATENTS"
+	status_of 2 train 2 "$O" --clip-skip 2
+	[[ "$output" == *"encoded with clip_skip none, and this run has 2"* ]]
+	LATENTS=$BATS_TEST_TMPDIR/two.tar
+	status_of 2 train 2 "$O"
+	[[ "$output" == *"encoded with clip_skip 2, and this run has none"* ]]
+	train 2 "$O" --clip-skip 2 > /dev/null
+	says "$O/t.safetensors" 'ss_clip_skip = 2'
+	says "$O/t.safetensors" 'modelspec.encoder_layer = 2'
+	status_of 2 "$BIN/lora-encode" -m "$MODEL" --clip-skip 9 "$IMAGES"
+	[[ "$output" == *"clip skip 9; with this model's text encoders it is from 1 (Stable Diffusion 1.5's own) to 5"* ]]
+}
+
+@test "clip_skip 2 leaves the last text layer's adapter alone, without it that layer learns" {
+	up=lora_te_text_model_encoder_layers_3_mlp_fc2.lora_up.weight
+	text_run "$O/whole" > /dev/null
+	text_run "$O/skips" --clip-skip 2 > /dev/null
+	zero_up() { perl -e '
+		open F, "<:raw", shift; read F, $n, 8; $n = unpack "Q<", $n; read F, $h, $n; local $/; $d = <F>;
+		$h =~ /"\Q$ARGV[0]\E":\{[^}]*"data_offsets":\[(\d+),(\d+)\]/ or die; exit substr($d, $1, $2 - $1) =~ /[^\0]/ ? 1 : 0' "$1" "$up"; }
+	zero_up "$O/skips/t.safetensors"
+	run -1 zero_up "$O/whole/t.safetensors"
+}
+
+@test "pictures: every sampler; one of clip skip 2 is another and says so; those on the way say it too" {
+	paint() { "$BIN/lora-sample" -q -m "$MODEL" -p "a gizmo" -W 64 -H 32 --steps 3 -o "$BATS_TEST_TMPDIR/$1.png" "${@:2}" > /dev/null; }
+	for s in euler euler_a ddim dpm++2m heun lms pndm; do paint $s --sampler $s; done
+	[ "$(cat "$BATS_TEST_TMPDIR"/*.png | strings | grep -c 'Clip skip')" = 0 ]
+	paint two --clip-skip 2
+	strings -n 6 "$BATS_TEST_TMPDIR/two.png" | grep -q 'Clip skip: 2, RNG'
+	paint one --clip-skip 1
+	cmp "$BATS_TEST_TMPDIR/one.png" "$BATS_TEST_TMPDIR/euler.png"
+	echo "a gizmo" > "$BATS_TEST_TMPDIR/p.txt"
+	text_run "$O" --clip-skip 2 --sample-prompts "$BATS_TEST_TMPDIR/p.txt" --sample-every-n-steps 3 > /dev/null
+	strings -n 6 "$O"/sample/*.png | grep -q 'Clip skip: 2, RNG'
+	status_of 2 "$BIN/lora-sample" -m "$MODEL" -p x -W 48 -H 32 -o "$BATS_TEST_TMPDIR/x.png"
+	[[ "$output" == *"48x32 is no multiple of 32"* ]]
+}
+
+@test "a merged model paints what the model with its adapter paints" {
+	text_run "$O" > /dev/null
+	paint() { "$BIN/lora-sample" -q -p "a gizmo" -W 64 -H 32 --steps 3 --cfg 3 --save-latents "$1" -o "$1.png" "${@:2}" > /dev/null; }
+	"$BIN/lora-merge" -q into -m "$MODEL" --lora "$O/t.safetensors" -o "$O/merged"
+	[ ! -e "$O/merged/text_encoder_2" ]
+	paint "$O/a" -m "$MODEL" -l "$O/t.safetensors"
+	paint "$O/b" -m "$O/merged"
+	paint "$O/c" -m "$MODEL"
+	# F16 weights: the merged one's are rounded once more, by 5e-4 of each
+	far() { perl -e 'for (@ARGV) { open F, "<:raw", $_; read F, $n, 8; read F, $h, unpack "Q<", $n; local $/; push @x, [unpack "f<*", <F>] }
+		for (0 .. $#{$x[0]}) { $d += ($x[0][$_] - $x[1][$_]) ** 2; $s += $x[0][$_] ** 2 } printf "%d\n", 1e4 * sqrt($d / $s)' "$@"; }
+	[ "$(far "$O/a" "$O/b")" -lt 50 ]
+	[ "$(far "$O/a" "$O/c")" -gt "$((2 * $(far "$O/a" "$O/b")))" ]
+	"$BIN/lora-inspect" "$O/merged" | grep -q 'diffusers folder, Stable Diffusion 1.5'
+}
+
+@test "--plan, --check and --dry-run know the family" {
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --plan "$LATENTS" | grep -q '^text encoders, frozen'
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --check "$LATENTS" | grep -q '^216 modules'
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --plan --resolution 64 --min-bucket-reso 32 \
+		--max-bucket-reso 96 --bucket-reso-steps 32 | grep -q '^UNet, frozen'
+}
+
+@test "latents of one family are none of another's" {
+	status_of 3 "$BIN/lora-train" -m "$ROOT/demo/tiny-sdxl" --network-dim 4 --network-train-unet-only "$LATENTS"
+	[[ "$output" == *"encoded for Stable Diffusion 1.5, the model is SDXL"* ]]
+}
+
+@test "lora-inspect: the folder, the latents and their parts" {
+	"$BIN/lora-inspect" "$MODEL" > "$BATS_TEST_TMPDIR/says"
+	grep -q ': a checkpoint, diffusers folder, Stable Diffusion 1.5$' "$BATS_TEST_TMPDIR/says"
+	lacks "$BATS_TEST_TMPDIR/says" 'text enc. 2'
+	"$BIN/lora-inspect" "$LATENTS" | grep -q 'text *encoded'
+}
