@@ -34,6 +34,26 @@ uint32_t utf8_decode(const unsigned char *p, size_t length)
 	return c;
 }
 
+size_t utf8_read(const char *text, size_t n, uint32_t *code)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	const size_t length = n ? utf8_length(p, n) : 0;
+
+	if (length)
+		*code = utf8_decode(p, length);
+	return length;
+}
+
+size_t utf8_valid(const char *text, size_t n)
+{
+	uint32_t code;
+	size_t at = 0, length;
+
+	while ((length = utf8_read(text + at, n - at, &code)))
+		at += length;
+	return at;
+}
+
 size_t utf8_cut(const char *text, size_t n, size_t most)
 {
 	if (n <= most)

@@ -1,9 +1,9 @@
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../config/seed.h"
 #include "../model/tokenizers.h"
 #include "encode_internal.h"
 #include "encode_variants.h"
@@ -40,24 +40,13 @@ static int read_shard(struct encoder *n, struct error *e)
 	return 0;
 }
 
-static int read_seed(struct encoder *n, struct error *e)
-{
-	char *end;
-
-	errno = 0;
-	n->seed = strtoull(n->s->seed, &end, 10);
-	if (*end || errno || strchr(n->s->seed, '-'))
-		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", n->s->seed);
-	return 0;
-}
-
 static int open_all(struct encoder *n, struct error *e)
 {
 	if (!n->s->model)
 		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
 	if (n->s->goes_on && !strcmp(n->s->output, "-"))
 		return fail(e, EXIT_USAGE, "--continue goes on with a file; name it with -o");
-	if (read_shard(n, e) < 0 || read_seed(n, e) < 0 || caption_options_check(&n->s->captions, e) < 0 ||
+	if (read_shard(n, e) < 0 || seed_read("seed", n->s->seed, &n->seed, e) < 0 || caption_options_check(&n->s->captions, e) < 0 ||
 	    chunks_of(n->s->max_token_length, &n->chunks, e) < 0)
 		return -1;
 	if (encode_open_old(n, e) < 0)

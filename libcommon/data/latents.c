@@ -89,7 +89,7 @@ static int read_plane(const struct safetensors *f, const char *name, const struc
 static int read_mask(const struct safetensors *f, struct latent_sample *s, struct error *e)
 {
 	size_t i, n = (size_t)s->h * s->w;
-	int shape[2];
+	int shape[2] = { 0 };
 
 	if (shape_is(f, "mask", 2, 1, shape, e) < 0)
 		return -1;

@@ -4,8 +4,8 @@
 #include <string.h>
 #include "../base/map.h"
 #include "../base/memory.h"
+#include "../base/utf8.h"
 #include "bpe.h"
-#include "unicode.h"
 
 #define END_OF_WORD "</w>"
 
@@ -40,7 +40,7 @@ static void byte_symbols(struct bpe *b, int unknown)
 
 	for (uint32_t byte = 0; byte < 256; byte++) {
 		char name[4 + sizeof(END_OF_WORD)];
-		int n = utf8_write(printable(byte) ? byte : next++, name), inside, last;
+		int n = utf8_encode(printable(byte) ? byte : next++, name), inside, last;
 
 		strcpy(name + n, END_OF_WORD);
 		inside = id_of(b, name, n);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../base/utf8.h"
 #include "tokenizer_parts.h"
 #include "unicode.h"
 
@@ -110,7 +111,7 @@ static void normalize(const char *text, size_t n, struct buffer *out)
 	composed = unicode_nfc(codes, count, &count);
 	for (size_t i = 0; i < count; i++)
 		for (int k = 0, parts = unicode_lower(composed[i], lower); k < parts; k++)
-			buffer_add(out, bytes, utf8_write(lower[k], bytes));
+			buffer_add(out, bytes, utf8_encode(lower[k], bytes));
 	free(codes);
 	free(composed);
 }

@@ -1,4 +1,4 @@
-/* UTF-8, character properties, and normalization form C. */
+/* Character properties, and normalization form C. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include "../base/memory.h"
@@ -6,50 +6,6 @@
 #include "unicode_tables.h"
 
 #define LENGTH(table) (sizeof(table) / sizeof((table)[0]))
-
-/* ---- UTF-8 ---- */
-
-int utf8_read(const char *s, size_t n, uint32_t *code)
-{
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	unsigned char lead = n ? (unsigned char)s[0] : 0x80;
-	size_t length = lead < 0x80 ? 1 : lead < 0xc0 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf8 ? 4 : 0;
-	uint32_t c;
-
-	if (!length || length > n)
-		return 0;
-	c = length == 1 ? lead : lead & (0x7f >> length);
-	for (size_t i = 1; i < length; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	if (c < smallest[length] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-		return 0;
-	*code = c;
-	return (int)length;
-}
-
-int utf8_write(uint32_t code, char bytes[4])
-{
-	int length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-
-	for (int i = length - 1; i > 0; i--, code >>= 6)
-		bytes[i] = (char)(0x80 | (code & 0x3f));
-	bytes[0] = (char)(length == 1 ? code : (0xf00u >> length) | code);
-	return length;
-}
-
-size_t utf8_valid(const char *s, size_t n)
-{
-	uint32_t code;
-	size_t at = 0;
-	int used;
-
-	while (at < n && (used = utf8_read(s + at, n - at, &code)))
-		at += used;
-	return at;
-}
 
 /* ---- properties; every range begins with `uint32_t first, last`, so one search serves all tables ---- */
 

@@ -1,5 +1,5 @@
 /*
- * unicode.h - UTF-8, and the properties of characters that CLIP's tokenizer needs.
+ * unicode.h - the properties of characters that CLIP's tokenizer needs.
  *
  * Owns the tables (unicode_tables.h, generated).  They follow Hugging Face's tokenizers rather than one version of
  * Unicode; the generator, tests/tools/unicode_tables.py, says how.  Must not know tokens.
@@ -10,12 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Read the character at s[0..n): the number of its bytes, or 0 when they are no valid UTF-8 (overlong forms, surrogates
- * and what lies above U+10FFFF are not) or n is 0. */
-int utf8_read(const char *s, size_t n, uint32_t *code);
-int utf8_write(uint32_t code, char bytes[4]);                   /* the number of bytes */
-size_t utf8_valid(const char *s, size_t n);                     /* how many leading bytes are valid; n: all */
 
 enum unicode_class { UNICODE_OTHER, UNICODE_LETTER, UNICODE_NUMBER, UNICODE_SPACE };
 enum unicode_class unicode_class(uint32_t code);                /* general category L, N; White_Space; or none */

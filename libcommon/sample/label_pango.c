@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 #include "../base/library.h"
-#include "../model/unicode.h"
+#include "../base/utf8.h"
 #include "label.h"
 
 /* From the public interfaces of cairo 1, Pango 1 and GObject 2. */

@@ -5,6 +5,7 @@
 #include <strings.h>
 #include "../base/memory.h"
 #include "../base/utf8.h"
+#include "../config/seed.h"
 #include "prompt.h"
 #include "sampler.h"
 
@@ -44,11 +45,7 @@ static int read_steps(const struct place *at, const char *value, struct prompt *
 
 static int read_seed(const struct place *at, const char *value, struct prompt *p, struct error *e)
 {
-	char *end;
-
-	errno = 0;
-	p->seed = strtoull(value, &end, 10);
-	if (end == value || *end || errno || *value == '-')
+	if (!seed_parse(value, &p->seed))
 		return fail(e, EXIT_USAGE, "%s:%d: --d '%s' is no seed; write a whole number from 0", at->name,
 			    at->line, value);
 	p->has_seed = 1;

@@ -1,24 +1,13 @@
 /* lora-sample: the list of pictures to paint, and the noise that each starts from. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
 #include "../base/philox.h"
+#include "../config/seed.h"
 #include "run_internal.h"
 
 /* ---- jobs ---- */
-
-static int default_seed(const struct sample_settings *s, uint64_t *seed, struct error *e)
-{
-	char *end;
-
-	errno = 0;
-	*seed = strtoull(s->seed, &end, 10);
-	if (end == s->seed || *end || errno || strchr(s->seed, '-'))
-		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", s->seed);
-	return 0;
-}
 
 static int add_jobs(struct run *r, const struct prompt *p, struct error *e)
 {
@@ -29,7 +18,7 @@ static int add_jobs(struct run *r, const struct prompt *p, struct error *e)
 	long i;
 
 	j.sampler = sampler_find(p->sampler ? p->sampler : s->sampler, e);
-	if (!j.sampler || default_seed(s, &j.seed, e) < 0)
+	if (!j.sampler || seed_read("seed", s->seed, &j.seed, e) < 0)
 		return -1;
 	if (p->has_seed)
 		j.seed = p->seed;
@@ -92,7 +81,7 @@ static int check_defaults(const struct sample_settings *s, struct error *e)
 {
 	uint64_t seed;
 
-	return sampler_find(s->sampler, e) ? default_seed(s, &seed, e) : -1;
+	return sampler_find(s->sampler, e) ? seed_read("seed", s->seed, &seed, e) : -1;
 }
 
 int sample_jobs_make(struct run *r, struct error *e)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../base/utf8.h"
 #include "../model/unicode.h"
 #include "spell.h"
 

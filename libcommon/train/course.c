@@ -1,19 +1,11 @@
 /* The course of a run, but for its schedule: the seed, showing the averages, freeing it. */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include "../config/seed.h"
 #include "course.h"
 
 int course_read_seed(struct course *c, struct error *e)
 {
-	const char *text = c->s->seed;
-	char *end;
-
-	errno = 0;
-	c->seed = strtoull(text ? text : "42", &end, 10);
-	if (*end || errno || (text && strchr(text, '-')))
-		return fail(e, EXIT_USAGE, "seed '%s' is no whole number from 0 to 2^64-1", text);
-	return 0;
+	c->seed = 42;
+	return seed_read("seed", c->s->seed, &c->seed, e);
 }
 
 int course_show_average(struct course *c, struct error *e)

@@ -1,24 +1,10 @@
 /* Choosing the pictures that are held out for validation. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/philox.h"
+#include "../config/seed.h"
 #include "data.h"
-
-static int seed_of(const struct run_data *d, uint64_t *seed, struct error *e)
-{
-	const char *text = d->s->validation_seed;
-	char *end;
-
-	if (!text)
-		return 0;
-	errno = 0;
-	*seed = strtoull(text, &end, 10);
-	if (end == text || *end || errno || strchr(text, '-'))
-		return fail(e, EXIT_USAGE, "validation_seed '%s' is no whole number from 0 to 2^64-1", text);
-	return 0;
-}
 
 /* Marks share of the pictures that are not for regularisation; returns how many. */
 static size_t choose(const struct run_data *d, uint64_t seed, bool *held)
@@ -49,7 +35,7 @@ int data_hold_out(struct run_data *d, uint64_t seed, struct error *e)
 
 	if (!d->s->validation_split || d->s->replay_step)
 		return 0;
-	if (seed_of(d, &seed, e) < 0)
+	if (seed_read("validation_seed", d->s->validation_seed, &seed, e) < 0)
 		return -1;
 	held = xcalloc(n, sizeof(*held));
 	d->held_out = choose(d, seed, held);

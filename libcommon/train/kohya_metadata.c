@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/map.h"
+#include "../base/utf8.h"
 #include "../data/caption_tags.h"
 #include "../adapter/metadata.h"
 #include "../model/unicode.h"
@@ -100,7 +101,7 @@ static char *lower_case(char *text)
 		return text;
 	for (size_t at = 0; at < n && (step = utf8_read(text + at, n - at, &code)) > 0; at += step)
 		for (int k = 0, parts = unicode_lower(code, lower); k < parts; k++)
-			buffer_add(&out, bytes, utf8_write(lower[k], bytes));
+			buffer_add(&out, bytes, utf8_encode(lower[k], bytes));
 	free(text);
 	return buffer_steal(&out);
 }

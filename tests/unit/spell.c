@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include "../../libcommon/model/unicode.h"
+#include "../../libcommon/base/utf8.h"
 #include "../../libcommon/sample/spell.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
@@ -43,7 +43,7 @@ static void every_character_is_spelled(void **state)
 {
 	for (uint32_t code = 1; code < 0x30000; code++) {
 		char text[5] = { 0 }, *s;
-		utf8_write(code, text);
+		utf8_encode(code, text);
 		s = spell(text);
 		for (const char *c = s; *c; c++)
 			assert_true((*c >= ' ' && *c <= '~') || *c == '\n');

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../../libcommon/base/utf8.h"
 #include "../../libcommon/io/json.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/model/tokenizer_parts.h"
@@ -445,7 +446,7 @@ static void utf8_round_trip(void **state)
 	char bytes[4];
 
 	for (int i = 0; i < COUNT(codes); i++) {
-		int n = utf8_write(codes[i], bytes);
+		size_t n = utf8_encode(codes[i], bytes);
 		assert_int_equal(utf8_read(bytes, n, &back), n);
 		assert_int_equal(back, codes[i]);
 		assert_int_equal(utf8_read(bytes, n - 1, &back), 0);
