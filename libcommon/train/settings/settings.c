@@ -1,296 +1,324 @@
+/* What a training run is told: the rows of its options, and what no single row can check. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "../../base/bytes.h"
 #include "../../base/memory.h"
 #include "../../optimize/lr_schedule.h"
 #include "../../optimize/optimizer.h"
-#include "../../base/bytes.h"
-#include "settings.h"
 #include "adapter.h"
+#include "settings.h"
 
-/* The rows know places in a struct train_settings, not yet where it is: a table of this length is too much for a stack of 128 KiB. */
-#define s ((struct train_settings *)0)
+/* The rows hold places in a struct train_settings; train_options() adds where it is.  With places of its own the table
+ * would lie on the stack, which may have 128 KiB only. */
+#define S ((struct train_settings *)0)
 
-static const struct option *rows(size_t *count)
-{
-	static const struct option table[] = {
-		{ .kind = OPTION_SECTION, .help = "Input and output" },
-		{ "model", 'm', OPTION_STRING, &s->model, "MODEL", "diffusers folder, single-file checkpoint or cached hub id",
-		  .key = "pretrained_model_name_or_path", .file = FILE_READ, .identity = IDENTITY_SHOWN },
-		{ "model-config", 0, OPTION_STRING, &s->model_config, "DIR", "config files for a single file of other sizes",
-		  .advanced = true, .file = FILE_READ, .identity = IDENTITY_SHOWN },
-		{ "allow-other-encoders", 0, OPTION_FLAG, &s->allow_other_encoders, NULL, "take latents of another VAE or text encoder",
-		  .advanced = true, .identity = IDENTITY_SHOWN },
-		{ "output-dir", 'o', OPTION_STRING, &s->output_dir, "DIR", "where adapters and states go", .fallback = ".",
-		  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
-		{ "output-name", 0, OPTION_STRING, &s->output_name, "NAME", "NAME.safetensors, NAME-stepNNNNNNNN.safetensors",
-		  .fallback = "last", .identity = IDENTITY_ADAPTER },
-		{ "resume", 0, OPTION_STRING, &s->resume, "[STATE|auto]", "go on from a state; auto: the newest sound one, if any",
-		  .file = FILE_READ, .identity = IDENTITY_ELSEWHERE },
-		{ "max-duration", 0, OPTION_STRING, &s->max_duration, "5h45m", "stop saved (exit 75) after this time", .key = "" },
+static const struct option rows[] = {
+	{ .kind = OPTION_SECTION, .help = "Input and output" },
+	{ "model", 'm', OPTION_STRING, &S->model, "MODEL",
+	  "diffusers folder, single-file checkpoint or cached hub id", .key = "pretrained_model_name_or_path",
+	  .file = FILE_READ, .identity = IDENTITY_SHOWN },
+	{ "model-config", 0, OPTION_STRING, &S->model_config, "DIR", "config files for a single file of other sizes",
+	  .advanced = true, .file = FILE_READ, .identity = IDENTITY_SHOWN },
+	{ "allow-other-encoders", 0, OPTION_FLAG, &S->allow_other_encoders, NULL,
+	  "take latents of another VAE or text encoder", .advanced = true, .identity = IDENTITY_SHOWN },
+	{ "output-dir", 'o', OPTION_STRING, &S->output_dir, "DIR", "where adapters and states go", .fallback = ".",
+	  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
+	{ "output-name", 0, OPTION_STRING, &S->output_name, "NAME", "NAME.safetensors, NAME-stepNNNNNNNN.safetensors",
+	  .fallback = "last", .identity = IDENTITY_ADAPTER },
+	{ "resume", 0, OPTION_STRING, &S->resume, "[STATE|auto]",
+	  "go on from a state; auto: the newest sound one, if any", .file = FILE_READ,
+	  .identity = IDENTITY_ELSEWHERE },
+	{ "max-duration", 0, OPTION_STRING, &S->max_duration, "5h45m", "stop saved (exit 75) after this time",
+	  .key = "" },
 
-		{ .kind = OPTION_SECTION, .help = "Adapter" },
-		{ "network-dim", 'r', OPTION_INT, &s->rank, "N", "rank", .fallback = "4", .min = 1, .max = 4096 },
-		{ "network-alpha", 0, OPTION_NUMBER, &s->alpha, "X", "scale is alpha / rank; 0: alpha = rank", .fallback = "1", .min = 0,
-		  .max = 1e6 },
-		{ "conv-dim", 0, OPTION_INT, &s->conv_rank, "N", "rank for 3x3 convolutions; 0: none", .fallback = "0", .max = 4096 },
-		{ "conv-alpha", 0, OPTION_NUMBER, &s->conv_alpha, "X", "its alpha", .fallback = "1", .min = 0, .max = 1e6,
-		  .needs = "conv_dim|conv_block_dims|dim_from_weights|conv_alpha = \"0\"" },
-		{ "network-train-unet-only", 0, OPTION_FLAG, &s->unet_only, NULL, "leave the text encoders alone" },
-		{ "network-train-text-encoder-only", 0, OPTION_FLAG, &s->text_only, NULL, "leave the UNet alone" },
-		{ "network-module", 0, OPTION_STRING, &s->network_module, "MODULE", "networks.lora", .fallback = "networks.lora",
-		  .advanced = true, .refused = network_modules, .ss_key = "ss_network_module" },
-		{ "network-args", 0, OPTION_LIST, &s->network_args, "K=V", "settings of this section, as sd-scripts takes them",
-		  .advanced = true, .identity = IDENTITY_SHOWN },
-		{ "network-dropout", 0, OPTION_NUMBER, &s->network_dropout, "X", "chance of leaving out a value between the two matrices",
-		  .fallback = "0", .min = 0, .max = 0.99, .advanced = true, .ss_key = "ss_network_dropout" },
-		{ "rank-dropout", 0, OPTION_NUMBER, &s->rank_dropout, "X", "the same for a rank of a picture", .fallback = "0", .min = 0,
-		  .max = 0.99, .advanced = true },
-		{ "module-dropout", 0, OPTION_NUMBER, &s->module_dropout, "X", "the same for a whole module", .fallback = "0", .min = 0,
-		  .max = 0.99, .advanced = true },
-		{ "scale-weight-norms", 0, OPTION_NUMBER, &s->scale_weight_norms, "X", "a module's norm is kept at most this; 0: off",
-		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true, .ss_key = "ss_scale_weight_norms" },
-		{ "network-weights", 0, OPTION_STRING, &s->network_weights, "FILE", "an adapter to begin with", .file = FILE_READ },
-		{ "dora", 0, OPTION_FLAG, &s->dora, NULL, "DoRA: the lengths of the weights' rows are learnt apart", .advanced = true },
-		{ "dim-from-weights", 0, OPTION_FLAG, &s->dim_from_weights, NULL, "its modules, ranks and alphas too", .advanced = true },
-		{ "base-weights", 0, OPTION_LIST, &s->base_weights, "FILE", "an adapter that belongs to the base model in this run",
-		  .advanced = true, .file = FILE_READ, .identity = IDENTITY_SHOWN },
-		{ "base-weights-multiplier", 0, OPTION_STRING, &s->base_multipliers, "X,...", "their weights; 1", .advanced = true,
-		  .identity = IDENTITY_SHOWN },
-		{ "block-dims", 0, OPTION_STRING, &s->blocks.dims, "N,...", "ranks of the UNet's 23 blocks", .advanced = true },
-		{ "block-alphas", 0, OPTION_STRING, &s->blocks.alphas, "X,...", "their alphas", .advanced = true },
-		{ "conv-block-dims", 0, OPTION_STRING, &s->blocks.conv_dims, "N,...", "ranks of their 3x3 convolutions", .advanced = true },
-		{ "conv-block-alphas", 0, OPTION_STRING, &s->blocks.conv_alphas, "X,...", "and their alphas", .advanced = true },
+	{ .kind = OPTION_SECTION, .help = "Adapter" },
+	{ "network-dim", 'r', OPTION_INT, &S->rank, "N", "rank", .fallback = "4", .min = 1, .max = 4096 },
+	{ "network-alpha", 0, OPTION_NUMBER, &S->alpha, "X", "scale is alpha / rank; 0: alpha = rank",
+	  .fallback = "1", .min = 0, .max = 1e6 },
+	{ "conv-dim", 0, OPTION_INT, &S->conv_rank, "N", "rank for 3x3 convolutions; 0: none", .fallback = "0",
+	  .max = 4096 },
+	{ "conv-alpha", 0, OPTION_NUMBER, &S->conv_alpha, "X", "its alpha", .fallback = "1", .min = 0, .max = 1e6,
+	  .needs = "conv_dim|conv_block_dims|dim_from_weights|conv_alpha = \"0\"" },
+	{ "network-train-unet-only", 0, OPTION_FLAG, &S->unet_only, NULL, "leave the text encoders alone" },
+	{ "network-train-text-encoder-only", 0, OPTION_FLAG, &S->text_only, NULL, "leave the UNet alone" },
+	{ "network-module", 0, OPTION_STRING, &S->network_module, "MODULE", "networks.lora",
+	  .fallback = "networks.lora", .advanced = true, .refused = network_modules, .ss_key = "ss_network_module" },
+	{ "network-args", 0, OPTION_LIST, &S->network_args, "K=V",
+	  "settings of this section, as sd-scripts takes them", .advanced = true, .identity = IDENTITY_SHOWN },
+	{ "network-dropout", 0, OPTION_NUMBER, &S->network_dropout, "X",
+	  "chance of leaving out a value between the two matrices", .fallback = "0", .min = 0, .max = 0.99,
+	  .advanced = true, .ss_key = "ss_network_dropout" },
+	{ "rank-dropout", 0, OPTION_NUMBER, &S->rank_dropout, "X", "the same for a rank of a picture",
+	  .fallback = "0", .min = 0, .max = 0.99, .advanced = true },
+	{ "module-dropout", 0, OPTION_NUMBER, &S->module_dropout, "X", "the same for a whole module", .fallback = "0",
+	  .min = 0, .max = 0.99, .advanced = true },
+	{ "scale-weight-norms", 0, OPTION_NUMBER, &S->scale_weight_norms, "X",
+	  "a module's norm is kept at most this; 0: off", .fallback = "0", .min = 0, .max = 1e6, .advanced = true,
+	  .ss_key = "ss_scale_weight_norms" },
+	{ "network-weights", 0, OPTION_STRING, &S->network_weights, "FILE", "an adapter to begin with",
+	  .file = FILE_READ },
+	{ "dora", 0, OPTION_FLAG, &S->dora, NULL, "DoRA: the lengths of the weights' rows are learnt apart",
+	  .advanced = true },
+	{ "dim-from-weights", 0, OPTION_FLAG, &S->dim_from_weights, NULL, "its modules, ranks and alphas too",
+	  .advanced = true },
+	{ "base-weights", 0, OPTION_LIST, &S->base_weights, "FILE",
+	  "an adapter that belongs to the base model in this run", .advanced = true, .file = FILE_READ,
+	  .identity = IDENTITY_SHOWN },
+	{ "base-weights-multiplier", 0, OPTION_STRING, &S->base_multipliers, "X,...", "their weights; 1",
+	  .advanced = true, .identity = IDENTITY_SHOWN },
+	{ "block-dims", 0, OPTION_STRING, &S->blocks.dims, "N,...", "ranks of the UNet's 23 blocks",
+	  .advanced = true },
+	{ "block-alphas", 0, OPTION_STRING, &S->blocks.alphas, "X,...", "their alphas", .advanced = true },
+	{ "conv-block-dims", 0, OPTION_STRING, &S->blocks.conv_dims, "N,...", "ranks of their 3x3 convolutions",
+	  .advanced = true },
+	{ "conv-block-alphas", 0, OPTION_STRING, &S->blocks.conv_alphas, "X,...", "and their alphas",
+	  .advanced = true },
 
-		{ .kind = OPTION_SECTION, .help = "Training" },
-		{ "max-train-steps", 0, OPTION_INT, &s->max_steps, "N", "optimizer steps", .fallback = "1600", .min = 1, .max = 99999999,
-		  .identity = IDENTITY_SHOWN },
-		{ "max-train-epochs", 0, OPTION_INT, &s->max_epochs, "N", "epochs instead of steps", .fallback = "0", .max = 1e6,
-		  .identity = IDENTITY_SHOWN },
-		{ "train-batch-size", 0, OPTION_INT, &s->batch_size, "N", "pictures at once", .fallback = "1", .min = 1, .max = 4096 },
-		{ "gradient-accumulation-steps", 0, OPTION_INT, &s->accumulate, "N", "batches an optimizer step", .fallback = "1", .min = 1,
-		  .max = 65536, .ss_key = "ss_gradient_accumulation_steps" },
-		CAPTION_OPTION_ROWS(&s->captions),
-		{ "max-token-length", 0, OPTION_INT, &s->max_token_length, "N", "tokens of a caption that are read",
-		  .fallback = "75", .choices = "75|150|225", .advanced = true },
-		{ "clip-skip", 0, OPTION_INT, &s->clip_skip, "N", "read the text encoder N layers before the end, as Stable Diffusion 1.5 may be",
-		  .fallback = "0", .max = 1000, .advanced = true, .sparse = true },
-		{ "learning-rate", 0, OPTION_NUMBER, &s->learning_rate, "X", "", .fallback = "2e-6", .min = 0, .max = 1e6,
-		  .ss_key = "ss_learning_rate" },
-		{ "unet-lr", 0, OPTION_STRING, &s->unet_lr, "X", "the UNet's, when it differs; 0: not trained", .advanced = true },
-		{ "text-encoder-lr", 0, OPTION_STRING, &s->text_encoder_lr, "X|X,Y", "the text encoders', or each one's; 0: not trained",
-		  .advanced = true },
-		{ "down-lr-weight", 0, OPTION_STRING, &s->blocks.down, "X,...", "factors of the 9 input blocks; 0 leaves one out",
-		  .advanced = true },
-		{ "mid-lr-weight", 0, OPTION_STRING, &s->blocks.mid, "X,X,X", "of the middle block's 3", .advanced = true },
-		{ "up-lr-weight", 0, OPTION_STRING, &s->blocks.up, "X,...", "of the 9 output blocks", .advanced = true },
-		{ "block-lr-zero-threshold", 0, OPTION_NUMBER, &s->blocks.zero_threshold, "X", "factors up to here count as 0",
-		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
-		{ "loraplus-lr-ratio", 0, OPTION_NUMBER, &s->plus_ratio, "X", "LoRA+: lora_up learns X times as fast; 0: off",
-		  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
-		{ "loraplus-unet-lr-ratio", 0, OPTION_NUMBER, &s->plus_unet_ratio, "X", "in the UNet", .fallback = "0", .min = 0, .max = 1e6,
-		  .advanced = true },
-		{ "loraplus-text-encoder-lr-ratio", 0, OPTION_NUMBER, &s->plus_text_ratio, "X", "in the text encoders", .fallback = "0",
-		  .min = 0, .max = 1e6, .advanced = true },
-		{ "lr-scheduler", 0, OPTION_CHOICE, &s->lr_scheduler, "NAME", "", .fallback = "constant", .choices = "",
-		  .ss_key = "ss_lr_scheduler" },
-		{ "lr-warmup-steps", 0, OPTION_STRING, &s->warmup, "N|RATIO", "steps, a ratio below 1, or 10%", .fallback = "0" },
-		{ "lr-scheduler-num-cycles", 0, OPTION_NUMBER, &s->lr_cycles, "N", "cosine_with_restarts: restarts", .fallback = "1",
-		  .min = 0, .max = 1e6, .advanced = true,
-		  .needs = "lr_scheduler = \"cosine_with_restarts\"|lr_scheduler = \"cosine_with_min_lr\" or \"warmup_stable_decay\"" },
-		{ "lr-scheduler-power", 0, OPTION_NUMBER, &s->lr_power, "X", "polynomial", .fallback = "1", .min = 0, .max = 100,
-		  .advanced = true, .needs = "lr_scheduler = \"polynomial\"" },
-		{ "lr-scheduler-min-lr-ratio", 0, OPTION_NUMBER, &s->lr_min_ratio, "X", "cosine_with_min_lr", .fallback = "0", .min = 0,
-		  .max = 1, .advanced = true,
-		  .needs = "lr_scheduler = \"cosine_with_min_lr\" or \"warmup_stable_decay\"" },
-		{ "lr-decay-steps", 0, OPTION_STRING, &s->decay, "N|RATIO", "warmup_stable_decay: its last steps", .fallback = "0",
-		  .advanced = true, .needs = "lr_scheduler = \"warmup_stable_decay\"" },
-		{ "lr-scheduler-timescale", 0, OPTION_INT, &s->lr_timescale, "N", "inverse_sqrt; 0: the warm-up's steps, or 10000",
-		  .fallback = "0", .min = 0, .max = 99999999, .advanced = true,
-		  .needs = "lr_scheduler = \"inverse_sqrt\"" },
-		{ "optimizer-type", 0, OPTION_STRING, &s->optimizer, "NAME",
-		  "AdamW, AdamW8bit, Lion, Adafactor, Prodigy, DAdaptAdam, AdamWScheduleFree", .fallback = "AdamW",
-		  .identity = IDENTITY_SHOWN },
-		{ "optimizer-args", 0, OPTION_LIST, &s->optimizer_args, "K=V", "weight_decay=0.01 and others of the optimizer's",
-		  .advanced = true },
-		{ "use-8bit-adam", 0, OPTION_FLAG, &s->use_8bit_adam, NULL, "the same as --optimizer-type AdamW8bit", .advanced = true,
-		  .identity = IDENTITY_SHOWN },
-		{ "use-lion-optimizer", 0, OPTION_FLAG, &s->use_lion, NULL, "the same as --optimizer-type Lion", .advanced = true,
-		  .identity = IDENTITY_SHOWN },
-		{ "max-grad-norm", 0, OPTION_NUMBER, &s->max_grad_norm, "X", "clip the gradient's norm; 0: off", .fallback = "1", .min = 0,
-		  .max = 1e9, .ss_key = "ss_max_grad_norm" },
-		{ "debiased-estimation-loss", 0, OPTION_FLAG, &s->debiased, NULL, "weight timesteps by 1/sqrt(SNR)",
-		  .ss_key = "ss_debiased_estimation" },
-		{ "min-snr-gamma", 0, OPTION_NUMBER, &s->min_snr_gamma, "X", "weight timesteps by min(SNR,X)/SNR; 0: off", .fallback = "0",
-		  .min = 0, .max = 1e6, .advanced = true, .ss_key = "ss_min_snr_gamma" },
-		{ "v-parameterization", 0, OPTION_FLAG, &s->v_prediction, NULL, "the model predicts v; the model's own scheduler says so too",
-		  .advanced = true },
-		{ "zero-terminal-snr", 0, OPTION_FLAG, &s->zero_terminal_snr, NULL, "the last timestep is pure noise", .advanced = true },
-		{ "scale-v-pred-loss-like-noise-pred", 0, OPTION_FLAG, &s->scale_v_like_noise, NULL,
-		  "v prediction: weight timesteps by SNR/(SNR+1)", .advanced = true },
-		{ "v-pred-like-loss", 0, OPTION_NUMBER, &s->v_like, "X", "weight timesteps by 1 + X (SNR+1)/SNR; 0: off", .fallback = "0",
-		  .min = 0, .max = 1e6, .advanced = true },
-		{ "noise-offset", 0, OPTION_NUMBER, &s->noise_offset, "X", "noise of whole channels, X strong; 0: off", .fallback = "0",
-		  .min = 0, .max = 100, .advanced = true, .ss_key = "ss_noise_offset" },
-		{ "noise-offset-random-strength", 0, OPTION_FLAG, &s->noise_offset_random, NULL, "a strength from 0 to X for each picture",
-		  .advanced = true, .needs = "noise_offset", .ss_key = "ss_noise_offset_random_strength" },
-		{ "adaptive-noise-scale", 0, OPTION_NUMBER, &s->adaptive_noise_scale, "X", "the offset grows by X times the latent's mean",
-		  .fallback = "0", .min = -100, .max = 100, .advanced = true, .ss_key = "ss_adaptive_noise_scale" },
-		{ "multires-noise-iterations", 0, OPTION_INT, &s->multires_iterations, "N", "coarser noises added to the noise; 0: off",
-		  .fallback = "0", .max = 16, .advanced = true, .ss_key = "ss_multires_noise_iterations" },
-		{ "multires-noise-discount", 0, OPTION_NUMBER, &s->multires_discount, "X", "strength of each, from one to the next",
-		  .fallback = "0.3", .min = 0, .max = 1, .advanced = true, .needs = "multires_noise_iterations",
-		  .ss_key = "ss_multires_noise_discount" },
-		{ "ip-noise-gamma", 0, OPTION_NUMBER, &s->ip_noise_gamma, "X", "noise on the input that is no part of the target; 0: off",
-		  .fallback = "0", .min = 0, .max = 100, .advanced = true, .ss_key = "ss_ip_noise_gamma" },
-		{ "ip-noise-gamma-random-strength", 0, OPTION_FLAG, &s->ip_noise_random, NULL, "a strength from 0 to X for each picture",
-		  .advanced = true, .needs = "ip_noise_gamma", .ss_key = "ss_ip_noise_gamma_random_strength" },
-		{ "loss-type", 0, OPTION_CHOICE, &s->loss_type, "NAME", "", .fallback = "l2", .choices = "l2|l1|huber|smooth_l1",
-		  .advanced = true, .ss_key = "ss_loss_type" },
-		{ "huber-schedule", 0, OPTION_CHOICE, &s->huber_schedule, "NAME", "how huber-c changes with the timestep",
-		  .fallback = "snr", .choices = "constant|exponential|snr", .advanced = true,
-		  .needs = "loss_type = \"huber\" or \"smooth_l1\"" },
-		{ "huber-c", 0, OPTION_NUMBER, &s->huber_c, "X", "where huber and smooth_l1 bend", .fallback = "0.1", .min = 1e-6, .max = 1e3,
-		  .advanced = true, .needs = "loss_type = \"huber\" or \"smooth_l1\"" },
-		{ "huber-scale", 0, OPTION_NUMBER, &s->huber_scale, "X", "factor of huber-c, except with snr", .fallback = "1", .min = 1e-6,
-		  .max = 1e6, .advanced = true, .needs = "loss_type = \"huber\" or \"smooth_l1\"" },
-		{ "masked-loss", 0, OPTION_FLAG, &s->masked_loss, NULL, "latents should have masks, which are always used; warn if none has",
-		  .advanced = true, .identity = IDENTITY_SHOWN },
-		{ "min-timestep", 0, OPTION_INT, &s->min_timestep, "N", "timesteps are drawn from here", .fallback = "0", .max = 99999,
-		  .advanced = true },
-		{ "max-timestep", 0, OPTION_INT, &s->max_timestep, "N", "to below here; not set: all that the model has", .fallback = "1000",
-		  .min = 1, .max = 100000, .advanced = true },
-		{ "flow-model", 0, OPTION_FLAG, &s->flow_model, NULL, "the model predicts rectified flow, or is to learn it",
-		  .advanced = true },
-		{ "timestep-sampling", 0, OPTION_CHOICE, &s->timestep_sampling, "NAME", "how a flow's places are drawn",
-		  .fallback = "sigma", .choices = "sigma|uniform|sigmoid|shift", .advanced = true },
-		{ "discrete-flow-shift", 0, OPTION_NUMBER, &s->flow_shift, "X", "with sigma and shift, and in samples; 0: the model's, or 1",
-		  .fallback = "0", .max = 1000, .advanced = true },
-		{ "logit-mean", 0, OPTION_NUMBER, &s->logit_mean, "X", "sigmoid and shift: above 0 draws more noise", .fallback = "0",
-		  .min = -10, .max = 10, .advanced = true },
-		{ "logit-std", 0, OPTION_NUMBER, &s->logit_std, "X", "sigmoid and shift: how wide they are drawn", .fallback = "1",
-		  .max = 100, .advanced = true },
-		{ "seed", 0, OPTION_STRING, &s->seed, "N", "of everything random", .fallback = "42" },
-		{ "gradient-checkpointing", 0, OPTION_SWITCH, &s->checkpointing, "[auto]",
-		  "less memory, a third more time; auto: as much as must be", .identity = IDENTITY_ADAPTER,
-		  .ss_key = "ss_gradient_checkpointing" },
-		{ "vram", 0, OPTION_STRING, &s->vram, "12GiB", "memory that the run may take; refused where it needs more",
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "mixed-precision", 0, OPTION_CHOICE, &s->mixed_precision, "TYPE", "the CPU computes in fp32 whatever this says",
-		  .fallback = "no", .choices = "no|fp16|bf16", .advanced = true, .ss_key = "ss_mixed_precision" },
+	{ .kind = OPTION_SECTION, .help = "Training" },
+	{ "max-train-steps", 0, OPTION_INT, &S->max_steps, "N", "optimizer steps", .fallback = "1600", .min = 1,
+	  .max = 99999999, .identity = IDENTITY_SHOWN },
+	{ "max-train-epochs", 0, OPTION_INT, &S->max_epochs, "N", "epochs instead of steps", .fallback = "0",
+	  .max = 1e6, .identity = IDENTITY_SHOWN },
+	{ "train-batch-size", 0, OPTION_INT, &S->batch_size, "N", "pictures at once", .fallback = "1", .min = 1,
+	  .max = 4096 },
+	{ "gradient-accumulation-steps", 0, OPTION_INT, &S->accumulate, "N", "batches an optimizer step",
+	  .fallback = "1", .min = 1, .max = 65536, .ss_key = "ss_gradient_accumulation_steps" },
+	CAPTION_OPTION_ROWS(&S->captions),
+	{ "max-token-length", 0, OPTION_INT, &S->max_token_length, "N", "tokens of a caption that are read",
+	  .fallback = "75", .choices = "75|150|225", .advanced = true },
+	{ "clip-skip", 0, OPTION_INT, &S->clip_skip, "N",
+	  "read the text encoder N layers before the end, as Stable Diffusion 1.5 may be", .fallback = "0",
+	  .max = 1000, .advanced = true, .sparse = true },
+	{ "learning-rate", 0, OPTION_NUMBER, &S->learning_rate, "X", "", .fallback = "2e-6", .min = 0, .max = 1e6,
+	  .ss_key = "ss_learning_rate" },
+	{ "unet-lr", 0, OPTION_STRING, &S->unet_lr, "X", "the UNet's, when it differs; 0: not trained",
+	  .advanced = true },
+	{ "text-encoder-lr", 0, OPTION_STRING, &S->text_encoder_lr, "X|X,Y",
+	  "the text encoders', or each one's; 0: not trained", .advanced = true },
+	{ "down-lr-weight", 0, OPTION_STRING, &S->blocks.down, "X,...",
+	  "factors of the 9 input blocks; 0 leaves one out", .advanced = true },
+	{ "mid-lr-weight", 0, OPTION_STRING, &S->blocks.mid, "X,X,X", "of the middle block's 3", .advanced = true },
+	{ "up-lr-weight", 0, OPTION_STRING, &S->blocks.up, "X,...", "of the 9 output blocks", .advanced = true },
+	{ "block-lr-zero-threshold", 0, OPTION_NUMBER, &S->blocks.zero_threshold, "X",
+	  "factors up to here count as 0", .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+	{ "loraplus-lr-ratio", 0, OPTION_NUMBER, &S->plus_ratio, "X", "LoRA+: lora_up learns X times as fast; 0: off",
+	  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+	{ "loraplus-unet-lr-ratio", 0, OPTION_NUMBER, &S->plus_unet_ratio, "X", "in the UNet", .fallback = "0",
+	  .min = 0, .max = 1e6, .advanced = true },
+	{ "loraplus-text-encoder-lr-ratio", 0, OPTION_NUMBER, &S->plus_text_ratio, "X", "in the text encoders",
+	  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+	{ "lr-scheduler", 0, OPTION_CHOICE, &S->lr_scheduler, "NAME", "", .fallback = "constant", .choices = "",
+	  .ss_key = "ss_lr_scheduler" },
+	{ "lr-warmup-steps", 0, OPTION_STRING, &S->warmup, "N|RATIO", "steps, a ratio below 1, or 10%",
+	  .fallback = "0" },
+	{ "lr-scheduler-num-cycles", 0, OPTION_NUMBER, &S->lr_cycles, "N", "cosine_with_restarts: restarts",
+	  .fallback = "1", .min = 0, .max = 1e6, .advanced = true,
+	  .needs = "lr_scheduler = \"cosine_with_restarts\"|"
+		   "lr_scheduler = \"cosine_with_min_lr\" or \"warmup_stable_decay\"" },
+	{ "lr-scheduler-power", 0, OPTION_NUMBER, &S->lr_power, "X", "polynomial", .fallback = "1", .min = 0,
+	  .max = 100, .advanced = true, .needs = "lr_scheduler = \"polynomial\"" },
+	{ "lr-scheduler-min-lr-ratio", 0, OPTION_NUMBER, &S->lr_min_ratio, "X", "cosine_with_min_lr", .fallback = "0",
+	  .min = 0, .max = 1, .advanced = true,
+	  .needs = "lr_scheduler = \"cosine_with_min_lr\" or \"warmup_stable_decay\"" },
+	{ "lr-decay-steps", 0, OPTION_STRING, &S->decay, "N|RATIO", "warmup_stable_decay: its last steps",
+	  .fallback = "0", .advanced = true, .needs = "lr_scheduler = \"warmup_stable_decay\"" },
+	{ "lr-scheduler-timescale", 0, OPTION_INT, &S->lr_timescale, "N",
+	  "inverse_sqrt; 0: the warm-up's steps, or 10000", .fallback = "0", .min = 0, .max = 99999999,
+	  .advanced = true, .needs = "lr_scheduler = \"inverse_sqrt\"" },
+	{ "optimizer-type", 0, OPTION_STRING, &S->optimizer, "NAME",
+	  "AdamW, AdamW8bit, Lion, Adafactor, Prodigy, DAdaptAdam, AdamWScheduleFree", .fallback = "AdamW",
+	  .identity = IDENTITY_SHOWN },
+	{ "optimizer-args", 0, OPTION_LIST, &S->optimizer_args, "K=V",
+	  "weight_decay=0.01 and others of the optimizer's", .advanced = true },
+	{ "use-8bit-adam", 0, OPTION_FLAG, &S->use_8bit_adam, NULL, "the same as --optimizer-type AdamW8bit",
+	  .advanced = true, .identity = IDENTITY_SHOWN },
+	{ "use-lion-optimizer", 0, OPTION_FLAG, &S->use_lion, NULL, "the same as --optimizer-type Lion",
+	  .advanced = true, .identity = IDENTITY_SHOWN },
+	{ "max-grad-norm", 0, OPTION_NUMBER, &S->max_grad_norm, "X", "clip the gradient's norm; 0: off",
+	  .fallback = "1", .min = 0, .max = 1e9, .ss_key = "ss_max_grad_norm" },
+	{ "debiased-estimation-loss", 0, OPTION_FLAG, &S->debiased, NULL, "weight timesteps by 1/sqrt(SNR)",
+	  .ss_key = "ss_debiased_estimation" },
+	{ "min-snr-gamma", 0, OPTION_NUMBER, &S->min_snr_gamma, "X", "weight timesteps by min(SNR,X)/SNR; 0: off",
+	  .fallback = "0", .min = 0, .max = 1e6, .advanced = true, .ss_key = "ss_min_snr_gamma" },
+	{ "v-parameterization", 0, OPTION_FLAG, &S->v_prediction, NULL,
+	  "the model predicts v; the model's own scheduler says so too", .advanced = true },
+	{ "zero-terminal-snr", 0, OPTION_FLAG, &S->zero_terminal_snr, NULL, "the last timestep is pure noise",
+	  .advanced = true },
+	{ "scale-v-pred-loss-like-noise-pred", 0, OPTION_FLAG, &S->scale_v_like_noise, NULL,
+	  "v prediction: weight timesteps by SNR/(SNR+1)", .advanced = true },
+	{ "v-pred-like-loss", 0, OPTION_NUMBER, &S->v_like, "X", "weight timesteps by 1 + X (SNR+1)/SNR; 0: off",
+	  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+	{ "noise-offset", 0, OPTION_NUMBER, &S->noise_offset, "X", "noise of whole channels, X strong; 0: off",
+	  .fallback = "0", .min = 0, .max = 100, .advanced = true, .ss_key = "ss_noise_offset" },
+	{ "noise-offset-random-strength", 0, OPTION_FLAG, &S->noise_offset_random, NULL,
+	  "a strength from 0 to X for each picture", .advanced = true, .needs = "noise_offset",
+	  .ss_key = "ss_noise_offset_random_strength" },
+	{ "adaptive-noise-scale", 0, OPTION_NUMBER, &S->adaptive_noise_scale, "X",
+	  "the offset grows by X times the latent's mean", .fallback = "0", .min = -100, .max = 100, .advanced = true,
+	  .ss_key = "ss_adaptive_noise_scale" },
+	{ "multires-noise-iterations", 0, OPTION_INT, &S->multires_iterations, "N",
+	  "coarser noises added to the noise; 0: off", .fallback = "0", .max = 16, .advanced = true,
+	  .ss_key = "ss_multires_noise_iterations" },
+	{ "multires-noise-discount", 0, OPTION_NUMBER, &S->multires_discount, "X",
+	  "strength of each, from one to the next", .fallback = "0.3", .min = 0, .max = 1, .advanced = true,
+	  .needs = "multires_noise_iterations", .ss_key = "ss_multires_noise_discount" },
+	{ "ip-noise-gamma", 0, OPTION_NUMBER, &S->ip_noise_gamma, "X",
+	  "noise on the input that is no part of the target; 0: off", .fallback = "0", .min = 0, .max = 100,
+	  .advanced = true, .ss_key = "ss_ip_noise_gamma" },
+	{ "ip-noise-gamma-random-strength", 0, OPTION_FLAG, &S->ip_noise_random, NULL,
+	  "a strength from 0 to X for each picture", .advanced = true, .needs = "ip_noise_gamma",
+	  .ss_key = "ss_ip_noise_gamma_random_strength" },
+	{ "loss-type", 0, OPTION_CHOICE, &S->loss_type, "NAME", "", .fallback = "l2",
+	  .choices = "l2|l1|huber|smooth_l1", .advanced = true, .ss_key = "ss_loss_type" },
+	{ "huber-schedule", 0, OPTION_CHOICE, &S->huber_schedule, "NAME", "how huber-c changes with the timestep",
+	  .fallback = "snr", .choices = "constant|exponential|snr", .advanced = true,
+	  .needs = "loss_type = \"huber\" or \"smooth_l1\"" },
+	{ "huber-c", 0, OPTION_NUMBER, &S->huber_c, "X", "where huber and smooth_l1 bend", .fallback = "0.1",
+	  .min = 1e-6, .max = 1e3, .advanced = true, .needs = "loss_type = \"huber\" or \"smooth_l1\"" },
+	{ "huber-scale", 0, OPTION_NUMBER, &S->huber_scale, "X", "factor of huber-c, except with snr",
+	  .fallback = "1", .min = 1e-6, .max = 1e6, .advanced = true,
+	  .needs = "loss_type = \"huber\" or \"smooth_l1\"" },
+	{ "masked-loss", 0, OPTION_FLAG, &S->masked_loss, NULL,
+	  "latents should have masks, which are always used; warn if none has", .advanced = true,
+	  .identity = IDENTITY_SHOWN },
+	{ "min-timestep", 0, OPTION_INT, &S->min_timestep, "N", "timesteps are drawn from here", .fallback = "0",
+	  .max = 99999, .advanced = true },
+	{ "max-timestep", 0, OPTION_INT, &S->max_timestep, "N", "to below here; not set: all that the model has",
+	  .fallback = "1000", .min = 1, .max = 100000, .advanced = true },
+	{ "flow-model", 0, OPTION_FLAG, &S->flow_model, NULL, "the model predicts rectified flow, or is to learn it",
+	  .advanced = true },
+	{ "timestep-sampling", 0, OPTION_CHOICE, &S->timestep_sampling, "NAME", "how a flow's places are drawn",
+	  .fallback = "sigma", .choices = "sigma|uniform|sigmoid|shift", .advanced = true },
+	{ "discrete-flow-shift", 0, OPTION_NUMBER, &S->flow_shift, "X",
+	  "with sigma and shift, and in samples; 0: the model's, or 1", .fallback = "0", .max = 1000,
+	  .advanced = true },
+	{ "logit-mean", 0, OPTION_NUMBER, &S->logit_mean, "X", "sigmoid and shift: above 0 draws more noise",
+	  .fallback = "0", .min = -10, .max = 10, .advanced = true },
+	{ "logit-std", 0, OPTION_NUMBER, &S->logit_std, "X", "sigmoid and shift: how wide they are drawn",
+	  .fallback = "1", .max = 100, .advanced = true },
+	{ "seed", 0, OPTION_STRING, &S->seed, "N", "of everything random", .fallback = "42" },
+	{ "gradient-checkpointing", 0, OPTION_SWITCH, &S->checkpointing, "[auto]",
+	  "less memory, a third more time; auto: as much as must be", .identity = IDENTITY_ADAPTER,
+	  .ss_key = "ss_gradient_checkpointing" },
+	{ "vram", 0, OPTION_STRING, &S->vram, "12GiB", "memory that the run may take; refused where it needs more",
+	  .identity = IDENTITY_ELSEWHERE },
+	{ "mixed-precision", 0, OPTION_CHOICE, &S->mixed_precision, "TYPE",
+	  "the CPU computes in fp32 whatever this says", .fallback = "no", .choices = "no|fp16|bf16",
+	  .advanced = true, .ss_key = "ss_mixed_precision" },
 
-		{ .kind = OPTION_SECTION, .help = "Saving" },
-		{ "save-precision", 0, OPTION_CHOICE, &s->save_precision, "TYPE", "", .fallback = "float",
-		  .choices = "float|fp32|fp16|bf16", .identity = IDENTITY_SHOWN },
-		{ "save-every-n-steps", 0, OPTION_INT, &s->save_every_steps, "N", "0: only the end", .fallback = "0", .max = 99999999,
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "save-every-n-epochs", 0, OPTION_INT, &s->save_every_epochs, "N", "0: only the end", .fallback = "0", .max = 99999999,
-		  .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "save-n-epoch-ratio", 0, OPTION_INT, &s->save_epoch_ratio, "N", "adapters over the whole run, in place of every N epochs",
-		  .fallback = "0", .max = 1e6, .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "save-every-minutes", 0, OPTION_NUMBER, &s->save_every_minutes, "X", "a state so often; 0: none", .fallback = "0",
-		  .max = 1e6, .identity = IDENTITY_ELSEWHERE },
-		{ "save-last-n", 0, OPTION_INT, &s->keep_adapters, "N", "adapters of single steps that are kept; 0: all", .fallback = "0",
-		  .max = 1e6, .needs = "save_every_n_steps|save_every_n_epochs|save_n_epoch_ratio",
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "save-last-n-steps", 0, OPTION_INT, &s->keep_steps, "N", "keep adapters of the last N steps; 0: all", .fallback = "0",
-		  .max = 99999999, .advanced = true,
-		  .needs = "save_every_n_steps|save_every_n_epochs|save_n_epoch_ratio",
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "save-last-n-epochs", 0, OPTION_INT, &s->keep_epochs, "N", "keep so many adapters of epochs; 0: all", .fallback = "0",
-		  .max = 99999999, .advanced = true,
-		  .needs = "save_every_n_epochs|save_every_n_steps|save_n_epoch_ratio",
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "save-state", 0, OPTION_FLAG, &s->save_state, NULL, "a state beside each saved adapter, to resume from",
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "save-state-on-train-end", 0, OPTION_FLAG, &s->save_state_at_end, NULL, "a state beside the last adapter",
-		  .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "save-last-n-states", 0, OPTION_INT, &s->keep_states, "N", "older states are removed", .fallback = "2", .min = 1,
-		  .max = 1e6, .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "save-last-n-steps-state", 0, OPTION_INT, &s->keep_steps_state, "N", "keep states of the last N steps", .fallback = "0",
-		  .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "save-last-n-epochs-state", 0, OPTION_INT, &s->keep_epochs_state, "N", "keep so many states of epochs", .fallback = "0",
-		  .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "ema-decay", 0, OPTION_NUMBER, &s->ema_decay, "X", "save the moving average of the adapter (0.999); 0: off",
-		  .fallback = "0", .min = 0, .max = 0.999999, .advanced = true },
-		{ "stamp", 0, OPTION_FLAG, &s->stamp, NULL, "write dates into the metadata (bytes then differ from run to run)",
-		  .advanced = true, .identity = IDENTITY_SHOWN },
-		METADATA_OPTION_ROWS(&s->metadata),
+	{ .kind = OPTION_SECTION, .help = "Saving" },
+	{ "save-precision", 0, OPTION_CHOICE, &S->save_precision, "TYPE", "", .fallback = "float",
+	  .choices = "float|fp32|fp16|bf16", .identity = IDENTITY_SHOWN },
+	{ "save-every-n-steps", 0, OPTION_INT, &S->save_every_steps, "N", "0: only the end", .fallback = "0",
+	  .max = 99999999, .identity = IDENTITY_ELSEWHERE },
+	{ "save-every-n-epochs", 0, OPTION_INT, &S->save_every_epochs, "N", "0: only the end", .fallback = "0",
+	  .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "save-n-epoch-ratio", 0, OPTION_INT, &S->save_epoch_ratio, "N",
+	  "adapters over the whole run, in place of every N epochs", .fallback = "0", .max = 1e6, .advanced = true,
+	  .identity = IDENTITY_ELSEWHERE },
+	{ "save-every-minutes", 0, OPTION_NUMBER, &S->save_every_minutes, "X", "a state so often; 0: none",
+	  .fallback = "0", .max = 1e6, .identity = IDENTITY_ELSEWHERE },
+	{ "save-last-n", 0, OPTION_INT, &S->keep_adapters, "N", "adapters of single steps that are kept; 0: all",
+	  .fallback = "0", .max = 1e6, .needs = "save_every_n_steps|save_every_n_epochs|save_n_epoch_ratio",
+	  .identity = IDENTITY_ELSEWHERE },
+	{ "save-last-n-steps", 0, OPTION_INT, &S->keep_steps, "N", "keep adapters of the last N steps; 0: all",
+	  .fallback = "0", .max = 99999999, .advanced = true,
+	  .needs = "save_every_n_steps|save_every_n_epochs|save_n_epoch_ratio", .identity = IDENTITY_ELSEWHERE },
+	{ "save-last-n-epochs", 0, OPTION_INT, &S->keep_epochs, "N", "keep so many adapters of epochs; 0: all",
+	  .fallback = "0", .max = 99999999, .advanced = true,
+	  .needs = "save_every_n_epochs|save_every_n_steps|save_n_epoch_ratio", .identity = IDENTITY_ELSEWHERE },
+	{ "save-state", 0, OPTION_FLAG, &S->save_state, NULL, "a state beside each saved adapter, to resume from",
+	  .identity = IDENTITY_ELSEWHERE },
+	{ "save-state-on-train-end", 0, OPTION_FLAG, &S->save_state_at_end, NULL, "a state beside the last adapter",
+	  .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "save-last-n-states", 0, OPTION_INT, &S->keep_states, "N", "older states are removed", .fallback = "2",
+	  .min = 1, .max = 1e6, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "save-last-n-steps-state", 0, OPTION_INT, &S->keep_steps_state, "N", "keep states of the last N steps",
+	  .fallback = "0", .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "save-last-n-epochs-state", 0, OPTION_INT, &S->keep_epochs_state, "N", "keep so many states of epochs",
+	  .fallback = "0", .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "ema-decay", 0, OPTION_NUMBER, &S->ema_decay, "X", "save the moving average of the adapter (0.999); 0: off",
+	  .fallback = "0", .min = 0, .max = 0.999999, .advanced = true },
+	{ "stamp", 0, OPTION_FLAG, &S->stamp, NULL,
+	  "write dates into the metadata (bytes then differ from run to run)", .advanced = true,
+	  .identity = IDENTITY_SHOWN },
+	METADATA_OPTION_ROWS(&S->metadata),
 
-		{ .kind = OPTION_SECTION, .help = "Samples on the way" },
-		{ "sample-prompts", 0, OPTION_STRING, &s->sample_prompts, "FILE", "what to paint: kohya's .txt, .toml or .json",
-		  .file = FILE_READ,
-		  .needs = "sample_every_n_steps (or signal USR2)|sample_every_n_epochs|sample_at_first",
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "sample-every-n-steps", 0, OPTION_INT, &s->sample_every_steps, "N", "paint so often; 0: never", .fallback = "0",
-		  .max = 99999999, .identity = IDENTITY_ELSEWHERE },
-		{ "sample-every-n-epochs", 0, OPTION_INT, &s->sample_every_epochs, "N", "the same in epochs, which wins", .fallback = "0",
-		  .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "sample-at-first", 0, OPTION_FLAG, &s->sample_at_first, NULL, "paint before the first step too", .advanced = true,
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "sample-sampler", 0, OPTION_STRING, &s->sample_sampler, "NAME", "as in lora-sample", .fallback = "euler",
-		  .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "vae", 0, OPTION_STRING, &s->vae, "PATH", "another VAE, for these pictures only", .advanced = true,
-		  .file = FILE_READ, .identity = IDENTITY_ELSEWHERE },
+	{ .kind = OPTION_SECTION, .help = "Samples on the way" },
+	{ "sample-prompts", 0, OPTION_STRING, &S->sample_prompts, "FILE",
+	  "what to paint: kohya's .txt, .toml or .json", .file = FILE_READ,
+	  .needs = "sample_every_n_steps (or signal USR2)|sample_every_n_epochs|sample_at_first",
+	  .identity = IDENTITY_ELSEWHERE },
+	{ "sample-every-n-steps", 0, OPTION_INT, &S->sample_every_steps, "N", "paint so often; 0: never",
+	  .fallback = "0", .max = 99999999, .identity = IDENTITY_ELSEWHERE },
+	{ "sample-every-n-epochs", 0, OPTION_INT, &S->sample_every_epochs, "N", "the same in epochs, which wins",
+	  .fallback = "0", .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "sample-at-first", 0, OPTION_FLAG, &S->sample_at_first, NULL, "paint before the first step too",
+	  .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "sample-sampler", 0, OPTION_STRING, &S->sample_sampler, "NAME", "as in lora-sample", .fallback = "euler",
+	  .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "vae", 0, OPTION_STRING, &S->vae, "PATH", "another VAE, for these pictures only", .advanced = true,
+	  .file = FILE_READ, .identity = IDENTITY_ELSEWHERE },
 
-		{ .kind = OPTION_SECTION, .help = "Validation" },
-		{ "validation-split", 0, OPTION_NUMBER, &s->validation_split, "X", "share of the pictures to hold out", .fallback = "0",
-		  .min = 0, .max = 0.9, .advanced = true },
-		{ "validation-seed", 0, OPTION_STRING, &s->validation_seed, "N", "which ones (the seed)", .advanced = true,
-		  .needs = "validation_split" },
-		{ "validate-every-n-steps", 0, OPTION_INT, &s->validate_every_steps, "N", "0: each epoch", .fallback = "0", .max = 99999999,
-		  .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "validate-every-n-epochs", 0, OPTION_INT, &s->validate_every_epochs, "N", "the same in epochs", .fallback = "0",
-		  .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "max-validation-steps", 0, OPTION_INT, &s->max_validation_steps, "N", "pictures to look at; 0: all", .fallback = "0",
-		  .max = 1e6, .advanced = true, .needs = "validation_split", .identity = IDENTITY_ELSEWHERE },
+	{ .kind = OPTION_SECTION, .help = "Validation" },
+	{ "validation-split", 0, OPTION_NUMBER, &S->validation_split, "X", "share of the pictures to hold out",
+	  .fallback = "0", .min = 0, .max = 0.9, .advanced = true },
+	{ "validation-seed", 0, OPTION_STRING, &S->validation_seed, "N", "which ones (the seed)", .advanced = true,
+	  .needs = "validation_split" },
+	{ "validate-every-n-steps", 0, OPTION_INT, &S->validate_every_steps, "N", "0: each epoch", .fallback = "0",
+	  .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "validate-every-n-epochs", 0, OPTION_INT, &S->validate_every_epochs, "N", "the same in epochs",
+	  .fallback = "0", .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	{ "max-validation-steps", 0, OPTION_INT, &S->max_validation_steps, "N", "pictures to look at; 0: all",
+	  .fallback = "0", .max = 1e6, .advanced = true, .needs = "validation_split",
+	  .identity = IDENTITY_ELSEWHERE },
 
-		{ .kind = OPTION_SECTION, .help = "Looking" },
-		{ "log", 0, OPTION_STRING, &s->log, "FILE", "append the JSON lines there, not to standard output",
-		  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
-		{ "logging-dir", 0, OPTION_STRING, &s->logging_dir, "DIR", "TensorBoard events, in DIR/NAME", .file = FILE_WRITTEN,
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "log-with", 0, OPTION_STRING, &s->log_with, "NAME", "tensorboard, json (lines only) or all; wandb is refused",
-		  .advanced = true, .identity = IDENTITY_ELSEWHERE },
-		{ "log-prefix", 0, OPTION_STRING, &s->log_prefix, "TEXT", "before NAME in logging-dir", .advanced = true,
-		  .needs = "logging_dir", .identity = IDENTITY_ELSEWHERE },
-		{ "html", 0, OPTION_STRING, &s->html, "FILE", "a page with curves and samples, at the end", .file = FILE_WRITTEN,
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "print-lr", 0, OPTION_FLAG, &s->print_lr, NULL, "print the learning rate of every step and stop", .key = "" },
-		{ "replay-step", 0, OPTION_INT, &s->replay_step, "N", "repeat step N on its NAME-nonfinite-stepN.tar; nothing is saved",
-		  .fallback = "0", .max = 99999999, .key = "", .advanced = true },
-		{ "dry-run", 0, OPTION_FLAG, &s->dry_run, NULL, "check everything and stop before the first step", .key = "" },
-		{ "device", 0, OPTION_STRING, &s->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true,
-		  .identity = IDENTITY_ELSEWHERE },
-		{ "plan", 0, OPTION_FLAG, &s->plan, NULL, "print what memory the run takes, and stop", .key = "" },
-		{ "check", 0, OPTION_FLAG, &s->check, NULL, "check all that can be checked without weights, and stop", .key = "" },
-		{ "pictures", 0, OPTION_STRING, &s->pictures, "REPORT", "with --plan, --check or --print-lr: lora-prep --scan's, not latents",
-		  .key = "", .advanced = true },
-		{ "json", 0, OPTION_FLAG, &s->json, NULL, "with --plan or --check: a JSON line", .key = "", .advanced = true },
+	{ .kind = OPTION_SECTION, .help = "Looking" },
+	{ "log", 0, OPTION_STRING, &S->log, "FILE", "append the JSON lines there, not to standard output",
+	  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
+	{ "logging-dir", 0, OPTION_STRING, &S->logging_dir, "DIR", "TensorBoard events, in DIR/NAME",
+	  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
+	{ "log-with", 0, OPTION_STRING, &S->log_with, "NAME",
+	  "tensorboard, json (lines only) or all; wandb is refused", .advanced = true,
+	  .identity = IDENTITY_ELSEWHERE },
+	{ "log-prefix", 0, OPTION_STRING, &S->log_prefix, "TEXT", "before NAME in logging-dir", .advanced = true,
+	  .needs = "logging_dir", .identity = IDENTITY_ELSEWHERE },
+	{ "html", 0, OPTION_STRING, &S->html, "FILE", "a page with curves and samples, at the end",
+	  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
+	{ "print-lr", 0, OPTION_FLAG, &S->print_lr, NULL, "print the learning rate of every step and stop",
+	  .key = "" },
+	{ "replay-step", 0, OPTION_INT, &S->replay_step, "N",
+	  "repeat step N on its NAME-nonfinite-stepN.tar; nothing is saved", .fallback = "0", .max = 99999999,
+	  .key = "", .advanced = true },
+	{ "dry-run", 0, OPTION_FLAG, &S->dry_run, NULL, "check everything and stop before the first step",
+	  .key = "" },
+	{ "device", 0, OPTION_STRING, &S->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true,
+	  .identity = IDENTITY_ELSEWHERE },
+	{ "plan", 0, OPTION_FLAG, &S->plan, NULL, "print what memory the run takes, and stop", .key = "" },
+	{ "check", 0, OPTION_FLAG, &S->check, NULL, "check all that can be checked without weights, and stop",
+	  .key = "" },
+	{ "pictures", 0, OPTION_STRING, &S->pictures, "REPORT",
+	  "with --plan, --check or --print-lr: lora-prep --scan's, not latents", .key = "", .advanced = true },
+	{ "json", 0, OPTION_FLAG, &S->json, NULL, "with --plan or --check: a JSON line", .key = "",
+	  .advanced = true },
 
-		{ .kind = OPTION_SECTION, .help = "What --plan counts where there are no latents" },
-		BUCKET_OPTION_ROWS(&s->buckets, true),
-		{ 0 },
-	};
-
-	*count = sizeof(table) / sizeof(*table);
-	return table;
-}
-
-#undef s
+	{ .kind = OPTION_SECTION, .help = "What --plan counts where there are no latents" },
+	BUCKET_OPTION_ROWS(&S->buckets, true),
+	{ 0 },
+};
 
 const struct option *train_options(struct train_settings *s)
 {
-	size_t i, count;
-	const struct option *row = rows(&count);
-	struct option *table = xmalloc(count * sizeof(*table));
+	const size_t count = sizeof(rows) / sizeof(*rows);
+	struct option *table = xmalloc(sizeof(rows));
 
-	for (i = 0; i < count; i++) {
-		table[i] = row[i];
-		table[i].value = (char *)s + (size_t)row[i].value;
-		if (row[i].kind == OPTION_CHOICE && !*row[i].choices)   /* lr-scheduler */
+	for (size_t i = 0; i < count; i++) {
+		table[i] = rows[i];
+		table[i].value = (char *)s + (size_t)rows[i].value;
+		if (rows[i].kind == OPTION_CHOICE && !*rows[i].choices)         /* lr-scheduler */
 			table[i].choices = lr_schedule_names();
 	}
 	return table;
@@ -333,7 +361,8 @@ static int find_optimizer(struct train_settings *s, struct error *e)
 	const char *old = s->use_8bit_adam ? "AdamW8bit" : "Lion", *name;
 
 	if (s->use_8bit_adam && s->use_lion)
-		return fail(e, EXIT_USAGE, "use_8bit_adam and use_lion_optimizer together; choose one with optimizer_type");
+		return fail(e, EXIT_USAGE, "use_8bit_adam and use_lion_optimizer together; "
+					   "choose one with optimizer_type");
 	if ((s->use_8bit_adam || s->use_lion) && strcasecmp(s->optimizer, "AdamW") && strcasecmp(s->optimizer, old))
 		return fail(e, EXIT_USAGE, "optimizer_type '%s' against %s; leave one out", s->optimizer,
 			    s->use_8bit_adam ? "use_8bit_adam" : "use_lion_optimizer");
@@ -341,7 +370,8 @@ static int find_optimizer(struct train_settings *s, struct error *e)
 		s->optimizer = old;
 	name = optimizer_find(*s->optimizer ? s->optimizer : "AdamW");
 	if (!name)
-		return fail(e, EXIT_USAGE, "optimizer_type '%s' is not known; choose %s", s->optimizer, optimizer_names());
+		return fail(e, EXIT_USAGE, "optimizer_type '%s' is not known; choose %s", s->optimizer,
+			    optimizer_names());
 	s->optimizer = name;
 	return 0;
 }
@@ -356,7 +386,8 @@ static int read_optimizer(struct train_settings *s, struct optimizer_settings *o
 	for (i = 0; i < s->optimizer_args.count && !bad; i++)
 		bad = optimizer_argument(o, s->optimizer_args.item[i], e);
 	if (!bad && s->ema_decay && optimizer_averages(o))
-		bad = fail(e, EXIT_USAGE, "ema_decay with optimizer_type %s: it keeps an average itself; leave ema_decay out", s->optimizer);
+		bad = fail(e, EXIT_USAGE, "ema_decay with optimizer_type %s: it keeps an average itself; "
+					  "leave ema_decay out", s->optimizer);
 	return bad;
 }
 
@@ -365,13 +396,15 @@ static int check_logs(const struct train_settings *s, struct error *e)
 	const char *with = s->log_with;
 
 	if (with && !strcasecmp(with, "wandb"))
-		return fail(e, EXIT_USAGE, "log_with 'wandb' is refused: no program here uses the network; use tensorboard, which wandb can import");
+		return fail(e, EXIT_USAGE, "log_with 'wandb' is refused: no program here uses the network; "
+					   "use tensorboard, which wandb can import");
 	if (with && strcasecmp(with, "tensorboard") && strcasecmp(with, "json") && strcasecmp(with, "all"))
 		return fail(e, EXIT_USAGE, "log_with '%s' is not known; choose tensorboard, json or all", with);
 	if (with && strcasecmp(with, "json") && !s->logging_dir)
 		return fail(e, EXIT_USAGE, "log_with '%s' needs a folder; name one with --logging-dir", with);
 	if (s->log_prefix && strchr(s->log_prefix, '/'))
-		return fail(e, EXIT_USAGE, "log_prefix '%s' holds a slash; use --logging-dir for the folder", s->log_prefix);
+		return fail(e, EXIT_USAGE, "log_prefix '%s' holds a slash; use --logging-dir for the folder",
+			    s->log_prefix);
 	return 0;
 }
 
@@ -380,7 +413,8 @@ static int check_looking(const struct train_settings *s, struct error *e)
 	if (!s->sample_prompts && (s->sample_every_steps || s->sample_every_epochs || s->sample_at_first))
 		note("samples are asked for, but not of what: none are painted; name a file with sample_prompts");
 	if (!s->validation_split && (s->validate_every_steps || s->validate_every_epochs))
-		return fail(e, EXIT_USAGE, "%s: validation is asked for, but nothing is held out; use --validation-split",
+		return fail(e, EXIT_USAGE, "%s: validation is asked for, but nothing is held out; "
+					   "use --validation-split",
 			    s->validate_every_steps ? "validate_every_n_steps" : "validate_every_n_epochs");
 	return 0;
 }
@@ -388,11 +422,14 @@ static int check_looking(const struct train_settings *s, struct error *e)
 int train_settings_finish(struct train_settings *s, struct optimizer_settings *o, struct error *e)
 {
 	if (!s->model)
-		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
+		return fail(e, EXIT_USAGE, "no model; name one with -m "
+					   "(a diffusers folder or a single-file checkpoint)");
 	if (s->unet_only && s->text_only)
-		return fail(e, EXIT_USAGE, "network-train-unet-only and network-train-text-encoder-only together leave nothing to train");
+		return fail(e, EXIT_USAGE, "network-train-unet-only and network-train-text-encoder-only "
+					   "together leave nothing to train");
 	if (strchr(s->output_name, '/'))
-		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder", s->output_name);
+		return fail(e, EXIT_USAGE, "output_name '%s' holds a slash; use --output-dir for the folder",
+			    s->output_name);
 	if (s->pictures && !s->plan && !s->check && !s->print_lr)
 		return fail(e, EXIT_USAGE, "--pictures is for --plan, --check and --print-lr; training wants latents");
 	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)
@@ -401,7 +438,8 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return fail_at(e, "vram");
 	if (!s->alpha)
 		s->alpha = s->rank;
-	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0 || metadata_settings_finish(&s->metadata, e) < 0)
+	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0 ||
+	    metadata_settings_finish(&s->metadata, e) < 0)
 		return -1;
 	if (!s->conv_alpha)
 		s->conv_alpha = s->conv_rank;
@@ -424,6 +462,7 @@ int train_schedule_steps(const char *key, const char *text, long total, long *st
 		x = floor(x * total);
 	*steps = x < 1e9 ? x : 1e9;
 	if (total && *steps > total)
-		return fail(e, EXIT_USAGE, "%s: %ld are more than the run's %ld; lower it, or train longer", key, *steps, total);
+		return fail(e, EXIT_USAGE, "%s: %ld are more than the run's %ld; lower it, or train longer", key,
+			    *steps, total);
 	return 0;
 }
