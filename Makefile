@@ -14,14 +14,15 @@
 #   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
 #
 # Knobs: CC=clang-14   SAN=address,undefined   CFLAGS=...   V=1 shows commands   BIG=folder of `make big`
-#   BUILD=build/$(CC)-$(SAN)   where everything is built: any folder, here or elsewhere; programs are in its bin.  It belongs to one CC and
-#                              SAN; `make clean` takes away build/ alone
+#   BUILD=build/$(CC)-$(SAN)   where everything is built: any folder, here or elsewhere; programs are in its bin.
+#                              It belongs to one CC and SAN; `make clean` takes away build/ alone
 
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 SAN     ?=
 PREFIX  ?= /usr/local
 V       ?=
-GOLDEN  ?= tests/golden/tiny-a tests/golden/tiny-b tests/golden/clip-bpe tests/golden/single-file tests/golden/families/sd15 tests/golden/families/sdxl-flow tests/golden/adapters
+GOLDEN  ?= tests/golden/tiny-a tests/golden/tiny-b tests/golden/clip-bpe tests/golden/single-file \
+           tests/golden/families/sd15 tests/golden/families/sdxl-flow tests/golden/adapters
 BIG     ?= /var/tmp/lora-big
 T       ?= 60
 CAMPAIGN ?= 1
@@ -40,14 +41,17 @@ say      = $(if $(V),,@echo "  $(1)")
 
 TOOLS   := lora-prep lora-encode lora-train lora-sample lora-merge lora-inspect
 
-# Of every compiler: nothing here asks which it is.  -ffp-contract=off: a product and a sum stay two roundings on every machine; kernels that want fused ones say so.
+# Of every compiler: nothing here asks which it is.  -ffp-contract=off: a product and a sum stay two roundings on every
+# machine; kernels that want fused ones say so.
 CFLAGS  ?= -O2 -g
 # tests/check says -Werror here: what a compiler of tomorrow warns of must not keep anybody from building.
 WERROR  ?=
 FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
-           -Wno-missing-field-initializers -pthread -ffp-contract=off -D_GNU_SOURCE -fstack-protector-strong -fPIE -MMD -MP \
+           -Wno-missing-field-initializers -pthread -ffp-contract=off -D_GNU_SOURCE -fstack-protector-strong -fPIE \
+           -MMD -MP \
            $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2)
-LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die \
+           $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS    := -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
 LIBRARY := $(BUILD)/libcommon.a
@@ -55,7 +59,8 @@ OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/*.c libcommon/*/*.c 
 BINARIES := $(TOOLS:%=$(BUILD)/bin/%)
 UNIT    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c))
 GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c))
-HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/ops/*.c tests/bench/*.c tests/demo/*.c tests/big/*.c tests/faults/make_*.c))
+HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/ops/*.c tests/bench/*.c tests/demo/*.c tests/big/*.c \
+                                               tests/faults/make_*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 REPLAY  := $(FUZZ:%=$(BUILD)/tests/fuzz/%)
 PROBE   := $(BUILD)/tests/corpora/probe
@@ -69,8 +74,9 @@ $(HEADERS): tests/tools/deps
 	@mkdir -p $(@D)
 	@CC=$(call quoted,$(CC)) tests/tools/deps headers && touch $@
 
-# What was said to the compiler and to the linker, and what the archive holds: in a file each, written when it changes, so that what was
-# made of other words is made again.  Objects that -Werror alone tells apart are the same; their warnings are kept beside them.
+# What was said to the compiler and to the linker, and what the archive holds: in a file each, written when it changes,
+# so that what was made of other words is made again.  Objects that -Werror alone tells apart are the same; their
+# warnings are kept beside them.
 same     = $(if $(subst x$(1),,x$(2))$(subst x$(2),,x$(1)),,same)
 define remember
 words-$(1) := $(strip $(2))
@@ -104,14 +110,16 @@ $(UNIT): LIBS += -lcmocka
 $(BUILD)/tests/unit/tar: LIBS += -larchive
 $(REPLAY): $(BUILD)/tests/fuzz/driver/replay.o
 $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS)
-# A target under libFuzzer, with the libraries of tests/fuzz/driver/libraries where they are: the system's are not instrumented.
+# A target under libFuzzer, with the libraries of tests/fuzz/driver/libraries where they are: the system's are not
+# instrumented.
 FUZZERS  := $(FUZZ:%=$(BUILD)/fuzz/%)
 OWN_LCMS  = $(wildcard $(BUILD)/libraries/liblcms2.a)
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o
 $(FUZZERS): LINK += -fsanitize=fuzzer -Wl,--export-dynamic-symbol='__sanitizer_*'
 $(FUZZERS): LIBS := $(if $(OWN_LCMS),$(LIBS:-llcms2=$(OWN_LCMS)),$(LIBS))
 
-$(BINARIES) $(UNIT) $(HELPERS) $(REPLAY) $(PROBE) $(FUZZERS) $(BUILD)/tests/golden/golden: $(LIBRARY) $(BUILD)/linker.words
+$(BINARIES) $(UNIT) $(HELPERS) $(REPLAY) $(PROBE) $(FUZZERS) $(BUILD)/tests/golden/golden: \
+	$(LIBRARY) $(BUILD)/linker.words
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
 	$(Q)$(link)
@@ -166,7 +174,9 @@ install: all
 	install -m 755 $(BINARIES) pipelines/lora-launch $(BIN_TO)
 	install -m 644 $(wildcard pipelines/*.toml) $(SHARE_TO)
 	[ ! -f $(CUDA_OBJECT) ] || install -D -m 755 -t $(LIB_TO) $(CUDA_OBJECT)
-	for m in $(MAN); do s=$${m##*.}; install -d $(MAN_TO)"$$s" && install -m 644 "$$m" $(MAN_TO)"$$s" || exit 1; done
+	for m in $(MAN); do \
+		s=$${m##*.}; install -d $(MAN_TO)"$$s" && install -m 644 "$$m" $(MAN_TO)"$$s" || exit 1; \
+	done
 
 uninstall:
 	for t in $(TOOLS) lora-launch; do rm -f $(BIN_TO)/"$$t"; done
@@ -202,5 +212,7 @@ unit: $(UNIT)
 clean:
 	rm -rf build demo/out demo/before-after.png
 
--include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all allocations deps deps-test demo check campaign fuzz fuzz-programs replay-programs unit-programs golden bench world big clean-big install uninstall unit clean
+-include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d \
+	$(TOOLS:%=$(BUILD)/tools/%/main.d)
+.PHONY: all allocations deps deps-test demo check campaign fuzz fuzz-programs replay-programs unit-programs golden \
+	bench world big clean-big install uninstall unit clean

@@ -1,4 +1,5 @@
-# The CUDA backend: one shared object, opened at run time by --device cuda.  Needs the CUDA toolkit (nvcc, cuBLAS) to build, a card to run.
+# The CUDA backend: one shared object, opened at run time by --device cuda.  Needs the CUDA toolkit (nvcc, cuBLAS) to
+# build, a card to run.
 #
 #   make cuda                    lib/lora-tools/liblora-cuda.so beside the programs' bin
 #   make cuda CUDA_ARCHS=86      for one kind of card: faster to build
@@ -23,7 +24,8 @@ GENCODE     = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a))
 $(BUILD)/cuda/%.o: cuda/%.cu
 	@mkdir -p $(@D)
 	$(call say,NVCC  $<)
-	$(Q)$(NVCC) -O3 -std=c++17 $(GENCODE) -Xptxas -v -Xcompiler -fPIC -MMD -MP -MF $(@:.o=.d) -c -o $@ $< 2> $(@:.o=.ptxas) || { cat $(@:.o=.ptxas); false; }
+	$(Q)$(NVCC) -O3 -std=c++17 $(GENCODE) -Xptxas -v -Xcompiler -fPIC -MMD -MP -MF $(@:.o=.d) -c -o $@ $< \
+		2> $(@:.o=.ptxas) || { cat $(@:.o=.ptxas); false; }
 
 $(CUDA_HOST): FLAGS := $(filter-out -fPIE,$(FLAGS)) -fPIC -isystem $(CUDA_INCLUDE)
 
@@ -31,7 +33,8 @@ $(CUDA_HOST): FLAGS := $(filter-out -fPIE,$(FLAGS)) -fPIC -isystem $(CUDA_INCLUD
 $(CUDA_OBJECT): $(KERNELS) $(CUDA_HOST)
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
-	$(Q)$(CXX) -shared -Wl,-z,relro,-z,now -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 -lcublas -lcudart_static -lpthread -lrt -ldl
+	$(Q)$(CXX) -shared -Wl,-z,relro,-z,now -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 \
+		-lcublas -lcudart_static -lpthread -lrt -ldl
 
 cuda: all $(CUDA_OBJECT)
 
@@ -50,7 +53,8 @@ CARD_KIT   := build/gpu-kit.tar.gz
 $(CARD_TESTS:=.o): FLAGS += -isystem $(CUDA_INCLUDE)
 $(CARD_TESTS): %: %.o $(KERNELS) $(CUDA_HOST) $(LIBRARY)
 	$(call say,LINK  $@)
-	$(Q)$(CXX) $(LINK) -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 -lcublas -lcudart_static -lpthread -lrt $(LIBS)
+	$(Q)$(CXX) $(LINK) -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 \
+		-lcublas -lcudart_static -lpthread -lrt $(LIBS)
 
 card-programs: cuda $(CARD_TESTS) $(BUILD)/tests/ops/ops $(BUILD)/tests/golden/golden $(BUILD)/tests/big/write
 
@@ -59,7 +63,8 @@ check-gpu bench-gpu: deps-test
 	@! nvidia-smi -L > /dev/null 2>&1 || $(MAKE) --no-print-directory card-programs
 	@BUILD=$(BUILD) BIG=$(call quoted,$(BIG)) tests/cuda/card $(@:-gpu=)
 
-# All that tests/cuda/card needs, libraries too, for a machine with a card and nothing else: tar xzf gpu-kit.tar.gz; cd gpu-kit; tests/cuda/card
+# All that tests/cuda/card needs, libraries too, for a machine with a card and nothing else:
+#   tar xzf gpu-kit.tar.gz; cd gpu-kit; tests/cuda/card
 gpu-kit: card-programs
 	tests/cuda/kit $(BUILD) $(CARD_KIT)
 

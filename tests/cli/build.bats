@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
-# What stands before building: headers that are missing are named with what to do about it; nothing is installed that was not said.
-# And building itself, in a tree of a few small files: what changed is built again, whatever it is, and nothing else.
+# What stands before building: headers that are missing are named with what to do about it; nothing is installed that
+# was not said.  And building itself, in a tree of a few small files: what changed is built again, whatever it is, and
+# nothing else.
 
 setup() {
 	ROOT=$BATS_TEST_DIRNAME/../..
@@ -58,7 +59,8 @@ says() { grep -qF -- "$1" out || { echo "not said: $1"; cat out; return 1; }; }
 	fake dpkg-query
 	deps_here build
 	[ $status = 0 ] || { cat out; return 1; }
-	[ "$(grep -n '^Installing libarchive-dev' out | cut -d: -f1)" = 1 ] && [ "$(sed -n 3p out)" = "apt-get update -qq" ] || { cat out; return 1; }
+	[ "$(grep -n '^Installing libarchive-dev' out | cut -d: -f1)" = 1 ] &&
+		[ "$(sed -n 3p out)" = "apt-get update -qq" ] || { cat out; return 1; }
 	! grep -q -e noise -e bats -e clang-14 out || { cat out; return 1; }
 	deps_here test
 	says bats
@@ -77,9 +79,11 @@ says() { grep -qF -- "$1" out || { echo "not said: $1"; cat out; return 1; }; }
 }
 
 @test "BUILD: any folder, here or elsewhere" {
-	make --no-print-directory -C "$ROOT" BUILD="$PWD/else/where" "$PWD/else/where/libcommon/base/sha256.o" > out 2>&1 || { cat out; return 1; }
+	make --no-print-directory -C "$ROOT" BUILD="$PWD/else/where" "$PWD/else/where/libcommon/base/sha256.o" \
+		> out 2>&1 || { cat out; return 1; }
 	[ -s else/where/libcommon/base/sha256.o ]
-	make --no-print-directory -n -C "$ROOT" BUILD="$PWD/else/where" all fuzz-programs unit-programs check fuzz > out 2>&1
+	make --no-print-directory -n -C "$ROOT" BUILD="$PWD/else/where" \
+		all fuzz-programs unit-programs check fuzz > out 2>&1
 	! grep -E '(^|[ =])build/' out | grep -vF 'build/fuzz/' || return 1
 	make --no-print-directory -C "$ROOT" BUILD="$PWD/else/where" -n clean > out
 	! grep -q else out
@@ -88,7 +92,8 @@ says() { grep -qF -- "$1" out || { echo "not said: $1"; cat out; return 1; }; }
 # small_tree: the Makefile and what it reads, with six programs and a library of two files
 small_tree() {
 	mkdir tree && cd tree || return 1
-	(cd "$ROOT" && cp --parents Makefile cuda/build.mk tests/check tests/emu/emu.mk tests/emu/ptx/ptx.mk tests/tools/deps "$OLDPWD")
+	(cd "$ROOT" && cp --parents Makefile cuda/build.mk tests/check tests/emu/emu.mk tests/emu/ptx/ptx.mk \
+		tests/tools/deps "$OLDPWD")
 	mkdir -p libcommon/base tests/unit
 	echo 'int one(void); int one(void) { return 1; }' > libcommon/base/one.c
 	echo 'int two(void); int two(void) { return 2; }' > libcommon/base/two.c
@@ -99,7 +104,10 @@ small_tree() {
 }
 
 # builds [WORDS...]: what was done, one line a file
-builds() { make --no-print-directory "$@" all > out 2>&1 || { cat out; return 1; }; grep -E '^  (CC|AR|LINK) ' out || true; }
+builds() {
+	make --no-print-directory "$@" all > out 2>&1 || { cat out; return 1; }
+	grep -E '^  (CC|AR|LINK) ' out || true
+}
 
 @test "make: other flags build again, the same ones do not; a file that is gone leaves the archive" {
 	small_tree
@@ -108,7 +116,8 @@ builds() { make --no-print-directory "$@" all > out 2>&1 || { cat out; return 1;
 	[ "$(builds CFLAGS=-O1 | grep -c '  CC')" = 8 ]
 	[ -z "$(builds CFLAGS=-O1)" ]
 	builds > /dev/null
-	[ "$(builds LDFLAGS=-Wl,-O1 | sed 's/ *build.*//' | sort | uniq -c | tr -s ' \n' ' ')" = ' 6 LINK ' ] || { cat out; return 1; }
+	[ "$(builds LDFLAGS=-Wl,-O1 | sed 's/ *build.*//' | sort | uniq -c | tr -s ' \n' ' ')" = ' 6 LINK ' ] ||
+		{ cat out; return 1; }
 	make -n CFLAGS=-O3 all > out            # only said, so still to be done
 	[ "$(builds CFLAGS=-O3 | grep -c '  CC')" = 8 ]
 	[ -z "$(builds CFLAGS=-O3 WERROR=-Werror)" ]
@@ -121,7 +130,8 @@ builds() { make --no-print-directory "$@" all > out 2>&1 || { cat out; return 1;
 @test "make: a compiler of several words, of any name; each kind takes the same flags" {
 	small_tree
 	printf '#!/bin/sh\necho "$1" >> "%s/wrapped"\nexec "$@"\n' "$PWD" > ../path/ccache; chmod +x ../path/ccache
-	PATH=$BATS_TEST_TMPDIR/path:$PATH make --no-print-directory CC='ccache gcc' all > out 2>&1 || { cat out; return 1; }
+	PATH=$BATS_TEST_TMPDIR/path:$PATH make --no-print-directory CC='ccache gcc' all > out 2>&1 ||
+		{ cat out; return 1; }
 	[ -x build/ccache-gcc/bin/lora-prep ] && grep -qx gcc wrapped
 	[ ! -s out ] || ! grep -i warning out
 	(cd .. && fake clangless 'exec gcc "$@"')
@@ -137,7 +147,8 @@ builds() { make --no-print-directory "$@" all > out 2>&1 || { cat out; return 1;
 	builds > /dev/null
 	grep -q 'warning: .*three' out
 	status=0; ONLY=optimized tests/check gcc > out 2>&1 || status=$?
-	[ $status = 1 ] && grep -q '^build with gcc  *0 passed, 1 failed' out && grep -q 'error: .*three' out || { cat out; return 1; }
+	[ $status = 1 ] && grep -q '^build with gcc  *0 passed, 1 failed' out && grep -q 'error: .*three' out ||
+		{ cat out; return 1; }
 	sed -i /three/d libcommon/base/one.c
 	ONLY=optimized tests/check gcc > out 2>&1 || { cat out; return 1; }
 	grep -q '^build with gcc  *1 passed, 0 failed' out
@@ -147,7 +158,8 @@ builds() { make --no-print-directory "$@" all > out 2>&1 || { cat out; return 1;
 	cd "$ROOT"
 	for word in typo unit,ops 'unit typo'; do
 		status=0; ONLY=$word tests/check > "$BATS_TEST_TMPDIR/out" 2>&1 || status=$?
-		[ $status = 2 ] && grep -q "no stage '.*'.* unit ops golden .*sanitizers" "$BATS_TEST_TMPDIR/out" || { cat "$BATS_TEST_TMPDIR/out"; return 1; }
+		[ $status = 2 ] && grep -q "no stage '.*'.* unit ops golden .*sanitizers" "$BATS_TEST_TMPDIR/out" ||
+			{ cat "$BATS_TEST_TMPDIR/out"; return 1; }
 		[ "$(wc -l < "$BATS_TEST_TMPDIR/out")" = 1 ]
 	done
 }
@@ -157,7 +169,8 @@ builds() { make --no-print-directory "$@" all > out 2>&1 || { cat out; return 1;
 	for n in 2 3 4 5; do
 		awk -v n=$n '/^[a-z0-9\/]+\.h / { print $n }' tests/tools/deps > "$BATS_TEST_TMPDIR/names"
 		[ "$(wc -l < "$BATS_TEST_TMPDIR/names")" = 7 ]
-		grep -qF -- " $(tr '\n' ' ' < "$BATS_TEST_TMPDIR/names" | sed 's/ $//')\`" README.md || { cat "$BATS_TEST_TMPDIR/names"; return 1; }
+		grep -qF -- " $(tr '\n' ' ' < "$BATS_TEST_TMPDIR/names" | sed 's/ $//')\`" README.md ||
+			{ cat "$BATS_TEST_TMPDIR/names"; return 1; }
 	done
 	grep -oE '`man [^`]+`' README.md | tr -d '`' > "$BATS_TEST_TMPDIR/lines"
 	[ -s "$BATS_TEST_TMPDIR/lines" ]

@@ -76,7 +76,8 @@ change() {
 	inspect --json --norms "$golden/tiny-a/lora_conv.safetensors" >norms.json
 	# relative difference below 1e-6: both work in double on the same floats
 	jq -es --slurpfile n norms.json '($n[0].norms | map({(.module): .norm}) | add) as $norm
-		| map(select(.event == "module")) | length == 258 and all((.update_norm / $norm[.module] - 1) | fabs < 1e-6)' report.jsonl
+		| map(select(.event == "module"))
+		| length == 258 and all((.update_norm / $norm[.module] - 1) | fabs < 1e-6)' report.jsonl
 }
 
 @test "--verify sees one flipped bit in the data" {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Configurations as people have them: the tutorial's, lora-scripts', the kohya_ss GUI's, dataset configs; and what is said of their lines.
+# Configurations as people have them: the tutorial's, lora-scripts', the kohya_ss GUI's, dataset configs; and what is
+# said of their lines.
 
 setup() {
 	ROOT=$BATS_TEST_DIRNAME/../..
@@ -62,7 +63,9 @@ tutorial() {
 
 @test "the tutorial's file as it stands: every tool reads it, and its values arrive" {
 	tutorial > config.toml
-	for tool in lora-prep lora-encode lora-train lora-sample; do said 0 "$BIN/$tool" --config config.toml --print-config; done
+	for tool in lora-prep lora-encode lora-train lora-sample; do
+		said 0 "$BIN/$tool" --config config.toml --print-config
+	done
 	[ "$(value lora-train config.toml max_train_steps)" = 1500 ]
 	[ "$(value lora-train config.toml train_batch_size)" = 1 ]
 	[ "$(value lora-train config.toml network_alpha)" = 32 ]
@@ -169,11 +172,15 @@ tutorial() {
 	author = "秋叶"
 	version = "0.0.1"
 	END
-	for tool in lora-prep lora-encode lora-train lora-sample; do said 0 "$BIN/$tool" --config scripts.toml --print-config; done
+	for tool in lora-prep lora-encode lora-train lora-sample; do
+		said 0 "$BIN/$tool" --config scripts.toml --print-config
+	done
 	said 0 "$BIN/lora-train" --config scripts.toml --print-config
 	[ "$(grep -c "model_train_type" <<< "$output")" = 1 ]
 	[[ "$output" == *"scripts.toml:42: 'xformers' is ignored"* ]]
-	for quiet in lowram wandb_api_key noise_offset clip_skip lr_restart_cycles max_token_length; do [[ "$output" != *"$quiet"* ]]; done
+	for quiet in lowram wandb_api_key noise_offset clip_skip lr_restart_cycles max_token_length; do
+		[[ "$output" != *"$quiet"* ]]
+	done
 	[ "$(value lora-prep scripts.toml resolution)" = '"1024"' ]
 	[ "$(value lora-encode scripts.toml vae)" = '""' ]
 	[ "$(value lora-train scripts.toml text_encoder_lr)" = '"1e-5"' ]
@@ -229,7 +236,9 @@ tutorial() {
 	unet_lr = 0.0001
 	xformers = true
 	END
-	for tool in lora-prep lora-encode lora-train lora-sample; do said 0 "$BIN/$tool" --config gui.toml --print-config; done
+	for tool in lora-prep lora-encode lora-train lora-sample; do
+		said 0 "$BIN/$tool" --config gui.toml --print-config
+	done
 	[ "$(value lora-train gui.toml lr_warmup_steps)" = '"0.1"' ]
 	[ "$(value lora-train gui.toml output_dir)" = '"C:\\Users\\me\\Desktop\\lora\\output"' ]
 	said 0 "$BIN/lora-train" --config gui.toml --print-config
@@ -257,7 +266,8 @@ tutorial() {
 @test "the command line takes kohya's flags, and says what it does not do" {
 	said 0 "$BIN/lora-train" --xformers --cache_latents --max_data_loader_n_workers 8 --network_dim 7 --print-config
 	[[ "$output" == *"--xformers is ignored: "*"--cache_latents is ignored: "*"--max_data_loader_n_workers is ignored: "* ]]
-	[ "$("$BIN/lora-train" -q --xformers --vae_batch_size=4 --network_dim 7 --print-config | grep -c '^network_dim = 7 ')" = 1 ]
+	[ "$("$BIN/lora-train" -q --xformers --vae_batch_size=4 --network_dim 7 --print-config |
+		grep -c '^network_dim = 7 ')" = 1 ]
 	said 0 "$BIN/lora-train" --fp8_base --fused_backward_pass --cpu_offload_checkpointing --print-config
 	[[ "$output" == *"--fp8_base is ignored: "*"--fused_backward_pass is ignored: "*"--cpu_offload_checkpointing is ignored: "* ]]
 	said 2 "$BIN/lora-train" --train_data_dir x
@@ -299,16 +309,21 @@ tutorial() {
 	END
 	"$BIN/lora-train" --config preset.json --print-config > run.toml 2> err && false
 	grep -q 'kohya_ss GUI' err
-	for tool in lora-prep lora-encode lora-train lora-sample; do said 0 "$BIN/$tool" --config run.toml --print-config; [[ "$output" != *"$tool: "* ]]; done
+	for tool in lora-prep lora-encode lora-train lora-sample; do
+		said 0 "$BIN/$tool" --config run.toml --print-config
+		[[ "$output" != *"$tool: "* ]]
+	done
 	[ "$(value lora-train run.toml max_grad_norm),$(value lora-train run.toml max_train_epochs)" = 0,4 ]
 	[ "$(value lora-train run.toml network_dim),$(value lora-train run.toml network_alpha)" = 32,16 ]
-	[ "$(value lora-train run.toml lr_warmup_steps),$(value lora-train run.toml network_train_unet_only)" = '"10%",true' ]
+	[ "$(value lora-train run.toml lr_warmup_steps),$(value lora-train run.toml network_train_unet_only)" \
+		= '"10%",true' ]
 	[ "$(value lora-train run.toml optimizer_args)" = '["weight_decay=0.01", "decouple=True"]' ]
 	[ "$(value lora-prep run.toml resolution)" = '"1024"' ]
 	said 2 "$BIN/lora-train" --config preset.json --check
 	[[ "$output" == *"network_dim = 32"* ]]
 	# Foreign text commands no terminal, and reads back as it was.
-	printf '{"LoRA_type": "Standard", "output_name": "a\\u001b[2Jb\\u202ec", "sample_prompts": "x\\u009b2J\\ny"}' > preset.json
+	printf '{"LoRA_type": "Standard", "output_name": "a\\u001b[2Jb\\u202ec", "sample_prompts": "x\\u009b2J\\ny"}' \
+		> preset.json
 	"$BIN/lora-train" --config preset.json --print-config > run.toml 2>> err && false
 	"$BIN/lora-train" --config preset.json 2>> err && false
 	LC_ALL=C grep -qaP '[\x00-\x08\x0b-\x1f]|\xc2[\x80-\x9f]|\xe2\x80\xae' run.toml err && false
@@ -384,7 +399,8 @@ datasets() {
 	datasets
 	"$BIN/lora-prep" -q --config run.toml -o images.tar
 	field() { tar -xOf images.tar "0000000$1.json" | jq -c "$2"; }
-	[ "$(field 0 '[.path, .repeats, .bucket, .batch_size, .flip, .regularization]')" = '["a/gizmo00.jpg",3,[64,64],2,false,false]' ]
+	[ "$(field 0 '[.path, .repeats, .bucket, .batch_size, .flip, .regularization]')" = \
+		'["a/gizmo00.jpg",3,[64,64],2,false,false]' ]
 	[ "$(field 0 .caption_options)" = '{"shuffle_caption":true,"keep_tokens":1}' ]
 	[ "$(field 4 '[.path, .repeats, .bucket, .batch_size, .flip]')" = '["b/gizmo04.jpg",2,[32,32],4,true]' ]
 	[ "$(field 4 .caption_options)" = '{"shuffle_caption":true,"keep_tokens":0,"caption_dropout_rate":0.25}' ]
@@ -398,9 +414,11 @@ datasets() {
 @test "a dataset config goes through encoding and training: variants, dropout, batches of their own" {
 	datasets
 	for f in a/*.txt b/*.txt; do echo "a gizmo robot, at the top, on a blue background" > "$f"; done
-	"$BIN/lora-prep" -q --config run.toml | "$BIN/lora-encode" -q --config run.toml --caption-variants 4 -o latents.tar
+	"$BIN/lora-prep" -q --config run.toml | "$BIN/lora-encode" -q --config run.toml \
+		--caption-variants 4 -o latents.tar
 	field() { tar -xOf latents.tar "0000000$1.json" | jq -c "$2"; }
-	[ "$(field 0 '[.caption, (.captions | length), .empty_variant]')" = '["a gizmo robot, at the top, on a blue background",4,null]' ]
+	[ "$(field 0 '[.caption, (.captions | length), .empty_variant]')" = \
+		'["a gizmo robot, at the top, on a blue background",4,null]' ]
 	# The first tag stays.
 	[ "$(field 0 '[.captions[] | startswith("a gizmo robot, ")] | all')" = true ]
 	[ "$(field 0 '.captions | unique | length')" = 2 ]
@@ -427,19 +445,22 @@ datasets() {
 	[[ "$output" == *"cannot be dropped"*lora-encode* ]]
 	said 2 "${train[@]}" --network-train-unet-only --token-warmup-step 10 plain.tar
 	# The text encoders read whatever is asked for.
-	said 0 "${train[@]}" --shuffle-caption --caption-dropout-rate 0.5 --token-warmup-step 10 --caption-tag-dropout-rate 0.2 plain.tar
+	said 0 "${train[@]}" --shuffle-caption --caption-dropout-rate 0.5 --token-warmup-step 10 \
+		--caption-tag-dropout-rate 0.2 plain.tar
 }
 
 @test "weighted_captions: beforehand and live; without it brackets are text" {
 	datasets
 	for f in a/*.txt; do echo "a gizmo (robot:1.4)" > "$f"; done
-	"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16 a > images.tar
+	"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 \
+		--bucket-reso-steps 16 a > images.tar
 	"$BIN/lora-encode" -q -m demo/tiny-sdxl -o plain.tar images.tar
 	"$BIN/lora-encode" -q -m demo/tiny-sdxl --weighted-captions -o weighted.tar images.tar
 	train=("$BIN/lora-train" -q -m demo/tiny-sdxl --network-dim 2 --max-train-steps 2)
 	first() { "${train[@]}" --output-dir "$@" | jq 'select(.event == "step" and .step == 1).loss'; }
 	# In the first step the adapter does nothing yet, so live and cached text give one loss.
-	[ "$(first live --weighted-captions plain.tar)" = "$(first cached --network-train-unet-only --weighted-captions weighted.tar)" ]
+	[ "$(first live --weighted-captions plain.tar)" = \
+		"$(first cached --network-train-unet-only --weighted-captions weighted.tar)" ]
 	[ "$(first live plain.tar)" = "$(first cached --network-train-unet-only plain.tar)" ]
 	[ "$(first live plain.tar)" != "$(first live --weighted-captions plain.tar)" ]
 	said 2 "${train[@]}" --network-train-unet-only --weighted-captions --output-dir out plain.tar
@@ -454,7 +475,8 @@ datasets() {
 	datasets
 	sed 's/num_repeats = 2/num_repeat = 2/' run.toml > bad.toml
 	said 2 "$BIN/lora-prep" --config bad.toml
-	[[ "$output" == *"bad.toml:33: unknown key 'num_repeat' in [[datasets.subsets]]; did you mean 'num_repeats'?"* ]]
+	[[ "$output" == \
+		*"bad.toml:33: unknown key 'num_repeat' in [[datasets.subsets]]; did you mean 'num_repeats'?"* ]]
 	sed "s/image_dir = 'b'/image_dir = 'C:\\\\b'/" run.toml > bad.toml
 	said 3 "$BIN/lora-prep" --config bad.toml
 	[[ "$output" == *"bad.toml:32: image_dir: C:\\b: "* ]]
@@ -478,14 +500,16 @@ datasets() {
 	"$BIN/lora-prep" -q --config run.toml -o images.tar
 	[ "$(tar -xOf images.tar 00000000.json | jq -c .captions)" = '["a {red|blue} robot\nanother robot"]' ]
 	"$BIN/lora-encode" -q --config run.toml --caption-variants 32 -o latents.tar images.tar
-	[ "$(tar -xOf latents.tar 00000000.json | jq -c '.captions | unique')" = '["a blue robot","a red robot","another robot"]' ]
+	[ "$(tar -xOf latents.tar 00000000.json | jq -c '.captions | unique')" = \
+		'["a blue robot","a red robot","another robot"]' ]
 }
 
 @test "max_token_length = 225: three chunks, beforehand and live; the tar and the run must agree" {
 	datasets
 	printf 'word, %.0s' $(seq 60) > a/gizmo00.txt
 	long=("$BIN/lora-encode" -q -m demo/tiny-sdxl --max-token-length 225)
-	"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16 a > images.tar
+	"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 \
+		--bucket-reso-steps 16 a > images.tar
 	"${long[@]}" -o long.tar images.tar
 	train=("$BIN/lora-train" -q -m demo/tiny-sdxl --network-dim 2 --max-train-steps 2)
 	"${train[@]}" --network-train-unet-only --max-token-length 225 --output-dir cached long.tar > /dev/null

@@ -386,7 +386,8 @@ fake_libheif() {
 	void *heif_context_alloc(void) { return rows; }
 	void heif_context_free(void *c) { }
 	void heif_context_set_maximum_image_size_limit(void *c, int n) { }
-	struct result heif_context_read_from_memory_without_copy(void *c, const void *b, unsigned long n, const void *o) { return good; }
+	struct result heif_context_read_from_memory_without_copy(void *c, const void *b, unsigned long n, const void *o)
+	{ return good; }
 	struct result heif_context_get_primary_image_handle(void *c, void **h) { *h = rows; return good; }
 	int heif_context_get_number_of_top_level_images(void *c) { return 1; }
 	int heif_image_handle_get_width(void *h) { return 64; }

@@ -72,15 +72,21 @@ prompt() {
 }
 
 @test "libarchive that is not there: said with what to install, when a tar comes" {
-	file=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk '/libarchive\.so\.13 / { print $NF; exit }'); file=${file#/usr}
-	gone() { status=0; strace -f -qq -o trace -e trace=openat -e inject=openat:error=ENOENT -P "$file" -P "/usr$file" "$@" > out 2> err || status=$?; }
+	file=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk '/libarchive\.so\.13 / { print $NF; exit }')
+	file=${file#/usr}
+	gone() {
+		status=0
+		strace -f -qq -o trace -e trace=openat -e inject=openat:error=ENOENT -P "$file" -P "/usr$file" "$@" \
+			> out 2> err || status=$?
+	}
 	gone "$BIN/lora-prep" --help
 	[ $status = 0 ]
 	for t in "lora-prep -q $ROOT/demo/train -o i.tar" "lora-encode -q -m $ROOT/demo/tiny-sdxl i.tar -o l.tar"; do
 		: > i.tar
 		# shellcheck disable=SC2086
 		gone "$BIN"/$t
-		[ $status = 1 ] && grep -q 'libarchive.so.13, which is not installed; install libarchive13' err || { echo "$t: $status"; cat err; return 1; }
+		[ $status = 1 ] && grep -q 'libarchive.so.13, which is not installed; install libarchive13' err ||
+			{ echo "$t: $status"; cat err; return 1; }
 		[ ! -e l.tar ]
 	done
 }

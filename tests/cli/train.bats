@@ -88,7 +88,8 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 		--lr-scheduler-min-lr-ratio 0.1 --print-lr > lr.jsonl
 	# Both have at least 15 digits.
 	jq -en --slurpfile got lr.jsonl --slurpfile all "$ROOT/tests/golden/schedules.json" '
-			($all[0] | map(select(.lr_scheduler == "warmup_stable_decay" and .lr_warmup_steps == 10))[0].multipliers) as $want |
+			($all[0] | map(select(.lr_scheduler == "warmup_stable_decay" and
+				.lr_warmup_steps == 10))[0].multipliers) as $want |
 			[$got | to_entries[] | .value.lr - $want[.key] | fabs] | length == 50 and max < 1e-12'
 	# transformers: 1/sqrt((k + scale - warmup) / scale)
 	lora_train --max-train-steps 13 --learning-rate 1 --lr-scheduler inverse_sqrt --lr-scheduler-timescale 4 \

@@ -58,8 +58,9 @@ void fault(site s, const char *format, ...)
 	va_end(args);
 	fprintf(stderr, "\n  at %s:%d\n", s.file, s.line);
 	if (kernel_name)
-		fprintf(stderr, "  in kernel %s, block (%u,%u,%u), thread (%u,%u,%u), lane %u of warp %u\n", kernel_name, block_idx.x,
-			block_idx.y, block_idx.z, cur.tid.x, cur.tid.y, cur.tid.z, cur.lane, cur.warp);
+		fprintf(stderr, "  in kernel %s, block (%u,%u,%u), thread (%u,%u,%u), lane %u of warp %u\n",
+			kernel_name, block_idx.x, block_idx.y, block_idx.z, cur.tid.x, cur.tid.y, cur.tid.z, cur.lane,
+			cur.warp);
 	_exit(42);
 }
 

@@ -1,15 +1,19 @@
-# The stand-in for a card, tests only: the kernels by g++ or clang++, the host side as it is, and tests/emu in place of NVIDIA's libraries.
+# The stand-in for a card, tests only: the kernels by g++ or clang++, the host side as it is, and tests/emu in place of
+# NVIDIA's libraries.
 #
-#   make emu                     build/gcc/cuda/liblora-cuda-emu.so, for LORA_CUDA=, and the programs of tests/cuda against it
-#   make check-cuda              these programs under every sanitizer, and planted bugs, which must be found (tests/cuda/check)
+#   make emu           build/gcc/cuda/liblora-cuda-emu.so, for LORA_CUDA=, and the programs of tests/cuda against it
+#   make check-cuda    these programs under every sanitizer, and planted bugs, which must be found (tests/cuda/check)
 
 # CC's sister: the word that names a compiler, whatever stands before it and behind it.
 EMU_NAME   := $(firstword $(foreach w,$(CC),$(if $(findstring clang,$(notdir $w))$(findstring gcc,$(notdir $w)),$w)))
-EMU_CXX    := $(if $(EMU_NAME),$(patsubst $(EMU_NAME),$(patsubst ./%,%,$(dir $(EMU_NAME)))$(subst gcc,g++,$(subst clang,clang++,$(notdir $(EMU_NAME)))),$(CC)),g++)
+EMU_SISTER := $(subst gcc,g++,$(subst clang,clang++,$(notdir $(EMU_NAME))))
+EMU_CXX    := $(if $(EMU_NAME),$(patsubst $(EMU_NAME),$(patsubst ./%,%,$(dir $(EMU_NAME)))$(EMU_SISTER),$(CC)),g++)
 EMU_CFLAGS := -std=c++17 -Wall $(WERROR) -O2 -g -mavx2 -mfma -mf16c -fPIC -MMD -MP -Itests/emu \
               -isystem $(CUDA_INCLUDE)
-EMU_SAN    := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
-# A race detector is told of fibers by hand, so it must not look at what is between them.  It sees copies only where they are calls.
+EMU_UBSAN  := $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
+EMU_SAN    := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(EMU_UBSAN))
+# A race detector is told of fibers by hand, so it must not look at what is between them.  It sees copies only where
+# they are calls.
 EMU_PLAIN  := $(if $(findstring thread,$(SAN)),-DEMU_TSAN,$(EMU_SAN))
 EMU_SEEN   := $(EMU_SAN) $(if $(findstring thread,$(SAN)),-fno-builtin-memcpy -fno-builtin-memset)
 
@@ -52,15 +56,18 @@ $(EMU_SELF): $(EMU_OUT)/tests/%: $(BUILD)/tests/emu/selftest/%.o $(EMU_KERNELS) 
 
 emu-programs: $(EMU_TESTS) $(EMU_SELF)
 
-# ---- one program with an edited copy of one file in it: planted bugs.  OUT=folder with the copy  UNIT=cuda/name  PROGRAM=name ----
+# ---- one program with an edited copy of one file in it: planted bugs ----
+# OUT=folder with the copy  UNIT=cuda/name  PROGRAM=name
 
 PLANT_OBJECTS = $(if $(filter %.cu,$(UNIT)),$(EMU_OUT)/$(UNIT:.cu=.o),$(BUILD)/$(UNIT:.c=.o))
+PLANT_PROGRAM = $(firstword $(wildcard $(BUILD)/tests/cuda/$(PROGRAM).o $(BUILD)/tests/emu/selftest/$(PROGRAM).o))
+PLANT_KERNEL  = $(EMU_CXX) -x c++ $(EMU_CFLAGS) -O1 -w $(EMU_SEEN)
+PLANT_HOST    = $(CC) $(CFLAGS) $(filter-out -fPIE,$(FLAGS)) -fPIC -w -isystem $(CUDA_INCLUDE)
 
 # A copy of the whole folder, so that an edited header is found beside the file that includes it.
 planted:
-	@$(if $(filter %.cu,$(UNIT)),$(EMU_CXX) -x c++ $(EMU_CFLAGS) -O1 -w $(EMU_SEEN),$(CC) $(CFLAGS) $(filter-out -fPIE,$(FLAGS)) -fPIC -w -isystem $(CUDA_INCLUDE)) \
-		-c -o $(OUT)/unit.o $(OUT)/$(UNIT)
-	@$(EMU_CXX) -pie $(EMU_SAN) -o $(OUT)/program $(OUT)/unit.o $(firstword $(wildcard $(BUILD)/tests/cuda/$(PROGRAM).o $(BUILD)/tests/emu/selftest/$(PROGRAM).o)) \
+	@$(if $(filter %.cu,$(UNIT)),$(PLANT_KERNEL),$(PLANT_HOST)) -c -o $(OUT)/unit.o $(OUT)/$(UNIT)
+	@$(EMU_CXX) -pie $(EMU_SAN) -o $(OUT)/program $(OUT)/unit.o $(PLANT_PROGRAM) \
 		$(filter-out $(PLANT_OBJECTS),$(EMU_KERNELS) $(CUDA_HOST)) $(EMU_CORE) $(EMU_LIBRARY) -lm -lpthread
 
 # Its lanes have folders of their own: a BUILD= of this call must not reach the builds in it.

@@ -40,7 +40,8 @@ static size_t span(const matrix &x)
 static void check_matrix(const matrix &x, long long stride, int batch, const char *name)
 {
 	need_range(x.at, span(x), "cublas product", name);
-	need_range((const char *)x.at + (batch - 1) * stride * (long long)x.size, span(x), "cublas product, last of the batch", name);
+	need_range((const char *)x.at + (batch - 1) * stride * (long long)x.size, span(x),
+		   "cublas product, last of the batch", name);
 	/* slower kernels are chosen for less on a card; the backend's own are to be aligned */
 	if ((uintptr_t)x.at % x.size)
 		fault({ "cublas product", 0 }, "%s = %p is not a multiple of its element's size", name, x.at);
@@ -97,8 +98,8 @@ static void run(const call &p, float alpha, float beta)
 				tell_read(to + j * c.ld, c.rows * c.size);
 			tell_write(to + j * c.ld, c.rows * c.size);
 		}
-		gemm(p.m, p.n, p.k, alpha, { a.at, p.type, a.ld, p.ta != CUBLAS_OP_N }, { b.at, p.type, b.ld, p.tb != CUBLAS_OP_N }, beta,
-		     to, c.ld);
+		gemm(p.m, p.n, p.k, alpha, { a.at, p.type, a.ld, p.ta != CUBLAS_OP_N },
+		     { b.at, p.type, b.ld, p.tb != CUBLAS_OP_N }, beta, to, c.ld);
 	}
 }
 
@@ -107,7 +108,8 @@ static cublasStatus_t product(cublasContext *h, const call &p)
 	factor alpha, beta;
 
 	check_handle(h);
-	if (p.m < 0 || p.n < 0 || p.k < 0 || p.batch < 0 || p.a.ld < std::max(1l, p.a.rows) || p.b.ld < std::max(1l, p.b.rows) ||
+	if (p.m < 0 || p.n < 0 || p.k < 0 || p.batch < 0 || p.a.ld < std::max(1l, p.a.rows) ||
+	    p.b.ld < std::max(1l, p.b.rows) ||
 	    p.c.ld < std::max(1l, p.c.rows))
 		return CUBLAS_STATUS_INVALID_VALUE;
 	if (!p.m || !p.n || !p.batch)
@@ -179,8 +181,10 @@ cublasStatus_t cublasSetMathMode(cublasHandle_t h, cublasMath_t)
 	return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void *alpha,
-	const void *a, cudaDataType_t at, int lda, long long sa, const void *b, cudaDataType_t bt, int ldb, long long sb, const void *beta,
+cublasStatus_t cublasGemmStridedBatchedEx(
+	cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void *alpha,
+	const void *a, cudaDataType_t at, int lda, long long sa, const void *b, cudaDataType_t bt, int ldb,
+	long long sb, const void *beta,
 	void *c, cudaDataType_t ct, int ldc, long long sc, int batch, cublasComputeType_t compute, cublasGemmAlgo_t)
 {
 	element e;
@@ -193,11 +197,13 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta
 			    { c, m, n, ldc, sizeof(float) }, sa, sb, sc, e });
 }
 
-cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void *alpha,
-	const void *a, cudaDataType_t at, int lda, const void *b, cudaDataType_t bt, int ldb, const void *beta, void *c, cudaDataType_t ct,
-	int ldc, cublasComputeType_t compute, cublasGemmAlgo_t algo)
+cublasStatus_t cublasGemmEx(
+	cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k, const void *alpha,
+	const void *a, cudaDataType_t at, int lda, const void *b, cudaDataType_t bt, int ldb, const void *beta, void *c,
+	cudaDataType_t ct, int ldc, cublasComputeType_t compute, cublasGemmAlgo_t algo)
 {
-	return cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a, at, lda, 0, b, bt, ldb, 0, beta, c, ct, ldc, 0, 1, compute, algo);
+	return cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a, at, lda, 0, b, bt, ldb, 0, beta, c, ct, ldc, 0,
+					  1, compute, algo);
 }
 
 }

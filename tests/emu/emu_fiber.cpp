@@ -55,8 +55,8 @@ static struct {
 	int group_count[MOST_WARPS];
 } block;
 
-/* For race detectors.  Tokens come in pairs and are used in turn: what is released for the next round must not be acquired in this one.
- * Two sets of fibers take turns too, so that a block has no order against the one before it. */
+/* For race detectors.  Tokens come in pairs and are used in turn: what is released for the next round must not be
+ * acquired in this one.  Two sets of fibers take turns too, so that a block has no order against the one before it. */
 static struct { char launch, done, set[2][2], barrier[2], warp[MOST_WARPS][4]; } token;
 static int round_of[2], barrier_number, warp_number[MOST_WARPS];
 
@@ -98,14 +98,15 @@ static void wake(unsigned warp, unsigned lanes)
 
 [[noreturn]] static void report_deadlock()
 {
-	fprintf(stderr, "EMU FAULT: deadlock in kernel %s, block (%u,%u,%u): %d threads left\n", kernel_name, block_idx.x, block_idx.y,
-		block_idx.z, block.alive);
+	fprintf(stderr, "EMU FAULT: deadlock in kernel %s, block (%u,%u,%u): %d threads left\n", kernel_name,
+		block_idx.x, block_idx.y, block_idx.z, block.alive);
 	if (block.at_barrier)
-		fprintf(stderr, "  %d threads wait in __syncthreads at %s:%d\n", block.at_barrier, block.barrier.file, block.barrier.line);
+		fprintf(stderr, "  %d threads wait in __syncthreads at %s:%d\n", block.at_barrier, block.barrier.file,
+			block.barrier.line);
 	for (int w = 0; w < block.warps; w++)
 		for (group *g = block.groups[w]; g < block.groups[w] + block.group_count[w]; g++)
-			fprintf(stderr, "  warp %d: lanes %08x wait in %s for lanes %08x at %s:%d\n", w, g->here, g->kind, g->mask & ~g->here,
-				g->s.file, g->s.line);
+			fprintf(stderr, "  warp %d: lanes %08x wait in %s for lanes %08x at %s:%d\n", w, g->here,
+				g->kind, g->mask & ~g->here, g->s.file, g->s.line);
 	fflush(NULL);
 	_exit(42);
 }
@@ -164,7 +165,8 @@ static void fiber_main()
 /* Stacks begin at different offsets, or all of them would compete for the same lines of the cache. */
 static fiber make_fiber(int number)
 {
-	char *map = (char *)mmap(NULL, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *map = (char *)mmap(NULL, STACK + PAGE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	const uintptr_t top = ((uintptr_t)map + PAGE + STACK - 64 - number % 61 * 832) & ~(uintptr_t)63;
 	void **sp = (void **)top;
 	fiber f = {};
@@ -196,7 +198,8 @@ void run_block(int threads, int set, const std::function<void()> &thread)
 	for (int t = 0; t < threads; t++) {
 		const unsigned n = t;
 
-		block.fibers[t].id = { make_uint3(n % block_dim.x, n / block_dim.x % block_dim.y, n / block_dim.x / block_dim.y), n % 32, n / 32,
+		block.fibers[t].id = { make_uint3(n % block_dim.x, n / block_dim.x % block_dim.y,
+						  n / block_dim.x / block_dim.y), n % 32, n / 32,
 				       n };
 		wake(n / 32, 1u << n % 32);
 	}
@@ -225,7 +228,8 @@ void barrier(site s)
 	if (!kernel_name)
 		fault(s, "__syncthreads() outside of a kernel");
 	if (block.at_barrier && !same_site(block.barrier, s))
-		fault(s, "divergent __syncthreads(): other threads of the block wait at %s:%d", block.barrier.file, block.barrier.line);
+		fault(s, "divergent __syncthreads(): other threads of the block wait at %s:%d", block.barrier.file,
+		      block.barrier.line);
 	if (block.alive != block.threads)
 		fault(s, "__syncthreads() while a thread of the block has ended");
 	block.barrier = s;
@@ -256,8 +260,8 @@ static group *join(unsigned warp, const char *kind, site s, unsigned mask)
 		block.group_count[warp]++;
 		*g = { kind, s, mask, 0, {} };
 	} else if (g->mask != mask || !same_text(g->kind, kind) || !same_site(g->s, s)) {
-		fault(s, "divergent warp: this lane is in %s of lanes %08x, others wait in %s of lanes %08x at %s:%d", kind, mask, g->kind,
-		      g->mask, g->s.file, g->s.line);
+		fault(s, "divergent warp: this lane is in %s of lanes %08x, others wait in %s of lanes %08x at %s:%d",
+		      kind, mask, g->kind, g->mask, g->s.file, g->s.line);
 	}
 	return g;
 }

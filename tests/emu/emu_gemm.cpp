@@ -47,7 +47,8 @@ static void widen(float *to, const operand &o, long at, long n)
 	}
 }
 
-/* Lines lie along the panels' width where `along`, else along the depth.  Panels: [depth][width] each, 0 where there is nothing. */
+/* Lines lie along the panels' width where `along`, else along the depth.
+ * Panels: [depth][width] each, 0 where there is nothing. */
 static void pack(float *to, const operand &o, bool along, long first, long count, int width, long k0, int depth)
 {
 	float line[std::max<int>(ROW_BLOCK, std::max<int>(DEPTH, COL_BLOCK))];
@@ -103,7 +104,8 @@ static void multiply_block(const float *a, const float *b, int depth, const targ
 {
 	for (long j = 0; j < n; j += COLS)
 		for (long i = 0; i < m; i += ROWS)
-			multiply_tile(a + i * depth, b + j * depth, depth, { t.c + j * t.ldc + i, t.ldc, t.alpha, t.beta },
+			multiply_tile(a + i * depth, b + j * depth, depth,
+				      { t.c + j * t.ldc + i, t.ldc, t.alpha, t.beta },
 				      std::min<long>(ROWS, m - i), std::min<long>(COLS, n - j));
 }
 
@@ -121,8 +123,8 @@ void gemm(long m, long n, long k, float alpha, operand a, operand b, float beta,
 				const long rows = std::min<long>(ROW_BLOCK, m - i);
 
 				pack(a_panels.data(), a, !a.transposed, i, rows, ROWS, p, depth);
-				multiply_block(a_panels.data(), b_panels.data(), depth, { c + j * ldc + i, ldc, alpha, p ? 1 : beta }, rows,
-					       cols);
+				multiply_block(a_panels.data(), b_panels.data(), depth,
+					       { c + j * ldc + i, ldc, alpha, p ? 1 : beta }, rows, cols);
 			}
 		}
 }

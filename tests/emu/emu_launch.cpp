@@ -57,7 +57,8 @@ cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, 
 	const size_t threads = (size_t)block.x * block.y * block.z;
 
 	check_stream(st);
-	if (!threads || threads > MOST_THREADS || block.z > 64 || !grid.x || !grid.y || !grid.z || grid.x > 0x7fffffff ||
+	if (!threads || threads > MOST_THREADS || block.z > 64 || !grid.x || !grid.y || !grid.z ||
+	    grid.x > 0x7fffffff ||
 	    grid.y > 65535 || grid.z > 65535)
 		return failed(cudaErrorInvalidConfiguration);
 	if (shared > shared_allowed(kernel))

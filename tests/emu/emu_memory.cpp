@@ -10,8 +10,8 @@
 
 namespace emu {
 
-/* An allocation ends at a closed page.  Addresses are never given out twice, so that use after free faults.  Slack up to the next 256
- * bytes is filled with CANARY; under ASan it is closed as well. */
+/* An allocation ends at a closed page.  Addresses are never given out twice, so that use after free faults.  Slack up
+ * to the next 256 bytes is filled with CANARY; under ASan it is closed as well. */
 enum { PAGE = 4096, ALIGN = 256, CANARY = 0xc5 };
 /* Larger ones stay untouched: a full card can be played on a small host. */
 static const size_t SPACE = (size_t)512 << 30, POISON_MOST = (size_t)64 << 20;
@@ -83,7 +83,8 @@ bool is_pinned(const void *p, size_t bytes)
 void need_range(const void *p, size_t bytes, const char *what, const char *argument)
 {
 	if (bytes && !inside_allocation(p, bytes))
-		fault({ what, 0 }, "%s: %s = %p: %zu bytes do not lie inside one live device allocation", what, argument, p, bytes);
+		fault({ what, 0 }, "%s: %s = %p: %zu bytes do not lie inside one live device allocation", what,
+		      argument, p, bytes);
 }
 
 void check_argument(const void *p, const char *kernel, int number, site s)
@@ -160,13 +161,15 @@ static void prepare(const allocation &a)
 
 static void check_slack(const allocation &a)
 {
-	const range slack[] = { { a.map, (size_t)(a.at - a.map) }, { a.at + a.bytes, (size_t)(a.map + a.mapped - (a.at + a.bytes)) } };
+	const range slack[] = { { a.map, (size_t)(a.at - a.map) },
+				{ a.at + a.bytes, (size_t)(a.map + a.mapped - (a.at + a.bytes)) } };
 	device_runs open;
 
 	for (auto &r : slack)
 		for (size_t i = 0; i < r.bytes; i++)
 			if ((unsigned char)r.at[i] != CANARY)
-				fault({ "(canary)", 0 }, "device allocation #%ld of %zu bytes was overwritten at offset %zd", a.number, a.bytes,
+				fault({ "(canary)", 0 }, "device allocation #%ld of %zu bytes "
+							 "was overwritten at offset %zd", a.number, a.bytes,
 				      r.at + i - a.at);
 }
 
@@ -187,7 +190,8 @@ extern "C" {
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
-	const size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN, mapped = (rounded + PAGE - 1) / PAGE * PAGE, charge = charge_of(bytes);
+	const size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN, mapped = (rounded + PAGE - 1) / PAGE * PAGE;
+	const size_t charge = charge_of(bytes);
 	const long number = stats.made;
 	allocation a;
 

@@ -17,7 +17,8 @@ static float float_of(uint32_t bits)
 	return x;
 }
 
-/* With g = lane/4, t = lane%4: a is (g,2t) (g+8,2t) (g,2t+8) (g+8,2t+8), two elements each; b (2t,g) (2t+8,g), two each. */
+/* With g = lane/4, t = lane%4: a is (g,2t) (g+8,2t) (g,2t+8) (g+8,2t+8), two elements each;
+ * b (2t,g) (2t+8,g), two each. */
 template <class F> static void gather_16(tiles &m, int lane, const mma_record &r, F widen)
 {
 	const int g = lane / 4, t = lane % 4 * 2;
@@ -150,7 +151,8 @@ static void load_all(void **record, unsigned)
 			const row_record &r = *(row_record *)record[lane];
 			const int g = lane / 4, t = lane % 4 * 2;
 
-			r.r[i] = r.transposed ? m[i][t][g] | (uint32_t)m[i][t + 1][g] << 16 : m[i][g][t] | (uint32_t)m[i][g][t + 1] << 16;
+			r.r[i] = r.transposed ? m[i][t][g] | (uint32_t)m[i][t + 1][g] << 16 :
+				m[i][g][t] | (uint32_t)m[i][g][t + 1] << 16;
 		}
 }
 

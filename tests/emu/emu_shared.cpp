@@ -5,7 +5,8 @@
 
 namespace emu {
 
-/* 48 KB without asking, 99 KB where a launcher asked: what compute capability 8.6 has.  Each array has a red zone behind it. */
+/* 48 KB without asking, 99 KB where a launcher asked: what compute capability 8.6 has.
+ * Each array has a red zone behind it. */
 enum { USUAL = 48 << 10, MOST = 99 << 10, AREA = 256 << 10, RED = 64, ARRAYS = 64 };
 
 static struct {
@@ -72,8 +73,8 @@ struct copy { void *dst; const void *src; unsigned bytes, valid; site s; unsigne
 
 static struct { std::vector<copy> copies; unsigned group; } flight[2][MOST_THREADS];
 
-/* The bytes may move at any time until the wait.  Race detectors hear of it now; the move itself comes at the wait, so that a missing wait
- * leaves NaN, or, by chance, at once, as that alone shows a buffer that is still being read. */
+/* The bytes may move at any time until the wait.  Race detectors hear of it now; the move itself comes at the wait, so
+ * that a missing wait leaves NaN, or, by chance, at once, as that alone shows a buffer that is still being read. */
 void cp_async(void *dst, const void *src, unsigned bytes, unsigned valid, site s)
 {
 	auto &mine = flight[shared.set][cur.flat];

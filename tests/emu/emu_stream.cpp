@@ -78,7 +78,8 @@ static void run_one(stream *s)
 	work w = std::move(s->queue.front());
 
 	s->queue.pop_front();
-	ON_TSAN(void *me = __tsan_get_current_fiber(); __tsan_switch_to_fiber(s->tsan, NO_ORDER); __tsan_acquire(w.token);
+	ON_TSAN(void *me = __tsan_get_current_fiber(); __tsan_switch_to_fiber(s->tsan, NO_ORDER);
+		__tsan_acquire(w.token);
 		if (w.wait) __tsan_acquire(&w.wait->token[w.wait_for % sizeof(w.wait->token)]);)
 	if (w.run) {
 		device_runs open;
@@ -165,8 +166,8 @@ using namespace emu;
 
 extern "C" {
 
-/* Pageable memory of the host is read at the call, as the driver stages it, and written before the call returns; pinned memory is
- * touched when the stream gets there. */
+/* Pageable memory of the host is read at the call, as the driver stages it, and written before the call returns; pinned
+ * memory is touched when the stream gets there. */
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t st)
 {
 	check_copy(dst, src, bytes, kind);

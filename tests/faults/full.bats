@@ -83,8 +83,11 @@ in_small() {
 }
 
 @test "a small disk: lora-prep and lora-sample too" {
-	in_small 4 '"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16 -o disk/i.tar "$(dirname "$IMAGES")/four" 2> err
-		echo $? > status; "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p x -o disk/x.png 2>> err; echo $? >> status; ls -A disk > left'
+	in_small 4 '"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 \
+			--bucket-reso-steps 16 -o disk/i.tar "$(dirname "$IMAGES")/four" 2> err
+		echo $? > status
+		"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 -p x -o disk/x.png 2>> err
+		echo $? >> status; ls -A disk > left'
 	[ "$(cat status)" = "4
 4" ]
 	[ -z "$(cat left)" ]
@@ -108,13 +111,15 @@ in_small() {
 }
 
 @test "a small disk: lora-train is status 4 before its first step, no adapter; the older adapter stays" {
-	in_small 64 '"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 2 --output-dir disk --output-name t "$LATENTS" 2> err > out
+	in_small 64 '"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 2 \
+			--output-dir disk --output-name t "$LATENTS" 2> err > out
 		echo $? > status; ls -A disk > left'
 	[ "$(cat status)" = 4 ]
 	[ "$(cat left)" = .t.lock ]
 	grep -q 'disk/t.safetensors: writing.*No space left' err
 	lacks out '"event":"step"'
-	in_small 64 'echo old > disk/t.safetensors; "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 2 --output-dir disk \
+	in_small 64 'echo old > disk/t.safetensors
+		"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 2 --output-dir disk \
 		--output-name t "$LATENTS" 2> err > out; echo $? > status; cat disk/t.safetensors > left'
 	[ "$(cat status)" = 4 ]
 	[ "$(cat left)" = old ]
@@ -140,7 +145,8 @@ kept() {
 	local size=$1; shift
 	rm -rf disk
 	in_small "$size" '"$BIN/lora-train" -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 10 --output-dir disk --output-name t '"$*"' \
-		"$LATENTS" 2> err > out; echo $? > status; ls disk > left; [ ! -e disk/t.safetensors ] || cp disk/t.safetensors .'
+		"$LATENTS" 2> err > out; echo $? > status; ls disk > left
+		[ ! -e disk/t.safetensors ] || cp disk/t.safetensors .'
 }
 
 @test "a disk for the adapter alone: said before the first step; whatever is saved on the way, the last adapter is there" {
@@ -175,7 +181,8 @@ kept() {
 }
 
 @test "stopped where there is no room for a state: status 4, and an adapter of that step" {
-	in_small 1500 '"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 4000 --output-dir disk --output-name t \
+	in_small 1500 '"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 4000 \
+		--output-dir disk --output-name t \
 		"$LATENTS" 2> err > out & pid=$!
 		for i in $(seq 1500); do grep -q "\"step\":3,\"epoch\"" out 2> /dev/null && break; sleep 0.02; done
 		kill -TERM $pid; wait $pid; echo $? > status; ls disk > left; cp disk/*.safetensors .'

@@ -62,7 +62,8 @@ void exchange(warp &w, const instruction &i, uint32_t lanes)
 		return;
 	memcpy(a, w.reg<uint32_t>(i.at[2]), sizeof(a));
 	for (uint32_t left = lanes; left; left &= left - 1) {
-		const int l = __builtin_ctz(left), segment = c[l] >> 8 & 31, most = (l & segment) | (c[l] & 31 & ~segment);
+		const int l = __builtin_ctz(left), segment = c[l] >> 8 & 31;
+		const int most = (l & segment) | (c[l] & 31 & ~segment);
 		const int from = l ^ (b[l] & 31), source = from <= most ? from : l;
 
 		if (!(lanes >> source & 1))

@@ -29,7 +29,8 @@ template <class TO, class FROM> void plainly(warp &w, const instruction &i, uint
 }
 
 /* Registers may be wider than what is read of them and written to them, which then is extended. */
-template <class TO, class TO_REGISTER, class FROM, class FROM_REGISTER> void resized(warp &w, const instruction &i, uint32_t lanes)
+template <class TO, class TO_REGISTER, class FROM, class FROM_REGISTER>
+void resized(warp &w, const instruction &i, uint32_t lanes)
 {
 	TO_REGISTER *d = w.reg<TO_REGISTER>(i.at[0]);
 	const FROM_REGISTER *a = w.reg<FROM_REGISTER>(i.at[1]);
@@ -45,7 +46,8 @@ template <class TO, class FROM> void add_resize(table &t, const TO &to, const FR
 	typedef typename FROM::reg a;
 	static const std::string shape = { '0' + sizeof(d), '0' + sizeof(a) };
 
-	t.emplace("cvt." + to.name + "." + from.name, row{ shape.c_str(), resized<typename TO::type, d, typename FROM::type, a> });
+	t.emplace("cvt." + to.name + "." + from.name,
+		  row{ shape.c_str(), resized<typename TO::type, d, typename FROM::type, a> });
 }
 
 /* f(each integer type in each register that may hold it) */

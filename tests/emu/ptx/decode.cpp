@@ -8,7 +8,8 @@ namespace emu::ptx {
 using std::string;
 
 const char *const special_names[SPECIALS] = {
-	"%tid.x", "%tid.y", "%tid.z", "%ntid.x", "%ntid.y", "%ntid.z", "%ctaid.x", "%ctaid.y", "%ctaid.z", "%nctaid.x", "%nctaid.y", "%nctaid.z",
+	"%tid.x", "%tid.y", "%tid.z", "%ntid.x", "%ntid.y", "%ntid.z", "%ctaid.x", "%ctaid.y", "%ctaid.z", "%nctaid.x",
+	"%nctaid.y", "%nctaid.z",
 };
 
 static const table &known()
@@ -94,7 +95,8 @@ bool decoder::number(const string &text, int bytes, uint32_t *at)
 
 	if (text[0] != '-' && !isdigit((unsigned char)text[0]))
 		return false;
-	value = bits ? strtoull(text.c_str() + 2, &end, 16) : text[0] == '-' ? strtoll(text.c_str(), &end, 0) : strtoull(text.c_str(), &end, 0);
+	value = bits ? strtoull(text.c_str() + 2, &end, 16) :
+		text[0] == '-' ? strtoll(text.c_str(), &end, 0) : strtoull(text.c_str(), &end, 0);
 	if (*end || (bits && bytes != (text[1] == 'f' ? 4 : 8)))
 		return false;
 	if (!slots.count(key)) {

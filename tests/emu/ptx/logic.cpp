@@ -27,8 +27,15 @@ template <class F> void predicates(warp &w, const instruction &i, uint32_t lanes
 	w.set_predicate(i.at[0], F()(w.predicate(i.at[1]), w.predicate(i.at[2])), lanes);
 }
 
-void predicate_inverted(warp &w, const instruction &i, uint32_t lanes) { w.set_predicate(i.at[0], ~w.predicate(i.at[1]), lanes); }
-void predicate_moved(warp &w, const instruction &i, uint32_t lanes) { w.set_predicate(i.at[0], w.predicate(i.at[1]), lanes); }
+void predicate_inverted(warp &w, const instruction &i, uint32_t lanes)
+{
+	w.set_predicate(i.at[0], ~w.predicate(i.at[1]), lanes);
+}
+
+void predicate_moved(warp &w, const instruction &i, uint32_t lanes)
+{
+	w.set_predicate(i.at[0], w.predicate(i.at[1]), lanes);
+}
 
 /* Shifts by more than there is leave 0, or the sign. */
 template <class T> struct left { T operator()(T a, uint32_t n) const { return n < sizeof(T) * 8 ? (T)(a << n) : 0; } };
@@ -149,7 +156,8 @@ template <class T> static void add_float_comparisons(table &t, const std::string
 }
 
 /* of one width: two, three operands; the choice */
-template <class T> static void add_width(table &t, const std::string &n, const char *two, const char *three, const char *choice)
+template <class T>
+static void add_width(table &t, const std::string &n, const char *two, const char *three, const char *choice)
 {
 	t.emplace("and.b" + n, row{ three, bits<T, std::bit_and<T>> });
 	t.emplace("or.b" + n, row{ three, bits<T, std::bit_or<T>> });

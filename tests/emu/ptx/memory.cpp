@@ -1,4 +1,5 @@
-/* Loads and stores, ldmatrix, cp.async.  Each access must be aligned and lie in one live allocation or one shared array. */
+/* Loads and stores, ldmatrix, cp.async.  Each access must be aligned and lie in one live allocation or one shared
+ * array. */
 #include "ptx.h"
 
 namespace emu::ptx {
@@ -109,7 +110,8 @@ template <bool TRANSPOSED> void load_matrices(warp &w, const instruction &i, uin
 			const uint16_t *const *of = (const uint16_t *const *)row + m * 8;
 			const int g = l / 4, t = l % 4 * 2;
 
-			w.reg<uint32_t>(i.at[m])[l] = TRANSPOSED ? of[t][g] | (uint32_t)of[t + 1][g] << 16 : of[g][t] | (uint32_t)of[g][t + 1] << 16;
+			w.reg<uint32_t>(i.at[m])[l] = TRANSPOSED ?
+				of[t][g] | (uint32_t)of[t + 1][g] << 16 : of[g][t] | (uint32_t)of[g][t + 1] << 16;
 		}
 }
 
@@ -129,7 +131,8 @@ void copy(warp &w, const instruction &i, uint32_t lanes)
 		if (valid > bytes)
 			w.complain(i, l, "more bytes than 16", NULL);
 		w.be_lane(l);
-		cp_async(to, (const void *)w.reg<uint64_t>(i.at[1])[l], bytes, valid, { w.b->k->text.name.c_str(), i.text->line });
+		cp_async(to, (const void *)w.reg<uint64_t>(i.at[1])[l], bytes, valid,
+			 { w.b->k->text.name.c_str(), i.text->line });
 	}
 }
 
@@ -155,7 +158,8 @@ template <class M, class R, int N> static void add_vector(table &t, const std::s
 {
 	static const std::string registers(N, '0' + sizeof(R));
 	const std::string v = N == 1 ? "." : ".v" + std::to_string(N) + ".";
-	static const std::string from_global = registers + "a", from_shared = registers + "s", from_parameter = registers + "m";
+	static const std::string from_global = registers + "a", from_shared = registers + "s";
+	static const std::string from_parameter = registers + "m";
 	static const std::string to_global = "a" + registers, to_shared = "s" + registers;
 
 	t.emplace("ld" + v + type, row{ from_global.c_str(), load<GENERIC, M, R, N> });

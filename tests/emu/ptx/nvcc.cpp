@@ -1,5 +1,6 @@
 /*
- * The calls that nvcc's objects make beside the runtime's own: so they are linked as they are, and their kernels are the PTX in them.
+ * The calls that nvcc's objects make beside the runtime's own: so they are linked as they are, and their kernels are
+ * the PTX in them.
  *
  * Their declarations in crt/host_runtime.h come with code of nvcc's own, so it is not included.
  * To see it: cuobjdump -ptx OBJECT.  Line numbers are those of its text.
@@ -72,14 +73,16 @@ static std::string packed(const kernel &k, void **arguments)
 	return all;
 }
 
-static cudaError_t launch_stub(const stub &s, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t stream)
+static cudaError_t launch_stub(const stub &s, dim3 grid, dim3 block, void **arguments, size_t shared,
+			       cudaStream_t stream)
 {
 	const kernel &k = kernel_of(s);
 	const site here = { s.name.c_str(), 0 };
 	const std::string parameters = packed(k, arguments);
 
 	if ((size_t)block.x * block.y * block.z > k.text.most_threads)
-		fault(here, "%u x %u x %u threads, __launch_bounds__(%u)", block.x, block.y, block.z, k.text.most_threads);
+		fault(here, "%u x %u x %u threads, __launch_bounds__(%u)", block.x, block.y, block.z,
+		      k.text.most_threads);
 	/* Threads are fibers; the first of a block runs all of them, in warps. */
 	return launch(s.name.c_str(), s.at, grid, block, shared, stream, [&k, parameters, shared] {
 		if (!cur.flat)
@@ -103,7 +106,8 @@ void **__cudaRegisterFatBinary(void *wrapper)
 void __cudaRegisterFatBinaryEnd(void **) {}
 void __cudaUnregisterFatBinary(void **handle) { delete (module *)handle; }
 
-void __cudaRegisterFunction(void **handle, const char *at, char *, const char *name, int, uint3 *, uint3 *, dim3 *, dim3 *, int *)
+void __cudaRegisterFunction(void **handle, const char *at, char *, const char *name, int, uint3 *, uint3 *, dim3 *,
+			    dim3 *, int *)
 {
 	stubs().push_back({ at, (module *)handle, name });
 }
@@ -132,7 +136,8 @@ cudaError_t __cudaGetKernel(cudaKernel_t *kernel, const void *at)
 	return cudaSuccess;
 }
 
-cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t stream)
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **arguments, size_t shared,
+			       cudaStream_t stream)
 {
 	for (const stub &s : stubs())
 		if (s.at == (const void *)kernel)

@@ -62,7 +62,10 @@ struct reader {
 	int line = 1;
 	source *kernel = nullptr;
 
-	[[noreturn]] void refuse(const string &what) { not_understood(kernel ? kernel->name : "(outside of kernels)", line, what); }
+	[[noreturn]] void refuse(const string &what)
+	{
+		not_understood(kernel ? kernel->name : "(outside of kernels)", line, what);
+	}
 	void blanks();
 	string until(const char *stops);        /* what comes before the next of these, which is taken too */
 };
@@ -127,7 +130,8 @@ static void registers(reader &r, const string &text)
 
 	if (type == string::npos || name == string::npos || count == string::npos || text.find(',') != string::npos)
 		r.refuse(text);
-	r.kernel->registers[text.substr(name, count - name)] = bytes_of_type(trimmed(text.substr(type + 1, name - type - 1)));
+	r.kernel->registers[text.substr(name, count - name)] =
+		bytes_of_type(trimmed(text.substr(type + 1, name - type - 1)));
 }
 
 static void declaration(reader &r, const string &text)

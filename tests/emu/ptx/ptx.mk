@@ -12,14 +12,16 @@ PTX_NVCC    := $(shell command -v $(NVCC))
 $(BUILD)/tests/emu/ptx/%.o: EMU_PLAIN += -O3 -ffp-contract=off
 
 # PTX alone, as text: nothing for a real card.
-PTX_COMPILE = $(NVCC) -O3 -std=c++17 -gencode arch=compute_$(PTX_ARCH),code=compute_$(PTX_ARCH) --no-compress -Xcompiler -fPIC
+PTX_COMPILE = $(NVCC) -O3 -std=c++17 -gencode arch=compute_$(PTX_ARCH),code=compute_$(PTX_ARCH) --no-compress \
+              -Xcompiler -fPIC
 
 $(PTX_OUT)/cuda/%.o: cuda/%.cu
 	@mkdir -p $(@D)
 	$(call say,PTX   $<)
 	$(Q)$(PTX_COMPILE) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
-$(PTX_TESTS): $(PTX_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(PTX_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(EMU_LIBRARY)
+$(PTX_TESTS): $(PTX_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(PTX_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) \
+	$(EMU_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
 	$(Q)$(EMU_CXX) -pie -o $@ $^ -lm -lpthread
@@ -35,7 +37,8 @@ endif
 planted-ptx:
 	@$(PTX_COMPILE) -c -o $(OUT)/unit.o $(OUT)/$(UNIT)
 	@$(EMU_CXX) -pie -o $(OUT)/program $(OUT)/unit.o $(BUILD)/tests/cuda/$(PROGRAM).o \
-		$(filter-out $(PTX_OUT)/$(UNIT:.cu=.o),$(PTX_KERNELS)) $(CUDA_HOST) $(EMU_CORE) $(PTX_CORE) $(EMU_LIBRARY) -lm -lpthread
+		$(filter-out $(PTX_OUT)/$(UNIT:.cu=.o),$(PTX_KERNELS)) $(CUDA_HOST) $(EMU_CORE) \
+		$(PTX_CORE) $(EMU_LIBRARY) -lm -lpthread
 
 -include $(PTX_KERNELS:.o=.d) $(PTX_CORE:.o=.d)
 .PHONY: emu-ptx planted-ptx

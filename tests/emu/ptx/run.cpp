@@ -9,7 +9,8 @@ void warp::be_lane(int lane)
 {
 	const unsigned n = number * LANES + lane;
 
-	cur = { make_uint3(n % block_dim.x, n / block_dim.x % block_dim.y, n / block_dim.x / block_dim.y), (unsigned)lane, number, n };
+	cur = { make_uint3(n % block_dim.x, n / block_dim.x % block_dim.y, n / block_dim.x / block_dim.y),
+		(unsigned)lane, number, n };
 }
 
 void warp::complain(const instruction &i, int lane, const char *what, const void *address)
@@ -55,7 +56,8 @@ void warp::meet()
 		if (!f.waits && !next)
 			next = &f;
 	if (!next && !others.empty())
-		complain(b->k->code[others[0].pc], __builtin_ctz(others[0].lanes), "waits for lanes that are elsewhere, or have ended", NULL);
+		complain(b->k->code[others[0].pc], __builtin_ctz(others[0].lanes),
+			 "waits for lanes that are elsewhere, or have ended", NULL);
 	lanes = 0;
 	if (!next)
 		return;
@@ -166,7 +168,9 @@ void run_block(const kernel &k, const char *parameters, size_t dynamic)
 	unsigned turn = 0;
 
 	for (const variable &v : k.text.shared)
-		b.shared.push_back(v.bytes ? range{ (char *)shared_static(&v, v.bytes, v.align, { k.text.name.c_str(), 0 }), v.bytes } :
+		b.shared.push_back(v.bytes ?
+				   range{ (char *)shared_static(&v, v.bytes, v.align, { k.text.name.c_str(), 0 }),
+					  v.bytes } :
 					     range{ (char *)shared_dynamic(), dynamic });
 	for (unsigned n = 0; n < count; n++) {
 		const unsigned there = std::min(threads - n * LANES, (unsigned)LANES);
