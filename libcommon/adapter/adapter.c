@@ -202,16 +202,15 @@ struct creation {
 
 struct shape { int rank; double alpha; };
 
-static int shape_in_block(const struct adapter_spec *s, const char *stem, bool spatial, struct shape *shape,
-			  struct error *e)
+static int shape_in_block(const struct adapter_spec *s, const struct layer *l, const char *stem, bool spatial,
+			  struct shape *shape, struct error *e)
 {
+	const struct family *family = l->family ? l->family : &family_sdxl;
 	const int block = unet_block(stem);
 
 	if (block < 0)
-		return fail(
-			e, EXIT_USAGE,
-			"%s is in none of SDXL's 23 blocks; this model takes no block_dims and no block learning rates",
-			stem);
+		return fail(e, EXIT_USAGE, "%s is in none of %s's %d blocks; this model takes no block_dims and no block "
+					   "learning rates", stem, family->title, family->blocks.total);
 	*shape = spatial ? (struct shape){ s->blocks->conv_rank[block], s->blocks->conv_alpha[block] } :
 			   (struct shape){ s->blocks->rank[block], s->blocks->alpha[block] };
 	if (s->blocks->lr[block] == 0)
@@ -232,7 +231,7 @@ static int module_shape(const struct creation *c, const struct layer *l, const c
 	if (s->start_shapes && !m)
 		return 0;
 	*shape = spatial ? (struct shape){ s->conv_rank, s->conv_alpha } : (struct shape){ s->rank, s->alpha };
-	if (s->blocks && l->component == COMPONENT_UNET && shape_in_block(s, stem, spatial, shape, e) < 0)
+	if (s->blocks && l->component == COMPONENT_UNET && shape_in_block(s, l, stem, spatial, shape, e) < 0)
 		return -1;
 	if (m && (shape->rank || !s->blocks))
 		*shape = (struct shape){ m->form.rank ? m->form.rank : s->rank, m->alpha };

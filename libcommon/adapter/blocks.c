@@ -1,10 +1,9 @@
-/* Parsing the lists of kohya's 23 blocks. */
+/* Parsing the lists of kohya's blocks, and which of them a module is in. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "blocks.h"
-
-enum { DOWN = 9, MID = 3, UP = 9, FIRST = 1 };
 
 bool block_texts_given(const struct block_texts *t)
 {
@@ -32,14 +31,14 @@ static int numbers(const char *what, const char *text, double low, double high, 
 	}
 }
 
-/* 23 of them */
-static int list(const char *what, const char *text, double high, double *out, struct error *e)
+/* as many as there are blocks */
+static int list(const char *what, const char *text, double high, double *out, const struct family *f, struct error *e)
 {
-	int n = numbers(what, text, 0, high, out, UNET_BLOCKS, e);
+	int n = numbers(what, text, 0, high, out, f->blocks.total, e);
 
-	if (n >= 0 && n != UNET_BLOCKS)
-		return fail(e, EXIT_USAGE, "%s: %d numbers, SDXL's UNet has %d blocks (embeddings, 9 input, 3 middle, "
-					   "9 output, out)", what, n, UNET_BLOCKS);
+	if (n >= 0 && n != f->blocks.total)
+		return fail(e, EXIT_USAGE, "%s: %d numbers, %s's UNet has %d blocks (%s)", what, n, f->title, f->blocks.total,
+			    f->blocks.are);
 	return n < 0 ? -1 : 0;
 }
 
@@ -68,7 +67,7 @@ static bool preset(const char *text, int n, double *out)
 		if (strlen(presets[i].name) != length || strncmp(text, presets[i].name, length) || *end)
 			continue;
 		for (int k = 0; k < n; k++)
-			out[k] = presets[i].at((double)k / (n - 1)) + base;
+			out[k] = presets[i].at(n > 1 ? (double)k / (n - 1) : 0) + base;
 		return true;
 	}
 	return false;
@@ -92,34 +91,61 @@ static int factors(const char *what, const char *text, double threshold, double 
 	return 0;
 }
 
-static int read_factors(struct block_plan *p, const struct block_texts *t, struct error *e)
+static int read_factors(struct block_plan *p, const struct block_texts *t, const struct block_map *b, struct error *e)
 {
-	if (factors("down_lr_weight", t->down, t->zero_threshold, p->lr + FIRST, DOWN, e) < 0 ||
-	    factors("mid_lr_weight", t->mid, t->zero_threshold, p->lr + FIRST + DOWN, MID, e) < 0)
+	double *down = p->lr + b->first, *mid = down + b->down, *up = mid + b->mid;
+
+	if (factors("down_lr_weight", t->down, t->zero_threshold, down, b->down, e) < 0 ||
+	    factors("mid_lr_weight", t->mid, t->zero_threshold, mid, b->mid, e) < 0)
 		return -1;
-	return factors("up_lr_weight", t->up, t->zero_threshold, p->lr + FIRST + DOWN + MID, UP, e);
+	return factors("up_lr_weight", t->up, t->zero_threshold, up, b->up, e);
 }
 
 /* ---- ranks ---- */
 
-static int read_ranks(const char *what, const char *text, int *out, struct error *e)
+static int read_ranks(const char *what, const char *text, int *out, const struct family *f, struct error *e)
 {
-	double x[UNET_BLOCKS];
+	double x[BLOCKS_MOST];
 
 	if (!text)
 		return 0;
-	if (list(what, text, 4096, x, e) < 0)
+	if (list(what, text, 4096, x, f, e) < 0)
 		return -1;
-	for (int i = 0; i < UNET_BLOCKS; i++)
+	for (int i = 0; i < f->blocks.total; i++)
 		if ((out[i] = x[i]) != x[i])
 			return fail(e, EXIT_USAGE, "%s: %g is no whole number", what, x[i]);
 	return 0;
 }
 
-int block_plan_read(struct block_plan *p, const struct block_texts *t, int rank, double alpha, int conv_rank,
-		    double conv_alpha, struct error *e)
+static int read_for(struct block_plan *p, const struct block_texts *t, const struct family *f, struct error *e)
 {
-	for (int i = 0; i < UNET_BLOCKS; i++) {
+	if (read_ranks("block_dims", t->dims, p->rank, f, e) < 0 ||
+	    read_ranks("conv_block_dims", t->conv_dims, p->conv_rank, f, e) < 0)
+		return -1;
+	if ((t->alphas && list("block_alphas", t->alphas, 1e6, p->alpha, f, e) < 0) ||
+	    (t->conv_alphas && list("conv_block_alphas", t->conv_alphas, 1e6, p->conv_alpha, f, e) < 0))
+		return -1;
+	return read_factors(p, t, &f->blocks, e);
+}
+
+/* Fails with what the first family says. */
+static int read_for_any(struct block_plan *p, const struct block_texts *t, struct error *e)
+{
+	const int was_quiet = is_quiet();
+	struct error others;
+	int result = -1;
+
+	quiet(1);               /* it is all said again when the family is known */
+	for (size_t i = 0; result < 0 && family_at(i); i++)
+		result = read_for(p, t, family_at(i), i ? &others : e);
+	quiet(was_quiet);
+	return result;
+}
+
+int block_plan_read(struct block_plan *p, const struct block_texts *t, const struct family *family, int rank, double alpha,
+		    int conv_rank, double conv_alpha, struct error *e)
+{
+	for (int i = 0; i < BLOCKS_MOST; i++) {
 		p->rank[i] = rank;
 		p->alpha[i] = alpha;
 		p->conv_rank[i] = conv_rank;
@@ -129,30 +155,41 @@ int block_plan_read(struct block_plan *p, const struct block_texts *t, int rank,
 	p->convolutions = conv_rank > 0 || t->conv_dims;
 	if (t->conv_alphas && !p->convolutions)
 		return fail(e, EXIT_USAGE, "conv_block_alphas needs conv_block_dims or conv_dim");
-	if (read_ranks("block_dims", t->dims, p->rank, e) < 0 ||
-	    read_ranks("conv_block_dims", t->conv_dims, p->conv_rank, e) < 0)
-		return -1;
-	if ((t->alphas && list("block_alphas", t->alphas, 1e6, p->alpha, e) < 0) ||
-	    (t->conv_alphas && list("conv_block_alphas", t->conv_alphas, 1e6, p->conv_alpha, e) < 0))
-		return -1;
-	return read_factors(p, t, e);
+	return family ? read_for(p, t, family, e) : read_for_any(p, t, e);
 }
 
 /* ---- which block ---- */
 
+/* "1_attentions_0_proj_in": kohya counts three a level, the third one's number is the sampler's too. */
+static long place_in_level(const char *rest)
+{
+	char kind[16];
+	int level, k;
+
+	if (sscanf(rest, "%3d_%15[a-z]_%3d", &level, kind, &k) != 3 || level < 0 || k < 0 || k > 2)
+		return -1;
+	return 3 * level + (strstr(kind, "samplers") ? 2 : k);
+}
+
+static long number_of(const char *rest)         { return strtol(rest, NULL, 10); }
+static long one_block(const char *rest)         { return 0; }
+
 int unet_block(const char *stem)
 {
-	static const struct { const char *prefix; int first, count; } ranges[] = {
-		{ "lora_unet_input_blocks_", FIRST, DOWN },
-		{ "lora_unet_middle_block_", FIRST + DOWN, MID },
-		{ "lora_unet_output_blocks_", FIRST + DOWN + MID, UP },
+	static const struct { const char *prefix; int first, count; long (*of)(const char *rest); } ranges[] = {
+		{ "lora_unet_input_blocks_", 1, 9, number_of },
+		{ "lora_unet_middle_block_", 10, 3, number_of },
+		{ "lora_unet_output_blocks_", 13, 9, number_of },
+		{ "lora_unet_down_blocks_", 1, 11, place_in_level },
+		{ "lora_unet_mid_block_", 12, 1, one_block },
+		{ "lora_unet_up_blocks_", 13, 12, place_in_level },
 	};
 
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(*ranges); i++) {
 		const size_t n = strlen(ranges[i].prefix);
 		if (!strncmp(stem, ranges[i].prefix, n)) {
-			const long k = strtol(stem + n, NULL, 10);
-			return k < ranges[i].count ? ranges[i].first + k : -1;
+			const long k = ranges[i].of(stem + n);
+			return k >= 0 && k < ranges[i].count ? ranges[i].first + k : -1;
 		}
 	}
 	return -1;

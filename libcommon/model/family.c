@@ -37,6 +37,11 @@ const struct family *family_of_hub(const char *id)
 	return NULL;
 }
 
+const struct family *family_at(size_t i)
+{
+	return i < FAMILIES ? families[i] : NULL;
+}
+
 char *family_titles(void)
 {
 	struct buffer list = { 0 };

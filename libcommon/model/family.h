@@ -19,6 +19,10 @@ struct text_reading {
 	bool pads_with_zero;            /* its tokenizer, where its files do not say with what */
 };
 
+/* kohya's blocks of the UNet, which have a rank and a learning rate each: in all, how many down_lr_weight, mid_lr_weight and
+ * up_lr_weight list, which stand one behind the other, and where the first of them is. */
+struct block_map { int total, first, down, mid, up; const char *are; };
+
 struct family {
 	const char *name;               /* one word: "sdxl" */
 	const char *title;              /* in messages: "SDXL" */
@@ -41,6 +45,7 @@ struct family {
 	const char *hub;                                /* the released one's id, to be fetched in half precision */
 	const char *encoded_as;         /* "family" of a sample in a latent tar; NULL: nothing, which is what SDXL's have */
 	const char *dialect;            /* adapter/keys.c: how adapters are written */
+	struct block_map blocks;
 	const char *base_model_version, *v2;            /* ss_base_model_version, ss_v2 */
 	const char *architecture, *implementation, *resolution;         /* modelspec; the last where the data says none */
 };
@@ -53,6 +58,8 @@ const struct family *family_of(const struct model_config *c);
 const struct family *family_of_file(const struct safetensors *s);
 /* The row of a repository's id on the hub; NULL: none is known by it. */
 const struct family *family_of_hub(const char *id);
+/* Row i; NULL: there are no more. */
+const struct family *family_at(size_t i);
 /* The titles of all, for messages: "SDXL, Stable Diffusion 1.5"; malloced. */
 char *family_titles(void);
 /* The first whose latents say this word, which may be NULL; NULL: none. */

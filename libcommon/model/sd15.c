@@ -37,6 +37,7 @@ const struct family family_sd15 = {
 	.encoded_as = "sd15",
 	.prefix = { "model.diffusion_model.", "cond_stage_model.transformer.", NULL, "first_stage_model." },
 	.hub = "stable-diffusion-v1-5/stable-diffusion-v1-5",
+	.blocks = { .total = 25, .down = 12, .mid = 1, .up = 12, .are = "12 input, 1 middle, 12 output" },
 	.dialect = "kohya, diffusers' blocks", .base_model_version = "sd_v1", .v2 = "False",
 	.architecture = "stable-diffusion-v1/lora", .implementation = "diffusers", .resolution = "512x512",
 };

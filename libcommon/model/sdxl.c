@@ -39,6 +39,7 @@ static bool is_sdxl_flow(const struct model_config *c)  { return is_like(c, PRED
 	.conditions = 1 << CONDITION_CONTEXT | 1 << CONDITION_POOLED | 1 << CONDITION_TIME_IDS, \
 	.prefix = { "model.diffusion_model.", "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.", "first_stage_model." }, \
 	.hub = "stabilityai/stable-diffusion-xl-base-1.0", \
+	.blocks = { .total = 23, .first = 1, .down = 9, .mid = 3, .up = 9, .are = "embeddings, 9 input, 3 middle, 9 output, out" }, \
 	.dialect = "kohya", .base_model_version = "sdxl_base_v1-0", .v2 = "False", \
 	.architecture = "stable-diffusion-xl-v1-base/lora", .implementation = "https://github.com/Stability-AI/generative-models", \
 	.resolution = "1024x1024"

@@ -54,6 +54,16 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 	[ "$(keys "$O/text/t.safetensors" | grep -c 'lora_te[12]_')" = 0 ]
 }
 
+@test "25 blocks: ranks and learning rates as sd-scripts counts them for the family" {
+	train 2 "$O" --block-dims 0,2,2,2,2,2,2,2,2,2,2,2,8,3,3,3,3,3,3,3,3,3,3,3,3 --down-lr-weight linear > /dev/null
+	"$BIN/lora-inspect" --keys "$O/t.safetensors" > "$O/keys"
+	grep -q '\[8,16,1,1\] *lora_unet_mid_block_attentions_0_proj_in.lora_down.weight' "$O/keys"
+	grep -q '\[3,8,1,1\] *lora_unet_up_blocks_3_attentions_2_proj_in.lora_down.weight' "$O/keys"
+	grep -q '\[2,8,1,1\] *lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight' "$O/keys"
+	status_of 2 train 2 "$O/b" --block-dims 0,2,2,2,2,2,2,2,2,2,8,8,8,3,3,3,3,3,3,3,3,3,0
+	[[ "$output" == *"block_dims: 23 numbers, Stable Diffusion 1.5's UNet has 25 blocks"* ]]
+}
+
 @test "a run gives the same bytes again, and when it is resumed" {
 	train 4 "$O/a" > /dev/null
 	train 4 "$O/b" > /dev/null

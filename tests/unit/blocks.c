@@ -19,6 +19,13 @@ static void modules_have_their_block(void **state)
 		{ "lora_unet_output_blocks_9_0_in_layers_2", -1 },
 		{ "lora_te1_text_model_encoder_layers_0_mlp_fc1", -1 },
 		{ "lora_unet_time_embed_0", -1 },
+		/* Stable Diffusion 1.5's, as networks/lora.py of sd-scripts counts them */
+		{ "lora_unet_down_blocks_0_attentions_0_proj_in", 1 }, { "lora_unet_down_blocks_0_resnets_1_conv1", 2 },
+		{ "lora_unet_down_blocks_0_downsamplers_0_conv", 3 }, { "lora_unet_down_blocks_3_resnets_1_conv2", 11 },
+		{ "lora_unet_mid_block_attentions_0_proj_out", 12 }, { "lora_unet_mid_block_resnets_1_conv1", 12 },
+		{ "lora_unet_up_blocks_0_resnets_0_conv1", 13 }, { "lora_unet_up_blocks_0_upsamplers_0_conv", 15 },
+		{ "lora_unet_up_blocks_3_attentions_2_proj_in", 24 }, { "lora_unet_up_blocks_4_resnets_0_conv1", -1 },
+		{ "lora_unet_conv_in", -1 }, { "lora_te_text_model_encoder_layers_0_mlp_fc1", -1 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
@@ -30,7 +37,7 @@ static struct block_plan plan(const struct block_texts *t)
 	struct block_plan p;
 	struct error e = { 0 };
 
-	if (block_plan_read(&p, t, 16, 8, 0, 1, &e))
+	if (block_plan_read(&p, t, &family_sdxl, 16, 8, 0, 1, &e))
 		fail_msg("%s", e.text);
 	return p;
 }
@@ -39,12 +46,12 @@ static void lists_fill_what_is_given(void **state)
 {
 	struct block_plan p = plan(&(struct block_texts){ .dims = TWENTY_THREE });
 
-	for (int i = 0; i < UNET_BLOCKS; i++)
+	for (int i = 0; i < family_sdxl.blocks.total; i++)
 		assert_true(p.rank[i] == i && p.alpha[i] == 8 && p.lr[i] == 1);
 	assert_false(p.convolutions);
 	p = plan(&(struct block_texts){ .conv_dims = TWENTY_THREE, .alphas = TWENTY_THREE });
 	assert_true(p.convolutions);
-	for (int i = 0; i < UNET_BLOCKS; i++)
+	for (int i = 0; i < family_sdxl.blocks.total; i++)
 		assert_true(p.rank[i] == 16 && p.conv_rank[i] == i && p.alpha[i] == i && p.conv_alpha[i] == 1);
 }
 
@@ -65,6 +72,27 @@ static void presets_are_kohyas(void **state)
 		assert_true(p.lr[13 + i] == 0);
 }
 
+#define TWENTY_FIVE TWENTY_THREE ",23,24"
+
+static void a_family_has_its_own_blocks(void **state)
+{
+	const struct block_texts lists = { .dims = TWENTY_FIVE, .down = "linear", .mid = "0.5", .up = "zeros" };
+	struct block_plan p;
+	struct error e = { 0 };
+
+	assert_int_equal(block_plan_read(&p, &lists, &family_sd15, 16, 8, 0, 1, &e), 0);
+	assert_true(p.rank[24] == 24 && p.lr[0] == 0 && p.lr[11] == 1 && p.lr[12] == 0.5 && p.lr[13] == 0 && p.lr[24] == 0);
+	assert_int_equal(block_plan_read(&p, &lists, NULL, 16, 8, 0, 1, &e), 0);        /* before the model is known */
+	assert_int_equal(block_plan_read(&p, &lists, &family_sdxl, 16, 8, 0, 1, &e), -1);
+	assert_non_null(strstr(e.text, "more than 23"));
+	assert_int_equal(block_plan_read(&p, &(struct block_texts){ .dims = TWENTY_THREE }, &family_sd15, 16, 8, 0, 1, &e), -1);
+	assert_non_null(strstr(e.text, "block_dims: 23 numbers, Stable Diffusion 1.5's UNet has 25 blocks"));
+	assert_int_equal(block_plan_read(&p, &(struct block_texts){ .dims = "1,2" }, NULL, 16, 8, 0, 1, &e), -1);
+	assert_non_null(strstr(e.text, "SDXL's UNet has 23 blocks"));
+	assert_int_equal(block_plan_read(&p, &(struct block_texts){ .mid = "cosine" }, &family_sd15, 16, 8, 0, 1, &e), 0);
+	assert_true(p.lr[12] == 1);
+}
+
 static void mistakes_are_refused(void **state)
 {
 	static const struct { struct block_texts t; const char *says; } cases[] = {
@@ -83,7 +111,7 @@ static void mistakes_are_refused(void **state)
 		struct block_plan p;
 		struct error e = { 0 };
 
-		if (block_plan_read(&p, &cases[i].t, 16, 8, 0, 1, &e) == 0 || e.code != EXIT_USAGE ||
+		if (block_plan_read(&p, &cases[i].t, &family_sdxl, 16, 8, 0, 1, &e) == 0 || e.code != EXIT_USAGE ||
 		    !strstr(e.text, cases[i].says))
 			fail_msg("case %zu: '%s', not '%s'", i, e.text, cases[i].says);
 	}
@@ -93,7 +121,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(modules_have_their_block), cmocka_unit_test(lists_fill_what_is_given),
-		cmocka_unit_test(presets_are_kohyas), cmocka_unit_test(mistakes_are_refused),
+		cmocka_unit_test(presets_are_kohyas), cmocka_unit_test(a_family_has_its_own_blocks),
+		cmocka_unit_test(mistakes_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 
 /* sd-scripts' groups of parameters, with its names: UNet and text encoders, or the UNet's blocks; and LoRA+'s half of
  * each. */
-enum { GROUPS = 2 * (UNET_BLOCKS + 1), GROUP_NAME = 24 };
+enum { GROUPS = 2 * (BLOCKS_MOST + 1), GROUP_NAME = 24 };
 
 static void name_group(const struct train_settings *s, const struct parameter *p, char name[GROUP_NAME])
 {

@@ -352,10 +352,11 @@ static int check_bases(const struct train_settings *s, struct error *e)
 	return 0;
 }
 
-int adapter_settings_blocks(const struct train_settings *s, struct block_plan *p, bool *given, struct error *e)
+int adapter_settings_blocks(const struct train_settings *s, const struct family *family, struct block_plan *p, bool *given,
+			    struct error *e)
 {
 	*given = block_texts_given(&s->blocks);
-	return *given ? block_plan_read(p, &s->blocks, s->rank, s->alpha, s->conv_rank, s->conv_alpha, e) : 0;
+	return *given ? block_plan_read(p, &s->blocks, family, s->rank, s->alpha, s->conv_rank, s->conv_alpha, e) : 0;
 }
 
 int adapter_settings_finish(struct train_settings *s, struct error *e)
@@ -385,7 +386,7 @@ int adapter_settings_finish(struct train_settings *s, struct error *e)
 		return fail(e, EXIT_USAGE, "dora and scale_weight_norms: a DoRA learns the lengths; leave out one");
 	if (check_bases(s, e) < 0 || read_rates(s, e) < 0)
 		return -1;
-	return adapter_settings_blocks(s, &plan, &given, e);
+	return adapter_settings_blocks(s, NULL, &plan, &given, e);
 }
 
 /* "" : it is off */
