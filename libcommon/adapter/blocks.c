@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/names.h"
 #include "blocks.h"
 
 bool block_texts_given(const struct block_texts *t)
@@ -81,8 +82,8 @@ static int factors(const char *what, const char *text, double threshold, double 
 		return 0;
 	given = preset(text, n, out) ? n : numbers(what, text, 0, 1e6, out, n, e);
 	if (given < 0)
-		return fail(e, EXIT_USAGE, "%s: '%.60s' is neither up to %d numbers nor cosine, sine, linear, "
-					   "reverse_linear or zeros (or one of them and +X)", what, text, n);
+		return fail(e, EXIT_USAGE, "%s: '%.60s' is neither up to %d numbers nor %s (or one of them and +X)",
+			    what, text, n, NAMES_OF(presets, ", ", " or ").text);
 	if (given < n)
 		warning("%s: %d numbers for %d blocks; the others count as 1", what, given, n);
 	for (int i = 0; i < given; i++)

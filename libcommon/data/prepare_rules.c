@@ -29,8 +29,8 @@ static int set_filter(struct picture_rules *r, const char *name, struct error *e
 {
 	r->has_filter = name && *name;
 	if (r->has_filter && !resample_find(name, &r->filter))
-		return fail(e, EXIT_USAGE, "resize_interpolation '%s' is not known; "
-					   "lanczos, area, bicubic, bilinear and nearest are", name);
+		return fail(e, EXIT_USAGE, "resize_interpolation '%s' is not known; %s are", name,
+			    resample_names().text);
 	return 0;
 }
 

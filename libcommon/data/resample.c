@@ -35,8 +35,8 @@ static const struct kind {
 	double reach;                   /* of the filter, in pixels of the coarser picture */
 	double (*weight)(double x);
 } kinds[] = {
-	[RESAMPLE_AREA] = { "area", "box", { 6, 22, 16 } },
 	[RESAMPLE_LANCZOS] = { "lanczos", "lanczos4", { 0, 22, 22 }, 3, lanczos3 },
+	[RESAMPLE_AREA] = { "area", "box", { 6, 22, 16 } },
 	[RESAMPLE_BICUBIC] = { "bicubic", "cubic", { 0, 22, 22 }, 2, bicubic },
 	[RESAMPLE_BILINEAR] = { "bilinear", "linear", { 0, 22, 22 }, 1, bilinear },
 	[RESAMPLE_NEAREST] = { "nearest", "nearest", { 0, 22, 22 } },
@@ -50,6 +50,27 @@ bool resample_find(const char *name, enum resample_filter *filter)
 			return true;
 		}
 	return false;
+}
+
+struct names resample_names(void)
+{
+	return NAMES_OF(kinds, ", ", " and ");
+}
+
+const char *resample_choices(void)
+{
+	enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
+	static struct names names;
+	const char *all[2 * KINDS];
+	size_t n = KINDS;
+
+	for (size_t i = 0; i < KINDS; i++) {
+		all[i] = kinds[i].name;
+		if (strcmp(kinds[i].synonym, kinds[i].name))
+			all[n++] = kinds[i].synonym;
+	}
+	names = names_joined(all, sizeof(*all), n, "|", "|");
+	return names.text;
 }
 
 const char *resample_name(enum resample_filter filter)

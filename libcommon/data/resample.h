@@ -9,12 +9,13 @@
 #define DATA_RESAMPLE_H
 
 #include <stdbool.h>
+#include "../base/names.h"
 #include "../io/image.h"
 
-enum resample_filter { RESAMPLE_AREA, RESAMPLE_LANCZOS, RESAMPLE_BICUBIC, RESAMPLE_BILINEAR, RESAMPLE_NEAREST };
+enum resample_filter { RESAMPLE_LANCZOS, RESAMPLE_AREA, RESAMPLE_BICUBIC, RESAMPLE_BILINEAR, RESAMPLE_NEAREST };
 
-/* kohya's names and their synonyms, for an option. */
-#define RESAMPLE_NAMES "lanczos|area|bicubic|bilinear|nearest|lanczos4|box|cubic|linear"
+struct names resample_names(void);                                      /* for messages */
+const char *resample_choices(void);                                     /* kohya's names and their synonyms, for an option */
 bool resample_find(const char *name, enum resample_filter *filter);     /* false: no such name */
 const char *resample_name(enum resample_filter filter);
 

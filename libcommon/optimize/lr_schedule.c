@@ -1,6 +1,7 @@
 /* Learning-rate schedules, one row each. */
 #include <math.h>
 #include <string.h>
+#include "../base/names.h"
 #include "lr_schedule.h"
 
 static double fraction(double part, double whole)
@@ -111,8 +112,10 @@ bool lr_schedule_known(const char *name)
 
 const char *lr_schedule_names(void)
 {
-	return "constant|constant_with_warmup|linear|cosine|cosine_with_restarts|polynomial|cosine_with_min_lr|"
-	       "inverse_sqrt|warmup_stable_decay";
+	static struct names names;
+
+	names = NAMES_OF(kinds, "|", "|");
+	return names.text;
 }
 
 double lr_multiplier(const struct lr_schedule *s, long k)

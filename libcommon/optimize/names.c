@@ -59,9 +59,14 @@ const char *optimizer_find(const char *name)
 	return NULL;
 }
 
-const char *optimizer_names(void)
+struct names optimizer_names(void)
 {
-	return "AdamW, AdamW8bit, Lion, Adafactor, Prodigy, DAdaptAdam or AdamWScheduleFree";
+	const char *names[sizeof(optimizer_kinds) / sizeof(*optimizer_kinds)];
+	size_t n;
+
+	for (n = 0; optimizer_kinds[n]; n++)
+		names[n] = optimizer_kinds[n]->name;
+	return names_joined(names, sizeof(*names), n, ", ", " or ");
 }
 
 void optimizer_defaults(const char *name, struct optimizer_settings *s)

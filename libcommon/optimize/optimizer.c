@@ -115,7 +115,7 @@ int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimize
 
 	*o = (struct optimizer){ .settings = *s, .be = a->be, .device = a->device };
 	if (!kind)
-		return fail(e, EXIT_USAGE, "optimizer '%s' is not known; choose %s", s->name, optimizer_names());
+		return fail(e, EXIT_USAGE, "optimizer '%s' is not known; choose %s", s->name, optimizer_names().text);
 	o->parameter = xcalloc(BRANCH_PARTS * a->count, sizeof(*o->parameter));
 	for (i = 0; i < a->count; i++)
 		if (add_module(o, &a->module[i], rate, arg, e) < 0)

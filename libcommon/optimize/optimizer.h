@@ -8,6 +8,7 @@
 #ifndef OPTIMIZE_OPTIMIZER_H
 #define OPTIMIZE_OPTIMIZER_H
 
+#include "../base/names.h"
 #include "../adapter/adapter.h"
 
 /* The most tensors of state a parameter, and numbers of state an optimizer. */
@@ -59,7 +60,7 @@ struct optimizer {
 /* The name as the table spells it.  Case does not count, as in kohya; a few names stand for another, with a note.
  * NULL: not known. */
 const char *optimizer_find(const char *name);
-const char *optimizer_names(void);              /* for messages: "AdamW, AdamW8bit, ..." */
+struct names optimizer_names(void);             /* for messages: "AdamW, AdamW8bit, ..." */
 /* The defaults of the Python library; name must be known. */
 void optimizer_defaults(const char *name, struct optimizer_settings *s);
 /* Reads "weight_decay=0.01" into s.  A name that this optimizer does not take is refused with a list of its own. */

@@ -25,21 +25,29 @@ static bool is_named(const struct sampler *s, const char *name)
 	return !strcmp(s->name, name);
 }
 
+static void all_names(const char *names[SAMPLERS])
+{
+	for (int i = 0; i < SAMPLERS; i++)
+		names[i] = samplers[i]->name;
+}
+
+struct names sampler_names(void)
+{
+	const char *names[SAMPLERS];
+
+	all_names(names);
+	return names_joined(names, sizeof(*names), SAMPLERS, ", ", " or ");
+}
+
 static int unknown(const char *name, struct error *e)
 {
 	const char *names[SAMPLERS], *nearest;
-	struct buffer list = { 0 };
-	int i;
 
-	for (i = 0; i < SAMPLERS; i++) {
-		names[i] = samplers[i]->name;
-		buffer_addf(&list, "%s%s", i ? ", " : "", names[i]);
-	}
+	all_names(names);
 	nearest = nearest_name(name, names, SAMPLERS);
-	fail(e, EXIT_USAGE, "no sampler is called '%s'%s%s%s; there are %s", name, nearest ? "; did you mean '" : "",
-	     nearest ? nearest : "", nearest ? "'?" : "", list.data);
-	buffer_free(&list);
-	return -1;
+	return fail(e, EXIT_USAGE, "no sampler is called '%s'%s%s%s; there are %s", name, nearest ? "; did you mean '" : "",
+		    nearest ? nearest : "", nearest ? "'?" : "",
+		    names_joined(names, sizeof(*names), SAMPLERS, ", ", ", ").text);
 }
 
 const struct sampler *sampler_find(const char *name, struct error *e)

@@ -9,6 +9,7 @@
 #define SAMPLE_SAMPLER_H
 
 #include "../base/error.h"
+#include "../base/names.h"
 #include "../model/noise_schedule.h"
 
 struct sampler;                         /* a row */
@@ -27,6 +28,7 @@ struct sampler_plan {
 	float *kept[SAMPLER_KEEPS];     /* the sampler's own, newest first; [n] */
 };
 
+struct names sampler_names(void);       /* "euler, ... or pndm" */
 /* Finds a sampler by sd-scripts' names ("euler", "k_euler", "dpmsolver++") or ours.  NULL: *e lists the names, with the
  * nearest first (EXIT_USAGE). */
 const struct sampler *sampler_find(const char *name, struct error *e) MUST_CHECK;

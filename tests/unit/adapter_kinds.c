@@ -266,7 +266,8 @@ static void check_file(const struct adapter *a, const struct layer_list *layers)
 	struct adapter_file *f;
 
 	close(fd);
-	if (adapter_save(a, path, DTYPE_F32, NULL, 0, &e) < 0 || !(f = adapter_file_open(path, layers, &e)))
+	f = adapter_save(a, path, DTYPE_F32, NULL, 0, &e) < 0 ? NULL : adapter_file_open(path, layers, &e);
+	if (!f)
 		fail_msg("%s", e.text);
 	assert_int_equal(f->count, a->count);
 	for (size_t i = 0; i < a->count; i++)

@@ -390,7 +390,7 @@ static void names(void **state)
 	assert_null(optimizer_find("SGDNesterov"));
 	assert_null(optimizer_find(""));
 	for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++)
-		assert_non_null(strstr(optimizer_names(), found[i][1]));
+		assert_non_null(strstr(optimizer_names().text, found[i][1]));
 }
 
 static void wrong_arguments(void **state)

@@ -95,7 +95,7 @@ static void windows(void **state)
 {
 	struct image in = noise(83, 59), out, part;
 
-	for (int f = RESAMPLE_AREA; f <= RESAMPLE_NEAREST; f++) {
+	for (int f = RESAMPLE_LANCZOS; f <= RESAMPLE_NEAREST; f++) {
 		out = whole(&in, 40, 31, f);
 		resample(&in, 40, 31, f, (struct window){ 7, 5, 20, 25 }, &part);
 		for (int y = 0; y < 25; y++)
@@ -114,7 +114,7 @@ static void flat(void **state)
 	};
 
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
-		for (int f = RESAMPLE_AREA; f <= RESAMPLE_NEAREST; f++)
+		for (int f = RESAMPLE_LANCZOS; f <= RESAMPLE_NEAREST; f++)
 			for (int level = 0; level < 256; level += 51) {
 				struct image in = noise(sizes[k][0], sizes[k][1]), out;
 				memset(in.rgb, level, (size_t)in.width * in.height * 3);
@@ -148,7 +148,7 @@ static void loops(void **state)
 	if (!cpu_has_avx2())
 		skip();
 	for (int w = 1; w < 40; w++)
-		for (int f = RESAMPLE_AREA; f <= RESAMPLE_NEAREST; f++) {
+		for (int f = RESAMPLE_LANCZOS; f <= RESAMPLE_NEAREST; f++) {
 			struct image in = noise(3 * w % 61 + 1, 2 * w + 3), a, b;
 			const struct image_part part = { 0.125, 0.5, in.width - 0.25, in.height - 0.75 };
 			resample_by(&resample_portable, &in, &part, w, 29, f, (struct window){ 0, 2, w, 25 }, &a);

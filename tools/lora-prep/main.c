@@ -38,7 +38,7 @@ int main(int argc, char **argv)
 		{ .kind = OPTION_SECTION, .help = "Sizes" },
 		BUCKET_OPTION_ROWS(&o.buckets, false),
 		{ "resize-interpolation", 0, OPTION_CHOICE, &o.interpolation, "FILTER",
-		  "instead of area down, lanczos up", .choices = RESAMPLE_NAMES, .advanced = true },
+		  "instead of area down, lanczos up", .choices = resample_choices(), .advanced = true },
 		{ "crop-conditioning", 0, OPTION_CHOICE, &crop, "HOW",
 		  "crop in the size conditioning", .fallback = "real",
 		  .choices = "real|kohya" },

@@ -1,9 +1,11 @@
 /* lora-sample: its options, one call, a status. */
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/sample/run.h"
+#include "../../libcommon/sample/sampler.h"
 
 int main(int argc, char **argv)
 {
+	const struct names samplers = sampler_names();
 	struct sample_settings s = { 0 };
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &s.model, "MODEL",
@@ -27,7 +29,7 @@ int main(int argc, char **argv)
 		{ "cfg", 0, OPTION_NUMBER, &s.cfg, "X", "guidance; 1: none", .fallback = "7.5", .min = 0, .max = 1000,
 		  .key = "" },
 		{ "seed", 0, OPTION_STRING, &s.seed, "N", "of the first noise", .fallback = "42", .key = "" },
-		{ "sampler", 0, OPTION_STRING, &s.sampler, "NAME", "euler, euler_a, ddim, dpm++2m, heun, lms or pndm",
+		{ "sampler", 0, OPTION_STRING, &s.sampler, "NAME", samplers.text,
 		  .fallback = "euler", .key = "" },
 		{ "count", 0, OPTION_INT, &s.count, "N", "pictures a prompt, with seeds N, N+1, ...", .fallback = "1",
 		  .min = 1, .max = 100000, .key = "" },

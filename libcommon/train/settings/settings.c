@@ -371,7 +371,7 @@ static int find_optimizer(struct train_settings *s, struct error *e)
 	name = optimizer_find(*s->optimizer ? s->optimizer : "AdamW");
 	if (!name)
 		return fail(e, EXIT_USAGE, "optimizer_type '%s' is not known; choose %s", s->optimizer,
-			    optimizer_names());
+			    optimizer_names().text);
 	s->optimizer = name;
 	return 0;
 }
