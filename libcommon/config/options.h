@@ -86,7 +86,8 @@ struct option {
 	const char *needs;
 	/* for the tool, not for the parser */
 	enum option_identity identity;
-	bool sparse;            /* files show it only where it is not the default: those from before it was there keep their bytes */
+	/* Files show it only where it is not the default, so that those of older versions keep their bytes. */
+	bool sparse;
 	const char *ss_key;     /* the key of kohya's metadata that says it; NULL: none does, or in other words */
 };
 

@@ -40,7 +40,8 @@ static char *parameters(const struct run *r, const struct job *j, struct row row
 	const struct parameters p = {
 		.prompt = j->prompt->text, .negative = j->negative, .width = j->width, .height = j->height,
 		.steps = j->steps, .sampler = sampler_label(j->sampler), .rng = r->torch ? "CPU" : "Philox",
-		.cfg = j->cfg, .seed = j->seed, .clip_skip = text_skip_of(r->pipeline.config, r->s->clip_skip), .model = r->s->model,
+		.cfg = j->cfg, .seed = j->seed, .clip_skip = text_skip_of(r->pipeline.config, r->s->clip_skip),
+		.model = r->s->model,
 		.model_hash = r->model_hash, .lora = r->lora + row.first, .loras = row.count,
 	};
 

@@ -83,7 +83,7 @@ int run_refuse_early(const struct run *r, const char *const *latents, size_t cou
 int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	struct workload w;
-	struct savings *s;      /* holds settings for each of what would save memory: too large for a stack of 128 KiB */
+	struct savings *s;      /* settings for each of what would save memory: too much for a stack of 128 KiB */
 	struct plan p;
 	int result;
 	bool fits;

@@ -30,17 +30,17 @@ static int size_of(long said, int common)
 	return said ? said < SIZE_STEP ? SIZE_STEP : said - said % SIZE_STEP : common;
 }
 
-static int plan_prompt(const struct witness *me, const struct prompt *p, const int common[2], struct painting *what,
+static int plan_prompt(const struct witness *w, const struct prompt *p, const int common[2], struct painting *what,
 		       struct error *e)
 {
-	const struct model_config *c = model_files_config(me->net->files);
-	const struct train_settings *s = me->s;
+	const struct model_config *c = model_files_config(w->net->files);
+	const struct train_settings *s = w->s;
 
 	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "",
 				   .width = size_of(p->width, common[0]), .height = size_of(p->height, common[1]),
 				   .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
 				   .steps = p->steps ? p->steps : DEFAULT_STEPS,
-				   .clip_skip = me->net->step.skip };
+				   .clip_skip = w->net->step.skip };
 	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
 	if (!what->sampler && !p->sampler)
 		return fail_at(e, "sample_sampler");
@@ -50,21 +50,21 @@ static int plan_prompt(const struct witness *me, const struct prompt *p, const i
 	return fail_at(e, s->sample_prompts);
 }
 
-int witness_open_samples(struct witness *me, struct error *e)
+int witness_open_samples(struct witness *w, struct error *e)
 {
 	struct run_samples *x;
 	int common[2] = { 0 };
 	size_t i;
 
-	if (!me->s->sample_prompts || me->s->replay_step)
+	if (!w->s->sample_prompts || w->s->replay_step)
 		return 0;
-	x = me->samples = xcalloc(1, sizeof(*x));
-	if (prompts_read(me->s->sample_prompts, &x->prompts, e) < 0)
+	x = w->samples = xcalloc(1, sizeof(*x));
+	if (prompts_read(w->s->sample_prompts, &x->prompts, e) < 0)
 		return -1;
-	data_common_bucket(me->data, common);
+	data_common_bucket(w->data, common);
 	x->what = xcalloc(x->prompts.count, sizeof(*x->what));
 	for (i = 0; i < x->prompts.count; i++)
-		if (plan_prompt(me, &x->prompts.prompt[i], common, &x->what[i], e) < 0)
+		if (plan_prompt(w, &x->prompts.prompt[i], common, &x->what[i], e) < 0)
 			return -1;
 	return 0;
 }
@@ -83,25 +83,26 @@ void samples_free(struct run_samples *x)
 /* ---- files ---- */
 
 /* "t_e000002_00_42.png" after an epoch, "t_000500_00_42.png" after a step: sd-scripts' names without the clock. */
-static char *picture_path(const struct witness *me, bool epoch, size_t index, uint64_t seed)
+static char *picture_path(const struct witness *w, bool epoch, size_t index, uint64_t seed)
 {
-	long per_epoch = data_updates_per_epoch(me->data);
-	char *when = epoch ? xprintf("e%06ld", me->course->done / per_epoch) : xprintf("%06ld", me->course->done);
-	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", me->s->output_dir, me->s->output_name, when, index,
+	long per_epoch = data_updates_per_epoch(w->data);
+	char *when = epoch ? xprintf("e%06ld", w->course->done / per_epoch) : xprintf("%06ld", w->course->done);
+	char *path = xprintf("%s/sample/%s_%s_%02zu_%llu.png", w->s->output_dir, w->s->output_name, when, index,
 			     (unsigned long long)seed);
 
 	free(when);
 	return path;
 }
 
-static int save_picture(const struct witness *me, const char *path, const struct painting *w, uint64_t seed,
+static int save_picture(const struct witness *w, const char *path, const struct painting *what, uint64_t seed,
 			const struct image *picture, struct error *e)
 {
 	struct buffer png = { 0 };
 	const struct parameters p = {
-		.prompt = w->text, .negative = w->negative, .width = w->width, .height = w->height, .steps = w->steps,
-		.sampler = sampler_label(w->sampler), .rng = "Philox", .cfg = w->cfg, .seed = seed, .clip_skip = w->clip_skip,
-		.model = me->s->model, .model_hash = "",
+		.prompt = what->text, .negative = what->negative, .width = what->width, .height = what->height,
+		.steps = what->steps, .sampler = sampler_label(what->sampler), .rng = "Philox", .cfg = what->cfg,
+		.seed = seed, .clip_skip = what->clip_skip,
+		.model = w->s->model, .model_hash = "",
 	};
 	char *text = parameters_text(&p);
 	const struct png_text chunk = { "parameters", text };
@@ -115,13 +116,12 @@ static int save_picture(const struct witness *me, const char *path, const struct
 }
 
 /* Counts 2 bytes a pixel, which a photo as PNG has. */
-double witness_samples_ahead(const struct witness *me, double *bytes)
+double witness_samples_ahead(const struct witness *w, double *bytes)
 {
-	const struct train_settings *s = me->s;
-	const struct run_samples *x = me->samples;
-	const long every = s->sample_every_epochs ?
-		s->sample_every_epochs * order_updates_per_epoch(me->data->order, s->accumulate) :
-		s->sample_every_steps;
+	const struct train_settings *s = w->s;
+	const struct run_samples *x = w->samples;
+	const long every = s->sample_every_epochs ? s->sample_every_epochs * data_updates_per_epoch(w->data) :
+			   s->sample_every_steps;
 	double pixels = 0;
 	size_t i;
 
@@ -131,72 +131,72 @@ double witness_samples_ahead(const struct witness *me, double *bytes)
 	for (i = 0; i < x->prompts.count; i++)
 		pixels += (double)x->what[i].width * x->what[i].height;
 	*bytes = 2 * pixels / x->prompts.count;
-	return x->prompts.count * (double)((every ? me->course->total / every - me->course->done / every : 0)
-					   + (s->sample_at_first && !me->course->done));
+	return x->prompts.count * (double)((every ? w->course->total / every - w->course->done / every : 0)
+					   + (s->sample_at_first && !w->course->done));
 }
 
 /* ---- painting ---- */
 
-static void draw_noise(const struct witness *me, const struct painting *w, uint64_t seed, float **noise)
+static void draw_noise(const struct witness *w, const struct painting *what, uint64_t seed, float **noise)
 {
-	const struct model_config *c = model_files_config(me->net->files);
-	size_t n = (size_t)c->unet.in_channels * (w->width / c->vae.factor) * (w->height / c->vae.factor);
+	const struct model_config *c = model_files_config(w->net->files);
+	size_t n = (size_t)c->unet.in_channels * (what->width / c->vae.factor) * (what->height / c->vae.factor);
 
 	*noise = xmalloc(n * sizeof(**noise));
 	random_normal(&(struct random){ seed, RANDOM_SAMPLE_NOISE, 0, 0 }, *noise, n);
 }
 
-static int paint_one(struct witness *me, size_t index, bool epoch, struct error *e)
+static int paint_one(struct witness *w, size_t index, bool epoch, struct error *e)
 {
-	struct run_samples *x = me->samples;
+	struct run_samples *x = w->samples;
 	const struct prompt *p = &x->prompts.prompt[index];
 	struct painting what = x->what[index];
-	uint64_t seed = p->has_seed ? p->seed : me->course->seed;
-	char *path = picture_path(me, epoch, index, seed);
+	uint64_t seed = p->has_seed ? p->seed : w->course->seed;
+	char *path = picture_path(w, epoch, index, seed);
 	struct image picture = { 0 };
 	float *noise;
 	int result;
 
-	draw_noise(me, &what, seed, &noise);
+	draw_noise(w, &what, seed, &noise);
 	what.noise = noise;
 	what.seed = seed;
 	result = paint(&x->pipeline, &what, NULL, &picture, NULL, NULL, e);
 	if (!result)
-		result = save_picture(me, path, &what, seed, &picture, e);
+		result = save_picture(w, path, &what, seed, &picture, e);
 	if (!result)
-		report_sample(&me->log, me->course->done, index, path, what.text, seed, what.width, what.height);
+		report_sample(&w->log, w->course->done, index, path, what.text, seed, what.width, what.height);
 	image_free(&picture);
 	free(noise);
 	free(path);
 	return result;
 }
 
-static int load(struct witness *me, struct error *e)
+static int load(struct witness *w, struct error *e)
 {
-	struct run_samples *x = me->samples;
-	char *folder = path_join(me->s->output_dir, "sample");
+	struct run_samples *x = w->samples;
+	char *folder = path_join(w->s->output_dir, "sample");
 	int result = make_folders(folder, e);
 
 	free(folder);
 	if (!x->loaded)
-		pipeline_borrow(&x->pipeline, me->net->files, me->net->be, me->net->device, me->net->unet,
-				&me->net->text);
+		pipeline_borrow(&x->pipeline, w->net->files, w->net->be, w->net->device, w->net->unet,
+				&w->net->text);
 	x->loaded = true;
 	return result < 0 ? -1 : pipeline_complete(&x->pipeline, e);
 }
 
-static int paint_all(struct witness *me, bool epoch, struct error *e)
+static int paint_all(struct witness *w, bool epoch, struct error *e)
 {
 	size_t i;
 	int result;
 
-	networks_give_arena(me->net);
-	result = load(me, e) < 0 ? -1 : course_show_average(me->course, e);
+	networks_give_arena(w->net);
+	result = load(w, e) < 0 ? -1 : course_show_average(w->course, e);
 
-	for (i = 0; i < me->samples->prompts.count && !result; i++)
-		result = paint_one(me, i, epoch, e);
-	course_end_average(me->course);
-	pipeline_shed(&me->samples->pipeline);
+	for (i = 0; i < w->samples->prompts.count && !result; i++)
+		result = paint_one(w, i, epoch, e);
+	course_end_average(w->course);
+	pipeline_shed(&w->samples->pipeline);
 	return result;
 }
 
@@ -218,35 +218,35 @@ int samples_need(const struct run_samples *x, struct run_networks *n, size_t *ac
 
 /* ---- when ---- */
 
-static bool due(struct witness *me, bool *epoch)
+static bool due(struct witness *w, bool *epoch)
 {
-	const struct train_settings *s = me->s;
-	long per_epoch = order_updates_per_epoch(me->data->order, s->accumulate);
-	bool asked = sample_wanted(), first = !me->samples->asked_first;
+	const struct train_settings *s = w->s;
+	long per_epoch = data_updates_per_epoch(w->data);
+	bool asked = sample_wanted(), first = !w->samples->asked_first;
 
-	me->samples->asked_first = true;
-	*epoch = s->sample_every_epochs != 0 || me->course->done == 0;
+	w->samples->asked_first = true;
+	*epoch = s->sample_every_epochs != 0 || w->course->done == 0;
 	if (first)
-		return me->course->done == 0 && s->sample_at_first;
-	if (s->sample_every_epochs ? me->course->done % (s->sample_every_epochs * per_epoch) == 0 :
-	    s->sample_every_steps && me->course->done % s->sample_every_steps == 0)
+		return w->course->done == 0 && s->sample_at_first;
+	if (s->sample_every_epochs ? w->course->done % (s->sample_every_epochs * per_epoch) == 0 :
+	    s->sample_every_steps && w->course->done % s->sample_every_steps == 0)
 		return true;
 	*epoch = false;
 	return asked;
 }
 
-void witness_sample(struct witness *me)
+void witness_sample(struct witness *w)
 {
 	struct error e;
 	bool epoch;
 
-	if (!me->samples) {
+	if (!w->samples) {
 		if (sample_wanted())
 			warning("SIGUSR2 asks for samples, but there are no sample_prompts");
 		return;
 	}
-	if (!due(me, &epoch) || paint_all(me, epoch, &e) == 0)
+	if (!due(w, &epoch) || paint_all(w, epoch, &e) == 0)
 		return;
 	warning("samples: %s; training goes on", e.text);
-	report_finding(&me->log, me->course->done, "sample", e.text);
+	report_finding(&w->log, w->course->done, "sample", e.text);
 }
