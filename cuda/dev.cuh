@@ -2,7 +2,14 @@
  * dev.cuh - the device dialect: everything that differs between nvcc and the stand-in of tests/emu is in this file.
  *
  * Kernels are plain CUDA C++ with LAUNCH, SHARED and DYN_SHARED instead of <<<>>> and __shared__, and the wrappers
- * below instead of inline assembler.  What a kernel may and may not do: CONTRIBUTING.md, "A kernel".
+ * below instead of inline assembler.  The rules for a kernel:
+ *   - No <<<, __shared__, asm or #ifdef __CUDACC__ anywhere but here.
+ *   - Blocks are whole warps.  Work is masked: no thread returns before a barrier or a warp operation.
+ *   - __syncthreads() in uniform control flow only, and one before shared memory is used again.
+ *   - What another block wrote is read in another launch.  Sums in two passes of fixed order; no float atomics.
+ *   - Element offsets are size_t; int only within a tile.
+ *   - More than 48 KB of shared memory only after the launcher set the attribute; 99 KB at most.
+ *   - A launcher checks what its vector accesses assume, and falls back where it does not hold.
  */
 #ifndef CUDA_DEV_CUH
 #define CUDA_DEV_CUH

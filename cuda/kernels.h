@@ -18,8 +18,9 @@ extern "C" {
 
 /* ---- cast.cu: operands for tensor cores ---- */
 /* y[n] = x[n] in the weight's type.  F16: times a power of two that brings the largest magnitude to 2^13..2^14, so that
- * neither large activations nor small gradients leave the type's range; 1/factor goes to *inverse (BF16 and F32: 1).
- * scratch: CAST_SCRATCH floats.  Where x holds Inf or NaN the factor is 1. */
+ * neither large activations (SDXL's first VAE has some above 65504) nor small gradients leave the type's range;
+ * 1/factor goes to *inverse (BF16 and F32: 1).  scratch: CAST_SCRATCH floats.  Where x holds Inf or NaN the factor is
+ * 1. */
 enum { CAST_SCRATCH = 1024 };
 cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n, float *scratch);
 /* *inverse alone, for im2col */

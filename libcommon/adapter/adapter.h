@@ -1,5 +1,5 @@
 /*
- * adapter.h - adapters: made new or loaded from a file, hung onto a network's layers, saved in kohya's form.
+ * adapter.h - adapters: created or loaded from a file, added to a network's layers as branches, saved in kohya's form.
  *
  * Owns ranks, alphas, initial values and the parameters' memory, of any kind (kind.h).  Key names are keys.h's,
  * metadata metadata.h's.  Must not know the training loop.
@@ -49,29 +49,28 @@ struct adapter_spec {
 	bool start_shapes;      /* modules, ranks and alphas are the file's */
 	/* with magnitudes, which begin as the norms of the rows, where the file does not say other ones */
 	bool dora;
-	struct branch_dropout dropout;            /* what to leave out in training: chances and seed */
-	/* no memory for gradients: the tape lends it, from one batch's way back to the next batch */
+	struct branch_dropout dropout;            /* dropout in training: probabilities and seed */
+	/* no memory of their own for gradients: the tape lends it, from one batch's backward to the next batch */
 	bool borrow_grads;
 };
 
 /* New modules on the layers that the spec wants.  Values are drawn as the kind's form says, a LoRA's down from U(-b, b)
  * with b = 1/sqrt(fan in), from Philox keyed by (seed, CRC-32C of the stem): independent of which other modules exist.
- * Trainable. */
+ * A LoRA's up starts at 0, so in step 0 down gets no gradient.  Trainable. */
 struct adapter *adapter_create(const struct layer_list *layers, const struct adapter_spec *spec,
 			       const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
-/* What shall be left out in training from now on: chances, seed, a mask of ranks. */
+/* Dropout in training from now on: probabilities, seed, a mask of ranks. */
 int adapter_leave_out(struct adapter *a, const struct branch_dropout *d, struct error *e) MUST_CHECK;
-/* A batch of training begins: from here on things are left out, if any shall be.  The end: everything is there
- * again. */
+/* A batch of training begins, and with it dropout, if there is any.  The end: no more dropout. */
 void adapter_training(struct adapter *a, uint32_t step, uint32_t batch, const float *timestep, int samples);
 void adapter_training_ends(struct adapter *a);
 /* kohya's scale_weight_norms: a module whose update dW has a Frobenius norm above max is scaled down to it, all its
  * parts alike.  Norms as they are then. */
 struct norm_facts { size_t scaled; double mean, greatest; };
 struct norm_facts adapter_limit_norms(struct adapter *a, double max);
-/* Load a file and hang it onto the layers.  A module without a layer, a shape that does not fit, a lone lora_down, a
- * NaN: EXIT_INPUT naming it.  A missing alpha means rank.  weight multiplies the scale.  trainable: gradient buffers
- * are made, wants_grad is set. */
+/* Load a file and add its modules to the layers' branches.  A module without a layer, a shape that does not fit, a lone
+ * lora_down, a NaN: EXIT_INPUT naming it.  A missing alpha means rank.  weight multiplies the scale.  trainable:
+ * gradient buffers are made, wants_grad is set. */
 struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable,
 			     const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
 /* The name of a part in a file and in a state: "lora_down.weight" */

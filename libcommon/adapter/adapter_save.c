@@ -1,3 +1,4 @@
+/* Writing an adapter's file. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,9 @@
  * adapter_scale.h - the alpha of an adapter's module: from its tensor, or from one of several other sources.
  *
  * Owns their order: the module's own alpha tensor, the header's lora_adapter_metadata (diffusers), adapter_config.json
- * in the file's folder (PEFT), the rank.  Owns too which file in a folder is the adapter.  Must not know layers.
+ * in the file's folder (PEFT), the rank.  An alpha may be an integer (I64) in kohya's files.  The
+ * symptom of reading the tensor alone is half or a quarter of the strength.  Owns too which file in a folder is the
+ * adapter.  Must not know layers.
  */
 #ifndef ADAPTER_SCALE_H
 #define ADAPTER_SCALE_H

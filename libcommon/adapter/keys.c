@@ -1,3 +1,4 @@
+/* The table of key dialects, and finding a layer by a tensor's name. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -112,7 +112,7 @@ static void whole(struct tape *t, float *dw, const struct branch *b, const struc
 	tape_scratch_give(t, second);
 }
 
-/* inverts P = w_a w_b:  dw_a = dP w_b^T;  dw_b = w_a^T dP */
+/* backward of P = w_a w_b:  dw_a = dP w_b^T;  dw_b = w_a^T dP */
 static void product_back(struct tape *t, const float *dp, const struct branch *b, const struct part_grads *g,
 			 const struct half *h, const struct weight *w)
 {
@@ -137,7 +137,7 @@ static void product_back(struct tape *t, const float *dp, const struct branch *b
 	tape_scratch_give(t, dright);
 }
 
-/* inverts dW = P * Q:  dP = ddW * Q;  dQ = ddW * P */
+/* backward of dW = P * Q:  dP = ddW * Q;  dQ = ddW * P */
 static void whole_back(struct tape *t, float *ddw, const struct branch *b, const struct part_grads *g,
 		       const struct weight *w)
 {

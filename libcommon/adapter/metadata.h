@@ -98,7 +98,7 @@ void training_metadata(const struct training_facts *f, struct metadata_list *out
 /* Append the modelspec.* keys that the list does not have; the title is ss_output_name.  family NULL: SDXL */
 void metadata_add_modelspec(struct metadata_list *l, const struct family *family);
 /* Append sshs_model_hash and sshs_legacy_hash of these tensors (types as they will be saved) under the ss_* keys in the
- * list. */
+ * list.  The second is kohya's hash of a file with the ss_* keys alone: the finished file does not have it. */
 void metadata_add_hashes(struct metadata_list *l, const struct safetensors_out *tensors, size_t count);
 /* SHA-256 of everything behind the header: what sshs_model_hash, and with "0x" before it modelspec.hash_sha256, must
  * be. */

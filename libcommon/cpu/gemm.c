@@ -4,6 +4,11 @@
  * The result is cut into tiles, each computed by one thread.  For one range of k after another, it packs the columns of
  * the right matrix, widened to float, and multiplies the rows of the left matrix by them.  The cuts may depend on the
  * number of threads, since an element's sum is taken in the same order in any tile (body_product.h).
+ *
+ * Not oneDNN's or OpenBLAS': these widen no fp16 or bf16 weight while packing, sum in an order that depends on the cut,
+ * and would be a library of 39 MB to load.  On SDXL's shapes with two threads of a Zen 3 (peak 204 GFLOP/s):
+ * 1024x1280x1280 179 against 175 and 172, 4096x640x640 178 against 168 and 163, LoRA's down at rank 32 182 against 184
+ * and 76 (make bench).  Weights stay in the file's type: widening each tile at each use costs 1 to 3 % of a product.
  */
 #include <string.h>
 #include "internal.h"

@@ -59,7 +59,7 @@ void buckets_free(struct buckets *b);
 int bucket_place(const struct buckets *b, int width, int height, struct placement *p, struct error *e) MUST_CHECK;
 
 /* The crop of the size conditioning, [left,top], of the picture or of its mirror image: the pixels really cut, or
- * kohya's formula. */
+ * kohya's formula, which does not tell where kohya cuts. */
 void conditioning_crop(const struct placement *p, bool kohya, bool mirrored, int crop[2]);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * caption_tags.h - cuts a caption into tags, and joins them again.
  *
- * The one place for both: training shuffles, --lint compares and ss_tag_frequency counts the same tags.  Must not know
- * random draws.
+ * Separators, the part that is kept and wildcards say where a caption is cut, not a comma.  The one place for both:
+ * training shuffles, --lint compares and ss_tag_frequency counts the same tags.  Must not know random draws.
  */
 #ifndef DATA_CAPTION_TAGS_H
 #define DATA_CAPTION_TAGS_H

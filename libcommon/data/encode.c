@@ -1,3 +1,4 @@
+/* lora-encode: opening, the queue of samples, and writing them in order. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 #include "encode_internal.h"
 #include "encode_variants.h"
 
-/* Samples that wait for others of their size, for each picture of a batch: buckets come in any order. */
+/* Length of the queue, for each picture of a batch: samples wait in it for others of their size. */
 #define LOOKAHEAD 4
 
 /* ---- opening ---- */
@@ -34,24 +35,29 @@ static int read_shard(struct encoder *n, struct error *e)
 	char tail;
 
 	n->shards = 1;
-	if (text && (strspn(text, "0123456789/") < strlen(text) || sscanf(text, "%9u/%9u%c", &n->shard, &n->shards, &tail) != 2 ||
+	if (text && (strspn(text, "0123456789/") < strlen(text) ||
+		     sscanf(text, "%9u/%9u%c", &n->shard, &n->shards, &tail) != 2 ||
 		     n->shard >= n->shards))
-		return fail(e, EXIT_USAGE, "--shard '%s' is not I/N with 0 <= I < N; the first of three parts is 0/3", text);
+		return fail(e, EXIT_USAGE, "--shard '%s' is not I/N with 0 <= I < N; the first of three parts is 0/3",
+			    text);
 	return 0;
 }
 
 static int open_all(struct encoder *n, struct error *e)
 {
 	if (!n->s->model)
-		return fail(e, EXIT_USAGE, "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
+		return fail(e, EXIT_USAGE,
+			    "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
 	if (n->s->goes_on && !strcmp(n->s->output, "-"))
 		return fail(e, EXIT_USAGE, "--continue goes on with a file; name it with -o");
-	if (read_shard(n, e) < 0 || seed_read("seed", n->s->seed, &n->seed, e) < 0 || caption_options_check(&n->s->captions, e) < 0 ||
+	if (read_shard(n, e) < 0 || seed_read("seed", n->s->seed, &n->seed, e) < 0 ||
+	    caption_options_check(&n->s->captions, e) < 0 ||
 	    chunks_of(n->s->max_token_length, &n->chunks, e) < 0)
 		return -1;
 	if (encode_open_old(n, e) < 0)
 		return -1;
-	n->out = publish_begin(n->s->output, true, e);  /* a place that cannot be written shows before gigabytes are read */
+	/* a place that cannot be written shows before gigabytes are read */
+	n->out = publish_begin(n->s->output, true, e);
 	n->files = n->out ? model_files_open_parts(n->s->model, n->s->model_config, n->s->vae,
 						   PART(COMPONENT_VAE) | (n->s->no_text ? 0 : PARTS_TEXT), e) : NULL;
 	if (!n->files)
@@ -88,7 +94,8 @@ static int vary_captions(struct encoder *n, const struct tar_sample *in, struct 
 	if (caption_options_override(&n->s->captions, json_object_get(in->json, "caption_options"), in->key, &o, e) < 0)
 		return -1;
 	if (o.warmup_steps > 0 && !n->warned_of_warmup)
-		warning("token_warmup_step does nothing to captions that are encoded beforehand; train the text encoders for it");
+		warning("token_warmup_step does nothing to captions that are encoded beforehand; "
+			"train the text encoders for it");
 	n->warned_of_warmup |= o.warmup_steps > 0;
 	o.warmup_steps = 0;
 	variants_make(&o, n->s->caption_variants, n->seed, s);
@@ -141,7 +148,7 @@ static char *label_of(const struct tar_sample *in)
 	return path ? xprintf("sample %s (%s)", in->key, path) : xprintf("sample %s", in->key);
 }
 
-/* All that decides a sample is known; its pictures are open unless an older stream has them. */
+/* Reads a sample's fields and computes its addresses; opens its pictures unless an older stream has their latents. */
 static int open_sample(struct encoder *n, struct waiting *w, struct error *e)
 {
 	struct latent_sample *s = &w->s;
@@ -169,7 +176,8 @@ static int open_sample(struct encoder *n, struct waiting *w, struct error *e)
 	return encode_open_pictures(n, w, e);
 }
 
-/* The first of the queue: its pictures, with those of its size that wait behind it; its captions; out. */
+/* Finishes the first sample of the queue: encodes its pictures, with others of their size, and its captions;
+ * writes it. */
 static int finish_first(struct encoder *n, struct error *e)
 {
 	struct waiting *w = &n->queue[0];
@@ -177,7 +185,8 @@ static int finish_first(struct encoder *n, struct error *e)
 	while (w->picture[0].rgb || w->picture[1].rgb)
 		if (encode_group(n, e) < 0)
 			return -1;
-	if (encode_mask(n, w, e) < 0 || (!n->s->no_text && encode_texts(n, w, e) < 0) || write_sample(n, &w->in, &w->s, e) < 0)
+	if (encode_mask(n, w, e) < 0 || (!n->s->no_text && encode_texts(n, w, e) < 0) ||
+	    write_sample(n, &w->in, &w->s, e) < 0)
 		return -1;
 	n->samples_taken += !w->some_new;
 	free_waiting(w);
@@ -226,7 +235,8 @@ static int encode_all(struct encoder *n, const char *const *inputs, size_t count
 	size_t i;
 
 	if (!count && isatty(STDIN_FILENO))
-		return fail(e, EXIT_USAGE, "no pictures; name an image tar or pipe one in (lora-prep DIR | lora-encode -m MODEL)");
+		return fail(e, EXIT_USAGE, "no pictures; name an image tar or pipe one in "
+					   "(lora-prep DIR | lora-encode -m MODEL)");
 	if (open_all(n, e) < 0)
 		return -1;
 	for (i = 0; i < (count ? count : 1); i++)

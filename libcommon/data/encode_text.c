@@ -1,10 +1,16 @@
+/* Encoding captions with the text encoders, each text once. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "encode_internal.h"
 
-/* One text, as every tokenizer has it, in memory of its own. */
-struct caption { const struct encoder *n; int32_t *ids[TEXT_ENCODERS]; float *weights[TEXT_ENCODERS]; struct tensor *made[CONDITIONS]; };
+/* One text as tokens of each tokenizer, and the tensors made of it. */
+struct caption {
+	const struct encoder *n;
+	int32_t *ids[TEXT_ENCODERS];
+	float *weights[TEXT_ENCODERS];
+	struct tensor *made[CONDITIONS];
+};
 
 static int open_ids(const struct encoder *n, const char *words, struct caption *c, struct error *e)
 {
@@ -15,7 +21,8 @@ static int open_ids(const struct encoder *n, const char *words, struct caption *
 	for (int i = 0; i < n->config->family->texts && result == 0; i++) {
 		c->ids[i] = xmalloc(count * sizeof(*c->ids[i]));
 		c->weights[i] = n->s->captions.weighted ? xmalloc(count * sizeof(*c->weights[i])) : NULL;
-		result = c->weights[i] ? chunks_encode_weighted(n->tokenizer[i], words, n->chunks, length, c->ids[i], c->weights[i], e) :
+		result = c->weights[i] ? chunks_encode_weighted(n->tokenizer[i], words, n->chunks, length, c->ids[i],
+								c->weights[i], e) :
 					 chunks_encode(n->tokenizer[i], words, n->chunks, length, c->ids[i], e);
 	}
 	return result < 0 ? -1 : 0;
@@ -40,14 +47,15 @@ static struct chunk_batch batch_of(const struct caption *c)
 	return b;
 }
 
-/* A caption counts once, however many variants of it are too long. */
+/* Counts a sample whose caption is cut, once however many of its variants are too long. */
 static int count_cut(struct encoder *n, const struct latent_sample *s, struct error *e)
 {
 	const int texts = n->config->family->texts;
 	int cut = 0;
 
 	for (int i = 0; i < texts * s->captions && !cut; i++)
-		cut = chunks_cut(n->tokenizer[i % texts], s->caption[i / texts], n->s->captions.weighted, n->chunks, n->config->text[0].length, e);
+		cut = chunks_cut(n->tokenizer[i % texts], s->caption[i / texts], n->s->captions.weighted, n->chunks,
+				 n->config->text[0].length, e);
 	n->captions_cut += cut > 0;
 	return cut < 0 ? -1 : 0;
 }
@@ -90,11 +98,13 @@ static int keep_states(const struct encoder *n, const char *label, const struct 
 	for (i = 0; i < count && isfinite(to[i]); i++)
 		;
 	if (i < count)
-		return fail(e, EXIT_INPUT, "%s: a text encoder gives NaN or infinity for its caption; are the model's files whole?", label);
+		return fail(e, EXIT_INPUT, "%s: a text encoder gives NaN or infinity for its caption; "
+					   "are the model's files whole?", label);
 	return encode_round(n, label, to, count, e);
 }
 
-static int encode_caption(struct encoder *n, const char *label, const char *words, struct conditioning *to, int row, struct error *e)
+static int encode_caption(struct encoder *n, const char *label, const char *words, struct conditioning *to, int row,
+			  struct error *e)
 {
 	struct tensor *y = NULL;
 	struct caption c;
@@ -123,7 +133,7 @@ static int new_row(struct encoder *n, const char *text_id)
 	return r->count++;
 }
 
-/* A text that the stream has already is only pointed at. */
+/* Sets the row of each text; a text that the stream has already is not encoded again. */
 int encode_texts(struct encoder *n, struct waiting *w, struct error *e)
 {
 	const struct conditioning shape = family_text(n->config, chunks_length(n->chunks, n->config->text[0].length));

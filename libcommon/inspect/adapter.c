@@ -1,3 +1,4 @@
+/* lora-inspect: adapters. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,9 +168,9 @@ static int check_hash(struct sheet *s, const struct safetensors *f, struct error
 	return 0;
 }
 
-/* ---- saying ---- */
+/* ---- facts ---- */
 
-/* The width that a cross attention reads tells the family where the metadata does not. */
+/* The base model: by the metadata, else by the width that a cross-attention reads. */
 static const char *base_model(const struct safetensors *f, const struct modules *m)
 {
 	static const struct {
@@ -262,7 +263,7 @@ static void say_rank(struct sheet *s, const char *label, const struct rank_kind 
 	json_end(&s->json);
 }
 
-/* Each kind of rank and alpha, in the order of first appearance. */
+/* Prints each pair of rank and alpha, in the order of first appearance. */
 static void say_ranks(struct sheet *s, const struct modules *m)
 {
 	struct rank_kind kind[16];
@@ -370,7 +371,7 @@ static int say_norms(struct sheet *s, const struct safetensors *f, const struct 
 	return status;
 }
 
-/* ---- the whole ---- */
+/* ---- the file ---- */
 
 static void say_lengths(struct sheet *s, const struct modules *m)
 {

@@ -70,6 +70,7 @@ static int complain(struct decoder *d, struct heif_result r)
 }
 
 /* The handle repeats what the file says of its size; what was decoded may have another. */
+/* What is decoded may have another size than its handle says. */
 static bool has_size(const struct decoder *d, const struct heif *h, const struct heif_picture *picture)
 {
 	return h->decoded_width(picture, INTERLEAVED) == d->width &&

@@ -45,7 +45,8 @@ struct image_info {
 	int width, height;
 	int orientation;                /* 1..8 as found */
 	/* the part of the picture in memory that shows the file's pixels: after `enough` the last column or row
-	 * may stand for less than a whole one */
+	 * (turned by Exif: the first) may stand for less than a whole one.  Who takes it for a whole one squeezes the
+	 * picture by up to a pixel. */
 	struct image_part part;
 	bool animated;                  /* only the first frame was read */
 	bool over_limit;                /* after a failure too: refused for its size, not for damage */

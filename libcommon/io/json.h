@@ -11,7 +11,8 @@
 #include "../base/error.h"
 #include "../base/memory.h"
 
-/* A writer builds one compact value in a buffer.  Keys are written in the order given.  Not-a-number and infinity
+/* A writer builds one compact value in a buffer.  json_string and json_null are jansson's, so these are json_text and
+ * json_none.  Keys are written in the order given.  Not-a-number and infinity
  * become null.  Inside an array pass NULL as key.  Text is UTF-8; bytes that are not become U+FFFD. */
 struct json_out {
 	struct buffer text;

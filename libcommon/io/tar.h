@@ -3,7 +3,8 @@
  *
  * A sample is a picture or a latent with what belongs to it: members KEY.SUFFIX, the payloads, and last KEY.json with
  * size and CRC-32C of each payload.  The members of one sample are adjacent.  Members are ustar with mtime, uid and gid
- * 0 and mode 0644.  The end record `__lora__/end` closes a stream; without it the stream is truncated (EXIT_INPUT).
+ * 0 and mode 0644.  The end record `__lora__/end` closes a stream; without it the stream is truncated (EXIT_INPUT), as
+ * a tar that is cut at the edge of a member is a sound tar.
  * `cat a.tar b.tar` is a stream too.  Each of the joined archives is a part: it has its own end record, and keys are
  * unique within it.
  *

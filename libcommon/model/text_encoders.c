@@ -3,7 +3,8 @@
 #include "../base/memory.h"
 #include "text_encoders.h"
 
-int text_encoders_load(struct text_encoders *x, const struct model_files *m, const struct backend *be, struct device *d, struct error *e)
+int text_encoders_load(struct text_encoders *x, const struct model_files *m, const struct backend *be, struct device *d,
+		       struct error *e)
 {
 	*x = (struct text_encoders){ .family = model_files_config(m)->family };
 	for (; x->count < x->family->texts; x->count++) {
@@ -37,7 +38,8 @@ int text_skip_check(const struct model_config *c, int skip, struct error *e)
 		most = !i || c->text[i].layers + 1 < most ? c->text[i].layers + 1 : most;
 	if (!skip || (skip >= own && skip <= most))
 		return 0;
-	return fail(e, EXIT_USAGE, "clip skip %d; with this model's text encoders it is from %d (%s's own) to %d", skip, own, f->title, most);
+	return fail(e, EXIT_USAGE, "clip skip %d; with this model's text encoders it is from %d (%s's own) to %d", skip,
+		    own, f->title, most);
 }
 
 int text_skip_of(const struct model_config *c, int skip)
@@ -54,8 +56,8 @@ int text_skip_trained(const struct model_config *c, int clip_skip)
 int text_skip_trained_check(const struct model_config *c, int clip_skip, struct error *e)
 {
 	if (!c->family->clip_skip && clip_skip > c->family->text[0].skip)
-		note("clip_skip = %d is ignored: %s's text encoders are always read at their last layer but one, by sd-scripts too", clip_skip,
-		     c->family->title);
+		note("clip_skip = %d is ignored: %s's text encoders are always read at their last layer but one, "
+		     "by sd-scripts too", clip_skip, c->family->title);
 	return text_skip_check(c, text_skip_trained(c, clip_skip), e);
 }
 
@@ -111,7 +113,8 @@ static int place_of(int token, int chunks, int length)
 	return (token - 1) / inner * length + 1 + (token - 1) % inner;
 }
 
-static struct tensor *weigh(struct tape *t, struct tensor *context, const struct text_encoders *x, const struct chunk_batch *b)
+static struct tensor *weigh(struct tape *t, struct tensor *context, const struct text_encoders *x,
+			    const struct chunk_batch *b)
 {
 	const int length = clip_config(x->clip[0])->length, whole = chunks_length(b->chunks, length);
 	float *z = xmalloc(tensor_count(context) * sizeof(*z)), *to = z;
@@ -129,7 +132,8 @@ static struct tensor *weigh(struct tape *t, struct tensor *context, const struct
 	return y;
 }
 
-void text_encoders_forward(struct tape *t, const struct text_encoders *x, const struct chunk_batch *b, struct tensor *condition[CONDITIONS])
+void text_encoders_forward(struct tape *t, const struct text_encoders *x, const struct chunk_batch *b,
+			   struct tensor *condition[CONDITIONS])
 {
 	const int length = clip_config(x->clip[0])->length;
 	struct tensor *context = NULL, *pooled = NULL;

@@ -1,7 +1,7 @@
 /*
- * branch.h - what an adapter's module adds to a frozen layer: y = W x + bias, and each of its branches adds to that.
+ * branch.h - branches of a frozen layer: y = W x + bias, and each branch, a module of an adapter, adds to y.
  *
- * Owns the list of branches on a layer, their order in both directions, and what is left out of them in training.  Must
+ * Owns the list of branches on a layer, their order in forward and backward, and dropout in them.  Must
  * not know what kinds there are: each brings its functions, and adapter/kind.h has one row a kind.
  */
 #ifndef NN_BRANCH_H
@@ -23,7 +23,7 @@ struct branch_kind {
 	 * stays NULL where it leaves W x as it is. */
 	void *(*begin)(struct tape *t, const struct branch *b, const struct adapted *a, const float **gain);
 	void (*end)(struct tape *t, void *pass);
-	/* y += dW x, less what is left out */
+	/* y += dW x, with dropout */
 	void (*forward)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
 			const struct adapted *a, const void *pass);
 	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx NULL: nobody wants it. */
@@ -56,7 +56,7 @@ struct branch {
 	float *fixed;                   /* device memory that the kind computed from W, never trained; NULL: none */
 	size_t fixed_count;             /* floats */
 	const struct branch_constants *constants;       /* NULL: the kind needs none */
-	const struct branch_dropout *dropout;   /* NULL: nothing is ever left out */
+	const struct branch_dropout *dropout;   /* NULL: no dropout */
 	uint32_t id;                    /* which module, for its draws */
 	struct branch *next;
 };
@@ -74,11 +74,11 @@ struct rank_mask {
 /* min(rank, floor(((T - t) / T)^exponent (rank - least)) + least) */
 int rank_at(const struct rank_mask *m, int rank, double timestep);
 
-/* What is left out of adapters in training, shared by all of them.  Draws are functions of (seed, step, batch, module),
- * so that a checkpointed block leaves out the same when it runs again. */
+/* Dropout in adapters in training, shared by all modules.  Draws are functions of (seed, step, batch, module), so that
+ * a checkpointed block drops the same elements when it runs again. */
 struct branch_dropout {
-	bool on;                        /* a step of training runs; off: everything is there */
-	/* chances: of single values and whole columns of x down^T, and of whole modules */
+	bool on;                        /* a step of training runs; off: no dropout */
+	/* probabilities: of single values and whole columns of x down^T, and of whole modules */
 	double value, rank, module;
 	uint64_t seed;
 	uint32_t step, batch;
@@ -94,16 +94,15 @@ void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, 
 /* ---- for kinds ---- */
 /* y = x W^T + bias, or conv(x, W) + bias */
 void adapted_product(struct tape *t, float *y, const struct tensor *x, const struct adapted *a, const float *bias);
-/* inverts y = x W^T:  dx = dy W; add 1: dx += */
+/* backward of y = x W^T:  dx = dy W; add 1: dx += */
 void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a,
 			  int add);
-/* z [n,rows,rank] = x down^T, or its gradient: what is left out becomes 0.  Its own transpose. */
+/* Dropout in z [n,rows,rank] = x down^T, or in its gradient: dropped elements become 0.  It is its own backward. */
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows);
-/* y [rows,out] = dW x, or its gradient: outputs of dW that are left out become 0, the same as whole_forward()'s rows.
- * Its own transpose. */
+/* Dropout in y [rows,out] = dW x, or in its gradient: dropped outputs of dW become 0, the same ones as rows in
+ * whole_forward().  It is its own backward. */
 void branch_leave_out_channels(struct tape *t, const struct branch *b, float *y, int rows, int out);
-/* branch_kind's forward and backward through the whole of dW.  Rank dropout leaves out rows of dW, as LyCORIS has
- * it. */
+/* branch_kind's forward and backward through the whole of dW.  Rank dropout drops rows of dW, as LyCORIS has it. */
 void whole_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
 		   const struct adapted *a, const void *pass);
 void whole_backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,

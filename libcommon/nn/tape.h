@@ -60,7 +60,9 @@ size_t tape_blocks(const struct tape *t);               /* blocks of this step s
 const struct backend *tape_backend(const struct tape *t);
 struct device *tape_device(const struct tape *t);
 
-/* f(t, last_use(x)): this operation or block is the last of the forward pass that reads x. */
+/* f(t, last_use(x)): this operation or block is the last of the forward pass that reads x.  Nothing else in the same
+ * expression may read x, since C does not say which argument is evaluated first: op_add(t, op_a(t, x), op_b(t,
+ * last_use(x))) may free x before op_a reads it.  gcc and clang differ; the symptom is a NULL input. */
 static inline struct tensor *last_use(struct tensor *x)
 {
 	x->last = true;

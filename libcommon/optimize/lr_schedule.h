@@ -18,7 +18,8 @@ struct lr_schedule {
 	long decay, timescale;          /* warmup_stable_decay; inverse_sqrt (0: the warm-up's length, or 10000) */
 };
 
-/* The multiplier of update k (from 0).  name must be known. */
+/* The multiplier of update k (from 0).  name must be known.  With a warm-up update 0 has multiplier 0: the optimizer's
+ * state moves, the weights do not. */
 double lr_multiplier(const struct lr_schedule *s, long k);
 bool lr_schedule_known(const char *name);
 const char *lr_schedule_names(void);    /* "constant|linear|..." for an option table */

@@ -90,7 +90,8 @@ double optimizer_grad_norm(const struct optimizer *o);
 /* min(1, max / (norm + 1e-6)); max 0: no clipping */
 float clip_scale(double norm, double max);
 /* Updates every parameter whose gradient arrived, at its lr * multiplier, then clears the gradients.  The other
- * parameters are not touched, weight decay included. */
+ * parameters are not touched, weight decay included: SDXL's UNet reads the first text encoder before its last layer,
+ * whose adapters therefore never get a gradient. */
 void optimizer_step(struct optimizer *o, double multiplier, float grad_scale);
 void optimizer_forget(struct optimizer *o);     /* clears the gradients, without a step */
 

@@ -11,7 +11,7 @@
 #include "kohya_metadata.h"
 #include "settings/adapter.h"
 
-/* ---- what the data is, as JSON ---- */
+/* ---- the data, as JSON ---- */
 
 /* "10_gizmo robot" of ".../train/10_gizmo robot/a.jpg"; malloced */
 static char *folder_of(const struct latent_sample *s)
@@ -36,14 +36,16 @@ static size_t list_folders(const struct latent_set *data, struct folder **out)
 	for (i = 0; i < data->count; i++) {
 		const struct latent_sample *s = &data->sample[i];
 		char *name = folder_of(s);
-		for (k = 0; k < n && (strcmp((*out)[k].name, name) || (*out)[k].regularization != s->regularization); k++)
+		for (k = 0; k < n && (strcmp((*out)[k].name, name) || (*out)[k].regularization != s->regularization);
+		     k++)
 			;
 		if (k == n) {
 			GROW(*out, n, capacity);
 			(*out)[n++] = (struct folder){ xstrdup(name), s->repeats, 0, s->regularization };
 		}
 		(*out)[k].pictures++;
-		if (s->of_folder[1] > 0) {      /* as sd-scripts counts: what the folder says, however often its pictures are taken */
+		/* as sd-scripts counts: what the folder says, however often its pictures are taken */
+		if (s->of_folder[1] > 0) {
 			(*out)[k].repeats = s->of_folder[0];
 			(*out)[k].pictures = s->of_folder[1];
 		}
@@ -217,9 +219,9 @@ static char *bucket_info(const struct latent_set *data)
 	return buffer_steal(&j.text);
 }
 
-/* ---- what the run is ---- */
+/* ---- the run ---- */
 
-/* What a row of the settings does not tell by its .ss_key */
+/* Sets the facts that no row of the settings gives by its .ss_key. */
 static void set_settings(const struct keeper *k, struct training_facts *f)
 {
 	const struct train_settings *s = k->s;
@@ -249,8 +251,11 @@ static void set_settings(const struct keeper *k, struct training_facts *f)
 		f->huber_c = s->huber_c;
 		f->huber_scale = s->huber_scale;
 	}
-	if (k->course->objective.min_timestep > 0 || k->course->objective.max_timestep < k->course->objective.schedule.steps)
-		f->timesteps[0] = k->course->objective.min_timestep, f->timesteps[1] = k->course->objective.max_timestep;
+	if (k->course->objective.min_timestep > 0 ||
+	    k->course->objective.max_timestep < k->course->objective.schedule.steps) {
+		f->timesteps[0] = k->course->objective.min_timestep;
+		f->timesteps[1] = k->course->objective.max_timestep;
+	}
 	f->batch_size = s->batch_size;
 	captions_facts(k->data, f);
 }
@@ -265,7 +270,7 @@ static void set_progress(const struct keeper *k, struct training_facts *f)
 	f->batches_per_epoch = order_batches(k->data->order);
 }
 
-/* The resolution is not in the data; its bucket nearest to a square tells it. */
+/* Adds a bucket.  The data does not hold the resolution; the bucket nearest to a square gives it. */
 static void see_bucket(struct training_facts *f, const int bucket[2])
 {
 	int low = bucket[0] < bucket[1] ? bucket[0] : bucket[1], high = bucket[0] + bucket[1] - low, i;
@@ -310,8 +315,9 @@ void kohya_metadata(const struct keeper *k, struct metadata_list *out)
 	struct training_facts f = { .started = stamp(k), .finished = stamp(k) };
 	struct folder *folders;
 	size_t i, n = list_folders(&k->data->set, &folders);
-	char *args = adapter_settings_json(k->s), *optimizer = optimizer_text(&k->course->optimizer.settings), *dirs = dataset_dirs(folders, n, false);
-	char *reg = dataset_dirs(folders, n, true), *tags = tag_frequency(k, folders, n), *buckets = bucket_info(&k->data->set);
+	char *args = adapter_settings_json(k->s), *optimizer = optimizer_text(&k->course->optimizer.settings);
+	char *dirs = dataset_dirs(folders, n, false), *reg = dataset_dirs(folders, n, true);
+	char *tags = tag_frequency(k, folders, n), *buckets = bucket_info(&k->data->set);
 	char *config = settings_text(k->tool, IDENTITY_ADAPTER);
 
 	set_settings(k, &f);

@@ -35,6 +35,7 @@ static void all_batches(struct run *r, const struct order_place *place, struct b
 		ready = seconds_now();
 		f->data += ready - began;
 		adapter_training(r->net.adapter, r->course.done, micro, b->timestep, b->n);
+		/* a short last group is divided by the full number too */
 		step_run(r->net.tape, &r->net.step, b, 1.0f / r->s->accumulate, loss);
 		began = seconds_now();
 		f->compute += began - ready;

@@ -1,3 +1,4 @@
+/* Losses, weights by timestep and noise against sd-scripts' and diffusers' formulas. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -126,8 +126,12 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 	paint "$O/b" -m "$O/merged"
 	paint "$O/c" -m "$MODEL"
 	# F16 weights: the merged one's are rounded once more, by 5e-4 of each
-	far() { perl -e 'for (@ARGV) { open F, "<:raw", $_; read F, $n, 8; read F, $h, unpack "Q<", $n; local $/; push @x, [unpack "f<*", <F>] }
-		for (0 .. $#{$x[0]}) { $d += ($x[0][$_] - $x[1][$_]) ** 2; $s += $x[0][$_] ** 2 } printf "%d\n", 1e4 * sqrt($d / $s)' "$@"; }
+	far() { perl -e 'for (@ARGV) {
+			open F, "<:raw", $_; read F, $n, 8; read F, $h, unpack "Q<", $n;
+			local $/; push @x, [unpack "f<*", <F>]
+		}
+		for (0 .. $#{$x[0]}) { $d += ($x[0][$_] - $x[1][$_]) ** 2; $s += $x[0][$_] ** 2 }
+		printf "%d\n", 1e4 * sqrt($d / $s)' "$@"; }
 	[ "$(far "$O/a" "$O/b")" -lt 50 ]
 	[ "$(far "$O/a" "$O/c")" -gt "$((2 * $(far "$O/a" "$O/b")))" ]
 	"$BIN/lora-inspect" "$O/merged" | grep -q 'diffusers folder, Stable Diffusion 1.5'

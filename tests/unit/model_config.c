@@ -1,3 +1,4 @@
+/* Reading models' config files: sizes, limits, and what is refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

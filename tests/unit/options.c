@@ -27,14 +27,19 @@ static struct {
 
 static const struct option table[] = {
 	{ .kind = OPTION_SECTION, .help = "Adapter" },
-	{ "rank", 'r', OPTION_INT, &s.rank, "N", "rank of the adapter", .fallback = "16", .min = 1, .max = 4096, .key = "network_dim" },
+	{ "rank", 'r', OPTION_INT, &s.rank, "N", "rank of the adapter", .fallback = "16", .min = 1, .max = 4096,
+	  .key = "network_dim" },
 	{ "network-train-unet-only", 'u', OPTION_FLAG, &s.unet_only, NULL, "leave the text encoders alone" },
-	{ "max-train-steps", 's', OPTION_INT, &s.steps, "N", "optimizer steps", .fallback = "1600", .min = 1, .max = 1e9 },
-	{ "bucket", 'b', OPTION_FLAG, &s.bucket, NULL, "one size for all pictures", .fallback = "true", .key = "enable_bucket" },
+	{ "max-train-steps", 's', OPTION_INT, &s.steps, "N", "optimizer steps", .fallback = "1600", .min = 1,
+	  .max = 1e9 },
+	{ "bucket", 'b', OPTION_FLAG, &s.bucket, NULL, "one size for all pictures", .fallback = "true",
+	  .key = "enable_bucket" },
 	{ "gradient-checkpointing", 'g', OPTION_SWITCH, &s.checkpointing, "[auto]", "less memory" },
 	{ .kind = OPTION_SECTION, .help = "Others" },
-	{ "learning-rate", 'l', OPTION_NUMBER, &s.rate, "X", "learning rate", .fallback = "2e-6", .min = 0, .max = 100 },
-	{ "resolution", 0, OPTION_SIZE, &s.size, "N|W,H", "area of a bucket", .fallback = "1024", .min = 8, .max = 65536 },
+	{ "learning-rate", 'l', OPTION_NUMBER, &s.rate, "X", "learning rate", .fallback = "2e-6", .min = 0,
+	  .max = 100 },
+	{ "resolution", 0, OPTION_SIZE, &s.size, "N|W,H", "area of a bucket", .fallback = "1024", .min = 8,
+	  .max = 65536 },
 	{ "max-token-length", 0, OPTION_INT, &s.tokens, "N", "tokens", .fallback = "75", .choices = "75|150|225" },
 	{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE", .advanced = true },
 	{ "model", 'm', OPTION_STRING, &s.model, "MODEL", "base model", .key = "pretrained_model_name_or_path" },
@@ -44,7 +49,8 @@ static const struct option table[] = {
 	{ "network-args", 0, OPTION_LIST, &s.args, "K=V", "further settings", .advanced = true },
 	{ "lora", 0, OPTION_LIST, &s.lora, "FILE", "adapters", .key = "" },
 	{ "private", 0, OPTION_STRING, &s.private, "X", "not in files", .key = "" },
-	{ "network-module", 0, OPTION_STRING, &s.module, "NAME", "kind", .refused = (const struct option_refusal[]){ { "no.such", "not there" }, { 0 } } },
+	{ "network-module", 0, OPTION_STRING, &s.module, "NAME", "kind",
+	  .refused = (const struct option_refusal[]){ { "no.such", "not there" }, { 0 } } },
 	{ "logging-dir", 0, OPTION_LATER, NULL, "DIR", "TensorBoard events", .advanced = true },
 	{ 0 },
 };
@@ -61,8 +67,8 @@ struct outcome {
 /* What the parse left behind, one `name=value` a line. */
 static void show(int n, char **argv)
 {
-	printf("rank=%ld unet=%d steps=%ld bucket=%d rate=%g size=%ldx%ld\n", s.rank, s.unet_only, s.steps, s.bucket, s.rate,
-	       s.size[0], s.size[1]);
+	printf("rank=%ld unet=%d steps=%ld bucket=%d rate=%g size=%ldx%ld\n", s.rank, s.unet_only, s.steps, s.bucket,
+	       s.rate, s.size[0], s.size[1]);
 	printf("vae=%s name=%s precision=%s resume=%s model=%s\n", s.vae ? s.vae : "-", s.name ? s.name : "-",
 	       s.precision ? s.precision : "-", s.resume ? s.resume : "-", s.model ? s.model : "-");
 	if (s.checkpointing)
@@ -98,7 +104,8 @@ static void run_child(const struct tool *t, const char *line)
 {
 	char *copy = xstrdup(line), *argv[64];
 	int argc = split(copy, argv);
-	int out = open("out", O_CREAT | O_TRUNC | O_WRONLY, 0600), err = open("err", O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	int out = open("out", O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	int err = open("err", O_CREAT | O_TRUNC | O_WRONLY, 0600);
 
 	dup2(out, 1);
 	dup2(err, 2);
@@ -147,7 +154,8 @@ static void expect(const char *line, const char *env, int code, const char *word
 
 	for (char *w = strtok_r(copy, "|", &save); w; w = strtok_r(NULL, "|", &save))
 		if (o.code != code || !strstr(where, w))
-			fail_msg("'%s': exit %d, wanted %d and '%s' in\n%s%s", line, o.code, code, w, o.out.data, o.err.data);
+			fail_msg("'%s': exit %d, wanted %d and '%s' in\n%s%s", line, o.code, code, w, o.out.data,
+				 o.err.data);
 	if (code && o.out.len)
 		fail_msg("'%s': a mistake must leave standard output empty, and it has\n%s", line, o.out.data);
 	free(copy);
@@ -155,7 +163,8 @@ static void expect(const char *line, const char *env, int code, const char *word
 }
 
 static const struct command_case { const char *line; int code; const char *words; } command_cases[] = {
-	{ "x", 0, "rank=16 unet=0 steps=1600 bucket=1 rate=2e-06 size=1024x1024|vae=- name=last precision=- resume=-|origin=default set=0" },
+	{ "x", 0, "rank=16 unet=0 steps=1600 bucket=1 rate=2e-06 size=1024x1024|vae=- name=last precision=- "
+		  "resume=-|origin=default set=0" },
 	{ "x --rank 8 a b", 0, "rank=8|operand=a\noperand=b|origin=command line set=1" },
 	{ "x a --rank=8 - b", 0, "rank=8|operand=a\noperand=-\noperand=b" },
 	{ "x -r8", 0, "rank=8" },
@@ -177,7 +186,8 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x -ug c", 0, "unet=1|checkpointing=1\noperand=c" },
 	{ "x --gradient-checkpointing=auto --no-gradient-checkpointing", 0, "model=-\norigin" },
 	{ "x --gradient-checkpointing=off", 0, "model=-\norigin" },
-	{ "x --gradient-checkpointing=perhaps", 2, "--gradient-checkpointing: 'perhaps' does not fit; give true, false or auto" },
+	{ "x --gradient-checkpointing=perhaps", 2, "--gradient-checkpointing: 'perhaps' does not fit; "
+						   "give true, false or auto" },
 	{ "x --learning-rate 1e-4", 0, "rate=0.0001" },
 	{ "x --resolution 512", 0, "size=512x512" },
 	{ "x --resolution 512.0", 0, "size=512x512" },
@@ -196,16 +206,19 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --resume -u", 0, "resume=auto|unet=1" },
 	{ "x --network_args conv_dim=4 conv_alpha=1 a.tar", 0, "arg=conv_dim=4\narg=conv_alpha=1|operand=a.tar" },
 	{ "x --lora a --lora b=c d=e", 0, "lora=a\nlora=b=c\noperand=d=e" },
-	{ "x --steps 3 --rnak=8 --instance_data_dir x -r 4", 2, "unknown options '--steps' (did you mean '--max-train-steps'?), "
-	  "'--rnak' (did you mean '--rank'?), '--instance_data_dir' of diffusers' scripts (the key is train_data_dir, of other programs" },
+	{ "x --steps 3 --rnak=8 --instance_data_dir x -r 4", 2,
+	  "unknown options '--steps' (did you mean '--max-train-steps'?), '--rnak' (did you mean '--rank'?), "
+	  "'--instance_data_dir' of diffusers' scripts (the key is train_data_dir, of other programs" },
 	{ "x --lr 1", 2, "unknown option '--lr'; did you mean '--learning-rate'? (try --help)" },
 	{ "x --optimizer Prodigy", 2, "unknown option '--optimizer'; the key is optimizer_type" },
-	{ "x --center_crop", 2, "unknown option '--center_crop' of diffusers' scripts; pictures are always cut in the middle" },
+	{ "x --center_crop", 2, "unknown option '--center_crop' of diffusers' scripts; "
+				"pictures are always cut in the middle" },
 	{ "x --train_text_encoder", 2, "diffusers" },
 	{ "x --clip_l a --t5xxl b", 2, "--clip_l: this is a configuration of sd-scripts for FLUX or SD3" },
 	{ "x --qwen3=a", 2, "for Anima" },
 	{ "x --apply_t5_attn_mask --blocks_to_swap 18", 0, "rank=16" },
-	{ "x --network-module no.such -r 9999", 2, "command line: network_module 'no.such' is not supported: not there" },
+	{ "x --network-module no.such -r 9999", 2,
+	  "command line: network_module 'no.such' is not supported: not there" },
 	{ "x --network-module No.Such --network-module networks.lora", 0, "rank=16" },
 	{ "x --rnak 8", 2, "unknown option '--rnak'; did you mean '--rank'? (try --help)" },
 	{ "x --qqqqqqqqqq", 2, "unknown option '--qqqqqqqqqq'; try --help" },
@@ -243,11 +256,13 @@ static void command_lines(void **state)
 static const struct file_case { const char *text; int code; const char *words; } file_cases[] = {
 	{ "network_dim = 8", 0, "rank=8|origin=a.toml:1 set=1" },
 	{ "[lora_arguments]\n\nnetwork_dim = 8\n[x]\nlearning_rate = 1", 0, "rank=8|rate=1|origin=a.toml:3" },
-	{ "network_dim = \"8\"\nlearning_rate = \"1e-4\"\nenable_bucket = \"False\"", 0, "rank=8|rate=0.0001|bucket=0" },
+	{ "network_dim = \"8\"\nlearning_rate = \"1e-4\"\nenable_bucket = \"False\"", 0,
+	  "rank=8|rate=0.0001|bucket=0" },
 	{ "gradient_checkpointing = true", 0, "checkpointing=1" },
 	{ "gradient_checkpointing = \"auto\"", 0, "checkpointing=2" },
 	{ "gradient_checkpointing = false", 0, "model=-\norigin" },
-	{ "gradient_checkpointing = 0.5", 2, "gradient_checkpointing: a fraction does not fit; give true, false or auto" },
+	{ "gradient_checkpointing = 0.5", 2,
+	  "gradient_checkpointing: a fraction does not fit; give true, false or auto" },
 	{ "resolution = 512", 0, "size=512x512" },
 	{ "resolution = \"1024,768\"", 0, "size=1024x768" },
 	{ "resolution = [1024, 768]", 0, "size=1024x768" },
@@ -258,16 +273,19 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "vae = []\nnetwork_dim = []\nresolution = []\nenable_bucket = []\nsave_precision = []\nlearning_rate = []", 0,
 	  "rank=16|bucket=1|vae=-|precision=-|origin=default set=0" },
 	{ "network_dim = 32.0\nresolution = [512.0, 640.0]", 0, "rank=32|size=512x640" },
-	{ "network_dim = \" 32.0 \"\nlearning_rate = \"1e-4 \"\nsave_precision = \"fp16 \"", 0, "rank=32|rate=0.0001|precision=fp16" },
+	{ "network_dim = \" 32.0 \"\nlearning_rate = \"1e-4 \"\nsave_precision = \"fp16 \"", 0,
+	  "rank=32|rate=0.0001|precision=fp16" },
 	{ "output_name = \" a \"\nvae = \" 1e-4 \"", 0, "vae=1e-4 name= a |" },
 	{ "network_dim = \"2.5\"", 2, "network_dim: '2.5' does not fit; give a whole number" },
 	{ "network_dim = inf", 2, "network_dim: 'inf' does not fit" },
-	{ "vae = \"\"\nnetwork_args = \"\"\nnetwork_dim = \"\"\nresume = false", 0, "vae=-|rank=16|resume=-|origin=default set=0" },
+	{ "vae = \"\"\nnetwork_args = \"\"\nnetwork_dim = \"\"\nresume = false", 0,
+	  "vae=-|rank=16|resume=-|origin=default set=0" },
 	{ "output_name = 12", 0, "name=12" },
 	{ "pretrained_model_name_or_path = 'p'", 0, "model=p" },
 	{ "model = 'p'", 0, "model=p" },
 	{ "train_batch_size = 2\nseed = 4", 0, "rank=16" },           /* ours, of another tool */
-	{ "color_aug = false\nnoise_offset = 0.0\nloss_type = 'l2'\nmax_timestep = 1000\nsample_prompts = ''", 0, "rank=16" },
+	{ "color_aug = false\nnoise_offset = 0.0\nloss_type = 'l2'\nmax_timestep = 1000\nsample_prompts = ''", 0,
+	  "rank=16" },
 	{ "logging_dir = ''", 0, "rank=16" },
 	{ "network_dmi = 8", 2, "a.toml:1: unknown key 'network_dmi'; did you mean 'network_dim'?" },
 	{ "\nqqqqqqqqqqqqqqqqqq = 8", 2, "a.toml:2: unknown key 'qqqqqqqqqqqqqqqqqq'; remove the line" },
@@ -294,19 +312,24 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "[[dataset]]\nx = 1\n", 2, "a.toml:1: this is a dataset config of an early sd-scripts" },
 	{ "[general_args.args]\nx = 1\n", 2, "Easy Training Scripts" },
 	{ "dit = 'x'\ndiscrete_flow_shift = 3\n", 2, "a.toml:1: this is a file of musubi-tuner" },
-	{ "[a]\ndiscrete_flow_shift = 3\n", 2, "a.toml:2: this is a configuration of sd-scripts for a flow model such as FLUX" },
+	{ "[a]\ndiscrete_flow_shift = 3\n", 2, "a.toml:2: this is a configuration of sd-scripts for a flow model such "
+					       "as FLUX" },
 	{ "clip_l = ''\nt5xxl = ''\nqwen3 = ''", 0, "rank=16" },
 	{ "t5xxl = 'x'", 2, "a.toml:1: this is a configuration of sd-scripts for FLUX or SD3" },
-	{ "[x]\nqwen3 = 'x'\ndiscrete_flow_shift = 3.0\nlora_rank = 32", 2, "a.toml:2: this is a configuration of sd-scripts for Anima" },
+	{ "[x]\nqwen3 = 'x'\ndiscrete_flow_shift = 3.0\nlora_rank = 32", 2,
+	  "a.toml:2: this is a configuration of sd-scripts for Anima" },
 	{ "model_train_type = 'flux-lora'", 2, "a.toml:1: this is a configuration of lora-scripts for FLUX" },
 	{ "model_train_type = 'sdxl-lora'", 0, "rank=16" },
 	{ "network_module = 'networks.lora_flux'", 2, "a.toml:1: this is a configuration of sd-scripts for FLUX" },
 	{ "epochs = 3\nnetwork_dim = 0\n[x]\nsteps = 4\nadam_beta1 = 1\nfoo_bar_baz_x = 1\nrank = 3\n", 2,
-	  "a.toml:1: unknown keys 'epochs' (did you mean 'max_train_epochs'?), 'steps' (line 4; did you mean 'max_train_steps'?), "
-	  "'adam_beta1' of diffusers' scripts (line 5; write optimizer_args = [\"betas=0.9,0.999\"]), 'foo_bar_baz_x' (line 6), "
-	  "'rank' (line 7; did you mean 'network_dim'?); remove the line" },
-	{ "network_module = 'no.such'\nnetwork_dim = 100000", 2, "a.toml:1: network_module 'no.such' is not supported: not there" },
-	{ "network_dim = 100000\nnetwork_module = 'no.such'", 2, "a.toml:2: network_module 'no.such' is not supported: not there" },
+	  "a.toml:1: unknown keys 'epochs' (did you mean 'max_train_epochs'?), 'steps' (line 4; "
+	  "did you mean 'max_train_steps'?), 'adam_beta1' of diffusers' scripts (line 5; "
+	  "write optimizer_args = [\"betas=0.9,0.999\"]), 'foo_bar_baz_x' (line 6), 'rank' (line 7; "
+	  "did you mean 'network_dim'?); remove the line" },
+	{ "network_module = 'no.such'\nnetwork_dim = 100000", 2,
+	  "a.toml:1: network_module 'no.such' is not supported: not there" },
+	{ "network_dim = 100000\nnetwork_module = 'no.such'", 2,
+	  "a.toml:2: network_module 'no.such' is not supported: not there" },
 	{ "micro_batch_size_per_gpu = 1\n", 2, "diffusion-pipe" },
 	{ "[model]\ntype = 'flux'\n", 2, "diffusion-pipe" },
 	{ "[prompt]\nwidth = 1\n[[prompt.subset]]\n", 2, "this is a prompt file" },
@@ -332,7 +355,8 @@ static void notes_are_said_once(void **state)
 
 	put_file("a.toml", "xformers = true\nepoch = 3\nlowram = false\nnetwork_dim = 8\nnetwork_dim2.x = 1\n");
 	put_file("a.toml", "xformers = true\nepoch = 3\nlowram = false\n[a]\nnetwork_dim = 8\n[b]\nnetwork_dim = 9\n");
-	put_file("a.toml", "xformers = true\nepoch = 3\nlowram = false\na.network_dim = 8\nb.network_dim = 9\nc.network_dim = 9\n");
+	put_file("a.toml", "xformers = true\nepoch = 3\nlowram = false\na.network_dim = 8\nb.network_dim = 9\n"
+			   "c.network_dim = 9\n");
 	o = run(&tool, "x --config a.toml --config a.toml", NULL);
 	assert_int_equal(o.code, 0);
 	for (size_t i = 0; i < sizeof(said) / sizeof(*said); i++) {
@@ -358,7 +382,8 @@ static void stronger_sources_win(void **state)
 	expect("x --config=b.toml --config_file a.toml", NULL, 0, "rank=8|vae=v|\narg=a=1\norigin=a.toml:1");
 	expect("x --config a.toml", "LORA_NETWORK_DIM=10", 0, "rank=10|rate=1|origin=LORA_NETWORK_DIM set=1");
 	expect("x -r 11 --config a.toml", "LORA_NETWORK_DIM=10", 0, "rank=11|origin=command line");
-	expect("x --network-args z=1 --network-args y=1 --config a.toml", "LORA_NETWORK_ARGS=q=1", 0, "\narg=z=1\narg=y=1\norigin");
+	expect("x --network-args z=1 --network-args y=1 --config a.toml", "LORA_NETWORK_ARGS=q=1", 0,
+	       "\narg=z=1\narg=y=1\norigin");
 	expect("x", "LORA_NETWORK_DIM=", 0, "rank=16");
 	expect("x", "LORA_NETWORK_DIM=x", 2, "LORA_NETWORK_DIM: 'x' does not fit; give a whole number from 1 to 4096");
 	expect("x", "LORA_LOGGING_DIR=x", 2, "LORA_LOGGING_DIR is not yet implemented");
@@ -366,7 +391,8 @@ static void stronger_sources_win(void **state)
 }
 
 static const struct { const char *env, *said; } variables[] = {
-	{ "LORA_NETWORK_DMI=8", "warning: the environment variable LORA_NETWORK_DMI is no setting of any program here; did you mean LORA_NETWORK_DIM?\n" },
+	{ "LORA_NETWORK_DMI=8", "warning: the environment variable LORA_NETWORK_DMI is no setting of any program here; "
+				"did you mean LORA_NETWORK_DIM?\n" },
 	{ "LORA_RANK=8", "LORA_RANK is no setting of any program here; did you mean LORA_NETWORK_DIM?\n" },
 	{ "LORA_QQQQQQQQQQQQQQ=8", "LORA_QQQQQQQQQQQQQQ is no setting of any program here, see lora-config(5)\n" },
 	{ "LORA_XFORMERS=1", "LORA_XFORMERS is ignored: attention" },
@@ -427,8 +453,9 @@ static void help_of_a_large_table_fits_too(void **state)
 	struct outcome o;
 
 	for (int i = 0; i < 60; i++)
-		many[i] = (struct option){ xprintf("option-number-%d-with-a-long-name", i), 0, OPTION_FLAG, &flags[i], NULL,
-					   "words that go on and on, further than any line of eighty columns could reach" };
+		many[i] = (struct option){ xprintf("option-number-%d-with-a-long-name", i), 0, OPTION_FLAG, &flags[i],
+					   NULL, "words that go on and on, further than any line of eighty columns "
+						 "could reach" };
 	o = run(&large, "z --help", NULL);
 	check_width(o.out.data);
 	assert_true(count_lines(o.out.data) <= 24);
@@ -476,7 +503,8 @@ static void printed_configuration_reads_back(void **state)
 {
 	struct outcome first, second;
 
-	put_file("a.toml", "vae = \"q\\\"u\\\\o\\u0001te\"\nnetwork_args = ['a=1', 'b=\"']\nresolution = '64,48'\nlearning_rate = 0.1\n");
+	put_file("a.toml", "vae = \"q\\\"u\\\\o\\u0001te\"\nnetwork_args = ['a=1', 'b=\"']\nresolution = '64,48'\n"
+			   "learning_rate = 0.1\n");
 	first = run(&tool, "x --config a.toml -u --no-bucket --print-config", "LORA_MAX_TRAIN_STEPS=7");
 	assert_int_equal(first.code, 0);
 	assert_non_null(strstr(first.out.data, "network_dim = 16  # default\n"));

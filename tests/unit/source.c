@@ -1,3 +1,4 @@
+/* Opening models of every form, and finding their tensors. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -42,7 +42,8 @@ struct train_settings {
 	struct text_list optimizer_args;
 	bool use_8bit_adam, use_lion;                           /* kohya's old spellings of optimizer */
 	double learning_rate;
-	const char *unet_lr, *text_encoder_lr;                  /* NULL: learning_rate; "0": not trained; "X,Y": of each encoder */
+	/* NULL: learning_rate; "0": not trained; "X,Y": of each encoder */
+	const char *unet_lr, *text_encoder_lr;
 	double plus_ratio, plus_unet_ratio, plus_text_ratio;    /* LoRA+; 0: off */
 	struct { double unet, te1, te2; } lr;                   /* what comes of these; 0: not trained */
 	double lr_cycles, lr_power, lr_min_ratio;
@@ -93,7 +94,8 @@ struct train_settings {
 	const char *log, *logging_dir, *log_with, *log_prefix, *html;
 	/* what only shows */
 	bool print_lr, dry_run, plan, check, json;
-	const char *pictures;                                   /* lora-prep's report, in place of latents; NULL: none */
+	/* lora-prep's report, in place of latents; NULL: none */
+	const char *pictures;
 	long replay_step;                                       /* 0: no */
 };
 
@@ -104,8 +106,12 @@ char *settings_text(const struct tool *tool, enum option_identity most);
 char *settings_text_of_defaults(const struct tool *tool);
 
 static inline bool trains_text(const struct train_settings *s) { return !s->unet_only; }
-/* The VAE to open in place of the model's; NULL: none.  Only painting needs one, but --check looks whether it is there. */
-static inline const char *vae_to_open(const struct train_settings *s) { return s->sample_prompts || s->check ? s->vae : NULL; }
+/* The VAE to open in place of the model's; NULL: none.
+ * Only painting needs one, but --check looks whether it is there. */
+static inline const char *vae_to_open(const struct train_settings *s)
+{
+	return s->sample_prompts || s->check ? s->vae : NULL;
+}
 
 /* network_args, optimizer_args ("k=v") into the fields above; checks what single rows cannot. */
 struct optimizer_settings;
