@@ -47,6 +47,8 @@ struct testcase {
 	struct { int n, h, w, c; } shape[MAX_INPUTS];
 	int out, kernel, stride, groups, heads, extra;
 	bool flag;
+	const char *kind;               /* of an adapter whose parts are all inputs but the first; NULL: a LoRA, where flag says so */
+	float number[BRANCH_NUMBERS];
 };
 
 /* ---- material ---- */
@@ -95,6 +97,20 @@ static struct branch *make_lora(struct rig *r, const struct tensor *down, const 
 	r->branch = (struct branch){ .kind = &kind_lora.branch, .inner = &kind_lora.branch,
 				     .part = { [LORA_DOWN] = *down, [LORA_UP] = *up }, .rank = down->n, .scale = 0.7f,
 				     .dropout = leaves_out ? &dropout : NULL };
+	return &r->branch;
+}
+
+/* Any kind's. */
+static struct branch *make_branch(struct rig *r, const struct testcase *c, struct tensor **in)
+{
+	const struct adapter_kind *const *kind = adapter_kinds;
+
+	while (strcmp((*kind)->name, c->kind))
+		kind++;
+	r->branch = (struct branch){ .kind = &(*kind)->branch, .inner = &(*kind)->branch, .scale = 0.7f };
+	memcpy(r->branch.number, c->number, sizeof(c->number));
+	for (int i = 1; i < MAX_INPUTS && in[i]; i++)
+		r->branch.part[i - 1] = *in[i];
 	return &r->branch;
 }
 
@@ -160,8 +176,8 @@ static struct tensor *linear(struct rig *r, const struct testcase *c, struct ten
 
 	if (!l.w.data || l.w.out != c->out)
 		l = (struct linear){ make_weight(r, c->out, c->shape[0].c, 1), on_device(r, c->out, 1), NULL };
-	l.branch = c->flag ? make_lora(r, in[1], in[2], c->extra) : NULL;
-	if (in[3])
+	l.branch = c->kind ? make_branch(r, c, in) : c->flag ? make_lora(r, in[1], in[2], c->extra) : NULL;
+	if (!c->kind && in[3])
 		make_dora(r, l.branch, in[3], &l.w);
 	return op_linear(r->tape, in[0], &l);
 }
@@ -175,8 +191,8 @@ static struct tensor *conv(struct rig *r, const struct testcase *c, struct tenso
 		k = (struct conv){ make_weight(r, c->out, c->shape[0].c, c->kernel), on_device(r, c->out, 1), NULL,
 				   c->stride };
 	last = c;
-	k.branch = c->flag ? make_lora(r, in[1], in[2], c->heads) : NULL;
-	if (in[3])
+	k.branch = c->kind ? make_branch(r, c, in) : c->flag ? make_lora(r, in[1], in[2], c->heads) : NULL;
+	if (!c->kind && in[3])
 		make_dora(r, k.branch, in[3], &k.w);
 	return c->extra ? op_conv_pad_end(r->tape, in[0], &k) : op_conv(r->tape, in[0], &k);
 }
@@ -317,6 +333,17 @@ static const struct testcase cases[] = {
 	  .kernel = 3, .stride = 2, .flag = true },
 	{ "conv 3x3 stride 2 with DoRA", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 }, { 1, 1, 1, 4 } },
 	  .out = 4, .kernel = 3, .stride = 2, .flag = true },
+	{ "linear with OFT", linear, { { 2, 3, 5, 7 }, { 12, 1, 1, 3 } }, .out = 12, .kind = "OFT", .number = { -1 } },
+	{ "linear with OFT at its limit", linear, { { 2, 3, 5, 7 }, { 12, 1, 1, 3 } }, .out = 12, .kind = "OFT",
+	  .number = { 0.8f } },
+	{ "linear with OFT, rescaled", linear, { { 2, 3, 5, 7 }, { 12, 1, 1, 3 }, { 12, 1, 1, 1 } }, .out = 12,
+	  .kind = "OFT", .number = { -1 } },
+	{ "conv 3x3 stride 2 with OFT", conv, { { 2, 6, 5, 4 }, { 6, 1, 1, 2 } }, .out = 6, .kernel = 3, .stride = 2,
+	  .kind = "OFT", .number = { 0.8f } },
+	{ "linear with OFT of PEFT", linear, { { 2, 3, 5, 8 }, { 2, 1, 1, 6 } }, .out = 9, .kind = "OFT of PEFT",
+	  .number = { -1, 5 } },
+	{ "linear with OFT of PEFT, exact", linear, { { 2, 3, 5, 8 }, { 2, 1, 1, 6 } }, .out = 9,
+	  .kind = "OFT of PEFT", .number = { -1, 0, 1 } },
 	{ "group norm", group_norm, { { 2, 3, 5, 12 } }, .groups = 4 },
 	{ "group norm with silu", group_norm, { { 2, 4, 3, 10 } }, .groups = 2, .flag = true },
 	{ "layer norm", layer_norm, { { 2, 7, 1, 19 } } },

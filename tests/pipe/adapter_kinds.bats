@@ -57,7 +57,7 @@ whole_life() {
 	"$BIN/lora-inspect" --verify --norms whole/t.safetensors > said
 	grep -qE "method *$method\$|: a $method adapter" said
 	lacks said untrained
-	[ "$(grep -cE '^  [0-9.e-]+ +[0-9]+ +lora_unet_' said)" = "$("$BIN/lora-inspect" --json whole/t.safetensors | jq .modules.total)" ]
+	[ "$(grep -cE '^  [0-9.e-]+ +[0-9]+ +(lora|oft)_unet_' said)" = "$("$BIN/lora-inspect" --json whole/t.safetensors | jq .modules.total)" ]
 	loss "$MODEL" "$@" --network-weights whole/t.safetensors > begun
 	near "$(cat begun)" "$(loss "$MODEL" --base-weights whole/t.safetensors)" 2e-5
 }
@@ -78,6 +78,65 @@ whole_life() {
 @test "LoRA with a middle factor, as LyCORIS' locon" {
 	whole_life LoRA 'alpha lora_down.weight lora_mid.weight lora_up.weight ' --network-module lycoris.kohya --network-args algo=locon \
 		--network-args use_tucker=True
+}
+
+@test "OFT" {
+	whole_life OFT 'alpha oft_blocks ' --network-module networks.oft --network-alpha 0.05 --network-args enable_all_linear=True \
+		--network-args enable_conv=True
+}
+@test "OFT, rescaled, as LyCORIS' diag-oft" {
+	whole_life OFT 'alpha oft_blocks rescale ' --network-module lycoris.kohya --network-args algo=diag-oft --network-args rescaled=True \
+		--network-args constraint=0.05
+}
+@test "LoRA-FA" { whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-module networks.lora_fa; }
+@test "T-LoRA's mask" {
+	whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-args tlora_min_rank=2 --network-args tlora_alpha=0.5
+}
+@test "rsLoRA" {
+	whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-args rs_lora=True
+	[ "$("$BIN/lora-inspect" --json whole/t.safetensors | jq -c '.ranks[0] | [.rank, .alpha]')" = '[4,2]' ]  # 1 times the root of 4
+}
+
+# factor FILE ENDING: a hash of all tensors whose name ends so
+factor() {
+	local n
+	n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+	tail -c +9 "$1" | head -c "$n" | jq -r --arg e "$2" 'to_entries[] | select(.key | endswith($e)) | .value.data_offsets | @tsv' |
+		while read -r from to; do tail -c "+$((9 + n + from))" "$1" | head -c "$((to - from))"; done | sha256sum
+}
+
+@test "LoRA-FA trains up and leaves down as it was drawn" {
+	train 1 first --network-module networks.lora_fa --learning-rate 1e-2 --lr-warmup-steps 0 > /dev/null
+	train 4 fa --network-module networks.lora_fa --learning-rate 1e-2 --lr-warmup-steps 0 > /dev/null
+	train 4 plain --learning-rate 1e-2 --lr-warmup-steps 0 > /dev/null
+	[ "$(factor first/t.safetensors lora_down.weight)" = "$(factor fa/t.safetensors lora_down.weight)" ]
+	[ "$(factor first/t.safetensors lora_up.weight)" != "$(factor fa/t.safetensors lora_up.weight)" ]
+	[ "$(factor plain/t.safetensors lora_down.weight)" != "$(factor fa/t.safetensors lora_down.weight)" ]
+	[ "$(said fa/t.safetensors ss_network_module)" = networks.lora_fa ]
+}
+
+@test "T-LoRA: with a least rank of all there is no mask, with fewer there is" {
+	train 3 plain > /dev/null
+	train 3 all --network-args tlora_min_rank=4 > /dev/null
+	train 3 some --network-args tlora=True > /dev/null
+	[ "$(factor plain/t.safetensors .weight)" = "$(factor all/t.safetensors .weight)" ]
+	[ "$(factor plain/t.safetensors .weight)" != "$(factor some/t.safetensors .weight)" ]
+}
+
+@test "OFT as sd-scripts has it: attention of the UNet alone, a limit of 1e-3, names of its own" {
+	train 1 a --network-module networks.oft > /dev/null
+	"$BIN/lora-inspect" --keys a/t.safetensors > keys
+	grep -q 'oft_unet_.*_attn1_to_q.oft_blocks' keys
+	lacks keys _ff_ in_layers lora_
+	[ "$("$BIN/lora-inspect" --json a/t.safetensors | jq '.ranks[0].alpha')" = 0.001 ]
+	status_of 2 train 1 no --network-module networks.oft --conv-dim 4
+	[[ "$output" == *"networks.oft has one network_dim for every layer"* ]]
+	status_of 2 train 1 no --network-module networks.oft --network-dim 7
+	[[ "$output" == *"which network_dim 7 does not divide"* ]]
+	status_of 2 train 1 no --network-module networks.oft --scale-weight-norms 1
+	[[ "$output" == *"scale_weight_norms: an OFT turns weights"* ]]
+	status_of 2 train 1 no --network-module networks.oft --network-args loraplus_lr_ratio=4
+	[[ "$output" == *"loraplus_lr_ratio: a OFT has no part"* ]]
 }
 
 # said FILE KEY: of the metadata
