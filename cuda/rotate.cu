@@ -246,7 +246,7 @@ extern "C" cudaError_t k_rotate(cudaStream_t st, float *y, float *r, float *room
 	} else {
 		status = cayley(st, r, b, limit, s);
 	}
-	if (status != cudaSuccess)
+	if (status != cudaSuccess || !y)
 		return status;
 	return turn_rows(st, y, x, r, rows, s, false, 0);
 }

@@ -224,7 +224,7 @@ static int module_shape(const struct creation *c, const struct layer *l, const c
 {
 	const struct adapter_spec *s = c->spec;
 	const struct weight *w = layer_weight(l);
-	const bool spatial = w->kh > 1 || w->kw > 1;
+	const bool plain = c->kind->plain_alpha && !s->lycoris, spatial = (w->kh > 1 || w->kw > 1) && !plain;
 	const struct file_module *m = s->start_shapes ? adapter_file_module(c->file, l) : NULL;
 
 	*shape = (struct shape){ 0 };
@@ -248,19 +248,25 @@ static bool same_form(const struct module_form *a, const struct module_form *b)
 	return true;
 }
 
+/* Of a kind of which new modules are not made, in the place of the one that it is named beside: as the file has it. */
+static bool goes_on(const struct creation *c, const struct file_module *m)
+{
+	return c->spec->start_shapes && !m->kind->form && m->kind->begins == c->kind;
+}
+
 /* The file's module is what this run would make. */
 static int check_form(const struct creation *c, const struct file_module *m, const struct module_form *own,
 		      struct error *e)
 {
 	const struct adapter_spec *s = c->spec;
 
-	if (m->kind != c->kind)
+	if (m->kind != c->kind && m->kind != c->kind->begins && !goes_on(c, m))
 		return fail(e, EXIT_USAGE,
 			    "%s: '%.200s' is a %s, and a %s would be trained; set network_module to the file's",
 			    s->start, m->name, m->kind->name, c->kind->name);
 	if (s->start_shapes)
 		return 0;
-	if (m->form.rank != own->rank || m->alpha != own->alpha)
+	if (m->form.rank != own->rank || (float)m->alpha != (float)own->alpha)
 		return fail(
 			e, EXIT_USAGE,
 			"%s: '%.200s' has rank %d and alpha %g, this run %d and %g; set network_dim and network_alpha "
@@ -323,8 +329,10 @@ static int new_values(const struct creation *c, const struct layer *l, const cha
 	*v = (struct module_values){ 0 };
 	if (m && (check_form(c, m, &form, e) < 0 || (!dry && file_values(c->file, m, v, e) < 0)))
 		return -1;
-	v->kind = c->kind;
+	v->kind = m && goes_on(c, m) ? m->kind : c->kind;
 	v->form = m && !same_form(&form, &m->form) ? m->form : form;
+	if (m)
+		memcpy(v->form.number, m->form.number, sizeof(v->form.number));
 	v->alpha = m ? m->alpha : form.alpha;
 	if (!m && !dry)
 		draw_values(c, stem, v);
@@ -418,6 +426,7 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 			       const struct backend *be, struct device *d, struct error *e)
 {
 	struct creation c = { .spec = spec, .kind = spec->kind ? spec->kind : adapter_kinds[0] };
+	struct branch_dropout dropout = spec->dropout;
 	struct adapter *a;
 	int status;
 
@@ -432,8 +441,10 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 	if (!status && spec->dora)
 		status = adapter_add_lengths(a, c.file, true, 1, true, e);
 	adapter_file_close(c.file);
+	if (c.kind->leaves_out)
+		c.kind->leaves_out(&spec->args, &dropout);
 	if (!status)
-		status = adapter_leave_out(a, &spec->dropout, e);
+		status = adapter_leave_out(a, &dropout, e);
 	if (!status)
 		return hang_all(a);
 	adapter_free(a);

@@ -38,11 +38,11 @@ static void shrink(const struct adapter *a, struct adapter_module *m, double by)
 	int n = 0;
 
 	for (int i = 0; i < LENGTHS_PART; i++)
-		n += m->form.part[i].n != 0;
+		n += m->form.part[i].n && !m->form.part[i].frozen;
 	for (int i = 0; i < LENGTHS_PART; i++) {
 		struct tensor *p = &m->branch.part[i];
 
-		if (m->form.part[i].n)
+		if (m->form.part[i].n && !m->form.part[i].frozen)
 			a->be->axpby(a->device, p->data, pow(by, 1.0 / n), p->data, 0, tensor_count(p));
 	}
 }

@@ -109,11 +109,18 @@ struct adapter_kind {
 	const struct kind_suffix *suffixes;
 	const struct kind_arg *args;
 	struct kind_args defaults;
+	/* A kind with whose tensors a run of this one may begin, though it is told apart from it; NULL: none. */
+	const struct adapter_kind *begins;
+	/* Above 0: kohya's own network of it has one rank for every layer and the UNet alone, and this alpha where
+	 * network_alpha says nothing. */
+	double plain_alpha;
 	bool no_alpha;                  /* its files have none */
 	bool value_dropout;             /* network_dropout means something to it */
 	bool lengths;                   /* lengths of its own can be trained (DoRA) */
 	bool constants;                 /* its branch wants some */
 	/* ---- shapes ---- */
+	/* What is left out in training by its args; NULL: nothing beside the dropouts. */
+	void (*leaves_out)(const struct kind_args *args, struct branch_dropout *d);
 	/* NULL: new ones are not made.  A part that a module cannot be without, without elements: the wish does not fit
 	 * the layer. */
 	void (*form)(struct module_form *f, const struct weight *w, const struct kind_wish *wish);

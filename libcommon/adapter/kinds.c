@@ -5,8 +5,8 @@
 #include "../base/memory.h"
 #include "kind.h"
 
-/* Each is kind_NAME in NAME.c. */
-#define KINDS(X) X(lora) X(loha) X(lokr) X(oft) X(oft_peft)
+/* Each is kind_NAME, in NAME.c or that of its like. */
+#define KINDS(X) X(lora) X(lora_fa) X(loha) X(lokr) X(oft) X(oft_peft)
 
 #define DECLARE(name) extern const struct adapter_kind kind_##name;
 #define ROW(name) &kind_##name,

@@ -6,7 +6,7 @@
 #include "lora.h"
 #include "tucker.h"
 
-enum { TUCKER };                /* slots of the settings */
+enum { TUCKER, RS_LORA, T_LORA, T_LEAST, T_EXPONENT };  /* slots of the settings */
 
 /* ---- shapes ---- */
 
@@ -26,7 +26,25 @@ static void set_form(struct module_form *f, const struct weight *w, int rank, bo
 static void form(struct module_form *f, const struct weight *w, const struct kind_wish *wish)
 {
 	set_form(f, w, wish->rank, wish->convolution, wish->args->value[TUCKER] && w->kh * w->kw > 1);
-	f->alpha = wish->alpha;
+	f->alpha = wish->alpha * (wish->args->value[RS_LORA] ? sqrt(wish->rank) : 1);
+}
+
+/* LoRA-FA (arXiv 2308.03303): only up is trained. */
+static void form_fa(struct module_form *f, const struct weight *w, const struct kind_wish *wish)
+{
+	form(f, w, wish);
+	f->part[LORA_DOWN].frozen = f->part[LORA_MID].frozen = true;
+}
+
+/* Each of the three words asks for the mask. */
+static void leaves_out(const struct kind_args *args, struct branch_dropout *d)
+{
+	const double least = args->value[T_LEAST], exponent = args->value[T_EXPONENT];
+
+	if (!args->value[T_LORA] && !least && !exponent)
+		return;
+	d->mask.least = least ? (int)least : 1;
+	d->mask.exponent = exponent ? exponent : 1;
 }
 
 static bool read_form(struct module_form *f, const struct weight *w, const struct safetensor *const part[BRANCH_PARTS])
@@ -300,7 +318,7 @@ static double norm_of_factors(const struct delta *d)
 	return fabs(d->scale) * sqrt(sum > 0 ? sum : 0);
 }
 
-static const char *const algos[] = { "lora", "locon", NULL };
+static const char *const algos[] = { "lora", "locon", NULL }, *const no_algos[] = { NULL };
 
 static const struct kind_suffix suffixes[] = {
 	{ "lora_down.weight", LORA_DOWN },
@@ -321,13 +339,29 @@ static const struct kind_arg args[] = {
 	{ "use_tucker", KIND_FLAG, TUCKER },
 	{ "use_cp", KIND_FLAG, TUCKER },
 	{ "use_conv_cp", KIND_FLAG, TUCKER },
+	{ "rs_lora", KIND_FLAG, RS_LORA },
+	{ "use_rslora", KIND_FLAG, RS_LORA },           /* as PEFT calls it */
+	{ "tlora", KIND_FLAG, T_LORA },
+	{ "tlora_min_rank", KIND_WHOLE, T_LEAST, 1, KIND_MOST_RANK },
+	{ "tlora_alpha", KIND_NUMBER, T_EXPONENT, 1e-3, 1e3 },
 	{ 0 }
 };
 
+#define LORA_ROW \
+	.suffixes = suffixes, .args = args, .value_dropout = true, .leaves_out = leaves_out, .read = read_form, \
+	.missing = missing, .guess = guess, .branch = { .forward = forward, .backward = backward, .whole = whole }, \
+	.norm = norm, .delta_begin = delta_core, .add_delta_row = add_delta_row, .delta_norm = norm_of_factors
+
 const struct adapter_kind kind_lora = {
-	.name = "LoRA", .module = "networks.lora", .algos = algos, .suffixes = suffixes, .args = args,
-	.value_dropout = true, .lengths = true,
-	.form = form, .read = read_form, .missing = missing, .guess = guess,
-	.branch = { .forward = forward, .backward = backward, .whole = whole },
-	.norm = norm, .delta_begin = delta_core, .add_delta_row = add_delta_row, .delta_norm = norm_of_factors,
+	.name = "LoRA", .module = "networks.lora", .algos = algos, .lengths = true, .form = form, LORA_ROW,
+};
+
+/* Its files are a LoRA's, and read as that. */
+const struct adapter_kind kind_lora_fa = {
+	.name = "LoRA-FA",
+	.module = "networks.lora_fa",
+	.algos = no_algos,
+	.begins = &kind_lora,
+	.form = form_fa,
+	LORA_ROW,
 };

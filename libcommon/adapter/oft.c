@@ -1,6 +1,6 @@
 /*
- * oft.c - OFT: W turned by small rotations (base/rotation.h), each block of outputs by its own, W' = R^T W, or of inputs,
- * W' = W R^T.
+ * oft.c - OFT: W turned by small rotations (base/rotation.h), each block of outputs by its own, W' = R^T W, or each
+ * block of inputs, W' = W R^T.
  *
  * kohya's networks.oft and LyCORIS' diag-oft write the same tensors and turn outputs, the first in as many blocks as
  * network_dim says, the second in blocks of at most so many outputs.  PEFT turns inputs, and writes upper triangles.
@@ -64,7 +64,8 @@ static void set_form(struct module_form *f, const struct weight *w, int blocks, 
 	f->part[RESCALE].start = START_ONE;
 }
 
-/* kohya's alpha is the limit for each output, LyCORIS' constraint takes its place.  LyCORIS' 0 is no limit, kohya's is one. */
+/* kohya's alpha is the limit for each output, LyCORIS' constraint takes its place.  LyCORIS' 0 is no limit, kohya's is
+ * one. */
 static void set_limit(struct module_form *f, const struct weight *w, double alpha, bool kohya)
 {
 	f->alpha = alpha;
@@ -77,7 +78,8 @@ static void form(struct module_form *f, const struct weight *w, const struct kin
 	const double *args = wish->args->value;
 
 	if (wish->lycoris) {
-		set_form(f, w, split_width(w->out, wish->rank).large, args[ARG_RESCALED], wish->convolution || w->kh > 1);
+		set_form(f, w, split_width(w->out, wish->rank).large, args[ARG_RESCALED],
+			 wish->convolution || w->kh > 1);
 		set_limit(f, w, args[ARG_CONSTRAINT], false);
 	} else {
 		set_form(f, w, w->out % wish->rank ? 1 : wish->rank, false, false);
@@ -139,27 +141,29 @@ static const char *dialect(const struct module_form *f)
 	return f->number[KOHYA] ? "OFT" : NULL;
 }
 
-/* sd-scripts: attention alone, unless it is told of more. */
+/* sd-scripts: attention alone, unless it is told of more: of the whole transformers, of resnets with what halves and
+ * doubles. */
 static bool takes(const char *layer, bool convolution_set, const struct kind_wish *wish)
 {
 	if (wish->lycoris)
 		return true;
 	if (convolution_set)
-		return wish->args->value[ARG_CONV];
+		return wish->args->value[ARG_CONV] && (strstr(layer, "resnets.") || strstr(layer, "samplers."));
 	return wish->args->value[ARG_LINEAR] || strstr(layer, ".attn1.") || strstr(layer, ".attn2.");
 }
 
 /* ---- forward and backward: of outputs ---- */
 
-/* W x, turned: v [rows,out] = W x, u = v R, and R itself; in scratch. */
-struct turned { struct rotations s; float *v, *u, *r, *room; };
+/* u = from R, and R itself; in scratch. */
+struct turned { struct rotations s; float *u, *r, *room; };
 
+/* from NULL: R alone */
 static struct turned turn_now(struct tape *t, const float *from, int rows, const struct branch *b, bool triangle)
 {
 	struct turned k = { .s = rotations_of_branch(b, triangle) };
 	const size_t n = (size_t)rows * k.s.blocks * k.s.size, square = (size_t)k.s.blocks * k.s.size * k.s.size;
 
-	k.u = tape_scratch(t, n);
+	k.u = from ? tape_scratch(t, n) : NULL;
 	k.r = tape_scratch(t, square);
 	k.room = tape_scratch(t, rotation_room(&k.s));
 	tape_backend(t)->rotate(tape_device(t), k.u, k.r, k.room, from, b->part[NUMBERS].data, rows, &k.s);
@@ -170,7 +174,8 @@ static void turned_give(struct tape *t, struct turned *k)
 {
 	tape_scratch_give(t, k->room);
 	tape_scratch_give(t, k->r);
-	tape_scratch_give(t, k->u);
+	if (k->u)
+		tape_scratch_give(t, k->u);
 }
 
 /* y += s (rescale (v R) - v), v = W x */
@@ -195,7 +200,7 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	tape_scratch_give(t, v);
 }
 
-/* inverts z = rescale u:  drescale += sum over rows of dz u;  dz becomes du.  u is overwritten. */
+/* backward of z = rescale u:  drescale += sum over rows of dz u;  dz becomes du.  u is overwritten. */
 static void rescale_back(struct tape *t, float *dz, float *u, int rows, int out, const struct branch *b,
 			 const struct part_grads *g)
 {
@@ -209,19 +214,25 @@ static void rescale_back(struct tape *t, float *dz, float *u, int rows, int out,
 		be->multiply(tape_device(t), dz, dz, b->part[RESCALE].data, rows, out, true);
 }
 
-/* inverts y += s (rescale (v R) - v), v = W x.  v and R are computed again: cheaper than kept. */
+/* Somebody trains it: only then may backward read x, which is gone else. */
+static bool trains(const struct part_grads *g)
+{
+	return g->at[NUMBERS] || g->at[RESCALE];
+}
+
+/* backward of y += s (rescale (v R) - v), v = W x.  v and R are computed again: cheaper than kept. */
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
 		     const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
-	const int rows = tensor_rows(y);
+	const int rows = tensor_rows(y), add[2] = { 1, g->add[NUMBERS] };
 	const size_t n = tensor_count(y);
-	float *v = tape_scratch(t, n), *dz = tape_scratch(t, n), *dv = tape_scratch(t, n);
-	const int add[2] = { 1, g->add[NUMBERS] };
+	float *v = trains(g) ? tape_scratch(t, n) : NULL, *dz = tape_scratch(t, n), *dv = tape_scratch(t, n);
 	struct turned k;
 
-	adapted_product(t, v, x, a, NULL);
+	if (v)
+		adapted_product(t, v, x, a, NULL);
 	k = turn_now(t, v, rows, b, false);
 	be->axpby(d, dz, b->scale, y->grad, 0, n);
 	branch_leave_out_channels(t, b, dz, rows, y->c);
@@ -233,7 +244,8 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 	turned_give(t, &k);
 	tape_scratch_give(t, dv);
 	tape_scratch_give(t, dz);
-	tape_scratch_give(t, v);
+	if (v)
+		tape_scratch_give(t, v);
 }
 
 /* ---- on the host, in double ---- */
@@ -317,11 +329,15 @@ static int settle_peft(struct module_form *f, const struct weight *w, const stru
 	series = json_object_get(s->config, "use_cayley_neumann");
 	terms = json_object_get(s->config, "num_cayley_neumann_terms");
 	if (type && (!json_is_string(type) || strcmp(json_string_value(type), "OFT")))
-		return fail(e, EXIT_INPUT, "%s: peft_type is not OFT, and '%.200s' is one's; if it belongs to another adapter, "
-			    "put this one into a folder of its own", s->config_path, s->name);
+		return fail(e, EXIT_INPUT,
+			    "%s: peft_type is not OFT, and '%.200s' is one's; if it belongs to another adapter, "
+			    "put this one into a folder of its own",
+			    s->config_path, s->name);
 	if ((series && !json_is_boolean(series)) || (terms && !json_is_integer(terms)))
-		return fail(e, EXIT_INPUT, "%s: use_cayley_neumann is no truth value, or num_cayley_neumann_terms no whole "
-			    "number; save the adapter anew", s->config_path);
+		return fail(e, EXIT_INPUT,
+			    "%s: use_cayley_neumann is no truth value, or num_cayley_neumann_terms no whole "
+			    "number; save the adapter anew",
+			    s->config_path);
 	f->number[TERMS] = !series || json_is_true(series) ? (terms ? json_integer_value(terms) : 5) : 0;
 	if (own && !s->config)
 		f->number[TERMS] = atoi(own);
@@ -330,8 +346,10 @@ static int settle_peft(struct module_form *f, const struct weight *w, const stru
 		return fail(e, EXIT_INPUT, "%s: the number of terms is not from 1 to 100; save the adapter anew",
 			    s->config ? s->config_path : s->file->path);
 	if (w->kh * w->kw > 1)
-		return fail(e, EXIT_INPUT, "%s: '%.200s' turns the inputs of a kernel larger than 1x1, which PEFT's own program "
-			    "does in two ways; leave out such layers", s->file->path, s->name);
+		return fail(e, EXIT_INPUT,
+			    "%s: '%.200s' turns the inputs of a kernel larger than 1x1, which PEFT's own program "
+			    "does in two ways; leave out such layers",
+			    s->file->path, s->name);
 	return 0;
 }
 
@@ -368,14 +386,14 @@ static void forward_peft(struct tape *t, struct tensor *y, const struct tensor *
 	turned_give(t, &k);
 }
 
-/* inverts y += s W (x R - x) */
+/* backward of y += s W (x R - x) */
 static void backward_peft(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx,
 			  const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	const int rows = tensor_rows(x), add[2] = { 1, g->add[NUMBERS] };
-	struct turned k = turn_now(t, x->data, rows, b, true);
+	struct turned k = turn_now(t, trains(g) ? x->data : NULL, rows, b, true);
 	float *dv = tape_scratch(t, tensor_count(y)), *dm = tape_scratch(t, tensor_count(x));
 
 	be->axpby(d, dv, b->scale, y->grad, 0, tensor_count(y));
@@ -427,16 +445,49 @@ static const struct kind_arg args[] = {
 };
 static const struct kind_arg no_args[] = { { 0 } };
 
+/* sd-scripts' default where network_alpha says nothing */
+#define KOHYA_ALPHA 1e-3
+
 const struct adapter_kind kind_oft = {
-	.name = "OFT", .module = "networks.oft", .algos = algos, .suffixes = suffixes, .args = args,
-	.form = form, .read = read_form, .missing = missing, .other = other, .shape = shape, .guess = guess, .settle = settle, .dialect = dialect,
-	.takes = takes, .scale = scale, .branch = { .forward = forward, .backward = backward },
-	.delta_begin = delta_outputs, .add_delta_row = add_output_row, .needs_base = true,
+	.name = "OFT",
+	.module = "networks.oft",
+	.plain_alpha = KOHYA_ALPHA,
+	.algos = algos,
+	.suffixes = suffixes,
+	.args = args,
+	.form = form,
+	.read = read_form,
+	.missing = missing,
+	.other = other,
+	.shape = shape,
+	.guess = guess,
+	.settle = settle,
+	.dialect = dialect,
+	.takes = takes,
+	.scale = scale,
+	.branch = { .forward = forward, .backward = backward },
+	.delta_begin = delta_outputs,
+	.add_delta_row = add_output_row,
+	.needs_base = true,
 };
 
 const struct adapter_kind kind_oft_peft = {
-	.name = "OFT of PEFT", .algos = no_algos, .suffixes = suffixes_peft, .args = no_args,
-	.read = read_peft, .missing = missing, .guess = guess_peft, .settle = settle_peft, .tell = tell_peft, .shape = shape_peft,
-	.dialect = dialect_peft, .no_alpha = true, .scale = scale, .branch = { .forward = forward_peft, .backward = backward_peft },
-	.delta_begin = delta_inputs, .add_delta_row = add_input_row, .needs_base = true,
+	.name = "OFT of PEFT",
+	.algos = no_algos,
+	.begins = &kind_oft,
+	.suffixes = suffixes_peft,
+	.args = no_args,
+	.read = read_peft,
+	.missing = missing,
+	.guess = guess_peft,
+	.settle = settle_peft,
+	.tell = tell_peft,
+	.shape = shape_peft,
+	.dialect = dialect_peft,
+	.no_alpha = true,
+	.scale = scale,
+	.branch = { .forward = forward_peft, .backward = backward_peft },
+	.delta_begin = delta_inputs,
+	.add_delta_row = add_input_row,
+	.needs_base = true,
 };

@@ -37,7 +37,7 @@ void rotation_matrix(const struct rotations *s, double *r, const double *a, doub
 void rotation_matrix_back(const struct rotations *s, double *da, double *dr, const double *a, const double *r,
 			  double *room);
 
-/* c [n,n] = alpha op(a) op(b) + (add ? c : 0); ta: a is read transposed */
-void square_product(double *c, const double *a, bool ta, const double *b, bool tb, int n, double alpha, bool add);
+/* c [n,n] = alpha a b + (add ? c : 0); c is neither a nor b */
+void square_product(double *c, const double *a, const double *b, int n, double alpha, bool add);
 
 #endif

@@ -176,7 +176,8 @@ void cpu_rotate(struct device *d, float *y, float *r, float *room, const float *
 	};
 
 	run_tasks(d, s->blocks, (double)rotation_elements(s) * s->size, matrix_task, &t);
-	turn_rows(d, &t);
+	if (y)
+		turn_rows(d, &t);
 }
 
 void cpu_rotate_back(struct device *d, float *dx, float *db, float *room, const float *dy, const float *x,

@@ -44,6 +44,19 @@ static int load_bases(struct run_networks *n, struct error *e)
 	return 0;
 }
 
+static int check_loraplus(const struct train_settings *s, const struct adapter *a, struct error *e)
+{
+	bool any = !s->plus_ratio && !s->plus_unet_ratio && !s->plus_text_ratio;
+
+	for (size_t i = 0; i < a->count && !any; i++)
+		for (int k = 0; k < BRANCH_PARTS; k++)
+			any |= a->module[i].form.part[k].hastened;
+	if (any)
+		return 0;
+	return fail(e, EXIT_USAGE, "loraplus_lr_ratio: %s has no part that it applies to; leave it out",
+		    s->kind->name);
+}
+
 int networks_make_adapter(struct run_networks *n, struct course *c, struct error *e)
 {
 	const struct optimizer_settings o = c->optimizer.settings;
@@ -70,7 +83,7 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 		.dropout = { .value = s->network_dropout,
 			     .rank = s->rank_dropout,
 			     .module = s->module_dropout,
-			     .seed = c->seed },
+			     .seed = c->seed, .mask = { .timesteps = c->objective.schedule.steps } },
 	};
 
 	if (adapter_settings_blocks(s, model_files_config(n->files)->family, &plan, &blocks, e) < 0 || load_bases(n, e) < 0)
@@ -79,6 +92,8 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 	n->adapter = adapter_create(&n->layers, &spec, n->be, n->device, e);
 	if (!n->adapter || optimizer_init(&c->optimizer, n->adapter, &o, rate, &(struct rates){ s, spec.blocks },
 					  e) < 0)
+		return -1;
+	if (check_loraplus(s, n->adapter, e) < 0)
 		return -1;
 	return ema_init(&c->ema, &c->optimizer, s->ema_decay, e);
 }

@@ -331,7 +331,7 @@ tutorial() {
 }
 
 @test "a kind of adapter that is not there is refused by name, before any number is judged" {
-	for kind in dylora lora_fa; do
+	for kind in dylora control_net_lllite; do
 		printf 'network_dim = 100000\nlearning_rate = "x"\nnetwork_module = "networks.%s"\n' $kind > run.toml
 		said 2 "$BIN/lora-train" --config run.toml --check
 		[[ "$output" == *"run.toml:3: network_module 'networks.$kind' is not supported: "* ]]
@@ -340,7 +340,7 @@ tutorial() {
 		said 0 "$BIN/lora-prep" --config run.toml --print-config
 	done
 	said 2 "$BIN/lora-train" -m demo/tiny-sdxl --network_module networks.lora_flux --check
-	[[ "$output" == *"'networks.lora_flux' is not supported; networks.lora, networks.loha, networks.lokr, networks.oft and lycoris.kohya are, for SDXL"* ]]
+	[[ "$output" == *"'networks.lora_flux' is not supported; networks.lora, networks.lora_fa, networks.loha, networks.lokr, networks.oft and lycoris.kohya are, for SDXL"* ]]
 }
 
 # datasets: two of them, beside training keys

@@ -44,20 +44,23 @@ static void rotations(struct rig *r, struct rotations form, int rows, const int 
 	struct both b = take_drawn(r, numbers, 0.2f), x = take_drawn(r, rows * c, 1), dy = take_drawn(r, rows * c, 1);
 	struct both turn = take_output(r, c * form.size, false), room = take_output(r, rotation_room(&form), false);
 	struct both y = take_output(r, rows * c, false), dx = take_output(r, rows * c, add[0]),
-		    db = take_output(r, numbers, add[1]);
+		    db = take_output(r, numbers, add[1]), alone = take_output(r, c * form.size, false);
 	char name[100];
 
 	ON_BOTH(r) {
 		BE->rotate(D, y.at[s], turn.at[s], room.at[s], x.at[s], b.at[s], rows, &form);
+		BE->rotate(D, NULL, alone.at[s], room.at[s], NULL, b.at[s], rows, &form);
 		BE->rotate_back(D, dx.at[s], db.at[s], room.at[s], dy.at[s], x.at[s], b.at[s], turn.at[s], rows, &form,
 				add);
 	}
 	snprintf(name, sizeof(name), "%d rows turned by %d x %d, %d terms", rows, form.blocks, form.size, form.terms);
 	compare(r, &y, TURNS, name);
 	compare(r, &turn, TURNS, "  the rotations");
+	compare(r, &alone, TURNS, "  the rotations alone");
 	compare(r, &dx, TURNS, "  their way back to the rows");
 	compare(r, &db, TURNS, "  and to the numbers");
 	give(r, b); give(r, x); give(r, dy); give(r, turn); give(r, room); give(r, y); give(r, dx); give(r, db);
+	give(r, alone);
 }
 
 int main(void)

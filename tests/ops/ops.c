@@ -47,7 +47,7 @@ struct testcase {
 	struct { int n, h, w, c; } shape[MAX_INPUTS];
 	int out, kernel, stride, groups, heads, extra;
 	bool flag;
-	const char *kind;               /* of an adapter whose parts are all inputs but the first; NULL: a LoRA, where flag says so */
+	const char *kind;               /* of an adapter whose parts are all inputs but one; NULL: a LoRA, if flag */
 	float number[BRANCH_NUMBERS];
 };
 

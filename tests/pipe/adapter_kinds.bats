@@ -58,6 +58,7 @@ whole_life() {
 	grep -qE "method *$method\$|: a $method adapter" said
 	lacks said untrained
 	[ "$(grep -cE '^  [0-9.e-]+ +[0-9]+ +(lora|oft)_unet_' said)" = "$("$BIN/lora-inspect" --json whole/t.safetensors | jq .modules.total)" ]
+	[ -z "$MASKED" ] || return 0            # a run that begins with it leaves out some of its ranks
 	loss "$MODEL" "$@" --network-weights whole/t.safetensors > begun
 	near "$(cat begun)" "$(loss "$MODEL" --base-weights whole/t.safetensors)" 2e-5
 }
@@ -81,16 +82,15 @@ whole_life() {
 }
 
 @test "OFT" {
-	whole_life OFT 'alpha oft_blocks ' --network-module networks.oft --network-alpha 0.05 --network-args enable_all_linear=True \
-		--network-args enable_conv=True
+	whole_life OFT 'alpha oft_blocks ' --network-module networks.oft --network-alpha 0.05 --network-args enable_conv=True
 }
 @test "OFT, rescaled, as LyCORIS' diag-oft" {
-	whole_life OFT 'alpha oft_blocks rescale ' --network-module lycoris.kohya --network-args algo=diag-oft --network-args rescaled=True \
-		--network-args constraint=0.05
+	whole_life OFT 'alpha oft_blocks rescale ' --network-dim 2 --network-module lycoris.kohya --network-args algo=diag-oft \
+		--network-args rescaled=True --network-args constraint=0.05
 }
 @test "LoRA-FA" { whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-module networks.lora_fa; }
 @test "T-LoRA's mask" {
-	whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-args tlora_min_rank=2 --network-args tlora_alpha=0.5
+	MASKED=1 whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-args tlora_min_rank=2 --network-args tlora_alpha=0.5
 }
 @test "rsLoRA" {
 	whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-args rs_lora=True
@@ -124,19 +124,19 @@ factor() {
 }
 
 @test "OFT as sd-scripts has it: attention of the UNet alone, a limit of 1e-3, names of its own" {
-	train 1 a --network-module networks.oft > /dev/null
+	train 2 a --network-module networks.oft > /dev/null
 	"$BIN/lora-inspect" --keys a/t.safetensors > keys
 	grep -q 'oft_unet_.*_attn1_to_q.oft_blocks' keys
 	lacks keys _ff_ in_layers lora_
 	[ "$("$BIN/lora-inspect" --json a/t.safetensors | jq '.ranks[0].alpha')" = 0.001 ]
-	status_of 2 train 1 no --network-module networks.oft --conv-dim 4
+	status_of 2 train 2 no --network-module networks.oft --conv-dim 4
 	[[ "$output" == *"networks.oft has one network_dim for every layer"* ]]
-	status_of 2 train 1 no --network-module networks.oft --network-dim 7
+	status_of 2 train 2 no --network-module networks.oft --network-dim 7
 	[[ "$output" == *"which network_dim 7 does not divide"* ]]
-	status_of 2 train 1 no --network-module networks.oft --scale-weight-norms 1
+	status_of 2 train 2 no --network-module networks.oft --scale-weight-norms 1
 	[[ "$output" == *"scale_weight_norms: an OFT turns weights"* ]]
-	status_of 2 train 1 no --network-module networks.oft --network-args loraplus_lr_ratio=4
-	[[ "$output" == *"loraplus_lr_ratio: a OFT has no part"* ]]
+	status_of 2 train 2 no --network-module networks.oft --network-args loraplus_lr_ratio=4
+	[[ "$output" == *"loraplus_lr_ratio: OFT has no part"* ]]
 }
 
 # said FILE KEY: of the metadata

@@ -155,6 +155,13 @@ static void run_forward(struct device *d, struct output *out, const void *arg)
 	cpu_backend.rotate(d, out[0].data, out[1].data, x->room, x->x, x->b, x->rows, x->s);
 }
 
+static void run_alone(struct device *d, struct output *out, const void *arg)
+{
+	const struct args *x = arg;
+
+	cpu_backend.rotate(d, NULL, out[0].data, x->room, NULL, x->b, x->rows, x->s);
+}
+
 static void run_back(struct device *d, struct output *out, const void *arg)
 {
 	const struct args *x = arg;
@@ -213,6 +220,7 @@ static void one(const struct rotations *s, int rows, int add_x, int add_b)
 	out[0] = (struct output){ count, NULL, y, TOLERANCE };
 	out[1] = (struct output){ nr, NULL, want_r, TOLERANCE };
 	every_way(out, 2, run_forward, &a);
+	every_way(out + 1, 1, run_alone, &a);
 	for (size_t i = 0; i < nr; i++)
 		r[i] = want_r[i];
 	expect_back(&a, exact, dx, db, had_x, had_b);
@@ -243,11 +251,13 @@ static void what_they_are(void **state)
 		const struct rotations *s = &cases[i];
 		const int n = s->size;
 		float *b = numbers_of(s, 96);
-		double *a = doubles(6 * n * n), *r = a + n * n;
+		double *a = doubles(6 * n * n), *r = a + n * n, *turned = a + 3 * n * n;
 
 		rotation_skew(s, a, b, rotation_limit(s, b).factor, 0);
 		rotation_matrix(s, r, a, r + n * n);
-		square_product(a, r, true, r, false, n, 1, false);
+		for (int k = 0; k < n * n; k++)
+			turned[k] = r[k % n * n + k / n];
+		square_product(a, turned, r, n, 1, false);
 		for (int k = 0; k < n * n && !s->terms; k++)
 			assert_true(fabs(a[k] - (k % (n + 1) == 0)) < 1e-13);
 		guarded_free(b);

@@ -164,7 +164,6 @@ static int take_arg(struct train_settings *s, const struct arg *args, const char
 #define NEAREST "; networks.lora with conv_dim is the nearest"
 const struct option_refusal network_modules[] = {
 	{ "networks.dylora", "DyLoRA is not there" NEAREST },
-	{ "networks.lora_fa", "LoRA-FA is not there" NEAREST },
 	{ "networks.control_net_lllite", "ControlNet-LLLite is not there" },
 	{ 0 }
 };
@@ -235,11 +234,36 @@ static void take_lycoris_defaults(struct train_settings *s)
 		s->conv_alpha = s->alpha;
 }
 
+/* kohya's networks that know one rank and the UNet alone. */
+static int take_plain_defaults(struct train_settings *s, struct error *e)
+{
+	if (!s->kind->plain_alpha || s->lycoris)
+		return 0;
+	if (s->conv_rank || block_texts_given(&s->blocks))
+		return fail(e, EXIT_USAGE, "%s has one network_dim for every layer; leave out conv_dim and block_dims "
+			    "(enable_conv=True in network_args adds the convolutions)", s->network_module);
+	if (s->text_only)
+		return fail(e, EXIT_USAGE, "%s has no text encoders; leave out network_train_text_encoder_only",
+			    s->network_module);
+	if (!s->unet_only)
+		note("%s has no text encoders: the UNet alone is trained, as in sd-scripts", s->network_module);
+	s->unet_only = true;
+	if (!option_is_set("network-alpha"))
+		s->alpha = s->kind->plain_alpha;
+	else if (s->alpha >= 1)
+		note("network_alpha: the limit of %g for each output of a layer is never reached; %g is usual",
+		     s->alpha, s->kind->plain_alpha);
+	return 0;
+}
+
 static int check_kind(const struct train_settings *s, struct error *e)
 {
 	if (s->dora && !s->kind->lengths)
 		return fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA, not of a %s; leave it out",
 			    s->kind->name);
+	if (s->scale_weight_norms && !s->kind->norm && !s->kind->branch.whole)
+		return fail(e, EXIT_USAGE, "scale_weight_norms: an %s turns weights and adds nothing that has a norm; "
+			    "leave it out", s->kind->name);
 	if (s->network_dropout && !s->kind->value_dropout)
 		return fail(
 			e, EXIT_USAGE,
@@ -372,6 +396,8 @@ int adapter_settings_finish(struct train_settings *s, struct error *e)
 		if (take_arg(s, args, s->network_args.item[i], e) < 0)
 			return -1;
 	take_lycoris_defaults(s);
+	if (take_plain_defaults(s, e) < 0)
+		return -1;
 	if (check_kind(s, e) < 0)
 		return -1;
 	if (s->dim_from_weights && !s->network_weights)
