@@ -31,7 +31,8 @@ struct prepare_options {
 	bool kohya_crop;
 	struct caption_rules captions;
 	bool flip;
-	const char *interpolation;      /* one of resample_choices(); NULL: area when shrinking, Lanczos when enlarging */
+	/* one of resample_choices(); NULL: area when shrinking, Lanczos when enlarging */
+	const char *interpolation;
 	bool alpha_mask;                /* transparency becomes a payload of its own */
 	const char *mask_dir;           /* the folder of mask pictures; NULL: none */
 	uint8_t background[3];

@@ -15,7 +15,8 @@
 enum resample_filter { RESAMPLE_LANCZOS, RESAMPLE_AREA, RESAMPLE_BICUBIC, RESAMPLE_BILINEAR, RESAMPLE_NEAREST };
 
 struct names resample_names(void);                                      /* for messages */
-const char *resample_choices(void);                                     /* kohya's names and their synonyms, for an option */
+/* kohya's names and their synonyms, for an option */
+const char *resample_choices(void);
 bool resample_find(const char *name, enum resample_filter *filter);     /* false: no such name */
 const char *resample_name(enum resample_filter filter);
 
