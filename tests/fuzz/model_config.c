@@ -57,8 +57,9 @@ static void check(const struct model_config *c)
 	}
 	for (int i = 0; i < v->levels; i++)
 		HOLDS(v->channels[i] > 0 && v->groups > 0 && v->channels[i] % v->groups == 0);
-	HOLDS(u->in_channels > 0 && u->out_channels > 0 && u->resnets > 0 && u->context > 0 && u->time_ids_dim > 0 &&
-	      u->pooled > 0);
+	HOLDS(u->in_channels > 0 && u->out_channels > 0 && u->resnets > 0 && u->context > 0 && u->mid_depth > 0);
+	HOLDS(u->channels[u->levels - 1] % u->heads[u->levels - 1] == 0);
+	HOLDS(u->time_ids_dim >= 0 && u->pooled >= 0 && (u->time_ids_dim > 0) == (u->pooled > 0));
 	HOLDS(v->in_channels > 0 && v->latent_channels > 0 && v->resnets > 0 && v->factor == 1 << (v->levels - 1));
 	HOLDS(c->schedule.train_steps > 0 && c->schedule.beta_start > 0 && c->schedule.beta_end < 1);
 	for (int i = 0; i < c->family->texts; i++)
