@@ -209,8 +209,8 @@ static int shape_in_block(const struct adapter_spec *s, const struct layer *l, c
 	const int block = unet_block(stem);
 
 	if (block < 0)
-		return fail(e, EXIT_USAGE, "%s is in none of %s's %d blocks; this model takes no block_dims and no block "
-					   "learning rates", stem, family->title, family->blocks.total);
+		return fail(e, EXIT_USAGE, "%s is in none of %s's %d blocks; this model takes no block_dims and no "
+					   "block learning rates", stem, family->title, family->blocks.total);
 	*shape = spatial ? (struct shape){ s->blocks->conv_rank[block], s->blocks->conv_alpha[block] } :
 			   (struct shape){ s->blocks->rank[block], s->blocks->alpha[block] };
 	if (s->blocks->lr[block] == 0)

@@ -38,8 +38,8 @@ static int list(const char *what, const char *text, double high, double *out, co
 	int n = numbers(what, text, 0, high, out, f->blocks.total, e);
 
 	if (n >= 0 && n != f->blocks.total)
-		return fail(e, EXIT_USAGE, "%s: %d numbers, %s's UNet has %d blocks (%s)", what, n, f->title, f->blocks.total,
-			    f->blocks.are);
+		return fail(e, EXIT_USAGE, "%s: %d numbers, %s's UNet has %d blocks (%s)", what, n, f->title,
+			    f->blocks.total, f->blocks.are);
 	return n < 0 ? -1 : 0;
 }
 
@@ -143,8 +143,8 @@ static int read_for_any(struct block_plan *p, const struct block_texts *t, struc
 	return result;
 }
 
-int block_plan_read(struct block_plan *p, const struct block_texts *t, const struct family *family, int rank, double alpha,
-		    int conv_rank, double conv_alpha, struct error *e)
+int block_plan_read(struct block_plan *p, const struct block_texts *t, const struct family *family, int rank,
+		    double alpha, int conv_rank, double conv_alpha, struct error *e)
 {
 	for (int i = 0; i < BLOCKS_MOST; i++) {
 		p->rank[i] = rank;

@@ -3,8 +3,8 @@
  *
  * How many there are is the family's struct block_map.  SDXL: 0 is time and size embeddings and 22 the output, both
  * without adapter; 1 to 9 are input_blocks, 10 to 12 middle_block, 13 to 21 output_blocks.  Stable Diffusion 1.5: 0 is
- * conv_in, without adapter; 1 to 11 the way down, 12 the middle, 13 to 24 the way up.  Owns how their lists are written.
- * Must not know tensors.
+ * conv_in, without adapter; 1 to 11 the way down, 12 the middle, 13 to 24 the way up.
+ * Owns how their lists are written.  Must not know tensors.
  */
 #ifndef ADAPTER_BLOCKS_H
 #define ADAPTER_BLOCKS_H
@@ -30,11 +30,12 @@ struct block_texts {
 };
 
 bool block_texts_given(const struct block_texts *t);
-/* rank ... conv_alpha are the values where a list is not given.  family NULL: not known yet; one that there is must fit. */
-int block_plan_read(struct block_plan *p, const struct block_texts *t, const struct family *family, int rank, double alpha,
-		    int conv_rank, double conv_alpha, struct error *e) MUST_CHECK;
-/* Of a module by kohya's name ("lora_unet_input_blocks_4_1_proj_in", "lora_unet_mid_block_resnets_0_conv1"), counted as in
- * its family; -1: of a text encoder, or beyond the blocks of the released model. */
+/* rank ... conv_alpha are the values where a list is not given.
+ * family NULL: not known yet; the lists must fit one that there is. */
+int block_plan_read(struct block_plan *p, const struct block_texts *t, const struct family *family, int rank,
+		    double alpha, int conv_rank, double conv_alpha, struct error *e) MUST_CHECK;
+/* Of a module by kohya's name ("lora_unet_input_blocks_4_1_proj_in", "lora_unet_mid_block_resnets_0_conv1"),
+ * counted as in its family; -1: of a text encoder, or beyond the blocks of the released model. */
 int unet_block(const char *stem);
 
 #endif

@@ -86,7 +86,8 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 			     .seed = c->seed, .mask = { .timesteps = c->objective.schedule.steps } },
 	};
 
-	if (adapter_settings_blocks(s, model_files_config(n->files)->family, &plan, &blocks, e) < 0 || load_bases(n, e) < 0)
+	if (adapter_settings_blocks(s, model_files_config(n->files)->family, &plan, &blocks, e) < 0 ||
+	    load_bases(n, e) < 0)
 		return -1;
 	spec.blocks = blocks ? &plan : NULL;
 	n->adapter = adapter_create(&n->layers, &spec, n->be, n->device, e);

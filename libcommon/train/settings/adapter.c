@@ -376,8 +376,8 @@ static int check_bases(const struct train_settings *s, struct error *e)
 	return 0;
 }
 
-int adapter_settings_blocks(const struct train_settings *s, const struct family *family, struct block_plan *p, bool *given,
-			    struct error *e)
+int adapter_settings_blocks(const struct train_settings *s, const struct family *family, struct block_plan *p,
+			    bool *given, struct error *e)
 {
 	*given = block_texts_given(&s->blocks);
 	return *given ? block_plan_read(p, &s->blocks, family, s->rank, s->alpha, s->conv_rank, s->conv_alpha, e) : 0;

@@ -12,8 +12,8 @@ extern const struct option_refusal network_modules[];
 
 int adapter_settings_finish(struct train_settings *s, struct error *e) MUST_CHECK;
 /* The blocks' plan; *given says whether there is one.  family NULL: not known yet */
-int adapter_settings_blocks(const struct train_settings *s, const struct family *family, struct block_plan *p, bool *given,
-			    struct error *e) MUST_CHECK;
+int adapter_settings_blocks(const struct train_settings *s, const struct family *family, struct block_plan *p,
+			    bool *given, struct error *e) MUST_CHECK;
 /* Weight of base_weights[i] */
 double adapter_base_weight(const struct train_settings *s, size_t i);
 /* The learning rate to show: the UNet's, or where it is not trained the text encoders'. */
