@@ -19,24 +19,29 @@ static int check_skip(const struct latent_sample *s, int skip, struct error *e)
 		snprintf(was, sizeof(was), "%d", s->clip_skip);
 	if (skip)
 		snprintf(is, sizeof(is), "%d", skip);
-	return fail(e, EXIT_USAGE, "sample %s: its text was encoded with clip_skip %s, and this run has %s; give it to lora-encode too (one "
-		    "--config for both)", s->key, was, is);
+	return fail(e, EXIT_USAGE, "sample %s: its text was encoded with clip_skip %s, and this run has %s; "
+				   "give it to lora-encode too (one --config for both)", s->key, was, is);
 }
 
-static int check_sample(const struct model_config *c, const struct train_settings *settings, const struct latent_sample *s, struct error *e)
+static int check_sample(const struct model_config *c, const struct train_settings *settings,
+			const struct latent_sample *s, struct error *e)
 {
-	const int f = c->vae.factor, context = s->text.of[CONDITION_CONTEXT].width, pooled = s->text.of[CONDITION_POOLED].width;
+	const int f = c->vae.factor, context = s->text.of[CONDITION_CONTEXT].width,
+		  pooled = s->text.of[CONDITION_POOLED].width;
 
 	if (s->c != c->vae.latent_channels || s->w * f != s->bucket[0] || s->h * f != s->bucket[1])
-		return fail(e, EXIT_INPUT, "sample %s: a latent of %dx%dx%d for %dx%d pixels is not this model's; encode with the same model",
+		return fail(e, EXIT_INPUT, "sample %s: a latent of %dx%dx%d for %dx%d pixels is not this model's; "
+					   "encode with the same model",
 			    s->key, s->w, s->h, s->c, s->bucket[0], s->bucket[1]);
 	if (model_size_check(c, s->bucket[0], s->bucket[1], e) < 0)
 		return fail_at(e, s->key);
 	if (s->variants && s->family && s->family->encoded_as != c->family->encoded_as)
-		return fail(e, EXIT_INPUT, "sample %s: its text was encoded for %s, the model is %s; encode with the same model", s->key,
+		return fail(e, EXIT_INPUT, "sample %s: its text was encoded for %s, the model is %s; "
+					   "encode with the same model", s->key,
 			    s->family->title, c->family->title);
 	if (s->variants && (context != c->unet.context || pooled != c->unet.pooled))
-		return fail(e, EXIT_INPUT, "sample %s: text outputs are %d and %d wide, the UNet wants %d and %d; encode with the same model",
+		return fail(e, EXIT_INPUT, "sample %s: text outputs are %d and %d wide, the UNet wants %d and %d; "
+					   "encode with the same model",
 			    s->key, context, pooled, c->unet.context, c->unet.pooled);
 	return s->variants && !trains_text(settings) ? check_skip(s, text_skip_trained(c, settings->clip_skip), e) : 0;
 }
@@ -92,7 +97,8 @@ static int settle(struct run_data *d, struct model_files *files, uint64_t seed, 
 		if (check_sample(model_files_config(files), d->s, &d->set.sample[i], e) < 0)
 			return -1;
 	if (d->s->masked_loss && !d->set.masked && !d->stand_in)
-		warning("masked_loss: no picture has a mask, so every part counts; give lora-prep alpha_mask or conditioning_data_dir");
+		warning("masked_loss: no picture has a mask, so every part counts; "
+			"give lora-prep alpha_mask or conditioning_data_dir");
 	d->order = data_order(d, d->s, false, seed);
 	return 0;
 }
@@ -102,11 +108,14 @@ static int read_latents(struct run_data *d, const char *const *latents, size_t c
 	static const char *const stdin_only[] = { "-" };
 
 	if (!count && isatty(STDIN_FILENO))
-		return fail(e, EXIT_USAGE, "no latents; name a tar or pipe one in (lora-prep DIR | lora-encode -m MODEL | lora-train ...)");
-	return (d->headers_only ? latent_set_skim : latent_set_read)(count ? latents : stdin_only, count ? count : 1, &d->set, e);
+		return fail(e, EXIT_USAGE, "no latents; name a tar or pipe one in "
+					   "(lora-prep DIR | lora-encode -m MODEL | lora-train ...)");
+	return (d->headers_only ? latent_set_skim : latent_set_read)(count ? latents : stdin_only, count ? count : 1,
+								     &d->set, e);
 }
 
-int data_open(struct run_data *d, struct model_files *files, uint64_t seed, const char *const *latents, size_t count, struct error *e)
+int data_open(struct run_data *d, struct model_files *files, uint64_t seed, const char *const *latents, size_t count,
+	      struct error *e)
 {
 	const bool plans = d->s->plan || d->s->check;
 	int result;
