@@ -115,6 +115,7 @@ struct adapter_kind {
 	 * network_alpha says nothing. */
 	double plain_alpha;
 	bool no_alpha;                  /* its files have none */
+	bool any_rank;                  /* one above a layer's sides means whole matrices */
 	bool value_dropout;             /* network_dropout means something to it */
 	bool lengths;                   /* lengths of its own can be trained (DoRA) */
 	bool constants;                 /* its branch wants some */

@@ -389,6 +389,7 @@ const struct adapter_kind kind_lokr = {
 	.algos = algos,
 	.suffixes = suffixes,
 	.args = args,
+	.any_rank = true,
 	.defaults = { { [FACTOR] = -1 } },
 	.form = form,
 	.read = read_form,

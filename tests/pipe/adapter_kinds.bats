@@ -76,6 +76,14 @@ whole_life() {
 @test "LoKr of whole matrices" {
 	whole_life LoKr 'alpha lokr_w1 lokr_w2 ' --network-module lycoris.kohya --network-args algo=lokr --network-args full_matrix=True
 }
+@test "a LoKr of any rank, as LyCORIS' users ask for whole matrices" {
+	train 3 a --network-module networks.lokr --network-dim 100000 > /dev/null
+	[ "$(endings a/t.safetensors)" = 'alpha lokr_w1 lokr_w2 ' ]
+	status_of 2 train 3 b --network-dim 100000
+	[[ "$output" == *"--network_dim: '100000' does not fit; give a whole number from 1 to 4096"* ]]
+	status_of 2 train 3 b --network-module networks.loha --conv-dim 5000
+	[[ "$output" == *"--conv_dim: '5000' does not fit; give a whole number from 0 to 4096"* ]]
+}
 @test "LoRA with a middle factor, as LyCORIS' locon" {
 	whole_life LoRA 'alpha lora_down.weight lora_mid.weight lora_up.weight ' --network-module lycoris.kohya --network-args algo=locon \
 		--network-args use_tucker=True

@@ -256,8 +256,22 @@ static int take_plain_defaults(struct train_settings *s, struct error *e)
 	return 0;
 }
 
+/* Of most kinds a larger one is a slip; LyCORIS' users write 100000 where a LoKr's matrices shall be whole. */
+static int check_rank(const char *key, long rank, int least, const struct adapter_kind *kind, struct error *e)
+{
+	enum { USUAL = 4096 };
+
+	if (rank <= USUAL || kind->any_rank)
+		return 0;
+	return fail(e, EXIT_USAGE, "%s: '%ld' does not fit; give a whole number from %d to %d", key, rank, least,
+		    USUAL);
+}
+
 static int check_kind(const struct train_settings *s, struct error *e)
 {
+	if (check_rank("network_dim", s->rank, 1, s->kind, e) < 0 ||
+	    check_rank("conv_dim", s->conv_rank, 0, s->kind, e) < 0)
+		return -1;
 	if (s->dora && !s->kind->lengths)
 		return fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA, not of a %s; leave it out",
 			    s->kind->name);

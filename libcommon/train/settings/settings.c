@@ -35,11 +35,11 @@ static const struct option rows[] = {
 	  .key = "" },
 
 	{ .kind = OPTION_SECTION, .help = "Adapter" },
-	{ "network-dim", 'r', OPTION_INT, &S->rank, "N", "rank", .fallback = "4", .min = 1, .max = 4096 },
+	{ "network-dim", 'r', OPTION_INT, &S->rank, "N", "rank", .fallback = "4", .min = 1, .max = 1000000 },
 	{ "network-alpha", 0, OPTION_NUMBER, &S->alpha, "X", "scale is alpha / rank; 0: alpha = rank",
 	  .fallback = "1", .min = 0, .max = 1e6 },
 	{ "conv-dim", 0, OPTION_INT, &S->conv_rank, "N", "rank for 3x3 convolutions; 0: none", .fallback = "0",
-	  .max = 4096 },
+	  .max = 1000000 },
 	{ "conv-alpha", 0, OPTION_NUMBER, &S->conv_alpha, "X", "its alpha", .fallback = "1", .min = 0, .max = 1e6,
 	  .needs = "conv_dim|conv_block_dims|dim_from_weights|conv_alpha = \"0\"" },
 	{ "network-train-unet-only", 0, OPTION_FLAG, &S->unet_only, NULL, "leave the text encoders alone" },
