@@ -12,7 +12,7 @@
 int adapter_put_parameter(struct adapter *a, struct tensor *t, const float *host, bool trainable);
 /* The same for floats alone.  NULL: no memory. */
 float *adapter_floats(struct adapter *a, const float *host, size_t n);
-/* Makes the constants for the ranks and outputs of the modules. */
+/* Makes the constants for the outputs of the modules, and the ranks of those whose lengths can be trained. */
 int adapter_put_constants(struct adapter *a, struct error *e) MUST_CHECK;
 /* What dropout.mask needs on the device. */
 int adapter_put_mask(struct adapter *a, struct error *e) MUST_CHECK;

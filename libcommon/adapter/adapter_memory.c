@@ -33,7 +33,9 @@ int adapter_put_constants(struct adapter *a, struct error *e)
 	float *host;
 
 	for (size_t i = 0; i < a->count; i++) {
-		const int rank = a->module[i].form.rank, out = layer_weight(a->module[i].layer)->out;
+		const struct adapter_module *m = &a->module[i];
+		const int rank = m->kind->lengths ? m->form.rank : 1, out = layer_weight(m->layer)->out;
+
 		units = rank > units ? rank : units;
 		widest = out > widest ? out : widest;
 	}
