@@ -100,7 +100,7 @@ static struct weight filters(const struct tensor *down)
 	};
 }
 
-/* z [rows,rank] = x down^T, or conv(x, down) with down [rank,kh,kw,in], less what is left out */
+/* z [rows,rank] = x down^T, or conv(x, down) with down [rank,kh,kw,in], with dropout */
 static void down_product(struct tape *t, float *z, const struct tensor *y, const struct tensor *x,
 			 const struct branch *b, const struct adapted *a)
 {
@@ -116,7 +116,7 @@ static void down_product(struct tape *t, float *z, const struct tensor *y, const
 	branch_leave_out(t, b, z, y->n, tensor_rows(y) / y->n);
 }
 
-/* inverts z = x down^T:  ddown += dz^T x */
+/* backward of z = x down^T:  ddown += dz^T x */
 static void down_grad(struct tape *t, float *ddown, int add, const float *dz, const struct tensor *x,
 		      const struct tensor *down, const struct adapted *a)
 {
@@ -147,7 +147,7 @@ static void down_grads(struct tape *t, const float *dz, const struct tensor *x, 
 	tape_scratch_give(t, ddown);
 }
 
-/* inverts z = x down^T:  ddown += dz^T x;  dx += dz down */
+/* backward of z = x down^T:  ddown += dz^T x;  dx += dz down */
 static void down_back(struct tape *t, const float *dz, const struct tensor *x, float *dx, const struct branch *b,
 		      const struct part_grads *g, const struct adapted *a)
 {
@@ -186,7 +186,7 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	lora_add(t, y, x, b, a, b->scale, NULL);
 }
 
-/* z is computed again: cheaper than kept. */
+/* z is computed again, which is cheaper than keeping it. */
 void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx,
 		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
 		   const struct lora_see *see)
@@ -209,7 +209,7 @@ void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, cons
 	tape_scratch_give(t, z);
 }
 
-/* inverts y += s z up^T:  dup += s dy^T z;  dz = s dy up */
+/* backward of y += s z up^T:  dup += s dy^T z;  dz = s dy up */
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
 		     const struct part_grads *g, const struct adapted *a, const void *pass)
 {

@@ -214,13 +214,14 @@ static void rescale_back(struct tape *t, float *dz, float *u, int rows, int out,
 		be->multiply(tape_device(t), dz, dz, b->part[RESCALE].data, rows, out, true);
 }
 
-/* Somebody trains it: only then may backward read x, which is gone else. */
+/* Is a part trained?  Only then may backward read x, which is freed otherwise. */
 static bool trains(const struct part_grads *g)
 {
 	return g->at[NUMBERS] || g->at[RESCALE];
 }
 
-/* backward of y += s (rescale (v R) - v), v = W x.  v and R are computed again: cheaper than kept. */
+/* backward of y += s (rescale (v R) - v), v = W x.  v and R are computed again, which is
+ * cheaper than keeping them. */
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
 		     const struct part_grads *g, const struct adapted *a, const void *pass)
 {

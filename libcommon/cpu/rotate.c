@@ -166,7 +166,7 @@ static void numbers_back(struct device *d, float *db, const struct turn *t, int 
 	}
 }
 
-/* ---- both ways ---- */
+/* ---- forward and backward ---- */
 
 void cpu_rotate(struct device *d, float *y, float *r, float *room, const float *x, const float *b, int rows,
 		const struct rotations *s)

@@ -1,4 +1,4 @@
-/* What is left out of a branch in training. */
+/* Dropout and masks of ranks in branches. */
 #include <math.h>
 #include "internal.h"
 

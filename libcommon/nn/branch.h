@@ -1,20 +1,20 @@
 /*
  * branch.h - branches of a frozen layer: y = W x + bias, and each branch, a module of an adapter, adds to y.
  *
- * Owns the list of branches on a layer, their order in forward and backward, and dropout in them.  Must
- * not know what kinds there are: each brings its functions, and adapter/kind.h has one row a kind.
+ * Owns the list of branches on a layer, their order in forward and backward, and dropout in them.  Must not know
+ * what kinds there are: each brings its functions, and adapter/kind.h has one row a kind.
  */
 #ifndef NN_BRANCH_H
 #define NN_BRANCH_H
 
 #include "tape.h"
 
-/* A frozen layer with its branches.  Linear (shape NULL) and convolution differ in their products alone. */
 struct branch;
 #define BRANCH_PARTS 8
 #define BRANCH_NUMBERS 4
-/* Where the parts' gradients go; add says whether to add or overwrite.  at NULL: nobody wants that one. */
+/* Where the parts' gradients go; add says whether to add or overwrite.  at NULL: not wanted. */
 struct part_grads { float *at[BRANCH_PARTS]; int add[BRANCH_PARTS]; };
+/* A frozen layer with its branches.  Linear (shape NULL) and convolution differ in their products alone. */
 struct adapted { const struct weight *w; const float *bias; struct branch *branch; const struct conv_shape *shape; };
 
 /* W' is the weight that a branch makes of W; dW is W' - W.  NULL functions: there is nothing to do. */
@@ -26,7 +26,7 @@ struct branch_kind {
 	/* y += dW x, with dropout */
 	void (*forward)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
 			const struct adapted *a, const void *pass);
-	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx NULL: nobody wants it. */
+	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx NULL: not wanted. */
 	void (*backward)(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx,
 			 const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass);
 	/* Of kinds that go through the whole of dW, whose forward and backward are whole_forward() and
@@ -41,7 +41,7 @@ struct branch_kind {
  * large as any rank and any layer's output. */
 struct branch_constants { const float *unit, *ones; int units; };
 
-/* One module on its layer.  Several may stand in a row. */
+/* One module on its layer; next: another on the same layer. */
 struct branch {
 	const struct branch_kind *kind; /* what runs */
 	/* what makes dW where the kind is lengths around another (adapter/lengths.h); else kind itself */

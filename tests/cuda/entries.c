@@ -54,9 +54,9 @@ static void norms(struct rig *r)
 		snprintf(name, sizeof(name), "group norm %d x %d x %d, %d groups", n->n, n->hw, n->c, n->groups);
 		compare(r, &y, SUMS, name);     /* the mean, rounded to float, of values 30 deviations from 0 */
 		compare(r, &stats, CLOSE, "  its statistics");
-		compare(r, &dx, SUMS, "  its way back");
+		compare(r, &dx, SUMS, "  backward");
 		compare(r, &z, SUMS, "layer norm of the same");
-		compare(r, &dz, SUMS, "  its way back");
+		compare(r, &dz, SUMS, "  backward");
 		give(r, x); give(r, dy); give(r, gain); give(r, bias); give(r, y); give(r, dx); give(r, z); give(r, dz);
 		give(r, stats); give(r, row_stats);
 		free(host);
@@ -110,8 +110,8 @@ static void activations(struct rig *r)
 			BE->activation_back(D, more.at[s], dy.at[s], x.at[s], n, kind, 1);
 		}
 		compare(r, &y, CLOSE, names[kind]);
-		compare(r, &dx, CLOSE, "  its way back");
-		compare(r, &more, CLOSE, "  its way back, added");
+		compare(r, &dx, CLOSE, "  backward");
+		compare(r, &more, CLOSE, "  backward, added");
 		give(r, y); give(r, dx); give(r, more);
 	}
 	give(r, x); give(r, dy);
@@ -129,8 +129,8 @@ static void geglus(struct rig *r, int rows, int c)
 		BE->geglu_back(D, more.at[s], dy.at[s], x.at[s], rows, c, 1);
 	}
 	compare(r, &y, CLOSE, "geglu");
-	compare(r, &dx, CLOSE, "  its way back");
-	compare(r, &more, CLOSE, "  its way back, added");
+	compare(r, &dx, CLOSE, "  backward");
+	compare(r, &more, CLOSE, "  backward, added");
 	give(r, x); give(r, dy); give(r, y); give(r, dx); give(r, more);
 }
 
@@ -200,8 +200,8 @@ static void samples(struct rig *r, int n, int h, int w, int c)
 	compare(r, &dv, SUMS, "sum_per_sample");
 	compare(r, &dv_more, SUMS, "sum_per_sample, added");
 	compare(r, &up, 0, "upsample");
-	compare(r, &down, CLOSE, "  its way back");
-	compare(r, &more, CLOSE, "  its way back, added");
+	compare(r, &down, CLOSE, "  backward");
+	compare(r, &more, CLOSE, "  backward, added");
 	give(r, x); give(r, v); give(r, large); give(r, y); give(r, dv); give(r, dv_more); give(r, up); give(r, down);
 	give(r, more);
 }
@@ -274,7 +274,7 @@ static void look_ups(struct rig *r)
 		BE->gather_rows_back(D, dx.at[s], dy.at[s], ids, TAKEN, C);
 	}
 	compare(r, &y, 0, "gather_rows");
-	compare(r, &dx, 0, "  its way back, with an index twice");
+	compare(r, &dx, 0, "  backward, with an index twice");
 	give(r, x); give(r, y); give(r, dy); give(r, dx);
 }
 
@@ -305,7 +305,7 @@ static void losses(struct rig *r)
 				BE->loss_back(D, dx.at[s], dloss.at[s], x.at[s], target.at[s], &t, masked);
 			}
 			compare(r, &loss, CLOSE, names[kind]);
-			compare(r, &dx, CLOSE, masked ? "  its way back, masked and added" : "  its way back");
+			compare(r, &dx, CLOSE, masked ? "  backward, masked and added" : "  backward");
 			give(r, loss); give(r, dx);
 		}
 	give(r, x); give(r, target); give(r, weight); give(r, dloss); give(r, raw); give(r, mask); give(r, root);

@@ -30,8 +30,8 @@ static void kronecker(struct rig *r, struct kronecker_shape k, const int add[2])
 		BE->kronecker_back(D, NULL, alone.at[s], 0.75f, dy.at[s], a.at[s], b.at[s], &k, add);
 	}
 	compare(r, &y, CLOSE, "Kronecker product");
-	compare(r, &da, CLOSE, "  its way back to the left");
-	compare(r, &db, CLOSE, "  its way back to the right");
+	compare(r, &da, CLOSE, "  backward to the left");
+	compare(r, &db, CLOSE, "  backward to the right");
 	compare(r, &alone, CLOSE, "  to the right alone");
 	give(r, a); give(r, b); give(r, dy); give(r, y); give(r, da); give(r, db); give(r, alone);
 }
@@ -57,7 +57,7 @@ static void rotations(struct rig *r, struct rotations form, int rows, const int 
 	compare(r, &y, TURNS, name);
 	compare(r, &turn, TURNS, "  the rotations");
 	compare(r, &alone, TURNS, "  the rotations alone");
-	compare(r, &dx, TURNS, "  their way back to the rows");
+	compare(r, &dx, TURNS, "  backward to the rows");
 	compare(r, &db, TURNS, "  and to the numbers");
 	give(r, b); give(r, x); give(r, dy); give(r, turn); give(r, room); give(r, y); give(r, dx); give(r, db);
 	give(r, alone);

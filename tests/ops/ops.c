@@ -240,8 +240,8 @@ static struct tensor *used_twice(struct rig *r, const struct testcase *c, struct
 	return op_add(r->tape, op_activation(r->tape, in[0], ACT_SILU), in[0]);
 }
 
-/* Used twice, so that the second way back adds.
- * The activation comes first: it reads its input on the way back, so that it is still there. */
+/* Used twice, so that the second backward adds.
+ * The activation comes first: its backward reads its input, so that the input is still there. */
 static struct tensor *multiply(struct rig *r, const struct testcase *c, struct tensor **in)
 {
 	static float *z;
@@ -397,8 +397,8 @@ static void upload(struct rig *r, struct input *in, int count, int moved, const 
 	}
 }
 
-/* What the tape made itself and the case reads last is given back as early as can be: an operation that reads on the
- * way back what it did not ask for finds nothing there.  A parameter (of an adapter, in these cases) is handed over as
+/* What the tape made itself and the case reads last is freed as early as can be: an operation whose backward reads
+ * what it did not ask for finds nothing there.  A parameter (of an adapter, in these cases) is handed over as
  * it is. */
 static struct tensor *on_tape(struct rig *r, const struct testcase *c, int which, struct tensor *leaf)
 {
@@ -428,7 +428,8 @@ static double run(struct rig *r, const struct testcase *c, struct input *in, int
 	}
 	y = c->build(r, c, leaf);
 	zero = xcalloc(tensor_count(y), sizeof(*zero));
-	loss = op_loss(r->tape, y, tensor_from(r->tape, y->n, y->h, y->w, y->c, zero), &(struct loss_terms){ .weight = tensor_from(r->tape, y->n, 1, 1, 1, ones)->data });
+	loss = op_loss(r->tape, y, tensor_from(r->tape, y->n, y->h, y->w, y->c, zero),
+		       &(struct loss_terms){ .weight = tensor_from(r->tape, y->n, 1, 1, 1, ones)->data });
 	free(zero);
 	tensor_download(r->tape, loss, host);
 	for (i = 0; i < y->n; i++)
