@@ -344,7 +344,7 @@ static void kinds_are_known_by_their_endings(void **state)
 			struct key_part part;
 
 			assert_int_equal(adapter_key_split(name, &part), strlen("lora_unet_out_2"));
-			assert_ptr_equal(part.kind->suffixes, adapter_kinds[i]->suffixes);     /* LoRA-FA writes a LoRA */
+			assert_ptr_equal(part.kind->suffixes, adapter_kinds[i]->suffixes);    /* LoRA-FA's are LoRA's */
 			assert_int_equal(part.part, s->part);
 			free(name);
 		}
