@@ -10,6 +10,8 @@
 #include "../../libcommon/train/settings/settings.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
+enum { LINES_OF_DEFAULTS = 105 };
+
 static struct train_settings settings;
 
 static struct tool tool_at_defaults(void)
@@ -55,6 +57,20 @@ static void files_show_what_the_rows_say(void **state)
 	free((void *)tool.table);
 }
 
+/* Files of a run at its defaults keep their bytes: a new row is .sparse. */
+static void new_rows_are_sparse(void **state)
+{
+	const struct tool tool = tool_at_defaults();
+	char *text = settings_text(&tool, IDENTITY_ADAPTER);
+	size_t lines = 0;
+
+	for (const char *p = text; *p; p++)
+		lines += *p == '\n';
+	assert_int_equal(lines, LINES_OF_DEFAULTS);
+	free(text);
+	free((void *)tool.table);
+}
+
 /* A value takes the place of what stands there; one that is off leaves it; a key that is not there comes behind. */
 static void values_as_kohyas_keys(void **state)
 {
@@ -82,7 +98,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_needed_is_there), cmocka_unit_test(files_show_what_the_rows_say),
-		cmocka_unit_test(values_as_kohyas_keys),
+		cmocka_unit_test(new_rows_are_sparse), cmocka_unit_test(values_as_kohyas_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
