@@ -22,7 +22,8 @@ SAN     ?=
 PREFIX  ?= /usr/local
 V       ?=
 GOLDEN  ?= tests/golden/tiny-a tests/golden/tiny-b tests/golden/clip-bpe tests/golden/single-file \
-           tests/golden/families/sd15 tests/golden/families/sdxl-flow tests/golden/adapters
+           tests/golden/families/sd15 tests/golden/families/sdxl-flow tests/golden/families/sdxl-inpaint \
+           tests/golden/adapters
 BIG     ?= /var/tmp/lora-big
 T       ?= 60
 CAMPAIGN ?= 1

@@ -33,6 +33,9 @@ enum purpose {
 	RANDOM_NETWORK_DROPOUT,         /* of an adapter: single values, whole ranks, whole modules */
 	RANDOM_RANK_DROPOUT,
 	RANDOM_MODULE_DROPOUT,
+	RANDOM_HOLE = 64,               /* what an inpainting model is to fill in */
+	RANDOM_HOLE_CHOICE,             /* which of a picture's holes a visit sees */
+	RANDOM_HOLE_LATENT,             /* the sample drawn from the latent of the picture with it */
 };
 
 struct random {

@@ -19,6 +19,7 @@ struct encode_settings {
 	bool no_text;
 	struct caption_options captions;        /* where a sample says nothing of its own */
 	long max_token_length, clip_skip;
+	long holes;                             /* drawn for each picture, for an inpainting model */
 	long caption_variants;                  /* encoded where captions vary from visit to visit */
 	const char *seed;                       /* of the variants */
 };

@@ -22,6 +22,8 @@ void encode_latent_id(const struct encoder *n, const struct tar_sample *in, char
 
 	begin(&h, n);
 	add_line(&h, xprintf("%s %d %d %d %.9g\n", n->vae_hash, v->latent_channels, v->resnets, v->groups, v->norm_eps));
+	if (n->config->family->inpaints)
+		add_line(&h, xprintf("holes %ld %llu\n", n->s->holes, (unsigned long long)n->seed));
 	for (int i = 0; i < in->members; i++) {
 		char hex[65];
 		sha256_hex_of(in->member[i].bytes.data, in->member[i].bytes.len, hex);

@@ -77,6 +77,11 @@ void encode_sample_id(struct latent_sample *s);         /* from the two kinds ab
 int encode_open_pictures(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
 /* Encodes the first waiting sample's pictures, and beside them as many of equal size from the queue as --batch allows. */
 int encode_group(struct encoder *n, struct error *e) MUST_CHECK;
+/* encode_holes.c: of a picture that is there, for an inpainting model: holes and the latents of the picture with each. */
+int encode_holes(struct encoder *n, struct waiting *w, int which, struct error *e) MUST_CHECK;
+/* The encoder's moments of pixels [h,w,3] in -1..1, given up: mean and std, malloced, rounded; the sizes go to *w's sample. */
+int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int width, int height, float **mean, float **std,
+		   struct error *e) MUST_CHECK;
 /* Beside a latent that is there. */
 int encode_mask(const struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
 

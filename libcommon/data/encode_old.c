@@ -301,6 +301,13 @@ static void move_latent(struct latent_sample *from, struct latent_sample *to)
 	to->flip_mean = from->flip_mean;
 	to->flip_std = from->flip_std;
 	from->mean = from->std = from->flip_mean = from->flip_std = NULL;
+	to->holes = from->holes;
+	to->hole = from->hole;
+	to->hole_mean = from->hole_mean;
+	to->hole_std = from->hole_std;
+	to->flip_hole_mean = from->flip_hole_mean;
+	to->flip_hole_std = from->flip_hole_std;
+	from->hole = from->hole_mean = from->hole_std = from->flip_hole_mean = from->flip_hole_std = NULL;
 }
 
 int encode_take_latent(struct encoder *n, struct waiting *w, struct error *e)

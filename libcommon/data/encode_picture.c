@@ -130,8 +130,6 @@ static int keep_latent(const struct encoder *n, struct waiting *w, int which, co
 	*mean = xmalloc(count / 2 * sizeof(float));
 	*std = xmalloc(count / 2 * sizeof(float));
 	vae_split_moments(moments, rows, s->c, *mean, *std, NULL);
-	image_free(&w->picture[which]);
-	w->picture[which] = (struct image){ 0 };
 	if (encode_round(n, w->label, *mean, count / 2, e) < 0)
 		return -1;
 	return encode_round(n, w->label, *std, count / 2, e);
@@ -152,7 +150,40 @@ static int encode_gathered(struct encoder *n, const struct group *g, struct erro
 	for (i = 0; i < g->count && result == 0; i++)
 		result = keep_latent(n, g->of[i], g->which[i], y, moments + tensor_count(y) / g->count * i, e);
 	free(moments);
+	for (i = 0; i < g->count && result == 0; i++) {
+		struct image *picture = image_of(g, i);
+
+		if (n->config->family->inpaints)
+			result = encode_holes(n, g->of[i], g->which[i], e);
+		image_free(picture);
+		*picture = (struct image){ 0 };
+	}
 	return result;
+}
+
+int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int width, int height, float **mean, float **std, struct error *e)
+{
+	struct pixels p = { n->vae, pixels, 1, width, height };
+	struct tensor *y = workspace_run(&n->work, encode_pixels, &p, e);
+	float *moments;
+	size_t i, rows, count;
+
+	free(pixels);
+	if (!y)
+		return -1;
+	rows = (size_t)y->h * y->w;
+	count = rows * y->c;
+	moments = xmalloc(count * sizeof(*moments));
+	tensor_download(n->work.tape, y, moments);
+	for (i = 0; i < count && isfinite(moments[i]); i++)
+		;
+	*mean = xmalloc(count / 2 * sizeof(float));
+	*std = xmalloc(count / 2 * sizeof(float));
+	vae_split_moments(moments, rows, y->c / 2, *mean, *std, NULL);
+	free(moments);
+	if (i < count)
+		return fail(e, EXIT_INPUT, "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", w->label);
+	return encode_round(n, w->label, *mean, count / 2, e) < 0 ? -1 : encode_round(n, w->label, *std, count / 2, e);
 }
 
 static int open_vae(struct encoder *n, struct error *e)
@@ -184,7 +215,7 @@ int encode_group(struct encoder *n, struct error *e)
 
 int encode_mask(const struct encoder *n, struct waiting *w, struct error *e)
 {
-	const struct tar_member *m = tar_find(&w->in, "mask.png");
+	const struct tar_member *m = n->config->family->inpaints ? NULL : tar_find(&w->in, "mask.png");      /* there it is a hole */
 	const int factor = n->config->vae.factor, latent[2] = { w->s.w, w->s.h },
 		size[2] = { w->s.w * factor, w->s.h * factor };
 

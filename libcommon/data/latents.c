@@ -8,6 +8,7 @@
 #include "mask.h"
 
 #define MAX_SIDE      65536
+#define HOLES_MOST    1000
 
 static const char *const encoder_keys[TEXT_ENCODERS] = { "text_encoder", "text_encoder_2" };
 
@@ -21,6 +22,12 @@ void latent_sample_free(struct latent_sample *s)
 	free(s->flip_std);
 	free(s->mask);
 	free(s->flip_mask);
+	free(s->hole);
+	free(s->hole_mean);
+	free(s->hole_std);
+	free(s->flip_hole);
+	free(s->flip_hole_mean);
+	free(s->flip_hole_std);
 	conditioning_free(&s->text);
 	free(s->row);
 	free(s->text_id);
@@ -105,6 +112,45 @@ static int read_mask(const struct safetensors *f, struct latent_sample *s, struc
 	return 0;
 }
 
+/* [holes,c,h,w] in the file, [holes,h,w,c] in memory */
+static int read_hole_latents(const struct safetensors *f, const char *name, const struct latent_sample *s, float **out, struct error *e)
+{
+	const size_t n = (size_t)s->holes * s->c * s->h * s->w;
+	float *nchw = finite_floats(f, name, n, e);
+
+	if (!nchw)
+		return -1;
+	*out = xmalloc(n * sizeof(**out));
+	nhwc_from_nchw(*out, nchw, s->holes, s->c, s->h, s->w);
+	free(nchw);
+	return 0;
+}
+
+static int read_holes(const struct safetensors *f, struct latent_sample *s, struct error *e)
+{
+	const size_t each = (size_t)s->h * s->w;
+	int shape[3];
+
+	if (shape_is(f, "hole", 3, 1, shape, e) < 0)
+		return -1;
+	if (shape[1] != s->h || shape[2] != s->w || shape[0] > HOLES_MOST)
+		return fail(e, EXIT_INPUT, "%s: tensor 'hole' is not of the latent's size; encode the pictures again", f->path);
+	s->holes = shape[0];
+	s->hole = finite_floats(f, "hole", s->holes * each, e);
+	if (!s->hole || read_hole_latents(f, "hole.mean", s, &s->hole_mean, e) < 0 || read_hole_latents(f, "hole.std", s, &s->hole_std, e) < 0)
+		return -1;
+	if (!s->flip_mean)
+		return 0;
+	s->flip_hole = xmalloc(s->holes * each * sizeof(float));
+	for (int i = 0; i < s->holes; i++) {
+		float *mirrored = mask_mirrored(s->hole + i * each, s->w, s->h);
+		memcpy(s->flip_hole + i * each, mirrored, each * sizeof(float));
+		free(mirrored);
+	}
+	return read_hole_latents(f, "hole.mean.flip", s, &s->flip_hole_mean, e) < 0 ? -1 :
+	       read_hole_latents(f, "hole.std.flip", s, &s->flip_hole_std, e);
+}
+
 static int read_latent(const struct safetensors *f, struct latent_sample *s, struct error *e)
 {
 	int shape[3];
@@ -119,6 +165,8 @@ static int read_latent(const struct safetensors *f, struct latent_sample *s, str
 		return -1;
 	if (safetensors_find(f, "mean.flip") &&
 	    (read_plane(f, "mean.flip", s, &s->flip_mean, e) < 0 || read_plane(f, "std.flip", s, &s->flip_std, e) < 0))
+		return -1;
+	if (safetensors_find(f, "hole") && read_holes(f, s, e) < 0)
 		return -1;
 	return s->masked ? read_mask(f, s, e) : 0;
 }
@@ -341,16 +389,34 @@ static struct safetensors_out plane(const char *name, const struct latent_sample
 	return (struct safetensors_out){ name, dtype_of(s), 3, { s->c, s->h, s->w }, nchw, true };
 }
 
+static struct safetensors_out hole_planes(const char *name, const struct latent_sample *s, const float *nhwc)
+{
+	float *nchw = xmalloc(sizeof(float) * s->holes * s->c * s->h * s->w);
+
+	nchw_from_nhwc(nchw, nhwc, s->holes, s->h, s->w, s->c);
+	return (struct safetensors_out){ name, dtype_of(s), 4, { s->holes, s->c, s->h, s->w }, nchw, true };
+}
+
 static void latent_member(const struct latent_sample *s, struct tar_member *m)
 {
-	struct safetensors_out t[5] = { plane("mean", s, s->mean), plane("std", s, s->std) };
+	struct safetensors_out t[10] = { plane("mean", s, s->mean), plane("std", s, s->std) };
 	size_t i, made, n = 2;
 
 	if (s->flip_mean) {
 		t[n++] = plane("mean.flip", s, s->flip_mean);
 		t[n++] = plane("std.flip", s, s->flip_std);
 	}
+	if (s->hole) {
+		t[n++] = hole_planes("hole.mean", s, s->hole_mean);
+		t[n++] = hole_planes("hole.std", s, s->hole_std);
+	}
+	if (s->flip_hole_mean) {
+		t[n++] = hole_planes("hole.mean.flip", s, s->flip_hole_mean);
+		t[n++] = hole_planes("hole.std.flip", s, s->flip_hole_std);
+	}
 	made = n;
+	if (s->hole)
+		t[n++] = (struct safetensors_out){ "hole", DTYPE_F32, 3, { s->holes, s->h, s->w }, s->hole, false };
 	if (s->mask)
 		t[n++] = (struct safetensors_out){ "mask", DTYPE_F32, 2, { s->h, s->w }, s->mask, false };
 	strcpy(m->suffix, LATENT_MEMBER);

@@ -4,7 +4,8 @@
  * Owns the payloads' tensor names and the json fields that training reads.  Must not know networks.
  *
  *     latent.safetensors   mean, std [c,h,w]; mean.flip, std.flip of the mirrored picture; F32, F16 or BF16;
- *                          mask [h,w] F32
+ *                          mask [h,w] F32; of an inpainting model hole [holes,h,w] F32, hole.mean, hole.std [holes,c,h,w] and the
+ *                          same with .flip
  *     text.safetensors     context [rows,length,width], pooled [rows,width] and what else the family reads of a text: the texts that
  *                          no sample before it has; absent after --no-text
  */
@@ -27,6 +28,10 @@ struct latent_sample {
 	bool masked;                    /* parts of the picture count less: */
 	float *mask, *flip_mask;        /* [h,w], 0 to 1; NULL: all of it counts; the mirrored one is made in reading, never written */
 	const struct family *family;    /* of the text; others may read the same */
+	/* For an inpainting model: holes in the picture, 0 or 1, and mean and std of the latent of the picture with each, NHWC */
+	int holes;
+	float *hole, *hole_mean, *hole_std;             /* [holes,h,w], [holes,h,w,c]; NULL: none */
+	float *flip_hole, *flip_hole_mean, *flip_hole_std;      /* the first is made in reading, never written */
 	int variants;                   /* 0: no text */
 	/* A row a variant; where their numbers among all texts of this part of the stream are in `row`, those rows that no sample before it
 	 * has: the sample as it is in the file */

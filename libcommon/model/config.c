@@ -5,6 +5,11 @@
 #include "config_json.h"
 #include "family.h"
 
+bool unet_inpaints(const struct unet_config *c)
+{
+	return c->in_channels == 2 * c->out_channels + 1;
+}
+
 const char *prediction_name(enum prediction p)
 {
 	static const char *const names[] = { [PREDICTION_EPSILON] = "epsilon", [PREDICTION_V] = "v", [PREDICTION_FLOW] = "flow" };
@@ -67,6 +72,7 @@ static int check_together(const char *folder, unsigned there, const struct model
 {
 	const unsigned text = PARTS_TEXT & c->family->parts;
 	int width, pooled;
+	const int inputs = c->vae.latent_channels * (unet_inpaints(&c->unet) ? 2 : 1) + unet_inpaints(&c->unet);
 	bool same_length;
 
 	sum_text(c, &width, &pooled, &same_length);
@@ -74,12 +80,12 @@ static int check_together(const char *folder, unsigned there, const struct model
 		{ text, c->unet.context, width, "unet cross_attention_dim and the text encoders' hidden_size together" },
 		{ text, c->unet.pooled, pooled, 
 			"unet projection_class_embeddings_input_dim less six addition_time_embed_dim, and text_encoder_2 projection_dim" },
-		{ PART(COMPONENT_VAE), c->unet.in_channels, c->vae.latent_channels, "unet in_channels and vae latent_channels" },
+		{ PART(COMPONENT_VAE), c->unet.in_channels, inputs, "unet in_channels and vae latent_channels" },
 		{ PART(COMPONENT_VAE), c->unet.out_channels, c->vae.latent_channels, "unet out_channels and vae latent_channels" },
 		{ text, c->text[0].length, c->text[same_length ? 0 : 1].length, "max_position_embeddings of the two text encoders" },
 	};
 
-	if (c->unet.in_channels == 2 * c->unet.out_channels + 1)
+	if (unet_inpaints(&c->unet) && !c->family->inpaints)
 		return fail(e, EXIT_INPUT, "%s/unet/config.json: \"in_channels\" is %d: an inpainting model; use the "
 			    "base model it was made from",
 			    folder, c->unet.in_channels);

@@ -30,6 +30,9 @@ struct unet_config {
 	int pooled;                     /* projection_class_embeddings_input_dim - 6*time_ids_dim */
 };
 
+/* It reads a mask and the latent of the masked picture beside the noisy one. */
+bool unet_inpaints(const struct unet_config *c);
+
 struct vae_config {
 	int in_channels, latent_channels, levels;
 	int channels[MAX_LEVELS];

@@ -4,7 +4,7 @@
 #include "../base/memory.h"
 #include "family.h"
 
-static const struct family *const families[] = { &family_sdxl, &family_sdxl_flow, &family_sd15 };
+static const struct family *const families[] = { &family_sdxl, &family_sd15, &family_sdxl_flow, &family_sdxl_inpaint };
 #define FAMILIES (sizeof(families) / sizeof(*families))
 
 const struct family *family_of(const struct model_config *c)
@@ -17,16 +17,16 @@ const struct family *family_of(const struct model_config *c)
 
 const struct family *family_of_file(const struct safetensors *s)
 {
-	for (size_t i = 0; i < FAMILIES; i++) {
+	for (size_t i = FAMILIES; i-- > 0;) {
 		const struct family *f = families[i];
 		char *name = xprintf("%s%s.weight", f->prefix[COMPONENT_UNET], f->sign.name);
-		const struct safetensor *t = safetensors_find(s, name);
+		const struct safetensor *t = f->sign.name ? safetensors_find(s, name) : NULL;
 
 		free(name);
-		if (t && t->dims == f->sign.dims)
+		if (t && t->dims == f->sign.dims && (!f->sign.in || t->shape[1] == f->sign.in))
 			return f;
 	}
-	return &family_sdxl;
+	return families[0];
 }
 
 const struct family *family_of_hub(const char *id)

@@ -30,11 +30,12 @@ struct family {
 	bool (*is)(const struct model_config *c);       /* of the UNet's and the scheduler's numbers alone */
 	unsigned parts;                 /* that a model of it has: PART(COMPONENT_...) */
 	/* The same of a single file: a tensor of the UNet that no other family has with so many dimensions, without ".weight" */
-	struct { const char *name; int dims; } sign;
+	struct { const char *name; int dims, in; } sign;        /* in: its second side; 0: any */
 	const struct model_config *usual;               /* the sizes of the released one, for a file without config files */
 	const char *released, *one;                     /* in messages: "SDXL base", "an SDXL" */
 	const char *lacks[TEXT_ENCODERS];               /* what a folder without that text encoder's config is */
 	double vae_scaling;             /* where a VAE's config does not say its scaling factor; 0: it must */
+	bool inpaints;                  /* the UNet reads a hole and the picture with it beside the noisy latent */
 	/* ---- from text to what is read ---- */
 	int texts;                      /* text encoders, COMPONENT_TE1 and on */
 	struct text_reading text[TEXT_ENCODERS];
@@ -50,11 +51,11 @@ struct family {
 	const char *architecture, *implementation, *resolution;         /* modelspec; the last where the data says none */
 };
 
-extern const struct family family_sdxl, family_sdxl_flow, family_sd15;        /* sdxl.c, sd15.c */
+extern const struct family family_sdxl, family_sdxl_flow, family_sdxl_inpaint, family_sd15;       /* sdxl.c, sd15.c */
 
 /* The first row that `is` of this config; NULL: none. */
 const struct family *family_of(const struct model_config *c);
-/* The first whose sign is in the file, else SDXL: what it lacks of that one then tells. */
+/* The last whose sign is in the file, else the first of all: what it lacks of that one then tells. */
 const struct family *family_of_file(const struct safetensors *s);
 /* The row of a repository's id on the hub; NULL: none is known by it. */
 const struct family *family_of_hub(const char *id);

@@ -14,10 +14,10 @@ static int open_folder(struct model_files *m, const char *folder, struct error *
 	int status = vae_config_read(config, m->config.family->vae_scaling, &m->config.vae, e);
 
 	m->config.vae_assumed = false;
-	if (!status && m->config.vae.latent_channels != m->config.unet.in_channels)
+	if (!status && m->config.vae.latent_channels != m->config.unet.out_channels)
 		status = fail(e, EXIT_INPUT, "%s: \"latent_channels\" is %d, but the UNet takes %d; choose a VAE made "
 			      "for %s", config,
-			      m->config.vae.latent_channels, m->config.unet.in_channels, m->config.family->title);
+			      m->config.vae.latent_channels, m->config.unet.out_channels, m->config.family->title);
 	free(config);
 	*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "",
 			    .advice = xprintf("the VAE of --vae must be one for %s, with the config.json that belongs "

@@ -4,6 +4,7 @@
 #include "../base/memory.h"
 #include "../base/philox.h"
 #include "../model/tokenizers.h"
+#include "inpaint.h"
 #include "paint.h"
 #include "text.h"
 
@@ -33,7 +34,7 @@ int pipeline_networks(struct pipeline *p, struct error *e)
 		return -1;
 	if (!p->unet && !(p->unet = unet_load(p->files, p->be, p->device, e)))
 		return -1;
-	if (!p->vae && !(p->vae = vae_load(p->files, p->be, p->device, false, true, e)))
+	if (!p->vae && !(p->vae = vae_load(p->files, p->be, p->device, p->config->family->inpaints, true, e)))
 		return -1;
 	return 0;
 }
@@ -97,6 +98,7 @@ struct denoise {
 	const struct pipeline *p;
 	const struct conditioning *c;
 	const float *x;                 /* [n,h,w,c] */
+	const float *beside;            /* [n,h,w,1+c]: of an inpainting model; else NULL */
 	float timestep[2];
 	int h, w;
 };
@@ -107,7 +109,9 @@ static struct tensor *denoise_forward(struct tape *t, void *arg)
 	const struct model_config *m = d->p->config;
 	struct unet_input in = { .timestep = d->timestep };
 
-	in.sample = tensor_from(t, d->c->rows, d->h, d->w, m->unet.in_channels, d->x);
+	in.sample = tensor_from(t, d->c->rows, d->h, d->w, m->unet.out_channels, d->x);
+	if (m->family->inpaints)
+		in.sample = op_concat(t, in.sample, tensor_from(t, d->c->rows, d->h, d->w, 1 + m->unet.out_channels, d->beside));
 	unet_conditions(t, &m->unet, d->c, in.condition);
 	return unet_forward(t, d->p->unet, &in, NULL, NULL);
 }
@@ -124,7 +128,7 @@ static void set_sizes(const struct painting *w, struct conditioning *c)
 /* An ancestral sampler's noise, [h,w,c], malloced; NULL for the others. */
 static float *draw_noise(const struct sampler_plan *plan, const struct painting *w, int step, const struct denoise *d)
 {
-	int c = d->p->config->unet.in_channels;
+	int c = d->p->config->unet.out_channels;
 	size_t n = (size_t)d->h * d->w * c;
 	const struct random r = { w->seed, RANDOM_SAMPLE_STEP, step, 0 };
 	float *drawn, *noise;
@@ -155,19 +159,21 @@ static int predict(struct pipeline *p, struct denoise *d, float cfg, float *out,
 	return 0;
 }
 
-static int denoise(struct pipeline *p, const struct painting *w, const struct conditioning *c, float *x, int h, int width,
-		   painted_step *tell, void *arg, struct error *e)
+static int denoise(struct pipeline *p, const struct painting *w, const struct conditioning *c, const struct inpaint *inpaint,
+		   float *x, int h, int width, painted_step *tell, void *arg, struct error *e)
 {
-	size_t k, n = (size_t)h * width * p->config->unet.in_channels;
+	const size_t n = (size_t)h * width * p->config->unet.out_channels;
 	float *in = xmalloc(2 * n * sizeof(float)), *out = xmalloc(2 * n * sizeof(float));
-	struct denoise d = { .p = p, .c = c, .x = in, .h = h, .w = width };
+	struct denoise d = { .p = p, .c = c, .x = in, .beside = inpaint->beside, .h = h, .w = width };
 	struct sampler_plan plan;
-	int i, result = 0;
+	int i, result;
 
 	sampler_plan_init(&plan, w->sampler, &p->schedule, w->steps, p->config->schedule.steps_offset);
-	for (k = 0; k < n; k++)
-		x[k] *= plan.init_sigma;
-	for (i = 0; i < plan.evaluations && !result; i++) {
+	result = sampler_plan_strength(&plan, w->strength ? w->strength : 1, e);
+	memcpy(out, x, n * sizeof(float));
+	if (!result)
+		sampler_begin(&plan, x, inpaint->latent, out, n);
+	for (i = plan.first; i < plan.evaluations && !result; i++) {
 		sampler_input(&plan, i, in, x, n);
 		memcpy(in + n, in, n * sizeof(float));
 		d.timestep[0] = d.timestep[1] = plan.timestep[i];
@@ -254,8 +260,9 @@ size_t paint_need(const struct pipeline *p, const struct painting *w)
 int paint(struct pipeline *p, const struct painting *w, float **latent, struct image *picture, painted_step *tell, void *arg,
 	  struct error *e)
 {
-	int f = p->config->vae.factor, h = w->height / f, width = w->width / f, c = p->config->unet.in_channels, result;
+	int f = p->config->vae.factor, h = w->height / f, width = w->width / f, c = p->config->unet.out_channels, result;
 	struct conditioning cond = { .rows = w->cfg == 1 ? 1 : 2 };
+	struct inpaint inpaint = { 0 };
 	float *x;
 
 	if (model_size_check(p->config, w->width, w->height, e) < 0 || sampler_steps_check(&p->schedule, w->steps, e) < 0 ||
@@ -265,7 +272,10 @@ int paint(struct pipeline *p, const struct painting *w, float **latent, struct i
 	set_sizes(w, &cond);
 	x = xmalloc((size_t)h * width * c * sizeof(*x));
 	nhwc_from_nchw(x, w->noise, 1, c, h, width);
-	result = denoise(p, w, &cond, x, h, width, tell, arg, e);
+	result = inpaint_make(p, w, &inpaint, e);
+	if (!result)
+		result = denoise(p, w, &cond, &inpaint, x, h, width, tell, arg, e);
+	inpaint_free(&inpaint);
 	if (!result && !is_finite(x, (size_t)h * width * c))
 		result = fail(e, EXIT_INPUT, "the model gives NaN or infinity; is it, or an adapter, damaged? lora-inspect --verify tells");
 	if (!result && picture)

@@ -6,6 +6,7 @@
 #include "../base/lines.h"
 #include "../base/memory.h"
 #include "../adapter/adapter_file.h"
+#include "inpaint.h"
 #include "run_internal.h"
 
 static int attach(struct run *r, int row, struct error *e)
@@ -63,13 +64,20 @@ static int paint_job(struct run *r, int row, size_t index, struct error *e)
 				 .height = j->height, .cfg = j->cfg, .sampler = j->sampler, .steps = j->steps,
 				 .seed = j->seed, .draw = r->torch ? draw_torch : NULL, .draw_arg = &torch };
 	size_t at = row * r->jobs + index;
-	float *noise;
+	struct noises noise;
 	int result = sample_noise(r, index, &torch, &noise, e);
 
-	what.noise = noise;
+	what.noise = noise.first;
+	if (r->mask) {
+		what.picture = &r->image;
+		what.hole = r->mask;
+		what.picture_noise = noise.picture;
+		what.hole_noise = noise.hole;
+		what.strength = r->s->strength;
+	}
 	if (!result)
 		result = paint(&r->pipeline, &what, &r->latent[at], &r->picture[at], tell_step, r, e);
-	free(noise);
+	sample_noise_free(&noise);
 	return result;
 }
 
@@ -99,19 +107,31 @@ static int check_usage(const struct sample_settings *s, struct error *e)
 	return 0;
 }
 
+/* As the first picture will be: before gigabytes are read */
+static int sample_picture_check(const struct run *r, struct error *e)
+{
+	const struct painting what = {
+		.width = r->jobs ? r->job[0].width : r->image.width,
+		.height = r->jobs ? r->job[0].height : r->image.height,
+		.picture = r->mask ? &r->image : NULL, .hole = r->mask,
+	};
+
+	return inpaint_check(&r->pipeline, &what, e);
+}
+
 /* Checks and loads everything, cheap checks first and the model last. */
 static int prepare(struct run *r, struct error *e)
 {
 	const struct sample_settings *s = r->s;
 
-	if (check_usage(s, e) < 0 || sample_jobs_make(r, e) < 0 || sample_noise_open(r, e) < 0 ||
-	    sample_places_check(s, e) < 0)
+	if (check_usage(s, e) < 0 || sample_image_open(r, e) < 0 || sample_jobs_make(r, e) < 0 ||
+	    sample_noise_open(r, e) < 0 || sample_places_check(s, e) < 0)
 		return -1;
 	if (pipeline_find(&r->pipeline, s->model, s->model_config, s->vae, e) < 0)
 		return -1;
 	if (s->flow_model || r->pipeline.schedule.prediction == PREDICTION_FLOW)
 		pipeline_flow(&r->pipeline, s->flow_shift);
-	if (sample_jobs_check(r, e) < 0 || sample_sheet_check(r, e) < 0)
+	if (sample_picture_check(r, e) < 0 || sample_jobs_check(r, e) < 0 || sample_sheet_check(r, e) < 0)
 		return -1;
 	if (r->pipeline.config->schedule.other_spacing)
 		warning("%s: its scheduler's timestep_spacing is not followed; "
@@ -233,6 +253,8 @@ static void close_all(struct run *r)
 	free(r->job);
 	prompts_free(&r->prompts);
 	safetensors_close(r->noise);
+	image_free(&r->image);
+	free(r->mask);
 	json_free(&r->line);
 	pipeline_close(&r->pipeline);
 }

@@ -10,8 +10,9 @@ struct sample_settings {
 	const char *model, *model_config, *vae, *device;
 	struct text_list loras;                 /* FILE or FILE:WEIGHT */
 	const char *prompt, *prompts, *negative, *output, *grid, *sampler, *seed, *rng, *noise, *save_latents;
+	const char *image, *mask;
 	long width, height, steps, count, clip_skip;
-	double cfg, flow_shift;
+	double cfg, flow_shift, strength;
 	bool compare, each, zero_negative, plain, flow_model;
 };
 

@@ -218,7 +218,7 @@ int sample_save_picture(struct run *r, int row, size_t index, struct error *e)
  * in the noise file. */
 int sample_save_latents(struct run *r, struct error *e)
 {
-	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.in_channels;
+	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.out_channels;
 	struct safetensors_out *t;
 	size_t i, first = (r->rows - 1) * r->jobs, at = 0, total = 0;
 	bool same = true;

@@ -35,6 +35,8 @@ struct run {
 	struct image *picture;          /* [rows][jobs] */
 	float **latent;                 /* [rows][jobs], [h,w,c] */
 	struct safetensors *noise;
+	struct image image;             /* of an inpainting model, with its mask; empty: none */
+	uint8_t *mask;                  /* [height,width] */
 	struct progress *progress;
 	uint64_t steps_done;
 	size_t painted;                 /* pictures of earlier lines of a stream */
@@ -48,8 +50,13 @@ int sample_jobs_make(struct run *r, struct error *e) MUST_CHECK;
 int sample_jobs_of_line(struct run *r, int number, char *line, struct error *e) MUST_CHECK;
 int sample_jobs_check(const struct run *r, struct error *e) MUST_CHECK;
 int sample_noise_open(struct run *r, struct error *e) MUST_CHECK;
-int sample_noise(const struct run *r, size_t index, struct torch_noise *torch, float **out, struct error *e)
-	MUST_CHECK;                     /* [c,h,w], malloced; torch goes on to draw the steps' */
+/* All that is drawn for a picture before its first step, [c,h,w] each, malloced; torch goes on to draw the steps'. */
+struct noises { float *first, *picture, *hole; };
+int sample_noise(const struct run *r, size_t index, struct torch_noise *torch, struct noises *out,
+		 struct error *e) MUST_CHECK;
+void sample_noise_free(struct noises *x);
+/* --image and --mask; they belong together (EXIT_USAGE) */
+int sample_image_open(struct run *r, struct error *e) MUST_CHECK;
 
 /* run_files.c: names and hashes for the pictures' texts; where pictures, sheet and latents go */
 /* --prompts -: a line is painted before the next is read */

@@ -9,11 +9,20 @@
 
 /* ---- jobs ---- */
 
+/* A picture is painted in its own size, unless another is asked for. */
+static long size_of(const struct run *r, const char *option, long of_prompt, long said, int of_picture)
+{
+	if (of_prompt)
+		return of_prompt;
+	return r->mask && !option_is_set(option) ? of_picture : said;
+}
+
 static int add_jobs(struct run *r, const struct prompt *p, struct error *e)
 {
 	const struct sample_settings *s = r->s;
 	struct job j = { .prompt = p, .negative = p->negative ? p->negative : s->negative ? s->negative : "",
-			 .width = p->width ? p->width : s->width, .height = p->height ? p->height : s->height,
+			 .width = size_of(r, "width", p->width, s->width, r->image.width),
+			 .height = size_of(r, "height", p->height, s->height, r->image.height),
 			 .steps = p->steps ? p->steps : s->steps, .cfg = p->cfg >= 0 ? p->cfg : s->cfg };
 	long i;
 
@@ -124,7 +133,7 @@ static int check_noise(const struct run *r, size_t index, struct error *e)
 {
 	const struct safetensor *t = safetensors_find(r->noise, "noise");
 	const struct model_config *m = r->pipeline.config;
-	int c = m->unet.in_channels, h = r->job[index].height / m->vae.factor, w = r->job[index].width / m->vae.factor;
+	int c = m->unet.out_channels, h = r->job[index].height / m->vae.factor, w = r->job[index].width / m->vae.factor;
 
 	if (t->shape[1] == c && t->shape[2] == h && t->shape[3] == w && (int64_t)index < t->shape[0])
 		return 0;
@@ -162,20 +171,82 @@ static int noise_from_file(const struct run *r, size_t index, size_t each, float
 	return 0;
 }
 
-int sample_noise(const struct run *r, size_t index, struct torch_noise *torch, float **out, struct error *e)
+static void draw_one(const struct run *r, size_t index, struct torch_noise *torch, const struct random *philox,
+		     float **out, size_t n)
 {
-	const struct job *j = &r->job[index];
-	int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.in_channels, h = j->height / f,
-		w = j->width / f;
-	struct random draw = { j->seed, RANDOM_SAMPLE_NOISE, 0, 0 };
+	struct random draw = *philox;
 
-	*out = xmalloc((size_t)c * h * w * sizeof(float));
-	torch_seed(torch, j->seed);
-	if (r->noise)
-		return noise_from_file(r, index, (size_t)c * h * w, *out, e);
+	draw.seed = r->job[index].seed;
+	*out = xmalloc(n * sizeof(float));
 	if (r->torch)
-		torch_normal(torch, *out, (size_t)c * h * w);
+		torch_normal(torch, *out, n);
 	else
-		random_normal(&draw, *out, (size_t)c * h * w);
+		random_normal(&draw, *out, n);
+}
+
+/* PyTorch's numbers depend on their order, which is diffusers': the picture's, the first noise, that of the picture
+ * with the hole. */
+int sample_noise(const struct run *r, size_t index, struct torch_noise *torch, struct noises *out, struct error *e)
+{
+	static const struct random first = { .purpose = RANDOM_SAMPLE_NOISE }, hole = { .purpose = RANDOM_HOLE_LATENT },
+				   whole = { .purpose = RANDOM_HOLE_LATENT, .step = 1 };
+	const struct job *j = &r->job[index];
+	const int f = r->pipeline.config->vae.factor, c = r->pipeline.config->unet.out_channels;
+	const size_t n = (size_t)c * (j->height / f) * (j->width / f);
+
+	*out = (struct noises){ 0 };
+	torch_seed(torch, j->seed);
+	if (r->mask && r->s->strength < 1)
+		draw_one(r, index, torch, &whole, &out->picture, n);
+	if (r->noise) {
+		out->first = xmalloc(n * sizeof(float));
+		if (noise_from_file(r, index, n, out->first, e) < 0)
+			return -1;
+	} else {
+		draw_one(r, index, torch, &first, &out->first, n);
+	}
+	if (r->mask)
+		draw_one(r, index, torch, &hole, &out->hole, n);
 	return 0;
+}
+
+void sample_noise_free(struct noises *x)
+{
+	free(x->first);
+	free(x->picture);
+	free(x->hole);
+}
+
+/* ---- an inpainting model's picture ---- */
+
+static int read_mask(struct run *r, struct error *e)
+{
+	const struct image_options options = { { 255, 255, 255 }, 0 };
+	const size_t n = (size_t)r->image.width * r->image.height;
+	struct image mask;
+
+	if (image_read(r->s->mask, &options, &mask, NULL, e) < 0)
+		return -1;
+	if (mask.width != r->image.width || mask.height != r->image.height) {
+		fail(e, EXIT_INPUT, "%s: the mask is %dx%d, its picture %dx%d; they must be alike", r->s->mask,
+		     mask.width, mask.height, r->image.width, r->image.height);
+		image_free(&mask);
+		return -1;
+	}
+	r->mask = xmalloc(n);
+	for (size_t i = 0; i < n; i++)
+		r->mask[i] = mask.rgb[3 * i];
+	image_free(&mask);
+	return 0;
+}
+
+int sample_image_open(struct run *r, struct error *e)
+{
+	const struct image_options options = { { 255, 255, 255 }, 0 };
+
+	if (!r->s->image && !r->s->mask)
+		return 0;
+	if (!r->s->image || !r->s->mask)
+		return fail(e, EXIT_USAGE, "--image and --mask belong together; give both");
+	return image_read(r->s->image, &options, &r->image, NULL, e) < 0 ? -1 : read_mask(r, e);
 }

@@ -149,6 +149,36 @@ void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const st
 		plan_noise(p, n, offset);
 }
 
+int sampler_plan_strength(struct sampler_plan *p, double strength, struct error *e)
+{
+	const int run = p->steps * strength;
+
+	if (strength >= 1)
+		return 0;
+	if (p->evaluations != p->steps || !p->sampler->exploding)
+		return fail(e, EXIT_USAGE, "a strength below 1 is there with euler and euler_a, not with '%s'",
+			    p->sampler->name);
+	if (run < 1)
+		return fail(e, EXIT_USAGE, "strength %g of %d steps leaves none to run; raise one of them", strength,
+			    p->steps);
+	p->first = p->steps - run;
+	return 0;
+}
+
+void sampler_begin(const struct sampler_plan *p, float *x, const float *latent, const float *noise, size_t n)
+{
+	const float sigma = p->sigma[p->first];
+
+	if (!latent)
+		for (size_t i = 0; i < n; i++)
+			x[i] = noise[i] * p->init_sigma;
+	else if (p->prediction == PREDICTION_FLOW)
+		flow_add(sigma, x, latent, noise, n);
+	else
+		for (size_t i = 0; i < n; i++)
+			x[i] = latent[i] + sigma * noise[i];
+}
+
 void sampler_plan_free(struct sampler_plan *p)
 {
 	int i;

@@ -20,6 +20,7 @@ struct sampler_plan {
 	const struct sampler *sampler;
 	int steps;                      /* as asked for */
 	int evaluations;                /* of the network; more than steps where a sampler evaluates twice a step */
+	int first;                      /* where it begins: above 0, some of a picture stays */
 	float *timestep;                /* [evaluations], what the UNet is told */
 	float *sigma;                   /* [evaluations+1], noise over signal; the last is where the picture ends */
 	double *abar;                   /* [evaluations+1] */
@@ -43,6 +44,11 @@ int sampler_prediction_check(const struct sampler *s, enum prediction p, struct 
  * timestep = (steps-1-i) * (train_steps / steps) + offset; sigma = sqrt((1-abar)/abar) */
 void sampler_plan_init(struct sampler_plan *p, const struct sampler *s, const struct noise_schedule *n, int steps,
 		       int offset);
+/* Begin so that only int(steps * strength) steps are run, the last ones; EXIT_USAGE where none is left, or the sampler
+ * cannot. */
+int sampler_plan_strength(struct sampler_plan *p, double strength, struct error *e) MUST_CHECK;
+/* Where it begins: noise alone, or the picture's latent under that much noise. */
+void sampler_begin(const struct sampler_plan *p, float *x, const float *latent, const float *noise, size_t n);
 void sampler_plan_free(struct sampler_plan *p);
 /* Sets `scaled` to what the UNet reads in evaluation i: x, scaled. */
 void sampler_input(const struct sampler_plan *p, int i, float *scaled, const float *x, size_t n);

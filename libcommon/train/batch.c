@@ -1,6 +1,7 @@
 /* Assembling batches: noise and targets, text or its encoded outputs, masks. */
 #include <stdlib.h>
 #include <string.h>
+#include "../base/philox.h"
 #include "batch.h"
 #include "captions.h"
 
@@ -49,6 +50,8 @@ static void reserve(const struct batch_source *from, struct batch *b, const stru
 	b->c = s->c;
 	b->noisy = xrealloc(b->noisy, latent * sizeof(float));
 	b->target = xrealloc(b->target, latent * sizeof(float));
+	if (model_files_config(from->net->files)->family->inpaints)
+		b->beside = xrealloc(b->beside, (size_t)n * (1 + s->c) * s->h * s->w * sizeof(float));
 	b->timestep = xrealloc(b->timestep, n * sizeof(float));
 	b->weight = xrealloc(b->weight, n * sizeof(float));
 	b->loss_kind = from->objective->loss;
@@ -83,6 +86,38 @@ static void put_mask(struct batch *b, int i, const float *mask)
 		to[k] = mask ? mask[k] : 1;
 }
 
+/* What an inpainting model reads beside the noisy latent: one of the sample's holes, and the latent of the picture with
+ * it.  visit (its purpose is of no use) NULL: the first, and the mean; s NULL: nothing. */
+static void put_hole(const struct batch_source *from, struct batch *b, int i, const struct latent_sample *s,
+		     const struct random *visit)
+{
+	const size_t cells = (size_t)b->h * b->w;
+	struct random choice = visit ? *visit : (struct random){ 0 }, draw = choice;
+	const float scale = model_files_config(from->net->files)->vae.scaling_factor;
+	float *to = b->beside ? b->beside + i * cells * (1 + b->c) : NULL, *eps;
+	size_t k;
+
+	if (!to)
+		return;
+	memset(to, 0, cells * (1 + b->c) * sizeof(*to));
+	if (!s || !s->hole)
+		return;
+	choice.purpose = RANDOM_HOLE_CHOICE;
+	draw.purpose = RANDOM_HOLE_LATENT;
+	k = visit ? random_below(&choice, 0, s->holes) : 0;
+	eps = xcalloc(cells * b->c, sizeof(*eps));
+	if (visit)
+		random_normal(&draw, eps, cells * b->c);
+	for (size_t j = 0; j < cells; j++) {
+		*to++ = s->hole[k * cells + j];
+		for (int c = 0; c < b->c; c++) {
+			const size_t at = (k * cells + j) * b->c + c;
+			*to++ = (s->hole_mean[at] + s->hole_std[at] * eps[j * b->c + c]) * scale;
+		}
+	}
+	free(eps);
+}
+
 static void put_sample(const struct batch_source *from, const struct course *c, struct batch *b, int i, uint32_t sample,
 		       uint32_t item)
 {
@@ -97,6 +132,7 @@ static void put_sample(const struct batch_source *from, const struct course *c, 
 	b->weight[i] = o.weight * s.weight;
 	b->loss_c[i] = o.loss_c;
 	conditioning_sizes(&b->given, i, s.original, s.crop, s.bucket);
+	put_hole(from, b, i, &s, &(struct random){ .seed = c->seed, .step = c->done, .item = item });
 	put_mask(b, i, s.mask);
 	put_text(from, b, i, from->net->text.count ? captions_words(from->data, sample, &visit) : NULL, &s);
 }
@@ -120,6 +156,7 @@ void batch_make_still(const struct batch_source *from, uint32_t sample, struct b
 
 	reserve(from, b, s, 1);
 	conditioning_sizes(&b->given, 0, s->original, s->crop, s->bucket);
+	put_hole(from, b, 0, s, NULL);
 	put_mask(b, 0, s->mask);
 	put_text(from, b, 0, from->net->text.count ? captions_plain(from->data, sample) : NULL, s);
 }
@@ -136,6 +173,7 @@ void batch_make_blank(const struct batch_source *from, const struct batch_shape 
 	memset(b->timestep, 0, n * sizeof(*b->timestep));
 	for (int i = 0; i < b->n; i++) {
 		conditioning_sizes(&b->given, i, none, none, none);
+		put_hole(from, b, i, NULL, NULL);
 		put_mask(b, i, NULL);
 	}
 	for (int k = 0; k < from->net->text.count; k++)
@@ -146,6 +184,7 @@ void batch_free(struct batch *b)
 {
 	free(b->noisy);
 	free(b->target);
+	free(b->beside);
 	free(b->timestep);
 	free(b->weight);
 	free(b->loss_c);

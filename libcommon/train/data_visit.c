@@ -14,9 +14,13 @@ struct latent_sample data_drawn(const struct run_data *d, uint32_t sample, const
 		s.mean = s.flip_mean;
 		s.std = s.flip_std;
 		s.mask = s.flip_mask;
+		s.hole = s.flip_hole;
+		s.hole_mean = s.flip_hole_mean;
+		s.hole_std = s.flip_hole_std;
 		memcpy(s.crop, s.crop_flip, sizeof(s.crop));
 	}
 	s.flip_mean = s.flip_std = s.flip_mask = NULL;
+	s.flip_hole = s.flip_hole_mean = s.flip_hole_std = NULL;
 	*s.latent_id = 0;               /* what is left of it is not what these stood for */
 	s.text_id = NULL;
 	if (!captions_live(d)) {

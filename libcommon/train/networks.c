@@ -21,6 +21,9 @@ int networks_open_files(struct run_networks *n, struct error *e)
 		return -1;
 	if (s->flow_model || model_files_config(n->files)->schedule.prediction == PREDICTION_FLOW)
 		model_files_flow(n->files, s->flow_shift);
+	if (s->train_inpainting && !model_files_config(n->files)->family->inpaints)
+		return fail(e, EXIT_USAGE, "train_inpainting: %s is %s, whose UNet has no channels for a mask; name an "
+			    "inpainting model", s->model, model_files_config(n->files)->family->title);
 	n->step.skip = text_skip_trained(model_files_config(n->files), s->clip_skip);
 	return text_skip_trained_check(model_files_config(n->files), s->clip_skip, e);
 }

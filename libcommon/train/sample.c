@@ -36,6 +36,9 @@ static int plan_prompt(const struct witness *w, const struct prompt *p, const in
 	const struct model_config *c = model_files_config(w->net->files);
 	const struct train_settings *s = w->s;
 
+	if (c->family->inpaints)
+		return fail(e, EXIT_USAGE, "sample_prompts: an inpainting model paints into pictures, which prompts "
+			    "do not name; leave it out and use lora-sample --image --mask");
 	*what = (struct painting){ .text = p->text, .negative = p->negative ? p->negative : "",
 				   .width = size_of(p->width, common[0]), .height = size_of(p->height, common[1]),
 				   .cfg = p->cfg >= 0 ? p->cfg : DEFAULT_CFG,
@@ -140,7 +143,7 @@ double witness_samples_ahead(const struct witness *w, double *bytes)
 static void draw_noise(const struct witness *w, const struct painting *what, uint64_t seed, float **noise)
 {
 	const struct model_config *c = model_files_config(w->net->files);
-	size_t n = (size_t)c->unet.in_channels * (what->width / c->vae.factor) * (what->height / c->vae.factor);
+	size_t n = (size_t)c->unet.out_channels * (what->width / c->vae.factor) * (what->height / c->vae.factor);
 
 	*noise = xmalloc(n * sizeof(**noise));
 	random_normal(&(struct random){ seed, RANDOM_SAMPLE_NOISE, 0, 0 }, *noise, n);

@@ -21,6 +21,8 @@ struct tensor *step_forward(struct tape *t, const struct networks *net, const st
 	struct tensor *y, *target;
 
 	in.sample = tensor_from(t, b->n, b->h, b->w, b->c, b->noisy);
+	if (b->beside)
+		in.sample = op_concat(t, in.sample, tensor_from(t, b->n, b->h, b->w, 1 + b->c, b->beside));
 	target = tensor_from(t, b->n, b->h, b->w, b->c, b->target);
 	terms.weight = tensor_from(t, b->n, 1, 1, 1, b->weight)->data;
 	if (b->loss_kind == LOSS_HUBER || b->loss_kind == LOSS_SMOOTH_L1)

@@ -21,6 +21,8 @@ struct networks {
 struct batch {
 	int n, h, w, c;                 /* latent [n,h,w,c] */
 	float *noisy, *target;          /* [n,h,w,c] */
+	/* [n,h,w,1+c]: hole and latent of the picture with it, for an inpainting model; else NULL */
+	float *beside;
 	float *timestep;                /* [n] */
 	float *weight;                  /* [n]: prior weight times timestep weight */
 	enum loss_kind loss_kind;

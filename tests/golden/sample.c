@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"
+#include "../../libcommon/sample/inpaint.h"
 #include "subject.h"
 
 /* One file of eight steps or so. */
@@ -14,6 +15,9 @@ struct trajectory {
 	struct texts texts;             /* prompt, negative prompt */
 	struct conditioning read;       /* of both prompts */
 	float *x, *input;               /* the latent; two of it, scaled */
+	struct painting what;           /* the same, for the functions that lora-sample calls */
+	struct image picture;           /* of an inpainting model */
+	struct inpaint inpaint;
 	int step;
 };
 
@@ -34,9 +38,9 @@ static void check_plan(struct trajectory *j)
 	struct spread spread = { 0 };
 
 	compare_host(j, j->plan.prediction == PREDICTION_FLOW ? KIND_LOSSES : KIND_EXACT, "timesteps",
-		     j->plan.timestep);
+		     j->plan.timestep + j->plan.first);
 	if (safetensors_find(j->f, "sigmas"))
-		compare_host(j, KIND_LOSSES, "sigmas", j->plan.sigma);
+		compare_host(j, KIND_LOSSES, "sigmas", j->plan.sigma + j->plan.first);
 	spread_add(&spread, &j->plan.init_sigma, &want, 1);
 	judge(j->s->tally, KIND_LOSSES, &spread, "%s %s init_noise_sigma", j->s->label, j->label);
 }
@@ -80,6 +84,10 @@ static struct tensor *predict(struct tape *t, void *arg)
 	float timestep[2] = { j->plan.timestep[j->step], j->plan.timestep[j->step] };
 	struct unet_input in = { .sample = tensor_from(t, 2, j->h, j->w, j->c, j->input), .timestep = timestep };
 
+	if (j->inpaint.beside)
+		in.sample = op_concat(t, in.sample, tensor_from(t, 2, j->h, j->w, 1 + j->c, j->inpaint.beside));
+	if (j->step == j->plan.first && safetensors_find(j->f, "unet_input.0"))
+		compare_tensor(j->s, KIND_SAMPLER, t, in.sample, j->f, "unet_input.0");
 	unet_conditions(t, &j->s->p.config->unet, &j->read, in.condition);
 	return unet_forward(t, j->s->p.unet, &in, NULL, NULL);
 }
@@ -96,14 +104,14 @@ static float *step_noise_of(const struct trajectory *j, int step)
 
 static int run_steps(struct trajectory *j, struct error *e)
 {
-	size_t i, n = (size_t)j->h * j->w * j->c;
+	const size_t n = (size_t)j->h * j->w * j->c;
 	float *output = xmalloc(2 * n * sizeof(float));
 	int result = 0;
 
-	for (i = 0; i < n; i++)
-		j->x[i] *= j->plan.init_sigma;
-	for (j->step = 0; j->step < j->plan.evaluations && !result; j->step++) {
-		char *name = xprintf("latents.%d", j->step);
+	memcpy(output, j->x, n * sizeof(float));
+	sampler_begin(&j->plan, j->x, j->inpaint.latent, output, n);
+	for (j->step = j->plan.first; j->step < j->plan.evaluations && !result; j->step++) {
+		char *name = xprintf("latents.%d", j->step - j->plan.first);
 		struct tensor *y;
 		float *noise;
 		sampler_input(&j->plan, j->step, j->input, j->x, n);
@@ -162,17 +170,11 @@ static void draw_from_file(void *arg, int step, float *noise, size_t n)
 /* The same picture by the function that lora-sample calls. */
 static int check_paint(struct trajectory *j, struct error *e)
 {
-	float *noise = need_floats(j->f, "noise"), *latent = NULL;
-	char *last = xprintf("latents.%d", j->plan.evaluations - 1);
-	struct painting w = {
-		.text = need_metadata(j->f, "prompt"), .negative = need_metadata(j->f, "negative"),
-		.width = j->width, .height = j->height, .clip_skip = read_skip(j->f), .cfg = j->cfg,
-		.sampler = j->plan.sampler, .steps = j->plan.steps, .noise = noise, .draw = draw_from_file,
-		.draw_arg = j,
-	};
+	float *latent = NULL;
+	char *last = xprintf("latents.%d", j->plan.evaluations - 1 - j->plan.first);
 	struct spread spread = { 0 };
 	float *want = need_nhwc(j->f, last);
-	int result = paint(&j->s->p, &w, &latent, NULL, NULL, NULL, e);
+	int result = paint(&j->s->p, &j->what, &latent, NULL, NULL, NULL, e);
 
 	if (!result) {
 		spread_add(&spread, latent, want, safetensor_elements(need(j->f, last)));
@@ -180,9 +182,52 @@ static int check_paint(struct trajectory *j, struct error *e)
 	}
 	free(last);
 	free(want);
-	free(noise);
 	free(latent);
 	return result;
+}
+
+static void fill_painting(struct trajectory *j)
+{
+	const char *strength = safetensors_metadata(j->f, "strength");
+
+	j->what = (struct painting){
+		.text = need_metadata(j->f, "prompt"), .negative = need_metadata(j->f, "negative"),
+		.width = j->width, .height = j->height, .strength = strength ? atof(strength) : 1,
+		.clip_skip = read_skip(j->f), .cfg = j->cfg, .sampler = j->plan.sampler, .steps = j->plan.steps,
+		.noise = need_floats(j->f, "noise"), .draw = draw_from_file, .draw_arg = j,
+	};
+}
+
+/* What an inpainting model reads of the picture, against the file's, but for the noisy latent */
+static int open_picture(struct trajectory *j, struct error *e)
+{
+	const size_t pixels = (size_t)j->width * j->height, cells = (size_t)j->h * j->w;
+	float *mask, *masked;
+
+	if (!safetensors_find(j->f, "picture_mask"))
+		return 0;
+	j->picture = (struct image){ j->width, j->height, xmalloc(3 * pixels) };
+	memcpy(j->picture.rgb, safetensors_bytes(j->f, need(j->f, "picture")), 3 * pixels);
+	j->what.picture = &j->picture;
+	j->what.hole = safetensors_bytes(j->f, need(j->f, "picture_mask"));
+	j->what.hole_noise = need_floats(j->f, "vae_noise");
+	if (safetensors_find(j->f, "picture_vae_noise"))
+		j->what.picture_noise = need_floats(j->f, "picture_vae_noise");
+	if (inpaint_make(&j->s->p, &j->what, &j->inpaint, e) < 0)
+		return -1;
+	mask = xmalloc(cells * sizeof(*mask));
+	masked = xmalloc(cells * j->c * sizeof(*masked));
+	for (size_t i = 0; i < cells; i++) {
+		mask[i] = j->inpaint.beside[i * (1 + j->c)];
+		memcpy(masked + i * j->c, j->inpaint.beside + i * (1 + j->c) + 1, j->c * sizeof(*masked));
+	}
+	compare_host(j, KIND_EXACT, "mask_latent", mask);
+	compare_host(j, KIND_VAE, "masked_latent", masked);
+	if (j->inpaint.latent)
+		compare_host(j, KIND_VAE, "picture_latent", j->inpaint.latent);
+	free(mask);
+	free(masked);
+	return 0;
 }
 
 static void run(struct trajectory *j)
@@ -195,11 +240,19 @@ static void run(struct trajectory *j)
 	j->w = noise->shape[3];
 	j->x = need_nhwc(j->f, "noise");
 	j->input = xcalloc(2 * safetensor_elements(noise), sizeof(float));
+	fill_painting(j);
+	if (sampler_plan_strength(&j->plan, j->what.strength, &e) < 0 || open_picture(j, &e) < 0)
+		failed(j->s->tally, "%s %s: %s", j->s->label, j->label, e.text);
 	check_plan(j);
 	if (encode_prompts(j, &e) < 0 || run_steps(j, &e) < 0 || check_picture(j, &e) < 0 || check_paint(j, &e) < 0)
 		failed(j->s->tally, "%s %s: %s", j->s->label, j->label, e.text);
 	free(j->x);
 	free(j->input);
+	inpaint_free(&j->inpaint);
+	image_free(&j->picture);
+	free((float *)j->what.noise);
+	free((float *)j->what.hole_noise);
+	free((float *)j->what.picture_noise);
 	conditioning_free(&j->read);
 	free_texts(&j->texts);
 }
@@ -207,7 +260,6 @@ static void run(struct trajectory *j)
 /* Settings of which one value, or none, is all that there is here: "a|b". */
 static const struct { const char *key, *values; } settings[] = {
 	{ "timestep_spacing", "leading" }, { "karras", "false" }, { "prediction_type", "epsilon|v_prediction|flow" },
-	{ "strength", "" },
 };
 
 static bool is_one_of(const char *values, const char *value)

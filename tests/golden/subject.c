@@ -38,7 +38,7 @@ int each_file(const char *folder, const char *pattern, void (*fn)(void *arg, con
 /* Adapters are what training files begin with; tables of names are for tests/unit. */
 static const char *const taken[] = {
 	"text.safetensors", "vae.safetensors", "unet.safetensors", "losses.safetensors", "sample_*.safetensors",
-	"train_*.safetensors", "lora_*.safetensors", "noising.safetensors", "model", "*.tsv",
+	"train_*.safetensors", "lora_*.safetensors", "noising.safetensors", "mask.safetensors", "model", "*.tsv",
 };
 
 static void sample_file(void *arg, const char *name)    { check_sample(arg, name); }
@@ -71,6 +71,7 @@ void check_model(struct subject *s)
 	each_file(s->folder, "sample_*.safetensors", sample_file, s);
 	check_losses(s);
 	check_flow(s);
+	check_hole(s);
 	each_file(s->folder, "train_*.safetensors", train_file, s);
 	each_file(s->folder, "*", other_file, s);
 	close_reference(s, text);

@@ -68,6 +68,7 @@ void check_sample(struct subject *s, const char *file);
 void check_train(struct subject *s, const char *file);
 void check_losses(struct subject *s);
 void check_flow(struct subject *s);
+void check_hole(struct subject *s);
 void check_model(struct subject *s);                    /* all of the above that the folder has */
 
 int subject_open(struct subject *s, const char *model, const char *config, const char *device,

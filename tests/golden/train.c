@@ -261,7 +261,9 @@ static int mask_ranks(struct training *t, struct error *e)
 		.mask = { .least = 1, .exponent = 1, .timesteps = t->s->p.schedule.steps }
 	};
 
-	return safetensors_find(t->f, "step0.mask") ? adapter_leave_out(t->adapter, &dropout, e) : 0;
+	if (!safetensors_find(t->f, "step0.mask") || safetensors_find(t->f, "step0.masked_latent"))
+		return 0;
+	return adapter_leave_out(t->adapter, &dropout, e);
 }
 
 /* Does the mask that is in the file follow from its timesteps? */
@@ -323,7 +325,7 @@ void check_train(struct subject *s, const char *file)
 	struct error e = { 0 };
 
 	read_recipe(f, &t.recipe);
-	if (other && !safetensors_find(f, "step0.sigma"))
+	if (other && !safetensors_find(f, "step0.sigma") && !safetensors_find(f, "step0.masked_latent"))
 		skipped(s->tally, "%s: not compared: its input is not a noisy latent alone: %s", t.label, other);
 	else if (training_open(&t, &e) < 0)
 		failed(s->tally, "%s: %s", t.label, e.text);

@@ -41,6 +41,24 @@ static void mix(const struct subject *s, const float *sigma, int timestep, const
 	flow_target(target, latent, target, n);
 }
 
+/* Of an inpainting model: mask and masked latent, channel beside channel; else NULL. */
+static float *read_beside(const struct safetensors *f, const char *prefix, const struct batch *b)
+{
+	float *mask = floats_if(f, prefix, "mask"), *latent = floats_if(f, prefix, "masked_latent"), *out = NULL, *to;
+
+	if (mask && latent) {
+		out = to = xmalloc((size_t)b->n * b->h * b->w * (1 + b->c) * sizeof(*out));
+		for (size_t i = 0; i < (size_t)b->n * b->h * b->w; i++) {
+			*to++ = mask[i];
+			for (int c = 0; c < b->c; c++)
+				*to++ = latent[i * b->c + c];
+		}
+	}
+	free(mask);
+	free(latent);
+	return out;
+}
+
 void read_batch(const struct subject *s, const struct safetensors *f, const char *prefix, struct batch *b)
 {
 	char *key = full(prefix, "latent"), *dot = full(prefix, "");
@@ -54,6 +72,7 @@ void read_batch(const struct subject *s, const struct safetensors *f, const char
 	each = (size_t)b->h * b->w * b->c;
 	b->target = floats(f, prefix, "noise");
 	b->timestep = floats(f, prefix, "timestep");
+	b->beside = read_beside(f, prefix, b);
 	b->weight = floats(f, prefix, "weight");
 	b->given = read_given(s, f, dot);
 	read_texts(s, f, dot, &texts);
@@ -72,6 +91,7 @@ void read_batch(const struct subject *s, const struct safetensors *f, const char
 void free_batch(struct batch *b)
 {
 	free(b->target);
+	free(b->beside);
 	free(b->timestep);
 	free(b->weight);
 	conditioning_free(&b->given);

@@ -193,6 +193,31 @@ static void prediction_and_schedule(void **state)
 	assert_false(c.schedule.scaled_linear);
 }
 
+/* What the numbers alone tell apart: channels of the UNet, and the scheduler's class. */
+static void families_are_told_by_their_configs(void **state)
+{
+	struct model_config c;
+	struct error e = { 0 };
+
+	fresh();
+	assert_int_equal(model_config_read(folder, &c, &e), 0);
+	assert_ptr_equal(c.family, &family_sdxl);
+	edit("unet/config.json", "in_channels", "9");
+	assert_int_equal(model_config_read(folder, &c, &e), 0);
+	assert_ptr_equal(c.family, &family_sdxl_inpaint);
+	edit("unet/config.json", "in_channels", "8");
+	assert_int_equal(model_config_read(folder, &c, &e), -1);
+	fresh();
+	edit("scheduler/scheduler_config.json", "_class_name", "\"FlowMatchEulerDiscreteScheduler\"");
+	edit("scheduler/scheduler_config.json", "shift", "3.0");
+	assert_int_equal(model_config_read(folder, &c, &e), 0);
+	assert_ptr_equal(c.family, &family_sdxl_flow);
+	assert_int_equal(c.schedule.prediction, PREDICTION_FLOW);
+	assert_true(c.schedule.shift == 3);
+	edit("scheduler/scheduler_config.json", "use_dynamic_shifting", "true");
+	assert_int_equal(model_config_read(folder, &c, &e), -1);
+}
+
 static void without_scheduler_sdxls_own(void **state)
 {
 	struct model_config c;
@@ -238,7 +263,6 @@ static const struct { const char *file, *key, *value; } refused[] = {
 	{ "unet/config.json", "layers_per_block", "\"2\"" },
 	{ "unet/config.json", "cross_attention_dim", NULL },
 	{ "unet/config.json", "projection_class_embeddings_input_dim", "100" },
-	{ "unet/config.json", "in_channels", "9" },
 	{ "vae/config.json", "latents_mean", "[0.1,0,0,0]" },
 	{ "vae/config.json", "mid_block_add_attention", "false" },
 	{ "vae/config.json", "scaling_factor", "0" },
@@ -336,6 +360,7 @@ int main(void)
 		cmocka_unit_test(sd2_is_named),
 		cmocka_unit_test(one_number_serves_all_levels),
 		cmocka_unit_test(prediction_and_schedule),
+		cmocka_unit_test(families_are_told_by_their_configs),
 		cmocka_unit_test(without_scheduler_sdxls_own),
 		cmocka_unit_test(unsupported_settings_are_refused_with_file_and_key),
 		cmocka_unit_test(parts_of_two_models_are_refused),

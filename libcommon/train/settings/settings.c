@@ -190,6 +190,8 @@ static const struct option rows[] = {
 	  .fallback = "1000", .min = 1, .max = 100000, .advanced = true },
 	{ "flow-model", 0, OPTION_FLAG, &S->flow_model, NULL, "the model predicts rectified flow, or is to learn it",
 	  .advanced = true, .sparse = true },
+	{ "train-inpainting", 0, OPTION_FLAG, &S->train_inpainting, NULL, "refuse a model that is not for inpainting",
+	  .advanced = true, .identity = IDENTITY_SHOWN, .sparse = true },
 	{ "timestep-sampling", 0, OPTION_CHOICE, &S->timestep_sampling, "NAME", "how a flow's places are drawn",
 	  .fallback = "sigma", .choices = "sigma|uniform|sigmoid|shift", .advanced = true, .sparse = true },
 	{ "discrete-flow-shift", 0, OPTION_NUMBER, &S->flow_shift, "X",

@@ -58,7 +58,7 @@ struct train_settings {
 	double noise_offset, adaptive_noise_scale, multires_discount, ip_noise_gamma;
 	bool noise_offset_random, ip_noise_random;
 	long multires_iterations, min_timestep, max_timestep;
-	bool flow_model;
+	bool flow_model, train_inpainting;
 	const char *timestep_sampling;
 	double flow_shift, logit_mean, logit_std;
 	const char *loss_type, *huber_schedule;
