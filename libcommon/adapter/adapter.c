@@ -1,4 +1,4 @@
-/* Adapters made new or from a file, and hung onto layers. */
+/* Creating adapters or loading them from a file, and adding their modules to layers. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +11,9 @@
 #include "lengths.h"
 #include "part_layout.h"
 
-/* ---- a module's place on the layer ---- */
+/* ---- a module's branch on the layer ---- */
 
-/* Behind the adapters that hang there already: sums are then in the order of loading. */
+/* Appends the branch to those of the layer, so that sums are in the order of loading. */
 static void hang(struct adapter_module *m)
 {
 	struct branch **at = layer_branch(m->layer);
@@ -33,7 +33,7 @@ static void take_off(struct adapter_module *m)
 		*at = m->branch.next;
 }
 
-/* What a module is made of.  value: in a device's layout; NULL: zeros. */
+/* Form and values of a module.  value: in a device's layout; NULL: zeros. */
 struct module_values {
 	const struct adapter_kind *kind;
 	struct module_form form;
@@ -101,7 +101,7 @@ static struct adapter *new_adapter(size_t modules, const struct backend *be, str
 	return a;
 }
 
-/* The modules' addresses are final only now. */
+/* Adds all modules to their layers: only now are their addresses final. */
 static struct adapter *hang_all(struct adapter *a)
 {
 	for (size_t i = 0; i < a->count; i++)
@@ -138,7 +138,7 @@ const char *adapter_part_suffix(const struct adapter_module *m, int part)
 	return part == LENGTHS_PART ? LENGTHS_SUFFIX : kind_part_suffix(m->kind, part);
 }
 
-/* ---- new ---- */
+/* ---- creating ---- */
 
 static const enum component order[] = { COMPONENT_TE1, COMPONENT_TE2, COMPONENT_UNET };
 #define ORDERED (sizeof(order) / sizeof(order[0]))
@@ -157,8 +157,8 @@ static bool wanted(const struct adapter_spec *s, const struct layer *l)
 	       (l->group == LAYER_CONV_SET && (s->blocks ? s->blocks->convolutions : s->conv_rank > 0));
 }
 
-/* Of their own for each module and part.  A module's first part goes by the stem alone, as in files of before there
- * were more. */
+/* Random numbers of each module and part.  A module's first part depends on the stem alone, as in older versions, which
+ * had no more. */
 static struct random draw(const char *stem, const struct adapter_kind *kind, int part, uint64_t seed)
 {
 	const char *suffix = part ? kind_part_suffix(kind, part) : "";
@@ -191,7 +191,7 @@ static float *first_values(const struct part_form *p, const struct random *r)
 	return device;
 }
 
-/* What modules are made from. */
+/* What new modules are created from. */
 struct creation {
 	const struct adapter_spec *spec;
 	const struct adapter_kind *kind;
@@ -248,13 +248,14 @@ static bool same_form(const struct module_form *a, const struct module_form *b)
 	return true;
 }
 
-/* Of a kind of which new modules are not made, in the place of the one that it is named beside: as the file has it. */
+/* Is the file's module of a kind of which no new ones are made, in place of the kind that is wished for?  It is then
+ * taken as the file has it. */
 static bool goes_on(const struct creation *c, const struct file_module *m)
 {
 	return c->spec->start_shapes && !m->kind->form && m->kind->begins == c->kind;
 }
 
-/* The file's module is what this run would make. */
+/* Checks that the file's module has the form that this run would make. */
 static int check_form(const struct creation *c, const struct file_module *m, const struct module_form *own,
 		      struct error *e)
 {
@@ -281,7 +282,7 @@ static int check_form(const struct creation *c, const struct file_module *m, con
 	return 0;
 }
 
-/* The module as the file has it. */
+/* Reads form and values of a module of the file. */
 static int file_values(const struct adapter_file *f, const struct file_module *m, struct module_values *v,
 		       struct error *e)
 {

@@ -3,8 +3,8 @@
  *
  * How many there are is the family's struct block_map.  SDXL: 0 is time and size embeddings and 22 the output, both
  * without adapter; 1 to 9 are input_blocks, 10 to 12 middle_block, 13 to 21 output_blocks.  Stable Diffusion 1.5: 0 is
- * conv_in, without adapter; 1 to 11 the way down, 12 the middle, 13 to 24 the way up.
- * Owns how their lists are written.  Must not know tensors.
+ * conv_in, without adapter; 1 to 11 are input_blocks, 12 middle_block, 13 to 24 output_blocks.
+ * Owns the parsing of their lists.  Must not know tensors.
  */
 #ifndef ADAPTER_BLOCKS_H
 #define ADAPTER_BLOCKS_H
@@ -22,7 +22,7 @@ struct block_plan {
 	double lr[BLOCKS_MOST];                      /* factors; 0: no adapter */
 };
 
-/* As in network_args; NULL: not given. */
+/* The lists as texts of network_args; NULL: not given. */
 struct block_texts {
 	const char *dims, *alphas, *conv_dims, *conv_alphas;    /* a number a block */
 	const char *down, *mid, *up;            /* factors, or a preset: "cosine", "zeros+0.1", ... */

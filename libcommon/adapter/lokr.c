@@ -215,7 +215,7 @@ static void whole(struct tape *t, float *dw, const struct branch *b, const struc
 	end(t, b, &k);
 }
 
-/* inverts w1 = w1_a w1_b */
+/* backward of w1 = w1_a w1_b */
 static void one_back(struct tape *t, const float *done, const struct branch *b, const struct part_grads *g,
 		     const struct kronecker_shape *s)
 {
@@ -229,7 +229,7 @@ static void one_back(struct tape *t, const float *done, const struct branch *b, 
 		be->gemm(d, 1, 0, r, s->q, s->p, 1, b->part[W1_A].data, r, done, s->q, g->add[W1_B], g->at[W1_B], s->q);
 }
 
-/* inverts w2 = w2_a w2_b, or w2_a^T T(t2, w2_b) */
+/* backward of w2 = w2_a w2_b, or w2_a^T T(t2, w2_b) */
 static void two_back(struct tape *t, const float *dtwo, const float *right, const struct branch *b,
 		     const struct part_grads *g, const struct kronecker_shape *s)
 {

@@ -1,4 +1,4 @@
-/* The latents against the model's sizes, and the order in which they come. */
+/* The data of a run: checks of the latents against the model, and the order of samples. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -6,9 +6,9 @@
 #include "captions.h"
 #include "data.h"
 
-/* ---- against the model ---- */
+/* ---- checks against the model ---- */
 
-/* Text that was read at another state than this run's. */
+/* Refuses text outputs of another state of the text encoders than this run's. */
 static int check_skip(const struct latent_sample *s, int skip, struct error *e)
 {
 	char was[12] = "none", is[12] = "none";
@@ -48,7 +48,7 @@ static int check_sample(const struct model_config *c, const struct train_setting
 	return s->variants && !trains_text(settings) ? check_skip(s, text_skip_trained(c, settings->clip_skip), e) : 0;
 }
 
-/* ---- in which order ---- */
+/* ---- the order ---- */
 
 /* batch_size of a dataset config comes before train_batch_size, as with kohya, but not before the command line. */
 static int own_batch(const struct latent_sample *s, bool common_batch)
@@ -86,7 +86,7 @@ struct order *data_order(const struct run_data *d, struct train_settings *s, boo
 	return order;
 }
 
-/* What is held out, whether the rest fits the model, and in which order it comes. */
+/* Holds out samples, checks the rest against the model, and makes the order. */
 static int settle(struct run_data *d, struct model_files *files, uint64_t seed, struct error *e)
 {
 	size_t i;

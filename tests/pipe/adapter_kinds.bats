@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Kinds of adapters beside LoRA, from the first step to the merged model: each is trained, goes on, is read, merged and looked at.
+# Kinds of adapters beside LoRA, from the first step to the merged model: each is trained, goes on, is read, merged and
+# looked at.
 bats_require_minimum_version 1.5.0
 
 setup_file() {
@@ -12,20 +13,23 @@ setup() { . "$BATS_TEST_DIRNAME/pipe.bash"; cd "$BATS_TEST_TMPDIR" || return 1; 
 
 # loss MODEL [options]: of the first step, whose adapter changes nothing yet
 loss() {
-	"$BIN/lora-train" -q -m "$1" --network-dim 4 --network-train-unet-only --train-batch-size 2 --max-train-steps 1 \
+	"$BIN/lora-train" -q -m "$1" --network-dim 4 --network-train-unet-only --train-batch-size 2 \
+		--max-train-steps 1 \
 		--output-dir losses "${@:2}" "$LATENTS" | jq 'select(.event == "step").loss'
 }
 
 # near A B TOLERANCE
 near() { holds '($a - $b | fabs) < $t * $a' "$@"; }
 far() { holds '($a - $b | fabs) > $t * $a' "$@"; }
-holds() { jq -ne --argjson a "$2" --argjson b "$3" --argjson t "$4" "$1" > /dev/null || { echo "$2 and $3"; return 1; }; }
+holds() { jq -ne --argjson a "$2" --argjson b "$3" --argjson t "$4" "$1" > /dev/null ||
+	{ echo "$2 and $3"; return 1; }; }
 
 # endings FILE: of the tensors' names
 endings() {
 	local n
 	n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
-	tail -c +9 "$1" | head -c "$n" | jq -r 'del(.__metadata__) | keys[] | sub("^[^.]*[.]"; "")' | sort -u | tr '\n' ' '
+	tail -c +9 "$1" | head -c "$n" | jq -r 'del(.__metadata__) | keys[] | sub("^[^.]*[.]"; "")' |
+		sort -u | tr '\n' ' '
 }
 
 # whole_life METHOD ENDINGS [options]: a high rate, so that dW is far from 0; stopped after three steps of six
@@ -47,7 +51,8 @@ whole_life() {
 	# A merged weight is rounded to the model's half precision, of which the loss keeps some 1e-4.
 	for w in 1 0.5; do
 		"$BIN/lora-merge" into -q -m "$MODEL" --lora "whole/t.safetensors:$w" -o "merged$w" > /dev/null
-		near "$(loss "merged$w")" "$(loss "$MODEL" --base-weights whole/t.safetensors --base-weights-multiplier "$w")" 1e-3
+		near "$(loss "merged$w")" \
+			"$(loss "$MODEL" --base-weights whole/t.safetensors --base-weights-multiplier "$w")" 1e-3
 		far "$(loss "merged$w")" "$(loss "$MODEL")" 1e-2
 	done
 	"$BIN/lora-sample" -q -m "$MODEL" --lora whole/t.safetensors --width 64 --height 64 --steps 2 -o drawn -p gizmo
@@ -57,24 +62,32 @@ whole_life() {
 	"$BIN/lora-inspect" --verify --norms whole/t.safetensors > said
 	grep -qE "method *$method\$|: a $method adapter" said
 	lacks said untrained
-	[ "$(grep -cE '^  [0-9.e-]+ +[0-9]+ +(lora|oft)_unet_' said)" = "$("$BIN/lora-inspect" --json whole/t.safetensors | jq .modules.total)" ]
+	[ "$(grep -cE '^  [0-9.e-]+ +[0-9]+ +(lora|oft)_unet_' said)" = \
+		"$("$BIN/lora-inspect" --json whole/t.safetensors | jq .modules.total)" ]
 	[ -z "$MASKED" ] || return 0            # a run that begins with it leaves out some of its ranks
 	loss "$MODEL" "$@" --network-weights whole/t.safetensors > begun
 	near "$(cat begun)" "$(loss "$MODEL" --base-weights whole/t.safetensors)" 2e-5
 }
 
-@test "LoHa" { whole_life LoHa 'alpha hada_w1_a hada_w1_b hada_w2_a hada_w2_b ' --network-module networks.loha --conv-dim 2; }
+@test "LoHa" {
+	whole_life LoHa 'alpha hada_w1_a hada_w1_b hada_w2_a hada_w2_b ' --network-module networks.loha --conv-dim 2
+}
 @test "LoHa with middle factors, as LyCORIS" {
 	whole_life LoHa 'alpha hada_t1 hada_t2 hada_w1_a hada_w1_b hada_w2_a hada_w2_b ' \
 		--network-module lycoris.kohya --network-args algo=loha --network-args use_tucker=True
 }
-@test "LoKr" { whole_life LoKr 'alpha lokr_w1 lokr_w2_a lokr_w2_b ' --network-module networks.lokr --network-dim 2 --network-args factor=4; }
+@test "LoKr" {
+	whole_life LoKr 'alpha lokr_w1 lokr_w2_a lokr_w2_b ' --network-module networks.lokr --network-dim 2 \
+		--network-args factor=4
+}
 @test "LoKr with all its factors, as LyCORIS" {
-	whole_life LoKr 'alpha lokr_t2 lokr_w1 lokr_w1_a lokr_w1_b lokr_w2_a lokr_w2_b ' --network-dim 2 --network-module lycoris.kohya \
+	whole_life LoKr 'alpha lokr_t2 lokr_w1 lokr_w1_a lokr_w1_b lokr_w2_a lokr_w2_b ' --network-dim 2 \
+		--network-module lycoris.kohya \
 		--network-args algo=lokr --network-args decompose_both=True --network-args use_tucker=True
 }
 @test "LoKr of whole matrices" {
-	whole_life LoKr 'alpha lokr_w1 lokr_w2 ' --network-module lycoris.kohya --network-args algo=lokr --network-args full_matrix=True
+	whole_life LoKr 'alpha lokr_w1 lokr_w2 ' --network-module lycoris.kohya --network-args algo=lokr \
+		--network-args full_matrix=True
 }
 @test "a LoKr of any rank, as LyCORIS' users ask for whole matrices" {
 	train 3 a --network-module networks.lokr --network-dim 100000 > /dev/null
@@ -85,31 +98,37 @@ whole_life() {
 	[[ "$output" == *"--conv_dim: '5000' does not fit; give a whole number from 0 to 4096"* ]]
 }
 @test "LoRA with a middle factor, as LyCORIS' locon" {
-	whole_life LoRA 'alpha lora_down.weight lora_mid.weight lora_up.weight ' --network-module lycoris.kohya --network-args algo=locon \
+	whole_life LoRA 'alpha lora_down.weight lora_mid.weight lora_up.weight ' --network-module lycoris.kohya \
+		--network-args algo=locon \
 		--network-args use_tucker=True
 }
 
 @test "OFT" {
-	whole_life OFT 'alpha oft_blocks ' --network-module networks.oft --network-alpha 0.05 --network-args enable_conv=True
+	whole_life OFT 'alpha oft_blocks ' --network-module networks.oft --network-alpha 0.05 \
+		--network-args enable_conv=True
 }
 @test "OFT, rescaled, as LyCORIS' diag-oft" {
-	whole_life OFT 'alpha oft_blocks rescale ' --network-dim 2 --network-module lycoris.kohya --network-args algo=diag-oft \
+	whole_life OFT 'alpha oft_blocks rescale ' --network-dim 2 --network-module lycoris.kohya \
+		--network-args algo=diag-oft \
 		--network-args rescaled=True --network-args constraint=0.05
 }
 @test "LoRA-FA" { whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-module networks.lora_fa; }
 @test "T-LoRA's mask" {
-	MASKED=1 whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-args tlora_min_rank=2 --network-args tlora_alpha=0.5
+	MASKED=1 whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-args tlora_min_rank=2 \
+		--network-args tlora_alpha=0.5
 }
 @test "rsLoRA" {
 	whole_life LoRA 'alpha lora_down.weight lora_up.weight ' --network-args rs_lora=True
-	[ "$("$BIN/lora-inspect" --json whole/t.safetensors | jq -c '.ranks[0] | [.rank, .alpha]')" = '[4,2]' ]  # 1 times the root of 4
+	# 1 times the root of 4
+	[ "$("$BIN/lora-inspect" --json whole/t.safetensors | jq -c '.ranks[0] | [.rank, .alpha]')" = '[4,2]' ]
 }
 
 # factor FILE ENDING: a hash of all tensors whose name ends so
 factor() {
 	local n
 	n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
-	tail -c +9 "$1" | head -c "$n" | jq -r --arg e "$2" 'to_entries[] | select(.key | endswith($e)) | .value.data_offsets | @tsv' |
+	tail -c +9 "$1" | head -c "$n" |
+		jq -r --arg e "$2" 'to_entries[] | select(.key | endswith($e)) | .value.data_offsets | @tsv' |
 		while read -r from to; do tail -c "+$((9 + n + from))" "$1" | head -c "$((to - from))"; done | sha256sum
 }
 
@@ -151,7 +170,8 @@ factor() {
 said() { "$BIN/lora-inspect" --metadata "$1" | sed -n "s/^ *$2 = //p"; }
 
 @test "the metadata say what LyCORIS and kohya say" {
-	train 3 a --network-module lycoris.kohya --network-args algo=lokr --network-args factor=8 --network-args conv_dim=2 > /dev/null
+	train 3 a --network-module lycoris.kohya --network-args algo=lokr --network-args factor=8 \
+		--network-args conv_dim=2 > /dev/null
 	[ "$(said a/t.safetensors ss_network_module)" = lycoris.kohya ]
 	[ "$(said a/t.safetensors ss_network_args | jq -c .)" = '{"algo":"lokr","factor":"8","conv_dim":"2"}' ]
 	train 3 b --network-module networks.loha --conv-dim 2 > /dev/null
@@ -167,8 +187,10 @@ said() { "$BIN/lora-inspect" --metadata "$1" | sed -n "s/^ *$2 = //p"; }
 }
 
 @test "a norm is limited of any kind" {
-	train 3 a --network-module networks.loha --learning-rate 0.1 --lr-scheduler constant --lr-warmup-steps 0 --scale-weight-norms 0.5 > log
-	"$BIN/lora-inspect" --norms --json a/t.safetensors | jq -e '[.norms[].norm] | max <= 0.5001 and min > 0' > /dev/null
+	train 3 a --network-module networks.loha --learning-rate 0.1 --lr-scheduler constant --lr-warmup-steps 0 \
+		--scale-weight-norms 0.5 > log
+	"$BIN/lora-inspect" --norms --json a/t.safetensors |
+		jq -e '[.norms[].norm] | max <= 0.5001 and min > 0' > /dev/null
 }
 
 @test "what does not go together is refused by name" {
