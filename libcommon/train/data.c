@@ -36,7 +36,8 @@ static int check_sample(const struct model_config *c, const struct train_setting
 	if (model_size_check(c, s->bucket[0], s->bucket[1], e) < 0)
 		return fail_at(e, s->key);
 	if (c->family->inpaints && s->mean && !s->hole)
-		return fail(e, EXIT_INPUT, "sample %s: no holes were encoded, and the model is for inpainting; encode with this model", s->key);
+		return fail(e, EXIT_INPUT, "sample %s: no holes were encoded, and the model is for inpainting; "
+					   "encode with this model", s->key);
 	if (s->variants && s->family && s->family->encoded_as != c->family->encoded_as)
 		return fail(e, EXIT_INPUT, "sample %s: its text was encoded for %s, the model is %s; "
 					   "encode with the same model", s->key,
