@@ -1,7 +1,8 @@
 /*
- * encode.h - image tars in, latent tar out: VAE mean and std of each picture, both text encoders' outputs of each caption.
+ * encode.h - lora-encode: from image tars to a latent tar, with the VAE's mean and std of each picture and the text
+ * encoders' outputs for each caption.
  *
- * Each sample's id is the SHA-256 of everything that decided its bytes.  Must not know training.
+ * A sample's id is the SHA-256 of everything that decided its bytes (content address).  Must not know training.
  */
 #ifndef DATA_ENCODE_H
 #define DATA_ENCODE_H
@@ -12,15 +13,17 @@
 
 struct encode_settings {
 	const char *model, *model_config, *vae, *device, *output, *reuse, *shard;
-	const char *precision;                  /* fp32, bf16, fp16: of the stream's numbers, and the most that weights keep in memory */
+	/* fp32, bf16, fp16: of the stream's numbers, and the most that weights keep in memory */
+	const char *precision;
 	long batch;                             /* pictures of one size that are encoded together */
-	bool goes_on;                           /* from the output as it is, and from what interrupted runs left of it */
+	/* from the output as it is, and from what interrupted runs left of it */
+	bool goes_on;
 	long expected;                          /* pictures, for the bar; 0: unknown */
 	bool no_text;
-	struct caption_options captions;        /* where a sample says nothing of its own */
+	struct caption_options captions;        /* defaults; a sample's own options override them */
 	long max_token_length, clip_skip;
 	long holes;                             /* drawn for each picture, for an inpainting model */
-	long caption_variants;                  /* encoded where captions vary from visit to visit */
+	long caption_variants;                  /* number to encode of a caption that varies from visit to visit */
 	const char *seed;                       /* of the variants */
 };
 

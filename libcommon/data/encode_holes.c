@@ -18,8 +18,8 @@ static uint8_t *mask_of(const struct waiting *w, const struct image *picture, st
 	if (!m || image_decode(w->label, m->bytes.data, m->bytes.len, &options, &image, NULL, e) < 0)
 		return NULL;
 	if (image.width != picture->width || image.height != picture->height) {
-		fail(e, EXIT_INPUT, "%s: the mask is %dx%d, its picture %dx%d; prepare the pictures again", w->label, image.width, image.height,
-		     picture->width, picture->height);
+		fail(e, EXIT_INPUT, "%s: the mask is %dx%d, its picture %dx%d; prepare the pictures again", w->label,
+		     image.width, image.height, picture->width, picture->height);
 		image_free(&image);
 		return NULL;
 	}

@@ -1,3 +1,4 @@
+/* Content addresses: hashes of all that decides a latent, a text or a sample. */
 #include <string.h>
 #include "../base/hash.h"
 #include "encode_internal.h"
@@ -21,7 +22,8 @@ void encode_latent_id(const struct encoder *n, const struct tar_sample *in, char
 	struct sha256 h;
 
 	begin(&h, n);
-	add_line(&h, xprintf("%s %d %d %d %.9g\n", n->vae_hash, v->latent_channels, v->resnets, v->groups, v->norm_eps));
+	add_line(&h, xprintf("%s %d %d %d %.9g\n", n->vae_hash, v->latent_channels, v->resnets, v->groups,
+			     v->norm_eps));
 	if (n->config->family->inpaints)
 		add_line(&h, xprintf("holes %ld %llu\n", n->s->holes, (unsigned long long)n->seed));
 	for (int i = 0; i < in->members; i++) {
@@ -34,7 +36,8 @@ void encode_latent_id(const struct encoder *n, const struct tar_sample *in, char
 
 static void add_encoder(struct sha256 *h, const char *hash, const struct clip_config *c)
 {
-	add_line(h, xprintf("%s %d %d %d %.9g %d\n", hash, c->layers, c->heads, (int)c->activation, c->norm_eps, c->eos));
+	add_line(h, xprintf("%s %d %d %d %.9g %d\n", hash, c->layers, c->heads, (int)c->activation, c->norm_eps,
+			    c->eos));
 }
 
 static void add_ids(struct sha256 *h, const int32_t *ids, int count)

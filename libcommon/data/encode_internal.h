@@ -1,5 +1,6 @@
 /*
- * encode_internal.h - the inside of lora-encode's work: opening, pictures in groups, captions once each, content addresses.
+ * encode_internal.h - struct encoder and the steps of lora-encode: pictures in groups, captions once each, content
+ * addresses, reuse of older streams.
  *
  * Private to encode*.c.
  */
@@ -18,18 +19,18 @@
 
 #define ENCODE_FORMAT "lora-latent-1"
 
-enum { PICTURES = 2 };                  /* of a sample: as it is, mirrored */
+enum { PICTURES = 2 };                  /* of a sample: the picture, its mirror image */
 
-/* A sample between its arrival and its writing. */
+/* A sample that was read and is not written yet. */
 struct waiting {
 	struct tar_sample in;
 	struct latent_sample s;
-	struct image picture[PICTURES]; /* rgb NULL: none, or its latent is there */
+	struct image picture[PICTURES]; /* rgb NULL: no such picture, or its latent exists already */
 	char *label;                    /* key and path, for messages */
-	bool some_new;                  /* not all of it was taken over from --reuse */
+	bool some_new;                  /* not all of it came from an older stream */
 };
 
-/* Rows of the stream's texts, each under its address. */
+/* The texts that the stream has so far: from a text's address to its row. */
 struct text_rows {
 	struct map *index;
 	char **key;
@@ -53,14 +54,14 @@ struct encoder {
 	struct text_rows rows;
 	struct old_stream *old;         /* NULL: none */
 	uint32_t samples_taken, pictures_taken, captions_taken;         /* from it: whole samples, and their parts */
-	struct waiting *queue;          /* samples leave in order, and the rest moves up */
+	struct waiting *queue;          /* in order; the first is written first */
 	size_t queued, room;
 	uint32_t shard, shards, next, written;
 	uint64_t seed;
 	int chunks;                     /* of a caption */
 	int skip;                       /* as in struct chunk_batch */
 	bool warned_of_warmup;
-	size_t captions_cut;            /* samples whose caption has more tokens than are read */
+	size_t captions_cut;            /* number of samples whose caption has more tokens than are read */
 	struct publish *out;
 	struct tar_writer *writer;
 	struct progress *progress;
@@ -68,21 +69,22 @@ struct encoder {
 
 /* ---- encode_id.c ---- */
 void encode_latent_id(const struct encoder *n, const struct tar_sample *in, char id[65]);
-/* ids and, with weighted captions, weights [chunks][length] of all tokenizers are part of it, so a change of a tokenizer's files costs the
- * captions that it changes. */
+/* The address includes ids and, with weighted captions, weights [chunks][length] of all tokenizers: after a change of a
+ * tokenizer's files only the captions that it changes are encoded anew. */
 void encode_text_id(const struct encoder *n, const char *caption, const struct chunk_batch *b, char id[65]);
 void encode_sample_id(struct latent_sample *s);         /* from the two kinds above */
 
 /* ---- encode_picture.c ---- */
 int encode_open_pictures(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
-/* Encodes the first waiting sample's pictures, and beside them as many of equal size from the queue as --batch allows. */
+/* Encodes the pictures of the first sample of the queue, together with others of the same size, as --batch allows. */
 int encode_group(struct encoder *n, struct error *e) MUST_CHECK;
-/* encode_holes.c: of a picture that is there, for an inpainting model: holes and the latents of the picture with each. */
+/* encode_holes.c: for an inpainting model, makes holes in a picture and the latents of the picture with each. */
 int encode_holes(struct encoder *n, struct waiting *w, int which, struct error *e) MUST_CHECK;
-/* The encoder's moments of pixels [h,w,3] in -1..1, given up: mean and std, malloced, rounded; the sizes go to *w's sample. */
-int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int width, int height, float **mean, float **std,
-		   struct error *e) MUST_CHECK;
-/* Beside a latent that is there. */
+/* The encoder's moments of pixels [h,w,3] in -1..1, given up: mean and std, malloced, rounded;
+ * the sizes go to *w's sample. */
+int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int width, int height, float **mean,
+		   float **std, struct error *e) MUST_CHECK;
+/* Makes the mask of a sample whose latent exists. */
 int encode_mask(const struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
 
 /* ---- encode_text.c ---- */
@@ -92,15 +94,16 @@ void encode_free_texts(struct encoder *n);
 
 /* ---- encode_old.c ---- */
 int encode_open_old(struct encoder *n, struct error *e) MUST_CHECK;
-/* 1: taken; 0: it is not there, or damaged; -1: *e, nobody can say which. */
+/* Takes it from an older stream.  1: done; 0: it is not there, or damaged; -1: reading failed (*e). */
 int encode_take_latent(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
-/* the same, into one row */
-int encode_take_text(struct encoder *n, const char *text_id, struct conditioning *to, int row, struct error *e) MUST_CHECK;
-void encode_drop_left(struct encoder *n);               /* once the output is there: what interrupted runs left of it */
+/* The same for a text, into one row of *to. */
+int encode_take_text(struct encoder *n, const char *text_id, struct conditioning *to, int row,
+		     struct error *e) MUST_CHECK;
+void encode_drop_left(struct encoder *n);               /* removes what interrupted runs left, once the output exists */
 void encode_close_old(struct encoder *n);
 
 /* ---- encode_round.c ---- */
-/* Rounds to --precision in place.  What does not fit is named (EXIT_INPUT). */
+/* Rounds to --precision in place.  A value that does not fit is EXIT_INPUT. */
 int encode_round(const struct encoder *n, const char *label, float *x, size_t count, struct error *e) MUST_CHECK;
 
 #endif

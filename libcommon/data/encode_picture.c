@@ -161,7 +161,8 @@ static int encode_gathered(struct encoder *n, const struct group *g, struct erro
 	return result;
 }
 
-int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int width, int height, float **mean, float **std, struct error *e)
+int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int width, int height, float **mean,
+		   float **std, struct error *e)
 {
 	struct pixels p = { n->vae, pixels, 1, width, height };
 	struct tensor *y = workspace_run(&n->work, encode_pixels, &p, e);
@@ -182,7 +183,8 @@ int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int widt
 	vae_split_moments(moments, rows, y->c / 2, *mean, *std, NULL);
 	free(moments);
 	if (i < count)
-		return fail(e, EXIT_INPUT, "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", w->label);
+		return fail(e, EXIT_INPUT,
+			    "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", w->label);
 	return encode_round(n, w->label, *mean, count / 2, e) < 0 ? -1 : encode_round(n, w->label, *std, count / 2, e);
 }
 
@@ -215,7 +217,8 @@ int encode_group(struct encoder *n, struct error *e)
 
 int encode_mask(const struct encoder *n, struct waiting *w, struct error *e)
 {
-	const struct tar_member *m = n->config->family->inpaints ? NULL : tar_find(&w->in, "mask.png");      /* there it is a hole */
+	/* there it is a hole */
+	const struct tar_member *m = n->config->family->inpaints ? NULL : tar_find(&w->in, "mask.png");
 	const int factor = n->config->vae.factor, latent[2] = { w->s.w, w->s.h },
 		size[2] = { w->s.w * factor, w->s.h * factor };
 

@@ -1,3 +1,4 @@
+/* Reading and writing one sample of a latent tar: payloads and json. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,8 @@ static int shape_is(const struct safetensors *f, const char *name, int dims, int
 		return fail(e, EXIT_INPUT, "%s: tensor '%s' has %d dimensions, not %d", f->path, name, t->dims, dims);
 	for (i = 0; i < dims; i++) {
 		if (t->shape[i] < (i ? 1 : least) || t->shape[i] > MAX_SIDE)
-			return fail(e, EXIT_INPUT, "%s: tensor '%s' has a side of %lld", f->path, name, (long long)t->shape[i]);
+			return fail(e, EXIT_INPUT, "%s: tensor '%s' has a side of %lld", f->path, name,
+				    (long long)t->shape[i]);
 		shape[i] = t->shape[i];
 	}
 	return 0;
@@ -71,7 +73,8 @@ static float *finite_floats(const struct safetensors *f, const char *name, size_
 
 	for (i = 0; x && i < count; i++)
 		if (!isfinite(x[i])) {
-			fail(e, EXIT_INPUT, "%s: tensor '%s' holds a NaN or an infinity; encode this picture again in fp32", f->path, name);
+			fail(e, EXIT_INPUT, "%s: tensor '%s' holds a NaN or an infinity; "
+					    "encode this picture again in fp32", f->path, name);
 			free(x);
 			return NULL;
 		}
@@ -79,7 +82,8 @@ static float *finite_floats(const struct safetensors *f, const char *name, size_
 }
 
 /* [c,h,w] in the file, [h,w,c] in memory */
-static int read_plane(const struct safetensors *f, const char *name, const struct latent_sample *s, float **out, struct error *e)
+static int read_plane(const struct safetensors *f, const char *name, const struct latent_sample *s, float **out,
+		      struct error *e)
 {
 	size_t n = (size_t)s->c * s->h * s->w;
 	float *nchw;
@@ -101,19 +105,22 @@ static int read_mask(const struct safetensors *f, struct latent_sample *s, struc
 	if (shape_is(f, "mask", 2, 1, shape, e) < 0)
 		return -1;
 	if (shape[0] != s->h || shape[1] != s->w)
-		return fail(e, EXIT_INPUT, "%s: tensor 'mask' is not of the latent's size; encode the pictures again", f->path);
+		return fail(e, EXIT_INPUT, "%s: tensor 'mask' is not of the latent's size; encode the pictures again",
+			    f->path);
 	s->mask = finite_floats(f, "mask", n, e);
 	if (!s->mask)
 		return -1;
 	for (i = 0; i < n; i++)
 		if (s->mask[i] < 0 || s->mask[i] > 1)
-			return fail(e, EXIT_INPUT, "%s: tensor 'mask' holds a value outside 0 to 1; encode the pictures again", f->path);
+			return fail(e, EXIT_INPUT, "%s: tensor 'mask' holds a value outside 0 to 1; "
+						   "encode the pictures again", f->path);
 	s->flip_mask = s->flip_mean ? mask_mirrored(s->mask, s->w, s->h) : NULL;
 	return 0;
 }
 
 /* [holes,c,h,w] in the file, [holes,h,w,c] in memory */
-static int read_hole_latents(const struct safetensors *f, const char *name, const struct latent_sample *s, float **out, struct error *e)
+static int read_hole_latents(const struct safetensors *f, const char *name, const struct latent_sample *s, float **out,
+			     struct error *e)
 {
 	const size_t n = (size_t)s->holes * s->c * s->h * s->w;
 	float *nchw = finite_floats(f, name, n, e);
@@ -134,10 +141,12 @@ static int read_holes(const struct safetensors *f, struct latent_sample *s, stru
 	if (shape_is(f, "hole", 3, 1, shape, e) < 0)
 		return -1;
 	if (shape[1] != s->h || shape[2] != s->w || shape[0] > HOLES_MOST)
-		return fail(e, EXIT_INPUT, "%s: tensor 'hole' is not of the latent's size; encode the pictures again", f->path);
+		return fail(e, EXIT_INPUT, "%s: tensor 'hole' is not of the latent's size; encode the pictures again",
+			    f->path);
 	s->holes = shape[0];
 	s->hole = finite_floats(f, "hole", s->holes * each, e);
-	if (!s->hole || read_hole_latents(f, "hole.mean", s, &s->hole_mean, e) < 0 || read_hole_latents(f, "hole.std", s, &s->hole_std, e) < 0)
+	if (!s->hole || read_hole_latents(f, "hole.mean", s, &s->hole_mean, e) < 0 ||
+	    read_hole_latents(f, "hole.std", s, &s->hole_std, e) < 0)
 		return -1;
 	if (!s->flip_mean)
 		return 0;
@@ -207,7 +216,8 @@ static int read_text(const struct safetensors *f, struct latent_sample *s, struc
 	return 0;
 }
 
-static int read_member(const char *label, const struct tar_member *m, int (*read)(const struct safetensors *, struct latent_sample *,
+static int read_member(const char *label, const struct tar_member *m,
+		       int (*read)(const struct safetensors *, struct latent_sample *,
 		       struct error *), struct latent_sample *s, struct error *e)
 {
 	char *name = xprintf("%s: %s.%s", label, s->key, m->suffix);
@@ -273,7 +283,8 @@ static int read_places(const json_t *json, struct latent_sample *s)
 
 	if (json_string_length(latent) == 64)
 		memcpy(s->latent_id, json_string_value(latent), 65);
-	if ((ids && json_array_size(ids) != (size_t)s->captions) || (rows && json_array_size(rows) != (size_t)s->captions))
+	if ((ids && json_array_size(ids) != (size_t)s->captions) ||
+	    (rows && json_array_size(rows) != (size_t)s->captions))
 		return -1;
 	s->text_id = ids ? xcalloc(s->captions, sizeof(*s->text_id)) : NULL;
 	s->row = rows ? xcalloc(s->captions, sizeof(*s->row)) : NULL;
@@ -283,7 +294,8 @@ static int read_places(const json_t *json, struct latent_sample *s)
 			return -1;
 		if (ids)
 			memcpy(s->text_id[i], json_string_value(id), 65);
-		if (rows && (!json_is_integer(row) || json_integer_value(row) < 0 || json_integer_value(row) > INT32_MAX))
+		if (rows && (!json_is_integer(row) || json_integer_value(row) < 0 ||
+			     json_integer_value(row) > INT32_MAX))
 			return -1;
 		if (rows)
 			s->row[i] = json_integer_value(row);
@@ -311,10 +323,12 @@ static int read_variants(const json_t *json, struct latent_sample *s)
 int latent_fields_read(const char *label, const json_t *json, struct latent_sample *s, struct error *e)
 {
 	const json_t *repeats = json_object_get(json, "repeats"), *weight = json_object_get(json, "weight");
-	const char *id = json_string_value(json_object_get(json, "id")), *family = json_string_value(json_object_get(json, "family"));
+	const char *id = json_string_value(json_object_get(json, "id"));
+	const char *family = json_string_value(json_object_get(json, "family"));
 
 	if (!id || strlen(id) != 64)
-		return fail(e, EXIT_INPUT, "%s: %s.json: 'id' is missing; is this an image tar? encode it first (lora-encode)", label, s->key);
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'id' is missing; "
+					   "is this an image tar? encode it first (lora-encode)", label, s->key);
 	memcpy(s->id, id, 65);
 	if (!json_is_integer(repeats) || json_integer_value(repeats) < 1 || json_integer_value(repeats) > 1000000)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'repeats' is no number from 1 to 1000000", label, s->key);
@@ -325,12 +339,15 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	s->clip_skip = json_integer_value(json_object_get(json, "clip_skip"));
 	s->family = family_encoded_as(family);
 	if (!s->family)
-		return fail(e, EXIT_INPUT, "%s: %s.json: 'family' is '%.40s', which is not known; encode the pictures again", label, s->key, family);
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'family' is '%.40s', which is not known; "
+					   "encode the pictures again", label, s->key, family);
 	s->regularization = json_is_true(json_object_get(json, "regularization"));
 	s->masked = json_is_true(json_object_get(json, "mask"));
 	s->weighted = json_is_true(json_object_get(json, "weighted_captions"));
-	if (pair(json, "original", s->original) < 0 || pair(json, "crop", s->crop) < 0 || pair(json, "bucket", s->bucket) < 0)
-		return fail(e, EXIT_INPUT, "%s: %s.json: 'original', 'crop' and 'bucket' must be two integers each", label, s->key);
+	if (pair(json, "original", s->original) < 0 || pair(json, "crop", s->crop) < 0 ||
+	    pair(json, "bucket", s->bucket) < 0)
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'original', 'crop' and 'bucket' must be two integers each",
+			    label, s->key);
 	if (pair(json, "of_folder", s->of_folder) < 0)
 		memset(s->of_folder, 0, sizeof(s->of_folder));
 	if (pair(json, "crop_flip", s->crop_flip) < 0)
@@ -338,10 +355,11 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	if (read_captions(json_object_get(json, "captions"), s) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'captions' is no list of texts", label, s->key);
 	if (read_variants(json, s) < 0)
-		return fail(e, EXIT_INPUT, "%s: %s.json: empty_variant, batch_size or caption_options does not fit; encode again", label,
-			    s->key);
+		return fail(e, EXIT_INPUT, "%s: %s.json: empty_variant, batch_size or caption_options does not fit; "
+					   "encode again", label, s->key);
 	if (read_places(json, s) < 0)
-		return fail(e, EXIT_INPUT, "%s: %s.json: 'text_ids' and 'text_rows' do not fit the captions", label, s->key);
+		return fail(e, EXIT_INPUT, "%s: %s.json: 'text_ids' and 'text_rows' do not fit the captions", label,
+			    s->key);
 	s->path = text_of(json, "path");
 	s->sha256 = text_of(json, "sha256");
 	s->vae = text_of(json, "vae");
@@ -365,7 +383,8 @@ int latent_sample_read(const char *label, const struct tar_sample *tar, struct l
 	if (latent_payload_read(label, latent, s, e) < 0 || (text && latent_payload_read(label, text, s, e) < 0))
 		goto bad;
 	if (s->variants > s->captions) {
-		fail(e, EXIT_INPUT, "%s: sample %s has %d texts and %d captions; encode it again", label, s->key, s->variants, s->captions);
+		fail(e, EXIT_INPUT, "%s: sample %s has %d texts and %d captions; encode it again", label, s->key,
+		     s->variants, s->captions);
 		goto bad;
 	}
 	return 0;
@@ -436,7 +455,8 @@ static void text_member(const struct latent_sample *s, struct tar_member *m)
 
 		if (!length)
 			continue;
-		t[n] = (struct safetensors_out){ condition_name(i), dtype_of(s), 3, { rows, length, width }, s->text.of[i].data, true };
+		t[n] = (struct safetensors_out){ condition_name(i), dtype_of(s), 3, { rows, length, width },
+						 s->text.of[i].data, true };
 		if (!condition_has_tokens(i)) {
 			t[n].dims = 2;
 			t[n].shape[1] = width;
@@ -495,7 +515,8 @@ static void place_fields(const struct latent_sample *s, struct json_out *fields)
 
 void latent_sample_fields(const struct latent_sample *s, const json_t *source, struct json_out *fields)
 {
-	static const char *const kept[] = { "path", "path_b64", "sha256", "captions", "repeats", "weight", "regularization", "of_folder", "original",
+	static const char *const kept[] = { "path", "path_b64", "sha256", "captions", "repeats", "weight",
+					    "regularization", "of_folder", "original",
 					    "resized", "bucket", "crop", "crop_flip", "caption_options", "batch_size" };
 	size_t i;
 

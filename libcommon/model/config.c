@@ -1,3 +1,4 @@
+/* Reading a model's configs from a folder, and what they must have in common. */
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
@@ -12,7 +13,8 @@ bool unet_inpaints(const struct unet_config *c)
 
 const char *prediction_name(enum prediction p)
 {
-	static const char *const names[] = { [PREDICTION_EPSILON] = "epsilon", [PREDICTION_V] = "v", [PREDICTION_FLOW] = "flow" };
+	static const char *const names[] = { [PREDICTION_EPSILON] = "epsilon", [PREDICTION_V] = "v",
+					     [PREDICTION_FLOW] = "flow" };
 
 	return names[p];
 }
@@ -23,22 +25,26 @@ void model_config_sdxl(struct model_config *c)
 }
 
 static const char *const folders[COMPONENTS] = {
-	[COMPONENT_UNET] = "unet", [COMPONENT_TE1] = "text_encoder", [COMPONENT_TE2] = "text_encoder_2", [COMPONENT_VAE] = "vae",
+	[COMPONENT_UNET] = "unet", [COMPONENT_TE1] = "text_encoder", [COMPONENT_TE2] = "text_encoder_2",
+	[COMPONENT_VAE] = "vae",
 };
 
 /* What a folder lacks tells what it is.  family NULL: not even its UNet is there. */
 static int lacks(const char *folder, enum component part, const struct family *family, struct error *e)
 {
-	const char *meaning = part == COMPONENT_UNET ? "not a diffusers folder of an SDXL model (Flux and SD3 have transformer/ instead)" :
+	const char *meaning = part == COMPONENT_UNET ?
+			      "not a diffusers folder of an SDXL model (Flux and SD3 have transformer/ instead)" :
 			      part == COMPONENT_VAE ? "not a whole diffusers folder; name another VAE with --vae, or" :
 			      family->lacks[part - COMPONENT_TE1];
 
-	return fail(e, EXIT_INPUT, "%s: no %s/config.json: %s%s name the folder that holds unet/, vae/%s", folder, folders[part], meaning,
-		    part == COMPONENT_VAE ? "" : ";", family && family->texts == 1 ? " and text_encoder/" : ", text_encoder/ and text_encoder_2/");
+	return fail(e, EXIT_INPUT, "%s: no %s/config.json: %s%s name the folder that holds unet/, vae/%s", folder,
+		    folders[part], meaning, part == COMPONENT_VAE ? "" : ";",
+		    family && family->texts == 1 ? " and text_encoder/" : ", text_encoder/ and text_encoder_2/");
 }
 
 /* *there: the parts of the family that have a config file. */
-static int check_files(const char *folder, unsigned needed, const struct family *family, unsigned *there, struct error *e)
+static int check_files(const char *folder, unsigned needed, const struct family *family, unsigned *there,
+		       struct error *e)
 {
 	*there = 0;
 	for (int i = 0; i < COMPONENTS; i++) {
@@ -77,12 +83,16 @@ static int check_together(const char *folder, unsigned there, const struct model
 
 	sum_text(c, &width, &pooled, &same_length);
 	const struct { unsigned of; int a, b; const char *what; } equal[] = {
-		{ text, c->unet.context, width, "unet cross_attention_dim and the text encoders' hidden_size together" },
+		{ text, c->unet.context, width,
+		  "unet cross_attention_dim and the text encoders' hidden_size together" },
 		{ text, c->unet.pooled, pooled, 
-			"unet projection_class_embeddings_input_dim less six addition_time_embed_dim, and text_encoder_2 projection_dim" },
+			"unet projection_class_embeddings_input_dim less six addition_time_embed_dim, "
+			"and text_encoder_2 projection_dim" },
 		{ PART(COMPONENT_VAE), c->unet.in_channels, inputs, "unet in_channels and vae latent_channels" },
-		{ PART(COMPONENT_VAE), c->unet.out_channels, c->vae.latent_channels, "unet out_channels and vae latent_channels" },
-		{ text, c->text[0].length, c->text[same_length ? 0 : 1].length, "max_position_embeddings of the two text encoders" },
+		{ PART(COMPONENT_VAE), c->unet.out_channels, c->vae.latent_channels,
+		  "unet out_channels and vae latent_channels" },
+		{ text, c->text[0].length, c->text[same_length ? 0 : 1].length,
+		  "max_position_embeddings of the two text encoders" },
 	};
 
 	if (unet_inpaints(&c->unet) && !c->family->inpaints)
@@ -120,7 +130,8 @@ static int no_family(const char *file, const struct unet_config *u, struct error
 {
 	char *titles = family_titles();
 
-	fail(e, EXIT_INPUT, "%s: with \"addition_embed_type\" %s and \"use_linear_projection\" %s this is %s, which is not known here; there are %s", file,
+	fail(e, EXIT_INPUT, "%s: with \"addition_embed_type\" %s and \"use_linear_projection\" %s this is %s, "
+			    "which is not known here; there are %s", file,
 	     u->pooled ? "text_time" : "null", u->conv_projection ? "false" : "true",
 	     u->pooled || u->conv_projection ? "a model of no family" : "Stable Diffusion 2", titles);
 	free(titles);

@@ -18,19 +18,23 @@ struct family;
 struct unet_config {
 	int in_channels, out_channels, levels;
 	int channels[MAX_LEVELS];
-	int heads[MAX_LEVELS];          /* heads a level: diffusers' `attention_head_dim` is that number, in spite of its name */
+	/* heads a level: diffusers' `attention_head_dim` is that number, in spite of its name */
+	int heads[MAX_LEVELS];
 	int depth[MAX_LEVELS];          /* transformer blocks a level; 0: none */
-	int mid_depth;                  /* the mid block's: the last of transformer_layers_per_block, whether its level has attention or not */
+	/* the mid block's: the last of transformer_layers_per_block, whether its level has attention or not */
+	int mid_depth;
 	bool attention[MAX_LEVELS];     /* down_block_types[i] is CrossAttnDownBlock2D */
-	bool conv_projection;           /* transformers' proj_in and proj_out are 1x1 convolutions: not use_linear_projection */
-	int resnets;                    /* layers_per_block; the way up has one more */
+	/* transformers' proj_in and proj_out are 1x1 convolutions: not use_linear_projection */
+	bool conv_projection;
+	int resnets;                    /* layers_per_block; up blocks have one more */
 	int groups; float norm_eps;
 	int context;                    /* cross_attention_dim */
-	int time_ids_dim;               /* addition_time_embed_dim: sinusoids a number; 0: it is told no sizes and no pooled vector */
+	/* addition_time_embed_dim: sinusoids for each number; 0: neither sizes nor a pooled vector are inputs */
+	int time_ids_dim;
 	int pooled;                     /* projection_class_embeddings_input_dim - 6*time_ids_dim */
 };
 
-/* It reads a mask and the latent of the masked picture beside the noisy one. */
+/* Does it read a mask and the latent of the masked picture beside the noisy one? */
 bool unet_inpaints(const struct unet_config *c);
 
 struct vae_config {
@@ -52,7 +56,7 @@ struct clip_config {
 	int eos;                        /* eos_token_id; 2 means: the highest id in the row */
 };
 
-/* What the UNet says of a noisy latent. */
+/* What the UNet predicts from a noisy latent. */
 enum prediction { PREDICTION_EPSILON, PREDICTION_V, PREDICTION_FLOW };
 const char *prediction_name(enum prediction p);         /* as modelspec has it: "epsilon", "v"; "flow" */
 
@@ -64,7 +68,8 @@ struct schedule_config {
 	double shift;                   /* of a flow: flow.h */
 	int steps_offset;
 	bool zero_terminal_snr;
-	bool other_spacing;             /* timestep_spacing is none of "leading", which is the one that sampling knows */
+	/* timestep_spacing is not "leading", the only one that sampling has */
+	bool other_spacing;
 };
 
 struct model_config {
@@ -83,10 +88,12 @@ enum component { COMPONENT_UNET, COMPONENT_TE1, COMPONENT_TE2, COMPONENT_VAE };
 #define PARTS_TEXT (PART(COMPONENT_TE1) | PART(COMPONENT_TE2))
 #define PARTS_ALL (PART(COMPONENT_UNET) | PARTS_TEXT | PART(COMPONENT_VAE))
 
-/* A diffusers folder: unet/config.json and so on.  What is missing or not supported is named with file and key (EXIT_INPUT).  The UNet's
- * is always needed; of the others those that are not in `needed` may be missing, and SDXL's own are taken. */
+/* A diffusers folder: unet/config.json and so on.  What is missing or not supported is named with file and key
+ * (EXIT_INPUT).  The UNet's is always needed; of the others those that are not in `needed` may be missing, and SDXL's
+ * own are taken. */
 int model_config_read_parts(const char *folder, unsigned needed, struct model_config *c, struct error *e) MUST_CHECK;
-int model_config_read(const char *folder, struct model_config *c, struct error *e) MUST_CHECK;          /* all are needed */
+/* all are needed */
+int model_config_read(const char *folder, struct model_config *c, struct error *e) MUST_CHECK;
 /* usual: the scaling factor where the file does not say it; 0: it must */
 int vae_config_read(const char *file, double usual, struct vae_config *c, struct error *e) MUST_CHECK;
 void model_config_sdxl(struct model_config *c);         /* SDXL base 1.0 */

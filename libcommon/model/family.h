@@ -1,8 +1,9 @@
 /*
- * family.h - a model family is a row: what tells it, what its text encoders give, what its denoiser reads, and its names.
+ * family.h - model families, a row each: how one is recognised, how its text encoders are read, what its denoiser
+ * reads, and its names.
  *
- * A row says what the family's config files leave out or cannot say; sizes are struct model_config's.  Adapters' key names are
- * adapter/keys.c's: the row names the dialect.  Must not know networks.
+ * A row says what the family's config files leave out or cannot say; sizes are struct model_config's.  Adapters' key
+ * names are adapter/keys.c's: the row names the dialect.  Must not know networks.
  */
 #ifndef MODEL_FAMILY_H
 #define MODEL_FAMILY_H
@@ -13,30 +14,33 @@
 
 /* How a text encoder is read. */
 struct text_reading {
-	int skip;                       /* the state that is read, counted from the end: 1 after the last layer, 2 before it */
+	/* the state that is read, counted from the end: 1 after the last layer, 2 before it */
+	int skip;
 	bool norm;                      /* through the final layer norm */
 	bool pooled;                    /* the pooled vector too, through a projection that the file then has */
 	bool pads_with_zero;            /* its tokenizer, where its files do not say with what */
 };
 
-/* kohya's blocks of the UNet, which have a rank and a learning rate each: in all, how many down_lr_weight, mid_lr_weight and
- * up_lr_weight list, which stand one behind the other, and where the first of them is. */
+/* kohya's blocks of the UNet, which have a rank and a learning rate each: in all, how many down_lr_weight,
+ * mid_lr_weight and up_lr_weight list, which stand one behind the other, and where the first of them is. */
 struct block_map { int total, first, down, mid, up; const char *are; };
 
 struct family {
 	const char *name;               /* one word: "sdxl" */
 	const char *title;              /* in messages: "SDXL" */
-	/* ---- what tells it ---- */
+	/* ---- how it is recognised ---- */
 	bool (*is)(const struct model_config *c);       /* of the UNet's and the scheduler's numbers alone */
 	unsigned parts;                 /* that a model of it has: PART(COMPONENT_...) */
-	/* The same of a single file: a tensor of the UNet that no other family has with so many dimensions, without ".weight" */
+	/* The same of a single file: a tensor of the UNet that no other family has with so many dimensions,
+	 * without ".weight" */
 	struct { const char *name; int dims, in; } sign;        /* in: its second side; 0: any */
-	const struct model_config *usual;               /* the sizes of the released one, for a file without config files */
+	/* the sizes of the released one, for a file without config files */
+	const struct model_config *usual;
 	const char *released, *one;                     /* in messages: "SDXL base", "an SDXL" */
 	const char *lacks[TEXT_ENCODERS];               /* what a folder without that text encoder's config is */
 	double vae_scaling;             /* where a VAE's config does not say its scaling factor; 0: it must */
 	bool inpaints;                  /* the UNet reads a hole and the picture with it beside the noisy latent */
-	/* ---- from text to what is read ---- */
+	/* ---- inputs of the denoiser ---- */
 	int texts;                      /* text encoders, COMPONENT_TE1 and on */
 	struct text_reading text[TEXT_ENCODERS];
 	bool clip_skip;                 /* sd-scripts reads another state where clip_skip asks for it */
@@ -44,11 +48,13 @@ struct family {
 	/* ---- names in files ---- */
 	const char *prefix[COMPONENTS];                 /* of a part's tensors in a single file */
 	const char *hub;                                /* the released one's id, to be fetched in half precision */
-	const char *encoded_as;         /* "family" of a sample in a latent tar; NULL: nothing, which is what SDXL's have */
+	/* "family" of a sample in a latent tar; NULL: nothing, which is what SDXL's have */
+	const char *encoded_as;
 	const char *dialect;            /* adapter/keys.c: how adapters are written */
 	struct block_map blocks;
 	const char *base_model_version, *v2;            /* ss_base_model_version, ss_v2 */
-	const char *architecture, *implementation, *resolution;         /* modelspec; the last where the data says none */
+	/* modelspec; the last where the data says none */
+	const char *architecture, *implementation, *resolution;
 };
 
 extern const struct family family_sdxl, family_sdxl_flow, family_sdxl_inpaint, family_sd15;       /* sdxl.c, sd15.c */

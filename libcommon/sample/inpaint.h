@@ -1,5 +1,5 @@
 /*
- * inpaint.h - what an inpainting model reads of a picture with a hole in it.
+ * inpaint.h - the further input channels of an inpainting model: hole, and latent of the picture with the hole.
  *
  * Must not know prompts or samplers.
  */

@@ -1,3 +1,4 @@
+/* A pipeline, and painting one picture: prompt, denoising steps, VAE. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,11 +61,12 @@ int pipeline_load(struct pipeline *p, const char *device, struct error *e)
 	return 0;
 }
 
-void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d, struct unet *unet,
-		     const struct text_encoders *text)
+void pipeline_borrow(struct pipeline *p, struct model_files *files, const struct backend *be, struct device *d,
+		     struct unet *unet, const struct text_encoders *text)
 {
-	*p = (struct pipeline){ .files = files, .config = model_files_config(files), .be = be, .device = d, .unet = unet, .text = *text,
-				.borrowed = true, .borrowed_text = text->count > 0, .work = { .be = be, .device = d } };
+	*p = (struct pipeline){ .files = files, .config = model_files_config(files), .be = be, .device = d,
+				.unet = unet, .text = *text, .borrowed = true, .borrowed_text = text->count > 0,
+				.work = { .be = be, .device = d } };
 	noise_schedule_init(&p->schedule, &p->config->schedule);
 }
 
@@ -111,7 +113,8 @@ static struct tensor *denoise_forward(struct tape *t, void *arg)
 
 	in.sample = tensor_from(t, d->c->rows, d->h, d->w, m->unet.out_channels, d->x);
 	if (m->family->inpaints)
-		in.sample = op_concat(t, in.sample, tensor_from(t, d->c->rows, d->h, d->w, 1 + m->unet.out_channels, d->beside));
+		in.sample = op_concat(t, in.sample,
+				      tensor_from(t, d->c->rows, d->h, d->w, 1 + m->unet.out_channels, d->beside));
 	unet_conditions(t, &m->unet, d->c, in.condition);
 	return unet_forward(t, d->p->unet, &in, NULL, NULL);
 }
@@ -159,7 +162,8 @@ static int predict(struct pipeline *p, struct denoise *d, float cfg, float *out,
 	return 0;
 }
 
-static int denoise(struct pipeline *p, const struct painting *w, const struct conditioning *c, const struct inpaint *inpaint,
+static int denoise(struct pipeline *p, const struct painting *w, const struct conditioning *c,
+		   const struct inpaint *inpaint,
 		   float *x, int h, int width, painted_step *tell, void *arg, struct error *e)
 {
 	const size_t n = (size_t)h * width * p->config->unet.out_channels;
@@ -209,7 +213,8 @@ static struct tensor *decode_forward(struct tape *t, void *arg)
 {
 	const struct decode *d = arg;
 
-	return vae_decode(t, d->p->vae, tensor_from(t, 1, d->h, d->w, d->p->config->vae.latent_channels, d->latent), NULL, NULL);
+	return vae_decode(t, d->p->vae, tensor_from(t, 1, d->h, d->w, d->p->config->vae.latent_channels, d->latent),
+			  NULL, NULL);
 }
 
 static int decode(struct pipeline *p, const float *x, int h, int w, struct image *picture, struct error *e)
@@ -230,7 +235,8 @@ static int decode(struct pipeline *p, const float *x, int h, int w, struct image
 	tensor_download(p->work.tape, y, rgb);
 	if (!is_finite(rgb, pixels)) {
 		free(rgb);
-		return fail(e, EXIT_INPUT, "the VAE gives NaN or infinity; is it damaged? lora-inspect --verify tells; or use another (--vae)");
+		return fail(e, EXIT_INPUT, "the VAE gives NaN or infinity; is it damaged? lora-inspect --verify tells; "
+					   "or use another (--vae)");
 	}
 	*picture = (struct image){ y->w, y->h, xmalloc(pixels) };
 	for (i = 0; i < pixels; i++) {
@@ -257,15 +263,17 @@ size_t paint_need(const struct pipeline *p, const struct painting *w)
 	return denoising > decoding ? denoising : decoding;
 }
 
-int paint(struct pipeline *p, const struct painting *w, float **latent, struct image *picture, painted_step *tell, void *arg,
-	  struct error *e)
+int paint(struct pipeline *p, const struct painting *w, float **latent, struct image *picture, painted_step *tell,
+	  void *arg, struct error *e)
 {
-	int f = p->config->vae.factor, h = w->height / f, width = w->width / f, c = p->config->unet.out_channels, result;
+	int f = p->config->vae.factor, h = w->height / f, width = w->width / f;
+	int c = p->config->unet.out_channels, result;
 	struct conditioning cond = { .rows = w->cfg == 1 ? 1 : 2 };
 	struct inpaint inpaint = { 0 };
 	float *x;
 
-	if (model_size_check(p->config, w->width, w->height, e) < 0 || sampler_steps_check(&p->schedule, w->steps, e) < 0 ||
+	if (model_size_check(p->config, w->width, w->height, e) < 0 ||
+	    sampler_steps_check(&p->schedule, w->steps, e) < 0 ||
 	    sampler_prediction_check(w->sampler, p->schedule.prediction, e) < 0 ||
 	    text_encode(p, w, &cond, e) < 0)
 		return -1;
@@ -277,7 +285,8 @@ int paint(struct pipeline *p, const struct painting *w, float **latent, struct i
 		result = denoise(p, w, &cond, &inpaint, x, h, width, tell, arg, e);
 	inpaint_free(&inpaint);
 	if (!result && !is_finite(x, (size_t)h * width * c))
-		result = fail(e, EXIT_INPUT, "the model gives NaN or infinity; is it, or an adapter, damaged? lora-inspect --verify tells");
+		result = fail(e, EXIT_INPUT, "the model gives NaN or infinity; "
+					     "is it, or an adapter, damaged? lora-inspect --verify tells");
 	if (!result && picture)
 		result = decode(p, x, h, width, picture, e);
 	conditioning_free(&cond);

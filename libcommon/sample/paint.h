@@ -70,7 +70,8 @@ struct painting {
 	const struct image *picture;    /* an inpainting model's, of this size; NULL: none */
 	const uint8_t *hole;            /* [height,width], HOLE_EDGE and more: paint here */
 	double strength;                /* 0: 1, which begins with noise alone */
-	/* [c,h,w] N(0,1): for the samples that are drawn of what the VAE says of the picture, whole and with the hole */
+	/* [c,h,w] N(0,1): for the samples that are drawn of what the VAE says of the picture,
+	 * whole and with the hole */
 	const float *picture_noise, *hole_noise;
 	uint64_t seed;                  /* of the noise in steps, unless draw gives it */
 	step_noise *draw; void *draw_arg;

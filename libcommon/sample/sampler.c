@@ -45,8 +45,8 @@ static int unknown(const char *name, struct error *e)
 
 	all_names(names);
 	nearest = nearest_name(name, names, SAMPLERS);
-	return fail(e, EXIT_USAGE, "no sampler is called '%s'%s%s%s; there are %s", name, nearest ? "; did you mean '" : "",
-		    nearest ? nearest : "", nearest ? "'?" : "",
+	return fail(e, EXIT_USAGE, "no sampler is called '%s'%s%s%s; there are %s", name,
+		    nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "",
 		    names_joined(names, sizeof(*names), SAMPLERS, ", ", ", ").text);
 }
 

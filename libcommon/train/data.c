@@ -51,7 +51,7 @@ static int check_sample(const struct model_config *c, const struct train_setting
 
 /* ---- the order ---- */
 
-/* batch_size of a dataset config comes before train_batch_size, as with kohya, but not before the command line. */
+/* batch_size of a dataset config overrides train_batch_size, as with kohya, but not the command line. */
 static int own_batch(const struct latent_sample *s, bool common_batch)
 {
 	return !common_batch && !option_is_typed("train-batch-size") ? s->batch_size : 0;

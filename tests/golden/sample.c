@@ -1,3 +1,4 @@
+/* Trajectories of samplers against diffusers': sample_*.safetensors. */
 #include <stdlib.h>
 #include <string.h>
 #include "../../libcommon/base/memory.h"

@@ -1,3 +1,4 @@
+/* A folder of reference values: opening it, comparing tensors with it. */
 #include <fnmatch.h>
 #include <glob.h>
 #include <stdlib.h>

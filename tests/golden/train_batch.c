@@ -1,3 +1,4 @@
+/* A batch of train_*.safetensors, and the settings of its run. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
