@@ -7,7 +7,7 @@
 #   make world      is the subject learnt and the base world kept, by more pictures than the demo's
 #   make bench      figures, not tests          make big   full-size SDXL, one step       make clean-big
 #   make fuzz T=60  each reader of foreign bytes under libFuzzer, T seconds
-#   make campaign   an hour of faults: kills, errors of the disk, cuts, flipped bits (tests/campaign)
+#   make campaign   an hour: `make world`, then faults: kills, errors of the disk, cuts, flipped bits (tests/campaign)
 #   make allocations  no memory, at each allocation of each program (an hour)
 #   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
@@ -203,6 +203,7 @@ fuzz: deps-test
 campaign: deps-test all $(BUILD)/tests/faults/no_memory.so
 	@tests/fuzz/driver/libraries $(FUZZED)/libraries
 	@$(MAKE) --no-print-directory -j2 BUILD=$(FUZZED) CC=clang-14 SAN=fuzzer-no-link,address,undefined fuzz-programs
+	@$(MAKE) --no-print-directory world
 	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' tests/campaign/run
 
 unit-programs: $(UNIT) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs $(BUILD)/tests/faults/no_memory.so

@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "memory.h"
 #include "printable.h"
 #include "retry.h"
-#include "said.h"
+#include "text.h"
 
 static int quietly;
+static bool (*said)(const char *line);           /* NULL: nobody keeps notes */
 
 int fail(struct error *e, enum exit_code code, const char *format, ...)
 {
@@ -55,7 +55,7 @@ static void say(const char *kind, const char *text, bool once)
 	while (text < end && n < sizeof(line) - PRINTABLE_LONGEST - 1)
 		n += printable_next(&text, end, line + n);
 	line[n] = 0;
-	if (once && said_before(line + begin))
+	if (once && said && said(line + begin))
 		return;
 	line[n++] = '\n';
 	if (RETRY(write(STDERR_FILENO, line, n)) < 0)
@@ -102,6 +102,11 @@ void note(const char *format, ...)
 	vsnprintf(e.text, sizeof(e.text), format, args);
 	va_end(args);
 	say("", e.text, true);
+}
+
+void notes_kept_by(bool (*before)(const char *line))
+{
+	said = before;
 }
 
 void quiet(int on)

@@ -10,6 +10,7 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum exit_code {
@@ -49,6 +50,8 @@ void die(enum exit_code code, const char *format, ...) PRINTF_LIKE(2, 3) __attri
 
 void warning(const char *format, ...) PRINTF_LIKE(1, 2);        /* "tool: warning: TEXT" */
 void note(const char *format, ...) PRINTF_LIKE(1, 2);           /* "tool: TEXT", dropped after quiet(1) */
+/* Notes and warnings for which it says true are not printed (said.h). */
+void notes_kept_by(bool (*before)(const char *line));
 void quiet(int on);                                             /* -q: notes are dropped, warnings stay */
 int is_quiet(void);
 

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include "error.h"
+#include "text.h"
 
 void *xmalloc(size_t bytes);
 void *xcalloc(size_t count, size_t bytes);
@@ -40,10 +41,5 @@ void buffer_addf(struct buffer *b, const char *format, ...) PRINTF_LIKE(2, 3);
 void buffer_clear(struct buffer *b);                    /* empty, memory kept */
 void buffer_free(struct buffer *b);
 char *buffer_steal(struct buffer *b);                   /* hands over the text (never NULL), leaves an empty buffer */
-
-/* Prints to text[at..], in an array of `room` bytes.  What does not fit is cut, and the array always ends in NUL.
- * Returns where the text ends, which is less than room.  snprintf returns where it would have ended: whoever adds that
- * up writes and reads beyond the array. */
-size_t text_add(char *text, size_t room, size_t at, const char *format, ...) PRINTF_LIKE(4, 5);
 
 #endif

@@ -15,6 +15,31 @@ static struct {
 
 static const char heading[] = "\n# lora-tools: what was said in one launch\n";
 
+static bool is_line(const char *at, size_t n)
+{
+	return at[-1] == '\n' && at[n] == '\n';
+}
+
+static bool said_before(const char *line)
+{
+	const size_t n = strlen(line);
+	const char *at = said.text;
+	char *add;
+
+	while (at && n && (at = strstr(at, line))) {
+		if (is_line(at, n))
+			return true;
+		at++;
+	}
+	if (!said.text)
+		return false;
+	add = xprintf("%s\n", line);
+	if (write_all(said.fd, add, n + 1) < 0)
+		errno = 0;      /* then it is said again */
+	free(add);
+	return false;
+}
+
 int said_open(const char *path, struct error *e)
 {
 	struct buffer text = { 0 };
@@ -36,30 +61,6 @@ int said_open(const char *path, struct error *e)
 	}
 	free(said.text);
 	said.text = buffer_steal(&text);
+	notes_kept_by(said_before);
 	return 0;
-}
-
-static bool is_line(const char *at, size_t n)
-{
-	return at[-1] == '\n' && at[n] == '\n';
-}
-
-bool said_before(const char *line)
-{
-	const size_t n = strlen(line);
-	const char *at = said.text;
-	char *add;
-
-	while (at && n && (at = strstr(at, line))) {
-		if (is_line(at, n))
-			return true;
-		at++;
-	}
-	if (!said.text)
-		return false;
-	add = xprintf("%s\n", line);
-	if (write_all(said.fd, add, n + 1) < 0)
-		errno = 0;      /* then it is said again */
-	free(add);
-	return false;
 }

@@ -8,12 +8,10 @@
 #ifndef BASE_SAID_H
 #define BASE_SAID_H
 
-#include <stdbool.h>
 #include "error.h"
 
-/* Starts it.  Only notes that are in the file now are dropped, not those that this program itself repeats. */
+/* Starts it, through notes_kept_by() of error.h.  Only notes that are in the file now are dropped, not those that this
+ * program itself repeats. */
 int said_open(const char *path, struct error *e) MUST_CHECK;
-/* Is this line (without its newline) in the file?  Where it is not, it is added and the answer is false. */
-bool said_before(const char *line);
 
 #endif

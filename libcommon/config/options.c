@@ -12,7 +12,7 @@
 #include <strings.h>
 #include <unistd.h>
 #include "../base/map.h"
-#include "../base/printable.h"
+#include "../base/print.h"
 #include "../base/said.h"
 #include "../base/thread.h"
 #include "../io/claims.h"

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/memory.h"
-#include "../base/printable.h"
+#include "../base/print.h"
 #include "../base/retry.h"
 #include "../io/kind.h"
 #include "../io/publish.h"

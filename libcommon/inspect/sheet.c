@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../base/printable.h"
+#include "../base/print.h"
 #include "internal.h"
 #include "../adapter/metadata.h"
 

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/bytes.h"
-#include "../base/printable.h"
+#include "../base/print.h"
 #include "../base/retry.h"
 #include "../io/publish.h"
 #include "../adapter/adapter_file.h"

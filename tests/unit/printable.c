@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "../../libcommon/base/print.h"
+#include "../../libcommon/base/print.h"
 #include "../../libcommon/base/printable.h"
 #include "../../libcommon/base/utf8.h"
 #include <cmocka.h>

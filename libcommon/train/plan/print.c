@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../../base/bytes.h"
-#include "../../base/printable.h"
+#include "../../base/print.h"
 #include "planner.h"
 
 /* most buckets in the table; characters in a line, and before a saving's options */
