@@ -33,7 +33,7 @@ victim() {
 	tokenizer) cp -r "$MODEL/tokenizer" in/t; value=in/t file=in/t/merges.txt ;;
 	vae) cp -r "$MODEL/vae" in/vae; value=in/vae file=in/vae/config.json ;;
 	lora | base-weights | network-weights) cp "$ADAPTER" in/a.safetensors; value=in/a.safetensors file=$value ;;
-	metadata-thumbnail) cp "$ROOT"/demo/train/*/gizmo01.png in/p.png; value=in/p.png file=$value ;;
+	metadata-thumbnail | image | mask) cp "$ROOT"/demo/train/*/gizmo01.png in/p.png; value=in/p.png file=$value ;;
 	prompts | sample-prompts) echo a gizmo robot > in/p.txt; value=in/p.txt file=$value ;;
 	noise | resume) cp "$ADAPTER" in/n.safetensors; value=in/n.safetensors file=$value ;;
 	reuse | latents) cp "$LATENTS" in/l.tar; value=in/l.tar file=$value ;;
