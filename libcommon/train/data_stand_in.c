@@ -3,6 +3,7 @@
 #include "../io/json.h"
 #include "../io/publish.h"
 #include "../model/long_text.h"
+#include "../model/text_encoders.h"
 #include "data.h"
 
 #define REPORT_CAP (256u << 20)
@@ -15,6 +16,7 @@ static struct latent_sample stand_in(const struct run_data *d, const struct mode
 		.c = c->vae.latent_channels, .w = bucket[0] / c->vae.factor, .h = bucket[1] / c->vae.factor,
 		.bucket = { bucket[0], bucket[1] }, .repeats = d->s->batch_size, .weight = 1, .empty = -1,
 		.variants = 1, .text = family_text(c, chunks_length(chunks, c->text[0].length)),
+		.clip_skip = text_skip_trained(c, d->s->clip_skip),
 	};
 }
 

@@ -144,6 +144,28 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 		--max-bucket-reso 96 --bucket-reso-steps 32 | grep -q '^UNet, frozen'
 }
 
+@test "lora-launch: a configuration with clip_skip, from pictures to the adapter" {
+	mkdir -p "$O/train/2_gizmo"
+	cp "$BATS_FILE_TMPDIR"/four/* "$O/train/2_gizmo"
+	cat > "$O/c.toml" <<-END
+	pretrained_model_name_or_path = "$MODEL"
+	train_data_dir = "$O/train"
+	resolution = "64,64"
+	min_bucket_reso = 32
+	max_bucket_reso = 96
+	bucket_reso_steps = 32
+	clip_skip = 2
+	network_dim = 4
+	network_alpha = 4
+	max_train_steps = 3
+	network_train_unet_only = true
+	output_dir = "$O"
+	output_name = "r"
+	END
+	"$ROOT/pipelines/lora-launch" --config_file "$O/c.toml" > /dev/null
+	says "$O/r.safetensors" 'ss_clip_skip = 2'
+}
+
 @test "latents of one family are none of another's" {
 	status_of 3 "$BIN/lora-train" -m "$ROOT/demo/tiny-sdxl" --network-dim 4 --network-train-unet-only "$LATENTS"
 	[[ "$output" == *"encoded for Stable Diffusion 1.5, the model is SDXL"* ]]
