@@ -2,7 +2,8 @@
  * tar_library.h - libarchive's functions for tar streams.
  *
  * libarchive is opened when a tar comes.  Linked, it would load libxml2 and 30 MB of ICU at each start, which takes
- * twice as long as all the rest of `--help`.
+ * twice as long as all the rest of `--help`.  So a package of the programs must name libarchive13 itself: no linker
+ * tells it.
  */
 #ifndef IO_TAR_LIBRARY_H
 #define IO_TAR_LIBRARY_H
