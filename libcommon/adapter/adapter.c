@@ -262,8 +262,8 @@ static int check_form(const struct creation *c, const struct file_module *m, con
 	const struct adapter_spec *s = c->spec;
 
 	if (!m->kind->form && m->kind->begins == c->kind && !s->start_shapes)
-		return fail(e, EXIT_USAGE, "%s: '%.200s' is a module of %s, which goes on as it is: set dim_from_weights = true",
-			    s->start, m->name, m->kind->name);
+		return fail(e, EXIT_USAGE, "%s: '%.200s' is a module of %s, which goes on as it is: "
+			    "set dim_from_weights = true", s->start, m->name, m->kind->name);
 	if (m->kind != c->kind && m->kind != c->kind->begins && !goes_on(c, m))
 		return fail(e, EXIT_USAGE,
 			    "%s: '%.200s' is a %s, and a %s would be trained; set network_module to the file's",
