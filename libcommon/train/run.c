@@ -1,4 +1,4 @@
-/* A training run: its five rooms, from the settings to the last file. */
+/* A training run, from the settings to the last file. */
 #include <stdlib.h>
 #include "../io/publish.h"
 #include "run.h"
@@ -6,8 +6,8 @@
 
 #define NONFINITE_LIMIT 10
 
-/* Validation and pictures look at the weights between two steps, and have the arena's room meanwhile.  If another
- * program took it, all but the arena is there: the run is saved. */
+/* Validates and paints samples, between two steps.  The arena is freed for it and allocated again.  If another program
+ * took that memory meanwhile, the run is saved: nothing is missing but the arena. */
 static int look_at_weights(struct run *r, bool validate, struct error *e)
 {
 	struct error late;
@@ -24,7 +24,7 @@ static int look_at_weights(struct run *r, bool validate, struct error *e)
 	return -1;
 }
 
-/* Step by step to the end.  0 there, EXIT_SAVED when stopped on the way, -1: *e. */
+/* Runs all steps.  0: done; EXIT_SAVED: stopped and saved; -1: *e. */
 static int train(struct run *r, struct error *e)
 {
 	struct course *c = &r->course;
@@ -54,7 +54,7 @@ static int train(struct run *r, struct error *e)
 	return result;
 }
 
-/* --replay-step: one step, on weights of the state that was resumed from, or new ones. */
+/* --replay-step: runs one step, with the weights of the resumed state, or new ones. */
 static int begin_replay(struct run *r, struct error *e)
 {
 	if (!r->s->replay_step)
@@ -66,7 +66,8 @@ static int begin_replay(struct run *r, struct error *e)
 	return 0;
 }
 
-/* Where the run goes on from; whether there is room for what it will save, and no file that is read among it. */
+/* Resumes from a state, if any; checks that the disk has room for what the run will save, and that it overwrites none
+ * of its inputs. */
 static int look_at_folder(struct run *r, bool *finished, struct error *e)
 {
 	struct keeper *k = &r->keeper;
@@ -105,7 +106,7 @@ static void end_reports(struct run *r, int result)
 	free(adapter);
 }
 
-/* All is there: networks on the device, the adapter as it begins or as a state left it. */
+/* Trains and saves, once networks and adapter are on the device. */
 static int train_and_save(struct run *r, struct error *e)
 {
 	bool finished;
