@@ -51,6 +51,7 @@ goes_on() {
 	ended 75
 	rm -rf out
 	UNDER=(nohup)
+	: > log.jsonl           # the first run's step is no sign that the second one has begun
 	train_exec 12 out > log.jsonl 2> err 3>&- & pid=$!
 	wait_for 60 grep -q '"step":1,"epoch"' log.jsonl
 	kill -HUP $pid
