@@ -16,11 +16,9 @@
 #define CONFIG_NAME "adapter_config.json"
 #define MOST_CONFIG (16 << 20)                  /* bytes; PEFT's own have some kilobytes */
 
-/* diffusers packs one configuration for each of a pipeline's models; a model saved alone has none of the prefixes. */
-static const char *const roots[] = { [COMPONENT_UNET] = "unet.", [COMPONENT_TE1] = "text_encoder.",
-				     [COMPONENT_TE2] = "text_encoder_2.", "" };
-#define ROOTS (sizeof(roots) / sizeof(*roots))
-#define BARE (ROOTS - 1)
+/* diffusers packs one configuration for each of a pipeline's models, "unet.r", "text_encoder.r"; a model saved alone
+ * has none of the prefixes. */
+enum { BARE = COMPONENT_VAE, ROOTS };
 
 struct alpha_sources {
 	const struct safetensors *file;
@@ -40,6 +38,15 @@ const char *alpha_origin_name(enum alpha_origin o)
 
 /* ---- the header ---- */
 
+static int read_root(struct alpha_sources *s, const json_t *object, int root, const char *where, struct error *e)
+{
+	char *prefix = root == BARE ? xstrdup("") : xprintf("%s.", part_names[root].folder);
+	int status = peft_config_read(object, prefix, where, &s->header[root], e);
+
+	free(prefix);
+	return status;
+}
+
 /* Prefixes of the fields of each component.  The empty one fits every field, so it is used only where no other fits. */
 static int read_header(struct alpha_sources *s, struct error *e)
 {
@@ -53,8 +60,8 @@ static int read_header(struct alpha_sources *s, struct error *e)
 		status = -1;
 	else if (object && !json_is_object(object))
 		status = fail(e, EXIT_INPUT, "%s is no JSON object; save the adapter anew", where);
-	for (size_t i = 0; object && i < ROOTS && !status; i++)
-		status = peft_config_read(object, roots[i], where, &s->header[i], e);
+	for (int i = 0; object && i < ROOTS && !status; i++)
+		status = read_root(s, object, i, where, e);
 	json_decref(object);
 	free(where);
 	return status;
@@ -145,7 +152,7 @@ void alpha_sources_free(struct alpha_sources *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < ROOTS; i++)
+	for (int i = 0; i < ROOTS; i++)
 		peft_config_free(s->header[i]);
 	peft_config_free(s->config);
 	json_decref(s->config_json);
@@ -182,7 +189,7 @@ static int from_tensor(const struct safetensors *f, const struct safetensor *t, 
 static const struct peft_config *config_of(struct alpha_sources *s, int component, enum alpha_origin *origin,
 					   struct error *e)
 {
-	const bool known = component >= 0 && component < (int)BARE;
+	const bool known = component >= 0 && component < BARE;
 
 	*origin = ALPHA_HEADER;
 	if (!s->header_read && read_header(s, e) < 0)

@@ -11,8 +11,6 @@
 #define MAX_SIDE      65536
 #define HOLES_MOST    1000
 
-static const char *const encoder_keys[TEXT_ENCODERS] = { "text_encoder", "text_encoder_2" };
-
 void latent_sample_free(struct latent_sample *s)
 {
 	int i;
@@ -364,7 +362,7 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	s->sha256 = text_of(json, "sha256");
 	s->vae = text_of(json, "vae");
 	for (int i = 0; i < TEXT_ENCODERS; i++)
-		s->encoder[i] = text_of(json, encoder_keys[i]);
+		s->encoder[i] = text_of(json, part_names[COMPONENT_TE1 + i].folder);
 	return 0;
 }
 
@@ -537,7 +535,7 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 	json_text(fields, "vae", s->vae);
 	if (s->variants) {
 		for (i = 0; i < TEXT_ENCODERS && s->encoder[i]; i++)
-			json_text(fields, encoder_keys[i], s->encoder[i]);
+			json_text(fields, part_names[COMPONENT_TE1 + i].folder, s->encoder[i]);
 		place_fields(s, fields);
 		if (s->weighted)
 			json_bool(fields, "weighted_captions", true);

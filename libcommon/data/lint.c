@@ -27,7 +27,7 @@ struct job {
 	const struct lint_options *l;
 	struct pictures pictures;
 	struct prepare_rules rules;
-	struct tokenizer *tokenizer[2];
+	struct tokenizer *tokenizer[TEXT_ENCODERS];
 	struct findings findings;
 	struct twins *twins;
 	struct tags *tags;
@@ -112,7 +112,7 @@ static int say_words(struct job *j, const struct picture *picture, const struct 
 		status = finding_say(&j->findings, FINDING_MORE_LINES, path,
 				     "only the first line of its caption file is used");
 	if (status == 0)
-		status = captions_cut(&j->findings, j->tokenizer[0], j->tokenizer[1], path, c->text);
+		status = captions_cut(&j->findings, j->tokenizer, path, c->text);
 	return status;
 }
 
@@ -243,8 +243,7 @@ int lint(const struct prepare_options *o, const struct lint_options *l, struct e
 	twins_free(j.twins);
 	tags_free(j.tags);
 	batches_free(j.batches);
-	tokenizer_free(j.tokenizer[0]);
-	tokenizer_free(j.tokenizer[1]);
+	tokenizers_close(j.tokenizer);
 	for (size_t i = 0; i < j.options; i++)
 		caption_options_free(&j.captions[i]);
 	free(j.captions);

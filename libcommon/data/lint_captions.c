@@ -7,15 +7,15 @@
 
 /* ---- too long ---- */
 
-struct counter { const struct tokenizer *t[2]; struct error *e; };
+struct counter { struct tokenizer *const *t; struct error *e; };
 
-/* Tokens of the first n bytes, with begin and end; the larger count of the two tokenizers.  -1: *e. */
+/* Tokens of the first n bytes, with begin and end; the largest count of the tokenizers.  -1: *e. */
 static int tokens_of(const struct counter *c, const char *text, size_t n)
 {
 	char *part = xstrndup(text, n);
 	int most = 0, whole;
 
-	for (int i = 0; i < 2 && most >= 0 && c->t[i]; i++) {
+	for (int i = 0; i < TEXT_ENCODERS && most >= 0 && c->t[i]; i++) {
 		int length = tokenizer_length(c->t[i]);
 		int32_t *ids = xcalloc((size_t)length, sizeof(*ids));
 		if (tokenizer_encode(c->t[i], part, length, ids, &whole, c->e) < 0)
@@ -74,10 +74,9 @@ static int cut_line(struct findings *f, const struct counter *c, const char *pat
 			   tokens - 2, fits - 2, (int)(n - kept), line + kept);
 }
 
-int captions_cut(struct findings *f, const struct tokenizer *first, const struct tokenizer *second, const char *path,
-		 const char *caption)
+int captions_cut(struct findings *f, struct tokenizer *const t[TEXT_ENCODERS], const char *path, const char *caption)
 {
-	const struct counter c = { { first, second }, f->e };
+	const struct counter c = { t, f->e };
 	int status = 0;
 
 	for (const char *line = caption; line && status == 0; ) {

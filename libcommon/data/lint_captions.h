@@ -5,13 +5,13 @@
 #ifndef DATA_LINT_CAPTIONS_H
 #define DATA_LINT_CAPTIONS_H
 
-#include "../model/tokenizer.h"
+#include "../model/tokenizers.h"
 #include "caption_tags.h"
 #include "lint_finding.h"
 
-/* Reports, for each line of a caption, the words that the text encoders do not read.  second may be NULL. */
-int captions_cut(struct findings *f, const struct tokenizer *first, const struct tokenizer *second, const char *path,
-		 const char *caption) MUST_CHECK;
+/* Reports, for each line of a caption, the words that the text encoders do not read.  t: up to the first NULL. */
+int captions_cut(struct findings *f, struct tokenizer *const t[TEXT_ENCODERS], const char *path, const char *caption)
+	MUST_CHECK;
 
 /* Tags with the number of captions that have them, in the order in which they were first seen. */
 struct tags;

@@ -9,28 +9,17 @@
 #include "internal.h"
 #include "../adapter/metadata.h"
 
-static const struct {
-	enum component component;
-	const char *key, *label;
-} parts[] = {
-	{ COMPONENT_UNET, "unet", "UNet" },
-	{ COMPONENT_TE1, "te1", "text enc. 1" },
-	{ COMPONENT_TE2, "te2", "text enc. 2" },
-	{ COMPONENT_VAE, "vae", "VAE" },
-};
-#define PARTS (sizeof(parts) / sizeof(parts[0]))
-
 struct amount { size_t tensors; uint64_t parameters; };
 
-static void say_amount(struct sheet *s, size_t part, const struct amount *a)
+static void say_amount(struct sheet *s, enum component part, const struct amount *a)
 {
 	char *parameters = thousands(a->parameters);
 
 	if (a->tensors)
-		sheet_line(s, parts[part].label, "%zu tensors, %s parameters", a->tensors, parameters);
+		sheet_line(s, part_names[part].label, "%zu tensors, %s parameters", a->tensors, parameters);
 	else
-		sheet_line(s, parts[part].label, "none");
-	json_begin(&s->json, parts[part].key);
+		sheet_line(s, part_names[part].label, "none");
+	json_begin(&s->json, part_names[part].key);
 	json_int(&s->json, "tensors", a->tensors);
 	json_int(&s->json, "parameters", a->parameters);
 	json_end(&s->json);
@@ -80,13 +69,13 @@ static int inspect_checkpoint(struct sheet *s, const struct family *family, cons
 	sheet_text(s, "name", "name", safetensors_metadata(f, "modelspec.title"));
 	sheet_text(s, "base", "base", safetensors_metadata(f, "modelspec.architecture"));
 	sheet_text(s, "hash", "hash", safetensors_metadata(f, "modelspec.hash_sha256"));
-	for (size_t i = 0; i < PARTS; i++) {
+	for (int c = 0; c < COMPONENTS; c++) {
 		struct amount a;
 
-		if (!(family->parts & PART(parts[i].component)))
+		if (!(family->parts & PART(c)))
 			continue;
-		a = amount_under(f, family->prefix[parts[i].component]);
-		say_amount(s, i, &a);
+		a = amount_under(f, family->prefix[c]);
+		say_amount(s, c, &a);
 	}
 	return verify_model(s, f, e);
 }
@@ -171,13 +160,13 @@ static int say_folder(struct sheet *s, const struct model_files *m, struct error
 	say_size(s, bytes);
 	sheet_int(s, "bytes", NULL, bytes);
 	sheet_text(s, "dtype", "dtype", dtypes_of(source_file(m, 0)));
-	for (size_t i = 0; i < PARTS; i++) {
+	for (int c = 0; c < COMPONENTS; c++) {
 		struct amount a;
 
-		if (!(family->parts & PART(parts[i].component)))
+		if (!(family->parts & PART(c)))
 			continue;
-		a = amount_of(m, parts[i].component);
-		say_amount(s, i, &a);
+		a = amount_of(m, c);
+		say_amount(s, c, &a);
 	}
 	for (size_t i = 0; i < source_files(m); i++)
 		if (verify_model(s, source_file(m, i), e))

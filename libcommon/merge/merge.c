@@ -40,22 +40,21 @@ static void put_layer(struct merge *m, enum component c, const char *name, const
 
 static int find_layers(struct merge *m, struct error *e)
 {
-	static const enum component with_layers[] = { COMPONENT_TE1, COMPONENT_TE2, COMPONENT_UNET };
 	size_t names = 0;
 
-	for (int k = 0; k < 3; k++)
-		names += source_names(m->files, with_layers[k]);
+	for (int k = 0; k < ADAPTED; k++)
+		names += source_names(m->files, adapted_part(k));
 	m->linear = xcalloc(names, sizeof(*m->linear));
 	m->conv = xcalloc(names, sizeof(*m->conv));
-	for (int k = 0; k < 3; k++)
-		for (size_t i = 0; i < source_names(m->files, with_layers[k]); i++) {
-			const char *name = source_name(m->files, with_layers[k], i);
+	for (int k = 0; k < ADAPTED; k++)
+		for (size_t i = 0; i < source_names(m->files, adapted_part(k)); i++) {
+			const char *name = source_name(m->files, adapted_part(k), i);
 			struct source_tensor t;
 
-			if (source_find(m->files, with_layers[k], name, &t, e))
+			if (source_find(m->files, adapted_part(k), name, &t, e))
 				return -1;
 			if (is_layer(name, &t))
-				put_layer(m, with_layers[k], name, &t);
+				put_layer(m, adapted_part(k), name, &t);
 		}
 	return 0;
 }
@@ -121,6 +120,7 @@ static void tell_of_parts(const struct merge *m)
 		there += model_files_has(m->files, COMPONENT_TE1 + i);
 	if (there < f->texts)
 		note("%s: it holds %s; only what is there is merged into", m->options->model,
+		     f->texts > 2 ? "not all text encoders" :
 		     f->texts > 1 ? "not both text encoders" : "no text encoder");
 }
 

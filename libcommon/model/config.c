@@ -24,9 +24,15 @@ void model_config_sdxl(struct model_config *c)
 	*c = *family_sdxl.usual;
 }
 
-static const char *const folders[COMPONENTS] = {
-	[COMPONENT_UNET] = "unet", [COMPONENT_TE1] = "text_encoder", [COMPONENT_TE2] = "text_encoder_2",
-	[COMPONENT_VAE] = "vae",
+#define WHOLE "use a whole checkpoint"
+const struct part_names part_names[COMPONENTS] = {
+	[COMPONENT_UNET] = { "unet", "diffusion_pytorch_model", NULL, "unet", "UNet", "UNet", "UNet", WHOLE },
+	[COMPONENT_TE1] = { "text_encoder", "model", "tokenizer", "te1", "text encoder 1", "text enc. 1",
+			    "first text encoder", WHOLE },
+	[COMPONENT_TE2] = { "text_encoder_2", "model", "tokenizer_2", "te2", "text encoder 2", "text enc. 2",
+			    "second text encoder", WHOLE },
+	[COMPONENT_VAE] = { "vae", "diffusion_pytorch_model", NULL, "vae", "VAE", "VAE",
+			    "VAE", "name one with --vae (a folder, a file, or ORG/NAME on the hub)" },
 };
 
 /* What a folder lacks tells what it is.  family NULL: not even its UNet is there. */
@@ -36,10 +42,16 @@ static int lacks(const char *folder, enum component part, const struct family *f
 			      "not a diffusers folder of an SDXL model (Flux and SD3 have transformer/ instead)" :
 			      part == COMPONENT_VAE ? "not a whole diffusers folder; name another VAE with --vae, or" :
 			      family->lacks[part - COMPONENT_TE1];
+	const int texts = (family ? family : family_at(0))->texts;
+	struct buffer whole = { 0 };
 
-	return fail(e, EXIT_INPUT, "%s: no %s/config.json: %s%s name the folder that holds unet/, vae/%s", folder,
-		    folders[part], meaning, part == COMPONENT_VAE ? "" : ";",
-		    family && family->texts == 1 ? " and text_encoder/" : ", text_encoder/ and text_encoder_2/");
+	buffer_adds(&whole, "unet/, vae/");
+	for (int i = 0; i < texts; i++)
+		buffer_addf(&whole, "%s%s/", i + 1 < texts ? ", " : " and ", part_names[COMPONENT_TE1 + i].folder);
+	fail(e, EXIT_INPUT, "%s: no %s/config.json: %s%s name the folder that holds %s", folder,
+	     part_names[part].folder, meaning, part == COMPONENT_VAE ? "" : ";", whole.data);
+	buffer_free(&whole);
+	return -1;
 }
 
 /* *there: the parts of the family that have a config file. */
@@ -48,7 +60,7 @@ static int check_files(const char *folder, unsigned needed, const struct family 
 {
 	*there = 0;
 	for (int i = 0; i < COMPONENTS; i++) {
-		char *path = xprintf("%s/%s/config.json", folder, folders[i]);
+		char *path = xprintf("%s/%s/config.json", folder, part_names[i].folder);
 		int found = family->parts & PART(i) ? path_is_there(path, e) : 0;
 
 		free(path);
@@ -61,15 +73,17 @@ static int check_files(const char *folder, unsigned needed, const struct family 
 	return 0;
 }
 
-/* Of the text encoders together: how wide what the UNet reads is, and how wide the pooled vector. */
-static void sum_text(const struct model_config *c, int *width, int *pooled, bool *same_length)
+/* Of the text encoders together: how wide what the UNet reads is, and how wide the pooled vector; and
+ * the length of one that has not the first one's, else that. */
+static void sum_text(const struct model_config *c, int *width, int *pooled, int *other_length)
 {
 	*width = *pooled = 0;
-	*same_length = true;
+	*other_length = c->text[0].length;
 	for (int i = 0; i < c->family->texts; i++) {
 		*width += c->text[i].width;
 		*pooled += c->family->text[i].pooled ? c->text[i].projection : 0;
-		*same_length &= c->text[i].length == c->text[0].length;
+		if (c->text[i].length != c->text[0].length)
+			*other_length = c->text[i].length;
 	}
 }
 
@@ -77,11 +91,10 @@ static void sum_text(const struct model_config *c, int *width, int *pooled, bool
 static int check_together(const char *folder, unsigned there, const struct model_config *c, struct error *e)
 {
 	const unsigned text = PARTS_TEXT & c->family->parts;
-	int width, pooled;
+	int width, pooled, other_length;
 	const int inputs = c->vae.latent_channels * (unet_inpaints(&c->unet) ? 2 : 1) + unet_inpaints(&c->unet);
-	bool same_length;
 
-	sum_text(c, &width, &pooled, &same_length);
+	sum_text(c, &width, &pooled, &other_length);
 	const struct { unsigned of; int a, b; const char *what; } equal[] = {
 		{ text, c->unet.context, width,
 		  "unet cross_attention_dim and the text encoders' hidden_size together" },
@@ -91,7 +104,7 @@ static int check_together(const char *folder, unsigned there, const struct model
 		{ PART(COMPONENT_VAE), c->unet.in_channels, inputs, "unet in_channels and vae latent_channels" },
 		{ PART(COMPONENT_VAE), c->unet.out_channels, c->vae.latent_channels,
 		  "unet out_channels and vae latent_channels" },
-		{ text, c->text[0].length, c->text[same_length ? 0 : 1].length,
+		{ text, c->text[0].length, other_length,
 		  "max_position_embeddings of the two text encoders" },
 	};
 
@@ -109,7 +122,7 @@ static int check_together(const char *folder, unsigned there, const struct model
 
 static int read_part(const char *folder, enum component part, struct model_config *c, struct error *e)
 {
-	char *path = xprintf("%s/%s/config.json", folder, folders[part]);
+	char *path = xprintf("%s/%s/config.json", folder, part_names[part].folder);
 	struct model_config own = { 0 };
 	int status;
 

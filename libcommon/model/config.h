@@ -82,11 +82,24 @@ struct model_config {
 };
 
 /* The parts of a model, and sets of them. */
-enum component { COMPONENT_UNET, COMPONENT_TE1, COMPONENT_TE2, COMPONENT_VAE };
-#define COMPONENTS 4
+enum component { COMPONENT_UNET, COMPONENT_TE1, COMPONENT_TE2, COMPONENT_VAE = COMPONENT_TE1 + TEXT_ENCODERS };
+#define COMPONENTS (COMPONENT_VAE + 1)
 #define PART(component) (1u << (component))
-#define PARTS_TEXT (PART(COMPONENT_TE1) | PART(COMPONENT_TE2))
+#define PARTS_TEXT (PART(COMPONENT_VAE) - PART(COMPONENT_TE1))
 #define PARTS_ALL (PART(COMPONENT_UNET) | PARTS_TEXT | PART(COMPONENT_VAE))
+/* What a part is called. */
+struct part_names {
+	const char *folder, *weights, *tokenizer;       /* in a diffusers folder; tokenizer NULL: it has none */
+	const char *key;                                /* in JSON: "te2" */
+	const char *title, *label;                      /* "text encoder 2", "text enc. 2" */
+	const char *what, *advice;                      /* "second text encoder", and what to do where it is missing */
+};
+extern const struct part_names part_names[COMPONENTS];
+static inline bool is_text_encoder(enum component c) { return PARTS_TEXT & PART(c); }
+
+/* The parts that adapters have modules on, in the order in which kohya makes these: text encoders, then the UNet. */
+#define ADAPTED (TEXT_ENCODERS + 1)
+static inline enum component adapted_part(int i) { return i < TEXT_ENCODERS ? COMPONENT_TE1 + i : COMPONENT_UNET; }
 
 /* A diffusers folder: unet/config.json and so on.  What is missing or not supported is named with file and key
  * (EXIT_INPUT).  The UNet's is always needed; of the others those that are not in `needed` may be missing, and SDXL's

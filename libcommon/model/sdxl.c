@@ -48,7 +48,7 @@ static bool is_sdxl_inpaint(const struct model_config *c)
 	.texts = 2, .text = { { .skip = 2 }, { .skip = 2, .pooled = true, .pads_with_zero = true } }, \
 	.conditions = 1 << CONDITION_CONTEXT | 1 << CONDITION_POOLED | 1 << CONDITION_TIME_IDS, \
 	.prefix = { "model.diffusion_model.", "conditioner.embedders.0.transformer.", \
-		    "conditioner.embedders.1.model.", "first_stage_model." }, \
+		    "conditioner.embedders.1.model.", [COMPONENT_VAE] = "first_stage_model." }, \
 	.hub = "stabilityai/stable-diffusion-xl-base-1.0", \
 	.blocks = { .total = 23, .first = 1, .down = 9, .mid = 3, .up = 9, \
 		    .are = "embeddings, 9 input, 3 middle, 9 output, out" }, \

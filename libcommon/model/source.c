@@ -14,11 +14,10 @@
 /* One that cannot be looked at is not one that is missing: CLIP's own would take its place without a word. */
 static int find_tokenizers(struct model_files *m, const char *folder, struct error *e)
 {
-	static const char *const names[] = { "tokenizer", "tokenizer_2" };
 	int there = 0;
 
-	for (int i = 0; i < 2 && there >= 0; i++) {
-		char *path = xprintf("%s/%s", folder, names[i]);
+	for (int i = 0; i < TEXT_ENCODERS && there >= 0; i++) {
+		char *path = xprintf("%s/%s", folder, part_names[COMPONENT_TE1 + i].tokenizer);
 
 		there = path_is_folder(path, e);
 		if (there > 0)
@@ -46,11 +45,6 @@ static int lacks(struct model_files *m, enum component c, struct error *e)
 
 static int open_folder(struct model_files *m, bool vae, struct error *e)
 {
-	static const struct { const char *folder, *stem; } parts[] = {
-		[COMPONENT_UNET] = { "unet", "diffusion_pytorch_model" }, [COMPONENT_TE1] = { "text_encoder", "model" },
-		[COMPONENT_TE2] = { "text_encoder_2", "model" }, [COMPONENT_VAE] = { "vae", "diffusion_pytorch_model" },
-	};
-
 	if (model_config_read_parts(m->path, vae ? m->needed : m->needed & ~PART(COMPONENT_VAE), &m->config, e))
 		return -1;
 	if (find_tokenizers(m, m->path, e) < 0)
@@ -64,12 +58,12 @@ static int open_folder(struct model_files *m, bool vae, struct error *e)
 			never_there(m, c);
 			continue;
 		}
-		folder = xprintf("%s/%s", m->path, parts[c].folder);
+		folder = xprintf("%s/%s", m->path, part_names[c].folder);
 		*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "",
 				    .advice = xprintf("the config files and the weights must be of one model, %s",
 						      m->config.family->released) };
 		if (c != COMPONENT_VAE || vae)
-			status = source_add_folder(m, p, folder, parts[c].folder, parts[c].stem, e);
+			status = source_add_folder(m, p, folder, part_names[c].folder, part_names[c].weights, e);
 		free(folder);
 		if (status < 0 || (status > 0 && lacks(m, c, e) < 0))
 			return -1;
@@ -220,8 +214,8 @@ void model_files_close(struct model_files *m)
 		free(m->file[i].used);
 	}
 	free(m->file);
-	free(m->tokenizer[0]);
-	free(m->tokenizer[1]);
+	for (int i = 0; i < TEXT_ENCODERS; i++)
+		free(m->tokenizer[i]);
 	free(m->path);
 	free(m);
 }
@@ -363,7 +357,7 @@ void model_files_mark(const struct model_files *m, char hex[65])
 	struct sha256 h;
 
 	sha256_begin(&h);
-	for (int c = COMPONENT_UNET; c <= COMPONENT_TE2; c++)
+	for (int c = COMPONENT_UNET; c < COMPONENT_VAE; c++)
 		hash_component(m, c, 4096, &h);
 	sha256_hex(&h, hex);
 }

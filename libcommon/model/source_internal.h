@@ -43,7 +43,7 @@ struct model_files {
 	/* DTYPE_F16 or DTYPE_BF16: what F32 weights become in memory; another: nothing */
 	enum dtype narrow;
 	struct model_config config;
-	char *tokenizer[2];
+	char *tokenizer[TEXT_ENCODERS];
 	struct source_file *file;
 	size_t count, capacity;
 	struct part part[COMPONENTS];

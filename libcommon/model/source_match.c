@@ -157,15 +157,8 @@ static bool has_none(const struct model_files *m, enum component c)
 /* Many checkpoints come without a VAE, and some without text encoders. */
 static int no_part(const struct model_files *m, enum component c, struct error *e)
 {
-	static const struct { const char *what, *advice; } parts[COMPONENTS] = {
-		[COMPONENT_UNET] = { "UNet", "use a whole checkpoint" },
-		[COMPONENT_TE1] = { "first text encoder", "use a whole checkpoint" },
-		[COMPONENT_TE2] = { "second text encoder", "use a whole checkpoint" },
-		[COMPONENT_VAE] = { "VAE", "name one with --vae (a folder, a file, or ORG/NAME on the hub)" },
-	};
-
-	return fail(e, EXIT_INPUT, "%s: it holds no %s; %s", files_name(m, &m->part[c]), parts[c].what,
-		    parts[c].advice);
+	return fail(e, EXIT_INPUT, "%s: it holds no %s; %s", files_name(m, &m->part[c]), part_names[c].what,
+		    part_names[c].advice);
 }
 
 /* Makes it a part without tensors. */
@@ -237,7 +230,7 @@ static bool known_pattern(const struct model_files *m, enum component c, const c
 		return diffusers_name_of(&m->config, c, name, 0, diffusers) &&
 		       map_get(p->index, diffusers, strlen(diffusers)) < 0;
 	snprintf(full, sizeof(full), "text_model.%s", name);
-	if ((c == COMPONENT_TE1 || c == COMPONENT_TE2) && strncmp(name, "text_", 5))
+	if (is_text_encoder(c) && strncmp(name, "text_", 5))
 		name = full;
 	return single_name_of(&m->config, c, name, &s) && map_get(p->index, name, strlen(name)) < 0;
 }

@@ -242,18 +242,13 @@ static int by_name(const void *a, const void *b)
 void known_tensors(const struct model_config *c, enum component which, struct known_tensors *list)
 {
 	*list = (struct known_tensors){ 0 };
-	switch (which) {
-	case COMPONENT_UNET:
+	if (which == COMPONENT_UNET)
 		put_unet(list, &c->unet);
-		break;
-	case COMPONENT_TE1:
-	case COMPONENT_TE2:
+	else if (is_text_encoder(which))
 		put_clip(list, &c->text[which - COMPONENT_TE1]);
-		break;
-	case COMPONENT_VAE:
+	else {
 		put_vae_encoder(list, &c->vae);
 		put_vae_decoder(list, &c->vae);
-		break;
 	}
 	qsort(list->tensor, list->count, sizeof(list->tensor[0]), by_name);
 }

@@ -4,19 +4,11 @@
 #include "../model/source.h"
 #include "data.h"
 
-static const char *vae_of(const struct latent_sample *s) { return s->vae; }
-static const char *text1_of(const struct latent_sample *s) { return s->encoder[0]; }
-static const char *text2_of(const struct latent_sample *s) { return s->encoder[1]; }
-
-static const struct origin {
-	enum component component;
-	const char *what, *made;
-	const char *(*hash)(const struct latent_sample *s);
-} origins[] = {
-	{ COMPONENT_VAE, "VAE", "latent", vae_of },
-	{ COMPONENT_TE1, "text encoder", "text output", text1_of },
-	{ COMPONENT_TE2, "text encoder 2", "text output", text2_of },
-};
+/* NULL: the sample does not say */
+static const char *hash_of(const struct latent_sample *s, enum component c)
+{
+	return is_text_encoder(c) ? s->encoder[c - COMPONENT_TE1] : s->vae;
+}
 
 /* Is it the hash of the other VAE, of the model's own and the one that `vae` names, which was not opened? */
 static bool is_of_other_vae(const struct train_settings *s, const char *hash)
@@ -38,39 +30,40 @@ static bool is_of_other_vae(const struct train_settings *s, const char *hash)
 /* The first sample that another component made; NULL: none.  Hashing reads the whole component, so it is done once, and
  * only where a sample has a hash to compare. */
 static const struct latent_sample *find_foreign(const struct run_data *d, struct model_files *files,
-						const struct origin *o, char own[65])
+						enum component c, char own[65])
 {
 	size_t i;
 
 	*own = 0;
 	for (i = 0; i < d->set.count + d->held_out; i++) {
-		const char *hash = o->hash(&d->set.sample[i]);
+		const char *hash = hash_of(&d->set.sample[i], c);
 		if (!hash)
 			continue;
 		if (!*own)
-			model_files_hash(files, o->component, own);
-		if (strcmp(hash, own) && !(o->component == COMPONENT_VAE && is_of_other_vae(d->s, hash)))
+			model_files_hash(files, c, own);
+		if (strcmp(hash, own) && !(c == COMPONENT_VAE && is_of_other_vae(d->s, hash)))
 			return &d->set.sample[i];
 	}
 	return NULL;
 }
 
-static bool is_used(const struct run_data *d, const struct model_files *files, const struct origin *o)
+static bool is_used(const struct run_data *d, const struct model_files *files, enum component c)
 {
-	return model_files_has(files, o->component) &&
-	       (o->component == COMPONENT_VAE || (d->set.sample[0].variants && !trains_text(d->s)));
+	return model_files_has(files, c) &&
+	       (c == COMPONENT_VAE || (d->set.sample[0].variants && !trains_text(d->s)));
 }
 
-static int check_origin(const struct run_data *d, struct model_files *files, const struct origin *o, struct error *e)
+static int check_origin(const struct run_data *d, struct model_files *files, enum component c, struct error *e)
 {
 	const struct latent_sample *s;
 	char own[65], *say;
 
-	s = is_used(d, files, o) ? find_foreign(d, files, o, own) : NULL;
+	s = is_used(d, files, c) ? find_foreign(d, files, c, own) : NULL;
 	if (!s)
 		return 0;
 	say = xprintf("sample %s (%.200s): its %s was made by another %s (%.12s) than that of %.200s (%.12s)", s->key,
-		      s->path ? s->path : "no path", o->made, o->what, o->hash(s), d->s->model, own);
+		      s->path ? s->path : "no path", is_text_encoder(c) ? "text output" : "latent",
+		      c == COMPONENT_TE1 ? "text encoder" : part_names[c].title, hash_of(s, c), d->s->model, own);
 	if (d->s->allow_other_encoders)
 		warning("%s", say);
 	else
@@ -81,12 +74,12 @@ static int check_origin(const struct run_data *d, struct model_files *files, con
 
 int data_check_origin(const struct run_data *d, struct model_files *files, struct error *e)
 {
-	size_t i;
+	int status;
 
 	if (d->headers_only || d->stand_in)
 		return 0;
-	for (i = 0; i < sizeof(origins) / sizeof(*origins); i++)
-		if (check_origin(d, files, &origins[i], e) < 0)
-			return -1;
-	return 0;
+	status = check_origin(d, files, COMPONENT_VAE, e);
+	for (int i = 0; i < TEXT_ENCODERS && !status; i++)
+		status = check_origin(d, files, COMPONENT_TE1 + i, e);
+	return status;
 }
