@@ -140,13 +140,10 @@ const char *adapter_part_suffix(const struct adapter_module *m, int part)
 
 /* ---- creating ---- */
 
-static const enum component order[] = { COMPONENT_TE1, COMPONENT_TE2, COMPONENT_UNET };
-#define ORDERED (sizeof(order) / sizeof(order[0]))
-
 static bool wanted(const struct adapter_spec *s, const struct layer *l)
 {
-	bool component = l->component == COMPONENT_UNET ? s->unet : l->component == COMPONENT_TE1 ? s->te1 :
-			 l->component == COMPONENT_TE2 && s->te2;
+	bool component = l->component == COMPONENT_UNET ? s->unet :
+			 is_text_encoder(l->component) && s->text[l->component - COMPONENT_TE1];
 
 	if (!component || s->start_shapes)
 		return component;
@@ -376,11 +373,11 @@ static int create_where_wanted(struct adapter *a, const struct layer *l, struct 
 
 static int create_modules(struct adapter *a, const struct layer_list *layers, struct creation *c, struct error *e)
 {
-	for (size_t k = 0; k < ORDERED; k++)
+	for (size_t k = 0; k < ADAPTED; k++)
 		for (size_t i = 0; i < layers->count; i++) {
 			const struct layer *l = &layers->layer[i];
 
-			if (l->component == order[k] && wanted(c->spec, l) && create_where_wanted(a, l, c, e))
+			if (l->component == adapted_part(k) && wanted(c->spec, l) && create_where_wanted(a, l, c, e))
 				return -1;
 		}
 	if (!a->count)
@@ -490,9 +487,9 @@ static int load_module(struct adapter *a, const struct file_module *m, const str
 
 static int load_modules(struct adapter *a, const struct loading *l, struct error *e)
 {
-	for (size_t k = 0; k < ORDERED; k++)
+	for (size_t k = 0; k < ADAPTED; k++)
 		for (size_t i = 0; i < l->file->count; i++)
-			if (l->file->module[i].layer->component == order[k] &&
+			if (l->file->module[i].layer->component == adapted_part(k) &&
 			    load_module(a, &l->file->module[i], l, e))
 				return -1;
 	return 0;

@@ -23,7 +23,7 @@ struct adapter_module {
 };
 
 struct adapter {
-	struct adapter_module *module;  /* in the order of kohya's creation: te1, te2, unet, each in network order */
+	struct adapter_module *module;  /* adapted_part()s in their order, each in network order */
 	size_t count;
 	const struct backend *be;
 	struct device *device;
@@ -35,7 +35,7 @@ struct adapter {
 
 /* What to train. */
 struct adapter_spec {
-	bool unet, te1, te2;
+	bool unet, text[TEXT_ENCODERS];
 	const struct adapter_kind *kind;        /* NULL: a LoRA */
 	struct kind_args args;
 	bool lycoris;                           /* as LyCORIS would make them */

@@ -15,26 +15,26 @@ enum blocks { SGM, DIFFUSERS };
  * component.  bare: text encoders without "text_model.", as transformers 5 names them.  The first row that fits names
  * the dialect. */
 struct dialect {
-	const char *name, *unet, *te1, *te2;
+	const char *name, *unet, *text[TEXT_ENCODERS];
 	enum blocks blocks;
 	char separator;
 	bool bare;
 };
 
 static const struct dialect dialects[] = {
-	{ "kohya", "lora_unet_", "lora_te1_", "lora_te2_", SGM, '_', false },
-	{ "kohya, diffusers' blocks", "lora_unet_", "lora_te_", NULL, DIFFUSERS, '_', false },
-	{ "kohya, OFT", "oft_unet_", NULL, NULL, SGM, '_', false },
-	{ "kohya, diffusers' blocks, OFT", "oft_unet_", NULL, NULL, DIFFUSERS, '_', false },
-	{ "lycoris", "lycoris_", NULL, NULL, DIFFUSERS, '_', false },
-	{ "comfy", "diffusion_model.", NULL, NULL, SGM, '.', false },
-	{ "comfy, model's prefix", "model.diffusion_model.", NULL, NULL, SGM, '.', false },
-	{ "diffusers", "unet.", "text_encoder.", "text_encoder_2.", DIFFUSERS, '.', false },
-	{ "diffusers, transformers 5", NULL, "text_encoder.", "text_encoder_2.", DIFFUSERS, '.', true },
-	{ "peft, whole pipeline", "base_model.model.unet.", "base_model.model.text_encoder.",
-	  "base_model.model.text_encoder_2.", DIFFUSERS, '.', false },
-	{ "peft", "base_model.model.", NULL, NULL, DIFFUSERS, '.', false },
-	{ "diffusers, no prefix", "", NULL, NULL, DIFFUSERS, '.', false },
+	{ "kohya", "lora_unet_", { "lora_te1_", "lora_te2_" }, SGM, '_', false },
+	{ "kohya, diffusers' blocks", "lora_unet_", { "lora_te_" }, DIFFUSERS, '_', false },
+	{ "kohya, OFT", "oft_unet_", { NULL }, SGM, '_', false },
+	{ "kohya, diffusers' blocks, OFT", "oft_unet_", { NULL }, DIFFUSERS, '_', false },
+	{ "lycoris", "lycoris_", { NULL }, DIFFUSERS, '_', false },
+	{ "comfy", "diffusion_model.", { NULL }, SGM, '.', false },
+	{ "comfy, model's prefix", "model.diffusion_model.", { NULL }, SGM, '.', false },
+	{ "diffusers", "unet.", { "text_encoder.", "text_encoder_2." }, DIFFUSERS, '.', false },
+	{ "diffusers, transformers 5", NULL, { "text_encoder.", "text_encoder_2." }, DIFFUSERS, '.', true },
+	{ "peft, whole pipeline", "base_model.model.unet.", { "base_model.model.text_encoder.",
+	  "base_model.model.text_encoder_2." }, DIFFUSERS, '.', false },
+	{ "peft", "base_model.model.", { NULL }, DIFFUSERS, '.', false },
+	{ "diffusers, no prefix", "", { NULL }, DIFFUSERS, '.', false },
 };
 #define DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
 
@@ -143,7 +143,7 @@ void layers_config(const struct layer_list *layers, struct unet_config *c)
 
 static const char *prefix_of(const struct dialect *d, enum component c)
 {
-	return c == COMPONENT_UNET ? d->unet : c == COMPONENT_TE1 ? d->te1 : c == COMPONENT_TE2 ? d->te2 : NULL;
+	return c == COMPONENT_UNET ? d->unet : is_text_encoder(c) ? d->text[c - COMPONENT_TE1] : NULL;
 }
 
 /* NULL: the dialect has no name for it. */
@@ -297,10 +297,9 @@ int adapter_key_component(const char *tensor_name, const char **dialect)
 
 	for (; d < dialects + DIALECTS; d++) {
 		*dialect = d->name;
-		if (starts(tensor_name, d->te1))
-			return COMPONENT_TE1;
-		if (starts(tensor_name, d->te2))
-			return COMPONENT_TE2;
+		for (int i = 0; i < TEXT_ENCODERS; i++)
+			if (starts(tensor_name, d->text[i]))
+				return COMPONENT_TE1 + i;
 		if (!starts(tensor_name, d->unet))
 			continue;
 		for (int i = 0; i < 3; i++)
@@ -323,14 +322,14 @@ char *adapter_key_path(const char *module_name)
 
 	if (starts(module_name, peft))
 		return xstrdup(module_name + sizeof(peft) - 1);
-	for (; d < dialects + DIALECTS; d++) {
-		const char *const prefix[] = { d->unet, d->te1, d->te2 };
+	for (; d < dialects + DIALECTS; d++)
+		for (int i = 0; i < ADAPTED; i++) {
+			const char *prefix = prefix_of(d, adapted_part(i));
 
-		for (int i = 0; i < 3; i++)
-			if (starts(module_name, prefix[i]))
+			if (starts(module_name, prefix))
 				return d->separator == '.' && d->blocks == DIFFUSERS
-					       ? xstrdup(module_name + strlen(prefix[i]))
+					       ? xstrdup(module_name + strlen(prefix))
 					       : NULL;
-	}
+		}
 	return strchr(module_name, '.') ? xstrdup(module_name) : NULL;
 }

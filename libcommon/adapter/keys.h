@@ -10,8 +10,8 @@
 #include "../model/layers.h"
 #include "kind.h"
 
-/* kohya's stem of a layer, malloced.  SDXL: te1 "lora_te1_" + HF name, te2 "lora_te2_", unet "lora_unet_" + SGM name,
- * dots to underscores; another family: the dialect of its row. levels and resnets come from the UNet's config. */
+/* kohya's stem of a layer, malloced, in the dialect of its family's row.  SDXL: "lora_te1_" or "lora_te2_" + HF name,
+ * "lora_unet_" + SGM name, dots to underscores.  levels and resnets come from the UNet's config. */
 char *kohya_stem(const struct layer *l, const struct unet_config *c);
 /* The same in another dialect of the table, by its name ("peft") or by what it adds to the name of the family's own
  * ("OFT"); the family's own where that has no name for it. */

@@ -242,7 +242,7 @@ static void set_settings(const struct keeper *k, struct training_facts *f)
 	f->conv_rank = s->conv_rank;
 	f->conv_alpha = s->conv_alpha;
 	f->unet_lr = s->unet_lr ? s->lr.unet : 0;
-	f->text_encoder_lr = s->text_encoder_lr ? s->lr.te1 : 0;
+	f->text_encoder_lr = s->text_encoder_lr ? s->lr.text[0] : 0;
 	f->warmup_steps = k->course->lr.warmup;
 	f->max_steps = k->course->total;
 	f->seed = k->course->seed;

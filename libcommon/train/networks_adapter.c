@@ -23,8 +23,8 @@ static double rate(const void *arg, const struct adapter_module *m, int part)
 	const struct rates *r = arg;
 	const int block = r->plan ? unet_block(m->stem) : -1;
 
-	if (m->layer->component != COMPONENT_UNET)
-		return (m->layer->component == COMPONENT_TE1 ? r->s->lr.te1 : r->s->lr.te2) * hastened(r->s, m, part);
+	if (is_text_encoder(m->layer->component))
+		return r->s->lr.text[m->layer->component - COMPONENT_TE1] * hastened(r->s, m, part);
 	return r->s->lr.unet * (block < 0 ? 1 : r->plan->lr[block]) * hastened(r->s, m, part);
 }
 
@@ -61,13 +61,10 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 {
 	const struct optimizer_settings o = c->optimizer.settings;
 	const struct train_settings *s = n->s;
-	const bool text = !s->unet_only;
 	struct block_plan plan;
 	bool blocks;
 	struct adapter_spec spec = {
 		.unet = !s->text_only,
-		.te1 = text && (s->lr.te1 || !s->text_encoder_lr),
-		.te2 = text && (s->lr.te2 || !s->text_encoder_lr),
 		.kind = s->kind,
 		.args = s->kind_args,
 		.lycoris = s->lycoris,
@@ -89,6 +86,8 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 	if (adapter_settings_blocks(s, model_files_config(n->files)->family, &plan, &blocks, e) < 0 ||
 	    load_bases(n, e) < 0)
 		return -1;
+	for (int i = 0; i < TEXT_ENCODERS; i++)
+		spec.text[i] = !s->unet_only && (s->lr.text[i] || !s->text_encoder_lr);
 	spec.blocks = blocks ? &plan : NULL;
 	n->adapter = adapter_create(&n->layers, &spec, n->be, n->device, e);
 	if (!n->adapter || optimizer_init(&c->optimizer, n->adapter, &o, rate, &(struct rates){ s, spec.blocks },

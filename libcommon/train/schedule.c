@@ -45,7 +45,10 @@ static void tell_idle_rates(const struct course *c)
 {
 	const struct train_settings *s = c->s;
 	const bool unet = !s->text_only, text = !s->unet_only, still_unet = unet && !moves(c, s->lr.unet);
-	const bool still_text = text && !moves(c, s->lr.te1) && !moves(c, s->lr.te2);
+	bool still_text = text;
+
+	for (int i = 0; i < TEXT_ENCODERS && still_text; i++)
+		still_text = !moves(c, s->lr.text[i]);
 
 	if (still_unet >= unet && still_text >= text)
 		warning("the learning rate is 0 in every step: nothing is learnt, the adapter stays as it begins; "

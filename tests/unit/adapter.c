@@ -70,8 +70,8 @@ static void counts_of_sdxl(void **state)
 	} cases[] = {
 		{ { .unet = true, .rank = 1, .alpha = 1 }, 722 },
 		{ { .unet = true, .rank = 1, .alpha = 1, .conv_rank = 1, .conv_alpha = 1 }, 788 },
-		{ { .te1 = true, .rank = 1, .alpha = 1 }, 72 },
-		{ { .te2 = true, .rank = 1, .alpha = 1, .conv_rank = 2 }, 192 },
+		{ { .text = { true }, .rank = 1, .alpha = 1 }, 72 },
+		{ { .text = { false, true }, .rank = 1, .alpha = 1, .conv_rank = 2 }, 192 },
 	};
 	struct layer_list layers;
 
@@ -96,8 +96,7 @@ static void ranks_and_order(void **state)
 
 	golden_layers(&layers);
 	a = create(&layers, (struct adapter_spec){ .unet = true,
-						   .te1 = true,
-						   .te2 = true,
+						   .text = { true, true },
 						   .rank = 4,
 						   .alpha = 2,
 						   .conv_rank = 3,
@@ -149,8 +148,8 @@ static void first_values(void **state)
 	struct adapter *all, *few, *other;
 
 	golden_layers(&layers);
-	all = create(&layers, (struct adapter_spec){ .unet = true, .te1 = true, .rank = 4, .alpha = 4, .conv_rank = 4,
-						     .conv_alpha = 4, .seed = 7 });
+	all = create(&layers, (struct adapter_spec){ .unet = true, .text = { true }, .rank = 4, .alpha = 4,
+						     .conv_rank = 4, .conv_alpha = 4, .seed = 7 });
 	few = create(&layers, (struct adapter_spec){ .unet = true, .rank = 4, .alpha = 4, .seed = 7 });
 	other = create(&layers, (struct adapter_spec){ .unet = true, .rank = 4, .alpha = 4, .seed = 8 });
 	for (size_t i = 0; i < all->count; i++)

@@ -298,25 +298,62 @@ static int rate(const char *key, const char *text, const char **end, double *out
 	return 0;
 }
 
+/* Notes rates that differ: "1e-4 for text encoder 1 and 5e-5 for 2". */
+static void tell_text_rates(const struct train_settings *s)
+{
+	struct buffer list = { 0 };
+	bool differ = false;
+
+	for (int i = 0; i < TEXT_ENCODERS; i++) {
+		buffer_addf(&list, "%s%g for %s%d", !i ? "" : i + 1 < TEXT_ENCODERS ? ", " : " and ", s->lr.text[i],
+			    i ? "" : "text encoder ", i + 1);
+		differ |= s->lr.text[i] != s->lr.text[0];
+	}
+	if (differ)
+		note("text_encoder_lr: %s; sd-scripts takes the first for %s", list.data,
+		     TEXT_ENCODERS > 2 ? "all" : "both");
+	buffer_free(&list);
+}
+
+static int refuse_more_rates(const char *text, struct error *e)
+{
+	static const char *const counts[] = { "no text encoder", "one text encoder", "two text encoders",
+					      "three text encoders" };
+	_Static_assert(sizeof(counts) / sizeof(*counts) > TEXT_ENCODERS, "a word for each number");
+	const struct family *f, *most = family_at(0);
+
+	for (size_t i = 1; (f = family_at(i)); i++)
+		if (f->texts > most->texts)
+			most = f;
+	return fail(e, EXIT_USAGE, "text_encoder_lr: '%s': %s has %s", text, most->title, counts[most->texts]);
+}
+
 static int read_text_rates(struct train_settings *s, struct error *e)
 {
-	const char *text = s->text_encoder_lr, *end;
+	const char *text = s->text_encoder_lr, *end = text;
 
 	if (!text)
 		return 0;
-	if (rate("text_encoder_lr", text, &end, &s->lr.te1, e) < 0)
-		return -1;
-	s->lr.te2 = s->lr.te1;
-	if (!*end)
-		return 0;
-	if (rate("text_encoder_lr", end + 1, &end, &s->lr.te2, e) < 0)
-		return -1;
+	for (int i = 0; i < TEXT_ENCODERS; i++) {
+		if (i && !*end)
+			s->lr.text[i] = s->lr.text[i - 1];
+		else if (rate("text_encoder_lr", i ? end + 1 : end, &end, &s->lr.text[i], e) < 0)
+			return -1;
+	}
 	if (*end)
-		return fail(e, EXIT_USAGE, "text_encoder_lr: '%s': SDXL has two text encoders", text);
-	if (s->lr.te1 != s->lr.te2)
-		note("text_encoder_lr: %g for text encoder 1 and %g for 2; sd-scripts takes the first for both",
-		     s->lr.te1, s->lr.te2);
+		return refuse_more_rates(text, e);
+	tell_text_rates(s);
 	return 0;
+}
+
+/* The first text encoder's that is trained; 0: none is */
+static double text_rate(const struct train_settings *s)
+{
+	double found = 0;
+
+	for (int i = 0; i < TEXT_ENCODERS && !found; i++)
+		found = s->lr.text[i];
+	return found;
 }
 
 /* Reads the learning rates.  UNet or text encoders with a rate of 0 are not trained, as in sd-scripts. */
@@ -324,7 +361,9 @@ static int read_rates(struct train_settings *s, struct error *e)
 {
 	const char *end = "";
 
-	s->lr.unet = s->lr.te1 = s->lr.te2 = s->learning_rate;
+	s->lr.unet = s->learning_rate;
+	for (int i = 0; i < TEXT_ENCODERS; i++)
+		s->lr.text[i] = s->learning_rate;
 	if (s->unet_lr && rate("unet_lr", s->unet_lr, &end, &s->lr.unet, e) < 0)
 		return -1;
 	if (*end)
@@ -335,7 +374,7 @@ static int read_rates(struct train_settings *s, struct error *e)
 		note("unet_lr is 0: the UNet is not trained, as in sd-scripts");
 		s->text_only = true;
 	}
-	if (s->text_encoder_lr && !s->lr.te1 && !s->lr.te2 && !s->unet_only) {
+	if (s->text_encoder_lr && !text_rate(s) && !s->unet_only) {
 		note("text_encoder_lr is 0: the text encoders are not trained, as in sd-scripts");
 		s->unet_only = true;
 	}
@@ -347,18 +386,16 @@ static int read_rates(struct train_settings *s, struct error *e)
 
 double adapter_settings_rate(const struct train_settings *s)
 {
-	return !s->text_only ? s->lr.unet : s->lr.te1 ? s->lr.te1 : s->lr.te2;
+	return s->text_only ? text_rate(s) : s->lr.unet;
 }
 
 double adapter_settings_lowest_rate(const struct train_settings *s)
 {
-	const double rates[] = { s->text_only ? 0 : s->lr.unet, s->unet_only ? 0 : s->lr.te1,
-				 s->unet_only ? 0 : s->lr.te2 };
-	double lowest = 0;
+	double lowest = s->text_only ? 0 : s->lr.unet;
 
-	for (int i = 0; i < 3; i++)
-		if (rates[i] && (!lowest || rates[i] < lowest))
-			lowest = rates[i];
+	for (int i = 0; i < TEXT_ENCODERS && !s->unet_only; i++)
+		if (s->lr.text[i] && (!lowest || s->lr.text[i] < lowest))
+			lowest = s->lr.text[i];
 	return lowest;
 }
 

@@ -11,6 +11,7 @@
 #include "../../adapter/kind.h"
 #include "../../data/bucket.h"
 #include "../../data/caption_variants.h"
+#include "../../model/config.h"
 #include "metadata.h"
 
 struct train_settings {
@@ -45,7 +46,7 @@ struct train_settings {
 	/* NULL: learning_rate; "0": not trained; "X,Y": of each encoder */
 	const char *unet_lr, *text_encoder_lr;
 	double plus_ratio, plus_unet_ratio, plus_text_ratio;    /* LoRA+; 0: off */
-	struct { double unet, te1, te2; } lr;                   /* what comes of these; 0: not trained */
+	struct { double unet, text[TEXT_ENCODERS]; } lr;        /* what comes of these; 0: not trained */
 	double lr_cycles, lr_power, lr_min_ratio;
 	long lr_timescale;
 	double max_grad_norm;
