@@ -5,6 +5,7 @@
 #include <string.h>
 #include "../base/map.h"
 #include "../base/memory.h"
+#include "../model/family.h"
 #include "../model/source.h"
 #include "../adapter/adapter_scale.h"
 #include "internal.h"
@@ -170,6 +171,22 @@ static int check_hash(struct sheet *s, const struct safetensors *f, struct error
 
 /* ---- facts ---- */
 
+/* What the first cross-attention reads of a token; 0: no module shows it */
+static int64_t context_width(const struct modules *m)
+{
+	int64_t width = 0;
+
+	for (size_t i = 0; i < m->count && !width; i++) {
+		const struct module *x = &m->item[i];
+		char *name = xstrndup(x->name, x->length);
+
+		if (x->layer.out && strstr(name, "attn2") && (strstr(name, "to_k") || strstr(name, "to_v")))
+			width = x->layer.in;
+		free(name);
+	}
+	return width;
+}
+
 /* The base model: by the metadata, else by the width that a cross-attention reads. */
 static const char *base_model(const struct safetensors *f, const struct modules *m)
 {
@@ -182,37 +199,49 @@ static const char *base_model(const struct safetensors *f, const struct modules 
 		{ 1024, "Stable Diffusion 2 (by its cross attention's width)" },
 	};
 	const char *says = safetensors_metadata(f, "ss_base_model_version");
+	const int64_t width = context_width(m);
 
 	if (says)
 		return says;
-	for (size_t i = 0; i < m->count; i++) {
-		const struct module *x = &m->item[i];
-		char *name = xstrndup(x->name, x->length);
-		const bool reads_text = strstr(name, "attn2") && (strstr(name, "to_k") || strstr(name, "to_v"));
-
-		free(name);
-		for (size_t k = 0; k < sizeof(families) / sizeof(families[0]) && reads_text && x->layer.out; k++)
-			if (x->layer.in == families[k].width)
-				return families[k].name;
-	}
+	for (size_t k = 0; k < sizeof(families) / sizeof(families[0]); k++)
+		if (width == families[k].width)
+			return families[k].name;
 	return NULL;
 }
 
-static void say_components(struct sheet *s, const struct modules *m)
+/* By the same; NULL: neither tells.  A text encoder that a family does not have is not counted. */
+static const struct family *family_guess(const struct safetensors *f, const struct modules *m)
 {
-	size_t n[5] = { 0 };
+	const char *says = safetensors_metadata(f, "ss_base_model_version");
+	const int64_t width = context_width(m);
+	const struct family *x;
+
+	for (size_t i = 0; (x = family_at(i)); i++)
+		if (says ? !strcmp(x->base_model_version, says) : x->usual->unet.context == width)
+			return x;
+	return NULL;
+}
+
+static void say_components(struct sheet *s, const struct safetensors *f, const struct modules *m)
+{
+	const struct family *family = family_guess(f, m);
+	struct buffer list = { 0 };
+	size_t n[COMPONENTS] = { 0 }, other = 0;
 
 	for (size_t i = 0; i < m->count; i++)
-		n[m->item[i].component + 1]++;
-	sheet_line(s, "modules", "%zu: UNet %zu, text encoder 1 %zu, text encoder 2 %zu%s", m->count,
-		   n[COMPONENT_UNET + 1], n[COMPONENT_TE1 + 1], n[COMPONENT_TE2 + 1], n[0] ? ", others" : "");
+		*(m->item[i].component < 0 ? &other : &n[m->item[i].component]) += 1;
 	json_begin(&s->json, "modules");
-	json_int(&s->json, "unet", n[COMPONENT_UNET + 1]);
-	json_int(&s->json, "te1", n[COMPONENT_TE1 + 1]);
-	json_int(&s->json, "te2", n[COMPONENT_TE2 + 1]);
-	json_int(&s->json, "other", n[0]);
+	for (int c = COMPONENT_UNET; c < COMPONENT_VAE; c++) {
+		if (!n[c] && family && !(family->parts & PART(c)))
+			continue;
+		buffer_addf(&list, "%s%s %zu", list.len ? ", " : "", part_names[c].title, n[c]);
+		json_int(&s->json, part_names[c].key, n[c]);
+	}
+	json_int(&s->json, "other", other);
 	json_int(&s->json, "total", m->count);
 	json_end(&s->json);
+	sheet_line(s, "modules", "%zu: %s%s", m->count, list.data, other ? ", others" : "");
+	buffer_free(&list);
 }
 
 /* shape: in place of a rank, of kinds that have none; "" */
@@ -424,7 +453,7 @@ int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *
 	sheet_text(s, "dialect", "names", m.dialect);
 	sheet_text(s, "base", "base", base_model(f, &m));
 	sheet_text(s, "dtype", "dtype", dtypes_of(f));
-	say_components(s, &m);
+	say_components(s, f, &m);
 	sheet_text(s, "name", "name", safetensors_metadata(f, "ss_output_name"));
 	sheet_text(s, "hash", "hash", safetensors_metadata(f, "sshs_model_hash"));
 	sheet_text(s, "run", "run", safetensors_metadata(f, RUN_KEY));
