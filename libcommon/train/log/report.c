@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../../adapter/keys.h"
 #include "../../io/publish.h"
 #include "../settings/adapter.h"
 #include "report.h"
@@ -113,6 +114,8 @@ static long number_after(const char *name, const char *prefix)
 static void block_of(const char *name, char block[16])
 {
 	long in = number_after(name, "lora_unet_input_blocks_"), out = number_after(name, "lora_unet_output_blocks_");
+	const char *dialect;
+	const int component = adapter_key_component(name, &dialect);
 
 	if (in >= 0)
 		snprintf(block, 16, "IN%02d", (int)(in % 100));
@@ -120,8 +123,8 @@ static void block_of(const char *name, char block[16])
 		snprintf(block, 16, "OUT%02d", (int)(out % 100));
 	else if (!strncmp(name, "lora_unet_middle_block_", 23))
 		strcpy(block, "M00");
-	else if (number_after(name, "lora_te") > 0)
-		snprintf(block, 16, "TE%d", (int)(number_after(name, "lora_te") % 100));
+	else if (component > COMPONENT_UNET)
+		snprintf(block, 16, "TE%d", component - COMPONENT_TE1 + 1);
 	else
 		strcpy(block, "OTHER");
 }
