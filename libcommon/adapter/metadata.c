@@ -87,18 +87,20 @@ void metadata_add_modelspec(struct metadata_list *l, const struct family *family
 {
 	const struct family *f = family ? family : &family_sdxl;
 	const char *name = metadata_find(l, "ss_output_name");
+	char *square = xprintf("%dx%d", f->side, f->side);      /* where the data says no resolution */
 	const struct metadata spec[] = {
 		{ "modelspec.sai_model_spec", "1.0.1" },
 		{ "modelspec.architecture", f->architecture },
 		{ "modelspec.implementation", f->implementation },
 		{ "modelspec.title", name ? name : "adapter" },
-		{ "modelspec.resolution", f->resolution },
+		{ "modelspec.resolution", square },
 		{ "modelspec.prediction_type", "epsilon" },
 	};
 
 	for (size_t i = 0; i < sizeof(spec) / sizeof(spec[0]); i++)
 		if (!metadata_find(l, spec[i].key))
 			metadata_text(l, spec[i].key, spec[i].value);
+	free(square);
 }
 
 #define LEGACY_START 0x100000

@@ -45,6 +45,7 @@ struct family {
 	struct text_reading text[TEXT_ENCODERS];
 	bool clip_skip;                 /* sd-scripts reads another state where clip_skip asks for it */
 	unsigned conditions;            /* what the denoiser reads: 1 << CONDITION_... */
+	int side;                       /* pixels of the square pictures that it was made for */
 	/* ---- names in files ---- */
 	const char *prefix[COMPONENTS];                 /* of a part's tensors in a single file */
 	const char *hub;                                /* the released one's id, to be fetched in half precision */
@@ -53,8 +54,7 @@ struct family {
 	const char *dialect;            /* adapter/keys.c: how adapters are written */
 	struct block_map blocks;
 	const char *base_model_version, *v2;            /* ss_base_model_version, ss_v2 */
-	/* modelspec; the last where the data says none */
-	const char *architecture, *implementation, *resolution;
+	const char *architecture, *implementation;      /* modelspec */
 };
 
 extern const struct family family_sdxl, family_sdxl_flow, family_sdxl_inpaint, family_sd15;       /* sdxl.c, sd15.c */

@@ -34,10 +34,10 @@ const struct family family_sd15 = {
 	.sign = { "input_blocks.1.1.proj_in", 4 }, .released = "Stable Diffusion 1.5", .one = "a Stable Diffusion 1.5",
 	.lacks = { "not a whole diffusers folder" }, .vae_scaling = 0.18215, .texts = 1,
 	.text = { { .skip = 1, .norm = true } }, .clip_skip = true, .conditions = 1 << CONDITION_CONTEXT,
-	.encoded_as = "sd15",
+	.side = 512, .encoded_as = "sd15",
 	.prefix = { "model.diffusion_model.", "cond_stage_model.transformer.", [COMPONENT_VAE] = "first_stage_model." },
 	.hub = "stable-diffusion-v1-5/stable-diffusion-v1-5",
 	.blocks = { .total = 25, .down = 12, .mid = 1, .up = 12, .are = "12 input, 1 middle, 12 output" },
 	.dialect = "kohya, diffusers' blocks", .base_model_version = "sd_v1", .v2 = "False",
-	.architecture = "stable-diffusion-v1/lora", .implementation = "diffusers", .resolution = "512x512",
+	.architecture = "stable-diffusion-v1/lora", .implementation = "diffusers",
 };

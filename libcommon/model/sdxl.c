@@ -46,7 +46,7 @@ static bool is_sdxl_inpaint(const struct model_config *c)
 	.lacks = { "not SDXL base (the SDXL refiner has one text encoder only)", \
 		   "not SDXL base (Stable Diffusion 1 and 2 have one text encoder only)" }, \
 	.texts = 2, .text = { { .skip = 2 }, { .skip = 2, .pooled = true, .pads_with_zero = true } }, \
-	.conditions = 1 << CONDITION_CONTEXT | 1 << CONDITION_POOLED | 1 << CONDITION_TIME_IDS, \
+	.conditions = 1 << CONDITION_CONTEXT | 1 << CONDITION_POOLED | 1 << CONDITION_TIME_IDS, .side = 1024, \
 	.prefix = { "model.diffusion_model.", "conditioner.embedders.0.transformer.", \
 		    "conditioner.embedders.1.model.", [COMPONENT_VAE] = "first_stage_model." }, \
 	.hub = "stabilityai/stable-diffusion-xl-base-1.0", \
@@ -54,8 +54,7 @@ static bool is_sdxl_inpaint(const struct model_config *c)
 		    .are = "embeddings, 9 input, 3 middle, 9 output, out" }, \
 	.dialect = "kohya", .base_model_version = "sdxl_base_v1-0", .v2 = "False", \
 	.architecture = "stable-diffusion-xl-v1-base/lora", \
-	.implementation = "https://github.com/Stability-AI/generative-models", \
-	.resolution = "1024x1024"
+	.implementation = "https://github.com/Stability-AI/generative-models"
 
 const struct family family_sdxl = { .name = "sdxl", .title = "SDXL", .is = is_sdxl, .usual = &sdxl,
 				    .sign = { "label_emb.0.0", 2 }, SDXL };

@@ -129,6 +129,7 @@ static int prepare(struct run *r, struct error *e)
 		return -1;
 	if (pipeline_find(&r->pipeline, s->model, s->model_config, s->vae, e) < 0)
 		return -1;
+	sample_jobs_size(r);
 	if (s->flow_model || r->pipeline.schedule.prediction == PREDICTION_FLOW)
 		pipeline_flow(&r->pipeline, s->flow_shift);
 	if (sample_picture_check(r, e) < 0 || sample_jobs_check(r, e) < 0 || sample_sheet_check(r, e) < 0)

@@ -49,6 +49,8 @@ int sample_jobs_make(struct run *r, struct error *e) MUST_CHECK;
 /* The jobs of one line of it, in place of those before; none for an empty line or a comment.  line is changed. */
 int sample_jobs_of_line(struct run *r, int number, char *line, struct error *e) MUST_CHECK;
 int sample_jobs_check(const struct run *r, struct error *e) MUST_CHECK;
+/* Sizes that are 0 become the family's. */
+void sample_jobs_size(struct run *r);
 int sample_noise_open(struct run *r, struct error *e) MUST_CHECK;
 /* All that is drawn for a picture before its first step, [c,h,w] each, malloced; torch goes on to draw the steps'. */
 struct noises { float *first, *picture, *hole; };

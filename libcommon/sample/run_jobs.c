@@ -5,6 +5,7 @@
 #include "../base/memory.h"
 #include "../base/philox.h"
 #include "../config/seed.h"
+#include "../model/family.h"
 #include "run_internal.h"
 
 /* ---- jobs ---- */
@@ -103,12 +104,25 @@ int sample_jobs_make(struct run *r, struct error *e)
 	return 0;
 }
 
+void sample_jobs_size(struct run *r)
+{
+	const int side = r->pipeline.config->family->side;
+
+	for (size_t i = 0; i < r->jobs; i++) {
+		struct job *j = &r->job[i];
+
+		j->width = j->width ? j->width : side;
+		j->height = j->height ? j->height : side;
+	}
+}
+
 int sample_jobs_of_line(struct run *r, int number, char *line, struct error *e)
 {
 	prompts_free(&r->prompts);
 	r->jobs = 0;
 	if (prompt_parse_line("standard input", number, line, &r->prompts, e) < 0 || add_all_jobs(r, e) < 0)
 		return -1;
+	sample_jobs_size(r);
 	return sample_jobs_check(r, e);
 }
 

@@ -5,9 +5,10 @@
 #include <strings.h>
 #include "../base/utf8.h"
 #include "../io/publish.h"
+#include "../model/family.h"
 #include "witness.h"
 
-enum { PROMPT_BYTES = 100, USUAL_SIZE = 1024 };
+enum { PROMPT_BYTES = 100 };
 
 /* Adds a word, quoted for a shell where needed. */
 static void add_word(struct buffer *b, const char *word)
@@ -59,7 +60,8 @@ static char *painting_command(const struct witness *w, const char *adapter)
 {
 	char *prompt = words_to_paint(w), *picture = xprintf("%s.png", w->s->output_name);
 	struct buffer b = { 0 };
-	int size[2] = { USUAL_SIZE, USUAL_SIZE };
+	const int side = model_files_config(w->net->files)->family->side;       /* lora-sample's default */
+	int size[2] = { side, side };
 
 	data_common_bucket(w->data, size);
 	add_program(&b);
@@ -73,7 +75,7 @@ static char *painting_command(const struct witness *w, const char *adapter)
 	if (w->s->flow_shift)
 		buffer_addf(&b, " --discrete-flow-shift %.9g", w->s->flow_shift);
 	add_option(&b, "-l", adapter);
-	if (size[0] != USUAL_SIZE || size[1] != USUAL_SIZE)
+	if (size[0] != side || size[1] != side)
 		buffer_addf(&b, " -W %d -H %d", size[0], size[1]);
 	add_option(&b, "-p", prompt);
 	add_option(&b, "-o", picture);
