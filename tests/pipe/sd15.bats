@@ -43,7 +43,9 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 		'modelspec.architecture = stable-diffusion-v1/lora' 'modelspec.implementation = diffusers'; do
 		says "$f" "$line"
 	done
-	"$BIN/lora-inspect" --verify "$f" > /dev/null
+	"$BIN/lora-inspect" --verify "$f" > "$BATS_TEST_TMPDIR/says"
+	grep -q 'modules *192: UNet 192, text encoder 1 0$' "$BATS_TEST_TMPDIR/says"
+	[ "$("$BIN/lora-inspect" --json "$f" | jq -c '.modules | keys')" = '["other","te1","total","unet"]' ]
 }
 
 @test "with convolutions 278 modules; with text 24 more, of lora_te_" {
@@ -52,6 +54,8 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 	text_run "$O/text" > /dev/null
 	[ "$(keys "$O/text/t.safetensors" | grep -c '^lora_te_text_model_encoder_layers_.*lora_down.weight$')" = 24 ]
 	[ "$(keys "$O/text/t.safetensors" | grep -c 'lora_te[12]_')" = 0 ]
+	text_run "$O/logged" --log "$O/log" > /dev/null
+	[ "$(jq -c 'select(.event == "step") | .update_norm | has("TE1")' "$O/log" | sort -u)" = true ]
 }
 
 @test "25 blocks: ranks and learning rates as sd-scripts counts them for the family" {
@@ -164,6 +168,17 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 	END
 	"$ROOT/pipelines/lora-launch" --config_file "$O/c.toml" > /dev/null
 	says "$O/r.safetensors" 'ss_clip_skip = 2'
+}
+
+@test "lora-sample: the size is the model's own where nothing says another, in a stream too" {
+	status_of 2 "$BIN/lora-sample" -m "$MODEL" -p x -W 48 -o "$BATS_TEST_TMPDIR/x.png"
+	[[ "$output" == *"48x512 is no multiple of 32"* ]]
+	status_of 2 "$BIN/lora-sample" -m "$MODEL" -p x -H 48 -W 0 -o "$BATS_TEST_TMPDIR/x.png"
+	[[ "$output" == *"512x48 is no multiple of 32"* ]]
+	run -2 --separate-stderr "$BIN/lora-sample" -m "$MODEL" --prompts - -o "$BATS_TEST_TMPDIR" <<< "x --w 48"
+	[[ "$stderr" == *"48x512 is no multiple of 32"* ]]
+	status_of 2 "$BIN/lora-sample" -m "$ROOT/demo/tiny-sdxl" -p x -W 40 -o "$BATS_TEST_TMPDIR/x.png"
+	[[ "$output" == *"40x1024 is no multiple of"* ]]
 }
 
 @test "latents of one family are none of another's" {
