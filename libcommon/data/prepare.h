@@ -48,6 +48,8 @@ struct prepare_options {
 	int threads;                    /* 0: all cores */
 };
 
+/* The square that the model's family was made for; only its config is read. */
+int resolution_of_model(const char *model, long resolution[2], struct error *e) MUST_CHECK;
 int background_parse(const char *text, uint8_t rgb[3], struct error *e) MUST_CHECK;     /* "255,255,255" */
 
 /* EXIT_INPUT too when no picture was usable. */

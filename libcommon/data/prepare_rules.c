@@ -2,8 +2,21 @@
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
+#include "../model/family.h"
+#include "../model/source.h"
 #include "folder_traps.h"
 #include "prepare_claims.h"
+
+int resolution_of_model(const char *model, long resolution[2], struct error *e)
+{
+	struct model_files *m = model_files_open_parts(model, NULL, NULL, PART(COMPONENT_UNET), e);
+
+	if (!m)
+		return -1;
+	resolution[0] = resolution[1] = model_files_config(m)->family->side;
+	model_files_close(m);
+	return 0;
+}
 
 /* The defaults for a dataset config, from the command line. */
 static struct dataset_subset defaults_of(const struct prepare_options *o)

@@ -181,6 +181,17 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 	[[ "$output" == *"40x1024 is no multiple of"* ]]
 }
 
+@test "lora-prep: the resolution is that of the model named, where none is said" {
+	largest() { "$BIN/lora-prep" -q "$BATS_FILE_TMPDIR/four" --scan "$@" | jq -s 'map(select(.event == "bucket") | .size[0] * .size[1]) | max'; }
+	[ "$(largest -m "$MODEL")" = $((512 * 512)) ]
+	[ "$(largest -m "$MODEL" --resolution 256)" = $((256 * 256)) ]
+	[ "$(largest -m "$ROOT/demo/tiny-sdxl")" = "$(largest)" ]
+	[ "$(largest)" = $((1024 * 1024)) ]
+	status_of 3 "$BIN/lora-prep" -m nowhere.safetensors "$BATS_FILE_TMPDIR/four"
+	status_of 2 "$BIN/lora-prep" --tokenizer x "$BATS_FILE_TMPDIR/four"
+	[[ "$output" == *"--tokenizer counts tokens for --lint only"* ]]
+}
+
 @test "latents of one family are none of another's" {
 	status_of 3 "$BIN/lora-train" -m "$ROOT/demo/tiny-sdxl" --network-dim 4 --network-train-unet-only "$LATENTS"
 	[[ "$output" == *"encoded for Stable Diffusion 1.5, the model is SDXL"* ]]

@@ -37,6 +37,8 @@ int main(int argc, char **argv)
 		{ "scan", 0, OPTION_FLAG, &o.scan, NULL, "only read headers and report", .key = "", .advanced = true },
 		{ .kind = OPTION_SECTION, .help = "Sizes" },
 		BUCKET_OPTION_ROWS(&o.buckets, false),
+		{ "model", 'm', OPTION_STRING, &l.model, "MODEL",
+		  "its own resolution, where none is said", .key = "", .file = FILE_READ },
 		{ "resize-interpolation", 0, OPTION_CHOICE, &o.interpolation, "FILTER",
 		  "instead of area down, lanczos up", .choices = resample_choices(), .advanced = true },
 		{ "crop-conditioning", 0, OPTION_CHOICE, &crop, "HOW",
@@ -74,10 +76,8 @@ int main(int argc, char **argv)
 		{ .kind = OPTION_SECTION, .help = "For --lint" },
 		{ "train-batch-size", 0, OPTION_INT, &l.batch_size, "N",
 		  "count steps and short batches for this", .fallback = "1", .min = 1, .max = 4096 },
-		{ "model", 'm', OPTION_STRING, &l.model, "MODEL",
-		  "whose tokenizers count tokens (CLIP's own)", .key = "", .file = FILE_READ },
-		{ "tokenizer", 0, OPTION_STRING, &l.tokenizer, "FOLDER", "the same, a tokenizer alone", .key = "",
-		  .file = FILE_READ },
+		{ "tokenizer", 0, OPTION_STRING, &l.tokenizer, "FOLDER", "counts tokens (the model's, or CLIP's own)",
+		  .key = "", .file = FILE_READ },
 		CAPTION_SEPARATOR_ROWS(&l.captions),
 		{ 0 },
 	};
@@ -92,9 +92,8 @@ int main(int argc, char **argv)
 	if (o.dataset_config && operands)
 		fail(&e, EXIT_USAGE, "%s: the dataset config names the folders (%s); leave out %s", argv[0],
 		     o.dataset_config, argv[0]);
-	else if (!check_only && (l.model || l.tokenizer))
-		fail(&e, EXIT_USAGE, "--model and --tokenizer count tokens for --lint only; "
-				     "leave them out, or give --lint");
+	else if (!check_only && l.tokenizer)
+		fail(&e, EXIT_USAGE, "--tokenizer counts tokens for --lint only; leave it out, or give --lint");
 	else if (o.dataset_config && (folders.count || reg_folders.count))
 		warning("train_data_dir and reg_data_dir are not used: %s names the folders", o.dataset_config);
 	o.folders = operands ? (const char *const *)argv : folders.item;
@@ -112,7 +111,9 @@ int main(int argc, char **argv)
 	if (option_is_set("train-data-dir") && !o.captions.extension)
 		note("captions are read from .txt files, then .caption; "
 		     "sd-scripts reads .caption alone unless caption_extension says so");
-	if (e.code || background_parse(background, o.background, &e) < 0 ||
+	if (e.code || (l.model && !option_is_set("resolution") &&
+		       resolution_of_model(l.model, o.buckets.resolution, &e) < 0) ||
+	    background_parse(background, o.background, &e) < 0 ||
 	    (check_only ? lint(&o, &l, &e) : prepare(&o, &e)) < 0)
 		return report(options_explain(&e));
 	return EXIT_DONE;
