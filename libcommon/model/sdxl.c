@@ -42,7 +42,8 @@ static bool is_sdxl_inpaint(const struct model_config *c)
 
 /* What all kinds of SDXL have in common. */
 #define SDXL \
-	.parts = PARTS_ALL, .released = "SDXL base", .one = "an SDXL", \
+	.parts = PART(COMPONENT_UNET) | PART(COMPONENT_TE1) | PART(COMPONENT_TE2) | PART(COMPONENT_VAE), \
+	.released = "SDXL base", .one = "an SDXL", \
 	.lacks = { "not SDXL base (the SDXL refiner has one text encoder only)", \
 		   "not SDXL base (Stable Diffusion 1 and 2 have one text encoder only)" }, \
 	.texts = 2, .text = { { .skip = 2 }, { .skip = 2, .pooled = true, .pads_with_zero = true } }, \
