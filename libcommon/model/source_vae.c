@@ -7,9 +7,20 @@
 #include "single_file_names.h"
 #include "source_internal.h"
 
-static int open_folder(struct model_files *m, const char *folder, struct error *e)
+/* In the place of the model's own. */
+static struct part *take_place(struct model_files *m, struct part vae)
 {
 	struct part *p = &m->part[COMPONENT_VAE];
+
+	free(p->missing);
+	free(p->advice);
+	*p = vae;
+	return p;
+}
+
+static int open_folder(struct model_files *m, const char *folder, struct error *e)
+{
+	struct part *p;
 	char *config = xprintf("%s/config.json", folder);
 	int status = vae_config_read(config, m->config.family->vae_scaling, &m->config.vae, e);
 
@@ -19,24 +30,26 @@ static int open_folder(struct model_files *m, const char *folder, struct error *
 			      "for %s", config,
 			      m->config.vae.latent_channels, m->config.unet.out_channels, m->config.family->title);
 	free(config);
-	*p = (struct part){ .naming = NAMING_DIFFUSERS, .prefix = "",
-			    .advice = xprintf("the VAE of --vae must be one for %s, with the config.json that belongs "
-					      "to it", m->config.family->title) };
+	p = take_place(m, (struct part){
+		.naming = NAMING_DIFFUSERS, .prefix = "",
+		.advice = xprintf("the VAE of --vae must be one for %s, with the config.json that belongs to it",
+				  m->config.family->title) });
 	return status || source_add_folder(m, p, folder, folder, "diffusion_pytorch_model", e) ? -1 : 0;
 }
 
 /* One tensor tells the naming. */
 static int open_file(struct model_files *m, const char *path, struct error *e)
 {
-	struct part *p = &m->part[COMPONENT_VAE];
+	struct part *p;
 	const struct safetensors *s;
 
 	if (source_add_file(m, path, path, e))
 		return -1;
 	s = m->file[m->count - 1].s;
-	*p = (struct part){ .naming = NAMING_SINGLE_FILE, .prefix = "", .first = m->count - 1, .count = 1,
-			    .advice = xstrdup("a VAE in a single file must have the sizes of the model's own; "
-					      "name a folder with its config.json instead") };
+	p = take_place(m, (struct part){
+		.naming = NAMING_SINGLE_FILE, .prefix = "", .first = m->count - 1, .count = 1,
+		.advice = xstrdup("a VAE in a single file must have the sizes of the model's own; "
+				  "name a folder with its config.json instead") });
 	if (safetensors_find(s, "first_stage_model.encoder.conv_in.weight"))
 		p->prefix = m->config.family->prefix[COMPONENT_VAE];
 	else if (safetensors_find(s, "encoder.conv_norm_out.weight"))
