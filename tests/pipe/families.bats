@@ -15,6 +15,7 @@ setup_file() {
 setup() {
 	. "$BATS_TEST_DIRNAME/pipe.bash"
 	O=$BATS_TEST_TMPDIR/o
+	cd "$BATS_TEST_TMPDIR" || return 1
 }
 
 inpaint() { MODEL=$ROOT/tests/golden/families/sdxl-inpaint/model LATENTS=$HOLES; }

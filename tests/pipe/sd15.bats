@@ -18,6 +18,7 @@ setup() {
 	. "$BATS_TEST_DIRNAME/pipe.bash"
 	sd15
 	O=$BATS_TEST_TMPDIR/o
+	cd "$BATS_TEST_TMPDIR" || return 1
 }
 
 # Four levels, VAE factor 4: sides are multiples of 32.
