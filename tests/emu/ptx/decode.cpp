@@ -221,6 +221,12 @@ instruction decoder::decode(const statement &s)
 
 }
 
+/* Nothing comes after it: nvcc may put the end of a loop last, and the return before it. */
+static bool leaves(const statement &s)
+{
+	return s.guard.empty() && (s.name == "ret" || s.name == "bra" || s.name == "bra.uni");
+}
+
 kernel decode(const source &text)
 {
 	kernel k = {};
@@ -229,8 +235,8 @@ kernel decode(const source &text)
 	k.text = text;
 	for (const statement &s : k.text.code)
 		k.code.push_back(d.decode(s));
-	if (k.text.code.empty() || k.text.code.back().name != "ret" || !k.text.code.back().guard.empty())
-		not_understood(text.name, 0, "code that does not end with ret");
+	if (k.text.code.empty() || !leaves(k.text.code.back()))
+		not_understood(text.name, 0, "code that goes on behind its last line");
 	return k;
 }
 
