@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../base/memory.h"
-#include "adapter_file.h"
+#include "adapter_sort.h"
 #include "keys.h"
 #include "metadata.h"
 
@@ -44,35 +44,42 @@ static int put_tensor(const struct safetensors *s, const struct safetensor *t, c
 	return 0;
 }
 
-struct misses { size_t count; const char *first; };
-
-static int sort_tensors(struct adapter_file *a, const struct layer_list *layers, const struct key_index *k,
-			struct file_module *all, struct misses *misses, struct error *e)
+static int sort_tensor(struct adapter_sorting *out, const struct safetensors *s, const struct safetensor *t,
+		       const struct key_index *k, struct error *e)
 {
-	const struct safetensors *s = a->file;
+	struct key_part part;
+	const char *dialect;
+	long layer;
 
-	for (size_t i = 0; i < s->count; i++) {
-		const struct safetensor *t = &s->tensor[i];
-		struct key_part part;
-		const char *dialect;
-		long layer;
-
-		if (!adapter_key_split(t->name, &part) || part.part == PART_OTHER)
-			return refuse_method(s->path, t->name, part.method, e);
-		layer = key_index_find(k, t->name, &part, &dialect);
-		if (layer < 0) {
-			misses->count++;
-			if (!misses->first)
-				misses->first = t->name;
-			continue;
-		}
-		if (!a->dialect)
-			a->dialect = dialect;
-		all[layer].layer = &layers->layer[layer];
-		if (put_tensor(s, t, &part, &all[layer], e))
-			return -1;
+	if (!adapter_key_split(t->name, &part) || part.part == PART_OTHER)
+		return refuse_method(s->path, t->name, part.method, e);
+	layer = key_index_find(k, t->name, &part, &dialect);
+	if (layer < 0) {
+		out->misses++;
+		if (!out->first_miss)
+			out->first_miss = t->name;
+		return 0;
 	}
-	return 0;
+	if (!out->dialect)
+		out->dialect = dialect;
+	out->module[layer].layer = &out->layers->layer[layer];
+	return put_tensor(s, t, &part, &out->module[layer], e);
+}
+
+int adapter_sort(struct adapter_sorting *out, const struct safetensors *s, const struct layer_list *layers,
+		 struct error *e)
+{
+	struct unet_config config;
+	struct key_index *k;
+	int status = 0;
+
+	layers_config(layers, &config);
+	k = key_index_new(layers, &config);
+	*out = (struct adapter_sorting){ .layers = layers, .module = xcalloc(layers->count + 1, sizeof(*out->module)) };
+	for (size_t i = 0; i < s->count && !status; i++)
+		status = sort_tensor(out, s, &s->tensor[i], k, e);
+	key_index_free(k);
+	return status;
 }
 
 static bool is_float(enum dtype t)
@@ -228,52 +235,73 @@ static int check_modules(struct adapter_file *a, struct error *e)
 	return status;
 }
 
-static int check_all(struct adapter_file *a, struct file_module *all, size_t layers, const struct misses *misses,
-		     struct error *e)
+/* what: the model, in messages */
+static int check_found(const struct adapter_file *a, const struct adapter_sorting *s, const char *what, struct error *e)
 {
-	a->module = xcalloc(layers + 1, sizeof(*a->module));
-	for (size_t i = 0; i < layers; i++)
-		if (all[i].layer)
-			a->module[a->count++] = all[i];
-	if (!a->count && !misses->count)
+	if (!a->count && !s->misses)
 		return fail(e, EXIT_INPUT, "%s: holds no adapter, it has no tensors", a->file->path);
 	if (!a->count)
 		return fail(e, EXIT_INPUT,
-			"%s: none of its %zu tensors fits a layer of this model (the first is '%.200s'); "
+			"%s: none of its %zu tensors fits a layer of %s (the first is '%.200s'); "
 			"is the adapter for another model?",
-			a->file->path, misses->count, misses->first);
-	if (misses->count)
+			a->file->path, s->misses, what, s->first_miss);
+	if (s->misses)
 		return fail(e, EXIT_INPUT,
-			"%s: %zu of its %zu tensors fit no layer of this model, the first is '%.200s'; "
+			"%s: %zu of its %zu tensors fit no layer of %s, the first is '%.200s'; "
 			"is the adapter for another model?",
-			a->file->path, misses->count, a->file->count, misses->first);
+			a->file->path, s->misses, a->file->count, what, s->first_miss);
+	return 0;
+}
+
+int adapter_file_take(struct adapter_file *a, struct adapter_sorting *s, const char *what,
+		      void (*place)(struct adapter_file *a, struct file_module *m), struct error *e)
+{
+	a->module = xcalloc(s->layers->count + 1, sizeof(*a->module));
+	for (size_t i = 0; i < s->layers->count; i++)
+		if (s->module[i].layer)
+			a->module[a->count++] = s->module[i];
+	free(s->module);
+	s->module = NULL;
+	a->dialect = s->dialect;
+	a->family = s->layers->count ? s->layers->layer[0].family : NULL;
+	layers_config(s->layers, &a->blocks);
+	if (check_found(a, s, what, e))
+		return -1;
+	for (size_t i = 0; place && i < a->count; i++)
+		place(a, &a->module[i]);
 	return check_modules(a, e);
+}
+
+void adapter_sorting_free(struct adapter_sorting *s)
+{
+	for (size_t i = 0; s->module && i < s->layers->count; i++)
+		free(s->module[i].name);
+	free(s->module);
+}
+
+struct safetensors *adapter_file_tensors(const char *path, struct error *e)
+{
+	struct safetensors *file = NULL;
+	char *name;
+
+	if (adapter_named(path, &name, e) == 0)
+		file = safetensors_open(name, e);
+	free(name);
+	return file;
 }
 
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e)
 {
 	struct adapter_file *a = xcalloc(1, sizeof(*a));
-	struct file_module *all = xcalloc(layers->count + 1, sizeof(*all));
-	struct misses misses = { 0 };
-	struct unet_config config;
-	struct key_index *k;
-	char *file;
+	struct adapter_sorting s = { 0 };
 	int status = -1;
 
-	layers_config(layers, &config);
-	k = key_index_new(layers, &config);
-	if (adapter_named(path, &file, e) == 0)
-		a->file = safetensors_open(file, e);
-	free(file);
+	a->file = adapter_file_tensors(path, e);
 	if (a->file)
-		status = sort_tensors(a, layers, k, all, &misses, e);
+		status = adapter_sort(&s, a->file, layers, e);
 	if (!status)
-		status = check_all(a, all, layers->count, &misses, e);
-	key_index_free(k);
-	if (status && !a->module)
-		for (size_t i = 0; i < layers->count; i++)
-			free(all[i].name);
-	free(all);
+		status = adapter_file_take(a, &s, "this model", NULL, e);
+	adapter_sorting_free(&s);
 	if (!status)
 		return a;
 	adapter_file_close(a);
@@ -286,6 +314,9 @@ void adapter_file_close(struct adapter_file *a)
 		return;
 	for (size_t i = 0; i < a->count; i++)
 		free(a->module[i].name);
+	for (size_t i = 0; a->own && i < a->count; i++)
+		free(a->own[i].layer.name);
+	free(a->own);
 	free(a->module);
 	safetensors_close(a->file);
 	free(a);

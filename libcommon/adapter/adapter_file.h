@@ -31,12 +31,22 @@ struct adapter_file {
 	size_t count;
 	const char *dialect;                    /* of the first module */
 	size_t lengths;                         /* modules that have them */
+	struct unet_config blocks;              /* layers_config() of the layers: for adapter_stem() */
+	const struct family *family;            /* of the layers; NULL: they do not say */
+	/* the modules' layers where no model lends them; NULL: one does */
+	struct own_layer { struct layer layer; struct linear linear; struct conv conv; } *own;
 };
 
 /* path: a file, or a folder with one.  Every tensor must find its place: a module without a layer, a shape that does
  * not fit, half a module or a method without a row in kinds.c is EXIT_INPUT.  The numbers are not looked at but for
  * alpha. */
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
+/* The same where no model's weights are at hand.  Each module's layer has the model's name for it and the shape that
+ * model's config gives it; NULL: it has the shape that the module's own tensors have, and names are looked up among
+ * those of the released model of the family that the file is for.  A kernel that is flattened into a matrix counts as
+ * a kernel.  OFT's tensors tell one side of a layer alone; the other is then 1. */
+struct adapter_file *adapter_file_open_alone(const char *path, const struct model_config *model,
+					     struct error *e) MUST_CHECK;
 void adapter_file_close(struct adapter_file *a);                /* accepts NULL */
 /* The layer's module; NULL: the file has none, or is NULL. */
 const struct file_module *adapter_file_module(const struct adapter_file *a, const struct layer *l);

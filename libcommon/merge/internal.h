@@ -11,6 +11,7 @@
 #include "../io/json.h"
 #include "../io/publish.h"
 #include "../adapter/adapter_file.h"
+#include "../model/outline.h"
 #include "merge.h"
 
 /* The module of one adapter that is added to its rows of one tensor. */
@@ -26,9 +27,7 @@ struct merge_job {
 struct merge {
 	const struct merge_options *options;
 	struct model_files *files;
-	struct layer_list layers;       /* every layer that the model's files hold */
-	struct linear *linear;          /* behind the layers: only shapes are set */
-	struct conv *conv;
+	struct outline outline;         /* every layer that the model's files hold */
 	struct adapter_file **adapter;
 	struct merge_job *job;          /* in the order of files, tensors, rows, adapters */
 	size_t jobs, capacity;

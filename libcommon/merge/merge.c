@@ -8,57 +8,6 @@
 #include "../model/family.h"
 #include "internal.h"
 
-/* ---- the model's layers, without a network: shapes are all that merging needs ---- */
-
-static bool is_layer(const char *name, const struct source_tensor *t)
-{
-	static const char weight[] = ".weight";
-	size_t n = strlen(name), k = sizeof(weight) - 1;
-
-	return n > k && strcmp(name + n - k, weight) == 0 && (t->dims == 2 || t->dims == 4) &&
-	       !strstr(name, ".embeddings.");
-}
-
-static void put_layer(struct merge *m, enum component c, const char *name, const struct source_tensor *t)
-{
-	struct weight w = { .dtype = t->dtype, .out = (int)t->shape[0], .in = (int)t->shape[1], .kh = 1, .kw = 1 };
-	char *layer = xstrndup(name, strlen(name) - strlen(".weight"));
-	size_t i = m->layers.count;
-
-	if (t->dims == 4) {
-		w.kh = (int)t->shape[2];
-		w.kw = (int)t->shape[3];
-		m->conv[i].w = w;
-	} else {
-		m->linear[i].w = w;
-	}
-	layer_add(&m->layers, c, LAYER_OTHER, layer, t->dims == 2 ? &m->linear[i] : NULL,
-		  t->dims == 4 ? &m->conv[i] : NULL);
-	m->layers.layer[i].family = model_files_config(m->files)->family;
-	free(layer);
-}
-
-static int find_layers(struct merge *m, struct error *e)
-{
-	size_t names = 0;
-
-	for (int k = 0; k < ADAPTED; k++)
-		names += source_names(m->files, adapted_part(k));
-	m->linear = xcalloc(names, sizeof(*m->linear));
-	m->conv = xcalloc(names, sizeof(*m->conv));
-	for (int k = 0; k < ADAPTED; k++)
-		for (size_t i = 0; i < source_names(m->files, adapted_part(k)); i++) {
-			const char *name = source_name(m->files, adapted_part(k), i);
-			struct source_tensor t;
-
-			if (source_find(m->files, adapted_part(k), name, &t, e))
-				return -1;
-			if (is_layer(name, &t))
-				put_layer(m, adapted_part(k), name, &t);
-		}
-	return 0;
-}
-
 /* ---- jobs ---- */
 
 static void put_job(struct merge *m, size_t adapter, const struct file_module *module, double weight)
@@ -86,7 +35,7 @@ static int add_adapter(struct merge *m, size_t i, struct error *e)
 
 	if (weighted_path(m->options->adapter[i], &path, &weight, e))
 		return -1;
-	m->adapter[i] = adapter_file_open(path, &m->layers, e);
+	m->adapter[i] = adapter_file_open(path, &m->outline.layers, e);
 	free(path);
 	if (!m->adapter[i])
 		return -1;
@@ -132,7 +81,7 @@ static int prepare(struct merge *m, struct error *e)
 		return fail(e, EXIT_USAGE,
 			    "-o -: a checkpoint is not written to standard output; name a file or folder");
 	m->files = model_files_open_parts(o->model, o->model_config, NULL, PART(COMPONENT_UNET), e);
-	if (!m->files || find_layers(m, e))
+	if (!m->files || outline_of_files(&m->outline, m->files, e))
 		return -1;
 	tell_of_parts(m);
 	m->adapter = xcalloc(o->adapters, sizeof(*m->adapter));
@@ -177,9 +126,7 @@ int merge_into(const struct merge_options *o, struct error *e)
 		adapter_file_close(m.adapter[i]);
 	free(m.adapter);
 	free(m.job);
-	layer_list_free(&m.layers);
-	free(m.linear);
-	free(m.conv);
+	outline_free(&m.outline);
 	model_files_close(m.files);
 	return status;
 }
