@@ -1,7 +1,7 @@
 /*
  * internal.h - struct merge, and the steps of merging.
  *
- * Private to this folder: merge.c (the plan), tensor.c (the arithmetic), report.c, file.c and folder.c (the
+ * Private to this folder: mode_into.c (the plan), tensor.c (the arithmetic), report.c, file.c and folder.c (the
  * output).
  */
 #ifndef MERGE_INTERNAL_H

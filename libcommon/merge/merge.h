@@ -1,9 +1,8 @@
 /*
- * merge.h - lora-merge: adds adapters to the weights of a checkpoint, W += weight * alpha / rank * up down for a LoRA,
- * in the checkpoint's own layout and types.
+ * merge.h - lora-merge: adapters into a checkpoint, and adapters into other adapters.
  *
- * Owns the arithmetic and the output files.  Works on one tensor at a time, so the memory needed is that of the
- * largest.
+ * Owns the modes, each with the options that it takes; their arithmetic and their outputs.  Weights are worked on a
+ * tensor at a time, so the memory needed is that of the largest.
  */
 #ifndef MERGE_H
 #define MERGE_H
@@ -12,15 +11,37 @@
 #include <stddef.h>
 #include "../base/error.h"
 
+/* As the command line gives them.  What a mode does not take is not set. */
 struct merge_options {
 	const char *model, *model_config;       /* as for model_files_open() */
-	const char *const *adapter;             /* "FILE" or "FILE:WEIGHT" */
+	/* "FILE" or "FILE:WEIGHT": of --lora, or the operands behind the mode */
+	const char *const *adapter;
 	size_t adapters;
-	const char *out;                        /* a new folder for a folder, a file for a file */
-	const char *report;                     /* JSON lines, one a layer; NULL: none */
+	/* into: a new folder for a folder, a file for a file.  Other modes: an adapter's file */
+	const char *out;
+	const char *report;                     /* JSON lines, one a module; NULL: none */
 	bool allow_nonfinite;
 };
 
+/* A mode: a row of modes.c. */
+struct merge_mode {
+	const char *name;
+	const char *synopsis;                   /* what stands behind the mode: "FILE[:W]... -o OUT" */
+	const char *takes;                      /* options, by name, with blanks between them */
+	size_t least, most;                     /* adapters among the operands; most 0: it takes no operands */
+	/* NULL: it is known by name and refused */
+	int (*run)(const struct merge_options *o, struct error *e);
+};
+
+/* Runs the mode that the first operand names; the others are o->adapter of modes that take operands.  table: the
+ * tool's, whose options that were typed must be of the mode. */
+struct option;
+int merge_run(const char *const *operand, size_t operands, const struct option *table, struct merge_options *o,
+	      struct error *e) MUST_CHECK;
+
+/* ---- the modes ---- */
+
+/* W += weight * alpha / rank * up down for a LoRA, in the checkpoint's own layout and types. */
 int merge_into(const struct merge_options *o, struct error *e) MUST_CHECK;
 
 #endif

@@ -77,6 +77,11 @@ static int prepare(struct merge *m, struct error *e)
 {
 	const struct merge_options *o = m->options;
 
+	if (!o->model)
+		return fail(e, EXIT_USAGE,
+			    "no model to merge into; say -m MODEL (a diffusers folder or a single file)");
+	if (!o->adapters)
+		return fail(e, EXIT_USAGE, "no adapter to merge; say --lora FILE[:WEIGHT]");
 	if (strcmp(o->out, "-") == 0)
 		return fail(e, EXIT_USAGE,
 			    "-o -: a checkpoint is not written to standard output; name a file or folder");

@@ -1,0 +1,91 @@
+/* lora-merge: the table of its modes, and what an option or operand of the wrong mode is told. */
+#include <stdint.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "../base/names.h"
+#include "../config/options.h"
+#include "merge.h"
+
+#define MANY SIZE_MAX
+
+static const struct merge_mode modes[] = {
+	{ "into", "-m MODEL --lora FILE[:W]... -o OUT", "model model-config lora output report allow-nonfinite", 0, 0,
+	  merge_into },
+	{ "add", "FILE[:W]... -o OUT", "output report", 1, MANY, NULL },
+	{ "resize", "FILE --rank R -o OUT", "output report", 1, 1, NULL },
+	{ "extract", "--base A --tuned B --rank R -o OUT", "output report", 0, 0, NULL },
+	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT", "output report", 1, 1, NULL },
+};
+#define MODES (sizeof(modes) / sizeof(*modes))
+
+/* The blank-separated list has the word. */
+static bool among(const char *list, const char *word)
+{
+	const size_t n = strlen(word);
+
+	for (const char *p = list; (p = strstr(p, word)); p += n)
+		if ((p == list || p[-1] == ' ') && (p[n] == ' ' || !p[n]))
+			return true;
+	return false;
+}
+
+static int find_mode(const char *name, const struct merge_mode **mode, struct error *e)
+{
+	for (*mode = modes; *mode < modes + MODES; ++*mode)
+		if (!strcmp((*mode)->name, name))
+			return (*mode)->run ? 0 : fail(e, EXIT_USAGE, "lora-merge %s is not yet implemented; the modes "
+						       "that exist are named by lora-merge --help", name);
+	return fail(e, EXIT_USAGE, "'%s' is no mode; the modes are %s", name,
+		    NAMES_OF(modes, ", ", " and ").text);
+}
+
+/* "add and resize": the modes that take the option. */
+static int refuse_option(const struct merge_mode *mode, const char *option, struct error *e)
+{
+	const char *takers[MODES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < MODES; i++)
+		if (among(modes[i].takes, option))
+			takers[n++] = modes[i].name;
+	return fail(e, EXIT_USAGE, "--%s says nothing to lora-merge %s; it is for %s", option, mode->name,
+		    n ? names_joined(takers, sizeof(*takers), n, ", ", " and ").text : "no mode");
+}
+
+static int check_options(const struct merge_mode *mode, const struct option *table, struct error *e)
+{
+	for (; table->name; table++)
+		if (option_is_typed(table->name) && !among(mode->takes, table->name))
+			return refuse_option(mode, table->name, e);
+	return 0;
+}
+
+/* Every mode writes, and reads an adapter or two models. */
+static int check_needs(const struct merge_mode *mode, const struct merge_options *o, size_t operands, struct error *e)
+{
+	if (!mode->most && operands)
+		return fail(e, EXIT_USAGE, "%s takes no operands; say lora-merge %s %s", mode->name, mode->name,
+			    mode->synopsis);
+	if (operands < mode->least || operands > mode->most)
+		return fail(e, EXIT_USAGE, "%zu adapters; say lora-merge %s %s", operands, mode->name, mode->synopsis);
+	if (!o->out)
+		return fail(e, EXIT_USAGE, "nowhere to write; say -o OUT");
+	return 0;
+}
+
+int merge_run(const char *const *operand, size_t operands, const struct option *table, struct merge_options *o,
+	      struct error *e)
+{
+	const struct merge_mode *mode;
+
+	if (!operands)
+		return fail(e, EXIT_USAGE, "no mode; say lora-merge %s %s, or another of %s", modes[0].name,
+			    modes[0].synopsis, NAMES_OF(modes, ", ", " and ").text);
+	if (find_mode(operand[0], &mode, e) || check_options(mode, table, e) || check_needs(mode, o, operands - 1, e))
+		return -1;
+	if (mode->most) {
+		o->adapter = operand + 1;
+		o->adapters = operands - 1;
+	}
+	return mode->run(o, e);
+}
