@@ -14,7 +14,7 @@ static const struct rotations cases[] = {
 	{ 2, 6, true, true, 0, -1 },            /* PEFT without its series */
 	{ 2, 3, true, false, 2, -1 }, { 2, 3, true, false, 3, -1 }, { 2, 3, true, false, 4, 0.3f },
 	{ 5, 1, false, false, 0, -1 },          /* blocks that cannot turn */
-	{ 2, 40, false, false, 0, 3 }, { 1, 33, true, false, 5, -1 },
+	{ 1, 33, false, false, 0, 3 }, { 1, 33, true, false, 5, -1 },
 };
 enum { CASES = sizeof(cases) / sizeof(*cases) };
 

@@ -1,0 +1,32 @@
+/*
+ * output.h - the adapter that a mode of lora-merge writes: modules are added, then all are saved at once.
+ *
+ * Owns the tensors until then, their names, the metadata and the hashes.  Must not know the modes.
+ */
+#ifndef MERGE_OUTPUT_H
+#define MERGE_OUTPUT_H
+
+#include "../adapter/adapter_file.h"
+
+struct output;
+
+/* Of one family, whose names are written; blocks: as in struct adapter_file.  type: of new factors in the file (F32,
+ * F16 or BF16).  Both pointers must outlive it. */
+struct output *output_new(const struct family *family, const struct unet_config *blocks, enum dtype type);
+void output_free(struct output *o);             /* accepts NULL */
+
+/* A new LoRA on a layer: dW = alpha / rank * up down. */
+struct output_lora {
+	const struct layer *layer;      /* with its true shape; not read later */
+	int rank;
+	double alpha;
+	float *down, *up;               /* [rank,in,kh,kw], [out,rank]; malloced, taken */
+};
+void output_add_lora(struct output *o, const struct output_lora *l);
+/* A module of an input as it is: the same tensors, under the output's names.  a must stay open until output_save(). */
+void output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m);
+
+/* EXIT_INPUT where a number is none of the type's. */
+int output_save(struct output *o, const char *path, struct error *e) MUST_CHECK;
+
+#endif
