@@ -11,30 +11,51 @@
 
 enum blocks { SGM, DIFFUSERS };
 
+/* What a dialect writes for a part of diffusers' or SGM's name.  All pairs apply, in their order; the first tells the
+ * dialect. */
+struct spelling { const char *from, *to; };
+
+/* transformers 5 names text encoders so. */
+static const struct spelling bare[] = { { "text_model.", "" }, { 0 } };
+
+/* diffusers' loaders for attention processors (utils/state_dict_utils.py: UNET_TO_DIFFUSERS, DIFFUSERS_OLD_TO_PEFT). */
+#define OLD_TEXT { ".self_attn.q_proj", ".self_attn.to_q" }, { ".self_attn.k_proj", ".self_attn.to_k" }, \
+	{ ".self_attn.v_proj", ".self_attn.to_v" }, { ".self_attn.out_proj", ".self_attn.to_out" }, { 0 }
+static const struct spelling processors[] = { { ".to_", ".processor.to_" }, { ".to_out.0", ".to_out" }, OLD_TEXT };
+static const struct spelling old_attention[] = { { ".to_out.0", ".to_out" }, OLD_TEXT };
+
 /* How a dialect writes a layer: prefix, then its name with `separator` for the dots.  NULL: says nothing of that
- * component.  bare: text encoders without "text_model.", as transformers 5 names them.  The first row that fits names
- * the dialect. */
+ * component.  spelling: other words, up to a pair of NULLs; NULL: none.  The first row that fits names the dialect. */
 struct dialect {
 	const char *name, *unet, *text[TEXT_ENCODERS];
 	enum blocks blocks;
 	char separator;
-	bool bare;
+	const struct spelling *spelling;
 };
 
+#define TEXTS(prefix) { prefix "text_encoder.", prefix "text_encoder_2." }
 static const struct dialect dialects[] = {
-	{ "kohya", "lora_unet_", { "lora_te1_", "lora_te2_" }, SGM, '_', false },
-	{ "kohya, diffusers' blocks", "lora_unet_", { "lora_te_" }, DIFFUSERS, '_', false },
-	{ "kohya, OFT", "oft_unet_", { NULL }, SGM, '_', false },
-	{ "kohya, diffusers' blocks, OFT", "oft_unet_", { NULL }, DIFFUSERS, '_', false },
-	{ "lycoris", "lycoris_", { NULL }, DIFFUSERS, '_', false },
-	{ "comfy", "diffusion_model.", { NULL }, SGM, '.', false },
-	{ "comfy, model's prefix", "model.diffusion_model.", { NULL }, SGM, '.', false },
-	{ "diffusers", "unet.", { "text_encoder.", "text_encoder_2." }, DIFFUSERS, '.', false },
-	{ "diffusers, transformers 5", NULL, { "text_encoder.", "text_encoder_2." }, DIFFUSERS, '.', true },
-	{ "peft, whole pipeline", "base_model.model.unet.", { "base_model.model.text_encoder.",
-	  "base_model.model.text_encoder_2." }, DIFFUSERS, '.', false },
-	{ "peft", "base_model.model.", { NULL }, DIFFUSERS, '.', false },
-	{ "diffusers, no prefix", "", { NULL }, DIFFUSERS, '.', false },
+	{ "kohya", "lora_unet_", { "lora_te1_", "lora_te2_" }, SGM, '_', NULL },
+	{ "kohya, diffusers' blocks", "lora_unet_", { "lora_te_" }, DIFFUSERS, '_', NULL },
+	{ "kohya, OFT", "oft_unet_", { NULL }, SGM, '_', NULL },
+	{ "kohya, diffusers' blocks, OFT", "oft_unet_", { NULL }, DIFFUSERS, '_', NULL },
+	{ "lycoris", "lycoris_", { NULL }, DIFFUSERS, '_', NULL },
+	{ "comfy", "diffusion_model.", { "text_encoders.clip_l.transformer.", "text_encoders.clip_g.transformer." },
+	  SGM, '.', NULL },
+	{ "comfy, model's prefix", "model.diffusion_model.", { "clip_l.transformer.", "clip_g.transformer." }, SGM,
+	  '.', NULL },
+	{ "omi", "unet.", { "clip_l.", "clip_g." }, SGM, '.', NULL },
+	{ "diffusers", "unet.", TEXTS(""), DIFFUSERS, '.', NULL },
+	{ "diffusers, transformers 5", NULL, TEXTS(""), DIFFUSERS, '.', bare },
+	{ "diffusers, processors", "unet.", TEXTS(""), DIFFUSERS, '.', processors },
+	{ "diffusers, old attention", "unet.", TEXTS(""), DIFFUSERS, '.', old_attention },
+	{ "peft, whole pipeline", "base_model.model.unet.", TEXTS("base_model.model."), DIFFUSERS, '.', NULL },
+	{ "peft, of each model", "unet.base_model.model.", { "text_encoder.base_model.model.",
+	  "text_encoder_2.base_model.model." }, DIFFUSERS, '.', NULL },
+	{ "peft", "base_model.model.", { NULL }, DIFFUSERS, '.', NULL },
+	{ "diffusers, no prefix", "", { NULL }, DIFFUSERS, '.', NULL },
+	{ "diffusers, processors, no prefix", "", { NULL }, DIFFUSERS, '.', processors },
+	{ "diffusers, old attention, no prefix", "", { NULL }, DIFFUSERS, '.', old_attention },
 };
 #define DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
 
@@ -146,27 +167,39 @@ static const char *prefix_of(const struct dialect *d, enum component c)
 	return c == COMPONENT_UNET ? d->unet : is_text_encoder(c) ? d->text[c - COMPONENT_TE1] : NULL;
 }
 
+/* The words of name that the dialect writes in its own way, replaced; malloced */
+static char *spelled(const struct dialect *d, const char *name)
+{
+	char *text = xstrdup(name);
+
+	for (const struct spelling *s = d->spelling; s && s->from; s++) {
+		char *at = strstr(text, s->from), *other;
+
+		if (!at)
+			continue;
+		other = xprintf("%.*s%s%s", (int)(at - text), text, s->to, at + strlen(s->from));
+		free(text);
+		text = other;
+	}
+	return text;
+}
+
 /* NULL: the dialect has no name for it. */
 static char *name_in(const struct dialect *d, const struct layer *l, const struct unet_config *c)
 {
-	static const char text_model[] = "text_model.";
-	const char *prefix = prefix_of(d, l->component), *name = l->name;
-	char *sgm = NULL, *full;
+	const char *prefix = prefix_of(d, l->component);
+	char *sgm = NULL, *own, *full;
 
 	if (!prefix)
 		return NULL;
-	if (l->component == COMPONENT_UNET && d->blocks == SGM) {
-		sgm = sgm_from_diffusers(name, c);
-		if (!sgm)
-			return NULL;
-		name = sgm;
-	}
-	if (d->bare && strncmp(name, text_model, sizeof(text_model) - 1) == 0)
-		name += sizeof(text_model) - 1;
-	full = xprintf("%s%s", prefix, name);
+	if (l->component == COMPONENT_UNET && d->blocks == SGM && !(sgm = sgm_from_diffusers(l->name, c)))
+		return NULL;
+	own = spelled(d, sgm ? sgm : l->name);
+	full = xprintf("%s%s", prefix, own);
 	for (char *p = full + strlen(prefix); *p; p++)
 		if (*p == '.')
 			*p = d->separator;
+	free(own);
 	free(sgm);
 	return full;
 }
@@ -242,12 +275,14 @@ void key_index_free(struct key_index *k)
 	free(k);
 }
 
-/* Length of what stands in front of ".suffix"; 0: it does not end so */
+/* Length of what stands in front of the suffix, which has a dot before it where it does not begin with "_"; 0: the
+ * name does not end so */
 static size_t before(const char *name, const char *suffix)
 {
-	const size_t n = strlen(name), k = strlen(suffix);
+	const bool dot = *suffix != '_';
+	const size_t n = strlen(name), k = strlen(suffix) + dot;
 
-	return n > k + 1 && name[n - k - 1] == '.' && !strcmp(name + n - k, suffix) ? n - k - 1 : 0;
+	return n > k && (!dot || name[n - k] == '.') && !strcmp(name + n - k + dot, suffix) ? n - k : 0;
 }
 
 static size_t split_by_kind(const char *name, const struct adapter_kind *kind, struct key_part *part)
@@ -276,41 +311,110 @@ size_t adapter_key_split(const char *tensor_name, struct key_part *part)
 	return n;
 }
 
+/* diffusers' own conversion to kohya's names leaves the dot before a module's last word (utils/state_dict_utils.py,
+ * convert_state_dict_to_kohya). */
+static long find_dotted(const struct key_index *k, const char *name, size_t n)
+{
+	char *flat;
+	long i;
+
+	if (strncmp(name, "lora_", 5) || !memchr(name, '.', n))
+		return -1;
+	flat = xstrndup(name, n);
+	for (char *p = flat; *p; p++)
+		if (*p == '.')
+			*p = '_';
+	i = map_get(k->map, flat, n);
+	free(flat);
+	return i;
+}
+
 long key_index_find(const struct key_index *k, const char *tensor_name, struct key_part *part, const char **dialect)
 {
 	size_t n = adapter_key_split(tensor_name, part);
 	long i = n ? map_get(k->map, tensor_name, n) : -1;
 
+	if (n && i < 0)
+		i = find_dotted(k, tensor_name, n);
 	*dialect = i < 0 ? NULL : k->entry[i].dialect->name;
 	return i < 0 ? -1 : k->entry[i].layer;
 }
 
+/* ---- what a name alone tells ---- */
+
 static bool starts(const char *name, const char *prefix)
 {
-	return prefix && *prefix && strncmp(name, prefix, strlen(prefix)) == 0;
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* What the UNet's layers begin with, in one of the two ways; dots may be underscores. */
+static bool begins_with_block(const char *rest, enum blocks blocks)
+{
+	static const char *const words[][8] = {
+		[SGM] = { "input", "middle", "output", "time_embed.", "time_embed_0", "time_embed_2", "label", "out" },
+		[DIFFUSERS] = { "down_blocks", "mid_block", "up_blocks", "conv_in", "conv_out", "conv_norm_out",
+				"time_embedding", "add_embedding" },
+	};
+
+	for (int i = 0; i < 8; i++)
+		if (starts(rest, words[blocks][i]))
+			return true;
+	return false;
+}
+
+/* Is the rest of a name behind the prefix written as this dialect would?  The words it replaces are then not there, but
+ * inside those that it writes. */
+static bool is_spelled(const struct dialect *d, const char *rest)
+{
+	const struct spelling *s = d->spelling;
+	const char *from = s ? strstr(rest, s->from) : NULL, *to = s && *s->to ? strstr(rest, s->to) : NULL;
+
+	if (!s || !*s->to)
+		return !from;
+	return to && (!from || (from > to && from < to + strlen(s->to)));
+}
+
+/* loose: whatever follows the prefix */
+static bool is_in(const struct dialect *d, enum component c, const char *name, bool loose)
+{
+	const char *prefix = prefix_of(d, c), *rest;
+
+	if (!prefix || !starts(name, prefix))
+		return false;
+	rest = name + strlen(prefix);
+	return loose ? *prefix : (c != COMPONENT_UNET || begins_with_block(rest, d->blocks)) && is_spelled(d, rest);
+}
+
+/* The row whose prefix is the longest, of equal ones the first with a spelling of its own, else the first; NULL:
+ * none.  *component: the prefix's */
+static const struct dialect *dialect_of(const char *name, bool loose, int *component)
+{
+	const struct dialect *best = NULL;
+	size_t longest = 0;
+
+	for (const struct dialect *d = dialects; d < dialects + DIALECTS; d++)
+		for (int i = 0; i < ADAPTED; i++) {
+			const enum component c = adapted_part(i);
+			const size_t n = prefix_of(d, c) ? strlen(prefix_of(d, c)) : 0;
+
+			if (!is_in(d, c, name, loose))
+				continue;
+			if (best && (n < longest || (n == longest && (best->spelling || !d->spelling))))
+				continue;
+			best = d;
+			longest = n;
+			*component = c;
+		}
+	return best || loose ? best : dialect_of(name, true, component);
 }
 
 int adapter_key_component(const char *tensor_name, const char **dialect)
 {
-	static const char *const blocks[] = { "down_blocks", "up_blocks", "mid_block" };
-	const struct dialect *d = dialects;
+	int component = -1;
+	const struct dialect *d = dialect_of(tensor_name, false, &component);
 
-	for (; d < dialects + DIALECTS; d++) {
-		*dialect = d->name;
-		for (int i = 0; i < TEXT_ENCODERS; i++)
-			if (starts(tensor_name, d->text[i]))
-				return COMPONENT_TE1 + i;
-		if (!starts(tensor_name, d->unet))
-			continue;
-		for (int i = 0; i < 3; i++)
-			if (d->blocks == SGM && starts(tensor_name + strlen(d->unet), blocks[i]))
-				*dialect = dialects[1].name;
-		return COMPONENT_UNET;
-	}
-	for (int i = 0; i < 3; i++)
-		if (starts(tensor_name, blocks[i]))
-			return COMPONENT_UNET;
-	return -1;
+	*dialect = d ? d->name : NULL;
+	return component;
 }
 
 /* A whole pipeline's names keep the model's in PEFT's eyes, "unet.down_blocks...."; its patterns fit the end of a
@@ -318,18 +422,15 @@ int adapter_key_component(const char *tensor_name, const char **dialect)
 char *adapter_key_path(const char *module_name)
 {
 	static const char peft[] = "base_model.model.";
-	const struct dialect *d = dialects;
+	int component;
+	const struct dialect *d;
 
 	if (starts(module_name, peft))
 		return xstrdup(module_name + sizeof(peft) - 1);
-	for (; d < dialects + DIALECTS; d++)
-		for (int i = 0; i < ADAPTED; i++) {
-			const char *prefix = prefix_of(d, adapted_part(i));
-
-			if (starts(module_name, prefix))
-				return d->separator == '.' && d->blocks == DIFFUSERS
-					       ? xstrdup(module_name + strlen(prefix))
-					       : NULL;
-		}
+	d = dialect_of(module_name, false, &component);
+	if (d)
+		return d->separator == '.' && d->blocks == DIFFUSERS && !d->spelling
+			       ? xstrdup(module_name + strlen(prefix_of(d, component)))
+			       : NULL;
 	return strchr(module_name, '.') ? xstrdup(module_name) : NULL;
 }

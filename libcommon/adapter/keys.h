@@ -42,7 +42,7 @@ long key_index_find(const struct key_index *k, const char *tensor_name, struct k
 /* ---- what a name alone tells ---- */
 /* Length of the module's name in front of ".lora_down.weight", ".alpha" and the like, 0: no adapter's tensor. */
 size_t adapter_key_split(const char *tensor_name, struct key_part *part);
-/* The component by the dialects' prefixes, and the dialect; -1: none has it. */
+/* The component by the dialects' prefixes, and the dialect; -1, and NULL: none has it. */
 int adapter_key_component(const char *tensor_name, const char **dialect);
 /* A module's name as PEFT's patterns see it, malloced: without the dialect's prefix.  NULL: the dialect has no dots or
  * SGM's blocks. */

@@ -105,7 +105,8 @@ struct adapter_kind {
 	const char *name;               /* "LoHa" */
 	const char *module;             /* kohya's network_module, "networks.loha"; NULL: none has it */
 	const char *const *algos;       /* LyCORIS' algo, up to a NULL */
-	/* up to a NULL; a part's first one is written.  What a file's tensor may end with. */
+	/* up to a NULL; a part's first one is written.  What a file's tensor may end with, behind a dot where it does
+	 * not begin with "_". */
 	const struct kind_suffix *suffixes;
 	const struct kind_arg *args;
 	struct kind_args defaults;

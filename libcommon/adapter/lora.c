@@ -332,6 +332,10 @@ static const struct kind_suffix suffixes[] = {
 	{ "lora_linear_layer.up.weight", LORA_UP },
 	{ "lora.down.weight", LORA_DOWN },
 	{ "lora.up.weight", LORA_UP },
+	{ "_lora.down.weight", LORA_DOWN },     /* behind the layer's name without a dot: diffusers' processors */
+	{ "_lora.up.weight", LORA_UP },
+	{ "lora_A.default_0.weight", LORA_DOWN },       /* diffusers' name for an adapter without one */
+	{ "lora_B.default_0.weight", LORA_UP },
 	{ NULL, 0 }
 };
 

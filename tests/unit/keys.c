@@ -220,12 +220,15 @@ static void config_from_layers(void **state)
 }
 
 #define LAYER "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_out.0"
+#define LAYER_BLOCK "down_blocks.1.attentions.0.transformer_blocks.0.attn1."
+#define SGM_LAYER "input_blocks.4.1.transformer_blocks.0.attn1.to_out.0"
 #define TEXT "text_model.encoder.layers.3.self_attn.q_proj"
 
 static const struct {
 	const char *tensor, *layer;
 	enum component component;
 	int part;
+	const char *dialect;            /* as the name alone tells it; NULL: as the index does */
 } known[] = {
 	{ "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0.lora_down.weight", LAYER, COMPONENT_UNET,
 	  LORA_DOWN },
@@ -252,6 +255,43 @@ static const struct {
 	{ "lora_unet_input_blocks_0_0.lora_up.weight", "conv_in", COMPONENT_UNET, LORA_UP },
 	{ "lora_unet_out_2.alpha", "conv_out", COMPONENT_UNET, PART_ALPHA },
 	{ "lora_te2_text_projection.lora_up.weight", "text_projection", COMPONENT_TE2, LORA_UP },
+	/* ComfyUI's generic names and OMI's */
+	{ "text_encoders.clip_l.transformer." TEXT ".lora_down.weight", TEXT, COMPONENT_TE1, LORA_DOWN, "comfy" },
+	{ "text_encoders.clip_g.transformer." TEXT ".lora_A.weight", TEXT, COMPONENT_TE2, LORA_DOWN, "comfy" },
+	{ "text_encoders.clip_g.transformer.text_projection.alpha", "text_projection", COMPONENT_TE2, PART_ALPHA,
+	  "comfy" },
+	{ "unet." SGM_LAYER ".lora_down.weight", LAYER, COMPONENT_UNET, LORA_DOWN, "omi" },
+	{ "unet.label_emb.0.2.lora_up.weight", "add_embedding.linear_2", COMPONENT_UNET, LORA_UP, "omi" },
+	{ "unet.out.2.alpha", "conv_out", COMPONENT_UNET, PART_ALPHA, "omi" },
+	{ "clip_l." TEXT ".alpha", TEXT, COMPONENT_TE1, PART_ALPHA, "omi" },
+	{ "clip_g." TEXT ".lora_up.weight", TEXT, COMPONENT_TE2, LORA_UP, "omi" },
+	/* diffusers' processors, and names of text encoders from before them */
+	{ "unet." LAYER_BLOCK "processor.to_q_lora.down.weight", LAYER_BLOCK "to_q", COMPONENT_UNET, LORA_DOWN,
+	  "diffusers, processors" },
+	{ "unet." LAYER_BLOCK "processor.to_out_lora.up.weight", LAYER, COMPONENT_UNET, LORA_UP,
+	  "diffusers, processors" },
+	{ LAYER_BLOCK "processor.to_v_lora.up.weight", LAYER_BLOCK "to_v", COMPONENT_UNET, LORA_UP,
+	  "diffusers, processors, no prefix" },
+	{ "unet." LAYER_BLOCK "processor.to_k.lora_A.weight", LAYER_BLOCK "to_k", COMPONENT_UNET, LORA_DOWN,
+	  "diffusers, processors" },
+	{ "unet." LAYER_BLOCK "processor.to_out.lora_magnitude_vector.weight", LAYER, COMPONENT_UNET, PART_LENGTHS,
+	  "diffusers, processors" },
+	{ "unet." LAYER_BLOCK "to_out_lora.down.weight", LAYER, COMPONENT_UNET, LORA_DOWN,
+	  "diffusers, old attention" },
+	{ "text_encoder.text_model.encoder.layers.3.self_attn.to_q_lora.down.weight", TEXT, COMPONENT_TE1, LORA_DOWN },
+	{ "text_encoder_2.text_model.encoder.layers.3.self_attn.to_out_lora.up.weight",
+	  "text_model.encoder.layers.3.self_attn.out_proj", COMPONENT_TE2, LORA_UP },
+	/* PEFT's, model by model, and under the name that diffusers gives an adapter without one */
+	{ "unet.base_model.model." LAYER ".lora_A.default.weight", LAYER, COMPONENT_UNET, LORA_DOWN,
+	  "peft, of each model" },
+	{ "text_encoder_2.base_model.model." TEXT ".lora_B.weight", TEXT, COMPONENT_TE2, LORA_UP,
+	  "peft, of each model" },
+	{ "unet." LAYER ".lora_B.default_0.weight", LAYER, COMPONENT_UNET, LORA_UP, "diffusers" },
+	/* diffusers' conversion to kohya's names */
+	{ "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out.0.lora_magnitude_vector", LAYER,
+	  COMPONENT_UNET, PART_LENGTHS, "kohya, diffusers' blocks" },
+	{ "lora_te1_text_model_encoder_layers_3_self_attn.q_proj.lora_magnitude_vector", TEXT, COMPONENT_TE1,
+	  PART_LENGTHS, "kohya" },
 };
 
 static void dialects_are_understood(void **state)
@@ -275,6 +315,8 @@ static void dialects_are_understood(void **state)
 		assert_int_equal(part.part, known[i].part);
 		assert_non_null(dialect);
 		assert_int_equal(adapter_key_component(known[i].tensor, &same), known[i].component);
+		if (known[i].dialect)
+			assert_string_equal(same, known[i].dialect);
 	}
 	key_index_free(index);
 	free_test_layers(&layers);
@@ -340,7 +382,7 @@ static void kinds_are_known_by_their_endings(void **state)
 {
 	for (size_t i = 0; adapter_kinds[i]; i++)
 		for (const struct kind_suffix *s = adapter_kinds[i]->suffixes; s->text; s++) {
-			char *name = xprintf("lora_unet_out_2.%s", s->text);
+			char *name = xprintf("lora_unet_out_2%s%s", *s->text == '_' ? "" : ".", s->text);
 			struct key_part part;
 
 			assert_int_equal(adapter_key_split(name, &part), strlen("lora_unet_out_2"));
