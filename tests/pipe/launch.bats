@@ -205,15 +205,16 @@ said() {
 }
 
 @test "an interrupted launch goes on: what was encoded is not encoded again" {
-	# programs of which lora-prep hands over a part, and then takes its time
+	# programs of which lora-prep hands over a part, and no more until the launcher has been stopped
 	mkdir bin
 	for t in encode train inspect; do ln -s "$BIN/lora-$t" bin; done
-	printf '#!/bin/sh\ncase "$*" in *--scan*) exec "%s/lora-prep" "$@" ;; esac\n"%s/lora-prep" "$@" | head -c 60000; exec sleep 20\n' "$BIN" "$BIN" > bin/lora-prep
+	printf '#!/bin/sh\ncase "$*" in *--scan*) exec "%s/lora-prep" "$@" ;; esac\n"%s/lora-prep" "$@" | head -c 60000; until [ -e stop ]; do sleep 0.1; done\n' "$BIN" "$BIN" > bin/lora-prep
 	chmod +x bin/lora-prep
 	(BIN=$PWD/bin exec "$pipeline" --config_file config.toml --train_data_dir "training data" \
 		--network_train_unet_only > lines 2> first 3>&-) & pid=$!
 	wait_for 60 eval '[ "$(cat output/.my_lora.latents.tar.*.tmp | wc -c)" -gt 150000 ]'
 	kill -TERM $pid
+	sleep 1 && touch stop
 	status=0; wait $pid || status=$?
 	[ $status = 143 ] || { echo "status $status"; cat first; return 1; }
 	[ ! -e output/my_lora.latents.tar ]
