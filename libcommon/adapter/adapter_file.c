@@ -82,11 +82,6 @@ int adapter_sort(struct adapter_sorting *out, const struct safetensors *s, const
 	return status;
 }
 
-static bool is_float(enum dtype t)
-{
-	return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16 || t == DTYPE_F64;
-}
-
 /* What its kind wants to know beside shapes and alpha. */
 static int settle(struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
@@ -158,8 +153,8 @@ static int check_lengths(const struct safetensors *s, struct file_module *m, con
 
 	if (!t)
 		return 0;
-	if (!is_float(t->dtype))
-		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path, t->name,
+	if (!dtype_is_float(t->dtype))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16, BF16 or F8", s->path, t->name,
 			    dtype_name(t->dtype));
 	if (is_vector(t, w->out, 1) && !(w->out == 1 && w->in == 1))
 		return 0;
@@ -183,8 +178,8 @@ static int check_lengths(const struct safetensors *s, struct file_module *m, con
 static int check_types(const struct safetensors *s, const struct file_module *m, struct error *e)
 {
 	for (int i = 0; i < BRANCH_PARTS; i++)
-		if (m->part[i] && !is_float(m->part[i]->dtype))
-			return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16 or BF16", s->path,
+		if (m->part[i] && !dtype_is_float(m->part[i]->dtype))
+			return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16, BF16 or F8", s->path,
 				    m->name, dtype_name(m->part[i]->dtype));
 	return 0;
 }

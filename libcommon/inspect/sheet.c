@@ -156,7 +156,7 @@ uint64_t count_nonfinite(const struct safetensors *f, const struct safetensor *t
 	float *x;
 	uint64_t bad = 0;
 
-	if (t->dtype != DTYPE_F64 && t->dtype != DTYPE_F32 && t->dtype != DTYPE_F16 && t->dtype != DTYPE_BF16)
+	if (!dtype_is_float(t->dtype))
 		return 0;
 	x = xmalloc(CHUNK * sizeof(*x));
 	for (size_t i = 0; i < n; i += CHUNK) {

@@ -1,6 +1,7 @@
 /* Names and sizes of element types, and their conversion to float and back. */
 #include <string.h>
 #include "dtype.h"
+#include "dtype_f8.h"
 #include "dtype_half.h"
 
 static const struct { const char *name; size_t size; } types[DTYPE_COUNT] = {
@@ -29,6 +30,12 @@ int dtype_from_name(const char *name, size_t length)
 size_t dtype_size(enum dtype t)
 {
 	return types[t].size;
+}
+
+bool dtype_is_float(enum dtype t)
+{
+	return t == DTYPE_F64 || t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16 || t == DTYPE_F8_E4M3 ||
+	       t == DTYPE_F8_E5M2;
 }
 
 static void from_bf16(float *dst, const unsigned char *src, size_t n)
@@ -80,6 +87,8 @@ int to_float(float *dst, const void *src, enum dtype from, size_t n)
 	case DTYPE_U8: from_u8(dst, src, n); return 0;
 	case DTYPE_F16: half_to_float(dst, src, n); return 0;
 	case DTYPE_BF16: from_bf16(dst, src, n); return 0;
+	case DTYPE_F8_E4M3: e4m3_to_float(dst, src, n); return 0;
+	case DTYPE_F8_E5M2: e5m2_to_float(dst, src, n); return 0;
 	case DTYPE_F32:
 		if (n)
 			memcpy(dst, src, n * sizeof(*dst));
@@ -94,6 +103,8 @@ int from_float(void *dst, enum dtype to, const float *src, size_t n)
 	switch (to) {
 	case DTYPE_F16: half_from_float(dst, src, n); return 0;
 	case DTYPE_BF16: to_bf16(dst, src, n); return 0;
+	case DTYPE_F8_E4M3: e4m3_from_float(dst, src, n); return 0;
+	case DTYPE_F8_E5M2: e5m2_from_float(dst, src, n); return 0;
 	case DTYPE_F32:
 		if (n)
 			memcpy(dst, src, n * sizeof(*src));

@@ -6,6 +6,7 @@
 #ifndef IO_DTYPE_H
 #define IO_DTYPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,9 +17,12 @@ const char *dtype_name(enum dtype t);                           /* "F16" */
 int dtype_from_name(const char *name, size_t length);           /* -1: unknown */
 size_t dtype_size(enum dtype t);                                /* bytes an element */
 
-/* n elements; src need not be aligned.  F64, I64, F32, F16, BF16, I32 and U8 convert to float; others return -1. */
+bool dtype_is_float(enum dtype t);                              /* F64, F32, F16, BF16, F8 */
+
+/* n elements; src need not be aligned.  Floats, I64, I32 and U8 convert to float; others return -1. */
 int to_float(float *dst, const void *src, enum dtype from, size_t n);
-/* Round to nearest even; dst need not be aligned.  F32, F16, BF16 only, else -1.  F16 overflow becomes infinity. */
+/* Round to nearest even; dst need not be aligned.  F32, F16, BF16, F8 only, else -1.  Overflow becomes infinity, or
+ * not-a-number in E4M3, which has none. */
 int from_float(void *dst, enum dtype to, const float *src, size_t n);
 
 #endif

@@ -120,6 +120,64 @@ static void bfloat(void **state)
 	assert_int_equal(bf16_of(f32(0xffffffff)), 0xffff);
 }
 
+/* What the fields of an 8-bit float mean: exponent bits, fraction bits; `most` is the last code that is a number. */
+struct f8_type { enum dtype type; int exponent, fraction, most, above; };
+static const struct f8_type f8_types[] = { { DTYPE_F8_E4M3, 4, 3, 0x7e, 0x7f }, { DTYPE_F8_E5M2, 5, 2, 0x7b, 0x7c } };
+
+static double meaning_of_f8(const struct f8_type *t, int code)
+{
+	const int e = code >> t->fraction, f = code & ((1 << t->fraction) - 1), bias = (1 << (t->exponent - 1)) - 1;
+
+	return e ? ldexp((1 << t->fraction) + f, e - bias - t->fraction) : ldexp(f, 1 - bias - t->fraction);
+}
+
+static int f8_of(const struct f8_type *t, float x)
+{
+	unsigned char code;
+
+	assert_int_equal(from_float(&code, t->type, &x, 1), 0);
+	return code;
+}
+
+static void every_f8(void **state)
+{
+	for (int k = 0; k < 2; k++)
+		for (int code = 0; code < 256; code++) {
+			const struct f8_type *t = &f8_types[k];
+			const unsigned char byte = (unsigned char)code;
+			float x;
+
+			assert_int_equal(to_float(&x, &byte, t->type, 1), 0);
+			if ((code & 0x7f) <= t->most) {
+				assert_true(fabsf(x) == meaning_of_f8(t, code & 0x7f) && !signbit(x) == !(code & 0x80));
+				assert_int_equal(f8_of(t, x), code);
+			} else {
+				assert_true(k == 1 && (code & 0x7f) == 0x7c ? isinf(x) : isnan(x));
+			}
+		}
+}
+
+/* Around every midpoint between neighbours, that behind the last number too. */
+static void rounding_to_f8(void **state)
+{
+	for (int k = 0; k < 2; k++) {
+		const struct f8_type *t = &f8_types[k];
+
+		for (int code = 0; code <= t->most; code++) {
+			const float middle = (float)((meaning_of_f8(t, code) + meaning_of_f8(t, code + 1)) / 2);
+
+			assert_int_equal(f8_of(t, middle), code & 1 ? code + 1 : code);
+			assert_int_equal(f8_of(t, nextafterf(middle, 0)), code);
+			assert_int_equal(f8_of(t, nextafterf(middle, 1e9f)), code + 1);
+			assert_int_equal(f8_of(t, -middle), (code & 1 ? code + 1 : code) | 0x80);
+		}
+		assert_int_equal(f8_of(t, 1e30f), t->above);
+		assert_int_equal(f8_of(t, -INFINITY), t->above | 0x80);
+		assert_int_equal(f8_of(t, NAN) & 0x7f, 0x7f);
+		assert_int_equal(f8_of(t, f32(1)), 0);
+	}
+}
+
 static void fast_equals_portable(void **state)
 {
 	enum { N = 1 << 16 };
@@ -174,8 +232,7 @@ static void numbers(void **state)
 
 static void refused(void **state)
 {
-	static const enum dtype no_float[] = { DTYPE_U64, DTYPE_U32, DTYPE_I16, DTYPE_U16, DTYPE_F8_E4M3, DTYPE_F8_E5M2,
-					       DTYPE_I8, DTYPE_BOOL };
+	static const enum dtype no_float[] = { DTYPE_U64, DTYPE_U32, DTYPE_I16, DTYPE_U16, DTYPE_I8, DTYPE_BOOL };
 	float x = 1;
 	unsigned char raw[8] = { 0 };
 
@@ -194,6 +251,8 @@ int main(void)
 		cmocka_unit_test(every_half),
 		cmocka_unit_test(rounding_to_half),
 		cmocka_unit_test(bfloat),
+		cmocka_unit_test(every_f8),
+		cmocka_unit_test(rounding_to_f8),
 		cmocka_unit_test(fast_equals_portable),
 		cmocka_unit_test(numbers),
 		cmocka_unit_test(refused),
