@@ -122,6 +122,12 @@ static int wrong_shape(const struct safetensors *s, const struct file_module *m,
 		    s->path, m->name, m->layer->name, w->in, w->out, w->kh, w->kw);
 }
 
+static int wrong_type(const struct safetensors *s, const char *name, enum dtype type, struct error *e)
+{
+	return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16, BF16 or F8", s->path, name,
+		    dtype_name(type));
+}
+
 /* A row of ones behind a dimension, and nothing else. */
 static bool is_vector(const struct safetensor *t, int64_t first, int64_t second)
 {
@@ -154,8 +160,7 @@ static int check_lengths(const struct safetensors *s, struct file_module *m, con
 	if (!t)
 		return 0;
 	if (!dtype_is_float(t->dtype))
-		return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16, BF16 or F8", s->path, t->name,
-			    dtype_name(t->dtype));
+		return wrong_type(s, t->name, t->dtype, e);
 	if (is_vector(t, w->out, 1) && !(w->out == 1 && w->in == 1))
 		return 0;
 	m->by_input = is_vector(t, 1, w->in);
@@ -179,8 +184,7 @@ static int check_types(const struct safetensors *s, const struct file_module *m,
 {
 	for (int i = 0; i < BRANCH_PARTS; i++)
 		if (m->part[i] && !dtype_is_float(m->part[i]->dtype))
-			return fail(e, EXIT_INPUT, "%s: '%.200s' is %s; adapters must be F32, F16, BF16 or F8", s->path,
-				    m->name, dtype_name(m->part[i]->dtype));
+			return wrong_type(s, m->name, m->part[i]->dtype, e);
 	return 0;
 }
 

@@ -46,8 +46,8 @@ void e5m2_to_float(float *dst, const unsigned char *src, size_t n)
 	}
 }
 
-/* A type of 8 bits: how many of a float's fraction it drops, its exponent's bias, the first number behind its range as a
- * float, what that becomes, and its not-a-number. */
+/* A type of 8 bits: how many of a float's fraction it drops, its exponent's bias, the first number behind its range as
+ * a float, what that becomes, and its not-a-number. */
 struct f8 { int drop, bias; uint32_t over; unsigned char above, nan; };
 static const struct f8 e4m3 = { 20, 7, 0x43f00000 /* 480 */, 0x7f, 0x7f },
 		       e5m2 = { 21, 15, 0x47800000 /* 65536 */, 0x7c, 0x7f };

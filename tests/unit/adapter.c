@@ -496,7 +496,7 @@ static void broken_files(void **state)
 		{ long_alpha, "one finite number" },
 		{ bad_alpha, "one finite number" },
 		{ two_dialects, "mixes two dialects" },
-		{ bytes_for_numbers, "must be F32, F16 or BF16" },
+		{ bytes_for_numbers, "must be F32, F16, BF16 or F8" },
 	};
 	struct layer_list layers;
 
