@@ -1,7 +1,9 @@
 /* Stand-ins for data that does not exist yet, for a plan: from the settings alone, or from a report of lora-prep. */
 #include <string.h>
+#include "../config/options.h"
 #include "../io/json.h"
 #include "../io/publish.h"
+#include "../model/family.h"
 #include "../model/long_text.h"
 #include "../model/text_encoders.h"
 #include "data.h"
@@ -27,6 +29,8 @@ int data_from_buckets(struct run_data *d, const struct model_config *c, struct e
 	size_t i;
 	int chunks;
 
+	if (!option_is_set("resolution"))
+		rules.resolution[0] = rules.resolution[1] = c->family->side;    /* as lora-prep -m */
 	rules.no_upscale = false;       /* sizes would be those of the pictures, up to the same area */
 	if (chunks_of(d->s->max_token_length, &chunks, e) < 0 || buckets_make(&rules, &b, e) < 0)
 		return -1;

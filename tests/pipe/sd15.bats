@@ -147,6 +147,9 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --check "$LATENTS" | grep -q '^216 modules'
 	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --plan --resolution 64 --min-bucket-reso 32 \
 		--max-bucket-reso 96 --bucket-reso-steps 32 | grep -q '^UNet, frozen'
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --plan > "$BATS_TEST_TMPDIR/plan"
+	grep -q ' of 512x512 ' "$BATS_TEST_TMPDIR/plan"
+	[ "$(grep -c ' of 1024x1024 ' "$BATS_TEST_TMPDIR/plan")" = 0 ]
 }
 
 @test "lora-launch: a configuration with clip_skip, from pictures to the adapter" {
@@ -169,6 +172,10 @@ keys() { "$BIN/lora-inspect" --keys "$1" | awk '/lora_/ { print $NF }'; }
 	END
 	"$ROOT/pipelines/lora-launch" --config_file "$O/c.toml" > /dev/null
 	says "$O/r.safetensors" 'ss_clip_skip = 2'
+	# the resolution is the model's own where none is said
+	sed -i '/resolution\|bucket_reso/d' "$O/c.toml"
+	"$ROOT/pipelines/lora-launch" --config_file "$O/c.toml" --plan > "$BATS_TEST_TMPDIR/plan"
+	grep -q ' of 512x512 ' "$BATS_TEST_TMPDIR/plan"
 }
 
 @test "lora-sample: the size is the model's own where nothing says another, in a stream too" {
