@@ -120,6 +120,8 @@ void options_print(const struct tool *tool, struct buffer *out, bool origins);
 bool option_is_default(const struct option *o);
 /* The option's key in configuration files; NULL: it has none. */
 const char *option_file_key(const struct option *o, char buffer[80]);
+/* The place of a value, counted from 0, among .choices that have it. */
+int choice_index(const char *choices, const char *value);
 const struct option *option_by_key(const struct tool *tool, const char *key);           /* NULL: none */
 /* false, 0, "", no text, an empty list */
 bool option_is_off(const struct option *o);

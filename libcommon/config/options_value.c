@@ -229,6 +229,15 @@ static bool take_number(const struct option *o, const char *text)
 	return true;
 }
 
+int choice_index(const char *choices, const char *value)
+{
+	int i = 0;
+
+	for (const char *c = choices; strncmp(c, value, strcspn(c, "|")) || value[strcspn(c, "|")]; i++)
+		c += strcspn(c, "|") + 1;
+	return i;
+}
+
 static bool take_choice(const struct option *o, const char *text)
 {
 	size_t n = strlen(text);

@@ -1,21 +1,7 @@
 /* The objective from the settings, with checks against the model and notes. */
 #include <string.h>
 #include "objective_settings.h"
-
-static const char *const losses[] = { [LOSS_L2] = "l2", [LOSS_L1] = "l1", [LOSS_HUBER] = "huber",
-				      [LOSS_SMOOTH_L1] = "smooth_l1" };
-static const char *const bends[] = { [HUBER_CONSTANT] = "constant", [HUBER_EXPONENTIAL] = "exponential",
-				     [HUBER_SNR] = "snr" };
-
-/* The index of a name, which the option's choices guarantee to exist. */
-static int find(const char *const *names, const char *name)
-{
-	int i = 0;
-
-	while (strcmp(names[i], name))
-		i++;
-	return i;
-}
+#include "settings/choices.h"
 
 static void tell(const struct train_settings *s, const struct schedule_config *model, const struct schedule_config *c)
 {
@@ -59,20 +45,11 @@ static int check_timesteps(const struct train_settings *s, int steps, struct err
 	return 0;
 }
 
-/* sd-scripts' timestep_sampling.  Its "sigma" draws among 1000 places, evenly with the usual weighting_scheme;
- * here any place is drawn. */
-static const struct flow_draw { const char *name; bool logit_normal, shifted; } flow_draws[] = {
-	{ "sigma", false, true }, { "uniform", false, false }, { "sigmoid", true, false }, { "shift", true, true },
+/* sd-scripts' "sigma" draws among 1000 places, evenly with the usual weighting_scheme; here any place is drawn. */
+static const struct { bool logit_normal, shifted; } flow_draws[] = {
+	[FLOW_SIGMA] = { false, true }, [FLOW_UNIFORM] = { false, false }, [FLOW_SIGMOID] = { true, false },
+	[FLOW_SHIFT] = { true, true },
 };
-
-static const struct flow_draw *flow_draw(const char *name)
-{
-	const struct flow_draw *d = flow_draws;
-
-	while (name && strcmp(d->name, name))
-		d++;
-	return d;
-}
 
 /* What goes by the noise of a timestep has no meaning along a flow. */
 static int check_flow(const struct train_settings *s, struct error *e)
@@ -109,7 +86,8 @@ static int check(const struct train_settings *s, const struct schedule_config *c
 int objective_init(struct objective *o, const struct train_settings *s, const struct model_config *model, uint64_t seed,
 		   struct error *e)
 {
-	const struct flow_draw *draw = flow_draw(s->timestep_sampling);
+	const enum flow_draw draw =
+		s->timestep_sampling ? choice_index(FLOW_DRAW_NAMES, s->timestep_sampling) : FLOW_SIGMA;
 	struct schedule_config c = model->schedule;
 
 	if (s->v_prediction && c.prediction != PREDICTION_FLOW)
@@ -121,16 +99,16 @@ int objective_init(struct objective *o, const struct train_settings *s, const st
 	*o = (struct objective){
 		.min_timestep = s->min_timestep,
 		.max_timestep = s->max_timestep < c.train_steps ? s->max_timestep : c.train_steps,
-		.logit_normal = draw->logit_normal,
+		.logit_normal = flow_draws[draw].logit_normal,
 		.logit_mean = s->logit_mean, .logit_std = s->logit_std,
-		.shift = draw->shifted ? c.shift : 1,
+		.shift = flow_draws[draw].shifted ? c.shift : 1,
 		.debiased = s->debiased, .scale_v_like_noise = s->scale_v_like_noise,
 		.min_snr_gamma = s->min_snr_gamma, .v_like = s->v_like,
 		.noise = { s->noise_offset, s->adaptive_noise_scale, s->noise_offset_random, s->multires_iterations,
 			   s->multires_discount,
 			   s->ip_noise_gamma, s->ip_noise_random },
-		.loss = find(losses, s->loss_type),
-		.huber_schedule = find(bends, s->huber_schedule),
+		.loss = choice_index(LOSS_NAMES, s->loss_type),
+		.huber_schedule = choice_index(HUBER_SCHEDULE_NAMES, s->huber_schedule),
 		.huber_c = s->huber_c, .huber_scale = s->huber_scale,
 		.scaling_factor = model->vae.scaling_factor,
 		.seed = seed,

@@ -9,6 +9,7 @@
 #include "../../optimize/lr_schedule.h"
 #include "../../optimize/optimizer.h"
 #include "adapter.h"
+#include "choices.h"
 #include "settings.h"
 
 /* The rows hold places in a struct train_settings; train_options() adds where it is.  With places of its own the table
@@ -172,9 +173,9 @@ static const struct option rows[] = {
 	  "a strength from 0 to X for each picture", .advanced = true, .needs = "ip_noise_gamma",
 	  .ss_key = "ss_ip_noise_gamma_random_strength" },
 	{ "loss-type", 0, OPTION_CHOICE, &S->loss_type, "NAME", "", .fallback = "l2",
-	  .choices = "l2|l1|huber|smooth_l1", .advanced = true, .ss_key = "ss_loss_type" },
+	  .choices = LOSS_NAMES, .advanced = true, .ss_key = "ss_loss_type" },
 	{ "huber-schedule", 0, OPTION_CHOICE, &S->huber_schedule, "NAME", "how huber-c changes with the timestep",
-	  .fallback = "snr", .choices = "constant|exponential|snr", .advanced = true,
+	  .fallback = "snr", .choices = HUBER_SCHEDULE_NAMES, .advanced = true,
 	  .needs = "loss_type = \"huber\" or \"smooth_l1\"" },
 	{ "huber-c", 0, OPTION_NUMBER, &S->huber_c, "X", "where huber and smooth_l1 bend", .fallback = "0.1",
 	  .min = 1e-6, .max = 1e3, .advanced = true, .needs = "loss_type = \"huber\" or \"smooth_l1\"" },
@@ -193,7 +194,7 @@ static const struct option rows[] = {
 	{ "train-inpainting", 0, OPTION_FLAG, &S->train_inpainting, NULL, "refuse a model that is not for inpainting",
 	  .advanced = true, .identity = IDENTITY_SHOWN, .sparse = true },
 	{ "timestep-sampling", 0, OPTION_CHOICE, &S->timestep_sampling, "NAME", "how a flow's places are drawn",
-	  .fallback = "sigma", .choices = "sigma|uniform|sigmoid|shift", .advanced = true, .sparse = true },
+	  .fallback = "sigma", .choices = FLOW_DRAW_NAMES, .advanced = true, .sparse = true },
 	{ "discrete-flow-shift", 0, OPTION_NUMBER, &S->flow_shift, "X",
 	  "with sigma and shift, and in samples; 0: the model's, or 1", .fallback = "0", .max = 1000,
 	  .advanced = true, .sparse = true },
