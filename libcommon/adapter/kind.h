@@ -80,6 +80,9 @@ struct delta {
 	void *own;                      /* of the kind: what rows share; malloced in one piece */
 };
 
+/* dW = up down but for the rounding of both: up [out,rank], down [rank,in*kh*kw]; malloced. */
+struct delta_factors { size_t rank; float *up, *down; };
+
 struct metadata_list;
 struct kind_suffix { const char *text; int part; };
 
@@ -157,6 +160,10 @@ struct adapter_kind {
 	void (*add_delta_row)(const struct delta *d, size_t o, double *sum, const struct base_rows *base);
 	double (*delta_norm)(const struct delta *d);    /* |scale dW|; NULL: of all rows */
 	bool needs_base;                /* dW cannot be known without W; else base may be NULL */
+	/* dW as a product, exactly: the rank of it, which may be above that of dW, and the factors, whose memory is
+	 * there.  NULL: dW is no product of matrices that its parts hold. */
+	size_t (*factors_rank)(const struct delta *d);
+	void (*factors)(const struct delta *d, struct delta_factors *f);
 };
 
 /* All of them, up to a NULL; the first is the one that is meant when nothing is said. */
@@ -180,5 +187,9 @@ void delta_end(struct delta *d);
 /* |scale dW|, Frobenius' */
 double delta_norm(const struct delta *d);
 double delta_norm_of_rows(const struct delta *d);       /* whatever the kind */
+/* The rank that delta_factors() needs; 0: it cannot be done. */
+size_t delta_factors_rank(const struct delta *d);
+void delta_factors(const struct delta *d, struct delta_factors *f);
+void delta_factors_free(struct delta_factors *f);
 
 #endif

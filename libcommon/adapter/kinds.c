@@ -146,3 +146,22 @@ double delta_norm(const struct delta *d)
 {
 	return d->kind->delta_norm ? d->kind->delta_norm(d) : delta_norm_of_rows(d);
 }
+
+size_t delta_factors_rank(const struct delta *d)
+{
+	return d->kind->factors ? d->kind->factors_rank(d) : 0;
+}
+
+void delta_factors(const struct delta *d, struct delta_factors *f)
+{
+	f->rank = delta_factors_rank(d);
+	f->up = xmalloc(f->rank * d->w->out * sizeof(*f->up));
+	f->down = xmalloc(f->rank * d->w->in * d->w->kh * d->w->kw * sizeof(*f->down));
+	d->kind->factors(d, f);
+}
+
+void delta_factors_free(struct delta_factors *f)
+{
+	free(f->up);
+	free(f->down);
+}

@@ -175,17 +175,23 @@ static void *right_factors(const struct delta *d)
 /* Columns at a time, so that both products of them fit on the stack. */
 enum { CHUNK = 256 };
 
+/* Element [o,k] of a half's left factor, which is turned where there is a middle one. */
+static double left_factor(const struct delta *d, int half, size_t o, size_t k)
+{
+	const float *a = d->part[halves[half].a];
+
+	return d->part[halves[half].t] ? a[k * d->w->out + o] : a[o * d->form->rank + k];
+}
+
 static void half_row(double *row, const struct delta *d, int half, size_t o, size_t first, size_t n)
 {
 	const int r = d->form->rank;
 	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
-	const float *a = d->part[halves[half].a];
-	const bool tucker = d->part[halves[half].t] != NULL;
 
 	for (size_t j = 0; j < n; j++)
 		row[j] = 0;
 	for (int k = 0; k < r; k++) {
-		const double left = tucker ? a[(size_t)k * d->w->out + o] : a[o * r + k];
+		const double left = left_factor(d, half, o, k);
 		const double *right = (const double *)d->own + ((size_t)half * r + k) * columns + first;
 
 		for (size_t j = 0; j < n; j++)
@@ -206,6 +212,26 @@ static void add_delta_row(const struct delta *d, size_t o, double *sum, const st
 		for (size_t j = 0; j < n; j++)
 			sum[at + j] += d->scale * first[j] * second[j];
 	}
+}
+
+/* (sum of a_i b_i) * (sum of c_j d_j), element by element, is the sum over all i, j of (a_i * c_j)(b_i * d_j). */
+static size_t factors_rank(const struct delta *d)
+{
+	return (size_t)d->form->rank * d->form->rank;
+}
+
+static void factors(const struct delta *d, struct delta_factors *f)
+{
+	const size_t r = d->form->rank, columns = (size_t)d->w->in * d->w->kh * d->w->kw;
+	const double *one = d->own, *two = one + r * columns;
+
+	for (size_t o = 0; o < (size_t)d->w->out; o++)
+		for (size_t k = 0; k < f->rank; k++)
+			f->up[o * f->rank + k] = (float)(d->scale * left_factor(d, 0, o, k / r) *
+							 left_factor(d, 1, o, k % r));
+	for (size_t k = 0; k < f->rank; k++)
+		for (size_t j = 0; j < columns; j++)
+			f->down[k * columns + j] = (float)(one[k / r * columns + j] * two[k % r * columns + j]);
 }
 
 static const char *const algos[] = { "loha", NULL };
@@ -232,4 +258,5 @@ const struct adapter_kind kind_loha = {
 	.form = form, .read = read_form, .missing = missing, .guess = guess,
 	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
 	.delta_begin = right_factors, .add_delta_row = add_delta_row,
+	.factors_rank = factors_rank, .factors = factors,
 };

@@ -2,6 +2,7 @@
  * products of two; w2 may have a middle factor.  Where both are whole the scale is 1 whatever alpha says. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include "../base/memory.h"
 #include "split.h"
 #include "tucker.h"
@@ -359,6 +360,93 @@ static double norm_of_factors(const struct delta *d)
 	       length((const double *)d->own + one, (size_t)s.m * s.n * d->w->kh * d->w->kw);
 }
 
+/* ---- as a product of two matrices ---- */
+
+/* One of the two factors as left right: what the file holds where that is thinner than the factor itself, else the
+ * factor and the identity. */
+struct halves { size_t rows, columns, rank; double *left, *right; };
+
+static bool is_thin(const struct delta *d, int a, size_t rows, size_t columns)
+{
+	return d->part[a] && (size_t)d->form->rank < rows && (size_t)d->form->rank < columns;
+}
+
+static size_t thinnest(const struct delta *d, int a, size_t rows, size_t columns)
+{
+	return is_thin(d, a, rows, columns) ? (size_t)d->form->rank : rows < columns ? rows : columns;
+}
+
+static size_t factors_rank(const struct delta *d)
+{
+	const struct sizes s = sizes_of(d);
+
+	return thinnest(d, W1_A, s.p, s.q) * thinnest(d, W2_A, s.m, (size_t)s.n * d->w->kh * d->w->kw);
+}
+
+/* turned: the left one is [rank,rows] in the file, and a middle factor belongs to the right one */
+static void split_thin(struct halves *h, const struct delta *d, int a, int b, bool turned)
+{
+	const float *left = d->part[a];
+
+	for (size_t i = 0; i < h->rows; i++)
+		for (size_t k = 0; k < h->rank; k++)
+			h->left[i * h->rank + k] = left[turned ? k * h->rows + i : i * h->rank + k];
+	if (turned)
+		tucker_rows(h->right, d->part[T2], d->part[b], (int)h->rank, sizes_of(d).n,
+			    d->w->kh * d->w->kw);
+	else
+		widen(h->right, d->part[b], h->rank * h->columns);
+}
+
+static void split_whole(struct halves *h, const double *whole)
+{
+	const bool wide = h->rank == h->rows;
+
+	memcpy(wide ? h->right : h->left, whole, h->rows * h->columns * sizeof(*whole));
+	for (size_t k = 0; k < h->rank; k++)
+		(wide ? h->left : h->right)[k * h->rank + k] = 1;
+}
+
+static struct halves halves_of(const struct delta *d, const double *whole, size_t rows, size_t columns, int a, int b,
+			       bool turned)
+{
+	const size_t rank = thinnest(d, a, rows, columns);
+	struct halves h = { rows, columns, rank, xcalloc(rows * rank, sizeof(double)),
+			    xcalloc(rank * columns, sizeof(double)) };
+
+	if (is_thin(d, a, rows, columns))
+		split_thin(&h, d, a, b, turned);
+	else
+		split_whole(&h, whole);
+	return h;
+}
+
+/* The Kronecker product of two products is the product of Kronecker products.  to [a,b] (x) [c,e] */
+static void kronecker(float *to, double scale, const double *one, size_t rows, size_t columns, const double *two,
+		      size_t rows2, size_t columns2)
+{
+	for (size_t i = 0; i < rows * rows2; i++)
+		for (size_t j = 0; j < columns * columns2; j++)
+			*to++ = (float)(scale * one[i / rows2 * columns + j / columns2] *
+					two[i % rows2 * columns2 + j % columns2]);
+}
+
+static void factors(const struct delta *d, struct delta_factors *f)
+{
+	const struct sizes s = sizes_of(d);
+	const double *whole = d->own;
+	struct halves one = halves_of(d, whole, s.p, s.q, W1_A, W1_B, false),
+		      two = halves_of(d, whole + (size_t)s.p * s.q, s.m, (size_t)s.n * d->w->kh * d->w->kw, W2_A, W2_B,
+				      d->part[T2] != NULL);
+
+	kronecker(f->up, d->scale, one.left, one.rows, one.rank, two.left, two.rows, two.rank);
+	kronecker(f->down, 1, one.right, one.rank, one.columns, two.right, two.rank, two.columns);
+	free(one.left);
+	free(one.right);
+	free(two.left);
+	free(two.right);
+}
+
 static const char *const algos[] = { "lokr", NULL };
 
 static const struct kind_suffix suffixes[] = {
@@ -400,4 +488,6 @@ const struct adapter_kind kind_lokr = {
 	.delta_begin = both_factors,
 	.add_delta_row = add_delta_row,
 	.delta_norm = norm_of_factors,
+	.factors_rank = factors_rank,
+	.factors = factors,
 };

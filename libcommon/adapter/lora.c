@@ -318,6 +318,23 @@ static double norm_of_factors(const struct delta *d)
 	return fabs(d->scale) * sqrt(sum > 0 ? sum : 0);
 }
 
+static size_t factors_rank(const struct delta *d)
+{
+	return d->form->rank;
+}
+
+/* down, or mid times down, and up with the scale */
+static void factors(const struct delta *d, struct delta_factors *f)
+{
+	const size_t down = f->rank * d->w->in * d->w->kh * d->w->kw, up = f->rank * d->w->out;
+	const double *core = d->own;
+
+	for (size_t i = 0; i < down; i++)
+		f->down[i] = core ? (float)core[i] : d->part[LORA_DOWN][i];
+	for (size_t i = 0; i < up; i++)
+		f->up[i] = (float)(d->scale * d->part[LORA_UP][i]);
+}
+
 static const char *const algos[] = { "lora", "locon", NULL }, *const no_algos[] = { NULL };
 
 static const struct kind_suffix suffixes[] = {
@@ -354,7 +371,8 @@ static const struct kind_arg args[] = {
 #define LORA_ROW \
 	.suffixes = suffixes, .args = args, .value_dropout = true, .leaves_out = leaves_out, .read = read_form, \
 	.missing = missing, .guess = guess, .branch = { .forward = forward, .backward = backward, .whole = whole }, \
-	.norm = norm, .delta_begin = delta_core, .add_delta_row = add_delta_row, .delta_norm = norm_of_factors
+	.norm = norm, .delta_begin = delta_core, .add_delta_row = add_delta_row, .delta_norm = norm_of_factors, \
+	.factors_rank = factors_rank, .factors = factors
 
 const struct adapter_kind kind_lora = {
 	.name = "LoRA", .module = "networks.lora", .algos = algos, .lengths = true, .form = form, LORA_ROW,

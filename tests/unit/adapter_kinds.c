@@ -86,6 +86,32 @@ static void read_base(const struct base_rows *b, size_t o, float *row)
 	memcpy(row, ((const struct base *)b->from)->host + o * b->columns, b->columns * sizeof(*row));
 }
 
+/* The factors' product is dW: each factor is a float, rounded once, so an element is off by two parts in 2^24 of what
+ * its sum is made of. */
+static void check_factors(const struct delta *d, const double *dw, size_t columns)
+{
+	struct delta_factors f;
+
+	if (!delta_factors_rank(d)) {
+		assert_true(d->kind->needs_base);
+		return;
+	}
+	delta_factors(d, &f);
+	for (size_t o = 0; o < OUT; o++)
+		for (size_t j = 0; j < columns; j++) {
+			double sum = 0, size = 0;
+
+			for (size_t k = 0; k < f.rank; k++) {
+				const double term = (double)f.up[o * f.rank + k] * f.down[k * columns + j];
+
+				sum += term;
+				size += fabs(term);
+			}
+			assert_true(fabs(sum - dw[o * columns + j]) <= size * 0x1p-22);
+		}
+	delta_factors_free(&f);
+}
+
 /* dw [OUT,IN,kh,kw] of a module as its parts are now, with one number of one of them changed by so much; returns by how
  * much it was */
 static double delta_of(const struct adapter_module *m, const float *host, int part, size_t at, float by, double *dw)
@@ -120,6 +146,7 @@ static double delta_of(const struct adapter_module *m, const float *host, int pa
 	memset(dw, 0, OUT * columns * sizeof(*dw));
 	for (size_t o = 0; o < OUT; o++)
 		m->kind->add_delta_row(&d, o, dw + o * columns, &base);
+	check_factors(&d, dw, columns);
 	delta_end(&d);
 	return changed;
 }
