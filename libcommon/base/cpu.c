@@ -5,7 +5,7 @@
 #ifdef __x86_64__
 #include <cpuid.h>
 
-enum { KNOWN = 1, CRC32 = 2, SHA = 4, F16C = 8, AVX2 = 16 };
+enum { KNOWN = 1, CRC32 = 2, SHA = 4, F16C = 8, AVX2 = 16, FMA = 32 };
 
 static int ask(void)
 {
@@ -19,6 +19,8 @@ static int ask(void)
 		found |= F16C;
 	if (__builtin_cpu_supports("avx2"))
 		found |= AVX2;
+	if (__builtin_cpu_supports("fma"))
+		found |= FMA;
 	if ((c1 & bit_SSE4_1) && (c1 & bit_SSSE3) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA))
 		found |= SHA;
 	return found;
@@ -41,6 +43,7 @@ bool cpu_has_crc32(void) { return has(CRC32); }
 bool cpu_has_sha(void) { return has(SHA); }
 bool cpu_has_f16c(void) { return has(F16C); }
 bool cpu_has_avx2(void) { return has(AVX2); }
+bool cpu_has_fma(void) { return has(FMA); }
 
 #else
 
@@ -48,5 +51,6 @@ bool cpu_has_crc32(void) { return false; }
 bool cpu_has_sha(void) { return false; }
 bool cpu_has_f16c(void) { return false; }
 bool cpu_has_avx2(void) { return false; }
+bool cpu_has_fma(void) { return false; }
 
 #endif

@@ -12,5 +12,6 @@ bool cpu_has_crc32(void);       /* SSE4.2 */
 bool cpu_has_sha(void);         /* SHA extensions, with the SSE4.1 that goes along */
 bool cpu_has_f16c(void);        /* half-precision conversion on 256-bit registers that the system saves */
 bool cpu_has_avx2(void);        /* with the wide registers that the system saves */
+bool cpu_has_fma(void);         /* the same */
 
 #endif
