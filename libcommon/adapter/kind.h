@@ -2,9 +2,9 @@
  * kind.h - one row for each kind of adapter, and one for each way to give a weight lengths of its own.
  *
  * A module is some tensors, its parts, that make an update dW of a frozen weight W.  A kind says what the parts are
- * called, what shapes they have on a layer, how they begin, and what dW is: forward and backward on a device, row by
- * row in double for merging.  Everything else walks part[]: optimizers, states, averages, plans, files, merging and
- * inspecting know no kind.  One file a kind, and its row in kinds.c. Must not know the training loop.
+ * called, what shapes they have on a layer, how they begin, and what dW is: forward and backward on a device, and for
+ * merging a rectangle at a time in double.  Everything else walks part[]: optimizers, states, averages, plans, files,
+ * merging and inspecting know no kind.  One file a kind, and its row in kinds.c. Must not know the training loop.
  */
 #ifndef ADAPTER_KIND_H
 #define ADAPTER_KIND_H
@@ -67,8 +67,15 @@ struct kind_args { double value[KIND_ARGS]; };
 
 /* ---- the row ---- */
 
-/* The rows of W in a file's order, [in,kh,kw], for kinds whose dW is made of them. */
-struct base_rows { void (*read)(const struct base_rows *b, size_t o, float *row); const void *from; size_t columns; };
+/* W in a file's order, [out][in,kh,kw], for kinds whose dW is made of it: n elements of row o from column j on. */
+struct base_rows {
+	void (*read)(const struct base_rows *b, size_t o, size_t j, size_t n, float *row);
+	const void *from;
+	size_t columns;
+};
+
+/* A rectangle of dW as [out][in,kh,kw], and where it is added: its element (i,j) at sum[i * step + j]. */
+struct delta_tile { size_t row, rows, column, columns; double *sum; size_t step; };
 
 /* A module of a file ready to be added: parts as floats in file order. */
 struct delta {
@@ -156,8 +163,9 @@ struct adapter_kind {
 	double (*norm)(struct tape *t, const struct branch *b);
 	/* ---- on the host, in double ---- */
 	void *(*delta_begin)(const struct delta *d);    /* NULL: rows share nothing */
-	/* sum [in,kh,kw] += scale dW's row o.  Threads call it at once, for different rows. */
-	void (*add_delta_row)(const struct delta *d, size_t o, double *sum, const struct base_rows *base);
+	/* t->sum += the rectangle of scale dW.  Threads call it at once, for different ones.  An element's sum has one
+	 * order, whatever rectangle it is in. */
+	void (*add_delta)(const struct delta *d, const struct delta_tile *t, const struct base_rows *base);
 	double (*delta_norm)(const struct delta *d);    /* |scale dW|; NULL: of all rows */
 	bool needs_base;                /* dW cannot be known without W; else base may be NULL */
 	/* dW as a product, exactly: the rank of it, which may be above that of dW, and the factors, whose memory is
@@ -184,6 +192,8 @@ bool kind_form_of_file(const struct adapter_kind *k, struct module_form *f, cons
 /* parts: floats in file order, which it takes.  delta_end() frees. */
 void delta_begin(struct delta *d);
 void delta_end(struct delta *d);
+/* sum [rows][in,kh,kw] += scale dW's rows; base NULL: the kind needs none */
+void delta_add_rows(const struct delta *d, size_t row, size_t rows, double *sum, const struct base_rows *base);
 /* |scale dW|, Frobenius' */
 double delta_norm(const struct delta *d);
 double delta_norm_of_rows(const struct delta *d);       /* whatever the kind */

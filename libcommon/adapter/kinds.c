@@ -127,18 +127,29 @@ void delta_end(struct delta *d)
 	free(d->own);
 }
 
-double delta_norm_of_rows(const struct delta *d)
+void delta_add_rows(const struct delta *d, size_t row, size_t rows, double *sum, const struct base_rows *base)
 {
 	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
-	double *row = xmalloc(columns * sizeof(*row)), sum = 0;
+	const struct delta_tile t = { row, rows, 0, columns, sum, columns };
 
-	for (size_t o = 0; o < (size_t)d->w->out; o++) {
-		memset(row, 0, columns * sizeof(*row));
-		d->kind->add_delta_row(d, o, row, NULL);
-		for (size_t j = 0; j < columns; j++)
-			sum += row[j] * row[j];
+	d->kind->add_delta(d, &t, base);
+}
+
+double delta_norm_of_rows(const struct delta *d)
+{
+	enum { ROWS = 32 };
+	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw, out = d->w->out;
+	double *rows = xmalloc(ROWS * columns * sizeof(*rows)), sum = 0;
+
+	for (size_t o = 0; o < out; o += ROWS) {
+		const size_t n = out - o < ROWS ? out - o : ROWS;
+
+		memset(rows, 0, n * columns * sizeof(*rows));
+		delta_add_rows(d, o, n, rows, NULL);
+		for (size_t j = 0; j < n * columns; j++)
+			sum += rows[j] * rows[j];
 	}
-	free(row);
+	free(rows);
 	return sqrt(sum);
 }
 

@@ -1,7 +1,9 @@
 /* LoHa: dW = scale (w1_a w1_b) * (w2_a w2_b), element by element (arXiv 2108.06098).  With a middle factor t each
  * product is w_a^T T(t, w_b). */
 #include <stdlib.h>
+#include <string.h>
 #include "../base/memory.h"
+#include "../base/product.h"
 #include "tucker.h"
 
 enum { W1_A, W1_B, W2_A, W2_B, T1, T2 };
@@ -153,65 +155,61 @@ static void whole_back(struct tape *t, float *ddw, const struct branch *b, const
 
 /* ---- on the host ---- */
 
-/* Both right factors with their middle one, [2][rank][columns]. */
+/* With middle factors, both right factors times these, [2][rank][columns]. */
 static void *right_factors(const struct delta *d)
 {
 	const int r = d->form->rank, taps = d->w->kh * d->w->kw;
 	const size_t each = (size_t)r * d->w->in * taps;
-	double *own = xmalloc(2 * each * sizeof(*own));
+	double *own;
 
-	for (int i = 0; i < 2; i++) {
-		const struct half *h = &halves[i];
-
-		if (d->part[h->t])
-			tucker_rows(own + i * each, d->part[h->t], d->part[h->b], r, d->w->in, taps);
-		else
-			for (size_t k = 0; k < each; k++)
-				own[i * each + k] = d->part[h->b][k];
-	}
+	if (!d->part[T1])
+		return NULL;
+	own = xmalloc(2 * each * sizeof(*own));
+	for (int i = 0; i < 2; i++)
+		tucker_rows(own + i * each, d->part[halves[i].t], d->part[halves[i].b], r, d->w->in, taps);
 	return own;
 }
 
-/* Columns at a time, so that both products of them fit on the stack. */
-enum { CHUNK = 256 };
-
-/* Element [o,k] of a half's left factor, which is turned where there is a middle one. */
-static double left_factor(const struct delta *d, int half, size_t o, size_t k)
+/* A half's left factor, which is turned where there is a middle one, and its right one. */
+static struct matrix left_factor(const struct delta *d, int half)
 {
-	const float *a = d->part[halves[half].a];
+	const size_t r = d->form->rank;
 
-	return d->part[halves[half].t] ? a[k * d->w->out + o] : a[o * d->form->rank + k];
+	return (struct matrix){ .floats = d->part[halves[half].a], .row = d->own ? 1 : r,
+				.column = d->own ? d->w->out : 1 };
 }
 
-static void half_row(double *row, const struct delta *d, int half, size_t o, size_t first, size_t n)
-{
-	const int r = d->form->rank;
-	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
-
-	for (size_t j = 0; j < n; j++)
-		row[j] = 0;
-	for (int k = 0; k < r; k++) {
-		const double left = left_factor(d, half, o, k);
-		const double *right = (const double *)d->own + ((size_t)half * r + k) * columns + first;
-
-		for (size_t j = 0; j < n; j++)
-			row[j] += left * right[j];
-	}
-}
-
-static void add_delta_row(const struct delta *d, size_t o, double *sum, const struct base_rows *base)
+static struct matrix right_factor(const struct delta *d, int half)
 {
 	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
 
-	for (size_t at = 0; at < columns; at += CHUNK) {
-		const size_t n = columns - at < CHUNK ? columns - at : CHUNK;
-		double first[CHUNK], second[CHUNK];
+	return (struct matrix){ .floats = d->own ? NULL : d->part[halves[half].b],
+				.doubles = d->own ? (const double *)d->own + half * d->form->rank * columns : NULL,
+				.row = columns, .column = 1 };
+}
 
-		half_row(first, d, 0, o, at, n);
-		half_row(second, d, 1, o, at, n);
-		for (size_t j = 0; j < n; j++)
-			sum[at + j] += d->scale * first[j] * second[j];
-	}
+/* The rectangle of one of the two products, [rows][columns] */
+static void half_tile(double *to, const struct delta *d, int half, const struct delta_tile *t)
+{
+	const struct matrix left = left_factor(d, half), right = right_factor(d, half),
+			    a = matrix_from(&left, t->row, 0), b = matrix_from(&right, 0, t->column);
+
+	memset(to, 0, t->rows * t->columns * sizeof(*to));
+	product_add(to, t->columns, 1, &a, &b, t->rows, t->columns, d->form->rank);
+}
+
+static void add_delta(const struct delta *d, const struct delta_tile *t, const struct base_rows *base)
+{
+	const size_t n = t->rows * t->columns;
+	double *first = xmalloc(2 * n * sizeof(*first)), *second = first + n;
+
+	half_tile(first, d, 0, t);
+	half_tile(second, d, 1, t);
+	for (size_t i = 0; i < t->rows; i++)
+		for (size_t j = 0; j < t->columns; j++)
+			t->sum[i * t->step + j] +=
+				d->scale * first[i * t->columns + j] * second[i * t->columns + j];
+	free(first);
 }
 
 /* (sum of a_i b_i) * (sum of c_j d_j), element by element, is the sum over all i, j of (a_i * c_j)(b_i * d_j). */
@@ -223,15 +221,17 @@ static size_t factors_rank(const struct delta *d)
 static void factors(const struct delta *d, struct delta_factors *f)
 {
 	const size_t r = d->form->rank, columns = (size_t)d->w->in * d->w->kh * d->w->kw;
-	const double *one = d->own, *two = one + r * columns;
+	const struct matrix left[] = { left_factor(d, 0), left_factor(d, 1) },
+			    right[] = { right_factor(d, 0), right_factor(d, 1) };
 
 	for (size_t o = 0; o < (size_t)d->w->out; o++)
 		for (size_t k = 0; k < f->rank; k++)
-			f->up[o * f->rank + k] = (float)(d->scale * left_factor(d, 0, o, k / r) *
-							 left_factor(d, 1, o, k % r));
+			f->up[o * f->rank + k] = (float)(d->scale * matrix_at(&left[0], o, k / r) *
+							 matrix_at(&left[1], o, k % r));
 	for (size_t k = 0; k < f->rank; k++)
 		for (size_t j = 0; j < columns; j++)
-			f->down[k * columns + j] = (float)(one[k / r * columns + j] * two[k % r * columns + j]);
+			f->down[k * columns + j] =
+				(float)(matrix_at(&right[0], k / r, j) * matrix_at(&right[1], k % r, j));
 }
 
 static const char *const algos[] = { "loha", NULL };
@@ -257,6 +257,6 @@ const struct adapter_kind kind_loha = {
 	.name = "LoHa", .module = "networks.loha", .algos = algos, .suffixes = suffixes, .args = args,
 	.form = form, .read = read_form, .missing = missing, .guess = guess,
 	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
-	.delta_begin = right_factors, .add_delta_row = add_delta_row,
+	.delta_begin = right_factors, .add_delta = add_delta,
 	.factors_rank = factors_rank, .factors = factors,
 };

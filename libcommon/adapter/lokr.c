@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../base/product.h"
 #include "split.h"
 #include "tucker.h"
 
@@ -277,18 +278,6 @@ static void whole_back(struct tape *t, float *ddw, const struct branch *b, const
 
 /* ---- on the host ---- */
 
-/* out [rows][columns] += a b; turned: a is [r][rows] */
-static void multiply(double *out, const float *a, const double *b, int rows, int r, size_t columns, bool turned)
-{
-	for (int i = 0; i < rows; i++)
-		for (int k = 0; k < r; k++) {
-			const double left = turned ? a[(size_t)k * rows + i] : a[(size_t)i * r + k];
-
-			for (size_t j = 0; j < columns; j++)
-				out[i * columns + j] += left * b[k * columns + j];
-		}
-}
-
 static void widen(double *out, const float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -307,38 +296,51 @@ static struct sizes sizes_of(const struct delta *d)
 static void *both_factors(const struct delta *d)
 {
 	const struct sizes s = sizes_of(d);
-	const int r = d->form->rank, taps = d->w->kh * d->w->kw;
-	const size_t one = (size_t)s.p * s.q, columns = (size_t)s.n * taps, two = s.m * columns, wider = columns + s.q;
-	double *own = xcalloc(one + two, sizeof(*own)), *b = xmalloc((r * wider + 1) * sizeof(*b));
+	const size_t r = d->form->rank, taps = (size_t)d->w->kh * d->w->kw, columns = s.n * taps,
+		     one = (size_t)s.p * s.q, two = s.m * columns;
+	const struct matrix one_a = { d->part[W1_A], NULL, r, 1 }, one_b = { d->part[W1_B], NULL, s.q, 1 },
+			    two_a = { d->part[W2_A], NULL, d->part[T2] ? 1 : r, d->part[T2] ? s.m : 1 };
+	double *own = xcalloc(one + two, sizeof(*own)), *core = NULL;
+	struct matrix two_b = { d->part[W2_B], NULL, columns, 1 };
 
-	if (d->part[W1]) {
+	if (d->part[W1])
 		widen(own, d->part[W1], one);
-	} else {
-		widen(b, d->part[W1_B], (size_t)r * s.q);
-		multiply(own, d->part[W1_A], b, s.p, r, s.q, false);
+	else
+		product_add(own, s.q, 1, &one_a, &one_b, s.p, s.q, r);
+	if (d->part[T2]) {
+		core = xmalloc(r * columns * sizeof(*core));
+		tucker_rows(core, d->part[T2], d->part[W2_B], (int)r, s.n, (int)taps);
+		two_b.floats = NULL;
+		two_b.doubles = core;
 	}
 	if (d->part[W2])
 		widen(own + one, d->part[W2], two);
-	else if (d->part[T2])
-		tucker_rows(b, d->part[T2], d->part[W2_B], r, s.n, taps);
 	else
-		widen(b, d->part[W2_B], r * columns);
-	if (!d->part[W2])
-		multiply(own + one, d->part[W2_A], b, s.m, r, columns, d->part[T2] != NULL);
-	free(b);
+		product_add(own + one, columns, 1, &two_a, &two_b, s.m, columns, r);
+	free(core);
 	return own;
 }
 
-static void add_delta_row(const struct delta *d, size_t o, double *sum, const struct base_rows *base)
+static void add_delta(const struct delta *d, const struct delta_tile *t, const struct base_rows *base)
 {
 	const struct sizes s = sizes_of(d);
-	const size_t columns = (size_t)s.n * d->w->kh * d->w->kw;
-	const double *one = (const double *)d->own + o / s.m * s.q,
-		     *two = (const double *)d->own + (size_t)s.p * s.q + o % s.m * columns;
+	const size_t columns = (size_t)s.n * d->w->kh * d->w->kw, end = t->column + t->columns;
 
-	for (int i = 0; i < s.q; i++)
-		for (size_t j = 0; j < columns; j++)
-			sum[i * columns + j] += d->scale * one[i] * two[j];
+	for (size_t o = t->row; o < t->row + t->rows; o++) {
+		const double *one = (const double *)d->own + o / s.m * s.q,
+			     *two = (const double *)d->own + (size_t)s.p * s.q + o % s.m * columns;
+		double *sum = t->sum + (o - t->row) * t->step;
+		size_t to;
+
+		for (size_t j = t->column; j < end; j = to) {
+			const size_t i = j / columns;
+			const double by = d->scale * one[i];
+
+			to = (i + 1) * columns < end ? (i + 1) * columns : end;
+			for (size_t k = j; k < to; k++)
+				*sum++ += by * two[k - i * columns];
+		}
+	}
 }
 
 static double length(const double *x, size_t n)
@@ -486,7 +488,7 @@ const struct adapter_kind kind_lokr = {
 	.scale = scale,
 	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
 	.delta_begin = both_factors,
-	.add_delta_row = add_delta_row,
+	.add_delta = add_delta,
 	.delta_norm = norm_of_factors,
 	.factors_rank = factors_rank,
 	.factors = factors,

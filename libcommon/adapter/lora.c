@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
+#include "../base/product.h"
 #include "lora.h"
 #include "tucker.h"
 
@@ -266,56 +267,31 @@ static void *delta_core(const struct delta *d)
 	return own;
 }
 
-static void add_delta_row(const struct delta *d, size_t o, double *sum, const struct base_rows *base)
+/* up, and down or its product with the middle factor */
+static struct matrix left_factor(const struct delta *d)
 {
-	const int rank = d->form->rank;
-	const size_t columns = (size_t)d->w->in * d->w->kh * d->w->kw;
-
-	for (int k = 0; k < rank; k++) {
-		const float *down = d->part[LORA_DOWN] + (size_t)k * columns;
-		const double *core = d->own ? (const double *)d->own + (size_t)k * columns : NULL;
-		const double u = d->scale * d->part[LORA_UP][o * rank + k];
-
-		if (core)
-			for (size_t j = 0; j < columns; j++)
-				sum[j] += u * core[j];
-		else
-			for (size_t j = 0; j < columns; j++)
-				sum[j] += u * down[j];
-	}
+	return (struct matrix){ .floats = d->part[LORA_UP], .row = d->form->rank, .column = 1 };
 }
 
-/* gram[i][j] = sum over the long side of x_i x_j; x is [r][n] or, with step, columns of [n][r] */
-static double *gram(const float *x, size_t r, size_t n, size_t row, size_t column)
+static struct matrix right_factor(const struct delta *d)
 {
-	double *g = xcalloc(r * r, sizeof(*g));
-
-	for (size_t i = 0; i < r; i++)
-		for (size_t j = 0; j <= i; j++) {
-			double sum = 0;
-
-			for (size_t k = 0; k < n; k++)
-				sum += (double)x[i * row + k * column] * x[j * row + k * column];
-			g[i * r + j] = g[j * r + i] = sum;
-		}
-	return g;
+	return (struct matrix){ .floats = d->own ? NULL : d->part[LORA_DOWN], .doubles = d->own,
+				.row = (size_t)d->w->in * d->w->kh * d->w->kw, .column = 1 };
 }
 
-/* Without the product: the trace of (up^T up)(down down^T). */
+static void add_delta(const struct delta *d, const struct delta_tile *t, const struct base_rows *base)
+{
+	const struct matrix up = left_factor(d), down = right_factor(d), a = matrix_from(&up, t->row, 0),
+			    b = matrix_from(&down, 0, t->column);
+
+	product_add(t->sum, t->step, d->scale, &a, &b, t->rows, t->columns, d->form->rank);
+}
+
 static double norm_of_factors(const struct delta *d)
 {
-	const size_t r = d->form->rank, in = (size_t)d->w->in * d->w->kh * d->w->kw;
-	double *a, *b, sum = 0;
+	const struct matrix up = left_factor(d), down = right_factor(d);
 
-	if (d->own)
-		return delta_norm_of_rows(d);
-	a = gram(d->part[LORA_DOWN], r, in, in, 1);
-	b = gram(d->part[LORA_UP], r, d->w->out, 1, r);
-	for (size_t i = 0; i < r * r; i++)
-		sum += a[i] * b[i];
-	free(a);
-	free(b);
-	return fabs(d->scale) * sqrt(sum > 0 ? sum : 0);
+	return fabs(d->scale) * product_norm(&up, &down, d->w->out, down.row, d->form->rank);
 }
 
 static size_t factors_rank(const struct delta *d)
@@ -371,7 +347,7 @@ static const struct kind_arg args[] = {
 #define LORA_ROW \
 	.suffixes = suffixes, .args = args, .value_dropout = true, .leaves_out = leaves_out, .read = read_form, \
 	.missing = missing, .guess = guess, .branch = { .forward = forward, .backward = backward, .whole = whole }, \
-	.norm = norm, .delta_begin = delta_core, .add_delta_row = add_delta_row, .delta_norm = norm_of_factors, \
+	.norm = norm, .delta_begin = delta_core, .add_delta = add_delta, .delta_norm = norm_of_factors, \
 	.factors_rank = factors_rank, .factors = factors
 
 const struct adapter_kind kind_lora = {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../base/product.h"
 #include "../base/rotation.h"
 #include "../io/json.h"
 #include "kind.h"
@@ -271,23 +272,49 @@ static void *delta_outputs(const struct delta *d)
 	return matrices(d, false);
 }
 
-/* Row kb+j of R^T W is the sum over i of R[i][j] times row kb+i. */
-static void add_output_row(const struct delta *d, size_t o, double *sum, const struct base_rows *base)
+/* What rows o.. of one block of s (R' - 1) hold, R' = R^T with its rows rescaled: [rows][size] */
+static double *turning_rows(const struct delta *d, size_t n, size_t o, size_t rows)
+{
+	const double *r = (const double *)d->own + o / n * n * n;
+	double *by = xmalloc(rows * n * sizeof(*by));
+
+	for (size_t k = 0; k < rows; k++) {
+		const double rescale = d->part[RESCALE] ? d->part[RESCALE][o + k] : 1;
+		const size_t j = (o + k) % n;
+
+		for (size_t i = 0; i < n; i++)
+			by[k * n + i] = rescale * r[i * n + j] - (i == j);
+	}
+	return by;
+}
+
+/* Rows of R^T W within one block */
+static void add_of_block(const struct delta *d, const struct delta_tile *t, size_t n, const struct base_rows *base)
+{
+	double *by = turning_rows(d, n, t->row, t->rows);
+	float *w = xmalloc(n * t->columns * sizeof(*w));
+	const struct matrix a = { NULL, by, n, 1 }, b = { w, NULL, t->columns, 1 };
+
+	for (size_t i = 0; i < n; i++)
+		base->read(base, t->row / n * n + i, t->column, t->columns, w + i * t->columns);
+	product_add(t->sum, t->step, d->scale, &a, &b, t->rows, t->columns, n);
+	free(by);
+	free(w);
+}
+
+static void add_outputs(const struct delta *d, const struct delta_tile *t, const struct base_rows *base)
 {
 	const struct rotations s = rotations_of_form(d->form, false);
-	const size_t n = s.size, k = o / n, j = o % n;
-	const double *r = (const double *)d->own + k * n * n;
-	const double rescale = d->part[RESCALE] ? d->part[RESCALE][o] : 1;
-	float *row = xmalloc(base->columns * sizeof(*row));
+	const size_t n = s.size, end = t->row + t->rows;
+	struct delta_tile part = *t;
 
-	for (size_t i = 0; i < n; i++) {
-		const double by = d->scale * (rescale * r[i * n + j] - (i == j));
+	for (; part.row < end; part.row += part.rows) {
+		const size_t next = (part.row / n + 1) * n;
 
-		base->read(base, k * n + i, row);
-		for (size_t c = 0; c < base->columns; c++)
-			sum[c] += by * row[c];
+		part.rows = (next < end ? next : end) - part.row;
+		part.sum = t->sum + (part.row - t->row) * t->step;
+		add_of_block(d, &part, n, base);
 	}
-	free(row);
 }
 
 /* ---- PEFT's: of inputs ---- */
@@ -408,24 +435,44 @@ static void backward_peft(struct tape *t, const struct tensor *y, const struct t
 	turned_give(t, &k);
 }
 
+/* R - 1 */
 static void *delta_inputs(const struct delta *d)
-{
-	return matrices(d, true);
-}
-
-/* Row o of W R^T, block by block: its element kb+i is the sum over j of R[i][j] times element kb+j. */
-static void add_input_row(const struct delta *d, size_t o, double *sum, const struct base_rows *base)
 {
 	const struct rotations s = rotations_of_form(d->form, true);
 	const size_t n = s.size;
-	const double *r = d->own;
-	float *row = xmalloc(base->columns * sizeof(*row));
+	double *r = matrices(d, true);
 
-	base->read(base, o, row);
-	for (size_t c = 0; c < base->columns; c++, r += n)
-		for (size_t j = 0; j < n; j++)
-			sum[c] += d->scale * (r[j] - (c % n == j)) * row[c / n * n + j];
-	free(row);
+	for (size_t i = 0; i < s.blocks * n; i++)
+		r[i * n + i % n] -= 1;
+	return r;
+}
+
+/* Columns of W (R - 1)^T within one block */
+static void add_to_block(const struct delta *d, const struct delta_tile *t, size_t n, const struct base_rows *base)
+{
+	const size_t first = t->column / n * n;
+	float *w = xmalloc(t->rows * n * sizeof(*w));
+	const struct matrix a = { w, NULL, n, 1 }, b = { NULL, (const double *)d->own + t->column * n, 1, n };
+
+	for (size_t i = 0; i < t->rows; i++)
+		base->read(base, t->row + i, first, n, w + i * n);
+	product_add(t->sum, t->step, d->scale, &a, &b, t->rows, t->columns, n);
+	free(w);
+}
+
+static void add_inputs(const struct delta *d, const struct delta_tile *t, const struct base_rows *base)
+{
+	const struct rotations s = rotations_of_form(d->form, true);
+	const size_t n = s.size, end = t->column + t->columns;
+	struct delta_tile part = *t;
+
+	for (; part.column < end; part.column += part.columns) {
+		const size_t next = (part.column / n + 1) * n;
+
+		part.columns = (next < end ? next : end) - part.column;
+		part.sum = t->sum + part.column - t->column;
+		add_to_block(d, &part, n, base);
+	}
 }
 
 /* ---- rows ---- */
@@ -468,7 +515,7 @@ const struct adapter_kind kind_oft = {
 	.scale = scale,
 	.branch = { .forward = forward, .backward = backward },
 	.delta_begin = delta_outputs,
-	.add_delta_row = add_output_row,
+	.add_delta = add_outputs,
 	.needs_base = true,
 };
 
@@ -489,6 +536,6 @@ const struct adapter_kind kind_oft_peft = {
 	.scale = scale,
 	.branch = { .forward = forward_peft, .backward = backward_peft },
 	.delta_begin = delta_inputs,
-	.add_delta_row = add_input_row,
+	.add_delta = add_inputs,
 	.needs_base = true,
 };

@@ -1,4 +1,8 @@
 /* A middle factor between two small matrices, forward and backward. */
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "../base/product.h"
 #include "tucker.h"
 
 float *tucker_now(struct tape *t, const struct branch *b, int core, int factor)
@@ -28,13 +32,17 @@ void tucker_back(struct tape *t, const float *dproduct, const struct branch *b, 
 
 void tucker_rows(double *out, const float *core, const float *b, int r, int in, int taps)
 {
-	for (int m = 0; m < r; m++)
-		for (int i = 0; i < in; i++)
-			for (int k = 0; k < taps; k++) {
-				double sum = 0;
+	const size_t n = (size_t)r * in;
+	double *one = xmalloc(n * sizeof(*one));
+	const struct matrix right = { b, NULL, in, 1 };
 
-				for (int n = 0; n < r; n++)
-					sum += (double)core[((size_t)m * r + n) * taps + k] * b[(size_t)n * in + i];
-				out[((size_t)m * in + i) * taps + k] = sum;
-			}
+	for (int k = 0; k < taps; k++) {
+		const struct matrix left = { core + k, NULL, (size_t)r * taps, taps };
+
+		memset(one, 0, n * sizeof(*one));
+		product_add(one, in, 1, &left, &right, r, in, r);
+		for (size_t i = 0; i < n; i++)
+			out[i * taps + k] = one[i];
+	}
+	free(one);
 }

@@ -15,6 +15,11 @@ enum { PRODUCT_DEPTH = 256 };
 /* Element (i,k) is number i * row + k * column of one of the two; the other is NULL. */
 struct matrix { const float *floats; const double *doubles; size_t row, column; };
 
+static inline double matrix_at(const struct matrix *m, size_t i, size_t k)
+{
+	return m->floats ? m->floats[i * m->row + k * m->column] : m->doubles[i * m->row + k * m->column];
+}
+
 static inline struct matrix matrix_from(const struct matrix *m, size_t i, size_t k)
 {
 	const size_t at = i * m->row + k * m->column;

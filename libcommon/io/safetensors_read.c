@@ -302,6 +302,16 @@ const void *safetensors_bytes(const struct safetensors *s, const struct safetens
 	return s->data + t->offset;
 }
 
+/* A page that the bytes share with what follows goes with that. */
+void safetensors_release(const struct safetensors *s, const void *bytes, size_t n)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)bytes, first = at / page * page,
+			end = (at + n) / page * page;
+
+	if (s->map && end > first)
+		madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 const char *shape_text(char text[SHAPE_ROOM], int dims, const int64_t *shape, const char *between)
 {
 	size_t n = 0;

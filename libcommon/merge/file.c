@@ -1,6 +1,5 @@
 /* Writing one merged safetensors file: its header, then tensor by tensor, with the hash of its metadata. */
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +9,10 @@
 #include "../base/retry.h"
 #include "internal.h"
 
-/* A file that is being written. */
-struct writing {
-	struct publish *out;
-	struct sha256 hash;             /* of everything behind the header */
-};
-
-static int put(struct writing *w, const void *bytes, size_t n, struct error *e)
+int merge_put(struct writing *w, const void *bytes, size_t n, struct error *e)
 {
-	sha256_add(&w->hash, bytes, n);
+	if (w->hashed)
+		sha256_add(&w->hash, bytes, n);
 	return publish_write(w->out, bytes, n, e);
 }
 
@@ -79,8 +73,10 @@ static int patch_hash(struct writing *w, size_t at, const char *path, struct err
 {
 	char hex[65];
 
+	if (!at)
+		return 0;
 	sha256_hex(&w->hash, hex);
-	if (at && RETRY(pwrite(publish_fd(w->out), hex, 64, at)) != 64)
+	if (RETRY(pwrite(publish_fd(w->out), hex, 64, at)) != 64)
 		return fail(e, EXIT_IO, "%s: writing the hash into the header: %s; name a regular file", path,
 			    strerror(errno));
 	return 0;
@@ -88,48 +84,43 @@ static int patch_hash(struct writing *w, size_t at, const char *path, struct err
 
 /* ---- tensors ---- */
 
-#define CHUNK 65536
-
-static int check_finite(const struct safetensors *s, const struct safetensor *t, struct error *e)
+int merge_nonfinite(const char *path, const char *tensor, struct error *e)
 {
-	const unsigned char *bytes = safetensors_bytes(s, t);
-	size_t n = safetensor_elements(t), size = dtype_size(t->dtype);
-	float *x;
-	bool finite = true;
-
-	if (t->dtype != DTYPE_F32 && t->dtype != DTYPE_F16 && t->dtype != DTYPE_BF16)
-		return 0;
-	x = xmalloc(CHUNK * sizeof(*x));
-	for (size_t i = 0; i < n && finite; i += CHUNK) {
-		size_t part = n - i < CHUNK ? n - i : CHUNK;
-
-		to_float(x, bytes + i * size, t->dtype, part);
-		for (size_t j = 0; j < part; j++)
-			finite &= isfinite(x[j]) != 0;
-	}
-	free(x);
-	return finite ? 0
-		      : fail(e, EXIT_INPUT,
-			     "%s: '%.200s' holds NaN or infinity; use a sound model, or say --allow-nonfinite", s->path,
-			     t->name);
+	return fail(e, EXIT_INPUT, "%s: '%.200s' holds NaN or infinity; use a sound model, or say --allow-nonfinite",
+		    path, tensor);
 }
 
-static int put_tensor(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t,
-		      const struct merge_job *job, size_t count, struct error *e)
+static bool all_finite(const unsigned char *bytes, enum dtype type, size_t n)
 {
-	unsigned char *bytes;
-	int status;
+	enum { PART = 1024 };
+	float x[PART], none = 0;
 
-	if (!m->options->allow_nonfinite && check_finite(s, t, e))
-		return -1;
-	if (!count)
-		return put(w, safetensors_bytes(s, t), t->bytes, e);
-	bytes = xmalloc(t->bytes);
-	status = merge_tensor(m, job, count, bytes, e);
-	if (!status)
-		status = put(w, bytes, t->bytes, e);
-	free(bytes);
-	return status;
+	for (size_t i = 0; i < n; i += PART) {
+		const size_t part = n - i < PART ? n - i : PART;
+
+		to_float(x, bytes + i * dtype_size(type), type, part);
+		for (size_t k = 0; k < part; k++)
+			none += x[k] - x[k];            /* 0, or not a number */
+	}
+	return none == 0;
+}
+
+int merge_copy(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t,
+	       size_t from, size_t to, struct error *e)
+{
+	enum { PIECE = 2 << 20 };
+	const unsigned char *bytes = safetensors_bytes(s, t);
+	const bool check = dtype_is_float(t->dtype) && !m->options->allow_nonfinite;
+
+	for (size_t n; from < to; from += n) {
+		n = to - from < PIECE ? to - from : PIECE;
+		if (check && !all_finite(bytes + from, t->dtype, n / dtype_size(t->dtype)))
+			return merge_nonfinite(s->path, t->name, e);
+		if (merge_put(w, bytes + from, n, e))
+			return -1;
+		safetensors_release(s, bytes + from, n);
+	}
+	return 0;
 }
 
 static int put_tensors(struct merge *m, struct writing *w, size_t file, struct error *e)
@@ -142,7 +133,7 @@ static int put_tensors(struct merge *m, struct writing *w, size_t file, struct e
 	for (size_t i = 0; i < s->count; i++, first = end) {
 		for (end = first; end < m->jobs && m->job[end].place.tensor == &s->tensor[i]; end++)
 			;
-		if (put_tensor(m, w, s, &s->tensor[i], m->job + first, end - first, e))
+		if (merge_tensor(m, w, s, &s->tensor[i], m->job + first, end - first, e))
 			return -1;
 		progress_at(m->progress, ++m->tensors_done, NULL);
 	}
@@ -161,6 +152,7 @@ int merge_file(struct merge *m, size_t i, const char *path, struct error *e)
 		status = w.out ? publish_write(w.out, header.data, header.len, e) : -1;
 	}
 	buffer_free(&header);
+	w.hashed = hash_at != 0;
 	sha256_begin(&w.hash);
 	if (!status)
 		status = put_tensors(m, &w, i, e);

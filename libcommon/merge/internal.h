@@ -1,12 +1,14 @@
 /*
  * internal.h - struct merge, and the steps of merging.
  *
- * Private to this folder: mode_into.c (the plan), tensor.c (the arithmetic), report.c, file.c and folder.c (the
+ * Private to this folder: mode_into.c (the plan), update.c and tensor.c (the
+ * arithmetic), report.c, file.c and folder.c (the
  * output).
  */
 #ifndef MERGE_INTERNAL_H
 #define MERGE_INTERNAL_H
 
+#include "../base/hash.h"
 #include "../base/progress.h"
 #include "../io/json.h"
 #include "../io/publish.h"
@@ -37,10 +39,17 @@ struct merge {
 	double update_squares, error_squares;   /* over all layers */
 };
 
+/* A file that is being written. */
+struct writing {
+	struct publish *out;
+	bool hashed;                    /* its metadata has a place for the hash */
+	struct sha256 hash;             /* of everything behind the header */
+};
+
 /* tensor.c */
-/* The jobs of one tensor: out takes its new bytes. */
-int merge_tensor(struct merge *m, const struct merge_job *job, size_t count, unsigned char *out,
-		 struct error *e) MUST_CHECK;
+/* Writes one tensor, with count jobs in it. */
+int merge_tensor(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t,
+		 const struct merge_job *job, size_t count, struct error *e) MUST_CHECK;
 
 /* report.c */
 struct layer_result { const struct merge_job *job; size_t adapters; double update, error; };    /* Frobenius norms */
@@ -48,6 +57,11 @@ int merge_report(struct merge *m, const struct layer_result *r, struct error *e)
 int merge_report_total(struct merge *m, struct error *e) MUST_CHECK;
 
 /* file.c */
+int merge_put(struct writing *w, const void *bytes, size_t n, struct error *e) MUST_CHECK;
+/* The tensor's bytes from..to as they are, checked. */
+int merge_copy(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t,
+	       size_t from, size_t to, struct error *e) MUST_CHECK;
+int merge_nonfinite(const char *path, const char *tensor, struct error *e);     /* -1 */
 /* File i of the model, to path. */
 int merge_file(struct merge *m, size_t i, const char *path, struct error *e) MUST_CHECK;
 

@@ -1,8 +1,8 @@
 /*
  * merge.h - lora-merge: adapters into a checkpoint, and adapters into other adapters.
  *
- * Owns the modes, each with the options that it takes; their arithmetic and their outputs.  Weights are worked on a
- * tensor at a time, so the memory needed is that of the largest.
+ * Owns the modes, each with the options that it takes; their arithmetic and their outputs.  Weights are worked on
+ * some rows at a time, and what was read of a file is given back: a checkpoint of any size takes the same memory.
  */
 #ifndef MERGE_H
 #define MERGE_H

@@ -81,9 +81,9 @@ static void close_model(struct model *m)
 
 struct base { const float *host; };
 
-static void read_base(const struct base_rows *b, size_t o, float *row)
+static void read_base(const struct base_rows *b, size_t o, size_t j, size_t n, float *row)
 {
-	memcpy(row, ((const struct base *)b->from)->host + o * b->columns, b->columns * sizeof(*row));
+	memcpy(row, ((const struct base *)b->from)->host + o * b->columns + j, n * sizeof(*row));
 }
 
 /* The factors' product is dW: each factor is a float, rounded once, so an element is off by two parts in 2^24 of what
@@ -144,8 +144,7 @@ static double delta_of(const struct adapter_module *m, const float *host, int pa
 	if (!m->kind->needs_base)       /* two ways to the same */
 		assert_true(fabs(delta_norm(&d) - delta_norm_of_rows(&d)) <= 1e-12 * delta_norm_of_rows(&d));
 	memset(dw, 0, OUT * columns * sizeof(*dw));
-	for (size_t o = 0; o < OUT; o++)
-		m->kind->add_delta_row(&d, o, dw + o * columns, &base);
+	delta_add_rows(&d, 0, OUT, dw, &base);
 	check_factors(&d, dw, columns);
 	delta_end(&d);
 	return changed;

@@ -42,13 +42,6 @@ static struct filled fill(size_t rows, size_t columns, bool wide, bool turned, u
 	return x;
 }
 
-static double at(const struct matrix *m, size_t i, size_t k)
-{
-	const size_t n = i * m->row + k * m->column;
-
-	return m->floats ? m->floats[n] : m->doubles[n];
-}
-
 /* In the order that is promised, each product and each sum rounded. */
 static double written_out(double c, double scale, const struct matrix *a, const struct matrix *b, size_t i, size_t j,
 			  size_t depth)
@@ -57,7 +50,7 @@ static double written_out(double c, double scale, const struct matrix *a, const 
 		double sum = 0;
 
 		for (size_t k = first; k < depth && k < first + PRODUCT_DEPTH; k++)
-			sum += at(a, i, k) * at(b, k, j);
+			sum += matrix_at(a, i, k) * matrix_at(b, k, j);
 		c += scale * sum;
 	}
 	return c;
