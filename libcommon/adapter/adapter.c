@@ -440,7 +440,7 @@ struct adapter *adapter_create(const struct layer_list *layers, const struct ada
 	if (!status && c.file)
 		tell_start(&c, a);
 	if (!status && spec->dora)
-		status = adapter_add_lengths(a, c.file, true, 1, true, e);
+		status = adapter_add_lengths(a, c.file, &(struct lengths_wish){ spec->dora, 1, true }, e);
 	adapter_file_close(c.file);
 	if (c.kind->leaves_out)
 		c.kind->leaves_out(&spec->args, &dropout);
@@ -509,7 +509,7 @@ struct adapter *adapter_load(const char *path, const struct layer_list *layers, 
 	a = new_adapter(f->count, be, d);
 	status = load_modules(a, &l, e);
 	if (!status && f->lengths)
-		status = adapter_add_lengths(a, f, false, weight, trainable, e);
+		status = adapter_add_lengths(a, f, &(struct lengths_wish){ DORA_OFF, weight, trainable }, e);
 	adapter_file_close(f);
 	if (!status)
 		return hang_all(a);

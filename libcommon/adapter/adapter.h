@@ -12,6 +12,13 @@
 #include "blocks.h"
 #include "kind.h"
 
+/* What a DoRA's trained lengths are of: the columns of a weight or its rows, which are a layer's inputs or outputs. */
+enum dora_axis { DORA_OFF, DORA_INPUT, DORA_OUTPUT };
+static inline const char *dora_axis_name(enum dora_axis a)
+{
+	return a == DORA_INPUT ? "input" : "output";
+}
+
 struct adapter_module {
 	const struct layer *layer;
 	char *stem;                     /* kohya's: "lora_unet_input_blocks_4_1_proj_in" */
@@ -29,7 +36,7 @@ struct adapter {
 	struct device *device;
 	struct branch_dropout dropout;
 	struct branch_constants constants;      /* unset where no module wants any */
-	bool lengths;                   /* some are trained: those of rows */
+	enum dora_axis dora;
 	bool borrow_grads;
 };
 
@@ -47,8 +54,7 @@ struct adapter_spec {
 	const struct block_plan *blocks;        /* the UNet's ranks and alphas block by block; NULL: all the same */
 	const char *start;      /* a file whose values modules begin with; NULL: none */
 	bool start_shapes;      /* modules, ranks and alphas are the file's */
-	/* with magnitudes, which begin as the norms of the rows, where the file does not say other ones */
-	bool dora;
+	enum dora_axis dora;    /* with lengths, which begin as the norms of W + dW where the file says no other ones */
 	struct branch_dropout dropout;            /* dropout in training: probabilities and seed */
 	/* no memory of their own for gradients: the tape lends it, from one batch's backward to the next batch */
 	bool borrow_grads;

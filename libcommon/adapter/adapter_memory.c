@@ -34,10 +34,12 @@ int adapter_put_constants(struct adapter *a, struct error *e)
 
 	for (size_t i = 0; i < a->count; i++) {
 		const struct adapter_module *m = &a->module[i];
-		const int rank = m->kind->lengths ? m->form.rank : 1, out = layer_weight(m->layer)->out;
+		const int rank = m->kind->lengths ? m->form.rank : 1, out = layer_weight(m->layer)->out,
+			  in = layer_weight(m->layer)->in;
 
 		units = rank > units ? rank : units;
 		widest = out > widest ? out : widest;
+		widest = in > widest ? in : widest;
 	}
 	square = (size_t)units * units;
 	n = square > (size_t)widest ? square : (size_t)widest;

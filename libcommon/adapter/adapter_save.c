@@ -105,8 +105,8 @@ int adapter_save(const struct adapter *a, const char *path, enum dtype precision
 	}
 	for (size_t i = 0; i < count; i++)
 		metadata_text(&list, metadata[i].key, metadata[i].value);
-	if (a->lengths)
-		metadata_text(&list, DORA_AXIS_KEY, "output");
+	if (a->dora)
+		metadata_text(&list, DORA_AXIS_KEY, dora_axis_name(a->dora));
 	if (a->count && a->module[0].kind->tell)
 		a->module[0].kind->tell(&a->module[0].form, &list);
 	metadata_add_modelspec(&list, a->count ? a->module[0].layer->family : NULL);

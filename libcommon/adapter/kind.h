@@ -128,7 +128,7 @@ struct adapter_kind {
 	bool no_alpha;                  /* its files have none */
 	bool any_rank;                  /* one above a layer's sides means whole matrices */
 	bool value_dropout;             /* network_dropout means something to it */
-	bool lengths;                   /* lengths of its own can be trained (DoRA) */
+	bool lengths;                   /* lengths around it can be trained (DoRA) */
 	/* ---- shapes ---- */
 	/* What is left out in training by its args; NULL: nothing beside the dropouts. */
 	void (*leaves_out)(const struct kind_args *args, struct branch_dropout *d);

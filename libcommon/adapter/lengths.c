@@ -1,11 +1,11 @@
-/* Lengths of rows or columns on the modules that have some, measured where nobody says them. */
+/* Lengths of columns or rows on the modules that have some, measured where nobody says them. */
 #include <math.h>
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "../nn/workspace.h"
 #include "adapter_internal.h"
+#include "dora_lora.h"
 #include "lengths.h"
-#include "lora.h"
 
 /* Rows of a weight are read back this many floats at a time. */
 enum { PART = 1 << 20 };
@@ -163,8 +163,8 @@ static int add_columns(struct adapter *a, struct adapter_module *m, const float 
 	int status;
 
 	for (int i = 0; gain && i < in; i++) {
-		both[in + i] = gain[i];
-		both[i] = gain[i] - 1;
+		both[i] = gain[i];
+		both[in + i] = m->branch.weight * gain[i];
 	}
 	status = gain || !lengths ? put_fixed(a, m, both, 2 * in) : -1;
 	m->branch.kind = &dora_columns;
@@ -175,58 +175,89 @@ static int add_columns(struct adapter *a, struct adapter_module *m, const float 
 
 /* ---- lengths that can be trained ---- */
 
-/* Squares of the norms of W's rows. */
-static int put_rows2(struct adapter *a, struct adapter_module *m)
+static int lengths_of(const struct adapter_module *m, bool columns)
+{
+	return columns ? layer_weight(m->layer)->in : layer_weight(m->layer)->out;
+}
+
+/* Squares of the norms of W's own columns or rows. */
+static int put_norms2(struct adapter *a, struct adapter_module *m, bool columns)
 {
 	const struct weight *w = layer_weight(m->layer);
-	double *sum = xcalloc(w->out, sizeof(*sum));
-	float *rows2 = xmalloc(w->out * sizeof(*rows2));
-	int status = backend_is_dry(a->be) ? 0 : measure(&(struct measure){ .a = a, .w = w, .sum = sum });
+	const int n = lengths_of(m, columns);
+	double *sum = xcalloc(n, sizeof(*sum));
+	float *norms2 = xmalloc(n * sizeof(*norms2));
+	int status = 0;
 
-	for (int i = 0; i < w->out; i++)
-		rows2[i] = sum[i];
+	if (!backend_is_dry(a->be))
+		status = measure(&(struct measure){ .a = a, .w = w, .columns = columns, .sum = sum });
+	for (int i = 0; i < n; i++)
+		norms2[i] = sum[i];
 	if (!status)
-		status = put_fixed(a, m, rows2, w->out);
+		status = put_fixed(a, m, norms2, n);
 	free(sum);
-	free(rows2);
+	free(norms2);
 	return status;
 }
 
-/* [out], malloced; NULL: no memory */
-static float *norms_now(struct adapter *a, const struct adapter_module *m)
-{
-	const int out = layer_weight(m->layer)->out;
-	float *device = a->be->alloc(a->device, (out + dora_norms_room(&m->branch)) * sizeof(*device)), *norm = NULL;
+/* The norms of W + dW, as a pass computes them: then a new DoRA changes nothing, to the bit. */
+struct norms_now { const struct adapter_module *m; bool columns; };
 
-	if (!device)
-		return NULL;
-	norm = xmalloc(out * sizeof(*norm));
-	dora_norms(a->be, a->device, device, &m->branch, layer_weight(m->layer), device + out);
-	a->be->download(a->device, norm, device, out * sizeof(*norm));
-	for (int i = 0; i < out; i++)
+static struct tensor *make_norms2(struct tape *t, void *arg)
+{
+	const struct norms_now *of = arg;
+	const struct branch *b = &of->m->branch;
+	const struct weight *w = layer_weight(of->m->layer);
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const size_t r = b->rank, up = r * b->part[LORA_UP].n, down = tensor_count(&b->part[LORA_DOWN]);
+	struct tensor *norm2 = tensor_new(t, 1, 1, 1, lengths_of(of->m, of->columns));
+	float *up_t = tape_scratch(t, up), *square = tape_scratch(t, r * r), *one, *other;
+
+	one = tape_scratch(t, of->columns ? down : up);
+	other = tape_scratch(t, of->columns ? down : 1);
+	if (of->columns)
+		dora_column_norms(be, d, norm2->data, one, up_t, square, other, b, w);
+	else
+		dora_row_norms(be, d, norm2->data, up_t, one, square, b, w);
+	tape_scratch_give(t, other);
+	tape_scratch_give(t, one);
+	tape_scratch_give(t, square);
+	tape_scratch_give(t, up_t);
+	return norm2;
+}
+
+/* malloced; NULL: no memory */
+static float *norms_now(struct adapter *a, const struct adapter_module *m, bool columns)
+{
+	struct workspace work = { .be = a->be, .device = a->device };
+	struct error unsaid;
+	const struct tensor *norm2 = workspace_run(&work, make_norms2, &(struct norms_now){ m, columns }, &unsaid);
+	const int n = lengths_of(m, columns);
+	float *norm = norm2 ? xmalloc(n * sizeof(*norm)) : NULL;
+
+	if (norm)
+		a->be->download(a->device, norm, norm2->data, n * sizeof(*norm));
+	for (int i = 0; norm && i < n; i++)
 		norm[i] = sqrtf(norm[i]);
-	a->be->release(a->device, device);
+	workspace_free(&work);
 	return norm;
 }
 
 /* lengths NULL: as they are now */
-static int put_own_lengths(struct adapter *a, struct adapter_module *m, const float *lengths, bool trainable)
+static int add_trained(struct adapter *a, struct adapter_module *m, bool columns, const float *lengths, bool trainable)
 {
 	float *norm = NULL;
 	int status;
 
-	if (!lengths && !backend_is_dry(a->be) && !(norm = norms_now(a, m)))
+	a->dora = columns ? DORA_INPUT : DORA_OUTPUT;
+	m->branch.kind = columns ? &dora_lora_columns : &dora_lora_rows;
+	if (put_norms2(a, m, columns) < 0 ||
+	    (!lengths && !backend_is_dry(a->be) && !(norm = norms_now(a, m, columns))))
 		return -1;
-	status = put_lengths(a, m, lengths ? lengths : norm, layer_weight(m->layer)->out, false, trainable);
+	status = put_lengths(a, m, lengths ? lengths : norm, lengths_of(m, columns), columns, trainable);
 	free(norm);
 	return status;
-}
-
-static int add_trained(struct adapter *a, struct adapter_module *m, const float *lengths, bool trainable)
-{
-	m->branch.kind = &dora;
-	a->lengths = true;
-	return put_rows2(a, m) < 0 ? -1 : put_own_lengths(a, m, lengths, trainable);
 }
 
 /* ---- all modules ---- */
@@ -236,31 +267,55 @@ static bool by_low_rank(const struct adapter_module *m)
 	return m->kind->lengths && !m->branch.part[LORA_MID].n;
 }
 
-static int add_from_file(struct adapter *a, struct adapter_module *m, const struct adapter_file *f,
-			 const struct file_module *in, bool trainable, struct error *e)
+/* A frozen LoRA's rows go with those that are trained: they need no dW. */
+static int add_lengths(struct adapter *a, struct adapter_module *m, bool columns, const float *lengths, bool trainable)
 {
-	float *lengths = NULL;
-	int status;
+	if (by_low_rank(m) && (trainable || !columns))
+		return add_trained(a, m, columns, lengths, trainable);
+	return columns ? add_columns(a, m, lengths) : add_rows(a, m, lengths);
+}
 
-	if (in->by_input && trainable)
-		return fail(e, EXIT_INPUT,
-			    "%s: '%.200s' has a DoRA's lengths by input, and those by output are trained here; "
-			    "merge it into the model with lora-merge",
-			    f->file->path, in->name);
-	if (trainable && !by_low_rank(m))
+static int check_trained(const struct adapter_file *f, const struct file_module *in, const struct adapter_module *m,
+			 enum dora_axis axis, struct error *e)
+{
+	const enum dora_axis own = in->by_input ? DORA_INPUT : DORA_OUTPUT;
+
+	if (!by_low_rank(m))
 		return fail(e, EXIT_INPUT,
 			    "%s: '%.200s' is a %s with a DoRA's lengths, which are trained of a plain LoRA alone; "
 			    "merge it into the model with lora-merge",
 			    f->file->path, in->name, m->kind->name);
+	if (axis && axis != own)
+		return fail(e, EXIT_USAGE, "%s: '%.200s' has a DoRA's lengths of %ss, and those of %ss would be "
+			    "trained; set dora_axis = %s", f->file->path, in->name, dora_axis_name(own),
+			    dora_axis_name(axis), dora_axis_name(own));
+	return 0;
+}
+
+static int add_from_file(struct adapter *a, struct adapter_module *m, const struct adapter_file *f,
+			 const struct file_module *in, const struct lengths_wish *wish, struct error *e)
+{
+	float *lengths = NULL;
+	int status;
+
+	if (wish->trainable && check_trained(f, in, m, wish->all, e) < 0)
+		return -1;
 	if (!backend_is_dry(a->be) && !(lengths = adapter_file_floats(f, in->lengths, true, e)))
 		return -1;
-	status = in->by_input ? add_columns(a, m, lengths) : by_low_rank(m) ? add_trained(a, m, lengths, trainable) :
-		 add_rows(a, m, lengths);
+	status = add_lengths(a, m, in->by_input, lengths, wish->trainable);
 	free(lengths);
 	return status < 0 ? no_memory(m, e) : 0;
 }
 
-int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool all, double weight, bool trainable,
+static int add_anew(struct adapter *a, struct adapter_module *m, const struct lengths_wish *wish, struct error *e)
+{
+	if (!by_low_rank(m))
+		return fail(e, EXIT_USAGE,
+			    "dora: lengths are trained of a LoRA without a middle factor; leave out use_tucker");
+	return add_trained(a, m, wish->all == DORA_INPUT, NULL, wish->trainable) < 0 ? no_memory(m, e) : 0;
+}
+
+int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, const struct lengths_wish *wish,
 			struct error *e)
 {
 	int status = adapter_put_constants(a, e);
@@ -269,19 +324,12 @@ int adapter_add_lengths(struct adapter *a, const struct adapter_file *f, bool al
 		struct adapter_module *m = &a->module[i];
 		const struct file_module *in = f ? adapter_file_module(f, m->layer) : NULL;
 
-		if (!all && !(in && in->lengths))
+		if (!wish->all && !(in && in->lengths))
 			continue;
-		m->branch.weight = weight;
+		m->branch.weight = wish->weight;
 		m->branch.scale = (float)kind_scale(m->kind, &m->form, m->alpha);
 		m->branch.constants = &a->constants;
-		if (in && in->lengths)
-			status = add_from_file(a, m, f, in, trainable, e);
-		else if (!by_low_rank(m))
-			status = fail(
-				e, EXIT_USAGE,
-				"dora: lengths are trained of a LoRA without a middle factor; leave out use_tucker");
-		else if (add_trained(a, m, NULL, trainable) < 0)
-			status = no_memory(m, e);
+		status = in && in->lengths ? add_from_file(a, m, f, in, wish, e) : add_anew(a, m, wish, e);
 	}
 	return status;
 }

@@ -109,6 +109,7 @@ static const struct known_key keys[] = {
 	{ "disable_mmap_load_safetensors", KEY_IGNORED, "files are mapped where that is safe" },
 	{ "discrete_flow_shift", KEY_OURS },
 	{ "dora", KEY_OURS },
+	{ "dora_axis", KEY_OURS },
 	{ "double_blocks_to_swap", KEY_IGNORED, SWAP },
 	{ "down_lr_weight", KEY_OURS },
 	{ "dylora_unit", KEY_RESIDUE, "it is a setting of lora-scripts" },

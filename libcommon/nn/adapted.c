@@ -36,36 +36,46 @@ void adapted_product_back(struct tape *t, float *dx, const float *dy, const stru
 		tape_backend(t)->linear_dx(tape_device(t), dx, dy, a->w, tensor_rows(x), add);
 }
 
-/* ---- one pass: the branches that dropout does not drop, and their factor of W x ---- */
+/* ---- one pass: the branches that dropout does not drop, and their factors of W ---- */
 
-struct pass { struct branch *branch; void *own; const float *gain; };
+struct pass { struct branch *branch; void *own; struct branch_gains gains; };
 
+/* W becomes rows * W where the branches have gains of rows alone: a row of W counts 1 + sum of weight (gain - 1) times.
+ * It becomes W * columns where they have gains of columns alone; where they have both, rows * W + W * columns, and a
+ * column counts sum of weight (gain - 1) times. */
 struct passes {
 	size_t count;
 	struct pass *item;
-	/* [out]: what W x is multiplied with, 1 + sum of weight (gain - 1); NULL: nothing */
-	float *factor;
+	float *rows, *columns;          /* [out], [in]; NULL: nothing */
+	bool trains;                    /* the gains of columns have a gradient */
 };
 
-static void set_factor(struct tape *t, struct passes *p, int out)
+static const float *gain_of(const struct pass *p, bool columns)
+{
+	return columns ? p->gains.in : p->gains.out;
+}
+
+/* first: what a factor is without any gain.  NULL: no branch has one. */
+static float *factor_of(struct tape *t, const struct passes *p, bool columns, float first, int n)
 {
 	const struct backend *be = tape_backend(t);
 	const struct branch_constants *constants = NULL;
-	float rest = 1;
+	float *factor = NULL, rest = first;
 
 	for (size_t i = 0; i < p->count; i++) {
 		const struct branch *b = p->item[i].branch;
 
-		if (!p->item[i].gain)
+		if (!gain_of(&p->item[i], columns))
 			continue;
-		if (!p->factor)
-			p->factor = tape_scratch(t, out);
-		be->axpby(tape_device(t), p->factor, b->weight, p->item[i].gain, constants != NULL, out);
+		if (!factor)
+			factor = tape_scratch(t, n);
+		be->axpby(tape_device(t), factor, b->weight, gain_of(&p->item[i], columns), constants != NULL, n);
 		constants = b->constants;
 		rest -= b->weight;
 	}
-	if (p->factor && rest != 0)
-		be->axpby(tape_device(t), p->factor, rest, constants->ones, 1, out);
+	if (factor && rest != 0)
+		be->axpby(tape_device(t), factor, rest, constants->ones, 1, n);
+	return factor;
 }
 
 static struct passes begin(struct tape *t, const struct adapted *a)
@@ -83,16 +93,20 @@ static struct passes begin(struct tape *t, const struct adapted *a)
 			continue;
 		p.count++;
 		one->branch = b;
-		one->own = b->kind->begin ? b->kind->begin(t, b, a, &one->gain) : NULL;
+		one->own = b->kind->begin ? b->kind->begin(t, b, a, &one->gains) : NULL;
+		p.trains |= one->gains.in && branch_trains(b);
 	}
-	set_factor(t, &p, a->w->out);
+	p.rows = factor_of(t, &p, false, 1, a->w->out);
+	p.columns = factor_of(t, &p, true, p.rows ? 0 : 1, a->w->in);
 	return p;
 }
 
 static void end(struct tape *t, struct passes *p)
 {
-	if (p->factor)
-		tape_scratch_give(t, p->factor);
+	if (p->columns)
+		tape_scratch_give(t, p->columns);
+	if (p->rows)
+		tape_scratch_give(t, p->rows);
 	while (p->count--)
 		if (p->item[p->count].branch->kind->end)
 			p->item[p->count].branch->kind->end(t, p->item[p->count].own);
@@ -101,26 +115,92 @@ static void end(struct tape *t, struct passes *p)
 
 /* ---- forward and backward ---- */
 
+/* y = or, add: y += W (columns * x) */
+static void columns_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a,
+			    const float *columns, const float *bias, bool add)
+{
+	const struct backend *be = tape_backend(t);
+	struct tensor scaled = *x;
+	float *v = add ? tape_scratch(t, tensor_count(y)) : y->data;
+
+	scaled.data = tape_scratch(t, tensor_count(x));
+	be->multiply(tape_device(t), scaled.data, x->data, columns, tensor_rows(x), x->c, true);
+	adapted_product(t, v, &scaled, a, bias);
+	tape_scratch_give(t, scaled.data);
+	if (!add)
+		return;
+	be->axpby(tape_device(t), y->data, 1, v, 1, tensor_count(y));
+	tape_scratch_give(t, v);
+}
+
 void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a)
 {
 	const struct backend *be = tape_backend(t);
 	struct passes p = begin(t, a);
 
-	adapted_product(t, y->data, x, a, p.factor ? NULL : a->bias);
-	if (p.factor)
-		be->multiply(tape_device(t), y->data, y->data, p.factor, tensor_rows(y), y->c, true);
+	if (!p.columns || p.rows)
+		adapted_product(t, y->data, x, a, p.rows ? NULL : a->bias);
+	if (p.rows)
+		be->multiply(tape_device(t), y->data, y->data, p.rows, tensor_rows(y), y->c, true);
+	if (p.columns)
+		columns_forward(t, y, x, a, p.columns, p.rows ? NULL : a->bias, p.rows != NULL);
 	for (size_t i = 0; i < p.count; i++)
 		p.item[i].branch->kind->forward(t, y, x, p.item[i].branch, a, p.item[i].own);
-	if (p.factor && a->bias)
+	if (p.rows && a->bias)
 		be->add_per_sample(tape_device(t), y->data, y->data, a->bias, 1, tensor_rows(y), y->c);
 	end(t, &p);
 }
 
+/* backward of y = W (columns * x):  dx = columns * (dy W), or dx += it; by_input, where it is wanted */
+static void columns_back(struct tape *t, float *dx, int add, const struct tensor *y, const struct tensor *x,
+			 const struct adapted *a, const float *columns, float *by_input)
+{
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const int rows = tensor_rows(x), in = x->c;
+	float *u = tape_scratch(t, tensor_count(x)), *v = by_input && dx && add ? tape_scratch(t, tensor_count(x)) : u;
+
+	adapted_product_back(t, u, y->grad, x, a, 0);
+	if (dx)
+		be->multiply(d, add ? v : dx, u, columns, rows, in, true);
+	if (dx && add)
+		be->axpby(d, dx, 1, v, 1, tensor_count(x));
+	if (by_input) {
+		be->multiply(d, u, u, x->data, rows, in, false);
+		be->sum_per_sample(d, by_input, u, 1, rows, in, 0);
+	}
+	if (v != u)
+		tape_scratch_give(t, v);
+	tape_scratch_give(t, u);
+}
+
+static void rows_back(struct tape *t, float *dx, int add, const struct tensor *y, const struct tensor *x,
+		      const struct adapted *a, const float *rows)
+{
+	float *dy = tape_scratch(t, tensor_count(y));
+
+	tape_backend(t)->multiply(tape_device(t), dy, y->grad, rows, tensor_rows(y), y->c, true);
+	adapted_product_back(t, dx, dy, x, a, add);
+	tape_scratch_give(t, dy);
+}
+
+/* dx NULL: not wanted.  by_input NULL: the same */
+static void base_back(struct tape *t, float *dx, int add, const struct tensor *y, const struct tensor *x,
+		      const struct adapted *a, const struct passes *p, float *by_input)
+{
+	if (dx && p->rows)
+		rows_back(t, dx, add, y, x, a, p->rows);
+	else if (dx && !p->columns)
+		adapted_product_back(t, dx, y->grad, x, a, add);
+	if (p->columns && (dx || by_input))
+		columns_back(t, dx, add || p->rows, y, x, a, p->columns, by_input);
+}
+
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct pass *p,
-		     const struct adapted *a)
+		     const struct adapted *a, const float *by_input)
 {
 	struct branch *b = p->branch;
-	struct part_grads g = { 0 };
+	struct part_grads g = { .by_input = by_input };
 
 	if (!dx && !branch_trains(b))
 		return;
@@ -134,17 +214,12 @@ void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, 
 	int add = 0;
 	float *dx = tape_grad(t, x, &add);
 	struct passes p = begin(t, a);
+	float *by_input = p.trains ? tape_scratch(t, a->w->in) : NULL;
 
-	if (dx && p.factor) {
-		float *dy = tape_scratch(t, tensor_count(y));
-
-		tape_backend(t)->multiply(tape_device(t), dy, y->grad, p.factor, tensor_rows(y), y->c, true);
-		adapted_product_back(t, dx, dy, x, a, add);
-		tape_scratch_give(t, dy);
-	} else if (dx) {
-		adapted_product_back(t, dx, y->grad, x, a, add);
-	}
+	base_back(t, dx, add, y, x, a, &p, by_input);
 	for (size_t i = 0; i < p.count; i++)
-		backward(t, y, x, dx, &p.item[i], a);
+		backward(t, y, x, dx, &p.item[i], a, by_input);
+	if (by_input)
+		tape_scratch_give(t, by_input);
 	end(t, &p);
 }

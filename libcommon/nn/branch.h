@@ -12,18 +12,21 @@
 struct branch;
 #define BRANCH_PARTS 8
 #define BRANCH_NUMBERS 4
-/* Where the parts' gradients go; add says whether to add or overwrite.  at NULL: not wanted. */
-struct part_grads { float *at[BRANCH_PARTS]; int add[BRANCH_PARTS]; };
+/* Where the parts' gradients go; add says whether to add or overwrite.  at NULL: not wanted.
+ * by_input [in]: sum over rows of x * (dy W), of a trained branch whose gains.in is set; else NULL. */
+struct part_grads { float *at[BRANCH_PARTS]; int add[BRANCH_PARTS]; const float *by_input; };
+/* What a branch multiplies W with: its rows with out [out], its columns with in [in], one for each channel of x.  NULL:
+ * it leaves them as they are; a branch sets one at most. */
+struct branch_gains { const float *out, *in; };
 /* A frozen layer with its branches.  Linear (shape NULL) and convolution differ in their products alone. */
 struct adapted { const struct weight *w; const float *bias; struct branch *branch; const struct conv_shape *shape; };
 
 /* W' is the weight that a branch makes of W; dW is W' - W.  NULL functions: there is nothing to do. */
 struct branch_kind {
-	/* Once a pass, before W x; end() takes what it returns.  *gain: [out], what the rows of W are multiplied with;
-	 * stays NULL where it leaves W x as it is. */
-	void *(*begin)(struct tape *t, const struct branch *b, const struct adapted *a, const float **gain);
+	/* Once a pass, before W x; end() takes what it returns.  gains: as set, beside which forward adds the rest. */
+	void *(*begin)(struct tape *t, const struct branch *b, const struct adapted *a, struct branch_gains *gains);
 	void (*end)(struct tape *t, void *pass);
-	/* y += dW x, with dropout */
+	/* y += dW x, with dropout; where there are gains, what is left of it beside weight (gain - 1) W x */
 	void (*forward)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
 			const struct adapted *a, const void *pass);
 	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx NULL: not wanted. */
@@ -38,7 +41,7 @@ struct branch_kind {
 };
 
 /* Constants on the device that an adapter's modules share: the identity [units,units] and a row of ones, at least as
- * large as any rank and any layer's output. */
+ * large as any rank, and any layer's output and input. */
 struct branch_constants { const float *unit, *ones; int units; };
 
 /* One module on its layer; next: another on the same layer. */

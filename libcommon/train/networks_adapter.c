@@ -76,7 +76,7 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 		.start = s->network_weights,
 		.start_shapes = s->dim_from_weights,
 		.borrow_grads = s->accumulate == 1,
-		.dora = s->dora,
+		.dora = adapter_settings_dora(s),
 		.dropout = { .value = s->network_dropout,
 			     .rank = s->rank_dropout,
 			     .module = s->module_dropout,
@@ -148,8 +148,9 @@ void networks_adapter_identity(const struct train_settings *s, struct buffer *ou
 		{ "conv_block_alphas", t->conv_alphas },
 	};
 
+	/* The first is what versions say that know no other axis. */
 	if (s->dora)
-		buffer_adds(out, " dora=1");
+		buffer_adds(out, adapter_settings_dora(s) == DORA_OUTPUT ? " dora=1" : " dora=input");
 	add_kind(out, s);
 	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		if (lists[i].text)

@@ -140,6 +140,19 @@ static bool same_before_data(const char *was, const char *is)
 	return n && (!is[n] || is[n] == ' ') && !strncmp(was, is, n);
 }
 
+/* What a state of an earlier version calls otherwise, and how to go on from it. */
+static const struct { const char *was, *say; } other_words[] = {
+	{ "dora=1", "a DoRA with lengths of outputs, which goes on with dora_axis = output; " },
+};
+
+static const char *other_word(const char *was, size_t n)
+{
+	for (size_t i = 0; i < sizeof(other_words) / sizeof(*other_words); i++)
+		if (strlen(other_words[i].was) == n && !strncmp(other_words[i].was, was, n))
+			return other_words[i].say;
+	return "";
+}
+
 /* Compares "a=1 b=2" with "a=1 b=3", and fails with the first word that differs. */
 static int same_identity(const struct safetensors *f, const char *is, struct error *e)
 {
@@ -157,9 +170,10 @@ static int same_identity(const struct safetensors *f, const char *is, struct err
 		is = is[i] ? is + i + 1 : "nothing";
 		word = 0;
 	}
-	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; "
+	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; %s"
 				   "use the same settings, model and data, or start anew without --resume",
-		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word);
+		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word,
+		    other_word(was + word, strcspn(was + word, " ")));
 }
 
 static int same_settings(const struct safetensors *f, const char *is, struct error *e)

@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../../libcommon/adapter/dora_lora.h"
 #include "../../libcommon/adapter/lengths.h"
-#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/nn/ops.h"
@@ -136,36 +136,58 @@ static double growth(const float *w, const float *b, const float *down, int rank
 	return sum;
 }
 
-/* The tape's gradient takes the norm for a constant,
- * finite differences do not: the squares of W's rows are told so that it is one, 40. */
+/* The tape's gradient takes the norm of a row for a constant, finite differences do not: the squares of W's rows are
+ * told so that it is one, 40. */
+static void rows_of_40(struct rig *r, const struct branch *l, const struct weight *w, float *squares)
+{
+	const size_t in = (size_t)w->in * w->kh * w->kw;
+	float *base = fetched(r, w->data, w->out * in), *down = fetched(r, l->part[LORA_DOWN].data, l->rank * in);
+	float *up = fetched(r, l->part[LORA_UP].data, (size_t)w->out * l->rank);
+
+	for (int i = 0; i < w->out; i++)
+		squares[i] = 40 - growth(base + i * in, up + (size_t)i * l->rank, down, l->rank, in, l->scale);
+	free(base);
+	free(down);
+	free(up);
+}
+
+static void squares_of_columns(struct rig *r, const struct weight *w, float *squares)
+{
+	const size_t n = (size_t)w->out * w->in * w->kh * w->kw;
+	float *base = fetched(r, w->data, n);
+
+	memset(squares, 0, w->in * sizeof(*squares));
+	for (size_t i = 0; i < n; i++)
+		squares[i % w->in] += base[i] * base[i];
+	free(base);
+}
+
+/* Of columns where there are as many lengths as W has, else of rows. */
 static void make_dora(struct rig *r, struct branch *l, const struct tensor *magnitude, const struct weight *w)
 {
 	static struct branch_constants constants;
-	static float *rows2;
-	const size_t in = (size_t)w->in * w->kh * w->kw;
-	float *base = fetched(r, w->data, w->out * in), *down = fetched(r, l->part[LORA_DOWN].data, l->rank * in),
-		host[64];
-	float *up = fetched(r, l->part[LORA_UP].data, (size_t)w->out * l->rank), unit[8 * 8] = { 0 };
+	static float *fixed;
+	const bool columns = magnitude->c == w->in;
+	float host[64], unit[8 * 8] = { 0 };
 
-	if (!rows2) {
-		rows2 = take(r, sizeof(host));
+	if (!fixed) {
+		fixed = take(r, sizeof(host));
 		constants = (struct branch_constants){ take(r, sizeof(unit)), take(r, sizeof(host)), 8 };
 	}
-	for (int i = 0; i < w->out; i++)
-		host[i] = 40 - growth(base + i * in, up + (size_t)i * l->rank, down, l->rank, in, l->scale);
-	r->be->upload(r->device, rows2, host, w->out * sizeof(*host));
+	if (columns)
+		squares_of_columns(r, w, host);
+	else
+		rows_of_40(r, l, w, host);
+	r->be->upload(r->device, fixed, host, magnitude->c * sizeof(*host));
 	for (int i = 0; i < 64; i++)
 		host[i] = 1, unit[i] = i % 9 == 0;
 	r->be->upload(r->device, (float *)constants.unit, unit, sizeof(unit));
 	r->be->upload(r->device, (float *)constants.ones, host, sizeof(host));
-	l->kind = &dora;
+	l->kind = columns ? &dora_lora_columns : &dora_lora_rows;
 	l->constants = &constants;
 	l->part[LENGTHS_PART] = *magnitude;
-	l->fixed = rows2;
+	l->fixed = fixed;
 	l->weight = 0.9f;
-	free(base);
-	free(down);
-	free(up);
 }
 
 /* ---- cases ---- */
@@ -317,10 +339,14 @@ static const struct testcase cases[] = {
 	{ "linear with adapter", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 } }, .out = 13, .flag = true },
 	{ "linear with adapter and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 } }, .out = 13,
 	  .flag = true, .extra = 1 },
-	{ "linear with DoRA", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 }, { 1, 1, 1, 13 } }, .out = 13,
+	{ "linear with DoRA", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 }, { 1, 1, 1, 9 } }, .out = 13,
 	  .flag = true },
-	{ "linear with DoRA and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 }, { 1, 1, 1, 13 } },
+	{ "linear with DoRA by output", linear, { { 2, 3, 5, 9 }, { 3, 1, 1, 9 }, { 13, 1, 1, 3 }, { 1, 1, 1, 13 } },
+	  .out = 13, .flag = true },
+	{ "linear with DoRA and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 }, { 1, 1, 1, 9 } },
 	  .out = 13, .flag = true, .extra = 1 },
+	{ "linear with DoRA by output and dropout", linear, { { 2, 3, 5, 9 }, { 6, 1, 1, 9 }, { 13, 1, 1, 6 },
+	  { 1, 1, 1, 13 } }, .out = 13, .flag = true, .extra = 1 },
 	{ "conv 3x3", conv, { { 2, 5, 7, 4 } }, .out = 6, .kernel = 3, .stride = 1 },
 	{ "conv 3x3 stride 2", conv, { { 1, 6, 9, 3 } }, .out = 5, .kernel = 3, .stride = 2 },
 	{ "conv 3x3 stride 2, padded at the end", conv, { { 2, 6, 8, 3 } }, .out = 5, .kernel = 3, .stride = 2,
@@ -331,8 +357,10 @@ static const struct testcase cases[] = {
 	  .kernel = 3, .stride = 1, .flag = true, .heads = 1 },
 	{ "conv 3x3 stride 2 with adapter", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 } }, .out = 4,
 	  .kernel = 3, .stride = 2, .flag = true },
-	{ "conv 3x3 stride 2 with DoRA", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 }, { 1, 1, 1, 4 } },
+	{ "conv 3x3 stride 2 with DoRA", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 }, { 1, 1, 1, 5 } },
 	  .out = 4, .kernel = 3, .stride = 2, .flag = true },
+	{ "conv 3x3 stride 2 with DoRA by output", conv, { { 1, 6, 6, 5 }, { 2, 3, 3, 5 }, { 4, 1, 1, 2 },
+	  { 1, 1, 1, 4 } }, .out = 4, .kernel = 3, .stride = 2, .flag = true },
 	{ "linear with OFT", linear, { { 2, 3, 5, 7 }, { 12, 1, 1, 3 } }, .out = 12, .kind = "OFT", .number = { -1 } },
 	{ "linear with OFT at its limit", linear, { { 2, 3, 5, 7 }, { 12, 1, 1, 3 } }, .out = 12, .kind = "OFT",
 	  .number = { 0.8f } },

@@ -7,14 +7,18 @@ setup_file() {
 	export LATENTS=$BATS_FILE_TMPDIR/few.tar D=$BATS_FILE_TMPDIR/dora
 	few_latents "$LATENTS"
 	# A high rate, so that lengths and directions are far from where they began; convolutions too.
-	train 4 "$D" --dora --conv-dim 2 --learning-rate 3e-2 --lr-scheduler constant --lr-warmup-steps 0 \
-		> "$BATS_FILE_TMPDIR/log"
+	local axis
+	for axis in input output; do
+		train 4 "$D.$axis" --dora --dora-axis "$axis" "${FAR[@]}" > "$BATS_FILE_TMPDIR/log.$axis"
+	done
 }
 
 setup() {
 	. "$BATS_TEST_DIRNAME/pipe.bash"
 	O=$BATS_TEST_TMPDIR/o
 }
+
+FAR=(--conv-dim 2 --learning-rate 3e-2 --lr-scheduler constant --lr-warmup-steps 0)
 
 # loss MODEL [options]: of the first step, whose adapter changes nothing yet
 loss() {
@@ -37,50 +41,121 @@ shapes() {
 }
 
 @test "a new DoRA changes nothing" {
-	near "$(loss "$MODEL")" "$(loss "$MODEL" --dora --conv-dim 2)"
-}
-
-@test "merged into the model it does what it does beside it, by any weight" {
-	local w
-	# A merged weight is rounded to the model's half precision, of which the loss keeps some 1e-4.
-	for w in 1 0.5 -0.3; do
-		"$BIN/lora-merge" into -q -m "$MODEL" --lora "$D/t.safetensors:$w" -o "$O.merged$w" > /dev/null
-		near "$(loss "$O.merged$w")" \
-			"$(loss "$MODEL" --base-weights "$D/t.safetensors" --base-weights-multiplier "$w")" 1e-3
-		far "$(loss "$O.merged$w")" "$(loss "$MODEL")"
+	local axis
+	for axis in input output; do
+		near "$(loss "$MODEL")" "$(loss "$MODEL" --dora --dora-axis "$axis" --conv-dim 2)"
 	done
 }
 
-@test "the file: a length for each output, and the metadata says so" {
-	[ "$(shapes "$D/t.safetensors" | sed 's/[0-9][0-9]*/N/' | sort -u)" = '[N,1,1,1]
-[N,1]' ]
-	[ "$(shapes "$D/t.safetensors" | grep -c '^\[1,[^1]')" = 0 ]
-	"$BIN/lora-inspect" --metadata "$D/t.safetensors" > "$O.meta"
-	grep -q 'lora_tools.dora_axis = output' "$O.meta"
+@test "merged into the model it does what it does beside it, by any weight" {
+	local w axis
+	# A merged weight is rounded to the model's half precision, of which the loss keeps some 1e-4.
+	for axis in input output; do
+		for w in 1 0.5 -0.3; do
+			"$BIN/lora-merge" into -q -m "$MODEL" --lora "$D.$axis/t.safetensors:$w" \
+				-o "$O.$axis$w" > /dev/null
+			near "$(loss "$O.$axis$w")" "$(loss "$MODEL" --base-weights "$D.$axis/t.safetensors" \
+				--base-weights-multiplier "$w")" 1e-3
+			far "$(loss "$O.$axis$w")" "$(loss "$MODEL")"
+		done
+	done
+}
+
+@test "the file: a length for each input, and the metadata says so" {
+	[ "$(shapes "$D.input/t.safetensors" | sed 's/[0-9][0-9]*/N/2' | sort -u)" = '[1,N,1,1]
+[1,N]' ]
+	"$BIN/lora-inspect" --metadata "$D.input/t.safetensors" > "$O.meta"
+	grep -q 'lora_tools.dora_axis = input' "$O.meta"
 	grep -q 'ss_network_args = .*"use_dora":"True"' "$O.meta"
-	"$BIN/lora-inspect" "$D/t.safetensors" | grep -q 'DoRA'
+	! grep -q 'wd_on_output' "$O.meta"
+	"$BIN/lora-inspect" "$D.input/t.safetensors" > "$O.text"
+	grep -q 'DoRA' "$O.text"
+	grep -q '0 modules have a length for each output' "$O.text"
+	! grep -q 'dora_axis' "$BATS_FILE_TMPDIR/log.input"
+}
+
+@test "a length for each output, where it is asked for: who misreads it is said" {
+	[ "$(shapes "$D.output/t.safetensors" | sed 's/[0-9][0-9]*/N/' | sort -u)" = '[N,1,1,1]
+[N,1]' ]
+	[ "$(shapes "$D.output/t.safetensors" | grep -c '^\[1,[^1]')" = 0 ]
+	"$BIN/lora-inspect" --metadata "$D.output/t.safetensors" > "$O.meta"
+	grep -q 'lora_tools.dora_axis = output' "$O.meta"
+	grep -q 'ss_network_args = .*"dora_axis":"output","wd_on_output":"True"' "$O.meta"
+	run --separate-stderr train_loud --dora --dora-axis output
+	[[ "$stderr" == *"A1111, ComfyUI and InvokeAI read such lengths wrongly"* ]]
+	run --separate-stderr train_loud --dora
+	[[ "$stderr" != *"A1111"* ]]
+}
+
+# train_loud [options]: one step, with notes
+train_loud() {
+	"$BIN/lora-train" -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 1 \
+		--output-dir "$O.loud" "$@" "$LATENTS"
 }
 
 @test "a run begins with a DoRA's lengths, and with those that a plain adapter makes" {
-	near "$(loss "$MODEL" --dora --conv-dim 2 --network-weights "$D/t.safetensors")" \
-		"$(loss "$MODEL" --base-weights "$D/t.safetensors")"
+	local axis
+	for axis in input output; do
+		near "$(loss "$MODEL" --dora --dora-axis "$axis" --conv-dim 2 \
+			--network-weights "$D.$axis/t.safetensors")" \
+			"$(loss "$MODEL" --base-weights "$D.$axis/t.safetensors")"
+	done
 	train 3 "$O" > /dev/null
-	near "$(loss "$MODEL" --dora --network-weights "$O/t.safetensors")" \
-		"$(loss "$MODEL" --network-weights "$O/t.safetensors")"
-	status_of 2 train 3 "$O.no" --network-weights "$D/t.safetensors" --dim-from-weights
+	for axis in input output; do
+		near "$(loss "$MODEL" --dora --dora-axis "$axis" --network-weights "$O/t.safetensors")" \
+			"$(loss "$MODEL" --network-weights "$O/t.safetensors")"
+	done
+	status_of 2 train 3 "$O.no" --network-weights "$D.input/t.safetensors" --dim-from-weights
 	[[ "$output" == *"is a DoRA"*"dora = true"* ]]
+	status_of 2 train 3 "$O.no" --dora --network-weights "$D.output/t.safetensors" --dim-from-weights
+	[[ "$output" == *"lengths of outputs"*"set dora_axis = output"* ]]
+	status_of 2 train 3 "$O.no" --dora --dora-axis output --network-weights "$D.input/t.safetensors" \
+		--dim-from-weights
+	[[ "$output" == *"lengths of inputs"*"set dora_axis = input"* ]]
+}
+
+# What versions wrote that knew lengths of outputs alone: the identity's word is dora=1.
+@test "a state of lengths of outputs goes on as such, or is refused with the setting that it needs" {
+	train 2 "$O" --dora --dora-axis output > /dev/null
+	[[ "$(head -c 4000 "$O"/t-step00000002-state.safetensors)" == *" dora=1 "* ]] ||
+		[[ "$(head -c 4000 "$O"/t-step00000002-state.safetensors)" == *" dora=1\""* ]]
+	status_of 2 train 4 "$O.no" --dora --resume "$O"/t-step00000002-state.safetensors
+	[[ "$output" == *"lengths of outputs, which goes on with dora_axis = output"* ]]
+	train 4 "$O" --dora --dora-axis output --resume "$O"/t-step00000002-state.safetensors > /dev/null
+	train 4 "$O.whole" --dora --dora-axis output > /dev/null
+	cmp "$O"/t.safetensors "$O.whole"/t.safetensors
+}
+
+same_adapter() {
+	cmp <(shapes "$1/t.safetensors") <(shapes "$2/t.safetensors")
+	[ "$("$BIN/lora-inspect" "$1/t.safetensors" | grep hash)" = \
+		"$("$BIN/lora-inspect" "$2/t.safetensors" | grep hash)" ]
 }
 
 @test "network_args, and what does not go together" {
-	train 4 "$O" --network-args use_dora=True --network-args conv_dim=2 --learning-rate 3e-2 \
-		--lr-scheduler constant --lr-warmup-steps 0 > /dev/null
-	cmp <(shapes "$O/t.safetensors") <(shapes "$D/t.safetensors")
-	[ "$("$BIN/lora-inspect" "$O/t.safetensors" | grep hash)" = \
-		"$("$BIN/lora-inspect" "$D/t.safetensors" | grep hash)" ]
-	status_of 2 train 3 "$O.no" --dora --base-weights "$D/t.safetensors"
+	train 4 "$O" --network-args use_dora=True --network-args conv_dim=2 "${FAR[@]:2}" > /dev/null
+	same_adapter "$O" "$D.input"
+	train 4 "$O.out" --network-args dora_wd=True --network-args wd_on_output=True "${FAR[@]}" > /dev/null
+	same_adapter "$O.out" "$D.output"
+	train 4 "$O.axis" --network-args dora_wd=True --network-args dora_axis=output "${FAR[@]}" > /dev/null
+	same_adapter "$O.axis" "$D.output"
+	train 4 "$O.in" --network-args dora_wd=True --network-args wd_on_output=False "${FAR[@]}" > /dev/null
+	same_adapter "$O.in" "$D.input"
+	status_of 2 train 3 "$O.no" --dora --base-weights "$D.input/t.safetensors"
 	[[ "$output" == *"base_weights"*"lora-merge first"* ]]
 	status_of 2 train 3 "$O.no" --dora --scale-weight-norms 1
 	[[ "$output" == *"dora and scale_weight_norms"* ]]
 	status_of 2 train 3 "$O.no" --network-args use_dora=perhaps
 	[[ "$output" == *"neither True nor False"* ]]
+	status_of 2 train 3 "$O.no" --dora --network-args dora_axis=sideways
+	[[ "$output" == *"none of input|output"* ]]
+	status_of 2 train 3 "$O.no" --dora --dora-axis sideways
+}
+
+@test "of LyCORIS' networks the lengths are of inputs too, and that is said" {
+	run --separate-stderr train_loud --network-module lycoris.kohya --network-args dora_wd=True
+	[ "$status" = 0 ]
+	[[ "$stderr" == *"LyCORIS' own default is True"* ]]
+	[ "$(shapes "$O.loud/last.safetensors" | sed 's/[0-9][0-9]*/N/2' | sort -u)" = '[1,N,1,1]
+[1,N]' ]
 }

@@ -1,5 +1,6 @@
 /* Every row of kinds.c, on a linear layer, a 3x3 and a 1x1 convolution, with each of its settings: what it adds to a
- * layer is the dW of its rows in double, its gradients are that dW's, and a file of it is read again as it was. */
+ * layer is the dW of its rows in double, its gradients are that dW's, and a file of it is read again as it was.  With
+ * lengths of inputs too, where they can be trained. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 #include "../../libcommon/adapter/adapter.h"
 #include "../../libcommon/adapter/adapter_file.h"
+#include "../../libcommon/adapter/lengths.h"
 #include "../../libcommon/adapter/part_layout.h"
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
@@ -112,6 +114,18 @@ static void check_factors(const struct delta *d, const double *dw, size_t column
 	delta_factors_free(&f);
 }
 
+/* dw of W + dw with its columns brought to the lengths. */
+static void bring_to_lengths(const struct weight *w, const float *host, const float *lengths, double *dw)
+{
+	const size_t taps = (size_t)w->kh * w->kw, n = OUT * IN * taps;
+	double squares[IN] = { 0 };
+
+	for (size_t i = 0; i < n; i++)
+		squares[i / taps % IN] += (host[i] + dw[i]) * (host[i] + dw[i]);
+	for (size_t i = 0; i < n; i++)
+		dw[i] = (host[i] + dw[i]) * lengths[i / taps % IN] / sqrt(squares[i / taps % IN]) - host[i];
+}
+
 /* dw [OUT,IN,kh,kw] of a module as its parts are now, with one number of one of them changed by so much; returns by how
  * much it was */
 static double delta_of(const struct adapter_module *m, const float *host, int part, size_t at, float by, double *dw)
@@ -146,6 +160,8 @@ static double delta_of(const struct adapter_module *m, const float *host, int pa
 	memset(dw, 0, OUT * columns * sizeof(*dw));
 	delta_add_rows(&d, 0, OUT, dw, &base);
 	check_factors(&d, dw, columns);
+	if (d.part[LENGTHS_PART])
+		bring_to_lengths(w, host, d.part[LENGTHS_PART], dw);
 	delta_end(&d);
 	return changed;
 }
@@ -276,12 +292,13 @@ static void check_form(const struct file_module *f, const struct adapter_module 
 		if (m->form.part[i].n)
 			assert_string_equal(kind_part_suffix(f->kind, i), kind_part_suffix(m->kind, i));
 	assert_int_equal(f->form.rank, m->form.rank);
-	for (int i = 0; i < BRANCH_PARTS; i++) {
+	for (int i = 0; i < LENGTHS_PART; i++) {
 		const struct part_form *a = &f->form.part[i], *b = &m->form.part[i];
 
 		assert_true(a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c && a->dims == b->dims);
 		assert_memory_equal(a->shape, b->shape, sizeof(a->shape));
 	}
+	assert_true(!f->lengths == !m->form.part[LENGTHS_PART].n && (!f->lengths || f->by_input));
 	assert_int_equal(f->kind->missing(f->part), -1);
 	assert_true(f->kind->guess(&guessed, f->part));
 	assert_true(kind_form_of_file(f->kind, &form, &guessed, f->part));
@@ -355,6 +372,10 @@ static void check_kind(const struct adapter_kind *kind, int rank, bool lycoris)
 	}
 	spec.args = kind->defaults;
 	check_adapter(&model, &spec, kind->name);
+	snprintf(what, sizeof(what), "%s of rank %d with lengths", kind->name, rank);
+	spec.dora = DORA_INPUT;
+	if (kind->lengths)
+		check_adapter(&model, &spec, what);
 	close_model(&model);
 }
 

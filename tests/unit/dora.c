@@ -1,4 +1,5 @@
-/* DoRA against its formula in double precision, with W' = m (W + s B A) / |W + s B A| formed whole. */
+/* DoRA against its formula in double precision, with W' = m (W + s B A) / |W + s B A| formed whole.  Gradients of
+ * lengths of columns: adapter_kinds.c, tests/ops. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,12 +11,13 @@
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/adapter/adapter.h"
+#include "../../libcommon/adapter/dora_lora.h"
 #include "../../libcommon/adapter/lengths.h"
-#include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/nn/ops.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
-enum { ROWS = 6, IN = 10, OUT = 7, RANK = 3, TAPS = 9, MOST = OUT * IN * TAPS };
+enum { ROWS = 6, IN = 10, OUT = 7, RANK = 3, TAPS = 9, MOST = OUT * IN * TAPS,
+       LONGEST = IN };
 
 /* Of the greatest value: sums of 100 floats with 24 bits. */
 #define TOLERANCE 1e-5
@@ -36,7 +38,8 @@ static float *drawn(size_t n, float spread)
 	return x;
 }
 
-static float unit[RANK * RANK] = { 1, [RANK + 1] = 1, [2 * RANK + 2] = 1 }, ones[OUT] = { 1, 1, 1, 1, 1, 1, 1 };
+static float unit[RANK * RANK] = { 1, [RANK + 1] = 1, [2 * RANK + 2] = 1 },
+	ones[IN] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
 static const struct branch_constants constants = { unit, ones, RANK };
 
 struct bench {
@@ -52,7 +55,26 @@ static struct tensor parameter(float *x, int n, int k, int c)
 				.h = k, .w = k, .c = c, .wants_grad = true, .home = HOME_OWNER };
 }
 
-static void set_up(struct bench *b, int k, float weight)
+static size_t axis(const struct bench *b, bool columns, size_t o, size_t i)
+{
+	return columns ? (o * b->fan + i) % IN : o;
+}
+
+/* Lengths of rows or columns, and the squares of W's own. */
+static void put_lengths(struct bench *b, bool columns)
+{
+	const int n = columns ? IN : OUT;
+
+	b->branch.kind = columns ? &dora_lora_columns : &dora_lora_rows;
+	b->branch.part[LENGTHS_PART] = parameter(drawn(n, 1), 1, 1, n);
+	b->branch.fixed = be->alloc(device, n * sizeof(float));
+	memset(b->branch.fixed, 0, n * sizeof(float));
+	for (size_t o = 0; o < OUT; o++)
+		for (size_t i = 0; i < b->fan; i++)
+			b->branch.fixed[axis(b, columns, o, i)] += b->host[o * b->fan + i] * b->host[o * b->fan + i];
+}
+
+static void set_up(struct bench *b, int k, float weight, bool columns)
 {
 	float *turned;
 
@@ -65,17 +87,11 @@ static void set_up(struct bench *b, int k, float weight)
 			turned[o * b->fan + t % IN * k * k + t / IN] = b->host[o * b->fan + t];
 	assert_int_equal(be->prepare(device, &b->w, turned), 0);
 	free(turned);
-	b->branch = (struct branch){ .kind = &dora, .inner = &kind_lora.branch, .rank = RANK, .scale = SCALE,
-				     .constants = &constants,
-				    .fixed = be->alloc(device, OUT * sizeof(float)), .weight = weight };
+	b->branch = (struct branch){ .inner = &kind_lora.branch, .rank = RANK, .scale = SCALE,
+				     .constants = &constants, .weight = weight };
 	b->branch.part[LORA_DOWN] = parameter(drawn(RANK * b->fan, 0.3f), RANK, k, IN);
 	b->branch.part[LORA_UP] = parameter(drawn(OUT * RANK, 1), OUT, 1, RANK);
-	b->branch.part[LENGTHS_PART] = parameter(drawn(OUT, 1), 1, 1, OUT);
-	for (size_t o = 0; o < OUT; o++) {
-		b->branch.fixed[o] = 0;
-		for (size_t i = 0; i < b->fan; i++)
-			b->branch.fixed[o] += b->host[o * b->fan + i] * b->host[o * b->fan + i];
-	}
+	put_lengths(b, columns);
 }
 
 static void tear_down(struct bench *b)
@@ -92,21 +108,21 @@ static void tear_down(struct bench *b)
 	be->unprepare(device, &b->w);
 }
 
-/* W + s B A, and the lengths of its rows */
-static void sum_of_both(const struct bench *b, double v[MOST], double norm[OUT])
+/* W + s B A, and the lengths of its rows or columns */
+static void sum_of_both(const struct bench *b, double v[MOST], double norm[LONGEST], bool columns)
 {
-	for (size_t o = 0; o < OUT; o++) {
-		double squares = 0;
+	memset(norm, 0, LONGEST * sizeof(*norm));
+	for (size_t o = 0; o < OUT; o++)
 		for (size_t i = 0; i < b->fan; i++) {
 			double *x = &v[o * b->fan + i];
 			*x = b->host[o * b->fan + i];
 			for (int k = 0; k < RANK; k++)
 				*x += (double)SCALE * b->branch.part[LORA_UP].data[o * RANK
 					+ k] * b->branch.part[LORA_DOWN].data[k * b->fan + i];
-			squares += *x * *x;
+			norm[axis(b, columns, o, i)] += *x * *x;
 		}
-		norm[o] = sqrt(squares);
-	}
+	for (int i = 0; i < LONGEST; i++)
+		norm[i] = sqrt(norm[i]);
 }
 
 static void assert_near(const float *got, const double *want, size_t n)
@@ -121,25 +137,28 @@ static void assert_near(const float *got, const double *want, size_t n)
 			fail_msg("element %zu is %g, not %g", i, (double)got[i], want[i]);
 }
 
-static void norms_of_rows(void **state)
+static void check_norms(int k, bool columns)
 {
-	for (int k = 1; k < 4; k += 2) {
-		static double v[MOST], norm[OUT];
-		struct bench b;
-		float *norm2, *room;
+	static double v[MOST], norm[LONGEST];
+	static float norm2[LONGEST], up_t[RANK * OUT], square[RANK * RANK], room[2][RANK * IN * TAPS];
+	struct bench b;
 
-		set_up(&b, k, 1);
-		norm2 = be->alloc(device, OUT * sizeof(*norm2));
-		room = be->alloc(device, dora_norms_room(&b.branch) * sizeof(*room));
-		dora_norms(be, device, norm2, &b.branch, &b.w, room);
-		sum_of_both(&b, v, norm);
-		for (int o = 0; o < OUT; o++)
-			norm[o] *= norm[o];
-		assert_near(norm2, norm, OUT);
-		be->release(device, norm2);
-		be->release(device, room);
-		tear_down(&b);
-	}
+	set_up(&b, k, 1, columns);
+	if (columns)
+		dora_column_norms(be, device, norm2, room[0], up_t, square, room[1], &b.branch, &b.w);
+	else
+		dora_row_norms(be, device, norm2, up_t, room[0], square, &b.branch, &b.w);
+	sum_of_both(&b, v, norm, columns);
+	for (int i = 0; i < LONGEST; i++)
+		norm[i] *= norm[i];
+	assert_near(norm2, norm, columns ? IN : OUT);
+	tear_down(&b);
+}
+
+static void norms(void **state)
+{
+	for (int i = 0; i < 4; i++)
+		check_norms(i & 1 ? 3 : 1, i & 2);
 }
 
 struct reference { double y[ROWS * OUT], dx[ROWS * IN], down[RANK * IN], up[OUT * RANK], magnitude[OUT]; };
@@ -148,10 +167,10 @@ struct reference { double y[ROWS * OUT], dx[ROWS * IN], down[RANK * IN], up[OUT 
  * With W' = W + weight (m V / n - W) and n a constant, V = W + s B A. */
 static void refer(const struct bench *b, const float *x, const float *dy, const float *bias, struct reference *r)
 {
-	static double v[MOST], norm[OUT];
+	static double v[MOST], norm[LONGEST];
 
 	memset(r, 0, sizeof(*r));
-	sum_of_both(b, v, norm);
+	sum_of_both(b, v, norm, false);
 	for (int o = 0; o < OUT; o++)
 		for (int i = 0; i < IN; i++) {
 			const double gain = b->branch.part[LENGTHS_PART].data[o] / norm[o], w = b->host[o * IN + i],
@@ -207,7 +226,7 @@ static void check_layer(float weight)
 	float *target = drawn(ROWS * OUT, 1), *dy = xmalloc(ROWS * OUT * sizeof(*dy)), weights[ROWS];
 
 	assert_non_null(t);
-	set_up(&b, 1, weight);
+	set_up(&b, 1, weight, false);
 	l = (struct linear){ b.w, drawn(OUT, 1), &b.branch };
 	for (int i = 0; i < ROWS; i++)
 		weights[i] = OUT / 2.0f;        /* then the loss's slope is y - target */
@@ -245,15 +264,12 @@ static void forward_and_back(void **state)
  * of both with other lengths, of rows or of columns.  all [OUT,fan] */
 static void changed(const struct bench *b, const float *magnitude, bool by_input, double weight, double all[MOST])
 {
-	static double norm[OUT];
-	double squares[OUT * IN] = { 0 };
+	double norm[LONGEST];
 
-	sum_of_both(b, all, norm);
-	for (size_t i = 0; i < OUT * b->fan; i++)
-		squares[by_input ? i % IN : i / b->fan] += all[i] * all[i];
+	sum_of_both(b, all, norm, by_input);
 	for (size_t i = 0; i < OUT * b->fan; i++) {
-		const size_t k = by_input ? i % IN : i / b->fan;
-		all[i] = b->host[i] + weight * (magnitude[k] / sqrt(squares[k]) * all[i] - b->host[i]);
+		const size_t k = axis(b, by_input, i / b->fan, i % b->fan);
+		all[i] = b->host[i] + weight * (magnitude[k] / norm[k] * all[i] - b->host[i]);
 	}
 }
 
@@ -311,53 +327,73 @@ static void check_against(struct tape *t, const struct bench *b, const struct la
 	be->release(device, x.grad);
 }
 
-static void check_file(bool convolution, bool by_input, double weight)
+/* One adapter of a file, with lengths of rows or columns; all += what it changes. */
+static struct adapter *load(const struct bench *b, const struct layer_list *layers, const char *stem, bool by_input,
+			    double weight, bool trainable, double *all)
+{
+	static double own[MOST];
+	char path[] = "/tmp/test-dora-XXXXXX";
+	float *magnitude = drawn(IN > OUT ? IN : OUT, 1);
+	struct adapter *a;
+	struct error e;
+
+	assert_true(close(mkstemp(path)) == 0);
+	write_file(b, path, stem, magnitude, by_input);
+	a = adapter_load(path, layers, weight, trainable, be, device, &e);
+	if (!a)
+		fail_msg("%s", e.text);
+	changed(b, magnitude, by_input, weight, own);
+	for (size_t i = 0; i < OUT * b->fan; i++)
+		all[i] += own[i] - b->host[i];
+	unlink(path);
+	be->release(device, magnitude);
+	return a;
+}
+
+/* rows, columns: adapters with such lengths, all on one layer */
+static void check_files(bool convolution, int rows, int columns, double weight, bool trainable)
 {
 	static double all[MOST];
 	const char *stem = convolution ? "lora_unet_input_blocks_1_0_in_layers_2" :
 		"lora_te1_text_model_encoder_layers_0_mlp_fc1";
-	char path[] = "/tmp/test-dora-XXXXXX";
 	struct layer_list layers = { 0 };
 	struct bench b;
 	struct linear linear;
 	struct conv conv;
-	struct adapter *a;
+	struct adapter *a[4];
 	struct error e;
 	struct tape *t = tape_new(be, device, 1 << 20, &e);
-	float *magnitude = drawn(IN > OUT ? IN : OUT, 1);
 
 	assert_non_null(t);
-	assert_true(close(mkstemp(path)) == 0);
-	set_up(&b, convolution ? 3 : 1, 1);
+	set_up(&b, convolution ? 3 : 1, 1, false);
+	for (size_t i = 0; i < OUT * b.fan; i++)
+		all[i] = b.host[i];
 	linear = (struct linear){ b.w, NULL, NULL };
 	conv = (struct conv){ b.w, NULL, NULL, 1 };
 	layer_add(&layers, convolution ? COMPONENT_UNET : COMPONENT_TE1, LAYER_OTHER,
 		  convolution ? "down_blocks.0.resnets.0.conv1" : "text_model.encoder.layers.0.mlp.fc1",
 		  convolution ? NULL : &linear, convolution ? &conv : NULL);
-	write_file(&b, path, stem, magnitude, by_input);
-	a = adapter_load(path, &layers, weight, false, be, device, &e);
-	if (!a)
-		fail_msg("%s", e.text);
-	changed(&b, magnitude, by_input, weight, all);
+	for (int i = 0; i < rows + columns; i++)
+		a[i] = load(&b, &layers, stem, i >= rows, weight, trainable, all);
 	check_against(t, &b, &layers.layer[0], all);
-	adapter_free(a);
-	if (by_input)
-		assert_null(adapter_load(path, &layers, weight, true, be, device, &e));
+	for (int i = 0; i < rows + columns; i++)
+		adapter_free(a[i]);
 	layer_list_free(&layers);
-	unlink(path);
-	be->release(device, magnitude);
 	tape_free(t);
 	tear_down(&b);
 }
 
 static void from_files(void **state)
 {
-	for (int i = 0; i < 8; i++)
-		check_file(i & 1, i & 2, i & 4 ? 0.6 : 1);
+	static const int together[][2] = { { 1, 0 }, { 0, 1 }, { 1, 1 }, { 2, 0 }, { 0, 2 }, { 2, 2 } };
+
+	for (size_t k = 0; k < sizeof(together) / sizeof(*together); k++)
+		for (int i = 0; i < 8; i++)
+			check_files(i & 1, together[k][0], together[k][1], i & 2 ? 0.6 : 1, i & 4);
 }
 
 /* B is 0 and magnitudes are the norms, rounded once: the layer is W's. */
-static void begins_as_the_layer(void **state)
+static void check_beginning(bool columns)
 {
 	struct bench b;
 	struct linear with, without;
@@ -366,10 +402,10 @@ static void begins_as_the_layer(void **state)
 	struct tensor x = parameter(drawn(ROWS * IN, 1), ROWS, 1, IN), *y, *plain;
 
 	assert_non_null(t);
-	set_up(&b, 1, 1);
+	set_up(&b, 1, 1, columns);
 	memset(b.branch.part[LORA_UP].data, 0, OUT * RANK * sizeof(float));
-	for (int o = 0; o < OUT; o++)
-		b.branch.part[LENGTHS_PART].data[o] = sqrtf(b.branch.fixed[o]);
+	for (int i = 0; i < (columns ? IN : OUT); i++)
+		b.branch.part[LENGTHS_PART].data[i] = sqrtf(b.branch.fixed[i]);
 	with = (struct linear){ b.w, NULL, &b.branch };
 	without = (struct linear){ b.w, NULL, NULL };
 	y = op_linear(t, &x, &with);
@@ -379,6 +415,12 @@ static void begins_as_the_layer(void **state)
 	be->release(device, x.data);
 	be->release(device, x.grad);
 	tear_down(&b);
+}
+
+static void begins_as_the_layer(void **state)
+{
+	check_beginning(false);
+	check_beginning(true);
 }
 
 static int open_device(void **state)
@@ -397,7 +439,7 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(norms_of_rows), cmocka_unit_test(forward_and_back),
+		cmocka_unit_test(norms), cmocka_unit_test(forward_and_back),
 		cmocka_unit_test(begins_as_the_layer), cmocka_unit_test(from_files),
 	};
 

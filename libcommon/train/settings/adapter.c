@@ -9,12 +9,13 @@
 
 /* ---- network_args: kohya's names of what are plain keys here ---- */
 
-enum kind { WHOLE, NUMBER, TEXT, FLAG };
+enum kind { WHOLE, NUMBER, TEXT, CHOICE, FLAG, SWITCH };
 
-struct arg { const char *name; enum kind kind; void *value; double max; };
+struct arg { const char *name; enum kind kind; void *value; double max; const char *choices, *fallback, *on, *off; };
 
-/* In the order of ss_network_args.  option: the row whose value it sets, where that has another name. */
-static const struct { const char *name, *option;
+/* In the order of ss_network_args.  option: the row whose value it sets, where that has another name; on, off: the
+ * values of a choice that True and False stand for. */
+static const struct { const char *name, *option, *on, *off;
 } named[] = {
 	{ "conv_dim" },
 	{ "conv_alpha" },
@@ -36,6 +37,8 @@ static const struct { const char *name, *option;
 	{ "network_weights" },
 	{ "use_dora", "dora" }, /* as peft calls it */
 	{ "dora_wd", "dora" },	/* as LyCORIS does */
+	{ "dora_axis" },
+	{ "wd_on_output", "dora_axis", "output", "input" },	/* LyCORIS' */
 };
 enum { ARGS = sizeof(named) / sizeof(*named) };
 
@@ -43,12 +46,14 @@ static void list_args(struct train_settings *s, struct arg arg[ARGS])
 {
 	static const enum kind kinds[] = {
 		[OPTION_INT] = WHOLE, [OPTION_NUMBER] = NUMBER, [OPTION_STRING] = TEXT, [OPTION_FLAG] = FLAG,
+		[OPTION_CHOICE] = CHOICE,
 	};
 	const struct tool tool = { .table = train_options(s) };
 
 	for (int i = 0; i < ARGS; i++) {
 		const struct option *o = option_by_key(&tool, named[i].option ? named[i].option : named[i].name);
-		arg[i] = (struct arg){ named[i].name, kinds[o->kind], o->value, o->max };
+		arg[i] = (struct arg){ named[i].name, named[i].on ? SWITCH : kinds[o->kind], o->value, o->max,
+				       o->choices, o->fallback, named[i].on, named[i].off };
 	}
 	free((void *)tool.table);
 }
@@ -74,6 +79,35 @@ static int take_flag(const struct arg *a, const char *text, struct error *e)
 	if (*(bool *)a->value || !strcasecmp(text, "false"))
 		return 0;
 	return fail(e, EXIT_USAGE, "network_args: %s: '%s' is neither True nor False", a->name, text);
+}
+
+/* A flag that chooses one of two words. */
+static int take_switch(const struct arg *a, const char *text, struct error *e)
+{
+	bool on;
+
+	if (take_flag(&(struct arg){ a->name, FLAG, &on }, text, e) < 0)
+		return -1;
+	*(const char **)a->value = on ? a->on : a->off;
+	return 0;
+}
+
+static int take_choice(const struct arg *a, const char *text, struct error *e)
+{
+	const size_t n = strlen(text);
+
+	for (const char *c = a->choices; n && c; c = strchr(c, '|') ? strchr(c, '|') + 1 : NULL)
+		if (strcspn(c, "|") == n && !strncmp(c, text, n)) {
+			*(const char **)a->value = text;
+			return 0;
+		}
+	return fail(e, EXIT_USAGE, "network_args: %s: '%s' is none of %s", a->name, text, a->choices);
+}
+
+static int take_text(const struct arg *a, const char *text, struct error *e)
+{
+	*(const char **)a->value = text;
+	return 0;
 }
 
 /* ---- what a kind alone takes ---- */
@@ -115,7 +149,6 @@ static const struct { const char *name, *value, *say; } lycoris_only[] = {
 	{ "preset", "full", "blocks and layers are chosen by block_dims and conv_dim" },
 	{ "use_scalar", "False", "a file of it is another one" },
 	{ "train_norm", "False", "norms are not trained" },
-	{ "wd_on_output", "True", "lengths of inputs are not trained" },
 	{ "rank_dropout_scale", "True", "what is left is always scaled up" },
 	{ "bypass_mode", "False", "it makes no difference to what is learnt" },
 };
@@ -138,6 +171,10 @@ static int take_lycoris(const char *item, size_t n, struct error *e)
 
 static int take_arg(struct train_settings *s, const struct arg *args, const char *item, struct error *e)
 {
+	static int (*const take[])(const struct arg *a, const char *text, struct error *e) = {
+		[WHOLE] = take_number, [NUMBER] = take_number, [TEXT] = take_text, [CHOICE] = take_choice,
+		[FLAG] = take_flag, [SWITCH] = take_switch,
+	};
 	const size_t n = strcspn(item, "=");
 	const struct kind_arg *own = kind_arg_named(s->kind, item, n);
 	int result = item[n] == '=' && s->lycoris ? take_lycoris(item, n, e) : 1;
@@ -148,12 +185,8 @@ static int take_arg(struct train_settings *s, const struct arg *args, const char
 		return take_kind_arg(s, own, item + n + 1, e);
 	for (int i = 0; i < ARGS; i++) {
 		const struct arg *a = &args[i];
-		if (strlen(a->name) != n || strncmp(a->name, item, n) || item[n] != '=')
-			continue;
-		if (a->kind != TEXT)
-			return (a->kind == FLAG ? take_flag : take_number)(a, item + n + 1, e);
-		*(const char **)a->value = item + n + 1;
-		return 0;
+		if (strlen(a->name) == n && !strncmp(a->name, item, n) && item[n] == '=')
+			return take[a->kind](a, item + n + 1, e);
 	}
 	return fail(e, EXIT_USAGE, "network_args: '%s' is not known; "
 				   "conv_dim=N, conv_alpha=X and the adapter's settings in lora-config(5) are", item);
@@ -272,9 +305,6 @@ static int check_kind(const struct train_settings *s, struct error *e)
 	if (check_rank("network_dim", s->rank, 1, s->kind, e) < 0 ||
 	    check_rank("conv_dim", s->conv_rank, 0, s->kind, e) < 0)
 		return -1;
-	if (s->dora && !s->kind->lengths)
-		return fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA, not of a %s; leave it out",
-			    s->kind->name);
 	if (s->scale_weight_norms && !s->kind->norm && !s->kind->branch.whole)
 		return fail(e, EXIT_USAGE, "scale_weight_norms: an %s turns weights and adds nothing that has a norm; "
 			    "leave it out", s->kind->name);
@@ -284,6 +314,34 @@ static int check_kind(const struct train_settings *s, struct error *e)
 			"network_dropout: a %s has no values between its matrices; rank_dropout and module_dropout are "
 			"there",
 			s->kind->name);
+	return 0;
+}
+
+/* ---- DoRA ---- */
+
+enum dora_axis adapter_settings_dora(const struct train_settings *s)
+{
+	return !s->dora ? DORA_OFF : strcmp(s->dora_axis, dora_axis_name(DORA_OUTPUT)) ? DORA_INPUT : DORA_OUTPUT;
+}
+
+static int check_dora(const struct train_settings *s, struct error *e)
+{
+	if (!s->dora)
+		return 0;
+	if (!s->kind->lengths)
+		return fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA, not of a %s; leave it out",
+			    s->kind->name);
+	if (s->base_weights.count)
+		return fail(e, EXIT_USAGE, "dora and base_weights: the lengths would be those of the model without "
+					   "them; make the model with lora-merge first");
+	if (s->scale_weight_norms)
+		return fail(e, EXIT_USAGE, "dora and scale_weight_norms: a DoRA learns the lengths; leave out one");
+	if (adapter_settings_dora(s) == DORA_OUTPUT)
+		note("dora_axis = output: A1111, ComfyUI and InvokeAI read such lengths wrongly, diffusers and "
+		     "sd-scripts drop them; the first three read those of dora_axis = input rightly");
+	else if (s->lycoris && !option_is_set("dora-axis") && !arg_text(s, "wd_on_output") && !arg_text(s, "dora_axis"))
+		note("dora: the lengths are those of inputs, wd_on_output=False, as more programs read them rightly; "
+		     "LyCORIS' own default is True");
 	return 0;
 }
 
@@ -456,12 +514,7 @@ int adapter_settings_finish(struct train_settings *s, struct error *e)
 	if (s->dim_from_weights && (s->blocks.dims || s->blocks.conv_dims))
 		return fail(e, EXIT_USAGE, "dim_from_weights and block_dims both say which ranks there are; "
 					   "leave out one");
-	if (s->dora && s->base_weights.count)
-		return fail(e, EXIT_USAGE, "dora and base_weights: the lengths would be those of the model without "
-					   "them; make the model with lora-merge first");
-	if (s->dora && s->scale_weight_norms)
-		return fail(e, EXIT_USAGE, "dora and scale_weight_norms: a DoRA learns the lengths; leave out one");
-	if (check_bases(s, e) < 0 || read_rates(s, e) < 0)
+	if (check_dora(s, e) < 0 || check_bases(s, e) < 0 || read_rates(s, e) < 0)
 		return -1;
 	return adapter_settings_blocks(s, NULL, &plan, &given, e);
 }
@@ -472,6 +525,10 @@ static const char *arg_words(const struct train_settings *s, const struct arg *a
 	*room = '\0';
 	if (a->kind == TEXT)
 		return *(const char **)a->value ? *(const char **)a->value : "";
+	if (a->kind == CHOICE)
+		return strcmp(*(const char **)a->value, a->fallback) ? *(const char **)a->value : "";
+	if (a->kind == SWITCH)
+		return strcmp(*(const char **)a->value, a->on) ? "" : "True";
 	if (a->kind == WHOLE && *(long *)a->value)
 		snprintf(room, 40, "%ld", *(long *)a->value);
 	else if (a->kind == FLAG && *(bool *)a->value)

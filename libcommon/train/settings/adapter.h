@@ -4,6 +4,7 @@
 #ifndef TRAIN_SETTINGS_ADAPTER_H
 #define TRAIN_SETTINGS_ADAPTER_H
 
+#include "../../adapter/adapter.h"
 #include "settings.h"
 
 /* network_args into the fields that plain keys set too; learning rates of the parts into s->lr. */
@@ -16,6 +17,7 @@ int adapter_settings_blocks(const struct train_settings *s, const struct family 
 			    bool *given, struct error *e) MUST_CHECK;
 /* Weight of base_weights[i] */
 double adapter_base_weight(const struct train_settings *s, size_t i);
+enum dora_axis adapter_settings_dora(const struct train_settings *s);
 /* The learning rate to show: the UNet's, or where it is not trained the text encoders'. */
 double adapter_settings_rate(const struct train_settings *s);
 double adapter_settings_lowest_rate(const struct train_settings *s);    /* of what is trained */

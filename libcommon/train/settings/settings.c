@@ -61,8 +61,12 @@ static const struct option rows[] = {
 	  .ss_key = "ss_scale_weight_norms" },
 	{ "network-weights", 0, OPTION_STRING, &S->network_weights, "FILE", "an adapter to begin with",
 	  .file = FILE_READ },
-	{ "dora", 0, OPTION_FLAG, &S->dora, NULL, "DoRA: the lengths of the weights' rows are learnt apart",
+	{ "dora", 0, OPTION_FLAG, &S->dora, NULL, "DoRA: the lengths of the weights' columns are learnt apart",
 	  .advanced = true },
+	/* DORA_INPUT and DORA_OUTPUT: dora_axis_name().  The identity says it. */
+	{ "dora-axis", 0, OPTION_CHOICE, &S->dora_axis, "AXIS", "or of their rows, which other programs misread",
+	  .fallback = "input", .choices = "input|output", .advanced = true, .needs = "dora",
+	  .identity = IDENTITY_SHOWN, .sparse = true },
 	{ "dim-from-weights", 0, OPTION_FLAG, &S->dim_from_weights, NULL, "its modules, ranks and alphas too",
 	  .advanced = true },
 	{ "base-weights", 0, OPTION_LIST, &S->base_weights, "FILE",

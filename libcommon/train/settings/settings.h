@@ -36,6 +36,7 @@ struct train_settings {
 	double network_dropout, rank_dropout, module_dropout, scale_weight_norms;       /* 0: off */
 	const char *network_weights;
 	bool dim_from_weights, dora;
+	const char *dora_axis;
 	struct text_list base_weights;
 	const char *base_multipliers;
 	/* optimizer and schedule */

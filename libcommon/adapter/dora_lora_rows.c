@@ -1,8 +1,8 @@
-/* DoRA of a LoRA, with trainable lengths of rows: W' = magnitude / |W + scale up down| (W + scale up down). */
+/* DoRA of a LoRA, with lengths of rows: W' = magnitude / |W + scale up down| (W + scale up down). */
 #include <stdlib.h>
 #include "../base/memory.h"
+#include "dora_lora.h"
 #include "lengths.h"
-#include "lora.h"
 
 /* Values of one pass, from the parameters as they are now; in scratch. */
 struct now {
@@ -10,51 +10,25 @@ struct now {
 	float *up;                      /* [rank,out]: gain * up, transposed */
 };
 
-size_t dora_norms_room(const struct branch *b)
-{
-	return (size_t)b->rank * (2 * (size_t)b->part[LORA_UP].n + b->rank);
-}
-
-/* t [rank,out] = down W^T.  A filter is a picture of its own size,
- * so its product with W is a convolution with one output. */
-static void down_with_base(const struct backend *be, struct device *d, float *t, const struct branch *b,
-			   const struct weight *w)
-{
-	const struct conv_shape whole = { b->rank, w->kh, w->kw, 1, 1, 1, 0 };
-
-	if (w->kh > 1 || w->kw > 1)
-		be->conv2d(d, t, b->part[LORA_DOWN].data, w, NULL, &whole);
-	else
-		be->linear(d, t, b->part[LORA_DOWN].data, w, NULL, b->rank);
-}
-
 /* |w + s b A|^2 = |w|^2 + b (2 s A w + s^2 A A^T b), for each row w of W and b of up; A is down.  up_t [rank,out]: the
- * other factor of that sum, so it is made here. */
-static void norms(const struct backend *be, struct device *d, float *norm2, float *up_t, float *t, float *square,
-		  const struct branch *b, const struct weight *w)
+ * other factor of that sum, so it is made here.  t [rank,out], square [rank,rank]: scratch */
+void dora_row_norms(const struct backend *be, struct device *d, float *norm2, float *up_t, float *t, float *square,
+		    const struct branch *b, const struct weight *w)
 {
 	const struct tensor *down = &b->part[LORA_DOWN], *up = &b->part[LORA_UP];
-	const int r = b->rank, out = up->n, in = down->h * down->w * down->c;
+	const int r = b->rank, out = up->n, in = down_fan(b);
 	const float s = b->scale;
 
-	down_with_base(be, d, t, b, w);
+	filters_by_base(be, d, t, down->data, b, w);
 	be->gemm(d, 0, 1, r, r, in, 1, down->data, in, down->data, in, 0, square, r);
 	be->gemm(d, 0, 1, r, out, r, s * s, square, r, up->data, r, 2 * s, t, out);
-	be->gemm(d, 0, 1, r, out, r, 1, b->constants->unit, b->constants->units, up->data, r, 0, up_t, out);
+	up_turned(be, d, up_t, b);
 	be->multiply(d, t, t, up_t, r, out, false);
 	be->copy(d, norm2, b->fixed, out);
 	be->sum_per_sample(d, norm2, t, 1, r, out, 1);
 }
 
-void dora_norms(const struct backend *be, struct device *d, float *norm2, const struct branch *b,
-		const struct weight *w, float *room)
-{
-	const size_t part = (size_t)b->rank * b->part[LORA_UP].n;
-
-	norms(be, d, norm2, room, room + part, room + 2 * part, b, w);
-}
-
-static void *begin(struct tape *t, const struct branch *b, const struct adapted *a, const float **gain)
+static void *begin(struct tape *t, const struct branch *b, const struct adapted *a, struct branch_gains *gains)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
@@ -67,12 +41,12 @@ static void *begin(struct tape *t, const struct branch *b, const struct adapted 
 	k->up = tape_scratch(t, (size_t)r * out);
 	product = tape_scratch(t, (size_t)r * out);
 	square = tape_scratch(t, (size_t)r * r);
-	norms(be, d, k->norm2, k->up, product, square, b, a->w);
+	dora_row_norms(be, d, k->norm2, k->up, product, square, b, a->w);
 	be->over_root(d, k->gain, 1, b->part[LENGTHS_PART].data, k->norm2, DORA_EPS, 0, out);
 	be->multiply(d, k->up, k->up, k->gain, r, out, true);
 	tape_scratch_give(t, square);
 	tape_scratch_give(t, product);
-	*gain = k->gain;
+	gains->out = k->gain;
 	return k;
 }
 
@@ -137,4 +111,4 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 	tape_scratch_give(t, room);
 }
 
-const struct branch_kind dora = { .begin = begin, .end = end, .forward = forward, .backward = backward };
+const struct branch_kind dora_lora_rows = { .begin = begin, .end = end, .forward = forward, .backward = backward };
