@@ -123,6 +123,7 @@ void adapter_free(struct adapter *a)
 				a->be->release(a->device, m->branch.part[k].grad);
 		}
 		a->be->release(a->device, m->branch.fixed);
+		a->be->release(a->device, m->branch.bias);
 		free(m->stem);
 		free(m->name);
 	}
@@ -261,6 +262,9 @@ static int check_form(const struct creation *c, const struct file_module *m, con
 	if (!m->kind->form && m->kind->begins == c->kind && !s->start_shapes)
 		return fail(e, EXIT_USAGE, "%s: '%.200s' is a module of %s, which goes on as it is: "
 			    "set dim_from_weights = true", s->start, m->name, m->kind->name);
+	if (m->bias)
+		return fail(e, EXIT_USAGE, "%s: '%.200s' changes a bias, which is not trained; name the file in "
+					   "base_weights instead", s->start, m->name);
 	if (m->kind != c->kind && m->kind != c->kind->begins && !goes_on(c, m))
 		return fail(e, EXIT_USAGE,
 			    "%s: '%.200s' is a %s, and a %s would be trained; set network_module to the file's",
@@ -470,6 +474,24 @@ void adapter_training_ends(struct adapter *a)
 
 struct loading { const struct adapter_file *file; struct unet_config config; double weight; bool trainable; };
 
+/* A bias is on the device as it is added. */
+static int load_bias(struct adapter *a, struct adapter_module *to, const struct file_module *m,
+		     const struct loading *l, struct error *e)
+{
+	const double scale = l->weight * (m->bias_scaled ? kind_scale(m->kind, &m->form, m->alpha) : 1);
+	const int n = layer_weight(m->layer)->out;
+	float *x = NULL;
+
+	if (!backend_is_dry(a->be) && !(x = adapter_file_floats(l->file, m->bias, true, e)))
+		return -1;
+	for (int i = 0; x && i < n; i++)
+		x[i] = (float)(x[i] * scale);
+	to->branch.bias = adapter_floats(a, x, n);
+	free(x);
+	return to->branch.bias ? 0 : fail(e, EXIT_MEMORY,
+					  "no device memory for the adapter's biases; use a device with more memory");
+}
+
 static int load_module(struct adapter *a, const struct file_module *m, const struct loading *l, struct error *e)
 {
 	struct module_values v = { .kind = m->kind, .form = m->form, .alpha = m->alpha };
@@ -482,6 +504,8 @@ static int load_module(struct adapter *a, const struct file_module *m, const str
 	status = add_module(a, m->layer, stem, name_in_files(&v, m->layer, &l->config, stem), &v, l->weight,
 			    l->trainable, e);
 	free_values(&v);
+	if (!status && m->bias)
+		status = load_bias(a, &a->module[a->count - 1], m, l, e);
 	return status;
 }
 

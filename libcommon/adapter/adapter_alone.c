@@ -46,8 +46,9 @@ static void give_layer(struct adapter_file *a, struct file_module *m, struct wei
 	own->layer = *m->layer;
 	own->layer.name = xstrdup(m->layer->name);
 	own->layer.linear = m->layer->linear ? &own->linear : NULL;
-	own->layer.conv = m->layer->linear ? NULL : &own->conv;
-	own->linear.w = own->conv.w = shape;
+	own->layer.conv = m->layer->conv ? &own->conv : NULL;
+	own->layer.norm = m->layer->norm ? &own->norm : NULL;
+	own->linear.w = own->conv.w = own->norm.w = shape;
 	m->layer = &own->layer;
 }
 

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "../base/map.h"
 #include "../base/memory.h"
 #include "adapter_sort.h"
+#include "full.h"
 #include "keys.h"
 #include "metadata.h"
 
@@ -18,13 +20,24 @@ static int refuse_method(const char *path, const char *name, const char *method,
 		    name);
 }
 
+static const struct safetensor **slot_of(struct file_module *m, int part)
+{
+	switch (part) {
+	case PART_ALPHA: return &m->alpha_tensor;
+	case PART_LENGTHS: return &m->lengths;
+	case PART_BIAS:
+	case PART_SCALED_BIAS: return &m->bias;
+	case PART_SCALE: return &m->scale;
+	case PART_SCALAR: return &m->scalar;
+	default: return &m->part[part];
+	}
+}
+
 /* The module that the tensor belongs to, by the layer's index; its name is kept for messages. */
 static int put_tensor(const struct safetensors *s, const struct safetensor *t, const struct key_part *part,
 		      struct file_module *m, struct error *e)
 {
-	const struct safetensor **slot = part->part == PART_ALPHA     ? &m->alpha_tensor
-					 : part->part == PART_LENGTHS ? &m->lengths
-								      : &m->part[part->part];
+	const struct safetensor **slot = slot_of(m, part->part);
 	struct key_part same;
 
 	if (part->kind && m->kind && m->kind != part->kind)
@@ -37,6 +50,7 @@ static int put_tensor(const struct safetensors *s, const struct safetensor *t, c
 			    "%s: '%.200s' and '%.200s' are the same tensor of one layer; the file mixes two dialects",
 			    s->path, (*slot)->name, t->name);
 	*slot = t;
+	m->bias_scaled |= part->part == PART_SCALED_BIAS;
 	if (part->kind)
 		m->kind = part->kind;
 	if (!m->name)
@@ -51,8 +65,10 @@ static int sort_tensor(struct adapter_sorting *out, const struct safetensors *s,
 	const char *dialect;
 	long layer;
 
-	if (!adapter_key_split(t->name, &part) || part.part == PART_OTHER)
-		return refuse_method(s->path, t->name, part.method, e);
+	if (!adapter_key_split(t->name, &part))
+		return refuse_method(s->path, t->name, NULL, e);
+	if (part.part == PART_EMBEDDING)
+		return 0;
 	layer = key_index_find(k, t->name, &part, &dialect);
 	if (layer < 0) {
 		out->misses++;
@@ -66,12 +82,23 @@ static int sort_tensor(struct adapter_sorting *out, const struct safetensors *s,
 	return put_tensor(s, t, &part, &out->module[layer], e);
 }
 
+/* Before anything else: the tensor that tells a method need not be the file's first. */
+static int refuse_others(const struct safetensors *s, struct error *e)
+{
+	struct key_part part;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (adapter_key_split(s->tensor[i].name, &part) && part.part == PART_OTHER)
+			return refuse_method(s->path, s->tensor[i].name, part.method, e);
+	return 0;
+}
+
 int adapter_sort(struct adapter_sorting *out, const struct safetensors *s, const struct layer_list *layers,
 		 struct error *e)
 {
 	struct unet_config config;
 	struct key_index *k;
-	int status = 0;
+	int status = refuse_others(s, e);
 
 	layers_config(layers, &config);
 	k = key_index_new(layers, &config);
@@ -101,6 +128,8 @@ static int read_alpha(struct alpha_sources *sources, struct file_module *m, stru
 					  .component = m->layer->component,
 					  .path = m->layer->name,
 					  .tensor = m->alpha_tensor,
+					  .scale = m->scale,
+					  .scalar = m->scalar,
 					  .lengths = m->lengths != NULL,
 					  .rank = m->form.rank,
 					  .none = m->kind->no_alpha };
@@ -188,6 +217,28 @@ static int check_types(const struct safetensors *s, const struct file_module *m,
 	return 0;
 }
 
+static int check_bias(const struct safetensors *s, const struct file_module *m, const struct weight *w,
+		      struct error *e)
+{
+	if (!m->bias)
+		return 0;
+	if (!dtype_is_float(m->bias->dtype))
+		return wrong_type(s, m->bias->name, m->bias->dtype, e);
+	if (safetensor_elements(m->bias) != (size_t)w->out)
+		return wrong_shape(s, m, w, e);
+	return m->layer->bias ? 0 : fail(e, EXIT_INPUT, "%s: '%.200s' changes the bias of a layer that has none; "
+					 "is the adapter for another model?", s->path, m->bias->name);
+}
+
+/* Gain and bias of a norm are only added to. */
+static int check_norm(const struct safetensors *s, const struct file_module *m, struct error *e)
+{
+	if (!m->layer->norm || (m->kind == &kind_full && !m->lengths))
+		return 0;
+	return fail(e, EXIT_INPUT, "%s: '%.200s' is a %s of a norm, which has no matrix; is the file damaged?", s->path,
+		    m->name, m->lengths ? "DoRA" : m->kind->name);
+}
+
 static int incomplete(const struct safetensors *s, const struct file_module *m, int part, struct error *e)
 {
 	char *name = kind_part_name(m->kind, part);
@@ -203,18 +254,18 @@ static int check_module(const struct safetensors *s, struct alpha_sources *sourc
 	const struct weight *w = layer_weight(m->layer);
 	int missing;
 
-	if (!m->kind)                           /* an alpha or lengths alone */
-		m->kind = adapter_kinds[0];
+	if (!m->kind)                           /* a bias alone; or an alpha or lengths, which make no module */
+		m->kind = m->bias && !m->bias_scaled ? &kind_full : adapter_kinds[0];
 	if (m->kind->other && m->kind->other(m->part))
 		return refuse_method(s->path, m->name, m->kind->other(m->part), e);
 	missing = m->kind->missing(m->part);
 	if (missing >= 0)
 		return incomplete(s, m, missing, e);
-	if (check_types(s, m, e) < 0)
+	if (check_types(s, m, e) < 0 || check_norm(s, m, e) < 0)
 		return -1;
 	if (!kind_form_of_file(m->kind, &m->form, w, m->part))
 		return wrong_shape(s, m, w, e);
-	return check_lengths(s, m, w, e) < 0 ? -1 : read_alpha(sources, m, e);
+	return check_lengths(s, m, w, e) < 0 || check_bias(s, m, w, e) < 0 ? -1 : read_alpha(sources, m, e);
 }
 
 static int check_modules(struct adapter_file *a, struct error *e)
@@ -232,6 +283,27 @@ static int check_modules(struct adapter_file *a, struct error *e)
 	if (!status && beside)
 		note("%s: its scale is the one in %s beside it", a->file->path, alpha_origin_name(ALPHA_CONFIG));
 	return status;
+}
+
+/* Embeddings are of no layer, and nothing here uses them. */
+static void tell_embeddings(const struct safetensors *s)
+{
+	struct map *seen = map_new(16);
+	struct buffer names = { 0 };
+	struct key_part part;
+
+	for (size_t i = 0; i < s->count; i++) {
+		const char *name = s->tensor[i].name;
+		const size_t n = adapter_key_split(name, &part), first = strcspn(name, ".") + 1;
+
+		if (n <= first || part.part != PART_EMBEDDING || map_put(seen, name, n, 0) >= 0)
+			continue;
+		buffer_addf(&names, "%s%.*s", names.len ? ", " : "", (int)(n - first), name + first);
+	}
+	if (names.len)
+		note("%s: the embeddings in it are not used: %.500s", s->path, names.data);
+	buffer_free(&names);
+	map_free(seen);
 }
 
 /* what: the model, in messages */
@@ -266,6 +338,7 @@ int adapter_file_take(struct adapter_file *a, struct adapter_sorting *s, const c
 	layers_config(s->layers, &a->blocks);
 	if (check_found(a, s, what, e))
 		return -1;
+	tell_embeddings(a->file);
 	for (size_t i = 0; place && i < a->count; i++)
 		place(a, &a->module[i]);
 	return check_modules(a, e);
@@ -360,7 +433,9 @@ static int check_numbers(const struct adapter_file *a, const struct file_module 
 
 	for (int i = 0; i < BRANCH_PARTS && !status; i++)
 		status = check_finite(a, m->part[i], e);
-	return status ? status : check_finite(a, m->lengths, e);
+	if (!status)
+		status = check_finite(a, m->lengths, e);
+	return status ? status : check_finite(a, m->bias, e);
 }
 
 int adapter_file_check(const char *path, const struct layer_list *layers, struct error *e)

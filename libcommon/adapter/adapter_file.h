@@ -23,6 +23,11 @@ struct file_module {
 	enum alpha_origin origin;
 	const struct safetensor *lengths;       /* DoRA: a length for each output, or each input; NULL: none */
 	bool by_input;
+	/* [out]: what the layer's bias gets, times the adapter's weight and, where bias_scaled says so, the module's
+	 * scale.  A full difference may have this alone. */
+	const struct safetensor *bias;
+	bool bias_scaled;
+	const struct safetensor *scale, *scalar;        /* alpha above has them in it already; NULL: not there */
 };
 
 struct adapter_file {
@@ -34,7 +39,7 @@ struct adapter_file {
 	struct unet_config blocks;              /* layers_config() of the layers: for adapter_stem() */
 	const struct family *family;            /* of the layers; NULL: they do not say */
 	/* the modules' layers where no model lends them; NULL: one does */
-	struct own_layer { struct layer layer; struct linear linear; struct conv conv; } *own;
+	struct own_layer { struct layer layer; struct linear linear; struct conv conv; struct norm norm; } *own;
 };
 
 /* path: a file, or a folder with one.  Every tensor must find its place: a module without a layer, a shape that does

@@ -204,20 +204,15 @@ static const struct peft_config *config_of(struct alpha_sources *s, int componen
 	return s->config;
 }
 
-int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out, struct error *e)
+/* From the header, the file beside it, or the rank. */
+static int from_config(struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out,
+		       struct error *e)
 {
 	const struct peft_config *c;
 	struct peft_module m = { .rank = (int)q->rank, .lengths = q->lengths };
 	char *name, *path;
 	int status;
 
-	*out = (struct module_alpha){ q->rank, ALPHA_RANK };
-	if (q->none || (!q->rank && !q->tensor))
-		return 0;
-	if (q->tensor) {
-		out->origin = ALPHA_TENSOR;
-		return from_tensor(s->file, q->tensor, &out->value, e);
-	}
 	e->code = 0;
 	c = config_of(s, q->component, &out->origin, e);
 	if (!c) {
@@ -232,6 +227,43 @@ int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct mod
 	free(name);
 	free(path);
 	return status;
+}
+
+static int own_scale(const struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out,
+		     struct error *e)
+{
+	const struct safetensor *own = q->scale ? q->scale : q->scalar;
+	double number;
+
+	if (own && (q->none || !q->rank))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' scales a module without a rank, of which every program makes "
+					   "something else; save the adapter anew", s->file->path, own->name);
+	if (q->scale) {
+		out->origin = ALPHA_TENSOR;
+		if (from_tensor(s->file, q->scale, &number, e) < 0)
+			return -1;
+		out->value = number * q->rank;
+	}
+	if (!q->scalar)
+		return 0;
+	if (from_tensor(s->file, q->scalar, &number, e) < 0)
+		return -1;
+	out->value *= number;
+	return 0;
+}
+
+int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct module_alpha *out, struct error *e)
+{
+	int status = 0;
+
+	*out = (struct module_alpha){ q->rank, ALPHA_RANK };
+	if (q->tensor && !q->none) {
+		out->origin = ALPHA_TENSOR;
+		status = from_tensor(s->file, q->tensor, &out->value, e);
+	} else if (q->rank && !q->none && !q->scale) {
+		status = from_config(s, q, out, e);
+	}
+	return status ? status : own_scale(s, q, out, e);
 }
 
 /* ---- folders ---- */

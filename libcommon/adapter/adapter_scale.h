@@ -1,8 +1,8 @@
 /*
  * adapter_scale.h - the alpha of an adapter's module: from its tensor, or from one of several other sources.
  *
- * Owns their order: the module's own alpha tensor, the header's lora_adapter_metadata (diffusers), adapter_config.json
- * in the file's folder (PEFT), the rank.  An alpha may be an integer (I64) in kohya's files.  The
+ * Owns their order: the module's own tensors of a scale and of alpha, the header's lora_adapter_metadata (diffusers),
+ * adapter_config.json in the file's folder (PEFT), the rank.  An alpha may be an integer (I64) in kohya's files.  The
  * symptom of reading the tensor alone is half or a quarter of the strength.  Owns too which file in a folder is the
  * adapter.  Must not know layers.
  */
@@ -26,6 +26,8 @@ struct alpha_question {
 	/* as the model calls it, where the file's name does not tell; NULL: not known */
 	const char *path;
 	const struct safetensor *tensor;        /* its alpha, or NULL */
+	/* a number that stands for alpha / rank, and one that multiplies it; or NULL */
+	const struct safetensor *scale, *scalar;
 	bool lengths;                           /* it has a DoRA's */
 	int64_t rank;                           /* 0: none, and an alpha only where a tensor says it */
 	bool none;                              /* there is no alpha in such files */

@@ -67,18 +67,34 @@ static const struct suffix { const char *text; int part; const char *method; } s
 	{ "lora_magnitude_vector", PART_LENGTHS, "DoRA" },
 	{ "magnitude", PART_LENGTHS, "DoRA" },
 	{ LENGTHS_SUFFIX, PART_LENGTHS, "DoRA" },
+	{ "alpha", PART_ALPHA, "LoRA" },
+	{ "diff_b", PART_BIAS, "full difference" },
+	{ "b_norm", PART_BIAS, "full difference" },
+	{ "lora_B.default.bias", PART_SCALED_BIAS, "LoRA" },
+	{ "lora_B.bias", PART_SCALED_BIAS, "LoRA" },
+	{ "lora_up.bias", PART_SCALED_BIAS, "LoRA" },
+	{ "scale", PART_SCALE, "LoRA" },                /* A1111's network.py: calc_scale() */
+	{ "scalar", PART_SCALAR, "LoRA" },              /* LyCORIS' use_scalar, in a whole state of it */
 	{ "on_input", PART_OTHER, "IA3" },
+	{ "ia3_l", PART_OTHER, "IA3" },
 	{ "lambda_layer", PART_OTHER, "T-LoRA by singular values (lambda_layer)" },
 	{ "q_layer.weight", PART_OTHER, "T-LoRA by singular values (lambda_layer)" },
 	{ "p_layer.weight", PART_OTHER, "T-LoRA by singular values (lambda_layer)" },
 	{ "oft_diag", PART_OTHER, "OFT" },
-	{ "diff_b", PART_OTHER, "full difference" },
-	{ "diff", PART_OTHER, "full difference" },
-	{ "w_norm", PART_OTHER, "norm training" },
-	{ "b_norm", PART_OTHER, "norm training" },
-	{ "clip_l", PART_OTHER, "bundled embedding" },
-	{ "clip_g", PART_OTHER, "bundled embedding" },
-	{ "alpha", PART_ALPHA, "LoRA" },
+	{ "boft_R", PART_OTHER, "BOFT" },
+	{ "a1.weight", PART_OTHER, "GLoRA" },
+	{ "a2.weight", PART_OTHER, "GLoRA" },
+	{ "b1.weight", PART_OTHER, "GLoRA" },
+	{ "b2.weight", PART_OTHER, "GLoRA" },
+	{ "lora_embedding_A", PART_OTHER, "a LoRA of token embeddings" },
+	{ "lora_embedding_B", PART_OTHER, "a LoRA of token embeddings" },
+	{ "set_weight", PART_OTHER, "a whole weight in place of the model's (set_weight)" },
+	{ "bias_indices", PART_OTHER, "a sparse bias" },
+	{ "bias_values", PART_OTHER, "a sparse bias" },
+	{ "bias_size", PART_OTHER, "a sparse bias" },
+	{ "scale_weight", PART_OTHER, "F8 with a scale of its own (scale_weight)" },
+	{ "clip_l", PART_OTHER, "an embedding" },
+	{ "clip_g", PART_OTHER, "an embedding" },
 };
 
 /* ---- block names ---- */
@@ -296,10 +312,25 @@ static size_t split_by_kind(const char *name, const struct adapter_kind *kind, s
 	return n;
 }
 
+/* A1111 packs embeddings into an adapter's file: bundle_emb.NAME.string_to_param.*, bundle_emb.NAME.clip_g. */
+static size_t split_embedding(const char *name, struct key_part *part)
+{
+	static const char bundle[] = "bundle_emb.";
+	const char *end = strrchr(name, '.');
+	const char *param = strstr(name, ".string_to_param.");
+
+	if (strncmp(name, bundle, sizeof(bundle) - 1) || end < name + sizeof(bundle))
+		return 0;
+	*part = (struct key_part){ PART_EMBEDDING, NULL, "an embedding" };
+	return (param ? param : end) - name;
+}
+
 size_t adapter_key_split(const char *tensor_name, struct key_part *part)
 {
-	size_t n = 0;
+	size_t n = split_embedding(tensor_name, part);
 
+	if (n)
+		return n;
 	for (size_t i = 0; adapter_kinds[i] && !n; i++)
 		n = split_by_kind(tensor_name, adapter_kinds[i], part);
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]) && !n; i++) {

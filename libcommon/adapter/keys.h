@@ -25,7 +25,16 @@ char *sgm_from_diffusers(const char *name, const struct unet_config *c);
 char *diffusers_from_sgm(const char *name, const struct unet_config *c);
 
 /* What a tensor is to its module. */
-enum { PART_ALPHA = -1, PART_LENGTHS = -2 /* DoRA's */, PART_OTHER = -3 /* of a method without a row in kinds.c */ };
+enum {
+	PART_ALPHA = -1,
+	PART_LENGTHS = -2,              /* DoRA's */
+	PART_OTHER = -3,                /* of a method without a row in kinds.c */
+	PART_BIAS = -4,                 /* added to the layer's bias */
+	PART_SCALED_BIAS = -5,          /* the same, with the module's scale */
+	PART_SCALE = -6,                /* stands for alpha / rank */
+	PART_SCALAR = -7,               /* multiplies it */
+	PART_EMBEDDING = -8,            /* of no layer: an embedding that came with the adapter */
+};
 struct key_part {
 	int part;                       /* 0 and up: the kind's own number */
 	const struct adapter_kind *kind;        /* NULL: alpha, lengths and others have none */
@@ -40,7 +49,8 @@ void key_index_free(struct key_index *k);
 long key_index_find(const struct key_index *k, const char *tensor_name, struct key_part *part, const char **dialect);
 
 /* ---- what a name alone tells ---- */
-/* Length of the module's name in front of ".lora_down.weight", ".alpha" and the like, 0: no adapter's tensor. */
+/* Length of the module's name in front of ".lora_down.weight", ".alpha" and the like, 0: no adapter's tensor.  Of an
+ * embedding: of its own name with what stands in front of it. */
 size_t adapter_key_split(const char *tensor_name, struct key_part *part);
 /* The component by the dialects' prefixes, and the dialect; -1, and NULL: none has it. */
 int adapter_key_component(const char *tensor_name, const char **dialect);

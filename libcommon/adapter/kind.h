@@ -24,7 +24,8 @@ enum part_start { START_ZERO, START_ONE, START_UNIFORM, START_NORMAL };
  * told here. */
 struct part_form {
 	int n, h, w, c;                 /* n 0: this module has no such part */
-	int dims;                       /* in a file; 1s at the end are not looked at when reading */
+	/* in a file; when reading, 1s at the end are not looked at, and a kernel may be flattened */
+	int dims;
 	int64_t shape[4];
 	enum part_start start;
 	float spread;                   /* START_NORMAL: its standard deviation */

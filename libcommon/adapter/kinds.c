@@ -6,7 +6,7 @@
 #include "kind.h"
 
 /* Each is kind_NAME, in NAME.c or that of its like. */
-#define KINDS(X) X(lora) X(lora_fa) X(loha) X(lokr) X(oft) X(oft_peft)
+#define KINDS(X) X(lora) X(lora_fa) X(loha) X(lokr) X(oft) X(oft_peft) X(full)
 
 #define DECLARE(name) extern const struct adapter_kind kind_##name;
 #define ROW(name) &kind_##name,
@@ -56,6 +56,8 @@ static bool fits(const struct part_form *p, const struct safetensor *t)
 		return !t && !p->n;
 	if (t->dims > 4 || t->dims < (p->dims < 2 ? p->dims : 2))
 		return false;
+	if (t->dims == 2 && p->dims == 4)       /* a kernel may be flattened */
+		return t->shape[0] == p->shape[0] && t->shape[1] == p->shape[1] * p->shape[2] * p->shape[3];
 	for (int i = 0; i < 4; i++)
 		if (side(t, i) != (i < p->dims ? p->shape[i] : 1))
 			return false;

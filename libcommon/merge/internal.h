@@ -26,10 +26,14 @@ struct merge_job {
 	size_t adapter;                 /* its number in the order given */
 };
 
+/* A layer's bias as a layer of its own, which modules of full differences change: one for each adapter that does. */
+struct merge_bias { struct layer layer; struct norm shape; struct file_module *module; };
+
 struct merge {
 	const struct merge_options *options;
 	struct model_files *files;
 	struct outline outline;         /* every layer that the model's files hold */
+	struct merge_bias *bias;        /* of every layer of the outline */
 	struct adapter_file **adapter;
 	struct merge_job *job;          /* in the order of files, tensors, rows, adapters */
 	size_t jobs, capacity;

@@ -4,28 +4,63 @@
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "../adapter/full.h"
 #include "../base/memory.h"
 #include "../model/family.h"
 #include "internal.h"
 
 /* ---- jobs ---- */
 
-static void put_job(struct merge *m, size_t adapter, const struct file_module *module, double weight)
+/* tensor: "weight" or "bias" */
+static void put_job(struct merge *m, struct merge_job job, const char *tensor)
 {
-	struct merge_job job = {
+	const struct layer *l = job.module->layer;
+	char *name = xprintf("%s.%s", l->name, tensor);
+
+	if (!source_place(m->files, l->component, name, &job.place))
+		die(EXIT_OTHER, "bug: '%s' has no place in the model's files", name);
+	free(name);
+	GROW(m->job, m->jobs, m->capacity);
+	m->job[m->jobs++] = job;
+}
+
+/* The bias of the module as a full difference of a vector. */
+static void put_bias(struct merge *m, struct merge_job job)
+{
+	const struct file_module *of = job.module;
+	struct merge_bias *b = &m->bias[of->layer - m->outline.layers.layer];
+	struct file_module *own;
+
+	if (!b->module)
+		b->module = xcalloc(m->options->adapters, sizeof(*b->module));
+	own = &b->module[job.adapter];
+	b->layer = *of->layer;
+	b->layer.linear = NULL;
+	b->layer.conv = NULL;
+	b->layer.norm = &b->shape;
+	b->shape.w = (struct weight){ .out = layer_weight(of->layer)->out, .in = 1, .kh = 1, .kw = 1 };
+	*own = (struct file_module){ .layer = &b->layer, .name = of->name, .kind = &kind_full,
+				     .part[FULL_DIFF] = of->bias };
+	kind_full.read(&own->form, &b->shape.w, own->part);
+	job.module = own;
+	job.scale = job.weight * (of->bias_scaled ? kind_scale(of->kind, &of->form, of->alpha) : 1);
+	put_job(m, job, "bias");
+}
+
+static void put_module(struct merge *m, size_t adapter, const struct file_module *module, double weight)
+{
+	const struct merge_job job = {
 		.file = m->adapter[adapter],
 		.module = module,
 		.scale = kind_scale(module->kind, &module->form, module->alpha) * (module->lengths ? 1 : weight),
 		.weight = weight,
 		.adapter = adapter,
 	};
-	char *name = xprintf("%s.weight", module->layer->name);
 
-	if (!source_place(m->files, module->layer->component, name, &job.place))
-		die(EXIT_OTHER, "bug: '%s' has no place in the model's files", name);
-	free(name);
-	GROW(m->job, m->jobs, m->capacity);
-	m->job[m->jobs++] = job;
+	if (module->kind != &kind_full || module->part[FULL_DIFF])
+		put_job(m, job, "weight");
+	if (module->bias)
+		put_bias(m, job);
 }
 
 static int add_adapter(struct merge *m, size_t i, struct error *e)
@@ -40,7 +75,7 @@ static int add_adapter(struct merge *m, size_t i, struct error *e)
 	if (!m->adapter[i])
 		return -1;
 	for (size_t k = 0; k < m->adapter[i]->count; k++)
-		put_job(m, i, &m->adapter[i]->module[k], weight);
+		put_module(m, i, &m->adapter[i]->module[k], weight);
 	return 0;
 }
 
@@ -89,6 +124,7 @@ static int prepare(struct merge *m, struct error *e)
 	if (!m->files || outline_of_files(&m->outline, m->files, e))
 		return -1;
 	tell_of_parts(m);
+	m->bias = xcalloc(m->outline.layers.count + 1, sizeof(*m->bias));
 	m->adapter = xcalloc(o->adapters, sizeof(*m->adapter));
 	for (size_t i = 0; i < o->adapters; i++)
 		if (add_adapter(m, i, e))
@@ -129,6 +165,9 @@ int merge_into(const struct merge_options *o, struct error *e)
 		status = write_all(&m, e);
 	for (size_t i = 0; m.adapter && i < o->adapters; i++)
 		adapter_file_close(m.adapter[i]);
+	for (size_t i = 0; m.bias && i < m.outline.layers.count; i++)
+		free(m.bias[i].module);
+	free(m.bias);
 	free(m.adapter);
 	free(m.job);
 	outline_free(&m.outline);

@@ -25,6 +25,8 @@ void take_linear(struct inventory *v, enum layer_group g, const char *parent, co
 		return;
 	name = join(parent, child);
 	enter(v, load_linear(&v->loader, name, out, in, bias, l, v->error), g, name, l, NULL);
+	if (!v->failed)
+		v->layers.layer[v->layers.count - 1].bias = bias;
 }
 
 void take_conv(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
@@ -48,7 +50,7 @@ void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, c
 	name = join(parent, child);
 	enter(v, load_conv1x1(&v->loader, name, out, in, l, v->error), g, name, l, NULL);
 	if (!v->failed)
-		v->layers.layer[v->layers.count - 1].convolution = true;
+		v->layers.layer[v->layers.count - 1].convolution = v->layers.layer[v->layers.count - 1].bias = true;
 }
 
 void take_norm(struct inventory *v, const char *parent, const char *child, int c, int groups, float eps, struct norm *n)
@@ -59,10 +61,8 @@ void take_norm(struct inventory *v, const char *parent, const char *child, int c
 		return;
 	name = join(parent, child);
 	v->failed = load_norm(&v->loader, name, c, groups, eps, n, v->error) != 0;
-	if (!v->failed) {
-		GROW(v->norm, v->norms, v->norm_capacity);
-		v->norm[v->norms++] = n;
-	}
+	if (!v->failed)
+		layer_add_norm(&v->layers, v->loader.component, name, n);
 	free(name);
 }
 
@@ -71,7 +71,9 @@ void inventory_list(const struct inventory *v, struct layer_list *list)
 	for (size_t i = 0; i < v->layers.count; i++) {
 		const struct layer *l = &v->layers.layer[i];
 		layer_add(list, l->component, l->group, l->name, l->linear, l->conv);
+		list->layer[list->count - 1].norm = l->norm;
 		list->layer[list->count - 1].convolution = l->convolution;
+		list->layer[list->count - 1].bias = l->bias;
 		list->layer[list->count - 1].family = model_files_config(v->loader.files)->family;
 	}
 }
@@ -85,11 +87,10 @@ void inventory_free(struct inventory *v)
 		struct layer *l = &v->layers.layer[i];
 		if (l->linear)
 			free_linear(be, d, l->linear);
-		else
+		else if (l->conv)
 			free_conv(be, d, l->conv);
+		else
+			free_norm(be, d, l->norm);
 	}
-	for (size_t i = 0; i < v->norms; i++)
-		free_norm(be, d, v->norm[i]);
 	layer_list_free(&v->layers);
-	free(v->norm);
 }

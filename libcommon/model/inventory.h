@@ -17,8 +17,6 @@ struct inventory {
 	struct error *error;            /* while loading */
 	bool failed;
 	struct layer_list layers;
-	struct norm **norm;
-	size_t norms, norm_capacity;
 };
 
 /* The name of a layer is parent.child, or child where parent is "". */

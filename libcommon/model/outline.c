@@ -8,36 +8,49 @@
 
 static const char end[] = ".weight";
 
-/* Embeddings are tables, to which no adapter is attached. */
+/* Embeddings are tables, to which no adapter is attached.  A weight that is a vector is a norm's. */
 static bool is_layer(const char *name, int dims)
 {
 	size_t n = strlen(name), k = sizeof(end) - 1;
 
-	return n > k && strcmp(name + n - k, end) == 0 && (dims == 2 || dims == 4) && !strstr(name, ".embeddings.");
+	return n > k && strcmp(name + n - k, end) == 0 && (dims == 1 || dims == 2 || dims == 4) &&
+	       !strstr(name, ".embeddings.");
 }
 
-static void put_layer(struct outline *o, enum component c, const char *name, int dims, const int64_t *shape,
-		      enum dtype type)
+/* before: the name in front of it in byte order, which is its bias where the layer has one; NULL: it is the first */
+static bool has_bias(const char *layer, const char *before)
 {
-	struct weight w = { .dtype = type, .out = (int)shape[0], .in = (int)shape[1], .kh = 1, .kw = 1 };
+	const size_t n = strlen(layer);
+
+	return before && !strncmp(before, layer, n) && !strcmp(before + n, ".bias");
+}
+
+static void put_layer(struct outline *o, enum component c, const char *name, const char *before, int dims,
+		      const int64_t *shape, enum dtype type)
+{
+	struct weight w = { .dtype = type, .out = (int)shape[0], .in = dims > 1 ? (int)shape[1] : 1, .kh = 1, .kw = 1 };
 	char *layer = xstrndup(name, strlen(name) - (sizeof(end) - 1));
 	const size_t i = o->layers.count;
 
 	if (dims == 4) {
 		w.kh = (int)shape[2];
 		w.kw = (int)shape[3];
-		o->conv[i].w = w;
-	} else {
-		o->linear[i].w = w;
 	}
-	layer_add(&o->layers, c, LAYER_OTHER, layer, dims == 2 ? &o->linear[i] : NULL, dims == 4 ? &o->conv[i] : NULL);
+	o->linear[i].w = o->conv[i].w = o->norm[i].w = w;
+	if (dims == 1)
+		layer_add_norm(&o->layers, c, layer, &o->norm[i]);
+	else
+		layer_add(&o->layers, c, LAYER_OTHER, layer, dims == 2 ? &o->linear[i] : NULL,
+			  dims == 4 ? &o->conv[i] : NULL);
+	o->layers.layer[i].bias = has_bias(layer, before);
 	free(layer);
 }
 
 static void room_for(struct outline *o, size_t names)
 {
 	*o = (struct outline){ .linear = xcalloc(names + 1, sizeof(*o->linear)),
-			       .conv = xcalloc(names + 1, sizeof(*o->conv)) };
+			       .conv = xcalloc(names + 1, sizeof(*o->conv)),
+			       .norm = xcalloc(names + 1, sizeof(*o->norm)) };
 }
 
 static void name_family(struct outline *o, const struct family *f)
@@ -62,7 +75,8 @@ void outline_of_config(struct outline *o, const struct model_config *c)
 			const struct known_tensor *t = &known[k].tensor[i];
 
 			if (is_layer(t->name, t->dims))
-				put_layer(o, adapted_part(k), t->name, t->dims, t->shape, DTYPE_F32);
+				put_layer(o, adapted_part(k), t->name, i ? t[-1].name : NULL, t->dims, t->shape,
+					  DTYPE_F32);
 		}
 		known_tensors_free(&known[k]);
 	}
@@ -72,13 +86,13 @@ void outline_of_config(struct outline *o, const struct model_config *c)
 static int put_part(struct outline *o, const struct model_files *m, enum component c, struct error *e)
 {
 	for (size_t i = 0; i < source_names(m, c); i++) {
-		const char *name = source_name(m, c, i);
+		const char *name = source_name(m, c, i), *before = i ? source_name(m, c, i - 1) : NULL;
 		struct source_tensor t;
 
 		if (source_find(m, c, name, &t, e))
 			return -1;
 		if (is_layer(name, t.dims))
-			put_layer(o, c, name, t.dims, t.shape, t.dtype);
+			put_layer(o, c, name, before, t.dims, t.shape, t.dtype);
 	}
 	return 0;
 }
@@ -104,5 +118,6 @@ void outline_free(struct outline *o)
 	layer_list_free(&o->layers);
 	free(o->linear);
 	free(o->conv);
+	free(o->norm);
 	*o = (struct outline){ 0 };
 }

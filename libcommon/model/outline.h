@@ -14,6 +14,7 @@ struct outline {
 	/* behind the layers: of the weights only type and shape are set */
 	struct linear *linear;
 	struct conv *conv;
+	struct norm *norm;
 };
 
 /* c->family is the layers'.  The weights' type is F32. */

@@ -168,7 +168,8 @@ int load_conv(const struct loader *l, const char *name, int out, int in, int ker
 int load_norm(const struct loader *l, const char *name, int c, int groups, float eps, struct norm *layer,
 	      struct error *e)
 {
-	*layer = (struct norm){ .c = c, .groups = groups, .eps = eps };
+	*layer = (struct norm){ .c = c, .groups = groups, .eps = eps,
+				.w = { .dtype = DTYPE_F32, .out = c, .in = 1, .kh = 1, .kw = 1 } };
 	if (load_vector(l, name, "weight", c, &layer->gain, e) || load_vector(l, name, "bias", c, &layer->bias, e)) {
 		free_norm(l->be, l->device, layer);
 		return -1;

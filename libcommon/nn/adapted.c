@@ -148,6 +148,10 @@ void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, c
 		p.item[i].branch->kind->forward(t, y, x, p.item[i].branch, a, p.item[i].own);
 	if (p.rows && a->bias)
 		be->add_per_sample(tape_device(t), y->data, y->data, a->bias, 1, tensor_rows(y), y->c);
+	for (size_t i = 0; i < p.count; i++)
+		if (p.item[i].branch->bias)
+			be->add_per_sample(tape_device(t), y->data, y->data, p.item[i].branch->bias, 1, tensor_rows(y),
+					   y->c);
 	end(t, &p);
 }
 

@@ -56,6 +56,7 @@ struct branch {
 	float scale;
 	float weight;                   /* lengths: the layer is so much of the way from W to W' */
 	float number[BRANCH_NUMBERS];   /* what the kind's functions know beside the parts */
+	float *bias;                    /* [out], device memory: what is added to the layer's own; NULL: nothing */
 	float *fixed;                   /* device memory that the kind computed from W, never trained; NULL: none */
 	size_t fixed_count;             /* floats */
 	const struct branch_constants *constants;       /* NULL: the kind needs none */

@@ -11,7 +11,8 @@
 
 struct linear { struct weight w; float *bias; struct branch *branch; };     /* y = x W^T + b; bias [out] or NULL */
 struct conv   { struct weight w; float *bias; struct branch *branch; int stride; };
-struct norm   { float *gain, *bias; int c, groups; float eps; };        /* groups 0: layer norm */
+/* groups 0: layer norm.  branch: what adapters add to gain and bias; w: their shape alone, [c,1] */
+struct norm   { float *gain, *bias; int c, groups; float eps; struct weight w; struct branch *branch; };
 
 struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *l);
 /* Padding kernel/2 on all sides; stride 2 halves (rounding up). */

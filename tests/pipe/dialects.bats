@@ -1,0 +1,196 @@
+#!/usr/bin/env bats
+# Other programs' names for one adapter: whatever a file calls its tensors, the merged model has the same bytes, and
+# lora-sample paints what the merged model paints.
+bats_require_minimum_version 1.5.0
+
+# Code for `tensors.pl rename`, from kohya's names.  Dots come back by the words that keep their underscores.
+DOTS='s/^lora_(unet|te1|te2)_([^.]*)/my ($p, $n) = ($1, $2); $n =~ tr{_}{.};
+	for my $w (qw(input_blocks middle_block output_blocks transformer_blocks proj_in proj_out to_q to_k to_v to_out
+		in_layers out_layers emb_layers skip_connection text_model self_attn q_proj k_proj v_proj out_proj)) {
+		(my $d = $w) =~ tr{_}{.}; $n =~ s{\Q$d\E}{$w}g }
+	"$p:$n"/e;'
+# diffusers' blocks of tiny-a: three levels with two layers each, attention in the lower two
+BLOCKS='s/input_blocks\.(\d+)\.0\.(?!op)/"down_blocks.".int(($1-1)\/3).".resnets.".(($1-1)%3)."."/e;
+	s/input_blocks\.(\d+)\.1\./"down_blocks.".int(($1-1)\/3).".attentions.".(($1-1)%3)."."/e;
+	s/input_blocks\.(\d+)\.0\.op/"down_blocks.".int(($1-1)\/3).".downsamplers.0.conv"/e;
+	s/middle_block\.1\./mid_block.attentions.0./;
+	s/middle_block\.(\d)\./"mid_block.resnets.".($1\/2)."."/e;
+	s/output_blocks\.(\d+)\.2\.conv/"up_blocks.".int($1\/3).".upsamplers.0.conv"/e;
+	s/output_blocks\.(\d+)\.0\./"up_blocks.".int($1\/3).".resnets.".($1%3)."."/e;
+	s/output_blocks\.(\d+)\.1\./"up_blocks.".int($1\/3).".attentions.".($1%3)."."/e;
+	s/in_layers\.2/conv1/; s/out_layers\.3/conv2/; s/emb_layers\.1/time_emb_proj/;
+	s/skip_connection/conv_shortcut/;'
+UNDERSCORES='s/^(unet|te1|te2):([^:]*?)\.(lora_(?:up|down)\.weight|alpha)$/my ($p, $n, $e) = ($1, $2, $3);
+	$n =~ tr{.}{_}; "lora_${p}_$n.$e"/e'
+AB='s/lora_down\.weight/lora_A.weight/; s/lora_up\.weight/lora_B.weight/;'
+HF='s/^unet:/unet./; s/^te1:/text_encoder./; s/^te2:/text_encoder_2./;'
+
+setup_file() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	export TINY=$ROOT/tests/golden/tiny-a/model
+	export KOHYA=$BATS_FILE_TMPDIR/kohya.safetensors MERGED=$BATS_FILE_TMPDIR/merged
+	tensors join "$KOHYA" "$ROOT"/tests/golden/tiny-a/lora_{conv,text}.safetensors
+	merge "$KOHYA" "$MERGED"
+	sample "$BATS_FILE_TMPDIR/lora" -m "$TINY" -l "$KOHYA"
+	sample "$BATS_FILE_TMPDIR/merged_latents" -m "$MERGED"
+	sample "$BATS_FILE_TMPDIR/base" -m "$TINY"
+}
+
+setup() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+tensors() { perl "$BATS_TEST_DIRNAME/tensors.pl" "$@"; }
+merge() { "$BIN/lora-merge" into -q -m "$TINY" --lora "$1" -o "$2"; }
+sample() {
+	"$BIN/lora-sample" -q "${@:2}" -p "a robot" -n x -W 32 -H 48 --steps 2 --seed 3 -o "$BATS_TEST_TMPDIR/p.png" \
+		--save-latents "$1" > /dev/null
+}
+weights() { cat "$1"/{unet,text_encoder,text_encoder_2}/*.safetensors; }
+
+# the_same FILE: its merged weights and its latents are the kohya file's, and lora-inspect finds nothing wrong
+the_same() {
+	rm -rf out
+	merge "$1" out
+	cmp <(weights out) <(weights "$MERGED")
+	sample latents -m "$TINY" -l "$1"
+	cmp latents "$BATS_FILE_TMPDIR/lora"
+	"$BIN/lora-inspect" --verify "$1" > said || { cat said; return 1; }
+}
+
+# as CODE: the kohya file under the names that the code makes
+as() { tensors rename "$KOHYA" named.safetensors "$DOTS $1"; }
+
+@test "the adapter moves the picture as the merged model does" {
+	tensors near "$BATS_FILE_TMPDIR/lora" "$BATS_FILE_TMPDIR/merged_latents" "$BATS_FILE_TMPDIR/base" 1e-3
+}
+
+@test "ComfyUI's generic names, with text encoders" {
+	local generic='s/^unet:/diffusion_model./; s/^te1:/text_encoders.clip_l.transformer./;
+		s/^te2:/text_encoders.clip_g.transformer./;'
+	as "$generic"
+	the_same named.safetensors
+	grep -q 'names *comfy$' said
+	as "$generic $AB"
+	the_same named.safetensors
+}
+
+@test "OMI" {
+	as 's/^unet:/unet./; s/^te1:/clip_l./; s/^te2:/clip_g./;'
+	the_same named.safetensors
+	grep -q 'names *omi$' said
+}
+
+@test "diffusers, with alphas, and with the names of its older releases" {
+	as "$BLOCKS $HF $AB"
+	the_same named.safetensors
+	as "$BLOCKS $HF s/lora_down/lora.down/; s/lora_up/lora.up/;"
+	the_same named.safetensors
+	as "$BLOCKS $HF s/lora_down/lora_linear_layer.down/; s/lora_up/lora_linear_layer.up/;"
+	the_same named.safetensors
+}
+
+@test "diffusers' attention processors" {
+	OLD='s/\.to_out\.0/.to_out/; s/(unet\..*)\.(to_(q|k|v|out)\b)/$1.processor.$2/;
+		s/self_attn\.(out|[qkv])_proj/self_attn.to_$1/;
+		s/(to_(?:q|k|v|out))\.lora_down/$1_lora.down/; s/(to_(?:q|k|v|out))\.lora_up/$1_lora.up/;
+		s/lora_down/lora.down/; s/lora_up/lora.up/;'
+	as "$BLOCKS $HF $OLD"
+	the_same named.safetensors
+}
+
+@test "PEFT's names, of one model and of each model" {
+	as "$BLOCKS $HF s/^(unet|text_encoder|text_encoder_2)\./\$1.base_model.model./;
+		s/lora_down\.weight/lora_A.default.weight/; s/lora_up\.weight/lora_B.default.weight/;"
+	the_same named.safetensors
+	as "$BLOCKS $HF $AB s/^/base_model.model./;"
+	the_same named.safetensors
+}
+
+@test "kohya's names with diffusers' blocks, and SimpleTuner's" {
+	as "$BLOCKS $UNDERSCORES;"
+	the_same named.safetensors
+	as "$BLOCKS $UNDERSCORES; s/^lora_unet_/lycoris_/;"
+	the_same named.safetensors
+}
+
+@test "two programs' names in one file" {
+	as "$BLOCKS $UNDERSCORES if /attn1|mlp/; s/^unet:/unet./; s/^te1:/text_encoder./; s/^te2:/clip_g./;"
+	the_same named.safetensors
+}
+
+@test "flattened kernels" {
+	tensors rename "$KOHYA" named.safetensors '@shape = ($shape[0], $shape[1] * ($shape[2] || 1) * ($shape[3] || 1)) if @shape;'
+	the_same named.safetensors
+}
+
+@test "a scale in place of alpha and rank, and a factor beside them" {
+	# lora_unet's and lora_text's are alpha / rank 1/2, the 3x3 convolutions' 2/3: only those keep their alpha
+	tensors rename "$KOHYA" named.safetensors 'if (/\.alpha$/ && unpack("f<", $data) == 1) {
+		s/\.alpha$/.scale/; $data = pack "f<", 0.5 }'
+	the_same named.safetensors
+	tensors rename "$KOHYA" half.safetensors 's/\.alpha$/.scalar/; $data = pack "f<", 0.5 if /\.scalar$/; $_ = "" if /conv|in_layers|out_layers|op\./'
+	tensors rename "$KOHYA" alphas.safetensors '$_ = "" if /conv|in_layers|out_layers|op\./'
+	merge half.safetensors half
+	merge alphas.safetensors alphas
+	cmp <(weights half) <(weights alphas)
+}
+
+# painted_as_merged FILE: lora-sample with it and with the model that it was merged into, of the movement
+painted_as_merged() {
+	rm -rf out
+	merge "$1" out
+	sample with -m "$TINY" -l "$1"
+	sample merged -m out
+	tensors near with merged "$BATS_FILE_TMPDIR/base" 1e-3
+}
+
+# whole_of MODEL PREFIX: a full difference of every tensor of the part but the embeddings, for `tensors.pl make`
+whole_of() {
+	tensors list "$1" | sed -nE "/embeddings|position_ids/d; s/^(text_model\.)?(.*)\.weight /$2\1\2.diff 0.05 /p
+		s/^(text_model\.)?(.*)\.bias /$2\1\2.diff_b 0.05 /p"
+}
+
+@test "full differences of every weight, bias and norm" {
+	local unet=$TINY/unet/diffusion_pytorch_model.safetensors te=$TINY/text_encoder/model.safetensors
+	{ whole_of "$unet" unet.; whole_of "$te" text_encoder.; } | tensors make full.safetensors
+	painted_as_merged full.safetensors
+	tensors rename full.safetensors unet_part '$_ = "" unless s/^unet\.//; s/\.diff_b$/.bias/; s/\.diff$/.weight/;'
+	tensors sum want "$unet" unet_part
+	tensors near want out/unet/*.safetensors "$unet" 1e-6
+	tensors rename full.safetensors te_part '$_ = "" unless s/^text_encoder\.//;
+		s/\.diff_b$/.bias/; s/\.diff$/.weight/;'
+	tensors sum want "$te" te_part
+	tensors near want out/text_encoder/*.safetensors "$te" 1e-6
+	"$BIN/lora-inspect" --verify full.safetensors
+}
+
+@test "norms as LyCORIS writes them, and a LoRA with biases" {
+	{
+		echo lora_unet_input_blocks_1_0_in_layers_0.w_norm 0.3 8
+		echo lora_unet_input_blocks_1_0_in_layers_0.b_norm 0.3 8
+		echo lora_unet_input_blocks_4_1_norm.b_norm 0.3 16
+		echo lora_unet_input_blocks_4_1_transformer_blocks_0_norm2.w_norm 0.3 16
+		echo lora_unet_out_0.w_norm 0.3 8
+		echo lora_te2_text_model_encoder_layers_0_layer_norm1.w_norm 0.3 40
+		echo lora_te1_text_model_encoder_layers_0_layer_norm2.b_norm 0.3 32
+	} | tensors make norms.safetensors
+	painted_as_merged norms.safetensors
+	tensors rename norms.safetensors dotted 's/w_norm$/diff/; s/b_norm$/diff_b/'
+	sample same -m "$TINY" -l dotted
+	cmp same with
+	# alpha / rank is 1/2; a bias of the update's factor has it, one beside it has not
+	for bias in lora_B.bias diff_b; do
+		{
+			echo unet.down_blocks.1.attentions.0.proj_in.lora_A.weight 0.5 2 16
+			echo unet.down_blocks.1.attentions.0.proj_in.lora_B.weight 0.5 16 2
+			echo unet.down_blocks.1.attentions.0.proj_in.alpha =1
+			echo unet.down_blocks.1.attentions.0.proj_in.$bias 0.5 16
+			echo unet.down_blocks.1.resnets.0.conv1.diff_b 0.5 16
+		} | tensors make biases.safetensors
+		painted_as_merged biases.safetensors
+		mv with "$bias"
+	done
+	differ lora_B.bias diff_b
+}
