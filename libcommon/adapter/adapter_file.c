@@ -8,7 +8,7 @@
 #include "adapter_sort.h"
 #include "full.h"
 #include "keys.h"
-#include "metadata.h"
+#include "lengths_axis.h"
 
 static int refuse_method(const char *path, const char *name, const char *method, struct error *e)
 {
@@ -157,55 +157,25 @@ static int wrong_type(const struct safetensors *s, const char *name, enum dtype 
 		    dtype_name(type));
 }
 
-/* A row of ones behind a dimension, and nothing else. */
-static bool is_vector(const struct safetensor *t, int64_t first, int64_t second)
-{
-	for (int i = 2; i < t->dims; i++)
-		if (t->shape[i] != 1)
-			return false;
-	return t->dims >= 2 && t->shape[0] == first && t->shape[1] == second;
-}
-
-/* What LyCORIS calls the question in its network_args. */
-static bool says_output(const struct safetensors *s, bool *says)
-{
-	const char *own = safetensors_metadata(s, DORA_AXIS_KEY), *args = safetensors_metadata(s, "ss_network_args");
-	const char *lycoris = args ? strstr(args, "\"wd_on_output\"") : NULL;
-
-	*says = own || lycoris;
-	if (own)
-		return strcmp(own, "output") == 0;
-	return lycoris && (lycoris = strchr(lycoris, ':')) &&
-	       (!strncmp(lycoris, ": \"True\"", 8) || !strncmp(lycoris, ": true", 6));
-}
-
-/* [out,1] or [1,in], both with the kernel's dimensions behind.  A row of numbers belongs to what it has the length of;
- * where the layer is square, to the outputs if its name is PEFT's, and else the metadata must say. */
 static int check_lengths(const struct safetensors *s, struct file_module *m, const struct weight *w, struct error *e)
 {
 	const struct safetensor *t = m->lengths;
-	bool output, says, peft;
+	enum lengths_axis axis;
 
 	if (!t)
 		return 0;
 	if (!dtype_is_float(t->dtype))
 		return wrong_type(s, t->name, t->dtype, e);
-	if (is_vector(t, w->out, 1) && !(w->out == 1 && w->in == 1))
-		return 0;
-	m->by_input = is_vector(t, 1, w->in);
-	if (m->by_input)
-		return 0;
-	if (t->dims != 1 || (t->shape[0] != w->out && t->shape[0] != w->in))
+	axis = lengths_axis_of(s, t, w->out, w->in);
+	if (axis == LENGTHS_MISFIT)
 		return wrong_shape(s, m, w, e);
-	output = says_output(s, &says);
-	peft = !strstr(t->name, ".dora_scale");
-	if (w->out == w->in && !says && !peft)
+	if (axis == LENGTHS_EITHER)
 		return fail(
 			e, EXIT_INPUT,
 			"%s: '%.200s' is a DoRA's row of %lld lengths on a square layer, and nothing says whether they "
 			"are of its outputs or its inputs; use a file with the shape [out,1] or [1,in]",
 			s->path, t->name, (long long)t->shape[0]);
-	m->by_input = w->out == w->in ? !peft && !output : t->shape[0] == w->in;
+	m->by_input = axis == LENGTHS_INPUT;
 	return 0;
 }
 

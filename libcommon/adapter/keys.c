@@ -61,11 +61,11 @@ static const struct dialect dialects[] = {
 
 /* What ends the names of an adapter's tensors beside the kinds' own endings.  The first row that fits decides, so
  * longer ones stand first. */
-static const struct suffix { const char *text; int part; const char *method; } suffixes[] = {
-	{ "lora_magnitude_vector.default.weight", PART_LENGTHS, "DoRA" },
-	{ "lora_magnitude_vector.weight", PART_LENGTHS, "DoRA" },
-	{ "lora_magnitude_vector", PART_LENGTHS, "DoRA" },
-	{ "magnitude", PART_LENGTHS, "DoRA" },
+static const struct suffix { const char *text; int part; const char *method; bool of_outputs; } suffixes[] = {
+	{ "lora_magnitude_vector.default.weight", PART_LENGTHS, "DoRA", true },
+	{ "lora_magnitude_vector.weight", PART_LENGTHS, "DoRA", true },
+	{ "lora_magnitude_vector", PART_LENGTHS, "DoRA", true },
+	{ "magnitude", PART_LENGTHS, "DoRA", true },
 	{ LENGTHS_SUFFIX, PART_LENGTHS, "DoRA" },
 	{ "alpha", PART_ALPHA, "LoRA" },
 	{ "diff_b", PART_BIAS, "full difference" },
@@ -335,7 +335,8 @@ size_t adapter_key_split(const char *tensor_name, struct key_part *part)
 		n = split_by_kind(tensor_name, adapter_kinds[i], part);
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]) && !n; i++) {
 		n = before(tensor_name, suffixes[i].text);
-		*part = (struct key_part){ suffixes[i].part, NULL, suffixes[i].method };
+		*part = (struct key_part){ suffixes[i].part, NULL, suffixes[i].method,
+					   suffixes[i].of_outputs };
 	}
 	if (!n)
 		*part = (struct key_part){ .part = PART_OTHER };

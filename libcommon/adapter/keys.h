@@ -39,6 +39,7 @@ struct key_part {
 	int part;                       /* 0 and up: the kind's own number */
 	const struct adapter_kind *kind;        /* NULL: alpha, lengths and others have none */
 	const char *method;             /* "LoRA", "DoRA", or what else the ending belongs to; NULL: not known */
+	bool of_outputs;                /* lengths under this name are of a layer's outputs, whatever their shape */
 };
 
 /* Which layer does a tensor of an adapter file belong to?  Understands the dialects in the table of keys.c. */

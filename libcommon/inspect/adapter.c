@@ -10,6 +10,7 @@
 #include "../adapter/adapter_scale.h"
 #include "internal.h"
 #include "../adapter/keys.h"
+#include "../adapter/lengths_axis.h"
 #include "../adapter/metadata.h"
 
 /* A module by its names alone: no model is at hand. */
@@ -112,20 +113,23 @@ static void collect(struct modules *m, const struct safetensors *f)
 
 /* ---- checking ---- */
 
-/* A row of numbers may be of either where the layer is square; readers take it for the outputs'.  A kernel that is
- * flattened into the inputs counts as so many of them. */
+/* A kernel that is flattened into the inputs counts as so many of them.  What nothing tells is said to be of outputs,
+ * which a program that needs to know refuses. */
 static int check_lengths(const struct safetensors *f, const struct module *x, struct modules *m, struct error *e)
 {
 	const struct safetensor *t = x->lengths;
-	const int64_t n = t ? (int64_t)safetensor_elements(t) : 0, in = x->layer.in, out = x->layer.out;
-	const bool row = t && t->dims >= 2 && t->shape[0] == 1 && t->shape[1] > 1;
+	int64_t in = x->layer.in;
+	enum lengths_axis axis;
 
 	if (!t)
 		return 0;
-	if (n < 1 || ((row ? in % n != 0 : n != out) && !(t->dims == 1 && n == in)))
+	if (t->dims >= 2 && t->shape[1] > 0 && in % t->shape[1] == 0 && t->shape[0] == 1)
+		in = t->shape[1];
+	axis = lengths_axis_of(f, t, x->layer.out, in);
+	if (axis == LENGTHS_MISFIT)
 		return fail(e, EXIT_INPUT, "%s: '%.200s' is neither a length for each output nor for each input",
 			    f->path, t->name);
-	*(row || n != out ? &m->by_input : &m->by_output) += 1;
+	*(axis == LENGTHS_INPUT ? &m->by_input : &m->by_output) += 1;
 	return 0;
 }
 

@@ -380,7 +380,17 @@ static const struct axis {
 	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { "ss_network_args", LYCORIS("True") }, 0 },
 	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { "ss_network_args", LYCORIS("False") }, 1 },
 	{ SQUARE, "dora_scale", 32, 32, 1, { 32 }, { "ss_network_args", "{}" }, -1 },
+	/* PEFT's are of outputs, whatever their shape and the file say; those of a convolution are [1,out,1,1] */
 	{ SQUARE, "lora_magnitude_vector", 32, 32, 1, { 32 }, { 0 }, 0 },
+	{ SQUARE, "lora_magnitude_vector", 32, 32, 1, { 32 }, { DORA_AXIS_KEY, "input" }, 0 },
+	{ SQUARE, "lora_magnitude_vector", 32, 32, 4, { 1, 32, 1, 1 }, { 0 }, 0 },
+	{ SQUARE, "lora_magnitude_vector.weight", 32, 32, 2, { 1, 32 }, { 0 }, 0 },
+	{ SQUARE, "lora_magnitude_vector.default.weight", 32, 32, 2, { 32, 1 }, { 0 }, 0 },
+	{ SQUARE, "magnitude", 32, 32, 2, { 1, 32 }, { 0 }, 0 },
+	{ STEM, "lora_magnitude_vector", 32, 128, 4, { 1, 128, 1, 1 }, { 0 }, 0 },
+	{ STEM, "lora_magnitude_vector", 32, 128, 2, { 1, 32 }, { 0 }, -1 },
+	{ STEM, "lora_magnitude_vector", 32, 128, 1, { 32 }, { 0 }, -1 },
+	{ STEM, "lora_magnitude_vector", 32, 128, 2, { 16, 8 }, { 0 }, -1 },
 };
 
 static void check_axis(const struct axis *a, size_t number, const struct layer_list *layers, const char *path)
