@@ -11,7 +11,7 @@
 #ifndef BASE_LINALG_H
 #define BASE_LINALG_H
 
-/* c [m,n] = a [m,k] b [k,n].  c is neither a nor b. */
+/* product_add() of product.h for whole matrices.  c [m,n] = a [m,k] b [k,n].  c is neither a nor b. */
 void matrix_product(double *c, const double *a, const double *b, int m, int n, int k);
 /* c [m,n] = a^T b of a [k,m], b [k,n] */
 void matrix_product_ta(double *c, const double *a, const double *b, int m, int n, int k);
