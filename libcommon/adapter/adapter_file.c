@@ -1,14 +1,17 @@
 /* An adapter file's tensors, sorted into modules and checked. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "../base/map.h"
 #include "../base/memory.h"
+#include "../model/family.h"
 #include "adapter_sort.h"
 #include "full.h"
 #include "keys.h"
 #include "lengths_axis.h"
+#include "made_for.h"
 
 static int refuse_method(const char *path, const char *name, const char *method, struct error *e)
 {
@@ -142,13 +145,26 @@ static int read_alpha(struct alpha_sources *sources, struct file_module *m, stru
 	return settle(sources, m, e);
 }
 
+/* The end of a message of which the cause may be another model; family NULL: the present one's is not known. */
+static const char *whose(const struct safetensors *s, const struct family *family, char text[100])
+{
+	const char *model = adapter_made_for(s);
+
+	if (!model || (family && !strncmp(family->title, model, strlen(model))))
+		return "is the adapter for another model?";
+	snprintf(text, 100, "the adapter is for %s", model);
+	return text;
+}
+
 static int wrong_shape(const struct safetensors *s, const struct file_module *m, const struct weight *w,
 		       struct error *e)
 {
+	char text[100];
+
 	return fail(e, EXIT_INPUT,
 		    "%s: the shapes of '%.200s' do not fit the model's layer %s (%d inputs, %d outputs, kernel %dx%d); "
-		    "is the adapter for another model?",
-		    s->path, m->name, m->layer->name, w->in, w->out, w->kh, w->kw);
+		    "%s", s->path, m->name, m->layer->name, w->in, w->out, w->kh, w->kw,
+		    whose(s, m->layer->family, text));
 }
 
 static int wrong_type(const struct safetensors *s, const char *name, enum dtype type, struct error *e)
@@ -190,14 +206,18 @@ static int check_types(const struct safetensors *s, const struct file_module *m,
 static int check_bias(const struct safetensors *s, const struct file_module *m, const struct weight *w,
 		      struct error *e)
 {
+	char text[100];
+
 	if (!m->bias)
 		return 0;
 	if (!dtype_is_float(m->bias->dtype))
 		return wrong_type(s, m->bias->name, m->bias->dtype, e);
 	if (safetensor_elements(m->bias) != (size_t)w->out)
 		return wrong_shape(s, m, w, e);
-	return m->layer->bias ? 0 : fail(e, EXIT_INPUT, "%s: '%.200s' changes the bias of a layer that has none; "
-					 "is the adapter for another model?", s->path, m->bias->name);
+	if (m->layer->bias)
+		return 0;
+	return fail(e, EXIT_INPUT, "%s: '%.200s' changes the bias of a layer that has none; %s", s->path, m->bias->name,
+		    whose(s, m->layer->family, text));
 }
 
 /* Gain and bias of a norm are only added to. */
@@ -279,18 +299,18 @@ static void tell_embeddings(const struct safetensors *s)
 /* what: the model, in messages */
 static int check_found(const struct adapter_file *a, const struct adapter_sorting *s, const char *what, struct error *e)
 {
+	char text[100];
+
 	if (!a->count && !s->misses)
 		return fail(e, EXIT_INPUT, "%s: holds no adapter, it has no tensors", a->file->path);
 	if (!a->count)
 		return fail(e, EXIT_INPUT,
-			"%s: none of its %zu tensors fits a layer of %s (the first is '%.200s'); "
-			"is the adapter for another model?",
-			a->file->path, s->misses, what, s->first_miss);
+			"%s: none of its %zu tensors fits a layer of %s (the first is '%.200s'); %s",
+			a->file->path, s->misses, what, s->first_miss, whose(a->file, a->family, text));
 	if (s->misses)
 		return fail(e, EXIT_INPUT,
-			"%s: %zu of its %zu tensors fit no layer of %s, the first is '%.200s'; "
-			"is the adapter for another model?",
-			a->file->path, s->misses, a->file->count, what, s->first_miss);
+			"%s: %zu of its %zu tensors fit no layer of %s, the first is '%.200s'; %s",
+			a->file->path, s->misses, a->file->count, what, s->first_miss, whose(a->file, a->family, text));
 	return 0;
 }
 

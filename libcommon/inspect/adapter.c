@@ -94,7 +94,7 @@ static void collect(struct modules *m, const struct safetensors *f)
 		size_t length = adapter_key_split(t->name, &part);
 		struct module *module;
 
-		if (!length)
+		if (!length || part.part == PART_EMBEDDING)
 			continue;
 		module = module_of(m, names, t->name, length);
 		name_dialect(m, module, t->name);

@@ -194,3 +194,43 @@ whole_of() {
 	done
 	differ lora_B.bias diff_b
 }
+
+# named_by_all FILE WORDS: every program refuses the file with status 3, and says so
+named_by_all() {
+	local lora=(-q -m "$TINY")
+	status_of 3 "$BIN/lora-merge" into "${lora[@]}" --lora "$1" -o never
+	[[ $output == *"$2"* ]] || { echo "$output"; return 1; }
+	status_of 3 "$BIN/lora-sample" "${lora[@]}" -l "$1" -p x -W 32 -H 32 --steps 1 -o never.png
+	[[ $output == *"$2"* ]] || { echo "$output"; return 1; }
+	[ ! -e never ] && [ ! -e never.png ]
+}
+
+@test "an adapter for another model is told as that" {
+	printf '%s\n' "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight 1 4 64" \
+		"lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight 1 192 4" | tensors make flux.safetensors
+	named_by_all flux.safetensors "the adapter is for Flux"
+	printf '%s\n' "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight 1 4 768" \
+		"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight 1 640 4" |
+		tensors make sd15.safetensors
+	named_by_all sd15.safetensors "the adapter is for Stable Diffusion 1.5"
+}
+
+@test "embeddings beside an adapter are named, and the adapter is used" {
+	printf '%s\n' "bundle_emb.badhand.clip_l 1 2 32" "bundle_emb.badhand.clip_g 1 2 40" \
+		"bundle_emb.easy neg.v2.string_to_param.* 1 2 32" | sed 's/easy neg/easyneg/' | tensors make emb.safetensors
+	tensors join both.safetensors emb.safetensors "$KOHYA"
+	the_same both.safetensors
+	run "$BIN/lora-merge" into -m "$TINY" --lora both.safetensors -o noted
+	[ "$status" -eq 0 ]
+	[[ $output == *"the embeddings in it are not used: badhand, easyneg.v2"* ]] || { echo "$output"; return 1; }
+}
+
+@test "methods that are not read are refused by name" {
+	local to_k=lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k
+	printf '%s\n' "$to_k.weight 1 16" "$to_k.on_input =0" | tensors make ia3.safetensors
+	named_by_all ia3.safetensors "IA3 is not yet supported (tensor '$to_k.on_input')"
+	printf '%s\n' "$to_k.a1.weight 1 4 72" "$to_k.b1.weight 1 16 4" | tensors make glora.safetensors
+	named_by_all glora.safetensors "GLoRA is not yet supported"
+	printf '%s\n' "base_model.model.x.boft_R 1 4 4" | tensors make boft.safetensors
+	named_by_all boft.safetensors "BOFT is not yet supported"
+}
