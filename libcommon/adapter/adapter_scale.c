@@ -12,8 +12,6 @@
 #include "keys.h"
 #include "peft_config.h"
 
-#define HEADER_KEY "lora_adapter_metadata"
-#define CONFIG_NAME "adapter_config.json"
 #define MOST_CONFIG (16 << 20)                  /* bytes; PEFT's own have some kilobytes */
 
 /* diffusers packs one configuration for each of a pipeline's models, "unet.r", "text_encoder.r"; a model saved alone
@@ -31,7 +29,7 @@ struct alpha_sources {
 
 const char *alpha_origin_name(enum alpha_origin o)
 {
-	static const char *const names[ALPHA_ORIGINS] = { "its tensors", HEADER_KEY, CONFIG_NAME, "the rank" };
+	static const char *const names[ALPHA_ORIGINS] = { "its tensors", LORA_METADATA_KEY, PEFT_CONFIG_NAME, "the rank" };
 
 	return names[o];
 }
@@ -50,8 +48,8 @@ static int read_root(struct alpha_sources *s, const json_t *object, int root, co
 /* Prefixes of the fields of each component.  The empty one fits every field, so it is used only where no other fits. */
 static int read_header(struct alpha_sources *s, struct error *e)
 {
-	const char *text = safetensors_metadata(s->file, HEADER_KEY);
-	char *where = xprintf("%s: %s", s->file->path, HEADER_KEY);
+	const char *text = safetensors_metadata(s->file, LORA_METADATA_KEY);
+	char *where = xprintf("%s: %s", s->file->path, LORA_METADATA_KEY);
 	json_t *object = NULL;
 	int status = 0;
 
@@ -87,7 +85,7 @@ static int find_config(const char *path, char **config, struct error *e)
 
 	for (int i = 0; i < 2 && there == 0 && names[i]; i++) {
 		free(*config);
-		*config = beside(names[i], CONFIG_NAME);
+		*config = beside(names[i], PEFT_CONFIG_NAME);
 		there = path_is_there(*config, e);
 	}
 	free(real);
@@ -162,7 +160,7 @@ void alpha_sources_free(struct alpha_sources *s)
 
 void alpha_sources_text(const struct alpha_sources *s, struct buffer *out)
 {
-	const char *header = safetensors_metadata(s->file, HEADER_KEY);
+	const char *header = safetensors_metadata(s->file, LORA_METADATA_KEY);
 	struct buffer config = { 0 };
 	struct error e;
 
@@ -268,7 +266,7 @@ int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct mod
 
 /* ---- folders ---- */
 
-static const char *const in_folders[] = { "adapter_model.safetensors", "pytorch_lora_weights.safetensors" };
+static const char *const in_folders[] = { ADAPTER_IN_FOLDER, "pytorch_lora_weights.safetensors" };
 #define IN_FOLDERS (sizeof(in_folders) / sizeof(*in_folders))
 
 /* *file: malloced, NULL where there is none. */

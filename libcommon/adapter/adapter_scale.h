@@ -12,6 +12,10 @@
 #include "../io/json.h"
 #include "../io/safetensors.h"
 
+#define LORA_METADATA_KEY "lora_adapter_metadata"
+#define PEFT_CONFIG_NAME "adapter_config.json"
+#define ADAPTER_IN_FOLDER "adapter_model.safetensors"
+
 enum alpha_origin { ALPHA_TENSOR, ALPHA_HEADER, ALPHA_CONFIG, ALPHA_RANK };
 #define ALPHA_ORIGINS 4
 

@@ -50,6 +50,7 @@ static const struct dialect dialects[] = {
 	{ "diffusers, processors", "unet.", TEXTS(""), DIFFUSERS, '.', processors },
 	{ "diffusers, old attention", "unet.", TEXTS(""), DIFFUSERS, '.', old_attention },
 	{ "peft, whole pipeline", "base_model.model.unet.", TEXTS("base_model.model."), DIFFUSERS, '.', NULL },
+	{ "peft, whole pipeline, transformers 5", NULL, TEXTS("base_model.model."), DIFFUSERS, '.', bare },
 	{ "peft, of each model", "unet.base_model.model.", { "text_encoder.base_model.model.",
 	  "text_encoder_2.base_model.model." }, DIFFUSERS, '.', NULL },
 	{ "peft", "base_model.model.", { NULL }, DIFFUSERS, '.', NULL },

@@ -21,6 +21,9 @@ struct merge_options {
 	const char *out;
 	const char *report;                     /* JSON lines, one a module; NULL: none */
 	bool allow_nonfinite;
+	/* ---- convert ---- */
+	const char *to;                         /* the name of an adapter_target */
+	bool keep_kind;
 };
 
 /* A mode: a row of modes.c. */
@@ -43,5 +46,7 @@ int merge_run(const char *const *operand, size_t operands, const struct option *
 
 /* W += weight * alpha / rank * up down for a LoRA, in the checkpoint's own layout and types. */
 int merge_into(const struct merge_options *o, struct error *e) MUST_CHECK;
+/* An adapter under the names of other readers. */
+int merge_convert(const struct merge_options *o, struct error *e) MUST_CHECK;
 
 #endif

@@ -14,7 +14,7 @@ static const struct merge_mode modes[] = {
 	{ "add", "FILE[:W]... -o OUT", "output report", 1, MANY, NULL },
 	{ "resize", "FILE --rank R -o OUT", "output report", 1, 1, NULL },
 	{ "extract", "--base A --tuned B --rank R -o OUT", "output report", 0, 0, NULL },
-	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT", "output report", 1, 1, NULL },
+	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT", "output to keep-kind", 1, 1, merge_convert },
 };
 #define MODES (sizeof(modes) / sizeof(*modes))
 

@@ -7,18 +7,34 @@
 #include "../adapter/lora.h"
 #include "../adapter/metadata.h"
 #include "../base/memory.h"
+#include "../model/source.h"
+#include "alpha_types.h"
 #include "output.h"
 
 struct output {
 	const struct family *family;
 	const struct unet_config *blocks;
 	enum dtype type;
-	struct safetensors_out *tensor;         /* name malloced; data malloced where it is floats */
+	const struct adapter_target *target;
+	bool texts;
+	struct safetensors_out *tensor;         /* names malloced */
 	size_t count, capacity;
+	void **own;                             /* data of tensors that are no input's */
+	size_t owns, own_capacity;
+	struct target_module *module;           /* in the order added */
+	size_t modules, module_capacity;
+	size_t lengths;                         /* modules that have them */
+	bool by_input;
+	struct metadata_list kept;
+	struct alpha_types types;
+	/* of the adapter that was copied from last */
+	const struct adapter_file *from;
+	json_t *said;
 	/* of all modules; mixed: they differ */
 	int rank;
 	double alpha;
 	bool any, mixed;
+	bool made;                              /* some are no input's as they are */
 };
 
 struct output *output_new(const struct family *family, const struct unet_config *blocks, enum dtype type)
@@ -28,18 +44,32 @@ struct output *output_new(const struct family *family, const struct unet_config 
 	o->family = family;
 	o->blocks = blocks;
 	o->type = type;
+	o->target = &adapter_targets[0];
 	return o;
+}
+
+void output_as(struct output *o, const struct adapter_target *target, bool texts)
+{
+	o->target = target;
+	o->texts = texts;
 }
 
 void output_free(struct output *o)
 {
-	for (size_t i = 0; o && i < o->count; i++) {
+	if (!o)
+		return;
+	for (size_t i = 0; i < o->count; i++)
 		free((char *)o->tensor[i].name);
-		if (o->tensor[i].floats)
-			free((void *)o->tensor[i].data);
-	}
-	if (o)
-		free(o->tensor);
+	for (size_t i = 0; i < o->owns; i++)
+		free(o->own[i]);
+	for (size_t i = 0; i < o->modules; i++)
+		free(o->module[i].path);
+	free(o->tensor);
+	free(o->own);
+	free(o->module);
+	metadata_free(&o->kept);
+	alpha_types_free(&o->types);
+	json_decref(o->said);
 	free(o);
 }
 
@@ -49,8 +79,18 @@ static void put(struct output *o, const struct safetensors_out *t)
 	o->tensor[o->count++] = *t;
 }
 
-static void note_rank(struct output *o, int rank, double alpha)
+static void *owned(struct output *o, void *data)
 {
+	GROW(o->own, o->owns, o->own_capacity);
+	return o->own[o->owns++] = data;
+}
+
+static void note_module(struct output *o, const struct layer *l, const char *stem, int rank, double alpha)
+{
+	char *path = target_path(o->target, l, stem);
+
+	GROW(o->module, o->modules, o->module_capacity);
+	o->module[o->modules++] = (struct target_module){ l->component, path, rank, alpha };
 	o->mixed |= o->any && (rank != o->rank || alpha != o->alpha);
 	o->any = true;
 	o->rank = rank;
@@ -59,60 +99,131 @@ static void note_rank(struct output *o, int rank, double alpha)
 
 /* ---- modules ---- */
 
+static const char alpha_name[] = "alpha";
+
 static void put_floats(struct output *o, const char *stem, const char *suffix, int dims, const int64_t shape[4],
 		       float *data)
 {
 	struct safetensors_out t = { .name = xprintf("%s.%s", stem, suffix), .dtype = o->type, .dims = dims,
-				     .data = data, .floats = true };
+				     .data = owned(o, data), .floats = true };
 
 	memcpy(t.shape, shape, 4 * sizeof(*shape));
 	put(o, &t);
 }
 
+static void put_alpha(struct output *o, const char *stem, double alpha, enum dtype type)
+{
+	struct safetensors_out t = { .dtype = type };
+
+	if (o->target->alphas != ALPHAS_IN_TENSORS)
+		return;
+	t.name = xprintf("%s.%s", stem, alpha_name);
+	t.data = owned(o, alpha_bytes(alpha, type));
+	put(o, &t);
+}
+
+/* The shapes of a LoRA's parts, by the layer. */
+static void lora_shape(int64_t shape[4], int *dims, const struct layer *l, int rank, int part)
+{
+	const struct weight *w = layer_weight(l);
+	const int64_t shapes[][4] = { [LORA_DOWN] = { rank, w->in, w->kh, w->kw },
+				      [LORA_UP] = { w->out, rank, 1, 1 },
+				      [LORA_MID] = { rank, rank, w->kh, w->kw } };
+
+	*dims = l->convolution ? 4 : 2;
+	memcpy(shape, shapes[part], sizeof(shapes[part]));
+}
+
+static void put_factor(struct output *o, const char *stem, const struct output_lora *l, int part, float *data)
+{
+	int64_t shape[4];
+	int dims;
+
+	lora_shape(shape, &dims, l->layer, l->rank, part);
+	put_floats(o, stem, target_suffix(o->target, &kind_lora, part), dims, shape, data);
+}
+
 void output_add_lora(struct output *o, const struct output_lora *l)
 {
-	const struct weight *w = layer_weight(l->layer);
-	const int dims = l->layer->convolution ? 4 : 2;
-	const int64_t down[4] = { l->rank, w->in, w->kh, w->kw }, up[4] = { w->out, l->rank, 1, 1 }, one[4] = { 0 };
-	char *stem = kohya_stem(l->layer, o->blocks);
-	float *alpha = xmalloc(sizeof(*alpha));
+	char *stem = target_stem(o->target, o->texts, l->layer, o->blocks, &kind_lora, NULL);
 
-	*alpha = (float)l->alpha;
-	put_floats(o, stem, kind_part_suffix(&kind_lora, LORA_DOWN), dims, down, l->down);
-	put_floats(o, stem, kind_part_suffix(&kind_lora, LORA_UP), dims, up, l->up);
-	put_floats(o, stem, "alpha", 0, one, alpha);
-	note_rank(o, l->rank, l->alpha);
+	put_factor(o, stem, l, LORA_DOWN, l->down);
+	put_factor(o, stem, l, LORA_UP, l->up);
+	put_alpha(o, stem, l->alpha, o->type);
+	note_module(o, l->layer, stem, l->rank, l->alpha);
+	o->made = true;
 	free(stem);
 }
 
-static void copy_tensor(struct output *o, const struct adapter_file *a, const struct safetensor *t, const char *stem,
-			const char *suffix)
+static struct safetensors_out as_it_is(const struct adapter_file *a, const struct safetensor *t)
 {
-	struct safetensors_out out = { .name = xprintf("%s.%s", stem, suffix), .dtype = t->dtype, .dims = t->dims,
-				       .data = safetensors_bytes(a->file, t) };
+	struct safetensors_out out = { .dtype = t->dtype, .dims = t->dims, .data = safetensors_bytes(a->file, t) };
 
 	memcpy(out.shape, t->shape, sizeof(out.shape));
-	put(o, &out);
+	return out;
+}
+
+static void copy_part(struct output *o, const struct adapter_file *a, const struct file_module *m, int part,
+		      const char *stem)
+{
+	struct safetensors_out t = as_it_is(a, m->part[part]);
+
+	if (t.dims >= 2 && m->kind == &kind_lora) {
+		/* a flattened kernel, or 1s behind a matrix: some readers take what their layers have, and no other */
+		memset(t.shape, 0, sizeof(t.shape));
+		lora_shape(t.shape, &t.dims, m->layer, m->form.rank, part);
+	}
+	t.name = xprintf("%s.%s", stem, target_suffix(o->target, m->kind, part));
+	put(o, &t);
+}
+
+/* [n] for PEFT, with 1s around it on a convolution; else [n,1] or [1,n], with a convolution's 1s behind. */
+static void copy_lengths(struct output *o, const struct adapter_file *a, const struct file_module *m, const char *stem)
+{
+	struct safetensors_out t = as_it_is(a, m->lengths);
+	const int64_t n = safetensor_elements(m->lengths);
+	const bool second = m->by_input || o->target->row;
+
+	t.name = xprintf("%s.%s", stem, o->target->lengths);
+	t.dims = m->layer->convolution ? 4 : o->target->row ? 1 : 2;
+	memcpy(t.shape, (int64_t[4]){ second ? 1 : n, second ? n : 1, 1, 1 }, 4 * sizeof(*t.shape));
+	if (t.dims == 1)
+		t.shape[0] = n;
+	put(o, &t);
+	o->lengths++;
+	o->by_input = m->by_input;
+}
+
+static void copy_alpha(struct output *o, const struct adapter_file *a, const struct file_module *m, const char *stem)
+{
+	const bool tensors = o->target->alphas == ALPHAS_IN_TENSORS, back = o->target == &adapter_targets[0];
+	int was, written;
+
+	if (o->from != a) {
+		json_decref(o->said);
+		o->said = alpha_types_said(a->file);
+		o->from = a;
+	}
+	was = alpha_type_was(o->said, a, m);
+	written = back && was == ALPHA_ABSENT ? ALPHA_ABSENT : was < 0 ? (int)alpha_type_new(m) : was;
+	if (written >= 0)
+		put_alpha(o, stem, m->alpha, written);
+	alpha_types_add(&o->types, m->layer, was,
+			was == ALPHA_UNSAID || was == (tensors ? written : (int)alpha_type_new(m)));
 }
 
 void output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m)
 {
-	char *stem = kohya_stem(m->layer, o->blocks);
-	float *alpha;
+	char *stem = target_stem(o->target, o->texts, m->layer, o->blocks, m->kind, &m->form);
 
 	for (int i = 0; i < BRANCH_PARTS; i++)
 		if (m->part[i])
-			copy_tensor(o, a, m->part[i], stem, kind_part_suffix(m->kind, i));
+			copy_part(o, a, m, i, stem);
 	if (m->lengths)
-		copy_tensor(o, a, m->lengths, stem, LENGTHS_SUFFIX);
-	if (m->alpha_tensor) {
-		copy_tensor(o, a, m->alpha_tensor, stem, "alpha");
-	} else if (!m->kind->no_alpha) {
-		alpha = xmalloc(sizeof(*alpha));
-		*alpha = (float)m->alpha;
-		put_floats(o, stem, "alpha", 0, (const int64_t[4]){ 0 }, alpha);
-	}
-	note_rank(o, m->form.rank, m->alpha);
+		copy_lengths(o, a, m, stem);
+	if (!m->kind->no_alpha)
+		copy_alpha(o, a, m, stem);
+	note_module(o, m->layer, stem, m->form.rank, m->alpha);
 	free(stem);
 }
 
@@ -144,30 +255,148 @@ static int check_finite(const struct output *o, const char *path, struct error *
 	return 0;
 }
 
+/* ---- the metadata ---- */
+
+/* Said of tensors that are no longer these. */
+static const char *const stale[] = { "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", "format",
+				     LORA_METADATA_KEY, ALPHA_TYPES_KEY };
+
+void output_keep_metadata(struct output *o, const struct safetensors *file)
+{
+	for (size_t i = 0; i < file->metadata_count; i++) {
+		const struct metadata *m = &file->metadata[i];
+		bool keep = true;
+
+		for (size_t k = 0; k < sizeof(stale) / sizeof(*stale); k++)
+			keep &= strcmp(m->key, stale[k]) != 0;
+		if (keep)
+			metadata_text(&o->kept, m->key, m->value);
+	}
+}
+
+/* Those of one component; malloced */
+static struct target_module *modules_of(const struct output *o, enum component c, size_t *count)
+{
+	struct target_module *m = xcalloc(o->modules + 1, sizeof(*m));
+
+	*count = 0;
+	for (size_t i = 0; i < o->modules; i++)
+		if (o->module[i].component == c)
+			m[(*count)++] = o->module[i];
+	return m;
+}
+
+/* diffusers reads a component's modules by its own configuration as soon as there is one of any component. */
+static void tell_alphas(const struct output *o, struct metadata_list *list)
+{
+	struct json_out j = { 0 };
+
+	json_begin(&j, NULL);
+	for (int i = 0; i < ADAPTED; i++) {
+		char *prefix = xprintf("%s.", part_names[adapted_part(i)].folder);
+		size_t count;
+		struct target_module *m = modules_of(o, adapted_part(i), &count);
+
+		if (count)
+			target_config(&j, prefix, m, count, o->lengths > 0);
+		free(m);
+		free(prefix);
+	}
+	json_end(&j);
+	metadata_text(list, LORA_METADATA_KEY, j.text.data);
+	json_free(&j);
+}
+
+/* What trainers' own metadata says of a network is still true where nothing was made anew. */
+static void tell_network(const struct output *o, struct metadata_list *list)
+{
+	if (!o->made && metadata_find(list, "ss_network_dim"))
+		return;
+	metadata_text(list, "ss_network_module", kind_lora.module);
+	metadata_instead(list);
+	if (o->mixed)
+		metadata_text(list, "ss_network_dim", "Dynamic");
+	else
+		metadata_int(list, "ss_network_dim", o->rank);
+	metadata_instead(list);
+	if (o->mixed)
+		metadata_text(list, "ss_network_alpha", "Dynamic");
+	else
+		metadata_float(list, "ss_network_alpha", o->alpha);
+	metadata_instead(list);
+}
+
 static void tell(const struct output *o, struct metadata_list *list)
 {
+	for (size_t i = 0; i < o->kept.count; i++)
+		metadata_text(list, o->kept.item[i].key, o->kept.item[i].value);
 	metadata_text(list, "ss_base_model_version", o->family->base_model_version);
-	metadata_text(list, "ss_network_module", kind_lora.module);
-	if (o->mixed) {
-		metadata_text(list, "ss_network_dim", "Dynamic");
-		metadata_text(list, "ss_network_alpha", "Dynamic");
-	} else {
-		metadata_int(list, "ss_network_dim", o->rank);
-		metadata_float(list, "ss_network_alpha", o->alpha);
+	metadata_instead(list);
+	tell_network(o, list);
+	if (o->lengths && !o->target->row) {
+		metadata_text(list, DORA_AXIS_KEY, o->by_input ? "input" : "output");
+		metadata_instead(list);
 	}
+	if (o->target->alphas != ALPHAS_IN_TENSORS)
+		metadata_text(list, "format", "pt");
+	if (o->target->alphas == ALPHAS_IN_HEADER)
+		tell_alphas(o, list);
+	alpha_types_tell(&o->types, list);
 	metadata_add_modelspec(list, o->family);
 	metadata_add_hashes(list, o->tensor, o->count);
 }
 
-int output_save(struct output *o, const char *path, struct error *e)
+/* ---- the file, or folder ---- */
+
+static int save_file(const struct output *o, const char *path, struct error *e)
 {
 	struct metadata_list list = { 0 };
 	int status;
 
-	if (check_finite(o, path, e))
-		return -1;
 	tell(o, &list);
 	status = safetensors_save(path, o->tensor, o->count, list.item, list.count, e);
 	metadata_free(&list);
 	return status;
+}
+
+static int save_config(const struct output *o, const char *path, struct error *e)
+{
+	struct json_out j = { 0 };
+	int status;
+
+	json_begin(&j, NULL);
+	target_config(&j, "", o->module, o->modules, o->lengths > 0);
+	json_end(&j);
+	buffer_adds(&j.text, "\n");
+	status = publish_bytes(path, j.text.data, j.text.len, e);
+	json_free(&j);
+	return status;
+}
+
+static int save_folder(const struct output *o, const char *path, struct error *e)
+{
+	struct publish_folder *out = publish_folder_begin(path, e);
+	char *tensors, *config;
+	int status;
+
+	if (!out)
+		return -1;
+	tensors = path_join(publish_folder_path(out), ADAPTER_IN_FOLDER);
+	config = path_join(publish_folder_path(out), PEFT_CONFIG_NAME);
+	status = save_file(o, tensors, e);
+	if (!status)
+		status = save_config(o, config, e);
+	free(tensors);
+	free(config);
+	if (!status)
+		return publish_folder_end(out, e);
+	publish_folder_abandon(out);
+	return -1;
+}
+
+int output_save(struct output *o, const char *path, struct error *e)
+{
+	if (check_finite(o, path, e))
+		return -1;
+	return o->target->alphas == ALPHAS_BESIDE ? save_folder(o, path, e) : save_file(o, path, e);
 }

@@ -7,6 +7,7 @@
 #define MERGE_OUTPUT_H
 
 #include "../adapter/adapter_file.h"
+#include "../adapter/target.h"
 
 struct output;
 
@@ -14,6 +15,11 @@ struct output;
  * F16 or BF16).  Both pointers must outlive it. */
 struct output *output_new(const struct family *family, const struct unet_config *blocks, enum dtype type);
 void output_free(struct output *o);             /* accepts NULL */
+/* Before the first module: it is for that target's readers, kohya's where nothing is said.  texts: text encoders will
+ * have modules too.  A target whose alphas stand beside the adapter is a folder. */
+void output_as(struct output *o, const struct adapter_target *target, bool texts);
+/* What an input says of itself is kept, but for what is about its tensors. */
+void output_keep_metadata(struct output *o, const struct safetensors *file);
 
 /* A new LoRA on a layer: dW = alpha / rank * up down. */
 struct output_lora {
@@ -23,7 +29,8 @@ struct output_lora {
 	float *down, *up;               /* [rank,in,kh,kw], [out,rank]; malloced, taken */
 };
 void output_add_lora(struct output *o, const struct output_lora *l);
-/* A module of an input as it is: the same tensors, under the output's names.  a must stay open until output_save(). */
+/* A module of an input as it is: the same bytes, under the output's names and in the shapes that its layer gives them.
+ * The target takes all of its parts.  a must stay open until output_save(). */
 void output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m);
 
 /* EXIT_INPUT where a number is none of the type's. */

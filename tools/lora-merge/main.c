@@ -27,7 +27,10 @@ int main(int argc, char **argv)
 		{ "keep", 0, OPTION_LATER, NULL, "SHARE", "share of the update to keep (resize)", .key = "" },
 		{ "base", 0, OPTION_LATER, NULL, "MODEL", "where the tuned model began (extract)", .key = "" },
 		{ "tuned", 0, OPTION_LATER, NULL, "MODEL", "the tuned model (extract)", .key = "" },
-		{ "to", 0, OPTION_LATER, NULL, "DIALECT", "kohya, diffusers, peft or comfy (convert)", .key = "" },
+		{ "to", 0, OPTION_CHOICE, &o.to, "READER", "whose names the result has (convert)",
+		  .choices = "kohya|diffusers|peft|comfy", .key = "" },
+		{ "keep-kind", 0, OPTION_FLAG, &o.keep_kind, NULL,
+		  "a LoHa, LoKr or OFT stays one, where the readers take it (convert)", .key = "" },
 		{ 0 },
 	};
 	const struct tool tool = { "lora-merge", "MODE [options] [FILE[:W]...]",
