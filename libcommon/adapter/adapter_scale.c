@@ -29,7 +29,8 @@ struct alpha_sources {
 
 const char *alpha_origin_name(enum alpha_origin o)
 {
-	static const char *const names[ALPHA_ORIGINS] = { "its tensors", LORA_METADATA_KEY, PEFT_CONFIG_NAME, "the rank" };
+	static const char *const names[ALPHA_ORIGINS] = { "its tensors", LORA_METADATA_KEY, PEFT_CONFIG_NAME,
+							  "the rank" };
 
 	return names[o];
 }

@@ -14,19 +14,19 @@
  * reader takes lengths of outputs under kohya's names for what they are. */
 const struct adapter_target adapter_targets[] = {
 	{ .name = "kohya", .suffix = { DOWN_UP("lora_down.weight", "lora_up.weight"), MID }, .lengths = "dora_scale",
-	  .by_input = true, .kinds = true },
+	  .by_input = true, .kinds = true, .bias = "diff_b" },
 	{ .name = "diffusers", .unet = "diffusers", .all = { "diffusers", "diffusers", "diffusers" },
 	  .suffix = { DOWN_UP("lora_A.weight", "lora_B.weight") }, .lengths = "lora_magnitude_vector.weight",
-	  .row = true, .alphas = ALPHAS_IN_HEADER },
+	  .row = true, .alphas = ALPHAS_IN_HEADER, .bias = "lora_B.bias", .bias_scaled = true },
 	/* PEFT takes names as the model's classes have them, which of transformers 5 are others. */
 	{ .name = "peft", .unet = "peft",
 	  .all = { [COMPONENT_UNET] = "peft, whole pipeline", [COMPONENT_TE1] = "peft, whole pipeline, transformers 5",
 		   [COMPONENT_TE2] = "peft, whole pipeline" },
 	  .suffix = { DOWN_UP("lora_A.weight", "lora_B.weight") }, .lengths = "lora_magnitude_vector", .row = true,
-	  .alphas = ALPHAS_BESIDE },
+	  .alphas = ALPHAS_BESIDE, .bias = "lora_B.bias", .bias_scaled = true },
 	{ .name = "comfy", .unet = "comfy", .all = { "comfy", "comfy", "comfy" },
 	  .suffix = { DOWN_UP("lora_down.weight", "lora_up.weight"), MID }, .lengths = "dora_scale", .by_input = true,
-	  .kinds = true },
+	  .kinds = true, .bias = "diff_b" },
 	{ 0 },
 };
 
@@ -42,7 +42,8 @@ const struct adapter_target *adapter_target(const char *name)
 char *target_stem(const struct adapter_target *t, bool texts, const struct layer *l, const struct unet_config *c,
 		  const struct adapter_kind *kind, const struct module_form *f)
 {
-	const char *own = t->unet || !kind->dialect ? NULL : kind->dialect(f), *name = texts ? t->all[l->component] : t->unet;
+	const char *own = t->unet || !kind->dialect ? NULL : kind->dialect(f);
+	const char *name = texts ? t->all[l->component] : t->unet;
 
 	return own || name ? adapter_stem(own ? own : name, l, c) : kohya_stem(l, c);
 }
@@ -52,6 +53,11 @@ const char *target_suffix(const struct adapter_target *t, const struct adapter_k
 	if (kind == &kind_lora || kind->begins == &kind_lora)
 		return t->suffix[part];
 	return t->kinds ? kind_part_suffix(kind, part) : NULL;
+}
+
+const char *target_norm_suffix(const struct adapter_target *t, bool bias)
+{
+	return !t->kinds ? NULL : bias ? "b_norm" : "w_norm";
 }
 
 /* ---- PEFT's configuration ---- */
@@ -155,7 +161,8 @@ static void put_text(const struct config *c, const char *name, const char *value
 	free(field);
 }
 
-void target_config(struct json_out *j, const char *prefix, const struct target_module *module, size_t count, bool dora)
+void target_config(struct json_out *j, const char *prefix, const struct target_module *module, size_t count, bool dora,
+		   bool bias)
 {
 	const struct config c = { j, prefix, module, count };
 
@@ -167,7 +174,7 @@ void target_config(struct json_out *j, const char *prefix, const struct target_m
 	put_pattern(&c, "lora_alpha", "alpha_pattern", alpha_of_module);
 	put_flag(&c, "use_rslora", false);
 	put_flag(&c, "use_dora", dora);
-	put_flag(&c, "lora_bias", false);
+	put_flag(&c, "lora_bias", bias);
 	put_text(&c, "bias", "none");
 	put_modules(&c);
 }

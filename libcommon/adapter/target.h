@@ -12,7 +12,8 @@
 
 enum target_alphas {
 	ALPHAS_IN_TENSORS,
-	ALPHAS_IN_HEADER,               /* lora_adapter_metadata: diffusers refuses a file with alphas among its tensors */
+	/* lora_adapter_metadata: diffusers refuses a file with alphas among its tensors */
+	ALPHAS_IN_HEADER,
 	ALPHAS_BESIDE,                  /* adapter_config.json: the adapter is a folder */
 };
 
@@ -26,6 +27,8 @@ struct adapter_target {
 	const char *lengths;
 	bool by_input, row;
 	bool kinds;                     /* its readers take others than LoRA, under the kind's own endings */
+	const char *bias;               /* what a layer's bias gets; scaled: times the module's scale */
+	bool bias_scaled;
 	enum target_alphas alphas;
 };
 
@@ -38,6 +41,8 @@ char *target_stem(const struct adapter_target *t, bool texts, const struct layer
 		  const struct adapter_kind *kind, const struct module_form *f);
 /* "lora_up.weight".  NULL: its readers take no such part. */
 const char *target_suffix(const struct adapter_target *t, const struct adapter_kind *kind, int part);
+/* The same of a norm's gain and bias, which have names of their own; NULL: none. */
+const char *target_norm_suffix(const struct adapter_target *t, bool bias);
 
 /* ---- PEFT's configuration ---- */
 
@@ -50,6 +55,6 @@ struct target_module {
 char *target_path(const struct adapter_target *t, const struct layer *l, const char *stem);
 /* Appends the fields of a LoRA's configuration for these modules, each with the prefix before its name. */
 void target_config(struct json_out *j, const char *prefix, const struct target_module *module, size_t count,
-		   bool dora);
+		   bool dora, bool bias);
 
 #endif

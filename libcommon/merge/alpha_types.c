@@ -62,6 +62,8 @@ int alpha_type_was(const json_t *said, const struct adapter_file *a, const struc
 {
 	int type = type_said(said, m->layer);
 
+	if (m->scale || m->scalar)      /* alpha has them in it */
+		return ALPHA_UNSAID;
 	if (type == ALPHA_UNSAID && m->alpha_tensor)
 		return m->alpha_tensor->dtype;
 	if (type == ALPHA_UNSAID && !elsewhere(a->dialect))

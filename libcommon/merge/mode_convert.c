@@ -1,6 +1,7 @@
 /* lora-merge convert: an adapter under the names that other readers want, as a LoRA where they read nothing else. */
 #include <stdlib.h>
 #include <string.h>
+#include "../adapter/full.h"
 #include "../adapter/lora.h"
 #include "../base/memory.h"
 #include "merge.h"
@@ -20,6 +21,8 @@ struct conversion {
 /* Its readers take every part of it. */
 static bool is_taken(const struct conversion *c, const struct file_module *m)
 {
+	if (m->layer->norm || (m->kind == &kind_full && !m->part[FULL_DIFF]))
+		return c->to->kinds;    /* no LoRA can be it */
 	if (m->kind != &kind_lora && !c->options->keep_kind)
 		return false;
 	for (int i = 0; i < BRANCH_PARTS; i++)
@@ -69,7 +72,7 @@ static int read_delta(struct delta *d, const struct conversion *c, const struct 
 	return 0;
 }
 
-static void put_factors(struct conversion *c, const struct file_module *m, const struct delta *d)
+static int put_factors(struct conversion *c, const struct file_module *m, const struct delta *d, struct error *e)
 {
 	struct delta_factors f;
 
@@ -78,18 +81,19 @@ static void put_factors(struct conversion *c, const struct file_module *m, const
 	c->least = c->made && c->least < (int)f.rank ? c->least : (int)f.rank;
 	c->most = c->most > (int)f.rank ? c->most : (int)f.rank;
 	c->made++;
+	return output_copy_bias(c->out, c->from, m, e);
 }
 
 static int make_lora(struct conversion *c, const struct file_module *m, struct error *e)
 {
 	const struct weight *w = layer_weight(m->layer);
-	const size_t columns = (size_t)w->in * w->kh * w->kw, side = columns < (size_t)w->out ? columns : (size_t)w->out;
+	const size_t rows = w->out, columns = (size_t)w->in * w->kh * w->kw, most = rows < columns ? rows : columns;
 	struct delta d;
 	int status = read_delta(&d, c, m, e);
 	const size_t rank = status ? 0 : delta_factors_rank(&d);
 
-	if (!status && rank && rank <= side)
-		put_factors(c, m, &d);
+	if (!status && rank && rank <= most)
+		status = put_factors(c, m, &d, e);
 	else if (!status)
 		status = refuse(c, m, "is no LoRA of a rank below its sides", "keep it with --keep-kind", e);
 	delta_end(&d);
@@ -104,8 +108,7 @@ static int convert_module(struct conversion *c, const struct file_module *m, str
 		return -1;
 	if (!is_taken(c, m))
 		return make_lora(c, m, e);
-	output_copy(c->out, c->from, m);
-	return 0;
+	return output_copy(c->out, c->from, m, e);
 }
 
 static int open_input_adapter(struct conversion *c, struct error *e)

@@ -23,7 +23,7 @@ struct output {
 	size_t owns, own_capacity;
 	struct target_module *module;           /* in the order added */
 	size_t modules, module_capacity;
-	size_t lengths;                         /* modules that have them */
+	size_t lengths, biases;                 /* modules that have them */
 	bool by_input;
 	struct metadata_list kept;
 	struct alpha_types types;
@@ -122,13 +122,12 @@ static void put_alpha(struct output *o, const char *stem, double alpha, enum dty
 	put(o, &t);
 }
 
-/* The shapes of a LoRA's parts, by the layer. */
+/* The shapes of down and up, by the layer. */
 static void lora_shape(int64_t shape[4], int *dims, const struct layer *l, int rank, int part)
 {
 	const struct weight *w = layer_weight(l);
 	const int64_t shapes[][4] = { [LORA_DOWN] = { rank, w->in, w->kh, w->kw },
-				      [LORA_UP] = { w->out, rank, 1, 1 },
-				      [LORA_MID] = { rank, rank, w->kh, w->kw } };
+				      [LORA_UP] = { w->out, rank, 1, 1 } };
 
 	*dims = l->convolution ? 4 : 2;
 	memcpy(shape, shapes[part], sizeof(shapes[part]));
@@ -166,15 +165,41 @@ static struct safetensors_out as_it_is(const struct adapter_file *a, const struc
 static void copy_part(struct output *o, const struct adapter_file *a, const struct file_module *m, int part,
 		      const char *stem)
 {
+	const char *norms = m->layer->norm ? target_norm_suffix(o->target, false) : NULL;
 	struct safetensors_out t = as_it_is(a, m->part[part]);
 
-	if (t.dims >= 2 && m->kind == &kind_lora) {
+	if (m->kind == &kind_lora && !m->part[LORA_MID]) {
 		/* a flattened kernel, or 1s behind a matrix: some readers take what their layers have, and no other */
 		memset(t.shape, 0, sizeof(t.shape));
 		lora_shape(t.shape, &t.dims, m->layer, m->form.rank, part);
 	}
-	t.name = xprintf("%s.%s", stem, target_suffix(o->target, m->kind, part));
+	t.name = xprintf("%s.%s", stem, norms ? norms : target_suffix(o->target, m->kind, part));
 	put(o, &t);
+}
+
+/* What a bias gets counts with the module's scale at some readers, and alone at others. */
+static int copy_bias(struct output *o, const struct adapter_file *a, const struct file_module *m, const char *stem,
+		     struct error *e)
+{
+	const char *norms = m->layer->norm ? target_norm_suffix(o->target, true) : NULL;
+	const double scale = kind_scale(m->kind, &m->form, m->alpha);
+	struct safetensors_out t = as_it_is(a, m->bias);
+	float *x = NULL;
+
+	if (m->bias_scaled != o->target->bias_scaled) {
+		x = adapter_file_floats(a, m->bias, true, e);
+		if (!x)
+			return -1;
+		for (size_t i = 0; i < safetensor_elements(m->bias); i++)
+			x[i] = (float)(m->bias_scaled ? x[i] * scale : x[i] / scale);
+		t.dtype = o->type;
+		t.data = owned(o, x);
+		t.floats = true;
+	}
+	t.name = xprintf("%s.%s", stem, norms ? norms : o->target->bias);
+	put(o, &t);
+	o->biases++;
+	return 0;
 }
 
 /* [n] for PEFT, with 1s around it on a convolution; else [n,1] or [1,n], with a convolution's 1s behind. */
@@ -212,7 +237,16 @@ static void copy_alpha(struct output *o, const struct adapter_file *a, const str
 			was == ALPHA_UNSAID || was == (tensors ? written : (int)alpha_type_new(m)));
 }
 
-void output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m)
+int output_copy_bias(struct output *o, const struct adapter_file *a, const struct file_module *m, struct error *e)
+{
+	char *stem = m->bias ? target_stem(o->target, o->texts, m->layer, o->blocks, m->kind, &m->form) : NULL;
+	const int status = stem ? copy_bias(o, a, m, stem, e) : 0;
+
+	free(stem);
+	return status;
+}
+
+int output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m, struct error *e)
 {
 	char *stem = target_stem(o->target, o->texts, m->layer, o->blocks, m->kind, &m->form);
 
@@ -225,6 +259,7 @@ void output_copy(struct output *o, const struct adapter_file *a, const struct fi
 		copy_alpha(o, a, m, stem);
 	note_module(o, m->layer, stem, m->form.rank, m->alpha);
 	free(stem);
+	return output_copy_bias(o, a, m, e);
 }
 
 /* ---- the file ---- */
@@ -298,7 +333,7 @@ static void tell_alphas(const struct output *o, struct metadata_list *list)
 		struct target_module *m = modules_of(o, adapted_part(i), &count);
 
 		if (count)
-			target_config(&j, prefix, m, count, o->lengths > 0);
+			target_config(&j, prefix, m, count, o->lengths > 0, o->biases > 0);
 		free(m);
 		free(prefix);
 	}
@@ -365,7 +400,7 @@ static int save_config(const struct output *o, const char *path, struct error *e
 	int status;
 
 	json_begin(&j, NULL);
-	target_config(&j, "", o->module, o->modules, o->lengths > 0);
+	target_config(&j, "", o->module, o->modules, o->lengths > 0, o->biases > 0);
 	json_end(&j);
 	buffer_adds(&j.text, "\n");
 	status = publish_bytes(path, j.text.data, j.text.len, e);

@@ -31,7 +31,11 @@ struct output_lora {
 void output_add_lora(struct output *o, const struct output_lora *l);
 /* A module of an input as it is: the same bytes, under the output's names and in the shapes that its layer gives them.
  * The target takes all of its parts.  a must stay open until output_save(). */
-void output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m);
+int output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m,
+		struct error *e) MUST_CHECK;
+/* Of a module whose weight is written anew: what it adds to the layer's bias, if anything. */
+int output_copy_bias(struct output *o, const struct adapter_file *a, const struct file_module *m,
+		     struct error *e) MUST_CHECK;
 
 /* EXIT_INPUT where a number is none of the type's. */
 int output_save(struct output *o, const char *path, struct error *e) MUST_CHECK;

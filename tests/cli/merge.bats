@@ -112,7 +112,7 @@ merge() {
 }
 
 @test "modes and options that wait are refused" {
-	for mode in add resize extract convert; do
+	for mode in add resize extract; do
 		run merge $mode x -o y
 		[ "$status" -eq 2 ]
 		[[ $output == *"lora-merge $mode is not yet implemented"* ]]

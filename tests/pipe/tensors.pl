@@ -4,6 +4,7 @@
 #   rename IN OUT CODE [KEY=VALUE...]   CODE changes $_, the name ("" drops it), and @shape; $data are its bytes
 #   join OUT IN...                      the tensors of all
 #   list FILE                           "NAME SIDE..." of each
+#   metadata FILE KEY                   the value; 1 where there is none
 #   sum OUT A B                         A's tensors in F32, with those of B that have their names added
 #   near A B BASE LIMIT                 |A - B| <= LIMIT |A - BASE|, over all F32 tensors; prints the quotient
 use strict;
@@ -90,6 +91,12 @@ sub list {
 	print join(' ', $_->{name}, @{$_->{shape}}), "\n" for @{(get($_[0]))[0]};
 }
 
+sub metadata {
+	my $value = (get($_[0]))[1]{$_[1]};
+	exit 1 unless defined $value;
+	print $value, "\n";
+}
+
 sub sum {
 	my ($out, $from, $more) = @_;
 	my ($tensors) = get($from);
@@ -123,6 +130,6 @@ sub near {
 }
 
 my %do = (make => \&make, rename => \&rename_all, join => \&join_all, near => \&near, list => \&list,
-	  sum => \&sum);
+	  metadata => \&metadata, sum => \&sum);
 my $what = shift // '';
-($do{$what} // die "tensors.pl make|rename|join|list|sum|near ...\n")->(@ARGV);
+($do{$what} // die "tensors.pl make|rename|join|list|metadata|sum|near ...\n")->(@ARGV);

@@ -1,5 +1,5 @@
-/* An adapter on each of the 1,052 modules that kohya's scripts can make of SDXL, in the types that such files have, comes
- * back from every reader's names with the same tensors. */
+/* An adapter on each of the 1,052 modules that kohya's scripts can make of SDXL, in the types that such files have,
+ * comes back from every reader's names with the same tensors. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -43,8 +43,8 @@ static void read_rows(struct row *row)
 			struct row *r = &row[n++];
 
 			assert_true(n <= MODULES);
-			assert_int_equal(sscanf(line, "%127s %c %d %d %d", r->name, &r->kind, &r->in, &r->out, &r->kernel),
-					 5);
+			assert_int_equal(sscanf(line, "%127s %c %d %d %d", r->name, &r->kind, &r->in, &r->out,
+						&r->kernel), 5);
 		}
 	assert_int_equal(n, MODULES);
 	fclose(f);

@@ -67,7 +67,7 @@ static void copies(void **unused)
 		struct error e;
 
 		for (size_t k = 0; k < a->count; k++)
-			output_copy(o, a, &a->module[k]);
+			assert_int_equal(output_copy(o, a, &a->module[k], &e), 0);
 		assert_int_equal(output_save(o, file, &e), 0);
 		output_free(o);
 		same_tensors(a, file);

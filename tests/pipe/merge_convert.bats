@@ -1,0 +1,111 @@
+#!/usr/bin/env bats
+# lora-merge convert: another reader's names for the same adapter, and what that reader makes of it.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	export TINY=$ROOT/tests/golden/tiny-a/model ADAPTERS=$ROOT/tests/golden/adapters
+	export KOHYA=$BATS_FILE_TMPDIR/kohya.safetensors MERGED=$BATS_FILE_TMPDIR/merged
+	tensors join "$KOHYA" "$ROOT"/tests/golden/tiny-a/lora_{conv,text}.safetensors
+	merge "$KOHYA" "$MERGED"
+}
+
+setup() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+tensors() { perl "$BATS_TEST_DIRNAME/tensors.pl" "$@"; }
+merge() { rm -rf "$2"; "$BIN/lora-merge" into -q -m "$TINY" --lora "$1" -o "$2"; }
+convert() { "$BIN/lora-merge" convert "$@"; }
+weights() { cat "$1"/{unet,text_encoder,text_encoder_2}/*.safetensors; }
+# bytes FILE: what stands behind the header
+bytes() { tail -c +$((9 + $(od -An -tu8 -N8 "$1"))) "$1"; }
+names() { "$BIN/lora-inspect" "$1" | sed -nE 's/^ *names *//p'; }
+
+# near A B LIMIT: two merged models, by what they are away from the one that both were merged into
+near() {
+	local part
+	for part in unet text_encoder text_encoder_2; do
+		cmp -s "$1/$part"/*.safetensors "$2/$part"/*.safetensors ||
+			tensors near "$1/$part"/*.safetensors "$2/$part"/*.safetensors "$TINY/$part"/*.safetensors "$3"
+	done
+}
+
+@test "every reader's names hold the same adapter, and the way back has kohya's tensors byte for byte" {
+	for to in kohya diffusers peft comfy; do
+		convert -q "$KOHYA" --to $to -o $to
+		merge $to out
+		cmp <(weights out) <(weights "$MERGED")
+		"$BIN/lora-inspect" --verify $to > /dev/null
+		convert -q $to --to kohya -o back
+		cmp <(bytes back) <(bytes kohya)
+		cmp <(tensors list back) <(tensors list kohya)
+	done
+	[ "$(names kohya)" = kohya ]
+	[ "$(names diffusers)" = diffusers ]
+	[[ $(names peft) == "peft, whole pipeline"* ]]
+	[ "$(names comfy)" = comfy ]
+}
+
+@test "what each reader looks for" {
+	for to in diffusers peft comfy; do
+		convert -q "$KOHYA" --to $to -o $to
+	done
+	tensors list comfy | grep -q '^diffusion_model\.input_blocks\.4\.1\.proj_in\.alpha$'
+	tensors list comfy | grep -q '^text_encoders\.clip_g\.transformer\.text_model\.encoder\.layers\.0\.mlp\.fc1\.lora_up\.weight '
+	[ "$(tensors list diffusers | grep -c alpha)" -eq 0 ]
+	tensors metadata diffusers lora_adapter_metadata | jq -e '
+		."unet.rank_pattern"."down_blocks.1.resnets.0.conv1" == 3 and
+		."unet.alpha_pattern"."down_blocks.1.resnets.0.conv1" == 2 and ."unet.r" == 2 and
+		."text_encoder_2.r" == 4 and ."text_encoder_2.lora_alpha" == 2 and
+		(."text_encoder.target_modules" | index("encoder.layers.0.mlp.fc1"))'
+	jq -e '.peft_type == "LORA" and .r == 2 and .rank_pattern."unet.down_blocks.1.resnets.0.conv1" == 3 and
+		(.target_modules | length) == 300' peft/adapter_config.json
+	# a UNet alone is the model that PEFT is given
+	convert -q "$ROOT/tests/golden/tiny-a/lora_unet.safetensors" --to peft -o unet
+	tensors list unet/adapter_model.safetensors | grep -q '^base_model\.model\.down_blocks\.'
+	jq -e '.r == 2 and .lora_alpha == 1 and .rank_pattern == {}' unet/adapter_config.json
+}
+
+@test "no note of an alpha's type where the names' own rule gives it" {
+	convert -q "$KOHYA" --to peft -o peft
+	run ! tensors metadata peft/adapter_model.safetensors lora_tools.alpha_types
+	tensors rename "$KOHYA" none '$_ = "" if /alpha/'
+	convert -q none --to diffusers -o diffusers
+	[ "$(tensors metadata diffusers lora_tools.alpha_types)" = '{"*":"none"}' ]
+}
+
+# applies READER ADAPTER MERGED WANT: the reader changes so many layers, to what they are in the merged model
+applies() {
+	local said status=0
+	said=$("${PYTHON:-python3}" "$ROOT/tests/tools/apply_adapter.py" "$1" "$TINY" "$2" "$3" 2> err) || status=$?
+	[ "$status" -ne 77 ] || skip "no diffusers and PEFT for ${PYTHON:-python3}"
+	[ "$status" -eq 0 ] || { cat err; return 1; }
+	echo "$1: $said"
+	# the merged model's weights are rounded to F32, by up to 2^-24 of them, and an update is a tenth of a weight
+	[ "${said% *}" -eq "$4" ] && jq -en "${said#* } < 5e-6"
+}
+
+@test "diffusers' own loader, and PEFT's, apply every module with its effect" {
+	convert -q "$KOHYA" --to diffusers -o adapter.safetensors
+	convert -q "$KOHYA" --to peft -o folder
+	applies diffusers "$PWD/adapter.safetensors" "$MERGED" 300
+	applies peft "$PWD/folder" "$MERGED" 300
+	convert -q "$ROOT/tests/golden/tiny-a/lora_unet.safetensors" --to peft -o unet
+	merge unet merged
+	applies peft "$PWD/unet" merged 192
+}
+
+@test "LoKr becomes a LoRA of the same effect, exactly where it is a product, and a middle factor is multiplied in" {
+	for kind in lokr_both locon_tucker; do
+		merge "$ADAPTERS/$kind.safetensors" want
+		for to in kohya diffusers peft comfy; do
+			rm -rf $to
+			convert "$ADAPTERS/$kind.safetensors" --to $to -o $to 2> said
+			merge $to out
+			# factors are rounded to F32, and so are weights
+			near want out 1e-6
+		done
+	done
+}
