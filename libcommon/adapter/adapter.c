@@ -394,6 +394,8 @@ static int create_modules(struct adapter *a, const struct layer_list *layers, st
 
 static void tell_start(const struct creation *c, const struct adapter *a)
 {
+	if (!backend_is_dry(a->be))
+		adapter_file_tell(c->file);
 	if (c->used < c->file->count)
 		note("%s: %zu of its %zu modules are not trained here and are left out", c->spec->start,
 		     c->file->count - c->used, c->file->count);
@@ -530,6 +532,8 @@ struct adapter *adapter_load(const char *path, const struct layer_list *layers, 
 	if (!f)
 		return NULL;
 	layers_config(layers, &l.config);
+	if (!backend_is_dry(be))
+		adapter_file_tell(f);
 	a = new_adapter(f->count, be, d);
 	status = load_modules(a, &l, e);
 	if (!status && f->lengths)

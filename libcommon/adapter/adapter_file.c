@@ -261,17 +261,13 @@ static int check_module(const struct safetensors *s, struct alpha_sources *sourc
 static int check_modules(struct adapter_file *a, struct error *e)
 {
 	struct alpha_sources *sources = alpha_sources_new(a->file);
-	bool beside = false;
 	int status = 0;
 
 	for (size_t i = 0; i < a->count && !status; i++) {
 		status = check_module(a->file, sources, &a->module[i], e);
 		a->lengths += a->module[i].lengths != NULL;
-		beside |= a->module[i].origin == ALPHA_CONFIG;
 	}
 	alpha_sources_free(sources);
-	if (!status && beside)
-		note("%s: its scale is the one in %s beside it", a->file->path, alpha_origin_name(ALPHA_CONFIG));
 	return status;
 }
 
@@ -435,6 +431,8 @@ int adapter_file_check(const char *path, const struct layer_list *layers, struct
 
 	for (size_t i = 0; a && i < a->count && !status; i++)
 		status = check_numbers(a, &a->module[i], e);
+	if (!status)
+		adapter_file_tell(a);
 	adapter_file_close(a);
 	return status;
 }

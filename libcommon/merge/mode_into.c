@@ -74,6 +74,7 @@ static int add_adapter(struct merge *m, size_t i, struct error *e)
 	free(path);
 	if (!m->adapter[i])
 		return -1;
+	adapter_file_tell(m->adapter[i]);
 	for (size_t k = 0; k < m->adapter[i]->count; k++)
 		put_module(m, i, &m->adapter[i]->module[k], weight);
 	return 0;

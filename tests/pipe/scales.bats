@@ -76,12 +76,27 @@ losses_of() {
 @test "lora-train --base-weights" { same_effect stand_on; }
 @test "lora-train --network-weights" { same_effect begin_with; }
 
-@test "a file in PEFT's folder is told from the same file alone, and the note says so" {
-	run "$BIN/lora-merge" into -m "$TINY" --lora "$PEFT/adapter_model.safetensors:0.5" -o out --report /dev/null
-	[ "$status" -eq 0 ]
-	[[ $output == *"its scale is the one in adapter_config.json"* ]]
-	run "$BIN/lora-merge" into -m "$TINY" --lora "$PLAIN:0.5" -o out2 --report /dev/null
-	[[ $output != *adapter_config* ]]
+# uses FILE: every way to use an adapter, with notes; each says the scale once
+uses() {
+	local command
+	for command in \
+		'lora-merge into -m "$TINY" --lora "$1" -o out --report /dev/null' \
+		'lora-sample -m "$TINY" -l "$1" -p x -W 32 -H 32 --steps 1 -o p.png' \
+		'lora-train -m "$TINY" --network-train-unet-only --max-train-steps 1 -o o --base-weights "$1" "$LATENTS"' \
+		'lora-train -m "$TINY" --network-train-unet-only --max-train-steps 1 -o o --network-weights "$1"
+			--dim-from-weights "$LATENTS"' \
+		'lora-train -m "$TINY" --network-train-unet-only --check --base-weights "$1" "$LATENTS"'; do
+		rm -rf out o
+		eval "\"\$BIN\"/"${command//$'\n'/ } > log 2> notes || { cat notes; return 1; }
+		[ "$(grep -c " 19 modules, rank 4, $2\$" notes)" = 1 ] || { echo "$command"; cat notes; return 1; }
+	done
+}
+
+@test "who uses an adapter says its effective alpha and where it comes from: a file in PEFT's folder, the same alone" {
+	uses "$PEFT" "alpha 2 from adapter_config.json: scale 0.5"
+	uses "$PEFT/adapter_model.safetensors" "alpha 2 from adapter_config.json: scale 0.5"
+	uses "$HEADER" "alpha 2 from lora_adapter_metadata: scale 0.5"
+	uses "$PLAIN" "alpha 4 from the rank: scale 1"
 }
 
 @test "another scale of the base weights is another run: a state is not taken over" {
