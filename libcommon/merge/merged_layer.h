@@ -26,6 +26,7 @@ struct merged_layer {
 	size_t size;                    /* bytes an element */
 	size_t rows, columns;
 	bool transposed;
+	double scale;                   /* W is so many times the file's numbers */
 	struct update *update;
 	size_t updates;
 };
@@ -37,7 +38,7 @@ static inline size_t lesser(size_t a, size_t b) { return a < b ? a : b; }
 int merged_layer_begin(struct merged_layer *l, struct merge *m, const struct merge_job *job, size_t count,
 		       struct error *e) MUST_CHECK;
 void merged_layer_end(struct merged_layer *l);
-/* t->sum [rows][columns] = the update, in double, adapter by adapter; room: as much again */
+/* t->sum [rows][columns] = the update in the file's numbers, in double, adapter by adapter; room: as much again */
 void merged_layer_update(const struct merged_layer *l, const struct delta_tile *t, double *room);
 
 #endif

@@ -29,6 +29,28 @@ static size_t lines_of(const struct merging *g, size_t block)
 	return lesser(g->each, g->lines - block * g->each);
 }
 
+/* A scale was chosen so that the weights fill the type's range.  A sum beyond it becomes the nearest number, which is
+ * the greatest, and counts as an error. */
+static void limit_sums(const struct merged_layer *l, const unsigned char *in, double *sum, size_t n,
+		       struct nearest_sums *s)
+{
+	const double most = l->dtype == DTYPE_F8_E4M3 ? 448 : 57344;
+
+	for (size_t i = 0; i < n; i++) {
+		float before;
+		double excess;
+
+		to_float(&before, in + i * l->size, l->dtype, 1);
+		excess = fabs(before + sum[i]) - most;
+		if (!(excess > 0) || !isfinite(excess))
+			continue;
+		s->error += excess * excess;
+		s->update += sum[i] * sum[i];
+		sum[i] = copysign(most, before + sum[i]) - before;
+		s->update -= sum[i] * sum[i];
+	}
+}
+
 /* Elements at..at+n of the block's lines. */
 static void merge_tile(const struct merging *g, size_t block, size_t at, size_t n, const struct block *b,
 		       struct room *room)
@@ -40,12 +62,14 @@ static void merge_tile(const struct merging *g, size_t block, size_t at, size_t 
 
 	merged_layer_update(l, l->transposed ? &columns : &rows, room->own);
 	for (size_t i = 0; i < lines; i++) {
-		const double *sum = l->transposed ? room->line : room->sum + i * n;
+		const unsigned char *in = l->in + ((first + i) * g->length + at) * l->size;
+		double *sum = l->transposed ? room->line : room->sum + i * n;
 
 		for (size_t k = 0; k < n && l->transposed; k++)
 			room->line[k] = room->sum[k * lines + i];
-		nearest_add(b->bytes + (i * g->length + at) * l->size,
-			    l->in + ((first + i) * g->length + at) * l->size, l->dtype, sum, n, &b->line[i]);
+		if (l->scale != 1 && dtype_size(l->dtype) == 1)
+			limit_sums(l, in, sum, n, &b->line[i]);
+		nearest_add(b->bytes + (i * g->length + at) * l->size, in, l->dtype, sum, n, &b->line[i]);
 	}
 }
 
@@ -118,10 +142,10 @@ static int merge_blocks(struct merge *m, struct writing *w, const struct merged_
 	blocks.count = (g.lines + g.each - 1) / g.each;
 	if (ring_run(&blocks))
 		return -1;
-	total.update = sqrt(g.all.update);
-	total.error = sqrt(g.all.error);
-	m->update_squares += g.all.update;
-	m->error_squares += g.all.error;
+	total.update = l->scale * sqrt(g.all.update);
+	total.error = l->scale * sqrt(g.all.error);
+	m->update_squares += l->scale * l->scale * g.all.update;
+	m->error_squares += l->scale * l->scale * g.all.error;
 	return merge_report(m, &total, e);
 }
 

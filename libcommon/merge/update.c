@@ -21,6 +21,8 @@ static void read_base(const struct base_rows *b, size_t o, size_t j, size_t n, f
 	else
 		for (size_t k = 0; k < n; k++)
 			to_float(row + k, l->in + (first + k * step) * l->size, l->dtype, 1);
+	for (size_t k = 0; l->scale != 1 && k < n; k++)
+		row[k] *= (float)l->scale;
 }
 
 static struct base_rows base_of(const struct merged_layer *l)
@@ -177,7 +179,7 @@ int merged_layer_begin(struct merged_layer *l, struct merge *m, const struct mer
 
 	*l = (struct merged_layer){ .file = source_file(m->files, p->file), .dtype = p->tensor->dtype,
 			     .size = dtype_size(p->tensor->dtype), .rows = w->out,
-			     .columns = (size_t)w->in * w->kh * w->kw, .transposed = p->transposed,
+			     .columns = (size_t)w->in * w->kh * w->kw, .transposed = p->transposed, .scale = p->scale,
 			     .update = xcalloc(count, sizeof(*l->update)) };
 	l->in = (const unsigned char *)safetensors_bytes(l->file, p->tensor) +
 		p->row * (p->tensor->bytes / p->tensor->shape[0]);
@@ -210,4 +212,7 @@ void merged_layer_update(const struct merged_layer *l, const struct delta_tile *
 			add_with_lengths(l, &l->update[i], t, room);
 		else
 			l->update[i].delta.kind->add_delta(&l->update[i].delta, t, &base);
+	for (size_t i = 0; l->scale != 1 && i < t->rows; i++)
+		for (size_t j = 0; j < t->columns; j++)
+			t->sum[i * t->step + j] /= l->scale;
 }

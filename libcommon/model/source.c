@@ -269,7 +269,7 @@ static struct source_tensor tensor_at(const struct model_files *m, enum componen
 	const unsigned char *bytes = safetensors_bytes(m->file[f->file].s, f->tensor);
 	struct source_tensor t = {
 		.bytes = bytes + f->tensor->bytes / f->parts * f->part, .dtype = f->tensor->dtype, .dims = k->dims,
-		.transposed = f->transposed,
+		.transposed = f->transposed, .scale = f->scale,
 	};
 
 	memcpy(t.shape, k->shape, sizeof(t.shape));
@@ -401,6 +401,7 @@ bool source_place(const struct model_files *m, enum component c, const char *nam
 	rows = f->tensor->shape[0] / f->parts;
 	*place = (struct source_place){
 		.file = f->file, .tensor = f->tensor, .row = f->part * rows, .rows = rows, .transposed = f->transposed,
+		.scale = f->scale,
 	};
 	return true;
 }

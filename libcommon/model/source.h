@@ -2,7 +2,8 @@
  * * source.h - the weights of a model on disk: a diffusers folder (one file or shards), or a single-file checkpoint.
  *
  * Callers ask by diffusers' names ("down_blocks.1.attentions.0.proj_in.weight").  Owns the single file's names, its
- * fused q/k/v, its transposed text projection and its [C,C,1,1] attention.  Must not know networks.
+ * fused q/k/v, its transposed text projection and its [C,C,1,1] attention, and the scales of ComfyUI's F8 checkpoints.
+ * Must not know networks.
  */
 #ifndef MODEL_SOURCE_H
 #define MODEL_SOURCE_H
@@ -49,6 +50,7 @@ struct source_tensor {
 	enum dtype dtype;
 	int dims; int64_t shape[4];     /* [out,in] or [out,in,kh,kw] or [n] */
 	bool transposed;                /* bytes are [in,out]: the loader transposes them */
+	float scale;                    /* the weights are so many times the numbers in bytes; mostly 1 */
 };
 /* 0, or -1 when the component has no such tensor (*e names it and the file; EXIT_INPUT). */
 int source_find(const struct model_files *m, enum component c, const char *name, struct source_tensor *t,
@@ -79,6 +81,7 @@ struct source_place {
 	int64_t row, rows;
 	/* the tensor is [in,out] where diffusers has [out,in]: rows counts in */
 	bool transposed;
+	float scale;                            /* as above */
 };
 /* false: no such name */
 bool source_place(const struct model_files *m, enum component c, const char *name, struct source_place *place);

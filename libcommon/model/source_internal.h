@@ -22,6 +22,7 @@ struct found {
 	const struct safetensor *tensor;
 	int part, parts;                /* rows of a fused tensor: part of parts equal ones */
 	bool transposed;
+	float scale;                    /* of the numbers; 1 where the file has none */
 };
 
 enum naming { NAMING_DIFFUSERS, NAMING_SINGLE_FILE };

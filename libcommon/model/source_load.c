@@ -54,8 +54,18 @@ static unsigned char *turned(const struct source_tensor *t)
 	return copy;
 }
 
+/* As floats, scaled; false: the type is no number */
+static bool floats_of(float *to, const struct source_tensor *t, size_t count)
+{
+	if (to_float(to, t->bytes, t->dtype, count))
+		return false;
+	for (size_t i = 0; t->scale != 1 && i < count; i++)
+		to[i] *= t->scale;
+	return true;
+}
+
 /* Rounds to `to`.  A value that F16 cannot hold becomes infinite, which shows in the model's outputs. */
-static unsigned char *narrowed(const struct source_tensor *t, enum dtype to)
+static unsigned char *converted(const struct source_tensor *t, enum dtype to)
 {
 	size_t count = 1;
 	float *wide;
@@ -65,40 +75,51 @@ static unsigned char *narrowed(const struct source_tensor *t, enum dtype to)
 		count *= t->shape[i];
 	wide = xmalloc(count * sizeof(*wide));
 	copy = xmalloc(count * dtype_size(to));
-	to_float(wide, t->bytes, t->dtype, count);
+	floats_of(wide, t, count);
 	from_float(copy, to, wide, count);
 	free(wide);
 	return copy;
 }
 
-/* Narrows an F32 tensor as model_files_narrow() asks; *copy is the new memory, if any. */
-static void narrow(const struct loader *l, struct source_tensor *t, unsigned char **copy)
+/* A half holds every value of F8; what is scaled needs a float. */
+static enum dtype type_in_memory(const struct loader *l, const struct source_tensor *t)
 {
-	const enum dtype to = l->files->narrow;
+	const enum dtype narrow = l->files->narrow;
+	const bool f8 = t->dtype == DTYPE_F8_E4M3 || t->dtype == DTYPE_F8_E5M2;
+	const enum dtype type = t->scale != 1 ? DTYPE_F32 : f8 ? DTYPE_F16 : t->dtype;
 
-	if (t->dtype != DTYPE_F32 || (to != DTYPE_F16 && to != DTYPE_BF16))
+	return type == DTYPE_F32 && (narrow == DTYPE_F16 || narrow == DTYPE_BF16) ? narrow : type;
+}
+
+/* As it is to be in memory, F32 narrowed as model_files_narrow() asks; *copy is the new memory, if any. */
+static void convert(const struct loader *l, struct source_tensor *t, unsigned char **copy)
+{
+	const enum dtype to = type_in_memory(l, t);
+
+	if (to == t->dtype && t->scale == 1)
 		return;
 	if (!backend_is_dry(l->be))
-		t->bytes = *copy = narrowed(t, to);
+		t->bytes = *copy = converted(t, to);
 	t->dtype = to;
+	t->scale = 1;
 }
 
 static int load_weight(const struct loader *l, const char *name, struct wanted want, struct weight *w, struct error *e)
 {
 	struct source_tensor t;
-	unsigned char *copy = NULL, *half = NULL;
+	unsigned char *copy = NULL, *other = NULL;
 	int kernel = want.kernel ? want.kernel : 1, status;
 
 	*w = (struct weight){ .out = want.out, .in = want.in, .kh = kernel, .kw = kernel, .on_host = l->on_host };
 	if (find(l, name, "weight", want, &t, e))
 		return -1;
-	narrow(l, &t, &half);
+	convert(l, &t, &other);
 	w->dtype = t.dtype;
 	if (t.transposed && !backend_is_dry(l->be))
 		copy = turned(&t);
 	status = l->be->prepare(l->device, w, copy ? copy : t.bytes);
 	free(copy);
-	free(half);
+	free(other);
 	return status ? no_memory(name, e) : 0;
 }
 
@@ -107,7 +128,7 @@ static int upload(const struct loader *l, const char *name, const struct source_
 {
 	float *host = backend_is_dry(l->be) ? NULL : xmalloc(count * sizeof(float));
 
-	if (host && to_float(host, t->bytes, t->dtype, count)) {
+	if (host && !floats_of(host, t, count)) {
 		free(host);
 		return fail(e, EXIT_INPUT, "%s: '%s' is %s; numbers are needed", model_files_path(l->files), name,
 			    dtype_name(t->dtype));

@@ -1,4 +1,5 @@
 /* Finding every tensor of a component in its files, by name and shape. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,10 +118,38 @@ static int check_tensor(const struct model_files *m, const struct part *p, const
 			 shape_text(is, t->dims, t->shape, ","), shape_text(wanted, k->dims, shape, ","));
 		return not_this_model(m, p, what, e);
 	}
-	if (t->dtype != DTYPE_F32 && t->dtype != DTYPE_F16 && t->dtype != DTYPE_BF16)
-		return fail(e, EXIT_INPUT, "%s: tensor '%.200s' is %s; weights must be F32, F16 or BF16: use the "
+	if (!dtype_is_float(t->dtype) || t->dtype == DTYPE_F64)
+		return fail(e, EXIT_INPUT, "%s: tensor '%.200s' is %s; weights must be F32, F16, BF16 or F8: use the "
 			    "unreduced model",
 			    m->file[f->file].s->path, t->name, dtype_name(t->dtype));
+	return 0;
+}
+
+/* ComfyUI's F8 checkpoints have a number beside a weight that it is multiplied with, under one of two names. */
+static int find_scale(const struct model_files *m, struct found *f, struct error *e)
+{
+	static const char *const ends[] = { "scale_weight", "weight_scale" }, weight[] = "weight";
+	const struct source_file *file = &m->file[f->file];
+	const char *name = f->tensor->name;
+	const size_t n = strlen(name), k = sizeof(weight) - 1;
+	const struct safetensor *t = NULL;
+
+	f->scale = 1;
+	if (n <= k || strcmp(name + n - k, weight) || name[n - k - 1] != '.')
+		return 0;
+	for (int i = 0; i < 2 && !t; i++) {
+		char *other = xprintf("%.*s%s", (int)(n - k), name, ends[i]);
+
+		t = safetensors_find(file->s, other);
+		free(other);
+	}
+	if (!t)
+		return 0;
+	file->used[t - file->s->tensor] = true;
+	if (safetensor_elements(t) != 1 || !dtype_is_float(t->dtype) ||
+	    to_float(&f->scale, safetensors_bytes(file->s, t), t->dtype, 1) || !(f->scale > 0) || !isfinite(f->scale))
+		return fail(e, EXIT_INPUT, "%s: '%.200s' must be one number above 0, the scale of a whole weight; use "
+			    "the unreduced model", file->s->path, t->name);
 	return 0;
 }
 
@@ -205,7 +234,7 @@ int source_match(struct model_files *m, enum component c, struct error *e)
 
 		if (!locate(m, c, i, f, wanted))
 			return not_found(m, c, i, wanted, e) < 0 ? -1 : 0;
-		if (check_tensor(m, p, k, f, e))
+		if (check_tensor(m, p, k, f, e) || find_scale(m, f, e))
 			return -1;
 		m->file[f->file].used[f->tensor - m->file[f->file].s->tensor] = true;
 		map_put(p->index, k->name, strlen(k->name), i);
@@ -252,7 +281,8 @@ static const char *const no_use[] = {
 /* Is it a tensor that is known to be of no use? */
 static bool never_mind(const struct model_files *m, size_t file, const char *name)
 {
-	static const char *const ends[] = { "position_ids", "logit_scale", "v_pred", "ztsnr" };
+	static const char *const ends[] = { "position_ids", "logit_scale", "v_pred", "ztsnr",
+					    "scale_input", "input_scale", "scaled_fp8", "comfy_quant" };
 	const char *vae = m->config.family->prefix[COMPONENT_VAE];
 
 	if (m->single && file == 0 && !holds(&m->part[COMPONENT_VAE], 0) && strncmp(name, vae, strlen(vae)) == 0)

@@ -234,3 +234,58 @@ named_by_all() {
 	printf '%s\n' "base_model.model.x.boft_R 1 4 4" | tensors make boft.safetensors
 	named_by_all boft.safetensors "BOFT is not yet supported"
 }
+
+# with_unet FOLDER FILE: the small model with another UNet
+with_unet() {
+	rm -rf "$1"
+	cp -r "$TINY" "$1"
+	chmod -R u+w "$1"
+	cp "$2" "$1/unet/diffusion_pytorch_model.safetensors"
+}
+
+@test "a base in F8, with ComfyUI's scales beside its weights and without: sampled and merged" {
+	local name=unet/diffusion_pytorch_model.safetensors TINY=$TINY
+	local unet=$TINY/$name
+	whole_of "$unet" unet. | grep -E '\.diff ' | sed 's/0\.05/0.005/' | tensors make full.safetensors
+	tensors rename full.safetensors diffs '$_ = "" unless s/^unet\.//; s/\.diff$/.weight/;'
+	for end in scale_weight weight_scale ''; do
+		printf '%s\n' "scaled_fp8 1 0" "mid_block.attentions.0.proj_in.scale_input =1" | tensors make marks
+		tensors f8 "$unet" weights "$end"
+		tensors join f8 marks weights
+		tensors f32 f8 f32
+		with_unet reduced f8
+		with_unet wide f32
+		"$BIN/lora-sample" -m reduced -p x -W 32 -H 32 --steps 1 -o p.png 2> notes
+		lacks notes 'not used'
+		sample of_f8 -m reduced -l "$KOHYA"
+		sample of_f32 -m wide -l "$KOHYA"
+		if [ "$end" ]; then
+			cmp of_f8 of_f32
+		else
+			sample base -m wide
+			tensors near of_f8 of_f32 base 1e-4         # halves in memory, in another order
+		fi
+		TINY=reduced merge full.safetensors into"$end"
+		tensors sum want f8 diffs
+		cmp <(tensors list want) <(tensors list into"$end/$name")
+		tensors same want into"$end/$name"
+	done
+	printf '%s\n' "mid_block.attentions.0.proj_in.scale_weight 1 24" | tensors make rows
+	tensors join several f8 rows
+	with_unet reduced several
+	status_of 3 "$BIN/lora-merge" into -q -m reduced --lora "$KOHYA" -o never
+	[[ $output == *"'mid_block.attentions.0.proj_in.scale_weight' must be one number"* ]] ||
+		{ echo "$output"; return 1; }
+}
+
+@test "an adapter in F8" {
+	tensors f8 "$KOHYA" f8.safetensors ''
+	tensors f32 f8.safetensors wide.safetensors
+	merge f8.safetensors of_f8
+	merge wide.safetensors of_f32
+	cmp <(weights of_f8) <(weights of_f32)
+	sample f8 -m "$TINY" -l f8.safetensors
+	sample f32 -m "$TINY" -l wide.safetensors
+	cmp f8 f32
+	"$BIN/lora-inspect" --verify f8.safetensors > said
+}

@@ -5,7 +5,10 @@
 #   join OUT IN...                      the tensors of all
 #   list FILE                           "NAME SIDE..." of each
 #   metadata FILE KEY                   the value; 1 where there is none
-#   sum OUT A B                         A's tensors in F32, with those of B that have their names added
+#   sum OUT A B                         A's tensors with those of B, in F32, that have their names added
+#   f8 IN OUT END                       matrices as F8_E4M3, with a scale for each in NAME.END; "": without scales
+#   f32 IN OUT                          F8 as F32, scaled
+#   same A B                            types and bytes of all tensors
 #   near A B BASE LIMIT                 |A - B| <= LIMIT |A - BASE|, over all F32 tensors; prints the quotient
 use strict;
 use warnings;
@@ -87,8 +90,63 @@ sub join_all {
 	put($out, [ map { @{(get($_))[0]} } @in ]);
 }
 
+sub value_of_f8 {
+	my ($code) = @_;
+	my ($e, $f) = ($code >> 3 & 15, $code & 7);
+	return ($code & 128 ? -1 : 1) * ($e ? (8 + $f) * 2 ** ($e - 10) : $f * 2 ** -9);
+}
+
+# ties to even
+sub nearest_f8 {
+	my ($x) = @_;
+	my ($low, $high) = (0, 126);
+	while ($high - $low > 1) {
+		my $middle = $low + $high >> 1;
+		if (value_of_f8($middle) <= abs $x) { $low = $middle } else { $high = $middle }
+	}
+	my ($down, $up) = (abs($x) - value_of_f8($low), value_of_f8($high) - abs $x);
+	my $code = $down < $up || ($down == $up && $low % 2 == 0) ? $low : $high;
+	return $code | ($x < 0 ? 128 : 0);
+}
+
+sub scale_of {
+	my ($tensors, $t) = @_;
+	my ($start) = $t->{name} =~ /^(.*\.)weight$/ or return 1;
+	my ($scale) = grep { $_->{name} =~ /^\Q$start\E(scale_weight|weight_scale)$/ } @$tensors;
+	return $scale ? unpack 'f<', $scale->{data} : 1;
+}
+
+sub f8 {
+	my ($in, $out, $end) = @_;
+	my ($tensors) = get($in);
+	my @all;
+	for my $t (@$tensors) {
+		push @all, $t;
+		next unless @{$t->{shape}} == 2 && $t->{dtype} eq 'F32' && $t->{name} =~ /^(.*\.)weight$/;
+		my ($most) = sort { $b <=> $a } map { abs } unpack 'f<*', $t->{data};
+		my $scale = length $end ? pack 'f<', $most / 448 : pack 'f<', 1;
+		my $by = unpack 'f<', $scale;
+		$t->{dtype} = 'F8_E4M3';
+		$t->{data} = pack 'C*', map { nearest_f8($_ / $by) } unpack 'f<*', $t->{data};
+		push @all, { name => "$1$end", dtype => 'F32', shape => [], data => $scale } if length $end;
+	}
+	put($out, \@all);
+}
+
+sub f32 {
+	my ($in, $out) = @_;
+	my ($tensors) = get($in);
+	for my $t (grep { $_->{dtype} eq 'F8_E4M3' } @$tensors) {
+		my $scale = scale_of($tensors, $t);
+		$t->{dtype} = 'F32';
+		$t->{data} = pack 'f<*', map { $scale * value_of_f8($_) } unpack 'C*', $t->{data};
+	}
+	put($out, [ grep { $_->{name} !~ /\.(scale_weight|weight_scale)$/ } @$tensors ]);
+}
+
 sub list {
-	print join(' ', $_->{name}, @{$_->{shape}}), "\n" for @{(get($_[0]))[0]};
+	print join(' ', $_->{name}, @{$_->{shape}}), "\n"
+		for sort { $a->{name} cmp $b->{name} } @{(get($_[0]))[0]};
 }
 
 sub metadata {
@@ -104,13 +162,24 @@ sub sum {
 	for my $t (@$tensors) {
 		my $by = delete $add{$t->{name}} or next;
 		my @x = unpack 'f<*', $by->{data};
-		$t->{data} = pack 'f<*', map { $_ + shift @x } unpack 'f<*', $t->{data};
+		my $scale = scale_of($tensors, $t);
+		$t->{data} = $t->{dtype} eq 'F32' ? pack 'f<*', map { $_ + shift @x } unpack 'f<*', $t->{data}
+			: pack 'C*', map { nearest_f8(value_of_f8($_) + shift(@x) / $scale) } unpack 'C*', $t->{data};
 	}
 	die "no tensor: ", join(' ', keys %add), "\n" if %add;
 	put($out, $tensors);
 }
 
 # in the order of their names
+sub same {
+	my %of = map { $_->{name} => $_ } @{(get($_[1]))[0]};
+	for my $t (@{(get($_[0]))[0]}) {
+		my $other = delete $of{$t->{name}} or die "not there: $t->{name}\n";
+		die "another: $t->{name}\n" if $t->{dtype} ne $other->{dtype} || $t->{data} ne $other->{data};
+	}
+	die "too many: ", keys %of, "\n" if %of;
+}
+
 sub floats {
 	my @f32 = grep { $_->{dtype} eq 'F32' } @{(get($_[0]))[0]};
 	return map { unpack 'f<*', $_->{data} } sort { $a->{name} cmp $b->{name} } @f32;
@@ -130,6 +199,7 @@ sub near {
 }
 
 my %do = (make => \&make, rename => \&rename_all, join => \&join_all, near => \&near, list => \&list,
-	  metadata => \&metadata, sum => \&sum);
+	  sum => \&sum, f8 => \&f8, f32 => \&f32, same => \&same,
+	  metadata => \&metadata);
 my $what = shift // '';
-($do{$what} // die "tensors.pl make|rename|join|list|metadata|sum|near ...\n")->(@ARGV);
+($do{$what} // die "tensors.pl make|rename|join|list|metadata|sum|f8|f32|same|near ...\n")->(@ARGV);

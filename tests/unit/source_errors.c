@@ -108,7 +108,7 @@ static const struct { const char *drop, *add; enum dtype type; const char *word,
 		NULL },
 	{ NULL, "first_stage_model.encoder.down.3.block.0.conv1.bias", DTYPE_F32, "down.3.block.0.conv1.bias", NULL },
 	{ "model.diffusion_model.input_blocks.5.1.norm.bias", "model.diffusion_model.input_blocks.5.1.norm.bias",
-		DTYPE_F8_E4M3, "F8_E4M3",
+		DTYPE_I8, "I8",
 		"norm.bias" },
 };
 
