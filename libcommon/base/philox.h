@@ -36,6 +36,7 @@ enum purpose {
 	RANDOM_HOLE = 64,               /* what an inpainting model is to fill in */
 	RANDOM_HOLE_CHOICE,             /* which of a picture's holes a visit sees */
 	RANDOM_HOLE_LATENT,             /* the sample drawn from the latent of the picture with it */
+	RANDOM_SKETCH = 80,             /* of a matrix, for its singular values */
 };
 
 struct random {
