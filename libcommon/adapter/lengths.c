@@ -6,6 +6,7 @@
 #include "adapter_internal.h"
 #include "dora_lora.h"
 #include "lengths.h"
+#include "module_delta.h"
 
 /* Rows of a weight are read back this many floats at a time. */
 enum { PART = 1 << 20 };
@@ -94,13 +95,18 @@ static int no_memory(const struct adapter_module *m, struct error *e)
 
 /* ---- lengths that are known from the start ---- */
 
+struct whole { const struct adapter *a; const struct adapter_module *m; int status; };
+
 static struct tensor *make_whole(struct tape *t, void *arg)
 {
-	const struct adapter_module *m = arg;
-	const struct weight *w = layer_weight(m->layer);
+	struct whole *of = arg;
+	const struct weight *w = layer_weight(of->m->layer);
 	struct tensor *dw = tensor_new(t, w->out, w->kh, w->kw, w->in);
 
-	m->kind->branch.whole(t, dw->data, &m->branch, w);
+	if (of->m->kind->branch.whole)
+		of->m->kind->branch.whole(t, dw->data, &of->m->branch, w);
+	else if (!backend_is_dry(tape_backend(t)))
+		of->status = module_delta(of->a, of->m, dw->data);
 	return dw;
 }
 
@@ -109,12 +115,13 @@ static float *gains(struct adapter *a, struct adapter_module *m, const float *le
 {
 	struct workspace work = { .be = a->be, .device = a->device };
 	struct error unsaid;
-	const struct tensor *dw = workspace_run(&work, make_whole, m, &unsaid);
+	struct whole whole = { a, m, 0 };
+	const struct tensor *dw = workspace_run(&work, make_whole, &whole, &unsaid);
 	double *sum = xcalloc(n, sizeof(*sum));
 	float *gain = xmalloc(n * sizeof(*gain));
 	const struct measure of = { a, layer_weight(m->layer), dw ? dw->data : NULL, m->branch.scale, columns, sum };
 
-	if (!dw || measure(&of) < 0) {
+	if (!dw || whole.status || measure(&of) < 0) {
 		free(gain);
 		gain = NULL;
 	}

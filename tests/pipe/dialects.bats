@@ -289,3 +289,26 @@ with_unet() {
 	cmp f8 f32
 	"$BIN/lora-inspect" --verify f8.safetensors > said
 }
+
+@test "every kind with a DoRA's lengths of outputs and of inputs" {
+	local G=$ROOT/tests/golden/adapters conv=input_blocks_4_0_in_layers_2 file prefix axis
+	local to_k=input_blocks_4_1_transformer_blocks_0_attn2_to_k
+	for file in loha_tucker lokr_both oft_kohya_tight oft_lycoris_rescaled locon_tucker; do
+		for axis in output input; do
+			prefix=lora_unet_
+			[ "$file" != oft_kohya_tight ] || prefix=oft_unet_
+			if [ $axis = output ]; then
+				printf '%s\n' "$prefix$conv.dora_scale =1.3 16 1 1 1" "$prefix$to_k.dora_scale =0.8 16 1"
+			else
+				printf '%s\n' "$prefix$conv.dora_scale =1.3 1 8 1 1" "$prefix$to_k.dora_scale =0.8 1 72"
+			fi | if grep -q "$to_k\." <(tensors list "$G/$file.safetensors"); then cat; else grep "$conv"; fi |
+				tensors make lengths
+			tensors join "$file" "$G/$file.safetensors" lengths
+			painted_as_merged "$file" > share || { echo "$file $axis $(cat share)"; return 1; }
+			cp with "with.$file.$axis"
+		done
+		differ "with.$file.output" "with.$file.input"
+		sample with -m "$TINY" -l "$G/$file.safetensors"
+		differ with "with.$file.output"
+	done
+}
