@@ -1,6 +1,7 @@
 /* Opening an adapter's file where no model's weights are at hand. */
 #include <stdlib.h>
 #include <string.h>
+#include "../base/map.h"
 #include "../base/memory.h"
 #include "../model/family.h"
 #include "../model/outline.h"
@@ -161,6 +162,98 @@ struct adapter_file *adapter_file_open_alone(const char *path, const struct mode
 
 	a->file = adapter_file_tensors(path, e);
 	if (a->file && !take(a, model, e))
+		return a;
+	adapter_file_close(a);
+	return NULL;
+}
+
+struct adapter_file *adapter_file_of_tensors(struct safetensors *file, const struct model_config *model,
+					     struct error *e)
+{
+	struct adapter_file *a = xcalloc(1, sizeof(*a));
+
+	a->file = file;
+	a->lent = true;
+	if (!take(a, model, e))
+		return a;
+	adapter_file_close(a);
+	return NULL;
+}
+
+/* ---- names alone ---- */
+
+static enum component component_of(const char *tensor_name, const char **dialect)
+{
+	const int c = adapter_key_component(tensor_name, dialect);
+
+	return c < 0 ? COMPONENT_VAE : (enum component)c;
+}
+
+/* A layer for each name that tensors share; of[i]: tensor i's, -1: it is no adapter's. */
+static void layers_by_names(const struct safetensors *file, struct layer_list *list, struct linear *shapeless,
+			    long *of)
+{
+	struct map *names = map_new(file->count);
+	struct key_part part;
+
+	for (size_t i = 0; i < file->count; i++) {
+		const char *name = file->tensor[i].name, *dialect;
+		const size_t n = adapter_key_split(name, &part);
+		const bool skip = !n || part.part == PART_OTHER || part.part == PART_EMBEDDING;
+		char *stem;
+
+		of[i] = skip ? -1 : map_get(names, name, n);
+		if (skip || of[i] >= 0)
+			continue;
+		of[i] = list->count;
+		map_put(names, name, n, of[i]);
+		stem = xstrndup(name, n);
+		layer_add(list, component_of(name, &dialect), LAYER_OTHER, stem, shapeless, NULL);
+		list->layer[of[i]].bias = true;
+		free(stem);
+	}
+	map_free(names);
+}
+
+static int sort_by_names(struct adapter_sorting *s, const struct safetensors *file, const long *of, struct error *e)
+{
+	struct key_part part;
+	const char *dialect;
+
+	for (size_t i = 0; i < file->count; i++) {
+		if (of[i] < 0)
+			continue;
+		adapter_key_split(file->tensor[i].name, &part);
+		s->module[of[i]].layer = &s->layers->layer[of[i]];
+		if (adapter_sort_into(&s->module[of[i]], file, &file->tensor[i], &part, e))
+			return -1;
+		component_of(file->tensor[i].name, &dialect);
+		if (!s->dialect)
+			s->dialect = dialect;
+	}
+	return 0;
+}
+
+struct adapter_file *adapter_file_by_names(struct safetensors *file, struct error *e)
+{
+	struct adapter_file *a = xcalloc(1, sizeof(*a));
+	struct linear shapeless = { .w = { .kh = 1, .kw = 1 } };
+	struct layer_list list = { 0 };
+	struct adapter_sorting s = { .layers = &list };
+	long *of = xmalloc((file->count + 1) * sizeof(*of));
+	int status;
+
+	a->file = file;
+	a->lent = a->by_names = true;
+	layers_by_names(file, &list, &shapeless, of);
+	s.module = xcalloc(list.count + 1, sizeof(*s.module));
+	status = sort_by_names(&s, file, of, e);
+	if (!status)
+		status = adapter_file_take(a, &s, "any model", as_its_tensors, e);
+	adapter_sorting_free(&s);
+	layer_list_free(&list);
+	free(of);
+	if (!status)
 		return a;
 	adapter_file_close(a);
 	return NULL;

@@ -36,9 +36,9 @@ static const struct safetensor **slot_of(struct file_module *m, int part)
 	}
 }
 
-/* The module that the tensor belongs to, by the layer's index; its name is kept for messages. */
-static int put_tensor(const struct safetensors *s, const struct safetensor *t, const struct key_part *part,
-		      struct file_module *m, struct error *e)
+/* The module's name is kept for messages. */
+int adapter_sort_into(struct file_module *m, const struct safetensors *s, const struct safetensor *t,
+		      const struct key_part *part, struct error *e)
 {
 	const struct safetensor **slot = slot_of(m, part->part);
 	struct key_part same;
@@ -82,7 +82,7 @@ static int sort_tensor(struct adapter_sorting *out, const struct safetensors *s,
 	if (!out->dialect)
 		out->dialect = dialect;
 	out->module[layer].layer = &out->layers->layer[layer];
-	return put_tensor(s, t, &part, &out->module[layer], e);
+	return adapter_sort_into(&out->module[layer], s, t, &part, e);
 }
 
 /* Before anything else: the tensor that tells a method need not be the file's first. */
@@ -161,6 +161,8 @@ static int wrong_shape(const struct safetensors *s, const struct file_module *m,
 {
 	char text[100];
 
+	if (!w->out)                            /* no model's: its tensors would have told */
+		return fail(e, EXIT_INPUT, "%s: the shapes of '%.200s' do not belong together", s->path, m->name);
 	return fail(e, EXIT_INPUT,
 		    "%s: the shapes of '%.200s' do not fit the model's layer %s (%d inputs, %d outputs, kernel %dx%d); "
 		    "%s", s->path, m->name, m->layer->name, w->in, w->out, w->kh, w->kw,
@@ -173,7 +175,9 @@ static int wrong_type(const struct safetensors *s, const char *name, enum dtype 
 		    dtype_name(type));
 }
 
-static int check_lengths(const struct safetensors *s, struct file_module *m, const struct weight *w, struct error *e)
+/* either: where nothing tells, they are said to be of outputs */
+static int check_lengths(const struct safetensors *s, struct file_module *m, const struct weight *w, bool either,
+			 struct error *e)
 {
 	const struct safetensor *t = m->lengths;
 	enum lengths_axis axis;
@@ -185,7 +189,7 @@ static int check_lengths(const struct safetensors *s, struct file_module *m, con
 	axis = lengths_axis_of(s, t, w->out, w->in);
 	if (axis == LENGTHS_MISFIT)
 		return wrong_shape(s, m, w, e);
-	if (axis == LENGTHS_EITHER)
+	if (axis == LENGTHS_EITHER && !either)
 		return fail(
 			e, EXIT_INPUT,
 			"%s: '%.200s' is a DoRA's row of %lld lengths on a square layer, and nothing says whether they "
@@ -238,9 +242,10 @@ static int incomplete(const struct safetensors *s, const struct file_module *m, 
 	return -1;
 }
 
-static int check_module(const struct safetensors *s, struct alpha_sources *sources, struct file_module *m,
+static int check_module(const struct adapter_file *a, struct alpha_sources *sources, struct file_module *m,
 			struct error *e)
 {
+	const struct safetensors *s = a->file;
 	const struct weight *w = layer_weight(m->layer);
 	int missing;
 
@@ -255,7 +260,9 @@ static int check_module(const struct safetensors *s, struct alpha_sources *sourc
 		return -1;
 	if (!kind_form_of_file(m->kind, &m->form, w, m->part))
 		return wrong_shape(s, m, w, e);
-	return check_lengths(s, m, w, e) < 0 || check_bias(s, m, w, e) < 0 ? -1 : read_alpha(sources, m, e);
+	if (check_lengths(s, m, w, a->by_names, e) < 0 || check_bias(s, m, w, e) < 0)
+		return -1;
+	return read_alpha(sources, m, e);
 }
 
 static int check_modules(struct adapter_file *a, struct error *e)
@@ -264,7 +271,7 @@ static int check_modules(struct adapter_file *a, struct error *e)
 	int status = 0;
 
 	for (size_t i = 0; i < a->count && !status; i++) {
-		status = check_module(a->file, sources, &a->module[i], e);
+		status = check_module(a, sources, &a->module[i], e);
 		a->lengths += a->module[i].lengths != NULL;
 	}
 	alpha_sources_free(sources);
@@ -376,7 +383,8 @@ void adapter_file_close(struct adapter_file *a)
 		free(a->own[i].layer.name);
 	free(a->own);
 	free(a->module);
-	safetensors_close(a->file);
+	if (!a->lent)
+		safetensors_close(a->file);
 	free(a);
 }
 

@@ -32,6 +32,8 @@ struct file_module {
 
 struct adapter_file {
 	struct safetensors *file;
+	bool lent;                              /* it is closed by somebody else */
+	bool by_names;                          /* its layers are no model's */
 	struct file_module *module;             /* in the order of the layers */
 	size_t count;
 	const char *dialect;                    /* of the first module */
@@ -52,6 +54,13 @@ struct adapter_file *adapter_file_open(const char *path, const struct layer_list
  * a kernel.  OFT's tensors tell one side of a layer alone; the other is then 1. */
 struct adapter_file *adapter_file_open_alone(const char *path, const struct model_config *model,
 					     struct error *e) MUST_CHECK;
+/* The same of an open file, which must outlive the result. */
+struct adapter_file *adapter_file_of_tensors(struct safetensors *file, const struct model_config *model,
+					     struct error *e) MUST_CHECK;
+/* The same where no family has the layers: a module is what its tensors' names share, its layer has that name and the
+ * shape of its tensors, and the component of the name's prefix or, where nobody has that, COMPONENT_VAE.  Tensors that
+ * are no adapter's are left out, and a DoRA's lengths are of outputs where nothing tells. */
+struct adapter_file *adapter_file_by_names(struct safetensors *file, struct error *e) MUST_CHECK;
 void adapter_file_close(struct adapter_file *a);                /* accepts NULL */
 /* A note, for who uses the file: its modules' ranks, alphas and scales, and where the alphas come from.  Nothing of a
  * file whose kind has no alpha. */

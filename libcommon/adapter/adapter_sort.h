@@ -7,6 +7,7 @@
 #define ADAPTER_ADAPTER_SORT_H
 
 #include "adapter_file.h"
+#include "keys.h"
 
 /* A file's tensors on the layers of a list. */
 struct adapter_sorting {
@@ -22,6 +23,9 @@ struct safetensors *adapter_file_tensors(const char *path, struct error *e) MUST
 /* *out is to be freed whatever the status. */
 int adapter_sort(struct adapter_sorting *out, const struct safetensors *s, const struct layer_list *layers,
 		 struct error *e) MUST_CHECK;
+/* Puts a tensor, by what its name says of it, into its module. */
+int adapter_sort_into(struct file_module *m, const struct safetensors *s, const struct safetensor *t,
+		      const struct key_part *part, struct error *e) MUST_CHECK;
 void adapter_sorting_free(struct adapter_sorting *s);
 /* Takes the modules over and checks them.  what: the model, in messages ("this model").  place: gives a module its
  * layer before its shapes are looked at; NULL: it stays on the list's. */

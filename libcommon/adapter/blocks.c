@@ -5,6 +5,7 @@
 #include <string.h>
 #include "../base/names.h"
 #include "blocks.h"
+#include "keys.h"
 
 bool block_texts_given(const struct block_texts *t)
 {
@@ -194,4 +195,43 @@ int unet_block(const char *stem)
 		}
 	}
 	return -1;
+}
+
+/* Of a UNet whose blocks are diffusers': kohya's count has the first convolution as block 0. */
+static bool name_of_level(const char *stem, char name[BLOCK_NAME])
+{
+	const int block = unet_block(stem);
+	const bool down = !strncmp(stem, "lora_unet_down_", 15), mid = !strncmp(stem, "lora_unet_mid_", 14),
+		   up = !strncmp(stem, "lora_unet_up_", 13);
+
+	if (block < 0 || !(down || mid || up))
+		return false;
+	snprintf(name, BLOCK_NAME, down ? "IN%02d" : mid ? "M00" : "OUT%02d", down ? block : block - 13);
+	return true;
+}
+
+static long number_after(const char *stem, const char *prefix)
+{
+	const size_t n = strlen(prefix);
+
+	return !strncmp(stem, prefix, n) && stem[n] >= '0' && stem[n] <= '9' ? strtol(stem + n, NULL, 10) : -1;
+}
+
+void block_name(const char *stem, char name[BLOCK_NAME])
+{
+	const long in = number_after(stem, "lora_unet_input_blocks_"),
+		   out = number_after(stem, "lora_unet_output_blocks_");
+	const char *dialect;
+	const int component = adapter_key_component(stem, &dialect);
+
+	if (in >= 0)
+		snprintf(name, BLOCK_NAME, "IN%02d", (int)(in % 100));
+	else if (out >= 0)
+		snprintf(name, BLOCK_NAME, "OUT%02d", (int)(out % 100));
+	else if (!strncmp(stem, "lora_unet_middle_block_", 23))
+		strcpy(name, "M00");
+	else if (component > COMPONENT_UNET)
+		snprintf(name, BLOCK_NAME, "TE%d", component - COMPONENT_TE1 + 1);
+	else if (!name_of_level(stem, name))
+		strcpy(name, "OTHER");
 }

@@ -37,5 +37,8 @@ int block_plan_read(struct block_plan *p, const struct block_texts *t, const str
 /* Of a module by kohya's name ("lora_unet_input_blocks_4_1_proj_in", "lora_unet_mid_block_resnets_0_conv1"),
  * counted as in its family; -1: of a text encoder, or beyond the blocks of the released model. */
 int unet_block(const char *stem);
+/* The block of a module by kohya's name, as A1111's block weights call it: IN04, M00, OUT05; TE1, TE2; else OTHER. */
+#define BLOCK_NAME 16
+void block_name(const char *stem, char name[BLOCK_NAME]);
 
 #endif

@@ -91,6 +91,9 @@ struct delta {
 /* dW = up down but for the rounding of both: up [out,rank], down [rank,in*kh*kw]; malloced. */
 struct delta_factors { size_t rank; float *up, *down; };
 
+/* dW = scale one (x) two: the blocks one[i][j] two.  Matrices of d->own, [rows][columns]. */
+struct delta_kronecker { const double *one, *two; size_t rows[2], columns[2]; };
+
 struct metadata_list;
 struct kind_suffix { const char *text; int part; };
 
@@ -173,6 +176,8 @@ struct adapter_kind {
 	 * there.  NULL: dW is no product of matrices that its parts hold. */
 	size_t (*factors_rank)(const struct delta *d);
 	void (*factors)(const struct delta *d, struct delta_factors *f);
+	/* dW as Kronecker's product, whose singular values are those of the two multiplied; NULL: it is none. */
+	struct delta_kronecker (*kronecker)(const struct delta *d);
 };
 
 /* All of them, up to a NULL; the first is the one that is meant when nothing is said. */

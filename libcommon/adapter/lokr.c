@@ -1,6 +1,7 @@
 /* LoKr: dW = scale w1 (x) w2, Kronecker's product (arXiv 2309.14859).  w1 [p,q] and w2 [m,n,kh,kw] are whole, or
  * products of two; w2 may have a middle factor.  Where both are whole the scale is 1 whatever alpha says. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
@@ -158,6 +159,11 @@ static bool guess(struct weight *w, const struct safetensor *const part[BRANCH_P
 static double scale(const struct module_form *f, double alpha)
 {
 	return f->rank ? alpha / f->rank : 1;
+}
+
+static void shape(const struct module_form *f, char *text, size_t n)
+{
+	snprintf(text, n, "whole");
 }
 
 /* ---- forward and backward ---- */
@@ -362,6 +368,14 @@ static double norm_of_factors(const struct delta *d)
 	       length((const double *)d->own + one, (size_t)s.m * s.n * d->w->kh * d->w->kw);
 }
 
+static struct delta_kronecker kronecker_of(const struct delta *d)
+{
+	const struct sizes s = sizes_of(d);
+
+	return (struct delta_kronecker){ d->own, (const double *)d->own + (size_t)s.p * s.q, { s.p, s.m },
+					 { s.q, (size_t)s.n * d->w->kh * d->w->kw } };
+}
+
 /* ---- as a product of two matrices ---- */
 
 /* One of the two factors as left right: what the file holds where that is thinner than the factor itself, else the
@@ -485,6 +499,7 @@ const struct adapter_kind kind_lokr = {
 	.read = read_form,
 	.missing = missing,
 	.guess = guess,
+	.shape = shape,
 	.scale = scale,
 	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
 	.delta_begin = both_factors,
@@ -492,4 +507,5 @@ const struct adapter_kind kind_lokr = {
 	.delta_norm = norm_of_factors,
 	.factors_rank = factors_rank,
 	.factors = factors,
+	.kronecker = kronecker_of,
 };

@@ -1,8 +1,9 @@
-/* Singular values: Householder's reflections to a triangle and to two diagonals, then the QL algorithm. */
+/* Singular values: QR, Householder's reflections to two diagonals, then the QL algorithm. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include "linalg.h"
 #include "memory.h"
 #include "singular.h"
 #include "vectors.h"
@@ -19,24 +20,6 @@ static double reflection(double *x, size_t n, double *first)
 	x[0] -= *first;
 	squares = vectors_dot(x, x, n);
 	return squares > 0 ? 2 / squares : 0;
-}
-
-/* The triangle [n][n] of the QR decomposition of the matrix whose columns are n vectors x of m >= n elements. */
-static void triangle(double *r, double *x, size_t n, size_t m)
-{
-	for (size_t k = 0; k < n; k++) {
-		double *v = x + k * m + k;
-		const double by = reflection(v, m - k, &r[k * n + k]);
-
-		for (size_t j = 0; j < k; j++)
-			r[k * n + j] = 0;
-		for (size_t j = k + 1; j < n; j++) {
-			double *y = x + j * m + k;
-
-			vectors_add(y, -by * vectors_dot(v, y, m - k), v, m - k);
-			r[k * n + j] = *y;
-		}
-	}
 }
 
 /* a [n][n] to the two diagonals of an upper bidiagonal matrix with the same singular values: both[0], both[2], ... the
@@ -156,94 +139,23 @@ static bool all_finite(const double *x, size_t n)
 	return true;
 }
 
-/* x: n vectors of m >= n elements, overwritten */
-static void values_of_vectors(double *x, size_t n, size_t m, double *value)
+void singular_values(double *a, size_t rows, size_t columns, double *value)
 {
-	double *r;
+	const size_t n = rows < columns ? rows : columns;
+	double *turned = NULL, *r = NULL;
 
-	if (!all_finite(x, n * m)) {
+	if (!all_finite(a, rows * columns)) {
 		for (size_t i = 0; i < n; i++)
 			value[i] = NAN;
 		return;
 	}
-	if (n == m) {
-		values_of_square(x, n, value);
-		return;
-	}
-	r = xmalloc(n * n * sizeof(*r));
-	triangle(r, x, n, m);
-	values_of_square(r, n, value);
-	free(r);
-}
-
-void singular_values(double *a, size_t rows, size_t columns, double *value)
-{
-	double *turned;
-
-	if (rows <= columns) {
-		values_of_vectors(a, rows, columns, value);
-		return;
-	}
-	turned = xmalloc(rows * columns * sizeof(*turned));
-	for (size_t i = 0; i < rows; i++)
-		for (size_t j = 0; j < columns; j++)
-			turned[j * rows + i] = a[i * columns + j];
-	values_of_vectors(turned, columns, rows, value);
+	if (rows < columns)
+		matrix_transpose(turned = xmalloc(rows * columns * sizeof(*turned)), a, (int)rows, (int)columns);
+	if (rows != columns)
+		qr_thin(NULL, r = xmalloc(n * n * sizeof(*r)), turned ? turned : a, (int)(rows + columns - n), (int)n);
+	values_of_square(r ? r : a, n, value);
 	free(turned);
-}
-
-/* ---- products ---- */
-
-/* The triangle of a matrix [m][n] with m > n, whose columns or, turned, whose rows are vectors of floats */
-static double *triangle_of(const float *x, size_t n, size_t m, bool turned)
-{
-	double *r = xmalloc(n * n * sizeof(*r)), *vectors = xmalloc(n * m * sizeof(*vectors));
-
-	for (size_t k = 0; k < n; k++)
-		for (size_t i = 0; i < m; i++)
-			vectors[k * m + i] = turned ? x[k * m + i] : x[i * n + k];
-	triangle(r, vectors, n, m);
-	free(vectors);
-	return r;
-}
-
-/* out [rows][columns] = a b, with b's element (k,j) at b[k * columns + j] or, turned, at b[j * depth + k] */
-static void multiply(double *out, const double *a, const double *b, size_t rows, size_t columns, size_t depth,
-		     bool turned)
-{
-	memset(out, 0, rows * columns * sizeof(*out));
-	for (size_t i = 0; i < rows; i++)
-		for (size_t k = 0; k < depth && !turned; k++)
-			vectors_add(out + i * columns, a[i * depth + k], b + k * columns, columns);
-	for (size_t i = 0; i < rows && turned; i++)
-		for (size_t j = 0; j < columns; j++)
-			out[i * columns + j] = vectors_dot(a + i * depth, b + j * depth, depth);
-}
-
-static double *widened(const float *x, size_t n)
-{
-	double *out = xmalloc(n * sizeof(*out));
-
-	for (size_t i = 0; i < n; i++)
-		out[i] = x[i];
-	return out;
-}
-
-/* With left = Q R and right^T = P S it is Q (R S^T) P^T. */
-void singular_values_of_product(const float *left, const float *right, size_t rows, size_t columns, size_t depth,
-				double *value)
-{
-	const bool tall = rows > depth, wide = columns > depth;
-	const size_t m = tall ? depth : rows, n = wide ? depth : columns;
-	double *r = tall ? triangle_of(left, depth, rows, false) : widened(left, rows * depth);
-	double *s = wide ? triangle_of(right, depth, columns, true) : widened(right, depth * columns);
-	double *product = xmalloc(m * n * sizeof(*product));
-
-	multiply(product, r, s, m, n, depth, wide);
-	singular_values(product, m, n, value);
-	free(product);
 	free(r);
-	free(s);
 }
 
 double effective_rank(const double *value, size_t n)

@@ -1,7 +1,8 @@
 /*
- * singular.h - the singular values of a matrix, without vectors, and the effective rank.
+ * singular.h - the singular values of a matrix of any size, without vectors, and the effective rank.
  *
- * All in double: a value is within a few times 1e-16 of the largest one.  One thread, one order: the same bytes on
+ * All in double: a value is within a few times 1e-16 of the largest one.  For vectors, for each value's own exactness,
+ * and for products there is linalg.h.  One thread, one order: the same bytes on
  * every machine.  Must not know where a matrix comes from.
  */
 #ifndef BASE_SINGULAR_H
@@ -9,14 +10,9 @@
 
 #include <stddef.h>
 
-/* a [rows][columns], which is overwritten.  value: as many as the shorter side, descending; all NaN where a number of a
- * is none. */
+/* a [rows][columns], which may be overwritten.  value: as many as the shorter side, descending; all NaN where a number
+ * of a is none. */
 void singular_values(double *a, size_t rows, size_t columns, double *value);
-/* Of left right, with left [rows][depth] and right [depth][columns], without the product where that is larger than
- * both; as many values as the shortest of the three. */
-void singular_values_of_product(const float *left, const float *right, size_t rows, size_t columns, size_t depth,
-				double *value);
-
 /* exp(H), H the entropy of the values divided by their sum (Roy, Vetterli: The effective rank, EUSIPCO 2007): n for n
  * equal values, 1 for one, 0 where all are 0. */
 double effective_rank(const double *value, size_t n);

@@ -13,6 +13,9 @@
 struct inspect_options {
 	bool json;                      /* one object a file instead of text for people */
 	bool keys, norms, metadata;
+	bool spectrum;                  /* adapters: singular values and effective ranks */
+	/* as for model_files_open(): what an adapter does is measured on its weights; NULL: on none */
+	const char *model, *model_config;
 	bool verify;                    /* every byte: structure, checksums, hashes, finiteness */
 	bool quick;                     /* headers only */
 };

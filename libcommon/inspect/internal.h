@@ -39,7 +39,12 @@ int verify_values(struct sheet *s, const struct safetensors *f, struct error *e)
 int verify_modelspec(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
 
 bool is_adapter(const struct safetensors *f);
-int inspect_adapter(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
+int inspect_adapter(struct sheet *s, struct safetensors *f, struct error *e) MUST_CHECK;
+/* --norms and --spectrum.  base: the model whose layers a was opened with, NULL: none. */
+struct adapter_file;
+struct model_files;
+int sheet_measures(struct sheet *s, const struct adapter_file *a, const struct model_files *base,
+		   struct error *e) MUST_CHECK;
 /* States, single-file checkpoints, and other safetensors. */
 int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
 int inspect_folder(struct sheet *s, struct error *e) MUST_CHECK;

@@ -56,6 +56,9 @@ struct source_tensor {
 int source_find(const struct model_files *m, enum component c, const char *name, struct source_tensor *t,
 		struct error *e) MUST_CHECK;
 bool source_has(const struct model_files *m, enum component c, const char *name);
+/* The same as floats in diffusers' order, malloced: count of them, or it is an error. */
+float *source_floats(const struct model_files *m, enum component c, const char *name, size_t count,
+		     struct error *e) MUST_CHECK;
 
 /*
  * ---- the files behind a model ----

@@ -64,15 +64,43 @@ static bool floats_of(float *to, const struct source_tensor *t, size_t count)
 	return true;
 }
 
-/* Rounds to `to`.  A value that F16 cannot hold becomes infinite, which shows in the model's outputs. */
-static unsigned char *converted(const struct source_tensor *t, enum dtype to)
+static size_t count_of(const struct source_tensor *t)
 {
 	size_t count = 1;
-	float *wide;
-	unsigned char *copy;
 
 	for (int i = 0; i < t->dims; i++)
 		count *= t->shape[i];
+	return count;
+}
+
+float *source_floats(const struct model_files *m, enum component c, const char *name, size_t count, struct error *e)
+{
+	struct source_tensor t;
+	unsigned char *copy = NULL;
+	float *x;
+
+	if (source_find(m, c, name, &t, e))
+		return NULL;
+	if (count_of(&t) != count || !dtype_is_float(t.dtype)) {
+		fail(e, EXIT_INPUT, "%s: tensor '%s' has %zu numbers of type %s, not the %zu of its layer",
+		     model_files_path(m), name, count_of(&t), dtype_name(t.dtype), count);
+		return NULL;
+	}
+	x = xmalloc(count * sizeof(*x));
+	if (t.transposed)
+		t.bytes = copy = turned(&t);
+	floats_of(x, &t, count);
+	free(copy);
+	return x;
+}
+
+/* Rounds to `to`.  A value that F16 cannot hold becomes infinite, which shows in the model's outputs. */
+static unsigned char *converted(const struct source_tensor *t, enum dtype to)
+{
+	const size_t count = count_of(t);
+	float *wide;
+	unsigned char *copy;
+
 	wide = xmalloc(count * sizeof(*wide));
 	copy = xmalloc(count * dtype_size(to));
 	floats_of(wide, t, count);

@@ -62,7 +62,7 @@ whole_life() {
 	"$BIN/lora-inspect" --verify --norms whole/t.safetensors > said
 	grep -qE "method *$method\$|: a $method adapter" said
 	lacks said untrained
-	[ "$(grep -cE '^  [0-9.e-]+ +[0-9]+ +(lora|oft)_unet_' said)" = \
+	[ "$(grep -cE '^  [0-9.e-]+ +([0-9]+|whole|-) +(lora|oft)_unet_' said)" = \
 		"$("$BIN/lora-inspect" --json whole/t.safetensors | jq .modules.total)" ]
 	[ -z "$MASKED" ] || return 0            # a run that begins with it leaves out some of its ranks
 	loss "$MODEL" "$@" --network-weights whole/t.safetensors > begun

@@ -111,47 +111,6 @@ static void planted_values_are_found(void **state)
 	check(many, 90, 133, 90);
 }
 
-/* Of factors in floats: their product in double, value by value. */
-static void check_product(size_t rows, size_t columns, size_t depth)
-{
-	const size_t n = rows < columns ? rows : columns, known = n < depth ? n : depth;
-	float *left = xmalloc(rows * depth * sizeof(*left)), *right = xmalloc(depth * columns * sizeof(*right));
-	double *a = xcalloc(rows * columns, sizeof(*a)), *whole = xmalloc(n * sizeof(*whole)),
-	       *found = xmalloc(known * sizeof(*found));
-	uint32_t at = 3;
-
-	for (size_t i = 0; i < rows * depth; i++)
-		left[i] = (float)drawn(&at);
-	for (size_t i = 0; i < depth * columns; i++)
-		right[i] = (float)drawn(&at);
-	for (size_t i = 0; i < rows; i++)
-		for (size_t k = 0; k < depth; k++)
-			for (size_t j = 0; j < columns; j++)
-				a[i * columns + j] += (double)left[i * depth + k] * right[k * columns + j];
-	singular_values(a, rows, columns, whole);
-	singular_values_of_product(left, right, rows, columns, depth, found);
-	for (size_t i = 0; i < known; i++)
-		assert_true(fabs(found[i] - whole[i]) <= n * 0x1p-50 * whole[0]);
-	for (size_t i = known; i < n; i++)
-		assert_true(whole[i] <= n * 0x1p-50 * whole[0]);
-	free(left);
-	free(right);
-	free(a);
-	free(whole);
-	free(found);
-}
-
-static void a_product_has_the_values_of_the_whole(void **state)
-{
-	check_product(12, 9, 3);
-	check_product(12, 9, 9);
-	check_product(3, 20, 5);
-	check_product(20, 3, 5);
-	check_product(4, 4, 7);
-	check_product(1, 6, 1);
-	check_product(64, 80, 16);
-}
-
 static void a_number_that_is_none_shows(void **state)
 {
 	double a[6] = { 1, 2, NAN, 3, 4, 5 }, value[2];
@@ -176,7 +135,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(planted_values_are_found),
-		cmocka_unit_test(a_product_has_the_values_of_the_whole),
 		cmocka_unit_test(a_number_that_is_none_shows),
 		cmocka_unit_test(the_effective_rank_is_exp_of_the_entropy),
 	};

@@ -1,11 +1,10 @@
 /* The events of a run: start, step, save, validation, sample, end. */
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "../../adapter/keys.h"
+#include "../../adapter/blocks.h"
 #include "../../io/publish.h"
 #include "../settings/adapter.h"
 #include "report.h"
@@ -103,43 +102,17 @@ static void tell_rate(const struct optimizer *o, struct json_out *j, const char 
 		}
 }
 
-static long number_after(const char *name, const char *prefix)
-{
-	size_t n = strlen(prefix);
-
-	return !strncmp(name, prefix, n) && isdigit((unsigned char)name[n]) ? strtol(name + n, NULL, 10) : -1;
-}
-
-/* The block of a module, by the names of A1111's block weights: IN04, M00, OUT05; TE1, TE2. */
-static void block_of(const char *name, char block[16])
-{
-	long in = number_after(name, "lora_unet_input_blocks_"), out = number_after(name, "lora_unet_output_blocks_");
-	const char *dialect;
-	const int component = adapter_key_component(name, &dialect);
-
-	if (in >= 0)
-		snprintf(block, 16, "IN%02d", (int)(in % 100));
-	else if (out >= 0)
-		snprintf(block, 16, "OUT%02d", (int)(out % 100));
-	else if (!strncmp(name, "lora_unet_middle_block_", 23))
-		strcpy(block, "M00");
-	else if (component > COMPONENT_UNET)
-		snprintf(block, 16, "TE%d", component - COMPONENT_TE1 + 1);
-	else
-		strcpy(block, "OTHER");
-}
-
 /* Adds the norm of the last update for each block.  With convolutions a block's modules are not adjacent: its
  * attentions come first, and its resnets after the next block's attentions. */
 static void tell_update_norms(const struct optimizer *o, struct json_out *j)
 {
-	struct { char block[16]; double sum; } norm[BLOCKS];
+	struct { char block[BLOCK_NAME]; double sum; } norm[BLOCKS];
 	size_t i, k, n = 0;
 
 	for (i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
-		char block[16];
-		block_of(p->name, block);
+		char block[BLOCK_NAME];
+		block_name(p->name, block);
 		for (k = 0; k < n && strcmp(norm[k].block, block); k++)
 			;
 		if (k == BLOCKS)
