@@ -2,6 +2,7 @@
  * write.c - a full-size SDXL in diffusers layout with random fp16 weights: write NAMES.tsv FOLDER
  *
  * write --empty NAMES.tsv FOLDER: headers alone; the weights are a hole of their size, which takes no room on the disk.
+ * write --single NAMES.tsv FOLDER: one file, FOLDER/single.safetensors, under its names.
  *
  * NAMES.tsv is tests/golden/single-file/sdxl_names.tsv: the 2,515 tensors of the released file with shapes and
  * diffusers names.  Weights are uniform with variance 1/fan-in, gains 1, biases 0, so that numbers stay of ordinary
@@ -23,6 +24,7 @@ static const struct { const char *component, *file; } files[] = {
 	{ "text_encoder", "text_encoder/model.safetensors" },
 	{ "text_encoder_2", "text_encoder_2/model.safetensors" },
 	{ "vae", "vae/diffusion_pytorch_model.safetensors" },
+	{ "single", "single.safetensors" },
 };
 
 struct names { struct safetensors_out *tensor; char **component; size_t count, capacity, component_capacity; };
@@ -47,7 +49,8 @@ static void add_all(struct names *n, const char *component, char *name, int dims
 		add(n, component, one, dims, shape);
 }
 
-static void read_names(const char *path, struct names *n)
+/* single: under the file's own names, as if of one component */
+static void read_names(const char *path, struct names *n, bool single)
 {
 	FILE *f = fopen(path, "r");
 	char line[1024];
@@ -64,9 +67,9 @@ static void read_names(const char *path, struct names *n)
 			continue;       /* only in the single file */
 		for (p = column[1]; *p; p += *p == 'x')
 			shape[dims++] = strtol(p, &p, 10);
-		if (strstr(column[4], "C x C to"))
+		if (strstr(column[4], "C x C to") && !single)
 			dims = 2;
-		add_all(n, column[2], column[3], dims, shape);
+		add_all(n, single ? "single" : column[2], single ? column[0] : column[3], dims, shape);
 	}
 	fclose(f);
 }
@@ -164,14 +167,14 @@ int main(int argc, char **argv)
 {
 	struct names n = { 0 };
 	struct error e;
-	const bool empty = argc == 4 && !strcmp(argv[1], "--empty");
+	const bool empty = argc == 4 && !strcmp(argv[1], "--empty"), single = argc == 4 && !strcmp(argv[1], "--single");
 	float *pool = empty ? NULL : xmalloc(POOL * sizeof(*pool));
 	size_t i, k;
 
-	if (argc != 3 + empty)
-		die(EXIT_USAGE, "usage: write [--empty] NAMES.tsv FOLDER");
-	argv += empty;
-	read_names(argv[1], &n);
+	if (argc != 3 + empty + single)
+		die(EXIT_USAGE, "usage: write [--empty | --single] NAMES.tsv FOLDER");
+	argv += argc - 3;
+	read_names(argv[1], &n, single);
 	if (pool)
 		random_uniforms(&(struct random){ 1, RANDOM_TEST, 0, 0 }, pool, POOL, -1, 1);
 	for (i = 0; i < sizeof(files) / sizeof(*files); i++) {
@@ -180,9 +183,10 @@ int main(int argc, char **argv)
 		for (k = 0; k < n.count; k++)
 			if (!strcmp(n.component[k], files[i].component))
 				t[count++] = n.tensor[k];
-		if (write_file(argv[2], files[i].file, t, count, pool, &e) < 0)
+		if (count && write_file(argv[2], files[i].file, t, count, pool, &e) < 0)
 			return report(&e);
-		printf("%s: %zu tensors\n", files[i].file, count);
+		if (count)
+			printf("%s: %zu tensors\n", files[i].file, count);
 		free(t);
 	}
 	free_names(&n);
