@@ -11,8 +11,7 @@
 
 struct nearest_sums {
 	double update, error;           /* sums of squares: of the update, of what rounding changed */
-	bool unsound;                   /* a weight is NaN or infinite */
-	bool broken;                    /* a finite weight is no longer */
+	bool unsound, broken;           /* a weight is NaN or infinite; a sum is */
 };
 
 /* out = in + add, n elements of a type that from_float() knows, ties to even; out may be in.  *s grows by what was met,

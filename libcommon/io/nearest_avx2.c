@@ -5,6 +5,9 @@
 #else
 #pragma GCC target("avx2")
 #endif
+#include <immintrin.h>
+#define WIDEN(p) ((doubles)_mm256_cvtps_pd(_mm_loadu_ps(p)))
+#define NARROW(x) ((floats)_mm256_cvtpd_ps((__m256d)(x)))
 #define NEAREST_LOOPS nearest_avx2
 #include "nearest_body.h"
 #ifdef __clang__

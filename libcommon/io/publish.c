@@ -15,7 +15,12 @@ struct publish {
 	char *target, *temp;    /* temp NULL: written in place (a pipe, a device, standard output) */
 	char *folder;
 	uint64_t written;
+	unsigned char *gathered;        /* publish_past_memory()'s, GATHERED bytes; else NULL */
+	size_t waiting;                 /* bytes in it */
 };
+
+/* A multiple of every disk's sectors, at a boundary of as many bytes as the largest have. */
+enum { GATHERED = 4 << 20, SECTOR = 4096 };
 
 static int io_error(struct error *e, const char *path, const char *doing)
 {
@@ -32,6 +37,7 @@ static void release(struct publish *p)
 	free(p->target);
 	free(p->temp);
 	free(p->folder);
+	free(p->gathered);
 	free(p);
 }
 
@@ -128,13 +134,35 @@ static const char *spoken_name(const struct publish *p)
 	return strcmp(p->name, "-") ? p->name : "standard output";
 }
 
-int publish_write(struct publish *p, const void *data, size_t n, struct error *e)
+/* O_DIRECT, which leaves the system's memory out; nothing happens where there is no such thing. */
+static void go_past_memory(struct publish *p, bool past)
+{
+	const int flags = RETRY(fcntl(p->fd, F_GETFL));
+
+	if (flags >= 0)
+		fcntl(p->fd, F_SETFL, past ? flags | O_DIRECT : flags & ~O_DIRECT);
+}
+
+void publish_past_memory(struct publish *p)
+{
+	if (!p->temp)
+		return;
+	p->gathered = aligned_alloc(SECTOR, GATHERED);
+	if (p->gathered)
+		go_past_memory(p, true);
+}
+
+static int write_now(struct publish *p, const void *data, size_t n, struct error *e)
 {
 	const char *at = data;
 
 	while (n) {
 		ssize_t done = RETRY(write(p->fd, at, n < 1u << 30 ? n : 1u << 30));
 
+		if (done < 0 && errno == EINVAL && p->gathered) {       /* larger sectors, or a part was left */
+			go_past_memory(p, false);
+			done = RETRY(write(p->fd, at, n));
+		}
 		if (done <= 0) {
 			char doing[80];
 
@@ -147,6 +175,49 @@ int publish_write(struct publish *p, const void *data, size_t n, struct error *e
 		p->written += (uint64_t)done;
 	}
 	return 0;
+}
+
+int publish_write(struct publish *p, const void *data, size_t n, struct error *e)
+{
+	const unsigned char *at = data;
+
+	if (!p->gathered)
+		return write_now(p, data, n, e);
+	while (n) {
+		const size_t part = n < GATHERED - p->waiting ? n : GATHERED - p->waiting;
+
+		memcpy(p->gathered + p->waiting, at, part);
+		p->waiting += part;
+		at += part;
+		n -= part;
+		if (p->waiting < GATHERED)
+			break;
+		p->waiting = 0;
+		if (write_now(p, p->gathered, GATHERED, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* What is left is no whole number of sectors. */
+static int write_waiting(struct publish *p, struct error *e)
+{
+	const size_t n = p->waiting;
+
+	if (!p->gathered)
+		return 0;
+	p->waiting = 0;
+	go_past_memory(p, false);
+	return write_now(p, p->gathered, n, e);
+}
+
+int publish_change(struct publish *p, uint64_t at, const void *data, size_t n, struct error *e)
+{
+	if (write_waiting(p, e))
+		return -1;
+	if (RETRY(pwrite(p->fd, data, n, (off_t)at)) == (ssize_t)n)
+		return 0;
+	return fail(e, EXIT_IO, "%s: writing into what was written: %s; name a regular file", p->name, strerror(errno));
 }
 
 int publish_fd(struct publish *p)
@@ -207,7 +278,13 @@ static int end_renamed(struct publish *p, bool alone, struct error *e)
 
 static int end(struct publish *p, bool alone, struct error *e)
 {
-	int rc = p->temp ? end_renamed(p, alone, e) : end_in_place(p, e);
+	int rc;
+
+	if (write_waiting(p, e)) {
+		publish_abandon(p);
+		return -1;
+	}
+	rc = p->temp ? end_renamed(p, alone, e) : end_in_place(p, e);
 
 	release(p);
 	return rc;

@@ -21,6 +21,11 @@ struct publish;
  * binary: refuse a terminal when path is "-". */
 struct publish *publish_begin(const char *path, bool binary, struct error *e) MUST_CHECK;
 int publish_write(struct publish *p, const void *data, size_t n, struct error *e) MUST_CHECK;
+/* For gigabytes: what follows is gathered and goes to the disk itself where that can be, not through the memory that
+ * the system keeps of files.  Filling that costs more than merging a model does, and drives out what others use. */
+void publish_past_memory(struct publish *p);
+/* Bytes that were written already become others. */
+int publish_change(struct publish *p, uint64_t at, const void *data, size_t n, struct error *e) MUST_CHECK;
 int publish_fd(struct publish *p);                              /* for libarchive and libpng; do not close */
 /* Make it durable and visible.  On failure the temporary is removed and the old file untouched.  Frees p either way. */
 int publish_end(struct publish *p, struct error *e) MUST_CHECK;

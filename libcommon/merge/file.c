@@ -1,12 +1,8 @@
 /* Writing one merged safetensors file: its header, then tensor by tensor, with the hash of its metadata. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include "../base/hash.h"
 #include "../base/memory.h"
-#include "../base/retry.h"
 #include "internal.h"
 
 int merge_put(struct writing *w, const void *bytes, size_t n, struct error *e)
@@ -69,17 +65,14 @@ static int old_header(const struct safetensors *s, struct buffer *header, size_t
 	return 0;
 }
 
-static int patch_hash(struct writing *w, size_t at, const char *path, struct error *e)
+static int put_hash(struct writing *w, size_t at, struct error *e)
 {
 	char hex[65];
 
 	if (!at)
 		return 0;
 	sha256_hex(&w->hash, hex);
-	if (RETRY(pwrite(publish_fd(w->out), hex, 64, at)) != 64)
-		return fail(e, EXIT_IO, "%s: writing the hash into the header: %s; name a regular file", path,
-			    strerror(errno));
-	return 0;
+	return publish_change(w->out, at, hex, 64, e);
 }
 
 /* ---- tensors ---- */
@@ -93,16 +86,17 @@ int merge_nonfinite(const char *path, const char *tensor, struct error *e)
 static bool all_finite(const unsigned char *bytes, enum dtype type, size_t n)
 {
 	enum { PART = 1024 };
-	float x[PART], none = 0;
+	float x[PART];
+	bool finite = true;
 
 	for (size_t i = 0; i < n; i += PART) {
 		const size_t part = n - i < PART ? n - i : PART;
 
 		to_float(x, bytes + i * dtype_size(type), type, part);
 		for (size_t k = 0; k < part; k++)
-			none += x[k] - x[k];            /* 0, or not a number */
+			finite &= x[k] - x[k] == 0;     /* else not a number */
 	}
-	return none == 0;
+	return finite;
 }
 
 int merge_copy(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t,
@@ -149,6 +143,8 @@ int merge_file(struct merge *m, size_t i, const char *path, struct error *e)
 
 	if (!status) {
 		w.out = publish_begin(path, true, e);
+		if (w.out)
+			publish_past_memory(w.out);
 		status = w.out ? publish_write(w.out, header.data, header.len, e) : -1;
 	}
 	buffer_free(&header);
@@ -157,7 +153,7 @@ int merge_file(struct merge *m, size_t i, const char *path, struct error *e)
 	if (!status)
 		status = put_tensors(m, &w, i, e);
 	if (!status)
-		status = patch_hash(&w, hash_at, path, e);
+		status = put_hash(&w, hash_at, e);
 	if (!status)
 		return publish_end(w.out, e);
 	publish_abandon(w.out);

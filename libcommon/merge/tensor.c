@@ -62,25 +62,26 @@ static void merge_tile(const struct merging *g, size_t block, size_t at, size_t 
 
 	merged_layer_update(l, l->transposed ? &columns : &rows, room->own);
 	for (size_t i = 0; i < lines; i++) {
-		const unsigned char *in = l->in + ((first + i) * g->length + at) * l->size;
+		unsigned char *to = b->bytes + (i * g->length + at) * l->size;
 		double *sum = l->transposed ? room->line : room->sum + i * n;
 
 		for (size_t k = 0; k < n && l->transposed; k++)
 			room->line[k] = room->sum[k * lines + i];
 		if (l->scale != 1 && dtype_size(l->dtype) == 1)
-			limit_sums(l, in, sum, n, &b->line[i]);
-		nearest_add(b->bytes + (i * g->length + at) * l->size, in, l->dtype, sum, n, &b->line[i]);
+			limit_sums(l, to, sum, n, &b->line[i]);
+		nearest_add(to, to, l->dtype, sum, n, &b->line[i]);
 	}
 }
 
 static void merge_block(void *context, size_t block, void *slot)
 {
 	const struct merging *g = context;
-	const size_t lines = lines_of(g, block);
+	const size_t lines = lines_of(g, block), bytes = g->length * g->layer->size;
 	struct block *b = slot;
 	struct room *room = xmalloc(sizeof(*room));
 
-	b->bytes = xmalloc(lines * g->length * g->layer->size);
+	b->bytes = xmalloc(lines * bytes);
+	memcpy(b->bytes, g->layer->in + block * g->each * bytes, lines * bytes);        /* in order: tiles jump */
 	b->line = xcalloc(lines, sizeof(*b->line));
 	for (size_t at = 0; at < g->length; at += TILE_COLUMNS)
 		merge_tile(g, block, at, lesser(TILE_COLUMNS, g->length - at), b, room);

@@ -129,7 +129,7 @@ static void tells_what_is_no_number(void **state)
 
 			in[place] = place % 2 ? NAN : -INFINITY;
 			nearest_add_by(loops[l], out, in, DTYPE_F32, add, 7, &unsound);
-			assert_true(unsound.unsound && !unsound.broken);
+			assert_true(unsound.unsound);
 			in[place] = 0;
 			add[place] = place % 2 ? NAN : 1e300;
 			nearest_add_by(loops[l], out, in, DTYPE_F32, add, 7, &broken);

@@ -530,6 +530,48 @@ static void closed_streams(void **state)
 	}
 }
 
+/* Past the system's memory: pieces of any size around the 4 MiB that are written at once, and a change in what was
+ * written, whatever the file system can. */
+static void write_pieces(const char *path, const unsigned char *bytes, size_t n, size_t piece)
+{
+	struct error e = { 0 };
+	struct publish *p = publish_begin(path, true, &e);
+	struct buffer b = { 0 };
+
+	assert_non_null(p);
+	publish_past_memory(p);
+	for (size_t at = 0; at < n; at += piece)
+		assert_int_equal(publish_write(p, bytes + at, n - at < piece ? n - at : piece, &e), 0);
+	if (n > 20)
+		assert_int_equal(publish_change(p, 11, "changed", 7, &e), 0);
+	assert_int_equal(publish_end(p, &e), 0);
+	assert_int_equal(read_file(path, 1 << 25, &b, &e), 0);
+	assert_int_equal(b.len, n);
+	if (n > 20) {
+		assert_memory_equal(b.data + 11, "changed", 7);
+		memcpy(b.data + 11, bytes + 11, 7);
+	}
+	assert_true(n == 0 || !memcmp(b.data, bytes, n));
+	buffer_free(&b);
+	unlink(path);
+}
+
+static void past_memory(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 100, 4 << 20, (4 << 20) - 1, (8 << 20) + 4097 },
+			    pieces[] = { 65537, 4 << 20, 9 << 20 };
+	unsigned char *bytes = malloc(9 << 20);
+
+	for (size_t i = 0; i < 9 << 20; i++)
+		bytes[i] = (unsigned char)(i * 2654435761u >> 13);
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++)
+		for (size_t k = 0; k < sizeof(pieces) / sizeof(*pieces); k++) {
+			write_pieces("large", bytes, sizes[s], pieces[k]);
+			write_pieces("/dev/shm/publish-test-large", bytes, sizes[s], pieces[k]);
+		}
+	free(bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -553,6 +595,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(reading, enter, leave),
 		cmocka_unit_test_setup_teardown(folders, enter, leave),
 		cmocka_unit_test_setup_teardown(closed_streams, enter, leave),
+		cmocka_unit_test_setup_teardown(past_memory, enter, leave),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
