@@ -1,9 +1,8 @@
 /*
  * internal.h - struct merge, and the steps of merging.
  *
- * Private to this folder: mode_into.c (the plan), update.c and tensor.c (the
- * arithmetic), report.c, file.c and folder.c (the
- * output).
+ * Private to this folder: mode_into.c (the plan), update.c and tensor.c (the arithmetic), report.c, file.c and
+ * folder.c (the output).
  */
 #ifndef MERGE_INTERNAL_H
 #define MERGE_INTERNAL_H
