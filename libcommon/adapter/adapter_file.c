@@ -135,7 +135,8 @@ static int read_alpha(struct alpha_sources *sources, struct file_module *m, stru
 					  .scalar = m->scalar,
 					  .lengths = m->lengths != NULL,
 					  .rank = m->form.rank,
-					  .none = m->kind->no_alpha };
+					  .none = m->kind->no_alpha,
+					  .peft = m->kind->peft };
 	struct module_alpha alpha;
 
 	if (alpha_of(sources, &q, &alpha, e) < 0)

@@ -208,7 +208,7 @@ static int from_config(struct alpha_sources *s, const struct alpha_question *q, 
 		       struct error *e)
 {
 	const struct peft_config *c;
-	struct peft_module m = { .rank = (int)q->rank, .lengths = q->lengths };
+	struct peft_module m = { .type = q->peft, .rank = (int)q->rank, .lengths = q->lengths };
 	char *name, *path;
 	int status;
 
@@ -259,7 +259,7 @@ int alpha_of(struct alpha_sources *s, const struct alpha_question *q, struct mod
 	if (q->tensor && !q->none) {
 		out->origin = ALPHA_TENSOR;
 		status = from_tensor(s->file, q->tensor, &out->value, e);
-	} else if (q->rank && !q->none && !q->scale) {
+	} else if (q->peft && !q->none && !q->scale) {
 		status = from_config(s, q, out, e);
 	}
 	return status ? status : own_scale(s, q, out, e);

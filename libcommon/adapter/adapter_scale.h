@@ -35,6 +35,7 @@ struct alpha_question {
 	bool lengths;                           /* it has a DoRA's */
 	int64_t rank;                           /* 0: none, and an alpha only where a tensor says it */
 	bool none;                              /* there is no alpha in such files */
+	const char *peft;                       /* PEFT's type of it; NULL: no configuration of PEFT says its alpha */
 };
 
 /* f must outlive the result.  No other file is read before the first alpha_of() that needs it. */

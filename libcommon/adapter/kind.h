@@ -129,6 +129,7 @@ struct adapter_kind {
 	/* Above 0: kohya's own network of it has one rank for every layer and the UNet alone, and this alpha where
 	 * network_alpha says nothing. */
 	double plain_alpha;
+	const char *peft;               /* the peft_type of PEFT's configuration that says its alpha; NULL: none does */
 	bool no_alpha;                  /* its files have none */
 	bool any_rank;                  /* one above a layer's sides means whole matrices */
 	bool value_dropout;             /* network_dropout means something to it */

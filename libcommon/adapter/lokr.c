@@ -490,6 +490,7 @@ static const struct kind_arg args[] = {
 const struct adapter_kind kind_lokr = {
 	.name = "LoKr",
 	.module = "networks.lokr",
+	.peft = "LOKR",
 	.algos = algos,
 	.suffixes = suffixes,
 	.args = args,

@@ -345,6 +345,7 @@ static const struct kind_arg args[] = {
 };
 
 #define LORA_ROW \
+	.peft = "LORA", \
 	.suffixes = suffixes, .args = args, .value_dropout = true, .leaves_out = leaves_out, .read = read_form, \
 	.missing = missing, .guess = guess, .branch = { .forward = forward, .backward = backward, .whole = whole }, \
 	.norm = norm, .delta_begin = delta_core, .add_delta = add_delta, .delta_norm = norm_of_factors, \

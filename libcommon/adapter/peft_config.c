@@ -17,8 +17,15 @@ enum {
 struct pattern { pcre2_code *code; char *text; double value; };
 struct pattern_list { struct pattern *item; size_t count, capacity; };
 
+/* The kinds of adapters whose scale it says, and in which field; LoRA's where it says no kind. */
+static const struct peft_type { const char *name, *alpha; } types[] = {
+	{ "LORA", "lora_alpha" }, { "LOHA", "alpha" }, { "LOKR", "alpha" },
+};
+#define TYPES (sizeof(types) / sizeof(*types))
+
 struct peft_config {
 	char *where;
+	const struct peft_type *type;
 	double alpha;
 	long rank;                      /* 0: not said */
 	bool root, dora;                /* use_rslora, use_dora */
@@ -80,6 +87,18 @@ static bool is_set(const json_t *value)
 	       !(json_is_object(value) && !json_object_size(value));
 }
 
+static int read_type(const struct fields *f, const struct peft_type **type, struct error *e)
+{
+	const json_t *value = field(f, "peft_type");
+	const char *name = value ? json_string_value(value) : types[0].name;
+
+	for (*type = types; name && *type < types + TYPES; ++*type)
+		if (!strcmp((*type)->name, name))
+			return 0;
+	return fail(e, EXIT_INPUT, "%s: %speft_type is %.100s, whose scale is not known here; "
+		    "merge the adapter with PEFT", f->where, f->prefix, name ? name : "no text");
+}
+
 /* Each changes what the tensors mean.  In which of PEFT's files: tuners/lora/variants.py, layer.py, model.py. */
 static int refuse_others(const struct fields *f, struct error *e)
 {
@@ -88,13 +107,8 @@ static int refuse_others(const struct fields *f, struct error *e)
 					      "alora_invocation_tokens", "layer_replication" };
 	/* These take a part out of the base model's weights before training; the adapter is meant for what is left. */
 	static const char *const starts[] = { "pissa", "olora", "corda", "lora_ga", "loftq" };
-	const json_t *type = field(f, "peft_type"), *init = field(f, "init_lora_weights");
+	const json_t *init = field(f, "init_lora_weights");
 
-	if (type && (!json_is_string(type) || strcmp(json_string_value(type), "LORA")))
-		return fail(e, EXIT_INPUT, "%s: %speft_type is %.100s, and its tensors are a LoRA's; "
-					   "if it belongs to another adapter, put this one into a folder of its own",
-					   f->where, f->prefix,
-					   json_is_string(type) ? json_string_value(type) : "no text");
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
 		if (is_set(field(f, others[i])))
 			return fail(e, EXIT_INPUT, "%s: %s%s is not supported; "
@@ -212,12 +226,16 @@ static void free_patterns(struct pattern_list *list)
 int peft_config_read(const json_t *object, const char *prefix, const char *where, struct peft_config **out,
 		     struct error *e)
 {
-	static const char *const scales[] = { "lora_alpha", "r", "use_rslora", "alpha_pattern", "rank_pattern" };
+	static const char *const scales[] = { "lora_alpha", "alpha", "r", "use_rslora", "alpha_pattern",
+					      "rank_pattern" };
 	const struct fields f = { object, prefix, where };
+	const struct peft_type *type;
 	struct peft_config *c;
 	bool says = false;
 
 	*out = NULL;
+	if (read_type(&f, &type, e) < 0)
+		return -1;
 	for (size_t i = 0; i < sizeof(scales) / sizeof(*scales); i++)
 		says |= field(&f, scales[i]) != NULL;
 	if (refuse_others(&f, e) < 0)
@@ -226,10 +244,11 @@ int peft_config_read(const json_t *object, const char *prefix, const char *where
 		return 0;
 	c = xcalloc(1, sizeof(*c));
 	c->where = xstrdup(where);
+	c->type = type;
 	c->alpha = DEFAULT_ALPHA;
 	*out = c;
 	return read_flag(&f, "use_rslora", &c->root, e) < 0 || read_flag(&f, "use_dora", &c->dora, e) < 0 ||
-	       read_number(&f, "lora_alpha", &c->alpha, e) < 0 || read_rank(&f, &c->rank, e) < 0 ||
+	       read_number(&f, type->alpha, &c->alpha, e) < 0 || read_rank(&f, &c->rank, e) < 0 ||
 	       read_patterns(&f, "alpha_pattern", &c->alphas, e) < 0 ||
 	       read_patterns(&f, "rank_pattern", &c->ranks, e) < 0 ? -1 : 0;
 }
@@ -248,16 +267,23 @@ int peft_config_alpha(const struct peft_config *c, const struct peft_module *m, 
 {
 	double rank = c->rank ? c->rank : m->rank;
 
+	if (strcmp(c->type->name, m->type))
+		return fail(e, EXIT_INPUT, "%s: peft_type is %s, and '%.200s' is a module of %s; if it belongs to "
+			    "another adapter, put this one into a folder of its own", c->where, c->type->name, m->name,
+			    m->type);
 	*alpha = c->alpha;
 	if (match(&c->alphas, c->where, m, alpha, e) < 0 || match(&c->ranks, c->where, m, &rank, e) < 0)
 		return -1;
-	if (rank != m->rank)
+	if (!m->rank && *alpha != rank)
+		return fail(e, EXIT_INPUT, "%s: it gives '%.200s' the scale %g / %g, and whole matrices have 1 in all "
+					   "programs but PEFT; merge it there", c->where, m->name, *alpha, rank);
+	if (m->rank && rank != m->rank)
 		return fail(e, EXIT_INPUT, "%s: it gives '%.200s' the rank %g, and its tensors have %d; "
 					   "the two do not belong together", c->where, m->name, rank, m->rank);
 	if (c->dora && !m->lengths)
 		return fail(e, EXIT_INPUT, "%s: use_dora is true, and '%.200s' has no lora_magnitude_vector; "
 					   "the file is incomplete", c->where, m->name);
-	if (c->root)
+	if (c->root && m->rank)
 		*alpha *= sqrt(m->rank);
 	return 0;
 }

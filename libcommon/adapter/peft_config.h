@@ -22,11 +22,13 @@ void peft_config_free(struct peft_config *c);           /* accepts NULL */
 struct peft_module {
 	const char *name;               /* as the file calls it, for messages */
 	const char *path;               /* as PEFT calls it: "down_blocks.1.attentions.0.proj_in"; NULL: not known */
-	int rank;                       /* its tensors' */
+	const char *type;               /* its kind's peft_type */
+	int rank;                       /* its tensors'; 0: they are whole matrices */
 	bool lengths;                   /* it has a DoRA's */
 };
 
-/* The alpha by which alpha / rank is the scale: lora_alpha, or with use_rslora lora_alpha * sqrt(rank). */
+/* The alpha by which alpha / rank is the scale: lora_alpha (LoHa's and LoKr's is alpha), or with use_rslora
+ * lora_alpha * sqrt(rank).  Whole matrices must have a scale of 1, which they have in every program but PEFT. */
 int peft_config_alpha(const struct peft_config *c, const struct peft_module *m, double *alpha,
 		      struct error *e) MUST_CHECK;
 

@@ -202,6 +202,67 @@ static void through_a_link(void **state)
 	free(link);
 }
 
+/* ---- PEFT's other kinds: one module of 16 by 16 ---- */
+
+struct kind_case {
+	const char *config, *part[4];
+	int64_t shape[4][2];
+	double alpha;
+	const char *refused;
+};
+
+#define HADA { "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b" }, { { 16, 4 }, { 4, 16 }, { 16, 4 }, { 4, 16 } }
+#define KRON { "lokr_w1", "lokr_w2_a", "lokr_w2_b" }, { { 4, 4 }, { 4, 2 }, { 2, 4 } }
+#define WHOLE { "lokr_w1", "lokr_w2" }, { { 4, 4 }, { 4, 4 } }
+
+static const struct kind_case kinds[] = {
+	{ "{\"peft_type\":\"LOHA\",\"r\":4,\"alpha\":6}", HADA, 6, NULL },
+	{ "{\"peft_type\":\"LOHA\",\"r\":4,\"alpha\":6,\"alpha_pattern\":{\"to_q\":5}}", HADA, 5, NULL },
+	{ "{\"peft_type\":\"LOHA\",\"r\":4}", HADA, 8, NULL },
+	{ "{\"peft_type\":\"LOHA\",\"r\":8,\"alpha\":6}", HADA, 0, "rank 8, and its tensors have 4" },
+	{ "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6}", HADA, 0, "is a module of LOHA" },
+	{ "{\"peft_type\":\"LOKR\",\"r\":2,\"alpha\":3}", KRON, 3, NULL },
+	{ "{\"peft_type\":\"LOKR\",\"r\":8,\"alpha\":8}", WHOLE, 8, NULL },
+	{ "{\"peft_type\":\"LOKR\",\"r\":8,\"alpha\":4}", WHOLE, 0, "whole matrices have 1" },
+	{ "{\"peft_type\":\"VERA\",\"r\":8}", KRON, 0, "peft_type is VERA" },
+};
+
+static void other_kinds_of_peft(void **state)
+{
+	static const float zeros[64];
+	char *path = path_join(folder, "adapter_model.safetensors");
+	struct layer_list layers;
+
+	golden_layers(&layers);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		const struct kind_case *c = &kinds[i];
+		struct safetensors_out t[4];
+		struct adapter_file *f;
+		struct error e;
+		size_t n = 0;
+
+		for (; n < 4 && c->part[n]; n++)
+			t[n] = (struct safetensors_out){ xprintf("base_model.model." Q ".%s", c->part[n]), DTYPE_F32, 2,
+							 { c->shape[n][0], c->shape[n][1] }, zeros, false };
+		write_config(c->config);
+		assert_int_equal(safetensors_save(path, t, n, NULL, 0, &e), 0);
+		f = adapter_file_open(path, &layers, &e);
+		if (c->refused && (f || !strstr(e.text, c->refused)))
+			fail_msg("'%s' is not in: %s", c->refused, f ? "nothing" : e.text);
+		if (!c->refused && !f)
+			fail_msg("%s", e.text);
+		if (f)
+			assert_true(f->module[0].alpha == c->alpha);
+		adapter_file_close(f);
+		while (n)
+			free((char *)t[--n].name);
+	}
+	write_config(NULL);
+	unlink(path);
+	free(path);
+	free_test_layers(&layers);
+}
+
 /* ---- PEFT's rule: what Python's re.match(rf"(.*\.)?({key})$", Q) says ---- */
 
 static void patterns_as_pythons(void **state)
@@ -215,7 +276,7 @@ static void patterns_as_pythons(void **state)
 		{ "[a-z_]+", true }, { "attn1Xto_q", false }, { "(?P<b>\\\\d).attn1.*", true }, { "\\\\w+", true },
 		{ "attn[12].to_q|(.*)zz", true },
 	};
-	const struct peft_module m = { "x", Q, 4 };
+	const struct peft_module m = { "x", Q, "LORA", 4 };
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		char *text = xprintf("{\"alpha_pattern\":{\"%s\":1}}", rows[i].key);
@@ -317,6 +378,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_source_in_its_turn),
 		cmocka_unit_test(through_a_link),
+		cmocka_unit_test(other_kinds_of_peft),
 		cmocka_unit_test(patterns_as_pythons),
 		cmocka_unit_test(paths_of_names),
 		cmocka_unit_test(rslora_of_peft),
