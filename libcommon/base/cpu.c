@@ -5,7 +5,7 @@
 #ifdef __x86_64__
 #include <cpuid.h>
 
-enum { KNOWN = 1, CRC32 = 2, SHA = 4, F16C = 8, AVX2 = 16, FMA = 32 };
+enum { KNOWN = 1, CRC32 = 2, SHA = 4, F16C = 8, AVX2 = 16, FMA = 32, AVX512 = 64 };
 
 static int ask(void)
 {
@@ -21,6 +21,9 @@ static int ask(void)
 		found |= AVX2;
 	if (__builtin_cpu_supports("fma"))
 		found |= FMA;
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+	    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+		found |= AVX512;
 	if ((c1 & bit_SSE4_1) && (c1 & bit_SSSE3) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA))
 		found |= SHA;
 	return found;
@@ -44,6 +47,7 @@ bool cpu_has_sha(void) { return has(SHA); }
 bool cpu_has_f16c(void) { return has(F16C); }
 bool cpu_has_avx2(void) { return has(AVX2); }
 bool cpu_has_fma(void) { return has(FMA); }
+bool cpu_has_avx512(void) { return has(AVX512); }
 
 #else
 
@@ -52,5 +56,6 @@ bool cpu_has_sha(void) { return false; }
 bool cpu_has_f16c(void) { return false; }
 bool cpu_has_avx2(void) { return false; }
 bool cpu_has_fma(void) { return false; }
+bool cpu_has_avx512(void) { return false; }
 
 #endif

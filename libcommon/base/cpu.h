@@ -13,5 +13,7 @@ bool cpu_has_sha(void);         /* SHA extensions, with the SSE4.1 that goes alo
 bool cpu_has_f16c(void);        /* half-precision conversion on 256-bit registers that the system saves */
 bool cpu_has_avx2(void);        /* with the wide registers that the system saves */
 bool cpu_has_fma(void);         /* the same */
+/* F, DQ, BW and VL: of every processor with 512-bit registers since 2017; with those that the system saves */
+bool cpu_has_avx512(void);
 
 #endif

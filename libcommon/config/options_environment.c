@@ -6,8 +6,8 @@
 #include "known_keys.h"
 #include "options_private.h"
 
-/* Of the backend for cards, not settings. */
-static const char *const others[] = { "cuda", "cuda_guard" };
+/* Of the backends, not settings. */
+static const char *const others[] = { "cuda", "cuda_guard", "cpu" };
 
 static bool is_other(const char *key)
 {

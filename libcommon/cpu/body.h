@@ -14,7 +14,7 @@
 #include "body_winograd.h"
 
 const struct kernels KERNELS = {
-	.name = KERNELS_NAME, .nr = TILE_COLS,
+	.name = KERNELS_NAME, .nr = TILE_COLS, .mr = TILE_ROWS,
 	.block = block, .pack_columns = pack_columns, .pack_rows = pack_rows, .widen = widen,
 	.winograd_input = winograd_input, .winograd_filter = winograd_filter, .winograd_output = winograd_output,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,

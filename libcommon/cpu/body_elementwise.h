@@ -113,30 +113,29 @@ static void scale_vector(float *y, float factor, int n)
 		store_some(y + i, factor * load_some(y + i, n - i), n - i);
 }
 
-static inline void add_squares(dvec sum[2], vec v)
+static inline void add_squares(struct sum *sum, size_t i, vec v)
 {
 	dvec low = low_doubles(v), high = high_doubles(v);
 
-	sum[0] += low * low;
-	sum[1] += high * high;
+	sum_add(sum, i, low * low, high * high);
 }
 
 static double sum_squares(const float *x, size_t n)
 {
-	dvec sum[2] = { { 0 } };
+	struct sum sum = { 0 };
 
 	FOR_VECTORS(i, n)
-		add_squares(sum, load_some(x + i, n - i));
-	return sum_doubles(sum[0] + sum[1]);
+		add_squares(&sum, i, load_some(x + i, n - i));
+	return sum_total(&sum);
 }
 
 static double sum_squared_difference(const float *x, const float *z, size_t n)
 {
-	dvec sum[2] = { { 0 } };
+	struct sum sum = { 0 };
 
 	FOR_VECTORS(i, n)
-		add_squares(sum, load_some(x + i, n - i) - load_some(z + i, n - i));
-	return sum_doubles(sum[0] + sum[1]);
+		add_squares(&sum, i, load_some(x + i, n - i) - load_some(z + i, n - i));
+	return sum_total(&sum);
 }
 
 static void scaled_difference(float *dx, float factor, const float *x, const float *z, size_t n, int add)
@@ -147,15 +146,14 @@ static void scaled_difference(float *dx, float factor, const float *x, const flo
 
 static double dot(const float *x, const float *z, int n)
 {
-	dvec sum[2] = { { 0 } };
+	struct sum sum = { 0 };
 
 	FOR_VECTORS(i, (size_t)n) {
 		vec a = load_some(x + i, n - i), b = load_some(z + i, n - i);
 
-		sum[0] += low_doubles(a) * low_doubles(b);
-		sum[1] += high_doubles(a) * high_doubles(b);
+		sum_add(&sum, i, low_doubles(a) * low_doubles(b), high_doubles(a) * high_doubles(b));
 	}
-	return sum_doubles(sum[0] + sum[1]);
+	return sum_total(&sum);
 }
 
 static void adamw(float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s)

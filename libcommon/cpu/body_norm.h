@@ -89,7 +89,8 @@ static void norm_back_rows(float *dx, const float *dy, const float *x, const str
 static void layer_norm_row(float *y, float *stats, const float *x, const float *gain, const float *bias, int c,
 			   float eps)
 {
-	dvec sum[2] = { { 0 } };
+	const int whole = c / PLACES * PLACES;
+	struct sum sum = { 0 }, squared = { 0 };
 	double squares = 0;
 	float mean, scale;
 	int i;
@@ -97,16 +98,14 @@ static void layer_norm_row(float *y, float *stats, const float *x, const float *
 	for (i = 0; i < c; i += LANES) {
 		vec v = load_some(x + i, c - i);
 
-		sum[0] += low_doubles(v);
-		sum[1] += high_doubles(v);
+		sum_add(&sum, i, low_doubles(v), high_doubles(v));
 	}
-	mean = sum_doubles(sum[0] + sum[1]) / c;
-	sum[0] = sum[1] = (dvec){ 0 };
-	for (i = 0; i + LANES <= c; i += LANES)
-		add_squares(sum, load(x + i) - mean);
-	for (; i < c; i++)
+	mean = sum_total(&sum) / c;
+	for (i = 0; i < whole; i += LANES)
+		add_squares(&squared, i, keep_some(load_some(x + i, whole - i) - mean, whole - i));
+	for (i = whole; i < c; i++)
 		squares += (double)(x[i] - mean) * (x[i] - mean);
-	scale = 1 / sqrt((squares + sum_doubles(sum[0] + sum[1])) / c + eps);
+	scale = 1 / sqrt((squares + sum_total(&squared)) / c + eps);
 	for (i = 0; i < c; i += LANES) {
 		vec v = (load_some(x + i, c - i) - mean) * scale;
 
@@ -120,20 +119,18 @@ static void layer_norm_back_row(float *dx, const float *dy, const float *x, cons
 				int c, int add)
 {
 	const float mean = stats[0], scale = stats[1];
-	dvec sum[2] = { { 0 } }, dots[2] = { { 0 } };
+	struct sum sum = { 0 }, dots = { 0 };
 	float offset, slope;
 	int i;
 
 	for (i = 0; i < c; i += LANES) {
 		vec g = load_some(dy + i, c - i) * load_some(gain + i, c - i), d = load_some(x + i, c - i) - mean;
 
-		sum[0] += low_doubles(g);
-		sum[1] += high_doubles(g);
-		dots[0] += low_doubles(g) * low_doubles(d);
-		dots[1] += high_doubles(g) * high_doubles(d);
+		sum_add(&sum, i, low_doubles(g), high_doubles(g));
+		sum_add(&dots, i, low_doubles(g) * low_doubles(d), high_doubles(g) * high_doubles(d));
 	}
-	offset = sum_doubles(sum[0] + sum[1]) / c;
-	slope = sum_doubles(dots[0] + dots[1]) / c * scale * scale;
+	offset = sum_total(&sum) / c;
+	slope = sum_total(&dots) / c * scale * scale;
 	for (i = 0; i < c; i += LANES) {
 		vec g = load_some(dy + i, c - i) * load_some(gain + i, c - i), d = load_some(x + i, c - i) - mean;
 

@@ -18,15 +18,14 @@ static void lion(float *p, float *m, const float *grad, size_t n, const struct a
 
 static double sum_magnitudes(const float *x, size_t n)
 {
-	dvec sum[2] = { { 0 } };
+	struct sum sum = { 0 };
 
 	FOR_VECTORS(i, n) {
 		vec v = magnitude(load_some(x + i, n - i));
 
-		sum[0] += low_doubles(v);
-		sum[1] += high_doubles(v);
+		sum_add(&sum, i, low_doubles(v), high_doubles(v));
 	}
-	return sum_doubles(sum[0] + sum[1]);
+	return sum_total(&sum);
 }
 
 static void axxpby(float *y, float a, const float *x, float b, size_t n)

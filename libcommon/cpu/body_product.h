@@ -2,74 +2,81 @@
 
 enum { TILE_COLS = 2 * LANES };
 
-static inline void finish_row(float *c, vec s0, vec s1, const struct block *b, int j, size_t cols)
+static inline vec finished(const float *c, vec s, const struct block *b, int j, size_t cols)
 {
-	const size_t second = cols > LANES ? cols - LANES : 0;
-
-	s0 *= b->alpha;
-	s1 *= b->alpha;
-	if (b->bias) {
-		s0 += load_some(b->bias + j, cols);
-		s1 += second ? load_some(b->bias + j + LANES, second) : all(0);
-	}
-	if (b->beta != 0) {
-		s0 = mul_add(all(b->beta), load_some(c, cols), s0);
-		s1 = second ? mul_add(all(b->beta), load_some(c + LANES, second), s1) : s1;
-	}
-	store_some(c, s0, cols);
-	if (second)
-		store_some(c + LANES, s1, second);
+	s *= b->alpha;
+	if (b->bias)
+		s += load_some(b->bias + j, cols);
+	return b->beta != 0 ? mul_add(all(b->beta), load_some(c, cols), s) : s;
 }
 
+/* Rows of a have one address in three: an instruction reaches the second and third by its index. */
+enum { ADDRESSES = (TILE_ROWS + 2) / 3 };
+
 /* Every element is a chain of multiply-adds over k in order, whatever tile it is in: how the matrix is cut into tiles
- * cannot change a result. */
-static inline __attribute__((always_inline)) void tile(const struct block *b, int i, int j, const int rows)
+ * cannot change a result, nor can the size of a tile.  wide: more than LANES columns are left. */
+static inline __attribute__((always_inline)) void tile(const struct block *b, int i, int j, const int rows,
+						       const bool wide)
 {
-	const float *panel = b->panels + (size_t)j * b->k, *a0 = b->a + i * b->row, *a3 = a0 + 3 * b->row;
-	const size_t row = b->row, col = b->col;
+	const float *panel = b->panels + (size_t)j * b->k, *a[ADDRESSES];
+	const size_t row = b->row, col = b->col, cols = b->n - j;
 	vec s[TILE_ROWS][2];
 	int k, r;
 
-#pragma GCC unroll 6
+#pragma GCC unroll 5
+	for (r = 0; r < (rows + 2) / 3; r++)
+		a[r] = b->a + (i + 3 * r) * b->row;
+#pragma GCC unroll 14
 	for (r = 0; r < rows; r++)
 		s[r][0] = s[r][1] = all(0);
-	for (k = 0; k < b->k; k++, panel += TILE_COLS, a0 += col, a3 += col) {
-		const vec b0 = *(const vec *)panel, b1 = *(const vec *)(panel + LANES);
+	for (k = 0; k < b->k; k++, panel += TILE_COLS) {
+		const vec b0 = *(const vec *)panel, b1 = wide ? *(const vec *)(panel + LANES) : all(0);
 
-#pragma GCC unroll 6
+#pragma GCC unroll 14
 		for (r = 0; r < rows; r++) {
-			const vec x = all(r < 3 ? a0[r * row] : a3[(r - 3) * row]);
+			const vec x = all(a[r / 3][r % 3 * row]);
 
 			s[r][0] = mul_add(x, b0, s[r][0]);
-			s[r][1] = mul_add(x, b1, s[r][1]);
+			if (wide)
+				s[r][1] = mul_add(x, b1, s[r][1]);
 		}
+#pragma GCC unroll 5
+		for (r = 0; r < (rows + 2) / 3; r++)
+			a[r] += col;
 	}
-#pragma GCC unroll 6
-	for (r = 0; r < rows; r++)
-		finish_row(b->c + (i + r) * b->ldc + j, s[r][0], s[r][1], b, j, b->n - j);
+#pragma GCC unroll 14
+	for (r = 0; r < rows; r++) {
+		float *c = b->c + (i + r) * b->ldc + j;
+
+		store_some(c, finished(c, s[r][0], b, j, cols), cols);
+		if (wide)
+			store_some(c + LANES, finished(c + LANES, s[r][1], b, j + LANES, cols - LANES), cols - LANES);
+	}
 }
 
-static void last_rows(const struct block *b, int i, int j)
+/* A panel of b stays in the first-level cache while all rows of a are multiplied by it.  Each number of rows is a tile
+ * of its own. */
+static inline __attribute__((always_inline)) void panel_of_block(const struct block *b, int j, const bool wide)
 {
+	int i = 0;
+
+	for (; i + TILE_ROWS <= b->m; i += TILE_ROWS)
+		tile(b, i, j, TILE_ROWS, wide);
+#define CASE(n) case n: if ((n) < TILE_ROWS) tile(b, i, j, (n) < TILE_ROWS ? (n) : 1, wide); break;
 	switch (b->m - i) {
-	case 5: tile(b, i, j, 5); break;
-	case 4: tile(b, i, j, 4); break;
-	case 3: tile(b, i, j, 3); break;
-	case 2: tile(b, i, j, 2); break;
-	case 1: tile(b, i, j, 1); break;
+	CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
 	}
+#undef CASE
 }
 
-/* A panel of b stays in the first-level cache while all rows of a are multiplied by it. */
 static void block(const struct block *b)
 {
-	int i, j;
+	int j = 0;
 
-	for (j = 0; j < b->n; j += TILE_COLS) {
-		for (i = 0; i + TILE_ROWS <= b->m; i += TILE_ROWS)
-			tile(b, i, j, TILE_ROWS);
-		last_rows(b, i, j);
-	}
+	for (; j + LANES < b->n; j += TILE_COLS)
+		panel_of_block(b, j, true);
+	if (j < b->n)
+		panel_of_block(b, j, false);
 }
 
 static void pack_columns(float *panel, const float *const *rows, int k)
@@ -79,11 +86,11 @@ static void pack_columns(float *panel, const float *const *rows, int k)
 
 	for (j = 0; j < TILE_COLS; j += LANES) {
 		for (i = 0; i + LANES <= k; i += LANES) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
 			for (r = 0; r < LANES; r++)
 				v[r] = load(rows[j + r] + i);
 			transpose(v);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
 			for (r = 0; r < LANES; r++)
 				store(panel + (size_t)(i + r) * TILE_COLS + j, v[r]);
 		}

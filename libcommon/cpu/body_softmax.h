@@ -17,17 +17,17 @@ static inline float greatest(const float *s, int n, float start)
 static float softmax_row(float *s, int n, float *max, float *sum)
 {
 	float most = greatest(s, n, *max), factor = exponential(all(*max) - all(most))[0];
-	vec total = all(0);
+	octet total = { 0 };
 	int i;
 
 	for (i = 0; i < n; i += LANES) {
 		vec p = exponential(load(s + i) - most);
 
 		store(s + i, p);
-		total += p;
+		octet_add(&total, i, p);
 	}
 	*max = most;
-	*sum = *sum * factor + sum_lanes(total);
+	*sum = *sum * factor + octet_total(&total);
 	return factor;
 }
 

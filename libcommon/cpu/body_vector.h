@@ -3,6 +3,7 @@
 static inline vec load(const float *p) { return *(const unaligned_vec *)p; }
 static inline void store(float *p, vec v) { *(unaligned_vec *)p = v; }
 
+#ifndef HAS_MASKS
 /* The first n floats only, zeros beyond. */
 static inline vec load_some(const float *p, size_t n)
 {
@@ -21,20 +22,56 @@ static inline void store_some(float *p, vec v, size_t n)
 	else
 		memcpy(p, &v, n * sizeof(*p));
 }
+#endif
+
+/* The first n of a vec, zeros beyond. */
+static inline vec keep_some(vec v, size_t n)
+{
+	vec kept = { 0 };
+
+	if (n >= LANES)
+		return v;
+	memcpy(&kept, &v, n * sizeof(float));
+	return kept;
+}
 
 static inline vec magnitude(vec x) { return (vec)((ivec)x & 0x7fffffff); }
 
-static inline double sum_doubles(dvec a)
-{
-	double sum = 0;
-	int i;
+/* A sum over a vector of any length: element i is added in place i % 8, in the order of i, then places 0 and 4, 1 and 5
+ * and so on, then these four in order.  So every instruction set gives the same bytes. */
+enum { PLACES = 8, SUM_PARTS = 2 * PLACES / LANES };
+struct sum { dvec part[SUM_PARTS]; };
 
-	for (i = 0; i < LANES / 2; i++)
-		sum += a[i];
+/* The doubles of elements i.. of a vec; i is a multiple of LANES. */
+static inline void sum_add(struct sum *s, size_t i, dvec low, dvec high)
+{
+	const size_t first = SUM_PARTS > 2 ? i / (LANES / 2) % SUM_PARTS : 0;
+
+	s->part[first] += low;
+	s->part[(first + 1) % SUM_PARTS] += high;
+}
+
+static inline double sum_total(const struct sum *s)
+{
+	double place[PLACES], sum = 0;
+
+	memcpy(place, s->part, sizeof(place));
+	for (int i = 0; i < PLACES / 2; i++)
+		sum += place[i] + place[i + PLACES / 2];
 	return sum;
 }
 
-static inline float sum_lanes(vec a) { return sum_doubles(low_doubles(a) + high_doubles(a)); }
+/* The same of floats, of which only the last sums are doubles. */
+static inline float octet_total(const octet *s)
+{
+	float place[PLACES];
+	double sum = 0;
+
+	memcpy(place, s, sizeof(place));
+	for (int i = 0; i < PLACES / 2; i++)
+		sum += (double)place[i] + place[i + PLACES / 2];
+	return sum;
+}
 
 /* e^x to 1.1 ulp: x = n ln 2 + r, |r| <= 0.35, where the series' next term is below 1e-8.  Adding 1.5 * 2^23 leaves
  * n, rounded, in the low bits.  Too small gives 0 (n = -127 makes a power of two whose bits are all 0), too large

@@ -2,24 +2,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include "../base/cpu.h"
 #include "../base/thread.h"
 #include "internal.h"
 
-static const struct kernels *best_kernels(void)
-{
-#ifdef __x86_64__
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c())
-		return &cpu_kernels_avx2;
-#endif
-	return &cpu_kernels_portable;
-}
-
 struct device *cpu_open(struct error *e)
 {
-	struct device *d = calloc(1, sizeof(*d));
+	const struct kernels *set = cpu_set(e);
+	struct device *d = set ? calloc(1, sizeof(*d)) : NULL;
 	int threads = threads_default();
 
+	if (!set)
+		return NULL;
 	if (d)
 		d->scratch = calloc(threads + 1, sizeof(*d->scratch));
 	if (d && d->scratch && threads > 1)
@@ -32,7 +25,7 @@ struct device *cpu_open(struct error *e)
 		return NULL;
 	}
 	d->threads = threads;
-	d->k = best_kernels();
+	d->k = set;
 	return d;
 }
 

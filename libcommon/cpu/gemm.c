@@ -166,7 +166,7 @@ static void multiply_tile(struct device *d, const void *arg, int t, int thread)
 
 static struct cut cut_into(const struct device *d, const struct product *p, int down, int across)
 {
-	struct cut c = { .rows = round_up((p->m + down - 1) / down, TILE_ROWS),
+	struct cut c = { .rows = round_up((p->m + down - 1) / down, d->k->mr),
 			 .cols = round_up((p->n + across - 1) / across, d->k->nr) };
 
 	/* Rounded up, fewer may do. */
@@ -190,9 +190,9 @@ static struct cut cut_tiles(const struct device *d, const struct product *p)
 		if (work < tiles * SMALL_TILE || tiles >= 8 * d->threads ||
 		    (tiles >= turns * d->threads && tiles % d->threads == 0))
 			return c;
-		if (c.rows <= TILE_ROWS && c.cols <= d->k->nr)
+		if (c.rows <= d->k->mr && c.cols <= d->k->nr)
 			return c;
-		if (c.rows > TILE_ROWS && (c.rows >= c.cols || c.cols <= d->k->nr))
+		if (c.rows > d->k->mr && (c.rows >= c.cols || c.cols <= d->k->nr))
 			down++;
 		else
 			across++;

@@ -25,11 +25,12 @@ struct block {
 /* A norm as an affine function of each channel, [c] each: y = (x - mean) * scale + shift. */
 struct affine { const float *mean, *scale, *shift; };
 
-enum { TILE_ROWS = 6, MAX_TILE_COLS = 32, MAX_LANES = 16 };
+enum { MAX_TILE_COLS = 32, MAX_LANES = 16 };
 
 struct kernels {
 	const char *name;
 	int nr;                         /* columns of a panel */
+	int mr;                         /* rows of the innermost tile */
 
 	void (*block)(const struct block *b);
 	/* rows[0..nr): k floats each -> panel [k][nr] */
@@ -87,7 +88,13 @@ struct kernels {
 	void (*scale)(float *y, float factor, int n);
 };
 
-extern const struct kernels cpu_kernels_avx2, cpu_kernels_portable;
+extern const struct kernels cpu_kernels_avx512, cpu_kernels_avx2, cpu_kernels_portable;
+
+/* sets.c.  Instruction set i of those that this processor has, the best first; NULL: there are no more.  All give the
+ * same bytes. */
+const struct kernels *cpu_set_at(int i);
+/* The one that LORA_CPU names, else the best; NULL: it names none (EXIT_USAGE). */
+const struct kernels *cpu_set(struct error *e);
 
 struct scratch { void *data; size_t size; };
 

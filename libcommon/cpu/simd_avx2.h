@@ -1,16 +1,19 @@
 /*
  * simd_avx2.h - eight floats at a time, with FMA and F16C.  Like every simd_*.h it defines what body_*.h is written in:
- * LANES, vec (floats), ivec (32-bit integers), dvec (half as many doubles), and the functions below.
+ * LANES, TILE_ROWS (of a product's innermost tile), vec (floats), ivec (32-bit integers), dvec (half as many doubles),
+ * octet (eight floats) and the functions below.
  */
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { LANES = 8 };
+/* Of 16 registers, 12 hold a tile, and two a row of the panel. */
+enum { LANES = 8, TILE_ROWS = 6 };
 typedef float vec __attribute__((vector_size(32)));
 typedef int32_t ivec __attribute__((vector_size(32)));
 typedef float unaligned_vec __attribute__((vector_size(32), aligned(4), may_alias));
 typedef double dvec __attribute__((vector_size(32)));
+typedef vec octet;
 
 static inline vec all(float x) { return _mm256_set1_ps(x); }
 static inline vec mul_add(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }         /* a b + c */
@@ -18,6 +21,8 @@ static inline vec root(vec x) { return _mm256_sqrt_ps(x); }
 static inline vec from_int(ivec x) { return _mm256_cvtepi32_ps((__m256i)x); }
 static inline dvec low_doubles(vec x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
 static inline dvec high_doubles(vec x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
+/* Adds the elements i.. of a vector in places i % 8; i is a multiple of LANES. */
+static inline void octet_add(octet *s, size_t i, vec v) { *s += v; }
 static inline __m128i load_halves(const uint16_t *x) { return _mm_loadu_si128((const __m128i *)x); }
 static inline vec widen_f16(const uint16_t *x) { return _mm256_cvtph_ps(load_halves(x)); }
 static inline ivec widen_u16(const uint16_t *x) { return (ivec)_mm256_cvtepu16_epi32(load_halves(x)); }

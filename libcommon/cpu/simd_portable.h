@@ -4,19 +4,43 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __aarch64__
+#include <arm_neon.h>
+#endif
 
-enum { LANES = 4 };
+enum { LANES = 4, TILE_ROWS = 6 };
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t ivec __attribute__((vector_size(16)));
 typedef float unaligned_vec __attribute__((vector_size(16), aligned(4), may_alias));
 typedef double dvec __attribute__((vector_size(16)));
+typedef struct { vec half[2]; } octet;
 
 static inline vec all(float x) { return (vec){ x, x, x, x }; }
-static inline vec mul_add(vec a, vec b, vec c) { return a * b + c; }
 static inline vec root(vec x) { return (vec){ sqrtf(x[0]), sqrtf(x[1]), sqrtf(x[2]), sqrtf(x[3]) }; }
 static inline vec from_int(ivec x) { return (vec){ x[0], x[1], x[2], x[3] }; }
 static inline dvec low_doubles(vec x) { return (dvec){ x[0], x[1] }; }
 static inline dvec high_doubles(vec x) { return (dvec){ x[2], x[3] }; }
+static inline void octet_add(octet *s, size_t i, vec v) { s->half[i / LANES % 2] += v; }
+#ifdef __aarch64__
+static inline vec mul_add(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+#else
+typedef double wide_vec __attribute__((vector_size(32)));
+typedef int64_t wide_ivec __attribute__((vector_size(32)));
+
+/* a b is exact in double.  The sum is rounded to odd: where the nearest double is not the sum and its last bit is 0, the
+ * neighbour on the sum's side is taken.  A float then comes out of it as if it had been rounded once (Boldo and
+ * Melquiond, "Emulation of FMA and correctly rounded sums", 2008). */
+static inline vec mul_add(vec a, vec b, vec c)
+{
+	const wide_vec product = __builtin_convertvector(a, wide_vec) * __builtin_convertvector(b, wide_vec),
+		       add = __builtin_convertvector(c, wide_vec), sum = product + add, part = sum - product,
+		       rest = (product - (sum - part)) + (add - part);
+	const wide_ivec even = ((wide_ivec)sum & 1) - 1, more = rest > 0, less = rest < 0,
+			outwards = more ^ ((wide_ivec)sum < 0);
+
+	return __builtin_convertvector((wide_vec)((wide_ivec)sum + (even & (more | less) & (1 | ~outwards))), vec);
+}
+#endif
 static inline ivec widen_u16(const uint16_t *x) { return (ivec){ x[0], x[1], x[2], x[3] }; }
 
 static inline vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }

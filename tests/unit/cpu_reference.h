@@ -96,28 +96,24 @@ static inline void refill(struct output *o)
 		o->data[i] = o->before ? o->before[i] : NAN;
 }
 
-/* Run with every table of inner loops that this machine can run, with 1, 2, 3 and 7 threads: right, inside its
- * bounds, and the same bytes whatever the number of threads. */
+/* Run with every instruction set that this machine has, with 1, 2, 3 and 7 threads: right, inside its bounds, and the
+ * same bytes whatever the set and the number of threads. */
 static inline void every_way(struct output *out, int count, void (*run)(struct device *d, struct output *out,
 									const void *arg), const void *arg)
 {
 	static const int threads[] = { 1, 2, 3, 7 };
+	float *first[4] = { NULL };
 	struct error e;
-	int way, t, i;
+	int t, i;
 
-	for (way = 0; way < 2; way++) {
-		float *first[4] = { NULL };
-
+	for (int set = 0; cpu_set_at(set); set++)
 		for (t = 0; t < 4; t++) {
 			struct device *d;
-			const struct kernels *best;
 
 			threads_use(threads[t]);
 			d = cpu_backend.open(&e);
 			assert_non_null(d);
-			best = d->k;
-			if (way)
-				d->k = &cpu_kernels_portable;
+			d->k = cpu_set_at(set);
 			for (i = 0; i < count; i++) {
 				out[i].data = guarded(out[i].n);
 				refill(&out[i]);
@@ -125,21 +121,20 @@ static inline void every_way(struct output *out, int count, void (*run)(struct d
 			run(d, out, arg);
 			for (i = 0; i < count; i++) {
 				assert_guards(out[i].data, out[i].n);
-				if (!t) {
+				if (!first[i]) {
 					assert_close(out[i].data, out[i].expect, out[i].n, out[i].tolerance);
 					first[i] = out[i].data;
 				} else {
+					if (memcmp(out[i].data, first[i], out[i].n * sizeof(float)))
+						print_error("%s with %d threads: other bytes\n", d->k->name, threads[t]);
 					assert_memory_equal(out[i].data, first[i], out[i].n * sizeof(float));
 					guarded_free(out[i].data);
 				}
 			}
 			cpu_backend.close(d);
-			if (way && best == &cpu_kernels_portable)
-				break;
 		}
-		for (i = 0; i < count; i++)
-			guarded_free(first[i]);
-	}
+	for (i = 0; i < count; i++)
+		guarded_free(first[i]);
 	threads_use(0);
 }
 
