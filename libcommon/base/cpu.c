@@ -1,11 +1,21 @@
-/* Instruction sets of this processor, asked for once by cpuid. */
+/* Instruction sets of this processor, asked for once by cpuid, and the choice among them. */
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include "cpu.h"
+#include "names.h"
+
+enum { KNOWN = 1, CRC32 = 2, SHA = 4, F16C = 8, AVX2 = 16, FMA = 32, AVX512 = 64 };
+enum { VECTORS = F16C | AVX2 | FMA | AVX512 };
+
+/* The best first. */
+static const struct set { const char *name; int needs; } sets[] = {
+	{ "avx512", F16C | AVX2 | FMA | AVX512 }, { "avx2", F16C | AVX2 | FMA }, { "portable", 0 },
+};
+enum { SETS = sizeof(sets) / sizeof(*sets) };
 
 #ifdef __x86_64__
 #include <cpuid.h>
-
-enum { KNOWN = 1, CRC32 = 2, SHA = 4, F16C = 8, AVX2 = 16, FMA = 32, AVX512 = 64 };
 
 static int ask(void)
 {
@@ -29,17 +39,60 @@ static int ask(void)
 	return found;
 }
 
+#else
+
+static int ask(void)
+{
+	return KNOWN;
+}
+
+#endif
+
+/* NULL: LORA_CPU is not set, or names none. */
+static const struct set *named(void)
+{
+	const char *name = getenv("LORA_CPU");
+
+	for (const struct set *s = sets; name && s < sets + SETS; s++)
+		if (!strcmp(s->name, name))
+			return s;
+	return NULL;
+}
+
 /* Remembered: in a virtual machine every cpuid traps, and one per checksum costs more than the checksum. */
-static bool has(int what)
+static int has(int what)
 {
 	static atomic_int remembered;
 	int found = atomic_load_explicit(&remembered, memory_order_relaxed);
 
 	if (!found) {
-		found = ask();
+		found = ask() & (named() ? ~VECTORS | named()->needs : ~0);
 		atomic_store_explicit(&remembered, found, memory_order_relaxed);
 	}
 	return found & what;
+}
+
+const char *cpu_set(void)
+{
+	const struct set *s = sets;
+
+	while (has(s->needs) != s->needs)
+		s++;
+	return s->name;
+}
+
+int cpu_set_check(struct error *e)
+{
+	const char *name = getenv("LORA_CPU");
+
+	if (!name || !*name)
+		return 0;
+	if (!named())
+		return fail(e, EXIT_USAGE, "LORA_CPU: '%.40s' is no instruction set; choose %s, or leave it out", name,
+			    NAMES_OF(sets, ", ", " or ").text);
+	if (has(named()->needs) != named()->needs)
+		return fail(e, EXIT_USAGE, "LORA_CPU: this processor has no %s; leave it out", name);
+	return 0;
 }
 
 bool cpu_has_crc32(void) { return has(CRC32); }
@@ -48,14 +101,3 @@ bool cpu_has_f16c(void) { return has(F16C); }
 bool cpu_has_avx2(void) { return has(AVX2); }
 bool cpu_has_fma(void) { return has(FMA); }
 bool cpu_has_avx512(void) { return has(AVX512); }
-
-#else
-
-bool cpu_has_crc32(void) { return false; }
-bool cpu_has_sha(void) { return false; }
-bool cpu_has_f16c(void) { return false; }
-bool cpu_has_avx2(void) { return false; }
-bool cpu_has_fma(void) { return false; }
-bool cpu_has_avx512(void) { return false; }
-
-#endif

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
+#include "../base/cpu.h"
 #include "../base/map.h"
 #include "../base/print.h"
 #include "../base/said.h"
@@ -213,7 +214,7 @@ static _Noreturn void print_version(const struct tool *tool)
 {
 	struct buffer text = { 0 };
 
-	buffer_addf(&text, "%s (lora-tools) %s\n", tool->name, LORA_VERSION);
+	buffer_addf(&text, "%s (lora-tools) %s, %s\n", tool->name, LORA_VERSION, cpu_set());
 	print_and_exit(&text);
 }
 
@@ -505,7 +506,7 @@ int options_parse(const struct tool *tool, int argc, char **argv)
 	struct error e = { 0 };
 	struct buffer text = { 0 };
 
-	if (read_command_line(&c, &e) || (c.said && said_open(c.said, &e)))
+	if (cpu_set_check(&e) || read_command_line(&c, &e) || (c.said && said_open(c.said, &e)))
 		finish(&e);
 	if (take_sources(&c, &e))
 		finish_with(&e, &c.p->preset, c.print_config);

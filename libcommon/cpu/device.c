@@ -7,12 +7,9 @@
 
 struct device *cpu_open(struct error *e)
 {
-	const struct kernels *set = cpu_set(e);
-	struct device *d = set ? calloc(1, sizeof(*d)) : NULL;
+	struct device *d = calloc(1, sizeof(*d));
 	int threads = threads_default();
 
-	if (!set)
-		return NULL;
 	if (d)
 		d->scratch = calloc(threads + 1, sizeof(*d->scratch));
 	if (d && d->scratch && threads > 1)
@@ -25,7 +22,7 @@ struct device *cpu_open(struct error *e)
 		return NULL;
 	}
 	d->threads = threads;
-	d->k = set;
+	d->k = cpu_set_at(0);
 	return d;
 }
 

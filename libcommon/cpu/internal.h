@@ -90,11 +90,9 @@ struct kernels {
 
 extern const struct kernels cpu_kernels_avx512, cpu_kernels_avx2, cpu_kernels_portable;
 
-/* sets.c.  Instruction set i of those that this processor has, the best first; NULL: there are no more.  All give the
- * same bytes. */
+/* sets.c.  The table of instruction set i of those that base/cpu.h has, the best first; NULL: there are no more.  All
+ * give the same bytes. */
 const struct kernels *cpu_set_at(int i);
-/* The one that LORA_CPU names, else the best; NULL: it names none (EXIT_USAGE). */
-const struct kernels *cpu_set(struct error *e);
 
 struct scratch { void *data; size_t size; };
 

@@ -27,8 +27,8 @@ static inline vec mul_add(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 typedef double wide_vec __attribute__((vector_size(32)));
 typedef int64_t wide_ivec __attribute__((vector_size(32)));
 
-/* a b is exact in double.  The sum is rounded to odd: where the nearest double is not the sum and its last bit is 0, the
- * neighbour on the sum's side is taken.  A float then comes out of it as if it had been rounded once (Boldo and
+/* a b is exact in double.  The sum is rounded to odd: where the nearest double is not the sum and its last bit is 0,
+ * the neighbour on the sum's side is taken.  A float then comes out of it as if it had been rounded once (Boldo and
  * Melquiond, "Emulation of FMA and correctly rounded sums", 2008). */
 static inline vec mul_add(vec a, vec b, vec c)
 {

@@ -126,7 +126,8 @@ static inline void every_way(struct output *out, int count, void (*run)(struct d
 					first[i] = out[i].data;
 				} else {
 					if (memcmp(out[i].data, first[i], out[i].n * sizeof(float)))
-						print_error("%s with %d threads: other bytes\n", d->k->name, threads[t]);
+						print_error("%s with %d threads: other bytes\n", d->k->name,
+							    threads[t]);
 					assert_memory_equal(out[i].data, first[i], out[i].n * sizeof(float));
 					guarded_free(out[i].data);
 				}

@@ -4,10 +4,10 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 #include "../../libcommon/base/cpu.h"
 #include "../../libcommon/base/hash.h"
 #include "../../libcommon/base/hash_paths.h"
+#include <cmocka.h>     /* after ours: its macro fail() hides base/error.h's function */
 
 static void fill(unsigned char *p, size_t n)
 {

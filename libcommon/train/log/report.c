@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../../adapter/blocks.h"
+#include "../../base/cpu.h"
 #include "../../io/publish.h"
 #include "../settings/adapter.h"
 #include "report.h"
@@ -44,6 +45,7 @@ void report_start(struct run_log *l, const struct tool *tool, const struct start
 	json_int(j, "activation_bytes", f->activation_bytes);
 	json_int(j, "planned_bytes", f->planned_bytes);
 	json_text(j, "device", f->device);
+	json_text(j, "instruction_set", cpu_set());
 	if (f->held_out)
 		json_int(j, "validation_pictures", f->held_out);
 	if (strlen(f->config) < CONFIG_CAP)
