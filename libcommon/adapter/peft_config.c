@@ -1,21 +1,18 @@
 /* Reading PEFT's configuration: alphas, ranks, patterns, and fields that are refused. */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include <math.h>
-#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../base/pattern.h"
 #include "peft_config.h"
 
 enum {
 	DEFAULT_ALPHA = 8,      /* LoraConfig's own, where the field is not there */
 	MOST_PATTERNS = 10000,
-	LONGEST_PATTERN = 1000,
-	MOST_STEPS = 100000,    /* of one match; names of layers have below a hundred characters */
 };
 
-struct pattern { pcre2_code *code; char *text; double value; };
-struct pattern_list { struct pattern *item; size_t count, capacity; };
+struct valued { struct pattern *pattern; double value; };
+struct pattern_list { struct valued *item; size_t count, capacity; };
 
 /* The kinds of adapters whose scale it says, and in which field; LoRA's where it says no kind. */
 static const struct peft_type { const char *name, *alpha; } types[] = {
@@ -128,27 +125,13 @@ static int refuse_others(const struct fields *f, struct error *e)
 /* ---- patterns ---- */
 
 /* peft/utils/other.py: re.match(rf"(.*\.)?({key})$", name) */
-static int compile(struct pattern *p, const char *where, const char *field_name, struct error *e)
+static struct pattern *compile(const char *text, const char *where, const char *field_name, struct error *e)
 {
-	char *whole = xprintf("(.*\\.)?(%s)$", p->text);
-	int code = 0;
-	PCRE2_SIZE at;
+	char *at = xprintf("%s: %s", where, field_name);
+	struct pattern *p = pattern_new(text, &(struct pattern_form){ "(.*\\.)?(", ")$", at, true, EXIT_INPUT }, e);
 
-	if (strlen(p->text) <= LONGEST_PATTERN)
-		p->code = pcre2_compile((PCRE2_SPTR)whole, PCRE2_ZERO_TERMINATED,
-					PCRE2_ANCHORED | PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
-	free(whole);
-	if (p->code)
-		return 0;
-	if (code) {
-		char why[120] = "";
-
-		pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof(why));
-		return fail(e, EXIT_INPUT, "%s: %s: '%.200s' is no regular expression: %s; correct it", where,
-			    field_name, p->text, why);
-	}
-	return fail(e, EXIT_INPUT, "%s: %s: '%.60s...' is longer than %d characters; correct it", where, field_name,
-		    p->text, LONGEST_PATTERN);
+	free(at);
+	return p;
 }
 
 static int read_patterns(const struct fields *f, const char *name, struct pattern_list *list, struct error *e)
@@ -166,29 +149,13 @@ static int read_patterns(const struct fields *f, const char *name, struct patter
 
 		if (!json_is_number(value) || !isfinite(json_number_value(value)))
 			return wrong(f, name, "has a value that is no number", e);
-		GROW(list->item, list->count, list->capacity);
-		p = &list->item[list->count++];
-		*p = (struct pattern){ .text = xstrdup(key), .value = json_number_value(value) };
-		if (compile(p, f->where, name, e) < 0)
+		p = compile(key, f->where, name, e);
+		if (!p)
 			return -1;
+		GROW(list->item, list->count, list->capacity);
+		list->item[list->count++] = (struct valued){ p, json_number_value(value) };
 	}
 	return 0;
-}
-
-/* 1: fits, 0: does not, below 0: PCRE2's reason for giving up */
-static int fits(const struct pattern *p, const char *path)
-{
-	pcre2_match_data *data = pcre2_match_data_create_from_pattern(p->code, NULL);
-	pcre2_match_context *limits = pcre2_match_context_create(NULL);
-	int found;
-
-	if (!data || !limits)
-		die(EXIT_MEMORY, "out of memory matching the pattern '%.200s'", p->text);
-	pcre2_set_match_limit(limits, MOST_STEPS);
-	found = pcre2_match(p->code, (PCRE2_SPTR)path, PCRE2_ZERO_TERMINATED, 0, 0, data, limits);
-	pcre2_match_data_free(data);
-	pcre2_match_context_free(limits);
-	return found >= 0 ? 1 : found == PCRE2_ERROR_NOMATCH ? 0 : found;
 }
 
 static int match(const struct pattern_list *list, const char *where, const struct peft_module *m, double *value,
@@ -198,12 +165,10 @@ static int match(const struct pattern_list *list, const char *where, const struc
 		return fail(e, EXIT_INPUT, "%s: it has patterns, which fit names of PEFT's form, and '%.200s' is none; "
 					   "name a file in PEFT's or diffusers' form", where, m->name);
 	for (size_t i = 0; i < list->count; i++) {
-		const int found = fits(&list->item[i], m->path);
+		const int found = pattern_fits(list->item[i].pattern, m->path, e);
 
 		if (found < 0)
-			return fail(e, EXIT_INPUT, "%s: the pattern '%.200s' takes more than %d steps on '%.200s'; "
-						   "write it more simply", where,
-				    list->item[i].text, MOST_STEPS, m->path);
+			return -1;
 		if (!found)
 			continue;
 		*value = list->item[i].value;
@@ -214,10 +179,8 @@ static int match(const struct pattern_list *list, const char *where, const struc
 
 static void free_patterns(struct pattern_list *list)
 {
-	for (size_t i = 0; i < list->count; i++) {
-		pcre2_code_free(list->item[i].code);
-		free(list->item[i].text);
-	}
+	for (size_t i = 0; i < list->count; i++)
+		pattern_free(list->item[i].pattern);
 	free(list->item);
 }
 
