@@ -19,6 +19,9 @@
 #define RUN_KEY "lora_tools.run"
 #define SAVED_KEY "lora_tools.saved"
 
+/* Which adapters it was made of, with weights and hashes: a JSON list. */
+#define MERGED_KEY "lora_tools.merged_from"
+
 /* "output" or "input": what a DoRA's lengths are of.  Not of kohya either. */
 #define DORA_AXIS_KEY "lora_tools.dora_axis"
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include "../base/error.h"
+#include "shares.h"
 
 /* As the command line gives them.  What a mode does not take is not set. */
 struct merge_options {
@@ -21,6 +22,11 @@ struct merge_options {
 	const char *out;
 	const char *report;                     /* JSON lines, one a module; NULL: none */
 	bool allow_nonfinite;
+	struct share_texts shares;
+	long rank;                              /* 0: not said */
+	const char *save_precision;             /* "float", "fp16", "bf16"; NULL: as the inputs are */
+	/* ---- add ---- */
+	bool exact;
 	/* ---- convert ---- */
 	const char *to;                         /* the name of an adapter_target */
 	bool keep_kind;
@@ -46,6 +52,8 @@ int merge_run(const char *const *operand, size_t operands, const struct option *
 
 /* W += weight * alpha / rank * up down for a LoRA, in the checkpoint's own layout and types. */
 int merge_into(const struct merge_options *o, struct error *e) MUST_CHECK;
+/* An adapter whose update is the sum of others', times their weights. */
+int merge_add(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* An adapter under the names of other readers. */
 int merge_convert(const struct merge_options *o, struct error *e) MUST_CHECK;
 

@@ -11,7 +11,8 @@
 static const struct merge_mode modes[] = {
 	{ "into", "-m MODEL --lora FILE[:W]... -o OUT", "model model-config lora output report allow-nonfinite", 0, 0,
 	  merge_into },
-	{ "add", "FILE[:W]... -o OUT", "output report", 1, MANY, NULL },
+	{ "add", "FILE[:W]... -o OUT", "output report exact rank save-precision block only without", 1, MANY,
+	  merge_add },
 	{ "resize", "FILE --rank R -o OUT", "output report", 1, 1, NULL },
 	{ "extract", "--base A --tuned B --rank R -o OUT", "output report", 0, 0, NULL },
 	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT", "output to keep-kind", 1, 1, merge_convert },

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../adapter/full.h"
 #include "../adapter/keys.h"
 #include "../adapter/lengths.h"
 #include "../adapter/lora.h"
@@ -34,7 +35,7 @@ struct output {
 	int rank;
 	double alpha;
 	bool any, mixed;
-	bool made;                              /* some are no input's as they are */
+	bool made, changed;                     /* some are LoRAs of ours; some are an input's, with another alpha */
 };
 
 struct output *output_new(const struct family *family, const struct unet_config *blocks, enum dtype type)
@@ -154,6 +155,23 @@ void output_add_lora(struct output *o, const struct output_lora *l)
 	free(stem);
 }
 
+void output_add_full(struct output *o, const struct layer *l, float *weight, float *bias)
+{
+	const struct weight *w = layer_weight(l);
+	const int dims = l->norm ? 1 : l->convolution ? 4 : 2;
+	const int64_t shape[4] = { w->out, w->in, w->kh, w->kw };
+	const char *suffix = l->norm ? target_norm_suffix(o->target, false)
+				     : target_suffix(o->target, &kind_full, FULL_DIFF);
+	char *stem = target_stem(o->target, o->texts, l, o->blocks, &kind_full, NULL);
+
+	if (weight)
+		put_floats(o, stem, suffix, dims, shape, weight);
+	if (bias)
+		put_floats(o, stem, l->norm ? target_norm_suffix(o->target, true) : o->target->bias, 1, shape, bias);
+	o->biases += bias != NULL;
+	free(stem);
+}
+
 static struct safetensors_out as_it_is(const struct adapter_file *a, const struct safetensor *t)
 {
 	struct safetensors_out out = { .dtype = t->dtype, .dims = t->dims, .data = safetensors_bytes(a->file, t) };
@@ -162,8 +180,17 @@ static struct safetensors_out as_it_is(const struct adapter_file *a, const struc
 	return out;
 }
 
+/* What a copy has otherwise. */
+static void change_part(struct output *o, struct safetensors_out *t, const struct output_change *c)
+{
+	t->data = owned(o, c->numbers);
+	t->floats = true;
+	if (!c->exact)
+		t->dtype = DTYPE_F32;
+}
+
 static void copy_part(struct output *o, const struct adapter_file *a, const struct file_module *m, int part,
-		      const char *stem)
+		      const char *stem, const struct output_change *c)
 {
 	const char *norms = m->layer->norm ? target_norm_suffix(o->target, false) : NULL;
 	struct safetensors_out t = as_it_is(a, m->part[part]);
@@ -173,6 +200,8 @@ static void copy_part(struct output *o, const struct adapter_file *a, const stru
 		memset(t.shape, 0, sizeof(t.shape));
 		lora_shape(t.shape, &t.dims, m->layer, m->form.rank, part);
 	}
+	if (c && c->numbers && c->part == part)
+		change_part(o, &t, c);
 	t.name = xprintf("%s.%s", stem, norms ? norms : target_suffix(o->target, m->kind, part));
 	put(o, &t);
 }
@@ -246,20 +275,39 @@ int output_copy_bias(struct output *o, const struct adapter_file *a, const struc
 	return status;
 }
 
-int output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m, struct error *e)
+static int copy_module(struct output *o, const struct adapter_file *a, const struct file_module *m,
+		       const struct output_change *c, struct error *e)
 {
 	char *stem = target_stem(o->target, o->texts, m->layer, o->blocks, m->kind, &m->form);
 
 	for (int i = 0; i < BRANCH_PARTS; i++)
 		if (m->part[i])
-			copy_part(o, a, m, i, stem);
+			copy_part(o, a, m, i, stem, c);
 	if (m->lengths)
 		copy_lengths(o, a, m, stem);
 	if (!m->kind->no_alpha)
 		copy_alpha(o, a, m, stem);
 	note_module(o, m->layer, stem, m->form.rank, m->alpha);
 	free(stem);
-	return output_copy_bias(o, a, m, e);
+	if (!c || !c->bias)
+		return output_copy_bias(o, a, m, e);
+	output_add_full(o, m->layer, NULL, c->bias);
+	return 0;
+}
+
+int output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m, struct error *e)
+{
+	return copy_module(o, a, m, NULL, e);
+}
+
+int output_copy_changed(struct output *o, const struct adapter_file *a, const struct file_module *m,
+			const struct output_change *c, struct error *e)
+{
+	struct file_module changed = *m;
+
+	changed.alpha = c->alpha;
+	o->changed = true;
+	return copy_module(o, a, &changed, c, e);
 }
 
 /* ---- the file ---- */
@@ -309,6 +357,11 @@ void output_keep_metadata(struct output *o, const struct safetensors *file)
 	}
 }
 
+struct metadata_list *output_said(struct output *o)
+{
+	return &o->kept;
+}
+
 /* Those of one component; malloced */
 static struct target_module *modules_of(const struct output *o, enum component c, size_t *count)
 {
@@ -345,10 +398,12 @@ static void tell_alphas(const struct output *o, struct metadata_list *list)
 /* What trainers' own metadata says of a network is still true where nothing was made anew. */
 static void tell_network(const struct output *o, struct metadata_list *list)
 {
-	if (!o->made && metadata_find(list, "ss_network_dim"))
+	if (!o->made && !o->changed && metadata_find(list, "ss_network_dim"))
 		return;
-	metadata_text(list, "ss_network_module", kind_lora.module);
-	metadata_instead(list);
+	if (o->made || !metadata_find(list, "ss_network_module")) {
+		metadata_text(list, "ss_network_module", kind_lora.module);
+		metadata_instead(list);
+	}
 	if (o->mixed)
 		metadata_text(list, "ss_network_dim", "Dynamic");
 	else

@@ -7,6 +7,7 @@
 #define MERGE_OUTPUT_H
 
 #include "../adapter/adapter_file.h"
+#include "../adapter/metadata.h"
 #include "../adapter/target.h"
 
 struct output;
@@ -20,6 +21,8 @@ void output_free(struct output *o);             /* accepts NULL */
 void output_as(struct output *o, const struct adapter_target *target, bool texts);
 /* What an input says of itself is kept, but for what is about its tensors. */
 void output_keep_metadata(struct output *o, const struct safetensors *file);
+/* What else it will say: to be added to, before it is saved.  What is about its tensors, it finds out itself. */
+struct metadata_list *output_said(struct output *o);
 
 /* A new LoRA on a layer: dW = alpha / rank * up down. */
 struct output_lora {
@@ -29,10 +32,21 @@ struct output_lora {
 	float *down, *up;               /* [rank,in,kh,kw], [out,rank]; malloced, taken */
 };
 void output_add_lora(struct output *o, const struct output_lora *l);
+/* What a layer's weight, and what its bias gets, in the layer's shapes; NULL: nothing, or a LoRA's.  malloced, taken */
+void output_add_full(struct output *o, const struct layer *l, float *weight, float *bias);
 /* A module of an input as it is: the same bytes, under the output's names and in the shapes that its layer gives them.
  * The target takes all of its parts.  a must stay open until output_save(). */
 int output_copy(struct output *o, const struct adapter_file *a, const struct file_module *m,
 		struct error *e) MUST_CHECK;
+/* The same with another alpha, and other numbers in one part and for the bias. */
+struct output_change {
+	double alpha;
+	int part;
+	float *numbers, *bias;          /* malloced, taken; NULL: as they are */
+	bool exact;                     /* the part's own type holds the numbers; else they are written as F32 */
+};
+int output_copy_changed(struct output *o, const struct adapter_file *a, const struct file_module *m,
+			const struct output_change *c, struct error *e) MUST_CHECK;
 /* Of a module whose weight is written anew: what it adds to the layer's bias, if anything. */
 int output_copy_bias(struct output *o, const struct adapter_file *a, const struct file_module *m,
 		     struct error *e) MUST_CHECK;

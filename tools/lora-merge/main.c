@@ -6,7 +6,7 @@
 int main(int argc, char **argv)
 {
 	struct merge_options o = { 0 };
-	struct text_list adapters = { 0 };
+	struct text_list adapters = { 0 }, block = { 0 }, only = { 0 }, without = { 0 };
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &o.model, "MODEL",
 		  "diffusers folder, single-file checkpoint or cached hub id",
@@ -22,8 +22,18 @@ int main(int argc, char **argv)
 		{ "report", 0, OPTION_STRING, &o.report, "FILE",
 		  "JSON lines, one a module: norm of the update, relative error", .key = "", .file = FILE_WRITTEN },
 		{ "allow-nonfinite", 0, OPTION_FLAG, &o.allow_nonfinite, NULL, "let NaN and infinity pass", .key = "" },
-		{ "rank", 0, OPTION_LATER, NULL, "R", "rank of the result (add, resize, extract)", .key = "" },
-		{ "exact", 0, OPTION_LATER, NULL, NULL, "sum by concatenation (add)", .key = "" },
+		{ "block", 0, OPTION_LIST, &block, "[N:]REGEX=W",
+		  "the weight of modules by name, or of blocks by 12, 17, 20 or 26 numbers", .key = "" },
+		{ "only", 0, OPTION_LIST, &only, "WHAT",
+		  "these modules alone: unet, te1, te2, attn, ff, conv or a REGEX", .key = "" },
+		{ "without", 0, OPTION_LIST, &without, "WHAT", "all modules but these", .key = "" },
+		{ "rank", 0, OPTION_INT, &o.rank, "R", "rank of the result (add, resize, extract)", .key = "",
+		  .min = 1, .max = 65536 },
+		{ "exact", 0, OPTION_FLAG, &o.exact, NULL, "the whole sum, whatever its rank: the default (add)",
+		  .key = "" },
+		{ "save-precision", 0, OPTION_CHOICE, &o.save_precision, "TYPE",
+		  "of new tensors: float, fp16 or bf16; otherwise as the inputs are", .choices = "float|fp16|bf16",
+		  .key = "" },
 		{ "keep", 0, OPTION_LATER, NULL, "SHARE", "share of the update to keep (resize)", .key = "" },
 		{ "base", 0, OPTION_LATER, NULL, "MODEL", "where the tuned model began (extract)", .key = "" },
 		{ "tuned", 0, OPTION_LATER, NULL, "MODEL", "the tuned model (extract)", .key = "" },
@@ -43,6 +53,7 @@ int main(int argc, char **argv)
 	operands = options_parse(&tool, argc, argv);
 	o.adapter = adapters.item;
 	o.adapters = adapters.count;
+	o.shares = (struct share_texts){ block.item, only.item, without.item, block.count, only.count, without.count };
 	if (merge_run((const char *const *)argv, (size_t)operands, table, &o, &e))
 		return report(options_explain(&e));
 	return EXIT_DONE;
