@@ -15,13 +15,15 @@ static int open_model(struct inputs *in, const struct merge_options *o, struct e
 	return in->files ? outline_of_files(&in->outline, in->files, e) : -1;
 }
 
-static int open_adapter(struct inputs *in, const char *named, struct error *e)
+static int open_adapter(struct inputs *in, const char *named, bool negated, struct error *e)
 {
 	struct input *to = &in->item[in->count++];
 	const struct adapter_file *first;
 
 	if (weighted_path(named, &to->path, &to->weight, e))
 		return -1;
+	if (negated)
+		to->weight = -to->weight;
 	to->file = in->files ? adapter_file_open(to->path, &in->outline.layers, e)
 			     : adapter_file_open_alone(to->path, NULL, e);
 	if (!to->file)
@@ -41,7 +43,7 @@ int inputs_open(struct inputs *in, const struct merge_options *o, struct error *
 	if (!in->shares || open_model(in, o, e))
 		return -1;
 	for (size_t i = 0; i < o->adapters; i++)
-		if (open_adapter(in, o->adapter[i], e) ||
+		if (open_adapter(in, o->adapter[i], o->negated, e) ||
 		    shares_tell(in->shares, i, in->item[i].file, in->item[i].weight, e))
 			return -1;
 	return 0;

@@ -145,7 +145,7 @@ static void tell_sources(const struct input *in, size_t n, struct metadata_list 
 	buffer_free(&names);
 }
 
-void inputs_tell(const struct input *in, size_t n, const char *out, struct metadata_list *list)
+static void tell_all(const struct input *in, size_t n, const char *out, struct metadata_list *list)
 {
 	char *name = bare_name(out);
 
@@ -156,4 +156,18 @@ void inputs_tell(const struct input *in, size_t n, const char *out, struct metad
 	}
 	tell_sources(in, n, list);
 	free(name);
+}
+
+/* One with the weight 0 has no part in it. */
+void inputs_tell(const struct input *in, size_t n, const char *out, struct metadata_list *list)
+{
+	struct input *with = xcalloc(n, sizeof(*with));
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (in[i].weight != 0)
+			with[count++] = in[i];
+	if (count)
+		tell_all(with, count, out, list);
+	free(with);
 }

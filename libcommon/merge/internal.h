@@ -34,6 +34,7 @@ struct merge {
 	struct outline outline;         /* every layer that the model's files hold */
 	struct merge_bias *bias;        /* of every layer of the outline */
 	struct adapter_file **adapter;
+	struct shares *shares;
 	struct merge_job *job;          /* in the order of files, tensors, rows, adapters */
 	size_t jobs, capacity;
 	struct publish *report;

@@ -27,6 +27,7 @@ struct merge_options {
 	const char *save_precision;             /* "float", "fp16", "bf16"; NULL: as the inputs are */
 	/* ---- add ---- */
 	bool exact;
+	bool negated;                           /* every weight with the other sign */
 	/* ---- convert ---- */
 	const char *to;                         /* the name of an adapter_target */
 	bool keep_kind;
@@ -54,6 +55,8 @@ int merge_run(const char *const *operand, size_t operands, const struct option *
 int merge_into(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* An adapter whose update is the sum of others', times their weights. */
 int merge_add(const struct merge_options *o, struct error *e) MUST_CHECK;
+/* An adapter whose update is another's times -1. */
+int merge_negate(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* An adapter under the names of other readers. */
 int merge_convert(const struct merge_options *o, struct error *e) MUST_CHECK;
 

@@ -145,3 +145,11 @@ int merge_add(const struct merge_options *o, struct error *e)
 	inputs_close(&a.in);
 	return status;
 }
+
+int merge_negate(const struct merge_options *o, struct error *e)
+{
+	struct merge_options negated = *o;
+
+	negated.negated = true;
+	return merge_add(&negated, e);
+}

@@ -75,9 +75,17 @@ static int add_adapter(struct merge *m, size_t i, struct error *e)
 	if (!m->adapter[i])
 		return -1;
 	adapter_file_tell(m->adapter[i]);
-	for (size_t k = 0; k < m->adapter[i]->count; k++)
-		put_module(m, i, &m->adapter[i]->module[k], weight);
-	return 0;
+	for (size_t k = 0; k < m->adapter[i]->count; k++) {
+		const struct file_module *module = &m->adapter[i]->module[k];
+		double share;
+		bool kept;
+
+		if (share_of(m->shares, i, m->adapter[i], module, &share, &kept, e))
+			return -1;
+		if (kept)
+			put_module(m, i, module, weight * share);
+	}
+	return shares_tell(m->shares, i, m->adapter[i], weight, e);
 }
 
 #define COMPARE(a, b) do { if ((a) != (b)) return (a) < (b) ? -1 : 1; } while (0)
@@ -121,6 +129,9 @@ static int prepare(struct merge *m, struct error *e)
 	if (strcmp(o->out, "-") == 0)
 		return fail(e, EXIT_USAGE,
 			    "-o -: a checkpoint is not written to standard output; name a file or folder");
+	m->shares = shares_new(&o->shares, o->adapters, e);
+	if (!m->shares)
+		return -1;
 	m->files = model_files_open_parts(o->model, o->model_config, NULL, PART(COMPONENT_UNET), e);
 	if (!m->files || outline_of_files(&m->outline, m->files, e))
 		return -1;
@@ -171,6 +182,7 @@ int merge_into(const struct merge_options *o, struct error *e)
 	free(m.bias);
 	free(m.adapter);
 	free(m.job);
+	shares_free(m.shares);
 	outline_free(&m.outline);
 	model_files_close(m.files);
 	return status;

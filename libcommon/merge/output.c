@@ -395,11 +395,30 @@ static void tell_alphas(const struct output *o, struct metadata_list *list)
 	json_free(&j);
 }
 
+static void forget(struct metadata_list *list, const char *key)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct metadata *m = &list->item[i];
+
+		if (strcmp(m->key, key)) {
+			list->item[n++] = *m;
+			continue;
+		}
+		free((char *)m->key);
+		free((char *)m->value);
+	}
+	list->count = n;
+}
+
 /* What trainers' own metadata says of a network is still true where nothing was made anew. */
 static void tell_network(const struct output *o, struct metadata_list *list)
 {
 	if (!o->made && !o->changed && metadata_find(list, "ss_network_dim"))
 		return;
+	if (o->made)
+		forget(list, "ss_network_args");
 	if (o->made || !metadata_find(list, "ss_network_module")) {
 		metadata_text(list, "ss_network_module", kind_lora.module);
 		metadata_instead(list);
@@ -418,6 +437,8 @@ static void tell_network(const struct output *o, struct metadata_list *list)
 
 static void tell(const struct output *o, struct metadata_list *list)
 {
+	char *whole;
+
 	for (size_t i = 0; i < o->kept.count; i++)
 		metadata_text(list, o->kept.item[i].key, o->kept.item[i].value);
 	metadata_text(list, "ss_base_model_version", o->family->base_model_version);
@@ -434,6 +455,9 @@ static void tell(const struct output *o, struct metadata_list *list)
 	alpha_types_tell(&o->types, list);
 	metadata_add_modelspec(list, o->family);
 	metadata_add_hashes(list, o->tensor, o->count);
+	whole = xprintf("0x%s", metadata_find(list, "sshs_model_hash"));
+	metadata_text(list, "modelspec.hash_sha256", whole);
+	free(whole);
 }
 
 /* ---- the file, or folder ---- */

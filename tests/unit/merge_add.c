@@ -125,8 +125,8 @@ static double *read_tensor(const struct safetensors *s, const char *stem, const 
 static bool add_product(double *to, const struct safetensors *s, const char *stem, int rows, int columns, double by)
 {
 	int64_t rank;
-	double *down = read_tensor(s, stem, "lora_down.weight", &rank), *up = read_tensor(s, stem, "lora_up.weight", NULL),
-	       *alpha = read_tensor(s, stem, "alpha", NULL);
+	double *down = read_tensor(s, stem, "lora_down.weight", &rank),
+	       *up = read_tensor(s, stem, "lora_up.weight", NULL), *alpha = read_tensor(s, stem, "alpha", NULL);
 	const bool there = down && up;
 
 	for (int o = 0; there && o < rows; o++)
@@ -292,7 +292,8 @@ static void test_exact(void **state)
 static void test_rank(void **state)
 {
 	static const struct run runs[] = {
-		{ { "a", "b" }, { 1, 1 }, 3 }, { { "a", "b" }, { 0.7, -0.3 }, 8 }, { { "a", "loha" }, { 0.5, 0.25 }, 1 },
+		{ { "a", "b" }, { 1, 1 }, 3 }, { { "a", "b" }, { 0.7, -0.3 }, 8 },
+		{ { "a", "loha" }, { 0.5, 0.25 }, 1 },
 		{ { "lokr", "a", "b" }, { 1, 1, 1 }, 5 }, { { "lokr" }, { 1 }, 2 }, { { "a" }, { 1 }, 2 },
 		{ { "a", "b" }, { 1, 1 }, 64 }, { { "half", "half2" }, { 1, 1 }, 3 },
 	};
@@ -362,8 +363,9 @@ static void test_nothing_left(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exact), cmocka_unit_test(test_rank), cmocka_unit_test(test_difference_of_the_same),
-		cmocka_unit_test(test_first_alone), cmocka_unit_test(test_nothing_left),
+		cmocka_unit_test(test_exact), cmocka_unit_test(test_rank),
+		cmocka_unit_test(test_difference_of_the_same), cmocka_unit_test(test_first_alone),
+		cmocka_unit_test(test_nothing_left),
 	};
 	char *command;
 	int failed;

@@ -1,0 +1,166 @@
+#!/usr/bin/env bats
+# lora-merge add, scale and negate: what is written and what is said; the numbers are those of tests/unit/merge_add.c.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	export TINY=$ROOT/tests/golden/tiny-a ADAPTERS=$ROOT/tests/golden/adapters
+	export A=$BATS_FILE_TMPDIR/a.safetensors
+	tensors join "$A" "$TINY"/lora_{conv,text}.safetensors
+}
+
+setup() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+tensors() { perl "$BATS_TEST_DIRNAME/tensors.pl" "$@"; }
+lora_merge() { "$BIN/lora-merge" "$@"; }
+weights() { cat "$1"/{unet,text_encoder,text_encoder_2}/*.safetensors; }
+into() { rm -rf "${*: -1}"; lora_merge into -q -m "$TINY/model" --lora "$1" "${@:2:$#-2}" -o "${*: -1}"; }
+# said FILE KEY
+said() { tensors metadata "$1" "$2"; }
+
+# near A B [LIMIT]: two merged models, by what they are away from the one that both were merged into
+near() {
+	local part
+	for part in unet text_encoder text_encoder_2; do
+		cmp -s "$1/$part"/*.safetensors "$2/$part"/*.safetensors ||
+			tensors near "$1/$part"/*.safetensors "$2/$part"/*.safetensors \
+				"$TINY/model/$part"/*.safetensors "${3:-1e-6}"
+	done
+}
+
+@test "what the sum does to a model is what both adapters do" {
+	lora_merge add -q "$A:0.7" "$ADAPTERS/loha_tucker.safetensors:-0.3" "$ADAPTERS/lokr_both.safetensors:2" -o sum
+	into sum one
+	lora_merge into -q -m "$TINY/model" --lora "$A:0.7" --lora "$ADAPTERS/loha_tucker.safetensors:-0.3" \
+		--lora "$ADAPTERS/lokr_both.safetensors:2" -o two
+	near one two
+	lora_merge add -q "$A:0.7" "$ADAPTERS/loha_tucker.safetensors:-0.3" "$ADAPTERS/lokr_both.safetensors:2" \
+		--save-precision fp16 -o half
+	into half three
+	near three two 1e-3
+	"$BIN/lora-inspect" --verify sum half > verified
+}
+
+@test "dialects: an adapter less itself under other names is 0" {
+	lora_merge convert -q "$A" --to diffusers -o other
+	lora_merge add "$A" other:-1 -o none 2> said
+	grep -q '^lora-merge: none: 300 modules, rank 1, norm 0, relative error 0$' said
+	into none out
+	cmp <(weights out) <(weights "$TINY/model")
+}
+
+@test "one adapter alone keeps its tensors, and what is left out is left out" {
+	lora_merge add -q "$A" -o same
+	tensors same "$A" same
+	lora_merge add -q "$A" "$TINY/lora_unet.safetensors:0" -o same
+	tensors same "$A" same
+	lora_merge add "$A" --only unet -o unet 2> said
+	tensors same "$TINY/lora_conv.safetensors" unet
+	grep -q ': 42 of 300 modules left out$' said
+	grep -q '^lora-merge: unet: 258 modules, all byte for byte, norm [0-9.]*$' said
+	lora_merge add -q "$A" --without unet -o text
+	tensors same "$TINY/lora_text.safetensors" text
+	lora_merge add -q "$A" --only te1 --only te2 -o text
+	tensors same "$TINY/lora_text.safetensors" text
+	run lora_merge add "$A" --only nothing -o x
+	[ "$status" -eq 2 ]
+	[ ! -e x ]
+}
+
+@test "another method keeps it, with any weight" {
+	for kind in loha_tucker lokr_both tlora; do
+		lora_merge scale -q "$ADAPTERS/$kind.safetensors:-0.3" -o scaled
+		[ "$(tensors list scaled | sort)" = "$(tensors list "$ADAPTERS/$kind.safetensors" | sort)" ]
+		into scaled one
+		into "$ADAPTERS/$kind.safetensors:-0.3" two
+		near one two
+	done
+}
+
+@test "negate and scale" {
+	lora_merge negate -q "$A" -o minus
+	lora_merge add -q minus "$A" -o none
+	lora_merge negate -q minus -o plus
+	tensors same "$A" plus
+	into "$A:-0.25" two
+	lora_merge negate -q "$A:0.25" -o quarter
+	into quarter one
+	near one two
+	lora_merge scale -q "$A:-0.25" -o quarter
+	into quarter one
+	near one two
+	run lora_merge scale "$A" "$A" -o x
+	[ "$status" -eq 2 ]
+}
+
+@test "block weights: what each block gets is said, and into takes them too" {
+	lora_merge add "$A:0.5" --block 0,1,1,1,1,0.5,1,1,1,1,1,0 --block 'attn1=2' -o blocks 2> said
+	grep -q ': BASE: weight 0 (42 modules)$' said
+	grep -q ': MID: weight 0.25 ([0-9]* modules)$' said
+	grep -q ': MID: weight 0.5 ([0-9]* modules)$' said
+	grep -q ': OUT05: weight 0 ([0-9]* modules)$' said
+	[ "$(tensors list blocks | grep -c 'lora_te\|output_blocks_5')" -eq 0 ]
+	into blocks one
+	into "$A:0.5" --block 0,1,1,1,1,0.5,1,1,1,1,1,0 --block attn1=2 two
+	near one two
+	into "$A" --block .=0.5 half
+	into "$A:0.5" same
+	cmp <(weights half) <(weights same)
+	into "$A" --only te1 some
+	cmp some/unet/*.safetensors "$TINY"/model/unet/*.safetensors
+	! cmp -s some/text_encoder/*.safetensors "$TINY"/model/text_encoder/*.safetensors
+}
+
+@test "the second adapter's blocks are its own" {
+	lora_merge add -q "$A" "$A" --block 2:.=-1 -o none
+	lora_merge add -q "$A" "$A:-1" -o same
+	cmp none same || tensors same none same
+}
+
+@test "metadata: what all say, tags together, who they were, and true dimensions" {
+	tensors rename "$TINY/lora_unet.safetensors" one.safetensors '' ss_base_model_version=sdxl_base_v1-0 \
+		ss_network_dim=2 ss_sd_model_name=m 'ss_tag_frequency={"x":{"cat":2,"dog":1}}' lora_tools.run=1
+	tensors rename "$TINY/lora_conv.safetensors" two.safetensors '' ss_base_model_version=sdxl_base_v1-0 \
+		ss_network_dim=2 ss_sd_model_name=m 'ss_tag_frequency={"x":{"cat":3},"y":{"sun":1}}' ss_seed=5
+	lora_merge add -q one.safetensors two.safetensors:0.5 -o both.safetensors
+	[ "$(said both.safetensors ss_base_model_version)" = sdxl_base_v1-0 ]
+	[ "$(said both.safetensors ss_sd_model_name)" = m ]
+	[ "$(said both.safetensors ss_network_dim)" = Dynamic ]
+	[ "$(said both.safetensors ss_network_alpha)" = Dynamic ]
+	[ "$(said both.safetensors ss_output_name)" = both ]
+	[ "$(said both.safetensors modelspec.title)" = both ]
+	[ "$(said both.safetensors modelspec.merged_from)" = "one.safetensors, two.safetensors" ]
+	said both.safetensors ss_tag_frequency | jq -e '. == {"x":{"cat":5,"dog":1},"y":{"sun":1}}'
+	said both.safetensors lora_tools.merged_from | jq -e --arg hash "$(said one.safetensors sshs_model_hash)" \
+		'map(.file) == ["one.safetensors","two.safetensors"] and map(.weight) == [1,0.5]'
+	run ! said both.safetensors lora_tools.run
+	run ! said both.safetensors ss_seed
+	[ "$(said both.safetensors modelspec.hash_sha256)" = "0x$(said both.safetensors sshs_model_hash)" ]
+	"$BIN/lora-inspect" --verify both.safetensors > /dev/null
+	lora_merge add -q "$TINY/lora_unet.safetensors" "$TINY/lora_unet.safetensors" -o twice
+	[ "$(said twice ss_network_dim)" = 2 ]
+	[ "$(said twice ss_network_alpha)" = 2.0 ]
+}
+
+@test "the report has a line a module and one for all" {
+	lora_merge add -q "$A" "$TINY/lora_unet.safetensors" --rank 2 -o out --report report
+	jq -se '(.[:-1] | length == 300 and all(.event == "module" and .relative_error < 1)) and
+		(.[-1] | .event == "total" and .modules == 300)' report
+	jq -se 'map(select(.module == "lora_te1_text_model_encoder_layers_0_mlp_fc1"))[0] |
+		.adapters == 1 and .rank == 2 and .copied == false' report
+}
+
+@test "what has no sum is refused with the reason" {
+	run lora_merge add "$A" "$ADAPTERS/lora_dora_in.safetensors" -o x
+	[ "$status" -eq 3 ]
+	[[ $output == *"is a DoRA, whose lengths change every number"* ]]
+	run lora_merge add "$A" "$ROOT/tests/golden/families/sd15/lora_conv.safetensors" -o x
+	[ "$status" -eq 3 ]
+	[[ $output == *"adapters of one model go together"* ]]
+	run lora_merge add "$A" --exact --rank 3 -o x
+	[ "$status" -eq 2 ]
+	[ ! -e x ]
+}
