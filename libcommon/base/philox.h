@@ -37,6 +37,7 @@ enum purpose {
 	RANDOM_HOLE_CHOICE,             /* which of a picture's holes a visit sees */
 	RANDOM_HOLE_LATENT,             /* the sample drawn from the latent of the picture with it */
 	RANDOM_SKETCH = 80,             /* of a matrix, for its singular values */
+	RANDOM_DARE = 96,               /* which elements of an update stay, in lora-merge add */
 };
 
 struct random {
