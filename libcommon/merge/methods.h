@@ -1,6 +1,6 @@
 /*
- * methods.h - ways to add updates that leave a part of them out: TIES (arXiv 2306.01708), DARE (arXiv 2311.03099), both,
- * and pruning by magnitude, as PEFT's utils/merge_utils.py defines them.
+ * methods.h - ways to add updates that leave a part of them out: TIES (arXiv 2306.01708), DARE (arXiv 2311.03099),
+ * both, and pruning by magnitude, as PEFT's utils/merge_utils.py defines them.
  *
  * Rules as data: a row each.  They are of whole updates, never of factors.  Must not know adapters.
  */

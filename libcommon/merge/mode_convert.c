@@ -1,20 +1,33 @@
 /* lora-merge convert: an adapter under the names that other readers want, as a LoRA where they read nothing else. */
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include "../adapter/full.h"
 #include "../adapter/lora.h"
+#include "../adapter/lowrank.h"
 #include "../base/memory.h"
+#include "../model/outline.h"
 #include "merge.h"
+#include "module_update.h"
 #include "output.h"
 
 struct conversion {
 	const struct merge_options *options;
 	const struct adapter_target *to;
+	struct model_files *files;      /* of -m; NULL: none was named */
+	struct outline outline;
 	struct adapter_file *from;
 	struct output *out;
 	size_t made;                    /* modules that became LoRAs */
 	int least, most;                /* their ranks */
+	/* of all made, and of the one that lost the most of itself */
+	double squares, lost_squares, worst;
+	const char *worst_name;
 };
+
+static double square(double x)
+{
+	return x * x;
+}
 
 /* ---- what stays as it is ---- */
 
@@ -23,6 +36,8 @@ static bool is_taken(const struct conversion *c, const struct file_module *m)
 {
 	if (m->layer->norm || (m->kind == &kind_full && !m->part[FULL_DIFF]))
 		return c->to->kinds;    /* no LoRA can be it */
+	if (m->lengths && c->options->rank)
+		return false;
 	if (m->kind != &kind_lora && !c->options->keep_kind)
 		return false;
 	for (int i = 0; i < BRANCH_PARTS; i++)
@@ -50,52 +65,90 @@ static int check_lengths(const struct conversion *c, const struct file_module *m
 	if (!m->lengths && c->to->row && c->from->lengths)
 		return refuse(c, m, "has no lengths, and other modules have: PEFT's use_dora is of all or none",
 			      "--to kohya and --to comfy can say it", e);
-	if (!m->lengths || m->by_input == c->to->by_input)
+	if (!m->lengths || m->by_input == c->to->by_input || c->options->rank)
 		return 0;
 	why = xprintf("has a DoRA's lengths of its %s, and %s reads them as of its %s", side(m->by_input),
 		      c->to->name, side(c->to->by_input));
-	refuse(c, m, why, "no lengths of the others give the same weights", e);
+	refuse(c, m, why, "no lengths of the others give the same weights; "
+	       "say --rank R and -m MODEL for the nearest LoRA", e);
 	free(why);
 	return -1;
 }
 
 /* ---- what becomes a LoRA ---- */
 
-static int read_delta(struct delta *d, const struct conversion *c, const struct file_module *m, struct error *e)
+static int add_lora(struct conversion *c, const struct file_module *m, size_t rank, float *up, float *down,
+		    struct error *e)
 {
-	*d = (struct delta){ .kind = m->kind, .form = &m->form, .w = layer_weight(m->layer),
-			     .scale = kind_scale(m->kind, &m->form, m->alpha) };
-	for (int i = 0; i < BRANCH_PARTS; i++)
-		if (m->part[i] && !(d->part[i] = adapter_file_floats(c->from, m->part[i], true, e)))
-			return -1;
-	delta_begin(d);
-	return 0;
-}
-
-static int put_factors(struct conversion *c, const struct file_module *m, const struct delta *d, struct error *e)
-{
-	struct delta_factors f;
-
-	delta_factors(d, &f);
-	output_add_lora(c->out, &(struct output_lora){ m->layer, (int)f.rank, (double)f.rank, f.down, f.up });
-	c->least = c->made && c->least < (int)f.rank ? c->least : (int)f.rank;
-	c->most = c->most > (int)f.rank ? c->most : (int)f.rank;
+	output_add_lora(c->out, &(struct output_lora){ m->layer, (int)rank, (double)rank, down, up });
+	c->least = c->made && c->least < (int)rank ? c->least : (int)rank;
+	c->most = c->most > (int)rank ? c->most : (int)rank;
 	c->made++;
 	return output_copy_bias(c->out, c->from, m, e);
 }
 
+static int add_exactly(struct conversion *c, const struct file_module *m, const struct delta *d, struct error *e)
+{
+	struct delta_factors f;
+
+	delta_factors(d, &f);
+	c->squares += square(delta_norm(d));
+	return add_lora(c, m, f.rank, f.up, f.down, e);
+}
+
+/* The first singular values, and what the factors lack of the whole once they are floats. */
+static int add_nearest(struct conversion *c, const struct file_module *m, size_t most, struct error *e)
+{
+	const struct weight *w = layer_weight(m->layer);
+	const size_t rows = w->out, columns = (size_t)w->in * w->kh * w->kw;
+	const size_t rank = (size_t)c->options->rank < most ? (size_t)c->options->rank : most;
+	float *dw, *up, *down;
+	struct lowrank l;
+	double lost;
+
+	if (module_update(&dw, c->from, m, c->files, e))
+		return -1;
+	up = xmalloc(rows * rank * sizeof(*up));
+	down = xmalloc(rank * columns * sizeof(*down));
+	lowrank_of_matrix(&l, dw, rows, columns, rank);
+	lowrank_factors(&l, rank, up, down);
+	lost = lowrank_lost_of_matrix(dw, rows, columns, &(struct factors){ up, down, rank });
+	c->squares += l.squares;
+	c->lost_squares += square(lost);
+	if (l.squares > 0 && lost / sqrt(l.squares) > c->worst) {
+		c->worst = lost / sqrt(l.squares);
+		c->worst_name = m->name;
+	}
+	lowrank_free(&l);
+	free(dw);
+	return add_lora(c, m, rank, up, down, e);
+}
+
+/* Where the parts say dW as a product that --rank leaves room for, it is one; else what is nearest to it. */
 static int make_lora(struct conversion *c, const struct file_module *m, struct error *e)
 {
 	const struct weight *w = layer_weight(m->layer);
 	const size_t rows = w->out, columns = (size_t)w->in * w->kh * w->kw, most = rows < columns ? rows : columns;
-	struct delta d;
-	int status = read_delta(&d, c, m, e);
-	const size_t rank = status ? 0 : delta_factors_rank(&d);
+	const size_t room = c->options->rank ? (size_t)c->options->rank : most;
+	struct delta d = { 0 };
+	size_t rank = 0;
+	int status = 0;
 
-	if (!status && rank && rank <= most)
-		status = put_factors(c, m, &d, e);
+	if (m->layer->norm || (m->kind == &kind_full && !m->part[FULL_DIFF]))
+		return refuse(c, m, "changes a norm or a bias, which no LoRA does",
+			      "--to kohya and --to comfy keep it", e);
+	if (!update_needs_base(m)) {
+		status = file_module_delta(&d, c->from, m, e);
+		rank = status ? 0 : delta_factors_rank(&d);
+	}
+	if (!status && rank && rank <= room)
+		status = add_exactly(c, m, &d, e);
+	else if (!status && c->options->rank)
+		status = add_nearest(c, m, most, e);
 	else if (!status)
-		status = refuse(c, m, "is no LoRA of a rank below its sides", "keep it with --keep-kind", e);
+		status = refuse(c, m, "is no LoRA of a rank below its sides",
+				update_needs_base(m) ? "say --rank R and -m MODEL for the nearest one"
+						     : "say --rank R for the nearest one", e);
 	delta_end(&d);
 	return status;
 }
@@ -111,7 +164,17 @@ static int convert_module(struct conversion *c, const struct file_module *m, str
 	return output_copy(c->out, c->from, m, e);
 }
 
-static int open_input_adapter(struct conversion *c, struct error *e)
+static int open_model(struct conversion *c, struct error *e)
+{
+	const struct merge_options *o = c->options;
+
+	if (!o->model)
+		return 0;
+	c->files = model_files_open_parts(o->model, o->model_config, NULL, PART(COMPONENT_UNET), e);
+	return c->files ? outline_of_files(&c->outline, c->files, e) : -1;
+}
+
+static int open_all(struct conversion *c, struct error *e)
 {
 	const char *named = c->options->adapter[0];
 	char *path;
@@ -121,7 +184,10 @@ static int open_input_adapter(struct conversion *c, struct error *e)
 	if (!status && weight != 1)
 		status = fail(e, EXIT_USAGE, "'%.200s': convert takes no weight; name the file alone", named);
 	if (!status)
-		c->from = adapter_file_open_alone(path, NULL, e);
+		status = open_model(c, e);
+	if (!status)
+		c->from = c->files ? adapter_file_open(path, &c->outline.layers, e)
+				   : adapter_file_open_alone(path, NULL, e);
 	free(path);
 	return c->from ? 0 : -1;
 }
@@ -144,13 +210,17 @@ static int convert(struct conversion *c, struct error *e)
 static void tell(const struct conversion *c)
 {
 	char *ranks = c->least == c->most ? xprintf("rank %d", c->most) : xprintf("ranks %d to %d", c->least, c->most);
+	char *error = c->worst_name ? xprintf("relative error %.3g, at most %.3g (%.100s)",
+					      sqrt(c->lost_squares / c->squares), c->worst, c->worst_name)
+				    : xstrdup("exactly");
 
 	if (c->made)
-		note("%s: %zu modules, %zu of them made LoRAs of %s, exactly", c->options->out, c->from->count, c->made,
-		     ranks);
+		note("%s: %zu modules, %zu of them made LoRAs of %s, %s", c->options->out, c->from->count, c->made,
+		     ranks, error);
 	else
 		note("%s: %zu modules, their tensors byte for byte", c->options->out, c->from->count);
 	free(ranks);
+	free(error);
 }
 
 int merge_convert(const struct merge_options *o, struct error *e)
@@ -161,12 +231,14 @@ int merge_convert(const struct merge_options *o, struct error *e)
 	if (!o->to)
 		return fail(e, EXIT_USAGE, "for which readers? say --to kohya, diffusers, peft or comfy");
 	c.to = adapter_target(o->to);
-	status = open_input_adapter(&c, e);
+	status = open_all(&c, e);
 	if (!status)
 		status = convert(&c, e);
 	if (!status)
 		tell(&c);
 	output_free(c.out);
 	adapter_file_close(c.from);
+	outline_free(&c.outline);
+	model_files_close(c.files);
 	return status;
 }

@@ -70,7 +70,9 @@ static int fill_with_base(struct filling *f, const struct adapter_file *a, const
 {
 	const struct merge_options options = { 0 };
 	struct merge merge = { .options = &options, .files = files };
-	struct merge_job job = { .file = a, .module = m, .scale = kind_scale(m->kind, &m->form, m->alpha), .weight = 1 };
+	struct merge_job job = {
+		.file = a, .module = m, .scale = kind_scale(m->kind, &m->form, m->alpha), .weight = 1
+	};
 	char *name = xprintf("%s.weight", m->layer->name);
 	struct merged_layer layer;
 	int status;
@@ -89,7 +91,7 @@ static int fill_with_base(struct filling *f, const struct adapter_file *a, const
 static int fill_alone(struct filling *f, const struct adapter_file *a, const struct file_module *m, struct error *e)
 {
 	struct delta d;
-	int status = module_delta(&d, a, m, e);
+	int status = file_module_delta(&d, a, m, e);
 
 	f->delta = &d;
 	if (!status)
@@ -98,7 +100,7 @@ static int fill_alone(struct filling *f, const struct adapter_file *a, const str
 	return status;
 }
 
-int module_delta(struct delta *d, const struct adapter_file *a, const struct file_module *m, struct error *e)
+int file_module_delta(struct delta *d, const struct adapter_file *a, const struct file_module *m, struct error *e)
 {
 	*d = (struct delta){ .kind = m->kind, .form = &m->form, .w = layer_weight(m->layer),
 			     .scale = kind_scale(m->kind, &m->form, m->alpha) };
@@ -118,8 +120,8 @@ int module_update(float **dw, const struct adapter_file *a, const struct file_mo
 
 	if (update_needs_base(m) && !files)
 		return fail(e, EXIT_USAGE,
-			    "%s: the update of '%.200s' is made of the model's weights; say -m MODEL, the one that it was "
-			    "trained on",
+			    "%s: the update of '%.200s' is made of the model's weights; say -m MODEL, the one that "
+			    "it was trained on",
 			    a->file->path, m->name);
 	*dw = f.dw = xmalloc(f.rows * f.columns * sizeof(*f.dw));
 	status = update_needs_base(m) ? fill_with_base(&f, a, m, files, e) : fill_alone(&f, a, m, e);

@@ -10,7 +10,8 @@
 #include "../model/source.h"
 
 /* What the kinds' functions want, at weight 1 and without lengths.  delta_end() frees, after a failure too. */
-int module_delta(struct delta *d, const struct adapter_file *a, const struct file_module *m, struct error *e) MUST_CHECK;
+int file_module_delta(struct delta *d, const struct adapter_file *a, const struct file_module *m,
+		      struct error *e) MUST_CHECK;
 /* W of a layer goes into the update. */
 bool update_needs_base(const struct file_module *m);
 /* *dw [out,in*kh*kw], malloced: at weight 1, rounded to floats.  files: of the model; NULL: none is at hand,

@@ -109,3 +109,106 @@ applies() {
 		done
 	done
 }
+
+# nearest FILE RANK: the LoRA of that rank, and its effect, which is as far from the file's as is said
+nearest() {
+	rm -f lora
+	convert "$1" --to kohya --rank "$2" -m "$TINY" -o lora 2> said
+	merge "$1" want
+	merge lora out
+	error=$(sed -n 's/.*relative error \([^,]*\),.*/\1/p' said)
+	far=$(tensors near want/unet/*.safetensors out/unet/*.safetensors "$TINY"/unet/*.safetensors 9)
+	echo "$1 at rank $2: $far, said $error"
+	jq -en "(${error:-0} - $far) | fabs < 0.005 * $far + 1e-6"     # three digits are printed
+}
+
+@test "OFT, DoRA and what is no product become the nearest LoRA, with the error that is said" {
+	for kind in loha_dora_in lokr_dora_out lora_dora_in oft_kohya_tight lokr_both peft_dora oft_peft; do
+		file=$ADAPTERS/$kind
+		[ -d "$file" ] || file=$file.safetensors
+		nearest "$file" 3
+		jq -en "$far > 0.01"
+		nearest "$file" 64              # no layer has a side of more
+		jq -en "$far < 1e-6"
+	done
+}
+
+@test "a DoRA stays one where the readers take its lengths, and PEFT's own loader does" {
+	convert -q "$ADAPTERS/lora_dora_in.safetensors" --to comfy -o comfy
+	[ "$(tensors metadata comfy lora_tools.dora_axis)" = input ]
+	tensors list comfy | grep -q 'dora_scale 1 '
+	merge "$ADAPTERS/lora_dora_in.safetensors" want
+	merge comfy out
+	cmp <(weights out) <(weights want)
+	merge "$ADAPTERS/peft_dora" want
+	convert -q "$ADAPTERS/peft_dora" --to diffusers -o adapter.safetensors
+	merge adapter.safetensors out
+	cmp <(weights out) <(weights want)
+	convert -q adapter.safetensors --to peft -o folder
+	cmp <(bytes folder/adapter_model.safetensors) <(bytes "$ADAPTERS/peft_dora/adapter_model.safetensors")
+	modules=$(jq '.target_modules | length' folder/adapter_config.json)
+	applies diffusers "$PWD/adapter.safetensors" want "$modules"
+	applies peft "$PWD/folder" want "$modules"
+}
+
+@test "what cannot be said in another reader's way is refused with the reason" {
+	refused() {
+		run -3 convert "$@" -o x
+		[ ! -e x ]
+	}
+	refused "$ADAPTERS/lora_dora_in.safetensors" --to peft
+	[[ $output == *"lengths of its inputs, and peft reads them as of its outputs"*"say --rank R and -m MODEL"* ]]
+	refused "$ADAPTERS/peft_dora" --to kohya
+	[[ $output == *"lengths of its outputs, and kohya reads them as of its inputs"* ]]
+	refused "$ADAPTERS/oft_kohya_tight.safetensors" --to kohya
+	[[ $output == *"is no LoRA of a rank below its sides; say --rank R and -m MODEL for the nearest one"* ]]
+	run -2 convert "$ADAPTERS/oft_kohya_tight.safetensors" --to kohya --rank 4 -o x
+	[[ $output == *"is made of the model's weights; say -m MODEL"* ]]
+	echo lora_unet_out_0.w_norm 0.3 8 | tensors make norm
+	refused norm --to diffusers
+	[[ $output == *"changes a norm or a bias, which no LoRA does; --to kohya and --to comfy keep it"* ]]
+	convert -q norm --to comfy -o comfy
+	tensors list comfy | grep -q '^diffusion_model\.out\.0\.w_norm 8$'
+	run -2 convert "$KOHYA" -o x
+	[[ $output == *"say --to kohya, diffusers, peft or comfy"* ]]
+	run -2 convert "$KOHYA:0.5" --to peft -o x
+	[[ $output == *"convert takes no weight"* ]]
+}
+
+@test "--keep-kind: other kinds under the names of those who read them" {
+	for kind in lokr_both loha_tucker oft_kohya_tight loha_dora_in; do
+		merge "$ADAPTERS/$kind.safetensors" want
+		for to in comfy kohya; do
+			convert "$ADAPTERS/$kind.safetensors" --keep-kind --to $to -o $to 2> said
+			grep -q 'byte for byte$' said
+			merge $to out
+			cmp <(weights out) <(weights want)
+		done
+	done
+	tensors list comfy | grep -q '^diffusion_model\..*hada_w1_a'
+}
+
+@test "biases go along, times the scale where the readers want that" {
+	{
+		echo lora_unet_input_blocks_4_1_proj_in.lora_down.weight 0.5 2 16
+		echo lora_unet_input_blocks_4_1_proj_in.lora_up.weight 0.5 16 2
+		echo lora_unet_input_blocks_4_1_proj_in.alpha =1
+		echo lora_unet_input_blocks_4_1_proj_in.diff_b 0.5 16
+	} | tensors make biases
+	merge biases want
+	for to in peft comfy diffusers; do
+		convert -q biases --to $to -o $to
+		merge $to out
+		cmp <(weights out) <(weights want)
+	done
+	jq -e .lora_bias peft/adapter_config.json
+	applies peft "$PWD/peft" want 1
+	applies diffusers "$PWD/diffusers" want 1
+}
+
+@test "the same bytes with any number of threads" {
+	for t in 1 3; do
+		OMP_NUM_THREADS=$t convert -q "$ADAPTERS/oft_kohya_tight.safetensors" --to kohya --rank 3 -m "$TINY" -o $t
+	done
+	cmp 1 3
+}

@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 		{ "only", 0, OPTION_LIST, &only, "WHAT",
 		  "these modules alone: unet, te1, te2, attn, ff, conv or a REGEX", .key = "" },
 		{ "without", 0, OPTION_LIST, &without, "WHAT", "all modules but these", .key = "" },
-		{ "rank", 0, OPTION_INT, &o.rank, "R", "rank of the result (add, resize, extract)", .key = "",
+		{ "rank", 0, OPTION_INT, &o.rank, "R", "rank of the result (add, resize, extract, convert)", .key = "",
 		  .min = 1, .max = 65536 },
 		{ "exact", 0, OPTION_FLAG, &o.exact, NULL, "the whole sum, whatever its rank: the default (add)",
 		  .key = "" },
