@@ -22,6 +22,15 @@ static bool unflatten(struct weight *w, const struct weight *usual)
 	return true;
 }
 
+/* Do its tensors say the kernel?  Models of a family have the same ones, whatever else differs. */
+static bool has_kernel(const struct file_module *m)
+{
+	for (int i = 0; i < BRANCH_PARTS && !m->kind->needs_base; i++)
+		if (m->part[i] && m->part[i]->dims == 4)
+			return true;
+	return false;
+}
+
 /* The shape that the module's own tensors have: the released model's, where they fit it; where they tell nothing,
  * that one too, so that what is wrong with them is said of it. */
 static struct weight own_shape(const struct file_module *m, const struct weight *usual)
@@ -33,7 +42,9 @@ static struct weight own_shape(const struct file_module *m, const struct weight 
 	    !m->kind->guess(&w, m->part))
 		return *usual;
 	flat = w;
-	return unflatten(&flat, usual) && kind_form_of_file(m->kind, &form, &flat, m->part) ? flat : w;
+	if (unflatten(&flat, usual) && kind_form_of_file(m->kind, &form, &flat, m->part))
+		return flat;
+	return usual->out && has_kernel(m) && w.kh * w.kw != usual->kh * usual->kw ? *usual : w;
 }
 
 /* Gives the module a layer of its own, with that shape. */

@@ -438,7 +438,14 @@ static const struct dialect *dialect_of(const char *name, bool loose, int *compo
 			longest = n;
 			*component = c;
 		}
-	return best || loose ? best : dialect_of(name, true, component);
+	return best;
+}
+
+bool adapter_key_is_known(const char *tensor_name)
+{
+	int component;
+
+	return dialect_of(tensor_name, false, &component) != NULL;
 }
 
 int adapter_key_component(const char *tensor_name, const char **dialect)
@@ -446,6 +453,8 @@ int adapter_key_component(const char *tensor_name, const char **dialect)
 	int component = -1;
 	const struct dialect *d = dialect_of(tensor_name, false, &component);
 
+	if (!d)
+		d = dialect_of(tensor_name, true, &component);
 	*dialect = d ? d->name : NULL;
 	return component;
 }
@@ -461,6 +470,8 @@ char *adapter_key_path(const char *module_name)
 	if (starts(module_name, peft))
 		return xstrdup(module_name + sizeof(peft) - 1);
 	d = dialect_of(module_name, false, &component);
+	if (!d)
+		d = dialect_of(module_name, true, &component);
 	if (d)
 		return d->separator == '.' && d->blocks == DIFFUSERS && !d->spelling
 			       ? xstrdup(module_name + strlen(prefix_of(d, component)))

@@ -55,6 +55,8 @@ long key_index_find(const struct key_index *k, const char *tensor_name, struct k
 size_t adapter_key_split(const char *tensor_name, struct key_part *part);
 /* The component by the dialects' prefixes, and the dialect; -1, and NULL: none has it. */
 int adapter_key_component(const char *tensor_name, const char **dialect);
+/* Does the name go on behind the prefix as a UNet's or a CLIP text encoder's does? */
+bool adapter_key_is_known(const char *tensor_name);
 /* A module's name as PEFT's patterns see it, malloced: without the dialect's prefix.  NULL: the dialect has no dots or
  * SGM's blocks. */
 char *adapter_key_path(const char *module_name);

@@ -157,3 +157,17 @@ const char *adapter_made_for(const struct safetensors *f)
 	free(names);
 	return model ? model : by_metadata(f);
 }
+
+bool adapter_is_foreign(const struct safetensors *f)
+{
+	const char *model = adapter_made_for(f);
+	const struct family *x;
+
+	for (size_t i = 0; model && (x = family_at(i)); i++)
+		if (!strncmp(x->title, model, strlen(model)))
+			return false;
+	for (size_t i = 0; !model && i < f->count; i++)
+		if (adapter_key_is_known(f->tensor[i].name))
+			return false;
+	return true;
+}

@@ -12,5 +12,7 @@
 /* "Flux", "Stable Diffusion 1.5"; a family's title where it is one of ours.  By names and shapes, else by the metadata;
  * NULL: nothing tells. */
 const char *adapter_made_for(const struct safetensors *f);
+/* For a model of no family that there is a row of; where nothing tells which: none of its names is such a model's. */
+bool adapter_is_foreign(const struct safetensors *f);
 
 #endif

@@ -23,12 +23,16 @@ bool is_adapter(const struct safetensors *f)
 {
 	struct key_part part;
 	const char *dialect;
+	bool kind = false;
 
-	for (size_t i = 0; i < f->count; i++)
-		if (adapter_key_split(f->tensor[i].name, &part) && part.part != PART_ALPHA &&
-		    adapter_key_component(f->tensor[i].name, &dialect) >= 0)
+	for (size_t i = 0; i < f->count; i++) {
+		const size_t n = adapter_key_split(f->tensor[i].name, &part);
+
+		kind |= n && part.kind;
+		if (n && part.part != PART_ALPHA && adapter_key_component(f->tensor[i].name, &dialect) >= 0)
 			return true;
-	return false;
+	}
+	return kind && adapter_made_for(f) && adapter_is_foreign(f);    /* of a model with names of its own */
 }
 
 /* ---- names ---- */
@@ -317,13 +321,12 @@ static void say_file(struct sheet *s, const struct safetensors *f, const struct 
 	free(bytes);
 }
 
-/* By the model's layers, or by those of a family where that can be, else by names: of another family, or with tensors
- * of none. */
+/* By the model's layers, by those of the file's family, or, where it is for another model, by its names. */
 static struct adapter_file *open_modules(struct safetensors *f, const struct model_files *base, struct error *e)
 {
-	struct adapter_file *a = adapter_file_of_tensors(f, base ? model_files_config(base) : NULL, e);
-
-	return a || base ? a : adapter_file_by_names(f, e);
+	if (!base && adapter_is_foreign(f))
+		return adapter_file_by_names(f, e);
+	return adapter_file_of_tensors(f, base ? model_files_config(base) : NULL, e);
 }
 
 static int inspect_modules(struct sheet *s, const struct adapter_file *a, const struct model_files *base,

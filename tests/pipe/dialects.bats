@@ -312,3 +312,12 @@ with_unet() {
 		differ with "with.$file.output"
 	done
 }
+
+@test "lora-inspect says what an adapter for another model is, and that it is sound" {
+	local block=transformer.single_transformer_blocks.0.attn.to_q
+	printf '%s\n' "$block.lora_A.weight 1 4 64" "$block.lora_B.weight 1 64 4" | tensors make flux.safetensors
+	"$BIN/lora-inspect" --norms flux.safetensors > said
+	grep -q 'base *Flux (by its names and shapes)' said
+	grep -q 'rank *4, alpha 4: 1 modules' said
+	grep -qE "^ +[0-9.]+ +4 +$block" said
+}

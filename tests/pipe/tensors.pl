@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # tensors.pl - makes, renames, joins and compares safetensors files, for tests of other programs' adapters.
 #   make OUT [KEY=VALUE...] < LINES     a tensor a line, "NAME SPREAD SIDE...": F32 within the spread, or "=NUMBER"
-#   rename IN OUT CODE [KEY=VALUE...]   CODE changes $_, the name ("" drops it), and @shape; $data are its bytes
+#   rename IN OUT CODE [KEY=VALUE...]   CODE changes $_, the name ("" drops it), @shape, $dtype and the bytes, $data
 #   join OUT IN...                      the tensors of all
 #   list FILE                           "NAME SIDE..." of each
 #   metadata FILE KEY                   the value; 1 where there is none
@@ -73,14 +73,15 @@ sub rename_all {
 	my ($in, $out, $code, @metadata) = @_;
 	my ($tensors, $metadata) = get($in);
 	my @kept;
-	my $change = eval "sub { our (\@shape, \$data); $code }" or die $@;
+	delete @$metadata{grep { /^sshs_/ } keys %{$metadata || {}}};         # hashes of other bytes
+	my $change = eval "sub { our (\@shape, \$data, \$dtype); $code }" or die $@;
 	for my $t (@$tensors) {
-		our (@shape, $data);
+		our (@shape, $data, $dtype);
 		local $_ = $t->{name};
 		@shape = @{$t->{shape}};
-		$data = $t->{data};
+		($data, $dtype) = ($t->{data}, $t->{dtype});
 		$change->();
-		push @kept, { %$t, name => $_, shape => [ @shape ], data => $data } if length;
+		push @kept, { %$t, name => $_, shape => [ @shape ], data => $data, dtype => $dtype } if length;
 	}
 	put($out, \@kept, @metadata ? pairs(@metadata) : $metadata);
 }
