@@ -29,6 +29,8 @@ static int inspect_safetensors(struct sheet *s, const char *path, struct error *
 		sheet_metadata(s, f);
 	if (s->options->keys)
 		sheet_keys(s, f);
+	if (!status && s->options->diff)
+		status = sheet_diff(s, f, e);
 	safetensors_close(f);
 	return status;
 }

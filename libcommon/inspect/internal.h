@@ -45,6 +45,8 @@ struct adapter_file;
 struct model_files;
 int sheet_measures(struct sheet *s, const struct adapter_file *a, const struct model_files *base,
 		   struct error *e) MUST_CHECK;
+/* --diff: what another file has, lacks and does otherwise. */
+int sheet_diff(struct sheet *s, struct safetensors *f, struct error *e) MUST_CHECK;
 /* States, single-file checkpoints, and other safetensors. */
 int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
 int inspect_folder(struct sheet *s, struct error *e) MUST_CHECK;

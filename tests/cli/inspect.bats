@@ -80,6 +80,90 @@ change() {
 		| length == 258 and all((.update_norm / $norm[.module] - 1) | fabs < 1e-6)' report.jsonl
 }
 
+@test "-m MODEL: norms, largest values and effective ranks of each kind's true update are NumPy's" {
+	cd "$golden/adapters"
+	# figures.json: of the update in the effect files, which are F32: 2^-24 an element shows in a norm as 1e-7 and
+	# in an effective rank, where it makes small values of zeros, as 1e-5
+	for f in $(jq -r keys[] figures.json); do
+		inspect --json --norms --spectrum -m ../tiny-a/model "$f" | jq -e --arg f "$f" --slurpfile figures \
+			figures.json 'def near($b; $t): . / $b - 1 | fabs < $t;
+			(.norms | map({(.module): .norm}) | add) as $norm
+			| (.spectrum | map({(.module): .}) | add) as $s | $figures[0][$f] | length > 1 and
+			all(to_entries[]; .key as $m | .value as [$n, $largest, $rank]
+				| ($norm[$m] | near($n; 1e-6)) and ($s[$m].singular_values[0] | near($largest; 1e-6))
+				and ($s[$m].effective_rank | near($rank; 1e-4)))' > /dev/null || { echo "$f"; return 1; }
+	done
+}
+
+@test "--norms says what it does not know without the model" {
+	inspect --json --norms "$golden/adapters/oft_kohya_tight.safetensors" |
+		jq -e '[.norms[] | has("norm")] | any | not' > /dev/null
+	run inspect --norms "$golden/adapters/loha_dora_in.safetensors"
+	[[ $output == *"without the lengths of 9 DoRA modules; -m MODEL gives the true"* ]]
+	inspect "$golden/adapters/lokr_tucker.safetensors" | grep -qE '^  +whole: 3 modules$'
+	inspect --norms "$golden/adapters/lokr_tucker.safetensors" | grep -qE ' whole lora_unet_input_blocks_3_0_op$'
+}
+
+@test "--spectrum: values whose squares are the norm's, their effective rank, blocks" {
+	for f in tiny-a/lora_conv adapters/locon_tucker adapters/loha_tucker adapters/lokr_both adapters/lokr_tucker; do
+		# within 1e-6: both work in double, on factors rounded to floats once where the file has three
+		inspect --json --norms --spectrum "$golden/$f.safetensors" |
+			jq -e '(.norms | map({(.module): .norm}) | add) as $norm | (.spectrum | length) == .modules.total
+			and (.spectrum | all(.[]; (.singular_values | map(. * .) | add | sqrt) / $norm[.module] - 1
+				| fabs < 1e-6))
+			and (.spectrum | all(.[]; (.singular_values | add) as $sum | .effective_rank / (.singular_values
+				| map(. / $sum | select(. > 0) | -. * log) | add | exp) - 1 | fabs < 1e-9))
+			and (.blocks | map(.modules) | add) == .modules.total' > /dev/null || { echo "$f"; return 1; }
+	done
+}
+
+@test "what changes nothing is dead" {
+	# two modules with an up of zeros and one without: F32 1 is 0 0 128 63
+	printf '{' > header
+	for i in 0 1 2; do
+		printf '"lora_unet_x%d.lora_down.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[%d,%d]},' \
+			$i $((8 * i)) $((8 * i + 4))
+		printf '"lora_unet_x%d.lora_up.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[%d,%d]}%s' \
+			$i $((8 * i + 4)) $((8 * i + 8)) "$([ $i = 2 ] && echo '}' || echo ,)"
+	done >> header
+	truncate -s $((($(stat -c %s header) + 7) / 8 * 8)) header
+	tr '\0' ' ' < header > padded
+	{ printf '%b' "\\x$(printf %x $(($(stat -c %s padded) % 256)))\\x$(printf %x $(($(stat -c %s padded) / 256)))\0\0\0\0\0\0"
+	  cat padded; for up in '\0\0\0\0' '\0\0\200\77' '\0\0\0\0'; do printf "\\0\\0\\200\\77$up"; done; } > x
+	inspect --json --norms x | jq -e '.untrained == 2 and .dead == ["lora_unet_x0", "lora_unet_x2"]' > /dev/null
+	[[ $(inspect --norms x) == *"dead        2 modules change nothing"* ]]
+}
+
+@test "--diff: the same adapter in other dialects has the same modules" {
+	for to in comfy diffusers peft; do
+		"$bin/lora-merge" convert -q "$golden/tiny-a/lora_text.safetensors" --to $to -o $to.safetensors || continue
+		# diffusers' names have no alpha: its scale goes into a factor, rounded to 2^-24
+		inspect --json --diff "$golden/tiny-a/lora_text.safetensors" $to.safetensors | jq -e '.diff.modules |
+			(.only_here + .only_there | length) == 0 and (.both | length) == 42 and
+			(.cosine - 1 | fabs < 1e-12) and (.norm_ratio - 1 | fabs < 1e-6) and
+			(.both | all(.[]; .cosine - 1 | fabs < 1e-12))' > /dev/null
+	done
+	[ -s peft.safetensors ]
+}
+
+@test "--diff: what one has alone, and what is otherwise" {
+	a=$golden/tiny-a/lora_unet.safetensors b=$golden/tiny-a/lora_conv.safetensors
+	inspect --json --diff $b $a | jq -e '.diff | .tensors.equal == 192 and .tensors.other_values == 384 and
+		(.tensors.only_there | length) == 198 and (.modules.only_there | length) == 66 and
+		.metadata.only_there.ss_network_args == "{\"conv_dim\": \"3\", \"conv_alpha\": \"2\"}" and
+		.metadata.other_values.ss_output_name == ["lora_unet", "lora_conv"]' > /dev/null
+	run inspect --diff $b $a
+	[[ $output == *"layers      192 in both, 0 only here, 66 only there"* ]]
+	[ "$(grep -c '^  > lora_unet_' <<< "$output")" -eq 66 ]
+	# A - A: an angle of 0, and half the strength is half the norm
+	inspect --json --diff $a $a | jq -e '.diff.modules | .cosine == 1 and .norm_ratio == 1' > /dev/null
+	# any two files of tensors
+	inspect --json --diff "$golden/tiny-a/unet.safetensors" "$golden/tiny-a/vae.safetensors" |
+		jq -e '.diff | has("modules") == false and (.tensors.only_here | length) > 0' > /dev/null
+	run inspect --diff nowhere $a
+	[ "$status" -eq 3 ]
+}
+
 @test "--verify sees one flipped bit in the data" {
 	cp "$golden/tiny-a/lora_unet.safetensors" a.safetensors
 	cp "$golden/single-file/tiny-a.safetensors" b.safetensors
@@ -191,7 +275,7 @@ change() {
 }
 
 @test "options that wait are refused; options that exclude each other, too" {
-	for option in --will-it-load --diff --html; do
+	for option in --will-it-load --html; do
 		run inspect $option x
 		[ "$status" -eq 2 ]
 		[[ $output == *"not yet implemented"* ]]

@@ -4,8 +4,9 @@
 #include <string.h>
 #include "../../base/base64.h"
 #include "../../data/resample.h"
+#include "../../io/chart.h"
+#include "../../io/html.h"
 #include "../../io/publish.h"
-#include "chart.h"
 #include "page.h"
 
 #define THUMBNAIL 192           /* pixels, the longer side */
@@ -153,33 +154,6 @@ void report_free(struct report *r)
 
 /* ---- the page ---- */
 
-static const char head[] =
-	"<style>\n"
-	":root{color-scheme:light dark;--line:#8884;--soft:#777}\n"
-	"body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1340px;padding:0 1.2em}\n"
-	"h1{font-size:1.5em;margin:0}h2{font-size:1.1em;margin:1.6em 0 .5em}.soft{color:var(--soft)}\n"
-	".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,560px),1fr));gap:1em}\n"
-	"svg{width:100%;height:auto;border:1px solid var(--line);border-radius:6px;font:11px system-ui,sans-serif}\n"
-	"svg text{fill:currentColor}svg .title{font-size:13px;font-weight:600}"
-	"svg .grid{stroke:var(--line)}svg .axis{stroke:currentColor}\n"
-	".strip{display:flex;gap:8px;overflow-x:auto;padding-bottom:6px}figure{margin:0;flex:none}\n"
-	"figure img{display:block;width:144px;border-radius:4px}"
-	"figcaption{font-size:.8em;color:var(--soft);text-align:center}\n"
-	"pre{overflow-x:auto;padding:.8em;border:1px solid var(--line);border-radius:6px;font-size:.85em}\n"
-	"</style>\n";
-
-static void add_escaped(struct buffer *out, const char *s)
-{
-	for (; *s; s++)
-		switch (*s) {
-		case '<': buffer_adds(out, "&lt;"); break;
-		case '>': buffer_adds(out, "&gt;"); break;
-		case '&': buffer_adds(out, "&amp;"); break;
-		case '"': buffer_adds(out, "&quot;"); break;
-		default:  buffer_add(out, s, 1);
-		}
-}
-
 static struct chart_line line_of(const struct report *r, const char *label, const char *colour, const double *y)
 {
 	return (struct chart_line){ label, colour, &r->row[0].step, y, r->rows, sizeof(struct row) / sizeof(double),
@@ -290,7 +264,7 @@ static void add_strip(struct buffer *out, const struct report *r, const struct s
 	size_t i, n = count_samples(r, first->index), kept = n < COLUMNS ? n : COLUMNS, at = 0, shown = 0;
 
 	buffer_adds(out, "<p class=\"soft\">");
-	add_escaped(out, first->prompt);
+	html_escaped(out, first->prompt);
 	buffer_adds(out, "</p>\n<div class=\"strip\">\n");
 	for (i = 0; i < r->samples; i++) {
 		if (r->sample[i].index != first->index)
@@ -331,7 +305,7 @@ static void add_findings(struct buffer *out, const struct report *r)
 		buffer_adds(out, "<ul>\n");
 	for (i = 0; i < r->findings; i++) {
 		buffer_addf(out, "<li>Step %ld: ", r->finding[i].step);
-		add_escaped(out, r->finding[i].say);
+		html_escaped(out, r->finding[i].say);
 		buffer_adds(out, "</li>\n");
 	}
 	if (r->findings)
@@ -343,12 +317,12 @@ static void add_summary(struct buffer *out, const struct report *r, const char *
 	const struct row *last = r->rows ? &r->row[r->rows - 1] : NULL;
 
 	buffer_adds(out, "<h1>");
-	add_escaped(out, title);
+	html_escaped(out, title);
 	buffer_adds(out, "</h1>\n<p class=\"soft\">");
 	if (last)
 		buffer_addf(out, "Step %.0f of %ld, %ld pictures, smoothed loss %.4f; ended: ", last->step, r->steps,
 			    r->pictures, last->smooth);
-	add_escaped(out, r->why ? r->why : "not yet");
+	html_escaped(out, r->why ? r->why : "not yet");
 	buffer_adds(out, "</p>\n");
 }
 
@@ -377,7 +351,7 @@ static void add_settings(struct buffer *out, const struct report *r)
 	while ((line = strsep(&rest, "\n")) && (*line || rest)) {
 		const bool changed = is_changed(r, line);
 		buffer_adds(out, changed ? "<mark>" : "");
-		add_escaped(out, line);
+		html_escaped(out, line);
 		buffer_adds(out, changed ? "</mark>\n" : "\n");
 	}
 	buffer_adds(out, "</pre>\n");
@@ -389,16 +363,13 @@ int report_write(const struct report *r, const char *path, const char *title, st
 	struct buffer out = { 0 };
 	int result;
 
-	buffer_adds(&out, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
-		    "<meta name=\"viewport\" content=\"width=device-width\">\n<title>");
-	add_escaped(&out, title);
-	buffer_addf(&out, "</title>\n%s", head);
+	html_begin(&out, title);
 	add_summary(&out, r, title);
 	add_charts(&out, r);
 	add_samples(&out, r);
 	add_findings(&out, r);
 	add_settings(&out, r);
-	buffer_adds(&out, "</html>\n");
+	html_end(&out);
 	result = publish_bytes(path, out.data, out.len, e);
 	buffer_free(&out);
 	return result;

@@ -1,11 +1,11 @@
 /*
- * chart.h - a chart of lines over steps, as inline SVG.
+ * chart.h - a chart of lines over whole numbers, as inline SVG.
  */
-#ifndef TRAIN_LOG_CHART_H
-#define TRAIN_LOG_CHART_H
+#ifndef IO_CHART_H
+#define IO_CHART_H
 
 #include <stdbool.h>
-#include "../../base/memory.h"
+#include "../base/memory.h"
 
 /* y[i] belongs to x[i] for i < n; one that is not finite leaves a gap.
  * stride: doubles from one y to the next, and of x. */
