@@ -163,19 +163,25 @@ static int first_part(const struct file_module *m)
 	return i;
 }
 
-/* One part times the weight: dW is linear in each.  What rounding takes away is an update of the same kind. */
-static void change_numbers(struct combined *c, struct delta *d, double by)
+/* One part times the weight: dW is linear in each, and of the kinds whose alpha says nothing it is as long as its parts'
+ * lengths multiplied. */
+static void change_numbers(struct combined *c, const struct delta *d, double by)
 {
-	const struct part_form *form = &d->form->part[c->change.part];
-	const size_t n = part_count(form);
-	float *x = d->part[c->change.part];
+	const size_t n = part_count(&d->form->part[c->change.part]);
+	const float *x = d->part[c->change.part];
+	double all = 0, lost = 0;
 
 	c->change.numbers = xmalloc((n + 1) * sizeof(float));
 	c->change.exact = is_power_of_two(by);
 	for (size_t i = 0; i < n; i++) {
-		c->change.numbers[i] = (float)(by * x[i]);
-		x[i] = (float)(by * x[i] - (double)c->change.numbers[i]);
+		const double right = by * x[i];
+
+		c->change.numbers[i] = (float)right;
+		all += right * right;
+		lost += (right - c->change.numbers[i]) * (right - c->change.numbers[i]);
 	}
+	if (all > 0)
+		c->lost = c->update * sqrt(lost / all);
 }
 
 /* The alpha takes the weight's size where dW follows it, and a part the sign. */

@@ -5,7 +5,7 @@
 #include "tally.h"
 
 /* 0 / 0: an update of zeros, which is written as it is */
-static double share(double lost, double update)
+static double share_lost(double lost, double update)
 {
 	return update > 0 || isnan(update) ? lost / update : lost > 0 ? INFINITY : 0;
 }
@@ -31,11 +31,9 @@ static int write_line(struct tally *t, struct json_out *j, struct error *e)
 
 static void count(struct tally *t, const struct tally_line *l)
 {
-	const bool first = t->modules == t->copied;
-
-	if (!l->copied) {
-		t->least = first || l->rank < t->least ? l->rank : t->least;
-		t->most = first || l->rank > t->most ? l->rank : t->most;
+	if (!l->copied && l->rank) {
+		t->least = !t->most || l->rank < t->least ? l->rank : t->least;
+		t->most = l->rank > t->most ? l->rank : t->most;
 	}
 	t->modules++;
 	t->copied += l->copied;
@@ -62,7 +60,7 @@ int tally_module(struct tally *t, const struct tally_line *l, struct error *e)
 	json_int(&j, "adapters", l->adapters);
 	json_bool(&j, "copied", l->copied);
 	json_number(&j, "update_norm", l->update);
-	json_number(&j, "relative_error", share(l->lost, l->update));
+	json_number(&j, "relative_error", share_lost(l->lost, l->update));
 	return write_line(t, &j, e);
 }
 
@@ -71,7 +69,7 @@ static void say(const struct tally *t, const char *out)
 	struct buffer line = { 0 };
 
 	buffer_addf(&line, "%s: %zu modules", out, t->modules);
-	if (t->modules > t->copied)
+	if (t->most)
 		buffer_addf(&line, t->least < t->most ? ", ranks %d to %d" : ", rank %d", t->least, t->most);
 	if (t->copied)
 		buffer_addf(&line, t->copied < t->modules ? ", %zu of them byte for byte"
@@ -79,7 +77,7 @@ static void say(const struct tally *t, const char *out)
 	if (!t->unknown)
 		buffer_addf(&line, ", norm %.4g", sqrt(t->update));
 	if (!t->unknown && t->modules > t->copied)
-		buffer_addf(&line, ", relative error %.3g", share(sqrt(t->lost), sqrt(t->update)));
+		buffer_addf(&line, ", relative error %.3g", share_lost(sqrt(t->lost), sqrt(t->update)));
 	note("%s", line.data);
 	buffer_free(&line);
 }
@@ -96,7 +94,7 @@ int tally_end(struct tally *t, const char *out, struct error *e)
 	json_text(&j, "event", "total");
 	json_int(&j, "modules", t->modules);
 	json_number(&j, "update_norm", t->unknown ? NAN : sqrt(t->update));
-	json_number(&j, "relative_error", t->unknown ? NAN : share(sqrt(t->lost), sqrt(t->update)));
+	json_number(&j, "relative_error", t->unknown ? NAN : share_lost(sqrt(t->lost), sqrt(t->update)));
 	if (write_line(t, &j, e))
 		return -1;
 	t->report = NULL;

@@ -12,7 +12,7 @@
 struct tally {
 	struct publish *report;         /* NULL: none is wanted */
 	size_t modules, copied;
-	int least, most;                /* ranks of the others */
+	int least, most;                /* ranks of the others; most 0: none has one */
 	double update, lost;            /* sums of squares */
 	bool unknown;                   /* of some the update is not known */
 };
