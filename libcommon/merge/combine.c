@@ -7,6 +7,7 @@
 #include "../base/memory.h"
 #include "combine.h"
 #include "factored.h"
+#include "module_update.h"
 
 /* One layer's terms, those that are the same module taken together. */
 struct sum {
@@ -218,7 +219,7 @@ static int measure_copy(struct combined *c, const struct sum *s, struct error *e
 
 	c->how = COMBINED_COPY;
 	c->update = 0;
-	if (t->module->lengths || t->module->kind->needs_base) {
+	if (update_needs_base(t->module)) {
 		c->update = NAN;
 		return 0;
 	}
@@ -265,11 +266,9 @@ static void concatenate(const struct sum *s, const struct delta *d, size_t rank,
 	size_t at = 0;
 
 	*p = factored_new(s->rows, s->columns, rank, common_scale(s));
-	for (size_t i = 0; i < s->count; i++) {
+	for (size_t i = 0; i < s->count && changes_weight(&s->term[i]); i++) {
 		struct delta_factors f;
 
-		if (!changes_weight(&s->term[i]))
-			continue;
 		delta_factors(&d[i], &f);
 		put_factors(s, p, at, &f, scale_of(&s->term[i]));
 		at += f.rank;
@@ -340,6 +339,9 @@ static int combine_full(struct combined *c, const struct sum *s, const struct de
 
 /* ---- several ---- */
 
+/* Of more factors the whole matrix is sooner brought to a rank. */
+enum { MOST_FACTORS = 512 };
+
 static const char *why_not_exact(const struct file_module *m)
 {
 	return m->lengths ? "is a DoRA, whose lengths change every number of the model's weight" :
@@ -347,58 +349,86 @@ static const char *why_not_exact(const struct file_module *m)
 	       "holds whole weights, which have no factors";
 }
 
-static int combine_deltas(struct combined *c, const struct sum *s, struct delta *d, struct error *e)
+/* It is no product of thin matrices: only --rank makes a LoRA of it. */
+static bool is_whole(const struct sum *s, const struct term *t, bool all_full)
 {
-	size_t rank = 0, whole = 0, weights = 0;
+	return update_needs_base(t->module) || (t->module->kind == &kind_full && (!all_full || s->how->rank));
+}
 
-	for (size_t i = 0; i < s->count; i++) {
+/* Terms that change the weight, in front. */
+static size_t weights_first(struct sum *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (changes_weight(&s->term[i])) {
+			const struct term t = s->term[i];
+
+			s->term[i] = s->term[n];
+			s->term[n++] = t;
+		}
+	return n;
+}
+
+static int combine_nearest(struct combined *c, const struct sum *s, size_t weights, struct error *e)
+{
+	for (size_t i = 0; i < weights; i++) {
 		const struct term *t = &s->term[i];
-		const struct file_module *m = t->module;
-		size_t one;
 
-		if (!changes_weight(t))
-			continue;
-		if (m->lengths || m->kind->needs_base)
-			return refuse(s, t, why_not_exact(m), "convert it to a LoRA first", e);
-		if (read_delta(&d[i], s, t, e))
-			return -1;
-		one = delta_factors_rank(&d[i]);
-		weights++;
-		whole += m->kind == &kind_full;
-		if (m->kind != &kind_full && !one)
-			return refuse(s, t, why_not_exact(m), "convert it to a LoRA first", e);
-		rank += one;
+		if (update_needs_base(t->module) && !s->how->in->files)
+			return refuse(s, t, why_not_exact(t->module), "lora-merge add makes a LoRA of it with -m MODEL and --rank R", e);
+		if (!s->how->rank && is_whole(s, t, false))
+			return refuse(s, t, why_not_exact(t->module), "lora-merge add makes a LoRA of it with --rank R", e);
 	}
-	if (whole == weights)
-		return weights ? combine_full(c, s, d, e) : sum_biases(s, &c->bias, e);
-	for (size_t i = 0; i < s->count && whole; i++)
-		if (s->term[i].module->kind == &kind_full)
-			return refuse(s, &s->term[i], why_not_exact(s->term[i].module), "convert it first", e);
+	return combine_whole(c, s->how, s->term, weights, e) ? -1 : sum_biases(s, &c->bias, e);
+}
+
+static int combine_deltas(struct combined *c, const struct sum *s, struct delta *d, size_t weights, bool all_full,
+			  struct error *e)
+{
+	size_t rank = 0;
+
+	for (size_t i = 0; i < weights; i++) {
+		if (read_delta(&d[i], s, &s->term[i], e))
+			return -1;
+		rank += delta_factors_rank(&d[i]);
+	}
+	if (all_full)
+		return combine_full(c, s, d, e);
+	if (s->how->rank && s->how->rank < (long)rank && rank > MOST_FACTORS)
+		return combine_nearest(c, s, weights, e);
 	return combine_factors(c, s, d, rank, e);
 }
 
-static int combine_several(struct combined *c, const struct sum *s, struct error *e)
+static int combine_several(struct combined *c, struct sum *s, struct error *e)
 {
-	struct delta *d = xcalloc(s->count, sizeof(*d));
-	const int status = combine_deltas(c, s, d, e);
+	const size_t weights = weights_first(s);
+	bool all_full = true, whole = false;
+	struct delta *d;
+	int status;
 
-	for (size_t i = 0; i < s->count; i++)
+	for (size_t i = 0; i < weights; i++)
+		all_full &= s->term[i].module->kind == &kind_full;
+	for (size_t i = 0; i < weights && !s->layer->norm; i++)
+		whole |= is_whole(s, &s->term[i], all_full);
+	if (!weights)
+		return sum_biases(s, &c->bias, e);
+	if (whole)
+		return combine_nearest(c, s, weights, e);
+	d = xcalloc(weights, sizeof(*d));
+	status = combine_deltas(c, s, d, weights, all_full, e);
+	for (size_t i = 0; i < weights; i++)
 		if (d[i].kind)
 			delta_end(&d[i]);
 	free(d);
 	return status;
 }
 
-static bool is_linear(const struct file_module *m)
-{
-	return !m->lengths && !m->kind->needs_base;
-}
-
 /* The module fits the rank that is wanted, or has none. */
 static bool fits_rank(const struct sum *s, const struct file_module *m)
 {
-	return !s->how->rank || m->kind == &kind_full || m->layer->norm ||
-	       (m->kind == &kind_lora && m->form.rank <= s->how->rank);
+	return !s->how->rank || m->layer->norm || (m->kind == &kind_full && !m->part[FULL_DIFF]) ||
+	       (m->kind == &kind_lora && !m->lengths && m->form.rank <= s->how->rank);
 }
 
 static int combine_sum(struct combined *c, struct sum *s, const struct term *first, struct error *e)
@@ -418,7 +448,7 @@ static int combine_sum(struct combined *c, struct sum *s, const struct term *fir
 		c->term++;
 	if (s->count == 1 && t->weight == 1 && fits_rank(s, t->module))
 		return measure_copy(c, s, e);
-	if (s->count == 1 && is_linear(t->module) && fits_rank(s, t->module))
+	if (s->count == 1 && !update_needs_base(t->module) && fits_rank(s, t->module))
 		return change_one(c, s, e);
 	return combine_several(c, s, e);
 }

@@ -35,4 +35,11 @@ int combine(struct combined *c, const struct combining *how, const struct term *
 	    struct error *e) MUST_CHECK;
 void combined_free(struct combined *c);
 
+/* combine_whole.c */
+/* c becomes the LoRA of that rank, at most, that is nearest to dw [out,in*kh*kw]. */
+void combined_nearest(struct combined *c, const struct layer *layer, const float *dw, size_t rank, enum dtype type);
+/* The weights of a layer that all of them change, as the nearest LoRA of how->rank. */
+int combine_whole(struct combined *c, const struct combining *how, const struct term *term, size_t n,
+		  struct error *e) MUST_CHECK;
+
 #endif

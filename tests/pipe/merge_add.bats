@@ -153,7 +153,29 @@ near() {
 		.adapters == 1 and .rank == 2 and .copied == false' report
 }
 
+@test "DoRA, OFT and whole differences are added with the model's weights and a rank" {
+	local some=(--lora "$A:0.7") all=("$A:0.7") kind
+	for kind in lora_dora_in lokr_dora_out oft_kohya_tight; do
+		all+=("$ADAPTERS/$kind.safetensors:-0.5")
+		some+=(--lora "$ADAPTERS/$kind.safetensors:-0.5")
+	done
+	# no layer of the model has a side above 1000: nothing is cut off
+	lora_merge add "${all[@]}" -m "$TINY/model" --rank 1000 -o sum 2> said
+	tail -1 said | grep -qE 'relative error [0-9.]+e-0[789]$'
+	into sum one
+	lora_merge into -q -m "$TINY/model" "${some[@]}" -o two
+	near one two
+	lora_merge add "${all[@]}" -m "$TINY/model" --rank 2 -o sum 2> said
+	tail -1 said | grep -q 'rank 2, norm'
+}
+
 @test "what has no sum is refused with the reason" {
+	run lora_merge add "$A" "$ADAPTERS/lora_dora_in.safetensors" --rank 4 -o x
+	[ "$status" -eq 3 ]
+	[[ $output == *"with -m MODEL and --rank R"* ]]
+	run lora_merge add "$A" "$ADAPTERS/lora_dora_in.safetensors" -m "$TINY/model" -o x
+	[ "$status" -eq 3 ]
+	[[ $output == *"makes a LoRA of it with --rank R"* ]]
 	run lora_merge add "$A" "$ADAPTERS/lora_dora_in.safetensors" -o x
 	[ "$status" -eq 3 ]
 	[[ $output == *"is a DoRA, whose lengths change every number"* ]]
