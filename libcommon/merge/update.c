@@ -7,8 +7,6 @@
 #include "../data/ring.h"
 #include "merged_layer.h"
 
-#define NO_LENGTH 1e-12                 /* added to a length, so that zeros stay zeros */
-
 /* ---- W as it is before anything is merged ---- */
 
 static void read_base(const struct base_rows *b, size_t o, size_t j, size_t n, float *row)
@@ -131,8 +129,8 @@ static double *gains(const struct merged_layer *l, const struct update *u)
 					.work = measure_band, .take = add_band, .release = free_band };
 
 	ring_run(&bands);       /* add_band() never says no */
-	for (size_t i = 0; i < n; i++)
-		gain[i] = u->lengths[i] / (sqrt(gain[i]) + NO_LENGTH);
+	for (size_t i = 0; i < n; i++)          /* zeros stay zeros */
+		gain[i] = gain[i] > 0 ? u->lengths[i] / sqrt(gain[i]) : 0;
 	return gain;
 }
 

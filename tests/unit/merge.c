@@ -14,6 +14,7 @@
 #include "../../libcommon/merge/merge.h"
 #include "../../libcommon/adapter/metadata.h"
 #include "model_layers.h"
+#include "nearest_value.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 #define A "tests/golden/tiny-a"
@@ -81,15 +82,13 @@ static void change_lengths(double *sum, const float *before, const struct adapte
 	free(magnitude);
 }
 
-/* One module, the product written out in double.  The file's values must be the exact sum rounded once: within half a
- * unit of the type, which 2^-11 and 2^-24 of the value are, plus the step to float before it. */
+/* One module, the product written out in double.  The file's values must be the nearest to it that the type has. */
 static void check_module(const struct adapter_file *f, const struct file_module *m, double weight,
 			 const struct source_tensor *was, const struct source_tensor *is)
 {
 	const struct weight *w = layer_weight(m->layer);
 	size_t columns = (size_t)w->in * w->kh * w->kw, n = w->out * columns;
-	float *before = xmalloc(n * sizeof(float)), *after = xmalloc(n * sizeof(float)),
-	      unit = was->dtype == DTYPE_F16 ? 0x1p-11f : 0x1p-24f;
+	float *before = xmalloc(n * sizeof(float)), *after = xmalloc(n * sizeof(float));
 	struct error e;
 	float *down = adapter_file_floats(f, m->part[LORA_DOWN], true, &e),
 		*up = adapter_file_floats(f, m->part[LORA_UP], true, &e);
@@ -108,7 +107,7 @@ static void check_module(const struct adapter_file *f, const struct file_module 
 	if (m->lengths)
 		change_lengths(sum, before, f, m, weight);
 	for (size_t i = 0; i < n; i++)
-		assert_true(fabs(after[i] - sum[i]) <= unit * fabs(sum[i]) * 1.001 + 0x1p-25);
+		assert_true(is_nearest(was->dtype, after[i], sum[i]));
 	free(sum);
 	free(before);
 	free(after);
