@@ -47,7 +47,8 @@ static void write_encoder(size_t inside, enum dtype type, void (*elements)(unsig
 
 		t[i] = (struct safetensors_out){ f->tensor[i].name, f->tensor[i].dtype, f->tensor[i].dims };
 		for (int k = 0; k < t[i].dims; k++)
-			n *= t[i].shape[k] = f->tensor[i].shape[k] == 4 * WIDTH ? (int64_t)inside : f->tensor[i].shape[k];
+			n *= t[i].shape[k] = f->tensor[i].shape[k] == 4 * WIDTH ? (int64_t)inside
+										 : f->tensor[i].shape[k];
 		if (strstr(t[i].name, ".mlp.") && t[i].dims == 2)
 			t[i].dtype = type;
 		total += n * dtype_size(t[i].dtype);
@@ -77,7 +78,8 @@ static void write_encoder(size_t inside, enum dtype type, void (*elements)(unsig
 static void make_model(size_t inside, enum dtype type, void (*elements)(unsigned char *to, enum dtype, size_t n))
 {
 	char *command = xprintf("rm -rf %s && cp -r " A " %s && sed -i 's/\"intermediate_size\": [0-9]*/"
-				"\"intermediate_size\": %zu/' %s/text_encoder/config.json", model, model, inside, model);
+				"\"intermediate_size\": %zu/' %s/text_encoder/config.json",
+				model, model, inside, model);
 
 	assert_int_equal(system(command), 0);
 	write_encoder(inside, type, elements);
