@@ -14,6 +14,8 @@ enum { PASS = 16 * PRODUCT_ROWS, PANELS = 32768, LINE = 64 };
 static const struct product_loop *best_loop(void)
 {
 #ifdef __x86_64__
+	if (cpu_has_avx512())
+		return &product_loop_avx512;
 	if (cpu_has_avx2() && cpu_has_fma())
 		return &product_loop_avx2;
 #endif

@@ -34,6 +34,6 @@ struct product_loop {
 void product_add_by(const struct product_loop *loop, double *c, size_t step, double scale, const struct matrix *a,
 		    const struct matrix *b, size_t rows, size_t columns, size_t depth);
 
-extern const struct product_loop product_loop_avx2, product_loop_portable;
+extern const struct product_loop product_loop_avx512, product_loop_avx2, product_loop_portable;
 
 #endif

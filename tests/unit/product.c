@@ -11,7 +11,7 @@
 #include "../../libcommon/base/product_loop.h"
 #include <cmocka.h>
 
-static const struct product_loop *loops[2] = { &product_loop_portable };
+static const struct product_loop *loops[3] = { &product_loop_portable };
 
 /* A number with all of a float's bits, or a double's. */
 static double number(uint64_t i, bool wide)
@@ -82,7 +82,7 @@ static void every_element_has_one_order(void **state)
 	static const size_t shapes[][3] = { { 1, 1, 1 },   { 6, 8, 32 },   { 7, 9, 33 },	 { 13, 3, 4 },
 					    { 97, 31, 5 }, { 5, 300, 257 }, { 100, 17, 2 * 256 + 1 } };
 
-	for (int l = 0; l < 2 && loops[l]; l++)
+	for (int l = 0; l < 3 && loops[l]; l++)
 		for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
 			for (int form = 0; form < 16; form++)
 				check(loops[l], shapes[s][0], shapes[s][1], shapes[s][2], form);
@@ -139,6 +139,8 @@ int main(void)
 #ifdef __x86_64__
 	if (cpu_has_avx2() && cpu_has_fma())
 		loops[1] = &product_loop_avx2;
+	if (cpu_has_avx512())
+		loops[2] = &product_loop_avx512;
 #endif
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
