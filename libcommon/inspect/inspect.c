@@ -25,6 +25,8 @@ static int inspect_safetensors(struct sheet *s, const char *path, struct error *
 	if (!f)
 		return -1;
 	status = is_adapter(f) ? inspect_adapter(s, f, e) : inspect_tensors(s, f, e);
+	if (s->options->will_it_load)
+		will_it_load(s, f);
 	if (s->options->metadata)
 		sheet_metadata(s, f);
 	if (s->options->keys)
@@ -167,6 +169,9 @@ int inspect_file(const char *path, const struct inspect_options *o, struct error
 		sheet_line(&s, "verified", "sound");
 	if (o->json ? put_json(&s, status, e, &output) : put_text(&s.text, &output)) {
 		*e = output;
+		status = -1;
+	} else if (!status && s.unfit.code) {
+		*e = s.unfit;
 		status = -1;
 	}
 	json_free(&s.json);

@@ -17,6 +17,7 @@ struct sheet {
 	const char *path;
 	struct json_out json;
 	struct buffer text;
+	struct error unfit;             /* --will-it-load: the first program that fails with the file */
 };
 
 /* Adds a fact; label NULL: to the JSON alone. */
@@ -49,6 +50,8 @@ int sheet_measures(struct sheet *s, const struct adapter_file *a, const struct m
 int sheet_diff(struct sheet *s, struct safetensors *f, struct error *e) MUST_CHECK;
 /* States, single-file checkpoints, and other safetensors. */
 int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
+/* --will-it-load */
+void will_it_load(struct sheet *s, const struct safetensors *f);
 int inspect_folder(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_tar(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_picture(struct sheet *s, struct error *e) MUST_CHECK;

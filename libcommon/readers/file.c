@@ -1,0 +1,156 @@
+/* An adapter file beside the modules of a model: what it is there to change, whichever program reads it. */
+#include <stdlib.h>
+#include <string.h>
+#include "../adapter/keys.h"
+#include "../adapter/made_for.h"
+#include "../model/family.h"
+#include "../model/source_tensors.h"
+#include "internal.h"
+
+static const char weight[] = ".weight";
+
+static bool cut(const char *name, const char *end, size_t *n)
+{
+	const size_t k = strlen(end);
+
+	*n = strlen(name);
+	if (*n <= k || strcmp(name + *n - k, end))
+		return false;
+	*n -= k;
+	return true;
+}
+
+/* ---- places ---- */
+
+static enum place_kind kind_of(const struct known_tensor *t)
+{
+	return strstr(t->name, ".embeddings.") ? PLACE_TABLE
+	       : t->dims == 1		       ? PLACE_NORM
+	       : t->dims == 4		       ? PLACE_CONV
+					       : PLACE_LINEAR;
+}
+
+static void add_place(struct readers_file *f, enum component c, const struct known_tensor *t)
+{
+	struct place *p;
+	size_t n;
+
+	if (!cut(t->name, weight, &n))
+		return;
+	GROW(f->place, f->count, f->capacity);
+	p = &f->place[f->count++];
+	*p = (struct place){ .component = c, .kind = kind_of(t), .name = xstrndup(t->name, n), .dims = t->dims };
+	memcpy(p->shape, t->shape, sizeof(p->shape));
+	p->sgm = c == COMPONENT_UNET ? sgm_from_diffusers(p->name, &f->unet) : NULL;
+	p->layer = c != COMPONENT_UNET && (strstr(p->name, ".self_attn.") || strstr(p->name, ".mlp."));
+}
+
+static void add_places(struct readers_file *f, const struct model_config *model)
+{
+	for (int k = 0; k < ADAPTED; k++) {
+		struct known_tensors known = { 0 };
+		const enum component c = adapted_part(k);
+
+		if (!(model->family->parts & PART(c)))
+			continue;
+		known_tensors(model, c, &known);
+		for (size_t i = 0; i < known.count; i++)
+			add_place(f, c, &known.tensor[i]);
+		known_tensors_free(&known);
+	}
+}
+
+/* ---- what the file means ---- */
+
+static struct key_index *index_of(const struct readers_file *f, struct layer_list *list)
+{
+	for (size_t i = 0; i < f->count; i++)
+		layer_add(list, f->place[i].component, LAYER_OTHER, f->place[i].name, NULL, NULL);
+	for (size_t i = 0; i < list->count; i++)
+		list->layer[i].family = f->family;
+	return key_index_new(list, &f->unet);
+}
+
+/* By the module's name alone: with the ending that every dialect has. */
+static long place_of(const struct key_index *k, const char *name, size_t stem)
+{
+	struct key_part part;
+	const char *dialect;
+	char *plain = xprintf("%.*s.alpha", (int)stem, name);
+	long i = key_index_find(k, name, &part, &dialect);
+
+	if (i < 0)
+		i = key_index_find(k, plain, &part, &dialect);
+	free(plain);
+	return i;
+}
+
+/* the sides of a LoRA's factors are those of the place */
+static bool has_side(const struct place *p, const struct safetensor *t)
+{
+	return t->dims > 1 && (t->shape[0] == p->shape[0] || t->shape[1] == p->shape[1]);
+}
+
+static void collect(struct readers_file *f)
+{
+	struct layer_list list = { 0 };
+	struct key_index *k = index_of(f, &list);
+	size_t fit = 0, factors = 0;
+
+	f->meant = xcalloc(f->count, 1);
+	for (size_t i = 0; i < f->file->count; i++) {
+		const struct safetensor *t = &f->file->tensor[i];
+		size_t stem = 0;
+		const enum part_role role = part_role(t->name, &stem);
+		const long p = role == ROLE_NONE ? -1 : place_of(k, t->name, stem);
+
+		if (p < 0)
+			continue;
+		if (role == ROLE_WEIGHT)
+			f->meant[p] |= MEANT_WEIGHT;
+		else if (role == ROLE_BIAS)
+			f->meant[p] |= MEANT_BIAS;
+		if (role == ROLE_WEIGHT && t->dims > 1 && strstr(t->name, "lora")) {
+			factors++;
+			fit += has_side(&f->place[p], t);
+		}
+	}
+	for (size_t i = 0; i < f->count; i++)
+		f->in_file += !!(f->meant[i] & MEANT_WEIGHT) + !!(f->meant[i] & MEANT_BIAS);
+	f->sized |= factors && fit * 10 > factors * 9;
+	key_index_free(k);
+	layer_list_free(&list);
+}
+
+struct readers_file *readers_file_new(const struct safetensors *file, const struct model_config *model)
+{
+	struct model_config m;
+	struct readers_file *f = xcalloc(1, sizeof(*f));
+
+	if (model)
+		m = *model;
+	else
+		model_config_sdxl(&m);
+	f->file = file;
+	f->family = m.family;
+	f->unet = m.unet;
+	f->sized = model != NULL;
+	add_places(f, &m);
+	collect(f);
+	f->made_for = adapter_made_for(file);
+	f->foreign = f->made_for && strncmp(f->family->title, f->made_for, strlen(f->made_for));
+	return f;
+}
+
+void readers_file_free(struct readers_file *f)
+{
+	for (size_t i = 0; f && i < f->count; i++) {
+		free(f->place[i].name);
+		free(f->place[i].sgm);
+	}
+	if (f) {
+		free(f->place);
+		free(f->meant);
+	}
+	free(f);
+}

@@ -1,0 +1,98 @@
+/* InvokeAI's reader, of August 2026. */
+#include <stdlib.h>
+#include <string.h>
+#include "internal.h"
+
+/* After its translation, which is one of diffusers' names for the single file's blocks. */
+static const struct naming names[] = {
+	{ "lora_unet_", COMPONENT_UNET, BY_DIFFUSERS, '_' },
+	{ "lora_te1_", COMPONENT_TE1, BY_DIFFUSERS, '_' },
+	{ "lora_te2_", COMPONENT_TE2, BY_DIFFUSERS, '_' },
+	{ 0 },
+};
+static const struct naming single_file[] = {
+	{ "lora_unet_", COMPONENT_UNET, BY_SGM, '_' },
+	{ 0 },
+};
+/* Stable Diffusion 1.5's are taken as they are. */
+static const struct naming names_of_one_encoder[] = {
+	{ "lora_unet_", COMPONENT_UNET, BY_DIFFUSERS, '_' },
+	{ "lora_te_", COMPONENT_TE1, BY_DIFFUSERS, '_' },
+	{ 0 },
+};
+
+static const struct rule rules[] = {
+	{ { "dora_scale" }, { "lora_up.weight", "lora_down.weight" }, { "alpha" },
+	  RULE_LAYERS | RULE_FACTORS | RULE_LENGTHS_IN },
+	{ { "lora_up.weight" }, { "lora_down.weight" }, { "lora_mid.weight", "alpha" }, RULE_FACTORS },
+	{ { "hada_w1_a" }, { "hada_w1_b", "hada_w2_a", "hada_w2_b" }, { "hada_t1", "hada_t2", "alpha" }, 0 },
+	{ { "lokr_w1", "lokr_w2" }, { NULL }, { "alpha" }, 0 },
+	{ { "lokr_w1", "lokr_w2_a" }, { "lokr_w2_b" }, { "lokr_t2", "alpha" }, 0 },
+	{ { "lokr_w1_a", "lokr_w2" }, { "lokr_w1_b" }, { "alpha" }, 0 },
+	{ { "lokr_w1_a", "lokr_w2_a" }, { "lokr_w1_b", "lokr_w2_b" }, { "lokr_t2", "alpha" }, 0 },
+	{ { "diff" }, { NULL }, { "diff_b" }, RULE_WHOLE },
+	{ { "on_input" }, { "weight" }, { NULL }, RULE_LINEAR },
+	{ { "w_norm" }, { NULL }, { "b_norm" }, RULE_WHOLE },
+	{ { "diff", "diff_b" }, { NULL }, { NULL }, RULE_BIAS },
+	{ { "w_norm", "b_norm" }, { NULL }, { NULL }, RULE_BIAS },
+	{ 0 },
+};
+
+static const struct judge judge = {
+	.rules = rules,
+	.nothing_fits = "a module's tensors make up no kind that it knows",
+	.misfit_refuses = true,
+	.misfit = "a module's sizes do not fit, which ends the load",
+};
+
+static bool starts(const char *name, const char *prefix)
+{
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* All names of the UNet are the single file's, or none is. */
+struct blocks_seen { size_t single, other; };
+
+static long find(struct attempt *a, const struct names *known, const struct names *single, const struct safetensor *t,
+		 struct blocks_seen *seen)
+{
+	const size_t stem = strcspn(t->name, ".");
+	const bool unet = starts(t->name, "lora_unet_");
+	long place = unet ? names_find(single, t->name, stem) : -1;
+
+	if (!unet && !starts(t->name, "lora_te1_") && !starts(t->name, "lora_te2_"))
+		attempt_refuse(a, "a name does not begin with lora_unet_, lora_te1_ or lora_te2_", t->name);
+	*(place >= 0 ? &seen->single : &seen->other) += unet;
+	return place >= 0 ? place : names_find(known, t->name, stem);
+}
+
+static void read_invoke(struct attempt *a)
+{
+	const bool one_encoder = !(a->f->family->parts & PART(COMPONENT_TE2));
+	struct names *known = names_new(a->f, one_encoder ? names_of_one_encoder : names);
+	struct names *single = names_new(a->f, single_file);
+	struct blocks_seen seen = { 0 };
+
+	for (size_t i = 0; i < a->f->file->count; i++) {
+		const struct safetensor *t = &a->f->file->tensor[i];
+		const size_t stem = strcspn(t->name, ".");
+		long place;
+
+		if (starts(t->name, "bundle_emb"))
+			continue;
+		place = one_encoder ? names_find(known, t->name, stem) : find(a, known, single, t, &seen);
+		if (place >= 0 && t->name[stem])
+			bundle_add(&a->bundle[place], t->name + stem + 1, t);
+		else if (place < 0)
+			attempt_reason(a, "names that it does not know", t->name);
+	}
+	if (seen.single && seen.other)
+		attempt_refuse(a, "names of both the single file's and diffusers' blocks, or one that is neither",
+			       NULL);
+	judge_places(a, &judge);
+	attempt_refuse_foreign(a);
+	names_free(known);
+	names_free(single);
+}
+
+const struct reader reader_invoke = { "invoke", "InvokeAI", .read = read_invoke };

@@ -1,0 +1,127 @@
+/* The table of readers, and the verdict on what one of them found. */
+#include <stdlib.h>
+#include <string.h>
+#include "internal.h"
+
+static const struct reader *const readers[] = { &reader_a1111,	   &reader_comfy, &reader_invoke,
+						&reader_diffusers, &reader_sdcpp, &reader_kohya };
+#define READERS (sizeof(readers) / sizeof(readers[0]))
+
+const struct reader *reader_at(size_t i)
+{
+	return i < READERS ? readers[i] : NULL;
+}
+
+const struct reader *reader_named(const char *name)
+{
+	for (size_t i = 0; i < READERS; i++)
+		if (strcmp(readers[i]->name, name) == 0)
+			return readers[i];
+	return NULL;
+}
+
+const char *reader_name(const struct reader *r)
+{
+	return r->name;
+}
+
+const char *reader_title(const struct reader *r)
+{
+	return r->title;
+}
+
+const char *verdict_name(enum verdict v)
+{
+	static const char *const names[] = { "applied", "partial", "wrong", "silent", "refused", NULL };
+
+	return names[v];
+}
+
+bool verdict_fails(enum verdict v)
+{
+	return v == VERDICT_WRONG || v == VERDICT_SILENT || v == VERDICT_REFUSED;
+}
+
+static int bits(unsigned char got)
+{
+	return !!(got & MEANT_WEIGHT) + !!(got & MEANT_BIAS);
+}
+
+static enum verdict judge(const struct attempt *a, const struct reader *r, const struct reading *x)
+{
+	if (r->names_only)
+		return VERDICT_NONE;
+	if (a->refused)
+		return VERDICT_REFUSED;
+	if (!x->applied)
+		return VERDICT_SILENT;
+	if (x->wrong)
+		return VERDICT_WRONG;
+	return x->applied < x->in_file || (r->left_is_partial && a->left) ? VERDICT_PARTIAL : VERDICT_APPLIED;
+}
+
+static void say(struct buffer *b, const char *text, const char *example, size_t count)
+{
+	buffer_addf(b, "%s%s", b->len ? "; " : "", text);
+	if (count > 1)
+		buffer_addf(b, ": %zu, as %s", count, example);
+	else if (example)
+		buffer_addf(b, ": %s", example);
+}
+
+static char *why(const struct attempt *a, const struct reading *x)
+{
+	struct buffer b = { 0 };
+
+	if (a->f->foreign)
+		buffer_addf(&b, "made for %s, and its sizes are not those of %s", a->f->made_for,
+			    a->f->family->title);
+	if (a->refused) {
+		say(&b, a->refused_why, a->refused_at, 0);
+		return buffer_steal(&b);
+	}
+	if (!x->in_file)
+		say(&b, "no layer of the model is named in it", NULL, 0);
+	for (size_t i = 0; i < a->reasons; i++)
+		say(&b, a->reason[i].text, a->reason[i].example, a->reason[i].count);
+	return b.len ? buffer_steal(&b) : NULL;
+}
+
+struct reading readers_read(const struct readers_file *f, const struct reader *r)
+{
+	struct attempt a = { .f = f, .bundle = xcalloc(f->count, sizeof(*a.bundle)), .got = xcalloc(f->count, 1) };
+	struct reading x = { .reader = r, .in_file = f->in_file };
+
+	r->read(&a);
+	for (size_t i = 0; i < f->count && !a.refused; i++) {
+		const int n = bits(a.got[i] & f->meant[i]);
+
+		x.applied += n;
+		x.wrong += a.got[i] & GOT_WRONG ? n : 0;
+	}
+	/* sizes of another model's: programs that go on by names alone make noise of it, or nothing */
+	if (f->foreign && !a.refused && !r->names_only)
+		x.applied = x.in_file;
+	x.verdict = judge(&a, r, &x);
+	x.why = why(&a, &x);
+	free(a.bundle);
+	free(a.got);
+	return x;
+}
+
+char *readers_note(const struct readers_file *f)
+{
+	struct buffer b = { 0 };
+
+	for (size_t i = 0; i < READERS; i++) {
+		struct reading x;
+
+		if (readers[i]->names_only)
+			continue;
+		x = readers_read(f, readers[i]);
+		if (verdict_fails(x.verdict))
+			buffer_addf(&b, "%s%s: %s", b.len ? ", " : "", readers[i]->title, verdict_name(x.verdict));
+		free(x.why);
+	}
+	return b.len ? buffer_steal(&b) : NULL;
+}
