@@ -352,6 +352,8 @@ static int inspect_on(struct sheet *s, struct safetensors *f, const struct model
 	if (!n.method && !(a = open_modules(f, base, e)))
 		status = -1;
 	say_file(s, f, &n, a);
+	if (s->options->will_it_load)
+		will_it_load(s, f, base ? model_files_config(base) : NULL);
 	if (!status && s->options->verify)
 		status = check_hash(s, f, e);
 	if (!status && a)

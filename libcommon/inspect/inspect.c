@@ -25,8 +25,8 @@ static int inspect_safetensors(struct sheet *s, const char *path, struct error *
 	if (!f)
 		return -1;
 	status = is_adapter(f) ? inspect_adapter(s, f, e) : inspect_tensors(s, f, e);
-	if (s->options->will_it_load)
-		will_it_load(s, f);
+	if (s->options->will_it_load && !is_adapter(f))
+		will_it_load(s, f, NULL);
 	if (s->options->metadata)
 		sheet_metadata(s, f);
 	if (s->options->keys)

@@ -8,6 +8,7 @@
 
 #include "../io/json.h"
 #include "../io/safetensors.h"
+#include "../model/config.h"
 #include "inspect.h"
 
 /* The facts in both forms: members of a JSON object, and lines "  label        value" for people, broken at 80
@@ -50,8 +51,8 @@ int sheet_measures(struct sheet *s, const struct adapter_file *a, const struct m
 int sheet_diff(struct sheet *s, struct safetensors *f, struct error *e) MUST_CHECK;
 /* States, single-file checkpoints, and other safetensors. */
 int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
-/* --will-it-load */
-void will_it_load(struct sheet *s, const struct safetensors *f);
+/* --will-it-load, into a model of these sizes; NULL: as readers_file_new() takes it */
+void will_it_load(struct sheet *s, const struct safetensors *f, const struct model_config *model);
 int inspect_folder(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_tar(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_picture(struct sheet *s, struct error *e) MUST_CHECK;

@@ -33,17 +33,17 @@ static void say_lines(struct sheet *s, const struct reading *x)
 		sheet_line(s, name, "finds %zu of %zu by name; what it then does is not known", x->applied,
 			   x->in_file);
 	else if (x->wrong)
-		sheet_line(s, name, "%s: %zu of %zu applied, %zu of them with other numbers", verdict, x->applied,
+		sheet_line(s, name, "%s: %zu of %zu modules, %zu of them with other numbers", verdict, x->applied,
 			   x->in_file, x->wrong);
 	else
-		sheet_line(s, name, "%s: %zu of %zu applied", verdict, x->applied, x->in_file);
+		sheet_line(s, name, "%s: %zu of %zu modules", verdict, x->applied, x->in_file);
 	if (x->why)
 		sheet_line(s, "", "%s", x->why);
 }
 
-void will_it_load(struct sheet *s, const struct safetensors *f)
+void will_it_load(struct sheet *s, const struct safetensors *f, const struct model_config *model)
 {
-	struct readers_file *file = readers_file_new(f, NULL);
+	struct readers_file *file = readers_file_new(f, model);
 	struct buffer fails = { 0 };
 	const struct reader *r;
 

@@ -8,6 +8,7 @@
 #include "../adapter/lora.h"
 #include "../adapter/metadata.h"
 #include "../base/memory.h"
+#include "../readers/readers.h"
 #include "../model/source.h"
 #include "alpha_types.h"
 #include "output.h"
@@ -512,5 +513,8 @@ int output_save(struct output *o, const char *path, struct error *e)
 {
 	if (check_finite(o, path, e))
 		return -1;
-	return o->target->alphas == ALPHAS_BESIDE ? save_folder(o, path, e) : save_file(o, path, e);
+	if (o->target->alphas == ALPHAS_BESIDE ? save_folder(o, path, e) : save_file(o, path, e))
+		return -1;
+	readers_note(path);
+	return 0;
 }

@@ -15,6 +15,14 @@ static const struct naming names[] = {
 	{ 0 },
 };
 
+/* Stable Diffusion 1.5. */
+static const struct naming names_of_one_encoder[] = {
+	{ "lora_unet_", COMPONENT_UNET, BY_DIFFUSERS, '_', .without = { "conv_norm_out" } },
+	{ "lora_unet_", COMPONENT_UNET, BY_SGM, '_' },
+	{ "lora_te_", COMPONENT_TE1, BY_DIFFUSERS, '_' },
+	{ 0 },
+};
+
 static const struct rule rules[] = {
 	{ { "lora_up.weight", "lora_down.weight" }, { NULL }, { "lora_mid.weight", "alpha", "scale", "dora_scale" },
 	  RULE_LAYERS | RULE_FACTORS | RULE_LENGTHS_IN },
@@ -22,13 +30,13 @@ static const struct rule rules[] = {
 	{ { "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b" }, { 0 },
 	  { "hada_t1", "hada_t2", "alpha", "scale", "dora_scale" }, RULE_LENGTHS_IN | RULE_ROUNDS },
 	{ { "weight" }, { "on_input" }, { "alpha" }, RULE_LINEAR },
-	{ { "lokr_w1", "lokr_w2" }, { NULL }, { "alpha", "scale", "dora_scale" }, RULE_LENGTHS_IN | RULE_ROUNDS },
+	{ { "lokr_w1", "lokr_w2" }, { NULL }, { "alpha", "scale", "dora_scale" }, RULE_LENGTHS_IN },
 	{ { "lokr_w1", "lokr_w2_a", "lokr_w2_b" }, { NULL }, { "lokr_t2", "alpha", "scale", "dora_scale" },
-	  RULE_LENGTHS_IN | RULE_ROUNDS },
+	  RULE_LENGTHS_IN },
 	{ { "lokr_w1_a", "lokr_w1_b", "lokr_w2" }, { NULL }, { "alpha", "scale", "dora_scale" },
-	  RULE_LENGTHS_IN | RULE_ROUNDS },
+	  RULE_LENGTHS_IN },
 	{ { "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b" }, { 0 },
-	  { "lokr_t2", "alpha", "scale", "dora_scale" }, RULE_LENGTHS_IN | RULE_ROUNDS },
+	  { "lokr_t2", "alpha", "scale", "dora_scale" }, RULE_LENGTHS_IN },
 	{ { "diff" }, { NULL }, { "diff_b" }, RULE_WHOLE },
 	{ { "w_norm", "b_norm" }, { NULL }, { NULL }, RULE_WHOLE },
 	{ { "a1.weight", "a2.weight", "alpha", "b1.weight", "b2.weight" }, { NULL }, { NULL }, 0 },
@@ -75,7 +83,8 @@ static void drop_part_attention(struct attempt *a)
 
 static void read_a1111(struct attempt *a)
 {
-	struct names *known = names_new(a->f, names);
+	const bool one_encoder = !(a->f->family->parts & PART(COMPONENT_TE2));
+	struct names *known = names_new(a->f, one_encoder ? names_of_one_encoder : names);
 
 	for (size_t i = 0; i < a->f->file->count; i++) {
 		const struct safetensor *t = &a->f->file->tensor[i];

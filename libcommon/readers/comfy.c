@@ -71,7 +71,8 @@ static const struct rule rules[] = {
 	{ { "a1.weight" }, { "a2.weight", "b1.weight", "b2.weight" }, { DORA }, RULE_LENGTHS_IN },
 	/* it reads a rescale and does not use it, unless in BOFT: rules of a file come from here, shapes from
 	 * is_boft() */
-	{ { "oft_blocks" }, { NULL }, { "alpha" }, 0 },
+	{ { "oft_blocks" }, { NULL }, { "alpha" }, RULE_LIMIT },
+	{ { "boft_blocks" }, { NULL }, { "alpha", "rescale" }, RULE_LIMIT },
 	{ { "w_norm" }, { NULL }, { "b_norm" }, RULE_WHOLE },
 	{ { "diff" }, { NULL }, { NULL }, RULE_WHOLE },
 	{ { "set_weight" }, { NULL }, { NULL }, 0 },
@@ -85,12 +86,15 @@ static const struct judge judge = {
 	.misfit = "an error in the log, module by module",
 };
 
-static const char *part_of(const char *name, size_t stem)
+/* A part under the name that the rules have. */
+static const char *part_of(const struct safetensor *t, size_t stem)
 {
+	const char *name = t->name;
+
 	for (size_t i = 0; i < sizeof(factors) / sizeof(factors[0]); i++)
 		if (strcmp(name + stem, factors[i].end) == 0)
 			return factors[i].part;
-	return name + stem + 1;
+	return strcmp(name + stem, ".oft_blocks") == 0 && t->dims == 4 ? "boft_blocks" : name + stem + 1;
 }
 
 /* Would any rule take the tensor?  What none does is what it logs as a key that is not loaded. */
@@ -118,8 +122,8 @@ static void read_comfy(struct attempt *a)
 			attempt_left(a, "names that it does not know", t);
 			continue;
 		}
-		bundle_add(&a->bundle[place], part_of(t->name, stem), t);
-		if (!is_known(part_of(t->name, stem)))
+		bundle_add(&a->bundle[place], part_of(t, stem), t);
+		if (!is_known(part_of(t, stem)))
 			attempt_left(a, "tensors of a kind that it does not know", t);
 	}
 	judge_places(a, &judge);

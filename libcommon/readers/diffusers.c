@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../adapter/adapter_scale.h"
+#include "../io/json.h"
 #include "internal.h"
 
 static bool starts(const char *name, const char *prefix)
@@ -31,6 +33,24 @@ static bool all_begin_like_kohyas(const struct safetensors *f)
 		    !starts(f->tensor[i].name, "lora_te2_"))
 			return false;
 	return true;
+}
+
+/* ---- metadata ---- */
+
+/* Has the header's metadata an entry for the component?  Its key begins with the component's name. */
+static bool has_entries(const struct safetensors *f, const char *prefix)
+{
+	const char *text = safetensors_metadata(f, LORA_METADATA_KEY);
+	struct error e = { 0 };
+	json_t *all = json_parse(f->path ? f->path : "", text, strlen(text), &e);
+	const char *key;
+	json_t *value;
+	bool has = false;
+
+	json_object_foreach(all, key, value)
+		has |= starts(key, prefix);
+	json_decref(all);
+	return has;
 }
 
 /* ---- kohya's names ---- */
@@ -81,7 +101,7 @@ static double scale_of(const struct attempt *a, size_t place, double alpha)
 	return isnan(alpha) ? 1 : alpha / (double)down->shape[0];
 }
 
-static double alpha_of(const struct attempt *a, size_t place)
+static double own_alpha(const struct attempt *a, size_t place)
 {
 	return part_number(a->f->file, bundle_find(&a->bundle[place], "alpha"));
 }
@@ -93,7 +113,7 @@ static double common_alpha(const struct attempt *a, enum component c)
 	size_t n = 0, most = 0;
 
 	for (size_t i = 0; i < a->f->count; i++) {
-		const double alpha = a->f->place[i].component == c && a->got[i] ? alpha_of(a, i) : NAN;
+		const double alpha = a->f->place[i].component == c && a->got[i] ? own_alpha(a, i) : NAN;
 		size_t k = 0;
 
 		if (isnan(alpha))
@@ -124,7 +144,7 @@ static void judge_alphas(struct attempt *a)
 
 		for (size_t i = 0; i < a->f->count && !isnan(common); i++) {
 			const struct place *p = &a->f->place[i];
-			const double own = alpha_of(a, i);
+			const double own = own_alpha(a, i);
 			double is;
 
 			if (p->component != c || !(a->got[i] & MEANT_WEIGHT))
@@ -220,6 +240,8 @@ static void read_kohyas(struct attempt *a)
 
 		if (is_skipped(t))
 			continue;
+		if (a->f->has_metadata && place >= 0 && ends(t->name, ".alpha"))
+			attempt_refuse(a, "alphas both as tensors and in lora_adapter_metadata", t->name);
 		if (drops && has_blocks_of(t->name, single_file_blocks))
 			attempt_reason(a, "of a file with both kinds of block names, the single file's", t->name);
 		else if (!t->name[stem] || !is_kohyas_part(t->name + stem + 1))
@@ -241,20 +263,10 @@ static void read_kohyas(struct attempt *a)
 
 /* ---- its own names ---- */
 
-/* transformers 5 has no "text_model." in its names; both are taken. */
-static const char *bare(const char *name, char *room, size_t bytes)
-{
-	(void)room;
-	(void)bytes;
-	return starts(name, "text_model.") ? name + strlen("text_model.") : name;
-}
-
 static const struct naming own[] = {
 	{ "unet.", COMPONENT_UNET, BY_DIFFUSERS, '.' },
 	{ "text_encoder.", COMPONENT_TE1, BY_DIFFUSERS, '.' },
 	{ "text_encoder_2.", COMPONENT_TE2, BY_DIFFUSERS, '.' },
-	{ "text_encoder.", COMPONENT_TE1, BY_DIFFUSERS, '.', .change = bare },
-	{ "text_encoder_2.", COMPONENT_TE2, BY_DIFFUSERS, '.', .change = bare },
 	{ 0 },
 };
 
@@ -397,6 +409,8 @@ static void read_component(struct attempt *a, const struct names *known, const s
 
 	if (!first)
 		return;
+	if (a->f->has_metadata && !has_entries(f, c->prefix))
+		attempt_refuse(a, "lora_adapter_metadata without an entry for this part of the model", first->name);
 	if (!unet)
 		check_text_names(a, c->prefix);
 	rename = unet ? !strstr(first->name, "lora_A") : !any_of(f, c->prefix, ".lora_A.weight");
@@ -417,6 +431,20 @@ static void read_component(struct attempt *a, const struct names *known, const s
 		attempt_refuse(a, "no module of the model has such a name", first->name);
 }
 
+/* A factor that is not there keeps the value that PEFT begins with: B is 0, A is random. */
+static void judge_orphans(struct attempt *a)
+{
+	for (size_t i = 0; i < a->f->count; i++) {
+		const struct bundle *b = &a->bundle[i];
+
+		if (!b->count || bundle_find(b, "lora_A.weight") || !bundle_find(b, "lora_B.weight"))
+			continue;
+		a->got[i] |= MEANT_WEIGHT | GOT_WRONG;
+		attempt_reason(a, "the inner factor that is missing is random numbers",
+			       bundle_find(b, "lora_B.weight")->name);
+	}
+}
+
 static void read_own(struct attempt *a)
 {
 	struct names *known = names_new(a->f, own);
@@ -430,6 +458,7 @@ static void read_own(struct attempt *a)
 			read_component(a, known, &components[i]);
 	judge_places(a, &own_judge);
 	judge_dims(a, "lora_A.weight");
+	judge_orphans(a);
 	for (size_t i = 0; i < a->f->count; i++)
 		for (size_t k = 0; k < a->bundle[i].count; k++)
 			if (part_role_alone(a->bundle[i].item[k].part) == ROLE_DORA)
@@ -446,4 +475,4 @@ static void read_diffusers(struct attempt *a)
 	attempt_refuse_foreign(a);
 }
 
-const struct reader reader_diffusers = { "diffusers", "diffusers", .read = read_diffusers };
+const struct reader reader_diffusers = { "diffusers", "diffusers", .knows_metadata = true, .read = read_diffusers };

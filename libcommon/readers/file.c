@@ -1,6 +1,8 @@
 /* An adapter file beside the modules of a model: what it is there to change, whichever program reads it. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../adapter/adapter_scale.h"
 #include "../adapter/keys.h"
 #include "../adapter/made_for.h"
 #include "../model/family.h"
@@ -91,13 +93,40 @@ static bool has_side(const struct place *p, const struct safetensor *t)
 	return t->dims > 1 && (t->shape[0] == p->shape[0] || t->shape[1] == p->shape[1]);
 }
 
+/* t: a LoRA's inner factor, whose rows are the rank */
+static void learn_scale(struct readers_file *f, struct alpha_sources *sources, const struct safetensor *t, size_t stem,
+			long place)
+{
+	char *alpha = xprintf("%.*s.alpha", (int)stem, t->name);
+	const struct alpha_question q = { .name = t->name, .length = stem, .component = f->place[place].component,
+					  .path = f->place[place].name, .rank = t->shape[0] };
+	struct module_alpha a = { 0 };
+	struct error e = { 0 };
+
+	if (!safetensors_find(f->file, alpha) && !alpha_of(sources, &q, &a, &e) &&
+	    (a.origin == ALPHA_HEADER || a.origin == ALPHA_CONFIG) && t->shape[0])
+		f->stated[place] = a.value / (double)t->shape[0];
+	free(alpha);
+}
+
+static bool is_inner_factor(const struct safetensor *t)
+{
+	return t->dims > 1 &&
+	       (strstr(t->name, "lora_A") || strstr(t->name, "lora_down") || strstr(t->name, "lora.down"));
+}
+
 static void collect(struct readers_file *f)
 {
+	struct alpha_sources *sources = alpha_sources_new(f->file);
 	struct layer_list list = { 0 };
 	struct key_index *k = index_of(f, &list);
 	size_t fit = 0, factors = 0;
 
 	f->meant = xcalloc(f->count, 1);
+	f->stated = xcalloc(f->count, sizeof(*f->stated));
+	for (size_t i = 0; i < f->count; i++)
+		f->stated[i] = NAN;
+	f->has_metadata = safetensors_metadata(f->file, LORA_METADATA_KEY) != NULL;
 	for (size_t i = 0; i < f->file->count; i++) {
 		const struct safetensor *t = &f->file->tensor[i];
 		size_t stem = 0;
@@ -110,6 +139,8 @@ static void collect(struct readers_file *f)
 			f->meant[p] |= MEANT_WEIGHT;
 		else if (role == ROLE_BIAS)
 			f->meant[p] |= MEANT_BIAS;
+		if (is_inner_factor(t))
+			learn_scale(f, sources, t, stem, p);
 		if (role == ROLE_WEIGHT && t->dims > 1 && strstr(t->name, "lora")) {
 			factors++;
 			fit += has_side(&f->place[p], t);
@@ -118,6 +149,7 @@ static void collect(struct readers_file *f)
 	for (size_t i = 0; i < f->count; i++)
 		f->in_file += !!(f->meant[i] & MEANT_WEIGHT) + !!(f->meant[i] & MEANT_BIAS);
 	f->sized |= factors && fit * 10 > factors * 9;
+	alpha_sources_free(sources);
 	key_index_free(k);
 	layer_list_free(&list);
 }
@@ -134,7 +166,7 @@ struct readers_file *readers_file_new(const struct safetensors *file, const stru
 	f->file = file;
 	f->family = m.family;
 	f->unet = m.unet;
-	f->sized = model != NULL;
+	f->sized = model && model != m.family->usual;
 	add_places(f, &m);
 	collect(f);
 	f->made_for = adapter_made_for(file);
@@ -151,6 +183,7 @@ void readers_file_free(struct readers_file *f)
 	if (f) {
 		free(f->place);
 		free(f->meant);
+		free(f->stated);
 	}
 	free(f);
 }

@@ -35,6 +35,9 @@ struct readers_file {
 	struct place *place;
 	size_t count, capacity;
 	unsigned char *meant;           /* of each place */
+	/* The scale that the header or a PEFT configuration states of it, for want of an alpha; NaN: neither does. */
+	double *stated;
+	bool has_metadata;              /* lora_adapter_metadata */
 	size_t in_file;
 	bool sized;                     /* the places' shapes are those of the model that the file is for */
 	const char *made_for;           /* adapter_made_for() */
@@ -115,6 +118,7 @@ enum {
 	RULE_WHOLE = 32,        /* diff, w_norm: their shape is the place's */
 	RULE_ROUNDS = 64,       /* computes in the file's own type: wrong by more than a percent in BF16 */
 	RULE_FAILS = 128,       /* an error, caught, module by module */
+	RULE_LIMIT = 256,       /* OFT's alpha taken for the limit itself, not for that of an output */
 };
 
 /* How a reader judges a place's tensors. */
@@ -144,6 +148,7 @@ bool lengths_of_outputs(const struct safetensor *t);
 struct reader {
 	const char *name, *title;
 	bool names_only;
+	bool knows_metadata;            /* takes scales from lora_adapter_metadata */
 	bool left_is_partial;           /* tensors that it has no use for make the file a partly read one */
 	void (*read)(struct attempt *a);
 };

@@ -187,6 +187,16 @@ static void judge_rounding(struct attempt *a, const struct rule *r, size_t place
 	attempt_reason(a, "computed in BF16, which rounds away part of it", b->item[0].tensor->name);
 }
 
+static void judge_limit(struct attempt *a, const struct rule *r, size_t place)
+{
+	const struct safetensor *t = bundle_find(&a->bundle[place], "alpha");
+
+	if (!t || !(r->flags & RULE_LIMIT) || !(part_number(a->f->file, t) > 0))
+		return;
+	a->got[place] |= GOT_WRONG;
+	attempt_reason(a, "OFT's alpha taken for the limit itself, not for that of one output", t->name);
+}
+
 /* false: the place gets nothing */
 static bool judge_form(struct attempt *a, const struct judge *j, const struct rule *r, size_t place)
 {
@@ -240,6 +250,7 @@ void judge_place(struct attempt *a, const struct judge *j, size_t place)
 	a->got[place] |= MEANT_WEIGHT;
 	judge_lengths(a, r, place);
 	judge_rounding(a, r, place);
+	judge_limit(a, r, place);
 	judge_rest(a, r, bias, place);
 }
 

@@ -1,6 +1,9 @@
 /* The table of readers, and the verdict on what one of them found. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../adapter/adapter_scale.h"
+#include "../adapter/made_for.h"
 #include "internal.h"
 
 static const struct reader *const readers[] = { &reader_a1111,	   &reader_comfy, &reader_invoke,
@@ -40,6 +43,20 @@ const char *verdict_name(enum verdict v)
 bool verdict_fails(enum verdict v)
 {
 	return v == VERDICT_WRONG || v == VERDICT_SILENT || v == VERDICT_REFUSED;
+}
+
+/* A program that knows alphas only as tensors takes 1 for a scale that is stated elsewhere. */
+static void judge_stated(struct attempt *a, const struct reader *r)
+{
+	for (size_t i = 0; i < a->f->count && !r->knows_metadata; i++) {
+		const double scale = a->f->stated[i];
+
+		if (!(a->got[i] & MEANT_WEIGHT) || isnan(scale) || fabs(scale - 1) <= 0.01)
+			continue;
+		a->got[i] |= GOT_WRONG;
+		attempt_reason(a, "without the alpha that stands in the metadata alone",
+			       a->bundle[i].count ? a->bundle[i].item[0].tensor->name : a->f->place[i].name);
+	}
 }
 
 static int bits(unsigned char got)
@@ -93,6 +110,8 @@ struct reading readers_read(const struct readers_file *f, const struct reader *r
 	struct reading x = { .reader = r, .in_file = f->in_file };
 
 	r->read(&a);
+	if (!r->names_only)
+		judge_stated(&a, r);
 	for (size_t i = 0; i < f->count && !a.refused; i++) {
 		const int n = bits(a.got[i] & f->meant[i]);
 
@@ -109,19 +128,47 @@ struct reading readers_read(const struct readers_file *f, const struct reader *r
 	return x;
 }
 
-char *readers_note(const struct readers_file *f)
+/* Of the file's own family; NULL: SDXL, or none that is known. */
+static const struct model_config *usual_of(const struct safetensors *f)
+{
+	const char *made_for = adapter_made_for(f);
+	const struct family *x;
+
+	for (size_t i = 0; made_for && (x = family_at(i)); i++)
+		if (strcmp(x->title, made_for) == 0 && x != &family_sdxl)
+			return x->usual;
+	return NULL;
+}
+
+static void say_failures(const char *path, const struct readers_file *f)
 {
 	struct buffer b = { 0 };
 
 	for (size_t i = 0; i < READERS; i++) {
-		struct reading x;
+		struct reading x = readers_read(f, readers[i]);
 
-		if (readers[i]->names_only)
-			continue;
-		x = readers_read(f, readers[i]);
 		if (verdict_fails(x.verdict))
 			buffer_addf(&b, "%s%s: %s", b.len ? ", " : "", readers[i]->title, verdict_name(x.verdict));
 		free(x.why);
 	}
-	return b.len ? buffer_steal(&b) : NULL;
+	if (b.len)
+		note("%s: not every program reads it as it is meant (%s); lora-inspect --will-it-load all says why",
+		     path, b.data);
+	buffer_free(&b);
+}
+
+void readers_note(const char *path)
+{
+	struct error e = { 0 };
+	char *named = NULL;
+	struct safetensors *s = adapter_named(path, &named, &e) ? NULL : safetensors_open(named, &e);
+
+	if (s) {
+		struct readers_file *f = readers_file_new(s, usual_of(s));
+
+		say_failures(path, f);
+		readers_file_free(f);
+	}
+	safetensors_close(s);
+	free(named);
 }

@@ -1,5 +1,6 @@
 /*
- * readers.h - what other programs make of an adapter file: how many of its modules they apply, drop or misread, and why.
+ * readers.h - what other programs make of an adapter file: how many of its modules they apply, drop or misread, and
+ * why.
  *
  * Owns a row for each program: the names that it knows, the kinds that it applies, and what makes it refuse a file.
  * The rules are those of the programs' own code at the versions in lora-inspect(1); they look at names, shapes, alphas
@@ -49,7 +50,8 @@ struct readers_file *readers_file_new(const struct safetensors *f, const struct 
 void readers_file_free(struct readers_file *f);
 struct reading readers_read(const struct readers_file *f, const struct reader *r);
 
-/* The programs that would misread, drop or refuse the file, as a sentence for a note, malloced; NULL: none would. */
-char *readers_note(const struct readers_file *f);
+/* For who has just written the adapter at path, a file or a folder: a note that names the programs which would misread,
+ * drop or refuse it, if any would.  It is read into a model of its own family. */
+void readers_note(const char *path);
 
 #endif

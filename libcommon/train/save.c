@@ -1,6 +1,7 @@
 /* Writing an adapter and a state, and removing those of this run that are no longer kept. */
 #include <stdlib.h>
 #include <string.h>
+#include "../readers/readers.h"
 #include "kohya_metadata.h"
 #include "keeper.h"
 
@@ -60,6 +61,8 @@ int keeper_save_adapter(struct keeper *k, unsigned by, struct error *e)
 		report_path(&k->witness->log, k->course->done, "save", path);
 		if (by != SAVED_AT_END)
 			rotate(k, ADAPTER_SUFFIX, adapter_rotation(k->s), NULL);
+		else
+			readers_note(path);
 	}
 	free(path);
 	return result;

@@ -275,7 +275,7 @@ change() {
 }
 
 @test "options that wait are refused; options that exclude each other, too" {
-	for option in --will-it-load --html; do
+	for option in --html; do
 		run inspect $option x
 		[ "$status" -eq 2 ]
 		[[ $output == *"not yet implemented"* ]]
@@ -284,4 +284,35 @@ change() {
 	[ "$status" -eq 2 ]
 	run inspect
 	[ "$status" -eq 2 ]
+}
+
+@test "--will-it-load: a line a program, and status 3 where one of those that were asked fails" {
+	run inspect --will-it-load a1111 "$golden/tiny-a/lora_unet.safetensors"
+	[ "$status" -eq 0 ]
+	[[ $output == *"  a1111       applied: 192 of 192 modules"* ]]
+	[[ $output != *comfy* ]]
+	run inspect --will-it-load all "$golden/adapters/loha_tucker.safetensors"
+	[ "$status" -eq 3 ]
+	[[ $output == *"  comfy       applied: 8 of 8 modules"* ]]
+	[[ $output == *"  diffusers   refused: 0 of 8 modules"* ]]
+	[[ $output == *"  kohya       silent: 0 of 8 modules"* ]]
+	[[ $output == *"will not load as it is meant (diffusers: refused, sd-scripts: silent)"* ]]
+	run inspect --will-it-load automatic x
+	[ "$status" -eq 2 ]
+}
+
+@test "--will-it-load: one object a file, which stays sound" {
+	"$bin/lora-merge" convert "$golden/tiny-a/lora_unet.safetensors" --to diffusers -o d.safetensors
+	inspect --json --will-it-load comfy d.safetensors > facts || [ $? -eq 3 ]
+	[ "$(wc -l < facts)" -eq 1 ]
+	jq -e '.sound and (.readers | length == 1) and .readers[0].reader == "comfy"' facts
+	# the UNet's attention is dropped; the rest runs at twice its strength, as only the metadata say its alpha
+	jq -e '.readers[0] | .verdict == "wrong" and .applied == 56 and .in_file == 192 and .wrong == 56' facts
+	jq -e '.readers[0].why | test("names that it does not know: 272, as unet")' facts
+}
+
+@test "--will-it-load: the shapes are those of the model where -m names one" {
+	run inspect --will-it-load kohya -m "$golden/tiny-b/model" "$golden/tiny-a/lora_unet.safetensors"
+	[ "$status" -eq 3 ]
+	[[ $output == *"refused: 0 of"*"a factor has another shape than the layer's own"* ]]
 }
