@@ -99,7 +99,7 @@ static void learn_scale(struct readers_file *f, struct alpha_sources *sources, c
 {
 	char *alpha = xprintf("%.*s.alpha", (int)stem, t->name);
 	const struct alpha_question q = { .name = t->name, .length = stem, .component = f->place[place].component,
-					  .path = f->place[place].name, .rank = t->shape[0] };
+					  .path = f->place[place].name, .rank = t->shape[0], .peft = "LORA" };
 	struct module_alpha a = { 0 };
 	struct error e = { 0 };
 
