@@ -116,13 +116,12 @@ static int put_text(const struct buffer *b, struct error *e)
 	return print_text(b->len ? b->data : "", b->len, e);
 }
 
-static int put_json(struct sheet *s, int status, const struct error *found, struct error *e)
+static void end_json(struct sheet *s, int status, const struct error *found)
 {
 	json_bool(&s->json, "sound", status == 0);
 	if (status)
 		json_text(&s->json, "error", found->text);
 	json_end(&s->json);
-	return json_line(&s->json, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
 }
 
 /* Prints to a file or a pipe unchanged, so that it reads back as the same; to a terminal with controls escaped. */
@@ -156,9 +155,30 @@ int inspect_config(const char *path, struct error *e)
 	return status;
 }
 
+/* A page shows all that there is to say but for single tensors. */
+static struct inspect_options all_facts(const struct inspect_options *o)
+{
+	struct inspect_options all = *o;
+
+	all.json = all.norms = all.spectrum = all.metadata = true;
+	return all;
+}
+
+static int put_facts(struct sheet *s, const struct inspect_options *o, int status, const struct error *found,
+		     struct error *e)
+{
+	end_json(s, status, found);
+	if (!status && o->html && page_write(o->html, &s->json.text, e))
+		return -1;
+	if (o->json)
+		return json_line(&s->json, STDOUT_FILENO, e) < 0 ? fail_at(e, "standard output") : 0;
+	return o->html ? 0 : put_text(&s->text, e);
+}
+
 int inspect_file(const char *path, const struct inspect_options *o, struct error *e)
 {
-	struct sheet s = { .options = o, .path = path };
+	const struct inspect_options all = o->html ? all_facts(o) : *o;
+	struct sheet s = { .options = &all, .path = path };
 	struct error output = { 0 };
 	int status;
 
@@ -167,7 +187,7 @@ int inspect_file(const char *path, const struct inspect_options *o, struct error
 	status = inspect_by_content(&s, e);
 	if (!status && o->verify)
 		sheet_line(&s, "verified", "sound");
-	if (o->json ? put_json(&s, status, e, &output) : put_text(&s.text, &output)) {
+	if (put_facts(&s, o, status, e, &output)) {
 		*e = output;
 		status = -1;
 	} else if (!status && s.unfit.code) {

@@ -16,6 +16,7 @@ struct inspect_options {
 	bool spectrum;                  /* adapters: singular values and effective ranks */
 	/* as for model_files_open(): what an adapter does is measured on its weights; NULL: on none */
 	const char *model, *model_config;
+	const char *html;               /* the page to write, of all facts, instead of text; NULL: none */
 	const char *diff;               /* another file; NULL: none */
 	bool verify;                    /* every byte: structure, checksums, hashes, finiteness */
 	bool quick;                     /* headers only */

@@ -49,6 +49,8 @@ int sheet_measures(struct sheet *s, const struct adapter_file *a, const struct m
 		   struct error *e) MUST_CHECK;
 /* --diff: what another file has, lacks and does otherwise. */
 int sheet_diff(struct sheet *s, struct safetensors *f, struct error *e) MUST_CHECK;
+/* --html: the page of an object as --json prints it. */
+int page_write(const char *path, const struct buffer *json, struct error *e) MUST_CHECK;
 /* States, single-file checkpoints, and other safetensors. */
 int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
 /* --will-it-load, into a model of these sizes; NULL: as readers_file_new() takes it */

@@ -15,12 +15,13 @@ static const char style[] =
 	"figure img{display:block;width:144px;border-radius:4px}"
 	"figcaption{font-size:.8em;color:var(--soft);text-align:center}\n"
 	"pre{overflow-x:auto;padding:.8em;border:1px solid var(--line);border-radius:6px;font-size:.85em}\n"
-	".wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9em}\n"
+	".one{max-width:720px}.lone{margin:.6em 0}.wide{overflow-x:auto}"
+	"table{border-collapse:collapse;font-size:.9em}\n"
 	"th,td{text-align:left;padding:.15em .9em .15em 0;vertical-align:top}th{font-weight:600}\n"
 	"td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
 	"td.long{overflow-wrap:anywhere;min-width:12em}\n"
 	".bar{display:inline-block;height:.8em;background:var(--bar);border-radius:2px;min-width:1px}"
-	"td.bars{width:100%;min-width:7em}summary{cursor:pointer;margin:.6em 0}\n"
+	"td.bars{width:100%;min-width:3em}summary{cursor:pointer;margin:.6em 0}\n"
 	"</style>\n";
 
 void html_escaped(struct buffer *out, const char *s)

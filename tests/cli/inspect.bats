@@ -105,10 +105,10 @@ change() {
 }
 
 @test "--spectrum: values whose squares are the norm's, their effective rank, blocks" {
-	for f in tiny-a/lora_conv adapters/locon_tucker adapters/loha_tucker adapters/lokr_both adapters/lokr_tucker; do
+	for f in tiny-a/lora_conv adapters/{locon_tucker,loha_tucker,lokr_both,lokr_tucker}; do
 		# within 1e-6: both work in double, on factors rounded to floats once where the file has three
-		inspect --json --norms --spectrum "$golden/$f.safetensors" |
-			jq -e '(.norms | map({(.module): .norm}) | add) as $norm | (.spectrum | length) == .modules.total
+		inspect --json --norms --spectrum "$golden/$f.safetensors" | jq -e '
+			(.norms | map({(.module): .norm}) | add) as $norm | (.spectrum | length) == .modules.total
 			and (.spectrum | all(.[]; (.singular_values | map(. * .) | add | sqrt) / $norm[.module] - 1
 				| fabs < 1e-6))
 			and (.spectrum | all(.[]; (.singular_values | add) as $sum | .effective_rank / (.singular_values
@@ -132,6 +132,68 @@ change() {
 	  cat padded; for up in '\0\0\0\0' '\0\0\200\77' '\0\0\0\0'; do printf "\\0\\0\\200\\77$up"; done; } > x
 	inspect --json --norms x | jq -e '.untrained == 2 and .dead == ["lora_unet_x0", "lora_unet_x2"]' > /dev/null
 	[[ $(inspect --norms x) == *"dead        2 modules change nothing"* ]]
+}
+
+# value of the first cell of a class behind a name in a page's table
+cells() {
+	grep "^<tr><td[^>]*>$2<" "$1" | grep -o '<td class="n">[^<]*' | sed 's/.*>//' | tr '\n' ' '
+}
+
+# facts of a page, as an object
+facts() {
+	sed -n 's:.*<script type="application/json" id="facts">\(.*\)</script>.*:\1:p' "$1"
+}
+
+@test "--html: a page of its own, whose figures are --json's" {
+	f=$golden/tiny-a/lora_conv.safetensors
+	inspect --html page.html "$f" > said
+	[ ! -s said ]
+	inspect --json --norms --spectrum --metadata "$f" > facts.json
+	[ "$(facts page.html | jq -cS .)" = "$(jq -cS . facts.json)" ]
+	# with --json the same object is printed too
+	inspect --json --html other.html "$f" | cmp - facts.json
+	cmp page.html other.html
+	# what is seen is the same number with five digits: of a block, and of a module
+	[ "$(cells page.html IN04)" = "$(jq -r '.blocks[] | select(.block == "IN04") |
+		"\(.modules) \(.effective_rank) \(.norm)"' facts.json | xargs -n 1 printf '%.5g ')" ]
+	m=lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k
+	[ "$(cells page.html $m)" = "$(jq -r --arg m $m '(.norms[] | select(.module == $m)) as $n |
+		.spectrum[] | select(.module == $m) | "\($n.rank) \($n.alpha) \($n.norm) - " +
+		"\(.singular_values[0]) \(.effective_rank)"' facts.json | xargs -n 1 |
+		while read -r x; do [ "$x" = - ] && printf -- '- ' || printf '%.5g ' "$x"; done)" ]
+	# nothing from elsewhere
+	[ "$(grep -cE '(src|href|url)[=(]"?[^d"]' page.html)" -eq 0 ]
+	run inspect --html page.html "$f" "$f"
+	[ "$status" -eq 2 ]
+	cp "$f" mine.safetensors
+	run inspect --html mine.safetensors mine.safetensors
+	[ "$status" -eq 2 ]
+	cmp "$f" mine.safetensors
+}
+
+@test "--html: texts of the file are texts of the page; a thumbnail is a picture in it or nothing" {
+	# page METADATA: of a file with one module and this metadata
+	page() {
+		printf '{"__metadata__":%s,"lora_unet_out_2.lora_down.weight":{"dtype":"F32","shape":[1,1],%s},%s}' "$1" \
+			'"data_offsets":[0,4]' '"lora_unet_out_2.lora_up.weight":{"dtype":"F32","shape":[1,1],
+			"data_offsets":[4,8]}' > header
+		{ byte $(($(stat -c %s header) % 256)); byte $(($(stat -c %s header) / 256)); printf '\0\0\0\0\0\0'
+		  cat header; printf '\0\0\200\77\0\0\200\77'; } > x
+		inspect --html page.html x
+	}
+	page '{"ss_tag_frequency":"{\"a\":{\"<b>\":3,\"c\":1},\"d\":{\"c\":4}}",
+		"modelspec.thumbnail":"data:image/png;base64,iVBORw0KGgo="}'
+	grep -q '<img alt="sample" src="data:image/png;base64,iVBORw0KGgo=">' page.html
+	grep -o '<td class="long">[^<]*</td><td class="n">[^<]*' page.html | sed 's/<[^>]*>/ /g' | xargs > tags
+	grep -q 'c 5 &lt;b&gt; 3' tags
+	lacks() { ! grep -qF -- "$2" "$1"; }
+	lacks page.html '<b>'
+	for url in 'https://example.org/x.png' 'data:image/png;base64,AA\" onerror=\"x' 'data:text/html;base64,AAAA'; do
+		page "{\"modelspec.thumbnail\":\"$url\",\"</script>\":\"<script>\"}"
+		lacks page.html '<img'
+		[ "$(grep -o '</*script' page.html | wc -l)" -eq 2 ]
+		facts page.html | jq -e '.metadata["</script>"] == "<script>"' > /dev/null
+	done
 }
 
 @test "--diff: the same adapter in other dialects has the same modules" {
@@ -274,12 +336,7 @@ change() {
 	[ "$status" -eq 3 ] && [[ $output == *"is damaged; TensorBoard reads no further"* ]]
 }
 
-@test "options that wait are refused; options that exclude each other, too" {
-	for option in --html; do
-		run inspect $option x
-		[ "$status" -eq 2 ]
-		[[ $output == *"not yet implemented"* ]]
-	done
+@test "options that exclude each other are refused" {
 	run inspect --verify --quick x
 	[ "$status" -eq 2 ]
 	run inspect

@@ -43,7 +43,8 @@ int main(int argc, char **argv)
 		  .choices = "a1111|comfy|invoke|diffusers|sdcpp|kohya|all" },
 		{ "diff", 0, OPTION_STRING, &o.diff, "OTHER", "what another file has, lacks and does otherwise",
 		  .file = FILE_READ },
-		{ "html", 0, OPTION_LATER, NULL, "FILE", "the same as a page" },
+		{ "html", 0, OPTION_STRING, &o.html, "FILE", "all that there is to say, as a page in FILE",
+		  .file = FILE_WRITTEN },
 		{ "rebuild-config", 0, OPTION_FLAG, &config, NULL,
 		  "only the settings of the run that made it, as TOML" },
 		{ 0 },
@@ -59,6 +60,8 @@ int main(int argc, char **argv)
 	if (!operands)
 		fail(&e, EXIT_USAGE,
 		     "no file; say lora-inspect FILE (a folder for a diffusers model, - for a tar on standard input)");
+	else if (o.html && operands > 1)
+		fail(&e, EXIT_USAGE, "--html: a page is of one file, and there are %d; say it for each", operands);
 	else if (o.verify && o.quick)
 		fail(&e, EXIT_USAGE, "--quick reads headers only and --verify every byte; choose one");
 	return e.code ? report(&e) : inspect_all(argv, operands, &o, config);
