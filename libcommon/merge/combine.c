@@ -164,8 +164,8 @@ static int first_part(const struct file_module *m)
 	return i;
 }
 
-/* One part times the weight: dW is linear in each, and of the kinds whose alpha says nothing it is as long as its parts'
- * lengths multiplied. */
+/* One part times the weight: dW is linear in each, and of the kinds whose alpha says nothing it is as long as its
+ * parts' lengths multiplied. */
 static void change_numbers(struct combined *c, const struct delta *d, double by)
 {
 	const size_t n = part_count(&d->form->part[c->change.part]);
@@ -213,23 +213,8 @@ static int change_one(struct combined *c, const struct sum *s, struct error *e)
 /* Of a module that is written as it is. */
 static int measure_copy(struct combined *c, const struct sum *s, struct error *e)
 {
-	const struct term *t = &s->term[0];
-	struct delta d;
-	int status;
-
 	c->how = COMBINED_COPY;
-	c->update = 0;
-	if (update_needs_base(t->module)) {
-		c->update = NAN;
-		return 0;
-	}
-	if (!changes_weight(t))
-		return 0;
-	status = read_delta(&d, s, t, e);
-	if (!status)
-		c->update = delta_norm(&d) * fabs(scale_of(t));
-	delta_end(&d);
-	return status;
+	return update_norm(&c->update, file_of(s, &s->term[0]), s->term[0].module, e);
 }
 
 /* ---- factors ---- */
@@ -376,9 +361,11 @@ static int combine_nearest(struct combined *c, const struct sum *s, size_t weigh
 		const struct term *t = &s->term[i];
 
 		if (update_needs_base(t->module) && !s->how->in->files)
-			return refuse(s, t, why_not_exact(t->module), "lora-merge add makes a LoRA of it with -m MODEL and --rank R", e);
+			return refuse(s, t, why_not_exact(t->module),
+				      "lora-merge add makes a LoRA of it with -m MODEL and --rank R", e);
 		if (!s->how->rank && is_whole(s, t, false))
-			return refuse(s, t, why_not_exact(t->module), "lora-merge add makes a LoRA of it with --rank R", e);
+			return refuse(s, t, why_not_exact(t->module),
+				      "lora-merge add makes a LoRA of it with --rank R", e);
 	}
 	return combine_whole(c, s->how, s->term, weights, e) ? -1 : sum_biases(s, &c->bias, e);
 }

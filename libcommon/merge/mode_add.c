@@ -1,7 +1,6 @@
 /* lora-merge add: an adapter whose update is the sum of others', times their weights. */
 #include <stdlib.h>
 #include <string.h>
-#include "../adapter/keys.h"
 #include "../base/memory.h"
 #include "../base/thread.h"
 #include "../data/ring.h"
@@ -65,16 +64,13 @@ static int tell(struct adding *a, const struct combined *c, const struct layer *
 		struct error *e)
 {
 	const bool lora = c->how == COMBINED_LORA, kept = c->how == COMBINED_COPY || c->how == COMBINED_CHANGED;
-	char *stem = kohya_stem(layer, a->in.item[0].file ? &a->in.item[0].file->blocks : NULL);
-	const struct tally_line l = { .module = stem, .adapters = adapters,
+	const struct tally_line l = { .layer = layer, .adapters = adapters,
 				      .rank = lora ? c->lora.rank : kept ? c->term->module->form.rank : 0,
 				      .alpha = lora ? c->lora.alpha : c->how == COMBINED_CHANGED ? c->change.alpha :
 					       kept ? c->term->module->alpha : 0,
 				      .copied = c->how == COMBINED_COPY, .update = c->update, .lost = c->lost };
-	const int status = tally_module(&a->tally, &l, e);
 
-	free(stem);
-	return status;
+	return tally_module(&a->tally, &l, e);
 }
 
 static int take(void *context, size_t i, void *slot)
@@ -131,14 +127,14 @@ int merge_add(const struct merge_options *o, struct error *e)
 	if (!status)
 		status = inputs_terms(&a.in, &a.terms, e);
 	if (!status)
-		status = tally_begin(&a.tally, o->report, e);
+		status = tally_begin(&a.tally, o->report, &a.in.item[0].file->blocks, e);
 	if (!status) {
 		find_layers(&a);
 		status = add_all(&a, o, e);
 		if (!status)
 			status = tally_end(&a.tally, o->out, e);
 	}
-	tally_abandon(&a.tally);
+	tally_free(&a.tally);
 	output_free(a.out);
 	free(a.first);
 	free(a.terms.item);

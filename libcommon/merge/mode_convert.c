@@ -3,31 +3,24 @@
 #include <stdlib.h>
 #include "../adapter/full.h"
 #include "../adapter/lora.h"
-#include "../adapter/lowrank.h"
 #include "../base/memory.h"
 #include "../model/outline.h"
+#include "combine.h"
 #include "merge.h"
 #include "module_update.h"
 #include "output.h"
+#include "tally.h"
 
 struct conversion {
 	const struct merge_options *options;
 	const struct adapter_target *to;
 	struct model_files *files;      /* of -m; NULL: none was named */
 	struct outline outline;
+	char *path;
 	struct adapter_file *from;
 	struct output *out;
-	size_t made;                    /* modules that became LoRAs */
-	int least, most;                /* their ranks */
-	/* of all made, and of the one that lost the most of itself */
-	double squares, lost_squares, worst;
-	const char *worst_name;
+	struct tally tally;
 };
-
-static double square(double x)
-{
-	return x * x;
-}
 
 /* ---- what stays as it is ---- */
 
@@ -77,14 +70,14 @@ static int check_lengths(const struct conversion *c, const struct file_module *m
 
 /* ---- what becomes a LoRA ---- */
 
-static int add_lora(struct conversion *c, const struct file_module *m, size_t rank, float *up, float *down,
-		    struct error *e)
+static int add_lora(struct conversion *c, const struct file_module *m, const struct output_lora *l, double update,
+		    double lost, struct error *e)
 {
-	output_add_lora(c->out, &(struct output_lora){ m->layer, (int)rank, (double)rank, down, up });
-	c->least = c->made && c->least < (int)rank ? c->least : (int)rank;
-	c->most = c->most > (int)rank ? c->most : (int)rank;
-	c->made++;
-	return output_copy_bias(c->out, c->from, m, e);
+	const struct tally_line line = { .layer = m->layer, .rank = l->rank, .alpha = l->alpha, .adapters = 1,
+					 .update = update, .lost = lost };
+
+	output_add_lora(c->out, l);
+	return tally_module(&c->tally, &line, e) ? -1 : output_copy_bias(c->out, c->from, m, e);
 }
 
 static int add_exactly(struct conversion *c, const struct file_module *m, const struct delta *d, struct error *e)
@@ -92,36 +85,25 @@ static int add_exactly(struct conversion *c, const struct file_module *m, const 
 	struct delta_factors f;
 
 	delta_factors(d, &f);
-	c->squares += square(delta_norm(d));
-	return add_lora(c, m, f.rank, f.up, f.down, e);
+	return add_lora(c, m, &(struct output_lora){ m->layer, (int)f.rank, (double)f.rank, f.down, f.up },
+			delta_norm(d), 0, e);
 }
 
 /* The first singular values, and what the factors lack of the whole once they are floats. */
-static int add_nearest(struct conversion *c, const struct file_module *m, size_t most, struct error *e)
+static int add_nearest(struct conversion *c, const struct file_module *m, struct error *e)
 {
-	const struct weight *w = layer_weight(m->layer);
-	const size_t rows = w->out, columns = (size_t)w->in * w->kh * w->kw;
-	const size_t rank = (size_t)c->options->rank < most ? (size_t)c->options->rank : most;
-	float *dw, *up, *down;
-	struct lowrank l;
-	double lost;
+	struct combined nearest = { 0 };
+	float *dw;
+	int status;
 
 	if (module_update(&dw, c->from, m, c->files, e))
 		return -1;
-	up = xmalloc(rows * rank * sizeof(*up));
-	down = xmalloc(rank * columns * sizeof(*down));
-	lowrank_of_matrix(&l, dw, rows, columns, rank);
-	lowrank_factors(&l, rank, up, down);
-	lost = lowrank_lost_of_matrix(dw, rows, columns, &(struct factors){ up, down, rank });
-	c->squares += l.squares;
-	c->lost_squares += square(lost);
-	if (l.squares > 0 && lost / sqrt(l.squares) > c->worst) {
-		c->worst = lost / sqrt(l.squares);
-		c->worst_name = m->name;
-	}
-	lowrank_free(&l);
+	combined_nearest(&nearest, m->layer, dw, (size_t)c->options->rank, DTYPE_F32);
 	free(dw);
-	return add_lora(c, m, rank, up, down, e);
+	status = add_lora(c, m, &nearest.lora, nearest.update, nearest.lost, e);
+	nearest.lora = (struct output_lora){ 0 };
+	combined_free(&nearest);
+	return status;
 }
 
 /* Where the parts say dW as a product that --rank leaves room for, it is one; else what is nearest to it. */
@@ -144,7 +126,7 @@ static int make_lora(struct conversion *c, const struct file_module *m, struct e
 	if (!status && rank && rank <= room)
 		status = add_exactly(c, m, &d, e);
 	else if (!status && c->options->rank)
-		status = add_nearest(c, m, most, e);
+		status = add_nearest(c, m, e);
 	else if (!status)
 		status = refuse(c, m, "is no LoRA of a rank below its sides",
 				update_needs_base(m) ? "say --rank R and -m MODEL for the nearest one"
@@ -155,13 +137,23 @@ static int make_lora(struct conversion *c, const struct file_module *m, struct e
 
 /* ---- the whole ---- */
 
+static int copy(struct conversion *c, const struct file_module *m, struct error *e)
+{
+	struct tally_line line = { .layer = m->layer, .rank = m->form.rank, .alpha = m->alpha, .adapters = 1,
+				   .copied = true };
+
+	if (update_norm(&line.update, c->from, m, e) || tally_module(&c->tally, &line, e))
+		return -1;
+	return output_copy(c->out, c->from, m, e);
+}
+
 static int convert_module(struct conversion *c, const struct file_module *m, struct error *e)
 {
 	if (check_lengths(c, m, e))
 		return -1;
 	if (!is_taken(c, m))
 		return make_lora(c, m, e);
-	return output_copy(c->out, c->from, m, e);
+	return copy(c, m, e);
 }
 
 static int open_model(struct conversion *c, struct error *e)
@@ -177,18 +169,16 @@ static int open_model(struct conversion *c, struct error *e)
 static int open_all(struct conversion *c, struct error *e)
 {
 	const char *named = c->options->adapter[0];
-	char *path;
 	double weight;
-	int status = weighted_path(named, &path, &weight, e);
+	int status = weighted_path(named, &c->path, &weight, e);
 
 	if (!status && weight != 1)
 		status = fail(e, EXIT_USAGE, "'%.200s': convert takes no weight; name the file alone", named);
 	if (!status)
 		status = open_model(c, e);
 	if (!status)
-		c->from = c->files ? adapter_file_open(path, &c->outline.layers, e)
-				   : adapter_file_open_alone(path, NULL, e);
-	free(path);
+		c->from = c->files ? adapter_file_open(c->path, &c->outline.layers, e)
+				   : adapter_file_open_alone(c->path, NULL, e);
 	return c->from ? 0 : -1;
 }
 
@@ -200,27 +190,13 @@ static int convert(struct conversion *c, struct error *e)
 		texts |= c->from->module[i].layer->component != COMPONENT_UNET;
 	c->out = output_new(c->from->family, &c->from->blocks, DTYPE_F32);
 	output_as(c->out, c->to, texts);
-	output_keep_metadata(c->out, c->from->file);
+	inputs_tell(&(struct input){ c->path, c->from, 1 }, 1, c->options->out, output_said(c->out));
+	if (tally_begin(&c->tally, c->options->report, &c->from->blocks, e))
+		return -1;
 	for (size_t i = 0; i < c->from->count; i++)
 		if (convert_module(c, &c->from->module[i], e))
 			return -1;
-	return output_save(c->out, c->options->out, e);
-}
-
-static void tell(const struct conversion *c)
-{
-	char *ranks = c->least == c->most ? xprintf("rank %d", c->most) : xprintf("ranks %d to %d", c->least, c->most);
-	char *error = c->worst_name ? xprintf("relative error %.3g, at most %.3g (%.100s)",
-					      sqrt(c->lost_squares / c->squares), c->worst, c->worst_name)
-				    : xstrdup("exactly");
-
-	if (c->made)
-		note("%s: %zu modules, %zu of them made LoRAs of %s, %s", c->options->out, c->from->count, c->made,
-		     ranks, error);
-	else
-		note("%s: %zu modules, their tensors byte for byte", c->options->out, c->from->count);
-	free(ranks);
-	free(error);
+	return output_save(c->out, c->options->out, e) ? -1 : tally_end(&c->tally, c->options->out, e);
 }
 
 int merge_convert(const struct merge_options *o, struct error *e)
@@ -234,8 +210,8 @@ int merge_convert(const struct merge_options *o, struct error *e)
 	status = open_all(&c, e);
 	if (!status)
 		status = convert(&c, e);
-	if (!status)
-		tell(&c);
+	tally_free(&c.tally);
+	free(c.path);
 	output_free(c.out);
 	adapter_file_close(c.from);
 	outline_free(&c.outline);

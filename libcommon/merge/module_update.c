@@ -1,6 +1,8 @@
 /* The whole update of one module of an adapter as a matrix. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../adapter/full.h"
 #include "../base/memory.h"
 #include "../base/thread.h"
 #include "../data/ring.h"
@@ -127,5 +129,20 @@ int module_update(float **dw, const struct adapter_file *a, const struct file_mo
 	status = update_needs_base(m) ? fill_with_base(&f, a, m, files, e) : fill_alone(&f, a, m, e);
 	if (status)
 		free(f.dw);
+	return status;
+}
+
+int update_norm(double *norm, const struct adapter_file *a, const struct file_module *m, struct error *e)
+{
+	struct delta d;
+	int status;
+
+	*norm = update_needs_base(m) ? NAN : 0;
+	if (update_needs_base(m) || (m->kind == &kind_full && !m->part[FULL_DIFF]))
+		return 0;
+	status = file_module_delta(&d, a, m, e);
+	if (!status)
+		*norm = delta_norm(&d);
+	delta_end(&d);
 	return status;
 }

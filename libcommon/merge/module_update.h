@@ -14,6 +14,8 @@ int file_module_delta(struct delta *d, const struct adapter_file *a, const struc
 		      struct error *e) MUST_CHECK;
 /* W of a layer goes into the update. */
 bool update_needs_base(const struct file_module *m);
+/* The Frobenius norm at weight 1; NAN: W goes into it.  Biases do not count. */
+int update_norm(double *norm, const struct adapter_file *a, const struct file_module *m, struct error *e) MUST_CHECK;
 /* *dw [out,in*kh*kw], malloced: at weight 1, rounded to floats.  files: of the model; NULL: none is at hand,
  * and the module must need none. */
 int module_update(float **dw, const struct adapter_file *a, const struct file_module *m, struct model_files *files,

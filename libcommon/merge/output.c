@@ -341,23 +341,6 @@ static int check_finite(const struct output *o, const char *path, struct error *
 
 /* ---- the metadata ---- */
 
-/* Said of tensors that are no longer these. */
-static const char *const stale[] = { "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", "format",
-				     LORA_METADATA_KEY, ALPHA_TYPES_KEY };
-
-void output_keep_metadata(struct output *o, const struct safetensors *file)
-{
-	for (size_t i = 0; i < file->metadata_count; i++) {
-		const struct metadata *m = &file->metadata[i];
-		bool keep = true;
-
-		for (size_t k = 0; k < sizeof(stale) / sizeof(*stale); k++)
-			keep &= strcmp(m->key, stale[k]) != 0;
-		if (keep)
-			metadata_text(&o->kept, m->key, m->value);
-	}
-}
-
 struct metadata_list *output_said(struct output *o)
 {
 	return &o->kept;

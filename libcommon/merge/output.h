@@ -19,9 +19,7 @@ void output_free(struct output *o);             /* accepts NULL */
 /* Before the first module: it is for that target's readers, kohya's where nothing is said.  texts: text encoders will
  * have modules too.  A target whose alphas stand beside the adapter is a folder. */
 void output_as(struct output *o, const struct adapter_target *target, bool texts);
-/* What an input says of itself is kept, but for what is about its tensors. */
-void output_keep_metadata(struct output *o, const struct safetensors *file);
-/* What else it will say: to be added to, before it is saved.  What is about its tensors, it finds out itself. */
+/* What it will say of itself: to be added to, before it is saved.  What is about its tensors, it finds out itself. */
 struct metadata_list *output_said(struct output *o);
 
 /* A new LoRA on a layer: dW = alpha / rank * up down. */

@@ -1,6 +1,8 @@
 /* The report and the last line of a mode that writes an adapter. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include "../adapter/keys.h"
 #include "../io/json.h"
 #include "tally.h"
 
@@ -10,9 +12,9 @@ static double share_lost(double lost, double update)
 	return update > 0 || isnan(update) ? lost / update : lost > 0 ? INFINITY : 0;
 }
 
-int tally_begin(struct tally *t, const char *report, struct error *e)
+int tally_begin(struct tally *t, const char *report, const struct unet_config *blocks, struct error *e)
 {
-	*t = (struct tally){ 0 };
+	*t = (struct tally){ .blocks = blocks };
 	if (report && !(t->report = publish_begin(report, false, e)))
 		return -1;
 	return 0;
@@ -43,18 +45,26 @@ static void count(struct tally *t, const struct tally_line *l)
 	}
 	t->update += l->update * l->update;
 	t->lost += l->lost * l->lost;
+	if (share_lost(l->lost, l->update) > t->worst) {
+		t->worst = share_lost(l->lost, l->update);
+		free(t->worst_module);
+		t->worst_module = kohya_stem(l->layer, t->blocks);
+	}
 }
 
 int tally_module(struct tally *t, const struct tally_line *l, struct error *e)
 {
 	struct json_out j = { 0 };
+	char *stem;
 
 	count(t, l);
 	if (!t->report)
 		return 0;
+	stem = kohya_stem(l->layer, t->blocks);
 	json_begin(&j, NULL);
 	json_text(&j, "event", "module");
-	json_text(&j, "module", l->module);
+	json_text(&j, "module", stem);
+	free(stem);
 	json_int(&j, "rank", l->rank);
 	json_number(&j, "alpha", l->alpha);
 	json_int(&j, "adapters", l->adapters);
@@ -63,6 +73,9 @@ int tally_module(struct tally *t, const struct tally_line *l, struct error *e)
 	json_number(&j, "relative_error", share_lost(l->lost, l->update));
 	return write_line(t, &j, e);
 }
+
+/* Below it an error is rounding, and the worst one's name says nothing. */
+#define WORTH_SAYING 1e-2
 
 static void say(const struct tally *t, const char *out)
 {
@@ -78,6 +91,8 @@ static void say(const struct tally *t, const char *out)
 		buffer_addf(&line, ", norm %.4g", sqrt(t->update));
 	if (!t->unknown && t->modules > t->copied)
 		buffer_addf(&line, ", relative error %.3g", share_lost(sqrt(t->lost), sqrt(t->update)));
+	if (t->worst >= WORTH_SAYING)
+		buffer_addf(&line, ", at most %.3g (%s)", t->worst, t->worst_module);
 	note("%s", line.data);
 	buffer_free(&line);
 }
@@ -101,8 +116,9 @@ int tally_end(struct tally *t, const char *out, struct error *e)
 	return publish_end(report, e);
 }
 
-void tally_abandon(struct tally *t)
+void tally_free(struct tally *t)
 {
 	publish_abandon(t->report);
-	t->report = NULL;
+	free(t->worst_module);
+	*t = (struct tally){ 0 };
 }

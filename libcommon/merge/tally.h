@@ -10,15 +10,18 @@
 #include "../model/layers.h"
 
 struct tally {
+	const struct unet_config *blocks;
 	struct publish *report;         /* NULL: none is wanted */
 	size_t modules, copied;
 	int least, most;                /* ranks of the others; most 0: none has one */
 	double update, lost;            /* sums of squares */
 	bool unknown;                   /* of some the update is not known */
+	double worst;                   /* relative error of a module, the greatest; and whose: malloced */
+	char *worst_module;
 };
 
 struct tally_line {
-	const char *module;             /* as the output names it */
+	const struct layer *layer;
 	int rank;
 	double alpha;
 	size_t adapters;                /* that it is made of */
@@ -26,11 +29,12 @@ struct tally_line {
 	double update, lost;            /* norms of dW and of what was not written of it; NAN: nobody knows */
 };
 
-int tally_begin(struct tally *t, const char *report, struct error *e) MUST_CHECK;
+/* blocks: as in struct adapter_file; it must outlive t */
+int tally_begin(struct tally *t, const char *report, const struct unet_config *blocks, struct error *e) MUST_CHECK;
 int tally_module(struct tally *t, const struct tally_line *l, struct error *e) MUST_CHECK;
 /* After the output was saved as out. */
 int tally_end(struct tally *t, const char *out, struct error *e) MUST_CHECK;
-/* Instead of tally_end(). */
-void tally_abandon(struct tally *t);
+/* In any case, at the very end. */
+void tally_free(struct tally *t);
 
 #endif

@@ -180,7 +180,7 @@ nearest() {
 		merge "$ADAPTERS/$kind.safetensors" want
 		for to in comfy kohya; do
 			convert "$ADAPTERS/$kind.safetensors" --keep-kind --to $to -o $to 2> said
-			grep -q 'byte for byte$' said
+			grep -q 'modules, all byte for byte' said
 			merge $to out
 			cmp <(weights out) <(weights want)
 		done
