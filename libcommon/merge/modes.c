@@ -17,8 +17,8 @@ static const struct merge_mode modes[] = {
 	{ "negate", "FILE[:W] -o OUT", "output report save-precision block only without", 1, 1, merge_negate },
 	{ "resize", "FILE --rank R -o OUT", "output report", 1, 1, NULL },
 	{ "extract", "--base A --tuned B --rank R -o OUT", "output report", 0, 0, NULL },
-	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT", "output report to rank keep-kind model model-config",
-	  1, 1, merge_convert },
+	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT",
+	  "output report to rank keep-kind model model-config", 1, 1, merge_convert },
 };
 #define MODES (sizeof(modes) / sizeof(*modes))
 
