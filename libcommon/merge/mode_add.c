@@ -123,6 +123,7 @@ int merge_add(const struct merge_options *o, struct error *e)
 
 	if (o->exact && o->rank)
 		return fail(e, EXIT_USAGE, "--exact and --rank both say what rank the sum has; say one");
+	memory_keep();          /* every layer needs the same large blocks anew */
 	status = inputs_open(&a.in, o, e);
 	if (!status)
 		status = inputs_terms(&a.in, &a.terms, e);

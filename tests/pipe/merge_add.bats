@@ -186,3 +186,13 @@ near() {
 	[ "$status" -eq 2 ]
 	[ ! -e x ]
 }
+
+@test "the same bytes with any number of threads and any vector instructions" {
+	mkdir 1 3 plain
+	for t in 1 3; do
+		OMP_NUM_THREADS=$t lora_merge add -q "$A:0.3" "$ADAPTERS/lokr_both.safetensors" --rank 2 -o $t/out
+	done
+	LORA_CPU=portable lora_merge add -q "$A:0.3" "$ADAPTERS/lokr_both.safetensors" --rank 2 -o plain/out
+	cmp 1/out 3/out
+	cmp 1/out plain/out
+}
