@@ -521,16 +521,14 @@ static int load_modules(struct adapter *a, const struct loading *l, struct error
 	return 0;
 }
 
-struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable,
-			     const struct backend *be, struct device *d, struct error *e)
+/* Takes f. */
+static struct adapter *load_file(struct adapter_file *f, const struct layer_list *layers, double weight, bool trainable,
+				 const struct backend *be, struct device *d, struct error *e)
 {
-	struct adapter_file *f = adapter_file_open(path, layers, e);
 	struct loading l = { .file = f, .weight = weight, .trainable = trainable };
 	struct adapter *a;
 	int status;
 
-	if (!f)
-		return NULL;
 	layers_config(layers, &l.config);
 	if (!backend_is_dry(be))
 		adapter_file_tell(f);
@@ -543,4 +541,20 @@ struct adapter *adapter_load(const char *path, const struct layer_list *layers, 
 		return hang_all(a);
 	adapter_free(a);
 	return NULL;
+}
+
+struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable,
+			     const struct backend *be, struct device *d, struct error *e)
+{
+	struct adapter_file *f = adapter_file_open(path, layers, e);
+
+	return f ? load_file(f, layers, weight, trainable, be, d, e) : NULL;
+}
+
+struct adapter *adapter_load_some(const char *path, const struct layer_list *layers, const struct backend *be,
+				  struct device *d, struct error *e)
+{
+	struct adapter_file *f = adapter_file_open_some(path, layers, e);
+
+	return f ? load_file(f, layers, 1, false, be, d, e) : NULL;
 }

@@ -79,6 +79,9 @@ struct norm_facts adapter_limit_norms(struct adapter *a, double max);
  * gradient buffers are made, wants_grad is set. */
 struct adapter *adapter_load(const char *path, const struct layer_list *layers, double weight, bool trainable,
 			     const struct backend *be, struct device *d, struct error *e) MUST_CHECK;
+/* The same of the modules that have one of these layers, at weight 1; EXIT_INPUT where none has. */
+struct adapter *adapter_load_some(const char *path, const struct layer_list *layers, const struct backend *be,
+				  struct device *d, struct error *e) MUST_CHECK;
 /* The name of a part in a file and in a state: "lora_down.weight" */
 const char *adapter_part_suffix(const struct adapter_module *m, int part);
 void adapter_free(struct adapter *a);           /* takes it off its layers; accepts NULL */

@@ -356,7 +356,7 @@ struct safetensors *adapter_file_tensors(const char *path, struct error *e)
 	return file;
 }
 
-struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e)
+static struct adapter_file *open_on(const char *path, const struct layer_list *layers, bool some, struct error *e)
 {
 	struct adapter_file *a = xcalloc(1, sizeof(*a));
 	struct adapter_sorting s = { 0 };
@@ -365,6 +365,8 @@ struct adapter_file *adapter_file_open(const char *path, const struct layer_list
 	a->file = adapter_file_tensors(path, e);
 	if (a->file)
 		status = adapter_sort(&s, a->file, layers, e);
+	if (some)
+		s.misses = 0;
 	if (!status)
 		status = adapter_file_take(a, &s, "this model", NULL, e);
 	adapter_sorting_free(&s);
@@ -372,6 +374,16 @@ struct adapter_file *adapter_file_open(const char *path, const struct layer_list
 		return a;
 	adapter_file_close(a);
 	return NULL;
+}
+
+struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e)
+{
+	return open_on(path, layers, false, e);
+}
+
+struct adapter_file *adapter_file_open_some(const char *path, const struct layer_list *layers, struct error *e)
+{
+	return open_on(path, layers, true, e);
 }
 
 void adapter_file_close(struct adapter_file *a)

@@ -48,6 +48,9 @@ struct adapter_file {
  * not fit, half a module or a method without a row in kinds.c is EXIT_INPUT.  The numbers are not looked at but for
  * alpha. */
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
+/* The same where only some of the model's layers are listed: what belongs to none of them is left out. */
+struct adapter_file *adapter_file_open_some(const char *path, const struct layer_list *layers,
+					    struct error *e) MUST_CHECK;
 /* The same where no model's weights are at hand.  Each module's layer has the model's name for it and the shape that
  * model's config gives it; NULL: it has the shape that the module's own tensors have, and names are looked up among
  * those of the released model of the family that the file is for.  A kernel that is flattened into a matrix counts as

@@ -342,6 +342,14 @@ static int inspect_modules(struct sheet *s, const struct adapter_file *a, const 
 	return s->options->norms || s->options->spectrum ? sheet_measures(s, a, base, e) : 0;
 }
 
+static bool has_text(const struct named *n)
+{
+	for (int c = COMPONENT_TE1; c < COMPONENT_VAE; c++)
+		if (n->modules[c])
+			return true;
+	return false;
+}
+
 static int inspect_on(struct sheet *s, struct safetensors *f, const struct model_files *base, struct error *e)
 {
 	struct named n = { 0 };
@@ -360,6 +368,10 @@ static int inspect_on(struct sheet *s, struct safetensors *f, const struct model
 		status = inspect_modules(s, a, base, e);
 	else if (!status && !s->options->quick)
 		status = verify_values(s, f, e);
+	if (!status && a && base && s->options->tokens && has_text(&n))
+		status = sheet_tokens(s, f, base, e);
+	else if (s->options->tokens && !has_text(&n))
+		sheet_line(s, "tokens", "it has no modules on text encoders");
 	adapter_file_close(a);
 	return status;
 }
@@ -367,10 +379,11 @@ static int inspect_on(struct sheet *s, struct safetensors *f, const struct model
 int inspect_adapter(struct sheet *s, struct safetensors *f, struct error *e)
 {
 	const struct inspect_options *o = s->options;
+	const unsigned parts = PART(COMPONENT_UNET) | (o->tokens ? PARTS_TEXT : 0);
 	struct model_files *base = NULL;
 	int status;
 
-	if (o->model && !(base = model_files_open_parts(o->model, o->model_config, NULL, PART(COMPONENT_UNET), e)))
+	if (o->model && !(base = model_files_open_parts(o->model, o->model_config, NULL, parts, e)))
 		return -1;
 	status = inspect_on(s, f, base, e);
 	model_files_close(base);

@@ -2,7 +2,7 @@
  * inspect.h - lora-inspect: tells what a file is, by its content, and whether it is intact.
  *
  * Owns what is printed about adapters, checkpoints, image and latent tars, training states, event files and pictures.
- * Must not know devices or networks.
+ * Runs no network but the text encoders, for --tokens.
  */
 #ifndef INSPECT_H
 #define INSPECT_H
@@ -16,6 +16,7 @@ struct inspect_options {
 	bool spectrum;                  /* adapters: singular values and effective ranks */
 	/* as for model_files_open(): what an adapter does is measured on its weights; NULL: on none */
 	const char *model, *model_config;
+	const char *tokens;             /* words, a file of words, or "auto"; NULL: not asked */
 	const char *html;               /* the page to write, of all facts, instead of text; NULL: none */
 	const char *diff;               /* another file; NULL: none */
 	bool verify;                    /* every byte: structure, checksums, hashes, finiteness */

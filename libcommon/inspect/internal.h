@@ -47,6 +47,9 @@ struct adapter_file;
 struct model_files;
 int sheet_measures(struct sheet *s, const struct adapter_file *a, const struct model_files *base,
 		   struct error *e) MUST_CHECK;
+/* --tokens.  base: the model, with its text encoders. */
+int sheet_tokens(struct sheet *s, const struct safetensors *f, const struct model_files *base,
+		 struct error *e) MUST_CHECK;
 /* --diff: what another file has, lacks and does otherwise. */
 int sheet_diff(struct sheet *s, struct safetensors *f, struct error *e) MUST_CHECK;
 /* --html: the page of an object as --json prints it. */

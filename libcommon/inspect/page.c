@@ -3,10 +3,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../base/map.h"
 #include "../io/chart.h"
 #include "../io/html.h"
 #include "internal.h"
+#include "tags.h"
 
 enum { TAGS = 60, CURVE = 128 };        /* most tags, and most singular values of a curve */
 
@@ -100,7 +100,8 @@ static void add_fact(struct buffer *out, const char *key, json_t *value)
 /* What has a section of its own, or is the heading. */
 static bool has_section(const char *key)
 {
-	static const char *const keys[] = { "file", "blocks", "norms", "spectrum", "metadata", "dead", "keys", "diff" };
+	static const char *const keys[] = { "file", "blocks", "norms", "spectrum", "metadata", "dead", "keys",
+					    "tokens" };
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (!strcmp(key, keys[i]))
@@ -238,51 +239,13 @@ static void add_spectrum(struct buffer *out, const json_t *spectrum)
 
 /* ---- tags ---- */
 
-struct tag { const char *name; double count; };
-
-/* ss_tag_frequency: {"folder": {"tag": count}} */
-static size_t read_tags(json_t *folders, struct tag **tag)
-{
-	struct map *names = map_new(64);
-	size_t n = 0, capacity = 0;
-	const char *folder, *name;
-	json_t *tags, *count;
-
-	*tag = NULL;
-	json_object_foreach(folders, folder, tags)
-		json_object_foreach(tags, name, count) {
-			long i = map_put(names, name, strlen(name), n);
-
-			if (i < 0) {
-				i = n;
-				GROW(*tag, n, capacity);
-				(*tag)[n++] = (struct tag){ name, 0 };
-			}
-			(*tag)[i].count += json_number_value(count);
-		}
-	map_free(names);
-	return n;
-}
-
-static int by_count(const void *left, const void *right)
-{
-	const struct tag *a = left, *b = right;
-
-	return a->count < b->count ? 1 : a->count > b->count ? -1 : strcmp(a->name, b->name);
-}
-
 static void add_tags(struct buffer *out, const json_t *metadata)
 {
-	const char *says = text(metadata, "ss_tag_frequency");
-	struct error unsaid;
-	json_t *folders = says ? json_parse("ss_tag_frequency", says, strlen(says), &unsaid) : NULL;
-	struct tag *tag = NULL;
-	const size_t n = read_tags(folders, &tag);
+	struct tag *tag;
+	const size_t n = tags_read(text(metadata, "ss_tag_frequency"), &tag);
 
-	if (n) {
-		qsort(tag, n, sizeof(*tag), by_count);
+	if (n)
 		buffer_addf(out, "<h2>Tags</h2>\n<p class=\"soft\">Of %zu, the most frequent.</p>\n<table>\n", n);
-	}
 	for (size_t i = 0; i < n && i < TAGS; i++) {
 		buffer_adds(out, "<tr>");
 		add_text(out, " class=\"long\"", tag[i].name);
@@ -291,8 +254,46 @@ static void add_tags(struct buffer *out, const json_t *metadata)
 		buffer_adds(out, "</tr>\n");
 	}
 	buffer_adds(out, n ? "</table>\n" : "");
-	free(tag);
-	json_decref(folders);
+	tags_free(tag, n);
+}
+
+/* ---- words that the text encoders see otherwise ---- */
+
+static double change(const json_t *word, const char *key)
+{
+	return number(json_object_get(word, key), "change");
+}
+
+static double most_change(const json_t *word)
+{
+	return fmax(change(word, "te1"), change(word, "te2"));
+}
+
+static void add_words(struct buffer *out, const json_t *words)
+{
+	double most = 0;
+
+	if (!json_array_size(words))
+		return;
+	for (size_t i = 0; i < json_array_size(words); i++)
+		most = fmax(most, most_change(json_array_get(words, i)));
+	buffer_adds(out, "<h2>Words</h2>\n<p class=\"soft\">How far each one's state moves, of its length; the bar is "
+		    "the larger of both encoders'.</p>\n<div class=\"wide\"><table>\n<tr><th>word</th>"
+		    "<th class=\"n\">encoder 1</th><th class=\"n\">encoder 2</th><th class=\"n\">pooled</th><th></th>"
+		    "</tr>\n");
+	for (size_t i = 0; i < json_array_size(words); i++) {
+		const json_t *w = json_array_get(words, i);
+		const char *says = text(w, "word");
+
+		buffer_adds(out, "<tr>");
+		add_text(out, " class=\"long\"", says && *says ? says : "(no words)");
+		add_number(out, change(w, "te1"));
+		add_number(out, change(w, "te2"));
+		add_number(out, change(w, "pooled"));
+		add_bar(out, most_change(w), most);
+		buffer_adds(out, "</tr>\n");
+	}
+	buffer_adds(out, "</table></div>\n");
 }
 
 /* ---- modules and metadata ---- */
@@ -379,6 +380,7 @@ static void add_page(struct buffer *out, const char *json, json_t *facts)
 	add_blocks(out, json_object_get(facts, "blocks"));
 	add_spectrum(out, json_object_get(facts, "spectrum"));
 	add_tags(out, metadata);
+	add_words(out, json_object_get(facts, "tokens"));
 	add_modules(out, json_object_get(facts, "norms"), json_object_get(facts, "spectrum"));
 	add_metadata(out, metadata);
 	add_object(out, json);

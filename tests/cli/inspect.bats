@@ -196,6 +196,41 @@ facts() {
 	done
 }
 
+@test "--tokens: how far each encoder's states of a text move is what PyTorch's states say" {
+	# NumPy on context and pooled of text.safetensors and train_text.safetensors, captions 0 and 1, without BOS and
+	# what follows the words; F32 states differ by some 1e-6 of the largest, and a change is 5 % of that
+	printf '%s\n' 'a big red circle on a blue background' 'mysubject person! portrait, high quality!!' > words
+	inspect --json -m "$golden/tiny-a/model" --tokens words "$golden/tiny-a/lora_text.safetensors" | jq -e '
+		def near($b; $t): . / $b - 1 | fabs < $t;
+		def is($c; $d): (.cosine | near($c; 1e-6)) and (.change | near($d; 1e-5));
+		(.tokens | map({(.word): .}) | add) as $w | (.tokens | length) == 3
+		and ($w["a big red circle on a blue background"] | (.te1 | is(0.998437404; 0.0566881519))
+			and (.te2 | is(0.998434103; 0.0565701573)) and (.pooled | is(0.997725604; 0.0686984759)))
+		and ($w["mysubject person! portrait, high quality!!"] | (.te1 | is(0.99859299; 0.0530949195))
+			and (.te2 | is(0.997807718; 0.0662404935)) and (.pooled | is(0.998024954; 0.0632234284)))
+		' > /dev/null
+}
+
+@test "--tokens: words, tags, and what there is to say without them" {
+	f=$golden/tiny-a/lora_text.safetensors m=$golden/tiny-a/model
+	inspect -m "$m" --tokens='cat, a dog' "$f" > said
+	[ "$(grep -cE '^  +0\.[0-9]+ .* (cat|a dog|\(no words\))$' said)" -eq 3 ]
+	inspect -m "$m" --tokens=cat "$golden/tiny-a/lora_unet.safetensors" | grep -q 'it has no modules on text encoders'
+	run inspect -m "$m" --tokens -- "$f"
+	[ "$status" -eq 3 ] && [[ $output == *"its metadata have no tags; say which words"* ]]
+	run inspect --tokens=cat "$f"
+	[ "$status" -eq 2 ] && [[ $output == *"say -m MODEL"* ]]
+	run inspect -m "$m" --tokens "$f"
+	[ "$status" -eq 2 ] && [[ $output == *"is taken for the words of --tokens"* ]]
+	# an adapter of everything: its UNet's modules are not asked for
+	"$bin/lora-merge" add -q "$golden/tiny-a/lora_unet.safetensors" "$f" -o both.safetensors
+	diff <(inspect --json -m "$m" --tokens=cat both.safetensors | jq -c .tokens) \
+		<(inspect --json -m "$m" --tokens=cat "$f" | jq -c .tokens)
+	inspect -m "$m" --html page.html --tokens=cat both.safetensors
+	[ "$(cells page.html cat)" = "$(facts page.html | jq -r '.tokens[] | select(.word == "cat") |
+		"\(.te1.change) \(.te2.change) \(.pooled.change)"' | xargs -n 1 printf '%.5g ')" ]
+}
+
 @test "--diff: the same adapter in other dialects has the same modules" {
 	for to in comfy diffusers peft; do
 		"$bin/lora-merge" convert -q "$golden/tiny-a/lora_text.safetensors" --to $to -o $to.safetensors || continue

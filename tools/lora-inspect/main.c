@@ -1,4 +1,5 @@
 /* lora-inspect: its options, a call for each file, a status. */
+#include <string.h>
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/inspect/inspect.h"
@@ -35,6 +36,8 @@ int main(int argc, char **argv)
 		  .file = FILE_READ },
 		{ "model-config", 0, OPTION_STRING, &o.model_config, "DIR", "config files of a single-file model",
 		  .file = FILE_READ },
+		{ "tokens", 0, OPTION_STRING, &o.tokens, "[WORDS]",
+		  "which words (or a file of them) an adapter moves; -m" },
 		{ "metadata", 0, OPTION_FLAG, &o.metadata, NULL, "what the file says about itself" },
 		{ "verify", 0, OPTION_FLAG, &o.verify, NULL,
 		  "read every byte: structure, checksums, hashes, finiteness" },
@@ -57,11 +60,20 @@ int main(int argc, char **argv)
 
 	claim_standard_streams();
 	operands = options_parse(&tool, argc, argv);
-	if (!operands)
+	if (!operands && o.tokens && strcmp(o.tokens, "auto"))
+		fail(&e, EXIT_USAGE,
+		     "no file: '%s' is taken for the words of --tokens; say --tokens=WORDS, or --tokens in front of "
+		     "another option",
+		     o.tokens);
+	else if (!operands)
 		fail(&e, EXIT_USAGE,
 		     "no file; say lora-inspect FILE (a folder for a diffusers model, - for a tar on standard input)");
+	else if (o.tokens && !o.model)
+		fail(&e, EXIT_USAGE, "--tokens: the words run through a model's text encoders; say -m MODEL");
 	else if (o.html && operands > 1)
 		fail(&e, EXIT_USAGE, "--html: a page is of one file, and there are %d; say it for each", operands);
+	else if (o.html && o.diff)
+		fail(&e, EXIT_USAGE, "--html: a page is of one file; say --diff with --json or in words");
 	else if (o.verify && o.quick)
 		fail(&e, EXIT_USAGE, "--quick reads headers only and --verify every byte; choose one");
 	return e.code ? report(&e) : inspect_all(argv, operands, &o, config);
