@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include "../base/memory.h"
 #include "adapter_internal.h"
+#include "lora.h"
 
 float *adapter_floats(struct adapter *a, const float *host, size_t n)
 {
@@ -34,7 +35,7 @@ int adapter_put_constants(struct adapter *a, struct error *e)
 
 	for (size_t i = 0; i < a->count; i++) {
 		const struct adapter_module *m = &a->module[i];
-		const int rank = m->kind->lengths ? m->form.rank : 1, out = layer_weight(m->layer)->out,
+		const int rank = m->kind == &kind_lora ? m->form.rank : 1, out = layer_weight(m->layer)->out,
 			  in = layer_weight(m->layer)->in;
 
 		units = rank > units ? rank : units;

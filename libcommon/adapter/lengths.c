@@ -5,6 +5,7 @@
 #include "../nn/workspace.h"
 #include "adapter_internal.h"
 #include "dora_lora.h"
+#include "dora_whole.h"
 #include "lengths.h"
 #include "module_delta.h"
 
@@ -207,30 +208,45 @@ static int put_norms2(struct adapter *a, struct adapter_module *m, bool columns)
 	return status;
 }
 
+/* A LoRA's norms need no dW, if it has no middle factor; other kinds' do. */
+static bool by_low_rank(const struct adapter_module *m)
+{
+	return m->kind == &kind_lora && !m->branch.part[LORA_MID].n;
+}
+
+static bool by_whole(const struct adapter_module *m)
+{
+	return m->kind->lengths && m->kind->branch.whole_back;
+}
+
+static void low_rank_norms2(struct tape *t, float *norm2, const struct branch *b, const struct weight *w, bool columns)
+{
+	const struct backend *be = tape_backend(t);
+	struct device *d = tape_device(t);
+	const size_t r = b->rank, up = r * b->part[LORA_UP].n, down = tensor_count(&b->part[LORA_DOWN]);
+	float *up_t = tape_scratch(t, up), *square = tape_scratch(t, r * r), *one = tape_scratch(t, columns ? down : up),
+	      *other = tape_scratch(t, columns ? down : 1);
+
+	if (columns)
+		dora_column_norms(be, d, norm2, one, up_t, square, other, b, w);
+	else
+		dora_row_norms(be, d, norm2, up_t, one, square, b, w);
+	tape_scratch_give(t, other);
+	tape_scratch_give(t, one);
+	tape_scratch_give(t, square);
+	tape_scratch_give(t, up_t);
+}
+
 /* The norms of W + dW, as a pass computes them: then a new DoRA changes nothing, to the bit. */
 struct norms_now { const struct adapter_module *m; bool columns; };
 
 static struct tensor *make_norms2(struct tape *t, void *arg)
 {
 	const struct norms_now *of = arg;
-	const struct branch *b = &of->m->branch;
-	const struct weight *w = layer_weight(of->m->layer);
-	const struct backend *be = tape_backend(t);
-	struct device *d = tape_device(t);
-	const size_t r = b->rank, up = r * b->part[LORA_UP].n, down = tensor_count(&b->part[LORA_DOWN]);
 	struct tensor *norm2 = tensor_new(t, 1, 1, 1, lengths_of(of->m, of->columns));
-	float *up_t = tape_scratch(t, up), *square = tape_scratch(t, r * r), *one, *other;
 
-	one = tape_scratch(t, of->columns ? down : up);
-	other = tape_scratch(t, of->columns ? down : 1);
-	if (of->columns)
-		dora_column_norms(be, d, norm2->data, one, up_t, square, other, b, w);
-	else
-		dora_row_norms(be, d, norm2->data, up_t, one, square, b, w);
-	tape_scratch_give(t, other);
-	tape_scratch_give(t, one);
-	tape_scratch_give(t, square);
-	tape_scratch_give(t, up_t);
+	(by_low_rank(of->m) ? low_rank_norms2 : dora_whole_norms)(t, norm2->data, &of->m->branch,
+								  layer_weight(of->m->layer), of->columns);
 	return norm2;
 }
 
@@ -254,12 +270,15 @@ static float *norms_now(struct adapter *a, const struct adapter_module *m, bool 
 /* lengths NULL: as they are now */
 static int add_trained(struct adapter *a, struct adapter_module *m, bool columns, const float *lengths, bool trainable)
 {
+	static const struct branch_kind *const kinds[2][2] = { { &dora_whole_rows, &dora_whole_columns },
+							       { &dora_lora_rows, &dora_lora_columns } };
+	const bool low = by_low_rank(m);
 	float *norm = NULL;
 	int status;
 
 	a->dora = columns ? DORA_INPUT : DORA_OUTPUT;
-	m->branch.kind = columns ? &dora_lora_columns : &dora_lora_rows;
-	if (put_norms2(a, m, columns) < 0 ||
+	m->branch.kind = kinds[low][columns];
+	if ((low && put_norms2(a, m, columns) < 0) ||
 	    (!lengths && !backend_is_dry(a->be) && !(norm = norms_now(a, m, columns))))
 		return -1;
 	status = put_lengths(a, m, lengths ? lengths : norm, lengths_of(m, columns), columns, trainable);
@@ -269,15 +288,10 @@ static int add_trained(struct adapter *a, struct adapter_module *m, bool columns
 
 /* ---- all modules ---- */
 
-static bool by_low_rank(const struct adapter_module *m)
-{
-	return m->kind->lengths && !m->branch.part[LORA_MID].n;
-}
-
 /* A frozen LoRA's rows go with those that are trained: they need no dW. */
 static int add_lengths(struct adapter *a, struct adapter_module *m, bool columns, const float *lengths, bool trainable)
 {
-	if (by_low_rank(m) && (trainable || !columns))
+	if (trainable || (by_low_rank(m) && !columns))
 		return add_trained(a, m, columns, lengths, trainable);
 	return columns ? add_columns(a, m, lengths) : add_rows(a, m, lengths);
 }
@@ -287,9 +301,9 @@ static int check_trained(const struct adapter_file *f, const struct file_module 
 {
 	const enum dora_axis own = in->by_input ? DORA_INPUT : DORA_OUTPUT;
 
-	if (!by_low_rank(m))
+	if (!by_low_rank(m) && !by_whole(m))
 		return fail(e, EXIT_INPUT,
-			    "%s: '%.200s' is a %s with a DoRA's lengths, which are trained of a plain LoRA alone; "
+			    "%s: '%.200s' is a %s with a DoRA's lengths, which are not trained of that kind; "
 			    "merge it into the model with lora-merge",
 			    f->file->path, in->name, m->kind->name);
 	if (axis && axis != own)
@@ -316,7 +330,7 @@ static int add_from_file(struct adapter *a, struct adapter_module *m, const stru
 
 static int add_anew(struct adapter *a, struct adapter_module *m, const struct lengths_wish *wish, struct error *e)
 {
-	if (!by_low_rank(m))
+	if (!by_low_rank(m) && !by_whole(m))
 		return fail(e, EXIT_USAGE,
 			    "dora: lengths are trained of a LoRA without a middle factor; leave out use_tucker");
 	return add_trained(a, m, wish->all == DORA_INPUT, NULL, wish->trainable) < 0 ? no_memory(m, e) : 0;

@@ -256,6 +256,7 @@ static const struct kind_arg args[] = {
 const struct adapter_kind kind_loha = {
 	.name = "LoHa", .module = "networks.loha", .peft = "LOHA", .algos = algos, .suffixes = suffixes, .args = args,
 	.form = form, .read = read_form, .missing = missing, .guess = guess,
+	.lengths = true,
 	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
 	.delta_begin = right_factors, .add_delta = add_delta,
 	.factors_rank = factors_rank, .factors = factors,

@@ -502,6 +502,7 @@ const struct adapter_kind kind_lokr = {
 	.guess = guess,
 	.shape = shape,
 	.scale = scale,
+	.lengths = true,
 	.branch = { .forward = whole_forward, .backward = whole_backward, .whole = whole, .whole_back = whole_back },
 	.delta_begin = both_factors,
 	.add_delta = add_delta,

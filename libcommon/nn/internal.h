@@ -16,7 +16,5 @@ static inline void must(bool holds, const char *what)
 bool branch_trains(const struct branch *b);
 /* branch.c: does module dropout drop the whole module now? */
 bool branch_is_out(const struct branch *b);
-/* dw [out,kh,kw,in] or its gradient: sets rows to 0 that rank dropout drops */
-void branch_leave_out_rows(struct tape *t, const struct branch *b, float *dw, const struct weight *w);
 
 #endif

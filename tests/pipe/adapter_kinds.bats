@@ -194,8 +194,8 @@ said() { "$BIN/lora-inspect" --metadata "$1" | sed -n "s/^ *$2 = //p"; }
 }
 
 @test "what does not go together is refused by name" {
-	status_of 2 train 3 no --network-module networks.loha --dora
-	[[ "$output" == *"dora: lengths are trained of a LoRA, not of a LoHa"* ]]
+	status_of 2 train 3 no --network-module networks.oft --dora
+	[[ "$output" == *"dora: lengths are trained around a LoRA, LoHa or LoKr, not of a OFT"* ]]
 	status_of 2 train 3 no --network-module networks.lokr --network-dropout 0.1
 	[[ "$output" == *"network_dropout: a LoKr has no values between its matrices"* ]]
 	status_of 2 train 3 no --network-module lycoris.kohya --network-args algo=glora

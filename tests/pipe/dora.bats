@@ -152,6 +152,28 @@ same_adapter() {
 	status_of 2 train 3 "$O.no" --dora --dora-axis sideways
 }
 
+@test "around a LoHa and a LoKr, both axes: nothing new at first, merged it does the same, a state goes on byte for byte" {
+	local module axis kind
+	for module in networks.loha networks.lokr; do
+		for axis in input output; do
+			kind=(--network-module "$module" --network-args conv_dim=2 --dora --dora-axis "$axis")
+			near "$(loss "$MODEL")" "$(loss "$MODEL" "${kind[@]}")"
+			rm -rf "$O" "$O.m"
+			train 4 "$O" "${kind[@]}" "${FAR[@]:2}" --save-every-n-steps 2 > /dev/null
+			[ "$(shapes "$O/t.safetensors" | wc -l)" = "$(shapes "$D.$axis/t.safetensors" | wc -l)" ]
+			"$BIN/lora-merge" into -q -m "$MODEL" --lora "$O/t.safetensors:0.5" -o "$O.m" > /dev/null
+			near "$(loss "$O.m")" "$(loss "$MODEL" --base-weights "$O/t.safetensors" \
+				--base-weights-multiplier 0.5)" 1e-3
+			far "$(loss "$O.m")" "$(loss "$MODEL")"
+			near "$(loss "$MODEL" "${kind[@]}" --network-weights "$O/t.safetensors")" \
+				"$(loss "$MODEL" --base-weights "$O/t.safetensors")"
+			mv "$O/t.safetensors" "$O.whole"
+			train 4 "$O" "${kind[@]}" "${FAR[@]:2}" --resume "$O"/t-step00000002-state.safetensors > /dev/null
+			cmp "$O/t.safetensors" "$O.whole"
+		done
+	done
+}
+
 @test "of LyCORIS' networks the lengths are of inputs too, and that is said" {
 	run --separate-stderr train_loud --network-module lycoris.kohya --network-args dora_wd=True
 	[ "$status" = 0 ]

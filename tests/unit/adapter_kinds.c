@@ -114,16 +114,19 @@ static void check_factors(const struct delta *d, const double *dw, size_t column
 	delta_factors_free(&f);
 }
 
-/* dw of W + dw with its columns brought to the lengths. */
-static void bring_to_lengths(const struct weight *w, const float *host, const float *lengths, double *dw)
+/* dw of W + dw with its columns or rows brought to the lengths. */
+static void bring_to_lengths(const struct weight *w, const float *host, const float *lengths, bool columns, double *dw)
 {
 	const size_t taps = (size_t)w->kh * w->kw, n = OUT * IN * taps;
-	double squares[IN] = { 0 };
+	double squares[OUT] = { 0 };
 
 	for (size_t i = 0; i < n; i++)
-		squares[i / taps % IN] += (host[i] + dw[i]) * (host[i] + dw[i]);
-	for (size_t i = 0; i < n; i++)
-		dw[i] = (host[i] + dw[i]) * lengths[i / taps % IN] / sqrt(squares[i / taps % IN]) - host[i];
+		squares[columns ? i / taps % IN : i / taps / IN] += (host[i] + dw[i]) * (host[i] + dw[i]);
+	for (size_t i = 0; i < n; i++) {
+		const size_t k = columns ? i / taps % IN : i / taps / IN;
+
+		dw[i] = (host[i] + dw[i]) * lengths[k] / sqrt(squares[k]) - host[i];
+	}
 }
 
 /* dw [OUT,IN,kh,kw] of a module as its parts are now, with one number of one of them changed by so much; returns by how
@@ -161,7 +164,7 @@ static double delta_of(const struct adapter_module *m, const float *host, int pa
 	delta_add_rows(&d, 0, OUT, dw, &base);
 	check_factors(&d, dw, columns);
 	if (d.part[LENGTHS_PART])
-		bring_to_lengths(w, host, d.part[LENGTHS_PART], dw);
+		bring_to_lengths(w, host, d.part[LENGTHS_PART], m->form.part[LENGTHS_PART].c == IN, dw);
 	delta_end(&d);
 	return changed;
 }
@@ -298,7 +301,7 @@ static void check_form(const struct file_module *f, const struct adapter_module 
 		assert_true(a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c && a->dims == b->dims);
 		assert_memory_equal(a->shape, b->shape, sizeof(a->shape));
 	}
-	assert_true(!f->lengths == !m->form.part[LENGTHS_PART].n && (!f->lengths || f->by_input));
+	assert_true(!f->lengths == !m->form.part[LENGTHS_PART].n && (!f->lengths || f->by_input == (m->form.part[LENGTHS_PART].c == IN)));
 	assert_int_equal(f->kind->missing(f->part), -1);
 	assert_true(f->kind->guess(&guessed, f->part));
 	assert_true(kind_form_of_file(f->kind, &form, &guessed, f->part));
@@ -372,11 +375,43 @@ static void check_kind(const struct adapter_kind *kind, int rank, bool lycoris)
 	}
 	spec.args = kind->defaults;
 	check_adapter(&model, &spec, kind->name);
-	snprintf(what, sizeof(what), "%s of rank %d with lengths", kind->name, rank);
-	spec.dora = DORA_INPUT;
-	if (kind->lengths)
-		check_adapter(&model, &spec, what);
 	close_model(&model);
+}
+
+/* Around each kind that takes lengths, with each of its settings that goes with them; a LoRA's gradient takes a row's
+ * length for a constant (tests/unit/dora.c). */
+static void check_lengths_around(const struct adapter_kind *kind, int rank, enum dora_axis axis)
+{
+	const bool lora = kind == adapter_kinds[0];
+	struct adapter_spec spec = { .unet = true, .kind = kind, .args = kind->defaults, .rank = rank, .alpha = 1.5,
+				     .conv_rank = rank, .conv_alpha = 0.5, .seed = 1, .dora = axis };
+	struct model model;
+	char what[80];
+
+	open_model(&model);
+	for (const struct kind_arg *a = lora ? NULL : kind->args;; a++) {
+		const char *name = a ? a->name : NULL;
+
+		snprintf(what, sizeof(what), "%s of rank %d with lengths of %ss, %s", kind->name, rank,
+			 dora_axis_name(axis), name ? name : "plain");
+		spec.args = kind->defaults;
+		if (name)
+			spec.args.value[a->slot] = a->type == KIND_FLAG ? 1 : 4;
+		check_adapter(&model, &spec, what);
+		if (!name)
+			break;
+	}
+	close_model(&model);
+}
+
+static void lengths_around_each(void **state)
+{
+	for (size_t i = 0; adapter_kinds[i]; i++)
+		for (int rank = 1; rank <= 2 && adapter_kinds[i]->lengths; rank++) {
+			check_lengths_around(adapter_kinds[i], rank, DORA_INPUT);
+			if (i)
+				check_lengths_around(adapter_kinds[i], rank, DORA_OUTPUT);
+		}
 }
 
 static void each_is_what_its_rows_say(void **state)
@@ -418,7 +453,7 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_is_what_its_rows_say), cmocka_unit_test(whole_matrices_take_no_scale),
+		cmocka_unit_test(each_is_what_its_rows_say), cmocka_unit_test(lengths_around_each), cmocka_unit_test(whole_matrices_take_no_scale),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

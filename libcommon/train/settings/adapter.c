@@ -329,8 +329,8 @@ static int check_dora(const struct train_settings *s, struct error *e)
 	if (!s->dora)
 		return 0;
 	if (!s->kind->lengths)
-		return fail(e, EXIT_USAGE, "dora: lengths are trained of a LoRA, not of a %s; leave it out",
-			    s->kind->name);
+		return fail(e, EXIT_USAGE, "dora: lengths are trained around a LoRA, LoHa or LoKr, not of a %s; "
+			    "leave it out", s->kind->name);
 	if (s->base_weights.count)
 		return fail(e, EXIT_USAGE, "dora and base_weights: the lengths would be those of the model without "
 					   "them; make the model with lora-merge first");
