@@ -148,6 +148,8 @@ static bool wanted(const struct adapter_spec *s, const struct layer *l)
 
 	if (!component || s->start_shapes)
 		return component;
+	if (l->group == LAYER_NORM)
+		return false;
 	if (s->kind && s->kind->takes)
 		return s->kind->takes(l->name, l->group == LAYER_CONV_SET,
 				      &(struct kind_wish){ .args = &s->args, .lycoris = s->lycoris });
