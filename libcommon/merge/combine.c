@@ -322,6 +322,28 @@ static int combine_full(struct combined *c, const struct sum *s, const struct de
 	return sum_biases(s, &c->bias, e);
 }
 
+/* ---- by a method ---- */
+
+static int combine_method(struct combined *c, const struct sum *s, struct error *e)
+{
+	if (check_shapes(s, e) || combine_by_method(c, s->how, s->term, s->count, e))
+		return -1;
+	return sum_biases(s, &c->bias, e);
+}
+
+/* One adapter of which everything stays is itself; a norm or a bias has no elements to choose among. */
+static bool goes_by_method(const struct sum *s)
+{
+	const struct term *t = s->term;
+
+	if (!s->how->method || s->layer->norm)
+		return false;
+	for (size_t i = 0; i < s->count; i++)
+		if (!changes_weight(&t[i]))
+			return false;
+	return s->count > 1 || s->how->density < 1 || t->weight != 1;
+}
+
 /* ---- several ---- */
 
 /* Of more factors the whole matrix is sooner brought to a rank. */
@@ -448,8 +470,17 @@ int combine(struct combined *c, const struct combining *how, const struct term *
 	int status;
 
 	*c = (struct combined){ .how = COMBINED_FULL };
-	gather(&s, term, n);
-	status = combine_sum(c, &s, term, e);
+	if (how->method) {
+		s.term = xmalloc(n * sizeof(*term));
+		memcpy(s.term, term, n * sizeof(*term));
+		s.count = n;
+	} else {
+		gather(&s, term, n);
+	}
+	if (goes_by_method(&s))
+		status = combine_method(c, &s, e);
+	else
+		status = combine_sum(c, &s, term, e);
 	free(s.term);
 	return status;
 }

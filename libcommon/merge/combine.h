@@ -7,12 +7,18 @@
 #define MERGE_COMBINE_H
 
 #include "inputs.h"
+#include "methods.h"
 #include "output.h"
 
 struct combining {
 	const struct inputs *in;
 	enum dtype type;                /* of new factors in the file */
-	long rank;                      /* 0: exactly, whatever rank that takes */
+	/* 0: exactly, whatever rank that takes; of a method, the greatest of the modules' */
+	long rank;
+	/* NULL: all of every update is added */
+	const struct merge_method *method;
+	double density;
+	uint64_t seed;
 };
 
 enum combined_how {
@@ -41,5 +47,9 @@ void combined_nearest(struct combined *c, const struct layer *layer, const float
 /* The weights of a layer that all of them change, as the nearest LoRA of how->rank. */
 int combine_whole(struct combined *c, const struct combining *how, const struct term *term, size_t n,
 		  struct error *e) MUST_CHECK;
+
+/* combine_method.c: the same by how->method; of the greatest of their ranks where how->rank is 0. */
+int combine_by_method(struct combined *c, const struct combining *how, const struct term *term, size_t n,
+		      struct error *e) MUST_CHECK;
 
 #endif

@@ -27,6 +27,9 @@ struct merge_options {
 	const char *save_precision;             /* "float", "fp16", "bf16"; NULL: as the inputs are */
 	/* ---- add ---- */
 	bool exact;
+	const char *method;                     /* a name of methods.h; NULL: a plain sum */
+	double density;
+	const char *seed;
 	bool negated;                           /* every weight with the other sign */
 	/* ---- convert ---- */
 	const char *to;                         /* the name of an adapter_target */

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "../base/thread.h"
+#include "../config/seed.h"
 #include "../data/ring.h"
 #include "combine.h"
 #include "tally.h"
@@ -110,8 +111,11 @@ static int add_all(struct adding *a, const struct merge_options *o, struct error
 					 .release = release };
 
 	a->error = e;
-	a->how = (struct combining){ &a->in, inputs_dtype(&a->in, o), o->rank };
+	a->how = (struct combining){ &a->in, inputs_dtype(&a->in, o), o->rank,
+				     o->method ? merge_method(o->method) : NULL, o->density };
 	a->out = output_new(first->family, &first->blocks, a->how.type);
+	if (seed_read("seed", o->seed, &a->how.seed, e))
+		return -1;
 	inputs_tell(a->in.item, a->in.count, o->out, output_said(a->out));
 	return ring_run(&layers) || output_save(a->out, o->out, e) ? -1 : 0;
 }
@@ -121,6 +125,9 @@ int merge_add(const struct merge_options *o, struct error *e)
 	struct adding a = { 0 };
 	int status = 0;
 
+	if (o->exact && o->method)
+		return fail(e, EXIT_USAGE, "--exact: what --method %s leaves over has no exact factors; say --rank R",
+			    o->method);
 	if (o->exact && o->rank)
 		return fail(e, EXIT_USAGE, "--exact and --rank both say what rank the sum has; say one");
 	memory_keep();          /* every layer needs the same large blocks anew */

@@ -12,7 +12,7 @@ static const struct merge_mode modes[] = {
 	{ "into", "-m MODEL --lora FILE[:W]... -o OUT",
 	  "model model-config lora output report allow-nonfinite block only without", 0, 0, merge_into },
 	{ "add", "FILE[:W]... -o OUT", "model model-config output report exact rank save-precision block "
-	  "only without", 1, MANY, merge_add },
+	  "only without method density seed", 1, MANY, merge_add },
 	{ "scale", "FILE:W -o OUT", "output report save-precision block only without", 1, 1, merge_add },
 	{ "negate", "FILE[:W] -o OUT", "output report save-precision block only without", 1, 1, merge_negate },
 	{ "resize", "FILE --rank R -o OUT", "output report", 1, 1, NULL },
