@@ -169,6 +169,7 @@ struct readers_file *readers_file_new(const struct safetensors *file, const stru
 	f->sized = model && model != m.family->usual;
 	add_places(f, &m);
 	collect(f);
+	f->released = f->sized && m.unet.context == family_sdxl.usual->unet.context;
 	f->made_for = adapter_made_for(file);
 	f->foreign = f->made_for && strncmp(f->family->title, f->made_for, strlen(f->made_for));
 	return f;

@@ -40,6 +40,7 @@ struct readers_file {
 	bool has_metadata;              /* lora_adapter_metadata */
 	size_t in_file;
 	bool sized;                     /* the places' shapes are those of the model that the file is for */
+	bool released;                  /* and they are SDXL's own */
 	const char *made_for;           /* adapter_made_for() */
 	bool foreign;                   /* that is another family: where names fit, sizes do not */
 };

@@ -66,6 +66,85 @@ static long find(struct attempt *a, const struct names *known, const struct name
 	return place >= 0 ? place : names_find(known, t->name, stem);
 }
 
+/* ---- which model it takes the file for ---- */
+
+static const struct safetensor *part_of(const struct safetensors *f, const char *name, const char *part)
+{
+	char *full = xprintf("%.*s.%s", (int)strcspn(name, "."), name, part);
+	const struct safetensor *t = safetensors_find(f, full);
+
+	free(full);
+	return t;
+}
+
+static int64_t inputs_of_lokr(const struct safetensors *f, const char *name)
+{
+	const struct safetensor *w1 = part_of(f, name, "lokr_w1"), *w2 = part_of(f, name, "lokr_w2");
+
+	return w1 && w2 && w1->dims > 1 && w2->dims > 1 ? w1->shape[1] * w2->shape[1] : 0;
+}
+
+/* What the module reads, by one of its tensors; of a LoKr by whole factors alone.  0: it does not tell. */
+static int64_t inputs_of(const struct safetensors *f, const struct safetensor *t)
+{
+	const char *part = t->name + strcspn(t->name, ".");
+
+	if (!strcmp(part, ".lora_down.weight") || !strcmp(part, ".hada_w1_b") || !strcmp(part, ".hada_w2_b") ||
+	    !strcmp(part, ".diff"))
+		return t->dims > 1 ? t->shape[1] : 0;
+	if (strstr(part, "lokr_"))
+		return inputs_of_lokr(f, t->name);
+	return !strcmp(part, ".weight") && !starts(t->name, "lora_unet_") && t->dims ? t->shape[0] : 0;
+}
+
+/* The width of a token's state, by the first tensor that shows it; of the two text encoders, the sum.  Each tensor of a
+ * text encoder's attention says it anew, and most say nothing, so that the sum hardly ever comes about. */
+static int64_t token_width(const struct safetensors *f)
+{
+	int64_t width = 0, te[2] = { 0 };
+
+	for (size_t i = 0; i < f->count && !width; i++) {
+		const struct safetensor *t = &f->tensor[i];
+		const bool unet = starts(t->name, "lora_unet_");
+
+		if (unet && (strstr(t->name, "_attn2_to_k.") || strstr(t->name, "_attn2_to_v.") ||
+			     strstr(t->name, "time_emb_proj.lora_down")))
+			width = inputs_of(f, t);
+		else if (starts(t->name, "lora_te_") && strstr(t->name, "_self_attn_"))
+			width = inputs_of(f, t);
+		else if (starts(t->name, "lora_te1_") && strstr(t->name, "_self_attn_"))
+			te[0] = inputs_of(f, t);
+		else if (starts(t->name, "lora_te2_") && strstr(t->name, "_self_attn_"))
+			te[1] = inputs_of(f, t);
+		if (!width && te[0] && te[1])
+			width = te[0] + te[1];
+	}
+	return width;
+}
+
+/* Only SDXL's transformers have a third block. */
+static bool is_deep(const struct safetensors *f)
+{
+	static const char blocks[] = "_transformer_blocks_";
+
+	for (size_t i = 0; i < f->count; i++) {
+		const char *at = starts(f->tensor[i].name, "lora_unet_") ? strstr(f->tensor[i].name, blocks) : NULL;
+
+		if (at && atoi(at + sizeof(blocks) - 1) >= 2)
+			return true;
+	}
+	return false;
+}
+
+/* Its import wants to know the model; of sizes that no released one has, a person's word has to do. */
+static void check_import(struct attempt *a)
+{
+	const int64_t width = a->f->released ? token_width(a->f->file) : 0;
+
+	if (a->f->released && width != 2048 && width != 1280 && (width || !is_deep(a->f->file)))
+		attempt_refuse(a, "its import does not recognise the file as SDXL's", NULL);
+}
+
 static void read_invoke(struct attempt *a)
 {
 	const bool one_encoder = !(a->f->family->parts & PART(COMPONENT_TE2));
@@ -89,6 +168,7 @@ static void read_invoke(struct attempt *a)
 	if (seen.single && seen.other)
 		attempt_refuse(a, "names of both the single file's and diffusers' blocks, or one that is neither",
 			       NULL);
+	check_import(a);
 	judge_places(a, &judge);
 	attempt_refuse_foreign(a);
 	names_free(known);

@@ -61,12 +61,14 @@ void attempt_refuse_foreign(struct attempt *a)
 
 /* ---- shapes ---- */
 
+/* -1: more than any layer has */
 static int64_t product(const int64_t *shape, int from, int dims)
 {
 	int64_t n = 1;
 
 	for (int i = from; i < dims; i++)
-		n *= shape[i];
+		if (__builtin_mul_overflow(n, shape[i], &n))
+			return -1;
 	return n;
 }
 
@@ -83,13 +85,15 @@ static bool factors_fit(const struct readers_file *f, const struct place *p, con
 	const struct safetensor *up = either(b, "lora_up.weight", "lora_B.weight");
 	const struct safetensor *down = either(b, "lora_down.weight", "lora_A.weight");
 	const struct safetensor *mid = bundle_find(b, "lora_mid.weight");
-	int64_t in;
+	int64_t in, kernel;
 
 	if (!up || !down || up->dims < 2 || down->dims < 2)
 		return false;
 	if (up->shape[1] != down->shape[0])
 		return false;
-	in = product(down->shape, 1, down->dims) * (mid ? product(mid->shape, 2, mid->dims) : 1);
+	kernel = mid ? product(mid->shape, 2, mid->dims) : 1;
+	if (__builtin_mul_overflow(product(down->shape, 1, down->dims), kernel, &in))
+		return false;
 	return !f->sized || (up->shape[0] == p->shape[0] && in == product(p->shape, 1, p->dims));
 }
 

@@ -22,7 +22,7 @@
 
 enum { ATTENTION = 1, CONVOLUTIONS = 2, TEXT = 4, TO = 8 /* to_q, to_k, to_v, to_out */, QKV2 = 16 /* of te2 */,
        TE2_MLP = 32, UNET_NORMS = 64, TEXT_NORMS = 128,
-       UPPER = 256 /* every other of the UNet's attention */, LOWER = 512 };
+       UPPER = 256 /* every other of the UNet's attention */, LOWER = 512, ATTN1 = 1024 };
 
 struct module { enum component component; char *name, *sgm; int dims; int64_t shape[4]; bool bias; };
 
@@ -43,7 +43,8 @@ static unsigned sets_of(const struct module *m, size_t nth)
 	if (m->dims == 1)
 		return UNET_NORMS;
 	if (strstr(n, "attentions"))
-		return ATTENTION | (strstr(n, ".to_") ? TO : 0) | (nth % 2 ? UPPER : LOWER);
+		return ATTENTION | (strstr(n, ".to_") ? TO : 0) | (strstr(n, ".attn1.") ? ATTN1 : 0) |
+		       (nth % 2 ? UPPER : LOWER);
 	return strstr(n, "resnets") || strstr(n, "samplers") ? CONVOLUTIONS : 0;
 }
 
@@ -566,6 +567,33 @@ static void test_names(void **state)
 	assert_int_equal(rows, 22);
 }
 
+/* InvokeAI's import tells a model by what its cross attention reads, or by transformers of three blocks; sizes are
+ * SDXL's own here. */
+static void test_import(void **state)
+{
+	static const struct { struct dialect d; enum verdict verdict; } files[] = {
+		{ { "kohya", { { ATTENTION, &kohya, lora } }, { NULL } }, VERDICT_APPLIED },
+		{ { "loha", { { ATTENTION, &kohya, loha } }, { NULL } }, VERDICT_APPLIED },
+		{ { "self attention", { { ATTN1, &kohya, lora } }, { NULL } }, VERDICT_APPLIED },
+		/* it forgets a text encoder's width at the next tensor */
+		{ { "both texts", { { TEXT, &kohya, lora } }, { NULL } }, VERDICT_REFUSED },
+		{ { "convolutions", { { CONVOLUTIONS, &kohya, lora } }, { NULL } }, VERDICT_REFUSED },
+	};
+	struct model_config m;
+
+	(void)state;
+	model_config_sdxl(&m);
+	list_model(&m);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		struct reading x = read_dialect(&files[i].d, NULL, "invoke");
+
+		if (x.verdict != files[i].verdict)
+			print_error("%s: %s\n", files[i].d.name, x.why ? x.why : "");
+		assert_int_equal(x.verdict, files[i].verdict);
+		free(x.why);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -573,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_more),
 		cmocka_unit_test(test_other_model),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_import),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
