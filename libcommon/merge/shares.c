@@ -12,7 +12,8 @@
 
 /* Words for --only and --without, in the model's names. */
 static const struct { const char *name, *pattern; } names[] = {
-	{ "unet", "^unet\\." }, { "te1", "^te1\\." }, { "te2", "^te2\\." }, { "attn", "\\.(attn[12]|self_attn)\\." },
+	{ "unet", "^unet\\." }, { "te", "^te[0-9]\\." }, { "te1", "^te1\\." }, { "te2", "^te2\\." },
+	{ "attn", "\\.(attn[12]|self_attn)\\." },
 	{ "ff", "\\.(ff|mlp)\\." }, { "conv", "\\.conv[^.]*$" },
 };
 
@@ -144,7 +145,7 @@ void shares_free(struct shares *s)
 
 /* ---- one module ---- */
 
-enum { NAMES = 3 };
+enum { NAMES = 4 };
 struct module_names { char *name[NAMES]; };
 
 static struct module_names names_of(const struct adapter_file *a, const struct file_module *m)
@@ -153,7 +154,8 @@ static struct module_names names_of(const struct adapter_file *a, const struct f
 	char *own = c == COMPONENT_UNET ? xprintf("unet.%s", m->layer->name)
 					: xprintf("te%d.%s", (int)(c - COMPONENT_TE1) + 1, m->layer->name);
 
-	return (struct module_names){ { own, kohya_stem(m->layer, &a->blocks), xstrdup(m->name) } };
+	return (struct module_names){ { own, kohya_stem(m->layer, &a->blocks), xstrdup(m->name),
+					xstrdup(slot_name(slot_of_module(a, m)).text) } };
 }
 
 static void free_names(struct module_names *n)

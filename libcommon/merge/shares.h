@@ -1,9 +1,9 @@
 /*
  * shares.h - how much of an adapter's weight each of its modules gets, and which modules are left out.
  *
- * Owns --block, --only and --without, and what is said about them.  A module has three names for a pattern: the
- * model's ("unet.mid_block.attentions.0.proj_in", "te1.text_model..."), kohya's, and its own file's.  Must not know
- * what is done with the modules.
+ * Owns --block, --only and --without, and what is said about them.  A module has four names for a pattern: the
+ * model's ("unet.mid_block.attentions.0.proj_in", "te1.text_model..."), kohya's, its own file's, and its block's as
+ * slots.h has it ("IN04").  Must not know what is done with the modules.
  */
 #ifndef MERGE_SHARES_H
 #define MERGE_SHARES_H

@@ -121,6 +121,9 @@ static void test_patterns(void **state)
 		{ "1:op$=3", "lora_unet_input_blocks_3_0_op", 3 },
 		{ "2:op$=3", "lora_unet_input_blocks_3_0_op", 1 },
 		{ "a=b|op=4", "lora_unet_input_blocks_3_0_op", 4 },
+		{ "IN03=5", "lora_unet_input_blocks_3_0_op", 5 },
+		{ "IN04=5", "lora_unet_input_blocks_3_0_op", 1 },
+		{ "^MID$=6", "lora_unet_middle_block_2_in_layers_2", 6 },
 	};
 	const char *two[] = { "op=0.5", "input=3" };
 	struct adapter_file *a = opened(SDXL);
@@ -147,6 +150,8 @@ static void test_kept(void **state)
 		{ SDXL, "ff", NULL, "lora_unet_input_blocks_4_1_transformer_blocks_0_ff_net_2", true },
 		{ SDXL, "ff", NULL, "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", false },
 		{ SDXL_TEXT, "te1", NULL, "lora_te1_text_model_encoder_layers_0_mlp_fc1", true },
+		{ SDXL_TEXT, "te", NULL, "lora_te2_text_model_encoder_layers_0_mlp_fc1", true },
+		{ SDXL, "te", NULL, "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", false },
 		{ SDXL_TEXT, "te2", NULL, "lora_te1_text_model_encoder_layers_0_mlp_fc1", false },
 		{ SDXL_TEXT, "te2", NULL, "lora_te2_text_model_encoder_layers_0_mlp_fc1", true },
 		{ SDXL_TEXT, "ff", NULL, "lora_te2_text_model_encoder_layers_0_mlp_fc1", true },

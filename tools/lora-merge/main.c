@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 		{ "block", 0, OPTION_LIST, &block, "[N:]REGEX=W",
 		  "the weight of modules by name, or of blocks by 12, 17, 20 or 26 numbers", .key = "" },
 		{ "only", 0, OPTION_LIST, &only, "WHAT",
-		  "these modules alone: unet, te1, te2, attn, ff, conv or a REGEX", .key = "" },
+		  "these modules alone: unet, te, te1, te2, attn, ff, conv or a REGEX", .key = "" },
 		{ "without", 0, OPTION_LIST, &without, "WHAT", "all modules but these", .key = "" },
 		{ "rank", 0, OPTION_INT, &o.rank, "R", "rank of the result (add, resize, extract, convert)", .key = "",
 		  .min = 1, .max = 65536 },
