@@ -54,6 +54,7 @@ static const struct dialect dialects[] = {
 	{ "peft, of each model", "unet.base_model.model.", { "text_encoder.base_model.model.",
 	  "text_encoder_2.base_model.model." }, DIFFUSERS, '.', NULL },
 	{ "peft", "base_model.model.", { NULL }, DIFFUSERS, '.', NULL },
+	{ "peft, a text encoder", NULL, { "base_model.model." }, DIFFUSERS, '.', NULL },
 	{ "diffusers, no prefix", "", { NULL }, DIFFUSERS, '.', NULL },
 	{ "diffusers, processors, no prefix", "", { NULL }, DIFFUSERS, '.', processors },
 	{ "diffusers, old attention, no prefix", "", { NULL }, DIFFUSERS, '.', old_attention },
@@ -380,17 +381,19 @@ static bool starts(const char *name, const char *prefix)
 	return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
-/* What the UNet's layers begin with, in one of the two ways; dots may be underscores. */
-static bool begins_with_block(const char *rest, enum blocks blocks)
+/* What a part's layers begin with, the UNet's in one of two ways; dots may be underscores. */
+static bool begins_as(const char *rest, enum component c, enum blocks blocks)
 {
-	static const char *const words[][8] = {
+	enum { TEXT = DIFFUSERS + 1, MOST = 8 };
+	static const char *const words[][MOST + 1] = {
 		[SGM] = { "input", "middle", "output", "time_embed.", "time_embed_0", "time_embed_2", "label", "out" },
 		[DIFFUSERS] = { "down_blocks", "mid_block", "up_blocks", "conv_in", "conv_out", "conv_norm_out",
 				"time_embedding", "add_embedding" },
+		[TEXT] = { "text_model", "encoder", "final_layer_norm", "text_projection" },
 	};
 
-	for (int i = 0; i < 8; i++)
-		if (starts(rest, words[blocks][i]))
+	for (const char *const *w = words[c == COMPONENT_UNET ? blocks : TEXT]; *w; w++)
+		if (starts(rest, *w))
 			return true;
 	return false;
 }
@@ -415,7 +418,7 @@ static bool is_in(const struct dialect *d, enum component c, const char *name, b
 	if (!prefix || !starts(name, prefix))
 		return false;
 	rest = name + strlen(prefix);
-	return loose ? *prefix : (c != COMPONENT_UNET || begins_with_block(rest, d->blocks)) && is_spelled(d, rest);
+	return loose ? *prefix : begins_as(rest, c, d->blocks) && is_spelled(d, rest);
 }
 
 /* The row whose prefix is the longest, of equal ones the first with a spelling of its own, else the first; NULL:

@@ -13,7 +13,9 @@ static void check(const struct key_index *k, const struct layer_list *layers, co
 	char *stem, *key;
 
 	HOLDS(adapter_key_split(name, &same) <= strlen(name));
+	HOLDS(!adapter_key_is_known(name) || adapter_key_component(name, &dialect) >= 0);
 	adapter_key_component(name, &dialect);
+	free(adapter_key_path(name));
 	if (found < 0)
 		return;
 	HOLDS((size_t)found < layers->count && dialect);

@@ -288,6 +288,7 @@ static const struct {
 	  "peft, of each model" },
 	{ "text_encoder_2.base_model.model." TEXT ".lora_B.weight", TEXT, COMPONENT_TE2, LORA_UP,
 	  "peft, of each model" },
+	{ "base_model.model." TEXT ".lora_A.weight", TEXT, COMPONENT_TE1, LORA_DOWN, "peft, a text encoder" },
 	{ "unet." LAYER ".lora_B.default_0.weight", LAYER, COMPONENT_UNET, LORA_UP, "diffusers" },
 	/* diffusers' conversion to kohya's names */
 	{ "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out.0.lora_magnitude_vector", LAYER,
