@@ -224,8 +224,8 @@ static void low_rank_norms2(struct tape *t, float *norm2, const struct branch *b
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	const size_t r = b->rank, up = r * b->part[LORA_UP].n, down = tensor_count(&b->part[LORA_DOWN]);
-	float *up_t = tape_scratch(t, up), *square = tape_scratch(t, r * r), *one = tape_scratch(t, columns ? down : up),
-	      *other = tape_scratch(t, columns ? down : 1);
+	float *up_t = tape_scratch(t, up), *square = tape_scratch(t, r * r);
+	float *one = tape_scratch(t, columns ? down : up), *other = tape_scratch(t, columns ? down : 1);
 
 	if (columns)
 		dora_column_norms(be, d, norm2, one, up_t, square, other, b, w);

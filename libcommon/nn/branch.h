@@ -108,7 +108,8 @@ void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, i
 void branch_leave_out_channels(struct tape *t, const struct branch *b, float *y, int rows, int out);
 /* Dropout of a kind that goes through the whole of dW [out,kh,kw,in], or of its gradient: rows become 0. */
 void branch_leave_out_rows(struct tape *t, const struct branch *b, float *dw, const struct weight *w);
-/* y += s x dw^T for any dw [out,kh,kw,in], and its two backwards:  dx += s dy dw, which may scale dw;  ddw = s dy^T x */
+/* y += s x dw^T for any dw [out,kh,kw,in], and its two backwards:  dx += s dy dw, after which dw may be scaled;
+ * ddw = s dy^T x */
 void whole_add(struct tape *t, struct tensor *y, const struct tensor *x, const float *dw, float s,
 	       const struct adapted *a);
 void whole_add_back(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, float *dw, float s,

@@ -301,7 +301,8 @@ static void check_form(const struct file_module *f, const struct adapter_module 
 		assert_true(a->n == b->n && a->h == b->h && a->w == b->w && a->c == b->c && a->dims == b->dims);
 		assert_memory_equal(a->shape, b->shape, sizeof(a->shape));
 	}
-	assert_true(!f->lengths == !m->form.part[LENGTHS_PART].n && (!f->lengths || f->by_input == (m->form.part[LENGTHS_PART].c == IN)));
+	assert_true(!f->lengths == !m->form.part[LENGTHS_PART].n);
+	assert_true(!f->lengths || f->by_input == (m->form.part[LENGTHS_PART].c == IN));
 	assert_int_equal(f->kind->missing(f->part), -1);
 	assert_true(f->kind->guess(&guessed, f->part));
 	assert_true(kind_form_of_file(f->kind, &form, &guessed, f->part));
@@ -453,7 +454,8 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_is_what_its_rows_say), cmocka_unit_test(lengths_around_each), cmocka_unit_test(whole_matrices_take_no_scale),
+		cmocka_unit_test(each_is_what_its_rows_say), cmocka_unit_test(lengths_around_each),
+		cmocka_unit_test(whole_matrices_take_no_scale),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
