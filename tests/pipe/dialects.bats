@@ -146,6 +146,13 @@ painted_as_merged() {
 	tensors near with merged "$BATS_FILE_TMPDIR/base" 1e-3
 }
 
+# trained MODEL [options]: losses and norms of gradients of two steps, one a line
+trained() {
+	rm -rf run
+	"$BIN/lora-train" -q -m "$1" --network-dim 4 --network-train-unet-only --learning-rate 1e-2 --max-train-steps 2 \
+		-o run "${@:2}" few.tar | jq 'select(.event == "step") | .loss, .grad_norm'
+}
+
 # whole_of MODEL PREFIX: a full difference of every tensor of the part but the embeddings, for `tensors.pl make`
 whole_of() {
 	tensors list "$1" | sed -nE "/embeddings|position_ids/d; s/^(text_model\.)?(.*)\.weight /$2\1\2.diff 0.05 /p
@@ -164,6 +171,16 @@ whole_of() {
 	tensors sum want "$te" te_part
 	tensors near want out/text_encoder/*.safetensors "$te" 1e-6
 	"$BIN/lora-inspect" --verify full.safetensors
+	# on them the training is that on the merged model: forward and backward through norms and biases
+	MODEL=$TINY few_latents few.tar
+	whole_of "$unet" unet. | tensors make unet.safetensors
+	merge unet.safetensors of_unet
+	trained "$TINY" --base-weights unet.safetensors > on
+	trained of_unet > in
+	trained "$TINY" > without
+	jq -se '.[0][0] as $x | .[1][0] as $y | [range(4) | ($x[.] - $y[.]) / $y[.] | fabs < 1e-5] | all' \
+		<(jq -s '[.]' on) <(jq -s '[.]' in)
+	differ on without
 }
 
 @test "norms as LyCORIS writes them, and a LoRA with biases" {
@@ -320,4 +337,29 @@ with_unet() {
 	grep -q 'base *Flux (by its names and shapes)' said
 	grep -q 'rank *4, alpha 4: 1 modules' said
 	grep -qE "^ +[0-9.]+ +4 +$block" said
+}
+
+@test "lengths of PEFT's DoRA behind the names that diffusers makes of them" {
+	local q=down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q out
+	out=${q%to_q}to_out.0
+	for x in "$q" "$out"; do
+		printf '%s\n' "unet.$x.lora_A.weight 0.3 2 16" "unet.$x.lora_B.weight 0.3 16 2" \
+			"unet.$x.lora_magnitude_vector =1.2 16"
+	done | tensors make peft.safetensors
+	merge peft.safetensors peft
+	# utils/state_dict_utils.py, convert_state_dict_to_kohya: all dots but the last two
+	tensors rename peft.safetensors kohya.safetensors 's/lora_A/lora_down/; s/lora_B/lora_up/; s/^unet/lora_unet/;
+		my $n = tr/.// - 2; while ($n-- > 0) { s/\./_/ }'
+	tensors list kohya.safetensors | grep -q 'attn1_to_out_0\.lora_down\.weight'
+	tensors list kohya.safetensors | grep -q 'attn1_to_out\.0\.lora_magnitude_vector'
+	# loaders/lora_conversion_utils.py, _convert_unet_lora_key
+	tensors rename peft.safetensors old.safetensors 's/attn1\./attn1.processor./; s/to_out\.0/to_out/;
+		s/\.lora_A/_lora.down/; s/\.lora_B/_lora.up/; s/magnitude_vector/magnitude_vector.weight/'
+	for file in kohya old; do
+		merge $file.safetensors $file
+		cmp <(weights $file) <(weights peft)
+	done
+	sample with -m "$TINY" -l kohya.safetensors
+	sample merged -m peft
+	tensors near with merged "$BATS_FILE_TMPDIR/base" 1e-3
 }
