@@ -60,6 +60,8 @@ int merge_into(const struct merge_options *o, struct error *e) MUST_CHECK;
 int merge_add(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* An adapter whose update is another's times -1. */
 int merge_negate(const struct merge_options *o, struct error *e) MUST_CHECK;
+/* Cosines between the updates of adapters, by layers, blocks and of all, to standard output. */
+int merge_interference(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* An adapter under the names of other readers. */
 int merge_convert(const struct merge_options *o, struct error *e) MUST_CHECK;
 

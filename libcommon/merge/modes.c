@@ -17,6 +17,8 @@ static const struct merge_mode modes[] = {
 	{ "negate", "FILE[:W] -o OUT", "output report save-precision block only without", 1, 1, merge_negate },
 	{ "resize", "FILE --rank R -o OUT", "output report", 1, 1, NULL },
 	{ "extract", "--base A --tuned B --rank R -o OUT", "output report", 0, 0, NULL },
+	{ "interference", "FILE[:W] FILE[:W]...", "model model-config report block only without", 2, MANY,
+	  merge_interference },
 	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT",
 	  "output report to rank keep-kind model model-config", 1, 1, merge_convert },
 };
@@ -64,7 +66,7 @@ static int check_options(const struct merge_mode *mode, const struct option *tab
 	return 0;
 }
 
-/* Every mode writes, and reads an adapter or two models. */
+/* A mode reads an adapter or two models, and most write. */
 static int check_needs(const struct merge_mode *mode, const struct merge_options *o, size_t operands, struct error *e)
 {
 	if (!mode->most && operands)
@@ -72,7 +74,7 @@ static int check_needs(const struct merge_mode *mode, const struct merge_options
 			    mode->synopsis);
 	if (operands < mode->least || operands > mode->most)
 		return fail(e, EXIT_USAGE, "%zu adapters; say lora-merge %s %s", operands, mode->name, mode->synopsis);
-	if (!o->out)
+	if (!o->out && among(mode->takes, "output"))
 		return fail(e, EXIT_USAGE, "nowhere to write; say -o OUT");
 	return 0;
 }

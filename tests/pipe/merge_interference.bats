@@ -1,0 +1,53 @@
+#!/usr/bin/env bats
+# lora-merge interference: cosines between adapters, before they are merged.
+bats_require_minimum_version 1.5.0
+
+setup() {
+	. "$BATS_TEST_DIRNAME/pipe.bash"
+	A=$ROOT/tests/golden/tiny-a/lora_unet.safetensors B=$ROOT/tests/golden/tiny-a/lora_text.safetensors
+	C=$ROOT/tests/golden/tiny-a/lora_conv.safetensors
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+interference() { "$BIN/lora-merge" interference -q "$@"; }
+
+@test "an adapter is in its own way, and against its negative" {
+	cp "$A" a
+	cp "$A" b
+	interference a b > said
+	[ "$(head -1 said)" = "a and b: 192 layers of both, cosine 1.0000" ]
+	grep -Eq '^  MID +1\.0000$' said
+	interference a b:-0.5 | grep -q 'both, cosine -1\.0000$'
+	! interference a b --without 'input_blocks' | grep -q ' IN0' || false
+}
+
+@test "adapters of different parts have nothing in common" {
+	interference "$A" "$B" | grep -q ': 0 layers of both, cosine 0\.0000$'
+}
+
+@test "the report has each layer, block and pair, and its sums agree" {
+	interference "$A" "$C" "$B" --report report > said
+	[ "$(grep -c 'layers of both' said)" -eq 3 ]
+	jq -es --arg a "$A" --arg c "$C" '
+		(map(select(.event == "total")) | length) == 3 and
+		(map(select(.event == "module")) | length) == 192 and
+		(map(select(.a == $a and .b == $c)) |
+			(map(select(.event == "module").inner) | add) as $modules |
+			(map(select(.event == "block").inner) | add) as $blocks |
+			(map(select(.event == "total"))[0]) as $all |
+			($modules - $all.inner | fabs) < 1e-12 and ($blocks - $all.inner | fabs) < 1e-12 and
+			($all.inner / $all.norm_a / $all.norm_b - $all.cosine | fabs) < 1e-12)' report
+}
+
+@test "the same with any number of threads; DoRA takes -m; one adapter is too few" {
+	for t in 1 3; do OMP_NUM_THREADS=$t interference "$A" "$C" --report $t > said$t; done
+	cmp 1 3
+	cmp said1 said3
+	run -2 interference "$A" "$ROOT/tests/golden/adapters/lora_dora_in.safetensors"
+	[[ $output == *"say -m MODEL"* ]]
+	interference -m "$ROOT/tests/golden/tiny-a/model" "$A" "$ROOT/tests/golden/adapters/lora_dora_in.safetensors"
+	run -2 interference "$A"
+	[[ $output == *"say lora-merge interference FILE"* ]]
+	run -2 interference "$A" "$C" -o x
+	[[ $output == *"--output says nothing to lora-merge interference"* ]]
+}
