@@ -4,9 +4,7 @@
 #include "../adapter/full.h"
 #include "../adapter/lora.h"
 #include "../base/memory.h"
-#include "../model/outline.h"
 #include "combine.h"
-#include "merge.h"
 #include "module_update.h"
 #include "output.h"
 #include "tally.h"
@@ -14,10 +12,9 @@
 struct conversion {
 	const struct merge_options *options;
 	const struct adapter_target *to;
-	struct model_files *files;      /* of -m; NULL: none was named */
-	struct outline outline;
-	char *path;
-	struct adapter_file *from;
+	struct inputs in;
+	const struct adapter_file *from;
+	struct term_list terms;
 	struct output *out;
 	struct tally tally;
 };
@@ -96,7 +93,7 @@ static int add_nearest(struct conversion *c, const struct file_module *m, struct
 	float *dw;
 	int status;
 
-	if (module_update(&dw, c->from, m, c->files, e))
+	if (module_update(&dw, c->from, m, c->in.files, e))
 		return -1;
 	combined_nearest(&nearest, m->layer, dw, (size_t)c->options->rank, DTYPE_F32);
 	free(dw);
@@ -156,45 +153,30 @@ static int convert_module(struct conversion *c, const struct file_module *m, str
 	return copy(c, m, e);
 }
 
-static int open_model(struct conversion *c, struct error *e)
-{
-	const struct merge_options *o = c->options;
-
-	if (!o->model)
-		return 0;
-	c->files = model_files_open_parts(o->model, o->model_config, NULL, PART(COMPONENT_UNET), e);
-	return c->files ? outline_of_files(&c->outline, c->files, e) : -1;
-}
-
 static int open_all(struct conversion *c, struct error *e)
 {
-	const char *named = c->options->adapter[0];
-	double weight;
-	int status = weighted_path(named, &c->path, &weight, e);
-
-	if (!status && weight != 1)
-		status = fail(e, EXIT_USAGE, "'%.200s': convert takes no weight; name the file alone", named);
-	if (!status)
-		status = open_model(c, e);
-	if (!status)
-		c->from = c->files ? adapter_file_open(c->path, &c->outline.layers, e)
-				   : adapter_file_open_alone(c->path, NULL, e);
-	return c->from ? 0 : -1;
+	if (inputs_open(&c->in, c->options, e))
+		return -1;
+	if (c->in.item[0].weight != 1)
+		return fail(e, EXIT_USAGE, "'%.200s': convert takes no weight; name the file alone",
+			    c->options->adapter[0]);
+	c->from = c->in.item[0].file;
+	return inputs_terms(&c->in, &c->terms, e);
 }
 
 static int convert(struct conversion *c, struct error *e)
 {
 	bool texts = false;
 
-	for (size_t i = 0; i < c->from->count; i++)
-		texts |= c->from->module[i].layer->component != COMPONENT_UNET;
+	for (size_t i = 0; i < c->terms.count; i++)
+		texts |= c->terms.item[i].module->layer->component != COMPONENT_UNET;
 	c->out = output_new(c->from->family, &c->from->blocks, DTYPE_F32);
 	output_as(c->out, c->to, texts);
-	inputs_tell(&(struct input){ c->path, c->from, 1 }, 1, c->options->out, output_said(c->out));
+	inputs_tell(c->in.item, c->in.count, c->options->out, output_said(c->out));
 	if (tally_begin(&c->tally, c->options->report, &c->from->blocks, e))
 		return -1;
-	for (size_t i = 0; i < c->from->count; i++)
-		if (convert_module(c, &c->from->module[i], e))
+	for (size_t i = 0; i < c->terms.count; i++)
+		if (convert_module(c, c->terms.item[i].module, e))
 			return -1;
 	return output_save(c->out, c->options->out, e) ? -1 : tally_end(&c->tally, c->options->out, e);
 }
@@ -211,10 +193,8 @@ int merge_convert(const struct merge_options *o, struct error *e)
 	if (!status)
 		status = convert(&c, e);
 	tally_free(&c.tally);
-	free(c.path);
 	output_free(c.out);
-	adapter_file_close(c.from);
-	outline_free(&c.outline);
-	model_files_close(c.files);
+	free(c.terms.item);
+	inputs_close(&c.in);
 	return status;
 }

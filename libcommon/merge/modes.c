@@ -20,7 +20,7 @@ static const struct merge_mode modes[] = {
 	{ "interference", "FILE[:W] FILE[:W]...", "model model-config report block only without", 2, MANY,
 	  merge_interference },
 	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT",
-	  "output report to rank keep-kind model model-config", 1, 1, merge_convert },
+	  "output report to rank keep-kind model model-config only without", 1, 1, merge_convert },
 };
 #define MODES (sizeof(modes) / sizeof(*modes))
 

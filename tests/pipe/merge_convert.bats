@@ -212,3 +212,10 @@ nearest() {
 	done
 	cmp 1 3
 }
+
+@test "some modules alone" {
+	convert -q "$KOHYA" --to diffusers --only te2 -o te2
+	[ "$(tensors list te2 | grep -vc '^text_encoder_2\.')" -eq 0 ]
+	convert -q "$KOHYA" --to kohya --without te -o unet
+	tensors same unet "$ROOT/tests/golden/tiny-a/lora_conv.safetensors"
+}
