@@ -337,8 +337,8 @@ static int check_dora(const struct train_settings *s, struct error *e)
 	if (s->scale_weight_norms)
 		return fail(e, EXIT_USAGE, "dora and scale_weight_norms: a DoRA learns the lengths; leave out one");
 	if (adapter_settings_dora(s) == DORA_OUTPUT)
-		note("dora_axis = output: A1111, ComfyUI and InvokeAI read such lengths wrongly, diffusers and "
-		     "sd-scripts drop them; the first three read those of dora_axis = input rightly");
+		note("dora_axis = output: fewer programs read lengths of outputs rightly than those of inputs, "
+		     "dora_axis = input");
 	else if (s->lycoris && !option_is_set("dora-axis") && !arg_text(s, "wd_on_output") && !arg_text(s, "dora_axis"))
 		note("dora: the lengths are those of inputs, wd_on_output=False, as more programs read them rightly; "
 		     "LyCORIS' own default is True");
