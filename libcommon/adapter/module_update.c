@@ -153,10 +153,14 @@ static double dot_of_rows(const struct module_update *a, const struct module_upd
 	return sum;
 }
 
-/* The file's own numbers are two factors: of a LoRA without a middle one. */
+/* The file's own numbers are the factors, so that none is rounded: of a LoRA without a middle one. */
 static bool is_two_factors(const struct module_update *u)
 {
-	return !has_lengths(u) && !u->delta.own && delta_factors_rank(&u->delta);
+	int parts = 0;
+
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		parts += u->delta.part[i] != NULL;
+	return !has_lengths(u) && parts == 2 && !u->delta.kind->kronecker && delta_factors_rank(&u->delta);
 }
 
 /* With the scale left out, or it is rounded into one of them. */

@@ -117,6 +117,19 @@ change() {
 	done
 }
 
+@test "a model that nobody here has: ranks, norms and spectrum by names" {
+	printf '{"%s.lora_A.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"%s.lora_B.weight":{%s}}' \
+		transformer.single_transformer_blocks.0.proj_mlp transformer.single_transformer_blocks.0.proj_mlp \
+		'"dtype":"F32","shape":[2,1],"data_offsets":[8,16]' > header
+	{ header_length; cat header; printf '\0\0\200\77\0\0\0\0\0\0\200\77\0\0\200\77'; } > x
+	# down (1,0), up (1,1): a norm of sqrt 2, which is the one singular value
+	inspect --json --norms --spectrum x | jq -e '.sound and .modules.total == 1 and .ranks[0].rank == 1 and
+		(.norms[0].norm - 1.4142135623730951 | fabs < 1e-15) and
+		(.spectrum[0].singular_values[0] - 1.4142135623730951 | fabs < 1e-15) and
+		(.spectrum[0].effective_rank - 1 | fabs < 1e-15)' > /dev/null
+	inspect --json --diff x x | jq -e '.diff.modules.cosine == 1' > /dev/null
+}
+
 @test "what changes nothing is dead" {
 	# two modules with an up of zeros and one without: F32 1 is 0 0 128 63
 	printf '{' > header

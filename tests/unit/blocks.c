@@ -32,6 +32,28 @@ static void modules_have_their_block(void **state)
 		assert_int_equal(unet_block(cases[i].stem), cases[i].block);
 }
 
+/* As A1111's block weights call them, which count input_blocks from the first convolution. */
+static void blocks_have_names(void **state)
+{
+	static const struct { const char *stem, *name; } cases[] = {
+		{ "lora_unet_input_blocks_4_1_proj_in", "IN04" }, { "lora_unet_middle_block_1_proj_out", "M00" },
+		{ "lora_unet_output_blocks_5_0_in_layers_2", "OUT05" },
+		{ "lora_unet_down_blocks_0_attentions_0_proj_in", "IN01" },
+		{ "lora_unet_down_blocks_3_resnets_1_conv2", "IN11" }, { "lora_unet_mid_block_resnets_1_conv1", "M00" },
+		{ "lora_unet_up_blocks_1_attentions_0_proj_in", "OUT03" },
+		{ "lora_te1_text_model_encoder_layers_0_mlp_fc1", "TE1" },
+		{ "lora_te2_text_model_encoder_layers_0_mlp_fc1", "TE2" },
+		{ "lora_te_text_model_encoder_layers_0_mlp_fc1", "TE1" }, { "lora_unet_time_embed_0", "OTHER" },
+		{ "lora_unet_double_blocks_0_img_attn_qkv", "OTHER" },
+	};
+	char name[BLOCK_NAME];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		block_name(cases[i].stem, name);
+		assert_string_equal(name, cases[i].name);
+	}
+}
+
 static struct block_plan plan(const struct block_texts *t)
 {
 	struct block_plan p;
@@ -122,7 +144,8 @@ static void mistakes_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(modules_have_their_block), cmocka_unit_test(lists_fill_what_is_given),
+		cmocka_unit_test(modules_have_their_block), cmocka_unit_test(blocks_have_names),
+		cmocka_unit_test(lists_fill_what_is_given),
 		cmocka_unit_test(presets_are_kohyas), cmocka_unit_test(a_family_has_its_own_blocks),
 		cmocka_unit_test(mistakes_are_refused),
 	};
