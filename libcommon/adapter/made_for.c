@@ -62,13 +62,13 @@ static char *all_names(const struct safetensors *f)
 /* Does a line have both words?  The second one may be NULL. */
 static bool line_has(const char *names, const char *const word[2])
 {
-	for (const char *at = names; (at = strstr(at, word[0])); at++) {
-		const char *line = at, *found;
+	for (const char *at = names, *end; (at = strstr(at, word[0])); at = end) {
+		const char *line = at;
 
 		while (*line != '\n')
 			line--;
-		found = word[1] ? strstr(line + 1, word[1]) : at;
-		if (found && !memchr(line + 1, '\n', found - line - 1))
+		end = strchr(at, '\n');
+		if (!word[1] || memmem(line, end - line, word[1], strlen(word[1])))
 			return true;
 	}
 	return false;
@@ -97,19 +97,23 @@ static int inputs_of(const struct safetensors *f, const struct safetensor *t)
 	return kind && kind->missing(part) < 0 && kind->guess(&w, part) ? w.in : 0;
 }
 
-/* What a cross-attention reads of a token. */
+/* What a cross-attention reads of a token.  Each of the first few tensors is looked up among all: a file from outside may
+ * have any number of them. */
 static const char *by_width(const struct safetensors *f)
 {
 	static const struct { int width; const char *model; } widths[] = {
 		{ 2048, SDXL }, { 768, SD1 }, { 1024, SD2 }, { 1280, "the SDXL refiner" },
 	};
-	int in = 0;
+	enum { MOST = 16 };
+	int in = 0, tries = 0;
 
-	for (size_t i = 0; i < f->count && !in; i++) {
+	for (size_t i = 0; i < f->count && !in && tries < MOST; i++) {
 		const char *name = f->tensor[i].name, *at = strstr(name, "attn2");
 
-		if (at && (strstr(at, "to_k") || strstr(at, "to_v")))
-			in = inputs_of(f, &f->tensor[i]);
+		if (!at || !(strstr(at, "to_k") || strstr(at, "to_v")))
+			continue;
+		in = inputs_of(f, &f->tensor[i]);
+		tries++;
 	}
 	for (size_t i = 0; in && i < sizeof(widths) / sizeof(*widths); i++)
 		if (in == widths[i].width)
