@@ -97,8 +97,8 @@ static int inputs_of(const struct safetensors *f, const struct safetensor *t)
 	return kind && kind->missing(part) < 0 && kind->guess(&w, part) ? w.in : 0;
 }
 
-/* What a cross-attention reads of a token.  Each of the first few tensors is looked up among all: a file from outside may
- * have any number of them. */
+/* What a cross-attention reads of a token.  Each of the first few tensors is looked up among all: a file from outside
+ * may have any number of them. */
 static const char *by_width(const struct safetensors *f)
 {
 	static const struct { int width; const char *model; } widths[] = {
