@@ -4,7 +4,8 @@
  *
  * W' = V m / |V| with V = W + dW; the layer uses W + weight (W' - W).  A column is all that one channel of x is
  * multiplied with, a row all that makes one of y.  The lengths m are one more part, behind the kind's.  Around a plain
- * LoRA they can be trained (dora_lora.h).  Otherwise nothing of the module is trained, and m / |V| is computed once.
+ * LoRA they can be trained (dora_lora.h), and around kinds that go through the whole of dW (dora_whole.h).  Otherwise
+ * nothing of the module is trained, and m / |V| is computed once.
  */
 #ifndef ADAPTER_LENGTHS_H
 #define ADAPTER_LENGTHS_H

@@ -293,6 +293,9 @@ static void unet_alone(void **state)
 	check("--network-train-unet-only --gradient-checkpointing --gradient-accumulation-steps 2 "
 	      "--optimizer-type AdamW8bit");
 	check("--network-train-unet-only --dora --conv-dim 2 --ema-decay 0.9");
+	check("--network-train-unet-only --dora --dora-axis output --conv-dim 2");
+	check("--network-train-unet-only --dora --network-module networks.loha --gradient-checkpointing");
+	check("--network-train-unet-only --dora --dora-axis output --network-module networks.lokr");
 }
 
 /* Of kinds whose dW is made whole in scratch, too. */
