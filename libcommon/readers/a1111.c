@@ -84,7 +84,8 @@ static void drop_part_attention(struct attempt *a)
 static void read_a1111(struct attempt *a)
 {
 	const bool one_encoder = !(a->f->family->parts & PART(COMPONENT_TE2));
-	struct names *known = names_new(a->f, one_encoder ? names_of_one_encoder : names);
+	const struct naming *rows = one_encoder ? names_of_one_encoder : names;
+	struct names *known = names_new(a->f, rows), *containers = names_of_containers(a->f, rows);
 
 	for (size_t i = 0; i < a->f->file->count; i++) {
 		const struct safetensor *t = &a->f->file->tensor[i];
@@ -93,14 +94,16 @@ static void read_a1111(struct attempt *a)
 
 		if (place >= 0)
 			bundle_add(&a->bundle[place], t->name[stem] ? t->name + stem + 1 : "", t);
-		else if (stem == strlen("diffusion_model") && strncmp(t->name, "diffusion_model", stem) == 0)
-			attempt_refuse(a, "it takes what stands before the first dot for a module", t->name);
+		else if (names_find(containers, t->name, stem) >= 0 ||
+			 (stem == strlen("diffusion_model") && strncmp(t->name, "diffusion_model", stem) == 0))
+			attempt_refuse(a, "what stands before the first dot is no layer but a block of them", t->name);
 		else
 			attempt_left(a, "names that it does not know", t);
 	}
 	judge_places(a, &judge);
 	drop_part_attention(a);
 	names_free(known);
+	names_free(containers);
 }
 
 const struct reader reader_a1111 = { "a1111", "A1111", .left_is_partial = true, .read = read_a1111 };

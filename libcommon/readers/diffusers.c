@@ -217,16 +217,6 @@ static bool is_kohyas_part(const char *part)
 	return !strcmp(part, "lora_down.weight") || !strcmp(part, "lora_up.weight") || !strcmp(part, "alpha");
 }
 
-static void mark_dora(struct attempt *a, const struct names *known, const struct safetensor *t)
-{
-	size_t stem = strcspn(t->name, ".");
-	const long place = names_find(known, t->name, stem);
-
-	attempt_reason(a, "without DoRA's lengths", t->name);
-	if (place >= 0 && (a->got[place] & MEANT_WEIGHT))
-		a->got[place] |= GOT_WRONG;
-}
-
 static void read_kohyas(struct attempt *a)
 {
 	struct names *known = names_new(a->f, kohyas);
@@ -255,9 +245,6 @@ static void read_kohyas(struct attempt *a)
 	judge_dims(a, "lora_down.weight");
 	judge_text(a);
 	judge_alphas(a);
-	for (size_t i = 0; i < f->count; i++)
-		if (is_skipped(&f->tensor[i]))
-			mark_dora(a, known, &f->tensor[i]);
 	names_free(known);
 }
 

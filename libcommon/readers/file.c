@@ -124,6 +124,7 @@ static void collect(struct readers_file *f)
 
 	f->meant = xcalloc(f->count, 1);
 	f->stated = xcalloc(f->count, sizeof(*f->stated));
+	f->lengths_of = xcalloc(f->file->count + 1, sizeof(*f->lengths_of));
 	for (size_t i = 0; i < f->count; i++)
 		f->stated[i] = NAN;
 	f->has_metadata = safetensors_metadata(f->file, LORA_METADATA_KEY) != NULL;
@@ -133,6 +134,7 @@ static void collect(struct readers_file *f)
 		const enum part_role role = part_role(t->name, &stem);
 		const long p = role == ROLE_NONE ? -1 : place_of(k, t->name, stem);
 
+		f->lengths_of[i] = role == ROLE_DORA ? p : -1;
 		if (p < 0)
 			continue;
 		if (role == ROLE_WEIGHT)
@@ -185,6 +187,7 @@ void readers_file_free(struct readers_file *f)
 		free(f->place);
 		free(f->meant);
 		free(f->stated);
+		free(f->lengths_of);
 	}
 	free(f);
 }

@@ -35,6 +35,7 @@ struct readers_file {
 	struct place *place;
 	size_t count, capacity;
 	unsigned char *meant;           /* of each place */
+	long *lengths_of;               /* of each tensor: the place whose DoRA's lengths it has; -1: none */
 	/* The scale that the header or a PEFT configuration states of it, for want of an alpha; NaN: neither does. */
 	double *stated;
 	bool has_metadata;              /* lora_adapter_metadata */
@@ -63,6 +64,8 @@ struct naming {
 
 struct names;
 struct names *names_new(const struct readers_file *f, const struct naming *rows);       /* ends at a NULL prefix */
+/* The names of what contains places instead: "lora_unet_input_blocks_4_1". */
+struct names *names_of_containers(const struct readers_file *f, const struct naming *rows);
 long names_find(const struct names *n, const char *name, size_t length);                /* a place; -1: none */
 void names_free(struct names *n);
 

@@ -50,6 +50,25 @@ static bool starts(const char *name, const char *prefix)
 	return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
+/* Another tensor of the same module, by what ends its name. */
+static const struct safetensor *part_of(const struct safetensors *f, const char *name, const char *part)
+{
+	char *full = xprintf("%.*s.%s", (int)strcspn(name, "."), name, part);
+	const struct safetensor *t = safetensors_find(f, full);
+
+	free(full);
+	return t;
+}
+
+/* It makes a module of every name, and only then looks for the layer. */
+static void check_kind(struct attempt *a, const struct safetensor *t)
+{
+	for (const struct rule *r = rules; r->signs[0]; r++)
+		if (part_of(a->f->file, t->name, r->signs[0]))
+			return;
+	attempt_refuse(a, judge.nothing_fits, t->name);
+}
+
 /* All names of the UNet are the single file's, or none is. */
 struct blocks_seen { size_t single, other; };
 
@@ -67,15 +86,6 @@ static long find(struct attempt *a, const struct names *known, const struct name
 }
 
 /* ---- which model it takes the file for ---- */
-
-static const struct safetensor *part_of(const struct safetensors *f, const char *name, const char *part)
-{
-	char *full = xprintf("%.*s.%s", (int)strcspn(name, "."), name, part);
-	const struct safetensor *t = safetensors_find(f, full);
-
-	free(full);
-	return t;
-}
 
 static int64_t inputs_of_lokr(const struct safetensors *f, const char *name)
 {
@@ -160,10 +170,12 @@ static void read_invoke(struct attempt *a)
 		if (starts(t->name, "bundle_emb"))
 			continue;
 		place = one_encoder ? names_find(known, t->name, stem) : find(a, known, single, t, &seen);
-		if (place >= 0 && t->name[stem])
+		if (place >= 0 && t->name[stem]) {
 			bundle_add(&a->bundle[place], t->name + stem + 1, t);
-		else if (place < 0)
+		} else if (place < 0) {
+			check_kind(a, t);
 			attempt_reason(a, "names that it does not know", t->name);
+		}
 	}
 	if (seen.single && seen.other)
 		attempt_refuse(a, "names of both the single file's and diffusers' blocks, or one that is neither",

@@ -33,7 +33,7 @@ static bool contains(const struct safetensors *f, const char *word)
 
 /* Its translation of diffusers' blocks fails at the first name that it does not translate, where that is the first of
  * the UNet; later ones pass. */
-static bool translates(struct attempt *a, const struct names *own)
+static bool translates(struct attempt *a, const struct names *own, const struct names *blocks)
 {
 	static const char prefix[] = "lora_unet_";
 	const struct safetensors *f = a->f->file;
@@ -45,7 +45,8 @@ static bool translates(struct attempt *a, const struct names *own)
 
 		if (strncmp(name, prefix, sizeof(prefix) - 1))
 			continue;
-		if (names_find(own, name, strcspn(name, ".")) < 0 && !a->f->foreign)
+		if (names_find(own, name, strcspn(name, ".")) < 0 &&
+		    names_find(blocks, name, strcspn(name, ".")) < 0 && !a->f->foreign)
 			attempt_refuse(a, "the first name is not of diffusers' blocks and others are, which its "
 					  "translation does not survive", name);
 		break;
@@ -116,8 +117,8 @@ static void read_kohya(struct attempt *a)
 	const bool one_encoder = !(a->f->family->parts & PART(COMPONENT_TE2));
 	struct names *known = names_new(a->f, one_encoder ? diffusers_blocks : names);
 	struct names *legacy = names_new(a->f, diffusers_blocks);
-	struct names *own = names_new(a->f, translated);
-	const bool both = !one_encoder && translates(a, own);
+	struct names *own = names_new(a->f, translated), *blocks = names_of_containers(a->f, translated);
+	const bool both = !one_encoder && translates(a, own, blocks);
 
 	for (size_t i = 0; i < a->f->file->count; i++) {
 		const struct safetensor *t = &a->f->file->tensor[i];
@@ -138,6 +139,7 @@ static void read_kohya(struct attempt *a)
 	names_free(known);
 	names_free(legacy);
 	names_free(own);
+	names_free(blocks);
 }
 
 const struct reader reader_kohya = { "kohya", "sd-scripts", .left_is_partial = true, .read = read_kohya };

@@ -24,14 +24,11 @@ static bool covers(const struct naming *row, const struct place *p)
 	       !(row->blocks == BY_SGM && !p->sgm) && !is_without(row, p->name);
 }
 
-static char *name_of(const struct naming *row, const struct place *p)
+/* length: of the name, from its begin */
+static char *name_of(const struct naming *row, const char *name, size_t length)
 {
-	const char *name = row->blocks == BY_SGM ? p->sgm : p->name;
-	char room[512], *full;
+	char *full = xprintf("%s%.*s", row->prefix, (int)length, name);
 
-	if (row->change)
-		name = row->change(name, room, sizeof(room));
-	full = xprintf("%s%s", row->prefix, name);
 	for (char *c = full + strlen(row->prefix); *c; c++)
 		if (*c == '.')
 			*c = row->separator;
@@ -48,7 +45,21 @@ static void add(struct names *n, char *name, size_t place)
 	n->name[n->count++] = name;
 }
 
-struct names *names_new(const struct readers_file *f, const struct naming *rows)
+/* inner: not the places but what contains them */
+static void add_names(struct names *n, const struct naming *row, const struct place *p, size_t place, bool inner)
+{
+	const char *name = row->blocks == BY_SGM ? p->sgm : p->name;
+	char room[512];
+
+	if (row->change)
+		name = row->change(name, room, sizeof(room));
+	if (!inner)
+		add(n, name_of(row, name, strlen(name)), place);
+	for (const char *dot = inner ? strchr(name, '.') : NULL; dot; dot = strchr(dot + 1, '.'))
+		add(n, name_of(row, name, (size_t)(dot - name)), place);
+}
+
+static struct names *all_names(const struct readers_file *f, const struct naming *rows, bool inner)
 {
 	struct names *n = xcalloc(1, sizeof(*n));
 
@@ -56,8 +67,18 @@ struct names *names_new(const struct readers_file *f, const struct naming *rows)
 	for (const struct naming *row = rows; row->prefix; row++)
 		for (size_t i = 0; i < f->count; i++)
 			if (covers(row, &f->place[i]))
-				add(n, name_of(row, &f->place[i]), i);
+				add_names(n, row, &f->place[i], i, inner);
 	return n;
+}
+
+struct names *names_new(const struct readers_file *f, const struct naming *rows)
+{
+	return all_names(f, rows, false);
+}
+
+struct names *names_of_containers(const struct readers_file *f, const struct naming *rows)
+{
+	return all_names(f, rows, true);
 }
 
 long names_find(const struct names *n, const char *name, size_t length)

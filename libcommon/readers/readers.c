@@ -59,6 +59,29 @@ static void judge_stated(struct attempt *a, const struct reader *r)
 	}
 }
 
+static bool has_tensor(const struct bundle *b, const struct safetensor *t)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (b->item[i].tensor == t)
+			return true;
+	return false;
+}
+
+/* Lengths that did not find their way to the module that they belong to: under a name that is not known, or thrown
+ * away. */
+static void judge_lost_lengths(struct attempt *a)
+{
+	for (size_t i = 0; i < a->f->file->count; i++) {
+		const long p = a->f->lengths_of[i];
+		const struct safetensor *t = &a->f->file->tensor[i];
+
+		if (p < 0 || !(a->got[p] & MEANT_WEIGHT) || has_tensor(&a->bundle[p], t))
+			continue;
+		a->got[p] |= GOT_WRONG;
+		attempt_reason(a, "without DoRA's lengths", t->name);
+	}
+}
+
 static int bits(unsigned char got)
 {
 	return !!(got & MEANT_WEIGHT) + !!(got & MEANT_BIAS);
@@ -110,8 +133,10 @@ struct reading readers_read(const struct readers_file *f, const struct reader *r
 	struct reading x = { .reader = r, .in_file = f->in_file };
 
 	r->read(&a);
-	if (!r->names_only)
+	if (!r->names_only) {
 		judge_stated(&a, r);
+		judge_lost_lengths(&a);
+	}
 	for (size_t i = 0; i < f->count && !a.refused; i++) {
 		const int n = bits(a.got[i] & f->meant[i]);
 

@@ -101,14 +101,16 @@ static const struct style comfy = { "diffusion_model.", true, '.', "text_encoder
 static const struct style comfy_model = { "model.diffusion_model.", true, '.', "", "" };
 static const struct style omi = { "unet.", true, '.', "clip_l.", "clip_g." };
 
-static char *stem(const struct style *s, const struct module *m)
+/* last: the last dot of the name stays one, as diffusers' own conversion to kohya's names leaves it where only one
+ * word follows */
+static char *stem(const struct style *s, const struct module *m, bool last)
 {
 	const char *prefix = m->component == COMPONENT_UNET ? s->unet
 			     : m->component == COMPONENT_TE1 ? s->te1 : s->te2;
 	char *name = xprintf("%s%s", prefix, s->sgm && m->sgm ? m->sgm : m->name);
 
 	for (char *c = name + strlen(prefix); *c; c++)
-		if (*c == '.')
+		if (*c == '.' && !(last && !strchr(c + 1, '.')))
 			*c = s->dot;
 	return name;
 }
@@ -117,7 +119,7 @@ static char *stem(const struct style *s, const struct module *m)
 
 /* shape: u up, d down, f down flattened, m middle, s one number, o [out,1], i [1,in], v [out], w the weight's,
  * a [out,r], b [r,in*k*k], 1 and 2 LoKr's factors, q OFT's blocks.  where: k kernels larger than 1, n others, z with a
- * bias */
+ * bias; l: stem() */
 struct part { const char *name; char shape, where; };
 typedef const struct part kind[8];
 static kind lora = { { "lora_down.weight", 'd', 0 }, { "lora_up.weight", 'u', 0 }, { "alpha", 's', 0 } };
@@ -140,6 +142,8 @@ static kind dora_in = { { "lora_down.weight", 'd', 0 }, { "lora_up.weight", 'u',
 			{ "dora_scale", 'i', 0 } };
 static kind magnitude = { { "lora_down.weight", 'd', 0 }, { "lora_up.weight", 'u', 0 }, { "alpha", 's', 0 },
 			  { "lora_magnitude_vector", 'o', 0 } };
+static kind converted = { { "lora_down.weight", 'd', 0 }, { "lora_up.weight", 'u', 0 }, { "alpha", 's', 0 },
+			  { "lora_magnitude_vector", 'v', 'l' } };
 static kind scaled = { { "lora_down.weight", 'd', 0 }, { "lora_up.weight", 'u', 0 }, { "scale", 's', 0 } };
 static kind loha = { { "hada_w1_a", 'a', 0 }, { "hada_w1_b", 'b', 0 }, { "hada_w2_a", 'a', 0 },
 		     { "hada_w2_b", 'b', 0 }, { "alpha", 's', 0 } };
@@ -251,7 +255,7 @@ static void put_module(struct file *f, const struct style *s, const struct modul
 		       double alpha)
 {
 	for (const struct part *p = parts; p->name; p++) {
-		char *name = stem(s, m);
+		char *name = stem(s, m, p->where == 'l');
 		int64_t shape[4];
 		int dims;
 
@@ -515,6 +519,10 @@ static const struct dialect others[] = {
 	{ "loha_lora", { { ATTENTION, &kohya, lora }, { CONVOLUTIONS, &kohya, loha } }, { NULL } },
 	{ "ab_kohya", { { ATTENTION, &kohya, ab } }, { NULL } },
 	{ "ab_kohya_alpha", { { ATTENTION, &kohya, ab_alpha } }, { NULL } },
+	{ "own_kohya_dora", { { UT, &legacy, converted } }, { NULL } },
+	{ "legacy_unknown_unet", { { ATTENTION, &legacy, lora } }, { "lora_unet_foo.bar" } },
+	{ "te_unknown", { { ATTENTION, &kohya, lora } }, { "lora_te1_foo.bar" } },
+	{ "container", { { ATTENTION, &kohya, lora } }, { "lora_unet_input_blocks_4_1.bar" } },
 	{ "halves", { { UPPER, &kohya, lora }, { LOWER, &kohya, orphan } }, { NULL } },
 	{ 0 },
 };
