@@ -422,8 +422,11 @@ int adapter_leave_out(struct adapter *a, const struct branch_dropout *d, struct 
 static struct adapter_file *open_start(const struct adapter_spec *spec, const struct layer_list *layers,
 				       struct error *e)
 {
-	struct adapter_file *f = adapter_file_open(spec->start, layers, e);
+	struct adapter_file *f = adapter_file_open_present(spec->start, layers, e);
 
+	if (f && f->absent)
+		note("%s: %zu of its %zu tensors are for text encoders, which are not trained here, and are left out",
+		     spec->start, f->absent, f->file->count);
 	if (!f || spec->dora || !f->lengths)
 		return f;
 	fail(e, EXIT_USAGE, "%s is a DoRA, and a plain LoRA would be trained; set dora = true", spec->start);

@@ -61,6 +61,25 @@ int adapter_sort_into(struct file_module *m, const struct safetensors *s, const 
 	return 0;
 }
 
+static bool is_absent(const struct adapter_sorting *s, const char *tensor_name)
+{
+	const struct family *f = s->layers->count ? s->layers->layer[0].family : NULL;
+	const char *dialect;
+	const int c = adapter_key_component(tensor_name, &dialect);
+
+	return f && c >= 0 && is_text_encoder(c) && !s->listed[c] && f->parts & PART(c);
+}
+
+static void miss(struct adapter_sorting *s, const char *tensor_name)
+{
+	const bool absent = is_absent(s, tensor_name);
+	const char **first = absent ? &s->first_absent : &s->first_miss;
+
+	*(absent ? &s->absent : &s->misses) += 1;
+	if (!*first)
+		*first = tensor_name;
+}
+
 static int sort_tensor(struct adapter_sorting *out, const struct safetensors *s, const struct safetensor *t,
 		       const struct key_index *k, struct error *e)
 {
@@ -74,9 +93,7 @@ static int sort_tensor(struct adapter_sorting *out, const struct safetensors *s,
 		return 0;
 	layer = key_index_find(k, t->name, &part, &dialect);
 	if (layer < 0) {
-		out->misses++;
-		if (!out->first_miss)
-			out->first_miss = t->name;
+		miss(out, t->name);
 		return 0;
 	}
 	if (!out->dialect)
@@ -106,6 +123,8 @@ int adapter_sort(struct adapter_sorting *out, const struct safetensors *s, const
 	layers_config(layers, &config);
 	k = key_index_new(layers, &config);
 	*out = (struct adapter_sorting){ .layers = layers, .module = xcalloc(layers->count + 1, sizeof(*out->module)) };
+	for (size_t i = 0; i < layers->count; i++)
+		out->listed[layers->layer[i].component] = true;
 	for (size_t i = 0; i < s->count && !status; i++)
 		status = sort_tensor(out, s, &s->tensor[i], k, e);
 	key_index_free(k);
@@ -305,9 +324,9 @@ static int check_found(const struct adapter_file *a, const struct adapter_sortin
 {
 	char text[100];
 
-	if (!a->count && !s->misses)
+	if (!a->count && !s->misses && !s->absent)
 		return fail(e, EXIT_INPUT, "%s: holds no adapter, it has no tensors", a->file->path);
-	if (!a->count)
+	if (!a->count && s->misses)
 		return fail(e, EXIT_INPUT,
 			"%s: none of its %zu tensors fits a layer of %s (the first is '%.200s'); %s",
 			a->file->path, s->misses, what, s->first_miss, whose(a->file, a->family, text));
@@ -315,6 +334,10 @@ static int check_found(const struct adapter_file *a, const struct adapter_sortin
 		return fail(e, EXIT_INPUT,
 			"%s: %zu of its %zu tensors fit no layer of %s, the first is '%.200s'; %s",
 			a->file->path, s->misses, a->file->count, what, s->first_miss, whose(a->file, a->family, text));
+	if (s->absent)
+		return fail(e, EXIT_INPUT, "%s: %zu of its %zu tensors are for a text encoder that is not here, the "
+			    "first is '%.200s'; merge it into a whole model with lora-merge, and use that",
+			    a->file->path, s->absent, a->file->count, s->first_absent);
 	return 0;
 }
 
@@ -356,7 +379,11 @@ struct safetensors *adapter_file_tensors(const char *path, struct error *e)
 	return file;
 }
 
-static struct adapter_file *open_on(const char *path, const struct layer_list *layers, bool some, struct error *e)
+/* What may be without a layer. */
+enum without { NOTHING, ABSENT, ANYTHING };
+
+static struct adapter_file *open_on(const char *path, const struct layer_list *layers, enum without without,
+				    struct error *e)
 {
 	struct adapter_file *a = xcalloc(1, sizeof(*a));
 	struct adapter_sorting s = { 0 };
@@ -365,8 +392,12 @@ static struct adapter_file *open_on(const char *path, const struct layer_list *l
 	a->file = adapter_file_tensors(path, e);
 	if (a->file)
 		status = adapter_sort(&s, a->file, layers, e);
-	if (some)
+	if (without == ANYTHING)
 		s.misses = 0;
+	if (without != NOTHING) {
+		a->absent = s.absent;
+		s.absent = 0;
+	}
 	if (!status)
 		status = adapter_file_take(a, &s, "this model", NULL, e);
 	adapter_sorting_free(&s);
@@ -378,12 +409,17 @@ static struct adapter_file *open_on(const char *path, const struct layer_list *l
 
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e)
 {
-	return open_on(path, layers, false, e);
+	return open_on(path, layers, NOTHING, e);
 }
 
 struct adapter_file *adapter_file_open_some(const char *path, const struct layer_list *layers, struct error *e)
 {
-	return open_on(path, layers, true, e);
+	return open_on(path, layers, ANYTHING, e);
+}
+
+struct adapter_file *adapter_file_open_present(const char *path, const struct layer_list *layers, struct error *e)
+{
+	return open_on(path, layers, ABSENT, e);
 }
 
 void adapter_file_close(struct adapter_file *a)

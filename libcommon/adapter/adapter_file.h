@@ -38,6 +38,7 @@ struct adapter_file {
 	size_t count;
 	const char *dialect;                    /* of the first module */
 	size_t lengths;                         /* modules that have them */
+	size_t absent;                          /* tensors for text encoders that were left out */
 	struct unet_config blocks;              /* layers_config() of the layers: for adapter_stem() */
 	const struct family *family;            /* of the layers; NULL: they do not say */
 	/* the modules' layers where no model lends them; NULL: one does */
@@ -48,6 +49,9 @@ struct adapter_file {
  * not fit, half a module or a method without a row in kinds.c is EXIT_INPUT.  The numbers are not looked at but for
  * alpha. */
 struct adapter_file *adapter_file_open(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
+/* The same where text encoders may be without layers in the list: what is for them is left out. */
+struct adapter_file *adapter_file_open_present(const char *path, const struct layer_list *layers,
+					       struct error *e) MUST_CHECK;
 /* The same where only some of the model's layers are listed: what belongs to none of them is left out. */
 struct adapter_file *adapter_file_open_some(const char *path, const struct layer_list *layers,
 					    struct error *e) MUST_CHECK;

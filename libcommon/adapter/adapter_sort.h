@@ -15,6 +15,10 @@ struct adapter_sorting {
 	struct file_module *module;             /* one a layer; its own layer NULL: the file has none there */
 	size_t misses;                          /* tensors without a layer */
 	const char *first_miss;                 /* its name; NULL: there is none */
+	/* the same of text encoders that the family has and the list says nothing of */
+	size_t absent;
+	const char *first_absent;
+	bool listed[COMPONENTS];                /* parts with a layer in the list */
 	const char *dialect;                    /* of the first tensor with a layer; NULL: there is none */
 };
 

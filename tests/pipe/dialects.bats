@@ -363,3 +363,13 @@ with_unet() {
 	sample merged -m peft
 	tensors near with merged "$BATS_FILE_TMPDIR/base" 1e-3
 }
+
+@test "the UNet's part of an adapter is trained on where text encoders are not; a base with them is refused" {
+	MODEL=$TINY few_latents few.tar
+	trained "$TINY" --network-weights "$KOHYA" --dim-from-weights > both
+	trained "$TINY" --network-weights "$ROOT/tests/golden/tiny-a/lora_conv.safetensors" --dim-from-weights > unet
+	cmp both unet
+	status_of 3 "$BIN/lora-train" -q -m "$TINY" --network-train-unet-only --network-dim 2 --max-train-steps 1 -o run \
+		--base-weights "$KOHYA" few.tar
+	[[ $output == *"are for a text encoder that is not here"* ]]
+}
