@@ -144,15 +144,25 @@ static void heading(struct sheet *s, const struct measures *m, const char *rest)
 		  m->spectrum ? "largest    eff. rank  " : "", rest);
 }
 
-static void say_tables(struct sheet *s, const struct measures *m)
+/* What only a model's weights would tell. */
+static void say_unknown(struct sheet *s, const struct measures *m)
 {
-	size_t lengths = 0;
+	size_t lengths = 0, unknown = 0;
 
-	for (size_t i = 0; i < m->count; i++)
+	for (size_t i = 0; i < m->count; i++) {
 		lengths += m->module[i].without_lengths;
+		unknown += !m->module[i].known;
+	}
 	if (lengths)
 		sheet_line(s, "norms", "without the lengths of %zu DoRA modules; -m MODEL gives the true update",
 			   lengths);
+	if (unknown)
+		sheet_line(s, "norms", "%zu modules turn the model's own weights; -m MODEL gives the update", unknown);
+}
+
+static void say_tables(struct sheet *s, const struct measures *m)
+{
+	say_unknown(s, m);
 	if (m->blocks > 1)
 		sheet_row(s, "  %-10s %s%s", "norm", m->spectrum ? "eff. rank  " : "", "modules block");
 	for (size_t i = 0; i < m->blocks && m->blocks > 1; i++) {

@@ -32,9 +32,9 @@ victim() {
 	model-config) cp -r "$MODEL" in/model; value=in/model file=in/model/vae/config.json ;;
 	tokenizer) cp -r "$MODEL/tokenizer" in/t; value=in/t file=in/t/merges.txt ;;
 	vae) cp -r "$MODEL/vae" in/vae; value=in/vae file=in/vae/config.json ;;
-	lora | base-weights | network-weights) cp "$ADAPTER" in/a.safetensors; value=in/a.safetensors file=$value ;;
+	lora | base-weights | network-weights | diff) cp "$ADAPTER" in/a.safetensors; value=in/a.safetensors file=$value ;;
 	metadata-thumbnail | image | mask) cp "$ROOT"/demo/train/*/gizmo01.png in/p.png; value=in/p.png file=$value ;;
-	prompts | sample-prompts) echo a gizmo robot > in/p.txt; value=in/p.txt file=$value ;;
+	prompts | sample-prompts | tokens) echo a gizmo robot > in/p.txt; value=in/p.txt file=$value ;;
 	noise | resume) cp "$ADAPTER" in/n.safetensors; value=in/n.safetensors file=$value ;;
 	reuse | latents) cp "$LATENTS" in/l.tar; value=in/l.tar file=$value ;;
 	images) cp "$IMAGES" in/i.tar; value=in/i.tar file=$value ;;
@@ -66,7 +66,7 @@ rest() {
 		[ "$2" = latents ] || REST+=("$LATENTS") ;;
 	lora-sample) REST=("${model[@]}" --steps 1); [ "$2" = prompts ] || REST+=(-p gizmo) ;;
 	lora-merge) REST=(into "${model[@]}"); [ "$2" = lora ] || REST+=(--lora "$ADAPTER") ;;
-	lora-inspect) REST=() ;;
+	lora-inspect) REST=(); [ "$2" = any ] || REST=("$ADAPTER" "${model[@]}") ;;
 	esac
 }
 
@@ -123,7 +123,7 @@ all() {
 @test "lora-train: no output is an input" { all lora-train latents 30; }
 @test "lora-sample: no output is an input" { all lora-sample "" 20; }
 @test "lora-merge: no output is an input" { all lora-merge "" 6; }
-@test "lora-inspect: standard output is no input" { all lora-inspect any 1; }
+@test "lora-inspect: neither page nor standard output is an input" { all lora-inspect any 8; }
 
 @test "every option that names a file or a folder says whether it is read or written" {
 	for t in prep encode train sample merge inspect; do

@@ -98,6 +98,8 @@ change() {
 @test "--norms says what it does not know without the model" {
 	inspect --json --norms "$golden/adapters/oft_kohya_tight.safetensors" |
 		jq -e '[.norms[] | has("norm")] | any | not' > /dev/null
+	inspect --norms "$golden/adapters/oft_kohya_tight.safetensors" |
+		grep -q '^  norms       14 modules turn the model.s own weights; -m MODEL gives the'
 	run inspect --norms "$golden/adapters/loha_dora_in.safetensors"
 	[[ $output == *"without the lengths of 9 DoRA modules; -m MODEL gives the true"* ]]
 	inspect "$golden/adapters/lokr_tucker.safetensors" | grep -qE '^  +whole: 3 modules$'
