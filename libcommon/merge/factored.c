@@ -28,11 +28,12 @@ double factored_norm(const struct factored *f)
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Each factor gets the root of the singular values. */
-static void put_values(struct factored *to, const double *u, const double *value, const double *vt, size_t known)
+/* Each factor gets the root of the singular values times the scale. */
+static void put_values(struct factored *to, const double *u, const double *value, const double *vt, size_t known,
+		       double scale)
 {
 	for (size_t k = 0; k < to->rank; k++) {
-		const double root = sqrt(value[k]);
+		const double root = sqrt(value[k] * scale);
 
 		for (size_t o = 0; o < to->rows; o++)
 			to->up[o * to->rank + k] = u[o * known + k] * root;
@@ -44,12 +45,13 @@ static void put_values(struct factored *to, const double *u, const double *value
 double factored_truncate(struct factored *f, size_t rank)
 {
 	const size_t all = smaller(f->rank, smaller(f->rows, f->columns));
-	struct factored to = factored_new(f->rows, f->columns, smaller(rank, all), f->scale);
+	struct factored to = factored_new(f->rows, f->columns, smaller(rank, all), 1);
+	const double scale = f->scale;
 	double *u = xcalloc(f->rows * all + 1, sizeof(*u)), *value = xcalloc(all + 1, sizeof(*value)),
 	       *vt = xcalloc(all * f->columns + 1, sizeof(*vt)), cut = 0;
 
 	svd_product(u, value, vt, f->up, f->down, (int)f->rows, (int)f->columns, (int)f->rank);
-	put_values(&to, u, value, vt, all);
+	put_values(&to, u, value, vt, all, scale);
 	for (size_t k = to.rank; k < all; k++)
 		cut += value[k] * value[k];
 	free(u);
@@ -57,7 +59,7 @@ double factored_truncate(struct factored *f, size_t rank)
 	free(vt);
 	factored_free(f);
 	*f = to;
-	return f->scale * sqrt(cut);
+	return scale * sqrt(cut);
 }
 
 float *rounded_doubles(double *x, size_t n, enum dtype type)

@@ -32,10 +32,10 @@ struct output {
 	/* of the adapter that was copied from last */
 	const struct adapter_file *from;
 	json_t *said;
-	/* of all modules; mixed: they differ */
+	/* of all modules */
 	int rank;
 	double alpha;
-	bool any, mixed;
+	bool any, ranks_differ, alphas_differ;
 	bool made, changed;                     /* some are LoRAs of ours; some are an input's, with another alpha */
 };
 
@@ -93,7 +93,8 @@ static void note_module(struct output *o, const struct layer *l, const char *ste
 
 	GROW(o->module, o->modules, o->module_capacity);
 	o->module[o->modules++] = (struct target_module){ l->component, path, rank, alpha };
-	o->mixed |= o->any && (rank != o->rank || alpha != o->alpha);
+	o->ranks_differ |= o->any && rank != o->rank;
+	o->alphas_differ |= o->any && alpha != o->alpha;
 	o->any = true;
 	o->rank = rank;
 	o->alpha = alpha;
@@ -407,12 +408,12 @@ static void tell_network(const struct output *o, struct metadata_list *list)
 		metadata_text(list, "ss_network_module", kind_lora.module);
 		metadata_instead(list);
 	}
-	if (o->mixed)
+	if (o->ranks_differ)
 		metadata_text(list, "ss_network_dim", "Dynamic");
 	else
 		metadata_int(list, "ss_network_dim", o->rank);
 	metadata_instead(list);
-	if (o->mixed)
+	if (o->alphas_differ)
 		metadata_text(list, "ss_network_alpha", "Dynamic");
 	else
 		metadata_float(list, "ss_network_alpha", o->alpha);

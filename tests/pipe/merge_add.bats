@@ -140,6 +140,10 @@ near() {
 	run ! said both.safetensors ss_seed
 	[ "$(said both.safetensors modelspec.hash_sha256)" = "0x$(said both.safetensors sshs_model_hash)" ]
 	"$BIN/lora-inspect" --verify both.safetensors > /dev/null
+	lora_merge add -q "$TINY/lora_conv.safetensors" --rank 1 -o low
+	[ "$(said low ss_network_dim)" = 1 ]
+	[ "$(said low ss_network_alpha)" = 1.0 ]
+	run ! said low ss_network_args
 	lora_merge add -q "$TINY/lora_unet.safetensors" "$TINY/lora_unet.safetensors" -o twice
 	[ "$(said twice ss_network_dim)" = 2 ]
 	[ "$(said twice ss_network_alpha)" = 2.0 ]
