@@ -122,6 +122,8 @@ static void sum_blocks(struct measures *m)
 
 /* Multiplications of a decomposition without factors, above which somebody is waiting. */
 #define LONG 1e11
+/* Threads that decompose whole layers: the largest of SDXL takes 300 MB. */
+enum { MOST_WHOLE = 4 };
 
 static bool takes_long(const struct adapter_file *a, const struct model_files *base)
 {
@@ -140,15 +142,17 @@ static bool takes_long(const struct adapter_file *a, const struct model_files *b
 int measures_take(struct measures *m, const struct adapter_file *a, const struct model_files *base, bool spectrum,
 		  struct error *e)
 {
+	const bool whole = spectrum && takes_long(a, base);
 	struct measuring x = { m, a, base, NULL, e };
-	const struct ring_job job = { .count = a->count, .threads = threads_default(),
+	const struct ring_job job = { .count = a->count,
+				      .threads = whole && threads_default() > MOST_WHOLE ? MOST_WHOLE : threads_default(),
 				      .slot = sizeof(struct measured), .context = &x, .work = measure_module,
 				      .take = take_module, .release = release_module };
 	int status;
 
 	*m = (struct measures){ .module = xcalloc(a->count + 1, sizeof(*m->module)), .spectrum = spectrum,
 				.base = base != NULL };
-	if (spectrum && takes_long(a, base))
+	if (whole)
 		x.progress = progress_begin("measuring", "modules", a->count);
 	status = ring_run(&job);
 	progress_end(x.progress);

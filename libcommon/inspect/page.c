@@ -100,8 +100,7 @@ static void add_fact(struct buffer *out, const char *key, json_t *value)
 /* What has a section of its own, or is the heading. */
 static bool has_section(const char *key)
 {
-	static const char *const keys[] = { "file", "blocks", "norms", "spectrum", "metadata", "dead", "keys",
-					    "tokens" };
+	static const char *const keys[] = { "file", "blocks", "norms", "spectrum", "metadata", "keys", "tokens" };
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (!strcmp(key, keys[i]))
@@ -116,7 +115,7 @@ static void add_facts(struct buffer *out, json_t *facts)
 
 	buffer_adds(out, "<div class=\"wide\"><table>\n");
 	json_object_foreach(facts, key, value)
-		if (!has_section(key) && !json_is_null(value))
+		if (!has_section(key) && !json_is_null(value) && !(json_is_array(value) && !json_array_size(value)))
 			add_fact(out, key, value);
 	buffer_adds(out, "</table></div>\n");
 }

@@ -147,6 +147,8 @@ change() {
 	  cat padded; for up in '\0\0\0\0' '\0\0\200\77' '\0\0\0\0'; do printf "\\0\\0\\200\\77$up"; done; } > x
 	inspect --json --norms x | jq -e '.untrained == 2 and .dead == ["lora_unet_x0", "lora_unet_x2"]' > /dev/null
 	[[ $(inspect --norms x) == *"dead        2 modules change nothing"* ]]
+	inspect --html page.html x
+	grep -qF '<tr><th>dead</th><td class="long">lora_unet_x0<br>lora_unet_x2</td></tr>' page.html
 }
 
 # value of the first cell of a class behind a name in a page's table
