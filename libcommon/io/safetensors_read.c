@@ -302,11 +302,13 @@ const void *safetensors_bytes(const struct safetensors *s, const struct safetens
 	return s->data + t->offset;
 }
 
-/* A page that the bytes share with what follows goes with that. */
+/* A page that the bytes share with what follows goes with that.  With a page that is read the system maps others around
+ * it, which were given back before. */
 void safetensors_release(const struct safetensors *s, const void *bytes, size_t n)
 {
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)bytes, first = at / page * page,
-			end = (at + n) / page * page;
+	enum { AROUND = 64 << 10 };
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)bytes, start = (uintptr_t)s->map,
+			first = at - start > AROUND ? (at - AROUND) / page * page : start, end = (at + n) / page * page;
 
 	if (s->map && end > first)
 		madvise((void *)first, end - first, MADV_DONTNEED);

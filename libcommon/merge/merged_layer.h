@@ -12,8 +12,8 @@
 struct update {
 	struct delta delta;
 	float *lengths;                 /* DoRA: [out] or [in]; NULL: none */
-	double *gain;                   /* DoRA: a new length over the old one, of each output or input */
-	size_t taps;                    /* elements of a row that share a gain: 0 all, else a kernel's */
+	double *gain;                   /* DoRA: a new length over the old one, [rows] or [columns] */
+	bool by_input;                  /* of columns; those of a kernel share one */
 	double weight;                  /* DoRA: the factor of W' - W */
 };
 

@@ -45,12 +45,6 @@ static void sum_of(double *to, const struct merged_layer *l, const struct update
 	u->delta.kind->add_delta(&u->delta, &t, &base);
 }
 
-/* The number of the gain that belongs to an element. */
-static size_t gain_at(const struct update *u, size_t o, size_t j)
-{
-	return u->taps ? j / u->taps : o;
-}
-
 /* sum += weight (W' - W) */
 static void add_with_lengths(const struct merged_layer *l, const struct update *u, const struct delta_tile *t,
 			     double *room)
@@ -60,36 +54,45 @@ static void add_with_lengths(const struct merged_layer *l, const struct update *
 
 	sum_of(room, l, u, t);
 	for (size_t i = 0; i < t->rows; i++) {
+		const double *gain = u->gain + (u->by_input ? t->column : t->row + i), *own = room + i * t->columns;
 		double *sum = t->sum + i * t->step;
 
 		read_base(&base, t->row + i, t->column, t->columns, before);
-		for (size_t j = 0; j < t->columns; j++) {
-			const double gain = u->gain[gain_at(u, t->row + i, t->column + j)];
-
-			sum[j] += u->weight * (gain * room[i * t->columns + j] - before[j]);
-		}
+		for (size_t j = 0; j < t->columns; j++)
+			sum[j] += u->weight * (gain[u->by_input ? j : 0] * own[j] - before[j]);
 	}
 }
 
 struct measuring { const struct merged_layer *layer; const struct update *update; double *squares; };
 
-/* The squares in a band of rows, for each gain's number. */
+/* to[j], or all to one */
+static void add_squares(double *to, bool each, const double *x, size_t n)
+{
+	double sum = 0;
+
+	for (size_t j = 0; j < n && each; j++)
+		to[j] += x[j] * x[j];
+	for (size_t j = 0; j < n && !each; j++)
+		sum += x[j] * x[j];
+	*to += sum;
+}
+
+/* The squares in a band of rows, of each row or of each column. */
 static void measure_band(void *context, size_t band, void *slot)
 {
 	const struct measuring *m = context;
 	const struct merged_layer *l = m->layer;
 	const size_t first = band * TILE_ROWS, rows = lesser(TILE_ROWS, l->rows - first);
 	double *sum = xmalloc(TILE_ROWS * TILE_COLUMNS * sizeof(*sum)),
-	       *squares = xcalloc(m->update->taps ? l->columns / m->update->taps : rows, sizeof(*squares));
+	       *squares = xcalloc(m->update->by_input ? l->columns : rows, sizeof(*squares));
 
 	for (size_t at = 0; at < l->columns; at += TILE_COLUMNS) {
 		const struct delta_tile t = { first, rows, at, lesser(TILE_COLUMNS, l->columns - at) };
 
 		sum_of(sum, l, m->update, &t);
 		for (size_t i = 0; i < rows; i++)
-			for (size_t j = 0; j < t.columns; j++)
-				squares[gain_at(m->update, i, at + j)] +=
-					sum[i * t.columns + j] * sum[i * t.columns + j];
+			add_squares(squares + (m->update->by_input ? at : i), m->update->by_input, sum + i * t.columns,
+				    t.columns);
 	}
 	free(sum);
 	*(double **)slot = squares;
@@ -102,8 +105,8 @@ static int add_band(void *context, size_t band, void *slot)
 	const size_t first = band * TILE_ROWS;
 	const double *squares = *(double **)slot;
 
-	if (m->update->taps)
-		for (size_t i = 0; i < l->columns / m->update->taps; i++)
+	if (m->update->by_input)
+		for (size_t i = 0; i < l->columns; i++)
 			m->squares[i] += squares[i];
 	else
 		memcpy(m->squares + first, squares, lesser(TILE_ROWS, l->rows - first) * sizeof(*squares));
@@ -121,7 +124,8 @@ static void free_band(void *slot)
  * are added in their order, so the number of threads changes nothing. */
 static double *gains(const struct merged_layer *l, const struct update *u)
 {
-	const size_t n = u->taps ? l->columns / u->taps : l->rows;
+	const size_t n = u->by_input ? l->columns : l->rows,
+		     taps = u->by_input ? (size_t)u->delta.w->kh * u->delta.w->kw : 1;
 	double *gain = xcalloc(n, sizeof(*gain));
 	struct measuring m = { l, u, gain };
 	const struct ring_job bands = { .count = (l->rows + TILE_ROWS - 1) / TILE_ROWS, .slot = sizeof(double *),
@@ -129,8 +133,14 @@ static double *gains(const struct merged_layer *l, const struct update *u)
 					.work = measure_band, .take = add_band, .release = free_band };
 
 	ring_run(&bands);       /* add_band() never says no */
-	for (size_t i = 0; i < n; i++)          /* zeros stay zeros */
-		gain[i] = gain[i] > 0 ? u->lengths[i] / sqrt(gain[i]) : 0;
+	for (size_t i = 0; i < n; i += taps) {
+		double squares = 0;
+
+		for (size_t k = 0; k < taps; k++)
+			squares += gain[i + k];
+		for (size_t k = 0; k < taps; k++)       /* zeros stay zeros */
+			gain[i + k] = squares > 0 ? u->lengths[i / taps] / sqrt(squares) : 0;
+	}
 	return gain;
 }
 
@@ -162,7 +172,7 @@ static int read_update(struct update *u, const struct merged_layer *l, const str
 			return -1;
 	if (read_floats(&u->lengths, m, job, x->lengths, e))
 		return -1;
-	u->taps = x->by_input ? (size_t)d->w->kh * d->w->kw : 0;
+	u->by_input = x->by_input;
 	delta_begin(d);
 	if (u->lengths)
 		u->gain = gains(l, u);
