@@ -31,6 +31,8 @@ struct merge_options {
 	double density;
 	const char *seed;
 	bool negated;                           /* every weight with the other sign */
+	/* ---- average: 0: not said ---- */
+	double ema, width;
 	/* ---- convert ---- */
 	const char *to;                         /* the name of an adapter_target */
 	bool keep_kind;
@@ -60,6 +62,8 @@ int merge_into(const struct merge_options *o, struct error *e) MUST_CHECK;
 int merge_add(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* An adapter whose update is another's times -1. */
 int merge_negate(const struct merge_options *o, struct error *e) MUST_CHECK;
+/* The saves of one run as one adapter. */
+int merge_average(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* Cosines between the updates of adapters, by layers, blocks and of all, to standard output. */
 int merge_interference(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* An adapter under the names of other readers. */

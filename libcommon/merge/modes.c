@@ -17,6 +17,8 @@ static const struct merge_mode modes[] = {
 	{ "negate", "FILE[:W] -o OUT", "output report save-precision block only without", 1, 1, merge_negate },
 	{ "resize", "FILE --rank R -o OUT", "output report", 1, 1, NULL },
 	{ "extract", "--base A --tuned B --rank R -o OUT", "output report", 0, 0, NULL },
+	{ "average", "FILE FILE... [--ema DECAY | --sigma-rel S] -o OUT", "output ema sigma-rel", 2, MANY,
+	  merge_average },
 	{ "interference", "FILE[:W] FILE[:W]...", "model model-config report block only without", 2, MANY,
 	  merge_interference },
 	{ "convert", "FILE --to kohya|diffusers|peft|comfy -o OUT",
