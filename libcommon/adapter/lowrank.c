@@ -149,11 +149,12 @@ static double squares_of_floats(const float *a, size_t rows, size_t columns)
 }
 
 /* GAIN: of the error's square; a turn that gains less is the last.  An error is within 1.01 of the best one where its
- * square is within 1.02, and turns gain less and less.  NOTHING: of A's squares; an error below it is rounding.
- * MORE: columns beyond the rank, at least so many, and their number a multiple of it. */
+ * square is within 1.02, and turns gain less and less; only the first gain little where values differ little.
+ * NOTHING: of A's squares; an error below it is rounding.  MORE: columns beyond the rank, at least so many, and their
+ * number a multiple of it. */
 #define GAIN 0.005
 #define NOTHING 1e-15
-enum { MORE = 8, MOST_TURNS = 24 };
+enum { MORE = 8, LEAST_TURNS = 2, MOST_TURNS = 24 };
 
 void lowrank_of_matrix(struct lowrank *l, const float *a, size_t rows, size_t columns, size_t rank)
 {
@@ -170,7 +171,7 @@ void lowrank_of_matrix(struct lowrank *l, const float *a, size_t rows, size_t co
 		w = multiply(&turned, &left, columns, n, rows);
 		now = sum_squares(w, columns * n);
 		if (n == side || turn == MOST_TURNS || squares - now <= NOTHING * squares ||
-		    (turn && now - before <= GAIN * (squares - now)))
+		    (turn >= LEAST_TURNS && now - before <= GAIN * (squares - now)))
 			break;
 		straighten(w, columns, n);
 		right = doubles_by_rows(w, n);
