@@ -1,5 +1,6 @@
 /* Names and sizes of element types, and their conversion to float and back. */
 #include <string.h>
+#include "../base/error.h"
 #include "dtype.h"
 #include "dtype_f8.h"
 #include "dtype_half.h"
@@ -30,6 +31,11 @@ int dtype_from_name(const char *name, size_t length)
 size_t dtype_size(enum dtype t)
 {
 	return types[t].size;
+}
+
+enum dtype dtype_from_precision(const char *word)
+{
+	return !strcmp(word, "fp16") ? DTYPE_F16 : !strcmp(word, "bf16") ? DTYPE_BF16 : DTYPE_F32;
 }
 
 bool dtype_is_float(enum dtype t)
@@ -111,5 +117,18 @@ int from_float(void *dst, enum dtype to, const float *src, size_t n)
 		return 0;
 	default:
 		return -1;
+	}
+}
+
+void round_floats(float *x, enum dtype to, size_t n)
+{
+	unsigned char bytes[4096];
+	const size_t most = sizeof(bytes) / dtype_size(to);
+
+	for (size_t i = 0; i < n; i += most) {
+		const size_t count = n - i < most ? n - i : most;
+
+		if (from_float(bytes, to, x + i, count) || to_float(x + i, bytes, to, count))
+			die(EXIT_OTHER, "bug: rounding to %s", dtype_name(to));
 	}
 }

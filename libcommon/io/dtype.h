@@ -17,6 +17,9 @@ const char *dtype_name(enum dtype t);                           /* "F16" */
 int dtype_from_name(const char *name, size_t length);           /* -1: unknown */
 size_t dtype_size(enum dtype t);                                /* bytes an element */
 
+/* kohya's words: "fp16", "bf16"; F32 for "float" and any other. */
+enum dtype dtype_from_precision(const char *word);
+
 bool dtype_is_float(enum dtype t);                              /* F64, F32, F16, BF16, F8 */
 
 /* n elements; src need not be aligned.  Floats, I64, I32 and U8 convert to float; others return -1. */
@@ -24,5 +27,7 @@ int to_float(float *dst, const void *src, enum dtype from, size_t n);
 /* Round to nearest even; dst need not be aligned.  F32, F16, BF16, F8 only, else -1.  Overflow becomes infinity, or
  * not-a-number in E4M3, which has none. */
 int from_float(void *dst, enum dtype to, const float *src, size_t n);
+/* What from_float() and to_float() make of x. */
+void round_floats(float *x, enum dtype to, size_t n);
 
 #endif

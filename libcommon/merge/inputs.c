@@ -63,14 +63,10 @@ void inputs_close(struct inputs *in)
 
 enum dtype inputs_dtype(const struct inputs *in, const struct merge_options *o)
 {
-	static const struct { const char *name; enum dtype type; } precisions[] = {
-		{ "float", DTYPE_F32 }, { "fp16", DTYPE_F16 }, { "bf16", DTYPE_BF16 },
-	};
 	int all = -1;
 
-	for (size_t i = 0; o->save_precision && i < sizeof(precisions) / sizeof(*precisions); i++)
-		if (!strcmp(precisions[i].name, o->save_precision))
-			return precisions[i].type;
+	if (o->save_precision)
+		return dtype_from_precision(o->save_precision);
 	for (size_t i = 0; i < in->count; i++)
 		for (size_t k = 0; k < in->item[i].file->count; k++)
 			for (int p = 0; p < BRANCH_PARTS; p++) {

@@ -5,11 +5,6 @@
 #include "kohya_metadata.h"
 #include "keeper.h"
 
-static enum dtype precision(const char *name)
-{
-	return !strcmp(name, "fp16") ? DTYPE_F16 : !strcmp(name, "bf16") ? DTYPE_BF16 : DTYPE_F32;
-}
-
 struct rotation adapter_rotation(const struct train_settings *s)
 {
 	return (struct rotation){ .all = s->keep_adapters, .steps = s->keep_steps, .epochs = s->keep_epochs };
@@ -53,8 +48,8 @@ int keeper_save_adapter(struct keeper *k, unsigned by, struct error *e)
 	tell_owner(k, by, &facts);
 	result = course_show_average(k->course, e);
 	if (!result)
-		result = adapter_save(k->net->adapter, path, precision(k->s->save_precision), facts.item, facts.count,
-				      e);
+		result = adapter_save(k->net->adapter, path, dtype_from_precision(k->s->save_precision), facts.item,
+				      facts.count, e);
 	course_end_average(k->course);
 	metadata_free(&facts);
 	if (!result) {
