@@ -75,13 +75,18 @@ int alpha_type_was(const json_t *said, const struct adapter_file *a, const struc
 
 /* ---- new ones ---- */
 
+enum dtype alpha_type_for(double alpha, enum dtype factors)
+{
+	return holds(factors, alpha) ? factors : DTYPE_F32;
+}
+
 enum dtype alpha_type_new(const struct file_module *m)
 {
 	int i = 0;
 
 	while (!m->part[i])
 		i++;
-	return holds(m->part[i]->dtype, m->alpha) ? m->part[i]->dtype : DTYPE_F32;
+	return alpha_type_for(m->alpha, m->part[i]->dtype);
 }
 
 void *alpha_bytes(double alpha, enum dtype t)

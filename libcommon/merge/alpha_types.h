@@ -21,6 +21,7 @@ json_t *alpha_types_said(const struct safetensors *file);
 int alpha_type_was(const json_t *said, const struct adapter_file *a, const struct file_module *m);
 /* The type of a tensor for it: of the factors, F32 where that would round the number. */
 enum dtype alpha_type_new(const struct file_module *m);
+enum dtype alpha_type_for(double alpha, enum dtype factors);
 void *alpha_bytes(double alpha, enum dtype t);          /* malloced */
 
 /* A note for each module of an output, for its metadata. */

@@ -36,6 +36,14 @@ struct merge_options {
 	/* ---- convert ---- */
 	const char *to;                         /* the name of an adapter_target */
 	bool keep_kind;
+	/* ---- another rank; 0 and NULL: not said ---- */
+	long conv_rank;
+	double keep;                            /* of the update's squares */
+	const char *dynamic_method;             /* a name of ranks.h */
+	double dynamic_param;
+	/* ---- extract ---- */
+	const char *base, *tuned;
+	bool bias, norm;
 };
 
 /* A mode: a row of modes.c. */
@@ -44,7 +52,6 @@ struct merge_mode {
 	const char *synopsis;                   /* what stands behind the mode: "FILE[:W]... -o OUT" */
 	const char *takes;                      /* options, by name, with blanks between them */
 	size_t least, most;                     /* adapters among the operands; most 0: it takes no operands */
-	/* NULL: it is known by name and refused */
 	int (*run)(const struct merge_options *o, struct error *e);
 };
 
@@ -68,5 +75,9 @@ int merge_average(const struct merge_options *o, struct error *e) MUST_CHECK;
 int merge_interference(const struct merge_options *o, struct error *e) MUST_CHECK;
 /* An adapter under the names of other readers. */
 int merge_convert(const struct merge_options *o, struct error *e) MUST_CHECK;
+/* An adapter with every module at another rank, by its singular values. */
+int merge_resize(const struct merge_options *o, struct error *e) MUST_CHECK;
+/* The difference of two models as an adapter. */
+int merge_extract(const struct merge_options *o, struct error *e) MUST_CHECK;
 
 #endif

@@ -15,8 +15,11 @@ static const struct merge_mode modes[] = {
 	  "only without method density seed", 1, MANY, merge_add },
 	{ "scale", "FILE:W -o OUT", "output report save-precision block only without", 1, 1, merge_add },
 	{ "negate", "FILE[:W] -o OUT", "output report save-precision block only without", 1, 1, merge_negate },
-	{ "resize", "FILE --rank R -o OUT", "output report", 1, 1, NULL },
-	{ "extract", "--base A --tuned B --rank R -o OUT", "output report", 0, 0, NULL },
+	{ "resize", "FILE --rank R|--keep SHARE -o OUT",
+	  "output report rank conv-rank keep dynamic-method dynamic-param save-precision only without", 1, 1,
+	  merge_resize },
+	{ "extract", "--base A --tuned B --rank R -o OUT",
+	  "model-config output report rank conv-rank save-precision base tuned bias norm", 0, 0, merge_extract },
 	{ "average", "FILE FILE... [--ema DECAY | --sigma-rel S] -o OUT", "output ema sigma-rel", 2, MANY,
 	  merge_average },
 	{ "interference", "FILE[:W] FILE[:W]...", "model model-config report block only without", 2, MANY,
@@ -41,8 +44,7 @@ static int find_mode(const char *name, const struct merge_mode **mode, struct er
 {
 	for (*mode = modes; *mode < modes + MODES; ++*mode)
 		if (!strcmp((*mode)->name, name))
-			return (*mode)->run ? 0 : fail(e, EXIT_USAGE, "lora-merge %s is not yet implemented; the modes "
-						       "that exist are named by lora-merge --help", name);
+			return 0;
 	return fail(e, EXIT_USAGE, "'%s' is no mode; the modes are %s", name,
 		    NAMES_OF(modes, ", ", " and ").text);
 }

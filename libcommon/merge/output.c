@@ -151,7 +151,7 @@ void output_add_lora(struct output *o, const struct output_lora *l)
 
 	put_factor(o, stem, l, LORA_DOWN, l->down);
 	put_factor(o, stem, l, LORA_UP, l->up);
-	put_alpha(o, stem, l->alpha, o->type);
+	put_alpha(o, stem, l->alpha, alpha_type_for(l->alpha, o->type));
 	note_module(o, l->layer, stem, l->rank, l->alpha);
 	o->made = true;
 	free(stem);
@@ -275,6 +275,15 @@ int output_copy_bias(struct output *o, const struct adapter_file *a, const struc
 
 	free(stem);
 	return status;
+}
+
+void output_copy_lengths(struct output *o, const struct adapter_file *a, const struct file_module *m)
+{
+	char *stem = m->lengths ? target_stem(o->target, o->texts, m->layer, o->blocks, m->kind, &m->form) : NULL;
+
+	if (stem)
+		copy_lengths(o, a, m, stem);
+	free(stem);
 }
 
 static int copy_module(struct output *o, const struct adapter_file *a, const struct file_module *m,

@@ -45,9 +45,10 @@ struct output_change {
 };
 int output_copy_changed(struct output *o, const struct adapter_file *a, const struct file_module *m,
 			const struct output_change *c, struct error *e) MUST_CHECK;
-/* Of a module whose weight is written anew: what it adds to the layer's bias, if anything. */
+/* Of a module whose weight is written anew: what it adds to the layer's bias, and a DoRA's lengths, if anything. */
 int output_copy_bias(struct output *o, const struct adapter_file *a, const struct file_module *m,
 		     struct error *e) MUST_CHECK;
+void output_copy_lengths(struct output *o, const struct adapter_file *a, const struct file_module *m);
 
 /* EXIT_INPUT where a number is none of the type's. */
 int output_save(struct output *o, const char *path, struct error *e) MUST_CHECK;

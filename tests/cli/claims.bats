@@ -28,7 +28,7 @@ read_() { rows "$1" | grep -E 'FILE_(READ|READ_WEIGHTED|LISTED)\b' | names; }
 victim() {
 	rm -rf in; mkdir in
 	case $1 in
-	model) cp -r "$MODEL" in/model; value=in/model file=in/model/unet/config.json ;;
+	model | base | tuned) cp -r "$MODEL" in/model; value=in/model file=in/model/unet/config.json ;;
 	model-config) cp -r "$MODEL" in/model; value=in/model file=in/model/vae/config.json ;;
 	tokenizer) cp -r "$MODEL/tokenizer" in/t; value=in/t file=in/t/merges.txt ;;
 	vae) cp -r "$MODEL/vae" in/vae; value=in/vae file=in/vae/config.json ;;
@@ -65,7 +65,12 @@ rest() {
 	lora-train) REST=("${model[@]}" --max-train-steps 1 --network-dim 2 --network-train-unet-only)
 		[ "$2" = latents ] || REST+=("$LATENTS") ;;
 	lora-sample) REST=("${model[@]}" --steps 1); [ "$2" = prompts ] || REST+=(-p gizmo) ;;
-	lora-merge) REST=(into "${model[@]}"); [ "$2" = lora ] || REST+=(--lora "$ADAPTER") ;;
+	lora-merge)
+		case $2 in
+		base) REST=(extract --rank 4 --tuned "$MODEL") ;;
+		tuned) REST=(extract --rank 4 --base "$MODEL") ;;
+		*) REST=(into "${model[@]}"); [ "$2" = lora ] || REST+=(--lora "$ADAPTER") ;;
+		esac ;;
 	lora-inspect) REST=(); [ "$2" = any ] || REST=("$ADAPTER" "${model[@]}") ;;
 	esac
 }
@@ -122,7 +127,7 @@ all() {
 @test "lora-encode: no output is an input" { all lora-encode images 8; }
 @test "lora-train: no output is an input" { all lora-train latents 30; }
 @test "lora-sample: no output is an input" { all lora-sample "" 20; }
-@test "lora-merge: no output is an input" { all lora-merge "" 6; }
+@test "lora-merge: no output is an input" { all lora-merge "" 12; }
 @test "lora-inspect: neither page nor standard output is an input" { all lora-inspect any 8; }
 
 @test "every option that names a file or a folder says whether it is read or written" {
