@@ -196,6 +196,8 @@ static int average(struct averaging *a, unsigned char *data, struct error *e)
 	a->view = *last;
 	a->view.file = &a->file;
 	a->out = output_new(last->family, &last->blocks, DTYPE_F32);
+	for (size_t i = 0; i < a->n; i++)
+		a->in.item[i].weight = a->weight[i];
 	inputs_tell(a->in.item, a->n, a->options->out, output_said(a->out));
 	for (size_t i = 0; i < last->count; i++)
 		if (average_module(a, &last->module[i], data, e) ||
