@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/elementary.h"
 #include "../base/names.h"
 #include "blocks.h"
 #include "keys.h"
@@ -46,8 +47,8 @@ static int list(const char *what, const char *text, double high, double *out, co
 
 /* ---- learning rates ---- */
 
-static double sine(double x)            { return sin(M_PI / 2 * x); }
-static double cosine(double x)          { return sin(M_PI / 2 * (1 - x)); }
+static double sine(double x)            { return plain_sin(M_PI / 2 * x); }
+static double cosine(double x)          { return plain_sin(M_PI / 2 * (1 - x)); }
 static double linear(double x)          { return x; }
 static double reverse_linear(double x)  { return 1 - x; }
 static double zeros(double x)           { return 0; }

@@ -1,5 +1,6 @@
 /* Philox4x32-10, and the distributions drawn from it: uniform, normal, permutation. */
 #include <math.h>
+#include "elementary.h"
 #include "philox.h"
 
 void philox(const struct random *r, uint32_t index, uint32_t out[4])
@@ -52,11 +53,10 @@ float random_uniform(const struct random *r, uint32_t index)
 static void normal_pair(uint32_t a, uint32_t b, float x[2])
 {
 	const double turn = 6.283185307179586476925287;
-	double radius = sqrt(-2 * log((a + 0.5) * 0x1p-32)), s, c;
+	const double radius = sqrt(-2 * plain_log((a + 0.5) * 0x1p-32)), angle = turn * 0x1p-32 * b;
 
-	sincos(turn * 0x1p-32 * b, &s, &c);
-	x[0] = (float)(radius * c);
-	x[1] = (float)(radius * s);
+	x[0] = (float)(radius * plain_cos(angle));
+	x[1] = (float)(radius * plain_sin(angle));
 }
 
 void random_normal(const struct random *r, float *x, size_t n)

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include "elementary.h"
 #include "linalg.h"
 #include "memory.h"
 #include "singular.h"
@@ -166,6 +167,6 @@ double effective_rank(const double *value, size_t n)
 		sum += value[i];
 	for (size_t i = 0; i < n; i++)
 		if (value[i] > 0)
-			entropy -= value[i] / sum * log(value[i] / sum);
-	return sum > 0 ? exp(entropy) : sum == 0 ? 0 : NAN;
+			entropy -= value[i] / sum * plain_log(value[i] / sum);
+	return sum > 0 ? plain_exp(entropy) : sum == 0 ? 0 : NAN;
 }

@@ -7,6 +7,7 @@
  */
 #include <math.h>
 #include <string.h>
+#include "../base/elementary.h"
 #include "internal.h"
 
 enum { QUERIES = 96, KEYS = 256 };
@@ -126,7 +127,7 @@ static void attend(struct device *dev, int thread, const struct head *h, struct 
 	}
 	for (r = 0; r < p.m; r++) {
 		dev->k->axpby(h->to + (size_t)(p.i + r) * s->ldo, 1 / f.sum[r], f.o + (size_t)r * s->d, 0, s->d);
-		h->to_lse[p.i + r] = f.max[r] + logf(f.sum[r]);
+		h->to_lse[p.i + r] = f.max[r] + (float)plain_log(f.sum[r]);
 	}
 }
 

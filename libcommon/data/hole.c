@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/elementary.h"
 #include "../base/memory.h"
 #include "../base/philox.h"
 #include "hole.h"
@@ -70,8 +71,8 @@ static void fill_polygon(struct canvas *c, struct draws *d)
 	for (int i = 0; i < n; i++) {
 		const double angle = 2 * M_PI * (i + between(d, 0, 0.8)) / n, far = between(d, 0.5, 1);
 
-		corner[i][0] = b.left + b.w / 2 * (1 + far * cos(angle));
-		corner[i][1] = b.top + b.h / 2 * (1 + far * sin(angle));
+		corner[i][0] = b.left + b.w / 2 * (1 + far * plain_cos(angle));
+		corner[i][1] = b.top + b.h / 2 * (1 + far * plain_sin(angle));
 	}
 	for (int y = 0; y < c->h; y++)
 		for (int x = 0; x < c->w; x++)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/cpu.h"
+#include "../base/elementary.h"
 #include "resample_loops.h"
 
 static double lanczos3(double x)
@@ -11,7 +12,7 @@ static double lanczos3(double x)
 		return 1;
 	if (x <= -3 || x >= 3)
 		return 0;
-	return 3 * sin(M_PI * x) * sin(M_PI * x / 3) / (M_PI * M_PI * x * x);
+	return 3 * plain_sin(M_PI * x) * plain_sin(M_PI * x / 3) / (M_PI * M_PI * x * x);
 }
 
 static double bicubic(double x)

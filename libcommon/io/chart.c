@@ -75,8 +75,13 @@ static bool find_frame(const struct chart *c, struct frame *f)
 /* 1, 2 or 5 times a power of ten, about `parts` to the range */
 static double tick_step(double range, int parts)
 {
-	double rough = range / parts, power = pow(10, floor(log10(rough))), m = rough / power;
+	double rough = range / parts, power = 1, m;
 
+	while (power > rough && power > 1e-300)
+		power /= 10;
+	while (power * 10 <= rough)
+		power *= 10;
+	m = rough / power;
 	return power * (m < 1.5 ? 1 : m < 3.5 ? 2 : m < 7.5 ? 5 : 10);
 }
 

@@ -1,5 +1,6 @@
 /* Rectified flow: places on the line from latent to noise. */
 #include <math.h>
+#include "../base/elementary.h"
 #include "flow.h"
 
 double flow_shift(double sigma, double shift)
@@ -9,7 +10,7 @@ double flow_shift(double sigma, double shift)
 
 double flow_logit_normal(double normal, double mean, double std)
 {
-	return 1 / (1 + exp(-(mean + std * normal)));
+	return 1 / (1 + plain_exp(-(mean + std * normal)));
 }
 
 void flow_add(double sigma, float *noisy, const float *x, const float *noise, size_t n)

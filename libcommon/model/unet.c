@@ -1,6 +1,7 @@
 /* The UNet's forward pass: time and sizes, then one stage after another. */
 #include <math.h>
 #include <stdlib.h>
+#include "../base/elementary.h"
 #include "../base/memory.h"
 #include "unet_parts.h"
 
@@ -9,12 +10,12 @@ void sinusoids(float *out, const float *x, int count, int dim)
 	int half = dim / 2;
 
 	for (int k = 0; k < half; k++) {
-		float f = exp(-log(10000.0) * k / half);
+		float f = plain_exp(-plain_log(10000.0) * k / half);
 		for (int i = 0; i < count; i++) {
 			/* rounded: an argument near 1000 differs from the exact one by 6e-5 */
 			float angle = x[i] * f;
-			out[(size_t)i * dim + k] = cos((double)angle);
-			out[(size_t)i * dim + half + k] = sin((double)angle);
+			out[(size_t)i * dim + k] = plain_cos((double)angle);
+			out[(size_t)i * dim + half + k] = plain_sin((double)angle);
 		}
 	}
 }

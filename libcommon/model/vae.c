@@ -1,6 +1,7 @@
 /* The VAE: loading, encoding, decoding. */
 #include <math.h>
 #include <stdlib.h>
+#include "../base/elementary.h"
 #include "../base/memory.h"
 #include "resnet.h"
 #include "vae.h"
@@ -287,7 +288,7 @@ void vae_split_moments(const float *moments, size_t rows, int c, float *mean, fl
 		for (int j = 0; j < c; j++) {
 			float v = fminf(fmaxf(moments[i * 2 * c + c + j], -30), 20);
 			mean[i * c + j] = moments[i * 2 * c + j];
-			std[i * c + j] = expf(0.5f * v);
+			std[i * c + j] = (float)plain_exp(0.5f * v);
 			if (logvar)
 				logvar[i * c + j] = v;
 		}

@@ -1,5 +1,6 @@
 /* Dropout and masks of ranks in branches. */
 #include <math.h>
+#include "../base/elementary.h"
 #include "internal.h"
 
 /* The batch is part of the item, as there is no other place for it in the counter. */
@@ -22,7 +23,7 @@ bool branch_is_out(const struct branch *b)
 
 int rank_at(const struct rank_mask *m, int rank, double timestep)
 {
-	const double share = pow((m->timesteps - timestep) / m->timesteps, m->exponent);
+	const double share = plain_pow((m->timesteps - timestep) / m->timesteps, m->exponent);
 	const int k = (int)floor(share * (rank - m->least)) + m->least;
 
 	return k < rank ? k : rank;

@@ -1,5 +1,6 @@
 /* Adafactor (Shazeer and Stern 2018), as transformers has it. */
 #include <math.h>
+#include "../base/elementary.h"
 #include "internal.h"
 
 enum { ROW, COL, MOMENT };      /* of the slots */
@@ -43,7 +44,7 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 	if (grad_scale != 1)
 		o->be->axpby(o->device, p->tensor->grad, grad_scale, p->tensor->grad, 0, p->count);
 	o->be->adafactor(o->device, step, p->slot[ROW].data, p->slot[COL].data, p->tensor->grad, &p->shape,
-			 pow(p->steps, s->decay_rate), s->eps);
+			 plain_pow(p->steps, s->decay_rate), s->eps);
 	too_long = fmax(1, root_mean_square(o, step, p->count) / s->clip_threshold);
 	if (p->slot[MOMENT].count) {
 		o->be->axpby(o->device, p->slot[MOMENT].data, (1 - s->beta1) * size / too_long, step, s->beta1,

@@ -1,6 +1,7 @@
 /* AdamW with moments of eight bits, quantised in blocks, as bitsandbytes has it. */
 #include <math.h>
 #include <stdlib.h>
+#include "../base/elementary.h"
 #include "internal.h"
 
 enum { CODE1, CODE2, ABSMAX1, ABSMAX2 };        /* of the slots */
@@ -48,7 +49,7 @@ static void make_map(float map[256], int first, bool both_signs)
 	for (i = 0; i < 7; i++) {
 		const int parts = first << i;
 		for (k = 0; k < parts; k++) {
-			const float middle = (float)pow(10, i - 6) * ((edge(k, parts) + edge(k + 1, parts)) / 2);
+			const float middle = (float)plain_pow(10, i - 6) * ((edge(k, parts) + edge(k + 1, parts)) / 2);
 			map[n++] = middle;
 			if (both_signs)
 				map[n++] = -middle;

@@ -1,5 +1,6 @@
 /* D-Adaptation for Adam (Defazio and Mishchenko 2023), which estimates its step size d. */
 #include <math.h>
+#include "../base/elementary.h"
 #include "internal.h"
 
 enum { M, V, S };                               /* of the slots: moments, weighted sum of gradients */
@@ -32,7 +33,8 @@ static bool begin(struct optimizer *o, double multiplier)
 {
 	const struct optimizer_settings *s = &o->settings;
 	const double lr = optimizer_common_lr(o, multiplier), root2 = sqrt(s->beta2), k = o->scalar[STEPS] + 1;
-	const double correction = s->bias_correction ? sqrt(1 - pow(s->beta2, k)) / (1 - pow(s->beta1, k)) : 1;
+	const double correction =
+		s->bias_correction ? sqrt(1 - plain_pow(s->beta2, k)) / (1 - plain_pow(s->beta1, k)) : 1;
 	double *d = &o->scalar[D], numerator = 0, magnitude = 0;
 	size_t i;
 

@@ -1,6 +1,7 @@
 /* Learning-rate schedules, one row each. */
 #include <math.h>
 #include <string.h>
+#include "../base/elementary.h"
 #include "../base/names.h"
 #include "lr_schedule.h"
 
@@ -29,7 +30,7 @@ static double linear(const struct lr_schedule *s, long k)
 
 static double cosine(const struct lr_schedule *s, long k)
 {
-	double y = 0.5 * (1 + cos(M_PI * 0.5 * 2 * position(s, k)));
+	double y = 0.5 * (1 + plain_cos(M_PI * 0.5 * 2 * position(s, k)));
 
 	return y > 0 ? y : 0;
 }
@@ -40,7 +41,7 @@ static double cosine_with_restarts(const struct lr_schedule *s, long k)
 
 	if (p >= 1)
 		return 0;
-	y = 0.5 * (1 + cos(M_PI * fmod(s->cycles * p, 1)));
+	y = 0.5 * (1 + plain_cos(M_PI * fmod(s->cycles * p, 1)));
 	return y > 0 ? y : 0;
 }
 
@@ -48,13 +49,13 @@ static double polynomial(const struct lr_schedule *s, long k)
 {
 	double left = 1 - (double)(k - s->warmup) / (s->total - s->warmup);
 
-	return k > s->total ? s->end : (1 - s->end) * pow(left, s->power) + s->end;
+	return k > s->total ? s->end : (1 - s->end) * plain_pow(left, s->power) + s->end;
 }
 
 /* cycles / 2 half waves, as transformers counts them here: 1 is the usual half cosine. */
 static double cosine_with_min_lr(const struct lr_schedule *s, long k)
 {
-	double y = 0.5 * (1 + cos(M_PI * s->cycles * position(s, k))) * (1 - s->min_ratio) + s->min_ratio;
+	double y = 0.5 * (1 + plain_cos(M_PI * s->cycles * position(s, k))) * (1 - s->min_ratio) + s->min_ratio;
 
 	return y > 0 ? y : 0;
 }
@@ -75,7 +76,7 @@ static double warmup_stable_decay(const struct lr_schedule *s, long k)
 		return 1;
 	if (k >= s->total)
 		return s->min_ratio;
-	y = 0.5 * (1 + cos(M_PI * s->cycles * fraction(k - s->warmup - stable, s->decay)));
+	y = 0.5 * (1 + plain_cos(M_PI * s->cycles * fraction(k - s->warmup - stable, s->decay)));
 	return (y > 0 ? y : 0) * (1 - s->min_ratio) + s->min_ratio;
 }
 

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/elementary.h"
 #include "../base/memory.h"
 #include "internal.h"
 
@@ -192,7 +193,7 @@ struct adamw_step adamw_step(const struct optimizer *o, const struct parameter *
 
 	return (struct adamw_step){
 		.lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .decay = s->decay,
-		.correction1 = 1 - pow(s->beta1, p->steps), .correction2 = 1 - pow(s->beta2, p->steps),
+		.correction1 = 1 - plain_pow(s->beta1, p->steps), .correction2 = 1 - plain_pow(s->beta2, p->steps),
 		.grad_scale = grad_scale,
 	};
 }

@@ -1,5 +1,6 @@
 /* Prodigy (Mishchenko and Defazio 2023), which estimates its step size d. */
 #include <math.h>
+#include "../base/elementary.h"
 #include "internal.h"
 
 /* of the slots: moments, weighted sum of gradients, the weights at the start */
@@ -49,7 +50,8 @@ static bool begin(struct optimizer *o, double multiplier)
 	const struct optimizer_settings *s = &o->settings;
 	const double lr = optimizer_common_lr(o, multiplier), k = o->scalar[STEPS] + 1;
 	const double beta3 = s->beta3 < 0 ? sqrt(s->beta2) : s->beta3;
-	const double correction = s->bias_correction ? sqrt(1 - pow(s->beta2, k)) / (1 - pow(s->beta1, k)) : 1;
+	const double correction =
+		s->bias_correction ? sqrt(1 - plain_pow(s->beta2, k)) / (1 - plain_pow(s->beta1, k)) : 1;
 	double numerator = beta3 * o->scalar[NUMERATOR], denominator = 0;
 	size_t i;
 

@@ -1,5 +1,6 @@
 /* Schedule-free AdamW (Defazio et al. 2024). */
 #include <math.h>
+#include "../base/elementary.h"
 #include "internal.h"
 
 /* z takes the steps; x, the average of z, is what is saved; the weights in training are y = beta1 x + (1 - beta1) z. */
@@ -31,7 +32,7 @@ static bool begin(struct optimizer *o, double multiplier)
 
 	o->now[WARM] = warm(s, k);
 	o->scalar[HIGHEST] = fmax(o->scalar[HIGHEST], o->now[WARM]);
-	weight = pow(k, s->weight_power) * pow(o->scalar[HIGHEST], s->lr_power);
+	weight = plain_pow(k, s->weight_power) * plain_pow(o->scalar[HIGHEST], s->lr_power);
 	o->scalar[WEIGHT_SUM] += weight;
 	o->scalar[STEPS] = k;
 	o->now[SHARE] = weight / o->scalar[WEIGHT_SUM];
@@ -42,7 +43,7 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 {
 	const struct optimizer_settings *s = &o->settings;
 	const double rate = p->lr * o->now[WARM], share = o->now[SHARE],
-		     root2 = sqrt(1 - pow(s->beta2, o->scalar[STEPS]));
+		     root2 = sqrt(1 - plain_pow(s->beta2, o->scalar[STEPS]));
 	float *y = p->tensor->data, *z = p->slot[Z].data, *way = o->scratch;
 
 	if (p->steps == 1)

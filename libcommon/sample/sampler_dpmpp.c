@@ -1,5 +1,6 @@
 /* DPM-Solver++ 2M (Lu et al. 2022). */
 #include <math.h>
+#include "../base/elementary.h"
 #include "sampler_internal.h"
 
 enum { NOW, BEFORE, KEEPS };    /* predicted latents */
@@ -10,7 +11,7 @@ static float extrapolation(const struct sampler_plan *p, int i)
 {
 	if (i == 0 || i == p->evaluations - 1 || p->sigma[i] >= p->sigma[i - 1])
 		return 0;
-	return log((double)p->sigma[i] / p->sigma[i + 1]) / log((double)p->sigma[i - 1] / p->sigma[i]) / 2;
+	return plain_log((double)p->sigma[i] / p->sigma[i + 1]) / plain_log((double)p->sigma[i - 1] / p->sigma[i]) / 2;
 }
 
 /* DPM-Solver++ of second order, multistep, midpoint (Lu et al. 2022, algorithm 2). */

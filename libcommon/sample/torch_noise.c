@@ -1,6 +1,7 @@
 /* torch.randn() on the CPU, number for number. */
 #include <math.h>
 #include <string.h>
+#include "../base/elementary.h"
 #include "torch_noise.h"
 
 enum { BLOCK = 16, HALF = BLOCK / 2 };  /* numbers that PyTorch transforms at a time */
@@ -23,9 +24,9 @@ static void transform(float x[BLOCK])
 	int i;
 
 	for (i = 0; i < HALF; i++) {
-		float radius = sqrtf(-2 * logf(1 - x[i])), angle = (float)(2 * M_PI) * x[i + HALF];
-		x[i] = radius * cosf(angle);
-		x[i + HALF] = radius * sinf(angle);
+		float radius = sqrtf(-2 * (float)plain_log(1 - x[i])), angle = (float)(2 * M_PI) * x[i + HALF];
+		x[i] = radius * (float)plain_cos(angle);
+		x[i + HALF] = radius * (float)plain_sin(angle);
 	}
 }
 
@@ -69,10 +70,10 @@ static float one(struct torch_noise *t)
 		return t->second;
 	}
 	angle = 2 * M_PI * uniform_double(t);
-	radius = sqrt(-2 * log1p(-uniform_double(t)));
+	radius = sqrt(-2 * plain_log(1 - uniform_double(t)));
 	t->has_second = true;
-	t->second = radius * sin(angle);
-	return radius * cos(angle);
+	t->second = radius * plain_sin(angle);
+	return radius * plain_cos(angle);
 }
 
 void torch_normal(struct torch_noise *t, float *x, size_t n)

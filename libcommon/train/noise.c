@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/elementary.h"
 #include "../base/memory.h"
 #include "../base/philox.h"
 #include "noise.h"
@@ -28,7 +29,7 @@ void noise_offset(float *noise, const float *latent, const struct noise_shape *s
 
 struct noise_shape multires_level(const struct noise_shape *s, double r, int i)
 {
-	const int h = s->h / pow(r, i), w = s->w / pow(r, i);
+	const int h = s->h / plain_pow(r, i), w = s->w / plain_pow(r, i);
 
 	return (struct noise_shape){ h > 1 ? h : 1, w > 1 ? w : 1, s->c };
 }
@@ -132,7 +133,7 @@ static void add_levels(const struct noise_settings *n, const struct noise_draw *
 	x = at = xmalloc(all * sizeof(*x));
 	random_normal(&normal, x, all);
 	for (int i = 0; i < count; at += (size_t)level[i].h * level[i].w * s->c, i++)
-		multires_add(noise, s, at, &level[i], pow(n->multires_discount, i));
+		multires_add(noise, s, at, &level[i], plain_pow(n->multires_discount, i));
 	noise_normalize(noise, (size_t)s->h * s->w * s->c);
 	free(x);
 }

@@ -1,6 +1,7 @@
 /* The objective: timestep, noise, target and weight of a sample; weights by timestep; huber_c. */
 #include <math.h>
 #include <stdlib.h>
+#include "../base/elementary.h"
 #include "../base/memory.h"
 #include "../base/philox.h"
 #include "../model/flow.h"
@@ -49,7 +50,7 @@ double huber_c(const struct noise_schedule *s, int t, enum huber_schedule kind, 
 	case HUBER_CONSTANT:
 		return c * scale;
 	case HUBER_EXPONENTIAL:
-		return exp(t * log(c) / s->steps) * scale;
+		return plain_exp(t * plain_log(c) / s->steps) * scale;
 	default:
 		sigma = sqrt((1 - s->abar[t]) / s->abar[t]);
 		return (1 - c) / ((1 + sigma) * (1 + sigma)) + c;
