@@ -2,7 +2,9 @@
 #include "../base/cpu.h"
 #include "internal.h"
 
+#ifdef __x86_64__
 static bool has_avx2(void) { return cpu_has_avx2() && cpu_has_fma() && cpu_has_f16c(); }
+#endif
 static bool any_machine(void) { return true; }
 
 /* The best first; names are base/cpu.h's. */
