@@ -44,7 +44,7 @@ static const struct rule rules[] = {
 	{ { "oft_diag" }, { NULL }, { "alpha", "rescale" }, 0 },
 	{ { "diff", "diff_b" }, { NULL }, { NULL }, RULE_BIAS },
 	{ { "w_norm", "b_norm" }, { NULL }, { NULL }, RULE_BIAS },
-	{ 0 },
+	{ { 0 } },
 };
 
 static const struct judge judge = {

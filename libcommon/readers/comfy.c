@@ -78,7 +78,7 @@ static const struct rule rules[] = {
 	{ { "set_weight" }, { NULL }, { NULL }, 0 },
 	{ { "w_norm", "b_norm" }, { NULL }, { NULL }, RULE_BIAS },
 	{ { "diff_b" }, { NULL }, { NULL }, RULE_BIAS },
-	{ 0 },
+	{ { 0 } },
 };
 
 static const struct judge judge = {

@@ -190,7 +190,7 @@ static void judge_text(struct attempt *a)
 
 static const struct rule kohya_rules[] = {
 	{ { "lora_down.weight" }, { "lora_up.weight" }, { "alpha" }, RULE_LAYERS | RULE_FACTORS },
-	{ 0 },
+	{ { 0 } },
 };
 #define MISFIT "a factor has another shape than the layer's own"
 static const struct judge kohya_judge = {
@@ -352,7 +352,7 @@ static const struct rule own_rules[] = {
 	{ { "lora_B.weight", "lora_A.weight" }, { NULL }, { "lora_magnitude_vector", "lora_magnitude_vector.weight" },
 	  RULE_LAYERS | RULE_FACTORS },
 	{ { "lora_B.bias" }, { NULL }, { NULL }, RULE_BIAS },
-	{ 0 },
+	{ { 0 } },
 };
 static const struct judge own_judge = { .rules = own_rules, .misfit_refuses = true, .misfit = MISFIT };
 

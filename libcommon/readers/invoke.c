@@ -35,7 +35,7 @@ static const struct rule rules[] = {
 	{ { "w_norm" }, { NULL }, { "b_norm" }, RULE_WHOLE },
 	{ { "diff", "diff_b" }, { NULL }, { NULL }, RULE_BIAS },
 	{ { "w_norm", "b_norm" }, { NULL }, { NULL }, RULE_BIAS },
-	{ 0 },
+	{ { 0 } },
 };
 
 static const struct judge judge = {
