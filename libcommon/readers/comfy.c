@@ -32,8 +32,8 @@ static const struct naming names[] = {
 	{ "text_encoder.", COMPONENT_TE1, BY_DIFFUSERS, '.', TEXT_LAYERS },
 	{ "lora_te2_", COMPONENT_TE2, BY_DIFFUSERS, '_', TEXT_LAYERS },
 	{ "text_encoder_2.", COMPONENT_TE2, BY_DIFFUSERS, '.', TEXT_LAYERS },
-	{ "lora_te2_", COMPONENT_TE2, BY_DIFFUSERS, '_',
-	  .without = { "text_model.", } },
+	/* text_projection */
+	{ "lora_te2_", COMPONENT_TE2, BY_DIFFUSERS, '_', .without = { "text_model." } },
 	{ 0 },
 };
 

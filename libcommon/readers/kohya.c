@@ -73,27 +73,32 @@ static bool fits(const struct attempt *a, const struct place *p, const struct sa
 	return !up || up->shape[0] == p->shape[0];
 }
 
+static const char *why_aside(const char *part, bool lora)
+{
+	return !lora				   ? "no LoRA's: of another kind"
+	       : part_role_alone(part) == ROLE_DORA ? "without DoRA's lengths"
+						    : "tensors that it leaves aside";
+}
+
+/* lora: the module is one */
+static void leave_aside(struct attempt *a, const struct bundle *b, bool lora)
+{
+	for (size_t k = 0; k < b->count; k++) {
+		const char *part = b->item[k].part;
+
+		if (lora && (!strcmp(part, "lora_down.weight") || !strcmp(part, "lora_up.weight") ||
+			     !strcmp(part, "alpha")))
+			continue;
+		attempt_left(a, why_aside(part, lora), b->item[k].tensor);
+	}
+}
+
 static void judge_module(struct attempt *a, size_t i)
 {
-	static const char *const used[] = { "lora_down.weight", "lora_up.weight", "alpha" };
 	const struct bundle *b = &a->bundle[i];
 	const struct safetensor *down = bundle_find(b, "lora_down.weight"), *up = bundle_find(b, "lora_up.weight");
 
-	for (size_t k = 0; k < b->count; k++) {
-		bool taken = false;
-
-		for (size_t u = 0; u < 3 && down; u++)
-			taken |= strcmp(b->item[k].part, used[u]) == 0;
-		if (taken)
-			continue;
-		a->left++;
-		if (!down)
-			attempt_reason(a, "no LoRA's: of another kind", b->item[k].tensor->name);
-		else if (part_role_alone(b->item[k].part) == ROLE_DORA)
-			attempt_reason(a, "without DoRA's lengths", b->item[k].tensor->name);
-		else
-			attempt_reason(a, "tensors that it leaves aside", b->item[k].tensor->name);
-	}
+	leave_aside(a, b, down != NULL);
 	if (!down)
 		return;
 	if (a->f->place[i].kind == PLACE_NORM || a->f->place[i].kind == PLACE_TABLE)

@@ -523,6 +523,7 @@ static const struct dialect others[] = {
 	{ "legacy_unknown_unet", { { ATTENTION, &legacy, lora } }, { "lora_unet_foo.bar" } },
 	{ "te_unknown", { { ATTENTION, &kohya, lora } }, { "lora_te1_foo.bar" } },
 	{ "container", { { ATTENTION, &kohya, lora } }, { "lora_unet_input_blocks_4_1.bar" } },
+	{ "alpha_halves", { { UPPER, &kohya, no_alpha }, { LOWER, &kohya, lora } }, { NULL } },
 	{ "halves", { { UPPER, &kohya, lora }, { LOWER, &kohya, orphan } }, { NULL } },
 	{ 0 },
 };
