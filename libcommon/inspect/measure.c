@@ -144,8 +144,8 @@ int measures_take(struct measures *m, const struct adapter_file *a, const struct
 {
 	const bool whole = spectrum && takes_long(a, base);
 	struct measuring x = { m, a, base, NULL, e };
-	const struct ring_job job = { .count = a->count,
-				      .threads = whole && threads_default() > MOST_WHOLE ? MOST_WHOLE : threads_default(),
+	const int all = threads_default();
+	const struct ring_job job = { .count = a->count, .threads = whole && all > MOST_WHOLE ? MOST_WHOLE : all,
 				      .slot = sizeof(struct measured), .context = &x, .work = measure_module,
 				      .take = take_module, .release = release_module };
 	int status;

@@ -1,5 +1,6 @@
 /* Weights of averages over a run's saves. */
 #include <math.h>
+#include "../base/elementary.h"
 #include "averages.h"
 
 void weights_of_mean(double *weight, size_t n)
@@ -22,7 +23,7 @@ void weights_of_power(double *weight, const double *step, size_t n, double gamma
 	double before = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const double now = pow(step[i] / step[n - 1], gamma + 1);
+		const double now = plain_pow(step[i] / step[n - 1], gamma + 1);
 
 		weight[i] = now - before;
 		before = now;
