@@ -1,7 +1,12 @@
-"""What lora-merge into and lora-inspect --norms do, in PyTorch as sd-scripts has it, in float:
+"""What lora-merge into, resize and extract and lora-inspect --norms do, in PyTorch as sd-scripts has it, in float:
 
 adapter_torch.py merge CHECKPOINT ADAPTER OUT: SDXL in a single file, kohya's names
 adapter_torch.py norms ADAPTER
+adapter_torch.py resize ADAPTER RANK OUT
+adapter_torch.py extract BASE TUNED RANK OUT: the same names
+
+Singular values by torch.svd_lowrank, as sd-scripts takes it for large matrices; of all values, which it takes for the
+others, a 1280x1280 layer alone needs a second.
 """
 import sys
 
@@ -57,4 +62,32 @@ def norms(adapter):
         print(name, dw.norm().item())
 
 
-{"merge": merge, "norms": norms}[sys.argv[1]](*sys.argv[2:])
+def add_lora(out, name, dw, rank, columns):
+    u, s, v = torch.svd_lowrank(dw, q=min(columns, *dw.shape), niter=2)
+    out[name + ".lora_up.weight"] = (u[:, :rank] * s[:rank]).contiguous()
+    out[name + ".lora_down.weight"] = v[:, :rank].T.contiguous()
+    out[name + ".alpha"] = torch.tensor(float(rank))
+
+
+def resize(adapter, rank, out):
+    made = {}
+    for name, dw in modules(adapter):
+        add_lora(made, name, dw, int(rank), 2 * int(rank))
+    save_file(made, out)
+
+
+def extract(base, tuned, rank, out):
+    made = {}
+    with safe_open(base, "pt") as a, safe_open(tuned, "pt") as b:
+        for name, (key, third) in places(a.keys()).items():
+            if len(a.get_slice(key).get_shape()) < 2:
+                continue
+            before, after = a.get_tensor(key), b.get_tensor(key)
+            if third is not None:
+                before, after = before.chunk(3)[third], after.chunk(3)[third]
+            if not torch.equal(before, after):
+                add_lora(made, name, (after.float() - before.float()).flatten(1), int(rank), int(rank) + 8)
+    save_file(made, out)
+
+
+{"merge": merge, "norms": norms, "resize": resize, "extract": extract}[sys.argv[1]](*sys.argv[2:])
