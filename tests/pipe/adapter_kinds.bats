@@ -217,18 +217,18 @@ said() { "$BIN/lora-inspect" --metadata "$1" | sed -n "s/^ *$2 = //p"; }
 	[[ "$output" == *kind=LoHa* ]]
 }
 
-# said OUT [options]: what lora-train says of the adapter that it wrote
-said() {
+# told OUT [options]: what lora-train says of the adapter that it wrote
+told() {
 	"$BIN/lora-train" -m "$MODEL" --network-dim 4 --network-train-unet-only --max-train-steps 1 --output-dir "$1" \
 		--output-name t "${@:2}" "$LATENTS" 2>&1 > /dev/null
 }
 
 @test "who writes an adapter that other programs misread says so, and only then" {
-	said plain > said
+	told plain > said
 	! grep "not every program" said || return 1
-	said hadamard --network-module networks.loha > said
+	told hadamard --network-module networks.loha > said
 	grep -F "t.safetensors: not every program reads it as it is meant (diffusers: refused, sd-scripts: silent)" said
-	said rows --dora --dora-axis output > said
+	told rows --dora --dora-axis output > said
 	grep -F "(A1111: wrong, ComfyUI: wrong, InvokeAI: wrong, diffusers: wrong, sd-scripts: wrong)" said
 	"$BIN/lora-merge" convert plain/t.safetensors --to comfy -o comfy.safetensors 2> said
 	grep -F "(A1111: refused, InvokeAI: refused, diffusers: refused, sd-scripts: silent)" said
