@@ -1,4 +1,5 @@
 /* Opening an adapter's file where no model's weights are at hand. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/map.h"
@@ -31,6 +32,14 @@ static bool has_kernel(const struct file_module *m)
 	return false;
 }
 
+static bool is_bias_alone(const struct file_module *m)
+{
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		if (m->part[i])
+			return false;
+	return m->bias && safetensor_elements(m->bias) <= INT_MAX;
+}
+
 /* The shape that the module's own tensors have: the released model's, where they fit it; where they tell nothing,
  * that one too, so that what is wrong with them is said of it. */
 static struct weight own_shape(const struct file_module *m, const struct weight *usual)
@@ -38,6 +47,10 @@ static struct weight own_shape(const struct file_module *m, const struct weight 
 	struct weight w = *usual, flat;
 	struct module_form form;
 
+	if (is_bias_alone(m)) {
+		w.out = (int)safetensor_elements(m->bias);      /* which is all that it tells */
+		return w;
+	}
 	if (!m->kind || m->kind->missing(m->part) >= 0 || kind_form_of_file(m->kind, &form, usual, m->part) ||
 	    !m->kind->guess(&w, m->part))
 		return *usual;

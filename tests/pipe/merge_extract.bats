@@ -81,6 +81,9 @@ near() {
 		done
 		tensors near noisy.t back.t model.t 1e-5
 	done
+	# a bias alone tells one side of its layer, which is not the released model's
+	tensors rename out alone '$_ = "" unless /label_emb_0_0.diff_b/'
+	"$BIN/lora-inspect" alone > /dev/null
 	extract --base "$TINY" --tuned "$NOISY" --rank 1 -o out 2> said
 	grep -q 'biases differ and are not in the adapter; say --bias' said
 	grep -q 'gains of norms differ and are not in the adapter; say --norm' said
