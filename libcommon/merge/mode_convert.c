@@ -5,6 +5,7 @@
 #include "../adapter/lora.h"
 #include "../base/memory.h"
 #include "combine.h"
+#include "lengths_turned.h"
 #include "module_update.h"
 #include "output.h"
 #include "tally.h"
@@ -47,22 +48,48 @@ static const char *side(bool by_input)
 	return by_input ? "inputs" : "outputs";
 }
 
-/* A row's gain is no column's: W + dW times the one is another matrix than times any of the other. */
+static bool is_turned(const struct conversion *c, const struct file_module *m)
+{
+	return m->lengths && m->by_input != c->to->by_input && !c->options->rank;
+}
+
 static int check_lengths(const struct conversion *c, const struct file_module *m, struct error *e)
 {
-	char *why;
-
 	if (!m->lengths && c->to->row && c->from->lengths)
 		return refuse(c, m, "has no lengths, and other modules have: PEFT's use_dora is of all or none",
 			      "--to kohya and --to comfy can say it", e);
-	if (!m->lengths || m->by_input == c->to->by_input || c->options->rank)
-		return 0;
-	why = xprintf("has a DoRA's lengths of its %s, and %s reads them as of its %s", side(m->by_input),
-		      c->to->name, side(c->to->by_input));
-	refuse(c, m, why, "no lengths of the others give the same weights; "
-	       "say --rank R and -m MODEL for the nearest LoRA", e);
+	return 0;
+}
+
+/* A row's gain is no column's: W + dW times the one is another matrix than times any of the other, but where all gains
+ * are equal. */
+static int refuse_lengths(const struct conversion *c, const struct file_module *m, struct error *e)
+{
+	char *why = xprintf("has a DoRA's lengths of its %s, and %s reads them as of its %s", side(m->by_input),
+			    c->to->name, side(c->to->by_input));
+
+	refuse(c, m, why,
+	       c->in.files ? "no lengths of the others give the same weights; say --rank R for the nearest LoRA"
+			   : "say -m MODEL to find whether lengths of the others give the same weights, with --rank R "
+			     "for the nearest LoRA", e);
 	free(why);
 	return -1;
+}
+
+static int turn_lengths(struct conversion *c, const struct file_module *m, struct error *e)
+{
+	struct tally_line line = { .layer = m->layer, .rank = m->form.rank, .alpha = m->alpha, .adapters = 1 };
+	struct output_change change = { .alpha = m->alpha };
+
+	if (!c->in.files || !is_taken(c, m))
+		return refuse_lengths(c, m, e);
+	if (lengths_turned(&change.lengths, c->from, m, c->in.files, e))
+		return -1;
+	if (!change.lengths)
+		return refuse_lengths(c, m, e);
+	if (output_copy_changed(c->out, c->from, m, &change, e) || update_norm(&line.update, c->from, m, e))
+		return -1;
+	return tally_module(&c->tally, &line, e);
 }
 
 /* ---- what becomes a LoRA ---- */
@@ -148,6 +175,8 @@ static int convert_module(struct conversion *c, const struct file_module *m, str
 {
 	if (check_lengths(c, m, e))
 		return -1;
+	if (is_turned(c, m))
+		return turn_lengths(c, m, e);
 	if (!is_taken(c, m))
 		return make_lora(c, m, e);
 	return copy(c, m, e);

@@ -234,20 +234,26 @@ static int copy_bias(struct output *o, const struct adapter_file *a, const struc
 }
 
 /* [n] for PEFT, with 1s around it on a convolution; else [n,1] or [1,n], with a convolution's 1s behind. */
-static void copy_lengths(struct output *o, const struct adapter_file *a, const struct file_module *m, const char *stem)
+static void copy_lengths(struct output *o, const struct adapter_file *a, const struct file_module *m, const char *stem,
+			 float *others)
 {
+	const struct weight *w = layer_weight(m->layer);
+	const bool by_input = others ? !m->by_input : m->by_input, second = by_input || o->target->row;
+	const int64_t n = by_input ? w->in : w->out;
 	struct safetensors_out t = as_it_is(a, m->lengths);
-	const int64_t n = safetensor_elements(m->lengths);
-	const bool second = m->by_input || o->target->row;
 
 	t.name = xprintf("%s.%s", stem, o->target->lengths);
 	t.dims = m->layer->convolution ? 4 : o->target->row ? 1 : 2;
 	memcpy(t.shape, (int64_t[4]){ second ? 1 : n, second ? n : 1, 1, 1 }, 4 * sizeof(*t.shape));
 	if (t.dims == 1)
 		t.shape[0] = n;
+	if (others) {
+		t.dtype = DTYPE_F32;
+		t.data = owned(o, others);
+	}
 	put(o, &t);
 	o->lengths++;
-	o->by_input = m->by_input;
+	o->by_input = by_input;
 }
 
 static void copy_alpha(struct output *o, const struct adapter_file *a, const struct file_module *m, const char *stem)
@@ -282,7 +288,7 @@ void output_copy_lengths(struct output *o, const struct adapter_file *a, const s
 	char *stem = m->lengths ? target_stem(o->target, o->texts, m->layer, o->blocks, m->kind, &m->form) : NULL;
 
 	if (stem)
-		copy_lengths(o, a, m, stem);
+		copy_lengths(o, a, m, stem, NULL);
 	free(stem);
 }
 
@@ -295,7 +301,7 @@ static int copy_module(struct output *o, const struct adapter_file *a, const str
 		if (m->part[i])
 			copy_part(o, a, m, i, stem, c);
 	if (m->lengths)
-		copy_lengths(o, a, m, stem);
+		copy_lengths(o, a, m, stem, c ? c->lengths : NULL);
 	if (!m->kind->no_alpha)
 		copy_alpha(o, a, m, stem);
 	note_module(o, m->layer, stem, m->form.rank, m->alpha);

@@ -41,6 +41,7 @@ struct output_change {
 	double alpha;
 	int part;
 	float *numbers, *bias;          /* malloced, taken; NULL: as they are */
+	float *lengths;                 /* of the side that the module's are not of; malloced, taken; NULL: its own */
 	bool exact;                     /* the part's own type holds the numbers; else they are written as F32 */
 };
 int output_copy_changed(struct output *o, const struct adapter_file *a, const struct file_module *m,

@@ -151,13 +151,31 @@ nearest() {
 	applies peft "$PWD/folder" want "$modules"
 }
 
+@test "lengths of the other side, where they make the same weights" {
+	MODEL=$TINY few_latents latents.tar
+	# before training all gains are 1
+	MODEL=$TINY LATENTS=latents.tar train 2 run --dora --network-args dora_axis=output --learning-rate 1e-30
+	merge run/t.safetensors want
+	run -3 convert run/t.safetensors --to kohya -o x
+	[[ $output == *"say -m MODEL to find whether lengths of the others give the same weights"* ]]
+	convert run/t.safetensors --to kohya -m "$TINY" -o turned
+	tensors list turned | grep -q 'dora_scale 1 '
+	[ "$(tensors metadata turned lora_tools.dora_axis)" = input ]
+	merge turned out
+	# both move weights by rounding alone: 2^-22 of them
+	tensors rename want/unet/*.safetensors zeros '$data = "\0" x length $data'
+	tensors near want/unet/*.safetensors out/unet/*.safetensors zeros 3e-7
+	run -3 convert "$ADAPTERS/peft_dora" --to kohya -m "$TINY" -o x
+	[[ $output == *"no lengths of the others give the same weights; say --rank R"* ]]
+}
+
 @test "what cannot be said in another reader's way is refused with the reason" {
 	refused() {
 		run -3 convert "$@" -o x
 		[ ! -e x ]
 	}
 	refused "$ADAPTERS/lora_dora_in.safetensors" --to peft
-	[[ $output == *"lengths of its inputs, and peft reads them as of its outputs"*"say --rank R and -m MODEL"* ]]
+	[[ $output == *"lengths of its inputs, and peft reads them as of its outputs; say -m MODEL"* ]]
 	refused "$ADAPTERS/peft_dora" --to kohya
 	[[ $output == *"lengths of its outputs, and kohya reads them as of its inputs"* ]]
 	refused "$ADAPTERS/oft_kohya_tight.safetensors" --to kohya
