@@ -43,7 +43,8 @@ static void put(struct made *a, enum dtype type, const char *stem, const char *s
 	random_normal(&(struct random){ .seed = seed + a->count, .purpose = RANDOM_TEST }, x, n);
 	*t = (struct safetensors_out){ .name = xprintf("%s.%s", stem, suffix), .dtype = type, .dims = dims, .data = x,
 				       .floats = true };
-	memcpy(t->shape, shape, dims * sizeof(*shape));
+	if (dims)
+		memcpy(t->shape, shape, dims * sizeof(*shape));
 }
 
 static void put_alpha(struct made *a, enum dtype type, const char *stem, float alpha)
