@@ -7,7 +7,7 @@
 #include "../base/memory.h"
 #include "combine.h"
 #include "factored.h"
-#include "module_update.h"
+#include "whole_update.h"
 
 /* One layer's terms, those that are the same module taken together. */
 struct sum {

@@ -6,7 +6,7 @@
 #include "../base/hash.h"
 #include "../base/memory.h"
 #include "combine.h"
-#include "module_update.h"
+#include "whole_update.h"
 
 /* What --rank says, else the greatest of the modules' own; the layer's where they have none. */
 static size_t rank_wanted(const struct combining *how, const struct term *term, size_t n)
@@ -39,7 +39,7 @@ static int add_updates(float **x, const struct combining *how, const struct term
 		const struct random draw = draw_of(how, &term[i]);
 
 		weight[i] = term[i].weight;
-		status = module_update(&x[i], how->in->item[term[i].input].file, term[i].module, how->in->files, e);
+		status = whole_update(&x[i], how->in->item[term[i].input].file, term[i].module, how->in->files, e);
 		if (!status)
 			method_thin(how->method, x[i], elements, how->density, &draw);
 	}

@@ -6,7 +6,7 @@
 #include "../base/memory.h"
 #include "combine.h"
 #include "factored.h"
-#include "module_update.h"
+#include "whole_update.h"
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -53,7 +53,7 @@ static int add_update(double *sum, const struct combining *how, const struct ter
 {
 	float *dw;
 
-	if (module_update(&dw, how->in->item[t->input].file, t->module, how->in->files, e))
+	if (whole_update(&dw, how->in->item[t->input].file, t->module, how->in->files, e))
 		return -1;
 	for (size_t i = 0; i < elements; i++)
 		sum[i] += t->weight * dw[i];

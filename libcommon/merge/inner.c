@@ -6,7 +6,7 @@
 #include "../base/linalg.h"
 #include "../base/memory.h"
 #include "inner.h"
-#include "module_update.h"
+#include "whole_update.h"
 
 /* One term's numbers: of a LoRA its factors in double, else what its rows are made of. */
 struct side {
@@ -103,7 +103,7 @@ static int read_side(struct side *s, const struct inputs *in, const struct term 
 		return -1;
 	if (plain)
 		widen_factors(s);
-	return update_needs_base(t->module) ? module_update(&s->whole, a, t->module, in->files, e) : 0;
+	return update_needs_base(t->module) ? whole_update(&s->whole, a, t->module, in->files, e) : 0;
 }
 
 static void free_side(struct side *s)

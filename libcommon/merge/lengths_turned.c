@@ -1,10 +1,10 @@
 /* A DoRA's lengths of the other side. */
 #include <math.h>
 #include <stdlib.h>
-#include "../adapter/module_update.h"
+#include "../adapter/whole_update.h"
 #include "../base/memory.h"
 #include "lengths_turned.h"
-#include "module_update.h"
+#include "whole_update.h"
 
 /* Of all weights, what lengths that are rounded to floats can give back. */
 #define SAME 0x1p-22
@@ -79,9 +79,9 @@ int lengths_turned(float **lengths, const struct adapter_file *a, const struct f
 
 	plain.lengths = NULL;
 	*lengths = NULL;
-	if (!status && (status = module_update(&update, a, m, files, e)))
+	if (!status && (status = whole_update(&update, a, m, files, e)))
 		update = NULL;
-	if (!status && (status = module_update(&delta, a, &plain, files, e)))
+	if (!status && (status = whole_update(&delta, a, &plain, files, e)))
 		delta = NULL;
 	if (!status) {
 		t.base = whole.base;

@@ -6,7 +6,7 @@
 #include "../base/memory.h"
 #include "combine.h"
 #include "lengths_turned.h"
-#include "module_update.h"
+#include "whole_update.h"
 #include "output.h"
 #include "tally.h"
 
@@ -120,7 +120,7 @@ static int add_nearest(struct conversion *c, const struct file_module *m, struct
 	float *dw;
 	int status;
 
-	if (module_update(&dw, c->from, m, c->in.files, e))
+	if (whole_update(&dw, c->from, m, c->in.files, e))
 		return -1;
 	combined_nearest(&nearest, m->layer, dw, (size_t)c->options->rank, DTYPE_F32);
 	free(dw);

@@ -9,7 +9,7 @@
 #include "../base/thread.h"
 #include "../data/ring.h"
 #include "inputs.h"
-#include "module_update.h"
+#include "whole_update.h"
 #include "output.h"
 #include "ranks.h"
 #include "tally.h"

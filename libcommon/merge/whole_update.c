@@ -7,7 +7,7 @@
 #include "../base/thread.h"
 #include "../data/ring.h"
 #include "merged_layer.h"
-#include "module_update.h"
+#include "whole_update.h"
 
 bool update_needs_base(const struct file_module *m)
 {
@@ -113,7 +113,7 @@ int file_module_delta(struct delta *d, const struct adapter_file *a, const struc
 	return 0;
 }
 
-int module_update(float **dw, const struct adapter_file *a, const struct file_module *m, struct model_files *files,
+int whole_update(float **dw, const struct adapter_file *a, const struct file_module *m, struct model_files *files,
 		  struct error *e)
 {
 	const struct weight *w = layer_weight(m->layer);

@@ -1,10 +1,10 @@
 /*
- * module_update.h - the whole update of one module of an adapter as a matrix: of any kind, and with a DoRA's lengths.
+ * whole_update.h - the whole update of one module of an adapter as a matrix: of any kind, and with a DoRA's lengths.
  *
  * Must not know what is done with the matrix.
  */
-#ifndef MERGE_MODULE_UPDATE_H
-#define MERGE_MODULE_UPDATE_H
+#ifndef MERGE_WHOLE_UPDATE_H
+#define MERGE_WHOLE_UPDATE_H
 
 #include "../adapter/adapter_file.h"
 #include "../model/source.h"
@@ -18,7 +18,7 @@ bool update_needs_base(const struct file_module *m);
 int update_norm(double *norm, const struct adapter_file *a, const struct file_module *m, struct error *e) MUST_CHECK;
 /* *dw [out,in*kh*kw], malloced: at weight 1, rounded to floats.  files: of the model; NULL: none is at hand,
  * and the module must need none. */
-int module_update(float **dw, const struct adapter_file *a, const struct file_module *m, struct model_files *files,
+int whole_update(float **dw, const struct adapter_file *a, const struct file_module *m, struct model_files *files,
 		  struct error *e) MUST_CHECK;
 
 #endif
