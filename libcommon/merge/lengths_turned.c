@@ -1,7 +1,7 @@
 /* A DoRA's lengths of the other side. */
 #include <math.h>
 #include <stdlib.h>
-#include "../adapter/whole_update.h"
+#include "../adapter/module_update.h"
 #include "../base/memory.h"
 #include "lengths_turned.h"
 #include "whole_update.h"

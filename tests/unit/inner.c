@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/merge/inner.h"
-#include "../../libcommon/merge/module_update.h"
+#include "../../libcommon/merge/whole_update.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 #define GOLDEN "tests/golden/"

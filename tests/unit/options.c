@@ -242,7 +242,7 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --logging-dir d", 2, "--logging-dir is not yet implemented; leave it out" },
 	{ "x --logging_dir=d", 2, "--logging_dir is not yet implemented; leave it out" },
 	{ "x --help=some", 2, "--help: 'some' does not fit; write --help or --help=all" },
-	{ "x --version", 0, "lora-x (lora-tools) 0.1.0\n" },
+	{ "x --version", 0, "lora-x (lora-tools) 0.1.0, " },
 	{ "x --config", 2, "--config needs a value" },
 	{ "x --config nowhere.toml", 2, "nowhere.toml" },
 };
