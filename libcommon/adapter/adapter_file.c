@@ -134,7 +134,8 @@ int adapter_sort(struct adapter_sorting *out, const struct safetensors *s, const
 /* What its kind wants to know beside shapes and alpha. */
 static int settle(struct alpha_sources *sources, struct file_module *m, struct error *e)
 {
-	struct kind_source s = { .file = alpha_sources_file(sources), .name = m->name, .alpha = m->alpha };
+	struct kind_source s = { .file = alpha_sources_file(sources), .name = m->name,
+				 .convolution = m->layer->convolution, .alpha = m->alpha };
 
 	if (!m->kind->settle)
 		return 0;

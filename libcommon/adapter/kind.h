@@ -110,6 +110,7 @@ struct kind_wish {
 struct kind_source {
 	const struct safetensors *file;
 	const char *name;               /* the module's, in the file */
+	bool convolution;               /* of the model, be it 1x1 */
 	double alpha;
 	const json_t *config;           /* PEFT's, beside the file; NULL: there is none */
 	const char *config_path;

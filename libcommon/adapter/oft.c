@@ -369,7 +369,8 @@ static int settle_peft(struct module_form *f, const struct weight *w, const stru
 	f->number[TERMS] = !series || json_is_true(series) ? (terms ? json_integer_value(terms) : 5) : 0;
 	if (own && !s->config)
 		f->number[TERMS] = atoi(own);
-	f->number[INVERSE] = !f->number[TERMS];
+	/* OneTrainer, whose names are kohya's, turns convolutions the other way: W R, where PEFT has W R^T. */
+	f->number[INVERSE] = !f->number[TERMS] != (s->convolution && !strncmp(s->name, "lora_", 5));
 	if (!(f->number[TERMS] >= 0 && f->number[TERMS] <= 100) || (terms && json_integer_value(terms) < 1))
 		return fail(e, EXIT_INPUT, "%s: the number of terms is not from 1 to 100; save the adapter anew",
 			    s->config ? s->config_path : s->file->path);

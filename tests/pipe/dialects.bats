@@ -373,3 +373,14 @@ with_unet() {
 		--base-weights "$KOHYA" few.tar
 	[[ $output == *"are for a text encoder that is not here"* ]]
 }
+
+@test "OFT of OneTrainer: PEFT's tensor under kohya's names, which turns convolutions the other way" {
+	peft=$ROOT/tests/golden/adapters/oft_peft/adapter_model.safetensors
+	tensors rename "$peft" turned.safetensors 's/^base_model\.model\.//; my $e = s/\.oft_R\.weight$// or die;
+		$data = pack "f*", map { -$_ } unpack "f*", $data if /conv_shortcut/;
+		tr{.}{_}; $_ = "lora_unet_$_.oft_R.weight"'
+	merge "$ROOT/tests/golden/adapters/oft_peft" ours
+	merge turned.safetensors theirs
+	cmp <(weights ours) <(weights theirs)
+	tensors list turned.safetensors | grep -q conv_shortcut
+}
