@@ -232,7 +232,7 @@ static int own_scale(const struct alpha_sources *s, const struct alpha_question 
 		     struct error *e)
 {
 	const struct safetensor *own = q->scale ? q->scale : q->scalar;
-	double number;
+	double number = 0;
 
 	if (own && (q->none || !q->rank))
 		return fail(e, EXIT_INPUT, "%s: '%.200s' scales a module without a rank, of which every program makes "

@@ -12,17 +12,18 @@ setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 goes_on() { "$BIN/lora-encode" -m "$MODEL" --continue -o l.tar "$@"; }
 bytes() { cat .l.tar.*.tmp 2> /dev/null | wc -c; }
 at_least() { [ "$(bytes)" -ge "$1" ]; }
+begun() { [ "$(temporaries . | wc -l)" -ge "$1" ]; }
 
-# killed SHARE BYTES [SIGNAL]: a run that gets a share (percent) of the pictures and is killed once it has written so
-# many bytes beside those of the runs before.  A shell without job control starts it deaf to INT.
+# killed SHARE BYTES [SIGNAL]: a run that gets a share (percent) of the pictures and is killed once its file is
+# there and so many bytes are in those of all runs.  A shell without job control starts it deaf to INT.
 killed() {
-	local size before; size=$(stat -c %s "$IMAGES") before=$(bytes)
+	local size before; size=$(stat -c %s "$IMAGES") before=$(temporaries . | wc -l)
 	mkfifo pipe
 	(exec env --default-signal=INT "$BIN/lora-encode" -q -m "$MODEL" --continue -o l.tar < pipe) 3>&- & pid=$!
 	exec 5> pipe
 	rm pipe
 	head -c $((size * $1 / 100)) "$IMAGES" >&5
-	wait_for 30 at_least $((before + $2)) || return 1
+	wait_for 30 begun $((before + 1)) && wait_for 30 at_least "$2" || return 1
 	kill "-${3:-9}" $pid
 	wait $pid || true
 	exec 5>&-
