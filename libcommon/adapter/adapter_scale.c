@@ -24,6 +24,7 @@ struct alpha_sources {
 	struct peft_config *header[ROOTS], *config;
 	json_t *config_json;                    /* NULL: not read, or not there */
 	char *config_path;                      /* NULL: there is none */
+	bool is_folders;                        /* the file has the name under which PEFT saves in a folder */
 	struct error trouble;                   /* or nobody can say */
 };
 
@@ -135,6 +136,23 @@ const struct safetensors *alpha_sources_file(const struct alpha_sources *s)
 	return s->file;
 }
 
+/* By its name, or by that of the file that it links to.  Any folder of adapters may hold one of PEFT's too, whose
+ * configuration is about no file of another program's. */
+static bool has_folders_name(const char *path)
+{
+	char *real = realpath(path, NULL);
+	const char *const names[] = { path, real };
+	bool has = false;
+
+	for (int i = 0; i < 2 && names[i]; i++) {
+		const char *slash = strrchr(names[i], '/');
+
+		has |= strcmp(slash ? slash + 1 : names[i], ADAPTER_IN_FOLDER) == 0;
+	}
+	free(real);
+	return has;
+}
+
 /* ---- both ---- */
 
 struct alpha_sources *alpha_sources_new(const struct safetensors *f)
@@ -144,6 +162,7 @@ struct alpha_sources *alpha_sources_new(const struct safetensors *f)
 	s->file = f;
 	if (find_config(f->path, &s->config_path, &s->trouble) < 0)
 		s->config_path = NULL;
+	s->is_folders = has_folders_name(f->path);
 	return s;
 }
 
@@ -184,9 +203,9 @@ static int from_tensor(const struct safetensors *f, const struct safetensor *t, 
 	return 0;
 }
 
-/* NULL with e->code 0: none says anything. */
-static const struct peft_config *config_of(struct alpha_sources *s, int component, enum alpha_origin *origin,
-					   struct error *e)
+/* named: by the module's name the file beside can be about it.  NULL with e->code 0: none says anything. */
+static const struct peft_config *config_of(struct alpha_sources *s, int component, bool named,
+					   enum alpha_origin *origin, struct error *e)
 {
 	const bool known = component >= 0 && component < BARE;
 
@@ -197,6 +216,8 @@ static const struct peft_config *config_of(struct alpha_sources *s, int componen
 		return s->header[component];
 	if (s->header[BARE])
 		return s->header[BARE];
+	if (!named && !s->is_folders)
+		return NULL;
 	*origin = ALPHA_CONFIG;
 	if (!s->config_read && read_config(s, e) < 0)
 		return NULL;
@@ -209,20 +230,16 @@ static int from_config(struct alpha_sources *s, const struct alpha_question *q, 
 {
 	const struct peft_config *c;
 	struct peft_module m = { .type = q->peft, .rank = (int)q->rank, .lengths = q->lengths };
-	char *name, *path;
+	char *name = xstrndup(q->name, q->length), *path = adapter_key_path(name);
 	int status;
 
 	e->code = 0;
-	c = config_of(s, q->component, &out->origin, e);
-	if (!c) {
-		out->origin = ALPHA_RANK;
-		return e->code ? -1 : 0;
-	}
-	name = xstrndup(q->name, q->length);
-	path = adapter_key_path(name);
+	c = config_of(s, q->component, path != NULL, &out->origin, e);
 	m.name = name;
 	m.path = path ? path : q->path;
-	status = peft_config_alpha(c, &m, &out->value, e);
+	if (!c)
+		out->origin = ALPHA_RANK;
+	status = c ? peft_config_alpha(c, &m, &out->value, e) : e->code ? -1 : 0;
 	free(name);
 	free(path);
 	return status;

@@ -202,6 +202,46 @@ static void through_a_link(void **state)
 	free(link);
 }
 
+/* A folder of adapters with PEFT's configuration in it, which is about none of the others; PEFT's own name is another
+ * thing, whatever the tensors in it are called. */
+static void beside_files_of_others(void **state)
+{
+	static const float zeros[64];
+	static const char *const stems[] = { "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q",
+					     "lycoris_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q",
+					     "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn1.to_q" };
+	static const struct { const char *file; double alpha; enum alpha_origin from; } files[] = {
+		{ "a.safetensors", 4, RANK },
+		{ "adapter_model.safetensors", 6, CONFIG },
+	};
+	struct layer_list layers = { 0 };
+
+	golden_layers(&layers);
+	write_config("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6}");
+	for (size_t i = 0; i < sizeof(stems) / sizeof(*stems) * 2; i++) {
+		char *path = path_join(folder, files[i % 2].file), *down = xprintf("%s.lora_down.weight", stems[i / 2]),
+		     *up = xprintf("%s.lora_up.weight", stems[i / 2]);
+		const struct safetensors_out t[] = { { down, DTYPE_F32, 2, { 4, 16 }, zeros, false },
+						     { up, DTYPE_F32, 2, { 16, 4 }, zeros, false } };
+		struct adapter_file *f;
+		struct error e = { 0 };
+
+		assert_int_equal(safetensors_save(path, t, 2, NULL, 0, &e), 0);
+		f = adapter_file_open(path, &layers, &e);
+		if (!f)
+			fail_msg("%s: %s", stems[i / 2], e.text);
+		assert_true(f->module[0].alpha == files[i % 2].alpha);
+		assert_int_equal(f->module[0].origin, files[i % 2].from);
+		adapter_file_close(f);
+		unlink(path);
+		free(path);
+		free(down);
+		free(up);
+	}
+	write_config(NULL);
+	free_test_layers(&layers);
+}
+
 /* ---- PEFT's other kinds: one module of 16 by 16 ---- */
 
 struct kind_case {
@@ -378,6 +418,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_source_in_its_turn),
 		cmocka_unit_test(through_a_link),
+		cmocka_unit_test(beside_files_of_others),
 		cmocka_unit_test(other_kinds_of_peft),
 		cmocka_unit_test(patterns_as_pythons),
 		cmocka_unit_test(paths_of_names),
