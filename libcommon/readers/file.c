@@ -104,8 +104,10 @@ static void learn_scale(struct readers_file *f, struct alpha_sources *sources, c
 	struct error e = { 0 };
 
 	if (!safetensors_find(f->file, alpha) && !alpha_of(sources, &q, &a, &e) &&
-	    (a.origin == ALPHA_HEADER || a.origin == ALPHA_CONFIG) && t->shape[0])
+	    (a.origin == ALPHA_HEADER || a.origin == ALPHA_CONFIG) && t->shape[0]) {
 		f->stated[place] = a.value / (double)t->shape[0];
+		f->beside[place] = a.origin == ALPHA_CONFIG;
+	}
 	free(alpha);
 }
 
@@ -124,6 +126,7 @@ static void collect(struct readers_file *f)
 
 	f->meant = xcalloc(f->count, 1);
 	f->stated = xcalloc(f->count, sizeof(*f->stated));
+	f->beside = xcalloc(f->count, sizeof(*f->beside));
 	f->lengths_of = xcalloc(f->file->count + 1, sizeof(*f->lengths_of));
 	for (size_t i = 0; i < f->count; i++)
 		f->stated[i] = NAN;
@@ -187,6 +190,7 @@ void readers_file_free(struct readers_file *f)
 		free(f->place);
 		free(f->meant);
 		free(f->stated);
+		free(f->beside);
 		free(f->lengths_of);
 	}
 	free(f);

@@ -38,6 +38,7 @@ struct readers_file {
 	long *lengths_of;               /* of each tensor: the place whose DoRA's lengths it has; -1: none */
 	/* The scale that the header or a PEFT configuration states of it, for want of an alpha; NaN: neither does. */
 	double *stated;
+	bool *beside;                   /* of each place: a file beside this one states it */
 	bool has_metadata;              /* lora_adapter_metadata */
 	size_t in_file;
 	bool sized;                     /* the places' shapes are those of the model that the file is for */

@@ -45,16 +45,20 @@ bool verdict_fails(enum verdict v)
 	return v == VERDICT_WRONG || v == VERDICT_SILENT || v == VERDICT_REFUSED;
 }
 
-/* A program that knows alphas only as tensors takes 1 for a scale that is stated elsewhere. */
+/* A program that knows alphas only as tensors takes 1 for a scale that is stated elsewhere; what stands in a file
+ * beside this one all of them do not see. */
 static void judge_stated(struct attempt *a, const struct reader *r)
 {
-	for (size_t i = 0; i < a->f->count && !r->knows_metadata; i++) {
+	for (size_t i = 0; i < a->f->count; i++) {
 		const double scale = a->f->stated[i];
+		const bool beside = a->f->beside[i];
 
-		if (!(a->got[i] & MEANT_WEIGHT) || isnan(scale) || fabs(scale - 1) <= 0.01)
+		if (!(a->got[i] & MEANT_WEIGHT) || isnan(scale) || fabs(scale - 1) <= 0.01 ||
+		    (r->knows_metadata && !beside))
 			continue;
 		a->got[i] |= GOT_WRONG;
-		attempt_reason(a, "without the alpha that stands in the metadata alone",
+		attempt_reason(a, beside ? "without the alpha that stands in " PEFT_CONFIG_NAME " alone"
+					 : "without the alpha that stands in the metadata alone",
 			       a->bundle[i].count ? a->bundle[i].item[0].tensor->name : a->f->place[i].name);
 	}
 }

@@ -119,3 +119,45 @@ uses() {
 }
 
 inspect_all() { "$BIN/lora-inspect" "$1"; }
+
+# verdict FILE: diffusers' in one word, and why
+verdict() { "$BIN/lora-inspect" --json --will-it-load diffusers "$1" | jq -r '.readers[0] | .verdict + " " + .why'; }
+
+# without_metadata IN OUT: without the metadata that convert writes
+without_metadata() {
+	with_metadata "$1" all "{}"
+	sed 's/"lora_adapter_metadata"/"lora_adapter_nothing0"/' all > "$2"
+}
+
+@test "diffusers does not see a configuration beside the file" {
+	"$BIN/lora-merge" convert -q "$PLAIN" --to diffusers -o one.safetensors
+	mkdir beside
+	cp "$PEFT/adapter_config.json" beside
+	without_metadata one.safetensors beside/named.safetensors
+	"$BIN/lora-inspect" beside/named.safetensors | grep -q 'alpha 2: 19 modules (alpha from adapter_config.json)'
+	run verdict beside/named.safetensors
+	[[ $output == *"wrong without the alpha that stands in adapter_config.json alone"* ]]
+	status_of 3 "$BIN/lora-inspect" --will-it-load diffusers beside/named.safetensors
+}
+
+# What diffusers 0.42.1 with PEFT 0.21 does with such files.
+@test "diffusers refuses metadata of which PEFT makes no configuration, or one for other tensors" {
+	local all
+	"$BIN/lora-merge" convert -q "$PEFT" --to diffusers -o a.safetensors
+	all=$("$BIN/lora-inspect" --json --metadata a.safetensors | jq -r '.metadata.lora_adapter_metadata')
+	while IFS=$'\t' read -r change want; do
+		with_metadata a.safetensors b.safetensors "$(jq -c "$change" <<< "$all")"
+		run verdict b.safetensors
+		[[ $output == *"$want"* ]] || { echo "$change: $output"; return 1; }
+		[[ $want == applied* ]] || status_of 3 "$BIN/lora-inspect" --will-it-load diffusers b.safetensors
+	done <<-'END'
+		.	applied 
+		."unet.target_modules" = ["to_q"]	applied 
+		del(."unet.target_modules")	refused lora_adapter_metadata without this part's target_modules
+		."unet.target_modules" = null	refused lora_adapter_metadata without
+		{}	refused lora_adapter_metadata without
+		."unet.r" = 8	refused lora_adapter_metadata of another rank
+		del(."unet.r")	refused lora_adapter_metadata of another rank
+		."unet.use_dora" = true	refused lora_adapter_metadata of another rank, or of lengths that are not there
+	END
+}
