@@ -64,6 +64,9 @@ static int quarter_turns(double x, double *r)
 {
 	double k;
 
+	*r = NAN;
+	if (!isfinite(x))
+		return 0;
 	if (fabs(x) > MOST_QUARTERS)
 		x = fmod(x, 2 * M_PI);
 	k = floor(x * M_2_PI + 0.5);

@@ -14,10 +14,11 @@ static struct scaling begin(struct tape *t, const struct norm *g)
 {
 	const struct backend *be = tape_backend(t);
 	struct scaling s = { g->gain, g->bias, g->branch ? tape_scratch(t, (size_t)2 * g->c) : NULL };
-	float *gain = s.scratch, *bias = gain + g->c;
+	float *gain = s.scratch, *bias;
 
 	if (!g->branch)
 		return s;
+	bias = gain + g->c;
 	be->axpby(tape_device(t), gain, 1, g->gain, 0, g->c);
 	be->axpby(tape_device(t), bias, 1, g->bias, 0, g->c);
 	for (const struct branch *b = g->branch; b; b = b->next) {

@@ -58,6 +58,7 @@ static void ends(void **unused)
 	assert_true(plain_log(1) == 0 && isinf(plain_log(0)) && plain_log(0) < 0 && isnan(plain_log(-1)));
 	assert_true(isinf(plain_log(INFINITY)) && isnan(plain_log(NAN)));
 	assert_true(plain_sin(0) == 0 && plain_cos(0) == 1 && isnan(plain_sin(NAN)));
+	assert_true(isnan(plain_cos(INFINITY)) && isnan(plain_sin(-INFINITY)));
 	assert_true(plain_pow(2, 10) == 1024 && plain_pow(10, -2) == 0.01);
 	assert_true(plain_pow(3, 0) == 1 && plain_pow(-2, 3) == -8);
 	assert_true(plain_pow(0, 0.5) == 0 && isinf(plain_pow(0, -0.5)) && isnan(plain_pow(-1, 0.5)));
