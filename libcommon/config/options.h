@@ -47,6 +47,7 @@ enum option_file {
 	FILE_READ_WEIGHTED,     /* FILE:0.8 */
 	FILE_LISTED,            /* a folder of pictures or the like: the tool claims those that it finds */
 	FILE_WRITTEN,
+	FILE_WRITTEN_IN,        /* a folder that files are written in, of several options maybe */
 };
 
 enum option_switch { SWITCH_OFF, SWITCH_ON, SWITCH_AUTO };
@@ -74,6 +75,7 @@ struct option {
 	const char *fallback;   /* the default as text; NULL: unset (0, false, NULL, empty) */
 	const char *choices;
 	double min, max;        /* both 0: no limits */
+	bool above_min;         /* OPTION_NUMBER: min itself does not fit */
 	const char *key;
 	bool advanced;          /* listed by --help=all only */
 	/* '' on the command line is a value, which the option's reader checks; otherwise '' unsets the option */

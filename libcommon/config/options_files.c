@@ -20,6 +20,8 @@ static int claim(enum option_file file, const char *as, const char *value, struc
 	int status;
 
 	if (file == FILE_WRITTEN)
+		return claim_output_file(as, value, e);
+	if (file == FILE_WRITTEN_IN)
 		return claim_output(as, value, e);
 	if (file == FILE_READ)
 		return claim_input(value, e);

@@ -99,13 +99,13 @@ static void add_limits(const struct option *o, struct buffer *out)
 {
 	if (!limited(o))
 		return;
-	buffer_adds(out, " from ");
+	buffer_adds(out, o->above_min ? " above " : " from ");
 	option_add_number(out, o->min);
 	if (isinf(o->max)) {
 		buffer_adds(out, " up");
 		return;
 	}
-	buffer_adds(out, " to ");
+	buffer_adds(out, o->above_min ? " and up to " : " to ");
 	option_add_number(out, o->max);
 }
 
@@ -218,12 +218,17 @@ static bool take_int(const struct option *o, const char *text)
 	return true;
 }
 
+static bool fits(const struct option *o, double value)
+{
+	return !limited(o) || ((o->above_min ? value > o->min : value >= o->min) && value <= o->max);
+}
+
 static bool take_number(const struct option *o, const char *text)
 {
 	char *end;
 	double value = strtod(text, &end);
 
-	if (end == text || *end || !isfinite(value) || (limited(o) && !(value >= o->min && value <= o->max)))
+	if (end == text || *end || !isfinite(value) || !fits(o, value))
 		return false;
 	*(double *)o->value = value;
 	return true;

@@ -20,6 +20,7 @@ struct list { struct claimed **item; size_t count, capacity; };
 /* A run has one set of files, as it has one command line. */
 static struct {
 	struct list inputs, outputs;
+	struct list new;                /* outputs that do not exist yet: their paths without links */
 	struct map *by_id;              /* identity to inputs */
 	char **folder; size_t folders, capacity;        /* that are read and were not yet looked into */
 } claims;
@@ -166,6 +167,65 @@ static const struct claimed *input_that_is(const struct stat *st)
 	return i < 0 ? NULL : claims.inputs.item[i];
 }
 
+static int refuse_pair(const char *as, const struct claimed *other, const char *path, struct error *e)
+{
+	return fail(e, EXIT_USAGE, "%s: two outputs have this name, %s and %s; give them two", path, other->as, as);
+}
+
+/* Standard output is claimed without a name: where the caller leads it is nothing that an option says.  What one
+ * option names twice is one output. */
+static bool by_other_option(const struct claimed *other, const char *as)
+{
+	return *as && *other->as && strcmp(other->as, as);
+}
+
+/* A folder may take the files of several outputs. */
+static int check_outputs(const char *as, const char *path, const struct stat *st, struct error *e)
+{
+	const struct identity id = identity_of(st);
+
+	for (size_t i = 0; i < claims.outputs.count && !S_ISDIR(st->st_mode); i++)
+		if (same(&claims.outputs.item[i]->id, &id) && by_other_option(claims.outputs.item[i], as))
+			return refuse_pair(as, claims.outputs.item[i], path, e);
+	return 0;
+}
+
+/* Without links; malloced.  NULL: its folder is not there either */
+static char *new_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup("."),
+	     *real = realpath(folder, NULL), *name = real ? path_join(real, slash ? slash + 1 : path) : NULL;
+
+	free(folder);
+	free(real);
+	return name;
+}
+
+static int claim_new(const char *as, const char *path, struct error *e)
+{
+	char *name = new_name(path);
+	int status = 0;
+
+	for (size_t i = 0; name && i < claims.new.count && !status; i++)
+		if (!strcmp(claims.new.item[i]->path, name) && by_other_option(claims.new.item[i], as))
+			status = refuse_pair(as, claims.new.item[i], path, e);
+	if (name && !status)
+		add(&claims.new, &(struct stat){ 0 }, as, name);
+	free(name);
+	return status;
+}
+
+int claim_output_file(const char *as, const char *path, struct error *e)
+{
+	struct stat st;
+	const bool is = stat(path, &st) == 0;
+
+	if (strcmp(path, "-") && (is ? can_be_lost(&st) && check_outputs(as, path, &st, e) : claim_new(as, path, e)))
+		return -1;
+	return claim_output(as, path, e);
+}
+
 int claim_output(const char *as, const char *path, struct error *e)
 {
 	const struct claimed *out, *in;
@@ -232,6 +292,7 @@ void claims_forget(void)
 {
 	forget(&claims.inputs);
 	forget(&claims.outputs);
+	forget(&claims.new);
 	map_free(claims.by_id);
 	claims.by_id = NULL;
 	for (size_t i = 0; i < claims.folders; i++)

@@ -3,8 +3,8 @@
  *
  * Owns the one table of a run's files, by device and inode, so that a link counts as the file it leads to.  An output
  * is claimed before it is opened, an input as soon as its name is known.  Where a file is claimed as both, the second
- * claim is refused (EXIT_USAGE, with both names), before the input has changed.  Pipes, terminals and files that do not
- * exist are never claimed.  Must not know options, formats or tools.
+ * claim is refused (EXIT_USAGE, with both names), before the input has changed.  So is the second of two outputs of one
+ * name.  Pipes and terminals are never claimed.  Must not know options, formats or tools.
  *
  * Only one thread may claim; the others may call claim_check().
  */
@@ -22,6 +22,8 @@ int claim_input_folder(const char *path, struct error *e) MUST_CHECK;
 /* as: "--report", for the message.  "-" is standard output.
  * A folder is refused where it is itself one that is read. */
 int claim_output(const char *as, const char *path, struct error *e) MUST_CHECK;
+/* The same of one file, which no other option may name as its output too. */
+int claim_output_file(const char *as, const char *path, struct error *e) MUST_CHECK;
 /* Of the files that are in the folder, those that the run will write over: ours() says which. */
 int claim_outputs_in(const char *as, const char *folder, bool (*ours)(const char *name, const void *arg),
 		     const void *arg, struct error *e) MUST_CHECK;

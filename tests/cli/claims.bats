@@ -281,3 +281,30 @@ kept() {
 	for _ in 1 2; do "$BIN/lora-prep" "${PREP[@]}" --said notes -o o.tar "$BATS_FILE_TMPDIR/four" 2> err; done
 	[ "$(head -n 1 notes)" = "# lora-tools: what was said in one launch" ]
 }
+
+# one_name COMMAND...: refused as two outputs of one name, and nothing is written
+one_name() {
+	status_of 2 "$@"
+	[[ "$output" == *"two outputs have this name, --"*"; give them two"* ]] || { echo "$output"; return 1; }
+}
+
+@test "two outputs of one name are refused, there or not, in every tool that has two" {
+	mkdir d out; ln -s d link
+	for there in false true; do
+		! $there || echo old | tee x d/y > /dev/null
+		one_name "$BIN/lora-merge" scale "$ADAPTER:0.5" -o x --report x
+		one_name "$BIN/lora-merge" scale "$ADAPTER:0.5" -o d/y --report ./link/y
+		one_name "$BIN/lora-prep" "${PREP[@]}" -o x --report x "$BATS_FILE_TMPDIR/four"
+		one_name "$BIN/lora-sample" -m "$MODEL" -p gizmo --steps 1 --grid x --save-latents x
+		one_name "$BIN/lora-train" -m "$MODEL" --network-dim 2 --max-train-steps 1 --log x --html x "$LATENTS"
+		$there || { [ ! -e x ] && [ ! -e d/y ]; }
+	done
+	[ "$(cat x d/y)" = $'old\nold' ]
+	# what can take both: a folder, a pipe, standard output
+	"$BIN/lora-merge" scale "$ADAPTER:0.5" -q -o /dev/null --report /dev/null
+	"$BIN/lora-merge" scale "$ADAPTER:0.5" -q -o z --report /dev/stdout > file
+	jq -es 'length > 1' file
+	"$BIN/lora-merge" scale "$ADAPTER:0.5" -q -o z --report /dev/stdout | jq -es 'length > 1'
+	"$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --max-train-steps 1 \
+		--output-dir new --logging-dir new "$LATENTS" > /dev/null
+}

@@ -72,7 +72,7 @@ int main(int argc, char **argv)
 		  "threads here; 0: as --threads", .fallback = "0", .max = 1024, .key = "" },
 		{ "folder", 0, OPTION_STRING, &o.folder, "OUT",
 		  "pictures (JPEG) and .txt captions, no tar",
-		  .key = "", .file = FILE_WRITTEN },
+		  .key = "", .file = FILE_WRITTEN_IN },
 		{ .kind = OPTION_SECTION, .help = "For --lint" },
 		{ "train-batch-size", 0, OPTION_INT, &l.batch_size, "N",
 		  "count steps and short batches for this", .fallback = "1", .min = 1, .max = 4096 },
