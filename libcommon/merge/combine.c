@@ -69,14 +69,36 @@ static void gather(struct sum *s, const struct term *term, size_t n)
 	}
 }
 
+static const char *why_not_exact(const struct file_module *m)
+{
+	return m->lengths ? "is a DoRA, whose lengths change every number of the model's weight" :
+	       m->kind->needs_base ? "turns the model's weights and is no sum by itself" :
+	       "holds whole weights, which have no factors";
+}
+
+static int refuse_without_model(const struct sum *s, const struct term *t, struct error *e)
+{
+	return refuse(s, t, why_not_exact(t->module), "lora-merge add makes a LoRA of it with -m MODEL and --rank R",
+		      e);
+}
+
+/* What turns a weight has tensors of one side of it alone: without a model the other side is not known. */
+static int refuse_shapes(const struct sum *s, const struct term *t, struct error *e)
+{
+	for (size_t i = 0; i < s->count && !s->how->in->files; i++)
+		if (update_needs_base(s->term[i].module))
+			return refuse_without_model(s, &s->term[i], e);
+	return refuse(s, t, "has another shape than the same layer in the first adapter",
+		      "they are for different models", e);
+}
+
 static int check_shapes(const struct sum *s, struct error *e)
 {
 	for (size_t i = 1; i < s->count; i++) {
 		const struct weight *a = layer_weight(s->layer), *b = layer_weight(s->term[i].module->layer);
 
 		if (a->out != b->out || a->in != b->in || a->kh != b->kh || a->kw != b->kw)
-			return refuse(s, &s->term[i], "has another shape than the same layer in the first adapter",
-				      "they are for different models", e);
+			return refuse_shapes(s, &s->term[i], e);
 	}
 	return 0;
 }
@@ -349,13 +371,6 @@ static bool goes_by_method(const struct sum *s)
 /* Of more factors the whole matrix is sooner brought to a rank. */
 enum { MOST_FACTORS = 512 };
 
-static const char *why_not_exact(const struct file_module *m)
-{
-	return m->lengths ? "is a DoRA, whose lengths change every number of the model's weight" :
-	       m->kind->needs_base ? "turns the model's weights and is no sum by itself" :
-	       "holds whole weights, which have no factors";
-}
-
 /* It is no product of thin matrices: only --rank makes a LoRA of it. */
 static bool is_whole(const struct sum *s, const struct term *t, bool all_full)
 {
@@ -383,8 +398,7 @@ static int combine_nearest(struct combined *c, const struct sum *s, size_t weigh
 		const struct term *t = &s->term[i];
 
 		if (update_needs_base(t->module) && !s->how->in->files)
-			return refuse(s, t, why_not_exact(t->module),
-				      "lora-merge add makes a LoRA of it with -m MODEL and --rank R", e);
+			return refuse_without_model(s, t, e);
 		if (!s->how->rank && is_whole(s, t, false))
 			return refuse(s, t, why_not_exact(t->module),
 				      "lora-merge add makes a LoRA of it with --rank R", e);

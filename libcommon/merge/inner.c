@@ -13,7 +13,7 @@ struct side {
 	const struct term *term;
 	struct delta delta;             /* at weight 1 */
 	double *up, *down;              /* [out,rank], [rank,in*kh*kw] */
-	float *whole;                   /* an update that is made of the model's weights */
+	double *whole;                  /* an update that is made of the model's weights */
 };
 
 static bool changes_weight(const struct file_module *m)
@@ -103,7 +103,7 @@ static int read_side(struct side *s, const struct inputs *in, const struct term 
 		return -1;
 	if (plain)
 		widen_factors(s);
-	return update_needs_base(t->module) ? whole_update(&s->whole, a, t->module, in->files, e) : 0;
+	return update_needs_base(t->module) ? whole_update_exact(&s->whole, a, t->module, in->files, e) : 0;
 }
 
 static void free_side(struct side *s)
@@ -151,6 +151,9 @@ int inner_products(double *gram, const struct inputs *in, const struct term *ter
 		plain &= is_plain(term[i].module);
 		weights &= changes_weight(term[i].module);
 	}
+	/* without a model a module that turns its weights shows one side of them alone */
+	for (size_t i = 0; i < n && weights && !status; i++)
+		status = update_check_base(in->item[term[i].input].file, term[i].module, in->files, e);
 	for (size_t i = 0; i < n && weights && !status; i++) {
 		status = check_shape(in, term, &term[i], e);
 		if (!status)

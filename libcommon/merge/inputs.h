@@ -40,6 +40,6 @@ enum dtype inputs_dtype(const struct inputs *in, const struct merge_options *o);
 
 /* What an output says of the adapters that it is made of: what all of them say alike, their tags together, and who they
  * were, with weights and hashes. */
-void inputs_tell(const struct input *in, size_t n, const char *out, struct metadata_list *list);
+void inputs_tell(const struct input *in, size_t n, struct metadata_list *list);
 
 #endif

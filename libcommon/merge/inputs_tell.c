@@ -6,6 +6,7 @@
 #include "../adapter/adapter_scale.h"
 #include "alpha_types.h"
 #include "inputs.h"
+#include "sources.h"
 
 /* Not true of another file: of its tensors, of the run that saved it, or of its name. */
 static const char *const own[] = { "sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", "format",
@@ -22,22 +23,6 @@ static bool among(const char *const *list, size_t n, const char *key)
 	return false;
 }
 #define AMONG(list, key) among(list, sizeof(list) / sizeof(*(list)), key)
-
-/* "/loras/robot.safetensors" -> "robot.safetensors" */
-static const char *last_part(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
-}
-
-/* Without the folder and ".safetensors"; malloced */
-static char *bare_name(const char *path)
-{
-	const char *last = last_part(path), *end = strstr(last, ".safetensors");
-
-	return xstrndup(last, end ? (size_t)(end - last) : strlen(last));
-}
 
 static bool all_say(const struct input *in, size_t n, const struct metadata *m)
 {
@@ -122,44 +107,26 @@ static void tell_tags(const struct input *in, size_t n, struct metadata_list *li
 
 static void tell_sources(const struct input *in, size_t n, struct metadata_list *list)
 {
-	struct buffer names = { 0 };
-	struct json_out j = { 0 };
+	struct source *s = xcalloc(n, sizeof(*s));
 
-	json_begin_array(&j, NULL);
 	for (size_t i = 0; i < n; i++) {
-		const struct input *one = &in[i];
-		char hash[65];
-
-		payload_hash(one->file->file, hash);
-		json_begin(&j, NULL);
-		json_text(&j, "file", last_part(one->path));
-		json_number(&j, "weight", one->weight);
-		json_text(&j, "sha256", hash);
-		json_end(&j);
-		buffer_addf(&names, "%s%s", i ? ", " : "", last_part(one->path));
+		s[i] = (struct source){ in[i].path, "sha256", in[i].weight };
+		payload_hash(in[i].file->file, s[i].hash);
 	}
-	json_end_array(&j);
-	metadata_text(list, MERGED_KEY, j.text.data);
-	metadata_text(list, "modelspec.merged_from", names.data);
-	json_free(&j);
-	buffer_free(&names);
+	sources_tell(s, n, list);
+	free(s);
 }
 
-static void tell_all(const struct input *in, size_t n, const char *out, struct metadata_list *list)
+static void tell_all(const struct input *in, size_t n, struct metadata_list *list)
 {
-	char *name = bare_name(out);
-
 	tell_shared(in, n, list);
-	if (n > 1) {
+	if (n > 1)
 		tell_tags(in, n, list);
-		metadata_text(list, "ss_output_name", name);
-	}
 	tell_sources(in, n, list);
-	free(name);
 }
 
 /* One with the weight 0 has no part in it. */
-void inputs_tell(const struct input *in, size_t n, const char *out, struct metadata_list *list)
+void inputs_tell(const struct input *in, size_t n, struct metadata_list *list)
 {
 	struct input *with = xcalloc(n, sizeof(*with));
 	size_t count = 0;
@@ -168,6 +135,6 @@ void inputs_tell(const struct input *in, size_t n, const char *out, struct metad
 		if (in[i].weight != 0)
 			with[count++] = in[i];
 	if (count)
-		tell_all(with, count, out, list);
+		tell_all(with, count, list);
 	free(with);
 }

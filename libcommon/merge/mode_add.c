@@ -3,6 +3,7 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "../base/thread.h"
+#include "../config/options.h"
 #include "../config/seed.h"
 #include "../data/ring.h"
 #include "combine.h"
@@ -116,7 +117,7 @@ static int add_all(struct adding *a, const struct merge_options *o, struct error
 	a->out = output_new(first->family, &first->blocks, a->how.type);
 	if (seed_read("seed", o->seed, &a->how.seed, e))
 		return -1;
-	inputs_tell(a->in.item, a->in.count, o->out, output_said(a->out));
+	inputs_tell(a->in.item, a->in.count, output_said(a->out));
 	return ring_run(&layers) || output_save(a->out, o->out, e) ? -1 : 0;
 }
 
@@ -130,6 +131,9 @@ int merge_add(const struct merge_options *o, struct error *e)
 			    o->method);
 	if (o->exact && o->rank)
 		return fail(e, EXIT_USAGE, "--exact and --rank both say what rank the sum has; say one");
+	if (!o->method && (option_is_typed("density") || option_is_typed("seed")))
+		return fail(e, EXIT_USAGE, "--%s says nothing without --method; say which, or leave it away",
+			    option_is_typed("density") ? "density" : "seed");
 	memory_keep();          /* every layer needs the same large blocks anew */
 	status = inputs_open(&a.in, o, e);
 	if (!status)

@@ -7,6 +7,8 @@
 #include "averages.h"
 #include "inputs.h"
 #include "output.h"
+#include "tally.h"
+#include "whole_update.h"
 
 struct averaging {
 	const struct merge_options *options;
@@ -19,6 +21,7 @@ struct averaging {
 	struct safetensors file;
 	struct adapter_file view;
 	struct output *out;
+	struct tally tally;
 };
 
 /* ---- their order ---- */
@@ -75,6 +78,20 @@ static void weigh(struct averaging *a)
 		a->in.item[i].weight = a->weight[i];
 }
 
+/* What tells one run from another, ours and kohya's; the first that both files say decides. */
+static const char *const marks[] = { RUN_KEY, "ss_session_id", "ss_training_started_at" };
+
+static bool of_two_runs(const struct safetensors *a, const struct safetensors *b)
+{
+	for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
+		const char *x = safetensors_metadata(a, marks[i]), *y = safetensors_metadata(b, marks[i]);
+
+		if (x && y)
+			return strcmp(x, y) != 0;
+	}
+	return false;
+}
+
 /* Factors of two runs have nothing to do with each other: their mean is no mean of what they do. */
 static int check_run(const struct averaging *a, struct error *e)
 {
@@ -82,12 +99,10 @@ static int check_run(const struct averaging *a, struct error *e)
 
 	for (size_t i = 0; i < a->n; i++) {
 		const struct input *other = &a->in.item[i];
-		const char *x = safetensors_metadata(first->file->file, RUN_KEY),
-			   *y = safetensors_metadata(other->file->file, RUN_KEY);
 
 		if (other->weight != 1)
 			return fail(e, EXIT_USAGE, "average takes no weights; lora-merge add FILE:W... does");
-		if (x && y && strcmp(x, y))
+		if (of_two_runs(first->file->file, other->file->file))
 			return fail(e, EXIT_INPUT,
 				    "%s and %s are of different runs, whose factors have no mean; "
 				    "lora-merge add FILE:W... adds their updates", first->path, other->path);
@@ -128,9 +143,21 @@ static const struct safetensor *tensor_of(const struct file_module *m, int k)
 	return k < BRANCH_PARTS ? m->part[k] : k == BRANCH_PARTS ? m->lengths : m->bias;
 }
 
-/* module: of each save, in their order; data: of the view */
+/* The square of what rounding took of the numbers, as a share of theirs */
+static double share_lost(const double *exact, const float *rounded, size_t n)
+{
+	double all = 0, lost = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		all += exact[i] * exact[i];
+		lost += (exact[i] - rounded[i]) * (exact[i] - rounded[i]);
+	}
+	return all > 0 ? lost / all : 0;
+}
+
+/* module: of each save, in their order; data: of the view.  *lost: share_lost() is added */
 static int average_tensor(const struct averaging *a, const struct file_module *const *module, int k,
-			  unsigned char *data, struct error *e)
+			  unsigned char *data, double *lost, struct error *e)
 {
 	const struct safetensor *t = tensor_of(module[a->n - 1], k);
 	const size_t count = safetensor_elements(t);
@@ -151,18 +178,34 @@ static int average_tensor(const struct averaging *a, const struct file_module *c
 	rounded = xmalloc((count + 1) * sizeof(*rounded));
 	for (size_t j = 0; j < count; j++)
 		rounded[j] = (float)sum[j];
-	if (t->dtype == DTYPE_F64)
+	if (t->dtype == DTYPE_F64) {
 		memcpy(data + t->offset, sum, t->bytes);
-	else if (from_float(data + t->offset, t->dtype, rounded, count))
-		die(EXIT_OTHER, "bug: factors of type %s", dtype_name(t->dtype));
+	} else {
+		if (from_float(data + t->offset, t->dtype, rounded, count))
+			die(EXIT_OTHER, "bug: factors of type %s", dtype_name(t->dtype));
+		to_float(rounded, data + t->offset, t->dtype, count);
+		*lost += share_lost(sum, rounded, count);
+	}
 	free(sum);
 	free(rounded);
 	return 0;
 }
 
-static int average_module(const struct averaging *a, const struct file_module *m, unsigned char *data, struct error *e)
+/* The errors of its parts are small, and add up as those of a product's factors do. */
+static int tally(struct averaging *a, const struct file_module *m, double lost, struct error *e)
+{
+	struct tally_line line = { .layer = m->layer, .rank = m->form.rank, .alpha = m->alpha, .adapters = a->n };
+
+	if (update_norm(&line.update, &a->view, m, e))
+		return -1;
+	line.lost = line.update * sqrt(lost);
+	return tally_module(&a->tally, &line, e);
+}
+
+static int average_module(struct averaging *a, const struct file_module *m, unsigned char *data, struct error *e)
 {
 	const struct file_module **module = xcalloc(a->n, sizeof(*module));
+	double lost = 0;
 	int status = 0;
 
 	for (size_t i = 0; i < a->n && !status; i++) {
@@ -175,9 +218,9 @@ static int average_module(const struct averaging *a, const struct file_module *m
 	}
 	for (int k = 0; k < AVERAGED && !status; k++)
 		if (tensor_of(m, k))
-			status = average_tensor(a, module, k, data, e);
+			status = average_tensor(a, module, k, data, k < BRANCH_PARTS ? &lost : &(double){ 0 }, e);
 	free(module);
-	return status;
+	return status ? status : tally(a, m, lost, e);
 }
 
 /* ---- the whole ---- */
@@ -198,7 +241,9 @@ static int average(struct averaging *a, unsigned char *data, struct error *e)
 	a->out = output_new(last->family, &last->blocks, DTYPE_F32);
 	for (size_t i = 0; i < a->n; i++)
 		a->in.item[i].weight = a->weight[i];
-	inputs_tell(a->in.item, a->n, a->options->out, output_said(a->out));
+	inputs_tell(a->in.item, a->n, output_said(a->out));
+	if (tally_begin(&a->tally, a->options->report, &last->blocks, e))
+		return -1;
 	for (size_t i = 0; i < last->count; i++)
 		if (average_module(a, &last->module[i], data, e) ||
 		    output_copy(a->out, &a->view, &last->module[i], e))
@@ -210,7 +255,7 @@ static void tell(const struct averaging *a)
 {
 	struct buffer text = { 0 };
 
-	buffer_addf(&text, "%s: %zu modules, %s of %zu saves, ", a->options->out, a->last->count,
+	buffer_addf(&text, "%s: %s of %zu saves, ", a->options->out,
 		    a->options->width > 0 ? "power average" : a->options->ema > 0 ? "moving average" : "mean", a->n);
 	buffer_adds(&text, a->steps ? "at steps" : "in the order given");
 	for (size_t i = 0; i < a->n && a->steps; i++)
@@ -237,8 +282,11 @@ static int run(struct averaging *a, struct error *e)
 	data = xmalloc(bytes + 1);
 	memcpy(data, a->last->file->data, bytes);
 	status = average(a, data, e);
-	if (!status)
+	if (!status) {
 		tell(a);
+		status = tally_end(&a->tally, a->options->out, e);
+	}
+	tally_free(&a->tally);
 	output_free(a->out);
 	free(data);
 	return status;

@@ -153,8 +153,9 @@ static int make_lora(struct conversion *c, const struct file_module *m, struct e
 		status = add_nearest(c, m, e);
 	else if (!status)
 		status = refuse(c, m, "is no LoRA of a rank below its sides",
-				update_needs_base(m) ? "say --rank R and -m MODEL for the nearest one"
-						     : "say --rank R for the nearest one", e);
+				update_needs_base(m) && !c->in.files
+					? "say --rank R and -m MODEL for the nearest one"
+					: "say --rank R for the nearest one", e);
 	delta_end(&d);
 	return status;
 }
@@ -201,7 +202,7 @@ static int convert(struct conversion *c, struct error *e)
 		texts |= c->terms.item[i].module->layer->component != COMPONENT_UNET;
 	c->out = output_new(c->from->family, &c->from->blocks, DTYPE_F32);
 	output_as(c->out, c->to, texts);
-	inputs_tell(c->in.item, c->in.count, c->options->out, output_said(c->out));
+	inputs_tell(c->in.item, c->in.count, output_said(c->out));
 	if (tally_begin(&c->tally, c->options->report, &c->from->blocks, e))
 		return -1;
 	for (size_t i = 0; i < c->terms.count; i++)

@@ -8,6 +8,7 @@
 #include "../model/family.h"
 #include "../model/outline.h"
 #include "combine.h"
+#include "sources.h"
 #include "tally.h"
 
 /* What a tensor is to an adapter. */
@@ -311,6 +312,15 @@ static int extract_all(struct extracting *x, struct error *e)
 	return status;
 }
 
+static void tell_sources(const struct extracting *x)
+{
+	struct source s[] = { { x->options->tuned, "mark", 1 }, { x->options->base, "mark", -1 } };
+
+	model_files_mark(x->tuned, s[0].hash);
+	model_files_mark(x->base, s[1].hash);
+	sources_tell(s, 2, output_said(x->out));
+}
+
 static int extract(struct extracting *x, struct error *e)
 {
 	const struct merge_options *o = x->options;
@@ -323,6 +333,7 @@ static int extract(struct extracting *x, struct error *e)
 	if (!x->tally.modules && !x->whole)
 		return fail(e, EXIT_INPUT, "%s and %s do not differ in any layer; there is nothing to extract", o->base,
 			    o->tuned);
+	tell_sources(x);
 	if (output_save(x->out, o->out, e))
 		return -1;
 	tell(x);

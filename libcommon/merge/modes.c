@@ -20,7 +20,7 @@ static const struct merge_mode modes[] = {
 	  merge_resize },
 	{ "extract", "--base A --tuned B --rank R -o OUT",
 	  "model-config output report rank conv-rank save-precision base tuned bias norm", 0, 0, merge_extract },
-	{ "average", "FILE FILE... [--ema DECAY | --sigma-rel S] -o OUT", "output ema sigma-rel", 2, MANY,
+	{ "average", "FILE FILE... [--ema DECAY | --sigma-rel S] -o OUT", "output report ema sigma-rel", 2, MANY,
 	  merge_average },
 	{ "interference", "FILE[:W] FILE[:W]...", "model model-config report block only without", 2, MANY,
 	  merge_interference },

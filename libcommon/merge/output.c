@@ -12,6 +12,7 @@
 #include "../model/source.h"
 #include "alpha_types.h"
 #include "output.h"
+#include "sources.h"
 
 struct output {
 	const struct family *family;
@@ -435,7 +436,7 @@ static void tell_network(const struct output *o, struct metadata_list *list)
 	metadata_instead(list);
 }
 
-static void tell(const struct output *o, struct metadata_list *list)
+static void tell(const struct output *o, const char *path, struct metadata_list *list)
 {
 	char *whole;
 
@@ -443,6 +444,7 @@ static void tell(const struct output *o, struct metadata_list *list)
 		metadata_text(list, o->kept.item[i].key, o->kept.item[i].value);
 	metadata_text(list, "ss_base_model_version", o->family->base_model_version);
 	metadata_instead(list);
+	name_tell(path, list);
 	tell_network(o, list);
 	if (o->lengths && !o->target->row) {
 		metadata_text(list, DORA_AXIS_KEY, o->by_input ? "input" : "output");
@@ -462,12 +464,13 @@ static void tell(const struct output *o, struct metadata_list *list)
 
 /* ---- the file, or folder ---- */
 
-static int save_file(const struct output *o, const char *path, struct error *e)
+/* named: what the user calls it */
+static int save_file(const struct output *o, const char *path, const char *named, struct error *e)
 {
 	struct metadata_list list = { 0 };
 	int status;
 
-	tell(o, &list);
+	tell(o, named, &list);
 	status = safetensors_save(path, o->tensor, o->count, list.item, list.count, e);
 	metadata_free(&list);
 	return status;
@@ -497,7 +500,7 @@ static int save_folder(const struct output *o, const char *path, struct error *e
 		return -1;
 	tensors = path_join(publish_folder_path(out), ADAPTER_IN_FOLDER);
 	config = path_join(publish_folder_path(out), PEFT_CONFIG_NAME);
-	status = save_file(o, tensors, e);
+	status = save_file(o, tensors, path, e);
 	if (!status)
 		status = save_config(o, config, e);
 	free(tensors);
@@ -512,7 +515,7 @@ int output_save(struct output *o, const char *path, struct error *e)
 {
 	if (check_finite(o, path, e))
 		return -1;
-	if (o->target->alphas == ALPHAS_BESIDE ? save_folder(o, path, e) : save_file(o, path, e))
+	if (o->target->alphas == ALPHAS_BESIDE ? save_folder(o, path, e) : save_file(o, path, path, e))
 		return -1;
 	readers_note(path);
 	return 0;

@@ -20,7 +20,8 @@ struct filling {
 	const struct delta *delta;              /* one of the two */
 	const struct merged_layer *layer;
 	size_t rows, columns;
-	float *dw;
+	float *dw;                              /* one of the two */
+	double *exact;
 };
 
 static void fill_tile(const struct filling *f, const struct delta_tile *t, double *room)
@@ -34,6 +35,14 @@ static void fill_tile(const struct filling *f, const struct delta_tile *t, doubl
 	f->delta->kind->add_delta(f->delta, t, NULL);
 }
 
+static void store(const struct filling *f, size_t at, const double *from, size_t n)
+{
+	if (f->exact)
+		memcpy(f->exact + at, from, n * sizeof(*from));
+	for (size_t i = 0; i < n && f->dw; i++)
+		f->dw[at + i] = (float)from[i];
+}
+
 static void fill_band(void *context, size_t band, void *slot)
 {
 	const struct filling *f = context;
@@ -45,8 +54,7 @@ static void fill_band(void *context, size_t band, void *slot)
 
 		fill_tile(f, &(struct delta_tile){ first, rows, at, n, sum, n }, sum + TILE_ROWS * TILE_COLUMNS);
 		for (size_t i = 0; i < rows; i++)
-			for (size_t j = 0; j < n; j++)
-				f->dw[(first + i) * f->columns + at + j] = (float)sum[i * n + j];
+			store(f, (first + i) * f->columns + at, sum + i * n, n);
 	}
 	free(sum);
 }
@@ -67,6 +75,20 @@ static void fill(struct filling *f)
 
 /* ---- a module ---- */
 
+/* The adapter's own numbers were looked at when they were read. */
+static int check_finite(const struct filling *f, const struct adapter_file *a, const struct file_module *m,
+			const struct safetensors *model, struct error *e)
+{
+	bool sound = true;
+
+	for (size_t i = 0; i < f->rows * f->columns; i++)
+		sound &= isfinite(f->exact ? f->exact[i] : f->dw[i]) != 0;
+	if (sound)
+		return 0;
+	return fail(e, EXIT_INPUT, "%s: the weight of '%.200s' holds NaN or infinity, or the update of %s to it does; "
+				   "use a sound model", model->path, m->layer->name, a->file->path);
+}
+
 static int fill_with_base(struct filling *f, const struct adapter_file *a, const struct file_module *m,
 			  struct model_files *files, struct error *e)
 {
@@ -84,8 +106,10 @@ static int fill_with_base(struct filling *f, const struct adapter_file *a, const
 	free(name);
 	status = merged_layer_begin(&layer, &merge, &job, 1, e);
 	f->layer = &layer;
-	if (!status)
+	if (!status) {
 		fill(f);
+		status = check_finite(f, a, m, layer.file, e);
+	}
 	merged_layer_end(&layer);
 	return status;
 }
@@ -113,23 +137,59 @@ int file_module_delta(struct delta *d, const struct adapter_file *a, const struc
 	return 0;
 }
 
+int update_check_base(const struct adapter_file *a, const struct file_module *m, const struct model_files *files,
+		      struct error *e)
+{
+	if (!update_needs_base(m) || files)
+		return 0;
+	return fail(e, EXIT_USAGE,
+		    "%s: the update of '%.200s' is made of the model's weights; say -m MODEL, the one that it was trained "
+		    "on", a->file->path, m->name);
+}
+
+static int fill_any(struct filling *f, const struct adapter_file *a, const struct file_module *m,
+		    struct model_files *files, struct error *e)
+{
+	return update_needs_base(m) ? fill_with_base(f, a, m, files, e) : fill_alone(f, a, m, e);
+}
+
+static struct filling filling_of(const struct file_module *m)
+{
+	const struct weight *w = layer_weight(m->layer);
+
+	return (struct filling){ .rows = w->out, .columns = (size_t)w->in * w->kh * w->kw };
+}
+
 int whole_update(float **dw, const struct adapter_file *a, const struct file_module *m, struct model_files *files,
 		  struct error *e)
 {
-	const struct weight *w = layer_weight(m->layer);
-	struct filling f = { .rows = w->out, .columns = (size_t)w->in * w->kh * w->kw };
-	int status;
+	struct filling f = filling_of(m);
 
-	if (update_needs_base(m) && !files)
-		return fail(e, EXIT_USAGE,
-			    "%s: the update of '%.200s' is made of the model's weights; say -m MODEL, the one that "
-			    "it was trained on",
-			    a->file->path, m->name);
+	*dw = NULL;
+	if (update_check_base(a, m, files, e))
+		return -1;
 	*dw = f.dw = xmalloc(f.rows * f.columns * sizeof(*f.dw));
-	status = update_needs_base(m) ? fill_with_base(&f, a, m, files, e) : fill_alone(&f, a, m, e);
-	if (status)
-		free(f.dw);
-	return status;
+	if (!fill_any(&f, a, m, files, e))
+		return 0;
+	free(f.dw);
+	*dw = NULL;
+	return -1;
+}
+
+int whole_update_exact(double **dw, const struct adapter_file *a, const struct file_module *m,
+		       struct model_files *files, struct error *e)
+{
+	struct filling f = filling_of(m);
+
+	*dw = NULL;
+	if (update_check_base(a, m, files, e))
+		return -1;
+	*dw = f.exact = xmalloc(f.rows * f.columns * sizeof(*f.exact));
+	if (!fill_any(&f, a, m, files, e))
+		return 0;
+	free(f.exact);
+	*dw = NULL;
+	return -1;
 }
 
 int update_norm(double *norm, const struct adapter_file *a, const struct file_module *m, struct error *e)

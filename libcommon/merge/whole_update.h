@@ -16,8 +16,13 @@ int file_module_delta(struct delta *d, const struct adapter_file *a, const struc
 bool update_needs_base(const struct file_module *m);
 /* The Frobenius norm at weight 1; NAN: W goes into it.  Biases do not count. */
 int update_norm(double *norm, const struct adapter_file *a, const struct file_module *m, struct error *e) MUST_CHECK;
-/* *dw [out,in*kh*kw], malloced: at weight 1, rounded to floats.  files: of the model; NULL: none is at hand,
- * and the module must need none. */
+/* EXIT_USAGE where the update needs a model and none is at hand (files NULL). */
+int update_check_base(const struct adapter_file *a, const struct file_module *m, const struct model_files *files,
+		      struct error *e) MUST_CHECK;
+/* *dw [out,in*kh*kw], malloced: at weight 1, in double, or rounded to floats.  files: of the model; NULL: none is at
+ * hand, and the module must need none.  After a failure *dw is NULL. */
+int whole_update_exact(double **dw, const struct adapter_file *a, const struct file_module *m,
+		       struct model_files *files, struct error *e) MUST_CHECK;
 int whole_update(float **dw, const struct adapter_file *a, const struct file_module *m, struct model_files *files,
 		  struct error *e) MUST_CHECK;
 

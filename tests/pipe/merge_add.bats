@@ -200,3 +200,16 @@ near() {
 	cmp 1/out 3/out
 	cmp 1/out plain/out
 }
+
+@test "OFT beside a LoRA asks for the model and a rank, as DoRA does; options of --method alone ask for it" {
+	local oft=$ROOT/tests/golden/adapters/oft_kohya_tight.safetensors \
+		lora=$ROOT/tests/golden/tiny-a/lora_unet.safetensors
+	for order in "$oft $lora" "$lora $oft"; do
+		run -3 "$BIN/lora-merge" add $order -o x
+		[[ $output == *"oft_kohya_tight"*"with -m MODEL and --rank R"* ]]
+	done
+	run -2 "$BIN/lora-merge" add "$lora" --density 0.3 -o x
+	[[ $output == *"--density says nothing without --method"* ]]
+	run -2 "$BIN/lora-merge" add "$lora" --seed 3 -o x
+	[[ $output == *"--seed says nothing without --method"* ]]
+}

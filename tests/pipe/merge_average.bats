@@ -66,5 +66,32 @@ weighs() {
 	[[ $output == *"takes no weights"* ]]
 	run -2 average "$A" "$B" --ema 0.5 --sigma-rel 0.1 -o x
 	[[ $output == *"say one"* ]]
+	for o in "--ema 0" "--sigma-rel 0"; do
+		run -2 average "$A" "$B" $o -o x
+		[[ $output == *"'0' does not fit; give a number above 0 and up to "* ]]
+	done
 	[ ! -e x ]
+}
+
+@test "kohya's saves of two sessions, or begun at two times, are of different runs" {
+	for i in 1 2; do tensors rename "$A" k$i '' ss_session_id=$i ss_training_started_at=7; done
+	tensors rename "$B" k3 '' ss_session_id=1 ss_training_started_at=8
+	tensors rename "$A" k4 '' ss_training_started_at=7
+	tensors rename "$B" k5 '' ss_training_started_at=8
+	average -q k1 k3 -o x
+	rm x
+	run -3 average k1 k2 -o x
+	[[ $output == *"of different runs"*"lora-merge add"* ]]
+	run -3 average k4 k5 -o x
+	[[ $output == *"of different runs"*"lora-merge add"* ]]
+	[ ! -e x ]
+}
+
+@test "the report has a line for each module; the last line and the sources" {
+	average "$A" "$B" "$C" -o mean --report report 2> said
+	tail -1 said | grep -Eq '^lora-merge: mean: [0-9]+ modules, rank 4, norm [0-9.]+, relative error [0-9.e-]+$'
+	# F32's rounding of two factors: less than 2^-24 of each number
+	jq -es '.[-1].event == "total" and .[-1].modules == length - 1 and length > 50 and .[-1].update_norm > 0 and
+		all(.[:-1][]; .event == "module" and .adapters == 3 and .rank == 4 and .update_norm > 0 and
+			.relative_error < 1e-7 and (.copied | not))' report
 }

@@ -237,3 +237,11 @@ nearest() {
 	convert -q "$KOHYA" --to kohya --without te -o unet
 	tensors same unet "$ROOT/tests/golden/tiny-a/lora_conv.safetensors"
 }
+
+@test "-m is asked for where it was not given" {
+	local oft=$ROOT/tests/golden/adapters/oft_kohya_tight.safetensors
+	run -3 "$BIN/lora-merge" convert "$oft" --to kohya -o x
+	[[ $output == *"say --rank R and -m MODEL for"* ]]
+	run -3 "$BIN/lora-merge" convert "$oft" -m "$ROOT/tests/golden/tiny-a/model" --to kohya -o x
+	[[ $output == *"say --rank R for"* ]]
+}

@@ -51,3 +51,31 @@ interference() { "$BIN/lora-merge" interference -q "$@"; }
 	run -2 interference "$A" "$C" -o x
 	[[ $output == *"--output says nothing to lora-merge interference"* ]]
 }
+
+@test "what needs a model is measured in double, as lora-inspect does" {
+	local g=$ROOT/tests/golden/adapters model=$ROOT/tests/golden/tiny-a/model of
+	interference -m "$model" "$g/lora_dora_in.safetensors" "$g/oft_kohya_tight.safetensors" --report report
+	for of in norm_a:lora_dora_in norm_b:oft_kohya_tight; do
+		"$BIN/lora-inspect" -q --json --norms -m "$model" "$g/${of#*:}.safetensors" > sheet
+		# the same sums in another order, and 1e-12 beside a length
+		jq -en --slurpfile s sheet --slurpfile r report '$r[-1].'"${of%:*}"' as $got |
+			($s[0].norms | map(.norm * .norm) | add | sqrt) as $want |
+			($got / $want - 1 | fabs) < 1e-10'
+	done
+}
+
+@test "a model of NaN is named; OFT takes -m before shapes are compared" {
+	local g=$ROOT/tests/golden/adapters
+	cp -r "$ROOT/tests/golden/tiny-a/model" m
+	chmod -R u+w m
+	perl "$BATS_TEST_DIRNAME/tensors.pl" rename m/unet/*.safetensors bad \
+		'substr($data, 0, 4) = "\0\0\xc0\x7f" if /attn1.to_q.weight/'
+	mv bad m/unet/diffusion_pytorch_model.safetensors
+	for mode in "interference $B" "add -o x --rank 2" "convert -o x --rank 2 --to kohya"; do
+		run -3 "$BIN/lora-merge" ${mode%% *} -m m "$g/oft_kohya_tight.safetensors" ${mode#* }
+		[[ $output == *"m/unet/diffusion_pytorch_model.safetensors: the weight of "*"holds NaN"* ]]
+	done
+	[ ! -e x ]
+	run -2 interference "$A" "$g/oft_kohya_tight.safetensors"
+	[[ $output == *"say -m MODEL"* ]]
+}

@@ -162,9 +162,10 @@ ranks() {
 }
 
 @test "any number of threads, the same bytes" {
-	OMP_NUM_THREADS=1 resize -q "$TWELVE" --keep 0.8 -o one --report one.jsonl
-	OMP_NUM_THREADS=3 resize -q "$TWELVE" --keep 0.8 -o three --report three.jsonl
-	cmp one three
+	mkdir one three         # a file without a name is named after its output
+	OMP_NUM_THREADS=1 resize -q "$TWELVE" --keep 0.8 -o one/out --report one.jsonl
+	OMP_NUM_THREADS=3 resize -q "$TWELVE" --keep 0.8 -o three/out --report three.jsonl
+	cmp one/out three/out
 	cmp one.jsonl three.jsonl
 }
 
@@ -179,4 +180,13 @@ ranks() {
 	run -2 resize "$TWELVE:0.5" --rank 4 -o out
 	run -3 resize "$TINY/unet/diffusion_pytorch_model.safetensors" --rank 4 -o out
 	[ ! -e out ]
+}
+
+@test "a share of 0 is none; what has no name gets its output's" {
+	run -2 resize "$TWELVE" --keep 0 -o out
+	[[ $output == *"'0' does not fit; give a number above 0 and up to 1"* ]]
+	tensors rename "$TWELVE" bare '' format=pt
+	resize -q bare --keep 0.9 -o small.safetensors
+	[ "$(tensors metadata small.safetensors ss_output_name)" = small ]
+	[ "$(tensors metadata small.safetensors modelspec.title)" = small ]
 }
