@@ -143,8 +143,8 @@ int update_check_base(const struct adapter_file *a, const struct file_module *m,
 	if (!update_needs_base(m) || files)
 		return 0;
 	return fail(e, EXIT_USAGE,
-		    "%s: the update of '%.200s' is made of the model's weights; say -m MODEL, the one that it was trained "
-		    "on", a->file->path, m->name);
+		    "%s: the update of '%.200s' is made of the model's weights; say -m MODEL, the one that it was "
+		    "trained on", a->file->path, m->name);
 }
 
 static int fill_any(struct filling *f, const struct adapter_file *a, const struct file_module *m,
