@@ -3,8 +3,8 @@
  *
  * Owns their order: the module's own tensors of a scale and of alpha, the header's lora_adapter_metadata (diffusers),
  * adapter_config.json in the file's folder (PEFT: for modules with PEFT's or diffusers' names, or a file with PEFT's
- * own), the rank.  An alpha may be an integer (I64) in kohya's files.  The symptom of reading the tensor alone is half or a quarter of the strength.  Owns too which file in a folder is the
- * adapter.  Must not know layers.
+ * own), the rank.  An alpha may be an integer (I64) in kohya's files.  The symptom of reading the tensor alone is half
+ * or a quarter of the strength.  Owns too which file in a folder is the adapter.  Must not know layers.
  */
 #ifndef ADAPTER_SCALE_H
 #define ADAPTER_SCALE_H

@@ -361,7 +361,9 @@ static int inspect_on(struct sheet *s, struct safetensors *f, const struct model
 		status = -1;
 	say_file(s, f, &n, a);
 	if (s->options->will_it_load)
-		will_it_load(s, f, base ? model_files_config(base) : NULL);
+		will_it_load(s, f, a, base ? model_files_config(base) : NULL);
+	if (n.method && (s->options->norms || s->options->spectrum))
+		sheet_line(s, "norms", "of %s the update is not known here", n.method);
 	if (!status && s->options->verify)
 		status = check_hash(s, f, e);
 	if (!status && a)

@@ -296,6 +296,8 @@ static void put_layers(struct sheet *s, const struct comparing *c, const bool *h
 	json_begin(&s->json, "modules");
 	sheet_line(s, "layers", "%zu in both, %zu only here, %zu only there", c->pairs, c->here->count - c->pairs,
 		   c->there->count - c->pairs);
+	if (!c->pairs)
+		sheet_line(s, "", "no layer in common: of different parts of a model, or for different models");
 	put_modules_only(s, "only_here", "<", c->here, here);
 	put_modules_only(s, "only_there", ">", c->there, there);
 	put_pairs(s, c);
@@ -362,9 +364,12 @@ int sheet_diff(struct sheet *s, struct safetensors *f, struct error *e)
 		json_text(&s->json, "other", o->diff);
 		sheet_line(s, "diff", "with %s (< this file, > the other)", o->diff);
 		adapters = is_adapter(f) && is_adapter(g);
+		if (!adapters && (s->adapter || is_adapter(g)))
+			sheet_line(s, "", "only one of them is an adapter: names, types and metadata alone");
+		status = adapters ? verify_values(s, g, e) : 0;
 		put_tensors(s, f, g, adapters);
 		put_metadata(s, f, g);
-		if (adapters)
+		if (adapters && !status)
 			status = diff_adapters(s, f, g, base, e);
 		json_end(&s->json);
 	}

@@ -24,9 +24,12 @@ static int inspect_safetensors(struct sheet *s, const char *path, struct error *
 
 	if (!f)
 		return -1;
-	status = is_adapter(f) ? inspect_adapter(s, f, e) : inspect_tensors(s, f, e);
-	if (s->options->will_it_load && !is_adapter(f))
-		will_it_load(s, f, NULL);
+	s->adapter = is_adapter(f);
+	s->compared = s->options->diff != NULL;
+	status = s->adapter ? inspect_adapter(s, f, e) : inspect_tensors(s, f, e);
+	s->judged = s->adapter || s->unknown;
+	if (s->options->will_it_load && s->unknown)
+		will_it_load(s, f, NULL, NULL);
 	if (s->options->metadata)
 		sheet_metadata(s, f);
 	if (s->options->keys)
@@ -109,6 +112,23 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 	return status;
 }
 
+/* What was asked, and is not of such a file. */
+static void say_unasked(struct sheet *s, const struct inspect_options *o)
+{
+	const struct { bool asked; const char *option; } measures[] = {
+		{ o->norms, "--norms" }, { o->spectrum, "--spectrum" }, { o->tokens != NULL, "--tokens" },
+	};
+
+	for (size_t i = 0; i < sizeof(measures) / sizeof(*measures) && !s->adapter; i++)
+		if (measures[i].asked)
+			sheet_line(s, "", "%s: of adapters alone, and this is none", measures[i].option);
+	if (o->will_it_load && !s->judged)
+		(void)fail(&s->unfit, EXIT_INPUT, "%s: --will-it-load: this is no adapter; name one", s->path);
+	else if (o->diff && !s->compared)
+		(void)fail(&s->unfit, EXIT_INPUT, "%s: --diff compares safetensors files, and this is none; name one",
+			   s->path);
+}
+
 /* ---- printing ---- */
 
 static int put_text(const struct buffer *b, struct error *e)
@@ -185,6 +205,8 @@ int inspect_file(const char *path, const struct inspect_options *o, struct error
 	json_begin(&s.json, NULL);
 	json_text(&s.json, "file", path);
 	status = inspect_by_content(&s, e);
+	if (!status)
+		say_unasked(&s, o);
 	if (!status && o->verify)
 		sheet_line(&s, "verified", "sound");
 	if (put_facts(&s, o, status, e, &output)) {

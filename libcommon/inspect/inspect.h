@@ -21,7 +21,7 @@ struct inspect_options {
 	const char *diff;               /* another file; NULL: none */
 	bool verify;                    /* every byte: structure, checksums, hashes, finiteness */
 	bool quick;                     /* headers only */
-	const char *will_it_load;       /* a reader's name (readers/readers.h), or "all"; NULL: not asked */
+	unsigned will_it_load;          /* bit i: what reader_at(i) (readers/readers.h) makes of it */
 };
 
 /* Writes the TOML of the run that made an adapter or a state to stdout.  -1: there is none (*e). */

@@ -18,7 +18,9 @@ struct sheet {
 	const char *path;
 	struct json_out json;
 	struct buffer text;
-	struct error unfit;             /* --will-it-load: the first program that fails with the file */
+	struct error unfit;             /* --will-it-load, --diff: what does not befit the file, which may be sound */
+	bool adapter, unknown;          /* tensors that are an adapter's, or nobody knows whose */
+	bool judged, compared;          /* --will-it-load and --diff are of such a file */
 };
 
 /* Adds a fact; label NULL: to the JSON alone. */
@@ -40,11 +42,11 @@ uint64_t count_nonfinite(const struct safetensors *f, const struct safetensor *t
 int verify_values(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
 int verify_modelspec(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
 
+struct adapter_file;
+struct model_files;
 bool is_adapter(const struct safetensors *f);
 int inspect_adapter(struct sheet *s, struct safetensors *f, struct error *e) MUST_CHECK;
 /* --norms and --spectrum.  base: the model whose layers a was opened with, NULL: none. */
-struct adapter_file;
-struct model_files;
 int sheet_measures(struct sheet *s, const struct adapter_file *a, const struct model_files *base,
 		   struct error *e) MUST_CHECK;
 /* --tokens.  base: the model, with its text encoders. */
@@ -56,8 +58,10 @@ int sheet_diff(struct sheet *s, struct safetensors *f, struct error *e) MUST_CHE
 int page_write(const char *path, const struct buffer *json, struct error *e) MUST_CHECK;
 /* States, single-file checkpoints, and other safetensors. */
 int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *e) MUST_CHECK;
-/* --will-it-load, into a model of these sizes; NULL: as readers_file_new() takes it */
-void will_it_load(struct sheet *s, const struct safetensors *f, const struct model_config *model);
+/* --will-it-load, into a model of these sizes; NULL: as readers_file_new() takes it.  a: its modules; NULL: it is not
+ * sound, or of no kind that is known. */
+void will_it_load(struct sheet *s, const struct safetensors *f, const struct adapter_file *a,
+		  const struct model_config *model);
 int inspect_folder(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_tar(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_picture(struct sheet *s, struct error *e) MUST_CHECK;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
+#include "../adapter/adapter_scale.h"
 #include "../model/hub_cache.h"
 #include "../model/family.h"
 #include "../model/source_internal.h"
@@ -122,6 +123,7 @@ int inspect_tensors(struct sheet *s, const struct safetensors *f, struct error *
 	if (family)
 		return inspect_checkpoint(s, family, f, e);
 	guess = source_guess(f);
+	s->unknown = !guess;
 	sheet_text(s, "kind", guess ? guess : "tensors (safetensors)", guess ? "weights" : "tensors");
 	sheet_text(s, "what", NULL, guess);
 	say_size(s, f->file_bytes);
@@ -184,6 +186,21 @@ static void say_files(struct sheet *s, const struct model_files *m)
 	}
 }
 
+static bool holds_parts_of_peft(const char *folder)
+{
+	static const char *const names[] = { PEFT_CONFIG_NAME, "adapter_model.bin" };
+	struct error later;
+	bool holds = false;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !holds; i++) {
+		char *path = path_join(folder, names[i]);
+
+		holds = path_is_there(path, &later) > 0;
+		free(path);
+	}
+	return holds;
+}
+
 int inspect_folder(struct sheet *s, struct error *e)
 {
 	char *index = path_join(s->path, "model_index.json"), *unet = path_join(s->path, "unet"), *cached = NULL;
@@ -199,6 +216,10 @@ int inspect_folder(struct sheet *s, struct error *e)
 	free(cached);
 	if (status < 0)
 		return -1;
+	if (!status && holds_parts_of_peft(s->path))
+		return fail(e, EXIT_INPUT,
+			    "%s: a folder of PEFT's without adapter_model.safetensors (adapter_model.bin, a pickle, is "
+			    "not read: it may run code); save the adapter with safe_serialization", s->path);
 	if (!status)
 		return fail(e, EXIT_INPUT,
 			    "%s: a folder of no known kind; a diffusers model has unet/ and model_index.json", s->path);

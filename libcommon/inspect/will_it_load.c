@@ -1,17 +1,12 @@
 /* lora-inspect --will-it-load: what other programs make of an adapter. */
 #include <stdlib.h>
 #include <string.h>
+#include "../adapter/adapter_file.h"
+#include "../adapter/keys.h"
+#include "../adapter/lora.h"
 #include "../base/memory.h"
 #include "../readers/readers.h"
 #include "internal.h"
-
-/* Is the reader one that the option names? */
-static bool asked(const struct sheet *s, const struct reader *r)
-{
-	const char *names = s->options->will_it_load;
-
-	return strcmp(names, "all") == 0 || strcmp(names, reader_name(r)) == 0;
-}
 
 static void say_json(struct sheet *s, const struct reading *x)
 {
@@ -41,7 +36,33 @@ static void say_lines(struct sheet *s, const struct reading *x)
 		sheet_line(s, "", "%s", x->why);
 }
 
-void will_it_load(struct sheet *s, const struct safetensors *f, const struct model_config *model)
+static bool has_kohyas_name(const struct adapter_file *a, const struct file_module *m)
+{
+	char *stem = kohya_stem(m->layer, &a->blocks);
+	const bool has = strcmp(stem, m->name) == 0;
+
+	free(stem);
+	return has;
+}
+
+/* Every one of the programs applies a plain LoRA under kohya's names with its alphas as tensors: it helps where
+ * anything of that is otherwise, and nothing else is. */
+static bool convert_helps(const struct adapter_file *a)
+{
+	bool otherwise = false;
+
+	for (size_t i = 0; i < a->count; i++) {
+		const struct file_module *m = &a->module[i];
+
+		if (a->by_names || m->kind != adapter_kinds[0] || m->part[LORA_MID] || m->lengths || m->bias)
+			return false;
+		otherwise |= !has_kohyas_name(a, m) || (m->origin != ALPHA_TENSOR && m->alpha != m->form.rank);
+	}
+	return otherwise;
+}
+
+void will_it_load(struct sheet *s, const struct safetensors *f, const struct adapter_file *a,
+		  const struct model_config *model)
 {
 	struct readers_file *file = readers_file_new(f, model);
 	struct buffer fails = { 0 };
@@ -51,7 +72,7 @@ void will_it_load(struct sheet *s, const struct safetensors *f, const struct mod
 	for (size_t i = 0; (r = reader_at(i)); i++) {
 		struct reading x;
 
-		if (!asked(s, r))
+		if (!(s->options->will_it_load & 1u << i))
 			continue;
 		x = readers_read(file, r);
 		say_json(s, &x);
@@ -63,8 +84,9 @@ void will_it_load(struct sheet *s, const struct safetensors *f, const struct mod
 	}
 	json_end_array(&s->json);
 	if (fails.len)
-		(void)fail(&s->unfit, EXIT_INPUT, "%s: will not load as it is meant (%s); lora-merge convert writes it "
-						  "under other names", s->path, fails.data);
+		(void)fail(&s->unfit, EXIT_INPUT, "%s: will not load as it is meant (%s)%s", s->path, fails.data,
+			   a && !readers_file_is_foreign(file) && convert_helps(a)
+			   ? "; lora-merge convert --to kohya writes it under names that they know" : "");
 	buffer_free(&fails);
 	readers_file_free(file);
 }

@@ -1,4 +1,6 @@
 /* HTML pages: head, style, escaping. */
+#include <string.h>
+#include "../base/printable.h"
 #include "html.h"
 
 static const char style[] =
@@ -26,14 +28,25 @@ static const char style[] =
 
 void html_escaped(struct buffer *out, const char *s)
 {
-	for (; *s; s++)
-		switch (*s) {
+	const char *end = s + strlen(s);
+
+	while (s < end) {
+		char one[PRINTABLE_LONGEST];
+		size_t n = 1;
+
+		one[0] = *s;
+		if (*s == '\n' || *s == '\t')
+			s++;
+		else
+			n = printable_next(&s, end, one);
+		switch (one[0]) {
 		case '<': buffer_adds(out, "&lt;"); break;
 		case '>': buffer_adds(out, "&gt;"); break;
 		case '&': buffer_adds(out, "&amp;"); break;
 		case '"': buffer_adds(out, "&quot;"); break;
-		default:  buffer_add(out, s, 1);
+		default:  buffer_add(out, one, n);
 		}
+	}
 }
 
 void html_begin(struct buffer *out, const char *title)

@@ -11,7 +11,8 @@
 /* Everything up to the first heading, and the end. */
 void html_begin(struct buffer *out, const char *title);
 void html_end(struct buffer *out);
-/* Text, or the value of an attribute between double quotes. */
+/* Text, or the value of an attribute between double quotes.  Controls, which HTML does not allow, and what turns the
+ * direction of writing are escaped as for a terminal; newline and tab stay. */
 void html_escaped(struct buffer *out, const char *text);
 
 #endif

@@ -180,6 +180,11 @@ struct readers_file *readers_file_new(const struct safetensors *file, const stru
 	return f;
 }
 
+bool readers_file_is_foreign(const struct readers_file *f)
+{
+	return f->foreign;
+}
+
 void readers_file_free(struct readers_file *f)
 {
 	for (size_t i = 0; f && i < f->count; i++) {

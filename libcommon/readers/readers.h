@@ -48,6 +48,7 @@ struct readers_file;
  * tensors of f must outlive it. */
 struct readers_file *readers_file_new(const struct safetensors *f, const struct model_config *model);
 void readers_file_free(struct readers_file *f);
+bool readers_file_is_foreign(const struct readers_file *f);      /* made for another family than the model's */
 struct reading readers_read(const struct readers_file *f, const struct reader *r);
 
 /* For who has just written the adapter at path, a file or a folder: a note that names the programs which would misread,

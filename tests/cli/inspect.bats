@@ -425,3 +425,106 @@ facts() {
 	[ "$status" -eq 3 ]
 	[[ $output == *"refused: 0 of"*"a factor has another shape than the layer's own"* ]]
 }
+
+@test "--will-it-load: several programs; which there are" {
+	inspect --json --will-it-load kohya --will-it-load a1111 "$golden/tiny-a/lora_unet.safetensors" |
+		jq -e '[.readers[].reader] == ["a1111", "kohya"]'
+	run inspect --will-it-load kohya --will-it-load web "$golden/tiny-a/lora_unet.safetensors"
+	[ "$status" -eq 2 ]
+	[[ $output == *"'web' is none of a1111|comfy|invoke|diffusers|sdcpp|kohya|all"* ]]
+}
+
+@test "--will-it-load names convert only where that helps" {
+	"$bin/lora-merge" convert -q "$golden/tiny-a/lora_unet.safetensors" --to diffusers -o d.safetensors
+	run inspect --will-it-load kohya d.safetensors
+	[[ $output == *"(sd-scripts: silent); lora-merge convert --to kohya writes it under names that they know" ]]
+	"$bin/lora-merge" convert -q d.safetensors --to kohya -o k.safetensors
+	inspect --will-it-load kohya k.safetensors
+	# another kind, and another model
+	run inspect --will-it-load diffusers "$golden/adapters/loha_tucker.safetensors"
+	[[ $output == *"(diffusers: refused)" ]]
+	run inspect --will-it-load kohya -m "$golden/tiny-b/model" "$golden/tiny-a/lora_unet.safetensors"
+	[[ $output != *convert* ]]
+}
+
+@test "what is asked of a file of another kind is said to be no matter of it" {
+	local model=$golden/tiny-a/model adapter=$golden/tiny-a/lora_unet.safetensors
+	for file in "$model" "$model"/unet/*.safetensors; do
+		run inspect --will-it-load all "$file"
+		[ "$status" -eq 3 ]
+		[[ $output == *"--will-it-load: this is no adapter; name one"* ]]
+	done
+	run inspect --norms --spectrum "$model"
+	[ "$status" -eq 0 ]
+	[[ $output == *"--norms: of adapters alone"*"--spectrum: of adapters alone"* ]]
+	run inspect --diff "$adapter" "$model"
+	[ "$status" -eq 3 ]
+	[[ $output == *"--diff compares safetensors files, and this is none"* ]]
+	run inspect --diff "$adapter" "$golden/tiny-a/unet.safetensors"
+	[[ $output == *"only one of them is an adapter"* ]]
+	for option in --norms --spectrum "--diff $adapter" --verify; do
+		run inspect --quick $option "$adapter"
+		[ "$status" -eq 2 ]
+		[[ $output == *"--quick reads headers only"* ]]
+	done
+}
+
+# one_module STEM [BYTES]: of rank 1, 1 by 1; the second factor
+one_module() {
+	printf '{"%s.lora_down.weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},%s}' "$1" \
+		"\"$1.lora_up.weight\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[4,8]}" > header
+	header_length
+	cat header
+	printf '\0\0\200\77%b' "${2:-\0\0\200\77}"
+}
+
+@test "--diff: what is not finite in the other file; adapters of different parts" {
+	one_module lora_unet_out_2 > a
+	one_module lora_unet_out_2 '\0\0\300\177' > nan
+	one_module lora_unet_input_blocks_0_0 > b
+	run inspect --diff nan a
+	[ "$status" -eq 3 ]
+	[[ $output == *"nan: 1 values are NaN or infinite, the first in 'lora_unet_out_2.lora_up.weight'"* ]]
+	run inspect --diff b a
+	[ "$status" -eq 0 ]
+	[[ $output == *"no layer in common"* ]]
+	run inspect --diff a a
+	[[ $output != *"no layer in common"* ]]
+}
+
+@test "--norms: what is of no kind that can be measured" {
+	while read -r method part shape bytes; do
+		printf '{"lora_unet_out_2.%s":{"dtype":"F32","shape":%s,"data_offsets":[0,%d]}}' "$part" "$shape" \
+			"$bytes" > header
+		{ header_length; cat header; head -c "$bytes" /dev/zero; } > x
+		for option in --norms --spectrum; do
+			run inspect $option x
+			[ "$status" -eq 0 ]
+			[[ $output == *"of $method the update is not known here"* ]]
+		done
+	done <<-'END'
+		IA3 on_input [1] 4
+		BOFT oft_blocks [1,1,2,2] 16
+	END
+}
+
+@test "--html: controls of the metadata are escaped" {
+	printf '{"__metadata__":{"note":"a\\u001b[31mb\\u202ec"},"lora_unet_out_2.diff":{"dtype":"F32","shape":[1,1],%s}}' \
+		'"data_offsets":[0,4]' > header
+	{ header_length; cat header; printf '\0\0\200\77'; } > x
+	inspect --html page.html x
+	grep -qF 'a\x1b[31mb\u202ec' page.html
+	run grep -P '[\x00-\x08\x0b-\x1f]' page.html
+	[ "$status" -eq 1 ]
+}
+
+@test "a folder of PEFT's without an adapter that is read" {
+	mkdir bin json
+	echo '{}' | tee json/adapter_config.json > bin/adapter_config.json
+	: > bin/adapter_model.bin
+	for folder in bin json; do
+		run inspect $folder
+		[ "$status" -eq 3 ]
+		[[ $output == *"a folder of PEFT's without adapter_model.safetensors"*"a pickle, is not read"* ]]
+	done
+}

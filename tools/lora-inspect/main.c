@@ -3,6 +3,7 @@
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/inspect/inspect.h"
+#include "../../libcommon/readers/readers.h"
 
 /* The worst of all files: output that cannot be written ends it at once. */
 static int inspect_all(char **file, int count, const struct inspect_options *o, bool config)
@@ -22,9 +23,41 @@ static int inspect_all(char **file, int count, const struct inspect_options *o, 
 	return worst;
 }
 
+#define PROGRAMS "a1111|comfy|invoke|diffusers|sdcpp|kohya|all"
+
+/* A bit for each reader that is named. */
+static int take_readers(const struct text_list *names, unsigned *readers, struct error *e)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		const bool all = strcmp(names->item[i], "all") == 0;
+		const struct reader *named = reader_named(names->item[i]), *r;
+
+		if (!all && !named)
+			return fail(e, EXIT_USAGE, "--will-it-load: '%s' is none of " PROGRAMS, names->item[i]);
+		for (size_t k = 0; (r = reader_at(k)); k++)
+			*readers |= all || r == named ? 1u << k : 0;
+	}
+	return 0;
+}
+
+/* The first option that needs more than headers; NULL: none does. */
+static const char *of_values(const struct inspect_options *o)
+{
+	const struct { bool asked; const char *name; } options[] = {
+		{ o->verify, "verify" }, { o->norms, "norms" }, { o->spectrum, "spectrum" },
+		{ o->tokens != NULL, "tokens" }, { o->diff != NULL, "diff" }, { o->html != NULL, "html" },
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+		if (options[i].asked)
+			return options[i].name;
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	struct inspect_options o = { 0 };
+	struct text_list programs = { 0 };
 	bool config = false;
 	const struct option table[] = {
 		{ "json", 0, OPTION_FLAG, &o.json, NULL, "one JSON object a file" },
@@ -43,8 +76,8 @@ int main(int argc, char **argv)
 		{ "verify", 0, OPTION_FLAG, &o.verify, NULL,
 		  "read every byte: structure, checksums, hashes, finiteness" },
 		{ "quick", 0, OPTION_FLAG, &o.quick, NULL, "headers only" },
-		{ "will-it-load", 0, OPTION_CHOICE, &o.will_it_load, "PROGRAM", "what that program makes of an adapter",
-		  .choices = "a1111|comfy|invoke|diffusers|sdcpp|kohya|all" },
+		{ "will-it-load", 0, OPTION_LIST, &programs, "PROGRAM",
+		  "what that program makes of an adapter; " PROGRAMS },
 		{ "diff", 0, OPTION_STRING, &o.diff, "OTHER", "what another file has, lacks and does otherwise",
 		  .file = FILE_READ },
 		{ "html", 0, OPTION_STRING, &o.html, "FILE", "all that there is to say, as a page in FILE",
@@ -75,7 +108,9 @@ int main(int argc, char **argv)
 		fail(&e, EXIT_USAGE, "--html: a page is of one file, and there are %d; say it for each", operands);
 	else if (o.html && o.diff)
 		fail(&e, EXIT_USAGE, "--html: a page is of one file; say --diff with --json or in words");
-	else if (o.verify && o.quick)
-		fail(&e, EXIT_USAGE, "--quick reads headers only and --verify every byte; choose one");
+	else if (o.quick && of_values(&o))
+		fail(&e, EXIT_USAGE, "--quick reads headers only, and --%s values; choose one", of_values(&o));
+	else
+		(void)take_readers(&programs, &o.will_it_load, &e);
 	return e.code ? report(&e) : inspect_all(argv, operands, &o, config);
 }
