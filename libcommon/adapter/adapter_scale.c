@@ -200,6 +200,8 @@ static int from_tensor(const struct safetensors *f, const struct safetensor *t, 
 	if (safetensor_elements(t) != 1 || to_float(&alpha, safetensors_bytes(f, t), t->dtype, 1) || !isfinite(alpha))
 		return fail(e, EXIT_INPUT, "%s: '%.200s' must be one finite number", f->path, t->name);
 	*out = alpha;
+	if (t->dtype == DTYPE_F64)
+		memcpy(out, safetensors_bytes(f, t), sizeof(*out));
 	return 0;
 }
 

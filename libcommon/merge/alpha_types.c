@@ -46,15 +46,21 @@ static bool elsewhere(const char *dialect)
 	return false;
 }
 
-/* The number is one of the type, and a type that alphas have. */
+/* The number is one of the type, as far as an F32 tells it, and a type that alphas have. */
 static bool holds(enum dtype t, double alpha)
 {
+	const bool whole = alpha == floor(alpha);
 	unsigned char bytes[8];
 	const float number = (float)alpha;
 	float back;
 
-	if (t == DTYPE_I64)
-		return alpha == floor(alpha) && fabs(alpha) < 0x1p53;
+	switch (t) {
+	case DTYPE_F64: return true;
+	case DTYPE_I64: return whole && fabs(alpha) < 0x1p53;
+	case DTYPE_I32: return whole && fabs(alpha) < 0x1p31;
+	case DTYPE_U8: return whole && alpha >= 0 && alpha < 256;
+	default: break;
+	}
 	return !from_float(bytes, t, &number, 1) && !to_float(&back, bytes, t, 1) && back == number;
 }
 
@@ -65,7 +71,7 @@ int alpha_type_was(const json_t *said, const struct adapter_file *a, const struc
 	if (m->scale || m->scalar)      /* alpha has them in it */
 		return ALPHA_UNSAID;
 	if (type == ALPHA_UNSAID && m->alpha_tensor)
-		return m->alpha_tensor->dtype;
+		return holds(m->alpha_tensor->dtype, m->alpha) ? m->alpha_tensor->dtype : DTYPE_F32;
 	if (type == ALPHA_UNSAID && !elsewhere(a->dialect))
 		type = ALPHA_ABSENT;
 	if (type >= 0)
@@ -89,16 +95,36 @@ enum dtype alpha_type_new(const struct file_module *m)
 	return alpha_type_for(m->alpha, m->part[i]->dtype);
 }
 
-void *alpha_bytes(double alpha, enum dtype t)
+bool alpha_fits(double alpha)
 {
-	void *bytes = xcalloc(1, 8);
-	const int64_t whole = (int64_t)alpha;
 	const float number = (float)alpha;
 
-	if (t == DTYPE_I64)
-		memcpy(bytes, &whole, sizeof(whole));
-	else if (from_float(bytes, t, &number, 1))
+	return isfinite(number) && (number != 0 || alpha == 0);
+}
+
+double alpha_as_written(const struct safetensor *was, double alpha)
+{
+	const bool wide = was && (was->dtype == DTYPE_F64 || !dtype_is_float(was->dtype)) && holds(was->dtype, alpha);
+
+	return wide || !alpha_fits(alpha) ? alpha : (double)(float)alpha;
+}
+
+/* An integer's bytes are the first of a longer one's. */
+void *alpha_bytes(double alpha, enum dtype t)
+{
+	const bool integer = t == DTYPE_I64 || t == DTYPE_I32 || t == DTYPE_U8;
+	void *bytes = xcalloc(1, 8);
+	const float number = (float)alpha;
+
+	if (integer) {
+		const int64_t whole = (int64_t)alpha;
+
+		memcpy(bytes, &whole, dtype_size(t));
+	} else if (t == DTYPE_F64) {
+		memcpy(bytes, &alpha, sizeof(alpha));
+	} else if (from_float(bytes, t, &number, 1)) {
 		die(EXIT_OTHER, "bug: an alpha of type %s", dtype_name(t));
+	}
 	return bytes;
 }
 

@@ -5,6 +5,7 @@
 #include "../adapter/full.h"
 #include "../adapter/lora.h"
 #include "../base/memory.h"
+#include "alpha_types.h"
 #include "combine.h"
 #include "factored.h"
 #include "whole_update.h"
@@ -186,16 +187,33 @@ static int first_part(const struct file_module *m)
 	return i;
 }
 
+/* Halves of the smallest numbers of F16 are none of it. */
+static bool all_held(enum dtype type, const float *x, size_t n)
+{
+	enum { SPAN = 256 };
+	unsigned char bytes[SPAN * sizeof(float)];
+	float back[SPAN];
+
+	for (size_t i = 0, span; i < n; i += span) {
+		span = n - i < SPAN ? n - i : SPAN;
+		if (from_float(bytes, type, x + i, span) || to_float(back, bytes, type, span))
+			return false;
+		for (size_t k = 0; k < span; k++)
+			if (back[k] != x[i + k])
+				return false;
+	}
+	return true;
+}
+
 /* One part times the weight: dW is linear in each, and of the kinds whose alpha says nothing it is as long as its
  * parts' lengths multiplied. */
-static void change_numbers(struct combined *c, const struct delta *d, double by)
+static void change_numbers(struct combined *c, const struct delta *d, enum dtype type, double by)
 {
 	const size_t n = part_count(&d->form->part[c->change.part]);
 	const float *x = d->part[c->change.part];
 	double all = 0, lost = 0;
 
 	c->change.numbers = xmalloc((n + 1) * sizeof(float));
-	c->change.exact = is_power_of_two(by);
 	for (size_t i = 0; i < n; i++) {
 		const double right = by * x[i];
 
@@ -203,6 +221,7 @@ static void change_numbers(struct combined *c, const struct delta *d, double by)
 		all += right * right;
 		lost += (right - c->change.numbers[i]) * (right - c->change.numbers[i]);
 	}
+	c->change.exact = is_power_of_two(by) && all_held(type, c->change.numbers, n);
 	if (all > 0)
 		c->lost = c->update * sqrt(lost / all);
 }
@@ -221,11 +240,14 @@ static int change_one(struct combined *c, const struct sum *s, struct error *e)
 	int status = changes_weight(t) ? read_delta(&d, s, t, e) : 0;
 
 	c->how = COMBINED_CHANGED;
-	c->change = (struct output_change){ .alpha = follows ? larger : m->alpha, .part = first_part(m) };
+	c->change = (struct output_change){ .alpha = follows ? alpha_as_written(m->alpha_tensor, larger) : m->alpha,
+					    .part = first_part(m) };
 	if (!status && d.kind) {
 		c->update = delta_norm(&d) * fabs(scale * t->weight);
 		if (by != 1)
-			change_numbers(c, &d, by);
+			change_numbers(c, &d, m->part[c->change.part]->dtype, by);
+		if (follows)
+			c->lost = c->update * fabs(c->change.alpha / larger - 1);
 		delta_end(&d);
 		d = (struct delta){ 0 };
 	}

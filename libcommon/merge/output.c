@@ -37,6 +37,8 @@ struct output {
 	int rank;
 	double alpha;
 	bool any, ranks_differ, alphas_differ;
+	char *unfit;                            /* the first module whose alpha no tensor holds; NULL: none */
+	double unfit_alpha;
 	bool made, changed;                     /* some are LoRAs of ours; some are an input's, with another alpha */
 };
 
@@ -67,6 +69,7 @@ void output_free(struct output *o)
 		free(o->own[i]);
 	for (size_t i = 0; i < o->modules; i++)
 		free(o->module[i].path);
+	free(o->unfit);
 	free(o->tensor);
 	free(o->own);
 	free(o->module);
@@ -115,12 +118,17 @@ static void put_floats(struct output *o, const char *stem, const char *suffix, i
 	put(o, &t);
 }
 
-static void put_alpha(struct output *o, const char *stem, double alpha, enum dtype type)
+/* kept: it is an input's */
+static void put_alpha(struct output *o, const char *stem, double alpha, enum dtype type, bool kept)
 {
 	struct safetensors_out t = { .dtype = type };
 
 	if (o->target->alphas != ALPHAS_IN_TENSORS)
 		return;
+	if (!kept && !o->unfit && !alpha_fits(alpha)) {
+		o->unfit = xstrdup(stem);
+		o->unfit_alpha = alpha;
+	}
 	t.name = xprintf("%s.%s", stem, alpha_name);
 	t.data = owned(o, alpha_bytes(alpha, type));
 	put(o, &t);
@@ -152,7 +160,7 @@ void output_add_lora(struct output *o, const struct output_lora *l)
 
 	put_factor(o, stem, l, LORA_DOWN, l->down);
 	put_factor(o, stem, l, LORA_UP, l->up);
-	put_alpha(o, stem, l->alpha, alpha_type_for(l->alpha, o->type));
+	put_alpha(o, stem, l->alpha, alpha_type_for(l->alpha, o->type), false);
 	note_module(o, l->layer, stem, l->rank, l->alpha);
 	o->made = true;
 	free(stem);
@@ -257,7 +265,8 @@ static void copy_lengths(struct output *o, const struct adapter_file *a, const s
 	o->by_input = by_input;
 }
 
-static void copy_alpha(struct output *o, const struct adapter_file *a, const struct file_module *m, const char *stem)
+static void copy_alpha(struct output *o, const struct adapter_file *a, const struct file_module *m, const char *stem,
+		       bool kept)
 {
 	const bool tensors = o->target->alphas == ALPHAS_IN_TENSORS, back = o->target == &adapter_targets[0];
 	int was, written;
@@ -270,7 +279,7 @@ static void copy_alpha(struct output *o, const struct adapter_file *a, const str
 	was = alpha_type_was(o->said, a, m);
 	written = back && was == ALPHA_ABSENT ? ALPHA_ABSENT : was < 0 ? (int)alpha_type_new(m) : was;
 	if (written >= 0)
-		put_alpha(o, stem, m->alpha, written);
+		put_alpha(o, stem, m->alpha, written, kept);
 	alpha_types_add(&o->types, m->layer, was,
 			was == ALPHA_UNSAID || was == (tensors ? written : (int)alpha_type_new(m)));
 }
@@ -304,7 +313,7 @@ static int copy_module(struct output *o, const struct adapter_file *a, const str
 	if (m->lengths)
 		copy_lengths(o, a, m, stem, c ? c->lengths : NULL);
 	if (!m->kind->no_alpha)
-		copy_alpha(o, a, m, stem);
+		copy_alpha(o, a, m, stem, !c);
 	note_module(o, m->layer, stem, m->form.rank, m->alpha);
 	free(stem);
 	if (!c || !c->bias)
@@ -341,6 +350,10 @@ static size_t elements(const struct safetensors_out *t)
 
 static int check_finite(const struct output *o, const char *path, struct error *e)
 {
+	if (o->unfit)
+		return fail(e, EXIT_INPUT,
+			    "%s: not written: '%.200s.alpha' would be %g, which no F32 holds; %s the weights", path,
+			    o->unfit, o->unfit_alpha, fabs(o->unfit_alpha) > 1 ? "lower" : "raise");
 	for (size_t i = 0; i < o->count; i++) {
 		const struct safetensors_out *t = &o->tensor[i];
 		const double most = t->dtype == DTYPE_F16 ? 65519 : 3.38e38;

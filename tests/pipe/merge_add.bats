@@ -213,3 +213,57 @@ near() {
 	run -2 "$BIN/lora-merge" add "$lora" --seed 3 -o x
 	[[ $output == *"--seed says nothing without --method"* ]]
 }
+
+# alphas FILE: "TYPE VALUE" of all, each once; VALUE as Perl unpacks it
+alphas() {
+	tensors rename "$1" /dev/null 'my %as = (F64 => "d<", F32 => "f<", I64 => "q<", I32 => "l<", F16 => "v", BF16 => "v");
+		printf "%s %.9g\n", $dtype, unpack $as{$dtype}, $data if /alpha$/' | sort -u
+}
+
+# with_alpha FILE TYPE PACKED: A's modules of the UNet with that alpha
+with_alpha() {
+	tensors rename "$TINY/lora_unet.safetensors" "$1" "(\$dtype, \$data) = ('$2', pack $3) if /alpha\$/"
+}
+
+@test "a weight is not lost in an alpha whose type does not hold it" {
+	local type code weight want
+	tensors rename "$TINY/lora_text.safetensors" text '($dtype, $data) = ("I64", pack "q<", 1) if /alpha$/'
+	while read -r type code weight want; do
+		with_alpha in "$type" "$code"
+		lora_merge scale "in:$weight" -o out 2> said
+		echo "$type $weight: $(alphas out), not $want; $(tail -1 said)"
+		[ "$(alphas out)" = "${want/_/ }" ]
+		[ "$(lora_merge add -q "in:$weight" --rank 9 -o ranked && alphas ranked)" = "${want/_/ }" ]
+		[ "$(lora_merge add -q "in" --block ".=$weight" -o blocks && alphas blocks)" = "${want/_/ }" ]
+		lora_merge add -q "in:$weight" "text:$weight" -o both
+		alphas both | grep -qx "${want/_/ }"
+		lora_merge add -q in -o same
+		tensors same in same
+	done <<- 'END'
+		I64 "q<",1 0.5 F32_0.5
+		I64 "q<",2 0.5 I64_1
+		I64 "q<",1 3e20 F32_3.00000006e+20
+		I32 "l<",1 0.5 F32_0.5
+		I32 "l<",1 -3 I32_3
+		F16 "v",0x3d33 1e6 F32_1299804.75
+		F16 "v",0x3c00 1e-9 F32_9.99999972e-10
+		F16 "v",0x3c00 0.5 F16_14336
+		BF16 "v",0x4000 -0.3 F32_0.600000024
+		F64 "d<",0.1 0.5 F64_0.05
+	END
+}
+
+@test "an alpha that no F32 holds is refused; what is rounded is said" {
+	for weight in 1e39 1e-46; do
+		run -3 lora_merge scale "$TINY/lora_unet.safetensors:$weight" -o x
+		[[ $output == *"alpha' would be 1e"*"which no F32 holds"* ]]
+		[ ! -e x ]
+	done
+	# the least F32 is 1.401298e-45
+	lora_merge scale "$TINY/lora_unet.safetensors:1e-45" -o x 2> said
+	tail -1 said | grep -q 'relative error 0.401,'
+	# 0.3 as an F32 is 0.300000012
+	lora_merge scale "$TINY/lora_unet.safetensors:0.3" -o x --report report 2> said
+	tail -1 said | grep -q 'relative error 3.97e-08$'
+	jq -es 'map(.relative_error - 3.9736e-8 | fabs < 1e-11) | all' report
+}
