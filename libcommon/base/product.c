@@ -1,9 +1,11 @@
 /* Products in double: packing for the inner loop, and norms of products. */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cpu.h"
+#include "linalg.h"
 #include "memory.h"
 #include "product.h"
 #include "product_loop.h"
@@ -71,15 +73,72 @@ static double *gram(const struct matrix *x, size_t n, size_t depth)
 	return g;
 }
 
+static double *copy_of(const struct matrix *x, size_t rows, size_t columns)
+{
+	double *to = xcalloc(rows * columns + 1, sizeof(*to));
+
+	for (size_t i = 0; i < rows; i++)
+		for (size_t j = 0; j < columns; j++)
+			to[i * columns + j] = matrix_at(x, i, j);
+	return to;
+}
+
+static double length(const double *x, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += x[i] * x[i];
+	return sqrt(sum);
+}
+
+/* [k][n] = R of x [rows][n], with k the smaller of rows and n: |x y| = |R y| */
+static double *triangle(const struct matrix *x, size_t rows, size_t n)
+{
+	double *copy = copy_of(x, rows, n), *r = xcalloc(smaller(rows, n) * n + 1, sizeof(*r));
+
+	qr_thin(NULL, r, copy, (int)rows, (int)n);
+	free(copy);
+	return r;
+}
+
+/* Of the lengths multiplied: what rounding makes of a product that is 0.  The rounding of QR is some halves of
+ * DBL_EPSILON times the root of the depth. */
+#define NOTHING (4 * DBL_EPSILON)
+
+static double norm_by_qr(const struct matrix *a, const struct matrix *b, size_t rows, size_t columns, size_t depth)
+{
+	const size_t m = smaller(rows, depth), n = smaller(columns, depth);
+	const struct matrix turned = matrix_turned(b);
+	double *left = triangle(a, rows, depth), *right = triangle(&turned, columns, depth),
+	       *product = xcalloc(m * n + 1, sizeof(*product)), norm;
+
+	matrix_product_tb(product, left, right, (int)m, (int)n, (int)depth);
+	norm = length(product, m * n);
+	if (norm <= NOTHING * sqrt((double)depth) * length(left, m * depth) * length(right, n * depth))
+		norm = 0;
+	free(left);
+	free(right);
+	free(product);
+	return norm;
+}
+
+/* Of the sizes of its terms: a trace below it has lost six digits. */
+#define CANCELLED 1e-6
+
 double product_norm(const struct matrix *a, const struct matrix *b, size_t rows, size_t columns, size_t depth)
 {
 	const struct matrix turned = matrix_turned(a);
-	double *left = gram(&turned, depth, rows), *right = gram(b, depth, columns), sum = 0;
+	double *left = gram(&turned, depth, rows), *right = gram(b, depth, columns), sum = 0, sizes = 0;
 
 	for (size_t i = 0; i < depth; i++)
-		for (size_t j = i; j < depth; j++)
-			sum += (i == j ? 1 : 2) * (left[i * depth + j] * right[i * depth + j]);
+		for (size_t j = i; j < depth; j++) {
+			const double term = (i == j ? 1 : 2) * (left[i * depth + j] * right[i * depth + j]);
+
+			sum += term;
+			sizes += fabs(term);
+		}
 	free(left);
 	free(right);
-	return sqrt(fmax(sum, 0));
+	return sum <= CANCELLED * sizes && sizes > 0 ? norm_by_qr(a, b, rows, columns, depth) : sqrt(fmax(sum, 0));
 }

@@ -37,7 +37,8 @@ static inline struct matrix matrix_turned(const struct matrix *m)
 void product_add(double *c, size_t step, double scale, const struct matrix *a, const struct matrix *b, size_t rows,
 		 size_t columns, size_t depth);
 /* |a b|, Frobenius', with a [rows][depth] and b [depth][columns], of two matrices [depth][depth] in place of a large
- * one: the root of the trace of (a^T a)(b b^T). */
+ * one: the root of the trace of (a^T a)(b b^T).  Where the columns of a times the rows of b cancel, it is that of their
+ * triangles, by QR, and 0 where rounding is all that is left of them. */
 double product_norm(const struct matrix *a, const struct matrix *b, size_t rows, size_t columns, size_t depth);
 
 #endif

@@ -45,7 +45,7 @@ static void count(struct tally *t, const struct tally_line *l)
 	}
 	t->update += l->update * l->update;
 	t->lost += l->lost * l->lost;
-	if (share_lost(l->lost, l->update) > t->worst) {
+	if (isfinite(share_lost(l->lost, l->update)) && share_lost(l->lost, l->update) > t->worst) {
 		t->worst = share_lost(l->lost, l->update);
 		free(t->worst_module);
 		t->worst_module = kohya_stem(l->layer, t->blocks);
@@ -89,7 +89,9 @@ static void say(const struct tally *t, const char *out)
 							  : ", all byte for byte", t->copied);
 	if (!t->unknown)
 		buffer_addf(&line, ", norm %.4g", sqrt(t->update));
-	if (!t->unknown && t->modules > t->copied)
+	if (!t->unknown && t->modules > t->copied && !(t->update > 0) && t->lost > 0)
+		buffer_addf(&line, ", error %.3g", sqrt(t->lost));
+	else if (!t->unknown && t->modules > t->copied)
 		buffer_addf(&line, ", relative error %.3g", share_lost(sqrt(t->lost), sqrt(t->update)));
 	if (t->worst >= WORTH_SAYING)
 		buffer_addf(&line, ", at most %.3g (%s)", t->worst, t->worst_module);
