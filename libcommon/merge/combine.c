@@ -318,12 +318,23 @@ static void finish_lora(struct combined *c, const struct sum *s, struct factored
 	c->lost = hypot(lost, cut);
 }
 
-/* Nothing times nothing: readers look for a module, and a rank of 0 is none. */
-static void make_zeros(struct combined *c, const struct sum *s)
+/* Nothing times nothing: readers look for a module, and a rank of 0 is none.  Of a norm, and where all that there was
+ * is a bias, the numbers that were are zeros. */
+static void make_zeros(struct combined *c, const struct sum *s, const struct term *term, size_t n)
 {
 	struct factored none = factored_new(s->rows, s->columns, 1, 1);
+	bool weight = false, bias = false;
 
-	finish_lora(c, s, &none, 0);
+	for (size_t i = 0; i < n; i++) {
+		weight |= changes_weight(&term[i]);
+		bias |= term[i].module->bias != NULL;
+	}
+	if (weight && !s->layer->norm)
+		finish_lora(c, s, &none, 0);
+	else if (weight)
+		c->weight = xcalloc(s->rows, sizeof(float));
+	if (bias && (!weight || s->layer->norm))
+		c->bias = xcalloc(s->rows, sizeof(float));
 	factored_free(&none);
 }
 
@@ -476,16 +487,14 @@ static bool fits_rank(const struct sum *s, const struct file_module *m)
 	       (m->kind == &kind_lora && !m->lengths && m->form.rank <= s->how->rank);
 }
 
-static int combine_sum(struct combined *c, struct sum *s, const struct term *first, struct error *e)
+static int combine_sum(struct combined *c, struct sum *s, const struct term *first, size_t n, struct error *e)
 {
 	const struct term *t = s->term;
 
 	if (check_shapes(s, e))
 		return -1;
 	if (!drop_zeros(s)) {
-		if (s->layer->norm || !changes_weight(first))
-			return 0;
-		make_zeros(c, s);
+		make_zeros(c, s, first, n);
 		return 0;
 	}
 	c->term = first;
@@ -516,7 +525,7 @@ int combine(struct combined *c, const struct combining *how, const struct term *
 	if (goes_by_method(&s))
 		status = combine_method(c, &s, e);
 	else
-		status = combine_sum(c, &s, term, e);
+		status = combine_sum(c, &s, term, n, e);
 	free(s.term);
 	return status;
 }
