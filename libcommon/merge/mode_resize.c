@@ -8,6 +8,7 @@
 #include "../base/memory.h"
 #include "../base/thread.h"
 #include "../data/ring.h"
+#include "alpha_types.h"
 #include "inputs.h"
 #include "whole_update.h"
 #include "output.h"
@@ -93,10 +94,25 @@ static struct factors make_factors(const struct resizing *r, const struct lowran
 	return (struct factors){ to->up, to->down, to->rank };
 }
 
+/* A LoRA's own factors with zeros behind them, which lose nothing. */
+static struct factors pad_factors(const struct resizing *r, const struct factors *was, size_t rows, size_t columns,
+				  struct resized *to)
+{
+	to->up = xcalloc(rows * to->rank, sizeof(*to->up));
+	to->down = xcalloc(to->rank * columns, sizeof(*to->down));
+	for (size_t o = 0; o < rows; o++)
+		memcpy(to->up + o * to->rank, was->up + o * was->rank, was->rank * sizeof(*to->up));
+	memcpy(to->down, was->down, was->rank * columns * sizeof(*to->down));
+	round_floats(to->up, r->type, rows * to->rank);
+	round_floats(to->down, r->type, to->rank * columns);
+	return (struct factors){ to->up, to->down, to->rank };
+}
+
 static void resize_product(const struct resizing *r, const struct file_module *m, const struct delta *d,
 			   struct resized *to)
 {
 	const size_t rows = d->w->out, columns = (size_t)d->w->in * d->w->kh * d->w->kw;
+	const bool plain = m->kind == &kind_lora && !m->part[LORA_MID];
 	struct delta_factors f;
 	struct factors was, now;
 	struct lowrank l;
@@ -106,8 +122,8 @@ static void resize_product(const struct resizing *r, const struct file_module *m
 	lowrank_of_product(&l, f.up, f.down, rows, columns, f.rank);
 	to->rank = rank_of(r, m, &l, true);
 	to->update = sqrt(l.squares);
-	if (m->kind != &kind_lora || m->part[LORA_MID] || to->rank != (size_t)m->form.rank) {
-		now = make_factors(r, &l, to);
+	if (!plain || to->rank != f.rank) {
+		now = plain && to->rank > f.rank ? pad_factors(r, &was, rows, columns, to) : make_factors(r, &l, to);
 		to->lost = lowrank_lost_of_product(&was, rows, columns, &now);
 	}
 	lowrank_free(&l);
@@ -143,6 +159,18 @@ static bool has_rank(const struct file_module *m)
 	return m->kind != &kind_full && !m->layer->norm;
 }
 
+/* alpha / rank stays as it was, as sd-scripts leaves it. */
+static double new_alpha(const struct file_module *m, const struct resized *to)
+{
+	return kind_scale(m->kind, &m->form, m->alpha) * to->rank;
+}
+
+/* What the alpha loses as a number of a file, of the whole update. */
+static double lost_in_alpha(double alpha)
+{
+	return alpha != 0 ? fabs(alpha_as_written(NULL, alpha) / alpha - 1) : 0;
+}
+
 static int resize_module(const struct resizing *r, const struct file_module *m, struct resized *to)
 {
 	const double scale = fabs(kind_scale(m->kind, &m->form, m->alpha));
@@ -163,6 +191,8 @@ static int resize_module(const struct resizing *r, const struct file_module *m, 
 		status = resize_whole(r, m, &d, to);
 	to->update *= scale;
 	to->lost *= scale;
+	if (to->up)
+		to->lost = hypot(to->lost, to->update * lost_in_alpha(new_alpha(m, to)));
 	delta_end(&d);
 	return status;
 }
@@ -177,12 +207,6 @@ static void work(void *context, size_t i, void *slot)
 
 	to->update = NAN;
 	to->failed = has_rank(m) && resize_module(r, m, to);
-}
-
-/* alpha / rank stays as it was, as sd-scripts leaves it. */
-static double new_alpha(const struct file_module *m, const struct resized *to)
-{
-	return kind_scale(m->kind, &m->form, m->alpha) * to->rank;
 }
 
 static int put(struct resizing *r, const struct file_module *m, struct resized *to)

@@ -267,3 +267,43 @@ with_alpha() {
 	tail -1 said | grep -q 'relative error 3.97e-08$'
 	jq -es 'map(.relative_error - 3.9736e-8 | fabs < 1e-11) | all' report
 }
+
+# ones UP WEIGHT OUT: a module whose up holds that number, alpha its rank
+ones() {
+	printf '%s\n' "$LAYER.lora_up.weight =$1 16 2" "$LAYER.lora_down.weight 0.2 2 16" "$LAYER.alpha =$2" |
+		tensors make "$3" ss_base_model_version=sdxl_base_v1-0
+}
+
+@test "what cancels has the norm that is left, and never an infinite error" {
+	lora_merge negate -q "$A" -o minus
+	lora_merge add "$A" minus -o none 2> said
+	tail -1 said | grep -q ', norm 0, relative error 0$'
+	of() { jq -s '.[-1].update_norm' "$1"; }
+	lora_merge add -q "$A" -o same --report whole
+	lora_merge add -q "$A" minus:0.999999999 -o rest --report rest.report
+	jq -en "$(of rest.report) / $(of whole) / 1e-9 - 1 | fabs < 1e-5"
+	# the same product from other factors: what their rounding leaves is no share of nothing
+	local LAYER=lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q
+	ones 1 2 one
+	ones 3 2 three
+	lora_merge add one:3 three:-1 -o nothing --report report 2> said
+	tail -1 said | grep -q ', norm 0, error [0-9.]*e-0[789]$'
+	run ! grep -i inf said report
+}
+
+@test "a bias less itself is a bias of zeros, and the file one that can be read" {
+	local LAYER=lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0
+	echo "$LAYER.diff_b 0.1 16" | tensors make bias ss_base_model_version=sdxl_base_v1-0
+	lora_merge add bias bias:-1 -o none 2> said
+	tail -1 said | grep -q '1 modules, norm 0'
+	[ "$(tensors list none)" = "$LAYER.diff_b 16" ]
+	tensors rename none /dev/null 'die if $data =~ /[^\0]/'
+	lora_merge add none -o again
+	tensors same none again
+	# of a norm too
+	echo "lora_unet_input_blocks_4_1_norm.w_norm 0.1 16" |
+		tensors make norm ss_base_model_version=sdxl_base_v1-0
+	lora_merge add norm norm:-1 bias -o both 2> said
+	tail -1 said | grep -q '2 modules'
+	[ "$(tensors list both | wc -l)" -eq 2 ]
+}

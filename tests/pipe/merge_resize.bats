@@ -25,6 +25,9 @@ near() {
 	tensors near near.{a,b}/unet/*.safetensors "$TINY/unet"/*.safetensors "$3"
 }
 
+# values FILE NAME: the numbers of its only tensor of that name
+values() { tensors rename "$1" /dev/null "print join(' ', unpack 'f<*', \$data) if /$2/"; }
+
 # Six modules of rank 12, one of them on a layer of 8 inputs.
 modules() {
 	local name out in kernel
@@ -121,7 +124,11 @@ ranks() {
 	resize -q "$TWELVE" --rank 14 -o more
 	[ "$(ranks more)" = "14 14 14 14 8 14" ]
 	near more "$TWELVE" 1e-6
-	near same "$TWELVE" 1e-6
+	# the same numbers with zeros behind them, in a row of up and in rows of down
+	[ "$(values more attn2_to_k.lora_down)" = "$(values "$TWELVE" attn2_to_k.lora_down)$(printf ' 0%.0s' {1..144})" ]
+	values more attn2_to_k.lora_up | xargs -n 14 > rows
+	[ "$(cut -d' ' -f1-12 rows | xargs)" = "$(values "$TWELVE" attn2_to_k.lora_up)" ]
+	[ "$(cut -d' ' -f13- rows | sort -u)" = "0 0" ]
 }
 
 @test "types: the adapter's own, or --save-precision; alpha is never rounded" {
