@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,12 +129,45 @@ static void norm_without_the_product(void **state)
 		}
 }
 
+/* [u, -u] times d over (1 - t) d is t u d.  Rounding is of the order of the depth times DBL_EPSILON of the lengths. */
+static void norm_of_what_cancels(void **state)
+{
+	enum { ROWS = 60, COLUMNS = 50, HALF = 20, DEPTH = 2 * HALF };
+	static const double left_over[] = { 0x1p-12, 0x1p-24, 0x1p-40, 0 };
+	struct filled u = fill(ROWS, HALF, 0, 0, 1), d = fill(HALF, COLUMNS, 0, 0, 7777);
+	double up[ROWS * DEPTH], down[DEPTH * COLUMNS], norm;
+	const struct matrix a = { .doubles = up, .row = DEPTH, .column = 1 },
+			    b = { .doubles = down, .row = COLUMNS, .column = 1 };
+	const double whole = product_norm(&u.m, &d.m, ROWS, COLUMNS, HALF);
+
+	for (size_t t = 0; t < sizeof(left_over) / sizeof(*left_over); t++) {
+		double lengths[2] = { 0 };
+
+		for (size_t i = 0; i < ROWS; i++)
+			for (size_t k = 0; k < DEPTH; k++)
+				up[i * DEPTH + k] = (k < HALF ? 1 : -1) * matrix_at(&u.m, i, k % HALF);
+		for (size_t k = 0; k < DEPTH; k++)
+			for (size_t j = 0; j < COLUMNS; j++)
+				down[k * COLUMNS + j] = (k < HALF ? 1 : 1 - left_over[t]) *
+							matrix_at(&d.m, k % HALF, j);
+		for (size_t i = 0; i < ROWS * DEPTH; i++)
+			lengths[0] += up[i] * up[i];
+		for (size_t i = 0; i < DEPTH * COLUMNS; i++)
+			lengths[1] += down[i] * down[i];
+		norm = product_norm(&a, &b, ROWS, COLUMNS, DEPTH);
+		assert_true(fabs(norm - left_over[t] * whole) <= DEPTH * DBL_EPSILON * sqrt(lengths[0] * lengths[1]));
+		assert_true(left_over[t] > 0 || norm == 0);
+	}
+	free(u.room);
+	free(d.room);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_element_has_one_order),
 		cmocka_unit_test(a_part_is_that_of_the_whole),
-		cmocka_unit_test(norm_without_the_product),
+		cmocka_unit_test(norm_without_the_product), cmocka_unit_test(norm_of_what_cancels),
 	};
 
 #ifdef __x86_64__
