@@ -3,9 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../adapter/adapter_scale.h"
-#include "../adapter/peft_config.h"
-#include "../io/json.h"
 #include "internal.h"
 
 static bool starts(const char *name, const char *prefix)
@@ -34,78 +31,6 @@ static bool all_begin_like_kohyas(const struct safetensors *f)
 		    !starts(f->tensor[i].name, "lora_te2_"))
 			return false;
 	return true;
-}
-
-/* ---- metadata ---- */
-
-struct component_names { const char *prefix; enum component component; };
-static const struct component_names components[] = {
-	{ "unet.", COMPONENT_UNET }, { "text_encoder.", COMPONENT_TE1 }, { "text_encoder_2.", COMPONENT_TE2 },
-};
-#define COMPONENT_NAMES (sizeof(components) / sizeof(components[0]))
-
-static const struct safetensor *part_of(const struct bundle *b, const char *one, const char *other)
-{
-	const struct safetensor *t = bundle_find(b, one);
-
-	return t ? t : bundle_find(b, other);
-}
-
-/* Does PEFT, by its configuration, make room for factors and lengths of just these shapes? */
-static bool has_room(const struct attempt *a, const struct peft_config *c, size_t place)
-{
-	const struct bundle *b = &a->bundle[place];
-	const struct safetensor *inner = part_of(b, "lora_A.weight", "lora_down.weight");
-	const struct peft_module m = {
-		.name = a->f->place[place].name, .path = a->f->place[place].name, .type = "LORA",
-		.rank = inner ? (int)inner->shape[0] : 0,
-		.lengths = part_of(b, "lora_magnitude_vector", "lora_magnitude_vector.weight") != NULL,
-	};
-	struct error e = { 0 };
-	double alpha;
-
-	return !m.rank || peft_config_alpha(c, &m, &alpha, &e) == 0;
-}
-
-/* It makes PEFT's configuration of the metadata's fields alone. */
-static void judge_metadata_of(struct attempt *a, const json_t *all, const struct component_names *n)
-{
-	char *targets = xprintf("%starget_modules", n->prefix), *rank = xprintf("%sr", n->prefix);
-	json_t *fields = json_is_object(all) ? json_copy((json_t *)all) : json_object();
-	struct peft_config *c = NULL;
-	struct error e = { 0 };
-	bool read;
-
-	if (!json_object_get(fields, rank))
-		json_object_set_new(fields, rank, json_integer(8));     /* LoraConfig's own */
-	read = peft_config_read(fields, n->prefix, LORA_METADATA_KEY, &c, &e) == 0;
-	for (size_t i = 0; i < a->f->count; i++) {
-		if (a->f->place[i].component != n->component || !(a->got[i] & MEANT_WEIGHT) || !a->bundle[i].count)
-			continue;
-		if (!json_is_array(json_object_get(fields, targets)) &&
-		    !json_is_string(json_object_get(fields, targets)))
-			attempt_refuse(a, "lora_adapter_metadata without this part's target_modules",
-				       a->bundle[i].item[0].tensor->name);
-		else if (read && !has_room(a, c, i))
-			attempt_refuse(a, "lora_adapter_metadata of another rank, or of lengths that are not there",
-				       a->bundle[i].item[0].tensor->name);
-	}
-	peft_config_free(c);
-	json_decref(fields);
-	free(targets);
-	free(rank);
-}
-
-static void judge_metadata(struct attempt *a)
-{
-	const struct safetensors *f = a->f->file;
-	const char *text = safetensors_metadata(f, LORA_METADATA_KEY);
-	struct error e = { 0 };
-	json_t *all = text ? json_parse(f->path ? f->path : "", text, strlen(text), &e) : NULL;
-
-	for (size_t i = 0; text && i < COMPONENT_NAMES; i++)
-		judge_metadata_of(a, all, &components[i]);
-	json_decref(all);
 }
 
 /* ---- kohya's names ---- */
@@ -357,6 +282,11 @@ static char *renamed(const char *name, const struct renaming *list)
 	return changed;
 }
 
+struct component_names { const char *prefix; enum component component; };
+static const struct component_names components[] = {
+	{ "unet.", COMPONENT_UNET }, { "text_encoder.", COMPONENT_TE1 }, { "text_encoder_2.", COMPONENT_TE2 },
+};
+
 static const struct safetensor *first_of(const struct safetensors *f, const char *prefix)
 {
 	for (size_t i = 0; i < f->count; i++)
@@ -488,7 +418,7 @@ static void read_own(struct attempt *a)
 	for (size_t i = 0; i < f->count; i++)
 		if (!is_skipped(&f->tensor[i]) && !strstr(f->tensor[i].name, "lora"))
 			attempt_refuse(a, "a name without \"lora\" in it", f->tensor[i].name);
-	for (size_t i = 0; i < COMPONENT_NAMES; i++)
+	for (size_t i = 0; i < sizeof(components) / sizeof(components[0]); i++)
 		if (a->f->family->parts & PART(components[i].component))
 			read_component(a, known, &components[i]);
 	judge_places(a, &own_judge);
@@ -507,7 +437,7 @@ static void read_diffusers(struct attempt *a)
 		read_kohyas(a);
 	else
 		read_own(a);
-	judge_metadata(a);
+	diffusers_judge_metadata(a);
 	attempt_refuse_foreign(a);
 }
 

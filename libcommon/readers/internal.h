@@ -157,6 +157,7 @@ struct reader {
 	bool left_is_partial;           /* tensors that it has no use for make the file a partly read one */
 	void (*read)(struct attempt *a);
 };
+void diffusers_judge_metadata(struct attempt *a);        /* after its names: refuses what PEFT refuses */
 extern const struct reader reader_a1111, reader_comfy, reader_invoke, reader_diffusers, reader_sdcpp, reader_kohya;
 
 #endif

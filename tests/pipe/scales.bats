@@ -158,6 +158,9 @@ without_metadata() {
 		{}	refused lora_adapter_metadata without
 		."unet.r" = 8	refused lora_adapter_metadata of another rank
 		del(."unet.r")	refused lora_adapter_metadata of another rank
+		."unet.lora_alpha" = "4"	refused lora_adapter_metadata whose r or lora_alpha is no number
+		."unet.foo" = 1	refused a field of lora_adapter_metadata that PEFT does not know
+		."unet.target_modules" = []	applied 
 		."unet.use_dora" = true	refused lora_adapter_metadata of another rank, or of lengths that are not there
 	END
 }
