@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include "../base/error.h"
+#include "../base/names.h"
 #include "shares.h"
 
 /* As the command line gives them.  What a mode does not take is not set. */
@@ -55,6 +56,8 @@ struct merge_mode {
 	int (*run)(const struct merge_options *o, struct error *e);
 };
 
+/* All modes' names: "into, add and convert". */
+struct names merge_mode_names(void);
 /* Runs the mode that the first operand names; the others are o->adapter of modes that take operands.  table: the
  * tool's, whose options that were typed must be of the mode. */
 struct option;

@@ -29,6 +29,11 @@ static const struct merge_mode modes[] = {
 };
 #define MODES (sizeof(modes) / sizeof(*modes))
 
+struct names merge_mode_names(void)
+{
+	return NAMES_OF(modes, ", ", " and ");
+}
+
 /* The blank-separated list has the word. */
 static bool among(const char *list, const char *word)
 {
@@ -46,7 +51,7 @@ static int find_mode(const char *name, const struct merge_mode **mode, struct er
 		if (!strcmp((*mode)->name, name))
 			return 0;
 	return fail(e, EXIT_USAGE, "'%s' is no mode; the modes are %s", name,
-		    NAMES_OF(modes, ", ", " and ").text);
+		    merge_mode_names().text);
 }
 
 /* "add and resize": the modes that take the option. */
@@ -90,7 +95,7 @@ int merge_run(const char *const *operand, size_t operands, const struct option *
 
 	if (!operands)
 		return fail(e, EXIT_USAGE, "no mode; say lora-merge %s %s, or another of %s", modes[0].name,
-			    modes[0].synopsis, NAMES_OF(modes, ", ", " and ").text);
+			    modes[0].synopsis, merge_mode_names().text);
 	if (find_mode(operand[0], &mode, e) || check_options(mode, table, e) || check_needs(mode, o, operands - 1, e))
 		return -1;
 	if (mode->most) {

@@ -1,4 +1,5 @@
 /* lora-merge: its options, one call, a status. */
+#include "../../libcommon/base/memory.h"
 #include "../../libcommon/config/options.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/merge/merge.h"
@@ -66,9 +67,10 @@ int main(int argc, char **argv)
 		  "a LoHa, LoKr or OFT stays one, where the readers take it (convert)", .key = "" },
 		{ 0 },
 	};
-	const struct tool tool = { "lora-merge", "MODE [options] [FILE[:W]...]",
-				   "Bake LoRA adapters into a checkpoint, or into another adapter.", table,
-				   .takes_config = true, .operands = FILE_READ_WEIGHTED };
+	char *purpose = xprintf("Bake LoRA adapters into a checkpoint, or into another adapter.  Modes: %s.",
+				merge_mode_names().text);
+	const struct tool tool = { "lora-merge", "MODE [options] [FILE[:W]...]", purpose, table, .takes_config = true,
+				   .operands = FILE_READ_WEIGHTED };
 	struct error e = { 0 };
 	int operands;
 
