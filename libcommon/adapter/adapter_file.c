@@ -10,6 +10,7 @@
 #include "adapter_sort.h"
 #include "full.h"
 #include "keys.h"
+#include "lengths.h"
 #include "lengths_axis.h"
 #include "made_for.h"
 
@@ -460,6 +461,13 @@ float *adapter_file_floats(const struct adapter_file *a, const struct safetensor
 			return NULL;
 		}
 	return x;
+}
+
+float lengths_eps(const struct file_module *m)
+{
+	const size_t n = strlen(m->lengths->name), k = strlen(LENGTHS_SUFFIX);
+
+	return n >= k && !strcmp(m->lengths->name + n - k, LENGTHS_SUFFIX) ? LYCORIS_EPS : LEAST_EPS;
 }
 
 static int check_finite(const struct adapter_file *a, const struct safetensor *t, struct error *e)

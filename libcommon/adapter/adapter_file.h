@@ -72,6 +72,8 @@ void adapter_file_close(struct adapter_file *a);                /* accepts NULL 
 /* A note, for who uses the file: its modules' ranks, alphas and scales, and where the alphas come from.  Nothing of a
  * file whose kind has no alpha. */
 void adapter_file_tell(const struct adapter_file *a);
+/* What the module's lengths have under them beside the norm, by the program whose name they have (lengths.h). */
+float lengths_eps(const struct file_module *m);
 /* The layer's module; NULL: the file has none, or is NULL. */
 const struct file_module *adapter_file_module(const struct adapter_file *a, const struct layer *l);
 /* The tensor (m->part[i] or m->lengths) as floats in file order, malloced.  NULL: it holds NaN or infinity and finite

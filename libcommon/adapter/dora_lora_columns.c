@@ -46,7 +46,7 @@ static void *begin(struct tape *t, const struct branch *b, const struct adapted 
 	up_t = tape_scratch(t, r * out);
 	square = tape_scratch(t, r * r);
 	dora_column_norms(be, d, k->norm2, k->back, up_t, square, k->down, b, a->w);
-	be->over_root(d, k->gain, 1, b->part[LENGTHS_PART].data, k->norm2, DORA_EPS, 0, down->c);
+	be->over_root(d, k->gain, 1, b->part[LENGTHS_PART].data, k->norm2, b->norm_eps, 0, down->c);
 	be->multiply(d, k->down, down->data, k->gain, down_rows(b), down->c, true);
 	tape_scratch_give(t, square);
 	tape_scratch_give(t, up_t);
@@ -128,8 +128,8 @@ static void norm_back(struct tape *t, const struct part_grads *g, float *slope, 
 	const size_t n = tensor_count(down);
 	float *by_norm = tape_scratch(t, in);
 
-	be->over_root(d, slope, -1, slope, k->norm2, DORA_EPS, 0, in);
-	be->over_root(d, by_norm, 1, k->gain, k->norm2, DORA_EPS, 0, in);
+	be->over_root(d, slope, -1, slope, k->norm2, b->norm_eps, 0, in);
+	be->over_root(d, by_norm, 1, k->gain, k->norm2, b->norm_eps, 0, in);
 	be->multiply(d, slope, slope, by_norm, 1, in, false);
 	if (g->at[LORA_DOWN]) {
 		be->multiply(d, dscaled, dscaled, k->gain, rows, in, true);
@@ -169,8 +169,8 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 	gain_back(t, slope, dscaled, room, b, g->by_input);
 	tape_scratch_give(t, room);
 	if (g->at[LENGTHS_PART])
-		be->over_root(tape_device(t), g->at[LENGTHS_PART], 1, slope, k->norm2, DORA_EPS, g->add[LENGTHS_PART],
-			      in);
+		be->over_root(tape_device(t), g->at[LENGTHS_PART], 1, slope, k->norm2, b->norm_eps,
+			      g->add[LENGTHS_PART], in);
 	norm_back(t, g, slope, dscaled, b, k, a->w);
 	tape_scratch_give(t, dscaled);
 	tape_scratch_give(t, slope);

@@ -42,7 +42,7 @@ static void *begin(struct tape *t, const struct branch *b, const struct adapted 
 	product = tape_scratch(t, (size_t)r * out);
 	square = tape_scratch(t, (size_t)r * r);
 	dora_row_norms(be, d, k->norm2, k->up, product, square, b, a->w);
-	be->over_root(d, k->gain, 1, b->part[LENGTHS_PART].data, k->norm2, DORA_EPS, 0, out);
+	be->over_root(d, k->gain, 1, b->part[LENGTHS_PART].data, k->norm2, b->norm_eps, 0, out);
 	be->multiply(d, k->up, k->up, k->gain, r, out, true);
 	tape_scratch_give(t, square);
 	tape_scratch_give(t, product);
@@ -93,7 +93,7 @@ static void lengths_back(struct tape *t, const float *z, void *arg)
 	be->gemm(d, 0, 1, rows, out, b->rank, b->scale, z, b->rank, b->part[LORA_UP].data, b->rank, 1, l->room, out);
 	be->multiply(d, l->room, l->room, l->y->grad, rows, out, false);
 	be->sum_per_sample(d, sum, l->room, 1, rows, out, 0);
-	be->over_root(d, l->dm, b->weight, sum, l->k->norm2, DORA_EPS, l->add, out);
+	be->over_root(d, l->dm, b->weight, sum, l->k->norm2, b->norm_eps, l->add, out);
 	tape_scratch_give(t, sum);
 }
 

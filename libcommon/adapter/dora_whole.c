@@ -88,11 +88,11 @@ void dora_whole_norms(struct tape *t, float *norm2, const struct branch *b, cons
 }
 
 /* Values of one pass, in scratch: v becomes W' - W in the end, [out,kh,kw,in]; norm2 and gain [lengths] */
-struct now { struct side side; float *v, *base, *norm2, *gain; };
+struct now { struct side side; float eps, *v, *base, *norm2, *gain; };
 
 static struct now now_begin(struct tape *t, const struct branch *b, const struct weight *w, bool columns)
 {
-	struct now k = { .side = side_of(w, columns) };
+	struct now k = { .side = side_of(w, columns), .eps = b->norm_eps };
 
 	k.norm2 = tape_scratch(t, k.side.lengths);
 	k.gain = tape_scratch(t, k.side.lengths);
@@ -100,7 +100,7 @@ static struct now now_begin(struct tape *t, const struct branch *b, const struct
 	k.base = tape_scratch(t, k.side.n);
 	both(t, k.v, k.base, b, w, &k.side);
 	squares(t, k.norm2, k.v, &k.side);
-	tape_backend(t)->over_root(tape_device(t), k.gain, 1, b->part[LENGTHS_PART].data, k.norm2, DORA_EPS, 0,
+	tape_backend(t)->over_root(tape_device(t), k.gain, 1, b->part[LENGTHS_PART].data, k.norm2, b->norm_eps, 0,
 				   k.side.lengths);
 	return k;
 }
@@ -142,10 +142,10 @@ static void lengths_back(struct tape *t, float *dw, const struct now *k, const s
 	be->multiply(d, product, dw, k->v, s->out * s->taps, s->in, false);
 	sum_up(t, slope, product, s);
 	if (g->at[LENGTHS_PART])
-		be->over_root(d, g->at[LENGTHS_PART], 1, slope, k->norm2, DORA_EPS, g->add[LENGTHS_PART], s->lengths);
+		be->over_root(d, g->at[LENGTHS_PART], 1, slope, k->norm2, k->eps, g->add[LENGTHS_PART], s->lengths);
 	scale_all(t, dw, dw, k->gain, s);
-	be->over_root(d, slope, -1, slope, k->norm2, DORA_EPS, 0, s->lengths);
-	be->over_root(d, k->gain, 1, k->gain, k->norm2, DORA_EPS, 0, s->lengths);
+	be->over_root(d, slope, -1, slope, k->norm2, k->eps, 0, s->lengths);
+	be->over_root(d, k->gain, 1, k->gain, k->norm2, k->eps, 0, s->lengths);
 	be->multiply(d, slope, slope, k->gain, 1, s->lengths, false);
 	scale_all(t, k->v, k->v, slope, s);
 	be->axpby(d, dw, 1, k->v, 1, s->n);

@@ -127,7 +127,7 @@ static float *gains(struct adapter *a, struct adapter_module *m, const float *le
 		gain = NULL;
 	}
 	for (int i = 0; gain && i < n; i++)
-		gain[i] = lengths[i] / (sqrt(sum[i]) + DORA_EPS);
+		gain[i] = lengths[i] / (sqrt(sum[i]) + m->branch.norm_eps);
 	workspace_free(&work);
 	free(sum);
 	return gain;
@@ -262,7 +262,7 @@ static float *norms_now(struct adapter *a, const struct adapter_module *m, bool 
 	if (norm)
 		a->be->download(a->device, norm, norm2->data, n * sizeof(*norm));
 	for (int i = 0; norm && i < n; i++)
-		norm[i] = sqrtf(norm[i]);
+		norm[i] = sqrtf(norm[i]) + m->branch.norm_eps;
 	workspace_free(&work);
 	return norm;
 }
@@ -323,6 +323,8 @@ static int add_from_file(struct adapter *a, struct adapter_module *m, const stru
 		return -1;
 	if (!backend_is_dry(a->be) && !(lengths = adapter_file_floats(f, in->lengths, true, e)))
 		return -1;
+	/* what is trained is saved as LyCORIS' */
+	m->branch.norm_eps = wish->trainable ? LYCORIS_EPS : lengths_eps(in);
 	status = add_lengths(a, m, in->by_input, lengths, wish->trainable);
 	free(lengths);
 	return status < 0 ? no_memory(m, e) : 0;
@@ -333,6 +335,7 @@ static int add_anew(struct adapter *a, struct adapter_module *m, const struct le
 	if (!by_low_rank(m) && !by_whole(m))
 		return fail(e, EXIT_USAGE,
 			    "dora: lengths are trained of a LoRA without a middle factor; leave out use_tucker");
+	m->branch.norm_eps = LYCORIS_EPS;
 	return add_trained(a, m, wish->all == DORA_INPUT, NULL, wish->trainable) < 0 ? no_memory(m, e) : 0;
 }
 

@@ -14,7 +14,11 @@
 
 #define LENGTHS_PART   (BRANCH_PARTS - 1)       /* [1,1,1,in] or [1,1,1,out] */
 #define LENGTHS_SUFFIX "dora_scale"
-#define DORA_EPS 1e-12f                         /* added to a norm, so that a row or column of zeros stays zeros */
+/* What is added to a norm before it divides.  LyCORIS, whose name dora_scale is, adds float32's epsilon
+ * (lycoris/functional/general.py); PEFT adds nothing to those under its own names (peft/tuners/lora/dora.py).  A row or
+ * column of zeros stays zeros with either. */
+#define LYCORIS_EPS 1.1920929e-07f
+#define LEAST_EPS   1e-12f
 
 extern const struct branch_kind dora_rows;      /* of any kind, not trained; branch.fixed: m / |V|, [out] */
 extern const struct branch_kind dora_columns;   /* the same, [in]: m / |V|, and weight times it */

@@ -46,7 +46,7 @@ static void stretch_row(const struct module_update *u, size_t o, double *row)
 {
 	const size_t taps = (size_t)u->delta.w->kh * u->delta.w->kw;
 	const float *base = u->base + o * u->columns;
-	const double length = u->gain ? 0 : sqrt(vectors_dot(row, row, u->columns)) + DORA_EPS;
+	const double length = u->gain ? 0 : sqrt(vectors_dot(row, row, u->columns)) + lengths_eps(u->module);
 
 	for (size_t j = 0; j < u->columns; j++)
 		row[j] = (u->gain ? u->gain[j / taps] : u->lengths[o] / length) * row[j] - base[j];
@@ -73,7 +73,7 @@ static void measure_gains(struct module_update *u)
 			u->gain[i % u->columns / taps] += sum[i] * sum[i];
 	}
 	for (size_t i = 0; i < in; i++)
-		u->gain[i] = u->lengths[i] / (sqrt(u->gain[i]) + DORA_EPS);
+		u->gain[i] = u->lengths[i] / (sqrt(u->gain[i]) + lengths_eps(u->module));
 	free(sum);
 }
 

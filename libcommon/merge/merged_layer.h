@@ -13,6 +13,7 @@ struct update {
 	struct delta delta;
 	float *lengths;                 /* DoRA: [out] or [in]; NULL: none */
 	double *gain;                   /* DoRA: a new length over the old one, [rows] or [columns] */
+	double eps;                     /* DoRA: beside the old length */
 	bool by_input;                  /* of columns; those of a kernel share one */
 	double weight;                  /* DoRA: the factor of W' - W */
 };

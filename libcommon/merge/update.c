@@ -139,7 +139,7 @@ static double *gains(const struct merged_layer *l, const struct update *u)
 		for (size_t k = 0; k < taps; k++)
 			squares += gain[i + k];
 		for (size_t k = 0; k < taps; k++)       /* zeros stay zeros */
-			gain[i + k] = squares > 0 ? u->lengths[i / taps] / sqrt(squares) : 0;
+			gain[i + k] = squares > 0 ? u->lengths[i / taps] / (sqrt(squares) + u->eps) : 0;
 	}
 	return gain;
 }
@@ -173,6 +173,7 @@ static int read_update(struct update *u, const struct merged_layer *l, const str
 	if (read_floats(&u->lengths, m, job, x->lengths, e))
 		return -1;
 	u->by_input = x->by_input;
+	u->eps = x->lengths ? lengths_eps(x) : 0;
 	delta_begin(d);
 	if (u->lengths)
 		u->gain = gains(l, u);

@@ -55,6 +55,7 @@ struct branch {
 	/* of dW: alpha / rank, and how strongly the file counts unless weight says it */
 	float scale;
 	float weight;                   /* lengths: the layer is so much of the way from W to W' */
+	float norm_eps;                 /* lengths: added to a norm before it divides */
 	float number[BRANCH_NUMBERS];   /* what the kind's functions know beside the parts */
 	float *bias;                    /* [out], device memory: what is added to the layer's own; NULL: nothing */
 	float *fixed;                   /* device memory that the kind computed from W, never trained; NULL: none */

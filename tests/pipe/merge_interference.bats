@@ -79,3 +79,51 @@ interference() { "$BIN/lora-merge" interference -q "$@"; }
 	run -2 interference "$A" "$g/oft_kohya_tight.safetensors"
 	[[ $output == *"say -m MODEL"* ]]
 }
+
+# lengths NAME EPS: makes a DoRA of lengths that are as W has them; prints the norm of what it does
+lengths() {
+	perl -MJSON::PP -e '
+		my ($file, $name, $eps) = @ARGV;
+		open my $f, "<:raw", $file or die; local $/; my $x = <$f>; my $n = unpack "Q<", $x;
+		my $t = decode_json(substr $x, 8, $n)->{"down_blocks.1.attentions.0.proj_in.weight"};
+		my ($from, $to) = @{$t->{data_offsets}};
+		my @w = unpack "f<*", substr $x, 8 + $n + $from, $to - $from;
+		my ($in, $sum, @m) = (@w / 16, 0);
+		for my $row (0 .. 15) {
+			my $norm = 0; $norm += $_ * $_ for @w[$row * $in .. $row * $in + $in - 1]; $norm = sqrt $norm;
+			push @m, unpack "f<", pack "f<", $row ? $norm : 0.5;
+			$sum += ($m[$row] / ($norm + $eps) * $norm - $norm) ** 2 if $norm }
+		my ($a, $b) = $name =~ /lora_unet/ ? qw(lora_down lora_up) : qw(lora_A lora_B);
+		my %data = ("$name.$a.weight" => [[1, 16], (1) x 16], "$name.$b.weight" => [[16, 1], (0) x 16],
+			$name =~ /lora_unet/ ? ("$name.dora_scale" => [[16, 1], @m], "$name.alpha" => [[], 1])
+					     : ("$name.lora_magnitude_vector" => [[16], @m]));
+		my ($at, $bytes, %head) = (0, "");
+		for (sort keys %data) { my ($shape, @x) = @{$data{$_}};
+			$head{$_} = { dtype => "F32", shape => $shape, data_offsets => [$at, $at + 4 * @x] };
+			$at += 4 * @x; $bytes .= pack "f<*", @x }
+		my $head = encode_json \%head;
+		open my $o, ">:raw", "a.safetensors" or die; print $o pack("Q<", length $head), $head, $bytes;
+		printf "%.17g\n", sqrt $sum
+	' m/unet/diffusion_pytorch_model.safetensors "$@"
+}
+
+@test "dora_scale has LyCORIS' constant beside the norm, PEFT's magnitudes none, and zeros stay zeros" {
+	local want
+	cp -r "$ROOT/tests/golden/tiny-a/model" m
+	chmod -R u+w m
+	perl "$BATS_TEST_DIRNAME/tensors.pl" rename m/unet/*.safetensors zeros \
+		'substr($data, 0, 64) = "\0" x 64 if $_ eq "down_blocks.1.attentions.0.proj_in.weight"'
+	mv zeros m/unet/diffusion_pytorch_model.safetensors
+	for of in lora_unet_input_blocks_4_1_proj_in:1.1920928955078125e-07 \
+		unet.down_blocks.1.attentions.0.proj_in:0; do
+		want=$(lengths "${of%:*}" "${of#*:}")
+		cp a.safetensors b.safetensors
+		interference -m m a.safetensors b.safetensors --report report
+		"$BIN/lora-inspect" -q --json --norms -m m a.safetensors > sheet
+		# the update is the constant and the lengths' rounding alone
+		jq -ens --argjson want "$want" --slurpfile r report --slurpfile s sheet \
+			'[$r[-1].norm_a, $s[0].norms[0].norm][] | (. / $want - 1 | fabs) < 1e-4' |
+			tee said
+		[ "$(sort -u said)" = true ]
+	done
+}

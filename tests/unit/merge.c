@@ -61,6 +61,9 @@ static struct model_files *open_model(const char *path, const char *config)
 
 /* ---- numbers ---- */
 
+/* of dora_scale: LyCORIS adds float32's epsilon to a norm */
+#define LYCORIS_EPS 0x1p-23
+
 /* sum [out][columns] becomes W': what is weight of the way from W to the sum with other lengths,
  * of rows or of columns */
 static void change_lengths(double *sum, const float *before, const struct adapter_file *f, const struct file_module *m,
@@ -76,7 +79,7 @@ static void change_lengths(double *sum, const float *before, const struct adapte
 		squares[m->by_input ? i % columns / taps : i / columns] += sum[i] * sum[i];
 	for (size_t i = 0; i < w->out * columns; i++) {
 		const size_t k = m->by_input ? i % columns / taps : i / columns;
-		sum[i] = before[i] + weight * (magnitude[k] / sqrt(squares[k]) * sum[i] - before[i]);
+		sum[i] = before[i] + weight * (magnitude[k] / (sqrt(squares[k]) + LYCORIS_EPS) * sum[i] - before[i]);
 	}
 	free(squares);
 	free(magnitude);

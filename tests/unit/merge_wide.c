@@ -177,6 +177,9 @@ static double product(const struct matrices *m, size_t o, size_t j, size_t in)
 	return sum * m->alpha / RANK;
 }
 
+/* of dora_scale: LyCORIS adds float32's epsilon to a norm */
+#define LYCORIS_EPS 0x1p-23
+
 /* exact [out][in] += weight (W' - W), W' = W + dW with its lengths */
 static void add_exactly(double *exact, const float *before, const struct matrices *m, double weight, size_t out_width,
 			size_t in, enum lengths of)
@@ -189,7 +192,7 @@ static void add_exactly(double *exact, const float *before, const struct matrice
 	}
 	for (size_t i = 0; i < out_width * in; i++) {
 		const size_t l = of == OF_INPUTS ? i % in : i / in;
-		const double gain = of == NONE ? 1 : m->lengths[l] / sqrt(squares[l]);
+		const double gain = of == NONE ? 1 : m->lengths[l] / (sqrt(squares[l]) + LYCORIS_EPS);
 
 		exact[i] += weight * (of == NONE ? product(m, i / in, i % in, in) : gain * own[i] - before[i]);
 	}
