@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
-#include "../base/pattern.h"
+#include "../io/pattern.h"
 #include "peft_config.h"
 
 enum {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "../adapter/keys.h"
 #include "../base/memory.h"
-#include "../base/pattern.h"
+#include "../io/pattern.h"
 #include "shares.h"
 #include "slots.h"
 

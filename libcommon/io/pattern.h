@@ -3,11 +3,11 @@
  *
  * Must not know what they are matched with.
  */
-#ifndef BASE_PATTERN_H
-#define BASE_PATTERN_H
+#ifndef IO_PATTERN_H
+#define IO_PATTERN_H
 
 #include <stdbool.h>
-#include "error.h"
+#include "../base/error.h"
 
 struct pattern;
 

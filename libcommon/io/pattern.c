@@ -3,7 +3,7 @@
 #include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
-#include "memory.h"
+#include "../base/memory.h"
 #include "pattern.h"
 
 enum {
