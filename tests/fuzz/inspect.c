@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	o = (struct inspect_options){ .json = bytes[0] & 1, .keys = bytes[0] & 2, .norms = bytes[0] & 4,
 				      .metadata = bytes[0] & 8, .verify = bytes[0] & 16, .quick = bytes[0] & 32,
 				      .spectrum = bytes[0] & 64,
-				      .will_it_load = bytes[0] & 128 ? "all" : NULL };
+				      .will_it_load = bytes[0] & 128 ? ~0u : 0 };
 	f = fuzz_file(bytes + 1, n - 1);
 	fd = captured();
 	if (inspect_file(f.path, &o, &e) < 0)
