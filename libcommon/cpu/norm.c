@@ -111,13 +111,13 @@ struct norm_job {
 static void clear_and_place(struct device *d, struct norm_job *j)
 {
 	const int c = j->s->c;
-	size_t bytes;
+	size_t bytes, rows = j->s->n * coefficients_bytes(c);
 
 	j->runs = runs_of(j->s->hw, c);
 	bytes = (size_t)j->s->n * j->runs * 2 * padded(c) * sizeof(double);
-	j->part = caller_scratch(d, bytes + j->s->n * coefficients_bytes(c));
+	j->part = caller_scratch(d, bytes + rows);
 	j->coefficients = (char *)j->part + bytes;
-	memset(j->part, 0, bytes);
+	memset(j->part, 0, bytes + rows);       /* what pads the rows is read, too */
 }
 
 static void run_each(struct device *d, task_fn *f, const struct norm_job *j, double cost)
