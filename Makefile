@@ -62,6 +62,8 @@ UNIT    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c))
 GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c))
 HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/ops/*.c tests/bench/*.c tests/demo/*.c tests/big/*.c \
                                                tests/faults/make_*.c))
+# The programs themselves, with a clock at each operation of the backend.
+CLASSES := $(addprefix $(BUILD)/tests/bench/classes/,lora-train lora-encode unet)
 FUZZ    := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 REPLAY  := $(FUZZ:%=$(BUILD)/tests/fuzz/%)
 PROBE   := $(BUILD)/tests/corpora/probe
@@ -109,6 +111,10 @@ $(BINARIES): $(BUILD)/bin/%: $(BUILD)/tools/%/main.o
 $(UNIT) $(HELPERS) $(REPLAY) $(PROBE): %: %.o
 $(UNIT): LIBS += -lcmocka
 $(BUILD)/tests/unit/tar: LIBS += -larchive
+$(CLASSES): LINK += -Wl,--wrap=backend_find,--wrap=run_step,--wrap=workspace_run
+$(CLASSES): $(BUILD)/tests/bench/classes/backend.o
+$(filter %/lora-train %/lora-encode,$(CLASSES)): $(BUILD)/tests/bench/classes/%: $(BUILD)/tools/%/main.o
+$(BUILD)/tests/bench/classes/unet: $(BUILD)/tests/bench/unet.o
 $(REPLAY): $(BUILD)/tests/fuzz/driver/replay.o
 $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS)
 # A target under libFuzzer, with the libraries of tests/fuzz/driver/libraries where they are: the system's are not
@@ -119,7 +125,7 @@ $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o
 $(FUZZERS): LINK += -fsanitize=fuzzer -Wl,--export-dynamic-symbol='__sanitizer_*'
 $(FUZZERS): LIBS := $(if $(OWN_LCMS),$(LIBS:-llcms2=$(OWN_LCMS)),$(LIBS))
 
-$(BINARIES) $(UNIT) $(HELPERS) $(REPLAY) $(PROBE) $(FUZZERS) $(BUILD)/tests/golden/golden: \
+$(BINARIES) $(UNIT) $(HELPERS) $(CLASSES) $(REPLAY) $(PROBE) $(FUZZERS) $(BUILD)/tests/golden/golden: \
 	$(LIBRARY) $(BUILD)/linker.words
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
@@ -152,7 +158,7 @@ check: deps-test
 golden: $(BUILD)/tests/golden/golden
 	@$< $(GOLDEN)
 
-bench: all $(HELPERS) $(BUILD)/tests/golden/golden
+bench: all $(HELPERS) $(CLASSES) $(BUILD)/tests/golden/golden
 	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(call quoted,$(BIG)) tests/bench/run
 
 world: all $(BUILD)/tests/demo/palette
@@ -206,7 +212,8 @@ campaign: deps-test all $(BUILD)/tests/faults/no_memory.so
 	@$(MAKE) --no-print-directory world
 	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' tests/campaign/run
 
-unit-programs: $(UNIT) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs $(BUILD)/tests/faults/no_memory.so
+unit-programs: $(UNIT) $(CLASSES) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs \
+	$(BUILD)/tests/faults/no_memory.so
 
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done
@@ -214,7 +221,7 @@ unit: $(UNIT)
 clean:
 	rm -rf build demo/out demo/before-after.png
 
--include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d \
-	$(TOOLS:%=$(BUILD)/tools/%/main.d)
+-include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(BUILD)/tests/bench/classes/backend.d \
+	$(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
 .PHONY: all allocations deps deps-test demo check campaign fuzz fuzz-programs replay-programs unit-programs golden \
 	bench world big clean-big install uninstall unit clean
