@@ -29,20 +29,6 @@ static enum dtype precision_of(const char *word)
 	return !strcmp(word, "fp32") ? DTYPE_F32 : !strcmp(word, "bf16") ? DTYPE_BF16 : DTYPE_F16;
 }
 
-static int read_shard(struct encoder *n, struct error *e)
-{
-	const char *text = n->s->shard;
-	char tail;
-
-	n->shards = 1;
-	if (text && (strspn(text, "0123456789/") < strlen(text) ||
-		     sscanf(text, "%9u/%9u%c", &n->shard, &n->shards, &tail) != 2 ||
-		     n->shard >= n->shards))
-		return fail(e, EXIT_USAGE, "--shard '%s' is not I/N with 0 <= I < N; the first of three parts is 0/3",
-			    text);
-	return 0;
-}
-
 static int open_all(struct encoder *n, struct error *e)
 {
 	if (!n->s->model)
@@ -50,7 +36,7 @@ static int open_all(struct encoder *n, struct error *e)
 			    "no model; name one with -m (a diffusers folder or a single-file checkpoint)");
 	if (n->s->goes_on && !strcmp(n->s->output, "-"))
 		return fail(e, EXIT_USAGE, "--continue goes on with a file; name it with -o");
-	if (read_shard(n, e) < 0 || seed_read("seed", n->s->seed, &n->seed, e) < 0 ||
+	if (seed_read("seed", n->s->seed, &n->seed, e) < 0 ||
 	    caption_options_check(&n->s->captions, e) < 0 ||
 	    chunks_of(n->s->max_token_length, &n->chunks, e) < 0)
 		return -1;
@@ -210,7 +196,7 @@ static int take_sample(struct encoder *n, struct tar_reader *r, struct error *e)
 	struct waiting *w = &n->queue[n->queued];
 	const int got = tar_next(r, &w->in, e);
 
-	if (got <= 0 || n->next++ % n->shards != n->shard)
+	if (got <= 0 || n->next++ % n->shard.count != n->shard.index)
 		return got;
 	n->queued++;            /* also when it fails: then it is freed with the rest */
 	return open_sample(n, w, e) < 0 ? -1 : 1;
@@ -263,6 +249,8 @@ static void close_all(struct encoder *n)
 	free(n->queue);
 	encode_free_texts(n);
 	encode_close_old(n);
+	free(n->folder);
+	free(n->target);
 	workspace_free(&n->work);
 	vae_free(n->vae);
 	text_encoders_free(&n->text);
@@ -274,13 +262,14 @@ static void close_all(struct encoder *n)
 
 int encode_run(const struct encode_settings *s, const char *const *inputs, size_t count, struct error *e)
 {
-	struct encoder n = { .s = s };
-	int result = encode_all(&n, inputs, count, e);
+	struct encode_settings placed = *s;
+	struct encoder n = { .s = &placed };
+	int result = encode_begin_shard(&n, &placed, e) < 0 ? -1 : encode_all(&n, inputs, count, e);
 
 	if (result < 0) {
 		tar_abandon(n.writer);
 		/* a full disk is freed */
-		(s->goes_on && e->code != EXIT_IO ? publish_leave : publish_abandon)(n.out);
+		(placed.goes_on && e->code != EXIT_IO ? publish_leave : publish_abandon)(n.out);
 	} else {
 		result = tar_finish(n.writer, e);
 		if (result < 0)
@@ -288,8 +277,10 @@ int encode_run(const struct encode_settings *s, const char *const *inputs, size_
 		else
 			result = publish_end(n.out, e);
 	}
-	if (result == 0)
+	if (result == 0) {
 		encode_drop_left(&n);
+		result = encode_end_shard(&n, e);
+	}
 	close_all(&n);
 	return result;
 }

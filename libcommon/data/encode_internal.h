@@ -16,6 +16,7 @@
 #include "../nn/workspace.h"
 #include "encode.h"
 #include "latents.h"
+#include "shard.h"
 
 #define ENCODE_FORMAT "lora-latent-1"
 
@@ -56,7 +57,9 @@ struct encoder {
 	uint32_t samples_taken, pictures_taken, captions_taken;         /* from it: whole samples, and their parts */
 	struct waiting *queue;          /* in order; the first is written first */
 	size_t queued, room;
-	uint32_t shard, shards, next, written;
+	struct shard shard;
+	char *folder, *target;          /* of parts, and this one in it; NULL: the output is a file */
+	uint32_t next, written;
 	uint64_t seed;
 	int chunks;                     /* of a caption */
 	int skip;                       /* as in struct chunk_batch */
@@ -101,6 +104,11 @@ int encode_take_text(struct encoder *n, const char *text_id, struct conditioning
 		     struct error *e) MUST_CHECK;
 void encode_drop_left(struct encoder *n);               /* removes what interrupted runs left, once the output exists */
 void encode_close_old(struct encoder *n);
+
+/* ---- encode_shard.c ---- */
+/* Where the output is a folder of parts, s->output becomes the file of this one. */
+int encode_begin_shard(struct encoder *n, struct encode_settings *s, struct error *e) MUST_CHECK;
+int encode_end_shard(const struct encoder *n, struct error *e) MUST_CHECK;     /* once the file has appeared */
 
 /* ---- encode_round.c ---- */
 /* Rounds to --precision in place.  A value that does not fit is EXIT_INPUT. */

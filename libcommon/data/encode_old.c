@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "../base/hash.h"
 #include "../base/retry.h"
+#include "../io/claims.h"
 #include "../io/publish.h"
 #include "encode_internal.h"
 #include "latents_internal.h"
@@ -170,7 +171,7 @@ static void add_file(struct old_stream *o, int fd, const char *path)
 	o->file[o->files++] = (struct old_file){ fd, xstrdup(path) };
 }
 
-static int open_reuse(struct old_stream *o, const char *path, struct error *e)
+static int open_reused(struct old_stream *o, const char *path, struct error *e)
 {
 	const int fd = open_input(path, e);
 	struct error first;
@@ -188,6 +189,23 @@ static int open_reuse(struct old_stream *o, const char *path, struct error *e)
 		warning("%s; what is damaged is encoded again", first.text);
 	*e = first;
 	return first.code && !o->samples ? -1 : 0;
+}
+
+static int open_reuse(struct old_stream *o, const char *path, struct error *e)
+{
+	struct shard_list list;
+	int status;
+
+	if (!shard_is_list(path))
+		return open_reused(o, path, e);
+	status = shard_list_read(&list, path, e);
+	for (size_t i = 0; !status && i < list.count; i++) {
+		status = claim_input(list.part[i].path, e);
+		if (!status)
+			status = open_reused(o, list.part[i].path, e);
+	}
+	shard_list_free(&list);
+	return status;
 }
 
 /* Indexes the output, if it exists; that nothing in it is intact is no failure. */

@@ -2,7 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/hash.h"
+#include "../io/claims.h"
 #include "latents_internal.h"
+#include "shard.h"
 
 static int same_kind(const char *label, const struct latent_sample *first, const struct latent_sample *s,
 		     struct error *e)
@@ -49,9 +51,10 @@ static int add_sample(struct reading *r, const char *path, const struct tar_samp
 	return same_kind(path, &set->sample[0], s, e);
 }
 
-static int read_stream(struct reading *r, const char *path, struct error *e)
+/* part: what a list says of it; NULL: it is in none. */
+static int read_stream(struct reading *r, const char *path, const struct shard_part *part, struct error *e)
 {
-	struct tar_reader *t = tar_open(path, "latent", e);
+	struct tar_reader *t = (part ? tar_open_hashed : tar_open)(path, "latent", e);
 	struct tar_sample tar = { 0 };
 	int got = -1;
 
@@ -64,10 +67,26 @@ static int read_stream(struct reading *r, const char *path, struct error *e)
 		if ((got = tar_next(t, &tar, e)) <= 0 || add_sample(r, path, &tar, passed, e) < 0)
 			break;
 	}
+	if (!got && part)
+		got = shard_part_check(part, t, r->skim, e);
 	latent_texts_free(&r->texts);
 	tar_sample_free(&tar);
 	tar_close(t);
 	return got ? -1 : 0;
+}
+
+static int read_parts(struct reading *r, const char *path, struct error *e)
+{
+	struct shard_list list;
+	int status = shard_list_read(&list, path, e);
+
+	for (size_t i = 0; !status && i < list.count; i++) {
+		status = claim_input(list.part[i].path, e);
+		if (!status)
+			status = read_stream(r, list.part[i].path, &list.part[i], e);
+	}
+	shard_list_free(&list);
+	return status;
 }
 
 /* ---- order ---- */
@@ -135,7 +154,8 @@ static int read_set(const char *const *paths, size_t count, bool skim, struct la
 
 	*set = (struct latent_set){ 0 };
 	for (i = 0; i < count; i++)
-		if (read_stream(&r, paths[i], e) < 0) {
+		if ((shard_is_list(paths[i]) ? read_parts(&r, paths[i], e) :
+					       read_stream(&r, paths[i], NULL, e)) < 0) {
 			latent_set_free(set);
 			return -1;
 		}

@@ -86,8 +86,9 @@ int latent_sample_members(const struct latent_sample *s, struct tar_member membe
  * and those of encoding. */
 void latent_sample_fields(const struct latent_sample *s, const json_t *source, struct json_out *fields);
 
-/* Every sample of the given streams ("-": standard input), in the order of their keys, and of the streams for equal
- * keys: so shards that were encoded apart make the whole set again.  All must have the same text widths. */
+/* Every sample of the given streams ("-": standard input; a list of parts, shard.h: all of them), in the order of their
+ * keys, and of the streams for equal keys: so shards that were encoded apart make the whole set again.  All must have
+ * the same text widths. */
 struct latent_set {
 	struct latent_sample *sample;
 	size_t count;

@@ -9,6 +9,7 @@
 #include "../base/memory.h"
 #include "../base/print.h"
 #include "../base/retry.h"
+#include "../data/shard.h"
 #include "../io/kind.h"
 #include "../io/publish.h"
 #include "../adapter/adapter_scale.h"
@@ -104,6 +105,8 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 		return is_adapter_folder(s->path) ? inspect_adapter_folder(s, e) : inspect_folder(s, e);
 	if (S_ISFIFO(st.st_mode))
 		return inspect_pipe(s, e);
+	if (shard_is_list(s->path))
+		return inspect_list(s, e);
 	if (read_head(s->path, 512, &head, e) < 0)
 		return -1;
 	sheet_int(s, "bytes", NULL, st.st_size);

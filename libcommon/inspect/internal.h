@@ -64,6 +64,7 @@ void will_it_load(struct sheet *s, const struct safetensors *f, const struct ada
 		  const struct model_config *model);
 int inspect_folder(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_tar(struct sheet *s, struct error *e) MUST_CHECK;
+int inspect_list(struct sheet *s, struct error *e) MUST_CHECK;              /* of parts of a data set */
 int inspect_picture(struct sheet *s, struct error *e) MUST_CHECK;
 int inspect_events(struct sheet *s, struct error *e) MUST_CHECK;
 

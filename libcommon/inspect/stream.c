@@ -4,6 +4,7 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "../data/latents.h"
+#include "../data/shard.h"
 #include "../io/image.h"
 #include "internal.h"
 
@@ -135,6 +136,58 @@ static int read_tar(struct sheet *s, struct tar_reader *r, struct contents *c, s
 	return status;
 }
 
+/* And frees what was collected. */
+static void say_contents(struct sheet *s, struct contents *c, const char *format, struct sheet *keys, int status)
+{
+	if (c->samples || !status)
+		say_tar(s, c, format);
+	if (s->options->keys && !status) {
+		if (keys->text.len)
+			buffer_add(&s->text, keys->text.data, keys->text.len);
+		json_raw(&s->json, "keys", keys->json.text.data);
+	}
+	json_free(&keys->json);
+	buffer_free(&keys->text);
+	free(c->bucket);
+	latent_texts_free(&c->texts);
+}
+
+/* Each part as a tar, all counted together. */
+static int read_list(struct sheet *s, const struct shard_list *list, struct contents *c, struct sheet *keys,
+		     struct error *e)
+{
+	int status = 0;
+
+	for (size_t i = 0; !status && i < list->count; i++) {
+		struct tar_reader *r = tar_open_hashed(list->part[i].path, "latent", e);
+
+		status = r ? read_tar(s, r, c, keys, e) : -1;
+		if (!status && !s->options->quick)
+			status = shard_part_check(&list->part[i], r, false, e);
+		latent_texts_free(&c->texts);
+		tar_close(r);
+	}
+	c->parts = (int)list->count;
+	return status;
+}
+
+int inspect_list(struct sheet *s, struct error *e)
+{
+	struct sheet keys = { .options = s->options, .path = s->path };
+	struct contents c = { 0 };
+	struct shard_list list;
+	int status = shard_list_read(&list, s->path, e);
+
+	if (status)
+		return status;
+	json_begin_array(&keys.json, NULL);
+	status = read_list(s, &list, &c, &keys, e);
+	json_end_array(&keys.json);
+	say_contents(s, &c, "latent", &keys, status);
+	shard_list_free(&list);
+	return status;
+}
+
 int inspect_tar(struct sheet *s, struct error *e)
 {
 	struct tar_reader *r = tar_open(s->path, NULL, e);
@@ -147,17 +200,7 @@ int inspect_tar(struct sheet *s, struct error *e)
 	json_begin_array(&keys.json, NULL);
 	status = read_tar(s, r, &c, &keys, e);
 	json_end_array(&keys.json);
-	if (c.samples || !status)
-		say_tar(s, &c, tar_format(r));
-	if (s->options->keys && !status) {
-		if (keys.text.len)
-			buffer_add(&s->text, keys.text.data, keys.text.len);
-		json_raw(&s->json, "keys", keys.json.text.data);
-	}
-	json_free(&keys.json);
-	buffer_free(&keys.text);
-	free(c.bucket);
-	latent_texts_free(&c.texts);
+	say_contents(s, &c, tar_format(r), &keys, status);
 	tar_close(r);
 	return status;
 }

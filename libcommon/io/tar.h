@@ -55,6 +55,10 @@ void tar_abandon(struct tar_writer *w);
 struct tar_reader;
 /* "-" is standard input.  format: refuse another kind by name (NULL: any). */
 struct tar_reader *tar_open(const char *path, const char *format, struct error *e) MUST_CHECK;
+/* The same of a file whose own hash is wanted: SHA-256 of the whole input, once tar_next() has come to a sound end and
+ * nothing was skimmed. */
+struct tar_reader *tar_open_hashed(const char *path, const char *format, struct error *e) MUST_CHECK;
+void tar_hash(const struct tar_reader *r, char hex[65]);
 /* From the next sample on, payloads are skipped: neither read nor checked, by seeking where the input can, and their
  * buffers are empty.  For a first pass over what a stream holds. */
 void tar_skim(struct tar_reader *r);

@@ -54,6 +54,8 @@ static la_ssize_t read_block(struct archive *a, void *context, const void **data
 	}
 	r->at_eof = n == 0;
 	count_zeros(r, (size_t)n);
+	if (r->all)
+		sha256_add(r->all, r->input, (size_t)n);
 	r->gap = r->between ? r->gap + (size_t)n : 0;
 	if (r->gap > TAR_LARGEST_GAP && r->zeros >= r->gap) {
 		r->la->archive_set_error(a, EILSEQ, "more than %d zeros where a member should begin", TAR_LARGEST_GAP);
@@ -125,7 +127,7 @@ static struct archive *new_archive(const struct tar_library *la)
 	return a;
 }
 
-struct tar_reader *tar_open(const char *path, const char *format, struct error *e)
+static struct tar_reader *open_reader(const char *path, const char *format, bool hashed, struct error *e)
 {
 	bool standard = !strcmp(path, "-");
 	const struct tar_library *la = tar_library(e);
@@ -141,6 +143,10 @@ struct tar_reader *tar_open(const char *path, const char *format, struct error *
 	r->wanted = format;
 	r->input = xmalloc(INPUT_BYTES);
 	sha256_begin(&r->hash);
+	if (hashed) {
+		r->all = xmalloc(sizeof(*r->all));
+		sha256_begin(r->all);
+	}
 	r->archive = new_archive(la);
 	if (r->la->archive_read_open2(r->archive, r, NULL, read_block, skip_block, NULL) == ARCHIVE_OK)
 		return r;
@@ -149,9 +155,26 @@ struct tar_reader *tar_open(const char *path, const char *format, struct error *
 	return NULL;
 }
 
+struct tar_reader *tar_open(const char *path, const char *format, struct error *e)
+{
+	return open_reader(path, format, false, e);
+}
+
+struct tar_reader *tar_open_hashed(const char *path, const char *format, struct error *e)
+{
+	return open_reader(path, format, true, e);
+}
+
 void tar_skim(struct tar_reader *r)
 {
 	r->skims = true;
+}
+
+void tar_hash(const struct tar_reader *r, char hex[65])
+{
+	struct sha256 all = *r->all;
+
+	sha256_hex(&all, hex);
 }
 
 void tar_close(struct tar_reader *r)
@@ -163,6 +186,7 @@ void tar_close(struct tar_reader *r)
 		close(r->fd);
 	buffer_free(&r->text);
 	free(r->seen);
+	free(r->all);
 	free(r->input);
 	free(r->path);
 	free(r);

@@ -26,6 +26,7 @@ struct tar_reader {
 	const char *wanted;             /* "image", "latent", NULL */
 	char format[32], kind[16];      /* "lora-image-1", "image"; empty before the first sample */
 	uint64_t raw_bytes, zeros;      /* read in all; of them, zeros at the end */
+	struct sha256 *all;             /* of what was read, in all; NULL: not asked for */
 	bool at_eof, skims;
 	int trouble;                    /* errno of a read that failed */
 	bool between;                   /* libarchive looks for the next header, not for bytes of a member */
