@@ -48,7 +48,8 @@ const struct safetensor *safetensors_find(const struct safetensors *s, const cha
 const char *safetensors_metadata(const struct safetensors *s, const char *key);                  /* NULL: not there */
 /* its bytes, maybe unaligned */
 const void *safetensors_bytes(const struct safetensors *s, const struct safetensor *t);
-/* Gives back the memory that these bytes of a mapped file take; they are read anew when somebody looks again. */
+/* Gives back the memory that these bytes of a mapped file take, and the pages around that came with them; they are read
+ * anew when somebody looks again. */
 void safetensors_release(const struct safetensors *s, const void *bytes, size_t n);
 size_t safetensor_elements(const struct safetensor *t);
 /* A shape in words, "320,4,3,3", with `between` between its numbers; returns text. */

@@ -302,15 +302,16 @@ const void *safetensors_bytes(const struct safetensors *s, const struct safetens
 	return s->data + t->offset;
 }
 
-/* A page that the bytes share with what follows goes with that.  With a page that is read the system maps others around
- * it, which were given back before. */
+/* With a page that is read the system maps others around it, which were given back before, or which nobody may read
+ * for a while. */
 void safetensors_release(const struct safetensors *s, const void *bytes, size_t n)
 {
 	enum { AROUND = 64 << 10 };
 	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)bytes, start = (uintptr_t)s->map,
-			first = at - start > AROUND ? (at - AROUND) / page * page : start, end = (at + n) / page * page;
+			first = at - start > AROUND ? (at - AROUND) / page * page : start,
+			left = start + s->map_bytes - at, end = at + (left - n > AROUND ? n + AROUND : left);
 
-	if (s->map && end > first)
+	if (s->map)
 		madvise((void *)first, end - first, MADV_DONTNEED);
 }
 

@@ -266,10 +266,12 @@ static struct source_tensor tensor_at(const struct model_files *m, enum componen
 {
 	const struct known_tensor *k = &m->part[c].known.tensor[i];
 	const struct found *f = &m->part[c].found[i];
-	const unsigned char *bytes = safetensors_bytes(m->file[f->file].s, f->tensor);
+	const struct safetensors *file = m->file[f->file].s;
 	struct source_tensor t = {
-		.bytes = bytes + f->tensor->bytes / f->parts * f->part, .dtype = f->tensor->dtype, .dims = k->dims,
-		.transposed = f->transposed, .scale = f->scale,
+		.bytes = (const unsigned char *)safetensors_bytes(file, f->tensor) +
+			 f->tensor->bytes / f->parts * f->part,
+		.dtype = f->tensor->dtype, .dims = k->dims, .transposed = f->transposed, .scale = f->scale,
+		.file = file,
 	};
 
 	memcpy(t.shape, k->shape, sizeof(t.shape));
@@ -340,6 +342,7 @@ static void hash_component(const struct model_files *m, enum component c, size_t
 			hash_turned(h, &t);
 		else
 			sha256_add(h, t.bytes, bytes < most ? bytes : most);
+		safetensors_release(t.file, t.bytes, bytes);
 	}
 }
 

@@ -51,6 +51,7 @@ struct source_tensor {
 	int dims; int64_t shape[4];     /* [out,in] or [out,in,kh,kw] or [n] */
 	bool transposed;                /* bytes are [in,out]: the loader transposes them */
 	float scale;                    /* the weights are so many times the numbers in bytes; mostly 1 */
+	const struct safetensors *file;
 };
 /* 0, or -1 when the component has no such tensor (*e names it and the file; EXIT_INPUT). */
 int source_find(const struct model_files *m, enum component c, const char *name, struct source_tensor *t,

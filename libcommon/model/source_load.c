@@ -73,6 +73,13 @@ static size_t count_of(const struct source_tensor *t)
 	return count;
 }
 
+/* What was loaded is in memory twice until the file's pages are given back: at full size 5 GB. */
+static void loaded(const struct loader *l, const struct source_tensor *t, const unsigned char *bytes, size_t n)
+{
+	if (!backend_is_dry(l->be))
+		safetensors_release(t->file, bytes, n);
+}
+
 float *source_floats(const struct model_files *m, enum component c, const char *name, size_t count, struct error *e)
 {
 	struct source_tensor t;
@@ -136,11 +143,15 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 {
 	struct source_tensor t;
 	unsigned char *copy = NULL, *other = NULL;
+	const unsigned char *bytes;
+	size_t n;
 	int kernel = want.kernel ? want.kernel : 1, status;
 
 	*w = (struct weight){ .out = want.out, .in = want.in, .kh = kernel, .kw = kernel, .on_host = l->on_host };
 	if (find(l, name, "weight", want, &t, e))
 		return -1;
+	bytes = t.bytes;
+	n = count_of(&t) * dtype_size(t.dtype);
 	convert(l, &t, &other);
 	w->dtype = t.dtype;
 	if (t.transposed && !backend_is_dry(l->be))
@@ -148,6 +159,7 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 	status = l->be->prepare(l->device, w, copy ? copy : t.bytes);
 	free(copy);
 	free(other);
+	loaded(l, &t, bytes, n);
 	return status ? no_memory(name, e) : 0;
 }
 
@@ -165,6 +177,7 @@ static int upload(const struct loader *l, const char *name, const struct source_
 	if (*device && host)
 		l->be->upload(l->device, *device, host, count * sizeof(float));
 	free(host);
+	loaded(l, t, t->bytes, count * dtype_size(t->dtype));
 	return *device ? 0 : no_memory(name, e);
 }
 
