@@ -175,11 +175,28 @@ BIN_TO   = $(call quoted,$(DESTDIR)$(PREFIX)/bin)
 SHARE_TO = $(call quoted,$(DESTDIR)$(PREFIX)/share/lora-tools)
 LIB_TO   = $(call quoted,$(DESTDIR)$(PREFIX)/lib/lora-tools)
 MAN_TO   = $(call quoted,$(DESTDIR)$(PREFIX)/share/man/man)
+BASH_TO  = $(call quoted,$(DESTDIR)$(PREFIX)/share/bash-completion/completions)
+ZSH_TO   = $(call quoted,$(DESTDIR)$(PREFIX)/share/zsh/site-functions)
+FISH_TO  = $(call quoted,$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d)
 
-install: all
-	install -d $(BIN_TO) $(SHARE_TO)
+# Each program prints its own, so that no option is missing and none is stale.
+COMPLETIONS := $(foreach t,$(TOOLS),$(BUILD)/completions/bash/$(t) $(BUILD)/completions/zsh/_$(t) \
+                                    $(BUILD)/completions/fish/$(t).fish)
+complete = @mkdir -p $(@D) && $< --help=completion-$(1) > $@.new && mv $@.new $@
+$(BUILD)/completions/bash/%: $(BUILD)/bin/%
+	$(call complete,bash)
+$(BUILD)/completions/zsh/_%: $(BUILD)/bin/%
+	$(call complete,zsh)
+$(BUILD)/completions/fish/%.fish: $(BUILD)/bin/%
+	$(call complete,fish)
+
+install: all $(COMPLETIONS)
+	install -d $(BIN_TO) $(SHARE_TO) $(BASH_TO) $(ZSH_TO) $(FISH_TO)
 	install -m 755 $(BINARIES) pipelines/lora-launch $(BIN_TO)
 	install -m 644 $(wildcard pipelines/*.toml) $(SHARE_TO)
+	install -m 644 $(filter $(BUILD)/completions/bash/%,$(COMPLETIONS)) $(BASH_TO)
+	install -m 644 $(filter $(BUILD)/completions/zsh/%,$(COMPLETIONS)) $(ZSH_TO)
+	install -m 644 $(filter $(BUILD)/completions/fish/%,$(COMPLETIONS)) $(FISH_TO)
 	[ ! -f $(CUDA_OBJECT) ] || install -D -m 755 -t $(LIB_TO) $(CUDA_OBJECT)
 	for m in $(MAN); do \
 		s=$${m##*.}; install -d $(MAN_TO)"$$s" && install -m 644 "$$m" $(MAN_TO)"$$s" || exit 1; \
@@ -187,6 +204,7 @@ install: all
 
 uninstall:
 	for t in $(TOOLS) lora-launch; do rm -f $(BIN_TO)/"$$t"; done
+	for t in $(TOOLS); do rm -f $(BASH_TO)/"$$t" $(ZSH_TO)/_"$$t" $(FISH_TO)/"$$t".fish; done
 	rm -rf $(SHARE_TO) $(LIB_TO)
 	for m in $(MAN); do rm -f $(MAN_TO)"$${m##*.}/$${m##*/}"; done
 

@@ -192,7 +192,7 @@ static int take_option(struct command_line *c, const struct option *o, const cha
 		return 0;
 	}
 	if (!value)
-		value = o->argument && o->argument[0] == '[' ? optional_word(c) : next_word(c);
+		value = option_word_is_optional(o) ? optional_word(c) : next_word(c);
 	if (!value)
 		return needs_value(as_given, o->argument, e);
 	give(c, o, value, false);
@@ -204,9 +204,11 @@ static int take_help(struct command_line *c, const char *value, struct error *e)
 {
 	struct buffer text = { 0 };
 
-	if (value && strcmp(value, "all"))
-		return fail(e, EXIT_USAGE, "--help: '%s' does not fit; write --help or --help=all", value);
-	options_help(c->p->tool, value != NULL, &text);
+	if (!value || !strcmp(value, "all"))
+		options_help(c->p->tool, value != NULL, &text);
+	else if (!options_completion(c->p->tool, value, &text))
+		return fail(e, EXIT_USAGE, "--help: '%s' does not fit; write --help, or --help= and all, %s", value,
+			    completion_names().text);
 	print_and_exit(&text);
 }
 

@@ -74,6 +74,9 @@ struct option {
 	const char *help;
 	const char *fallback;   /* the default as text; NULL: unset (0, false, NULL, empty) */
 	const char *choices;
+	/* What a shell completes where .choices and .file do not say it: values, ends of files' names and / for
+	 * folders, as "auto|*.tar".  Nothing is checked against it. */
+	const char *completes;
 	double min, max;        /* both 0: no limits */
 	bool above_min;         /* OPTION_NUMBER: min itself does not fit */
 	const char *key;
@@ -99,9 +102,11 @@ struct tool {
 	bool takes_config;      /* accepts --config, LORA_* and --print-config */
 	enum option_file operands;
 	const char *exits;      /* extra text for --help=all, may be NULL */
+	const char *completes;  /* of the operands, as an option's */
+	const char *modes;      /* "into|add": the words of which the first operand is one; NULL: none */
 };
 
-/* Fills the values; moves operands to argv[0..n), returns n.  Handles --help[=all], --version, --quiet, --print-config
+/* Fills the values; moves operands to argv[0..n), returns n.  Handles --help[=WHAT], --version, --quiet, --print-config
  * and --config itself.  Strings point into argv or into memory kept until exit. */
 int options_parse(const struct tool *tool, int argc, char **argv);
 

@@ -142,27 +142,28 @@ static void add_option(const struct option *o, bool all, size_t width, struct bu
 	buffer_free(&tail);
 }
 
-static void add_row(struct buffer *out, size_t width, const char *left, const char *right)
-{
-	add_left(out, left, width);
-	add_wrapped(out, right, width);
-}
+const struct option options_common[] = {
+	{ "config", 0, OPTION_STRING, NULL, "FILE", "read options from a TOML file", .key = "", .file = FILE_READ,
+	  .completes = "*.toml" },
+	{ "print-config", 0, OPTION_FLAG, NULL, NULL, "show every option as TOML with its origin, and stop", .key = "",
+	  .advanced = true },
+	{ "threads", 0, OPTION_INT, NULL, "N", "instead of OMP_NUM_THREADS, or all cores; from 1 to 1024", .key = "",
+	  .advanced = true },
+	{ "quiet", 'q', OPTION_FLAG, NULL, NULL, "warnings and errors only", .key = "", .advanced = true },
+	{ "version", 0, OPTION_FLAG, NULL, NULL, "name and version", .key = "", .advanced = true },
+	{ 0 },
+};
 
 static void add_common(const struct tool *tool, bool all, size_t width, struct buffer *out)
 {
 	if (all)
 		buffer_adds(out, "\nEvery tool\n");
-	if (tool->takes_config)
-		add_row(out, width, "      --config FILE", "read options from a TOML file");
-	if (tool->takes_config && all)
-		add_row(out, width, "      --print-config", "show every option as TOML with its origin, and stop");
-	if (all) {
-		add_row(out, width, "      --threads N", "instead of OMP_NUM_THREADS, or all cores; from 1 to 1024");
-		add_row(out, width, "  -q, --quiet", "warnings and errors only");
-		add_row(out, width, "      --version", "name and version");
-	}
-	add_row(out, width, "      --help[=all]",
-		all ? "the common options, or all of them" : "this; or every option and exit code");
+	for (const struct option *o = options_common + (tool->takes_config ? 0 : COMMON_OF_CONFIG); o->name; o++)
+		if (is_shown(o, all))
+			add_option(o, all, width, out);
+	add_left(out, "      --help[=all]", width);
+	add_wrapped(out, all ? "the common options, or all of them; =completion-bash, -zsh or -fish: what that shell "
+			       "completes" : "this; or every option and exit code", width);
 }
 
 static int count_lines(const struct buffer *text)

@@ -1,13 +1,14 @@
 /*
  * options_private.h - what options.c (command line and environment), options_origin.c (what was parsed, and where each
  * value came from), options_files.c (the files among the values), options_value.c (text to value and back),
- * options_toml.c (TOML to value), options_config.c and dataset_config.c (files) and options_help.c, unknown_names.c,
- * foreign.c and gui_preset.c share.  Nobody else includes it.
+ * options_toml.c (TOML to value), options_config.c and dataset_config.c (files), options_help.c, options_completion.c
+ * and its shells (completion.h), unknown_names.c, foreign.c and gui_preset.c share.  Nobody else includes it.
  */
 #ifndef CONFIG_OPTIONS_PRIVATE_H
 #define CONFIG_OPTIONS_PRIVATE_H
 
 #include "../base/memory.h"
+#include "../base/names.h"
 #include "../io/toml.h"
 #include "options.h"
 
@@ -44,6 +45,7 @@ const struct option *option_named(const struct tool *tool, const char *name, siz
 /* "max_train_steps" for the option "max-train-steps", or what .key says; NULL: not in config files. */
 const char *option_key(const struct option *o, char buffer[KEY_SIZE]);
 bool option_is_flag(const struct option *o);            /* takes no word behind it */
+bool option_word_is_optional(const struct option *o);    /* "[STATE|auto]", but not "[N:]REGEX" */
 bool option_takes_pairs(const struct option *o);        /* a list of "k=v": its key ends in _args */
 bool option_has_value(const struct option *o);          /* neither OPTION_SECTION nor OPTION_LATER */
 
@@ -86,5 +88,12 @@ int options_read_launch(struct parse *p, const char *path, struct error *e) MUST
  * --config files are claimed as they are read. */
 int options_claim_files(const struct parse *p, char **argv, int operands, struct error *e) MUST_CHECK;
 void options_help(const struct tool *tool, bool all, struct buffer *out);
+/* The options that every tool has: rows without values, for --help and completion.  The first two are for tools that
+ * take a configuration. */
+extern const struct option options_common[];
+enum { COMMON_OF_CONFIG = 2 };
+/* The completion of a shell for this tool.  "completion-bash": one of completion_names(); false: it is none. */
+bool options_completion(const struct tool *tool, const char *name, struct buffer *out);
+struct names completion_names(void);    /* "completion-bash, completion-zsh or ..." */
 
 #endif

@@ -31,6 +31,13 @@ bool option_is_flag(const struct option *o)
 	return o->kind == OPTION_FLAG || o->kind == OPTION_SWITCH;
 }
 
+bool option_word_is_optional(const struct option *o)
+{
+	const char *close = o->argument ? strrchr(o->argument, ']') : NULL;
+
+	return close && !close[1] && o->argument[0] == '[';
+}
+
 const char *option_key(const struct option *o, char buffer[KEY_SIZE])
 {
 	size_t n = o->name ? strlen(o->name) : 0;

@@ -58,6 +58,7 @@ struct merge_mode {
 
 /* All modes' names: "into, add and convert". */
 struct names merge_mode_names(void);
+struct names merge_mode_choices(void);  /* "into|add|..." */
 /* Runs the mode that the first operand names; the others are o->adapter of modes that take operands.  table: the
  * tool's, whose options that were typed must be of the mode. */
 struct option;

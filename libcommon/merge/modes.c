@@ -34,6 +34,11 @@ struct names merge_mode_names(void)
 	return NAMES_OF(modes, ", ", " and ");
 }
 
+struct names merge_mode_choices(void)
+{
+	return NAMES_OF(modes, "|", "|");
+}
+
 /* The blank-separated list has the word. */
 static bool among(const char *list, const char *word)
 {

@@ -17,6 +17,11 @@ static const struct { const char *name, *pattern; } names[] = {
 	{ "ff", "\\.(ff|mlp)\\." }, { "conv", "\\.conv[^.]*$" },
 };
 
+struct names share_names(void)
+{
+	return NAMES_OF(names, "|", "|");
+}
+
 struct rule {
 	size_t adapter;                 /* counted from 1; 0: all */
 	struct pattern *pattern;        /* NULL: a list */

@@ -9,6 +9,7 @@
 #define MERGE_SHARES_H
 
 #include "../adapter/adapter_file.h"
+#include "../base/names.h"
 
 struct shares;
 
@@ -16,6 +17,7 @@ struct shares;
  * slots.h; behind "N:" for the Nth adapter alone. */
 struct share_texts { const char *const *block, *const *only, *const *without; size_t blocks, onlys, withouts; };
 
+struct names share_names(void);         /* "unet|te|..." of names[] */
 /* adapters: how many there are */
 struct shares *shares_new(const struct share_texts *t, size_t adapters, struct error *e) MUST_CHECK;
 void shares_free(struct shares *s);             /* accepts NULL */

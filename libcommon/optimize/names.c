@@ -59,14 +59,27 @@ const char *optimizer_find(const char *name)
 	return NULL;
 }
 
-struct names optimizer_names(void)
+static struct names all_names(const char *between, const char *last)
 {
 	const char *names[sizeof(optimizer_kinds) / sizeof(*optimizer_kinds)];
 	size_t n;
 
 	for (n = 0; optimizer_kinds[n]; n++)
 		names[n] = optimizer_kinds[n]->name;
-	return names_joined(names, sizeof(*names), n, ", ", " or ");
+	return names_joined(names, sizeof(*names), n, between, last);
+}
+
+struct names optimizer_names(void)
+{
+	return all_names(", ", " or ");
+}
+
+const char *optimizer_choices(void)
+{
+	static struct names choices;
+
+	choices = all_names("|", "|");
+	return choices.text;
 }
 
 void optimizer_defaults(const char *name, struct optimizer_settings *s)

@@ -61,6 +61,7 @@ struct optimizer {
  * NULL: not known. */
 const char *optimizer_find(const char *name);
 struct names optimizer_names(void);             /* for messages: "AdamW, AdamW8bit, ..." */
+const char *optimizer_choices(void);            /* "AdamW|AdamW8bit|..." for an option table */
 /* The defaults of the Python library; name must be known. */
 void optimizer_defaults(const char *name, struct optimizer_settings *s);
 /* Reads "weight_decay=0.01" into s.  A name that this optimizer does not take is refused with a list of its own. */

@@ -39,6 +39,16 @@ struct names sampler_names(void)
 	return names_joined(names, sizeof(*names), SAMPLERS, ", ", " or ");
 }
 
+const char *sampler_choices(void)
+{
+	static struct names choices;
+	const char *names[SAMPLERS];
+
+	all_names(names);
+	choices = names_joined(names, sizeof(*names), SAMPLERS, "|", "|");
+	return choices.text;
+}
+
 static int unknown(const char *name, struct error *e)
 {
 	const char *names[SAMPLERS], *nearest;

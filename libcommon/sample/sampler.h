@@ -30,6 +30,7 @@ struct sampler_plan {
 };
 
 struct names sampler_names(void);       /* "euler, ... or pndm" */
+const char *sampler_choices(void);      /* "euler|...|pndm" for an option table */
 /* Finds a sampler by sd-scripts' names ("euler", "k_euler", "dpmsolver++") or ours.  NULL: *e lists the names, with the
  * nearest first (EXIT_USAGE). */
 const struct sampler *sampler_find(const char *name, struct error *e) MUST_CHECK;

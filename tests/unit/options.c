@@ -47,7 +47,7 @@ static const struct option table[] = {
 	{ "save-precision", 0, OPTION_CHOICE, &s.precision, "TYPE", "number format", .choices = "float|fp16|bf16" },
 	{ "resume", 0, OPTION_STRING, &s.resume, "[STATE|auto]", "go on from a state" },
 	{ "network-args", 0, OPTION_LIST, &s.args, "K=V", "further settings", .advanced = true },
-	{ "lora", 0, OPTION_LIST, &s.lora, "FILE", "adapters", .key = "" },
+	{ "lora", 0, OPTION_LIST, &s.lora, "[N:]FILE", "adapters", .key = "" },
 	{ "private", 0, OPTION_STRING, &s.private, "X", "not in files", .key = "" },
 	{ "network-module", 0, OPTION_STRING, &s.module, "NAME", "kind",
 	  .refused = (const struct option_refusal[]){ { "no.such", "not there" }, { 0 } } },
@@ -226,6 +226,7 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --no-rank", 2, "unknown option '--no-rank'" },
 	{ "x --rank", 2, "--rank needs a value; write --rank N" },
 	{ "x -r", 2, "-r needs a value; write -r N" },
+	{ "x --lora", 2, "--lora needs a value; write --lora [N:]FILE" },      /* the N: may be left out, not all */
 	{ "x --rank 0", 2, "--rank: '0' does not fit; give a whole number from 1 to 4096" },
 	{ "x --rank 4097", 2, "--rank: '4097' does not fit" },
 	{ "x --rank 8x", 2, "--rank: '8x' does not fit" },
@@ -241,7 +242,8 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --no-bucket=1", 2, "--no-bucket takes no value; leave out '=1'" },
 	{ "x --logging-dir d", 2, "--logging-dir is not yet implemented; leave it out" },
 	{ "x --logging_dir=d", 2, "--logging_dir is not yet implemented; leave it out" },
-	{ "x --help=some", 2, "--help: 'some' does not fit; write --help or --help=all" },
+	{ "x --help=some", 2, "--help: 'some' does not fit; write --help, or --help= and all, completion-bash, "
+	  "completion-zsh or completion-fish" },
 	{ "x --version", 0, "lora-x (lora-tools) 0.1.0, " },
 	{ "x --config", 2, "--config needs a value" },
 	{ "x --config nowhere.toml", 2, "nowhere.toml" },

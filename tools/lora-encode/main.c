@@ -9,15 +9,16 @@ int main(int argc, char **argv)
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &s.model, "MODEL",
 		  "diffusers folder, single-file checkpoint or cached hub id",
-		  .key = "pretrained_model_name_or_path", .file = FILE_READ },
+		  .key = "pretrained_model_name_or_path", .file = FILE_READ, .completes = "*.safetensors" },
 		{ "model-config", 0, OPTION_STRING, &s.model_config, "DIR",
 		  "config files for a single file of other sizes",
-		  .file = FILE_READ },
-		{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE (folder or file)", .file = FILE_READ },
+		  .file = FILE_READ, .completes = "/" },
+		{ "vae", 0, OPTION_STRING, &s.vae, "PATH", "another VAE (folder or file)", .file = FILE_READ,
+		  .completes = "*.safetensors" },
 		{ "no-text", 0, OPTION_FLAG, &s.no_text, NULL,
 		  "leave out text outputs: the text encoders will be trained", .key = "" },
 		{ "reuse", 0, OPTION_STRING, &s.reuse, "OLD.tar", "take over every sample whose inputs did not change",
-		  .key = "", .file = FILE_READ },
+		  .key = "", .file = FILE_READ, .completes = "*.tar" },
 		{ "continue", 0, OPTION_FLAG, &s.goes_on, NULL,
 		  "take over from the output as it is, and from interrupted runs", .key = "" },
 		{ "shard", 0, OPTION_STRING, &s.shard, "I/N",
@@ -25,7 +26,8 @@ int main(int argc, char **argv)
 		{ "output", 'o', OPTION_STRING, &s.output, "FILE", "where the latent tar goes; of parts, a folder",
 		  .fallback = "-",
 		  .key = "", .file = FILE_WRITTEN },
-		{ "device", 0, OPTION_STRING, &s.device, "cpu", "where to compute", .fallback = "cpu" },
+		{ "device", 0, OPTION_STRING, &s.device, "cpu", "where to compute", .fallback = "cpu",
+		  .completes = "cpu|cuda" },
 		{ "caption-variants", 0, OPTION_INT, &s.caption_variants, "K",
 		  "encode K of each caption that training varies",
 		  .fallback = "8", .min = 1, .max = 1024 },
@@ -50,7 +52,7 @@ int main(int argc, char **argv)
 	};
 	const struct tool tool = { "lora-encode", "-m MODEL [options] [IMAGES.tar...] > latents.tar",
 				   "Encode prepared pictures and captions with a model's VAE and text encoders.", table,
-				   .takes_config = true, .operands = FILE_READ };
+				   .takes_config = true, .operands = FILE_READ, .completes = "*.tar" };
 	struct error e = { 0 };
 	int operands;
 

@@ -8,15 +8,16 @@ int main(int argc, char **argv)
 {
 	struct merge_options o = { 0 };
 	struct text_list adapters = { 0 }, block = { 0 }, only = { 0 }, without = { 0 };
+	const struct names parts = share_names();
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &o.model, "MODEL",
 		  "diffusers folder, single-file checkpoint or cached hub id",
-		  .key = "pretrained_model_name_or_path", .file = FILE_READ },
+		  .key = "pretrained_model_name_or_path", .file = FILE_READ, .completes = "*.safetensors" },
 		{ "model-config", 0, OPTION_STRING, &o.model_config, "DIR",
-		  "config files for a single file of other sizes", .file = FILE_READ },
+		  "config files for a single file of other sizes", .file = FILE_READ, .completes = "/" },
 		{ "lora", 0, OPTION_LIST, &adapters, "FILE[:W]",
 		  "an adapter and its weight (1); may be given several times (into)", .key = "",
-		  .file = FILE_READ_WEIGHTED },
+		  .file = FILE_READ_WEIGHTED, .completes = "*.safetensors" },
 		{ "output", 'o', OPTION_STRING, &o.out, "OUT",
 		  "the merged model: a folder for a folder, a file for a file; of other modes, the adapter", .key = "",
 		  .file = FILE_WRITTEN },
@@ -26,8 +27,10 @@ int main(int argc, char **argv)
 		{ "block", 0, OPTION_LIST, &block, "[N:]REGEX=W",
 		  "the weight of modules by name, or of blocks by 12, 17, 20 or 26 numbers", .key = "" },
 		{ "only", 0, OPTION_LIST, &only, "WHAT",
-		  "these modules alone: unet, te, te1, te2, attn, ff, conv or a REGEX", .key = "" },
-		{ "without", 0, OPTION_LIST, &without, "WHAT", "all modules but these", .key = "" },
+		  "these modules alone: unet, te, te1, te2, attn, ff, conv or a REGEX", .key = "",
+		  .completes = parts.text },
+		{ "without", 0, OPTION_LIST, &without, "WHAT", "all modules but these", .key = "",
+		  .completes = parts.text },
 		{ "rank", 0, OPTION_INT, &o.rank, "R", "rank of the result (add, resize, extract, convert)", .key = "",
 		  .min = 1, .max = 65536 },
 		{ "conv-rank", 0, OPTION_INT, &o.conv_rank, "R", "the same of convolutions (resize, extract)",
@@ -51,9 +54,9 @@ int main(int argc, char **argv)
 		  .choices = "sv_ratio|sv_fro|sv_cumulative", .key = "" },
 		{ "dynamic-param", 0, OPTION_NUMBER, &o.dynamic_param, "X", "its parameter (resize)", .key = "" },
 		{ "base", 0, OPTION_STRING, &o.base, "MODEL", "where the tuned model began (extract)", .key = "",
-		  .file = FILE_READ },
+		  .file = FILE_READ, .completes = "*.safetensors" },
 		{ "tuned", 0, OPTION_STRING, &o.tuned, "MODEL", "the tuned model (extract)", .key = "",
-		  .file = FILE_READ },
+		  .file = FILE_READ, .completes = "*.safetensors" },
 		{ "bias", 0, OPTION_FLAG, &o.bias, NULL, "differences of biases too (extract)", .key = "" },
 		{ "norm", 0, OPTION_FLAG, &o.norm, NULL, "differences of norms too (extract)", .key = "" },
 		{ "ema", 0, OPTION_NUMBER, &o.ema, "DECAY", "an exponential moving average of the saves (average)",
@@ -67,10 +70,11 @@ int main(int argc, char **argv)
 		  "a LoHa, LoKr or OFT stays one, where the readers take it (convert)", .key = "" },
 		{ 0 },
 	};
+	const struct names modes = merge_mode_choices();
 	char *purpose = xprintf("Bake LoRA adapters into a checkpoint, or into another adapter.  Modes: %s.",
 				merge_mode_names().text);
 	const struct tool tool = { "lora-merge", "MODE [options] [FILE[:W]...]", purpose, table, .takes_config = true,
-				   .operands = FILE_READ_WEIGHTED };
+				   .operands = FILE_READ_WEIGHTED, .completes = "*.safetensors", .modes = modes.text };
 	struct error e = { 0 };
 	int operands;
 

@@ -7,7 +7,8 @@ int main(int argc, char **argv)
 	struct train_settings settings = { 0 };
 	struct tool tool = { "lora-train", "[--config FILE]... [options] [LATENTS.tar...]",
 			     "Train a LoRA adapter on encoded pictures.",
-			     train_options(&settings), .takes_config = true, .operands = FILE_READ };
+			     train_options(&settings), .takes_config = true, .operands = FILE_READ,
+			     .completes = "*.tar" };
 	struct error e = { 0 };
 	int operands, code;
 

@@ -8,6 +8,7 @@
 #include "../../base/memory.h"
 #include "../../optimize/lr_schedule.h"
 #include "../../optimize/optimizer.h"
+#include "../../sample/sampler.h"
 #include "adapter.h"
 #include "choices.h"
 #include "settings.h"
@@ -20,9 +21,9 @@ static const struct option rows[] = {
 	{ .kind = OPTION_SECTION, .help = "Input and output" },
 	{ "model", 'm', OPTION_STRING, &S->model, "MODEL",
 	  "diffusers folder, single-file checkpoint or cached hub id", .key = "pretrained_model_name_or_path",
-	  .file = FILE_READ, .identity = IDENTITY_SHOWN },
+	  .file = FILE_READ, .identity = IDENTITY_SHOWN, .completes = "*.safetensors" },
 	{ "model-config", 0, OPTION_STRING, &S->model_config, "DIR", "config files for a single file of other sizes",
-	  .advanced = true, .file = FILE_READ, .identity = IDENTITY_SHOWN },
+	  .advanced = true, .file = FILE_READ, .identity = IDENTITY_SHOWN, .completes = "/" },
 	{ "allow-other-encoders", 0, OPTION_FLAG, &S->allow_other_encoders, NULL,
 	  "take latents of another VAE or text encoder", .advanced = true, .identity = IDENTITY_SHOWN },
 	{ "output-dir", 'o', OPTION_STRING, &S->output_dir, "DIR", "where adapters and states go", .fallback = ".",
@@ -31,7 +32,7 @@ static const struct option rows[] = {
 	  .fallback = "last", .identity = IDENTITY_ADAPTER },
 	{ "resume", 0, OPTION_STRING, &S->resume, "[STATE|auto]",
 	  "go on from a state; auto: the newest sound one, if any", .file = FILE_READ,
-	  .identity = IDENTITY_ELSEWHERE },
+	  .identity = IDENTITY_ELSEWHERE, .completes = "auto|*-state.safetensors" },
 	{ "max-duration", 0, OPTION_STRING, &S->max_duration, "5h45m", "stop saved (exit 75) after this time",
 	  .key = "" },
 
@@ -60,7 +61,7 @@ static const struct option rows[] = {
 	  "a module's norm is kept at most this; 0: off", .fallback = "0", .min = 0, .max = 1e6, .advanced = true,
 	  .ss_key = "ss_scale_weight_norms" },
 	{ "network-weights", 0, OPTION_STRING, &S->network_weights, "FILE", "an adapter to begin with",
-	  .file = FILE_READ },
+	  .file = FILE_READ, .completes = "*.safetensors" },
 	{ "dora", 0, OPTION_FLAG, &S->dora, NULL, "DoRA: the lengths of the weights' columns are learnt apart",
 	  .advanced = true },
 	/* DORA_INPUT and DORA_OUTPUT: dora_axis_name().  The identity says it. */
@@ -71,7 +72,7 @@ static const struct option rows[] = {
 	  .advanced = true },
 	{ "base-weights", 0, OPTION_LIST, &S->base_weights, "FILE",
 	  "an adapter that belongs to the base model in this run", .advanced = true, .file = FILE_READ,
-	  .identity = IDENTITY_SHOWN },
+	  .identity = IDENTITY_SHOWN, .completes = "*.safetensors" },
 	{ "base-weights-multiplier", 0, OPTION_STRING, &S->base_multipliers, "X,...", "their weights; 1",
 	  .advanced = true, .identity = IDENTITY_SHOWN },
 	{ "block-dims", 0, OPTION_STRING, &S->blocks.dims, "N,...", "ranks of the UNet's blocks",
@@ -209,7 +210,7 @@ static const struct option rows[] = {
 	{ "seed", 0, OPTION_STRING, &S->seed, "N", "of everything random", .fallback = "42" },
 	{ "gradient-checkpointing", 0, OPTION_SWITCH, &S->checkpointing, "[auto]",
 	  "less memory, a third more time; auto: as much as must be", .identity = IDENTITY_ADAPTER,
-	  .ss_key = "ss_gradient_checkpointing" },
+	  .ss_key = "ss_gradient_checkpointing", .completes = "auto" },
 	{ "vram", 0, OPTION_STRING, &S->vram, "12GiB", "memory that the run may take; refused where it needs more",
 	  .identity = IDENTITY_ELSEWHERE },
 	{ "mixed-precision", 0, OPTION_CHOICE, &S->mixed_precision, "TYPE",
@@ -258,7 +259,7 @@ static const struct option rows[] = {
 	{ "sample-prompts", 0, OPTION_STRING, &S->sample_prompts, "FILE",
 	  "what to paint: kohya's .txt, .toml or .json", .file = FILE_READ,
 	  .needs = "sample_every_n_steps (or signal USR2)|sample_every_n_epochs|sample_at_first",
-	  .identity = IDENTITY_ELSEWHERE },
+	  .identity = IDENTITY_ELSEWHERE, .completes = "*.txt|*.toml|*.json" },
 	{ "sample-every-n-steps", 0, OPTION_INT, &S->sample_every_steps, "N", "paint so often; 0: never",
 	  .fallback = "0", .max = 99999999, .identity = IDENTITY_ELSEWHERE },
 	{ "sample-every-n-epochs", 0, OPTION_INT, &S->sample_every_epochs, "N", "the same in epochs, which wins",
@@ -268,7 +269,7 @@ static const struct option rows[] = {
 	{ "sample-sampler", 0, OPTION_STRING, &S->sample_sampler, "NAME", "as in lora-sample", .fallback = "euler",
 	  .advanced = true, .identity = IDENTITY_ELSEWHERE },
 	{ "vae", 0, OPTION_STRING, &S->vae, "PATH", "another VAE, for these pictures only", .advanced = true,
-	  .file = FILE_READ, .identity = IDENTITY_ELSEWHERE },
+	  .file = FILE_READ, .identity = IDENTITY_ELSEWHERE, .completes = "*.safetensors" },
 
 	{ .kind = OPTION_SECTION, .help = "Validation" },
 	{ "validation-split", 0, OPTION_NUMBER, &S->validation_split, "X", "share of the pictures to hold out",
@@ -290,7 +291,7 @@ static const struct option rows[] = {
 	  .file = FILE_WRITTEN_IN, .identity = IDENTITY_ELSEWHERE },
 	{ "log-with", 0, OPTION_STRING, &S->log_with, "NAME",
 	  "tensorboard, json (lines only) or all; wandb is refused", .advanced = true,
-	  .identity = IDENTITY_ELSEWHERE },
+	  .identity = IDENTITY_ELSEWHERE, .completes = "tensorboard|json|all" },
 	{ "log-prefix", 0, OPTION_STRING, &S->log_prefix, "TEXT", "before NAME in logging-dir", .advanced = true,
 	  .needs = "logging_dir", .identity = IDENTITY_ELSEWHERE },
 	{ "html", 0, OPTION_STRING, &S->html, "FILE", "a page with curves and samples, at the end",
@@ -303,12 +304,13 @@ static const struct option rows[] = {
 	{ "dry-run", 0, OPTION_FLAG, &S->dry_run, NULL, "check everything and stop before the first step",
 	  .key = "" },
 	{ "device", 0, OPTION_STRING, &S->device, "cpu", "where to compute", .fallback = "cpu", .advanced = true,
-	  .identity = IDENTITY_ELSEWHERE },
+	  .identity = IDENTITY_ELSEWHERE, .completes = "cpu|cuda" },
 	{ "plan", 0, OPTION_FLAG, &S->plan, NULL, "print what memory the run takes, and stop", .key = "" },
 	{ "check", 0, OPTION_FLAG, &S->check, NULL, "check all that can be checked without weights, and stop",
 	  .key = "" },
 	{ "pictures", 0, OPTION_STRING, &S->pictures, "REPORT",
-	  "with --plan, --check or --print-lr: lora-prep --scan's, not latents", .key = "", .advanced = true },
+	  "with --plan, --check or --print-lr: lora-prep --scan's, not latents", .key = "", .advanced = true,
+	  .completes = "*.jsonl" },
 	{ "json", 0, OPTION_FLAG, &S->json, NULL, "with --plan or --check: a JSON line", .key = "",
 	  .advanced = true },
 
@@ -327,6 +329,10 @@ const struct option *train_options(struct train_settings *s)
 		table[i].value = (char *)s + (size_t)rows[i].value;
 		if (rows[i].kind == OPTION_CHOICE && !*rows[i].choices)         /* lr-scheduler */
 			table[i].choices = lr_schedule_names();
+		if (rows[i].value == &S->optimizer)
+			table[i].completes = optimizer_choices();
+		if (rows[i].value == &S->sample_sampler)
+			table[i].completes = sampler_choices();
 	}
 	return table;
 }
