@@ -190,10 +190,14 @@ $(BUILD)/completions/zsh/_%: $(BUILD)/bin/%
 $(BUILD)/completions/fish/%.fish: $(BUILD)/bin/%
 	$(call complete,fish)
 
+# Of other programs, each a file to copy from.
+RECIPES := $(wildcard pipelines/*/*)
+
 install: all $(COMPLETIONS)
 	install -d $(BIN_TO) $(SHARE_TO) $(BASH_TO) $(ZSH_TO) $(FISH_TO)
 	install -m 755 $(BINARIES) pipelines/lora-launch $(BIN_TO)
 	install -m 644 $(wildcard pipelines/*.toml) $(SHARE_TO)
+	for r in $(RECIPES); do install -D -m 644 "$$r" $(SHARE_TO)/"$${r#pipelines/}" || exit 1; done
 	install -m 644 $(filter $(BUILD)/completions/bash/%,$(COMPLETIONS)) $(BASH_TO)
 	install -m 644 $(filter $(BUILD)/completions/zsh/%,$(COMPLETIONS)) $(ZSH_TO)
 	install -m 644 $(filter $(BUILD)/completions/fish/%,$(COMPLETIONS)) $(FISH_TO)
