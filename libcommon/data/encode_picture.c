@@ -195,7 +195,7 @@ static int open_vae(struct encoder *n, struct error *e)
 	n->vae = vae_load(n->files, n->be, n->device, true, false, e);
 	if (!n->vae)
 		return -1;
-	vae_set_bands(n->vae, VAE_BAND_LIMIT, VAE_BAND_PIXELS);
+	vae_set_bands(n->vae, VAE_BAND_LIMIT, VAE_BAND_BYTES);
 	return 0;
 }
 

@@ -28,11 +28,11 @@ struct half {
 };
 
 /* When a block runs in bands, and how large these are: vae_set_bands(). */
-struct band_rule { size_t limit, pixels; };
+struct band_rule { size_t limit, bytes; };
 
 struct vae {
 	struct vae_config config;
-	struct band_rule bands;         /* of the encoder */
+	struct band_rule bands;
 	struct inventory layers;
 	struct half encoder, decoder;
 	struct linear quant, post_quant;        /* w.out 0: none */
@@ -191,9 +191,9 @@ const struct vae_config *vae_config(const struct vae *v)
 	return &v->config;
 }
 
-void vae_set_bands(struct vae *v, size_t limit, size_t pixels)
+void vae_set_bands(struct vae *v, size_t limit, size_t bytes)
 {
-	v->bands = (struct band_rule){ limit, pixels };
+	v->bands = (struct band_rule){ limit, bytes };
 }
 
 /* ---- forward ---- */
@@ -214,31 +214,78 @@ static struct tensor *run_head(struct tape *t, const void *half, struct tensor *
 	return op_conv(t, op_group_norm(t, in[0], &h->norm_out, true), &h->conv_out);
 }
 
-static int rows_of_band(const struct band_rule *rule, const struct tensor *x)
+/* ---- bands ---- */
+
+/* Of a tensor of x's pixels, in both directions `size` times as many. */
+static size_t bytes_of(const struct tensor *x, int size, int channels)
 {
-	const size_t rows = rule->pixels / x->w / 4 * 4;
+	return (size_t)x->n * x->h * x->w * size * size * channels * sizeof(float);
+}
+
+static bool too_large(const struct band_rule *rule, size_t bytes)
+{
+	return rule->limit && bytes > rule->limit / 3;
+}
+
+/* floats: of a pixel, in all bands of the operation together */
+static int rows_of_band(const struct band_rule *rule, int w, int floats)
+{
+	const size_t rows = rule->bytes / sizeof(float) / floats / w / 4 * 4;
 
 	return rows < 8 ? 8 : rows > 1024 ? 1024 : rows;
+}
+
+static struct residual residual_of(const struct resnet *r)
+{
+	return (struct residual){ &r->norm1, &r->norm2, &r->conv1, &r->conv2, &r->shortcut };
 }
 
 static struct tensor *run_residual(struct tape *t, const struct resnet *r, const struct band_rule *rule,
 				   struct tensor *x)
 {
-	const struct residual parts = { &r->norm1, &r->norm2, &r->conv1, &r->conv2 };
-	const size_t whole = 3 * tensor_count(x) * sizeof(float);
+	const struct residual parts = residual_of(r);
+	const int out = r->conv1.w.out;
 
-	if (!rule || !rule->limit || whole <= rule->limit || r->shortcut.w.out)
+	if (!too_large(rule, bytes_of(x, 1, x->c)))
 		return tape_chain(t, run_resnet, r, x);
-	return op_residual_bands(t, x, &parts, rows_of_band(rule, x));
+	if (!r->shortcut.w.out)
+		return op_residual_bands(t, x, &parts, rows_of_band(rule, x->w, 3 * out));
+	return op_shortcut_bands(t, last_use(x), NULL, &parts, rows_of_band(rule, x->w, x->c + 3 * out));
 }
 
-static struct tensor *run_piece(struct tape *t, const struct piece *p, const struct band_rule *rule, struct tensor *x)
+/* next: the piece behind the sampler; *joined: it ran too, since the sampler's output is too large for two of it. */
+static struct tensor *run_upsampler(struct tape *t, const struct piece *p, const struct piece *next,
+				    const struct band_rule *rule, struct tensor *x, bool *joined)
+{
+	const size_t wide = bytes_of(x, 2, x->c);
+	const struct resnet *r = &next->resnet;
+
+	if (!too_large(rule, wide))
+		return tape_chain(t, run_upsample, &p->sampler, x);
+	if (r->shortcut.w.out && wide + bytes_of(x, 2, r->conv1.w.out) > rule->limit / 4 * 3) {
+		const struct residual parts = residual_of(r);
+		*joined = true;
+		return op_shortcut_bands(t, last_use(x), &p->sampler, &parts,
+					 rows_of_band(rule, 2 * x->w, 2 * x->c + 2 * r->conv1.w.out));
+	}
+	return op_conv_bands(t, last_use(x), NULL, &p->sampler, rows_of_band(rule, 2 * x->w, 2 * x->c));
+}
+
+static struct tensor *run_end(struct tape *t, const struct half *h, const struct band_rule *rule, struct tensor *x)
+{
+	if (!too_large(rule, bytes_of(x, 1, x->c)))
+		return tape_chain(t, run_head, h, x);
+	return op_conv_bands(t, last_use(x), &h->norm_out, &h->conv_out, rows_of_band(rule, x->w, 2 * x->c));
+}
+
+static struct tensor *run_piece(struct tape *t, const struct piece *p, const struct band_rule *rule, struct tensor *x,
+				bool *joined)
 {
 	switch (p->kind) {
 	case PIECE_RESNET:      return run_residual(t, &p->resnet, rule, x);
 	case PIECE_ATTENTION:   return tape_chain(t, run_attention, &p->attention, x);
 	case PIECE_DOWNSAMPLE:  return tape_chain(t, run_downsample_pad_end, &p->sampler, x);
-	case PIECE_UPSAMPLE:    return tape_chain(t, run_upsample, &p->sampler, x);
+	case PIECE_UPSAMPLE:    return run_upsampler(t, p, p + 1, rule, x, joined);
 	}
 	die(EXIT_OTHER, "piece '%s' has no kind; this is a bug in lora-tools", p->name);
 }
@@ -258,11 +305,13 @@ static struct tensor *run_half(struct tape *t, const struct half *h, const struc
 	show(probe, arg, t, conv_in, x);
 	free(conv_in);
 	for (int i = 0; i < h->pieces; i++) {
-		x = run_piece(t, &h->piece[i], rule, x);
+		bool joined = false;
+		x = run_piece(t, &h->piece[i], rule, x, &joined);
+		i += joined;
 		show(probe, arg, t, h->piece[i].name, x);
 		show(probe, arg, t, h->piece[i].closes, x);
 	}
-	x = tape_chain(t, run_head, h, x);
+	x = run_end(t, h, rule, x);
 	show(probe, arg, t, h->name, x);
 	return x;
 }
@@ -276,7 +325,7 @@ struct tensor *vae_encode(struct tape *t, const struct vae *v, struct tensor *pi
 
 struct tensor *vae_decode(struct tape *t, const struct vae *v, struct tensor *latent, probe_fn *probe, void *arg)
 {
-	return run_half(t, &v->decoder, NULL, v->post_quant.w.out ? op_linear(t, latent, &v->post_quant) : latent,
+	return run_half(t, &v->decoder, &v->bands, v->post_quant.w.out ? op_linear(t, latent, &v->post_quant) : latent,
 			probe, arg);
 }
 

@@ -20,12 +20,20 @@ struct tensor *op_conv(struct tape *t, struct tensor *x, const struct conv *c);
 /* The VAE's downsampler pads right and bottom only: with padding on the left the latents shift by half a pixel. */
 struct tensor *op_conv_pad_end(struct tape *t, struct tensor *x, const struct conv *c);
 struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu);
-/* x += conv2(silu(norm2(conv1(silu(norm1(x)))))) in x's own memory; 3x3 convolutions of stride 1 without adapters.
- * Runs in bands of `rows` rows (a multiple of 4), with the same result, byte for byte, as the single operations.  Needs
- * memory for three bands.  conv1 runs twice, as norm2's statistics are known only after the last band.  For inference:
- * nothing is recorded. */
-struct residual { const struct norm *norm1, *norm2; const struct conv *conv1, *conv2; };
+/* Operations in bands of `rows` rows (a multiple of 4), with the same result, byte for byte, as single ones.  Of 3x3
+ * convolutions of stride 1 without adapters; for inference, as nothing is recorded.  shortcut: NULL where a block has
+ * none.
+ *
+ * x += conv2(silu(norm2(conv1(silu(norm1(x)))))) in x's own memory.  Needs memory for three bands.  conv1 runs twice,
+ * as norm2's statistics are known only after the last band. */
+struct residual { const struct norm *norm1, *norm2; const struct conv *conv1, *conv2; const struct linear *shortcut; };
 struct tensor *op_residual_bands(struct tape *t, struct tensor *x, const struct residual *r, int rows);
+/* shortcut(u) + conv2(silu(norm2(conv1(silu(norm1(u)))))) where u is x; or up(x doubled in size), which never lies
+ * whole in memory, and is computed three times.  Needs memory for the result and two bands of either width. */
+struct tensor *op_shortcut_bands(struct tape *t, struct tensor *x, const struct conv *up, const struct residual *r,
+				 int rows);
+/* conv(silu(norm(x))); of x doubled in size where norm is NULL */
+struct tensor *op_conv_bands(struct tape *t, struct tensor *x, const struct norm *n, const struct conv *c, int rows);
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g);
 struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind);
 struct tensor *op_geglu(struct tape *t, struct tensor *x);              /* c -> c/2 */

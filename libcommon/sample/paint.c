@@ -37,6 +37,7 @@ int pipeline_networks(struct pipeline *p, struct error *e)
 		return -1;
 	if (!p->vae && !(p->vae = vae_load(p->files, p->be, p->device, p->config->family->inpaints, true, e)))
 		return -1;
+	vae_set_bands(p->vae, VAE_BAND_LIMIT, VAE_BAND_BYTES);
 	return 0;
 }
 

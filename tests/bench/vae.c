@@ -46,7 +46,7 @@ int main(int argc, char **argv)
 	v = d ? vae_load(m, &cpu_backend, d, encodes, !encodes, &e) : NULL;
 	if (!v)
 		return report(&e);
-	vae_set_bands(v, VAE_BAND_LIMIT, VAE_BAND_PIXELS);
+	vae_set_bands(v, VAE_BAND_LIMIT, VAE_BAND_BYTES);
 	j = (struct job){ v, atoi(argv[4]), atoi(argv[3]), noise(1, (size_t)atoi(argv[3]) * atoi(argv[4]) * 3) };
 	w = (struct workspace){ .be = &cpu_backend, .device = d };
 	status = print_runs(&w, way, &j, argc > 5 ? atoi(argv[5]) : 3);
