@@ -11,6 +11,7 @@
 #   make allocations  no memory, at each allocation of each program (an hour)
 #   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
+#   make dist       the source tarball; make check-ship tries the packages (packaging/README.md)
 #   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
 #
 # Knobs: CC=clang-14   SAN=address,undefined   CFLAGS=...   V=1 shows commands   BIG=folder of `make big`
@@ -142,6 +143,7 @@ $(BUILD)/%.so: %.c
 
 include cuda/build.mk
 include tests/emu/emu.mk
+include packaging/build.mk
 
 # ---- what people type ----
 
