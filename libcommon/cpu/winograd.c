@@ -3,14 +3,17 @@
  *
  * The picture is cut into tiles of 4x4 outputs.  Each reads 6x6 inputs, which a transform turns into 36 numbers a
  * channel; filters turn into 36 numbers as well, and number e of the outputs is a matrix product over channels.
- * Filters are transformed again in every call, for some channels at a time while those are in the cache: stored, they
- * would take 8 times the memory of half-precision weights.
+ * Filters are transformed again in every call: stored, they would take 8 times the memory of half-precision weights.
+ *
+ * Of few channels (the VAE's at full size) all transformed filters fit the last cache, and the inputs and products of
+ * a group of tiles the second: each thread computes a group from end to end.  Of more, the transformed inputs of a
+ * stage of tiles are in the last cache, and filters are transformed for some output channels at a time.
  */
 #include "internal.h"
 
 /* POINTS numbers a tile.  DEPTH: input channels a stretch.  COLUMNS: output channels of a task.  ROOM: bytes of
- * transformed inputs that may lie in the last cache. */
-enum { POINTS = 36, DEPTH = 256, COLUMNS = 32, ROOM = 12 << 20 };
+ * transformed inputs, or filters, that may lie in the last cache; NEAR: of inputs and products in the second. */
+enum { POINTS = 36, DEPTH = 256, COLUMNS = 32, ROOM = 12 << 20, NEAR = 3 << 18 };
 
 struct job {
 	const float *x;
@@ -117,6 +120,15 @@ static struct room room_of(struct device *d, int thread, int tiles)
 	return (struct room){ carve(&at, 9 * panels), carve(&at, POINTS * panels), carve(&at, m), carve(&at, wide) };
 }
 
+/* The products of all points; b's are the first one's.  a, panels, c: floats from one to the next. */
+static void multiply_each(const struct kernels *k, struct block *b, size_t a, size_t panels, size_t c)
+{
+	int e;
+
+	for (e = 0; e < POINTS; e++, b->a += a, b->panels += panels, b->c += c)
+		k->block(b);
+}
+
 /* Some output channels of some tiles of the stage. */
 static void multiply_points(struct device *d, const void *arg, int task, int thread)
 {
@@ -125,29 +137,24 @@ static void multiply_points(struct device *d, const void *arg, int task, int thr
 	const int column = task / s->parts * COLUMNS, cols = smaller(COLUMNS, j->out - column);
 	const int from = task % s->parts * s->each, count = smaller(s->each, s->tiles - from);
 	const struct room r = room_of(d, thread, count);
-	int at, e, t;
+	int at, t;
 
 	for (at = 0; at < j->in; at += DEPTH) {
 		const int depth = smaller(DEPTH, j->in - at);
 		const size_t panels = panel_floats(d->k, cols, depth);
+		struct block b = { .m = count, .n = cols, .k = depth, .a = s->v + (size_t)from * j->in + at,
+				   .row = j->in, .col = 1, .panels = r.u, .c = r.m, .ldc = COLUMNS, .alpha = 1,
+				   .beta = at > 0 };
 
 		pack_taps(d->k, j, r.taps, column, cols, at, depth, r.wide);
 		d->k->winograd_filter(r.u, r.taps, panels);
-		for (e = 0; e < POINTS; e++) {
-			const struct block b = { .m = count, .n = cols, .k = depth,
-						 .a = s->v + ((size_t)e * s->tiles + from) * j->in + at, .row = j->in,
-						 .col = 1, .panels = r.u + e * panels,
-						 .c = r.m + (size_t)e * count * COLUMNS, .ldc = COLUMNS, .alpha = 1,
-						 .beta = at > 0 };
-
-			d->k->block(&b);
-		}
+		multiply_each(d->k, &b, (size_t)s->tiles * j->in, panels, (size_t)count * COLUMNS);
 	}
 	for (t = 0; t < count; t++)
 		transform_output(d->k, j, r.m, s->first + from, count, t, column, cols);
 }
 
-static void convolve(struct device *d, const struct job *j)
+static void convolve_in_stages(struct device *d, const struct job *j)
 {
 	const int all_tiles = j->n * j->down * j->across, room = ROOM / (POINTS * sizeof(float)) / j->in;
 	const int chunk = smaller(all_tiles, room < 32 ? 32 : room), columns = (j->out + COLUMNS - 1) / COLUMNS;
@@ -163,6 +170,70 @@ static void convolve(struct device *d, const struct job *j)
 		run_tasks(d, s.tiles, (double)s.tiles * j->in * POINTS, transform_input, &s);
 		run_tasks(d, s.parts * columns, (double)s.tiles * j->in * j->out * POINTS, multiply_points, &s);
 	}
+}
+
+/* Groups of tiles, each computed from end to end. */
+struct groups {
+	const struct job *j;
+	float *u;               /* [columns][POINTS][panels] */
+	int tiles, each;        /* of the batch; of a group */
+};
+
+static size_t filter_floats(const struct device *d, const struct job *j)
+{
+	return (size_t)POINTS * panel_floats(d->k, COLUMNS, j->in);
+}
+
+static void transform_filters(struct device *d, const void *arg, int task, int thread)
+{
+	const struct groups *g = arg;
+	const int column = task * COLUMNS, cols = smaller(COLUMNS, g->j->out - column);
+	const struct room r = room_of(d, thread, 0);
+
+	pack_taps(d->k, g->j, r.taps, column, cols, 0, g->j->in, r.wide);
+	d->k->winograd_filter(g->u + task * filter_floats(d, g->j), r.taps, panel_floats(d->k, cols, g->j->in));
+}
+
+static void convolve_group(struct device *d, const void *arg, int task, int thread)
+{
+	const struct groups *g = arg;
+	const struct job *j = g->j;
+	const int first = task * g->each, count = smaller(g->each, g->tiles - first);
+	const size_t size = (size_t)POINTS * count;
+	char *at = thread_scratch(d, thread, floats(size * j->in) + floats(size * COLUMNS));
+	float *v = carve(&at, size * j->in), *m = carve(&at, size * COLUMNS);
+	const struct stage s = { .j = j, .v = v, .first = first, .tiles = count };
+	int t, column;
+
+	for (t = 0; t < count; t++)
+		transform_input(d, &s, t, thread);
+	for (column = 0; column < j->out; column += COLUMNS) {
+		const int cols = smaller(COLUMNS, j->out - column);
+		struct block b = { .m = count, .n = cols, .k = j->in, .a = v, .row = j->in, .col = 1,
+				   .panels = g->u + column / COLUMNS * filter_floats(d, j), .c = m, .ldc = COLUMNS,
+				   .alpha = 1 };
+
+		multiply_each(d->k, &b, (size_t)count * j->in, panel_floats(d->k, cols, j->in),
+			      (size_t)count * COLUMNS);
+		for (t = 0; t < count; t++)
+			transform_output(d->k, j, m, first, count, t, column, cols);
+	}
+}
+
+static void convolve(struct device *d, const struct job *j)
+{
+	const int columns = (j->out + COLUMNS - 1) / COLUMNS;
+	const size_t filters = columns * filter_floats(d, j) * sizeof(float);
+	const int tiles = j->n * j->down * j->across, near = NEAR / (POINTS * sizeof(float)) / (j->in + COLUMNS);
+	struct groups g = { .j = j, .tiles = tiles, .each = smaller(near, tiles / (4 * d->threads)) };
+
+	if (g.each < 16 || j->in > DEPTH || filters > ROOM) {
+		convolve_in_stages(d, j);
+		return;
+	}
+	g.u = caller_scratch(d, filters);
+	run_tasks(d, columns, (double)j->in * j->out * POINTS, transform_filters, &g);
+	run_tasks(d, (g.tiles + g.each - 1) / g.each, (double)g.tiles * j->in * j->out * POINTS, convolve_group, &g);
 }
 
 void winograd_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
