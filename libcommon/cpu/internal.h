@@ -118,6 +118,10 @@ static inline size_t floats(size_t count) { return (count * sizeof(float) + 63) 
 typedef void task_fn(struct device *d, const void *arg, int task, int thread);
 void run_tasks(struct device *d, int tasks, double work, task_fn *f, const void *arg);
 #define WORTH_THREADS 30000.0
+/* The same, and no task begins before those with lower numbers have begun: it may wait for them. */
+void run_in_order(struct device *d, int tasks, double work, task_fn *f, const void *arg);
+/* Returns when *at, which such tasks increase, is at least that. */
+void await_value(const _Atomic int *at, int least);
 struct pool *pool_new(int threads);             /* NULL: no memory */
 void pool_free(struct pool *p);                 /* accepts NULL */
 

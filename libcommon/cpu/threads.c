@@ -60,14 +60,14 @@ static void take_tasks(struct pool *p, int thread)
 		take_stretch(p, &p->stretch[(thread + i) % (p->count + 1)], thread);
 }
 
-static void share_out(struct pool *p, int tasks)
+static void share_out(struct pool *p, int tasks, int shares)
 {
-	const int threads = p->count + 1;
 	int i;
 
-	for (i = 0; i < threads; i++) {
-		atomic_store_explicit(&p->stretch[i].next, (long)tasks * i / threads, memory_order_relaxed);
-		p->stretch[i].end = (long)tasks * (i + 1) / threads;
+	for (i = 0; i <= p->count; i++) {
+		atomic_store_explicit(&p->stretch[i].next, (long)tasks * smaller(i, shares) / shares,
+				      memory_order_relaxed);
+		p->stretch[i].end = (long)tasks * smaller(i + 1, shares) / shares;
 	}
 }
 
@@ -78,6 +78,20 @@ static void join_loop(struct pool *p, int thread)
 	if (atomic_load(&p->open))
 		take_tasks(p, thread);
 	atomic_fetch_sub(&p->active, 1);
+}
+
+static void pause_again(int times)
+{
+	if (times < PATIENCE)
+		relax();
+	else
+		sched_yield();
+}
+
+void await_value(const _Atomic int *at, int least)
+{
+	for (int i = 0; atomic_load(at) < least; i++)
+		pause_again(i);
 }
 
 static void await_loop(struct pool *p, unsigned seen)
@@ -117,7 +131,7 @@ static void announce(struct pool *p)
 		syscall(SYS_futex, &p->loops, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-void run_tasks(struct device *d, int tasks, double work_estimate, task_fn *f, const void *arg)
+static void run_shares(struct device *d, int tasks, double work_estimate, task_fn *f, const void *arg, int shares)
 {
 	struct pool *p = d->pool;
 	int i;
@@ -128,16 +142,23 @@ void run_tasks(struct device *d, int tasks, double work_estimate, task_fn *f, co
 		return;
 	}
 	p->loop = (struct loop){ d, f, arg };
-	share_out(p, tasks);
+	share_out(p, tasks, shares);
 	atomic_store(&p->open, 1);
 	announce(p);
 	take_tasks(p, 0);
 	atomic_store(&p->open, 0);
 	for (i = 0; atomic_load(&p->active); i++)
-		if (i < PATIENCE)
-			relax();
-		else
-			sched_yield();
+		pause_again(i);
+}
+
+void run_tasks(struct device *d, int tasks, double work_estimate, task_fn *f, const void *arg)
+{
+	run_shares(d, tasks, work_estimate, f, arg, d->pool ? d->pool->count + 1 : 1);
+}
+
+void run_in_order(struct device *d, int tasks, double work_estimate, task_fn *f, const void *arg)
+{
+	run_shares(d, tasks, work_estimate, f, arg, 1);
 }
 
 struct pool *pool_new(int threads)

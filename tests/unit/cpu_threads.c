@@ -47,6 +47,42 @@ static void every_task_once(void **state)
 	threads_use(0);
 }
 
+struct queue { _Atomic int begun, done, wrong; int threads; };
+
+static void wait_task(struct device *d, const void *arg, int task, int thread)
+{
+	struct queue *q = *(struct queue *const *)arg;
+
+	if (abs(atomic_fetch_add(&q->begun, 1) - task) >= q->threads)
+		atomic_fetch_add(&q->wrong, 1);
+	await_value(&q->done, task);
+	atomic_fetch_add(&q->done, 1);
+}
+
+/* Each task waits for the one before it, so that no more are begun than there are threads. */
+static void tasks_begin_in_order(void **state)
+{
+	static const int threads[] = { 1, 2, 3, 8 };
+
+	for (int i = 0; i < 4; i++) {
+		struct error e;
+		struct device *d;
+
+		threads_use(threads[i]);
+		d = cpu_backend.open(&e);
+		assert_non_null(d);
+		for (int loop = 0; loop < 200; loop++) {
+			struct queue q = { .threads = threads[i] }, *at = &q;
+
+			run_in_order(d, 1 + loop, WORTH_THREADS, wait_task, &at);
+			assert_int_equal(q.done, 1 + loop);
+			assert_int_equal(q.wrong, 0);
+		}
+		cpu_backend.close(d);
+	}
+	threads_use(0);
+}
+
 static void finds_by_name(void **state)
 {
 	struct error e = { 0 };
@@ -90,7 +126,9 @@ static void dry_touches_nothing(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(every_task_once), cmocka_unit_test(finds_by_name),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(every_task_once),
+					    cmocka_unit_test(tasks_begin_in_order),
+					    cmocka_unit_test(finds_by_name),
 					    cmocka_unit_test(tables_are_complete),
 					    cmocka_unit_test(dry_touches_nothing) };
 

@@ -1,0 +1,104 @@
+/*
+ * attention.c - GFLOP/s of the cpu backend's attention, forward and backward, at the shapes of SDXL, Stable Diffusion
+ * 1.5, their VAE and text encoders.  An addition counts as one, and what a causal mask hides as none.
+ * usage: attention [SECONDS_PER_SHAPE [NAME]]      OMP_NUM_THREADS sets the threads, LORA_CPU the instruction set
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "../../libcommon/backend.h"
+
+static const struct shape { const char *name; int n, heads, lq, lk, d; bool causal; } shapes[] = {
+	{ "sdxl 64x64", 1, 10, 4096, 4096, 64 }, { "sdxl 64x64 text", 1, 10, 4096, 77, 64 },
+	{ "sdxl 32x32", 1, 20, 1024, 1024, 64 }, { "sdxl 32x32 text", 1, 20, 1024, 77, 64 },
+	{ "sdxl 32x32 of 512", 1, 10, 1024, 1024, 64 }, { "sdxl 16x16", 1, 20, 256, 256, 64 },
+	{ "sdxl 16x16 text", 1, 20, 256, 77, 64 },
+	{ "sd15 64x64", 1, 8, 4096, 4096, 40 }, { "sd15 64x64 text", 1, 8, 4096, 77, 40 },
+	{ "sd15 32x32", 1, 8, 1024, 1024, 80 }, { "sd15 32x32 text", 1, 8, 1024, 77, 80 },
+	{ "sd15 16x16", 1, 8, 256, 256, 160 }, { "sd15 16x16 text", 1, 8, 256, 77, 160 },
+	{ "sd15 8x8", 1, 8, 64, 64, 160 },
+	{ "vae 64x64", 1, 1, 4096, 4096, 512 }, { "clip l", 1, 12, 77, 77, 64, true },
+	{ "clip g", 1, 20, 77, 77, 64, true }, { "demo", 1, 8, 64, 64, 16 },
+};
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+static float *filled(size_t n)
+{
+	float *p = cpu_backend.alloc(NULL, n * sizeof(*p));
+
+	if (!p)
+		die(EXIT_MEMORY, "no memory");
+	for (size_t i = 0; i < n; i++)
+		p[i] = (float)(i * 2654435761u % 1024) / 512 - 1;
+	return p;
+}
+
+struct bench { struct attention_shape s; float *q, *k, *v, *o, *lse, *dq, *dk, *dv; };
+
+static void run(struct device *d, const struct bench *b, bool back)
+{
+	const int add[3] = { 0 };
+
+	if (back)
+		cpu_backend.attention_back(d, b->dq, b->dk, b->dv, b->o, b->o, b->lse, b->q, b->k, b->v, &b->s, add);
+	else
+		cpu_backend.attention(d, b->o, b->lse, b->q, b->k, b->v, &b->s);
+}
+
+static double best_of(struct device *d, const struct bench *b, bool back, double seconds)
+{
+	const double start = now();
+	double best = INFINITY;
+	int runs = 0;
+
+	while (now() - start < seconds || runs++ < 3) {
+		double t = now();
+
+		run(d, b, back);
+		t = now() - t;
+		best = t < best ? t : best;
+	}
+	return best;
+}
+
+static void measure(struct device *d, const struct shape *s, double seconds)
+{
+	const int c = s->heads * s->d;
+	const size_t q = (size_t)s->n * s->lq * c, k = (size_t)s->n * s->lk * c;
+	const double pairs = s->causal ? s->lq * (s->lq + 1) / 2.0 : (double)s->lq * s->lk;
+	float *all = filled(3 * q + 4 * k + (size_t)s->n * s->heads * s->lq);
+	const struct bench b = { { s->n, s->heads, s->d, s->lq, s->lk, c, c, c, c, s->causal, 1 / sqrtf(s->d) },
+				 all, all + q, all + q + k, all + q + 2 * k, all + 3 * q + 4 * k, all + 2 * q + 2 * k,
+				 all + 3 * q + 2 * k, all + 3 * q + 3 * k };
+
+	for (int back = 0; back < 2; back++) {
+		const double t = best_of(d, &b, back, seconds), flops = (back ? 10 : 4) * pairs * s->n * c;
+
+		printf("%-18s %-8s %2d x %4d x %4d x %3d  %9.3f ms  %7.1f GFLOP/s\n", s->name,
+		       back ? "backward" : "forward", s->heads, s->lq, s->lk, s->d, t * 1e3, flops / t * 1e-9);
+	}
+	free(all);
+}
+
+int main(int argc, char **argv)
+{
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+
+	if (!d)
+		return report(&e);
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
+		if (argc < 3 || !strcmp(argv[2], shapes[i].name))
+			measure(d, &shapes[i], argc > 1 ? atof(argv[1]) : 0.3);
+	cpu_backend.close(d);
+	return 0;
+}
