@@ -78,12 +78,14 @@ static long place_of(const struct key_index *k, const char *name, size_t stem)
 {
 	struct key_part part;
 	const char *dialect;
-	char *plain = xprintf("%.*s.alpha", (int)stem, name);
 	long i = key_index_find(k, name, &part, &dialect);
 
-	if (i < 0)
+	if (i < 0) {
+		char *plain = xprintf("%.*s.alpha", (int)stem, name);
+
 		i = key_index_find(k, plain, &part, &dialect);
-	free(plain);
+		free(plain);
+	}
 	return i;
 }
 

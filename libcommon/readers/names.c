@@ -27,11 +27,13 @@ static bool covers(const struct naming *row, const struct place *p)
 /* length: of the name, from its begin */
 static char *name_of(const struct naming *row, const char *name, size_t length)
 {
-	char *full = xprintf("%s%.*s", row->prefix, (int)length, name);
+	const size_t prefix = strlen(row->prefix);
+	char *full = xmalloc(prefix + length + 1);
 
-	for (char *c = full + strlen(row->prefix); *c; c++)
-		if (*c == '.')
-			*c = row->separator;
+	memcpy(full, row->prefix, prefix);
+	for (size_t i = 0; i < length; i++)
+		full[prefix + i] = name[i] == '.' ? row->separator : name[i];
+	full[prefix + length] = '\0';
 	return full;
 }
 

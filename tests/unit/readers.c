@@ -299,26 +299,31 @@ static void file_free(struct file *f)
 	buffer_free(&f->bytes);
 }
 
-/* model: of the readers; NULL: none is at hand */
-static struct reading read_dialect(const struct dialect *d, const struct model_config *model, const char *reader)
-{
-	struct file f = { 0 };
-	struct error e = { 0 };
-	struct safetensors *s;
-	struct readers_file *r;
-	struct reading x;
+/* A dialect's file, as the readers were given it */
+struct reader_file { const struct dialect *d; struct file f; struct safetensors *s; struct readers_file *r; };
 
-	build(&f, d);
-	s = safetensors_parse(d->name, f.bytes.data, f.bytes.len, &e);
-	if (!s)
+/* model: of the readers; NULL: none is at hand */
+static void open_dialect(struct reader_file *o, const struct dialect *d, const struct model_config *model)
+{
+	struct error e = { 0 };
+
+	*o = (struct reader_file){ .d = d };
+	build(&o->f, d);
+	o->s = safetensors_parse(d->name, o->f.bytes.data, o->f.bytes.len, &e);
+	if (!o->s)
 		print_error("%s: %s\n", d->name, e.text);
-	assert_non_null(s);
-	r = readers_file_new(s, model);
-	x = readers_read(r, reader_named(reader));
-	readers_file_free(r);
-	safetensors_close(s);
-	file_free(&f);
-	return x;
+	assert_non_null(o->s);
+	o->r = readers_file_new(o->s, model);
+}
+
+static void close_dialect(struct reader_file *o)
+{
+	if (!o->d)
+		return;
+	readers_file_free(o->r);
+	safetensors_close(o->s);
+	file_free(&o->f);
+	o->d = NULL;
 }
 
 /* ---- the published table ---- */
@@ -398,9 +403,9 @@ static const struct dialect *dialect_named(const struct dialect *list, const cha
 }
 
 /* Lists what differs; 0: nothing does. */
-static int differs(const struct row *r, const struct dialect *d, const struct model_config *model, const char *reader)
+static int differs(const struct row *r, const struct reader_file *o, const char *reader)
 {
-	struct reading x = read_dialect(d, model, reader);
+	struct reading x = readers_read(o->r, reader_named(reader));
 	const char *verdict = verdict_name(x.verdict) ? verdict_name(x.verdict) : "";
 	const int wrong = strcmp(verdict, r->verdict) || (int)x.applied != r->applied ||
 			  (r->in_file >= 0 && (int)x.in_file != r->in_file);
@@ -416,6 +421,7 @@ static int compare(const char *table, const struct dialect *list, const struct m
 		   size_t *rows)
 {
 	FILE *f = fopen(table, "r");
+	struct reader_file open = { 0 };        /* the rows of a dialect follow each other */
 	struct row r;
 	int wrong = 0;
 
@@ -426,9 +432,14 @@ static int compare(const char *table, const struct dialect *list, const struct m
 
 		if (!d || names != sdcpp)
 			continue;
-		wrong += differs(&r, d, model, names ? "sdcpp" : r.reader);
+		if (open.d != d) {
+			close_dialect(&open);
+			open_dialect(&open, d, model);
+		}
+		wrong += differs(&r, &open, names ? "sdcpp" : r.reader);
 		++*rows;
 	}
+	close_dialect(&open);
 	fclose(f);
 	return wrong;
 }
@@ -594,12 +605,16 @@ static void test_import(void **state)
 	model_config_sdxl(&m);
 	list_model(&m);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		struct reading x = read_dialect(&files[i].d, NULL, "invoke");
+		struct reader_file open;
+		struct reading x;
 
+		open_dialect(&open, &files[i].d, NULL);
+		x = readers_read(open.r, reader_named("invoke"));
 		if (x.verdict != files[i].verdict)
 			print_error("%s: %s\n", files[i].d.name, x.why ? x.why : "");
 		assert_int_equal(x.verdict, files[i].verdict);
 		free(x.why);
+		close_dialect(&open);
 	}
 }
 
