@@ -18,7 +18,8 @@
 #include "sanitized.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
-enum { MODULES = 1052, NONE = -1 };
+/* STRIDE: with a sanitizer every third module is code enough, of each type, rank and alpha. */
+enum { MODULES = 1052, STRIDE = SANITIZED ? 3 : 1, NONE = -1 };
 
 /* A file's types.  mixed: every other module's alpha is of another one, and ranks and alphas are not all the same. */
 struct flavour { enum dtype factors; int alpha, other; bool mixed; };
@@ -103,7 +104,7 @@ static void write_kohyas(const char *path, const struct row *row, const struct f
 	struct error e;
 	size_t n = 0;
 
-	for (int i = 0; i < MODULES; i++)
+	for (int i = 0; i < MODULES; i += STRIDE)
 		n += make_module(&t[n], &row[i], f, i);
 	assert_int_equal(safetensors_save(path, t, n, &says, 1, &e), 0);
 	for (size_t i = 0; i < n; i++) {

@@ -13,6 +13,7 @@
 #include "../../libcommon/train/captions.h"
 #include "../../libcommon/train/plan/planner.h"
 #include "../../libcommon/train/run.h"
+#include "sanitized.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 #define MODEL "tests/golden/tiny-a/model"
@@ -197,9 +198,12 @@ static void check_step_twice(struct run *r, struct batch *b)
 	step_run(r->net.tape, &r->net.step, b, 1, loss);
 	optimizer_forget(&r->course.optimizer);
 	first = trace;
-	trace = 0;
-	step_run(r->net.tape, &r->net.step, b, 1, loss);
-	assert_true(first && first == trace);
+	/* Addresses are the compiler's and the heap's; a sanitizer sees in the first step what there is to see. */
+	if (!SANITIZED) {
+		trace = 0;
+		step_run(r->net.tape, &r->net.step, b, 1, loss);
+		assert_true(first && first == trace);
+	}
 	assert_int_equal(asked, before);
 }
 
@@ -211,8 +215,10 @@ static void check_steps(struct run *r, const struct plan *p)
 	struct order_place place = { 0, 0, 1 };
 	struct batch b = { 0 };
 	struct error e;
+	bool done[64] = { false };
 	size_t i, seen = 0;
 
+	assert_true(p->batches <= sizeof(done) / sizeof(*done));
 	for (; place.first < order_batches(r->data.order); place.first++) {
 		const struct order_batch o = order_batch(r->data.order, 0, place.first);
 		const int *bucket = r->data.set.sample[o.sample[0]].bucket, n = o.n;
@@ -220,6 +226,9 @@ static void check_steps(struct run *r, const struct plan *p)
 			if (p->batch[i].n == n && p->batch[i].width == bucket[0] && p->batch[i].height == bucket[1])
 				break;
 		assert_true(i < p->batches);
+		if (done[i])
+			continue;
+		done[i] = true;
 		r->net.activation_bytes = p->batch[i].bytes;
 		assert_int_equal(networks_take_arena(&r->net, &e), 0);
 		batch_make(&from, &r->course, &o, 0, &b);
@@ -228,7 +237,7 @@ static void check_steps(struct run *r, const struct plan *p)
 		networks_give_arena(&r->net);
 		seen++;
 	}
-	assert_true(seen >= p->batches && p->batches >= 3);
+	assert_true(seen == p->batches && p->batches >= 3);
 	optimizer_forget(&r->course.optimizer);
 	batch_free(&b);
 }
