@@ -5,7 +5,8 @@
 #   make check      every test; ends with "N passed, N failed"
 #   make golden GOLDEN=DIR...    compare with folders of PyTorch's reference values
 #   make world      is the subject learnt and the base world kept, by more pictures than the demo's
-#   make bench      figures, not tests          make big   full-size SDXL, one step       make clean-big
+#   make bench      figures beside PyTorch, diffusers, PEFT, Pillow; BENCH_ONLY='step demo': parts (tests/bench/run)
+#   make big        full-size SDXL, one step    make clean-big
 #   make fuzz T=60  each reader of foreign bytes under libFuzzer, T seconds
 #   make campaign   an hour: `make world`, then faults: kills, errors of the disk, cuts, flipped bits (tests/campaign)
 #   make allocations  no memory, at each allocation of each program (an hour)
@@ -161,7 +162,8 @@ golden: $(BUILD)/tests/golden/golden
 	@$< $(GOLDEN)
 
 bench: all $(HELPERS) $(CLASSES) $(BUILD)/tests/golden/golden
-	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(call quoted,$(BIG)) tests/bench/run
+	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(call quoted,$(BIG)) BENCH_ONLY=$(call quoted,$(BENCH_ONLY)) \
+		tests/bench/run
 
 world: all $(BUILD)/tests/demo/palette
 	@BIN=$(BUILD)/bin PALETTE=$(BUILD)/tests/demo/palette tests/world/run

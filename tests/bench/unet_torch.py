@@ -8,6 +8,7 @@ from diffusers import UNet2DConditionModel
 
 model, width, height, runs, dtype = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
 unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet", torch_dtype=getattr(torch, dtype)).eval()
+unet = unet.to(memory_format=torch.channels_last)
 c = unet.config
 kind = dict(dtype=unet.dtype)
 sample = torch.randn(1, c.in_channels, height // 8, width // 8, **kind)
