@@ -23,13 +23,15 @@ others() { mkdir -p "$1"; for n in keep share lib; do mkdir -p "$1/$n"; echo the
 		make_here install PREFIX="${prefix//\$/\$\$}" > words 2>&1 || { cat words; return 1; }
 		[ "$(cd "$prefix/bin" && echo *)" = \
 			"lora-encode lora-inspect lora-launch lora-merge lora-prep lora-sample lora-train" ]
-		[ -x "$prefix/bin/lora-launch" ] && [ -s "$prefix/share/lora-tools/fast-iteration.toml" ]
-		[ -s "$prefix/share/man/man1/lora-train.1" ] && [ -s "$prefix/share/man/man1/lora-launch.1" ] &&
-			[ -s "$prefix/share/man/man7/lora.7" ]
+		[ -x "$prefix/bin/lora-launch" ]
+		[ -s "$prefix/share/lora-tools/fast-iteration.toml" ]
+		[ -s "$prefix/share/man/man1/lora-train.1" ]
+		[ -s "$prefix/share/man/man1/lora-launch.1" ]
+		[ -s "$prefix/share/man/man7/lora.7" ]
 		for t in prep encode train sample merge inspect; do
-			[ -s "$prefix/share/bash-completion/completions/lora-$t" ] &&
-				[ -s "$prefix/share/zsh/site-functions/_lora-$t" ] &&
-				[ -s "$prefix/share/fish/vendor_completions.d/lora-$t.fish" ]
+			[ -s "$prefix/share/bash-completion/completions/lora-$t" ]
+			[ -s "$prefix/share/zsh/site-functions/_lora-$t" ]
+			[ -s "$prefix/share/fish/vendor_completions.d/lora-$t.fish" ]
 		done
 		"$prefix/bin/lora-launch" --help > help
 		grep -q train_data_dir help

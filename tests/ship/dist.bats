@@ -12,7 +12,7 @@ setup() {
 first() {
 	[ -e "$BATS_FILE_TMPDIR/dist/SHA256SUMS" ] || "$ROOT/packaging/dist" "$BATS_FILE_TMPDIR/dist"
 	name=$(basename "$BATS_FILE_TMPDIR"/dist/*.tar.gz .tar.gz)
-	[ "$name" = "lora-tools-$("$ROOT/build/gcc/bin/lora-prep" --version | sed 's/.*(lora-tools) //; s/,.*//')" ]
+	[ "$name" = "lora-tools-$("$BIN/lora-prep" --version | sed 's/.*(lora-tools) //; s/,.*//')" ]
 }
 
 same() { for f in "$BATS_FILE_TMPDIR"/dist/*; do cmp "$f" "$1/${f##*/}" || return 1; done; }
