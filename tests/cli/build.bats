@@ -92,8 +92,8 @@ says() { grep -qF -- "$1" out || { echo "not said: $1"; cat out; return 1; }; }
 # small_tree: the Makefile and what it reads, with six programs and a library of two files
 small_tree() {
 	mkdir tree && cd tree || return 1
-	(cd "$ROOT" && cp --parents Makefile cuda/build.mk tests/check tests/emu/emu.mk tests/emu/ptx/ptx.mk \
-		tests/tools/deps "$OLDPWD")
+	(cd "$ROOT" && cp --parents Makefile cuda/build.mk packaging/build.mk tests/check tests/emu/emu.mk \
+		tests/emu/ptx/ptx.mk tests/tools/deps "$OLDPWD")
 	mkdir -p libcommon/base tests/unit
 	echo 'int one(void); int one(void) { return 1; }' > libcommon/base/one.c
 	echo 'int two(void); int two(void) { return 2; }' > libcommon/base/two.c
