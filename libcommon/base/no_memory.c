@@ -1,10 +1,9 @@
 /*
  * no_memory.c - what happens to a program, libraries included, when there is no memory: it ends with EXIT_MEMORY.
  *
- * Libraries take "no memory" for damage or for absence, go on without a piece, exit with 1 (libarchive) or crash
- * (libarchive, libpng).  So malloc() and its like are replaced, in the way that glibc's manual describes: the program's
- * own definitions come first and call the next.  A LARGE size is often one that a file claims.  For these NULL is
- * returned, and the callers check it.
+ * Libraries take "no memory" for damage or for absence, go on without a piece, or crash (libpng).  So malloc() and its
+ * like are replaced, in the way that glibc's manual describes: the program's own definitions come first and call the
+ * next.  A LARGE size is often one that a file claims.  For these NULL is returned, and the callers check it.
  */
 #include <dlfcn.h>
 #include <errno.h>

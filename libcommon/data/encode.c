@@ -64,9 +64,7 @@ static int open_all(struct encoder *n, struct error *e)
 		return -1;
 	n->room = n->s->batch > 1 ? n->s->batch * LOOKAHEAD : 1;
 	n->queue = xcalloc(n->room + 1, sizeof(*n->queue));
-	n->writer = tar_create(n->out, "latent", e);
-	if (!n->writer)
-		return -1;
+	n->writer = tar_create(n->out, "latent");
 	n->progress = progress_begin("encoding", "pictures", n->s->expected);
 	return 0;
 }

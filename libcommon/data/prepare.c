@@ -286,9 +286,10 @@ static const char *source_of(const struct prepare_options *o)
 static int open_tar(struct job *j)
 {
 	j->out = publish_begin(j->o->output, true, j->e);
-	if (j->out)
-		j->tar = tar_create(j->out, "image", j->e);
-	return j->tar ? 0 : -1;
+	if (!j->out)
+		return -1;
+	j->tar = tar_create(j->out, "image");
+	return 0;
 }
 
 static int open_folder(struct job *j)

@@ -26,7 +26,7 @@ int publish_write(struct publish *p, const void *data, size_t n, struct error *e
 void publish_past_memory(struct publish *p);
 /* Bytes that were written already become others. */
 int publish_change(struct publish *p, uint64_t at, const void *data, size_t n, struct error *e) MUST_CHECK;
-int publish_fd(struct publish *p);                              /* for libarchive and libpng; do not close */
+int publish_fd(struct publish *p);                              /* do not close */
 /* Make it durable and visible.  On failure the temporary is removed and the old file untouched.  Frees p either way. */
 int publish_end(struct publish *p, struct error *e) MUST_CHECK;
 /* The same where the target must not exist yet.  Returns 1, and changes nothing, where it exists. */

@@ -41,7 +41,7 @@ struct tar_sample {
 /* ---- writing ---- */
 struct tar_writer;
 /* format: "image" or "latent", stored in the end record and in each sample's json. */
-struct tar_writer *tar_create(struct publish *out, const char *format, struct error *e) MUST_CHECK;
+struct tar_writer *tar_create(struct publish *out, const char *format);
 /* Add one sample: payloads, then json.  fields is an open json_out object holding every field but "payloads" (and
  * already begun with "key", "format"): see tar_sample_begin.  The writer adds "payloads" and closes it. */
 void tar_sample_begin(struct json_out *fields, struct tar_writer *w, uint32_t index);

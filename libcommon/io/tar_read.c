@@ -149,7 +149,7 @@ static int add_member(struct tar_reader *r, struct tar_sample *s, const char *na
 				    TAR_MAX_MEMBERS);
 	snprintf(m->suffix, sizeof(m->suffix), "%s", suffix);
 	buffer_clear(&m->bytes);
-	m->at = r->la->archive_filter_bytes(r->archive, 0);
+	m->at = tar_position(r);
 	if (r->skims ? tar_pass_member(r, e) : tar_read_member(r, name, &m->bytes, TAR_MEMBER_CAP, e))
 		return -1;
 	count(r, &m->bytes);
@@ -231,7 +231,7 @@ static int take_end_record(struct tar_reader *r, struct error *e)
 	return rc;
 }
 
-/* Behind the end record tar has two blocks of zeros.  libarchive does not miss them, but who promises that a cut stream
+/* Behind the end record tar has two blocks of zeros.  Most readers do not miss them, but who promises that a cut stream
  * is refused has to. */
 static int check_sound_end(const struct tar_reader *r, struct error *e)
 {
@@ -257,9 +257,8 @@ int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e)
 
 	forget(s);
 	for (;;) {
-		struct archive_entry *entry;
 		char name[TAR_LONGEST_NAME + 1];
-		int rc = tar_next_entry(r, &entry, e);
+		int rc = tar_next_member(r, name, e);
 
 		if (rc < 0)
 			return -1;
@@ -267,7 +266,6 @@ int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e)
 			r->lost = true;         /* there is nothing behind */
 			return first ? check_sound_end(r, e) : tar_ended_early(r, e);
 		}
-		snprintf(name, sizeof(name), "%s", r->la->archive_entry_pathname(entry));
 		if (strcmp(name, TAR_END)) {
 			rc = take_member(r, s, name, first, e);
 			first = false;

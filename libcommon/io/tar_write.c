@@ -4,40 +4,40 @@
 #include <string.h>
 #include "../base/hash.h"
 #include "tar.h"
-#include "tar_library.h"
+#include "tar_header.h"
 #include "tar_names.h"
 
+enum { GATHERED = 1 << 16 };            /* bytes that go out at once */
+
 struct tar_writer {
-	const struct tar_library *la;
-	struct archive *archive;
 	struct publish *out;
+	struct buffer gathered;
 	char format[32];
 	struct sha256 hash;             /* over payloads and jsons, in order */
 	uint64_t samples, bytes;
-	struct error failure;           /* the first one; libarchive's later calls may report success */
+	struct error failure;           /* the first one; nothing is written after it */
 };
 
-/* ---- libarchive, every answer checked ---- */
+/* ---- bytes ---- */
 
-/* After a failure the rest is dropped and libarchive is told that all is well: once it knows of a fatal error,
- * archive_write_free() leaks its block (3.6.2).  The failure is kept here. */
-static la_ssize_t write_block(struct archive *a, void *context, const void *data, size_t n)
+static void write_out(struct tar_writer *w, const void *data, size_t n)
 {
-	struct tar_writer *w = context;
 	struct error e;
 
-	if (!w->failure.code && publish_write(w->out, data, n, &e))
+	if (n && !w->failure.code && publish_write(w->out, data, n, &e))
 		w->failure = e;
-	return (la_ssize_t)n;
 }
 
-/* Keep the first failure: that of the output if there is one, else what libarchive says. */
-static int check(struct tar_writer *w, int rc, const char *doing)
+static void put(struct tar_writer *w, const void *data, size_t n)
 {
-	if (rc != ARCHIVE_OK && !w->failure.code)
-		fail(&w->failure, EXIT_OTHER, "%s: libarchive: %s; this is a bug", doing,
-		     w->la->archive_error_string(w->archive));
-	return w->failure.code ? -1 : 0;
+	if (w->gathered.len + n > GATHERED) {
+		write_out(w, w->gathered.data, w->gathered.len);
+		buffer_clear(&w->gathered);
+	}
+	if (n > GATHERED)
+		write_out(w, data, n);
+	else if (n)
+		buffer_add(&w->gathered, data, n);
 }
 
 static int answer(const struct tar_writer *w, struct error *e)
@@ -48,51 +48,30 @@ static int answer(const struct tar_writer *w, struct error *e)
 	return -1;
 }
 
-struct tar_writer *tar_create(struct publish *out, const char *format, struct error *e)
+struct tar_writer *tar_create(struct publish *out, const char *format)
 {
-	const struct tar_library *la = tar_library(e);
-	struct tar_writer *w;
+	struct tar_writer *w = xcalloc(1, sizeof(*w));
 
-	if (!la)
-		return NULL;
-	w = xcalloc(1, sizeof(*w));
-	w->la = la;
 	w->out = out;
 	snprintf(w->format, sizeof(w->format), TAR_FORMAT, format);
 	sha256_begin(&w->hash);
-	w->archive = w->la->archive_write_new();
-	if (!w->archive)
-		die(EXIT_MEMORY, "no memory for a tar writer");
-	check(w, w->la->archive_write_set_format_ustar(w->archive), "choosing the format");
-	check(w, w->la->archive_write_add_filter_none(w->archive), "choosing no compression");
-	check(w, w->la->archive_write_set_bytes_per_block(w->archive, 1 << 16), "choosing the block");
-	check(w, w->la->archive_write_set_bytes_in_last_block(w->archive, 512), "choosing the last block");
-	check(w, w->la->archive_write_open(w->archive, w, NULL, write_block, NULL), "opening");
-	if (!answer(w, e))
-		return w;
-	tar_abandon(w);
-	return NULL;
+	return w;
+}
+
+static void put_zeros(struct tar_writer *w, size_t n)
+{
+	put(w, (char[2 * TAR_BLOCK]){ 0 }, n);
 }
 
 static int write_member(struct tar_writer *w, const char *name, const char *data, size_t n)
 {
-	struct archive_entry *entry = w->la->archive_entry_new();
-	la_ssize_t done;
+	unsigned char header[TAR_BLOCK];
 
-	if (!entry)
-		die(EXIT_MEMORY, "no memory for a tar member");
-	w->la->archive_entry_set_pathname(entry, name);
-	w->la->archive_entry_set_filetype(entry, AE_IFREG);
-	w->la->archive_entry_set_perm(entry, 0644);
-	w->la->archive_entry_set_size(entry, (la_int64_t)n);
-	w->la->archive_entry_set_mtime(entry, 0, 0);
-	check(w, w->la->archive_write_header(w->archive, entry), "writing a header");
-	w->la->archive_entry_free(entry);
-	if (w->failure.code)
-		return -1;
-	done = n ? w->la->archive_write_data(w->archive, data, n) : 0;
-	check(w, done == (la_ssize_t)n ? ARCHIVE_OK : ARCHIVE_FATAL, "writing a member");
-	return check(w, w->la->archive_write_finish_entry(w->archive), "padding a member");
+	tar_header_write(header, name, n);
+	put(w, header, sizeof(header));
+	put(w, data, n);
+	put_zeros(w, -n % TAR_BLOCK);
+	return w->failure.code ? -1 : 0;
 }
 
 /* ---- samples ---- */
@@ -187,22 +166,18 @@ int tar_finish(struct tar_writer *w, struct error *e)
 {
 	int rc;
 
-	if (!w->failure.code)
-		write_end_record(w);
-	if (!w->failure.code)
-		check(w, w->la->archive_write_close(w->archive), "closing");
+	write_end_record(w);
+	put_zeros(w, 2 * TAR_BLOCK);
+	write_out(w, w->gathered.data, w->gathered.len);
 	rc = answer(w, e);
 	tar_abandon(w);
 	return rc;
 }
 
-/* Marked as failed first: archive_write_free() would otherwise write the end of an archive that looks whole. */
 void tar_abandon(struct tar_writer *w)
 {
 	if (!w)
 		return;
-	if (!w->failure.code)
-		fail(&w->failure, EXIT_OTHER, "abandoned");
-	w->la->archive_write_free(w->archive);
+	buffer_free(&w->gathered);
 	free(w);
 }

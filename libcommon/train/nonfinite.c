@@ -67,12 +67,11 @@ static int add_all(struct keeper *k, const struct order_place *place, struct tar
 static int write_tar(struct keeper *k, const struct order_place *place, const char *path, struct error *e)
 {
 	struct publish *out = publish_begin(path, true, e);
-	struct tar_writer *w = out ? tar_create(out, "latent", e) : NULL;
+	struct tar_writer *w;
 
-	if (!w) {
-		publish_abandon(out);
+	if (!out)
 		return -1;
-	}
+	w = tar_create(out, "latent");
 	if (add_all(k, place, w, e) < 0) {
 		tar_abandon(w);
 		publish_abandon(out);

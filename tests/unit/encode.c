@@ -33,7 +33,7 @@ static void write_images(const char *path, int side, uint32_t samples)
 {
 	struct error e;
 	struct publish *out = publish_begin(path, true, &e);
-	struct tar_writer *w = tar_create(out, "image", &e);
+	struct tar_writer *w = tar_create(out, "image");
 	struct tar_member member = { .suffix = "png" };
 
 	for (uint32_t i = 0; i < samples; i++) {

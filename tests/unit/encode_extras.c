@@ -30,7 +30,7 @@ static void write_image(const char *path, const char *caption, const uint8_t *ma
 {
 	struct error e;
 	struct publish *out = publish_begin(path, true, &e);
-	struct tar_writer *w = tar_create(out, "image", &e);
+	struct tar_writer *w = tar_create(out, "image");
 	struct tar_member member[3] = { { .suffix = "png" }, { .suffix = "flip.png" }, { .suffix = "mask.png" } };
 	struct json_out fields = { 0 };
 	struct image i = plain();

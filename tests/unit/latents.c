@@ -76,7 +76,7 @@ static void write_samples(const char *path, const struct latent_sample *s, int c
 {
 	struct error e;
 	struct publish *out = publish_begin(path, true, &e);
-	struct tar_writer *w = tar_create(out, "latent", &e);
+	struct tar_writer *w = tar_create(out, "latent");
 
 	for (int i = 0; i < count; i++) {
 		struct tar_member member[2];

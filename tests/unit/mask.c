@@ -103,7 +103,7 @@ static int through_a_tar(const struct latent_sample *s, const char *more, struct
 	char *path = path_join(folder, "t.tar");
 	const char *name = path;
 	struct publish *out = publish_begin(path, true, e);
-	struct tar_writer *w = tar_create(out, "latent", e);
+	struct tar_writer *w = tar_create(out, "latent");
 	json_t *source = json_loads("{\"captions\": [\"x\"], \"repeats\": 1, \"weight\": 1.0, \"original\": [3, 2], "
 				    "\"bucket\": [3, 2], \"crop\": [0, 0]}", 0, NULL);
 	struct tar_member member[2];

@@ -82,7 +82,7 @@ static void write_latents(const char *path)
 	struct error e;
 	struct model_files *m = model_files_open(MODEL, NULL, NULL, &e);
 	struct publish *out = publish_begin(path, true, &e);
-	struct tar_writer *w = tar_create(out, "latent", &e);
+	struct tar_writer *w = tar_create(out, "latent");
 
 	assert_non_null(m);
 	for (int i = 0; i < SAMPLES; i++)

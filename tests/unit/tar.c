@@ -59,7 +59,7 @@ static void write_stream(struct buffer *to, const char *format, int samples, siz
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/out.tar", folder);
 	out = publish_begin(path, true, &e);
-	w = tar_create(out, format, &e);
+	w = tar_create(out, format);
 	for (int i = 0; i < samples; i++) {
 		struct json_out fields = { 0 };
 
@@ -220,6 +220,80 @@ static void same_bytes_each_time(void **state)
 	assert_memory_equal(a.data + 257, "ustar\0" "00", 8);
 	buffer_free(&a);
 	buffer_free(&b);
+}
+
+/* A stream's members through libarchive, another program's code. */
+static void write_again(const struct buffer *stream, int (*format)(struct archive *), long nanoseconds,
+			struct buffer *to)
+{
+	static char bytes[1 << 17], out[1 << 21];
+	struct archive *r = archive_read_new(), *w = archive_write_new();
+	struct archive_entry *entry;
+	size_t used = 0;
+
+	archive_read_support_format_tar(r);
+	assert_int_equal(archive_read_open_memory(r, stream->data, stream->len), ARCHIVE_OK);
+	format(w);
+	archive_write_set_bytes_in_last_block(w, 512);
+	assert_int_equal(archive_write_open_memory(w, out, sizeof(out), &used), ARCHIVE_OK);
+	while (archive_read_next_header(r, &entry) == ARCHIVE_OK) {
+		la_ssize_t n = archive_read_data(r, bytes, sizeof(bytes));
+		struct archive_entry *plain = archive_entry_new();
+
+		archive_entry_set_pathname(plain, archive_entry_pathname(entry));
+		archive_entry_set_filetype(plain, AE_IFREG);
+		archive_entry_set_perm(plain, 0644);
+		archive_entry_set_size(plain, n);
+		archive_entry_set_mtime(plain, 0, nanoseconds);
+		assert_int_equal(archive_write_header(w, plain), ARCHIVE_OK);
+		assert_int_equal(archive_write_data(w, bytes, (size_t)n), n);
+		archive_entry_free(plain);
+	}
+	archive_read_free(r);
+	assert_int_equal(archive_write_free(w), ARCHIVE_OK);
+	buffer_clear(to);
+	buffer_add(to, out, used);
+}
+
+static void as_libarchive_writes(void **state)
+{
+	struct buffer ours = { 0 }, again = { 0 };
+
+	write_stream(&ours, "image", 9, 70000);
+	write_again(&ours, archive_write_set_format_ustar, 0, &again);
+	assert_true(ours.len > 8 * 2 * 70000);
+	assert_int_equal(ours.len, again.len);
+	assert_memory_equal(ours.data, again.data, ours.len);
+	buffer_free(&ours);
+	buffer_free(&again);
+}
+
+/* A part of a second makes pax put a record before each member. */
+static void what_others_wrote(void **state)
+{
+	static const struct { int (*format)(struct archive *); long nanoseconds; size_t more; } cases[] = {
+		{ archive_write_set_format_ustar }, { archive_write_set_format_gnutar },
+		{ archive_write_set_format_v7tar }, { archive_write_set_format_pax, 5, 14 * 1024 },
+	};
+	struct place *p = *state;
+	struct buffer ours = { 0 }, again = { 0 };
+	struct error e = { 0 };
+	char whole[65], hex[65];
+	int n;
+
+	write_stream(&ours, "latent", 5, 70000);
+	load(p, ours.data, ours.len);
+	assert_int_equal(read_stream(p->path, NULL, &n, whole, &e), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		write_again(&ours, cases[i].format, cases[i].nanoseconds, &again);
+		assert_true(again.len >= ours.len + cases[i].more);
+		load(p, again.data, again.len);
+		assert_int_equal(read_stream(p->path, "latent", &n, hex, &e), 0);
+		assert_int_equal(n, 5);
+		assert_string_equal(hex, whole);
+	}
+	buffer_free(&ours);
+	buffer_free(&again);
 }
 
 static void every_cut_is_refused(void **state)
@@ -394,7 +468,7 @@ static void disk_full(void **state)
 {
 	struct error e = { 0 };
 	struct publish *out = publish_begin("/dev/full", true, &e);
-	struct tar_writer *w = tar_create(out, "image", &e);
+	struct tar_writer *w = tar_create(out, "image");
 	struct tar_member member = { .suffix = "png" };
 	struct json_out fields = { 0 };
 	int failed = 0;
@@ -414,7 +488,7 @@ static void disk_full(void **state)
 	publish_abandon(out);
 	/* So little that only the end is written out. */
 	out = publish_begin("/dev/full", true, &e);
-	w = tar_create(out, "image", &e);
+	w = tar_create(out, "image");
 	assert_int_equal(tar_finish(w, &e), -1);
 	assert_int_equal(e.code, EXIT_IO);
 	publish_abandon(out);
@@ -431,7 +505,7 @@ static void abandoned(void **state)
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/out.tar", folder);
 	out = publish_begin(path, true, &e);
-	tar_abandon(tar_create(out, "image", &e));
+	tar_abandon(tar_create(out, "image"));
 	publish_abandon(out);
 	assert_int_equal(rmdir(folder), 0);
 }
@@ -564,6 +638,129 @@ static void hostile_formats(void **state)
 	check_refused(*state, "");
 }
 
+/* ---- headers by hand ---- */
+
+static void sign(char block[512])
+{
+	unsigned sum = 0;
+	char text[8];
+
+	memset(block + 148, ' ', 8);
+	for (int k = 0; k < 512; k++)
+		sum += (unsigned char)block[k];
+	snprintf(text, sizeof(text), "%06o", sum);
+	memcpy(block + 148, text, 7);
+}
+
+/* A member, with its bytes and their padding. */
+static void add_by_hand(struct buffer *to, const char *name, char type, const char *bytes, size_t n)
+{
+	char block[512] = { 0 };
+
+	strcpy(block, name);
+	snprintf(block + 124, 12, "%011zo", n);
+	block[156] = type;
+	strcpy(block + 257, "ustar  ");
+	sign(block);
+	buffer_add(to, block, sizeof(block));
+	buffer_add(to, bytes, n);
+	for (size_t i = n; i % 512; i++)
+		buffer_add(to, "", 1);
+}
+
+static void names_and_sizes_said_before(void **state)
+{
+	static const char *const name = K ".png";
+	static const struct { char type; const char *said; size_t n; const char *words; } cases[] = {
+		{ 'x', "21 path=" K ".png\n", 21, "ended without its end record after 1 samples" },
+		{ 'x', "9 path=x\n21 path=" K ".png\n", 30, "ended without its end record after 1 samples" },
+		{ 'x', "21 path=" K ".png\n9 size=9\n", 30, "ended without its end record after 1 samples" },
+		{ 'L', K ".png", 13, "ended without its end record after 1 samples" },
+		{ 'L', K ".png", 12, "ended without its end record after 1 samples" },
+		{ 'x', "", 0, "has the name 'wrong name'" }, { 'L', "", 0, "has the name 'wrong name'" },
+		{ 'g', "21 path=" K ".png\n", 21, "has the name 'wrong name'" },
+		{ 'K', K ".png", 13, "has the name 'wrong name'" },
+		{ 'x', "21 path=" K ".png\n22 GNU.sparse.major=1\n", 43, "is a sparse file" },
+		{ 'x', "x", 1, "length is wrong" }, { 'x', "21 path=" K ".png", 20, "length is wrong" },
+		{ 'x', "22 path=" K ".png\n", 21, "length is wrong" }, { 'x', "0 a=b\n", 6, "length is wrong" },
+		{ 'x', "20 path=" K ".png\n", 21, "length is wrong" },
+		{ 'x', "99999999999999999999999 a=b\n", 28, "length is wrong" }, { 'x', "2\n", 2, "length is wrong" },
+		{ 'x', "3 \n", 3, "without a value" }, { 'x', "8 path \n", 8, "without a value" },
+		{ 'x', "9 size=x\n", 9, "size is no number" }, { 'x', "8 size=\n", 8, "size is no number" },
+		{ 'x', "27 size=999999999999999999\n", 27, "size is no number" },
+		{ 'x', "9 size=8\n21 path=" K ".png\n", 30, "not as many" },
+		{ 'x', "21 path=" K "\0png\n", 21, "belongs to no sample" },
+		{ '5', "", 0, "no plain file" }, { 'Z', "", 0, "no plain file" }, { 'S', "", 0, "has the name" },
+	};
+	struct buffer stream = { 0 };
+	char long_name[(1 << 20) + 1];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		buffer_clear(&stream);
+		add_by_hand(&stream, "wrong name", cases[i].type, cases[i].said, cases[i].n);
+		add_by_hand(&stream, "wrong name", '0', "123456789", 9);
+		add_by_hand(&stream, K ".json", '0', JSON(K, A_PNG), strlen(JSON(K, A_PNG)));
+		load(*state, stream.data, stream.len);
+		check_refused(*state, cases[i].words);
+	}
+	memset(long_name, 'n', sizeof(long_name));
+	buffer_clear(&stream);
+	add_by_hand(&stream, name, 'L', long_name, sizeof(long_name));
+	load(*state, stream.data, stream.len);
+	check_refused(*state, "more than 1 MiB");
+	/* what is said, and then nothing */
+	buffer_clear(&stream);
+	add_by_hand(&stream, name, 'L', K ".png", 12);
+	load(*state, stream.data, stream.len);
+	check_refused(*state, "ended without its end record after 0 samples");
+	buffer_free(&stream);
+}
+
+static void numbers_in_headers(void **state)
+{
+	static const struct { const char *words; char size[13]; } cases[] = {
+		{ "after 1 samples", "00000000011" }, { "after 1 samples", "         11 " },
+		{ "after 1 samples", "11\0" "99999999" },
+		{ "after 1 samples", "\x80\0\0\0\0\0\0\0\0\0\0\x09" },
+		{ "size is no number", "0000000001x" }, { "size is no number", "-0000000011" },
+		{ "size is no number", "\x80\xff\0\0\0\0\0\0\0\0\0\x09" },
+		{ "size is no number", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf7" },
+		{ "after 0 samples", "\x80\0\0\0\x3f\0\0\0\0\0\0\x09" },
+	};
+	struct buffer stream = { 0 };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		buffer_clear(&stream);
+		add_by_hand(&stream, K ".png", '0', "123456789", 9);
+		add_by_hand(&stream, K ".json", '0', JSON(K, A_PNG), strlen(JSON(K, A_PNG)));
+		memcpy(stream.data + 124, cases[i].size, 12);
+		sign(stream.data);
+		load(*state, stream.data, stream.len);
+		check_refused(*state, cases[i].words);
+	}
+	buffer_free(&stream);
+}
+
+/* Zeros between members are passed over, but not without end. */
+static void zeros_before_a_member(void **state)
+{
+	struct buffer stream = { 0 };
+
+	for (int more = 0; more < 2; more++) {
+		static const char zeros[1 << 16];
+
+		buffer_clear(&stream);
+		for (int i = 0; i < 16; i++)
+			buffer_add(&stream, zeros, sizeof(zeros));
+		buffer_add(&stream, zeros, more ? 512 : 0);
+		add_by_hand(&stream, K ".png", '0', "123456789", 9);
+		add_by_hand(&stream, K ".json", '0', JSON(K, A_PNG), strlen(JSON(K, A_PNG)));
+		load(*state, stream.data, stream.len);
+		check_refused(*state, more ? "more than 1 MiB of zeros" : "after 1 samples");
+	}
+	buffer_free(&stream);
+}
+
 /* The header says a gigabyte and more: refused as cut off or too large, without the memory for it. */
 static void claimed_sizes(void **state)
 {
@@ -573,15 +770,8 @@ static void claimed_sizes(void **state)
 
 	write_stream(&stream, "latent", 1, 10);
 	for (int i = 0; i < 3; i++) {
-		unsigned sum = 0;
-		char text[8];
-
 		memcpy(stream.data + 124, sizes[i], 11);
-		memset(stream.data + 148, ' ', 8);
-		for (int k = 0; k < 512; k++)
-			sum += (unsigned char)stream.data[k];
-		snprintf(text, sizeof(text), "%06o", sum);
-		memcpy(stream.data + 148, text, 7);
+		sign(stream.data);
 		load(p, stream.data, stream.len);
 		check_refused(p, "after 0 samples");
 	}
@@ -608,6 +798,8 @@ int main(void)
 		TEST(round_trip),
 		TEST(members_say_where_they_are),
 		TEST(same_bytes_each_time),
+		TEST(as_libarchive_writes),
+		TEST(what_others_wrote),
 		TEST(every_cut_is_refused),
 		TEST(words_for_a_cut),
 		TEST(no_flip_goes_unnoticed),
@@ -618,6 +810,9 @@ int main(void)
 		TEST(abandoned),
 		TEST(hostile_members),
 		TEST(hostile_formats),
+		TEST(names_and_sizes_said_before),
+		TEST(numbers_in_headers),
+		TEST(zeros_before_a_member),
 		TEST(claimed_sizes),
 		TEST(missing_input),
 	};
