@@ -253,7 +253,7 @@ static void add_tags(struct buffer *out, const json_t *metadata)
 		buffer_adds(out, "</tr>\n");
 	}
 	buffer_adds(out, n ? "</table>\n" : "");
-	tags_free(tag, n);
+	counted_tags_free(tag, n);
 }
 
 /* ---- words that the text encoders see otherwise ---- */

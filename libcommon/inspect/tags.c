@@ -47,7 +47,7 @@ size_t tags_read(const char *says, struct tag **tag)
 	return n;
 }
 
-void tags_free(struct tag *tag, size_t n)
+void counted_tags_free(struct tag *tag, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		free(tag[i].name);

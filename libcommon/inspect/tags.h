@@ -11,6 +11,6 @@ struct tag { char *name; double count; };
 /* ss_tag_frequency's text, {"folder": {"tag": count}}; NULL: none.  The most frequent first, of all folders together;
  * malloced.  Returns how many there are. */
 size_t tags_read(const char *says, struct tag **tag);
-void tags_free(struct tag *tag, size_t n);
+void counted_tags_free(struct tag *tag, size_t n);
 
 #endif

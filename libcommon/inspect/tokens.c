@@ -74,7 +74,7 @@ static int add_tags(struct words *w, const struct safetensors *f, struct error *
 
 	for (size_t i = 0; i < n && i < TAGS; i++)
 		add_word(w, tag[i].name, strlen(tag[i].name));
-	tags_free(tag, n);
+	counted_tags_free(tag, n);
 	return n ? 0 : fail(e, EXIT_INPUT, "%s: its metadata have no tags; say which words: --tokens='a cat, robot', "
 			    "or a file of them", f->path);
 }
