@@ -106,29 +106,42 @@ void metadata_add_modelspec(struct metadata_list *l, const struct family *family
 #define LEGACY_START 0x100000
 #define LEGACY_BYTES 0x10000
 
+/* Hashes of a file that goes by: of all behind its header, and of the stretch that the older hash sees. */
+struct hashes { size_t at; struct sha256 data, legacy; };
+
+static void hash_piece(void *arg, const void *bytes, size_t n)
+{
+	struct hashes *h = arg;
+	const size_t first = h->at > LEGACY_START ? h->at : LEGACY_START,
+		     end = h->at + n < LEGACY_START + LEGACY_BYTES ? h->at + n : LEGACY_START + LEGACY_BYTES;
+
+	if (h->at)
+		sha256_add(&h->data, bytes, n);
+	if (end > first)
+		sha256_add(&h->legacy, (const char *)bytes + (first - h->at), end - first);
+	h->at += n;
+}
+
 /* Of a file with the ss_* keys alone: its header's length moves the bytes that the second hash sees.  A file that ends
  * before them gives the hash of nothing. */
 void metadata_add_hashes(struct metadata_list *l, const struct safetensors_out *tensors, size_t count)
 {
 	struct metadata *kept = xcalloc(l->count + 1, sizeof(*kept));
-	struct buffer file = { 0 };
-	size_t n = 0, header = 8, legacy = 0;
+	struct hashes h = { 0 };
+	size_t n = 0;
 	char hex[65];
 
 	for (size_t i = 0; i < l->count; i++)
 		if (strncmp(l->item[i].key, "ss_", 3) == 0)
 			kept[n++] = l->item[i];
-	safetensors_serialize(&file, tensors, count, kept, n);
-	for (int i = 0; i < 8; i++)
-		header += (size_t)(unsigned char)file.data[i] << 8 * i;
-	sha256_hex_of(file.data + header, file.len - header, hex);
+	sha256_begin(&h.data);
+	sha256_begin(&h.legacy);
+	safetensors_pieces(hash_piece, &h, tensors, count, kept, n);
+	sha256_hex(&h.data, hex);
 	metadata_text(l, "sshs_model_hash", hex);
-	if (file.len > LEGACY_START)
-		legacy = file.len - LEGACY_START < LEGACY_BYTES ? file.len - LEGACY_START : LEGACY_BYTES;
-	sha256_hex_of(legacy ? file.data + LEGACY_START : "", legacy, hex);
+	sha256_hex(&h.legacy, hex);
 	hex[8] = 0;
 	metadata_text(l, "sshs_legacy_hash", hex);
-	buffer_free(&file);
 	free(kept);
 }
 

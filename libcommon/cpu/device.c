@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "../io/room.h"
 #include "../base/thread.h"
 #include "internal.h"
 
@@ -59,10 +60,9 @@ void cpu_release(struct device *d, void *p)
 	free(p);
 }
 
-/* 0: unknown.  How much the system gives shows only in use: other programs, swap, limits of a container. */
 size_t cpu_room(struct device *d)
 {
-	return 0;
+	return memory_room();
 }
 
 void *thread_scratch(struct device *d, int thread, size_t bytes)

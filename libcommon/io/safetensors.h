@@ -82,6 +82,10 @@ int safetensors_check_seal(const struct safetensors *s, struct error *e) MUST_CH
 /* The same bytes into memory, for a tar member or for kohya's hashes. */
 void safetensors_serialize(struct buffer *out, const struct safetensors_out *tensors, size_t count,
 			   const struct metadata *metadata, size_t metadata_count);
+/* The same bytes one piece after another, the header as the first: nothing of the size of the file is held. */
+typedef void safetensors_piece(void *arg, const void *bytes, size_t n);
+void safetensors_pieces(safetensors_piece *take, void *arg, const struct safetensors_out *tensors, size_t count,
+			const struct metadata *metadata, size_t metadata_count);
 /* The eight bytes of length and the header, keeping the order given (lora-merge copies a checkpoint and must keep its
  * order); the data follows without a gap. */
 void safetensors_header(struct buffer *out, const struct safetensors_out *tensors, size_t count,

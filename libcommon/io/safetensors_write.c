@@ -8,7 +8,9 @@
 /* Where the bytes go. */
 struct sink {
 	struct publish *file;           /* or, if NULL: */
-	struct buffer *memory;
+	struct buffer *memory;          /* or, if NULL: */
+	safetensors_piece *take;
+	void *arg;
 	struct error *e;
 };
 
@@ -16,7 +18,10 @@ static int put(struct sink *to, const void *data, size_t n)
 {
 	if (to->file)
 		return publish_write(to->file, data, n, to->e);
-	buffer_add(to->memory, data, n);
+	if (to->memory)
+		buffer_add(to->memory, data, n);
+	else
+		to->take(to->arg, data, n);
 	return 0;
 }
 
@@ -188,6 +193,15 @@ void safetensors_serialize(struct buffer *out, const struct safetensors_out *ten
 			   const struct metadata *metadata, size_t metadata_count)
 {
 	struct sink to = { .memory = out };
+
+	if (put_all(&to, tensors, count, metadata, metadata_count))
+		die(EXIT_OTHER, "a write to memory failed; this is a bug");
+}
+
+void safetensors_pieces(safetensors_piece *take, void *arg, const struct safetensors_out *tensors, size_t count,
+			const struct metadata *metadata, size_t metadata_count)
+{
+	struct sink to = { .take = take, .arg = arg };
 
 	if (put_all(&to, tensors, count, metadata, metadata_count))
 		die(EXIT_OTHER, "a write to memory failed; this is a bug");

@@ -30,6 +30,7 @@ struct run_networks {
 	size_t activation_bytes;        /* the arena's */
 	struct plan_way way;            /* what is done to make all of it fit (fit.h) */
 	size_t planned_bytes;           /* of device memory, at most */
+	size_t blocks;                  /* of a step, the first way.checkpoints of which are checkpointed */
 };
 
 /* To be called in this order.  encoded: text outputs come with the data,

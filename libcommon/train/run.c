@@ -47,8 +47,10 @@ static int train(struct run *r, struct error *e)
 							"the last saved adapter is intact", NONFINITE_LIMIT, c->done);
 		else if (!result)
 			result = keeper_save_on_the_way(&r->keeper, e);
-		if (!result && stop_wanted() && c->done < c->total)
+		if (!result && stop_wanted() && c->done < c->total) {
+			networks_give_arena(&r->net);   /* a state that was not asked for is not in the plan */
 			result = keeper_save_stopped(&r->keeper, e) < 0 ? -1 : EXIT_SAVED;
+		}
 	}
 	batch_free(&b);
 	return result;

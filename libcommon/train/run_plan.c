@@ -11,8 +11,9 @@ struct workload run_workload(const struct run *r)
 	};
 }
 
-/* The limit of device memory, from the settings or the device; 0: none is known.  The device's own memory is allocated
- * already, so it is added to the free memory. */
+/* The limit of device memory, from the settings or the device; 0: none is known.  What the device or the program has
+ * taken already is added to the free memory.  A run on the CPU asks for the room once its files are mapped: ulimit -v
+ * counts them. */
 static size_t limit_of(const struct run_networks *n)
 {
 	const size_t said = n->s->vram_bytes, room = n->device ? n->be->room(n->device) : 0;
@@ -23,9 +24,11 @@ static size_t limit_of(const struct run_networks *n)
 	return !said || (there && there < said) ? there : said;
 }
 
-static int fit(struct run *r, size_t limit, struct error *e)
+/* n: of the run that has the device. */
+static int fit(struct run *r, const struct run_networks *n, struct error *e)
 {
 	const struct workload w = run_workload(r);
+	const size_t limit = limit_of(n);
 	struct savings s;
 	struct plan p;
 	int result = 0;
@@ -39,13 +42,14 @@ static int fit(struct run *r, size_t limit, struct error *e)
 	r->net.way = p.way;
 	r->net.activation_bytes = p.batch[p.largest].bytes;
 	r->net.planned_bytes = p.peak;
+	r->net.blocks = p.blocks;
 	plan_free(&p);
 	return result;
 }
 
 int run_fit(struct run *r, struct error *e)
 {
-	return fit(r, limit_of(&r->net), e);
+	return fit(r, &r->net, e);
 }
 
 static bool all_are_files(const char *const *latents, size_t count)
@@ -61,23 +65,31 @@ static bool all_are_files(const char *const *latents, size_t count)
 
 int run_refuse_early(const struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	const size_t limit = limit_of(&r->net);
 	const int was_quiet = is_quiet();
 	struct train_settings s = *r->s;
 	struct run ahead;
 	int result;
 
-	if (!limit || !all_are_files(latents, count))
+	if (!limit_of(&r->net) || !all_are_files(latents, count))
 		return 0;
 	run_begin(&ahead, &s, r->tool);
 	ahead.data.headers_only = ahead.course.looks_ahead = true;
 	ahead.course.seed = r->course.seed;
 	ahead.course.optimizer.settings = r->course.optimizer.settings;
 	quiet(1);       /* it is all said again */
-	result = run_prepare(&ahead, latents, count, e) < 0 ? -1 : fit(&ahead, limit, e);
+	result = run_prepare(&ahead, latents, count, e) < 0 ? -1 : fit(&ahead, &r->net, e);
 	quiet(was_quiet);
 	run_free(&ahead);
 	return result;
+}
+
+/* The limit that a plan goes by.  Where "auto" is to choose for the CPU, that is this machine's; 0: none. */
+static size_t plan_limit(const struct train_settings *s, struct error *e)
+{
+	const struct plan_device *own = plan_device(s->device, e);
+	const size_t room = own && own->is_host && s->checkpoints == SWITCH_AUTO ? cpu_backend.room(NULL) : 0;
+
+	return s->vram_bytes || !room ? s->vram_bytes : room + own->context;
 }
 
 int run_show_plan(struct run *r, const char *const *latents, size_t count, struct error *e)
@@ -92,9 +104,11 @@ int run_show_plan(struct run *r, const char *const *latents, size_t count, struc
 	if (run_prepare(r, latents, count, e) < 0)
 		return -1;
 	w = run_workload(r);
-	if (plan_make(&w, r->s->vram_bytes, NULL, &p, e) < 0)
+	if (plan_make(&w, plan_limit(r->s, e), NULL, &p, e) < 0)
 		return -1;
 	fits = plan_fits(&p);
+	if (fits)
+		p.limit = r->s->vram_bytes;     /* what the machine has now would be another plan in an hour */
 	s = fits ? NULL : xcalloc(1, sizeof(*s));
 	if (!fits)
 		plan_find_savings(&w, &p, s);

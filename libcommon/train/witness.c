@@ -9,7 +9,9 @@ void witness_tell_start(struct witness *w, const char *config, const char *resum
 		.config = config, .resumed = resumed, .step = c->done, .steps = c->total, .rank = w->s->rank,
 		.held_out = w->data->held_out, .batches_per_epoch = order_batches(w->data->order),
 		.modules = n->adapter->count, .activation_bytes = n->activation_bytes,
-		.planned_bytes = n->planned_bytes, .seed = c->seed, .device = n->be->name,
+		.planned_bytes = n->planned_bytes, .blocks = n->blocks,
+		.checkpointed = n->way.checkpoints < n->blocks ? n->way.checkpoints : n->blocks,
+		.seed = c->seed, .device = n->be->name,
 		.trains = !w->s->dry_run,
 	};
 

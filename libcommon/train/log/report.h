@@ -29,6 +29,7 @@ struct start_facts {
 	const char *config, *resumed;   /* the settings as TOML; the state that the run goes on from, or NULL */
 	long step, steps, rank;         /* steps done; of the run */
 	size_t pictures, regularization, held_out, batches_per_epoch, modules, activation_bytes, planned_bytes;
+	size_t blocks, checkpointed;    /* of a step */
 	uint64_t seed;
 	const char *device;
 	bool trains;                    /* progress is shown */

@@ -16,13 +16,22 @@ enum plan_class {
 	PLAN_OPTIMIZER, PLAN_AVERAGE,
 	/* of the largest batch, of validation, or of a sample picture with its networks, whichever is most */
 	PLAN_ACTIVATIONS,
-	PLAN_WORKSPACE, PLAN_CONTEXT,           /* the backend's and the driver's own */
+	PLAN_DATA,                              /* host memory of a run on the CPU: latents and text outputs, */
+	PLAN_SAVING,                            /* and a copy of the adapter, or of all that a state holds */
+	PLAN_WORKSPACE, PLAN_CONTEXT,           /* the backend's and the driver's, or the program's own */
 	PLAN_ROUNDING,                          /* ends of pages and slabs */
 	PLAN_CLASSES
 };
 
 /* The memory that a device takes for itself, and how it rounds allocations. */
-struct plan_device { const char *name; struct dry_rules rules; size_t workspace, context; };
+struct plan_device {
+	const char *name;
+	struct dry_rules rules;
+	size_t workspace, context;
+	/* the program's own memory is the device's: scratch of each thread, and of all for an operation, at most */
+	bool is_host;
+	size_t thread, operation;
+};
 /* NULL: no such device (EXIT_USAGE).  Needs neither the device nor its backend. */
 const struct plan_device *plan_device(const char *name, struct error *e) MUST_CHECK;
 

@@ -1,5 +1,6 @@
 /* Counting the memory of a workload by building it on the dry backend, and finding the plan_way with which it fits. */
 #include <stdlib.h>
+#include "../../base/thread.h"
 #include "planner.h"
 
 /* A workload on the dry backend: settings that may be changed meanwhile, networks, course, an order of its own. */
@@ -147,6 +148,11 @@ static size_t larger(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
 static int count_turns(struct dry *dry, const int *only, struct plan *p, struct error *e)
 {
 	const struct batch_source from = source(dry);
@@ -162,6 +168,63 @@ static int count_turns(struct dry *dry, const int *only, struct plan *p, struct 
 	return 0;
 }
 
+/* ---- what is host memory, where that is the device's ---- */
+
+/* All samples have what the first one has; texts that several share are counted for each. */
+static size_t data_bytes(const struct run_data *d)
+{
+	const struct latent_sample *first = &d->set.sample[0];
+	size_t i, sum = 0, text = 0;
+
+	for (int k = 0; k < CONDITIONS; k++)
+		text += condition_size(&first->text, k) / (first->text.rows ? first->text.rows : 1);
+	for (i = 0; i < d->set.count && !d->stand_in; i++) {
+		const struct latent_sample *s = &d->set.sample[i];
+		const size_t cells = (size_t)s->h * s->w, sides = first->flip_mean ? 2 : 1;
+		sum += sides * cells * (2 * s->c + (s->masked ? 1 : 0) + (size_t)s->holes * (1 + 2 * s->c));
+		sum += text * s->variants;
+	}
+	return sum * sizeof(float);
+}
+
+/* Files are written from copies: of the adapter, and of all that a state holds. */
+static size_t saving_bytes(const struct train_settings *s, const struct plan *p, size_t trained)
+{
+	const bool state = s->save_state || s->save_state_at_end || s->save_every_minutes;
+
+	return state ? trained + p->bytes[PLAN_OPTIMIZER] + (s->ema_decay ? trained : 0) : trained;
+}
+
+/* Scratch of the largest convolutions, as cpu/winograd.c takes it: inputs of tiles of 4x4 pixels, 36 numbers each, of
+ * as many tiles as fit `operation`; and 32 outputs of each tile. */
+static size_t convolution_bytes(const struct dry *dry, const struct plan *p)
+{
+	enum { POINT = 36 * sizeof(float), COLUMNS = 32, LEAST = 64 };
+	const struct model_config *c = model_files_config(dry->net.files);
+	const struct plan_batch *b = &p->batch[p->largest];
+	size_t inputs = 0, outputs = 0, most = p->device->operation;
+
+	for (int i = 0; i < c->unet.levels; i++) {
+		const size_t side = (size_t)c->vae.factor * 4 << i, above = i + 1 < c->unet.levels;
+		const size_t tiles = b->n * ((b->width + side - 1) / side) * ((b->height + side - 1) / side);
+		const size_t in = c->unet.channels[i] + c->unet.channels[i + above];
+		if (c->unet.channels[i] < LEAST)
+			continue;
+		inputs = larger(inputs, smaller(most, tiles * in * POINT));
+		outputs = larger(outputs, smaller(most / c->unet.channels[i], tiles * POINT) * COLUMNS);
+	}
+	return inputs + outputs;
+}
+
+static void count_host(const struct dry *dry, struct plan *p)
+{
+	const struct plan_device *d = p->device;
+
+	p->bytes[PLAN_DATA] = data_bytes(dry->work->data);
+	p->bytes[PLAN_SAVING] = saving_bytes(&dry->s, p, adapter_bytes(p, dry->net.adapter, true));
+	p->bytes[PLAN_WORKSPACE] = threads_default() * d->thread + convolution_bytes(dry, p);
+}
+
 static void add_up(const struct dry *dry, struct plan *p)
 {
 	const struct dry_bytes all = dry_device_bytes(dry->net.device);
@@ -169,6 +232,8 @@ static void add_up(const struct dry *dry, struct plan *p)
 
 	p->bytes[PLAN_WORKSPACE] = p->device->workspace;
 	p->bytes[PLAN_CONTEXT] = p->device->context;
+	if (p->device->is_host)
+		count_host(dry, p);
 	p->bytes[PLAN_ROUNDING] = all.taken - all.asked;
 	for (i = 0; i < PLAN_CLASSES; i++)
 		p->peak += p->bytes[i];
@@ -239,7 +304,7 @@ static int fewest_checkpoints(const struct workload *w, const int *only, struct 
 
 int plan_make(const struct workload *w, size_t limit, const int *only, struct plan *p, struct error *e)
 {
-	const enum option_switch checkpointing = w->s.checkpointing;
+	const enum option_switch checkpointing = w->s.checkpoints;
 	const struct plan_device *device = plan_device(w->s.device, e);
 	struct plan_way way = { .checkpoints = checkpointing == SWITCH_ON ? SIZE_MAX : 0 };
 

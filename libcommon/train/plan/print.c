@@ -19,8 +19,10 @@ static const struct { const char *key, *words; } classes[PLAN_CLASSES] = {
 	[PLAN_OPTIMIZER] = { "optimizer", "optimizer" },
 	[PLAN_AVERAGE] = { "average", "averaged adapter" },
 	[PLAN_ACTIVATIONS] = { "activations", "activations" },
+	[PLAN_DATA] = { "data", "latents and text outputs" },
+	[PLAN_SAVING] = { "saving", "copies while files are saved" },
 	[PLAN_WORKSPACE] = { "workspace", "workspace of the backend" },
-	[PLAN_CONTEXT] = { "context", "context of the driver" },
+	[PLAN_CONTEXT] = { "context", "the driver's or the program's own" },
 	[PLAN_ROUNDING] = { "rounding", "ends of pages and slabs" },
 };
 

@@ -9,9 +9,9 @@
  */
 static bool checkpoint(struct workload *w)
 {
-	const bool more = w->s.checkpointing != SWITCH_ON;
+	const bool more = w->s.checkpoints != SWITCH_ON;
 
-	w->s.checkpointing = SWITCH_ON;
+	w->s.checkpoints = SWITCH_ON;
 	return more;
 }
 
@@ -114,8 +114,8 @@ void plan_find_savings(const struct workload *w, const struct plan *p, struct sa
 	struct saving now = { .what = *w, .peak = p->peak };
 	size_t i;
 
-	if (now.what.s.checkpointing == SWITCH_AUTO)    /* that has come to the same already */
-		now.what.s.checkpointing = SWITCH_ON;
+	if (now.what.s.checkpoints == SWITCH_AUTO)    /* that has come to the same already */
+		now.what.s.checkpoints = SWITCH_ON;
 	*s = (struct savings){ .together = now };
 	for (i = 0; i < STEPS; i++) {
 		s->one[s->count] = now;
@@ -134,7 +134,7 @@ char *saving_words(const struct train_settings *a, const struct train_settings *
 {
 	struct buffer out = { 0 };
 
-	if (a->checkpointing == SWITCH_OFF && b->checkpointing)
+	if (a->checkpoints == SWITCH_OFF && b->checkpoints)
 		buffer_adds(&out, " --gradient-checkpointing");
 	if (a->batch_size != b->batch_size)
 		buffer_addf(&out, " --train-batch-size %ld --gradient-accumulation-steps %ld", b->batch_size,
@@ -152,7 +152,7 @@ char *saving_words(const struct train_settings *a, const struct train_settings *
 
 void saving_settings(const struct train_settings *a, const struct train_settings *b, struct json_out *j)
 {
-	if (a->checkpointing == SWITCH_OFF && b->checkpointing)
+	if (a->checkpoints == SWITCH_OFF && b->checkpoints)
 		json_bool(j, "gradient_checkpointing", true);
 	if (a->batch_size != b->batch_size) {
 		json_int(j, "train_batch_size", b->batch_size);

@@ -449,6 +449,9 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return -1;
 	if (s->vram && bytes_parse(s->vram, &s->vram_bytes, e) < 0)
 		return fail_at(e, "vram");
+	s->checkpoints = s->checkpointing;
+	if (!option_is_set("gradient-checkpointing") && !strcmp(s->device, "cpu"))
+		s->checkpoints = SWITCH_AUTO;
 	if (!s->alpha)
 		s->alpha = s->rank;
 	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0 ||

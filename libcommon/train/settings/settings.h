@@ -68,7 +68,8 @@ struct train_settings {
 	bool masked_loss;
 	const char *seed;
 	/* memory and speed */
-	enum option_switch checkpointing;
+	enum option_switch checkpointing;                       /* as written */
+	enum option_switch checkpoints;                         /* what comes of it: not said, "auto" on the CPU */
 	const char *mixed_precision;
 	const char *vram;                                       /* as written; NULL: not said */
 	size_t vram_bytes;                                      /* what comes of it; 0: no limit is known */
