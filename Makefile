@@ -119,6 +119,10 @@ $(CLASSES): LINK += -Wl,--wrap=backend_find,--wrap=run_step,--wrap=workspace_run
 $(CLASSES): $(BUILD)/tests/bench/classes/backend.o
 $(filter %/lora-train %/lora-encode,$(CLASSES)): $(BUILD)/tests/bench/classes/%: $(BUILD)/tools/%/main.o
 $(BUILD)/tests/bench/classes/unet: $(BUILD)/tests/bench/unet.o
+# oneDNN stands beside ours in the benchmark where this compiler finds it (Debian: libdnnl-dev); nothing else links it.
+ONEDNN := $(filter /%,$(shell $(CC) -print-file-name=libdnnl.so))
+$(BUILD)/tests/bench/gemm.o: FLAGS += $(if $(ONEDNN),-DWITH_ONEDNN)
+$(BUILD)/tests/bench/gemm: LIBS += $(if $(ONEDNN),-ldnnl)
 $(REPLAY): $(BUILD)/tests/fuzz/driver/replay.o
 $(BUILD)/tests/golden/golden: $(GOLDEN_OBJECTS)
 # A target under libFuzzer, with the libraries of tests/fuzz/driver/libraries where they are: the system's are not

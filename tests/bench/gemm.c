@@ -1,46 +1,50 @@
 /*
- * gemm.c - GFLOP/s of the cpu backend's matrix products and attention at SDXL's shapes and the demo's.
- * usage: gemm [SECONDS_PER_SHAPE]      OMP_NUM_THREADS sets the threads
+ * gemm.c - matrix products and attention of the cpu backend at SDXL's shapes and the demo's: GFLOP/s, percent of the
+ * peak that the same run measures, and oneDNN's figure for the same product where it is installed.
+ * usage: gemm [SECONDS_PER_SHAPE [WORD]]      WORD: only shapes with it in their name; OMP_NUM_THREADS sets the threads
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 #include "../../libcommon/base/memory.h"
+#include "../../libcommon/base/thread.h"
 #include "../../libcommon/backend.h"
+#include "onednn.h"
+#include "peak.h"
 
 enum operation { LINEAR, LINEAR_F16, LINEAR_DX, LINEAR_DX_F16, GEMM_NT, GEMM_NN, GEMM_TN, ATTENTION, ATTENTION_BACK };
 
+/* What an adapter of rank r does to a layer of m rows from k to n. */
+#define LORA(m, n, k, r) \
+	{ "lora down", GEMM_NT, m, r, k }, { "lora up", GEMM_NT, m, n, r }, { "lora dz", GEMM_NN, m, r, n }, \
+	{ "lora dx", GEMM_NN, m, k, r }, { "lora dup", GEMM_TN, n, r, m }, { "lora ddown", GEMM_TN, r, k, m }
+/* The layers of a block of attention of m rows and c channels: q k v o, GEGLU, its output; and their gradients. */
+#define LAYERS(m, c) \
+	{ "attn", LINEAR, m, c, c }, { "attn f16", LINEAR_F16, m, c, c }, { "geglu", LINEAR, m, 8 * c, c }, \
+	{ "geglu f16", LINEAR_F16, m, 8 * c, c }, { "ff2", LINEAR, m, c, 4 * c }, \
+	{ "ff2 f16", LINEAR_F16, m, c, 4 * c }, { "dx attn", LINEAR_DX, m, c, c }, \
+	{ "dx geglu", LINEAR_DX, m, c, 8 * c }, { "dx geglu f16", LINEAR_DX_F16, m, c, 8 * c }, \
+	{ "dx ff2 f16", LINEAR_DX_F16, m, 4 * c, c }
+
 static const struct shape { const char *name; enum operation op; int m, n, k; } shapes[] = {
-	{ "attn 640", LINEAR, 4096, 640, 640 }, { "geglu 640", LINEAR, 4096, 5120, 640 },
-		{ "geglu 640 f16", LINEAR_F16, 4096, 5120, 640 },
-	{ "attn 1280", LINEAR, 1024, 1280, 1280 }, { "attn 1280 f16", LINEAR_F16, 1024, 1280, 1280 },
-	{ "geglu 1280", LINEAR, 1024, 10240, 1280 }, { "geglu 1280 f16", LINEAR_F16, 1024, 10240, 1280 },
-	{ "ff2 1280", LINEAR, 1024, 1280, 5120 }, { "ff2 1280 f16", LINEAR_F16, 1024, 1280, 5120 },
-	{ "dx attn 1280", LINEAR_DX, 1024, 1280, 1280 }, { "dx geglu 1280", LINEAR_DX, 1024, 1280, 10240 },
-	{ "dx geglu 1280 f16", LINEAR_DX_F16, 1024, 1280, 10240 }, { "text k/v f16", LINEAR_F16, 77, 1280, 2048 },
+	LAYERS(1024, 640), LAYERS(256, 1280),           /* 512x512 */
+	LAYERS(4096, 640), LAYERS(1024, 1280),          /* 1024x1024 */
+	{ "text k/v", LINEAR, 77, 640, 2048 }, { "text k/v f16", LINEAR_F16, 77, 1280, 2048 },
+	{ "text dx f16", LINEAR_DX_F16, 77, 2048, 1280 },
+	{ "clip attn", LINEAR_F16, 77, 768, 768 }, { "clip fc1", LINEAR_F16, 77, 3072, 768 },
+	{ "clip fc2", LINEAR_F16, 77, 768, 3072 }, { "clip attn", LINEAR_F16, 77, 1280, 1280 },
+	{ "clip fc1", LINEAR_F16, 77, 5120, 1280 }, { "clip fc2", LINEAR_F16, 77, 1280, 5120 },
+	{ "vae attn", LINEAR_F16, 4096, 512, 512 }, { "vae attn", LINEAR_F16, 16384, 512, 512 },
 	{ "time emb f16", LINEAR_F16, 1, 1280, 1280 },
-	{ "lora down r32", GEMM_NT, 1024, 32, 1280 }, { "lora up r32", GEMM_NT, 1024, 1280, 32 },
-		{ "lora dz r32", GEMM_NN, 1024, 32, 1280 },
-	{ "lora dx r32", GEMM_NN, 1024, 1280, 32 }, { "lora dup r32", GEMM_TN, 1280, 32, 1024 },
-		{ "lora ddown r32", GEMM_TN, 32, 1280, 1024 },
-	{ "lora down r8", GEMM_NT, 1024, 8, 1280 }, { "demo 32", LINEAR, 1024, 32, 32 },
-		{ "demo 64", LINEAR, 256, 64, 64 },
+	LORA(1024, 1280, 1280, 4), LORA(1024, 1280, 1280, 8), LORA(1024, 1280, 1280, 16), LORA(1024, 1280, 1280, 32),
+	LORA(1024, 1280, 1280, 64), LORA(1024, 1280, 1280, 128), LORA(256, 1280, 1280, 16), LORA(256, 1280, 1280, 32),
+	LORA(4096, 640, 640, 32), LORA(1024, 10240, 1280, 32), LORA(1024, 1280, 5120, 32), LORA(4096, 5120, 640, 32),
+	{ "demo 32", LINEAR, 1024, 32, 32 }, { "demo 64", LINEAR, 256, 64, 64 },
 	{ "demo geglu", LINEAR, 256, 512, 64 }, { "demo lora down", GEMM_NT, 256, 4, 64 },
-		{ "demo lora up", GEMM_NT, 256, 64, 4 },
-	{ "attention 10x1024", ATTENTION, 1024, 10, 64 }, { "attention 10x4096", ATTENTION, 4096, 10, 64 },
-	{ "attention 1x1024x512", ATTENTION, 1024, 1, 512 },
-	{ "attention back 10x1024", ATTENTION_BACK, 1024, 10, 64 }, { "attention back 10x4096", ATTENTION_BACK, 4096,
-								      10, 64 },
+	{ "demo lora up", GEMM_NT, 256, 64, 4 },
+	{ "attention", ATTENTION, 1024, 10, 64 }, { "attention", ATTENTION, 4096, 10, 64 },
+	{ "attention", ATTENTION, 1024, 1, 512 },
+	{ "attention back", ATTENTION_BACK, 1024, 10, 64 }, { "attention back", ATTENTION_BACK, 4096, 10, 64 },
 	{ "demo attention", ATTENTION, 64, 8, 16 },
 };
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec * 1e-9;
-}
 
 static float *filled(size_t n)
 {
@@ -51,7 +55,7 @@ static float *filled(size_t n)
 	return p;
 }
 
-struct bench { const struct shape *s; float *a, *b, *c, *extra; struct weight w; };
+struct bench { struct device *d; const struct shape *s; float *a, *b, *c, *extra; struct weight w; };
 
 static double flops(const struct shape *s)
 {
@@ -60,7 +64,7 @@ static double flops(const struct shape *s)
 	return s->op == ATTENTION ? 2 * product * s->m : s->op == ATTENTION_BACK ? 5 * product * s->m : product;
 }
 
-static void attend(struct device *d, const struct bench *b)
+static void attend(const struct bench *b)
 {
 	const struct shape *s = b->s;
 	const size_t n = (size_t)s->m * s->n * s->k;
@@ -68,46 +72,100 @@ static void attend(struct device *d, const struct bench *b)
 	const struct attention_shape shape = { 1, s->n, s->k, s->m, s->m, ld, ld, ld, ld, false, 0.125f };
 
 	if (s->op == ATTENTION)
-		cpu_backend.attention(d, b->c, b->extra, b->a, b->a + n, b->a + 2 * n, &shape);
+		cpu_backend.attention(b->d, b->c, b->extra, b->a, b->a + n, b->a + 2 * n, &shape);
 	else
-		cpu_backend.attention_back(d, b->c, b->c + n, b->c + 2 * n, b->b, b->b, b->extra, b->a, b->a + n,
+		cpu_backend.attention_back(b->d, b->c, b->c + n, b->c + 2 * n, b->b, b->b, b->extra, b->a, b->a + n,
 					   b->a + 2 * n, &shape, add);
 }
 
-static void run(struct device *d, const struct bench *b)
+static int run(const void *arg)
 {
+	const struct bench *b = arg;
 	const struct shape *s = b->s;
 	const int ta = s->op == GEMM_TN, tb = s->op == GEMM_NT;
 
 	switch (s->op) {
-	case LINEAR: case LINEAR_F16: cpu_backend.linear(d, b->c, b->a, &b->w, NULL, s->m); break;
-	case LINEAR_DX: case LINEAR_DX_F16: cpu_backend.linear_dx(d, b->c, b->a, &b->w, s->m, 0); break;
-	case ATTENTION: case ATTENTION_BACK: attend(d, b); break;
-	default: cpu_backend.gemm(d, ta, tb, s->m, s->n, s->k, 1, b->a, ta ? s->m : s->k, b->b, tb ? s->k : s->n, 0,
+	case LINEAR: case LINEAR_F16: cpu_backend.linear(b->d, b->c, b->a, &b->w, NULL, s->m); break;
+	case LINEAR_DX: case LINEAR_DX_F16: cpu_backend.linear_dx(b->d, b->c, b->a, &b->w, s->m, 0); break;
+	case ATTENTION: case ATTENTION_BACK: attend(b); break;
+	default: cpu_backend.gemm(b->d, ta, tb, s->m, s->n, s->k, 1, b->a, ta ? s->m : s->k, b->b, tb ? s->k : s->n, 0,
 				  b->c, s->n);
 	}
+	return 0;
 }
 
-static void measure(struct device *d, const struct shape *s, double seconds)
+static int by_time(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The median of the times that fit into so many seconds, after one that is not counted; 0: it does not run. */
+static double median(double seconds, int (*f)(const void *), const void *arg)
+{
+	enum { MOST = 4096 };
+	static double took[MOST];
+	const double start = seconds_now();
+	int n = 0;
+
+	if (f(arg))
+		return 0;
+	while (n < 3 || (n < MOST && seconds_now() - start < seconds)) {
+		const double t = seconds_now();
+
+		f(arg);
+		took[n++] = seconds_now() - t;
+	}
+	qsort(took, n, sizeof(*took), by_time);
+	return took[n / 2];
+}
+
+static int run_plain(const void *arg) { return onednn_product(arg); }
+static int run_layer(const void *arg) { return onednn_layer_run(arg); }
+
+/* The library's best GFLOP/s; 0: none.  Its threads look for work for a while before they sleep; ours must not be
+ * measured meanwhile. */
+static double library(const struct bench *b, double seconds)
+{
+	const struct shape *s = b->s;
+	const bool layer = s->op <= LINEAR_DX_F16, half = s->op == LINEAR_F16 || s->op == LINEAR_DX_F16;
+	struct plain_product p = { s->op == GEMM_TN, s->op == LINEAR || s->op == LINEAR_F16 || s->op == GEMM_NT,
+				   s->m, s->n, s->k, b->a, half ? filled((size_t)s->n * s->k) : b->b, b->c };
+	struct onednn_layer l = { 0 };
+	const struct timespec pause = { 0, 20000000 };
+	double best = median(seconds, run_plain, &p), packed = 0;
+
+	if (best > 0 && layer && !onednn_layer_open(&l, &p)) {
+		packed = median(seconds, run_layer, &l);
+		onednn_layer_close(&l);
+	}
+	if (half)
+		free(p.b);
+	if (best > 0)
+		nanosleep(&pause, NULL);
+	best = packed > 0 && packed < best ? packed : best;
+	return best > 0 ? flops(s) / best * 1e-9 : 0;
+}
+
+static void measure(struct device *d, const struct shape *s, double seconds, double peak)
 {
 	const bool attention = s->op >= ATTENTION, back = s->op == LINEAR_DX || s->op == LINEAR_DX_F16;
 	const size_t mk = (size_t)s->m * s->k, nk = (size_t)s->n * s->k, mn = (size_t)s->m * s->n;
-	struct bench b = { s, filled(attention ? 3 * mk * s->n : mk), filled(attention ? mk * s->n : nk),
+	struct bench b = { d, s, filled(attention ? 3 * mk * s->n : mk), filled(attention ? mk * s->n : nk),
 			   filled(attention ? 3 * mk * s->n : mn), filled(mn), { 0 } };
-	double best = 1e9, start = now();
-	int runs = 0;
+	double took, rate, theirs;
 
 	b.w = (struct weight){ .data = b.b, .out = back ? s->k : s->n, .in = back ? s->n : s->k, .kh = 1, .kw = 1,
 			       .dtype = s->op == LINEAR_F16 || s->op == LINEAR_DX_F16 ? DTYPE_F16 : DTYPE_F32 };
-	while (now() - start < seconds || runs++ < 3) {
-		double t = now();
-
-		run(d, &b);
-		t = now() - t;
-		best = t < best ? t : best;
-	}
-	printf("%-24s %5d x %5d x %5d  %9.3f ms  %7.1f GFLOP/s\n", s->name, s->m, s->n, s->k, best * 1e3,
-	       flops(s) / best * 1e-9);
+	took = median(seconds, run, &b);
+	rate = flops(s) / took * 1e-9;
+	theirs = attention ? 0 : library(&b, seconds);
+	printf("%-14s %5d x %5d x %5d %9.3f ms %6.1f GFLOP/s", s->name, s->m, s->n, s->k, took * 1e3, rate);
+	if (peak > 0)
+		printf(" %3.0f %%", 100 * rate / peak);
+	printf(theirs > 0 ? " %7.1f\n" : "\n", theirs);
+	fflush(stdout);
 	free(b.a);
 	free(b.b);
 	free(b.c);
@@ -116,13 +174,19 @@ static void measure(struct device *d, const struct shape *s, double seconds)
 
 int main(int argc, char **argv)
 {
+	const double seconds = argc > 1 ? atof(argv[1]) : 0.2;
+	const char *word = argc > 2 ? argv[2] : "", *library_name = onednn_name();
+	const double peak = peak_gflops(threads_default());
 	struct error e;
 	struct device *d = cpu_backend.open(&e);
 
 	if (!d)
 		return report(&e);
+	printf("%s, %d threads, peak %.1f GFLOP/s; medians; the last column: %s\n", cpu_set(), threads_default(), peak,
+	       library_name ? library_name : "none (oneDNN is not installed)");
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
-		measure(d, &shapes[i], argc > 1 ? atof(argv[1]) : 0.3);
+		if (strstr(shapes[i].name, word))
+			measure(d, &shapes[i], seconds, peak);
 	cpu_backend.close(d);
 	return 0;
 }
