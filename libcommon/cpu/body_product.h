@@ -27,8 +27,12 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 	for (r = 0; r < (rows + 2) / 3; r++)
 		a[r] = b->a + (i + 3 * r) * b->row;
 #pragma GCC unroll 14
-	for (r = 0; r < rows; r++)
+	for (r = 0; r < rows; r++) {
 		s[r][0] = s[r][1] = all(0);
+		__builtin_prefetch(b->c + (i + r) * b->ldc + j);
+		if (LANES == 16 && wide)
+			__builtin_prefetch(b->c + (i + r) * b->ldc + j + LANES);
+	}
 	for (k = 0; k < b->k; k++, panel += TILE_COLS) {
 		const vec b0 = *(const vec *)panel, b1 = wide ? *(const vec *)(panel + LANES) : all(0);
 
@@ -54,19 +58,22 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 	}
 }
 
-/* A panel of b stays in the first-level cache while all rows of a are multiplied by it.  Each number of rows is a tile
- * of its own. */
+/* A panel of b is used by all rows of a, in tiles whose rows differ by one at most.  Each number of rows is a tile of
+ * its own. */
 static inline __attribute__((always_inline)) void panel_of_block(const struct block *b, int j, const bool wide)
 {
-	int i = 0;
+	const int tiles = (b->m + TILE_ROWS - 1) / TILE_ROWS;
+	int i = 0, rows, t;
 
-	for (; i + TILE_ROWS <= b->m; i += TILE_ROWS)
-		tile(b, i, j, TILE_ROWS, wide);
-#define CASE(n) case n: if ((n) < TILE_ROWS) tile(b, i, j, (n) < TILE_ROWS ? (n) : 1, wide); break;
-	switch (b->m - i) {
-	CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
-	}
+	for (t = 0; t < tiles; t++, i += rows) {
+		rows = (b->m - i + tiles - t - 1) / (tiles - t);
+#define CASE(n) case n: if ((n) <= TILE_ROWS) tile(b, i, j, (n) <= TILE_ROWS ? (n) : 1, wide); break;
+		switch (rows) {
+		CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+		CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+		}
 #undef CASE
+	}
 }
 
 static void block(const struct block *b)
@@ -79,28 +86,69 @@ static void block(const struct block *b)
 		panel_of_block(b, j, false);
 }
 
-static void pack_columns(float *panel, const float *const *rows, int k)
+static inline vec widen_one(const uint16_t *x, enum dtype dtype)
+{
+	return dtype == DTYPE_F16 ? widen_f16(x) : (vec)(widen_u16(x) << 16);
+}
+
+/* Elements i.. of a row of floats or halves, the first n of them, zeros beyond. */
+static inline vec load_wide(const void *row, size_t i, size_t n, enum dtype dtype)
+{
+	const uint16_t *h = (const uint16_t *)row + i;
+	uint16_t last[LANES] = { 0 };
+
+	if (dtype == DTYPE_F32)
+		return load_some((const float *)row + i, n);
+	if (n >= LANES)
+		return widen_one(h, dtype);
+	memcpy(last, h, n * sizeof(*h));
+	return widen_one(last, dtype);
+}
+
+/* Packing reads up to sixteen rows at once, more than a processor's own prefetching follows. */
+static inline void will_read(const void *row, size_t i, enum dtype dtype)
+{
+	__builtin_prefetch((const char *)row + i * element_size(dtype) + 256);
+}
+
+static inline __attribute__((always_inline)) void pack_columns_of(float *panel, const void *const *rows, int k,
+								  enum dtype dtype)
 {
 	int i, j, r;
 	vec v[LANES];
 
-	for (j = 0; j < TILE_COLS; j += LANES) {
-		for (i = 0; i + LANES <= k; i += LANES) {
+	for (j = 0; j < TILE_COLS; j += LANES)
+		for (i = 0; i < k; i += LANES) {
+			float *dst = panel + (size_t)i * TILE_COLS + j;
+
 #pragma GCC unroll 16
-			for (r = 0; r < LANES; r++)
-				v[r] = load(rows[j + r] + i);
+			for (r = 0; r < LANES; r++) {
+				v[r] = load_wide(rows[j + r], i, k - i, dtype);
+				will_read(rows[j + r], i, dtype);
+			}
 			transpose(v);
+			if (k - i < LANES) {
+				for (r = 0; r < k - i; r++)
+					store(dst + (size_t)r * TILE_COLS, v[r]);
+				break;
+			}
 #pragma GCC unroll 16
 			for (r = 0; r < LANES; r++)
-				store(panel + (size_t)(i + r) * TILE_COLS + j, v[r]);
+				store(dst + (size_t)r * TILE_COLS, v[r]);
 		}
-		for (; i < k; i++)
-			for (r = 0; r < LANES; r++)
-				panel[(size_t)i * TILE_COLS + j + r] = rows[j + r][i];
+}
+
+static void pack_columns(float *panel, const void *const *rows, enum dtype dtype, int k)
+{
+	switch (dtype) {
+	case DTYPE_F32: pack_columns_of(panel, rows, k, DTYPE_F32); break;
+	case DTYPE_F16: pack_columns_of(panel, rows, k, DTYPE_F16); break;
+	default: pack_columns_of(panel, rows, k, DTYPE_BF16);
 	}
 }
 
-static void pack_rows(float *panels, size_t stride, const float *const *rows, int count, int n)
+static inline __attribute__((always_inline)) void pack_rows_of(float *panels, size_t stride, const void *const *rows,
+							       int count, int n, enum dtype dtype)
 {
 	int j, r;
 
@@ -109,30 +157,26 @@ static void pack_rows(float *panels, size_t stride, const float *const *rows, in
 			const size_t rest = n - j, second = rest > LANES ? rest - LANES : 0;
 			float *dst = panels + r * TILE_COLS;
 
-			store(dst, rows[r] ? load_some(rows[r] + j, rest) : all(0));
-			store(dst + LANES, rows[r] && second ? load_some(rows[r] + j + LANES, second) : all(0));
+			store(dst, rows[r] ? load_wide(rows[r], j, rest, dtype) : all(0));
+			store(dst + LANES, rows[r] && second ? load_wide(rows[r], j + LANES, second, dtype) : all(0));
+			if (rows[r])
+				will_read(rows[r], j, dtype);
 		}
 }
 
-static inline vec widen_one(const uint16_t *x, enum dtype dtype)
+static void pack_rows(float *panels, size_t stride, const void *const *rows, enum dtype dtype, int count, int n)
 {
-	return dtype == DTYPE_F16 ? widen_f16(x) : (vec)(widen_u16(x) << 16);
+	switch (dtype) {
+	case DTYPE_F32: pack_rows_of(panels, stride, rows, count, n, DTYPE_F32); break;
+	case DTYPE_F16: pack_rows_of(panels, stride, rows, count, n, DTYPE_F16); break;
+	default: pack_rows_of(panels, stride, rows, count, n, DTYPE_BF16);
+	}
 }
 
 static void widen(float *y, const void *x, enum dtype dtype, size_t n)
 {
-	const uint16_t *h = x;
-	uint16_t last[LANES] = { 0 };
 	size_t i;
 
-	if (dtype == DTYPE_F32) {
-		memcpy(y, x, n * sizeof(*y));
-		return;
-	}
-	for (i = 0; i + LANES <= n; i += LANES)
-		store(y + i, widen_one(h + i, dtype));
-	if (i < n) {
-		memcpy(last, h + i, (n - i) * sizeof(*h));
-		store_some(y + i, widen_one(last, dtype), n - i);
-	}
+	for (i = 0; i < n; i += LANES)
+		store_some(y + i, load_wide(x, i, n - i, dtype), n - i);
 }

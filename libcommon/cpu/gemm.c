@@ -1,9 +1,10 @@
 /*
  * gemm.c - matrix products: one driver for linear layers, adapters and convolutions, which differ in how they pack.
  *
- * The result is cut into tiles, each computed by one thread.  For one range of k after another, it packs the columns of
- * the right matrix, widened to float, and multiplies the rows of the left matrix by them.  The cuts may depend on the
- * number of threads, since an element's sum is taken in the same order in any tile (body_product.h).
+ * The result is cut into tiles, each computed by one thread.  For some ranges of k after others, it packs the columns
+ * of the right matrix, widened to float, and multiplies the rows of the left matrix by them, range by range.  The cuts
+ * may depend on the number of threads, since an element's sum is taken in the same order in any tile
+ * (body_product.h).
  *
  * Not oneDNN's or OpenBLAS': these widen no fp16 or bf16 weight while packing, sum in an order that depends on the cut,
  * and would be a library of 39 MB to load.  On SDXL's shapes with two threads of a Zen 3 (peak 204 GFLOP/s):
@@ -13,9 +14,12 @@
 #include <string.h>
 #include "internal.h"
 
-/* DEPTH: the length of a range of k; a panel of right columns (16 KB) then fits the first-level cache.  PASS: rows of
- * the left matrix that stay in the second-level cache (96 KB) while the panels are used. */
-enum { DEPTH = 256, PASS = 96, TILE_M = 1024, TILE_N = 512 };
+/* DEPTH: the length of a range of k: a panel of right columns is then 16 or 32 KB.  DEEP: rows of the right matrix that
+ * are packed at once; they wait in the third-level cache.  PASS: rows of the left matrix that stay in the second-level
+ * cache (100 KB), with their part of the result, while the panels go by. */
+enum { DEPTH = 256, DEEP = 4 * DEPTH, PASS = 98, TILE_M = 1024, TILE_N = 512 };
+/* The copy of left rows, or of left columns. */
+enum { LEFT_LD = DEPTH, LEFT_LD_T = 112, LEFT = DEPTH * LEFT_LD_T };
 /* Rows that are packed together.  They are neighbours in a panel, whose cache lines are 16 KB apart and would otherwise
  * be written one row at a time. */
 enum { RUN = 8 };
@@ -36,25 +40,14 @@ size_t panel_floats(const struct kernels *k, int n, int depth)
 /* Packs one panel from n rows of floats or halves, 0 < n <= nr, each starting at x + i * ld elements.  The panel is
  * padded with copies of the first row: they have the right depth, and their products are never stored. */
 static void pack_panel(const struct kernels *k, float *panel, const void *x, enum dtype dtype, size_t ld, int n,
-		       int depth, float *wide)
+		       int depth)
 {
-	const size_t size = dtype == DTYPE_F32 ? 4 : 2;
-	const float *rows[MAX_TILE_COLS];
+	const void *rows[MAX_TILE_COLS];
 	int i;
 
-	for (i = 0; i < k->nr; i++) {
-		const char *row = (const char *)x + i * ld * size;
-
-		if (i >= n) {
-			rows[i] = rows[0];
-		} else if (dtype == DTYPE_F32) {
-			rows[i] = (const float *)row;
-		} else {
-			rows[i] = wide + i * depth;
-			k->widen(wide + i * depth, row, dtype, depth);
-		}
-	}
-	k->pack_columns(panel, rows, depth);
+	for (i = 0; i < k->nr; i++)
+		rows[i] = i < n ? (const char *)x + i * ld * element_size(dtype) : x;
+	k->pack_columns(panel, rows, dtype, depth);
 }
 
 void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
@@ -62,105 +55,157 @@ void pack_transposed(const struct kernels *k, float *panels, const float *x, siz
 	int j;
 
 	for (j = 0; j < n; j += k->nr, panels += (size_t)k->nr * depth)
-		pack_panel(k, panels, x + j * ld, DTYPE_F32, ld, smaller(n - j, k->nr), depth, NULL);
+		pack_panel(k, panels, x + j * ld, DTYPE_F32, ld, smaller(n - j, k->nr), depth);
 }
 
 void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
 {
-	const float *rows[RUN];
-	int i, r;
+	const struct right b = { .data = x, .ld = ld, .dtype = DTYPE_F32 };
 
-	for (i = 0; i < depth; i += RUN) {
-		for (r = 0; r < RUN && i + r < depth; r++)
-			rows[r] = x + (i + r) * ld;
-		k->pack_rows(panels + (size_t)i * k->nr, (size_t)k->nr * depth, rows, r, n);
-	}
+	pack_right(k, &b, panels, 0, n, 0, depth);
 }
 
-static const void *right_row(const struct right *b, int k)
+/* Elements j.. of row k; NULL: zeros. */
+static const void *right_row(const struct right *b, int k, int j)
 {
-	return b->row ? b->row(b, k) : (const char *)b->data + k * b->ld * (b->dtype == DTYPE_F32 ? 4 : 2);
+	const size_t size = element_size(b->dtype);
+	const char *row = b->row ? b->row(b, k) : (const char *)b->data + k * b->ld * size;
+
+	return row ? row + j * size : NULL;
 }
 
-/* Row k, columns j..j+n, as floats; NULL: zeros. */
-static const float *wide_row(const struct kernels *kern, const struct right *b, int k, int j, int n, float *wide)
+void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth)
 {
-	const char *row = right_row(b, k);
-
-	if (!row)
-		return NULL;
-	if (b->dtype == DTYPE_F32)
-		return (const float *)row + j;
-	kern->widen(wide, (const uint16_t *)row + j, b->dtype, n);
-	return wide;
-}
-
-size_t right_floats(const struct kernels *k, int n, int depth)
-{
-	return (size_t)depth * k->nr + RUN * (size_t)n;
-}
-
-void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth,
-		float *wide)
-{
-	const size_t size = b->dtype == DTYPE_F32 ? 4 : 2, stride = (size_t)kern->nr * depth;
-	const float *rows[RUN];
+	const size_t size = element_size(b->dtype), stride = (size_t)kern->nr * depth;
+	const void *rows[RUN];
 	int i, r;
 
 	if (b->transposed) {
 		for (i = 0; i < n; i += kern->nr)
 			pack_panel(kern, panels + (size_t)i * depth,
 				   (const char *)b->data + ((j + i) * b->ld + k) * size, b->dtype, b->ld,
-				   smaller(n - i, kern->nr), depth, wide);
+				   smaller(n - i, kern->nr), depth);
 		return;
 	}
 	for (i = 0; i < depth; i += RUN) {
 		for (r = 0; r < RUN && i + r < depth; r++)
-			rows[r] = wide_row(kern, b, k + i + r, j, n, wide + (size_t)r * n);
-		kern->pack_rows(panels + (size_t)i * kern->nr, stride, rows, r, n);
+			rows[r] = right_row(b, k + i + r, j);
+		kern->pack_rows(panels + (size_t)i * kern->nr, stride, rows, b->dtype, r, n);
 	}
 }
 
-static void multiply_rows(const struct kernels *k, const struct product *p, struct block *b, int i, int j, int at,
-			  float *gathered)
+/* A tile: its product, its cut, and the scratch of the thread that has it. */
+struct job {
+	const struct kernels *k;
+	const struct product *p;
+	int j, n;                       /* columns */
+	float *panels;                  /* of `deep` rows of b: [range][panel] */
+	float *left;                    /* [PASS][LEFT_LD], or [DEPTH][LEFT_LD_T] */
+};
+
+static const float *range_panels(const struct job *t, int range)
 {
-	if (p->a.gather) {
-		p->a.gather(&p->a, gathered, b->k, i, b->m, at, b->k);
-		b->a = gathered;
-		b->row = b->k;
-		b->col = 1;
-	} else {
-		b->a = p->a.data + i * p->a.row + at * p->a.col;
-		b->row = p->a.row;
-		b->col = p->a.col;
-	}
-	b->c = p->c + i * p->ldc + j;
-	k->block(b);
+	return t->panels + (size_t)range / DEPTH * panel_floats(t->k, t->n, DEPTH);
 }
 
-static void multiply_tile(struct device *d, const void *arg, int t, int thread)
+/* Rows of weights are read to their ends before the next ones. */
+static void pack_ranges(const struct job *t, int k, int deep)
+{
+	const int cols = t->p->b.transposed ? t->k->nr : t->n;
+	int j, at;
+
+	for (j = 0; j < t->n; j += cols)
+		for (at = 0; at < deep; at += DEPTH) {
+			const int depth = smaller(DEPTH, deep - at);
+
+			pack_right(t->k, &t->p->b, (float *)range_panels(t, at) + (size_t)j * depth, t->j + j,
+				   smaller(cols, t->n - j), k + at, depth);
+		}
+}
+
+/* Few columns use neither a copy of left rows nor a part of the result again. */
+static bool is_thin(const struct job *t) { return t->n <= 2 * t->k->nr; }
+
+/* Whether left rows are copied side by side: where those of a tile lie a multiple of 2 KB apart, and so in the same few
+ * sets of the caches. */
+static bool left_is_copied(const struct job *t)
+{
+	const struct left *a = &t->p->a;
+
+	return (a->col == 1 ? a->row : a->col) % 512 == 0 && !is_thin(t);
+}
+
+static void copy_rows(float *dst, size_t dst_ld, const float *src, size_t ld, int rows, int n)
+{
+	int i, j;
+
+	for (i = 0; i < rows; i++) {
+		for (j = 0; j < n; j += 16)
+			__builtin_prefetch(src + (i + 2) * ld + j);
+		memcpy(dst + i * dst_ld, src + i * ld, n * sizeof(*dst));
+	}
+}
+
+/* Gives the block rows i.. and columns k.. of the left matrix. */
+static void lay_left(const struct job *t, struct block *b, int i, int k)
+{
+	const struct left *a = &t->p->a;
+	const float *at = a->data + i * a->row + k * a->col;
+
+	b->a = t->left;
+	b->row = LEFT_LD;
+	b->col = 1;
+	if (a->gather) {
+		a->gather(a, t->left, LEFT_LD, i, b->m, k, b->k);
+	} else if (!left_is_copied(t)) {
+		b->a = at;
+		b->row = a->row;
+		b->col = a->col;
+	} else if (a->col == 1) {
+		copy_rows(t->left, LEFT_LD, at, a->row, b->m, b->k);
+	} else {
+		b->row = 1;
+		b->col = LEFT_LD_T;
+		copy_rows(t->left, LEFT_LD_T, at, a->col, b->k, b->m);
+	}
+}
+
+/* Some rows of the tile by the rows k..k+deep of b that are packed: c stays in the second-level cache. */
+static void multiply_pass(const struct job *t, int i, int m, int k, int deep)
+{
+	const struct product *p = t->p;
+	int at;
+
+	for (at = 0; at < deep; at += DEPTH) {
+		const bool first = k + at == 0;
+		struct block b = { .m = m, .n = t->n, .k = smaller(DEPTH, deep - at), .panels = range_panels(t, at),
+				   .c = p->c + i * p->ldc + t->j, .ldc = p->ldc, .alpha = p->alpha,
+				   .beta = first ? p->beta : 1, .bias = first && p->bias ? p->bias + t->j : NULL };
+
+		lay_left(t, &b, i, k + at);
+		t->k->block(&b);
+	}
+}
+
+static void multiply_tile(struct device *d, const void *arg, int task, int thread)
 {
 	const struct tiling *tiling = arg;
 	const struct product *p = tiling->p;
 	const struct cut *cut = &tiling->cut;
-	const int i0 = t / cut->across * cut->rows, j0 = t % cut->across * cut->cols;
-	const int m = smaller(cut->rows, p->m - i0), n = smaller(cut->cols, p->n - j0);
-	const size_t panels = panel_floats(d->k, n, DEPTH), wide = right_floats(d->k, n, DEPTH);
-	const size_t left = p->a.gather ? PASS * DEPTH : 0;
-	char *at = thread_scratch(d, thread, floats(panels) + floats(wide) + floats(left));
-	float *packed = carve(&at, panels), *widened = carve(&at, wide), *gathered = carve(&at, left);
+	const int from = task / cut->across * cut->rows, j = task % cut->across * cut->cols;
+	const int m = smaller(cut->rows, p->m - from), n = smaller(cut->cols, p->n - j);
+	const size_t panels = panel_floats(d->k, n, smaller(DEEP, p->k));
+	char *at = thread_scratch(d, thread, floats(panels) + floats(LEFT));
+	const struct job t = { d->k, p, j, n, carve(&at, panels), carve(&at, LEFT) };
+	const int pass = PASS / d->k->mr * d->k->mr, most = is_thin(&t) ? DEPTH : DEEP;
 	int i, k;
 
-	for (k = 0; k < p->k; k += DEPTH) {
-		struct block b = { .n = n, .k = smaller(DEPTH, p->k - k), .panels = packed, .ldc = p->ldc,
-				   .alpha = p->alpha, .beta = k ? 1 : p->beta, .bias = p->bias &&
-				   !k ? p->bias + j0 : NULL };
+	for (k = 0; k < p->k; k += most) {
+		const int deep = smaller(most, p->k - k);
 
-		pack_right(d->k, &p->b, packed, j0, n, k, b.k, widened);
-		for (i = 0; i < m; i += PASS) {
-			b.m = smaller(PASS, m - i);
-			multiply_rows(d->k, p, &b, i0 + i, j0, k, gathered);
-		}
+		pack_ranges(&t, k, deep);
+		for (i = 0; i < m; i += pass)
+			multiply_pass(&t, from + i, smaller(pass, m - i), k, deep);
 	}
 }
 
@@ -192,7 +237,7 @@ static struct cut cut_tiles(const struct device *d, const struct product *p)
 			return c;
 		if (c.rows <= d->k->mr && c.cols <= d->k->nr)
 			return c;
-		if (c.rows > d->k->mr && (c.rows >= c.cols || c.cols <= d->k->nr))
+		if (c.rows > d->k->mr && (c.rows >= 3 * c.cols || c.cols <= d->k->nr))
 			down++;
 		else
 			across++;

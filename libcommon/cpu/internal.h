@@ -22,6 +22,9 @@ struct block {
 	const float *bias;              /* [n] or NULL */
 };
 
+/* Bytes of a weight. */
+static inline size_t element_size(enum dtype dtype) { return dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t); }
+
 /* A norm as an affine function of each channel, [c] each: y = (x - mean) * scale + shift. */
 struct affine { const float *mean, *scale, *shift; };
 
@@ -33,11 +36,11 @@ struct kernels {
 	int mr;                         /* rows of the innermost tile */
 
 	void (*block)(const struct block *b);
-	/* rows[0..nr): k floats each -> panel [k][nr] */
-	void (*pack_columns)(float *panel, const float *const *rows, int k);
-	/* rows[0..count): n floats each, or NULL for zeros -> row 0..count) of every panel; panels lie `stride`
-	 * floats apart */
-	void (*pack_rows)(float *panels, size_t stride, const float *const *rows, int count, int n);
+	/* rows[0..nr): k floats or halves each -> panel [k][nr] */
+	void (*pack_columns)(float *panel, const void *const *rows, enum dtype dtype, int k);
+	/* rows[0..count): n floats or halves each, or NULL for zeros -> row 0..count) of every panel; panels lie
+	 * `stride` floats apart */
+	void (*pack_rows)(float *panels, size_t stride, const void *const *rows, enum dtype dtype, int count, int n);
 	void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
 	/* Winograd's transforms, see body_winograd.h */
 	void (*winograd_input)(float *v, size_t stride, const float *const *pixels, int c);
@@ -181,10 +184,8 @@ void multiply(struct device *d, const struct product *p);
 void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
 void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
 size_t panel_floats(const struct kernels *k, int n, int depth);
-/* Pack columns j..j+n of rows k..k+depth of b.  wide: right_floats() floats of scratch */
-void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth,
-		float *wide);
-size_t right_floats(const struct kernels *k, int n, int depth);
+/* Pack columns j..j+n of rows k..k+depth of b, widened to float. */
+void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth);
 
 /* ---- Winograd's algorithm, for the convolutions where it is faster ---- */
 bool winograd_pays(const struct weight *w, const struct conv_shape *s);

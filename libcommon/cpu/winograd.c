@@ -93,7 +93,7 @@ static void transform_output(const struct kernels *k, const struct job *j, const
 
 /* Columns column.. of rows at.. of each tap's matrix [in,out], packed: [9][panels]. */
 static void pack_taps(const struct kernels *k, const struct job *j, float *taps, int column, int cols, int at,
-		      int depth, float *wide)
+		      int depth)
 {
 	const struct weight *w = j->w;
 	const size_t size = w->dtype == DTYPE_F32 ? 4 : 2;
@@ -105,19 +105,19 @@ static void pack_taps(const struct kernels *k, const struct job *j, float *taps,
 			.dtype = w->dtype, .ld = (size_t)9 * w->in, .transposed = !j->back,
 		};
 
-		pack_right(k, &b, taps + t * panel_floats(k, cols, depth), column, cols, at, depth, wide);
+		pack_right(k, &b, taps + t * panel_floats(k, cols, depth), column, cols, at, depth);
 	}
 }
 
-struct room { float *taps, *u, *m, *wide; };
+struct room { float *taps, *u, *m; };
 
 static struct room room_of(struct device *d, int thread, int tiles)
 {
-	const size_t panels = panel_floats(d->k, COLUMNS, DEPTH), wide = right_floats(d->k, COLUMNS, DEPTH);
+	const size_t panels = panel_floats(d->k, COLUMNS, DEPTH);
 	const size_t m = (size_t)POINTS * tiles * COLUMNS;
-	char *at = thread_scratch(d, thread, floats(9 * panels) + floats(POINTS * panels) + floats(m) + floats(wide));
+	char *at = thread_scratch(d, thread, floats(9 * panels) + floats(POINTS * panels) + floats(m));
 
-	return (struct room){ carve(&at, 9 * panels), carve(&at, POINTS * panels), carve(&at, m), carve(&at, wide) };
+	return (struct room){ carve(&at, 9 * panels), carve(&at, POINTS * panels), carve(&at, m) };
 }
 
 /* The products of all points; b's are the first one's.  a, panels, c: floats from one to the next. */
@@ -146,7 +146,7 @@ static void multiply_points(struct device *d, const void *arg, int task, int thr
 				   .row = j->in, .col = 1, .panels = r.u, .c = r.m, .ldc = COLUMNS, .alpha = 1,
 				   .beta = at > 0 };
 
-		pack_taps(d->k, j, r.taps, column, cols, at, depth, r.wide);
+		pack_taps(d->k, j, r.taps, column, cols, at, depth);
 		d->k->winograd_filter(r.u, r.taps, panels);
 		multiply_each(d->k, &b, (size_t)s->tiles * j->in, panels, (size_t)count * COLUMNS);
 	}
@@ -190,7 +190,7 @@ static void transform_filters(struct device *d, const void *arg, int task, int t
 	const int column = task * COLUMNS, cols = smaller(COLUMNS, g->j->out - column);
 	const struct room r = room_of(d, thread, 0);
 
-	pack_taps(d->k, g->j, r.taps, column, cols, 0, g->j->in, r.wide);
+	pack_taps(d->k, g->j, r.taps, column, cols, 0, g->j->in);
 	d->k->winograd_filter(g->u + task * filter_floats(d, g->j), r.taps, panel_floats(d->k, cols, g->j->in));
 }
 
