@@ -132,7 +132,8 @@ builds() {
 	printf '#!/bin/sh\necho "$1" >> "%s/wrapped"\nexec "$@"\n' "$PWD" > ../path/ccache; chmod +x ../path/ccache
 	PATH=$BATS_TEST_TMPDIR/path:$PATH make --no-print-directory CC='ccache gcc' all > out 2>&1 ||
 		{ cat out; return 1; }
-	[ -x build/ccache-gcc/bin/lora-prep ] && grep -qx gcc wrapped
+	[ -x build/ccache-gcc/bin/lora-prep ]
+	grep -qx gcc wrapped
 	[ ! -s out ] || ! grep -i warning out
 	(cd .. && fake clangless 'exec gcc "$@"')
 	builds CC="$BATS_TEST_TMPDIR/path/clangless" > /dev/null

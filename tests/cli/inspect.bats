@@ -234,11 +234,14 @@ facts() {
 	[ "$(grep -cE '^  +0\.[0-9]+ .* (cat|a dog|\(no words\))$' said)" -eq 3 ]
 	inspect -m "$m" --tokens=cat "$golden/tiny-a/lora_unet.safetensors" | grep -q 'it has no modules on text encoders'
 	run inspect -m "$m" --tokens -- "$f"
-	[ "$status" -eq 3 ] && [[ $output == *"its metadata have no tags; say which words"* ]]
+	[ "$status" -eq 3 ]
+	[[ $output == *"its metadata have no tags; say which words"* ]]
 	run inspect --tokens=cat "$f"
-	[ "$status" -eq 2 ] && [[ $output == *"say -m MODEL"* ]]
+	[ "$status" -eq 2 ]
+	[[ $output == *"say -m MODEL"* ]]
 	run inspect -m "$m" --tokens "$f"
-	[ "$status" -eq 2 ] && [[ $output == *"is taken for the words of --tokens"* ]]
+	[ "$status" -eq 2 ]
+	[[ $output == *"is taken for the words of --tokens"* ]]
 	# an adapter of everything: its UNet's modules are not asked for
 	"$bin/lora-merge" add -q "$golden/tiny-a/lora_unet.safetensors" "$f" -o both.safetensors
 	diff <(inspect --json -m "$m" --tokens=cat both.safetensors | jq -c .tokens) \
@@ -381,11 +384,13 @@ facts() {
 	[[ $output == *"steps       0 to 3"* ]]
 	head -c -5 events > torn
 	run inspect torn
-	[ "$status" -eq 3 ] && [[ $output == *"ends within a record"* ]]
+	[ "$status" -eq 3 ]
+	[[ $output == *"ends within a record"* ]]
 	cp events flipped
 	change flipped $(($(stat -c %s events) - 9))
 	run inspect flipped
-	[ "$status" -eq 3 ] && [[ $output == *"is damaged; TensorBoard reads no further"* ]]
+	[ "$status" -eq 3 ]
+	[[ $output == *"is damaged; TensorBoard reads no further"* ]]
 }
 
 @test "options that exclude each other are refused" {

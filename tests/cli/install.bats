@@ -59,11 +59,14 @@ others() { mkdir -p "$1"; for n in keep share lib; do mkdir -p "$1/$n"; echo the
 	done
 	mkdir -p "big one" big one
 	make_here clean-big BIG="$PWD/big one" > /dev/null
-	[ ! -e "big one" ] && [ -e big ] && [ -e one ]
+	[ ! -e "big one" ]
+	[ -e big ]
+	[ -e one ]
 }
 
 @test "lora-launch finds the programs beside itself, on PATH, wherever it is called from" {
 	make_here install PREFIX="$PWD/in here" > /dev/null 2>&1
 	PATH="$PWD/in here/bin:$PATH" run bash -c 'cd /; BIN= lora-launch -q'
-	[ "$status" = 2 ] && [[ "$output" == *"no folder with pictures"* ]]
+	[ "$status" = 2 ]
+	[[ "$output" == *"no folder with pictures"* ]]
 }

@@ -129,14 +129,17 @@ found() {
 	lint 3 -m nowhere.safetensors set
 	lint 2 -m "$ROOT/tests/golden/tiny-a/model" --tokenizer x set
 	run "$PREP" "${sizes[@]}" --tokenizer "$ROOT/tests/golden/clip-bpe" -o x.tar set
-	[ "$status" -eq 2 ] && [ ! -e x.tar ]
+	[ "$status" -eq 2 ]
+	[ ! -e x.tar ]
 }
 
 @test "nothing can be asked to be written; a reader that is gone is status 4" {
 	lint 2 -o x.tar "$ROOT/demo/train"
 	lint 2 --folder out "$ROOT/demo/train"
 	lint 2 --report r.jsonl "$ROOT/demo/train"
-	[ ! -e x.tar ] && [ ! -e out ] && [ ! -e r.jsonl ]
+	[ ! -e x.tar ]
+	[ ! -e out ]
+	[ ! -e r.jsonl ]
 	status=0
 	"$PREP" --lint "${sizes[@]}" "$ROOT/demo/train" >/dev/full 2>err || status=$?
 	[ "$status" = 4 ]

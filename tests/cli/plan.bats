@@ -43,7 +43,9 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 @test "what does not fit is refused in a second, with settings that do fit: status 5" {
 	status=0; UNDER=(env time -q -o took -f "%U %S")        # of the processor: other programs do not count
 	plan --config "$ROOT/pipelines/high-quality.toml" --vram 8GiB > plan.json 2> err || status=$?
-	[ $status = 5 ] && [ "$(wc -l < err)" = 1 ] && grep -q "may have 8.00 GiB; with --" err
+	[ $status = 5 ]
+	[ "$(wc -l < err)" = 1 ]
+	grep -q "may have 8.00 GiB; with --" err
 	holds '.fits == false and .suggestion.fits and .suggestion.peak_bytes <= 8 * 1024 * 1024 * 1024' plan.json
 	awk '{ print; exit !($1 + $2 > 0 && $1 + $2 < 1) }' took
 	# the suggestion is true

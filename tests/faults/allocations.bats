@@ -6,7 +6,8 @@
 sample() {
 	run "$BATS_TEST_DIRNAME/allocations" "$@"
 	[ "$status" -eq 0 ] || { echo "$output" | grep -E "FAIL|could not|passed"; return 1; }
-	[[ "$output" =~ allocations:\ ([0-9]+)\ passed ]] && [ "${BASH_REMATCH[1]}" -ge 20 ]
+	[[ "$output" =~ allocations:\ ([0-9]+)\ passed ]]
+	[ "${BASH_REMATCH[1]}" -ge 20 ]
 }
 
 @test "lora-prep" { sample 25 prep; }

@@ -34,7 +34,8 @@ taken() { sed -n 's/.*: \([0-9]*\) of 40 samples taken over.*/\1/p' "$1"; }
 @test "killed in the middle, and started again: nothing is encoded twice, the same bytes, nothing is left" {
 	for signal in 9 TERM INT; do
 		killed 60 1000000 $signal
-		[ ! -e l.tar ] && [ "$(temporaries . | wc -l)" = 1 ]
+		[ ! -e l.tar ]
+		[ "$(temporaries . | wc -l)" = 1 ]
 		goes_on "$IMAGES" 2> words
 		grep -q 'going on from an interrupted run, which had encoded [1-9]' words
 		[ "$(taken words)" -ge 15 ]
@@ -62,7 +63,8 @@ taken() { sed -n 's/.*: \([0-9]*\) of 40 samples taken over.*/\1/p' "$1"; }
 	cmp l.tar "$WHOLE"
 	truncate -s 200000 l.tar
 	goes_on "$IMAGES" 2> words
-	[ "$(taken words)" -ge 5 ] && grep -q 'warning: .*what is damaged is encoded again' words
+	[ "$(taken words)" -ge 5 ]
+	grep -q 'warning: .*what is damaged is encoded again' words
 	cmp l.tar "$WHOLE"
 	echo rubbish > l.tar
 	goes_on "$IMAGES" 2> words

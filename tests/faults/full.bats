@@ -236,7 +236,8 @@ reads() {
 	config=$(realpath "$MODEL/unet/config.json")
 	for n in 1 2; do
 		reads 4 "$IMAGES" error=EIO:when=$n "${encode[@]}"
-		[ ! -e l.tar ] && [ -z "$(temporaries .)" ]
+		[ ! -e l.tar ]
+		[ -z "$(temporaries .)" ]
 	done
 	reads 0 "$IMAGES" error=EINTR:when=1+2 "${encode[@]}"
 	cmp l.tar "$LATENTS"

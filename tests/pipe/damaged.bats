@@ -43,7 +43,8 @@ refused() {
 		--base-weights "$1" "$LATENTS"
 	one_line 3 "$2" "$BIN/lora-train" -q -m "$TINY" --network-weights "$1" --dim-from-weights --max-train-steps 1 \
 		-o never "$LATENTS"
-	[ ! -e never.png ] && [ -z "$(find never -name '*.safetensors')" ]
+	[ ! -e never.png ]
+	[ -z "$(find never -name '*.safetensors')" ]
 }
 
 # parts FILE: a tensor of each ending, but the alphas

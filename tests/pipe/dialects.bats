@@ -219,7 +219,8 @@ named_by_all() {
 	[[ $output == *"$2"* ]] || { echo "$output"; return 1; }
 	status_of 3 "$BIN/lora-sample" "${lora[@]}" -l "$1" -p x -W 32 -H 32 --steps 1 -o never.png
 	[[ $output == *"$2"* ]] || { echo "$output"; return 1; }
-	[ ! -e never ] && [ ! -e never.png ]
+	[ ! -e never ]
+	[ ! -e never.png ]
 }
 
 @test "an adapter for another model is told as that" {

@@ -101,7 +101,8 @@ pixels() { grep -obUa IDAT "$1" | head -n 1 | cut -d: -f1 | { read -r at; tail -
 	UNDER=(strace -f -qq -o /dev/null -P "$PWD/log.jsonl" -e trace=write -e inject=write:signal=SIGKILL:when=12)
 	status_of 137 train 12 out --log log.jsonl --save-every-n-steps 1 --resume auto
 	UNDER=()
-	[ ! -e out/t.safetensors ] && [ "$(find out -name 't-step*-state.safetensors' | wc -l)" -gt 0 ]
+	[ ! -e out/t.safetensors ]
+	[ "$(find out -name 't-step*-state.safetensors' | wc -l)" -gt 0 ]
 	printf '{"event":"step","st' >> log.jsonl
 	train 12 out --log log.jsonl --resume auto --html page.html
 	same_run out

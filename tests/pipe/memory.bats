@@ -28,7 +28,8 @@ as_planned() {
 	peak=$(($(cat took) * 1024)) off=$((planned / 100 + 8 * 1048576))
 	echo "$*: $planned planned, $peak at the highest"
 	[ "$planned" = "$(jq 'select(.event == "start").planned_bytes' log.jsonl)" ]
-	[ $((planned - peak)) -le $off ] && [ $((peak - planned)) -le $off ]
+	[ $((planned - peak)) -le $off ]
+	[ $((peak - planned)) -le $off ]
 	rm -r out
 }
 

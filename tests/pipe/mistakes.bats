@@ -47,7 +47,8 @@ told() {
 	: > more.toml
 	launch > words
 	grep -q 'cut.jpg.*skipped' words
-	[ -e out/x.latents.tar ] && [ -e out/x.safetensors ]
+	[ -e out/x.latents.tar ]
+	[ -e out/x.safetensors ]
 }
 
 @test "the settings of training" {

@@ -48,7 +48,8 @@ sweep() {
 	done
 	run sweep OUT=broken MODEL=nowhere
 	[ "$status" -ne 0 ]
-	[ ! -e broken/table.tsv ] && [ ! -e broken/latents.tar ]
+	[ ! -e broken/table.tsv ]
+	[ ! -e broken/latents.tar ]
 }
 
 @test "Slurm: an array makes the parts, and a run that is stopped is put back and goes on" {

@@ -67,7 +67,8 @@ end_of_data() { tar -tRvf "$1" | awk '/__lora__\/end/ { sub(":", "", $2); print 
 		head -c $at "$IMAGES" > cut.tar
 		status_of 3 "$BIN/lora-encode" -q -m "$MODEL" -o l.tar cut.tar
 		[[ "$output" == *cut.tar* ]]
-		[ ! -e l.tar ] && [ -z "$(temporaries .)" ]
+		[ ! -e l.tar ]
+		[ -z "$(temporaries .)" ]
 	done
 }
 
@@ -76,7 +77,8 @@ end_of_data() { tar -tRvf "$1" | awk '/__lora__\/end/ { sub(":", "", $2); print 
 	[[ "$output" == *"standard input"* || "$output" == *"-:"* ]]
 	status_of 3 bash -c '"$@" < /dev/null' - "$BIN/lora-train" -q -m "$MODEL" "${tiny[@]}" --output-dir out
 	status_of 3 bash -c '"$@" < /dev/null' - "$BIN/lora-inspect" -
-	[ ! -e l.tar ] && [ ! -e out/t.safetensors ]
+	[ ! -e l.tar ]
+	[ ! -e out/t.safetensors ]
 }
 
 @test "the wrong kind of stream is status 3 and says which is wanted" {
