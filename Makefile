@@ -105,8 +105,8 @@ $(BUILD)/%.o: %.c $(BUILD)/compiler.words | $(HEADERS)
 $(OBJECTS) $(TOOLS:%=$(BUILD)/tools/%/main.o): FLAGS += $(if $(SAN),,-Wframe-larger-than=16384)
 
 # ASan's checks as calls: written out in its unrolled tiles they take clang more than a minute.
-$(BUILD)/libcommon/cpu/kernels_avx512.o: FLAGS += \
-	$(if $(and $(findstring address,$(SAN)),$(findstring clang,$(CC))),-mllvm -asan-instrumentation-with-call-threshold=0)
+CALLED  := $(if $(findstring clang,$(CC)),-mllvm -asan-instrumentation-with-call-threshold=0)
+$(BUILD)/libcommon/cpu/kernels_avx512.o: FLAGS += $(if $(findstring address,$(SAN)),$(CALLED))
 
 $(BUILD)/libcommon/model/tokenizer_clip.o: libcommon/model/clip_merges.bin
 

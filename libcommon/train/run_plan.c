@@ -52,6 +52,14 @@ int run_fit(struct run *r, struct error *e)
 	return fit(r, &r->net, e);
 }
 
+static bool device_is_host(const struct run_networks *n)
+{
+	struct error e;
+	const struct plan_device *own = plan_device(n->be->name, &e);
+
+	return own && own->is_host;
+}
+
 static bool all_are_files(const char *const *latents, size_t count)
 {
 	struct stat st;
@@ -70,7 +78,8 @@ int run_refuse_early(const struct run *r, const char *const *latents, size_t cou
 	struct run ahead;
 	int result;
 
-	if (!limit_of(&r->net) || !all_are_files(latents, count))
+	/* of the machine's own memory nothing is taken before run_fit() */
+	if ((!r->s->vram_bytes && device_is_host(&r->net)) || !limit_of(&r->net) || !all_are_files(latents, count))
 		return 0;
 	run_begin(&ahead, &s, r->tool);
 	ahead.data.headers_only = ahead.course.looks_ahead = true;
