@@ -121,11 +121,14 @@ static void take_name(struct tar_extension *x, const char *name, size_t n)
 
 static const char *take_record(struct tar_extension *x, const char *key, size_t n)
 {
-	const char *equals = memchr(key, '=', n), *value = equals + 1;
-	size_t key_bytes = equals ? (size_t)(equals - key) : 0, bytes = n - key_bytes - 1;
+	const char *equals = memchr(key, '=', n), *value;
+	size_t key_bytes, bytes;
 
 	if (!equals)
 		return "a pax record without a value";
+	value = equals + 1;
+	key_bytes = (size_t)(equals - key);
+	bytes = n - key_bytes - 1;
 	if (key_bytes == 4 && !memcmp(key, "path", 4))
 		take_name(x, value, bytes);
 	if (key_bytes == 4 && !memcmp(key, "size", 4)) {

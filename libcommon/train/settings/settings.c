@@ -329,9 +329,9 @@ const struct option *train_options(struct train_settings *s)
 		table[i].value = (char *)s + (size_t)rows[i].value;
 		if (rows[i].kind == OPTION_CHOICE && !*rows[i].choices)         /* lr-scheduler */
 			table[i].choices = lr_schedule_names();
-		if (rows[i].value == &S->optimizer)
+		if ((size_t)rows[i].value == offsetof(struct train_settings, optimizer))
 			table[i].completes = optimizer_choices();
-		if (rows[i].value == &S->sample_sampler)
+		if ((size_t)rows[i].value == offsetof(struct train_settings, sample_sampler))
 			table[i].completes = sampler_choices();
 	}
 	return table;

@@ -135,7 +135,7 @@ static void span_end(struct span *s)
 
 #define CALL(name, ...) CALL_ROW(name, __VA_ARGS__)
 #define CALL_ROW(name, class, flop, ...) \
-	struct span span __attribute__((cleanup(span_end))) = span_begin(OPERATION_##name, class, flop); \
+	struct span span __attribute__((cleanup(span_end), unused)) = span_begin(OPERATION_##name, class, flop); \
 	return clocked.inner->name(__VA_ARGS__);
 #define OP(type, name, parameters) static type clocked_##name parameters { CALL(name, ROW_##name) }
 #include "../../../libcommon/backend_ops.def"
