@@ -35,12 +35,11 @@ as_planned() {
 
 @test "--plan tells the peak of the process: shapes, batches, checkpointing, threads" {
 	! grep -q __asan_init "$BIN/lora-train" || skip "a sanitizer has memory of its own"
-	for threads in 1 2; do
-		for checkpointing in --gradient-checkpointing --no-gradient-checkpointing; do
-			as_planned --threads $threads $checkpointing --network-dim 64 --save-state "$LARGE"
-			as_planned --threads $threads $checkpointing --network-dim 256 --train-batch-size 2 \
-				--gradient-accumulation-steps 2 "$SMALL"
-		done
+	as_planned --threads 1 --gradient-checkpointing --network-dim 64 --save-state "$LARGE"
+	as_planned --threads 2 --no-gradient-checkpointing --network-dim 64 --save-state "$LARGE"
+	for checkpointing in --gradient-checkpointing --no-gradient-checkpointing; do
+		as_planned --threads 2 $checkpointing --network-dim 256 --train-batch-size 2 \
+			--gradient-accumulation-steps 2 "$SMALL"
 	done
 }
 

@@ -1,4 +1,5 @@
 /* What /proc, control groups and ulimit say about memory. */
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -6,8 +7,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include "../base/memory.h"
-#include "publish.h"
+#include "memory.h"
+#include "retry.h"
 #include "room.h"
 
 /* Addresses that take no memory: thread stacks, arenas of malloc(), records of a tape. */
@@ -16,10 +17,16 @@
 /* Malloced; NULL: it cannot be read. */
 static char *read_text(const char *path)
 {
+	const int fd = RETRY(open(path, O_RDONLY | O_CLOEXEC));
 	struct buffer text = { 0 };
-	struct error ignored;
+	char part[4096];
+	ssize_t got = -1;
 
-	if (read_file(path, 1 << 16, &text, &ignored) == 0 && text.data)
+	while (fd >= 0 && (got = RETRY(read(fd, part, sizeof(part)))) > 0)
+		buffer_add(&text, part, (size_t)got);
+	if (fd >= 0)
+		close(fd);
+	if (!got && text.len)
 		return buffer_steal(&text);
 	buffer_free(&text);
 	return NULL;

@@ -4,8 +4,8 @@
  * A container's limit kills without a word, so all of them are asked beforehand: MemAvailable, the memory limits of the
  * control group and of those around it (versions 1 and 2), ulimit -v and -d.  Swap does not count.
  */
-#ifndef IO_ROOM_H
-#define IO_ROOM_H
+#ifndef BASE_ROOM_H
+#define BASE_ROOM_H
 
 #include <stddef.h>
 
