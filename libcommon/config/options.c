@@ -175,16 +175,9 @@ static int needs_value(const char *as_given, const char *argument, struct error 
 		    argument ? argument : "VALUE");
 }
 
-static int later(const char *as_given, struct error *e)
-{
-	return fail(e, EXIT_USAGE, "%s is not yet implemented; leave it out", as_given);
-}
-
 static int take_option(struct command_line *c, const struct option *o, const char *as_given, const char *value,
 		       struct error *e)
 {
-	if (o->kind == OPTION_LATER)
-		return later(as_given, e);
 	if (o->kind == OPTION_SWITCH && !value && c->at < c->argc && !strcmp(c->argv[c->at], "auto"))
 		value = next_word(c);
 	if (option_is_flag(o)) {
@@ -324,12 +317,10 @@ static int take_long(struct command_line *c, const char *arg, struct error *e)
 		if (common)
 			return common < 0 ? -1 : 0;
 	}
-	if (!o || (!option_is_flag(o) && o->kind != OPTION_LATER)) {
+	if (!o || !option_is_flag(o)) {
 		unknown_option(c, name, n);
 		return 0;
 	}
-	if (o->kind == OPTION_LATER)
-		return later(as_given, e);
 	if (value)
 		return fail(e, EXIT_USAGE, "%s takes no value; leave out '=%s'", as_given, value);
 	give(c, o, NULL, true);
@@ -350,7 +341,7 @@ static int take_letters(struct command_line *c, const char *arg, struct error *e
 			if (*letter != 'q')
 				return fail(e, EXIT_USAGE, "unknown option '-%c'; try --help", *letter);
 			quiet(1);
-		} else if (option_is_flag(o) || o->kind == OPTION_LATER) {
+		} else if (option_is_flag(o)) {
 			if (take_option(c, o, as_given, NULL, e))
 				return -1;
 		} else {
@@ -415,8 +406,6 @@ static int take_variable(struct parse *p, const struct option *o, struct error *
 			value = variable(k[i].name, name);
 	if (!value)
 		return 0;
-	if (o->kind == OPTION_LATER)
-		return later(name, e);
 	set_origin(p, o, name);
 	return option_take(o, value, name, e);
 }

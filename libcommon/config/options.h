@@ -35,7 +35,6 @@ enum option_kind {
 	OPTION_CHOICE,          /* const char *, one of .choices ("a|b|c") */
 	OPTION_LIST,            /* struct text_list *: may be given several times; arrays in TOML */
 	OPTION_SIZE,            /* long[2]: "N" (both) or "W,H" */
-	OPTION_LATER,           /* reserved: refused with "not yet implemented"; value unused */
 	OPTION_SECTION,         /* a heading in --help; only .help */
 };
 

@@ -119,10 +119,6 @@ static int take_pair(struct parse *p, const struct toml *t, const char *path, st
 		if (o && k->say)
 			note_once(p, k, t, path);
 	}
-	if (o && o->kind == OPTION_LATER)
-		return toml_asks_for_nothing(t, k ? k->neutral : NULL) ? 0 :
-		       fail(e, EXIT_USAGE, "%s: '%s' is not yet implemented; remove the line", place_of(path, t).text,
-			    t->key);
 	if (o)
 		return set_option(p, o, t, path, e);
 	if (k)

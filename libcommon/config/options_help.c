@@ -74,7 +74,7 @@ static void option_left(const struct option *o, struct buffer *left)
 
 static bool is_shown(const struct option *o, bool all)
 {
-	return o->kind != OPTION_SECTION && (all || (!o->advanced && o->kind != OPTION_LATER));
+	return o->kind != OPTION_SECTION && (all || !o->advanced);
 }
 
 static size_t left_width(const struct tool *tool, bool all)
@@ -129,8 +129,6 @@ static void add_option(const struct option *o, bool all, size_t width, struct bu
 	buffer_adds(&tail, "");
 	if (o->fallback && *o->fallback && !option_is_flag(o))
 		buffer_addf(&tail, "%s(%s)", *help ? " " : "", o->fallback);
-	if (o->kind == OPTION_LATER)
-		buffer_adds(&tail, " (not yet implemented)");
 	if (all) {
 		add_full(o, left.data, help, &tail, width, out);
 	} else {

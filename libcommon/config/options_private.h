@@ -47,7 +47,7 @@ const char *option_key(const struct option *o, char buffer[KEY_SIZE]);
 bool option_is_flag(const struct option *o);            /* takes no word behind it */
 bool option_word_is_optional(const struct option *o);    /* "[STATE|auto]", but not "[N:]REGEX" */
 bool option_takes_pairs(const struct option *o);        /* a list of "k=v": its key ends in _args */
-bool option_has_value(const struct option *o);          /* neither OPTION_SECTION nor OPTION_LATER */
+bool option_has_value(const struct option *o);          /* is no OPTION_SECTION */
 
 /* Sets the value from text.  `where` opens the message: "--rank", "run.toml:12: network_dim".  A list grows by one. */
 int option_take(const struct option *o, const char *text, const char *where, struct error *e) MUST_CHECK;

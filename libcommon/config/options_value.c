@@ -23,7 +23,7 @@ static char *keep(char *text)
 
 bool option_has_value(const struct option *o)
 {
-	return o->kind != OPTION_SECTION && o->kind != OPTION_LATER;
+	return o->kind != OPTION_SECTION;
 }
 
 bool option_is_flag(const struct option *o)

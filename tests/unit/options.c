@@ -51,7 +51,6 @@ static const struct option table[] = {
 	{ "private", 0, OPTION_STRING, &s.private, "X", "not in files", .key = "" },
 	{ "network-module", 0, OPTION_STRING, &s.module, "NAME", "kind",
 	  .refused = (const struct option_refusal[]){ { "no.such", "not there" }, { 0 } } },
-	{ "logging-dir", 0, OPTION_LATER, NULL, "DIR", "TensorBoard events", .advanced = true },
 	{ 0 },
 };
 static const struct tool tool = { "lora-x", "[options] FILE...", "Try the options.", table, .takes_config = true };
@@ -240,8 +239,6 @@ static const struct command_case { const char *line; int code; const char *words
 	{ "x --resolution 1024,4", 2, "--resolution: '1024,4' does not fit" },
 	{ "x --bucket=perhaps", 2, "--bucket: 'perhaps' does not fit; give true or false" },
 	{ "x --no-bucket=1", 2, "--no-bucket takes no value; leave out '=1'" },
-	{ "x --logging-dir d", 2, "--logging-dir is not yet implemented; leave it out" },
-	{ "x --logging_dir=d", 2, "--logging_dir is not yet implemented; leave it out" },
 	{ "x --help=some", 2, "--help: 'some' does not fit; write --help, or --help= and all, completion-bash, "
 	  "completion-zsh or completion-fish" },
 	{ "x --version", 0, "lora-x (lora-tools) 0.1.0, " },
@@ -307,7 +304,6 @@ static const struct file_case { const char *text; int code; const char *words; }
 	{ "max_token_length = 225", 0, "rank=16" },
 	{ "dataset_config = 'x'", 0, "rank=16" },
 	{ "v2 = true", 2, "a.toml:1: 'v2' is refused: Stable Diffusion 2 is not known here; remove the line" },
-	{ "logging_dir = 'x'", 2, "a.toml:1: 'logging_dir' is not yet implemented" },
 	{ "[a.b]\nnetwork_dim = 8", 2, "a.toml:1: the table 'b' stands inside another" },
 	{ "network_dim = \n", 2, "a.toml:1: column 15: a value is missing" },
 	{ "[general]\nx = 1\n[[datasets]]\n[training]\nnetwork_dim = 16", 0, "rank=16" },
@@ -388,7 +384,6 @@ static void stronger_sources_win(void **state)
 	       "\narg=z=1\narg=y=1\norigin");
 	expect("x", "LORA_NETWORK_DIM=", 0, "rank=16");
 	expect("x", "LORA_NETWORK_DIM=x", 2, "LORA_NETWORK_DIM: 'x' does not fit; give a whole number from 1 to 4096");
-	expect("x", "LORA_LOGGING_DIR=x", 2, "LORA_LOGGING_DIR is not yet implemented");
 	expect("x", "LORA_PRIVATE=x", 0, "rank=16");
 }
 
@@ -489,7 +484,6 @@ static void help_fits_a_terminal(void **state)
 	check_width(o.out.data);
 	assert_non_null(strstr(o.out.data, "\nAdapter\n"));
 	assert_non_null(strstr(o.out.data, "--vae PATH"));
-	assert_non_null(strstr(o.out.data, "TensorBoard events (not yet implemented)"));
 	assert_non_null(strstr(o.out.data, "; a whole number"));
 	assert_non_null(strstr(o.out.data, "Exit codes"));
 	assert_non_null(strstr(o.out.data, "More on exits."));
@@ -518,7 +512,6 @@ static void printed_configuration_reads_back(void **state)
 	assert_non_null(strstr(first.out.data, "enable_bucket = false  # command line\n"));
 	assert_non_null(strstr(first.out.data, "save_precision = \"\"  # default\n"));
 	assert_null(strstr(first.out.data, "private"));
-	assert_null(strstr(first.out.data, "logging_dir"));
 	put_file("b.toml", first.out.data);
 	second = run(&tool, "x --config b.toml --print-config", NULL);
 	if (second.code)
