@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include "../../libcommon/backend.h"
+#include "median.h"
 
 static const struct shape { const char *name; int n, heads, lq, lk, d; bool causal; } shapes[] = {
 	{ "sdxl 64x64", 1, 10, 4096, 4096, 64 }, { "sdxl 64x64 text", 1, 10, 4096, 77, 64 },
@@ -23,51 +22,18 @@ static const struct shape { const char *name; int n, heads, lq, lk, d; bool caus
 	{ "clip g", 1, 20, 77, 77, 64, true }, { "demo", 1, 8, 64, 64, 16 },
 };
 
-static double now(void)
+struct bench { struct device *d; bool back; struct attention_shape s; float *q, *k, *v, *o, *lse, *dq, *dk, *dv; };
+
+static int run(const void *arg)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec * 1e-9;
-}
-
-static float *filled(size_t n)
-{
-	float *p = cpu_backend.alloc(NULL, n * sizeof(*p));
-
-	if (!p)
-		die(EXIT_MEMORY, "no memory");
-	for (size_t i = 0; i < n; i++)
-		p[i] = (float)(i * 2654435761u % 1024) / 512 - 1;
-	return p;
-}
-
-struct bench { struct attention_shape s; float *q, *k, *v, *o, *lse, *dq, *dk, *dv; };
-
-static void run(struct device *d, const struct bench *b, bool back)
-{
+	const struct bench *b = arg;
 	const int add[3] = { 0 };
 
-	if (back)
-		cpu_backend.attention_back(d, b->dq, b->dk, b->dv, b->o, b->o, b->lse, b->q, b->k, b->v, &b->s, add);
+	if (b->back)
+		cpu_backend.attention_back(b->d, b->dq, b->dk, b->dv, b->o, b->o, b->lse, b->q, b->k, b->v, &b->s, add);
 	else
-		cpu_backend.attention(d, b->o, b->lse, b->q, b->k, b->v, &b->s);
-}
-
-static double best_of(struct device *d, const struct bench *b, bool back, double seconds)
-{
-	const double start = now();
-	double best = INFINITY;
-	int runs = 0;
-
-	while (now() - start < seconds || runs++ < 3) {
-		double t = now();
-
-		run(d, b, back);
-		t = now() - t;
-		best = t < best ? t : best;
-	}
-	return best;
+		cpu_backend.attention(b->d, b->o, b->lse, b->q, b->k, b->v, &b->s);
+	return 0;
 }
 
 static void measure(struct device *d, const struct shape *s, double seconds)
@@ -76,12 +42,15 @@ static void measure(struct device *d, const struct shape *s, double seconds)
 	const size_t q = (size_t)s->n * s->lq * c, k = (size_t)s->n * s->lk * c;
 	const double pairs = s->causal ? s->lq * (s->lq + 1) / 2.0 : (double)s->lq * s->lk;
 	float *all = filled(3 * q + 4 * k + (size_t)s->n * s->heads * s->lq);
-	const struct bench b = { { s->n, s->heads, s->d, s->lq, s->lk, c, c, c, c, s->causal, 1 / sqrtf(s->d) },
-				 all, all + q, all + q + k, all + q + 2 * k, all + 3 * q + 4 * k, all + 2 * q + 2 * k,
-				 all + 3 * q + 2 * k, all + 3 * q + 3 * k };
+	struct bench b = { d, false, { s->n, s->heads, s->d, s->lq, s->lk, c, c, c, c, s->causal, 1 / sqrtf(s->d) },
+			   all, all + q, all + q + k, all + q + 2 * k, all + 3 * q + 4 * k, all + 2 * q + 2 * k,
+			   all + 3 * q + 2 * k, all + 3 * q + 3 * k };
 
 	for (int back = 0; back < 2; back++) {
-		const double t = best_of(d, &b, back, seconds), flops = (back ? 10 : 4) * pairs * s->n * c;
+		double t, flops = (back ? 10 : 4) * pairs * s->n * c;
+
+		b.back = back;
+		t = median(seconds, run, &b);
 
 		printf("%-18s %-8s %2d x %4d x %4d x %3d  %9.3f ms  %7.1f GFLOP/s\n", s->name,
 		       back ? "backward" : "forward", s->heads, s->lq, s->lk, s->d, t * 1e3, flops / t * 1e-9);

@@ -4,8 +4,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-#include "../../libcommon/backend.h"
+#include "median.h"
 
 static const struct shape { int in, out, side, stride; } shapes[] = {
 	{ 320, 320, 128, 1 }, { 320, 320, 64, 1 }, { 640, 640, 64, 1 }, { 640, 640, 32, 1 }, { 1280, 1280, 32, 1 },
@@ -15,45 +14,20 @@ static const struct shape { int in, out, side, stride; } shapes[] = {
 	{ 32, 32, 16, 1 }, { 64, 64, 8, 1 }, { 96, 96, 4, 1 },
 };
 
-static double now(void)
+/* way: 0 forward, 1 backward into the input, 2 backward into filters (of an adapter of rank 32) */
+struct bench { struct device *d; int way; struct conv_shape s; float *x, *y, *dw; const struct weight *w; };
+
+static int run(const void *arg)
 {
-	struct timespec t;
+	const struct bench *b = arg;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec * 1e-9;
-}
-
-static float *filled(size_t n)
-{
-	float *p = cpu_backend.alloc(NULL, n * sizeof(*p));
-
-	for (size_t i = 0; i < n; i++)
-		p[i] = (float)(i * 2654435761u % 1024) / 512 - 1;
-	return p;
-}
-
-/* 0: forward, 1: backward into the input, 2: backward into filters (of an adapter of rank 32) */
-static double best_of(struct device *d, int way, const struct shape *s, float *x, float *y, float *dw,
-		      const struct weight *w, double seconds)
-{
-	const int o = (s->side + s->stride - 1) / s->stride;
-	const struct conv_shape c = { 1, s->side, s->side, o, o, s->stride, 1 };
-	double best = 1e9, start = now();
-	int runs = 0;
-
-	while (now() - start < seconds || runs++ < 3) {
-		double t = now();
-
-		if (way == 0)
-			cpu_backend.conv2d(d, y, x, w, NULL, &c);
-		else if (way == 1)
-			cpu_backend.conv2d_dx(d, x, y, w, &c, 0);
-		else
-			cpu_backend.conv2d_dw(d, dw, x, y, 32, s->in, 3, 3, &c, 0);
-		t = now() - t;
-		best = t < best ? t : best;
-	}
-	return best;
+	if (b->way == 0)
+		cpu_backend.conv2d(b->d, b->y, b->x, b->w, NULL, &b->s);
+	else if (b->way == 1)
+		cpu_backend.conv2d_dx(b->d, b->x, b->y, b->w, &b->s, 0);
+	else
+		cpu_backend.conv2d_dw(b->d, b->dw, b->x, b->y, 32, b->w->in, 3, 3, &b->s, 0);
+	return 0;
 }
 
 static void measure(struct device *d, const struct shape *s, double seconds)
@@ -64,15 +38,16 @@ static void measure(struct device *d, const struct shape *s, double seconds)
 	float *x = filled(area * s->in), *y = filled(out * most), *host = filled((size_t)s->out * s->in * 9),
 		*dw = filled((size_t)32 * s->in * 9);
 	struct weight w = { .dtype = DTYPE_F32, .out = s->out, .in = s->in, .kh = 3, .kw = 3 };
+	const int o = (s->side + s->stride - 1) / s->stride;
+	struct bench b = { d, 0, { 1, s->side, s->side, o, o, s->stride, 1 }, x, y, dw, &w };
 
 	if (cpu_backend.prepare(d, &w, host))
 		die(EXIT_MEMORY, "no memory");
-	for (int way = 0; way < 3; way++) {
-		double t = best_of(d, way, s, x, y, dw, &w, seconds),
-			flops = 18.0 * out * s->in * (way == 2 ? 32 : s->out);
+	for (b.way = 0; b.way < 3; b.way++) {
+		const double t = median(seconds, run, &b), flops = 18.0 * out * s->in * (b.way == 2 ? 32 : s->out);
 
 		printf("%4d -> %4d  %3d x %3d  stride %d  %-8s %9.3f ms  %7.1f GFLOP/s\n", s->in, s->out, s->side,
-		       s->side, s->stride, names[way], t * 1e3, flops / t * 1e-9);
+		       s->side, s->stride, names[b.way], t * 1e3, flops / t * 1e-9);
 	}
 	cpu_backend.unprepare(d, &w);
 	free(x);

@@ -1,16 +1,16 @@
 /*
- * gemm.c - matrix products and attention of the cpu backend at SDXL's shapes and the demo's: GFLOP/s, percent of the
+ * gemm.c - matrix products of the cpu backend at SDXL's shapes and the demo's: GFLOP/s, percent of the
  * peak that the same run measures, and oneDNN's figure for the same product where it is installed.
  * usage: gemm [SECONDS_PER_SHAPE [WORD]]      WORD: only shapes with it in their name; OMP_NUM_THREADS sets the threads
  */
 #include <stdio.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/thread.h"
-#include "../../libcommon/backend.h"
+#include "median.h"
 #include "onednn.h"
 #include "peak.h"
 
-enum operation { LINEAR, LINEAR_F16, LINEAR_DX, LINEAR_DX_F16, GEMM_NT, GEMM_NN, GEMM_TN, ATTENTION, ATTENTION_BACK };
+enum operation { LINEAR, LINEAR_F16, LINEAR_DX, LINEAR_DX_F16, GEMM_NT, GEMM_NN, GEMM_TN };
 
 /* What an adapter of rank r does to a layer of m rows from k to n. */
 #define LORA(m, n, k, r) \
@@ -40,43 +40,11 @@ static const struct shape { const char *name; enum operation op; int m, n, k; } 
 	{ "demo 32", LINEAR, 1024, 32, 32 }, { "demo 64", LINEAR, 256, 64, 64 },
 	{ "demo geglu", LINEAR, 256, 512, 64 }, { "demo lora down", GEMM_NT, 256, 4, 64 },
 	{ "demo lora up", GEMM_NT, 256, 64, 4 },
-	{ "attention", ATTENTION, 1024, 10, 64 }, { "attention", ATTENTION, 4096, 10, 64 },
-	{ "attention", ATTENTION, 1024, 1, 512 },
-	{ "attention back", ATTENTION_BACK, 1024, 10, 64 }, { "attention back", ATTENTION_BACK, 4096, 10, 64 },
-	{ "demo attention", ATTENTION, 64, 8, 16 },
 };
 
-static float *filled(size_t n)
-{
-	float *p = cpu_backend.alloc(NULL, n * sizeof(*p));
+struct bench { struct device *d; const struct shape *s; float *a, *b, *c; struct weight w; };
 
-	for (size_t i = 0; i < n; i++)
-		p[i] = (float)(i * 2654435761u % 1024) / 512 - 1;
-	return p;
-}
-
-struct bench { struct device *d; const struct shape *s; float *a, *b, *c, *extra; struct weight w; };
-
-static double flops(const struct shape *s)
-{
-	const double product = 2.0 * s->m * s->n * s->k;
-
-	return s->op == ATTENTION ? 2 * product * s->m : s->op == ATTENTION_BACK ? 5 * product * s->m : product;
-}
-
-static void attend(const struct bench *b)
-{
-	const struct shape *s = b->s;
-	const size_t n = (size_t)s->m * s->n * s->k;
-	const int ld = s->n * s->k, add[3] = { 0 };
-	const struct attention_shape shape = { 1, s->n, s->k, s->m, s->m, ld, ld, ld, ld, false, 0.125f };
-
-	if (s->op == ATTENTION)
-		cpu_backend.attention(b->d, b->c, b->extra, b->a, b->a + n, b->a + 2 * n, &shape);
-	else
-		cpu_backend.attention_back(b->d, b->c, b->c + n, b->c + 2 * n, b->b, b->b, b->extra, b->a, b->a + n,
-					   b->a + 2 * n, &shape, add);
-}
+static double flops(const struct shape *s) { return 2.0 * s->m * s->n * s->k; }
 
 static int run(const void *arg)
 {
@@ -87,38 +55,10 @@ static int run(const void *arg)
 	switch (s->op) {
 	case LINEAR: case LINEAR_F16: cpu_backend.linear(b->d, b->c, b->a, &b->w, NULL, s->m); break;
 	case LINEAR_DX: case LINEAR_DX_F16: cpu_backend.linear_dx(b->d, b->c, b->a, &b->w, s->m, 0); break;
-	case ATTENTION: case ATTENTION_BACK: attend(b); break;
 	default: cpu_backend.gemm(b->d, ta, tb, s->m, s->n, s->k, 1, b->a, ta ? s->m : s->k, b->b, tb ? s->k : s->n, 0,
 				  b->c, s->n);
 	}
 	return 0;
-}
-
-static int by_time(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* The median of the times that fit into so many seconds, after one that is not counted; 0: it does not run. */
-static double median(double seconds, int (*f)(const void *), const void *arg)
-{
-	enum { MOST = 4096 };
-	static double took[MOST];
-	const double start = seconds_now();
-	int n = 0;
-
-	if (f(arg))
-		return 0;
-	while (n < 3 || (n < MOST && seconds_now() - start < seconds)) {
-		const double t = seconds_now();
-
-		f(arg);
-		took[n++] = seconds_now() - t;
-	}
-	qsort(took, n, sizeof(*took), by_time);
-	return took[n / 2];
 }
 
 static int run_plain(const void *arg) { return onednn_product(arg); }
@@ -150,17 +90,16 @@ static double library(const struct bench *b, double seconds)
 
 static void measure(struct device *d, const struct shape *s, double seconds, double peak)
 {
-	const bool attention = s->op >= ATTENTION, back = s->op == LINEAR_DX || s->op == LINEAR_DX_F16;
-	const size_t mk = (size_t)s->m * s->k, nk = (size_t)s->n * s->k, mn = (size_t)s->m * s->n;
-	struct bench b = { d, s, filled(attention ? 3 * mk * s->n : mk), filled(attention ? mk * s->n : nk),
-			   filled(attention ? 3 * mk * s->n : mn), filled(mn), { 0 } };
+	const bool back = s->op == LINEAR_DX || s->op == LINEAR_DX_F16;
+	struct bench b = { d, s, filled((size_t)s->m * s->k), filled((size_t)s->n * s->k), filled((size_t)s->m * s->n),
+			   { 0 } };
 	double took, rate, theirs;
 
 	b.w = (struct weight){ .data = b.b, .out = back ? s->k : s->n, .in = back ? s->n : s->k, .kh = 1, .kw = 1,
 			       .dtype = s->op == LINEAR_F16 || s->op == LINEAR_DX_F16 ? DTYPE_F16 : DTYPE_F32 };
 	took = median(seconds, run, &b);
 	rate = flops(s) / took * 1e-9;
-	theirs = attention ? 0 : library(&b, seconds);
+	theirs = library(&b, seconds);
 	printf("%-14s %5d x %5d x %5d %9.3f ms %6.1f GFLOP/s", s->name, s->m, s->n, s->k, took * 1e3, rate);
 	if (peak > 0)
 		printf(" %3.0f %%", 100 * rate / peak);
@@ -169,7 +108,6 @@ static void measure(struct device *d, const struct shape *s, double seconds, dou
 	free(b.a);
 	free(b.b);
 	free(b.c);
-	free(b.extra);
 }
 
 int main(int argc, char **argv)

@@ -8,6 +8,7 @@
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/base/progress.h"
 #include "../../libcommon/nn/workspace.h"
+#include "median.h"
 
 static inline float *noise(uint32_t item, size_t n)
 {
@@ -15,13 +16,6 @@ static inline float *noise(uint32_t item, size_t n)
 
 	random_normal(&(struct random){ 1, RANDOM_TEST, 0, item }, x, n);
 	return x;
-}
-
-static inline int by_value(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 /* The first run pays for touching memory.  Returns an exit status. */

@@ -6,12 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../../libcommon/base/memory.h"
-#include "../../libcommon/base/philox.h"
-#include "../../libcommon/base/progress.h"
 #include "../../libcommon/model/family.h"
 #include "../../libcommon/model/unet.h"
-#include "../../libcommon/nn/workspace.h"
+#include "runs.h"
 
 struct job { const struct unet *unet; const struct model_config *config; int h, w; float *sample;
 	     struct conditioning read; };
@@ -28,14 +25,6 @@ static struct tensor *forward(struct tape *t, void *arg)
 	return unet_forward(t, j->unet, &in, NULL, NULL);
 }
 
-static float *noise(uint32_t item, size_t n)
-{
-	float *x = xmalloc(n * sizeof(*x));
-
-	random_normal(&(struct random){ 1, RANDOM_TEST, 0, item }, x, n);
-	return x;
-}
-
 static struct conditioning random_conditions(const struct model_config *c)
 {
 	const int size[2] = { 512, 512 }, crop[2] = { 0 };
@@ -49,19 +38,13 @@ static struct conditioning random_conditions(const struct model_config *c)
 	return read;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	return *(const double *)a < *(const double *)b ? -1 : 1;
-}
-
 int main(int argc, char **argv)
 {
 	struct error e;
 	struct model_files *m;
 	struct workspace w = { 0 };
 	struct job j;
-	double *seconds, began;
-	int i, runs = argc > 4 ? atoi(argv[4]) : 3;
+	double began;
 
 	if (argc < 4)
 		die(EXIT_USAGE, "usage: unet MODEL WIDTH HEIGHT [RUNS]");
@@ -79,15 +62,5 @@ int main(int argc, char **argv)
 	j.h = atoi(argv[3]) / j.config->vae.factor;
 	j.sample = noise(1, (size_t)j.w * j.h * j.config->unet.in_channels);
 	j.read = random_conditions(j.config);
-	seconds = xcalloc(runs, sizeof(*seconds));
-	for (i = 0; i < runs; i++) {
-		began = seconds_now();
-		if (!workspace_run(&w, forward, &j, &e))
-			return report(&e);
-		seconds[i] = seconds_now() - began;
-		printf("run %d: %.3f s\n", i + 1, seconds[i]);
-	}
-	qsort(seconds, runs, sizeof(*seconds), by_value);
-	printf("median %.3f s\n", seconds[runs / 2]);
-	return 0;
+	return print_runs(&w, forward, &j, argc > 4 ? atoi(argv[4]) : 3);
 }
