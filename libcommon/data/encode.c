@@ -266,8 +266,10 @@ int encode_run(const struct encode_settings *s, const char *const *inputs, size_
 
 	if (result < 0) {
 		tar_abandon(n.writer);
-		/* a full disk is freed */
-		(placed.goes_on && e->code != EXIT_IO ? publish_leave : publish_abandon)(n.out);
+		/* a full disk is freed, and what holds no sample is of no use to a later run */
+		(placed.goes_on && n.written && e->code != EXIT_IO ? publish_leave : publish_abandon)(n.out);
+		if (n.made_folder)
+			rmdir(n.folder);        /* unless another part has come */
 	} else {
 		result = tar_finish(n.writer, e);
 		if (result < 0)

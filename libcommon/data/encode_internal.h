@@ -59,6 +59,7 @@ struct encoder {
 	size_t queued, room;
 	struct shard shard;
 	char *folder, *target;          /* of parts, and this one in it; NULL: the output is a file */
+	bool made_folder;               /* by this run */
 	uint32_t next, written;
 	uint64_t seed;
 	int chunks;                     /* of a caption */

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "../io/claims.h"
 #include "../io/publish.h"
 #include "encode_internal.h"
@@ -34,9 +35,10 @@ int encode_begin_shard(struct encoder *n, struct encode_settings *s, struct erro
 
 	if (into <= 0)
 		return into;
+	n->made_folder = access(s->output, F_OK) != 0;
+	n->folder = xstrdup(s->output);
 	if (make_folders(s->output, e) < 0)
 		return -1;
-	n->folder = xstrdup(s->output);
 	name = shard_file(&n->shard);
 	s->output = n->target = path_join(n->folder, name);
 	free(name);

@@ -154,17 +154,17 @@ int shard_list_read(struct shard_list *l, const char *path, struct error *e)
 
 int shard_part_check(const struct shard_part *p, const struct tar_reader *r, bool skimmed, struct error *e)
 {
-	const char *const todo = "it was made again since: join the parts' own lists again";
+	const char *const remedy = "it was made again since: join the parts' own lists again";
 	char hex[65];
 
 	if (tar_count(r) != p->samples)
 		return fail(e, EXIT_INPUT, "%s: has %llu samples, and not the %llu of its list; %s", p->path,
-			    (unsigned long long)tar_count(r), (unsigned long long)p->samples, todo);
+			    (unsigned long long)tar_count(r), (unsigned long long)p->samples, remedy);
 	if (skimmed)
 		return 0;
 	tar_hash(r, hex);
 	if (strcmp(hex, p->sha256))
-		return fail(e, EXIT_INPUT, "%s: its bytes are not those of its list (SHA-256); %s", p->path, todo);
+		return fail(e, EXIT_INPUT, "%s: its bytes are not those of its list (SHA-256); %s", p->path, remedy);
 	return 0;
 }
 

@@ -97,6 +97,19 @@ latents.list" ]
 	status_of 2 "$BIN/lora-encode" -q -m "$TINY" --reuse parts/latents.list "$IMAGES" -o parts/latents-00001-of-00003.tar
 }
 
+@test "a mistake leaves no folder and nothing half done; a folder that was there stays" {
+	status_of 3 part 0 2 new -m nowhere
+	status_of 3 env OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 "$BIN/lora-encode" -q -m "$TINY" \
+		--shard auto nothing.tar -o new
+	[ ! -e new ]
+	mkdir empty
+	status_of 3 part 0 2 empty -m nowhere
+	status_of 3 "$BIN/lora-encode" -q -m "$TINY" --continue nothing.tar -o alone.tar
+	[ -d empty ]
+	[ -z "$(ls -A empty)" ]
+	[ -z "$(temporaries .)" ]
+}
+
 @test "a folder is asked of --shard auto; two launchers that disagree encode nothing" {
 	: > file
 	status_of 2 part 0 2 file
