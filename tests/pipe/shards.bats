@@ -84,6 +84,17 @@ latents.list" ]
 		[[ "$output" == *parts/latents* ]] || { echo "after $damage: $output"; return 1; }
 		[ ! -e out/a.safetensors ]
 	done
+	mkdir elsewhere
+	sed 's/^/..\/parts\//' "$PARTS/latents.list" > elsewhere/latents.list
+	rm -rf parts && cp -r "$PARTS" parts
+	status_of 3 train_on out elsewhere/latents.list
+	[[ "$output" == *"elsewhere/latents.list:1: is no line of a list"* ]]
+	mv parts/latents-00000-of-00003.tar parts/mine.tar
+	head -n 1 parts/latents.list | sed 's/^[^\t]*/mine.tar/' | tee parts/once.list > parts/twice.list
+	train_on out parts/once.list
+	cat parts/once.list >> parts/twice.list
+	status_of 3 train_on out parts/twice.list
+	[[ "$output" == *"lists parts/mine.tar twice"* ]]
 	rm -rf parts && cp -r "$PARTS" parts
 	rm parts/latents-00001-of-00003.tar
 	status_of 3 "$BIN/lora-inspect" parts/latents.list

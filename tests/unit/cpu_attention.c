@@ -13,6 +13,8 @@ static const struct attention_case cases[] = {
 	{ 2, 1, 16, 260, 260, 2, true }, { 1, 1, 512, 20, 300, 0, false }, { 1, 5, 24, 200, 3, 5, false },
 	/* More threads than heads, some blocks of keys and some of queries. */
 	{ 1, 1, 8, 400, 700, 0, false }, { 1, 3, 8, 300, 513, 1, false },
+	/* A whole number of blocks of keys. */
+	{ 1, 2, 16, 100, 256, 0, false }, { 1, 1, 8, 512, 512, 1, true }, { 1, 1, 8, 97, 512, 0, false },
 	/* Wider than any stretch that a panel is packed by, and no whole number of vectors. */
 	{ 1, 2, 517, 3, 5, 1, false }, { 1, 1, 1031, 7, 19, 0, true }, { 2, 1, 2049, 2, 1, 3, false },
 };

@@ -65,8 +65,10 @@ static void gemm_agrees_with_double(void **state)
 			{ 1, 0, 320, 4, 1024, 0.25f, 1, 0 },
 		{ 0, 0, 1000, 320, 4, 1, 1, 0 }, { 1, 0, 4, 320, 1024, 1, 0, 0 }, { 0, 1, 77, 640, 513, 1, 0, 0 },
 			{ 0, 0, 5, 1030, 31, 1, 0, 7 },
-		/* left rows, or columns, that lie 2 KB apart, and those that many columns use: both are copied */
+		/* left rows, or columns, that lie 2 KB apart: copied where many columns use them */
 		{ 0, 1, 31, 9, 512, 1, 0, 0 }, { 1, 0, 512, 9, 300, 1, 1, 0 }, { 1, 0, 110, 200, 300, 1, 0, 1 },
+		{ 0, 1, 110, 200, 1024, 1, 0, 0 }, { 1, 0, 512, 150, 300, 1, 1, 0 }, { 0, 0, 31, 100, 500, 1, 0, 12 },
+		{ 0, 1, 15, 100, 2560, 0.5f, 1, 0 },
 		/* more of k than is packed at once */
 		{ 0, 1, 15, 40, 2500, 1, 1, 0 }, { 0, 0, 100, 70, 2100, 0.5f, 1, 3 },
 	};

@@ -685,6 +685,7 @@ static void names_and_sizes_said_before(void **state)
 		{ 'x', "22 path=" K ".png\n", 21, "length is wrong" }, { 'x', "0 a=b\n", 6, "length is wrong" },
 		{ 'x', "20 path=" K ".png\n", 21, "length is wrong" },
 		{ 'x', "99999999999999999999999 a=b\n", 28, "length is wrong" }, { 'x', "2\n", 2, "length is wrong" },
+		{ 'x', "900000000 a=b\n", 14, "length is wrong" },
 		{ 'x', "3 \n", 3, "without a value" }, { 'x', "8 path \n", 8, "without a value" },
 		{ 'x', "9 size=x\n", 9, "size is no number" }, { 'x', "8 size=\n", 8, "size is no number" },
 		{ 'x', "27 size=999999999999999999\n", 27, "size is no number" },
@@ -713,6 +714,19 @@ static void names_and_sizes_said_before(void **state)
 	add_by_hand(&stream, name, 'L', K ".png", 12);
 	load(*state, stream.data, stream.len);
 	check_refused(*state, "ended without its end record after 0 samples");
+	buffer_free(&stream);
+}
+
+/* The payloads' own checksums say nothing of it. */
+static void a_header_whose_sum_is_another(void **state)
+{
+	struct buffer stream = { 0 };
+
+	add_by_hand(&stream, K ".png", '0', "123456789", 9);
+	add_by_hand(&stream, K ".json", '0', JSON(K, A_PNG), strlen(JSON(K, A_PNG)));
+	stream.data[140] ^= 1;          /* of the time */
+	load(*state, stream.data, stream.len);
+	check_refused(*state, "no header where a member should begin");
 	buffer_free(&stream);
 }
 
@@ -812,6 +826,7 @@ int main(void)
 		TEST(hostile_formats),
 		TEST(names_and_sizes_said_before),
 		TEST(numbers_in_headers),
+		TEST(a_header_whose_sum_is_another),
 		TEST(zeros_before_a_member),
 		TEST(claimed_sizes),
 		TEST(missing_input),

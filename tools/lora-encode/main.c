@@ -18,7 +18,7 @@ int main(int argc, char **argv)
 		{ "no-text", 0, OPTION_FLAG, &s.no_text, NULL,
 		  "leave out text outputs: the text encoders will be trained", .key = "" },
 		{ "reuse", 0, OPTION_STRING, &s.reuse, "OLD.tar", "take over every sample whose inputs did not change",
-		  .key = "", .file = FILE_READ, .completes = "*.tar" },
+		  .key = "", .file = FILE_READ, .completes = "*.tar|*.list" },
 		{ "continue", 0, OPTION_FLAG, &s.goes_on, NULL,
 		  "take over from the output as it is, and from interrupted runs", .key = "" },
 		{ "shard", 0, OPTION_STRING, &s.shard, "I/N",

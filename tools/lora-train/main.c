@@ -8,7 +8,7 @@ int main(int argc, char **argv)
 	struct tool tool = { "lora-train", "[--config FILE]... [options] [LATENTS.tar...]",
 			     "Train a LoRA adapter on encoded pictures.",
 			     train_options(&settings), .takes_config = true, .operands = FILE_READ,
-			     .completes = "*.tar" };
+			     .completes = "*.tar|*.list" };
 	struct error e = { 0 };
 	int operands, code;
 
