@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include "../base/room.h"
+#include "../base/memory_room.h"
 #include "../base/thread.h"
 #include "internal.h"
 

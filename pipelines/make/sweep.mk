@@ -54,7 +54,7 @@ $(OUT)/sheet.png: $(runs)
 		$(PAINT) -o $(OUT)/sheet --grid $@
 
 # Means over the last hundred steps.  The loss says little of pictures; the sheet does.
-row := def mean(f): map(f) | add / length; map(select(.event == "step")) | .[-100:] | \
+row := def mean(f): map(f) | add / length * 1e5 | round / 1e5; map(select(.event == "step")) | .[-100:] | \
        [$$run, .[-1].step, mean(.loss), mean(.grad_norm), mean(.seconds)] | @tsv
 $(OUT)/table.tsv: $(runs)
 	@{ printf 'run\tsteps\tloss\tgrad_norm\tseconds\n'; \

@@ -94,6 +94,20 @@ bash_shell() {
 	terminal bash --noprofile --rcfile "$PWD/rc.bash" -i
 }
 
+# values KEYS: what stands behind each option with a list of values, and lora-merge's modes; KEYS ask for the list
+values() {
+	local t option line
+	for line in "${listed[@]}"; do
+		read -r t option <<< "$line"
+		# shellcheck disable=SC2046
+		offers "lora-$t $option $1" "$option" $(choices "$t" "$option")
+	done
+	# shellcheck disable=SC2086
+	offers "lora-merge $1" $modes
+	# shellcheck disable=SC2086
+	offers "lora-merge -o x $1" -o x $modes
+}
+
 @test "bash: every option, none that is not there" {
 	bash_shell
 	for t in $tools; do
@@ -105,16 +119,8 @@ bash_shell() {
 
 @test "bash: values, modes, files by their ends; _ for -" {
 	bash_shell
-	for line in "${listed[@]}"; do
-		read -r t option <<< "$line"
-		# shellcheck disable=SC2046
-		offers "lora-$t $option \\e*" "$option" $(choices "$t" "$option")
-	done
+	values '\e*'
 	offers 'lora-inspect --will-it-load \e*' --will-it-load a1111 comfy invoke diffusers sdcpp kohya all
-	# shellcheck disable=SC2086
-	offers 'lora-merge \e*' $modes
-	# shellcheck disable=SC2086
-	offers 'lora-merge -o x \e*' -o x $modes
 	offers 'lora-merge --only \e*' --only unet te te1 te2 attn ff conv
 	offers 'lora-merge add \e*' add "${adapters[@]}"
 	offers 'lora-train --resume \e*' --resume auto last-state.safetensors "in here"
@@ -166,15 +172,7 @@ zsh_shell() {
 
 @test "zsh: values, modes, files by their ends" {
 	zsh_shell
-	for line in "${listed[@]}"; do
-		read -r t option <<< "$line"
-		# shellcheck disable=SC2046
-		offers "lora-$t $option \\x18a" "$option" $(choices "$t" "$option")
-	done
-	# shellcheck disable=SC2086
-	offers 'lora-merge \x18a' $modes
-	# shellcheck disable=SC2086
-	offers 'lora-merge -o x \x18a' -o x $modes
+	values '\x18a'
 	offers 'lora-merge add \x18a' add "${adapters[@]}"
 	# a word that may be left out: what comes after it is offered too
 	offers 'lora-train --resume \x18a' --resume auto last-state.safetensors "some latents.tar" "in here"

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../../libcommon/base/memory.h"
-#include "../../libcommon/base/room.h"
+#include "../../libcommon/base/memory_room.h"
 #include "sanitized.h"
 #include <cmocka.h>
 

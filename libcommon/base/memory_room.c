@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "memory.h"
 #include "retry.h"
-#include "room.h"
+#include "memory_room.h"
 
 /* Addresses that take no memory: thread stacks, arenas of malloc(), records of a tape. */
 #define ADDRESSES ((size_t)256 << 20)

@@ -1,11 +1,12 @@
 /*
- * room.h - the memory that this process may still take: what the machine has available, within the process's limits.
+ * memory_room.h - the memory that this process may still take: what the machine has available, within the process's
+ * limits.
  *
  * A container's limit kills without a word, so all of them are asked beforehand: MemAvailable, the memory limits of the
  * control group and of those around it (versions 1 and 2), ulimit -v and -d.  Swap does not count.
  */
-#ifndef BASE_ROOM_H
-#define BASE_ROOM_H
+#ifndef BASE_MEMORY_ROOM_H
+#define BASE_MEMORY_ROOM_H
 
 #include <stddef.h>
 
