@@ -346,13 +346,16 @@ size_t adapter_key_split(const char *tensor_name, struct key_part *part)
 }
 
 /* diffusers' own conversion to kohya's names leaves the dot before a module's last word (utils/state_dict_utils.py,
- * convert_state_dict_to_kohya). */
+ * convert_state_dict_to_kohya).  The prefix, "lora_unet_", has none: its words end the dialect's name for a component,
+ * and adapter_key_component() knows no other. */
 static long find_dotted(const struct key_index *k, const char *name, size_t n)
 {
+	static const char lora[] = "lora_";
+	const size_t begins = sizeof(lora) - 1;
 	char *flat;
 	long i;
 
-	if (strncmp(name, "lora_", 5) || !memchr(name, '.', n))
+	if (strncmp(name, lora, begins) || name[begins + strcspn(name + begins, "_.")] != '_' || !memchr(name, '.', n))
 		return -1;
 	flat = xstrndup(name, n);
 	for (char *p = flat; *p; p++)

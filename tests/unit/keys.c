@@ -332,6 +332,8 @@ static void strangers_are_not(void **state)
 		"lora_unet_input_blocks_99_1_proj_in.lora_up.weight",
 		"lora_te3_text_model_encoder_layers_0_mlp_fc1.alpha",
 		"unet.down_blocks.0.attentions.0.proj_in.lora_A.weight",
+		"lora_unet.input_blocks_4_1_proj_in.lora_up.weight",
+		"lora_te1.text_model_encoder_layers_0_mlp_fc1.alpha",
 		".alpha",
 		"",
 	};
