@@ -12,7 +12,7 @@
 #   make allocations  no memory, at each allocation of each program (an hour)
 #   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
-#   make dist       the source tarball; make check-ship tries the packages (packaging/README.md)
+#   make dist       the source tarball      make deb   Debian's package      make check-ship   tries both (packaging)
 #   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
 #
 # Knobs: CC=clang-14   SAN=address,undefined   CFLAGS=...   V=1 shows commands   BIG=folder of `make big`
@@ -160,8 +160,8 @@ include packaging/build.mk
 
 # ---- what people type ----
 
-deps deps-test:
-	@CC=$(call quoted,$(CC)) tests/tools/deps $(if $(filter %-test,$@),test,build)
+deps deps-test deps-ship:
+	@CC=$(call quoted,$(CC)) tests/tools/deps $(if $(filter deps,$@),build,$(@:deps-%=%))
 
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/demo/palette
@@ -263,5 +263,5 @@ clean:
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(BUILD)/tests/bench/classes/backend.d \
 	$(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all allocations deps deps-test demo check campaign fuzz fuzz-programs replay-programs unit-programs golden \
-	bench world big clean-big install uninstall unit clean
+.PHONY: all allocations deps deps-test deps-ship demo check campaign fuzz fuzz-programs replay-programs \
+	unit-programs golden bench world big clean-big install uninstall unit clean

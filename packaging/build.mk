@@ -3,7 +3,10 @@
 dist:
 	@packaging/dist $(call quoted,$(BUILD)/dist)
 
-check-ship: deps-test all
+deb: deps-ship
+	@packaging/deb $(call quoted,$(BUILD)/dist)
+
+check-ship: deps-test deps-ship all $(BUILD)/tests/demo/palette
 	@BIN=$(BUILD)/bin bats tests/ship
 
-.PHONY: dist check-ship
+.PHONY: dist deb check-ship
