@@ -29,7 +29,7 @@ static enum dtype precision_of(const char *word)
 	return !strcmp(word, "fp32") ? DTYPE_F32 : !strcmp(word, "bf16") ? DTYPE_BF16 : DTYPE_F16;
 }
 
-static int open_all(struct encoder *n, struct error *e)
+static int open_all(struct encoder *n, const char *const *inputs, size_t count, struct error *e)
 {
 	if (!n->s->model)
 		return fail(e, EXIT_USAGE,
@@ -42,7 +42,10 @@ static int open_all(struct encoder *n, struct error *e)
 		return -1;
 	if (encode_open_old(n, e) < 0)
 		return -1;
-	/* a place that cannot be written shows before gigabytes are read */
+	/* an input that is none, or a place that cannot be written, shows before gigabytes are read */
+	for (size_t i = 0; i < count; i++)
+		if (tar_look(inputs[i], "image", e) < 0)
+			return -1;
 	n->out = publish_begin(n->s->output, true, e);
 	n->files = n->out ? model_files_open_parts(n->s->model, n->s->model_config, n->s->vae,
 						   PART(COMPONENT_VAE) | (n->s->no_text ? 0 : PARTS_TEXT), e) : NULL;
@@ -221,7 +224,7 @@ static int encode_all(struct encoder *n, const char *const *inputs, size_t count
 	if (!count && isatty(STDIN_FILENO))
 		return fail(e, EXIT_USAGE, "no pictures; name an image tar or pipe one in "
 					   "(lora-prep DIR | lora-encode -m MODEL)");
-	if (open_all(n, e) < 0)
+	if (open_all(n, inputs, count, e) < 0)
 		return -1;
 	for (i = 0; i < (count ? count : 1); i++)
 		if (encode_stream(n, count ? inputs[i] : "-", e) < 0)

@@ -69,6 +69,9 @@ bool tar_goes_on(const struct tar_reader *r);
 const char *tar_format(const struct tar_reader *r);             /* known once the first sample was read; "" before */
 uint64_t tar_count(const struct tar_reader *r);                 /* samples so far */
 void tar_close(struct tar_reader *r);
+/* Looks at the first sample of a file without its payloads, so that a wrong one shows before a model is read.  What is
+ * no regular file is passed over: it could not be read again, and a pipe's writer may take its time. */
+int tar_look(const char *path, const char *format, struct error *e) MUST_CHECK;
 void tar_sample_free(struct tar_sample *s);
 const struct tar_member *tar_find(const struct tar_sample *s, const char *suffix);      /* NULL: not there */
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "tar_input.h"
 
 enum { LARGEST_JSON = 1 << 26 };
@@ -278,6 +279,25 @@ int tar_next(struct tar_reader *r, struct tar_sample *s, struct error *e)
 		if (rc)
 			return rc;
 	}
+}
+
+int tar_look(const char *path, const char *format, struct error *e)
+{
+	struct tar_sample s = { 0 };
+	struct tar_reader *r;
+	struct stat st;
+	int got;
+
+	if (!strcmp(path, "-") || (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
+		return 0;
+	r = tar_open(path, format, e);
+	if (!r)
+		return -1;
+	tar_skim(r);
+	got = tar_next(r, &s, e);
+	tar_sample_free(&s);
+	tar_close(r);
+	return got < 0 ? -1 : 0;
 }
 
 void tar_sample_free(struct tar_sample *s)

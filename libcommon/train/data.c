@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "../data/shard.h"
 #include "../model/text_encoders.h"
 #include "captions.h"
 #include "data.h"
@@ -103,6 +104,16 @@ static int settle(struct run_data *d, struct model_files *files, uint64_t seed, 
 		warning("masked_loss: no picture has a mask, so every part counts; "
 			"give lora-prep alpha_mask or conditioning_data_dir");
 	d->order = data_order(d, d->s, false, seed);
+	return 0;
+}
+
+int data_look(const char *const *latents, size_t count, struct error *e)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (!shard_is_list(latents[i]) && tar_look(latents[i], "latent", e) < 0)
+			return -1;
 	return 0;
 }
 

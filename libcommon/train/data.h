@@ -23,6 +23,9 @@ struct run_data {
 	uint32_t *replayed;             /* when replaying: every sample of the data, in order */
 };
 
+/* Refuses latents whose first sample shows that they are none, before a model is read.  Of pipes and of lists of parts
+ * nothing is looked at. */
+int data_look(const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 /* Reads latent tars, or makes stand-ins for them where nothing is trained.  Moves what is held out behind the rest,
  * checks sizes against the model's, and makes the order. */
 int data_open(struct run_data *d, struct model_files *files, uint64_t seed, const char *const *latents, size_t count,

@@ -43,7 +43,7 @@ int run_prepare(struct run *r, const char *const *latents, size_t count, struct 
 	struct model_files *files;
 	bool unknown;
 
-	if (networks_open_files(&r->net, e) < 0)
+	if (data_look(latents, count, e) < 0 || networks_open_files(&r->net, e) < 0)
 		return -1;
 	files = r->net.files;
 	if (data_open(&r->data, files, r->course.seed, latents, count, e) < 0)

@@ -114,6 +114,9 @@ streams() {
 		prompt "lora-$t, a usage error" "$BIN/lora-$t" --nonesuch
 	done
 	prompt "lora-inspect, a tar" "$BIN/lora-inspect" l.tar
+	head -c 512 l.tar > cut.tar
+	prompt "lora-encode, a cut tar" "$BIN/lora-encode" -q -m "$MODEL" cut.tar -o out.tar
+	prompt "lora-train, a cut tar" "$BIN/lora-train" -q -m "$MODEL" --max-train-steps 1 --output-dir out cut.tar
 }
 
 @test "--threads: in every tool, from 1 to 1024; it comes before OMP_NUM_THREADS" {

@@ -90,6 +90,22 @@ end_of_data() { tar -tRvf "$1" | awk '/__lora__\/end/ { sub(":", "", $2); print 
 	[ ! -e l.tar ]
 }
 
+@test "a file that begins wrong is refused before the model is read; a pipe is read after it" {
+	head -c 700 "$IMAGES" > cut.tar
+	status_of 3 "$BIN/lora-encode" -q -m nowhere "$IMAGES" "$LATENTS" -o l.tar
+	[[ "$output" == *"$LATENTS: holds latents"* ]]
+	status_of 3 "$BIN/lora-encode" -q -m nowhere cut.tar -o l.tar
+	[[ "$output" == *"cut.tar: "*"end record"* ]]
+	status_of 3 "$BIN/lora-encode" -q -m nowhere none.tar -o l.tar
+	[[ "$output" == *none.tar* ]]
+	status_of 3 "$BIN/lora-train" -q -m nowhere "${tiny[@]}" --output-dir out "$LATENTS" "$IMAGES"
+	[[ "$output" == *"$IMAGES: holds images"* ]]
+	run bash -c '"$@" < cut.tar' - "$BIN/lora-encode" -q -m nowhere - -o l.tar
+	[[ "$output" == *nowhere* ]]
+	[ ! -e l.tar ]
+	[ ! -e out/t.safetensors ]
+}
+
 @test "several tars after one another, as operands and through cat" {
 	"$BIN/lora-encode" -q -m "$MODEL" -o parts.tar --shard 0/2 "$IMAGES"
 	"$BIN/lora-encode" -q -m "$MODEL" --shard 1/2 "$IMAGES" > second.tar
