@@ -134,3 +134,8 @@ void cpu_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy,
 		multiply(d, &p);
 	}
 }
+
+size_t cpu_conv2d_scratch(const struct weight *w, const struct conv_shape *s, int threads)
+{
+	return winograd_pays(w, s) ? winograd_scratch(w, s, threads) : 0;
+}

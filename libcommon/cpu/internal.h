@@ -193,6 +193,7 @@ void winograd_conv2d(struct device *d, float *y, const float *x, const struct we
 		     const struct conv_shape *s);
 void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w,
 			const struct conv_shape *s, int add);
+size_t winograd_scratch(const struct weight *w, const struct conv_shape *s, int threads);
 
 /* ---- the loss of squares without a mask ---- */
 void squares_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s);

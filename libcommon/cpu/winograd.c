@@ -34,6 +34,54 @@ bool winograd_pays(const struct weight *w, const struct conv_shape *s)
 	       w->in >= 64 && w->out >= 64 && tiles >= 16;
 }
 
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static int tiles_of(const struct job *j) { return j->n * j->down * j->across; }
+static int columns_of(const struct job *j) { return (j->out + COLUMNS - 1) / COLUMNS; }
+static size_t filter_floats(const struct job *j) { return (size_t)POINTS * COLUMNS * j->in; }
+
+/* What a thread has that multiplies for a stage: packed taps, transformed filters, products of tiles. */
+static size_t room_bytes(int tiles)
+{
+	return floats((size_t)9 * COLUMNS * DEPTH) + floats((size_t)POINTS * COLUMNS * DEPTH) +
+	       floats((size_t)POINTS * tiles * COLUMNS);
+}
+
+/* For a group of tiles: their transformed inputs, and products. */
+static size_t group_bytes(const struct job *j, int tiles)
+{
+	return floats((size_t)POINTS * tiles * j->in) + floats((size_t)POINTS * tiles * COLUMNS);
+}
+
+/* How a convolution is cut, and bytes of scratch: the caller's, and each thread's. */
+struct cut {
+	int chunk;              /* tiles of a stage; 0: in groups */
+	int each;               /* tiles of a task */
+	size_t caller, thread;
+};
+
+static struct cut cut_into_stages(const struct job *j, int threads)
+{
+	const int room = ROOM / (POINTS * sizeof(float)) / j->in, columns = columns_of(j);
+	const int chunk = smaller(tiles_of(j), room < 32 ? 32 : room);
+	/* Tiles of a task: fewer when there are threads without one. */
+	const int wanted = (2 * threads + columns - 1) / columns, part = (chunk + wanted - 1) / wanted;
+	const int each = part < 16 ? 16 : part;
+
+	return (struct cut){ chunk, each, (size_t)POINTS * chunk * j->in * sizeof(float), room_bytes(each) };
+}
+
+static struct cut cut_of(const struct job *j, int threads)
+{
+	const size_t filters = columns_of(j) * filter_floats(j) * sizeof(float);
+	const int near = NEAR / (POINTS * sizeof(float)) / (j->in + COLUMNS);
+	const int each = smaller(near, tiles_of(j) / (4 * threads));
+
+	if (each < 16 || j->in > DEPTH || filters > ROOM)
+		return cut_into_stages(j, threads);
+	return (struct cut){ 0, each, filters, larger(group_bytes(j, each), room_bytes(0)) };
+}
+
 /* Top left output of a tile. */
 static void tile_corner(const struct job *j, int tile, int *n, int *y, int *x)
 {
@@ -113,11 +161,10 @@ struct room { float *taps, *u, *m; };
 
 static struct room room_of(struct device *d, int thread, int tiles)
 {
-	const size_t panels = panel_floats(d->k, COLUMNS, DEPTH);
-	const size_t m = (size_t)POINTS * tiles * COLUMNS;
-	char *at = thread_scratch(d, thread, floats(9 * panels) + floats(POINTS * panels) + floats(m));
+	char *at = thread_scratch(d, thread, room_bytes(tiles));
 
-	return (struct room){ carve(&at, 9 * panels), carve(&at, POINTS * panels), carve(&at, m) };
+	return (struct room){ carve(&at, (size_t)9 * COLUMNS * DEPTH), carve(&at, (size_t)POINTS * COLUMNS * DEPTH),
+			      carve(&at, (size_t)POINTS * tiles * COLUMNS) };
 }
 
 /* The products of all points; b's are the first one's.  a, panels, c: floats from one to the next. */
@@ -154,19 +201,14 @@ static void multiply_points(struct device *d, const void *arg, int task, int thr
 		transform_output(d->k, j, r.m, s->first + from, count, t, column, cols);
 }
 
-static void convolve_in_stages(struct device *d, const struct job *j)
+static void convolve_in_stages(struct device *d, const struct job *j, const struct cut *c)
 {
-	const int all_tiles = j->n * j->down * j->across, room = ROOM / (POINTS * sizeof(float)) / j->in;
-	const int chunk = smaller(all_tiles, room < 32 ? 32 : room), columns = (j->out + COLUMNS - 1) / COLUMNS;
-	/* Tiles of a task: fewer when there are threads without one. */
-	const int wanted = (2 * d->threads + columns - 1) / columns, part = (chunk + wanted - 1) / wanted;
-	const int each = part < 16 ? 16 : part;
-	struct stage s = { .j = j, .v = caller_scratch(d, (size_t)POINTS * chunk * j->in * sizeof(float)),
-			   .each = each };
+	const int all_tiles = tiles_of(j), columns = columns_of(j);
+	struct stage s = { .j = j, .v = caller_scratch(d, c->caller), .each = c->each };
 
-	for (s.first = 0; s.first < all_tiles; s.first += chunk) {
-		s.tiles = smaller(chunk, all_tiles - s.first);
-		s.parts = (s.tiles + each - 1) / each;
+	for (s.first = 0; s.first < all_tiles; s.first += c->chunk) {
+		s.tiles = smaller(c->chunk, all_tiles - s.first);
+		s.parts = (s.tiles + c->each - 1) / c->each;
 		run_tasks(d, s.tiles, (double)s.tiles * j->in * POINTS, transform_input, &s);
 		run_tasks(d, s.parts * columns, (double)s.tiles * j->in * j->out * POINTS, multiply_points, &s);
 	}
@@ -179,11 +221,6 @@ struct groups {
 	int tiles, each;        /* of the batch; of a group */
 };
 
-static size_t filter_floats(const struct device *d, const struct job *j)
-{
-	return (size_t)POINTS * panel_floats(d->k, COLUMNS, j->in);
-}
-
 static void transform_filters(struct device *d, const void *arg, int task, int thread)
 {
 	const struct groups *g = arg;
@@ -191,7 +228,7 @@ static void transform_filters(struct device *d, const void *arg, int task, int t
 	const struct room r = room_of(d, thread, 0);
 
 	pack_taps(d->k, g->j, r.taps, column, cols, 0, g->j->in);
-	d->k->winograd_filter(g->u + task * filter_floats(d, g->j), r.taps, panel_floats(d->k, cols, g->j->in));
+	d->k->winograd_filter(g->u + task * filter_floats(g->j), r.taps, panel_floats(d->k, cols, g->j->in));
 }
 
 static void convolve_group(struct device *d, const void *arg, int task, int thread)
@@ -200,7 +237,7 @@ static void convolve_group(struct device *d, const void *arg, int task, int thre
 	const struct job *j = g->j;
 	const int first = task * g->each, count = smaller(g->each, g->tiles - first);
 	const size_t size = (size_t)POINTS * count;
-	char *at = thread_scratch(d, thread, floats(size * j->in) + floats(size * COLUMNS));
+	char *at = thread_scratch(d, thread, group_bytes(j, count));
 	float *v = carve(&at, size * j->in), *m = carve(&at, size * COLUMNS);
 	const struct stage s = { .j = j, .v = v, .first = first, .tiles = count };
 	int t, column;
@@ -210,7 +247,7 @@ static void convolve_group(struct device *d, const void *arg, int task, int thre
 	for (column = 0; column < j->out; column += COLUMNS) {
 		const int cols = smaller(COLUMNS, j->out - column);
 		struct block b = { .m = count, .n = cols, .k = j->in, .a = v, .row = j->in, .col = 1,
-				   .panels = g->u + column / COLUMNS * filter_floats(d, j), .c = m, .ldc = COLUMNS,
+				   .panels = g->u + column / COLUMNS * filter_floats(j), .c = m, .ldc = COLUMNS,
 				   .alpha = 1 };
 
 		multiply_each(d->k, &b, (size_t)count * j->in, panel_floats(d->k, cols, j->in),
@@ -220,36 +257,57 @@ static void convolve_group(struct device *d, const void *arg, int task, int thre
 	}
 }
 
+static void convolve_in_groups(struct device *d, const struct job *j, const struct cut *c)
+{
+	const struct groups g = { .j = j, .u = caller_scratch(d, c->caller), .tiles = tiles_of(j), .each = c->each };
+
+	run_tasks(d, columns_of(j), (double)j->in * j->out * POINTS, transform_filters, &g);
+	run_tasks(d, (g.tiles + g.each - 1) / g.each, (double)g.tiles * j->in * j->out * POINTS, convolve_group, &g);
+}
+
 static void convolve(struct device *d, const struct job *j)
 {
-	const int columns = (j->out + COLUMNS - 1) / COLUMNS;
-	const size_t filters = columns * filter_floats(d, j) * sizeof(float);
-	const int tiles = j->n * j->down * j->across, near = NEAR / (POINTS * sizeof(float)) / (j->in + COLUMNS);
-	struct groups g = { .j = j, .tiles = tiles, .each = smaller(near, tiles / (4 * d->threads)) };
+	const struct cut c = cut_of(j, d->threads);
 
-	if (g.each < 16 || j->in > DEPTH || filters > ROOM) {
-		convolve_in_stages(d, j);
-		return;
-	}
-	g.u = caller_scratch(d, filters);
-	run_tasks(d, columns, (double)j->in * j->out * POINTS, transform_filters, &g);
-	run_tasks(d, (g.tiles + g.each - 1) / g.each, (double)g.tiles * j->in * j->out * POINTS, convolve_group, &g);
+	if (c.chunk)
+		convolve_in_stages(d, j, &c);
+	else
+		convolve_in_groups(d, j, &c);
+}
+
+/* back: a convolution from y into x, of gradients */
+static struct job job_of(const struct weight *w, const struct conv_shape *s, bool back)
+{
+	return (struct job){ .w = w, .back = back, .n = s->n, .h = s->h, .w_px = s->w, .in = back ? w->out : w->in,
+			     .out = back ? w->in : w->out, .across = (s->w + 3) / 4, .down = (s->h + 3) / 4 };
 }
 
 void winograd_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
 		     const struct conv_shape *s)
 {
-	const struct job j = { .x = x, .w = w, .bias = bias, .y = y, .n = s->n, .h = s->h, .w_px = s->w, .in = w->in,
-			       .out = w->out, .across = (s->w + 3) / 4, .down = (s->h + 3) / 4 };
+	struct job j = job_of(w, s, false);
 
+	j.x = x;
+	j.bias = bias;
+	j.y = y;
 	convolve(d, &j);
 }
 
 void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w,
 			const struct conv_shape *s, int add)
 {
-	const struct job j = { .x = dy, .w = w, .back = true, .y = dx, .add = add, .n = s->n, .h = s->h, .w_px = s->w,
-			       .in = w->out, .out = w->in, .across = (s->w + 3) / 4, .down = (s->h + 3) / 4 };
+	struct job j = job_of(w, s, true);
 
+	j.x = dy;
+	j.y = dx;
+	j.add = add;
 	convolve(d, &j);
+}
+
+size_t winograd_scratch(const struct weight *w, const struct conv_shape *s, int threads)
+{
+	const struct job there = job_of(w, s, false), back = job_of(w, s, true);
+	const struct cut a = cut_of(&there, threads), b = cut_of(&back, threads);
+
+	return larger(a.caller + threads * a.thread, b.caller + threads * b.thread);
 }

@@ -22,6 +22,8 @@ static const struct conv_case cases[] = {
 	/* Winograd's way: from 64 channels and 16 tiles on */
 	{ 1, 16, 15, 72, 64, 3, 3, 1, 1, 16, 15, DTYPE_F32 }, { 2, 13, 10, 65, 130, 3, 3, 1, 1, 13, 10, DTYPE_F16 },
 	{ 1, 18, 19, 150, 70, 3, 3, 1, 1, 18, 19, DTYPE_BF16 },
+	/* in groups of tiles, where one thread has all 64 */
+	{ 1, 32, 31, 66, 64, 3, 3, 1, 1, 32, 31, DTYPE_F32 },
 };
 
 /* Calls f(y index, x index, weight index) for every product of the convolution; weight in [out][kh][kw][in]. */
@@ -199,10 +201,55 @@ static void nan_reaches_its_neighbours(void **state)
 	guarded_free(values);
 }
 
+/* What the backend says that a convolution takes for itself is what it then has. */
+static void scratch_is_what_was_said(void **state)
+{
+	/* by products; in stages; in groups */
+	static const struct { int in, out, side, stride; } shapes[] = { { 64, 64, 20, 2 }, { 384, 96, 20, 1 },
+									 { 64, 96, 64, 1 }, { 96, 64, 64, 1 } };
+
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+		const int side = shapes[i].side, o = side / shapes[i].stride, in = shapes[i].in, out = shapes[i].out;
+		const struct conv_shape s = { 1, side, side, o, o, shapes[i].stride, 1 };
+		struct weight w = { .dtype = DTYPE_F32, .out = out, .in = in, .kh = 3, .kw = 3 };
+		float *x = guarded((size_t)side * side * in), *y = guarded((size_t)o * o * out);
+		size_t most = 0;
+
+		w.data = xcalloc((size_t)out * in * 9, sizeof(float));
+		for (int back = 0; back < 2; back++) {
+			struct error e;
+			struct device *d;
+			size_t held = 0;
+
+			threads_use(2);
+			d = cpu_backend.open(&e);
+			assert_non_null(d);
+			if (back)
+				cpu_backend.conv2d_dx(d, x, y, &w, &s, 0);
+			else
+				cpu_backend.conv2d(d, y, x, &w, NULL, &s);
+			/* a thread may have had no task */
+			held = d->scratch[2].size + 2 * (d->scratch[0].size > d->scratch[1].size ? d->scratch[0].size :
+							 d->scratch[1].size);
+			most = held > most ? held : most;
+			cpu_backend.close(d);
+		}
+		if (shapes[i].stride == 1)
+			assert_int_equal(cpu_conv2d_scratch(&w, &s, 2), most);
+		else
+			assert_int_equal(cpu_conv2d_scratch(&w, &s, 2), 0);
+		guarded_free(x);
+		guarded_free(y);
+		free(w.data);
+	}
+	threads_use(0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(convolutions_agree_with_double),
-					    cmocka_unit_test(nan_reaches_its_neighbours) };
+					    cmocka_unit_test(nan_reaches_its_neighbours),
+					    cmocka_unit_test(scratch_is_what_was_said) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

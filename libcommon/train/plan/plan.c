@@ -7,8 +7,8 @@
 #define MIB ((size_t)1 << 20)
 
 /*
- * cpu: cpu_alloc(), big pages from two of them on; scratch of products and attention a thread, Winograd's transformed
- * inputs (cpu/winograd.c); the program with its libraries, configs and headers, as measured.  cuda: cuda/pool.h's
+ * cpu: cpu_alloc(), big pages from two of them on; scratch of products and attention a thread, and of
+ * convolutions; the program with its libraries, configs and headers, as measured.  cuda: cuda/pool.h's
  * pieces and slabs, the driver's pages behind both; cuda/internal.h's scratch, cuBLAS workspace and fixed things; the
  * context with the kernels' code.
  */
@@ -16,7 +16,7 @@
 
 static const struct plan_device devices[] = {
 	{ "cpu", { .align = 64, .own = 4 * MIB, .page = 2 * MIB }, .context = 11 * MIB,
-	  .is_host = true, .thread = MIB, .operation = 12 * MIB },
+	  .is_host = true, .thread = MIB, .convolution = cpu_conv2d_scratch },
 	{ "cuda", { .align = 256, .own = 32 * MIB, .page = 2 * MIB, .slab = 64 * MIB, .hosts = true },
 	  .workspace = (64 + 32) * MIB + 16 * KIB, .context = CUDA_CONTEXT },
 };

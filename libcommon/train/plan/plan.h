@@ -28,9 +28,10 @@ struct plan_device {
 	const char *name;
 	struct dry_rules rules;
 	size_t workspace, context;
-	/* the program's own memory is the device's: scratch of each thread, and of all for an operation, at most */
+	/* the program's own memory is the device's: scratch of each thread, and of a convolution */
 	bool is_host;
-	size_t thread, operation;
+	size_t thread;
+	size_t (*convolution)(const struct weight *w, const struct conv_shape *s, int threads);
 };
 /* NULL: no such device (EXIT_USAGE).  Needs neither the device nor its backend. */
 const struct plan_device *plan_device(const char *name, struct error *e) MUST_CHECK;

@@ -148,11 +148,6 @@ static size_t larger(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
 static int count_turns(struct dry *dry, const int *only, struct plan *p, struct error *e)
 {
 	const struct batch_source from = source(dry);
@@ -196,25 +191,23 @@ static size_t saving_bytes(const struct train_settings *s, const struct plan *p,
 	return state ? trained + p->bytes[PLAN_OPTIMIZER] + (s->ema_decay ? trained : 0) : trained;
 }
 
-/* Scratch of the largest convolutions, as cpu/winograd.c takes it: inputs of tiles of 4x4 pixels, 36 numbers each, of
- * as many tiles as fit `operation`; and 32 outputs of each tile. */
+/* What the largest convolutions take: those of 3x3 pixels at each level, from all channels that up blocks join. */
 static size_t convolution_bytes(const struct dry *dry, const struct plan *p)
 {
-	enum { POINT = 36 * sizeof(float), COLUMNS = 32, LEAST = 64 };
 	const struct model_config *c = model_files_config(dry->net.files);
 	const struct plan_batch *b = &p->batch[p->largest];
-	size_t inputs = 0, outputs = 0, most = p->device->operation;
+	size_t most = 0;
 
 	for (int i = 0; i < c->unet.levels; i++) {
-		const size_t side = (size_t)c->vae.factor * 4 << i, above = i + 1 < c->unet.levels;
-		const size_t tiles = b->n * ((b->width + side - 1) / side) * ((b->height + side - 1) / side);
-		const size_t in = c->unet.channels[i] + c->unet.channels[i + above];
-		if (c->unet.channels[i] < LEAST)
-			continue;
-		inputs = larger(inputs, smaller(most, tiles * in * POINT));
-		outputs = larger(outputs, smaller(most / c->unet.channels[i], tiles * POINT) * COLUMNS);
+		const int side = c->vae.factor << i, above = i + 1 < c->unet.levels;
+		const int h = (b->height + side - 1) / side, w = (b->width + side - 1) / side;
+		const struct weight filters = { .out = c->unet.channels[i], .kh = 3, .kw = 3,
+						.in = c->unet.channels[i] + c->unet.channels[i + above] };
+		const struct conv_shape s = { b->n, h, w, h, w, .stride = 1, .pad = 1 };
+
+		most = larger(most, p->device->convolution(&filters, &s, threads_default()));
 	}
-	return inputs + outputs;
+	return most;
 }
 
 static void count_host(const struct dry *dry, struct plan *p)
