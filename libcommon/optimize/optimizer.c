@@ -48,8 +48,10 @@ static int add_parameter(struct optimizer *o, struct adapter_module *m, int part
 	struct tensor *t = &m->branch.part[part];
 
 	*p = (struct parameter){ .tensor = t, .name = xprintf("%s.%s", m->stem, adapter_part_suffix(m, part)),
-				 .count = tensor_count(t), .lr = lr, .hastened = m->form.part[part].hastened,
+				 .count = tensor_count(t), .at = o->floats, .lr = lr,
+				 .hastened = m->form.part[part].hastened,
 				 .shape = shape_of(t, m->layer->conv != NULL) };
+	o->floats += p->count;
 	return make_slots(o, p, e);
 }
 

@@ -20,7 +20,7 @@ struct slot { void *data; enum dtype dtype; size_t count; };
 struct parameter {
 	struct tensor *tensor;          /* HOME_OWNER; has_grad says whether a gradient arrived in this step */
 	char *name;                     /* "lora_unet_....lora_down.weight" */
-	size_t count;
+	size_t count, at;               /* at: its place in the vector of all parameters */
 	struct factored_shape shape;    /* PyTorch's last two sides are rows and cols */
 	double lr;                      /* its group's base learning rate */
 	bool hastened;                  /* LoRA+ has it in a group apart */
@@ -43,7 +43,7 @@ struct optimizer_settings {
 
 struct optimizer {
 	struct parameter *parameter;
-	size_t count;
+	size_t count, floats;           /* floats: of all parameters */
 	struct optimizer_settings settings;
 	double scalar[OPTIMIZER_SCALARS];       /* state of all parameters together: Prodigy's d and its sums */
 	double now[2];                  /* numbers of the current step, from begin() to move() */

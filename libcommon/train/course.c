@@ -27,6 +27,7 @@ void course_end_average(struct course *c)
 void course_free(struct course *c)
 {
 	ema_free(&c->ema);
+	leaf_sums_free(&c->sums);
 	optimizer_free(&c->optimizer);
 	noise_schedule_free(&c->objective.schedule);
 	noise_schedule_free(&c->objective.plain);

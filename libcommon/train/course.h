@@ -8,6 +8,7 @@
 #define TRAIN_COURSE_H
 
 #include "../optimize/ema.h"
+#include "../optimize/leaf_sums.h"
 #include "../optimize/lr_schedule.h"
 #include "../optimize/optimizer.h"
 #include "objective.h"
@@ -20,6 +21,7 @@ struct course {
 	struct objective objective;
 	struct lr_schedule lr;
 	struct optimizer optimizer;
+	struct leaf_sums sums;
 	struct ema ema;
 	bool averaged;                  /* averages are in the place of the weights in training */
 	int nonfinite;                  /* steps in a row that were not finite */

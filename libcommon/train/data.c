@@ -151,7 +151,7 @@ int data_open(struct run_data *d, struct model_files *files, uint64_t seed, cons
 
 long data_updates_per_epoch(const struct run_data *d)
 {
-	return order_updates_per_epoch(d->order, d->s->accumulate);
+	return order_updates_per_epoch(d->order, leaves_a_step(d->s));
 }
 
 void data_free(struct run_data *d)

@@ -48,7 +48,7 @@ int data_from_report(struct run_data *d, const struct model_config *c, struct er
 int data_check_origin(const struct run_data *d, struct model_files *files, struct error *e) MUST_CHECK;
 
 /* data_visit.c: the samples of a step.  item numbers them over all its micro-batches, so that gradient accumulation
- * draws the same numbers as one large batch. */
+ * draws the same numbers as one large batch.  A micro-batch is a leaf of optimize/leaves.h. */
 /* --replay-step: from now on the data are one step's, whose batches the samples' numbers tell apart. */
 int data_begin_replay(struct run_data *d, struct error *e) MUST_CHECK;
 struct order_place data_place(const struct run_data *d, long step);     /* step: from 0 */

@@ -64,7 +64,7 @@ static struct order_batch replayed(struct run_data *d, int micro)
 
 int data_begin_replay(struct run_data *d, struct error *e)
 {
-	size_t i, most = (size_t)d->s->batch_size * d->s->accumulate;
+	size_t i, most = (size_t)d->s->batch_size * leaves_a_step(d->s);
 
 	for (i = 0; i < d->set.count; i++)
 		if (strtoul(d->set.sample[i].key, NULL, 10) >= most)
@@ -79,7 +79,7 @@ struct order_place data_place(const struct run_data *d, long step)
 {
 	if (d->replaying)
 		return (struct order_place){ 0, 0, batch_of(d, d->set.count - 1) + 1 };
-	return order_place(d->order, step, d->s->accumulate);
+	return order_place(d->order, step, leaves_a_step(d->s));
 }
 
 struct order_batch data_batch(struct run_data *d, const struct order_place *place, int micro)
@@ -91,7 +91,7 @@ struct order_batch data_batch(struct run_data *d, const struct order_place *plac
 
 struct caption_visit data_visit(const struct run_data *d, uint64_t seed, long step, long total, uint32_t item)
 {
-	const struct order_place place = order_place(d->order, step, d->s->accumulate);
+	const struct order_place place = order_place(d->order, step, leaves_a_step(d->s));
 
 	return (struct caption_visit){ seed, place.epoch, (uint32_t)step, item, total };
 }

@@ -20,6 +20,8 @@ static void set_optional_identity(struct keeper *k)
 	if (*captions)
 		buffer_addf(&words, " captions=%s", captions);
 	free(captions);
+	if (k->s->replicas > 1)
+		buffer_addf(&words, " replicas=%ld", k->s->replicas);
 	if (k->s->max_token_length > 77)
 		buffer_addf(&words, " max_token_length=%ld", k->s->max_token_length);
 	if (k->data->held_out)

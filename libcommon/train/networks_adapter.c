@@ -75,7 +75,7 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 		.seed = c->seed,
 		.start = s->network_weights,
 		.start_shapes = s->dim_from_weights,
-		.borrow_grads = s->accumulate == 1,
+		.borrow_grads = true,
 		.dora = adapter_settings_dora(s),
 		.dropout = { .value = s->network_dropout,
 			     .rank = s->rank_dropout,
@@ -94,6 +94,8 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 					  e) < 0)
 		return -1;
 	if (check_loraplus(s, n->adapter, e) < 0)
+		return -1;
+	if (leaf_sums_init(&c->sums, &c->optimizer, leaves_waiting(leaves_a_step(s), 1), e) < 0)
 		return -1;
 	return ema_init(&c->ema, &c->optimizer, s->ema_decay, e);
 }

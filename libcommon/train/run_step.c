@@ -4,46 +4,63 @@
 #include "../io/publish.h"
 #include "run.h"
 
-/* Returns the batch's own. */
-static double add_losses(int timesteps, const struct batch *b, const float *loss, int batches, struct step_facts *f)
+/* What became of a sample of the step. */
+struct sample_loss { float timestep, loss; };
+
+/* The step's samples, those of a leaf beside each other. */
+struct losses { struct sample_loss *of; long stride; };
+
+static void run_leaf(struct run *r, const struct order_place *place, int leaf, struct batch *b, struct losses *losses,
+		     struct step_facts *f)
+{
+	const struct batch_source from = { r->s, &r->data, &r->net, &r->course.objective };
+	const struct order_batch samples = data_batch(&r->data, place, leaf);
+	float *loss = xmalloc(samples.n * sizeof(*loss));
+	double began = seconds_now(), ready;
+
+	batch_make(&from, &r->course, &samples, leaf, b);
+	ready = seconds_now();
+	f->data += ready - began;
+	adapter_training(r->net.adapter, r->course.done, leaf, b->timestep, b->n);
+	/* a short last group is divided by the full number too */
+	step_run(r->net.tape, &r->net.step, b, 1.0f / leaves_a_step(r->s), loss);
+	adapter_training_ends(r->net.adapter);
+	leaf_sums_add(&r->course.sums, r->net.tape, leaf, place->batches);
+	f->compute += seconds_now() - ready;
+	for (int i = 0; i < b->n; i++)
+		losses->of[leaf * losses->stride + i] = (struct sample_loss){ b->timestep[i], loss[i] };
+	free(loss);
+}
+
+/* Adds the samples of a leaf, n of them; returns the leaf's own loss. */
+static double add_leaf(int timesteps, const struct sample_loss *s, int n, int batches, struct step_facts *f)
 {
 	double mean = 0;
-	int i;
 
-	for (i = 0; i < b->n; i++) {
-		int bin = b->timestep[i] * LOSS_BINS / timesteps;
-		mean += loss[i] / b->n;
+	for (int i = 0; i < n; i++) {
+		int bin = s[i].timestep * LOSS_BINS / timesteps;
+		mean += s[i].loss / n;
 		bin = bin < 0 ? 0 : bin < LOSS_BINS ? bin : LOSS_BINS - 1;
-		f->bin_loss[bin] += loss[i];
+		f->bin_loss[bin] += s[i].loss;
 		f->bin_samples[bin]++;
 	}
 	f->loss += mean / batches;
-	f->samples += b->n;
+	f->samples += n;
 	return mean;
 }
 
-static void all_batches(struct run *r, const struct order_place *place, struct batch *b, struct step_facts *f)
+static void all_leaves(struct run *r, const struct order_place *place, struct batch *b, struct step_facts *f)
 {
-	float *loss = xmalloc(r->s->batch_size * sizeof(*loss));
-	const struct batch_source from = { r->s, &r->data, &r->net, &r->course.objective };
-	double began = seconds_now(), ready;
-	int micro;
+	struct losses losses = { .stride = r->s->batch_size };
 
-	for (micro = 0; micro < place->batches; micro++) {
-		const struct order_batch samples = data_batch(&r->data, place, micro);
-		batch_make(&from, &r->course, &samples, micro, b);
-		ready = seconds_now();
-		f->data += ready - began;
-		adapter_training(r->net.adapter, r->course.done, micro, b->timestep, b->n);
-		/* a short last group is divided by the full number too */
-		step_run(r->net.tape, &r->net.step, b, 1.0f / r->s->accumulate, loss);
-		began = seconds_now();
-		f->compute += began - ready;
-		loss_mean_add(&r->witness.log.mean, add_losses(r->course.objective.schedule.steps, b, loss,
-							       place->batches, f));
-	}
-	adapter_training_ends(r->net.adapter);
-	free(loss);
+	losses.of = xcalloc((size_t)place->batches * losses.stride, sizeof(*losses.of));
+	for (int leaf = 0; leaf < place->batches; leaf++)
+		run_leaf(r, place, leaf, b, &losses, f);
+	for (int leaf = 0; leaf < place->batches; leaf++)
+		loss_mean_add(&r->witness.log.mean,
+			      add_leaf(r->course.objective.schedule.steps, &losses.of[leaf * losses.stride],
+				       data_batch(&r->data, place, leaf).n, place->batches, f));
+	free(losses.of);
 }
 
 void run_step(struct run *r, struct batch *b, struct step_facts *f)
@@ -53,7 +70,7 @@ void run_step(struct run *r, struct batch *b, struct step_facts *f)
 
 	*f = (struct step_facts){ .step = r->course.done + 1, .per_epoch = data_updates_per_epoch(&r->data),
 				  .epoch = place.epoch, .lr = lr_multiplier(&r->course.lr, r->course.done) };
-	all_batches(r, &place, b, f);
+	all_leaves(r, &place, b, f);
 	ready = seconds_now();
 	f->grad_norm = optimizer_grad_norm(&r->course.optimizer);
 	f->finite = isfinite(f->loss) && isfinite(f->grad_norm);

@@ -12,11 +12,11 @@
 
 enum plan_class {
 	PLAN_UNET, PLAN_TEXT, PLAN_BASE,        /* frozen: networks, adapters that belong to the base */
-	PLAN_ADAPTER, PLAN_GRADIENTS,           /* gradients 0: they use the memory of activations that are freed */
-	PLAN_OPTIMIZER, PLAN_AVERAGE,
+	PLAN_ADAPTER, PLAN_OPTIMIZER, PLAN_AVERAGE,
 	/* of the largest batch, of validation, or of a sample picture with its networks, whichever is most */
 	PLAN_ACTIVATIONS,
-	PLAN_DATA,                              /* host memory of a run on the CPU: latents and text outputs, */
+	PLAN_GRADIENTS,                         /* host memory of a run on the CPU: sums of gradients that wait, */
+	PLAN_DATA,                              /* latents and text outputs, */
 	PLAN_SAVING,                            /* and a copy of the adapter, or of all that a state holds */
 	PLAN_WORKSPACE, PLAN_CONTEXT,           /* the backend's and the driver's, or the program's own */
 	PLAN_ROUNDING,                          /* ends of pages and slabs */
@@ -47,7 +47,7 @@ struct plan {
 	size_t batches, largest;
 	size_t validation, pictures;    /* bytes of these instead of a batch's activations; 0: there are none */
 	size_t blocks;                  /* blocks of a step that could be checkpointed */
-	size_t host;                    /* frozen weights in host memory */
+	size_t host, sums;              /* in host memory: frozen weights; sums of gradients */
 };
 
 static inline bool plan_fits(const struct plan *p) { return !p->limit || p->peak <= p->limit; }

@@ -56,8 +56,8 @@ static size_t adapter_bytes(const struct plan *p, const struct adapter *a, bool 
 	return sum;
 }
 
-/* Counts adapter, gradients, optimizer and averages.  The optimizer's part is what remains.  An average that the
- * optimizer makes exists while an adapter is saved. */
+/* Counts adapter, optimizer, averages and sums of gradients.  The optimizer's part is what remains.  An average that
+ * the optimizer makes exists while an adapter is saved. */
 static int count_adapter(struct dry *dry, struct plan *p, size_t *before, struct error *e)
 {
 	size_t i, trained;
@@ -68,10 +68,10 @@ static int count_adapter(struct dry *dry, struct plan *p, size_t *before, struct
 	for (i = 0; i < dry->net.bases; i++)
 		p->bytes[PLAN_BASE] += adapter_bytes(p, dry->net.base[i], false);
 	p->bytes[PLAN_ADAPTER] = adapter_bytes(p, dry->net.adapter, false);
-	p->bytes[PLAN_GRADIENTS] = dry->net.adapter->borrow_grads ? 0 : trained;
 	p->bytes[PLAN_AVERAGE] = dry->s.ema_decay || dry->course.optimizer.kept ? trained : 0;
 	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] -
-				   p->bytes[PLAN_GRADIENTS] - p->bytes[PLAN_AVERAGE];
+				   p->bytes[PLAN_AVERAGE];
+	p->sums = dry->course.sums.capacity * dry->course.optimizer.floats * sizeof(float);
 	return 0;
 }
 
@@ -214,6 +214,7 @@ static void count_host(const struct dry *dry, struct plan *p)
 {
 	const struct plan_device *d = p->device;
 
+	p->bytes[PLAN_GRADIENTS] = p->sums;
 	p->bytes[PLAN_DATA] = data_bytes(dry->work->data);
 	p->bytes[PLAN_SAVING] = saving_bytes(&dry->s, p, adapter_bytes(p, dry->net.adapter, true));
 	p->bytes[PLAN_WORKSPACE] = threads_default() * d->thread + convolution_bytes(dry, p);

@@ -15,10 +15,10 @@ static const struct { const char *key, *words; } classes[PLAN_CLASSES] = {
 	[PLAN_TEXT] = { "text_encoders", "text encoders, frozen" },
 	[PLAN_BASE] = { "base_adapters", "base adapters, frozen" },
 	[PLAN_ADAPTER] = { "adapters", "adapter" },
-	[PLAN_GRADIENTS] = { "gradients", "gradients" },
 	[PLAN_OPTIMIZER] = { "optimizer", "optimizer" },
 	[PLAN_AVERAGE] = { "average", "averaged adapter" },
 	[PLAN_ACTIVATIONS] = { "activations", "activations" },
+	[PLAN_GRADIENTS] = { "gradients", "sums of gradients" },
 	[PLAN_DATA] = { "data", "latents and text outputs" },
 	[PLAN_SAVING] = { "saving", "copies while files are saved" },
 	[PLAN_WORKSPACE] = { "workspace", "workspace of the backend" },
@@ -62,6 +62,8 @@ static void add_classes(struct buffer *out, const struct plan *p)
 	if (p->limit)
 		buffer_addf(out, "%-42s%9.1f MiB = %s: %s\n", "the limit", mib(p->limit), limit,
 			    plan_fits(p) ? "fits" : "does not fit");
+	if (p->sums && !p->device->is_host)
+		add_row(out, "in host memory: sums of gradients", p->sums);
 	if (p->host)
 		add_row(out, "in host memory: weights that read the text", p->host);
 }
@@ -76,7 +78,7 @@ static void add_way(struct buffer *out, const struct plan *p)
 		buffer_addf(out, "\n%zu of %zu blocks are checkpointed", n, p->blocks);
 	else
 		buffer_adds(out, "\nno block is checkpointed");
-	buffer_adds(out, p->bytes[PLAN_GRADIENTS] ? "\n" : "; gradients take the place of activations\n");
+	buffer_adds(out, "; gradients take the place of activations\n");
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -218,7 +220,7 @@ static void tell(struct json_out *j, const struct train_settings *now, const str
 	json_int(j, "pictures", p->pictures);
 	json_int(j, "blocks", p->blocks);
 	json_int(j, "checkpointed_blocks", p->way.checkpoints < p->blocks ? p->way.checkpoints : p->blocks);
-	json_int(j, "host_bytes", p->host);
+	json_int(j, "host_bytes", p->host + (p->device->is_host ? 0 : p->sums));
 	if (p->limit)
 		json_int(j, "vram_bytes", p->limit);
 	json_bool(j, "fits", plan_fits(p));

@@ -17,7 +17,7 @@ static bool checkpoint(struct workload *w)
 
 static bool halve_batch(struct workload *w)
 {
-	if (w->s.batch_size == 1 || w->s.accumulate > 65536 / 2)
+	if (w->s.batch_size == 1 || leaves_a_step(&w->s) > MOST_LEAVES / 2)
 		return false;
 	w->s.batch_size = (w->s.batch_size + 1) / 2;
 	w->s.accumulate *= 2;

@@ -92,6 +92,8 @@ static const struct option rows[] = {
 	  .max = 4096 },
 	{ "gradient-accumulation-steps", 0, OPTION_INT, &S->accumulate, "N", "batches an optimizer step",
 	  .fallback = "1", .min = 1, .max = 65536, .ss_key = "ss_gradient_accumulation_steps" },
+	{ "replicas", 0, OPTION_INT, &S->replicas, "N", "so many times as many, as on N cards", .fallback = "1",
+	  .min = 1, .max = 65536, .advanced = true, .sparse = true },
 	CAPTION_OPTION_ROWS(&S->captions),
 	{ "max-token-length", 0, OPTION_INT, &S->max_token_length, "N", "tokens of a caption that are read",
 	  .fallback = "75", .choices = "75|150|225", .advanced = true },
@@ -445,6 +447,9 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 			    s->output_name);
 	if (s->pictures && !s->plan && !s->check && !s->print_lr)
 		return fail(e, EXIT_USAGE, "--pictures is for --plan, --check and --print-lr; training wants latents");
+	if (leaves_a_step(s) > MOST_LEAVES)
+		return fail(e, EXIT_USAGE, "gradient_accumulation_steps = %ld and replicas = %ld: a step of more "
+					   "than %d batches; lower one", s->accumulate, s->replicas, MOST_LEAVES);
 	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)
 		return -1;
 	if (s->vram && bytes_parse(s->vram, &s->vram_bytes, e) < 0)

@@ -20,7 +20,7 @@ struct train_settings {
 	const char *device;
 	bool allow_other_encoders;
 	/* data */
-	long batch_size, accumulate;
+	long batch_size, accumulate, replicas;
 	long max_token_length, clip_skip;                       /* clip_skip 0: not said */
 	struct caption_options captions;                        /* where a sample says nothing of its own */
 	/* adapter */
@@ -108,6 +108,9 @@ const struct option *train_options(struct train_settings *s);
 char *settings_text(const struct tool *tool, enum option_identity most);
 char *settings_text_of_defaults(const struct tool *tool);
 
+/* The batches of a step, which are the leaves of a tree (optimize/leaves.h). */
+enum { MOST_LEAVES = 65536 };
+static inline long leaves_a_step(const struct train_settings *s) { return s->accumulate * s->replicas; }
 static inline bool trains_text(const struct train_settings *s) { return !s->unet_only; }
 /* The VAE to open in place of the model's; NULL: none.
  * Only painting needs one, but --check looks whether it is there. */

@@ -1,0 +1,77 @@
+/* Adding the gradients of a step's leaves. */
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "leaf_sums.h"
+
+int leaf_sums_init(struct leaf_sums *s, const struct optimizer *o, size_t capacity, struct error *e)
+{
+	*s = (struct leaf_sums){ .optimizer = o };
+	s->waiting = xcalloc(capacity + 1, sizeof(*s->waiting));
+	for (; s->capacity < capacity; s->capacity++) {
+		struct leaf_sum *w = &s->waiting[s->capacity];
+		/* a dry run only counts */
+		w->value = malloc(backend_is_dry(o->be) ? 1 : (o->floats + 1) * sizeof(float));
+		if (!w->value)
+			return fail(e, EXIT_MEMORY, "no memory for %zu sums of gradients; choose a smaller network_dim "
+						    "or gradient_accumulation_steps", capacity);
+		w->arrived = xcalloc(o->count + 1, sizeof(*w->arrived));
+	}
+	return 0;
+}
+
+void leaf_sums_free(struct leaf_sums *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->capacity; i++) {
+		free(s->waiting[i].value);
+		free(s->waiting[i].arrived);
+	}
+	free(s->waiting);
+	*s = (struct leaf_sums){ 0 };
+}
+
+/* Adds a left half to the gradients in the parameters.  It is read into the memory that the optimizer has for the
+ * largest parameter, which no step of it uses yet. */
+static void add_left(const struct optimizer *o, struct tape *t, const struct leaf_sum *left)
+{
+	size_t i;
+
+	for (i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+		float *grad;
+		int add;
+		if (!left->arrived[i])
+			continue;
+		grad = tape_grad(t, p->tensor, &add);
+		o->be->upload(o->device, add ? o->before : grad, left->value + p->at, p->count * sizeof(float));
+		if (add)
+			o->be->axpby(o->device, grad, 1, o->before, 1, p->count);
+	}
+}
+
+static void put(const struct optimizer *o, struct leaf_sum *to)
+{
+	size_t i;
+
+	for (i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+		to->arrived[i] = p->tensor->has_grad;
+		if (to->arrived[i])
+			o->be->download(o->device, to->value + p->at, p->tensor->grad, p->count * sizeof(float));
+	}
+}
+
+void leaf_sums_add(struct leaf_sums *s, struct tape *t, uint32_t leaf, uint32_t count)
+{
+	struct leaves of = { leaf, leaf + 1 };
+
+	while (s->depth && leaves_join(s->waiting[s->depth - 1].of, of, count)) {
+		add_left(s->optimizer, t, &s->waiting[--s->depth]);
+		of.first = s->waiting[s->depth].of.first;
+	}
+	if (of.first == 0 && of.end == count)
+		return;
+	s->waiting[s->depth].of = of;
+	put(s->optimizer, &s->waiting[s->depth++]);
+}
