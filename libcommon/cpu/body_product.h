@@ -111,13 +111,14 @@ static inline void will_read(const void *row, size_t i, enum dtype dtype)
 	__builtin_prefetch((const char *)row + i * element_size(dtype) + 256);
 }
 
-static inline __attribute__((always_inline)) void pack_columns_of(float *panel, const void *const *rows, int k,
+/* A half of the panel that no column is in is left as it was: nobody reads it. */
+static inline __attribute__((always_inline)) void pack_columns_of(float *panel, const void *const *rows, int n, int k,
 								  enum dtype dtype)
 {
 	int i, j, r;
 	vec v[LANES];
 
-	for (j = 0; j < TILE_COLS; j += LANES)
+	for (j = 0; j < n; j += LANES)
 		for (i = 0; i < k; i += LANES) {
 			float *dst = panel + (size_t)i * TILE_COLS + j;
 
@@ -138,12 +139,12 @@ static inline __attribute__((always_inline)) void pack_columns_of(float *panel, 
 		}
 }
 
-static void pack_columns(float *panel, const void *const *rows, enum dtype dtype, int k)
+static void pack_columns(float *panel, const void *const *rows, enum dtype dtype, int n, int k)
 {
 	switch (dtype) {
-	case DTYPE_F32: pack_columns_of(panel, rows, k, DTYPE_F32); break;
-	case DTYPE_F16: pack_columns_of(panel, rows, k, DTYPE_F16); break;
-	default: pack_columns_of(panel, rows, k, DTYPE_BF16);
+	case DTYPE_F32: pack_columns_of(panel, rows, n, k, DTYPE_F32); break;
+	case DTYPE_F16: pack_columns_of(panel, rows, n, k, DTYPE_F16); break;
+	default: pack_columns_of(panel, rows, n, k, DTYPE_BF16);
 	}
 }
 

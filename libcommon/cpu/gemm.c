@@ -24,8 +24,13 @@ enum { LEFT_LD = DEPTH, LEFT_LD_T = 112, LEFT = DEPTH * LEFT_LD_T };
  * be written one row at a time. */
 enum { RUN = 8 };
 
-/* The fewest multiplications that are worth a thread of their own. */
-#define SMALL_TILE 2.5e5
+/* The fewest multiplications that are worth a thread of their own; and of a product that is cut as often as there are
+ * threads, no oftener. */
+#define SMALL_TILE 6e4
+#define SMALL_PRODUCT 4e6
+/* What an element of the right matrix costs until it is packed, and one of the left that is gathered, in
+ * multiplications. */
+enum { PACKING = 8, GATHERING = 4 };
 
 struct cut { int rows, cols, across, down; };
 struct tiling { const struct product *p; struct cut cut; };
@@ -47,7 +52,7 @@ static void pack_panel(const struct kernels *k, float *panel, const void *x, enu
 
 	for (i = 0; i < k->nr; i++)
 		rows[i] = i < n ? (const char *)x + i * ld * element_size(dtype) : x;
-	k->pack_columns(panel, rows, dtype, depth);
+	k->pack_columns(panel, rows, dtype, n, depth);
 }
 
 void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
@@ -209,10 +214,11 @@ static void multiply_tile(struct device *d, const void *arg, int task, int threa
 	}
 }
 
-static struct cut cut_into(const struct device *d, const struct product *p, int down, int across)
+/* rows, cols: of what a tile's are a multiple */
+static struct cut cut_into(const struct product *p, int down, int across, int rows, int cols)
 {
-	struct cut c = { .rows = round_up((p->m + down - 1) / down, d->k->mr),
-			 .cols = round_up((p->n + across - 1) / across, d->k->nr) };
+	struct cut c = { .rows = round_up((p->m + down - 1) / down, rows),
+			 .cols = round_up((p->n + across - 1) / across, cols) };
 
 	/* Rounded up, fewer may do. */
 	c.down = (p->m + c.rows - 1) / c.rows;
@@ -220,20 +226,39 @@ static struct cut cut_into(const struct device *d, const struct product *p, int 
 	return c;
 }
 
-/* Cuts across the longer side until every thread has a tile, all tiles have one size, and their number is a multiple of
- * the threads'. */
-static struct cut cut_tiles(const struct device *d, const struct product *p)
+/* Multiplications of a tile, with what packing costs. */
+static double cost_of(const struct product *p, const struct cut *c)
 {
-	const double work = (double)p->m * p->n * p->k;
-	const int turns = work > 16 * SMALL_TILE * d->threads ? 2 : 1;
+	return (double)c->rows * (c->cols + (p->a.gather ? GATHERING : 0)) + (double)PACKING * c->cols;
+}
+
+/* One tile a thread, where the product is worth so many: whichever way is the cheapest.  Tiles have any number of rows,
+ * and half a panel's columns.  No rows: a tile would have too many columns. */
+static struct cut cut_small(const struct device *d, const struct product *p, double work)
+{
+	const int tiles = work >= SMALL_TILE * d->threads ? d->threads : (int)(work / SMALL_TILE);
+	struct cut best = { 0 };
+
+	for (int down = tiles > 1 ? tiles : 1; down > 0; down--) {
+		const struct cut c = cut_into(p, down, tiles > down ? tiles / down : 1, 1, d->k->nr / 2);
+
+		if (c.cols <= TILE_N && (!best.rows || cost_of(p, &c) < cost_of(p, &best)))
+			best = c;
+	}
+	return best;
+}
+
+/* Cuts across the longer side until every thread has two tiles, all tiles have one size, and their number is a multiple
+ * of the threads'. */
+static struct cut cut_large(const struct device *d, const struct product *p)
+{
 	int down = (p->m + TILE_M - 1) / TILE_M, across = (p->n + TILE_N - 1) / TILE_N;
 
 	for (;;) {
-		const struct cut c = cut_into(d, p, down, across);
+		const struct cut c = cut_into(p, down, across, d->k->mr, d->k->nr);
 		const int tiles = c.down * c.across;
 
-		if (work < tiles * SMALL_TILE || tiles >= 8 * d->threads ||
-		    (tiles >= turns * d->threads && tiles % d->threads == 0))
+		if (tiles >= 8 * d->threads || (tiles >= 2 * d->threads && tiles % d->threads == 0))
 			return c;
 		if (c.rows <= d->k->mr && c.cols <= d->k->nr)
 			return c;
@@ -242,6 +267,14 @@ static struct cut cut_tiles(const struct device *d, const struct product *p)
 		else
 			across++;
 	}
+}
+
+static struct cut cut_tiles(const struct device *d, const struct product *p)
+{
+	const double work = (double)p->m * p->n * p->k;
+	const struct cut small = work > SMALL_PRODUCT * d->threads ? (struct cut){ 0 } : cut_small(d, p, work);
+
+	return small.rows ? small : cut_large(d, p);
 }
 
 void multiply(struct device *d, const struct product *p)

@@ -36,8 +36,8 @@ struct kernels {
 	int mr;                         /* rows of the innermost tile */
 
 	void (*block)(const struct block *b);
-	/* rows[0..nr): k floats or halves each -> panel [k][nr] */
-	void (*pack_columns)(float *panel, const void *const *rows, enum dtype dtype, int k);
+	/* rows[0..nr), of which the first n count: k floats or halves each -> panel [k][nr] */
+	void (*pack_columns)(float *panel, const void *const *rows, enum dtype dtype, int n, int k);
 	/* rows[0..count): n floats or halves each, or NULL for zeros -> row 0..count) of every panel; panels lie
 	 * `stride` floats apart */
 	void (*pack_rows)(float *panels, size_t stride, const void *const *rows, enum dtype dtype, int count, int n);
