@@ -4,6 +4,7 @@
 #   make demo       the whole pipeline on the demo's pictures; ends with demo/before-after.png
 #   make check      every test; ends with "N passed, N failed"
 #   make golden GOLDEN=DIR...    compare with folders of PyTorch's reference values
+#   make check-scale  several ranks of MPI give the bytes of one
 #   make world      is the subject learnt and the base world kept, by more pictures than the demo's
 #   make bench      figures beside PyTorch, diffusers, PEFT, Pillow; BENCH_ONLY='step demo': parts (tests/bench/run)
 #   make big        full-size SDXL, one step    make clean-big
@@ -11,6 +12,7 @@
 #   make campaign   an hour: `make world`, then faults: kills, errors of the disk, cuts, flipped bits (tests/campaign)
 #   make allocations  no memory, at each allocation of each program (an hour)
 #   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
+#   make mpi        the engine of several ranks, where MPI is (MPICC=mpicc); plain make does that too
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
 #   make dist       the source tarball      make deb   Debian's package      make check-ship   tries both (packaging)
 #   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
@@ -60,7 +62,8 @@ LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol
 LIBS    := -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
 LIBRARY := $(BUILD)/libcommon.a
-OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/*.c libcommon/*/*.c libcommon/*/*/*.c))
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out libcommon/ranks/mpi.c, \
+                                           $(wildcard libcommon/*.c libcommon/*/*.c libcommon/*/*/*.c)))
 BINARIES := $(TOOLS:%=$(BUILD)/bin/%)
 UNIT    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c))
 GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c))
@@ -74,6 +77,20 @@ PROBE   := $(BUILD)/tests/corpora/probe
 MAN     := $(wildcard man/*.[1-8])
 
 all: $(BINARIES)
+
+# The engine of several ranks is a shared object of its own, opened where a launcher started them.  It is built with
+# the rest where MPI's compiler is.
+MPICC ?= mpicc
+MPI_OBJECT := $(BUILD)/lib/lora-tools/liblora-mpi.so
+ifneq ($(and $(filter gcc% clang%,$(notdir $(CC))),$(if $(SAN),,$(shell command -v $(MPICC)))),)
+all: $(MPI_OBJECT)
+endif
+mpi: $(BINARIES) $(MPI_OBJECT)
+$(MPI_OBJECT): libcommon/ranks/mpi.c libcommon/ranks/mover.h $(BUILD)/compiler.words
+	@mkdir -p $(@D)
+	$(call say,MPICC $<)
+	$(Q)OMPI_CC=$(CC) MPICH_CC=$(CC) $(MPICC) $(CFLAGS) $(filter-out -MMD -MP -fPIE,$(FLAGS)) $(WERROR) \
+		-fPIC -shared -Wl,-z,relro,-z,now -o $@ $<
 
 # Said before the first file is compiled, with what to do about it.
 HEADERS := $(BUILD)/headers
@@ -177,6 +194,9 @@ bench: all $(HELPERS) $(CLASSES) $(BUILD)/tests/golden/golden
 	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(call quoted,$(BIG)) BENCH_ONLY=$(call quoted,$(BENCH_ONLY)) \
 		tests/bench/run
 
+check-scale: all
+	@BIN=$(BUILD)/bin bats --timing tests/scale
+
 world: all $(BUILD)/tests/demo/palette
 	@BIN=$(BUILD)/bin PALETTE=$(BUILD)/tests/demo/palette tests/world/run
 
@@ -217,7 +237,9 @@ install: all $(COMPLETIONS)
 	install -m 644 $(filter $(BUILD)/completions/bash/%,$(COMPLETIONS)) $(BASH_TO)
 	install -m 644 $(filter $(BUILD)/completions/zsh/%,$(COMPLETIONS)) $(ZSH_TO)
 	install -m 644 $(filter $(BUILD)/completions/fish/%,$(COMPLETIONS)) $(FISH_TO)
-	[ ! -f $(CUDA_OBJECT) ] || install -D -m 755 -t $(LIB_TO) $(CUDA_OBJECT)
+	for o in $(CUDA_OBJECT) $(MPI_OBJECT); do \
+		[ ! -f "$$o" ] || install -D -m 755 -t $(LIB_TO) "$$o" || exit 1; \
+	done
 	for m in $(MAN); do \
 		s=$${m##*.}; install -d $(MAN_TO)"$$s" && install -m 644 "$$m" $(MAN_TO)"$$s" || exit 1; \
 	done
@@ -263,5 +285,5 @@ clean:
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(BUILD)/tests/bench/classes/backend.d \
 	$(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
-.PHONY: all allocations deps deps-test deps-ship demo check campaign fuzz fuzz-programs replay-programs \
-	unit-programs golden bench world big clean-big install uninstall unit clean
+.PHONY: all mpi allocations deps deps-test deps-ship demo check campaign fuzz fuzz-programs replay-programs \
+	unit-programs golden bench check-scale world big clean-big install uninstall unit clean

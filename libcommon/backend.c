@@ -1,35 +1,11 @@
 /* Finding a backend by name; the CUDA one is a shared object, which is loaded here. */
 #include <dlfcn.h>
 #include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "backend.h"
-#include "base/memory.h"
+#include "base/beside.h"
 
-/* beside the programs: PREFIX/bin and PREFIX/lib, build/gcc/bin and build/gcc/lib */
 #define CUDA_OBJECT "../lib/lora-tools/liblora-cuda.so"
-
-/* LORA_CUDA names another object: the stand-in of the tests. */
-static int cuda_path(char path[PATH_MAX], struct error *e)
-{
-	const char *set = getenv("LORA_CUDA"), *named = set && *set ? set : NULL;
-	char program[PATH_MAX];
-	size_t length;
-	ssize_t n = named ? 0 : readlink("/proc/self/exe", program, sizeof(program) - 1);
-	char *slash;
-
-	if (n < 0)
-		return fail(e, EXIT_MEMORY, "device cuda: /proc/self/exe cannot be read, so "
-			    CUDA_OBJECT " cannot be found; mount /proc");
-	program[n] = 0;
-	slash = strrchr(program, '/');
-	length = named ? text_add(path, PATH_MAX, 0, "%s", named) :
-		 text_add(path, PATH_MAX, 0, "%.*s/" CUDA_OBJECT, slash ? (int)(slash - program) : 0, program);
-	return length < PATH_MAX - 1 ? 0 : fail(e, EXIT_MEMORY,
-						"device cuda: the path of its shared object is too long");
-}
 
 static const struct backend *load_cuda(struct error *e)
 {
@@ -38,8 +14,10 @@ static const struct backend *load_cuda(struct error *e)
 	char path[PATH_MAX];
 	void *object;
 
-	if (cuda_path(path, e) < 0)
+	if (beside_program(path, "LORA_CUDA", CUDA_OBJECT, e) < 0) {
+		fail_at(e, "device cuda");
 		return NULL;
+	}
 	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
 		fail(e, EXIT_MEMORY, "device cuda: %s; 'make cuda' builds it where the CUDA toolkit is, "

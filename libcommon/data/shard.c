@@ -3,20 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory.h"
+#include "../ranks/launcher.h"
 #include "shard.h"
-
-/* index counts from `first` (NULL: from 0) in steps of `step` (NULL: of 1). */
-static const struct launcher { const char *name, *index, *count, *first, *step; } launchers[] = {
-	{ "a Slurm array", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN",
-	  "SLURM_ARRAY_TASK_STEP" },
-	{ "Slurm", "SLURM_PROCID", "SLURM_NTASKS", NULL, NULL },
-	{ "Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", NULL, NULL },
-	{ "MPICH", "PMI_RANK", "PMI_SIZE", NULL, NULL },
-	{ "Kubernetes", "JOB_COMPLETION_INDEX", "LORA_SHARDS", NULL, NULL },
-	{ "SkyPilot", "SKYPILOT_NODE_RANK", "SKYPILOT_NUM_NODES", NULL, NULL },
-};
-
-enum { LAUNCHERS = sizeof(launchers) / sizeof(*launchers) };
 
 char *shard_file(const struct shard *s)
 {
@@ -70,8 +58,7 @@ static int read_launchers(struct shard *s, struct error *e)
 	const struct launcher *says = NULL, *script = NULL;
 
 	*s = (struct shard){ 0, 0 };
-	for (int i = 0; i < LAUNCHERS; i++) {
-		const struct launcher *l = &launchers[i];
+	for (const struct launcher *l = launchers; l->name; l++) {
 		struct shard other;
 		const int there = ask(l, &other, e);
 

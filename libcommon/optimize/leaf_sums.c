@@ -3,9 +3,11 @@
 #include "../base/memory.h"
 #include "leaf_sums.h"
 
-int leaf_sums_init(struct leaf_sums *s, const struct optimizer *o, size_t capacity, struct error *e)
+int leaf_sums_init(struct leaf_sums *s, const struct optimizer *o, uint32_t leaves, int ranks, struct error *e)
 {
-	*s = (struct leaf_sums){ .optimizer = o };
+	const size_t capacity = leaves_waiting(leaves, ranks);
+
+	*s = (struct leaf_sums){ .optimizer = o, .whole_waits = ranks > 1 };
 	s->waiting = xcalloc(capacity + 1, sizeof(*s->waiting));
 	for (; s->capacity < capacity; s->capacity++) {
 		struct leaf_sum *w = &s->waiting[s->capacity];
@@ -62,6 +64,11 @@ static void put(const struct optimizer *o, struct leaf_sum *to)
 	}
 }
 
+void leaf_sums_begin(struct leaf_sums *s)
+{
+	s->depth = 0;
+}
+
 void leaf_sums_add(struct leaf_sums *s, struct tape *t, uint32_t leaf, uint32_t count)
 {
 	struct leaves of = { leaf, leaf + 1 };
@@ -70,7 +77,7 @@ void leaf_sums_add(struct leaf_sums *s, struct tape *t, uint32_t leaf, uint32_t 
 		add_left(s->optimizer, t, &s->waiting[--s->depth]);
 		of.first = s->waiting[s->depth].of.first;
 	}
-	if (of.first == 0 && of.end == count)
+	if (of.first == 0 && of.end == count && !s->whole_waits)
 		return;
 	s->waiting[s->depth].of = of;
 	put(s->optimizer, &s->waiting[s->depth++]);

@@ -21,13 +21,16 @@ struct leaf_sums {
 	const struct optimizer *optimizer;
 	struct leaf_sum *waiting;       /* from left to right */
 	size_t depth, capacity;
+	bool whole_waits;               /* the step's last sum too: other ranks may have wanted a part of it */
 };
 
-/* capacity: leaves_waiting() */
-int leaf_sums_init(struct leaf_sums *s, const struct optimizer *o, size_t capacity, struct error *e) MUST_CHECK;
+/* leaves: at most, of a step, by so many ranks */
+int leaf_sums_init(struct leaf_sums *s, const struct optimizer *o, uint32_t leaves, int ranks,
+		   struct error *e) MUST_CHECK;
 void leaf_sums_free(struct leaf_sums *s);
 /* The parameters hold the gradients of this leaf of `count`: adds to them what waits for them.  The step's last sum
  * stays in the parameters; any other waits.  The tape lends memory to a parameter that the leaf gave no gradient. */
 void leaf_sums_add(struct leaf_sums *s, struct tape *t, uint32_t leaf, uint32_t count);
+void leaf_sums_begin(struct leaf_sums *s);              /* a step: nothing waits */
 
 #endif

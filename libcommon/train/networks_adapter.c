@@ -95,7 +95,7 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 		return -1;
 	if (check_loraplus(s, n->adapter, e) < 0)
 		return -1;
-	if (leaf_sums_init(&c->sums, &c->optimizer, leaves_waiting(leaves_a_step(s), 1), e) < 0)
+	if (leaf_sums_init(&c->sums, &c->optimizer, leaves_a_step(s), s->ranks, e) < 0)
 		return -1;
 	return ema_init(&c->ema, &c->optimizer, s->ema_decay, e);
 }

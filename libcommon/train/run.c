@@ -1,5 +1,6 @@
 /* A training run, from the settings to the last file. */
 #include <stdlib.h>
+#include <string.h>
 #include "../io/publish.h"
 #include "run.h"
 #include "stop.h"
@@ -32,24 +33,28 @@ static int train(struct run *r, struct error *e)
 	int result;
 
 	r->keeper.saved_at = seconds_now();
-	result = look_at_weights(r, false, e);
+	result = run_leads(r) ? look_at_weights(r, false, e) : 0;
 	stop_watch();
 	while (c->done < c->total && !result) {
 		struct step_facts f;
 		run_step(r, &b, &f);
 		c->done++;
 		c->nonfinite = f.finite ? 0 : c->nonfinite + 1;
-		report_step(&r->witness.log, r->s, &c->optimizer, &f);
-		result = look_at_weights(r, true, e);
-		if (!result && c->nonfinite == NONFINITE_LIMIT)
+		share_signals(&r->share);
+		if (run_leads(r)) {
+			report_step(&r->witness.log, r->s, &c->optimizer, &f);
+			result = look_at_weights(r, true, e);
+		}
+		r->share.agreed = !result && c->nonfinite == NONFINITE_LIMIT;
+		if (r->share.agreed)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, "
 							"at step %ld; lower the learning rate; "
 							"the last saved adapter is intact", NONFINITE_LIMIT, c->done);
-		else if (!result)
+		else if (!result && run_leads(r))
 			result = keeper_save_on_the_way(&r->keeper, e);
 		if (!result && stop_wanted() && c->done < c->total) {
 			networks_give_arena(&r->net);   /* a state that was not asked for is not in the plan */
-			result = keeper_save_stopped(&r->keeper, e) < 0 ? -1 : EXIT_SAVED;
+			result = run_leads(r) && keeper_save_stopped(&r->keeper, e) < 0 ? -1 : EXIT_SAVED;
 		}
 	}
 	batch_free(&b);
@@ -84,10 +89,31 @@ static int look_at_folder(struct run *r, bool *finished, struct error *e)
 	return keeper_claim_outputs(k, e);
 }
 
+/* Rank 0 has looked at the folder; the others go on from what it found, so that they need not see it. */
+static int begin_where_rank_0_is(struct run *r, bool *finished, struct error *e)
+{
+	const struct state_more more = { r->course.ema.value, r->witness.log.curves, CURVES };
+	int result = run_leads(r) ? look_at_folder(r, finished, e) : 0;
+	struct { long done, total; bool finished; } begin = { r->course.done, r->course.total, *finished };
+
+	if (r->share.ranks.count == 1)
+		return result;
+	if (share_meeting(&r->share, &(struct share_facts){ .result = result }, e) < 0)
+		return -1;
+	ranks_spread(&r->share.ranks, &begin, sizeof(begin));
+	r->course.done = begin.done;
+	r->course.total = begin.total;
+	*finished = begin.finished;
+	state_spread(&r->share.ranks, &r->course.optimizer, &more);
+	return 0;
+}
+
 static int begin_reports(struct run *r, struct error *e)
 {
 	struct witness *w = &r->witness;
 
+	if (!run_leads(r))
+		return 0;
 	if (events_open(&w->log.events, r->s, e) < 0 || events_open_board(&w->log.events, r->s, r->course.done, e) < 0)
 		return -1;
 	witness_tell_start(w, r->keeper.config, r->keeper.resumed);
@@ -111,10 +137,10 @@ static void end_reports(struct run *r, int result)
 /* Trains and saves, once networks and adapter are on the device. */
 static int train_and_save(struct run *r, struct error *e)
 {
-	bool finished;
+	bool finished = false;
 	int result;
 
-	if (look_at_folder(r, &finished, e) < 0)
+	if (begin_where_rank_0_is(r, &finished, e) < 0)
 		return -1;
 	if (finished)
 		return 0;
@@ -123,34 +149,88 @@ static int train_and_save(struct run *r, struct error *e)
 	if (r->s->dry_run)
 		return 0;
 	result = train(r, e);
-	if (!result && !r->data.replaying)
+	if (!result && !r->data.replaying && run_leads(r))
 		result = keeper_save_last(&r->keeper, e);
-	end_reports(r, result);
+	if (run_leads(r))
+		end_reports(r, result);
 	return result;
+}
+
+/* From the settings to a run that could begin. */
+static int prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	if (run_settings(r, e) < 0 || keeper_claim_adapter(&r->keeper, e) < 0 || events_check(r->s, e) < 0)
+		return -1;
+	if (r->s->plan || r->s->check || r->s->print_lr)
+		return 0;
+	if (networks_open_device(&r->net, e) < 0 || run_refuse_early(r, latents, count, e) < 0 ||
+	    (run_leads(r) && keeper_lock(&r->keeper, e) < 0))
+		return -1;
+	if (run_prepare(r, latents, count, e) < 0 || run_fit(r, e) < 0 || run_load(r, e) < 0)
+		return -1;
+	return networks_take_arena(&r->net, e);
 }
 
 static int run(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	double limit = 0;
+	int result;
 
 	if (r->s->max_duration && parse_duration(r->s->max_duration, &limit, e) < 0)
 		return -1;
-	if (run_settings(r, e) < 0 || keeper_claim_adapter(&r->keeper, e) < 0 || events_check(r->s, e) < 0)
+	if (!r->s->plan && !r->s->check)
+		stop_clock(limit);
+	result = prepare(r, latents, count, e);
+	if (share_meeting(&r->share, &(struct share_facts){ r->keeper.identity, r->keeper.settings, result }, e) < 0)
 		return -1;
 	if (r->s->plan)
 		return run_show_plan(r, latents, count, e);
 	if (r->s->check)
 		return run_check(r, latents, count, e);
-	stop_clock(limit);
 	if (r->s->print_lr)
 		return run_prepare(r, latents, count, e) < 0 ? -1 : course_print_lr(&r->course, e);
-	if (networks_open_device(&r->net, e) < 0 || run_refuse_early(r, latents, count, e) < 0 ||
-	    keeper_lock(&r->keeper, e) < 0)
-		return -1;
-	if (run_prepare(r, latents, count, e) < 0 || run_fit(r, e) < 0 || run_load(r, e) < 0 ||
-	    networks_take_arena(&r->net, e) < 0)
-		return -1;
 	return train_and_save(r, e);
+}
+
+static bool says_nothing(const char *line)
+{
+	return true;
+}
+
+/* Only a run that trains has ranks.  The others than rank 0 are silent: it says the same. */
+static int open_ranks(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	size_t i;
+
+	if (r->s->plan || r->s->check || r->s->print_lr || r->s->replay_step)
+		return 0;
+	if (ranks_open(&r->share.ranks, e) < 0)
+		return -1;
+	r->s->ranks = r->share.ranks.count;
+	for (i = 0; i < count && strcmp(latents[i], "-"); i++)
+		;
+	if (r->s->ranks > 1 && (!count || i < count)) {
+		r->share.agreed = true;
+		return fail(e, EXIT_USAGE, "several ranks cannot read latents from one pipe; name a tar that all see");
+	}
+	if (!run_leads(r)) {
+		notes_kept_by(says_nothing);
+		quiet(1);
+	}
+	return 0;
+}
+
+/* A failure that all ranks know is rank 0's to say: the others leave *e empty.  Where one fails alone the others wait
+ * for it: the job ends. */
+static void end_ranks(struct run *r, int result, struct error *e)
+{
+	if (result < 0 && !r->share.agreed && r->share.ranks.count > 1) {
+		report(options_explain(e));
+		ranks_abort(&r->share.ranks, e->code);
+	}
+	if (result < 0 && !run_leads(r))
+		e->code = EXIT_DONE;
+	ranks_close(&r->share.ranks);
 }
 
 int train_run(struct train_settings *s, const struct tool *tool, const char *const *latents, size_t count,
@@ -158,10 +238,10 @@ int train_run(struct train_settings *s, const struct tool *tool, const char *con
 {
 	struct run r;
 	struct error late;
-	int result;
+	int result, code;
 
 	run_begin(&r, s, tool);
-	result = run(&r, latents, count, e);
+	result = open_ranks(&r, latents, count, e) < 0 ? -1 : run(&r, latents, count, e);
 	if (events_close(&r.witness.log.events, s, &late) < 0) {
 		if (result < 0)
 			warning("%s", late.text);
@@ -169,8 +249,8 @@ int train_run(struct train_settings *s, const struct tool *tool, const char *con
 			*e = late;
 		result = -1;
 	}
+	code = result < 0 ? e->code : EXIT_DONE;
+	end_ranks(&r, result, e);
 	run_free(&r);
-	if (result == EXIT_SAVED)
-		return stop_now();
-	return result < 0 ? e->code : EXIT_DONE;
+	return result == EXIT_SAVED ? stop_now() : code;
 }

@@ -9,8 +9,9 @@
 
 #include "keeper.h"
 #include "plan/workload.h"
+#include "share.h"
 
-/* Returns an exit code.  *e is filled when it is neither 0 nor EXIT_SAVED.
+/* Returns an exit code.  *e is filled when it is neither 0 nor EXIT_SAVED and this rank has to say it.
  * tool is for printing the configuration into files. */
 int train_run(struct train_settings *s, const struct tool *tool, const char *const *latents, size_t count,
 	      struct error *e);
@@ -23,7 +24,11 @@ struct run {
 	struct course course;
 	struct witness witness;
 	struct keeper keeper;
+	struct share share;
 };
+
+/* Saves and shows: one rank of several (share.h). */
+static inline bool run_leads(const struct run *r) { return r->share.ranks.rank == 0; }
 
 /* run_setup.c, in this order */
 void run_begin(struct run *r, struct train_settings *s, const struct tool *tool);

@@ -7,17 +7,20 @@
 /* Its rooms know those below them. */
 void run_begin(struct run *r, struct train_settings *s, const struct tool *tool)
 {
+	s->ranks = s->ranks ? s->ranks : 1;
 	*r = (struct run){
 		.s = s, .tool = tool, .data.s = s, .net.s = s, .course.s = s,
 		.witness = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course,
 			     .log.events.fd = -1 },
 		.keeper = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course,
 			    .witness = &r->witness, .lock = -1 },
+		.share.ranks.count = 1,
 	};
 }
 
 void run_free(struct run *r)
 {
+	share_free(&r->share);
 	witness_free(&r->witness);
 	keeper_free(&r->keeper);
 	course_free(&r->course);
@@ -78,5 +81,7 @@ int run_load(struct run *r, struct error *e)
 		return -1;
 	if (networks_load_text(&r->net, r->data.set.sample[0].variants, e) < 0 || networks_load_unet(&r->net, e) < 0)
 		return -1;
-	return networks_make_adapter(&r->net, &r->course, e);
+	if (networks_make_adapter(&r->net, &r->course, e) < 0)
+		return -1;
+	return share_init(&r->share, &r->course.optimizer, e);
 }

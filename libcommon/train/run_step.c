@@ -51,15 +51,21 @@ static double add_leaf(int timesteps, const struct sample_loss *s, int n, int ba
 
 static void all_leaves(struct run *r, const struct order_place *place, struct batch *b, struct step_facts *f)
 {
+	const struct leaves mine = leaves_of_rank(place->batches, r->share.ranks.count, r->share.ranks.rank);
 	struct losses losses = { .stride = r->s->batch_size };
 
 	losses.of = xcalloc((size_t)place->batches * losses.stride, sizeof(*losses.of));
-	for (int leaf = 0; leaf < place->batches; leaf++)
+	leaf_sums_begin(&r->course.sums);
+	for (uint32_t leaf = mine.first; leaf < mine.end; leaf++)
 		run_leaf(r, place, leaf, b, &losses, f);
-	for (int leaf = 0; leaf < place->batches; leaf++)
-		loss_mean_add(&r->witness.log.mean,
-			      add_leaf(r->course.objective.schedule.steps, &losses.of[leaf * losses.stride],
-				       data_batch(&r->data, place, leaf).n, place->batches, f));
+	share_leaves(&r->share, losses.of, losses.stride * sizeof(*losses.of), place->batches);
+	share_gradients(&r->share, &r->course.sums, r->net.tape, place->batches);
+	for (int leaf = 0; leaf < place->batches; leaf++) {
+		const double loss = add_leaf(r->course.objective.schedule.steps, &losses.of[leaf * losses.stride],
+					     data_batch(&r->data, place, leaf).n, place->batches, f);
+		if (run_leads(r))
+			loss_mean_add(&r->witness.log.mean, loss);
+	}
 	free(losses.of);
 }
 
@@ -81,8 +87,11 @@ void run_step(struct run *r, struct batch *b, struct step_facts *f)
 		ema_update(&r->course.ema, r->course.done + 1);
 	} else {
 		optimizer_forget(&r->course.optimizer);
-		keeper_keep_nonfinite(&r->keeper, &place);
+		if (run_leads(r))
+			keeper_keep_nonfinite(&r->keeper, &place);
 	}
 	f->optimizer = seconds_now() - ready;
 	f->seconds = seconds_now() - began;
+	f->waited = r->share.waited;
+	f->ranks = r->share.ranks.count;
 }

@@ -268,3 +268,28 @@ int state_load(const char *path, struct optimizer *o, const struct state_more *m
 	safetensors_close(f);
 	return result;
 }
+
+/* ---- between ranks ---- */
+
+void state_spread(const struct ranks *r, struct optimizer *o, const struct state_more *more)
+{
+	int64_t *steps = steps_of(o);
+	struct item *items;
+	size_t i, n = list_items(o, more, &items);
+
+	for (i = 0; i < n; i++) {
+		const size_t bytes = items[i].count * dtype_size(items[i].dtype);
+		void *host = xmalloc(bytes);
+		o->be->download(o->device, host, items[i].device, bytes);
+		ranks_spread(r, host, bytes);
+		o->be->upload(o->device, items[i].device, host, bytes);
+		free(host);
+	}
+	ranks_spread(r, steps, o->count * sizeof(*steps));
+	for (i = 0; i < o->count; i++)
+		o->parameter[i].steps = steps[i];
+	ranks_spread(r, o->scalar, sizeof(o->scalar));
+	ranks_spread(r, more->curves, more->n_curves * sizeof(*more->curves));
+	free(steps);
+	free_items(items, n);
+}

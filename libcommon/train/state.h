@@ -10,6 +10,7 @@
 #define TRAIN_STATE_H
 
 #include "../optimize/optimizer.h"
+#include "../ranks/ranks.h"
 
 #define STATE_FORMAT "lora-state-1"
 
@@ -35,5 +36,7 @@ struct state_like { const char *identity, *settings; };
 /* Verifies the whole file before it touches anything. */
 int state_load(const char *path, struct optimizer *o, const struct state_more *more, const struct state_like *like,
 	       long *step, struct error *e) MUST_CHECK;
+/* What a state holds goes from rank 0 to all others. */
+void state_spread(const struct ranks *r, struct optimizer *o, const struct state_more *more);
 
 #endif

@@ -53,9 +53,29 @@ void stop_watch(void)
 			watch(stops[i].signal, on_stop, stops[i].flags);
 }
 
+static bool is_late(void)
+{
+	return deadline && seconds_now() >= deadline;
+}
+
 bool stop_wanted(void)
 {
-	return stop_signal || (deadline && seconds_now() >= deadline);
+	return stop_signal || is_late();
+}
+
+struct stop_signals stop_signals(void)
+{
+	return (struct stop_signals){ stop_signal, save_signal, sample_signal, is_late() };
+}
+
+void stop_take_over(const struct stop_signals *other)
+{
+	if (other->stop && !stop_signal)
+		stop_signal = other->stop;
+	save_signal |= other->save;
+	sample_signal |= other->sample;
+	if (other->late && !is_late())
+		deadline = seconds_now();
 }
 
 bool save_wanted(void)

@@ -18,6 +18,10 @@ void stop_watch(void);                          /* handles stop signals too: now
 bool stop_wanted(void);
 bool save_wanted(void);                         /* true once a SIGUSR1 */
 bool sample_wanted(void);                       /* true once a SIGUSR2 */
+/* What this program was told so far, and of another program that it must follow (share.h). */
+struct stop_signals { int stop; bool save, sample, late; };     /* stop: a signal; late: the time is over */
+struct stop_signals stop_signals(void);
+void stop_take_over(const struct stop_signals *other);
 const char *stop_reason(void);                  /* "SIGTERM", "time limit" */
 /* After saving: dies of SIGINT when that was the reason, else returns EXIT_SAVED. */
 int stop_now(void);

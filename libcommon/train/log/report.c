@@ -153,6 +153,12 @@ static void tell_measures(const struct step_facts *f, struct json_out *j)
 	json_number(j, "seconds_compute", f->compute);
 	json_number(j, "seconds_optimizer", f->optimizer);
 	json_int(j, "memory_bytes", resident_bytes());
+	if (f->ranks < 2)
+		return;
+	json_begin_array(j, "wait_ms");
+	for (int r = 0; r < f->ranks; r++)
+		json_int(j, NULL, 1000 * f->waited[r]);
+	json_end_array(j);
 }
 
 void report_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o,

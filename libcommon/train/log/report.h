@@ -44,6 +44,7 @@ struct step_facts {
 	int samples, epoch;
 	struct norm_facts norms;                        /* with scale_weight_norms */
 	bool finite;
+	const double *waited; int ranks;                /* seconds that each rank waited for the slowest one */
 };
 void report_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o,
 		 const struct step_facts *f);

@@ -1,0 +1,116 @@
+/* Opening the engine that connects the ranks; gathering and spreading, made of its moves. */
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../base/beside.h"
+#include "../base/memory.h"
+#include "launcher.h"
+#include "ranks.h"
+
+#define MPI_OBJECT "../lib/lora-tools/liblora-mpi.so"
+
+static int cannot(struct error *e, const struct launcher *l, const char *why)
+{
+	return fail(e, EXIT_MEMORY, "%s started several ranks, but they cannot be connected: %.400s; install "
+				    "lora-tools-mpi, or start one lora-train without it", l->name, why);
+}
+
+/* The libraries of MPI load parts of themselves, which look for the rest among what everybody sees. */
+static const struct mover *load(const struct launcher *l, struct error *e)
+{
+	const struct mover *m;
+	char path[PATH_MAX];
+	void *object;
+
+	if (beside_program(path, "LORA_MPI", MPI_OBJECT, e) < 0)
+		return NULL;
+	object = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+	if (!object) {
+		cannot(e, l, dlerror());
+		return NULL;
+	}
+	m = dlsym(object, MOVER_SYMBOL);
+	if (m && m->size == sizeof(*m))
+		return m;
+	fail(e, EXIT_MEMORY, "%s belongs to another version of this program; build both again", path);
+	return NULL;
+}
+
+int ranks_open(struct ranks *r, struct error *e)
+{
+	const struct launcher *l = launcher_of_ranks();
+	const struct mover *m;
+	char say[256] = "";
+
+	*r = (struct ranks){ .count = 1 };
+	if (!l)
+		return 0;
+	m = load(l, e);
+	if (!m)
+		return -1;
+	if (!m->open(&r->rank, &r->count, say, sizeof(say)))
+		return cannot(e, l, say);
+	r->mover = m;
+	if (r->count > 1)
+		return 0;
+	/* each of them would train on its own, into the same files */
+	ranks_close(r);
+	return cannot(e, l, "its MPI is not the one that liblora-mpi.so was built for");
+}
+
+void ranks_close(struct ranks *r)
+{
+	if (r->mover)
+		r->mover->close();
+	*r = (struct ranks){ .count = 1 };
+}
+
+void ranks_abort(struct ranks *r, int status)
+{
+	if (r->mover)
+		r->mover->abort(status);
+}
+
+void ranks_move(const struct ranks *r, const struct piece *out, size_t outs, const struct piece *in, size_t ins)
+{
+	if (r->mover)
+		r->mover->move(out, outs, in, ins);
+}
+
+/* Around a ring: in each turn a rank hands on what it got in the turn before.  Each byte crosses each link once. */
+void ranks_gather(const struct ranks *r, void *all, const size_t *at)
+{
+	const int next = (r->rank + 1) % r->count, last = (r->rank + r->count - 1) % r->count;
+
+	for (int turn = 0; turn + 1 < r->count; turn++) {
+		const int mine = (r->rank + r->count - turn) % r->count, its = (mine + r->count - 1) % r->count;
+		const struct piece out = { next, (char *)all + at[mine], at[mine + 1] - at[mine] },
+				   in = { last, (char *)all + at[its], at[its + 1] - at[its] };
+
+		ranks_move(r, &out, 1, &in, 1);
+	}
+}
+
+void ranks_gather_each(const struct ranks *r, void *all, size_t each)
+{
+	size_t *at = xcalloc(r->count + 1, sizeof(*at));
+
+	for (int i = 0; i <= r->count; i++)
+		at[i] = i * each;
+	ranks_gather(r, all, at);
+	free(at);
+}
+
+/* Down a tree: in each turn every rank that has the bytes sends them to one that has not. */
+void ranks_spread(const struct ranks *r, void *bytes, size_t count)
+{
+	for (int have = 1; have < r->count; have *= 2) {
+		const struct piece to = { r->rank + have, bytes, count }, from = { r->rank - have, bytes, count };
+
+		if (r->rank < have)
+			ranks_move(r, &to, to.rank < r->count, NULL, 0);
+		else if (r->rank < 2 * have)
+			ranks_move(r, NULL, 0, &from, 1);
+	}
+}

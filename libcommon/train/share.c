@@ -1,0 +1,280 @@
+/* What the ranks of a run tell each other. */
+#include <stdlib.h>
+#include <string.h>
+#include "../base/memory.h"
+#include "../base/progress.h"
+#include "../config/version.h"
+#include "../optimize/slices.h"
+#include "share.h"
+
+int share_init(struct share *s, const struct optimizer *o, struct error *e)
+{
+	s->waited = xcalloc(s->ranks.count, sizeof(*s->waited));
+	s->cut = xcalloc(s->ranks.count + 1, sizeof(*s->cut));
+	slices_cut(o, s->ranks.count, s->cut);
+	if (s->ranks.count == 1)
+		return 0;
+	s->sum = malloc((o->floats + 1) * sizeof(*s->sum));
+	return s->sum ? 0 : fail(e, EXIT_MEMORY, "no memory for the gradients of all ranks; "
+						 "choose a smaller network_dim");
+}
+
+void share_free(struct share *s)
+{
+	free(s->cut);
+	free(s->sum);
+	free(s->waited);
+}
+
+/* ---- the first meeting ---- */
+
+/* As a rank says it: the words of its run, cut where they are very long. */
+struct said { int code; char error[1000], version[32], identity[2048], settings[4096]; };
+
+static void put_text(char *to, size_t most, const char *text)
+{
+	text_add(to, most, 0, "%s", text ? text : "");
+}
+
+/* The word of "seed=42 model=ab" that differs; its length in *n. */
+static const char *word_at(const char *text, size_t at, size_t *n)
+{
+	while (at && text[at - 1] != ' ' && text[at - 1] != '\n')
+		at--;
+	*n = strcspn(text + at, " \n");
+	return text + at;
+}
+
+static int other(int rank, const char *is, const char *first, struct error *e)
+{
+	size_t at = 0, n, m;
+	const char *its, *own;
+
+	while (is[at] && is[at] == first[at])
+		at++;
+	its = word_at(is, at, &n);
+	own = word_at(first, at, &m);
+	return fail(e, EXIT_USAGE, "rank %d has %.*s, rank 0 %.*s: they would not train the same adapter; "
+				   "give all ranks the same program, settings, model and latents", rank,
+		    n > 200 ? 200 : (int)n, its, m > 200 ? 200 : (int)m, own);
+}
+
+static int compare(int rank, const struct said *is, const struct said *first, struct error *e)
+{
+	if (strcmp(is->version, first->version))
+		return other(rank, is->version, first->version, e);
+	if (strcmp(is->identity, first->identity))
+		return other(rank, is->identity, first->identity, e);
+	return strcmp(is->settings, first->settings) ? other(rank, is->settings, first->settings, e) : 0;
+}
+
+int share_meeting(struct share *s, const struct share_facts *mine, struct error *e)
+{
+	struct said *all;
+	int result = mine->result, r;
+
+	if (s->ranks.count == 1)
+		return result;
+	all = xcalloc(s->ranks.count, sizeof(*all));
+	all[s->ranks.rank].code = result < 0 ? e->code : 0;
+	put_text(all[s->ranks.rank].error, sizeof(all->error), result < 0 ? e->text : "");
+	put_text(all[s->ranks.rank].version, sizeof(all->version), "version=" LORA_VERSION);
+	put_text(all[s->ranks.rank].identity, sizeof(all->identity), mine->identity);
+	put_text(all[s->ranks.rank].settings, sizeof(all->settings), mine->settings);
+	ranks_gather_each(&s->ranks, all, sizeof(*all));
+	for (r = 0; r < s->ranks.count && !all[r].code; r++)
+		;
+	if (r < s->ranks.count) {
+		result = fail(e, all[r].code, "%s", all[r].error);
+		if (r > 0) {
+			char *where = xprintf("rank %d", r);
+			fail_at(e, where);
+			free(where);
+		}
+	}
+	for (r = 1; r < s->ranks.count && !result; r++)
+		result = compare(r, &all[r], &all[0], e);
+	free(all);
+	s->agreed = result < 0;
+	return result;
+}
+
+/* ---- a step ---- */
+
+void share_leaves(const struct share *s, void *of_leaf, size_t each, uint32_t count)
+{
+	size_t *at = xcalloc(s->ranks.count + 1, sizeof(*at));
+	const double began = seconds_now();
+
+	for (int r = 0; r < s->ranks.count; r++)
+		at[r + 1] = leaves_of_rank(count, s->ranks.count, r).end * each;
+	ranks_gather(&s->ranks, of_leaf, at);
+	s->waited[s->ranks.rank] = seconds_now() - began;
+	free(at);
+}
+
+/* The sums that all ranks bring, in the order of their leaves. */
+struct nodes {
+	struct { struct leaves of; int rank; float *value; } *node;     /* value: of this rank's slice */
+	size_t count, *at;              /* rank r brings at[r] up to at[r + 1] */
+	bool *arrived;                  /* of each node, of each parameter */
+};
+
+static size_t floats_at(const struct optimizer *o, size_t parameter)
+{
+	return parameter < o->count ? o->parameter[parameter].at : o->floats;
+}
+
+static void list_nodes(struct nodes *n, int ranks, uint32_t leaves)
+{
+	n->node = xcalloc((size_t)leaves + 1, sizeof(*n->node));
+	n->at = xcalloc(ranks + 1, sizeof(*n->at));
+	for (int r = 0; r < ranks; r++) {
+		struct leaves of = leaves_of_rank(leaves, ranks, r);
+
+		while (of.first < of.end) {
+			n->node[n->count].rank = r;
+			n->node[n->count++].of = leaves_next_node(&of, leaves);
+		}
+		n->at[r + 1] = n->count;
+	}
+}
+
+static void gather_arrived(const struct share *s, const struct leaf_sums *sums, struct nodes *n)
+{
+	const size_t each = sums->optimizer->count * sizeof(*n->arrived);
+	size_t *at = xcalloc(s->ranks.count + 1, sizeof(*at));
+
+	n->arrived = xcalloc(n->count + 1, each + 1);
+	for (size_t i = 0; i < sums->depth; i++)
+		memcpy(n->arrived + (n->at[s->ranks.rank] + i) * sums->optimizer->count, sums->waiting[i].arrived,
+		       each);
+	for (int r = 0; r <= s->ranks.count; r++)
+		at[r] = n->at[r] * each;
+	ranks_gather(&s->ranks, n->arrived, at);
+	free(at);
+}
+
+/* Each rank's sums go to the owners of their parts.  Returns the memory of those that came. */
+static float *exchange(const struct share *s, const struct leaf_sums *sums, struct nodes *n)
+{
+	const struct optimizer *o = sums->optimizer;
+	const int me = s->ranks.rank;
+	const size_t first = floats_at(o, s->cut[me]), each = floats_at(o, s->cut[me + 1]) - first;
+	float *room = xmalloc(n->count * each * sizeof(*room) + 1);
+	struct piece *out = xcalloc(sums->depth * s->ranks.count + 1, sizeof(*out)),
+		     *in = xcalloc(n->count + 1, sizeof(*in));
+	size_t outs = 0, ins = 0, i;
+
+	for (i = 0; i < n->count; i++) {
+		const int r = n->node[i].rank;
+		n->node[i].value = r == me ? sums->waiting[i - n->at[me]].value + first : room + i * each;
+		if (r != me)
+			in[ins++] = (struct piece){ r, n->node[i].value, each * sizeof(*room) };
+	}
+	for (int r = 0; r < s->ranks.count; r++)
+		for (i = 0; i < sums->depth && r != me; i++) {
+			const size_t at = floats_at(o, s->cut[r]), end = floats_at(o, s->cut[r + 1]);
+			out[outs++] = (struct piece){ r, sums->waiting[i].value + at, (end - at) * sizeof(*room) };
+		}
+	ranks_move(&s->ranks, out, outs, in, ins);
+	free(out);
+	free(in);
+	return room;
+}
+
+static void add(float *to, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i] += x[i];
+}
+
+/* The tree over the nodes of one parameter, n floats at `at` of the slice; NULL: no gradient arrived. */
+static float *finish(const struct nodes *all, const struct optimizer *o, size_t parameter, size_t at, uint32_t leaves)
+{
+	struct { struct leaves of; float *value; } stack[64];
+	size_t depth = 0, i;
+
+	for (i = 0; i < all->count; i++) {
+		struct leaves of = all->node[i].of;
+		float *x = all->arrived[i * o->count + parameter] ? all->node[i].value + at : NULL;
+
+		while (depth && leaves_join(stack[depth - 1].of, of, leaves)) {
+			float *left = stack[--depth].value;
+			if (left && x)
+				add(left, x, o->parameter[parameter].count);
+			x = left ? left : x;
+			of.first = stack[depth].of.first;
+		}
+		stack[depth].of = of;
+		stack[depth++].value = x;
+	}
+	return depth ? stack[0].value : NULL;
+}
+
+static bool arrived(const struct nodes *all, const struct optimizer *o, size_t parameter)
+{
+	for (size_t i = 0; i < all->count; i++)
+		if (all->arrived[i * o->count + parameter])
+			return true;
+	return false;
+}
+
+static void put_back(const struct share *s, const struct nodes *all, const struct optimizer *o, struct tape *t)
+{
+	for (size_t i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+		int had;
+
+		if (arrived(all, o, i))
+			o->be->upload(o->device, tape_grad(t, p->tensor, &had), s->sum + p->at,
+				      p->count * sizeof(float));
+	}
+}
+
+void share_gradients(const struct share *s, const struct leaf_sums *sums, struct tape *t, uint32_t count)
+{
+	const struct optimizer *o = sums->optimizer;
+	const size_t first = s->cut[s->ranks.rank], end = s->cut[s->ranks.rank + 1];
+	struct nodes all = { 0 };
+	float *room, *x;
+	size_t *at;
+
+	if (s->ranks.count == 1)
+		return;
+	list_nodes(&all, s->ranks.count, count);
+	gather_arrived(s, sums, &all);
+	room = exchange(s, sums, &all);
+	for (size_t i = first; i < end; i++) {
+		const struct parameter *p = &o->parameter[i];
+		x = finish(&all, o, i, p->at - floats_at(o, first), count);
+		if (x)
+			memcpy(s->sum + p->at, x, p->count * sizeof(*x));
+	}
+	at = xcalloc(s->ranks.count + 1, sizeof(*at));
+	for (int r = 0; r <= s->ranks.count; r++)
+		at[r] = floats_at(o, s->cut[r]) * sizeof(*s->sum);
+	ranks_gather(&s->ranks, s->sum, at);
+	put_back(s, &all, o, t);
+	free(at);
+	free(room);
+	free(all.node);
+	free(all.at);
+	free(all.arrived);
+}
+
+void share_signals(const struct share *s)
+{
+	struct stop_signals *all = xcalloc(s->ranks.count, sizeof(*all));
+
+	all[s->ranks.rank] = stop_signals();
+	ranks_gather_each(&s->ranks, all, sizeof(*all));
+	for (int r = 0; r < s->ranks.count; r++)
+		stop_take_over(&all[r]);
+	if (s->ranks.rank) {            /* rank 0 does what is asked for */
+		save_wanted();
+		sample_wanted();
+	}
+	ranks_gather_each(&s->ranks, s->waited, sizeof(*s->waited));
+	free(all);
+}

@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# Ranks that differ, stop, stall or die: no wrong bytes, and the next start goes on with any number of them.
+
+setup_file() {
+	load scale.bash
+	need_mpi
+	export LATENTS=$BATS_FILE_TMPDIR/few.tar
+	few_latents "$LATENTS"
+}
+# shellcheck disable=SC2154
+setup() { load scale.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
+
+# pid_of RANK OUT: of the program with that rank and output folder
+pid_of() {
+	local f
+	for f in /proc/[0-9]*/environ; do
+		if tr '\0' '\n' < "$f" | grep -qE "^(OMPI_COMM_WORLD_RANK|PMI_RANK)=$1\$" &&
+			tr '\0' ' ' < "${f%environ}cmdline" | grep -q "^[^ ]*lora-train .*--output-dir $2 "; then
+			basename "${f%/environ}"
+			return
+		fi
+	done 2> /dev/null
+	return 1
+}
+# steps LOG N: it tells of so many steps
+steps() { [ "$(grep -c '"event":"step"' "$1")" -ge "$2" ]; }
+
+# begin N FOLDER: a run of two hundred steps in the background, that has done two; $job, a process group of its own
+begin() {
+	set -m
+	ranks "$1" 200 "$2" --replicas 3 "${@:3}" > said 2>&1 3>&- & job=$!
+	set +m
+	wait_for 100 steps "$2.jsonl" 2
+}
+
+@test "SIGTERM to any rank: a state, exit 75; other numbers of ranks go on from it to the same bytes" {
+	begin 3 cut
+	kill -TERM "$(pid_of 1 cut)"
+	wait $job && status=0 || status=$?
+	[ $status = 75 ] || { cat said; return 1; }
+	state=$(basename cut/t-step*-state.safetensors)
+	[ "$(jq -r 'select(.event == "end").why' cut.jsonl)" = SIGTERM ]
+	done=$((10#${state:6:8}))
+	for n in 1 2 4; do
+		cp -r cut of$n
+		ranks $n $((done + 3)) of$n --replicas 3 --resume auto
+		[ $n = 1 ] || same of1 of$n $((done + 3))
+	done
+}
+
+@test "a rank that is killed ends the job, and the next start goes on from the state" {
+	begin 2 cut --save-every-n-steps 1 --lr-scheduler constant --lr-warmup-steps 0
+	kill -KILL "$(pid_of 1 cut)"
+	wait $job && status=0 || status=$?
+	[ $status != 0 ]
+	states=(cut/t-step*-state.safetensors)
+	done=${states[-1]#*step}; done=$((10#${done:0:8}))
+	ranks 3 $((done + 2)) cut --replicas 3 --lr-scheduler constant --lr-warmup-steps 0 --resume auto
+	ranks 1 $((done + 2)) whole --replicas 3 --lr-scheduler constant --lr-warmup-steps 0
+	cmp cut/t.safetensors whole/t.safetensors
+}
+
+@test "a rank that stalls costs time alone, and its name is in the log" {
+	ranks 1 6 whole --replicas 3 --lr-scheduler constant --lr-warmup-steps 0
+	begin 3 slow --lr-scheduler constant --lr-warmup-steps 0
+	pid=$(pid_of 1 slow)
+	kill -STOP "$pid"; sleep 5; kill -CONT "$pid"
+	at=$(grep -c '"event":"step"' slow.jsonl)
+	wait_for 60 steps slow.jsonl $((at + 2))
+	kill -TERM "$pid"
+	wait $job && status=0 || status=$?
+	[ $status = 75 ]
+	jq -se 'map(select(.event == "step").wait_ms) | any(.[0] > 2000 and .[1] < 1000 and .[2] > 2000)' slow.jsonl
+	diff <(numbers whole.jsonl | head -n 3) <(numbers slow.jsonl | head -n 3)
+}
+
+@test "ranks that would train something else are refused before the first step" {
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" --caption-extension .none |
+		"$BIN/lora-encode" -q -m "$MODEL" -o other.tar
+	one=("$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --output-dir out --output-name t --max-train-steps 2
+		--replicas 2 --network-train-unet-only)
+	status_of 2 "${launcher[@]}" -n 1 "${one[@]}" "$LATENTS" : -n 1 "${one[@]}" other.tar
+	[[ $output == *"lora-train: rank 1 has data="*", rank 0 data="*": they would not train the same adapter"* ]]
+	[ "$(grep -c 'would not train' <<< "$output")" = 1 ]
+	status_of 2 "${launcher[@]}" -n 1 "${one[@]}" "$LATENTS" : -n 1 "${one[@]}" --learning-rate 1e-5 "$LATENTS"
+	[[ $output == *"rank 1 has "*"learning_rate"* ]]
+	status_of 3 "${launcher[@]}" -n 1 "${one[@]}" "$LATENTS" : -n 1 "${one[@]}" nowhere.tar
+	[[ $output == *"rank 1: nowhere.tar"* ]]
+	[ -z "$(compgen -G 'out/*.safetensors')" ]
+}
+
+@test "without the engine a launcher's ranks are refused, and one program needs none" {
+	LORA_MPI=nowhere.so status_of 5 "${launcher[@]}" -n 2 "$BIN/lora-train" -q -m "$MODEL" "$LATENTS"
+	[[ $output == *"started several ranks, but they cannot be connected"* ]]
+	LORA_MPI=nowhere.so "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --max-train-steps 1 --output-dir alone \
+		--output-name t "$LATENTS" > /dev/null
+	[ -e alone/t.safetensors ]
+}

@@ -1,0 +1,34 @@
+# scale.bash - what the tests of several ranks share: starting them on one machine.
+# MPIRUN: another launcher than Open MPI's, of the MPI that liblora-mpi.so was built for
+load ../pipe/pipe.bash
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1
+# shellcheck disable=SC2034
+read -ra launcher <<< "${MPIRUN:-mpirun --oversubscribe --bind-to none -q}"
+
+need_mpi() {
+	[ -e "${LORA_MPI:-$BIN/../lib/lora-tools/liblora-mpi.so}" ] || skip "liblora-mpi.so was not built: no mpicc"
+	command -v "${launcher[0]}" > /dev/null || skip "no ${launcher[0]}"
+}
+
+# ranks N STEPS FOLDER [options]: a training run of N ranks; its log is FOLDER.jsonl
+ranks() {
+	local n=$1 steps=$2 out=$3; shift 3
+	timeout 300 "${launcher[@]}" -n "$n" "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only \
+		--learning-rate 1e-3 --lr-scheduler cosine --lr-warmup-steps 1 --max-train-steps "$steps" \
+		--output-dir "$out" --output-name t --save-state --log "$out.jsonl" "$@" "$LATENTS"
+}
+
+# numbers LOG: what a log says of steps and validation, without times
+numbers() {
+	jq -c 'select(.event == "step" or .event == "validation") | del(.seconds, .seconds_data, .seconds_compute,
+		.seconds_optimizer, .samples_per_s, .memory_bytes, .wait_ms, .time)' "$1"
+}
+
+# same FOLDER FOLDER STEPS: adapter, last state and the numbers of the log
+same() {
+	local file
+	for file in t.safetensors "t-step$(printf %08d "$3")-state.safetensors"; do
+		cmp "$1/$file" "$2/$file" || return 1
+	done
+	diff <(numbers "$1.jsonl") <(numbers "$2.jsonl")
+}
