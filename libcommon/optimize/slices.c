@@ -1,15 +1,16 @@
-/* Cutting the vector of all parameters into slices, where a parameter begins. */
+/* Cutting the vector of all parameters into slices. */
 #include "slices.h"
 
-void slices_cut(const struct optimizer *o, int ranks, size_t *cut)
+/* units * rank / ranks, where the product may not fit */
+static size_t cut(size_t floats, int ranks, int rank)
 {
-	size_t i = 0;
+	const size_t units = (floats + SLICE_UNIT - 1) / SLICE_UNIT;
+	const size_t at = (units / ranks * rank + units % ranks * rank / ranks) * SLICE_UNIT;
 
-	for (int r = 0; r <= ranks; r++) {
-		const size_t goal = o->floats / ranks * r + o->floats % ranks * r / ranks;
-		/* the nearest place: half of a parameter on either side */
-		while (i < o->count && o->parameter[i].at + o->parameter[i].count / 2 < goal)
-			i++;
-		cut[r] = r < ranks ? i : o->count;
-	}
+	return at < floats ? at : floats;
+}
+
+struct slice slice_of_rank(size_t floats, int ranks, int rank)
+{
+	return (struct slice){ cut(floats, ranks, rank), cut(floats, ranks, rank + 1) };
 }

@@ -1,15 +1,17 @@
 /*
- * slices.h - which rank owns which parameters.
+ * slices.h - the part of the vector of all parameters that a rank owns: whose gradients it adds up for all.
  *
- * A slice is a run of whole parameters: some optimizers want sums over all of one, and AdamW8bit blocks of its 256
- * numbers.  So every optimizer works on a slice as on the whole.
+ * Must not know parameters: a slice begins and ends amid one.
  */
 #ifndef OPTIMIZE_SLICES_H
 #define OPTIMIZE_SLICES_H
 
-#include "optimizer.h"
+#include <stddef.h>
 
-/* Rank r of `ranks` owns the parameters cut[r] up to cut[r + 1], about as many floats as any other. */
-void slices_cut(const struct optimizer *o, int ranks, size_t *cut);
+enum { SLICE_UNIT = 256 };      /* floats: every slice but the last is a multiple */
+
+struct slice { size_t first, end; };
+
+struct slice slice_of_rank(size_t floats, int ranks, int rank);
 
 #endif

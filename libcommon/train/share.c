@@ -4,14 +4,14 @@
 #include "../base/memory.h"
 #include "../base/progress.h"
 #include "../config/version.h"
-#include "../optimize/slices.h"
 #include "share.h"
 
 int share_init(struct share *s, const struct optimizer *o, struct error *e)
 {
 	s->waited = xcalloc(s->ranks.count, sizeof(*s->waited));
-	s->cut = xcalloc(s->ranks.count + 1, sizeof(*s->cut));
-	slices_cut(o, s->ranks.count, s->cut);
+	s->slice = xcalloc(s->ranks.count, sizeof(*s->slice));
+	for (int r = 0; r < s->ranks.count; r++)
+		s->slice[r] = slice_of_rank(o->floats, s->ranks.count, r);
 	if (s->ranks.count == 1)
 		return 0;
 	s->sum = malloc((o->floats + 1) * sizeof(*s->sum));
@@ -21,7 +21,7 @@ int share_init(struct share *s, const struct optimizer *o, struct error *e)
 
 void share_free(struct share *s)
 {
-	free(s->cut);
+	free(s->slice);
 	free(s->sum);
 	free(s->waited);
 }
@@ -120,11 +120,6 @@ struct nodes {
 	bool *arrived;                  /* of each node, of each parameter */
 };
 
-static size_t floats_at(const struct optimizer *o, size_t parameter)
-{
-	return parameter < o->count ? o->parameter[parameter].at : o->floats;
-}
-
 static void list_nodes(struct nodes *n, int ranks, uint32_t leaves)
 {
 	n->node = xcalloc((size_t)leaves + 1, sizeof(*n->node));
@@ -158,9 +153,8 @@ static void gather_arrived(const struct share *s, const struct leaf_sums *sums, 
 /* Each rank's sums go to the owners of their parts.  Returns the memory of those that came. */
 static float *exchange(const struct share *s, const struct leaf_sums *sums, struct nodes *n)
 {
-	const struct optimizer *o = sums->optimizer;
 	const int me = s->ranks.rank;
-	const size_t first = floats_at(o, s->cut[me]), each = floats_at(o, s->cut[me + 1]) - first;
+	const size_t first = s->slice[me].first, each = s->slice[me].end - first;
 	float *room = xmalloc(n->count * each * sizeof(*room) + 1);
 	struct piece *out = xcalloc(sums->depth * s->ranks.count + 1, sizeof(*out)),
 		     *in = xcalloc(n->count + 1, sizeof(*in));
@@ -174,8 +168,9 @@ static float *exchange(const struct share *s, const struct leaf_sums *sums, stru
 	}
 	for (int r = 0; r < s->ranks.count; r++)
 		for (i = 0; i < sums->depth && r != me; i++) {
-			const size_t at = floats_at(o, s->cut[r]), end = floats_at(o, s->cut[r + 1]);
-			out[outs++] = (struct piece){ r, sums->waiting[i].value + at, (end - at) * sizeof(*room) };
+			const struct slice its = s->slice[r];
+			out[outs++] = (struct piece){ r, sums->waiting[i].value + its.first,
+						      (its.end - its.first) * sizeof(*room) };
 		}
 	ranks_move(&s->ranks, out, outs, in, ins);
 	free(out);
@@ -189,20 +184,21 @@ static void add(float *to, const float *x, size_t n)
 		to[i] += x[i];
 }
 
-/* The tree over the nodes of one parameter, n floats at `at` of the slice; NULL: no gradient arrived. */
-static float *finish(const struct nodes *all, const struct optimizer *o, size_t parameter, size_t at, uint32_t leaves)
+/* The tree over the nodes of n floats at `at` of the slice, which are a parameter's; NULL: no gradient arrived. */
+static float *finish(const struct nodes *all, const bool *arrived, size_t stride, size_t at, size_t n,
+		     uint32_t leaves)
 {
 	struct { struct leaves of; float *value; } stack[64];
 	size_t depth = 0, i;
 
 	for (i = 0; i < all->count; i++) {
 		struct leaves of = all->node[i].of;
-		float *x = all->arrived[i * o->count + parameter] ? all->node[i].value + at : NULL;
+		float *x = arrived[i * stride] ? all->node[i].value + at : NULL;
 
 		while (depth && leaves_join(stack[depth - 1].of, of, leaves)) {
 			float *left = stack[--depth].value;
 			if (left && x)
-				add(left, x, o->parameter[parameter].count);
+				add(left, x, n);
 			x = left ? left : x;
 			of.first = stack[depth].of.first;
 		}
@@ -210,6 +206,34 @@ static float *finish(const struct nodes *all, const struct optimizer *o, size_t 
 		stack[depth++].value = x;
 	}
 	return depth ? stack[0].value : NULL;
+}
+
+/* This rank's slice of the whole sum. */
+static void finish_slice(const struct share *s, const struct nodes *all, const struct optimizer *o, uint32_t leaves)
+{
+	const struct slice mine = s->slice[s->ranks.rank];
+
+	for (size_t i = 0; i < o->count; i++) {
+		const size_t at = o->parameter[i].at, end = at + o->parameter[i].count;
+		const size_t first = at > mine.first ? at : mine.first, last = end < mine.end ? end : mine.end;
+		const float *x;
+
+		if (first >= last)
+			continue;
+		x = finish(all, all->arrived + i, o->count, first - mine.first, last - first, leaves);
+		if (x)
+			memcpy(s->sum + first, x, (last - first) * sizeof(*x));
+	}
+}
+
+static void gather_slices(const struct share *s)
+{
+	size_t *at = xcalloc(s->ranks.count + 1, sizeof(*at));
+
+	for (int r = 0; r < s->ranks.count; r++)
+		at[r + 1] = s->slice[r].end * sizeof(*s->sum);
+	ranks_gather(&s->ranks, s->sum, at);
+	free(at);
 }
 
 static bool arrived(const struct nodes *all, const struct optimizer *o, size_t parameter)
@@ -234,29 +258,17 @@ static void put_back(const struct share *s, const struct nodes *all, const struc
 
 void share_gradients(const struct share *s, const struct leaf_sums *sums, struct tape *t, uint32_t count)
 {
-	const struct optimizer *o = sums->optimizer;
-	const size_t first = s->cut[s->ranks.rank], end = s->cut[s->ranks.rank + 1];
 	struct nodes all = { 0 };
-	float *room, *x;
-	size_t *at;
+	float *room;
 
 	if (s->ranks.count == 1)
 		return;
 	list_nodes(&all, s->ranks.count, count);
 	gather_arrived(s, sums, &all);
 	room = exchange(s, sums, &all);
-	for (size_t i = first; i < end; i++) {
-		const struct parameter *p = &o->parameter[i];
-		x = finish(&all, o, i, p->at - floats_at(o, first), count);
-		if (x)
-			memcpy(s->sum + p->at, x, p->count * sizeof(*x));
-	}
-	at = xcalloc(s->ranks.count + 1, sizeof(*at));
-	for (int r = 0; r <= s->ranks.count; r++)
-		at[r] = floats_at(o, s->cut[r]) * sizeof(*s->sum);
-	ranks_gather(&s->ranks, s->sum, at);
-	put_back(s, &all, o, t);
-	free(at);
+	finish_slice(s, &all, sums->optimizer, count);
+	gather_slices(s);
+	put_back(s, &all, sums->optimizer, t);
 	free(room);
 	free(all.node);
 	free(all.at);

@@ -3,19 +3,20 @@
  * signals.
  *
  * Every rank computes some of a step's leaves (optimize/leaves.h) and all of the rest, so that all have the same
- * weights.  A rank owns a slice of the parameters: it finishes the tree of their gradients.  With one rank all
- * functions return at once.  Must not know networks or files.
+ * weights.  A rank owns a slice of the gradients: it finishes their tree.  With one rank all functions return at once.
+ * Must not know networks or files.
  */
 #ifndef TRAIN_SHARE_H
 #define TRAIN_SHARE_H
 
+#include "../optimize/slices.h"
 #include "../ranks/ranks.h"
 #include "course.h"
 #include "stop.h"
 
 struct share {
 	struct ranks ranks;
-	size_t *cut;                    /* rank r owns the parameters cut[r] up to cut[r + 1] */
+	struct slice *slice;            /* of the vector of all parameters: each rank's */
 	float *sum;                     /* host memory: the step's gradients */
 	double *waited;                 /* of each rank, in this step: seconds for the slowest one */
 	bool agreed;                    /* that the run fails: every rank knows, and rank 0 says so */

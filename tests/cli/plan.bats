@@ -109,6 +109,22 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 	[ ! -e out ]
 }
 
+@test "several ranks: slices, what a step sends, how well it uses them" {
+	for n in 2 8 32 1000; do
+		plan --network-train-unet-only --network-dim 32 --no-bucket --replicas $n --ranks $n > plan.json
+		# 2 N (P - 1) / P numbers of four bytes, but for the rounding of slices to 256
+		jq -e --argjson p $n '.ranks | .ranks == $p and .batches == $p and .batches_most == 1 and
+			(.sent_bytes_most / (8 * .numbers * ($p - 1) / $p) - 1 | fabs < 0.001) and
+			(.slice_most - .numbers / $p | fabs) <= 256 and .slice_most % 256 == 0' plan.json > /dev/null
+	done
+	plan --network-dim 8 --no-bucket --replicas 3 --ranks 2 | jq -e '.ranks.batches_most == 2 and
+		(.ranks.use | map(.use) | max <= 0.75)' > /dev/null
+	LORA_CUDA=nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --no-bucket --replicas 8 --ranks 8 > table
+	grep -q '^8 ranks, 8 batches a step: 1 a rank at most$' table
+	[ "$(wc -L < table)" -le 80 ]
+	small --plan --json --ranks 1 "$LATENTS" | jq -e 'has("ranks") | not' > /dev/null
+}
+
 @test "a table for people: 80 columns at most" {
 	LORA_CUDA=nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --vram 6GiB --train-batch-size 4 \
 		> table 2> err || [ $? = 5 ]

@@ -1,4 +1,4 @@
-/* The tree in which a step's gradients are added: one tree, whoever computes its leaves. */
+/* The tree in which a step's gradients are added: one tree, whoever computes its leaves; and who adds which part. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 #include "../../libcommon/base/philox.h"
 #include "../../libcommon/optimize/leaves.h"
+#include "../../libcommon/optimize/slices.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
 /* A sum is known by a number that its operands and their order make. */
@@ -102,9 +103,31 @@ static void any_ranks(void **state)
 	ranks_make(65536, 1000);
 }
 
+/* Slices follow each other over the whole vector, in whole units, and none is longer than another by more than one. */
+static void slices(void **state)
+{
+	const size_t vectors[] = { 0, 1, 255, 256, 257, 100000, 85100544, ((size_t)1 << 40) + 77 };
+
+	for (int ranks = 1; ranks <= 1024; ranks++)
+		for (size_t v = 0; v < sizeof(vectors) / sizeof(*vectors); v++) {
+			const size_t most = (vectors[v] / ranks / SLICE_UNIT + 2) * SLICE_UNIT;
+			size_t next = 0;
+
+			for (int r = 0; r < ranks; r++) {
+				const struct slice s = slice_of_rank(vectors[v], ranks, r);
+
+				assert_true(s.first == next && s.first <= s.end && s.end - s.first <= most);
+				assert_true(s.end % SLICE_UNIT == 0 || s.end == vectors[v]);
+				next = s.end;
+			}
+			assert_true(next == vectors[v]);
+		}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(one_rank), cmocka_unit_test(any_ranks) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(one_rank), cmocka_unit_test(any_ranks),
+					   cmocka_unit_test(slices) };
 
 	return cmocka_run_group_tests_name("leaves", tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 
 #include "../../nn/dry.h"
 #include "../fit.h"
+#include "ranks.h"
 
 enum plan_class {
 	PLAN_UNET, PLAN_TEXT, PLAN_BASE,        /* frozen: networks, adapters that belong to the base */
@@ -48,6 +49,7 @@ struct plan {
 	size_t validation, pictures;    /* bytes of these instead of a batch's activations; 0: there are none */
 	size_t blocks;                  /* blocks of a step that could be checkpointed */
 	size_t host, sums;              /* in host memory: frozen weights; sums of gradients */
+	struct ranks_plan ranks;
 };
 
 static inline bool plan_fits(const struct plan *p) { return !p->limit || p->peak <= p->limit; }

@@ -71,7 +71,11 @@ static int count_adapter(struct dry *dry, struct plan *p, size_t *before, struct
 	p->bytes[PLAN_AVERAGE] = dry->s.ema_decay || dry->course.optimizer.kept ? trained : 0;
 	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] -
 				   p->bytes[PLAN_AVERAGE];
-	p->sums = dry->course.sums.capacity * dry->course.optimizer.floats * sizeof(float);
+	p->ranks = ranks_plan(dry->course.optimizer.floats, leaves_a_step(&dry->s), dry->s.ranks);
+	/* with several ranks the sum of all, and the parts of it that come from others */
+	p->sums = (dry->course.sums.capacity + (dry->s.ranks > 1)) * p->ranks.floats * sizeof(float);
+	if (dry->s.ranks > 1)
+		p->sums += p->ranks.nodes * p->ranks.slice * sizeof(float);
 	return 0;
 }
 

@@ -221,6 +221,8 @@ static void tell(struct json_out *j, const struct train_settings *now, const str
 	json_int(j, "blocks", p->blocks);
 	json_int(j, "checkpointed_blocks", p->way.checkpoints < p->blocks ? p->way.checkpoints : p->blocks);
 	json_int(j, "host_bytes", p->host + (p->device->is_host ? 0 : p->sums));
+	if (p->ranks.ranks > 1)
+		ranks_plan_tell(&p->ranks, j);
 	if (p->limit)
 		json_int(j, "vram_bytes", p->limit);
 	json_bool(j, "fits", plan_fits(p));
@@ -243,6 +245,8 @@ int plan_print(const struct train_settings *s, const struct plan *p, const struc
 	add_classes(&out, p);
 	add_way(&out, p);
 	add_batches(&out, p);
+	if (p->ranks.ranks > 1)
+		ranks_plan_table(&p->ranks, &out);
 	if (saved)
 		add_savings(&out, s, saved);
 	result = print_text(out.data, out.len, e);

@@ -298,6 +298,8 @@ static const struct option rows[] = {
 	  .needs = "logging_dir", .identity = IDENTITY_ELSEWHERE },
 	{ "html", 0, OPTION_STRING, &S->html, "FILE", "a page with curves and samples, at the end",
 	  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
+	{ "ranks", 0, OPTION_INT, &S->ranks, "N", "--plan: as a run of N ranks of mpirun", .fallback = "1", .min = 1,
+	  .max = 65536, .advanced = true, .needs = "plan", .identity = IDENTITY_ELSEWHERE, .key = "" },
 	{ "print-lr", 0, OPTION_FLAG, &S->print_lr, NULL, "print the learning rate of every step and stop",
 	  .key = "" },
 	{ "replay-step", 0, OPTION_INT, &S->replay_step, "N",

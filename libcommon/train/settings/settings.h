@@ -21,7 +21,7 @@ struct train_settings {
 	bool allow_other_encoders;
 	/* data */
 	long batch_size, accumulate, replicas;
-	int ranks;                                              /* programs that run it together (share.h) */
+	long ranks;                                             /* programs that run it together (share.h) */
 	long max_token_length, clip_skip;                       /* clip_skip 0: not said */
 	struct caption_options captions;                        /* where a sample says nothing of its own */
 	/* adapter */
