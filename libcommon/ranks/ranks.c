@@ -59,8 +59,13 @@ int ranks_open(struct ranks *r, struct error *e)
 	return cannot(e, l, "its MPI is not the one that liblora-mpi.so was built for");
 }
 
+/* MPI's own end does not wait, and the launcher kills who is still writing when another is gone. */
 void ranks_close(struct ranks *r)
 {
+	char *all = xcalloc(r->count, 1);
+
+	ranks_gather_each(r, all, 1);
+	free(all);
 	if (r->mover)
 		r->mover->close();
 	*r = (struct ranks){ .count = 1 };

@@ -18,9 +18,9 @@ struct ranks {
 
 /* EXIT_MEMORY: a launcher started several, but they cannot be connected. */
 int ranks_open(struct ranks *r, struct error *e) MUST_CHECK;
-/* The end of the program.  failed: this rank alone, so that the others need not wait for it: the job ends with that
- * status, and the function does not return. */
+/* The end of the program: waits until all ranks have come here. */
 void ranks_close(struct ranks *r);
+/* This rank failed, and the others do not know: the job ends with that status.  With one rank it does nothing. */
 void ranks_abort(struct ranks *r, int status);
 
 void ranks_move(const struct ranks *r, const struct piece *out, size_t outs, const struct piece *in, size_t ins);

@@ -220,16 +220,13 @@ static int open_ranks(struct run *r, const char *const *latents, size_t count, s
 	return 0;
 }
 
-/* A failure that all ranks know is rank 0's to say: the others leave *e empty.  Where one fails alone the others wait
- * for it: the job ends. */
+/* Where a rank fails alone the others wait for it: the job ends. */
 static void end_ranks(struct run *r, int result, struct error *e)
 {
 	if (result < 0 && !r->share.agreed && r->share.ranks.count > 1) {
 		report(options_explain(e));
 		ranks_abort(&r->share.ranks, e->code);
 	}
-	if (result < 0 && !run_leads(r))
-		e->code = EXIT_DONE;
 	ranks_close(&r->share.ranks);
 }
 
@@ -238,7 +235,8 @@ int train_run(struct train_settings *s, const struct tool *tool, const char *con
 {
 	struct run r;
 	struct error late;
-	int result, code;
+	bool leads;
+	int result;
 
 	run_begin(&r, s, tool);
 	result = open_ranks(&r, latents, count, e) < 0 ? -1 : run(&r, latents, count, e);
@@ -249,8 +247,13 @@ int train_run(struct train_settings *s, const struct tool *tool, const char *con
 			*e = late;
 		result = -1;
 	}
-	code = result < 0 ? e->code : EXIT_DONE;
+	leads = run_leads(&r);
 	end_ranks(&r, result, e);
 	run_free(&r);
-	return result == EXIT_SAVED ? stop_now() : code;
+	/* A launcher kills the rest of a job when one rank is done with another status: rank 0 alone has one. */
+	if (!leads)
+		return EXIT_DONE;
+	if (result == EXIT_SAVED)
+		return stop_now();
+	return result < 0 ? e->code : EXIT_DONE;
 }

@@ -11,7 +11,7 @@
 #include "plan/workload.h"
 #include "share.h"
 
-/* Returns an exit code.  *e is filled when it is neither 0 nor EXIT_SAVED and this rank has to say it.
+/* Returns an exit code.  *e is filled when it is neither 0 nor EXIT_SAVED.
  * tool is for printing the configuration into files. */
 int train_run(struct train_settings *s, const struct tool *tool, const char *const *latents, size_t count,
 	      struct error *e);

@@ -16,5 +16,5 @@ int main(int argc, char **argv)
 	operands = options_parse(&tool, argc, argv);
 	code = train_run(&settings, &tool, (const char *const *)argv, operands, &e);
 	metadata_settings_free(&settings.metadata);
-	return code == EXIT_DONE || code == EXIT_SAVED || !e.code ? code : report(options_explain(&e));
+	return code == EXIT_DONE || code == EXIT_SAVED ? code : report(options_explain(&e));
 }
