@@ -20,6 +20,7 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 {
 	const float *panel = b->panels + (size_t)j * b->k, *a[ADDRESSES];
 	const size_t row = b->row, col = b->col, cols = b->n - j;
+	const float *next = b->a + (i + rows) * row;
 	vec s[TILE_ROWS][2];
 	int k, r;
 
@@ -36,6 +37,8 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 	for (k = 0; k < b->k; k++, panel += TILE_COLS) {
 		const vec b0 = *(const vec *)panel, b1 = wide ? *(const vec *)(panel + LANES) : all(0);
 
+		if (b->far)
+			__builtin_prefetch(next + (k & 15) * row + (k & ~15));
 #pragma GCC unroll 14
 		for (r = 0; r < rows; r++) {
 			const vec x = all(a[r / 3][r % 3 * row]);
@@ -105,10 +108,11 @@ static inline vec load_wide(const void *row, size_t i, size_t n, enum dtype dtyp
 	return widen_one(last, dtype);
 }
 
-/* Packing reads up to sixteen rows at once, more than a processor's own prefetching follows. */
+/* Packing reads up to sixteen rows at once, more than a processor's own prefetching follows.  Bytes ahead. */
+enum { AHEAD = 256 };
 static inline void will_read(const void *row, size_t i, enum dtype dtype)
 {
-	__builtin_prefetch((const char *)row + i * element_size(dtype) + 256);
+	__builtin_prefetch((const char *)row + i * element_size(dtype) + AHEAD);
 }
 
 /* A half of the panel that no column is in is left as it was: nobody reads it. */
@@ -160,7 +164,7 @@ static inline __attribute__((always_inline)) void pack_rows_of(float *panels, si
 
 			store(dst, rows[r] ? load_wide(rows[r], j, rest, dtype) : all(0));
 			store(dst + LANES, rows[r] && second ? load_wide(rows[r], j + LANES, second, dtype) : all(0));
-			if (rows[r])
+			if (rows[r] && rest * element_size(dtype) > AHEAD)
 				will_read(rows[r], j, dtype);
 		}
 }

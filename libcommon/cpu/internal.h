@@ -15,6 +15,7 @@ struct block {
 	int m, n, k;
 	const float *a;
 	size_t row, col;
+	bool far;                       /* rows of a (col 1) come from beyond the second cache: fetch them ahead */
 	const float *panels;
 	float *c;
 	size_t ldc;

@@ -190,8 +190,8 @@ static void multiply_points(struct device *d, const void *arg, int task, int thr
 		const int depth = smaller(DEPTH, j->in - at);
 		const size_t panels = panel_floats(d->k, cols, depth);
 		struct block b = { .m = count, .n = cols, .k = depth, .a = s->v + (size_t)from * j->in + at,
-				   .row = j->in, .col = 1, .panels = r.u, .c = r.m, .ldc = COLUMNS, .alpha = 1,
-				   .beta = at > 0 };
+				   .row = j->in, .col = 1, .far = true, .panels = r.u, .c = r.m,
+				   .ldc = COLUMNS, .alpha = 1, .beta = at > 0 };
 
 		pack_taps(d->k, j, r.taps, column, cols, at, depth);
 		d->k->winograd_filter(r.u, r.taps, panels);
