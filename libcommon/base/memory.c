@@ -20,6 +20,13 @@ void memory_keep(void)
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }
 
+void memory_return(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
 void *xmalloc(size_t bytes)
 {
 	return checked(malloc(bytes ? bytes : 1), bytes);

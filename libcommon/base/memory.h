@@ -22,6 +22,10 @@ char *xprintf(const char *format, ...) PRINTF_LIKE(1, 2);       /* malloced text
 /* From now on the program keeps large freed blocks for the next allocations.  Without this malloc maps each large block
  * anew, and every page of it faults: a tenth of the time of a tool that reads many pictures. */
 void memory_keep(void);
+/* From now on the program's memory is what it has asked for: all threads share one heap, which keeps at most 1 MiB that
+ * was freed at its end, and in which blocks of up to 4 MiB lie side by side.  Without this a thread's heap keeps some
+ * 0.5 MiB, and each block from 128 KiB on takes a page more, or not, as malloc has come to see it. */
+void memory_return(void);
 
 /* Make room for one more element at array[count]; *capacity grows by half.  Use: GROW(list, n, cap); list[n++] = x; */
 #define GROW(array, count, capacity) \

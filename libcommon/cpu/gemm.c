@@ -214,6 +214,11 @@ static void multiply_tile(struct device *d, const void *arg, int task, int threa
 	}
 }
 
+size_t cpu_product_scratch(int threads)
+{
+	return threads * (floats((size_t)TILE_N * DEEP) + floats(LEFT));
+}
+
 /* rows, cols: of what a tile's are a multiple */
 static struct cut cut_into(const struct product *p, int down, int across, int rows, int cols)
 {

@@ -238,6 +238,7 @@ int train_run(struct train_settings *s, const struct tool *tool, const char *con
 	bool leads;
 	int result;
 
+	memory_return();        /* which a plan counts on */
 	run_begin(&r, s, tool);
 	result = open_ranks(&r, latents, count, e) < 0 ? -1 : run(&r, latents, count, e);
 	if (events_close(&r.witness.log.events, s, &late) < 0) {

@@ -18,15 +18,15 @@ run_of() { "${UNDER[@]}" "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-o
 	--max-train-steps 1 "$@"; }
 weights() { "$BIN/lora-inspect" --json out/t.safetensors | jq -re .hash; }
 
-# as_planned OPTIONS...: the peak of a run is the plan's, within 1 % and 8 MiB: as far apart as they have been seen, for
-# a reason that is not known.  1 % alone is what is wanted.
+# as_planned OPTIONS...: the peak of a run is the plan's, within 1 %, which is 1.5 MiB here: pages of the executable
+# that the system reads ahead, and holes in the heap, make up to 1.
 as_planned() {
 	local planned peak off
 	planned=$(run_of --plan --json "$@" | jq -re .peak_bytes)
 	UNDER=(env time -q -o took -f %M)
 	run_of "$@" > log.jsonl
 	UNDER=()
-	peak=$(($(cat took) * 1024)) off=$((planned / 100 + 8 * 1048576))
+	peak=$(($(cat took) * 1024)) off=$((planned / 100))
 	echo "$*: $planned planned, $peak at the highest"
 	[ "$planned" = "$(jq 'select(.event == "start").planned_bytes' log.jsonl)" ]
 	[ $((planned - peak)) -le $off ]
@@ -42,6 +42,7 @@ as_planned() {
 		as_planned --threads 2 $checkpointing --network-dim 256 --train-batch-size 2 \
 			--gradient-accumulation-steps 2 "$SMALL"
 	done
+	as_planned --threads 2 --vram 200MiB --network-dim 4 "$LARGE"
 }
 
 @test "the plan counts latents and text outputs as the tar has them" {

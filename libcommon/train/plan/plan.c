@@ -7,16 +7,16 @@
 #define MIB ((size_t)1 << 20)
 
 /*
- * cpu: cpu_alloc(), big pages from two of them on; scratch of products and attention a thread, and of
- * convolutions; the program with its libraries, configs and headers, as measured.  cuda: cuda/pool.h's
- * pieces and slabs, the driver's pages behind both; cuda/internal.h's scratch, cuBLAS workspace and fixed things; the
- * context with the kernels' code.
+ * cpu: cpu_alloc(); the program with its libraries, configs and headers, as measured (4 MiB of these are pages of the
+ * executable and of libraries), within 1 MiB since base/memory.h's memory_return().  cuda: cuda/pool.h's pieces and
+ * slabs, the driver's pages behind both; cuda/internal.h's scratch, cuBLAS workspace and fixed things; the context with
+ * the kernels' code.
  */
 #define CUDA_CONTEXT (450 * MIB)        /* assumed: not yet measured on a card */
 
 static const struct plan_device devices[] = {
-	{ "cpu", { .align = 64, .own = 4 * MIB, .page = 2 * MIB }, .context = 11 * MIB,
-	  .is_host = true, .thread = MIB, .convolution = cpu_conv2d_scratch },
+	{ "cpu", { .align = 64, .own = 4 * MIB, .page = 4 * KIB }, .context = 5 * MIB + 600 * KIB,
+	  .is_host = true, .saved = 2 * MIB, .products = cpu_product_scratch, .convolution = cpu_conv2d_scratch },
 	{ "cuda", { .align = 256, .own = 32 * MIB, .page = 2 * MIB, .slab = 64 * MIB, .hosts = true },
 	  .workspace = (64 + 32) * MIB + 16 * KIB, .context = CUDA_CONTEXT },
 };

@@ -29,9 +29,11 @@ struct plan_device {
 	const char *name;
 	struct dry_rules rules;
 	size_t workspace, context;
-	/* the program's own memory is the device's: scratch of each thread, and of a convolution */
+	/* the program's own memory is the device's: scratch of products, or of a convolution; at least what a saved
+	 * file takes, which other programs' readers are asked about */
 	bool is_host;
-	size_t thread;
+	size_t saved;
+	size_t (*products)(int threads);
 	size_t (*convolution)(const struct weight *w, const struct conv_shape *s, int threads);
 };
 /* NULL: no such device (EXIT_USAGE).  Needs neither the device nor its backend. */

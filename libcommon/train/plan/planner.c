@@ -220,8 +220,8 @@ static void count_host(const struct dry *dry, struct plan *p)
 
 	p->bytes[PLAN_GRADIENTS] = p->sums;
 	p->bytes[PLAN_DATA] = data_bytes(dry->work->data);
-	p->bytes[PLAN_SAVING] = saving_bytes(&dry->s, p, adapter_bytes(p, dry->net.adapter, true));
-	p->bytes[PLAN_WORKSPACE] = threads_default() * d->thread + convolution_bytes(dry, p);
+	p->bytes[PLAN_SAVING] = larger(saving_bytes(&dry->s, p, adapter_bytes(p, dry->net.adapter, true)), d->saved);
+	p->bytes[PLAN_WORKSPACE] = larger(d->products(threads_default()), convolution_bytes(dry, p));
 }
 
 static void add_up(const struct dry *dry, struct plan *p)
