@@ -6,8 +6,8 @@
 #include "known_keys.h"
 #include "options_private.h"
 
-/* Of the backends, not settings. */
-static const char *const others[] = { "cuda", "cuda_guard", "cpu" };
+/* Of the backends, of several ranks and of parts, not settings. */
+static const char *const others[] = { "cuda", "cuda_guard", "cpu", "mpi", "shards" };
 
 static bool is_other(const char *key)
 {

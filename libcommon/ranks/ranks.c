@@ -1,6 +1,8 @@
 /* Opening the engine that connects the ranks; gathering and spreading, made of its moves. */
 #include <dlfcn.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/beside.h"
@@ -77,10 +79,20 @@ void ranks_abort(struct ranks *r, int status)
 		r->mover->abort(status);
 }
 
+/* Signals wait meanwhile: MPICH takes a system call that one interrupts for a broken connection. */
 void ranks_move(const struct ranks *r, const struct piece *out, size_t outs, const struct piece *in, size_t ins)
 {
-	if (r->mover)
-		r->mover->move(out, outs, in, ins);
+	static const int ours[] = { SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGUSR2 };
+	sigset_t wait, before;
+
+	if (!r->mover)
+		return;
+	sigemptyset(&wait);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
+		sigaddset(&wait, ours[i]);
+	pthread_sigmask(SIG_BLOCK, &wait, &before);
+	r->mover->move(out, outs, in, ins);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* Around a ring: in each turn a rank hands on what it got in the turn before.  Each byte crosses each link once. */

@@ -23,6 +23,7 @@ void share_free(struct share *s)
 {
 	free(s->slice);
 	free(s->sum);
+	free(s->room);
 	free(s->waited);
 }
 
@@ -150,32 +151,41 @@ static void gather_arrived(const struct share *s, const struct leaf_sums *sums, 
 	free(at);
 }
 
-/* Each rank's sums go to the owners of their parts.  Returns the memory of those that came. */
-static float *exchange(const struct share *s, const struct leaf_sums *sums, struct nodes *n)
+/* The memory is kept: in a new one every page would fault. */
+static void make_room(struct share *s, size_t floats)
+{
+	if (floats <= s->room_floats)
+		return;
+	free(s->room);
+	s->room = xmalloc(floats * sizeof(*s->room));
+	s->room_floats = floats;
+}
+
+/* Each rank's sums go to the owners of their parts. */
+static void exchange(struct share *s, const struct leaf_sums *sums, struct nodes *n)
 {
 	const int me = s->ranks.rank;
 	const size_t first = s->slice[me].first, each = s->slice[me].end - first;
-	float *room = xmalloc(n->count * each * sizeof(*room) + 1);
 	struct piece *out = xcalloc(sums->depth * s->ranks.count + 1, sizeof(*out)),
 		     *in = xcalloc(n->count + 1, sizeof(*in));
 	size_t outs = 0, ins = 0, i;
 
+	make_room(s, n->count * each);
 	for (i = 0; i < n->count; i++) {
 		const int r = n->node[i].rank;
-		n->node[i].value = r == me ? sums->waiting[i - n->at[me]].value + first : room + i * each;
+		n->node[i].value = r == me ? sums->waiting[i - n->at[me]].value + first : s->room + i * each;
 		if (r != me)
-			in[ins++] = (struct piece){ r, n->node[i].value, each * sizeof(*room) };
+			in[ins++] = (struct piece){ r, n->node[i].value, each * sizeof(*s->room) };
 	}
 	for (int r = 0; r < s->ranks.count; r++)
 		for (i = 0; i < sums->depth && r != me; i++) {
 			const struct slice its = s->slice[r];
 			out[outs++] = (struct piece){ r, sums->waiting[i].value + its.first,
-						      (its.end - its.first) * sizeof(*room) };
+						      (its.end - its.first) * sizeof(*s->room) };
 		}
 	ranks_move(&s->ranks, out, outs, in, ins);
 	free(out);
 	free(in);
-	return room;
 }
 
 static void add(float *to, const float *x, size_t n)
@@ -256,20 +266,18 @@ static void put_back(const struct share *s, const struct nodes *all, const struc
 	}
 }
 
-void share_gradients(const struct share *s, const struct leaf_sums *sums, struct tape *t, uint32_t count)
+void share_gradients(struct share *s, const struct leaf_sums *sums, struct tape *t, uint32_t count)
 {
 	struct nodes all = { 0 };
-	float *room;
 
 	if (s->ranks.count == 1)
 		return;
 	list_nodes(&all, s->ranks.count, count);
 	gather_arrived(s, sums, &all);
-	room = exchange(s, sums, &all);
+	exchange(s, sums, &all);
 	finish_slice(s, &all, sums->optimizer, count);
 	gather_slices(s);
 	put_back(s, &all, sums->optimizer, t);
-	free(room);
 	free(all.node);
 	free(all.at);
 	free(all.arrived);

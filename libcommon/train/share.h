@@ -17,7 +17,8 @@
 struct share {
 	struct ranks ranks;
 	struct slice *slice;            /* of the vector of all parameters: each rank's */
-	float *sum;                     /* host memory: the step's gradients */
+	float *sum, *room;              /* host memory: the step's gradients; parts of them that came from others */
+	size_t room_floats;
 	double *waited;                 /* of each rank, in this step: seconds for the slowest one */
 	bool agreed;                    /* that the run fails: every rank knows, and rank 0 says so */
 };
@@ -37,7 +38,7 @@ int share_meeting(struct share *s, const struct share_facts *mine, struct error 
 /* of a step: `each` bytes a leaf, of which each rank has its own leaves' */
 void share_leaves(const struct share *s, void *of_leaf, size_t each, uint32_t count);
 /* The sums of all leaves, which `sums` has of this rank's, come into the parameters' gradients. */
-void share_gradients(const struct share *s, const struct leaf_sums *sums, struct tape *t, uint32_t count);
+void share_gradients(struct share *s, const struct leaf_sums *sums, struct tape *t, uint32_t count);
 /* A signal to one rank is one to all. */
 void share_signals(const struct share *s);
 
