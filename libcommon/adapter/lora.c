@@ -165,19 +165,29 @@ static void down_back(struct tape *t, const float *dz, const struct tensor *x, f
 	down_give(t, b, &down);
 }
 
+/* Whether z of forward waits beside y for backward: a thin product is far from a processor's peak, and computing it
+ * again took 6 % of a small model's step.  With several branches on a layer there is one place and many z. */
+static bool keeps(const struct branch *b, const struct adapted *a)
+{
+	return a->branch == b && !b->next && b->part[LORA_UP].wants_grad;
+}
+
 void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
 	      float scale, const float *up_t)
 {
 	const struct backend *be = tape_backend(t);
 	const int rows = tensor_rows(y), r = b->rank;
-	float *z = tape_scratch(t, (size_t)rows * r);
+	const size_t n = (size_t)rows * r;
+	const bool kept = tape_is_recording(t) && keeps(b, a);
+	float *z = kept ? tensor_beside(t, y, n) : tape_scratch(t, n);
 
 	down_product(t, z, y, x, b, a);
 	if (up_t)
 		be->gemm(tape_device(t), 0, 0, rows, y->c, r, scale, z, r, up_t, y->c, 1, y->data, y->c);
 	else
 		be->gemm(tape_device(t), 0, 1, rows, y->c, r, scale, z, r, b->part[LORA_UP].data, r, 1, y->data, y->c);
-	tape_scratch_give(t, z);
+	if (!kept)
+		tape_scratch_give(t, z);
 }
 
 /* y += s z up^T;  up [out,rank] */
@@ -187,7 +197,6 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	lora_add(t, y, x, b, a, b->scale, NULL);
 }
 
-/* z is computed again, which is cheaper than keeping it. */
 void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx,
 		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
 		   const struct lora_see *see)
@@ -195,9 +204,10 @@ void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, cons
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	const int rows = tensor_rows(y), out = y->c, r = b->rank;
-	float *z = tape_scratch(t, (size_t)rows * r), *dz = tape_scratch(t, (size_t)rows * r);
+	const bool kept = y->beside && keeps(b, a);
+	float *z = kept ? y->beside : tape_scratch(t, (size_t)rows * r), *dz = tape_scratch(t, (size_t)rows * r);
 
-	if (g->at[LORA_UP] || see)
+	if ((g->at[LORA_UP] || see) && !kept)
 		down_product(t, z, y, x, b, a);
 	if (g->at[LORA_UP])
 		be->gemm(d, 1, 0, out, r, rows, scale, dy, out, z, r, g->add[LORA_UP], g->at[LORA_UP], r);
@@ -207,7 +217,8 @@ void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, cons
 	if (see)
 		see->it(t, z, see->arg);
 	tape_scratch_give(t, dz);
-	tape_scratch_give(t, z);
+	if (!kept)
+		tape_scratch_give(t, z);
 }
 
 /* backward of y += s z up^T:  dup += s dy^T z;  dz = s dy up */

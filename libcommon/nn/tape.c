@@ -92,6 +92,7 @@ void tape_reset(struct tape *t)
 
 size_t tape_peak(const struct tape *t)                  { return t->floats.peak; }
 void tape_recording(struct tape *t, bool on)            { t->recording = on; }
+bool tape_is_recording(const struct tape *t)             { return t->recording; }
 void tape_checkpointing(struct tape *t, bool on)        { t->checkpoint_first = on ? SIZE_MAX : 0; }
 void tape_checkpoint_first(struct tape *t, size_t n)    { t->checkpoint_first = n; }
 size_t tape_blocks(const struct tape *t)                { return t->blocks; }

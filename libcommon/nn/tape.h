@@ -52,6 +52,7 @@ void   tape_free(struct tape *t);               /* accepts NULL */
 void   tape_reset(struct tape *t);              /* frees everything, lent gradients too: the start of a step */
 size_t tape_peak(const struct tape *t);         /* most bytes of device memory ever in use */
 void   tape_recording(struct tape *t, bool on);         /* off: plain inference (the default is on) */
+bool   tape_is_recording(const struct tape *t);         /* false too in the forward of a block that is checkpointed */
 void   tape_checkpointing(struct tape *t, bool on);     /* gradient checkpointing of all blocks */
 /* Gradient checkpointing of a step's first blocks alone.  Backward comes to the last blocks first, when little else is
  * stored: checkpointing them would hardly lower the peak. */
