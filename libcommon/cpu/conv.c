@@ -11,57 +11,110 @@ static const float *pixel(const float *x, int n, int h, int w, int c, int py, in
 	return py < 0 || px < 0 || py >= h || px >= w ? NULL : x + (((size_t)n * h + py) * w + px) * c;
 }
 
-/* Copy elements k..k+count of one row of a matrix whose row is kh*kw pixels of `channels` floats side by side. */
-static void copy_taps(const struct left *a, float *dst, int k, int count,
-		      const float *(*tap)(const struct left *a, int n, int y, int x, int ky, int kx), int n, int y,
-		      int x)
-{
-	while (count > 0) {
-		int t = k / a->channels, c = k % a->channels, run = a->channels - c < count ? a->channels - c : count;
-		const float *src = tap(a, n, y, x, t / a->kw, t % a->kw);
+/* The place of a row of a gathered matrix: picture, y, x. */
+struct place { int n, y, x; };
 
-		if (src)
-			memcpy(dst, src + c, run * sizeof(*dst));
+static struct place place_of(int i, int h, int w)
+{
+	return (struct place){ i / (h * w), i / w % h, i % w };
+}
+
+static void next_place(struct place *p, int h, int w)
+{
+	if (++p->x < w)
+		return;
+	p->x = 0;
+	if (++p->y < h)
+		return;
+	p->y = 0;
+	p->n++;
+}
+
+static void copy_or_zero(float *dst, const float *src, int n)
+{
+	if (src)
+		memcpy(dst, src, n * sizeof(*dst));
+	else
+		memset(dst, 0, n * sizeof(*dst));
+}
+
+/* Elements at..at+n of a line of pixels side by side that begins at x[line], first..last of it in the picture. */
+static void copy_line(float *dst, const float *x, ptrdiff_t line, int at, int n, int first, int last)
+{
+	const int zeros = smaller(first > at ? first - at : 0, n), end = smaller(last, at + n);
+	const int copied = end > at + zeros ? end - at - zeros : 0;
+
+	memset(dst, 0, zeros * sizeof(*dst));
+	if (copied)
+		memcpy(dst + zeros, x + (line + at + zeros), copied * sizeof(*dst));
+	memset(dst + zeros + copied, 0, (n - zeros - copied) * sizeof(*dst));
+}
+
+/* Elements k..k+count of the row of output pixel p.  The pixels under a row of the filter are neighbours. */
+static void gather_input(const struct left *a, float *dst, const struct place *p, int k, int count)
+{
+	const struct conv_shape *s = a->shape;
+	const int c = a->channels, line = a->kw * c, x = p->x * s->stride - s->pad;
+	const int first = x < 0 ? -x * c : 0, last = smaller(a->kw, s->w - x) * c;
+	int ky = k / line, at = k % line, n;
+
+	for (; count > 0; ky++, at = 0, dst += n, count -= n) {
+		const int y = p->y * s->stride - s->pad + ky;
+
+		n = smaller(line - at, count);
+		if (y < 0 || y >= s->h)
+			memset(dst, 0, n * sizeof(*dst));
 		else
-			memset(dst, 0, run * sizeof(*dst));
-		dst += run;
-		k += run;
-		count -= run;
+			copy_line(dst, a->data, (((ptrdiff_t)p->n * s->h + y) * s->w + x) * c, at, n, first, last);
 	}
-}
-
-static const float *input_tap(const struct left *a, int n, int oy, int ox, int ky, int kx)
-{
-	const struct conv_shape *s = a->shape;
-
-	return pixel(a->data, n, s->h, s->w, a->channels, oy * s->stride - s->pad + ky, ox * s->stride - s->pad + kx);
-}
-
-/* The output pixel that read input pixel y, x through tap ky, kx. */
-static const float *output_tap(const struct left *a, int n, int y, int x, int ky, int kx)
-{
-	const struct conv_shape *s = a->shape;
-	int oy = y + s->pad - ky, ox = x + s->pad - kx;
-
-	if (oy % s->stride || ox % s->stride)
-		return NULL;
-	return pixel(a->data, n, s->oh, s->ow, a->channels, oy / s->stride, ox / s->stride);
 }
 
 static void gather_inputs(const struct left *a, float *dst, size_t ld, int i, int rows, int k, int count)
 {
 	const struct conv_shape *s = a->shape;
+	struct place p = place_of(i, s->oh, s->ow);
 
-	for (; rows-- > 0; i++, dst += ld)
-		copy_taps(a, dst, k, count, input_tap, i / (s->oh * s->ow), i / s->ow % s->oh, i % s->ow);
+	for (; rows-- > 0; dst += ld, next_place(&p, s->oh, s->ow))
+		gather_input(a, dst, &p, k, count);
+}
+
+/* The output pixel that read input pixel p through tap ky, kx. */
+static const float *output_tap(const struct left *a, const struct place *p, int ky, int kx)
+{
+	const struct conv_shape *s = a->shape;
+	const int y = p->y + s->pad - ky, x = p->x + s->pad - kx;
+
+	if (s->stride == 1)
+		return pixel(a->data, p->n, s->oh, s->ow, a->channels, y, x);
+	if (y % s->stride || x % s->stride)
+		return NULL;
+	return pixel(a->data, p->n, s->oh, s->ow, a->channels, y / s->stride, x / s->stride);
+}
+
+/* Elements k..k+count of the row of input pixel p. */
+static void gather_output(const struct left *a, float *dst, const struct place *p, int k, int count)
+{
+	int ky = k / a->channels / a->kw, kx = k / a->channels % a->kw, at = k % a->channels, n;
+
+	for (; count > 0; at = 0, dst += n, count -= n) {
+		const float *src = output_tap(a, p, ky, kx);
+
+		n = smaller(a->channels - at, count);
+		copy_or_zero(dst, src ? src + at : NULL, n);
+		if (++kx == a->kw) {
+			kx = 0;
+			ky++;
+		}
+	}
 }
 
 static void gather_outputs(const struct left *a, float *dst, size_t ld, int i, int rows, int k, int count)
 {
 	const struct conv_shape *s = a->shape;
+	struct place p = place_of(i, s->h, s->w);
 
-	for (; rows-- > 0; i++, dst += ld)
-		copy_taps(a, dst, k, count, output_tap, i / (s->h * s->w), i / s->w % s->h, i % s->w);
+	for (; rows-- > 0; dst += ld, next_place(&p, s->h, s->w))
+		gather_output(a, dst, &p, k, count);
 }
 
 void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
