@@ -7,7 +7,7 @@ setup_file() {
 	load scale.bash
 	need_mpi
 	export LATENTS=$BATS_FILE_TMPDIR/few.tar
-	few_latents "$LATENTS"
+	repeated_latents "$LATENTS"
 }
 setup() { load scale.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
@@ -29,7 +29,7 @@ steps() { [ "$(grep -c '"event":"step"' "$1")" -ge "$2" ]; }
 # begin N FOLDER: a run of two hundred steps in the background, that has done two; $job, a process group of its own
 begin() {
 	set -m
-	ranks "$1" 200 "$2" --replicas 3 "${@:3}" > said 2>&1 3>&- & job=$!
+	ranks "$1" 200 "$2" --replicas 5 "${@:3}" > said 2>&1 3>&- & job=$!
 	set +m
 	wait_for 100 steps "$2.jsonl" 2
 }
@@ -44,7 +44,7 @@ begin() {
 	done=$((10#${state:6:8}))
 	for n in 1 2 4; do
 		cp -r cut of$n
-		ranks $n $((done + 3)) of$n --replicas 3 --resume auto
+		ranks $n $((done + 3)) of$n --replicas 5 --resume auto
 		[ $n = 1 ] || same of1 of$n $((done + 3))
 	done
 }
@@ -56,8 +56,8 @@ begin() {
 	[ $status != 0 ]
 	states=(cut/t-step*-state.safetensors)
 	done=${states[-1]#*step}; done=$((10#${done:0:8}))
-	ranks 3 $((done + 2)) cut --replicas 3 --lr-scheduler constant --lr-warmup-steps 0 --resume auto
-	ranks 1 $((done + 2)) whole --replicas 3 --lr-scheduler constant --lr-warmup-steps 0
+	ranks 3 $((done + 2)) cut --replicas 5 --lr-scheduler constant --lr-warmup-steps 0 --resume auto
+	ranks 1 $((done + 2)) whole --replicas 5 --lr-scheduler constant --lr-warmup-steps 0
 	cmp cut/t.safetensors whole/t.safetensors
 }
 
@@ -67,7 +67,7 @@ stalled() {
 }
 
 @test "a rank that stalls costs time alone, and its name is in the log" {
-	ranks 1 6 whole --replicas 3 --lr-scheduler constant --lr-warmup-steps 0
+	ranks 1 6 whole --replicas 5 --lr-scheduler constant --lr-warmup-steps 0
 	begin 3 slow --lr-scheduler constant --lr-warmup-steps 0
 	pid=$(pid_of 1 slow)
 	# what stalls it between its batches and its sums is nobody's wait: it is tried until it is amid a batch
@@ -85,7 +85,7 @@ stalled() {
 }
 
 @test "ranks that would train something else are refused before the first step" {
-	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" --caption-extension .none |
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/set" --caption-extension .none |
 		"$BIN/lora-encode" -q -m "$MODEL" -o other.tar
 	one=("$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --output-dir out --output-name t --max-train-steps 2
 		--replicas 2 --network-train-unet-only)
@@ -112,7 +112,7 @@ stalled() {
 }
 
 @test "a run that diverges ends on all ranks with status 6" {
-	status_of 6 ranks 3 30 out --replicas 3 --learning-rate 1e6 --lr-scheduler constant --lr-warmup-steps 0
+	status_of 6 ranks 3 30 out --replicas 5 --learning-rate 1e6 --lr-scheduler constant --lr-warmup-steps 0
 	[ "$(grep -c 'was not finite for 10 steps' <<< "$output")" = 1 ]
 }
 

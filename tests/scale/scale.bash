@@ -10,6 +10,13 @@ need_mpi() {
 	command -v "${launcher[0]}" > /dev/null || skip "no ${launcher[0]}"
 }
 
+# repeated_latents OUT: four pictures, each four times an epoch: 16 batches
+repeated_latents() {
+	mkdir -p "$BATS_FILE_TMPDIR/set/4_gizmo"
+	cp "$ROOT"/demo/train/*/gizmo0[0-3].* "$BATS_FILE_TMPDIR/set/4_gizmo"
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/set" | "$BIN/lora-encode" -q -m "$MODEL" -o "$1"
+}
+
 # ranks N STEPS FOLDER [options]: a training run of N ranks; its log is FOLDER.jsonl
 ranks() {
 	local n=$1 steps=$2 out=$3; shift 3
