@@ -29,13 +29,20 @@
 typedef void *malloc_fn(size_t), *calloc_fn(size_t, size_t), *realloc_fn(void *, size_t);
 typedef int posix_memalign_fn(void **, size_t, size_t);
 
-/* The next definition; each of these functions looks it up once, or twice in two threads. */
+/*
+ * The next definition; each of these functions looks it up once, or twice in two threads.  Before glibc 2.34 dlsym()
+ * itself calls calloc(), and does without where that gives NULL: there is no next one yet.  volatile: the compiler is
+ * told that dlsym() calls nothing here.
+ */
 static void *next_of(void **known, const char *name)
 {
+	static __thread volatile int looking;
 	void *next = __atomic_load_n(known, __ATOMIC_RELAXED);
 
-	if (!next) {
+	if (!next && !looking) {
+		looking = 1;
 		next = dlsym(RTLD_NEXT, name);
+		looking = 0;
 		__atomic_store_n(known, next, __ATOMIC_RELAXED);
 	}
 	return next;
@@ -58,11 +65,12 @@ void *malloc(size_t bytes)
 void *calloc(size_t count, size_t bytes)
 {
 	static void *next;
+	calloc_fn *clear = next_of(&next, "calloc");
 	size_t all;
 
 	if (__builtin_mul_overflow(count, bytes, &all))
 		all = SIZE_MAX;
-	return given(((calloc_fn *)next_of(&next, "calloc"))(count, bytes), all);
+	return clear ? given(clear(count, bytes), all) : NULL;
 }
 
 void *realloc(void *p, size_t bytes)
