@@ -14,7 +14,8 @@
 #   make cuda       the CUDA backend, where the CUDA toolkit is (cuda/build.mk)
 #   make mpi        the engine of several ranks, where MPI is (MPICC=mpicc); plain make does that too
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
-#   make dist       the source tarball      make deb   Debian's package      make check-ship   tries both (packaging)
+#   make dist deb wheel binary   packages (packaging/README.md): the source, Debian's, Python's, programs for any Linux
+#   make check-ship              makes and tries them
 #   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
 #
 # Knobs: CC=clang-14   SAN=address,undefined   CFLAGS=...   V=1 shows commands   BIG=folder of `make big`

@@ -6,7 +6,13 @@ dist:
 deb: deps-ship
 	@packaging/deb $(call quoted,$(BUILD)/dist)
 
-check-ship: deps-test deps-ship all $(BUILD)/tests/demo/palette
-	@BIN=$(BUILD)/bin bats tests/ship
+wheel binary: deps-ship
+	@packaging/$@ $(call quoted,$(BUILD)/dist)
 
-.PHONY: dist deb check-ship
+# TAGS='!slow': without the demo, which takes a minute for each package.
+check-ship: deps-test deps-ship all $(BUILD)/tests/demo/palette
+	@packaging/wheel $(call quoted,$(BUILD)/dist)
+	@packaging/binary $(call quoted,$(BUILD)/dist)
+	@BIN=$(BUILD)/bin bats $(if $(TAGS),--filter-tags $(call quoted,$(TAGS))) tests/ship
+
+.PHONY: dist deb wheel binary check-ship

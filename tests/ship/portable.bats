@@ -1,0 +1,126 @@
+#!/usr/bin/env bats
+# make wheel, make binary: programs that need glibc alone, 2.28 or newer, and that compute what the usual ones compute.
+
+setup() {
+	ROOT=$(realpath "$BATS_TEST_DIRNAME/../..")
+	BIN=$(realpath "${BIN:-$ROOT/build/gcc/bin}")
+	DIST=$(dirname "$BIN")/dist
+	cd "$BATS_TEST_TMPDIR" || return 1
+	wheel=$(echo "$DIST"/*.whl) binary=$(echo "$DIST"/*-linux-*.tar.xz)
+	programs="lora-encode lora-inspect lora-launch lora-merge lora-prep lora-sample lora-train"
+}
+
+# pipe FOLDER COMMAND...: pictures to a painting in FOLDER, which lies in $PWD or is the root of COMMAND
+pipe() {
+	local at=$1; shift
+	mkdir -p "$at/train"
+	cp "$ROOT"/demo/train/*/gizmo0[01].* "$at/train"
+	cp -r "$ROOT/demo/tiny-sdxl" "$at"
+	"$@" sh -euc 'lora-prep --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16 train \
+			-o images.tar
+		lora-encode -m tiny-sdxl images.tar -o latents.tar
+		lora-train -m tiny-sdxl --network-dim 2 --learning-rate 1e-3 --max-train-steps 2 --output-dir . \
+			--output-name a latents.tar > log
+		lora-sample -m tiny-sdxl -l a.safetensors -p robot -W 64 -H 64 --steps 2 -o a.png' > words 2>&1 ||
+		{ cat words; return 1; }
+}
+
+made="images.tar latents.tar a.safetensors a.png"
+
+# expected: what the usual programs make, once
+expected() {
+	[ -e "$BATS_FILE_TMPDIR/expected/a.png" ] ||
+		(mkdir -p "$BATS_FILE_TMPDIR/expected" && cd "$BATS_FILE_TMPDIR/expected" && PATH=$BIN:$PATH pipe .)
+}
+
+# in_venv COMMAND...: with the wheel's programs alone
+in_venv() { env -i PATH="$BATS_FILE_TMPDIR/venv/bin:/usr/bin:/bin" HOME="$PWD" LC_ALL=C "$@"; }
+
+@test "one wheel for every Python 3 and glibc 2.28, of at most 10 MB; auditwheel agrees" {
+	[ -f "$wheel" ]
+	[[ "$wheel" == *-py3-none-manylinux_2_28_"$(uname -m)".whl ]]
+	[ "$(stat -c %s "$wheel")" -le 10000000 ]
+	"$(dirname "$DIST")/portable/venv/bin/auditwheel" show "$wheel" | tr '\n' ' ' > out
+	grep -q "constrains the platform tag to \"manylinux_2_28_$(uname -m)\"" out
+}
+
+@test "pip installs it without a network; the programs are no scripts of Python's" {
+	python3 -m venv "$BATS_FILE_TMPDIR/venv"
+	(cd "$BATS_FILE_TMPDIR/venv" && find . ! -type d ! -name '*.pyc' | sort) > "$BATS_FILE_TMPDIR/before"
+	in_venv pip install --no-index -q "$wheel"
+	(cd "$BATS_FILE_TMPDIR/venv/bin" && ls lora-*) | xargs | diff <(echo "$programs") -
+	for t in prep encode train sample merge inspect; do
+		cmp -n 4 <(printf '\177ELF') "$BATS_FILE_TMPDIR/venv/bin/lora-$t"
+		[ "$(in_venv "lora-$t" --version)" = "$("$BIN/lora-$t" --version)" ]
+		[ -s "$BATS_FILE_TMPDIR/venv/share/man/man1/lora-$t.1" ]
+		[ -s "$BATS_FILE_TMPDIR/venv/share/bash-completion/completions/lora-$t" ]
+	done
+	in_venv lora-launch --help > out
+	grep -q train_data_dir out
+}
+
+@test "the wheel's programs make the bytes of the usual ones" {
+	expected
+	pipe . in_venv
+	for f in $made; do cmp "$f" "$BATS_FILE_TMPDIR/expected/$f"; done
+}
+
+# bats test_tags=slow
+@test "the demo from the wheel" {
+	mkdir source
+	(cd "$ROOT" && git ls-files -z demo pipelines | xargs -0 cp --parents -t "$OLDPWD/source")
+	(cd source && in_venv BIN="$BATS_FILE_TMPDIR/venv/bin" PALETTE="${BIN%/bin}/tests/demo/palette" pipelines/demo) \
+		> words 2>&1 || { tail words; return 1; }
+	in_venv lora-inspect --verify source/demo/out/gizmo.safetensors
+}
+
+@test "pip uninstalls it, and nothing of it stays" {
+	in_venv pip uninstall -q -y lora-tools
+	(cd "$BATS_FILE_TMPDIR/venv" && find . ! -type d ! -name '*.pyc' | sort) |
+		diff "$BATS_FILE_TMPDIR/before" -
+}
+
+@test "the tarball: programs that start from a read-only folder with blanks, and say so of its sums" {
+	(cd "$DIST" && sha256sum -c --quiet SHA256SUMS)
+	jq -e '.packages | map(.name) | index("libpng")' "${binary%.tar.xz}.spdx.json"
+	mkdir "a folder"
+	tar -xJf "$binary" -C "a folder" --strip-components=1
+	chmod -R a-w "a folder"
+	(cd "a folder/bin" && echo *) | diff <(echo "$programs") -
+	for t in prep encode train sample merge inspect; do
+		[ "$("a folder/bin/lora-$t" --version)" = "$("$BIN/lora-$t" --version)" ]
+	done
+	for license in libjpeg libpng libwebp libjansson libpcre2 lcms2 zlib1g; do
+		[ -s "$(echo "a folder/share/doc/lora-tools/$license"*.copyright)" ]
+	done
+	chmod -R u+w "a folder"
+}
+
+# Debian's glibc of another release, and with it nothing: no library, no shell but busybox's.
+# empty_root RELEASE: $PWD/root
+empty_root() {
+	local lists=$PWD/lists
+	mkdir -p "$lists/partial" root/usr/lib root/usr/lib64 root/usr/bin root/tmp
+	ln -s usr/lib usr/lib64 usr/bin root
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $1 main" > list
+	local apt=(-o Dir::Etc::sourcelist="$PWD/list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$lists"
+		-o APT::Sandbox::User=root -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+	apt-get "${apt[@]}" update -qq
+	apt-get "${apt[@]}" download -qq "libc6/$1" "busybox-static/$1"
+	[ "$(find . -name '*.deb' | wc -l)" = 2 ]
+	for f in ./*.deb; do dpkg-deb --fsys-tarfile "$f" | tar -x --keep-directory-symlink -C root; done
+	mkdir -p root/opt root/bin
+	ln -s busybox root/bin/sh
+	tar -xJf "$binary" -C root/opt --strip-components=1
+}
+
+@test "the tarball in a root with the glibc of Debian 11, 12 or 13, and nothing else: the same bytes" {
+	[ "$(id -u)" = 0 ] || skip "only root can enter another root"
+	expected
+	for release in bullseye bookworm trixie; do
+		mkdir "$release"
+		(cd "$release" && empty_root "$release")
+		pipe "$release/root" env -i PATH=/opt/bin:/bin HOME=/ "$(command -v chroot)" "$release/root"
+		for f in $made; do cmp "$release/root/$f" "$BATS_FILE_TMPDIR/expected/$f"; done
+	done
+}
