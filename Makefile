@@ -83,15 +83,15 @@ all: $(BINARIES)
 # the rest where MPI's compiler is.
 MPICC ?= mpicc
 MPI_OBJECT := $(BUILD)/lib/lora-tools/liblora-mpi.so
-ifneq ($(and $(filter gcc% clang%,$(notdir $(CC))),$(if $(SAN),,$(shell command -v $(MPICC)))),)
-all: $(MPI_OBJECT)
-endif
+CAN_MPI := $(if $(SAN),,$(and $(filter gcc% clang%,$(notdir $(CC))),$(wildcard libcommon/ranks/mpi.c), \
+             $(shell command -v $(MPICC))))
+all: $(if $(CAN_MPI),$(MPI_OBJECT))
 mpi: $(BINARIES) $(MPI_OBJECT)
 $(MPI_OBJECT): libcommon/ranks/mpi.c libcommon/ranks/mover.h $(BUILD)/compiler.words
 	@mkdir -p $(@D)
 	$(call say,MPICC $<)
-	$(Q)OMPI_CC=$(CC) MPICH_CC=$(CC) $(MPICC) $(CFLAGS) $(filter-out -MMD -MP -fPIE,$(FLAGS)) $(WERROR) \
-		-fPIC -shared -Wl,-z,relro,-z,now -o $@ $<
+	$(Q)OMPI_CC=$(call quoted,$(CC)) MPICH_CC=$(call quoted,$(CC)) $(MPICC) $(CFLAGS) \
+		$(filter-out -MMD -MP -fPIE,$(FLAGS)) $(WERROR) -fPIC -shared -Wl,-z,relro,-z,now -o $@ $<
 
 # Said before the first file is compiled, with what to do about it.
 HEADERS := $(BUILD)/headers
