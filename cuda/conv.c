@@ -29,7 +29,7 @@ void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight
 	struct columns c = columns_of(s, w->in, w->kh, w->kw);
 
 	if (is_linear(s, w->kh, w->kw)) {
-		cuda_linear(d, y, x, w, bias, rows);
+		cuda_linear(d, y, x, w, bias, rows, NULL);
 		return;
 	}
 	if (bias)
@@ -55,7 +55,7 @@ void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct w
 	struct columns c = columns_of(s, w->out, w->kh, w->kw);
 
 	if (is_linear(s, w->kh, w->kw)) {
-		cuda_linear_dx(d, dx, dy, w, rows, add);
+		cuda_linear_dx(d, dx, dy, w, rows, add, NULL);
 		return;
 	}
 	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, dy, (size_t)s->n * s->oh * s->ow * w->out,

@@ -55,7 +55,8 @@ static int rows_at_once(int rows, int width, enum dtype type)
 	return type == DTYPE_F32 || most > (size_t)rows ? rows : (int)most;
 }
 
-void cuda_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows)
+void cuda_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows,
+		 const struct narrow *more)
 {
 	const int most = rows_at_once(rows, w->in, w->dtype);
 	const void *weights = cuda_weight(d, w);
@@ -70,10 +71,14 @@ void cuda_linear(struct device *d, float *y, const float *x, const struct weight
 			.b = weights, .ldb = w->in, .transposed = true, .add = bias,
 			.c = y + (size_t)at * w->out, .ldc = w->out });
 	}
+	if (more)
+		cuda_gemm(d, 0, 1, rows, w->out, more->rank, more->scale, more->z, more->rank, more->by, more->rank, 1,
+			  y, w->out);
 }
 
 /* backward of y = x W^T:  dx[rows,in] = dy[rows,out] W */
-void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add)
+void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add,
+		    const struct narrow *more)
 {
 	const int most = rows_at_once(rows, w->out, w->dtype);
 	const void *weights = cuda_weight(d, w);
@@ -86,6 +91,9 @@ void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct w
 			.b = weights, .ldb = w->in, .add = add,
 			.c = dx + (size_t)at * w->in, .ldc = w->in });
 	}
+	if (more)
+		cuda_gemm(d, 0, 0, rows, w->in, more->rank, more->scale, more->z, more->rank, more->by, w->in, 1, dx,
+			  w->in);
 }
 
 void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,

@@ -38,6 +38,10 @@ struct weight {
 	bool on_host;
 };
 
+/* A product of two narrow matrices that linear() and linear_dx() add to their own: scale z by^T with by [out,rank], and
+ * scale z by with by [rank,in].  z [rows,rank] */
+struct narrow { float *z; const float *by; int rank; float scale; };
+
 /* A convolution's geometry.  Pixels outside the picture read as 0, so the padding on the right and at the bottom
  * follows from oh and ow. */
 struct conv_shape {

@@ -58,7 +58,7 @@ static inline void filters_by_base(const struct backend *be, struct device *d, f
 	if (w->kh > 1 || w->kw > 1)
 		be->conv2d(d, t, f, w, NULL, &whole);
 	else
-		be->linear(d, t, f, w, NULL, b->rank);
+		be->linear(d, t, f, w, NULL, b->rank, NULL);
 }
 
 /* f [rank,kh,kw,in] = t W, t [rank,out] */
@@ -70,7 +70,7 @@ static inline void rows_by_base(const struct backend *be, struct device *d, floa
 	if (w->kh > 1 || w->kw > 1)
 		be->conv2d_dx(d, f, t, w, &whole, 0);
 	else
-		be->linear_dx(d, f, t, w, b->rank, 0);
+		be->linear_dx(d, f, t, w, b->rank, 0, NULL);
 }
 
 #endif

@@ -172,21 +172,29 @@ static bool keeps(const struct branch *b, const struct adapted *a)
 	return a->branch == b && !b->next && b->part[LORA_UP].wants_grad;
 }
 
+/* z of forward: beside y, or in scratch */
+static float *forward_z(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+			const struct adapted *a)
+{
+	const size_t n = (size_t)tensor_rows(y) * b->rank;
+	float *z = tape_is_recording(t) && keeps(b, a) ? tensor_beside(t, y, n) : tape_scratch(t, n);
+
+	down_product(t, z, y, x, b, a);
+	return z;
+}
+
 void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
 	      float scale, const float *up_t)
 {
 	const struct backend *be = tape_backend(t);
 	const int rows = tensor_rows(y), r = b->rank;
-	const size_t n = (size_t)rows * r;
-	const bool kept = tape_is_recording(t) && keeps(b, a);
-	float *z = kept ? tensor_beside(t, y, n) : tape_scratch(t, n);
+	float *z = forward_z(t, y, x, b, a);
 
-	down_product(t, z, y, x, b, a);
 	if (up_t)
 		be->gemm(tape_device(t), 0, 0, rows, y->c, r, scale, z, r, up_t, y->c, 1, y->data, y->c);
 	else
 		be->gemm(tape_device(t), 0, 1, rows, y->c, r, scale, z, r, b->part[LORA_UP].data, r, 1, y->data, y->c);
-	if (!kept)
+	if (z != y->beside)
 		tape_scratch_give(t, z);
 }
 
@@ -197,15 +205,16 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	lora_add(t, y, x, b, a, b->scale, NULL);
 }
 
-void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx,
-		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
-		   const struct lora_see *see)
+/* backward of y += s z up^T:  dup += s dy^T z;  dz = s dy up, in scratch that the caller gives back */
+static float *up_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x,
+		      const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
+		      const struct lora_see *see)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	const int rows = tensor_rows(y), out = y->c, r = b->rank;
 	const bool kept = y->beside && keeps(b, a);
-	float *z = kept ? y->beside : tape_scratch(t, (size_t)rows * r), *dz = tape_scratch(t, (size_t)rows * r);
+	float *dz = tape_scratch(t, (size_t)rows * r), *z = kept ? y->beside : tape_scratch(t, (size_t)rows * r);
 
 	if ((g->at[LORA_UP] || see) && !kept)
 		down_product(t, z, y, x, b, a);
@@ -213,19 +222,48 @@ void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, cons
 		be->gemm(d, 1, 0, out, r, rows, scale, dy, out, z, r, g->add[LORA_UP], g->at[LORA_UP], r);
 	be->gemm(d, 0, 0, rows, r, out, scale, dy, out, b->part[LORA_UP].data, r, 0, dz, r);
 	branch_leave_out(t, b, dz, y->n, rows / y->n);
-	down_back(t, dz, x, dx, b, g, a);
 	if (see)
 		see->it(t, z, see->arg);
-	tape_scratch_give(t, dz);
 	if (!kept)
 		tape_scratch_give(t, z);
+	return dz;
 }
 
-/* backward of y += s z up^T:  dup += s dy^T z;  dz = s dy up */
+void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx,
+		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
+		   const struct lora_see *see)
+{
+	float *dz = up_back(t, y, dy, x, b, g, a, scale, see);
+
+	down_back(t, dz, x, dx, b, g, a);
+	tape_scratch_give(t, dz);
+}
+
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
 		     const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	lora_add_back(t, y, y->grad, x, dx, b, g, a, b->scale, NULL);
+}
+
+/* With a middle factor down is a product in scratch. */
+static bool is_narrow(const struct branch *b)
+{
+	return !b->part[LORA_MID].n;
+}
+
+static struct narrow narrow(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+			    const struct adapted *a)
+{
+	return (struct narrow){ forward_z(t, y, x, b, a), b->part[LORA_UP].data, b->rank, b->scale };
+}
+
+static struct narrow narrow_back(struct tape *t, const struct tensor *y, const struct tensor *x,
+				 const struct branch *b, const struct part_grads *g, const struct adapted *a)
+{
+	float *dz = up_back(t, y, y->grad, x, b, g, a, b->scale, NULL);
+
+	down_back(t, dz, x, NULL, b, g, a);
+	return (struct narrow){ dz, b->part[LORA_DOWN].data, b->rank, 1 };
 }
 
 /* dw = up down: what lengths around it are measured with */
@@ -358,7 +396,9 @@ static const struct kind_arg args[] = {
 #define LORA_ROW \
 	.peft = "LORA", \
 	.suffixes = suffixes, .args = args, .value_dropout = true, .leaves_out = leaves_out, .read = read_form, \
-	.missing = missing, .guess = guess, .branch = { .forward = forward, .backward = backward, .whole = whole }, \
+	.missing = missing, .guess = guess, \
+	.branch = { .forward = forward, .backward = backward, .is_narrow = is_narrow, .narrow = narrow, \
+		    .narrow_back = narrow_back, .whole = whole }, \
 	.norm = norm, .delta_begin = delta_core, .add_delta = add_delta, .delta_norm = norm_of_factors, \
 	.factors_rank = factors_rank, .factors = factors
 

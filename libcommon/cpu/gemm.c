@@ -104,7 +104,7 @@ struct job {
 	const struct kernels *k;
 	const struct product *p;
 	int j, n;                       /* columns */
-	float *panels;                  /* of `deep` rows of b: [range][panel] */
+	float *panels;                  /* of some rows of b: [range][panel] */
 	float *left;                    /* [PASS][LEFT_LD], or [DEPTH][LEFT_LD_T] */
 };
 
@@ -200,17 +200,25 @@ static void multiply_tile(struct device *d, const void *arg, int task, int threa
 	const int from = task / cut->across * cut->rows, j = task % cut->across * cut->cols;
 	const int m = smaller(cut->rows, p->m - from), n = smaller(cut->cols, p->n - j);
 	const size_t panels = panel_floats(d->k, n, smaller(DEEP, p->k));
-	char *at = thread_scratch(d, thread, floats(panels) + floats(LEFT));
+	const size_t after = p->more ? panel_floats(d->k, n, p->more->k) : 0;
+	char *at = thread_scratch(d, thread, floats(panels) + floats(LEFT) + floats(after));
 	const struct job t = { d->k, p, j, n, carve(&at, panels), carve(&at, LEFT) };
+	const struct job more = { d->k, p->more, j, n, carve(&at, after), t.left };
 	const int pass = PASS / d->k->mr * d->k->mr, most = is_thin(&t) ? DEPTH : DEEP;
 	int i, k;
 
+	if (p->more)
+		pack_ranges(&more, 0, p->more->k);
 	for (k = 0; k < p->k; k += most) {
 		const int deep = smaller(most, p->k - k);
+		const bool last = k + deep == p->k;
 
 		pack_ranges(&t, k, deep);
-		for (i = 0; i < m; i += pass)
+		for (i = 0; i < m; i += pass) {
 			multiply_pass(&t, from + i, smaller(pass, m - i), k, deep);
+			if (last && p->more)
+				multiply_pass(&more, from + i, smaller(pass, m - i), 0, p->more->k);
+		}
 	}
 }
 
@@ -289,23 +297,40 @@ void multiply(struct device *d, const struct product *p)
 	run_tasks(d, tiling.cut.across * tiling.cut.down, (double)p->m * p->n * p->k, multiply_tile, &tiling);
 }
 
-void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows)
+/* transposed: by is [n,rank] */
+static struct product narrow_product(const struct narrow *more, bool transposed, float *c, int rows, int n)
 {
+	return (struct product){
+		.m = rows, .n = n, .k = more->rank, .alpha = more->scale, .beta = 1, .c = c, .ldc = n,
+		.a = { .data = more->z, .row = more->rank, .col = 1 },
+		.b = { .data = more->by, .dtype = DTYPE_F32, .ld = transposed ? more->rank : n,
+		       .transposed = transposed },
+	};
+}
+
+void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows,
+		const struct narrow *more)
+{
+	const struct product after = more ? narrow_product(more, true, y, rows, w->out) : (struct product){ 0 };
 	const struct product p = {
 		.m = rows, .n = w->out, .k = w->in, .alpha = 1, .bias = bias, .c = y, .ldc = w->out,
 		.a = { .data = x, .row = w->in, .col = 1 },
 		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in, .transposed = true },
+		.more = more ? &after : NULL,
 	};
 
 	multiply(d, &p);
 }
 
-void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add)
+void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add,
+		   const struct narrow *more)
 {
+	const struct product after = more ? narrow_product(more, false, dx, rows, w->in) : (struct product){ 0 };
 	const struct product p = {
 		.m = rows, .n = w->in, .k = w->out, .alpha = 1, .beta = add, .c = dx, .ldc = w->in,
 		.a = { .data = dy, .row = w->out, .col = 1 },
 		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in },
+		.more = more ? &after : NULL,
 	};
 
 	multiply(d, &p);

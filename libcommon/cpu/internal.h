@@ -179,6 +179,8 @@ struct product {
 	const float *bias;
 	float *c;
 	size_t ldc;
+	/* Another product that is added to c, of as many rows and columns; NULL: none */
+	const struct product *more;
 };
 void multiply(struct device *d, const struct product *p);
 /* Pack a right matrix [depth,n] into panels: element (k,j) at x[j * ld + k], or at x[k * ld + j]. */

@@ -24,7 +24,7 @@ void adapted_product(struct tape *t, float *y, const struct tensor *x, const str
 	if (a->shape)
 		tape_backend(t)->conv2d(tape_device(t), y, x->data, a->w, bias, a->shape);
 	else
-		tape_backend(t)->linear(tape_device(t), y, x->data, a->w, bias, tensor_rows(x));
+		tape_backend(t)->linear(tape_device(t), y, x->data, a->w, bias, tensor_rows(x), NULL);
 }
 
 void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a,
@@ -33,7 +33,7 @@ void adapted_product_back(struct tape *t, float *dx, const float *dy, const stru
 	if (a->shape)
 		tape_backend(t)->conv2d_dx(tape_device(t), dx, dy, a->w, a->shape, add);
 	else
-		tape_backend(t)->linear_dx(tape_device(t), dx, dy, a->w, tensor_rows(x), add);
+		tape_backend(t)->linear_dx(tape_device(t), dx, dy, a->w, tensor_rows(x), add, NULL);
 }
 
 /* ---- one pass: the branches that dropout does not drop, and their factors of W ---- */
@@ -115,6 +115,24 @@ static void end(struct tape *t, struct passes *p)
 
 /* ---- forward and backward ---- */
 
+/* Whether the layer's own product adds the first branch's, while what it is added to is in the cache. */
+static bool joins(const struct passes *p, const struct adapted *a)
+{
+	const struct branch *first = p->count ? p->item[0].branch : NULL;
+
+	return first && first->kind->is_narrow && first->kind->is_narrow(first) && !a->shape && !p->rows && !p->columns;
+}
+
+static void joined_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a,
+			   const struct branch *b)
+{
+	const struct narrow n = b->kind->narrow(t, y, x, b, a);
+
+	tape_backend(t)->linear(tape_device(t), y->data, x->data, a->w, a->bias, tensor_rows(x), &n);
+	if (n.z != y->beside)
+		tape_scratch_give(t, n.z);
+}
+
 /* y = or, add: y += W (columns * x) */
 static void columns_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a,
 			    const float *columns, const float *bias, bool add)
@@ -137,14 +155,17 @@ void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, c
 {
 	const struct backend *be = tape_backend(t);
 	struct passes p = begin(t, a);
+	const bool joined = joins(&p, a);
 
-	if (!p.columns || p.rows)
+	if (joined)
+		joined_forward(t, y, x, a, p.item[0].branch);
+	else if (!p.columns || p.rows)
 		adapted_product(t, y->data, x, a, p.rows ? NULL : a->bias);
 	if (p.rows)
 		be->multiply(tape_device(t), y->data, y->data, p.rows, tensor_rows(y), y->c, true);
 	if (p.columns)
 		columns_forward(t, y, x, a, p.columns, p.rows ? NULL : a->bias, p.rows != NULL);
-	for (size_t i = 0; i < p.count; i++)
+	for (size_t i = joined; i < p.count; i++)
 		p.item[i].branch->kind->forward(t, y, x, p.item[i].branch, a, p.item[i].own);
 	if (p.rows && a->bias)
 		be->add_per_sample(tape_device(t), y->data, y->data, a->bias, 1, tensor_rows(y), y->c);
@@ -200,17 +221,34 @@ static void base_back(struct tape *t, float *dx, int add, const struct tensor *y
 		columns_back(t, dx, add || p->rows, y, x, a, p->columns, by_input);
 }
 
+static struct part_grads grads_of(struct tape *t, struct branch *b, const float *by_input)
+{
+	struct part_grads g = { .by_input = by_input };
+
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		g.at[i] = tape_grad(t, &b->part[i], &g.add[i]);
+	return g;
+}
+
+static void joined_back(struct tape *t, float *dx, int add, const struct tensor *y, const struct tensor *x,
+			const struct adapted *a, struct branch *b)
+{
+	const struct part_grads g = grads_of(t, b, NULL);
+	const struct narrow n = b->kind->narrow_back(t, y, x, b, &g, a);
+
+	tape_backend(t)->linear_dx(tape_device(t), dx, y->grad, a->w, tensor_rows(x), add, &n);
+	tape_scratch_give(t, n.z);
+}
+
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct pass *p,
 		     const struct adapted *a, const float *by_input)
 {
-	struct branch *b = p->branch;
-	struct part_grads g = { .by_input = by_input };
+	struct part_grads g;
 
-	if (!dx && !branch_trains(b))
+	if (!dx && !branch_trains(p->branch))
 		return;
-	for (int i = 0; i < BRANCH_PARTS; i++)
-		g.at[i] = tape_grad(t, &b->part[i], &g.add[i]);
-	b->kind->backward(t, y, x, dx, b, &g, a, p->own);
+	g = grads_of(t, p->branch, by_input);
+	p->branch->kind->backward(t, y, x, dx, p->branch, &g, a, p->own);
 }
 
 void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, const struct adapted *a)
@@ -219,9 +257,13 @@ void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, 
 	float *dx = tape_grad(t, x, &add);
 	struct passes p = begin(t, a);
 	float *by_input = p.trains ? tape_scratch(t, a->w->in) : NULL;
+	const bool joined = dx && joins(&p, a);
 
-	base_back(t, dx, add, y, x, a, &p, by_input);
-	for (size_t i = 0; i < p.count; i++)
+	if (joined)
+		joined_back(t, dx, add, y, x, a, p.item[0].branch);
+	else
+		base_back(t, dx, add, y, x, a, &p, by_input);
+	for (size_t i = joined; i < p.count; i++)
 		backward(t, y, x, dx, &p.item[i], a, by_input);
 	if (by_input)
 		tape_scratch_give(t, by_input);

@@ -32,6 +32,14 @@ struct branch_kind {
 	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx NULL: not wanted. */
 	void (*backward)(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx,
 			 const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass);
+	/* Of kinds whose dW of a linear layer is a product of two narrow matrices, where is_narrow() says so of a
+	 * branch: forward() and backward() but for the last product, which is left to the layer's own.  Its z is
+	 * beside y, or scratch that the caller gives back. */
+	bool (*is_narrow)(const struct branch *b);
+	struct narrow (*narrow)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
+				const struct adapted *a);
+	struct narrow (*narrow_back)(struct tape *t, const struct tensor *y, const struct tensor *x,
+				     const struct branch *b, const struct part_grads *g, const struct adapted *a);
 	/* Of kinds that go through the whole of dW, whose forward and backward are whole_forward() and
 	 * whole_backward(): dw [out,kh,kw,in] = dW / scale; and from dw, its gradient, which may be overwritten, the
 	 * parts' gradients. */

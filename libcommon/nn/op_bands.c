@@ -254,7 +254,7 @@ static void second_half(const struct bands *b, float *out, float *wide, float *h
 		be->copy(d, half + above * each, out + s.first * each, (s.to - s.first) * each);
 		be->copy(d, old + (HALO - keep) * each, half + (s.end - keep - s.from) * each, keep * each);
 		norm_and_conv(b, b->y, half, s.to - s.from, r->norm2, b->stats2, r->conv2);
-		be->linear(d, half, in, &r->shortcut->w, r->shortcut->bias, rows * b->w);
+		be->linear(d, half, in, &r->shortcut->w, r->shortcut->bias, rows * b->w, NULL);
 		be->add(d, out + s.first * each, half, b->y + above * each, rows * each);
 	}
 }

@@ -73,13 +73,13 @@ static void run(struct bench *b, const char *name, op *fn, double work, const ch
 static void forward(struct bench *b)
 {
 	b->d->operand.of = NULL;
-	cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows);
+	cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows, NULL);
 }
-static void again(struct bench *b) { cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows); }
+static void again(struct bench *b) { cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows, NULL); }
 static void back(struct bench *b)
 {
 	b->d->operand.of = NULL;
-	cuda_backend.linear_dx(b->d, b->a, b->c, &b->linear, b->rows, 0);
+	cuda_backend.linear_dx(b->d, b->a, b->c, &b->linear, b->rows, 0, NULL);
 }
 static void lora_down(struct bench *b)
 {

@@ -44,12 +44,16 @@ static void give_weights(struct rig *r, struct weights *w)
 		r->be[s]->unprepare(r->device[s], &w->of[s]);
 }
 
+/* Of the narrow matrices beside a layer's weight. */
+enum { RANK = 5 };
+
 /* magnitude: of what is multiplied, to leave the range of half precision on either side */
 static void linear(struct rig *r, enum dtype type, int rows, int in, int out, float magnitude)
 {
 	struct weights w = take_weights(r, type, out, in, 1, 1);
 	struct both x = take_drawn(r, (size_t)rows * in, magnitude), dy = take_drawn(r, (size_t)rows * out, magnitude);
-	struct both bias = take_drawn(r, out, magnitude);
+	struct both bias = take_drawn(r, out, magnitude), z = take_drawn(r, (size_t)rows * RANK, magnitude),
+		    up = take_drawn(r, (size_t)out * RANK, 1), down = take_drawn(r, (size_t)in * RANK, 1);
 	char *name = xprintf("%s %d x %d -> %d, of %g", type_names[type], rows, in, out, magnitude), *text;
 	int variant, s;
 
@@ -58,12 +62,17 @@ static void linear(struct rig *r, enum dtype type, int rows, int in, int out, fl
 			dx = take_output(r, (size_t)rows * in, variant);
 
 		for (s = 0; s < SIDES; s++) {
-			r->be[s]->linear(r->device[s], y.at[s], x.at[s], &w.of[s], variant ? bias.at[s] : NULL, rows);
-			r->be[s]->linear_dx(r->device[s], dx.at[s], dy.at[s], &w.of[s], rows, variant);
+			const struct narrow more = { z.at[s], up.at[s], RANK, 0.5f },
+					    more_dx = { z.at[s], down.at[s], RANK, 0.5f };
+
+			r->be[s]->linear(r->device[s], y.at[s], x.at[s], &w.of[s], variant ? bias.at[s] : NULL, rows,
+					 variant ? &more : NULL);
+			r->be[s]->linear_dx(r->device[s], dx.at[s], dy.at[s], &w.of[s], rows, variant,
+					    variant ? &more_dx : NULL);
 		}
-		compare(r, &y, tolerance(type), text = xprintf("linear %s%s", name, variant ? ", bias" : ""));
+		compare(r, &y, tolerance(type), text = xprintf("linear %s%s", name, variant ? ", all" : ""));
 		free(text);
-		compare(r, &dx, tolerance(type), text = xprintf("linear_dx %s%s", name, variant ? ", added" : ""));
+		compare(r, &dx, tolerance(type), text = xprintf("linear_dx %s%s", name, variant ? ", all" : ""));
 		free(text);
 		give(r, y);
 		give(r, dx);
@@ -71,6 +80,9 @@ static void linear(struct rig *r, enum dtype type, int rows, int in, int out, fl
 	give(r, x);
 	give(r, dy);
 	give(r, bias);
+	give(r, z);
+	give(r, up);
+	give(r, down);
 	give_weights(r, &w);
 	free(name);
 }
@@ -147,11 +159,11 @@ static void changed_operand(struct rig *r)
 		const struct backend *be = r->be[s];
 		struct device *d = r->device[s];
 
-		be->linear(d, y.at[s], x.at[s], &w.of[s], NULL, 16);
+		be->linear(d, y.at[s], x.at[s], &w.of[s], NULL, 16, NULL);
 		be->add(d, x.at[s], x.at[s], z.at[s], 24 * 16);
-		be->linear(d, again.at[s], x.at[s], &w.of[s], NULL, 16);
+		be->linear(d, again.at[s], x.at[s], &w.of[s], NULL, 16, NULL);
 		be->gemm(d, 0, 0, 16, 24, 24, 1, z.at[s], 24, square.at[s], 24, 1, x.at[s], 24);
-		be->linear(d, after.at[s], x.at[s], &w.of[s], NULL, 16);
+		be->linear(d, after.at[s], x.at[s], &w.of[s], NULL, 16, NULL);
 	}
 	compare(r, &y, tolerance(DTYPE_F16), "x as it was");
 	compare(r, &again, tolerance(DTYPE_F16), "x after an addition");
@@ -183,7 +195,7 @@ static void on_host(struct rig *r)
 	for (turn = 0; turn < 4 && !bad; turn++) {
 		k = turn % 2;
 		for (where = 0; where < 2; where++) {
-			be->linear(d, y, x, &w[k][where], NULL, rows);
+			be->linear(d, y, x, &w[k][where], NULL, rows, NULL);
 			be->download(d, answer[where], y, (size_t)rows * out[k] * sizeof(float));
 		}
 		bad += memcmp(answer[0], answer[1], (size_t)rows * out[k] * sizeof(float)) != 0;

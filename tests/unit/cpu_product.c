@@ -78,20 +78,20 @@ static void gemm_agrees_with_double(void **state)
 		check_gemm(&cases[i]);
 }
 
-struct linear_args { const struct weight *w; const float *x, *bias; int rows, add; };
+struct linear_args { const struct weight *w; const float *x, *bias; int rows, add; const struct narrow *more; };
 
 static void run_linear(struct device *d, struct output *out, const void *arg)
 {
 	const struct linear_args *p = arg;
 
-	cpu_backend.linear(d, out->data, p->x, p->w, p->bias, p->rows);
+	cpu_backend.linear(d, out->data, p->x, p->w, p->bias, p->rows, p->more);
 }
 
 static void run_linear_dx(struct device *d, struct output *out, const void *arg)
 {
 	const struct linear_args *p = arg;
 
-	cpu_backend.linear_dx(d, out->data, p->x, p->w, p->rows, p->add);
+	cpu_backend.linear_dx(d, out->data, p->x, p->w, p->rows, p->add, p->more);
 }
 
 /* The weight through prepare(), from bytes that are not aligned; *exact: what its stored values are. */
@@ -116,7 +116,7 @@ static void check_linear(enum dtype dtype, int rows, int in, int n_out, bool bia
 	struct device *d = cpu_backend.open(&e);
 	float *values, *b = randoms(5, n_out), *x = randoms(6, (size_t)rows * in);
 	struct weight w = prepared(d, dtype, n_out, in, &values);
-	const struct linear_args p = { &w, x, bias ? b : NULL, rows, 0 };
+	const struct linear_args p = { &w, x, bias ? b : NULL, rows, 0, NULL };
 	struct output out = { .n = (size_t)rows * n_out, .expect = doubles((size_t)rows * n_out),
 			      .tolerance = tolerance(in) };
 	int i, j, k;
@@ -144,7 +144,7 @@ static void check_linear_dx(enum dtype dtype, int rows, int in, int n_out, int a
 	struct device *d = cpu_backend.open(&e);
 	float *values, *dy = randoms(7, (size_t)rows * n_out), *before = randoms(8, (size_t)rows * in);
 	struct weight w = prepared(d, dtype, n_out, in, &values);
-	const struct linear_args p = { &w, dy, NULL, rows, add };
+	const struct linear_args p = { &w, dy, NULL, rows, add, NULL };
 	struct output out = { .n = (size_t)rows * in, .before = add ? before : NULL,
 			      .expect = doubles((size_t)rows * in), .tolerance = tolerance(n_out) };
 	int i, j, k;
@@ -182,6 +182,68 @@ static void linear_agrees_with_double(void **state)
 			check_linear_dx(dtypes[t], linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out,
 					i % 2);
 		}
+}
+
+/* One layer both ways: the product of two narrow matrices within, or by gemm() afterwards. */
+struct joined_args { const struct linear_args *layer; bool back, within; };
+
+static void run_joined(struct device *d, struct output *out, const void *arg)
+{
+	const struct joined_args *j = arg;
+	struct linear_args p = *j->layer;
+	const struct narrow *more = p.more;
+	const int n = j->back ? p.w->in : p.w->out;
+
+	if (!j->within)
+		p.more = NULL;
+	(j->back ? run_linear_dx : run_linear)(d, out, &p);
+	if (!j->within)
+		cpu_backend.gemm(d, 0, !j->back, p.rows, n, more->rank, more->scale, more->z, more->rank, more->by,
+				 j->back ? n : more->rank, 1, out->data, n);
+}
+
+static void check_joined(int rows, int in, int n_out, int rank, bool back)
+{
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+	const int n = back ? in : n_out;
+	const size_t count = (size_t)rows * n;
+	float *values, *x = randoms(9, (size_t)rows * (back ? n_out : in)), *bias = randoms(10, n_out),
+	      *z = randoms(11, (size_t)rows * rank), *by = randoms(12, (size_t)n * rank), *before = randoms(13, count);
+	const struct narrow more = { z, by, rank, 0.75f };
+	struct weight w = prepared(d, DTYPE_F16, n_out, in, &values);
+	const struct linear_args layer = { &w, x, bias, rows, 1, &more };
+	struct output out = { .n = count, .before = before, .data = guarded(count), .expect = doubles(count) };
+
+	refill(&out);
+	run_joined(d, &out, &(struct joined_args){ &layer, back, false });
+	for (size_t i = 0; i < count; i++)
+		out.expect[i] = out.data[i];
+	guarded_free(out.data);
+	every_way(&out, 1, run_joined, &(struct joined_args){ &layer, back, true });
+	free(out.expect);
+	cpu_backend.unprepare(d, &w);
+	cpu_backend.close(d);
+	guarded_free(values);
+	guarded_free(x);
+	guarded_free(bias);
+	guarded_free(z);
+	guarded_free(by);
+	guarded_free(before);
+}
+
+/* The same bytes: the tolerance is 0.  Ranks below and above a range of k, and one whose rows are copied. */
+static void a_narrow_product_joins_a_layers(void **state)
+{
+	static const int ranks[] = { 1, 16, 300, 512 };
+
+	for (size_t i = 0; i < sizeof(linear_shapes) / sizeof(*linear_shapes); i++)
+		for (size_t r = 0; r < sizeof(ranks) / sizeof(*ranks); r++)
+			for (int back = 0; back < 2; back++)
+				check_joined(linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out,
+					     ranks[r], back);
+	check_joined(120, 1100, 90, 16, false);
+	check_joined(120, 90, 1100, 16, true);
 }
 
 /* Every one of the 65536 halves of both kinds, subnormal numbers, infinities and NaN among them. */
@@ -232,7 +294,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gemm_agrees_with_double), cmocka_unit_test(linear_agrees_with_double),
-		cmocka_unit_test(halves_widen_exactly), cmocka_unit_test(nan_stays_in_its_row),
+		cmocka_unit_test(a_narrow_product_joins_a_layers), cmocka_unit_test(halves_widen_exactly),
+		cmocka_unit_test(nan_stays_in_its_row),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,16 +134,17 @@ static int counting_prepare(struct device *d, struct weight *w, const void *host
 static uint64_t trace;
 
 static void traced_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
-			  int rows)
+			  int rows, const struct narrow *more)
 {
 	trace = trace * 1099511628211u + (uintptr_t)y + (uintptr_t)x * 31;
-	cpu_backend.linear(d, y, x, w, bias, rows);
+	cpu_backend.linear(d, y, x, w, bias, rows, more);
 }
 
-static void traced_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add)
+static void traced_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add,
+			     const struct narrow *more)
 {
 	trace = trace * 1099511628211u + (uintptr_t)dx + (uintptr_t)dy * 31;
-	cpu_backend.linear_dx(d, dx, dy, w, rows, add);
+	cpu_backend.linear_dx(d, dx, dy, w, rows, add, more);
 }
 
 /* ---- a run up to its steps ---- */

@@ -22,6 +22,11 @@ static const char *const class_names[CLASSES] = {
 
 static double product(double m, double n, double k) { return 2 * m * n * k; }
 
+static double layer(int rows, const struct weight *w, int columns, const struct narrow *more)
+{
+	return product(rows, w->out, w->in) + (more ? product(rows, columns, more->rank) : 0);
+}
+
 static double conv(const struct weight *w, const struct conv_shape *s)
 {
 	return product((double)s->n * s->oh * s->ow, w->out, (double)w->in * w->kh * w->kw);
@@ -52,8 +57,8 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_embedding           COPIES, 0, d, y, table, ids, rows
 #define ROW_gather_rows         COPIES, 0, d, y, x, index, rows, c
 #define ROW_gather_rows_back    COPIES, 0, d, dx, dy, index, rows, c
-#define ROW_linear              PRODUCTS, product(rows, w->out, w->in), d, y, x, w, bias, rows
-#define ROW_linear_dx           PRODUCTS, product(rows, w->out, w->in), d, dx, dy, w, rows, add
+#define ROW_linear              PRODUCTS, layer(rows, w, w->out, more), d, y, x, w, bias, rows, more
+#define ROW_linear_dx           PRODUCTS, layer(rows, w, w->in, more), d, dx, dy, w, rows, add, more
 #define ROW_gemm                ADAPTER, product(m, n, k), d, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc
 #define ROW_conv2d              CONVOLUTIONS, conv(w, s), d, y, x, w, bias, s
 #define ROW_conv2d_dx           CONVOLUTIONS, conv(w, s), d, dx, dy, w, s, add

@@ -31,7 +31,7 @@ static int work(const struct backend *be, struct device *d)
 		had++;
 		if (x && y) {
 			be->zero(d, x, ROWS * IN);
-			be->linear(d, y, x, &w[i], NULL, ROWS);
+			be->linear(d, y, x, &w[i], NULL, ROWS, NULL);
 			be->add(d, y, y, y, ROWS * OUT);
 			be->download(d, y_host, y, sizeof(y_host));
 		}
