@@ -240,24 +240,24 @@ void rows_put_some(struct decoder *d, int y, int first, int step, const void *ro
 {
 	int width = (d->width - first + step - 1) / step;
 	ptrdiff_t at = d->origin + y * d->y_step + first * d->x_step, x_step = step * d->x_step;
+	const bool ready = !d->colour && d->pixels == PIXELS_RGB && d->depth == 8;
+	const uint8_t *line = ready ? row : d->line;
 	uint8_t *to = d->out->rgb + at;
 
 	if (d->colour)
 		colour_row(d->colour, row, d->line, width);
-	else if (d->pixels == PIXELS_RGB && d->depth == 8)
-		memcpy(d->line, row, (size_t)width * 3);
-	else
+	else if (!ready)
 		plain_row(d, row, width);
 	if (has_alpha(d))
 		lay_on_background(d, row, width);
 	if (d->out->alpha)
 		keep_alpha(d, at, x_step, row, width);
 	if (x_step == 3) {
-		memcpy(to, d->line, (size_t)width * 3);
+		memcpy(to, line, (size_t)width * 3);
 		return;
 	}
 	for (int x = 0; x < width; x++, to += x_step)
-		memcpy(to, d->line + 3 * x, 3);
+		memcpy(to, line + 3 * x, 3);
 }
 
 void rows_put(struct decoder *d, int y, const void *row)
