@@ -112,7 +112,8 @@ int data_look(const char *const *latents, size_t count, struct error *e)
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		if (!shard_is_list(latents[i]) && tar_look(latents[i], "latent", e) < 0)
+		if (!shard_is_list(latents[i]) && access(latents[i], F_OK) == 0 &&
+		    tar_look(latents[i], "latent", e) < 0)
 			return -1;
 	return 0;
 }

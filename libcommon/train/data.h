@@ -24,7 +24,7 @@ struct run_data {
 };
 
 /* Refuses latents whose first sample shows that they are none, before a model is read.  Of pipes and of lists of parts
- * nothing is looked at. */
+ * nothing is looked at, nor of what is not there: where the model is missing too, that is what to mend first. */
 int data_look(const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 /* Reads latent tars, or makes stand-ins for them where nothing is trained.  Moves what is held out behind the rest,
  * checks sizes against the model's, and makes the order. */

@@ -191,7 +191,8 @@ zsh_shell() {
 }
 
 fish_shell() {
-	mkdir -p home/fish
+	# Where this folder is not there, fish reads all man pages into it behind our back, while bats removes it.
+	mkdir -p home/fish/generated_completions
 	cat > home/fish/config.fish <<- 'END'
 		set -g fish_greeting
 		function fish_prompt; echo '$ '; end

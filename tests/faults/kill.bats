@@ -99,8 +99,8 @@ each_boundary() {
 	# file fsync, rename, folder fsync: in this order for each file under a final name
 	sed -E 's/^[0-9]+ +//' trace | grep -E '^(fsync|rename)' > order
 	[ "$(grep -c '^rename' order)" = 2 ]
-	awk '/^fsync/ && /\.tmp/ { synced = 1 } /^rename/ { if (!synced) exit 1; synced = 0; renamed = 1; n++ }
-		/^fsync/ && !/\.tmp/ { renamed = 0 }
+	awk '/^fsync/ && /\.tmp>/ { synced = 1 } /^rename/ { if (!synced) exit 1; synced = 0; renamed = 1; n++ }
+		/^fsync/ && !/\.tmp>/ { renamed = 0 }
 		END { if (renamed || n != 2) exit 1 }' order || { cat order; return 1; }
 }
 
