@@ -155,6 +155,7 @@ static void pack_columns(float *panel, const void *const *rows, enum dtype dtype
 static inline __attribute__((always_inline)) void pack_rows_of(float *panels, size_t stride, const void *const *rows,
 							       int count, int n, enum dtype dtype)
 {
+	const int end = n - AHEAD / (int)element_size(dtype);   /* from here on nothing is that far ahead */
 	int j, r;
 
 	for (j = 0; j < n; j += TILE_COLS, panels += stride)
@@ -164,7 +165,7 @@ static inline __attribute__((always_inline)) void pack_rows_of(float *panels, si
 
 			store(dst, rows[r] ? load_wide(rows[r], j, rest, dtype) : all(0));
 			store(dst + LANES, rows[r] && second ? load_wide(rows[r], j + LANES, second, dtype) : all(0));
-			if (rows[r] && rest * element_size(dtype) > AHEAD)
+			if (rows[r] && j < end)
 				will_read(rows[r], j, dtype);
 		}
 }
