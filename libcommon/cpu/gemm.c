@@ -222,9 +222,9 @@ static void multiply_tile(struct device *d, const void *arg, int task, int threa
 	}
 }
 
-size_t cpu_product_scratch(int threads)
+size_t cpu_product_scratch(int rank, int threads)
 {
-	return threads * (floats((size_t)TILE_N * DEEP) + floats(LEFT));
+	return threads * (floats((size_t)TILE_N * DEEP) + floats(LEFT) + floats((size_t)TILE_N * rank));
 }
 
 /* rows, cols: of what a tile's are a multiple */

@@ -3,13 +3,7 @@
 
 # shellcheck disable=SC2154    # launcher is scale.bash's
 
-setup_file() {
-	load scale.bash
-	need_mpi
-	export LATENTS=$BATS_FILE_TMPDIR/few.tar
-	repeated_latents "$LATENTS"
-}
-setup() { load scale.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
+load scale.bash
 
 # pid_of RANK OUT: of the program with that rank and output folder
 pid_of() {

@@ -1,13 +1,7 @@
 #!/usr/bin/env bats
 # Several ranks of MPI write the bytes that one writes: adapter, state, numbers of the log.
 
-setup_file() {
-	load scale.bash
-	need_mpi
-	export LATENTS=$BATS_FILE_TMPDIR/few.tar
-	repeated_latents "$LATENTS"
-}
-setup() { load scale.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
+load scale.bash
 
 # Three nodes of the tree must be apart for the order of sums to matter, so a step has five leaves or more.
 @test "1, 2, 3, 4 and 8 ranks: steps of seven batches and a short one, averages, dropout" {

@@ -5,17 +5,17 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS
 # shellcheck disable=SC2034
 read -ra launcher <<< "${MPIRUN:-mpirun --oversubscribe --bind-to none -q}"
 
-need_mpi() {
-	[ -e "${LORA_MPI:-$BIN/../lib/lora-tools/liblora-mpi.so}" ] || skip "liblora-mpi.so was not built: no mpicc"
-	command -v "${launcher[0]}" > /dev/null || skip "no ${launcher[0]}"
-}
-
-# repeated_latents OUT: four pictures, each four times an epoch: 16 batches
-repeated_latents() {
+# Four pictures, each four times an epoch: 16 batches.  Without MPI nothing here is tried, so nothing passes.
+setup_file() {
+	[ -e "${LORA_MPI:-$BIN/../lib/lora-tools/liblora-mpi.so}" ] ||
+		{ echo "liblora-mpi.so was not built; tests/tools/deps scale installs MPI's compiler, then make mpi"; return 1; }
+	command -v "${launcher[0]}" > /dev/null || { echo "there is no ${launcher[0]}"; return 1; }
+	export LATENTS=$BATS_FILE_TMPDIR/few.tar
 	mkdir -p "$BATS_FILE_TMPDIR/set/4_gizmo"
 	cp "$ROOT"/demo/train/*/gizmo0[0-3].* "$BATS_FILE_TMPDIR/set/4_gizmo"
-	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/set" | "$BIN/lora-encode" -q -m "$MODEL" -o "$1"
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/set" | "$BIN/lora-encode" -q -m "$MODEL" -o "$LATENTS"
 }
+setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 
 # ranks N STEPS FOLDER [options]: a training run of N ranks; its log is FOLDER.jsonl
 ranks() {

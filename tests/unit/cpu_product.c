@@ -246,6 +246,33 @@ static void a_narrow_product_joins_a_layers(void **state)
 	check_joined(120, 90, 1100, 16, true);
 }
 
+static void scratch_is_what_was_said(void **state)
+{
+	enum { ROWS = 64, IN = 1536, OUT = 2048, RANK = 300 };
+	struct error e;
+	struct device *d;
+	float *x = randoms(1, ROWS * IN), *z = randoms(2, ROWS * RANK), *by = randoms(3, OUT * RANK),
+	      *data = randoms(4, (size_t)OUT * IN), *y = guarded(ROWS * OUT);
+	const struct weight w = { .data = data, .dtype = DTYPE_F32, .out = OUT, .in = IN };
+	const struct narrow more = { z, by, RANK, 0.5f };
+
+	for (int joined = 0; joined < 2; joined++) {
+		threads_use(2);
+		d = cpu_backend.open(&e);
+		assert_non_null(d);
+		cpu_backend.linear(d, y, x, &w, NULL, ROWS, joined ? &more : NULL);
+		assert_int_equal(d->scratch[0].size + d->scratch[1].size + d->scratch[2].size,
+				 cpu_product_scratch(joined ? RANK : 0, 2));
+		cpu_backend.close(d);
+	}
+	threads_use(0);
+	guarded_free(x);
+	guarded_free(z);
+	guarded_free(by);
+	guarded_free(data);
+	guarded_free(y);
+}
+
 /* Every one of the 65536 halves of both kinds, subnormal numbers, infinities and NaN among them. */
 static void halves_widen_exactly(void **state)
 {
@@ -294,8 +321,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gemm_agrees_with_double), cmocka_unit_test(linear_agrees_with_double),
-		cmocka_unit_test(a_narrow_product_joins_a_layers), cmocka_unit_test(halves_widen_exactly),
-		cmocka_unit_test(nan_stays_in_its_row),
+		cmocka_unit_test(a_narrow_product_joins_a_layers), cmocka_unit_test(scratch_is_what_was_said),
+		cmocka_unit_test(halves_widen_exactly), cmocka_unit_test(nan_stays_in_its_row),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

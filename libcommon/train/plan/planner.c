@@ -214,6 +214,15 @@ static size_t convolution_bytes(const struct dry *dry, const struct plan *p)
 	return most;
 }
 
+static int largest_rank(const struct adapter *a)
+{
+	int rank = 0;
+
+	for (size_t i = 0; i < a->count; i++)
+		rank = a->module[i].branch.rank > rank ? a->module[i].branch.rank : rank;
+	return rank;
+}
+
 static void count_host(const struct dry *dry, struct plan *p)
 {
 	const struct plan_device *d = p->device;
@@ -221,7 +230,8 @@ static void count_host(const struct dry *dry, struct plan *p)
 	p->bytes[PLAN_GRADIENTS] = p->sums;
 	p->bytes[PLAN_DATA] = data_bytes(dry->work->data);
 	p->bytes[PLAN_SAVING] = larger(saving_bytes(&dry->s, p, adapter_bytes(p, dry->net.adapter, true)), d->saved);
-	p->bytes[PLAN_WORKSPACE] = larger(d->products(threads_default()), convolution_bytes(dry, p));
+	p->bytes[PLAN_WORKSPACE] = larger(d->products(largest_rank(dry->net.adapter), threads_default()),
+					  convolution_bytes(dry, p));
 }
 
 static void add_up(const struct dry *dry, struct plan *p)
