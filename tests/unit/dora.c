@@ -258,6 +258,112 @@ static void forward_and_back(void **state)
 	check_layer(0.6f);
 }
 
+/* ---- beside other branches ---- */
+
+enum { BRANCHES = 3, PARTS = 3, LARGEST = RANK * IN };
+static const struct { int at; size_t n; } part[PARTS] = { { LORA_DOWN, RANK * IN }, { LORA_UP, OUT * RANK },
+							   { LENGTHS_PART, OUT } };
+
+/* y of a layer with branches in an order that ends at -1; dx and the parts' gradients where all of dy is 1 */
+struct outcome { float y[ROWS * OUT], dx[ROWS * IN], part[BRANCHES][PARTS][LARGEST]; };
+
+/* The first has lengths, the others are LoRAs. */
+static int parts_of(int branch) { return branch == 0 ? PARTS : PARTS - 1; }
+
+static void run_in_order(struct tape *t, struct linear *l, struct tensor *x, struct branch *all,
+			 const int order[BRANCHES], struct outcome *out)
+{
+	struct branch **end = (struct branch **)&l->branch;
+	struct tensor *y;
+
+	*end = NULL;
+	for (int i = 0; i < BRANCHES && order[i] >= 0; i++) {
+		*end = &all[order[i]];
+		end = &all[order[i]].next;
+		*end = NULL;
+		for (int k = 0; k < PARTS; k++)
+			all[order[i]].part[part[k].at].has_grad = false;
+	}
+	x->has_grad = false;
+	tape_reset(t);
+	y = op_linear(t, x, l);
+	memcpy(out->y, y->data, sizeof(out->y));
+	tape_backward(t, y, 1);
+	memcpy(out->dx, x->grad, sizeof(out->dx));
+	for (int i = 0; i < BRANCHES && order[i] >= 0; i++)
+		for (int k = 0; k < parts_of(order[i]); k++)
+			memcpy(out->part[order[i]][k], all[order[i]].part[part[k].at].grad,
+			       part[k].n * sizeof(float));
+}
+
+static void assert_sum(const float *got, const float *plain, float *const alone[BRANCHES],
+		       const int order[BRANCHES], size_t n)
+{
+	double *want = xcalloc(n, sizeof(*want));
+
+	for (size_t e = 0; e < n; e++) {
+		want[e] = plain[e];
+		for (int i = 0; i < BRANCHES && order[i] >= 0; i++)
+			want[e] += (double)alone[order[i]][e] - plain[e];
+	}
+	assert_near(got, want, n);
+	free(want);
+}
+
+static void check_order(struct tape *t, struct linear *l, struct tensor *x, struct branch *all,
+			const int order[BRANCHES])
+{
+	static struct outcome plain, alone[BRANCHES], both;
+	static const int none[BRANCHES] = { -1 };
+	float *y[BRANCHES], *dx[BRANCHES];
+
+	run_in_order(t, l, x, all, none, &plain);
+	for (int i = 0; i < BRANCHES; i++) {
+		run_in_order(t, l, x, all, (const int[BRANCHES]){ i, -1 }, &alone[i]);
+		y[i] = alone[i].y;
+		dx[i] = alone[i].dx;
+	}
+	run_in_order(t, l, x, all, order, &both);
+	assert_sum(both.y, plain.y, y, order, ROWS * OUT);
+	assert_sum(both.dx, plain.dx, dx, order, ROWS * IN);
+	for (int i = 0; i < BRANCHES && order[i] >= 0; i++)
+		for (int k = 0; k < parts_of(order[i]); k++) {
+			double want[LARGEST];
+			for (size_t e = 0; e < part[k].n; e++)
+				want[e] = alone[order[i]].part[order[i]][k][e];
+			assert_near(both.part[order[i]][k], want, part[k].n);
+		}
+}
+
+/* A DoRA and two LoRAs, all trained, whichever comes first: each adds what it adds alone. */
+static void branches_add_up(void **state)
+{
+	static const int orders[][BRANCHES] = { { 0, 1, 2 }, { 1, 0, 2 }, { 1, 2, 0 }, { 1, 2, -1 }, { 0, 2, -1 } };
+	struct bench b[BRANCHES];
+	struct branch all[BRANCHES];
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	struct tensor x = parameter(drawn(ROWS * IN, 1), ROWS, 1, IN);
+	struct linear l;
+
+	assert_non_null(t);
+	for (int i = 0; i < BRANCHES; i++) {
+		set_up(&b[i], 1, 1, false);
+		all[i] = b[i].branch;
+		if (i > 0)
+			all[i].kind = &kind_lora.branch;
+	}
+	l = (struct linear){ b[0].w, drawn(OUT, 1) };
+	for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++)
+		check_order(t, &l, &x, all, orders[i]);
+	tape_free(t);
+	be->release(device, x.data);
+	be->release(device, x.grad);
+	be->release(device, l.bias);
+	for (int i = 0; i < BRANCHES; i++)
+		tear_down(&b[i]);
+}
+
 /* ---- by columns, and from a file ---- */
 
 /* y = W' x for pictures of one pixel, of which a filter's middle sees all; W' lies weight of the way from W to the sum
@@ -439,7 +545,7 @@ static int close_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(norms), cmocka_unit_test(forward_and_back),
+		cmocka_unit_test(norms), cmocka_unit_test(forward_and_back), cmocka_unit_test(branches_add_up),
 		cmocka_unit_test(begins_as_the_layer), cmocka_unit_test(from_files),
 	};
 
