@@ -44,15 +44,21 @@ static int add_hole(struct encoder *n, struct waiting *w, int which, int at, con
 	struct latent_sample *s = &w->s;
 	const size_t pixels = (size_t)picture->width * picture->height, each = (size_t)s->h * s->w * s->c;
 	float **means = which ? &s->flip_hole_mean : &s->hole_mean, **stds = which ? &s->flip_hole_std : &s->hole_std;
-	float *rgb = xmalloc(pixels * 3 * sizeof(*rgb)), *mean = NULL, *std = NULL;
+	struct pixels p = { xmalloc(pixels * 3 * sizeof(float)), 1, picture->width, picture->height };
+	float *mean = NULL, *std = NULL;
+	struct moments m = { 0 };
 	int result;
 
 	for (size_t i = 0; i < 3 * pixels; i++)
-		rgb[i] = picture->rgb[i] / 127.5f - 1;
-	hole_cut(rgb, mask, pixels);
+		p.at[i] = picture->rgb[i] / 127.5f - 1;
+	hole_cut(p.at, mask, pixels);
 	if (!which)
 		hole_shrink(s->hole + (size_t)at * s->h * s->w, s->w, s->h, n->config->vae.factor, mask);
-	result = encode_moments(n, w, rgb, picture->width, picture->height, &mean, &std, e);
+	result = encode_moments(n, &p, &m, e);
+	free(p.at);
+	if (result == 0)
+		result = encode_latent(n, w->label, &m, 0, &mean, &std, e);
+	free(m.at);
 	if (result == 0) {
 		memcpy(*means + at * each, mean, each * sizeof(float));
 		memcpy(*stds + at * each, std, each * sizeof(float));

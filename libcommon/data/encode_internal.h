@@ -82,14 +82,20 @@ void encode_sample_id(struct latent_sample *s);         /* from the two kinds ab
 int encode_open_pictures(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
 /* Encodes the pictures of the first sample of the queue, together with others of the same size, as --batch allows. */
 int encode_group(struct encoder *n, struct error *e) MUST_CHECK;
-/* encode_holes.c: for an inpainting model, makes holes in a picture and the latents of the picture with each. */
-int encode_holes(struct encoder *n, struct waiting *w, int which, struct error *e) MUST_CHECK;
-/* The encoder's moments of pixels [h,w,3] in -1..1, given up: mean and std, malloced, rounded;
- * the sizes go to *w's sample. */
-int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int width, int height, float **mean,
-		   float **std, struct error *e) MUST_CHECK;
 /* Makes the mask of a sample whose latent exists. */
 int encode_mask(const struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;
+
+/* ---- encode_moments.c ---- */
+struct pixels { float *at; int n, w, h; };              /* [n,h,w,3] in -1..1, malloced */
+struct moments { float *at; int h, w, c; };             /* the VAE's, [n,h,w,2c], malloced */
+int encode_moments(struct encoder *n, const struct pixels *p, struct moments *m, struct error *e) MUST_CHECK;
+/* *mean and *std [h,w,c] of picture i, malloced, rounded.  EXIT_INPUT: not finite.  label: the sample, for messages. */
+int encode_latent(const struct encoder *n, const char *label, const struct moments *m, int i, float **mean, float **std,
+		  struct error *e) MUST_CHECK;
+
+/* ---- encode_holes.c ---- */
+/* For an inpainting model, makes holes in a picture and the latents of the picture with each. */
+int encode_holes(struct encoder *n, struct waiting *w, int which, struct error *e) MUST_CHECK;
 
 /* ---- encode_text.c ---- */
 int encode_address_texts(struct encoder *n, struct waiting *w, struct error *e) MUST_CHECK;    /* sets s.text_id */

@@ -1,5 +1,4 @@
 /* Encoding pictures with the VAE, in groups of one size; masks. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,20 +87,11 @@ static struct group gather(const struct encoder *n)
 	return g;
 }
 
-struct pixels { const struct vae *vae; float *at; int n, w, h; };
-
-static struct tensor *encode_pixels(struct tape *t, void *arg)
-{
-	const struct pixels *p = arg;
-
-	return vae_encode(t, p->vae, tensor_from(t, p->n, p->h, p->w, 3, p->at), NULL, NULL);
-}
-
-static struct pixels pixels_of(const struct encoder *n, const struct group *g)
+static struct pixels pixels_of(const struct group *g)
 {
 	const struct image *first = image_of(g, 0);
 	const size_t each = (size_t)first->width * first->height * 3;
-	struct pixels p = { n->vae, xmalloc(g->count * each * sizeof(float)), g->count, first->width, first->height };
+	struct pixels p = { xmalloc(g->count * each * sizeof(float)), g->count, first->width, first->height };
 
 	for (int k = 0; k < g->count; k++)
 		for (size_t i = 0; i < each; i++)
@@ -109,47 +99,30 @@ static struct pixels pixels_of(const struct encoder *n, const struct group *g)
 	return p;
 }
 
-/* moments [h,w,2c] of one picture */
-static int keep_latent(const struct encoder *n, struct waiting *w, int which, const struct tensor *y,
-		       const float *moments, struct error *e)
+/* Picture i of the group, which is number which of its sample. */
+static int keep_latent(const struct encoder *n, struct waiting *w, int which, const struct moments *m, int i,
+		       struct error *e)
 {
 	struct latent_sample *s = &w->s;
-	float **mean = which ? &s->flip_mean : &s->mean, **std = which ? &s->flip_std : &s->std;
-	const size_t rows = (size_t)y->h * y->w, count = rows * y->c;
-	size_t i;
 
-	/* before the split, whose clamp of the variance would turn a NaN into a number */
-	for (i = 0; i < count && isfinite(moments[i]); i++)
-		;
-	if (i < count)
-		return fail(e, EXIT_INPUT,
-			    "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", w->label);
-	s->c = y->c / 2;
-	s->h = y->h;
-	s->w = y->w;
-	*mean = xmalloc(count / 2 * sizeof(float));
-	*std = xmalloc(count / 2 * sizeof(float));
-	vae_split_moments(moments, rows, s->c, *mean, *std, NULL);
-	if (encode_round(n, w->label, *mean, count / 2, e) < 0)
-		return -1;
-	return encode_round(n, w->label, *std, count / 2, e);
+	s->c = m->c;
+	s->h = m->h;
+	s->w = m->w;
+	return encode_latent(n, w->label, m, i, which ? &s->flip_mean : &s->mean, which ? &s->flip_std : &s->std, e);
 }
 
 static int encode_gathered(struct encoder *n, const struct group *g, struct error *e)
 {
-	struct pixels p = pixels_of(n, g);
-	struct tensor *y = workspace_run(&n->work, encode_pixels, &p, e);
-	float *moments;
-	int i, result = 0;
+	struct pixels p = pixels_of(g);
+	struct moments m;
+	int i, result = encode_moments(n, &p, &m, e);
 
 	free(p.at);
-	if (!y)
+	if (result)
 		return -1;
-	moments = xmalloc(tensor_count(y) * sizeof(*moments));
-	tensor_download(n->work.tape, y, moments);
 	for (i = 0; i < g->count && result == 0; i++)
-		result = keep_latent(n, g->of[i], g->which[i], y, moments + tensor_count(y) / g->count * i, e);
-	free(moments);
+		result = keep_latent(n, g->of[i], g->which[i], &m, i, e);
+	free(m.at);
 	for (i = 0; i < g->count && result == 0; i++) {
 		struct image *picture = image_of(g, i);
 
@@ -159,33 +132,6 @@ static int encode_gathered(struct encoder *n, const struct group *g, struct erro
 		*picture = (struct image){ 0 };
 	}
 	return result;
-}
-
-int encode_moments(struct encoder *n, struct waiting *w, float *pixels, int width, int height, float **mean,
-		   float **std, struct error *e)
-{
-	struct pixels p = { n->vae, pixels, 1, width, height };
-	struct tensor *y = workspace_run(&n->work, encode_pixels, &p, e);
-	float *moments;
-	size_t i, rows, count;
-
-	free(pixels);
-	if (!y)
-		return -1;
-	rows = (size_t)y->h * y->w;
-	count = rows * y->c;
-	moments = xmalloc(count * sizeof(*moments));
-	tensor_download(n->work.tape, y, moments);
-	for (i = 0; i < count && isfinite(moments[i]); i++)
-		;
-	*mean = xmalloc(count / 2 * sizeof(float));
-	*std = xmalloc(count / 2 * sizeof(float));
-	vae_split_moments(moments, rows, y->c / 2, *mean, *std, NULL);
-	free(moments);
-	if (i < count)
-		return fail(e, EXIT_INPUT,
-			    "%s: the VAE gives NaN or infinity for this picture; use another VAE (--vae)", w->label);
-	return encode_round(n, w->label, *mean, count / 2, e) < 0 ? -1 : encode_round(n, w->label, *std, count / 2, e);
 }
 
 static int open_vae(struct encoder *n, struct error *e)
