@@ -1,8 +1,8 @@
 /*
  * internal.h - struct merge, and the steps of merging.
  *
- * Private to this folder: mode_into.c (the plan), update.c and tensor.c (the arithmetic), report.c, file.c and
- * folder.c (the output).
+ * Private to this folder: mode_into.c (the plan), update.c and tensor.c (the arithmetic), report.c,
+ * writing.c, file.c and folder.c (the output).
  */
 #ifndef MERGE_INTERNAL_H
 #define MERGE_INTERNAL_H
@@ -43,12 +43,18 @@ struct merge {
 	double update_squares, error_squares;   /* over all layers */
 };
 
+/* writing.c */
 /* A file that is being written. */
 struct writing {
 	struct publish *out;
 	bool hashed;                    /* its metadata has a place for the hash */
 	struct sha256 hash;             /* of everything behind the header */
 };
+int merge_put(struct writing *w, const void *bytes, size_t n, struct error *e) MUST_CHECK;
+/* The tensor's bytes from..to as they are, checked. */
+int merge_copy(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t,
+	       size_t from, size_t to, struct error *e) MUST_CHECK;
+int merge_nonfinite(const char *path, const char *tensor, struct error *e);     /* -1 */
 
 /* tensor.c */
 /* Writes one tensor, with count jobs in it. */
@@ -61,11 +67,6 @@ int merge_report(struct merge *m, const struct layer_result *r, struct error *e)
 int merge_report_total(struct merge *m, struct error *e) MUST_CHECK;
 
 /* file.c */
-int merge_put(struct writing *w, const void *bytes, size_t n, struct error *e) MUST_CHECK;
-/* The tensor's bytes from..to as they are, checked. */
-int merge_copy(struct merge *m, struct writing *w, const struct safetensors *s, const struct safetensor *t,
-	       size_t from, size_t to, struct error *e) MUST_CHECK;
-int merge_nonfinite(const char *path, const char *tensor, struct error *e);     /* -1 */
 /* File i of the model, to path. */
 int merge_file(struct merge *m, size_t i, const char *path, struct error *e) MUST_CHECK;
 
