@@ -42,10 +42,15 @@ char *settings_of_run(const struct tool *tool, const char *config);     /* those
 int keeper_claim_adapter(const struct keeper *k, struct error *e) MUST_CHECK;
 int keeper_claim_outputs(const struct keeper *k, struct error *e) MUST_CHECK;
 
+/* save_rules.c: what the settings say of saving */
+unsigned keeper_due(const struct keeper *k, long step); /* enum saved_by: the reasons to save at a step */
+struct rotation adapter_rotation(const struct train_settings *s);
+struct rotation state_rotation(const struct train_settings *s);
+char *keeper_adapter_path(const struct keeper *k);      /* of the last adapter, malloced */
+
 /* resume.c: the output folder at the start */
 int keeper_lock(struct keeper *k, struct error *e) MUST_CHECK;
 int keeper_resume(struct keeper *k, struct error *e) MUST_CHECK;
-char *keeper_adapter_path(const struct keeper *k);      /* of the last adapter, malloced */
 /* Where the run resumed at its end: *finished, if the last adapter exists too.  Beyond its end: EXIT_USAGE. */
 int keeper_check_end(struct keeper *k, bool *finished, struct error *e) MUST_CHECK;
 void keeper_tell_others(const struct keeper *k);        /* notes of other runs' files that this run will replace */
@@ -58,7 +63,6 @@ int keeper_leave_room(const struct keeper *k, enum run_file file, struct error *
 
 /* save_when.c: saves during the run, when it is due (no space costs a warning); when stopped; and at the end, the
  * adapter first */
-unsigned keeper_due(const struct keeper *k, long step); /* enum saved_by: the reasons to save at a step */
 int keeper_save_on_the_way(struct keeper *k, struct error *e) MUST_CHECK;
 int keeper_save_stopped(struct keeper *k, struct error *e) MUST_CHECK;
 int keeper_save_last(struct keeper *k, struct error *e) MUST_CHECK;
@@ -66,8 +70,6 @@ int keeper_save_last(struct keeper *k, struct error *e) MUST_CHECK;
 /* save.c; by: enum saved_by */
 int keeper_save_adapter(struct keeper *k, unsigned by, struct error *e) MUST_CHECK;
 int keeper_save_state(struct keeper *k, unsigned by, struct error *e) MUST_CHECK;
-struct rotation adapter_rotation(const struct train_settings *s);
-struct rotation state_rotation(const struct train_settings *s);
 
 /* nonfinite.c: writes out the samples of a step that was not finite; the step is the next one (course.done + 1) */
 void keeper_keep_nonfinite(struct keeper *k, const struct order_place *place);

@@ -128,11 +128,6 @@ int keeper_resume(struct keeper *k, struct error *e)
 
 /* ---- the end ---- */
 
-char *keeper_adapter_path(const struct keeper *k)
-{
-	return xprintf("%s/%s" ADAPTER_SUFFIX, k->s->output_dir, k->s->output_name);
-}
-
 static bool has_adapter(const struct keeper *k)
 {
 	char *path = keeper_adapter_path(k);

@@ -5,23 +5,6 @@
 #include "kohya_metadata.h"
 #include "keeper.h"
 
-struct rotation adapter_rotation(const struct train_settings *s)
-{
-	return (struct rotation){ .all = s->keep_adapters, .steps = s->keep_steps, .epochs = s->keep_epochs };
-}
-
-/* Where steps or epochs have rules of their own, the common number is for all other reasons. */
-struct rotation state_rotation(const struct train_settings *s)
-{
-	struct rotation keep = { .steps = s->keep_steps_state, .epochs = s->keep_epochs_state };
-
-	if (keep.steps || keep.epochs)
-		keep.others = s->keep_states;
-	else
-		keep.all = s->keep_states;
-	return keep;
-}
-
 static void rotate(const struct keeper *k, const char *suffix, struct rotation keep, const struct step_set *damaged)
 {
 	saved_rotate(k->s->output_dir, k->s->output_name, suffix, k->mark, &keep, k->course->done, damaged);

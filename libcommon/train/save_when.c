@@ -2,19 +2,6 @@
 #include "keeper.h"
 #include "stop.h"
 
-unsigned keeper_due(const struct keeper *k, long step)
-{
-	const long per_epoch = data_updates_per_epoch(k->data), every = k->s->save_every_steps;
-	const long epochs = k->s->save_every_epochs;
-	unsigned by = 0;
-
-	if (every && step % every == 0)
-		by |= SAVED_BY_STEPS;
-	if (epochs && step % (epochs * per_epoch) == 0)
-		by |= SAVED_BY_EPOCHS;
-	return by;
-}
-
 /* By the clock only a state is saved: it is what would be lost when a machine is taken away. */
 static unsigned due_by_clock(const struct keeper *k)
 {
