@@ -26,15 +26,6 @@ static double sum_squares(const double *x, size_t n)
 	return sum;
 }
 
-static double *widened(const float *x, size_t n)
-{
-	double *to = zeros(n, 1);
-
-	for (size_t i = 0; i < n; i++)
-		to[i] = x[i];
-	return to;
-}
-
 static void make_room(struct lowrank *l, size_t rows, size_t columns, size_t known)
 {
 	*l = (struct lowrank){ rows, columns, known, zeros(rows, known), zeros(known, 1), zeros(known, columns), 0 };
@@ -43,7 +34,7 @@ static void make_room(struct lowrank *l, size_t rows, size_t columns, size_t kno
 void lowrank_of_product(struct lowrank *l, const float *up, const float *down, size_t rows, size_t columns,
 			size_t rank)
 {
-	double *left = widened(up, rows * rank), *right = widened(down, rank * columns);
+	double *left = to_doubles(up, rows * rank), *right = to_doubles(down, rank * columns);
 
 	make_room(l, rows, columns, smaller(rank, smaller(rows, columns)));
 	svd_product(l->left, l->value, l->right, left, right, (int)rows, (int)columns, (int)rank);
@@ -223,7 +214,7 @@ static void remainder_of_strip(void *context, size_t item, void *slot)
 	const size_t first = item * STRIP, rows = smaller(STRIP, r->rows - first), n = rows * r->columns;
 	const struct matrix up = floats_by_rows(r->f->up + first * r->f->rank, r->f->rank),
 			    down = floats_by_rows(r->f->down, r->columns);
-	double *left = widened(r->a + first * r->columns, n);
+	double *left = to_doubles(r->a + first * r->columns, n);
 
 	product_add(left, r->columns, -1, &up, &down, rows, r->columns, r->f->rank);
 	*(double *)slot = sum_squares(left, n);

@@ -221,19 +221,10 @@ static size_t values_of_rows(const struct module_update *u, double **value)
 	return shorter_side(u);
 }
 
-static double *widened(const float *x, size_t n)
-{
-	double *out = xmalloc(n * sizeof(*out));
-
-	for (size_t i = 0; i < n; i++)
-		out[i] = x[i];
-	return out;
-}
-
 static size_t values_of_factors(const struct module_update *u, double **value)
 {
 	struct delta_factors f = factors_of(u);
-	double *up = widened(f.up, u->rows * f.rank), *down = widened(f.down, f.rank * u->columns);
+	double *up = to_doubles(f.up, u->rows * f.rank), *down = to_doubles(f.down, f.rank * u->columns);
 	const size_t n = f.rank;
 
 	*value = xmalloc(n * sizeof(**value));

@@ -65,6 +65,15 @@ void matrix_transpose(double *b, const double *a, int m, int n)
 					b[(size_t)j * m + i] = a[(size_t)i * n + j];
 }
 
+double *to_doubles(const float *x, size_t n)
+{
+	double *out = xmalloc(n * sizeof(*out));
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = x[i];
+	return out;
+}
+
 /* ---- QR ---- */
 
 /* Reflections that are applied at once: I - V t V^T. */

@@ -11,6 +11,11 @@
 #ifndef BASE_LINALG_H
 #define BASE_LINALG_H
 
+#include <stddef.h>
+
+/* n floats as doubles, malloced.  n may be 0. */
+double *to_doubles(const float *x, size_t n);
+
 /* product_add() of product.h for whole matrices.  c [m,n] = a [m,k] b [k,n].  c is neither a nor b. */
 void matrix_product(double *c, const double *a, const double *b, int m, int n, int k);
 /* c [m,n] = a^T b of a [k,m], b [k,n] */

@@ -26,15 +26,6 @@ static bool is_plain(const struct file_module *m)
 	return m->kind == &kind_lora && !m->part[LORA_MID] && !m->lengths;
 }
 
-static double *widened(const float *x, size_t n)
-{
-	double *y = xmalloc((n + 1) * sizeof(*y));
-
-	for (size_t i = 0; i < n; i++)
-		y[i] = x[i];
-	return y;
-}
-
 /* ---- small products ---- */
 
 static void widen_factors(struct side *s)
@@ -42,8 +33,8 @@ static void widen_factors(struct side *s)
 	const struct weight *w = s->delta.w;
 	const size_t r = s->delta.form->rank;
 
-	s->up = widened(s->delta.part[LORA_UP], r * w->out);
-	s->down = widened(s->delta.part[LORA_DOWN], r * w->in * w->kh * w->kw);
+	s->up = to_doubles(s->delta.part[LORA_UP], r * w->out);
+	s->down = to_doubles(s->delta.part[LORA_DOWN], r * w->in * w->kh * w->kw);
 }
 
 static double small_product(const struct side *a, const struct side *b)
