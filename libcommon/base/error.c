@@ -8,7 +8,7 @@
 #include "text.h"
 
 static int quietly;
-static bool (*said)(const char *line);           /* NULL: nobody keeps notes */
+static bool (*noted)(const char *line);          /* NULL: nobody keeps notes */
 
 int fail(struct error *e, enum exit_code code, const char *format, ...)
 {
@@ -55,7 +55,7 @@ static void say(const char *kind, const char *text, bool once)
 	while (text < end && n < sizeof(line) - PRINTABLE_LONGEST - 1)
 		n += printable_next(&text, end, line + n);
 	line[n] = 0;
-	if (once && said && said(line + begin))
+	if (once && noted && noted(line + begin))
 		return;
 	line[n++] = '\n';
 	if (RETRY(write(STDERR_FILENO, line, n)) < 0)
@@ -106,7 +106,7 @@ void note(const char *format, ...)
 
 void notes_kept_by(bool (*before)(const char *line))
 {
-	said = before;
+	noted = before;
 }
 
 void quiet(int on)
