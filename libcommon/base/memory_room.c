@@ -151,23 +151,28 @@ static size_t ulimit_room(void)
 
 /* ---- all of it ---- */
 
-size_t memory_room_below(const char *root)
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+size_t memory_room_below(const char *root, int processes)
 {
 	char *path = xprintf("%s/proc/meminfo", root);
-	size_t kib, room = SIZE_MAX, more[2] = { control_room(root), ulimit_room() };
-	int i;
+	size_t kib, room = control_room(root);
 
 	if (read_number(path, "MemAvailable:", &kib))
-		room = kib * 1024;
+		room = smaller(kib * 1024, room);
 	free(path);
-	for (i = 0; i < 2; i++)
-		room = more[i] < room ? more[i] : room;
+	if (room != SIZE_MAX)
+		room /= processes;
+	room = smaller(room, ulimit_room());
 	if (room == SIZE_MAX)
 		return 0;
 	return room > 16 ? room - room / 16 : 1;
 }
 
-size_t memory_room(void)
+size_t memory_room(int processes)
 {
-	return memory_room_below("");
+	return memory_room_below("", processes);
 }

@@ -10,9 +10,10 @@
 
 #include <stddef.h>
 
-/* In bytes, without what is to stay free: a sixteenth.  0: nothing is known. */
-size_t memory_room(void);
+/* In bytes, without what is to stay free: a sixteenth.  0: nothing is known.  processes: so many share the machine and
+ * the control group, and take the same; ulimits are each one's own. */
+size_t memory_room(int processes);
 /* The same with /proc and /sys below this folder. */
-size_t memory_room_below(const char *root);
+size_t memory_room_below(const char *root, int processes);
 
 #endif

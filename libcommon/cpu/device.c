@@ -63,7 +63,7 @@ void cpu_release(struct device *d, void *p)
 
 size_t cpu_room(struct device *d)
 {
-	return memory_room();
+	return memory_room(1);
 }
 
 void *thread_scratch(struct device *d, int thread, size_t bytes)

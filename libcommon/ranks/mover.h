@@ -10,12 +10,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* rank < ranks; so many of them are on this machine */
+struct place { int rank, ranks, here; };
 struct piece { int rank; void *bytes; size_t count; };          /* host memory, to or from that rank */
 
 struct mover {
 	size_t size;                    /* of this struct: tells another version of the object */
-	/* Connects with the others.  false: say tells why not. */
-	bool (*open)(int *rank, int *ranks, char *say, size_t most);
+	/* Connects with the others, who all come here.  false: say tells why not. */
+	bool (*open)(struct place *mine, char *say, size_t most);
 	/* Sends and receives all of these at once, and returns when all are done.  Between two ranks pieces arrive in
 	 * the order in which they are named.  A rank that is lost ends the job. */
 	void (*move)(const struct piece *out, size_t outs, const struct piece *in, size_t ins);

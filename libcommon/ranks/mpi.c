@@ -9,7 +9,19 @@ enum { PART = 1 << 30, TAG = 14 };
 
 extern const struct mover lora_mover;
 
-static bool connect_all(int *rank, int *ranks, char *say, size_t most)
+/* Those that can share memory with this one. */
+static int count_here(void)
+{
+	MPI_Comm here;
+	int count;
+
+	MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
+	MPI_Comm_size(here, &count);
+	MPI_Comm_free(&here);
+	return count;
+}
+
+static bool connect_all(struct place *mine, char *say, size_t most)
 {
 	int threads;
 
@@ -17,8 +29,9 @@ static bool connect_all(int *rank, int *ranks, char *say, size_t most)
 		snprintf(say, most, "MPI_Init failed");
 		return false;
 	}
-	MPI_Comm_rank(MPI_COMM_WORLD, rank);
-	MPI_Comm_size(MPI_COMM_WORLD, ranks);
+	MPI_Comm_rank(MPI_COMM_WORLD, &mine->rank);
+	MPI_Comm_size(MPI_COMM_WORLD, &mine->ranks);
+	mine->here = count_here();
 	return true;
 }
 

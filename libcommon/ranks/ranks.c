@@ -44,17 +44,18 @@ int ranks_open(struct ranks *r, struct error *e)
 {
 	const struct launcher *l = launcher_of_ranks();
 	const struct mover *m;
+	struct place mine;
 	char say[256] = "";
 
-	*r = (struct ranks){ .count = 1 };
+	*r = (struct ranks){ .count = 1, .here = 1 };
 	if (!l)
 		return 0;
 	m = load(l, e);
 	if (!m)
 		return -1;
-	if (!m->open(&r->rank, &r->count, say, sizeof(say)))
+	if (!m->open(&mine, say, sizeof(say)))
 		return cannot(e, l, say);
-	r->mover = m;
+	*r = (struct ranks){ mine.rank, mine.ranks, mine.here, m };
 	if (r->count > 1)
 		return 0;
 	/* each of them would train on its own, into the same files */
@@ -71,7 +72,7 @@ void ranks_close(struct ranks *r)
 	free(all);
 	if (r->mover)
 		r->mover->close();
-	*r = (struct ranks){ .count = 1 };
+	*r = (struct ranks){ .count = 1, .here = 1 };
 }
 
 void ranks_abort(struct ranks *r, int status)

@@ -12,7 +12,7 @@
 #include "mover.h"
 
 struct ranks {
-	int rank, count;                /* rank < count */
+	int rank, count, here;          /* rank < count; so many of them are on this machine */
 	const struct mover *mover;      /* NULL: one rank */
 };
 

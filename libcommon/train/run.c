@@ -1,6 +1,7 @@
 /* A training run, from the settings to the last file. */
 #include <stdlib.h>
 #include <string.h>
+#include "../base/memory_room.h"
 #include "../io/publish.h"
 #include "run.h"
 #include "stop.h"
@@ -207,6 +208,8 @@ static int open_ranks(struct run *r, const char *const *latents, size_t count, s
 	if (ranks_open(&r->share.ranks, e) < 0)
 		return -1;
 	r->s->ranks = r->share.ranks.count;
+	if (r->share.ranks.here > 1)
+		r->net.host_room = memory_room(r->share.ranks.here);
 	for (i = 0; i < count && strcmp(latents[i], "-"); i++)
 		;
 	if (r->s->ranks > 1 && (!count || i < count)) {

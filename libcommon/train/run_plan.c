@@ -13,12 +13,14 @@ struct workload run_workload(const struct run *r)
 
 /* The limit of device memory, from the settings or the device; 0: none is known.  What the device or the program has
  * taken already is added to the free memory.  A run on the CPU asks for the room once its files are mapped: ulimit -v
- * counts them. */
+ * counts them.  Ranks on one machine share its memory: what is free now another one may be about to take. */
 static size_t limit_of(const struct run_networks *n)
 {
-	const size_t said = n->s->vram_bytes, room = n->device ? n->be->room(n->device) : 0;
+	const size_t said = n->s->vram_bytes, free = n->device ? n->be->room(n->device) : 0;
 	struct error e;
-	const struct plan_device *own = room ? plan_device(n->be->name, &e) : NULL;
+	const struct plan_device *own = free ? plan_device(n->be->name, &e) : NULL;
+	const bool shared = own && own->is_host && n->host_room;
+	const size_t room = shared && n->host_room < free ? n->host_room : free;
 	const size_t there = own ? room + own->workspace + own->context : 0;
 
 	return !said || (there && there < said) ? there : said;

@@ -14,7 +14,7 @@ void run_begin(struct run *r, struct train_settings *s, const struct tool *tool)
 			     .log.events.fd = -1 },
 		.keeper = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course,
 			    .witness = &r->witness, .lock = -1 },
-		.share.ranks.count = 1,
+		.share.ranks = { .count = 1, .here = 1 },
 	};
 }
 

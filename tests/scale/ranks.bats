@@ -41,3 +41,24 @@ load scale.bash
 	same dora1 dora4 2
 	same lokr1 lokr4 2
 }
+
+checkpointed() { jq 'select(.event == "start").checkpointed_blocks' "$1"; }
+
+@test "ranks on one machine share its memory: two of them compute again what one keeps" {
+	unshare -Urm true 2> /dev/null || skip "no name spaces"
+	export -f ranks
+	declare -p launcher BIN MODEL LATENTS > words
+	"$BIN/lora-prep" -q --resolution 512 --no-bucket "$BATS_FILE_TMPDIR/set" |
+		"$BIN/lora-encode" -q -m "$MODEL" -o large.tar
+	whole=$("$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --no-gradient-checkpointing \
+		--plan --json large.tar | jq .peak_bytes)
+	# one rank's need and a quarter more
+	sed "s/^MemAvailable:.*/MemAvailable: $((whole * 5 / 4 / 1024)) kB/" /proc/meminfo > little
+	for n in 1 2; do
+		unshare -Urm bash -c ". ./words; mount --bind little /proc/meminfo || exit 99
+			LATENTS=large.tar ranks $n 1 of$n --replicas 2"
+	done
+	[ "$(checkpointed of1.jsonl)" = 0 ]
+	[ "$(checkpointed of2.jsonl)" -gt 0 ]
+	cmp of1/t.safetensors of2/t.safetensors
+}

@@ -49,16 +49,29 @@ static int away(void **state)
 
 static void expect(size_t mib)
 {
-	assert_int_equal(memory_room_below(root), mib * MIB - mib * MIB / 16);
+	assert_int_equal(memory_room_below(root, 1), mib * MIB - mib * MIB / 16);
+}
+
+/* Four processes have a quarter each of the machine, and of a group. */
+static void shared(void **state)
+{
+	put("proc/meminfo", "MemAvailable:  2097152 kB\n");
+	assert_int_equal(memory_room_below(root, 4), (512 - 512 / 16) * MIB);
+	put("proc/self/cgroup", "0::/job\n");
+	put("sys/fs/cgroup/job/memory.max", "1073741824\n");
+	put("sys/fs/cgroup/job/memory.current", "0\n");
+	assert_int_equal(memory_room_below(root, 4), (256 - 256 / 16) * MIB);
+	put("proc/meminfo", "MemAvailable:  0 kB\n");
+	assert_int_equal(memory_room_below(root, 4), 1);
 }
 
 static void machine(void **state)
 {
-	assert_int_equal(memory_room_below(root), 0);   /* nothing is known */
+	assert_int_equal(memory_room_below(root, 1), 0);   /* nothing is known */
 	put("proc/meminfo", "MemTotal:  4194304 kB\nMemFree:  1 kB\nMemAvailable:  2097152 kB\n");
 	expect(2048);
 	put("proc/meminfo", "MemTotal:  4194304 kB\nMemAvailable:  0 kB\n");
-	assert_int_equal(memory_room_below(root), 1);   /* none, which is not "unknown" */
+	assert_int_equal(memory_room_below(root, 1), 1);   /* none, which is not "unknown" */
 }
 
 /* 1024 of 1536 MiB are in use, 512 of these pages of files; the group around has no limit. */
@@ -94,7 +107,7 @@ static void version_1(void **state)
 	expect(512);
 	put("sys/fs/cgroup/memory/docker/0123/memory.limit_in_bytes", "268435456\n");
 	put("sys/fs/cgroup/memory/docker/0123/memory.usage_in_bytes", "335544320\n");
-	assert_int_equal(memory_room_below(root), 1);   /* above its limit already */
+	assert_int_equal(memory_room_below(root, 1), 1);   /* above its limit already */
 }
 
 static void limited(int resource)
@@ -104,12 +117,13 @@ static void limited(int resource)
 
 	assert_true(child >= 0);
 	if (!child) {
-		const size_t before = memory_room_below(root);
+		const size_t before = memory_room_below(root, 1);
 		const struct rlimit limit = { 1024 * MIB, 1024 * MIB };
 		setrlimit(resource, &limit);
 		/* 256 are left for addresses alone, and this program has a few */
-		_exit(!(before > 7000 * MIB && memory_room_below(root) <= 720 * MIB &&
-			memory_room_below(root) > 600 * MIB));
+		_exit(!(before > 7000 * MIB && memory_room_below(root, 1) <= 720 * MIB &&
+			memory_room_below(root, 1) > 600 * MIB &&
+			memory_room_below(root, 4) == memory_room_below(root, 1)));
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
@@ -130,6 +144,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(machine, fresh, away),
 		cmocka_unit_test_setup_teardown(version_2, fresh, away),
 		cmocka_unit_test_setup_teardown(version_1, fresh, away),
+		cmocka_unit_test_setup_teardown(shared, fresh, away),
 		cmocka_unit_test_setup_teardown(ulimits, fresh, away),
 	};
 
