@@ -60,7 +60,8 @@ struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm
 	s = begin(t, g);
 	tape_backend(t)->group_norm(tape_device(t), y->data, stats, x->data, s.gain, s.bias, &op.shape);
 	end(t, &s);
-	return tape_record(t, y, false, (struct node){ group_norm_backward, .in = { x }, .reads = READS(0),
+	return tape_record(t, y, false, (struct node){ group_norm_backward, .in = { x },
+						       .reads = READS(0) | READS_BESIDE,
 						       .op = tape_keep(t, &op, sizeof(op)) });
 }
 
@@ -89,6 +90,7 @@ struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm
 	tape_backend(t)->layer_norm(tape_device(t), y->data, stats, x->data, s.gain, s.bias, tensor_rows(x), x->c,
 				    g->eps);
 	end(t, &s);
-	return tape_record(t, y, false, (struct node){ layer_norm_backward, .in = { x }, .reads = READS(0),
+	return tape_record(t, y, false, (struct node){ layer_norm_backward, .in = { x },
+						       .reads = READS(0) | READS_BESIDE,
 						       .op = tape_keep(t, &op, sizeof(op)) });
 }

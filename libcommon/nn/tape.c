@@ -20,6 +20,9 @@ struct tape {
 	enum home home;                 /* where new tensors go: HOME_KEEP or HOME_SCRATCH */
 	bool recording, in_block;
 	size_t checkpoint_first, blocks;
+	size_t made;                    /* operations of this step so far */
+	size_t last_read;               /* the last one in this block of which backward reads something */
+	size_t end;                     /* nobody reads what operations behind this one make; mostly SIZE_MAX */
 	struct node *node;
 	size_t nodes, capacity;
 	const struct tensor *result;    /* the tensor that backward started from, which stays readable */
@@ -35,6 +38,7 @@ static struct tape *new_tape(const struct backend *be, struct device *d, void *m
 	t->device = d;
 	t->memory = memory;
 	t->recording = true;
+	t->end = SIZE_MAX;
 	heap_init(&t->floats, memory, bytes);
 	arena_init(&t->host, xmalloc(HOST_BYTES), HOST_BYTES);
 	return t;
@@ -85,7 +89,7 @@ void tape_reset(struct tape *t)
 	drop_borrowed_gradients(t);
 	heap_clear(&t->floats);
 	arena_reset(&t->host);
-	t->nodes = t->blocks = 0;
+	t->nodes = t->blocks = t->made = 0;
 	t->result = NULL;
 	t->home = HOME_KEEP;
 }
@@ -96,8 +100,18 @@ bool tape_is_recording(const struct tape *t)             { return t->recording; 
 void tape_checkpointing(struct tape *t, bool on)        { t->checkpoint_first = on ? SIZE_MAX : 0; }
 void tape_checkpoint_first(struct tape *t, size_t n)    { t->checkpoint_first = n; }
 size_t tape_blocks(const struct tape *t)                { return t->blocks; }
-const struct backend *tape_backend(const struct tape *t) { return t->be; }
 struct device *tape_device(const struct tape *t)        { return t->device; }
+
+/* The operation that runs, or else the next one: does nobody read what it makes? */
+static bool is_unread(const struct tape *t)
+{
+	return t->made >= t->end;
+}
+
+const struct backend *tape_backend(const struct tape *t)
+{
+	return is_unread(t) ? &dry_backend : t->be;
+}
 
 static void must(const void *p, size_t size)
 {
@@ -144,7 +158,7 @@ void tape_scratch_give(struct tape *t, float *scratch)
 
 struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c)
 {
-	struct tensor x = { .n = n, .h = h, .w = w, .c = c, .home = t->home };
+	struct tensor x = { .n = n, .h = h, .w = w, .c = c, .home = t->home, .maker = t->made + 1 };
 
 	x.data = take(t, tensor_count(&x), kind_of(t->home));
 	return tape_keep(t, &x, sizeof(x));
@@ -152,7 +166,8 @@ struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c)
 
 struct tensor *tensor_over(struct tape *t, struct tensor *x)
 {
-	const struct tensor y = { .n = x->n, .h = x->h, .w = x->w, .c = x->c, .home = t->home, .data = x->data };
+	const struct tensor y = { .n = x->n, .h = x->h, .w = x->w, .c = x->c, .home = t->home, .data = x->data,
+				  .maker = t->made + 1 };
 
 	if (t->recording || !x->last || x->readers || x->home != t->home)
 		return NULL;
@@ -169,7 +184,7 @@ struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const flo
 {
 	struct tensor *x = tensor_new(t, n, h, w, c);
 
-	t->be->upload(t->device, x->data, host, tensor_count(x) * sizeof(float));
+	tape_backend(t)->upload(t->device, x->data, host, tensor_count(x) * sizeof(float));
 	return x;
 }
 
@@ -243,14 +258,31 @@ static void give_if_unread(struct tape *t, struct tensor *x)
 		give(t, &x->data);
 }
 
+/* Backward will read these, now or when the block that runs is run again. */
+static void note_reads(struct tape *t, const struct node *n)
+{
+	for (int i = 0; i < NODE_INPUTS; i++)
+		if (n->in[i] && n->reads & READS(i) && n->in[i]->maker > t->last_read)
+			t->last_read = n->in[i]->maker;
+	if (n->reads & (READS_OUT | READS_BESIDE))
+		t->last_read = t->made + 1;
+}
+
 /* An operation on frozen tensors alone records no node, and so costs nothing in backward. */
 struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, struct node n)
 {
 	int i;
 
+	if (is_unread(t)) {
+		give(t, &out->data);
+		give(t, &out->beside);
+	}
 	out->wants_grad = trainable;
 	for (i = 0; i < NODE_INPUTS; i++)
 		out->wants_grad |= n.in[i] && n.in[i]->wants_grad;
+	if (out->wants_grad)
+		note_reads(t, &n);
+	t->made++;
 	if (t->recording && out->wants_grad) {
 		GROW(t->node, t->nodes, t->capacity);
 		n.out = out;
@@ -314,9 +346,11 @@ void tape_backward(struct tape *t, struct tensor *x, float seed)
 
 /* ---- blocks ---- */
 
-struct block { block_fn *fn; const void *what; };
+/* read: its operations up to the last one of which backward reads something */
+struct block { block_fn *fn; const void *what; size_t read; };
 
-/* Runs a block with everything it makes at the high end.  The caller frees that, and resets the host arena to *mark. */
+/* Runs a block with everything it makes at the high end.  The caller frees that, and resets the host arena to *mark.
+ * recording: for backward, with the operations alone that it needs. */
 static struct tensor *run_in_scratch(struct tape *t, const struct block *b, struct tensor *const *in, bool recording,
 				     size_t *mark)
 {
@@ -329,7 +363,9 @@ static struct tensor *run_in_scratch(struct tape *t, const struct block *b, stru
 	t->home = HOME_SCRATCH;
 	t->recording = recording;
 	t->in_block = true;
+	t->end = recording ? t->made + b->read : SIZE_MAX;
 	y = b->fn(t, b->what, in);
+	t->end = SIZE_MAX;
 	t->in_block = false;
 	t->recording = was_recording;
 	t->home = HOME_KEEP;
@@ -397,6 +433,7 @@ static void set_last(struct tensor *const *in, int n_in, const bool *value, bool
 
 struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struct tensor *const *in, int n_in)
 {
+	const size_t first = t->made;
 	struct block b = { fn, block };
 	struct node n = { .backward = block_backward, .reads = READS_INPUTS };
 	struct tensor *y;
@@ -413,7 +450,9 @@ struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struc
 		return y;
 	}
 	memcpy(n.in, in, n_in * sizeof(*in));
+	t->last_read = first;
 	y = run_in_scratch(t, &b, n.in, false, &mark);
+	b.read = t->last_read - first;
 	y = keep_output(t, y, mark);
 	trainable = y->wants_grad;
 	n.op = tape_keep(t, &b, sizeof(b));

@@ -4,7 +4,8 @@
  * A forward pass pushes one node for each operation on something trainable.  tape_backward() pops the nodes, newest
  * first, and each adds its share to the gradients of its inputs.  With gradient checkpointing, a block of the network
  * stores only its inputs and its output.  When backward reaches such a block, the block's forward runs again: its nodes
- * are pushed onto the stack and popped from it, and backward goes on below.
+ * are pushed onto the stack and popped from it, and backward goes on below.  The operations behind the last value that
+ * backward reads compute nothing then, and have no memory: a block's last layer, of which backward reads no output.
  *
  * Memory is one heap with two ends (heap.h).  What is kept beyond the block that makes it, such as a block's output, is
  * at the low end.  What is inside a block (its activations, their gradients, scratch) is at the high end.  Memory is
@@ -38,6 +39,7 @@ struct tensor {
 	int readers;                    /* nodes on the tape whose backward will read data */
 	bool last;                      /* the next operation is the last of forward that reads data: last_use() */
 	enum home home;
+	size_t maker;                   /* the number, in this step, of the operation that made it */
 };
 
 static inline int tensor_rows(const struct tensor *x)      { return x->n * x->h * x->w; }
@@ -58,6 +60,7 @@ void   tape_checkpointing(struct tape *t, bool on);     /* gradient checkpointin
  * stored: checkpointing them would hardly lower the peak. */
 void   tape_checkpoint_first(struct tape *t, size_t blocks);
 size_t tape_blocks(const struct tape *t);               /* blocks of this step so far */
+/* The dry one (dry.h) while an operation runs whose result nobody reads. */
 const struct backend *tape_backend(const struct tape *t);
 struct device *tape_device(const struct tape *t);
 
@@ -93,12 +96,14 @@ void tape_backward(struct tape *t, struct tensor *x, float seed);
 
 /* ---- for operations (op_*.c) ---- */
 #define NODE_INPUTS BLOCK_INPUTS
-enum { READS_OUT = 1 << NODE_INPUTS, READS_INPUTS = READS_OUT - 1 };
+enum { READS_OUT = 1 << NODE_INPUTS, READS_INPUTS = READS_OUT - 1, READS_BESIDE = READS_OUT << 1 };
 #define READS(i) (1 << (i))
 struct node {
 	void (*backward)(struct tape *t, const struct node *n);
 	struct tensor *out, *in[NODE_INPUTS];
-	int reads;                      /* the tensors whose data backward() reads: READS(i) for in[i], READS_OUT */
+	/* the tensors whose data backward() reads: READS(i) for in[i], READS_OUT.  READS_BESIDE: it cannot do without
+	 * out->beside. */
+	int reads;
 	const void *op;                 /* the operation's own record: a layer, or a struct from tape_keep() */
 };
 /* Ends every operation.  Sets out->wants_grad where an input wants a gradient or trainable is true; pushes the node

@@ -460,6 +460,77 @@ static void last_blocks_may_stay(void **state)
 	assert_int_equal(peak[0], measured(n, false));
 }
 
+/* ---- what runs again ---- */
+
+static size_t linears, activations;
+
+static void counted_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+			   int rows, const struct narrow *add)
+{
+	linears++;
+	be->linear(d, y, x, w, bias, rows, add);
+}
+
+static void counted_activation(struct device *d, float *y, const float *x, size_t n, enum activation kind)
+{
+	activations++;
+	be->activation(d, y, x, n, kind);
+}
+
+/* Each of three blocks runs forward, and the two that are trained again: but not their last layer, whose output
+ * backward does not read, while it reads that layer's input. */
+static void what_nobody_reads_does_not_run_again(void **state)
+{
+	struct backend counting = *be;
+	struct error e;
+	struct tape *t;
+	float loss[BATCH];
+
+	counting.linear = counted_linear;
+	counting.activation = counted_activation;
+	t = tape_new(&counting, device, 1 << 20, &e);
+	tape_checkpointing(t, true);
+	linears = activations = 0;
+	step(t, *state, loss);
+	forget(*state);
+	tape_free(t);
+	assert_int_equal(linears, 2 * BLOCKS + (BLOCKS - 1));
+	assert_int_equal(activations, BLOCKS + (BLOCKS - 1));
+}
+
+/* A block that ends with a norm: its statistics are read, its output is not. */
+static struct tensor *norm_last(struct tape *t, const void *block, struct tensor *const *in)
+{
+	const struct block *b = block;
+
+	return op_layer_norm(t, op_linear(t, op_activation(t, op_linear(t, in[0], &b->up), ACT_GELU), &b->down),
+			     &b->norm);
+}
+
+static void what_lies_beside_is_made_again(void **state)
+{
+	struct network *n = *state;
+	static float grads[2][GRADS];
+
+	for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+		struct error e;
+		struct tape *t = tape_new(be, device, 1 << 20, &e);
+		struct tensor *x, *weight, *target;
+
+		tape_checkpointing(t, checkpointing);
+		x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x);
+		target = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->target);
+		weight = tensor_from(t, BATCH, 1, 1, 1, n->weight);
+		for (int i = 0; i < BLOCKS; i++)
+			x = tape_block(t, norm_last, &n->block[i], &x, 1);
+		tape_backward(t, op_loss(t, x, target, &(struct loss_terms){ .weight = weight->data }), 1);
+		gradients(n, grads[checkpointing]);
+		forget(n);
+		tape_free(t);
+	}
+	assert_memory_equal(grads[0], grads[1], sizeof(grads[0]));
+}
+
 static void frozen_blocks_have_no_way_back(void **state)
 {
 	struct network *n = *state;
@@ -485,6 +556,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(gradients_are_lent, make, discard),
 		cmocka_unit_test_setup_teardown(what_is_read_last_goes, make, discard),
 		cmocka_unit_test_setup_teardown(last_blocks_may_stay, make, discard),
+		cmocka_unit_test_setup_teardown(what_nobody_reads_does_not_run_again, make, discard),
+		cmocka_unit_test_setup_teardown(what_lies_beside_is_made_again, make, discard),
 		cmocka_unit_test_setup_teardown(frozen_blocks_have_no_way_back, make, discard),
 	};
 
