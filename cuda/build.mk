@@ -4,57 +4,77 @@
 #   make cuda                    lib/lora-tools/liblora-cuda.so beside the programs' bin
 #   make cuda CUDA_ARCHS=86      for one kind of card: faster to build
 #
-# Knobs: CUDA=/usr/local/cuda   NVCC=nvcc
+# Knobs: CUDA=FOLDER of the toolkit (cuda/toolkit says where it is looked for)   NVCC=nvcc
+#   CUDA_RPATH=FOLDER where the backend looks for cuBLAS first
 
-CUDA       ?= /usr/local/cuda
-NVCC       ?= $(firstword $(shell command -v nvcc) $(CUDA)/bin/nvcc)
-CUDA_ARCHS ?= 80 86 89 90 120
-# without the toolkit: declarations of what we call, enough for the stand-in of tests/emu
-CUDA_INCLUDE := $(if $(wildcard $(CUDA)/include/cublas_v2.h),$(CUDA)/include,tests/emu/include)
+TOOLKIT     := $(shell NVCC=$(NVCC) cuda/toolkit $(CUDA) 2> /dev/null)
+of-toolkit   = $(patsubst $(1)=%,%,$(filter $(1)=%,$(TOOLKIT)))
+NVCC        ?= $(call of-toolkit,nvcc)
+CUBLAS      := $(call of-toolkit,cublas)
+CUDA_RPATH  ?= $(filter-out /usr/lib%,$(CUBLAS:/$(notdir $(CUBLAS))=))
+# Without the toolkit: declarations of what we call.  The stand-in of tests/emu is all that can be built with them.
+CUDA_HEADERS := $(or $(call of-toolkit,include),tests/emu/include)
+CUDA_INCLUDE := $(addprefix -isystem ,$(filter-out /usr/include,$(CUDA_HEADERS)))
+
+# Machine code for each kind of card that this nvcc knows; the oldest's PTX for kinds between these, and the newest's
+# for those to come.
+CUDA_KINDS  := 80 86 89 90 120
+CUDA_KNOWN  := $(if $(NVCC),$(patsubst sm_%,%,$(shell $(NVCC) --list-gpu-code)))
+CUDA_ARCHS  ?= $(filter $(CUDA_KNOWN),$(CUDA_KINDS))
+CUDA_PTX     = $(sort $(firstword $(CUDA_KINDS)) $(lastword $(CUDA_ARCHS)))
+GENCODE      = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+               $(foreach a,$(CUDA_PTX),-gencode arch=compute_$(a),code=compute_$(a)) \
+               -DCUDA_BUILT_FOR='"$(CUDA_ARCHS:%=sm_%) $(CUDA_PTX:%=compute_%)"'
 
 CUDA_OUT    := $(BUILD)/lib/lora-tools
 CUDA_OBJECT := $(CUDA_OUT)/liblora-cuda.so
 KERNELS     := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*.cu))
 CUDA_HOST   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cuda/*.c))
 
-# Machine code for each kind of card, and the newest's PTX for those to come.
-GENCODE     = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
-              -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+# One word for another is another build: headers of another toolkit, other kinds of card.
+$(eval $(call remember,toolkit,$(TOOLKIT) $(CUDA_INCLUDE)))
+$(eval $(call remember,kinds,$(NVCC) $(GENCODE)))
 
-$(BUILD)/cuda/%.o: cuda/%.cu
+# Fails, and says what is missing.
+toolkit:
+	@NVCC=$(NVCC) cuda/toolkit $(CUDA) > /dev/null
+
+$(KERNELS): $(BUILD)/%.o: %.cu $(BUILD)/kinds.words | toolkit
 	@mkdir -p $(@D)
 	$(call say,NVCC  $<)
 	$(Q)$(NVCC) -O3 -std=c++17 $(GENCODE) -Xptxas -v -Xcompiler -fPIC -MMD -MP -MF $(@:.o=.d) -c -o $@ $< \
 		2> $(@:.o=.ptxas) || { cat $(@:.o=.ptxas); false; }
 
-$(CUDA_HOST): FLAGS := $(filter-out -fPIE,$(FLAGS)) -fPIC -isystem $(CUDA_INCLUDE)
+$(CUDA_HOST): $(BUILD)/toolkit.words
+$(CUDA_HOST): FLAGS := $(filter-out -fPIE,$(FLAGS)) -fPIC $(CUDA_INCLUDE)
 
+NVIDIA       = $(CUBLAS) $(call of-toolkit,cudart) \
+               $(if $(CUDA_RPATH),-Wl$(comma)-rpath$(comma)$(call quoted,$(CUDA_RPATH)))
 # fail() and die() are the program's.
-$(CUDA_OBJECT): $(KERNELS) $(CUDA_HOST)
+$(CUDA_OBJECT): $(KERNELS) $(CUDA_HOST) | toolkit
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
-	$(Q)$(CXX) -shared -Wl,-z,relro,-z,now -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 \
-		-lcublas -lcudart_static -lpthread -lrt -ldl
+	$(Q)$(CXX) -shared -Wl,-z,relro,-z,now -o $@ $^ $(NVIDIA) -lpthread -lrt -ldl
 
-cuda: all $(CUDA_OBJECT)
+cuda: toolkit all $(CUDA_OBJECT)
 
 # Registers, shared memory and spills of each kernel on each kind of card, as ptxas saw them.
 cuda-figures: $(KERNELS)
 	@tests/cuda/figures $(KERNELS:.o=.ptxas)
 
 -include $(KERNELS:.o=.d) $(CUDA_HOST:.o=.d)
-.PHONY: cuda cuda-figures
+.PHONY: cuda cuda-figures toolkit
 
 # ---- on a real card: tests/cuda/card.  The same test programs as on the stand-in, linked with NVIDIA's libraries. ----
 
 CARD_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/cuda/*.c))
 CARD_KIT   := build/gpu-kit.tar.gz
 
-$(CARD_TESTS:=.o): FLAGS += -isystem $(CUDA_INCLUDE)
-$(CARD_TESTS): %: %.o $(KERNELS) $(CUDA_HOST) $(LIBRARY)
+$(CARD_TESTS:=.o): FLAGS += $(CUDA_INCLUDE)
+$(CARD_TESTS:=.o): $(BUILD)/toolkit.words
+$(CARD_TESTS): %: %.o $(KERNELS) $(CUDA_HOST) $(LIBRARY) | toolkit
 	$(call say,LINK  $@)
-	$(Q)$(CXX) $(LINK) -o $@ $^ -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 \
-		-lcublas -lcudart_static -lpthread -lrt $(LIBS)
+	$(Q)$(CXX) $(LINK) -o $@ $^ $(NVIDIA) -lpthread -lrt $(LIBS)
 
 card-programs: cuda $(CARD_TESTS) $(BUILD)/tests/ops/ops $(BUILD)/tests/golden/golden $(BUILD)/tests/big/write
 

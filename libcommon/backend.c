@@ -21,7 +21,7 @@ static const struct backend *load_cuda(struct error *e)
 	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
 		fail(e, EXIT_MEMORY, "device cuda: %s; 'make cuda' builds it where the CUDA toolkit is, "
-				     "and it needs cuBLAS 13 and a driver; use --device cpu", dlerror());
+				     "and it needs cuBLAS and a driver (lora(7)); use --device cpu", dlerror());
 		return NULL;
 	}
 	be = dlsym(object, "cuda_backend");

@@ -9,7 +9,7 @@ EMU_NAME   := $(firstword $(foreach w,$(CC),$(if $(findstring clang,$(notdir $w)
 EMU_SISTER := $(subst gcc,g++,$(subst clang,clang++,$(notdir $(EMU_NAME))))
 EMU_CXX    := $(if $(EMU_NAME),$(patsubst $(EMU_NAME),$(patsubst ./%,%,$(dir $(EMU_NAME)))$(EMU_SISTER),$(CC)),g++)
 EMU_CFLAGS := -std=c++17 -Wall $(WERROR) -O2 -g -mavx2 -mfma -mf16c -fPIC -MMD -MP -Itests/emu \
-              -isystem $(CUDA_INCLUDE)
+              $(CUDA_INCLUDE) -DCUDA_BUILT_FOR='"the stand-in of tests/emu"'
 EMU_UBSAN  := $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
 EMU_SAN    := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(EMU_UBSAN))
 # A race detector is told of fibers by hand, so it must not look at what is between them.  It sees copies only where
@@ -37,6 +37,8 @@ $(BUILD)/tests/emu/%.o: tests/emu/%.cpp
 	$(call say,CXX   $<)
 	$(Q)$(EMU_CXX) $(EMU_CFLAGS) -ffp-contract=fast $(EMU_PLAIN) -c -o $@ $<
 
+$(EMU_KERNELS) $(EMU_CORE) $(EMU_SELF:$(EMU_OUT)/tests/%=$(BUILD)/tests/emu/selftest/%.o): $(BUILD)/toolkit.words
+
 # fail() and die() are the program's.
 $(EMU_OBJECT): $(EMU_KERNELS) $(CUDA_HOST) $(EMU_CORE)
 	@mkdir -p $(@D)
@@ -48,7 +50,7 @@ $(EMU_TESTS): $(EMU_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(EMU_KERNELS) $(CUDA_
 	$(call say,LINK  $@)
 	$(Q)$(EMU_CXX) -pie $(EMU_SAN) -o $@ $^ -lm -lpthread
 
-$(EMU_SELF:$(EMU_OUT)/tests/%=$(BUILD)/tests/emu/selftest/%.o): FLAGS += -isystem $(CUDA_INCLUDE)
+$(EMU_SELF:$(EMU_OUT)/tests/%=$(BUILD)/tests/emu/selftest/%.o): FLAGS += $(CUDA_INCLUDE)
 $(EMU_SELF): $(EMU_OUT)/tests/%: $(BUILD)/tests/emu/selftest/%.o $(EMU_KERNELS) $(CUDA_HOST) $(EMU_CORE) $(EMU_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
@@ -62,7 +64,7 @@ emu-programs: $(EMU_TESTS) $(EMU_SELF)
 PLANT_OBJECTS = $(if $(filter %.cu,$(UNIT)),$(EMU_OUT)/$(UNIT:.cu=.o),$(BUILD)/$(UNIT:.c=.o))
 PLANT_PROGRAM = $(firstword $(wildcard $(BUILD)/tests/cuda/$(PROGRAM).o $(BUILD)/tests/emu/selftest/$(PROGRAM).o))
 PLANT_KERNEL  = $(EMU_CXX) -x c++ $(EMU_CFLAGS) -O1 -w $(EMU_SEEN)
-PLANT_HOST    = $(CC) $(CFLAGS) $(filter-out -fPIE,$(FLAGS)) -fPIC -w -isystem $(CUDA_INCLUDE)
+PLANT_HOST    = $(CC) $(CFLAGS) $(filter-out -fPIE,$(FLAGS)) -fPIC -w $(CUDA_INCLUDE)
 
 # A copy of the whole folder, so that an edited header is found beside the file that includes it.
 planted:

@@ -7,13 +7,12 @@ PTX_OUT     := $(BUILD)/emu-ptx
 PTX_KERNELS := $(patsubst %.cu,$(PTX_OUT)/%.o,$(wildcard cuda/*.cu))
 PTX_CORE    := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/emu/ptx/*.cpp))
 PTX_TESTS   := $(patsubst tests/cuda/%.c,$(PTX_OUT)/tests/%,$(filter-out tests/cuda/bench_%,$(wildcard tests/cuda/*.c)))
-PTX_NVCC    := $(shell command -v $(NVCC))
 
 $(BUILD)/tests/emu/ptx/%.o: EMU_PLAIN += -O3 -ffp-contract=off
 
 # PTX alone, as text: nothing for a real card.
 PTX_COMPILE = $(NVCC) -O3 -std=c++17 -gencode arch=compute_$(PTX_ARCH),code=compute_$(PTX_ARCH) --no-compress \
-              -Xcompiler -fPIC
+              -Xcompiler -fPIC -DCUDA_BUILT_FOR='"the stand-in of tests/emu"'
 
 $(PTX_OUT)/cuda/%.o: cuda/%.cu
 	@mkdir -p $(@D)
@@ -26,7 +25,7 @@ $(PTX_TESTS): $(PTX_OUT)/tests/%: $(BUILD)/tests/cuda/%.o $(PTX_KERNELS) $(CUDA_
 	$(call say,LINK  $@)
 	$(Q)$(EMU_CXX) -pie -o $@ $^ -lm -lpthread
 
-ifneq ($(PTX_NVCC),)
+ifneq ($(NVCC),)
 emu-ptx: $(PTX_TESTS)
 else
 emu-ptx:
