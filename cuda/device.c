@@ -1,9 +1,6 @@
-/* The CUDA device: opening a card, memory, uploads, frozen weights, and errors, which end the program. */
-#include <stdlib.h>
+/* The CUDA device: memory, uploads, frozen weights, and errors, which end the program. */
 #include <string.h>
 #include "internal.h"
-
-enum { CAPABILITY_MAJOR = 8 };  /* bf16 and tf32 on tensor cores, cp.async */
 
 void cuda_must(cudaError_t status, const char *what)
 {
@@ -17,6 +14,8 @@ void cuda_must(cudaError_t status, const char *what)
 
 void blas_must(cublasStatus_t status, const char *what)
 {
+	if (status == CUBLAS_STATUS_ALLOC_FAILED)
+		cuda_must(cudaErrorMemoryAllocation, what);
 	if (status != CUBLAS_STATUS_SUCCESS)
 		die(EXIT_MEMORY, "device cuda: cuBLAS gave up in %s (status %d); start again from the last state", what,
 		    (int)status);
@@ -36,84 +35,6 @@ void *cuda_scratch(struct device *d, size_t bytes)
 	return d->scratch;
 }
 
-/* ---- open and close ---- */
-
-static int check_card(struct error *e)
-{
-	int count = 0, major = 0, minor = 0;
-	cudaError_t status = cudaGetDeviceCount(&count);
-
-	if (status != cudaSuccess || !count)
-		return fail(e, EXIT_MEMORY, "device cuda: no NVIDIA card: %s; "
-					    "looked for a driver (libcuda.so.1) and a card of compute capability 8.0 "
-					    "or newer; use --device cpu", status == cudaSuccess ? "none found" :
-					    cudaGetErrorString(status));
-	if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) != cudaSuccess ||
-	    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0) != cudaSuccess)
-		return fail(e, EXIT_MEMORY, "device cuda: the card does not say what it is; use --device cpu");
-	if (major < CAPABILITY_MAJOR)
-		return fail(e, EXIT_MEMORY, "device cuda: the card has compute capability %d.%d, "
-					    "8.0 is needed (RTX 30, A4000 and newer); "
-					    "CUDA_VISIBLE_DEVICES chooses among cards, --device cpu does without",
-					    major, minor);
-	return 0;
-}
-
-static bool open_memory(struct device *d)
-{
-	const struct fixed start = { .one = 1, .inverse = 1 };
-	bool guard = getenv("LORA_CUDA_GUARD") != NULL;
-
-	d->pool = pool_open(guard ? 0 : SLAB_BYTES);
-	d->staging = staging_new();
-	d->scratch = d->pool ? pool_take(d->pool, SCRATCH_BYTES) : NULL;
-	d->workspace = d->scratch ? pool_take(d->pool, WORKSPACE_BYTES) : NULL;
-	d->fixed = d->workspace ? pool_take(d->pool, sizeof(*d->fixed)) : NULL;
-	return d->staging && d->fixed &&
-	       staging_upload(d->staging, d->stream, d->fixed, &start, sizeof(start)) == cudaSuccess;
-}
-
-/* With a workspace of its own and one stream, cuBLAS gives the same bytes every time. */
-static bool open_blas(struct device *d)
-{
-	return cublasCreate(&d->blas) == CUBLAS_STATUS_SUCCESS &&
-	       cublasSetStream(d->blas, d->stream) == CUBLAS_STATUS_SUCCESS &&
-	       cublasSetWorkspace(d->blas, d->workspace, WORKSPACE_BYTES) == CUBLAS_STATUS_SUCCESS;
-}
-
-struct device *cuda_open(struct error *e)
-{
-	struct device *d;
-
-	if (check_card(e) < 0)
-		return NULL;
-	d = calloc(1, sizeof(*d));
-	if (!d || cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking) != cudaSuccess || !open_memory(d) ||
-	    !open_blas(d)) {
-		cuda_close(d);
-		fail(e, EXIT_MEMORY, "device cuda: no memory on the card to begin with; "
-				     "is another program on it (nvidia-smi)? use --device cpu");
-		return NULL;
-	}
-	return d;
-}
-
-void cuda_close(struct device *d)
-{
-	if (!d)
-		return;
-	if (d->stream)
-		cudaStreamSynchronize(d->stream);
-	if (d->blas)
-		cublasDestroy(d->blas);
-	staging_free(d->staging);
-	pool_close(d->pool);
-	if (d->stream)
-		cudaStreamDestroy(d->stream);
-	cudaGetLastError();
-	free(d);
-}
-
 /* ---- memory ---- */
 
 void *cuda_alloc(struct device *d, size_t bytes)
@@ -121,12 +42,16 @@ void *cuda_alloc(struct device *d, size_t bytes)
 	return pool_take(d->pool, bytes);
 }
 
+/* cuBLAS loads the code of a product when it first runs, and takes memory for that. */
 size_t cuda_room(struct device *d)
 {
 	size_t free = 0, total = 0;
 
+	if (!d->products_ran)
+		run_each_product(d);
+	d->products_ran = true;
 	cuda_must(cudaMemGetInfo(&free, &total), "its memory");
-	return free;
+	return free > KEPT_BACK_BYTES ? free - KEPT_BACK_BYTES : 0;
 }
 
 void cuda_release(struct device *d, void *p)

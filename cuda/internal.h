@@ -13,6 +13,8 @@
 #include "staging.h"
 
 enum { SCRATCH_BYTES = 64 << 20, WORKSPACE_BYTES = 32 << 20, SLAB_BYTES = 64 << 20 };
+/* What room() leaves to cuBLAS and the driver; lora-train --plan counts it too (libcommon/train/plan/plan.c). */
+enum { KEPT_BACK_BYTES = 256 << 20 };
 
 /* Small values at fixed addresses in device memory. */
 struct fixed {
@@ -41,6 +43,7 @@ struct device {
 	void *visit; size_t visit_bytes;
 	struct fixed *fixed;            /* device memory: addresses are taken here, values are not */
 	struct operand operand;
+	bool products_ran;              /* each kind, once */
 };
 
 /* Ends the program after an error of the card: nothing that follows could be trusted. */
@@ -67,6 +70,7 @@ struct product {
 	float *c; int ldc;
 };
 void run_product(struct device *d, const struct product *p);    /* F16: factor is what the last cast left; others: 1 */
+void run_each_product(struct device *d);        /* each kind that the backend knows, in scratch, and waits */
 
 static inline size_t type_size(enum dtype t) { return t == DTYPE_F32 ? 4 : 2; }
 

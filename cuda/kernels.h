@@ -16,6 +16,10 @@
 extern "C" {
 #endif
 
+/* ---- image.cu ---- */
+cudaError_t k_image(void);              /* an error: the driver has no code for this card */
+const char *k_built_for(void);          /* as "sm_80 sm_86 compute_86" */
+
 /* ---- cast.cu: operands for tensor cores ---- */
 /* y[n] = x[n] in the weight's type.  F16: times a power of two that brings the largest magnitude to 2^13..2^14, so that
  * neither large activations (SDXL's first VAE has some above 65504) nor small gradients leave the type's range;

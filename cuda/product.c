@@ -106,3 +106,30 @@ void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alph
 	if (d->operand.of && c < d->operand.of + d->operand.count && d->operand.of < c + (size_t)(m - 1) * ldc + n)
 		d->operand.of = NULL;
 }
+
+/* ---- each kind once ---- */
+
+/* c at the end of scratch, a and b before it; what is in them does not matter, and they are zeros. */
+static void run_kinds(struct device *d, int m, int n, int k)
+{
+	static const enum dtype type[] = { DTYPE_F16, DTYPE_BF16, DTYPE_F32 };
+	char *a = d->scratch, *b = a + SCRATCH_BYTES / 4;
+	float *c = (float *)(d->scratch + SCRATCH_BYTES / 2);
+
+	for (int t = 0; t < 3; t++)
+		for (int transposed = 0; transposed < 2; transposed++)
+			run_product(d, &(struct product){ .type = type[t], .m = m, .n = n, .k = k, .a = a, .lda = k,
+				.b = b, .ldb = transposed ? k : n, .transposed = transposed, .c = c, .ldc = n });
+	cuda_gemm(d, 1, 0, m, n, k, 1, (float *)a, m, (float *)b, n, 0, c, n);
+}
+
+/* Large, narrow both ways as an adapter's, and of as many rows as a text: cuBLAS has code of its own for each. */
+void run_each_product(struct device *d)
+{
+	cuda_ran(d, cudaMemsetAsync(cuda_scratch(d, SCRATCH_BYTES), 0, SCRATCH_BYTES, d->stream), "zero");
+	run_kinds(d, 1024, 640, 640);
+	run_kinds(d, 1024, 16, 640);
+	run_kinds(d, 1024, 640, 16);
+	run_kinds(d, 77, 640, 640);
+	cuda_must(cudaStreamSynchronize(d->stream), "the work so far");
+}

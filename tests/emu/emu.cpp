@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "emu_internal.h"
 
@@ -29,7 +30,7 @@ static options read_options()
 
 	chance = (uint64_t)seed * 0x9e3779b97f4a7c15u + 1;
 	return { seed != 0, from_environment("EMU_PROTECT", 0) != 0, from_environment("EMU_DRY", 0) != 0,
-		 (int)from_environment("EMU_MMA", 0), (size_t)from_environment("EMU_TOTAL_MB", 12288) << 20, fail };
+		 (int)from_environment("EMU_MMA", 0), (size_t)from_environment("EMU_TOTAL_MB", 12288) << 20, fail, 0 };
 }
 
 options &opt()
@@ -85,6 +86,7 @@ void emu_get_stats(struct emu_stats *s) { *s = stats; }
 void emu_reset_peak(void) { stats.peak = stats.used; }
 void emu_fail(long nth) { opt().fail_at = nth < 0 ? -1 : stats.made + nth; }
 void emu_set_total(size_t bytes) { opt().total = bytes; }
+void emu_set_blas(size_t bytes) { opt().blas = bytes; }
 void emu_set_dry(int on) { opt().dry = on; }
 
 cudaError_t cudaPeekAtLastError(void) { return last_error; }
@@ -106,6 +108,10 @@ static const struct { cudaError_t status; const char *name, *text; } errors[] = 
 	{ cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal" },
 	{ cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle" },
 	{ cudaErrorInvalidDeviceFunction, "cudaErrorInvalidDeviceFunction", "invalid device function" },
+	{ cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
+	  "CUDA driver version is insufficient for CUDA runtime version" },
+	{ cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice",
+	  "no kernel image is available for execution on the device" },
 	{ cudaErrorNotReady, "cudaErrorNotReady", "device not ready" },
 };
 
@@ -127,16 +133,34 @@ const char *cudaGetErrorString(cudaError_t status)
 
 /* ---- the card: what an RTX A5000 would say, were it smaller ---- */
 
+enum { RUNTIME = 13000 };
+
 cudaError_t cudaGetDeviceCount(int *n)
 {
 	*n = from_environment("EMU_DEVICES", 1);
+	if (from_environment("EMU_DRIVER", RUNTIME) / 1000 < RUNTIME / 1000)
+		return failed(cudaErrorInsufficientDriver);
 	return *n ? cudaSuccess : failed(cudaErrorNoDevice);
 }
 
 cudaError_t cudaSetDevice(int d) { return d ? failed(cudaErrorInvalidDevice) : cudaSuccess; }
 cudaError_t cudaGetDevice(int *d) { *d = 0; return cudaSuccess; }
-cudaError_t cudaDriverGetVersion(int *v) { *v = 13000; return cudaSuccess; }
-cudaError_t cudaRuntimeGetVersion(int *v) { *v = 13000; return cudaSuccess; }
+cudaError_t cudaDriverGetVersion(int *v) { *v = from_environment("EMU_DRIVER", RUNTIME); return cudaSuccess; }
+cudaError_t cudaRuntimeGetVersion(int *v) { *v = RUNTIME; return cudaSuccess; }
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
+{
+	*p = {};
+	strcpy(p->name, "NVIDIA Stand-in");
+	return device ? failed(cudaErrorInvalidDevice) : cudaSuccess;
+}
+
+/* EMU_IMAGES=0: nothing was compiled for this card. */
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *)
+{
+	*a = {};
+	return from_environment("EMU_IMAGES", 1) ? cudaSuccess : failed(cudaErrorNoKernelImageForDevice);
+}
 
 cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr a, int device)
 {

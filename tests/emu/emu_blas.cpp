@@ -8,6 +8,8 @@
 struct cublasContext {
 	cudaStream_t st;
 	cublasPointerMode_t mode;
+	unsigned loaded;                /* kinds of product that ran, a bit each */
+	size_t taken;                   /* for their code */
 };
 
 namespace emu {
@@ -103,6 +105,21 @@ static void run(const call &p, float alpha, float beta)
 	}
 }
 
+/* The code of a kind of product is loaded when it first runs. */
+static bool load(cublasContext *h, const call &p)
+{
+	const unsigned kind = 1u << (p.type * 4 + (p.ta != CUBLAS_OP_N) * 2 + (p.tb != CUBLAS_OP_N));
+
+	if (h->loaded & kind)
+		return true;
+	if (stats.used + opt().blas > opt().total)
+		return false;
+	h->loaded |= kind;
+	h->taken += opt().blas;
+	stats.used += opt().blas;
+	return true;
+}
+
 static cublasStatus_t product(cublasContext *h, const call &p)
 {
 	factor alpha, beta;
@@ -117,6 +134,8 @@ static cublasStatus_t product(cublasContext *h, const call &p)
 	check_matrix(p.a, p.stride_a, p.batch, "A");
 	check_matrix(p.b, p.stride_b, p.batch, "B");
 	check_matrix(p.c, p.stride_c, p.batch, "C");
+	if (!load(h, p))
+		return CUBLAS_STATUS_ALLOC_FAILED;
 	alpha = factor_of(h, p.alpha, "alpha");
 	beta = factor_of(h, p.beta, "beta");
 	stats.products++;
@@ -135,7 +154,7 @@ cublasStatus_t cublasCreate_v2(cublasHandle_t *h)
 {
 	if (!may_make())
 		return CUBLAS_STATUS_ALLOC_FAILED;
-	handles.push_back(new cublasContext{ NULL, CUBLAS_POINTER_MODE_HOST });
+	handles.push_back(new cublasContext{ NULL, CUBLAS_POINTER_MODE_HOST, 0, 0 });
 	stats.live++;
 	*h = handles.back();
 	return CUBLAS_STATUS_SUCCESS;
@@ -146,6 +165,7 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t h)
 	check_handle(h);
 	drain_all();
 	handles.erase(std::find(handles.begin(), handles.end(), h));
+	stats.used -= h->taken;
 	delete h;
 	stats.live--;
 	return CUBLAS_STATUS_SUCCESS;

@@ -16,6 +16,7 @@ struct options {
 	int mma;                        /* 0: float sums; 1: groups of products, cut off */
 	size_t total;
 	long fail_at;                   /* number of the thing that cannot be made; -1: none */
+	size_t blas;                    /* bytes that cuBLAS takes for each kind of product when it first runs */
 };
 options &opt();
 uint32_t draw();                        /* of EMU_SEED; only where opt().random */

@@ -3,7 +3,8 @@
  *
  * Environment, read once: EMU_SEED=n  a random legal schedule; EMU_PROTECT=1  device memory is closed while the host's
  * code runs; EMU_DRY=1; EMU_TOTAL_MB=n  the card's memory (12288); EMU_FAIL=n  as emu_fail(); EMU_MMA=1  the other way
- * to round products.  What the stand-in complains of ends the program with status 42; PTX that it does not understand,
+ * to round products.  Environment, read at each call: EMU_DEVICES=n, EMU_CAPABILITY=86, EMU_DRIVER=13000, EMU_IMAGES=0.
+ *  What the stand-in complains of ends the program with status 42; PTX that it does not understand,
  * with 43.
  */
 #ifndef EMU_TEST_H
@@ -28,6 +29,7 @@ void emu_get_stats(struct emu_stats *s);
 void emu_reset_peak(void);
 void emu_fail(long nth);                /* the nth thing from now on cannot be made, 0 is the next; -1: all can */
 void emu_set_total(size_t bytes);       /* memory of the card */
+void emu_set_blas(size_t bytes);        /* what cuBLAS takes for each kind of product when it first runs; 0 */
 void emu_set_dry(int on);               /* counts launches and memory, checks arguments, computes nothing */
 
 #ifdef __cplusplus

@@ -29,6 +29,7 @@ struct plan_device {
 	const char *name;
 	struct dry_rules rules;
 	size_t workspace, context;
+	size_t kept_back;               /* of a limit that is said: a plan_way that leaves it free is chosen, if one does */
 	/* the program's own memory is the device's: scratch of products, or of a convolution; at least what a saved
 	 * file takes, which other programs' readers are asked about */
 	bool is_host;

@@ -311,14 +311,20 @@ static int fewest_checkpoints(const struct workload *w, const int *only, struct 
 	}
 }
 
-int plan_make(const struct workload *w, size_t limit, const int *only, struct plan *p, struct error *e)
+/* The limit to choose by.  A device that says its own room has kept something back already. */
+static size_t careful(const struct workload *w, const struct plan_device *d, size_t limit)
+{
+	const size_t said = w->s.vram_bytes;
+
+	return said > d->kept_back && said - d->kept_back < limit ? said - d->kept_back : limit;
+}
+
+static int choose(const struct workload *w, const struct plan_device *device, size_t limit, const int *only,
+		  struct plan *p, struct error *e)
 {
 	const enum option_switch checkpointing = w->s.checkpoints;
-	const struct plan_device *device = plan_device(w->s.device, e);
 	struct plan_way way = { .checkpoints = checkpointing == SWITCH_ON ? SIZE_MAX : 0 };
 
-	if (!device)
-		return -1;
 	/* Without a limit "as little as can be" is all that true can mean. */
 	way.text_on_host = device->rules.hosts && !limit && checkpointing == SWITCH_ON;
 	if (plan_count(w, &way, only, p, e) < 0)
@@ -332,4 +338,14 @@ int plan_make(const struct workload *w, size_t limit, const int *only, struct pl
 		p->limit = limit;
 	}
 	return plan_fits(p) || checkpointing != SWITCH_AUTO ? 0 : fewest_checkpoints(w, only, p, e);
+}
+
+int plan_make(const struct workload *w, size_t limit, const int *only, struct plan *p, struct error *e)
+{
+	const struct plan_device *device = plan_device(w->s.device, e);
+
+	if (!device || choose(w, device, careful(w, device, limit), only, p, e) < 0)
+		return -1;
+	p->limit = limit;
+	return 0;
 }

@@ -94,11 +94,78 @@ static void full_card(struct rig *r)
 	tell(r, room < total && room > total - ((size_t)512 << 20), "MiB of it are free", room >> 20);
 	while (n < 1024 && (piece[n] = cuda_backend.alloc(d, BIG)))
 		n++;
-	tell(r, n == room / BIG && cuda_backend.room(d) < BIG, "pieces of 40 MiB fit", n);
+	tell(r, n == (room + KEPT_BACK_BYTES) / BIG && cuda_backend.room(d) == 0, "pieces of 40 MiB fit", n);
 	while (n)
 		cuda_backend.release(d, piece[--n]);
 	tell(r, cuda_backend.room(d) == room, "and are given back", cuda_backend.room(d) >> 20);
 	cuda_backend.close(d);
+	emu_set_dry(0);
+}
+
+/* What is refused, and the words in which. */
+static void refusals(struct rig *r)
+{
+	static const struct { const char *name, *value, *says; } rows[] = {
+		{ "EMU_DEVICES", "0", "no NVIDIA card" },
+		{ "EMU_CAPABILITY", "75", "the card has compute capability 7.5, 8.0 is needed" },
+		{ "EMU_DRIVER", "12020", "the driver is one for CUDA 12.2, the backend was built with 13.0" },
+		{ "EMU_IMAGES", "0", "no code for NVIDIA Stand-in (compute capability 8.6): "
+				     "built was the stand-in of tests/emu: no kernel image is available" },
+	};
+	struct error e;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		setenv(rows[i].name, rows[i].value, 1);
+		tell(r, !cuda_backend.open(&e) && strstr(e.text, rows[i].says) && e.code == EXIT_MEMORY &&
+		     cudaGetLastError() == cudaSuccess, rows[i].says, i);
+		unsetenv(rows[i].name);
+	}
+}
+
+/* A product of each kind, each way. */
+static void products(const struct backend *be, struct device *d, float *x, float *y)
+{
+	static const enum dtype types[] = { DTYPE_F16, DTYPE_BF16, DTYPE_F32 };
+
+	for (int t = 0; t < 3; t++) {
+		struct weight w = { .data = x, .dtype = types[t], .out = 8, .in = 8, .kh = 1, .kw = 1 };
+
+		be->linear(d, y, x, &w, NULL, 8, NULL);
+		be->linear_dx(d, y, x, &w, 8, 0, NULL);
+	}
+	be->gemm(d, 0, 0, 8, 8, 8, 1, x, 8, x, 8, 0, y, 8);
+	be->gemm(d, 0, 1, 8, 8, 8, 1, x, 8, x, 8, 0, y, 8);
+	be->gemm(d, 1, 0, 8, 8, 8, 1, x, 8, x, 8, 0, y, 8);
+}
+
+/* room() is what is left when cuBLAS has all that it takes, and 256 MiB less. */
+static void room_after_products(struct rig *r)
+{
+	const size_t kept = (size_t)256 << 20, each = (size_t)40 << 20;
+	struct emu_stats before, after;
+	struct error e;
+	struct device *d;
+	float *x, *y;
+	size_t room, free = 0, total = 0;
+
+	emu_set_dry(1);
+	emu_set_blas(each);
+	d = cuda_backend.open(&e);
+	if (!d)
+		die(EXIT_OTHER, "%s", e.text);
+	x = cuda_backend.alloc(d, 4096);
+	y = cuda_backend.alloc(d, 4096);
+	room = cuda_backend.room(d);
+	emu_get_stats(&before);
+	products(&cuda_backend, d, x, y);
+	emu_get_stats(&after);
+	tell(r, after.used == before.used, "cuBLAS takes no more after the room was said", after.used - before.used);
+	cudaMemGetInfo(&free, &total);
+	tell(r, free - room == kept, "MiB are kept back", (free - room) >> 20);
+	cuda_backend.close(d);
+	emu_get_stats(&after);
+	tell(r, after.used == 0, "and all is given back", after.used);
+	emu_set_blas(0);
 	emu_set_dry(0);
 }
 
@@ -118,6 +185,8 @@ int main(void)
 	each_failure(&r, false);
 	each_failure(&r, true);
 	full_card(&r);
+	room_after_products(&r);
+	refusals(&r);
 	sizes(&r);
 	printf("1..%d\n", r.tests);
 	return r.failed ? EXIT_OTHER : EXIT_DONE;
