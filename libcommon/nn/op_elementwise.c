@@ -13,13 +13,20 @@ static void activation_backward(struct tape *t, const struct node *n)
 					 add);
 }
 
+static void activate(struct tape *t, const struct node *n)
+{
+	const enum activation *kind = n->op;
+
+	tape_backend(t)->activation(tape_device(t), n->out->data, n->in[0]->data, tensor_count(n->out), *kind);
+}
+
 struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind)
 {
-	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
+	const struct node n = { activation_backward, activate, tensor_new(t, x->n, x->h, x->w, x->c), { x }, READS(0),
+				tape_keep(t, &kind, sizeof(kind)) };
 
-	tape_backend(t)->activation(tape_device(t), y->data, x->data, tensor_count(x), kind);
-	return tape_record(t, y, false, (struct node){ activation_backward, .in = { x }, .reads = READS(0),
-						    .op = tape_keep(t, &kind, sizeof(kind)) });
+	activate(t, &n);
+	return tape_record(t, n.out, false, n);
 }
 
 /* backward of y = a * gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
@@ -32,13 +39,18 @@ static void geglu_backward(struct tape *t, const struct node *n)
 	tape_backend(t)->geglu_back(tape_device(t), dx, n->out->grad, x, tensor_rows(n->out), n->out->c, add);
 }
 
+static void geglu(struct tape *t, const struct node *n)
+{
+	tape_backend(t)->geglu(tape_device(t), n->out->data, n->in[0]->data, tensor_rows(n->out), n->out->c);
+}
+
 struct tensor *op_geglu(struct tape *t, struct tensor *x)
 {
-	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c / 2);
+	const struct node n = { geglu_backward, geglu, tensor_new(t, x->n, x->h, x->w, x->c / 2), { x }, READS(0) };
 
 	must(x->c % 2 == 0, "geglu: width");
-	tape_backend(t)->geglu(tape_device(t), y->data, x->data, tensor_rows(x), y->c);
-	return tape_record(t, y, false, (struct node){ geglu_backward, .in = { x }, .reads = READS(0) });
+	geglu(t, &n);
+	return tape_record(t, n.out, false, n);
 }
 
 /* backward of y = a + b */

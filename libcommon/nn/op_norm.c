@@ -49,20 +49,26 @@ static void group_norm_backward(struct tape *t, const struct node *n)
 	end(t, &s);
 }
 
+static void group_norm(struct tape *t, const struct node *n)
+{
+	const struct norm_op *op = n->op;
+	const struct scaling s = begin(t, op->layer);
+
+	tape_backend(t)->group_norm(tape_device(t), n->out->data, n->out->beside, n->in[0]->data, s.gain, s.bias,
+				    &op->shape);
+	end(t, &s);
+}
+
 struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu)
 {
-	struct norm_op op = { g, { x->n, x->h * x->w, x->c, g->groups, g->eps, silu } };
-	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
-	float *stats = tensor_beside(t, y, (size_t)2 * x->n * g->groups);
-	struct scaling s;
+	const struct norm_op op = { g, { x->n, x->h * x->w, x->c, g->groups, g->eps, silu } };
+	const struct node n = { group_norm_backward, group_norm, tensor_new(t, x->n, x->h, x->w, x->c), { x },
+				READS(0) | READS_BESIDE, tape_keep(t, &op, sizeof(op)) };
 
 	must(x->c == g->c && x->c % g->groups == 0, "group norm: channels");
-	s = begin(t, g);
-	tape_backend(t)->group_norm(tape_device(t), y->data, stats, x->data, s.gain, s.bias, &op.shape);
-	end(t, &s);
-	return tape_record(t, y, false, (struct node){ group_norm_backward, .in = { x },
-						       .reads = READS(0) | READS_BESIDE,
-						       .op = tape_keep(t, &op, sizeof(op)) });
+	tensor_beside(t, n.out, (size_t)2 * x->n * g->groups);
+	group_norm(t, &n);
+	return tape_record(t, n.out, false, n);
 }
 
 /* backward of y = gain * (x - mean) * rstd + bias, mean and rstd over a row */
@@ -78,19 +84,25 @@ static void layer_norm_backward(struct tape *t, const struct node *n)
 	end(t, &s);
 }
 
+static void layer_norm(struct tape *t, const struct node *n)
+{
+	const struct norm_op *op = n->op;
+	const struct tensor *x = n->in[0];
+	const struct scaling s = begin(t, op->layer);
+
+	tape_backend(t)->layer_norm(tape_device(t), n->out->data, n->out->beside, x->data, s.gain, s.bias,
+				    tensor_rows(x), x->c, op->layer->eps);
+	end(t, &s);
+}
+
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g)
 {
-	struct norm_op op = { .layer = g };
-	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
-	float *stats = tensor_beside(t, y, (size_t)2 * tensor_rows(x));
-	struct scaling s;
+	const struct norm_op op = { .layer = g };
+	const struct node n = { layer_norm_backward, layer_norm, tensor_new(t, x->n, x->h, x->w, x->c), { x },
+				READS(0) | READS_BESIDE, tape_keep(t, &op, sizeof(op)) };
 
 	must(x->c == g->c, "layer norm: width");
-	s = begin(t, g);
-	tape_backend(t)->layer_norm(tape_device(t), y->data, stats, x->data, s.gain, s.bias, tensor_rows(x), x->c,
-				    g->eps);
-	end(t, &s);
-	return tape_record(t, y, false, (struct node){ layer_norm_backward, .in = { x },
-						       .reads = READS(0) | READS_BESIDE,
-						       .op = tape_keep(t, &op, sizeof(op)) });
+	tensor_beside(t, n.out, (size_t)2 * tensor_rows(x));
+	layer_norm(t, &n);
+	return tape_record(t, n.out, false, n);
 }

@@ -18,7 +18,7 @@ struct tape {
 	struct heap floats;
 	struct arena host;              /* records in host memory; its ends are used like those of floats */
 	enum home home;                 /* where new tensors go: HOME_KEEP or HOME_SCRATCH */
-	bool recording, in_block;
+	bool recording, in_block, cheap_again;
 	size_t checkpoint_first, blocks;
 	size_t made;                    /* operations of this step so far */
 	size_t last_read;               /* the last one in this block of which backward reads something */
@@ -98,6 +98,7 @@ size_t tape_peak(const struct tape *t)                  { return t->floats.peak;
 void tape_recording(struct tape *t, bool on)            { t->recording = on; }
 bool tape_is_recording(const struct tape *t)             { return t->recording; }
 void tape_checkpointing(struct tape *t, bool on)        { t->checkpoint_first = on ? SIZE_MAX : 0; }
+void tape_cheap_again(struct tape *t, bool on)          { t->cheap_again = on; }
 void tape_checkpoint_first(struct tape *t, size_t n)    { t->checkpoint_first = n; }
 size_t tape_blocks(const struct tape *t)                { return t->blocks; }
 struct device *tape_device(const struct tape *t)        { return t->device; }
@@ -258,6 +259,29 @@ static void give_if_unread(struct tape *t, struct tensor *x)
 		give(t, &x->data);
 }
 
+/* The same in forward, where what can be made again need not wait for its readers. */
+static void give_after_forward(struct tape *t, struct tensor *x)
+{
+	if (x && x->last && x->again)
+		give(t, &x->data);
+	else
+		give_if_unread(t, x);
+}
+
+static void make_again(struct tape *t, struct tensor *x)
+{
+	const struct node *n;
+
+	if (x->data || !x->again)
+		return;
+	n = &t->node[x->again - 1];
+	for (int i = 0; i < NODE_INPUTS; i++)
+		if (n->in[i])
+			make_again(t, n->in[i]);
+	x->data = take(t, tensor_count(x), kind_of(x->home));
+	n->again(t, n);
+}
+
 /* Backward will read these, now or when the block that runs is run again. */
 static void note_reads(struct tape *t, const struct node *n)
 {
@@ -291,11 +315,12 @@ struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, s
 			if (n.in[i] && n.reads & READS(i))
 				n.in[i]->readers++;
 		out->readers = (n.reads & READS_OUT) != 0;
+		out->again = t->cheap_again && n.again && out->home == HOME_KEEP ? t->nodes : 0;
 	} else {
 		give(t, &out->beside);
 	}
 	for (i = 0; i < NODE_INPUTS; i++)
-		give_if_unread(t, n.in[i]);
+		give_after_forward(t, n.in[i]);
 	return out;
 }
 
@@ -307,6 +332,9 @@ static void pop(struct tape *t, const struct node *n)
 
 	if (!(n->reads & READS_OUT) && out != t->result)
 		give(t, &out->data);
+	for (i = 0; i < NODE_INPUTS && out->grad; i++)
+		if (n->in[i] && n->reads & READS(i))
+			make_again(t, n->in[i]);
 	if (out->grad)
 		n->backward(t, n);
 	if (out != t->result)
@@ -446,7 +474,7 @@ struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struc
 		y = fn(t, block, in);
 		set_last(in, n_in, was_last, NULL);
 		for (i = 0; i < n_in; i++)
-			give_if_unread(t, in[i]);
+			give_after_forward(t, in[i]);
 		return y;
 	}
 	memcpy(n.in, in, n_in * sizeof(*in));

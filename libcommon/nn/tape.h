@@ -6,6 +6,8 @@
  * stores only its inputs and its output.  When backward reaches such a block, the block's forward runs again: its nodes
  * are pushed onto the stack and popped from it, and backward goes on below.  The operations behind the last value that
  * backward reads compute nothing then, and have no memory: a block's last layer, of which backward reads no output.
+ * Where less is to be saved at less cost, the outputs of cheap operations alone are freed after forward, and computed
+ * again when backward comes to who reads them.
  *
  * Memory is one heap with two ends (heap.h).  What is kept beyond the block that makes it, such as a block's output, is
  * at the low end.  What is inside a block (its activations, their gradients, scratch) is at the high end.  Memory is
@@ -40,6 +42,7 @@ struct tensor {
 	bool last;                      /* the next operation is the last of forward that reads data: last_use() */
 	enum home home;
 	size_t maker;                   /* the number, in this step, of the operation that made it */
+	size_t again;                   /* the node that can make data again is the stack's how manieth; 0: none */
 };
 
 static inline int tensor_rows(const struct tensor *x)      { return x->n * x->h * x->w; }
@@ -56,6 +59,9 @@ size_t tape_peak(const struct tape *t);         /* most bytes of device memory e
 void   tape_recording(struct tape *t, bool on);         /* off: plain inference (the default is on) */
 bool   tape_is_recording(const struct tape *t);         /* false too in the forward of a block that is checkpointed */
 void   tape_checkpointing(struct tape *t, bool on);     /* gradient checkpointing of all blocks */
+/* Norms, activations and GEGLU outside of checkpointed blocks: what they make is freed after its last_use(), and made
+ * again for backward. */
+void   tape_cheap_again(struct tape *t, bool on);
 /* Gradient checkpointing of a step's first blocks alone.  Backward comes to the last blocks first, when little else is
  * stored: checkpointing them would hardly lower the peak. */
 void   tape_checkpoint_first(struct tape *t, size_t blocks);
@@ -100,6 +106,8 @@ enum { READS_OUT = 1 << NODE_INPUTS, READS_INPUTS = READS_OUT - 1, READS_BESIDE 
 #define READS(i) (1 << (i))
 struct node {
 	void (*backward)(struct tape *t, const struct node *n);
+	/* of operations that are cheap: makes out->data again, from inputs that backward() reads too; else NULL */
+	void (*again)(struct tape *t, const struct node *n);
 	struct tensor *out, *in[NODE_INPUTS];
 	/* the tensors whose data backward() reads: READS(i) for in[i], READS_OUT.  READS_BESIDE: it cannot do without
 	 * out->beside. */

@@ -205,6 +205,7 @@ void batch_measure(const struct batch_source *from, struct batch_shape *shapes, 
 	for (i = 0; i < count; i++) {
 		struct tape *dry = tape_new_dry();
 		tape_checkpoint_first(dry, from->net->way.checkpoints);
+		tape_cheap_again(dry, from->net->way.cheap_again);
 		batch_make_blank(from, &shapes[i], &b);
 		step_run(dry, &from->net->step, &b, 1, loss);
 		shapes[i].bytes = tape_peak(dry);

@@ -9,6 +9,7 @@
 
 struct plan_way {
 	size_t checkpoints;             /* number of a step's first blocks with gradient checkpointing */
+	bool cheap_again;               /* what norms and activations make is made again for backward */
 	bool text_on_host;              /* the UNet's weights that read the text stay in host memory */
 };
 

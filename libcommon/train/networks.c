@@ -64,6 +64,7 @@ int networks_take_arena(struct run_networks *n, struct error *e)
 	if (!n->tape)
 		return -1;
 	tape_checkpoint_first(n->tape, n->way.checkpoints);
+	tape_cheap_again(n->tape, n->way.cheap_again);
 	return 0;
 }
 

@@ -11,7 +11,7 @@ void witness_tell_start(struct witness *w, const char *config, const char *resum
 		.modules = n->adapter->count, .activation_bytes = n->activation_bytes,
 		.planned_bytes = n->planned_bytes, .blocks = n->blocks,
 		.checkpointed = n->way.checkpoints < n->blocks ? n->way.checkpoints : n->blocks,
-		.seed = c->seed, .device = n->be->name,
+		.cheap_again = n->way.cheap_again, .seed = c->seed, .device = n->be->name,
 		.trains = !w->s->dry_run,
 	};
 

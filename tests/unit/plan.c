@@ -334,7 +334,8 @@ static void base_adapters(void **state)
 	check("--network-train-unet-only --base-weights tests/golden/tiny-a/lora_unet.safetensors");
 }
 
-/* The fewest checkpoints that fit a limit: one less does not. */
+/* What is cheap is computed again before whole blocks are; and the fewest of these that fit a limit: one less does not.
+ */
 static void as_much_as_fits(void **state)
 {
 	char line[] = "--network-train-unet-only --gradient-checkpointing auto";
@@ -354,8 +355,9 @@ static void as_much_as_fits(void **state)
 		must(plan_make(&work, limit, NULL, &p, &e), &e);
 		assert_true(plan_fits(&p));
 		assert_true(k < 10 || !p.way.checkpoints);
+		assert_int_equal(p.way.cheap_again, k < 10);
 		if (p.way.checkpoints) {
-			struct plan_way one_less = { p.way.checkpoints - 1 };
+			struct plan_way one_less = { p.way.checkpoints - 1, .cheap_again = true };
 			plan_free(&p);
 			must(plan_count(&work, &one_less, NULL, &p, &e), &e);
 			p.limit = limit;

@@ -23,7 +23,7 @@ static const struct backend *be;
 static struct device *device;
 
 /* x + down(gelu(up(norm(x)))), adapters on both; the first block's are frozen, so that it needs no backward */
-struct block { struct norm norm; struct linear up, down; struct branch up_lora, down_lora; };
+struct block { struct norm norm, wide; struct linear up, down; struct branch up_lora, down_lora; };
 struct network { struct block block[BLOCKS]; float x[BATCH * LENGTH * WIDTH], target[BATCH * LENGTH * WIDTH],
 		 weight[BATCH]; };
 
@@ -68,6 +68,7 @@ static void make_block(struct block *b, uint32_t item, bool trains)
 	b->norm = (struct norm){ on_device(item, WIDTH, 1), on_device(item + 1, WIDTH, 0.1f), WIDTH, 0, 1e-5f };
 	make_linear(&b->up, &b->up_lora, WIDTH, HIDDEN, item + 2, trains);
 	make_linear(&b->down, &b->down_lora, HIDDEN, WIDTH, item + 10, trains);
+	b->wide = (struct norm){ b->up.bias, b->up.bias, HIDDEN, 0, 1e-5f };
 }
 
 static void free_linear(struct linear *l)
@@ -498,6 +499,65 @@ static void what_nobody_reads_does_not_run_again(void **state)
 	assert_int_equal(activations, BLOCKS + (BLOCKS - 1));
 }
 
+/* x + down(gelu(norm(up(norm(x))))), all of it told what is read last.  The input of gelu is made again too. */
+static struct tensor *told_block(struct tape *t, const void *block, struct tensor *const *in)
+{
+	const struct block *b = block;
+	struct tensor *y = last_use(op_layer_norm(t, in[0], &b->norm));
+
+	y = last_use(op_layer_norm(t, last_use(op_linear(t, y, &b->up)), &b->wide));
+	y = last_use(op_activation(t, y, ACT_GELU));
+	return op_add(t, in[0], last_use(op_linear(t, y, &b->down)));
+}
+
+/* Gradients, peak, and numbers of linear layers and activations of a step. */
+static size_t told_step(struct network *n, bool cheap, size_t checkpointed, float *grads)
+{
+	struct backend counting = *be;
+	struct tensor *x, *weight, *target;
+	struct error e;
+	struct tape *t;
+	size_t peak;
+
+	counting.linear = counted_linear;
+	counting.activation = counted_activation;
+	t = tape_new(&counting, device, 1 << 20, &e);
+	tape_cheap_again(t, cheap);
+	tape_checkpoint_first(t, checkpointed);
+	linears = activations = 0;
+	x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x);
+	target = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->target);
+	weight = tensor_from(t, BATCH, 1, 1, 1, n->weight);
+	for (int i = 0; i < BLOCKS; i++) {
+		x = last_use(x);
+		x = tape_block(t, told_block, &n->block[i], &x, 1);
+	}
+	tape_backward(t, op_loss(t, x, target, &(struct loss_terms){ .weight = weight->data }), 1);
+	gradients(n, grads);
+	forget(n);
+	peak = tape_peak(t);
+	tape_free(t);
+	return peak;
+}
+
+/* What is cheap runs again once for each block that is trained, and linear layers do not. */
+static void what_is_cheap_is_made_again(void **state)
+{
+	static float want[GRADS], got[GRADS];
+	const size_t all = told_step(*state, false, 0, want);
+
+	for (size_t checkpointed = 0; checkpointed <= BLOCKS; checkpointed++) {
+		const size_t peak = told_step(*state, true, checkpointed, got);
+
+		assert_memory_equal(got, want, sizeof(got));
+		assert_int_equal(activations, BLOCKS + (BLOCKS - 1));
+		if (checkpointed)
+			continue;
+		assert_int_equal(linears, 2 * BLOCKS);
+		assert_true(peak < all);
+	}
+}
+
 /* A block that ends with a norm: its statistics are read, its output is not. */
 static struct tensor *norm_last(struct tape *t, const void *block, struct tensor *const *in)
 {
@@ -557,6 +617,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_read_last_goes, make, discard),
 		cmocka_unit_test_setup_teardown(last_blocks_may_stay, make, discard),
 		cmocka_unit_test_setup_teardown(what_nobody_reads_does_not_run_again, make, discard),
+		cmocka_unit_test_setup_teardown(what_is_cheap_is_made_again, make, discard),
 		cmocka_unit_test_setup_teardown(what_lies_beside_is_made_again, make, discard),
 		cmocka_unit_test_setup_teardown(frozen_blocks_have_no_way_back, make, discard),
 	};

@@ -46,6 +46,7 @@ void report_start(struct run_log *l, const struct tool *tool, const struct start
 	json_int(j, "planned_bytes", f->planned_bytes);
 	json_int(j, "blocks", f->blocks);
 	json_int(j, "checkpointed_blocks", f->checkpointed);
+	json_bool(j, "cheap_again", f->cheap_again);
 	json_text(j, "device", f->device);
 	json_text(j, "instruction_set", cpu_set());
 	if (f->held_out)

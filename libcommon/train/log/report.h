@@ -30,6 +30,7 @@ struct start_facts {
 	long step, steps, rank;         /* steps done; of the run */
 	size_t pictures, regularization, held_out, batches_per_epoch, modules, activation_bytes, planned_bytes;
 	size_t blocks, checkpointed;    /* of a step */
+	bool cheap_again;               /* plan_way's (fit.h) */
 	uint64_t seed;
 	const char *device;
 	bool trains;                    /* progress is shown */

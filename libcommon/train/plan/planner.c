@@ -284,6 +284,19 @@ int plan_count(const struct workload *w, const struct plan_way *way, const int *
 
 /* ---- choosing a plan_way ---- */
 
+/* Counts once more, in another way. */
+static int count_again(const struct workload *w, const struct plan_way *way, const int *only, struct plan *p,
+		       struct error *e)
+{
+	const size_t limit = p->limit;
+
+	plan_free(p);
+	if (plan_count(w, way, only, p, e) < 0)
+		return -1;
+	p->limit = limit;
+	return 0;
+}
+
 /* Finds the fewest checkpoints that fit, by the bucket that takes most memory; *p is then counted for all of `only`. */
 static int fewest_checkpoints(const struct workload *w, const int *only, struct plan *p, struct error *e)
 {
@@ -302,10 +315,8 @@ static int fewest_checkpoints(const struct workload *w, const int *only, struct 
 		plan_free(&one);
 	}
 	for (way.checkpoints = high; ; way.checkpoints++) {     /* most often another bucket is no larger then */
-		plan_free(p);
-		if (plan_count(w, &way, only, p, e) < 0)
+		if (count_again(w, &way, only, p, e) < 0)
 			return -1;
-		p->limit = limit;
 		if (plan_fits(p) || way.checkpoints == p->blocks)
 			return 0;
 	}
@@ -330,14 +341,15 @@ static int choose(const struct workload *w, const struct plan_device *device, si
 	if (plan_count(w, &way, only, p, e) < 0)
 		return -1;
 	p->limit = limit;
-	if (!plan_fits(p) && device->rules.hosts) {
-		plan_free(p);
-		way.text_on_host = true;
-		if (plan_count(w, &way, only, p, e) < 0)
-			return -1;
-		p->limit = limit;
-	}
-	return plan_fits(p) || checkpointing != SWITCH_AUTO ? 0 : fewest_checkpoints(w, only, p, e);
+	way.text_on_host |= !plan_fits(p) && device->rules.hosts;
+	if (way.text_on_host != p->way.text_on_host && count_again(w, &way, only, p, e) < 0)
+		return -1;
+	if (plan_fits(p) || checkpointing != SWITCH_AUTO)
+		return 0;
+	way.cheap_again = true;
+	if (count_again(w, &way, only, p, e) < 0)
+		return -1;
+	return plan_fits(p) ? 0 : fewest_checkpoints(w, only, p, e);
 }
 
 int plan_make(const struct workload *w, size_t limit, const int *only, struct plan *p, struct error *e)

@@ -72,12 +72,13 @@ static void add_way(struct buffer *out, const struct plan *p)
 {
 	const size_t n = p->way.checkpoints < p->blocks ? p->way.checkpoints : p->blocks;
 
+	buffer_adds(out, p->way.cheap_again ? "\nnorms and activations are computed again\n" : "\n");
 	if (n == p->blocks)
-		buffer_addf(out, "\nall %zu blocks are checkpointed", n);
+		buffer_addf(out, "all %zu blocks are checkpointed", n);
 	else if (n)
-		buffer_addf(out, "\n%zu of %zu blocks are checkpointed", n, p->blocks);
+		buffer_addf(out, "%zu of %zu blocks are checkpointed", n, p->blocks);
 	else
-		buffer_adds(out, "\nno block is checkpointed");
+		buffer_adds(out, "no block is checkpointed");
 	buffer_adds(out, "; gradients take the place of activations\n");
 }
 
@@ -220,6 +221,7 @@ static void tell(struct json_out *j, const struct train_settings *now, const str
 	json_int(j, "pictures", p->pictures);
 	json_int(j, "blocks", p->blocks);
 	json_int(j, "checkpointed_blocks", p->way.checkpoints < p->blocks ? p->way.checkpoints : p->blocks);
+	json_bool(j, "cheap_again", p->way.cheap_again);
 	json_int(j, "host_bytes", p->host + (p->device->is_host ? 0 : p->sums));
 	if (p->ranks.ranks > 1)
 		ranks_plan_tell(&p->ranks, j);
