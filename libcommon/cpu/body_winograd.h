@@ -70,8 +70,8 @@ static inline __attribute__((always_inline)) void filter_row(vec *o, vec g0, vec
 	o[5] = g2;
 }
 
-/* taps: nine runs of n floats -> 36 runs; n is a multiple of LANES */
-static void winograd_filter(float *u, const float *taps, size_t n)
+/* taps: nine runs of n floats -> 36 runs, each `stride` floats after the last; n is a multiple of LANES */
+static void winograd_filter(float *u, const float *taps, size_t stride, size_t n)
 {
 	size_t k;
 	int i, j;
@@ -81,8 +81,8 @@ static void winograd_filter(float *u, const float *taps, size_t n)
 
 #pragma GCC unroll 3
 		for (j = 0; j < 3; j++) {
-			filter_row(o, load(taps + j * n + k), load(taps + (3 + j) * n + k),
-				   load(taps + (6 + j) * n + k));
+			filter_row(o, load(taps + j * stride + k), load(taps + (3 + j) * stride + k),
+				   load(taps + (6 + j) * stride + k));
 #pragma GCC unroll 6
 			for (i = 0; i < 6; i++)
 				t[i][j] = o[i];
@@ -92,7 +92,7 @@ static void winograd_filter(float *u, const float *taps, size_t n)
 			filter_row(o, t[i][0], t[i][1], t[i][2]);
 #pragma GCC unroll 6
 			for (j = 0; j < 6; j++)
-				store(u + (i * 6 + j) * n + k, o[j]);
+				store(u + (i * 6 + j) * stride + k, o[j]);
 		}
 	}
 }

@@ -45,7 +45,7 @@ struct kernels {
 	void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
 	/* Winograd's transforms, see body_winograd.h */
 	void (*winograd_input)(float *v, size_t stride, const float *const *pixels, int c);
-	void (*winograd_filter)(float *u, const float *taps, size_t n);
+	void (*winograd_filter)(float *u, const float *taps, size_t stride, size_t n);
 	void (*winograd_output)(float *const *pixels, const float *m, size_t stride, int n, const float *bias, int add);
 
 	void (*activation)(float *y, const float *x, size_t n, enum activation kind);

@@ -34,23 +34,27 @@ bool winograd_pays(const struct weight *w, const struct conv_shape *s)
 	       w->in >= 64 && w->out >= 64 && tiles >= 16;
 }
 
+/* From the first number of one point to that of the next, in floats, where a point has so many.  Without a line of the
+ * cache between them, all 36 would lie a multiple of 4 KB apart, in the same few places of the caches. */
+static size_t apart(size_t count) { return count + 16; }
+
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static int tiles_of(const struct job *j) { return j->n * j->down * j->across; }
 static int columns_of(const struct job *j) { return (j->out + COLUMNS - 1) / COLUMNS; }
-static size_t filter_floats(const struct job *j) { return (size_t)POINTS * COLUMNS * j->in; }
+static size_t filter_floats(const struct job *j) { return POINTS * apart((size_t)COLUMNS * j->in); }
 
 /* What a thread has that multiplies for a stage: packed taps, transformed filters, products of tiles. */
 static size_t room_bytes(int tiles)
 {
-	return floats((size_t)9 * COLUMNS * DEPTH) + floats((size_t)POINTS * COLUMNS * DEPTH) +
-	       floats((size_t)POINTS * tiles * COLUMNS);
+	return floats(9 * apart(COLUMNS * DEPTH)) + floats(POINTS * apart(COLUMNS * DEPTH)) +
+	       floats(POINTS * apart((size_t)tiles * COLUMNS));
 }
 
 /* For a group of tiles: their transformed inputs, and products. */
 static size_t group_bytes(const struct job *j, int tiles)
 {
-	return floats((size_t)POINTS * tiles * j->in) + floats((size_t)POINTS * tiles * COLUMNS);
+	return floats(POINTS * apart((size_t)tiles * j->in)) + floats(POINTS * apart((size_t)tiles * COLUMNS));
 }
 
 /* How a convolution is cut, and bytes of scratch: the caller's, and each thread's. */
@@ -68,7 +72,8 @@ static struct cut cut_into_stages(const struct job *j, int threads)
 	const int wanted = (2 * threads + columns - 1) / columns, part = (chunk + wanted - 1) / wanted;
 	const int each = part < 16 ? 16 : part;
 
-	return (struct cut){ chunk, each, (size_t)POINTS * chunk * j->in * sizeof(float), room_bytes(each) };
+	return (struct cut){ chunk, each, POINTS * apart((size_t)chunk * j->in) * sizeof(float),
+			     room_bytes(each) };
 }
 
 static struct cut cut_of(const struct job *j, int threads)
@@ -121,7 +126,7 @@ static void transform_input(struct device *d, const void *arg, int t, int thread
 
 	tile_corner(j, s->first + t, &n, &y, &x);
 	pixel_addresses(pixels, j->x, j, j->in, 6, n, y - 1, x - 1);
-	d->k->winograd_input(s->v + (size_t)t * j->in, (size_t)s->tiles * j->in, pixels, j->in);
+	d->k->winograd_input(s->v + (size_t)t * j->in, apart((size_t)s->tiles * j->in), pixels, j->in);
 }
 
 static void transform_output(const struct kernels *k, const struct job *j, const float *m, int first, int tiles, int t,
@@ -135,7 +140,7 @@ static void transform_output(const struct kernels *k, const struct job *j, const
 	pixel_addresses(pixels, j->y, j, j->out, 4, n, y, x);
 	for (i = 0; i < 16; i++)
 		to[i] = pixels[i] ? (float *)pixels[i] + column : NULL;
-	k->winograd_output(to, m + (size_t)t * COLUMNS, (size_t)tiles * COLUMNS, cols,
+	k->winograd_output(to, m + (size_t)t * COLUMNS, apart((size_t)tiles * COLUMNS), cols,
 			   j->bias ? j->bias + column : NULL, j->add);
 }
 
@@ -153,7 +158,7 @@ static void pack_taps(const struct kernels *k, const struct job *j, float *taps,
 			.dtype = w->dtype, .ld = (size_t)9 * w->in, .transposed = !j->back,
 		};
 
-		pack_right(k, &b, taps + t * panel_floats(k, cols, depth), column, cols, at, depth);
+		pack_right(k, &b, taps + t * apart(panel_floats(k, cols, depth)), column, cols, at, depth);
 	}
 }
 
@@ -163,8 +168,8 @@ static struct room room_of(struct device *d, int thread, int tiles)
 {
 	char *at = thread_scratch(d, thread, room_bytes(tiles));
 
-	return (struct room){ carve(&at, (size_t)9 * COLUMNS * DEPTH), carve(&at, (size_t)POINTS * COLUMNS * DEPTH),
-			      carve(&at, (size_t)POINTS * tiles * COLUMNS) };
+	return (struct room){ carve(&at, 9 * apart(COLUMNS * DEPTH)), carve(&at, POINTS * apart(COLUMNS * DEPTH)),
+			      carve(&at, POINTS * apart((size_t)tiles * COLUMNS)) };
 }
 
 /* The products of all points; b's are the first one's.  a, panels, c: floats from one to the next. */
@@ -194,8 +199,8 @@ static void multiply_points(struct device *d, const void *arg, int task, int thr
 				   .ldc = COLUMNS, .alpha = 1, .beta = at > 0 };
 
 		pack_taps(d->k, j, r.taps, column, cols, at, depth);
-		d->k->winograd_filter(r.u, r.taps, panels);
-		multiply_each(d->k, &b, (size_t)s->tiles * j->in, panels, (size_t)count * COLUMNS);
+		d->k->winograd_filter(r.u, r.taps, apart(panels), panels);
+		multiply_each(d->k, &b, apart((size_t)s->tiles * j->in), apart(panels), apart((size_t)count * COLUMNS));
 	}
 	for (t = 0; t < count; t++)
 		transform_output(d->k, j, r.m, s->first + from, count, t, column, cols);
@@ -225,10 +230,11 @@ static void transform_filters(struct device *d, const void *arg, int task, int t
 {
 	const struct groups *g = arg;
 	const int column = task * COLUMNS, cols = smaller(COLUMNS, g->j->out - column);
+	const size_t panels = panel_floats(d->k, cols, g->j->in);
 	const struct room r = room_of(d, thread, 0);
 
 	pack_taps(d->k, g->j, r.taps, column, cols, 0, g->j->in);
-	d->k->winograd_filter(g->u + task * filter_floats(g->j), r.taps, panel_floats(d->k, cols, g->j->in));
+	d->k->winograd_filter(g->u + task * filter_floats(g->j), r.taps, apart(panels), panels);
 }
 
 static void convolve_group(struct device *d, const void *arg, int task, int thread)
@@ -236,9 +242,9 @@ static void convolve_group(struct device *d, const void *arg, int task, int thre
 	const struct groups *g = arg;
 	const struct job *j = g->j;
 	const int first = task * g->each, count = smaller(g->each, g->tiles - first);
-	const size_t size = (size_t)POINTS * count;
+	const size_t inputs = apart((size_t)count * j->in), products = apart((size_t)count * COLUMNS);
 	char *at = thread_scratch(d, thread, group_bytes(j, count));
-	float *v = carve(&at, size * j->in), *m = carve(&at, size * COLUMNS);
+	float *v = carve(&at, POINTS * inputs), *m = carve(&at, POINTS * products);
 	const struct stage s = { .j = j, .v = v, .first = first, .tiles = count };
 	int t, column;
 
@@ -250,8 +256,7 @@ static void convolve_group(struct device *d, const void *arg, int task, int thre
 				   .panels = g->u + column / COLUMNS * filter_floats(j), .c = m, .ldc = COLUMNS,
 				   .alpha = 1 };
 
-		multiply_each(d->k, &b, (size_t)count * j->in, panel_floats(d->k, cols, j->in),
-			      (size_t)count * COLUMNS);
+		multiply_each(d->k, &b, inputs, apart(panel_floats(d->k, cols, j->in)), products);
 		for (t = 0; t < count; t++)
 			transform_output(d->k, j, m, first, count, t, column, cols);
 	}
