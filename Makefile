@@ -58,7 +58,9 @@ FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-proto
            -Wno-missing-field-initializers -pthread -ffp-contract=off -D_GNU_SOURCE -fstack-protector-strong -fPIE \
            -MMD -MP \
            $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(NO_WAY_BACK),-D_FORTIFY_SOURCE=2)
-LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed,--export-dynamic-symbol=fail,--export-dynamic-symbol=die \
+# What the CUDA backend calls, a shared object of its own; -u: where nothing else of a program does.
+GIVEN   := fail die library_open
+LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed $(foreach f,$(GIVEN),-Wl,-u,$f,--export-dynamic-symbol=$f) \
            $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS    := -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl
 
@@ -72,6 +74,10 @@ HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/ops/*.c tests/bench/*.c te
                                                tests/faults/make_*.c))
 # The programs themselves, with a clock at each operation of the backend.
 CLASSES := $(addprefix $(BUILD)/tests/bench/classes/,lora-train lora-encode unet)
+# lora-train that looks at a card, and the libraries that it finds in place of NVML.
+NVML    := $(BUILD)/tests/nvml
+NVML_PROGRAMS := $(NVML)/look $(NVML)/lora-train
+NVML_FAKES := $(foreach k,whole old bare torn,$(NVML)/$k/libnvidia-ml.so.1)
 FUZZ    := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 REPLAY  := $(FUZZ:%=$(BUILD)/tests/fuzz/%)
 PROBE   := $(BUILD)/tests/corpora/probe
@@ -143,6 +149,10 @@ $(CLASSES): LINK += -Wl,--wrap=backend_find,--wrap=run_step,--wrap=workspace_run
 $(CLASSES): $(BUILD)/tests/bench/classes/backend.o
 $(filter %/lora-train %/lora-encode,$(CLASSES)): $(BUILD)/tests/bench/classes/%: $(BUILD)/tools/%/main.o
 $(BUILD)/tests/bench/classes/unet: $(BUILD)/tests/bench/unet.o
+$(NVML_PROGRAMS): $(BUILD)/cuda/nvml.o
+$(NVML)/look: $(NVML)/look.o
+$(NVML)/lora-train: $(BUILD)/tools/lora-train/main.o $(NVML)/backend.o
+$(NVML)/lora-train: LINK += -Wl,--wrap=backend_find
 # oneDNN stands beside ours in the benchmark where this compiler finds it (Debian: libdnnl-dev); nothing else links it.
 ONEDNN := $(filter /%,$(shell $(CC) -print-file-name=libdnnl.so))
 $(BUILD)/tests/bench/gemm.o: FLAGS += $(if $(ONEDNN),-DWITH_ONEDNN)
@@ -157,7 +167,7 @@ $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o
 $(FUZZERS): LINK += -fsanitize=fuzzer -Wl,--export-dynamic-symbol='__sanitizer_*'
 $(FUZZERS): LIBS := $(if $(OWN_LCMS),$(LIBS:-llcms2=$(OWN_LCMS)),$(LIBS))
 
-$(BINARIES) $(UNIT) $(HELPERS) $(CLASSES) $(REPLAY) $(PROBE) $(FUZZERS) $(BUILD)/tests/golden/golden: \
+$(BINARIES) $(UNIT) $(HELPERS) $(CLASSES) $(NVML_PROGRAMS) $(REPLAY) $(PROBE) $(FUZZERS) $(BUILD)/tests/golden/golden: \
 	$(LIBRARY) $(BUILD)/linker.words
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
@@ -171,6 +181,12 @@ $(BUILD)/%.so: %.c
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
 	$(Q)$(CC) -O1 -g -Wall -Wextra -Wno-nonnull -D_GNU_SOURCE -shared -fPIC -o $@ $< -ldl
+
+$(NVML)/%/libnvidia-ml.so.1: tests/nvml/fake.c
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)
+	$(Q)$(CC) -O1 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -D$$(echo $* | tr a-z A-Z) -shared -fPIC \
+		-o $@ $<
 
 include cuda/build.mk
 include tests/emu/emu.mk
@@ -275,8 +291,8 @@ campaign: deps-test all $(BUILD)/tests/faults/no_memory.so
 	@$(MAKE) --no-print-directory world
 	@BIN=$(BUILD)/bin FUZZ='$(FUZZ)' FUZZED=$(FUZZED) CAMPAIGN=$(CAMPAIGN) KINDS='$(KINDS)' tests/campaign/run
 
-unit-programs: $(UNIT) $(CLASSES) $(BUILD)/tests/big/write $(BUILD)/tests/faults/make_bombs \
-	$(BUILD)/tests/faults/no_memory.so
+unit-programs: $(UNIT) $(CLASSES) $(NVML_PROGRAMS) $(NVML_FAKES) $(BUILD)/tests/big/write \
+	$(BUILD)/tests/faults/make_bombs $(BUILD)/tests/faults/no_memory.so
 
 unit: $(UNIT)
 	@for t in $(UNIT); do $$t || exit 1; done
@@ -285,6 +301,7 @@ clean:
 	rm -rf build demo/out demo/before-after.png
 
 -include $(OBJECTS:.o=.d) $(UNIT:=.d) $(HELPERS:=.d) $(BUILD)/tests/bench/classes/backend.d \
+	$(NVML)/look.d $(NVML)/backend.d \
 	$(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
 .PHONY: all mpi allocations deps deps-test deps-ship demo check campaign fuzz fuzz-programs replay-programs \
 	unit-programs golden bench check-scale world big clean-big install uninstall unit clean

@@ -50,7 +50,7 @@ $(CUDA_HOST): FLAGS := $(filter-out -fPIE,$(FLAGS)) -fPIC $(CUDA_INCLUDE)
 
 NVIDIA       = $(CUBLAS) $(call of-toolkit,cudart) \
                $(if $(CUDA_RPATH),-Wl$(comma)-rpath$(comma)$(call quoted,$(CUDA_RPATH)))
-# fail() and die() are the program's.
+# fail(), die() and library_open() are the program's.
 $(CUDA_OBJECT): $(KERNELS) $(CUDA_HOST) | toolkit
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)

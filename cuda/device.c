@@ -1,4 +1,5 @@
 /* The CUDA device: memory, uploads, frozen weights, and errors, which end the program. */
+#include <stdlib.h>
 #include <string.h>
 #include "internal.h"
 
@@ -61,6 +62,20 @@ void cuda_release(struct device *d, void *p)
 	cuda_must(cudaStreamSynchronize(d->stream), "the work so far");         /* it may still be read */
 	d->operand.of = NULL;
 	pool_give(d->pool, p);
+}
+
+bool cuda_look(struct device *d, struct device_use *now)
+{
+	char id[32];            /* "0000:65:00.0" */
+
+	if (!d->asked && cudaDeviceGetPCIBusId(id, sizeof(id), 0) == cudaSuccess)
+		d->nvml = nvml_open(id, getenv("CUDA_VISIBLE_DEVICES"));
+	else if (!d->asked)
+		cudaGetLastError();
+	d->asked = true;
+	if (d->nvml)
+		nvml_look(d->nvml, now);
+	return d->nvml != NULL;
 }
 
 void cuda_upload(struct device *d, void *dst, const void *host, size_t bytes)

@@ -9,6 +9,7 @@
 
 #include <cublas_v2.h>
 #include "kernels.h"
+#include "nvml.h"
 #include "pool.h"
 #include "staging.h"
 
@@ -44,6 +45,7 @@ struct device {
 	struct fixed *fixed;            /* device memory: addresses are taken here, values are not */
 	struct operand operand;
 	bool products_ran;              /* each kind, once */
+	struct nvml *nvml; bool asked;  /* opened by the first look; NULL: there is none */
 };
 
 /* Ends the program after an error of the card: nothing that follows could be trusted. */

@@ -111,5 +111,6 @@ void cuda_close(struct device *d)
 	if (d->stream)
 		cudaStreamDestroy(d->stream);
 	cudaGetLastError();
+	nvml_close(d->nvml);
 	free(d);
 }

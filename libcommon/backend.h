@@ -109,6 +109,24 @@ struct adam8_moments {
 /* A tensor [outer,rows,cols,inner] of whose squares only the sums over rows and over cols are stored (Adafactor). */
 struct factored_shape { int outer, rows, cols, inner; };
 
+/* What a device is doing, as its driver tells it: the figures, why it computes slower than it could, and who else
+ * computes on it. */
+enum device_figure {
+	USE_BUSY,                       /* per cent of the last moments (up to a second) in which it computed at all */
+	USE_MEMORY, USE_MEMORY_MOST,    /* bytes that all programs on it hold, and that there are */
+	USE_WATTS, USE_WATTS_MOST,      /* drawn, and the limit that is set */
+	USE_MHZ, USE_MHZ_MOST,          /* the clock of its processors, and the highest that it has */
+	USE_FIGURES
+};
+enum { SLOWED_BY_POWER = 1, SLOWED_BY_HEAT = 2, SLOWED_BY_SUPPLY = 4, SLOWED_BY_HARDWARE = 8 };
+struct device_use {
+	double figure[USE_FIGURES];     /* NaN: not told */
+	unsigned slowed;                /* SLOWED_BY_... */
+	int others;                     /* other programs that compute on it */
+	struct { long pid; char name[32]; } other;      /* the first of them; 0 and "": not known */
+	double others_bytes;            /* that they hold; NaN: not told */
+};
+
 struct backend {
 	const char *name;
 #define OP(type, name, parameters) type (*name) parameters;

@@ -66,6 +66,11 @@ size_t cpu_room(struct device *d)
 	return memory_room(1);
 }
 
+bool cpu_look(struct device *d, struct device_use *now)
+{
+	return false;
+}
+
 void *thread_scratch(struct device *d, int thread, size_t bytes)
 {
 	struct scratch *s = &d->scratch[thread];

@@ -39,7 +39,7 @@ $(BUILD)/tests/emu/%.o: tests/emu/%.cpp
 
 $(EMU_KERNELS) $(EMU_CORE) $(EMU_SELF:$(EMU_OUT)/tests/%=$(BUILD)/tests/emu/selftest/%.o): $(BUILD)/toolkit.words
 
-# fail() and die() are the program's.
+# fail(), die() and library_open() are the program's.
 $(EMU_OBJECT): $(EMU_KERNELS) $(CUDA_HOST) $(EMU_CORE)
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)
