@@ -62,6 +62,8 @@ static bool find_frame(const struct chart *c, struct frame *f)
 	}
 	if (!(f->x0 <= f->x1) || !(f->y0 <= f->y1))
 		return false;
+	if (c->top)
+		widen(c->top, &f->y0, &f->y1);
 	if (f->x0 == f->x1)
 		f->x1++;
 	if (f->y0 == f->y1)
@@ -101,6 +103,15 @@ static void add_ticks(struct buffer *out, const struct frame *f)
 			    HEIGHT - BOTTOM + 16, t);
 	buffer_addf(out, "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>\n", LEFT, WIDTH - RIGHT,
 		    HEIGHT - BOTTOM, HEIGHT - BOTTOM);
+}
+
+static void add_band(struct buffer *out, const struct frame *f, const struct chart *c)
+{
+	const double low = y_of(f, fmax(c->low, f->y0)), high = y_of(f, fmin(c->high, f->y1));
+
+	if (c->low < c->high && high < low)
+		buffer_addf(out, "<rect class=\"good\" x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%.1f\"/>\n", LEFT,
+			    high, WIDTH - LEFT - RIGHT, low - high);
 }
 
 static void add_dots(struct buffer *out, const struct frame *f, const struct chart_line *l)
@@ -161,6 +172,7 @@ void chart_svg(struct buffer *out, const struct chart *c)
 		return;
 	buffer_addf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n<text class=\"title\" x=\"4\" "
 			 "y=\"%d\">%s</text>\n", WIDTH, HEIGHT, c->title, ROW + 2, c->title);
+	add_band(out, &f, c);
 	add_ticks(out, &f);
 	for (i = 0; i < c->lines; i++) {
 		if (c->line[i].dots)

@@ -10,7 +10,11 @@
 /* y[i] belongs to x[i] for i < n; one that is not finite leaves a gap.
  * stride: doubles from one y to the next, and of x. */
 struct chart_line { const char *label, *colour; const double *x, *y; size_t n, x_stride, y_stride; bool thin, dots; };
-struct chart { const char *title; const struct chart_line *line; size_t lines; bool from_zero; };
+struct chart {
+	const char *title; const struct chart_line *line; size_t lines; bool from_zero;
+	double low, high;               /* a good range, shown as a band as far as the axis reaches; both 0: none */
+	double top;                     /* the axis reaches at least to it */
+};
 
 void chart_svg(struct buffer *out, const struct chart *c);
 

@@ -38,12 +38,14 @@ static int train(struct run *r, struct error *e)
 	stop_watch();
 	while (c->done < c->total && !result) {
 		struct step_facts f;
+		if (run_leads(r))
+			witness_step_begins(&r->witness);
 		run_step(r, &b, &f);
 		c->done++;
 		c->nonfinite = f.finite ? 0 : c->nonfinite + 1;
 		share_signals(&r->share);
 		if (run_leads(r)) {
-			report_step(&r->witness.log, r->s, &c->optimizer, &f);
+			witness_tell_step(&r->witness, &f);
 			result = look_at_weights(r, true, e);
 		}
 		r->share.agreed = !result && c->nonfinite == NONFINITE_LIMIT;

@@ -1,4 +1,4 @@
-/* The facts of the start event, from data, networks and course. */
+/* The facts of the start event, from data, networks and course; a step's, and what the device did in it. */
 #include "witness.h"
 
 void witness_tell_start(struct witness *w, const char *config, const char *resumed)
@@ -20,8 +20,26 @@ void witness_tell_start(struct witness *w, const char *config, const char *resum
 	report_start(&w->log, w->tool, &f);
 }
 
+void witness_step_begins(struct witness *w)
+{
+	if (!w->watch.be)
+		watch_begin(&w->watch, w->net->be, w->net->device);
+	watch_step(&w->watch);
+}
+
+void witness_tell_step(struct witness *w, struct step_facts *f)
+{
+	struct device_use use;
+
+	f->use = watch_read(&w->watch, &use) ? &use : NULL;
+	f->planned_bytes = w->net->planned_bytes;
+	report_step(&w->log, w->s, &w->course->optimizer, f);
+	f->use = NULL;
+}
+
 void witness_free(struct witness *w)
 {
+	watch_end(&w->watch);
 	samples_free(w->samples);
 	run_log_free(&w->log);
 }

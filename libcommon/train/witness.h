@@ -12,6 +12,7 @@
 #include "data.h"
 #include "log/report.h"
 #include "networks.h"
+#include "watch.h"
 
 struct witness {
 	struct train_settings *s;
@@ -21,6 +22,7 @@ struct witness {
 	struct course *course;
 	struct run_log log;
 	struct run_samples *samples;    /* NULL: none are painted */
+	struct watch watch;             /* of the device */
 };
 
 /* farewell.c: notes of where the adapter is, how to paint with it, where the curves are */
@@ -42,6 +44,9 @@ int samples_need(const struct run_samples *x, struct run_networks *n, size_t *ac
 
 /* resumed: the state that the run goes on from, or NULL; config: the settings as TOML */
 void witness_tell_start(struct witness *w, const char *config, const char *resumed);
+/* Around each step; the device is looked at from the first one on. */
+void witness_step_begins(struct witness *w);
+void witness_tell_step(struct witness *w, struct step_facts *f);
 void witness_free(struct witness *w);
 
 #endif

@@ -27,6 +27,12 @@ static const struct { const char *event, *field, *tag; } tags[] = {
 	{ "step", "seconds_compute", "seconds/compute" },
 	{ "step", "seconds_optimizer", "seconds/optimizer" },
 	{ "step", "memory_bytes", "memory/resident_bytes" },
+	{ "step", "gpu_utilization_percent", "gpu/utilization_percent" },
+	{ "step", "gpu_memory_bytes", "gpu/memory_bytes" },
+	{ "step", "gpu_memory_planned_bytes", "gpu/memory_planned_bytes" },
+	{ "step", "gpu_memory_percent", "gpu/memory_percent" },
+	{ "step", "gpu_power_watts", "gpu/power_watts" },
+	{ "step", "gpu_clock_mhz", "gpu/clock_mhz" },
 };
 
 static void add_scalars(struct tensorboard *b, const char *kind, const json_t *event)

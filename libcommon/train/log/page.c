@@ -7,6 +7,7 @@
 #include "../../io/chart.h"
 #include "../../io/html.h"
 #include "../../io/publish.h"
+#include "card.h"
 #include "page.h"
 
 #define THUMBNAIL 192           /* pixels, the longer side */
@@ -20,6 +21,7 @@ struct finding { long step; char *say; };
 
 struct report {
 	struct row *row; size_t rows, row_capacity;
+	struct card_rows card;          /* of the steps whose card told something */
 	struct check *check; size_t checks, check_capacity;
 	struct sample *sample; size_t samples, sample_capacity;
 	struct finding *finding; size_t findings, finding_capacity;
@@ -53,6 +55,8 @@ static void forget_behind(struct report *r, long step)
 {
 	while (r->rows && r->row[r->rows - 1].step > step)
 		r->rows--;
+	while (r->card.count && r->card.row[r->card.count - 1].step > step)
+		r->card.count--;
 	while (r->checks && r->check[r->checks - 1].step > step)
 		r->checks--;
 	while (r->samples && (r->sample[r->samples - 1].step > step || !step)) {
@@ -81,6 +85,7 @@ static void on_step(struct report *r, const json_t *event)
 	struct row row = { number(event, "step"), number(event, "loss"), number(event, "loss_smooth"),
 			   number(event, "lr_unet"),
 			   number(event, "lr_te"), number(event, "grad_norm"), number(event, "seconds"), { 0 } };
+	struct card_row card;
 	size_t i;
 
 	for (i = 0; i < LOSS_BINS; i++) {
@@ -89,6 +94,8 @@ static void on_step(struct report *r, const json_t *event)
 	}
 	GROW(r->row, r->rows, r->row_capacity);
 	r->row[r->rows++] = row;
+	if (card_read(event, &card))
+		card_rows_add(&r->card, &card);
 }
 
 static void on_validation(struct report *r, const json_t *event)
@@ -143,6 +150,7 @@ void report_free(struct report *r)
 		return;
 	forget_behind(r, 0);
 	free(r->row);
+	card_rows_free(&r->card);
 	free(r->check);
 	free(r->sample);
 	free(r->finding);
@@ -366,6 +374,7 @@ int report_write(const struct report *r, const char *path, const char *title, st
 	html_begin(&out, title);
 	add_summary(&out, r, title);
 	add_charts(&out, r);
+	card_section(&out, &r->card);
 	add_samples(&out, r);
 	add_findings(&out, r);
 	add_settings(&out, r);

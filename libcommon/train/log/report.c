@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "../../adapter/blocks.h"
 #include "../../base/cpu.h"
+#include "../../base/text.h"
 #include "../../io/publish.h"
 #include "../settings/adapter.h"
 #include "report.h"
@@ -162,11 +163,43 @@ static void tell_measures(const struct step_facts *f, struct json_out *j)
 	json_end_array(j);
 }
 
+static void tell_card(struct run_log *l, const struct step_facts *f, struct json_out *j)
+{
+	struct card_row row;
+
+	if (!f->use)
+		return;
+	row = card_row_of(f->use, f->planned_bytes);
+	row.step = f->step;
+	row.seconds = f->seconds;
+	card_tell(&row, j);
+	card_rows_add(&l->card, &row);
+}
+
+struct card_listener { struct run_log *log; long step; };
+
+static void card_said(void *to, const char *kind, const char *words)
+{
+	const struct card_listener *l = to;
+
+	report_finding(l->log, l->step, kind, words);
+}
+
+static void show_progress(struct run_log *l, const struct step_facts *f)
+{
+	char words[64];
+	const size_t n = text_add(words, sizeof(words), 0, "loss %.4f", l->curves[CURVE_LOSS]);
+
+	if (f->use && isfinite(f->use->figure[USE_BUSY]))
+		text_add(words, sizeof(words), n, ", card %.0f %%", f->use->figure[USE_BUSY]);
+	progress_at(l->progress, f->step, words);
+}
+
 void report_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o,
 		 const struct step_facts *f)
 {
 	struct json_out *j = events_begin(&l->events, "step", f->step);
-	char words[64];
+	struct card_listener listener = { l, f->step };
 
 	if (f->finite)
 		smooth_curves(l, f);
@@ -186,11 +219,13 @@ void report_step(struct run_log *l, const struct train_settings *s, const struct
 	if (f->finite)
 		tell_update_norms(o, j);
 	tell_measures(f, j);
+	tell_card(l, f, j);
 	board_step(l, s, o, f);
 	events_tell(&l->events);
 	board_epoch(l, f);
-	snprintf(words, sizeof(words), "loss %.4f", l->curves[CURVE_LOSS]);
-	progress_at(l->progress, f->step, words);
+	if (f->use)
+		card_findings(&l->said, f->use, card_said, &listener);
+	show_progress(l, f);
 }
 
 /* ---- other events ---- */
@@ -257,6 +292,7 @@ void report_end(struct run_log *l, long step, const char *why, const char *adapt
 
 	progress_end(l->progress);
 	l->progress = NULL;
+	card_note(&l->card);
 	json_text(j, "why", why);
 	if (adapter)
 		json_text(j, "adapter", adapter);
@@ -268,4 +304,5 @@ void run_log_free(struct run_log *l)
 	progress_end(l->progress);
 	events_free(&l->events);
 	loss_mean_free(&l->mean);
+	card_rows_free(&l->card);
 }

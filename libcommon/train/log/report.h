@@ -10,6 +10,7 @@
 #include "../../adapter/adapter.h"
 #include "../../base/progress.h"
 #include "../../optimize/optimizer.h"
+#include "card.h"
 #include "events.h"
 #include "loss_mean.h"
 #include "page.h"
@@ -23,6 +24,8 @@ struct run_log {
 	double curves[CURVES];
 	struct loss_mean mean;          /* for TensorBoard */
 	struct progress *progress;
+	struct card_rows card;          /* of this run */
+	struct card_said said;
 };
 
 struct start_facts {
@@ -46,6 +49,8 @@ struct step_facts {
 	struct norm_facts norms;                        /* with scale_weight_norms */
 	bool finite;
 	const double *waited; int ranks;                /* seconds that each rank waited for the slowest one */
+	const struct device_use *use;                   /* what the device did; NULL: it tells nothing */
+	size_t planned_bytes;                           /* of its memory */
 };
 void report_step(struct run_log *l, const struct train_settings *s, const struct optimizer *o,
 		 const struct step_facts *f);
