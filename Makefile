@@ -211,7 +211,7 @@ bench: all $(HELPERS) $(CLASSES) $(BUILD)/tests/golden/golden
 	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(call quoted,$(BIG)) BENCH_ONLY=$(call quoted,$(BENCH_ONLY)) \
 		tests/bench/run
 
-check-scale: all
+check-scale: all $(BUILD)/tests/scale/mover.so
 	@BIN=$(BUILD)/bin bats --timing tests/scale
 
 world: all $(BUILD)/tests/demo/palette

@@ -12,21 +12,23 @@ static void set_slots(const struct optimizer *o, struct parameter *p)
 	p->slot[M] = p->slot[V] = p->slot[S] = slot_of_floats(p->count);
 }
 
-/* Updates the moments, and adds to the two sums of which d is estimated. */
-static void take_gradient(struct optimizer *o, struct parameter *p, double dlr, double *numerator, double *magnitude)
+/* Updates the moments; what the parameter adds to the sums of which d is estimated. */
+static struct two_sums take_gradient(struct optimizer *o, struct parameter *p, double dlr)
 {
 	const struct optimizer_settings *s = &o->settings;
 	const double root2 = sqrt(s->beta2);
 	float *grad = p->tensor->grad;
+	struct two_sums adds;
 
 	if (s->decay && !s->decouple)
 		o->be->axpby(o->device, grad, s->decay, p->tensor->data, 1, p->count);
 	o->be->over_root(o->device, o->scratch, 1, p->slot[S].data, p->slot[V].data, s->eps, 0, p->count);
-	*numerator += dlr * o->be->sum_products(o->device, grad, o->scratch, p->count);
+	adds.numerator = dlr * o->be->sum_products(o->device, grad, o->scratch, p->count);
 	o->be->axpby(o->device, p->slot[M].data, dlr * (1 - s->beta1), grad, s->beta1, p->count);
 	o->be->axxpby(o->device, p->slot[V].data, 1 - s->beta2, grad, s->beta2, p->count);
 	o->be->axpby(o->device, p->slot[S].data, dlr * (1 - root2), grad, root2, p->count);
-	*magnitude += o->be->sum_magnitudes(o->device, p->slot[S].data, p->count);
+	adds.magnitude = o->be->sum_magnitudes(o->device, p->slot[S].data, p->count);
+	return adds;
 }
 
 static bool begin(struct optimizer *o, double multiplier)
@@ -35,20 +37,23 @@ static bool begin(struct optimizer *o, double multiplier)
 	const double lr = optimizer_common_lr(o, multiplier), root2 = sqrt(s->beta2), k = o->scalar[STEPS] + 1;
 	const double correction =
 		s->bias_correction ? sqrt(1 - plain_pow(s->beta2, k)) / (1 - plain_pow(s->beta1, k)) : 1;
-	double *d = &o->scalar[D], numerator = 0, magnitude = 0;
+	struct two_sums *of, sums = { 0 };
+	double *d = &o->scalar[D];
 	size_t i;
 
 	if (lr <= 0)
 		return false;
 	o->now[DLR] = *d * lr * correction;
+	of = xcalloc(o->count, sizeof(*of));
 	for (i = 0; i < o->count; i++)
-		if (o->parameter[i].tensor->has_grad)
-			take_gradient(o, &o->parameter[i], o->now[DLR], &numerator, &magnitude);
-	if (magnitude == 0)
+		if (o->parameter[i].tensor->has_grad && optimizer_owns(o, &o->parameter[i]))
+			of[i] = take_gradient(o, &o->parameter[i], o->now[DLR]);
+	sums = optimizer_add_up(o, of, sums);
+	if (sums.magnitude == 0)
 		return false;
-	o->scalar[NUMERATOR] = root2 * o->scalar[NUMERATOR] + (1 - root2) * numerator;
+	o->scalar[NUMERATOR] = root2 * o->scalar[NUMERATOR] + (1 - root2) * sums.numerator;
 	o->scalar[STEPS] = k;
-	*d = fmax(*d, fmin(o->scalar[NUMERATOR] / ((1 - root2) * magnitude), *d * s->growth_rate));
+	*d = fmax(*d, fmin(o->scalar[NUMERATOR] / ((1 - root2) * sums.magnitude), *d * s->growth_rate));
 	return true;
 }
 

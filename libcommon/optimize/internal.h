@@ -56,6 +56,13 @@ extern const struct optimizer_kind *const optimizer_kinds[];    /* ends with NUL
 const struct optimizer_kind *optimizer_kind(const char *name);  /* NULL: not known */
 static inline struct slot slot_of_floats(size_t count) { return (struct slot){ NULL, DTYPE_F32, count }; }
 struct adamw_step adamw_step(const struct optimizer *o, const struct parameter *p, double lr, float grad_scale);
+/* shared.c: an owner for each parameter; numbers of each, which its owner found, to all ranks. */
+void optimizer_share_out(struct optimizer *o);
+void optimizer_gather(const struct optimizer *o, void *of, size_t each);
+/* Of which Prodigy and D-Adaptation estimate d.  Adds to `from` what was found of each parameter, in their order, and
+ * frees it. */
+struct two_sums { double numerator, magnitude; };
+struct two_sums optimizer_add_up(const struct optimizer *o, struct two_sums *of, struct two_sums from);
 /* The largest learning rate times multiplier, as the adaptive ones take it. */
 double optimizer_common_lr(const struct optimizer *o, double multiplier);
 

@@ -23,7 +23,7 @@ static int make_slots(struct optimizer *o, struct parameter *p, struct error *e)
 	int i;
 
 	optimizer_kind(o->settings.name)->set_slots(o, p);
-	for (i = 0; i < OPTIMIZER_SLOTS; i++) {
+	for (i = 0; i < OPTIMIZER_SLOTS && optimizer_owns(o, p); i++) {
 		struct slot *s = &p->slot[i];
 		if (!s->count)
 			continue;
@@ -42,7 +42,7 @@ static struct factored_shape shape_of(const struct tensor *t, bool convolution)
 		(struct factored_shape){ 1, t->n, t->c, 1 };
 }
 
-static int add_parameter(struct optimizer *o, struct adapter_module *m, int part, double lr, struct error *e)
+static void add_parameter(struct optimizer *o, struct adapter_module *m, int part, double lr)
 {
 	struct parameter *p = &o->parameter[o->count++];
 	struct tensor *t = &m->branch.part[part];
@@ -52,17 +52,13 @@ static int add_parameter(struct optimizer *o, struct adapter_module *m, int part
 				 .hastened = m->form.part[part].hastened,
 				 .shape = shape_of(t, m->layer->conv != NULL) };
 	o->floats += p->count;
-	return make_slots(o, p, e);
 }
 
-static int add_module(struct optimizer *o, struct adapter_module *m, rate_fn *rate, const void *arg, struct error *e)
+static void add_module(struct optimizer *o, struct adapter_module *m, rate_fn *rate, const void *arg)
 {
-	int i;
-
-	for (i = 0; i < BRANCH_PARTS; i++)
-		if (m->branch.part[i].wants_grad && add_parameter(o, m, i, rate(arg, m, i), e) < 0)
-			return -1;
-	return 0;
+	for (int i = 0; i < BRANCH_PARTS; i++)
+		if (m->branch.part[i].wants_grad)
+			add_parameter(o, m, i, rate(arg, m, i));
 }
 
 static int make_room(struct optimizer *o, const struct optimizer_kind *kind, struct error *e)
@@ -74,7 +70,9 @@ static int make_room(struct optimizer *o, const struct optimizer_kind *kind, str
 	o->before = o->be->alloc(o->device, largest * sizeof(float));
 	o->sums = o->be->alloc(o->device, (o->count + 1) * sizeof(*o->sums));
 	o->read = xcalloc(o->count + 1, sizeof(*o->read));
-	if (!o->before || !o->sums)
+	if (o->ranks.count > 1)         /* a dry run only counts */
+		o->staged = malloc(backend_is_dry(o->be) ? 1 : (o->floats + 1) * sizeof(*o->staged));
+	if (!o->before || !o->sums || (o->ranks.count > 1 && !o->staged))
 		return no_memory(e);
 	if (!kind->needs_scratch)
 		return 0;
@@ -110,18 +108,21 @@ static int check_one_rate(const struct optimizer *o, struct error *e)
 	return 0;
 }
 
-int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate,
-		   const void *arg, struct error *e)
+int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s,
+		   const struct ranks *ranks, rate_fn *rate, const void *arg, struct error *e)
 {
 	const struct optimizer_kind *kind = optimizer_kind(s->name);
 	size_t i;
 
-	*o = (struct optimizer){ .settings = *s, .be = a->be, .device = a->device };
+	*o = (struct optimizer){ .ranks = *ranks, .settings = *s, .be = a->be, .device = a->device };
 	if (!kind)
 		return fail(e, EXIT_USAGE, "optimizer '%s' is not known; choose %s", s->name, optimizer_names().text);
 	o->parameter = xcalloc(BRANCH_PARTS * a->count, sizeof(*o->parameter));
 	for (i = 0; i < a->count; i++)
-		if (add_module(o, &a->module[i], rate, arg, e) < 0)
+		add_module(o, &a->module[i], rate, arg);
+	optimizer_share_out(o);
+	for (i = 0; i < o->count; i++)
+		if (make_slots(o, &o->parameter[i], e) < 0)
 			return -1;
 	if (kind->finds_d) {
 		o->scalar[0] = s->d0;
@@ -150,16 +151,18 @@ void optimizer_free(struct optimizer *o)
 		o->be->release(o->device, o->maps);
 	}
 	free(o->read);
+	free(o->staged);
 	free(o->parameter);
 	*o = (struct optimizer){ 0 };
 }
 
 /* ---- stepping ---- */
 
-/* Reads the sums of all parameters back, with one wait for the device. */
+/* Reads the sums of all parameters back, with one wait for the device; each from its owner. */
 static void read_sums(const struct optimizer *o)
 {
 	o->be->download(o->device, o->read, o->sums, o->count * sizeof(*o->read));
+	optimizer_gather(o, o->read, sizeof(*o->read));
 }
 
 double optimizer_grad_norm(const struct optimizer *o)
@@ -169,7 +172,7 @@ double optimizer_grad_norm(const struct optimizer *o)
 
 	for (i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
-		if (p->tensor->has_grad)
+		if (p->tensor->has_grad && optimizer_owns(o, p))
 			o->be->sum_squares(o->device, &o->sums[i], p->tensor->grad, p->count);
 	}
 	read_sums(o);
@@ -208,7 +211,7 @@ static bool begin(struct optimizer *o, const struct optimizer_kind *kind, double
 		return true;
 	for (i = 0; i < o->count && *grad_scale != 1; i++) {
 		const struct parameter *p = &o->parameter[i];
-		if (p->tensor->has_grad)
+		if (p->tensor->has_grad && optimizer_owns(o, p))
 			o->be->axpby(o->device, p->tensor->grad, *grad_scale, p->tensor->grad, 0, p->count);
 	}
 	*grad_scale = 1;
@@ -227,6 +230,8 @@ void optimizer_step(struct optimizer *o, double multiplier, float grad_scale)
 		if (!p->tensor->has_grad || !moves)
 			continue;
 		p->steps++;
+		if (!optimizer_owns(o, p))
+			continue;
 		o->be->copy(o->device, o->before, p->tensor->data, p->count);
 		kind->move(o, p, p->lr * multiplier, grad_scale);
 		o->be->axpby(o->device, o->before, 1, p->tensor->data, -1, p->count);
@@ -249,12 +254,11 @@ void optimizer_forget(struct optimizer *o)
 
 /* ---- weights and figures for the caller ---- */
 
-int optimizer_average(struct optimizer *o, struct error *e)
+int optimizer_keep(struct optimizer *o, struct error *e)
 {
-	const struct optimizer_kind *kind = optimizer_kind(o->settings.name);
 	size_t i;
 
-	if (!kind->average || o->kept)
+	if (!optimizer_averages(&o->settings) || o->kept)
 		return 0;
 	o->kept = xcalloc(o->count + 1, sizeof(*o->kept));
 	for (i = 0; i < o->count; i++) {
@@ -266,8 +270,6 @@ int optimizer_average(struct optimizer *o, struct error *e)
 						    "choose a smaller network_dim or another optimizer_type");
 		}
 		o->be->copy(o->device, o->kept[i], p->tensor->data, p->count);
-		if (p->steps)
-			kind->average(o, p);
 	}
 	return 0;
 }
@@ -283,6 +285,16 @@ void optimizer_resume_training(struct optimizer *o)
 	}
 	free(o->kept);
 	o->kept = NULL;
+}
+
+size_t optimizer_state_bytes(const struct optimizer *o, int rank)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < o->count; i++)
+		for (int k = 0; k < OPTIMIZER_SLOTS && o->parameter[i].owner == rank; k++)
+			sum += slot_bytes(&o->parameter[i].slot[k]);
+	return sum;
 }
 
 int optimizer_scalars(const struct optimizer *o)

@@ -3,24 +3,28 @@
  *
  * Owns the optimizers' state (what a checkpoint must carry), names and arguments.  An optimizer is one file with one
  * row (internal.h).  Its state is slots, tensors of one parameter, and scalars, numbers of all parameters together.
- * Must not know networks or files.
+ * Ranks share its work: each updates the parameters that it owns (slices.h) and has slots for these alone.  Must not
+ * know networks or files.
  */
 #ifndef OPTIMIZE_OPTIMIZER_H
 #define OPTIMIZE_OPTIMIZER_H
 
 #include "../base/names.h"
 #include "../adapter/adapter.h"
+#include "../ranks/ranks.h"
 
 /* The most tensors of state a parameter, and numbers of state an optimizer. */
 enum { OPTIMIZER_SLOTS = 4, OPTIMIZER_SCALARS = 4 };
 
-/* A tensor of a parameter's state, on the device.  count 0: there is none.  U8 is padded to whole floats in memory. */
+/* A tensor of a parameter's state, on the device.  count 0: there is none.  U8 is padded to whole floats in memory.
+ * data NULL: another rank has it. */
 struct slot { void *data; enum dtype dtype; size_t count; };
 
 struct parameter {
 	struct tensor *tensor;          /* HOME_OWNER; has_grad says whether a gradient arrived in this step */
 	char *name;                     /* "lora_unet_....lora_down.weight" */
 	size_t count, at;               /* at: its place in the vector of all parameters */
+	int owner;                      /* the rank that updates it */
 	struct factored_shape shape;    /* PyTorch's last two sides are rows and cols */
 	double lr;                      /* its group's base learning rate */
 	bool hastened;                  /* LoRA+ has it in a group apart */
@@ -42,6 +46,7 @@ struct optimizer_settings {
 };
 
 struct optimizer {
+	struct ranks ranks;             /* who share its work */
 	struct parameter *parameter;
 	size_t count, floats;           /* floats: of all parameters */
 	struct optimizer_settings settings;
@@ -51,6 +56,7 @@ struct optimizer {
 	float *before, *scratch;
 	float *maps;                    /* AdamW8bit's two maps */
 	double *sums, *read;            /* one sum for each parameter and one more: on the device, and read back */
+	float *staged;                  /* host memory: all weights on their way between ranks; NULL: one rank */
 	float **kept;                   /* the weights in training while the averaged ones are in their place */
 	const struct backend *be;
 	struct device *device;
@@ -82,23 +88,34 @@ double optimizer_lr(const struct optimizer_settings *s, double lr, double multip
 /* One parameter for each part of every module that is trained; slots are zero.
  * rate tells a part's base learning rate. */
 typedef double rate_fn(const void *arg, const struct adapter_module *m, int part);
-int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s, rate_fn *rate,
-		   const void *arg, struct error *e) MUST_CHECK;
+int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimizer_settings *s,
+		   const struct ranks *ranks, rate_fn *rate, const void *arg, struct error *e) MUST_CHECK;
 void optimizer_free(struct optimizer *o);
+static inline bool optimizer_owns(const struct optimizer *o, const struct parameter *p)
+{
+	return p->owner == o->ranks.rank;
+}
+/* Rank r owns the numbers at[r] up to at[r + 1] of the vector of all parameters, malloced. */
+size_t *optimizer_slices(const struct optimizer *o);
+size_t optimizer_state_bytes(const struct optimizer *o, int rank);      /* of the slots that a rank has */
 
-/* 2-norm over all gradients that arrived, summed in double in parameter order. */
+/* All ranks call the next three.  2-norm over all gradients that arrived: sums of each parameter, in double, are added
+ * in parameter order. */
 double optimizer_grad_norm(const struct optimizer *o);
 /* min(1, max / (norm + 1e-6)); max 0: no clipping */
 float clip_scale(double norm, double max);
-/* Updates every parameter whose gradient arrived, at its lr * multiplier, then clears the gradients.  The other
- * parameters are not touched, weight decay included: SDXL's UNet reads the first text encoder before its last layer,
- * whose adapters therefore never get a gradient. */
+/* Updates every parameter whose gradient arrived, at its lr * multiplier, then clears the gradients; what other ranks
+ * own is updated there.  Parameters without gradient are not touched, weight decay included: SDXL's UNet reads the
+ * first text encoder before its last layer, whose adapters therefore never get one. */
 void optimizer_step(struct optimizer *o, double multiplier, float grad_scale);
+void optimizer_gather_weights(struct optimizer *o);     /* each rank gets those that others own */
 void optimizer_forget(struct optimizer *o);     /* clears the gradients, without a step */
 
-/* Puts the weights that are to be saved, sampled or validated in the place of those in training; and puts those in
- * training back, bit for bit.  Does nothing where the optimizer keeps no average. */
-int optimizer_average(struct optimizer *o, struct error *e) MUST_CHECK;
+/* Puts the weights that are to be saved, sampled or validated in the place of those in training, after a copy of these
+ * was made; and puts those in training back, bit for bit.  Does nothing where the optimizer keeps no average. */
+int optimizer_keep(struct optimizer *o, struct error *e) MUST_CHECK;
+void optimizer_average(struct optimizer *o);            /* the other ranks must give what they own, meanwhile */
+void optimizer_give_average(struct optimizer *o);
 void optimizer_resume_training(struct optimizer *o);
 
 int optimizer_scalars(const struct optimizer *o);       /* how many of scalar[] the state holds */

@@ -13,13 +13,13 @@ static void set_slots(const struct optimizer *o, struct parameter *p)
 	p->slot[M] = p->slot[V] = p->slot[S] = p->slot[START] = slot_of_floats(p->count);
 }
 
-/* Updates the moments, and adds to the two sums of which d is estimated. */
-static void take_gradient(struct optimizer *o, struct parameter *p, double dlr, double beta3, double *numerator,
-			  double *denominator)
+/* Updates the moments; what the parameter adds to the sums of which d is estimated. */
+static struct two_sums take_gradient(struct optimizer *o, struct parameter *p, double dlr, double beta3)
 {
 	const struct optimizer_settings *s = &o->settings;
 	const double d = o->scalar[D], weight = d / s->d0;
 	float *grad = p->tensor->grad, *data = p->tensor->data;
+	struct two_sums adds;
 
 	if (!p->steps)
 		o->be->copy(o->device, p->slot[START].data, data, p->count);
@@ -27,11 +27,12 @@ static void take_gradient(struct optimizer *o, struct parameter *p, double dlr, 
 		o->be->axpby(o->device, grad, s->decay, data, 1, p->count);
 	o->be->copy(o->device, o->scratch, p->slot[START].data, p->count);
 	o->be->axpby(o->device, o->scratch, -1, data, 1, p->count);
-	*numerator += weight * dlr * o->be->sum_products(o->device, grad, o->scratch, p->count);
+	adds.numerator = weight * dlr * o->be->sum_products(o->device, grad, o->scratch, p->count);
 	o->be->axpby(o->device, p->slot[M].data, d * (1 - s->beta1), grad, s->beta1, p->count);
 	o->be->axxpby(o->device, p->slot[V].data, d * d * (1 - s->beta2), grad, s->beta2, p->count);
 	o->be->axpby(o->device, p->slot[S].data, weight * (s->safeguard_warmup ? d : dlr), grad, beta3, p->count);
-	*denominator += o->be->sum_magnitudes(o->device, p->slot[S].data, p->count);
+	adds.magnitude = o->be->sum_magnitudes(o->device, p->slot[S].data, p->count);
+	return adds;
 }
 
 static void set_d(struct optimizer *o, double estimate)
@@ -52,20 +53,22 @@ static bool begin(struct optimizer *o, double multiplier)
 	const double beta3 = s->beta3 < 0 ? sqrt(s->beta2) : s->beta3;
 	const double correction =
 		s->bias_correction ? sqrt(1 - plain_pow(s->beta2, k)) / (1 - plain_pow(s->beta1, k)) : 1;
-	double numerator = beta3 * o->scalar[NUMERATOR], denominator = 0;
+	struct two_sums *of, sums = { .numerator = beta3 * o->scalar[NUMERATOR] };
 	size_t i;
 
 	if (lr <= 0)
 		return false;
 	o->now[DLR] = o->scalar[D] * lr * correction;
+	of = xcalloc(o->count, sizeof(*of));
 	for (i = 0; i < o->count; i++)
-		if (o->parameter[i].tensor->has_grad)
-			take_gradient(o, &o->parameter[i], o->now[DLR], beta3, &numerator, &denominator);
-	if (denominator == 0)
+		if (o->parameter[i].tensor->has_grad && optimizer_owns(o, &o->parameter[i]))
+			of[i] = take_gradient(o, &o->parameter[i], o->now[DLR], beta3);
+	sums = optimizer_add_up(o, of, sums);
+	if (sums.magnitude == 0)
 		return false;
-	o->scalar[NUMERATOR] = numerator;
+	o->scalar[NUMERATOR] = sums.numerator;
 	o->scalar[STEPS] = k;
-	set_d(o, s->d_coef * numerator / denominator);
+	set_d(o, s->d_coef * sums.numerator / sums.magnitude);
 	return true;
 }
 

@@ -1,16 +1,9 @@
-/* Cutting the vector of all parameters into slices. */
+/* Sharing the vector of all parameters out among ranks. */
+#include <stdint.h>
 #include "slices.h"
 
-/* units * rank / ranks, where the product may not fit */
-static size_t cut(size_t floats, int ranks, int rank)
+/* No memory holds a vector with which the product would not fit. */
+int slice_owner(size_t at, size_t count, size_t floats, int ranks)
 {
-	const size_t units = (floats + SLICE_UNIT - 1) / SLICE_UNIT;
-	const size_t at = (units / ranks * rank + units % ranks * rank / ranks) * SLICE_UNIT;
-
-	return at < floats ? at : floats;
-}
-
-struct slice slice_of_rank(size_t floats, int ranks, int rank)
-{
-	return (struct slice){ cut(floats, ranks, rank), cut(floats, ranks, rank + 1) };
+	return (uint64_t)(at + count / 2) * ranks / floats;
 }

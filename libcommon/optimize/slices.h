@@ -1,17 +1,17 @@
 /*
- * slices.h - the part of the vector of all parameters that a rank owns: whose gradients it adds up for all.
+ * slices.h - the part of the vector of all parameters that a rank owns: it adds up their gradients for all, updates
+ * them, and has the optimizer's state of them.
  *
- * Must not know parameters: a slice begins and ends amid one.
+ * Parameters are never cut.  So Adafactor's rows and columns, blocks of eight bits, and sums over a parameter are one
+ * rank's, in the order that one rank alone has.  A rank may have more than its equal part by one parameter, or nothing.
+ * Must not know parameters.
  */
 #ifndef OPTIMIZE_SLICES_H
 #define OPTIMIZE_SLICES_H
 
 #include <stddef.h>
 
-enum { SLICE_UNIT = 256 };      /* floats: every slice but the last is a multiple */
-
-struct slice { size_t first, end; };
-
-struct slice slice_of_rank(size_t floats, int ranks, int rank);
+/* The rank in whose equal part of a vector of `floats` lies the middle of a parameter, its `count` floats from `at`. */
+int slice_owner(size_t at, size_t count, size_t floats, int ranks);
 
 #endif

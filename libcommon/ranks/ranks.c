@@ -10,6 +10,8 @@
 #include "launcher.h"
 #include "ranks.h"
 
+/* of what is gathered; smaller ones would cost more time than they save */
+enum { LEAST_PIECE = 1 << 16 };
 #define MPI_OBJECT "../lib/lora-tools/liblora-mpi.so"
 
 static int cannot(struct error *e, const struct launcher *l, const char *why)
@@ -97,17 +99,40 @@ void ranks_move(const struct ranks *r, const struct piece *out, size_t outs, con
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Around a ring: in each turn a rank hands on what it got in the turn before.  Each byte crosses each link once. */
+/* Where a link of the ring is in what it carries: the parts of one rank after another, in pieces. */
+struct walk { int rank; size_t at; };
+
+static struct piece next_piece(const struct ranks *r, struct walk *w, int other, void *all, const size_t *at,
+			       size_t most)
+{
+	const size_t left = at[w->rank + 1] - w->at;
+	const struct piece p = { other, (char *)all + w->at, left < most ? left : most };
+
+	w->at += p.count;
+	if (p.count == left) {
+		w->rank = (w->rank + r->count - 1) % r->count;
+		w->at = at[w->rank];
+	}
+	return p;
+}
+
+/* Around a ring: a rank hands on what it got in an earlier turn, after its own.  Each byte crosses each link once.  All
+ * have a turn at the same time, so a rank that has more than the others would hold up every turn but for the pieces. */
 void ranks_gather(const struct ranks *r, void *all, const size_t *at)
 {
 	const int next = (r->rank + 1) % r->count, last = (r->rank + r->count - 1) % r->count;
+	const size_t equal = at[r->count] / r->count / 4 + 1, most = equal > LEAST_PIECE ? equal : LEAST_PIECE;
+	struct walk out = { r->rank, at[r->rank] }, in = { last, at[last] };
 
-	for (int turn = 0; turn + 1 < r->count; turn++) {
-		const int mine = (r->rank + r->count - turn) % r->count, its = (mine + r->count - 1) % r->count;
-		const struct piece out = { next, (char *)all + at[mine], at[mine + 1] - at[mine] },
-				   in = { last, (char *)all + at[its], at[its + 1] - at[its] };
+	while (out.rank != next || in.rank != r->rank) {
+		const bool sends = out.rank != next, gets = in.rank != r->rank;
+		struct piece to, from;
 
-		ranks_move(r, &out, 1, &in, 1);
+		if (sends)
+			to = next_piece(r, &out, next, all, at, most);
+		if (gets)
+			from = next_piece(r, &in, last, all, at, most);
+		ranks_move(r, &to, sends, &from, gets);
 	}
 }
 

@@ -1,5 +1,6 @@
 /* The course of a run, but for its schedule: the seed, showing the averages, freeing it. */
 #include "../config/seed.h"
+#include "call.h"
 #include "course.h"
 
 int course_read_seed(struct course *c, struct error *e)
@@ -12,7 +13,13 @@ int course_show_average(struct course *c, struct error *e)
 {
 	c->averaged = true;
 	ema_swap(&c->ema);
-	return optimizer_average(&c->optimizer, e);
+	if (!optimizer_averages(&c->optimizer.settings))
+		return 0;
+	if (optimizer_keep(&c->optimizer, e) < 0)
+		return -1;
+	call_all(&c->optimizer.ranks, CALL_GIVE_AVERAGE);
+	optimizer_average(&c->optimizer);
+	return 0;
 }
 
 void course_end_average(struct course *c)

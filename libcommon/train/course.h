@@ -16,6 +16,7 @@
 
 struct course {
 	struct train_settings *s;
+	const struct ranks *ranks;      /* who share the optimizer's work; the average of weights is rank 0's */
 	uint64_t seed;
 	long total, done;               /* optimizer steps: of the run (0: not known yet); done so far */
 	struct objective objective;

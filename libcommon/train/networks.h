@@ -29,7 +29,7 @@ struct run_networks {
 	struct tape *tape;              /* NULL: the arena is freed, and its memory is used for something else */
 	size_t activation_bytes;        /* the arena's */
 	struct plan_way way;            /* what is done to make all of it fit (fit.h) */
-	size_t host_room;               /* of the machine's memory, at the start, for this rank of several; 0: not said */
+	size_t host_room;               /* of the machine's memory, for this rank of several; 0: not said */
 	size_t planned_bytes;           /* of device memory, at most */
 	size_t blocks;                  /* of a step, the first way.checkpoints of which are checkpointed */
 };

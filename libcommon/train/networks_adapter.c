@@ -90,14 +90,14 @@ int networks_make_adapter(struct run_networks *n, struct course *c, struct error
 		spec.text[i] = !s->unet_only && (s->lr.text[i] || !s->text_encoder_lr);
 	spec.blocks = blocks ? &plan : NULL;
 	n->adapter = adapter_create(&n->layers, &spec, n->be, n->device, e);
-	if (!n->adapter || optimizer_init(&c->optimizer, n->adapter, &o, rate, &(struct rates){ s, spec.blocks },
-					  e) < 0)
+	if (!n->adapter || optimizer_init(&c->optimizer, n->adapter, &o, c->ranks, rate,
+					  &(struct rates){ s, spec.blocks }, e) < 0)
 		return -1;
 	if (check_loraplus(s, n->adapter, e) < 0)
 		return -1;
-	if (leaf_sums_init(&c->sums, &c->optimizer, leaves_a_step(s), s->ranks, e) < 0)
+	if (leaf_sums_init(&c->sums, &c->optimizer, leaves_a_step(s), c->ranks->count, e) < 0)
 		return -1;
-	return ema_init(&c->ema, &c->optimizer, s->ema_decay, e);
+	return ema_init(&c->ema, &c->optimizer, c->ranks->rank ? 0 : s->ema_decay, e);
 }
 
 /* Adds the sources of alphas other than tensors, if any;

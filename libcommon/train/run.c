@@ -26,6 +26,24 @@ static int look_at_weights(struct run *r, bool validate, struct error *e)
 	return -1;
 }
 
+/* After a step rank 0 shows, paints, saves.  0: the run goes on; EXIT_SAVED: it was told to stop; -1: *e. */
+static int after_step(struct run *r, struct step_facts *f, struct error *e)
+{
+	struct course *c = &r->course;
+
+	witness_tell_step(&r->witness, f);
+	if (look_at_weights(r, true, e) < 0)
+		return -1;
+	if (c->nonfinite == NONFINITE_LIMIT)
+		return 0;
+	if (keeper_save_on_the_way(&r->keeper, e) < 0)
+		return -1;
+	if (!stop_wanted() || c->done == c->total)
+		return 0;
+	networks_give_arena(&r->net);   /* a state that was not asked for is not in the plan */
+	return keeper_save_stopped(&r->keeper, e) < 0 ? -1 : EXIT_SAVED;
+}
+
 /* Runs all steps.  0: done; EXIT_SAVED: stopped and saved; -1: *e. */
 static int train(struct run *r, struct error *e)
 {
@@ -34,7 +52,7 @@ static int train(struct run *r, struct error *e)
 	int result;
 
 	r->keeper.saved_at = seconds_now();
-	result = run_leads(r) ? look_at_weights(r, false, e) : 0;
+	result = share_led(&r->share, c, run_leads(r) ? look_at_weights(r, false, e) : 0);
 	stop_watch();
 	while (c->done < c->total && !result) {
 		struct step_facts f;
@@ -44,21 +62,12 @@ static int train(struct run *r, struct error *e)
 		c->done++;
 		c->nonfinite = f.finite ? 0 : c->nonfinite + 1;
 		share_signals(&r->share);
-		if (run_leads(r)) {
-			witness_tell_step(&r->witness, &f);
-			result = look_at_weights(r, true, e);
-		}
+		result = share_led(&r->share, c, run_leads(r) ? after_step(r, &f, e) : 0);
 		r->share.agreed = !result && c->nonfinite == NONFINITE_LIMIT;
 		if (r->share.agreed)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, "
 							"at step %ld; lower the learning rate; "
 							"the last saved adapter is intact", NONFINITE_LIMIT, c->done);
-		else if (!result && run_leads(r))
-			result = keeper_save_on_the_way(&r->keeper, e);
-		if (!result && stop_wanted() && c->done < c->total) {
-			networks_give_arena(&r->net);   /* a state that was not asked for is not in the plan */
-			result = run_leads(r) && keeper_save_stopped(&r->keeper, e) < 0 ? -1 : EXIT_SAVED;
-		}
 	}
 	batch_free(&b);
 	return result;
@@ -95,8 +104,7 @@ static int look_at_folder(struct run *r, bool *finished, struct error *e)
 /* Rank 0 has looked at the folder; the others go on from what it found, so that they need not see it. */
 static int begin_where_rank_0_is(struct run *r, bool *finished, struct error *e)
 {
-	const struct state_more more = { r->course.ema.value, r->witness.log.curves, CURVES };
-	int result = run_leads(r) ? look_at_folder(r, finished, e) : 0;
+	int result = share_led(&r->share, &r->course, run_leads(r) ? look_at_folder(r, finished, e) : 0);
 	struct { long done, total; bool finished; } begin = { r->course.done, r->course.total, *finished };
 
 	if (r->share.ranks.count == 1)
@@ -107,7 +115,7 @@ static int begin_where_rank_0_is(struct run *r, bool *finished, struct error *e)
 	r->course.done = begin.done;
 	r->course.total = begin.total;
 	*finished = begin.finished;
-	state_spread(&r->share.ranks, &r->course.optimizer, &more);
+	state_spread(&r->course.optimizer);
 	return 0;
 }
 
@@ -152,8 +160,8 @@ static int train_and_save(struct run *r, struct error *e)
 	if (r->s->dry_run)
 		return 0;
 	result = train(r, e);
-	if (!result && !r->data.replaying && run_leads(r))
-		result = keeper_save_last(&r->keeper, e);
+	if (!result && !r->data.replaying)
+		result = share_led(&r->share, &r->course, run_leads(r) ? keeper_save_last(&r->keeper, e) : 0);
 	if (run_leads(r))
 		end_reports(r, result);
 	return result;

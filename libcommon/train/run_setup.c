@@ -9,7 +9,7 @@ void run_begin(struct run *r, struct train_settings *s, const struct tool *tool)
 {
 	s->ranks = s->ranks ? s->ranks : 1;
 	*r = (struct run){
-		.s = s, .tool = tool, .data.s = s, .net.s = s, .course.s = s,
+		.s = s, .tool = tool, .data.s = s, .net.s = s, .course = { .s = s, .ranks = &r->share.ranks },
 		.witness = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course,
 			     .log.events.fd = -1 },
 		.keeper = { .s = s, .tool = tool, .data = &r->data, .net = &r->net, .course = &r->course,
@@ -83,5 +83,6 @@ int run_load(struct run *r, struct error *e)
 		return -1;
 	if (networks_make_adapter(&r->net, &r->course, e) < 0)
 		return -1;
-	return share_init(&r->share, &r->course.optimizer, e);
+	share_init(&r->share, &r->course.optimizer);
+	return 0;
 }

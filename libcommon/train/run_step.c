@@ -82,6 +82,7 @@ void run_step(struct run *r, struct batch *b, struct step_facts *f)
 	f->finite = isfinite(f->loss) && isfinite(f->grad_norm);
 	if (f->finite) {
 		optimizer_step(&r->course.optimizer, f->lr, clip_scale(f->grad_norm, r->s->max_grad_norm));
+		optimizer_gather_weights(&r->course.optimizer);
 		if (r->s->scale_weight_norms)
 			f->norms = adapter_limit_norms(r->net.adapter, r->s->scale_weight_norms);
 		ema_update(&r->course.ema, r->course.done + 1);

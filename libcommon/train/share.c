@@ -4,25 +4,19 @@
 #include "../base/memory.h"
 #include "../base/progress.h"
 #include "../config/version.h"
+#include "call.h"
 #include "share.h"
+#include "state.h"
 
-int share_init(struct share *s, const struct optimizer *o, struct error *e)
+void share_init(struct share *s, const struct optimizer *o)
 {
 	s->waited = xcalloc(s->ranks.count, sizeof(*s->waited));
-	s->slice = xcalloc(s->ranks.count, sizeof(*s->slice));
-	for (int r = 0; r < s->ranks.count; r++)
-		s->slice[r] = slice_of_rank(o->floats, s->ranks.count, r);
-	if (s->ranks.count == 1)
-		return 0;
-	s->sum = malloc((o->floats + 1) * sizeof(*s->sum));
-	return s->sum ? 0 : fail(e, EXIT_MEMORY, "no memory for the gradients of all ranks; "
-						 "choose a smaller network_dim");
+	s->slice = optimizer_slices(o);
 }
 
 void share_free(struct share *s)
 {
 	free(s->slice);
-	free(s->sum);
 	free(s->room);
 	free(s->waited);
 }
@@ -165,7 +159,7 @@ static void make_room(struct share *s, size_t floats)
 static void exchange(struct share *s, const struct leaf_sums *sums, struct nodes *n)
 {
 	const int me = s->ranks.rank;
-	const size_t first = s->slice[me].first, each = s->slice[me].end - first;
+	const size_t first = s->slice[me], each = s->slice[me + 1] - first;
 	struct piece *out = xcalloc(sums->depth * s->ranks.count + 1, sizeof(*out)),
 		     *in = xcalloc(n->count + 1, sizeof(*in));
 	size_t outs = 0, ins = 0, i;
@@ -179,9 +173,8 @@ static void exchange(struct share *s, const struct leaf_sums *sums, struct nodes
 	}
 	for (int r = 0; r < s->ranks.count; r++)
 		for (i = 0; i < sums->depth && r != me; i++) {
-			const struct slice its = s->slice[r];
-			out[outs++] = (struct piece){ r, sums->waiting[i].value + its.first,
-						      (its.end - its.first) * sizeof(*s->room) };
+			out[outs++] = (struct piece){ r, sums->waiting[i].value + s->slice[r],
+						      (s->slice[r + 1] - s->slice[r]) * sizeof(*s->room) };
 		}
 	ranks_move(&s->ranks, out, outs, in, ins);
 	free(out);
@@ -194,7 +187,7 @@ static void add(float *to, const float *x, size_t n)
 		to[i] += x[i];
 }
 
-/* The tree over the nodes of n floats at `at` of the slice, which are a parameter's; NULL: no gradient arrived. */
+/* The tree over the nodes of a parameter, n floats at `at` of the slice; NULL: no gradient arrived. */
 static float *finish(const struct nodes *all, const bool *arrived, size_t stride, size_t at, size_t n,
 		     uint32_t leaves)
 {
@@ -218,34 +211,6 @@ static float *finish(const struct nodes *all, const bool *arrived, size_t stride
 	return depth ? stack[0].value : NULL;
 }
 
-/* This rank's slice of the whole sum. */
-static void finish_slice(const struct share *s, const struct nodes *all, const struct optimizer *o, uint32_t leaves)
-{
-	const struct slice mine = s->slice[s->ranks.rank];
-
-	for (size_t i = 0; i < o->count; i++) {
-		const size_t at = o->parameter[i].at, end = at + o->parameter[i].count;
-		const size_t first = at > mine.first ? at : mine.first, last = end < mine.end ? end : mine.end;
-		const float *x;
-
-		if (first >= last)
-			continue;
-		x = finish(all, all->arrived + i, o->count, first - mine.first, last - first, leaves);
-		if (x)
-			memcpy(s->sum + first, x, (last - first) * sizeof(*x));
-	}
-}
-
-static void gather_slices(const struct share *s)
-{
-	size_t *at = xcalloc(s->ranks.count + 1, sizeof(*at));
-
-	for (int r = 0; r < s->ranks.count; r++)
-		at[r + 1] = s->slice[r].end * sizeof(*s->sum);
-	ranks_gather(&s->ranks, s->sum, at);
-	free(at);
-}
-
 static bool arrived(const struct nodes *all, const struct optimizer *o, size_t parameter)
 {
 	for (size_t i = 0; i < all->count; i++)
@@ -254,14 +219,22 @@ static bool arrived(const struct nodes *all, const struct optimizer *o, size_t p
 	return false;
 }
 
-static void put_back(const struct share *s, const struct nodes *all, const struct optimizer *o, struct tape *t)
+/* The whole sums of this rank's parameters. */
+static void finish_slice(const struct share *s, const struct nodes *all, const struct optimizer *o, struct tape *t,
+			 uint32_t leaves)
 {
+	const size_t first = s->slice[s->ranks.rank];
+
 	for (size_t i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
 		int had;
 
-		if (arrived(all, o, i))
-			o->be->upload(o->device, tape_grad(t, p->tensor, &had), s->sum + p->at,
+		if (!arrived(all, o, i))
+			continue;
+		p->tensor->has_grad = true;
+		if (optimizer_owns(o, p))
+			o->be->upload(o->device, tape_grad(t, p->tensor, &had),
+				      finish(all, all->arrived + i, o->count, p->at - first, p->count, leaves),
 				      p->count * sizeof(float));
 	}
 }
@@ -275,9 +248,7 @@ void share_gradients(struct share *s, const struct leaf_sums *sums, struct tape 
 	list_nodes(&all, s->ranks.count, count);
 	gather_arrived(s, sums, &all);
 	exchange(s, sums, &all);
-	finish_slice(s, &all, sums->optimizer, count);
-	gather_slices(s);
-	put_back(s, &all, sums->optimizer, t);
+	finish_slice(s, &all, sums->optimizer, t, count);
 	free(all.node);
 	free(all.at);
 	free(all.arrived);
@@ -297,4 +268,23 @@ void share_signals(const struct share *s)
 	}
 	ranks_gather_each(&s->ranks, s->waited, sizeof(*s->waited));
 	free(all);
+}
+
+/* ---- while rank 0 is at work ---- */
+
+int share_led(const struct share *s, struct course *c, int result)
+{
+	enum call call = result == EXIT_SAVED ? CALL_STOP : CALL_GO_ON;
+
+	if (s->ranks.rank == 0) {
+		call_all(&s->ranks, call);
+		return result;
+	}
+	while ((call = call_all(&s->ranks, CALL_GO_ON)) != CALL_GO_ON && call != CALL_STOP)
+		switch (call) {
+		case CALL_GIVE_STATE: state_give(&c->optimizer); break;
+		case CALL_TAKE_STATE: state_take(&c->optimizer); break;
+		default: optimizer_give_average(&c->optimizer);
+		}
+	return call == CALL_STOP ? EXIT_SAVED : 0;
 }

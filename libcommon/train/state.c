@@ -6,6 +6,7 @@
 #include "../io/safetensors.h"
 #include "../adapter/metadata.h"
 #include "settings/mark.h"
+#include "call.h"
 #include "saved.h"
 #include "state.h"
 
@@ -13,7 +14,13 @@
 
 /* ---- the list of tensors, in parameter order, for writing and for reading ---- */
 
-struct item { char *name; void *device; enum dtype dtype; size_t count; };
+/* device NULL: rank `owner` has it, a slot */
+struct item { char *name; void *device; enum dtype dtype; size_t count; int owner; };
+
+static size_t item_bytes(const struct item *i)
+{
+	return i->count * dtype_size(i->dtype);
+}
 
 static size_t list_items(const struct optimizer *o, const struct state_more *more, struct item **items)
 {
@@ -27,7 +34,7 @@ static size_t list_items(const struct optimizer *o, const struct state_more *mor
 		for (k = 0; k < OPTIMIZER_SLOTS; k++)
 			if (p->slot[k].count)
 				(*items)[n++] = (struct item){ xprintf("slot%d.%s", k, p->name), p->slot[k].data,
-							       p->slot[k].dtype, p->slot[k].count };
+							       p->slot[k].dtype, p->slot[k].count, p->owner };
 		if (more->ema)
 			(*items)[n++] = (struct item){ xprintf("ema.%s", p->name), more->ema[i], DTYPE_F32, p->count };
 	}
@@ -43,6 +50,76 @@ static void free_items(struct item *items, size_t n)
 	free(items);
 }
 
+/* ---- between ranks: slots are where their parameter's owner is ---- */
+
+static void move_out(const struct optimizer *o, const struct item *item, void *host, int to)
+{
+	const struct piece piece = { to, host, item_bytes(item) };
+
+	ranks_move(&o->ranks, &piece, 1, NULL, 0);
+}
+
+static void move_in(const struct optimizer *o, const struct item *item, void *host, int from)
+{
+	const struct piece piece = { from, host, item_bytes(item) };
+
+	ranks_move(&o->ranks, NULL, 0, &piece, 1);
+}
+
+/* What rank 0 saves, from wherever it is; malloced. */
+static void *bring(const struct optimizer *o, const struct item *item)
+{
+	void *host = xmalloc(item_bytes(item));
+
+	if (item->device)
+		o->be->download(o->device, host, item->device, item_bytes(item));
+	else
+		move_in(o, item, host, item->owner);
+	return host;
+}
+
+/* What rank 0 has loaded, to wherever it belongs. */
+static void send_off(const struct optimizer *o, const struct item *item, void *host)
+{
+	if (item->device)
+		o->be->upload(o->device, item->device, host, item_bytes(item));
+	else
+		move_out(o, item, host, item->owner);
+}
+
+/* Of another rank than 0: its slots, in the order in which rank 0 goes through them. */
+static void move_slots(const struct optimizer *o, bool in)
+{
+	struct item *items;
+	size_t i, n = list_items(o, &(struct state_more){ 0 }, &items);
+
+	for (i = 0; i < n; i++) {
+		void *host;
+		if (!items[i].device || items[i].owner == 0)
+			continue;
+		host = xmalloc(item_bytes(&items[i]));
+		if (in) {
+			move_in(o, &items[i], host, 0);
+			o->be->upload(o->device, items[i].device, host, item_bytes(&items[i]));
+		} else {
+			o->be->download(o->device, host, items[i].device, item_bytes(&items[i]));
+			move_out(o, &items[i], host, 0);
+		}
+		free(host);
+	}
+	free_items(items, n);
+}
+
+void state_give(const struct optimizer *o)
+{
+	move_slots(o, false);
+}
+
+void state_take(const struct optimizer *o)
+{
+	move_slots(o, true);
+}
+
 /* ---- saving ---- */
 
 static int64_t *steps_of(const struct optimizer *o)
@@ -55,8 +132,9 @@ static int64_t *steps_of(const struct optimizer *o)
 	return steps;
 }
 
-static int check_finite(const char *path, const struct item *item, const float *x, struct error *e)
+static int check_finite(const char *path, const struct item *item, const void *host, struct error *e)
 {
+	const float *x = host;
 	size_t i;
 
 	for (i = 0; i < item->count && item->dtype == DTYPE_F32; i++)
@@ -82,13 +160,12 @@ int state_save(const char *path, const struct optimizer *o, const struct state_m
 	};
 	int result = 0;
 
-	for (i = 0; i < n && !result; i++) {
-		const size_t bytes = items[i].count * dtype_size(items[i].dtype);
-		void *host = xmalloc(bytes);
-		o->be->download(o->device, host, items[i].device, bytes);
-		out[i] = (struct safetensors_out){ items[i].name, items[i].dtype, 1, { items[i].count }, host, false };
-		result = check_finite(path, &items[i], host, e);
-	}
+	call_all(&o->ranks, CALL_GIVE_STATE);
+	for (i = 0; i < n; i++)
+		out[i] = (struct safetensors_out){ items[i].name, items[i].dtype, 1, { items[i].count },
+						   bring(o, &items[i]), false };
+	for (i = 0; i < n && !result; i++)
+		result = check_finite(path, &items[i], out[i].data, e);
 	out[n] = (struct safetensors_out){ "steps", DTYPE_I64, 1, { o->count }, steps, false };
 	out[n + 1] = (struct safetensors_out){ "curves", DTYPE_F64, 1, { more->n_curves }, more->curves, false };
 	out[n + 2] = (struct safetensors_out){ "scalars", DTYPE_F64, 1, { scalars }, o->scalar, false };
@@ -195,11 +272,12 @@ static void put_back(const struct safetensors *f, const struct item *items, size
 	const unsigned char *steps = safetensors_bytes(f, safetensors_find(f, "steps"));
 	size_t i;
 
+	call_all(&o->ranks, CALL_TAKE_STATE);
 	for (i = 0; i < n; i++) {
 		const struct safetensor *t = safetensors_find(f, items[i].name);
 		void *host = xmalloc(t->bytes);
 		memcpy(host, safetensors_bytes(f, t), t->bytes);
-		o->be->upload(o->device, items[i].device, host, t->bytes);
+		send_off(o, &items[i], host);
 		free(host);
 	}
 	for (i = 0; i < o->count; i++) {
@@ -269,27 +347,22 @@ int state_load(const char *path, struct optimizer *o, const struct state_more *m
 	return result;
 }
 
-/* ---- between ranks ---- */
-
-void state_spread(const struct ranks *r, struct optimizer *o, const struct state_more *more)
+void state_spread(struct optimizer *o)
 {
 	int64_t *steps = steps_of(o);
-	struct item *items;
-	size_t i, n = list_items(o, more, &items);
+	size_t i;
 
-	for (i = 0; i < n; i++) {
-		const size_t bytes = items[i].count * dtype_size(items[i].dtype);
-		void *host = xmalloc(bytes);
-		o->be->download(o->device, host, items[i].device, bytes);
-		ranks_spread(r, host, bytes);
-		o->be->upload(o->device, items[i].device, host, bytes);
+	for (i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+		float *host = xmalloc(p->count * sizeof(*host));
+		o->be->download(o->device, host, p->tensor->data, p->count * sizeof(*host));
+		ranks_spread(&o->ranks, host, p->count * sizeof(*host));
+		o->be->upload(o->device, p->tensor->data, host, p->count * sizeof(*host));
 		free(host);
 	}
-	ranks_spread(r, steps, o->count * sizeof(*steps));
+	ranks_spread(&o->ranks, steps, o->count * sizeof(*steps));
 	for (i = 0; i < o->count; i++)
 		o->parameter[i].steps = steps[i];
-	ranks_spread(r, o->scalar, sizeof(o->scalar));
-	ranks_spread(r, more->curves, more->n_curves * sizeof(*more->curves));
+	ranks_spread(&o->ranks, o->scalar, sizeof(o->scalar));
 	free(steps);
-	free_items(items, n);
 }

@@ -10,7 +10,6 @@
 #define TRAIN_STATE_H
 
 #include "../optimize/optimizer.h"
-#include "../ranks/ranks.h"
 
 #define STATE_FORMAT "lora-state-1"
 
@@ -36,7 +35,11 @@ struct state_like { const char *identity, *settings; };
 /* Verifies the whole file before it touches anything. */
 int state_load(const char *path, struct optimizer *o, const struct state_more *more, const struct state_like *like,
 	       long *step, struct error *e) MUST_CHECK;
-/* What a state holds goes from rank 0 to all others. */
-void state_spread(const struct ranks *r, struct optimizer *o, const struct state_more *more);
+
+/* Rank 0 alone saves and loads; meanwhile each other rank gives or takes the slots that it owns (call.h). */
+void state_give(const struct optimizer *o);
+void state_take(const struct optimizer *o);
+/* The rest of what the other ranks need of a state goes from rank 0 to all: weights, counts, scalars. */
+void state_spread(struct optimizer *o);
 
 #endif

@@ -299,7 +299,8 @@ static int training_open(struct training *t, struct error *e)
 	t->adapter = adapter_load(path, &p->layers, 1, true, p->be, p->device, e);
 	free(path);
 	if (!t->adapter || mask_ranks(t, e) < 0 ||
-	    optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, base_rate, &t->recipe, e) < 0)
+	    optimizer_init(&t->optimizer, t->adapter, &t->recipe.optimizer, &(struct ranks){ .count = 1 },
+			   base_rate, &t->recipe, e) < 0)
 		return -1;
 	t->keys = key_index_new(&p->layers, &p->config->unet);
 	t->tape = tape_new(p->be, p->device, measure(t), e);

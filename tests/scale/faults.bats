@@ -43,6 +43,16 @@ begin() {
 	done
 }
 
+@test "SIGTERM to rank 0 while it alone paints: all ranks end, with a state and exit 75" {
+	echo 'a robot' > prompts.txt
+	# a step takes little of the time that a picture takes; a signal that comes in a step is no other case
+	begin 2 cut --sample-prompts prompts.txt --sample-every-n-steps 1
+	kill -TERM "$(pid_of 0 cut)"
+	wait $job && status=0 || status=$?
+	[ $status = 75 ] || { echo "status $status"; cat said; return 1; }
+	[ "$(jq -r 'select(.event == "end").why' cut.jsonl)" = SIGTERM ]
+}
+
 @test "a rank that is killed ends the job, and the next start goes on from the state" {
 	begin 2 cut --save-every-n-steps 1 --lr-scheduler constant --lr-warmup-steps 0
 	kill -KILL "$(pid_of 1 cut)"
@@ -53,6 +63,64 @@ begin() {
 	ranks 3 $((done + 2)) cut --replicas 5 --lr-scheduler constant --lr-warmup-steps 0 --resume auto
 	ranks 1 $((done + 2)) whole --replicas 5 --lr-scheduler constant --lr-warmup-steps 0
 	cmp cut/t.safetensors whole/t.safetensors
+}
+
+# The places where a rank is killed, found in the list of a run that nothing happened to (mover.c).
+# exchange RANK N: the number of its Nth exchange of sums, the move that sends most
+exchange() {
+	awk -v nth="$2" '{ out[NR] = $1; if ($1 > most) most = $1 } END { for (i = 1; i <= NR; i++)
+		if (out[i] == most && ++n == nth) { print i; exit } }' "calm/$1"
+}
+# leaves RANK: where the first step's batches are done: twice around the ring before the sums, for losses and for flags
+leaves() { echo $(($(exchange "$1" 1) - 4)); }
+# giving RANK: the first tensor of the state that the second save takes from it; of rank 0 the first that it gets
+giving() {
+	awk -v from="$(exchange "$1" 2)" -v rank="$1" 'NR > from && (rank ? $1 : $2) >= 256 && !(rank ? $2 : $1) {
+		print NR; exit }' "calm/$1"
+}
+
+@test "each rank killed in the first step, in the exchange, while saving: another number goes on to the same bytes" {
+	plain=(--replicas 3 --lr-scheduler constant --lr-warmup-steps 0 --save-every-n-steps 1)
+	ranks 1 3 whole "${plain[@]}"
+	mkdir calm
+	LORA_MPI=$MOVER MOVER_LIST=$PWD/calm ranks 3 3 listed "${plain[@]}"
+	cmp listed/t.safetensors whole/t.safetensors
+	for rank in 0 1 2; do
+		for place in leaves "exchange 1" giving; do
+			# shellcheck disable=SC2086    # a place may have a number
+			at=$(set -- $place; "$1" $rank "${@:2}")
+			rm -rf cut; status=0
+			LORA_MPI=$MOVER MOVER_KILL=$rank,$at ranks 3 3 cut "${plain[@]}" > said 2>&1 || status=$?
+			saved=$(find cut -name 't-step*-state.safetensors' | wc -l)
+			echo "rank $rank, $place, move $at: status $status, $saved states"
+			[ $status != 0 ]
+			case $place in leaves | "exchange 1") [ "$saved" = 0 ] ;; *) [ "$saved" = 1 ] ;; esac
+			all_sound cut
+			ranks $((rank == 2 ? 4 : rank + 1)) 3 cut "${plain[@]}" --resume auto
+			cmp cut/t.safetensors whole/t.safetensors
+			cmp cut/t-step00000003-state.safetensors whole/t-step00000003-state.safetensors
+		done
+	done
+}
+
+@test "rank 0 killed amid the writing of a state: what is there is whole, and another number goes on" {
+	strace -o trace true 2> trace.err || skip "strace may not trace here: $(tail -n 1 trace.err)"
+	plain=(--replicas 3 --lr-scheduler constant --lr-warmup-steps 0 --save-every-n-steps 1)
+	ranks 1 3 whole "${plain[@]}"
+	one=("$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only --learning-rate 1e-3
+		--max-train-steps 3 --output-dir cut --output-name t --save-state "${plain[@]}" "$LATENTS")
+	# a step's adapter, its folder, its state, the folder: in the first step and in the second
+	for when in 3 7; do
+		rm -rf cut; status=0
+		timeout 300 "${launcher[@]}" -n 1 strace -f -qq -o trace -e trace=fsync \
+			-e inject=fsync:signal=KILL:when=$when "${one[@]}" : -n 2 "${one[@]}" > said 2>&1 || status=$?
+		[ $status != 0 ]
+		[ "$(temporaries cut | wc -l)" = 1 ]
+		all_sound cut
+		ranks 2 3 cut "${plain[@]}" --resume auto
+		cmp cut/t.safetensors whole/t.safetensors
+		cmp cut/t-step00000003-state.safetensors whole/t-step00000003-state.safetensors
+	done
 }
 
 # stalled: a step waited for rank 1

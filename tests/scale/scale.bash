@@ -5,10 +5,14 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS
 # shellcheck disable=SC2034
 read -ra launcher <<< "${MPIRUN:-mpirun --oversubscribe --bind-to none -q}"
 
+# What stands between the ranks and MPI's engine (mover.c), which it opens.
+export MOVER=$BIN/../tests/scale/mover.so MOVER_UNDER=${LORA_MPI:-$BIN/../lib/lora-tools/liblora-mpi.so}
+
 # Four pictures, each four times an epoch: 16 batches.  Without MPI nothing here is tried, so nothing passes.
 setup_file() {
 	[ -e "${LORA_MPI:-$BIN/../lib/lora-tools/liblora-mpi.so}" ] ||
 		{ echo "liblora-mpi.so was not built; tests/tools/deps scale installs MPI's compiler, then make mpi"; return 1; }
+	[ -e "$MOVER" ] || { echo "there is no $MOVER; make check-scale builds it"; return 1; }
 	command -v "${launcher[0]}" > /dev/null || { echo "there is no ${launcher[0]}"; return 1; }
 	export LATENTS=$BATS_FILE_TMPDIR/few.tar
 	mkdir -p "$BATS_FILE_TMPDIR/set/4_gizmo"

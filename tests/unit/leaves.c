@@ -1,4 +1,4 @@
-/* The tree in which a step's gradients are added: one tree, whoever computes its leaves; and who adds which part. */
+/* The tree in which a step's gradients are added: one tree, whoever computes its leaves; who owns which parameters. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -103,25 +103,57 @@ static void any_ranks(void **state)
 	ranks_make(65536, 1000);
 }
 
-/* Slices follow each other over the whole vector, in whole units, and none is longer than another by more than one. */
+/* Parameters of all sizes, as adapters have them: many alike, a few large. */
+static size_t parameters(const struct random *r, size_t *count)
+{
+	const size_t n = 1 + random_below(r, 0, 1500);
+	size_t sum = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		count[i] = 1 + random_below(r, 2 * i + 1, 2000) * (random_below(r, 2 * i + 2, 10) ? 1 : 200);
+		sum += count[i];
+	}
+	return n;
+}
+
+/* Each parameter has one owner, the owners follow each other, and none has more than its equal part and one parameter:
+ * half of one at each end of its part. */
+static void slices_of(const size_t *count, size_t n, size_t floats, int ranks)
+{
+	size_t at = 0, own = 0, largest = 0;
+	int last = 0;
+
+	for (size_t i = 0; i < n; i++)
+		largest = count[i] > largest ? count[i] : largest;
+	for (size_t i = 0; i < n; i++) {
+		const int owner = slice_owner(at, count[i], floats, ranks);
+
+		assert_true(owner >= last && owner < ranks);
+		own = owner == last ? own + count[i] : count[i];
+		assert_true(own <= floats / ranks + largest + 1);
+		last = owner;
+		at += count[i];
+	}
+}
+
 static void slices(void **state)
 {
-	const size_t vectors[] = { 0, 1, 255, 256, 257, 100000, 85100544, ((size_t)1 << 40) + 77 };
+	size_t count[1501];
 
-	for (int ranks = 1; ranks <= 1024; ranks++)
-		for (size_t v = 0; v < sizeof(vectors) / sizeof(*vectors); v++) {
-			const size_t most = (vectors[v] / ranks / SLICE_UNIT + 2) * SLICE_UNIT;
-			size_t next = 0;
+	for (uint32_t ranks = 1; ranks <= 1024; ranks++) {
+		struct random r = { 15, RANDOM_TEST, ranks, 0 };
+		const size_t n = parameters(&r, count);
+		size_t floats = 0;
 
-			for (int r = 0; r < ranks; r++) {
-				const struct slice s = slice_of_rank(vectors[v], ranks, r);
-
-				assert_true(s.first == next && s.first <= s.end && s.end - s.first <= most);
-				assert_true(s.end % 256 == 0 || s.end == vectors[v]);
-				next = s.end;
-			}
-			assert_true(next == vectors[v]);
-		}
+		for (size_t i = 0; i < n; i++)
+			floats += count[i];
+		slices_of(count, n, floats, ranks);
+	}
+	slices_of((size_t[]){ 7 }, 1, 7, 1024);
+	slices_of((size_t[]){ (size_t)1 << 40, 1, (size_t)1 << 40 }, 3, ((size_t)2 << 40) + 1, 1024);
+	assert_int_equal(slice_owner(0, 10, 40, 4), 0);
+	assert_int_equal(slice_owner(10, 30, 40, 4), 2);        /* the middle of four tenths */
+	assert_int_equal(slice_owner(0, 40, 40, 2), 1);
 }
 
 int main(void)

@@ -261,7 +261,7 @@ static void check_lasting(struct run *r, const struct plan *p)
 	must(networks_load_unet(&r->net, &e), &e);
 	assert_int_equal(since(&mark), p->bytes[PLAN_UNET]);
 	must(networks_make_adapter(&r->net, &r->course, &e), &e);
-	must(optimizer_average(&r->course.optimizer, &e), &e);         /* as saving does */
+	must(optimizer_keep(&r->course.optimizer, &e), &e);         /* as saving does */
 	assert_int_equal(since(&mark), sum(p, PLAN_BASE, PLAN_AVERAGE));
 	optimizer_resume_training(&r->course.optimizer);
 }

@@ -51,7 +51,8 @@ struct plan {
 	size_t batches, largest;
 	size_t validation, pictures;    /* bytes of these instead of a batch's activations; 0: there are none */
 	size_t blocks;                  /* blocks of a step that could be checkpointed */
-	size_t host, sums;              /* in host memory: frozen weights; sums of gradients */
+	size_t host, sums;              /* in host memory: frozen weights; sums of gradients, weights between ranks */
+	size_t state;                   /* what a file has of the optimizer, of all ranks */
 	struct ranks_plan ranks;
 };
 

@@ -6,6 +6,7 @@
 /* A workload on the dry backend: settings that may be changed meanwhile, networks, course, an order of its own. */
 struct dry {
 	const struct workload *work;
+	struct ranks ranks;             /* this is the first of them */
 	struct train_settings s;
 	struct run_networks net;
 	struct course course;
@@ -15,6 +16,11 @@ struct dry {
 static struct batch_source source(const struct dry *dry)
 {
 	return (struct batch_source){ &dry->s, dry->work->data, &dry->net, dry->work->objective };
+}
+
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
 }
 
 /* ---- memory for the whole run: networks, adapter, optimizer ---- */
@@ -56,13 +62,34 @@ static size_t adapter_bytes(const struct plan *p, const struct adapter *a, bool 
 	return sum;
 }
 
+/* Any of several ranks must have room for the largest slice of the optimizer's state.  Rank 0 saves that of all. */
+static void count_ranks(const struct course *c, struct plan *p)
+{
+	const struct optimizer *o = &c->optimizer;
+	const int ranks = c->ranks->count;
+	size_t *slice = optimizer_slices(o), most = 0;
+
+	for (int r = 0; r < ranks; r++) {
+		const size_t bytes = optimizer_state_bytes(o, r);
+		most = larger(most, bytes);
+		p->state += bytes;
+	}
+	p->bytes[PLAN_OPTIMIZER] += most - optimizer_state_bytes(o, 0);
+	p->state += p->bytes[PLAN_OPTIMIZER] - most;
+	p->ranks = ranks_plan(slice, leaves_a_step(c->s), ranks);
+	p->sums = c->sums.capacity * p->ranks.floats * sizeof(float);
+	if (ranks > 1)          /* weights, and parts of the sums that come from others */
+		p->sums += (p->ranks.floats + p->ranks.nodes * p->ranks.slice) * sizeof(float);
+	free(slice);
+}
+
 /* Counts adapter, optimizer, averages and sums of gradients.  The optimizer's part is what remains.  An average that
  * the optimizer makes exists while an adapter is saved. */
 static int count_adapter(struct dry *dry, struct plan *p, size_t *before, struct error *e)
 {
 	size_t i, trained;
 
-	if (networks_make_adapter(&dry->net, &dry->course, e) < 0 || optimizer_average(&dry->course.optimizer, e) < 0)
+	if (networks_make_adapter(&dry->net, &dry->course, e) < 0 || optimizer_keep(&dry->course.optimizer, e) < 0)
 		return -1;
 	trained = adapter_bytes(p, dry->net.adapter, true);
 	for (i = 0; i < dry->net.bases; i++)
@@ -71,11 +98,7 @@ static int count_adapter(struct dry *dry, struct plan *p, size_t *before, struct
 	p->bytes[PLAN_AVERAGE] = dry->s.ema_decay || dry->course.optimizer.kept ? trained : 0;
 	p->bytes[PLAN_OPTIMIZER] = more(dry, before) - p->bytes[PLAN_BASE] - p->bytes[PLAN_ADAPTER] -
 				   p->bytes[PLAN_AVERAGE];
-	p->ranks = ranks_plan(dry->course.optimizer.floats, leaves_a_step(&dry->s), dry->s.ranks);
-	/* with several ranks the sum of all, and the parts of it that come from others */
-	p->sums = (dry->course.sums.capacity + (dry->s.ranks > 1)) * p->ranks.floats * sizeof(float);
-	if (dry->s.ranks > 1)
-		p->sums += p->ranks.nodes * p->ranks.slice * sizeof(float);
+	count_ranks(&dry->course, p);
 	return 0;
 }
 
@@ -147,11 +170,6 @@ static int count_pictures(struct dry *dry, struct plan *p, struct error *e)
 	return result;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 static int count_turns(struct dry *dry, const int *only, struct plan *p, struct error *e)
 {
 	const struct batch_source from = source(dry);
@@ -192,7 +210,7 @@ static size_t saving_bytes(const struct train_settings *s, const struct plan *p,
 {
 	const bool state = s->save_state || s->save_state_at_end || s->save_every_minutes;
 
-	return state ? trained + p->bytes[PLAN_OPTIMIZER] + (s->ema_decay ? trained : 0) : trained;
+	return state ? trained + p->state + (s->ema_decay ? trained : 0) : trained;
 }
 
 /* What the largest convolutions take: those of 3x3 pixels at each level, from all channels that up blocks join. */
@@ -260,7 +278,7 @@ static void dry_free(struct dry *dry)
 
 int plan_count(const struct workload *w, const struct plan_way *way, const int *only, struct plan *p, struct error *e)
 {
-	struct dry dry = { .work = w, .s = w->s };
+	struct dry dry = { .work = w, .ranks.count = w->s.ranks, .s = w->s };
 	const int was_quiet = is_quiet();
 	int result;
 
@@ -269,7 +287,8 @@ int plan_count(const struct workload *w, const struct plan_way *way, const int *
 		return -1;
 	dry.net = (struct run_networks){ .s = &dry.s, .files = w->files, .be = &dry_backend, .way = *way };
 	dry.net.device = dry_device_new(&p->device->rules);
-	dry.course = (struct course){ .s = &dry.s, .seed = w->seed, .optimizer.settings = w->optimizer };
+	dry.course = (struct course){ .s = &dry.s, .ranks = &dry.ranks, .seed = w->seed,
+				      .optimizer.settings = w->optimizer };
 	quiet(1);       /* the run itself says what is to be said */
 	dry.order = data_order(w->data, &dry.s, w->common_batch, w->seed);
 	result = count_lasting(&dry, p, e) < 0 ? -1 : count_turns(&dry, only, p, e);

@@ -1,6 +1,5 @@
 /* What several ranks exchange in a step, and how well a step uses them. */
 #include "../../optimize/leaves.h"
-#include "../../optimize/slices.h"
 #include "ranks.h"
 
 /* One way, of each rank: a card's network of a cluster, links between the cards of a machine. */
@@ -25,31 +24,33 @@ static size_t nodes_of_rank(long leaves, int ranks, int rank)
 	return n;
 }
 
-/* A rank sends each of its sums but for its own slice of them, and then all slices but the next rank's. */
-struct ranks_plan ranks_plan(size_t floats, long leaves, int ranks)
+static size_t larger(size_t a, size_t b)
 {
-	struct ranks_plan p = { .ranks = ranks, .leaves = leaves, .floats = floats };
+	return a > b ? a : b;
+}
+
+/* A rank sends each of its sums but for its own slice of them, and the weights of all slices but the next rank's. */
+struct ranks_plan ranks_plan(const size_t *slice, long leaves, int ranks)
+{
+	struct ranks_plan p = { .ranks = ranks, .leaves = leaves, .floats = slice[ranks] };
 
 	for (int r = 0; r < ranks; r++) {
-		const struct slice own = slice_of_rank(floats, ranks, r), next = slice_of_rank(floats, ranks,
-											       (r + 1) % ranks);
+		const int next = (r + 1) % ranks;
 		const struct leaves of = leaves_of_rank(leaves, ranks, r);
-		const size_t slice = own.end - own.first;
-		const size_t nodes = nodes_of_rank(leaves, ranks, r);
-		const size_t sent = ranks == 1 ? 0 : (nodes * (floats - slice) + floats - (next.end - next.first)) *
-						     sizeof(float);
+		const size_t nodes = nodes_of_rank(leaves, ranks, r), own = slice[r + 1] - slice[r];
+		const size_t weights = p.floats - (slice[next + 1] - slice[next]);
 
-		p.leaves_most = of.end - of.first > p.leaves_most ? of.end - of.first : p.leaves_most;
+		p.leaves_most = larger(p.leaves_most, of.end - of.first);
 		p.nodes += nodes;
-		p.slice = slice > p.slice ? slice : p.slice;
-		p.sent = sent > p.sent ? sent : p.sent;
+		p.slice = larger(p.slice, own);
+		p.sent = larger(p.sent, ranks == 1 ? 0 : (nodes * (p.floats - own) + weights) * sizeof(float));
 	}
 	return p;
 }
 
 double ranks_efficiency(const struct ranks_plan *p, double leaf, double bytes_a_second)
 {
-	const double exchange = p->ranks == 1 ? 0 : p->sent / bytes_a_second + 2 * (p->ranks - 1) * MESSAGE;
+	const double exchange = p->sent / bytes_a_second + 2 * (p->ranks - 1) * MESSAGE;
 
 	return p->leaves * leaf / (p->ranks * (p->leaves_most * leaf + exchange));
 }

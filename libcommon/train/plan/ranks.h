@@ -1,7 +1,7 @@
 /*
  * ranks.h - what several ranks exchange in a step, and how well a step uses them, modelled.
  *
- * Must not know networks: numbers of parameters, leaves and ranks are enough.
+ * Must not know networks: slices of the vector of all parameters, leaves and ranks are enough.
  */
 #ifndef TRAIN_PLAN_RANKS_H
 #define TRAIN_PLAN_RANKS_H
@@ -16,7 +16,8 @@ struct ranks_plan {
 	size_t sent;                    /* bytes that the rank which sends most sends in a step */
 };
 
-struct ranks_plan ranks_plan(size_t floats, long leaves, int ranks);
+/* Rank r owns the numbers slice[r] up to slice[r + 1]. */
+struct ranks_plan ranks_plan(const size_t *slice, long leaves, int ranks);
 /* The share of its ranks that a step makes use of, where a leaf takes so many seconds and a link so many bytes a
  * second; 1: each of them adds as much as the first. */
 double ranks_efficiency(const struct ranks_plan *p, double leaf, double bytes_a_second);
