@@ -15,6 +15,7 @@
 #   make mpi        the engine of several ranks, where MPI is (MPICC=mpicc); plain make does that too
 #   make install PREFIX=/usr/local DESTDIR=     make uninstall     make clean
 #   make dist deb wheel binary   packages (packaging/README.md): the source, Debian's, Python's, programs for any Linux
+#   make wheel-cuda              the CUDA backend for pip
 #   make check-ship              makes and tries them
 #   make deps       installs what building lacks      make deps-test   and what the tests need (deps)
 #

@@ -20,8 +20,9 @@ static const struct backend *load_cuda(struct error *e)
 	}
 	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
-		fail(e, EXIT_MEMORY, "device cuda: %s; 'make cuda' builds it where the CUDA toolkit is, "
-				     "and it needs cuBLAS and a driver (lora(7)); use --device cpu", dlerror());
+		fail(e, EXIT_MEMORY, "device cuda: %s; pip's lora-tools[cuda13] or [cuda12] and Debian's "
+				     "lora-tools-cuda bring it, or 'make cuda' builds it; it needs cuBLAS and a "
+				     "driver (lora(7)); use --device cpu", dlerror());
 		return NULL;
 	}
 	be = dlsym(object, "cuda_backend");

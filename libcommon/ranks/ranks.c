@@ -17,8 +17,9 @@ enum { LEAST_PIECE = 1 << 16 };
 static int cannot(struct error *e, const struct launcher *l, const char *why)
 {
 	return fail(e, EXIT_MEMORY, "%s started several ranks, but they cannot be connected: %.400s; 'make mpi' "
-				    "builds liblora-mpi.so where MPI's compiler is, or start one lora-train without "
-				    "a launcher", l->name, why);
+				    "builds liblora-mpi.so where MPI's compiler is, pip's lora-tools[mpi] and Debian's "
+				    "lora-tools-mpi bring it; or start one lora-train without a launcher",
+				    l->name, why);
 }
 
 /* The libraries of MPI load parts of themselves, which look for the rest among what everybody sees. */

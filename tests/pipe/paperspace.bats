@@ -102,7 +102,7 @@ answer() { printf '%s\n%s' "$2" "$1" > answer; }
 
 @test "containers: the files they name are those that the packages make" {
 	version=$("$BIN/lora-prep" --version | sed 's/.*(lora-tools) //; s/,.*//')
-	grep -q "^COPY lora_tools-\*-manylinux_2_28_x86_64.whl " "$ROOT/packaging/container/Containerfile"
+	grep -q "^COPY lora_tools-\*.whl lora_tools_cuda13-\*.whl " "$ROOT/packaging/container/Containerfile"
 	grep -qx "	binary=lora-tools-$version-linux-x86_64.tar.xz" "$ROOT/packaging/container/lora-tools.def"
 	[ "$(sed -n 's|^FROM docker.io/||p' "$ROOT/packaging/container/Containerfile")" = \
 		"$(sed -n 's/^From: //p' "$ROOT/packaging/container/lora-tools.def")" ]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
-# make deb: a package without complaints, which a bare root without a compiler installs, upgrades and removes whole, and
+# make deb: packages without complaints, which a bare root without a compiler installs, upgrades and removes whole, and
 # with which the demo works.
+load root.bash
 
 setup_file() {
 	ROOT=$(realpath "$BATS_TEST_DIRNAME/../..")
@@ -10,8 +11,7 @@ setup_file() {
 	(cd "$ROOT" && packaging/deb "$DIST") > "$BATS_FILE_TMPDIR/words" 2>&1 ||
 		{ cat "$BATS_FILE_TMPDIR/words"; return 1; }
 	[ "$(id -u)" = 0 ] || return 0
-	debootstrap --variant=minbase "$(. /etc/os-release; echo "$VERSION_CODENAME")" "$BARE" \
-		> "$BATS_FILE_TMPDIR/words" 2>&1 || { tail "$BATS_FILE_TMPDIR/words"; return 1; }
+	make_root "$(. /etc/os-release; echo "$VERSION_CODENAME")" "$BARE"
 }
 
 setup() {
@@ -19,11 +19,7 @@ setup() {
 	deb=$(echo "$DIST"/lora-tools_*.deb)
 }
 
-# bare COMMAND...: as root there, with nothing of this machine's environment
-bare() {
-	[ "$(id -u)" = 0 ] || skip "only root can enter a bare root"
-	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive chroot "$BARE" "$@"
-}
+bare() { in_root "$BARE" "$@"; }
 
 # files: all that lies there but what apt and dpkg keep themselves
 files() { (cd "$BARE" && find . -xdev \( -path ./var -o -path ./proc -o -path ./tmp -o -path ./root \) -prune -o -print |
@@ -46,20 +42,39 @@ files() { (cd "$BARE" && find . -xdev \( -path ./var -o -path ./proc -o -path ./
 	[ "$status" = 1 ] || { echo "$output"; return 1; }
 }
 
+@test "lora-tools-mpi has the engine of several ranks, and nothing else" {
+	dpkg-deb -c "$DIST"/lora-tools-mpi_*.deb | awk '$1 !~ /^d/ { print $6 }' |
+		grep -vE '^\./usr/share/(doc|lintian)/' | diff <(echo ./usr/lib/lora-tools/liblora-mpi.so) -
+}
+
 @test "installed into a bare root: every program starts, without a compiler or Python" {
 	bare true
 	files > "$BATS_FILE_TMPDIR/before"
 	cp "$deb" "$BARE/root/lora-tools.deb"
+	cp "$DIST"/lora-tools-mpi_*.deb "$BARE/root/lora-tools-mpi.deb"
 	bare apt-get update -qq
-	bare apt-get install -y -qq --no-install-recommends libjansson4 libjpeg62-turbo liblcms2-2 \
-		libpcre2-8-0 libpng16-16 libwebp7 libwebpdemux2 > words 2>&1 || { tail words; return 1; }
+	get "$BARE" libjansson4 libjpeg62-turbo liblcms2-2 libpcre2-8-0 libpng16-16 libwebp7 libwebpdemux2 openmpi-bin
 	files > "$BATS_FILE_TMPDIR/with-libraries"
-	bare apt-get install -y -qq --no-install-recommends /root/lora-tools.deb > words 2>&1 ||
-		{ tail words; return 1; }
+	get "$BARE" /root/lora-tools.deb
 	if bare sh -c 'command -v gcc || command -v cc || command -v python3'; then return 1; fi
 	for t in prep encode train sample merge inspect; do
 		[ "$(bare "lora-$t" --version)" = "$("$BIN/lora-$t" --version)" ]
 	done
+}
+
+@test "lora-tools-mpi: mpirun's two ranks write the bytes of one, and without it they say what is missing" {
+	bare true
+	pipe "$BARE/root" bare env -C /root
+	local train='lora-train -q -m tiny-sdxl --network-dim 2 --learning-rate 1e-3 --max-train-steps 2 --replicas 2'
+	local ranks='mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2'
+	bare env -C /root sh -c "$train --output-name a --output-dir one latents.tar > one.jsonl"
+	status=0
+	bare env -C /root sh -c "$ranks $train --output-name a --output-dir two latents.tar" > words 2>&1 || status=$?
+	[ $status != 0 ]
+	grep -q 'lora-tools-mpi bring it' words
+	get "$BARE" /root/lora-tools-mpi.deb
+	bare env -C /root sh -c "$ranks $train --output-name a --output-dir two latents.tar > two.jsonl"
+	cmp "$BARE/root/one/a.safetensors" "$BARE/root/two/a.safetensors"
 }
 
 # bats test_tags=slow
@@ -75,14 +90,21 @@ files() { (cd "$BARE" && find . -xdev \( -path ./var -o -path ./proc -o -path ./
 
 @test "an upgrade, then purged: nothing of it is left" {
 	bare true
-	dpkg-deb -R "$deb" newer
-	sed -i 's/^Version: .*/&+later/' newer/DEBIAN/control
-	dpkg-deb --root-owner-group -b newer "$BARE/root/newer.deb" > /dev/null
-	bare apt-get install -y -qq /root/newer.deb > words 2>&1 || { tail words; return 1; }
-	[[ "$(bare dpkg-query -W -f '${Version}' lora-tools)" == *+later ]]
+	for package in lora-tools lora-tools-mpi; do
+		dpkg-deb -R "$DIST/${package}"_*.deb newer
+		sed -i 's/^Version: .*/&+later/; s/\(lora-tools (= [^)]*\))/\1+later)/' newer/DEBIAN/control
+		dpkg-deb --root-owner-group -b newer "$BARE/root/newer-$package.deb" > /dev/null
+		rm -r newer
+	done
+	get "$BARE" /root/newer-lora-tools.deb /root/newer-lora-tools-mpi.deb
+	for package in lora-tools lora-tools-mpi; do
+		[[ "$(bare dpkg-query -W -f '${Version}' $package)" == *+later ]]
+	done
 	bare lora-prep --version
-	bare apt-get purge -y -qq lora-tools > words 2>&1 || { tail words; return 1; }
-	run bare dpkg-query -W lora-tools
-	[ "$status" != 0 ]
+	bare apt-get purge -y -qq lora-tools lora-tools-mpi > words 2>&1 || { tail words; return 1; }
+	for package in lora-tools lora-tools-mpi; do
+		run bare dpkg-query -W $package
+		[ "$status" != 0 ]
+	done
 	files | diff "$BATS_FILE_TMPDIR/with-libraries" -
 }

@@ -1,36 +1,15 @@
 #!/usr/bin/env bats
 # make wheel, make binary: programs that need glibc alone, 2.28 or newer, and that compute what the usual ones compute.
 
+load root.bash
+
 setup() {
 	ROOT=$(realpath "$BATS_TEST_DIRNAME/../..")
 	BIN=$(realpath "${BIN:-$ROOT/build/gcc/bin}")
 	DIST=$(dirname "$BIN")/dist
 	cd "$BATS_TEST_TMPDIR" || return 1
-	wheel=$(echo "$DIST"/*.whl) binary=$(echo "$DIST"/*-linux-*.tar.xz)
+	wheel=$(echo "$DIST"/lora_tools-*.whl) binary=$(echo "$DIST"/*-linux-*.tar.xz)
 	programs="lora-encode lora-inspect lora-launch lora-merge lora-prep lora-sample lora-train"
-}
-
-# pipe FOLDER COMMAND...: pictures to a painting in FOLDER, which lies in $PWD or is the root of COMMAND
-pipe() {
-	local at=$1; shift
-	mkdir -p "$at/train"
-	cp "$ROOT"/demo/train/*/gizmo0[01].* "$at/train"
-	cp -r "$ROOT/demo/tiny-sdxl" "$at"
-	"$@" sh -euc 'lora-prep --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16 train \
-			-o images.tar
-		lora-encode -m tiny-sdxl images.tar -o latents.tar
-		lora-train -m tiny-sdxl --network-dim 2 --learning-rate 1e-3 --max-train-steps 2 --output-dir . \
-			--output-name a latents.tar > log
-		lora-sample -m tiny-sdxl -l a.safetensors -p robot -W 64 -H 64 --steps 2 -o a.png' > words 2>&1 ||
-		{ cat words; return 1; }
-}
-
-made="images.tar latents.tar a.safetensors a.png"
-
-# expected: what the usual programs make, once
-expected() {
-	[ -e "$BATS_FILE_TMPDIR/expected/a.png" ] ||
-		(mkdir -p "$BATS_FILE_TMPDIR/expected" && cd "$BATS_FILE_TMPDIR/expected" && PATH=$BIN:$PATH pipe .)
 }
 
 # in_venv COMMAND...: with the wheel's programs alone
@@ -62,7 +41,39 @@ in_venv() { env -i PATH="$BATS_FILE_TMPDIR/venv/bin:/usr/bin:/bin" HOME="$PWD" L
 @test "the wheel's programs make the bytes of the usual ones" {
 	expected
 	pipe . in_venv
-	for f in $made; do cmp "$f" "$BATS_FILE_TMPDIR/expected/$f"; done
+	as_expected .
+}
+
+# train COMMAND...: with two batches a step; the adapter is in ranks/
+train() {
+	"$@" lora-train -q -m "$ROOT/demo/tiny-sdxl" --network-dim 2 --learning-rate 1e-3 --max-train-steps 2 \
+		--replicas 2 --output-dir ranks --output-name a "$BATS_FILE_TMPDIR/expected/latents.tar" > ranks.jsonl
+}
+
+@test "the extra [mpi]: pip's mpiexec starts two ranks, which find pip's MPI and write the bytes of one" {
+	expected
+	train in_venv
+	mv ranks one
+	in_venv pip install -q --find-links "$DIST" 'lora-tools[mpi]'
+	train in_venv OMP_NUM_THREADS=1 mpiexec -n 2
+	[ "$(jq -s 'map(select(.event == "step")) | map(.wait_ms | length) | unique | .[]' ranks.jsonl)" = 2 ]
+	cmp one/a.safetensors ranks/a.safetensors
+	in_venv pip uninstall -q -y mpich
+}
+
+# bats test_tags=slow
+@test "wheel and tarball made in another path, time, umask, locale and time zone: the same bytes" {
+	mkdir "$BATS_TEST_TMPDIR/elsewhere"
+	(umask 077; cd "$ROOT"; git ls-files -z |
+		xargs -0 cp -P --no-preserve=mode --parents -t "$BATS_TEST_TMPDIR/elsewhere")
+	(cd "$ROOT"; git ls-files -s | awk '$1 == 100755' | cut -f2) | (cd elsewhere; xargs chmod 700)
+	find elsewhere -exec touch -h -d 2001-02-03 {} +
+	for kind in wheel binary; do
+		(umask 077; LC_ALL=C.UTF-8 TZ=Asia/Tokyo "elsewhere/packaging/$kind" "$PWD/elsewhere/build/dist") \
+			> words 2>&1 || { tail words; return 1; }
+	done
+	cmp elsewhere/build/dist/lora_tools-*.whl "$wheel"
+	cmp elsewhere/build/dist/*.tar.xz "$binary"
 }
 
 # bats test_tags=slow
@@ -121,6 +132,6 @@ empty_root() {
 		mkdir "$release"
 		(cd "$release" && empty_root "$release")
 		pipe "$release/root" env -i PATH=/opt/bin:/bin HOME=/ "$(command -v chroot)" "$release/root"
-		for f in $made; do cmp "$release/root/$f" "$BATS_FILE_TMPDIR/expected/$f"; done
+		as_expected "$release/root"
 	done
 }
