@@ -4,13 +4,16 @@
 
 enum { CAPABILITY_MAJOR = 8 };  /* bf16 and tf32 on tensor cores, cp.async */
 
-/* 13000 is 13.0 */
+/* 13000 is 13.0; 0 is no driver at all */
 static int old_driver(struct error *e)
 {
 	int has = 0, needed = 0;
 
 	cudaDriverGetVersion(&has);
 	cudaRuntimeGetVersion(&needed);
+	if (!has)
+		return fail(e, EXIT_MEMORY, "device cuda: no NVIDIA card: there is no driver (libcuda.so.1); "
+					    "lora(7) says which one is needed; use --device cpu");
 	return fail(e, EXIT_MEMORY, "device cuda: the driver is one for CUDA %d.%d, the backend was built with %d.%d; "
 				    "lora(7) says which driver that needs; use --device cpu",
 		    has / 1000, has % 1000 / 10, needed / 1000, needed % 1000 / 10);

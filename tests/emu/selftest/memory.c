@@ -108,6 +108,7 @@ static void refusals(struct rig *r)
 	static const struct { const char *name, *value, *says; } rows[] = {
 		{ "EMU_DEVICES", "0", "no NVIDIA card" },
 		{ "EMU_CAPABILITY", "75", "the card has compute capability 7.5, 8.0 is needed" },
+		{ "EMU_DRIVER", "0", "no NVIDIA card: there is no driver (libcuda.so.1)" },
 		{ "EMU_DRIVER", "12020", "the driver is one for CUDA 12.2, the backend was built with 13.0" },
 		{ "EMU_IMAGES", "0", "no code for NVIDIA Stand-in (compute capability 8.6): "
 				     "built was the stand-in of tests/emu: no kernel image is available" },
