@@ -146,7 +146,9 @@ size_t cpu_conv2d_scratch(const struct weight *w, const struct conv_shape *s, in
 /* Accepts every call and does nothing, without a device and without dereferencing a pointer: a step that runs on it
  * shows how much memory a real one needs. */
 extern const struct backend dry_backend;
-/* The dry backend reads nothing that it is given, so the host need not compute or read it. */
-static inline bool backend_is_dry(const struct backend *be) { return be == &dry_backend; }
+/* The same, and counts what the CUDA backend would do (nn/counting.h). */
+extern const struct backend counting_backend;
+/* These two read nothing that they are given, so the host need not compute or read it. */
+static inline bool backend_is_dry(const struct backend *be) { return be == &dry_backend || be == &counting_backend; }
 
 #endif

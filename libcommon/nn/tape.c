@@ -62,6 +62,11 @@ struct tape *tape_new_dry(void)
 	return new_tape(&dry_backend, NULL, DRY_BASE, DRY_BYTES);
 }
 
+struct tape *tape_new_counting(struct device *d)
+{
+	return new_tape(&counting_backend, d, DRY_BASE, DRY_BYTES);
+}
+
 static void drop_borrowed_gradients(struct tape *t)
 {
 	while (t->borrowers) {

@@ -53,6 +53,7 @@ typedef struct tensor *block_fn(struct tape *t, const void *block, struct tensor
 
 struct tape *tape_new(const struct backend *be, struct device *d, size_t bytes, struct error *e) MUST_CHECK;
 struct tape *tape_new_dry(void);                /* dry backend, unlimited memory: only measures */
+struct tape *tape_new_counting(struct device *d);       /* the same, on the counting backend */
 void   tape_free(struct tape *t);               /* accepts NULL */
 void   tape_reset(struct tape *t);              /* frees everything, lent gradients too: the start of a step */
 size_t tape_peak(const struct tape *t);         /* most bytes of device memory ever in use */

@@ -196,6 +196,13 @@ void batch_free(struct batch *b)
 	}
 }
 
+static struct tape *prepared(struct tape *t, const struct plan_way *way)
+{
+	tape_checkpoint_first(t, way->checkpoints);
+	tape_cheap_again(t, way->cheap_again);
+	return t;
+}
+
 void batch_measure(const struct batch_source *from, struct batch_shape *shapes, size_t count)
 {
 	struct batch b = { 0 };
@@ -203,15 +210,37 @@ void batch_measure(const struct batch_source *from, struct batch_shape *shapes, 
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		struct tape *dry = tape_new_dry();
-		tape_checkpoint_first(dry, from->net->way.checkpoints);
-		tape_cheap_again(dry, from->net->way.cheap_again);
+		struct tape *dry = prepared(tape_new_dry(), &from->net->way);
 		batch_make_blank(from, &shapes[i], &b);
 		step_run(dry, &from->net->step, &b, 1, loss);
 		shapes[i].bytes = tape_peak(dry);
 		shapes[i].blocks = tape_blocks(dry);
 		tape_free(dry);
 	}
+	batch_free(&b);
+	free(loss);
+}
+
+void batch_count(const struct batch_source *from, const struct batch_shape *shape, uint32_t leaves, struct course *c)
+{
+	struct batch b = { 0 };
+	float *loss = xmalloc(from->s->batch_size * sizeof(*loss));
+	struct tape *t = prepared(tape_new_counting(from->net->device), &from->net->way);
+
+	batch_make_blank(from, shape, &b);
+	leaf_sums_begin(&c->sums);
+	for (uint32_t leaf = 0; leaf < leaves; leaf++) {
+		adapter_training(from->net->adapter, 0, leaf, b.timestep, b.n);
+		step_run(t, &from->net->step, &b, 1, loss);
+		adapter_training_ends(from->net->adapter);
+		leaf_sums_add(&c->sums, t, leaf, leaves);
+	}
+	optimizer_grad_norm(&c->optimizer);
+	optimizer_step(&c->optimizer, 1, 1);
+	if (from->s->scale_weight_norms)
+		adapter_limit_norms(from->net->adapter, from->s->scale_weight_norms);
+	ema_update(&c->ema, 1);
+	tape_free(t);
 	batch_free(&b);
 	free(loss);
 }

@@ -29,5 +29,8 @@ void batch_free(struct batch *b);
 
 /* Runs a step of each shape on a dry tape, and sets the bytes of its activations. */
 void batch_measure(const struct batch_source *from, struct batch_shape *shapes, size_t count);
+/* Runs a step of the optimizer whose batches, so many leaves, all have this shape, on the counting backend, on which
+ * networks and course were made. */
+void batch_count(const struct batch_source *from, const struct batch_shape *shape, uint32_t leaves, struct course *c);
 
 #endif

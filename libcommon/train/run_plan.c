@@ -118,6 +118,10 @@ int run_show_plan(struct run *r, const char *const *latents, size_t count, struc
 	if (plan_make(&w, plan_limit(r->s, e), NULL, &p, e) < 0)
 		return -1;
 	fits = plan_fits(&p);
+	if (!p.device->is_host && plan_work(&w, &p, e) < 0) {
+		plan_free(&p);
+		return -1;
+	}
 	if (fits)
 		p.limit = r->s->vram_bytes;     /* what the machine has now would be another plan in an hour */
 	s = fits ? NULL : xcalloc(1, sizeof(*s));

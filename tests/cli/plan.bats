@@ -147,6 +147,36 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 	done
 }
 
+@test "a step on a card: counted without one, and modelled; what it needs is what SDXL needs" {
+	for c in a4000 h200; do
+		plan --network-train-unet-only --network-dim 32 --optimizer-type AdamW8bit --no-bucket \
+			--card $c > $c.json
+		# 15.0 TFLOP: counted apart, layer by layer (forward 6.76, gradients 7.71, LoRA 0.55)
+		holds '.flop > 14.9e12 and .flop < 15.1e12 and .card == "'$c'" and .modelled_ms > 2 * .floor_ms' $c.json
+		holds '([.work[].kernels] | add) == .kernels and ([.work[].products] | add) == .products' $c.json
+		holds '([.work[].copies] | add) == .copies and ([.work[].flop] | add) - .flop < 10' $c.json
+	done
+	# 15.0 TFLOP at 76.7 TFLOP/s
+	holds '.floor_ms > 194 and .floor_ms < 197' a4000.json
+	[ "$(jq '[.kernels, .products, .copies, .moved_bytes, .flop]' a4000.json)" = \
+		"$(jq '[.kernels, .products, .copies, .moved_bytes, .flop]' h200.json)" ]
+	plan --network-train-unet-only --no-bucket > none.json
+	holds '.kernels > 1000 and has("modelled_ms") == false' none.json
+	small --plan --json "$LATENTS" > cpu.json
+	holds 'has("kernels") == false' cpu.json
+}
+
+@test "--card: a table that says modelled; a name that is none, and a plan of the CPU, are refused" {
+	for c in a4000 a5000 a6000 3090 4090 l40s a100 h100 h200; do
+		LORA_CUDA=nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --no-bucket --card $c > table
+		grep -q '^modelled for .* ms a step;$' table
+	done
+	! grep -E '.{81}' table
+	status_of 2 "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --card 1080
+	status_of 2 small --plan --card a4000 "$LATENTS"
+	[[ $output == *"--card a4000 is for a plan of a card: say --device cuda"* ]]
+}
+
 @test "a table for people: 80 columns at most" {
 	LORA_CUDA=nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --vram 6GiB --train-batch-size 4 \
 		> table 2> err || [ $? = 5 ]

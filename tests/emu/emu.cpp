@@ -24,10 +24,22 @@ static long from_environment(const char *name, long otherwise)
 	return v && *v ? strtol(v, NULL, 0) : otherwise;
 }
 
+static void write_stats()
+{
+	FILE *f = fopen(getenv("EMU_STATS"), "w");
+
+	if (f) {
+		fprintf(f, "%ld %ld %ld\n", stats.launches, stats.products, stats.copies);
+		fclose(f);
+	}
+}
+
 static options read_options()
 {
 	const long seed = from_environment("EMU_SEED", 0), fail = from_environment("EMU_FAIL", -1);
 
+	if (getenv("EMU_STATS"))
+		atexit(write_stats);
 	chance = (uint64_t)seed * 0x9e3779b97f4a7c15u + 1;
 	return { seed != 0, from_environment("EMU_PROTECT", 0) != 0, from_environment("EMU_DRY", 0) != 0,
 		 (int)from_environment("EMU_MMA", 0), (size_t)from_environment("EMU_TOTAL_MB", 12288) << 20, fail, 0 };

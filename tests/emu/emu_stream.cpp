@@ -157,6 +157,8 @@ static void enqueue_copy(cudaStream_t st, void *dst, const void *src, size_t byt
 		check_copy(dst, src, bytes, kind);
 		if (!opt().dry)
 			memcpy(dst, src, bytes);
+		else if (kind == cudaMemcpyDeviceToHost)
+			memset(dst, 0, bytes);
 	});
 }
 
@@ -171,6 +173,7 @@ extern "C" {
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t st)
 {
 	check_copy(dst, src, bytes, kind);
+	stats.copies++;
 	if (kind == cudaMemcpyHostToDevice && !is_pinned(src, bytes)) {
 		std::vector<char> *staged = new std::vector<char>(opt().dry ? 0 : bytes);
 
@@ -198,6 +201,7 @@ cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpy
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t st)
 {
 	need_range(p, bytes, "cudaMemset", "ptr");
+	stats.copies++;
 	enqueue(st, [=] {
 		need_range(p, bytes, "cudaMemset", "ptr");
 		if (!opt().dry)

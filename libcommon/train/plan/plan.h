@@ -9,6 +9,7 @@
 
 #include "../../nn/dry.h"
 #include "../fit.h"
+#include "cards.h"
 #include "ranks.h"
 
 enum plan_class {
@@ -29,7 +30,7 @@ struct plan_device {
 	const char *name;
 	struct dry_rules rules;
 	size_t workspace, context;
-	size_t kept_back;               /* of a limit that is said: a plan_way that leaves it free is chosen, if one does */
+	size_t kept_back;               /* of a limit that is said: left free, if a plan_way does */
 	/* the program's own memory is the device's: scratch of products, or of a convolution; at least what a saved
 	 * file takes, which other programs' readers are asked about */
 	bool is_host;
@@ -54,6 +55,7 @@ struct plan {
 	size_t host, sums;              /* in host memory: frozen weights; sums of gradients, weights between ranks */
 	size_t state;                   /* what a file has of the optimizer, of all ranks */
 	struct ranks_plan ranks;
+	struct work work;               /* of a step on a card; plan_work() */
 };
 
 static inline bool plan_fits(const struct plan *p) { return !p->limit || p->peak <= p->limit; }

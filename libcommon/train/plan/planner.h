@@ -17,6 +17,10 @@ int plan_count(const struct workload *w, const struct plan_way *way, const int *
  * takes least memory. */
 int plan_make(const struct workload *w, size_t limit, const int *only, struct plan *p, struct error *e) MUST_CHECK;
 
+/* ---- work.c ---- */
+/* Counts the work of a step of the plan's largest batch, and its time on the settings' card. */
+int plan_work(const struct workload *w, struct plan *p, struct error *e) MUST_CHECK;
+
 /* ---- savings.c ---- */
 /* A change of settings, the memory with it, and whether that fits. */
 struct saving { struct workload what; size_t peak; bool fits; };
@@ -41,5 +45,9 @@ int plan_print(const struct train_settings *s, const struct plan *p, const struc
 /* EXIT_MEMORY and the reason in a line. */
 int plan_refuse(const struct train_settings *s, const struct plan *p, const struct savings *saved,
 		struct error *e) MUST_CHECK;
+
+/* ---- print_work.c: of a plan on a card ---- */
+void work_table(const struct plan *p, const char *card, struct buffer *out);
+void work_tell(const struct plan *p, const char *card, struct json_out *j);    /* card NULL: counts alone */
 
 #endif

@@ -223,6 +223,8 @@ static void tell(struct json_out *j, const struct train_settings *now, const str
 	json_int(j, "checkpointed_blocks", p->way.checkpoints < p->blocks ? p->way.checkpoints : p->blocks);
 	json_bool(j, "cheap_again", p->way.cheap_again);
 	json_int(j, "host_bytes", p->host + (p->device->is_host ? 0 : p->sums));
+	if (!p->device->is_host)
+		work_tell(p, now->card, j);
 	if (p->ranks.ranks > 1)
 		ranks_plan_tell(&p->ranks, j);
 	if (p->limit)
@@ -249,6 +251,8 @@ int plan_print(const struct train_settings *s, const struct plan *p, const struc
 	add_batches(&out, p);
 	if (p->ranks.ranks > 1)
 		ranks_plan_table(&p->ranks, &out);
+	if (s->card)
+		work_table(p, s->card, &out);
 	if (saved)
 		add_savings(&out, s, saved);
 	result = print_text(out.data, out.len, e);

@@ -300,6 +300,8 @@ static const struct option rows[] = {
 	  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
 	{ "ranks", 0, OPTION_INT, &S->ranks, "N", "--plan: as a run of N ranks of mpirun", .fallback = "1", .min = 1,
 	  .max = 65536, .advanced = true, .needs = "plan", .identity = IDENTITY_ELSEWHERE, .key = "" },
+	{ "card", 0, OPTION_CHOICE, &S->card, "NAME", "--plan: and how long a step takes on this card, modelled",
+	  .choices = CARD_NAMES, .needs = "plan", .identity = IDENTITY_ELSEWHERE, .key = "" },
 	{ "print-lr", 0, OPTION_FLAG, &S->print_lr, NULL, "print the learning rate of every step and stop",
 	  .key = "" },
 	{ "replay-step", 0, OPTION_INT, &S->replay_step, "N",
@@ -454,6 +456,8 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 					   "than %d batches; lower one", s->accumulate, s->replicas, MOST_LEAVES);
 	if (check_logs(s, e) < 0 || check_looking(s, e) < 0)
 		return -1;
+	if (s->card && !strcmp(s->device, "cpu"))
+		return fail(e, EXIT_USAGE, "--card %s is for a plan of a card: say --device cuda", s->card);
 	if (s->vram && bytes_parse(s->vram, &s->vram_bytes, e) < 0)
 		return fail_at(e, "vram");
 	s->checkpoints = s->checkpointing;

@@ -72,6 +72,7 @@ struct train_settings {
 	enum option_switch checkpointing;                       /* as written */
 	enum option_switch checkpoints;                         /* what comes of it: not said, "auto" on the CPU */
 	const char *mixed_precision;
+	const char *card;                                       /* for --plan; NULL: none */
 	const char *vram;                                       /* as written; NULL: not said */
 	size_t vram_bytes;                                      /* what comes of it; 0: no limit is known */
 	struct bucket_rules buckets;                            /* what to plan for where there are no latents */

@@ -1,0 +1,435 @@
+/* The counting backend: for each operation what the CUDA backend launches, and what that moves and computes. */
+#include <stdlib.h>
+#include "../base/memory.h"
+#include "counting.h"
+
+/* cuda/internal.h's, staging.c's */
+enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20 };
+
+struct device {
+	struct work work;
+	const struct card_rates *rates;
+	uintptr_t next;                 /* addresses that nobody dereferences, beyond those of a dry tape */
+	/* the operand whose cast copy is in scratch: cuda/product.c keeps it for the next product of the same tokens */
+	const float *cast_of; size_t cast_count; enum dtype cast_type;
+};
+
+/* ---- calls ---- */
+
+static double floats(double n) { return 4 * n; }
+static double size_of(enum dtype t) { return t == DTYPE_F32 ? 4 : 2; }
+
+static void call(struct device *d, struct work_call c) { work_add(&d->work, d->rates, &c); }
+static void forget(struct device *d) { d->cast_of = NULL; }
+
+/* A kernel that writes memory: what was cast may have changed. */
+static void kernel(struct device *d, enum work_class class, double bytes)
+{
+	forget(d);
+	call(d, (struct work_call){ class, .kernels = 1, .bytes = bytes });
+}
+
+/* After y[n] was written by what does not forget: cuda/product.c's wrote() */
+static void wrote(struct device *d, const float *y, size_t n)
+{
+	if (d->cast_of && y < d->cast_of + d->cast_count && d->cast_of < y + n)
+		forget(d);
+}
+
+static void copies(struct device *d, long count, double bytes, double link)
+{
+	call(d, (struct work_call){ WORK_COPIES, .copies = count, .bytes = bytes, .link = link });
+}
+
+static void upload(struct device *d, size_t bytes)
+{
+	forget(d);
+	copies(d, (bytes + STAGED_BYTES - 1) / STAGED_BYTES, bytes, bytes);
+}
+
+/* ---- products ---- */
+
+/* c[m,n] (+)= a[m,k] b[k,n] */
+static void product(struct device *d, enum work_class class, enum dtype type, double m, double n, double k, bool add,
+		    const float *c, int ldc)
+{
+	call(d, (struct work_call){ class, .products = 1, .flop = 2 * m * n * k, .tf32 = type == DTYPE_F32,
+				    .bytes = size_of(type) * k * (m + n) + floats(m * n * (add ? 2 : 1)) });
+	wrote(d, c, (size_t)(m - 1) * ldc + n);
+}
+
+/* Largest magnitude, cast; or the cast alone; or nothing. */
+static void cast(struct device *d, enum work_class class, const float *x, size_t n, enum dtype type)
+{
+	if (type == DTYPE_F32 || (d->cast_of == x && d->cast_count == n && d->cast_type == type))
+		return;
+	if (type == DTYPE_F16)
+		kernel(d, class, floats(n));
+	kernel(d, class, floats(n) + size_of(type) * n);
+	d->cast_of = x;
+	d->cast_count = n;
+	d->cast_type = type;
+}
+
+static int at_once(int rows, size_t width, enum dtype type)
+{
+	const size_t most = SCRATCH_BYTES / (width * (size_t)size_of(type));
+
+	return type == DTYPE_F32 || most > (size_t)rows ? rows : (int)most;
+}
+
+/* A weight that stays in host memory comes for each product. */
+static void visit(struct device *d, const struct weight *w)
+{
+	const double bytes = (double)w->out * w->in * size_of(w->dtype);
+
+	if (w->on_host)
+		copies(d, 1, bytes, bytes);
+}
+
+static void fill(struct device *d, enum work_class class, const float *y, double n)
+{
+	call(d, (struct work_call){ class, .kernels = 1, .bytes = floats(n) });
+	wrote(d, y, n);
+}
+
+static void narrow(struct device *d, const struct narrow *more, int rows, int columns, const float *y)
+{
+	if (more)
+		product(d, WORK_ADAPTER, DTYPE_F32, rows, columns, more->rank, true, y, columns);
+}
+
+/* y[rows,out] (+)= x[rows,in] times the weight, either way round */
+static void layer(struct device *d, const float *y, const float *x, const struct weight *w, int rows, int in, int out,
+		  bool add)
+{
+	const int most = at_once(rows, in, w->dtype);
+
+	for (int at = 0, part; at < rows; at += part) {
+		part = rows - at < most ? rows - at : most;
+		cast(d, WORK_PRODUCTS, x + (size_t)at * in, (size_t)part * in, w->dtype);
+		product(d, WORK_PRODUCTS, w->dtype, part, out, in, add, y + (size_t)at * out, out);
+	}
+}
+
+static void linear(struct device *d, const float *y, const float *x, const struct weight *w, const float *bias,
+		   int rows, const struct narrow *more)
+{
+	visit(d, w);
+	if (bias)
+		fill(d, WORK_PRODUCTS, y, (double)rows * w->out);
+	layer(d, y, x, w, rows, w->in, w->out, bias);
+	narrow(d, more, rows, w->out, y);
+}
+
+static void linear_dx(struct device *d, const float *dx, const float *dy, const struct weight *w, int rows, bool add,
+		      const struct narrow *more)
+{
+	visit(d, w);
+	layer(d, dx, dy, w, rows, w->out, w->in, add);
+	narrow(d, more, rows, w->in, dx);
+}
+
+/* ---- convolutions: columns in scratch, some rows at a time, and their products ---- */
+
+static bool is_linear(const struct conv_shape *s, int kh, int kw)
+{
+	return kh * kw == 1 && s->stride == 1 && !s->pad && s->oh == s->h && s->ow == s->w;
+}
+
+/* What a convolution is to the kernels: from [from pixels of c channels] rows of width columns are made, which times a
+ * matrix give y [rows,out], or dw of them. */
+struct columns { enum work_class class; enum dtype type; double from; size_t rows, width; int out; bool add, sums; };
+
+static void convolve(struct device *d, const struct columns *s, const float *y)
+{
+	const size_t most = SCRATCH_BYTES / (s->width * (size_t)size_of(s->type));
+
+	if (s->type == DTYPE_F16)       /* the factor alone */
+		kernel(d, s->class, floats(s->from));
+	kernel(d, s->class, 4);
+	for (size_t at = 0, part; at < s->rows; at += part) {
+		part = s->rows - at < most ? s->rows - at : most;
+		kernel(d, s->class, floats(s->from) * part / s->rows + size_of(s->type) * part * s->width);
+		if (s->sums)
+			product(d, s->class, s->type, s->out, s->width, part, s->add || at, y, s->width);
+		else
+			product(d, s->class, s->type, part, s->out, s->width, s->add, y + at * s->out, s->out);
+	}
+}
+
+static double inputs(const struct conv_shape *s)  { return (double)s->n * s->h * s->w; }
+static double outputs(const struct conv_shape *s) { return (double)s->n * s->oh * s->ow; }
+
+static void conv2d(struct device *d, const float *y, const float *x, const struct weight *w, const float *bias,
+		   const struct conv_shape *s)
+{
+	if (is_linear(s, w->kh, w->kw)) {
+		linear(d, y, x, w, bias, outputs(s), NULL);
+		return;
+	}
+	if (bias)
+		fill(d, WORK_CONVOLUTIONS, y, outputs(s) * w->out);
+	convolve(d, &(struct columns){ WORK_CONVOLUTIONS, w->dtype, inputs(s) * w->in, outputs(s),
+				       (size_t)w->kh * w->kw * w->in, w->out, .add = bias }, y);
+}
+
+static void conv2d_dx(struct device *d, const float *dx, const float *dy, const struct weight *w,
+		      const struct conv_shape *s, bool add)
+{
+	if (is_linear(s, w->kh, w->kw))
+		linear_dx(d, dx, dy, w, outputs(s), add, NULL);
+	else
+		convolve(d, &(struct columns){ WORK_CONVOLUTIONS, w->dtype, outputs(s) * w->out, inputs(s),
+					       (size_t)w->kh * w->kw * w->out, w->in, .add = add }, dx);
+}
+
+/* ---- attention ---- */
+
+/* FLOP of so many products with all scores */
+static double scores(const struct attention_shape *s, double products)
+{
+	return 2 * products * s->n * s->heads * s->lq * s->lk * s->d / (s->causal ? 2 : 1);
+}
+
+static double queries(const struct attention_shape *s) { return floats((double)s->n * s->heads * s->lq * s->d); }
+static double keys(const struct attention_shape *s)    { return floats((double)s->n * s->heads * s->lk * s->d); }
+static double rows_of(const struct attention_shape *s) { return floats((double)s->n * s->heads * s->lq); }
+
+static void attend(struct device *d, double bytes, double flop, double again)
+{
+	forget(d);
+	call(d, (struct work_call){ WORK_ATTENTION, .kernels = 1, .bytes = bytes, .flop = flop, .again = again,
+				    .tf32 = true });
+}
+
+static int over(int n, int by) { return (n + by - 1) / by; }
+
+/* cuda/attention_back.cu's: into how many parts the queries go where keys are few */
+static int splits_of(const struct attention_shape *s)
+{
+	const int blocks = over(s->lk, s->d <= 64 ? 64 : 32) * s->heads * s->n, most = over(s->lq, 256);
+
+	if (s->d > 160 || blocks >= 128)
+		return 1;
+	return over(256, blocks) < most ? over(256, blocks) : most;
+}
+
+/* Backward computes the scores twice: for dq, and for dk and dv. */
+static void attend_back(struct device *d, const struct attention_shape *s, bool dq, bool dk, bool dv, const int add[3])
+{
+	const int splits = splits_of(s), wanted = dk + dv, parts = splits > 1 ? splits * wanted : wanted;
+
+	if (dq || dk)
+		attend(d, 2 * queries(s) + rows_of(s), 0, 0);
+	if (dq)
+		attend(d, (3 + add[0]) * queries(s) + 2 * keys(s) + 2 * rows_of(s), scores(s, 2), scores(s, 1));
+	if (wanted)
+		attend(d, 2 * queries(s) + (2 + parts) * keys(s) + 2 * rows_of(s), scores(s, 3), scores(s, 1));
+	for (int i = 0; i < wanted && splits > 1; i++)
+		attend(d, (splits + 1) * keys(s), 0, 0);
+}
+
+/* ---- small rotations: matrices of their own, multiplied one launch each ---- */
+
+static double small(const struct rotations *s) { return floats((double)s->blocks * s->size * s->size); }
+
+static void turn(struct device *d, const struct rotations *s, double rows)
+{
+	const double n = (double)s->blocks * s->size;
+
+	forget(d);
+	call(d, (struct work_call){ WORK_ADAPTER, .kernels = 1, .bytes = floats(2 * rows * n) + small(s),
+				    .flop = 2 * rows * n * s->size, .tf32 = true });
+}
+
+static void small_kernels(struct device *d, const struct rotations *s, int count)
+{
+	while (count-- > 0)
+		kernel(d, WORK_ADAPTER, 2 * small(s));
+}
+
+static int last_term(const struct rotations *s) { return s->terms == 3 ? 3 : s->terms - 1; }
+
+static void rotate(struct device *d, const struct rotations *s, bool rows_too, int rows)
+{
+	small_kernels(d, s, 1 + (s->terms ? 2 + 2 * last_term(s) : 3));
+	if (rows_too)
+		turn(d, s, rows);
+}
+
+static void rotate_back(struct device *d, const struct rotations *s, bool dx, bool db, int rows)
+{
+	const int last = last_term(s);
+
+	if (dx)
+		turn(d, s, rows);
+	if (!db)
+		return;
+	turn(d, s, rows);
+	if (s->terms) {
+		small_kernels(d, s, 3);
+		for (int i = last - 1; i >= 0; i--)
+			small_kernels(d, s, 3 + 1 + 2 * (last - (i + 1)));
+	} else {
+		small_kernels(d, s, 3);
+	}
+	small_kernels(d, s, 2);
+}
+
+/* ---- sums ---- */
+
+/* cuda/reduce.cu: a second launch adds up the first one's blocks */
+static void add_up(struct device *d, double n, int arrays)
+{
+	kernel(d, WORK_OPTIMIZER, floats(n * arrays));
+	if (n > 16 * 1024)
+		kernel(d, WORK_OPTIMIZER, 8 * 1024);
+}
+
+static void sum_to_host(struct device *d, double n, int arrays)
+{
+	add_up(d, n, arrays);
+	copies(d, 1, 8, 8);
+}
+
+static void pass(struct device *d, enum work_class class, double floats_moved)
+{
+	kernel(d, class, floats(floats_moved));
+}
+
+static double all(const struct norm_shape *s) { return (double)s->n * s->hw * s->c; }
+
+/* sums over chunks of columns, those over groups, and each element */
+static void group_norm(struct device *d, double read, double then, double n)
+{
+	pass(d, WORK_NORMS, read * n);
+	pass(d, WORK_NORMS, 0);
+	pass(d, WORK_NORMS, then * n);
+}
+
+static void sums_of_band(struct device *d, const struct norm_shape *s, int at, int pixels)
+{
+	if (!at)
+		pass(d, WORK_NORMS, s->c);
+	pass(d, WORK_NORMS, (double)pixels * s->c);
+	pass(d, WORK_NORMS, s->c);
+	if (at + pixels == s->hw)
+		pass(d, WORK_NORMS, s->c);
+}
+
+/* Indices come from the host. */
+static void look_up(struct device *d, double rows, double bytes)
+{
+	upload(d, rows * sizeof(int32_t));
+	kernel(d, WORK_COPIES, bytes);
+}
+
+static double cells(const struct factored_shape *s) { return (double)s->outer * s->rows * s->cols * s->inner; }
+
+/* ---- one row an operation, in terms of its arguments as backend_ops.def has them ---- */
+
+#define COUNT_release           if (p) forget(d)
+#define COUNT_room
+#define COUNT_look
+#define COUNT_upload            upload(d, bytes)
+#define COUNT_download          copies(d, 1, bytes, bytes)
+#define COUNT_copy              (forget(d), copies(d, 1, floats(2.0 * n), 0))
+#define COUNT_zero              (forget(d), copies(d, 1, floats(n), 0))
+#define COUNT_linear            linear(d, y, x, w, bias, rows, more)
+#define COUNT_linear_dx         linear_dx(d, dx, dy, w, rows, add, more)
+#define COUNT_gemm              product(d, WORK_ADAPTER, DTYPE_F32, m, n, k, beta != 0, c, ldc)
+#define COUNT_conv2d            conv2d(d, y, x, w, bias, s)
+#define COUNT_conv2d_dx         conv2d_dx(d, dx, dy, w, s, add)
+#define COUNT_conv2d_dw         convolve(d, &(struct columns){ WORK_ADAPTER, DTYPE_F32, inputs(s) * in, outputs(s), \
+					 (size_t)kh * kw * in, out, .add = add, .sums = true }, dw)
+#define COUNT_kronecker         pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps)
+#define COUNT_kronecker_back    do { \
+		if (da) pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps); \
+		if (db) pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps); \
+	} while (0)
+#define COUNT_rotate            rotate(d, s, y, rows)
+#define COUNT_rotate_back       rotate_back(d, s, dx, db, rows)
+#define COUNT_group_norm        group_norm(d, 1, 2, all(s))
+#define COUNT_group_norm_back   group_norm(d, 2, 3 + !!add, all(s))
+#define COUNT_group_norm_sums   sums_of_band(d, s, at, pixels)
+#define COUNT_group_norm_apply  pass(d, WORK_NORMS, 2 * all(s))
+#define COUNT_layer_norm        pass(d, WORK_NORMS, 2.0 * rows * c)
+#define COUNT_layer_norm_back   pass(d, WORK_NORMS, (3.0 + !!add) * rows * c)
+#define COUNT_activation        pass(d, WORK_ELEMENTWISE, 2.0 * n)
+#define COUNT_activation_back   pass(d, WORK_ELEMENTWISE, (3.0 + !!add) * n)
+#define COUNT_geglu             pass(d, WORK_ELEMENTWISE, 3.0 * rows * c)
+#define COUNT_geglu_back        pass(d, WORK_ELEMENTWISE, (5.0 + 2 * !!add) * rows * c)
+#define COUNT_axpby             pass(d, WORK_ELEMENTWISE, (2.0 + (b != 0)) * n)
+#define COUNT_dropout           pass(d, WORK_ADAPTER, 2.0 * n * rows * c)
+#define COUNT_add               pass(d, WORK_ELEMENTWISE, 3.0 * n)
+#define COUNT_multiply          pass(d, WORK_ELEMENTWISE, (shared ? 2.0 : 3.0) * rows * c)
+#define COUNT_add_per_sample    pass(d, WORK_ELEMENTWISE, 2.0 * n * hw * c)
+#define COUNT_sum_per_sample    pass(d, WORK_ELEMENTWISE, (double)n * hw * c)
+#define COUNT_copy_columns      pass(d, WORK_ELEMENTWISE, (2.0 + !!add) * rows * cols)
+#define COUNT_upsample          pass(d, WORK_ELEMENTWISE, 5.0 * n * h * w * c)
+#define COUNT_upsample_back     pass(d, WORK_ELEMENTWISE, (5.0 + !!add) * n * h * w * c)
+#define COUNT_embedding         (visit(d, table), look_up(d, rows, (size_of(table->dtype) + 4) * rows * table->in))
+#define COUNT_gather_rows       look_up(d, rows, floats(2.0 * rows * c))
+#define COUNT_gather_rows_back  look_up(d, rows, floats(3.0 * rows * c))
+#define COUNT_attention         attend(d, 2 * queries(s) + 2 * keys(s) + rows_of(s), scores(s, 2), 0)
+#define COUNT_attention_back    attend_back(d, s, dq, dk, dv, add)
+#define COUNT_loss              pass(d, WORK_LOSS, 2.0 * s->n * s->pixels * s->channels)
+#define COUNT_loss_back         pass(d, WORK_LOSS, (3.0 + !!add) * s->n * s->pixels * s->channels)
+#define COUNT_sum_squares       add_up(d, n, 1)
+#define COUNT_sum_products      sum_to_host(d, n, 2)
+#define COUNT_sum_magnitudes    sum_to_host(d, n, 1)
+#define COUNT_adamw             pass(d, WORK_OPTIMIZER, 7.0 * n)
+#define COUNT_adamw8bit         kernel(d, WORK_OPTIMIZER, 16.0 * n)
+#define COUNT_lion              pass(d, WORK_OPTIMIZER, 5.0 * n)
+#define COUNT_adafactor         do { \
+		pass(d, WORK_OPTIMIZER, cells(s)); \
+		pass(d, WORK_OPTIMIZER, cells(s)); \
+		pass(d, WORK_OPTIMIZER, (double)s->outer * s->rows * s->inner); \
+		pass(d, WORK_OPTIMIZER, 2 * cells(s)); \
+	} while (0)
+#define COUNT_axxpby            pass(d, WORK_OPTIMIZER, (2.0 + (b != 0)) * n)
+#define COUNT_over_root         pass(d, WORK_OPTIMIZER, (3.0 + (b != 0)) * n)
+
+#define OP(type, name, parameters) static type counting_##name parameters { COUNT_##name; return (type)0; }
+#define MEMORY(type, name, parameters)
+#include "../backend_ops.def"
+
+/* ---- memory: addresses alone ---- */
+
+struct device *counting_device_new(const struct card_rates *r)
+{
+	struct device *d = xcalloc(1, sizeof(*d));
+
+	d->rates = r;
+	d->next = (uintptr_t)1 << 47;
+	return d;
+}
+
+void counting_begin(struct device *d)                   { d->work = (struct work){ 0 }; }
+struct work counting_work(const struct device *d)       { return d->work; }
+
+static struct device *counting_open(struct error *e) { return counting_device_new(NULL); }
+static void counting_close(struct device *d)         { free(d); }
+
+static void *counting_alloc(struct device *d, size_t bytes)
+{
+	const uintptr_t at = d->next;
+
+	d->next += (bytes + 255) / 256 * 256;
+	return (void *)at;
+}
+
+static int counting_prepare(struct device *d, struct weight *w, const void *host)
+{
+	w->data = counting_alloc(d, (size_t)w->out * w->in * w->kh * w->kw * sizeof(float));
+	return 0;
+}
+
+static void counting_unprepare(struct device *d, struct weight *w) { w->data = NULL; }
+
+const struct backend counting_backend = {
+	.name = "counting",
+#define OP(type, name, parameters) .name = counting_##name,
+#include "../backend_ops.def"
+};
