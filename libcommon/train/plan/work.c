@@ -31,7 +31,8 @@ int plan_work(const struct workload *w, struct plan *p, struct error *e)
 	struct train_settings s = w->s;
 	struct run_networks net = { .s = &s, .files = w->files, .be = &counting_backend, .way = p->way,
 				    .device = counting_device_new(card_rates(s.card)) };
-	struct course course = { .s = &s, .seed = w->seed, .optimizer.settings = w->optimizer };
+	struct ranks ranks = { .count = s.ranks };      /* the first of them */
+	struct course course = { .s = &s, .ranks = &ranks, .seed = w->seed, .optimizer.settings = w->optimizer };
 	const int was_quiet = is_quiet();
 	int result;
 
