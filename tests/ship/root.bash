@@ -11,11 +11,14 @@ make_root() {
 	debootstrap "${options[@]}" "$1" "$2" "${script[@]}" > "$2.log" 2>&1 || { tail "$2.log"; return 1; }
 }
 
-# in_root FOLDER COMMAND...: as root there, with nothing of this machine's environment
+# in_root FOLDER COMMAND...: as root there, with nothing of this machine's environment.  /proc is there for that command
+# alone: by it a program finds what lies beside it.
 in_root() {
 	local folder=$1; shift
 	[ "$(id -u)" = 0 ] || skip "only root can enter a bare root"
-	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive chroot "$folder" "$@"
+	# shellcheck disable=SC2016     # the other shell's words
+	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive unshare --mount \
+		sh -c 'mount --bind /proc "$0/proc" && exec chroot "$0" "$@"' "$folder" "$@"
 }
 
 # get FOLDER PACKAGE...: installed there, without what is only recommended
