@@ -108,16 +108,15 @@ static inline vec load_wide(const void *row, size_t i, size_t n, enum dtype dtyp
 	return widen_one(last, dtype);
 }
 
-/* Packing reads up to sixteen rows at once, more than a processor's own prefetching follows.  Bytes ahead. */
-enum { AHEAD = 256 };
-static inline void will_read(const void *row, size_t i, enum dtype dtype)
+/* Packing reads up to sixteen short rows at once, more than a processor's own prefetching follows. */
+static inline void will_read(const void *row, size_t i, enum dtype dtype, size_t ahead)
 {
-	__builtin_prefetch((const char *)row + i * element_size(dtype) + AHEAD);
+	__builtin_prefetch((const char *)row + i * element_size(dtype) + ahead);
 }
 
 /* A half of the panel that no column is in is left as it was: nobody reads it. */
 static inline __attribute__((always_inline)) void pack_columns_of(float *panel, const void *const *rows, int n, int k,
-								  enum dtype dtype)
+								  enum dtype dtype, size_t ahead)
 {
 	int i, j, r;
 	vec v[LANES];
@@ -129,7 +128,7 @@ static inline __attribute__((always_inline)) void pack_columns_of(float *panel, 
 #pragma GCC unroll 16
 			for (r = 0; r < LANES; r++) {
 				v[r] = load_wide(rows[j + r], i, k - i, dtype);
-				will_read(rows[j + r], i, dtype);
+				will_read(rows[j + r], i, dtype, LANES * ahead);
 			}
 			transpose(v);
 			if (k - i < LANES) {
@@ -143,19 +142,18 @@ static inline __attribute__((always_inline)) void pack_columns_of(float *panel, 
 		}
 }
 
-static void pack_columns(float *panel, const void *const *rows, enum dtype dtype, int n, int k)
+static void pack_columns(float *panel, const void *const *rows, enum dtype dtype, int n, int k, size_t ahead)
 {
 	switch (dtype) {
-	case DTYPE_F32: pack_columns_of(panel, rows, n, k, DTYPE_F32); break;
-	case DTYPE_F16: pack_columns_of(panel, rows, n, k, DTYPE_F16); break;
-	default: pack_columns_of(panel, rows, n, k, DTYPE_BF16);
+	case DTYPE_F32: pack_columns_of(panel, rows, n, k, DTYPE_F32, ahead); break;
+	case DTYPE_F16: pack_columns_of(panel, rows, n, k, DTYPE_F16, ahead); break;
+	default: pack_columns_of(panel, rows, n, k, DTYPE_BF16, ahead);
 	}
 }
 
 static inline __attribute__((always_inline)) void pack_rows_of(float *panels, size_t stride, const void *const *rows,
-							       int count, int n, enum dtype dtype)
+							       int count, int n, enum dtype dtype, size_t ahead)
 {
-	const int end = n - AHEAD / (int)element_size(dtype);   /* from here on nothing is that far ahead */
 	int j, r;
 
 	for (j = 0; j < n; j += TILE_COLS, panels += stride)
@@ -165,17 +163,18 @@ static inline __attribute__((always_inline)) void pack_rows_of(float *panels, si
 
 			store(dst, rows[r] ? load_wide(rows[r], j, rest, dtype) : all(0));
 			store(dst + LANES, rows[r] && second ? load_wide(rows[r], j + LANES, second, dtype) : all(0));
-			if (rows[r] && j < end)
-				will_read(rows[r], j, dtype);
+			if (rows[r])
+				will_read(rows[r], j, dtype, ahead);
 		}
 }
 
-static void pack_rows(float *panels, size_t stride, const void *const *rows, enum dtype dtype, int count, int n)
+static void pack_rows(float *panels, size_t stride, const void *const *rows, enum dtype dtype, int count, int n,
+		      size_t ahead)
 {
 	switch (dtype) {
-	case DTYPE_F32: pack_rows_of(panels, stride, rows, count, n, DTYPE_F32); break;
-	case DTYPE_F16: pack_rows_of(panels, stride, rows, count, n, DTYPE_F16); break;
-	default: pack_rows_of(panels, stride, rows, count, n, DTYPE_BF16);
+	case DTYPE_F32: pack_rows_of(panels, stride, rows, count, n, DTYPE_F32, ahead); break;
+	case DTYPE_F16: pack_rows_of(panels, stride, rows, count, n, DTYPE_F16, ahead); break;
+	default: pack_rows_of(panels, stride, rows, count, n, DTYPE_BF16, ahead);
 	}
 }
 

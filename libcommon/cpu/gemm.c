@@ -23,6 +23,8 @@ enum { LEFT_LD = DEPTH, LEFT_LD_T = 112, LEFT = DEPTH * LEFT_LD_T };
 /* Rows that are packed together.  They are neighbours in a panel, whose cache lines are 16 KB apart and would otherwise
  * be written one row at a time. */
 enum { RUN = 8 };
+/* Bytes further on in a row, which are fetched where nothing is known of the rows after it. */
+enum { FURTHER = 256 };
 
 /* The fewest multiplications that are worth a thread of their own; and of a product that is cut as often as there are
  * threads, no oftener. */
@@ -47,12 +49,13 @@ size_t panel_floats(const struct kernels *k, int n, int depth)
 static void pack_panel(const struct kernels *k, float *panel, const void *x, enum dtype dtype, size_t ld, int n,
 		       int depth)
 {
+	const size_t apart = ld * element_size(dtype);
 	const void *rows[MAX_TILE_COLS];
 	int i;
 
 	for (i = 0; i < k->nr; i++)
-		rows[i] = i < n ? (const char *)x + i * ld * element_size(dtype) : x;
-	k->pack_columns(panel, rows, dtype, n, depth);
+		rows[i] = i < n ? (const char *)x + i * apart : x;
+	k->pack_columns(panel, rows, dtype, n, depth, apart);
 }
 
 void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth)
@@ -95,7 +98,8 @@ void pack_right(const struct kernels *kern, const struct right *b, float *panels
 	for (i = 0; i < depth; i += RUN) {
 		for (r = 0; r < RUN && i + r < depth; r++)
 			rows[r] = right_row(b, k + i + r, j);
-		kern->pack_rows(panels + (size_t)i * kern->nr, stride, rows, b->dtype, r, n);
+		kern->pack_rows(panels + (size_t)i * kern->nr, stride, rows, b->dtype, r, n,
+				b->row ? FURTHER : RUN * b->ld * size);
 	}
 }
 

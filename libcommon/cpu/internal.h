@@ -37,11 +37,13 @@ struct kernels {
 	int mr;                         /* rows of the innermost tile */
 
 	void (*block)(const struct block *b);
-	/* rows[0..nr), of which the first n count: k floats or halves each -> panel [k][nr] */
-	void (*pack_columns)(float *panel, const void *const *rows, enum dtype dtype, int n, int k);
+	/* rows[0..nr), of which the first n count: k floats or halves each -> panel [k][nr]; ahead: bytes from a row
+	 * to the next one, from which those that are read next are fetched */
+	void (*pack_columns)(float *panel, const void *const *rows, enum dtype dtype, int n, int k, size_t ahead);
 	/* rows[0..count): n floats or halves each, or NULL for zeros -> row 0..count) of every panel; panels lie
-	 * `stride` floats apart */
-	void (*pack_rows)(float *panels, size_t stride, const void *const *rows, enum dtype dtype, int count, int n);
+	 * `stride` floats apart; ahead: bytes from a row to the one that is read after these */
+	void (*pack_rows)(float *panels, size_t stride, const void *const *rows, enum dtype dtype, int count, int n,
+			  size_t ahead);
 	void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
 	/* Winograd's transforms, see body_winograd.h */
 	void (*winograd_input)(float *v, size_t stride, const float *const *pixels, int c);

@@ -33,7 +33,7 @@ static inline vec at_least(vec x, float low) { return _mm256_max_ps(all(low), x)
 static inline vec at_most(vec x, float high) { return _mm256_min_ps(all(high), x); }
 static inline vec greater(vec a, vec b) { return _mm256_max_ps(a, b); }                 /* b where a or b is NaN */
 
-static inline void transpose(vec *v)
+static inline __attribute__((always_inline)) void transpose(vec *v)
 {
 	vec t[8];
 	int i;

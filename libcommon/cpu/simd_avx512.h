@@ -46,7 +46,7 @@ static inline void store_some(float *p, vec v, size_t n) { _mm512_mask_storeu_ps
 
 /* Rows become columns: pairs of rows, then fours, are interleaved within each quarter, then the quarters change
  * places. */
-static inline void transpose(vec *v)
+static inline __attribute__((always_inline)) void transpose(vec *v)
 {
 	vec t[16], u[16];
 	int i;
