@@ -61,12 +61,21 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 	}
 }
 
+/* Fetches rows first.. of what is read after the block: no more at once than the processor waits for.  Into the second
+ * cache, as the first one is in use. */
+static inline void fetch_soon(const struct block *b, int first, int end)
+{
+	for (int i = first; i < end; i++)
+		for (int j = 0; j < b->soon.n; j += 64 / (int)sizeof(float))
+			__builtin_prefetch(b->soon.at + i * b->soon.row + j, 0, 2);
+}
+
 /* A panel of b is used by all rows of a, in tiles whose rows differ by one at most.  Each number of rows is a tile of
  * its own. */
 static inline __attribute__((always_inline)) void panel_of_block(const struct block *b, int j, const bool wide)
 {
-	const int tiles = (b->m + TILE_ROWS - 1) / TILE_ROWS;
-	int i = 0, rows, t;
+	const int tiles = (b->m + TILE_ROWS - 1) / TILE_ROWS, panels = (b->n + TILE_COLS - 1) / TILE_COLS;
+	int i = 0, rows, t, fetched = b->soon.rows * (j / TILE_COLS) / panels;
 
 	for (t = 0; t < tiles; t++, i += rows) {
 		rows = (b->m - i + tiles - t - 1) / (tiles - t);
@@ -76,6 +85,12 @@ static inline __attribute__((always_inline)) void panel_of_block(const struct bl
 		CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 		}
 #undef CASE
+		if (b->soon.rows) {
+			const int end = b->soon.rows * (j / TILE_COLS * tiles + t + 1) / (panels * tiles);
+
+			fetch_soon(b, fetched, end);
+			fetched = end;
+		}
 	}
 }
 

@@ -179,8 +179,22 @@ static void lay_left(const struct job *t, struct block *b, int i, int k)
 	}
 }
 
-/* Some rows of the tile by the rows k..k+deep of b that are packed: c stays in the second-level cache. */
-static void multiply_pass(const struct job *t, int i, int m, int k, int deep)
+/* Left rows i.. are read next, from column k on. */
+static void fetch_left(const struct job *t, struct block *b, int i, int rows, int k)
+{
+	const struct left *a = &t->p->a;
+
+	if (a->gather || a->col != 1 || is_thin(t))
+		return;
+	b->soon.at = a->data + i * a->row + k;
+	b->soon.row = a->row;
+	b->soon.rows = rows;
+	b->soon.n = smaller(DEPTH, t->p->k - k);
+}
+
+/* Some rows of the tile by the rows k..k+deep of b that are packed: c stays in the second-level cache.  after: so many
+ * rows follow. */
+static void multiply_pass(const struct job *t, int i, int m, int after, int k, int deep)
 {
 	const struct product *p = t->p;
 	int at;
@@ -192,6 +206,10 @@ static void multiply_pass(const struct job *t, int i, int m, int k, int deep)
 				   .beta = first ? p->beta : 1, .bias = first && p->bias ? p->bias + t->j : NULL };
 
 		lay_left(t, &b, i, k + at);
+		if (at + DEPTH < deep)
+			fetch_left(t, &b, i, m, k + at + DEPTH);
+		else
+			fetch_left(t, &b, i + m, after, k);
 		t->k->block(&b);
 	}
 }
@@ -219,9 +237,11 @@ static void multiply_tile(struct device *d, const void *arg, int task, int threa
 
 		pack_ranges(&t, k, deep);
 		for (i = 0; i < m; i += pass) {
-			multiply_pass(&t, from + i, smaller(pass, m - i), k, deep);
+			const int rows = smaller(pass, m - i), left = smaller(pass, m - i - rows);
+
+			multiply_pass(&t, from + i, rows, left, k, deep);
 			if (last && p->more)
-				multiply_pass(&more, from + i, smaller(pass, m - i), 0, p->more->k);
+				multiply_pass(&more, from + i, rows, 0, 0, p->more->k);
 		}
 	}
 }

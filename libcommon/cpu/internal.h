@@ -16,6 +16,7 @@ struct block {
 	const float *a;
 	size_t row, col;
 	bool far;                       /* rows of a (col 1) come from beyond the second cache: fetch them ahead */
+	struct { const float *at; size_t row; int rows, n; } soon;      /* what is read after this */
 	const float *panels;
 	float *c;
 	size_t ldc;
