@@ -13,13 +13,21 @@ static inline vec finished(const float *c, vec s, const struct block *b, int j, 
 /* Rows of a have one address in three: an instruction reaches the second and third by its index. */
 enum { ADDRESSES = (TILE_ROWS + 2) / 3 };
 
+/* A panel that is read where it lies has a row on a page of its own: no processor fetches such by itself. */
+static inline void fetch_below(const float *panel, size_t step)
+{
+	__builtin_prefetch(panel + 16 * step);
+	if (LANES == 16)
+		__builtin_prefetch(panel + 16 * step + LANES);
+}
+
 /* Every element is a chain of multiply-adds over k in order, whatever tile it is in: how the matrix is cut into tiles
  * cannot change a result, nor can the size of a tile.  wide: more than LANES columns are left. */
 static inline __attribute__((always_inline)) void tile(const struct block *b, int i, int j, const int rows,
 						       const bool wide)
 {
-	const float *panel = b->panels + (size_t)j * b->k, *a[ADDRESSES];
-	const size_t row = b->row, col = b->col, cols = b->n - j;
+	const float *panel = b->panels ? b->panels + (size_t)j * b->k : b->b + j, *a[ADDRESSES];
+	const size_t row = b->row, col = b->col, cols = b->n - j, step = b->panels ? TILE_COLS : b->ldb;
 	const float *next = b->a + (i + rows) * row;
 	vec s[TILE_ROWS][2];
 	int k, r;
@@ -34,9 +42,11 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 		if (LANES == 16 && wide)
 			__builtin_prefetch(b->c + (i + r) * b->ldc + j + LANES);
 	}
-	for (k = 0; k < b->k; k++, panel += TILE_COLS) {
-		const vec b0 = *(const vec *)panel, b1 = wide ? *(const vec *)(panel + LANES) : all(0);
+	for (k = 0; k < b->k; k++, panel += step) {
+		const vec b0 = load(panel), b1 = wide ? load(panel + LANES) : all(0);
 
+		if (!b->panels)
+			fetch_below(panel, step);
 		if (b->far)
 			__builtin_prefetch(next + (k & 15) * row + (k & ~15));
 #pragma GCC unroll 14
@@ -61,13 +71,14 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 	}
 }
 
-/* Fetches rows first.. of what is read after the block: no more at once than the processor waits for.  Into the second
- * cache, as the first one is in use. */
-static inline void fetch_soon(const struct block *b, int first, int end)
+/* Fetches a tile's part of what is read soon: at no time more than the processor keeps in flight. */
+static inline void fetch_part(const struct soon *s, int tile, int tiles)
 {
-	for (int i = first; i < end; i++)
-		for (int j = 0; j < b->soon.n; j += 64 / (int)sizeof(float))
-			__builtin_prefetch(b->soon.at + i * b->soon.row + j, 0, 2);
+	const int end = s->rows * (tile + 1) / tiles;
+
+	for (int i = s->rows * tile / tiles; i < end; i++)
+		for (int at = 0; at < s->bytes; at += 64)
+			__builtin_prefetch(s->at + i * s->apart + at, 0, 2);
 }
 
 /* A panel of b is used by all rows of a, in tiles whose rows differ by one at most.  Each number of rows is a tile of
@@ -75,7 +86,7 @@ static inline void fetch_soon(const struct block *b, int first, int end)
 static inline __attribute__((always_inline)) void panel_of_block(const struct block *b, int j, const bool wide)
 {
 	const int tiles = (b->m + TILE_ROWS - 1) / TILE_ROWS, panels = (b->n + TILE_COLS - 1) / TILE_COLS;
-	int i = 0, rows, t, fetched = b->soon.rows * (j / TILE_COLS) / panels;
+	int i = 0, rows, t;
 
 	for (t = 0; t < tiles; t++, i += rows) {
 		rows = (b->m - i + tiles - t - 1) / (tiles - t);
@@ -85,12 +96,8 @@ static inline __attribute__((always_inline)) void panel_of_block(const struct bl
 		CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 		}
 #undef CASE
-		if (b->soon.rows) {
-			const int end = b->soon.rows * (j / TILE_COLS * tiles + t + 1) / (panels * tiles);
-
-			fetch_soon(b, fetched, end);
-			fetched = end;
-		}
+		if (b->soon.rows)
+			fetch_part(&b->soon, j / TILE_COLS * tiles + t, panels * tiles);
 	}
 }
 

@@ -26,6 +26,9 @@ enum { RUN = 8 };
 /* Bytes further on in a row, which are fetched where nothing is known of the rows after it. */
 enum { FURTHER = 256 };
 
+/* The most tiles of rows for which a right matrix of floats is read where it lies. */
+enum { IN_PLACE = 3 };
+
 /* The fewest multiplications that are worth a thread of their own; and of a product that is cut as often as there are
  * threads, no oftener. */
 #define SMALL_TILE 6e4
@@ -108,7 +111,7 @@ struct job {
 	const struct kernels *k;
 	const struct product *p;
 	int j, n;                       /* columns */
-	float *panels;                  /* of some rows of b: [range][panel] */
+	float *panels;                  /* of some rows of b: [range][panel]; NULL: b is read where it lies */
 	float *left;                    /* [PASS][LEFT_LD], or [DEPTH][LEFT_LD_T] */
 };
 
@@ -179,53 +182,61 @@ static void lay_left(const struct job *t, struct block *b, int i, int k)
 	}
 }
 
-/* Left rows i.. are read next, from column k on. */
-static void fetch_left(const struct job *t, struct block *b, int i, int rows, int k)
+/* Left rows i.., from column k on, unless they are gathered or lie in columns. */
+static struct soon left_soon(const struct job *t, int i, int rows, int k)
 {
 	const struct left *a = &t->p->a;
 
 	if (a->gather || a->col != 1 || is_thin(t))
-		return;
-	b->soon.at = a->data + i * a->row + k;
-	b->soon.row = a->row;
-	b->soon.rows = rows;
-	b->soon.n = smaller(DEPTH, t->p->k - k);
+		return (struct soon){ 0 };
+	return (struct soon){ (const char *)(a->data + i * a->row + k), a->row * sizeof(float), rows,
+			      smaller(DEPTH, t->p->k - k) * (int)sizeof(float) };
 }
 
-/* Some rows of the tile by the rows k..k+deep of b that are packed: c stays in the second-level cache.  after: so many
- * rows follow. */
-static void multiply_pass(const struct job *t, int i, int m, int after, int k, int deep)
+/* Some rows of a tile by the rows k..k+deep of b; `after` rows follow. */
+struct pass { int i, m, k, deep, after; };
+
+/* c stays in the second-level cache. */
+static void multiply_pass(const struct job *t, const struct pass *s)
 {
 	const struct product *p = t->p;
 	int at;
 
-	for (at = 0; at < deep; at += DEPTH) {
-		const bool first = k + at == 0;
-		struct block b = { .m = m, .n = t->n, .k = smaller(DEPTH, deep - at), .panels = range_panels(t, at),
-				   .c = p->c + i * p->ldc + t->j, .ldc = p->ldc, .alpha = p->alpha,
-				   .beta = first ? p->beta : 1, .bias = first && p->bias ? p->bias + t->j : NULL };
+	for (at = 0; at < s->deep; at += DEPTH) {
+		const int k = s->k + at;
+		const bool first = k == 0, last = at + DEPTH >= s->deep;
+		struct block b = { .m = s->m, .n = t->n, .k = smaller(DEPTH, s->deep - at),
+				   .c = p->c + s->i * p->ldc + t->j, .ldc = p->ldc,
+				   .alpha = p->alpha, .beta = first ? p->beta : 1,
+				   .bias = first && p->bias ? p->bias + t->j : NULL };
 
-		lay_left(t, &b, i, k + at);
-		if (at + DEPTH < deep)
-			fetch_left(t, &b, i, m, k + at + DEPTH);
+		if (t->panels)
+			b.panels = range_panels(t, at);
 		else
-			fetch_left(t, &b, i + m, after, k);
+			b.b = (const float *)p->b.data + k * p->b.ld + t->j;
+		b.ldb = p->b.ld;
+		lay_left(t, &b, s->i, k);
+		b.soon = last ? left_soon(t, s->i + s->m, s->after, s->k) : left_soon(t, s->i, s->m, k + DEPTH);
 		t->k->block(&b);
 	}
 }
 
-static void multiply_tile(struct device *d, const void *arg, int task, int thread)
+/* Whether few rows use a column of floats: packing would take longer than they do. */
+static bool in_place(const struct kernels *k, const struct product *p, int m)
 {
-	const struct tiling *tiling = arg;
-	const struct product *p = tiling->p;
-	const struct cut *cut = &tiling->cut;
-	const int from = task / cut->across * cut->rows, j = task % cut->across * cut->cols;
-	const int m = smaller(cut->rows, p->m - from), n = smaller(cut->cols, p->n - j);
-	const size_t panels = panel_floats(d->k, n, smaller(DEEP, p->k));
-	const size_t after = p->more ? panel_floats(d->k, n, p->more->k) : 0;
-	char *at = thread_scratch(d, thread, floats(panels) + floats(LEFT) + floats(after));
-	const struct job t = { d->k, p, j, n, carve(&at, panels), carve(&at, LEFT) };
-	const struct job more = { d->k, p->more, j, n, carve(&at, after), t.left };
+	return m <= IN_PLACE * k->mr && p->b.dtype == DTYPE_F32 && !p->b.transposed && !p->b.row;
+}
+
+struct tile { int i, m, j, n; bool in_place; };
+
+static void multiply_columns(struct device *d, const struct product *p, const struct tile *tile, int thread)
+{
+	const size_t panels = panel_floats(d->k, tile->n, smaller(DEEP, p->k));
+	const size_t narrow = p->more ? panel_floats(d->k, tile->n, p->more->k) : 0;
+	char *at = thread_scratch(d, thread, floats(panels) + floats(LEFT) + floats(narrow));
+	float *packed = carve(&at, panels);
+	const struct job t = { d->k, p, tile->j, tile->n, tile->in_place ? NULL : packed, carve(&at, LEFT) };
+	const struct job more = { d->k, p->more, tile->j, tile->n, carve(&at, narrow), t.left };
 	const int pass = PASS / d->k->mr * d->k->mr, most = is_thin(&t) ? DEPTH : DEEP;
 	int i, k;
 
@@ -235,15 +246,33 @@ static void multiply_tile(struct device *d, const void *arg, int task, int threa
 		const int deep = smaller(most, p->k - k);
 		const bool last = k + deep == p->k;
 
-		pack_ranges(&t, k, deep);
-		for (i = 0; i < m; i += pass) {
-			const int rows = smaller(pass, m - i), left = smaller(pass, m - i - rows);
+		if (!tile->in_place)
+			pack_ranges(&t, k, deep);
+		for (i = 0; i < tile->m; i += pass) {
+			const int rows = smaller(pass, tile->m - i);
+			const int after = smaller(pass, tile->m - i - rows);
 
-			multiply_pass(&t, from + i, rows, left, k, deep);
+			multiply_pass(&t, &(struct pass){ tile->i + i, rows, k, deep, after });
 			if (last && p->more)
-				multiply_pass(&more, from + i, rows, 0, 0, p->more->k);
+				multiply_pass(&more, &(struct pass){ tile->i + i, rows, 0, p->more->k });
 		}
 	}
+}
+
+static void multiply_tile(struct device *d, const void *arg, int task, int thread)
+{
+	const struct tiling *tiling = arg;
+	const struct product *p = tiling->p;
+	const struct cut *cut = &tiling->cut;
+	const int i = task / cut->across * cut->rows, j = task % cut->across * cut->cols;
+	const int m = smaller(cut->rows, p->m - i), n = smaller(cut->cols, p->n - j);
+	/* Beyond the last whole panel b may end. */
+	const int whole = in_place(d->k, p, m) ? n / d->k->nr * d->k->nr : 0;
+
+	if (whole)
+		multiply_columns(d, p, &(struct tile){ i, m, j, whole, true }, thread);
+	if (whole < n)
+		multiply_columns(d, p, &(struct tile){ i, m, j + whole, n - whole, false }, thread);
 }
 
 size_t cpu_product_scratch(int rank, int threads)

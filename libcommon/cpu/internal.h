@@ -9,15 +9,21 @@
 
 #include "../backend.h"
 
+/* Rows of some bytes each that are read later on: so many of them, `apart` bytes from one to the next. */
+struct soon { const char *at; size_t apart; int rows, bytes; };
+
 /* A product of one thread: c[m,n] = alpha a b + bias + beta c.  b is cut into panels of nr columns, each [k][nr],
- * the last one padded with what is never stored; element (i,k) of a is a[i * row + k * col]. */
+ * the last one padded with what is never stored; or read where it lies, and then n is a multiple of nr.  Element (i,k)
+ * of a is a[i * row + k * col]. */
 struct block {
 	int m, n, k;
 	const float *a;
 	size_t row, col;
 	bool far;                       /* rows of a (col 1) come from beyond the second cache: fetch them ahead */
-	struct { const float *at; size_t row; int rows, n; } soon;      /* what is read after this */
-	const float *panels;
+	struct soon soon;               /* fetched meanwhile, into the second cache */
+	const float *panels;            /* NULL: element (k,j) of b is b[k * ldb + j] */
+	const float *b;
+	size_t ldb;
 	float *c;
 	size_t ldc;
 	float alpha, beta;              /* beta 0: c is not read */
