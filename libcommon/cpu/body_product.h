@@ -24,10 +24,10 @@ static inline void fetch_below(const float *panel, size_t step)
 /* Every element is a chain of multiply-adds over k in order, whatever tile it is in: how the matrix is cut into tiles
  * cannot change a result, nor can the size of a tile.  wide: more than LANES columns are left. */
 static inline __attribute__((always_inline)) void tile(const struct block *b, int i, int j, const int rows,
-						       const bool wide)
+						       const bool wide, const bool packed)
 {
-	const float *panel = b->panels ? b->panels + (size_t)j * b->k : b->b + j, *a[ADDRESSES];
-	const size_t row = b->row, col = b->col, cols = b->n - j, step = b->panels ? TILE_COLS : b->ldb;
+	const float *panel = packed ? b->panels + (size_t)j * b->k : b->b + j, *a[ADDRESSES];
+	const size_t row = b->row, col = b->col, cols = b->n - j, step = packed ? TILE_COLS : b->ldb;
 	const float *next = b->a + (i + rows) * row;
 	vec s[TILE_ROWS][2];
 	int k, r;
@@ -45,7 +45,7 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 	for (k = 0; k < b->k; k++, panel += step) {
 		const vec b0 = load(panel), b1 = wide ? load(panel + LANES) : all(0);
 
-		if (!b->panels)
+		if (!packed)
 			fetch_below(panel, step);
 		if (b->far)
 			__builtin_prefetch(next + (k & 15) * row + (k & ~15));
@@ -83,14 +83,15 @@ static inline void fetch_part(const struct soon *s, int tile, int tiles)
 
 /* A panel of b is used by all rows of a, in tiles whose rows differ by one at most.  Each number of rows is a tile of
  * its own. */
-static inline __attribute__((always_inline)) void panel_of_block(const struct block *b, int j, const bool wide)
+static inline __attribute__((always_inline)) void panel_of_block(const struct block *b, int j, const bool wide,
+								const bool packed)
 {
 	const int tiles = (b->m + TILE_ROWS - 1) / TILE_ROWS, panels = (b->n + TILE_COLS - 1) / TILE_COLS;
 	int i = 0, rows, t;
 
 	for (t = 0; t < tiles; t++, i += rows) {
 		rows = (b->m - i + tiles - t - 1) / (tiles - t);
-#define CASE(n) case n: if ((n) <= TILE_ROWS) tile(b, i, j, (n) <= TILE_ROWS ? (n) : 1, wide); break;
+#define CASE(n) case n: if ((n) <= TILE_ROWS) tile(b, i, j, (n) <= TILE_ROWS ? (n) : 1, wide, packed); break;
 		switch (rows) {
 		CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 		CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
@@ -105,10 +106,12 @@ static void block(const struct block *b)
 {
 	int j = 0;
 
+	for (; !b->panels && j < b->n; j += TILE_COLS)
+		panel_of_block(b, j, true, false);
 	for (; j + LANES < b->n; j += TILE_COLS)
-		panel_of_block(b, j, true);
+		panel_of_block(b, j, true, true);
 	if (j < b->n)
-		panel_of_block(b, j, false);
+		panel_of_block(b, j, false, true);
 }
 
 static inline vec widen_one(const uint16_t *x, enum dtype dtype)
@@ -133,7 +136,7 @@ static inline vec load_wide(const void *row, size_t i, size_t n, enum dtype dtyp
 /* Packing reads up to sixteen short rows at once, more than a processor's own prefetching follows. */
 static inline void will_read(const void *row, size_t i, enum dtype dtype, size_t ahead)
 {
-	__builtin_prefetch((const char *)row + i * element_size(dtype) + ahead);
+	__builtin_prefetch((const char *)row + i * element_size(dtype) + ahead, 0, 2);
 }
 
 /* A half of the panel that no column is in is left as it was: nobody reads it. */
