@@ -217,12 +217,11 @@ static int open_ranks(struct run *r, const char *const *latents, size_t count, s
 		return 0;
 	if (ranks_open(&r->share.ranks, e) < 0)
 		return -1;
-	r->s->ranks = r->share.ranks.count;
 	if (r->share.ranks.here > 1)
 		r->net.host_room = memory_room(r->share.ranks.here);
 	for (i = 0; i < count && strcmp(latents[i], "-"); i++)
 		;
-	if (r->s->ranks > 1 && (!count || i < count)) {
+	if (r->share.ranks.count > 1 && (!count || i < count)) {
 		r->share.agreed = true;
 		return fail(e, EXIT_USAGE, "several ranks cannot read latents from one pipe; name a tar that all see");
 	}

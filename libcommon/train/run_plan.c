@@ -5,10 +5,14 @@
 
 struct workload run_workload(const struct run *r)
 {
-	return (struct workload){
+	struct workload w = {
 		.s = *r->s, .optimizer = r->course.optimizer.settings, .data = &r->data, .files = r->net.files,
 		.objective = &r->course.objective, .samples = r->witness.samples, .seed = r->course.seed,
 	};
+
+	if (r->share.ranks.count > 1)           /* else those of --plan */
+		w.s.ranks = r->share.ranks.count;
+	return w;
 }
 
 /* The limit of device memory, from the settings or the device; 0: none is known.  What the device or the program has
@@ -84,6 +88,7 @@ int run_refuse_early(const struct run *r, const char *const *latents, size_t cou
 	if ((!r->s->vram_bytes && device_is_host(&r->net)) || !limit_of(&r->net) || !all_are_files(latents, count))
 		return 0;
 	run_begin(&ahead, &s, r->tool);
+	ahead.share.ranks = r->share.ranks;
 	ahead.data.headers_only = ahead.course.looks_ahead = true;
 	ahead.course.seed = r->course.seed;
 	ahead.course.optimizer.settings = r->course.optimizer.settings;

@@ -17,8 +17,6 @@ pid_of() {
 	done 2> /dev/null
 	return 1
 }
-# steps LOG N: it tells of so many steps
-steps() { [ "$(grep -c '"event":"step"' "$1")" -ge "$2" ]; }
 
 # begin N FOLDER: a run of two hundred steps in the background, that has done two; $job, a process group of its own
 begin() {

@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # Several ranks of MPI write the bytes that one writes: adapter, state, numbers of the log.
 
+# shellcheck disable=SC2154    # launcher is scale.bash's
+
 load scale.bash
 
 # Three nodes of the tree must be apart for the order of sums to matter, so a step has five leaves or more.
@@ -13,6 +15,11 @@ load scale.bash
 	[ "$(jq -c 'select(.event == "step") | [.epoch, (.wait_ms | length)]' of8.jsonl | tr '\n' ' ')" = \
 		'[1,8] [1,8] [1,8] [2,8] ' ]
 	[ "$(jq -s 'map(select(.event == "step" and has("wait_ms"))) | length' of1.jsonl)" = 0 ]
+	# rank 0 has something to say, and nothing of options that nobody gave
+	"${launcher[@]}" -n 2 "$BIN/lora-train" -m "$MODEL" --network-dim 4 --replicas 2 --max-train-steps 1 \
+		--output-dir said --output-name t "$LATENTS" 2> said.txt > /dev/null
+	grep -q 'lora-train: 4 pictures' said.txt
+	lacks said.txt 'does nothing without'
 }
 
 @test "five leaves over four ranks, with text encoders, weighted norms and validation" {

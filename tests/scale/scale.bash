@@ -43,3 +43,6 @@ same() {
 	done
 	diff <(numbers "$1.jsonl") <(numbers "$2.jsonl")
 }
+
+# steps LOG N: it tells of so many steps
+steps() { [ "$(grep -c '"event":"step"' "$1")" -ge "$2" ]; }
