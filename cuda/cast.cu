@@ -2,7 +2,8 @@
 #include "each.cuh"
 #include "kernels.h"
 
-enum { THREADS = 256, WIDE = 8 };       /* elements a thread where addresses allow: 16 bytes of half precision */
+/* WIDE: elements a thread where addresses allow: 16 bytes of half precision */
+enum { THREADS = 256, WARPS = THREADS / 32, WIDE = 8 };
 
 /* ---- the factor ---- */
 
@@ -151,35 +152,40 @@ extern "C" cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *in
 
 /* ---- convolutions as rows ---- */
 
-/* A thread V neighbouring channels of one pixel under one tap; y [rows][taps][c]. */
+/* A warp the taps of one line of a filter; a thread V neighbouring channels at a time.  y [rows][kh][kw][c].  Pixels of
+ * a tensor are counted in int, and the loop divides nothing. */
 template <class T, int V> __global__ void __launch_bounds__(THREADS)
 columns_kernel(T *y, const float *inverse, const float *x, columns s)
 {
-	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x, pieces = s.c / V, taps = s.kh * s.kw;
-
-	if (i >= s.rows * taps * pieces)
-		return;
-	const size_t row = s.first + i / pieces / taps;
-	const int tap = i / pieces % taps, ox = row % s.ow, oy = row / s.ow % s.oh;
-	const int iy = oy * s.stride - s.pad + tap / s.kw, ix = ox * s.stride - s.pad + tap % s.kw;
-	const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-	const float *from = inside ? x + ((row / s.ow / s.oh * s.h + iy) * s.w + ix) * s.c + i % pieces * V : x;
+	const int row = blockIdx.x * WARPS + threadIdx.x / 32, ky = blockIdx.y, lane = threadIdx.x % 32;
+	const int pixel = (int)s.first + row, pieces = s.c / V;
+	const int line = pixel / s.ow, left = pixel % s.ow * s.stride - s.pad;
+	const int iy = line % s.oh * s.stride - s.pad + ky;
+	const bool in_height = iy >= 0 && iy < s.h;
+	const float *from = x + (in_height ? ((size_t)(line / s.oh) * s.h + iy) * s.w * s.c : 0);
 	const float factor = 1 / *inverse;
+	T *to = y + ((size_t)row * s.kh + ky) * s.kw * s.c;
 
-	if (V == WIDE && inside) {
-		put_eight(y + i * V, from, factor);
-		return;
+	for (int k = lane, piece = lane, ix = left; row < s.rows && k < s.kw * pieces; k += 32, piece += 32) {
+		for (; piece >= pieces; piece -= pieces)
+			ix++;
+		const bool inside = in_height && ix >= 0 && ix < s.w;
+		const float *channels = inside ? from + (size_t)ix * s.c + piece * V : x;
+
+		if (V == WIDE && inside) {
+			put_eight(to + (size_t)k * V, channels, factor);
+			continue;
+		}
+		UNROLL for (int v = 0; v < V; v++)
+			put(&to[(size_t)k * V + v], inside ? channels[v] * factor : 0);
 	}
-	UNROLL for (int k = 0; k < V; k++)
-		put(&y[i * V + k], inside ? from[k] * factor : 0);
 }
 
 template <class T>
 static cudaError_t columns_of(cudaStream_t st, T *y, const float *inverse, const float *x, const columns *s)
 {
 	const bool wide = s->c % WIDE == 0 && aligned(x, 16) && aligned(y, 16);
-	const size_t count = (size_t)s->rows * s->kh * s->kw * s->c / (wide ? WIDE : 1),
-		blocks = (count + THREADS - 1) / THREADS;
+	const dim3 blocks((s->rows + WARPS - 1) / WARPS, s->kh);
 
 	if (wide)
 		LAUNCH((columns_kernel<T, WIDE>), blocks, THREADS, 0, st, y, inverse, x, *s);
@@ -204,7 +210,7 @@ extern "C" cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, cons
 /* Where the tap at offset k of one axis took this input from: inverts in = out*stride - pad + k.  -1: nowhere. */
 DEV int out_of(int in, int k, int stride, int pad, int outs)
 {
-	const int at = in + pad - k, out = at / stride;
+	const int at = in + pad - k, out = stride == 1 ? at : at / stride;
 
 	return at >= 0 && out * stride == at && out < outs ? out : -1;
 }
@@ -220,11 +226,12 @@ columns_back_kernel(T *y, const float *inverse, const float *dy, columns s)
 	const float factor = 1 / *inverse;
 
 	if (i < count) {
-		const size_t row = s.first + i / s.c, sample = row / s.w / s.h;
-		const int x = row % s.w, line = row / s.w % s.h;
+		/* what scratch holds is counted in 32 bits, and so are a tensor's pixels */
+		const unsigned row = (unsigned)i / s.c, pixel = (unsigned)s.first + row, above = pixel / s.w;
+		const int x = pixel - above * s.w, line = above % s.h;
 		T *to = piece + threadIdx.x * taps;
 
-		dy += sample * s.oh * s.ow * s.c + i % s.c;
+		dy += (size_t)(above / s.h) * s.oh * s.ow * s.c + ((unsigned)i - row * s.c);
 		for (int ky = 0; ky < s.kh; ky++) {
 			const int oy = out_of(line, ky, s.stride, s.pad, s.oh);
 
@@ -278,20 +285,18 @@ extern "C" cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias,
 
 template <class T> struct reorder {
 	T *y; const T *x; int in, taps;
-	__device__ void operator()(size_t i) const           /* y [out][taps][in], x [out][in][taps] */
+	__device__ void operator()(size_t row, int i) const     /* y [out][taps][in], x [out][in][taps] */
 	{
-		const size_t out = i / in / taps, tap = i / in % taps;
-
-		y[i] = x[(out * in + i % in) * taps + tap];
+		y[row * in + i] = x[(row / taps * in + i) * taps + row % taps];
 	}
 };
 
 extern "C" cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in,
 					 int taps)
 {
-	const size_t n = (size_t)out * in * taps;
+	const size_t rows = (size_t)out * taps;
 
 	if (size == 2)
-		return each(st, reorder<uint16_t>{ (uint16_t *)y, (const uint16_t *)x, in, taps }, n);
-	return each(st, reorder<uint32_t>{ (uint32_t *)y, (const uint32_t *)x, in, taps }, n);
+		return each_in_rows(st, reorder<uint16_t>{ (uint16_t *)y, (const uint16_t *)x, in, taps }, rows, in);
+	return each_in_rows(st, reorder<uint32_t>{ (uint32_t *)y, (const uint32_t *)x, in, taps }, rows, in);
 }

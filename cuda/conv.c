@@ -33,7 +33,7 @@ void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight
 		return;
 	}
 	if (bias)
-		cuda_must(k_fill_rows(d->stream, y, bias, rows, w->out), "bias");
+		fill_rows(d, y, bias, rows, w->out);
 	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, x, (size_t)s->n * s->h * s->w * w->in,
 				  d->fixed->cast), "cast");
 	for (; c.first < rows; c.first += c.rows) {

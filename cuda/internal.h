@@ -72,6 +72,8 @@ struct product {
 	float *c; int ldc;
 };
 void run_product(struct device *d, const struct product *p);    /* F16: factor is what the last cast left; others: 1 */
+/* y[rows,c] = bias[c].  The cast operand stays, unless y was it: q, k and v with biases are cast once too. */
+void fill_rows(struct device *d, float *y, const float *bias, int rows, int c);
 void run_each_product(struct device *d);        /* each kind that the backend knows, in scratch, and waits */
 
 static inline size_t type_size(enum dtype t) { return t == DTYPE_F32 ? 4 : 2; }

@@ -12,6 +12,18 @@ static cublasComputeType_t compute_type(enum dtype t)
 	return t == DTYPE_F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 
+static void wrote(struct device *d, const float *c, size_t n)
+{
+	if (d->operand.of && c < d->operand.of + d->operand.count && d->operand.of < c + n)
+		d->operand.of = NULL;
+}
+
+void fill_rows(struct device *d, float *y, const float *bias, int rows, int c)
+{
+	cuda_must(k_fill_rows(d->stream, y, bias, rows, c), "bias");
+	wrote(d, y, (size_t)rows * c);
+}
+
 /* cuBLAS counts columns first, so it is asked for c^T = op(b)^T a^T: the operands change places, and what is row-major
  * here is transposed there already. */
 void run_product(struct device *d, const struct product *p)
@@ -27,9 +39,7 @@ void run_product(struct device *d, const struct product *p)
 	blas_must(cublasGemmEx(d->blas, p->transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, p->n, p->m, p->k,
 			       factor, p->b, type, p->ldb, p->a, type, p->lda, keep, p->c, CUDA_R_32F, p->ldc,
 			       compute_type(p->type), CUBLAS_GEMM_DEFAULT), "a matrix product");
-	if (d->operand.of && p->c < d->operand.of + d->operand.count &&
-	    d->operand.of < p->c + (size_t)(p->m - 1) * p->ldc + p->n)
-		d->operand.of = NULL;
+	wrote(d, p->c, (size_t)(p->m - 1) * p->ldc + p->n);
 }
 
 /* x[n] in the weight's type: itself, or a copy in scratch that stays for the next product with the same x */
@@ -63,7 +73,7 @@ void cuda_linear(struct device *d, float *y, const float *x, const struct weight
 	int at, part;
 
 	if (bias)
-		cuda_must(k_fill_rows(d->stream, y, bias, rows, w->out), "bias");
+		fill_rows(d, y, bias, rows, w->out);
 	for (at = 0; at < rows; at += part) {
 		part = rows - at < most ? rows - at : most;
 		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->out, .k = w->in,
@@ -103,8 +113,7 @@ void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alph
 	blas_must(cublasGemmEx(d->blas, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, &alpha,
 			       b, CUDA_R_32F, ldb, a, CUDA_R_32F, lda, &beta, c, CUDA_R_32F, ldc,
 			       CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT), "a matrix product");
-	if (d->operand.of && c < d->operand.of + d->operand.count && d->operand.of < c + (size_t)(m - 1) * ldc + n)
-		d->operand.of = NULL;
+	wrote(d, c, (size_t)(m - 1) * ldc + n);
 }
 
 /* ---- each kind once ---- */
