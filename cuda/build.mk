@@ -68,7 +68,7 @@ cuda-figures: $(KERNELS)
 # ---- on a real card: tests/cuda/card.  The same test programs as on the stand-in, linked with NVIDIA's libraries. ----
 
 CARD_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/cuda/*.c))
-CARD_KIT   := build/gpu-kit.tar.gz
+CARD_KIT   := build/gpu-kit.tar.xz
 
 $(CARD_TESTS:=.o): FLAGS += $(CUDA_INCLUDE)
 $(CARD_TESTS:=.o): $(BUILD)/toolkit.words
@@ -83,8 +83,9 @@ check-gpu bench-gpu: deps-test
 	@! nvidia-smi -L > /dev/null 2>&1 || $(MAKE) --no-print-directory card-programs
 	@BUILD=$(BUILD) BIG=$(call quoted,$(BIG)) tests/cuda/card $(@:-gpu=)
 
-# All that tests/cuda/card needs, libraries too, for a machine with a card and nothing else:
-#   tar xzf gpu-kit.tar.gz; cd gpu-kit; tests/cuda/card
+# All that tests/cuda/card needs beside the tree, libraries too, for a machine with a card and nothing else:
+#   make gpu-kit CUDA_ARCHS=90; and there, in a copy of the tree:
+#   tar xJf gpu-kit.tar.xz --strip-components=1; tests/cuda/card
 gpu-kit: card-programs
 	tests/cuda/kit $(BUILD) $(CARD_KIT)
 
