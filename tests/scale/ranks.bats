@@ -70,6 +70,16 @@ moved() { cat "$1"/* | awk '{ sum += $1 } END { print sum }'; }
 	done
 }
 
+@test "regularisation pictures" {
+	"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/set" --reg "$ROOT/demo/reg" |
+		"$BIN/lora-encode" -q -m "$MODEL" -o reg.tar
+	for n in 1 3; do
+		LATENTS=reg.tar ranks $n 2 of$n --replicas 5
+	done
+	[ "$(jq 'select(.event == "start").regularization_pictures' of3.jsonl)" -gt 0 ]
+	same of1 of3 2
+}
+
 @test "other kinds of adapters" {
 	for n in 1 4; do
 		ranks $n 2 dora$n --replicas 5 --dora
