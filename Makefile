@@ -215,6 +215,10 @@ bench: all $(HELPERS) $(CLASSES) $(BUILD)/tests/golden/golden
 check-scale: all $(BUILD)/tests/scale/mover.so
 	@BIN=$(BUILD)/bin bats --timing tests/scale
 
+# The same with MPICH, which pip installs in $(BUILD).
+check-scale-mpich: all $(BUILD)/tests/scale/mover.so
+	@BIN=$(BUILD)/bin CC=$(call quoted,$(CC)) tests/scale/mpich
+
 world: all $(BUILD)/tests/demo/palette
 	@BIN=$(BUILD)/bin PALETTE=$(BUILD)/tests/demo/palette tests/world/run
 
@@ -305,4 +309,4 @@ clean:
 	$(NVML)/look.d $(NVML)/backend.d \
 	$(GOLDEN_OBJECTS:.o=.d) $(REPLAY:=.d) $(PROBE).d $(TOOLS:%=$(BUILD)/tools/%/main.d)
 .PHONY: all mpi allocations deps deps-test deps-ship demo check campaign fuzz fuzz-programs replay-programs \
-	unit-programs golden bench check-scale world big clean-big install uninstall unit clean
+	unit-programs golden bench check-scale check-scale-mpich world big clean-big install uninstall unit clean
