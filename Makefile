@@ -4,7 +4,7 @@
 #   make demo       the whole pipeline on the demo's pictures; ends with demo/before-after.png
 #   make check      every test; ends with "N passed, N failed"
 #   make golden GOLDEN=DIR...    compare with folders of PyTorch's reference values
-#   make check-scale  several ranks of MPI give the bytes of one
+#   make check-scale  several ranks of MPI give the bytes of one; TAGS='!slow': without a job that Slurm requeues
 #   make world      is the subject learnt and the base world kept, by more pictures than the demo's
 #   make bench      figures beside PyTorch, diffusers, PEFT, Pillow; BENCH_ONLY='step demo': parts (tests/bench/run)
 #   make big        full-size SDXL, one step    make clean-big
@@ -213,7 +213,7 @@ bench: all $(HELPERS) $(CLASSES) $(BUILD)/tests/golden/golden
 		tests/bench/run
 
 check-scale: all $(BUILD)/tests/scale/mover.so
-	@BIN=$(BUILD)/bin bats --timing tests/scale
+	@BIN=$(BUILD)/bin bats --timing $(if $(TAGS),--filter-tags $(call quoted,$(TAGS))) tests/scale
 
 # The same with MPICH, which pip installs in $(BUILD).
 check-scale-mpich: all $(BUILD)/tests/scale/mover.so

@@ -111,14 +111,15 @@ static void go_together(const struct plan *now, bool all, struct saving *s)
 
 void plan_find_savings(const struct workload *w, const struct plan *p, struct savings *s)
 {
-	struct saving now = { .what = *w, .peak = p->peak };
 	size_t i;
 
-	if (now.what.s.checkpoints == SWITCH_AUTO)    /* that has come to the same already */
-		now.what.s.checkpoints = SWITCH_ON;
-	*s = (struct savings){ .together = now };
+	*s = (struct savings){ 0 };
+	s->together.what = *w;
+	s->together.peak = p->peak;
+	if (w->s.checkpoints == SWITCH_AUTO)    /* that has come to the same already */
+		s->together.what.s.checkpoints = SWITCH_ON;
 	for (i = 0; i < STEPS; i++) {
-		s->one[s->count] = now;
+		s->one[s->count] = s->together;
 		s->count += repeat(p, i, false, &s->one[s->count]);
 	}
 	go_together(p, false, &s->together);
