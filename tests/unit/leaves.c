@@ -107,12 +107,9 @@ static void any_ranks(void **state)
 static size_t parameters(const struct random *r, size_t *count)
 {
 	const size_t n = 1 + random_below(r, 0, 1500);
-	size_t sum = 0;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++)
 		count[i] = 1 + random_below(r, 2 * i + 1, 2000) * (random_below(r, 2 * i + 2, 10) ? 1 : 200);
-		sum += count[i];
-	}
 	return n;
 }
 
