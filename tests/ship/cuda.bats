@@ -4,10 +4,7 @@
 load root.bash
 
 setup() {
-	ROOT=$(realpath "$BATS_TEST_DIRNAME/../..")
-	BIN=$(realpath "${BIN:-$ROOT/build/gcc/bin}")
-	DIST=$(dirname "$BIN")/dist
-	cd "$BATS_TEST_TMPDIR" || return 1
+	begin
 	! nvidia-smi -L > /dev/null 2>&1 || skip "there is a card: make check-gpu"
 }
 

@@ -4,10 +4,7 @@
 load root.bash
 
 setup() {
-	ROOT=$(realpath "$BATS_TEST_DIRNAME/../..")
-	BIN=$(realpath "${BIN:-$ROOT/build/gcc/bin}")
-	DIST=$(dirname "$BIN")/dist
-	cd "$BATS_TEST_TMPDIR" || return 1
+	begin
 	wheel=$(echo "$DIST"/lora_tools-*.whl) binary=$(echo "$DIST"/*-linux-*.tar.xz)
 	programs="lora-encode lora-inspect lora-launch lora-merge lora-prep lora-sample lora-train"
 }

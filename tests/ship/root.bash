@@ -1,5 +1,13 @@
 # root.bash - bare systems in folders, for trying packages: what debootstrap makes, entered with chroot.
 
+# begin: where things lie, and an empty folder to work in
+begin() {
+	ROOT=$(realpath "$BATS_TEST_DIRNAME/../..")
+	BIN=$(realpath "${BIN:-$ROOT/build/gcc/bin}")
+	DIST=$(dirname "$BIN")/dist
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
 # make_root RELEASE FOLDER: the least of a release of Debian or Ubuntu.  Debian's debootstrap has no keys of Ubuntu's,
 # and knows its releases up to a certain one; they are made alike.
 make_root() {

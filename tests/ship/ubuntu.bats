@@ -4,10 +4,7 @@
 load root.bash
 
 setup() {
-	ROOT=$(realpath "$BATS_TEST_DIRNAME/../..")
-	BIN=$(realpath "${BIN:-$ROOT/build/gcc/bin}")
-	DIST=$(dirname "$BIN")/dist
-	cd "$BATS_TEST_TMPDIR" || return 1
+	begin
 	[ "$(id -u)" = 0 ] || skip "only root can enter a bare root"
 }
 
