@@ -21,15 +21,17 @@ static bool is_linear(const struct conv_shape *s, int kh, int kw)
 	return kh * kw == 1 && s->stride == 1 && !s->pad && s->oh == s->h && s->ow == s->w;
 }
 
-void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+void cuda_conv2d(struct device *d, struct values yv, struct values xv, const struct weight *w, const float *bias,
 		 const struct conv_shape *s)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
 	const int width = w->kh * w->kw * w->in;
 	const size_t rows = (size_t)s->n * s->oh * s->ow;
 	struct columns c = columns_of(s, w->in, w->kh, w->kw);
 
 	if (is_linear(s, w->kh, w->kw)) {
-		cuda_linear(d, y, x, w, bias, rows, NULL);
+		cuda_linear(d, f32(y), f32(x), w, bias, rows, NULL);
 		return;
 	}
 	if (bias)
@@ -47,15 +49,17 @@ void cuda_conv2d(struct device *d, float *y, const float *x, const struct weight
 
 /* backward of y = columns(x) W^T:  dx = columns(dy) W, with W [out][taps][in] as the matrix [out*taps][in] that it is
  * in memory */
-void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s,
-		    int add)
+void cuda_conv2d_dx(struct device *d, struct values dxv, struct values dyv, const struct weight *w,
+		    const struct conv_shape *s, int add)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
 	const int width = w->kh * w->kw * w->out;
 	const size_t rows = (size_t)s->n * s->h * s->w;
 	struct columns c = columns_of(s, w->out, w->kh, w->kw);
 
 	if (is_linear(s, w->kh, w->kw)) {
-		cuda_linear_dx(d, dx, dy, w, rows, add, NULL);
+		cuda_linear_dx(d, f32(dx), f32(dy), w, rows, add, NULL);
 		return;
 	}
 	cuda_ran(d, k_cast_factor(d->stream, w->dtype, &d->fixed->inverse, dy, (size_t)s->n * s->oh * s->ow * w->out,
@@ -72,9 +76,11 @@ void cuda_conv2d_dx(struct device *d, float *dx, const float *dy, const struct w
 }
 
 /* backward of y = columns(x) W^T:  dW[out,taps*in] = dy^T columns(x) */
-void cuda_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
+void cuda_conv2d_dw(struct device *d, float *dw, struct values xv, struct values dyv, int out, int in, int kh, int kw,
 		    const struct conv_shape *s, int add)
 {
+	const float *x = floats_at(xv);
+	const float *dy = floats_at(dyv);
 	const int width = kh * kw * in;
 	const size_t rows = (size_t)s->n * s->oh * s->ow;
 	struct columns c = columns_of(s, in, kh, kw);
@@ -85,7 +91,7 @@ void cuda_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy
 		c.rows = next_part(&c, rows, width, DTYPE_F32);
 		cuda_ran(d, k_columns(d->stream, d->scratch, DTYPE_F32, &d->fixed->inverse, x, &c),
 			 "convolution, backward");
-		cuda_gemm(d, 1, 0, out, width, c.rows, 1, dy + c.first * out, out, (float *)d->scratch, width,
-			  add || c.first, dw, width);
+		cuda_gemm(d, 1, 0, out, width, c.rows, 1, f32(dy + c.first * out), out, f32((float *)d->scratch), width,
+			  add || c.first, f32(dw), width);
 	}
 }

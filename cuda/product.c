@@ -65,9 +65,11 @@ static int rows_at_once(int rows, int width, enum dtype type)
 	return type == DTYPE_F32 || most > (size_t)rows ? rows : (int)most;
 }
 
-void cuda_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows,
-		 const struct narrow *more)
+void cuda_linear(struct device *d, struct values yv, struct values xv, const struct weight *w, const float *bias,
+		 int rows, const struct narrow *more)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
 	const int most = rows_at_once(rows, w->in, w->dtype);
 	const void *weights = cuda_weight(d, w);
 	int at, part;
@@ -82,14 +84,16 @@ void cuda_linear(struct device *d, float *y, const float *x, const struct weight
 			.c = y + (size_t)at * w->out, .ldc = w->out });
 	}
 	if (more)
-		cuda_gemm(d, 0, 1, rows, w->out, more->rank, more->scale, more->z, more->rank, more->by, more->rank, 1,
-			  y, w->out);
+		cuda_gemm(d, 0, 1, rows, w->out, more->rank, more->scale, f32(more->z), more->rank, f32(more->by),
+			  more->rank, 1, f32(y), w->out);
 }
 
 /* backward of y = x W^T:  dx[rows,in] = dy[rows,out] W */
-void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add,
+void cuda_linear_dx(struct device *d, struct values dxv, struct values dyv, const struct weight *w, int rows, int add,
 		    const struct narrow *more)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
 	const int most = rows_at_once(rows, w->out, w->dtype);
 	const void *weights = cuda_weight(d, w);
 	int at, part;
@@ -102,13 +106,17 @@ void cuda_linear_dx(struct device *d, float *dx, const float *dy, const struct w
 			.c = dx + (size_t)at * w->in, .ldc = w->in });
 	}
 	if (more)
-		cuda_gemm(d, 0, 0, rows, w->in, more->rank, more->scale, more->z, more->rank, more->by, w->in, 1, dx,
-			  w->in);
+		cuda_gemm(d, 0, 0, rows, w->in, more->rank, more->scale, f32(more->z), more->rank, f32(more->by),
+			  w->in, 1, f32(dx), w->in);
 }
 
-void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-	       const float *b, int ldb, float beta, float *c, int ldc)
+void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, struct values av, int lda,
+	       struct values bv, int ldb, float beta, struct values cv, int ldc)
 {
+	const float *a = floats_at(av);
+	const float *b = floats_at(bv);
+	float *c = floats_at(cv);
+
 	blas_must(cublasSetPointerMode(d->blas, CUBLAS_POINTER_MODE_HOST), "pointer mode");
 	blas_must(cublasGemmEx(d->blas, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, &alpha,
 			       b, CUDA_R_32F, ldb, a, CUDA_R_32F, lda, &beta, c, CUDA_R_32F, ldc,
@@ -129,7 +137,7 @@ static void run_kinds(struct device *d, int m, int n, int k)
 		for (int transposed = 0; transposed < 2; transposed++)
 			run_product(d, &(struct product){ .type = type[t], .m = m, .n = n, .k = k, .a = a, .lda = k,
 				.b = b, .ldb = transposed ? k : n, .transposed = transposed, .c = c, .ldc = n });
-	cuda_gemm(d, 1, 0, m, n, k, 1, (float *)a, m, (float *)b, n, 0, c, n);
+	cuda_gemm(d, 1, 0, m, n, k, 1, f32((float *)a), m, f32((float *)b), n, 0, f32(c), n);
 }
 
 /* Large, narrow both ways as an adapter's, and of as many rows as a text: cuBLAS has code of its own for each. */

@@ -6,7 +6,8 @@
  * Every backend has all of them; there are no fallbacks.
  *
  * Notation.  Pictures are [n,h,w,c] (NHWC), tokens [n,l,c]: both are rows x channels, rows = n*h*w or n*l, contiguous.
- * All pointers are device memory (except where "host" is said), float unless a struct weight says otherwise.
+ * All pointers are device memory (except where "host" is said), float unless a struct weight or struct values says
+ * otherwise.
  * `add`: 0 overwrites the output (which may hold anything, NaN included), 1 adds to it.  Inputs and outputs do not
  * overlap unless said.  n, rows, ... may be any size >= 1.  Sizes are checked by the caller; a wrong one is a bug, not
  * an error.
@@ -26,6 +27,24 @@
 #include "io/dtype.h"
 
 struct device;                  /* a backend's own state: threads, scratch, handles */
+
+/* Activations or their gradients: what stands at `at` is 2^shift times the value, in the type.  F32 has shift 0. */
+struct values { void *at; enum dtype type; int shift; };
+
+static inline struct values f32(const float *at)
+{
+	struct values v = { (void *)at, DTYPE_F32, 0 };
+
+	return v;
+}
+
+/* At the border of what computes with floats alone. */
+static inline float *floats_at(struct values v)
+{
+	if (v.type != DTYPE_F32)
+		die(EXIT_OTHER, "values that are no floats, where only floats are known; this is a bug in lora-tools");
+	return (float *)v.at;
+}
 
 /* A matrix, or a convolution's filters.  F32, F16 or BF16; layout [out][kh][kw][in].  A frozen weight is handed over by
  * prepare(); a trainable one is filled in by its owner: F32, data set. */

@@ -11,7 +11,7 @@ float *adapter_floats(struct adapter *a, const float *host, size_t n)
 	if (p && host)
 		a->be->upload(a->device, p, host, n * sizeof(float));
 	else if (p)
-		a->be->zero(a->device, p, n);
+		a->be->zero(a->device, f32(p), n);
 	return p;
 }
 

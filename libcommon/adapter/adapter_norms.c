@@ -44,7 +44,7 @@ static void shrink(const struct adapter *a, struct adapter_module *m, double by)
 		struct tensor *p = &m->branch.part[i];
 
 		if (m->form.part[i].n && !m->form.part[i].frozen)
-			a->be->axpby(a->device, p->data, plain_pow(by, 1.0 / n), p->data, 0, tensor_count(p));
+			a->be->axpby(a->device, f32(p->data), plain_pow(by, 1.0 / n), f32(p->data), 0, tensor_count(p));
 	}
 }
 

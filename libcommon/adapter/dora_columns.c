@@ -15,23 +15,25 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	struct tensor scaled = *x;
 
 	scaled.data = tape_scratch(t, tensor_count(x));
-	tape_backend(t)->multiply(tape_device(t), scaled.data, x->data, b->fixed + x->c, tensor_rows(x), x->c, true);
+	scaled.type = DTYPE_F32;
+	tape_backend(t)->multiply(tape_device(t), f32(scaled.data), data_of(x), f32(b->fixed + x->c), tensor_rows(x),
+				  x->c, true);
 	b->inner->forward(t, y, &scaled, b, a, pass);
 	tape_scratch_give(t, scaled.data);
 }
 
 /* backward of it:  dx += weight gain (dy dW) */
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-		     const struct part_grads *g, const struct adapted *a, const void *pass)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		     const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	float *part = tape_scratch(t, tensor_count(x));
 
-	be->zero(d, part, tensor_count(x));
-	b->inner->backward(t, y, x, part, b, g, a, pass);
-	be->multiply(d, part, part, b->fixed + x->c, tensor_rows(x), x->c, true);
-	be->axpby(d, dx, 1, part, 1, tensor_count(x));
+	be->zero(d, f32(part), tensor_count(x));
+	b->inner->backward(t, y, x, f32(part), b, g, a, pass);
+	be->multiply(d, f32(part), f32(part), f32(b->fixed + x->c), tensor_rows(x), x->c, true);
+	be->axpby(d, dx, 1, f32(part), 1, tensor_count(x));
 	tape_scratch_give(t, part);
 }
 

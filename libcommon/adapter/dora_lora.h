@@ -39,8 +39,8 @@ static inline void up_turned(const struct backend *be, struct device *d, float *
 {
 	const int r = b->rank, out = b->part[LORA_UP].n;
 
-	be->gemm(d, 0, 1, r, out, r, 1, b->constants->unit, b->constants->units, b->part[LORA_UP].data, r, 0, up_t,
-		 out);
+	be->gemm(d, 0, 1, r, out, r, 1, f32(b->constants->unit), b->constants->units, f32(b->part[LORA_UP].data), r, 0,
+		 f32(up_t), out);
 }
 
 /* A filter is a picture of its own size, so its product with W is a convolution with one output. */
@@ -56,9 +56,9 @@ static inline void filters_by_base(const struct backend *be, struct device *d, f
 	const struct conv_shape whole = filter_as_picture(b, w);
 
 	if (w->kh > 1 || w->kw > 1)
-		be->conv2d(d, t, f, w, NULL, &whole);
+		be->conv2d(d, f32(t), f32(f), w, NULL, &whole);
 	else
-		be->linear(d, t, f, w, NULL, b->rank, NULL);
+		be->linear(d, f32(t), f32(f), w, NULL, b->rank, NULL);
 }
 
 /* f [rank,kh,kw,in] = t W, t [rank,out] */
@@ -68,9 +68,9 @@ static inline void rows_by_base(const struct backend *be, struct device *d, floa
 	const struct conv_shape whole = filter_as_picture(b, w);
 
 	if (w->kh > 1 || w->kw > 1)
-		be->conv2d_dx(d, f, t, w, &whole, 0);
+		be->conv2d_dx(d, f32(f), f32(t), w, &whole, 0);
 	else
-		be->linear_dx(d, f, t, w, b->rank, 0, NULL);
+		be->linear_dx(d, f32(f), f32(t), w, b->rank, 0, NULL);
 }
 
 #endif

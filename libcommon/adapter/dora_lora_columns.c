@@ -21,13 +21,13 @@ void dora_column_norms(const struct backend *be, struct device *d, float *norm2,
 
 	up_turned(be, d, up_t, b);
 	rows_by_base(be, d, room, up_t, b, w);
-	be->gemm(d, 1, 0, r, r, out, 1, up->data, r, up->data, r, 0, square, r);
-	be->gemm(d, 0, 0, r, fan, r, s * s, square, r, down->data, fan, 0, back, fan);
-	be->axpby(d, back, s, room, 1, (size_t)r * fan);
-	be->axpby(d, room, 1, back, s, (size_t)r * fan);
-	be->multiply(d, room, room, down->data, rows, in, false);
+	be->gemm(d, 1, 0, r, r, out, 1, f32(up->data), r, f32(up->data), r, 0, f32(square), r);
+	be->gemm(d, 0, 0, r, fan, r, s * s, f32(square), r, f32(down->data), fan, 0, f32(back), fan);
+	be->axpby(d, f32(back), s, f32(room), 1, (size_t)r * fan);
+	be->axpby(d, f32(room), 1, f32(back), s, (size_t)r * fan);
+	be->multiply(d, f32(room), f32(room), f32(down->data), rows, in, false);
 	be->copy(d, norm2, b->fixed, in);
-	be->sum_per_sample(d, norm2, room, 1, rows, in, 1);
+	be->sum_per_sample(d, f32(norm2), f32(room), 1, rows, in, 1);
 }
 
 static void *begin(struct tape *t, const struct branch *b, const struct adapted *a, struct branch_gains *gains)
@@ -47,7 +47,7 @@ static void *begin(struct tape *t, const struct branch *b, const struct adapted 
 	square = tape_scratch(t, r * r);
 	dora_column_norms(be, d, k->norm2, k->back, up_t, square, k->down, b, a->w);
 	be->over_root(d, k->gain, 1, b->part[LENGTHS_PART].data, k->norm2, b->norm_eps, 0, down->c);
-	be->multiply(d, k->down, down->data, k->gain, down_rows(b), down->c, true);
+	be->multiply(d, f32(k->down), f32(down->data), f32(k->gain), down_rows(b), down->c, true);
 	tape_scratch_give(t, square);
 	tape_scratch_give(t, up_t);
 	gains->in = k->gain;
@@ -92,9 +92,9 @@ static void gain_back(struct tape *t, float *slope, const float *dscaled, float 
 	struct device *d = tape_device(t);
 	const struct tensor *down = &b->part[LORA_DOWN];
 
-	be->axpby(d, slope, b->weight, by_input, 0, down->c);
-	be->multiply(d, room, dscaled, down->data, down_rows(b), down->c, false);
-	be->sum_per_sample(d, slope, room, 1, down_rows(b), down->c, 1);
+	be->axpby(d, f32(slope), b->weight, f32(by_input), 0, down->c);
+	be->multiply(d, f32(room), f32(dscaled), f32(down->data), down_rows(b), down->c, false);
+	be->sum_per_sample(d, f32(slope), f32(room), 1, down_rows(b), down->c, 1);
 }
 
 /* dup += scale V C down^T, where C scales columns: scale W (C down)^T + scale^2 up (down (C down)^T).
@@ -108,9 +108,10 @@ static void up_back(struct tape *t, float *dup, const float *shares, const struc
 	float *product = tape_scratch(t, (size_t)r * out), *square = tape_scratch(t, (size_t)r * r);
 
 	filters_by_base(be, d, product, shares, b, w);
-	be->gemm(d, 1, 0, out, r, r, b->scale, product, out, b->constants->unit, b->constants->units, 1, dup, r);
-	be->gemm(d, 0, 1, r, r, fan, 1, down->data, fan, shares, fan, 0, square, r);
-	be->gemm(d, 0, 0, out, r, r, b->scale * b->scale, up->data, r, square, r, 1, dup, r);
+	be->gemm(d, 1, 0, out, r, r, b->scale, f32(product), out, f32(b->constants->unit), b->constants->units, 1,
+		 f32(dup), r);
+	be->gemm(d, 0, 1, r, r, fan, 1, f32(down->data), fan, f32(shares), fan, 0, f32(square), r);
+	be->gemm(d, 0, 0, out, r, r, b->scale * b->scale, f32(up->data), r, f32(square), r, 1, f32(dup), r);
 	tape_scratch_give(t, square);
 	tape_scratch_give(t, product);
 }
@@ -130,23 +131,23 @@ static void norm_back(struct tape *t, const struct part_grads *g, float *slope, 
 
 	be->over_root(d, slope, -1, slope, k->norm2, b->norm_eps, 0, in);
 	be->over_root(d, by_norm, 1, k->gain, k->norm2, b->norm_eps, 0, in);
-	be->multiply(d, slope, slope, by_norm, 1, in, false);
+	be->multiply(d, f32(slope), f32(slope), f32(by_norm), 1, in, false);
 	if (g->at[LORA_DOWN]) {
-		be->multiply(d, dscaled, dscaled, k->gain, rows, in, true);
-		be->axpby(d, g->at[LORA_DOWN], 1, dscaled, g->add[LORA_DOWN], n);
-		be->multiply(d, dscaled, k->back, slope, rows, in, true);
-		be->axpby(d, g->at[LORA_DOWN], 1, dscaled, 1, n);
+		be->multiply(d, f32(dscaled), f32(dscaled), f32(k->gain), rows, in, true);
+		be->axpby(d, f32(g->at[LORA_DOWN]), 1, f32(dscaled), g->add[LORA_DOWN], n);
+		be->multiply(d, f32(dscaled), f32(k->back), f32(slope), rows, in, true);
+		be->axpby(d, f32(g->at[LORA_DOWN]), 1, f32(dscaled), 1, n);
 	}
 	if (g->at[LORA_UP]) {
-		be->multiply(d, dscaled, down->data, slope, rows, in, true);
+		be->multiply(d, f32(dscaled), f32(down->data), f32(slope), rows, in, true);
 		up_back(t, g->at[LORA_UP], dscaled, b, w);
 	}
 	tape_scratch_give(t, by_norm);
 }
 
 /* dx and dup as of the scaled LoRA; the rest from its gradient by gain * down, which is as small as down. */
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-		     const struct part_grads *g, const struct adapted *a, const void *pass)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		     const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
 	const struct now *k = pass;
@@ -158,13 +159,13 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 
 	scaled_grads.at[LORA_DOWN] = NULL;
 	if (!g->by_input) {
-		lora_add_back(t, y, y->grad, x, dx, &s, &scaled_grads, a, b->scale * b->weight, NULL);
+		lora_add_back(t, y, grad_of(y), x, dx, &s, &scaled_grads, a, b->scale * b->weight, NULL);
 		return;
 	}
 	slope = tape_scratch(t, in);
 	dscaled = scaled_grads.at[LORA_DOWN] = tape_scratch(t, n);
 	scaled_grads.add[LORA_DOWN] = 0;
-	lora_add_back(t, y, y->grad, x, dx, &s, &scaled_grads, a, b->scale * b->weight, NULL);
+	lora_add_back(t, y, grad_of(y), x, dx, &s, &scaled_grads, a, b->scale * b->weight, NULL);
 	room = tape_scratch(t, n);
 	gain_back(t, slope, dscaled, room, b, g->by_input);
 	tape_scratch_give(t, room);

@@ -20,12 +20,12 @@ void dora_row_norms(const struct backend *be, struct device *d, float *norm2, fl
 	const float s = b->scale;
 
 	filters_by_base(be, d, t, down->data, b, w);
-	be->gemm(d, 0, 1, r, r, in, 1, down->data, in, down->data, in, 0, square, r);
-	be->gemm(d, 0, 1, r, out, r, s * s, square, r, up->data, r, 2 * s, t, out);
+	be->gemm(d, 0, 1, r, r, in, 1, f32(down->data), in, f32(down->data), in, 0, f32(square), r);
+	be->gemm(d, 0, 1, r, out, r, s * s, f32(square), r, f32(up->data), r, 2 * s, f32(t), out);
 	up_turned(be, d, up_t, b);
-	be->multiply(d, t, t, up_t, r, out, false);
+	be->multiply(d, f32(t), f32(t), f32(up_t), r, out, false);
 	be->copy(d, norm2, b->fixed, out);
-	be->sum_per_sample(d, norm2, t, 1, r, out, 1);
+	be->sum_per_sample(d, f32(norm2), f32(t), 1, r, out, 1);
 }
 
 static void *begin(struct tape *t, const struct branch *b, const struct adapted *a, struct branch_gains *gains)
@@ -43,7 +43,7 @@ static void *begin(struct tape *t, const struct branch *b, const struct adapted 
 	square = tape_scratch(t, (size_t)r * r);
 	dora_row_norms(be, d, k->norm2, k->up, product, square, b, a->w);
 	be->over_root(d, k->gain, 1, b->part[LENGTHS_PART].data, k->norm2, b->norm_eps, 0, out);
-	be->multiply(d, k->up, k->up, k->gain, r, out, true);
+	be->multiply(d, f32(k->up), f32(k->up), f32(k->gain), r, out, true);
 	tape_scratch_give(t, square);
 	tape_scratch_give(t, product);
 	gains->out = k->gain;
@@ -89,24 +89,25 @@ static void lengths_back(struct tape *t, const float *z, void *arg)
 	const int rows = tensor_rows(l->y), out = l->y->c;
 	float *sum = tape_scratch(t, out);
 
-	adapted_product(t, l->room, l->x, l->a, NULL);
-	be->gemm(d, 0, 1, rows, out, b->rank, b->scale, z, b->rank, b->part[LORA_UP].data, b->rank, 1, l->room, out);
-	be->multiply(d, l->room, l->room, l->y->grad, rows, out, false);
-	be->sum_per_sample(d, sum, l->room, 1, rows, out, 0);
+	adapted_product(t, f32(l->room), l->x, l->a, NULL);
+	be->gemm(d, 0, 1, rows, out, b->rank, b->scale, f32(z), b->rank, f32(b->part[LORA_UP].data), b->rank, 1,
+		 f32(l->room), out);
+	be->multiply(d, f32(l->room), f32(l->room), grad_of(l->y), rows, out, false);
+	be->sum_per_sample(d, f32(sum), f32(l->room), 1, rows, out, 0);
 	be->over_root(d, l->dm, b->weight, sum, l->k->norm2, b->norm_eps, l->add, out);
 	tape_scratch_give(t, sum);
 }
 
 /* LoRA's backward with gain * dy instead of dy, and the gradient of the lengths. */
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-		     const struct part_grads *g, const struct adapted *a, const void *pass)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		     const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	const struct now *k = pass;
 	float *room = tape_scratch(t, tensor_count(y));
 	struct lengths_back l = { g->at[LENGTHS_PART], room, g->add[LENGTHS_PART], y, x, b, a, k };
 
-	tape_backend(t)->multiply(tape_device(t), room, y->grad, k->gain, tensor_rows(y), y->c, true);
-	lora_add_back(t, y, room, x, dx, b, g, a, b->scale * b->weight,
+	tape_backend(t)->multiply(tape_device(t), f32(room), grad_of(y), f32(k->gain), tensor_rows(y), y->c, true);
+	lora_add_back(t, y, f32(room), x, dx, b, g, a, b->scale * b->weight,
 		      l.dm ? &(struct lora_see){ lengths_back, &l } : NULL);
 	tape_scratch_give(t, room);
 }

@@ -20,9 +20,9 @@ static void sum_up(struct tape *t, float *sum, const float *x, const struct side
 	const struct backend *be = tape_backend(t);
 
 	if (s->columns)
-		be->sum_per_sample(tape_device(t), sum, x, 1, s->out * s->taps, s->in, 0);
+		be->sum_per_sample(tape_device(t), f32(sum), f32(x), 1, s->out * s->taps, s->in, 0);
 	else
-		be->sum_per_sample(tape_device(t), sum, x, s->out, s->taps * s->in, 1, 0);
+		be->sum_per_sample(tape_device(t), f32(sum), f32(x), s->out, s->taps * s->in, 1, 0);
 }
 
 /* y = x with its columns or rows multiplied by factor; y may be x */
@@ -33,13 +33,13 @@ static void scale_all(struct tape *t, float *y, const float *x, const float *fac
 	float *spread;
 
 	if (s->columns) {
-		be->multiply(d, y, x, factor, s->out * s->taps, s->in, true);
+		be->multiply(d, f32(y), f32(x), f32(factor), s->out * s->taps, s->in, true);
 		return;
 	}
 	spread = tape_scratch(t, s->n);
-	be->zero(d, spread, s->n);
-	be->add_per_sample(d, spread, spread, factor, s->out, s->taps * s->in, 1);
-	be->multiply(d, y, x, spread, s->out, s->taps * s->in, false);
+	be->zero(d, f32(spread), s->n);
+	be->add_per_sample(d, f32(spread), f32(spread), f32(factor), s->out, s->taps * s->in, 1);
+	be->multiply(d, f32(y), f32(x), f32(spread), s->out, s->taps * s->in, false);
 	tape_scratch_give(t, spread);
 }
 
@@ -64,14 +64,14 @@ static void both(struct tape *t, float *v, float *base, const struct branch *b, 
 	b->inner->whole(t, v, b, w);
 	branch_leave_out_rows(t, b, v, w);
 	widen(t, base, w);
-	tape_backend(t)->axpby(tape_device(t), v, 1, base, b->scale, s->n);
+	tape_backend(t)->axpby(tape_device(t), f32(v), 1, f32(base), b->scale, s->n);
 }
 
 static void squares(struct tape *t, float *norm2, const float *v, const struct side *s)
 {
 	float *square = tape_scratch(t, s->n);
 
-	tape_backend(t)->multiply(tape_device(t), square, v, v, s->out * s->taps, s->in, false);
+	tape_backend(t)->multiply(tape_device(t), f32(square), f32(v), f32(v), s->out * s->taps, s->in, false);
 	sum_up(t, norm2, square, s);
 	tape_scratch_give(t, square);
 }
@@ -109,7 +109,7 @@ static struct now now_begin(struct tape *t, const struct branch *b, const struct
 static void change_of(struct tape *t, float *change, const struct now *k)
 {
 	scale_all(t, change, k->v, k->gain, &k->side);
-	tape_backend(t)->axpby(tape_device(t), change, -1, k->base, 1, k->side.n);
+	tape_backend(t)->axpby(tape_device(t), f32(change), -1, f32(k->base), 1, k->side.n);
 }
 
 static void now_end(struct tape *t, struct now *k)
@@ -139,33 +139,33 @@ static void lengths_back(struct tape *t, float *dw, const struct now *k, const s
 	const struct side *s = &k->side;
 	float *slope = tape_scratch(t, s->lengths), *product = k->base;
 
-	be->multiply(d, product, dw, k->v, s->out * s->taps, s->in, false);
+	be->multiply(d, f32(product), f32(dw), f32(k->v), s->out * s->taps, s->in, false);
 	sum_up(t, slope, product, s);
 	if (g->at[LENGTHS_PART])
 		be->over_root(d, g->at[LENGTHS_PART], 1, slope, k->norm2, k->eps, g->add[LENGTHS_PART], s->lengths);
 	scale_all(t, dw, dw, k->gain, s);
 	be->over_root(d, slope, -1, slope, k->norm2, k->eps, 0, s->lengths);
 	be->over_root(d, k->gain, 1, k->gain, k->norm2, k->eps, 0, s->lengths);
-	be->multiply(d, slope, slope, k->gain, 1, s->lengths, false);
+	be->multiply(d, f32(slope), f32(slope), f32(k->gain), 1, s->lengths, false);
 	scale_all(t, k->v, k->v, slope, s);
-	be->axpby(d, dw, 1, k->v, 1, s->n);
+	be->axpby(d, f32(dw), 1, f32(k->v), 1, s->n);
 	tape_scratch_give(t, slope);
 }
 
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-		     const struct part_grads *g, const struct adapted *a, bool columns)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		     const struct branch *b, const struct part_grads *g, const struct adapted *a, bool columns)
 {
 	struct now k = now_begin(t, b, a->w, columns);
 	float *dw = tape_scratch(t, k.side.n);
 
-	if (dx) {
+	if (dx.at) {
 		change_of(t, dw, &k);
 		whole_add_back(t, y, x, dx, dw, b->weight, a);
 	}
 	if (b->part[LENGTHS_PART].wants_grad) {
 		whole_grad(t, dw, y, x, b->weight, a);
 		lengths_back(t, dw, &k, g);
-		tape_backend(t)->axpby(tape_device(t), dw, b->scale, dw, 0, k.side.n);
+		tape_backend(t)->axpby(tape_device(t), f32(dw), b->scale, f32(dw), 0, k.side.n);
 		branch_leave_out_rows(t, b, dw, a->w);
 		b->inner->whole_back(t, dw, b, g, a->w);
 	}
@@ -185,14 +185,14 @@ static void rows_forward(struct tape *t, struct tensor *y, const struct tensor *
 	forward(t, y, x, b, a, false);
 }
 
-static void columns_backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx,
+static void columns_backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
 			     const struct branch *b, const struct part_grads *g, const struct adapted *a,
 			     const void *pass)
 {
 	backward(t, y, x, dx, b, g, a, true);
 }
 
-static void rows_backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx,
+static void rows_backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
 			  const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	backward(t, y, x, dx, b, g, a, false);

@@ -47,8 +47,8 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 		whole_forward(t, y, x, b, a, pass);
 }
 
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-		     const struct part_grads *g, const struct adapted *a, const void *pass)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		     const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	if (b->part[FULL_DIFF].n)
 		whole_backward(t, y, x, dx, b, g, a, pass);
@@ -56,7 +56,8 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 
 static void whole(struct tape *t, float *dw, const struct branch *b, const struct weight *w)
 {
-	tape_backend(t)->axpby(tape_device(t), dw, 1, b->part[FULL_DIFF].data, 0, tensor_count(&b->part[FULL_DIFF]));
+	tape_backend(t)->axpby(tape_device(t), f32(dw), 1, f32(b->part[FULL_DIFF].data), 0,
+			       tensor_count(&b->part[FULL_DIFF]));
 }
 
 static void add_delta(const struct delta *d, const struct delta_tile *t, const struct base_rows *base)

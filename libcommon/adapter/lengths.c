@@ -78,7 +78,7 @@ static int measure(const struct measure *m)
 
 		be->embedding(d, device, &flat, ids + i, now);
 		if (m->dw)
-			be->axpby(d, device, m->scale, m->dw + i * fan, 1, now * fan);
+			be->axpby(d, f32(device), m->scale, f32(m->dw + i * fan), 1, now * fan);
 		be->download(d, host, device, now * fan * sizeof(*host));
 		add_squares(m, host, i, now);
 	}

@@ -99,8 +99,8 @@ static void product(struct tape *t, float *out, const struct branch *b, const st
 	const int fan = fan_of(w), r = b->rank;
 	float *right = right_now(t, b, h);
 
-	tape_backend(t)->gemm(tape_device(t), tucker, 0, w->out, fan, r, 1, a->data, tucker ? w->out : r, right, fan, 0,
-			      out, fan);
+	tape_backend(t)->gemm(tape_device(t), tucker, 0, w->out, fan, r, 1, f32(a->data), tucker ? w->out : r,
+			      f32(right), fan, 0, f32(out), fan);
 	right_give(t, b, h, right);
 }
 
@@ -110,7 +110,7 @@ static void whole(struct tape *t, float *dw, const struct branch *b, const struc
 
 	product(t, dw, b, &halves[0], w);
 	product(t, second, b, &halves[1], w);
-	tape_backend(t)->multiply(tape_device(t), dw, dw, second, w->out, fan_of(w), false);
+	tape_backend(t)->multiply(tape_device(t), f32(dw), f32(dw), f32(second), w->out, fan_of(w), false);
 	tape_scratch_give(t, second);
 }
 
@@ -126,13 +126,13 @@ static void product_back(struct tape *t, const float *dp, const struct branch *b
 	float *right = right_now(t, b, h), *dright = tucker ? tape_scratch(t, (size_t)r * fan) : g->at[h->b];
 
 	if (g->at[h->a] && tucker)
-		be->gemm(d, 0, 1, r, out, fan, 1, right, fan, dp, fan, g->add[h->a], g->at[h->a], out);
+		be->gemm(d, 0, 1, r, out, fan, 1, f32(right), fan, f32(dp), fan, g->add[h->a], f32(g->at[h->a]), out);
 	else if (g->at[h->a])
-		be->gemm(d, 0, 1, out, r, fan, 1, dp, fan, right, fan, g->add[h->a], g->at[h->a], r);
+		be->gemm(d, 0, 1, out, r, fan, 1, f32(dp), fan, f32(right), fan, g->add[h->a], f32(g->at[h->a]), r);
 	right_give(t, b, h, right);
 	if (dright)
-		be->gemm(d, !tucker, 0, r, fan, out, 1, a->data, tucker ? out : r, dp, fan, tucker ? 0 : g->add[h->b],
-			 dright, fan);
+		be->gemm(d, !tucker, 0, r, fan, out, 1, f32(a->data), tucker ? out : r, f32(dp), fan,
+			 tucker ? 0 : g->add[h->b], f32(dright), fan);
 	if (!tucker)
 		return;
 	tucker_back(t, dright, b, g, h->t, h->b);
@@ -147,7 +147,7 @@ static void whole_back(struct tape *t, float *ddw, const struct branch *b, const
 
 	for (int i = 0; i < 2; i++) {
 		product(t, other, b, &halves[!i], w);
-		tape_backend(t)->multiply(tape_device(t), other, other, ddw, w->out, fan_of(w), false);
+		tape_backend(t)->multiply(tape_device(t), f32(other), f32(other), f32(ddw), w->out, fan_of(w), false);
 		product_back(t, other, b, g, &halves[i], w);
 	}
 	tape_scratch_give(t, other);

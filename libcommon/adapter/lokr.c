@@ -194,13 +194,15 @@ static struct now begin(struct tape *t, const struct branch *b, const struct kro
 
 	if (!is_whole(b, W1)) {
 		k.one = tape_scratch(t, (size_t)s->p * s->q);
-		be->gemm(d, 0, 0, s->p, s->q, r, 1, b->part[W1_A].data, r, b->part[W1_B].data, s->q, 0, k.one, s->q);
+		be->gemm(d, 0, 0, s->p, s->q, r, 1, f32(b->part[W1_A].data), r, f32(b->part[W1_B].data), s->q, 0,
+			 f32(k.one), s->q);
 	}
 	if (is_whole(b, W2))
 		return k;
 	k.right = tucker ? tucker_now(t, b, T2, W2_B) : b->part[W2_B].data;
 	k.two = tape_scratch(t, (size_t)s->m * fan);
-	be->gemm(d, tucker, 0, s->m, fan, r, 1, b->part[W2_A].data, tucker ? s->m : r, k.right, fan, 0, k.two, fan);
+	be->gemm(d, tucker, 0, s->m, fan, r, 1, f32(b->part[W2_A].data), tucker ? s->m : r, f32(k.right), fan, 0,
+		 f32(k.two), fan);
 	return k;
 }
 
@@ -232,9 +234,11 @@ static void one_back(struct tape *t, const float *done, const struct branch *b, 
 	const int r = b->rank;
 
 	if (g->at[W1_A])
-		be->gemm(d, 0, 1, s->p, r, s->q, 1, done, s->q, b->part[W1_B].data, s->q, g->add[W1_A], g->at[W1_A], r);
+		be->gemm(d, 0, 1, s->p, r, s->q, 1, f32(done), s->q, f32(b->part[W1_B].data), s->q, g->add[W1_A],
+			 f32(g->at[W1_A]), r);
 	if (g->at[W1_B])
-		be->gemm(d, 1, 0, r, s->q, s->p, 1, b->part[W1_A].data, r, done, s->q, g->add[W1_B], g->at[W1_B], s->q);
+		be->gemm(d, 1, 0, r, s->q, s->p, 1, f32(b->part[W1_A].data), r, f32(done), s->q, g->add[W1_B],
+			 f32(g->at[W1_B]), s->q);
 }
 
 /* backward of w2 = w2_a w2_b, or w2_a^T T(t2, w2_b) */
@@ -248,12 +252,12 @@ static void two_back(struct tape *t, const float *dtwo, const float *right, cons
 	float *dright = tucker ? tape_scratch(t, (size_t)r * fan) : g->at[W2_B];
 
 	if (g->at[W2_A] && tucker)
-		be->gemm(d, 0, 1, r, m, fan, 1, right, fan, dtwo, fan, g->add[W2_A], g->at[W2_A], m);
+		be->gemm(d, 0, 1, r, m, fan, 1, f32(right), fan, f32(dtwo), fan, g->add[W2_A], f32(g->at[W2_A]), m);
 	else if (g->at[W2_A])
-		be->gemm(d, 0, 1, m, r, fan, 1, dtwo, fan, right, fan, g->add[W2_A], g->at[W2_A], r);
+		be->gemm(d, 0, 1, m, r, fan, 1, f32(dtwo), fan, f32(right), fan, g->add[W2_A], f32(g->at[W2_A]), r);
 	if (dright)
-		be->gemm(d, !tucker, 0, r, fan, m, 1, b->part[W2_A].data, tucker ? m : r, dtwo, fan,
-			 tucker ? 0 : g->add[W2_B], dright, fan);
+		be->gemm(d, !tucker, 0, r, fan, m, 1, f32(b->part[W2_A].data), tucker ? m : r, f32(dtwo), fan,
+			 tucker ? 0 : g->add[W2_B], f32(dright), fan);
 	if (!tucker)
 		return;
 	tucker_back(t, dright, b, g, T2, W2_B);

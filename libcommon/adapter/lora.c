@@ -109,10 +109,10 @@ static void down_product(struct tape *t, float *z, const struct tensor *y, const
 	const struct weight w = filters(&down);
 
 	if (a->shape)
-		tape_backend(t)->conv2d(tape_device(t), z, x->data, &w, NULL, a->shape);
+		tape_backend(t)->conv2d(tape_device(t), f32(z), data_of(x), &w, NULL, a->shape);
 	else
-		tape_backend(t)->gemm(tape_device(t), 0, 1, tensor_rows(x), b->rank, x->c, 1, x->data, x->c, w.data,
-				      x->c, 0, z, b->rank);
+		tape_backend(t)->gemm(tape_device(t), 0, 1, tensor_rows(x), b->rank, x->c, 1, data_of(x), x->c,
+				      f32(w.data), x->c, 0, f32(z), b->rank);
 	down_give(t, b, &down);
 	branch_leave_out(t, b, z, y->n, tensor_rows(y) / y->n);
 }
@@ -125,9 +125,9 @@ static void down_grad(struct tape *t, float *ddown, int add, const float *dz, co
 	const int rows = tensor_rows(x), in = x->c, r = down->n;
 
 	if (a->shape)
-		be->conv2d_dw(tape_device(t), ddown, x->data, dz, r, in, down->h, down->w, a->shape, add);
+		be->conv2d_dw(tape_device(t), ddown, data_of(x), f32(dz), r, in, down->h, down->w, a->shape, add);
 	else
-		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, dz, r, x->data, in, add, ddown, in);
+		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, f32(dz), r, data_of(x), in, add, f32(ddown), in);
 }
 
 static void down_grads(struct tape *t, const float *dz, const struct tensor *x, const struct branch *b,
@@ -149,7 +149,7 @@ static void down_grads(struct tape *t, const float *dz, const struct tensor *x, 
 }
 
 /* backward of z = x down^T:  ddown += dz^T x;  dx += dz down */
-static void down_back(struct tape *t, const float *dz, const struct tensor *x, float *dx, const struct branch *b,
+static void down_back(struct tape *t, const float *dz, const struct tensor *x, struct values dx, const struct branch *b,
 		      const struct part_grads *g, const struct adapted *a)
 {
 	const struct backend *be = tape_backend(t);
@@ -158,10 +158,10 @@ static void down_back(struct tape *t, const float *dz, const struct tensor *x, f
 	const int rows = tensor_rows(x), in = x->c, r = b->rank;
 
 	down_grads(t, dz, x, b, g, &down, a);
-	if (dx && a->shape)
-		be->conv2d_dx(tape_device(t), dx, dz, &w, a->shape, 1);
-	else if (dx)
-		be->gemm(tape_device(t), 0, 0, rows, in, r, 1, dz, r, w.data, in, 1, dx, in);
+	if (dx.at && a->shape)
+		be->conv2d_dx(tape_device(t), dx, f32(dz), &w, a->shape, 1);
+	else if (dx.at)
+		be->gemm(tape_device(t), 0, 0, rows, in, r, 1, f32(dz), r, f32(w.data), in, 1, dx, in);
 	down_give(t, b, &down);
 }
 
@@ -191,9 +191,10 @@ void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const st
 	float *z = forward_z(t, y, x, b, a);
 
 	if (up_t)
-		be->gemm(tape_device(t), 0, 0, rows, y->c, r, scale, z, r, up_t, y->c, 1, y->data, y->c);
+		be->gemm(tape_device(t), 0, 0, rows, y->c, r, scale, f32(z), r, f32(up_t), y->c, 1, data_of(y), y->c);
 	else
-		be->gemm(tape_device(t), 0, 1, rows, y->c, r, scale, z, r, b->part[LORA_UP].data, r, 1, y->data, y->c);
+		be->gemm(tape_device(t), 0, 1, rows, y->c, r, scale, f32(z), r, f32(b->part[LORA_UP].data), r, 1,
+			 data_of(y), y->c);
 	if (z != y->beside)
 		tape_scratch_give(t, z);
 }
@@ -206,7 +207,7 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 }
 
 /* backward of y += s z up^T:  dup += s dy^T z;  dz = s dy up, in scratch that the caller gives back */
-static float *up_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x,
+static float *up_back(struct tape *t, const struct tensor *y, struct values dy, const struct tensor *x,
 		      const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
 		      const struct lora_see *see)
 {
@@ -219,8 +220,8 @@ static float *up_back(struct tape *t, const struct tensor *y, const float *dy, c
 	if ((g->at[LORA_UP] || see) && !kept)
 		down_product(t, z, y, x, b, a);
 	if (g->at[LORA_UP])
-		be->gemm(d, 1, 0, out, r, rows, scale, dy, out, z, r, g->add[LORA_UP], g->at[LORA_UP], r);
-	be->gemm(d, 0, 0, rows, r, out, scale, dy, out, b->part[LORA_UP].data, r, 0, dz, r);
+		be->gemm(d, 1, 0, out, r, rows, scale, dy, out, f32(z), r, g->add[LORA_UP], f32(g->at[LORA_UP]), r);
+	be->gemm(d, 0, 0, rows, r, out, scale, dy, out, f32(b->part[LORA_UP].data), r, 0, f32(dz), r);
 	branch_leave_out(t, b, dz, y->n, rows / y->n);
 	if (see)
 		see->it(t, z, see->arg);
@@ -229,7 +230,7 @@ static float *up_back(struct tape *t, const struct tensor *y, const float *dy, c
 	return dz;
 }
 
-void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx,
+void lora_add_back(struct tape *t, const struct tensor *y, struct values dy, const struct tensor *x, struct values dx,
 		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
 		   const struct lora_see *see)
 {
@@ -239,10 +240,10 @@ void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, cons
 	tape_scratch_give(t, dz);
 }
 
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-		     const struct part_grads *g, const struct adapted *a, const void *pass)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		     const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
-	lora_add_back(t, y, y->grad, x, dx, b, g, a, b->scale, NULL);
+	lora_add_back(t, y, grad_of(y), x, dx, b, g, a, b->scale, NULL);
 }
 
 /* With a middle factor down is a product in scratch. */
@@ -260,9 +261,9 @@ static struct narrow narrow(struct tape *t, struct tensor *y, const struct tenso
 static struct narrow narrow_back(struct tape *t, const struct tensor *y, const struct tensor *x,
 				 const struct branch *b, const struct part_grads *g, const struct adapted *a)
 {
-	float *dz = up_back(t, y, y->grad, x, b, g, a, b->scale, NULL);
+	float *dz = up_back(t, y, grad_of(y), x, b, g, a, b->scale, NULL);
 
-	down_back(t, dz, x, NULL, b, g, a);
+	down_back(t, dz, x, f32(NULL), b, g, a);
 	return (struct narrow){ dz, b->part[LORA_DOWN].data, b->rank, 1 };
 }
 
@@ -272,8 +273,8 @@ static void whole(struct tape *t, float *dw, const struct branch *b, const struc
 	struct tensor down = down_now(t, b);
 	const int fan = w->kh * w->kw * w->in;
 
-	tape_backend(t)->gemm(tape_device(t), 0, 0, w->out, fan, b->rank, 1, b->part[LORA_UP].data, b->rank, down.data,
-			      fan, 0, dw, fan);
+	tape_backend(t)->gemm(tape_device(t), 0, 0, w->out, fan, b->rank, 1, f32(b->part[LORA_UP].data), b->rank,
+			      f32(down.data), fan, 0, f32(dw), fan);
 	down_give(t, b, &down);
 }
 
@@ -290,8 +291,8 @@ static double norm(struct tape *t, const struct branch *b)
 	float *gram = tape_scratch(t, 2 * square), *host = xcalloc(2 * square, sizeof(*host));
 	double sum = 0;
 
-	be->gemm(d, 1, 0, r, r, out, 1, up->data, r, up->data, r, 0, gram, r);
-	be->gemm(d, 0, 1, r, r, in, 1, down.data, in, down.data, in, 0, gram + square, r);
+	be->gemm(d, 1, 0, r, r, out, 1, f32(up->data), r, f32(up->data), r, 0, f32(gram), r);
+	be->gemm(d, 0, 1, r, r, in, 1, f32(down.data), in, f32(down.data), in, 0, f32(gram + square), r);
 	be->download(d, host, gram, 2 * square * sizeof(*host));
 	for (size_t i = 0; i < square; i++)
 		sum += (double)host[i] * host[square + i];

@@ -14,7 +14,7 @@ void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const st
 	      float scale, const float *up_t);
 /* Backward of it, from dy: gradients of the parts, dx += .  see: who reads z too, before it is freed; NULL: nobody */
 struct lora_see { void (*it)(struct tape *t, const float *z, void *arg); void *arg; };
-void lora_add_back(struct tape *t, const struct tensor *y, const float *dy, const struct tensor *x, float *dx,
+void lora_add_back(struct tape *t, const struct tensor *y, struct values dy, const struct tensor *x, struct values dx,
 		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
 		   const struct lora_see *see);
 

@@ -158,16 +158,16 @@ static bool takes(const char *layer, bool convolution_set, const struct kind_wis
 /* u = from R, and R itself; in scratch. */
 struct turned { struct rotations s; float *u, *r, *room; };
 
-/* from NULL: R alone */
-static struct turned turn_now(struct tape *t, const float *from, int rows, const struct branch *b, bool triangle)
+/* from.at NULL: R alone */
+static struct turned turn_now(struct tape *t, struct values from, int rows, const struct branch *b, bool triangle)
 {
 	struct turned k = { .s = rotations_of_branch(b, triangle) };
 	const size_t n = (size_t)rows * k.s.blocks * k.s.size, square = (size_t)k.s.blocks * k.s.size * k.s.size;
 
-	k.u = from ? tape_scratch(t, n) : NULL;
+	k.u = from.at ? tape_scratch(t, n) : NULL;
 	k.r = tape_scratch(t, square);
 	k.room = tape_scratch(t, rotation_room(&k.s));
-	tape_backend(t)->rotate(tape_device(t), k.u, k.r, k.room, from, b->part[NUMBERS].data, rows, &k.s);
+	tape_backend(t)->rotate(tape_device(t), f32(k.u), k.r, k.room, from, b->part[NUMBERS].data, rows, &k.s);
 	return k;
 }
 
@@ -190,13 +190,13 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	float *v = tape_scratch(t, n);
 	struct turned k;
 
-	adapted_product(t, v, x, a, NULL);
-	k = turn_now(t, v, rows, b, false);
+	adapted_product(t, f32(v), x, a, NULL);
+	k = turn_now(t, f32(v), rows, b, false);
 	if (b->part[RESCALE].n)
-		be->multiply(d, k.u, k.u, b->part[RESCALE].data, rows, y->c, true);
-	be->axpby(d, k.u, -1, v, 1, n);
+		be->multiply(d, f32(k.u), f32(k.u), f32(b->part[RESCALE].data), rows, y->c, true);
+	be->axpby(d, f32(k.u), -1, f32(v), 1, n);
 	branch_leave_out_channels(t, b, k.u, rows, y->c);
-	be->axpby(d, y->data, b->scale, k.u, 1, n);
+	be->axpby(d, data_of(y), b->scale, f32(k.u), 1, n);
 	turned_give(t, &k);
 	tape_scratch_give(t, v);
 }
@@ -208,11 +208,11 @@ static void rescale_back(struct tape *t, float *dz, float *u, int rows, int out,
 	const struct backend *be = tape_backend(t);
 
 	if (g->at[RESCALE]) {
-		be->multiply(tape_device(t), u, u, dz, rows, out, false);
-		be->sum_per_sample(tape_device(t), g->at[RESCALE], u, 1, rows, out, g->add[RESCALE]);
+		be->multiply(tape_device(t), f32(u), f32(u), f32(dz), rows, out, false);
+		be->sum_per_sample(tape_device(t), f32(g->at[RESCALE]), f32(u), 1, rows, out, g->add[RESCALE]);
 	}
 	if (b->part[RESCALE].n)
-		be->multiply(tape_device(t), dz, dz, b->part[RESCALE].data, rows, out, true);
+		be->multiply(tape_device(t), f32(dz), f32(dz), f32(b->part[RESCALE].data), rows, out, true);
 }
 
 /* Is a part trained?  Only then may backward read x, which is freed otherwise. */
@@ -223,8 +223,8 @@ static bool trains(const struct part_grads *g)
 
 /* backward of y += s (rescale (v R) - v), v = W x.  v and R are computed again, which is
  * cheaper than keeping them. */
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-		     const struct part_grads *g, const struct adapted *a, const void *pass)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		     const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
@@ -234,15 +234,16 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 	struct turned k;
 
 	if (v)
-		adapted_product(t, v, x, a, NULL);
-	k = turn_now(t, v, rows, b, false);
-	be->axpby(d, dz, b->scale, y->grad, 0, n);
+		adapted_product(t, f32(v), x, a, NULL);
+	k = turn_now(t, f32(v), rows, b, false);
+	be->axpby(d, f32(dz), b->scale, grad_of(y), 0, n);
 	branch_leave_out_channels(t, b, dz, rows, y->c);
-	be->axpby(d, dv, -1, dz, 0, n);
+	be->axpby(d, f32(dv), -1, f32(dz), 0, n);
 	rescale_back(t, dz, k.u, rows, y->c, b, g);
-	be->rotate_back(d, dx ? dv : NULL, g->at[NUMBERS], k.room, dz, v, b->part[NUMBERS].data, k.r, rows, &k.s, add);
-	if (dx)
-		adapted_product_back(t, dx, dv, x, a, 1);
+	be->rotate_back(d, f32(dx.at ? dv : NULL), g->at[NUMBERS], k.room, f32(dz), f32(v), b->part[NUMBERS].data, k.r,
+			rows, &k.s, add);
+	if (dx.at)
+		adapted_product_back(t, dx, f32(dv), x, a, 1);
 	turned_give(t, &k);
 	tape_scratch_give(t, dv);
 	tape_scratch_give(t, dz);
@@ -402,35 +403,37 @@ static void forward_peft(struct tape *t, struct tensor *y, const struct tensor *
 			 const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
-	struct turned k = turn_now(t, x->data, tensor_rows(x), b, true);
+	struct turned k = turn_now(t, data_of(x), tensor_rows(x), b, true);
 	struct tensor moved = *x;
 	float *v = tape_scratch(t, tensor_count(y));
 
-	be->axpby(tape_device(t), k.u, -1, x->data, 1, tensor_count(x));
+	be->axpby(tape_device(t), f32(k.u), -1, data_of(x), 1, tensor_count(x));
 	moved.data = k.u;
-	adapted_product(t, v, &moved, a, NULL);
+	moved.type = DTYPE_F32;
+	adapted_product(t, f32(v), &moved, a, NULL);
 	branch_leave_out_channels(t, b, v, tensor_rows(y), y->c);
-	be->axpby(tape_device(t), y->data, b->scale, v, 1, tensor_count(y));
+	be->axpby(tape_device(t), data_of(y), b->scale, f32(v), 1, tensor_count(y));
 	tape_scratch_give(t, v);
 	turned_give(t, &k);
 }
 
 /* backward of y += s W (x R - x) */
-static void backward_peft(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx,
+static void backward_peft(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
 			  const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	const int rows = tensor_rows(x), add[2] = { 1, g->add[NUMBERS] };
-	struct turned k = turn_now(t, trains(g) ? x->data : NULL, rows, b, true);
+	struct turned k = turn_now(t, trains(g) ? data_of(x) : f32(NULL), rows, b, true);
 	float *dv = tape_scratch(t, tensor_count(y)), *dm = tape_scratch(t, tensor_count(x));
 
-	be->axpby(d, dv, b->scale, y->grad, 0, tensor_count(y));
+	be->axpby(d, f32(dv), b->scale, grad_of(y), 0, tensor_count(y));
 	branch_leave_out_channels(t, b, dv, tensor_rows(y), y->c);
-	adapted_product_back(t, dm, dv, x, a, 0);
-	be->rotate_back(d, dx, g->at[NUMBERS], k.room, dm, x->data, b->part[NUMBERS].data, k.r, rows, &k.s, add);
-	if (dx)
-		be->axpby(d, dx, -1, dm, 1, tensor_count(x));
+	adapted_product_back(t, f32(dm), f32(dv), x, a, 0);
+	be->rotate_back(d, dx, g->at[NUMBERS], k.room, f32(dm), data_of(x), b->part[NUMBERS].data, k.r, rows, &k.s,
+			add);
+	if (dx.at)
+		be->axpby(d, dx, -1, f32(dm), 1, tensor_count(x));
 	tape_scratch_give(t, dm);
 	tape_scratch_give(t, dv);
 	turned_give(t, &k);

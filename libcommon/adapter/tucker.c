@@ -11,7 +11,8 @@ float *tucker_now(struct tape *t, const struct branch *b, int core, int factor)
 	const int rows = tensor_rows(k), in = f->c;
 	float *out = tape_scratch(t, (size_t)rows * in);
 
-	tape_backend(t)->gemm(tape_device(t), 0, 0, rows, in, k->c, 1, k->data, k->c, f->data, in, 0, out, in);
+	tape_backend(t)->gemm(tape_device(t), 0, 0, rows, in, k->c, 1, f32(k->data), k->c, f32(f->data), in, 0,
+			      f32(out), in);
 	return out;
 }
 
@@ -24,10 +25,11 @@ void tucker_back(struct tape *t, const float *dproduct, const struct branch *b, 
 	const int rows = tensor_rows(k), in = f->c, r = k->c;
 
 	if (g->at[core])
-		be->gemm(tape_device(t), 0, 1, rows, r, in, 1, dproduct, in, f->data, in, g->add[core], g->at[core], r);
+		be->gemm(tape_device(t), 0, 1, rows, r, in, 1, f32(dproduct), in, f32(f->data), in, g->add[core],
+			 f32(g->at[core]), r);
 	if (g->at[factor])
-		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, k->data, r, dproduct, in, g->add[factor], g->at[factor],
-			 in);
+		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, f32(k->data), r, f32(dproduct), in, g->add[factor],
+			 f32(g->at[factor]), in);
 }
 
 void tucker_rows(double *out, const float *core, const float *b, int r, int in, int taps)

@@ -19,8 +19,11 @@ static void activation_task(struct device *d, const void *arg, int task, int thr
 	d->k->activation(s->y + at, s->x + at, chunk_length(s->n, at), s->kind);
 }
 
-void cpu_activation(struct device *d, float *y, const float *x, size_t n, enum activation kind)
+void cpu_activation(struct device *d, struct values yv, struct values xv, size_t n, enum activation kind)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+
 	run_tasks(d, chunks_of(n), 2.0 * n, activation_task, &(struct span){ .n = n, .y = y, .x = x, .kind = kind });
 }
 
@@ -32,9 +35,12 @@ static void activation_back_task(struct device *d, const void *arg, int task, in
 	d->k->activation_back(s->y + at, s->z + at, s->x + at, chunk_length(s->n, at), s->kind, s->add);
 }
 
-void cpu_activation_back(struct device *d, float *dx, const float *dy, const float *x, size_t n, enum activation kind,
-			 int add)
+void cpu_activation_back(struct device *d, struct values dxv, struct values dyv, struct values xv, size_t n,
+			 enum activation kind, int add)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
+	const float *x = floats_at(xv);
 	const struct span s = { .n = n, .y = dx, .z = dy, .x = x, .kind = kind, .add = add };
 
 	run_tasks(d, chunks_of(n), 3.0 * n, activation_back_task, &s);
@@ -48,8 +54,11 @@ static void axpby_task(struct device *d, const void *arg, int task, int thread)
 	d->k->axpby(s->y + at, s->a, s->x + at, s->b, chunk_length(s->n, at));
 }
 
-void cpu_axpby(struct device *d, float *y, float a, const float *x, float b, size_t n)
+void cpu_axpby(struct device *d, struct values yv, float a, struct values xv, float b, size_t n)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+
 	run_tasks(d, chunks_of(n), n / 2.0, axpby_task, &(struct span){ .n = n, .y = y, .x = x, .a = a, .b = b });
 }
 
@@ -61,8 +70,12 @@ static void add_task(struct device *d, const void *arg, int task, int thread)
 	d->k->add(s->y + at, s->x + at, s->z + at, chunk_length(s->n, at));
 }
 
-void cpu_add(struct device *d, float *y, const float *x, const float *z, size_t n)
+void cpu_add(struct device *d, struct values yv, struct values xv, struct values zv, size_t n)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+	const float *z = floats_at(zv);
+
 	run_tasks(d, chunks_of(n), n / 2.0, add_task, &(struct span){ .n = n, .y = y, .x = x, .z = z });
 }
 
@@ -81,8 +94,11 @@ static void geglu_task(struct device *d, const void *arg, int task, int thread)
 	}
 }
 
-void cpu_geglu(struct device *d, float *y, const float *x, int rows, int c)
+void cpu_geglu(struct device *d, struct values yv, struct values xv, int rows, int c)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+
 	run_tasks(d, row_tasks(rows, c), 3.0 * rows * c, geglu_task, &(struct gated){ rows, c, 0, y, x, NULL });
 }
 
@@ -101,7 +117,11 @@ static void geglu_back_task(struct device *d, const void *arg, int task, int thr
 	}
 }
 
-void cpu_geglu_back(struct device *d, float *dx, const float *dy, const float *x, int rows, int c, int add)
+void cpu_geglu_back(struct device *d, struct values dxv, struct values dyv, struct values xv, int rows, int c, int add)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
+	const float *x = floats_at(xv);
+
 	run_tasks(d, row_tasks(rows, c), 4.0 * rows * c, geglu_back_task, &(struct gated){ rows, c, add, dx, x, dy });
 }

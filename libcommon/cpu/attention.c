@@ -209,9 +209,13 @@ static struct turn turn_of(const struct device *dev, const struct task *a)
 	return (struct turn){ a, parts(strips, per_head), parts(strips, parts(strips, per_head)) };
 }
 
-void cpu_attention(struct device *dev, float *o, float *lse, const float *q, const float *k, const float *v,
-		   const struct attention_shape *s)
+void cpu_attention(struct device *dev, struct values ov, float *lse, struct values qv, struct values kv,
+		   struct values vv, const struct attention_shape *s)
 {
+	float *o = floats_at(ov);
+	const float *q = floats_at(qv);
+	const float *k = floats_at(kv);
+	const float *v = floats_at(vv);
 	const struct task a = { s, { .q = q, .k = k, .v = v, .to = o, .to_lse = lse }, NULL };
 	const struct turn turn = turn_of(dev, &a);
 
@@ -336,10 +340,18 @@ static void keys_back(struct device *dev, const void *arg, int t, int thread)
 	}
 }
 
-void cpu_attention_back(struct device *dev, float *dq, float *dk, float *dv, const float *dout, const float *o,
-			const float *lse, const float *q, const float *k, const float *v,
-			const struct attention_shape *s, const int add[3])
+void cpu_attention_back(struct device *dev, struct values dqv, struct values dkv, struct values dvv,
+			struct values doutv, struct values ov, const float *lse, struct values qv, struct values kv,
+			struct values vv, const struct attention_shape *s, const int add[3])
 {
+	float *dq = floats_at(dqv);
+	float *dk = floats_at(dkv);
+	float *dv = floats_at(dvv);
+	const float *dout = floats_at(doutv);
+	const float *o = floats_at(ov);
+	const float *q = floats_at(qv);
+	const float *k = floats_at(kv);
+	const float *v = floats_at(vv);
 	const struct task a = { s, { .q = q, .k = k, .v = v, .o = o, .dout = dout, .lse = lse, .dq = dq, .dk = dk,
 				     .dv = dv }, add };
 	const int heads = s->n * s->heads;

@@ -117,9 +117,11 @@ static void gather_outputs(const struct left *a, float *dst, size_t ld, int i, i
 		gather_output(a, dst, &p, k, count);
 }
 
-void cpu_conv2d(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+void cpu_conv2d(struct device *d, struct values yv, struct values xv, const struct weight *w, const float *bias,
 		const struct conv_shape *s)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
 	const int filter = w->kh * w->kw * w->in;
 	const struct product p = {
 		.m = s->n * s->oh * s->ow, .n = w->out, .k = filter, .alpha = 1, .bias = bias, .c = y, .ldc = w->out,
@@ -142,9 +144,11 @@ static const void *filter_row(const struct right *b, int k)
 }
 
 /* backward of y = conv(x, W):  dx[pixel] = sum over taps of dy[the output that read it] W[tap] */
-void cpu_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w, const struct conv_shape *s,
-		   int add)
+void cpu_conv2d_dx(struct device *d, struct values dxv, struct values dyv, const struct weight *w,
+		   const struct conv_shape *s, int add)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
 	const struct product p = {
 		.m = s->n * s->h * s->w, .n = w->in, .k = w->kh * w->kw * w->out, .alpha = 1, .beta = add, .c = dx,
 		.ldc = w->in,
@@ -170,9 +174,11 @@ static const void *shifted_row(const struct right *b, int k)
 }
 
 /* backward of y = conv(x, W):  dW[tap] = dy^T x shifted by the tap */
-void cpu_conv2d_dw(struct device *d, float *dw, const float *x, const float *dy, int out, int in, int kh, int kw,
+void cpu_conv2d_dw(struct device *d, float *dw, struct values xv, struct values dyv, int out, int in, int kh, int kw,
 		   const struct conv_shape *s, int add)
 {
+	const float *x = floats_at(xv);
+	const float *dy = floats_at(dyv);
 	struct product p = {
 		.m = out, .n = in, .k = s->n * s->oh * s->ow, .alpha = 1, .beta = add, .ldc = (size_t)kh * kw * in,
 		.a = { .data = dy, .row = 1, .col = out },

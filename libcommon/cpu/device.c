@@ -126,8 +126,10 @@ void cpu_copy(struct device *d, float *y, const float *x, size_t n)
 	run_tasks(d, chunks_of(n), n / 4.0, copy_task, &(struct span){ y, x, n });
 }
 
-void cpu_zero(struct device *d, float *y, size_t n)
+void cpu_zero(struct device *d, struct values yv, size_t n)
 {
+	float *y = floats_at(yv);
+
 	run_tasks(d, chunks_of(n), n / 4.0, copy_task, &(struct span){ y, NULL, n });
 }
 

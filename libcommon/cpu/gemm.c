@@ -361,9 +361,11 @@ static struct product narrow_product(const struct narrow *more, bool transposed,
 	};
 }
 
-void cpu_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias, int rows,
-		const struct narrow *more)
+void cpu_linear(struct device *d, struct values yv, struct values xv, const struct weight *w, const float *bias,
+		int rows, const struct narrow *more)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
 	const struct product after = more ? narrow_product(more, true, y, rows, w->out) : (struct product){ 0 };
 	const struct product p = {
 		.m = rows, .n = w->out, .k = w->in, .alpha = 1, .bias = bias, .c = y, .ldc = w->out,
@@ -375,9 +377,11 @@ void cpu_linear(struct device *d, float *y, const float *x, const struct weight 
 	multiply(d, &p);
 }
 
-void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add,
+void cpu_linear_dx(struct device *d, struct values dxv, struct values dyv, const struct weight *w, int rows, int add,
 		   const struct narrow *more)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
 	const struct product after = more ? narrow_product(more, false, dx, rows, w->in) : (struct product){ 0 };
 	const struct product p = {
 		.m = rows, .n = w->in, .k = w->out, .alpha = 1, .beta = add, .c = dx, .ldc = w->in,
@@ -389,9 +393,12 @@ void cpu_linear_dx(struct device *d, float *dx, const float *dy, const struct we
 	multiply(d, &p);
 }
 
-void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-	      const float *b, int ldb, float beta, float *c, int ldc)
+void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, struct values av, int lda,
+	      struct values bv, int ldb, float beta, struct values cv, int ldc)
 {
+	const float *a = floats_at(av);
+	const float *b = floats_at(bv);
+	float *c = floats_at(cv);
 	const struct product p = {
 		.m = m, .n = n, .k = k, .alpha = alpha, .beta = beta, .c = c, .ldc = ldc,
 		.a = { .data = a, .row = ta ? 1 : lda, .col = ta ? lda : 1 },

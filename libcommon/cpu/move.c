@@ -33,8 +33,12 @@ static void add_per_sample_task(struct device *d, const void *arg, int task, int
 		d->k->add(m->y + r * c, m->x + r * c, m->v + r / m->hw * c, c);
 }
 
-void cpu_add_per_sample(struct device *d, float *y, const float *x, const float *v, int n, int hw, int c)
+void cpu_add_per_sample(struct device *d, struct values yv, struct values xv, struct values vv, int n, int hw, int c)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+	const float *v = floats_at(vv);
+
 	run_rows(d, add_per_sample_task, &(struct move){ .rows = n * hw, .c = c, .y = y, .x = x, .v = v, .hw = hw });
 }
 
@@ -47,8 +51,12 @@ static void multiply_task(struct device *d, const void *arg, int task, int threa
 		d->k->multiply(m->y + r * c, m->x + r * c, m->v + (m->shared ? 0 : r * c), c);
 }
 
-void cpu_multiply(struct device *d, float *y, const float *x, const float *z, int rows, int c, bool shared)
+void cpu_multiply(struct device *d, struct values yv, struct values xv, struct values zv, int rows, int c, bool shared)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+	const float *z = floats_at(zv);
+
 	run_rows(d, multiply_task, &(struct move){ .rows = rows, .c = c, .y = y, .x = x, .v = z, .shared = shared });
 }
 
@@ -60,8 +68,12 @@ static void copy_columns_task(struct device *d, const void *arg, int task, int t
 		d->k->axpby(m->y + (size_t)r * m->ldy, 1, m->x + (size_t)r * m->ldx, m->add, m->c);
 }
 
-void cpu_copy_columns(struct device *d, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add)
+void cpu_copy_columns(struct device *d, struct values yv, int ldy, struct values xv, int ldx, int rows, int cols,
+		      int add)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+
 	run_rows(d, copy_columns_task, &(struct move){ .rows = rows, .c = cols, .y = y, .x = x, .ldx = ldx, .ldy = ldy,
 						       .add = add });
 }
@@ -79,8 +91,11 @@ static void upsample_task(struct device *d, const void *arg, int task, int threa
 	}
 }
 
-void cpu_upsample(struct device *d, float *y, const float *x, int n, int h, int w, int c)
+void cpu_upsample(struct device *d, struct values yv, struct values xv, int n, int h, int w, int c)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+
 	run_rows(d, upsample_task, &(struct move){ .rows = n * 2 * h * 2 * w, .c = c, .y = y, .x = x, .h = h, .w = w });
 }
 
@@ -101,8 +116,11 @@ static void upsample_back_task(struct device *d, const void *arg, int task, int 
 	}
 }
 
-void cpu_upsample_back(struct device *d, float *dx, const float *dy, int n, int h, int w, int c, int add)
+void cpu_upsample_back(struct device *d, struct values dxv, struct values dyv, int n, int h, int w, int c, int add)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
+
 	run_rows(d, upsample_back_task, &(struct move){ .rows = n * h * w, .c = c, .y = dx, .x = dy, .w = w,
 							.add = add });
 }
@@ -131,14 +149,19 @@ static void gather_rows_task(struct device *d, const void *arg, int task, int th
 		memcpy(m->y + r * c, m->x + m->index[r] * c, c * sizeof(*m->y));
 }
 
-void cpu_gather_rows(struct device *d, float *y, const float *x, const int32_t *index, int rows, int c)
+void cpu_gather_rows(struct device *d, struct values yv, struct values xv, const int32_t *index, int rows, int c)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
+
 	run_rows(d, gather_rows_task, &(struct move){ .rows = rows, .c = c, .y = y, .x = x, .index = index });
 }
 
 /* One thread: an index may come twice. */
-void cpu_gather_rows_back(struct device *d, float *dx, const float *dy, const int32_t *index, int rows, int c)
+void cpu_gather_rows_back(struct device *d, struct values dxv, struct values dyv, const int32_t *index, int rows, int c)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
 	int r;
 
 	for (r = 0; r < rows; r++)

@@ -166,9 +166,11 @@ void cpu_group_norm_apply(struct device *d, float *y, const float *stats, const 
 	run_each(d, rows_task, &j, s->silu ? 2 : 1);
 }
 
-void cpu_group_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
-		    const struct norm_shape *s)
+void cpu_group_norm(struct device *d, struct values yv, float *stats, struct values xv, const float *gain,
+		    const float *bias, const struct norm_shape *s)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
 	struct norm_job j = { .s = s, .x = x };
 	int i;
 
@@ -280,9 +282,12 @@ static void back_rows_task(struct device *d, const void *arg, int task, int thre
 }
 
 /* backward of y = silu?(gain (x - mean) rstd + bias) */
-void cpu_group_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
+void cpu_group_norm_back(struct device *d, struct values dxv, struct values dyv, struct values xv, const float *stats,
 			 const float *gain, const float *bias, const struct norm_shape *s, int add)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
+	const float *x = floats_at(xv);
 	struct norm_job j = { .s = s, .y = dx, .x = x, .dy = dy, .add = add };
 	int i;
 
@@ -315,9 +320,11 @@ static void layer_norm_task(struct device *d, const void *arg, int task, int thr
 		d->k->layer_norm_row(l->y + r * c, l->stats + 2 * r, l->x + r * c, l->gain, l->bias, c, l->eps);
 }
 
-void cpu_layer_norm(struct device *d, float *y, float *stats, const float *x, const float *gain, const float *bias,
-		    int rows, int c, float eps)
+void cpu_layer_norm(struct device *d, struct values yv, float *stats, struct values xv, const float *gain,
+		    const float *bias, int rows, int c, float eps)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
 	const struct layer_norm l = { .rows = rows, .c = c, .eps = eps, .y = y, .stats = stats, .x = x, .gain = gain,
 				      .bias = bias };
 
@@ -335,9 +342,12 @@ static void layer_norm_back_task(struct device *d, const void *arg, int task, in
 					  l->add);
 }
 
-void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const float *x, const float *stats,
+void cpu_layer_norm_back(struct device *d, struct values dxv, struct values dyv, struct values xv, const float *stats,
 			 const float *gain, int rows, int c, int add)
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
+	const float *x = floats_at(xv);
 	const struct layer_norm l = { .rows = rows, .c = c, .add = add, .y = dx, .x = x, .dy = dy, .gain = gain,
 				      .old_stats = stats };
 
@@ -345,8 +355,10 @@ void cpu_layer_norm_back(struct device *d, float *dx, const float *dy, const flo
 }
 
 /* Sums the squares too, which nobody reads: this is a small part of a step, and needs no loop of its own. */
-void cpu_sum_per_sample(struct device *d, float *dv, const float *dy, int n, int hw, int c, int add)
+void cpu_sum_per_sample(struct device *d, struct values dvv, struct values dyv, int n, int hw, int c, int add)
 {
+	float *dv = floats_at(dvv);
+	const float *dy = floats_at(dyv);
 	const struct norm_shape s = { .n = n, .hw = hw, .c = c };
 	struct norm_job j = { .s = &s, .x = dy };
 	int i, k;

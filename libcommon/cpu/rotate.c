@@ -90,8 +90,8 @@ static void turn_rows(struct device *d, const struct turn *t)
 		run_tasks(d, row_tasks(t->rows, c), (double)t->rows * c * n, turn_task, t);
 	else
 		for (int k = 0; k < t->s->blocks; k++)
-			cpu_gemm(d, 0, t->back, t->rows, n, n, 1, t->x + k * n, c, t->r + k * square(t->s), n, t->add,
-				 t->y + k * n, c);
+			cpu_gemm(d, 0, t->back, t->rows, n, n, 1, f32(t->x + k * n), c, f32(t->r + k * square(t->s)), n,
+				 t->add, f32(t->y + k * n), c);
 }
 
 /* dR = x^T dy of a block, in double */
@@ -119,8 +119,8 @@ static void gather_rotations(struct device *d, const struct turn *t)
 		run_tasks(d, t->s->blocks, (double)t->rows * c * n, gather_task, t);
 	else
 		for (int k = 0; k < t->s->blocks; k++)
-			cpu_gemm(d, 1, 0, n, n, t->rows, 1, t->x + k * n, c, t->dy + k * n, c, 0,
-				 t->matrix + k * square(t->s), n);
+			cpu_gemm(d, 1, 0, n, n, t->rows, 1, f32(t->x + k * n), c, f32(t->dy + k * n), c, 0,
+				 f32(t->matrix + k * square(t->s)), n);
 }
 
 /* ---- numbers ---- */
@@ -168,9 +168,11 @@ static void numbers_back(struct device *d, float *db, const struct turn *t, int 
 
 /* ---- forward and backward ---- */
 
-void cpu_rotate(struct device *d, float *y, float *r, float *room, const float *x, const float *b, int rows,
+void cpu_rotate(struct device *d, struct values yv, float *r, float *room, struct values xv, const float *b, int rows,
 		const struct rotations *s)
 {
+	float *y = floats_at(yv);
+	const float *x = floats_at(xv);
 	struct turn t = {
 		.s = s, .b = b, .x = x, .y = y, .r = r, .matrix = r, .rows = rows, .limit = rotation_limit(s, b)
 	};
@@ -180,9 +182,12 @@ void cpu_rotate(struct device *d, float *y, float *r, float *room, const float *
 		turn_rows(d, &t);
 }
 
-void cpu_rotate_back(struct device *d, float *dx, float *db, float *room, const float *dy, const float *x,
+void cpu_rotate_back(struct device *d, struct values dxv, float *db, float *room, struct values dyv, struct values xv,
 		     const float *b, const float *r, int rows, const struct rotations *s, const int add[2])
 {
+	float *dx = floats_at(dxv);
+	const float *dy = floats_at(dyv);
+	const float *x = floats_at(xv);
 	struct turn t = {
 		.s = s, .b = b, .x = dy, .y = dx, .r = r, .matrix = room, .rows = rows, .add = add[0], .back = true
 	};

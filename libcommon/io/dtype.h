@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum dtype { DTYPE_F64, DTYPE_I64, DTYPE_U64, DTYPE_F32, DTYPE_I32, DTYPE_U32, DTYPE_F16, DTYPE_BF16, DTYPE_I16,
+/* 0 is F32: a tensor of which nothing else is said. */
+enum dtype { DTYPE_F32, DTYPE_F64, DTYPE_I64, DTYPE_U64, DTYPE_I32, DTYPE_U32, DTYPE_F16, DTYPE_BF16, DTYPE_I16,
 	     DTYPE_U16, DTYPE_F8_E4M3, DTYPE_F8_E5M2, DTYPE_I8, DTYPE_U8, DTYPE_BOOL, DTYPE_COUNT };
 
 const char *dtype_name(enum dtype t);                           /* "F16" */

@@ -19,16 +19,17 @@ bool adapted_trains(const struct adapted *a)
 	return false;
 }
 
-void adapted_product(struct tape *t, float *y, const struct tensor *x, const struct adapted *a, const float *bias)
+void adapted_product(struct tape *t, struct values y, const struct tensor *x, const struct adapted *a,
+		     const float *bias)
 {
 	if (a->shape)
-		tape_backend(t)->conv2d(tape_device(t), y, x->data, a->w, bias, a->shape);
+		tape_backend(t)->conv2d(tape_device(t), y, data_of(x), a->w, bias, a->shape);
 	else
-		tape_backend(t)->linear(tape_device(t), y, x->data, a->w, bias, tensor_rows(x), NULL);
+		tape_backend(t)->linear(tape_device(t), y, data_of(x), a->w, bias, tensor_rows(x), NULL);
 }
 
-void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a,
-			  int add)
+void adapted_product_back(struct tape *t, struct values dx, struct values dy, const struct tensor *x,
+			  const struct adapted *a, int add)
 {
 	if (a->shape)
 		tape_backend(t)->conv2d_dx(tape_device(t), dx, dy, a->w, a->shape, add);
@@ -69,12 +70,13 @@ static float *factor_of(struct tape *t, const struct passes *p, bool columns, fl
 			continue;
 		if (!factor)
 			factor = tape_scratch(t, n);
-		be->axpby(tape_device(t), factor, b->weight, gain_of(&p->item[i], columns), constants != NULL, n);
+		be->axpby(tape_device(t), f32(factor), b->weight, f32(gain_of(&p->item[i], columns)), constants != NULL,
+			  n);
 		constants = b->constants;
 		rest -= b->weight;
 	}
 	if (factor && rest != 0)
-		be->axpby(tape_device(t), factor, rest, constants->ones, 1, n);
+		be->axpby(tape_device(t), f32(factor), rest, f32(constants->ones), 1, n);
 	return factor;
 }
 
@@ -128,7 +130,7 @@ static void joined_forward(struct tape *t, struct tensor *y, const struct tensor
 {
 	const struct narrow n = b->kind->narrow(t, y, x, b, a);
 
-	tape_backend(t)->linear(tape_device(t), y->data, x->data, a->w, a->bias, tensor_rows(x), &n);
+	tape_backend(t)->linear(tape_device(t), data_of(y), data_of(x), a->w, a->bias, tensor_rows(x), &n);
 	if (n.z != y->beside)
 		tape_scratch_give(t, n.z);
 }
@@ -139,16 +141,17 @@ static void columns_forward(struct tape *t, struct tensor *y, const struct tenso
 {
 	const struct backend *be = tape_backend(t);
 	struct tensor scaled = *x;
-	float *v = add ? tape_scratch(t, tensor_count(y)) : y->data;
+	const struct values v = add ? f32(tape_scratch(t, tensor_count(y))) : data_of(y);
 
 	scaled.data = tape_scratch(t, tensor_count(x));
-	be->multiply(tape_device(t), scaled.data, x->data, columns, tensor_rows(x), x->c, true);
+	scaled.type = DTYPE_F32;
+	be->multiply(tape_device(t), f32(scaled.data), data_of(x), f32(columns), tensor_rows(x), x->c, true);
 	adapted_product(t, v, &scaled, a, bias);
 	tape_scratch_give(t, scaled.data);
 	if (!add)
 		return;
-	be->axpby(tape_device(t), y->data, 1, v, 1, tensor_count(y));
-	tape_scratch_give(t, v);
+	be->axpby(tape_device(t), data_of(y), 1, v, 1, tensor_count(y));
+	tape_scratch_give(t, v.at);
 }
 
 void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct adapted *a)
@@ -160,64 +163,65 @@ void adapted_forward(struct tape *t, struct tensor *y, const struct tensor *x, c
 	if (joined)
 		joined_forward(t, y, x, a, p.item[0].branch);
 	else if (!p.columns || p.rows)
-		adapted_product(t, y->data, x, a, p.rows ? NULL : a->bias);
+		adapted_product(t, data_of(y), x, a, p.rows ? NULL : a->bias);
 	if (p.rows)
-		be->multiply(tape_device(t), y->data, y->data, p.rows, tensor_rows(y), y->c, true);
+		be->multiply(tape_device(t), data_of(y), data_of(y), f32(p.rows), tensor_rows(y), y->c, true);
 	if (p.columns)
 		columns_forward(t, y, x, a, p.columns, p.rows ? NULL : a->bias, p.rows != NULL);
 	for (size_t i = joined; i < p.count; i++)
 		p.item[i].branch->kind->forward(t, y, x, p.item[i].branch, a, p.item[i].own);
 	if (p.rows && a->bias)
-		be->add_per_sample(tape_device(t), y->data, y->data, a->bias, 1, tensor_rows(y), y->c);
+		be->add_per_sample(tape_device(t), data_of(y), data_of(y), f32(a->bias), 1, tensor_rows(y), y->c);
 	for (size_t i = 0; i < p.count; i++)
 		if (p.item[i].branch->bias)
-			be->add_per_sample(tape_device(t), y->data, y->data, p.item[i].branch->bias, 1, tensor_rows(y),
-					   y->c);
+			be->add_per_sample(tape_device(t), data_of(y), data_of(y), f32(p.item[i].branch->bias), 1,
+					   tensor_rows(y), y->c);
 	end(t, &p);
 }
 
 /* backward of y = W (columns * x):  dx = columns * (dy W), or dx += it; by_input, where it is wanted */
-static void columns_back(struct tape *t, float *dx, int add, const struct tensor *y, const struct tensor *x,
+static void columns_back(struct tape *t, struct values dx, int add, const struct tensor *y, const struct tensor *x,
 			 const struct adapted *a, const float *columns, float *by_input)
 {
 	const struct backend *be = tape_backend(t);
 	struct device *d = tape_device(t);
 	const int rows = tensor_rows(x), in = x->c;
-	float *u = tape_scratch(t, tensor_count(x)), *v = by_input && dx && add ? tape_scratch(t, tensor_count(x)) : u;
+	const size_t n = tensor_count(x);
+	float *u = tape_scratch(t, n), *v = by_input && dx.at && add ? tape_scratch(t, n) : u;
 
-	adapted_product_back(t, u, y->grad, x, a, 0);
-	if (dx)
-		be->multiply(d, add ? v : dx, u, columns, rows, in, true);
-	if (dx && add)
-		be->axpby(d, dx, 1, v, 1, tensor_count(x));
+	adapted_product_back(t, f32(u), grad_of(y), x, a, 0);
+	if (dx.at)
+		be->multiply(d, add ? f32(v) : dx, f32(u), f32(columns), rows, in, true);
+	if (dx.at && add)
+		be->axpby(d, dx, 1, f32(v), 1, n);
 	if (by_input) {
-		be->multiply(d, u, u, x->data, rows, in, false);
-		be->sum_per_sample(d, by_input, u, 1, rows, in, 0);
+		be->multiply(d, f32(u), f32(u), data_of(x), rows, in, false);
+		be->sum_per_sample(d, f32(by_input), f32(u), 1, rows, in, 0);
 	}
 	if (v != u)
 		tape_scratch_give(t, v);
 	tape_scratch_give(t, u);
 }
 
-static void rows_back(struct tape *t, float *dx, int add, const struct tensor *y, const struct tensor *x,
+static void rows_back(struct tape *t, struct values dx, int add, const struct tensor *y, const struct tensor *x,
 		      const struct adapted *a, const float *rows)
 {
-	float *dy = tape_scratch(t, tensor_count(y));
+	const struct values dy = f32(tape_scratch(t, tensor_count(y)));
 
-	tape_backend(t)->multiply(tape_device(t), dy, y->grad, rows, tensor_rows(y), y->c, true);
+	tape_backend(t)->multiply(tape_device(t), dy, grad_of(y), f32(rows), tensor_rows(y), y->c, true);
 	adapted_product_back(t, dx, dy, x, a, add);
-	tape_scratch_give(t, dy);
+	tape_scratch_give(t, dy.at);
 }
 
-/* dx NULL: not wanted.  by_input NULL: the same */
-static void base_back(struct tape *t, float *dx, int add, const struct tensor *y, const struct tensor *x,
+/* dx.at NULL: not wanted.  by_input NULL: the same */
+static void base_back(struct tape *t, struct values dx, int add, const struct tensor *y, const struct tensor *x,
 		      const struct adapted *a, const struct passes *p, float *by_input)
 {
-	if (dx && p->rows)
+	if (dx.at && p->rows)
 		rows_back(t, dx, add, y, x, a, p->rows);
-	else if (dx && !p->columns)
-		adapted_product_back(t, dx, y->grad, x, a, add);
-	if (p->columns && (dx || by_input))
+	else if (dx.at && !p->columns)
+		adapted_product_back(t, dx, grad_of(y), x, a, add);
+	if (p->columns && (dx.at || by_input))
 		columns_back(t, dx, add || p->rows, y, x, a, p->columns, by_input);
 }
 
@@ -226,26 +230,26 @@ static struct part_grads grads_of(struct tape *t, struct branch *b, const float 
 	struct part_grads g = { .by_input = by_input };
 
 	for (int i = 0; i < BRANCH_PARTS; i++)
-		g.at[i] = tape_grad(t, &b->part[i], &g.add[i]);
+		g.at[i] = floats_at(tape_grad(t, &b->part[i], &g.add[i]));
 	return g;
 }
 
-static void joined_back(struct tape *t, float *dx, int add, const struct tensor *y, const struct tensor *x,
+static void joined_back(struct tape *t, struct values dx, int add, const struct tensor *y, const struct tensor *x,
 			const struct adapted *a, struct branch *b)
 {
 	const struct part_grads g = grads_of(t, b, NULL);
 	const struct narrow n = b->kind->narrow_back(t, y, x, b, &g, a);
 
-	tape_backend(t)->linear_dx(tape_device(t), dx, y->grad, a->w, tensor_rows(x), add, &n);
+	tape_backend(t)->linear_dx(tape_device(t), dx, grad_of(y), a->w, tensor_rows(x), add, &n);
 	tape_scratch_give(t, n.z);
 }
 
-static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct pass *p,
-		     const struct adapted *a, const float *by_input)
+static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		     const struct pass *p, const struct adapted *a, const float *by_input)
 {
 	struct part_grads g;
 
-	if (!dx && !branch_trains(p->branch))
+	if (!dx.at && !branch_trains(p->branch))
 		return;
 	g = grads_of(t, p->branch, by_input);
 	p->branch->kind->backward(t, y, x, dx, p->branch, &g, a, p->own);
@@ -254,10 +258,10 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, const struct adapted *a)
 {
 	int add = 0;
-	float *dx = tape_grad(t, x, &add);
+	const struct values dx = tape_grad(t, x, &add);
 	struct passes p = begin(t, a);
 	float *by_input = p.trains ? tape_scratch(t, a->w->in) : NULL;
-	const bool joined = dx && joins(&p, a);
+	const bool joined = dx.at && joins(&p, a);
 
 	if (joined)
 		joined_back(t, dx, add, y, x, a, p.item[0].branch);

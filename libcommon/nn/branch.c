@@ -40,8 +40,8 @@ static void mask_ranks(struct tape *t, const struct branch *b, float *z, int n, 
 	for (int i = 0; i < n; i++) {
 		const int k = rank_at(m, b->rank, m->timestep[i / (n / m->samples)]);
 
-		tape_backend(t)->multiply(tape_device(t), z + i * each, z + i * each, m->first + (size_t)k * m->most,
-					  rows, b->rank, true);
+		tape_backend(t)->multiply(tape_device(t), f32(z + i * each), f32(z + i * each),
+					  f32(m->first + (size_t)k * m->most), rows, b->rank, true);
 	}
 }
 

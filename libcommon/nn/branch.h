@@ -29,8 +29,8 @@ struct branch_kind {
 	/* y += dW x, with dropout; where there are gains, what is left of it beside weight (gain - 1) W x */
 	void (*forward)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
 			const struct adapted *a, const void *pass);
-	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx NULL: not wanted. */
-	void (*backward)(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx,
+	/* from y->grad: the parts' gradients, and dx += y->grad dW.  dx.at NULL: not wanted. */
+	void (*backward)(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
 			 const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass);
 	/* Of kinds whose dW of a linear layer is a product of two narrow matrices, where is_narrow() says so of a
 	 * branch: forward() and backward() but for the last product, which is left to the layer's own.  Its z is
@@ -106,10 +106,11 @@ void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, 
 
 /* ---- for kinds ---- */
 /* y = x W^T + bias, or conv(x, W) + bias */
-void adapted_product(struct tape *t, float *y, const struct tensor *x, const struct adapted *a, const float *bias);
+void adapted_product(struct tape *t, struct values y, const struct tensor *x, const struct adapted *a,
+		     const float *bias);
 /* backward of y = x W^T:  dx = dy W; add 1: dx += */
-void adapted_product_back(struct tape *t, float *dx, const float *dy, const struct tensor *x, const struct adapted *a,
-			  int add);
+void adapted_product_back(struct tape *t, struct values dx, struct values dy, const struct tensor *x,
+			  const struct adapted *a, int add);
 /* Dropout in z [n,rows,rank] = x down^T, or in its gradient: dropped elements become 0.  It is its own backward. */
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows);
 /* Dropout in y [rows,out] = dW x, or in its gradient: dropped outputs of dW become 0, the same ones as rows in
@@ -121,14 +122,14 @@ void branch_leave_out_rows(struct tape *t, const struct branch *b, float *dw, co
  * ddw = s dy^T x */
 void whole_add(struct tape *t, struct tensor *y, const struct tensor *x, const float *dw, float s,
 	       const struct adapted *a);
-void whole_add_back(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, float *dw, float s,
-		    const struct adapted *a);
+void whole_add_back(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx, float *dw,
+		    float s, const struct adapted *a);
 void whole_grad(struct tape *t, float *ddw, const struct tensor *y, const struct tensor *x, float s,
 		const struct adapted *a);
 /* branch_kind's forward and backward through the whole of dW.  Rank dropout drops rows of dW, as LyCORIS has it. */
 void whole_forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
 		   const struct adapted *a, const void *pass);
-void whole_backward(struct tape *t, const struct tensor *y, const struct tensor *x, float *dx, const struct branch *b,
-		    const struct part_grads *g, const struct adapted *a, const void *pass);
+void whole_backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
+		    const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass);
 
 #endif

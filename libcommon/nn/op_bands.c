@@ -30,7 +30,7 @@ static void conv_rows(const struct bands *b, float *y, const float *x, int rows,
 {
 	const struct conv_shape k = { 1, rows, b->w, rows, b->w, 1, c->w.kh / 2 };
 
-	tape_backend(b->t)->conv2d(tape_device(b->t), y, x, &c->w, c->bias, &k);
+	tape_backend(b->t)->conv2d(tape_device(b->t), f32(y), f32(x), &c->w, c->bias, &k);
 }
 
 /* y = conv(silu(norm(in))) of so many rows; in may be y */
@@ -108,7 +108,8 @@ static void write_over(const struct bands *b, float *in, float *old)
 		norm_and_conv(b, b->y, in, s.to - s.from, r->norm1, b->stats1, r->conv1);
 		norm_and_conv(b, b->y, b->y, s.to - s.from, r->norm2, b->stats2, r->conv2);
 		be->copy(d, old + (HALO - keep) * each, in + (s.end - keep - s.from) * each, keep * each);
-		be->add(d, b->x + s.first * each, in + above * each, b->y + above * each, (s.end - s.first) * each);
+		be->add(d, f32(b->x + s.first * each), f32(in + above * each), f32(b->y + above * each),
+			(s.end - s.first) * each);
 	}
 }
 
@@ -153,7 +154,7 @@ static void double_rows(const struct bands *b, float *y, const struct span *s, i
 {
 	const size_t row = (size_t)b->w / 2 * channels;
 
-	tape_backend(b->t)->upsample(tape_device(b->t), y, b->x + s->from / 2 * row, 1, (s->to - s->from) / 2,
+	tape_backend(b->t)->upsample(tape_device(b->t), f32(y), f32(b->x + s->from / 2 * row), 1, (s->to - s->from) / 2,
 				     b->w / 2, channels);
 }
 
@@ -254,8 +255,8 @@ static void second_half(const struct bands *b, float *out, float *wide, float *h
 		be->copy(d, half + above * each, out + s.first * each, (s.to - s.first) * each);
 		be->copy(d, old + (HALO - keep) * each, half + (s.end - keep - s.from) * each, keep * each);
 		norm_and_conv(b, b->y, half, s.to - s.from, r->norm2, b->stats2, r->conv2);
-		be->linear(d, half, in, &r->shortcut->w, r->shortcut->bias, rows * b->w, NULL);
-		be->add(d, out + s.first * each, half, b->y + above * each, rows * each);
+		be->linear(d, f32(half), f32(in), &r->shortcut->w, r->shortcut->bias, rows * b->w, NULL);
+		be->add(d, f32(out + s.first * each), f32(half), f32(b->y + above * each), rows * each);
 	}
 }
 

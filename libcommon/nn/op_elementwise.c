@@ -7,17 +7,17 @@ static void activation_backward(struct tape *t, const struct node *n)
 {
 	const enum activation *kind = n->op;
 	int add = 0;
-	float *dx = tape_grad(t, n->in[0], &add);
+	const struct values dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->activation_back(tape_device(t), dx, n->out->grad, n->in[0]->data, tensor_count(n->out), *kind,
-					 add);
+	tape_backend(t)->activation_back(tape_device(t), dx, grad_of(n->out), data_of(n->in[0]), tensor_count(n->out),
+					 *kind, add);
 }
 
 static void activate(struct tape *t, const struct node *n)
 {
 	const enum activation *kind = n->op;
 
-	tape_backend(t)->activation(tape_device(t), n->out->data, n->in[0]->data, tensor_count(n->out), *kind);
+	tape_backend(t)->activation(tape_device(t), data_of(n->out), data_of(n->in[0]), tensor_count(n->out), *kind);
 }
 
 struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind)
@@ -32,16 +32,16 @@ struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation k
 /* backward of y = a * gelu(b), x = [a b]:  da = dy gelu(b);  db = dy a gelu'(b) */
 static void geglu_backward(struct tape *t, const struct node *n)
 {
-	const float *x = n->in[0]->data;
+	const struct values x = data_of(n->in[0]);
 	int add = 0;
-	float *dx = tape_grad_over(t, n->in[0], &add);
+	const struct values dx = tape_grad_over(t, n->in[0], &add);
 
-	tape_backend(t)->geglu_back(tape_device(t), dx, n->out->grad, x, tensor_rows(n->out), n->out->c, add);
+	tape_backend(t)->geglu_back(tape_device(t), dx, grad_of(n->out), x, tensor_rows(n->out), n->out->c, add);
 }
 
 static void geglu(struct tape *t, const struct node *n)
 {
-	tape_backend(t)->geglu(tape_device(t), n->out->data, n->in[0]->data, tensor_rows(n->out), n->out->c);
+	tape_backend(t)->geglu(tape_device(t), data_of(n->out), data_of(n->in[0]), tensor_rows(n->out), n->out->c);
 }
 
 struct tensor *op_geglu(struct tape *t, struct tensor *x)
@@ -66,10 +66,10 @@ struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)
 
 	must(tensor_count(a) == tensor_count(b) && a->c == b->c, "add");
 	if (y) {
-		tape_backend(t)->axpby(tape_device(t), y->data, 1, a->data, 1, tensor_count(a));
+		tape_backend(t)->axpby(tape_device(t), data_of(y), 1, data_of(a), 1, tensor_count(a));
 	} else {
 		y = tensor_new(t, a->n, a->h, a->w, a->c);
-		tape_backend(t)->add(tape_device(t), y->data, a->data, b->data, tensor_count(a));
+		tape_backend(t)->add(tape_device(t), data_of(y), data_of(a), data_of(b), tensor_count(a));
 	}
 	return tape_record(t, y, false, (struct node){ add_backward, .in = { a, b } });
 }
@@ -79,10 +79,10 @@ static void add_per_sample_backward(struct tape *t, const struct node *n)
 {
 	struct tensor *v = n->in[1], *y = n->out;
 	int add = 0;
-	float *dv = tape_grad(t, v, &add);
+	const struct values dv = tape_grad(t, v, &add);
 
-	if (dv)
-		tape_backend(t)->sum_per_sample(tape_device(t), dv, y->grad, y->n, y->h * y->w, y->c, add);
+	if (dv.at)
+		tape_backend(t)->sum_per_sample(tape_device(t), dv, grad_of(y), y->n, y->h * y->w, y->c, add);
 	tape_hand_grad(t, n->in[0], n->out);
 }
 
@@ -91,7 +91,7 @@ struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor
 	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
 
 	must(v->n == x->n && v->c == x->c && v->h * v->w == 1, "add per sample");
-	tape_backend(t)->add_per_sample(tape_device(t), y->data, x->data, v->data, x->n, x->h * x->w, x->c);
+	tape_backend(t)->add_per_sample(tape_device(t), data_of(y), data_of(x), data_of(v), x->n, x->h * x->w, x->c);
 	return tape_record(t, y, false, (struct node){ add_per_sample_backward, .in = { x, v } });
 }
 
@@ -108,7 +108,8 @@ struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *p
 	int i;
 
 	for (i = 0; i < x->n; i++)
-		tape_backend(t)->add(tape_device(t), y->data + i * each, x->data + i * each, positions, each);
+		tape_backend(t)->add(tape_device(t), values_from(data_of(y), i * each),
+				      values_from(data_of(x), i * each), f32(positions), each);
 	return tape_record(t, y, false, (struct node){ add_positions_backward, .in = { x } });
 }
 
@@ -118,20 +119,20 @@ static void multiply_backward(struct tape *t, const struct node *n)
 	const float *const *z = n->op;
 	struct tensor *y = n->out;
 	int add = 0;
-	float *dx = tape_grad(t, n->in[0], &add), *to = add ? tape_scratch(t, tensor_count(y)) : dx;
+	const struct values dx = tape_grad(t, n->in[0], &add), to = add ? f32(tape_scratch(t, tensor_count(y))) : dx;
 
-	tape_backend(t)->multiply(tape_device(t), to, y->grad, *z, tensor_rows(y), y->c, false);
+	tape_backend(t)->multiply(tape_device(t), to, grad_of(y), f32(*z), tensor_rows(y), y->c, false);
 	if (!add)
 		return;
 	tape_backend(t)->add(tape_device(t), dx, dx, to, tensor_count(y));
-	tape_scratch_give(t, to);
+	tape_scratch_give(t, to.at);
 }
 
 struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z)
 {
 	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
 
-	tape_backend(t)->multiply(tape_device(t), y->data, x->data, z, tensor_rows(x), x->c, false);
+	tape_backend(t)->multiply(tape_device(t), data_of(y), data_of(x), f32(z), tensor_rows(x), x->c, false);
 	return tape_record(t, y, false, (struct node){ multiply_backward, .in = { x },
 						       .op = tape_keep(t, &z, sizeof(z)) });
 }

@@ -13,9 +13,10 @@ static void loss_backward(struct tape *t, const struct node *n)
 {
 	const struct loss_op *op = n->op;
 	int add = 0;
-	float *dx = tape_grad(t, n->in[0], &add);
+	const struct values dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->loss_back(tape_device(t), dx, n->out->grad, n->in[0]->data, op->target, &op->terms, add);
+	tape_backend(t)->loss_back(tape_device(t), floats_at(dx), n->out->grad, n->in[0]->data, op->target, &op->terms,
+				   add);
 }
 
 struct tensor *op_loss(struct tape *t, struct tensor *x, const struct tensor *target, const struct loss_terms *terms)

@@ -19,13 +19,13 @@ static struct scaling begin(struct tape *t, const struct norm *g)
 	if (!g->branch)
 		return s;
 	bias = gain + g->c;
-	be->axpby(tape_device(t), gain, 1, g->gain, 0, g->c);
-	be->axpby(tape_device(t), bias, 1, g->bias, 0, g->c);
+	be->axpby(tape_device(t), f32(gain), 1, f32(g->gain), 0, g->c);
+	be->axpby(tape_device(t), f32(bias), 1, f32(g->bias), 0, g->c);
 	for (const struct branch *b = g->branch; b; b = b->next) {
 		if (b->part[0].n)
-			be->axpby(tape_device(t), gain, b->scale, b->part[0].data, 1, g->c);
+			be->axpby(tape_device(t), f32(gain), b->scale, f32(b->part[0].data), 1, g->c);
 		if (b->bias)
-			be->axpby(tape_device(t), bias, 1, b->bias, 1, g->c);
+			be->axpby(tape_device(t), f32(bias), 1, f32(b->bias), 1, g->c);
 	}
 	return (struct scaling){ gain, bias, s.scratch };
 }
@@ -41,10 +41,10 @@ static void group_norm_backward(struct tape *t, const struct node *n)
 {
 	const struct norm_op *op = n->op;
 	int add = 0;
-	float *dx = tape_grad(t, n->in[0], &add);
+	const struct values dx = tape_grad(t, n->in[0], &add);
 	const struct scaling s = begin(t, op->layer);
 
-	tape_backend(t)->group_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, n->out->beside, s.gain,
+	tape_backend(t)->group_norm_back(tape_device(t), dx, grad_of(n->out), data_of(n->in[0]), n->out->beside, s.gain,
 					 s.bias, &op->shape, add);
 	end(t, &s);
 }
@@ -54,7 +54,7 @@ static void group_norm(struct tape *t, const struct node *n)
 	const struct norm_op *op = n->op;
 	const struct scaling s = begin(t, op->layer);
 
-	tape_backend(t)->group_norm(tape_device(t), n->out->data, n->out->beside, n->in[0]->data, s.gain, s.bias,
+	tape_backend(t)->group_norm(tape_device(t), data_of(n->out), n->out->beside, data_of(n->in[0]), s.gain, s.bias,
 				    &op->shape);
 	end(t, &s);
 }
@@ -76,10 +76,10 @@ static void layer_norm_backward(struct tape *t, const struct node *n)
 {
 	const struct norm_op *op = n->op;
 	int add = 0;
-	float *dx = tape_grad(t, n->in[0], &add);
+	const struct values dx = tape_grad(t, n->in[0], &add);
 	const struct scaling s = begin(t, op->layer);
 
-	tape_backend(t)->layer_norm_back(tape_device(t), dx, n->out->grad, n->in[0]->data, n->out->beside, s.gain,
+	tape_backend(t)->layer_norm_back(tape_device(t), dx, grad_of(n->out), data_of(n->in[0]), n->out->beside, s.gain,
 					 tensor_rows(n->out), n->out->c, add);
 	end(t, &s);
 }
@@ -90,7 +90,7 @@ static void layer_norm(struct tape *t, const struct node *n)
 	const struct tensor *x = n->in[0];
 	const struct scaling s = begin(t, op->layer);
 
-	tape_backend(t)->layer_norm(tape_device(t), n->out->data, n->out->beside, x->data, s.gain, s.bias,
+	tape_backend(t)->layer_norm(tape_device(t), data_of(n->out), n->out->beside, data_of(x), s.gain, s.bias,
 				    tensor_rows(x), x->c, op->layer->eps);
 	end(t, &s);
 }

@@ -13,10 +13,10 @@ static void concat_backward(struct tape *t, const struct node *n)
 
 	for (i = 0; i < 2; i++) {
 		int add = 0, c = n->in[i]->c;
-		float *dx = tape_grad(t, n->in[i], &add);
-		if (dx)
-			tape_backend(t)->copy_columns(tape_device(t), dx, c, y->grad + first, y->c, tensor_rows(y), c,
-						      add);
+		const struct values dx = tape_grad(t, n->in[i], &add);
+		if (dx.at)
+			tape_backend(t)->copy_columns(tape_device(t), dx, c, values_from(grad_of(y), first), y->c,
+						      tensor_rows(y), c, add);
 		first += c;
 	}
 }
@@ -28,8 +28,8 @@ struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b)
 	int rows = tensor_rows(a);
 
 	must(rows == tensor_rows(b), "concat: rows");
-	be->copy_columns(tape_device(t), y->data, y->c, a->data, a->c, rows, a->c, 0);
-	be->copy_columns(tape_device(t), y->data + a->c, y->c, b->data, b->c, rows, b->c, 0);
+	be->copy_columns(tape_device(t), data_of(y), y->c, data_of(a), a->c, rows, a->c, 0);
+	be->copy_columns(tape_device(t), values_from(data_of(y), a->c), y->c, data_of(b), b->c, rows, b->c, 0);
 	return tape_record(t, y, false, (struct node){ concat_backward, .in = { a, b } });
 }
 
@@ -38,16 +38,16 @@ static void upsample_backward(struct tape *t, const struct node *n)
 {
 	const struct tensor *x = n->in[0];
 	int add = 0;
-	float *dx = tape_grad(t, n->in[0], &add);
+	const struct values dx = tape_grad(t, n->in[0], &add);
 
-	tape_backend(t)->upsample_back(tape_device(t), dx, n->out->grad, x->n, x->h, x->w, x->c, add);
+	tape_backend(t)->upsample_back(tape_device(t), dx, grad_of(n->out), x->n, x->h, x->w, x->c, add);
 }
 
 struct tensor *op_upsample(struct tape *t, struct tensor *x)
 {
 	struct tensor *y = tensor_new(t, x->n, 2 * x->h, 2 * x->w, x->c);
 
-	tape_backend(t)->upsample(tape_device(t), y->data, x->data, x->n, x->h, x->w, x->c);
+	tape_backend(t)->upsample(tape_device(t), data_of(y), data_of(x), x->n, x->h, x->w, x->c);
 	return tape_record(t, y, false, (struct node){ upsample_backward, .in = { x } });
 }
 
@@ -68,11 +68,11 @@ static void gather_backward(struct tape *t, const struct node *n)
 	const struct backend *be = tape_backend(t);
 	struct tensor *x = n->in[0];
 	int add = 0;
-	float *dx = tape_grad(t, x, &add);
+	const struct values dx = tape_grad(t, x, &add);
 
 	if (!add)
 		be->zero(tape_device(t), dx, tensor_count(x));
-	be->gather_rows_back(tape_device(t), dx, n->out->grad, op->rows, op->count, x->c);
+	be->gather_rows_back(tape_device(t), dx, grad_of(n->out), op->rows, op->count, x->c);
 }
 
 /* y has as many rows as are taken from x. */
@@ -84,7 +84,7 @@ static struct tensor *gather(struct tape *t, struct tensor *y, struct tensor *x,
 
 	op->count = count;
 	memcpy(op->rows, rows, count * sizeof(*rows));
-	tape_backend(t)->gather_rows(tape_device(t), y->data, x->data, rows, count, x->c);
+	tape_backend(t)->gather_rows(tape_device(t), data_of(y), data_of(x), rows, count, x->c);
 	tape_record(t, y, false, (struct node){ gather_backward, .in = { x }, .op = tape_keep(t, op, bytes) });
 	free(op);
 	return y;

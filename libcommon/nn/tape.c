@@ -15,8 +15,8 @@ struct tape {
 	const struct backend *be;
 	struct device *device;
 	void *memory;
-	struct heap floats;
-	struct arena host;              /* records in host memory; its ends are used like those of floats */
+	struct heap heap;
+	struct arena host;              /* records in host memory; its ends are used like those of the heap */
 	enum home home;                 /* where new tensors go: HOME_KEEP or HOME_SCRATCH */
 	bool recording, in_block, cheap_again;
 	size_t checkpoint_first, blocks;
@@ -39,7 +39,7 @@ static struct tape *new_tape(const struct backend *be, struct device *d, void *m
 	t->memory = memory;
 	t->recording = true;
 	t->end = SIZE_MAX;
-	heap_init(&t->floats, memory, bytes);
+	heap_init(&t->heap, memory, bytes);
 	arena_init(&t->host, xmalloc(HOST_BYTES), HOST_BYTES);
 	return t;
 }
@@ -82,7 +82,7 @@ void tape_free(struct tape *t)
 		return;
 	drop_borrowed_gradients(t);
 	t->be->release(t->device, t->memory);
-	heap_free(&t->floats);
+	heap_free(&t->heap);
 	free(t->host.base);
 	free(t->node);
 	free(t->borrower);
@@ -92,14 +92,14 @@ void tape_free(struct tape *t)
 void tape_reset(struct tape *t)
 {
 	drop_borrowed_gradients(t);
-	heap_clear(&t->floats);
+	heap_clear(&t->heap);
 	arena_reset(&t->host);
 	t->nodes = t->blocks = t->made = 0;
 	t->result = NULL;
 	t->home = HOME_KEEP;
 }
 
-size_t tape_peak(const struct tape *t)                  { return t->floats.peak; }
+size_t tape_peak(const struct tape *t)                  { return t->heap.peak; }
 void tape_recording(struct tape *t, bool on)            { t->recording = on; }
 bool tape_is_recording(const struct tape *t)             { return t->recording; }
 void tape_checkpointing(struct tape *t, bool on)        { t->checkpoint_first = on ? SIZE_MAX : 0; }
@@ -125,12 +125,17 @@ static void must(const void *p, size_t size)
 		die(EXIT_MEMORY, "an arena of %zu bytes is full; this step needs more than was measured", size);
 }
 
-static float *take(struct tape *t, size_t n, enum heap_kind kind)
+static void *take(struct tape *t, size_t bytes, enum heap_kind kind)
 {
-	float *p = heap_take(&t->floats, kind, n * sizeof(float));
+	void *p = heap_take(&t->heap, kind, bytes);
 
-	must(p, t->floats.size);
+	must(p, t->heap.size);
 	return p;
+}
+
+static size_t bytes_of(const struct tensor *x)
+{
+	return tensor_count(x) * dtype_size(x->type);
 }
 
 static enum heap_kind kind_of(enum home home)
@@ -140,7 +145,7 @@ static enum heap_kind kind_of(enum home home)
 
 static void give(struct tape *t, float **p)
 {
-	heap_give(&t->floats, *p);
+	heap_give(&t->heap, *p);
 	*p = NULL;
 }
 
@@ -154,26 +159,26 @@ void *tape_keep(struct tape *t, const void *record, size_t bytes)
 
 float *tape_scratch(struct tape *t, size_t n)
 {
-	return take(t, n, HEAP_INSIDE);
+	return take(t, n * sizeof(float), HEAP_INSIDE);
 }
 
 void tape_scratch_give(struct tape *t, float *scratch)
 {
-	heap_give(&t->floats, scratch);
+	heap_give(&t->heap, scratch);
 }
 
 struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c)
 {
 	struct tensor x = { .n = n, .h = h, .w = w, .c = c, .home = t->home, .maker = t->made + 1 };
 
-	x.data = take(t, tensor_count(&x), kind_of(t->home));
+	x.data = take(t, bytes_of(&x), kind_of(t->home));
 	return tape_keep(t, &x, sizeof(x));
 }
 
 struct tensor *tensor_over(struct tape *t, struct tensor *x)
 {
-	const struct tensor y = { .n = x->n, .h = x->h, .w = x->w, .c = x->c, .home = t->home, .data = x->data,
-				  .maker = t->made + 1 };
+	const struct tensor y = { .n = x->n, .h = x->h, .w = x->w, .c = x->c, .type = x->type, .home = t->home,
+				  .data = x->data, .maker = t->made + 1 };
 
 	if (t->recording || !x->last || x->readers || x->home != t->home)
 		return NULL;
@@ -183,7 +188,7 @@ struct tensor *tensor_over(struct tape *t, struct tensor *x)
 
 float *tensor_beside(struct tape *t, struct tensor *x, size_t n)
 {
-	return x->beside = take(t, n, kind_of(x->home));
+	return x->beside = take(t, n * sizeof(float), kind_of(x->home));
 }
 
 struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const float *host)
@@ -199,53 +204,54 @@ void tensor_download(struct tape *t, const struct tensor *x, float *host)
 	t->be->download(t->device, host, x->data, tensor_count(x) * sizeof(float));
 }
 
-static float *parameter_grad(struct tape *t, struct tensor *x, int *add)
+static struct values parameter_grad(struct tape *t, struct tensor *x, int *add)
 {
 	if (!x->grad) {
 		GROW(t->borrower, t->borrowers, t->borrower_capacity);
 		t->borrower[t->borrowers++] = x;
-		x->grad = take(t, tensor_count(x), HEAP_PILED);
+		x->grad = take(t, bytes_of(x), HEAP_PILED);
 	}
 	*add = x->has_grad;
 	x->has_grad = true;
-	return x->grad;
+	return grad_of(x);
 }
 
-float *tape_grad(struct tape *t, struct tensor *x, int *add)
+struct values tape_grad(struct tape *t, struct tensor *x, int *add)
 {
 	if (!x || !x->wants_grad)
-		return NULL;
+		return f32(NULL);
 	if (x->home == HOME_OWNER)
 		return parameter_grad(t, x, add);
 	*add = x->grad != NULL;
 	if (!x->grad)
-		x->grad = take(t, tensor_count(x), kind_of(x->home));
-	return x->grad;
+		x->grad = take(t, bytes_of(x), kind_of(x->home));
+	return grad_of(x);
 }
 
-float *tape_grad_over(struct tape *t, struct tensor *x, int *add)
+struct values tape_grad_over(struct tape *t, struct tensor *x, int *add)
 {
 	if (x->wants_grad && x->home != HOME_OWNER && !x->grad && x->last && x->readers == 1) {
 		x->grad = x->data;
 		x->data = NULL;
 	}
 	*add = 0;
-	return x->grad && !x->data ? x->grad : tape_grad(t, x, add);
+	return x->grad && !x->data ? grad_of(x) : tape_grad(t, x, add);
 }
 
 /* May x take over the gradient of y?  A kept tensor may not take one that is inside a block: that is freed first. */
 static bool may_inherit(const struct tape *t, const struct tensor *x, const struct tensor *y)
 {
-	return x->home != HOME_OWNER && !x->grad && (x->home == HOME_SCRATCH || !heap_is_inside(&t->floats, y->grad));
+	return x->home != HOME_OWNER && !x->grad && x->type == y->type &&
+	       (x->home == HOME_SCRATCH || !heap_is_inside(&t->heap, y->grad));
 }
 
 void tape_copy_grad(struct tape *t, struct tensor *x, const struct tensor *out)
 {
 	int add = 0;
-	float *dx = tape_grad(t, x, &add);
+	const struct values dx = tape_grad(t, x, &add);
 
-	if (dx)
-		t->be->axpby(t->device, dx, 1, out->grad, add, tensor_count(out));
+	if (dx.at)
+		t->be->axpby(t->device, dx, 1, grad_of(out), add, tensor_count(out));
 }
 
 void tape_hand_grad(struct tape *t, struct tensor *x, struct tensor *out)
@@ -283,7 +289,7 @@ static void make_again(struct tape *t, struct tensor *x)
 	for (int i = 0; i < NODE_INPUTS; i++)
 		if (n->in[i])
 			make_again(t, n->in[i]);
-	x->data = take(t, tensor_count(x), kind_of(x->home));
+	x->data = take(t, bytes_of(x), kind_of(x->home));
 	n->again(t, n);
 }
 
@@ -371,7 +377,7 @@ void tape_backward(struct tape *t, struct tensor *x, float seed)
 		die(EXIT_OTHER, "nothing below this loss is trainable");
 	for (i = 0; i < count; i++)
 		host[i] = seed;
-	t->be->upload(t->device, tape_grad(t, x, &add), host, count * sizeof(*host));
+	t->be->upload(t->device, floats_at(tape_grad(t, x, &add)), host, count * sizeof(*host));
 	free(host);
 	t->result = x;
 	pop_until(t, 0);
@@ -407,7 +413,7 @@ static struct tensor *run_in_scratch(struct tape *t, const struct block *b, stru
 
 static void forget_inside(struct tape *t, size_t mark)
 {
-	heap_clear_inside(&t->floats);
+	heap_clear_inside(&t->heap);
 	t->host.high = mark;
 }
 

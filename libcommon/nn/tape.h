@@ -32,7 +32,10 @@ enum home {
 };
 
 struct tensor {
-	float *data, *grad;             /* [n,h,w,c] in device memory; grad NULL until something was put there */
+	/* [n,h,w,c] in device memory; grad NULL until something was put there.  Floats, or what type says: then only
+	 * data_of() and grad_of() know how to read them. */
+	float *data, *grad;
+	enum dtype type;
 	/* further results of forward that backward reads, such as a norm's statistics; or NULL */
 	float *beside;
 	int n, h, w, c;                 /* tokens: h = length, w = 1; rows = n*h*w */
@@ -47,6 +50,20 @@ struct tensor {
 
 static inline int tensor_rows(const struct tensor *x)      { return x->n * x->h * x->w; }
 static inline size_t tensor_count(const struct tensor *x)  { return (size_t)tensor_rows(x) * x->c; }
+static inline struct values data_of(const struct tensor *x)
+{
+	return (struct values){ x->data, x->type, 0 };
+}
+static inline struct values grad_of(const struct tensor *x)
+{
+	return (struct values){ x->grad, x->type, 0 };
+}
+/* From value n on. */
+static inline struct values values_from(struct values v, size_t n)
+{
+	v.at = (char *)v.at + n * dtype_size(v.type);
+	return v;
+}
 
 struct tape;
 typedef struct tensor *block_fn(struct tape *t, const void *block, struct tensor *const *in);
@@ -119,10 +136,10 @@ struct node {
  * when recording; frees what nobody reads any more.  Returns out. */
 struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, struct node n);
 /* The gradient of x to write into, allocated on first use at the same end of the heap as x; *add: 1 to add to it, 0 to
- * overwrite.  NULL: x wants no gradient. */
-float *tape_grad(struct tape *t, struct tensor *x, int *add);
+ * overwrite.  .at NULL: x wants no gradient. */
+struct values tape_grad(struct tape *t, struct tensor *x, int *add);
 /* The same in the memory of x's data, where this node is the last to read that. */
-float *tape_grad_over(struct tape *t, struct tensor *x, int *add);
+struct values tape_grad_over(struct tape *t, struct tensor *x, int *add);
 /* For a term x of a sum, whose gradient equals the output's: adds a copy to x's gradient. */
 void tape_copy_grad(struct tape *t, struct tensor *x, const struct tensor *out);
 /* The same for the last term: where possible x takes over the memory of out's gradient, and out has none any more. */

@@ -42,16 +42,18 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 	float *step = o->scratch;
 
 	if (grad_scale != 1)
-		o->be->axpby(o->device, p->tensor->grad, grad_scale, p->tensor->grad, 0, p->count);
+		o->be->axpby(o->device, f32(p->tensor->grad), grad_scale, f32(p->tensor->grad), 0, p->count);
 	o->be->adafactor(o->device, step, p->slot[ROW].data, p->slot[COL].data, p->tensor->grad, &p->shape,
 			 plain_pow(p->steps, s->decay_rate), s->eps);
 	too_long = fmax(1, root_mean_square(o, step, p->count) / s->clip_threshold);
 	if (p->slot[MOMENT].count) {
-		o->be->axpby(o->device, p->slot[MOMENT].data, (1 - s->beta1) * size / too_long, step, s->beta1,
+		o->be->axpby(o->device, f32(p->slot[MOMENT].data), (1 - s->beta1) * size / too_long, f32(step),
+			     s->beta1, p->count);
+		o->be->axpby(o->device, f32(p->tensor->data), -1, f32(p->slot[MOMENT].data), 1 - s->decay * size,
 			     p->count);
-		o->be->axpby(o->device, p->tensor->data, -1, p->slot[MOMENT].data, 1 - s->decay * size, p->count);
 	} else {
-		o->be->axpby(o->device, p->tensor->data, -size / too_long, step, 1 - s->decay * size, p->count);
+		o->be->axpby(o->device, f32(p->tensor->data), -size / too_long, f32(step), 1 - s->decay * size,
+			     p->count);
 	}
 }
 

@@ -73,7 +73,7 @@ static void move_small(const struct optimizer *o, const struct parameter *p, str
 
 	step->decay = 0;
 	o->be->adamw(o->device, p->tensor->data, p->slot[0].data, p->slot[1].data, p->tensor->grad, p->count, step);
-	o->be->axpby(o->device, p->tensor->data, keep, p->tensor->data, 0, p->count);
+	o->be->axpby(o->device, f32(p->tensor->data), keep, f32(p->tensor->data), 0, p->count);
 }
 
 static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)

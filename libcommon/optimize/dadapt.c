@@ -21,12 +21,12 @@ static struct two_sums take_gradient(struct optimizer *o, struct parameter *p, d
 	struct two_sums adds;
 
 	if (s->decay && !s->decouple)
-		o->be->axpby(o->device, grad, s->decay, p->tensor->data, 1, p->count);
+		o->be->axpby(o->device, f32(grad), s->decay, f32(p->tensor->data), 1, p->count);
 	o->be->over_root(o->device, o->scratch, 1, p->slot[S].data, p->slot[V].data, s->eps, 0, p->count);
 	adds.numerator = dlr * o->be->sum_products(o->device, grad, o->scratch, p->count);
-	o->be->axpby(o->device, p->slot[M].data, dlr * (1 - s->beta1), grad, s->beta1, p->count);
+	o->be->axpby(o->device, f32(p->slot[M].data), dlr * (1 - s->beta1), f32(grad), s->beta1, p->count);
 	o->be->axxpby(o->device, p->slot[V].data, 1 - s->beta2, grad, s->beta2, p->count);
-	o->be->axpby(o->device, p->slot[S].data, dlr * (1 - root2), grad, root2, p->count);
+	o->be->axpby(o->device, f32(p->slot[S].data), dlr * (1 - root2), f32(grad), root2, p->count);
 	adds.magnitude = o->be->sum_magnitudes(o->device, p->slot[S].data, p->count);
 	return adds;
 }

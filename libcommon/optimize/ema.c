@@ -40,7 +40,8 @@ void ema_update(struct ema *m, long updates)
 
 	for (i = 0; m->value && i < m->optimizer->count; i++) {
 		const struct parameter *p = &m->optimizer->parameter[i];
-		m->optimizer->be->axpby(m->optimizer->device, m->value[i], 1 - decay, p->tensor->data, decay, p->count);
+		m->optimizer->be->axpby(m->optimizer->device, f32(m->value[i]), 1 - decay, f32(p->tensor->data), decay,
+					p->count);
 	}
 }
 

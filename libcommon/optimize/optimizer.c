@@ -30,7 +30,7 @@ static int make_slots(struct optimizer *o, struct parameter *p, struct error *e)
 		s->data = o->be->alloc(o->device, slot_bytes(s));
 		if (!s->data)
 			return no_memory(e);
-		o->be->zero(o->device, s->data, slot_bytes(s) / sizeof(float));
+		o->be->zero(o->device, f32(s->data), slot_bytes(s) / sizeof(float));
 	}
 	return 0;
 }
@@ -212,7 +212,7 @@ static bool begin(struct optimizer *o, const struct optimizer_kind *kind, double
 	for (i = 0; i < o->count && *grad_scale != 1; i++) {
 		const struct parameter *p = &o->parameter[i];
 		if (p->tensor->has_grad && optimizer_owns(o, p))
-			o->be->axpby(o->device, p->tensor->grad, *grad_scale, p->tensor->grad, 0, p->count);
+			o->be->axpby(o->device, f32(p->tensor->grad), *grad_scale, f32(p->tensor->grad), 0, p->count);
 	}
 	*grad_scale = 1;
 	return kind->begin(o, multiplier);
@@ -234,7 +234,7 @@ void optimizer_step(struct optimizer *o, double multiplier, float grad_scale)
 			continue;
 		o->be->copy(o->device, o->before, p->tensor->data, p->count);
 		kind->move(o, p, p->lr * multiplier, grad_scale);
-		o->be->axpby(o->device, o->before, 1, p->tensor->data, -1, p->count);
+		o->be->axpby(o->device, f32(o->before), 1, f32(p->tensor->data), -1, p->count);
 		o->be->sum_squares(o->device, &o->sums[i], o->before, p->count);
 	}
 	read_sums(o);

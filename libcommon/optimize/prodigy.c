@@ -24,13 +24,14 @@ static struct two_sums take_gradient(struct optimizer *o, struct parameter *p, d
 	if (!p->steps)
 		o->be->copy(o->device, p->slot[START].data, data, p->count);
 	if (s->decay && !s->decouple)
-		o->be->axpby(o->device, grad, s->decay, data, 1, p->count);
+		o->be->axpby(o->device, f32(grad), s->decay, f32(data), 1, p->count);
 	o->be->copy(o->device, o->scratch, p->slot[START].data, p->count);
-	o->be->axpby(o->device, o->scratch, -1, data, 1, p->count);
+	o->be->axpby(o->device, f32(o->scratch), -1, f32(data), 1, p->count);
 	adds.numerator = weight * dlr * o->be->sum_products(o->device, grad, o->scratch, p->count);
-	o->be->axpby(o->device, p->slot[M].data, d * (1 - s->beta1), grad, s->beta1, p->count);
+	o->be->axpby(o->device, f32(p->slot[M].data), d * (1 - s->beta1), f32(grad), s->beta1, p->count);
 	o->be->axxpby(o->device, p->slot[V].data, d * d * (1 - s->beta2), grad, s->beta2, p->count);
-	o->be->axpby(o->device, p->slot[S].data, weight * (s->safeguard_warmup ? d : dlr), grad, beta3, p->count);
+	o->be->axpby(o->device, f32(p->slot[S].data), weight * (s->safeguard_warmup ? d : dlr), f32(grad), beta3,
+		     p->count);
 	adds.magnitude = o->be->sum_magnitudes(o->device, p->slot[S].data, p->count);
 	return adds;
 }

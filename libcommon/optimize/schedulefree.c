@@ -51,17 +51,17 @@ static void move(const struct optimizer *o, struct parameter *p, double lr, floa
 	o->be->axxpby(o->device, p->slot[V].data, 1 - s->beta2, p->tensor->grad, s->beta2, p->count);
 	o->be->over_root(o->device, way, root2, p->tensor->grad, p->slot[V].data, root2 * s->eps, 0, p->count);
 	if (s->decay)
-		o->be->axpby(o->device, way, s->decay, y, 1, p->count);
-	o->be->axpby(o->device, y, share, z, 1 - share, p->count);
-	o->be->axpby(o->device, y, rate * (s->beta1 * (1 - share) - 1), way, 1, p->count);
-	o->be->axpby(o->device, z, -rate, way, 1, p->count);
+		o->be->axpby(o->device, f32(way), s->decay, f32(y), 1, p->count);
+	o->be->axpby(o->device, f32(y), share, f32(z), 1 - share, p->count);
+	o->be->axpby(o->device, f32(y), rate * (s->beta1 * (1 - share) - 1), f32(way), 1, p->count);
+	o->be->axpby(o->device, f32(z), -rate, f32(way), 1, p->count);
 }
 
 static void average(const struct optimizer *o, const struct parameter *p)
 {
 	const double beta1 = o->settings.beta1;
 
-	o->be->axpby(o->device, p->tensor->data, 1 - 1 / beta1, p->slot[Z].data, 1 / beta1, p->count);
+	o->be->axpby(o->device, f32(p->tensor->data), 1 - 1 / beta1, f32(p->slot[Z].data), 1 / beta1, p->count);
 }
 
 static const struct optimizer_argument arguments[] = {

@@ -233,7 +233,7 @@ static void finish_slice(const struct share *s, const struct nodes *all, const s
 			continue;
 		p->tensor->has_grad = true;
 		if (optimizer_owns(o, p))
-			o->be->upload(o->device, tape_grad(t, p->tensor, &had),
+			o->be->upload(o->device, floats_at(tape_grad(t, p->tensor, &had)),
 				      finish(all, all->arrived + i, o->count, p->at - first, p->count, leaves),
 				      p->count * sizeof(float));
 	}

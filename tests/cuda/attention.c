@@ -363,7 +363,7 @@ static void run_forward(struct rig *r, const struct problem *a, float *const in[
 	must(k_attention(NULL, o, lse, in[Q], in[K], in[V], &a->s));
 	must(cudaDeviceSynchronize());
 	again(r, a, O, got, o);
-	cpu_backend.attention(r->device[CPU], was, was_lse, a->in[Q], a->in[K], a->in[V], &a->s);
+	cpu_backend.attention(r->device[CPU], f32(was), was_lse, f32(a->in[Q]), f32(a->in[K]), f32(a->in[V]), &a->s);
 	judge(r, a, O, was, got, false, true, "o, CPU");
 	judge(r, a, LSE, was_lse, got_lse, false, true, "lse, CPU");
 	free_card(o);
@@ -603,9 +603,10 @@ static void through_backend(struct rig *r, int n, int heads, int d, int lq, int 
 	int i;
 
 	for (i = 0; i < SIDES; i++) {
-		r->be[i]->attention(r->device[i], o.at[i], lse.at[i], q.at[i], k.at[i], v.at[i], &s);
-		r->be[i]->attention_back(r->device[i], dq.at[i], dk.at[i], dv.at[i], dout.at[i], o.at[i], lse.at[i],
-					 q.at[i], k.at[i], v.at[i], &s, add);
+		r->be[i]->attention(r->device[i], f32(o.at[i]), lse.at[i], f32(q.at[i]), f32(k.at[i]), f32(v.at[i]),
+				    &s);
+		r->be[i]->attention_back(r->device[i], f32(dq.at[i]), f32(dk.at[i]), f32(dv.at[i]), f32(dout.at[i]),
+					 f32(o.at[i]), lse.at[i], f32(q.at[i]), f32(k.at[i]), f32(v.at[i]), &s, add);
 	}
 	compare(r, &o, limit, "through the backend: o");
 	compare(r, &lse, limit, "through the backend: lse");

@@ -73,25 +73,25 @@ static void run(struct bench *b, const char *name, op *fn, double work, const ch
 static void forward(struct bench *b)
 {
 	b->d->operand.of = NULL;
-	cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows, NULL);
+	cuda_backend.linear(b->d, f32(b->c), f32(b->a), &b->linear, b->b, b->rows, NULL);
 }
-static void again(struct bench *b) { cuda_backend.linear(b->d, b->c, b->a, &b->linear, b->b, b->rows, NULL); }
+static void again(struct bench *b) { cuda_backend.linear(b->d, f32(b->c), f32(b->a), &b->linear, b->b, b->rows, NULL); }
 static void back(struct bench *b)
 {
 	b->d->operand.of = NULL;
-	cuda_backend.linear_dx(b->d, b->a, b->c, &b->linear, b->rows, 0, NULL);
+	cuda_backend.linear_dx(b->d, f32(b->a), f32(b->c), &b->linear, b->rows, 0, NULL);
 }
 static void lora_down(struct bench *b)
 {
-	cuda_backend.gemm(b->d, 0, 1, b->rows, 32, b->in, 1, b->a, b->in, b->b, b->in, 0, b->c, 32);
+	cuda_backend.gemm(b->d, 0, 1, b->rows, 32, b->in, 1, f32(b->a), b->in, f32(b->b), b->in, 0, f32(b->c), 32);
 }
 static void lora_up(struct bench *b)
 {
-	cuda_backend.gemm(b->d, 0, 1, b->rows, b->out, 32, 1, b->a, 32, b->b, 32, 1, b->c, b->out);
+	cuda_backend.gemm(b->d, 0, 1, b->rows, b->out, 32, 1, f32(b->a), 32, f32(b->b), 32, 1, f32(b->c), b->out);
 }
 static void lora_dup(struct bench *b)
 {
-	cuda_backend.gemm(b->d, 1, 0, b->out, 32, b->rows, 1, b->c, b->out, b->a, 32, 1, b->b, 32);
+	cuda_backend.gemm(b->d, 1, 0, b->out, 32, b->rows, 1, f32(b->c), b->out, f32(b->a), 32, 1, f32(b->b), 32);
 }
 
 static void linears(struct bench *b)
@@ -124,12 +124,12 @@ static int side_of(const struct bench *b) { int s = 1; while (s * s < b->rows) s
 static void conv(struct bench *b)
 {
 	struct conv_shape s = shape_of(b, side_of(b));
-	cuda_backend.conv2d(b->d, b->c, b->a, &b->conv, b->b, &s);
+	cuda_backend.conv2d(b->d, f32(b->c), f32(b->a), &b->conv, b->b, &s);
 }
 static void conv_back(struct bench *b)
 {
 	struct conv_shape s = shape_of(b, side_of(b));
-	cuda_backend.conv2d_dx(b->d, b->a, b->c, &b->conv, &s, 0);
+	cuda_backend.conv2d_dx(b->d, f32(b->a), f32(b->c), &b->conv, &s, 0);
 }
 
 static void convs(struct bench *b)
@@ -155,24 +155,27 @@ static struct norm_shape group(const struct bench *b)
 static void group_norm(struct bench *b)
 {
 	struct norm_shape s = group(b);
-	cuda_backend.group_norm(b->d, b->c, b->stats, b->a, b->b, b->b, &s);
+	cuda_backend.group_norm(b->d, f32(b->c), b->stats, f32(b->a), b->b, b->b, &s);
 }
 static void group_norm_back(struct bench *b)
 {
 	struct norm_shape s = group(b);
-	cuda_backend.group_norm_back(b->d, b->a, b->c, b->a, b->stats, b->b, b->b, &s, 0);
+	cuda_backend.group_norm_back(b->d, f32(b->a), f32(b->c), f32(b->a), b->stats, b->b, b->b, &s, 0);
 }
 static void layer_norm(struct bench *b)
 {
-	cuda_backend.layer_norm(b->d, b->c, b->stats, b->a, b->b, b->b, b->rows, b->in, 1e-5f);
+	cuda_backend.layer_norm(b->d, f32(b->c), b->stats, f32(b->a), b->b, b->b, b->rows, b->in, 1e-5f);
 }
 static void layer_norm_back(struct bench *b)
 {
-	cuda_backend.layer_norm_back(b->d, b->a, b->c, b->a, b->stats, b->b, b->rows, b->in, 1);
+	cuda_backend.layer_norm_back(b->d, f32(b->a), f32(b->c), f32(b->a), b->stats, b->b, b->rows, b->in, 1);
 }
-static void geglu(struct bench *b) { cuda_backend.geglu(b->d, b->c, b->a, b->rows, b->in); }
-static void geglu_back(struct bench *b) { cuda_backend.geglu_back(b->d, b->a, b->c, b->a, b->rows, b->in, 0); }
-static void add(struct bench *b) { cuda_backend.add(b->d, b->c, b->a, b->c, (size_t)b->rows * b->in); }
+static void geglu(struct bench *b) { cuda_backend.geglu(b->d, f32(b->c), f32(b->a), b->rows, b->in); }
+static void geglu_back(struct bench *b)
+{
+	cuda_backend.geglu_back(b->d, f32(b->a), f32(b->c), f32(b->a), b->rows, b->in, 0);
+}
+static void add(struct bench *b) { cuda_backend.add(b->d, f32(b->c), f32(b->a), f32(b->c), (size_t)b->rows * b->in); }
 
 static void memory_bound(struct bench *b)
 {
@@ -203,15 +206,15 @@ static struct attention_shape heads(const struct bench *b)
 static void attend(struct bench *b)
 {
 	struct attention_shape s = heads(b);
-	cuda_backend.attention(b->d, b->c, b->stats, b->a, b->b, b->b, &s);
+	cuda_backend.attention(b->d, f32(b->c), b->stats, f32(b->a), f32(b->b), f32(b->b), &s);
 }
 
 static void attend_back(struct bench *b)
 {
 	struct attention_shape s = heads(b);
 
-	cuda_backend.attention_back(b->d, b->a, b->b, b->b, b->c, b->c, b->stats, b->a, b->b, b->b, &s,
-				    (int[]){ 0, 0, 0 });
+	cuda_backend.attention_back(b->d, f32(b->a), f32(b->b), f32(b->b), f32(b->c), f32(b->c), b->stats, f32(b->a),
+				    f32(b->b), f32(b->b), &s, (int[]){ 0, 0, 0 });
 }
 
 static void attentions(struct bench *b)

@@ -43,13 +43,13 @@ static void norms(struct rig *r)
 			host[k] += 30;          /* far from 0, as an image's mean may be */
 		x = take(r, host, count);
 		ON_BOTH(r) {
-			BE->group_norm(D, y.at[s], stats.at[s], x.at[s], gain.at[s], bias.at[s], n);
-			BE->group_norm_back(D, dx.at[s], dy.at[s], x.at[s], stats.at[s], gain.at[s], bias.at[s], n,
-					    add);
-			BE->layer_norm(D, z.at[s], row_stats.at[s], x.at[s], gain.at[s], bias.at[s], rows, n->c,
-				       n->eps);
-			BE->layer_norm_back(D, dz.at[s], dy.at[s], x.at[s], row_stats.at[s], gain.at[s], rows, n->c,
-					    add);
+			BE->group_norm(D, f32(y.at[s]), stats.at[s], f32(x.at[s]), gain.at[s], bias.at[s], n);
+			BE->group_norm_back(D, f32(dx.at[s]), f32(dy.at[s]), f32(x.at[s]), stats.at[s], gain.at[s],
+					    bias.at[s], n, add);
+			BE->layer_norm(D, f32(z.at[s]), row_stats.at[s], f32(x.at[s]), gain.at[s], bias.at[s], rows,
+				       n->c, n->eps);
+			BE->layer_norm_back(D, f32(dz.at[s]), f32(dy.at[s]), f32(x.at[s]), row_stats.at[s], gain.at[s],
+					    rows, n->c, add);
 		}
 		snprintf(name, sizeof(name), "group norm %d x %d x %d, %d groups", n->n, n->hw, n->c, n->groups);
 		compare(r, &y, SUMS, name);     /* the mean, rounded to float, of values 30 deviations from 0 */
@@ -105,9 +105,9 @@ static void activations(struct rig *r)
 		struct both y = take_output(r, n, false), dx = take_output(r, n, false), more = take_output(r, n, true);
 
 		ON_BOTH(r) {
-			BE->activation(D, y.at[s], x.at[s], n, kind);
-			BE->activation_back(D, dx.at[s], dy.at[s], x.at[s], n, kind, 0);
-			BE->activation_back(D, more.at[s], dy.at[s], x.at[s], n, kind, 1);
+			BE->activation(D, f32(y.at[s]), f32(x.at[s]), n, kind);
+			BE->activation_back(D, f32(dx.at[s]), f32(dy.at[s]), f32(x.at[s]), n, kind, 0);
+			BE->activation_back(D, f32(more.at[s]), f32(dy.at[s]), f32(x.at[s]), n, kind, 1);
 		}
 		compare(r, &y, CLOSE, names[kind]);
 		compare(r, &dx, CLOSE, "  backward");
@@ -124,9 +124,9 @@ static void geglus(struct rig *r, int rows, int c)
 	struct both y = take_output(r, n, false), dx = take_output(r, 2 * n, false), more = take_output(r, 2 * n, true);
 
 	ON_BOTH(r) {
-		BE->geglu(D, y.at[s], x.at[s], rows, c);
-		BE->geglu_back(D, dx.at[s], dy.at[s], x.at[s], rows, c, 0);
-		BE->geglu_back(D, more.at[s], dy.at[s], x.at[s], rows, c, 1);
+		BE->geglu(D, f32(y.at[s]), f32(x.at[s]), rows, c);
+		BE->geglu_back(D, f32(dx.at[s]), f32(dy.at[s]), f32(x.at[s]), rows, c, 0);
+		BE->geglu_back(D, f32(more.at[s]), f32(dy.at[s]), f32(x.at[s]), rows, c, 1);
 	}
 	compare(r, &y, CLOSE, "geglu");
 	compare(r, &dx, CLOSE, "  backward");
@@ -143,20 +143,20 @@ static void combinations(struct rig *r, size_t n)
 		y[i] = take_output(r, n, i % 2);
 	ON_BOTH(r) {
 		BE->axxpby(D, square.at[s], 1, z.at[s], 0, n);
-		BE->axpby(D, y[0].at[s], 0.3f, x.at[s], 0, n);
-		BE->axpby(D, y[1].at[s], 0.3f, x.at[s], -2, n);
+		BE->axpby(D, f32(y[0].at[s]), 0.3f, f32(x.at[s]), 0, n);
+		BE->axpby(D, f32(y[1].at[s]), 0.3f, f32(x.at[s]), -2, n);
 		BE->axxpby(D, y[2].at[s], 0.3f, x.at[s], 0, n);
 		BE->axxpby(D, y[3].at[s], 0.3f, x.at[s], 0.9f, n);
 		BE->over_root(D, y[4].at[s], 0.3f, x.at[s], square.at[s], 1e-3f, 0, n);
 		BE->over_root(D, y[5].at[s], 0.3f, x.at[s], square.at[s], 1e-3f, 0.5f, n);
-		BE->add(D, y[6].at[s], x.at[s], z.at[s], n);
+		BE->add(D, f32(y[6].at[s]), f32(x.at[s]), f32(z.at[s]), n);
 		BE->copy(D, y[7].at[s], x.at[s], n);
 	}
 	for (i = 0; i < 8; i++)
 		compare(r, &y[i], i < 6 ? CLOSE : 0, (const char *[]){ "axpby, overwriting", "axpby",
 								       "axxpby, overwriting", "axxpby",
 			"over_root, overwriting", "over_root", "add", "copy" }[i]);
-	ON_BOTH(r) BE->zero(D, y[0].at[s], n);
+	ON_BOTH(r) BE->zero(D, f32(y[0].at[s]), n);
 	compare(r, &y[0], 0, "zero");
 	give(r, x); give(r, z); give(r, square);
 	for (i = 0; i < 8; i++)
@@ -189,12 +189,12 @@ static void samples(struct rig *r, int n, int h, int w, int c)
 		more = take_output(r, pixels * c, true);
 
 	ON_BOTH(r) {
-		BE->add_per_sample(D, y.at[s], x.at[s], v.at[s], n, h * w, c);
-		BE->sum_per_sample(D, dv.at[s], x.at[s], n, h * w, c, 0);
-		BE->sum_per_sample(D, dv_more.at[s], x.at[s], n, h * w, c, 1);
-		BE->upsample(D, up.at[s], x.at[s], n, h, w, c);
-		BE->upsample_back(D, down.at[s], large.at[s], n, h, w, c, 0);
-		BE->upsample_back(D, more.at[s], large.at[s], n, h, w, c, 1);
+		BE->add_per_sample(D, f32(y.at[s]), f32(x.at[s]), f32(v.at[s]), n, h * w, c);
+		BE->sum_per_sample(D, f32(dv.at[s]), f32(x.at[s]), n, h * w, c, 0);
+		BE->sum_per_sample(D, f32(dv_more.at[s]), f32(x.at[s]), n, h * w, c, 1);
+		BE->upsample(D, f32(up.at[s]), f32(x.at[s]), n, h, w, c);
+		BE->upsample_back(D, f32(down.at[s]), f32(large.at[s]), n, h, w, c, 0);
+		BE->upsample_back(D, f32(more.at[s]), f32(large.at[s]), n, h, w, c, 1);
 	}
 	compare(r, &y, 0, "add_per_sample");
 	compare(r, &dv, SUMS, "sum_per_sample");
@@ -213,9 +213,9 @@ static void products(struct rig *r, int rows, int c)
 		shared = take_output(r, n, false);
 
 	ON_BOTH(r) {
-		BE->multiply(D, y.at[s], x.at[s], z.at[s], rows, c, false);
-		BE->multiply(D, shared.at[s], x.at[s], z.at[s], rows, c, true);
-		BE->multiply(D, x.at[s], x.at[s], z.at[s], rows, c, true);
+		BE->multiply(D, f32(y.at[s]), f32(x.at[s]), f32(z.at[s]), rows, c, false);
+		BE->multiply(D, f32(shared.at[s]), f32(x.at[s]), f32(z.at[s]), rows, c, true);
+		BE->multiply(D, f32(x.at[s]), f32(x.at[s]), f32(z.at[s]), rows, c, true);
 	}
 	compare(r, &y, 0, "multiply");
 	compare(r, &shared, 0, "multiply, shared");
@@ -229,8 +229,8 @@ static void columns(struct rig *r)
 		more = take_output(r, 13 * 41, true);
 
 	ON_BOTH(r) {
-		BE->copy_columns(D, y.at[s] + 3, 41, x.at[s] + 5, 50, 13, 37, 0);
-		BE->copy_columns(D, more.at[s] + 3, 41, x.at[s] + 5, 50, 13, 37, 1);
+		BE->copy_columns(D, f32(y.at[s] + 3), 41, f32(x.at[s] + 5), 50, 13, 37, 0);
+		BE->copy_columns(D, f32(more.at[s] + 3), 41, f32(x.at[s] + 5), 50, 13, 37, 1);
 	}
 	compare(r, &y, 0, "copy_columns");
 	compare(r, &more, 0, "copy_columns, added");
@@ -270,8 +270,8 @@ static void look_ups(struct rig *r)
 		free(host);
 	}
 	ON_BOTH(r) {
-		BE->gather_rows(D, y.at[s], x.at[s], ids, TAKEN, C);
-		BE->gather_rows_back(D, dx.at[s], dy.at[s], ids, TAKEN, C);
+		BE->gather_rows(D, f32(y.at[s]), f32(x.at[s]), ids, TAKEN, C);
+		BE->gather_rows_back(D, f32(dx.at[s]), f32(dy.at[s]), ids, TAKEN, C);
 	}
 	compare(r, &y, 0, "gather_rows");
 	compare(r, &dx, 0, "  backward, with an index twice");
@@ -373,10 +373,10 @@ static void adam8(struct rig *r, size_t n)
 	code1 = take_output(r, words, false);
 	code2 = take_output(r, words, false);
 	ON_BOTH(r) {
-		BE->zero(D, code1.at[s], words);
-		BE->zero(D, code2.at[s], words);
-		BE->zero(D, absmax1.at[s], blocks);
-		BE->zero(D, absmax2.at[s], blocks);
+		BE->zero(D, f32(code1.at[s]), words);
+		BE->zero(D, f32(code2.at[s]), words);
+		BE->zero(D, f32(absmax1.at[s]), blocks);
+		BE->zero(D, f32(absmax2.at[s]), blocks);
 	}
 	for (i = 0; i < 3; i++) {
 		grad[i] = take_drawn(r, n, 1);

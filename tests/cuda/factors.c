@@ -48,10 +48,10 @@ static void rotations(struct rig *r, struct rotations form, int rows, const int 
 	char name[100];
 
 	ON_BOTH(r) {
-		BE->rotate(D, y.at[s], turn.at[s], room.at[s], x.at[s], b.at[s], rows, &form);
-		BE->rotate(D, NULL, alone.at[s], room.at[s], NULL, b.at[s], rows, &form);
-		BE->rotate_back(D, dx.at[s], db.at[s], room.at[s], dy.at[s], x.at[s], b.at[s], turn.at[s], rows, &form,
-				add);
+		BE->rotate(D, f32(y.at[s]), turn.at[s], room.at[s], f32(x.at[s]), b.at[s], rows, &form);
+		BE->rotate(D, f32(NULL), alone.at[s], room.at[s], f32(NULL), b.at[s], rows, &form);
+		BE->rotate_back(D, f32(dx.at[s]), db.at[s], room.at[s], f32(dy.at[s]), f32(x.at[s]), b.at[s],
+				turn.at[s], rows, &form, add);
 	}
 	snprintf(name, sizeof(name), "%d rows turned by %d x %d, %d terms", rows, form.blocks, form.size, form.terms);
 	compare(r, &y, TURNS, name);

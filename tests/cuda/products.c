@@ -65,9 +65,9 @@ static void linear(struct rig *r, enum dtype type, int rows, int in, int out, fl
 			const struct narrow more = { z.at[s], up.at[s], RANK, 0.5f },
 					    more_dx = { z.at[s], down.at[s], RANK, 0.5f };
 
-			r->be[s]->linear(r->device[s], y.at[s], x.at[s], &w.of[s], variant ? bias.at[s] : NULL, rows,
-					 variant ? &more : NULL);
-			r->be[s]->linear_dx(r->device[s], dx.at[s], dy.at[s], &w.of[s], rows, variant,
+			r->be[s]->linear(r->device[s], f32(y.at[s]), f32(x.at[s]), &w.of[s],
+					 variant ? bias.at[s] : NULL, rows, variant ? &more : NULL);
+			r->be[s]->linear_dx(r->device[s], f32(dx.at[s]), f32(dy.at[s]), &w.of[s], rows, variant,
 					    variant ? &more_dx : NULL);
 		}
 		compare(r, &y, tolerance(type), text = xprintf("linear %s%s", name, variant ? ", all" : ""));
@@ -98,9 +98,9 @@ static void gemm(struct rig *r, int m, int n, int k)
 		char *name = xprintf("gemm %d x %d x %d%s%s%s", m, n, k, ta ? ", a turned" : "", tb ? ", b turned" : "",
 				     add ? ", added" : "");
 
-		for (s = 0; s < SIDES; s++)
-			r->be[s]->gemm(r->device[s], ta, tb, m, n, k, 0.5f, a.at[s], ta ? m + 3 : k + 3, b.at[s],
-				       tb ? k + 3 : n + 3, add ? 0.25f : 0, c.at[s], n + 2);
+		for (s = 0; s < SIDES; s++) r->be[s]->gemm(r->device[s], ta, tb, m, n, k, 0.5f, f32(a.at[s]),
+							   ta ? m + 3 : k + 3, f32(b.at[s]), tb ? k + 3 : n + 3,
+							   add ? 0.25f : 0, f32(c.at[s]), n + 2);
 		compare(r, &c, tolerance(DTYPE_F32), name);
 		give(r, c);
 		free(name);
@@ -125,9 +125,11 @@ static void conv(struct rig *r, enum dtype type, int in, int out, int kernel, co
 		struct both dw = take_output(r, (size_t)out * kernel * kernel * in, add);
 
 		for (s = 0; s < SIDES; s++) {
-			r->be[s]->conv2d(r->device[s], y.at[s], x.at[s], &w.of[s], add ? bias.at[s] : NULL, c);
-			r->be[s]->conv2d_dx(r->device[s], dx.at[s], dy.at[s], &w.of[s], c, add);
-			r->be[s]->conv2d_dw(r->device[s], dw.at[s], x.at[s], dy.at[s], out, in, kernel, kernel, c, add);
+			r->be[s]->conv2d(r->device[s], f32(y.at[s]), f32(x.at[s]), &w.of[s], add ? bias.at[s] : NULL,
+					 c);
+			r->be[s]->conv2d_dx(r->device[s], f32(dx.at[s]), f32(dy.at[s]), &w.of[s], c, add);
+			r->be[s]->conv2d_dw(r->device[s], dw.at[s], f32(x.at[s]), f32(dy.at[s]), out, in, kernel,
+					    kernel, c, add);
 		}
 		compare(r, &y, tolerance(type), text = xprintf("conv2d %s%s", name, add ? ", bias" : ""));
 		free(text);
@@ -159,11 +161,11 @@ static void changed_operand(struct rig *r)
 		const struct backend *be = r->be[s];
 		struct device *d = r->device[s];
 
-		be->linear(d, y.at[s], x.at[s], &w.of[s], NULL, 16, NULL);
-		be->add(d, x.at[s], x.at[s], z.at[s], 24 * 16);
-		be->linear(d, again.at[s], x.at[s], &w.of[s], NULL, 16, NULL);
-		be->gemm(d, 0, 0, 16, 24, 24, 1, z.at[s], 24, square.at[s], 24, 1, x.at[s], 24);
-		be->linear(d, after.at[s], x.at[s], &w.of[s], NULL, 16, NULL);
+		be->linear(d, f32(y.at[s]), f32(x.at[s]), &w.of[s], NULL, 16, NULL);
+		be->add(d, f32(x.at[s]), f32(x.at[s]), f32(z.at[s]), 24 * 16);
+		be->linear(d, f32(again.at[s]), f32(x.at[s]), &w.of[s], NULL, 16, NULL);
+		be->gemm(d, 0, 0, 16, 24, 24, 1, f32(z.at[s]), 24, f32(square.at[s]), 24, 1, f32(x.at[s]), 24);
+		be->linear(d, f32(after.at[s]), f32(x.at[s]), &w.of[s], NULL, 16, NULL);
 	}
 	compare(r, &y, tolerance(DTYPE_F16), "x as it was");
 	compare(r, &again, tolerance(DTYPE_F16), "x after an addition");
@@ -195,7 +197,7 @@ static void on_host(struct rig *r)
 	for (turn = 0; turn < 4 && !bad; turn++) {
 		k = turn % 2;
 		for (where = 0; where < 2; where++) {
-			be->linear(d, y, x, &w[k][where], NULL, rows, NULL);
+			be->linear(d, f32(y), f32(x), &w[k][where], NULL, rows, NULL);
 			be->download(d, answer[where], y, (size_t)rows * out[k] * sizeof(float));
 		}
 		bad += memcmp(answer[0], answer[1], (size_t)rows * out[k] * sizeof(float)) != 0;

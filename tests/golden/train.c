@@ -106,7 +106,7 @@ static struct safetensors_out *write_gradients(struct training *t, size_t *count
 		largest = o->parameter[i].count > largest ? o->parameter[i].count : largest;
 	if (!(none = be->alloc(t->adapter->device, largest * sizeof(*none))))
 		die(EXIT_MEMORY, "no memory for gradients");
-	be->zero(t->adapter->device, none, largest);
+	be->zero(t->adapter->device, f32(none), largest);
 	for (size_t i = 0; i < o->count; i++) {
 		struct tensor *x = o->parameter[i].tensor;
 		weights[i] = x->data;

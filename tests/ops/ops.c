@@ -435,7 +435,7 @@ static struct tensor *on_tape(struct rig *r, const struct testcase *c, int which
 
 	if (!zeros) {
 		zeros = take(r, 4096 * sizeof(float));
-		r->be->zero(r->device, zeros, 4096);
+		r->be->zero(r->device, f32(zeros), 4096);
 	}
 	return adapter ? leaf : last_use(op_add_positions(r->tape, leaf, zeros));
 }

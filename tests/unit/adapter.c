@@ -19,7 +19,7 @@
 static void *host_alloc(struct device *d, size_t n) { return xmalloc(n); }
 static void host_release(struct device *d, void *p) { free(p); }
 static void host_upload(struct device *d, void *to, const void *from, size_t n) { memcpy(to, from, n); }
-static void host_zero(struct device *d, float *x, size_t n) { memset(x, 0, n * sizeof(*x)); }
+static void host_zero(struct device *d, struct values x, size_t n) { memset(x.at, 0, n * sizeof(float)); }
 
 static const struct backend host = {
 	.alloc = host_alloc, .release = host_release, .upload = host_upload, .download = host_upload, .zero = host_zero,

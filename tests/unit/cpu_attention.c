@@ -157,7 +157,7 @@ static void run_forward(struct device *d, struct output *out, const void *arg)
 {
 	const struct attention_args *a = arg;
 
-	cpu_backend.attention(d, out[0].data, out[1].data, a->q, a->k, a->v, &a->s);
+	cpu_backend.attention(d, f32(out[0].data), out[1].data, f32(a->q), f32(a->k), f32(a->v), &a->s);
 }
 
 static void run_backward(struct device *d, struct output *out, const void *arg)
@@ -167,7 +167,8 @@ static void run_backward(struct device *d, struct output *out, const void *arg)
 
 	if (a->skip)
 		to[a->skip - 1] = NULL;
-	cpu_backend.attention_back(d, to[0], to[1], to[2], a->dout, a->o, a->lse, a->q, a->k, a->v, &a->s, a->add);
+	cpu_backend.attention_back(d, f32(to[0]), f32(to[1]), f32(to[2]), f32(a->dout), f32(a->o), a->lse, f32(a->q),
+				   f32(a->k), f32(a->v), &a->s, a->add);
 }
 
 /* What no head owns stays as it was. */
@@ -285,11 +286,11 @@ static void nan_and_great_scores(void **state)
 
 	for (size_t i = 0; i < count_q(&a.s); i++)
 		a.q[i] *= 1000;
-	cpu_backend.attention(d, o, lse, a.q, a.k, a.v, &a.s);
+	cpu_backend.attention(d, f32(o), lse, f32(a.q), f32(a.k), f32(a.v), &a.s);
 	for (size_t i = 0; i < count_o(&a.s); i++)
 		assert_true(fabs(o[i]) <= 1.001);
 	a.k[250 * 16 + 3] = NAN;
-	cpu_backend.attention(d, o, lse, a.q, a.k, a.v, &a.s);
+	cpu_backend.attention(d, f32(o), lse, f32(a.q), f32(a.k), f32(a.v), &a.s);
 	for (size_t i = 0; i < count_o(&a.s); i++)
 		assert_int_equal(!!isnan(o[i]), i % 16 < 8);
 	assert_true(isnan(lse[0]) && !isnan(lse[a.s.lq]));

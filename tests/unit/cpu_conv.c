@@ -81,21 +81,22 @@ static void run_conv(struct device *d, struct output *out, const void *arg)
 {
 	const struct conv_args *p = arg;
 
-	cpu_backend.conv2d(d, out->data, p->x, &p->w, p->bias, &p->shape);
+	cpu_backend.conv2d(d, f32(out->data), f32(p->x), &p->w, p->bias, &p->shape);
 }
 
 static void run_conv_dx(struct device *d, struct output *out, const void *arg)
 {
 	const struct conv_args *p = arg;
 
-	cpu_backend.conv2d_dx(d, out->data, p->dy, &p->w, &p->shape, p->add);
+	cpu_backend.conv2d_dx(d, f32(out->data), f32(p->dy), &p->w, &p->shape, p->add);
 }
 
 static void run_conv_dw(struct device *d, struct output *out, const void *arg)
 {
 	const struct conv_args *p = arg;
 
-	cpu_backend.conv2d_dw(d, out->data, p->x, p->dy, p->c->out, p->c->in, p->c->kh, p->c->kw, &p->shape, p->add);
+	cpu_backend.conv2d_dw(d, out->data, f32(p->x), f32(p->dy), p->c->out, p->c->in, p->c->kh, p->c->kw, &p->shape,
+			      p->add);
 }
 
 /* Make the weight from a file's bytes, [out][in][kh][kw], and *values, [out][kh][kw][in], by hand. */
@@ -188,7 +189,7 @@ static void nan_reaches_its_neighbours(void **state)
 
 	make_weight(d, &c, &w, &values);
 	x[(5 * 12 + 6) * 40 + 3] = NAN;
-	cpu_backend.conv2d(d, y, x, &w, NULL, &s);
+	cpu_backend.conv2d(d, f32(y), f32(x), &w, NULL, &s);
 	for (int i = 0; i < 144; i++)
 		if (abs(i / 12 - 5) <= 1 && abs(i % 12 - 6) <= 1)
 			assert_true(isnan(y[i * 24]) && isnan(y[i * 24 + 23]));
@@ -225,9 +226,9 @@ static void scratch_is_what_was_said(void **state)
 			d = cpu_backend.open(&e);
 			assert_non_null(d);
 			if (back)
-				cpu_backend.conv2d_dx(d, x, y, &w, &s, 0);
+				cpu_backend.conv2d_dx(d, f32(x), f32(y), &w, &s, 0);
 			else
-				cpu_backend.conv2d(d, y, x, &w, NULL, &s);
+				cpu_backend.conv2d(d, f32(y), f32(x), &w, NULL, &s);
 			/* a thread may have had no task */
 			held = d->scratch[2].size + 2 * (d->scratch[0].size > d->scratch[1].size ? d->scratch[0].size :
 							 d->scratch[1].size);

@@ -31,14 +31,14 @@ static void run_activation(struct device *d, struct output *out, const void *arg
 {
 	const struct elementwise_args *a = arg;
 
-	cpu_backend.activation(d, out->data, a->x, N, a->kind);
+	cpu_backend.activation(d, f32(out->data), f32(a->x), N, a->kind);
 }
 
 static void run_activation_back(struct device *d, struct output *out, const void *arg)
 {
 	const struct elementwise_args *a = arg;
 
-	cpu_backend.activation_back(d, out->data, a->dy, a->x, N, a->kind, a->add);
+	cpu_backend.activation_back(d, f32(out->data), f32(a->dy), f32(a->x), N, a->kind, a->add);
 }
 
 static void activations_agree_with_double(void **state)
@@ -79,7 +79,7 @@ static void tail_keeps_its_digits(void **state)
 	for (int i = 0; i < 1000; i++)
 		x[i] = -10 + i / 100.f;
 	for (int kind = 0; kind < 3; kind++) {
-		cpu_backend.activation(d, y, x, 1000, kind);
+		cpu_backend.activation(d, f32(y), f32(x), 1000, kind);
 		for (int i = 0; i < 1000; i++)
 			assert_true(fabs(y[i] / activate(x[i], kind) - 1) < 1e-5);
 	}
@@ -97,11 +97,11 @@ static void special_values(void **state)
 
 	for (int kind = 0; cpu_set_at(kind / 3); kind++) {
 		d->k = cpu_set_at(kind / 3);
-		cpu_backend.activation(d, y, x, 9, kind % 3);
+		cpu_backend.activation(d, f32(y), f32(x), 9, kind % 3);
 		assert_true(isnan(y[0]) && isnan(y[8]));
 		assert_true(y[1] == x[1] && y[3] == 100 && y[7] == INFINITY && y[6] == 0);
 		assert_true(fabs(y[4]) < 1e-30 && fabs(y[2]) < 1e-6);
-		cpu_backend.activation_back(d, y, ones, x, 9, kind % 3, 0);
+		cpu_backend.activation_back(d, f32(y), f32(ones), f32(x), 9, kind % 3, 0);
 		assert_true(isnan(y[0]) && isnan(y[8]));
 		assert_true(y[3] == 1 && fabs(y[4]) < 1e-30 && fabs(y[6] - .5) < 1e-6);
 	}
@@ -112,14 +112,14 @@ static void run_geglu(struct device *d, struct output *out, const void *arg)
 {
 	const struct elementwise_args *a = arg;
 
-	cpu_backend.geglu(d, out->data, a->x, a->rows, a->c);
+	cpu_backend.geglu(d, f32(out->data), f32(a->x), a->rows, a->c);
 }
 
 static void run_geglu_back(struct device *d, struct output *out, const void *arg)
 {
 	const struct elementwise_args *a = arg;
 
-	cpu_backend.geglu_back(d, out->data, a->dy, a->x, a->rows, a->c, a->add);
+	cpu_backend.geglu_back(d, f32(out->data), f32(a->dy), f32(a->x), a->rows, a->c, a->add);
 }
 
 static void geglu_agrees_with_double(void **state)
@@ -161,28 +161,28 @@ static void run_axpby(struct device *d, struct output *out, const void *arg)
 {
 	const struct elementwise_args *a = arg;
 
-	cpu_backend.axpby(d, out->data, a->a, a->x, a->b, N);
+	cpu_backend.axpby(d, f32(out->data), a->a, f32(a->x), a->b, N);
 }
 
 static void run_axpby_in_place(struct device *d, struct output *out, const void *arg)
 {
 	const struct elementwise_args *a = arg;
 
-	cpu_backend.axpby(d, out->data, a->a, out->data, a->b, N);
+	cpu_backend.axpby(d, f32(out->data), a->a, f32(out->data), a->b, N);
 }
 
 static void run_add(struct device *d, struct output *out, const void *arg)
 {
 	const struct elementwise_args *a = arg;
 
-	cpu_backend.add(d, out->data, a->x, a->z, N);
+	cpu_backend.add(d, f32(out->data), f32(a->x), f32(a->z), N);
 }
 
 static void run_copy_and_zero(struct device *d, struct output *out, const void *arg)
 {
 	const struct elementwise_args *a = arg;
 
-	cpu_backend.zero(d, out->data, N);
+	cpu_backend.zero(d, f32(out->data), N);
 	cpu_backend.copy(d, out->data + 10, a->x + 10, N - 20);
 }
 

@@ -21,14 +21,14 @@ static void run_upsample(struct device *d, struct output *out, const void *arg)
 {
 	const struct move_args *a = arg;
 
-	cpu_backend.upsample(d, out->data, a->x, a->n, a->h, a->w, a->c);
+	cpu_backend.upsample(d, f32(out->data), f32(a->x), a->n, a->h, a->w, a->c);
 }
 
 static void run_upsample_back(struct device *d, struct output *out, const void *arg)
 {
 	const struct move_args *a = arg;
 
-	cpu_backend.upsample_back(d, out->data, a->x, a->n, a->h, a->w, a->c, a->add);
+	cpu_backend.upsample_back(d, f32(out->data), f32(a->x), a->n, a->h, a->w, a->c, a->add);
 }
 
 static void upsampling(void **state)
@@ -73,14 +73,14 @@ static void run_add_per_sample(struct device *d, struct output *out, const void 
 {
 	const struct move_args *a = arg;
 
-	cpu_backend.add_per_sample(d, out->data, a->x, a->v, a->n, a->h * a->w, a->c);
+	cpu_backend.add_per_sample(d, f32(out->data), f32(a->x), f32(a->v), a->n, a->h * a->w, a->c);
 }
 
 static void run_sum_per_sample(struct device *d, struct output *out, const void *arg)
 {
 	const struct move_args *a = arg;
 
-	cpu_backend.sum_per_sample(d, out->data, a->x, a->n, a->h * a->w, a->c, a->add);
+	cpu_backend.sum_per_sample(d, f32(out->data), f32(a->x), a->n, a->h * a->w, a->c, a->add);
 }
 
 static void per_sample(void **state)
@@ -116,7 +116,7 @@ static void run_multiply(struct device *d, struct output *out, const void *arg)
 {
 	const struct move_args *a = arg;
 
-	cpu_backend.multiply(d, out->data, a->x, a->v, a->rows, a->c, a->add);
+	cpu_backend.multiply(d, f32(out->data), f32(a->x), f32(a->v), a->rows, a->c, a->add);
 }
 
 /* Exact: one rounding. */
@@ -149,7 +149,7 @@ static void run_copy_columns(struct device *d, struct output *out, const void *a
 {
 	const struct move_args *a = arg;
 
-	cpu_backend.copy_columns(d, out->data, a->ldy, a->x, a->ldx, a->rows, a->c, a->add);
+	cpu_backend.copy_columns(d, f32(out->data), a->ldy, f32(a->x), a->ldx, a->rows, a->c, a->add);
 }
 
 static void columns(void **state)
@@ -190,14 +190,14 @@ static void run_gather(struct device *d, struct output *out, const void *arg)
 {
 	const struct move_args *a = arg;
 
-	cpu_backend.gather_rows(d, out->data, a->x, a->index, a->rows, a->c);
+	cpu_backend.gather_rows(d, f32(out->data), f32(a->x), a->index, a->rows, a->c);
 }
 
 static void run_gather_back(struct device *d, struct output *out, const void *arg)
 {
 	const struct move_args *a = arg;
 
-	cpu_backend.gather_rows_back(d, out->data, a->x, a->index, a->rows, a->c);
+	cpu_backend.gather_rows_back(d, f32(out->data), f32(a->x), a->index, a->rows, a->c);
 }
 
 static void run_embedding(struct device *d, struct output *out, const void *arg)

@@ -90,28 +90,30 @@ static void run_forward(struct device *d, struct output *out, const void *arg)
 {
 	const struct norm_args *a = arg;
 
-	cpu_backend.group_norm(d, out[0].data, out[1].data, a->x, a->gain, a->bias, a->s);
+	cpu_backend.group_norm(d, f32(out[0].data), out[1].data, f32(a->x), a->gain, a->bias, a->s);
 }
 
 static void run_backward(struct device *d, struct output *out, const void *arg)
 {
 	const struct norm_args *a = arg;
 
-	cpu_backend.group_norm_back(d, out->data, a->dy, a->x, a->stats, a->gain, a->bias, a->s, a->add);
+	cpu_backend.group_norm_back(d, f32(out->data), f32(a->dy), f32(a->x), a->stats, a->gain, a->bias, a->s, a->add);
 }
 
 static void run_layer_forward(struct device *d, struct output *out, const void *arg)
 {
 	const struct norm_args *a = arg;
 
-	cpu_backend.layer_norm(d, out[0].data, out[1].data, a->x, a->gain, a->bias, a->s->n, a->s->c, a->s->eps);
+	cpu_backend.layer_norm(d, f32(out[0].data), out[1].data, f32(a->x), a->gain, a->bias, a->s->n, a->s->c,
+			       a->s->eps);
 }
 
 static void run_layer_backward(struct device *d, struct output *out, const void *arg)
 {
 	const struct norm_args *a = arg;
 
-	cpu_backend.layer_norm_back(d, out->data, a->dy, a->x, a->stats, a->gain, a->s->n, a->s->c, a->add);
+	cpu_backend.layer_norm_back(d, f32(out->data), f32(a->dy), f32(a->x), a->stats, a->gain, a->s->n, a->s->c,
+				    a->add);
 }
 
 /* A layer norm is a group norm of one group over one row a sample. */
@@ -236,7 +238,7 @@ static void bands_give_the_bytes_of_the_whole(void **state)
 			*z = guarded(n);
 		float *sums = guarded(group_sums_floats(s->c)), stats[64], same[64];
 
-		cpu_backend.group_norm(d, y, stats, x, gain, bias, s);
+		cpu_backend.group_norm(d, f32(y), stats, f32(x), gain, bias, s);
 		for (int at = 0; at < s->hw; at += cut)
 			cpu_backend.group_norm_sums(d, same, sums, x + (size_t)at * s->c, at, cut < s->hw - at ? cut :
 						    s->hw - at, s);
@@ -262,10 +264,10 @@ static void nan_stays_in_its_group(void **state)
 	float *x = randoms(41, 1200), *y = guarded(1200), *gain = randoms(42, 12), *bias = randoms(43, 12), stats[12];
 
 	x[at(&s, 1, 20, 5)] = NAN;
-	cpu_backend.group_norm(d, y, stats, x, gain, bias, &s);
+	cpu_backend.group_norm(d, f32(y), stats, f32(x), gain, bias, &s);
 	for (int i = 0; i < 1200; i++)
 		assert_int_equal(!!isnan(y[i]), i >= 600 && i % 12 / 4 == 1);
-	cpu_backend.layer_norm(d, y, stats, x + 820, gain, bias, 6, 10, 1e-5f);
+	cpu_backend.layer_norm(d, f32(y), stats, f32(x + 820), gain, bias, 6, 10, 1e-5f);
 	for (int i = 0; i < 60; i++)
 		assert_int_equal(!!isnan(y[i]), i / 10 == 2);
 	cpu_backend.close(d);

@@ -13,8 +13,8 @@ static void run_gemm(struct device *d, struct output *out, const void *arg)
 	const struct product_args *p = arg;
 	const struct product_case *c = p->c;
 
-	cpu_backend.gemm(d, c->ta, c->tb, c->m, c->n, c->k, c->alpha, p->a, p->lda, p->b, p->ldb, c->beta, out->data,
-			 p->ldc);
+	cpu_backend.gemm(d, c->ta, c->tb, c->m, c->n, c->k, c->alpha, f32(p->a), p->lda, f32(p->b), p->ldb, c->beta,
+			 f32(out->data), p->ldc);
 }
 
 static void check_gemm(const struct product_case *c)
@@ -86,14 +86,14 @@ static void run_linear(struct device *d, struct output *out, const void *arg)
 {
 	const struct linear_args *p = arg;
 
-	cpu_backend.linear(d, out->data, p->x, p->w, p->bias, p->rows, p->more);
+	cpu_backend.linear(d, f32(out->data), f32(p->x), p->w, p->bias, p->rows, p->more);
 }
 
 static void run_linear_dx(struct device *d, struct output *out, const void *arg)
 {
 	const struct linear_args *p = arg;
 
-	cpu_backend.linear_dx(d, out->data, p->x, p->w, p->rows, p->add, p->more);
+	cpu_backend.linear_dx(d, f32(out->data), f32(p->x), p->w, p->rows, p->add, p->more);
 }
 
 /* The weight through prepare(), from bytes that are not aligned; *exact: what its stored values are. */
@@ -199,9 +199,8 @@ static void run_joined(struct device *d, struct output *out, const void *arg)
 	if (!j->within)
 		p.more = NULL;
 	(j->back ? run_linear_dx : run_linear)(d, out, &p);
-	if (!j->within)
-		cpu_backend.gemm(d, 0, !j->back, p.rows, n, more->rank, more->scale, more->z, more->rank, more->by,
-				 j->back ? n : more->rank, 1, out->data, n);
+	if (!j->within) cpu_backend.gemm(d, 0, !j->back, p.rows, n, more->rank, more->scale, f32(more->z), more->rank,
+					 f32(more->by), j->back ? n : more->rank, 1, f32(out->data), n);
 }
 
 static void check_joined(int rows, int in, int n_out, int rank, bool back)
@@ -262,7 +261,7 @@ static void scratch_is_what_was_said(void **state)
 		threads_use(2);
 		d = cpu_backend.open(&e);
 		assert_non_null(d);
-		cpu_backend.linear(d, y, x, &w, NULL, ROWS, joined ? &more : NULL);
+		cpu_backend.linear(d, f32(y), f32(x), &w, NULL, ROWS, joined ? &more : NULL);
 		assert_int_equal(d->scratch[0].size + d->scratch[1].size + d->scratch[2].size,
 				 cpu_product_scratch(joined ? RANK : 0, 2));
 		cpu_backend.close(d);
@@ -309,7 +308,7 @@ static void nan_stays_in_its_row(void **state)
 	int i, j;
 
 	x[7 * 30 + 29] = NAN;
-	cpu_backend.gemm(d, 0, 1, 20, 40, 30, 1, x, 30, b, 30, 0, y, 40);
+	cpu_backend.gemm(d, 0, 1, 20, 40, 30, 1, f32(x), 30, f32(b), 30, 0, f32(y), 40);
 	for (i = 0; i < 20; i++)
 		for (j = 0; j < 40; j++)
 			assert_int_equal(!!isnan(y[i * 40 + j]), i == 7);

@@ -116,8 +116,8 @@ static void dry_touches_nothing(void **state)
 	assert_non_null(nowhere);
 	assert_int_equal(dry_backend.prepare(d, &w, nowhere), 0);
 	assert_non_null(w.data);
-	dry_backend.conv2d(d, nowhere, nowhere, &w, nowhere, &s);
-	dry_backend.linear(d, nowhere, nowhere, &w, NULL, 7, NULL);
+	dry_backend.conv2d(d, f32(nowhere), f32(nowhere), &w, nowhere, &s);
+	dry_backend.linear(d, f32(nowhere), f32(nowhere), &w, NULL, 7, NULL);
 	dry_backend.download(d, nowhere, nowhere, 100);
 	dry_backend.unprepare(d, &w);
 	dry_backend.release(d, nowhere);

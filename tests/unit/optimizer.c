@@ -88,7 +88,7 @@ static void make_tensor(struct bench *b, int i, struct tensor *t, size_t element
 	count = tensor_count(t);
 	t->data = b->adapter.be->alloc(b->adapter.device, count * sizeof(float));
 	t->grad = b->adapter.be->alloc(b->adapter.device, count * sizeof(float));
-	b->adapter.be->zero(b->adapter.device, t->data, count);
+	b->adapter.be->zero(b->adapter.device, f32(t->data), count);
 	b->tensor[i] = t;
 }
 

@@ -133,17 +133,17 @@ static int counting_prepare(struct device *d, struct weight *w, const void *host
 /* Addresses that products write to, one after another, as one number */
 static uint64_t trace;
 
-static void traced_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+static void traced_linear(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 			  int rows, const struct narrow *more)
 {
-	trace = trace * 1099511628211u + (uintptr_t)y + (uintptr_t)x * 31;
+	trace = trace * 1099511628211u + (uintptr_t)y.at + (uintptr_t)x.at * 31;
 	cpu_backend.linear(d, y, x, w, bias, rows, more);
 }
 
-static void traced_linear_dx(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add,
-			     const struct narrow *more)
+static void traced_linear_dx(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows,
+			     int add, const struct narrow *more)
 {
-	trace = trace * 1099511628211u + (uintptr_t)dx + (uintptr_t)dy * 31;
+	trace = trace * 1099511628211u + (uintptr_t)dx.at + (uintptr_t)dy.at * 31;
 	cpu_backend.linear_dx(d, dx, dy, w, rows, add, more);
 }
 

@@ -152,21 +152,22 @@ static void run_forward(struct device *d, struct output *out, const void *arg)
 {
 	const struct args *x = arg;
 
-	cpu_backend.rotate(d, out[0].data, out[1].data, x->room, x->x, x->b, x->rows, x->s);
+	cpu_backend.rotate(d, f32(out[0].data), out[1].data, x->room, f32(x->x), x->b, x->rows, x->s);
 }
 
 static void run_alone(struct device *d, struct output *out, const void *arg)
 {
 	const struct args *x = arg;
 
-	cpu_backend.rotate(d, NULL, out[0].data, x->room, NULL, x->b, x->rows, x->s);
+	cpu_backend.rotate(d, f32(NULL), out[0].data, x->room, f32(NULL), x->b, x->rows, x->s);
 }
 
 static void run_back(struct device *d, struct output *out, const void *arg)
 {
 	const struct args *x = arg;
 
-	cpu_backend.rotate_back(d, out[0].data, out[1].data, x->room, x->dy, x->x, x->b, x->r, x->rows, x->s, x->add);
+	cpu_backend.rotate_back(d, f32(out[0].data), out[1].data, x->room, f32(x->dy), f32(x->x), x->b, x->r, x->rows,
+				x->s, x->add);
 }
 
 static double slope(const struct args *a, double *b, size_t i, double *y, double *r)

@@ -465,14 +465,14 @@ static void last_blocks_may_stay(void **state)
 
 static size_t linears, activations;
 
-static void counted_linear(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
-			   int rows, const struct narrow *add)
+static void counted_linear(struct device *d, struct values y, struct values x, const struct weight *w,
+			   const float *bias, int rows, const struct narrow *add)
 {
 	linears++;
 	be->linear(d, y, x, w, bias, rows, add);
 }
 
-static void counted_activation(struct device *d, float *y, const float *x, size_t n, enum activation kind)
+static void counted_activation(struct device *d, struct values y, struct values x, size_t n, enum activation kind)
 {
 	activations++;
 	be->activation(d, y, x, n, kind);

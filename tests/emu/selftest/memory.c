@@ -30,9 +30,9 @@ static int work(const struct backend *be, struct device *d)
 			continue;
 		had++;
 		if (x && y) {
-			be->zero(d, x, ROWS * IN);
-			be->linear(d, y, x, &w[i], NULL, ROWS, NULL);
-			be->add(d, y, y, y, ROWS * OUT);
+			be->zero(d, f32(x), ROWS * IN);
+			be->linear(d, f32(y), f32(x), &w[i], NULL, ROWS, NULL);
+			be->add(d, f32(y), f32(y), f32(y), ROWS * OUT);
 			be->download(d, y_host, y, sizeof(y_host));
 		}
 		be->unprepare(d, &w[i]);
@@ -131,12 +131,12 @@ static void products(const struct backend *be, struct device *d, float *x, float
 	for (int t = 0; t < 3; t++) {
 		struct weight w = { .data = x, .dtype = types[t], .out = 8, .in = 8, .kh = 1, .kw = 1 };
 
-		be->linear(d, y, x, &w, NULL, 8, NULL);
-		be->linear_dx(d, y, x, &w, 8, 0, NULL);
+		be->linear(d, f32(y), f32(x), &w, NULL, 8, NULL);
+		be->linear_dx(d, f32(y), f32(x), &w, 8, 0, NULL);
 	}
-	be->gemm(d, 0, 0, 8, 8, 8, 1, x, 8, x, 8, 0, y, 8);
-	be->gemm(d, 0, 1, 8, 8, 8, 1, x, 8, x, 8, 0, y, 8);
-	be->gemm(d, 1, 0, 8, 8, 8, 1, x, 8, x, 8, 0, y, 8);
+	be->gemm(d, 0, 0, 8, 8, 8, 1, f32(x), 8, f32(x), 8, 0, f32(y), 8);
+	be->gemm(d, 0, 1, 8, 8, 8, 1, f32(x), 8, f32(x), 8, 0, f32(y), 8);
+	be->gemm(d, 1, 0, 8, 8, 8, 1, f32(x), 8, f32(x), 8, 0, f32(y), 8);
 }
 
 /* room() is what is left when cuBLAS has all that it takes, and 256 MiB less. */
