@@ -212,11 +212,14 @@ bench: all $(HELPERS) $(CLASSES) $(BUILD)/tests/golden/golden
 	@BIN=$(BUILD)/bin BENCH=$(BUILD)/tests BIG=$(call quoted,$(BIG)) BENCH_ONLY=$(call quoted,$(BENCH_ONLY)) \
 		tests/bench/run
 
-check-scale: all $(BUILD)/tests/scale/mover.so
+# What stands between the ranks and MPI, and in place of NCCL, which moves what lies on the stand-in for a card.
+SCALE := $(BUILD)/tests/scale/mover.so $(BUILD)/tests/scale/nccl.so $(EMU_OBJECT)
+
+check-scale: all $(SCALE)
 	@BIN=$(BUILD)/bin bats --timing $(if $(TAGS),--filter-tags $(call quoted,$(TAGS))) tests/scale
 
 # The same with MPICH, which pip installs in $(BUILD).
-check-scale-mpich: all $(BUILD)/tests/scale/mover.so
+check-scale-mpich: all $(SCALE)
 	@BIN=$(BUILD)/bin CC=$(call quoted,$(CC)) tests/scale/mpich
 
 world: all $(BUILD)/tests/demo/palette

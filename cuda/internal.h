@@ -9,6 +9,7 @@
 
 #include <cublas_v2.h>
 #include "kernels.h"
+#include "nccl.h"
 #include "nvml.h"
 #include "pool.h"
 #include "staging.h"
@@ -46,6 +47,7 @@ struct device {
 	struct operand operand;
 	bool products_ran;              /* each kind, once */
 	struct nvml *nvml; bool asked;  /* opened by the first look; NULL: there is none */
+	struct nccl *nccl;              /* NULL: nobody asked for it, or there is none */
 };
 
 /* Ends the program after an error of the card: nothing that follows could be trusted. */

@@ -107,6 +107,7 @@ void cuda_close(struct device *d)
 		return;
 	if (d->stream)
 		cudaStreamSynchronize(d->stream);
+	nccl_close(d->nccl);
 	if (d->blas)
 		cublasDestroy(d->blas);
 	staging_free(d->staging);

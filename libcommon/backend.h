@@ -27,6 +27,8 @@
 #include "io/dtype.h"
 
 struct device;                  /* a backend's own state: threads, scratch, handles */
+struct rank_piece;              /* ranks/mover.h's */
+struct rank_place;
 
 /* Activations or their gradients: what stands at `at` is 2^shift times the value, in the type.  F32 has shift 0. */
 struct values { void *at; enum dtype type; int shift; };
@@ -144,6 +146,13 @@ struct device_use {
 	int others;                     /* other programs that compute on it */
 	struct { long pid; char name[32]; } other;      /* the first of them; 0 and "": not known */
 	double others_bytes;            /* that they hold; NaN: not told */
+};
+
+/* What a device tells those of other ranks before they are joined, so that they find each other. */
+struct invitation {
+	char card[32];                  /* two ranks' with the same one cannot be joined */
+	char engine[32];                /* "NCCL 2.28.9" */
+	char meeting[128];              /* the first rank's is taken by all */
 };
 
 struct backend {

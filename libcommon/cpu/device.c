@@ -66,6 +66,24 @@ size_t cpu_room(struct device *d)
 	return memory_room(1);
 }
 
+/* What connects the ranks moves host memory as it is. */
+bool cpu_invite(struct device *d, struct invitation *mine, bool first, char *why, size_t most)
+{
+	*why = '\0';
+	return false;
+}
+
+bool cpu_join(struct device *d, const struct invitation *of_first, const struct rank_place *mine, char *why,
+	      size_t most)
+{
+	*why = '\0';
+	return false;
+}
+
+void cpu_pass(struct device *d, const struct rank_piece *out, size_t outs, const struct rank_piece *in, size_t ins)
+{
+}
+
 bool cpu_look(struct device *d, struct device_use *now)
 {
 	return false;

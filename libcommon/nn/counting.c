@@ -332,6 +332,9 @@ static double cells(const struct factored_shape *s) { return (double)s->outer * 
 #define COUNT_release           if (p) forget(d)
 #define COUNT_room
 #define COUNT_look
+#define COUNT_invite
+#define COUNT_join
+#define COUNT_pass
 #define COUNT_upload            upload(d, bytes)
 #define COUNT_download          copies(d, 1, bytes, bytes)
 #define COUNT_copy              (forget(d), copies(d, 1, floats(2.0 * n), 0))

@@ -52,14 +52,14 @@ static void add_left(const struct optimizer *o, struct tape *t, const struct lea
 	}
 }
 
-static void put(const struct optimizer *o, struct leaf_sum *to)
+static void put(const struct optimizer *o, struct leaf_sum *to, bool stays)
 {
 	size_t i;
 
 	for (i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
 		to->arrived[i] = p->tensor->has_grad;
-		if (to->arrived[i])
+		if (to->arrived[i] && !stays)
 			o->be->download(o->device, to->value + p->at, p->tensor->grad, p->count * sizeof(float));
 	}
 }
@@ -67,10 +67,12 @@ static void put(const struct optimizer *o, struct leaf_sum *to)
 void leaf_sums_begin(struct leaf_sums *s)
 {
 	s->depth = 0;
+	s->last_stays = false;
 }
 
 void leaf_sums_add(struct leaf_sums *s, struct tape *t, uint32_t leaf, uint32_t count)
 {
+	const struct ranks *r = &s->optimizer->ranks;
 	struct leaves of = { leaf, leaf + 1 };
 
 	while (s->depth && leaves_join(s->waiting[s->depth - 1].of, of, count)) {
@@ -79,6 +81,7 @@ void leaf_sums_add(struct leaf_sums *s, struct tape *t, uint32_t leaf, uint32_t 
 	}
 	if (of.first == 0 && of.end == count && !s->whole_waits)
 		return;
+	s->last_stays = r->joined && leaf + 1 == leaves_of_rank(count, r->count, r->rank).end;
 	s->waiting[s->depth].of = of;
-	put(s->optimizer, &s->waiting[s->depth++]);
+	put(s->optimizer, &s->waiting[s->depth++], s->last_stays);
 }

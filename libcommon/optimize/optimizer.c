@@ -61,6 +61,20 @@ static void add_module(struct optimizer *o, struct adapter_module *m, rate_fn *r
 			add_parameter(o, m, i, rate(arg, m, i));
 }
 
+/* What several ranks need to exchange sums and weights. */
+static int make_exchange(struct optimizer *o, struct error *e)
+{
+	const bool on_host = !o->ranks.joined || optimizer_averages(&o->settings);
+
+	if (o->ranks.count < 2)
+		return 0;
+	if (on_host)                    /* a dry run only counts */
+		o->staged = malloc(backend_is_dry(o->be) ? 1 : (o->floats + 1) * sizeof(*o->staged));
+	if (o->ranks.joined)
+		o->parcels = o->be->alloc(o->device, PARCEL_FLOATS * sizeof(*o->parcels));
+	return (on_host && !o->staged) || (o->ranks.joined && !o->parcels) ? no_memory(e) : 0;
+}
+
 static int make_room(struct optimizer *o, const struct optimizer_kind *kind, struct error *e)
 {
 	size_t i, largest = 1;
@@ -70,10 +84,10 @@ static int make_room(struct optimizer *o, const struct optimizer_kind *kind, str
 	o->before = o->be->alloc(o->device, largest * sizeof(float));
 	o->sums = o->be->alloc(o->device, (o->count + 1) * sizeof(*o->sums));
 	o->read = xcalloc(o->count + 1, sizeof(*o->read));
-	if (o->ranks.count > 1)         /* a dry run only counts */
-		o->staged = malloc(backend_is_dry(o->be) ? 1 : (o->floats + 1) * sizeof(*o->staged));
-	if (!o->before || !o->sums || (o->ranks.count > 1 && !o->staged))
+	if (!o->before || !o->sums)
 		return no_memory(e);
+	if (make_exchange(o, e) < 0)
+		return -1;
 	if (!kind->needs_scratch)
 		return 0;
 	o->scratch = o->be->alloc(o->device, largest * sizeof(float));
@@ -149,6 +163,7 @@ void optimizer_free(struct optimizer *o)
 		o->be->release(o->device, o->sums);
 		o->be->release(o->device, o->scratch);
 		o->be->release(o->device, o->maps);
+		o->be->release(o->device, o->parcels);
 	}
 	free(o->read);
 	free(o->staged);

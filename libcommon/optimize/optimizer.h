@@ -15,6 +15,8 @@
 
 /* The most tensors of state a parameter, and numbers of state an optimizer. */
 enum { OPTIMIZER_SLOTS = 4, OPTIMIZER_SCALARS = 4 };
+/* Floats in which sums of gradients arrive from other devices, a part of them after another. */
+enum { PARCEL_FLOATS = 8 << 20 };
 
 /* A tensor of a parameter's state, on the device.  count 0: there is none.  U8 is padded to whole floats in memory.
  * data NULL: another rank has it. */
@@ -56,7 +58,10 @@ struct optimizer {
 	float *before, *scratch;
 	float *maps;                    /* AdamW8bit's two maps */
 	double *sums, *read;            /* one sum for each parameter and one more: on the device, and read back */
-	float *staged;                  /* host memory: all weights on their way between ranks; NULL: one rank */
+	/* host memory: all weights on their way between ranks; NULL: one rank, or devices that are joined and weights
+	 * of which no average is made */
+	float *staged;
+	float *parcels;                 /* [PARCEL_FLOATS], where the ranks' devices are joined; else NULL */
 	float **kept;                   /* the weights in training while the averaged ones are in their place */
 	const struct backend *be;
 	struct device *device;

@@ -89,13 +89,43 @@ static void put_up(struct optimizer *o)
 	}
 }
 
+static void gather_by_host(struct optimizer *o)
+{
+	take_down(o);
+	exchange_staged(o);
+	put_up(o);
+}
+
+/* Each owner sends to all others: what a gather moves, of parts that differ in size and lie in a thousand places. */
+static void gather_by_devices(const struct optimizer *o)
+{
+	struct rank_piece *out = xcalloc(o->count * o->ranks.count + 1, sizeof(*out)),
+		     *in = xcalloc(o->count + 1, sizeof(*in));
+	size_t outs = 0, ins = 0;
+
+	for (size_t i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+		const struct rank_piece piece = { p->owner, p->tensor->data, p->count * sizeof(float) };
+
+		if (!optimizer_owns(o, p))
+			in[ins++] = piece;
+		for (int r = 0; r < o->ranks.count && optimizer_owns(o, p); r++)
+			if (r != o->ranks.rank)
+				out[outs++] = (struct rank_piece){ r, piece.bytes, piece.count };
+	}
+	o->be->pass(o->device, out, outs, in, ins);
+	free(out);
+	free(in);
+}
+
 void optimizer_gather_weights(struct optimizer *o)
 {
 	if (o->ranks.count < 2)
 		return;
-	take_down(o);
-	exchange_staged(o);
-	put_up(o);
+	if (o->ranks.joined)
+		gather_by_devices(o);
+	else
+		gather_by_host(o);
 }
 
 /* Only those of this rank: the others have theirs from their own. */
@@ -113,7 +143,8 @@ void optimizer_average(struct optimizer *o)
 	if (!o->kept)
 		return;
 	average_own(o);
-	optimizer_gather_weights(o);
+	if (o->ranks.count > 1)
+		gather_by_host(o);
 }
 
 /* The memory of the weights of this rank's own parameters in training: `before` is for one at a time. */

@@ -21,7 +21,7 @@ static int count_here(void)
 	return count;
 }
 
-static bool connect_all(struct place *mine, char *say, size_t most)
+static bool connect_all(struct rank_place *mine, char *say, size_t most)
 {
 	int threads;
 
@@ -35,7 +35,7 @@ static bool connect_all(struct place *mine, char *say, size_t most)
 	return true;
 }
 
-static size_t parts(const struct piece *p, size_t count)
+static size_t parts(const struct rank_piece *p, size_t count)
 {
 	size_t i, n = 0;
 
@@ -56,7 +56,7 @@ static void receive_part(char *at, int bytes, int rank, MPI_Request *request)
 	MPI_Irecv(at, bytes, MPI_BYTE, rank, TAG, MPI_COMM_WORLD, request);
 }
 
-static MPI_Request *start(start_fn *fn, const struct piece *p, size_t count, MPI_Request *request)
+static MPI_Request *start(start_fn *fn, const struct rank_piece *p, size_t count, MPI_Request *request)
 {
 	size_t i, at;
 
@@ -68,7 +68,7 @@ static MPI_Request *start(start_fn *fn, const struct piece *p, size_t count, MPI
 }
 
 /* Receives are posted first, so that bytes arrive where they belong. */
-static void move(const struct piece *out, size_t outs, const struct piece *in, size_t ins)
+static void move(const struct rank_piece *out, size_t outs, const struct rank_piece *in, size_t ins)
 {
 	const size_t n = parts(out, outs) + parts(in, ins);
 	MPI_Request *request = malloc((n + 1) * sizeof(*request));

@@ -47,7 +47,7 @@ int ranks_open(struct ranks *r, struct error *e)
 {
 	const struct launcher *l = launcher_of_ranks();
 	const struct mover *m;
-	struct place mine;
+	struct rank_place mine;
 	char say[256] = "";
 
 	*r = (struct ranks){ .count = 1, .here = 1 };
@@ -58,7 +58,7 @@ int ranks_open(struct ranks *r, struct error *e)
 		return -1;
 	if (!m->open(&mine, say, sizeof(say)))
 		return cannot(e, l, say);
-	*r = (struct ranks){ mine.rank, mine.ranks, mine.here, m };
+	*r = (struct ranks){ .rank = mine.rank, .count = mine.ranks, .here = mine.here, .mover = m };
 	if (r->count > 1)
 		return 0;
 	/* each of them would train on its own, into the same files */
@@ -85,7 +85,8 @@ void ranks_abort(struct ranks *r, int status)
 }
 
 /* Signals wait meanwhile: MPICH takes a system call that one interrupts for a broken connection. */
-void ranks_move(const struct ranks *r, const struct piece *out, size_t outs, const struct piece *in, size_t ins)
+void ranks_move(const struct ranks *r, const struct rank_piece *out, size_t outs, const struct rank_piece *in,
+		size_t ins)
 {
 	static const int ours[] = { SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGUSR2 };
 	sigset_t wait, before;
@@ -103,11 +104,11 @@ void ranks_move(const struct ranks *r, const struct piece *out, size_t outs, con
 /* Where a link of the ring is in what it carries: the parts of one rank after another, in pieces. */
 struct walk { int rank; size_t at; };
 
-static struct piece next_piece(const struct ranks *r, struct walk *w, int other, void *all, const size_t *at,
+static struct rank_piece next_piece(const struct ranks *r, struct walk *w, int other, void *all, const size_t *at,
 			       size_t most)
 {
 	const size_t left = at[w->rank + 1] - w->at;
-	const struct piece p = { other, (char *)all + w->at, left < most ? left : most };
+	const struct rank_piece p = { other, (char *)all + w->at, left < most ? left : most };
 
 	w->at += p.count;
 	if (p.count == left) {
@@ -127,7 +128,7 @@ void ranks_gather(const struct ranks *r, void *all, const size_t *at)
 
 	while (out.rank != next || in.rank != r->rank) {
 		const bool sends = out.rank != next, gets = in.rank != r->rank;
-		struct piece to, from;
+		struct rank_piece to, from;
 
 		if (sends)
 			to = next_piece(r, &out, next, all, at, most);
@@ -151,7 +152,7 @@ void ranks_gather_each(const struct ranks *r, void *all, size_t each)
 void ranks_spread(const struct ranks *r, void *bytes, size_t count)
 {
 	for (int have = 1; have < r->count; have *= 2) {
-		const struct piece to = { r->rank + have, bytes, count }, from = { r->rank - have, bytes, count };
+		const struct rank_piece to = { r->rank + have, bytes, count }, from = { r->rank - have, bytes, count };
 
 		if (r->rank < have)
 			ranks_move(r, &to, to.rank < r->count, NULL, 0);

@@ -14,6 +14,7 @@
 struct ranks {
 	int rank, count, here;          /* rank < count; so many of them are on this machine */
 	const struct mover *mover;      /* NULL: one rank */
+	bool joined;                    /* their devices move what lies in their memory themselves: backend.h's pass */
 };
 
 /* EXIT_MEMORY: a launcher started several, but they cannot be connected. */
@@ -23,7 +24,8 @@ void ranks_close(struct ranks *r);
 /* This rank failed, and the others do not know: the job ends with that status.  With one rank it does nothing. */
 void ranks_abort(struct ranks *r, int status);
 
-void ranks_move(const struct ranks *r, const struct piece *out, size_t outs, const struct piece *in, size_t ins);
+void ranks_move(const struct ranks *r, const struct rank_piece *out, size_t outs, const struct rank_piece *in,
+		size_t ins);
 /* Each rank r has the bytes all[at[r]] up to all[at[r + 1]], and gets those of the others. */
 void ranks_gather(const struct ranks *r, void *all, const size_t *at);
 /* The same, of so many bytes a rank. */

@@ -127,7 +127,7 @@ static int begin_reports(struct run *r, struct error *e)
 		return 0;
 	if (events_open(&w->log.events, r->s, e) < 0 || events_open_board(&w->log.events, r->s, r->course.done, e) < 0)
 		return -1;
-	witness_tell_start(w, r->keeper.config, r->keeper.resumed);
+	witness_tell_start(w, r->keeper.config, r->keeper.resumed, r->share.engine, r->share.not_joined);
 	return 0;
 }
 
@@ -167,15 +167,27 @@ static int train_and_save(struct run *r, struct error *e)
 	return result;
 }
 
-/* From the settings to a run that could begin. */
-static int prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
+static bool only_tells(const struct run *r)
+{
+	return r->s->plan || r->s->check || r->s->print_lr;
+}
+
+static int open_device(struct run *r, struct error *e)
 {
 	if (run_settings(r, e) < 0 || keeper_claim_adapter(&r->keeper, e) < 0 || events_check(r->s, e) < 0)
 		return -1;
-	if (r->s->plan || r->s->check || r->s->print_lr)
-		return 0;
-	if (networks_open_device(&r->net, e) < 0 || run_refuse_early(r, latents, count, e) < 0 ||
-	    (run_leads(r) && keeper_lock(&r->keeper, e) < 0))
+	return only_tells(r) ? 0 : networks_open_device(&r->net, e);
+}
+
+/* From the settings to a run that could begin. */
+static int prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
+{
+	const int result = open_device(r, e);
+
+	share_join_devices(&r->share, r->net.be, r->net.device);
+	if (result < 0 || only_tells(r))
+		return result;
+	if (run_refuse_early(r, latents, count, e) < 0 || (run_leads(r) && keeper_lock(&r->keeper, e) < 0))
 		return -1;
 	if (run_prepare(r, latents, count, e) < 0 || run_fit(r, e) < 0 || run_load(r, e) < 0)
 		return -1;
@@ -213,7 +225,7 @@ static int open_ranks(struct run *r, const char *const *latents, size_t count, s
 {
 	size_t i;
 
-	if (r->s->plan || r->s->check || r->s->print_lr || r->s->replay_step)
+	if (only_tells(r) || r->s->replay_step)
 		return 0;
 	if (ranks_open(&r->share.ranks, e) < 0)
 		return -1;

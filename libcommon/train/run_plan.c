@@ -12,6 +12,7 @@ struct workload run_workload(const struct run *r)
 
 	if (r->share.ranks.count > 1)           /* else those of --plan */
 		w.s.ranks = r->share.ranks.count;
+	w.joined = r->share.ranks.count == 1 || r->share.ranks.joined;
 	return w;
 }
 

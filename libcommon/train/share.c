@@ -5,6 +5,7 @@
 #include "../base/progress.h"
 #include "../config/version.h"
 #include "call.h"
+#include "parcels.h"
 #include "share.h"
 #include "state.h"
 
@@ -108,43 +109,6 @@ void share_leaves(const struct share *s, void *of_leaf, size_t each, uint32_t co
 	free(at);
 }
 
-/* The sums that all ranks bring, in the order of their leaves. */
-struct nodes {
-	struct { struct leaves of; int rank; float *value; } *node;     /* value: of this rank's slice */
-	size_t count, *at;              /* rank r brings at[r] up to at[r + 1] */
-	bool *arrived;                  /* of each node, of each parameter */
-};
-
-static void list_nodes(struct nodes *n, int ranks, uint32_t leaves)
-{
-	n->node = xcalloc((size_t)leaves + 1, sizeof(*n->node));
-	n->at = xcalloc(ranks + 1, sizeof(*n->at));
-	for (int r = 0; r < ranks; r++) {
-		struct leaves of = leaves_of_rank(leaves, ranks, r);
-
-		while (of.first < of.end) {
-			n->node[n->count].rank = r;
-			n->node[n->count++].of = leaves_next_node(&of, leaves);
-		}
-		n->at[r + 1] = n->count;
-	}
-}
-
-static void gather_arrived(const struct share *s, const struct leaf_sums *sums, struct nodes *n)
-{
-	const size_t each = sums->optimizer->count * sizeof(*n->arrived);
-	size_t *at = xcalloc(s->ranks.count + 1, sizeof(*at));
-
-	n->arrived = xcalloc(n->count + 1, each + 1);
-	for (size_t i = 0; i < sums->depth; i++)
-		memcpy(n->arrived + (n->at[s->ranks.rank] + i) * sums->optimizer->count, sums->waiting[i].arrived,
-		       each);
-	for (int r = 0; r <= s->ranks.count; r++)
-		at[r] = n->at[r] * each;
-	ranks_gather(&s->ranks, n->arrived, at);
-	free(at);
-}
-
 /* The memory is kept: in a new one every page would fault. */
 static void make_room(struct share *s, size_t floats)
 {
@@ -155,25 +119,25 @@ static void make_room(struct share *s, size_t floats)
 	s->room_floats = floats;
 }
 
-/* Each rank's sums go to the owners of their parts. */
-static void exchange(struct share *s, const struct leaf_sums *sums, struct nodes *n)
+/* Each rank's sums go to the owners of their parts.  part: of each node, this rank's slice of it. */
+static void exchange(struct share *s, const struct leaf_sums *sums, const struct nodes *n, float **part)
 {
 	const int me = s->ranks.rank;
 	const size_t first = s->slice[me], each = s->slice[me + 1] - first;
-	struct piece *out = xcalloc(sums->depth * s->ranks.count + 1, sizeof(*out)),
+	struct rank_piece *out = xcalloc(sums->depth * s->ranks.count + 1, sizeof(*out)),
 		     *in = xcalloc(n->count + 1, sizeof(*in));
 	size_t outs = 0, ins = 0, i;
 
 	make_room(s, n->count * each);
 	for (i = 0; i < n->count; i++) {
 		const int r = n->node[i].rank;
-		n->node[i].value = r == me ? sums->waiting[i - n->at[me]].value + first : s->room + i * each;
+		part[i] = r == me ? sums->waiting[i - n->at[me]].value + first : s->room + i * each;
 		if (r != me)
-			in[ins++] = (struct piece){ r, n->node[i].value, each * sizeof(*s->room) };
+			in[ins++] = (struct rank_piece){ r, part[i], each * sizeof(*s->room) };
 	}
 	for (int r = 0; r < s->ranks.count; r++)
 		for (i = 0; i < sums->depth && r != me; i++) {
-			out[outs++] = (struct piece){ r, sums->waiting[i].value + s->slice[r],
+			out[outs++] = (struct rank_piece){ r, sums->waiting[i].value + s->slice[r],
 						      (s->slice[r + 1] - s->slice[r]) * sizeof(*s->room) };
 		}
 	ranks_move(&s->ranks, out, outs, in, ins);
@@ -181,77 +145,56 @@ static void exchange(struct share *s, const struct leaf_sums *sums, struct nodes
 	free(in);
 }
 
-static void add(float *to, const float *x, size_t n)
+static void add(const struct optimizer *o, float *to, const float *x, size_t floats)
 {
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < floats; i++)
 		to[i] += x[i];
 }
 
-/* The tree over the nodes of a parameter, n floats at `at` of the slice; NULL: no gradient arrived. */
-static float *finish(const struct nodes *all, const bool *arrived, size_t stride, size_t at, size_t n,
-		     uint32_t leaves)
-{
-	struct { struct leaves of; float *value; } stack[64];
-	size_t depth = 0, i;
-
-	for (i = 0; i < all->count; i++) {
-		struct leaves of = all->node[i].of;
-		float *x = arrived[i * stride] ? all->node[i].value + at : NULL;
-
-		while (depth && leaves_join(stack[depth - 1].of, of, leaves)) {
-			float *left = stack[--depth].value;
-			if (left && x)
-				add(left, x, n);
-			x = left ? left : x;
-			of.first = stack[depth].of.first;
-		}
-		stack[depth].of = of;
-		stack[depth++].value = x;
-	}
-	return depth ? stack[0].value : NULL;
-}
-
-static bool arrived(const struct nodes *all, const struct optimizer *o, size_t parameter)
-{
-	for (size_t i = 0; i < all->count; i++)
-		if (all->arrived[i * o->count + parameter])
-			return true;
-	return false;
-}
-
 /* The whole sums of this rank's parameters. */
-static void finish_slice(const struct share *s, const struct nodes *all, const struct optimizer *o, struct tape *t,
-			 uint32_t leaves)
+static void finish_slice(const struct share *s, const struct nodes *n, float *const *part, const struct optimizer *o,
+			 struct tape *t)
 {
-	const size_t first = s->slice[s->ranks.rank];
+	float **value = xcalloc(n->count + 1, sizeof(*value));
 
 	for (size_t i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
 		int had;
 
-		if (!arrived(all, o, i))
+		if (!p->tensor->has_grad || !optimizer_owns(o, p))
 			continue;
-		p->tensor->has_grad = true;
-		if (optimizer_owns(o, p))
-			o->be->upload(o->device, floats_at(tape_grad(t, p->tensor, &had)),
-				      finish(all, all->arrived + i, o->count, p->at - first, p->count, leaves),
-				      p->count * sizeof(float));
+		for (size_t k = 0; k < n->count; k++)
+			value[k] = node_arrived(n, k, i) ? part[k] + p->at - s->slice[s->ranks.rank] : NULL;
+		o->be->upload(o->device, floats_at(tape_grad(t, p->tensor, &had)),
+			      nodes_add(n, value, p->count, add, o), p->count * sizeof(float));
 	}
+	free(value);
+}
+
+static void share_by_host(struct share *s, const struct leaf_sums *sums, const struct nodes *n, struct tape *t)
+{
+	float **part = xcalloc(n->count + 1, sizeof(*part));
+
+	exchange(s, sums, n, part);
+	finish_slice(s, n, part, sums->optimizer, t);
+	free(part);
 }
 
 void share_gradients(struct share *s, const struct leaf_sums *sums, struct tape *t, uint32_t count)
 {
-	struct nodes all = { 0 };
+	const struct optimizer *o = sums->optimizer;
+	struct nodes n;
 
 	if (s->ranks.count == 1)
 		return;
-	list_nodes(&all, s->ranks.count, count);
-	gather_arrived(s, sums, &all);
-	exchange(s, sums, &all);
-	finish_slice(s, &all, sums->optimizer, t, count);
-	free(all.node);
-	free(all.at);
-	free(all.arrived);
+	nodes_gather(&n, sums, count);
+	for (size_t i = 0; i < o->count; i++)
+		o->parameter[i].tensor->has_grad = any_node_arrived(&n, i);
+	if (s->ranks.joined)
+		parcels_exchange(sums, &n, t);
+	else
+		share_by_host(s, sums, &n, t);
+	nodes_free(&n);
 }
 
 void share_signals(const struct share *s)

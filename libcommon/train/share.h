@@ -21,6 +21,8 @@ struct share {
 	size_t room_floats;
 	double *waited;                 /* of each rank, in this step: seconds for the slowest one */
 	bool agreed;                    /* that the run fails: every rank knows, and rank 0 says so */
+	char engine[32];                /* what moves sums and weights between ranks: "MPI"; "": there is one rank */
+	char not_joined[200];           /* why it is not the devices, where these could; or "" */
 };
 
 /* What a rank brings to the first meeting. */
@@ -29,6 +31,9 @@ struct share_facts {
 	int result;                             /* -1: it failed with *e */
 };
 
+/* Joins the devices of the ranks, where each rank has one of its own and all are on one machine.  All ranks come here,
+ * also one that could not open its device: NULL. */
+void share_join_devices(struct share *s, const struct backend *be, struct device *d);
 void share_init(struct share *s, const struct optimizer *o);    /* after the optimizer was made */
 void share_free(struct share *s);
 /* All ranks go on, or all fail with the error of the first that failed, or that makes another run than rank 0. */

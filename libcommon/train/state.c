@@ -54,14 +54,14 @@ static void free_items(struct item *items, size_t n)
 
 static void move_out(const struct optimizer *o, const struct item *item, void *host, int to)
 {
-	const struct piece piece = { to, host, item_bytes(item) };
+	const struct rank_piece piece = { to, host, item_bytes(item) };
 
 	ranks_move(&o->ranks, &piece, 1, NULL, 0);
 }
 
 static void move_in(const struct optimizer *o, const struct item *item, void *host, int from)
 {
-	const struct piece piece = { from, host, item_bytes(item) };
+	const struct rank_piece piece = { from, host, item_bytes(item) };
 
 	ranks_move(&o->ranks, NULL, 0, &piece, 1);
 }

@@ -1,7 +1,8 @@
 /* The facts of the start event, from data, networks and course; a step's, and what the device did in it. */
 #include "witness.h"
 
-void witness_tell_start(struct witness *w, const char *config, const char *resumed)
+void witness_tell_start(struct witness *w, const char *config, const char *resumed, const char *engine,
+			const char *not_joined)
 {
 	const struct course *c = w->course;
 	const struct run_networks *n = w->net;
@@ -12,7 +13,7 @@ void witness_tell_start(struct witness *w, const char *config, const char *resum
 		.planned_bytes = n->planned_bytes, .blocks = n->blocks,
 		.checkpointed = n->way.checkpoints < n->blocks ? n->way.checkpoints : n->blocks,
 		.cheap_again = n->way.cheap_again, .seed = c->seed, .device = n->be->name,
-		.trains = !w->s->dry_run,
+		.trains = !w->s->dry_run, .engine = engine, .not_joined = not_joined,
 	};
 
 	for (size_t i = 0; i < w->data->set.count; i++)

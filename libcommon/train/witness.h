@@ -42,8 +42,9 @@ void samples_free(struct run_samples *x);               /* accepts NULL */
  * are counted, and freed. */
 int samples_need(const struct run_samples *x, struct run_networks *n, size_t *activations, struct error *e) MUST_CHECK;
 
-/* resumed: the state that the run goes on from, or NULL; config: the settings as TOML */
-void witness_tell_start(struct witness *w, const char *config, const char *resumed);
+/* resumed: the state that the run goes on from, or NULL; config: the settings as TOML; the others are struct share's */
+void witness_tell_start(struct witness *w, const char *config, const char *resumed, const char *engine,
+			const char *not_joined);
 /* Around each step; the device is looked at from the first one on. */
 void witness_step_begins(struct witness *w);
 void witness_tell_step(struct witness *w, struct step_facts *f);

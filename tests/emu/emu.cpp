@@ -162,7 +162,7 @@ cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device)
 {
 	if (device || bytes < 13)
 		return failed(cudaErrorInvalidValue);
-	snprintf(id, bytes, "0000:65:00.0");
+	snprintf(id, bytes, "0000:%02lx:00.0", 0x65 + from_environment("CUDA_VISIBLE_DEVICES", 0));
 	return cudaSuccess;
 }
 

@@ -188,6 +188,8 @@ using namespace emu;
 
 extern "C" {
 
+int emu_holds(const void *at, size_t bytes) { return inside_allocation(at, bytes); }
+
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
 	const size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN, mapped = (rounded + PAGE - 1) / PAGE * PAGE;

@@ -30,6 +30,7 @@ void emu_reset_peak(void);
 void emu_fail(long nth);                /* the nth thing from now on cannot be made, 0 is the next; -1: all can */
 void emu_set_total(size_t bytes);       /* memory of the card */
 void emu_set_blas(size_t bytes);        /* what cuBLAS takes for each kind of product when it first runs; 0 */
+int emu_holds(const void *at, size_t bytes);    /* these bytes lie in one live allocation */
 void emu_set_dry(int on);               /* counts launches and memory, checks arguments, computes nothing */
 
 #ifdef __cplusplus

@@ -18,7 +18,7 @@ static const struct mover *under;
 static FILE *list;
 static int rank, kill_rank = -1, kill_at, moves;
 
-static bool open_under(struct place *mine, char *say, size_t most)
+static bool open_under(struct rank_place *mine, char *say, size_t most)
 {
 	const char *folder = getenv("MOVER_LIST"), *kills = getenv("MOVER_KILL");
 	void *object = dlopen(getenv("MOVER_UNDER"), RTLD_NOW | RTLD_GLOBAL);
@@ -41,7 +41,7 @@ static bool open_under(struct place *mine, char *say, size_t most)
 	return true;
 }
 
-static size_t bytes(const struct piece *p, size_t count)
+static size_t bytes(const struct rank_piece *p, size_t count)
 {
 	size_t sum = 0;
 
@@ -50,7 +50,7 @@ static size_t bytes(const struct piece *p, size_t count)
 	return sum;
 }
 
-static void move(const struct piece *out, size_t outs, const struct piece *in, size_t ins)
+static void move(const struct rank_piece *out, size_t outs, const struct rank_piece *in, size_t ins)
 {
 	if (++moves == kill_at && rank == kill_rank)
 		raise(SIGKILL);

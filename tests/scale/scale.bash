@@ -21,10 +21,10 @@ setup_file() {
 }
 setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 
-# ranks N STEPS FOLDER [options]: a training run of N ranks; its log is FOLDER.jsonl
+# ranks N STEPS FOLDER [options]: a training run of N ranks; its log is FOLDER.jsonl.  TRAIN: what each rank is
 ranks() {
 	local n=$1 steps=$2 out=$3; shift 3
-	timeout 300 "${launcher[@]}" -n "$n" "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-only \
+	timeout 300 "${launcher[@]}" -n "$n" "${TRAIN:-$BIN/lora-train}" -q -m "$MODEL" --network-dim 4 --network-train-unet-only \
 		--learning-rate 1e-3 --lr-scheduler cosine --lr-warmup-steps 1 --max-train-steps "$steps" \
 		--output-dir "$out" --output-name t --save-state --log "$out.jsonl" "$@" "$LATENTS"
 }

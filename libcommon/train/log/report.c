@@ -49,6 +49,10 @@ void report_start(struct run_log *l, const struct tool *tool, const struct start
 	json_int(j, "checkpointed_blocks", f->checkpointed);
 	json_bool(j, "cheap_again", f->cheap_again);
 	json_text(j, "device", f->device);
+	if (*f->engine)
+		json_text(j, "exchange", f->engine);
+	if (*f->not_joined)
+		json_text(j, "exchange_why", f->not_joined);
 	json_text(j, "instruction_set", cpu_set());
 	if (f->held_out)
 		json_int(j, "validation_pictures", f->held_out);

@@ -36,6 +36,7 @@ struct start_facts {
 	bool cheap_again;               /* plan_way's (fit.h) */
 	uint64_t seed;
 	const char *device;
+	const char *engine, *not_joined;        /* between ranks: share.h's */
 	bool trains;                    /* progress is shown */
 };
 void report_start(struct run_log *l, const struct tool *tool, const struct start_facts *f);

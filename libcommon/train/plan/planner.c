@@ -67,6 +67,7 @@ static void count_ranks(const struct course *c, struct plan *p)
 {
 	const struct optimizer *o = &c->optimizer;
 	const int ranks = c->ranks->count;
+	const bool on_host = ranks > 1 && !c->ranks->joined;
 	size_t *slice = optimizer_slices(o), most = 0;
 
 	for (int r = 0; r < ranks; r++) {
@@ -78,8 +79,10 @@ static void count_ranks(const struct course *c, struct plan *p)
 	p->state += p->bytes[PLAN_OPTIMIZER] - most;
 	p->ranks = ranks_plan(slice, leaves_a_step(c->s), ranks);
 	p->sums = c->sums.capacity * p->ranks.floats * sizeof(float);
-	if (ranks > 1)          /* weights, and parts of the sums that come from others */
-		p->sums += (p->ranks.floats + p->ranks.nodes * p->ranks.slice) * sizeof(float);
+	if (o->staged)
+		p->sums += p->ranks.floats * sizeof(float);
+	if (on_host)            /* parts of the sums that come from others */
+		p->sums += p->ranks.nodes * p->ranks.slice * sizeof(float);
 	free(slice);
 }
 
@@ -289,6 +292,7 @@ int plan_count(const struct workload *w, const struct plan_way *way, const int *
 	dry.net.device = dry_device_new(&p->device->rules);
 	dry.course = (struct course){ .s = &dry.s, .ranks = &dry.ranks, .seed = w->seed,
 				      .optimizer.settings = w->optimizer };
+	dry.ranks.joined = w->s.ranks > 1 && w->joined && !p->device->is_host;
 	quiet(1);       /* the run itself says what is to be said */
 	dry.order = data_order(w->data, &dry.s, w->common_batch, w->seed);
 	result = count_lasting(&dry, p, e) < 0 ? -1 : count_turns(&dry, only, p, e);

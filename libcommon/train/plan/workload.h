@@ -17,6 +17,7 @@ struct workload {
 	const struct objective *objective;
 	const struct run_samples *samples;      /* NULL: no pictures are painted */
 	uint64_t seed;
+	bool joined;                            /* several ranks' devices exchange sums and weights themselves */
 };
 
 #endif

@@ -48,6 +48,9 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_look                ALLOCATION, 0, d, now
 #define ROW_prepare             ALLOCATION, 0, d, w, host
 #define ROW_unprepare           ALLOCATION, 0, d, w
+#define ROW_invite              ALLOCATION, 0, d, mine, first, why, most
+#define ROW_join                ALLOCATION, 0, d, of_first, mine, why, most
+#define ROW_pass                COPIES, 0, d, out, outs, in, ins
 #define ROW_upload              COPIES, 0, d, dst, host, bytes
 #define ROW_download            COPIES, 0, d, host, src, bytes
 #define ROW_copy                COPIES, 0, d, y, x, n
