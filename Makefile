@@ -4,7 +4,7 @@
 #   make demo       the whole pipeline on the demo's pictures; ends with demo/before-after.png
 #   make check      every test; ends with "N passed, N failed"
 #   make golden GOLDEN=DIR...    compare with folders of PyTorch's reference values
-#   make check-scale  several ranks of MPI give the bytes of one; TAGS='!slow': without a job that Slurm requeues
+#   make check-scale  several ranks of MPI, of Slurm, of cards by NCCL (stand-ins) give the bytes of one
 #   make world      is the subject learnt and the base world kept, by more pictures than the demo's
 #   make bench      figures beside PyTorch, diffusers, PEFT, Pillow; BENCH_ONLY='step demo': parts (tests/bench/run)
 #   make big        full-size SDXL, one step    make clean-big
