@@ -132,8 +132,8 @@ state_of() { [ "$(squeue -h -j "$1" -o %T)" = "$2" ]; }
 	first=$(compgen -G 'cut/t-step*-state.safetensors')
 	done=${first#*step} done=$((10#${done:0:8}))
 	sed -i "s/100000/$((done + 3))/" run.toml
-	# It would wait for two minutes.  A job that starts in the second in which its nodes ended it is refused by these,
-	# and is gone: "Job credential revoked".
+	# It would wait for two minutes.  A job that starts in the second in which its nodes ended it is refused by
+	# these, and is gone: "Job credential revoked".
 	scontrol update JobId="$job" StartTime=now+3
 	wait_for 100 test -e cut/t.safetensors || { tell_slurm; return 1; }
 	grep -q 'stopped and saved; back into the queue' lora-train-"$job".log

@@ -20,6 +20,27 @@ in_venv() { env -i PATH="$BATS_FILE_TMPDIR/venv/bin:/usr/bin:/bin" HOME="$PWD" L
 	grep -q "constrains the platform tag to \"manylinux_2_28_$(uname -m)\"" out
 }
 
+# glibc_of FILE: the versions of glibc's symbols that a program or a library asks for
+glibc_of() { readelf -W --version-info "$1" 2> /dev/null | grep -o 'GLIBC_2[.0-9]*' | sort -u; }
+
+@test "no program and no library of either asks for a symbol of a glibc newer than 2.28" {
+	mkdir wheel binary
+	python3 -m zipfile -e "$wheel" wheel
+	tar -xJf "$binary" -C binary
+	for folder in wheel binary; do
+		files=0
+		while read -r file; do
+			asked=$(glibc_of "$file")
+			[ -n "$asked" ] || continue
+			files=$((files + 1))
+			newest=$(sort -V <<< "$asked" | tail -n 1)
+			echo "$newest $file"
+			[ "$(printf '%s\n' "$newest" GLIBC_2.28 | sort -V | tail -n 1)" = GLIBC_2.28 ]
+		done < <(find "$folder" -type f)
+		[ $files -ge 7 ]        # six programs, and the engine of ranks
+	done
+}
+
 @test "pip installs it without a network; the programs are no scripts of Python's" {
 	python3 -m venv "$BATS_FILE_TMPDIR/venv"
 	(cd "$BATS_FILE_TMPDIR/venv" && find . ! -type d ! -name '*.pyc' | sort) > "$BATS_FILE_TMPDIR/before"
