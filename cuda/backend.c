@@ -99,11 +99,6 @@ void cuda_axpby(struct device *d, struct values yv, float a, struct values xv, f
 	cuda_ran(d, k_axpby(d->stream, y, a, x, b, n), "axpby");
 }
 
-void cuda_axxpby(struct device *d, float *y, float a, const float *x, float b, size_t n)
-{
-	cuda_ran(d, k_axxpby(d->stream, y, a, x, b, n), "axxpby");
-}
-
 void cuda_over_root(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b, size_t n)
 {
 	cuda_ran(d, k_over_root(d->stream, y, a, x, v, eps, b, n), "over_root");
@@ -227,7 +222,7 @@ void cuda_rotate(struct device *d, struct values yv, float *r, float *room, stru
 	float *y = floats_at(yv);
 	const float *x = floats_at(xv);
 
-	cuda_ran(d, k_rotate(d->stream, y, r, room, x, b, rows, s, d->fixed->partial), "small rotations");
+	cuda_ran(d, k_rotate(d->stream, y, r, room, x, b, rows, s, d->fixed->limit), "small rotations");
 }
 
 void cuda_rotate_back(struct device *d, struct values dxv, float *db, float *room, struct values dyv, struct values xv,
@@ -237,7 +232,7 @@ void cuda_rotate_back(struct device *d, struct values dxv, float *db, float *roo
 	const float *dy = floats_at(dyv);
 	const float *x = floats_at(xv);
 
-	cuda_ran(d, k_rotate_back(d->stream, dx, db, room, dy, x, b, r, rows, s, add, d->fixed->partial),
+	cuda_ran(d, k_rotate_back(d->stream, dx, db, room, dy, x, b, r, rows, s, add, d->fixed->limit),
 		 "small rotations, backward");
 }
 
@@ -279,54 +274,6 @@ void cuda_loss_back(struct device *d, float *dx, const float *dloss, const float
 		    const struct loss_terms *s, int add)
 {
 	cuda_ran(d, k_loss_back(d->stream, dx, dloss, x, target, s, add), "loss, backward");
-}
-
-static double sum_of(struct device *d, cudaError_t status)
-{
-	double sum;
-
-	cuda_ran(d, status, "sum");
-	cuda_download(d, &sum, &d->fixed->sum, sizeof(sum));
-	return sum;
-}
-
-void cuda_sum_squares(struct device *d, double *sum, const float *x, size_t n)
-{
-	cuda_ran(d, k_sum_squares(d->stream, sum, x, n, d->fixed->partial), "sum of squares");
-}
-
-double cuda_sum_products(struct device *d, const float *x, const float *z, size_t n)
-{
-	return sum_of(d, k_sum_products(d->stream, &d->fixed->sum, x, z, n, d->fixed->partial));
-}
-
-double cuda_sum_magnitudes(struct device *d, const float *x, size_t n)
-{
-	return sum_of(d, k_sum_magnitudes(d->stream, &d->fixed->sum, x, n, d->fixed->partial));
-}
-
-void cuda_adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s)
-{
-	cuda_ran(d, k_adamw(d->stream, p, m, v, grad, n, s), "AdamW");
-}
-
-void cuda_adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n,
-		    const struct adamw_step *s)
-{
-	cuda_ran(d, k_adamw8bit(d->stream, p, q, grad, n, s), "AdamW8bit");
-}
-
-void cuda_lion(struct device *d, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s)
-{
-	cuda_ran(d, k_lion(d->stream, p, m, grad, n, s), "Lion");
-}
-
-void cuda_adafactor(struct device *d, float *u, float *row, float *col, const float *grad,
-		    const struct factored_shape *s, double share, float eps)
-{
-	double *scratch = cuda_scratch(d, (size_t)s->outer * s->inner * sizeof(*scratch));
-
-	cuda_ran(d, k_adafactor(d->stream, u, row, col, grad, s, share, eps, scratch), "Adafactor");
 }
 
 const struct backend cuda_backend = {

@@ -116,11 +116,6 @@ struct scaled_sum {
 	__device__ void operator()(size_t i) const { y[i] = b != 0 ? a * x[i] + b * y[i] : a * x[i]; }
 };
 
-struct scaled_square {
-	float *y, a; const float *x; float b;
-	__device__ void operator()(size_t i) const { y[i] = b != 0 ? a * (x[i] * x[i]) + b * y[i] : a * (x[i] * x[i]); }
-};
-
 struct over_the_root {
 	float *y, a; const float *x, *v; float eps, b;
 	__device__ void operator()(size_t i) const
@@ -139,11 +134,6 @@ struct sum_of_two {
 extern "C" cudaError_t k_axpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n)
 {
 	return each(st, scaled_sum{ y, a, x, b }, n);
-}
-
-extern "C" cudaError_t k_axxpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n)
-{
-	return each(st, scaled_square{ y, a, x, b }, n);
 }
 
 extern "C" cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps,

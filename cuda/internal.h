@@ -20,7 +20,7 @@ enum { KEPT_BACK_BYTES = 256 << 20 };
 
 /* Small values at fixed addresses in device memory. */
 struct fixed {
-	double sum, partial[REDUCE_SCRATCH];
+	double limit[2];                /* of rotations */
 	float zero, one;                /* factors for cuBLAS beside `inverse` */
 	float inverse;                  /* what the product with the operand in scratch must be multiplied by */
 	float cast[CAST_SCRATCH];

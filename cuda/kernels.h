@@ -67,7 +67,6 @@ cudaError_t k_activation_back(cudaStream_t st, float *dx, const float *dy, const
 cudaError_t k_geglu(cudaStream_t st, float *y, const float *x, int rows, int c);
 cudaError_t k_geglu_back(cudaStream_t st, float *dx, const float *dy, const float *x, int rows, int c, int add);
 cudaError_t k_axpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n);
-cudaError_t k_axxpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n);
 cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps, float b,
 			size_t n);
 cudaError_t k_add(cudaStream_t st, float *y, const float *x, const float *z, size_t n);
@@ -112,27 +111,49 @@ cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, c
 /* floats of scratch, 16-byte aligned: n*heads*lq, and parts of dk and dv where keys are few (16 MiB at most) */
 size_t attention_back_scratch(const struct attention_shape *s);
 
-/* ---- reduce.cu: sums in double, in an order that depends on n alone ---- */
-/* scratch: REDUCE_SCRATCH doubles; *sum in device memory */
-enum { REDUCE_SCRATCH = 1024 };
-cudaError_t k_sum_squares(cudaStream_t st, double *sum, const float *x, size_t n, double *scratch);
-cudaError_t k_sum_products(cudaStream_t st, double *sum, const float *x, const float *z, size_t n, double *scratch);
-cudaError_t k_sum_magnitudes(cudaStream_t st, double *sum, const float *x, size_t n, double *scratch);
-
 /* ---- loss.cu ---- */
 cudaError_t k_loss(cudaStream_t st, float *loss, const float *x, const float *target, const struct loss_terms *s);
 cudaError_t k_loss_back(cudaStream_t st, float *dx, const float *dloss, const float *x, const float *target,
 			const struct loss_terms *s, int add);
 
-/* ---- optimizer.cu ---- */
-cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n,
-		    const struct adamw_step *s);
-cudaError_t k_adamw8bit(cudaStream_t st, float *p, const struct adam8_moments *q, const float *grad, size_t n,
-			const struct adamw_step *s);
-cudaError_t k_lion(cudaStream_t st, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s);
-/* scratch: outer*inner doubles */
-cudaError_t k_adafactor(cudaStream_t st, float *u, float *row, float *col, const float *grad,
-			const struct factored_shape *s, double share, float eps, double *scratch);
+/* ---- optimizer.cu, adafactor.cu: all parameters of a table in one launch ---- */
+/* A row is cut into runs of `each` elements, a block each; block first + k has run k. */
+struct table_row { struct trained of; size_t n, each; unsigned first, blocks; };
+/* In device memory, made by table.c. */
+struct table {
+	const struct table_row *row;
+	const unsigned *row_of;         /* of each block */
+	const char *steps; size_t step_size;    /* what the host knows of each row; size 0: of all */
+	double *part;                   /* [blocks, sums of the rule] */
+	int rows; unsigned blocks;
+};
+/* What each reads of a row's step.  sum: one or two for each row, partial sums added in the order of blocks. */
+struct adam_factors {
+	float keep, step, beta1, share1, beta2, share2, eps, root2, grad_scale, last;
+	const float *maps;
+};
+struct root_factors { float a, eps, b; };
+struct adafactor_way { float u, moment, p; };
+struct adafactor_factors {
+	struct adafactor_step step;
+	double *mean;                   /* [outer,inner] of row over rows */
+	float *row_factor, *col_factor; /* of which u is made; as many as row and col */
+	double *squares;                /* [2] of u and of p */
+	struct adafactor_way *way;
+};
+typedef cudaError_t table_fn(cudaStream_t st, const struct table *t, double *sum);
+table_fn k_sum_squares;
+table_fn k_axpby_all;           /* struct mix */
+table_fn k_adamw, k_lion;       /* struct adam_factors; with root2 1 and eps and step changed, for codes */
+table_fn k_adamw8bit;
+table_fn k_estimate;            /* struct estimate_step */
+table_fn k_estimate_move;       /* struct root_factors */
+table_fn k_schedulefree;        /* struct schedulefree_step */
+/* struct adafactor_factors, one after another; a run is 8 values of row; any number of col, of mean and of row; of
+ * elements, of which there are less than 2^32; the whole parameter; of elements */
+table_fn k_adafactor_rows, k_adafactor_cols, k_adafactor_means, k_adafactor_factors, k_adafactor_squares,
+	k_adafactor_way, k_adafactor_move;
+enum { ADAFACTOR_ROWS = 8 };
 
 #ifdef __cplusplus
 }

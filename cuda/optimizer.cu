@@ -1,65 +1,73 @@
-/* Optimizer steps, a launch for each parameter, with the formulas and the mix of float and double of cpu/. */
-#include "dev.cuh"
-#include "kernels.h"
+/* Sums over gradients and optimizer steps, as rules for the table of parameters, with the formulas and the mix of float
+ * and double of cpu/. */
+#include "table.cuh"
 
-enum { THREADS = 256 };
-
-static int blocks_of(size_t n)
-{
-	return (n + THREADS - 1) / THREADS;
-}
-
-/* What the steps below read of a struct adamw_step, rounded once on the host. */
-struct factors { float keep, step, lr, beta1, share1, beta2, share2, eps, root2, grad_scale; };
-
-static factors factors_of(const struct adamw_step *s)
-{
-	return { (float)(1 - (double)s->lr * s->decay), (float)((double)s->lr / s->correction1), s->lr, (float)s->beta1,
-		 (float)(1 - s->beta1),
-		 (float)s->beta2, (float)(1 - s->beta2), s->eps, (float)sqrt(s->correction2), s->grad_scale };
-}
-
-__global__ void __launch_bounds__(THREADS)
-adamw_kernel(float *p, float *m, float *v, const float *grad, size_t n, factors f)
-{
-	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
-
-	if (i < n) {
-		const float g = f.grad_scale * grad[i], m1 = m[i] + f.share1 * (g - m[i]),
-			v1 = f.beta2 * v[i] + f.share2 * g * g;
-
-		m[i] = m1;
-		v[i] = v1;
-		p[i] = f.keep * p[i] - f.step * m1 / (sqrtf(v1) / f.root2 + f.eps);
+struct squares {
+	enum { SUMS = 1, ROOM = 1 };
+	const float *x;
+	__device__ squares(const trained &of, const void *, float *) : x(of.grad) { }
+	__device__ void operator()(size_t i, bool here, double *sum) const
+	{
+		if (here)
+			sum[0] += (double)x[i] * x[i];
 	}
-}
+};
 
-extern "C" cudaError_t k_adamw(cudaStream_t st, float *p, float *m, float *v, const float *grad, size_t n,
-			       const struct adamw_step *s)
-{
-	LAUNCH(adamw_kernel, blocks_of(n), THREADS, 0, st, p, m, v, grad, n, factors_of(s));
-	return cudaGetLastError();
-}
-
-__global__ void __launch_bounds__(THREADS) lion_kernel(float *p, float *m, const float *grad, size_t n, factors f)
-{
-	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
-
-	if (i < n) {
-		const float g = f.grad_scale * grad[i], way = f.beta1 * m[i] + f.share1 * g,
-			sign = (way > 0) - (way < 0);
-
-		p[i] = f.keep * p[i] - f.lr * sign;
-		m[i] = f.beta2 * m[i] + f.share2 * g;
+struct scaled_sums {
+	RULE(scaled_sums, mix, 0, 1) { }
+	__device__ void operator()(size_t i, bool here, double *) const
+	{
+		if (here)
+			of.p[i] = mixed(s, of.grad[i], of.p[i]);
 	}
+};
+
+/* ---- Adam and its kin: each rounding is written down, or compilers would fuse one product or another ---- */
+
+DEV float moved_moment(float keep, float old, float share, float x)
+{
+	return fmaf(keep, old, __fmul_rn(share, x));
 }
 
-extern "C" cudaError_t k_lion(cudaStream_t st, float *p, float *m, const float *grad, size_t n,
-			      const struct adamw_step *s)
+DEV float moved_square(float keep, float old, float share, float x)
 {
-	LAUNCH(lion_kernel, blocks_of(n), THREADS, 0, st, p, m, grad, n, factors_of(s));
-	return cudaGetLastError();
+	return fmaf(keep, old, __fmul_rn(__fmul_rn(share, x), x));
 }
+
+DEV void adamw_element(const trained &of, const adam_factors &f, size_t i, double *moved)
+{
+	float *m = (float *)of.state[0], *v = (float *)of.state[1];
+	const float g = __fmul_rn(f.grad_scale, of.grad[i]), m1 = fmaf(f.share1, g - m[i], m[i]),
+		v1 = moved_square(f.beta2, v[i], f.share2, g), way = f.step * m1 / (sqrtf(v1) / f.root2 + f.eps);
+
+	m[i] = m1;
+	v[i] = v1;
+	put_weight(&of.p[i], __fmul_rn(f.last, __fmul_rn(f.keep, of.p[i]) - way), moved);
+}
+
+struct adamw {
+	RULE(adamw, adam_factors, 1, 1) { }
+	__device__ void operator()(size_t i, bool here, double *moved) const
+	{
+		if (here)
+			adamw_element(of, s, i, moved);
+	}
+};
+
+struct lion {
+	RULE(lion, adam_factors, 1, 1) { }
+	__device__ void operator()(size_t i, bool here, double *moved) const
+	{
+		if (here) {
+			float *m = (float *)of.state[0];
+			const float g = __fmul_rn(s.grad_scale, of.grad[i]),
+				way = moved_moment(s.beta1, m[i], s.share1, g), sign = (way > 0) - (way < 0);
+
+			put_weight(&of.p[i], fmaf(s.keep, of.p[i], -s.step * sign), moved);
+			m[i] = moved_moment(s.beta2, m[i], s.share2, g);
+		}
+	}
+};
 
 /* ---- moments in bytes: a thread an element, a block of threads a block of codes ---- */
 
@@ -86,123 +94,117 @@ DEV float encode(uint8_t *code, float x, bool here, const float *map, float *tmp
 	return absmax;
 }
 
-__global__ void __launch_bounds__(ADAM8_BLOCK)
-adamw8bit_kernel(float *p, adam8_moments q, const float *grad, size_t n, factors f)
-{
-	SHARED(float, tmp, [32]);
-	SHARED(float, map1, [256]);
-	SHARED(float, map2, [256]);
-	const size_t i = (size_t)blockIdx.x * ADAM8_BLOCK + threadIdx.x;
-	const bool here = i < n;
-	float m1 = 0, v1 = 0, absmax1, absmax2;
+enum { MAP = 256 };
 
-	map1[threadIdx.x] = q.map1[threadIdx.x];
-	map2[threadIdx.x] = q.map2[threadIdx.x];
-	__syncthreads();
-	if (here) {
-		const float g = f.grad_scale * grad[i];
-
-		m1 = f.beta1 * (map1[q.code1[i]] * q.absmax1[blockIdx.x]) + f.share1 * g;
-		v1 = f.beta2 * (map2[q.code2[i]] * q.absmax2[blockIdx.x]) + f.share2 * g * g;
-		p[i] = f.keep * (p[i] - f.step * (m1 / (sqrtf(v1) + f.eps)));
+/* A run begins with a block of codes.  Where absmax1 is NULL the moments are floats. */
+struct adamw8bit {
+	RULE(adamw8bit, adam_factors, 1, 2 * MAP + 32)
+	{
+		room[threadIdx.x] = s.maps[threadIdx.x];
+		room[MAP + threadIdx.x] = s.maps[MAP + threadIdx.x];
+		__syncthreads();
 	}
-	__syncthreads();                /* the old absmax was read by all */
-	absmax1 = encode(&q.code1[i], m1, here, map1, tmp);
-	absmax2 = encode(&q.code2[i], v1, here, map2, tmp);
-	if (threadIdx.x == 0) {
-		q.absmax1[blockIdx.x] = absmax1;
-		q.absmax2[blockIdx.x] = absmax2;
+
+	__device__ void codes(size_t i, bool here, double *moved) const
+	{
+		uint8_t *code1 = (uint8_t *)of.state[0], *code2 = (uint8_t *)of.state[1];
+		const size_t block = i / ADAM8_BLOCK;
+		float *absmax1 = (float *)of.state[2] + block, *absmax2 = (float *)of.state[3] + block;
+		const float *map1 = room, *map2 = room + MAP;
+		float *tmp = room + 2 * MAP, m1 = 0, v1 = 0, most1, most2;
+
+		if (here) {
+			const float g = __fmul_rn(s.grad_scale, of.grad[i]);
+
+			m1 = moved_moment(s.beta1, __fmul_rn(map1[code1[i]], *absmax1), s.share1, g);
+			v1 = moved_square(s.beta2, __fmul_rn(map2[code2[i]], *absmax2), s.share2, g);
+			put_weight(&of.p[i], __fmul_rn(s.keep, fmaf(-s.step, m1 / (sqrtf(v1) + s.eps), of.p[i])),
+				   moved);
+		}
+		__syncthreads();                /* the old absmax was read by all */
+		most1 = encode(&code1[i], m1, here, map1, tmp);
+		most2 = encode(&code2[i], v1, here, map2, tmp);
+		if (threadIdx.x == 0) {
+			*absmax1 = most1;
+			*absmax2 = most2;
+		}
 	}
-}
 
-extern "C" cudaError_t k_adamw8bit(cudaStream_t st, float *p, const struct adam8_moments *q, const float *grad,
-				   size_t n, const struct adamw_step *s)
-{
-	const double root2 = sqrt(s->correction2);
-	factors f = factors_of(s);
-
-	f.step = s->lr * root2 / s->correction1;
-	f.eps = root2 * s->eps;
-	LAUNCH(adamw8bit_kernel, (n + ADAM8_BLOCK - 1) / ADAM8_BLOCK, ADAM8_BLOCK, 0, st, p, *q, grad, n, f);
-	return cudaGetLastError();
-}
-
-/* ---- Adafactor ---- */
-
-DEV float moved(float mean, double sum, int count, double share, float eps)
-{
-	return (1 - share) * mean + share * (sum / count + eps);
-}
-
-/* A warp a value of row [outer,rows,inner]: the mean of g^2 over cols. */
-__global__ void __launch_bounds__(THREADS)
-row_kernel(float *row, const float *grad, factored_shape s, double share, float eps)
-{
-	const size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) / 32, count = (size_t)s.outer * s.rows * s.inner;
-	double sum = 0;
-
-	if (i < count) {
-		const float *g = grad + i / s.inner * s.cols * s.inner + i % s.inner;
-
-		for (int c = threadIdx.x % 32; c < s.cols; c += 32)
-			sum += (double)g[(size_t)c * s.inner] * g[(size_t)c * s.inner];
+	__device__ void operator()(size_t i, bool here, double *moved) const
+	{
+		if (of.state[2])
+			codes(i, here, moved);
+		else if (here)
+			adamw_element(of, s, i, moved);
 	}
-	sum = warp_sum(sum);
-	if (i < count && threadIdx.x % 32 == 0)
-		row[i] = moved(row[i], sum, s.cols, share, eps);
+};
+
+/* ---- Prodigy, D-Adaptation, schedule-free AdamW ---- */
+
+DEV float over_root(float a, float x, float v, float eps)
+{
+	return a * x / (sqrtf(v) + eps);
 }
 
-/* A thread a value of col [outer,cols,inner]: the mean of g^2 over rows. */
-__global__ void __launch_bounds__(THREADS)
-col_kernel(float *col, const float *grad, factored_shape s, double share, float eps)
-{
-	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x, width = (size_t)s.cols * s.inner;
-	double sum = 0;
+struct estimate {
+	RULE(estimate, estimate_step, 2, 1) { }
+	__device__ void operator()(size_t i, bool here, double *sum) const
+	{
+		if (here) {
+			float *m = (float *)of.state[0], *v = (float *)of.state[1], *sums = (float *)of.state[2];
+			const float *start = (const float *)of.state[3], p = of.p[i];
+			const float scaled = __fmul_rn(s.grad_scale, of.grad[i]),
+				g = s.decay != 0 ? mixed({ s.decay, 1 }, p, scaled) : scaled,
+				z = start ? start[i] - p : over_root(1, sums[i], v[i], s.eps),
+				now = mixed(s.s, g, sums[i]);
 
-	if (i < s.outer * width) {
-		const float *g = grad + i / width * s.rows * width + i % width;
-
-		for (int r = 0; r < s.rows; r++)
-			sum += (double)g[r * width] * g[r * width];
-		col[i] = moved(col[i], sum, s.rows, share, eps);
+			sum[0] += (double)g * z;
+			sum[1] += fabsf(now);
+			m[i] = mixed(s.m, g, m[i]);
+			v[i] = mixed_square(s.v, g, v[i]);
+			sums[i] = now;
+		}
 	}
-}
+};
 
-/* mean [outer,inner] of row over rows */
-__global__ void __launch_bounds__(THREADS) mean_kernel(double *mean, const float *row, factored_shape s)
-{
-	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
-	double sum = 0;
+struct estimate_move {
+	RULE(estimate_move, root_factors, 1, 1) { }
+	__device__ void operator()(size_t i, bool here, double *moved) const
+	{
+		if (here) {
+			const float *m = (const float *)of.state[0], *v = (const float *)of.state[1];
+			const float way = over_root(s.a, m[i], v[i], s.eps);
 
-	if (i < (size_t)s.outer * s.inner) {
-		for (int r = 0; r < s.rows; r++)
-			sum += row[(i / s.inner * s.rows + r) * s.inner + i % s.inner];
-		mean[i] = sum / s.rows;
+			put_weight(&of.p[i], s.b != 0 ? fmaf(s.b, of.p[i], way) : way, moved);
+		}
 	}
-}
+};
 
-__global__ void __launch_bounds__(THREADS)
-factored_kernel(float *u, const float *row, const float *col, const double *mean, const float *grad, factored_shape s)
-{
-	const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x, width = (size_t)s.cols * s.inner;
+struct schedulefree {
+	RULE(schedulefree, schedulefree_step, 1, 1) { }
+	__device__ void operator()(size_t i, bool here, double *moved) const
+	{
+		if (here) {
+			float *v = (float *)of.state[0], *z = (float *)of.state[1];
+			const float g = __fmul_rn(s.grad_scale, of.grad[i]), p = of.p[i],
+				v1 = mixed_square(s.v, g, v[i]), along = over_root(s.root, g, v1, s.eps),
+				way = s.decay != 0 ? mixed({ s.decay, 1 }, p, along) : along;
+			const float between = mixed(s.p, z[i], p);
 
-	if (i < s.outer * s.rows * width) {
-		const size_t line = i / width, outer = line / s.rows, inner = i % s.inner;
-		const float row_factor = 1 / sqrt(row[line * s.inner + inner] / mean[outer * s.inner + inner]);
-		const float col_factor = 1 / sqrt((double)col[outer * width + i % width]);
-
-		u[i] = grad[i] * row_factor * col_factor;
+			v[i] = v1;
+			put_weight(&of.p[i], mixed({ s.step, 1 }, way, between), moved);
+			z[i] = mixed({ s.z_step, 1 }, way, z[i]);
+		}
 	}
-}
+};
 
-extern "C" cudaError_t k_adafactor(cudaStream_t st, float *u, float *row, float *col, const float *grad,
-				   const struct factored_shape *s, double share, float eps, double *scratch)
-{
-	const size_t rows = (size_t)s->outer * s->rows, width = (size_t)s->cols * s->inner;
+/* ---- for the host ---- */
 
-	LAUNCH(row_kernel, blocks_of(rows * s->inner * 32), THREADS, 0, st, row, grad, *s, share, eps);
-	LAUNCH(col_kernel, blocks_of(s->outer * width), THREADS, 0, st, col, grad, *s, share, eps);
-	LAUNCH(mean_kernel, blocks_of((size_t)s->outer * s->inner), THREADS, 0, st, scratch, row, *s);
-	LAUNCH(factored_kernel, blocks_of(rows * width), THREADS, 0, st, u, row, col, scratch, grad, *s);
-	return cudaGetLastError();
-}
+LAUNCHER(k_sum_squares, squares)
+LAUNCHER(k_axpby_all, scaled_sums)
+LAUNCHER(k_adamw, adamw)
+LAUNCHER(k_lion, lion)
+LAUNCHER(k_adamw8bit, adamw8bit)
+LAUNCHER(k_estimate, estimate)
+LAUNCHER(k_estimate_move, estimate_move)
+LAUNCHER(k_schedulefree, schedulefree)

@@ -109,6 +109,25 @@ struct kronecker_shape { int p, q, m, n, taps; };
 /* Floats that rotate() and rotate_back() work in. */
 static inline size_t rotation_room(const struct rotations *s) { return (size_t)5 * s->blocks * s->size * s->size; }
 
+/* A tensor [outer,rows,cols,inner] of whose squares only the sums over rows and over cols are stored (Adafactor). */
+struct factored_shape { int outer, rows, cols, inner; };
+
+/* A parameter in the table that an optimizer works through.  A table lies in host memory and is read before the call
+ * returns.  It may hold any of the parameters, or parts of them that begin at a multiple of ADAM8_BLOCK (Adafactor
+ * takes whole ones); what its rows write must not overlap. */
+enum { TRAINED_STATES = 4 };
+struct trained {
+	float *p;                       /* the weights */
+	const float *grad;
+	void *state[TRAINED_STATES];     /* floats but for AdamW8bit's codes; the operation names them in order */
+	size_t n;
+	struct factored_shape shape;    /* Adafactor's */
+};
+
+/* Adam's moments in one byte an element: value = map[code] * absmax of its block of ADAM8_BLOCK elements.  A map is 256
+ * ascending values on the device: -1..1 with map[127] = 0 for the first moment, then 0..1 for the second. */
+enum { ADAM8_BLOCK = 256 };
+
 struct adamw_step {
 	float lr;
 	/* doubles, so that 1 - beta2 is computed before rounding: in floats it would be off by 1e-5 */
@@ -118,17 +137,23 @@ struct adamw_step {
 	float grad_scale;                       /* gradients are multiplied by it first: clipping */
 };
 
-/* Adam's moments in one byte an element: value = map[code] * absmax of its block of ADAM8_BLOCK elements.  A map is 256
- * ascending values on the device: -1..1 with map1[127] = 0 for the first moment, 0..1 for the second. */
-enum { ADAM8_BLOCK = 256 };
-struct adam8_moments {
-	uint8_t *code1, *code2;         /* [n] */
-	float *absmax1, *absmax2;       /* [ceil(n / ADAM8_BLOCK)] */
-	const float *map1, *map2;
-};
+/* y becomes fresh x + keep y; keep 0 overwrites */
+struct mix { float fresh, keep; };
 
-/* A tensor [outer,rows,cols,inner] of whose squares only the sums over rows and over cols are stored (Adafactor). */
-struct factored_shape { int outer, rows, cols, inner; };
+/* of Prodigy and D-Adaptation, the same for all parameters: g = grad_scale grad + decay p */
+struct estimate_step { float grad_scale, decay, eps; struct mix m, v, s; };
+
+/* g = grad_scale grad; way = root g / (sqrt(v) + eps) + decay p; p goes on by `step` times it, z by z_step */
+struct schedulefree_step { float grad_scale, root, eps, decay, step, z_step; struct mix v, p; };
+
+struct adafactor_step {
+	double share;                   /* of today's squares in the means */
+	double size, least_scale;       /* of a step, where scaled is set times the weights' root mean square, or
+					 * times least_scale if that is more */
+	bool scaled;
+	double clip, beta1, decay;      /* beta1: where there is a first moment */
+	float eps, grad_scale;
+};
 
 /* What a device is doing, as its driver tells it: the figures, why it computes slower than it could, and who else
  * computes on it. */

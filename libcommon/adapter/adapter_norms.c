@@ -15,7 +15,7 @@ static double whole_norm(struct tape *t, const struct adapter_module *m)
 	double *sum = (double *)tape_scratch(t, 2), squares = 0;
 
 	m->kind->branch.whole(t, dw, &m->branch, w);
-	tape_backend(t)->sum_squares(tape_device(t), sum, dw, n);
+	tape_backend(t)->sum_squares(tape_device(t), sum, &(struct trained){ .grad = dw, .n = n }, 1);
 	tape_backend(t)->download(tape_device(t), &squares, sum, sizeof(squares));
 	tape_scratch_give(t, (float *)sum);
 	tape_scratch_give(t, dw);

@@ -62,6 +62,23 @@ void cpu_axpby(struct device *d, struct values yv, float a, struct values xv, fl
 	run_tasks(d, chunks_of(n), n / 2.0, axpby_task, &(struct span){ .n = n, .y = y, .x = x, .a = a, .b = b });
 }
 
+struct quotient { float *y, a; const float *x, *v; float eps, b; size_t n; };
+
+static void over_root_task(struct device *d, const void *arg, int task, int thread)
+{
+	const struct quotient *q = arg;
+	const size_t at = (size_t)task * CHUNK;
+
+	d->k->over_root(q->y + at, q->a, q->x + at, q->v + at, q->eps, q->b, chunk_length(q->n, at));
+}
+
+void cpu_over_root(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b, size_t n)
+{
+	const struct quotient q = { y, a, x, v, eps, b, n };
+
+	run_tasks(d, chunks_of(n), 4.0 * n, over_root_task, &q);
+}
+
 static void add_task(struct device *d, const void *arg, int task, int thread)
 {
 	const struct span *s = arg;

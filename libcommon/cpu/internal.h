@@ -30,6 +30,13 @@ struct block {
 	const float *bias;              /* [n] or NULL */
 };
 
+/* A block of AdamW8bit's moments. */
+struct adam8_moments {
+	uint8_t *code1, *code2;         /* [n] */
+	float *absmax1, *absmax2;
+	const float *map1, *map2;
+};
+
 /* Bytes of a weight. */
 static inline size_t element_size(enum dtype dtype) { return dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t); }
 
@@ -206,6 +213,34 @@ void winograd_conv2d(struct device *d, float *y, const float *x, const struct we
 void winograd_conv2d_dx(struct device *d, float *dx, const float *dy, const struct weight *w,
 			const struct conv_shape *s, int add);
 size_t winograd_scratch(const struct weight *w, const struct conv_shape *s, int threads);
+
+/* ---- a loop over all chunks of the parameters in a table ---- */
+/* One chunk of a row, for a rule to work on.  Addresses in `of` are the chunk's; AdamW8bit's codes and blocks, which
+ * are no floats, are found in `row` at `at`. */
+struct chunk {
+	const struct kernels *k;
+	struct trained of;
+	const struct trained *row;
+	size_t at;
+	const void *step, *common;      /* of the row; of all */
+	float *room[3];                 /* [CHUNK] each: the thread's own */
+};
+typedef void rule_fn(const struct chunk *c, double *sum);
+struct table {
+	const struct trained *t;
+	int count;
+	rule_fn *rule;
+	const void *steps;              /* one of each row, of that size; or NULL */
+	size_t step_size;
+	const void *common;             /* one of all rows */
+	double work;                    /* of an element, see run_tasks() */
+	int sums;                       /* that a rule sets */
+};
+/* sum [count,sums]: partial sums, one a chunk, added up in order */
+void run_table(struct device *d, const struct table *t, double *sum);
+/* For a rule that moves p: to be called before, and the squares of what it changed by. */
+void remember(const struct chunk *c);           /* in room[0] */
+double squares_moved(const struct chunk *c);
 
 /* ---- the loss of squares without a mask ---- */
 void squares_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s);

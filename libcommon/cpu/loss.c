@@ -1,4 +1,4 @@
-/* Sums of squares, the loss that is their mean, and AdamW: loops cut into chunks. */
+/* The loss that is a mean of squares: loops cut into chunks. */
 #include "internal.h"
 
 /* Partial sums, one a chunk, added up in order: the same for any number of threads. */
@@ -19,21 +19,16 @@ static void squares_task(struct device *d, const void *arg, int task, int thread
 	const struct squares *s = arg;
 	const size_t at = (size_t)task * CHUNK, n = chunk_length(s->n, at);
 
-	s->part[task] = s->z ? d->k->sum_squared_difference(s->x + at, s->z + at, n) : d->k->sum_squares(s->x + at, n);
+	s->part[task] = d->k->sum_squared_difference(s->x + at, s->z + at, n);
 }
 
-/* sum of x^2, or of (x - z)^2 */
+/* sum of (x - z)^2 */
 static double squares(struct device *d, const float *x, const float *z, size_t n)
 {
 	const struct squares s = { x, z, n, caller_scratch(d, chunks_of(n) * sizeof(double)) };
 
 	run_tasks(d, chunks_of(n), n, squares_task, &s);
 	return add_up(s.part, chunks_of(n));
-}
-
-void cpu_sum_squares(struct device *d, double *sum, const float *x, size_t n)
-{
-	*sum = squares(d, x, NULL, n);
 }
 
 void squares_loss(struct device *d, float *loss, const float *x, const float *target, const struct loss_terms *s)
@@ -67,19 +62,4 @@ void squares_loss_back(struct device *d, float *dx, const float *dloss, const fl
 
 		run_tasks(d, chunks_of(each), each, slope_task, &slope);
 	}
-}
-
-struct update { float *p, *m, *v; const float *grad; size_t n; const struct adamw_step *step; };
-
-static void adamw_task(struct device *d, const void *arg, int task, int thread)
-{
-	const struct update *u = arg;
-	const size_t at = (size_t)task * CHUNK;
-
-	d->k->adamw(u->p + at, u->m + at, u->v + at, u->grad + at, chunk_length(u->n, at), u->step);
-}
-
-void cpu_adamw(struct device *d, float *p, float *m, float *v, const float *grad, size_t n, const struct adamw_step *s)
-{
-	run_tasks(d, chunks_of(n), 3.0 * n, adamw_task, &(struct update){ p, m, v, grad, n, s });
 }

@@ -1,231 +1,182 @@
-/* Sums over a tensor, and the steps of the optimizers, over threads. */
-#include <math.h>
+/* Sums over gradients, and the steps of the optimizers but Adafactor, as rules for the chunks of a table. */
 #include <string.h>
 #include "internal.h"
 
-/* ---- sums ---- */
+/* ---- of a gradient alone ---- */
 
-struct sum { const float *x, *z; size_t n; double *part; };
-
-static void sum_task(struct device *d, const void *arg, int task, int thread)
+static void squares_rule(const struct chunk *c, double *sum)
 {
-	const struct sum *s = arg;
-	const size_t at = (size_t)task * CHUNK, n = chunk_length(s->n, at);
-
-	s->part[task] = s->z ? d->k->dot(s->x + at, s->z + at, n) : d->k->sum_magnitudes(s->x + at, n);
+	*sum = c->k->sum_squares(c->of.grad, c->of.n);
 }
 
-/* Partial sums, one a chunk, added up in order: the same for any number of threads. */
-static double sum_up(struct device *d, const float *x, const float *z, size_t n)
+void cpu_sum_squares(struct device *d, double *sum, const struct trained *t, int count)
 {
-	const struct sum s = { x, z, n, caller_scratch(d, chunks_of(n) * sizeof(double)) };
-	double sum = 0;
-	int i;
-
-	run_tasks(d, chunks_of(n), n, sum_task, &s);
-	for (i = 0; i < chunks_of(n); i++)
-		sum += s.part[i];
-	return sum;
+	run_table(d, &(struct table){ t, count, squares_rule, .work = 1, .sums = 1 }, sum);
 }
 
-double cpu_sum_products(struct device *d, const float *x, const float *z, size_t n)
+static void axpby_rule(const struct chunk *c, double *sum)
 {
-	return sum_up(d, x, z, n);
+	const struct mix *s = c->common;
+
+	c->k->axpby(c->of.p, s->fresh, c->of.grad, s->keep, c->of.n);
 }
 
-double cpu_sum_magnitudes(struct device *d, const float *x, size_t n)
+void cpu_axpby_all(struct device *d, float a, float b, const struct trained *t, int count)
 {
-	return sum_up(d, x, NULL, n);
+	run_table(d, &(struct table){ t, count, axpby_rule, .common = &(struct mix){ a, b }, .work = 0.5 }, NULL);
 }
 
-/* ---- elementwise ---- */
+/* ---- Adam and its kin ---- */
 
-struct combination { float *y, a; const float *x, *v; float eps, b; size_t n; };
-
-static void combine_task(struct device *d, const void *arg, int task, int thread)
+static void adamw_rule(const struct chunk *c, double *moved)
 {
-	const struct combination *c = arg;
-	const size_t at = (size_t)task * CHUNK, n = chunk_length(c->n, at);
-
-	if (c->v)
-		d->k->over_root(c->y + at, c->a, c->x + at, c->v + at, c->eps, c->b, n);
-	else
-		d->k->axxpby(c->y + at, c->a, c->x + at, c->b, n);
+	remember(c);
+	c->k->adamw(c->of.p, c->of.state[0], c->of.state[1], c->of.grad, c->of.n, c->step);
+	*moved = squares_moved(c);
 }
 
-void cpu_axxpby(struct device *d, float *y, float a, const float *x, float b, size_t n)
+void cpu_adamw(struct device *d, double *moved, const struct trained *t, const struct adamw_step *s, int count)
 {
-	const struct combination c = { y, a, x, NULL, 0, b, n };
-
-	run_tasks(d, chunks_of(n), n, combine_task, &c);
+	run_table(d, &(struct table){ t, count, adamw_rule, s, sizeof(*s), .work = 5, .sums = 1 }, moved);
 }
 
-void cpu_over_root(struct device *d, float *y, float a, const float *x, const float *v, float eps, float b, size_t n)
+static void lion_rule(const struct chunk *c, double *moved)
 {
-	const struct combination c = { y, a, x, v, eps, b, n };
-
-	run_tasks(d, chunks_of(n), 4.0 * n, combine_task, &c);
+	remember(c);
+	c->k->lion(c->of.p, c->of.state[0], c->of.grad, c->of.n, c->step);
+	*moved = squares_moved(c);
 }
 
-struct lion_update { float *p, *m; const float *grad; size_t n; const struct adamw_step *step; };
-
-static void lion_task(struct device *d, const void *arg, int task, int thread)
+void cpu_lion(struct device *d, double *moved, const struct trained *t, const struct adamw_step *s, int count)
 {
-	const struct lion_update *u = arg;
-	const size_t at = (size_t)task * CHUNK;
-
-	d->k->lion(u->p + at, u->m + at, u->grad + at, chunk_length(u->n, at), u->step);
-}
-
-void cpu_lion(struct device *d, float *p, float *m, const float *grad, size_t n, const struct adamw_step *s)
-{
-	const struct lion_update u = { p, m, grad, n, s };
-
-	run_tasks(d, chunks_of(n), 4.0 * n, lion_task, &u);
+	run_table(d, &(struct table){ t, count, lion_rule, s, sizeof(*s), .work = 6, .sums = 1 }, moved);
 }
 
 /* ---- moments in bytes ---- */
 
-struct update8 { float *p; const struct adam8_moments *q; const float *grad; size_t n; const struct adamw_step *step; };
-
-static void adamw8bit_task(struct device *d, const void *arg, int task, int thread)
+static void codes_rule(const struct chunk *c)
 {
-	const struct update8 *u = arg;
-	const struct adam8_moments *q = u->q;
-	size_t at = (size_t)task * CHUNK, end = at + chunk_length(u->n, at);
-
-	for (; at < end; at += ADAM8_BLOCK) {
-		const size_t block = at / ADAM8_BLOCK;
-		const struct adam8_moments here = { q->code1 + at, q->code2 + at, q->absmax1 + block,
-						    q->absmax2 + block, q->map1, q->map2 };
-
-		d->k->adamw8bit(u->p + at, &here, u->grad + at, end - at < ADAM8_BLOCK ? end - at : ADAM8_BLOCK,
-				u->step);
-	}
-}
-
-void cpu_adamw8bit(struct device *d, float *p, const struct adam8_moments *q, const float *grad, size_t n,
-		   const struct adamw_step *s)
-{
-	const struct update8 u = { p, q, grad, n, s };
+	const struct trained *u = c->row;
+	const float *maps = c->common;
 
 	_Static_assert(CHUNK % ADAM8_BLOCK == 0, "a block belongs to one task");
-	run_tasks(d, chunks_of(n), 30.0 * n, adamw8bit_task, &u);
-}
+	for (size_t at = 0; at < c->of.n; at += ADAM8_BLOCK) {
+		const size_t here = c->at + at, block = here / ADAM8_BLOCK,
+			     n = c->of.n - at < ADAM8_BLOCK ? c->of.n - at : ADAM8_BLOCK;
+		const struct adam8_moments q = { (uint8_t *)u->state[0] + here, (uint8_t *)u->state[1] + here,
+						 (float *)u->state[2] + block, (float *)u->state[3] + block, maps,
+						 maps + 256 };
 
-/* ---- Adafactor: a row is [cols,inner], a column one of its elements ---- */
-
-enum { COLUMNS = 256 };         /* columns summed at a time */
-
-struct factors {
-	float *u, *row, *col;
-	const float *grad;
-	const struct factored_shape *s;
-	double share;
-	float eps;
-	const float *row_factor, *col_factor;   /* 1 / sqrt of row / mean, and of col */
-};
-
-static void move_mean(float *mean, double sum, int count, const struct factors *f)
-{
-	*mean = (1 - f->share) * *mean + f->share * (sum / count + f->eps);
-}
-
-static void row_task(struct device *d, const void *arg, int task, int thread)
-{
-	const struct factors *f = arg;
-	const int inner = f->s->inner, width = f->s->cols * inner;
-	double *sum = thread_scratch(d, thread, inner * sizeof(*sum));
-	struct rows r = rows_of_task(task, f->s->outer * f->s->rows, width);
-	int i, c;
-
-	for (; r.first < r.last; r.first++) {
-		const float *g = f->grad + (size_t)r.first * width;
-		memset(sum, 0, inner * sizeof(*sum));
-		for (c = 0; c < f->s->cols; c++, g += inner)
-			for (i = 0; i < inner; i++)
-				sum[i] += (double)g[i] * g[i];
-		for (i = 0; i < inner; i++)
-			move_mean(&f->row[(size_t)r.first * inner + i], sum[i], f->s->cols, f);
+		c->k->adamw8bit(c->of.p + at, &q, c->of.grad + at, n, c->step);
 	}
 }
 
-static int column_blocks(const struct factored_shape *s)
+/* bitsandbytes decays after the update, PyTorch before it. */
+static void floats_rule(const struct chunk *c)
 {
-	return (s->cols * s->inner + COLUMNS - 1) / COLUMNS;
+	const struct adamw_step *s = c->step;
+	struct adamw_step first = *s;
+
+	first.decay = 0;
+	c->k->adamw(c->of.p, c->of.state[0], c->of.state[1], c->of.grad, c->of.n, &first);
+	c->k->axpby(c->of.p, 1 - (double)s->lr * s->decay, c->of.p, 0, c->of.n);
 }
 
-static void column_block(const struct factors *f, int outer, int first)
+static void adamw8bit_rule(const struct chunk *c, double *moved)
 {
-	const int width = f->s->cols * f->s->inner, n = width - first < COLUMNS ? width - first : COLUMNS;
-	const float *g = f->grad + (size_t)outer * f->s->rows * width + first;
-	double sum[COLUMNS] = { 0 };
-	int r, i;
-
-	for (r = 0; r < f->s->rows; r++, g += width)
-		for (i = 0; i < n; i++)
-			sum[i] += (double)g[i] * g[i];
-	for (i = 0; i < n; i++)
-		move_mean(&f->col[(size_t)outer * width + first + i], sum[i], f->s->rows, f);
+	remember(c);
+	if (c->row->state[2])
+		codes_rule(c);
+	else
+		floats_rule(c);
+	*moved = squares_moved(c);
 }
 
-static void column_task(struct device *d, const void *arg, int task, int thread)
+void cpu_adamw8bit(struct device *d, double *moved, const struct trained *t, const struct adamw_step *s,
+		   const float *maps, int count)
 {
-	const struct factors *f = arg;
-	const int blocks = column_blocks(f->s);
-	struct rows r = rows_of_task(task, f->s->outer * blocks, f->s->rows * COLUMNS);
-
-	for (; r.first < r.last; r.first++)
-		column_block(f, r.first / blocks, r.first % blocks * COLUMNS);
+	run_table(d, &(struct table){ t, count, adamw8bit_rule, s, sizeof(*s), maps, .work = 32, .sums = 1 }, moved);
 }
 
-static void factored_task(struct device *d, const void *arg, int task, int thread)
-{
-	const struct factors *f = arg;
-	const int inner = f->s->inner, width = f->s->cols * inner;
-	struct rows r = rows_of_task(task, f->s->outer * f->s->rows, width);
-	int i, c;
+/* ---- Prodigy, D-Adaptation ---- */
 
-	for (; r.first < r.last; r.first++) {
-		const float *row = f->row_factor + (size_t)r.first * inner,
-			*col = f->col_factor + (size_t)(r.first / f->s->rows) * width;
-		const size_t at = (size_t)r.first * width;
-		for (c = 0; c < width; c += inner)
-			for (i = 0; i < inner; i++)
-				f->u[at + c + i] = f->grad[at + c + i] * row[i] * col[c + i];
+/* The gradient as it was, scaled and with the decay that is coupled to it, in room[1]. */
+static const float *gradient(const struct chunk *c, float scale, float decay)
+{
+	c->k->axpby(c->room[1], scale, c->of.grad, 0, c->of.n);
+	if (decay)
+		c->k->axpby(c->room[1], decay, c->of.p, 1, c->of.n);
+	return c->room[1];
+}
+
+static void estimate_rule(const struct chunk *c, double *sum)
+{
+	const struct estimate_step *s = c->common;
+	const struct kernels *k = c->k;
+	const size_t n = c->of.n;
+	float *const *state = (float *const *)c->of.state, *m = state[0], *v = state[1], *sums = state[2],
+		     *start = state[3], *z = c->room[2];
+	const float *g = gradient(c, s->grad_scale, s->decay);
+
+	if (start) {
+		memcpy(z, start, n * sizeof(*z));
+		k->axpby(z, -1, c->of.p, 1, n);
+	} else {
+		k->over_root(z, 1, sums, v, s->eps, 0, n);
 	}
+	sum[0] = k->dot(g, z, n);
+	k->axpby(m, s->m.fresh, g, s->m.keep, n);
+	k->axxpby(v, s->v.fresh, g, s->v.keep, n);
+	k->axpby(sums, s->s.fresh, g, s->s.keep, n);
+	sum[1] = k->sum_magnitudes(sums, n);
 }
 
-static void set_row_factors(float *factor, const float *row, const struct factored_shape *s)
+void cpu_estimate(struct device *d, double *sum, const struct trained *t, const struct estimate_step *s, int count)
 {
-	const size_t each = (size_t)s->rows * s->inner;
-	int o, r, i;
-
-	for (o = 0; o < s->outer; o++, factor += each, row += each)
-		for (i = 0; i < s->inner; i++) {
-			double sum = 0;
-			for (r = 0; r < s->rows; r++)
-				sum += row[r * s->inner + i];
-			for (r = 0; r < s->rows; r++)
-				factor[r * s->inner + i] = 1 / sqrt(row[r * s->inner + i] / (sum / s->rows));
-		}
+	run_table(d, &(struct table){ t, count, estimate_rule, .common = s, .work = 8, .sums = 2 }, sum);
 }
 
-void cpu_adafactor(struct device *d, float *u, float *row, float *col, const float *grad,
-		   const struct factored_shape *s, double share, float eps)
-{
-	const int rows = s->outer * s->rows, width = s->cols * s->inner;
-	const size_t columns = (size_t)s->outer * width, row_values = (size_t)rows * s->inner;
-	const double work = (double)rows * width;
-	char *at = caller_scratch(d, floats(row_values) + floats(columns));
-	float *row_factor = carve(&at, row_values), *col_factor = carve(&at, columns);
-	const struct factors f = { u, row, col, grad, s, share, eps, row_factor, col_factor };
-	size_t i;
+struct root_step { float a, eps, b; };
 
-	run_tasks(d, row_tasks(rows, width), work, row_task, &f);
-	run_tasks(d, row_tasks(s->outer * column_blocks(s), s->rows * COLUMNS), work, column_task, &f);
-	set_row_factors(row_factor, row, s);
-	for (i = 0; i < columns; i++)
-		col_factor[i] = 1 / sqrt(col[i]);
-	run_tasks(d, row_tasks(rows, width), work, factored_task, &f);
+static void estimate_move_rule(const struct chunk *c, double *moved)
+{
+	const struct root_step *s = c->common;
+
+	remember(c);
+	c->k->over_root(c->of.p, s->a, c->of.state[0], c->of.state[1], s->eps, s->b, c->of.n);
+	*moved = squares_moved(c);
+}
+
+void cpu_estimate_move(struct device *d, double *moved, float a, float eps, float b, const struct trained *t, int count)
+{
+	const struct root_step s = { a, eps, b };
+
+	run_table(d, &(struct table){ t, count, estimate_move_rule, .common = &s, .work = 6, .sums = 1 }, moved);
+}
+
+/* ---- schedule-free AdamW ---- */
+
+static void schedulefree_rule(const struct chunk *c, double *moved)
+{
+	const struct schedulefree_step *s = c->step;
+	const struct kernels *k = c->k;
+	const size_t n = c->of.n;
+	float *p = c->of.p, *v = c->of.state[0], *z = c->of.state[1], *way = c->room[2];
+	const float *g = gradient(c, s->grad_scale, 0);
+
+	remember(c);
+	k->axxpby(v, s->v.fresh, g, s->v.keep, n);
+	k->over_root(way, s->root, g, v, s->eps, 0, n);
+	if (s->decay)
+		k->axpby(way, s->decay, p, 1, n);
+	k->axpby(p, s->p.fresh, z, s->p.keep, n);
+	k->axpby(p, s->step, way, 1, n);
+	k->axpby(z, s->z_step, way, 1, n);
+	*moved = squares_moved(c);
+}
+
+void cpu_schedulefree(struct device *d, double *moved, const struct trained *t, const struct schedulefree_step *s,
+		      int count)
+{
+	run_table(d, &(struct table){ t, count, schedulefree_rule, s, sizeof(*s), .work = 12, .sums = 1 }, moved);
 }

@@ -277,20 +277,22 @@ static void rotate_back(struct device *d, const struct rotations *s, bool dx, bo
 	small_kernels(d, s, 2);
 }
 
-/* ---- sums ---- */
+/* ---- the parameters of a table ---- */
 
-/* cuda/reduce.cu: a second launch adds up the first one's blocks */
-static void add_up(struct device *d, double n, int arrays)
+/* cuda/table.c: the table goes up, a row in some 150 bytes; a launch works through it, so many bytes an element; and
+ * another adds up the sums that are asked for. */
+static void table(struct device *d, const struct trained *t, int count, double bytes, int sums)
 {
-	kernel(d, WORK_OPTIMIZER, floats(n * arrays));
-	if (n > 16 * 1024)
-		kernel(d, WORK_OPTIMIZER, 8 * 1024);
-}
+	double n = 0;
 
-static void sum_to_host(struct device *d, double n, int arrays)
-{
-	add_up(d, n, arrays);
-	copies(d, 1, 8, 8);
+	for (int i = 0; i < count; i++)
+		n += t[i].n;
+	if (!count)
+		return;
+	upload(d, (size_t)count * 150);
+	kernel(d, WORK_OPTIMIZER, bytes * n);
+	if (sums)
+		kernel(d, WORK_OPTIMIZER, 8.0 * sums * (n / (16 * 1024) + count));
 }
 
 static void pass(struct device *d, enum work_class class, double floats_moved)
@@ -325,7 +327,6 @@ static void look_up(struct device *d, double rows, double bytes)
 	kernel(d, WORK_COPIES, bytes);
 }
 
-static double cells(const struct factored_shape *s) { return (double)s->outer * s->rows * s->cols * s->inner; }
 
 /* ---- one row an operation, in terms of its arguments as backend_ops.def has them ---- */
 
@@ -379,20 +380,24 @@ static double cells(const struct factored_shape *s) { return (double)s->outer * 
 #define COUNT_attention_back    attend_back(d, s, dq.at, dk.at, dv.at, add)
 #define COUNT_loss              pass(d, WORK_LOSS, 2.0 * s->n * s->pixels * s->channels)
 #define COUNT_loss_back         pass(d, WORK_LOSS, (3.0 + !!add) * s->n * s->pixels * s->channels)
-#define COUNT_sum_squares       add_up(d, n, 1)
-#define COUNT_sum_products      sum_to_host(d, n, 2)
-#define COUNT_sum_magnitudes    sum_to_host(d, n, 1)
-#define COUNT_adamw             pass(d, WORK_OPTIMIZER, 7.0 * n)
-#define COUNT_adamw8bit         kernel(d, WORK_OPTIMIZER, 16.0 * n)
-#define COUNT_lion              pass(d, WORK_OPTIMIZER, 5.0 * n)
+#define COUNT_over_root         pass(d, WORK_ELEMENTWISE, (3.0 + (b != 0)) * n)
+#define COUNT_sum_squares       table(d, t, count, 4, 1)
+#define COUNT_axpby_all         table(d, t, count, 8 + 4 * (b != 0), 0)
+#define COUNT_adamw             table(d, t, count, 28, 1)
+#define COUNT_adamw8bit         table(d, t, count, 16, 1)
+#define COUNT_lion              table(d, t, count, 20, 1)
 #define COUNT_adafactor         do { \
-		pass(d, WORK_OPTIMIZER, cells(s)); \
-		pass(d, WORK_OPTIMIZER, cells(s)); \
-		pass(d, WORK_OPTIMIZER, (double)s->outer * s->rows * s->inner); \
-		pass(d, WORK_OPTIMIZER, 2 * cells(s)); \
+		table(d, t, count, 4, 0);       /* rows */ \
+		table(d, t, count, 4, 0);       /* columns */ \
+		table(d, t, count, 0, 0);       /* means of rows */ \
+		table(d, t, count, 0, 0);       /* factors of rows */ \
+		table(d, t, count, 8, 2);       /* sums */ \
+		table(d, t, count, 0, 0);       /* how far to go */ \
+		table(d, t, count, 12, 1); \
 	} while (0)
-#define COUNT_axxpby            pass(d, WORK_OPTIMIZER, (2.0 + (b != 0)) * n)
-#define COUNT_over_root         pass(d, WORK_OPTIMIZER, (3.0 + (b != 0)) * n)
+#define COUNT_estimate          table(d, t, count, 36, 2)
+#define COUNT_estimate_move     table(d, t, count, 16, 1)
+#define COUNT_schedulefree      table(d, t, count, 28, 1)
 
 #define OP(type, name, parameters) static type counting_##name parameters { COUNT_##name; return (type)0; }
 #define MEMORY(type, name, parameters)

@@ -1,6 +1,8 @@
 /* Adafactor (Shazeer and Stern 2018), as transformers has it. */
 #include <math.h>
+#include <stdlib.h>
 #include "../base/elementary.h"
+#include "../base/memory.h"
 #include "internal.h"
 
 enum { ROW, COL, MOMENT };      /* of the slots */
@@ -24,37 +26,23 @@ static double step_size(const struct optimizer_settings *s, double lr, double mu
 	return fmin(s->warmup_init ? 1e-6 * step : 1e-2, 1 / sqrt(step));
 }
 
-static double root_mean_square(const struct optimizer *o, const float *x, size_t n)
-{
-	double *sum = o->sums + o->count, squares;
-
-	o->be->sum_squares(o->device, sum, x, n);
-	o->be->download(o->device, &squares, sum, sizeof(squares));
-	return sqrt(squares / n);
-}
-
-static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+static void move(const struct optimizer *o, double multiplier, float grad_scale)
 {
 	const struct optimizer_settings *s = &o->settings;
-	const double scale = s->scale_parameter ? fmax(s->eps2, root_mean_square(o, p->tensor->data, p->count)) : 1;
-	const double size = scale * step_size(s, lr, 1, p->steps);
-	double too_long;
-	float *step = o->scratch;
+	struct adafactor_step *steps = xcalloc(o->moving + 1, sizeof(*steps));
 
-	if (grad_scale != 1)
-		o->be->axpby(o->device, f32(p->tensor->grad), grad_scale, f32(p->tensor->grad), 0, p->count);
-	o->be->adafactor(o->device, step, p->slot[ROW].data, p->slot[COL].data, p->tensor->grad, &p->shape,
-			 plain_pow(p->steps, s->decay_rate), s->eps);
-	too_long = fmax(1, root_mean_square(o, step, p->count) / s->clip_threshold);
-	if (p->slot[MOMENT].count) {
-		o->be->axpby(o->device, f32(p->slot[MOMENT].data), (1 - s->beta1) * size / too_long, f32(step),
-			     s->beta1, p->count);
-		o->be->axpby(o->device, f32(p->tensor->data), -1, f32(p->slot[MOMENT].data), 1 - s->decay * size,
-			     p->count);
-	} else {
-		o->be->axpby(o->device, f32(p->tensor->data), -size / too_long, f32(step), 1 - s->decay * size,
-			     p->count);
+	for (int i = 0; i < o->moving; i++) {
+		const struct parameter *p = o->arrived[i];
+
+		steps[i] = (struct adafactor_step){
+			.share = plain_pow(p->steps, s->decay_rate), .scaled = s->scale_parameter,
+			.size = step_size(s, p->lr, multiplier, p->steps), .least_scale = s->eps2,
+			.clip = s->clip_threshold, .beta1 = s->beta1, .decay = s->decay, .eps = s->eps,
+			.grad_scale = grad_scale,
+		};
 	}
+	o->be->adafactor(o->device, o->sums, o->table, steps, o->moving);
+	free(steps);
 }
 
 static const struct optimizer_argument arguments[] = {
@@ -68,5 +56,5 @@ const struct optimizer_kind optimizer_adafactor = {
 	.name = "Adafactor", .python = "transformers.optimization.Adafactor", .arguments = arguments,
 	.defaults = { .eps = 1e-30, .eps2 = 1e-3, .clip_threshold = 1, .decay_rate = -0.8, .beta1 = -1,
 		      .scale_parameter = true, .relative_step = true },
-	.needs_scratch = true, .set_slots = set_slots, .move = move, .lr = step_size,
+	.set_slots = set_slots, .move = move, .lr = step_size,
 };

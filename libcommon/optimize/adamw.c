@@ -1,4 +1,5 @@
 /* AdamW, as torch.optim has it. */
+#include <stdlib.h>
 #include "internal.h"
 
 static void set_slots(const struct optimizer *o, struct parameter *p)
@@ -6,11 +7,12 @@ static void set_slots(const struct optimizer *o, struct parameter *p)
 	p->slot[0] = p->slot[1] = slot_of_floats(p->count);
 }
 
-static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+static void move(const struct optimizer *o, double multiplier, float grad_scale)
 {
-	struct adamw_step step = adamw_step(o, p, lr, grad_scale);
+	struct adamw_step *steps = adamw_steps(o, multiplier, grad_scale);
 
-	o->be->adamw(o->device, p->tensor->data, p->slot[0].data, p->slot[1].data, p->tensor->grad, p->count, &step);
+	o->be->adamw(o->device, o->sums, o->table, steps, o->moving);
+	free(steps);
 }
 
 static const struct optimizer_argument arguments[] = {

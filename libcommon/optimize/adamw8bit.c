@@ -7,16 +7,11 @@
 enum { CODE1, CODE2, ABSMAX1, ABSMAX2 };        /* of the slots */
 enum { SMALLEST = 4096 };                       /* tensors of fewer elements keep floats */
 
-static bool is_small(const struct parameter *p)
-{
-	return p->count < SMALLEST;
-}
-
 static void set_slots(const struct optimizer *o, struct parameter *p)
 {
 	const size_t blocks = (p->count + ADAM8_BLOCK - 1) / ADAM8_BLOCK;
 
-	if (is_small(p)) {
+	if (p->count < SMALLEST) {
 		p->slot[0] = p->slot[1] = slot_of_floats(p->count);
 		return;
 	}
@@ -66,26 +61,12 @@ static void set_maps(float *maps)
 	make_map(maps + 256, 2, false);
 }
 
-/* bitsandbytes decays after the update, PyTorch before it. */
-static void move_small(const struct optimizer *o, const struct parameter *p, struct adamw_step *step)
+static void move(const struct optimizer *o, double multiplier, float grad_scale)
 {
-	const float keep = 1 - (double)step->lr * step->decay;
+	struct adamw_step *steps = adamw_steps(o, multiplier, grad_scale);
 
-	step->decay = 0;
-	o->be->adamw(o->device, p->tensor->data, p->slot[0].data, p->slot[1].data, p->tensor->grad, p->count, step);
-	o->be->axpby(o->device, f32(p->tensor->data), keep, f32(p->tensor->data), 0, p->count);
-}
-
-static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
-{
-	struct adamw_step step = adamw_step(o, p, lr, grad_scale);
-	const struct adam8_moments q = { p->slot[CODE1].data, p->slot[CODE2].data, p->slot[ABSMAX1].data,
-					 p->slot[ABSMAX2].data, o->maps, o->maps + 256 };
-
-	if (is_small(p))
-		move_small(o, p, &step);
-	else
-		o->be->adamw8bit(o->device, p->tensor->data, &q, p->tensor->grad, p->count, &step);
+	o->be->adamw8bit(o->device, o->sums, o->table, steps, o->maps, o->moving);
+	free(steps);
 }
 
 static const struct optimizer_argument arguments[] = {

@@ -12,6 +12,7 @@ int ema_init(struct ema *m, const struct optimizer *o, double decay, struct erro
 	if (!decay)
 		return 0;
 	m->value = xcalloc(o->count, sizeof(*m->value));
+	m->table = xcalloc(o->count, sizeof(*m->table));
 	for (i = 0; i < o->count; i++) {
 		const struct parameter *p = &o->parameter[i];
 		m->value[i] = o->be->alloc(o->device, p->count * sizeof(float));
@@ -30,19 +31,23 @@ void ema_free(struct ema *m)
 	for (i = 0; m->value && i < m->optimizer->count; i++)
 		m->optimizer->be->release(m->optimizer->device, m->value[i]);
 	free(m->value);
+	free(m->table);
 	*m = (struct ema){ 0 };
 }
 
 void ema_update(struct ema *m, long updates)
 {
-	double decay = fmin(m->decay, (1.0 + updates) / (10.0 + updates));
-	size_t i;
+	const double decay = fmin(m->decay, (1.0 + updates) / (10.0 + updates));
+	const struct optimizer *o = m->optimizer;
 
-	for (i = 0; m->value && i < m->optimizer->count; i++) {
-		const struct parameter *p = &m->optimizer->parameter[i];
-		m->optimizer->be->axpby(m->optimizer->device, f32(m->value[i]), 1 - decay, f32(p->tensor->data), decay,
-					p->count);
+	if (!m->value)
+		return;
+	for (size_t i = 0; i < o->count; i++) {
+		const struct parameter *p = &o->parameter[i];
+
+		m->table[i] = (struct trained){ .p = m->value[i], .grad = p->tensor->data, .n = p->count };
 	}
+	o->be->axpby_all(o->device, 1 - decay, decay, m->table, o->count);
 }
 
 void ema_swap(struct ema *m)

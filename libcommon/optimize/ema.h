@@ -10,6 +10,7 @@
 
 struct ema {
 	float **value;                  /* of each parameter; NULL: no average is kept */
+	struct trained *table;           /* of averages and parameters */
 	const struct optimizer *optimizer;
 	double decay;
 };

@@ -36,14 +36,13 @@ struct optimizer_kind {
 	/* the learning rate multiplies d = scalar[0]: it is about 1, and the same for all parameters */
 	bool finds_d;
 	bool own_schedule;              /* lr_scheduler is ignored */
-	bool needs_scratch;
 	void (*set_slots)(const struct optimizer *o, struct parameter *p);      /* dtype and count of each */
 	void (*set_maps)(float *maps);  /* NULL, or fills 2 * 256 */
-	/* Called once a step, before any parameter is updated, with gradients that are already scaled by the clipping.
-	 * false: no parameter is updated.  NULL: nothing to do, and move() scales the gradients. */
-	bool (*begin)(struct optimizer *o, double multiplier);
-	/* updates p; p->steps counts this update already */
-	void (*move)(const struct optimizer *o, struct parameter *p, double lr, float grad_scale);
+	/* Called once a step, before any parameter is updated.  false: no parameter is updated.  NULL: nothing to do */
+	bool (*begin)(struct optimizer *o, double multiplier, float grad_scale);
+	/* updates all parameters of the table, whose steps count this update already; sums: the squares of what each
+	 * moved by.  Gradients are as they came: grad_scale is what clipping multiplies them with */
+	void (*move)(const struct optimizer *o, double multiplier, float grad_scale);
 	void (*average)(const struct optimizer *o, const struct parameter *p);  /* NULL, or p's data to what is saved */
 	/* NULL: lr * multiplier */
 	double (*lr)(const struct optimizer_settings *s, double lr, double multiplier, long step);
@@ -55,14 +54,20 @@ extern const struct optimizer_kind *const optimizer_kinds[];    /* ends with NUL
 
 const struct optimizer_kind *optimizer_kind(const char *name);  /* NULL: not known */
 static inline struct slot slot_of_floats(size_t count) { return (struct slot){ NULL, DTYPE_F32, count }; }
-struct adamw_step adamw_step(const struct optimizer *o, const struct parameter *p, double lr, float grad_scale);
+/* A step for each row of the table, malloced. */
+struct adamw_step *adamw_steps(const struct optimizer *o, double multiplier, float grad_scale);
+/* Reads the table's sums back, one or two for each row, with one wait for the device; o->read then has those of all
+ * parameters, each from its owner. */
+void optimizer_read_sums(const struct optimizer *o, int each);
+/* A tensor of the state takes over the weights of those parameters that take their first step. */
+void optimizer_keep_first(const struct optimizer *o, int slot, long steps);
 /* shared.c: an owner for each parameter; numbers of each, which its owner found, to all ranks. */
 void optimizer_share_out(struct optimizer *o);
 void optimizer_gather(const struct optimizer *o, void *of, size_t each);
-/* Of which Prodigy and D-Adaptation estimate d.  Adds to `from` what was found of each parameter, in their order, and
- * frees it. */
+/* Of which Prodigy and D-Adaptation estimate d: both sums of all parameters, in their order, each times its factor.
+ * They are added to what is there. */
 struct two_sums { double numerator, magnitude; };
-struct two_sums optimizer_add_up(const struct optimizer *o, struct two_sums *of, struct two_sums from);
+void optimizer_add_up(const struct optimizer *o, double factor, struct two_sums *to);
 /* The largest learning rate times multiplier, as the adaptive ones take it. */
 double optimizer_common_lr(const struct optimizer *o, double multiplier);
 

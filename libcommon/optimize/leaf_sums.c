@@ -46,9 +46,9 @@ static void add_left(const struct optimizer *o, struct tape *t, const struct lea
 		if (!left->arrived[i])
 			continue;
 		grad = floats_at(tape_grad(t, p->tensor, &add));
-		o->be->upload(o->device, add ? o->before : grad, left->value + p->at, p->count * sizeof(float));
+		o->be->upload(o->device, add ? o->room : grad, left->value + p->at, p->count * sizeof(float));
 		if (add)
-			o->be->axpby(o->device, f32(grad), 1, f32(o->before), 1, p->count);
+			o->be->axpby(o->device, f32(grad), 1, f32(o->room), 1, p->count);
 	}
 }
 

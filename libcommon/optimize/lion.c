@@ -1,4 +1,5 @@
 /* Lion (Chen et al. 2023), whose step is the sign of an interpolated moment. */
+#include <stdlib.h>
 #include "internal.h"
 
 static void set_slots(const struct optimizer *o, struct parameter *p)
@@ -6,11 +7,12 @@ static void set_slots(const struct optimizer *o, struct parameter *p)
 	p->slot[0] = slot_of_floats(p->count);
 }
 
-static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+static void move(const struct optimizer *o, double multiplier, float grad_scale)
 {
-	struct adamw_step step = adamw_step(o, p, lr, grad_scale);
+	struct adamw_step *steps = adamw_steps(o, multiplier, grad_scale);
 
-	o->be->lion(o->device, p->tensor->data, p->slot[0].data, p->tensor->grad, p->count, &step);
+	o->be->lion(o->device, o->sums, o->table, steps, o->moving);
+	free(steps);
 }
 
 static const struct optimizer_argument arguments[] = {

@@ -75,23 +75,19 @@ static int make_exchange(struct optimizer *o, struct error *e)
 	return (on_host && !o->staged) || (o->ranks.joined && !o->parcels) ? no_memory(e) : 0;
 }
 
-static int make_room(struct optimizer *o, const struct optimizer_kind *kind, struct error *e)
+static int make_room(struct optimizer *o, struct error *e)
 {
 	size_t i, largest = 1;
 
 	for (i = 0; i < o->count; i++)
 		largest = o->parameter[i].count > largest ? o->parameter[i].count : largest;
-	o->before = o->be->alloc(o->device, largest * sizeof(float));
-	o->sums = o->be->alloc(o->device, (o->count + 1) * sizeof(*o->sums));
-	o->read = xcalloc(o->count + 1, sizeof(*o->read));
-	if (!o->before || !o->sums)
-		return no_memory(e);
-	if (make_exchange(o, e) < 0)
-		return -1;
-	if (!kind->needs_scratch)
-		return 0;
-	o->scratch = o->be->alloc(o->device, largest * sizeof(float));
-	return o->scratch ? 0 : no_memory(e);
+	o->room = o->be->alloc(o->device, largest * sizeof(float));
+	o->sums = o->be->alloc(o->device, 2 * (o->count + 1) * sizeof(*o->sums));
+	o->row_sums = xcalloc(2 * (o->count + 1), sizeof(*o->row_sums));
+	o->read = xcalloc(2 * (o->count + 1), sizeof(*o->read));
+	o->arrived = xcalloc(o->count + 1, sizeof(*o->arrived));
+	o->table = xcalloc(o->count + 1, sizeof(*o->table));
+	return o->room && o->sums ? make_exchange(o, e) : no_memory(e);
 }
 
 static int make_maps(struct optimizer *o, const struct optimizer_kind *kind, struct error *e)
@@ -143,7 +139,7 @@ int optimizer_init(struct optimizer *o, struct adapter *a, const struct optimize
 		if (check_one_rate(o, e) < 0)
 			return -1;
 	}
-	return make_room(o, kind, e) < 0 ? -1 : make_maps(o, kind, e);
+	return make_room(o, e) < 0 ? -1 : make_maps(o, kind, e);
 }
 
 void optimizer_free(struct optimizer *o)
@@ -159,13 +155,15 @@ void optimizer_free(struct optimizer *o)
 			o->be->release(o->device, o->parameter[i].slot[k].data);
 	}
 	if (o->be) {
-		o->be->release(o->device, o->before);
+		o->be->release(o->device, o->room);
 		o->be->release(o->device, o->sums);
-		o->be->release(o->device, o->scratch);
 		o->be->release(o->device, o->maps);
 		o->be->release(o->device, o->parcels);
 	}
+	free(o->row_sums);
 	free(o->read);
+	free(o->arrived);
+	free(o->table);
 	free(o->staged);
 	free(o->parameter);
 	*o = (struct optimizer){ 0 };
@@ -173,25 +171,41 @@ void optimizer_free(struct optimizer *o)
 
 /* ---- stepping ---- */
 
-/* Reads the sums of all parameters back, with one wait for the device; each from its owner. */
-static void read_sums(const struct optimizer *o)
+static void fill_table(struct optimizer *o)
 {
-	o->be->download(o->device, o->read, o->sums, o->count * sizeof(*o->read));
-	optimizer_gather(o, o->read, sizeof(*o->read));
+	o->moving = 0;
+	for (size_t i = 0; i < o->count; i++) {
+		struct parameter *p = &o->parameter[i];
+		struct trained *row = &o->table[o->moving];
+
+		if (!p->tensor->has_grad || !optimizer_owns(o, p))
+			continue;
+		*row = (struct trained){ .p = p->tensor->data, .grad = p->tensor->grad, .n = p->count,
+					 .shape = p->shape };
+		for (int k = 0; k < OPTIMIZER_SLOTS; k++)
+			row->state[k] = p->slot[k].data;
+		o->arrived[o->moving++] = p;
+	}
 }
 
-double optimizer_grad_norm(const struct optimizer *o)
+void optimizer_read_sums(const struct optimizer *o, int each)
+{
+	const size_t bytes = each * sizeof(*o->read);
+
+	o->be->download(o->device, o->row_sums, o->sums, o->moving * bytes);
+	for (int i = 0; i < o->moving; i++)
+		memcpy(o->read + (o->arrived[i] - o->parameter) * each, o->row_sums + i * each, bytes);
+	optimizer_gather(o, o->read, bytes);
+}
+
+double optimizer_grad_norm(struct optimizer *o)
 {
 	double sum = 0;
-	size_t i;
 
-	for (i = 0; i < o->count; i++) {
-		const struct parameter *p = &o->parameter[i];
-		if (p->tensor->has_grad && optimizer_owns(o, p))
-			o->be->sum_squares(o->device, &o->sums[i], p->tensor->grad, p->count);
-	}
-	read_sums(o);
-	for (i = 0; i < o->count; i++)
+	fill_table(o);
+	o->be->sum_squares(o->device, o->sums, o->table, o->moving);
+	optimizer_read_sums(o, 1);
+	for (size_t i = 0; i < o->count; i++)
 		if (o->parameter[i].tensor->has_grad)
 			sum += o->read[i];
 	return sqrt(sum);
@@ -207,55 +221,41 @@ double optimizer_common_lr(const struct optimizer *o, double multiplier)
 	return o->count ? o->parameter[0].lr * multiplier : 0;
 }
 
-struct adamw_step adamw_step(const struct optimizer *o, const struct parameter *p, double lr, float grad_scale)
+struct adamw_step *adamw_steps(const struct optimizer *o, double multiplier, float grad_scale)
 {
 	const struct optimizer_settings *s = &o->settings;
+	struct adamw_step *steps = xcalloc(o->moving + 1, sizeof(*steps));
 
-	return (struct adamw_step){
-		.lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .decay = s->decay,
-		.correction1 = 1 - plain_pow(s->beta1, p->steps), .correction2 = 1 - plain_pow(s->beta2, p->steps),
-		.grad_scale = grad_scale,
-	};
+	for (int i = 0; i < o->moving; i++)
+		steps[i] = (struct adamw_step){
+			.lr = o->arrived[i]->lr * multiplier, .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps,
+			.decay = s->decay, .correction1 = 1 - plain_pow(s->beta1, o->arrived[i]->steps),
+			.correction2 = 1 - plain_pow(s->beta2, o->arrived[i]->steps), .grad_scale = grad_scale,
+		};
+	return steps;
 }
 
-static bool begin(struct optimizer *o, const struct optimizer_kind *kind, double multiplier, float *grad_scale)
+void optimizer_keep_first(const struct optimizer *o, int slot, long steps)
 {
-	size_t i;
-
-	if (!kind->begin)
-		return true;
-	for (i = 0; i < o->count && *grad_scale != 1; i++) {
-		const struct parameter *p = &o->parameter[i];
-		if (p->tensor->has_grad && optimizer_owns(o, p))
-			o->be->axpby(o->device, f32(p->tensor->grad), *grad_scale, f32(p->tensor->grad), 0, p->count);
-	}
-	*grad_scale = 1;
-	return kind->begin(o, multiplier);
+	for (int i = 0; i < o->moving; i++)
+		if (o->arrived[i]->steps == steps)
+			o->be->copy(o->device, o->table[i].state[slot], o->table[i].p, o->table[i].n);
 }
 
 void optimizer_step(struct optimizer *o, double multiplier, float grad_scale)
 {
 	const struct optimizer_kind *kind = optimizer_kind(o->settings.name);
-	bool moves = begin(o, kind, multiplier, &grad_scale);
-	size_t i;
+	bool moves;
 
-	for (i = 0; i < o->count; i++) {
-		struct parameter *p = &o->parameter[i];
-		p->moved = 0;
-		if (!p->tensor->has_grad || !moves)
-			continue;
-		p->steps++;
-		if (!optimizer_owns(o, p))
-			continue;
-		o->be->copy(o->device, o->before, p->tensor->data, p->count);
-		kind->move(o, p, p->lr * multiplier, grad_scale);
-		o->be->axpby(o->device, f32(o->before), 1, f32(p->tensor->data), -1, p->count);
-		o->be->sum_squares(o->device, &o->sums[i], o->before, p->count);
-	}
-	read_sums(o);
-	for (i = 0; i < o->count && moves; i++)
-		if (o->parameter[i].tensor->has_grad)
-			o->parameter[i].moved = sqrt(o->read[i]);
+	fill_table(o);
+	moves = !kind->begin || kind->begin(o, multiplier, grad_scale);
+	for (size_t i = 0; i < o->count; i++)
+		o->parameter[i].steps += moves && o->parameter[i].tensor->has_grad;
+	if (moves)
+		kind->move(o, multiplier, grad_scale);
+	optimizer_read_sums(o, 1);
+	for (size_t i = 0; i < o->count; i++)
+		o->parameter[i].moved = moves && o->parameter[i].tensor->has_grad ? sqrt(o->read[i]) : 0;
 	optimizer_forget(o);
 }
 

@@ -54,10 +54,15 @@ struct optimizer {
 	struct optimizer_settings settings;
 	double scalar[OPTIMIZER_SCALARS];       /* state of all parameters together: Prodigy's d and its sums */
 	double now[2];                  /* numbers of the current step, from begin() to move() */
-	/* room for the largest parameter each: a copy from before its update; scratch for the optimizer */
-	float *before, *scratch;
+	/* a step's parameters whose gradient arrived and which this rank owns, `moving` of them, and as the backend
+	 * takes them */
+	struct parameter **arrived;
+	struct trained *table;
+	int moving;
+	float *room;                    /* for the largest parameter */
 	float *maps;                    /* AdamW8bit's two maps */
-	double *sums, *read;            /* one sum for each parameter and one more: on the device, and read back */
+	/* on the device, one or two of each row of the table; read back; of each parameter, from its owner */
+	double *sums, *row_sums, *read;
 	/* host memory: all weights on their way between ranks; NULL: one rank, or devices that are joined and weights
 	 * of which no average is made */
 	float *staged;
@@ -106,7 +111,7 @@ size_t optimizer_state_bytes(const struct optimizer *o, int rank);      /* of th
 
 /* All ranks call the next three.  2-norm over all gradients that arrived: sums of each parameter, in double, are added
  * in parameter order. */
-double optimizer_grad_norm(const struct optimizer *o);
+double optimizer_grad_norm(struct optimizer *o);
 /* min(1, max / (norm + 1e-6)); max 0: no clipping */
 float clip_scale(double norm, double max);
 /* Updates every parameter whose gradient arrived, at its lr * multiplier, then clears the gradients; what other ranks

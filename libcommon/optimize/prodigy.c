@@ -13,27 +13,20 @@ static void set_slots(const struct optimizer *o, struct parameter *p)
 	p->slot[M] = p->slot[V] = p->slot[S] = p->slot[START] = slot_of_floats(p->count);
 }
 
-/* Updates the moments; what the parameter adds to the sums of which d is estimated. */
-static struct two_sums take_gradient(struct optimizer *o, struct parameter *p, double dlr, double beta3)
+/* Updates the moments, and adds up the two sums of which d is estimated. */
+static void take_gradients(struct optimizer *o, double beta3, float grad_scale, struct two_sums *sums)
 {
 	const struct optimizer_settings *s = &o->settings;
-	const double d = o->scalar[D], weight = d / s->d0;
-	float *grad = p->tensor->grad, *data = p->tensor->data;
-	struct two_sums adds;
+	const double d = o->scalar[D], weight = d / s->d0, dlr = o->now[DLR];
+	const struct estimate_step step = {
+		.grad_scale = grad_scale, .decay = s->decouple ? 0 : s->decay,
+		.m = { d * (1 - s->beta1), s->beta1 }, .v = { d * d * (1 - s->beta2), s->beta2 },
+		.s = { weight * (s->safeguard_warmup ? d : dlr), beta3 },
+	};
 
-	if (!p->steps)
-		o->be->copy(o->device, p->slot[START].data, data, p->count);
-	if (s->decay && !s->decouple)
-		o->be->axpby(o->device, f32(grad), s->decay, f32(data), 1, p->count);
-	o->be->copy(o->device, o->scratch, p->slot[START].data, p->count);
-	o->be->axpby(o->device, f32(o->scratch), -1, f32(data), 1, p->count);
-	adds.numerator = weight * dlr * o->be->sum_products(o->device, grad, o->scratch, p->count);
-	o->be->axpby(o->device, f32(p->slot[M].data), d * (1 - s->beta1), f32(grad), s->beta1, p->count);
-	o->be->axxpby(o->device, p->slot[V].data, d * d * (1 - s->beta2), grad, s->beta2, p->count);
-	o->be->axpby(o->device, f32(p->slot[S].data), weight * (s->safeguard_warmup ? d : dlr), f32(grad), beta3,
-		     p->count);
-	adds.magnitude = o->be->sum_magnitudes(o->device, p->slot[S].data, p->count);
-	return adds;
+	optimizer_keep_first(o, START, 0);
+	o->be->estimate(o->device, o->sums, o->table, &step, o->moving);
+	optimizer_add_up(o, weight * dlr, sums);
 }
 
 static void set_d(struct optimizer *o, double estimate)
@@ -47,24 +40,19 @@ static void set_d(struct optimizer *o, double estimate)
 	*d = fmin(*most, *d * s->growth_rate);
 }
 
-static bool begin(struct optimizer *o, double multiplier)
+static bool begin(struct optimizer *o, double multiplier, float grad_scale)
 {
 	const struct optimizer_settings *s = &o->settings;
 	const double lr = optimizer_common_lr(o, multiplier), k = o->scalar[STEPS] + 1;
 	const double beta3 = s->beta3 < 0 ? sqrt(s->beta2) : s->beta3;
 	const double correction =
 		s->bias_correction ? sqrt(1 - plain_pow(s->beta2, k)) / (1 - plain_pow(s->beta1, k)) : 1;
-	struct two_sums *of, sums = { .numerator = beta3 * o->scalar[NUMERATOR] };
-	size_t i;
+	struct two_sums sums = { .numerator = beta3 * o->scalar[NUMERATOR] };
 
 	if (lr <= 0)
 		return false;
 	o->now[DLR] = o->scalar[D] * lr * correction;
-	of = xcalloc(o->count, sizeof(*of));
-	for (i = 0; i < o->count; i++)
-		if (o->parameter[i].tensor->has_grad && optimizer_owns(o, &o->parameter[i]))
-			of[i] = take_gradient(o, &o->parameter[i], o->now[DLR], beta3);
-	sums = optimizer_add_up(o, of, sums);
+	take_gradients(o, beta3, grad_scale, &sums);
 	if (sums.magnitude == 0)
 		return false;
 	o->scalar[NUMERATOR] = sums.numerator;
@@ -73,13 +61,12 @@ static bool begin(struct optimizer *o, double multiplier)
 	return true;
 }
 
-static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+static void move(const struct optimizer *o, double multiplier, float grad_scale)
 {
 	const struct optimizer_settings *s = &o->settings;
 	const double dlr = o->now[DLR], keep = s->decouple ? 1 - s->decay * dlr : 1;
 
-	o->be->over_root(o->device, p->tensor->data, -dlr, p->slot[M].data, p->slot[V].data, o->scalar[D] * s->eps,
-			 keep, p->count);
+	o->be->estimate_move(o->device, o->sums, -dlr, o->scalar[D] * s->eps, keep, o->table, o->moving);
 }
 
 static const struct optimizer_argument arguments[] = {
@@ -93,5 +80,5 @@ const struct optimizer_kind optimizer_prodigy = {
 	.name = "Prodigy", .python = "prodigyopt.prodigy.Prodigy", .arguments = arguments,
 	.defaults = { .beta1 = 0.9, .beta2 = 0.999, .beta3 = -1, .eps = 1e-8, .decouple = true, .d0 = 1e-6, .d_coef = 1,
 		      .growth_rate = INFINITY },
-	.scalars = 4, .finds_d = true, .needs_scratch = true, .set_slots = set_slots, .begin = begin, .move = move,
+	.scalars = 4, .finds_d = true, .set_slots = set_slots, .begin = begin, .move = move,
 };

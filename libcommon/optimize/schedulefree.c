@@ -1,6 +1,8 @@
 /* Schedule-free AdamW (Defazio et al. 2024). */
 #include <math.h>
+#include <stdlib.h>
 #include "../base/elementary.h"
+#include "../base/memory.h"
 #include "internal.h"
 
 /* z takes the steps; x, the average of z, is what is saved; the weights in training are y = beta1 x + (1 - beta1) z. */
@@ -24,7 +26,7 @@ static double shown_lr(const struct optimizer_settings *s, double lr, double mul
 }
 
 /* The base learning rate cancels out in the shares, so they are computed from the warm-up factors alone. */
-static bool begin(struct optimizer *o, double multiplier)
+static bool begin(struct optimizer *o, double multiplier, float grad_scale)
 {
 	const struct optimizer_settings *s = &o->settings;
 	const double k = o->scalar[STEPS] + 1;
@@ -39,22 +41,24 @@ static bool begin(struct optimizer *o, double multiplier)
 	return true;
 }
 
-static void move(const struct optimizer *o, struct parameter *p, double lr, float grad_scale)
+static void move(const struct optimizer *o, double multiplier, float grad_scale)
 {
 	const struct optimizer_settings *s = &o->settings;
-	const double rate = p->lr * o->now[WARM], share = o->now[SHARE],
-		     root2 = sqrt(1 - plain_pow(s->beta2, o->scalar[STEPS]));
-	float *y = p->tensor->data, *z = p->slot[Z].data, *way = o->scratch;
+	const double share = o->now[SHARE], root2 = sqrt(1 - plain_pow(s->beta2, o->scalar[STEPS]));
+	struct schedulefree_step *steps = xcalloc(o->moving + 1, sizeof(*steps));
 
-	if (p->steps == 1)
-		o->be->copy(o->device, z, y, p->count);
-	o->be->axxpby(o->device, p->slot[V].data, 1 - s->beta2, p->tensor->grad, s->beta2, p->count);
-	o->be->over_root(o->device, way, root2, p->tensor->grad, p->slot[V].data, root2 * s->eps, 0, p->count);
-	if (s->decay)
-		o->be->axpby(o->device, f32(way), s->decay, f32(y), 1, p->count);
-	o->be->axpby(o->device, f32(y), share, f32(z), 1 - share, p->count);
-	o->be->axpby(o->device, f32(y), rate * (s->beta1 * (1 - share) - 1), f32(way), 1, p->count);
-	o->be->axpby(o->device, f32(z), -rate, f32(way), 1, p->count);
+	for (int i = 0; i < o->moving; i++) {
+		const double rate = o->arrived[i]->lr * o->now[WARM];
+
+		steps[i] = (struct schedulefree_step){
+			.grad_scale = grad_scale, .root = root2, .eps = root2 * s->eps, .decay = s->decay,
+			.step = rate * (s->beta1 * (1 - share) - 1), .z_step = -rate,
+			.v = { 1 - s->beta2, s->beta2 }, .p = { share, 1 - share },
+		};
+	}
+	optimizer_keep_first(o, Z, 1);
+	o->be->schedulefree(o->device, o->sums, o->table, steps, o->moving);
+	free(steps);
 }
 
 static void average(const struct optimizer *o, const struct parameter *p)
@@ -73,6 +77,6 @@ static const struct optimizer_argument arguments[] = {
 const struct optimizer_kind optimizer_schedulefree = {
 	.name = "AdamWScheduleFree", .python = "schedulefree.adamw_schedulefree.AdamWScheduleFree",
 	.arguments = arguments, .defaults = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .lr_power = 2 },
-	.scalars = 3, .own_schedule = true, .needs_scratch = true,
+	.scalars = 3, .own_schedule = true, 
 	.set_slots = set_slots, .begin = begin, .move = move, .average = average, .lr = shown_lr,
 };

@@ -47,16 +47,14 @@ void optimizer_gather(const struct optimizer *o, void *of, size_t each)
 	free(at);
 }
 
-struct two_sums optimizer_add_up(const struct optimizer *o, struct two_sums *of, struct two_sums from)
+void optimizer_add_up(const struct optimizer *o, double factor, struct two_sums *to)
 {
-	optimizer_gather(o, of, sizeof(*of));
+	optimizer_read_sums(o, 2);
 	for (size_t i = 0; i < o->count; i++)
 		if (o->parameter[i].tensor->has_grad) {
-			from.numerator += of[i].numerator;
-			from.magnitude += of[i].magnitude;
+			to->numerator += factor * o->read[2 * i];
+			to->magnitude += o->read[2 * i + 1];
 		}
-	free(of);
-	return from;
 }
 
 /* ---- weights ---- */
@@ -147,7 +145,7 @@ void optimizer_average(struct optimizer *o)
 		gather_by_host(o);
 }
 
-/* The memory of the weights of this rank's own parameters in training: `before` is for one at a time. */
+/* The memory of the weights of this rank's own parameters in training: `room` is for one at a time. */
 void optimizer_give_average(struct optimizer *o)
 {
 	for (size_t i = 0; i < o->count; i++) {
@@ -155,11 +153,11 @@ void optimizer_give_average(struct optimizer *o)
 		const size_t bytes = p->count * sizeof(float);
 		if (!optimizer_owns(o, p))
 			continue;
-		o->be->copy(o->device, o->before, p->tensor->data, p->count);
+		o->be->copy(o->device, o->room, p->tensor->data, p->count);
 		if (p->steps)
 			optimizer_kind(o->settings.name)->average(o, p);
 		o->be->download(o->device, o->staged + p->at, p->tensor->data, bytes);
-		o->be->copy(o->device, p->tensor->data, o->before, p->count);
+		o->be->copy(o->device, p->tensor->data, o->room, p->count);
 	}
 	exchange_staged(o);
 }

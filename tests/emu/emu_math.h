@@ -14,6 +14,9 @@ static inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 static inline double rsqrt(double x) { return 1 / sqrt(x); }
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline float __frcp_rn(float a) { return 1 / a; }
+/* never part of a fused multiply-add */
+static inline float __fmul_rn(float a, float b) { volatile float p = a * b; return p; }
+static inline double __dmul_rn(double a, double b) { volatile double p = a * b; return p; }
 template <class T> static inline T __ldg(const T *p) { return *p; }
 template <class T> static inline T min(T a, T b) { return a < b ? a : b; }
 template <class T> static inline T max(T a, T b) { return a > b ? a : b; }

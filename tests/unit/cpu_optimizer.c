@@ -7,15 +7,9 @@ struct operands {
 	const float *x, *v, *z;
 	float a, b, eps;
 	const struct adamw_step *step;
+	const struct adafactor_step *adafactor;
 	struct factored_shape shape;
 };
-
-static void run_axxpby(struct device *d, struct output *out, const void *arg)
-{
-	const struct operands *o = arg;
-
-	cpu_backend.axxpby(d, out->data, o->a, o->x, o->b, o->n);
-}
 
 static void run_over_root(struct device *d, struct output *out, const void *arg)
 {
@@ -24,18 +18,37 @@ static void run_over_root(struct device *d, struct output *out, const void *arg)
 	cpu_backend.over_root(d, out->data, o->a, o->x, o->v, o->eps, o->b, o->n);
 }
 
-static void run_lion(struct device *d, struct output *out, const void *arg)
+static void run_axpby_all(struct device *d, struct output *out, const void *arg)
 {
 	const struct operands *o = arg;
 
-	cpu_backend.lion(d, out[0].data, out[1].data, o->x, o->n, o->step);
+	cpu_backend.axpby_all(d, o->a, o->b, &(struct trained){ .p = out->data, .grad = o->x, .n = o->n }, 1);
+}
+
+static void run_adamw(struct device *d, struct output *out, const void *arg)
+{
+	const struct operands *o = arg;
+	double moved;
+
+	cpu_backend.adamw(d, &moved, &(struct trained){ out[0].data, o->x, { out[1].data, out[2].data }, out[0].n },
+			  o->step, 1);
+}
+
+static void run_lion(struct device *d, struct output *out, const void *arg)
+{
+	const struct operands *o = arg;
+	double moved;
+
+	cpu_backend.lion(d, &moved, &(struct trained){ out[0].data, o->x, { out[1].data }, o->n }, o->step, 1);
 }
 
 static void run_adafactor(struct device *d, struct output *out, const void *arg)
 {
 	const struct operands *o = arg;
+	double moved;
 
-	cpu_backend.adafactor(d, out[0].data, out[1].data, out[2].data, o->x, &o->shape, o->a, o->eps);
+	cpu_backend.adafactor(d, &moved, &(struct trained){ out[0].data, o->x, { out[1].data, out[2].data }, out[0].n,
+							    o->shape }, o->adafactor, 1);
 }
 
 /* A few roundings of what is added up. */
@@ -55,8 +68,8 @@ static void elementwise(void **state)
 			struct output out = { n, adds ? y : NULL, want, 5e-7, NULL };
 			o.b = adds ? 0.5f : 0;
 			for (size_t i = 0; i < n; i++)
-				want[i] = 0.75 * x[i] * x[i] + (adds ? 0.5 * y[i] : 0);
-			every_way(&out, 1, run_axxpby, &o);
+				want[i] = 0.75 * x[i] + (adds ? 0.5 * y[i] : 0);
+			every_way(&out, 1, run_axpby_all, &o);
 			for (size_t i = 0; i < n; i++)
 				want[i] = 0.75 * x[i] / (sqrt(v[i]) + o.eps) + (adds ? 0.5 * y[i] : 0);
 			every_way(&out, 1, run_over_root, &o);
@@ -65,6 +78,41 @@ static void elementwise(void **state)
 		guarded_free(x);
 		guarded_free(v);
 		guarded_free(y);
+	}
+}
+
+/* One step from every kind of state; a step is some ten roundings of what it moves. */
+static void adamw_agrees_with_double(void **state)
+{
+	static const struct adamw_step steps[] = {
+		{ 1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, 1 - 0.9f, 1 - 0.999f, 1 },
+		{ 0, 0.9f, 0.99f, 1e-6f, 0.1f, 0.6f, 0.3f, 0.25f },
+		{ 0.5f, 0.8f, 0.95f, 1e-8f, 0, 1, 1, 3 },
+	};
+	const size_t n = 40009;
+
+	for (int t = 0; t < 3; t++) {
+		const struct adamw_step *s = &steps[t];
+		float *p = randoms(77, n), *m = randoms(78, n), *v = randoms(79, n), *grad = randoms(80, n);
+		double *p1 = doubles(n), *m1 = doubles(n), *v1 = doubles(n);
+		struct operands o = { .x = grad, .step = s };
+		struct output out[3] = { { n, p, p1, 1e-6, NULL }, { n, m, m1, 3e-7, NULL }, { n, v, v1, 3e-7, NULL } };
+
+		for (size_t i = 0; i < n; i++) {
+			double g = (double)grad[i] * s->grad_scale;
+
+			v[i] = v[i] < 0 ? -v[i] : v[i];
+			m1[i] = s->beta1 * m[i] + (1 - (double)s->beta1) * g;
+			v1[i] = s->beta2 * v[i] + (1 - (double)s->beta2) * g * g;
+			p1[i] = p[i] * (1 - (double)s->lr * s->decay) -
+				s->lr / s->correction1 * m1[i] / (sqrt(v1[i]) / sqrt(s->correction2) + s->eps);
+		}
+		every_way(out, 3, run_adamw, &o);
+		free(p1); free(m1); free(v1);
+		guarded_free(p);
+		guarded_free(m);
+		guarded_free(v);
+		guarded_free(grad);
 	}
 }
 
@@ -91,15 +139,18 @@ static void lion_agrees_with_double(void **state)
 	guarded_free(g);
 }
 
+/* p moves by u; its length stays below the clip, so that it is size * scale * u. */
 static void factored(const struct factored_shape s)
 {
 	const size_t rows = (size_t)s.outer * s.rows * s.inner, cols = (size_t)s.outer * s.cols * s.inner,
 		n = rows * s.cols;
 	const double share = 0.25, eps = 1e-3;
-	float *g = randoms(21, n), *row = randoms(22, rows), *col = randoms(23, cols);
-	double *u = doubles(n), *r1 = doubles(rows), *c1 = doubles(cols);
-	struct operands o = { .x = g, .a = share, .eps = eps, .shape = s };
-	struct output out[3] = { { n, NULL, u, 2e-6, NULL }, { rows, row, r1, 3e-7, NULL },
+	const struct adafactor_step step = { .share = share, .size = 0.5, .least_scale = 1e-3, .scaled = true,
+					     .clip = 1e6, .decay = 0.25, .eps = eps, .grad_scale = 2 };
+	float *p = randoms(20, n), *g = randoms(21, n), *row = randoms(22, rows), *col = randoms(23, cols);
+	double *p1 = doubles(n), *r1 = doubles(rows), *c1 = doubles(cols), squares = 0, size;
+	struct operands o = { .x = g, .adafactor = &step, .shape = s };
+	struct output out[3] = { { n, p, p1, 2e-6, NULL }, { rows, row, r1, 3e-7, NULL },
 				 { cols, col, c1, 3e-7, NULL } };
 
 #define AT(o, r, c, i) (((size_t)((o) * s.rows + (r)) * s.cols + (c)) * s.inner + (i))
@@ -113,10 +164,13 @@ static void factored(const struct factored_shape s)
 		for (int r = 0; r < s.rows; r++)
 			for (int c = 0; c < s.cols; c++)
 				for (int i = 0; i < s.inner; i++) {
-					double square = pow(g[AT(k, r, c, i)], 2);
+					double square = pow(2 * g[AT(k, r, c, i)], 2);
 					r1[ROW(k, r, i)] += share * square / s.cols;
 					c1[COL(k, c, i)] += share * square / s.rows;
 				}
+	for (size_t i = 0; i < n; i++)
+		squares += (double)p[i] * p[i];
+	size = 0.5 * fmax(1e-3, sqrt(squares / n));
 	for (int k = 0; k < s.outer; k++)
 		for (int i = 0; i < s.inner; i++) {
 			double mean = 0;
@@ -124,13 +178,15 @@ static void factored(const struct factored_shape s)
 				mean += r1[ROW(k, r, i)] / s.rows;
 			for (int r = 0; r < s.rows; r++)
 				for (int c = 0; c < s.cols; c++)
-					u[AT(k, r, c, i)] =
-						g[AT(k, r, c, i)] / sqrt(r1[ROW(k, r, i)] / mean * c1[COL(k, c, i)]);
+					p1[AT(k, r, c, i)] = (1 - 0.25 * size) * p[AT(k, r, c, i)] -
+						size * 2 * g[AT(k, r, c, i)] /
+						sqrt(r1[ROW(k, r, i)] / mean * c1[COL(k, c, i)]);
 		}
 	every_way(out, 3, run_adafactor, &o);
-	free(u);
+	free(p1);
 	free(r1);
 	free(c1);
+	guarded_free(p);
 	guarded_free(g);
 	guarded_free(row);
 	guarded_free(col);
@@ -146,37 +202,36 @@ static void adafactor_agrees_with_double(void **state)
 	factored((struct factored_shape){ 1, 1, 1, 1 });
 }
 
-/* Sums of products that are exact in double, in two orders: n * 1e-16 at the very worst;
- * the same for any number of threads. */
+/* Sums of products that are exact in double, in two orders: n * 1e-16 at the very worst; the same for any number of
+ * threads. */
 static void sums(void **state)
 {
 	const size_t n = 300007;
-	float *x = randoms(31, n), *z = randoms(32, n);
-	double products = 0, magnitudes = 0, first[2] = { 0 };
+	float *x = randoms(31, n);
+	double squares = 0, first = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		products += (double)x[i] * z[i];
-		magnitudes += fabs(x[i]);
-	}
+	for (size_t i = 0; i < n; i++)
+		squares += (double)x[i] * x[i];
 	for (int threads = 1; threads <= 3; threads++) {
+		const struct trained t = { .grad = x, .n = n };
 		struct error e;
 		struct device *d;
-		double got[2];
+		double got;
 
 		threads_use(threads);
 		d = cpu_backend.open(&e);
-		got[0] = cpu_backend.sum_products(d, x, z, n);
-		got[1] = cpu_backend.sum_magnitudes(d, x, n);
-		assert_true(fabs(got[0] - products) < 1e-10 * magnitudes &&
-			    fabs(got[1] - magnitudes) < 1e-10 * magnitudes);
+		cpu_backend.sum_squares(d, &got, &t, 1);
+		assert_true(fabs(got / squares - 1) < 1e-10);
 		if (threads == 1)
-			memcpy(first, got, sizeof(got));
-		assert_memory_equal(first, got, sizeof(got));
+			first = got;
+		assert_memory_equal(&first, &got, sizeof(got));
+		x[n / 2] = threads == 3 ? NAN : x[n / 2];
+		cpu_backend.sum_squares(d, &got, &t, 1);
+		assert_int_equal(isnan(got), threads == 3);
 		cpu_backend.close(d);
 	}
 	threads_use(0);
 	guarded_free(x);
-	guarded_free(z);
 }
 
 /* Values are tests/unit/optimizer.c's; here: one byte an element whatever the number of threads,
@@ -187,26 +242,27 @@ static void bytes_do_not_depend_on_threads(void **state)
 	const struct adamw_step s = { .lr = 1e-3f, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8f, .decay = 0.01f,
 				      .correction1 = 0.1f, .correction2 = 1e-3f, .grad_scale = 1 };
 	static uint8_t code[2][2][N + 1];
-	float *g = randoms(41, N), *absmax[2] = { randoms(42, BLOCKS), randoms(43, BLOCKS) }, map[2][256], *p[2];
+	float *g = randoms(41, N), *absmax[2] = { randoms(42, BLOCKS), randoms(43, BLOCKS) }, map[2 * 256], *p[2];
+	double moved[2];
 
 	for (int i = 0; i < 256; i++) {
-		map[0][i] = (i - 127) / 128.0f;
-		map[1][i] = i / 255.0f;
+		map[i] = (i - 127) / 128.0f;
+		map[256 + i] = i / 255.0f;
 	}
 	for (int way = 0; way < 2; way++) {
 		struct error e;
 		struct device *d;
-		struct adam8_moments q = { code[way][0], code[way][1], absmax[0], absmax[1], map[0], map[1] };
+		struct trained t = { NULL, g, { code[way][0], code[way][1], absmax[0], absmax[1] }, N };
 
 		memset(code[way], 0, sizeof(code[way]));
 		code[way][0][N] = code[way][1][N] = 0xa5;
 		for (int i = 0; i < BLOCKS; i++)
 			absmax[0][i] = absmax[1][i] = 0;
-		p[way] = randoms(44, N);
+		t.p = p[way] = randoms(44, N);
 		threads_use(way ? 3 : 1);
 		d = cpu_backend.open(&e);
-		cpu_backend.adamw8bit(d, p[way], &q, g, N, &s);
-		cpu_backend.adamw8bit(d, p[way], &q, g, N, &s);
+		cpu_backend.adamw8bit(d, &moved[way], &t, &s, map, 1);
+		cpu_backend.adamw8bit(d, &moved[way], &t, &s, map, 1);
 		cpu_backend.close(d);
 		assert_guards(p[way], N);
 		assert_guards(absmax[0], BLOCKS);
@@ -214,6 +270,7 @@ static void bytes_do_not_depend_on_threads(void **state)
 	}
 	assert_memory_equal(p[0], p[1], N * sizeof(float));
 	assert_memory_equal(code[0], code[1], sizeof(code[0]));
+	assert_memory_equal(&moved[0], &moved[1], sizeof(moved[0]));
 	for (int i = 0; i < N; i++)
 		assert_false(g[i] < 0 && code[0][0][i] >= 127);        /* a negative moment never becomes 0 */
 	threads_use(0);
@@ -227,7 +284,8 @@ static void bytes_do_not_depend_on_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(elementwise), cmocka_unit_test(lion_agrees_with_double),
+		cmocka_unit_test(elementwise), cmocka_unit_test(adamw_agrees_with_double),
+		cmocka_unit_test(lion_agrees_with_double),
 		cmocka_unit_test(adafactor_agrees_with_double), cmocka_unit_test(sums),
 		cmocka_unit_test(bytes_do_not_depend_on_threads),
 	};

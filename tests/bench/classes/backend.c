@@ -84,6 +84,7 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_geglu               ELEMENTWISE, 0, d, y, x, rows, c
 #define ROW_geglu_back          ELEMENTWISE, 0, d, dx, dy, x, rows, c, add
 #define ROW_axpby               ELEMENTWISE, 0, d, y, a, x, b, n
+#define ROW_over_root           ELEMENTWISE, 0, d, y, a, x, v, eps, b, n
 #define ROW_add                 ELEMENTWISE, 0, d, y, x, z, n
 #define ROW_multiply            ELEMENTWISE, 0, d, y, x, z, rows, c, shared
 #define ROW_add_per_sample      ELEMENTWISE, 0, d, y, x, v, n, hw, c
@@ -92,15 +93,15 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_attention_back      ATTENTION, attend(s, 5), d, dq, dk, dv, dout, o, lse, q, k, v, s, add
 #define ROW_loss                LOSS, 0, d, loss, x, target, s
 #define ROW_loss_back           LOSS, 0, d, dx, dloss, x, target, s, add
-#define ROW_sum_squares         OPTIMIZER, 0, d, sum, x, n
-#define ROW_adamw               OPTIMIZER, 0, d, p, m, v, grad, n, s
-#define ROW_adamw8bit           OPTIMIZER, 0, d, p, q, grad, n, s
-#define ROW_lion                OPTIMIZER, 0, d, p, m, grad, n, s
-#define ROW_adafactor           OPTIMIZER, 0, d, u, row, col, grad, s, share, eps
-#define ROW_sum_products        OPTIMIZER, 0, d, x, z, n
-#define ROW_sum_magnitudes      OPTIMIZER, 0, d, x, n
-#define ROW_axxpby              OPTIMIZER, 0, d, y, a, x, b, n
-#define ROW_over_root           OPTIMIZER, 0, d, y, a, x, v, eps, b, n
+#define ROW_sum_squares         OPTIMIZER, 0, d, sum, t, count
+#define ROW_axpby_all           OPTIMIZER, 0, d, a, b, t, count
+#define ROW_adamw               OPTIMIZER, 0, d, moved, t, s, count
+#define ROW_adamw8bit           OPTIMIZER, 0, d, moved, t, s, maps, count
+#define ROW_lion                OPTIMIZER, 0, d, moved, t, s, count
+#define ROW_adafactor           OPTIMIZER, 0, d, moved, t, s, count
+#define ROW_estimate            OPTIMIZER, 0, d, sum, t, s, count
+#define ROW_estimate_move       OPTIMIZER, 0, d, moved, a, eps, b, t, count
+#define ROW_schedulefree        OPTIMIZER, 0, d, moved, t, s, count
 
 /* ---- the clock ---- */
 

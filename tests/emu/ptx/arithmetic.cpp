@@ -106,6 +106,8 @@ static void add_floats(table &t)
 		{ "sub.f64", "888", with_two<double, std::minus<double>> },
 		{ "mul.f32", "444", with_two<float, std::multiplies<float>> },
 		{ "mul.f64", "888", with_two<double, std::multiplies<double>> },
+		{ "mul.rn.f32", "444", with_two<float, std::multiplies<float>> },
+		{ "mul.rn.f64", "888", with_two<double, std::multiplies<double>> },
 		{ "div.rn.f32", "444", with_two<float, std::divides<float>> },
 		{ "div.rn.f64", "888", with_two<double, std::divides<double>> },
 		{ "min.f32", "444", with_two<float, least> },
