@@ -43,6 +43,17 @@ cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias, int rows, 
 /* filters [out][in][taps] of 2 or 4 bytes each to [out][taps][in] */
 cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in, int taps);
 
+/* ---- narrow.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
+enum { NARROW_MOST = 128 };
+/* y = bias + scale z by^T, where z is made first if it is to be; bias may be NULL */
+cudaError_t k_narrow(cudaStream_t st, float *y, const float *x, const float *bias, int rows, int out, int in,
+		     const struct narrow *n);
+/* dx = (add ? dx : 0) + scale z by */
+cudaError_t k_narrow_dx(cudaStream_t st, float *dx, const float *dy, int rows, int out, int in, int add,
+			const struct narrow *n);
+/* dy and x: the floats of g's */
+cudaError_t k_narrow_grads(cudaStream_t st, const float *dy, const float *x, const struct narrow_grads *g);
+
 /* ---- norm.cu ---- */
 cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,
 			 const struct norm_shape *s, float *scratch);

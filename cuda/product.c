@@ -65,6 +65,40 @@ static int rows_at_once(int rows, int width, enum dtype type)
 	return type == DTYPE_F32 || most > (size_t)rows ? rows : (int)most;
 }
 
+/* Products of larger ranks are cuBLAS's. */
+static bool is_narrow(const struct narrow *more)
+{
+	return more && more->rank <= NARROW_MOST;
+}
+
+/* What y holds before the layer's own product is added: the bias and an adapter's part, or nothing.  Tells whether it
+ * is added.  The cast operand stays. */
+static bool begin_forward(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+			  int rows, const struct narrow *more)
+{
+	if (is_narrow(more)) {
+		cuda_must(k_narrow(d->stream, y, x, bias, rows, w->out, w->in, more), "an adapter's products");
+		wrote(d, y, (size_t)rows * w->out);
+		wrote(d, more->z, (size_t)rows * more->rank);
+		return true;
+	}
+	if (bias)
+		fill_rows(d, y, bias, rows, w->out);
+	return bias;
+}
+
+static void end_forward(struct device *d, float *y, const float *x, const struct weight *w, int rows,
+			const struct narrow *more)
+{
+	if (!more || is_narrow(more))
+		return;
+	if (more->from)
+		cuda_gemm(d, 0, 1, rows, more->rank, w->in, more->first, f32(x), w->in, f32(more->from), w->in, 0,
+			  f32(more->z), more->rank);
+	cuda_gemm(d, 0, 1, rows, w->out, more->rank, more->scale, f32(more->z), more->rank, f32(more->by), more->rank,
+		  1, f32(y), w->out);
+}
+
 void cuda_linear(struct device *d, struct values yv, struct values xv, const struct weight *w, const float *bias,
 		 int rows, const struct narrow *more)
 {
@@ -72,20 +106,40 @@ void cuda_linear(struct device *d, struct values yv, struct values xv, const str
 	const float *x = floats_at(xv);
 	const int most = rows_at_once(rows, w->in, w->dtype);
 	const void *weights = cuda_weight(d, w);
+	const bool add = begin_forward(d, y, x, w, bias, rows, more);
 	int at, part;
 
-	if (bias)
-		fill_rows(d, y, bias, rows, w->out);
 	for (at = 0; at < rows; at += part) {
 		part = rows - at < most ? rows - at : most;
 		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->out, .k = w->in,
 			.a = cast(d, x + (size_t)at * w->in, (size_t)part * w->in, w->dtype), .lda = w->in,
-			.b = weights, .ldb = w->in, .transposed = true, .add = bias,
+			.b = weights, .ldb = w->in, .transposed = true, .add = add,
 			.c = y + (size_t)at * w->out, .ldc = w->out });
 	}
-	if (more)
-		cuda_gemm(d, 0, 1, rows, w->out, more->rank, more->scale, f32(more->z), more->rank, f32(more->by),
-			  more->rank, 1, f32(y), w->out);
+	end_forward(d, y, x, w, rows, more);
+}
+
+static bool begin_backward(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add,
+			   const struct narrow *more)
+{
+	if (!is_narrow(more))
+		return add;
+	cuda_must(k_narrow_dx(d->stream, dx, dy, rows, w->out, w->in, add, more), "an adapter's products, backward");
+	wrote(d, dx, (size_t)rows * w->in);
+	wrote(d, more->z, (size_t)rows * more->rank);
+	return true;
+}
+
+static void end_backward(struct device *d, float *dx, const float *dy, const struct weight *w, int rows,
+			 const struct narrow *more)
+{
+	if (!more || is_narrow(more))
+		return;
+	if (more->from)
+		cuda_gemm(d, 0, 0, rows, more->rank, w->out, more->first, f32(dy), w->out, f32(more->from), more->rank,
+			  0, f32(more->z), more->rank);
+	cuda_gemm(d, 0, 0, rows, w->in, more->rank, more->scale, f32(more->z), more->rank, f32(more->by), w->in, 1,
+		  f32(dx), w->in);
 }
 
 /* backward of y = x W^T:  dx[rows,in] = dy[rows,out] W */
@@ -96,18 +150,33 @@ void cuda_linear_dx(struct device *d, struct values dxv, struct values dyv, cons
 	const float *dy = floats_at(dyv);
 	const int most = rows_at_once(rows, w->out, w->dtype);
 	const void *weights = cuda_weight(d, w);
+	const bool adds = begin_backward(d, dx, dy, w, rows, add, more);
 	int at, part;
 
 	for (at = 0; at < rows; at += part) {
 		part = rows - at < most ? rows - at : most;
 		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->in, .k = w->out,
 			.a = cast(d, dy + (size_t)at * w->out, (size_t)part * w->out, w->dtype), .lda = w->out,
-			.b = weights, .ldb = w->in, .add = add,
+			.b = weights, .ldb = w->in, .add = adds,
 			.c = dx + (size_t)at * w->in, .ldc = w->in });
 	}
-	if (more)
-		cuda_gemm(d, 0, 0, rows, w->in, more->rank, more->scale, f32(more->z), more->rank, f32(more->by),
-			  w->in, 1, f32(dx), w->in);
+	end_backward(d, dx, dy, w, rows, more);
+}
+
+void cuda_narrow_grads(struct device *d, const struct narrow_grads *g)
+{
+	if (g->rank <= NARROW_MOST) {
+		cuda_must(k_narrow_grads(d->stream, floats_at(g->dy), floats_at(g->x), g), "an adapter's gradients");
+		wrote(d, g->dup, g->dup ? (size_t)g->out * g->rank : 0);
+		wrote(d, g->ddown, g->ddown ? (size_t)g->rank * g->in : 0);
+		return;
+	}
+	if (g->dup)
+		cuda_gemm(d, 1, 0, g->out, g->rank, g->rows, g->scale, g->dy, g->out, f32(g->z), g->rank, g->add_up,
+			  f32(g->dup), g->rank);
+	if (g->ddown)
+		cuda_gemm(d, 1, 0, g->rank, g->in, g->rows, 1, f32(g->dz), g->rank, g->x, g->in, g->add_down,
+			  f32(g->ddown), g->in);
 }
 
 void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, struct values av, int lda,

@@ -60,8 +60,17 @@ struct weight {
 };
 
 /* A product of two narrow matrices that linear() and linear_dx() add to their own: scale z by^T with by [out,rank], and
- * scale z by with by [rank,in].  z [rows,rank] */
-struct narrow { float *z; const float *by; int rank; float scale; };
+ * scale z by with by [rank,in].  z [rows,rank] is given; or, where from is, made before: first x from^T with from
+ * [rank,in], first dy from with from [out,rank]. */
+struct narrow { float *z; const float *by; int rank; float scale; const float *from; float first; };
+
+/* Gradients of both factors of such a product: dup [out,rank] = scale dy^T z, ddown [rank,in] = dz^T x.  Each may be
+ * NULL, and so may then what it is made of. */
+struct narrow_grads {
+	float *dup, *ddown; int add_up, add_down;
+	struct values dy, x; const float *z, *dz;
+	int rows, out, in, rank; float scale;
+};
 
 /* A convolution's geometry.  Pixels outside the picture read as 0, so the padding on the right and at the bottom
  * follows from oh and ow. */

@@ -117,50 +117,60 @@ static void down_product(struct tape *t, float *z, const struct tensor *y, const
 	branch_leave_out(t, b, z, y->n, tensor_rows(y) / y->n);
 }
 
-/* backward of z = x down^T:  ddown += dz^T x */
-static void down_grad(struct tape *t, float *ddown, int add, const float *dz, const struct tensor *x,
-		      const struct tensor *down, const struct adapted *a)
+/* What backward is of:  y += scale z up^T */
+struct back {
+	const struct tensor *y, *x; struct values dy;
+	const struct branch *b; const struct part_grads *g; const struct adapted *a;
+	float scale;
+};
+
+/* dup += scale dy^T z;  ddown = dz^T x or +=, of what stands in the place of down */
+static void factor_grads(struct tape *t, const struct back *k, const float *z, const float *dz, float *ddown, int add)
 {
 	const struct backend *be = tape_backend(t);
-	const int rows = tensor_rows(x), in = x->c, r = down->n;
+	struct device *d = tape_device(t);
+	const struct tensor *down = &k->b->part[LORA_DOWN], *mid = &k->b->part[LORA_MID], *core = mid->n ? mid : down;
+	const int rows = tensor_rows(k->y), r = k->b->rank, out = k->y->c, in = k->x->c;
+	float *dup = k->g->at[LORA_UP];
+	const int add_up = k->g->add[LORA_UP];
 
-	if (a->shape)
-		be->conv2d_dw(tape_device(t), ddown, data_of(x), f32(dz), r, in, down->h, down->w, a->shape, add);
-	else
-		be->gemm(tape_device(t), 1, 0, r, in, rows, 1, f32(dz), r, data_of(x), in, add, f32(ddown), in);
-}
-
-static void down_grads(struct tape *t, const float *dz, const struct tensor *x, const struct branch *b,
-		       const struct part_grads *g, const struct tensor *down, const struct adapted *a)
-{
-	float *ddown;
-
-	if (!b->part[LORA_MID].n) {
-		if (g->at[LORA_DOWN])
-			down_grad(t, g->at[LORA_DOWN], g->add[LORA_DOWN], dz, x, down, a);
+	if (!k->a->shape) {
+		be->narrow_grads(d, &(struct narrow_grads){ dup, ddown, add_up, add, k->dy, data_of(k->x), z, dz, rows,
+							    out, in, r, k->scale });
 		return;
 	}
-	if (!g->at[LORA_DOWN] && !g->at[LORA_MID])
-		return;
-	ddown = tape_scratch(t, tensor_count(down));
-	down_grad(t, ddown, 0, dz, x, down, a);
-	tucker_back(t, ddown, b, g, LORA_MID, LORA_DOWN);
-	tape_scratch_give(t, ddown);
+	if (dup)
+		be->gemm(d, 1, 0, out, r, rows, k->scale, k->dy, out, f32(z), r, add_up, f32(dup), r);
+	if (ddown)
+		be->conv2d_dw(d, ddown, data_of(k->x), f32(dz), r, in, core->h, core->w, k->a->shape, add);
 }
 
-/* backward of z = x down^T:  ddown += dz^T x;  dx += dz down */
+static void parts_grads(struct tape *t, const struct back *k, const float *z, const float *dz)
+{
+	const struct part_grads *g = k->g;
+	const struct tensor *mid = &k->b->part[LORA_MID];
+	const bool both = mid->n && (g->at[LORA_DOWN] || g->at[LORA_MID]);
+	float *product = both ? tape_scratch(t, (size_t)tensor_rows(mid) * k->x->c) : NULL;
+
+	factor_grads(t, k, z, dz, mid->n ? product : g->at[LORA_DOWN], mid->n ? 0 : g->add[LORA_DOWN]);
+	if (!both)
+		return;
+	tucker_back(t, product, k->b, g, LORA_MID, LORA_DOWN);
+	tape_scratch_give(t, product);
+}
+
+/* backward of z = x down^T:  dx += dz down */
 static void down_back(struct tape *t, const float *dz, const struct tensor *x, struct values dx, const struct branch *b,
-		      const struct part_grads *g, const struct adapted *a)
+		      const struct adapted *a)
 {
 	const struct backend *be = tape_backend(t);
 	struct tensor down = down_now(t, b);
 	const struct weight w = filters(&down);
 	const int rows = tensor_rows(x), in = x->c, r = b->rank;
 
-	down_grads(t, dz, x, b, g, &down, a);
-	if (dx.at && a->shape)
+	if (a->shape)
 		be->conv2d_dx(tape_device(t), dx, f32(dz), &w, a->shape, 1);
-	else if (dx.at)
+	else
 		be->gemm(tape_device(t), 0, 0, rows, in, r, 1, f32(dz), r, f32(w.data), in, 1, dx, in);
 	down_give(t, b, &down);
 }
@@ -172,15 +182,12 @@ static bool keeps(const struct branch *b, const struct adapted *a)
 	return a->branch == b && !b->next && b->part[LORA_UP].wants_grad;
 }
 
-/* z of forward: beside y, or in scratch */
-static float *forward_z(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
-			const struct adapted *a)
+/* Where z of forward goes: beside y, or into scratch. */
+static float *z_place(struct tape *t, struct tensor *y, const struct branch *b, const struct adapted *a)
 {
 	const size_t n = (size_t)tensor_rows(y) * b->rank;
-	float *z = tape_is_recording(t) && keeps(b, a) ? tensor_beside(t, y, n) : tape_scratch(t, n);
 
-	down_product(t, z, y, x, b, a);
-	return z;
+	return tape_is_recording(t) && keeps(b, a) ? tensor_beside(t, y, n) : tape_scratch(t, n);
 }
 
 void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b, const struct adapted *a,
@@ -188,8 +195,9 @@ void lora_add(struct tape *t, struct tensor *y, const struct tensor *x, const st
 {
 	const struct backend *be = tape_backend(t);
 	const int rows = tensor_rows(y), r = b->rank;
-	float *z = forward_z(t, y, x, b, a);
+	float *z = z_place(t, y, b, a);
 
+	down_product(t, z, y, x, b, a);
 	if (up_t)
 		be->gemm(tape_device(t), 0, 0, rows, y->c, r, scale, f32(z), r, f32(up_t), y->c, 1, data_of(y), y->c);
 	else
@@ -206,37 +214,43 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 	lora_add(t, y, x, b, a, b->scale, NULL);
 }
 
-/* backward of y += s z up^T:  dup += s dy^T z;  dz = s dy up, in scratch that the caller gives back */
-static float *up_back(struct tape *t, const struct tensor *y, struct values dy, const struct tensor *x,
-		      const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
-		      const struct lora_see *see)
+/* dz = scale dy up, in scratch that the caller gives back */
+static float *up_back(struct tape *t, const struct back *k)
 {
-	const struct backend *be = tape_backend(t);
-	struct device *d = tape_device(t);
-	const int rows = tensor_rows(y), out = y->c, r = b->rank;
-	const bool kept = y->beside && keeps(b, a);
-	float *dz = tape_scratch(t, (size_t)rows * r), *z = kept ? y->beside : tape_scratch(t, (size_t)rows * r);
+	const int rows = tensor_rows(k->y), out = k->y->c, r = k->b->rank;
+	float *dz = tape_scratch(t, (size_t)rows * r);
 
-	if ((g->at[LORA_UP] || see) && !kept)
-		down_product(t, z, y, x, b, a);
-	if (g->at[LORA_UP])
-		be->gemm(d, 1, 0, out, r, rows, scale, dy, out, f32(z), r, g->add[LORA_UP], f32(g->at[LORA_UP]), r);
-	be->gemm(d, 0, 0, rows, r, out, scale, dy, out, f32(b->part[LORA_UP].data), r, 0, f32(dz), r);
-	branch_leave_out(t, b, dz, y->n, rows / y->n);
+	tape_backend(t)->gemm(tape_device(t), 0, 0, rows, r, out, k->scale, k->dy, out, f32(k->b->part[LORA_UP].data),
+			      r, 0, f32(dz), r);
+	branch_leave_out(t, k->b, dz, k->y->n, rows / k->y->n);
+	return dz;
+}
+
+/* z of forward where it waits, or else once more; see may be NULL */
+static void grads_back(struct tape *t, const struct back *k, const float *dz, const struct lora_see *see)
+{
+	const bool kept = k->y->beside && keeps(k->b, k->a), wanted = !kept && (k->g->at[LORA_UP] || see);
+	float *z = wanted ? tape_scratch(t, (size_t)tensor_rows(k->y) * k->b->rank) : k->y->beside;
+
+	if (wanted)
+		down_product(t, z, k->y, k->x, k->b, k->a);
+	parts_grads(t, k, z, dz);
 	if (see)
 		see->it(t, z, see->arg);
-	if (!kept)
+	if (wanted)
 		tape_scratch_give(t, z);
-	return dz;
 }
 
 void lora_add_back(struct tape *t, const struct tensor *y, struct values dy, const struct tensor *x, struct values dx,
 		   const struct branch *b, const struct part_grads *g, const struct adapted *a, float scale,
 		   const struct lora_see *see)
 {
-	float *dz = up_back(t, y, dy, x, b, g, a, scale, see);
+	const struct back k = { y, x, dy, b, g, a, scale };
+	float *dz = up_back(t, &k);
 
-	down_back(t, dz, x, dx, b, g, a);
+	grads_back(t, &k, dz, see);
+	if (dx.at)
+		down_back(t, dz, x, dx, b, a);
 	tape_scratch_give(t, dz);
 }
 
@@ -252,19 +266,35 @@ static bool is_narrow(const struct branch *b)
 	return !b->part[LORA_MID].n;
 }
 
+/* Dropout comes between the two products. */
 static struct narrow narrow(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
 			    const struct adapted *a)
 {
-	return (struct narrow){ forward_z(t, y, x, b, a), b->part[LORA_UP].data, b->rank, b->scale };
+	const bool apart = branch_leaves_out(b);
+	float *z = z_place(t, y, b, a);
+
+	if (apart)
+		down_product(t, z, y, x, b, a);
+	return (struct narrow){ z, b->part[LORA_UP].data, b->rank, b->scale,
+				.from = apart ? NULL : b->part[LORA_DOWN].data, .first = 1 };
 }
 
-static struct narrow narrow_back(struct tape *t, const struct tensor *y, const struct tensor *x,
-				 const struct branch *b, const struct part_grads *g, const struct adapted *a)
+static struct narrow narrow_dx(struct tape *t, const struct tensor *y, const struct branch *b)
 {
-	float *dz = up_back(t, y, grad_of(y), x, b, g, a, b->scale, NULL);
+	const struct back k = { .y = y, .dy = grad_of(y), .b = b, .scale = b->scale };
+	const bool apart = branch_leaves_out(b);
+	float *dz = apart ? up_back(t, &k) : tape_scratch(t, (size_t)tensor_rows(y) * b->rank);
 
-	down_back(t, dz, x, f32(NULL), b, g, a);
-	return (struct narrow){ dz, b->part[LORA_DOWN].data, b->rank, 1 };
+	return (struct narrow){ dz, b->part[LORA_DOWN].data, b->rank, 1, .from = apart ? NULL : b->part[LORA_UP].data,
+				.first = b->scale };
+}
+
+static void narrow_grads(struct tape *t, const struct tensor *y, const struct tensor *x, const float *dz,
+			 const struct branch *b, const struct part_grads *g, const struct adapted *a)
+{
+	const struct back k = { y, x, grad_of(y), b, g, a, b->scale };
+
+	grads_back(t, &k, dz, NULL);
 }
 
 /* dw = up down: what lengths around it are measured with */
@@ -399,7 +429,7 @@ static const struct kind_arg args[] = {
 	.suffixes = suffixes, .args = args, .value_dropout = true, .leaves_out = leaves_out, .read = read_form, \
 	.missing = missing, .guess = guess, \
 	.branch = { .forward = forward, .backward = backward, .is_narrow = is_narrow, .narrow = narrow, \
-		    .narrow_back = narrow_back, .whole = whole }, \
+		    .narrow_dx = narrow_dx, .narrow_grads = narrow_grads, .whole = whole }, \
 	.norm = norm, .delta_begin = delta_core, .add_delta = add_delta, .delta_norm = norm_of_factors, \
 	.factors_rank = factors_rank, .factors = factors
 

@@ -374,6 +374,9 @@ void cpu_linear(struct device *d, struct values yv, struct values xv, const stru
 		.more = more ? &after : NULL,
 	};
 
+	if (more && more->from)
+		cpu_gemm(d, 0, 1, rows, more->rank, w->in, more->first, xv, w->in, f32(more->from), w->in, 0,
+			 f32(more->z), more->rank);
 	multiply(d, &p);
 }
 
@@ -390,7 +393,20 @@ void cpu_linear_dx(struct device *d, struct values dxv, struct values dyv, const
 		.more = more ? &after : NULL,
 	};
 
+	if (more && more->from)
+		cpu_gemm(d, 0, 0, rows, more->rank, w->out, more->first, dyv, w->out, f32(more->from), more->rank, 0,
+			 f32(more->z), more->rank);
 	multiply(d, &p);
+}
+
+void cpu_narrow_grads(struct device *d, const struct narrow_grads *g)
+{
+	if (g->dup)
+		cpu_gemm(d, 1, 0, g->out, g->rank, g->rows, g->scale, g->dy, g->out, f32(g->z), g->rank, g->add_up,
+			 f32(g->dup), g->rank);
+	if (g->ddown)
+		cpu_gemm(d, 1, 0, g->rank, g->in, g->rows, 1, f32(g->dz), g->rank, g->x, g->in, g->add_down,
+			 f32(g->ddown), g->in);
 }
 
 void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, struct values av, int lda,

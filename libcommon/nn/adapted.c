@@ -238,9 +238,10 @@ static void joined_back(struct tape *t, struct values dx, int add, const struct 
 			const struct adapted *a, struct branch *b)
 {
 	const struct part_grads g = grads_of(t, b, NULL);
-	const struct narrow n = b->kind->narrow_back(t, y, x, b, &g, a);
+	const struct narrow n = b->kind->narrow_dx(t, y, b);
 
 	tape_backend(t)->linear_dx(tape_device(t), dx, grad_of(y), a->w, tensor_rows(x), add, &n);
+	b->kind->narrow_grads(t, y, x, n.z, b, &g, a);
 	tape_scratch_give(t, n.z);
 }
 

@@ -45,12 +45,19 @@ static void mask_ranks(struct tape *t, const struct branch *b, float *z, int n, 
 	}
 }
 
+bool branch_leaves_out(const struct branch *b)
+{
+	const struct branch_dropout *d = b->dropout;
+
+	return d && d->on && (d->mask.timestep || d->value || d->rank);
+}
+
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows)
 {
 	const struct branch_dropout *d = b->dropout;
 	struct random r;
 
-	if (!d || !d->on)
+	if (!branch_leaves_out(b))
 		return;
 	mask_ranks(t, b, z, n, rows);
 	if (d->value) {

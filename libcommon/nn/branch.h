@@ -33,13 +33,15 @@ struct branch_kind {
 	void (*backward)(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
 			 const struct branch *b, const struct part_grads *g, const struct adapted *a, const void *pass);
 	/* Of kinds whose dW of a linear layer is a product of two narrow matrices, where is_narrow() says so of a
-	 * branch: forward() and backward() but for the last product, which is left to the layer's own.  Its z is
-	 * beside y, or scratch that the caller gives back. */
+	 * branch: forward() and backward() in what the layer's own product makes beside it, and the parts' gradients
+	 * after that, from the z that narrow_dx() left (dz).  Each z is beside y, or scratch that the caller gives
+	 * back. */
 	bool (*is_narrow)(const struct branch *b);
 	struct narrow (*narrow)(struct tape *t, struct tensor *y, const struct tensor *x, const struct branch *b,
 				const struct adapted *a);
-	struct narrow (*narrow_back)(struct tape *t, const struct tensor *y, const struct tensor *x,
-				     const struct branch *b, const struct part_grads *g, const struct adapted *a);
+	struct narrow (*narrow_dx)(struct tape *t, const struct tensor *y, const struct branch *b);
+	void (*narrow_grads)(struct tape *t, const struct tensor *y, const struct tensor *x, const float *dz,
+			     const struct branch *b, const struct part_grads *g, const struct adapted *a);
 	/* Of kinds that go through the whole of dW, whose forward and backward are whole_forward() and
 	 * whole_backward(): dw [out,kh,kw,in] = dW / scale; and from dw, its gradient, which may be overwritten, the
 	 * parts' gradients. */
@@ -111,6 +113,8 @@ void adapted_product(struct tape *t, struct values y, const struct tensor *x, co
 /* backward of y = x W^T:  dx = dy W; add 1: dx += */
 void adapted_product_back(struct tape *t, struct values dx, struct values dy, const struct tensor *x,
 			  const struct adapted *a, int add);
+/* Does branch_leave_out() leave out anything now? */
+bool branch_leaves_out(const struct branch *b);
 /* Dropout in z [n,rows,rank] = x down^T, or in its gradient: dropped elements become 0.  It is its own backward. */
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows);
 /* Dropout in y [rows,out] = dW x, or in its gradient: dropped outputs of dW become 0, the same ones as rows in

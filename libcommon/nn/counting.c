@@ -3,8 +3,8 @@
 #include "../base/memory.h"
 #include "counting.h"
 
-/* cuda/internal.h's, staging.c's */
-enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20 };
+/* cuda/internal.h's, staging.c's, kernels.h's */
+enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128 };
 
 struct device {
 	struct work work;
@@ -93,10 +93,61 @@ static void fill(struct device *d, enum work_class class, const float *y, double
 	wrote(d, y, n);
 }
 
-static void narrow(struct device *d, const struct narrow *more, int rows, int columns, const float *y)
+static void gemm(struct device *d, double m, double n, double k, bool add, const float *c, int ldc)
 {
-	if (more)
-		product(d, WORK_ADAPTER, DTYPE_F32, rows, columns, more->rank, true, y, columns);
+	product(d, WORK_ADAPTER, DTYPE_F32, m, n, k, add, c, ldc);
+}
+
+/* An adapter's kernel beside a layer: its time is its memory's, its sums are tf32's. */
+static void narrow_kernel(struct device *d, double moved, double sums)
+{
+	call(d, (struct work_call){ WORK_ADAPTER, .kernels = 1, .bytes = floats(moved), .flop = 2 * sums,
+				    .tf32 = true });
+}
+
+static bool is_narrow(const struct narrow *more) { return more && more->rank <= NARROW_MOST; }
+
+/* y [rows,out] of x [rows,in], before the layer's own product: tells whether that is added */
+static bool begin(struct device *d, const float *y, int out, double in, const float *bias, int rows, bool add,
+		  const struct narrow *more)
+{
+	const double r = more ? more->rank : 0, from = more && more->from ? in : 0;
+
+	if (is_narrow(more)) {
+		narrow_kernel(d, rows * (from + r + out * (add ? 2.0 : 1)) + r * (from + out), rows * r * (from + out));
+		wrote(d, y, (size_t)rows * out);
+		wrote(d, more->z, (size_t)rows * more->rank);
+		return true;
+	}
+	if (bias)
+		fill(d, WORK_PRODUCTS, y, (double)rows * out);
+	return bias || add;
+}
+
+static void end(struct device *d, const float *y, int out, int in, int rows, const struct narrow *more)
+{
+	if (!more || is_narrow(more))
+		return;
+	if (more->from)
+		gemm(d, rows, more->rank, in, false, more->z, more->rank);
+	gemm(d, rows, out, more->rank, true, y, out);
+}
+
+static void narrow_grads(struct device *d, const struct narrow_grads *g)
+{
+	const double wide = (g->dup ? g->out : 0) + (double)(g->ddown ? g->in : 0), rows = g->rows, r = g->rank;
+	const int both = (g->dup != NULL) + (g->ddown != NULL);
+
+	if (g->rank <= NARROW_MOST && both) {
+		narrow_kernel(d, rows * (wide + both * r) + wide * r, rows * wide * r);
+		wrote(d, g->dup, g->dup ? (size_t)g->out * g->rank : 0);
+		wrote(d, g->ddown, g->ddown ? (size_t)g->rank * g->in : 0);
+	} else if (both) {
+		if (g->dup)
+			gemm(d, g->out, r, rows, g->add_up, g->dup, g->rank);
+		if (g->ddown)
+			gemm(d, r, g->in, rows, g->add_down, g->ddown, g->in);
+	}
 }
 
 /* y[rows,out] (+)= x[rows,in] times the weight, either way round */
@@ -116,18 +167,16 @@ static void linear(struct device *d, const float *y, const float *x, const struc
 		   int rows, const struct narrow *more)
 {
 	visit(d, w);
-	if (bias)
-		fill(d, WORK_PRODUCTS, y, (double)rows * w->out);
-	layer(d, y, x, w, rows, w->in, w->out, bias);
-	narrow(d, more, rows, w->out, y);
+	layer(d, y, x, w, rows, w->in, w->out, begin(d, y, w->out, w->in, bias, rows, false, more));
+	end(d, y, w->out, w->in, rows, more);
 }
 
 static void linear_dx(struct device *d, const float *dx, const float *dy, const struct weight *w, int rows, bool add,
 		      const struct narrow *more)
 {
 	visit(d, w);
-	layer(d, dx, dy, w, rows, w->out, w->in, add);
-	narrow(d, more, rows, w->in, dx);
+	layer(d, dx, dy, w, rows, w->out, w->in, begin(d, dx, w->in, w->out, NULL, rows, add, more));
+	end(d, dx, w->in, w->out, rows, more);
 }
 
 /* ---- convolutions: columns in scratch, some rows at a time, and their products ---- */
@@ -342,7 +391,8 @@ static void look_up(struct device *d, double rows, double bytes)
 #define COUNT_zero              (forget(d), copies(d, 1, floats(n), 0))
 #define COUNT_linear            linear(d, y.at, x.at, w, bias, rows, more)
 #define COUNT_linear_dx         linear_dx(d, dx.at, dy.at, w, rows, add, more)
-#define COUNT_gemm              product(d, WORK_ADAPTER, DTYPE_F32, m, n, k, beta != 0, c.at, ldc)
+#define COUNT_narrow_grads      narrow_grads(d, g)
+#define COUNT_gemm              gemm(d, m, n, k, beta != 0, c.at, ldc)
 #define COUNT_conv2d            conv2d(d, y.at, x.at, w, bias, s)
 #define COUNT_conv2d_dx         conv2d_dx(d, dx.at, dy.at, w, s, add)
 #define COUNT_conv2d_dw         convolve(d, &(struct columns){ WORK_ADAPTER, DTYPE_F32, inputs(s) * in, outputs(s), \

@@ -87,6 +87,66 @@ static void linear(struct rig *r, enum dtype type, int rows, int in, int out, fl
 	free(name);
 }
 
+/* An adapter's products beside a layer's: z made on the way, and the gradients of both factors.  add: to what is
+ * there */
+struct narrow_size { int rows, in, out, rank, add; };
+enum { Y, Z, DX, DZ, DUP, DDOWN, MADE };
+
+static void run_narrow(struct rig *r, struct both (*made)[MADE], const struct both *given, struct weights *w,
+		       const struct narrow_size *n)
+{
+	const struct both x = given[0], dy = given[1], bias = given[2], up = given[3], down = given[4];
+	int i, s;
+
+	for (s = 0; s < SIDES; s++) {
+		const struct backend *be = r->be[s];
+		struct device *d = r->device[s];
+		float *at[MADE];
+
+		for (i = 0; i < MADE; i++)
+			at[i] = (*made)[i].at[s];
+		be->linear(d, f32(at[Y]), f32(x.at[s]), &w->of[s], n->add ? bias.at[s] : NULL, n->rows,
+			   &(struct narrow){ at[Z], up.at[s], n->rank, 0.5f, down.at[s], 1 });
+		be->linear_dx(d, f32(at[DX]), f32(dy.at[s]), &w->of[s], n->rows, n->add,
+			      &(struct narrow){ at[DZ], down.at[s], n->rank, 1, up.at[s], 0.5f });
+		be->narrow_grads(d, &(struct narrow_grads){ at[DUP], at[DDOWN], n->add, n->add, f32(dy.at[s]),
+				 f32(x.at[s]), at[Z], at[DZ], n->rows, n->out, n->in, n->rank, 0.5f });
+		/* each of them alone, once more */
+		be->narrow_grads(d, &(struct narrow_grads){ .dup = at[DUP], .add_up = 1, .dy = f32(dy.at[s]),
+				 .z = at[Z], .rows = n->rows, .out = n->out, .rank = n->rank, .scale = 0.25f });
+		be->narrow_grads(d, &(struct narrow_grads){ .ddown = at[DDOWN], .add_down = 1,
+				 .x = f32(x.at[s]), .dz = at[DZ], .rows = n->rows, .in = n->in, .rank = n->rank });
+	}
+}
+
+static void narrow(struct rig *r, struct narrow_size n)
+{
+	static const char *const names[MADE] = { "y", "z", "dx", "dz", "dup", "ddown" };
+	const size_t rows = n.rows, in = n.in, out = n.out, rank = n.rank,
+		sizes[MADE] = { rows * out, rows * rank, rows * in, rows * rank, out * rank, rank * in };
+	struct weights w = take_weights(r, DTYPE_F16, n.out, n.in, 1, 1);
+	const struct both given[] = { take_drawn(r, rows * in, 1), take_drawn(r, rows * out, 1),
+				      take_drawn(r, out, 1), take_drawn(r, out * rank, 1),
+				      take_drawn(r, rank * in, 1 / sqrtf(in)) };
+	struct both made[MADE];
+	size_t i;
+
+	for (i = 0; i < MADE; i++)
+		made[i] = take_output(r, sizes[i], n.add && i != Y && i != Z && i != DZ);
+	run_narrow(r, &made, given, &w, &n);
+	for (i = 0; i < MADE; i++) {
+		char *text = xprintf("narrow %d x %d -> %d -> %d%s: %s", n.rows, n.in, n.rank, n.out,
+				     n.add ? ", added" : "", names[i]);
+
+		compare(r, &made[i], tolerance(DTYPE_F32), text);
+		free(text);
+		give(r, made[i]);
+	}
+	for (i = 0; i < sizeof(given) / sizeof(*given); i++)
+		give(r, given[i]);
+	give_weights(r, &w);
+}
+
 static void gemm(struct rig *r, int m, int n, int k)
 {
 	struct both a = take_drawn(r, (size_t)(m + 3) * (k + 3), 1), b = take_drawn(r, (size_t)(n + 3) * (k + 3), 1);
@@ -243,6 +303,12 @@ int main(void)
 		linear(&r, DTYPE_F16, SCRATCH_BYTES / 1024 + 100, 512, 8, 1);
 		conv(&r, DTYPE_F16, 64, 8, 3, &(struct conv_shape){ 1, 256, 256, 256, 256, 1, 1 }, 1);
 	}
+	narrow(&r, (struct narrow_size){ 33, 40, 24, 4, 0 });
+	narrow(&r, (struct narrow_size){ 16, 37, 23, 1, 1 });
+	narrow(&r, (struct narrow_size){ 77, 129, 300, 32, 1 });
+	narrow(&r, (struct narrow_size){ 50, 72, 40, 33, 0 });
+	narrow(&r, (struct narrow_size){ 150, 64, 64, 100, 1 });
+	narrow(&r, (struct narrow_size){ 20, 30, 42, NARROW_MOST + 1, 1 });
 	gemm(&r, 5, 3, 7);
 	gemm(&r, 64, 48, 32);
 	changed_operand(&r);

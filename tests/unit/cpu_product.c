@@ -247,6 +247,47 @@ static void a_narrow_product_joins_a_layers(void **state)
 	check_joined(120, 90, 1100, 16, true);
 }
 
+/* What gemm() makes, to the bit: z on the way to a layer's product, and the gradients of both factors. */
+static void narrow_products_are_gemms(void **state)
+{
+	enum { ROWS = 70, IN = 45, OUT = 33, RANK = 7 };
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+	float *x = randoms(1, ROWS * IN), *dy = randoms(2, ROWS * OUT), *up = randoms(3, OUT * RANK),
+	      *down = randoms(4, RANK * IN), *values, *y[2], *z[2], *dx[2], *dz[2], *dup[2], *ddown[2];
+	struct weight w = prepared(d, DTYPE_BF16, OUT, IN, &values);
+	const struct { float **of; size_t n; } made[] = { { y, ROWS * OUT }, { z, ROWS * RANK }, { dx, ROWS * IN },
+							  { dz, ROWS * RANK }, { dup, OUT * RANK },
+							  { ddown, RANK * IN } };
+
+	for (size_t i = 0; i < 12; i++)
+		made[i / 2].of[i % 2] = randoms(5 + i / 2, made[i / 2].n);
+	cpu_backend.linear(d, f32(y[0]), f32(x), &w, NULL, ROWS, &(struct narrow){ z[0], up, RANK, 0.5f, down, 1 });
+	cpu_backend.linear_dx(d, f32(dx[0]), f32(dy), &w, ROWS, 1,
+			      &(struct narrow){ dz[0], down, RANK, 1, up, 0.5f });
+	cpu_backend.narrow_grads(d, &(struct narrow_grads){ dup[0], ddown[0], 1, 0, f32(dy), f32(x), z[0], dz[0], ROWS,
+							    OUT, IN, RANK, 0.5f });
+	cpu_backend.narrow_grads(d, &(struct narrow_grads){ .rows = ROWS, .rank = RANK });
+	cpu_backend.gemm(d, 0, 1, ROWS, RANK, IN, 1, f32(x), IN, f32(down), IN, 0, f32(z[1]), RANK);
+	cpu_backend.linear(d, f32(y[1]), f32(x), &w, NULL, ROWS, &(struct narrow){ z[1], up, RANK, 0.5f });
+	cpu_backend.gemm(d, 0, 0, ROWS, RANK, OUT, 0.5f, f32(dy), OUT, f32(up), RANK, 0, f32(dz[1]), RANK);
+	cpu_backend.linear_dx(d, f32(dx[1]), f32(dy), &w, ROWS, 1, &(struct narrow){ dz[1], down, RANK, 1 });
+	cpu_backend.gemm(d, 1, 0, OUT, RANK, ROWS, 0.5f, f32(dy), OUT, f32(z[1]), RANK, 1, f32(dup[1]), RANK);
+	cpu_backend.gemm(d, 1, 0, RANK, IN, ROWS, 1, f32(dz[1]), RANK, f32(x), IN, 0, f32(ddown[1]), IN);
+	for (size_t i = 0; i < 6; i++) {
+		assert_memory_equal(made[i].of[0], made[i].of[1], made[i].n * sizeof(float));
+		guarded_free(made[i].of[0]);
+		guarded_free(made[i].of[1]);
+	}
+	cpu_backend.unprepare(d, &w);
+	cpu_backend.close(d);
+	guarded_free(values);
+	guarded_free(x);
+	guarded_free(dy);
+	guarded_free(up);
+	guarded_free(down);
+}
+
 static void scratch_is_what_was_said(void **state)
 {
 	enum { ROWS = 64, IN = 1536, OUT = 2048, RANK = 300 };
@@ -322,7 +363,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gemm_agrees_with_double), cmocka_unit_test(linear_agrees_with_double),
-		cmocka_unit_test(a_narrow_product_joins_a_layers), cmocka_unit_test(scratch_is_what_was_said),
+		cmocka_unit_test(a_narrow_product_joins_a_layers), cmocka_unit_test(narrow_products_are_gemms),
+		cmocka_unit_test(scratch_is_what_was_said),
 		cmocka_unit_test(halves_widen_exactly), cmocka_unit_test(nan_stays_in_its_row),
 	};
 

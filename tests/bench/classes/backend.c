@@ -24,7 +24,14 @@ static double product(double m, double n, double k) { return 2 * m * n * k; }
 
 static double layer(int rows, const struct weight *w, int columns, const struct narrow *more)
 {
-	return product(rows, w->out, w->in) + (more ? product(rows, columns, more->rank) : 0);
+	const double wide = more ? columns + (more->from ? w->out + w->in - columns : 0) : 0;
+
+	return product(rows, w->out, w->in) + (more ? product(rows, wide, more->rank) : 0);
+}
+
+static double narrow_grads(const struct narrow_grads *g)
+{
+	return product(g->rows, (g->dup ? g->out : 0) + (double)(g->ddown ? g->in : 0), g->rank);
 }
 
 static double conv(const struct weight *w, const struct conv_shape *s)
@@ -63,6 +70,7 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_gather_rows_back    COPIES, 0, d, dx, dy, index, rows, c
 #define ROW_linear              PRODUCTS, layer(rows, w, w->out, more), d, y, x, w, bias, rows, more
 #define ROW_linear_dx           PRODUCTS, layer(rows, w, w->in, more), d, dx, dy, w, rows, add, more
+#define ROW_narrow_grads        ADAPTER, narrow_grads(g), d, g
 #define ROW_gemm                ADAPTER, product(m, n, k), d, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc
 #define ROW_conv2d              CONVOLUTIONS, conv(w, s), d, y, x, w, bias, s
 #define ROW_conv2d_dx           CONVOLUTIONS, conv(w, s), d, dx, dy, w, s, add

@@ -1,0 +1,334 @@
+/* The narrow products of adapters beside a layer's own: z and what is made of it in one launch, and both factors'
+ * gradients in another. */
+#include "dev.cuh"
+#include "kernels.h"
+
+/*
+ * These read and write whole activations for a few dozen columns, so memory is what they wait for: each is read once.
+ *
+ * Fragments are those of mma_tf32 (dev.cuh), g = lane/4, t = lane%4.  A sum may take its terms in any order and columns
+ * may be called anything, so both are chosen for lanes to read and write four floats at once: of 16 terms, t holds
+ * 4t..4t+3; of 32 columns, fragment i holds 4g+i, and its product's columns 2t and 2t+1 are 8t+i and 8t+4+i.
+ */
+enum { TERMS = 16, COLUMNS = 32 };
+enum { ROWS = 16, WARPS = 8, GRAD_WARPS = 16, PAD = 16 };
+
+/* wide: four floats of a row may be read and written at once */
+struct matrix { const float *x; int rows, columns; bool wide; };
+
+static struct matrix matrix_of(const float *x, int rows, int columns)
+{
+	return { x, rows, columns, columns % 4 == 0 && (uintptr_t)x % 16 == 0 };
+}
+
+/* Four of a row from column c on, 0 where there are none. */
+DEV void read_four(float (&v)[4], const struct matrix &m, int row, int c)
+{
+	const float *from = m.x + (size_t)row * m.columns + c;
+	const int left = row < m.rows ? m.columns - c : 0;
+
+	if (m.wide && left > 0) {
+		const float4 x = *(const float4 *)from;
+
+		v[0] = x.x;
+		v[1] = x.y;
+		v[2] = x.z;
+		v[3] = x.w;
+	} else
+		UNROLL for (int i = 0; i < 4; i++)
+			v[i] = i < left ? from[i] : 0;
+}
+
+DEV void write_four(const struct matrix &m, int row, int c, const float (&v)[4])
+{
+	float *to = (float *)m.x + (size_t)row * m.columns + c;
+	const int left = row < m.rows ? m.columns - c : 0;
+
+	if (m.wide && left > 0)
+		*(float4 *)to = { v[0], v[1], v[2], v[3] };
+	else
+		UNROLL for (int i = 0; i < 4; i++)
+			if (i < left)
+				to[i] = v[i];
+}
+
+/* b[k][i]: term k0 + k of column n0 + i.  turned: the matrix lies as [columns, terms]. */
+DEV void read_factor(float (&b)[4][4], const struct matrix &m, bool turned, int k0, int n0)
+{
+	float v[4];
+
+	UNROLL for (int i = 0; i < 4; i++) {
+		read_four(v, m, turned ? n0 + i : k0 + i, turned ? k0 : n0);
+		UNROLL for (int j = 0; j < 4; j++)
+			(turned ? b[j][i] : b[i][j]) = v[j];
+	}
+}
+
+/* sum[i] += a[16 rows, 16 terms] b[16 terms, fragment i's columns]; a: rows g and g+8 */
+DEV void multiply(float (*sum)[4], const uint32_t (&a)[2][4], const float (&b)[4][4])
+{
+	UNROLL for (int k = 0; k < 4; k += 2) {
+		const uint32_t left[4] = { a[0][k], a[1][k], a[0][k + 1], a[1][k + 1] };
+
+		UNROLL for (int i = 0; i < 4; i++) {
+			const uint32_t right[2] = { to_tf32(b[k][i]), to_tf32(b[k + 1][i]) };
+
+			mma_tf32(sum[i], left, right);
+		}
+	}
+}
+
+DEV void rounded(uint32_t (&a)[4], const float (&v)[4])
+{
+	UNROLL for (int i = 0; i < 4; i++)
+		a[i] = to_tf32(v[i]);
+}
+
+/* The warps' sums into the first one's, in a fixed order.  room: N floats for each thread of half the warps */
+template <int N, int COUNT> DEV void add_warps(float *sum, float *room)
+{
+	const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+
+	UNROLL for (int half = COUNT / 2; half; half /= 2) {
+		if (warp >= half && warp < 2 * half)
+			UNROLL for (int i = 0; i < N; i++)
+				room[((warp - half) * N + i) * 32 + lane] = sum[i];
+		__syncthreads();
+		if (warp < half)
+			UNROLL for (int i = 0; i < N; i++)
+				sum[i] += room[(warp * N + i) * 32 + lane];
+		__syncthreads();
+	}
+}
+
+/* ---- z, and what is made of it ---- */
+
+/* a [rows,k]; from [k,rank], by [rank,n], or both turned; z [rows,rank], y [rows,n] */
+struct pass {
+	struct matrix a, from, by, z, y;
+	const float *bias;              /* NULL: none */
+	float first, scale;
+	bool makes_z, turned, add;
+};
+
+/* z's tile: rows of 32 N columns and a pad */
+template <int N> DEV int place(int row, int column)
+{
+	return row * (N * COLUMNS + PAD) + column;
+}
+
+/* 0 where z has none */
+template <int N> DEV void make_tile(float *tile, float *room, const struct pass &p, int row)
+{
+	const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	float sum[N * 4][4] = {};
+
+	for (int k = warp * TERMS; k < p.a.columns; k += WARPS * TERMS) {
+		uint32_t a[2][4];
+		float v[4], b[4][4];
+
+		UNROLL for (int r = 0; r < 2; r++) {
+			read_four(v, p.a, row + g + 8 * r, k + 4 * t);
+			rounded(a[r], v);
+		}
+		UNROLL for (int n = 0; n < N; n++) {
+			read_factor(b, p.from, p.turned, k + 4 * t, n * COLUMNS + 4 * g);
+			multiply(&sum[4 * n], a, b);
+		}
+	}
+	add_warps<N * 16, WARPS>(&sum[0][0], room);
+	if (warp == 0)
+		UNROLL for (int i = 0; i < N * 4; i++)
+			UNROLL for (int j = 0; j < 4; j++)
+				tile[place<N>(g + j / 2 * 8, i / 4 * COLUMNS + 8 * t + j % 2 * 4 + i % 4)] =
+					p.first * sum[i][j];
+	__syncthreads();
+}
+
+/* Between z's tile and its memory, whichever way. */
+template <int N> DEV void move_tile(float *tile, const struct pass &p, int row)
+{
+	for (int i = threadIdx.x; i < ROWS * N * COLUMNS / 4; i += WARPS * 32) {
+		const int r = i / (N * COLUMNS / 4), c = i % (N * COLUMNS / 4) * 4;
+		float (&v)[4] = *(float (*)[4])(tile + place<N>(r, c));
+
+		if (p.makes_z)
+			write_four(p.z, row + r, c, v);
+		else
+			read_four(v, p.z, row + r, c);
+	}
+	__syncthreads();
+}
+
+/* y's value, to which the product is added */
+DEV void begin_four(float (&v)[4], const struct pass &p, int row, int c)
+{
+	UNROLL for (int i = 0; i < 4; i++)
+		v[i] = p.bias && c + i < p.y.columns ? p.bias[c + i] : 0;
+	if (p.add)
+		read_four(v, p.y, row, c);
+}
+
+/* 16 rows and 32 columns of y */
+template <int N> DEV void make_columns(const uint32_t (&z)[N * 2][2][4], const struct pass &p, int row, int column)
+{
+	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	float sum[4][4] = {};
+
+	UNROLL for (int k = 0; k < N * 2; k++) {
+		float b[4][4];
+
+		read_factor(b, p.by, p.turned, k * TERMS + 4 * t, column + 4 * g);
+		multiply(sum, z[k], b);
+	}
+	UNROLL for (int j = 0; j < 4; j++) {
+		const int r = row + g + j / 2 * 8, c = column + 8 * t + j % 2 * 4;
+		float v[4];
+
+		begin_four(v, p, r, c);
+		UNROLL for (int i = 0; i < 4; i++)
+			v[i] += p.scale * sum[i][j];
+		write_four(p.y, r, c, v);
+	}
+}
+
+template <int N> __global__ void __launch_bounds__(WARPS * 32) narrow_kernel(struct pass p)
+{
+	SHARED(float, tile, [ROWS * (N * COLUMNS + PAD)]);
+	SHARED(float, room, [WARPS / 2 * N * 16 * 32]);
+	const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = blockIdx.x * ROWS;
+	uint32_t z[N * 2][2][4];
+
+	if (p.makes_z)
+		make_tile<N>(tile, room, p, row);
+	move_tile<N>(tile, p, row);
+	UNROLL for (int k = 0; k < N * 2; k++)
+		UNROLL for (int r = 0; r < 2; r++)
+			rounded(z[k][r], *(float (*)[4])(tile + place<N>(g + 8 * r, k * TERMS + 4 * t)));
+	for (int column = warp * COLUMNS; column < p.y.columns; column += WARPS * COLUMNS)
+		make_columns<N>(z, p, row, column);
+}
+
+/* turned says how both factors lie. */
+static cudaError_t run(cudaStream_t st, const struct pass *p)
+{
+	const int blocks = (p->z.rows + ROWS - 1) / ROWS;
+
+	if (p->z.columns <= COLUMNS)
+		LAUNCH(narrow_kernel<1>, blocks, WARPS * 32, 0, st, *p);
+	else if (p->z.columns <= 2 * COLUMNS)
+		LAUNCH(narrow_kernel<2>, blocks, WARPS * 32, 0, st, *p);
+	else
+		LAUNCH(narrow_kernel<4>, blocks, WARPS * 32, 0, st, *p);
+	return cudaGetLastError();
+}
+
+extern "C" cudaError_t k_narrow(cudaStream_t st, float *y, const float *x, const float *bias, int rows, int out, int in,
+				const struct narrow *n)
+{
+	const struct pass p = { matrix_of(x, rows, in), matrix_of(n->from, n->rank, in), matrix_of(n->by, out, n->rank),
+				matrix_of(n->z, rows, n->rank), matrix_of(y, rows, out), bias, n->first, n->scale,
+				n->from != NULL, true, false };
+
+	return run(st, &p);
+}
+
+extern "C" cudaError_t k_narrow_dx(cudaStream_t st, float *dx, const float *dy, int rows, int out, int in, int add,
+				   const struct narrow *n)
+{
+	const struct pass p = { matrix_of(dy, rows, out), matrix_of(n->from, out, n->rank),
+				matrix_of(n->by, n->rank, in), matrix_of(n->z, rows, n->rank),
+				matrix_of(dx, rows, in), NULL, n->first, n->scale, n->from != NULL, false,
+				add != 0 };
+
+	return run(st, &p);
+}
+
+/* ---- gradients of the two factors ---- */
+
+/* grad [columns,rank] = scale wide^T narrow, wide [rows,columns], narrow [rows,rank]; turned: grad [rank,columns] */
+struct gradient { struct matrix wide, narrow, grad; float scale; bool turned, add; };
+struct gradients { struct gradient of[2]; int second; };        /* the second one's first block */
+
+/* columns 4g+2m and 4g+2m+1 of 32 are rows g and g+8 of sum[m] */
+DEV void sum_rows(float (&sum)[2][4][4], const struct gradient &p, int column, int rank)
+{
+	const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+
+	for (int row = warp * 8; row < p.wide.rows; row += GRAD_WARPS * 8) {
+		float a[2][4], b[2][4];
+
+		UNROLL for (int k = 0; k < 2; k++) {
+			read_four(a[k], p.wide, row + t + 4 * k, column + 4 * g);
+			read_four(b[k], p.narrow, row + t + 4 * k, rank + 4 * g);
+		}
+		UNROLL for (int i = 0; i < 4; i++) {
+			const uint32_t right[2] = { to_tf32(b[0][i]), to_tf32(b[1][i]) };
+
+			UNROLL for (int m = 0; m < 2; m++) {
+				const uint32_t left[4] = { to_tf32(a[0][2 * m]), to_tf32(a[0][2 * m + 1]),
+							   to_tf32(a[1][2 * m]), to_tf32(a[1][2 * m + 1]) };
+
+				mma_tf32(sum[m][i], left, right);
+			}
+		}
+	}
+}
+
+/* four: of one row of grad */
+DEV void put_gradient(const struct gradient &p, int row, int c, const float (&four)[4])
+{
+	float v[4] = {};
+
+	if (p.add)
+		read_four(v, p.grad, row, c);
+	UNROLL for (int i = 0; i < 4; i++)
+		v[i] += p.scale * four[i];
+	write_four(p.grad, row, c, v);
+}
+
+/* A lane's four columns of four of the rank. */
+DEV void put_gradients(const float (&sum)[2][4][4], const struct gradient &p, int column, int rank, int j)
+{
+	UNROLL for (int i = 0; i < 4; i++) {
+		const int at = i % 2 * 2 + j;
+		const float along[4] = { sum[0][i][j], sum[0][i][j + 2], sum[1][i][j], sum[1][i][j + 2] },
+			across[4] = { sum[i / 2][0][at], sum[i / 2][1][at], sum[i / 2][2][at], sum[i / 2][3][at] };
+
+		if (p.turned)
+			put_gradient(p, rank + i, column, along);
+		else
+			put_gradient(p, column + i, rank, across);
+	}
+}
+
+__global__ void __launch_bounds__(GRAD_WARPS * 32) gradients_kernel(struct gradients both)
+{
+	SHARED(float, room, [GRAD_WARPS / 2 * 32 * 32]);
+	const int second = (int)blockIdx.x >= both.second;
+	const struct gradient &p = both.of[second];
+	const int column = (blockIdx.x - second * both.second) * COLUMNS, rank = blockIdx.y * COLUMNS;
+	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	float sum[2][4][4] = {};
+
+	sum_rows(sum, p, column, rank);
+	add_warps<32, GRAD_WARPS>(&sum[0][0][0], room);
+	if (threadIdx.x / 32 == 0)
+		UNROLL for (int j = 0; j < 2; j++)
+			put_gradients(sum, p, column + 4 * g, rank + 8 * t + 4 * j, j);
+}
+
+extern "C" cudaError_t k_narrow_grads(cudaStream_t st, const float *dy, const float *x, const struct narrow_grads *g)
+{
+	const int r = g->rank, up = g->dup ? (g->out + COLUMNS - 1) / COLUMNS : 0,
+		down = g->ddown ? (g->in + COLUMNS - 1) / COLUMNS : 0;
+	struct gradients both = { {}, up };
+
+	both.of[0] = { matrix_of(dy, g->rows, g->out), matrix_of(g->z, g->rows, r), matrix_of(g->dup, g->out, r),
+		       g->scale, false, g->add_up != 0 };
+	both.of[1] = { matrix_of(x, g->rows, g->in), matrix_of(g->dz, g->rows, r), matrix_of(g->ddown, r, g->in), 1,
+		       true, g->add_down != 0 };
+	if (up + down)
+		LAUNCH(gradients_kernel, dim3(up + down, (r + COLUMNS - 1) / COLUMNS), GRAD_WARPS * 32, 0, st, both);
+	return cudaGetLastError();
+}
