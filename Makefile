@@ -60,7 +60,7 @@ FLAGS   := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-proto
            -MMD -MP \
            $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(NO_WAY_BACK),-D_FORTIFY_SOURCE=2)
 # What the CUDA backend calls, a shared object of its own; -u: where nothing else of a program does.
-GIVEN   := fail die library_open
+GIVEN   := fail die warning library_open
 LINK    := -pthread -pie -Wl,-z,relro,-z,now,--as-needed $(foreach f,$(GIVEN),-Wl,-u,$f,--export-dynamic-symbol=$f) \
            $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS    := -ljansson -lpcre2-8 -lpng -ljpeg -lwebp -lwebpdemux -llcms2 -lz -lm -ldl

@@ -1,4 +1,4 @@
-/* The table of the CUDA backend, and its functions that only launch a kernel and check the launch. */
+/* The functions of the CUDA backend that only launch a kernel and check the launch. */
 #include "internal.h"
 
 void cuda_group_norm(struct device *d, struct values yv, float *stats, struct values xv, const float *gain,
@@ -115,7 +115,7 @@ void cuda_add(struct device *d, struct values yv, struct values xv, struct value
 
 void cuda_dropout(struct device *d, float *x, const struct random *r, double p, int n, int rows, int c, bool shared)
 {
-	cuda_ran(d, k_dropout(d->stream, x, r, p, n, rows, c, shared), "dropout");
+	cuda_ran(d, k_dropout(d->stream, x, r, step_value(d, r, sizeof(*r)), p, n, rows, c, shared), "dropout");
 }
 
 void cuda_multiply(struct device *d, struct values yv, struct values xv, struct values zv, int rows, int c, bool shared)
@@ -275,11 +275,3 @@ void cuda_loss_back(struct device *d, float *dx, const float *dloss, const float
 {
 	cuda_ran(d, k_loss_back(d->stream, dx, dloss, x, target, s, add), "loss, backward");
 }
-
-const struct backend cuda_backend = {
-	.name = "cuda",
-#define OP(type, name, parameters) .name = cuda_##name,
-#include "../libcommon/backend_ops.def"
-};
-
-const size_t cuda_backend_bytes = sizeof(cuda_backend);

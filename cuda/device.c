@@ -3,8 +3,18 @@
 #include <string.h>
 #include "internal.h"
 
+/* A step that cannot be captured says so at its end (step.c); until then nothing runs, so nothing is lost. */
+static bool is_of_a_capture(cudaError_t status)
+{
+	return status >= cudaErrorStreamCaptureUnsupported && status <= cudaErrorStreamCaptureWrongThread;
+}
+
 void cuda_must(cudaError_t status, const char *what)
 {
+	if (is_of_a_capture(status)) {
+		cudaGetLastError();
+		return;
+	}
 	if (status == cudaErrorMemoryAllocation)
 		die(EXIT_MEMORY, "device cuda: no memory on the card for %s; lora-train --plan says what a run needs",
 		    what);
@@ -80,7 +90,10 @@ bool cuda_look(struct device *d, struct device_use *now)
 
 void cuda_upload(struct device *d, void *dst, const void *host, size_t bytes)
 {
-	cuda_ran(d, staging_upload(d->staging, d->stream, dst, host, bytes), "upload");
+	const void *here = step_value(d, host, bytes);
+
+	cuda_ran(d, here ? cudaMemcpyAsync(dst, here, bytes, cudaMemcpyDeviceToDevice, d->stream) :
+		 staging_upload(d->staging, d->stream, dst, host, bytes), "upload");
 }
 
 void cuda_download(struct device *d, void *host, const void *src, size_t bytes)
@@ -123,6 +136,7 @@ static void upload_filters(struct device *d, struct weight *w, const char *host)
 static int prepare_on_host(struct device *d, struct weight *w, const void *host, size_t bytes)
 {
 	if (bytes > d->visit_bytes) {
+		steps_forget(d);
 		cuda_release(d, d->visit);
 		d->visit = pool_take(d->pool, bytes);
 		d->visit_bytes = d->visit ? bytes : 0;

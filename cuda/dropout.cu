@@ -24,13 +24,13 @@ DEV void philox_block(const struct random &r, uint32_t index, uint32_t out[4])
 }
 
 struct drop {
-	float *x; struct random r; uint64_t limit; float keep; int rows, c; bool shared;
+	float *x; const struct random *at; struct random r; uint64_t limit; float keep; int rows, c; bool shared;
 	__device__ void operator()(size_t row, int i) const
 	{
 		const size_t place = (shared ? row / rows : row) * c + i;
 		uint32_t word[4];
 
-		philox_block(r, place / 4, word);
+		philox_block(at ? *at : r, place / 4, word);
 		/* no index into word: a runtime one would put it into memory */
 		const uint32_t w = place % 4 < 2 ? place % 2 ? word[1] : word[0] : place % 2 ? word[3] : word[2];
 
@@ -38,9 +38,9 @@ struct drop {
 	}
 };
 
-extern "C" cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, double p, int n, int rows, int c,
-				 bool shared)
+extern "C" cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, const struct random *at,
+				 double p, int n, int rows, int c, bool shared)
 {
-	return each_in_rows(st, drop{ x, *r, (uint64_t)(p * 0x1p32), (float)(1 / (1 - p)), rows, c, shared },
+	return each_in_rows(st, drop{ x, at, *r, (uint64_t)(p * 0x1p32), (float)(1 / (1 - p)), rows, c, shared },
 			    (size_t)n * rows, c);
 }

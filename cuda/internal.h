@@ -13,6 +13,7 @@
 #include "nvml.h"
 #include "pool.h"
 #include "staging.h"
+#include "step.h"
 
 enum { SCRATCH_BYTES = 64 << 20, WORKSPACE_BYTES = 32 << 20, SLAB_BYTES = 64 << 20 };
 /* What room() leaves to cuBLAS and the driver; lora-train --plan counts it too (libcommon/train/plan/plan.c). */
@@ -39,6 +40,7 @@ struct device {
 	cublasHandle_t blas;
 	struct pool *pool;
 	struct staging *staging;
+	struct steps *steps;
 	char *scratch;                  /* [SCRATCH_BYTES] */
 	void *workspace;                /* cuBLAS's */
 	/* where a weight comes that lies in host memory: room for the largest */
@@ -60,6 +62,10 @@ void *cuda_scratch(struct device *d, size_t bytes);     /* ends the program wher
 /* ---- behind cuda_backend ---- */
 #define OP(type, name, parameters) type cuda_##name parameters;
 #include "../libcommon/backend_ops.def"
+enum row_number {
+#define OP(type, name, parameters) ROW_##name,
+#include "../libcommon/backend_ops.def"
+};
 
 /* ---- device.c ---- */
 const void *cuda_weight(struct device *d, const struct weight *w);      /* its data on the card, until the next call */

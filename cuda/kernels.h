@@ -81,7 +81,9 @@ cudaError_t k_axpby(cudaStream_t st, float *y, float a, const float *x, float b,
 cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps, float b,
 			size_t n);
 cudaError_t k_add(cudaStream_t st, float *y, const float *x, const float *z, size_t n);
-cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, double p, int n, int rows, int c, bool shared);
+/* r host; at, where it is not NULL: device memory that holds it when the kernel runs */
+cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, const struct random *at, double p, int n,
+		      int rows, int c, bool shared);
 
 /* ---- move.cu ---- */
 cudaError_t k_multiply(cudaStream_t st, float *y, const float *x, const float *z, int rows, int c, bool shared);

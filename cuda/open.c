@@ -67,10 +67,11 @@ static bool open_memory(struct device *d)
 
 	d->pool = pool_open(guard ? 0 : SLAB_BYTES);
 	d->staging = staging_new();
+	d->steps = steps_new();
 	d->scratch = d->pool ? pool_take(d->pool, SCRATCH_BYTES) : NULL;
 	d->workspace = d->scratch ? pool_take(d->pool, WORKSPACE_BYTES) : NULL;
 	d->fixed = d->workspace ? pool_take(d->pool, sizeof(*d->fixed)) : NULL;
-	return d->staging && d->fixed &&
+	return d->staging && d->steps && d->fixed &&
 	       staging_upload(d->staging, d->stream, d->fixed, &start, sizeof(start)) == cudaSuccess;
 }
 
@@ -110,6 +111,7 @@ void cuda_close(struct device *d)
 	nccl_close(d->nccl);
 	if (d->blas)
 		cublasDestroy(d->blas);
+	steps_free(d->steps);
 	staging_free(d->staging);
 	pool_close(d->pool);
 	if (d->stream)

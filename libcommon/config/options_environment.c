@@ -7,7 +7,7 @@
 #include "options_private.h"
 
 /* Of the backends, of several ranks and of parts, not settings. */
-static const char *const others[] = { "cuda", "cuda_guard", "cpu", "mpi", "nccl", "shards" };
+static const char *const others[] = { "cuda", "cuda_graphs", "cuda_guard", "cpu", "mpi", "nccl", "shards" };
 
 static bool is_other(const char *key)
 {

@@ -99,6 +99,17 @@ void tape_reset(struct tape *t)
 	t->home = HOME_KEEP;
 }
 
+void tape_step_begins(struct tape *t, uint64_t key)
+{
+	tape_reset(t);
+	t->be->step_begin(t->device, key);
+}
+
+bool tape_step_again(struct tape *t)
+{
+	return t->be->step_end(t->device);
+}
+
 size_t tape_peak(const struct tape *t)                  { return t->heap.peak; }
 void tape_recording(struct tape *t, bool on)            { t->recording = on; }
 bool tape_is_recording(const struct tape *t)             { return t->recording; }

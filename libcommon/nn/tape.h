@@ -73,6 +73,11 @@ struct tape *tape_new_dry(void);                /* dry backend, unlimited memory
 struct tape *tape_new_counting(struct device *d);       /* the same, on the counting backend */
 void   tape_free(struct tape *t);               /* accepts NULL */
 void   tape_reset(struct tape *t);              /* frees everything, lent gradients too: the start of a step */
+/* tape_reset(), and the start of a step for the device, which may know steps of this key (backend_ops.def); and its
+ * end.  True: the device did nothing of it.  It must begin again, and run in the same way.  The tape must lend all
+ * gradients. */
+void   tape_step_begins(struct tape *t, uint64_t key);
+bool   tape_step_again(struct tape *t);
 size_t tape_peak(const struct tape *t);         /* most bytes of device memory ever in use */
 void   tape_recording(struct tape *t, bool on);         /* off: plain inference (the default is on) */
 bool   tape_is_recording(const struct tape *t);         /* false too in the forward of a block that is checkpointed */

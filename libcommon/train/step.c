@@ -38,12 +38,27 @@ struct tensor *step_forward(struct tape *t, const struct networks *net, const st
 	return op_loss(t, y, target, &terms);
 }
 
+/* Of what the calls of a step follow from, and mostly differs between batches. */
+static uint64_t key_of(const struct batch *b)
+{
+	const int sizes[] = { b->n, b->h, b->w, b->length, b->mask != NULL, b->loss_kind };
+	uint64_t key = b->given.rows;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		key = key * 1000003 + sizes[i];
+	for (int i = 0; i < CONDITIONS; i++)
+		key = key * 1000003 + b->given.of[i].length;
+	return key;
+}
+
 void step_run(struct tape *t, const struct networks *net, const struct batch *b, float share, float *loss)
 {
 	struct tensor *l;
 
-	tape_reset(t);
-	l = step_forward(t, net, b, NULL);
-	tape_backward(t, l, share / b->n);
+	do {
+		tape_step_begins(t, key_of(b));
+		l = step_forward(t, net, b, NULL);
+		tape_backward(t, l, share / b->n);
+	} while (tape_step_again(t));
 	tensor_download(t, l, loss);
 }

@@ -29,7 +29,7 @@ static void write_stats()
 	FILE *f = fopen(getenv("EMU_STATS"), "w");
 
 	if (f) {
-		fprintf(f, "%ld %ld %ld\n", stats.launches, stats.products, stats.copies);
+		fprintf(f, "%ld %ld %ld %ld\n", stats.launches, stats.products, stats.copies, stats.graphs);
 		fclose(f);
 	}
 }
@@ -125,6 +125,13 @@ static const struct { cudaError_t status; const char *name, *text; } errors[] = 
 	{ cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice",
 	  "no kernel image is available for execution on the device" },
 	{ cudaErrorNotReady, "cudaErrorNotReady", "device not ready" },
+	{ cudaErrorIllegalState, "cudaErrorIllegalState", "the operation cannot be performed in the present state" },
+	{ cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+	  "operation not permitted when stream is capturing" },
+	{ cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+	  "operation failed due to a previous error during capture" },
+	{ cudaErrorStreamCaptureImplicit, "cudaErrorStreamCaptureImplicit",
+	  "operation would make the legacy stream depend on a capturing blocking stream" },
 };
 
 const char *cudaGetErrorName(cudaError_t status)

@@ -112,6 +112,8 @@ static bool load(cublasContext *h, const call &p)
 
 	if (h->loaded & kind)
 		return true;
+	if (spoils_capture())           /* it waits for the card and takes memory */
+		return false;
 	if (stats.used + opt().blas > opt().total)
 		return false;
 	h->loaded |= kind;
@@ -120,8 +122,16 @@ static bool load(cublasContext *h, const call &p)
 	return true;
 }
 
+static void check_operands(const call &p)
+{
+	check_matrix(p.a, p.stride_a, p.batch, "A");
+	check_matrix(p.b, p.stride_b, p.batch, "B");
+	check_matrix(p.c, p.stride_c, p.batch, "C");
+}
+
 static cublasStatus_t product(cublasContext *h, const call &p)
 {
+	std::function<void()> work;
 	factor alpha, beta;
 
 	check_handle(h);
@@ -131,17 +141,16 @@ static cublasStatus_t product(cublasContext *h, const call &p)
 		return CUBLAS_STATUS_INVALID_VALUE;
 	if (!p.m || !p.n || !p.batch)
 		return CUBLAS_STATUS_SUCCESS;
-	check_matrix(p.a, p.stride_a, p.batch, "A");
-	check_matrix(p.b, p.stride_b, p.batch, "B");
-	check_matrix(p.c, p.stride_c, p.batch, "C");
+	check_operands(p);
 	if (!load(h, p))
 		return CUBLAS_STATUS_ALLOC_FAILED;
 	alpha = factor_of(h, p.alpha, "alpha");
 	beta = factor_of(h, p.beta, "beta");
-	stats.products++;
+	tally(h->st, &emu_stats::products);
 	if (!opt().dry)
-		enqueue(h->st, [=] { run(p, value_of(alpha), value_of(beta)); });
-	return CUBLAS_STATUS_SUCCESS;
+		work = [=] { run(p, value_of(alpha), value_of(beta)); };
+	return enqueue(h->st, std::move(work), [=] { check_operands(p); }) == cudaSuccess ? CUBLAS_STATUS_SUCCESS :
+		CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 }

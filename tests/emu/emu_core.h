@@ -61,7 +61,7 @@ void cp_async_wait(unsigned groups_left);
 /* ---- launch: emu_launch.cpp ---- */
 void check_argument(const void *pointer, const char *kernel, int number, site s);
 cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t st,
-		   std::function<void()> thread, site s);
+		   std::function<void()> thread, site s, std::function<void()> check = nullptr);
 
 template <class T> void check_argument(const T &v, const char *kernel, int number, site s)
 {
@@ -81,12 +81,16 @@ template <class... P> struct launcher {
 	void operator()(P... a) const
 	{
 		auto k = kernel;
-		int i = 0;
+		auto check = [name = name, s = s, a...] {
+			int i = 0;
+
+			(check_argument(a, name, i++, s), ...);
+		};
 
 		static_assert((sizeof(P) + ... + 0) <= 4096, "a kernel's arguments are 4 KB at most");
-		(check_argument(a, name, i++, s), ...);
+		check();
 		launch(name, (const void *)k, grid, block, shared, st,
-		       [k, t = std::tuple<P...>(a...)] { std::apply(k, t); }, s);
+		       [k, t = std::tuple<P...>(a...)] { std::apply(k, t); }, s, check);
 	}
 };
 

@@ -4,6 +4,7 @@
 #ifndef EMU_INTERNAL_H
 #define EMU_INTERNAL_H
 
+#include <vector>
 #include "emu_core.h"
 #include "emu_test.h"
 #include "emu_sanitizers.h"
@@ -51,9 +52,23 @@ void need_range(const void *p, size_t bytes, const char *what, const char *argum
 struct device_runs { device_runs(); ~device_runs(); };
 
 /* ---- emu_stream.cpp ---- */
-void enqueue(cudaStream_t st, std::function<void()> work);
+/* work NULL: nothing runs.  check: whether what it touches is there, each time that a graph with it is launched */
+cudaError_t enqueue(cudaStream_t st, std::function<void()> work, std::function<void()> check = nullptr);
+void tally(cudaStream_t st, long emu_stats::*of);       /* one more; of a graph, where the stream is captured */
 void check_stream(cudaStream_t st);
 void drain_all();
+
+/* ---- emu_graph.cpp ---- */
+struct graph {
+	struct node { std::function<void()> run, check; };
+	std::vector<node> nodes;
+	emu_stats counts;
+};
+/* What is not allowed while a stream is captured: ends the capture's use.  False: nothing is captured. */
+bool spoils_capture();
+/* Where work goes that is called while the stream is captured; NULL: it is not. */
+graph *capture_of(cudaStream_t st);
+bool is_spoiled(cudaStream_t st);
 
 }
 

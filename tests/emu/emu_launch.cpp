@@ -52,7 +52,7 @@ static void run_grid(const char *name, dim3 grid, dim3 block, size_t shared, con
 }
 
 cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t st,
-		   std::function<void()> thread, site)
+		   std::function<void()> thread, site, std::function<void()> check)
 {
 	const size_t threads = (size_t)block.x * block.y * block.z;
 
@@ -63,11 +63,11 @@ cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, 
 		return failed(cudaErrorInvalidConfiguration);
 	if (shared > shared_allowed(kernel))
 		return failed(cudaErrorInvalidValue);
-	if (opt().dry)
-		stats.launches++;
-	else
-		enqueue(st, [=, thread = std::move(thread)] { run_grid(name, grid, block, shared, thread); });
-	return cudaSuccess;
+	if (!opt().dry)
+		return enqueue(st, [=, thread = std::move(thread)] { run_grid(name, grid, block, shared, thread); },
+			       std::move(check));
+	tally(st, &emu_stats::launches);
+	return enqueue(st, nullptr, std::move(check));
 }
 
 }

@@ -200,6 +200,8 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 	check_stream(NULL);
 	if (!p)
 		return failed(cudaErrorInvalidValue);
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	*p = NULL;
 	if (!bytes)
 		return cudaSuccess;
@@ -227,6 +229,8 @@ cudaError_t cudaFree(void *p)
 
 	if (!p)
 		return cudaSuccess;
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	drain_all();
 	a = find(p);
 	if (!a || a->at != p || !a->live)
@@ -243,6 +247,8 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
 {
 	check_stream(NULL);
 	*p = NULL;
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	if (!may_make() || posix_memalign(p, PAGE, bytes ? bytes : 1))
 		return failed(cudaErrorMemoryAllocation);
 	poison(*p, bytes);
@@ -259,6 +265,8 @@ cudaError_t cudaFreeHost(void *p)
 
 	if (!p)
 		return cudaSuccess;
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	drain_all();
 	if (it == pinned.end())
 		fault({ "cudaFreeHost", 0 }, "%p is not the start of pinned memory", p);

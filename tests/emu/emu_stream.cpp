@@ -118,7 +118,27 @@ static void add(cudaStream_t st, std::function<void()> run, event *wait, uint64_
 		run_one(s);                     /* sometimes the device is quick */
 }
 
-void enqueue(cudaStream_t st, std::function<void()> run) { add(st, std::move(run), NULL, 0); }
+cudaError_t enqueue(cudaStream_t st, std::function<void()> run, std::function<void()> check)
+{
+	graph *g = capture_of(st);
+
+	if (is_spoiled(st))
+		return failed(cudaErrorStreamCaptureInvalidated);
+	if (!g && stream_of(st) == legacy && spoils_capture())
+		return failed(cudaErrorStreamCaptureImplicit);
+	if (g)
+		g->nodes.push_back({ std::move(run), std::move(check) });
+	else if (run)
+		add(st, std::move(run), NULL, 0);
+	return cudaSuccess;
+}
+
+void tally(cudaStream_t st, long emu_stats::*of)
+{
+	graph *g = capture_of(st);
+
+	(g ? g->counts.*of : stats.*of)++;
+}
 
 static void drain(stream *s)
 {
@@ -151,9 +171,9 @@ static void check_copy(const void *dst, const void *src, size_t bytes, cudaMemcp
 	check_side(src, bytes, kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice, "src");
 }
 
-static void enqueue_copy(cudaStream_t st, void *dst, const void *src, size_t bytes, cudaMemcpyKind kind)
+static cudaError_t enqueue_copy(cudaStream_t st, void *dst, const void *src, size_t bytes, cudaMemcpyKind kind)
 {
-	enqueue(st, [=] {
+	return enqueue(st, [=] {
 		check_copy(dst, src, bytes, kind);
 		if (!opt().dry)
 			memcpy(dst, src, bytes);
@@ -172,8 +192,14 @@ extern "C" {
  * memory is touched when the stream gets there. */
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t st)
 {
+	const bool pageable = (kind == cudaMemcpyHostToDevice && !is_pinned(src, bytes)) ||
+			      (kind == cudaMemcpyDeviceToHost && !is_pinned(dst, bytes));
+	cudaError_t status;
+
 	check_copy(dst, src, bytes, kind);
-	stats.copies++;
+	if (pageable && spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
+	tally(st, &emu_stats::copies);
 	if (kind == cudaMemcpyHostToDevice && !is_pinned(src, bytes)) {
 		std::vector<char> *staged = new std::vector<char>(opt().dry ? 0 : bytes);
 
@@ -185,14 +211,16 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaM
 		});
 		return cudaSuccess;
 	}
-	enqueue_copy(st, dst, src, bytes, kind);
-	if (kind == cudaMemcpyDeviceToHost && !is_pinned(dst, bytes))
+	status = enqueue_copy(st, dst, src, bytes, kind);
+	if (pageable)
 		drain(stream_of(st));
-	return cudaSuccess;
+	return status;
 }
 
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind)
 {
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	enqueue_copy(NULL, dst, src, bytes, kind);
 	drain(stream_of(NULL));
 	return cudaSuccess;
@@ -201,13 +229,12 @@ cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpy
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t st)
 {
 	need_range(p, bytes, "cudaMemset", "ptr");
-	stats.copies++;
-	enqueue(st, [=] {
+	tally(st, &emu_stats::copies);
+	return enqueue(st, [=] {
 		need_range(p, bytes, "cudaMemset", "ptr");
 		if (!opt().dry)
 			memset(p, value, bytes);
 	});
-	return cudaSuccess;
 }
 
 cudaError_t cudaMemset(void *p, int value, size_t bytes) { return cudaMemsetAsync(p, value, bytes, NULL); }
@@ -240,6 +267,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t st)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t st)
 {
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	drain(stream_of(st));
 	return cudaSuccess;
 }
@@ -247,18 +276,21 @@ cudaError_t cudaStreamSynchronize(cudaStream_t st)
 /* A look gives the device time: work that waits for another process may end meanwhile. */
 cudaError_t cudaStreamQuery(cudaStream_t st)
 {
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	drain(stream_of(st));
 	return cudaSuccess;
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t st, cudaHostFn_t run, void *given)
 {
-	enqueue(st, [=] { run(given); });
-	return cudaSuccess;
+	return enqueue(st, [=] { run(given); });
 }
 
 cudaError_t cudaDeviceSynchronize(void)
 {
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	drain_all();
 	return cudaSuccess;
 }
@@ -294,18 +326,21 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t st)
 	event *x = event_of(e);
 	const uint64_t number = ++x->recorded;
 
-	enqueue(st, [=] {
+	if (spoils_capture())           /* that a capture may have events is not played */
+		return failed(cudaErrorStreamCaptureUnsupported);
+	return enqueue(st, [=] {
 		x->done = number;
 		x->at = __rdtsc();
 		ON_TSAN(__tsan_release(&x->token[number % sizeof(x->token)]);)
 	});
-	return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t st, cudaEvent_t e, unsigned)
 {
 	event *x = event_of(e);
 
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	if (x->recorded)
 		add(st, nullptr, x, x->recorded);
 	return cudaSuccess;
@@ -316,6 +351,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 	event *x = event_of(e);
 	const uint64_t number = x->recorded;
 
+	if (spoils_capture())
+		return failed(cudaErrorStreamCaptureUnsupported);
 	run_until([=] { return x->done >= number; });
 	ON_TSAN(__tsan_acquire(&x->token[number % sizeof(x->token)]);)
 	return cudaSuccess;

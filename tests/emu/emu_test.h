@@ -2,10 +2,10 @@
  * emu_test.h - what only tests may ask of the stand-in.
  *
  * Environment, read once: EMU_SEED=n  a random legal schedule; EMU_PROTECT=1  device memory is closed while the host's
- * code runs; EMU_DRY=1; EMU_STATS=FILE  where launches, products and copies are written at the end; EMU_TOTAL_MB=n  the
- * card's memory (12288); EMU_FAIL=n  as emu_fail(); EMU_MMA=1  the other way to round products.  Read at each call:
- * EMU_DEVICES=n; EMU_CAPABILITY=86; EMU_DRIVER=13000; EMU_IMAGES=0  nothing was compiled for this card.  What the
- * stand-in complains of ends the program with status 42; PTX that it does not understand, with 43.
+ * code runs; EMU_DRY=1; EMU_STATS=FILE  where launches, products, copies and graphs are written at the end;
+ * EMU_TOTAL_MB=n  the card's memory (12288); EMU_FAIL=n  as emu_fail(); EMU_MMA=1  the other way to round products.
+ * Read at each call: EMU_DEVICES=n; EMU_CAPABILITY=86; EMU_DRIVER=13000; EMU_IMAGES=0  nothing was compiled for this
+ * card.  What the stand-in complains of ends the program with status 42; PTX that it does not understand, with 43.
  */
 #ifndef EMU_TEST_H
 #define EMU_TEST_H
@@ -19,6 +19,7 @@ extern "C" {
 struct emu_stats {
 	long launches, blocks, threads, switches, collectives, barriers, mma, ldmatrix, bank_conflicts;
 	long products, copies;          /* calls of cuBLAS; copies and fills of device memory */
+	long graphs;                    /* launched; what is in them counts above */
 	size_t used, peak;              /* bytes of the card, in the driver's pages */
 	/* things that could have failed for want of memory: allocations, streams, events, handles */
 	long made;

@@ -62,6 +62,8 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_download            COPIES, 0, d, host, src, bytes
 #define ROW_copy                COPIES, 0, d, y, x, n
 #define ROW_zero                COPIES, 0, d, y, n
+#define ROW_step_begin          ALLOCATION, 0, d, key
+#define ROW_step_end            ALLOCATION, 0, d
 #define ROW_copy_columns        COPIES, 0, d, y, ldy, x, ldx, rows, cols, add
 #define ROW_upsample            COPIES, 0, d, y, x, n, h, w, c
 #define ROW_upsample_back       COPIES, 0, d, dx, dy, n, h, w, c, add
