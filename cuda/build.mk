@@ -89,5 +89,12 @@ check-gpu bench-gpu: deps-test
 gpu-kit: card-programs
 	tests/cuda/kit $(BUILD) $(CARD_KIT)
 
+# README's table of what tests/cuda/card measured; the lines are kept beside it.
+#   make gpu-table FIGURES=card.jsonl
+FIGURES ?=
+gpu-table:
+	@$(if $(FIGURES),cp $(call quoted,$(FIGURES)) tests/cuda/card.jsonl)
+	@tests/cuda/card_table README.md $$(ls tests/cuda/card.jsonl 2> /dev/null)
+
 -include $(CARD_TESTS:=.d)
-.PHONY: card-programs check-gpu bench-gpu gpu-kit
+.PHONY: card-programs check-gpu bench-gpu gpu-kit gpu-table
