@@ -1,4 +1,5 @@
 /* Casts floats to the types that tensor cores multiply, and pictures to the rows of a convolution (im2col). */
+#include "cast.cuh"
 #include "each.cuh"
 #include "kernels.h"
 
@@ -26,46 +27,7 @@ __global__ void __launch_bounds__(THREADS) magnitude_kernel(float *part, const f
 		part[blockIdx.x] = most;
 }
 
-/* The exponent of the power of two that brings `most` to 2^13..2^14; 0 where there is nothing to bring, or it is not
- * finite.  fmaxf leaves NaN out; it stays NaN under any factor. */
-DEV int shift_for(float most)
-{
-	const int exponent = __float_as_int(most) >> 23;
-
-	return most == 0 || exponent == 255 ? 0 : min(13 + 127 - exponent, 126);
-}
-
-DEV float power_of_two(int e)
-{
-	return __int_as_float((127 + e) << 23);
-}
-
-/* Every block finds it for itself: the largest of some hundred numbers costs less than another launch. */
-DEV int shift_of(const float *part, int parts, float *tmp)
-{
-	float most = 0;
-
-	for (int i = threadIdx.x; i < parts; i += THREADS)
-		most = fmaxf(most, part[i]);
-	return shift_for(block_max(most, tmp));
-}
-
-__global__ void __launch_bounds__(THREADS) factor_kernel(float *inverse, const float *part, int parts)
-{
-	SHARED(float, tmp, [32]);
-	const int shift = shift_of(part, parts, tmp);
-
-	if (threadIdx.x == 0)
-		*inverse = power_of_two(-shift);
-}
-
-static bool aligned(const void *p, size_t bytes)
-{
-	return (uintptr_t)p % bytes == 0;
-}
-
-/* parts of the largest magnitude into scratch; returns how many */
-static int find_magnitude(cudaStream_t st, const float *x, size_t n, float *scratch)
+int find_magnitude(cudaStream_t st, const float *x, size_t n, float *scratch)
 {
 	const size_t a_block = THREADS * 16, wanted = (n + a_block - 1) / a_block;
 	const int blocks = wanted < CAST_SCRATCH ? wanted : CAST_SCRATCH;
@@ -75,10 +37,6 @@ static int find_magnitude(cudaStream_t st, const float *x, size_t n, float *scra
 }
 
 /* ---- the cast ---- */
-
-DEV void put(float *y, float x) { *y = x; }
-DEV void put(__half *y, float x) { *y = __float2half_rn(x); }
-DEV void put(__nv_bfloat16 *y, float x) { *y = __float2bfloat16_rn(x); }
 
 /* eight values, both addresses at multiples of 16 bytes */
 template <class T> DEV void put_eight(T *y, const float *x, float factor)
@@ -141,21 +99,11 @@ extern "C" cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *
 	}
 }
 
-extern "C" cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *inverse, const float *x, size_t n,
-				     float *scratch)
-{
-	const int parts = type == DTYPE_F16 ? find_magnitude(st, x, n, scratch) : 0;
-
-	LAUNCH(factor_kernel, 1, THREADS, 0, st, inverse, scratch, parts);
-	return cudaGetLastError();
-}
-
 /* ---- convolutions as rows ---- */
 
 /* A warp the taps of one line of a filter; a thread V neighbouring channels at a time.  y [rows][kh][kw][c].  Pixels of
  * a tensor are counted in int, and the loop divides nothing. */
-template <class T, int V> __global__ void __launch_bounds__(THREADS)
-columns_kernel(T *y, const float *inverse, const float *x, columns s)
+template <int V> __global__ void __launch_bounds__(THREADS) columns_kernel(float *y, const float *x, columns s)
 {
 	const int row = blockIdx.x * WARPS + threadIdx.x / 32, ky = blockIdx.y, lane = threadIdx.x % 32;
 	const int pixel = (int)s.first + row, pieces = s.c / V;
@@ -163,8 +111,7 @@ columns_kernel(T *y, const float *inverse, const float *x, columns s)
 	const int iy = line % s.oh * s.stride - s.pad + ky;
 	const bool in_height = iy >= 0 && iy < s.h;
 	const float *from = x + (in_height ? ((size_t)(line / s.oh) * s.h + iy) * s.w * s.c : 0);
-	const float factor = 1 / *inverse;
-	T *to = y + ((size_t)row * s.kh + ky) * s.kw * s.c;
+	float *to = y + ((size_t)row * s.kh + ky) * s.kw * s.c;
 
 	for (int k = lane, piece = lane, ix = left; row < s.rows && k < s.kw * pieces; k += 32, piece += 32) {
 		for (; piece >= pieces; piece -= pieces)
@@ -172,103 +119,25 @@ columns_kernel(T *y, const float *inverse, const float *x, columns s)
 		const bool inside = in_height && ix >= 0 && ix < s.w;
 		const float *channels = inside ? from + (size_t)ix * s.c + piece * V : x;
 
-		if (V == WIDE && inside) {
-			put_eight(to + (size_t)k * V, channels, factor);
-			continue;
+		if (V == 4) {
+			const float4 zero = { 0, 0, 0, 0 };
+
+			((float4 *)to)[k] = inside ? *(const float4 *)channels : zero;
+		} else {
+			to[k] = inside ? *channels : 0;
 		}
-		UNROLL for (int v = 0; v < V; v++)
-			put(&to[(size_t)k * V + v], inside ? channels[v] * factor : 0);
 	}
 }
 
-template <class T>
-static cudaError_t columns_of(cudaStream_t st, T *y, const float *inverse, const float *x, const columns *s)
+extern "C" cudaError_t k_columns(cudaStream_t st, float *y, const float *x, const struct columns *s)
 {
-	const bool wide = s->c % WIDE == 0 && aligned(x, 16) && aligned(y, 16);
 	const dim3 blocks((s->rows + WARPS - 1) / WARPS, s->kh);
 
-	if (wide)
-		LAUNCH((columns_kernel<T, WIDE>), blocks, THREADS, 0, st, y, inverse, x, *s);
+	if (s->c % 4 == 0 && aligned(x, 16) && aligned(y, 16))
+		LAUNCH(columns_kernel<4>, blocks, THREADS, 0, st, y, x, *s);
 	else
-		LAUNCH((columns_kernel<T, 1>), blocks, THREADS, 0, st, y, inverse, x, *s);
+		LAUNCH(columns_kernel<1>, blocks, THREADS, 0, st, y, x, *s);
 	return cudaGetLastError();
-}
-
-extern "C" cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x,
-				 const struct columns *s)
-{
-	switch (type) {
-	case DTYPE_F16:
-		return columns_of(st, (__half *)y, inverse, x, s);
-	case DTYPE_BF16:
-		return columns_of(st, (__nv_bfloat16 *)y, inverse, x, s);
-	default:
-		return columns_of(st, (float *)y, inverse, x, s);
-	}
-}
-
-/* Where the tap at offset k of one axis took this input from: inverts in = out*stride - pad + k.  -1: nowhere. */
-DEV int out_of(int in, int k, int stride, int pad, int outs)
-{
-	const int at = in + pad - k, out = stride == 1 ? at : at / stride;
-
-	return at >= 0 && out * stride == at && out < outs ? out : -1;
-}
-
-/* A thread one channel of one pixel, all taps; y [rows][c][taps].  The block's piece of y is put together in shared
- * memory, since the thread's own is 18 bytes wide. */
-template <class T> __global__ void __launch_bounds__(THREADS)
-columns_back_kernel(T *y, const float *inverse, const float *dy, columns s)
-{
-	DYN_SHARED(T, piece);
-	const size_t first = (size_t)blockIdx.x * THREADS, count = (size_t)s.rows * s.c, i = first + threadIdx.x;
-	const int taps = s.kh * s.kw, here = min((size_t)THREADS, count - first) * taps;
-	const float factor = 1 / *inverse;
-
-	if (i < count) {
-		/* what scratch holds is counted in 32 bits, and so are a tensor's pixels */
-		const unsigned row = (unsigned)i / s.c, pixel = (unsigned)s.first + row, above = pixel / s.w;
-		const int x = pixel - above * s.w, line = above % s.h;
-		T *to = piece + threadIdx.x * taps;
-
-		dy += (size_t)(above / s.h) * s.oh * s.ow * s.c + ((unsigned)i - row * s.c);
-		for (int ky = 0; ky < s.kh; ky++) {
-			const int oy = out_of(line, ky, s.stride, s.pad, s.oh);
-
-			for (int kx = 0; kx < s.kw; kx++) {
-				const int ox = out_of(x, kx, s.stride, s.pad, s.ow);
-
-				put(to++, oy >= 0 && ox >= 0 ? dy[((size_t)oy * s.ow + ox) * s.c] * factor : 0);
-			}
-		}
-	}
-	__syncthreads();
-	for (int k = threadIdx.x; k < here; k += THREADS)
-		y[first * taps + k] = piece[k];
-}
-
-template <class T>
-static cudaError_t columns_back_of(cudaStream_t st, T *y, const float *inverse, const float *dy, const columns *s)
-{
-	const size_t count = (size_t)s->rows * s->c, shared = (size_t)THREADS * s->kh * s->kw * sizeof(T);
-
-	if (shared > 48 << 10)
-		return cudaErrorInvalidValue;   /* a kernel of 7x7 and more in float */
-	LAUNCH(columns_back_kernel<T>, (count + THREADS - 1) / THREADS, THREADS, shared, st, y, inverse, dy, *s);
-	return cudaGetLastError();
-}
-
-extern "C" cudaError_t k_columns_back(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x,
-				      const struct columns *s)
-{
-	switch (type) {
-	case DTYPE_F16:
-		return columns_back_of(st, (__half *)y, inverse, x, s);
-	case DTYPE_BF16:
-		return columns_back_of(st, (__nv_bfloat16 *)y, inverse, x, s);
-	default:
-		return columns_back_of(st, (float *)y, inverse, x, s);
-	}
 }
 
 /* ---- beside products ---- */

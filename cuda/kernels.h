@@ -27,17 +27,10 @@ const char *k_built_for(void);          /* as "sm_80 sm_86 compute_86" */
  * 1. */
 enum { CAST_SCRATCH = 1024 };
 cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n, float *scratch);
-/* *inverse alone, for im2col */
-cudaError_t k_cast_factor(cudaStream_t st, enum dtype type, float *inverse, const float *x, size_t n, float *scratch);
-/* Rows first..first+rows-1 of the matrix [n*oh*ow, kh*kw*c] whose product with filters is a convolution of x[n,h,w,c],
- * divided by *inverse. */
+/* Rows first..first+rows-1 of the matrix [n*oh*ow, kh*kw*c] whose product with filters is a convolution of
+ * x[n,h,w,c]. */
 struct columns { int n, h, w, c, oh, ow, kh, kw, stride, pad; size_t first; int rows; };
-cudaError_t k_columns(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x,
-		      const struct columns *s);
-/* The same for backward: x is the output's gradient [n,oh,ow,c], and the rows are those of the input [n*h*w, c*kh*kw],
- * so that the filters [out][kh][kw][in] are the other matrix as they are in memory. */
-cudaError_t k_columns_back(cudaStream_t st, void *y, enum dtype type, const float *inverse, const float *x,
-			   const struct columns *s);
+cudaError_t k_columns(cudaStream_t st, float *y, const float *x, const struct columns *s);
 /* y[rows,c] = bias[c] */
 cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias, int rows, int c);
 /* filters [out][in][taps] of 2 or 4 bytes each to [out][taps][in] */
@@ -53,6 +46,14 @@ cudaError_t k_narrow_dx(cudaStream_t st, float *dx, const float *dy, int rows, i
 			const struct narrow *n);
 /* dy and x: the floats of g's */
 cudaError_t k_narrow_grads(cudaStream_t st, const float *dy, const float *x, const struct narrow_grads *g);
+
+/* ---- convolve.cu: products whose operand is read where it lies in the picture ---- */
+/* What is multiplied is of the weight's type, F16 under a factor as k_cast's, F32 as tf32; sums are float.
+ * scratch: CAST_SCRATCH floats */
+cudaError_t k_convolve(cudaStream_t st, float *y, const float *x, const struct weight *w, const float *bias,
+		       const struct conv_shape *s, float *scratch);
+cudaError_t k_convolve_back(cudaStream_t st, float *dx, const float *dy, const struct weight *w,
+			    const struct conv_shape *s, int add, float *scratch);
 
 /* ---- norm.cu ---- */
 cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,

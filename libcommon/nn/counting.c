@@ -179,48 +179,37 @@ static void linear_dx(struct device *d, const float *dx, const float *dy, const 
 	end(d, dx, w->in, w->out, rows, more);
 }
 
-/* ---- convolutions: columns in scratch, some rows at a time, and their products ---- */
+/* ---- convolutions ---- */
 
 static bool is_linear(const struct conv_shape *s, int kh, int kw)
 {
 	return kh * kw == 1 && s->stride == 1 && !s->pad && s->oh == s->h && s->ow == s->w;
 }
 
-/* What a convolution is to the kernels: from [from pixels of c channels] rows of width columns are made, which times a
- * matrix give y [rows,out], or dw of them. */
-struct columns { enum work_class class; enum dtype type; double from; size_t rows, width; int out; bool add, sums; };
-
-static void convolve(struct device *d, const struct columns *s, const float *y)
-{
-	const size_t most = SCRATCH_BYTES / (s->width * (size_t)size_of(s->type));
-
-	if (s->type == DTYPE_F16)       /* the factor alone */
-		kernel(d, s->class, floats(s->from));
-	kernel(d, s->class, 4);
-	for (size_t at = 0, part; at < s->rows; at += part) {
-		part = s->rows - at < most ? s->rows - at : most;
-		kernel(d, s->class, floats(s->from) * part / s->rows + size_of(s->type) * part * s->width);
-		if (s->sums)
-			product(d, s->class, s->type, s->out, s->width, part, s->add || at, y, s->width);
-		else
-			product(d, s->class, s->type, part, s->out, s->width, s->add, y + at * s->out, s->out);
-	}
-}
-
 static double inputs(const struct conv_shape *s)  { return (double)s->n * s->h * s->w; }
 static double outputs(const struct conv_shape *s) { return (double)s->n * s->oh * s->ow; }
+
+/* The largest magnitude, where there is a factor; and a product that reads the picture `from` itself. */
+static void convolve(struct device *d, const struct weight *w, const struct conv_shape *s, double from, double to,
+		     double bias, bool add)
+{
+	const double weights = (double)w->out * w->kh * w->kw * w->in;
+
+	if (w->dtype == DTYPE_F16)
+		kernel(d, WORK_CONVOLUTIONS, floats(from));
+	forget(d);
+	call(d, (struct work_call){ WORK_CONVOLUTIONS, .kernels = 1, .flop = 2 * outputs(s) * weights,
+				    .tf32 = w->dtype == DTYPE_F32,
+				    .bytes = floats(from + to * (add ? 2 : 1) + bias) + size_of(w->dtype) * weights });
+}
 
 static void conv2d(struct device *d, const float *y, const float *x, const struct weight *w, const float *bias,
 		   const struct conv_shape *s)
 {
-	if (is_linear(s, w->kh, w->kw)) {
+	if (is_linear(s, w->kh, w->kw))
 		linear(d, y, x, w, bias, outputs(s), NULL);
-		return;
-	}
-	if (bias)
-		fill(d, WORK_CONVOLUTIONS, y, outputs(s) * w->out);
-	convolve(d, &(struct columns){ WORK_CONVOLUTIONS, w->dtype, inputs(s) * w->in, outputs(s),
-				       (size_t)w->kh * w->kw * w->in, w->out, .add = bias }, y);
+	else
+		convolve(d, w, s, inputs(s) * w->in, outputs(s) * w->out, bias ? w->out : 0, false);
 }
 
 static void conv2d_dx(struct device *d, const float *dx, const float *dy, const struct weight *w,
@@ -229,8 +218,20 @@ static void conv2d_dx(struct device *d, const float *dx, const float *dy, const 
 	if (is_linear(s, w->kh, w->kw))
 		linear_dx(d, dx, dy, w, outputs(s), add, NULL);
 	else
-		convolve(d, &(struct columns){ WORK_CONVOLUTIONS, w->dtype, outputs(s) * w->out, inputs(s),
-					       (size_t)w->kh * w->kw * w->out, w->in, .add = add }, dx);
+		convolve(d, w, s, outputs(s) * w->out, inputs(s) * w->in, 0, add);
+}
+
+/* Columns in scratch, some rows at a time, and their products. */
+static void conv2d_dw(struct device *d, const float *dw, const struct conv_shape *s, int out, int in, size_t width,
+		      bool add)
+{
+	const size_t most = SCRATCH_BYTES / (width * sizeof(float)), rows = outputs(s);
+
+	for (size_t at = 0, part; at < rows; at += part) {
+		part = rows - at < most ? rows - at : most;
+		kernel(d, WORK_ADAPTER, floats(inputs(s) * in) * part / rows + floats(part * width));
+		product(d, WORK_ADAPTER, DTYPE_F32, out, width, part, add || at, dw, width);
+	}
 }
 
 /* ---- attention ---- */
@@ -397,8 +398,7 @@ static void look_up(struct device *d, double rows, double bytes)
 #define COUNT_gemm              gemm(d, m, n, k, beta != 0, c.at, ldc)
 #define COUNT_conv2d            conv2d(d, y.at, x.at, w, bias, s)
 #define COUNT_conv2d_dx         conv2d_dx(d, dx.at, dy.at, w, s, add)
-#define COUNT_conv2d_dw         convolve(d, &(struct columns){ WORK_ADAPTER, DTYPE_F32, inputs(s) * in, outputs(s), \
-					 (size_t)kh * kw * in, out, .add = add, .sums = true }, dw)
+#define COUNT_conv2d_dw         conv2d_dw(d, dw, s, out, in, (size_t)kh * kw * in, add)
 #define COUNT_kronecker         pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps)
 #define COUNT_kronecker_back    do { \
 		if (da) pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps); \

@@ -294,6 +294,15 @@ int main(void)
 		/* the VAE's: padded at the end alone */
 		conv(&r, types[i], 8, 12, 3, &(struct conv_shape){ 1, 8, 8, 4, 4, 2, 0 }, 1);
 		conv(&r, types[i], 12, 8, 1, &(struct conv_shape){ 2, 3, 5, 3, 5, 1, 0 }, 1);
+		/* no pixel of odd number in height */
+		conv(&r, types[i], 8, 8, 3, &(struct conv_shape){ 1, 1, 5, 1, 3, 2, 1 }, 1);
+		/* several tiles each way, none of them full */
+		conv(&r, types[i], 40, 72, 3, &(struct conv_shape){ 2, 9, 15, 9, 15, 1, 1 }, 1);
+		conv(&r, types[i], 9, 7, 5, &(struct conv_shape){ 1, 11, 13, 4, 5, 3, 2 }, 1);
+	}
+	for (i = 0; i < (quick() ? 1 : 3); i++) {       /* so many that tiles are wide */
+		conv(&r, types[(i + 1) % 3], 72, 1024, 1, &(struct conv_shape){ 2, 64, 63, 32, 32, 2, 0 }, 1);
+		conv(&r, types[(i + 1) % 3], 1016, 68, 1, &(struct conv_shape){ 2, 64, 64, 32, 32, 2, 0 }, 1);
 	}
 	linear(&r, DTYPE_F16, 33, 40, 24, 1e6f);        /* activations that half precision cannot hold */
 	linear(&r, DTYPE_F16, 33, 40, 24, 1e-9f);       /* and gradients */
@@ -301,7 +310,7 @@ int main(void)
 	conv(&r, DTYPE_F16, 16, 24, 3, &(struct conv_shape){ 1, 5, 7, 5, 7, 1, 1 }, 1e-9f);
 	if (!quick()) {                 /* more rows than scratch holds */
 		linear(&r, DTYPE_F16, SCRATCH_BYTES / 1024 + 100, 512, 8, 1);
-		conv(&r, DTYPE_F16, 64, 8, 3, &(struct conv_shape){ 1, 256, 256, 256, 256, 1, 1 }, 1);
+		conv(&r, DTYPE_F16, 64, 8, 3, &(struct conv_shape){ 1, 192, 192, 192, 192, 1, 1 }, 1);
 	}
 	narrow(&r, (struct narrow_size){ 33, 40, 24, 4, 0 });
 	narrow(&r, (struct narrow_size){ 16, 37, 23, 1, 1 });
