@@ -1,15 +1,18 @@
 /*
- * attention.cuh - shared by the attention kernels: rows of one head as tiles in shared memory, and the two products
- * with them.
+ * attention.cuh - shared by the attention kernels: rows of one head as tiles of half precision in shared memory, and
+ * the two products with them.
  *
  * All kernels have one pattern.  A warp owns 16 rows (or 32) of one operand, and goes through the tiles of the other:
  *     scores(): s[16, rows] += mine[16, d] tile[rows, d]^T          weigh(): out[16, d] += s[16, rows] tile[rows, d]
  * Forward and dq own queries and go through keys; dk and dv own keys and go through queries.
  *
- * Fragments are those of mma_tf32 (dev.cuh), g = lane/4, t = lane%4.  What scores() leaves for columns 2t and 2t+1,
- * weigh() takes for rows t and t+4 of its product and reads the tile's rows in that order: no value has to change
- * lanes.  Its output's columns are in an order of their own, which lets a lane read and write four at a time: fragment
- * 4j+i holds columns 32j+8t+i and 32j+8t+4+i.
+ * Fragments are those of mma_f16 (dev.cuh), g = lane/4, t = lane%4.  What scores() leaves for columns 2t and 2t+1 of
+ * two neighbouring fragments, weigh() takes as the rows 2t, 2t+1, 2t+8, 2t+9 of its product: no value has to change
+ * lanes.
+ *
+ * Half precision has the fraction of tf32, at twice the rate, but ends at 65504.  Queries, keys and values are
+ * multiplied as they are, gradients under a power of two (attention_back.cu).  Wide heads are the VAE's, whose values
+ * may be larger: attention_wide.cu has them in tf32.
  */
 #ifndef CUDA_ATTENTION_CUH
 #define CUDA_ATTENTION_CUH
@@ -19,16 +22,16 @@
 
 #define LOG2E 1.4426950408889634f
 
-/* A tile's row is D + 4 floats long: rows then start 4 banks apart, and neither product's reads meet in one. */
-enum { TILE_PAD = 4 };
+/* A tile's row is D + 8 halves long: rows then start 4 banks apart, and neither product's reads meet in one. */
+enum { TILE_PAD = 8 };
 
-/* A head's rows: `wide` where 16 bytes may be read at once. */
+/* A head's rows: `wide` where 16 bytes may be read at once, 8 written (of wide heads 16). */
 struct rows { const float *x; int ld, count, d; bool wide; };
 struct out_rows { float *x; int ld, count, d; bool wide; int add; };
 
-DEV bool is_wide(const void *x, int ld, int d)
+DEV bool is_wide(const void *x, int ld, int d, int bytes)
 {
-	return ((uintptr_t)x | ld * 4u | d * 4u) % 16 == 0;
+	return ((uintptr_t)x | ld * 4u | d * 4u) % bytes == 0;
 }
 
 /* Columns from `first` on, at most `d` of them, of the head and sample of this block. */
@@ -39,51 +42,95 @@ DEV struct rows rows_of(const float *x, int ld, int count, int d, int first, int
 
 	if (left <= 0)
 		at = x;
-	return { at, ld, count, left, is_wide(at, ld, left) };
+	return { at, ld, count, left, is_wide(at, ld, left, 16) };
 }
 
-DEV struct out_rows out_rows_of(float *x, int ld, int count, int d, int first, int most, int add)
+DEV struct out_rows out_rows_of(float *x, int ld, int count, int d, int first, int most, int add,
+				 int bytes = 8)
 {
 	float *at = x + (size_t)blockIdx.z * count * ld + (size_t)blockIdx.y * d + first;
 	int left = d - first < most ? d - first : most;
 
-	return { at, ld, count, left, is_wide(at, ld, left), add };
+	return { at, ld, count, left, is_wide(at, ld, left, bytes), add };
 }
 
-/* tile[N, D] = rows from `row` on, 0 where there are none; by `step` threads, of which this is number i.
- * Comes with the next commit. */
-template <int D, int STRIDE, int N> DEV void load_tile(float *tile, const struct rows &m, int row, int i, int step)
+/* Four of the floats that this thread moves into a tile of D columns; 0 where there are none. */
+template <int D> DEV float4 take_four(const struct rows &m, int row, int i)
 {
-	for (; i < N * (D / 4); i += step) {
-		const int r = i / (D / 4), c = i % (D / 4) * 4;
-		const bool there = row + r < m.count && c < m.d;
-		const float *from = m.x + (there ? (size_t)(row + r) * m.ld + c : 0);
-		float *to = tile + r * STRIDE + c;
+	const int r = row + i / (D / 4), c = i % (D / 4) * 4;
+	const bool there = r < m.count && c < m.d;
+	const float *from = m.x + (there ? (size_t)r * m.ld + c : 0);
+	float4 v = { 0, 0, 0, 0 };
 
-		if (m.wide)
-			cp_async16(to, from, there);
-		else
-			UNROLL for (int j = 0; j < 4; j++)
-				to[j] = there && c + j < m.d ? from[j] : 0;
-	}
+	if (m.wide && there)
+		v = *(const float4 *)from;
+	else if (there)
+		v = { from[0], c + 1 < m.d ? from[1] : 0, c + 2 < m.d ? from[2] : 0, c + 3 < m.d ? from[3] : 0 };
+	return v;
 }
+
+DEV uint32_t pair(float x, float y)
+{
+	const __half2 h = __floats2half2_rn(x, y);
+	uint32_t bits;
+
+	memcpy(&bits, &h, sizeof(bits));
+	return bits;
+}
+
+template <int D> DEV void leave_four(__half *tile, int i, const float4 &v, float factor)
+{
+	*(uint2 *)(tile + i / (D / 4) * (D + TILE_PAD) + i % (D / 4) * 4) =
+		uint2{ pair(v.x * factor, v.y * factor), pair(v.z * factor, v.w * factor) };
+}
+
+/* tile[N, D] = rows from `row` on, by STEP threads */
+template <int D, int N, int STEP> DEV void load_tile(__half *tile, const struct rows &m, int row, float factor = 1)
+{
+	UNROLL for (int k = 0; k < N * D / 4 / STEP; k++)
+		leave_four<D>(tile, threadIdx.x + k * STEP, take_four<D>(m, row, threadIdx.x + k * STEP), factor);
+}
+
+/* The same in two parts: rows are taken into registers while the tile before them is multiplied, and left in shared
+ * memory behind that.  Where D is above 128 there are no registers for it, and all is done behind. */
+template <int D, int N, int STEP> struct fetched {
+	enum { LATE = D > 128, FOURS = N * D / 4 / STEP };
+	float4 v[LATE ? 1 : FOURS];
+
+	__device__ void take(const struct rows &m, int row)
+	{
+		if (!LATE)
+			UNROLL for (int k = 0; k < FOURS; k++)
+				v[k] = take_four<D>(m, row, threadIdx.x + k * STEP);
+	}
+
+	__device__ void leave(__half *tile, const struct rows &m, int row, float factor = 1) const
+	{
+		UNROLL for (int k = 0; k < FOURS; k++)
+			leave_four<D>(tile, threadIdx.x + k * STEP,
+				      LATE ? take_four<D>(m, row, threadIdx.x + k * STEP) : v[k], factor);
+	}
+};
 
 /* A warp's 16 rows, in registers or in a tile. */
-template <int D> struct held { uint32_t f[D / 8][4]; };
-template <int D> struct tiled { const float *tile; };
+template <int D> struct held { uint32_t f[D / 16][4]; };
+template <int D> struct tiled { const __half *tile; };
 
 DEV float element(const struct rows &m, int row, int c)
 {
 	return row < m.count && c < m.d ? m.x[(size_t)row * m.ld + c] : 0;
 }
 
-template <int D> DEV void hold(struct held<D> &a, const struct rows &m, int row)
+template <int D> DEV void hold(struct held<D> &a, const struct rows &m, int row, float factor = 1)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
-	UNROLL for (int k = 0; k < D / 8; k++)
-		UNROLL for (int i = 0; i < 4; i++)
-			a.f[k][i] = to_tf32(element(m, row + g + i % 2 * 8, k * 8 + t + i / 2 * 4));
+	UNROLL for (int k = 0; k < D / 16; k++)
+		UNROLL for (int i = 0; i < 4; i++) {
+			const int r = row + g + i % 2 * 8, c = k * 16 + 2 * t + i / 2 * 8;
+
+			a.f[k][i] = pair(element(m, r, c) * factor, element(m, r, c + 1) * factor);
+		}
 }
 
 template <int D> DEV void fragment(uint32_t *f, const struct held<D> &a, int k)
@@ -92,18 +139,11 @@ template <int D> DEV void fragment(uint32_t *f, const struct held<D> &a, int k)
 		f[i] = a.f[k][i];
 }
 
-DEV void rounded(uint32_t *f)
-{
-	UNROLL for (int i = 0; i < 4; i++)
-		f[i] = to_tf32(__int_as_float(f[i]));
-}
-
 template <int D> DEV void fragment(uint32_t *f, const struct tiled<D> &a, int k)
 {
 	const int lane = threadIdx.x % 32;
 
-	ldsm_x4(f, a.tile + lane % 16 * (D + TILE_PAD) + lane / 16 * 4 + k * 8);
-	rounded(f);
+	ldsm_x4(f, a.tile + lane % 16 * (D + TILE_PAD) + lane / 16 * 8 + k * 16);
 }
 
 template <int M, int N> DEV void clear(float (&x)[M][N][4])
@@ -115,52 +155,45 @@ template <int M, int N> DEV void clear(float (&x)[M][N][4])
 }
 
 /* s[16 M, 8 N] += a[16 M, D] tile[8 N, D]^T */
-template <int D, int STRIDE, int M, int N, class A>
-DEV void scores(float (&s)[M][N][4], const A (&a)[M], const float *tile)
+template <int D, int M, int N, class A> DEV void scores(float (&s)[M][N][4], const A (&a)[M], const __half *tile)
 {
 	const int lane = threadIdx.x % 32;
-	const float *from = tile + (lane % 8 + lane / 16 * 8) * STRIDE + lane / 8 % 2 * 4;
+	const __half *from = tile + (lane % 8 + lane / 16 * 8) * (D + TILE_PAD) + lane / 8 % 2 * 8;
 
-	UNROLL for (int k = 0; k < D / 8; k++) {
+	UNROLL for (int k = 0; k < D / 16; k++) {
 		uint32_t f[M][4], b[4];
 
 		UNROLL for (int m = 0; m < M; m++)
 			fragment(f[m], a[m], k);
 		UNROLL for (int n = 0; n < N; n += 2) {
-			ldsm_x4(b, from + n * 8 * STRIDE + k * 8);
-			rounded(b);
+			ldsm_x4(b, from + n * 8 * (D + TILE_PAD) + k * 16);
 			UNROLL for (int m = 0; m < M; m++) {
-				mma_tf32(s[m][n], f[m], b);
-				mma_tf32(s[m][n + 1], f[m], b + 2);
+				mma_f16(s[m][n], f[m], b);
+				mma_f16(s[m][n + 1], f[m], b + 2);
 			}
 		}
 	}
 }
 
 /* out[16 M, D] += s[16 M, 8 N] tile[8 N, D] */
-template <int D, int STRIDE, int M, int N>
-DEV void weigh(float (&out)[M][D / 8][4], const float (&s)[M][N][4], const float *tile)
+template <int D, int M, int N>
+DEV void weigh(float (&out)[M][D / 8][4], const float (&s)[M][N][4], const __half *tile)
 {
-	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	const int lane = threadIdx.x % 32;
+	const __half *from = tile + lane % 16 * (D + TILE_PAD) + lane / 16 * 8;
 
-	UNROLL for (int k = 0; k < N; k++) {
-		const float *from = tile + (k * 8 + 2 * t) * STRIDE + 4 * g;
-		uint32_t f[M][4];
+	UNROLL for (int k = 0; k < N; k += 2) {
+		uint32_t f[M][4], b[4];
 
 		UNROLL for (int m = 0; m < M; m++)
 			UNROLL for (int i = 0; i < 4; i++)
-				f[m][i] = to_tf32(s[m][k][i % 2 * 2 + i / 2]);
-		UNROLL for (int j = 0; j < D / 32; j++) {
-			const float4 even = *(const float4 *)(from + j * 32),
-				odd = *(const float4 *)(from + STRIDE + j * 32);
-			const uint32_t b[4][2] = { { to_tf32(even.x), to_tf32(odd.x) },
-						   { to_tf32(even.y), to_tf32(odd.y) },
-						   { to_tf32(even.z), to_tf32(odd.z) },
-						   { to_tf32(even.w), to_tf32(odd.w) } };
-
-			UNROLL for (int i = 0; i < 4; i++)
-				UNROLL for (int m = 0; m < M; m++)
-					mma_tf32(out[m][4 * j + i], f[m], b[i]);
+				f[m][i] = pair(s[m][k + i / 2][i % 2 * 2], s[m][k + i / 2][i % 2 * 2 + 1]);
+		UNROLL for (int n = 0; n < D / 8; n += 2) {
+			ldsm_x4_t(b, from + k * 8 * (D + TILE_PAD) + n * 8);
+			UNROLL for (int m = 0; m < M; m++) {
+				mma_f16(out[m][n], f[m], b);
+				mma_f16(out[m][n + 1], f[m], b + 2);
+			}
 		}
 	}
 }
@@ -179,23 +212,20 @@ template <int N> DEV void mask(float (&s)[N][4], int row, int key, const struct 
 	}
 }
 
-DEV void store_four(const struct out_rows &y, int row, int c, const float *v)
+DEV void store_two(const struct out_rows &y, int row, int c, float a, float b)
 {
 	float *to = y.x + (size_t)row * y.ld + c;
 
 	if (y.wide && c < y.d) {
-		float4 x = { v[0], v[1], v[2], v[3] };
+		const float2 old = y.add ? *(const float2 *)to : float2{ 0, 0 };
 
-		if (y.add) {
-			const float4 old = *(const float4 *)to;
-
-			x = { old.x + x.x, old.y + x.y, old.z + x.z, old.w + x.w };
-		}
-		*(float4 *)to = x;
-	} else
-		UNROLL for (int i = 0; i < 4; i++)
-			if (c + i < y.d)
-				to[i] = y.add ? to[i] + v[i] : v[i];
+		*(float2 *)to = { old.x + a, old.y + b };
+		return;
+	}
+	if (c < y.d)
+		to[0] = y.add ? to[0] + a : a;
+	if (c + 1 < y.d)
+		to[1] = y.add ? to[1] + b : b;
 }
 
 /* 16 rows from `row` on of y = (add ? y : 0) + out times factor[0] (rows g), factor[1] (rows g + 8) */
@@ -205,14 +235,14 @@ template <int N> DEV void store_rows(const struct out_rows &y, int row, const fl
 
 	UNROLL for (int r = 0; r < 2; r++)
 		if (row + g + 8 * r < y.count)
-			UNROLL for (int j = 0; j < N / 4 * 2; j++) {
-				float v[4];
-
-				UNROLL for (int i = 0; i < 4; i++)
-					v[i] = out[j / 2 * 4 + i][2 * r + j % 2] * factor[r];
-				store_four(y, row + g + 8 * r, j / 2 * 32 + 8 * t + j % 2 * 4, v);
-			}
+			UNROLL for (int n = 0; n < N; n++)
+				store_two(y, row + g + 8 * r, n * 8 + 2 * t, out[n][2 * r] * factor[r],
+					  out[n][2 * r + 1] * factor[r]);
 }
+
+/* A row's softmax from tile to tile: the greatest score,
+ * and this lane's share of the sum of exponents relative to it. */
+struct running { float max, sum; };
 
 /* ---- launchers ---- */
 
@@ -228,5 +258,9 @@ static inline cudaError_t allow_shared(const void *kernel, size_t bytes)
 	return bytes <= 48 << 10 ? cudaSuccess :
 	       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
 }
+
+/* attention_wide.cu: heads of up to 512 columns */
+cudaError_t attention_of_wide_heads(cudaStream_t st, float *o, float *lse, const float *q, const float *k,
+				    const float *v, const struct attention_shape *a);
 
 #endif

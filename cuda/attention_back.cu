@@ -8,13 +8,14 @@
  * split among blocks, into parts that are added up in their order.
  */
 #include "attention.cuh"
+#include "cast.cuh"
 
-/* Up to d = 64 a warp holds both of its operands in registers.  Beyond that they stay in shared memory, which then has
- * room for those of two warps. */
+/* Up to d = 64 a warp holds both of its operands in registers.  Beyond that they stay in shared memory.  Sizes are in
+ * halves; behind the tiles lie 4 T floats. */
 template <int D> struct plan {
 	enum { WARPS = D <= 64 ? 4 : 2, THREADS = WARPS * 32, MINE = WARPS * 16, T = D <= 64 ? 32 : 16,
-	       STRIDE = D + TILE_PAD,
-	       TILE = T * STRIDE, KEPT = D <= 64 ? 0 : MINE * STRIDE, SHARED = 2 * KEPT + 4 * TILE + 4 * T };
+	       TILE = T * (D + TILE_PAD), KEPT = D <= 64 ? 0 : MINE * (D + TILE_PAD),
+	       BYTES = (2 * KEPT + 4 * TILE) * 2 + 4 * T * 4 };
 };
 
 template <int D, bool SMALL = (D <= 64)> struct operand : held<D> {};
@@ -22,23 +23,15 @@ template <int D> struct operand<D, false> : tiled<D> {};
 
 /* This warp's 16 of the block's rows from `row` on;
  * the block's threads call it together, and pass a barrier before the rows are used. */
-template <int D> DEV void own(operand<D, true> &a, float *, const struct rows &m, int row)
+template <int D> DEV void own(operand<D, true> &a, __half *, const struct rows &m, int row, float factor = 1)
 {
-	hold(a, m, row + threadIdx.x / 32 * 16);
+	hold(a, m, row + threadIdx.x / 32 * 16, factor);
 }
 
-template <int D> DEV void own(operand<D, false> &a, float *tile, const struct rows &m, int row)
+template <int D> DEV void own(operand<D, false> &a, __half *tile, const struct rows &m, int row, float factor = 1)
 {
-	load_tile<D, plan<D>::STRIDE, plan<D>::MINE>(tile, m, row, threadIdx.x, plan<D>::THREADS);
-	a.tile = tile + threadIdx.x / 32 * 16 * plan<D>::STRIDE;
-}
-
-/* Two tiles of rows that pass by together, in the first or second of their places. */
-template <int D> DEV void load_tiles(float *tiles, int odd, const struct rows &x, const struct rows &y, int row)
-{
-	load_tile<D, plan<D>::STRIDE, plan<D>::T>(tiles + odd * plan<D>::TILE, x, row, threadIdx.x, plan<D>::THREADS);
-	load_tile<D, plan<D>::STRIDE, plan<D>::T>(tiles + (2 + odd) * plan<D>::TILE, y, row, threadIdx.x,
-						  plan<D>::THREADS);
+	load_tile<D, plan<D>::MINE, plan<D>::THREADS>(tile, m, row, factor);
+	a.tile = tile + threadIdx.x / 32 * 16 * (D + TILE_PAD);
 }
 
 DEV size_t stats_of(const struct attention_shape &a)
@@ -46,87 +39,113 @@ DEV size_t stats_of(const struct attention_shape &a)
 	return ((size_t)blockIdx.z * a.heads + blockIdx.y) * a.lq;
 }
 
-/* ---- delta: a warp a row ---- */
+/* ---- delta: a warp a row; and the largest of each block's gradients ---- */
 
 enum { ROW_WARPS = 4 };
 
 __global__ void __launch_bounds__(ROW_WARPS * 32)
-attention_delta(float *delta, const float *dout, const float *o, struct attention_shape a)
+attention_delta(float *delta, float *most, const float *dout, const float *o, struct attention_shape a)
 {
+	SHARED(float, tmp, [32]);
 	const struct rows x = rows_of(dout, a.ldo, a.lq, a.d, 0, a.d), y = rows_of(o, a.ldo, a.lq, a.d, 0, a.d);
 	const int row = blockIdx.x * ROW_WARPS + threadIdx.x / 32;
-	float sum = 0;
+	float sum = 0, largest = 0;
 
-	for (int c = threadIdx.x % 32; c < a.d; c += 32)
-		sum += element(x, row, c) * element(y, row, c);
+	for (int c = threadIdx.x % 32; c < a.d; c += 32) {
+		const float mine = element(x, row, c);
+
+		sum += mine * element(y, row, c);
+		largest = fmaxf(largest, fabsf(mine));
+	}
 	sum = warp_sum(sum);
+	largest = block_max(largest, tmp);
 	if (threadIdx.x % 32 == 0 && row < a.lq)
 		delta[stats_of(a) + row] = sum;
+	if (threadIdx.x == 0)
+		most[((size_t)blockIdx.z * a.heads + blockIdx.y) * gridDim.x + blockIdx.x] = largest;
+}
+
+/* The exponent of the power of two under which this head's gradients are multiplied: it brings the largest to 2^2..2^3.
+ * So what is small beside it is still a normal number, and its products with 64 values of 100 each do not leave half
+ * precision. */
+DEV int shift_of_head(const float *most, float *tmp, const struct attention_shape &a)
+{
+	const int blocks = (a.lq + ROW_WARPS - 1) / ROW_WARPS;
+
+	return shift_of(most + ((size_t)blockIdx.z * a.heads + blockIdx.y) * blocks, blocks, tmp) - 11;
 }
 
 /* ---- dq: a warp owns 16 queries, keys and values pass by ---- */
 
 template <int D> __global__ void __launch_bounds__(plan<D>::THREADS)
-attention_dq(float *dq, const float *dout, const float *lse, const float *delta, const float *q, const float *k,
-	     const float *v, struct attention_shape a, int add)
+attention_dq(float *dq, const float *dout, const float *lse, const float *delta, const float *most, const float *q,
+	     const float *k, const float *v, struct attention_shape a, int add)
 {
-	enum { MINE = plan<D>::MINE, T = plan<D>::T, STRIDE = plan<D>::STRIDE, TILE = plan<D>::TILE,
-	       KEPT = plan<D>::KEPT };
-	DYN_SHARED(float, shared);
+	enum { MINE = plan<D>::MINE, T = plan<D>::T, TILE = plan<D>::TILE, KEPT = plan<D>::KEPT,
+	       THREADS = plan<D>::THREADS };
+	DYN_SHARED(__half, shared);
+	SHARED(float, tmp, [32]);
 	const struct rows keys = rows_of(k, a.ldk, a.lk, a.d, 0, D), values = rows_of(v, a.ldv, a.lk, a.d, 0, D);
 	const int first = blockIdx.x * MINE, row = first + threadIdx.x / 32 * 16, mine = row + threadIdx.x % 32 / 4;
-	const int seen = a.causal && first + MINE < a.lk ? first + MINE : a.lk;
-	const float scale = a.scale * LOG2E, factor[2] = { a.scale, a.scale };
-	float *tiles = shared + 2 * KEPT, log_sum[2], mean[2], out[1][D / 8][4];
+	const int seen = a.causal && first + MINE < a.lk ? first + MINE : a.lk, shift = shift_of_head(most, tmp, a);
+	const float scale = a.scale * LOG2E, inverse = a.scale * power_of_two(-shift), factor[2] = { inverse, inverse };
+	__half *const key_tiles = shared + 2 * KEPT, *const value_tiles = key_tiles + 2 * TILE;
+	float log_sum[2], mean[2], out[1][D / 8][4];
 	operand<D> queries[1], douts[1];
 
 	own<D>(queries[0], shared, rows_of(q, a.ldq, a.lq, a.d, 0, D), first);
-	own<D>(douts[0], shared + KEPT, rows_of(dout, a.ldo, a.lq, a.d, 0, D), first);
-	load_tiles<D>(tiles, 0, keys, values, 0);
-	cp_async_commit();
+	own<D>(douts[0], shared + KEPT, rows_of(dout, a.ldo, a.lq, a.d, 0, D), first, power_of_two(shift));
+	load_tile<D, T, THREADS>(key_tiles, keys, 0);
+	load_tile<D, T, THREADS>(value_tiles, values, 0);
 	clear(out);
 	UNROLL for (int r = 0; r < 2; r++) {
 		const bool there = mine + 8 * r < a.lq;
 
 		log_sum[r] = there ? lse[stats_of(a) + mine + 8 * r] * LOG2E : INFINITY;
-		mean[r] = there ? delta[stats_of(a) + mine + 8 * r] : 0;
+		mean[r] = there ? delta[stats_of(a) + mine + 8 * r] * power_of_two(shift) : 0;
 	}
 	for (int key = 0, odd = 0; key < seen; key += T, odd ^= 1) {
+		const bool more = key + T < seen;
+		struct fetched<D, T, THREADS> next;
 		float p[1][T / 8][4], dp[1][T / 8][4];
 
-		cp_async_wait(0);
 		__syncthreads();                /* these tiles are here, and nobody reads those before */
-		if (key + T < seen)
-			load_tiles<D>(tiles, odd ^ 1, keys, values, key + T);
-		cp_async_commit();
+		if (more)
+			next.take(values, key + T);
 		clear(p);
 		clear(dp);
-		scores<D, STRIDE>(p, queries, tiles + odd * TILE);
-		scores<D, STRIDE>(dp, douts, tiles + (2 + odd) * TILE);
+		scores<D>(dp, douts, value_tiles + odd * TILE);
+		if (more) {
+			next.leave(value_tiles + (odd ^ 1) * TILE, values, key + T);
+			next.take(keys, key + T);
+		}
+		scores<D>(p, queries, key_tiles + odd * TILE);
 		if (key + T > a.lk || (a.causal && key + T > row))
 			mask(p[0], row, key, a);
 		UNROLL for (int n = 0; n < T / 8; n++)
 			UNROLL for (int i = 0; i < 4; i++)
 				dp[0][n][i] =
 					exp2_approx(p[0][n][i] * scale - log_sum[i / 2]) * (dp[0][n][i] - mean[i / 2]);
-		weigh<D, STRIDE>(out, dp, tiles + odd * TILE);
+		weigh<D>(out, dp, key_tiles + odd * TILE);
+		if (more)
+			next.leave(key_tiles + (odd ^ 1) * TILE, keys, key + T);
 	}
-	cp_async_wait(0);
 	store_rows(out_rows_of(dq, a.ldq, a.lq, a.d, 0, D, add), row, out[0], factor);
 }
 
 /* ---- dk, dv: a warp owns 16 keys, queries and dout pass by ---- */
 
-/* lse and delta of a tile of queries; a query that is not there weighs nothing. */
+/* lse and delta of a tile of queries, the latter under the gradients' factor; a query that is not there weighs
+ * nothing. */
 template <int T>
-DEV void load_stats(float *stats, const float *lse, const float *delta, bool means, int row,
+DEV void load_stats(float *stats, const float *lse, const float *delta, float factor, int row,
 		    const struct attention_shape &a)
 {
 	const int i = row + threadIdx.x;
 
 	if (threadIdx.x < T) {
 		stats[threadIdx.x] = i < a.lq ? lse[stats_of(a) + i] * LOG2E : INFINITY;
-		stats[T + threadIdx.x] = means && i < a.lq ? delta[stats_of(a) + i] : 0;
+		stats[T + threadIdx.x] = i < a.lq ? delta[stats_of(a) + i] * factor : 0;
 	}
 }
 
@@ -135,48 +154,52 @@ DEV struct out_rows part_rows(float *parts, int split, int which, const struct a
 {
 	float *at = parts + ((((size_t)split * 2 + which) * a.n + blockIdx.z) * a.heads + blockIdx.y) * a.lk * a.d;
 
-	return { at, a.d, a.lk, a.d, is_wide(at, a.d, a.d), 0 };
+	return { at, a.d, a.lk, a.d, is_wide(at, a.d, a.d, 8), 0 };
 }
 
 /* Blocks of one tile of keys are neighbours in x, one a split.  parts: NULL where splits is 1.
  * dk or dv may be NULL. */
 template <int D> __global__ void __launch_bounds__(plan<D>::THREADS)
 attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout, const float *lse, const float *delta,
-	      const float *q, const float *k, const float *v, struct attention_shape a, int add_k, int add_v)
+	      const float *most, const float *q, const float *k, const float *v, struct attention_shape a, int add_k,
+	      int add_v)
 {
-	enum { MINE = plan<D>::MINE, T = plan<D>::T, STRIDE = plan<D>::STRIDE, TILE = plan<D>::TILE,
-	       KEPT = plan<D>::KEPT };
-	DYN_SHARED(float, shared);
+	enum { MINE = plan<D>::MINE, T = plan<D>::T, TILE = plan<D>::TILE, KEPT = plan<D>::KEPT,
+	       THREADS = plan<D>::THREADS };
+	DYN_SHARED(__half, shared);
+	SHARED(float, tmp, [32]);
 	const struct rows queries = rows_of(q, a.ldq, a.lq, a.d, 0, D), douts = rows_of(dout, a.ldo, a.lq, a.d, 0, D);
 	const int first = blockIdx.x / splits * MINE, split = blockIdx.x % splits, row = first + threadIdx.x / 32 * 16;
-	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, shift = shift_of_head(most, tmp, a);
 	const int share = ((a.lq + T - 1) / T + splits - 1) / splits * T, begin = a.causal ? first / T * T : 0;
 	const int from = split * share > begin ? split * share : begin,
 		  to = (split + 1) * share < a.lq ? (split + 1) * share : a.lq;
-	const float scale = a.scale * LOG2E, factor[2] = { a.scale, a.scale }, one[2] = { 1, 1 };
-	float *tiles = shared + 2 * KEPT, *stats = tiles + 4 * TILE, out_k[1][D / 8][4], out_v[1][D / 8][4];
+	const float scale = a.scale * LOG2E, times = power_of_two(shift), over = power_of_two(-shift);
+	const float factor_k[2] = { a.scale * over, a.scale * over }, factor_v[2] = { over, over };
+	__half *const query_tiles = shared + 2 * KEPT, *const dout_tiles = query_tiles + 2 * TILE;
+	float *const stats = (float *)(dout_tiles + 2 * TILE), out_k[1][D / 8][4], out_v[1][D / 8][4];
 	operand<D> keys[1], values[1];
 
 	own<D>(keys[0], shared, rows_of(k, a.ldk, a.lk, a.d, 0, D), first);
 	own<D>(values[0], shared + KEPT, rows_of(v, a.ldv, a.lk, a.d, 0, D), first);
-	load_tiles<D>(tiles, 0, queries, douts, from);
-	load_stats<T>(stats, lse, delta, dk != NULL, from, a);
-	cp_async_commit();
+	load_tile<D, T, THREADS>(query_tiles, queries, from);
+	load_tile<D, T, THREADS>(dout_tiles, douts, from, times);
+	load_stats<T>(stats, lse, delta, times, from, a);
 	clear(out_k);
 	clear(out_v);
 	for (int i = from, odd = 0; i < to; i += T, odd ^= 1) {
 		const float *log_sums = stats + odd * 2 * T + 2 * t, *means = log_sums + T;
+		const bool more = i + T < to;
+		struct fetched<D, T, THREADS> next;
 		float p[1][T / 8][4], dp[1][T / 8][4];
 
-		cp_async_wait(0);
 		__syncthreads();                /* these tiles are here, and nobody reads those before */
-		if (i + T < to) {
-			load_tiles<D>(tiles, odd ^ 1, queries, douts, i + T);
-			load_stats<T>(stats + (odd ^ 1) * 2 * T, lse, delta, dk != NULL, i + T, a);
+		if (more) {
+			next.take(douts, i + T);
+			load_stats<T>(stats + (odd ^ 1) * 2 * T, lse, delta, times, i + T, a);
 		}
-		cp_async_commit();
 		clear(p);
-		scores<D, STRIDE>(p, keys, tiles + odd * TILE);
+		scores<D>(p, keys, query_tiles + odd * TILE);
 		UNROLL for (int n = 0; n < T / 8; n++)
 			UNROLL for (int e = 0; e < 4; e++) {
 				const bool hidden = a.causal && i + n * 8 + 2 * t + e % 2 < row + g + e / 2 * 8;
@@ -184,23 +207,28 @@ attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout,
 				p[0][n][e] = hidden ? 0 : exp2_approx(p[0][n][e] * scale - log_sums[n * 8 + e % 2]);
 			}
 		if (dv)
-			weigh<D, STRIDE>(out_v, p, tiles + (2 + odd) * TILE);
+			weigh<D>(out_v, p, dout_tiles + odd * TILE);
+		if (more) {
+			next.leave(dout_tiles + (odd ^ 1) * TILE, douts, i + T, times);
+			next.take(queries, i + T);
+		}
 		if (dk) {
 			clear(dp);
-			scores<D, STRIDE>(dp, values, tiles + (2 + odd) * TILE);
+			scores<D>(dp, values, dout_tiles + odd * TILE);
 			UNROLL for (int n = 0; n < T / 8; n++)
 				UNROLL for (int e = 0; e < 4; e++)
 					dp[0][n][e] = p[0][n][e] * (dp[0][n][e] - means[n * 8 + e % 2]);
-			weigh<D, STRIDE>(out_k, dp, tiles + odd * TILE);
+			weigh<D>(out_k, dp, query_tiles + odd * TILE);
 		}
+		if (more)
+			next.leave(query_tiles + (odd ^ 1) * TILE, queries, i + T);
 	}
-	cp_async_wait(0);
 	if (dk)
 		store_rows(parts ? part_rows(parts, split, 0, a) : out_rows_of(dk, a.ldk, a.lk, a.d, 0, D, add_k), row,
-			   out_k[0], factor);
+			   out_k[0], factor_k);
 	if (dv)
 		store_rows(parts ? part_rows(parts, split, 1, a) : out_rows_of(dv, a.ldv, a.lk, a.d, 0, D, add_v), row,
-			   out_v[0], one);
+			   out_v[0], factor_v);
 }
 
 /* y[n, j, head] = (add ? y : 0) + its parts, in order of split; a thread an element, heads and samples as blocks */
@@ -315,7 +343,7 @@ struct back {
 	const float *dout, *o, *lse, *q, *k, *v;
 	const struct attention_shape *a;
 	const int *add;
-	float *delta, *parts;
+	float *delta, *most, *parts;
 	int splits;
 };
 
@@ -334,20 +362,24 @@ static int splits_of(const struct attention_shape *a)
 	return over(ENOUGH_BLOCKS, (int)blocks) < most ? over(ENOUGH_BLOCKS, (int)blocks) : most;
 }
 
-/* floats, whole 16 bytes of them */
+/* floats, whole 16 bytes of them: delta, and the largest gradients of its blocks */
 static size_t delta_size(const struct attention_shape *a) { return ((size_t)a->n * a->heads * a->lq + 3) / 4 * 4; }
+static size_t most_size(const struct attention_shape *a)
+{
+	return ((size_t)a->n * a->heads * over(a->lq, ROW_WARPS) + 3) / 4 * 4;
+}
 
 size_t attention_back_scratch(const struct attention_shape *a)
 {
 	const int splits = splits_of(a);
 
-	return delta_size(a) + (splits > 1 ? (size_t)splits * 2 * a->n * a->heads * a->lk * a->d : 0);
+	return delta_size(a) + most_size(a) + (splits > 1 ? (size_t)splits * 2 * a->n * a->heads * a->lk * a->d : 0);
 }
 
 static cudaError_t launch_delta(const struct back *b)
 {
 	LAUNCH(attention_delta, dim3(over(b->a->lq, ROW_WARPS), b->a->heads, b->a->n), ROW_WARPS * 32, 0, b->st,
-	       b->delta, b->dout, b->o, *b->a);
+	       b->delta, b->most, b->dout, b->o, *b->a);
 	return cudaGetLastError();
 }
 
@@ -360,27 +392,27 @@ static cudaError_t launch_add_parts(const struct back *b, float *y, int which, i
 
 template <int D> static cudaError_t launch_dq(const struct back *b)
 {
-	const size_t shared = plan<D>::SHARED * sizeof(float);
+	const size_t shared = plan<D>::BYTES;
 	cudaError_t status = allow_shared((const void *)attention_dq<D>, shared);
 
 	if (status != cudaSuccess)
 		return status;
 	LAUNCH(attention_dq<D>, dim3(over(b->a->lq, plan<D>::MINE), b->a->heads, b->a->n), plan<D>::THREADS, shared,
-	       b->st, b->dq, b->dout, b->lse, b->delta, b->q, b->k, b->v, *b->a, b->add[0]);
+	       b->st, b->dq, b->dout, b->lse, b->delta, b->most, b->q, b->k, b->v, *b->a, b->add[0]);
 	return cudaGetLastError();
 }
 
 template <int D> static cudaError_t launch_dkv(const struct back *b)
 {
-	const size_t shared = plan<D>::SHARED * sizeof(float);
+	const size_t shared = plan<D>::BYTES;
 	cudaError_t status = allow_shared((const void *)attention_dkv<D>, shared);
 
 	if (status != cudaSuccess)
 		return status;
 	LAUNCH(attention_dkv<D>, dim3(over(b->a->lk, plan<D>::MINE) * b->splits, b->a->heads, b->a->n),
 	       plan<D>::THREADS, shared, b->st,
-	       b->dk, b->dv, b->splits > 1 ? b->parts : NULL, b->splits, b->dout, b->lse, b->delta, b->q, b->k, b->v,
-	       *b->a, b->add[1], b->add[2]);
+	       b->dk, b->dv, b->splits > 1 ? b->parts : NULL, b->splits, b->dout, b->lse, b->delta, b->most, b->q, b->k,
+	       b->v, *b->a, b->add[1], b->add[2]);
 	status = cudaGetLastError();
 	if (status == cudaSuccess && b->splits > 1 && b->dk)
 		status = launch_add_parts(b, b->dk, 0, b->a->ldk);
@@ -413,14 +445,14 @@ cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, c
 			     const float *lse, const float *q, const float *k, const float *v,
 			     const struct attention_shape *a, const int add[3], float *scratch)
 {
-	cudaError_t status = cudaSuccess;
+	cudaError_t status;
 
 	if (!attention_shape_fits(a))
 		return cudaErrorInvalidValue;
 	const struct back b = { st, dq, dk, dv, dout, o, lse, q, k, v, a, add, scratch, scratch + delta_size(a),
-				splits_of(a) };
-	if (dq || dk)
-		status = launch_delta(&b);
+				scratch + delta_size(a) + most_size(a), splits_of(a) };
+
+	status = launch_delta(&b);
 	if (status != cudaSuccess)
 		return status;
 	if (a->d <= 32)

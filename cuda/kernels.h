@@ -113,8 +113,10 @@ cudaError_t k_rotate_back(cudaStream_t st, float *dx, float *db, float *room, co
 			  const float *b, const float *r, int rows, const struct rotations *s, const int add[2],
 			  double *limit);
 
-/* ---- attention.cu, attention_back.cu: tf32 on tensor cores.  Any d up to 512, any strides; 16-byte aligned rows are
- * faster.  Forward is fast for every d, backward up to d = 64; up to 160 it is slower, and beyond that slow. ---- */
+/* ---- attention.cu, attention_back.cu, attention_wide.cu.  Any d up to 512, any strides; 16-byte aligned rows are
+ * faster.  Up to d = 160 what is multiplied is half precision, so that queries, keys and values above 65504 are Inf;
+ * dout comes under a factor, as k_cast's.  Above 160 forward is in tf32, and backward slow: training has no such
+ * heads. ---- */
 /* both: cudaErrorInvalidValue for d > 512, for a scale that is not positive,
  * and for a causal mask where lq is not lk */
 cudaError_t k_attention(cudaStream_t st, float *o, float *lse, const float *q, const float *k, const float *v,
@@ -122,7 +124,8 @@ cudaError_t k_attention(cudaStream_t st, float *o, float *lse, const float *q, c
 cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o,
 			     const float *lse, const float *q, const float *k, const float *v,
 			     const struct attention_shape *s, const int add[3], float *scratch);
-/* floats of scratch, 16-byte aligned: n*heads*lq, and parts of dk and dv where keys are few (16 MiB at most) */
+/* floats of scratch, 16-byte aligned: n*heads*lq and a quarter of that, and parts of dk and dv where keys are few
+ * (16 MiB at most) */
 size_t attention_back_scratch(const struct attention_shape *s);
 
 /* ---- loss.cu ---- */

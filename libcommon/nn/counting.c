@@ -246,11 +246,14 @@ static double queries(const struct attention_shape *s) { return floats((double)s
 static double keys(const struct attention_shape *s)    { return floats((double)s->n * s->heads * s->lk * s->d); }
 static double rows_of(const struct attention_shape *s) { return floats((double)s->n * s->heads * s->lq); }
 
-static void attend(struct device *d, double bytes, double flop, double again)
+/* cuda/attention.cu: wider heads are not multiplied in half precision. */
+static bool is_wide(const struct attention_shape *s) { return s->d > 160; }
+
+static void attend(struct device *d, double bytes, double flop, double again, bool wide)
 {
 	forget(d);
 	call(d, (struct work_call){ WORK_ATTENTION, .kernels = 1, .bytes = bytes, .flop = flop, .again = again,
-				    .tf32 = true });
+				    .tf32 = wide });
 }
 
 static int over(int n, int by) { return (n + by - 1) / by; }
@@ -270,14 +273,15 @@ static void attend_back(struct device *d, const struct attention_shape *s, bool 
 {
 	const int splits = splits_of(s), wanted = dk + dv, parts = splits > 1 ? splits * wanted : wanted;
 
-	if (dq || dk)
-		attend(d, 2 * queries(s) + rows_of(s), 0, 0);
+	attend(d, 2 * queries(s) + rows_of(s), 0, 0, false);
 	if (dq)
-		attend(d, (3 + add[0]) * queries(s) + 2 * keys(s) + 2 * rows_of(s), scores(s, 2), scores(s, 1));
+		attend(d, (3 + add[0]) * queries(s) + 2 * keys(s) + 2 * rows_of(s), scores(s, 2), scores(s, 1),
+		       is_wide(s));
 	if (wanted)
-		attend(d, 2 * queries(s) + (2 + parts) * keys(s) + 2 * rows_of(s), scores(s, 3), scores(s, 1));
+		attend(d, 2 * queries(s) + (2 + parts) * keys(s) + 2 * rows_of(s), scores(s, 3), scores(s, 1),
+		       is_wide(s));
 	for (int i = 0; i < wanted && splits > 1; i++)
-		attend(d, (splits + 1) * keys(s), 0, 0);
+		attend(d, (splits + 1) * keys(s), 0, 0, false);
 }
 
 /* ---- small rotations: matrices of their own, multiplied one launch each ---- */
@@ -428,7 +432,7 @@ static void look_up(struct device *d, double rows, double bytes)
 #define COUNT_embedding         (visit(d, table), look_up(d, rows, (size_of(table->dtype) + 4) * rows * table->in))
 #define COUNT_gather_rows       look_up(d, rows, floats(2.0 * rows * c))
 #define COUNT_gather_rows_back  look_up(d, rows, floats(3.0 * rows * c))
-#define COUNT_attention         attend(d, 2 * queries(s) + 2 * keys(s) + rows_of(s), scores(s, 2), 0)
+#define COUNT_attention         attend(d, 2 * queries(s) + 2 * keys(s) + rows_of(s), scores(s, 2), 0, is_wide(s))
 #define COUNT_attention_back    attend_back(d, s, dq.at, dk.at, dv.at, add)
 #define COUNT_loss              pass(d, WORK_LOSS, 2.0 * s->n * s->pixels * s->channels)
 #define COUNT_loss_back         pass(d, WORK_LOSS, (3.0 + !!add) * s->n * s->pixels * s->channels)

@@ -14,6 +14,8 @@
 enum { Q, K, V, DOUT, INPUTS, O = INPUTS, LSE, FORWARD_END, DQ = FORWARD_END, DK, DV, OUTPUTS_END };
 #define FLOAT_STEP ldexp(1, -23)
 #define NORMAL ldexp(1, -126)
+#define HALF_STEP ldexp(1, -24)
+enum { HALF_WIDTH = 160 };
 
 struct testcase {
 	const char *name;
@@ -21,6 +23,7 @@ struct testcase {
 	bool causal, packed;                    /* packed: q, k and v lie in rows three times as long */
 	/* q and k are small integers, which nothing rounds; scores are in the thousands */
 	bool exact;
+	bool apart;                             /* gradients of even heads are tiny, those of odd ones huge */
 };
 
 /* Values with the variance of their error. */
@@ -124,8 +127,9 @@ static double product(double *error, const float *a, const float *b, int n, doub
 	return sum;
 }
 
-/* Where a query's scores, their exponents and gradients are, a value a key. */
-struct line { double *p, *p_var, *ds, *ds_var; };
+/* Where a query's scores, their exponents and gradients are, a value a key; and the variances of what is lost of
+ * exponents and gradients near 0. */
+struct line { double *p, *p_var, *ds, *ds_var, p_lost, ds_lost; };
 
 /* p = softmax(scale q k^T) of query i, with the variance of the scores.  var: of a rounding. */
 static void line_of(const struct problem *a, const struct head *h, const struct line *l, int i, double var, double *lse,
@@ -205,7 +209,7 @@ static void backward_line(const struct problem *a, const struct head *h, const s
 		const size_t k = h->base[K] + (size_t)j * h->ld[K], v = h->base[DV] + (size_t)j * h->ld[DV];
 		const double error = square(p) * (square(l->ds[j] - mean) * l->p_var[j] + l->ds_var[j] +
 						  square((s->d + 8) * FLOAT_STEP * size)) + 2 * var * square(ds) +
-				     square(NORMAL * (l->ds[j] - mean));
+				     l->p_lost * square(l->ds[j] - mean) + l->ds_lost;
 		const double steps = square((s->lq + s->lk) / 4 * FLOAT_STEP);
 
 		for (c = 0; c < s->d; c++) {
@@ -214,7 +218,7 @@ static void backward_line(const struct problem *a, const struct head *h, const s
 			add_to(&a->out[DK], k + c, s->scale * ds * q[c],
 			       square(s->scale * q[c]) * (error + steps * square(ds)));
 			add_to(&a->out[DV], v + c, p * dout[c],
-			       square(dout[c]) * (square(p) * (l->p_var[j] + 2 * var + steps) + square(NORMAL)));
+			       square(dout[c]) * (square(p) * (l->p_var[j] + 2 * var + steps) + l->p_lost));
 		}
 	}
 }
@@ -224,16 +228,31 @@ static double *zeros(size_t n)
 	return xcalloc(n, sizeof(double));
 }
 
+static double largest_gradient(const struct problem *a, const struct head *h)
+{
+	double most = 0;
+	int i, c;
+
+	for (i = 0; i < a->s.lq; i++)
+		for (c = 0; c < a->s.d; c++)
+			most = fmax(most, fabs(a->in[DOUT][h->base[DOUT] + (size_t)i * h->ld[DOUT] + c]));
+	return most;
+}
+
 static void refer(const struct problem *a)
 {
 	const struct attention_shape *s = &a->s;
-	const struct line l = { zeros(s->lk), zeros(s->lk), zeros(s->lk), zeros(s->lk) };
+	struct line l = { zeros(s->lk), zeros(s->lk), zeros(s->lk), zeros(s->lk), square(NORMAL), 0 };
 	const double var = ldexp(1, -22) / 3, scores_var = a->c->exact ? 0 : var;
 	int t, i;
 
 	for (t = 0; t < s->n * s->heads; t++) {
 		const struct head h = head_of(a, t / s->heads, t % s->heads);
 
+		if (s->d <= HALF_WIDTH) {
+			l.p_lost = square(HALF_STEP) / 12;
+			l.ds_lost = square(HALF_STEP * largest_gradient(a, &h) / 4) / 12;
+		}
 		for (i = 0; i < s->lq; i++) {
 			line_of(a, &h, &l, i, scores_var, &a->out[LSE].x[h.base[LSE] + i],
 				&a->out[LSE].var[h.base[LSE] + i]);
@@ -270,11 +289,14 @@ static struct problem problem_of(const struct testcase *c)
 	const size_t lq = (size_t)c->n * c->lq, lk = (size_t)c->n * c->lk;
 	const size_t size[] = { lq * a.s.ldq, lk * a.s.ldk, lk * a.s.ldv, lq * a.s.ldo, lq * a.s.ldo, lq * c->heads,
 				lq * a.s.ldq, lk * a.s.ldk, lk * a.s.ldv };
+	size_t at;
 	int i;
 
 	memcpy(a.size, size, sizeof(size));
 	for (i = 0; i < INPUTS; i++)
 		a.in[i] = numbers(size[i], i, c->exact && i <= K);
+	for (at = 0; at < size[DOUT] && c->apart; at++)
+		a.in[DOUT][at] *= at % a.s.ldo / c->d % 2 ? 1 << 30 : 1 / (float)(1 << 30);
 	for (i = INPUTS; i < OUTPUTS_END; i++)
 		a.out[i] = (struct uncertain){ zeros(size[i]), zeros(size[i]), size[i] };
 	refer(&a);
@@ -458,6 +480,9 @@ static const struct testcase cases[] = {
 	{ "queries in parts, causal", 1, 1, 24, 600, 600, 0, .causal = true },
 	{ "blocks of 128 queries", 8, 16, 64, 129, 9, 0 },
 	{ "blocks of 128 queries, causal", 16, 16, 64, 65, 65, 0, .causal = true },
+	{ "gradients of 1e-9 and 1e9", 1, 2, 64, 77, 128, 0, .apart = true },
+	{ "gradients of 1e-9 and 1e9, in parts", 1, 3, 40, 530, 31, 1, .apart = true },
+	{ "gradients of 1e-9 and 1e9, 160", 1, 2, 160, 33, 77, 0, .apart = true },
 	{ "scores of thousands", 1, 2, 64, 128, 200, 0, .exact = true },
 	{ "scores of thousands, causal", 1, 2, 32, 77, 77, 0, .causal = true, .exact = true },
 	{ "scores of thousands, wide", 1, 1, 512, 33, 77, 0, .exact = true },

@@ -38,6 +38,15 @@ void resized(warp &w, const instruction &i, uint32_t lanes)
 	each(lanes, [=](int l) { d[l] = (TO_REGISTER)(TO)(FROM)a[l]; });
 }
 
+/* The first operand becomes the upper half. */
+void halves(warp &w, const instruction &i, uint32_t lanes)
+{
+	uint32_t *d = w.reg<uint32_t>(i.at[0]);
+	const float *a = w.reg<float>(i.at[1]), *b = w.reg<float>(i.at[2]);
+
+	each(lanes, [=](int l) { d[l] = (uint32_t)to_half::of(a[l]) << 16 | to_half::of(b[l]); });
+}
+
 template <class T, class REGISTER> struct integer { typedef T type; typedef REGISTER reg; std::string name; };
 
 template <class TO, class FROM> void add_resize(table &t, const TO &to, const FROM &from)
@@ -81,6 +90,7 @@ void add_conversions(table &t)
 		{ "cvt.sat.f32.f32", "44", converted<float, float, saturated> },
 		{ "cvt.rna.tf32.f32", "44", converted<uint32_t, float, tf32> },
 		{ "cvt.rn.f16.f32", "24", converted<uint16_t, float, to_half> },
+		{ "cvt.rn.f16x2.f32", "444", halves },
 		{ "cvt.f32.f16", "42", converted<float, uint16_t, from_half> },
 		{ "cvt.rn.bf16.f32", "24", converted<uint16_t, float, to_bfloat> },
 		/* global addresses are generic ones as they are */
