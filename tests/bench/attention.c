@@ -30,9 +30,10 @@ static int run(const void *arg)
 	const int add[3] = { 0 };
 
 	if (b->back)
-		cpu_backend.attention_back(b->d, b->dq, b->dk, b->dv, b->o, b->o, b->lse, b->q, b->k, b->v, &b->s, add);
+		cpu_backend.attention_back(b->d, f32(b->dq), f32(b->dk), f32(b->dv), f32(b->o), f32(b->o), b->lse,
+					   f32(b->q), f32(b->k), f32(b->v), &b->s, add);
 	else
-		cpu_backend.attention(b->d, b->o, b->lse, b->q, b->k, b->v, &b->s);
+		cpu_backend.attention(b->d, f32(b->o), b->lse, f32(b->q), f32(b->k), f32(b->v), &b->s);
 	return 0;
 }
 

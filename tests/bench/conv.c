@@ -22,11 +22,11 @@ static int run(const void *arg)
 	const struct bench *b = arg;
 
 	if (b->way == 0)
-		cpu_backend.conv2d(b->d, b->y, b->x, b->w, NULL, &b->s);
+		cpu_backend.conv2d(b->d, f32(b->y), f32(b->x), b->w, NULL, &b->s);
 	else if (b->way == 1)
-		cpu_backend.conv2d_dx(b->d, b->x, b->y, b->w, &b->s, 0);
+		cpu_backend.conv2d_dx(b->d, f32(b->x), f32(b->y), b->w, &b->s, 0);
 	else
-		cpu_backend.conv2d_dw(b->d, b->dw, b->x, b->y, 32, b->w->in, 3, 3, &b->s, 0);
+		cpu_backend.conv2d_dw(b->d, b->dw, f32(b->x), f32(b->y), 32, b->w->in, 3, 3, &b->s, 0);
 	return 0;
 }
 

@@ -53,10 +53,14 @@ static int run(const void *arg)
 	const int ta = s->op == GEMM_TN, tb = s->op == GEMM_NT;
 
 	switch (s->op) {
-	case LINEAR: case LINEAR_F16: cpu_backend.linear(b->d, b->c, b->a, &b->w, NULL, s->m, NULL); break;
-	case LINEAR_DX: case LINEAR_DX_F16: cpu_backend.linear_dx(b->d, b->c, b->a, &b->w, s->m, 0, NULL); break;
-	default: cpu_backend.gemm(b->d, ta, tb, s->m, s->n, s->k, 1, b->a, ta ? s->m : s->k, b->b, tb ? s->k : s->n, 0,
-				  b->c, s->n);
+	case LINEAR: case LINEAR_F16:
+		cpu_backend.linear(b->d, f32(b->c), f32(b->a), &b->w, NULL, s->m, NULL);
+		break;
+	case LINEAR_DX: case LINEAR_DX_F16:
+		cpu_backend.linear_dx(b->d, f32(b->c), f32(b->a), &b->w, s->m, 0, NULL);
+		break;
+	default: cpu_backend.gemm(b->d, ta, tb, s->m, s->n, s->k, 1, f32(b->a), ta ? s->m : s->k, f32(b->b),
+				  tb ? s->k : s->n, 0, f32(b->c), s->n);
 	}
 	return 0;
 }

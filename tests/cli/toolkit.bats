@@ -59,7 +59,7 @@ made() { make --no-print-directory -C "$ROOT" BUILD="$PWD/out.d" CUDA="$PWD/$1" 
 
 @test "a cuBLAS of another major version is not taken; what is missing is said, with the places" {
 	installed here; rm here/lib64/libcublas.so.13; touch here/lib64/libcublas.so.12
-	! found here
+	! found here || false
 	grep -qF 'missing libcublas.so.13; looked in here' err || { cat err; return 1; }
 	is nvcc=here/bin/nvcc
 }
@@ -69,7 +69,7 @@ made() { make --no-print-directory -C "$ROOT" BUILD="$PWD/out.d" CUDA="$PWD/$1" 
 	made here cuda | grep -F -- 'code=sm_120 -gencode arch=compute_120,code=compute_120 -gencode arch=compute_80,code=compute_80'
 	compiler here/bin/nvcc '52 80 86 90'
 	made here cuda > all
-	! grep -qF 120 all
+	! grep -qF 120 all || false
 	grep -qF -- 'code=sm_86 -gencode arch=compute_90,code=sm_90' all
 	grep -qF -- 'code=compute_80 -gencode arch=compute_90,code=compute_90' all
 	made here cuda CUDA_ARCHS=86 | grep -F -- 'code=sm_86 -gencode arch=compute_80,code=compute_80 -gencode arch=compute_86'
@@ -79,7 +79,7 @@ made() { make --no-print-directory -C "$ROOT" BUILD="$PWD/out.d" CUDA="$PWD/$1" 
 	status=0; make --no-print-directory -C "$ROOT" BUILD="$PWD/out.d" CUDA=/nowhere cuda > out 2>&1 || status=$?
 	[ $status != 0 ]
 	grep -qF 'no CUDA toolkit: missing nvcc cuda_runtime_api.h' out || { cat out; return 1; }
-	! grep -qE '  (CC|NVCC|LINK)  ' out
+	! grep -qE '  (CC|NVCC|LINK)  ' out || false
 	installed here
 	made here cuda | grep 'cuda/pool.c' | grep -F "here/include"
 	! made here cuda | grep -F tests/emu

@@ -69,7 +69,7 @@ shapes() {
 	"$BIN/lora-inspect" --metadata "$D.input/t.safetensors" > "$O.meta"
 	grep -q 'lora_tools.dora_axis = input' "$O.meta"
 	grep -q 'ss_network_args = .*"use_dora":"True"' "$O.meta"
-	! grep -q 'wd_on_output' "$O.meta"
+	! grep -q 'wd_on_output' "$O.meta" || false
 	"$BIN/lora-inspect" "$D.input/t.safetensors" > "$O.text"
 	grep -q 'DoRA' "$O.text"
 	grep -q '0 modules have a length for each output' "$O.text"

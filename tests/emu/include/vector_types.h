@@ -4,10 +4,12 @@
 
 struct uint3 { unsigned x, y, z; };
 struct __attribute__((aligned(8))) float2 { float x, y; };
+struct __attribute__((aligned(8))) uint2 { unsigned x, y; };
 struct __attribute__((aligned(16))) float4 { float x, y, z, w; };
 struct __attribute__((aligned(16))) uint4 { unsigned x, y, z, w; };
 typedef struct uint3 uint3;
 typedef struct float2 float2;
+typedef struct uint2 uint2;
 typedef struct float4 float4;
 typedef struct uint4 uint4;
 

@@ -160,7 +160,7 @@ static void rules(struct rig *r)
 		{ "the legacy stream", takes_the_legacy_stream, cudaErrorStreamCaptureImplicit },
 	};
 	cudaGraph_t graph;
-	cudaGraphExec_t exec;
+	cudaGraphExec_t exec = NULL;
 	bool ok;
 
 	ok = !cudaStreamCreateWithFlags(&at.stream, cudaStreamNonBlocking) && !cudaEventCreate(&at.event) &&
@@ -179,7 +179,7 @@ static void rules(struct rig *r)
 	      !cudaStreamEndCapture(at.stream, &graph) && !cudaGraphInstantiateWithFlags(&exec, graph, 0) &&
 	      !cudaGraphDestroy(graph) && !cudaGraphLaunch(exec, at.stream) && !cudaStreamSynchronize(at.stream);
 	memset(at.pinned, 2, 16);
-	ok &= !cudaGraphLaunch(exec, at.stream) && !cudaGraphExecDestroy(exec) &&
+	ok = ok && !cudaGraphLaunch(exec, at.stream) && !cudaGraphExecDestroy(exec) &&
 	      !cudaMemcpy(at.pageable, at.device, 16, cudaMemcpyDeviceToHost);
 	tell(r, ok && *(unsigned char *)at.pageable == 2, "a graph runs with what is in memory then", ok);
 	cudaFree(at.device);
