@@ -28,6 +28,8 @@ struct tape {
 	const struct tensor *result;    /* the tensor that backward started from, which stays readable */
 	struct tensor **borrower;       /* parameters whose gradient is in the tape's memory */
 	size_t borrowers, borrower_capacity;
+	struct tensor **arrived;        /* parameters that had no gradient before this step */
+	size_t arrivals, arrived_capacity;
 };
 
 static struct tape *new_tape(const struct backend *be, struct device *d, void *memory, size_t bytes)
@@ -86,6 +88,7 @@ void tape_free(struct tape *t)
 	free(t->host.base);
 	free(t->node);
 	free(t->borrower);
+	free(t->arrived);
 	free(t);
 }
 
@@ -94,7 +97,7 @@ void tape_reset(struct tape *t)
 	drop_borrowed_gradients(t);
 	heap_clear(&t->heap);
 	arena_reset(&t->host);
-	t->nodes = t->blocks = t->made = 0;
+	t->nodes = t->blocks = t->made = t->arrivals = 0;
 	t->result = NULL;
 	t->home = HOME_KEEP;
 }
@@ -107,7 +110,11 @@ void tape_step_begins(struct tape *t, uint64_t key)
 
 bool tape_step_again(struct tape *t)
 {
-	return t->be->step_end(t->device);
+	const bool again = t->be->step_end(t->device);
+
+	while (again && t->arrivals)
+		t->arrived[--t->arrivals]->has_grad = false;
+	return again;
 }
 
 size_t tape_peak(const struct tape *t)                  { return t->heap.peak; }
@@ -223,6 +230,10 @@ static struct values parameter_grad(struct tape *t, struct tensor *x, int *add)
 		x->grad = take(t, bytes_of(x), HEAP_PILED);
 	}
 	*add = x->has_grad;
+	if (!x->has_grad) {
+		GROW(t->arrived, t->arrivals, t->arrived_capacity);
+		t->arrived[t->arrivals++] = x;
+	}
 	x->has_grad = true;
 	return grad_of(x);
 }

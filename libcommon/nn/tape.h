@@ -74,8 +74,8 @@ struct tape *tape_new_counting(struct device *d);       /* the same, on the coun
 void   tape_free(struct tape *t);               /* accepts NULL */
 void   tape_reset(struct tape *t);              /* frees everything, lent gradients too: the start of a step */
 /* tape_reset(), and the start of a step for the device, which may know steps of this key (backend_ops.def); and its
- * end.  True: the device did nothing of it.  It must begin again, and run in the same way.  The tape must lend all
- * gradients. */
+ * end.  True: the device did nothing of it.  It must begin again, and run in the same way; parameters then have the
+ * gradients that they had before. */
 void   tape_step_begins(struct tape *t, uint64_t key);
 bool   tape_step_again(struct tape *t);
 size_t tape_peak(const struct tape *t);         /* most bytes of device memory ever in use */

@@ -229,6 +229,37 @@ static void repeated_step_is_the_same(void **state)
 	assert_memory_equal(first, second, sizeof(first));
 }
 
+static int steps_ended;
+
+/* Of the first one, nothing was carried out. */
+static bool first_again(struct device *d)
+{
+	return steps_ended++ == 0;
+}
+
+static void step_that_was_not_carried_out_adds_nothing(void **state)
+{
+	static float plain[GRADS], grads[GRADS];
+	struct backend once = *be;
+	float loss[BATCH];
+	struct error e;
+	struct tape *t;
+
+	run(*state, false, loss, plain);
+	once.step_end = first_again;
+	t = tape_new(&once, device, measured(*state, false), &e);
+	steps_ended = 0;
+	do {
+		tape_step_begins(t, 0);
+		tape_backward(t, forward(t, *state), 1.0f / BATCH);
+	} while (tape_step_again(t));
+	gradients(*state, grads);
+	forget(*state);
+	tape_free(t);
+	assert_int_equal(steps_ended, 2);
+	assert_memory_equal(grads, plain, sizeof(grads));
+}
+
 /* Gradients of an accumulation add up: twice the same batch is twice the gradient,
  * to rounding of float sums (2^-23 each). */
 static void second_batch_adds(void **state)
@@ -624,6 +655,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(checkpointed_is_inline, make, discard),
 		cmocka_unit_test_setup_teardown(repeated_step_is_the_same, make, discard),
+		cmocka_unit_test_setup_teardown(step_that_was_not_carried_out_adds_nothing, make, discard),
 		cmocka_unit_test_setup_teardown(second_batch_adds, make, discard),
 		cmocka_unit_test_setup_teardown(gradient_is_a_slope, make, discard),
 		cmocka_unit_test_setup_teardown(dry_peak_is_the_real_one, make, discard),
