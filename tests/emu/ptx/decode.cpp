@@ -157,6 +157,13 @@ bool decoder::operand(char letter, const string &text, instruction *i, uint32_t 
 	case 'i':
 		i->number = strtoll(text.c_str(), NULL, 0);
 		return isdigit((unsigned char)text[0]);
+	case 'o':
+		for (const variable &v : k.text.parameters)
+			if (v.name == text) {
+				i->number = v.at;
+				return true;
+			}
+		return false;
 	case 'a': case 's': case 'm':
 		return address(letter, text, i, at);
 	default:

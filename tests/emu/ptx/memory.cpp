@@ -97,6 +97,32 @@ template <class M, class R, int N> void load_parameter(warp &w, const instructio
 	}
 }
 
+/* The same by an address that a register holds: its place among the parameters. */
+template <class M, class R, int N> void load_parameter_at(warp &w, const instruction &i, uint32_t lanes)
+{
+	const uint64_t *at = w.reg<uint64_t>(i.at[N]);
+
+	each(lanes, [&](int l) {
+		const uint64_t from = at[l] + i.number;
+
+		if (from + N * sizeof(M) > w.b->k->text.parameter_bytes || from % sizeof(M))
+			w.complain(i, l, "outside of the parameters", NULL);
+		for (int n = 0; n < N; n++) {
+			M v;
+
+			memcpy(&v, w.b->parameters + from + n * sizeof(M), sizeof(v));
+			w.reg<R>(i.at[n])[l] = (R)v;
+		}
+	});
+}
+
+void place_of_parameter(warp &w, const instruction &i, uint32_t lanes)
+{
+	uint64_t *d = w.reg<uint64_t>(i.at[0]);
+
+	each(lanes, [=](int l) { d[l] = i.number; });
+}
+
 template <bool TRANSPOSED> void load_matrices(warp &w, const instruction &i, uint32_t lanes)
 {
 	char *row[LANES];
@@ -166,6 +192,7 @@ template <class M, class R, int N> static void add_vector(table &t, const std::s
 	t.emplace("ld.global" + v + type, row{ from_global.c_str(), load<GLOBAL, M, R, N> });
 	t.emplace("ld.shared" + v + type, row{ from_shared.c_str(), load<SHARED_SPACE, M, R, N> });
 	t.emplace("ld.param" + v + type, row{ from_parameter.c_str(), load_parameter<M, R, N> });
+	t.emplace("ld.param" + v + type, row{ from_global.c_str(), load_parameter_at<M, R, N> });
 	t.emplace("st" + v + type, row{ to_global.c_str(), store<GENERIC, M, R, N> });
 	t.emplace("st.global" + v + type, row{ to_global.c_str(), store<GLOBAL, M, R, N> });
 	t.emplace("st.shared" + v + type, row{ to_shared.c_str(), store<SHARED_SPACE, M, R, N> });
@@ -192,6 +219,7 @@ void add_memory(table &t)
 	add_type<uint32_t, uint64_t>(t, "u32");
 	for (const char *type : { "b64", "u64", "s64", "f64" })
 		add_type<uint64_t, uint64_t>(t, type);
+	t.emplace("mov.b64", row{ "8o", place_of_parameter });
 	t.emplace("ldmatrix.sync.aligned.m8n8.x4.shared.b16", row{ "4444s", load_matrices<false> });
 	t.emplace("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", row{ "4444s", load_matrices<true> });
 	t.emplace("cp.async.cg.shared.global", row{ "sai4", copy });

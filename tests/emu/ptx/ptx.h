@@ -50,7 +50,8 @@ struct kernel {
 };
 
 /* One row for each instruction that we know.  A letter of `shape` an operand: 1 2 4 8 bytes of a register or constant,
- * p predicate, a an address [64-bit register + n], s one in shared memory, m a parameter, i a number, l a label. */
+ * p predicate, a an address [64-bit register + n], s one in shared memory, m a parameter, o the place of one,
+ * i a number, l a label. */
 struct row { const char *shape; operation run; };
 typedef std::unordered_multimap<std::string, row> table;
 void add_arithmetic(table &t);
