@@ -180,7 +180,7 @@ static void rules(struct rig *r)
 	      !cudaGraphDestroy(graph) && !cudaGraphLaunch(exec, at.stream) && !cudaStreamSynchronize(at.stream);
 	memset(at.pinned, 2, 16);
 	ok = ok && !cudaGraphLaunch(exec, at.stream) && !cudaGraphExecDestroy(exec) &&
-	      !cudaMemcpy(at.pageable, at.device, 16, cudaMemcpyDeviceToHost);
+	     !cudaStreamSynchronize(at.stream) && !cudaMemcpy(at.pageable, at.device, 16, cudaMemcpyDeviceToHost);
 	tell(r, ok && *(unsigned char *)at.pageable == 2, "a graph runs with what is in memory then", ok);
 	cudaFree(at.device);
 	cudaFreeHost(at.pinned);
