@@ -11,12 +11,20 @@ static struct trained from(const struct trained *row, size_t at)
 {
 	struct trained u = *row;
 
-	u.p += u.p ? at : 0;
-	u.grad += u.grad ? at : 0;
+	if (u.p)
+		u.p += at;
+	if (u.grad)
+		u.grad += at;
 	for (int i = 0; i < TRAINED_STATES; i++)
 		u.state[i] = u.state[i] ? (float *)u.state[i] + at : NULL;
 	u.n = chunk_length(row->n, at);
 	return u;
+}
+
+/* A rule may have none.  NULL + 0 is undefined, here as above. */
+static const void *step_of(const struct table *t, int row)
+{
+	return t->steps ? (const char *)t->steps + row * t->step_size : NULL;
 }
 
 static void table_task(struct device *d, const void *arg, int task, int thread)
@@ -26,9 +34,8 @@ static void table_task(struct device *d, const void *arg, int task, int thread)
 	const struct trained *row = &l->table->t[place->row];
 	const size_t at = (size_t)place->chunk * CHUNK;
 	float *room = thread_scratch(d, thread, 3 * CHUNK * sizeof(*room));
-	const struct chunk c = { d->k, from(row, at), row, at,
-				 (const char *)l->table->steps + place->row * l->table->step_size,
-				 l->table->common, { room, room + CHUNK, room + 2 * CHUNK } };
+	const struct chunk c = { d->k, from(row, at), row, at, step_of(l->table, place->row), l->table->common,
+				 { room, room + CHUNK, room + 2 * CHUNK } };
 
 	l->table->rule(&c, l->part + (size_t)task * l->table->sums);
 }
@@ -53,6 +60,8 @@ void run_table(struct device *d, const struct table *t, double *sum)
 
 	for (int i = 0; i < t->count; i++)
 		tasks += chunks_of(t->t[i].n);
+	if (!tasks)
+		return;
 	scratch = caller_scratch(d, tasks * (t->sums * sizeof(double) + sizeof(*place)));
 	loop.part = (double *)scratch;
 	loop.place = place = (struct place *)(loop.part + (size_t)tasks * t->sums);
