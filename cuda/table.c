@@ -185,24 +185,27 @@ static const struct pass adamw_pass = { "AdamW", k_adamw, for_sums, 1, sizeof(st
 	lion_pass = { "Lion", k_lion, for_sums, 1, sizeof(struct adam_factors) },
 	adamw8bit_pass = { "AdamW8bit", k_adamw8bit, for_codes, 1, sizeof(struct adam_factors) };
 
-void cuda_adamw(struct device *d, double *moved, const struct trained *t, const struct adamw_step *s, int count)
+typedef struct adam_factors factors_fn(const struct adamw_step *s);
+
+static void run_steps(struct device *d, const struct pass *p, factors_fn *factors, double *moved,
+		      const struct trained *t, const struct adamw_step *s, int count)
 {
 	struct adam_factors *f = factors_for(count);
 
 	for (int i = 0; i < count; i++)
-		f[i] = adam_factors(&s[i]);
-	run_pass(d, &adamw_pass, t, count, f, moved);
+		f[i] = factors(&s[i]);
+	run_pass(d, p, t, count, f, moved);
 	free(f);
+}
+
+void cuda_adamw(struct device *d, double *moved, const struct trained *t, const struct adamw_step *s, int count)
+{
+	run_steps(d, &adamw_pass, adam_factors, moved, t, s, count);
 }
 
 void cuda_lion(struct device *d, double *moved, const struct trained *t, const struct adamw_step *s, int count)
 {
-	struct adam_factors *f = factors_for(count);
-
-	for (int i = 0; i < count; i++)
-		f[i] = lion_factors(&s[i]);
-	run_pass(d, &lion_pass, t, count, f, moved);
-	free(f);
+	run_steps(d, &lion_pass, lion_factors, moved, t, s, count);
 }
 
 void cuda_adamw8bit(struct device *d, double *moved, const struct trained *t, const struct adamw_step *s,

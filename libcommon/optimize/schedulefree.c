@@ -77,6 +77,6 @@ static const struct optimizer_argument arguments[] = {
 const struct optimizer_kind optimizer_schedulefree = {
 	.name = "AdamWScheduleFree", .python = "schedulefree.adamw_schedulefree.AdamWScheduleFree",
 	.arguments = arguments, .defaults = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .lr_power = 2 },
-	.scalars = 3, .own_schedule = true, 
+	.scalars = 3, .own_schedule = true,
 	.set_slots = set_slots, .begin = begin, .move = move, .average = average, .lr = shown_lr,
 };

@@ -33,6 +33,15 @@ ranks() { "$BIN/lora-inspect" "$1" | grep -E '^ +(rank  )? *[0-9]+, alpha'; }
 	metadata "$O/a/t.safetensors" | grep -q 'rank_dropout'
 }
 
+@test "each kind of dropout changes the run by itself" {
+	train 3 "$O/plain" > "$O.plain"
+	for kind in network rank module; do
+		train 3 "$O/$kind" --$kind-dropout 0.4 > "$O.$kind"
+		differ <(losses "$O.plain") <(losses "$O.$kind")
+	done
+	differ <(losses "$O.network") <(losses "$O.rank")
+}
+
 @test "a resumed run leaves out what a straight one does" {
 	train 4 "$O/straight" "${DROPOUT[@]}" > /dev/null
 	train 4 "$O/twice" "${DROPOUT[@]}" --save-every-n-steps 2 > /dev/null
