@@ -31,7 +31,8 @@ struct fixed {
  * and third reuse the copy. */
 struct operand { const float *of; size_t count; enum dtype type; };
 
-/* The symbol that backend.c looks up in the shared object; its size tells a backend of another build from ours. */
+/* The symbol that libcommon/backend.c looks up in the shared object; its size tells a backend of another build from
+ * ours. */
 extern const struct backend cuda_backend;
 extern const size_t cuda_backend_bytes;
 
@@ -67,7 +68,7 @@ enum row_number {
 #include "../libcommon/backend_ops.def"
 };
 
-/* ---- device.c ---- */
+/* ---- weight.c ---- */
 const void *cuda_weight(struct device *d, const struct weight *w);      /* its data on the card, until the next call */
 
 /* ---- product.c ---- */

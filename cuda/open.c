@@ -102,6 +102,18 @@ struct device *cuda_open(struct error *e)
 	return d;
 }
 
+/* cuBLAS loads the code of a product when it first runs, and takes memory for that. */
+size_t cuda_room(struct device *d)
+{
+	size_t free = 0, total = 0;
+
+	if (!d->products_ran)
+		run_each_product(d);
+	d->products_ran = true;
+	cuda_must(cudaMemGetInfo(&free, &total), "its memory");
+	return free > KEPT_BACK_BYTES ? free - KEPT_BACK_BYTES : 0;
+}
+
 void cuda_close(struct device *d)
 {
 	if (!d)

@@ -1,0 +1,106 @@
+/* What comes to the card and goes from it: uploads, downloads, copies, frozen weights. */
+#include <string.h>
+#include "internal.h"
+
+void cuda_upload(struct device *d, void *dst, const void *host, size_t bytes)
+{
+	const void *here = step_value(d, host, bytes);
+
+	cuda_ran(d, here ? cudaMemcpyAsync(dst, here, bytes, cudaMemcpyDeviceToDevice, d->stream) :
+		 staging_upload(d->staging, d->stream, dst, host, bytes), "upload");
+}
+
+void cuda_download(struct device *d, void *host, const void *src, size_t bytes)
+{
+	cuda_must(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, d->stream), "download");
+	cuda_must(cudaStreamSynchronize(d->stream), "the work so far");
+}
+
+void cuda_copy(struct device *d, float *y, const float *x, size_t n)
+{
+	cuda_ran(d, cudaMemcpyAsync(y, x, n * sizeof(*y), cudaMemcpyDeviceToDevice, d->stream), "copy");
+}
+
+void cuda_zero(struct device *d, struct values yv, size_t n)
+{
+	float *y = floats_at(yv);
+
+	cuda_ran(d, cudaMemsetAsync(y, 0, n * sizeof(*y), d->stream), "zero");
+}
+
+/* ---- frozen weights ---- */
+
+/* [out][in][taps] to [out][taps][in], through scratch, as many filters at a time as fit */
+static void upload_filters(struct device *d, struct weight *w, const char *host)
+{
+	const size_t size = type_size(w->dtype), filter = (size_t)w->in * w->kh * w->kw * size;
+	const int most = SCRATCH_BYTES / filter;
+	int at, part;
+
+	for (at = 0; at < w->out; at += part) {
+		part = w->out - at < most ? w->out - at : most;
+		cuda_upload(d, cuda_scratch(d, part * filter), host + at * filter, part * filter);
+		cuda_ran(d, k_reorder_filters(d->stream, (char *)w->data + at * filter, d->scratch, size, part, w->in,
+					      w->kh * w->kw),
+			 "reorder filters");
+	}
+}
+
+/* Pinned, so that the copy to the card is the card's own work.  unprepare() knows it by the flag. */
+static int prepare_on_host(struct device *d, struct weight *w, const void *host, size_t bytes)
+{
+	if (bytes > d->visit_bytes) {
+		steps_forget(d);
+		cuda_release(d, d->visit);
+		d->visit = pool_take(d->pool, bytes);
+		d->visit_bytes = d->visit ? bytes : 0;
+	}
+	if (!d->visit)
+		return -1;
+	if (cudaHostAlloc(&w->data, bytes, cudaHostAllocDefault) != cudaSuccess) {
+		cudaGetLastError();
+		w->data = NULL;
+		return -1;
+	}
+	memcpy(w->data, host, bytes);
+	return 0;
+}
+
+const void *cuda_weight(struct device *d, const struct weight *w)
+{
+	if (!w->on_host)
+		return w->data;
+	cuda_must(cudaMemcpyAsync(d->visit, w->data, (size_t)w->out * w->in * type_size(w->dtype),
+				  cudaMemcpyHostToDevice, d->stream),
+		  "a weight from host memory");
+	return d->visit;
+}
+
+int cuda_prepare(struct device *d, struct weight *w, const void *host)
+{
+	const size_t bytes = (size_t)w->out * w->in * w->kh * w->kw * type_size(w->dtype);
+
+	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
+		die(EXIT_OTHER, "a weight of a type that cuda does not compute with; this is a bug in lora-tools");
+	if (w->on_host)
+		return prepare_on_host(d, w, host, bytes);
+	w->data = pool_take(d->pool, bytes);
+	if (!w->data)
+		return -1;
+	if (w->kh * w->kw == 1)
+		cuda_upload(d, w->data, host, bytes);
+	else
+		upload_filters(d, w, host);
+	return 0;
+}
+
+void cuda_unprepare(struct device *d, struct weight *w)
+{
+	if (w->on_host && w->data) {
+		cuda_must(cudaStreamSynchronize(d->stream), "the work so far");         /* it may still be read */
+		cudaFreeHost(w->data);
+	} else {
+		cuda_release(d, w->data);
+	}
+	w->data = NULL;
+}
