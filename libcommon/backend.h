@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/error.h"
+#include "base/nf4.h"
 #include "base/philox.h"
 #include "base/rotation.h"
 #include "io/dtype.h"
@@ -49,7 +50,12 @@ static inline float *floats_at(struct values v)
 }
 
 /* A matrix, or a convolution's filters.  F32, F16 or BF16; layout [out][kh][kw][in].  A frozen weight is handed over by
- * prepare(); a trainable one is filled in by its owner: F32, data set. */
+ * prepare(); a trainable one is filled in by its owner: F32, data set.
+ * A frozen one of a linear layer or convolution may be quantised: each number is a code of 8 or 4 bits times a scale,
+ * in float.  The scales, floats, lie behind the codes, at weight_scales_at().
+ *   I8, F8_E4M3  the code is a number of that type; a scale for each of out
+ *   U8           NF4 (base/nf4.h): the code is a place in nf4_values, two of them a byte, the first in the upper half;
+ *                a scale for each NF4_BLOCK numbers in a row, the last ones perhaps fewer */
 struct weight {
 	void *data;             /* [out][kh][kw][in] */
 	enum dtype dtype;
@@ -58,6 +64,29 @@ struct weight {
 	 * linear layers only */
 	bool on_host;
 };
+
+static inline bool is_quantised(enum dtype t) { return t == DTYPE_I8 || t == DTYPE_F8_E4M3 || t == DTYPE_U8; }
+
+static inline size_t weight_count(const struct weight *w) { return (size_t)w->out * w->kh * w->kw * w->in; }
+
+/* Bytes of the numbers or codes, and those up to the scales of a quantised weight. */
+static inline size_t weight_codes(const struct weight *w)
+{
+	const size_t size = w->dtype == DTYPE_F32 ? 4 : is_quantised(w->dtype) ? 1 : 2;
+
+	return w->dtype == DTYPE_U8 ? (weight_count(w) + 1) / 2 : weight_count(w) * size;
+}
+static inline size_t weight_scales_at(const struct weight *w) { return (weight_codes(w) + 63) / 64 * 64; }
+
+static inline size_t weight_scales(const struct weight *w)
+{
+	return w->dtype == DTYPE_U8 ? (weight_count(w) + NF4_BLOCK - 1) / NF4_BLOCK : (size_t)w->out;
+}
+
+static inline size_t weight_bytes(const struct weight *w)
+{
+	return is_quantised(w->dtype) ? weight_scales_at(w) + weight_scales(w) * sizeof(float) : weight_codes(w);
+}
 
 /* A product of two narrow matrices that linear() and linear_dx() add to their own: scale z by^T with by [out,rank], and
  * scale z by with by [rank,in].  z [rows,rank] is given; or, where from is, made before: first x from^T with from

@@ -7,8 +7,6 @@
 #define ATTENTION "attention never builds the full matrix of scores here"
 #define WORKERS "there are no data-loader workers: pictures are prepared and encoded before training"
 #define PLANNED "memory is planned before the first step"
-#define PRECISION "the frozen model stays in its own precision; where memory is short, " \
-		  "use vram and gradient_checkpointing"
 #define SWAP "no block is swapped out; where memory is short, use vram and gradient_checkpointing"
 #define FLOW "it is for flow models such as FLUX, SD3, Lumina and Anima, and sd-scripts does nothing of it with SDXL"
 #define LATENTS "latents come from lora-encode's tar"
@@ -39,6 +37,7 @@ static const struct known_key keys[] = {
 	{ "attn_mode", KEY_IGNORED, FLOW },
 	{ "author", KEY_RESIDUE, PRESET },
 	{ "background", KEY_OURS },
+	{ "base_precision", KEY_OURS },
 	{ "base_weights", KEY_OURS },
 	{ "base_weights_multiplier", KEY_OURS },
 	{ "batch_size", KEY_OURS,
@@ -132,10 +131,11 @@ static const struct known_key keys[] = {
 	{ "flip_aug", KEY_OURS },
 	{ "flow_model", KEY_OURS },
 	{ "fp16_master_weights_and_gradients", KEY_IGNORED, DEEPSPEED, NULL, "2" },
-	{ "fp8_base", KEY_IGNORED, PRECISION },
-	{ "fp8_base_unet", KEY_IGNORED, PRECISION },
-	{ "fp8_scaled", KEY_IGNORED, PRECISION },
-	{ "fp8_vl", KEY_IGNORED, PRECISION },
+	{ "fp8_base", KEY_OURS },
+	{ "fp8_base_unet", KEY_IGNORED,
+	  "it keeps the text encoders in 16 bits; base_precision = \"fp8\" quantises them too" },
+	{ "fp8_scaled", KEY_IGNORED, FLOW },
+	{ "fp8_vl", KEY_IGNORED, FLOW },
 	{ "full_bf16", KEY_IGNORED, MASTERS },
 	{ "full_fp16", KEY_IGNORED, MASTERS },
 	{ "fused_backward_pass", KEY_IGNORED,
@@ -426,7 +426,7 @@ static const char *const flags[] = {
 	"compile_fullgraph", "console_log_simple", "cpu_offload_checkpointing", "ddp_gradient_as_bucket_view",
 	"ddp_static_graph", "debug_dataset", "disable_mmap_load_safetensors", "dynamo_use_dynamic",
 	"dynamo_use_fullgraph", "enable_scaled_pos_embed", "flash_attn", "fp16_master_weights_and_gradients",
-	"fp8_base", "fp8_base_unet", "fp8_scaled", "fp8_vl", "full_bf16", "full_fp16", "fused_backward_pass",
+	"fp8_base_unet", "fp8_scaled", "fp8_vl", "full_bf16", "full_fp16", "fused_backward_pass",
 	"highvram", "lowram", "mem_eff_attn", "mem_eff_save", "multi_gpu", "no_half_vae", "output_config",
 	"persistent_data_loader_workers", "sage_attn", "save_clip", "save_state_to_huggingface", "save_t5xxl", "sdpa",
 	"skip_cache_check", "skip_until_initial_step", "split_attn", "split_mode", "text_encoder_cpu",

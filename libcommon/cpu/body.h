@@ -7,6 +7,7 @@
 #include <math.h>
 #include "body_vector.h"
 #include "body_product.h"
+#include "body_quantised.h"
 #include "body_elementwise.h"
 #include "body_optimizer.h"
 #include "body_norm.h"
@@ -16,6 +17,7 @@
 const struct kernels KERNELS = {
 	.name = KERNELS_NAME, .nr = TILE_COLS, .mr = TILE_ROWS,
 	.block = block, .pack_columns = pack_columns, .pack_rows = pack_rows, .widen = widen,
+	.dequantise = dequantise,
 	.winograd_input = winograd_input, .winograd_filter = winograd_filter, .winograd_output = winograd_output,
 	.activation = activation, .activation_back = activation_back, .geglu = geglu, .geglu_back = geglu_back,
 	.axpby = axpby, .add = add_vectors, .multiply = multiply_vectors, .sum_squares = sum_squares,

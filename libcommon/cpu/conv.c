@@ -123,12 +123,13 @@ void cpu_conv2d(struct device *d, struct values yv, struct values xv, const stru
 	float *y = floats_at(yv);
 	const float *x = floats_at(xv);
 	const int filter = w->kh * w->kw * w->in;
-	const struct product p = {
+	struct product p = {
 		.m = s->n * s->oh * s->ow, .n = w->out, .k = filter, .alpha = 1, .bias = bias, .c = y, .ldc = w->out,
 		.a = { .data = x, .gather = gather_inputs, .shape = s, .channels = w->in, .kh = w->kh, .kw = w->kw },
-		.b = { .data = w->data, .dtype = w->dtype, .ld = filter, .transposed = true },
+		.b = right_of(w, filter),
 	};
 
+	p.b.transposed = true;
 	if (winograd_pays(w, s))
 		winograd_conv2d(d, y, x, w, bias, s);
 	else
@@ -136,11 +137,11 @@ void cpu_conv2d(struct device *d, struct values yv, struct values xv, const stru
 }
 
 /* Row (tap, output channel) of the filters: its input channels. */
-static const void *filter_row(const struct right *b, int k)
+static ptrdiff_t filter_row(const struct right *b, int k)
 {
 	const int taps = b->kh * b->kw, tap = k / b->channels, out = k % b->channels;
 
-	return (const char *)b->data + ((size_t)out * taps + tap) * b->ld * (b->dtype == DTYPE_F32 ? 4 : 2);
+	return ((size_t)out * taps + tap) * b->ld;
 }
 
 /* backward of y = conv(x, W):  dx[pixel] = sum over taps of dy[the output that read it] W[tap] */
@@ -149,14 +150,17 @@ void cpu_conv2d_dx(struct device *d, struct values dxv, struct values dyv, const
 {
 	float *dx = floats_at(dxv);
 	const float *dy = floats_at(dyv);
-	const struct product p = {
+	struct product p = {
 		.m = s->n * s->h * s->w, .n = w->in, .k = w->kh * w->kw * w->out, .alpha = 1, .beta = add, .c = dx,
 		.ldc = w->in,
 		.a = { .data = dy, .gather = gather_outputs, .shape = s, .channels = w->out, .kh = w->kh, .kw = w->kw },
-		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in, .row = filter_row, .channels = w->out,
-		       .kh = w->kh, .kw = w->kw },
+		.b = right_of(w, w->in),
 	};
 
+	p.b.row = filter_row;
+	p.b.channels = w->out;
+	p.b.kh = w->kh;
+	p.b.kw = w->kw;
 	if (winograd_pays(w, s))
 		winograd_conv2d_dx(d, dx, dy, w, s, add);
 	else
@@ -164,13 +168,14 @@ void cpu_conv2d_dx(struct device *d, struct values dxv, struct values dyv, const
 }
 
 /* Row k of the inputs as one tap sees them: the pixel that output pixel k read through it. */
-static const void *shifted_row(const struct right *b, int k)
+static ptrdiff_t shifted_row(const struct right *b, int k)
 {
 	const struct conv_shape *s = b->shape;
 	int oy = k / s->ow % s->oh, ox = k % s->ow;
+	const float *at = pixel(b->data, k / (s->oh * s->ow), s->h, s->w, b->channels,
+				oy * s->stride - s->pad + b->ky, ox * s->stride - s->pad + b->kx);
 
-	return pixel(b->data, k / (s->oh * s->ow), s->h, s->w, b->channels, oy * s->stride - s->pad + b->ky,
-		     ox * s->stride - s->pad + b->kx);
+	return at ? at - (const float *)b->data : -1;
 }
 
 /* backward of y = conv(x, W):  dW[tap] = dy^T x shifted by the tap */

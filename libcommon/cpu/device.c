@@ -183,11 +183,15 @@ int cpu_prepare(struct device *d, struct weight *w, const void *host)
 {
 	size_t size = w->dtype == DTYPE_F32 ? 4 : 2, filter = (size_t)w->in * w->kh * w->kw * size;
 
-	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
+	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16 && !is_quantised(w->dtype))
 		die(EXIT_OTHER, "a weight of a type that the cpu does not compute with; this is a bug in lora-tools");
-	w->data = cpu_alloc(d, filter * w->out);
+	w->data = cpu_alloc(d, weight_bytes(w));
 	if (!w->data)
 		return -1;
+	if (is_quantised(w->dtype)) {
+		memcpy(w->data, host, weight_bytes(w));
+		return 0;
+	}
 	run_tasks(d, w->out, (double)w->out * filter, prepare_task, &(struct preparation){ w, host, filter, size });
 	return 0;
 }

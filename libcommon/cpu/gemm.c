@@ -26,6 +26,9 @@ enum { RUN = 8 };
 /* Bytes further on in a row, which are fetched where nothing is known of the rows after it. */
 enum { FURTHER = 256 };
 
+/* Numbers of a row of a quantised weight that are widened at once: a multiple of every panel's columns. */
+enum { WIDE = 64 };
+
 /* The most tiles of rows for which a right matrix of floats is read where it lies. */
 enum { IN_PLACE = 3 };
 
@@ -76,13 +79,85 @@ void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t 
 	pack_right(k, &b, panels, 0, n, 0, depth);
 }
 
-/* Elements j.. of row k; NULL: zeros. */
-static const void *right_row(const struct right *b, int k, int j)
+struct right right_of(const struct weight *w, size_t ld)
+{
+	return (struct right){ .data = w->data, .dtype = w->dtype, .weight = is_quantised(w->dtype) ? w : NULL,
+			       .ld = ld };
+}
+
+void widen_weight(const struct kernels *k, float *y, const struct weight *w, size_t at, size_t n)
+{
+	const float *scales = (const float *)((const char *)w->data + weight_scales_at(w));
+	const size_t row = (size_t)w->in * w->kh * w->kw;
+
+	if (!is_quantised(w->dtype))
+		k->widen(y, (const char *)w->data + at * element_size(w->dtype), w->dtype, n);
+	else
+		k->dequantise(y, w->data, w->dtype, w->dtype == DTYPE_U8 ? scales : scales + at / row, at, n);
+}
+
+/* Number j.. of row k; below 0: it is zeros. */
+static ptrdiff_t right_row(const struct right *b, int k, int j)
+{
+	const ptrdiff_t at = b->row ? b->row(b, k) : (ptrdiff_t)(b->first + k * b->ld);
+
+	return at < 0 ? at : at + j;
+}
+
+/* A quantised weight is widened WIDE numbers of some rows at a time, which then are packed as floats: a copy in the
+ * first cache, that the loops which pack floats do not know of. */
+static void pack_quantised_panel(const struct kernels *kern, const struct right *b, float *panel, int j, int n, int k,
+				 int depth)
+{
+	float wide[MAX_TILE_COLS][WIDE];
+	const void *rows[MAX_TILE_COLS];
+	int at, i;
+
+	for (i = 0; i < kern->nr; i++)
+		rows[i] = wide[i < n ? i : 0];
+	for (at = 0; at < depth; at += WIDE) {
+		const int count = smaller(WIDE, depth - at);
+
+		for (i = 0; i < n; i++)
+			widen_weight(kern, wide[i], b->weight, b->first + (j + i) * b->ld + k + at, count);
+		kern->pack_columns(panel + (size_t)at * kern->nr, rows, DTYPE_F32, n, count, 0);
+	}
+}
+
+static void pack_quantised_rows(const struct kernels *kern, const struct right *b, float *panels, size_t stride,
+				int j, int n, int k, int count)
+{
+	float wide[RUN][WIDE];
+	const void *rows[RUN];
+	int at, r;
+
+	for (at = 0; at < n; at += WIDE) {
+		const int some = smaller(WIDE, n - at);
+
+		for (r = 0; r < count; r++) {
+			widen_weight(kern, wide[r], b->weight, right_row(b, k + r, j + at), some);
+			rows[r] = wide[r];
+		}
+		kern->pack_rows(panels + at / kern->nr * stride, stride, rows, DTYPE_F32, count, some, 0);
+	}
+}
+
+static void pack_panels(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k,
+			int depth)
 {
 	const size_t size = element_size(b->dtype);
-	const char *row = b->row ? b->row(b, k) : (const char *)b->data + k * b->ld * size;
+	int i;
 
-	return row ? row + j * size : NULL;
+	for (i = 0; i < n; i += kern->nr) {
+		const int cols = smaller(n - i, kern->nr);
+		float *panel = panels + (size_t)i * depth;
+
+		if (b->weight)
+			pack_quantised_panel(kern, b, panel, j + i, cols, k, depth);
+		else
+			pack_panel(kern, panel, (const char *)b->data + (b->first + (j + i) * b->ld + k) * size,
+				   b->dtype, b->ld, cols, depth);
+	}
 }
 
 void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth)
@@ -92,17 +167,21 @@ void pack_right(const struct kernels *kern, const struct right *b, float *panels
 	int i, r;
 
 	if (b->transposed) {
-		for (i = 0; i < n; i += kern->nr)
-			pack_panel(kern, panels + (size_t)i * depth,
-				   (const char *)b->data + ((j + i) * b->ld + k) * size, b->dtype, b->ld,
-				   smaller(n - i, kern->nr), depth);
+		pack_panels(kern, b, panels, j, n, k, depth);
 		return;
 	}
-	for (i = 0; i < depth; i += RUN) {
-		for (r = 0; r < RUN && i + r < depth; r++)
-			rows[r] = right_row(b, k + i + r, j);
-		kern->pack_rows(panels + (size_t)i * kern->nr, stride, rows, b->dtype, r, n,
-				b->row ? FURTHER : RUN * b->ld * size);
+	for (i = 0; i < depth; i += RUN, panels += RUN * kern->nr) {
+		const int count = smaller(RUN, depth - i);
+
+		if (b->weight) {
+			pack_quantised_rows(kern, b, panels, stride, j, n, k + i, count);
+			continue;
+		}
+		for (r = 0; r < count; r++) {
+			const ptrdiff_t at = right_row(b, k + i + r, j);
+			rows[r] = at < 0 ? NULL : (const char *)b->data + at * size;
+		}
+		kern->pack_rows(panels, stride, rows, b->dtype, count, n, b->row ? FURTHER : RUN * b->ld * size);
 	}
 }
 
@@ -213,7 +292,7 @@ static void multiply_pass(const struct job *t, const struct pass *s)
 		if (t->panels)
 			b.panels = range_panels(t, at);
 		else
-			b.b = (const float *)p->b.data + k * p->b.ld + t->j;
+			b.b = (const float *)p->b.data + p->b.first + k * p->b.ld + t->j;
 		b.ldb = p->b.ld;
 		lay_left(t, &b, s->i, k);
 		b.soon = last ? left_soon(t, s->i + s->m, s->after, s->k) : left_soon(t, s->i, s->m, k + DEPTH);
@@ -367,13 +446,14 @@ void cpu_linear(struct device *d, struct values yv, struct values xv, const stru
 	float *y = floats_at(yv);
 	const float *x = floats_at(xv);
 	const struct product after = more ? narrow_product(more, true, y, rows, w->out) : (struct product){ 0 };
-	const struct product p = {
+	struct product p = {
 		.m = rows, .n = w->out, .k = w->in, .alpha = 1, .bias = bias, .c = y, .ldc = w->out,
 		.a = { .data = x, .row = w->in, .col = 1 },
-		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in, .transposed = true },
+		.b = right_of(w, w->in),
 		.more = more ? &after : NULL,
 	};
 
+	p.b.transposed = true;
 	if (more && more->from)
 		cpu_gemm(d, 0, 1, rows, more->rank, w->in, more->first, xv, w->in, f32(more->from), w->in, 0,
 			 f32(more->z), more->rank);
@@ -389,7 +469,7 @@ void cpu_linear_dx(struct device *d, struct values dxv, struct values dyv, const
 	const struct product p = {
 		.m = rows, .n = w->in, .k = w->out, .alpha = 1, .beta = add, .c = dx, .ldc = w->in,
 		.a = { .data = dy, .row = w->out, .col = 1 },
-		.b = { .data = w->data, .dtype = w->dtype, .ld = w->in },
+		.b = right_of(w, w->in),
 		.more = more ? &after : NULL,
 	};
 

@@ -37,7 +37,7 @@ struct adam8_moments {
 	const float *map1, *map2;
 };
 
-/* Bytes of a weight. */
+/* Bytes of a number; of no quantised weight's. */
 static inline size_t element_size(enum dtype dtype) { return dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t); }
 
 /* A norm as an affine function of each channel, [c] each: y = (x - mean) * scale + shift. */
@@ -59,6 +59,8 @@ struct kernels {
 	void (*pack_rows)(float *panels, size_t stride, const void *const *rows, enum dtype dtype, int count, int n,
 			  size_t ahead);
 	void (*widen)(float *y, const void *x, enum dtype dtype, size_t n);
+	/* y = codes at..at+n of a quantised weight; scale: the one of all of them, or, of NF4, all of the weight's */
+	void (*dequantise)(float *y, const void *codes, enum dtype dtype, const float *scale, size_t at, size_t n);
 	/* Winograd's transforms, see body_winograd.h */
 	void (*winograd_input)(float *v, size_t stride, const float *const *pixels, int c);
 	void (*winograd_filter)(float *u, const float *taps, size_t stride, size_t n);
@@ -177,11 +179,13 @@ struct left {
 struct right {
 	const void *data;
 	enum dtype dtype;
+	const struct weight *weight;    /* that it is, if quantised; else NULL */
 	size_t ld;
-	/* element (k,j) at data[j * ld + k], else data[k * ld + j], or where row() says */
+	/* element (k,j) is number first + j * ld + k, else first + k * ld + j, or j behind what row() says */
 	bool transposed;
-	/* row k of the matrix, NULL: zeros */
-	const void *(*row)(const struct right *b, int k);
+	size_t first;
+	/* the number with which row k of the matrix begins, below 0: zeros */
+	ptrdiff_t (*row)(const struct right *b, int k);
 	const struct conv_shape *shape;
 	int channels, kh, kw;
 	int ky, kx;
@@ -199,6 +203,9 @@ struct product {
 	const struct product *more;
 };
 void multiply(struct device *d, const struct product *p);
+struct right right_of(const struct weight *w, size_t ld);
+/* y = numbers at..at+n of a weight, all of one of its rows */
+void widen_weight(const struct kernels *k, float *y, const struct weight *w, size_t at, size_t n);
 /* Pack a right matrix [depth,n] into panels: element (k,j) at x[j * ld + k], or at x[k * ld + j]. */
 void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);
 void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);

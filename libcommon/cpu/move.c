@@ -128,10 +128,10 @@ void cpu_upsample_back(struct device *d, struct values dxv, struct values dyv, i
 static void embedding_task(struct device *d, const void *arg, int task, int thread)
 {
 	const struct move *m = arg;
-	const size_t c = m->c, size = m->table->dtype == DTYPE_F32 ? 4 : 2;
+	const size_t c = m->c;
 
 	EACH_ROW(m, task)
-		d->k->widen(m->y + r * c, (const char *)m->table->data + m->index[r] * c * size, m->table->dtype, c);
+		widen_weight(d->k, m->y + r * c, m->table, m->index[r] * c, c);
 }
 
 void cpu_embedding(struct device *d, float *y, const struct weight *table, const int32_t *ids, int rows)

@@ -26,6 +26,30 @@ static inline void octet_add(octet *s, size_t i, vec v) { *s += v; }
 static inline __m128i load_halves(const uint16_t *x) { return _mm_loadu_si128((const __m128i *)x); }
 static inline vec widen_f16(const uint16_t *x) { return _mm256_cvtph_ps(load_halves(x)); }
 static inline ivec widen_u16(const uint16_t *x) { return (ivec)_mm256_cvtepu16_epi32(load_halves(x)); }
+static inline __m128i load_bytes(const uint8_t *x) { return _mm_loadl_epi64((const __m128i *)x); }
+static inline ivec widen_i8(const uint8_t *x) { return (ivec)_mm256_cvtepi8_epi32(load_bytes(x)); }
+static inline ivec widen_u8(const uint8_t *x) { return (ivec)_mm256_cvtepu8_epi32(load_bytes(x)); }
+
+/* Two numbers a byte, the first in its upper half: each byte is put into two places, and shifted down in the first. */
+static inline ivec nibbles(const uint8_t *x)
+{
+	int32_t four;
+	__m256i bytes, twice;
+
+	memcpy(&four, x, sizeof(four));
+	bytes = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(four));
+	twice = _mm256_or_si256(bytes, _mm256_slli_epi64(bytes, 32));
+	return (ivec)_mm256_srlv_epi32(twice, _mm256_set1_epi64x(4)) & 15;
+}
+
+/* Elements of a table of sixteen; the instruction reads the lower three bits of a place. */
+static inline vec pick(const float *table, ivec at)
+{
+	const vec low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), (__m256i)at);
+	const vec high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), (__m256i)at);
+
+	return _mm256_blendv_ps(low, high, (vec)(at > 7));
+}
 
 static inline vec choose(ivec mask, vec yes, vec no) { return _mm256_blendv_ps(no, yes, (vec)mask); }
 /* These keep a NaN in x: the machine returns its second operand when the two do not compare. */

@@ -29,6 +29,22 @@ static inline void octet_add(octet *s, size_t i, vec v)
 static inline __m256i load_halves(const uint16_t *x) { return _mm256_loadu_si256((const __m256i *)x); }
 static inline vec widen_f16(const uint16_t *x) { return _mm512_cvtph_ps(load_halves(x)); }
 static inline ivec widen_u16(const uint16_t *x) { return (ivec)_mm512_cvtepu16_epi32(load_halves(x)); }
+static inline __m128i load_bytes(const uint8_t *x) { return _mm_loadu_si128((const __m128i *)x); }
+static inline ivec widen_i8(const uint8_t *x) { return (ivec)_mm512_cvtepi8_epi32(load_bytes(x)); }
+static inline ivec widen_u8(const uint8_t *x) { return (ivec)_mm512_cvtepu8_epi32(load_bytes(x)); }
+static inline vec pick(const float *table, ivec at)
+{
+	return _mm512_permutexvar_ps((__m512i)at, _mm512_loadu_ps(table));
+}
+
+/* Each byte is put into two places; of the first one its upper half is shifted down. */
+static inline ivec nibbles(const uint8_t *x)
+{
+	const __m512i bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)x));
+	const __m512i twice = _mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 32));
+
+	return (ivec)_mm512_srlv_epi32(twice, _mm512_set1_epi64(4)) & 15;
+}
 
 static inline vec choose(ivec mask, vec yes, vec no)
 {

@@ -42,6 +42,16 @@ static inline vec mul_add(vec a, vec b, vec c)
 }
 #endif
 static inline ivec widen_u16(const uint16_t *x) { return (ivec){ x[0], x[1], x[2], x[3] }; }
+static inline ivec widen_u8(const uint8_t *x) { return (ivec){ x[0], x[1], x[2], x[3] }; }
+static inline ivec widen_i8(const uint8_t *x)
+{
+	return (ivec){ (int8_t)x[0], (int8_t)x[1], (int8_t)x[2], (int8_t)x[3] };
+}
+static inline ivec nibbles(const uint8_t *x) { return (ivec){ x[0] >> 4, x[0] & 15, x[1] >> 4, x[1] & 15 }; }
+static inline vec pick(const float *table, ivec at)
+{
+	return (vec){ table[at[0]], table[at[1]], table[at[2]], table[at[3]] };
+}
 
 static inline vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 static inline vec at_least(vec x, float low) { return choose(x < all(low), all(low), x); }

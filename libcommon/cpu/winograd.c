@@ -148,16 +148,12 @@ static void transform_output(const struct kernels *k, const struct job *j, const
 static void pack_taps(const struct kernels *k, const struct job *j, float *taps, int column, int cols, int at,
 		      int depth)
 {
-	const struct weight *w = j->w;
-	const size_t size = w->dtype == DTYPE_F32 ? 4 : 2;
+	struct right b = right_of(j->w, (size_t)9 * j->w->in);
 	int t;
 
+	b.transposed = !j->back;
 	for (t = 0; t < 9; t++) {
-		const struct right b = {
-			.data = (const char *)w->data + (size_t)(j->back ? 8 - t : t) * w->in * size,
-			.dtype = w->dtype, .ld = (size_t)9 * w->in, .transposed = !j->back,
-		};
-
+		b.first = (size_t)(j->back ? 8 - t : t) * j->w->in;
 		pack_right(k, &b, taps + t * apart(panel_floats(k, cols, depth)), column, cols, at, depth);
 	}
 }

@@ -8,8 +8,15 @@ static char *join(const char *parent, const char *child)
 	return *parent ? xprintf("%s.%s", parent, child) : xstrdup(child);
 }
 
+/* Before a layer is loaded. */
+static void begin(struct inventory *v, enum layer_group g)
+{
+	v->loader.inner = v->loader.component != COMPONENT_VAE && (g == LAYER_TRANSFORMER || g == LAYER_CONV_SET);
+}
+
 static void enter(struct inventory *v, int status, enum layer_group g, char *name, struct linear *l, struct conv *c)
 {
+	v->loader.inner = false;
 	v->failed = status != 0;
 	if (!status)
 		layer_add(&v->layers, v->loader.component, g, name, l, c);
@@ -24,6 +31,7 @@ void take_linear(struct inventory *v, enum layer_group g, const char *parent, co
 	if (v->failed)
 		return;
 	name = join(parent, child);
+	begin(v, g);
 	enter(v, load_linear(&v->loader, name, out, in, bias, l, v->error), g, name, l, NULL);
 	if (!v->failed)
 		v->layers.layer[v->layers.count - 1].bias = bias;
@@ -37,6 +45,7 @@ void take_conv(struct inventory *v, enum layer_group g, const char *parent, cons
 	if (v->failed)
 		return;
 	name = join(parent, child);
+	begin(v, g);
 	enter(v, load_conv(&v->loader, name, out, in, kernel, stride, c, v->error), g, name, NULL, c);
 }
 
@@ -48,6 +57,7 @@ void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, c
 	if (v->failed)
 		return;
 	name = join(parent, child);
+	begin(v, g);
 	enter(v, load_conv1x1(&v->loader, name, out, in, l, v->error), g, name, l, NULL);
 	if (!v->failed)
 		v->layers.layer[v->layers.count - 1].convolution = v->layers.layer[v->layers.count - 1].bias = true;

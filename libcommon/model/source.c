@@ -328,6 +328,11 @@ void model_files_narrow(struct model_files *m, enum dtype to)
 	m->narrow = to;
 }
 
+void model_files_quantise(struct model_files *m, struct quantising *q)
+{
+	m->quantising = q;
+}
+
 /* Of each tensor's data at most so many bytes. */
 static void hash_component(const struct model_files *m, enum component c, size_t most, struct sha256 *h)
 {

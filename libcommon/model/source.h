@@ -12,6 +12,7 @@
 #include "../io/safetensors.h"
 #include "../nn/ops.h"
 #include "config.h"
+#include "quantise.h"
 
 /* A model on disk. */
 struct model_files;
@@ -35,6 +36,8 @@ const char *model_files_path(const struct model_files *m);              /* as re
 /* F32 matrices that are loaded from now on are rounded to `to` (F16 or BF16; F32: kept).
  * Others keep the file's type in any case. */
 void model_files_narrow(struct model_files *m, enum dtype to);
+/* What is loaded from now on is quantised as q says, which stays the caller's and writes down what was. */
+void model_files_quantise(struct model_files *m, struct quantising *q);
 /* The model predicts a flow, whatever its files say; shift as in flow.h, 0: what they say, else 1. */
 void model_files_flow(struct model_files *m, double shift);
 /* For content addresses and metadata: SHA-256 over names,
@@ -97,6 +100,7 @@ struct loader {
 	const struct backend *be;
 	struct device *device;
 	bool on_host;                   /* sets on_host of the weights that are loaded now (struct weight) */
+	bool inner;                     /* they are of those that may be quantised */
 };
 int load_linear(const struct loader *l, const char *name, int out, int in, bool bias, struct linear *layer,
 		struct error *e) MUST_CHECK;

@@ -43,6 +43,7 @@ struct model_files {
 	bool single;
 	/* DTYPE_F16 or DTYPE_BF16: what F32 weights become in memory; another: nothing */
 	enum dtype narrow;
+	struct quantising *quantising;  /* NULL: nothing is quantised */
 	struct model_config config;
 	char *tokenizer[TEXT_ENCODERS];
 	struct source_file *file;

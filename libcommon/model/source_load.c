@@ -139,6 +139,51 @@ static void convert(const struct loader *l, struct source_tensor *t, unsigned ch
 	t->scale = 1;
 }
 
+/* As floats, [out][kh][kw][in]: row by row, [in][taps] in the file. */
+static float *stored_floats(const struct source_tensor *t, const struct weight *w)
+{
+	const size_t taps = (size_t)w->kh * w->kw, row = w->in * taps;
+	float *x = xmalloc(weight_count(w) * sizeof(*x)), *line = xmalloc(row * sizeof(*line)), *at = x;
+	struct source_tensor one = *t;
+
+	for (int o = 0; o < w->out; o++, at += row, one.bytes += row * dtype_size(t->dtype)) {
+		floats_of(taps > 1 ? line : at, &one, row);
+		for (size_t i = 0; taps > 1 && i < row; i++)
+			at[i % taps * w->in + i / taps] = line[i];
+	}
+	free(line);
+	return x;
+}
+
+static int prepare_quantised(const struct loader *l, const char *name, const struct source_tensor *t, struct weight *w)
+{
+	struct quantising *q = l->files->quantising;
+	struct quantise_loss loss;
+	float *x;
+	char *bytes;
+	int status;
+
+	w->dtype = q->type;
+	if (backend_is_dry(l->be))
+		return l->be->prepare(l->device, w, NULL);
+	x = stored_floats(t, w);
+	bytes = xmalloc(weight_bytes(w));
+	quantise(bytes, x, w, &loss);
+	free(x);
+	status = l->be->prepare(l->device, w, bytes);
+	free(bytes);
+	if (q->closed)
+		return status;
+	GROW(q->layer, q->count, q->capacity);
+	q->layer[q->count++] = (struct quantised_layer){ l->component, xstrdup(name), loss };
+	return status;
+}
+
+static bool to_quantise(const struct loader *l)
+{
+	return l->inner && l->files->quantising && is_quantised(l->files->quantising->type);
+}
+
 static int load_weight(const struct loader *l, const char *name, struct wanted want, struct weight *w, struct error *e)
 {
 	struct source_tensor t;
@@ -152,11 +197,12 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 		return -1;
 	bytes = t.bytes;
 	n = count_of(&t) * dtype_size(t.dtype);
-	convert(l, &t, &other);
+	if (!to_quantise(l))
+		convert(l, &t, &other);
 	w->dtype = t.dtype;
 	if (t.transposed && !backend_is_dry(l->be))
-		copy = turned(&t);
-	status = l->be->prepare(l->device, w, copy ? copy : t.bytes);
+		t.bytes = copy = turned(&t);
+	status = to_quantise(l) ? prepare_quantised(l, name, &t, w) : l->be->prepare(l->device, w, t.bytes);
 	free(copy);
 	free(other);
 	loaded(l, &t, bytes, n);

@@ -78,7 +78,7 @@ static void *dry_alloc(struct device *d, size_t bytes)
 
 static int dry_prepare(struct device *d, struct weight *w, const void *host)
 {
-	const size_t bytes = (size_t)w->out * w->in * w->kh * w->kw * (w->dtype == DTYPE_F32 ? 4 : 2);
+	const size_t bytes = weight_bytes(w);
 
 	w->data = dry_alloc(NULL, bytes);
 	if (d && w->on_host && d->rules.hosts) {

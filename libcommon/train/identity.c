@@ -24,6 +24,8 @@ static void set_optional_identity(struct keeper *k)
 		buffer_addf(&words, " replicas=%ld", k->s->replicas);
 	if (k->s->max_token_length > 77)
 		buffer_addf(&words, " max_token_length=%ld", k->s->max_token_length);
+	if (strcmp(k->s->base_precision, "fp16"))
+		buffer_addf(&words, " base_precision=%s", k->s->base_precision);
 	if (k->data->held_out)
 		buffer_addf(&words, " held_out=%zu validation_seed=%s", k->data->held_out,
 			    k->s->validation_seed ? k->s->validation_seed : "seed");

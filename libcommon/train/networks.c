@@ -19,6 +19,8 @@ int networks_open_files(struct run_networks *n, struct error *e)
 	n->files = model_files_open_parts(s->model, s->model_config, vae_to_open(s), parts_needed(s), e);
 	if (!n->files)
 		return -1;
+	n->quantising.type = quantise_type(s->base_precision);
+	model_files_quantise(n->files, &n->quantising);
 	if (s->flow_model || model_files_config(n->files)->schedule.prediction == PREDICTION_FLOW)
 		model_files_flow(n->files, s->flow_shift);
 	if (s->train_inpainting && !model_files_config(n->files)->family->inpaints)
@@ -47,6 +49,7 @@ int networks_load_unet(struct run_networks *n, struct error *e)
 	if (!n->unet)
 		return -1;
 	unet_layers(n->unet, &n->layers);
+	n->quantising.closed = true;    /* text encoders that a sample loads later are not the run's */
 	return 0;
 }
 
@@ -88,4 +91,5 @@ void networks_free(struct run_networks *n)
 	if (n->device)
 		n->be->close(n->device);
 	model_files_close(n->files);
+	quantising_free(&n->quantising);
 }

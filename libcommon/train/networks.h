@@ -17,6 +17,7 @@
 struct run_networks {
 	const struct train_settings *s;
 	struct model_files *files;
+	struct quantising quantising;   /* of what the files' weights become */
 	const struct backend *be;
 	struct device *device;
 	struct unet *unet;

@@ -14,6 +14,7 @@ void witness_tell_start(struct witness *w, const char *config, const char *resum
 		.checkpointed = n->way.checkpoints < n->blocks ? n->way.checkpoints : n->blocks,
 		.cheap_again = n->way.cheap_again, .seed = c->seed, .device = n->be->name,
 		.trains = !w->s->dry_run, .engine = engine, .not_joined = not_joined,
+		.base_precision = w->s->base_precision, .quantising = &n->quantising,
 	};
 
 	for (size_t i = 0; i < w->data->set.count; i++)

@@ -268,8 +268,8 @@ tutorial() {
 	[[ "$output" == *"--xformers is ignored: "*"--cache_latents is ignored: "*"--max_data_loader_n_workers is ignored: "* ]]
 	[ "$("$BIN/lora-train" -q --xformers --vae_batch_size=4 --network_dim 7 --print-config |
 		grep -c '^network_dim = 7 ')" = 1 ]
-	said 0 "$BIN/lora-train" --fp8_base --fused_backward_pass --cpu_offload_checkpointing --print-config
-	[[ "$output" == *"--fp8_base is ignored: "*"--fused_backward_pass is ignored: "*"--cpu_offload_checkpointing is ignored: "* ]]
+	said 0 "$BIN/lora-train" --fp8_base_unet --fused_backward_pass --cpu_offload_checkpointing --print-config
+	[[ "$output" == *"--fp8_base_unet is ignored: "*"--fused_backward_pass is ignored: "*"--cpu_offload_checkpointing is ignored: "* ]]
 	said 2 "$BIN/lora-train" --train_data_dir x
 	[[ "$output" == *"--train_data_dir is an option of other programs here"* ]]
 	said 2 "$BIN/lora-train" --v2

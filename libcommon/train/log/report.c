@@ -30,6 +30,50 @@ static void tell_changed(const struct tool *tool, struct json_out *j)
 	json_end_array(j);
 }
 
+/* ---- what quantising changed ---- */
+
+static double error_of_all(const struct quantising *q)
+{
+	struct quantise_loss sum = { 0 };
+
+	for (size_t i = 0; i < q->count; i++) {
+		sum.off += q->layer[i].loss.off;
+		sum.all += q->layer[i].loss.all;
+	}
+	return quantise_error(&sum);
+}
+
+static const struct quantised_layer *worst_layer(const struct quantising *q)
+{
+	const struct quantised_layer *worst = &q->layer[0];
+
+	for (size_t i = 0; i < q->count; i++)
+		if (!(quantise_error(&q->layer[i].loss) <= quantise_error(&worst->loss)))
+			worst = &q->layer[i];
+	return worst;
+}
+
+/* After the start event: a line for each layer. */
+static void tell_quantised(struct run_log *l, const struct start_facts *f)
+{
+	const struct quantising *q = f->quantising;
+	const struct quantised_layer *worst;
+
+	if (!q || !q->count)
+		return;
+	for (size_t i = 0; i < q->count; i++) {
+		struct json_out *j = events_begin(&l->events, "quantised", f->step);
+
+		json_text(j, "component", part_names[q->layer[i].component].key);
+		json_text(j, "layer", q->layer[i].name);
+		json_number(j, "error", quantise_error(&q->layer[i].loss));
+		events_tell(&l->events);
+	}
+	worst = worst_layer(q);
+	note("base_precision = %s: %zu frozen weights are %.3g %% off (RMS); most of all %s, %.3g %%",
+	     f->base_precision, q->count, 100 * error_of_all(q), worst->name, 100 * quantise_error(&worst->loss));
+}
+
 void report_start(struct run_log *l, const struct tool *tool, const struct start_facts *f)
 {
 	struct json_out *j;
@@ -56,10 +100,15 @@ void report_start(struct run_log *l, const struct tool *tool, const struct start
 	json_text(j, "instruction_set", cpu_set());
 	if (f->held_out)
 		json_int(j, "validation_pictures", f->held_out);
+	if (f->quantising && f->quantising->count) {
+		json_text(j, "base_precision", f->base_precision);
+		json_number(j, "base_error", error_of_all(f->quantising));
+	}
 	if (strlen(f->config) < CONFIG_CAP)
 		json_text(j, "config", f->config);
 	tell_changed(tool, j);
 	events_tell(&l->events);
+	tell_quantised(l, f);
 	note("%zu pictures, %zu regularisation pictures, %zu batches an epoch; %zu modules of rank %ld; "
 	     "steps %ld to %ld", f->pictures, f->regularization, f->batches_per_epoch, f->modules, f->rank,
 	     f->step + 1, f->steps);

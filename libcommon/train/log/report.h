@@ -9,6 +9,7 @@
 
 #include "../../adapter/adapter.h"
 #include "../../base/progress.h"
+#include "../../model/quantise.h"
 #include "../../optimize/optimizer.h"
 #include "card.h"
 #include "events.h"
@@ -38,6 +39,8 @@ struct start_facts {
 	const char *device;
 	const char *engine, *not_joined;        /* between ranks: share.h's */
 	bool trains;                    /* progress is shown */
+	const char *base_precision;
+	const struct quantising *quantising;
 };
 void report_start(struct run_log *l, const struct tool *tool, const struct start_facts *f);
 

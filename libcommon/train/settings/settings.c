@@ -218,6 +218,12 @@ static const struct option rows[] = {
 	{ "mixed-precision", 0, OPTION_CHOICE, &S->mixed_precision, "TYPE",
 	  "the CPU computes in fp32 whatever this says", .fallback = "no", .choices = "no|fp16|bf16",
 	  .advanced = true, .ss_key = "ss_mixed_precision" },
+	/* Of both rows the identity says it. */
+	{ "base-precision", 0, OPTION_CHOICE, &S->base_precision, "TYPE",
+	  "the frozen weights in 8 or 4 bits, to save memory; fp16: as the model's file has them", .fallback = "fp16",
+	  .choices = BASE_PRECISION_NAMES, .identity = IDENTITY_SHOWN, .sparse = true },
+	{ "fp8-base", 0, OPTION_FLAG, &S->fp8_base, NULL, "the same as --base-precision fp8", .advanced = true,
+	  .identity = IDENTITY_SHOWN, .sparse = true, .ss_key = "ss_fp8_base" },
 
 	{ .kind = OPTION_SECTION, .help = "Saving" },
 	{ "save-precision", 0, OPTION_CHOICE, &S->save_precision, "TYPE", "", .fallback = "float",
@@ -410,6 +416,25 @@ static int read_optimizer(struct train_settings *s, struct optimizer_settings *o
 	return bad;
 }
 
+/* fp8_base is kohya's word.  Its configurations have it for cards, where nothing is quantised. */
+static int find_base_precision(struct train_settings *s, struct error *e)
+{
+	const bool fp8 = !strcmp(s->base_precision, "fp8"), card = strcmp(s->device, "cpu") != 0;
+
+	if (s->fp8_base && !fp8 && option_is_set("base-precision"))
+		return fail(e, EXIT_USAGE, "base_precision = \"%s\" against fp8_base; leave one out",
+			    s->base_precision);
+	if (card && strcmp(s->base_precision, "fp16"))
+		return fail(e, EXIT_USAGE, "base_precision = \"%s\" works on the CPU only so far; use fp16, or "
+					   "--device cpu", s->base_precision);
+	if (card && s->fp8_base)
+		note("fp8_base works on the CPU only so far: the weights stay what they are in the model's file");
+	if (s->fp8_base && !card)
+		s->base_precision = "fp8";
+	s->fp8_base = !strcmp(s->base_precision, "fp8");
+	return 0;
+}
+
 static int check_logs(const struct train_settings *s, struct error *e)
 {
 	const char *with = s->log_with;
@@ -465,7 +490,7 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		s->checkpoints = SWITCH_AUTO;
 	if (!s->alpha)
 		s->alpha = s->rank;
-	if (adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0 ||
+	if (find_base_precision(s, e) < 0 || adapter_settings_finish(s, e) < 0 || read_optimizer(s, o, e) < 0 ||
 	    metadata_settings_finish(&s->metadata, e) < 0)
 		return -1;
 	if (!s->conv_alpha)

@@ -72,6 +72,8 @@ struct train_settings {
 	enum option_switch checkpointing;                       /* as written */
 	enum option_switch checkpoints;                         /* what comes of it: not said, "auto" on the CPU */
 	const char *mixed_precision;
+	const char *base_precision;                             /* "fp16": as the file has it */
+	bool fp8_base;                                          /* kohya's; then whether that is "fp8" */
 	const char *card;                                       /* for --plan; NULL: none */
 	const char *vram;                                       /* as written; NULL: not said */
 	size_t vram_bytes;                                      /* what comes of it; 0: no limit is known */
