@@ -26,13 +26,15 @@ template <int N> DEV float take_scores(struct running *a, float (&s)[N][4], int 
 }
 
 /* A warp owns 16 M queries, a block 64 M; tiles of T keys and values, two of each. */
-template <int D, int M, int T> __global__ void __launch_bounds__(THREADS)
-attention_kernel(float *o, float *lse, const float *q, const float *k, const float *v, struct attention_shape a)
+template <int D, int M, int T, bool H> __global__ void __launch_bounds__(THREADS)
+attention_kernel(struct values o, float *lse, struct values q, struct values k, struct values v,
+		 struct attention_shape a)
 {
 	enum { TILE = T * (D + TILE_PAD) };
 	DYN_SHARED(__half, shared);
-	const struct rows keys = rows_of(k, a.ldk, a.lk, a.d, 0, D), values = rows_of(v, a.ldv, a.lk, a.d, 0, D);
-	const struct rows queries = rows_of(q, a.ldq, a.lq, a.d, 0, D);
+	const struct rows<H> keys = rows_of<H>(k, a.ldk, a.lk, a.d, 0, D);
+	const struct rows<H> values = rows_of<H>(v, a.ldv, a.lk, a.d, 0, D);
+	const struct rows<H> queries = rows_of<H>(q, a.ldq, a.lq, a.d, 0, D);
 	const int row = (blockIdx.x * WARPS + threadIdx.x / 32) * 16 * M, end = (blockIdx.x + 1) * WARPS * 16 * M;
 	const int seen = a.causal && end < a.lk ? end : a.lk;
 	const float scale = a.scale * LOG2E;
@@ -50,7 +52,7 @@ attention_kernel(float *o, float *lse, const float *q, const float *k, const flo
 	}
 	for (int key = 0, odd = 0; key < seen; key += T, odd ^= 1) {
 		const bool more = key + T < seen;
-		struct fetched<D, T, THREADS> next;
+		struct fetched<D, T, THREADS, H> next;
 		float s[M][T / 8][4];
 
 		__syncthreads();                /* this tile is here, and nobody reads the one before */
@@ -93,23 +95,23 @@ attention_kernel(float *o, float *lse, const float *q, const float *k, const flo
 				lse[((size_t)blockIdx.z * a.heads + blockIdx.y) * a.lq + i] = state[m][r].max * a.scale
 					+ logf(sum);
 		}
-		store_rows(out_rows_of(o, a.ldo, a.lq, a.d, 0, D, 0), first, out[m], inverse);
+		store_rows(out_rows_of<H>(o, 0, a.ldo, a.lq, a.d, 0, D, 0), first, out[m], inverse);
 	}
 }
 
 /* ---- launchers ---- */
 
-template <int D, int M, int T>
-static cudaError_t launch(cudaStream_t st, float *o, float *lse, const float *q, const float *k, const float *v,
-			  const struct attention_shape *a)
+template <int D, int M, int T, bool H>
+static cudaError_t launch(cudaStream_t st, struct values o, float *lse, struct values q, struct values k,
+			  struct values v, const struct attention_shape *a)
 {
 	const size_t shared = 4 * T * (D + TILE_PAD) * sizeof(__half);
 	const int queries = WARPS * 16 * M;
-	cudaError_t status = allow_shared((const void *)attention_kernel<D, M, T>, shared);
+	cudaError_t status = allow_shared((const void *)attention_kernel<D, M, T, H>, shared);
 
 	if (status != cudaSuccess)
 		return status;
-	LAUNCH((attention_kernel<D, M, T>), dim3((a->lq + queries - 1) / queries, a->heads, a->n), THREADS, shared,
+	LAUNCH((attention_kernel<D, M, T, H>), dim3((a->lq + queries - 1) / queries, a->heads, a->n), THREADS, shared,
 	       st, o, lse, q, k, v, *a);
 	return cudaGetLastError();
 }
@@ -117,21 +119,28 @@ static cudaError_t launch(cudaStream_t st, float *o, float *lse, const float *q,
 /* Fewer blocks of 128 queries than this leave some of a card's 80 to 140 multiprocessors idle: blocks of 64 then. */
 enum { ENOUGH_BLOCKS = 256 };
 
-cudaError_t k_attention(cudaStream_t st, float *o, float *lse, const float *q, const float *k, const float *v,
-			const struct attention_shape *a)
+template <bool H>
+static cudaError_t attend(cudaStream_t st, struct values o, float *lse, struct values q, struct values k,
+			  struct values v, const struct attention_shape *a)
 {
 	const size_t blocks = (size_t)(a->lq + 127) / 128 * a->heads * a->n;
 
-	if (!attention_shape_fits(a))
-		return cudaErrorInvalidValue;
 	if (a->d <= 32)
-		return launch<32, 1, 32>(st, o, lse, q, k, v, a);
+		return launch<32, 1, 32, H>(st, o, lse, q, k, v, a);
 	if (a->d <= 64)
-		return blocks < ENOUGH_BLOCKS ? launch<64, 1, 32>(st, o, lse, q, k, v, a) :
-			launch<64, 2, 32>(st, o, lse, q, k, v, a);
+		return blocks < ENOUGH_BLOCKS ? launch<64, 1, 32, H>(st, o, lse, q, k, v, a) :
+			launch<64, 2, 32, H>(st, o, lse, q, k, v, a);
 	if (a->d <= 128)
-		return launch<128, 1, 32>(st, o, lse, q, k, v, a);
-	if (a->d <= 160)
-		return launch<160, 1, 32>(st, o, lse, q, k, v, a);
-	return attention_of_wide_heads(st, o, lse, q, k, v, a);
+		return launch<128, 1, 32, H>(st, o, lse, q, k, v, a);
+	return launch<160, 1, 32, H>(st, o, lse, q, k, v, a);
+}
+
+cudaError_t k_attention(cudaStream_t st, struct values o, float *lse, struct values q, struct values k,
+			struct values v, const struct attention_shape *a)
+{
+	if (!attention_shape_fits(a) || !same_types(q, k, v) || q.type != o.type)
+		return cudaErrorInvalidValue;
+	if (a->d > 160)
+		return q.type == DTYPE_F32 ? attention_of_wide_heads(st, o, lse, q, k, v, a) : cudaErrorInvalidValue;
+	return q.type == DTYPE_F32 ? attend<false>(st, o, lse, q, k, v, a) : attend<true>(st, o, lse, q, k, v, a);
 }

@@ -17,49 +17,63 @@
 #ifndef CUDA_ATTENTION_CUH
 #define CUDA_ATTENTION_CUH
 
-#include "dev.cuh"
-#include "kernels.h"
+#include "values.cuh"
 
 #define LOG2E 1.4426950408889634f
 
 /* A tile's row is D + 8 halves long: rows then start 4 banks apart, and neither product's reads meet in one. */
 enum { TILE_PAD = 8 };
 
-/* A head's rows: `wide` where 16 bytes may be read at once, 8 written (of wide heads 16). */
-struct rows { const float *x; int ld, count, d; bool wide; };
-struct out_rows { float *x; int ld, count, d; bool wide; int add; };
+/* A head's rows: `wide` where four elements may be read at once, two written (of wide heads four).  H: they are half
+ * precision, else floats; what is known when a kernel is compiled costs it no registers.  What is written is multiplied
+ * by `factor` first. */
+template <bool H> struct rows { const void *x; enum dtype type; int ld, count, d; bool wide; };
+template <bool H> struct out_rows { void *x; enum dtype type; int ld, count, d; bool wide; int add; float factor; };
 
-DEV bool is_wide(const void *x, int ld, int d, int bytes)
+DEV unsigned size_of(enum dtype type) { return type == DTYPE_F32 ? 4 : 2; }
+
+DEV bool is_wide(const void *x, enum dtype type, int ld, int d, int elements)
 {
-	return ((uintptr_t)x | ld * 4u | d * 4u) % bytes == 0;
+	const unsigned size = size_of(type);
+
+	return ((uintptr_t)x | ld * size | d * size) % (elements * size) == 0;
+}
+
+DEV void *place_of(const struct values &v, int ld, int count, int d, int first)
+{
+	return (char *)v.at + ((size_t)blockIdx.z * count * ld + (size_t)blockIdx.y * d + first) * size_of(v.type);
 }
 
 /* Columns from `first` on, at most `d` of them, of the head and sample of this block. */
-DEV struct rows rows_of(const float *x, int ld, int count, int d, int first, int most)
+template <bool H>
+DEV struct rows<H> rows_of(const struct values &x, int ld, int count, int d, int first, int most)
 {
-	const float *at = x + (size_t)blockIdx.z * count * ld + (size_t)blockIdx.y * d + first;
+	const void *at = place_of(x, ld, count, d, first);
 	int left = d - first < most ? d - first : most;
 
 	if (left <= 0)
-		at = x;
-	return { at, ld, count, left, is_wide(at, ld, left, 16) };
+		at = x.at;
+	return { at, x.type, ld, count, left, is_wide(at, x.type, ld, left, 4) };
 }
 
-DEV struct out_rows out_rows_of(float *x, int ld, int count, int d, int first, int most, int add,
-				 int bytes = 8)
+/* shift: under which power of two the results are */
+template <bool H>
+DEV struct out_rows<H> out_rows_of(const struct values &x, int shift, int ld, int count, int d, int first, int most,
+				int add, int elements = 2)
 {
-	float *at = x + (size_t)blockIdx.z * count * ld + (size_t)blockIdx.y * d + first;
+	void *at = place_of(x, ld, count, d, first);
 	int left = d - first < most ? d - first : most;
 
-	return { at, ld, count, left, is_wide(at, ld, left, bytes), add };
+	return { at, x.type, ld, count, left, is_wide(at, x.type, ld, left, elements), add,
+		 power_of_two(x.shift - shift) };
 }
 
-/* Four of the floats that this thread moves into a tile of D columns; 0 where there are none. */
-template <int D> DEV float4 take_four(const struct rows &m, int row, int i)
+/* Four of the elements that this thread moves into a tile of D columns; 0 where there are none. */
+template <int D> DEV float4 take_four(const struct rows<false> &m, int row, int i)
 {
 	const int r = row + i / (D / 4), c = i % (D / 4) * 4;
 	const bool there = r < m.count && c < m.d;
-	const float *from = m.x + (there ? (size_t)r * m.ld + c : 0);
+	const float *from = (const float *)m.x + (there ? (size_t)r * m.ld + c : 0);
 	float4 v = { 0, 0, 0, 0 };
 
 	if (m.wide && there)
@@ -67,6 +81,22 @@ template <int D> DEV float4 take_four(const struct rows &m, int row, int i)
 	else if (there)
 		v = { from[0], c + 1 < m.d ? from[1] : 0, c + 2 < m.d ? from[2] : 0, c + 3 < m.d ? from[3] : 0 };
 	return v;
+}
+
+/* Their bits: so they wait in registers as they came. */
+template <int D> DEV uint2 take_four(const struct rows<true> &m, int row, int i)
+{
+	const int r = row + i / (D / 4), c = i % (D / 4) * 4, left = r < m.count ? m.d - c : 0;
+	const uint16_t *from = (const uint16_t *)m.x + (left > 0 ? (size_t)r * m.ld + c : 0);
+	uint2 bits = { 0, 0 };
+
+	if (m.wide && left > 0)
+		bits = *(const uint2 *)from;
+	else if (left > 0) {
+		bits.x = from[0] | (left > 1 ? (uint32_t)from[1] << 16 : 0);
+		bits.y = (left > 2 ? from[2] : 0) | (left > 3 ? (uint32_t)from[3] << 16 : 0);
+	}
+	return bits;
 }
 
 DEV uint32_t pair(float x, float y)
@@ -78,37 +108,60 @@ DEV uint32_t pair(float x, float y)
 	return bits;
 }
 
-template <int D> DEV void leave_four(__half *tile, int i, const float4 &v, float factor)
+DEV uint32_t pair(uint32_t bits, enum dtype type, float factor)
 {
-	*(uint2 *)(tile + i / (D / 4) * (D + TILE_PAD) + i % (D / 4) * 4) =
-		uint2{ pair(v.x * factor, v.y * factor), pair(v.z * factor, v.w * factor) };
+	return pair(of_half((uint16_t)bits, type) * factor, of_half((uint16_t)(bits >> 16), type) * factor);
+}
+
+DEV uint2 halves_of(const float4 &v, const struct rows<false> &, float factor)
+{
+	return uint2{ pair(v.x * factor, v.y * factor), pair(v.z * factor, v.w * factor) };
+}
+
+DEV uint2 halves_of(const uint2 &v, const struct rows<true> &m, float factor)
+{
+	return uint2{ pair(v.x, m.type, factor), pair(v.y, m.type, factor) };
+}
+
+template <int D, class V, bool H>
+DEV void leave_four(__half *tile, int i, const V &v, const struct rows<H> &m, float factor)
+{
+	*(uint2 *)(tile + i / (D / 4) * (D + TILE_PAD) + i % (D / 4) * 4) = halves_of(v, m, factor);
 }
 
 /* tile[N, D] = rows from `row` on, by STEP threads */
-template <int D, int N, int STEP> DEV void load_tile(__half *tile, const struct rows &m, int row, float factor = 1)
+template <int D, int N, int STEP, bool H>
+DEV void load_tile(__half *tile, const struct rows<H> &m, int row, float factor = 1)
 {
 	UNROLL for (int k = 0; k < N * D / 4 / STEP; k++)
-		leave_four<D>(tile, threadIdx.x + k * STEP, take_four<D>(m, row, threadIdx.x + k * STEP), factor);
+		leave_four<D>(tile, threadIdx.x + k * STEP, take_four<D>(m, row, threadIdx.x + k * STEP), m, factor);
 }
+
+template <bool H> struct four { typedef float4 type; };
+template <> struct four<true> { typedef uint2 type; };
 
 /* The same in two parts: rows are taken into registers while the tile before them is multiplied, and left in shared
  * memory behind that.  Where D is above 128 there are no registers for it, and all is done behind. */
-template <int D, int N, int STEP> struct fetched {
+template <int D, int N, int STEP, bool H> struct fetched {
 	enum { LATE = D > 128, FOURS = N * D / 4 / STEP };
-	float4 v[LATE ? 1 : FOURS];
+	typename four<H>::type v[LATE ? 1 : FOURS];
 
-	__device__ void take(const struct rows &m, int row)
+	__device__ void take(const struct rows<H> &m, int row)
 	{
 		if (!LATE)
 			UNROLL for (int k = 0; k < FOURS; k++)
 				v[k] = take_four<D>(m, row, threadIdx.x + k * STEP);
 	}
 
-	__device__ void leave(__half *tile, const struct rows &m, int row, float factor = 1) const
+	__device__ void leave(__half *tile, const struct rows<H> &m, int row, float factor = 1) const
 	{
-		UNROLL for (int k = 0; k < FOURS; k++)
-			leave_four<D>(tile, threadIdx.x + k * STEP,
-				      LATE ? take_four<D>(m, row, threadIdx.x + k * STEP) : v[k], factor);
+		if (LATE)
+			UNROLL_BY(2) for (int k = 0; k < FOURS; k++)
+				leave_four<D>(tile, threadIdx.x + k * STEP,
+					      take_four<D>(m, row, threadIdx.x + k * STEP), m, factor);
+		else
+			UNROLL for (int k = 0; k < FOURS; k++)
+				leave_four<D>(tile, threadIdx.x + k * STEP, v[k], m, factor);
 	}
 };
 
@@ -116,12 +169,16 @@ template <int D, int N, int STEP> struct fetched {
 template <int D> struct held { uint32_t f[D / 16][4]; };
 template <int D> struct tiled { const __half *tile; };
 
-DEV float element(const struct rows &m, int row, int c)
+template <bool H> DEV float element(const struct rows<H> &m, int row, int c)
 {
-	return row < m.count && c < m.d ? m.x[(size_t)row * m.ld + c] : 0;
+	const size_t at = (size_t)row * m.ld + c;
+
+	if (row >= m.count || c >= m.d)
+		return 0;
+	return !H ? ((const float *)m.x)[at] : of_half(((const uint16_t *)m.x)[at], m.type);
 }
 
-template <int D> DEV void hold(struct held<D> &a, const struct rows &m, int row, float factor = 1)
+template <int D, bool H> DEV void hold(struct held<D> &a, const struct rows<H> &m, int row, float factor = 1)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
@@ -212,32 +269,47 @@ template <int N> DEV void mask(float (&s)[N][4], int row, int key, const struct 
 	}
 }
 
-DEV void store_two(const struct out_rows &y, int row, int c, float a, float b)
+template <bool H> DEV void store_one(const struct out_rows<H> &y, size_t at, float a)
 {
-	float *to = y.x + (size_t)row * y.ld + c;
+	if (H) {
+		uint16_t *to = (uint16_t *)y.x + at;
+
+		*to = to_half(y.add ? of_half(*to, y.type) + a : a, y.type);
+	} else {
+		float *to = (float *)y.x + at;
+
+		*to = y.add ? *to + a : a;
+	}
+}
+
+template <bool H> DEV void store_two(const struct out_rows<H> &y, int row, int c, float a, float b)
+{
+	const size_t at = (size_t)row * y.ld + c;
 
 	if (y.wide && c < y.d) {
-		const float2 old = y.add ? *(const float2 *)to : float2{ 0, 0 };
-
-		*(float2 *)to = { old.x + a, old.y + b };
+		store_pair((char *)y.x + at * (H ? 2 : 4), H ? y.type : DTYPE_F32, a, b, y.add);
 		return;
 	}
 	if (c < y.d)
-		to[0] = y.add ? to[0] + a : a;
+		store_one(y, at, a);
 	if (c + 1 < y.d)
-		to[1] = y.add ? to[1] + b : b;
+		store_one(y, at + 1, b);
 }
 
 /* 16 rows from `row` on of y = (add ? y : 0) + out times factor[0] (rows g), factor[1] (rows g + 8) */
-template <int N> DEV void store_rows(const struct out_rows &y, int row, const float (&out)[N][4], const float *factor)
+template <int N, bool H>
+DEV void store_rows(const struct out_rows<H> &y, int row, const float (&out)[N][4], const float *factor)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
-	UNROLL for (int r = 0; r < 2; r++)
+	UNROLL for (int r = 0; r < 2; r++) {
+		const float times = factor[r] * y.factor;
+
 		if (row + g + 8 * r < y.count)
 			UNROLL for (int n = 0; n < N; n++)
-				store_two(y, row + g + 8 * r, n * 8 + 2 * t, out[n][2 * r] * factor[r],
-					  out[n][2 * r + 1] * factor[r]);
+				store_two(y, row + g + 8 * r, n * 8 + 2 * t, out[n][2 * r] * times,
+					  out[n][2 * r + 1] * times);
+	}
 }
 
 /* A row's softmax from tile to tile: the greatest score,
@@ -253,6 +325,11 @@ static inline bool attention_shape_fits(const struct attention_shape *a)
 	       a->scale > 0 && (!a->causal || a->lq == a->lk);
 }
 
+static inline bool same_types(struct values x, struct values y, struct values z)
+{
+	return x.type == y.type && x.type == z.type;
+}
+
 static inline cudaError_t allow_shared(const void *kernel, size_t bytes)
 {
 	return bytes <= 48 << 10 ? cudaSuccess :
@@ -260,7 +337,7 @@ static inline cudaError_t allow_shared(const void *kernel, size_t bytes)
 }
 
 /* attention_wide.cu: heads of up to 512 columns */
-cudaError_t attention_of_wide_heads(cudaStream_t st, float *o, float *lse, const float *q, const float *k,
-				    const float *v, const struct attention_shape *a);
+cudaError_t attention_of_wide_heads(cudaStream_t st, struct values o, float *lse, struct values q, struct values k,
+				    struct values v, const struct attention_shape *a);
 
 #endif

@@ -23,12 +23,13 @@ template <int D> struct operand<D, false> : tiled<D> {};
 
 /* This warp's 16 of the block's rows from `row` on;
  * the block's threads call it together, and pass a barrier before the rows are used. */
-template <int D> DEV void own(operand<D, true> &a, __half *, const struct rows &m, int row, float factor = 1)
+template <int D, bool H> DEV void own(operand<D, true> &a, __half *, const struct rows<H> &m, int row, float factor = 1)
 {
 	hold(a, m, row + threadIdx.x / 32 * 16, factor);
 }
 
-template <int D> DEV void own(operand<D, false> &a, __half *tile, const struct rows &m, int row, float factor = 1)
+template <int D, bool H>
+DEV void own(operand<D, false> &a, __half *tile, const struct rows<H> &m, int row, float factor = 1)
 {
 	load_tile<D, plan<D>::MINE, plan<D>::THREADS>(tile, m, row, factor);
 	a.tile = tile + threadIdx.x / 32 * 16 * (D + TILE_PAD);
@@ -43,11 +44,12 @@ DEV size_t stats_of(const struct attention_shape &a)
 
 enum { ROW_WARPS = 4 };
 
-__global__ void __launch_bounds__(ROW_WARPS * 32)
-attention_delta(float *delta, float *most, const float *dout, const float *o, struct attention_shape a)
+template <bool H> __global__ void __launch_bounds__(ROW_WARPS * 32)
+attention_delta(float *delta, float *most, struct values dout, struct values o, struct attention_shape a)
 {
 	SHARED(float, tmp, [32]);
-	const struct rows x = rows_of(dout, a.ldo, a.lq, a.d, 0, a.d), y = rows_of(o, a.ldo, a.lq, a.d, 0, a.d);
+	const struct rows<H> x = rows_of<H>(dout, a.ldo, a.lq, a.d, 0, a.d);
+	const struct rows<H> y = rows_of<H>(o, a.ldo, a.lq, a.d, 0, a.d);
 	const int row = blockIdx.x * ROW_WARPS + threadIdx.x / 32;
 	float sum = 0, largest = 0;
 
@@ -77,15 +79,16 @@ DEV int shift_of_head(const float *most, float *tmp, const struct attention_shap
 
 /* ---- dq: a warp owns 16 queries, keys and values pass by ---- */
 
-template <int D> __global__ void __launch_bounds__(plan<D>::THREADS)
-attention_dq(float *dq, const float *dout, const float *lse, const float *delta, const float *most, const float *q,
-	     const float *k, const float *v, struct attention_shape a, int add)
+template <int D, bool H> __global__ void __launch_bounds__(plan<D>::THREADS)
+attention_dq(struct values dq, struct values dout, const float *lse, const float *delta, const float *most,
+	     struct values q, struct values k, struct values v, struct attention_shape a, int add)
 {
 	enum { MINE = plan<D>::MINE, T = plan<D>::T, TILE = plan<D>::TILE, KEPT = plan<D>::KEPT,
 	       THREADS = plan<D>::THREADS };
 	DYN_SHARED(__half, shared);
 	SHARED(float, tmp, [32]);
-	const struct rows keys = rows_of(k, a.ldk, a.lk, a.d, 0, D), values = rows_of(v, a.ldv, a.lk, a.d, 0, D);
+	const struct rows<H> keys = rows_of<H>(k, a.ldk, a.lk, a.d, 0, D);
+	const struct rows<H> values = rows_of<H>(v, a.ldv, a.lk, a.d, 0, D);
 	const int first = blockIdx.x * MINE, row = first + threadIdx.x / 32 * 16, mine = row + threadIdx.x % 32 / 4;
 	const int seen = a.causal && first + MINE < a.lk ? first + MINE : a.lk, shift = shift_of_head(most, tmp, a);
 	const float scale = a.scale * LOG2E, inverse = a.scale * power_of_two(-shift), factor[2] = { inverse, inverse };
@@ -93,8 +96,8 @@ attention_dq(float *dq, const float *dout, const float *lse, const float *delta,
 	float log_sum[2], mean[2], out[1][D / 8][4];
 	operand<D> queries[1], douts[1];
 
-	own<D>(queries[0], shared, rows_of(q, a.ldq, a.lq, a.d, 0, D), first);
-	own<D>(douts[0], shared + KEPT, rows_of(dout, a.ldo, a.lq, a.d, 0, D), first, power_of_two(shift));
+	own<D>(queries[0], shared, rows_of<H>(q, a.ldq, a.lq, a.d, 0, D), first);
+	own<D>(douts[0], shared + KEPT, rows_of<H>(dout, a.ldo, a.lq, a.d, 0, D), first, power_of_two(shift));
 	load_tile<D, T, THREADS>(key_tiles, keys, 0);
 	load_tile<D, T, THREADS>(value_tiles, values, 0);
 	clear(out);
@@ -106,7 +109,7 @@ attention_dq(float *dq, const float *dout, const float *lse, const float *delta,
 	}
 	for (int key = 0, odd = 0; key < seen; key += T, odd ^= 1) {
 		const bool more = key + T < seen;
-		struct fetched<D, T, THREADS> next;
+		struct fetched<D, T, THREADS, H> next;
 		float p[1][T / 8][4], dp[1][T / 8][4];
 
 		__syncthreads();                /* these tiles are here, and nobody reads those before */
@@ -130,7 +133,7 @@ attention_dq(float *dq, const float *dout, const float *lse, const float *delta,
 		if (more)
 			next.leave(key_tiles + (odd ^ 1) * TILE, keys, key + T);
 	}
-	store_rows(out_rows_of(dq, a.ldq, a.lq, a.d, 0, D, add), row, out[0], factor);
+	store_rows(out_rows_of<H>(dq, dout.shift, a.ldq, a.lq, a.d, 0, D, add), row, out[0], factor);
 }
 
 /* ---- dk, dv: a warp owns 16 keys, queries and dout pass by ---- */
@@ -150,38 +153,38 @@ DEV void load_stats(float *stats, const float *lse, const float *delta, float fa
 }
 
 /* Where part `split` of dk (which = 0) or dv (1) of this block's head goes: [splits][2][n][heads][lk][d]. */
-DEV struct out_rows part_rows(float *parts, int split, int which, const struct attention_shape &a)
+DEV struct out_rows<false> part_rows(float *parts, int shift, int split, int which, const struct attention_shape &a)
 {
 	float *at = parts + ((((size_t)split * 2 + which) * a.n + blockIdx.z) * a.heads + blockIdx.y) * a.lk * a.d;
 
-	return { at, a.d, a.lk, a.d, is_wide(at, a.d, a.d, 8), 0 };
+	return { at, DTYPE_F32, a.d, a.lk, a.d, is_wide(at, DTYPE_F32, a.d, a.d, 2), 0, power_of_two(-shift) };
 }
 
 /* Blocks of one tile of keys are neighbours in x, one a split.  parts: NULL where splits is 1.
  * dk or dv may be NULL. */
-template <int D> __global__ void __launch_bounds__(plan<D>::THREADS)
-attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout, const float *lse, const float *delta,
-	      const float *most, const float *q, const float *k, const float *v, struct attention_shape a, int add_k,
-	      int add_v)
+template <int D, bool H> __global__ void __launch_bounds__(plan<D>::THREADS)
+attention_dkv(struct values dk, struct values dv, float *parts, int splits, struct values dout, const float *lse,
+	      const float *delta, const float *most, struct values q, struct values k, struct values v,
+	      struct attention_shape a, int add_k, int add_v)
 {
 	enum { MINE = plan<D>::MINE, T = plan<D>::T, TILE = plan<D>::TILE, KEPT = plan<D>::KEPT,
 	       THREADS = plan<D>::THREADS };
 	DYN_SHARED(__half, shared);
 	SHARED(float, tmp, [32]);
-	const struct rows queries = rows_of(q, a.ldq, a.lq, a.d, 0, D), douts = rows_of(dout, a.ldo, a.lq, a.d, 0, D);
+	const struct rows<H> queries = rows_of<H>(q, a.ldq, a.lq, a.d, 0, D);
+	const struct rows<H> douts = rows_of<H>(dout, a.ldo, a.lq, a.d, 0, D);
 	const int first = blockIdx.x / splits * MINE, split = blockIdx.x % splits, row = first + threadIdx.x / 32 * 16;
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, shift = shift_of_head(most, tmp, a);
 	const int share = ((a.lq + T - 1) / T + splits - 1) / splits * T, begin = a.causal ? first / T * T : 0;
 	const int from = split * share > begin ? split * share : begin,
 		  to = (split + 1) * share < a.lq ? (split + 1) * share : a.lq;
-	const float scale = a.scale * LOG2E, times = power_of_two(shift), over = power_of_two(-shift);
-	const float factor_k[2] = { a.scale * over, a.scale * over }, factor_v[2] = { over, over };
+	const float scale = a.scale * LOG2E, times = power_of_two(shift);
 	__half *const query_tiles = shared + 2 * KEPT, *const dout_tiles = query_tiles + 2 * TILE;
 	float *const stats = (float *)(dout_tiles + 2 * TILE), out_k[1][D / 8][4], out_v[1][D / 8][4];
 	operand<D> keys[1], values[1];
 
-	own<D>(keys[0], shared, rows_of(k, a.ldk, a.lk, a.d, 0, D), first);
-	own<D>(values[0], shared + KEPT, rows_of(v, a.ldv, a.lk, a.d, 0, D), first);
+	own<D>(keys[0], shared, rows_of<H>(k, a.ldk, a.lk, a.d, 0, D), first);
+	own<D>(values[0], shared + KEPT, rows_of<H>(v, a.ldv, a.lk, a.d, 0, D), first);
 	load_tile<D, T, THREADS>(query_tiles, queries, from);
 	load_tile<D, T, THREADS>(dout_tiles, douts, from, times);
 	load_stats<T>(stats, lse, delta, times, from, a);
@@ -190,7 +193,7 @@ attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout,
 	for (int i = from, odd = 0; i < to; i += T, odd ^= 1) {
 		const float *log_sums = stats + odd * 2 * T + 2 * t, *means = log_sums + T;
 		const bool more = i + T < to;
-		struct fetched<D, T, THREADS> next;
+		struct fetched<D, T, THREADS, H> next;
 		float p[1][T / 8][4], dp[1][T / 8][4];
 
 		__syncthreads();                /* these tiles are here, and nobody reads those before */
@@ -206,13 +209,13 @@ attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout,
 
 				p[0][n][e] = hidden ? 0 : exp2_approx(p[0][n][e] * scale - log_sums[n * 8 + e % 2]);
 			}
-		if (dv)
+		if (dv.at)
 			weigh<D>(out_v, p, dout_tiles + odd * TILE);
 		if (more) {
 			next.leave(dout_tiles + (odd ^ 1) * TILE, douts, i + T, times);
 			next.take(queries, i + T);
 		}
-		if (dk) {
+		if (dk.at) {
 			clear(dp);
 			scores<D>(dp, values, dout_tiles + odd * TILE);
 			UNROLL for (int n = 0; n < T / 8; n++)
@@ -223,27 +226,38 @@ attention_dkv(float *dk, float *dv, float *parts, int splits, const float *dout,
 		if (more)
 			next.leave(query_tiles + (odd ^ 1) * TILE, queries, i + T);
 	}
-	if (dk)
-		store_rows(parts ? part_rows(parts, split, 0, a) : out_rows_of(dk, a.ldk, a.lk, a.d, 0, D, add_k), row,
-			   out_k[0], factor_k);
-	if (dv)
-		store_rows(parts ? part_rows(parts, split, 1, a) : out_rows_of(dv, a.ldv, a.lk, a.d, 0, D, add_v), row,
-			   out_v[0], factor_v);
+	const float over = 1 / times, factor_k[2] = { a.scale * over, a.scale * over }, factor_v[2] = { over, over };
+
+	if (parts) {
+		if (dk.at)
+			store_rows(part_rows(parts, dout.shift, split, 0, a), row, out_k[0], factor_k);
+		if (dv.at)
+			store_rows(part_rows(parts, dout.shift, split, 1, a), row, out_v[0], factor_v);
+	} else {
+		if (dk.at)
+			store_rows(out_rows_of<H>(dk, dout.shift, a.ldk, a.lk, a.d, 0, D, add_k), row, out_k[0],
+				   factor_k);
+		if (dv.at)
+			store_rows(out_rows_of<H>(dv, dout.shift, a.ldv, a.lk, a.d, 0, D, add_v), row, out_v[0],
+				   factor_v);
+	}
 }
 
 /* y[n, j, head] = (add ? y : 0) + its parts, in order of split; a thread an element, heads and samples as blocks */
 __global__ void __launch_bounds__(256)
-attention_add_parts(float *y, const float *parts, int which, int splits, struct attention_shape a, int ld, int add)
+attention_add_parts(struct values y, const float *parts, int which, int splits, struct attention_shape a, int ld,
+		    int add)
 {
 	const int i = blockIdx.x * 256 + threadIdx.x;
-	float *to = y + ((size_t)blockIdx.z * a.lk + i / a.d) * ld + blockIdx.y * a.d + i % a.d, sum = 0;
+	const size_t to = ((size_t)blockIdx.z * a.lk + i / a.d) * ld + blockIdx.y * a.d + i % a.d;
+	float sum = 0;
 
 	if (i >= a.lk * a.d)
 		return;
 	for (int split = 0; split < splits; split++)
 		sum += parts[((((size_t)split * 2 + which) * a.n + blockIdx.z) * a.heads + blockIdx.y) * a.lk * a.d +
 			     i];
-	*to = add ? *to + sum : sum;
+	store(y, to, sum, add);
 }
 
 /* ---- heads of more than 160 columns: correct, not fast, as training has none.  A warp owns a row, a lane every 32nd
@@ -251,7 +265,7 @@ attention_add_parts(float *y, const float *parts, int which, int splits, struct 
 
 enum { LANE_COLUMNS = 512 / 32 };
 
-DEV void load_row(float (&x)[LANE_COLUMNS], const struct rows &m, int row)
+DEV void load_row(float (&x)[LANE_COLUMNS], const struct rows<false> &m, int row)
 {
 	UNROLL for (int i = 0; i < LANE_COLUMNS; i++)
 		x[i] = element(m, row, threadIdx.x % 32 + i * 32);
@@ -272,28 +286,25 @@ DEV void add_scaled(float (&y)[LANE_COLUMNS], float a, const float (&x)[LANE_COL
 		y[i] += a * x[i];
 }
 
-DEV void store_row(const struct out_rows &y, int row, const float (&x)[LANE_COLUMNS], float factor)
+DEV void store_row(const struct out_rows<false> &y, int row, const float (&x)[LANE_COLUMNS], float factor)
 {
-	UNROLL for (int i = 0; i < LANE_COLUMNS; i++) {
-		const int c = threadIdx.x % 32 + i * 32;
-		float *to = y.x + (size_t)row * y.ld + c;
-
-		if (row < y.count && c < y.d)
-			*to = y.add ? *to + x[i] * factor : x[i] * factor;
-	}
+	UNROLL for (int i = 0; i < LANE_COLUMNS; i++)
+		if (row < y.count && (int)threadIdx.x % 32 + i * 32 < y.d)
+			store_one(y, (size_t)row * y.ld + threadIdx.x % 32 + i * 32, x[i] * factor * y.factor);
 }
 
 __global__ void __launch_bounds__(ROW_WARPS * 32)
-attention_wide_dq(float *dq, const float *dout, const float *lse, const float *delta, const float *q, const float *k,
-		  const float *v, struct attention_shape a, int add)
+attention_wide_dq(struct values dq, struct values dout, const float *lse, const float *delta, struct values q,
+		  struct values k, struct values v, struct attention_shape a, int add)
 {
-	const struct rows keys = rows_of(k, a.ldk, a.lk, a.d, 0, a.d), values = rows_of(v, a.ldv, a.lk, a.d, 0, a.d);
+	const struct rows<false> keys = rows_of<false>(k, a.ldk, a.lk, a.d, 0, a.d);
+	const struct rows<false> values = rows_of<false>(v, a.ldv, a.lk, a.d, 0, a.d);
 	const int row = blockIdx.x * ROW_WARPS + threadIdx.x / 32;
 	const int seen = row >= a.lq ? 0 : a.causal ? row + 1 : a.lk;
 	float mine[LANE_COLUMNS], mine_dout[LANE_COLUMNS], other[LANE_COLUMNS], out[LANE_COLUMNS] = { 0 };
 
-	load_row(mine, rows_of(q, a.ldq, a.lq, a.d, 0, a.d), row);
-	load_row(mine_dout, rows_of(dout, a.ldo, a.lq, a.d, 0, a.d), row);
+	load_row(mine, rows_of<false>(q, a.ldq, a.lq, a.d, 0, a.d), row);
+	load_row(mine_dout, rows_of<false>(dout, a.ldo, a.lq, a.d, 0, a.d), row);
 	for (int j = 0; j < seen; j++) {
 		float p, dp;
 
@@ -303,21 +314,21 @@ attention_wide_dq(float *dq, const float *dout, const float *lse, const float *d
 		p = exp2_approx((dot(mine, other) * a.scale - lse[stats_of(a) + row]) * LOG2E);
 		add_scaled(out, p * (dp - delta[stats_of(a) + row]), other);
 	}
-	store_row(out_rows_of(dq, a.ldq, a.lq, a.d, 0, a.d, add), row, out, a.scale);
+	store_row(out_rows_of<false>(dq, dout.shift, a.ldq, a.lq, a.d, 0, a.d, add), row, out, a.scale);
 }
 
 __global__ void __launch_bounds__(ROW_WARPS * 32)
-attention_wide_dkv(float *dk, float *dv, const float *dout, const float *lse, const float *delta, const float *q,
-		   const float *k, const float *v, struct attention_shape a, int add_k, int add_v)
+attention_wide_dkv(struct values dk, struct values dv, struct values dout, const float *lse, const float *delta,
+		   struct values q, struct values k, struct values v, struct attention_shape a, int add_k, int add_v)
 {
-	const struct rows queries = rows_of(q, a.ldq, a.lq, a.d, 0, a.d),
-		douts = rows_of(dout, a.ldo, a.lq, a.d, 0, a.d);
+	const struct rows<false> queries = rows_of<false>(q, a.ldq, a.lq, a.d, 0, a.d),
+		douts = rows_of<false>(dout, a.ldo, a.lq, a.d, 0, a.d);
 	const int row = blockIdx.x * ROW_WARPS + threadIdx.x / 32;
 	float key[LANE_COLUMNS], value[LANE_COLUMNS], query[LANE_COLUMNS], its_dout[LANE_COLUMNS];
 	float out_k[LANE_COLUMNS] = { 0 }, out_v[LANE_COLUMNS] = { 0 };
 
-	load_row(key, rows_of(k, a.ldk, a.lk, a.d, 0, a.d), row);
-	load_row(value, rows_of(v, a.ldv, a.lk, a.d, 0, a.d), row);
+	load_row(key, rows_of<false>(k, a.ldk, a.lk, a.d, 0, a.d), row);
+	load_row(value, rows_of<false>(v, a.ldv, a.lk, a.d, 0, a.d), row);
 	for (int i = a.causal ? row : 0; i < a.lq && row < a.lk; i++) {
 		float p;
 
@@ -325,13 +336,13 @@ attention_wide_dkv(float *dk, float *dv, const float *dout, const float *lse, co
 		load_row(its_dout, douts, i);
 		p = exp2_approx((dot(query, key) * a.scale - lse[stats_of(a) + i]) * LOG2E);
 		add_scaled(out_v, p, its_dout);
-		if (dk)
+		if (dk.at)
 			add_scaled(out_k, p * (dot(its_dout, value) - delta[stats_of(a) + i]), query);
 	}
-	if (dk)
-		store_row(out_rows_of(dk, a.ldk, a.lk, a.d, 0, a.d, add_k), row, out_k, a.scale);
-	if (dv)
-		store_row(out_rows_of(dv, a.ldv, a.lk, a.d, 0, a.d, add_v), row, out_v, 1);
+	if (dk.at)
+		store_row(out_rows_of<false>(dk, dout.shift, a.ldk, a.lk, a.d, 0, a.d, add_k), row, out_k, a.scale);
+	if (dv.at)
+		store_row(out_rows_of<false>(dv, dout.shift, a.ldv, a.lk, a.d, 0, a.d, add_v), row, out_v, 1);
 }
 
 /* ---- launchers ---- */
@@ -339,8 +350,9 @@ attention_wide_dkv(float *dk, float *dv, const float *dout, const float *lse, co
 /* All that backward reads and writes. */
 struct back {
 	cudaStream_t st;
-	float *dq, *dk, *dv;
-	const float *dout, *o, *lse, *q, *k, *v;
+	struct values dq, dk, dv, dout, o;
+	const float *lse;
+	struct values q, k, v;
 	const struct attention_shape *a;
 	const int *add;
 	float *delta, *most, *parts;
@@ -376,92 +388,100 @@ size_t attention_back_scratch(const struct attention_shape *a)
 	return delta_size(a) + most_size(a) + (splits > 1 ? (size_t)splits * 2 * a->n * a->heads * a->lk * a->d : 0);
 }
 
-static cudaError_t launch_delta(const struct back *b)
+template <bool H> static cudaError_t launch_delta(const struct back *b)
 {
-	LAUNCH(attention_delta, dim3(over(b->a->lq, ROW_WARPS), b->a->heads, b->a->n), ROW_WARPS * 32, 0, b->st,
+	LAUNCH(attention_delta<H>, dim3(over(b->a->lq, ROW_WARPS), b->a->heads, b->a->n), ROW_WARPS * 32, 0, b->st,
 	       b->delta, b->most, b->dout, b->o, *b->a);
 	return cudaGetLastError();
 }
 
-static cudaError_t launch_add_parts(const struct back *b, float *y, int which, int ld)
+static cudaError_t launch_add_parts(const struct back *b, struct values y, int which, int ld)
 {
 	LAUNCH(attention_add_parts, dim3(over(b->a->lk * b->a->d, 256), b->a->heads, b->a->n), 256, 0, b->st, y,
 	       b->parts, which, b->splits, *b->a, ld, b->add[1 + which]);
 	return cudaGetLastError();
 }
 
-template <int D> static cudaError_t launch_dq(const struct back *b)
+template <int D, bool H> static cudaError_t launch_dq(const struct back *b)
 {
 	const size_t shared = plan<D>::BYTES;
-	cudaError_t status = allow_shared((const void *)attention_dq<D>, shared);
+	cudaError_t status = allow_shared((const void *)attention_dq<D, H>, shared);
 
 	if (status != cudaSuccess)
 		return status;
-	LAUNCH(attention_dq<D>, dim3(over(b->a->lq, plan<D>::MINE), b->a->heads, b->a->n), plan<D>::THREADS, shared,
-	       b->st, b->dq, b->dout, b->lse, b->delta, b->most, b->q, b->k, b->v, *b->a, b->add[0]);
+	LAUNCH((attention_dq<D, H>), dim3(over(b->a->lq, plan<D>::MINE), b->a->heads, b->a->n), plan<D>::THREADS,
+	       shared, b->st, b->dq, b->dout, b->lse, b->delta, b->most, b->q, b->k, b->v, *b->a, b->add[0]);
 	return cudaGetLastError();
 }
 
-template <int D> static cudaError_t launch_dkv(const struct back *b)
+template <int D, bool H> static cudaError_t launch_dkv(const struct back *b)
 {
 	const size_t shared = plan<D>::BYTES;
-	cudaError_t status = allow_shared((const void *)attention_dkv<D>, shared);
+	cudaError_t status = allow_shared((const void *)attention_dkv<D, H>, shared);
 
 	if (status != cudaSuccess)
 		return status;
-	LAUNCH(attention_dkv<D>, dim3(over(b->a->lk, plan<D>::MINE) * b->splits, b->a->heads, b->a->n),
+	LAUNCH((attention_dkv<D, H>), dim3(over(b->a->lk, plan<D>::MINE) * b->splits, b->a->heads, b->a->n),
 	       plan<D>::THREADS, shared, b->st,
 	       b->dk, b->dv, b->splits > 1 ? b->parts : NULL, b->splits, b->dout, b->lse, b->delta, b->most, b->q, b->k,
 	       b->v, *b->a, b->add[1], b->add[2]);
 	status = cudaGetLastError();
-	if (status == cudaSuccess && b->splits > 1 && b->dk)
+	if (status == cudaSuccess && b->splits > 1 && b->dk.at)
 		status = launch_add_parts(b, b->dk, 0, b->a->ldk);
-	if (status == cudaSuccess && b->splits > 1 && b->dv)
+	if (status == cudaSuccess && b->splits > 1 && b->dv.at)
 		status = launch_add_parts(b, b->dv, 1, b->a->ldv);
 	return status;
 }
 
-template <int D> static cudaError_t launch(const struct back *b)
+template <int D, bool H> static cudaError_t launch(const struct back *b)
 {
-	cudaError_t status = b->dq ? launch_dq<D>(b) : cudaSuccess;
+	cudaError_t status = b->dq.at ? launch_dq<D, H>(b) : cudaSuccess;
 
-	return status == cudaSuccess && (b->dk || b->dv) ? launch_dkv<D>(b) : status;
+	return status == cudaSuccess && (b->dk.at || b->dv.at) ? launch_dkv<D, H>(b) : status;
 }
 
 static cudaError_t launch_wide(const struct back *b)
 {
 	const struct attention_shape *a = b->a;
 
-	if (b->dq)
+	if (b->dq.at)
 		LAUNCH(attention_wide_dq, dim3(over(a->lq, ROW_WARPS), a->heads, a->n), ROW_WARPS * 32, 0, b->st, b->dq,
 		       b->dout, b->lse, b->delta, b->q, b->k, b->v, *a, b->add[0]);
-	if (b->dk || b->dv)
+	if (b->dk.at || b->dv.at)
 		LAUNCH(attention_wide_dkv, dim3(over(a->lk, ROW_WARPS), a->heads, a->n), ROW_WARPS * 32, 0, b->st,
 		       b->dk, b->dv, b->dout, b->lse, b->delta, b->q, b->k, b->v, *a, b->add[1], b->add[2]);
 	return cudaGetLastError();
 }
 
-cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o,
-			     const float *lse, const float *q, const float *k, const float *v,
-			     const struct attention_shape *a, const int add[3], float *scratch)
+template <bool H> static cudaError_t launch_any(const struct back *b)
 {
-	cudaError_t status;
+	const int d = b->a->d;
+	cudaError_t status = launch_delta<H>(b);
 
-	if (!attention_shape_fits(a))
+	if (status != cudaSuccess)
+		return status;
+	if (d <= 32)
+		return launch<32, H>(b);
+	if (d <= 64)
+		return launch<64, H>(b);
+	if (d <= 128)
+		return launch<128, H>(b);
+	if (d <= 160)
+		return launch<160, H>(b);
+	return launch_wide(b);
+}
+
+cudaError_t k_attention_back(cudaStream_t st, struct values dq, struct values dk, struct values dv,
+			     struct values dout, struct values o, const float *lse, struct values q, struct values k,
+			     struct values v, const struct attention_shape *a, const int add[3], float *scratch)
+{
+	const bool floats = q.type == DTYPE_F32;
+
+	if (!attention_shape_fits(a) || !same_types(q, k, v) || !same_types(q, dout, o) || (!floats && a->d > 160) ||
+	    (dq.at && dq.type != q.type) || (dk.at && dk.type != q.type) || (dv.at && dv.type != q.type))
 		return cudaErrorInvalidValue;
 	const struct back b = { st, dq, dk, dv, dout, o, lse, q, k, v, a, add, scratch, scratch + delta_size(a),
 				scratch + delta_size(a) + most_size(a), splits_of(a) };
 
-	status = launch_delta(&b);
-	if (status != cudaSuccess)
-		return status;
-	if (a->d <= 32)
-		return launch<32>(&b);
-	if (a->d <= 64)
-		return launch<64>(&b);
-	if (a->d <= 128)
-		return launch<128>(&b);
-	if (a->d <= 160)
-		return launch<160>(&b);
-	return launch_wide(&b);
+	return floats ? launch_any<false>(&b) : launch_any<true>(&b);
 }

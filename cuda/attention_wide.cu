@@ -17,26 +17,26 @@ enum { WARPS = 8, QUERIES = 32, KEYS = 16, WIDEST = 512, SLICE = WIDEST / WARPS 
 enum { STRIDE = WIDEST + 4 };
 
 /* tile[KEYS, SLICE] = rows from `row` on, 0 where there are none, by one warp.  Comes with the next commit. */
-DEV void load_slice(float *tile, const struct rows &m, int row)
+DEV void load_slice(float *tile, const struct rows<false> &m, int row)
 {
 	for (int i = threadIdx.x % 32; i < KEYS * (SLICE / 4); i += 32) {
 		const int r = i / (SLICE / 4), c = i % (SLICE / 4) * 4;
 		const bool there = row + r < m.count && c < m.d;
-		const float *from = m.x + (there ? (size_t)(row + r) * m.ld + c : 0);
+		const float *from = (const float *)m.x + (there ? (size_t)(row + r) * m.ld + c : 0);
 		float *to = tile + r * STRIDE + c;
 
 		if (m.wide)
 			cp_async16(to, from, there);
 		else
 			UNROLL for (int j = 0; j < 4; j++)
-				to[j] = there && c + j < m.d ? from[j] : 0;
+				to[j] = element(m, row + r, c + j);
 	}
 }
 
 /* 16 rows of a warp's columns */
 struct slice { uint32_t f[SLICE / 8][4]; };
 
-DEV void hold(struct slice &a, const struct rows &m, int row)
+DEV void hold(struct slice &a, const struct rows<false> &m, int row)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
@@ -92,9 +92,9 @@ DEV void weigh_slice(float (&out)[2][SLICE / 8][4], const float (&s)[2][KEYS / 8
 	}
 }
 
-DEV void store_four(const struct out_rows &y, int row, int c, const float *v)
+DEV void store_four(const struct out_rows<false> &y, int row, int c, const float *v)
 {
-	float *to = y.x + (size_t)row * y.ld + c;
+	float *to = (float *)y.x + (size_t)row * y.ld + c;
 
 	if (y.wide && c < y.d) {
 		float4 x = { v[0], v[1], v[2], v[3] };
@@ -108,11 +108,11 @@ DEV void store_four(const struct out_rows &y, int row, int c, const float *v)
 	} else
 		UNROLL for (int i = 0; i < 4; i++)
 			if (c + i < y.d)
-				to[i] = y.add ? to[i] + v[i] : v[i];
+				store_one(y, (size_t)row * y.ld + c + i, v[i]);
 }
 
 /* 16 rows from `row` on of y = (add ? y : 0) + out times factor[0] (rows g), factor[1] (rows g + 8) */
-DEV void store_slice(const struct out_rows &y, int row, const float (&out)[SLICE / 8][4], const float *factor)
+DEV void store_slice(const struct out_rows<false> &y, int row, const float (&out)[SLICE / 8][4], const float *factor)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
@@ -193,13 +193,14 @@ enum {
 /* A block owns 32 queries, a warp 64 of their columns.  The same columns of keys and values a warp fetches for itself
  * alone. */
 __global__ void __launch_bounds__(WARPS * 32)
-attention_wide(float *o, float *lse, const float *q, const float *k, const float *v, struct attention_shape a)
+attention_wide(struct values o, float *lse, struct values q, struct values k, struct values v,
+	       struct attention_shape a)
 {
 	DYN_SHARED(float, shared);
 	const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, first = blockIdx.x * QUERIES;
-	const struct rows keys = rows_of(k, a.ldk, a.lk, a.d, warp * SLICE, SLICE);
-	const struct rows values = rows_of(v, a.ldv, a.lk, a.d, warp * SLICE, SLICE);
-	const struct rows queries = rows_of(q, a.ldq, a.lq, a.d, warp * SLICE, SLICE);
+	const struct rows<false> keys = rows_of<false>(k, a.ldk, a.lk, a.d, warp * SLICE, SLICE);
+	const struct rows<false> values = rows_of<false>(v, a.ldv, a.lk, a.d, warp * SLICE, SLICE);
+	const struct rows<false> queries = rows_of<false>(q, a.ldq, a.lq, a.d, warp * SLICE, SLICE);
 	const int seen = a.causal && first + QUERIES < a.lk ? first + QUERIES : a.lk;
 	float *my_keys = shared + warp * SLICE, *my_values = my_keys + AT_VALUES;
 	float *parts = shared + AT_PARTS, *p = shared + AT_P, *factors = shared + AT_FACTORS;
@@ -261,15 +262,15 @@ attention_wide(float *o, float *lse, const float *q, const float *k, const float
 	UNROLL for (int m = 0; m < 2; m++) {
 		const float inverse[2] = { factors[m * 16 + g], factors[m * 16 + g + 8] };
 
-		store_slice(out_rows_of(o, a.ldo, a.lq, a.d, warp * SLICE, SLICE, 0, 16), first + m * 16, out[m],
-			    inverse);
+		store_slice(out_rows_of<false>(o, 0, a.ldo, a.lq, a.d, warp * SLICE, SLICE, 0, 4), first + m * 16,
+			    out[m], inverse);
 	}
 }
 
 /* ---- launcher ---- */
 
-cudaError_t attention_of_wide_heads(cudaStream_t st, float *o, float *lse, const float *q, const float *k,
-				    const float *v, const struct attention_shape *a)
+cudaError_t attention_of_wide_heads(cudaStream_t st, struct values o, float *lse, struct values q, struct values k,
+				    struct values v, const struct attention_shape *a)
 {
 	const size_t shared = SHARED_FLOATS * sizeof(float);
 	cudaError_t status = allow_shared((const void *)attention_wide, shared);

@@ -1,22 +1,17 @@
 /* The functions of the CUDA backend that only launch a kernel and check the launch. */
 #include "internal.h"
 
-void cuda_group_norm(struct device *d, struct values yv, float *stats, struct values xv, const float *gain,
+void cuda_group_norm(struct device *d, struct values y, float *stats, struct values x, const float *gain,
 		     const float *bias, const struct norm_shape *s)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
 	float *scratch = cuda_scratch(d, group_norm_scratch(s) * sizeof(*scratch));
 
 	cuda_ran(d, k_group_norm(d->stream, y, stats, x, gain, bias, s, scratch), "group norm");
 }
 
-void cuda_group_norm_back(struct device *d, struct values dxv, struct values dyv, struct values xv, const float *stats,
+void cuda_group_norm_back(struct device *d, struct values dx, struct values dy, struct values x, const float *stats,
 			  const float *gain, const float *bias, const struct norm_shape *s, int add)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-	const float *x = floats_at(xv);
 	float *scratch = cuda_scratch(d, group_norm_scratch(s) * sizeof(*scratch));
 
 	cuda_ran(d, k_group_norm_back(d->stream, dx, dy, x, stats, gain, bias, s, add, scratch),
@@ -37,65 +32,41 @@ void cuda_group_norm_apply(struct device *d, float *y, const float *stats, const
 	cuda_ran(d, k_group_norm_apply(d->stream, y, stats, x, gain, bias, s), "group norm of a band");
 }
 
-void cuda_layer_norm(struct device *d, struct values yv, float *stats, struct values xv, const float *gain,
+void cuda_layer_norm(struct device *d, struct values y, float *stats, struct values x, const float *gain,
 		     const float *bias, int rows, int c, float eps)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_layer_norm(d->stream, y, stats, x, gain, bias, rows, c, eps), "layer norm");
 }
 
-void cuda_layer_norm_back(struct device *d, struct values dxv, struct values dyv, struct values xv, const float *stats,
+void cuda_layer_norm_back(struct device *d, struct values dx, struct values dy, struct values x, const float *stats,
 			  const float *gain, int rows, int c, int add)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_layer_norm_back(d->stream, dx, dy, x, stats, gain, rows, c, add), "layer norm, backward");
 }
 
-void cuda_activation(struct device *d, struct values yv, struct values xv, size_t n, enum activation kind)
+void cuda_activation(struct device *d, struct values y, struct values x, size_t n, enum activation kind)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_activation(d->stream, y, x, n, kind), "activation");
 }
 
-void cuda_activation_back(struct device *d, struct values dxv, struct values dyv, struct values xv, size_t n,
+void cuda_activation_back(struct device *d, struct values dx, struct values dy, struct values x, size_t n,
 			  enum activation kind, int add)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_activation_back(d->stream, dx, dy, x, n, kind, add), "activation, backward");
 }
 
-void cuda_geglu(struct device *d, struct values yv, struct values xv, int rows, int c)
+void cuda_geglu(struct device *d, struct values y, struct values x, int rows, int c)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_geglu(d->stream, y, x, rows, c), "geglu");
 }
 
-void cuda_geglu_back(struct device *d, struct values dxv, struct values dyv, struct values xv, int rows, int c, int add)
+void cuda_geglu_back(struct device *d, struct values dx, struct values dy, struct values x, int rows, int c, int add)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_geglu_back(d->stream, dx, dy, x, rows, c, add), "geglu, backward");
 }
 
-void cuda_axpby(struct device *d, struct values yv, float a, struct values xv, float b, size_t n)
+void cuda_axpby(struct device *d, struct values y, float a, struct values x, float b, size_t n)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_axpby(d->stream, y, a, x, b, n), "axpby");
 }
 
@@ -104,12 +75,8 @@ void cuda_over_root(struct device *d, float *y, float a, const float *x, const f
 	cuda_ran(d, k_over_root(d->stream, y, a, x, v, eps, b, n), "over_root");
 }
 
-void cuda_add(struct device *d, struct values yv, struct values xv, struct values zv, size_t n)
+void cuda_add(struct device *d, struct values y, struct values x, struct values z, size_t n)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-	const float *z = floats_at(zv);
-
 	cuda_ran(d, k_add(d->stream, y, x, z, n), "add");
 }
 
@@ -118,54 +85,34 @@ void cuda_dropout(struct device *d, float *x, const struct random *r, double p, 
 	cuda_ran(d, k_dropout(d->stream, x, r, step_value(d, r, sizeof(*r)), p, n, rows, c, shared), "dropout");
 }
 
-void cuda_multiply(struct device *d, struct values yv, struct values xv, struct values zv, int rows, int c, bool shared)
+void cuda_multiply(struct device *d, struct values y, struct values x, struct values z, int rows, int c, bool shared)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-	const float *z = floats_at(zv);
-
 	cuda_ran(d, k_multiply(d->stream, y, x, z, rows, c, shared), "multiply");
 }
 
-void cuda_add_per_sample(struct device *d, struct values yv, struct values xv, struct values vv, int n, int hw, int c)
+void cuda_add_per_sample(struct device *d, struct values y, struct values x, struct values v, int n, int hw, int c)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-	const float *v = floats_at(vv);
-
 	cuda_ran(d, k_add_per_sample(d->stream, y, x, v, n, hw, c), "add per sample");
 }
 
-void cuda_sum_per_sample(struct device *d, struct values dvv, struct values dyv, int n, int hw, int c, int add)
+void cuda_sum_per_sample(struct device *d, struct values dv, struct values dy, int n, int hw, int c, int add)
 {
-	float *dv = floats_at(dvv);
-	const float *dy = floats_at(dyv);
-
 	cuda_ran(d, k_sum_per_sample(d->stream, dv, dy, n, hw, c, add), "sum per sample");
 }
 
-void cuda_copy_columns(struct device *d, struct values yv, int ldy, struct values xv, int ldx, int rows, int cols,
+void cuda_copy_columns(struct device *d, struct values y, int ldy, struct values x, int ldx, int rows, int cols,
 		       int add)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_copy_columns(d->stream, y, ldy, x, ldx, rows, cols, add), "copy columns");
 }
 
-void cuda_upsample(struct device *d, struct values yv, struct values xv, int n, int h, int w, int c)
+void cuda_upsample(struct device *d, struct values y, struct values x, int n, int h, int w, int c)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_upsample(d->stream, y, x, n, h, w, c), "upsample");
 }
 
-void cuda_upsample_back(struct device *d, struct values dxv, struct values dyv, int n, int h, int w, int c, int add)
+void cuda_upsample_back(struct device *d, struct values dx, struct values dy, int n, int h, int w, int c, int add)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-
 	cuda_ran(d, k_upsample_back(d->stream, dx, dy, n, h, w, c, add), "upsample, backward");
 }
 
@@ -186,20 +133,14 @@ void cuda_embedding(struct device *d, float *y, const struct weight *table, cons
 	cuda_ran(d, k_embedding(d->stream, y, &here, to_scratch(d, ids, rows), rows), "embedding");
 }
 
-void cuda_gather_rows(struct device *d, struct values yv, struct values xv, const int32_t *index, int rows, int c)
+void cuda_gather_rows(struct device *d, struct values y, struct values x, const int32_t *index, int rows, int c)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_gather_rows(d->stream, y, x, to_scratch(d, index, rows), rows, c), "gather rows");
 }
 
-void cuda_gather_rows_back(struct device *d, struct values dxv, struct values dyv, const int32_t *index, int rows,
+void cuda_gather_rows_back(struct device *d, struct values dx, struct values dy, const int32_t *index, int rows,
 			   int c)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-
 	cuda_ran(d, k_gather_rows_back(d->stream, dx, dy, to_scratch(d, index, rows), rows, c),
 		 "gather rows, backward");
 }
@@ -216,49 +157,29 @@ void cuda_kronecker_back(struct device *d, float *da, float *db, float scale, co
 	cuda_ran(d, k_kronecker_back(d->stream, da, db, scale, dy, a, b, s, add), "Kronecker product, backward");
 }
 
-void cuda_rotate(struct device *d, struct values yv, float *r, float *room, struct values xv, const float *b, int rows,
+void cuda_rotate(struct device *d, struct values y, float *r, float *room, struct values x, const float *b, int rows,
 		 const struct rotations *s)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_rotate(d->stream, y, r, room, x, b, rows, s, d->fixed->limit), "small rotations");
 }
 
-void cuda_rotate_back(struct device *d, struct values dxv, float *db, float *room, struct values dyv, struct values xv,
+void cuda_rotate_back(struct device *d, struct values dx, float *db, float *room, struct values dy, struct values x,
 		      const float *b, const float *r, int rows, const struct rotations *s, const int add[2])
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-	const float *x = floats_at(xv);
-
 	cuda_ran(d, k_rotate_back(d->stream, dx, db, room, dy, x, b, r, rows, s, add, d->fixed->limit),
 		 "small rotations, backward");
 }
 
-void cuda_attention(struct device *d, struct values ov, float *lse, struct values qv, struct values kv,
-		    struct values vv, const struct attention_shape *s)
+void cuda_attention(struct device *d, struct values o, float *lse, struct values q, struct values k,
+		    struct values v, const struct attention_shape *s)
 {
-	float *o = floats_at(ov);
-	const float *q = floats_at(qv);
-	const float *k = floats_at(kv);
-	const float *v = floats_at(vv);
-
 	cuda_ran(d, k_attention(d->stream, o, lse, q, k, v, s), "attention");
 }
 
-void cuda_attention_back(struct device *d, struct values dqv, struct values dkv, struct values dvv, struct values doutv,
-			 struct values ov, const float *lse, struct values qv, struct values kv, struct values vv,
+void cuda_attention_back(struct device *d, struct values dq, struct values dk, struct values dv, struct values dout,
+			 struct values o, const float *lse, struct values q, struct values k, struct values v,
 			 const struct attention_shape *s, const int add[3])
 {
-	float *dq = floats_at(dqv);
-	float *dk = floats_at(dkv);
-	float *dv = floats_at(dvv);
-	const float *dout = floats_at(doutv);
-	const float *o = floats_at(ov);
-	const float *q = floats_at(qv);
-	const float *k = floats_at(kv);
-	const float *v = floats_at(vv);
 	float *scratch = cuda_scratch(d, attention_back_scratch(s) * sizeof(*scratch));
 
 	cuda_ran(d, k_attention_back(d->stream, dq, dk, dv, dout, o, lse, q, k, v, s, add, scratch),

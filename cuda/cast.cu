@@ -1,7 +1,6 @@
 /* Casts floats to the types that tensor cores multiply, and pictures to the rows of a convolution (im2col). */
-#include "cast.cuh"
 #include "each.cuh"
-#include "kernels.h"
+#include "values.cuh"
 
 /* WIDE: elements a thread where addresses allow: 16 bytes of half precision */
 enum { THREADS = 256, WARPS = THREADS / 32, WIDE = 8 };
@@ -60,7 +59,7 @@ template <class T> DEV void put_eight(T *y, const float *x, float factor)
 
 /* parts 0: no factor */
 template <class T> __global__ void __launch_bounds__(THREADS)
-cast_kernel(T *y, const float *x, size_t n, bool wide, const float *part, int parts, float *inverse)
+cast_kernel(T *y, const float *x, size_t n, bool wide, const float *part, int parts, float *inverse, int under)
 {
 	SHARED(float, tmp, [32]);
 	const int shift = parts ? shift_of(part, parts, tmp) : 0;
@@ -73,29 +72,30 @@ cast_kernel(T *y, const float *x, size_t n, bool wide, const float *part, int pa
 	for (size_t i = vectors * WIDE + first; i < n; i += step)
 		put(&y[i], x[i] * factor);
 	if (first == 0)
-		*inverse = power_of_two(-shift);
+		*inverse = power_of_two(under - shift);
 }
 
 template <class T>
-static cudaError_t cast_to(cudaStream_t st, T *y, float *inverse, const float *x, size_t n, const float *part,
-			   int parts)
+static cudaError_t cast_to(cudaStream_t st, T *y, float *inverse, int under, const float *x, size_t n,
+			   const float *part, int parts)
 {
 	const size_t a_block = THREADS * WIDE * 2, blocks = (n + a_block - 1) / a_block;
 
-	LAUNCH(cast_kernel<T>, blocks, THREADS, 0, st, y, x, n, aligned(x, 16) && aligned(y, 16), part, parts, inverse);
+	LAUNCH(cast_kernel<T>, blocks, THREADS, 0, st, y, x, n, aligned(x, 16) && aligned(y, 16), part, parts, inverse,
+	       under);
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n,
-			      float *scratch)
+extern "C" cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, int under, const float *x,
+			      size_t n, float *scratch)
 {
 	switch (type) {
 	case DTYPE_F16:
-		return cast_to(st, (__half *)y, inverse, x, n, scratch, find_magnitude(st, x, n, scratch));
+		return cast_to(st, (__half *)y, inverse, under, x, n, scratch, find_magnitude(st, x, n, scratch));
 	case DTYPE_BF16:
-		return cast_to(st, (__nv_bfloat16 *)y, inverse, x, n, scratch, 0);
+		return cast_to(st, (__nv_bfloat16 *)y, inverse, under, x, n, scratch, 0);
 	default:
-		return cast_to(st, (float *)y, inverse, x, n, scratch, 0);
+		return cast_to(st, (float *)y, inverse, under, x, n, scratch, 0);
 	}
 }
 
@@ -103,37 +103,37 @@ extern "C" cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *
 
 /* A warp the taps of one line of a filter; a thread V neighbouring channels at a time.  y [rows][kh][kw][c].  Pixels of
  * a tensor are counted in int, and the loop divides nothing. */
-template <int V> __global__ void __launch_bounds__(THREADS) columns_kernel(float *y, const float *x, columns s)
+template <int V> __global__ void __launch_bounds__(THREADS) columns_kernel(float *y, struct values x, columns s)
 {
 	const int row = blockIdx.x * WARPS + threadIdx.x / 32, ky = blockIdx.y, lane = threadIdx.x % 32;
 	const int pixel = (int)s.first + row, pieces = s.c / V;
 	const int line = pixel / s.ow, left = pixel % s.ow * s.stride - s.pad;
 	const int iy = line % s.oh * s.stride - s.pad + ky;
 	const bool in_height = iy >= 0 && iy < s.h;
-	const float *from = x + (in_height ? ((size_t)(line / s.oh) * s.h + iy) * s.w * s.c : 0);
+	const size_t from = in_height ? ((size_t)(line / s.oh) * s.h + iy) * s.w * s.c : 0;
 	float *to = y + ((size_t)row * s.kh + ky) * s.kw * s.c;
 
 	for (int k = lane, piece = lane, ix = left; row < s.rows && k < s.kw * pieces; k += 32, piece += 32) {
 		for (; piece >= pieces; piece -= pieces)
 			ix++;
 		const bool inside = in_height && ix >= 0 && ix < s.w;
-		const float *channels = inside ? from + (size_t)ix * s.c + piece * V : x;
+		const size_t at = inside ? from + (size_t)ix * s.c + piece * V : 0;
 
 		if (V == 4) {
 			const float4 zero = { 0, 0, 0, 0 };
 
-			((float4 *)to)[k] = inside ? *(const float4 *)channels : zero;
+			((float4 *)to)[k] = inside ? *(const float4 *)((const float *)x.at + at) : zero;
 		} else {
-			to[k] = inside ? *channels : 0;
+			to[k] = inside ? load(x, at) : 0;
 		}
 	}
 }
 
-extern "C" cudaError_t k_columns(cudaStream_t st, float *y, const float *x, const struct columns *s)
+extern "C" cudaError_t k_columns(cudaStream_t st, float *y, struct values x, const struct columns *s)
 {
 	const dim3 blocks((s->rows + WARPS - 1) / WARPS, s->kh);
 
-	if (s->c % 4 == 0 && aligned(x, 16) && aligned(y, 16))
+	if (x.type == DTYPE_F32 && s->c % 4 == 0 && aligned(x.at, 16) && aligned(y, 16))
 		LAUNCH(columns_kernel<4>, blocks, THREADS, 0, st, y, x, *s);
 	else
 		LAUNCH(columns_kernel<1>, blocks, THREADS, 0, st, y, x, *s);
@@ -143,11 +143,11 @@ extern "C" cudaError_t k_columns(cudaStream_t st, float *y, const float *x, cons
 /* ---- beside products ---- */
 
 struct fill {
-	float *y; const float *bias; int c;
-	__device__ void operator()(size_t row, int i) const { y[row * c + i] = bias[i]; }
+	struct values y; const float *bias; int c;
+	__device__ void operator()(size_t row, int i) const { store(y, row * c + i, bias[i]); }
 };
 
-extern "C" cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias, int rows, int c)
+extern "C" cudaError_t k_fill_rows(cudaStream_t st, struct values y, const float *bias, int rows, int c)
 {
 	return each_in_rows(st, fill{ y, bias, c }, rows, c);
 }

@@ -13,7 +13,7 @@ void cuda_conv2d(struct device *d, struct values y, struct values x, const struc
 	if (is_linear(s, w->kh, w->kw))
 		cuda_linear(d, y, x, w, bias, s->n * s->oh * s->ow, NULL);
 	else
-		cuda_ran(d, k_convolve(d->stream, floats_at(y), floats_at(x), w, bias, s, d->fixed->cast),
+		cuda_ran(d, k_convolve(d->stream, y, x, w, bias, s, d->fixed->cast),
 			 "convolution");
 }
 
@@ -23,16 +23,15 @@ void cuda_conv2d_dx(struct device *d, struct values dx, struct values dy, const 
 	if (is_linear(s, w->kh, w->kw))
 		cuda_linear_dx(d, dx, dy, w, s->n * s->h * s->w, add, NULL);
 	else
-		cuda_ran(d, k_convolve_back(d->stream, floats_at(dx), floats_at(dy), w, s, add, d->fixed->cast),
+		cuda_ran(d, k_convolve_back(d->stream, dx, dy, w, s, add, d->fixed->cast),
 			 "convolution, backward");
 }
 
 /* backward of y = columns(x) W^T:  dW[out,taps*in] = dy^T columns(x) */
-void cuda_conv2d_dw(struct device *d, float *dw, struct values xv, struct values dyv, int out, int in, int kh, int kw,
+void cuda_conv2d_dw(struct device *d, float *dw, struct values x, struct values dyv, int out, int in, int kh, int kw,
 		    const struct conv_shape *s, int add)
 {
-	const float *x = floats_at(xv);
-	const float *dy = floats_at(dyv);
+	const float *dy = floats_at(dyv);       /* what a convolution leaves is float */
 	const int width = kh * kw * in;
 	const size_t rows = (size_t)s->n * s->oh * s->ow;
 	const size_t most = SCRATCH_BYTES / (width * sizeof(float));

@@ -9,15 +9,14 @@
  * Backward is the same product with the taps turned round.  With a stride, pixels of the input that lie a stride apart
  * were read by the same taps: these are a class of rows of their own (blockIdx.z), which meets no other tap.
  */
-#include "cast.cuh"
-#include "kernels.h"
+#include "values.cuh"
 
 /* A block's tiles: ROWS pixels, and N channels (64 or 128), of LINE bytes each; pieces are what one instruction moves.
  * A warp owns 32 channels of a part of the rows. */
 enum { WARPS = 8, THREADS = WARPS * 32, ROWS = 128, LINE = 64, PIECE = 16, PIECES = LINE / PIECE, COLUMNS = 32 };
 
 /* source [n,h,w,c], result [n,oh,ow,out]; stride and pad are those of the convolution, also where this is backward.
- * wide, wide_weights: whole pieces of x and of the weight may be read at once; pairs: two floats of the result. */
+ * wide, wide_weights: whole pieces of x and of the weight may be read at once; pairs: two elements of the result. */
 struct convolution { int h, w, c, n, oh, ow, out, kh, kw, stride, pad; bool wide, wide_weights, pairs, add; };
 
 /* One axis of a class of rows.  Of the result: `count` pixels, first, first + apart, ...; number i reads with tap
@@ -55,6 +54,9 @@ template <class T, int N> DEV int at_turned(int r, int p)
 	return r * (N * (int)sizeof(T) / PIECE) + (p ^ r * ((int)sizeof(T) / 2) % 8);
 }
 
+template <int BYTES> struct vector { typedef uint4 type; };
+template <> struct vector<8> { typedef uint2 type; };
+
 /* What this thread moves into the left tile at a time: one piece of a row, whose first tap is at `place`.  X: the type
  * in the picture. */
 template <class X, int E> DEV void take_pixels(X (&v)[E], const X *x, const struct pixel &place, int y_more, int x_more,
@@ -65,19 +67,33 @@ template <class X, int E> DEV void take_pixels(X (&v)[E], const X *x, const stru
 	const X *from = x + (inside ? (((size_t)place.sample * s.h + iy) * s.w + ix) * s.c + channel : 0);
 
 	if (s.wide) {
-		uint4 whole[sizeof(v) / PIECE];
+		typedef typename vector<sizeof(v)>::type part;
+		enum { PARTS = E * sizeof(X) / sizeof(part) };
+		part whole[PARTS];
 
-		UNROLL for (size_t i = 0; i < sizeof(v) / PIECE; i++)
-			whole[i] = inside ? ((const uint4 *)from)[i] : uint4{ 0, 0, 0, 0 };
+		UNROLL for (int i = 0; i < PARTS; i++)
+			whole[i] = inside ? ((const part *)from)[i] : part{};
 		memcpy(v, whole, sizeof(whole));
 	} else
 		UNROLL for (int e = 0; e < E; e++)
-			v[e] = inside && channel + e < s.c ? from[e] : X(0);
+			if (inside && channel + e < s.c)
+				v[e] = from[e];
+			else
+				put(&v[e], 0);
 }
 
 DEV void put_operand(float *y, float x) { *y = __int_as_float(to_tf32(x)); }
 DEV void put_operand(__half *y, float x) { put(y, x); }
 DEV void put_operand(__nv_bfloat16 *y, float x) { put(y, x); }
+
+DEV float widened(float x) { return x; }
+DEV float widened(__half x) { return __half2float(x); }
+DEV float widened(__nv_bfloat16 x) { return __bfloat162float(x); }
+
+/* A pixel of the weight's type is multiplied as it is: no factor is looked for. */
+template <class T, class X> DEV void put_pixel(T *y, X x, float factor) { put_operand(y, widened(x) * factor); }
+DEV void put_pixel(__half *y, __half x, float) { *y = x; }
+DEV void put_pixel(__nv_bfloat16 *y, __nv_bfloat16 x, float) { *y = x; }
 
 template <class T, class X, int E> DEV void leave_pixels(uint4 *left, int row, const X (&v)[E], float factor)
 {
@@ -85,7 +101,7 @@ template <class T, class X, int E> DEV void leave_pixels(uint4 *left, int row, c
 	uint4 whole;
 
 	UNROLL for (int e = 0; e < E; e++)
-		put_operand(&cast[e], v[e] * factor);
+		put_pixel(&cast[e], v[e], factor);
 	memcpy(&whole, cast, sizeof(whole));
 	left[at_piece(row, threadIdx.x % PIECES)] = whole;
 }
@@ -169,27 +185,27 @@ DEV void multiply_tiles(float (&sum)[M][4][4], const uint4 *left, const uint4 *r
 			multiply(sum[m][n], a[m], b[n], (const T *)NULL);
 }
 
-DEV void store(float *y, const float *sum, float factor, const float *bias, int column, const struct convolution &s)
+/* y: the pixel's first channel */
+DEV void store_two(void *y, enum dtype type, const float *sum, float factor, const float *bias, int column,
+		   const struct convolution &s)
 {
+	const int size = type == DTYPE_F32 ? 4 : 2;
 	float v[2];
 
 	UNROLL for (int i = 0; i < 2; i++)
 		v[i] = sum[i] * factor + (bias && column + i < s.out ? bias[column + i] : 0);
-	if (s.pairs && column < s.out) {
-		float2 *to = (float2 *)(y + column);
-		const float2 old = s.add ? *to : float2{ 0, 0 };
-
-		*to = { old.x + v[0], old.y + v[1] };
-	} else
+	if (s.pairs && column < s.out)
+		store_pair((char *)y + column * size, type, v[0], v[1], s.add);
+	else
 		UNROLL for (int i = 0; i < 2; i++)
 			if (column + i < s.out)
-				y[column + i] = s.add ? y[column + i] + v[i] : v[i];
+				store({ y, type, 0 }, column + i, v[i], s.add);
 }
 
-/* parts 0: no factor */
+/* parts 0: no factor.  beside: what the result is multiplied by, too */
 template <class T, int N, bool BACK, class X> __global__ void __launch_bounds__(THREADS, 2)
-convolve_kernel(float *y, const X *x, const T *w, const float *bias, struct convolution s, const float *part,
-		int parts)
+convolve_kernel(struct values y, const X *x, const T *w, const float *bias, struct convolution s, const float *part,
+		int parts, float beside)
 {
 	enum { E = PIECE / sizeof(T), GROUPS = N / COLUMNS, MINE = ROWS * GROUPS / WARPS, M = MINE / 16 };
 	SHARED(uint4, left, [2][ROWS * PIECES]);
@@ -248,13 +264,14 @@ convolve_kernel(float *y, const X *x, const T *w, const float *bias, struct conv
 		UNROLL for (int r = 0; r < 2; r++) {
 			const int mine = row + m * 16 + g + r * 8;
 			const struct pixel p = pixel_of(mine < rows ? mine : 0, down, along);
-			float *to = y + (((size_t)p.sample * s.oh + down.first + p.y * down.apart) * s.ow +
-					 along.first + p.x * along.apart) * s.out;
+			const size_t at = (((size_t)p.sample * s.oh + down.first + p.y * down.apart) * s.ow +
+					   along.first + p.x * along.apart) * s.out;
+			void *to = (char *)y.at + at * (y.type == DTYPE_F32 ? 4 : 2);
 
 			UNROLL for (int n = 0; n < 4; n++)
 				if (mine < rows)
-					store(to, &sum[m][n][2 * r], power_of_two(-shift), bias,
-					      column + my_columns + n * 8 + (int)threadIdx.x % 4 * 2, s);
+					store_two(to, y.type, &sum[m][n][2 * r], power_of_two(-shift) * beside, bias,
+						  column + my_columns + n * 8 + (int)threadIdx.x % 4 * 2, s);
 		}
 }
 
@@ -263,52 +280,60 @@ convolve_kernel(float *y, const X *x, const T *w, const float *bias, struct conv
 /* All that a launch reads and writes. */
 struct job {
 	cudaStream_t st;
-	float *y; const float *x; const struct weight *w; const float *bias; float *scratch;
+	struct values y, x; const struct weight *w; const float *bias; float *scratch;
 	struct convolution s;
 };
 
 static int over(int n, int by) { return (n + by - 1) / by; }
 
-template <class T, int N, bool BACK> static cudaError_t launch(const struct job *j, int rows, int parts)
+template <class T, int N, bool BACK, class X> static cudaError_t launch(const struct job *j, int rows, int parts)
 {
+	const float beside = ldexpf(1, j->y.shift - j->x.shift);
 	const dim3 blocks(over(rows, ROWS) * over(j->s.out, N), 1, BACK ? j->s.stride * j->s.stride : 1);
 
-	LAUNCH((convolve_kernel<T, N, BACK, float>), blocks, THREADS, 0, j->st, j->y, j->x, (const T *)j->w->data,
-	       j->bias, j->s, j->scratch, parts);
+	LAUNCH((convolve_kernel<T, N, BACK, X>), blocks, THREADS, 0, j->st, j->y, (const X *)j->x.at,
+	       (const T *)j->w->data, j->bias, j->s, j->scratch, parts, beside);
 	return cudaGetLastError();
 }
 
 /* Tiles of 128 channels are half as much to read, where they leave little over and are enough for a card. */
 enum { ENOUGH_BLOCKS = 128 };
 
-template <class T, bool BACK> static cudaError_t convolve(struct job *j, int parts)
+template <class T, bool BACK, class X> static cudaError_t convolve(struct job *j)
 {
+	const size_t source = (size_t)j->s.n * j->s.h * j->s.w * j->s.c;
+	const int parts = j->w->dtype == DTYPE_F16 && j->x.type == DTYPE_F32 ?
+		find_magnitude(j->st, (const float *)j->x.at, source, j->scratch) : 0;
 	const int stride = BACK ? j->s.stride : 1, e = PIECE / sizeof(T), left = j->s.out % 128;
 	const int rows = j->s.n * over(j->s.oh, stride) * over(j->s.ow, stride);
 
-	j->s.wide = j->s.c % e == 0 && aligned(j->x, 16);
+	j->s.wide = j->s.c % e == 0 && aligned(j->x.at, sizeof(X) * e < 16 ? 8 : 16);
 	j->s.wide_weights = j->w->in % e == 0 && aligned(j->w->data, 16);
-	j->s.pairs = j->s.out % 2 == 0 && aligned(j->y, 8);
+	j->s.pairs = j->s.out % 2 == 0 && aligned(j->y.at, j->y.type == DTYPE_F32 ? 8 : 4);
 	if ((!left || left > 64) && (size_t)over(rows, ROWS) * over(j->s.out, 128) >= ENOUGH_BLOCKS)
-		return launch<T, 128, BACK>(j, rows, parts);
-	return launch<T, 64, BACK>(j, rows, parts);
+		return launch<T, 128, BACK, X>(j, rows, parts);
+	return launch<T, 64, BACK, X>(j, rows, parts);
 }
 
 template <bool BACK> static cudaError_t convolve_as(struct job *j)
 {
-	const size_t source = (size_t)j->s.n * j->s.h * j->s.w * j->s.c;
+	const enum dtype w = j->w->dtype, x = j->x.type;
 
-	switch (j->w->dtype) {
-	case DTYPE_F16:
-		return convolve<__half, BACK>(j, find_magnitude(j->st, j->x, source, j->scratch));
-	case DTYPE_BF16:
-		return convolve<__nv_bfloat16, BACK>(j, 0);
-	default:
-		return convolve<float, BACK>(j, 0);
-	}
+	if (w == DTYPE_F16 && x == w)
+		return convolve<__half, BACK, __half>(j);
+	if (w == DTYPE_BF16 && x == w)
+		return convolve<__nv_bfloat16, BACK, __nv_bfloat16>(j);
+	if (w == DTYPE_F32 && x == DTYPE_F16)
+		return convolve<float, BACK, __half>(j);
+	if (w == DTYPE_F32 && x == DTYPE_BF16)
+		return convolve<float, BACK, __nv_bfloat16>(j);
+	if (x != DTYPE_F32)
+		return cudaErrorInvalidValue;
+	return w == DTYPE_F16 ? convolve<__half, BACK, float>(j) : w == DTYPE_BF16 ?
+		convolve<__nv_bfloat16, BACK, float>(j) : convolve<float, BACK, float>(j);
 }
 
-cudaError_t k_convolve(cudaStream_t st, float *y, const float *x, const struct weight *w, const float *bias,
+cudaError_t k_convolve(cudaStream_t st, struct values y, struct values x, const struct weight *w, const float *bias,
 		       const struct conv_shape *s, float *scratch)
 {
 	struct job j = { st, y, x, w, bias, scratch, { s->h, s->w, w->in, s->n, s->oh, s->ow, w->out, w->kh, w->kw,
@@ -317,7 +342,7 @@ cudaError_t k_convolve(cudaStream_t st, float *y, const float *x, const struct w
 	return convolve_as<false>(&j);
 }
 
-cudaError_t k_convolve_back(cudaStream_t st, float *dx, const float *dy, const struct weight *w,
+cudaError_t k_convolve_back(cudaStream_t st, struct values dx, struct values dy, const struct weight *w,
 			    const struct conv_shape *s, int add, float *scratch)
 {
 	struct job j = { st, dx, dy, w, NULL, scratch, { s->oh, s->ow, w->out, s->n, s->h, s->w, w->in, w->kh, w->kw,

@@ -30,6 +30,8 @@
 	type *name = reinterpret_cast<type *>(dynamic_shared)
 #define DEV static __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define PRAGMA(x) _Pragma(#x)
+#define UNROLL_BY(n) PRAGMA(unroll n)
 
 /* d[16,8] += a[16,16] b[16,8]; fragments as the PTX ISA lays out mma.m16n8k16 */
 DEV void mma_f16(float *d, const uint32_t *a, const uint32_t *b)
@@ -108,6 +110,7 @@ DEV void cp_async_commit() { asm volatile("cp.async.commit_group;\n" ::: "memory
 #include "emu_ptx.h"
 #define DEV static inline
 #define UNROLL
+#define UNROLL_BY(n)
 
 DEV float exp2_approx(float x) { return exp2f(x); }
 

@@ -1,6 +1,6 @@
 /* Activations, GEGLU, sums and products, a thread an element. */
 #include "each.cuh"
-#include "kernels.h"
+#include "values.cuh"
 
 DEV float sigmoid(float x)
 {
@@ -43,17 +43,17 @@ template <activation K> DEV float slope(float x)
 }
 
 template <activation K> struct forward {
-	float *y; const float *x;
-	__device__ void operator()(size_t i) const { y[i] = value<K>(x[i]); }
+	struct values y, x;
+	__device__ void operator()(size_t i) const { store(y, i, value<K>(load(x, i))); }
 };
 
 /* backward of y = f(x):  dx = dy f'(x) */
 template <activation K> struct backward {
-	float *dx; const float *dy, *x; int add;
-	__device__ void operator()(size_t i) const { dx[i] = dy[i] * slope<K>(x[i]) + (add ? dx[i] : 0); }
+	struct values dx, dy, x; int add;
+	__device__ void operator()(size_t i) const { store(dx, i, load(dy, i) * slope<K>(load(x, i)), add); }
 };
 
-extern "C" cudaError_t k_activation(cudaStream_t st, float *y, const float *x, size_t n, enum activation kind)
+extern "C" cudaError_t k_activation(cudaStream_t st, struct values y, struct values x, size_t n, enum activation kind)
 {
 	switch (kind) {
 	case ACT_SILU:
@@ -65,8 +65,8 @@ extern "C" cudaError_t k_activation(cudaStream_t st, float *y, const float *x, s
 	}
 }
 
-extern "C" cudaError_t k_activation_back(cudaStream_t st, float *dx, const float *dy, const float *x, size_t n,
-					 enum activation kind, int add)
+extern "C" cudaError_t k_activation_back(cudaStream_t st, struct values dx, struct values dy, struct values x,
+					 size_t n, enum activation kind, int add)
 {
 	switch (kind) {
 	case ACT_SILU:
@@ -79,41 +79,48 @@ extern "C" cudaError_t k_activation_back(cudaStream_t st, float *dx, const float
 }
 
 struct geglu_forward {
-	float *y; const float *x; int c;        /* y [rows,c], x [rows,2c] */
+	struct values y, x; int c;      /* y [rows,c], x [rows,2c] */
 	__device__ void operator()(size_t row, int i) const
 	{
-		y[row * c + i] = x[row * 2 * c + i] * gelu(x[row * 2 * c + c + i]);
+		const size_t at = row * 2 * c + i;
+
+		store(y, row * c + i, load(x, at) * gelu(load(x, at + c)));
 	}
 };
 
 /* backward of y = a gelu(b):  da = dy gelu(b);  db = dy a gelu'(b) */
 struct geglu_backward {
-	float *dx; const float *dy, *x; int c, add;
+	struct values dx, dy, x; int c, add;
 	__device__ void operator()(size_t row, int i) const
 	{
 		const size_t at = row * 2 * c + i;
-		const float a = x[at], b = x[at + c], g = dy[row * c + i], da = g * gelu(b), db = g * a * gelu_slope(b);
+		const float a = load(x, at), b = load(x, at + c), g = load(dy, row * c + i);
 
-		dx[at] = add ? dx[at] + da : da;
-		dx[at + c] = add ? dx[at + c] + db : db;
+		store(dx, at, g * gelu(b), add);
+		store(dx, at + c, g * a * gelu_slope(b), add);
 	}
 };
 
-extern "C" cudaError_t k_geglu(cudaStream_t st, float *y, const float *x, int rows, int c)
+extern "C" cudaError_t k_geglu(cudaStream_t st, struct values y, struct values x, int rows, int c)
 {
 	return each_in_rows(st, geglu_forward{ y, x, c }, rows, c);
 }
 
-extern "C" cudaError_t k_geglu_back(cudaStream_t st, float *dx, const float *dy, const float *x, int rows, int c,
-				    int add)
+extern "C" cudaError_t k_geglu_back(cudaStream_t st, struct values dx, struct values dy, struct values x, int rows,
+				    int c, int add)
 {
 	return each_in_rows(st, geglu_backward{ dx, dy, x, c, add }, rows, c);
 }
 
 /* b 0 overwrites what may be NaN */
 struct scaled_sum {
-	float *y, a; const float *x; float b;
-	__device__ void operator()(size_t i) const { y[i] = b != 0 ? a * x[i] + b * y[i] : a * x[i]; }
+	struct values y; float a; struct values x; float b;
+	__device__ void operator()(size_t i) const
+	{
+		const float v = a * load(x, i);
+
+		store(y, i, b != 0 ? v + b * load(y, i) : v);
+	}
 };
 
 struct over_the_root {
@@ -127,11 +134,11 @@ struct over_the_root {
 };
 
 struct sum_of_two {
-	float *y; const float *x, *z;
-	__device__ void operator()(size_t i) const { y[i] = x[i] + z[i]; }
+	struct values y, x, z;
+	__device__ void operator()(size_t i) const { store(y, i, load(x, i) + load(z, i)); }
 };
 
-extern "C" cudaError_t k_axpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n)
+extern "C" cudaError_t k_axpby(cudaStream_t st, struct values y, float a, struct values x, float b, size_t n)
 {
 	return each(st, scaled_sum{ y, a, x, b }, n);
 }
@@ -142,7 +149,7 @@ extern "C" cudaError_t k_over_root(cudaStream_t st, float *y, float a, const flo
 	return each(st, over_the_root{ y, a, x, v, eps, b }, n);
 }
 
-extern "C" cudaError_t k_add(cudaStream_t st, float *y, const float *x, const float *z, size_t n)
+extern "C" cudaError_t k_add(cudaStream_t st, struct values y, struct values x, struct values z, size_t n)
 {
 	return each(st, sum_of_two{ y, x, z }, n);
 }

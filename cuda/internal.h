@@ -29,7 +29,7 @@ struct fixed {
 
 /* The operand whose cast copy is in scratch.  q, k and v are products of the same tokens, one after another: the second
  * and third reuse the copy. */
-struct operand { const float *of; size_t count; enum dtype type; };
+struct operand { const void *of; size_t bytes; enum dtype type; int under; };
 
 /* The symbol that libcommon/backend.c looks up in the shared object; its size tells a backend of another build from
  * ours. */
@@ -72,17 +72,20 @@ enum row_number {
 const void *cuda_weight(struct device *d, const struct weight *w);      /* its data on the card, until the next call */
 
 /* ---- product.c ---- */
-/* c[m,n] = factor a[m,k] op(b) + (add ? c : 0), a and b of one type; transposed: b is stored [n,k] */
+/* c[m,n] = factor a[m,k] op(b) + (add ? c : 0), a and b of one type, c of that or floats; transposed: b is stored
+ * [n,k] */
 struct product {
-	enum dtype type;
+	enum dtype type, to;
 	int m, n, k;
 	const void *a, *b; int lda, ldb;
 	bool transposed, add;
-	float *c; int ldc;
+	bool scaled;                    /* the factor is what the last cast left on the card */
+	float factor;
+	void *c; int ldc;
 };
-void run_product(struct device *d, const struct product *p);    /* F16: factor is what the last cast left; others: 1 */
+void run_product(struct device *d, const struct product *p);
 /* y[rows,c] = bias[c].  The cast operand stays, unless y was it: q, k and v with biases are cast once too. */
-void fill_rows(struct device *d, float *y, const float *bias, int rows, int c);
+void fill_rows(struct device *d, struct values y, const float *bias, int rows, int c);
 void run_each_product(struct device *d);        /* each kind that the backend knows, in scratch, and waits */
 
 static inline size_t type_size(enum dtype t) { return t == DTYPE_F32 ? 4 : 2; }

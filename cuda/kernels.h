@@ -23,81 +23,87 @@ const char *k_built_for(void);          /* as "sm_80 sm_86 compute_86" */
 /* ---- cast.cu: operands for tensor cores ---- */
 /* y[n] = x[n] in the weight's type.  F16: times a power of two that brings the largest magnitude to 2^13..2^14, so that
  * neither large activations (SDXL's first VAE has some above 65504) nor small gradients leave the type's range;
- * 1/factor goes to *inverse (BF16 and F32: 1).  scratch: CAST_SCRATCH floats.  Where x holds Inf or NaN the factor is
- * 1. */
+ * 2^under / factor goes to *inverse (BF16 and F32: the factor is 1).  scratch: CAST_SCRATCH floats.  Where x holds Inf
+ * or NaN the factor is 1. */
 enum { CAST_SCRATCH = 1024 };
-cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, const float *x, size_t n, float *scratch);
+cudaError_t k_cast(cudaStream_t st, void *y, enum dtype type, float *inverse, int under, const float *x, size_t n,
+		   float *scratch);
 /* Rows first..first+rows-1 of the matrix [n*oh*ow, kh*kw*c] whose product with filters is a convolution of
  * x[n,h,w,c]. */
 struct columns { int n, h, w, c, oh, ow, kh, kw, stride, pad; size_t first; int rows; };
-cudaError_t k_columns(cudaStream_t st, float *y, const float *x, const struct columns *s);
+cudaError_t k_columns(cudaStream_t st, float *y, struct values x, const struct columns *s);
 /* y[rows,c] = bias[c] */
-cudaError_t k_fill_rows(cudaStream_t st, float *y, const float *bias, int rows, int c);
+cudaError_t k_fill_rows(cudaStream_t st, struct values y, const float *bias, int rows, int c);
 /* filters [out][in][taps] of 2 or 4 bytes each to [out][taps][in] */
 cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in, int taps);
 
 /* ---- narrow.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
 enum { NARROW_MOST = 128 };
 /* y = bias + scale z by^T, where z is made first if it is to be; bias may be NULL */
-cudaError_t k_narrow(cudaStream_t st, float *y, const float *x, const float *bias, int rows, int out, int in,
+cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const float *bias, int rows, int out, int in,
 		     const struct narrow *n);
 /* dx = (add ? dx : 0) + scale z by */
-cudaError_t k_narrow_dx(cudaStream_t st, float *dx, const float *dy, int rows, int out, int in, int add,
+cudaError_t k_narrow_dx(cudaStream_t st, struct values dx, struct values dy, int rows, int out, int in, int add,
 			const struct narrow *n);
-/* dy and x: the floats of g's */
-cudaError_t k_narrow_grads(cudaStream_t st, const float *dy, const float *x, const struct narrow_grads *g);
+cudaError_t k_narrow_grads(cudaStream_t st, const struct narrow_grads *g);
 
 /* ---- convolve.cu: products whose operand is read where it lies in the picture ---- */
-/* What is multiplied is of the weight's type, F16 under a factor as k_cast's, F32 as tf32; sums are float.
+/* What is multiplied is of the weight's type, F16 under a factor as k_cast's where it comes from floats, F32 as tf32;
+ * sums are float.  Half precision of another type than the weight's: cudaErrorInvalidValue, unless that is F32.
  * scratch: CAST_SCRATCH floats */
-cudaError_t k_convolve(cudaStream_t st, float *y, const float *x, const struct weight *w, const float *bias,
+cudaError_t k_convolve(cudaStream_t st, struct values y, struct values x, const struct weight *w, const float *bias,
 		       const struct conv_shape *s, float *scratch);
-cudaError_t k_convolve_back(cudaStream_t st, float *dx, const float *dy, const struct weight *w,
+cudaError_t k_convolve_back(cudaStream_t st, struct values dx, struct values dy, const struct weight *w,
 			    const struct conv_shape *s, int add, float *scratch);
 
 /* ---- norm.cu ---- */
-cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,
-			 const struct norm_shape *s, float *scratch);
-cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats,
-			      const float *gain, const float *bias, const struct norm_shape *s, int add,
-			      float *scratch);
+cudaError_t k_group_norm(cudaStream_t st, struct values y, float *stats, struct values x, const float *gain,
+			 const float *bias, const struct norm_shape *s, float *scratch);
+cudaError_t k_group_norm_back(cudaStream_t st, struct values dx, struct values dy, struct values x,
+			      const float *stats, const float *gain, const float *bias, const struct norm_shape *s,
+			      int add, float *scratch);
 cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *sums, const float *x, int at, int pixels,
 			      const struct norm_shape *s, float *scratch);
 cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x, const float *gain,
 			       const float *bias, const struct norm_shape *s);
 /* floats of scratch that these need */
 size_t group_norm_scratch(const struct norm_shape *s);
-cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain, const float *bias,
-			 int rows, int c, float eps);
-cudaError_t k_layer_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x, const float *stats,
-			      const float *gain, int rows, int c, int add);
+cudaError_t k_layer_norm(cudaStream_t st, struct values y, float *stats, struct values x, const float *gain,
+			 const float *bias, int rows, int c, float eps);
+cudaError_t k_layer_norm_back(cudaStream_t st, struct values dx, struct values dy, struct values x,
+			      const float *stats, const float *gain, int rows, int c, int add);
 
 /* ---- elementwise.cu ---- */
-cudaError_t k_activation(cudaStream_t st, float *y, const float *x, size_t n, enum activation kind);
-cudaError_t k_activation_back(cudaStream_t st, float *dx, const float *dy, const float *x, size_t n,
+cudaError_t k_activation(cudaStream_t st, struct values y, struct values x, size_t n, enum activation kind);
+cudaError_t k_activation_back(cudaStream_t st, struct values dx, struct values dy, struct values x, size_t n,
 			      enum activation kind, int add);
-cudaError_t k_geglu(cudaStream_t st, float *y, const float *x, int rows, int c);
-cudaError_t k_geglu_back(cudaStream_t st, float *dx, const float *dy, const float *x, int rows, int c, int add);
-cudaError_t k_axpby(cudaStream_t st, float *y, float a, const float *x, float b, size_t n);
+cudaError_t k_geglu(cudaStream_t st, struct values y, struct values x, int rows, int c);
+cudaError_t k_geglu_back(cudaStream_t st, struct values dx, struct values dy, struct values x, int rows, int c,
+			 int add);
+cudaError_t k_axpby(cudaStream_t st, struct values y, float a, struct values x, float b, size_t n);
 cudaError_t k_over_root(cudaStream_t st, float *y, float a, const float *x, const float *v, float eps, float b,
 			size_t n);
-cudaError_t k_add(cudaStream_t st, float *y, const float *x, const float *z, size_t n);
+cudaError_t k_add(cudaStream_t st, struct values y, struct values x, struct values z, size_t n);
 /* r host; at, where it is not NULL: device memory that holds it when the kernel runs */
 cudaError_t k_dropout(cudaStream_t st, float *x, const struct random *r, const struct random *at, double p, int n,
 		      int rows, int c, bool shared);
 
 /* ---- move.cu ---- */
-cudaError_t k_multiply(cudaStream_t st, float *y, const float *x, const float *z, int rows, int c, bool shared);
-cudaError_t k_add_per_sample(cudaStream_t st, float *y, const float *x, const float *v, int n, int hw, int c);
-cudaError_t k_sum_per_sample(cudaStream_t st, float *dv, const float *dy, int n, int hw, int c, int add);
-cudaError_t k_copy_columns(cudaStream_t st, float *y, int ldy, const float *x, int ldx, int rows, int cols, int add);
-cudaError_t k_upsample(cudaStream_t st, float *y, const float *x, int n, int h, int w, int c);
-cudaError_t k_upsample_back(cudaStream_t st, float *dx, const float *dy, int n, int h, int w, int c, int add);
+cudaError_t k_multiply(cudaStream_t st, struct values y, struct values x, struct values z, int rows, int c,
+		       bool shared);
+cudaError_t k_add_per_sample(cudaStream_t st, struct values y, struct values x, struct values v, int n, int hw,
+			     int c);
+cudaError_t k_sum_per_sample(cudaStream_t st, struct values dv, struct values dy, int n, int hw, int c, int add);
+cudaError_t k_copy_columns(cudaStream_t st, struct values y, int ldy, struct values x, int ldx, int rows, int cols,
+			   int add);
+cudaError_t k_upsample(cudaStream_t st, struct values y, struct values x, int n, int h, int w, int c);
+cudaError_t k_upsample_back(cudaStream_t st, struct values dx, struct values dy, int n, int h, int w, int c, int add);
 /* here ids and index are device memory */
 cudaError_t k_embedding(cudaStream_t st, float *y, const struct weight *table, const int32_t *ids, int rows);
-cudaError_t k_gather_rows(cudaStream_t st, float *y, const float *x, const int32_t *index, int rows, int c);
+cudaError_t k_gather_rows(cudaStream_t st, struct values y, struct values x, const int32_t *index, int rows, int c);
 /* adds in the order of rows where indices repeat: fixed bytes, no atomics */
-cudaError_t k_gather_rows_back(cudaStream_t st, float *dx, const float *dy, const int32_t *index, int rows, int c);
+cudaError_t k_gather_rows_back(cudaStream_t st, struct values dx, struct values dy, const int32_t *index, int rows,
+			       int c);
 
 /* ---- kronecker.cu ---- */
 cudaError_t k_kronecker(cudaStream_t st, float *y, float scale, const float *a, const float *b,
@@ -107,11 +113,11 @@ cudaError_t k_kronecker_back(cudaStream_t st, float *da, float *db, float scale,
 
 /* ---- rotate.cu ---- */
 /* limit: two doubles of scratch */
-cudaError_t k_rotate(cudaStream_t st, float *y, float *r, float *room, const float *x, const float *b, int rows,
-		     const struct rotations *s, double *limit);
-cudaError_t k_rotate_back(cudaStream_t st, float *dx, float *db, float *room, const float *dy, const float *x,
-			  const float *b, const float *r, int rows, const struct rotations *s, const int add[2],
-			  double *limit);
+cudaError_t k_rotate(cudaStream_t st, struct values y, float *r, float *room, struct values x, const float *b,
+		     int rows, const struct rotations *s, double *limit);
+cudaError_t k_rotate_back(cudaStream_t st, struct values dx, float *db, float *room, struct values dy,
+			  struct values x, const float *b, const float *r, int rows, const struct rotations *s,
+			  const int add[2], double *limit);
 
 /* ---- attention.cu, attention_back.cu, attention_wide.cu.  Any d up to 512, any strides; 16-byte aligned rows are
  * faster.  Up to d = 160 what is multiplied is half precision, so that queries, keys and values above 65504 are Inf;
@@ -119,11 +125,11 @@ cudaError_t k_rotate_back(cudaStream_t st, float *dx, float *db, float *room, co
  * heads. ---- */
 /* both: cudaErrorInvalidValue for d > 512, for a scale that is not positive,
  * and for a causal mask where lq is not lk */
-cudaError_t k_attention(cudaStream_t st, float *o, float *lse, const float *q, const float *k, const float *v,
-			const struct attention_shape *s);
-cudaError_t k_attention_back(cudaStream_t st, float *dq, float *dk, float *dv, const float *dout, const float *o,
-			     const float *lse, const float *q, const float *k, const float *v,
-			     const struct attention_shape *s, const int add[3], float *scratch);
+cudaError_t k_attention(cudaStream_t st, struct values o, float *lse, struct values q, struct values k,
+			struct values v, const struct attention_shape *s);
+cudaError_t k_attention_back(cudaStream_t st, struct values dq, struct values dk, struct values dv,
+			     struct values dout, struct values o, const float *lse, struct values q, struct values k,
+			     struct values v, const struct attention_shape *s, const int add[3], float *scratch);
 /* floats of scratch, 16-byte aligned: n*heads*lq and a quarter of that, and parts of dk and dv where keys are few
  * (16 MiB at most) */
 size_t attention_back_scratch(const struct attention_shape *s);

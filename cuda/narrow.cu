@@ -1,7 +1,6 @@
 /* The narrow products of adapters beside a layer's own: z and what is made of it in one launch, and both factors'
  * gradients in another. */
-#include "dev.cuh"
-#include "kernels.h"
+#include "values.cuh"
 
 /*
  * These read and write whole activations for a few dozen columns, so memory is what they wait for: each is read once.
@@ -13,18 +12,25 @@
 enum { TERMS = 16, COLUMNS = 32 };
 enum { ROWS = 16, WARPS = 8, GRAD_WARPS = 16, PAD = 16 };
 
-/* wide: four floats of a row may be read and written at once */
-struct matrix { const float *x; int rows, columns; bool wide; };
+/* wide: four of a row may be read and written at once.  Shifts are in the factors of the products. */
+struct matrix { void *x; int rows, columns; bool wide; enum dtype type; };
+
+static struct matrix matrix_of(struct values v, int rows, int columns)
+{
+	const bool wide = columns % 4 == 0 && aligned(v.at, v.type == DTYPE_F32 ? 16 : 8);
+
+	return { v.at, rows, columns, wide, v.type };
+}
 
 static struct matrix matrix_of(const float *x, int rows, int columns)
 {
-	return { x, rows, columns, columns % 4 == 0 && (uintptr_t)x % 16 == 0 };
+	return matrix_of(f32(x), rows, columns);
 }
 
 /* Four of a row from column c on, 0 where there are none. */
 DEV void read_four(float (&v)[4], const struct matrix &m, int row, int c)
 {
-	const float *from = m.x + (size_t)row * m.columns + c;
+	const float *from = (const float *)m.x + (size_t)row * m.columns + c;
 	const int left = row < m.rows ? m.columns - c : 0;
 
 	if (m.wide && left > 0) {
@@ -50,6 +56,50 @@ DEV void write_four(const struct matrix &m, int row, int c, const float (&v)[4])
 		UNROLL for (int i = 0; i < 4; i++)
 			if (i < left)
 				to[i] = v[i];
+}
+
+/* The same of activations and their gradients, which may be half precision. */
+DEV void take_four(float (&v)[4], const struct matrix &m, int row, int c)
+{
+	const uint16_t *from = (const uint16_t *)m.x + (size_t)row * m.columns + c;
+	const int left = row < m.rows ? m.columns - c : 0;
+	uint16_t bits[4];
+
+	if (m.type == DTYPE_F32) {
+		read_four(v, m, row, c);
+		return;
+	}
+	if (m.wide && left > 0) {
+		const uint2 four = *(const uint2 *)from;
+
+		memcpy(bits, &four, sizeof(bits));
+	} else
+		UNROLL for (int i = 0; i < 4; i++)
+			bits[i] = i < left ? from[i] : 0;
+	UNROLL for (int i = 0; i < 4; i++)
+		v[i] = of_half(bits[i], m.type);
+}
+
+DEV void leave_four(const struct matrix &m, int row, int c, const float (&v)[4])
+{
+	uint16_t *to = (uint16_t *)m.x + (size_t)row * m.columns + c, bits[4];
+	const int left = row < m.rows ? m.columns - c : 0;
+
+	if (m.type == DTYPE_F32) {
+		write_four(m, row, c, v);
+		return;
+	}
+	UNROLL for (int i = 0; i < 4; i++)
+		bits[i] = to_half(v[i], m.type);
+	if (m.wide && left > 0) {
+		uint2 four;
+
+		memcpy(&four, bits, sizeof(bits));
+		*(uint2 *)to = four;
+	} else
+		UNROLL for (int i = 0; i < 4; i++)
+			if (i < left)
+				to[i] = bits[i];
 }
 
 /* b[k][i]: term k0 + k of column n0 + i.  turned: the matrix lies as [columns, terms]. */
@@ -128,7 +178,7 @@ template <int N> DEV void make_tile(float *tile, float *room, const struct pass 
 		float v[4], b[4][4];
 
 		UNROLL for (int r = 0; r < 2; r++) {
-			read_four(v, p.a, row + g + 8 * r, k + 4 * t);
+			take_four(v, p.a, row + g + 8 * r, k + 4 * t);
 			rounded(a[r], v);
 		}
 		UNROLL for (int n = 0; n < N; n++) {
@@ -166,7 +216,7 @@ DEV void begin_four(float (&v)[4], const struct pass &p, int row, int c)
 	UNROLL for (int i = 0; i < 4; i++)
 		v[i] = p.bias && c + i < p.y.columns ? p.bias[c + i] : 0;
 	if (p.add)
-		read_four(v, p.y, row, c);
+		take_four(v, p.y, row, c);
 }
 
 /* 16 rows and 32 columns of y */
@@ -188,7 +238,7 @@ template <int N> DEV void make_columns(const uint32_t (&z)[N * 2][2][4], const s
 		begin_four(v, p, r, c);
 		UNROLL for (int i = 0; i < 4; i++)
 			v[i] += p.scale * sum[i][j];
-		write_four(p.y, r, c, v);
+		leave_four(p.y, r, c, v);
 	}
 }
 
@@ -223,23 +273,30 @@ static cudaError_t run(cudaStream_t st, const struct pass *p)
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_narrow(cudaStream_t st, float *y, const float *x, const float *bias, int rows, int out, int in,
-				const struct narrow *n)
+/* What factors of values in memory are to be multiplied with, where the product lies under its own power of two. */
+static float shifted(float factor, int shift)
+{
+	return ldexpf(factor, shift);
+}
+
+extern "C" cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const float *bias, int rows, int out,
+				int in, const struct narrow *n)
 {
 	const struct pass p = { matrix_of(x, rows, in), matrix_of(n->from, n->rank, in), matrix_of(n->by, out, n->rank),
-				matrix_of(n->z, rows, n->rank), matrix_of(y, rows, out), bias, n->first, n->scale,
+				matrix_of(n->z, rows, n->rank), matrix_of(y, rows, out), bias,
+				shifted(n->first, -x.shift), n->scale,
 				n->from != NULL, true, false };
 
 	return run(st, &p);
 }
 
-extern "C" cudaError_t k_narrow_dx(cudaStream_t st, float *dx, const float *dy, int rows, int out, int in, int add,
-				   const struct narrow *n)
+extern "C" cudaError_t k_narrow_dx(cudaStream_t st, struct values dx, struct values dy, int rows, int out, int in,
+				   int add, const struct narrow *n)
 {
 	const struct pass p = { matrix_of(dy, rows, out), matrix_of(n->from, out, n->rank),
 				matrix_of(n->by, n->rank, in), matrix_of(n->z, rows, n->rank),
-				matrix_of(dx, rows, in), NULL, n->first, n->scale, n->from != NULL, false,
-				add != 0 };
+				matrix_of(dx, rows, in), NULL, shifted(n->first, -dy.shift),
+				shifted(n->scale, dx.shift), n->from != NULL, false, add != 0 };
 
 	return run(st, &p);
 }
@@ -259,7 +316,7 @@ DEV void sum_rows(float (&sum)[2][4][4], const struct gradient &p, int column, i
 		float a[2][4], b[2][4];
 
 		UNROLL for (int k = 0; k < 2; k++) {
-			read_four(a[k], p.wide, row + t + 4 * k, column + 4 * g);
+			take_four(a[k], p.wide, row + t + 4 * k, column + 4 * g);
 			read_four(b[k], p.narrow, row + t + 4 * k, rank + 4 * g);
 		}
 		UNROLL for (int i = 0; i < 4; i++) {
@@ -318,16 +375,16 @@ __global__ void __launch_bounds__(GRAD_WARPS * 32) gradients_kernel(struct gradi
 			put_gradients(sum, p, column + 4 * g, rank + 8 * t + 4 * j, j);
 }
 
-extern "C" cudaError_t k_narrow_grads(cudaStream_t st, const float *dy, const float *x, const struct narrow_grads *g)
+extern "C" cudaError_t k_narrow_grads(cudaStream_t st, const struct narrow_grads *g)
 {
 	const int r = g->rank, up = g->dup ? (g->out + COLUMNS - 1) / COLUMNS : 0,
 		down = g->ddown ? (g->in + COLUMNS - 1) / COLUMNS : 0;
 	struct gradients both = { {}, up };
 
-	both.of[0] = { matrix_of(dy, g->rows, g->out), matrix_of(g->z, g->rows, r), matrix_of(g->dup, g->out, r),
-		       g->scale, false, g->add_up != 0 };
-	both.of[1] = { matrix_of(x, g->rows, g->in), matrix_of(g->dz, g->rows, r), matrix_of(g->ddown, r, g->in), 1,
-		       true, g->add_down != 0 };
+	both.of[0] = { matrix_of(g->dy, g->rows, g->out), matrix_of(g->z, g->rows, r), matrix_of(g->dup, g->out, r),
+		       shifted(g->scale, -g->dy.shift), false, g->add_up != 0 };
+	both.of[1] = { matrix_of(g->x, g->rows, g->in), matrix_of(g->dz, g->rows, r), matrix_of(g->ddown, r, g->in),
+		       shifted(1, -g->x.shift), true, g->add_down != 0 };
 	if (up + down)
 		LAUNCH(gradients_kernel, dim3(up + down, (r + COLUMNS - 1) / COLUMNS), GRAD_WARPS * 32, 0, st, both);
 	return cudaGetLastError();

@@ -1,7 +1,6 @@
 /* Group and layer norm.  Sums are taken relative to a value of the tensor, or to the mean, so that a mean far from 0
  * costs no precision; order and grouping depend on shapes alone. */
-#include "dev.cuh"
-#include "kernels.h"
+#include "values.cuh"
 
 enum { THREADS = 256, WARPS = THREADS / 32, CHUNKS = 128, CHUNK_ROWS = 32 };
 
@@ -32,10 +31,11 @@ extern "C" size_t group_norm_scratch(const struct norm_shape *s)
 
 /* What is summed of an element: f(row, column, sums) */
 struct moments {
-	const float *x; int c;
+	struct values x; int c;
 	__device__ void operator()(const shape &s, int sample, size_t row, int i, float sum[2]) const
 	{
-		const float *first = x + (size_t)sample * s.hw * s.c + i, v = first[row * s.c] - *first;
+		const size_t first = (size_t)sample * s.hw * s.c + i;
+		const float v = load(x, first + row * s.c) - load(x, first);
 
 		sum[0] += v;
 		sum[1] += v * v;
@@ -44,14 +44,14 @@ struct moments {
 
 /* backward of y = silu(z), z = xhat gain + bias:  d = dy silu'(z) gain, with xhat beside it */
 struct slopes {
-	const float *x, *dy, *stats, *gain, *bias;
+	struct values x, dy; const float *stats, *gain, *bias;
 	__device__ float at(const shape &s, int sample, size_t row, int i, float *xhat) const
 	{
 		const float *st = stats + 2 * ((size_t)sample * s.groups + i / s.width);
 		const size_t at = ((size_t)sample * s.hw + row) * s.c + i;
-		float d = dy[at];
+		float d = load(dy, at);
 
-		*xhat = (x[at] - st[0]) * st[1];
+		*xhat = (load(x, at) - st[0]) * st[1];
 		if (s.silu) {
 			const float z = *xhat * gain[i] + bias[i], g = sigmoid(z);
 
@@ -109,20 +109,20 @@ template <class F> DEV void add_group(const float *part, const shape &s, F add)
 }
 
 /* Columns were summed relative to their first value: sum (x - f) = a, sum (x - f)^2 = b over r rows. */
-__global__ void __launch_bounds__(THREADS) group_kernel(float *stats, const float *part, const float *x, shape s)
+__global__ void __launch_bounds__(THREADS) group_kernel(float *stats, const float *part, struct values x, shape s)
 {
 	SHARED(double, tmp, [32]);
 	const int sample = blockIdx.y, group = blockIdx.x;
 	const double count = (double)s.hw * s.width;
-	const float *first = x + (size_t)sample * s.hw * s.c;
+	const size_t first = (size_t)sample * s.hw * s.c;
 	double sum = 0, square = 0, mean;
 
 	add_group(part, s, [&](int i, int chunk, const float *p) {
-		sum += p[0] + (double)first[i] * (min(s.hw, (chunk + 1) * s.rows) - chunk * s.rows);
+		sum += p[0] + (double)load(x, first + i) * (min(s.hw, (chunk + 1) * s.rows) - chunk * s.rows);
 	});
 	mean = block_sum(sum, tmp) / count;
 	add_group(part, s, [&](int i, int chunk, const float *p) {
-		const double off = first[i] - mean;
+		const double off = load(x, first + i) - mean;
 
 		square += p[1] + 2 * off * p[0] + off * off * (min(s.hw, (chunk + 1) * s.rows) - chunk * s.rows);
 	});
@@ -158,22 +158,23 @@ __global__ void __launch_bounds__(THREADS) group_back_kernel(float *means, const
 
 /* A warp a row. */
 __global__ void __launch_bounds__(THREADS)
-apply_kernel(float *y, const float *x, const float *stats, const float *gain, const float *bias, shape s, size_t rows)
+apply_kernel(struct values y, struct values x, const float *stats, const float *gain, const float *bias, shape s,
+	     size_t rows)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 
 	if (row < rows)
 		for (int i = threadIdx.x % 32; i < s.c; i += 32) {
 			const float *st = stats + 2 * (row / s.hw * s.groups + i / s.width);
-			const float z = (x[row * s.c + i] - st[0]) * st[1] * gain[i] + bias[i];
+			const float z = (load(x, row * s.c + i) - st[0]) * st[1] * gain[i] + bias[i];
 
-			y[row * s.c + i] = s.silu ? z * sigmoid(z) : z;
+			store(y, row * s.c + i, s.silu ? z * sigmoid(z) : z);
 		}
 }
 
 /* backward of xhat = (x - mean) rstd:  dx = rstd (d - mean(d) - xhat mean(d xhat)) */
 __global__ void __launch_bounds__(THREADS)
-apply_back_kernel(float *dx, slopes f, const float *means, shape s, size_t rows, int add)
+apply_back_kernel(struct values dx, slopes f, const float *means, shape s, size_t rows, int add)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 
@@ -185,7 +186,7 @@ apply_back_kernel(float *dx, slopes f, const float *means, shape s, size_t rows,
 			const float d = f.at(s, sample, row % s.hw, i, &xhat);
 			const float g = f.stats[2 * group + 1] * (d - means[2 * group] - xhat * means[2 * group + 1]);
 
-			dx[row * s.c + i] = add ? dx[row * s.c + i] + g : g;
+			store(dx, row * s.c + i, g, add);
 		}
 }
 
@@ -194,8 +195,8 @@ static unsigned row_blocks(size_t rows)
 	return (rows + WARPS - 1) / WARPS;
 }
 
-extern "C" cudaError_t k_group_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain,
-				    const float *bias, const struct norm_shape *n, float *scratch)
+extern "C" cudaError_t k_group_norm(cudaStream_t st, struct values y, float *stats, struct values x,
+				    const float *gain, const float *bias, const struct norm_shape *n, float *scratch)
 {
 	const shape s = shape_of(n);
 	const size_t rows = (size_t)n->n * n->hw;
@@ -212,7 +213,8 @@ extern "C" cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float
 {
 	const size_t rows = (size_t)n->n * n->hw;
 
-	LAUNCH(apply_kernel, row_blocks(rows), THREADS, 0, st, y, x, stats, gain, bias, shape_of(n), rows);
+	LAUNCH(apply_kernel, row_blocks(rows), THREADS, 0, st, f32(y), f32(x), stats, gain, bias, shape_of(n),
+	       rows);
 	return cudaGetLastError();
 }
 
@@ -293,9 +295,9 @@ extern "C" cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *s
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x,
-					 const float *stats, const float *gain,
-					 const float *bias, const struct norm_shape *n, int add, float *scratch)
+extern "C" cudaError_t k_group_norm_back(cudaStream_t st, struct values dx, struct values dy, struct values x,
+					 const float *stats, const float *gain, const float *bias,
+					 const struct norm_shape *n, int add, float *scratch)
 {
 	const shape s = shape_of(n);
 	const size_t rows = (size_t)n->n * n->hw;
@@ -311,24 +313,26 @@ extern "C" cudaError_t k_group_norm_back(cudaStream_t st, float *dx, const float
 /* ---- layer norm: a warp a row, which stays in the first cache from pass to pass ---- */
 
 __global__ void __launch_bounds__(THREADS)
-layer_norm_kernel(float *y, float *stats, const float *x, const float *gain, const float *bias, size_t rows, int c,
-		  float eps)
+layer_norm_kernel(struct values y, float *stats, struct values x, const float *gain, const float *bias, size_t rows,
+		  int c, float eps)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 	/* a warp without a row takes part in the sums */
 	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;
+	const size_t first = row * c;
 	float sum = 0, square = 0, mean, rstd;
 
-	x += row * c;
-	y += row * c;
 	for (int i = lane; i < end; i += 32)
-		sum += x[i];
+		sum += load(x, first + i);
 	mean = warp_sum(sum) / c;
-	for (int i = lane; i < end; i += 32)
-		square += (x[i] - mean) * (x[i] - mean);
+	for (int i = lane; i < end; i += 32) {
+		const float off = load(x, first + i) - mean;
+
+		square += off * off;
+	}
 	rstd = 1 / sqrtf(warp_sum(square) / c + eps);
 	for (int i = lane; i < end; i += 32)
-		y[i] = (x[i] - mean) * rstd * gain[i] + bias[i];
+		store(y, first + i, (load(x, first + i) - mean) * rstd * gain[i] + bias[i]);
 	if (lane == 0 && end) {
 		stats[2 * row] = mean;
 		stats[2 * row + 1] = rstd;
@@ -338,38 +342,38 @@ layer_norm_kernel(float *y, float *stats, const float *x, const float *gain, con
 /* backward of y = xhat gain + bias, xhat = (x - mean) rstd:  d = dy gain;
  * dx = rstd (d - mean(d) - xhat mean(d xhat)) */
 __global__ void __launch_bounds__(THREADS)
-layer_norm_back_kernel(float *dx, const float *dy, const float *x, const float *stats, const float *gain, size_t rows,
-		       int c, int add)
+layer_norm_back_kernel(struct values dx, struct values dy, struct values x, const float *stats, const float *gain,
+		       size_t rows, int c, int add)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;
 	const float mean = end ? stats[2 * row] : 0, rstd = end ? stats[2 * row + 1] : 0;
+	const size_t first = row * c;
 	float sum = 0, with_x = 0;
 
-	x += row * c;
-	dy += row * c;
-	dx += row * c;
 	for (int i = lane; i < end; i += 32) {
-		sum += dy[i] * gain[i];
-		with_x += dy[i] * gain[i] * ((x[i] - mean) * rstd);
+		const float d = load(dy, first + i) * gain[i];
+
+		sum += d;
+		with_x += d * ((load(x, first + i) - mean) * rstd);
 	}
 	sum = warp_sum(sum) / c;
 	with_x = warp_sum(with_x) / c;
 	for (int i = lane; i < end; i += 32) {
-		const float g = rstd * (dy[i] * gain[i] - sum - (x[i] - mean) * rstd * with_x);
+		const float d = load(dy, first + i) * gain[i], xhat = (load(x, first + i) - mean) * rstd;
 
-		dx[i] = add ? dx[i] + g : g;
+		store(dx, first + i, rstd * (d - sum - xhat * with_x), add);
 	}
 }
 
-extern "C" cudaError_t k_layer_norm(cudaStream_t st, float *y, float *stats, const float *x, const float *gain,
-				    const float *bias, int rows, int c, float eps)
+extern "C" cudaError_t k_layer_norm(cudaStream_t st, struct values y, float *stats, struct values x,
+				    const float *gain, const float *bias, int rows, int c, float eps)
 {
 	LAUNCH(layer_norm_kernel, row_blocks(rows), THREADS, 0, st, y, stats, x, gain, bias, rows, c, eps);
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_layer_norm_back(cudaStream_t st, float *dx, const float *dy, const float *x,
+extern "C" cudaError_t k_layer_norm_back(cudaStream_t st, struct values dx, struct values dy, struct values x,
 					 const float *stats, const float *gain, int rows, int c, int add)
 {
 	LAUNCH(layer_norm_back_kernel, row_blocks(rows), THREADS, 0, st, dx, dy, x, stats, gain, rows, c, add);

@@ -1,4 +1,5 @@
 /* Matrix products through cuBLAS. */
+#include <math.h>
 #include "internal.h"
 
 static cudaDataType_t blas_type(enum dtype t)
@@ -12,16 +13,28 @@ static cublasComputeType_t compute_type(enum dtype t)
 	return t == DTYPE_F32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 
-static void wrote(struct device *d, const float *c, size_t n)
+static void wrote(struct device *d, const void *c, size_t bytes)
 {
-	if (d->operand.of && c < d->operand.of + d->operand.count && d->operand.of < c + n)
+	const char *at = c, *of = d->operand.of;
+
+	if (of && at < of + d->operand.bytes && of < at + bytes)
 		d->operand.of = NULL;
 }
 
-void fill_rows(struct device *d, float *y, const float *bias, int rows, int c)
+static void wrote_values(struct device *d, struct values y, size_t n)
+{
+	wrote(d, y.at, n * type_size(y.type));
+}
+
+static void wrote_floats(struct device *d, const float *y, size_t n)
+{
+	wrote(d, y, n * sizeof(*y));
+}
+
+void fill_rows(struct device *d, struct values y, const float *bias, int rows, int c)
 {
 	cuda_must(k_fill_rows(d->stream, y, bias, rows, c), "bias");
-	wrote(d, y, (size_t)rows * c);
+	wrote_values(d, y, (size_t)rows * c);
 }
 
 /* cuBLAS counts columns first, so it is asked for c^T = op(b)^T a^T: the operands change places, and what is row-major
@@ -29,40 +42,75 @@ void fill_rows(struct device *d, float *y, const float *bias, int rows, int c)
 void run_product(struct device *d, const struct product *p)
 {
 	const cudaDataType_t type = blas_type(p->type);
-	const bool scaled = p->type == DTYPE_F16;
-	const float one = 1, beta = p->add;
-	const void *factor = scaled ? &d->fixed->inverse : &one;
-	const void *keep = scaled ? p->add ? &d->fixed->one : &d->fixed->zero : &beta;
+	const float beta = p->add;
+	const void *factor = p->scaled ? &d->fixed->inverse : &p->factor;
+	const void *keep = p->scaled ? p->add ? &d->fixed->one : &d->fixed->zero : &beta;
 
-	blas_must(cublasSetPointerMode(d->blas, scaled ? CUBLAS_POINTER_MODE_DEVICE : CUBLAS_POINTER_MODE_HOST),
+	blas_must(cublasSetPointerMode(d->blas, p->scaled ? CUBLAS_POINTER_MODE_DEVICE : CUBLAS_POINTER_MODE_HOST),
 		  "pointer mode");
 	blas_must(cublasGemmEx(d->blas, p->transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, p->n, p->m, p->k,
-			       factor, p->b, type, p->ldb, p->a, type, p->lda, keep, p->c, CUDA_R_32F, p->ldc,
+			       factor, p->b, type, p->ldb, p->a, type, p->lda, keep, p->c, blas_type(p->to), p->ldc,
 			       compute_type(p->type), CUBLAS_GEMM_DEFAULT), "a matrix product");
-	wrote(d, p->c, (size_t)(p->m - 1) * p->ldc + p->n);
+	wrote(d, p->c, ((size_t)(p->m - 1) * p->ldc + p->n) * type_size(p->to));
 }
 
-/* x[n] in the weight's type: itself, or a copy in scratch that stays for the next product with the same x */
-static const void *cast(struct device *d, const float *x, size_t n, enum dtype type)
+/* ---- operands ---- */
+
+/* x[n] in the weight's type: itself, or of floats a copy in scratch that stays for the next product with the same x.
+ * under: the power of two of what the product makes */
+static const void *cast(struct device *d, struct values x, size_t n, enum dtype type, int under)
 {
 	struct operand *o = &d->operand;
+	const size_t bytes = n * sizeof(float);
 
-	if (type == DTYPE_F32)
-		return x;
-	if (o->of == x && o->count == n && o->type == type)
+	if (x.type == type)
+		return x.at;
+	if (o->of == x.at && o->bytes == bytes && o->type == type && o->under == under)
 		return d->scratch;
-	cuda_ran(d, k_cast(d->stream, cuda_scratch(d, n * type_size(type)), type, &d->fixed->inverse, x, n,
-			   d->fixed->cast), "cast");
-	*o = (struct operand){ x, n, type };
+	cuda_ran(d, k_cast(d->stream, cuda_scratch(d, n * type_size(type)), type, &d->fixed->inverse, under,
+			   floats_at(x), n, d->fixed->cast), "cast");
+	*o = (struct operand){ x.at, bytes, type, under };
 	return d->scratch;
 }
 
-/* Rows of a matrix of `width` columns that scratch holds in the type; all of them if it need not be cast. */
-static int rows_at_once(int rows, int width, enum dtype type)
+/* Rows of so many bytes that scratch holds. */
+static int rows_at_once(int rows, size_t bytes)
 {
-	size_t most = SCRATCH_BYTES / ((size_t)width * type_size(type));
+	const size_t most = SCRATCH_BYTES / bytes;
 
-	return type == DTYPE_F32 || most > (size_t)rows ? rows : (int)most;
+	return most > (size_t)rows ? rows : (int)most;
+}
+
+/* ---- linear layers ---- */
+
+/* y (+)= x times the weight, either way round */
+struct layer { struct values y, x; int rows, out, in; bool transposed, add; };
+
+static void run_layer(struct device *d, const struct layer *l, const struct weight *w, const void *weights)
+{
+	const bool as_it_is = l->x.type == w->dtype;
+	const int most = as_it_is ? l->rows : rows_at_once(l->rows, l->in * type_size(w->dtype));
+	int at, part;
+
+	if (w->dtype == DTYPE_F32 && (!as_it_is || l->y.type != w->dtype)) {
+		cuda_gemm(d, 0, l->transposed, l->rows, l->out, l->in, 1, l->x, l->in, f32(weights), w->in, l->add,
+			  l->y, l->out);
+		return;
+	}
+	if (l->y.type != DTYPE_F32 && l->y.type != w->dtype)
+		die(EXIT_OTHER, "a layer's values are of another type than its weight; this is a bug in lora-tools");
+	for (at = 0; at < l->rows; at += part) {
+		const struct values x = values_from(l->x, (size_t)at * l->in);
+
+		part = l->rows - at < most ? l->rows - at : most;
+		run_product(d, &(struct product){ .type = w->dtype, .to = l->y.type, .m = part, .n = l->out,
+			.k = l->in, .a = cast(d, x, (size_t)part * l->in, w->dtype, l->y.shift),
+			.lda = l->in,
+			.b = weights, .ldb = w->in, .transposed = l->transposed, .add = l->add,
+			.scaled = !as_it_is && w->dtype == DTYPE_F16,
+			.factor = ldexpf(1, l->y.shift - (as_it_is ? x.shift : 0)),
+			.c = values_from(l->y, (size_t)at * l->out).at, .ldc = l->out });
+	}
 }
 
 /* Products of larger ranks are cuBLAS's. */
@@ -73,13 +121,13 @@ static bool is_narrow(const struct narrow *more)
 
 /* What y holds before the layer's own product is added: the bias and an adapter's part, or nothing.  Tells whether it
  * is added.  The cast operand stays. */
-static bool begin_forward(struct device *d, float *y, const float *x, const struct weight *w, const float *bias,
+static bool begin_forward(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 			  int rows, const struct narrow *more)
 {
 	if (is_narrow(more)) {
 		cuda_must(k_narrow(d->stream, y, x, bias, rows, w->out, w->in, more), "an adapter's products");
-		wrote(d, y, (size_t)rows * w->out);
-		wrote(d, more->z, (size_t)rows * more->rank);
+		wrote_values(d, y, (size_t)rows * w->out);
+		wrote_floats(d, more->z, (size_t)rows * more->rank);
 		return true;
 	}
 	if (bias)
@@ -87,88 +135,68 @@ static bool begin_forward(struct device *d, float *y, const float *x, const stru
 	return bias;
 }
 
-static void end_forward(struct device *d, float *y, const float *x, const struct weight *w, int rows,
+static void end_forward(struct device *d, struct values y, struct values x, const struct weight *w, int rows,
 			const struct narrow *more)
 {
 	if (!more || is_narrow(more))
 		return;
 	if (more->from)
-		cuda_gemm(d, 0, 1, rows, more->rank, w->in, more->first, f32(x), w->in, f32(more->from), w->in, 0,
+		cuda_gemm(d, 0, 1, rows, more->rank, w->in, more->first, x, w->in, f32(more->from), w->in, 0,
 			  f32(more->z), more->rank);
 	cuda_gemm(d, 0, 1, rows, w->out, more->rank, more->scale, f32(more->z), more->rank, f32(more->by), more->rank,
-		  1, f32(y), w->out);
+		  1, y, w->out);
 }
 
-void cuda_linear(struct device *d, struct values yv, struct values xv, const struct weight *w, const float *bias,
+void cuda_linear(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 		 int rows, const struct narrow *more)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-	const int most = rows_at_once(rows, w->in, w->dtype);
 	const void *weights = cuda_weight(d, w);
 	const bool add = begin_forward(d, y, x, w, bias, rows, more);
-	int at, part;
 
-	for (at = 0; at < rows; at += part) {
-		part = rows - at < most ? rows - at : most;
-		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->out, .k = w->in,
-			.a = cast(d, x + (size_t)at * w->in, (size_t)part * w->in, w->dtype), .lda = w->in,
-			.b = weights, .ldb = w->in, .transposed = true, .add = add,
-			.c = y + (size_t)at * w->out, .ldc = w->out });
-	}
+	run_layer(d, &(struct layer){ y, x, rows, w->out, w->in, true, add }, w, weights);
 	end_forward(d, y, x, w, rows, more);
 }
 
-static bool begin_backward(struct device *d, float *dx, const float *dy, const struct weight *w, int rows, int add,
-			   const struct narrow *more)
+static bool begin_backward(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows,
+			   int add, const struct narrow *more)
 {
 	if (!is_narrow(more))
 		return add;
 	cuda_must(k_narrow_dx(d->stream, dx, dy, rows, w->out, w->in, add, more), "an adapter's products, backward");
-	wrote(d, dx, (size_t)rows * w->in);
-	wrote(d, more->z, (size_t)rows * more->rank);
+	wrote_values(d, dx, (size_t)rows * w->in);
+	wrote_floats(d, more->z, (size_t)rows * more->rank);
 	return true;
 }
 
-static void end_backward(struct device *d, float *dx, const float *dy, const struct weight *w, int rows,
+static void end_backward(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows,
 			 const struct narrow *more)
 {
 	if (!more || is_narrow(more))
 		return;
 	if (more->from)
-		cuda_gemm(d, 0, 0, rows, more->rank, w->out, more->first, f32(dy), w->out, f32(more->from), more->rank,
-			  0, f32(more->z), more->rank);
-	cuda_gemm(d, 0, 0, rows, w->in, more->rank, more->scale, f32(more->z), more->rank, f32(more->by), w->in, 1,
-		  f32(dx), w->in);
+		cuda_gemm(d, 0, 0, rows, more->rank, w->out, more->first, dy, w->out, f32(more->from), more->rank, 0,
+			  f32(more->z), more->rank);
+	cuda_gemm(d, 0, 0, rows, w->in, more->rank, more->scale, f32(more->z), more->rank, f32(more->by), w->in, 1, dx,
+		  w->in);
 }
 
 /* backward of y = x W^T:  dx[rows,in] = dy[rows,out] W */
-void cuda_linear_dx(struct device *d, struct values dxv, struct values dyv, const struct weight *w, int rows, int add,
+void cuda_linear_dx(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows, int add,
 		    const struct narrow *more)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-	const int most = rows_at_once(rows, w->out, w->dtype);
 	const void *weights = cuda_weight(d, w);
 	const bool adds = begin_backward(d, dx, dy, w, rows, add, more);
-	int at, part;
 
-	for (at = 0; at < rows; at += part) {
-		part = rows - at < most ? rows - at : most;
-		run_product(d, &(struct product){ .type = w->dtype, .m = part, .n = w->in, .k = w->out,
-			.a = cast(d, dy + (size_t)at * w->out, (size_t)part * w->out, w->dtype), .lda = w->out,
-			.b = weights, .ldb = w->in, .add = adds,
-			.c = dx + (size_t)at * w->in, .ldc = w->in });
-	}
+	run_layer(d, &(struct layer){ dx, dy, rows, w->in, w->out, false, adds }, w, weights);
 	end_backward(d, dx, dy, w, rows, more);
 }
 
 void cuda_narrow_grads(struct device *d, const struct narrow_grads *g)
 {
 	if (g->rank <= NARROW_MOST) {
-		cuda_must(k_narrow_grads(d->stream, floats_at(g->dy), floats_at(g->x), g), "an adapter's gradients");
-		wrote(d, g->dup, g->dup ? (size_t)g->out * g->rank : 0);
-		wrote(d, g->ddown, g->ddown ? (size_t)g->rank * g->in : 0);
+		cuda_must(k_narrow_grads(d->stream, g), "an adapter's gradients");
+		wrote_floats(d, g->dup, g->dup ? (size_t)g->out * g->rank : 0);
+		wrote_floats(d, g->ddown, g->ddown ? (size_t)g->rank * g->in : 0);
 		return;
 	}
 	if (g->dup)
@@ -179,18 +207,86 @@ void cuda_narrow_grads(struct device *d, const struct narrow_grads *g)
 			  f32(g->ddown), g->in);
 }
 
-void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, struct values av, int lda,
-	       struct values bv, int ldb, float beta, struct values cv, int ldc)
-{
-	const float *a = floats_at(av);
-	const float *b = floats_at(bv);
-	float *c = floats_at(cv);
+/* ---- products of floats, some of which may lie in half precision ---- */
 
+struct floats_product {
+	int ta, tb, m, n, k;
+	float alpha; const float *a, *b; int lda, ldb;
+	float beta, *c; int ldc;
+};
+
+static void run_floats(struct device *d, const struct floats_product *p)
+{
 	blas_must(cublasSetPointerMode(d->blas, CUBLAS_POINTER_MODE_HOST), "pointer mode");
-	blas_must(cublasGemmEx(d->blas, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, k, &alpha,
-			       b, CUDA_R_32F, ldb, a, CUDA_R_32F, lda, &beta, c, CUDA_R_32F, ldc,
-			       CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT), "a matrix product");
-	wrote(d, c, (size_t)(m - 1) * ldc + n);
+	blas_must(cublasGemmEx(d->blas, p->tb ? CUBLAS_OP_T : CUBLAS_OP_N, p->ta ? CUBLAS_OP_T : CUBLAS_OP_N, p->n,
+			       p->m, p->k, &p->alpha, p->b, CUDA_R_32F, p->ldb, p->a, CUDA_R_32F, p->lda, &p->beta,
+			       p->c, CUDA_R_32F, p->ldc, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT),
+		  "a matrix product");
+	wrote_floats(d, p->c, (size_t)(p->m - 1) * p->ldc + p->n);
+}
+
+/* x[n] as floats: itself, or a copy in scratch at *room, which goes on behind it */
+static const float *widened(struct device *d, struct values x, size_t n, float **room)
+{
+	float *to = *room;
+
+	if (x.type == DTYPE_F32)
+		return x.at;
+	cuda_ran(d, k_axpby(d->stream, f32(to), 1, x, 0, n), "cast");
+	*room += n;
+	return to;
+}
+
+static size_t floats_widened(struct values x, int width)
+{
+	return x.type == DTYPE_F32 ? 0 : width;
+}
+
+/* Rows of activations, as many at a time as scratch holds: rows of c, or, where a is transposed, terms of its sums. */
+static void run_in_rows(struct device *d, const struct floats_product *p, struct values a, struct values b,
+			struct values c)
+{
+	const bool copies = c.type != DTYPE_F32;
+	const size_t width = floats_widened(a, p->lda) + floats_widened(b, p->ldb) + floats_widened(c, p->n);
+	const int rows = p->ta ? p->k : p->m, most = rows_at_once(rows, width * sizeof(float));
+	struct floats_product one = *p;
+	int at, part;
+
+	for (at = 0; at < rows; at += part) {
+		const struct values to = values_from(c, p->ta ? 0 : (size_t)at * p->ldc);
+		float *room = cuda_scratch(d, SCRATCH_BYTES);
+
+		part = rows - at < most ? rows - at : most;
+		*(p->ta ? &one.k : &one.m) = part;
+		one.a = widened(d, values_from(a, (size_t)at * p->lda), (size_t)part * p->lda, &room);
+		one.b = widened(d, values_from(b, p->ta ? (size_t)at * p->ldb : 0), (size_t)part * p->ldb, &room);
+		one.c = copies ? room : to.at;
+		one.beta = copies ? 0 : p->ta && at ? 1 : p->beta;
+		run_floats(d, &one);
+		if (copies)
+			cuda_ran(d, k_axpby(d->stream, to, 1, f32(room), p->beta, (size_t)part * p->n), "cast");
+	}
+}
+
+/* Half precision has no gaps between its rows, and is not an operand that stands for a weight. */
+static bool is_in_rows(const struct floats_product *p, struct values a, struct values b, struct values c)
+{
+	return (a.type == DTYPE_F32 || p->lda == (p->ta ? p->m : p->k)) &&
+	       (b.type == DTYPE_F32 || (p->ta && !p->tb && p->ldb == p->n)) &&
+	       (c.type == DTYPE_F32 || (!p->ta && p->ldc == p->n));
+}
+
+void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, struct values a, int lda,
+	       struct values b, int ldb, float beta, struct values c, int ldc)
+{
+	const struct floats_product p = { ta, tb, m, n, k, alpha, a.at, b.at, lda, ldb, beta, c.at, ldc };
+
+	if (a.type == DTYPE_F32 && b.type == DTYPE_F32 && c.type == DTYPE_F32)
+		run_floats(d, &p);
+	else if (is_in_rows(&p, a, b, c))
+		run_in_rows(d, &p, a, b, c);
+	else
+		die(EXIT_OTHER, "a product of half precision that cuda does not know; this is a bug in lora-tools");
 }
 
 /* ---- each kind once ---- */
@@ -198,14 +294,17 @@ void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alph
 /* c at the end of scratch, a and b before it; what is in them does not matter, and they are zeros. */
 static void run_kinds(struct device *d, int m, int n, int k)
 {
-	static const enum dtype type[] = { DTYPE_F16, DTYPE_BF16, DTYPE_F32 };
+	static const enum dtype type[][2] = { { DTYPE_F16, DTYPE_F32 }, { DTYPE_F16, DTYPE_F16 },
+					      { DTYPE_BF16, DTYPE_F32 }, { DTYPE_BF16, DTYPE_BF16 },
+					      { DTYPE_F32, DTYPE_F32 } };
 	char *a = d->scratch, *b = a + SCRATCH_BYTES / 4;
 	float *c = (float *)(d->scratch + SCRATCH_BYTES / 2);
 
-	for (int t = 0; t < 3; t++)
+	for (size_t t = 0; t < sizeof(type) / sizeof(*type); t++)
 		for (int transposed = 0; transposed < 2; transposed++)
-			run_product(d, &(struct product){ .type = type[t], .m = m, .n = n, .k = k, .a = a, .lda = k,
-				.b = b, .ldb = transposed ? k : n, .transposed = transposed, .c = c, .ldc = n });
+			run_product(d, &(struct product){ .type = type[t][0], .to = type[t][1], .m = m, .n = n, .k = k,
+				.a = a, .lda = k, .b = b, .ldb = transposed ? k : n, .transposed = transposed,
+				.factor = 1, .c = c, .ldc = n });
 	cuda_gemm(d, 1, 0, m, n, k, 1, f32((float *)a), m, f32((float *)b), n, 0, f32(c), n);
 }
 

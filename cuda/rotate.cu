@@ -5,17 +5,17 @@
  * Elimination is one block of threads a matrix, in global memory: it stays in the cache, and any size goes.
  */
 #include "each.cuh"
-#include "kernels.h"
+#include "values.cuh"
 
 enum { TILE = 16, THREADS = 256, FLUSH = 64 };
 
-/* c = alpha op(a) op(b) + (add ? c : 0), matrix k of each lying `*_batch` floats behind matrix k-1 */
-struct matrix { float *at; size_t batch; int ld; bool transposed; };
+/* c = alpha op(a) op(b) + (add ? c : 0), matrix k of each lying `batch` values behind matrix k-1 */
+struct matrix { struct values of; size_t batch; int ld; bool transposed; };
 struct products { struct matrix c, a, b; int m, n, k; float alpha; int add; };
 
 DEV float element(const matrix &x, size_t batch, int i, int j)
 {
-	return x.at[batch * x.batch + (x.transposed ? (size_t)j * x.ld + i : (size_t)i * x.ld + j)];
+	return load(x.of, batch * x.batch + (x.transposed ? (size_t)j * x.ld + i : (size_t)i * x.ld + j));
 }
 
 /* Sums of long products are flushed, so that no float is added to one that is a thousand times larger. */
@@ -28,7 +28,6 @@ __global__ void __launch_bounds__(THREADS) products_kernel(products p)
 	const int x = threadIdx.x % TILE, y = threadIdx.x / TILE, row = tile / across * TILE + y,
 		  column = tile % across * TILE + x;
 	float sum = 0, part = 0;
-	float *c = p.c.at + batch * p.c.batch + (size_t)row * p.c.ld + column;
 
 	for (int first = 0, tiles = 0; first < p.k; first += TILE) {
 		a[y][x] = row < p.m && first + x < p.k ? element(p.a, batch, row, first + x) : 0;
@@ -44,7 +43,7 @@ __global__ void __launch_bounds__(THREADS) products_kernel(products p)
 	}
 	sum = p.alpha * (sum + part);
 	if (row < p.m && column < p.n)
-		*c = p.add ? *c + sum : sum;
+		store(p.c.of, batch * p.c.batch + (size_t)row * p.c.ld + column, sum, p.add);
 }
 
 static cudaError_t multiply_all(cudaStream_t st, const products &p, int batches)
@@ -58,12 +57,12 @@ static cudaError_t multiply_all(cudaStream_t st, const products &p, int batches)
 /* Small matrices lie one behind the other; blocks of channels side by side. */
 static matrix small(const float *at, const rotations *s, bool transposed)
 {
-	return { (float *)at, (size_t)s->size * s->size, s->size, transposed };
+	return { f32(at), (size_t)s->size * s->size, s->size, transposed };
 }
 
-static matrix channels(const float *at, const rotations *s, bool transposed)
+static matrix channels(struct values of, const rotations *s, bool transposed)
 {
-	return { (float *)at, (size_t)s->size, s->blocks * s->size, transposed };
+	return { of, (size_t)s->size, s->blocks * s->size, transposed };
 }
 
 static cudaError_t multiply_small(cudaStream_t st, matrix c, matrix a, matrix b, const rotations *s, float alpha,
@@ -73,8 +72,8 @@ static cudaError_t multiply_small(cudaStream_t st, matrix c, matrix a, matrix b,
 }
 
 /* y (+)= x r, or x r^T */
-static cudaError_t turn_rows(cudaStream_t st, float *y, const float *x, const float *r, int rows, const rotations *s,
-			     bool back, int add)
+static cudaError_t turn_rows(cudaStream_t st, struct values y, struct values x, const float *r, int rows,
+			     const rotations *s, bool back, int add)
 {
 	const products p = { channels(y, s, false), channels(x, s, false), small(r, s, back),
 			     rows, s->size, s->size, 1, add };
@@ -83,7 +82,7 @@ static cudaError_t turn_rows(cudaStream_t st, float *y, const float *x, const fl
 }
 
 /* backward of y = x r:  dr = x^T dy */
-static cudaError_t gather_rows(cudaStream_t st, float *dr, const float *x, const float *dy, int rows,
+static cudaError_t gather_rows(cudaStream_t st, float *dr, struct values x, struct values dy, int rows,
 			       const rotations *s)
 {
 	const products p = { small(dr, s, false), channels(x, s, true), channels(dy, s, false),
@@ -233,8 +232,8 @@ static cudaError_t cayley(cudaStream_t st, float *r, const float *b, const doubl
 	return put_diagonal(st, r, 2, r, -1, s);
 }
 
-extern "C" cudaError_t k_rotate(cudaStream_t st, float *y, float *r, float *room, const float *x, const float *b,
-				int rows, const struct rotations *s, double *limit)
+extern "C" cudaError_t k_rotate(cudaStream_t st, struct values y, float *r, float *room, struct values x,
+				const float *b, int rows, const struct rotations *s, double *limit)
 {
 	cudaError_t status;
 
@@ -246,7 +245,7 @@ extern "C" cudaError_t k_rotate(cudaStream_t st, float *y, float *r, float *room
 	} else {
 		status = cayley(st, r, b, limit, s);
 	}
-	if (status != cudaSuccess || !y)
+	if (status != cudaSuccess || !y.at)
 		return status;
 	return turn_rows(st, y, x, r, rows, s, false, 0);
 }
@@ -306,15 +305,15 @@ struct numbers_back {
 	}
 };
 
-extern "C" cudaError_t k_rotate_back(cudaStream_t st, float *dx, float *db, float *room, const float *dy,
-				     const float *x, const float *b, const float *r, int rows,
+extern "C" cudaError_t k_rotate_back(cudaStream_t st, struct values dx, float *db, float *room, struct values dy,
+				     struct values x, const float *b, const float *r, int rows,
 				     const struct rotations *s, const int add[2], double *limit)
 {
 	const size_t all = (size_t)s->blocks * s->size * s->size;
 	float *dr = room, *da = room + all, *rest = room + 2 * all;
 	cudaError_t status = cudaSuccess;
 
-	if (dx)
+	if (dx.at)
 		status = turn_rows(st, dx, dy, r, rows, s, true, add[0]);
 	if (!db || status != cudaSuccess)
 		return status;

@@ -21,11 +21,9 @@ void cuda_copy(struct device *d, float *y, const float *x, size_t n)
 	cuda_ran(d, cudaMemcpyAsync(y, x, n * sizeof(*y), cudaMemcpyDeviceToDevice, d->stream), "copy");
 }
 
-void cuda_zero(struct device *d, struct values yv, size_t n)
+void cuda_zero(struct device *d, struct values y, size_t n)
 {
-	float *y = floats_at(yv);
-
-	cuda_ran(d, cudaMemsetAsync(y, 0, n * sizeof(*y), d->stream), "zero");
+	cuda_ran(d, cudaMemsetAsync(y.at, 0, n * type_size(y.type), d->stream), "zero");
 }
 
 /* ---- frozen weights ---- */

@@ -41,6 +41,13 @@ static inline struct values f32(const float *at)
 	return v;
 }
 
+/* From value n on. */
+static inline struct values values_from(struct values v, size_t n)
+{
+	v.at = (char *)v.at + n * (v.type == DTYPE_F32 ? 4 : 2);
+	return v;
+}
+
 /* At the border of what computes with floats alone. */
 static inline float *floats_at(struct values v)
 {

@@ -61,6 +61,11 @@ void cpu_release(struct device *d, void *p)
 	free(p);
 }
 
+enum dtype cpu_inner(struct device *d, enum dtype weights)
+{
+	return DTYPE_F32;
+}
+
 size_t cpu_room(struct device *d)
 {
 	return memory_room(1);

@@ -11,13 +11,14 @@ struct device {
 	const struct card_rates *rates;
 	uintptr_t next;                 /* addresses that nobody dereferences, beyond those of a dry tape */
 	/* the operand whose cast copy is in scratch: cuda/product.c keeps it for the next product of the same tokens */
-	const float *cast_of; size_t cast_count; enum dtype cast_type;
+	const void *cast_of; size_t cast_bytes; enum dtype cast_type; int cast_under;
 };
 
 /* ---- calls ---- */
 
 static double floats(double n) { return 4 * n; }
 static double size_of(enum dtype t) { return t == DTYPE_F32 ? 4 : 2; }
+static double bytes_of(struct values v, double n) { return size_of(v.type) * n; }
 
 static void call(struct device *d, struct work_call c) { work_add(&d->work, d->rates, &c); }
 static void forget(struct device *d) { d->cast_of = NULL; }
@@ -30,9 +31,11 @@ static void kernel(struct device *d, enum work_class class, double bytes)
 }
 
 /* After y[n] was written by what does not forget: cuda/product.c's wrote() */
-static void wrote(struct device *d, const float *y, size_t n)
+static void wrote(struct device *d, struct values y, size_t n)
 {
-	if (d->cast_of && y < d->cast_of + d->cast_count && d->cast_of < y + n)
+	const char *at = y.at, *of = d->cast_of;
+
+	if (of && at < of + d->cast_bytes && of < at + (size_t)bytes_of(y, n))
 		forget(d);
 }
 
@@ -51,31 +54,35 @@ static void upload(struct device *d, size_t bytes)
 
 /* c[m,n] (+)= a[m,k] b[k,n] */
 static void product(struct device *d, enum work_class class, enum dtype type, double m, double n, double k, bool add,
-		    const float *c, int ldc)
+		    struct values c, int ldc)
 {
 	call(d, (struct work_call){ class, .products = 1, .flop = 2 * m * n * k, .tf32 = type == DTYPE_F32,
-				    .bytes = size_of(type) * k * (m + n) + floats(m * n * (add ? 2 : 1)) });
+				    .bytes = size_of(type) * k * (m + n) + bytes_of(c, m * n * (add ? 2 : 1)) });
 	wrote(d, c, (size_t)(m - 1) * ldc + n);
 }
 
 /* Largest magnitude, cast; or the cast alone; or nothing. */
-static void cast(struct device *d, enum work_class class, const float *x, size_t n, enum dtype type)
+static void cast(struct device *d, enum work_class class, struct values x, size_t n, enum dtype type, int under)
 {
-	if (type == DTYPE_F32 || (d->cast_of == x && d->cast_count == n && d->cast_type == type))
+	const size_t bytes = floats(n);
+
+	if (x.type == type ||
+	    (d->cast_of == x.at && d->cast_bytes == bytes && d->cast_type == type && d->cast_under == under))
 		return;
 	if (type == DTYPE_F16)
 		kernel(d, class, floats(n));
-	kernel(d, class, floats(n) + size_of(type) * n);
-	d->cast_of = x;
-	d->cast_count = n;
+	kernel(d, class, bytes + size_of(type) * n);
+	d->cast_of = x.at;
+	d->cast_bytes = bytes;
 	d->cast_type = type;
+	d->cast_under = under;
 }
 
-static int at_once(int rows, size_t width, enum dtype type)
+static int at_once(int rows, size_t bytes)
 {
-	const size_t most = SCRATCH_BYTES / (width * (size_t)size_of(type));
+	const size_t most = SCRATCH_BYTES / bytes;
 
-	return type == DTYPE_F32 || most > (size_t)rows ? rows : (int)most;
+	return most > (size_t)rows ? rows : (int)most;
 }
 
 /* A weight that stays in host memory comes for each product. */
@@ -87,50 +94,83 @@ static void visit(struct device *d, const struct weight *w)
 		copies(d, 1, bytes, bytes);
 }
 
-static void fill(struct device *d, enum work_class class, const float *y, double n)
+static void fill(struct device *d, enum work_class class, struct values y, double n)
 {
-	call(d, (struct work_call){ class, .kernels = 1, .bytes = floats(n) });
+	call(d, (struct work_call){ class, .kernels = 1, .bytes = bytes_of(y, n) });
 	wrote(d, y, n);
 }
 
-static void gemm(struct device *d, double m, double n, double k, bool add, const float *c, int ldc)
+/* Products of floats; activations in half precision come and go by scratch, some rows at a time. */
+struct gemm { int ta, m, n, k, lda, ldb, ldc; bool add; struct values a, b, c; };
+
+static void in_rows(struct device *d, enum work_class class, const struct gemm *g)
 {
-	product(d, WORK_ADAPTER, DTYPE_F32, m, n, k, add, c, ldc);
+	const bool a = g->a.type != DTYPE_F32, b = g->b.type != DTYPE_F32, c = g->c.type != DTYPE_F32;
+	const int rows = g->ta ? g->k : g->m;
+	const int most = at_once(rows, ((a ? g->lda : 0) + (b ? g->ldb : 0) + (size_t)(c ? g->n : 0)) * 4);
+
+	for (int at = 0, part; at < rows; at += part) {
+		const struct values to = values_from(g->c, g->ta ? 0 : (size_t)at * g->ldc);
+		const double m = g->ta ? g->m : (part = rows - at < most ? rows - at : most);
+		const double k = g->ta ? (part = rows - at < most ? rows - at : most) : g->k;
+
+		if (a)
+			kernel(d, WORK_ELEMENTWISE, 6.0 * part * g->lda);
+		if (b)
+			kernel(d, WORK_ELEMENTWISE, 6.0 * part * g->ldb);
+		product(d, class, DTYPE_F32, m, g->n, k, c ? false : g->add || (g->ta && at), c ? f32(NULL) : to,
+			c ? g->n : g->ldc);
+		if (c)
+			kernel(d, WORK_ELEMENTWISE, (6.0 + 2 * g->add) * part * g->n);
+	}
 }
 
-/* An adapter's kernel beside a layer: its time is its memory's, its sums are tf32's. */
-static void narrow_kernel(struct device *d, double moved, double sums)
+static void multiply(struct device *d, enum work_class class, const struct gemm *g)
 {
-	call(d, (struct work_call){ WORK_ADAPTER, .kernels = 1, .bytes = floats(moved), .flop = 2 * sums,
-				    .tf32 = true });
+	if (g->a.type == DTYPE_F32 && g->b.type == DTYPE_F32 && g->c.type == DTYPE_F32)
+		product(d, class, DTYPE_F32, g->m, g->n, g->k, g->add, g->c, g->ldc);
+	else
+		in_rows(d, class, g);
+}
+
+static void gemm(struct device *d, const struct gemm *g) { multiply(d, WORK_ADAPTER, g); }
+
+/* An adapter's kernel beside a layer: its time is its memory's, its sums are tf32's. */
+static void narrow_kernel(struct device *d, double bytes, double sums)
+{
+	call(d, (struct work_call){ WORK_ADAPTER, .kernels = 1, .bytes = bytes, .flop = 2 * sums, .tf32 = true });
 }
 
 static bool is_narrow(const struct narrow *more) { return more && more->rank <= NARROW_MOST; }
 
-/* y [rows,out] of x [rows,in], before the layer's own product: tells whether that is added */
-static bool begin(struct device *d, const float *y, int out, double in, const float *bias, int rows, bool add,
-		  const struct narrow *more)
+/* y (+)= x times the weight, either way round; the weight is stored [out,in], or turned */
+struct layer { struct values y, x; int rows, out, in; bool add; };
+
+/* Before the layer's own product: tells whether that is added */
+static bool begin(struct device *d, const struct layer *l, const float *bias, const struct narrow *more)
 {
-	const double r = more ? more->rank : 0, from = more && more->from ? in : 0;
+	const double r = more ? more->rank : 0, from = more && more->from ? l->in : 0, rows = l->rows;
 
 	if (is_narrow(more)) {
-		narrow_kernel(d, rows * (from + r + out * (add ? 2.0 : 1)) + r * (from + out), rows * r * (from + out));
-		wrote(d, y, (size_t)rows * out);
-		wrote(d, more->z, (size_t)rows * more->rank);
+		narrow_kernel(d, bytes_of(l->x, rows * from) + bytes_of(l->y, rows * l->out * (l->add ? 2 : 1)) +
+			      floats(rows * r + r * (from + l->out)), rows * r * (from + l->out));
+		wrote(d, l->y, (size_t)l->rows * l->out);
+		wrote(d, f32(more->z), (size_t)l->rows * more->rank);
 		return true;
 	}
 	if (bias)
-		fill(d, WORK_PRODUCTS, y, (double)rows * out);
-	return bias || add;
+		fill(d, WORK_PRODUCTS, l->y, rows * l->out);
+	return bias || l->add;
 }
 
-static void end(struct device *d, const float *y, int out, int in, int rows, const struct narrow *more)
+static void end(struct device *d, const struct layer *l, const struct narrow *more)
 {
 	if (!more || is_narrow(more))
 		return;
 	if (more->from)
-		gemm(d, rows, more->rank, in, false, more->z, more->rank);
-	gemm(d, rows, out, more->rank, true, y, out);
+		gemm(d, &(struct gemm){ .m = l->rows, .n = more->rank, .k = l->in, .lda = l->in, .ldc = more->rank,
+					.a = l->x, .c = f32(more->z) });
+	gemm(d, &(struct gemm){ .m = l->rows, .n = l->out, .k = more->rank, .ldc = l->out, .add = true, .c = l->y });
 }
 
 static void narrow_grads(struct device *d, const struct narrow_grads *g)
@@ -139,44 +179,60 @@ static void narrow_grads(struct device *d, const struct narrow_grads *g)
 	const int both = (g->dup != NULL) + (g->ddown != NULL);
 
 	if (g->rank <= NARROW_MOST && both) {
-		narrow_kernel(d, rows * (wide + both * r) + wide * r, rows * wide * r);
-		wrote(d, g->dup, g->dup ? (size_t)g->out * g->rank : 0);
-		wrote(d, g->ddown, g->ddown ? (size_t)g->rank * g->in : 0);
+		narrow_kernel(d, (g->dup ? bytes_of(g->dy, rows * g->out) : 0) +
+			      (g->ddown ? bytes_of(g->x, rows * g->in) : 0) + floats(rows * both * r + wide * r),
+			      rows * wide * r);
+		wrote(d, f32(g->dup), g->dup ? (size_t)g->out * g->rank : 0);
+		wrote(d, f32(g->ddown), g->ddown ? (size_t)g->rank * g->in : 0);
 	} else if (both) {
 		if (g->dup)
-			gemm(d, g->out, r, rows, g->add_up, g->dup, g->rank);
+			gemm(d, &(struct gemm){ .ta = 1, .m = g->out, .n = g->rank, .k = g->rows, .lda = g->out,
+						.ldb = g->rank, .ldc = g->rank, .add = g->add_up, .a = g->dy,
+						.c = f32(g->dup) });
 		if (g->ddown)
-			gemm(d, r, g->in, rows, g->add_down, g->ddown, g->in);
+			gemm(d, &(struct gemm){ .ta = 1, .m = g->rank, .n = g->in, .k = g->rows, .lda = g->rank,
+						.ldb = g->in, .ldc = g->in, .add = g->add_down, .b = g->x,
+						.c = f32(g->ddown) });
 	}
 }
 
-/* y[rows,out] (+)= x[rows,in] times the weight, either way round */
-static void layer(struct device *d, const float *y, const float *x, const struct weight *w, int rows, int in, int out,
-		  bool add)
+static void layer(struct device *d, const struct layer *l, const struct weight *w, bool add)
 {
-	const int most = at_once(rows, in, w->dtype);
+	const bool as_it_is = l->x.type == w->dtype;
+	const int most = as_it_is ? l->rows : at_once(l->rows, (size_t)l->in * size_of(w->dtype));
 
-	for (int at = 0, part; at < rows; at += part) {
-		part = rows - at < most ? rows - at : most;
-		cast(d, WORK_PRODUCTS, x + (size_t)at * in, (size_t)part * in, w->dtype);
-		product(d, WORK_PRODUCTS, w->dtype, part, out, in, add, y + (size_t)at * out, out);
+	if (w->dtype == DTYPE_F32 && (!as_it_is || l->y.type != w->dtype)) {
+		multiply(d, WORK_PRODUCTS, &(struct gemm){ .m = l->rows, .n = l->out, .k = l->in, .lda = l->in,
+							   .ldc = l->out, .add = add, .a = l->x, .c = l->y });
+		return;
+	}
+	for (int at = 0, part; at < l->rows; at += part) {
+		part = l->rows - at < most ? l->rows - at : most;
+		cast(d, WORK_PRODUCTS, values_from(l->x, (size_t)at * l->in), (size_t)part * l->in, w->dtype,
+		     l->y.shift);
+		product(d, WORK_PRODUCTS, w->dtype, part, l->out, l->in, add, values_from(l->y, (size_t)at * l->out),
+			l->out);
 	}
 }
 
-static void linear(struct device *d, const float *y, const float *x, const struct weight *w, const float *bias,
-		   int rows, const struct narrow *more)
-{
-	visit(d, w);
-	layer(d, y, x, w, rows, w->in, w->out, begin(d, y, w->out, w->in, bias, rows, false, more));
-	end(d, y, w->out, w->in, rows, more);
-}
-
-static void linear_dx(struct device *d, const float *dx, const float *dy, const struct weight *w, int rows, bool add,
+static void run_layer(struct device *d, const struct layer *l, const struct weight *w, const float *bias,
 		      const struct narrow *more)
 {
 	visit(d, w);
-	layer(d, dx, dy, w, rows, w->out, w->in, begin(d, dx, w->in, w->out, NULL, rows, add, more));
-	end(d, dx, w->in, w->out, rows, more);
+	layer(d, l, w, begin(d, l, bias, more));
+	end(d, l, more);
+}
+
+static void linear(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
+		   int rows, const struct narrow *more)
+{
+	run_layer(d, &(struct layer){ y, x, rows, w->out, w->in, false }, w, bias, more);
+}
+
+static void linear_dx(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows, bool add,
+		      const struct narrow *more)
+{
+	run_layer(d, &(struct layer){ dx, dy, rows, w->in, w->out, add }, w, NULL, more);
 }
 
 /* ---- convolutions ---- */
@@ -189,48 +245,48 @@ static bool is_linear(const struct conv_shape *s, int kh, int kw)
 static double inputs(const struct conv_shape *s)  { return (double)s->n * s->h * s->w; }
 static double outputs(const struct conv_shape *s) { return (double)s->n * s->oh * s->ow; }
 
-/* The largest magnitude, where there is a factor; and a product that reads the picture `from` itself. */
-static void convolve(struct device *d, const struct weight *w, const struct conv_shape *s, double from, double to,
-		     double bias, bool add)
+/* The largest magnitude, where there is a factor; and a product that reads the picture x[from] itself. */
+static void convolve(struct device *d, const struct weight *w, const struct conv_shape *s, struct values x, double from,
+		     double written)
 {
 	const double weights = (double)w->out * w->kh * w->kw * w->in;
 
-	if (w->dtype == DTYPE_F16)
+	if (w->dtype == DTYPE_F16 && x.type == DTYPE_F32)
 		kernel(d, WORK_CONVOLUTIONS, floats(from));
 	forget(d);
 	call(d, (struct work_call){ WORK_CONVOLUTIONS, .kernels = 1, .flop = 2 * outputs(s) * weights,
 				    .tf32 = w->dtype == DTYPE_F32,
-				    .bytes = floats(from + to * (add ? 2 : 1) + bias) + size_of(w->dtype) * weights });
+				    .bytes = bytes_of(x, from) + written + size_of(w->dtype) * weights });
 }
 
-static void conv2d(struct device *d, const float *y, const float *x, const struct weight *w, const float *bias,
+static void conv2d(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 		   const struct conv_shape *s)
 {
 	if (is_linear(s, w->kh, w->kw))
 		linear(d, y, x, w, bias, outputs(s), NULL);
 	else
-		convolve(d, w, s, inputs(s) * w->in, outputs(s) * w->out, bias ? w->out : 0, false);
+		convolve(d, w, s, x, inputs(s) * w->in, bytes_of(y, outputs(s) * w->out) + floats(bias ? w->out : 0));
 }
 
-static void conv2d_dx(struct device *d, const float *dx, const float *dy, const struct weight *w,
+static void conv2d_dx(struct device *d, struct values dx, struct values dy, const struct weight *w,
 		      const struct conv_shape *s, bool add)
 {
 	if (is_linear(s, w->kh, w->kw))
 		linear_dx(d, dx, dy, w, outputs(s), add, NULL);
 	else
-		convolve(d, w, s, outputs(s) * w->out, inputs(s) * w->in, 0, add);
+		convolve(d, w, s, dy, outputs(s) * w->out, bytes_of(dx, inputs(s) * w->in * (add ? 2 : 1)));
 }
 
 /* Columns in scratch, some rows at a time, and their products. */
-static void conv2d_dw(struct device *d, const float *dw, const struct conv_shape *s, int out, int in, size_t width,
-		      bool add)
+static void conv2d_dw(struct device *d, const float *dw, struct values x, const struct conv_shape *s, int out, int in,
+		      size_t width, bool add)
 {
 	const size_t most = SCRATCH_BYTES / (width * sizeof(float)), rows = outputs(s);
 
 	for (size_t at = 0, part; at < rows; at += part) {
 		part = rows - at < most ? rows - at : most;
-		kernel(d, WORK_ADAPTER, floats(inputs(s) * in) * part / rows + floats(part * width));
-		product(d, WORK_ADAPTER, DTYPE_F32, out, width, part, add || at, dw, width);
+		kernel(d, WORK_ADAPTER, bytes_of(x, inputs(s) * in) * part / rows + floats(part * width));
+		product(d, WORK_ADAPTER, DTYPE_F32, out, width, part, add || at, f32(dw), width);
 	}
 }
 
@@ -242,8 +298,8 @@ static double scores(const struct attention_shape *s, double products)
 	return 2 * products * s->n * s->heads * s->lq * s->lk * s->d / (s->causal ? 2 : 1);
 }
 
-static double queries(const struct attention_shape *s) { return floats((double)s->n * s->heads * s->lq * s->d); }
-static double keys(const struct attention_shape *s)    { return floats((double)s->n * s->heads * s->lk * s->d); }
+static double queries(const struct attention_shape *s) { return (double)s->n * s->heads * s->lq * s->d; }
+static double keys(const struct attention_shape *s)    { return (double)s->n * s->heads * s->lk * s->d; }
 static double rows_of(const struct attention_shape *s) { return floats((double)s->n * s->heads * s->lq); }
 
 /* cuda/attention.cu: wider heads are not multiplied in half precision. */
@@ -269,19 +325,21 @@ static int splits_of(const struct attention_shape *s)
 }
 
 /* Backward computes the scores twice: for dq, and for dk and dv. */
-static void attend_back(struct device *d, const struct attention_shape *s, bool dq, bool dk, bool dv, const int add[3])
+static void attend_back(struct device *d, const struct attention_shape *s, struct values q, bool dq, bool dk, bool dv,
+			const int add[3])
 {
-	const int splits = splits_of(s), wanted = dk + dv, parts = splits > 1 ? splits * wanted : wanted;
+	const int splits = splits_of(s), wanted = dk + dv;
+	const double written = splits > 1 ? floats(splits * wanted * keys(s)) : bytes_of(q, wanted * keys(s));
 
-	attend(d, 2 * queries(s) + rows_of(s), 0, 0, false);
+	attend(d, bytes_of(q, 2 * queries(s)) + rows_of(s), 0, 0, false);
 	if (dq)
-		attend(d, (3 + add[0]) * queries(s) + 2 * keys(s) + 2 * rows_of(s), scores(s, 2), scores(s, 1),
-		       is_wide(s));
+		attend(d, bytes_of(q, (3 + add[0]) * queries(s) + 2 * keys(s)) + 2 * rows_of(s), scores(s, 2),
+		       scores(s, 1), is_wide(s));
 	if (wanted)
-		attend(d, 2 * queries(s) + (2 + parts) * keys(s) + 2 * rows_of(s), scores(s, 3), scores(s, 1),
-		       is_wide(s));
+		attend(d, bytes_of(q, 2 * queries(s) + 2 * keys(s)) + written + 2 * rows_of(s), scores(s, 3),
+		       scores(s, 1), is_wide(s));
 	for (int i = 0; i < wanted && splits > 1; i++)
-		attend(d, (splits + 1) * keys(s), 0, 0, false);
+		attend(d, floats(splits * keys(s)) + bytes_of(q, keys(s)), 0, 0, false);
 }
 
 /* ---- small rotations: matrices of their own, multiplied one launch each ---- */
@@ -357,11 +415,11 @@ static void pass(struct device *d, enum work_class class, double floats_moved)
 static double all(const struct norm_shape *s) { return (double)s->n * s->hw * s->c; }
 
 /* sums over chunks of columns, those over groups, and each element */
-static void group_norm(struct device *d, double read, double then, double n)
+static void group_norm(struct device *d, double read, double written)
 {
-	pass(d, WORK_NORMS, read * n);
-	pass(d, WORK_NORMS, 0);
-	pass(d, WORK_NORMS, then * n);
+	kernel(d, WORK_NORMS, read);
+	kernel(d, WORK_NORMS, 0);
+	kernel(d, WORK_NORMS, read + written);
 }
 
 static void sums_of_band(struct device *d, const struct norm_shape *s, int at, int pixels)
@@ -384,6 +442,10 @@ static void look_up(struct device *d, double rows, double bytes)
 
 /* ---- one row an operation, in terms of its arguments as backend_ops.def has them ---- */
 
+/* What is written, or added to; and backward of y[n] = f(x) of `wide` times as many values of x. */
+#define BOTH(v, n)              bytes_of(v, (n) * (add ? 2 : 1))
+#define BACK(class, n, wide)    kernel(d, class, bytes_of(dy, n) + bytes_of(x, (wide) * (n)) + BOTH(dx, (wide) * (n)))
+
 #define COUNT_release           if (p) forget(d)
 #define COUNT_room
 #define COUNT_look
@@ -393,16 +455,16 @@ static void look_up(struct device *d, double rows, double bytes)
 #define COUNT_upload            upload(d, bytes)
 #define COUNT_download          copies(d, 1, bytes, bytes)
 #define COUNT_copy              (forget(d), copies(d, 1, floats(2.0 * n), 0))
-#define COUNT_zero              (forget(d), copies(d, 1, floats(n), 0))
+#define COUNT_zero              (forget(d), copies(d, 1, bytes_of(y, n), 0))
 #define COUNT_step_begin        forget(d)
 #define COUNT_step_end          forget(d)
-#define COUNT_linear            linear(d, y.at, x.at, w, bias, rows, more)
-#define COUNT_linear_dx         linear_dx(d, dx.at, dy.at, w, rows, add, more)
+#define COUNT_linear            linear(d, y, x, w, bias, rows, more)
+#define COUNT_linear_dx         linear_dx(d, dx, dy, w, rows, add, more)
 #define COUNT_narrow_grads      narrow_grads(d, g)
-#define COUNT_gemm              gemm(d, m, n, k, beta != 0, c.at, ldc)
-#define COUNT_conv2d            conv2d(d, y.at, x.at, w, bias, s)
-#define COUNT_conv2d_dx         conv2d_dx(d, dx.at, dy.at, w, s, add)
-#define COUNT_conv2d_dw         conv2d_dw(d, dw, s, out, in, (size_t)kh * kw * in, add)
+#define COUNT_gemm              gemm(d, &(struct gemm){ ta, m, n, k, lda, ldb, ldc, beta != 0, a, b, c })
+#define COUNT_conv2d            conv2d(d, y, x, w, bias, s)
+#define COUNT_conv2d_dx         conv2d_dx(d, dx, dy, w, s, add)
+#define COUNT_conv2d_dw         conv2d_dw(d, dw, x, s, out, in, (size_t)kh * kw * in, add)
 #define COUNT_kronecker         pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps)
 #define COUNT_kronecker_back    do { \
 		if (da) pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps); \
@@ -410,30 +472,36 @@ static void look_up(struct device *d, double rows, double bytes)
 	} while (0)
 #define COUNT_rotate            rotate(d, s, y.at, rows)
 #define COUNT_rotate_back       rotate_back(d, s, dx.at, db, rows)
-#define COUNT_group_norm        group_norm(d, 1, 2, all(s))
-#define COUNT_group_norm_back   group_norm(d, 2, 3 + !!add, all(s))
+#define COUNT_group_norm        group_norm(d, bytes_of(x, all(s)), bytes_of(y, all(s)))
+#define COUNT_group_norm_back   group_norm(d, bytes_of(x, all(s)) + bytes_of(dy, all(s)), BOTH(dx, all(s)))
 #define COUNT_group_norm_sums   sums_of_band(d, s, at, pixels)
 #define COUNT_group_norm_apply  pass(d, WORK_NORMS, 2 * all(s))
-#define COUNT_layer_norm        pass(d, WORK_NORMS, 2.0 * rows * c)
-#define COUNT_layer_norm_back   pass(d, WORK_NORMS, (3.0 + !!add) * rows * c)
-#define COUNT_activation        pass(d, WORK_ELEMENTWISE, 2.0 * n)
-#define COUNT_activation_back   pass(d, WORK_ELEMENTWISE, (3.0 + !!add) * n)
-#define COUNT_geglu             pass(d, WORK_ELEMENTWISE, 3.0 * rows * c)
-#define COUNT_geglu_back        pass(d, WORK_ELEMENTWISE, (5.0 + 2 * !!add) * rows * c)
-#define COUNT_axpby             pass(d, WORK_ELEMENTWISE, (2.0 + (b != 0)) * n)
+#define COUNT_layer_norm        kernel(d, WORK_NORMS, bytes_of(x, (double)rows * c) + bytes_of(y, (double)rows * c))
+#define COUNT_layer_norm_back   BACK(WORK_NORMS, (double)rows * c, 1)
+#define COUNT_activation        kernel(d, WORK_ELEMENTWISE, bytes_of(x, n) + bytes_of(y, n))
+#define COUNT_activation_back   BACK(WORK_ELEMENTWISE, n, 1)
+#define COUNT_geglu             kernel(d, WORK_ELEMENTWISE, bytes_of(x, 2.0 * rows * c) + bytes_of(y, (double)rows * c))
+#define COUNT_geglu_back        BACK(WORK_ELEMENTWISE, (double)rows * c, 2)
+#define COUNT_axpby             kernel(d, WORK_ELEMENTWISE, bytes_of(x, n) + bytes_of(y, (1.0 + (b != 0)) * n))
 #define COUNT_dropout           pass(d, WORK_ADAPTER, 2.0 * n * rows * c)
-#define COUNT_add               pass(d, WORK_ELEMENTWISE, 3.0 * n)
-#define COUNT_multiply          pass(d, WORK_ELEMENTWISE, (shared ? 2.0 : 3.0) * rows * c)
-#define COUNT_add_per_sample    pass(d, WORK_ELEMENTWISE, 2.0 * n * hw * c)
-#define COUNT_sum_per_sample    pass(d, WORK_ELEMENTWISE, (double)n * hw * c)
-#define COUNT_copy_columns      pass(d, WORK_ELEMENTWISE, (2.0 + !!add) * rows * cols)
-#define COUNT_upsample          pass(d, WORK_ELEMENTWISE, 5.0 * n * h * w * c)
-#define COUNT_upsample_back     pass(d, WORK_ELEMENTWISE, (5.0 + !!add) * n * h * w * c)
+#define COUNT_add               kernel(d, WORK_ELEMENTWISE, bytes_of(x, n) + bytes_of(z, n) + bytes_of(y, n))
+#define COUNT_multiply          kernel(d, WORK_ELEMENTWISE, bytes_of(x, (double)rows * c) + \
+				       bytes_of(y, (double)rows * c) + (shared ? 0 : bytes_of(z, (double)rows * c)))
+#define COUNT_add_per_sample    kernel(d, WORK_ELEMENTWISE, bytes_of(x, (double)n * hw * c) + \
+				       bytes_of(y, (double)n * hw * c))
+#define COUNT_sum_per_sample    kernel(d, WORK_ELEMENTWISE, bytes_of(dy, (double)n * hw * c))
+#define COUNT_copy_columns      kernel(d, WORK_ELEMENTWISE, bytes_of(x, (double)rows * cols) + \
+				       bytes_of(y, (1.0 + !!add) * rows * cols))
+#define COUNT_upsample          kernel(d, WORK_ELEMENTWISE, bytes_of(x, (double)n * h * w * c) + \
+				       bytes_of(y, 4.0 * n * h * w * c))
+#define COUNT_upsample_back     kernel(d, WORK_ELEMENTWISE, bytes_of(dy, 4.0 * n * h * w * c) + \
+				       BOTH(dx, (double)n * h * w * c))
 #define COUNT_embedding         (visit(d, table), look_up(d, rows, (size_of(table->dtype) + 4) * rows * table->in))
-#define COUNT_gather_rows       look_up(d, rows, floats(2.0 * rows * c))
-#define COUNT_gather_rows_back  look_up(d, rows, floats(3.0 * rows * c))
-#define COUNT_attention         attend(d, 2 * queries(s) + 2 * keys(s) + rows_of(s), scores(s, 2), 0, is_wide(s))
-#define COUNT_attention_back    attend_back(d, s, dq.at, dk.at, dv.at, add)
+#define COUNT_gather_rows       look_up(d, rows, bytes_of(x, (double)rows * c) + bytes_of(y, (double)rows * c))
+#define COUNT_gather_rows_back  look_up(d, rows, bytes_of(dy, (double)rows * c) + bytes_of(dx, 2.0 * rows * c))
+#define COUNT_attention         attend(d, bytes_of(q, 2 * queries(s) + 2 * keys(s)) + rows_of(s), scores(s, 2), 0, \
+				       is_wide(s))
+#define COUNT_attention_back    attend_back(d, s, q, dq.at, dk.at, dv.at, add)
 #define COUNT_loss              pass(d, WORK_LOSS, 2.0 * s->n * s->pixels * s->channels)
 #define COUNT_loss_back         pass(d, WORK_LOSS, (3.0 + !!add) * s->n * s->pixels * s->channels)
 #define COUNT_over_root         pass(d, WORK_ELEMENTWISE, (3.0 + (b != 0)) * n)
@@ -472,6 +540,11 @@ struct device *counting_device_new(const struct card_rates *r)
 
 void counting_begin(struct device *d)                   { d->work = (struct work){ 0 }; }
 struct work counting_work(const struct device *d)       { return d->work; }
+
+static enum dtype counting_inner(struct device *d, enum dtype weights)
+{
+	return weights == DTYPE_F16 || weights == DTYPE_BF16 ? weights : DTYPE_F32;
+}
 
 static struct device *counting_open(struct error *e) { return counting_device_new(NULL); }
 static void counting_close(struct device *d)         { free(d); }

@@ -28,6 +28,13 @@ struct dry_bytes dry_device_bytes(const struct device *d)
 
 static struct device *dry_open(struct error *e) { return dry_device_new(&exact); }
 
+static enum dtype dry_inner(struct device *d, enum dtype weights)
+{
+	const bool half = weights == DTYPE_F16 || weights == DTYPE_BF16;
+
+	return d->rules.halves && half ? weights : DTYPE_F32;
+}
+
 static void dry_close(struct device *d)
 {
 	if (d)

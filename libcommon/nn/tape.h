@@ -58,12 +58,6 @@ static inline struct values grad_of(const struct tensor *x)
 {
 	return (struct values){ x->grad, x->type, 0 };
 }
-/* From value n on. */
-static inline struct values values_from(struct values v, size_t n)
-{
-	v.at = (char *)v.at + n * dtype_size(v.type);
-	return v;
-}
 
 struct tape;
 typedef struct tensor *block_fn(struct tape *t, const void *block, struct tensor *const *in);

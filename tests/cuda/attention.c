@@ -376,13 +376,13 @@ static void run_forward(struct rig *r, const struct problem *a, float *const in[
 	float *got = xmalloc(a->size[O] * sizeof(*got)), *got_lse = xmalloc(a->size[LSE] * sizeof(*got_lse));
 	bool whole;
 
-	must(k_attention(NULL, o, lse, in[Q], in[K], in[V], &a->s));
+	must(k_attention(NULL, f32(o), lse, f32(in[Q]), f32(in[K]), f32(in[V]), &a->s));
 	must(cudaDeviceSynchronize());
 	whole = fetch(got, o, a->size[O]);
 	judge(r, a, O, got, was, false, whole, "o");
 	whole = fetch(got_lse, lse, a->size[LSE]);
 	judge(r, a, LSE, got_lse, was_lse, false, whole, "lse");
-	must(k_attention(NULL, o, lse, in[Q], in[K], in[V], &a->s));
+	must(k_attention(NULL, f32(o), lse, f32(in[Q]), f32(in[K]), f32(in[V]), &a->s));
 	must(cudaDeviceSynchronize());
 	again(r, a, O, got, o);
 	cpu_backend.attention(r->device[CPU], f32(was), was_lse, f32(a->in[Q]), f32(a->in[K]), f32(a->in[V]), &a->s);
@@ -423,7 +423,8 @@ static void run_backward(struct rig *r, const struct problem *a, float *const in
 		was[i] = before(a, DQ + i, add[i]);
 		to[i] = wanted >> i & 1 ? to_card(was[i], a->size[DQ + i]) : NULL;
 	}
-	must(k_attention_back(NULL, to[0], to[1], to[2], in[DOUT], o, lse, in[Q], in[K], in[V], &a->s, add, scratch));
+	must(k_attention_back(NULL, f32(to[0]), f32(to[1]), f32(to[2]), f32(in[DOUT]), f32(o), lse, f32(in[Q]),
+			      f32(in[K]), f32(in[V]), &a->s, add, scratch));
 	must(cudaDeviceSynchronize());
 	whole = fetch(nothing, scratch, room);
 	for (i = 0; i < 3; i++) {
@@ -529,7 +530,7 @@ static void outputs(const struct problem *a, float *o, float *lse)
 
 	for (i = 0; i < INPUTS; i++)
 		in[i] = to_card(a->in[i], a->size[i]);
-	must(k_attention(NULL, to, to_lse, in[Q], in[K], in[V], &a->s));
+	must(k_attention(NULL, f32(to), to_lse, f32(in[Q]), f32(in[K]), f32(in[V]), &a->s));
 	must(cudaDeviceSynchronize());
 	fetch(o, to, a->size[O]);
 	fetch(lse, to_lse, a->size[LSE]);
@@ -601,13 +602,14 @@ static void refusals(struct rig *r)
 		{ 1, 1, 513, 1, 1, 513, 513, 513, 513, false, 1 }, { 1, 1, 8, 1, 1, 8, 8, 8, 8, false, 0 },
 		{ 1, 1, 8, 1, 1, 8, 8, 8, 8, false, NAN }, { 1, 1, 8, 2, 3, 8, 8, 8, 8, true, 1 },
 	};
+	const struct values none = f32(NULL);
 	const int add[3] = { 0 };
 	bool ok = true;
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		ok = ok && k_attention(NULL, NULL, NULL, NULL, NULL, NULL, &bad[i]) == cudaErrorInvalidValue &&
-		     k_attention_back(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, &bad[i], add, NULL) ==
+		ok = ok && k_attention(NULL, none, NULL, none, none, none, &bad[i]) == cudaErrorInvalidValue &&
+		     k_attention_back(NULL, none, none, none, none, none, NULL, none, none, none, &bad[i], add, NULL) ==
 		     cudaErrorInvalidValue;
 	verdict(r, ok, "refusals of d, scale and mask", 0, 0);
 }

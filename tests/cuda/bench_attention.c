@@ -42,11 +42,11 @@ static void launch(const struct bench *b)
 	float *const *x = b->x;
 
 	if (b->wanted)
-		must(k_attention_back(NULL, b->wanted & 1 ? x[DQ] : NULL, b->wanted & 2 ? x[DK] : NULL,
-				      b->wanted & 4 ? x[DV] : NULL, x[DOUT],
-				      x[O], x[LSE], x[Q], x[K], x[V], &b->s, (int[]){ 0, 0, 0 }, x[SCRATCH]));
+		must(k_attention_back(NULL, f32(b->wanted & 1 ? x[DQ] : NULL), f32(b->wanted & 2 ? x[DK] : NULL),
+				      f32(b->wanted & 4 ? x[DV] : NULL), f32(x[DOUT]), f32(x[O]), x[LSE], f32(x[Q]),
+				      f32(x[K]), f32(x[V]), &b->s, (int[]){ 0, 0, 0 }, x[SCRATCH]));
 	else
-		must(k_attention(NULL, x[O], x[LSE], x[Q], x[K], x[V], &b->s));
+		must(k_attention(NULL, f32(x[O]), x[LSE], f32(x[Q]), f32(x[K]), f32(x[V]), &b->s));
 }
 
 static int by_value(const void *a, const void *b)

@@ -55,7 +55,7 @@ static bool element_of(element *e, cudaDataType_t a, cudaDataType_t b, cudaDataT
 	const bool fast = compute == CUBLAS_COMPUTE_32F_FAST_TF32;
 
 	*e = a == CUDA_R_16F ? ELEMENT_F16 : a == CUDA_R_16BF ? ELEMENT_BF16 : fast ? ELEMENT_TF32 : ELEMENT_F32;
-	return a == b && c == CUDA_R_32F && (a == CUDA_R_32F ? fast || compute == CUBLAS_COMPUTE_32F :
+	return a == b && (c == CUDA_R_32F || c == a) && (a == CUDA_R_32F ? fast || compute == CUBLAS_COMPUTE_32F :
 					     (a == CUDA_R_16F || a == CUDA_R_16BF) && compute == CUBLAS_COMPUTE_32F);
 }
 
@@ -91,24 +91,29 @@ static void run(const call &p, float alpha, float beta)
 {
 	for (int i = 0; i < p.batch; i++) {
 		const matrix a = at(p.a, p.stride_a, i), b = at(p.b, p.stride_b, i), c = at(p.c, p.stride_c, i);
-		float *to = (float *)c.at;
+		const operand left = { a.at, p.type, a.ld, p.ta != CUBLAS_OP_N }, right = { b.at, p.type, b.ld,
+											    p.tb != CUBLAS_OP_N };
+		char *to = (char *)c.at;
 
 		tell_read(a.at, span(a));
 		tell_read(b.at, span(b));
 		for (long j = 0; j < c.cols; j++) {
 			if (beta != 0)
-				tell_read(to + j * c.ld, c.rows * c.size);
-			tell_write(to + j * c.ld, c.rows * c.size);
+				tell_read(to + j * c.ld * c.size, c.rows * c.size);
+			tell_write(to + j * c.ld * c.size, c.rows * c.size);
 		}
-		gemm(p.m, p.n, p.k, alpha, { a.at, p.type, a.ld, p.ta != CUBLAS_OP_N },
-		     { b.at, p.type, b.ld, p.tb != CUBLAS_OP_N }, beta, to, c.ld);
+		if (c.size == sizeof(float))
+			gemm(p.m, p.n, p.k, alpha, left, right, beta, (float *)c.at, c.ld);
+		else
+			gemm_to_halves(p.m, p.n, p.k, alpha, left, right, beta, (uint16_t *)c.at, c.ld);
 	}
 }
 
 /* The code of a kind of product is loaded when it first runs. */
 static bool load(cublasContext *h, const call &p)
 {
-	const unsigned kind = 1u << (p.type * 4 + (p.ta != CUBLAS_OP_N) * 2 + (p.tb != CUBLAS_OP_N));
+	const unsigned turned = (p.ta != CUBLAS_OP_N) * 2 + (p.tb != CUBLAS_OP_N);
+	const unsigned kind = 1u << ((p.c.size == 2) * 16 + p.type * 4 + turned);
 
 	if (h->loaded & kind)
 		return true;
@@ -223,7 +228,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(
 	return product(h, { ta, tb, m, n, k, batch, alpha, beta,
 			    { a, ta == CUBLAS_OP_N ? m : k, ta == CUBLAS_OP_N ? k : m, lda, size_of(e) },
 			    { b, tb == CUBLAS_OP_N ? k : n, tb == CUBLAS_OP_N ? n : k, ldb, size_of(e) },
-			    { c, m, n, ldc, sizeof(float) }, sa, sb, sc, e });
+			    { c, m, n, ldc, ct == CUDA_R_32F ? sizeof(float) : 2 }, sa, sb, sc, e });
 }
 
 cublasStatus_t cublasGemmEx(

@@ -129,4 +129,17 @@ void gemm(long m, long n, long k, float alpha, operand a, operand b, float beta,
 		}
 }
 
+void gemm_to_halves(long m, long n, long k, float alpha, operand a, operand b, float beta, uint16_t *c, long ldc)
+{
+	std::vector<float> sum((size_t)m * n);
+
+	for (long j = 0; j < n && beta != 0; j++)
+		widen(&sum[j * m], { c, a.type, ldc, false }, j * ldc, m);
+	gemm(m, n, k, alpha, a, b, beta, sum.data(), m);
+	for (long j = 0; j < n; j++)
+		for (long i = 0; i < m; i++)
+			c[j * ldc + i] = a.type == ELEMENT_F16 ? __float2half_rn(sum[j * m + i]).bits :
+				__float2bfloat16_rn(sum[j * m + i]).bits;
+}
+
 }

@@ -14,6 +14,8 @@ struct operand { const void *at; element type; long ld; bool transposed; };
 
 /* c[m,n] = alpha op(a) op(b) + beta c; beta 0 overwrites */
 void gemm(long m, long n, long k, float alpha, operand a, operand b, float beta, float *c, long ldc);
+/* The same into c of a's type: the sum is float, with what it is added to, and is rounded once. */
+void gemm_to_halves(long m, long n, long k, float alpha, operand a, operand b, float beta, uint16_t *c, long ldc);
 
 }
 

@@ -71,6 +71,27 @@ void bit_field(warp &w, const instruction &i, uint32_t lanes)
 	});
 }
 
+/* Four of the eight bytes of a and b, each chosen by four bits of the last operand, of which the highest spreads the
+ * byte's sign. */
+void bytes_chosen(warp &w, const instruction &i, uint32_t lanes)
+{
+	uint32_t *d = w.reg<uint32_t>(i.at[0]);
+	const uint32_t *a = w.reg<uint32_t>(i.at[1]), *b = w.reg<uint32_t>(i.at[2]), *c = w.reg<uint32_t>(i.at[3]);
+
+	each(lanes, [=](int l) {
+		const uint64_t both = (uint64_t)b[l] << 32 | a[l];
+		uint32_t made = 0;
+
+		for (int k = 0; k < 4; k++) {
+			const uint32_t choice = c[l] >> 4 * k & 15;
+			const uint8_t byte = both >> 8 * (choice & 7);
+
+			made |= (uint32_t)(uint8_t)(choice & 8 ? (int8_t)byte >> 7 : byte) << 8 * k;
+		}
+		d[l] = made;
+	});
+}
+
 template <class T> void chosen(warp &w, const instruction &i, uint32_t lanes)
 {
 	T *d = w.reg<T>(i.at[0]);
@@ -97,16 +118,16 @@ template <class HALF, class WHOLE> void joined(warp &w, const instruction &i, ui
 	each(lanes, [=](int l) { d[l] = low[l] | (WHOLE)high[l] << sizeof(HALF) * 8; });
 }
 
-void split(warp &w, const instruction &i, uint32_t lanes)
+template <class HALF, class WHOLE> void split(warp &w, const instruction &i, uint32_t lanes)
 {
-	uint32_t *low = w.reg<uint32_t>(i.at[0]), *high = w.reg<uint32_t>(i.at[1]);
-	const uint64_t *a = w.reg<uint64_t>(i.at[2]);
+	HALF *low = w.reg<HALF>(i.at[0]), *high = w.reg<HALF>(i.at[1]);
+	const WHOLE *a = w.reg<WHOLE>(i.at[2]);
 
 	each(lanes, [=](int l) {
-		const uint64_t v = a[l];
+		const WHOLE v = a[l];
 
-		low[l] = (uint32_t)v;
-		high[l] = v >> 32;
+		low[l] = (HALF)v;
+		high[l] = (HALF)(v >> sizeof(HALF) * 8);
 	});
 }
 
@@ -188,8 +209,10 @@ static void add_bits(table &t)
 		{ "mov.pred", "pp", predicate_moved },
 		{ "mov.b32", "422", joined<uint16_t, uint32_t> },
 		{ "mov.b64", "844", joined<uint32_t, uint64_t> },
-		{ "mov.b64", "448", split },
+		{ "mov.b32", "224", split<uint16_t, uint32_t> },
+		{ "mov.b64", "448", split<uint32_t, uint64_t> },
 		{ "bfi.b32", "44444", bit_field },
+		{ "prmt.b32", "4444", bytes_chosen },
 	};
 
 	for (auto &r : rows)

@@ -213,6 +213,7 @@ void add_memory(table &t)
 	add_type<int8_t, uint16_t>(t, "s8");
 	add_type<int8_t, uint32_t>(t, "s8");
 	add_type<uint16_t, uint16_t>(t, "u16");
+	add_type<uint16_t, uint32_t>(t, "u16");
 	for (const char *type : { "b32", "u32", "s32", "f32" })
 		add_type<uint32_t, uint32_t>(t, type);
 	add_type<int32_t, uint64_t>(t, "s32");

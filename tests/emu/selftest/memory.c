@@ -133,6 +133,10 @@ static void products(const struct backend *be, struct device *d, float *x, float
 
 		be->linear(d, f32(y), f32(x), &w, NULL, 8, NULL);
 		be->linear_dx(d, f32(y), f32(x), &w, 8, 0, NULL);
+		if (w.dtype != DTYPE_F32) {
+			be->linear(d, (struct values){ y, w.dtype, 0 }, f32(x), &w, NULL, 8, NULL);
+			be->linear_dx(d, (struct values){ y, w.dtype, 0 }, f32(x), &w, 8, 0, NULL);
+		}
 	}
 	be->gemm(d, 0, 0, 8, 8, 8, 1, f32(x), 8, f32(x), 8, 0, f32(y), 8);
 	be->gemm(d, 0, 1, 8, 8, 8, 1, f32(x), 8, f32(x), 8, 0, f32(y), 8);
