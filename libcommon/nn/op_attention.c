@@ -25,7 +25,7 @@ static void attention_backward(struct tape *t, const struct node *n)
 struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, int heads,
 			    bool causal)
 {
-	struct tensor *o = tensor_new(t, q->n, q->h, q->w, v->c);
+	struct tensor *o = tensor_inner(t, q->n, q->h, q->w, v->c);
 	struct attention_op op = { .shape = { .n = q->n, .heads = heads, .d = q->c / heads, .lq = q->h * q->w,
 					      .lk = k->h * k->w, .ldq = q->c, .ldk = k->c, .ldv = v->c, .ldo = v->c,
 					      .causal = causal } };

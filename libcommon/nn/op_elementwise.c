@@ -22,7 +22,7 @@ static void activate(struct tape *t, const struct node *n)
 
 struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind)
 {
-	const struct node n = { activation_backward, activate, tensor_new(t, x->n, x->h, x->w, x->c), { x }, READS(0),
+	const struct node n = { activation_backward, activate, tensor_inner(t, x->n, x->h, x->w, x->c), { x }, READS(0),
 				tape_keep(t, &kind, sizeof(kind)) };
 
 	activate(t, &n);
@@ -46,7 +46,7 @@ static void geglu(struct tape *t, const struct node *n)
 
 struct tensor *op_geglu(struct tape *t, struct tensor *x)
 {
-	const struct node n = { geglu_backward, geglu, tensor_new(t, x->n, x->h, x->w, x->c / 2), { x }, READS(0) };
+	const struct node n = { geglu_backward, geglu, tensor_inner(t, x->n, x->h, x->w, x->c / 2), { x }, READS(0) };
 
 	must(x->c % 2 == 0, "geglu: width");
 	geglu(t, &n);
@@ -62,7 +62,7 @@ static void add_backward(struct tape *t, const struct node *n)
 
 struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)
 {
-	struct tensor *y = a == b ? NULL : tensor_over(t, b);
+	struct tensor *y = a == b || b->type != DTYPE_F32 ? NULL : tensor_over(t, b);
 
 	must(tensor_count(a) == tensor_count(b) && a->c == b->c, "add");
 	if (y) {

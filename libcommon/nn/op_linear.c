@@ -22,7 +22,7 @@ struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *
 	struct tensor *y;
 
 	must(x->c == l->w.in, "linear: input width");
-	y = tensor_new(t, x->n, x->h, x->w, l->w.out);
+	y = tensor_inner(t, x->n, x->h, x->w, l->w.out);
 	adapted_forward(t, y, x, &a);
 	return tape_record(t, y, trains, (struct node){ linear_backward, .in = { x }, .reads = trains ? READS(0) : 0,
 							.op = l });

@@ -62,7 +62,7 @@ static void group_norm(struct tape *t, const struct node *n)
 struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu)
 {
 	const struct norm_op op = { g, { x->n, x->h * x->w, x->c, g->groups, g->eps, silu } };
-	const struct node n = { group_norm_backward, group_norm, tensor_new(t, x->n, x->h, x->w, x->c), { x },
+	const struct node n = { group_norm_backward, group_norm, tensor_inner(t, x->n, x->h, x->w, x->c), { x },
 				READS(0) | READS_BESIDE, tape_keep(t, &op, sizeof(op)) };
 
 	must(x->c == g->c && x->c % g->groups == 0, "group norm: channels");
@@ -98,8 +98,8 @@ static void layer_norm(struct tape *t, const struct node *n)
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g)
 {
 	const struct norm_op op = { .layer = g };
-	const struct node n = { layer_norm_backward, layer_norm, tensor_new(t, x->n, x->h, x->w, x->c), { x },
-				READS(0) | READS_BESIDE, tape_keep(t, &op, sizeof(op)) };
+	const struct node n = { layer_norm_backward, layer_norm, tensor_inner(t, x->n, x->h, x->w, x->c), { x },
+				READS(0) | READS_BESIDE, tape_keep(t, &op, sizeof(op)), .slight = true };
 
 	must(x->c == g->c, "layer norm: width");
 	tensor_beside(t, n.out, (size_t)2 * tensor_rows(x));

@@ -19,6 +19,8 @@ struct tape {
 	struct arena host;              /* records in host memory; its ends are used like those of the heap */
 	enum home home;                 /* where new tensors go: HOME_KEEP or HOME_SCRATCH */
 	bool recording, in_block, cheap_again;
+	enum dtype inner;
+	int shift;
 	size_t checkpoint_first, blocks;
 	size_t made;                    /* operations of this step so far */
 	size_t last_read;               /* the last one in this block of which backward reads something */
@@ -122,6 +124,8 @@ void tape_recording(struct tape *t, bool on)            { t->recording = on; }
 bool tape_is_recording(const struct tape *t)             { return t->recording; }
 void tape_checkpointing(struct tape *t, bool on)        { t->checkpoint_first = on ? SIZE_MAX : 0; }
 void tape_cheap_again(struct tape *t, bool on)          { t->cheap_again = on; }
+void tape_inner(struct tape *t, enum dtype type)         { t->inner = type; }
+void tape_gradients_under(struct tape *t, int shift)    { t->shift = shift; }
 void tape_checkpoint_first(struct tape *t, size_t n)    { t->checkpoint_first = n; }
 size_t tape_blocks(const struct tape *t)                { return t->blocks; }
 struct device *tape_device(const struct tape *t)        { return t->device; }
@@ -185,12 +189,23 @@ void tape_scratch_give(struct tape *t, float *scratch)
 	heap_give(&t->heap, scratch);
 }
 
-struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c)
+static struct tensor *new_tensor(struct tape *t, enum dtype type, int n, int h, int w, int c)
 {
-	struct tensor x = { .n = n, .h = h, .w = w, .c = c, .home = t->home, .maker = t->made + 1 };
+	struct tensor x = { .type = type, .shift = type == DTYPE_F16 ? t->shift : 0, .n = n, .h = h, .w = w, .c = c,
+			    .home = t->home, .maker = t->made + 1 };
 
 	x.data = take(t, bytes_of(&x), kind_of(t->home));
 	return tape_keep(t, &x, sizeof(x));
+}
+
+struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c)
+{
+	return new_tensor(t, DTYPE_F32, n, h, w, c);
+}
+
+struct tensor *tensor_inner(struct tape *t, int n, int h, int w, int c)
+{
+	return new_tensor(t, t->inner, n, h, w, c);
 }
 
 struct tensor *tensor_over(struct tape *t, struct tensor *x)
@@ -219,7 +234,7 @@ struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const flo
 
 void tensor_download(struct tape *t, const struct tensor *x, float *host)
 {
-	t->be->download(t->device, host, x->data, tensor_count(x) * sizeof(float));
+	t->be->download(t->device, host, floats_at(data_of(x)), tensor_count(x) * sizeof(float));
 }
 
 static struct values parameter_grad(struct tape *t, struct tensor *x, int *add)
@@ -263,7 +278,7 @@ struct values tape_grad_over(struct tape *t, struct tensor *x, int *add)
 /* May x take over the gradient of y?  A kept tensor may not take one that is inside a block: that is freed first. */
 static bool may_inherit(const struct tape *t, const struct tensor *x, const struct tensor *y)
 {
-	return x->home != HOME_OWNER && !x->grad && x->type == y->type &&
+	return x->home != HOME_OWNER && !x->grad && x->type == y->type && x->shift == y->shift &&
 	       (x->home == HOME_SCRATCH || !heap_is_inside(&t->heap, y->grad));
 }
 
@@ -325,6 +340,14 @@ static void note_reads(struct tape *t, const struct node *n)
 		t->last_read = t->made + 1;
 }
 
+/* What floats compute stays as fast as it is. */
+static bool may_be_again(const struct tape *t, const struct tensor *out, const struct node *n)
+{
+	const bool wanted = t->cheap_again || (n->slight && out->type != DTYPE_F32);
+
+	return wanted && n->again && out->home == HOME_KEEP;
+}
+
 /* An operation on frozen tensors alone records no node, and so costs nothing in backward. */
 struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, struct node n)
 {
@@ -348,7 +371,7 @@ struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, s
 			if (n.in[i] && n.reads & READS(i))
 				n.in[i]->readers++;
 		out->readers = (n.reads & READS_OUT) != 0;
-		out->again = t->cheap_again && n.again && out->home == HOME_KEEP ? t->nodes : 0;
+		out->again = may_be_again(t, out, &n) ? t->nodes : 0;
 	} else {
 		give(t, &out->beside);
 	}
@@ -456,9 +479,12 @@ static void block_backward(struct tape *t, const struct node *n)
 /* The end of a block: copies its output to the low end, and frees what is inside. */
 static struct tensor *keep_output(struct tape *t, struct tensor *y, size_t mark)
 {
-	struct tensor *out = tensor_new(t, y->n, y->h, y->w, y->c);
+	struct tensor *out = new_tensor(t, y->type, y->n, y->h, y->w, y->c);
 
-	t->be->copy(t->device, out->data, y->data, tensor_count(y));
+	if (y->type == DTYPE_F32)
+		t->be->copy(t->device, out->data, y->data, tensor_count(y));
+	else
+		t->be->axpby(t->device, data_of(out), 1, data_of(y), 0, tensor_count(y));
 	out->wants_grad = y->wants_grad;
 	forget_inside(t, mark);
 	return out;

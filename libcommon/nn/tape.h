@@ -36,6 +36,7 @@ struct tensor {
 	 * data_of() and grad_of() know how to read them. */
 	float *data, *grad;
 	enum dtype type;
+	int shift;                      /* the gradient lies under 2^shift, where type is not F32 */
 	/* further results of forward that backward reads, such as a norm's statistics; or NULL */
 	float *beside;
 	int n, h, w, c;                 /* tokens: h = length, w = 1; rows = n*h*w */
@@ -56,7 +57,7 @@ static inline struct values data_of(const struct tensor *x)
 }
 static inline struct values grad_of(const struct tensor *x)
 {
-	return (struct values){ x->grad, x->type, 0 };
+	return (struct values){ x->grad, x->type, x->type == DTYPE_F32 ? 0 : x->shift };
 }
 
 struct tape;
@@ -73,6 +74,10 @@ void   tape_reset(struct tape *t);              /* frees everything, lent gradie
 void   tape_step_begins(struct tape *t, uint64_t key);
 bool   tape_step_again(struct tape *t);
 size_t tape_peak(const struct tape *t);         /* most bytes of device memory ever in use */
+/* In which type tensors that are not added up along the network lie (F32 at first), and under which 2^shift their
+ * gradients do where that is F16, whose range ends at 2^-24 and 65504. */
+void   tape_inner(struct tape *t, enum dtype type);
+void   tape_gradients_under(struct tape *t, int shift);
 void   tape_recording(struct tape *t, bool on);         /* off: plain inference (the default is on) */
 bool   tape_is_recording(const struct tape *t);         /* false too in the forward of a block that is checkpointed */
 void   tape_checkpointing(struct tape *t, bool on);     /* gradient checkpointing of all blocks */
@@ -96,7 +101,9 @@ static inline struct tensor *last_use(struct tensor *x)
 	return x;
 }
 
-struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c);          /* contents undefined */
+struct tensor *tensor_new(struct tape *t, int n, int h, int w, int c);          /* floats, contents undefined */
+/* The same for what is not added up along the network: of the type that tape_inner() said. */
+struct tensor *tensor_inner(struct tape *t, int n, int h, int w, int c);
 /* A tensor of x's shape that takes over x's memory and values.  Only where nothing is recorded and this is x's last
  * use, else NULL. */
 struct tensor *tensor_over(struct tape *t, struct tensor *x);
@@ -130,6 +137,7 @@ struct node {
 	 * out->beside. */
 	int reads;
 	const void *op;                 /* the operation's own record: a layer, or a struct from tape_keep() */
+	bool slight;                    /* again() costs so little that what is half precision is always made again */
 };
 /* Ends every operation.  Sets out->wants_grad where an input wants a gradient or trainable is true; pushes the node
  * when recording; frees what nobody reads any more.  Returns out. */

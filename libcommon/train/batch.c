@@ -196,10 +196,11 @@ void batch_free(struct batch *b)
 	}
 }
 
-static struct tape *prepared(struct tape *t, const struct plan_way *way)
+static struct tape *prepared(struct tape *t, const struct run_networks *net)
 {
-	tape_checkpoint_first(t, way->checkpoints);
-	tape_cheap_again(t, way->cheap_again);
+	tape_checkpoint_first(t, net->way.checkpoints);
+	tape_cheap_again(t, net->way.cheap_again);
+	tape_inner(t, net->inner);
 	return t;
 }
 
@@ -210,7 +211,7 @@ void batch_measure(const struct batch_source *from, struct batch_shape *shapes, 
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		struct tape *dry = prepared(tape_new_dry(), &from->net->way);
+		struct tape *dry = prepared(tape_new_dry(), from->net);
 		batch_make_blank(from, &shapes[i], &b);
 		step_run(dry, &from->net->step, &b, 1, loss);
 		shapes[i].bytes = tape_peak(dry);
@@ -225,7 +226,7 @@ void batch_count(const struct batch_source *from, const struct batch_shape *shap
 {
 	struct batch b = { 0 };
 	float *loss = xmalloc(from->s->batch_size * sizeof(*loss));
-	struct tape *t = prepared(tape_new_counting(from->net->device), &from->net->way);
+	struct tape *t = prepared(tape_new_counting(from->net->device), from->net);
 
 	batch_make_blank(from, shape, &b);
 	leaf_sums_begin(&c->sums);

@@ -43,6 +43,23 @@ int networks_load_text(struct run_networks *n, bool encoded, struct error *e)
 	return 0;
 }
 
+/* The type of all layers' weights; F32 where they are not of one. */
+static enum dtype type_of_weights(const struct layer_list *l)
+{
+	enum dtype type = DTYPE_F32;
+
+	for (size_t i = 0, seen = 0; i < l->count; i++) {
+		const enum dtype mine = layer_weight(&l->layer[i])->dtype;
+
+		if (l->layer[i].norm)
+			continue;
+		if (seen++ && mine != type)
+			return DTYPE_F32;
+		type = mine;
+	}
+	return type;
+}
+
 int networks_load_unet(struct run_networks *n, struct error *e)
 {
 	n->step.unet = n->unet = unet_load_sparing(n->files, n->be, n->device, n->way.text_on_host, e);
@@ -50,6 +67,7 @@ int networks_load_unet(struct run_networks *n, struct error *e)
 		return -1;
 	unet_layers(n->unet, &n->layers);
 	n->quantising.closed = true;    /* text encoders that a sample loads later are not the run's */
+	n->inner = n->be->inner(n->device, type_of_weights(&n->layers));
 	return 0;
 }
 
@@ -68,6 +86,7 @@ int networks_take_arena(struct run_networks *n, struct error *e)
 		return -1;
 	tape_checkpoint_first(n->tape, n->way.checkpoints);
 	tape_cheap_again(n->tape, n->way.cheap_again);
+	tape_inner(n->tape, n->inner);
 	return 0;
 }
 

@@ -24,6 +24,7 @@ struct run_networks {
 	struct text_encoders text;      /* none loaded: text outputs come with the latents */
 	struct networks step;           /* those of these that a step uses */
 	struct layer_list layers;
+	enum dtype inner;               /* of activations between layers */
 	struct adapter *adapter;
 	struct adapter **base;          /* frozen, part of the model in this run */
 	size_t bases;

@@ -51,10 +51,21 @@ static uint64_t key_of(const struct batch *b)
 	return key;
 }
 
+/* Gradients of a loss are about one over the number of values that it is the mean of: under it, they are about 1. */
+static int gradient_shift(const struct batch *b)
+{
+	int shift = 0;
+
+	for (size_t n = (size_t)b->n * b->h * b->w * b->c; n > 1; n /= 2)
+		shift++;
+	return shift;
+}
+
 void step_run(struct tape *t, const struct networks *net, const struct batch *b, float share, float *loss)
 {
 	struct tensor *l;
 
+	tape_gradients_under(t, gradient_shift(b));
 	do {
 		tape_step_begins(t, key_of(b));
 		l = step_forward(t, net, b, NULL);

@@ -56,16 +56,16 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 }
 
 @test "--gradient-checkpointing auto takes what there is, and no more" {
-	for limit in 7 9 12; do
+	for limit in 7 8 10; do
 		plan --network-train-unet-only --network-dim 16 --gradient-checkpointing auto \
 			--no-bucket --vram ${limit}GiB > $limit.json
 		holds ".fits and .peak_bytes <= $limit * 1024 * 1024 * 1024" $limit.json
 	done
-	[ "$(jq .checkpointed_blocks 7.json)" -gt "$(jq .checkpointed_blocks 9.json)" ]
-	[ "$(jq .checkpointed_blocks 9.json)" -gt "$(jq .checkpointed_blocks 12.json)" ]
-	holds .cheap_again 12.json
+	[ "$(jq .checkpointed_blocks 7.json)" -gt "$(jq .checkpointed_blocks 8.json)" ]
+	[ "$(jq .checkpointed_blocks 8.json)" -gt "$(jq .checkpointed_blocks 10.json)" ]
+	holds .cheap_again 10.json
 	# a quarter of a GiB stays free for cuBLAS and the driver
-	for limit in 7 9 12; do holds ".peak_bytes <= ($limit - 0.25) * 1024 * 1024 * 1024" $limit.json; done
+	for limit in 7 8 10; do holds ".peak_bytes <= ($limit - 0.25) * 1024 * 1024 * 1024" $limit.json; done
 }
 
 @test "what fits only without that quarter runs all the same" {
@@ -153,7 +153,7 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 		plan --network-train-unet-only --network-dim 32 --optimizer-type AdamW8bit --no-bucket \
 			--card $c > $c.json
 		# 15.0 TFLOP: counted apart, layer by layer (forward 6.76, gradients 7.71, LoRA 0.55)
-		holds '.flop > 14.9e12 and .flop < 15.1e12 and .card == "'$c'" and .modelled_ms > 2 * .floor_ms' $c.json
+		holds '.flop > 14.9e12 and .flop < 15.1e12 and .card == "'$c'" and .modelled_ms > 1.5 * .floor_ms' $c.json
 		holds '([.work[].kernels] | add) == .kernels and ([.work[].products] | add) == .products' $c.json
 		holds '([.work[].copies] | add) == .copies and ([.work[].flop] | add) - .flop < 10' $c.json
 	done

@@ -650,6 +650,48 @@ static void frozen_blocks_have_no_way_back(void **state)
 	assert_false(n->block[0].up_lora.part[LORA_UP].has_grad);
 }
 
+/* Bytes of forward and backward where what lies between layers is of that type: on the dry backend, as the CPU keeps
+ * floats. */
+static size_t peak_of(struct network *n, enum dtype type)
+{
+	struct tape *t = tape_new_dry();
+	float loss[BATCH];
+	size_t bytes;
+
+	tape_inner(t, type);
+	step(t, n, loss);
+	bytes = tape_peak(t);
+	forget(n);
+	tape_free(t);
+	return bytes;
+}
+
+static void sums_stay_float(void **state)
+{
+	struct network *n = *state;
+	const struct block *b = &n->block[1];
+	struct tape *t = tape_new_dry();
+	struct tensor *x, *norm, *up, *y;
+
+	tape_inner(t, DTYPE_F16);
+	tape_gradients_under(t, 9);
+	x = tensor_new(t, BATCH, LENGTH, 1, WIDTH);
+	norm = op_layer_norm(t, x, &b->norm);
+	up = op_activation(t, op_linear(t, norm, &b->up), ACT_GELU);
+	y = op_add(t, x, op_linear(t, up, &b->down));
+	assert_true(norm->type == DTYPE_F16 && up->type == DTYPE_F16);
+	assert_int_equal(grad_of(up).shift, 9);
+	assert_int_equal(data_of(up).shift, 0);
+	assert_true(x->type == DTYPE_F32 && y->type == DTYPE_F32);
+	assert_int_equal(grad_of(y).shift, 0);
+	tape_inner(t, DTYPE_BF16);
+	norm = op_layer_norm(t, x, &b->norm);
+	assert_int_equal(norm->type, DTYPE_BF16);
+	assert_int_equal(grad_of(norm).shift, 0);       /* its range is that of floats */
+	tape_free(t);
+	assert_true(peak_of(n, DTYPE_F16) < peak_of(n, DTYPE_F32));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -669,6 +711,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_cheap_is_made_again, make, discard),
 		cmocka_unit_test_setup_teardown(what_the_last_one_leaves_is_made_again, make, discard),
 		cmocka_unit_test_setup_teardown(frozen_blocks_have_no_way_back, make, discard),
+		cmocka_unit_test_setup_teardown(sums_stay_float, make, discard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
