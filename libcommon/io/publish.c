@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "../base/retry.h"
 #include "claims.h"
 #include "publish.h"
@@ -253,12 +255,13 @@ static int end_in_place(struct publish *p, struct error *e)
 	return 0;
 }
 
-/* Some file systems cannot refuse; there the name was free a moment ago. */
+/* Some file systems cannot refuse; there the name was free a moment ago.  The call goes by its number: glibc has a
+ * function for it from 2.28 on, without which a program that asks for it does not start. */
 static int rename_to(const char *from, const char *to, bool alone)
 {
 	if (!alone)
 		return rename(from, to);
-	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+	if (syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
 		return 0;
 	return errno == EEXIST ? 1 : errno == EINVAL || errno == ENOSYS ? rename(from, to) : -1;
 }
