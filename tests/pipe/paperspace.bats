@@ -82,6 +82,26 @@ answer() { printf '%s\n%s' "$2" "$1" > answer; }
 	tar -xOf out.tar status | grep -qx 'status [1-9][0-9]*'
 }
 
+@test "run.sh with wheels beside it asks for no compiler" {
+	cp "$ROOT/pipelines/paperspace/run.sh" .
+	mkdir pictures out
+	tar -cf pictures.tar pictures
+	touch config.toml lora_tools-1-py3.whl lora_tools_cuda13-1-py3.whl
+	cat > fake/python3 <<-'EOF'
+		#!/bin/bash
+		[ "$1" != -c ] || exit 0
+		mkdir -p programs/bin
+		printf '#!/bin/sh\necho "${0##*/} $*"\n' | tee programs/bin/pip > programs/bin/lora-launch
+		chmod +x programs/bin/*
+	EOF
+	chmod +x fake/python3
+	OFF="touch off" bash run.sh > log 2>&1
+	[ -e off ]
+	tar -xOf out.tar status log | diff - <(printf '%s\n' 'status 0' \
+		'pip install -q lora_tools-1-py3.whl lora_tools_cuda13-1-py3.whl' \
+		'lora-launch --config_file config.toml --train_data_dir pictures --output_dir out --device cuda')
+}
+
 @test "the table's machines are those of the text; presets' memory is the presets' own" {
 	table=$ROOT/pipelines/paperspace/README.md
 	for kind in A4000 A5000 A6000 A100 H100; do grep -q "^| $kind" "$table"; done
@@ -102,8 +122,8 @@ answer() { printf '%s\n%s' "$2" "$1" > answer; }
 
 @test "containers: the files they name are those that the packages make" {
 	version=$("$BIN/lora-prep" --version | sed 's/.*(lora-tools) //; s/,.*//')
-	grep -q "^COPY lora_tools-\*.whl lora_tools_cuda13-\*.whl " "$ROOT/packaging/container/Containerfile"
+	grep -q "^COPY lora_tools-\*.whl lora_tools_cuda\${CUDA}-\*.whl " "$ROOT/packaging/container/Containerfile"
 	grep -qx "	binary=lora-tools-$version-linux-x86_64.tar.xz" "$ROOT/packaging/container/lora-tools.def"
-	[ "$(sed -n 's|^FROM docker.io/||p' "$ROOT/packaging/container/Containerfile")" = \
+	[ "$(sed -n 's|^ARG BASE=docker.io/||p' "$ROOT/packaging/container/Containerfile")" = \
 		"$(sed -n 's/^From: //p' "$ROOT/packaging/container/lora-tools.def")" ]
 }

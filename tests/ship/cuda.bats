@@ -8,16 +8,6 @@ setup() {
 	! nvidia-smi -L > /dev/null 2>&1 || skip "there is a card: make check-gpu"
 }
 
-# no_card COMMAND...: lora-sample on a card, by that command
-no_card() {
-	cp -r "$ROOT/demo/tiny-sdxl" "${model:-.}"
-	status=0
-	"$@" lora-sample -q -m tiny-sdxl -W 64 -H 64 --steps 1 -p robot --device cuda -o a.png > words 2>&1 || status=$?
-	cat words
-	[ $status = 5 ]
-	grep -q 'device cuda: no NVIDIA card: ' words
-}
-
 # by_pip NUMBER: the extra, in a bare venv
 by_pip() {
 	"$ROOT/packaging/wheel-cuda" "$DIST" "$1"
@@ -39,12 +29,12 @@ by_pip() {
 @test "[cuda12] brings cuBLAS and the runtime of CUDA 12, and they are found" { by_pip 12; }
 
 # bats test_tags=slow
-@test "lora-tools-cuda of Debian: made with its toolkit, lintian, installed, purged" {
+@test "lora-tools-cuda of Debian: made with its toolkit, lintian, installed, upgraded, purged" {
 	bare=$PWD/bare
 	make_root "$(. /etc/os-release; echo "$VERSION_CODENAME")" "$bare"
 	sed -i 's/ main.*/ main contrib non-free/' "$bare/etc/apt/sources.list"
 	in_root "$bare" apt-get update -qq
-	"$ROOT/packaging/dist" source
+	"$ROOT/packaging/dist" "$PWD/source"
 	mkdir -p "$bare/root/source"
 	tar -xzf source/lora-tools-*.tar.gz -C "$bare/root/source" --strip-components=1
 	get "$bare" build-essential debhelper lintian libjansson-dev libjpeg-dev liblcms2-dev libpcre2-dev libpng-dev \
@@ -54,9 +44,17 @@ by_pip() {
 		{ cat words; return 1; }
 	# what was there to build is gone: the package brings what it needs
 	in_root "$bare" apt-get autopurge -y -qq nvidia-cuda-toolkit > words 2>&1 || { tail words; return 1; }
-	in_root "$bare" sh -c 'apt-get install -y -qq --no-install-recommends /root/debs/lora-tools*.deb' > words 2>&1 ||
-		{ tail words; return 1; }
+	in_root "$bare" sh -c 'apt-get install -y -qq --no-install-recommends /root/debs/lora-tools_*.deb \
+		/root/debs/lora-tools-cuda_*.deb' > words 2>&1 || { tail words; return 1; }
+	model=$bare/root no_card in_root "$bare" env -C /root
+	for package in lora-tools lora-tools-cuda; do
+		newer "$bare/root/debs/${package}"_*.deb "$bare/root/newer-$package.deb"
+	done
+	get "$bare" /root/newer-lora-tools.deb /root/newer-lora-tools-cuda.deb
+	[[ "$(in_root "$bare" dpkg-query -W -f '${Version}' lora-tools-cuda)" == *+later ]]
 	model=$bare/root no_card in_root "$bare" env -C /root
 	in_root "$bare" apt-get purge -y -qq lora-tools-cuda > /dev/null 2>&1
+	run in_root "$bare" dpkg-query -W lora-tools-cuda
+	[ "$status" != 0 ]
 	[ ! -e "$bare/usr/lib/lora-tools/liblora-cuda.so" ]
 }

@@ -91,10 +91,7 @@ files() { (cd "$BARE" && find . -xdev \( -path ./var -o -path ./proc -o -path ./
 @test "an upgrade, then purged: nothing of it is left" {
 	bare true
 	for package in lora-tools lora-tools-mpi; do
-		dpkg-deb -R "$DIST/${package}"_*.deb newer
-		sed -i 's/^Version: .*/&+later/; s/\(lora-tools (= [^)]*\))/\1+later)/' newer/DEBIAN/control
-		dpkg-deb --root-owner-group -b newer "$BARE/root/newer-$package.deb" > /dev/null
-		rm -r newer
+		newer "$DIST/${package}"_*.deb "$BARE/root/newer-$package.deb"
 	done
 	get "$BARE" /root/newer-lora-tools.deb /root/newer-lora-tools-mpi.deb
 	for package in lora-tools lora-tools-mpi; do

@@ -35,6 +35,14 @@ get() {
 	in_root "$folder" apt-get install -y -qq --no-install-recommends "$@" > words 2>&1 || { tail words; return 1; }
 }
 
+# newer DEB TO: the same package, of a later version
+newer() {
+	dpkg-deb -R "$1" newer
+	sed -i 's/^Version: .*/&+later/; s/\(lora-tools (= [^)]*\))/\1+later)/' newer/DEBIAN/control
+	dpkg-deb --root-owner-group -b newer "$2" > /dev/null
+	rm -r newer
+}
+
 # pictures FOLDER: what `pipe` needs, in FOLDER
 pictures() {
 	mkdir -p "$1/train"
@@ -59,6 +67,16 @@ pipe() {
 expected() {
 	[ -e "$BATS_FILE_TMPDIR/expected/a.png" ] ||
 		(mkdir -p "$BATS_FILE_TMPDIR/expected" && cd "$BATS_FILE_TMPDIR/expected" && PATH=$BIN:$PATH pipe .)
+}
+
+# no_card COMMAND...: lora-sample, by that command, finds NVIDIA's libraries and no card; its folder is $model, or this
+no_card() {
+	cp -r "$ROOT/demo/tiny-sdxl" "${model:-.}"
+	status=0
+	"$@" lora-sample -q -m tiny-sdxl -W 64 -H 64 --steps 1 -p robot --device cuda -o a.png > words 2>&1 || status=$?
+	cat words
+	[ $status = 5 ]
+	grep -q 'device cuda: no NVIDIA card: ' words
 }
 
 # as_expected FOLDER
