@@ -106,7 +106,8 @@ int prepare_rules_make(const struct prepare_options *o, struct prepare_rules *r,
 
 	*r = (struct prepare_rules){ 0 };
 	if (!o->folder_count && !o->dataset_config)
-		return fail(e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar");
+		return fail(e, EXIT_USAGE, "no folder with pictures was named; try: lora-prep DIR > images.tar, or "
+			"lora-launch --train_data_dir DIR");
 	if (!o->dataset_config)
 		return rules_of_options(o, r, e);
 	if (dataset_config_read(o->dataset_config, &defaults, &r->dataset, e) < 0)
