@@ -42,6 +42,7 @@ as_planned() {
 		as_planned --threads 2 $checkpointing --network-dim 256 --train-batch-size 2 \
 			--gradient-accumulation-steps 2 "$SMALL"
 	done
+	as_planned --threads 2 --gradient-checkpointing --network-dim 64 --base-precision nf4 "$LARGE"
 	as_planned --threads 2 --vram 200MiB --network-dim 4 "$LARGE"
 	all=$(run_of --plan --json --threads 2 --network-dim 4 "$LARGE" | jq .peak_bytes)
 	as_planned --threads 2 --vram $((all - 1)) --network-dim 4 "$LARGE"
