@@ -58,17 +58,33 @@ void tally(cudaStream_t st, long emu_stats::*of);       /* one more; of a graph,
 void check_stream(cudaStream_t st);
 void drain_all();
 
+struct event;
+event *event_new();                     /* not one of the program's */
+cudaError_t record(event *x, cudaStream_t st);
+void wait_for(event *x, cudaStream_t st);       /* for its last recording so far */
+cudaStream_t stream_new();
+void stream_end(cudaStream_t st);
+
 /* ---- emu_graph.cpp ---- */
+/* Branch 0 is the stream that was captured, each other one a stream that waited for an event of the capture.  A node
+ * runs, or records an event, or waits for one: events of the graph's own. */
 struct graph {
-	struct node { std::function<void()> run, check; };
+	struct node { std::function<void()> run, check; int branch; event *records, *waits; };
 	std::vector<node> nodes;
+	int branches;
 	emu_stats counts;
 };
 /* What is not allowed while a stream is captured: ends the capture's use.  False: nothing is captured. */
 bool spoils_capture();
 /* Where work goes that is called while the stream is captured; NULL: it is not. */
 graph *capture_of(cudaStream_t st);
+int branch_of(cudaStream_t st);
 bool is_spoiled(cudaStream_t st);
+/* An event of the program's, recorded or waited for while something is captured.  `last`: what it was recorded as, in
+ * which capture. */
+struct captured_event { long capture; event *as; int branch; long work; };
+captured_event capture_record(cudaStream_t st);
+cudaError_t capture_wait(cudaStream_t st, const captured_event &last);
 
 }
 

@@ -26,7 +26,7 @@ struct allocation {
 	long number;
 };
 
-struct range { char *at; size_t bytes; };
+struct range { char *at; size_t bytes; bool again; };        /* again: map_again_and_again()'s */
 
 static char *space, *space_end, *space_next;
 static auto &allocations = *new std::vector<allocation>;        /* by address: they are handed out upwards */
@@ -161,8 +161,8 @@ static void prepare(const allocation &a)
 
 static void check_slack(const allocation &a)
 {
-	const range slack[] = { { a.map, (size_t)(a.at - a.map) },
-				{ a.at + a.bytes, (size_t)(a.map + a.mapped - (a.at + a.bytes)) } };
+	const range slack[] = { { a.map, (size_t)(a.at - a.map), false },
+				{ a.at + a.bytes, (size_t)(a.map + a.mapped - (a.at + a.bytes)), false } };
 	device_runs open;
 
 	for (auto &r : slack)
@@ -180,6 +180,43 @@ static void forget(allocation &a)
 	ON_ASAN(ASAN_UNPOISON_MEMORY_REGION(a.map, a.mapped);)
 	madvise(a.map, a.mapped, MADV_DONTNEED);
 	mprotect(a.map, a.mapped, PROT_NONE);
+}
+
+/* ---- pinned memory ---- */
+
+/* In dry mode the same 2 MiB over and over: a model that stays in host memory need not fit into this one. */
+static void *map_again_and_again(size_t bytes)
+{
+	static const int fd = memfd_create("pinned", 0);
+	const size_t mapped = (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+	char *at = (char *)mmap(NULL, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED || ftruncate(fd, LARGE_PAGE))
+		return NULL;
+	for (size_t i = 0; i < mapped; i += LARGE_PAGE)
+		if (mmap(at + i, LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+			return NULL;
+	return at;
+}
+
+static void *take_pinned(size_t bytes)
+{
+	void *p = NULL;
+
+	if (opt().dry)
+		return map_again_and_again(bytes);
+	if (posix_memalign(&p, PAGE, bytes))
+		return NULL;
+	poison(p, bytes);
+	return p;
+}
+
+static void give_pinned(const range &r)
+{
+	if (r.again)
+		munmap(r.at, (r.bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE);
+	else
+		free(r.at);
 }
 
 }
@@ -249,10 +286,10 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
 	*p = NULL;
 	if (spoils_capture())
 		return failed(cudaErrorStreamCaptureUnsupported);
-	if (!may_make() || posix_memalign(p, PAGE, bytes ? bytes : 1))
+	*p = may_make() ? take_pinned(bytes ? bytes : 1) : NULL;
+	if (!*p)
 		return failed(cudaErrorMemoryAllocation);
-	poison(*p, bytes);
-	pinned.push_back({ (char *)*p, bytes });
+	pinned.push_back({ (char *)*p, bytes, opt().dry });
 	stats.live++;
 	return cudaSuccess;
 }
@@ -270,8 +307,8 @@ cudaError_t cudaFreeHost(void *p)
 	drain_all();
 	if (it == pinned.end())
 		fault({ "cudaFreeHost", 0 }, "%p is not the start of pinned memory", p);
+	give_pinned(*it);
 	pinned.erase(it);
-	free(p);
 	stats.live--;
 	return cudaSuccess;
 }

@@ -14,6 +14,7 @@ struct event {
 	uint64_t at;                    /* ticks */
 	bool timing;
 	char token[64];                 /* one for each recording, in turn */
+	captured_event captured;        /* its last recording, where that was in a capture */
 };
 
 struct work {
@@ -127,7 +128,7 @@ cudaError_t enqueue(cudaStream_t st, std::function<void()> run, std::function<vo
 	if (!g && stream_of(st) == legacy && spoils_capture())
 		return failed(cudaErrorStreamCaptureImplicit);
 	if (g)
-		g->nodes.push_back({ std::move(run), std::move(check) });
+		g->nodes.push_back({ std::move(run), std::move(check), branch_of(st) });
 	else if (run)
 		add(st, std::move(run), NULL, 0);
 	return cudaSuccess;
@@ -151,6 +152,46 @@ void drain_all()
 	check_stream(NULL);
 	for (auto *s : streams)
 		drain(s);
+}
+
+/* ---- events and streams of a graph's own ---- */
+
+/* They stay: what is queued of a graph may outlive it. */
+event *event_new()
+{
+	static auto &made = *new std::vector<event *>;
+
+	made.push_back(new event{});
+	return made.back();
+}
+
+cudaError_t record(event *x, cudaStream_t st)
+{
+	const uint64_t number = ++x->recorded;
+
+	return enqueue(st, [=] {
+		x->done = number;
+		x->at = __rdtsc();
+		ON_TSAN(__tsan_release(&x->token[number % sizeof(x->token)]);)
+	});
+}
+
+void wait_for(event *x, cudaStream_t st)
+{
+	if (x->recorded)
+		add(st, nullptr, x, x->recorded);
+}
+
+cudaStream_t stream_new() { return (cudaStream_t)make_stream(); }
+
+void stream_end(cudaStream_t st)
+{
+	stream *s = stream_of(st);
+
+	drain(s);
+	streams.erase(std::find(streams.begin(), streams.end(), s));
+	ON_TSAN(__tsan_destroy_fiber(s->tsan);)
+	delete s;
 }
 
 /* ---- copies ---- */
@@ -257,10 +298,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t st)
 
 	if (s == legacy)
 		return failed(cudaErrorInvalidResourceHandle);
-	drain(s);
-	streams.erase(std::find(streams.begin(), streams.end(), s));
-	ON_TSAN(__tsan_destroy_fiber(s->tsan);)
-	delete s;
+	stream_end(st);
 	stats.live--;
 	return cudaSuccess;
 }
@@ -302,7 +340,8 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
 	check_stream(NULL);
 	if (!may_make())
 		return failed(cudaErrorMemoryAllocation);
-	events.push_back(new event{ 0, 0, 0, !(flags & cudaEventDisableTiming), {} });
+	events.push_back(new event{});
+	events.back()->timing = !(flags & cudaEventDisableTiming);
 	*e = (cudaEvent_t)events.back();
 	stats.live++;
 	return cudaSuccess;
@@ -324,25 +363,27 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t st)
 {
 	event *x = event_of(e);
-	const uint64_t number = ++x->recorded;
 
-	if (spoils_capture())           /* that a capture may have events is not played */
-		return failed(cudaErrorStreamCaptureUnsupported);
-	return enqueue(st, [=] {
-		x->done = number;
-		x->at = __rdtsc();
-		ON_TSAN(__tsan_release(&x->token[number % sizeof(x->token)]);)
-	});
+	check_stream(st);
+	if (is_spoiled(st))
+		return failed(cudaErrorStreamCaptureInvalidated);
+	x->captured = {};
+	if (!capture_of(st))
+		return record(x, st);
+	x->captured = capture_record(st);
+	return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t st, cudaEvent_t e, unsigned)
 {
 	event *x = event_of(e);
 
-	if (spoils_capture())
-		return failed(cudaErrorStreamCaptureUnsupported);
-	if (x->recorded)
-		add(st, nullptr, x, x->recorded);
+	check_stream(st);
+	if (is_spoiled(st))
+		return failed(cudaErrorStreamCaptureInvalidated);
+	if (x->captured.capture || capture_of(st))
+		return capture_wait(st, x->captured);
+	wait_for(x, st);
 	return cudaSuccess;
 }
 
@@ -353,6 +394,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 
 	if (spoils_capture())
 		return failed(cudaErrorStreamCaptureUnsupported);
+	if (x->captured.capture)
+		return failed(cudaErrorCapturedEvent);
 	run_until([=] { return x->done >= number; });
 	ON_TSAN(__tsan_acquire(&x->token[number % sizeof(x->token)]);)
 	return cudaSuccess;
