@@ -127,9 +127,8 @@ static const int32_t *to_scratch(struct device *d, const int32_t *host, int coun
 
 void cuda_embedding(struct device *d, float *y, const struct weight *table, const int32_t *ids, int rows)
 {
-	struct weight here = *table;
+	const struct weight here = cuda_weight_here(d, table);
 
-	here.data = (void *)cuda_weight(d, table);
 	cuda_ran(d, k_embedding(d->stream, y, &here, to_scratch(d, ids, rows), rows), "embedding");
 }
 

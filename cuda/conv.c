@@ -10,21 +10,28 @@ static bool is_linear(const struct conv_shape *s, int kh, int kw)
 void cuda_conv2d(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 		 const struct conv_shape *s)
 {
-	if (is_linear(s, w->kh, w->kw))
+	struct weight here;
+
+	if (is_linear(s, w->kh, w->kw)) {
 		cuda_linear(d, y, x, w, bias, s->n * s->oh * s->ow, NULL);
-	else
-		cuda_ran(d, k_convolve(d->stream, y, x, w, bias, s, d->fixed->cast),
-			 "convolution");
+		return;
+	}
+	here = cuda_weight_here(d, w);
+	cuda_ran(d, k_convolve(d->stream, y, x, &here, bias, s, d->fixed->cast), "convolution");
 }
 
 void cuda_conv2d_dx(struct device *d, struct values dx, struct values dy, const struct weight *w,
 		    const struct conv_shape *s, int add)
 {
-	if (is_linear(s, w->kh, w->kw))
+	struct weight here;
+
+	if (is_linear(s, w->kh, w->kw)) {
 		cuda_linear_dx(d, dx, dy, w, s->n * s->h * s->w, add, NULL);
-	else
-		cuda_ran(d, k_convolve_back(d->stream, dx, dy, w, s, add, d->fixed->cast),
-			 "convolution, backward");
+		return;
+	}
+	here = cuda_weight_here(d, w);
+	cuda_ran(d, k_convolve_back(d->stream, dx, dy, &here, s, add, d->fixed->cast),
+		 "convolution, backward");
 }
 
 /* backward of y = columns(x) W^T:  dW[out,taps*in] = dy^T columns(x) */

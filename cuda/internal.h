@@ -1,8 +1,9 @@
 /*
  * internal.h - the device's state, and the functions of struct backend.  Private to the host side of cuda/ (*.c).
  *
- * There is one stream, one cuBLAS handle with its own workspace, and one scratch buffer.  Work runs in the order of the
- * calls, so the scratch is free again for the next call, and two runs do the same arithmetic in the same order.
+ * There is one stream for what computes (and one for copies, visits.h), one cuBLAS handle with its own workspace, and
+ * one scratch buffer.  Work runs in the order of the calls, so the scratch is free again for the next call, and two
+ * runs do the same arithmetic in the same order.
  */
 #ifndef CUDA_INTERNAL_H
 #define CUDA_INTERNAL_H
@@ -14,6 +15,7 @@
 #include "pool.h"
 #include "staging.h"
 #include "step.h"
+#include "visits.h"
 
 enum { SCRATCH_BYTES = 64 << 20, WORKSPACE_BYTES = 32 << 20, SLAB_BYTES = 64 << 20 };
 /* What room() leaves to cuBLAS and the driver; lora-train --plan counts it too (libcommon/train/plan/plan.c). */
@@ -44,8 +46,7 @@ struct device {
 	struct steps *steps;
 	char *scratch;                  /* [SCRATCH_BYTES] */
 	void *workspace;                /* cuBLAS's */
-	/* where a weight comes that lies in host memory: room for the largest */
-	void *visit; size_t visit_bytes;
+	struct visits *visits;          /* of weights that lie in host memory; NULL: there are none */
 	struct fixed *fixed;            /* device memory: addresses are taken here, values are not */
 	struct operand operand;
 	bool products_ran;              /* each kind, once */
@@ -70,6 +71,7 @@ enum row_number {
 
 /* ---- weight.c ---- */
 const void *cuda_weight(struct device *d, const struct weight *w);      /* its data on the card, until the next call */
+struct weight cuda_weight_here(struct device *d, const struct weight *w);       /* the same, w with that data */
 
 /* ---- product.c ---- */
 /* c[m,n] = factor a[m,k] op(b) + (add ? c : 0), a and b of one type, c of that or floats; transposed: b is stored

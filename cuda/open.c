@@ -130,6 +130,7 @@ void cuda_close(struct device *d)
 	if (d->blas)
 		cublasDestroy(d->blas);
 	steps_free(d->steps);
+	visits_free(d->visits);
 	staging_free(d->staging);
 	pool_close(d->pool);
 	if (d->stream)

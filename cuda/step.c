@@ -117,6 +117,7 @@ static void break_off(struct device *d, int row)
 	cudaGraph_t graph;
 
 	if (s->mode == CAPTURES) {
+		visits_end(d);
 		end_capture(d, &graph);
 		if (graph)
 			cudaGraphDestroy(graph);
@@ -219,6 +220,7 @@ void cuda_step_begin(struct device *d, uint64_t key)
 	s->now->used = ++s->clock;
 	s->at = s->filled = 0;
 	d->operand.of = NULL;
+	visits_end(d);
 	if (s->now->graph)
 		s->mode = FOLLOWS;
 	else if (!s->now->calls)
@@ -257,6 +259,8 @@ bool cuda_step_end(struct device *d)
 	struct steps *s = d->steps;
 	bool again = false;
 
+	if (s->mode != OUTSIDE)
+		visits_end(d);
 	if ((s->mode == CAPTURES || s->mode == FOLLOWS) && s->at != s->now->calls)
 		break_off(d, ROW_step_end);
 	if (s->mode == BROKEN && s->misses == MOST_MISSES)

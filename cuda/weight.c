@@ -44,44 +44,50 @@ static void upload_filters(struct device *d, struct weight *w, const char *host)
 	}
 }
 
-/* Pinned, so that the copy to the card is the card's own work.  unprepare() knows it by the flag. */
-static int prepare_on_host(struct device *d, struct weight *w, const void *host, size_t bytes)
+/* Pinned, so that the copy to the card is the card's own work.  unprepare() knows it by the flag.  Filters are put in
+ * their order on the card, where visits find room. */
+static int prepare_on_host(struct device *d, struct weight *w, const void *host)
 {
-	if (bytes > d->visit_bytes) {
-		steps_forget(d);
-		cuda_release(d, d->visit);
-		d->visit = pool_take(d->pool, bytes);
-		d->visit_bytes = d->visit ? bytes : 0;
-	}
-	if (!d->visit)
-		return -1;
-	if (cudaHostAlloc(&w->data, bytes, cudaHostAllocDefault) != cudaSuccess) {
+	const size_t bytes = weight_bytes(w);
+	struct weight there = *w;
+
+	w->data = NULL;
+	if (visits_room(d, bytes) < 0 || cudaHostAlloc(&w->data, bytes, cudaHostAllocDefault) != cudaSuccess) {
 		cudaGetLastError();
 		w->data = NULL;
 		return -1;
 	}
-	memcpy(w->data, host, bytes);
+	if (w->kh * w->kw == 1) {
+		memcpy(w->data, host, bytes);
+		return 0;
+	}
+	there.data = visits_end(d);
+	upload_filters(d, &there, host);
+	cuda_download(d, w->data, there.data, bytes);
 	return 0;
 }
 
 const void *cuda_weight(struct device *d, const struct weight *w)
 {
-	if (!w->on_host)
-		return w->data;
-	cuda_must(cudaMemcpyAsync(d->visit, w->data, (size_t)w->out * w->in * type_size(w->dtype),
-				  cudaMemcpyHostToDevice, d->stream),
-		  "a weight from host memory");
-	return d->visit;
+	return w->on_host ? visit(d, w->data, weight_bytes(w)) : w->data;
+}
+
+struct weight cuda_weight_here(struct device *d, const struct weight *w)
+{
+	struct weight here = *w;
+
+	here.data = (void *)cuda_weight(d, w);
+	return here;
 }
 
 int cuda_prepare(struct device *d, struct weight *w, const void *host)
 {
-	const size_t bytes = (size_t)w->out * w->in * w->kh * w->kw * type_size(w->dtype);
+	const size_t bytes = weight_bytes(w);
 
 	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
 		die(EXIT_OTHER, "a weight of a type that cuda does not compute with; this is a bug in lora-tools");
 	if (w->on_host)
-		return prepare_on_host(d, w, host, bytes);
+		return prepare_on_host(d, w, host);
 	w->data = pool_take(d->pool, bytes);
 	if (!w->data)
 		return -1;
@@ -96,6 +102,7 @@ void cuda_unprepare(struct device *d, struct weight *w)
 {
 	if (w->on_host && w->data) {
 		cuda_must(cudaStreamSynchronize(d->stream), "the work so far");         /* it may still be read */
+		visits_forget(d, w->data);
 		cudaFreeHost(w->data);
 	} else {
 		cuda_release(d, w->data);

@@ -67,8 +67,7 @@ struct weight {
 	void *data;             /* [out][kh][kw][in] */
 	enum dtype dtype;
 	int out, in, kh, kw;    /* linear layers: kh = kw = 1 */
-	/* set before prepare(): stay in host memory, and be copied to the device for each product;
-	 * linear layers only */
+	/* set before prepare(): stay in host memory, and come to the device whenever something reads it */
 	bool on_host;
 };
 

@@ -1,6 +1,7 @@
 /* The counting backend: for each operation what the CUDA backend launches, and what that moves and computes. */
 #include <stdlib.h>
 #include "../base/memory.h"
+#include "../base/ring.h"
 #include "counting.h"
 
 /* cuda/internal.h's, staging.c's, kernels.h's */
@@ -12,6 +13,7 @@ struct device {
 	uintptr_t next;                 /* addresses that nobody dereferences, beyond those of a dry tape */
 	/* the operand whose cast copy is in scratch: cuda/product.c keeps it for the next product of the same tokens */
 	const void *cast_of; size_t cast_bytes; enum dtype cast_type; int cast_under;
+	struct ring visits;             /* weights that lie in host memory, as cuda/visits.c has them on the card */
 };
 
 /* ---- calls ---- */
@@ -85,13 +87,25 @@ static int at_once(int rows, size_t bytes)
 	return most > (size_t)rows ? rows : (int)most;
 }
 
-/* A weight that stays in host memory comes for each product. */
+/* A weight that stays in host memory comes for a product where it is not there yet, while the card computes. */
 static void visit(struct device *d, const struct weight *w)
 {
-	const double bytes = (double)w->out * w->in * size_of(w->dtype);
+	const size_t bytes = weight_bytes(w);
+	size_t at;
 
-	if (w->on_host)
-		copies(d, 1, bytes, bytes);
+	if (!w->on_host || ring_find(&d->visits, w->data) >= 0)
+		return;
+	at = ring_place(&d->visits, bytes);
+	while (ring_is_taken(&d->visits, at, bytes))
+		ring_drop(&d->visits);
+	ring_put(&d->visits, w->data, at, bytes);
+	call(d, (struct work_call){ WORK_COPIES, .copies = 1, .bytes = bytes, .link = bytes, .beside = true });
+}
+
+static void step_border(struct device *d)
+{
+	forget(d);
+	ring_clear(&d->visits);
 }
 
 static void fill(struct device *d, enum work_class class, struct values y, double n)
@@ -251,6 +265,7 @@ static void convolve(struct device *d, const struct weight *w, const struct conv
 {
 	const double weights = (double)w->out * w->kh * w->kw * w->in;
 
+	visit(d, w);
 	if (w->dtype == DTYPE_F16 && x.type == DTYPE_F32)
 		kernel(d, WORK_CONVOLUTIONS, floats(from));
 	forget(d);
@@ -456,8 +471,8 @@ static void look_up(struct device *d, double rows, double bytes)
 #define COUNT_download          copies(d, 1, bytes, bytes)
 #define COUNT_copy              (forget(d), copies(d, 1, floats(2.0 * n), 0))
 #define COUNT_zero              (forget(d), copies(d, 1, bytes_of(y, n), 0))
-#define COUNT_step_begin        forget(d)
-#define COUNT_step_end          forget(d)
+#define COUNT_step_begin        step_border(d)
+#define COUNT_step_end          step_border(d)
 #define COUNT_linear            linear(d, y, x, w, bias, rows, more)
 #define COUNT_linear_dx         linear_dx(d, dx, dy, w, rows, add, more)
 #define COUNT_narrow_grads      narrow_grads(d, g)
@@ -559,7 +574,11 @@ static void *counting_alloc(struct device *d, size_t bytes)
 
 static int counting_prepare(struct device *d, struct weight *w, const void *host)
 {
-	w->data = counting_alloc(d, (size_t)w->out * w->in * w->kh * w->kw * sizeof(float));
+	w->data = counting_alloc(d, weight_bytes(w));
+	if (w->on_host && ring_for(weight_bytes(w)) > d->visits.bytes) {
+		d->visits.bytes = ring_for(weight_bytes(w));
+		ring_clear(&d->visits);
+	}
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* The dry backend: it counts allocations and computes nothing. */
 #include <stdlib.h>
 #include "../base/memory.h"
+#include "../base/ring.h"
 #include "dry.h"
 
 /* Rules without rounding, for a dry backend that is not asked for its bytes. */
@@ -10,7 +11,7 @@ struct device {
 	struct dry_rules rules;
 	struct dry_bytes bytes;
 	size_t *left, slabs, capacity;  /* in each slab */
-	size_t visit;                   /* room for a weight that comes from host memory */
+	size_t visits;                  /* bytes of the ring for weights that come from host memory */
 };
 
 struct device *dry_device_new(const struct dry_rules *rules)
@@ -19,11 +20,6 @@ struct device *dry_device_new(const struct dry_rules *rules)
 
 	d->rules = *rules;
 	return d;
-}
-
-struct dry_bytes dry_device_bytes(const struct device *d)
-{
-	return d->bytes;
 }
 
 static struct device *dry_open(struct error *e) { return dry_device_new(&exact); }
@@ -45,6 +41,16 @@ static void dry_close(struct device *d)
 static size_t rounded(size_t bytes, size_t to)
 {
 	return (bytes + to - 1) / to * to;
+}
+
+/* The ring for weights of the host's is an allocation of the system's; a larger one takes its place. */
+struct dry_bytes dry_device_bytes(const struct device *d)
+{
+	struct dry_bytes all = d->bytes;
+
+	all.asked += d->visits;
+	all.taken += rounded(d->visits, d->rules.page);
+	return all;
 }
 
 static void count_in_slab(struct device *d, size_t bytes)
@@ -90,8 +96,8 @@ static int dry_prepare(struct device *d, struct weight *w, const void *host)
 	w->data = dry_alloc(NULL, bytes);
 	if (d && w->on_host && d->rules.hosts) {
 		d->bytes.host += bytes;
-		if (bytes > d->visit)
-			count(d, d->visit = bytes);
+		if (ring_for(bytes) > d->visits)
+			d->visits = ring_for(bytes);
 	} else if (d) {
 		count(d, bytes);
 	}

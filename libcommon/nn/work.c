@@ -7,9 +7,12 @@
 #define REACHED   0.8
 #define A_LAUNCH  3e-6
 
+static double longer(double a, double b) { return a > b ? a : b; }
+
 struct work_sum work_total(const struct work *w)
 {
 	struct work_sum sum = { 0 };
+	double beside = 0;
 
 	for (int i = 0; i < WORK_CLASSES; i++) {
 		sum.kernels += w->of[i].kernels;
@@ -18,7 +21,9 @@ struct work_sum work_total(const struct work *w)
 		sum.bytes += w->of[i].bytes;
 		sum.flop += w->of[i].flop;
 		sum.seconds += w->of[i].seconds;
+		beside += w->of[i].beside;
 	}
+	sum.seconds = longer(sum.seconds, beside);
 	return sum;
 }
 
@@ -26,8 +31,6 @@ double work_floor(const struct work *w, const struct card_rates *r)
 {
 	return work_total(w).flop / r->half;
 }
-
-static double longer(double a, double b) { return a > b ? a : b; }
 
 void work_add(struct work *w, const struct card_rates *r, const struct work_call *c)
 {
@@ -40,6 +43,7 @@ void work_add(struct work *w, const struct card_rates *r, const struct work_call
 	to->bytes += c->bytes;
 	to->flop += c->flop;
 	if (r)
-		to->seconds += calls * A_LAUNCH + longer((c->flop + c->again) / (c->tf32 ? r->tf32 : r->half),
-							 longer(c->bytes / (REACHED * r->memory), c->link / r->link));
+		*(c->beside ? &to->beside : &to->seconds) += calls * A_LAUNCH +
+			longer((c->flop + c->again) / (c->tf32 ? r->tf32 : r->half),
+			       longer(c->bytes / (REACHED * r->memory), c->link / r->link));
 }

@@ -16,7 +16,7 @@ static const struct { const char *key, *words; } classes[WORK_CLASSES] = {
 static void add_row(struct buffer *out, const char *words, const struct work_sum *s)
 {
 	buffer_addf(out, "%-24s %7ld %8ld %6ld %9.2f %8.2f %8.1f\n", words, s->kernels, s->products, s->copies,
-		    s->bytes / 1e9, s->flop / 1e12, s->seconds * 1e3);
+		    s->bytes / 1e9, s->flop / 1e12, (s->seconds + s->beside) * 1e3);
 }
 
 void work_table(const struct plan *p, const char *card, struct buffer *out)

@@ -121,6 +121,41 @@ static void switched_off(struct rig *r)
 	cuda_backend.close(d);
 }
 
+/* Weights that visit the card: a copy for each that is not there.  Three of them go round in a ring of two. */
+static void visits(struct rig *r, const struct backend *be, struct device *d, float *x)
+{
+	enum { WIDE = 24, READ = 5 };
+	static const float host[WIDE * WIDE] = { 1 };
+	static const int read[READ] = { 0, 1, 2, 2, 1 };
+	struct weight w[3];
+	struct emu_stats before, after;
+	float *y = be->alloc(d, N * sizeof(*y));
+
+	for (int i = 0; i < 3; i++) {
+		w[i] = (struct weight){ .dtype = DTYPE_F32, .out = WIDE, .in = WIDE, .kh = 1, .kw = 1,
+					.on_host = true };
+		if (be->prepare(d, &w[i], host))
+			die(EXIT_MEMORY, "no memory for the test");
+	}
+	before = stats();
+	for (int i = 0; i < 10; i++) {
+		be->linear(d, f32(y), f32(x), &w[2], NULL, 1, NULL);
+		do {
+			be->step_begin(d, 1);
+			for (int k = 0; k < READ; k++)
+				be->linear(d, f32(y), f32(x), &w[read[k]], NULL, 1, NULL);
+		} while (be->step_end(d));
+	}
+	be->download(d, &(float){ 0 }, y, sizeof(float));
+	after = stats();
+	tell(r, after.graphs - before.graphs == 9, "of ten steps all but one were launched as one",
+	     after.graphs - before.graphs);
+	tell(r, after.copies - before.copies == 10 * (3 + 1) + 1, "each weight was copied once a step, one outside",
+	     after.copies - before.copies);
+	for (int i = 0; i < 3; i++)
+		be->unprepare(d, &w[i]);
+}
+
 /* ---- the stand-in's rules ---- */
 
 static struct { cudaStream_t stream; cudaEvent_t event; void *device, *pinned; float pageable[4]; } at;
@@ -188,6 +223,76 @@ static void rules(struct rig *r)
 	cudaStreamDestroy(at.stream);
 }
 
+/* A copy to device memory beside the captured stream, which waits for it or does not; read back. */
+struct beside { bool joins, recorded_before; };
+
+static cudaError_t captured_beside(cudaStream_t other, cudaEvent_t fork, cudaEvent_t join, const struct beside *how,
+				   cudaGraph_t *graph)
+{
+	cudaError_t status;
+
+	if (how->recorded_before)
+		cudaEventRecord(fork, at.stream);
+	cudaStreamBeginCapture(at.stream, cudaStreamCaptureModeThreadLocal);
+	if (!how->recorded_before)
+		cudaEventRecord(fork, at.stream);
+	cudaStreamWaitEvent(other, fork, 0);
+	status = how->recorded_before ? cudaStreamWaitEvent(at.stream, fork, 0) : cudaSuccess;
+	cudaMemcpyAsync(at.device, at.pinned, 16, cudaMemcpyHostToDevice, other);
+	cudaEventRecord(join, other);
+	if (how->joins)
+		cudaStreamWaitEvent(at.stream, join, 0);
+	cudaMemcpyAsync((char *)at.device + 16, at.device, 16, cudaMemcpyDeviceToDevice, at.stream);
+	return cudaStreamEndCapture(at.stream, graph) ? cudaGetLastError() : status;
+}
+
+/* Twice, with other bytes each time. */
+static bool runs_right(cudaGraph_t graph)
+{
+	cudaGraphExec_t exec = NULL;
+	bool ok = !cudaGraphInstantiateWithFlags(&exec, graph, 0) && !cudaGraphDestroy(graph);
+
+	for (int i = 1; ok && i <= 2; i++) {
+		memset(at.pinned, i, 16);
+		ok = !cudaMemsetAsync(at.device, 9, 32, at.stream) && !cudaGraphLaunch(exec, at.stream) &&
+		     !cudaStreamSynchronize(at.stream) &&
+		     !cudaMemcpy(at.pageable, (char *)at.device + 16, 16, cudaMemcpyDeviceToHost) &&
+		     *(char *)at.pageable == i;
+	}
+	return !cudaGraphExecDestroy(exec) && ok;
+}
+
+static void streams_beside(struct rig *r)
+{
+	cudaStream_t other = NULL;
+	cudaEvent_t fork = NULL, join = NULL;
+	cudaGraph_t graph = NULL;
+
+	cudaStreamCreateWithFlags(&at.stream, cudaStreamNonBlocking);
+	cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+	cudaEventCreateWithFlags(&fork, cudaEventDisableTiming);
+	cudaEventCreateWithFlags(&join, cudaEventDisableTiming);
+	cudaMalloc(&at.device, 32);
+	cudaHostAlloc(&at.pinned, 16, cudaHostAllocDefault);
+	tell(r, captured_beside(other, fork, join, &(struct beside){ true, false }, &graph) == cudaSuccess && graph &&
+	     runs_right(graph), "a stream beside the captured one is part of the graph", 0);
+	tell(r, cudaStreamWaitEvent(other, join, 0) == cudaErrorCapturedEvent && cudaGetLastError(),
+	     "its events are not to be waited for afterwards", 0);
+	tell(r, captured_beside(other, fork, join, &(struct beside){ false, false }, &graph) ==
+	     cudaErrorStreamCaptureUnjoined && !graph, "it must be awaited", 0);
+	tell(r, captured_beside(other, fork, join, &(struct beside){ true, true }, &graph) ==
+	     cudaErrorStreamCaptureInvalidated && !graph, "an event of before cannot be waited for", 0);
+	cudaStreamSynchronize(at.stream);
+	cudaStreamSynchronize(other);
+	cudaFree(at.device);
+	cudaFreeHost(at.pinned);
+	cudaEventDestroy(fork);
+	cudaEventDestroy(join);
+	cudaStreamDestroy(other);
+	cudaStreamDestroy(at.stream);
+	cudaGetLastError();
+}
+
 int main(void)
 {
 	struct rig r = { 0 };
@@ -195,8 +300,10 @@ int main(void)
 	on_devices(&r, counts);
 	on_devices(&r, gives_up);
 	on_devices(&r, no_graph);
+	on_devices(&r, visits);
 	switched_off(&r);
 	rules(&r);
+	streams_beside(&r);
 	printf("1..%d\n", r.tests);
 	return r.failed ? EXIT_OTHER : EXIT_DONE;
 }
