@@ -7,7 +7,7 @@
 #define ATTENTION "attention never builds the full matrix of scores here"
 #define WORKERS "there are no data-loader workers: pictures are prepared and encoded before training"
 #define PLANNED "memory is planned before the first step"
-#define SWAP "no block is swapped out; where memory is short, use vram and gradient_checkpointing"
+#define SWAP "no block is swapped out by itself; offload = \"weights\" keeps the frozen model in host memory"
 #define FLOW "it is for flow models such as FLUX, SD3, Lumina and Anima, and sd-scripts does nothing of it with SDXL"
 #define LATENTS "latents come from lora-encode's tar"
 #define TEXTS "text outputs come from lora-encode's tar, unless text encoders are trained"
@@ -263,6 +263,7 @@ static const struct known_key keys[] = {
 	{ "num_processes", KEY_IGNORED, LAUNCHER "; replicas = N trains as N processes do", NULL, "1" },
 	{ "num_prompts", KEY_RESIDUE, NOBODY },
 	{ "num_repeats", KEY_IGNORED, REPEATS, NULL, "1" },
+	{ "offload", KEY_OURS },
 	{ "offload_optimizer_device", KEY_IGNORED, DEEPSPEED, NULL, "2" },
 	{ "offload_optimizer_nvme_path", KEY_IGNORED, DEEPSPEED, NULL, "2" },
 	{ "offload_param_device", KEY_IGNORED, DEEPSPEED, NULL, "2" },

@@ -110,7 +110,7 @@ static int encode_caption(struct encoder *n, const char *label, const char *word
 	struct caption c;
 	int result = 0;
 
-	if (!n->text.count && text_encoders_load(&n->text, n->files, n->be, n->device, e) < 0)
+	if (!n->text.count && text_encoders_load(&n->text, n->files, n->be, n->device, false, e) < 0)
 		return -1;
 	if (open_ids(n, words, &c, e) == 0)
 		y = workspace_run(&n->work, run_encoders, &c, e);

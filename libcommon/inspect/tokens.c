@@ -105,7 +105,7 @@ static int choose_words(struct words *w, const struct safetensors *f, const char
 static int load(struct words *w, struct error *e)
 {
 	if (tokenizers_open(w->files, w->tokenizer, e) < 0 || !(w->be = backend_find("cpu", e)) ||
-	    !(w->device = w->be->open(e)) || text_encoders_load(&w->text, w->files, w->be, w->device, e) < 0)
+	    !(w->device = w->be->open(e)) || text_encoders_load(&w->text, w->files, w->be, w->device, false, e) < 0)
 		return -1;
 	w->work = (struct workspace){ .be = w->be, .device = w->device };
 	w->length = clip_config(w->text.clip[0])->length;

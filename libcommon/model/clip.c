@@ -63,13 +63,13 @@ static int load_parts(struct clip *c, struct error *e)
 }
 
 struct clip *clip_load(const struct model_files *m, enum component which, const struct backend *be, struct device *d,
-		       struct error *e)
+		       bool on_host, struct error *e)
 {
 	const struct model_config *config = model_files_config(m);
 	struct clip *c = xcalloc(1, sizeof(*c));
 
 	c->config = config->text[which - COMPONENT_TE1];
-	c->layers.loader = (struct loader){ m, which, be, d };
+	c->layers.loader = (struct loader){ m, which, be, d, on_host };
 	c->layer = xcalloc(c->config.layers, sizeof(*c->layer));
 	if (!load_parts(c, e))
 		return c;

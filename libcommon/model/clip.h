@@ -10,9 +10,9 @@
 #include "layers.h"
 
 struct clip;
+/* on_host: matrices stay in host memory (struct weight) */
 struct clip *clip_load(const struct model_files *m, enum component which, const struct backend *be, struct device *d,
-		       struct error *e)
-	MUST_CHECK;
+		       bool on_host, struct error *e) MUST_CHECK;
 void clip_free(struct clip *c);                                 /* accepts NULL */
 const struct clip_config *clip_config(const struct clip *c);
 void clip_layers(struct clip *c, struct layer_list *list);      /* appends its layers */

@@ -93,13 +93,17 @@ struct source_place {
 /* false: no such name */
 bool source_place(const struct model_files *m, enum component c, const char *name, struct source_place *place);
 
+/* Which frozen weights stay in host memory and visit the device: none; those of the UNet's keys and values that are
+ * made of the text (13 % of SDXL's, read by 77 rows a picture); all matrices and filters. */
+enum on_host { ON_HOST_NONE, ON_HOST_TEXT, ON_HOST_WEIGHTS };
+
 /* ---- loading layers onto a device; name without ".weight"; sizes are checked against the config's ---- */
 struct loader {
 	const struct model_files *files;
 	enum component component;
 	const struct backend *be;
 	struct device *device;
-	bool on_host;                   /* sets on_host of the weights that are loaded now (struct weight) */
+	bool on_host;                   /* of the layers that are loaded now (struct weight), but for tables */
 	bool inner;                     /* they are of those that may be quantised */
 };
 int load_linear(const struct loader *l, const char *name, int out, int in, bool bias, struct linear *layer,

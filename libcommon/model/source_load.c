@@ -287,7 +287,10 @@ int load_norm(const struct loader *l, const char *name, int c, int groups, float
 
 int load_table(const struct loader *l, const char *name, int rows, int cols, struct weight *table, struct error *e)
 {
-	return load_weight(l, name, (struct wanted){ rows, cols, 0 }, table, e);
+	struct loader here = *l;
+
+	here.on_host = false;           /* few of its rows are read */
+	return load_weight(&here, name, (struct wanted){ rows, cols, 0 }, table, e);
 }
 
 int load_floats(const struct loader *l, const char *name, size_t count, float **device, struct error *e)

@@ -4,11 +4,11 @@
 #include "text_encoders.h"
 
 int text_encoders_load(struct text_encoders *x, const struct model_files *m, const struct backend *be, struct device *d,
-		       struct error *e)
+		       bool on_host, struct error *e)
 {
 	*x = (struct text_encoders){ .family = model_files_config(m)->family };
 	for (; x->count < x->family->texts; x->count++) {
-		x->clip[x->count] = clip_load(m, COMPONENT_TE1 + x->count, be, d, e);
+		x->clip[x->count] = clip_load(m, COMPONENT_TE1 + x->count, be, d, on_host, e);
 		if (!x->clip[x->count]) {
 			text_encoders_free(x);
 			return -1;

@@ -15,8 +15,9 @@ struct text_encoders {
 	struct clip *clip[TEXT_ENCODERS];
 };
 
+/* on_host: matrices stay in host memory (struct weight) */
 int text_encoders_load(struct text_encoders *x, const struct model_files *m, const struct backend *be, struct device *d,
-		       struct error *e) MUST_CHECK;
+		       bool on_host, struct error *e) MUST_CHECK;
 void text_encoders_free(struct text_encoders *x);
 void text_encoders_layers(const struct text_encoders *x, struct layer_list *list);      /* appends them */
 

@@ -17,14 +17,15 @@ static void take_attention(struct inventory *v, const char *block, const char *w
 			   bool cross, struct attention *a)
 {
 	const int width = s->width, read = cross ? s->context : width;
+	const bool on_host = v->loader.on_host;
 	char *name = xprintf("%s.%s", block, which);
 
 	a->heads = s->heads;
 	take_linear(v, LAYER_TRANSFORMER, name, "to_q", width, width, false, &a->q);
-	v->loader.on_host = cross && s->text_on_host;
+	v->loader.on_host = on_host || (cross && s->text_on_host);
 	take_linear(v, LAYER_TRANSFORMER, name, "to_k", width, read, false, &a->k);
 	take_linear(v, LAYER_TRANSFORMER, name, "to_v", width, read, false, &a->v);
-	v->loader.on_host = false;
+	v->loader.on_host = on_host;
 	take_linear(v, LAYER_TRANSFORMER, name, "to_out.0", width, width, true, &a->out);
 	free(name);
 }

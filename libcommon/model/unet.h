@@ -13,10 +13,8 @@
 struct unet;
 struct unet *unet_load(const struct model_files *m, const struct backend *be, struct device *d,
 		       struct error *e) MUST_CHECK;
-/* text_on_host: the weights of keys and values that are made of the text (13 % of SDXL's,
- * read by 77 rows a picture) stay in host memory. */
 struct unet *unet_load_sparing(const struct model_files *m, const struct backend *be, struct device *d,
-			       bool text_on_host, struct error *e) MUST_CHECK;
+			       enum on_host what, struct error *e) MUST_CHECK;
 void unet_free(struct unet *u);                                 /* accepts NULL */
 const struct unet_config *unet_config(const struct unet *u);
 void unet_layers(struct unet *u, struct layer_list *list);

@@ -148,18 +148,18 @@ static void plan_unet(struct unet *u, bool text_on_host)
 
 struct unet *unet_load(const struct model_files *m, const struct backend *be, struct device *d, struct error *e)
 {
-	return unet_load_sparing(m, be, d, false, e);
+	return unet_load_sparing(m, be, d, ON_HOST_NONE, e);
 }
 
 struct unet *unet_load_sparing(const struct model_files *m, const struct backend *be, struct device *d,
-			       bool text_on_host, struct error *e)
+			       enum on_host what, struct error *e)
 {
 	struct unet *u = xcalloc(1, sizeof(*u));
 
 	u->config = model_files_config(m)->unet;
-	u->layers.loader = (struct loader){ m, COMPONENT_UNET, be, d };
+	u->layers.loader = (struct loader){ m, COMPONENT_UNET, be, d, .on_host = what == ON_HOST_WEIGHTS };
 	u->layers.error = e;
-	plan_unet(u, text_on_host);
+	plan_unet(u, what == ON_HOST_TEXT);
 	u->layers.error = NULL;
 	if (!u->layers.failed)
 		return u;

@@ -31,7 +31,7 @@ void pipeline_flow(struct pipeline *p, double shift)
 
 int pipeline_networks(struct pipeline *p, struct error *e)
 {
-	if (!p->text.count && text_encoders_load(&p->text, p->files, p->be, p->device, e) < 0)
+	if (!p->text.count && text_encoders_load(&p->text, p->files, p->be, p->device, false, e) < 0)
 		return -1;
 	if (!p->unet && !(p->unet = unet_load(p->files, p->be, p->device, e)))
 		return -1;

@@ -6,11 +6,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include "../model/source.h"
 
 struct plan_way {
 	size_t checkpoints;             /* number of a step's first blocks with gradient checkpointing */
 	bool cheap_again;               /* what norms and activations make is made again for backward */
-	bool text_on_host;              /* the UNet's weights that read the text stay in host memory */
+	enum on_host on_host;           /* weights that visit the device */
 };
 
 #endif

@@ -37,7 +37,7 @@ int networks_load_text(struct run_networks *n, bool encoded, struct error *e)
 		return -1;
 	if (encoded && !trains_text(n->s))
 		return 0;
-	if (text_encoders_load(&n->text, n->files, n->be, n->device, e) < 0)
+	if (text_encoders_load(&n->text, n->files, n->be, n->device, n->way.on_host == ON_HOST_WEIGHTS, e) < 0)
 		return -1;
 	text_encoders_layers(&n->text, &n->layers);
 	return 0;
@@ -62,7 +62,7 @@ static enum dtype type_of_weights(const struct layer_list *l)
 
 int networks_load_unet(struct run_networks *n, struct error *e)
 {
-	n->step.unet = n->unet = unet_load_sparing(n->files, n->be, n->device, n->way.text_on_host, e);
+	n->step.unet = n->unet = unet_load_sparing(n->files, n->be, n->device, n->way.on_host, e);
 	if (!n->unet)
 		return -1;
 	unet_layers(n->unet, &n->layers);

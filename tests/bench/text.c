@@ -40,7 +40,7 @@ int main(int argc, char **argv)
 		die(EXIT_USAGE, "usage: text MODEL 1|2 BATCH [RUNS]");
 	m = model_files_open(argv[1], NULL, NULL, &e);
 	d = m ? cpu_backend.open(&e) : NULL;
-	clip = d ? clip_load(m, COMPONENT_TE1 + atoi(argv[2]) - 1, &cpu_backend, d, &e) : NULL;
+	clip = d ? clip_load(m, COMPONENT_TE1 + atoi(argv[2]) - 1, &cpu_backend, d, false, &e) : NULL;
 	if (!clip)
 		return report(&e);
 	j = (struct job){ clip, some_ids(clip_config(clip), atoi(argv[3])), atoi(argv[3]) };

@@ -32,6 +32,21 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 	holds '.bytes.unet + .host_bytes >= 5134927368 and .bytes.unet + .host_bytes < 5150000000' plan.json
 }
 
+@test "--offload weights: the model is in host memory, and what it takes of the card is two of its largest matrices" {
+	plan --network-train-unet-only --network-dim 32 --optimizer-type AdamW8bit --gradient-checkpointing \
+		--no-bucket --offload weights --card a4000 > plan.json
+	holds '.peak_bytes <= 1.9 * 1024 * 1024 * 1024 and (.bytes | add) == .peak_bytes' plan.json
+	# gains and biases, and filters of 3x3 from 2560 channels to 1280 twice
+	holds '.host_bytes > 5.12e9 and .host_bytes < 5134927368 and .bytes.unet < 125e6 and .bytes.unet > 117964800' plan.json
+	# two to three passes over the model come to the card
+	holds '.work.copies.moved_bytes > 10e9 and .work.copies.moved_bytes < 15.4e9' plan.json
+	plan --network-dim 4 --offload weights --no-bucket > texts.json
+	# the tables of both vocabularies, and room for their matrices
+	holds '.bytes.text_encoders < 240e6 and .host_bytes > 6.5e9' texts.json
+	status_of 2 small --offload weights "$LATENTS"
+	[[ $output == *"with --device cpu the model is in host memory as it is"* ]]
+}
+
 @test "both presets stay below 12 GiB" {
 	for preset in fast-iteration high-quality; do
 		plan --config "$ROOT/pipelines/$preset.toml" > plan.json

@@ -357,15 +357,19 @@ static int choose(const struct workload *w, const struct plan_device *device, si
 		  struct plan *p, struct error *e)
 {
 	const enum option_switch checkpointing = w->s.checkpoints;
-	struct plan_way way = { .checkpoints = checkpointing == SWITCH_ON ? SIZE_MAX : 0 };
+	const bool streams = train_offloads(&w->s);
+	struct plan_way way = { .checkpoints = checkpointing == SWITCH_ON ? SIZE_MAX : 0,
+				.on_host = streams ? ON_HOST_WEIGHTS : ON_HOST_NONE };
 
 	/* Without a limit "as little as can be" is all that true can mean. */
-	way.text_on_host = device->rules.hosts && !limit && checkpointing == SWITCH_ON;
+	if (device->rules.hosts && !streams && !limit && checkpointing == SWITCH_ON)
+		way.on_host = ON_HOST_TEXT;
 	if (plan_count(w, &way, only, p, e) < 0)
 		return -1;
 	p->limit = limit;
-	way.text_on_host |= !plan_fits(p) && device->rules.hosts;
-	if (way.text_on_host != p->way.text_on_host && count_again(w, &way, only, p, e) < 0)
+	if (device->rules.hosts && !streams && !plan_fits(p))
+		way.on_host = ON_HOST_TEXT;
+	if (way.on_host != p->way.on_host && count_again(w, &way, only, p, e) < 0)
 		return -1;
 	if (plan_fits(p) || checkpointing != SWITCH_AUTO)
 		return 0;

@@ -65,7 +65,8 @@ static void add_classes(struct buffer *out, const struct plan *p)
 	if (p->sums && !p->device->is_host)
 		add_row(out, "in host memory: sums of gradients", p->sums);
 	if (p->host)
-		add_row(out, "in host memory: weights that read the text", p->host);
+		add_row(out, p->way.on_host == ON_HOST_WEIGHTS ? "in host memory: frozen weights" :
+			"in host memory: weights that read the text", p->host);
 }
 
 static void add_way(struct buffer *out, const struct plan *p)

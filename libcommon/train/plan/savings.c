@@ -4,8 +4,8 @@
 
 /*
  * Cheaper settings, in the order of what they cost: time alone; the batch in micro-batches; sample pictures; the
- * optimizer's precision; then what is learnt.  Each function changes one setting by one step, and returns whether it
- * could.
+ * optimizer's precision; the model in host memory; then what is learnt.  Each function changes one setting by one
+ * step, and returns whether it could.
  */
 static bool checkpoint(struct workload *w)
 {
@@ -42,6 +42,18 @@ static bool eight_bits(struct workload *w)
 	return true;
 }
 
+/* On a card: the host's memory, and the time of the link. */
+static bool stream(struct workload *w)
+{
+	struct error unsaid;
+	const struct plan_device *d = plan_device(w->s.device, &unsaid);
+
+	if (!d || d->is_host || train_offloads(&w->s))
+		return false;
+	w->s.offload = "weights";
+	return true;
+}
+
 static bool leave_text(struct workload *w)
 {
 	const bool trained = trains_text(&w->s) && !w->s.text_only;
@@ -63,7 +75,7 @@ static bool halve_rank(struct workload *w)
 }
 
 static bool (*const steps[])(struct workload *w) = {
-	checkpoint, halve_batch, paint_nothing, eight_bits, leave_text, halve_rank,
+	checkpoint, halve_batch, paint_nothing, eight_bits, stream, leave_text, halve_rank,
 };
 enum { STEPS = sizeof(steps) / sizeof(*steps) };
 
@@ -144,6 +156,8 @@ char *saving_words(const struct train_settings *a, const struct train_settings *
 		buffer_adds(&out, " no sample_prompts");
 	if (strcmp(a->optimizer, b->optimizer))
 		buffer_addf(&out, " --optimizer-type %s", b->optimizer);
+	if (train_offloads(a) != train_offloads(b))
+		buffer_adds(&out, " --offload weights");
 	if (a->unet_only != b->unet_only)
 		buffer_adds(&out, " --network-train-unet-only");
 	if (a->rank != b->rank)
@@ -163,6 +177,8 @@ void saving_settings(const struct train_settings *a, const struct train_settings
 		json_text(j, "sample_prompts", "");
 	if (strcmp(a->optimizer, b->optimizer))
 		json_text(j, "optimizer_type", b->optimizer);
+	if (train_offloads(a) != train_offloads(b))
+		json_text(j, "offload", "weights");
 	if (a->unet_only != b->unet_only)
 		json_bool(j, "network_train_unet_only", true);
 	if (a->rank != b->rank) {

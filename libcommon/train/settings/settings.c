@@ -215,6 +215,9 @@ static const struct option rows[] = {
 	  .ss_key = "ss_gradient_checkpointing", .completes = "auto" },
 	{ "vram", 0, OPTION_STRING, &S->vram, "12GiB", "memory that the run may take; refused where it needs more",
 	  .identity = IDENTITY_ELSEWHERE },
+	{ "offload", 0, OPTION_CHOICE, &S->offload, "WHAT",
+	  "weights: the frozen model stays in host memory and comes to the card as it is read", .fallback = "no",
+	  .choices = "no|weights", .identity = IDENTITY_ELSEWHERE, .sparse = true },
 	{ "mixed-precision", 0, OPTION_CHOICE, &S->mixed_precision, "TYPE",
 	  "the CPU computes in fp32 whatever this says", .fallback = "no", .choices = "no|fp16|bf16",
 	  .advanced = true, .ss_key = "ss_mixed_precision" },
@@ -483,6 +486,9 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 		return -1;
 	if (s->card && !strcmp(s->device, "cpu"))
 		return fail(e, EXIT_USAGE, "--card %s is for a plan of a card: say --device cuda", s->card);
+	if (train_offloads(s) && !strcmp(s->device, "cpu"))
+		return fail(e, EXIT_USAGE, "offload = \"weights\": with --device cpu the model is in host memory as it "
+					   "is; leave it out, or say --device cuda");
 	if (s->vram && bytes_parse(s->vram, &s->vram_bytes, e) < 0)
 		return fail_at(e, "vram");
 	s->checkpoints = s->checkpointing;

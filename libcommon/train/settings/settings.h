@@ -6,6 +6,7 @@
 #ifndef TRAIN_SETTINGS_SETTINGS_H
 #define TRAIN_SETTINGS_SETTINGS_H
 
+#include <string.h>
 #include "../../config/options.h"
 #include "../../adapter/blocks.h"
 #include "../../adapter/kind.h"
@@ -71,7 +72,7 @@ struct train_settings {
 	/* memory and speed */
 	enum option_switch checkpointing;                       /* as written */
 	enum option_switch checkpoints;                         /* what comes of it: not said, "auto" on the CPU */
-	const char *mixed_precision;
+	const char *mixed_precision, *offload;
 	const char *base_precision;                             /* "fp16": as the file has it */
 	bool fp8_base;                                          /* kohya's; then whether that is "fp8" */
 	const char *card;                                       /* for --plan; NULL: none */
@@ -115,6 +116,11 @@ char *settings_text_of_defaults(const struct tool *tool);
 /* The batches of a step, which are the leaves of a tree (optimize/leaves.h). */
 enum { MOST_LEAVES = 65536 };
 static inline long leaves_a_step(const struct train_settings *s) { return s->accumulate * s->replicas; }
+/* The frozen model's weights stay in host memory. */
+static inline bool train_offloads(const struct train_settings *s)
+{
+	return s->offload && !strcmp(s->offload, "weights");
+}
 static inline bool trains_text(const struct train_settings *s) { return !s->unet_only; }
 /* The VAE to open in place of the model's; NULL: none.
  * Only painting needs one, but --check looks whether it is there. */
