@@ -177,7 +177,8 @@ template <auto F, class R> constexpr bool is_the_hosts()
 	       is<F, cuda_unprepare>();
 }
 
-template <auto F, int N, class T = decltype(F)> struct row;
+/* decay: with nvcc 11.8 F is a function here, not the pointer to one. */
+template <auto F, int N, class T = std::decay_t<decltype(F)>> struct row;
 
 template <auto F, int N, class R, class... A> struct row<F, N, R (*)(device *, A...)> {
 	static R call(device *d, A... a)
