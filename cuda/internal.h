@@ -70,8 +70,9 @@ enum row_number {
 };
 
 /* ---- weight.c ---- */
-const void *cuda_weight(struct device *d, const struct weight *w);      /* its data on the card, until the next call */
-struct weight cuda_weight_here(struct device *d, const struct weight *w);       /* the same, w with that data */
+/* w as it is on the card until the next call; a quantised one as F16, at the end of scratch */
+struct weight cuda_weight_here(struct device *d, const struct weight *w);
+size_t cuda_scratch_before(const struct device *d, const struct weight *here);  /* bytes that are left beside it */
 
 /* ---- product.c ---- */
 /* c[m,n] = factor a[m,k] op(b) + (add ? c : 0), a and b of one type, c of that or floats; transposed: b is stored

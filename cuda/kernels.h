@@ -37,6 +37,10 @@ cudaError_t k_fill_rows(cudaStream_t st, struct values y, const float *bias, int
 /* filters [out][in][taps] of 2 or 4 bytes each to [out][taps][in] */
 cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in, int taps);
 
+/* ---- widen.cu ---- */
+/* y = a quantised weight, whose data is on the card, in F16; y at an address of 16 bytes */
+cudaError_t k_widen(cudaStream_t st, void *y, const struct weight *w);
+
 /* ---- narrow.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
 enum { NARROW_MOST = 128 };
 /* y = bias + scale z by^T, where z is made first if it is to be; bias may be NULL */

@@ -73,10 +73,10 @@ static const void *cast(struct device *d, struct values x, size_t n, enum dtype 
 	return d->scratch;
 }
 
-/* Rows of so many bytes that scratch holds. */
-static int rows_at_once(int rows, size_t bytes)
+/* Rows of so many bytes that `room` bytes of scratch hold. */
+static int rows_at_once(int rows, size_t bytes, size_t room)
 {
-	const size_t most = SCRATCH_BYTES / bytes;
+	const size_t most = room / bytes;
 
 	return most > (size_t)rows ? rows : (int)most;
 }
@@ -86,14 +86,15 @@ static int rows_at_once(int rows, size_t bytes)
 /* y (+)= x times the weight, either way round */
 struct layer { struct values y, x; int rows, out, in; bool transposed, add; };
 
-static void run_layer(struct device *d, const struct layer *l, const struct weight *w, const void *weights)
+static void run_layer(struct device *d, const struct layer *l, const struct weight *w)
 {
 	const bool as_it_is = l->x.type == w->dtype;
-	const int most = as_it_is ? l->rows : rows_at_once(l->rows, l->in * type_size(w->dtype));
+	const int most = as_it_is ? l->rows :
+		rows_at_once(l->rows, l->in * type_size(w->dtype), cuda_scratch_before(d, w));
 	int at, part;
 
 	if (w->dtype == DTYPE_F32 && (!as_it_is || l->y.type != w->dtype)) {
-		cuda_gemm(d, 0, l->transposed, l->rows, l->out, l->in, 1, l->x, l->in, f32(weights), w->in, l->add,
+		cuda_gemm(d, 0, l->transposed, l->rows, l->out, l->in, 1, l->x, l->in, f32(w->data), w->in, l->add,
 			  l->y, l->out);
 		return;
 	}
@@ -106,7 +107,7 @@ static void run_layer(struct device *d, const struct layer *l, const struct weig
 		run_product(d, &(struct product){ .type = w->dtype, .to = l->y.type, .m = part, .n = l->out,
 			.k = l->in, .a = cast(d, x, (size_t)part * l->in, w->dtype, l->y.shift),
 			.lda = l->in,
-			.b = weights, .ldb = w->in, .transposed = l->transposed, .add = l->add,
+			.b = w->data, .ldb = w->in, .transposed = l->transposed, .add = l->add,
 			.scaled = !as_it_is && w->dtype == DTYPE_F16,
 			.factor = ldexpf(1, l->y.shift - (as_it_is ? x.shift : 0)),
 			.c = values_from(l->y, (size_t)at * l->out).at, .ldc = l->out });
@@ -150,10 +151,10 @@ static void end_forward(struct device *d, struct values y, struct values x, cons
 void cuda_linear(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 		 int rows, const struct narrow *more)
 {
-	const void *weights = cuda_weight(d, w);
+	const struct weight here = cuda_weight_here(d, w);
 	const bool add = begin_forward(d, y, x, w, bias, rows, more);
 
-	run_layer(d, &(struct layer){ y, x, rows, w->out, w->in, true, add }, w, weights);
+	run_layer(d, &(struct layer){ y, x, rows, w->out, w->in, true, add }, &here);
 	end_forward(d, y, x, w, rows, more);
 }
 
@@ -184,10 +185,10 @@ static void end_backward(struct device *d, struct values dx, struct values dy, c
 void cuda_linear_dx(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows, int add,
 		    const struct narrow *more)
 {
-	const void *weights = cuda_weight(d, w);
+	const struct weight here = cuda_weight_here(d, w);
 	const bool adds = begin_backward(d, dx, dy, w, rows, add, more);
 
-	run_layer(d, &(struct layer){ dx, dy, rows, w->in, w->out, false, adds }, w, weights);
+	run_layer(d, &(struct layer){ dx, dy, rows, w->in, w->out, false, adds }, &here);
 	end_backward(d, dx, dy, w, rows, more);
 }
 
@@ -248,7 +249,7 @@ static void run_in_rows(struct device *d, const struct floats_product *p, struct
 {
 	const bool copies = c.type != DTYPE_F32;
 	const size_t width = floats_widened(a, p->lda) + floats_widened(b, p->ldb) + floats_widened(c, p->n);
-	const int rows = p->ta ? p->k : p->m, most = rows_at_once(rows, width * sizeof(float));
+	const int rows = p->ta ? p->k : p->m, most = rows_at_once(rows, width * sizeof(float), SCRATCH_BYTES);
 	struct floats_product one = *p;
 	int at, part;
 

@@ -44,6 +44,12 @@ static void upload_filters(struct device *d, struct weight *w, const char *host)
 	}
 }
 
+/* In the order in which prepare() is given it. */
+static bool is_stored(const struct weight *w)
+{
+	return w->kh * w->kw == 1 || is_quantised(w->dtype);
+}
+
 /* Pinned, so that the copy to the card is the card's own work.  unprepare() knows it by the flag.  Filters are put in
  * their order on the card, where visits find room. */
 static int prepare_on_host(struct device *d, struct weight *w, const void *host)
@@ -57,7 +63,7 @@ static int prepare_on_host(struct device *d, struct weight *w, const void *host)
 		w->data = NULL;
 		return -1;
 	}
-	if (w->kh * w->kw == 1) {
+	if (is_stored(w)) {
 		memcpy(w->data, host, bytes);
 		return 0;
 	}
@@ -67,31 +73,51 @@ static int prepare_on_host(struct device *d, struct weight *w, const void *host)
 	return 0;
 }
 
-const void *cuda_weight(struct device *d, const struct weight *w)
+/* At the end of scratch.  An operand that was cast to the beginning stays, if they do not meet. */
+static struct weight widened(struct device *d, const struct weight *w)
 {
-	return w->on_host ? visit(d, w->data, weight_bytes(w)) : w->data;
+	const size_t bytes = weight_count(w) * type_size(DTYPE_F16), whole = (bytes + 255) / 256 * 256;
+	struct weight wide = *w;
+
+	if (whole > SCRATCH_BYTES)
+		die(EXIT_OTHER, "a quantised weight of %zu numbers is more than scratch holds; use base_precision = "
+		    "\"fp16\"", weight_count(w));
+	wide.dtype = DTYPE_F16;
+	wide.data = d->scratch + SCRATCH_BYTES - whole;
+	if (d->operand.bytes / sizeof(float) * type_size(d->operand.type) > SCRATCH_BYTES - whole)
+		d->operand.of = NULL;
+	cuda_must(k_widen(d->stream, wide.data, w), "a weight in half precision");
+	return wide;
 }
 
 struct weight cuda_weight_here(struct device *d, const struct weight *w)
 {
 	struct weight here = *w;
 
-	here.data = (void *)cuda_weight(d, w);
-	return here;
+	if (w->on_host)
+		here.data = (void *)visit(d, w->data, weight_bytes(w));
+	return is_quantised(w->dtype) ? widened(d, &here) : here;
+}
+
+size_t cuda_scratch_before(const struct device *d, const struct weight *here)
+{
+	const uintptr_t at = (uintptr_t)here->data - (uintptr_t)d->scratch;
+
+	return at < SCRATCH_BYTES ? at : SCRATCH_BYTES;
 }
 
 int cuda_prepare(struct device *d, struct weight *w, const void *host)
 {
 	const size_t bytes = weight_bytes(w);
 
-	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16)
+	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16 && !is_quantised(w->dtype))
 		die(EXIT_OTHER, "a weight of a type that cuda does not compute with; this is a bug in lora-tools");
 	if (w->on_host)
 		return prepare_on_host(d, w, host);
 	w->data = pool_take(d->pool, bytes);
 	if (!w->data)
 		return -1;
-	if (w->kh * w->kw == 1)
+	if (is_stored(w))
 		cuda_upload(d, w->data, host, bytes);
 	else
 		upload_filters(d, w, host);

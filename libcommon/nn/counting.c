@@ -80,9 +80,9 @@ static void cast(struct device *d, enum work_class class, struct values x, size_
 	d->cast_under = under;
 }
 
-static int at_once(int rows, size_t bytes)
+static int at_once(int rows, size_t bytes, size_t room)
 {
-	const size_t most = SCRATCH_BYTES / bytes;
+	const size_t most = room / bytes;
 
 	return most > (size_t)rows ? rows : (int)most;
 }
@@ -100,6 +100,24 @@ static void visit(struct device *d, const struct weight *w)
 		ring_drop(&d->visits);
 	ring_put(&d->visits, w->data, at, bytes);
 	call(d, (struct work_call){ WORK_COPIES, .copies = 1, .bytes = bytes, .link = bytes, .beside = true });
+}
+
+/* A quantised weight is widened into the end of scratch; *room: what is left before it. */
+static struct weight weight_here(struct device *d, const struct weight *w, enum work_class class, size_t *room)
+{
+	const size_t wide = weight_count(w) * sizeof(uint16_t);
+	struct weight here = *w;
+
+	*room = SCRATCH_BYTES;
+	visit(d, w);
+	if (!is_quantised(w->dtype))
+		return here;
+	*room -= (wide + 255) / 256 * 256;
+	if (d->cast_bytes / sizeof(float) * size_of(d->cast_type) > *room)
+		forget(d);
+	call(d, (struct work_call){ class, .kernels = 1, .bytes = (double)(weight_bytes(w) + wide) });
+	here.dtype = DTYPE_F16;
+	return here;
 }
 
 static void step_border(struct device *d)
@@ -121,7 +139,8 @@ static void in_rows(struct device *d, enum work_class class, const struct gemm *
 {
 	const bool a = g->a.type != DTYPE_F32, b = g->b.type != DTYPE_F32, c = g->c.type != DTYPE_F32;
 	const int rows = g->ta ? g->k : g->m;
-	const int most = at_once(rows, ((a ? g->lda : 0) + (b ? g->ldb : 0) + (size_t)(c ? g->n : 0)) * 4);
+	const int most = at_once(rows, ((a ? g->lda : 0) + (b ? g->ldb : 0) + (size_t)(c ? g->n : 0)) * 4,
+				 SCRATCH_BYTES);
 
 	for (int at = 0, part; at < rows; at += part) {
 		const struct values to = values_from(g->c, g->ta ? 0 : (size_t)at * g->ldc);
@@ -210,10 +229,10 @@ static void narrow_grads(struct device *d, const struct narrow_grads *g)
 	}
 }
 
-static void layer(struct device *d, const struct layer *l, const struct weight *w, bool add)
+static void layer(struct device *d, const struct layer *l, const struct weight *w, size_t room, bool add)
 {
 	const bool as_it_is = l->x.type == w->dtype;
-	const int most = as_it_is ? l->rows : at_once(l->rows, (size_t)l->in * size_of(w->dtype));
+	const int most = as_it_is ? l->rows : at_once(l->rows, (size_t)l->in * size_of(w->dtype), room);
 
 	if (w->dtype == DTYPE_F32 && (!as_it_is || l->y.type != w->dtype)) {
 		multiply(d, WORK_PRODUCTS, &(struct gemm){ .m = l->rows, .n = l->out, .k = l->in, .lda = l->in,
@@ -232,8 +251,10 @@ static void layer(struct device *d, const struct layer *l, const struct weight *
 static void run_layer(struct device *d, const struct layer *l, const struct weight *w, const float *bias,
 		      const struct narrow *more)
 {
-	visit(d, w);
-	layer(d, l, w, begin(d, l, bias, more));
+	size_t room;
+	const struct weight here = weight_here(d, w, WORK_PRODUCTS, &room);
+
+	layer(d, l, &here, room, begin(d, l, bias, more));
 	end(d, l, more);
 }
 
@@ -263,15 +284,16 @@ static double outputs(const struct conv_shape *s) { return (double)s->n * s->oh 
 static void convolve(struct device *d, const struct weight *w, const struct conv_shape *s, struct values x, double from,
 		     double written)
 {
-	const double weights = (double)w->out * w->kh * w->kw * w->in;
+	const double weights = (double)weight_count(w);
+	size_t room;
+	const enum dtype type = weight_here(d, w, WORK_CONVOLUTIONS, &room).dtype;
 
-	visit(d, w);
-	if (w->dtype == DTYPE_F16 && x.type == DTYPE_F32)
+	if (type == DTYPE_F16 && x.type == DTYPE_F32)
 		kernel(d, WORK_CONVOLUTIONS, floats(from));
 	forget(d);
 	call(d, (struct work_call){ WORK_CONVOLUTIONS, .kernels = 1, .flop = 2 * outputs(s) * weights,
-				    .tf32 = w->dtype == DTYPE_F32,
-				    .bytes = bytes_of(x, from) + written + size_of(w->dtype) * weights });
+				    .tf32 = type == DTYPE_F32,
+				    .bytes = bytes_of(x, from) + written + size_of(type) * weights });
 }
 
 static void conv2d(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
@@ -454,6 +476,13 @@ static void look_up(struct device *d, double rows, double bytes)
 	kernel(d, WORK_COPIES, bytes);
 }
 
+static void look_up_weight(struct device *d, const struct weight *table, double rows)
+{
+	size_t room;
+	const enum dtype type = weight_here(d, table, WORK_COPIES, &room).dtype;
+
+	look_up(d, rows, (size_of(type) + 4) * rows * table->in);
+}
 
 /* ---- one row an operation, in terms of its arguments as backend_ops.def has them ---- */
 
@@ -511,7 +540,7 @@ static void look_up(struct device *d, double rows, double bytes)
 				       bytes_of(y, 4.0 * n * h * w * c))
 #define COUNT_upsample_back     kernel(d, WORK_ELEMENTWISE, bytes_of(dy, 4.0 * n * h * w * c) + \
 				       BOTH(dx, (double)n * h * w * c))
-#define COUNT_embedding         (visit(d, table), look_up(d, rows, (size_of(table->dtype) + 4) * rows * table->in))
+#define COUNT_embedding         look_up_weight(d, table, rows)
 #define COUNT_gather_rows       look_up(d, rows, bytes_of(x, (double)rows * c) + bytes_of(y, (double)rows * c))
 #define COUNT_gather_rows_back  look_up(d, rows, bytes_of(dy, (double)rows * c) + bytes_of(dx, 2.0 * rows * c))
 #define COUNT_attention         attend(d, bytes_of(q, 2 * queries(s) + 2 * keys(s)) + rows_of(s), scores(s, 2), 0, \

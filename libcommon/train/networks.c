@@ -43,13 +43,14 @@ int networks_load_text(struct run_networks *n, bool encoded, struct error *e)
 	return 0;
 }
 
-/* The type of all layers' weights; F32 where they are not of one. */
+/* The type of all layers' weights as they are multiplied: quantised ones become F16.  F32 where they are not of one. */
 static enum dtype type_of_weights(const struct layer_list *l)
 {
 	enum dtype type = DTYPE_F32;
 
 	for (size_t i = 0, seen = 0; i < l->count; i++) {
-		const enum dtype mine = layer_weight(&l->layer[i])->dtype;
+		const enum dtype stored = layer_weight(&l->layer[i])->dtype;
+		const enum dtype mine = is_quantised(stored) ? DTYPE_F16 : stored;
 
 		if (l->layer[i].norm)
 			continue;

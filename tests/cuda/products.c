@@ -5,13 +5,19 @@
  * Tolerance.  F32 is multiplied as tf32 and F16 as half precision: 11 bits, so each operand is off by 2^-12 at most and
  * a sum of k random products by about 2^-12 of its own spread; BF16 has 8 bits, 2^-9.  Compared is the root mean square
  * of the error over that of the value, with a factor 4 of room.  A wrong row, tap or factor is off by 1.  A product of
- * what a product made is off by both; a card that cuts off errs one way, so both add up.
+ * what a product made is off by both; a card that cuts off errs one way, so both add up.  A quantised weight is F16
+ * where it is multiplied: a code times its scale is rounded once more.
  */
 #include "harness.h"
+#include "../../libcommon/model/quantise.h"
 
-static double tolerance(enum dtype t) { return t == DTYPE_BF16 ? 4 * ldexp(1, -9) : 4 * ldexp(1, -12); }
+static double tolerance(enum dtype t)
+{
+	return t == DTYPE_BF16 ? 4 * ldexp(1, -9) : (is_quantised(t) ? 2 : 1) * 4 * ldexp(1, -12);
+}
 
-static const char *const type_names[] = { [DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16" };
+static const char *const type_names[] = { [DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16",
+					  [DTYPE_I8] = "int8", [DTYPE_F8_E4M3] = "fp8", [DTYPE_U8] = "nf4" };
 
 struct weights { struct weight of[SIDES]; };
 
@@ -19,16 +25,20 @@ static struct weights take_weights(struct rig *r, enum dtype type, int out, int 
 {
 	const size_t n = (size_t)out * in * kh * kw;
 	float *x = drawn(r, n, 1 / sqrtf(in * kh * kw));
-	char *host = xmalloc(n * 4);
+	char *host = xmalloc(n * 4 + (out + 64) * sizeof(float));
+	const struct weight shape = { .dtype = type, .out = out, .in = in, .kh = kh, .kw = kw };
+	struct quantise_loss loss;
 	struct weights w;
 	int s;
 
-	if (type == DTYPE_F32)
+	if (is_quantised(type))
+		quantise(host, x, &shape, &loss);
+	else if (type == DTYPE_F32)
 		memcpy(host, x, n * 4);
 	else
 		from_float(host, type, x, n);
 	for (s = 0; s < SIDES; s++) {
-		w.of[s] = (struct weight){ .dtype = type, .out = out, .in = in, .kh = kh, .kw = kw };
+		w.of[s] = shape;
 		if (r->be[s]->prepare(r->device[s], &w.of[s], host))
 			die(EXIT_MEMORY, "no memory for the test");
 	}
@@ -209,6 +219,25 @@ static void conv(struct rig *r, enum dtype type, int in, int out, int kernel, co
 	free(name);
 }
 
+/* The numbers themselves, last row first. */
+static void numbers(struct rig *r, enum dtype type, int out, int in)
+{
+	struct weights w = take_weights(r, type, out, in, 1, 1);
+	struct both y = take_output(r, (size_t)out * in, false);
+	char *name = xprintf("%s %d x %d, as they are", type_names[type], out, in);
+	int32_t *row = xmalloc(out * sizeof(*row));
+
+	for (int i = 0; i < out; i++)
+		row[i] = out - 1 - i;
+	for (int s = 0; s < SIDES; s++)
+		r->be[s]->embedding(r->device[s], y.at[s], &w.of[s], row, out);
+	compare(r, &y, tolerance(DTYPE_F16), name);
+	give(r, y);
+	give_weights(r, &w);
+	free(row);
+	free(name);
+}
+
 /* Three products read one x, and between them it changes: what was cast before must not be taken again. */
 static void changed_operand(struct rig *r)
 {
@@ -278,7 +307,7 @@ static void on_host(struct rig *r)
 
 int main(void)
 {
-	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_F8_E4M3, DTYPE_U8 };
 	struct error e;
 	struct rig r;
 	size_t i;
@@ -288,6 +317,8 @@ int main(void)
 	for (i = 0; i < sizeof(types) / sizeof(*types); i++) {
 		linear(&r, types[i], 33, 40, 24, 1);
 		linear(&r, types[i], 1, 7, 5, 1);
+		numbers(&r, types[i], 9, 21);
+		numbers(&r, types[i], 3, 2064);
 		linear(&r, types[i], 77, 64, 129, 1);
 		conv(&r, types[i], 16, 24, 3, &(struct conv_shape){ 2, 5, 7, 5, 7, 1, 1 }, 1);
 		conv(&r, types[i], 3, 5, 3, &(struct conv_shape){ 1, 9, 6, 9, 6, 1, 1 }, 1);
@@ -311,6 +342,7 @@ int main(void)
 	conv(&r, DTYPE_F16, 16, 24, 3, &(struct conv_shape){ 1, 5, 7, 5, 7, 1, 1 }, 1e-9f);
 	if (!quick()) {                 /* more rows than scratch holds */
 		linear(&r, DTYPE_F16, SCRATCH_BYTES / 1024 + 100, 512, 8, 1);
+		linear(&r, DTYPE_I8, SCRATCH_BYTES / 1024 - 3, 512, 8, 1);      /* but for the weight at its end */
 		conv(&r, DTYPE_F16, 64, 8, 3, &(struct conv_shape){ 1, 192, 192, 192, 192, 1, 1 }, 1);
 	}
 	narrow(&r, (struct narrow_size){ 33, 40, 24, 4, 0 });

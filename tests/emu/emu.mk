@@ -24,7 +24,8 @@ EMU_TESTS   := $(patsubst tests/cuda/%.c,$(EMU_OUT)/tests/%,$(wildcard tests/cud
 EMU_SELF    := $(patsubst tests/emu/selftest/%.c,$(EMU_OUT)/tests/%,$(wildcard tests/emu/selftest/*.c))
 EMU_OBJECT  := $(BUILD)/cuda/liblora-cuda-emu.so
 # What the programs need of the library: no foreign code, which MSan could not see through.
-EMU_LIBRARY := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/base/*.c libcommon/cpu/*.c libcommon/io/dtype*.c))
+EMU_LIBRARY := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/base/*.c libcommon/cpu/*.c libcommon/io/dtype*.c) \
+	libcommon/model/quantise.c)
 
 $(EMU_OUT)/cuda/%.o: cuda/%.cu
 	@mkdir -p $(@D)

@@ -139,8 +139,6 @@ unet_bytes() { train 2 out --base-precision "$1" --plan --json | jq -re .bytes.u
 	status_of 2 train 2 no --fp8-base --base-precision int8
 	[[ "$output" == *"against fp8_base; leave one out"* ]]
 	status_of 2 train 2 no --base-precision int4
-	status_of 2 train 2 no --base-precision int8 --device cuda
-	[[ "$output" == *'base_precision = "int8" works on the CPU only so far; use fp16, or --device cpu'* ]]
 }
 
 @test "samples on the way are painted with the same weights, and validation runs" {

@@ -419,20 +419,15 @@ static int read_optimizer(struct train_settings *s, struct optimizer_settings *o
 	return bad;
 }
 
-/* fp8_base is kohya's word.  Its configurations have it for cards, where nothing is quantised. */
+/* fp8_base is kohya's word. */
 static int find_base_precision(struct train_settings *s, struct error *e)
 {
-	const bool fp8 = !strcmp(s->base_precision, "fp8"), card = strcmp(s->device, "cpu") != 0;
+	const bool fp8 = !strcmp(s->base_precision, "fp8");
 
 	if (s->fp8_base && !fp8 && option_is_set("base-precision"))
 		return fail(e, EXIT_USAGE, "base_precision = \"%s\" against fp8_base; leave one out",
 			    s->base_precision);
-	if (card && strcmp(s->base_precision, "fp16"))
-		return fail(e, EXIT_USAGE, "base_precision = \"%s\" works on the CPU only so far; use fp16, or "
-					   "--device cpu", s->base_precision);
-	if (card && s->fp8_base)
-		note("fp8_base works on the CPU only so far: the weights stay what they are in the model's file");
-	if (s->fp8_base && !card)
+	if (s->fp8_base)
 		s->base_precision = "fp8";
 	s->fp8_base = !strcmp(s->base_precision, "fp8");
 	return 0;
