@@ -4,6 +4,8 @@
 #ifndef EMU_GEMM_H
 #define EMU_GEMM_H
 
+#include <cstdint>
+
 namespace emu {
 
 /* TF32: floats, of which 10 bits of fraction are multiplied */
