@@ -79,7 +79,8 @@ DEV int shift_of_head(const float *most, float *tmp, const struct attention_shap
 
 /* ---- dq: a warp owns 16 queries, keys and values pass by ---- */
 
-template <int D, bool H> __global__ void __launch_bounds__(plan<D>::THREADS)
+/* Wide heads: one block a processor is enough, for a third one ptxas would spill a register on sm_90. */
+template <int D, bool H> __global__ void __launch_bounds__(plan<D>::THREADS, D > 128 ? 1 : 0)
 attention_dq(struct values dq, struct values dout, const float *lse, const float *delta, const float *most,
 	     struct values q, struct values k, struct values v, struct attention_shape a, int add)
 {

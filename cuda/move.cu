@@ -90,11 +90,15 @@ struct enlarge_back {
 	struct values dx, dy; int w, c, add;
 	__device__ void operator()(size_t row, int i) const
 	{
-		const size_t top = (row / w * 4 * w + row % w * 2) * c + i, bottom = top + (size_t)2 * w * c;
-		const float old = add ? load(dx, row * c + i) : 0;
+		size_t at = (row / w * 4 * w + row % w * 2) * c + i;
+		float sum = add ? load(dx, row * c + i) : 0;
 
-		store(dx, row * c + i, old + load(dy, top) + load(dy, top + c) + load(dy, bottom) +
-		      load(dy, bottom + c));
+		/* One after another: all at once spill on sm_90. */
+		UNROLL_BY(1) for (int k = 0; k < 4; k++) {
+			sum += load(dy, at);
+			at += k == 1 ? (size_t)(2 * w - 1) * c : c;
+		}
+		store(dx, row * c + i, sum);
 	}
 };
 
