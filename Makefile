@@ -153,7 +153,7 @@ $(BUILD)/tests/bench/classes/unet: $(BUILD)/tests/bench/unet.o
 $(NVML_PROGRAMS): $(BUILD)/cuda/nvml.o
 $(NVML)/look: $(NVML)/look.o
 $(NVML)/lora-train: $(BUILD)/tools/lora-train/main.o $(NVML)/backend.o
-$(NVML)/lora-train: LINK += -Wl,--wrap=backend_find
+$(NVML)/lora-train: LINK += -Wl,--wrap=backend_find,--wrap=plan_device
 # oneDNN stands beside ours in the benchmark where this compiler finds it (Debian: libdnnl-dev); nothing else links it.
 ONEDNN := $(filter /%,$(shell $(CC) -print-file-name=libdnnl.so))
 $(BUILD)/tests/bench/gemm.o: FLAGS += $(if $(ONEDNN),-DWITH_ONEDNN)
