@@ -71,8 +71,10 @@ widen_nf4_kernel(__half *y, const uint8_t *code, const float *scale, size_t n, n
 	SHARED(float, value, [NF4_VALUES]);
 	const size_t first = (size_t)blockIdx.x * (THREADS * PIECES) + threadIdx.x;
 
-	if (threadIdx.x < NF4_VALUES)
-		value[threadIdx.x] = table.of[threadIdx.x];
+	/* A parameter that a variable index reaches would be copied to the stack. */
+	UNROLL for (int i = 0; i < NF4_VALUES; i++)
+		if ((int)threadIdx.x == i)
+			value[i] = table.of[i];
 	__syncthreads();                /* the table is here */
 	UNROLL for (int p = 0; p < PIECES; p++) {
 		const size_t at = (first + p * THREADS) * PIECE;

@@ -79,6 +79,7 @@ void add_conversions(table &t)
 	const struct { const char *name, *shape; operation run; } rows[] = {
 		{ "cvt.f64.f32", "84", plainly<double, float> },
 		{ "cvt.rn.f32.f64", "48", plainly<float, double> },
+		{ "cvt.rn.f32.s16", "42", plainly<float, int16_t> },
 		{ "cvt.rn.f32.s32", "44", plainly<float, int32_t> },
 		{ "cvt.rn.f32.u32", "44", plainly<float, uint32_t> },
 		{ "cvt.rn.f32.s64", "48", plainly<float, int64_t> },
