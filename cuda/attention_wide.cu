@@ -16,7 +16,8 @@ enum { WARPS = 8, QUERIES = 32, KEYS = 16, WIDEST = 512, SLICE = WIDEST / WARPS 
 /* Rows of keys and values in shared memory: 4 banks apart. */
 enum { STRIDE = WIDEST + 4 };
 
-/* tile[KEYS, SLICE] = rows from `row` on, 0 where there are none, by one warp.  Comes with the next commit. */
+/* tile[KEYS, SLICE] = rows from `row` on, 0 where there are none, by one warp.  Arrives with the next
+ * cp_async_commit(). */
 DEV void load_slice(float *tile, const struct rows<false> &m, int row)
 {
 	for (int i = threadIdx.x % 32; i < KEYS * (SLICE / 4); i += 32) {

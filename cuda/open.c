@@ -102,13 +102,12 @@ struct device *cuda_open(struct error *e)
 	return d;
 }
 
-/* cuBLAS loads the code of a product when it first runs, and takes memory for that. */
-/* Products take operands of the weights' type, and would have to cast others. */
-enum dtype cuda_inner(struct device *d, enum dtype weights)
+enum dtype cuda_inner(struct device *d, enum dtype weights, int head)
 {
-	return weights == DTYPE_F16 || weights == DTYPE_BF16 ? weights : DTYPE_F32;
+	return inner_on_card(weights, head);
 }
 
+/* cuBLAS loads the code of a product when it first runs, and takes memory for that. */
 size_t cuda_room(struct device *d)
 {
 	size_t free = 0, total = 0;

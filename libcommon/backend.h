@@ -48,6 +48,16 @@ static inline struct values values_from(struct values v, size_t n)
 	return v;
 }
 
+/* What inner() says on a card: half precision, as products' operands have the weights' type there.  Its attention knows
+ * heads of up to 160 columns in it. */
+enum { HALF_HEAD_MOST = 160 };
+static inline enum dtype inner_on_card(enum dtype weights, int head)
+{
+	const bool half = weights == DTYPE_F16 || weights == DTYPE_BF16;
+
+	return half && head <= HALF_HEAD_MOST ? weights : DTYPE_F32;
+}
+
 /* At the border of what computes with floats alone. */
 static inline float *floats_at(struct values v)
 {

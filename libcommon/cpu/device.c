@@ -61,7 +61,7 @@ void cpu_release(struct device *d, void *p)
 	free(p);
 }
 
-enum dtype cpu_inner(struct device *d, enum dtype weights)
+enum dtype cpu_inner(struct device *d, enum dtype weights, int head)
 {
 	return DTYPE_F32;
 }

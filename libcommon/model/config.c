@@ -11,6 +11,22 @@ bool unet_inpaints(const struct unet_config *c)
 	return c->in_channels == 2 * c->out_channels + 1;
 }
 
+static int larger(int a, int b) { return a > b ? a : b; }
+
+int model_widest_head(const struct model_config *c)
+{
+	const struct unet_config *u = &c->unet;
+	int widest = 0;
+
+	for (int i = 0; i < u->levels; i++)
+		if (u->attention[i] || i == u->levels - 1)
+			widest = larger(widest, u->channels[i] / u->heads[i]);
+	for (int i = 0; i < c->family->texts; i++)
+		if (c->text[i].heads)
+			widest = larger(widest, c->text[i].width / c->text[i].heads);
+	return widest;
+}
+
 const char *prediction_name(enum prediction p)
 {
 	static const char *const names[] = { [PREDICTION_EPSILON] = "epsilon", [PREDICTION_V] = "v",

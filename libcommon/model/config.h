@@ -114,6 +114,8 @@ void model_config_sdxl(struct model_config *c);         /* SDXL base 1.0 */
 /* By the folder's UNet alone; NULL: it has none, or one of no family. */
 const struct family *model_config_family(const char *folder);
 
+/* Columns of the widest head of attention in UNet and text encoders. */
+int model_widest_head(const struct model_config *c);
 /* Sizes that pictures must be multiples of: VAE factor times 2^(UNet levels - 1); 32 for SDXL. */
 int model_size_step(const struct model_config *c);
 /* 0, or EXIT_USAGE with the step that works: "1000x1000 is no multiple of 32; ...". */

@@ -585,9 +585,9 @@ struct device *counting_device_new(const struct card_rates *r)
 void counting_begin(struct device *d)                   { d->work = (struct work){ 0 }; }
 struct work counting_work(const struct device *d)       { return d->work; }
 
-static enum dtype counting_inner(struct device *d, enum dtype weights)
+static enum dtype counting_inner(struct device *d, enum dtype weights, int head)
 {
-	return weights == DTYPE_F16 || weights == DTYPE_BF16 ? weights : DTYPE_F32;
+	return inner_on_card(weights, head);
 }
 
 static struct device *counting_open(struct error *e) { return counting_device_new(NULL); }

@@ -24,11 +24,9 @@ struct device *dry_device_new(const struct dry_rules *rules)
 
 static struct device *dry_open(struct error *e) { return dry_device_new(&exact); }
 
-static enum dtype dry_inner(struct device *d, enum dtype weights)
+static enum dtype dry_inner(struct device *d, enum dtype weights, int head)
 {
-	const bool half = weights == DTYPE_F16 || weights == DTYPE_BF16;
-
-	return d->rules.halves && half ? weights : DTYPE_F32;
+	return d->rules.halves ? inner_on_card(weights, head) : DTYPE_F32;
 }
 
 static void dry_close(struct device *d)

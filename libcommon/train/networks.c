@@ -68,7 +68,8 @@ int networks_load_unet(struct run_networks *n, struct error *e)
 		return -1;
 	unet_layers(n->unet, &n->layers);
 	n->quantising.closed = true;    /* text encoders that a sample loads later are not the run's */
-	n->inner = n->be->inner(n->device, type_of_weights(&n->layers));
+	n->inner = n->be->inner(n->device, type_of_weights(&n->layers),
+				model_widest_head(model_files_config(n->files)));
 	return 0;
 }
 

@@ -351,6 +351,26 @@ static void sdxl_and_its_sizes(void **state)
 	assert_int_equal(model_size_check(&c, -32, 64, &e), -1);
 }
 
+/* A card computes with floats where one is wider than it knows in half precision. */
+static void widest_heads(void **state)
+{
+	struct model_config c;
+
+	model_config_sdxl(&c);
+	assert_int_equal(model_widest_head(&c), 64);
+	c.unet.heads[0] = 1;            /* no attention there */
+	assert_int_equal(model_widest_head(&c), 64);
+	c.unet.heads[1] = 2;
+	assert_int_equal(model_widest_head(&c), 320);
+	c.unet.heads[1] = 10;
+	c.text[1].heads = 4;
+	assert_int_equal(model_widest_head(&c), 320);
+	assert_int_equal(inner_on_card(DTYPE_F16, 160), DTYPE_F16);
+	assert_int_equal(inner_on_card(DTYPE_BF16, 160), DTYPE_BF16);
+	assert_int_equal(inner_on_card(DTYPE_F16, 161), DTYPE_F32);
+	assert_int_equal(inner_on_card(DTYPE_F32, 64), DTYPE_F32);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +386,7 @@ int main(void)
 		cmocka_unit_test(parts_of_two_models_are_refused),
 		cmocka_unit_test(a_missing_part_tells_what_the_folder_is),
 		cmocka_unit_test(sdxl_and_its_sizes),
+		cmocka_unit_test(widest_heads),
 	};
 
 	quiet(1);

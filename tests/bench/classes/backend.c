@@ -52,7 +52,7 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_alloc               ALLOCATION, 0, d, bytes
 #define ROW_release             ALLOCATION, 0, d, p
 #define ROW_room                ALLOCATION, 0, d
-#define ROW_inner               ALLOCATION, 0, d, weights
+#define ROW_inner               ALLOCATION, 0, d, weights, head
 #define ROW_look                ALLOCATION, 0, d, now
 #define ROW_prepare             ALLOCATION, 0, d, w, host
 #define ROW_unprepare           ALLOCATION, 0, d, w
