@@ -278,7 +278,7 @@ struct values tape_grad_over(struct tape *t, struct tensor *x, int *add)
 /* May x take over the gradient of y?  A kept tensor may not take one that is inside a block: that is freed first. */
 static bool may_inherit(const struct tape *t, const struct tensor *x, const struct tensor *y)
 {
-	return x->home != HOME_OWNER && !x->grad && x->type == y->type && x->shift == y->shift &&
+	return x->home != HOME_OWNER && !x->grad && x->type == y->type &&
 	       (x->home == HOME_SCRATCH || !heap_is_inside(&t->heap, y->grad));
 }
 

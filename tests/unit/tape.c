@@ -688,6 +688,10 @@ static void sums_stay_float(void **state)
 	norm = op_layer_norm(t, x, &b->norm);
 	assert_int_equal(norm->type, DTYPE_BF16);
 	assert_int_equal(grad_of(norm).shift, 0);       /* its range is that of floats */
+	x->wants_grad = true;
+	assert_true(op_layer_norm(t, x, &b->norm)->again);      /* made again in backward: it costs little */
+	tape_inner(t, DTYPE_F32);
+	assert_false(op_layer_norm(t, x, &b->norm)->again);
 	tape_free(t);
 	assert_true(peak_of(n, DTYPE_F16) < peak_of(n, DTYPE_F32));
 }
