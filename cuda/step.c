@@ -3,7 +3,8 @@
 #include <string.h>
 #include "internal.h"
 
-/* A set of pictures has some ten shapes.  A step that differs three times in a row always does. */
+/* A set of pictures has some ten shapes.  A step of one key that differs three times in a row always does.  Steps of
+ * several keys may differ in a row once: the arena lies elsewhere after samples were painted. */
 enum { MOST_KEPT = 16, MOST_MISSES = 3, VALUE_ALIGN = 256 };
 
 enum mode { OUTSIDE, PLAIN, CAPTURES, FOLLOWS, BROKEN };
@@ -15,6 +16,7 @@ struct kept {
 	size_t bytes;                                   /* of all values */
 	char *block;                                    /* device memory for them */
 	cudaGraphExec_t graph;                          /* NULL: none yet */
+	int misses;                                     /* of its steps in a row that differed */
 	long used;
 };
 
@@ -24,7 +26,7 @@ struct steps {
 	size_t at, filled;              /* of this step: calls, and bytes of values */
 	char *values; size_t room;      /* host memory, as the block is to be */
 	long clock;
-	int misses, row;                /* steps in a row that differed, and where the last one did */
+	int row;                        /* where the last step that differed did */
 	bool off;
 };
 
@@ -99,6 +101,7 @@ static struct kept *kept_of(struct device *d, uint64_t key)
 	}
 	forget(d, oldest);
 	oldest->key = key;
+	oldest->misses = 0;
 	return oldest;
 }
 
@@ -124,7 +127,7 @@ static void break_off(struct device *d, int row)
 	}
 	s->mode = BROKEN;
 	s->row = row;
-	s->misses++;
+	s->now->misses++;
 	forget(d, s->now);
 }
 
@@ -251,7 +254,7 @@ static void launch(struct device *d, struct kept *k)
 	cuda_must(staging_upload(d->staging, d->stream, k->block, d->steps->values, d->steps->filled),
 		  "a step's values");
 	cuda_must(cudaGraphLaunch(k->graph, d->stream), "a step");
-	d->steps->misses = 0;
+	k->misses = 0;
 }
 
 bool cuda_step_end(struct device *d)
@@ -263,7 +266,7 @@ bool cuda_step_end(struct device *d)
 		visits_end(d);
 	if ((s->mode == CAPTURES || s->mode == FOLLOWS) && s->at != s->now->calls)
 		break_off(d, ROW_step_end);
-	if (s->mode == BROKEN && s->misses == MOST_MISSES)
+	if (s->mode == BROKEN && s->now->misses == MOST_MISSES)
 		give_up(d, "as it differs each time: ", row_names[s->row]);
 	if (s->mode == CAPTURES)
 		again = !make_graph(d, s->now);

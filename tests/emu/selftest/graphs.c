@@ -70,6 +70,20 @@ static void gives_up(struct rig *r, const struct backend *be, struct device *d, 
 	tell(r, stats().graphs == before, "nothing is kept any more after three in a row", stats().graphs - before);
 }
 
+/* What a step writes lies elsewhere, once: after samples were painted, of which the arena's memory is needed. */
+static void moves(struct rig *r, const struct backend *be, struct device *d, float *x)
+{
+	const long before = stats().graphs;
+	float *other = be->alloc(d, N * sizeof(*other));
+
+	for (int i = 0; i < 8; i++)
+		step(be, d, x, i % 4, 2);
+	for (int i = 0; i < 8; i++)
+		step(be, d, other, i % 4, 2);
+	tell(r, stats().graphs - before == 8, "memory lies elsewhere: steps of four keys are kept anew, each of them",
+	     stats().graphs - before);
+}
+
 static void on_devices(struct rig *r, void (*test)(struct rig *, const struct backend *, struct device *, float *))
 {
 	const struct backend *be = &cuda_backend;
@@ -299,6 +313,7 @@ int main(void)
 
 	on_devices(&r, counts);
 	on_devices(&r, gives_up);
+	on_devices(&r, moves);
 	on_devices(&r, no_graph);
 	on_devices(&r, visits);
 	switched_off(&r);
