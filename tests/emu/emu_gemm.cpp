@@ -85,19 +85,26 @@ static void store(const target &t, const lanes (&sum)[COLS][2], int rows, int co
 		}
 }
 
+/* Unrolled, or gcc keeps the sums in memory: each index of `sum` must be a constant. */
 static void multiply_tile(const float *a, const float *b, int depth, const target &t, int rows, int cols)
 {
-	lanes sum[COLS][2] = {};
+	lanes sum[COLS][2] = {}, made[COLS][2];
 
 	for (int k = 0; k < depth; k++, a += ROWS, b += COLS) {
 		const lanes a0 = *(const lanes *)a, a1 = *(const lanes *)(a + 8);
 
+#pragma GCC unroll 6
 		for (int j = 0; j < COLS; j++) {
 			sum[j][0] += a0 * b[j];
 			sum[j][1] += a1 * b[j];
 		}
 	}
-	store(t, sum, rows, cols);
+#pragma GCC unroll 6
+	for (int j = 0; j < COLS; j++) {
+		made[j][0] = sum[j][0];
+		made[j][1] = sum[j][1];
+	}
+	store(t, made, rows, cols);
 }
 
 static void multiply_block(const float *a, const float *b, int depth, const target &t, long m, long n)
