@@ -182,6 +182,16 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 	holds 'has("kernels") == false' cpu.json
 }
 
+@test "the step that is counted has most pixels, whichever bucket takes most memory" {
+	for c in '' no-; do
+		plan --no-network-train-unet-only --network-dim 128 --optimizer-type AdamW8bit --${c}gradient-checkpointing \
+			> "${c}again.json"
+	done
+	holds '.bucket[0] * .bucket[1] < 1024 * 1024' again.json
+	# a forward more of the UNet, but for what backward reads nothing of
+	jq -se '.[0].flop > 1.2 * .[1].flop and .[0].flop < 1.4 * .[1].flop' again.json no-again.json
+}
+
 @test "--card: a table that says modelled; a name that is none, and a plan of the CPU, are refused" {
 	for c in a4000 a5000 a6000 3090 4090 l40s a100 h100 h200; do
 		LORA_CUDA=nowhere.so "$BIN/lora-train" -q -m "$SDXL" --device cuda --plan --no-bucket --card $c > table

@@ -18,7 +18,7 @@ int plan_count(const struct workload *w, const struct plan_way *way, const int *
 int plan_make(const struct workload *w, size_t limit, const int *only, struct plan *p, struct error *e) MUST_CHECK;
 
 /* ---- work.c ---- */
-/* Counts the work of a step of the plan's largest batch, and its time on the settings' card. */
+/* Counts the work of a step of the plan's batch with most pixels, and its time on the settings' card. */
 int plan_work(const struct workload *w, struct plan *p, struct error *e) MUST_CHECK;
 
 /* ---- savings.c ---- */

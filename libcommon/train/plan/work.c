@@ -1,5 +1,5 @@
-/* The work of a step on a card: the workload's largest batch, forward and back, and the optimizer, on the counting
- * backend. */
+/* The work of a step on a card: the workload's batch with most pixels, forward and back, and the optimizer, on the
+ * counting backend. */
 #include <stdlib.h>
 #include "../../nn/counting.h"
 #include "planner.h"
@@ -11,16 +11,33 @@ static int build(const struct workload *w, struct run_networks *net, struct cour
 		-1 : networks_make_adapter(net, c, e);
 }
 
+static double pixels(const struct batch_shape *s)
+{
+	return (double)s->n * s->h * s->w;
+}
+
+/* Of equals the one with most activations.  That alone is not enough: with checkpointing a batch of half the pixels may
+ * need more memory by its shape, where a large adapter's gradients lie in it too. */
+static size_t busiest(const struct batch_shape *shapes, size_t count, size_t largest)
+{
+	size_t most = largest;
+
+	for (size_t i = 0; i < count; i++)
+		if (pixels(&shapes[i]) > pixels(&shapes[most]))
+			most = i;
+	return most;
+}
+
 static void count_step(const struct workload *w, struct train_settings *s, const struct run_networks *net,
 		       struct course *c, struct plan *p)
 {
 	const struct batch_source from = { s, w->data, net, w->objective };
 	struct order *order = data_order(w->data, s, w->common_batch, w->seed);
 	struct batch_shape *shapes;
+	const size_t count = data_shapes(w->data, order, &shapes);
 
-	data_shapes(w->data, order, &shapes);
 	counting_begin(net->device);
-	batch_count(&from, &shapes[p->largest], p->ranks.leaves_most, c);
+	batch_count(&from, &shapes[busiest(shapes, count, p->largest)], p->ranks.leaves_most, c);
 	p->work = counting_work(net->device);
 	free(shapes);
 	order_free(order);
