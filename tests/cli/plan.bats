@@ -184,8 +184,8 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 
 @test "the step that is counted has most pixels, whichever bucket takes most memory" {
 	for c in '' no-; do
-		plan --no-network-train-unet-only --network-dim 128 --optimizer-type AdamW8bit --${c}gradient-checkpointing \
-			> "${c}again.json"
+		plan --no-network-train-unet-only --network-dim 128 --optimizer-type AdamW8bit \
+			"--${c}gradient-checkpointing" > "${c}again.json"
 	done
 	holds '.bucket[0] * .bucket[1] < 1024 * 1024' again.json
 	# a forward more of the UNet, but for what backward reads nothing of
