@@ -32,10 +32,10 @@ void cuda_group_norm_apply(struct device *d, float *y, const float *stats, const
 	cuda_ran(d, k_group_norm_apply(d->stream, y, stats, x, gain, bias, s), "group norm of a band");
 }
 
-void cuda_layer_norm(struct device *d, struct values y, float *stats, struct values x, const float *gain,
-		     const float *bias, int rows, int c, float eps)
+void cuda_layer_norm(struct device *d, struct values y, float *stats, float *sum, struct values x,
+		     struct values z, const float *gain, const float *bias, int rows, int c, float eps)
 {
-	cuda_ran(d, k_layer_norm(d->stream, y, stats, x, gain, bias, rows, c, eps), "layer norm");
+	cuda_ran(d, k_layer_norm(d->stream, y, stats, sum, x, z, gain, bias, rows, c, eps), "layer norm");
 }
 
 void cuda_layer_norm_back(struct device *d, struct values dx, struct values dy, struct values x, const float *stats,

@@ -312,27 +312,34 @@ extern "C" cudaError_t k_group_norm_back(cudaStream_t st, struct values dx, stru
 
 /* ---- layer norm: a warp a row, which stays in the first cache from pass to pass ---- */
 
+/* x + z is left in sum, where the passes after the first one read it: each lane what it wrote itself. */
 __global__ void __launch_bounds__(THREADS)
-layer_norm_kernel(struct values y, float *stats, struct values x, const float *gain, const float *bias, size_t rows,
-		  int c, float eps)
+layer_norm_kernel(struct values y, float *stats, float *sum, struct values x, struct values z,
+		  const float *gain, const float *bias, size_t rows, int c, float eps)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 	/* a warp without a row takes part in the sums */
 	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;
 	const size_t first = row * c;
-	float sum = 0, square = 0, mean, rstd;
+	const struct values s = sum ? values{ sum, DTYPE_F32, 0 } : x;
+	float total = 0, square = 0, mean, rstd;
 
-	for (int i = lane; i < end; i += 32)
-		sum += load(x, first + i);
-	mean = warp_sum(sum) / c;
 	for (int i = lane; i < end; i += 32) {
-		const float off = load(x, first + i) - mean;
+		float v = load(x, first + i);
+
+		if (sum)
+			sum[first + i] = v += load(z, first + i);
+		total += v;
+	}
+	mean = warp_sum(total) / c;
+	for (int i = lane; i < end; i += 32) {
+		const float off = load(s, first + i) - mean;
 
 		square += off * off;
 	}
 	rstd = 1 / sqrtf(warp_sum(square) / c + eps);
 	for (int i = lane; i < end; i += 32)
-		store(y, first + i, (load(x, first + i) - mean) * rstd * gain[i] + bias[i]);
+		store(y, first + i, (load(s, first + i) - mean) * rstd * gain[i] + bias[i]);
 	if (lane == 0 && end) {
 		stats[2 * row] = mean;
 		stats[2 * row + 1] = rstd;
@@ -366,10 +373,10 @@ layer_norm_back_kernel(struct values dx, struct values dy, struct values x, cons
 	}
 }
 
-extern "C" cudaError_t k_layer_norm(cudaStream_t st, struct values y, float *stats, struct values x,
-				    const float *gain, const float *bias, int rows, int c, float eps)
+extern "C" cudaError_t k_layer_norm(cudaStream_t st, struct values y, float *stats, float *sum, struct values x,
+				    struct values z, const float *gain, const float *bias, int rows, int c, float eps)
 {
-	LAUNCH(layer_norm_kernel, row_blocks(rows), THREADS, 0, st, y, stats, x, gain, bias, rows, c, eps);
+	LAUNCH(layer_norm_kernel, row_blocks(rows), THREADS, 0, st, y, stats, sum, x, z, gain, bias, rows, c, eps);
 	return cudaGetLastError();
 }
 

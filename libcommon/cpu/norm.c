@@ -308,7 +308,11 @@ void cpu_group_norm_back(struct device *d, struct values dxv, struct values dyv,
 	run_each(d, back_rows_task, &j, s->silu ? 4 : 2);
 }
 
-struct layer_norm { int rows, c, add; float eps, *y, *stats; const float *x, *dy, *gain, *bias, *old_stats; };
+struct layer_norm {
+	int rows, c, add;
+	float eps, *y, *stats, *sum;
+	const float *x, *z, *dy, *gain, *bias, *old_stats;
+};
 
 static void layer_norm_task(struct device *d, const void *arg, int task, int thread)
 {
@@ -316,16 +320,22 @@ static void layer_norm_task(struct device *d, const void *arg, int task, int thr
 	const struct rows part = rows_of_task(task, l->rows, l->c);
 	size_t r, c = l->c;
 
-	for (r = part.first; r < (size_t)part.last; r++)
-		d->k->layer_norm_row(l->y + r * c, l->stats + 2 * r, l->x + r * c, l->gain, l->bias, c, l->eps);
+	for (r = part.first; r < (size_t)part.last; r++) {
+		const float *x = l->x + r * c;
+
+		if (l->sum) {
+			d->k->add(l->sum + r * c, x, l->z + r * c, c);
+			x = l->sum + r * c;
+		}
+		d->k->layer_norm_row(l->y + r * c, l->stats + 2 * r, x, l->gain, l->bias, c, l->eps);
+	}
 }
 
-void cpu_layer_norm(struct device *d, struct values yv, float *stats, struct values xv, const float *gain,
-		    const float *bias, int rows, int c, float eps)
+void cpu_layer_norm(struct device *d, struct values y, float *stats, float *sum, struct values x,
+		    struct values z, const float *gain, const float *bias, int rows, int c, float eps)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-	const struct layer_norm l = { .rows = rows, .c = c, .eps = eps, .y = y, .stats = stats, .x = x, .gain = gain,
+	const struct layer_norm l = { .rows = rows, .c = c, .eps = eps, .y = floats_at(y), .stats = stats,
+				      .sum = sum, .x = floats_at(x), .z = floats_at(z), .gain = gain,
 				      .bias = bias };
 
 	run_tasks(d, row_tasks(rows, c), 2.0 * rows * c, layer_norm_task, &l);

@@ -109,9 +109,9 @@ static struct tensor *run_layer(struct tape *t, const void *layer, struct tensor
 	struct tensor *x = in[0], *h = op_layer_norm(t, x, &l->norm1);
 	struct tensor *q = op_linear(t, h, &l->q), *k = op_linear(t, h, &l->k), *v = op_linear(t, last_use(h), &l->v);
 
-	x = op_add(t, x, last_use(op_linear(t, last_use(op_attention(t, last_use(q), last_use(k), last_use(v),
-								     l->heads, true)), &l->out)));
-	h = op_linear(t, last_use(op_layer_norm(t, x, &l->norm2)), &l->fc1);
+	h = op_linear(t, last_use(op_attention(t, last_use(q), last_use(k), last_use(v), l->heads, true)), &l->out);
+	h = op_add_norm(t, x, last_use(h), &l->norm2, &x);
+	h = op_linear(t, last_use(h), &l->fc1);
 	h = op_activation(t, last_use(h), l->activation);
 	return op_add(t, last_use(x), last_use(op_linear(t, last_use(h), &l->fc2)));
 }

@@ -103,16 +103,27 @@ static struct tensor *feed_forward(struct tape *t, const struct transformer_bloc
 	return op_linear(t, last_use(op_geglu(t, last_use(op_linear(t, last_use(x), &b->ff_in)))), &b->ff_out);
 }
 
-static struct tensor *run_block(struct tape *t, const struct transformer_block *b, struct tensor *x, bool last_of_x,
-				struct tensor *context)
-{
-	struct tensor *h = op_layer_norm(t, x, &b->norm1);
+/* What blocks add to, and its norm for who reads it next.  lent: x is read elsewhere later on */
+struct stream { struct tensor *x, *h; bool lent; };
 
-	x = op_add(t, last_of_x ? last_use(x) : x, last_use(attend(t, &b->self, h, h)));
-	h = op_layer_norm(t, x, &b->norm2);
-	x = op_add(t, last_use(x), last_use(attend(t, &b->cross, h, context)));
-	h = op_layer_norm(t, x, &b->norm3);
-	return op_add(t, last_use(x), last_use(feed_forward(t, b, h)));
+/* next: NULL where nobody reads its norm */
+static void add_to(struct tape *t, struct stream *s, struct tensor *a, const struct norm *next)
+{
+	struct tensor *x = s->lent ? s->x : last_use(s->x);
+
+	if (next)
+		s->h = op_add_norm(t, x, last_use(a), next, &s->x);
+	else
+		s->x = op_add(t, x, last_use(a));
+	s->lent = false;
+}
+
+static void run_block(struct tape *t, const struct transformer_block *b, const struct norm *next, struct stream *s,
+		      struct tensor *context)
+{
+	add_to(t, s, attend(t, &b->self, s->h, s->h), &b->norm2);
+	add_to(t, s, attend(t, &b->cross, s->h, context), &b->norm3);
+	add_to(t, s, feed_forward(t, b, s->h), next);
 }
 
 /* A block_fn.  in: the output of the part before, or the picture; the context; for the last part, the picture too */
@@ -120,13 +131,15 @@ static struct tensor *run_part(struct tape *t, const void *part, struct tensor *
 {
 	const struct transformer_part *p = part;
 	const struct transformer *tr = p->of;
-	struct tensor *h = in[0];
+	const struct transformer_block *b = &tr->block[p->first], *end = b + p->count;
+	struct stream s = { .x = in[0], .lent = p->first };
 
 	if (!p->first)
-		h = op_linear(t, last_use(op_group_norm(t, h, &tr->norm, false)), &tr->proj_in);
-	for (int i = 0; i < p->count; i++)
-		h = run_block(t, &tr->block[p->first + i], h, h != in[0], in[1]);
-	return in[2] ? op_add(t, in[2], last_use(op_linear(t, last_use(h), &tr->proj_out))) : h;
+		s.x = op_linear(t, last_use(op_group_norm(t, in[0], &tr->norm, false)), &tr->proj_in);
+	s.h = op_layer_norm(t, s.x, &b->norm1);
+	for (; b < end; b++)
+		run_block(t, b, b + 1 < end ? &b[1].norm1 : NULL, &s, in[1]);
+	return in[2] ? op_add(t, in[2], last_use(op_linear(t, last_use(s.x), &tr->proj_out))) : s.x;
 }
 
 struct tensor *run_transformer(struct tape *t, const struct transformer *tr, struct tensor *x, struct tensor *context)

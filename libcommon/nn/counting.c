@@ -520,7 +520,8 @@ static void look_up_weight(struct device *d, const struct weight *table, double 
 #define COUNT_group_norm_back   group_norm(d, bytes_of(x, all(s)) + bytes_of(dy, all(s)), BOTH(dx, all(s)))
 #define COUNT_group_norm_sums   sums_of_band(d, s, at, pixels)
 #define COUNT_group_norm_apply  pass(d, WORK_NORMS, 2 * all(s))
-#define COUNT_layer_norm        kernel(d, WORK_NORMS, bytes_of(x, (double)rows * c) + bytes_of(y, (double)rows * c))
+#define COUNT_layer_norm        kernel(d, WORK_NORMS, bytes_of(x, (double)rows * c) + bytes_of(y, (double)rows * c) + \
+				       (sum ? bytes_of(z, (double)rows * c) + floats((double)rows * c) : 0))
 #define COUNT_layer_norm_back   BACK(WORK_NORMS, (double)rows * c, 1)
 #define COUNT_activation        kernel(d, WORK_ELEMENTWISE, bytes_of(x, n) + bytes_of(y, n))
 #define COUNT_activation_back   BACK(WORK_ELEMENTWISE, n, 1)

@@ -12,6 +12,10 @@ static inline void must(bool holds, const char *what)
 		die(EXIT_OTHER, "shapes do not fit (%s); this is a bug in lora-tools", what);
 }
 
+/* op_elementwise.c: where a + b goes, which is b's memory where that is read no more; and the node of the two */
+struct tensor *sum_of(struct tape *t, struct tensor *a, struct tensor *b);
+struct node add_node(struct tensor *a, struct tensor *b);
+
 /* Is some part of it trained? */
 bool branch_trains(const struct branch *b);
 /* branch.c: does module dropout drop the whole module now? */

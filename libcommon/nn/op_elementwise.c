@@ -60,18 +60,26 @@ static void add_backward(struct tape *t, const struct node *n)
 	tape_hand_grad(t, n->in[0], n->out);
 }
 
-struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)
+struct node add_node(struct tensor *a, struct tensor *b)
+{
+	return (struct node){ add_backward, .in = { a, b } };
+}
+
+struct tensor *sum_of(struct tape *t, struct tensor *a, struct tensor *b)
 {
 	struct tensor *y = a == b || b->type != DTYPE_F32 ? NULL : tensor_over(t, b);
 
 	must(tensor_count(a) == tensor_count(b) && a->c == b->c, "add");
-	if (y) {
-		tape_backend(t)->axpby(tape_device(t), data_of(y), 1, data_of(a), 1, tensor_count(a));
-	} else {
-		y = tensor_new(t, a->n, a->h, a->w, a->c);
-		tape_backend(t)->add(tape_device(t), data_of(y), data_of(a), data_of(b), tensor_count(a));
-	}
-	return tape_record(t, y, false, (struct node){ add_backward, .in = { a, b } });
+	return y ? y : tensor_new(t, a->n, a->h, a->w, a->c);
+}
+
+struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)
+{
+	const struct values z = data_of(b);             /* the sum may take it over */
+	struct tensor *y = sum_of(t, a, b);
+
+	tape_backend(t)->add(tape_device(t), data_of(y), data_of(a), z, tensor_count(y));
+	return tape_record(t, y, false, add_node(a, b));
 }
 
 /* backward of y[n,h,w,c] = x[n,h,w,c] + v[n,c]:  dv = sum over h, w of dy */

@@ -84,25 +84,50 @@ static void layer_norm_backward(struct tape *t, const struct node *n)
 	end(t, &s);
 }
 
-static void layer_norm(struct tape *t, const struct node *n)
+/* sum NULL: of x alone */
+static void run_layer_norm(struct tape *t, const struct node *n, float *sum, struct values x, struct values z)
 {
 	const struct norm_op *op = n->op;
-	const struct tensor *x = n->in[0];
+	const struct tensor *y = n->out;
 	const struct scaling s = begin(t, op->layer);
 
-	tape_backend(t)->layer_norm(tape_device(t), data_of(n->out), n->out->beside, data_of(x), s.gain, s.bias,
-				    tensor_rows(x), x->c, op->layer->eps);
+	tape_backend(t)->layer_norm(tape_device(t), data_of(y), y->beside, sum, x, z, s.gain, s.bias,
+				    tensor_rows(y), y->c, op->layer->eps);
 	end(t, &s);
+}
+
+static void layer_norm(struct tape *t, const struct node *n)
+{
+	run_layer_norm(t, n, NULL, data_of(n->in[0]), f32(NULL));
+}
+
+static struct node layer_norm_node(struct tape *t, struct tensor *y, struct tensor *x, const struct norm *g)
+{
+	const struct norm_op op = { .layer = g };
+
+	must(x->c == g->c, "layer norm: width");
+	tensor_beside(t, y, (size_t)2 * tensor_rows(x));
+	return (struct node){ layer_norm_backward, layer_norm, y, { x }, READS(0) | READS_BESIDE,
+			      tape_keep(t, &op, sizeof(op)), .slight = true };
 }
 
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g)
 {
-	const struct norm_op op = { .layer = g };
-	const struct node n = { layer_norm_backward, layer_norm, tensor_inner(t, x->n, x->h, x->w, x->c), { x },
-				READS(0) | READS_BESIDE, tape_keep(t, &op, sizeof(op)), .slight = true };
+	const struct node n = layer_norm_node(t, tensor_inner(t, x->n, x->h, x->w, x->c), x, g);
 
-	must(x->c == g->c, "layer norm: width");
-	tensor_beside(t, n.out, (size_t)2 * tensor_rows(x));
 	layer_norm(t, &n);
+	return tape_record(t, n.out, false, n);
+}
+
+/* Two operations for the tape, whose results are there before it frees a and b. */
+struct tensor *op_add_norm(struct tape *t, struct tensor *a, struct tensor *b, const struct norm *g,
+			   struct tensor **sum)
+{
+	const struct values x = data_of(a), z = data_of(b);     /* b's memory may be taken over */
+	struct tensor *s = sum_of(t, a, b);
+	const struct node n = layer_norm_node(t, tensor_inner_over(t, b), s, g);
+
+	run_layer_norm(t, &n, floats_at(data_of(s)), x, z);
+	*sum = tape_record(t, s, false, add_node(a, b));
 	return tape_record(t, n.out, false, n);
 }

@@ -35,6 +35,9 @@ struct tensor *op_shortcut_bands(struct tape *t, struct tensor *x, const struct 
 /* conv(silu(norm(x))); of x doubled in size where norm is NULL */
 struct tensor *op_conv_bands(struct tape *t, struct tensor *x, const struct norm *n, const struct conv *c, int rows);
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g);
+/* *sum = a + b, and its layer norm, in one call of the backend */
+struct tensor *op_add_norm(struct tape *t, struct tensor *a, struct tensor *b, const struct norm *g,
+			   struct tensor **sum);
 struct tensor *op_activation(struct tape *t, struct tensor *x, enum activation kind);
 struct tensor *op_geglu(struct tape *t, struct tensor *x);              /* c -> c/2 */
 struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b);

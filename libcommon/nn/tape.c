@@ -208,15 +208,31 @@ struct tensor *tensor_inner(struct tape *t, int n, int h, int w, int c)
 	return new_tensor(t, t->inner, n, h, w, c);
 }
 
-struct tensor *tensor_over(struct tape *t, struct tensor *x)
+/* Would x's memory be freed by the operation that runs, if backward of that does not read x? */
+static bool is_free_next(const struct tape *t, const struct tensor *x)
 {
-	const struct tensor y = { .n = x->n, .h = x->h, .w = x->w, .c = x->c, .type = x->type, .home = t->home,
-				  .data = x->data, .maker = t->made + 1 };
+	return x->data && x->last && !x->readers && x->home == t->home;
+}
 
-	if (t->recording || !x->last || x->readers || x->home != t->home)
-		return NULL;
+static struct tensor *take_over(struct tape *t, struct tensor *x)
+{
+	const struct tensor y = { .n = x->n, .h = x->h, .w = x->w, .c = x->c, .type = x->type, .shift = x->shift,
+				  .home = t->home, .data = x->data, .maker = t->made + 1 };
+
 	x->data = NULL;
 	return tape_keep(t, &y, sizeof(y));
+}
+
+struct tensor *tensor_over(struct tape *t, struct tensor *x)
+{
+	return !t->recording && is_free_next(t, x) ? take_over(t, x) : NULL;
+}
+
+struct tensor *tensor_inner_over(struct tape *t, struct tensor *x)
+{
+	if (x->type == t->inner && is_free_next(t, x))
+		return take_over(t, x);
+	return tensor_inner(t, x->n, x->h, x->w, x->c);
 }
 
 float *tensor_beside(struct tape *t, struct tensor *x, size_t n)
@@ -357,6 +373,7 @@ struct tensor *tape_record(struct tape *t, struct tensor *out, bool trainable, s
 		give(t, &out->data);
 		give(t, &out->beside);
 	}
+	out->maker = t->made + 1;
 	out->wants_grad = trainable;
 	for (i = 0; i < NODE_INPUTS; i++)
 		out->wants_grad |= n.in[i] && n.in[i]->wants_grad;

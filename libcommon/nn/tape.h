@@ -107,6 +107,8 @@ struct tensor *tensor_inner(struct tape *t, int n, int h, int w, int c);
 /* A tensor of x's shape that takes over x's memory and values.  Only where nothing is recorded and this is x's last
  * use, else NULL. */
 struct tensor *tensor_over(struct tape *t, struct tensor *x);
+/* tensor_inner() of x's shape, where that can be in x's memory; backward of the operation must not read x. */
+struct tensor *tensor_inner_over(struct tape *t, struct tensor *x);
 struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const float *host);     /* uploaded */
 void tensor_download(struct tape *t, const struct tensor *x, float *host);
 

@@ -164,7 +164,14 @@ static void group_norm_back(struct bench *b)
 }
 static void layer_norm(struct bench *b)
 {
-	cuda_backend.layer_norm(b->d, f32(b->c), b->stats, f32(b->a), b->b, b->b, b->rows, b->in, 1e-5f);
+	cuda_backend.layer_norm(b->d, f32(b->c), b->stats, NULL, f32(b->a), f32(NULL), b->b, b->b, b->rows, b->in,
+				1e-5f);
+}
+/* The sum over one of its terms, as there is no fourth array. */
+static void add_norm(struct bench *b)
+{
+	cuda_backend.layer_norm(b->d, f32(b->c), b->stats, b->a, f32(b->a), f32(b->a), b->b, b->b, b->rows, b->in,
+				1e-5f);
 }
 static void layer_norm_back(struct bench *b)
 {
@@ -188,6 +195,7 @@ static void memory_bound(struct bench *b)
 		run(b, "group norm + silu", group_norm, 3 * floats, "GB/s");
 		run(b, "group norm + silu, back", group_norm_back, 5 * floats, "GB/s");
 		run(b, "layer norm", layer_norm, 2 * floats, "GB/s");
+		run(b, "add, and layer norm of that", add_norm, 3 * floats, "GB/s");
 		run(b, "layer norm, back", layer_norm_back, 4 * floats, "GB/s");
 		run(b, "add", add, 3 * floats, "GB/s");
 	}

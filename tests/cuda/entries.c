@@ -46,8 +46,8 @@ static void norms(struct rig *r)
 			BE->group_norm(D, f32(y.at[s]), stats.at[s], f32(x.at[s]), gain.at[s], bias.at[s], n);
 			BE->group_norm_back(D, f32(dx.at[s]), f32(dy.at[s]), f32(x.at[s]), stats.at[s], gain.at[s],
 					    bias.at[s], n, add);
-			BE->layer_norm(D, f32(z.at[s]), row_stats.at[s], f32(x.at[s]), gain.at[s], bias.at[s], rows,
-				       n->c, n->eps);
+			BE->layer_norm(D, f32(z.at[s]), row_stats.at[s], NULL, f32(x.at[s]), f32(NULL), gain.at[s],
+				       bias.at[s], rows, n->c, n->eps);
 			BE->layer_norm_back(D, f32(dz.at[s]), f32(dy.at[s]), f32(x.at[s]), row_stats.at[s], gain.at[s],
 					    rows, n->c, add);
 		}
@@ -60,6 +60,30 @@ static void norms(struct rig *r)
 		give(r, x); give(r, dy); give(r, gain); give(r, bias); give(r, y); give(r, dx); give(r, z); give(r, dz);
 		give(r, stats); give(r, row_stats);
 		free(host);
+	}
+}
+
+/* Layer norms of a sum: both have memory of their own, or one lies over a term. */
+static void norms_of_sums(struct rig *r)
+{
+	static const struct { int rows, c; } shapes[] = { { 1, 5 }, { 77, 33 }, { 9, 320 }, { 130, 1283 } };
+
+	for (size_t i = 0; i < 12; i++) {
+		const int rows = shapes[i / 3].rows, c = shapes[i / 3].c;
+		const size_t n = (size_t)rows * c;
+		struct both x = take_drawn(r, n, 1), z = take_drawn(r, n, 3), gain = take_drawn(r, c, 1),
+			bias = take_drawn(r, c, 1), stats = take_output(r, 2 * rows, false);
+		struct both first = take_output(r, n, false), second = take_output(r, n, false);
+		struct both *sum = i % 3 == 1 ? &z : &first, *y = i % 3 == 2 ? &z : &second;
+
+		ON_BOTH(r)
+			BE->layer_norm(D, f32(y->at[s]), stats.at[s], sum->at[s], f32(x.at[s]), f32(z.at[s]),
+				       gain.at[s], bias.at[s], rows, c, 1e-5f);
+		compare(r, sum, 0, i % 3 == 1 ? "a sum over its term" : "a sum");
+		compare(r, y, SUMS, i % 3 == 2 ? "  its layer norm over its term" : "  its layer norm");
+		compare(r, &stats, SUMS, "  that norm's statistics");
+		give(r, x); give(r, z); give(r, gain); give(r, bias); give(r, first); give(r, second);
+		give(r, stats);
 	}
 }
 
@@ -317,6 +341,7 @@ int main(void)
 	if (rig_open(&r, &e) < 0)
 		return report(&e);
 	norms(&r);
+	norms_of_sums(&r);
 	bands_of_a_norm(&r);
 	activations(&r);
 	geglus(&r, 5, 33);

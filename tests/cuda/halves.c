@@ -136,7 +136,8 @@ static void norms(struct rig *r, struct lie l)
 	ON_BOTH(r) {
 		BE->group_norm(D, AT(y), stats.at[s], AT(x), gain.at[s], bias.at[s], &n);
 		BE->group_norm_back(D, AT(dx), AT(dy), AT(x), stats.at[s], gain.at[s], bias.at[s], &n, 1);
-		BE->layer_norm(D, AT(z), row_stats.at[s], AT(h), gain.at[s], bias.at[s], rows, n.c, n.eps);
+		BE->layer_norm(D, AT(z), row_stats.at[s], NULL, AT(h), f32(NULL), gain.at[s], bias.at[s], rows, n.c,
+			       n.eps);
 		BE->layer_norm_back(D, AT(dz), AT(dy), AT(h), row_stats.at[s], gain.at[s], rows, n.c, 1);
 	}
 	half_compare(r, &y, limit, "  group norm of floats");
@@ -150,6 +151,51 @@ static void norms(struct rig *r, struct lie l)
 	give(r, bias);
 	give(r, stats);
 	give(r, row_stats);
+}
+
+/* Of the card's two, whose bytes must be the same; the first is given back. */
+static void half_same(struct rig *r, struct half *a, const struct half *b, const char *name)
+{
+	const size_t bytes = a->n * size_of(a->of[CARD].type);
+	void *host[2] = { xmalloc(bytes), xmalloc(bytes) };
+	bool same;
+
+	r->be[CARD]->download(r->device[CARD], host[0], a->of[CARD].at, bytes);
+	r->be[CARD]->download(r->device[CARD], host[1], b->of[CARD].at, bytes);
+	same = !memcmp(host[0], host[1], bytes);
+	verdict(r, same, name, !same, 0);
+	free(host[0]);
+	free(host[1]);
+	half_give(r, a);
+}
+
+/* A sum of floats and halves and its layer norm, in two calls, in one, and in one over the halves. */
+static void norm_of_a_sum(struct rig *r, struct lie l)
+{
+	const int rows = 30 + l.off, c = l.off ? 35 : 64;
+	const size_t n = (size_t)rows * c;
+	struct both gain = take_drawn(r, c, 1), bias = take_drawn(r, c, 1), stats = take_output(r, 2 * rows, false);
+	struct half stream = FLOATS(n), branch = IN(n), sum = SUMS(n), y = OUT(n), sum_of_two = SUMS(n),
+		    y_of_two = OUT(n);
+
+	ON_BOTH(r) {
+		BE->add(D, AT(sum_of_two), AT(stream), AT(branch), n);
+		BE->layer_norm(D, AT(y_of_two), stats.at[s], NULL, AT(sum_of_two), f32(NULL), gain.at[s], bias.at[s],
+			       rows, c, 1e-5f);
+		BE->layer_norm(D, AT(y), stats.at[s], floats_at(AT(sum)), AT(stream), AT(branch), gain.at[s],
+			       bias.at[s], rows, c, 1e-5f);
+		BE->layer_norm(D, AT(branch), stats.at[s], floats_at(AT(sum)), AT(stream), AT(branch), gain.at[s],
+			       bias.at[s], rows, c, 1e-5f);
+	}
+	half_same(r, &sum_of_two, &sum, "  a sum, and the same with its norm");
+	half_same(r, &y_of_two, &y, "  its layer norm, and the same with the sum");
+	half_compare(r, &sum, tolerance(l.type), "  sum");
+	half_same(r, &y, &branch, "  its layer norm, and the same over its term");
+	half_compare(r, &branch, tolerance(l.type), "  layer norm of a sum");
+	half_give(r, &stream);
+	give(r, gain);
+	give(r, bias);
+	give(r, stats);
 }
 
 static void activations(struct rig *r, struct lie l)
@@ -423,6 +469,7 @@ static void all(struct rig *r, struct lie l)
 {
 	printf("# %s, %s\n", dtype_name(l.type), l.off ? "one element further, odd sizes" : "whole vectors");
 	norms(r, l);
+	norm_of_a_sum(r, l);
 	activations(r, l);
 	sums(r, l);
 	moves(r, l);

@@ -104,8 +104,8 @@ static void run_layer_forward(struct device *d, struct output *out, const void *
 {
 	const struct norm_args *a = arg;
 
-	cpu_backend.layer_norm(d, f32(out[0].data), out[1].data, f32(a->x), a->gain, a->bias, a->s->n, a->s->c,
-			       a->s->eps);
+	cpu_backend.layer_norm(d, f32(out[0].data), out[1].data, NULL, f32(a->x), f32(NULL), a->gain, a->bias, a->s->n,
+			       a->s->c, a->s->eps);
 }
 
 static void run_layer_backward(struct device *d, struct output *out, const void *arg)
@@ -166,6 +166,44 @@ static void layer_norm_agrees_with_double(void **state)
 
 		check(&s, true);
 	}
+}
+
+/* To the bit what two calls give; the sum or the norm may lie over one of the terms. */
+static void check_sum(struct device *d, int rows, int c, int over)
+{
+	const size_t n = (size_t)rows * c, bytes = n * sizeof(float);
+	float *x = randoms(51, n), *z = randoms(52, n), *gain = randoms(53, c), *bias = randoms(54, c);
+	float *want_sum = guarded(n), *want = guarded(n), *want_stats = guarded(2 * rows), *stats = guarded(2 * rows);
+	float *first = guarded(n), *second = guarded(n), *sum = over == 1 ? z : first, *y = over == 2 ? z : second;
+
+	cpu_backend.add(d, f32(want_sum), f32(x), f32(z), n);
+	cpu_backend.layer_norm(d, f32(want), want_stats, NULL, f32(want_sum), f32(NULL), gain, bias, rows, c, 1e-5f);
+	cpu_backend.layer_norm(d, f32(y), stats, sum, f32(x), f32(z), gain, bias, rows, c, 1e-5f);
+	assert_memory_equal(sum, want_sum, bytes);
+	assert_memory_equal(y, want, bytes);
+	assert_memory_equal(stats, want_stats, 2 * rows * sizeof(float));
+	guarded_free(x);
+	guarded_free(z);
+	guarded_free(gain);
+	guarded_free(bias);
+	guarded_free(want_sum);
+	guarded_free(want);
+	guarded_free(want_stats);
+	guarded_free(stats);
+	guarded_free(first);
+	guarded_free(second);
+}
+
+static void layer_norm_of_a_sum_is_that_of_two_calls(void **state)
+{
+	static const int shapes[][2] = { { 1, 4 }, { 3, 7 }, { 77, 64 }, { 130, 1283 } };
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
+		for (int over = 0; over < 3; over++)
+			check_sum(d, shapes[i][0], shapes[i][1], over);
+	cpu_backend.close(d);
 }
 
 static void reference_gradient_is_the_slope(void **state)
@@ -267,7 +305,7 @@ static void nan_stays_in_its_group(void **state)
 	cpu_backend.group_norm(d, f32(y), stats, f32(x), gain, bias, &s);
 	for (int i = 0; i < 1200; i++)
 		assert_int_equal(!!isnan(y[i]), i >= 600 && i % 12 / 4 == 1);
-	cpu_backend.layer_norm(d, f32(y), stats, f32(x + 820), gain, bias, 6, 10, 1e-5f);
+	cpu_backend.layer_norm(d, f32(y), stats, NULL, f32(x + 820), f32(NULL), gain, bias, 6, 10, 1e-5f);
 	for (int i = 0; i < 60; i++)
 		assert_int_equal(!!isnan(y[i]), i / 10 == 2);
 	cpu_backend.close(d);
@@ -281,6 +319,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(group_norm_agrees_with_double), cmocka_unit_test(layer_norm_agrees_with_double),
+		cmocka_unit_test(layer_norm_of_a_sum_is_that_of_two_calls),
 		cmocka_unit_test(reference_gradient_is_the_slope), cmocka_unit_test(great_mean_small_spread),
 		cmocka_unit_test(nan_stays_in_its_group), cmocka_unit_test(bands_give_the_bytes_of_the_whole),
 	};

@@ -639,6 +639,109 @@ static void what_the_last_one_leaves_is_made_again(void **state)
 	}
 }
 
+/* ---- a sum and its norm in one call ---- */
+
+static size_t adds, norms;
+
+static void counted_add(struct device *d, struct values y, struct values x, struct values z, size_t n)
+{
+	adds++;
+	be->add(d, y, x, z, n);
+}
+
+static void counted_norm(struct device *d, struct values y, float *stats, float *sum, struct values x,
+			 struct values z, const float *gain, const float *bias, int rows, int c, float eps)
+{
+	norms++;
+	be->layer_norm(d, y, stats, sum, x, z, gain, bias, rows, c, eps);
+}
+
+static struct tensor *add_norm(struct tape *t, struct tensor *a, struct tensor *b, const struct norm *g, bool at_once,
+			       struct tensor **sum)
+{
+	if (at_once)
+		return op_add_norm(t, a, b, g, sum);
+	*sum = op_add(t, a, b);
+	return op_layer_norm(t, *sum, g);
+}
+
+/* x1 = x + silu(x), x2 = x1 + mlp(norm(x1)), x2 + mlp(norm(x2)).  Of the second block the first norm is frozen, while
+ * what reads it is trained. */
+static struct tensor *residual_block(struct tape *t, const struct block *b, struct tensor *x, bool at_once)
+{
+	struct tensor *h = add_norm(t, x, last_use(op_activation(t, x, ACT_SILU)), &b->norm, at_once, &x);
+
+	h = last_use(op_activation(t, last_use(op_linear(t, last_use(h), &b->up)), ACT_GELU));
+	h = last_use(op_linear(t, h, &b->down));
+	h = add_norm(t, last_use(x), h, &b->norm, at_once, &x);
+	h = last_use(op_activation(t, last_use(op_linear(t, last_use(h), &b->up)), ACT_GELU));
+	return op_add(t, last_use(x), last_use(op_linear(t, h, &b->down)));
+}
+
+static struct tensor *in_one_call(struct tape *t, const void *block, struct tensor *const *in)
+{
+	return residual_block(t, block, in[0], true);
+}
+
+static struct tensor *in_two_calls(struct tape *t, const void *block, struct tensor *const *in)
+{
+	return residual_block(t, block, in[0], false);
+}
+
+/* trains: backward too; else inference, whose sums lie over their terms */
+static void residual_step(struct network *n, block_fn *fn, bool trains, bool checkpointing, bool cheap,
+			  float loss[BATCH], float *grads)
+{
+	struct backend counting = *be;
+	struct tensor *x, *weight, *target, *l;
+	struct error e;
+	struct tape *t;
+
+	counting.add = counted_add;
+	counting.layer_norm = counted_norm;
+	t = tape_new(&counting, device, 1 << 20, &e);
+	adds = norms = 0;
+	tape_recording(t, trains);
+	tape_checkpointing(t, checkpointing);
+	tape_cheap_again(t, cheap);
+	x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x);
+	target = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->target);
+	weight = tensor_from(t, BATCH, 1, 1, 1, n->weight);
+	for (int i = 0; i < BLOCKS; i++)
+		x = tape_block(t, fn, &n->block[i], &x, 1);
+	l = op_loss(t, x, target, &(struct loss_terms){ .weight = weight->data });
+	if (trains) {
+		tape_backward(t, l, 1);
+		gradients(n, grads);
+	}
+	tensor_download(t, l, loss);
+	forget(n);
+	tape_free(t);
+}
+
+/* The bits are those of two calls, and the calls of the backend fewer by those for sums. */
+static void sum_and_norm_in_one_call(void **state)
+{
+	static float want[GRADS], grads[GRADS];
+	float loss[2][BATCH];
+
+	for (int way = 0; way < 5; way++) {
+		const bool trains = way < 4, checkpointing = way & 1, cheap = way & 2;
+		size_t two_adds, two_norms;
+
+		residual_step(*state, in_two_calls, trains, checkpointing, cheap, loss[0], want);
+		two_adds = adds;
+		two_norms = norms;
+		residual_step(*state, in_one_call, trains, checkpointing, cheap, loss[1], grads);
+		assert_memory_equal(loss[1], loss[0], sizeof(loss[0]));
+		assert_memory_equal(grads, want, sizeof(want));
+		assert_int_equal(norms, two_norms);
+		/* Run again: the two blocks that are trained.  Nobody reads their last sum. */
+		assert_int_equal(two_adds, 3 * BLOCKS + (checkpointing ? 2 * (BLOCKS - 1) : 0));
+		assert_int_equal(adds, BLOCKS);
+	}
+}
+
 static void frozen_blocks_have_no_way_back(void **state)
 {
 	struct network *n = *state;
@@ -714,6 +817,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_nobody_reads_does_not_run_again, make, discard),
 		cmocka_unit_test_setup_teardown(what_is_cheap_is_made_again, make, discard),
 		cmocka_unit_test_setup_teardown(what_the_last_one_leaves_is_made_again, make, discard),
+		cmocka_unit_test_setup_teardown(sum_and_norm_in_one_call, make, discard),
 		cmocka_unit_test_setup_teardown(frozen_blocks_have_no_way_back, make, discard),
 		cmocka_unit_test_setup_teardown(sums_stay_float, make, discard),
 	};
