@@ -106,13 +106,23 @@ train() {
 	cmp elsewhere/build/dist/*.tar.xz "$binary"
 }
 
-# bats test_tags=slow
-@test "the demo from the wheel" {
+# demo BIN: with the programs there, which find their own libraries
+demo() {
 	mkdir source
 	(cd "$ROOT" && git ls-files -z demo pipelines | xargs -0 cp --parents -t "$OLDPWD/source")
-	(cd source && in_venv BIN="$BATS_FILE_TMPDIR/venv/bin" PALETTE="${BIN%/bin}/tests/demo/palette" pipelines/demo) \
-		> words 2>&1 || { tail words; return 1; }
-	in_venv lora-inspect --verify source/demo/out/gizmo.safetensors
+	(cd source && in_venv BIN="$1" PALETTE="${BIN%/bin}/tests/demo/palette" pipelines/demo) > words 2>&1 ||
+		{ tail words; return 1; }
+	in_venv "$1/lora-inspect" --verify source/demo/out/gizmo.safetensors
+}
+
+# bats test_tags=slow
+@test "the demo from the wheel" { demo "$BATS_FILE_TMPDIR/venv/bin"; }
+
+# bats test_tags=slow
+@test "the demo from the tarball" {
+	mkdir unpacked
+	tar -xJf "$binary" -C unpacked --strip-components=1
+	demo "$PWD/unpacked/bin"
 }
 
 @test "pip uninstalls it, and nothing of it stays" {
