@@ -4,8 +4,9 @@
  *     dq = scale ds k;  dk = scale ds^T q;  dv = p^T dout
  *
  * There are two kernels; one owns the rows of queries that it writes, the other those of keys.  So p and dp are
- * computed twice, but neither atomics nor memory for partial gradients are needed.  Only where keys are few are queries
- * split among blocks, into parts that are added up in their order.
+ * computed twice, but neither atomics nor memory for partial gradients are needed.  The first leaves delta, and the
+ * largest gradients, for the second.  Only where keys are few are queries split among blocks, into parts that one more
+ * kernel adds up in their order.
  */
 #include "attention.cuh"
 #include "cast.cuh"
@@ -40,39 +41,65 @@ DEV size_t stats_of(const struct attention_shape &a)
 	return ((size_t)blockIdx.z * a.heads + blockIdx.y) * a.lq;
 }
 
-/* ---- delta: a warp a row; and the largest of each block's gradients ---- */
+/* ---- delta, and the largest of each block's gradients: made by the kernel of dq, whose rows they are ---- */
 
-enum { ROW_WARPS = 4 };
+DEV float4 floats_of(const float4 &v, const struct rows<false> &) { return v; }
+DEV float4 floats_of(const uint2 &v, const struct rows<true> &m)
+{
+	return float4{ of_half((uint16_t)v.x, m.type), of_half((uint16_t)(v.x >> 16), m.type),
+		       of_half((uint16_t)v.y, m.type), of_half((uint16_t)(v.y >> 16), m.type) };
+}
 
-template <bool H> __global__ void __launch_bounds__(ROW_WARPS * 32)
+/* Of rows g and g + 8 of this warp's 16: delta goes to sum[], in each of the four threads of a row, and to memory.
+ * Returns the largest magnitude of the block's gradients, which goes to memory as well. */
+template <bool H>
+DEV float find_delta(float (&sum)[2], float *delta, float *most, const struct values &dout, const struct values &o,
+		     const struct attention_shape &a, float *tmp)
+{
+	const struct rows<H> x = rows_of<H>(dout, a.ldo, a.lq, a.d, 0, a.d);
+	const struct rows<H> y = rows_of<H>(o, a.ldo, a.lq, a.d, 0, a.d);
+	const int first = (blockIdx.x * blockDim.x + threadIdx.x) / 32 * 16 + threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	float largest = 0;
+
+	UNROLL for (int r = 0; r < 2; r++) {
+		sum[r] = 0;
+		for (int i = t; i * 4 < a.d; i += 4) {
+			const float4 u = floats_of(take_four<512>(x, first + 8 * r, i), x);
+			const float4 v = floats_of(take_four<512>(y, first + 8 * r, i), y);
+
+			sum[r] += u.x * v.x + u.y * v.y + u.z * v.z + u.w * v.w;
+			largest = fmaxf(largest, fmaxf(fmaxf(fabsf(u.x), fabsf(u.y)), fmaxf(fabsf(u.z), fabsf(u.w))));
+		}
+		sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
+		sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
+		if (t == 0 && first + 8 * r < a.lq)
+			delta[stats_of(a) + first + 8 * r] = sum[r];
+	}
+	largest = block_max(largest, tmp);
+	if (threadIdx.x == 0)
+		most[((size_t)blockIdx.z * a.heads + blockIdx.y) * gridDim.x + blockIdx.x] = largest;
+	return largest;
+}
+
+/* Where dq is not wanted, and for wide heads. */
+template <bool H> __global__ void __launch_bounds__(128)
 attention_delta(float *delta, float *most, struct values dout, struct values o, struct attention_shape a)
 {
 	SHARED(float, tmp, [32]);
-	const struct rows<H> x = rows_of<H>(dout, a.ldo, a.lq, a.d, 0, a.d);
-	const struct rows<H> y = rows_of<H>(o, a.ldo, a.lq, a.d, 0, a.d);
-	const int row = blockIdx.x * ROW_WARPS + threadIdx.x / 32;
-	float sum = 0, largest = 0;
+	float sum[2];
 
-	for (int c = threadIdx.x % 32; c < a.d; c += 32) {
-		const float mine = element(x, row, c);
-
-		sum += mine * element(y, row, c);
-		largest = fmaxf(largest, fabsf(mine));
-	}
-	sum = warp_sum(sum);
-	largest = block_max(largest, tmp);
-	if (threadIdx.x % 32 == 0 && row < a.lq)
-		delta[stats_of(a) + row] = sum;
-	if (threadIdx.x == 0)
-		most[((size_t)blockIdx.z * a.heads + blockIdx.y) * gridDim.x + blockIdx.x] = largest;
+	find_delta<H>(sum, delta, most, dout, o, a, tmp);
 }
 
-/* The exponent of the power of two under which this head's gradients are multiplied: it brings the largest to 2^2..2^3.
- * So what is small beside it is still a normal number, and its products with 64 values of 100 each do not leave half
- * precision. */
-DEV int shift_of_head(const float *most, float *tmp, const struct attention_shape &a)
+/* The exponent of the power of two under which gradients are multiplied: it brings the largest, of the block's rows or
+ * of the head, to 2^2..2^3.  So what is small beside it is still a normal number, and its products with 64 values of
+ * 100 each do not leave half precision. */
+DEV int shift_of_rows(float largest) { return shift_for(largest) - 11; }
+
+/* rows: of a block */
+DEV int shift_of_head(const float *most, float *tmp, int rows, const struct attention_shape &a)
 {
-	const int blocks = (a.lq + ROW_WARPS - 1) / ROW_WARPS;
+	const int blocks = (a.lq + rows - 1) / rows;
 
 	return shift_of(most + ((size_t)blockIdx.z * a.heads + blockIdx.y) * blocks, blocks, tmp) - 11;
 }
@@ -81,7 +108,7 @@ DEV int shift_of_head(const float *most, float *tmp, const struct attention_shap
 
 /* Wide heads: one block a processor is enough, for a third one ptxas would spill a register on sm_90. */
 template <int D, bool H> __global__ void __launch_bounds__(plan<D>::THREADS, D > 128 ? 1 : 0)
-attention_dq(struct values dq, struct values dout, const float *lse, const float *delta, const float *most,
+attention_dq(struct values dq, float *delta, float *most, struct values dout, struct values o, const float *lse,
 	     struct values q, struct values k, struct values v, struct attention_shape a, int add)
 {
 	enum { MINE = plan<D>::MINE, T = plan<D>::T, TILE = plan<D>::TILE, KEPT = plan<D>::KEPT,
@@ -91,10 +118,11 @@ attention_dq(struct values dq, struct values dout, const float *lse, const float
 	const struct rows<H> keys = rows_of<H>(k, a.ldk, a.lk, a.d, 0, D);
 	const struct rows<H> values = rows_of<H>(v, a.ldv, a.lk, a.d, 0, D);
 	const int first = blockIdx.x * MINE, row = first + threadIdx.x / 32 * 16, mine = row + threadIdx.x % 32 / 4;
-	const int seen = a.causal && first + MINE < a.lk ? first + MINE : a.lk, shift = shift_of_head(most, tmp, a);
+	const int seen = a.causal && first + MINE < a.lk ? first + MINE : a.lk;
+	float log_sum[2], mean[2], out[1][D / 8][4];
+	const int shift = shift_of_rows(find_delta<H>(mean, delta, most, dout, o, a, tmp));
 	const float scale = a.scale * LOG2E, inverse = a.scale * power_of_two(-shift), factor[2] = { inverse, inverse };
 	__half *const key_tiles = shared + 2 * KEPT, *const value_tiles = key_tiles + 2 * TILE;
-	float log_sum[2], mean[2], out[1][D / 8][4];
 	operand<D> queries[1], douts[1];
 
 	own<D>(queries[0], shared, rows_of<H>(q, a.ldq, a.lq, a.d, 0, D), first);
@@ -103,10 +131,8 @@ attention_dq(struct values dq, struct values dout, const float *lse, const float
 	load_tile<D, T, THREADS>(value_tiles, values, 0);
 	clear(out);
 	UNROLL for (int r = 0; r < 2; r++) {
-		const bool there = mine + 8 * r < a.lq;
-
-		log_sum[r] = there ? lse[stats_of(a) + mine + 8 * r] * LOG2E : INFINITY;
-		mean[r] = there ? delta[stats_of(a) + mine + 8 * r] * power_of_two(shift) : 0;
+		log_sum[r] = mine + 8 * r < a.lq ? lse[stats_of(a) + mine + 8 * r] * LOG2E : INFINITY;
+		mean[r] *= power_of_two(shift);
 	}
 	for (int key = 0, odd = 0; key < seen; key += T, odd ^= 1) {
 		const bool more = key + T < seen;
@@ -175,7 +201,7 @@ attention_dkv(struct values dk, struct values dv, float *parts, int splits, stru
 	const struct rows<H> queries = rows_of<H>(q, a.ldq, a.lq, a.d, 0, D);
 	const struct rows<H> douts = rows_of<H>(dout, a.ldo, a.lq, a.d, 0, D);
 	const int first = blockIdx.x / splits * MINE, split = blockIdx.x % splits, row = first + threadIdx.x / 32 * 16;
-	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, shift = shift_of_head(most, tmp, a);
+	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, shift = shift_of_head(most, tmp, MINE, a);
 	const int share = ((a.lq + T - 1) / T + splits - 1) / splits * T, begin = a.causal ? first / T * T : 0;
 	const int from = split * share > begin ? split * share : begin,
 		  to = (split + 1) * share < a.lq ? (split + 1) * share : a.lq;
@@ -244,27 +270,34 @@ attention_dkv(struct values dk, struct values dv, float *parts, int splits, stru
 	}
 }
 
-/* y[n, j, head] = (add ? y : 0) + its parts, in order of split; a thread an element, heads and samples as blocks */
+/* dk and dv [n, j, head] = (add ? itself : 0) + its parts, in order of split; a thread an element of each, heads and
+ * samples as blocks */
 __global__ void __launch_bounds__(256)
-attention_add_parts(struct values y, const float *parts, int which, int splits, struct attention_shape a, int ld,
-		    int add)
+attention_add_parts(struct values dk, struct values dv, const float *parts, int splits, struct attention_shape a,
+		    int add_k, int add_v)
 {
 	const int i = blockIdx.x * 256 + threadIdx.x;
-	const size_t to = ((size_t)blockIdx.z * a.lk + i / a.d) * ld + blockIdx.y * a.d + i % a.d;
-	float sum = 0;
+	const size_t row = (size_t)blockIdx.z * a.lk + i / a.d, column = (size_t)blockIdx.y * a.d + i % a.d;
+	const size_t all = (size_t)a.n * a.heads * a.lk * a.d;
+	const float *from = parts + ((size_t)blockIdx.z * a.heads + blockIdx.y) * a.lk * a.d + i;
+	float sum[2] = { 0, 0 };
 
 	if (i >= a.lk * a.d)
 		return;
-	for (int split = 0; split < splits; split++)
-		sum += parts[((((size_t)split * 2 + which) * a.n + blockIdx.z) * a.heads + blockIdx.y) * a.lk * a.d +
-			     i];
-	store(y, to, sum, add);
+	for (int split = 0; split < splits; split++, from += 2 * all) {
+		sum[0] += dk.at ? from[0] : 0;
+		sum[1] += dv.at ? from[all] : 0;
+	}
+	if (dk.at)
+		store(dk, row * a.ldk + column, sum[0], add_k);
+	if (dv.at)
+		store(dv, row * a.ldv + column, sum[1], add_v);
 }
 
 /* ---- heads of more than 160 columns: correct, not fast, as training has none.  A warp owns a row, a lane every 32nd
  * of its columns. ---- */
 
-enum { LANE_COLUMNS = 512 / 32 };
+enum { ROW_WARPS = 4, LANE_COLUMNS = 512 / 32 };
 
 DEV void load_row(float (&x)[LANE_COLUMNS], const struct rows<false> &m, int row)
 {
@@ -375,11 +408,11 @@ static int splits_of(const struct attention_shape *a)
 	return over(ENOUGH_BLOCKS, (int)blocks) < most ? over(ENOUGH_BLOCKS, (int)blocks) : most;
 }
 
-/* floats, whole 16 bytes of them: delta, and the largest gradients of its blocks */
+/* floats, whole 16 bytes of them: delta, and the largest gradients of blocks of 32 rows or more */
 static size_t delta_size(const struct attention_shape *a) { return ((size_t)a->n * a->heads * a->lq + 3) / 4 * 4; }
 static size_t most_size(const struct attention_shape *a)
 {
-	return ((size_t)a->n * a->heads * over(a->lq, ROW_WARPS) + 3) / 4 * 4;
+	return ((size_t)a->n * a->heads * over(a->lq, plan<160>::MINE) + 3) / 4 * 4;
 }
 
 size_t attention_back_scratch(const struct attention_shape *a)
@@ -389,17 +422,10 @@ size_t attention_back_scratch(const struct attention_shape *a)
 	return delta_size(a) + most_size(a) + (splits > 1 ? (size_t)splits * 2 * a->n * a->heads * a->lk * a->d : 0);
 }
 
-template <bool H> static cudaError_t launch_delta(const struct back *b)
+template <int D, bool H> static cudaError_t launch_delta(const struct back *b)
 {
-	LAUNCH(attention_delta<H>, dim3(over(b->a->lq, ROW_WARPS), b->a->heads, b->a->n), ROW_WARPS * 32, 0, b->st,
-	       b->delta, b->most, b->dout, b->o, *b->a);
-	return cudaGetLastError();
-}
-
-static cudaError_t launch_add_parts(const struct back *b, struct values y, int which, int ld)
-{
-	LAUNCH(attention_add_parts, dim3(over(b->a->lk * b->a->d, 256), b->a->heads, b->a->n), 256, 0, b->st, y,
-	       b->parts, which, b->splits, *b->a, ld, b->add[1 + which]);
+	LAUNCH(attention_delta<H>, dim3(over(b->a->lq, plan<D>::MINE), b->a->heads, b->a->n), plan<D>::THREADS, 0,
+	       b->st, b->delta, b->most, b->dout, b->o, *b->a);
 	return cudaGetLastError();
 }
 
@@ -411,7 +437,7 @@ template <int D, bool H> static cudaError_t launch_dq(const struct back *b)
 	if (status != cudaSuccess)
 		return status;
 	LAUNCH((attention_dq<D, H>), dim3(over(b->a->lq, plan<D>::MINE), b->a->heads, b->a->n), plan<D>::THREADS,
-	       shared, b->st, b->dq, b->dout, b->lse, b->delta, b->most, b->q, b->k, b->v, *b->a, b->add[0]);
+	       shared, b->st, b->dq, b->delta, b->most, b->dout, b->o, b->lse, b->q, b->k, b->v, *b->a, b->add[0]);
 	return cudaGetLastError();
 }
 
@@ -426,17 +452,16 @@ template <int D, bool H> static cudaError_t launch_dkv(const struct back *b)
 	       plan<D>::THREADS, shared, b->st,
 	       b->dk, b->dv, b->splits > 1 ? b->parts : NULL, b->splits, b->dout, b->lse, b->delta, b->most, b->q, b->k,
 	       b->v, *b->a, b->add[1], b->add[2]);
-	status = cudaGetLastError();
-	if (status == cudaSuccess && b->splits > 1 && b->dk.at)
-		status = launch_add_parts(b, b->dk, 0, b->a->ldk);
-	if (status == cudaSuccess && b->splits > 1 && b->dv.at)
-		status = launch_add_parts(b, b->dv, 1, b->a->ldv);
-	return status;
+	if (b->splits > 1)
+		LAUNCH(attention_add_parts, dim3(over(b->a->lk * b->a->d, 256), b->a->heads, b->a->n), 256, 0, b->st,
+		       b->dk, b->dv, b->parts, b->splits, *b->a, b->add[1], b->add[2]);
+	return cudaGetLastError();
 }
 
+/* Delta is made before dk and dv are, by whom ever. */
 template <int D, bool H> static cudaError_t launch(const struct back *b)
 {
-	cudaError_t status = b->dq.at ? launch_dq<D, H>(b) : cudaSuccess;
+	cudaError_t status = b->dq.at ? launch_dq<D, H>(b) : launch_delta<D, H>(b);
 
 	return status == cudaSuccess && (b->dk.at || b->dv.at) ? launch_dkv<D, H>(b) : status;
 }
@@ -444,7 +469,10 @@ template <int D, bool H> static cudaError_t launch(const struct back *b)
 static cudaError_t launch_wide(const struct back *b)
 {
 	const struct attention_shape *a = b->a;
+	cudaError_t status = launch_delta<160, false>(b);
 
+	if (status != cudaSuccess)
+		return status;
 	if (b->dq.at)
 		LAUNCH(attention_wide_dq, dim3(over(a->lq, ROW_WARPS), a->heads, a->n), ROW_WARPS * 32, 0, b->st, b->dq,
 		       b->dout, b->lse, b->delta, b->q, b->k, b->v, *a, b->add[0]);
@@ -457,10 +485,7 @@ static cudaError_t launch_wide(const struct back *b)
 template <bool H> static cudaError_t launch_any(const struct back *b)
 {
 	const int d = b->a->d;
-	cudaError_t status = launch_delta<H>(b);
 
-	if (status != cudaSuccess)
-		return status;
 	if (d <= 32)
 		return launch<32, H>(b);
 	if (d <= 64)

@@ -361,22 +361,24 @@ static int splits_of(const struct attention_shape *s)
 	return over(256, blocks) < most ? over(256, blocks) : most;
 }
 
-/* Backward computes the scores twice: for dq, and for dk and dv. */
+/* Backward computes the scores twice: for dq, and for dk and dv.  What both read of dout and o is made with dq, or by
+ * itself. */
 static void attend_back(struct device *d, const struct attention_shape *s, struct values q, bool dq, bool dk, bool dv,
 			const int add[3])
 {
 	const int splits = splits_of(s), wanted = dk + dv;
 	const double written = splits > 1 ? floats(splits * wanted * keys(s)) : bytes_of(q, wanted * keys(s));
 
-	attend(d, bytes_of(q, 2 * queries(s)) + rows_of(s), 0, 0, false);
+	if (!dq || is_wide(s))
+		attend(d, bytes_of(q, 2 * queries(s)) + rows_of(s), 0, 0, false);
 	if (dq)
-		attend(d, bytes_of(q, (3 + add[0]) * queries(s) + 2 * keys(s)) + 2 * rows_of(s), scores(s, 2),
+		attend(d, bytes_of(q, (4 + add[0]) * queries(s) + 2 * keys(s)) + 2 * rows_of(s), scores(s, 2),
 		       scores(s, 1), is_wide(s));
 	if (wanted)
 		attend(d, bytes_of(q, 2 * queries(s) + 2 * keys(s)) + written + 2 * rows_of(s), scores(s, 3),
 		       scores(s, 1), is_wide(s));
-	for (int i = 0; i < wanted && splits > 1; i++)
-		attend(d, floats(splits * keys(s)) + bytes_of(q, keys(s)), 0, 0, false);
+	if (wanted && splits > 1)
+		attend(d, floats(splits * wanted * keys(s)) + bytes_of(q, wanted * keys(s)), 0, 0, false);
 }
 
 /* ---- small rotations: matrices of their own, multiplied one launch each ---- */
