@@ -1,5 +1,5 @@
 /* Group and layer norm.  Sums are taken relative to a value of the tensor, or to the mean, so that a mean far from 0
- * costs no precision; order and grouping depend on shapes alone. */
+ * costs no precision; order and grouping depend on shapes alone, so that blocks that add up the same find the same. */
 #include "values.cuh"
 
 enum { THREADS = 256, WARPS = THREADS / 32, CHUNKS = 128, CHUNK_ROWS = 32 };
@@ -9,185 +9,273 @@ DEV float sigmoid(float x)
 	return 1 / (1 + expf(-x));
 }
 
-/* ---- group norm: sums of columns over chunks of rows, then of groups, then every element ---- */
+/* ---- group norm: moments of groups over chunks of rows; then every element, by blocks that put the moments of their
+ * own groups together themselves ---- */
+
+/* A block has a chunk of rows of `together` groups: what fits in some 64 columns, so that its rows are read in whole
+ * sectors and its groups' parts are few. */
+enum { COLUMNS = 64 };
 
 /* struct norm_shape as kernels take it */
-/* width: channels a group; rows: a chunk */
-struct shape { int hw, c, groups, width, chunks, rows; float eps; bool silu; };
+/* width: channels a group; rows: a chunk; lanes: threads beside each other in a row */
+struct shape { int hw, c, groups, width, chunks, rows, together, lanes; float eps; bool silu; };
 
 static shape shape_of(const struct norm_shape *s)
 {
 	const int wanted = (s->hw + CHUNK_ROWS - 1) / CHUNK_ROWS, most = wanted < CHUNKS ? wanted : CHUNKS;
-	const int rows = (s->hw + most - 1) / most;
+	const int rows = (s->hw + most - 1) / most, width = s->c / s->groups, fit = COLUMNS / width;
+	const int together = fit > s->groups ? s->groups : fit > 1 ? fit : 1, columns = together * width;
 
-	return { s->hw, s->c, s->groups, s->c / s->groups, (s->hw + rows - 1) / rows, rows, s->eps, s->silu };
+	return { s->hw, s->c, s->groups, width, (s->hw + rows - 1) / rows, rows, together,
+		 columns < THREADS ? columns : THREADS, s->eps, s->silu };
 }
 
-/* Two sums a column and chunk, and two a group. */
+static dim3 blocks_of(const shape &s, int n)
+{
+	return dim3((s.groups + s.together - 1) / s.together, s.chunks, n);
+}
+
+/* Two sums a group and chunk. */
 extern "C" size_t group_norm_scratch(const struct norm_shape *s)
 {
-	return ((size_t)CHUNKS * s->c + s->groups) * s->n * 2;
+	return (size_t)CHUNKS * s->groups * s->n * 2;
 }
 
-/* What is summed of an element: f(row, column, sums) */
-struct moments {
-	struct values x; int c;
-	__device__ void operator()(const shape &s, int sample, size_t row, int i, float sum[2]) const
-	{
-		const size_t first = (size_t)sample * s.hw * s.c + i;
-		const float v = load(x, first + row * s.c) - load(x, first);
+/* What a thread has: a column, and every step'th row of the chunk; where a group is wider than a block, every lanes'th
+ * column. */
+struct place { int group, column, end, row, last, step; size_t first; };
 
-		sum[0] += v;
-		sum[1] += v * v;
+DEV place place_of(const shape &s)
+{
+	const int group = blockIdx.x * s.together, step = THREADS / s.lanes, at = threadIdx.x / s.lanes;
+	const int row = blockIdx.y * s.rows;
+
+	return { group, group * s.width + (int)threadIdx.x % s.lanes, min(group + s.together, s.groups) * s.width,
+		 row + at, at < step ? min(row + s.rows, s.hw) : 0, step, (size_t)blockIdx.z * s.hw };
+}
+
+/* Thread k of those that have group j of the block, and how many these are. */
+DEV int thread_of(const shape &s, int j, int k)
+{
+	const int width = s.lanes / s.together;
+
+	return k / width * s.lanes + j * width + k % width;
+}
+
+DEV int threads_of(const shape &s) { return THREADS / s.lanes * (s.lanes / s.together); }
+
+DEV size_t part_of(const shape &s, int group, int chunk)
+{
+	return (((size_t)blockIdx.z * s.chunks + chunk) * s.groups + group) * 2;
+}
+
+/* square: sum of squares of what is off the mean */
+struct moments { float count, mean, square; };
+
+/* Those of n parts together, of which of(k) tells and the first is not empty; by a warp, in each of its lanes. */
+template <class F> DEV moments merge(int n, F of)
+{
+	const float from = of(0).mean;
+	float count = 0, sum = 0, square = 0, off;
+
+	for (int k = threadIdx.x % 32; k < n; k += 32) {
+		const moments m = of(k);
+
+		count += m.count;
+		sum += m.count * (m.mean - from);
 	}
-};
+	count = warp_sum(count);
+	off = warp_sum(sum) / count;
+	for (int k = threadIdx.x % 32; k < n; k += 32) {
+		const moments m = of(k);
+		const float beside = m.mean - from - off;
 
-/* backward of y = silu(z), z = xhat gain + bias:  d = dy silu'(z) gain, with xhat beside it */
+		square += m.square + m.count * beside * beside;
+	}
+	return { count, from + off, warp_sum(square) };
+}
+
+DEV moments merge_chunks(const float *part, const shape &s, int group)
+{
+	return merge(s.chunks, [&](int k) {
+		const float *m = part + part_of(s, group, k);
+
+		return moments{ (float)(min(s.hw, (k + 1) * s.rows) - k * s.rows) * s.width, m[0], m[1] };
+	});
+}
+
+/* part [n][chunks][groups]: mean, and sum of squares off it */
+__global__ void __launch_bounds__(THREADS) moments_kernel(float *part, struct values x, shape s)
+{
+	SHARED(float, counts, [THREADS]);
+	SHARED(float, means, [THREADS]);
+	SHARED(float, squares, [THREADS]);
+	const place p = place_of(s);
+	float first = 0, sum = 0, square = 0, count = 0;
+
+	for (int i = p.column; i < p.end; i += s.lanes)
+		for (int row = p.row; row < p.last; row += p.step) {
+			const float v = load(x, (p.first + row) * s.c + i);
+
+			if (!count)
+				first = v;
+			count++;
+			sum += v - first;
+			square += (v - first) * (v - first);
+		}
+	counts[threadIdx.x] = count;
+	means[threadIdx.x] = count ? first + sum / count : 0;
+	squares[threadIdx.x] = count ? square - sum * sum / count : 0;
+	__syncthreads();
+	for (int j = threadIdx.x / 32; j < s.together && p.group + j < s.groups; j += WARPS) {
+		const moments m = merge(threads_of(s), [&](int k) {
+			const int t = thread_of(s, j, k);
+
+			return moments{ counts[t], means[t], squares[t] };
+		});
+		float *to = part + part_of(s, p.group + j, blockIdx.y);
+
+		if (threadIdx.x % 32 == 0) {
+			to[0] = m.mean;
+			to[1] = m.square;
+		}
+	}
+}
+
+/* stats: given, where part is NULL; else written by the blocks of the first chunk, as all blocks find them */
+__global__ void __launch_bounds__(THREADS)
+apply_kernel(struct values y, float *stats, struct values x, const float *part, const float *gain, const float *bias,
+	     shape s)
+{
+	SHARED(float, found, [COLUMNS][2]);
+	const place p = place_of(s);
+
+	for (int j = threadIdx.x / 32; j < s.together && p.group + j < s.groups; j += WARPS) {
+		float *to = stats + 2 * ((size_t)blockIdx.z * s.groups + p.group + j);
+		moments m = { 0, 0, 0 };
+
+		if (part)
+			m = merge_chunks(part, s, p.group + j);
+		if (threadIdx.x % 32 == 0) {
+			found[j][0] = part ? m.mean : to[0];
+			found[j][1] = part ? 1 / sqrtf(m.square / m.count + s.eps) : to[1];
+			if (part && blockIdx.y == 0) {
+				to[0] = found[j][0];
+				to[1] = found[j][1];
+			}
+		}
+	}
+	__syncthreads();
+	for (int i = p.column; i < p.end; i += s.lanes) {
+		const float *st = found[i / s.width - p.group], times = gain[i], more = bias[i];
+
+		for (int row = p.row; row < p.last; row += p.step) {
+			const size_t at = (p.first + row) * s.c + i;
+			const float z = (load(x, at) - st[0]) * st[1] * times + more;
+
+			store(y, at, s.silu ? z * sigmoid(z) : z);
+		}
+	}
+}
+
+/* ---- backward of y = silu(z), z = xhat gain + bias:  d = dy silu'(z) gain;
+ * of xhat = (x - mean) rstd:  dx = rstd (d - mean(d) - xhat mean(d xhat)) ---- */
+
+/* A column's. */
 struct slopes {
-	struct values x, dy; const float *stats, *gain, *bias;
-	__device__ float at(const shape &s, int sample, size_t row, int i, float *xhat) const
+	struct values x, dy; float mean, rstd, gain, bias; bool silu;
+	__device__ float at(size_t at, float *xhat) const
 	{
-		const float *st = stats + 2 * ((size_t)sample * s.groups + i / s.width);
-		const size_t at = ((size_t)sample * s.hw + row) * s.c + i;
 		float d = load(dy, at);
 
-		*xhat = (load(x, at) - st[0]) * st[1];
-		if (s.silu) {
-			const float z = *xhat * gain[i] + bias[i], g = sigmoid(z);
+		*xhat = (load(x, at) - mean) * rstd;
+		if (silu) {
+			const float z = *xhat * gain + bias, g = sigmoid(z);
 
 			d *= g * (1 + z * (1 - g));
 		}
-		return d * gain[i];
-	}
-	__device__ void operator()(const shape &s, int sample, size_t row, int i, float sum[2]) const
-	{
-		float xhat;
-		const float d = at(s, sample, row, i, &xhat);
-
-		sum[0] += d;
-		sum[1] += d * xhat;
+		return d * gain;
 	}
 };
 
-/* part [n][chunks][c][2].  A block 32 columns of a chunk; its warps share the rows. */
-template <class F> __global__ void __launch_bounds__(THREADS) column_kernel(float *part, F f, shape s)
-{
-	SHARED(float, sums, [WARPS][32][2]);
-	const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, i = blockIdx.x * 32 + lane, chunk = blockIdx.y,
-		sample = blockIdx.z;
-	const int end = min(s.hw, (chunk + 1) * s.rows);
-	float sum[2] = { 0, 0 };
+/* What is read by it. */
+struct slope_inputs {
+	struct values x, dy; const float *stats, *gain, *bias;
+	__device__ slopes of(const shape &s, int i) const
+	{
+		const float *st = stats + 2 * ((size_t)blockIdx.z * s.groups + i / s.width);
 
-	for (int row = chunk * s.rows + warp; row < end && i < s.c; row += WARPS)
-		f(s, sample, row, i, sum);
-	sums[warp][lane][0] = sum[0];
-	sums[warp][lane][1] = sum[1];
-	__syncthreads();
-	if (warp == 0 && i < s.c) {
-		float *to = part + (((size_t)sample * s.chunks + chunk) * s.c + i) * 2;
-
-		for (int k = 1; k < WARPS; k++) {
-			sum[0] += sums[k][lane][0];
-			sum[1] += sums[k][lane][1];
-		}
-		to[0] = sum[0];
-		to[1] = sum[1];
+		return { x, dy, st[0], st[1], gain[i], bias[i], s.silu };
 	}
+};
+
+template <class F> DEV float warp_total(int n, F of)
+{
+	float sum = 0;
+
+	for (int k = threadIdx.x % 32; k < n; k += 32)
+		sum += of(k);
+	return warp_sum(sum);
 }
 
-/* Both sums of a group over its columns and chunks, in double; add(i, sum of column i).  A block a group. */
-template <class F> DEV void add_group(const float *part, const shape &s, F add)
+/* part [n][chunks][groups]: sums of d and of d xhat */
+__global__ void __launch_bounds__(THREADS) slopes_kernel(float *part, slope_inputs f, shape s)
 {
-	const int sample = blockIdx.y, group = blockIdx.x;
+	SHARED(float, sums, [2][THREADS]);
+	const place p = place_of(s);
+	float sum = 0, with_x = 0;
 
-	for (int k = threadIdx.x; k < s.width * s.chunks; k += THREADS) {
-		const int i = group * s.width + k % s.width;
-		const float *from = part + (((size_t)sample * s.chunks + k / s.width) * s.c + i) * 2;
+	for (int i = p.column; i < p.end; i += s.lanes) {
+		const slopes of = f.of(s, i);
 
-		add(i, k / s.width, from);
-	}
-}
-
-/* Columns were summed relative to their first value: sum (x - f) = a, sum (x - f)^2 = b over r rows. */
-__global__ void __launch_bounds__(THREADS) group_kernel(float *stats, const float *part, struct values x, shape s)
-{
-	SHARED(double, tmp, [32]);
-	const int sample = blockIdx.y, group = blockIdx.x;
-	const double count = (double)s.hw * s.width;
-	const size_t first = (size_t)sample * s.hw * s.c;
-	double sum = 0, square = 0, mean;
-
-	add_group(part, s, [&](int i, int chunk, const float *p) {
-		sum += p[0] + (double)load(x, first + i) * (min(s.hw, (chunk + 1) * s.rows) - chunk * s.rows);
-	});
-	mean = block_sum(sum, tmp) / count;
-	add_group(part, s, [&](int i, int chunk, const float *p) {
-		const double off = load(x, first + i) - mean;
-
-		square += p[1] + 2 * off * p[0] + off * off * (min(s.hw, (chunk + 1) * s.rows) - chunk * s.rows);
-	});
-	square = block_sum(square, tmp) / count;
-	if (threadIdx.x == 0) {
-		float *to = stats + 2 * ((size_t)sample * s.groups + group);
-
-		to[0] = mean;
-		to[1] = 1 / sqrt(square + s.eps);
-	}
-}
-
-/* Means over a group of d and d*xhat. */
-__global__ void __launch_bounds__(THREADS) group_back_kernel(float *means, const float *part, shape s)
-{
-	SHARED(double, tmp, [32]);
-	const double count = (double)s.hw * s.width;
-	double sum[2] = { 0, 0 };
-
-	add_group(part, s, [&](int i, int chunk, const float *p) {
-		sum[0] += p[0];
-		sum[1] += p[1];
-	});
-	sum[0] = block_sum(sum[0], tmp) / count;
-	sum[1] = block_sum(sum[1], tmp) / count;
-	if (threadIdx.x == 0) {
-		float *to = means + 2 * ((size_t)blockIdx.y * s.groups + blockIdx.x);
-
-		to[0] = sum[0];
-		to[1] = sum[1];
-	}
-}
-
-/* A warp a row. */
-__global__ void __launch_bounds__(THREADS)
-apply_kernel(struct values y, struct values x, const float *stats, const float *gain, const float *bias, shape s,
-	     size_t rows)
-{
-	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
-
-	if (row < rows)
-		for (int i = threadIdx.x % 32; i < s.c; i += 32) {
-			const float *st = stats + 2 * (row / s.hw * s.groups + i / s.width);
-			const float z = (load(x, row * s.c + i) - st[0]) * st[1] * gain[i] + bias[i];
-
-			store(y, row * s.c + i, s.silu ? z * sigmoid(z) : z);
-		}
-}
-
-/* backward of xhat = (x - mean) rstd:  dx = rstd (d - mean(d) - xhat mean(d xhat)) */
-__global__ void __launch_bounds__(THREADS)
-apply_back_kernel(struct values dx, slopes f, const float *means, shape s, size_t rows, int add)
-{
-	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
-
-	if (row < rows)
-		for (int i = threadIdx.x % 32; i < s.c; i += 32) {
-			const int sample = row / s.hw;
-			const size_t group = (size_t)sample * s.groups + i / s.width;
+		for (int row = p.row; row < p.last; row += p.step) {
 			float xhat;
-			const float d = f.at(s, sample, row % s.hw, i, &xhat);
-			const float g = f.stats[2 * group + 1] * (d - means[2 * group] - xhat * means[2 * group + 1]);
+			const float d = of.at((p.first + row) * s.c + i, &xhat);
 
-			store(dx, row * s.c + i, g, add);
+			sum += d;
+			with_x += d * xhat;
 		}
+	}
+	sums[0][threadIdx.x] = sum;
+	sums[1][threadIdx.x] = with_x;
+	__syncthreads();
+	for (int j = threadIdx.x / 32; j < s.together && p.group + j < s.groups; j += WARPS)
+		for (int k = 0; k < 2; k++) {
+			const float all = warp_total(threads_of(s), [&](int t) { return sums[k][thread_of(s, j, t)]; });
+
+			if (threadIdx.x % 32 == 0)
+				part[part_of(s, p.group + j, blockIdx.y) + k] = all;
+		}
+}
+
+__global__ void __launch_bounds__(THREADS)
+apply_back_kernel(struct values dx, const float *part, slope_inputs f, shape s, int add)
+{
+	SHARED(float, means, [COLUMNS][2]);
+	const place p = place_of(s);
+
+	for (int j = threadIdx.x / 32; j < s.together && p.group + j < s.groups; j += WARPS)
+		for (int k = 0; k < 2; k++) {
+			const float all = warp_total(s.chunks, [&](int chunk) {
+				return part[part_of(s, p.group + j, chunk) + k];
+			});
+
+			if (threadIdx.x % 32 == 0)
+				means[j][k] = all / ((float)s.hw * s.width);
+		}
+	__syncthreads();
+	for (int i = p.column; i < p.end; i += s.lanes) {
+		const slopes of = f.of(s, i);
+		const float *mean = means[i / s.width - p.group];
+
+		for (int row = p.row; row < p.last; row += p.step) {
+			const size_t at = (p.first + row) * s.c + i;
+			float xhat;
+			const float d = of.at(at, &xhat);
+
+			store(dx, at, of.rstd * (d - mean[0] - xhat * mean[1]), add);
+		}
+	}
 }
 
 static unsigned row_blocks(size_t rows)
@@ -199,99 +287,18 @@ extern "C" cudaError_t k_group_norm(cudaStream_t st, struct values y, float *sta
 				    const float *gain, const float *bias, const struct norm_shape *n, float *scratch)
 {
 	const shape s = shape_of(n);
-	const size_t rows = (size_t)n->n * n->hw;
 
-	LAUNCH(column_kernel<moments>, dim3((s.c + 31) / 32, s.chunks, n->n), THREADS, 0, st, scratch,
-	       moments{ x, s.c }, s);
-	LAUNCH(group_kernel, dim3(s.groups, n->n), THREADS, 0, st, stats, scratch, x, s);
-	LAUNCH(apply_kernel, row_blocks(rows), THREADS, 0, st, y, x, stats, gain, bias, s, rows);
+	LAUNCH(moments_kernel, blocks_of(s, n->n), THREADS, 0, st, scratch, x, s);
+	LAUNCH(apply_kernel, blocks_of(s, n->n), THREADS, 0, st, y, stats, x, scratch, gain, bias, s);
 	return cudaGetLastError();
 }
 
 extern "C" cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, const float *x,
 					  const float *gain, const float *bias, const struct norm_shape *n)
 {
-	const size_t rows = (size_t)n->n * n->hw;
+	const shape s = shape_of(n);
 
-	LAUNCH(apply_kernel, row_blocks(rows), THREADS, 0, st, f32(y), f32(x), stats, gain, bias, shape_of(n),
-	       rows);
-	return cudaGetLastError();
-}
-
-/* ---- a sample in bands: sums relative to its first pixel, total [c][2] in double, then that pixel ---- */
-
-__global__ void __launch_bounds__(THREADS) begin_kernel(double *total, float *first, const float *x, int c)
-{
-	const int i = blockIdx.x * THREADS + threadIdx.x;
-
-	if (i < c) {
-		total[2 * i] = total[2 * i + 1] = 0;
-		first[i] = x[i];
-	}
-}
-
-struct band_moments {
-	const float *x, *first;
-	__device__ void operator()(const shape &s, int sample, size_t row, int i, float sum[2]) const
-	{
-		const float v = x[row * s.c + i] - first[i];
-
-		sum[0] += v;
-		sum[1] += v * v;
-	}
-};
-
-__global__ void __launch_bounds__(THREADS) fold_kernel(double *total, const float *part, int chunks, int c)
-{
-	const int i = blockIdx.x * THREADS + threadIdx.x;
-
-	for (int k = 0; i < c && k < chunks; k++) {
-		total[2 * i] += part[((size_t)k * c + i) * 2];
-		total[2 * i + 1] += part[((size_t)k * c + i) * 2 + 1];
-	}
-}
-
-/* A thread a group: once a picture. */
-__global__ void __launch_bounds__(THREADS) totals_kernel(float *stats, const double *total, const float *first, shape s)
-{
-	const int group = blockIdx.x * THREADS + threadIdx.x, from = group * s.width;
-	const double count = (double)s.hw * s.width;
-	double mean = 0, square = 0;
-
-	if (group < s.groups) {
-		for (int i = from; i < from + s.width; i++)
-			mean += total[2 * i] + (double)first[i] * s.hw;
-		mean /= count;
-		for (int i = from; i < from + s.width; i++) {
-			const double off = first[i] - mean;
-
-			square += total[2 * i + 1] + 2 * off * total[2 * i] + off * off * s.hw;
-		}
-		stats[2 * group] = mean;
-		stats[2 * group + 1] = 1 / sqrt(square / count + s.eps);
-	}
-}
-
-static unsigned thread_blocks(int n)
-{
-	return (n + THREADS - 1) / THREADS;
-}
-
-extern "C" cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *sums, const float *x, int at, int pixels,
-					 const struct norm_shape *n, float *scratch)
-{
-	const struct norm_shape band = { 1, pixels, n->c, n->groups, n->eps, n->silu };
-	const shape b = shape_of(&band), s = shape_of(n);
-	double *total = (double *)sums;
-	float *first = (float *)(total + 2 * n->c);
-
-	if (!at)
-		LAUNCH(begin_kernel, thread_blocks(n->c), THREADS, 0, st, total, first, x, n->c);
-	LAUNCH(column_kernel<band_moments>, dim3((b.c + 31) / 32, b.chunks, 1), THREADS, 0, st, scratch,
-	       band_moments{ x, first }, b);
-	LAUNCH(fold_kernel, thread_blocks(n->c), THREADS, 0, st, total, scratch, b.chunks, n->c);
-	if (at + pixels == n->hw)
-		LAUNCH(totals_kernel, thread_blocks(n->groups), THREADS, 0, st, stats, total, first, s);
+	LAUNCH(apply_kernel, blocks_of(s, n->n), THREADS, 0, st, f32(y), (float *)stats, f32(x), NULL, gain, bias, s);
 	return cudaGetLastError();
 }
 
@@ -300,13 +307,48 @@ extern "C" cudaError_t k_group_norm_back(cudaStream_t st, struct values dx, stru
 					 const struct norm_shape *n, int add, float *scratch)
 {
 	const shape s = shape_of(n);
-	const size_t rows = (size_t)n->n * n->hw;
-	const slopes f = { x, dy, stats, gain, bias };
-	float *means = scratch + (size_t)n->n * CHUNKS * s.c * 2;
+	const slope_inputs f = { x, dy, stats, gain, bias };
 
-	LAUNCH(column_kernel<slopes>, dim3((s.c + 31) / 32, s.chunks, n->n), THREADS, 0, st, scratch, f, s);
-	LAUNCH(group_back_kernel, dim3(s.groups, n->n), THREADS, 0, st, means, scratch, s);
-	LAUNCH(apply_back_kernel, row_blocks(rows), THREADS, 0, st, dx, f, means, s, rows, add);
+	LAUNCH(slopes_kernel, blocks_of(s, n->n), THREADS, 0, st, scratch, f, s);
+	LAUNCH(apply_back_kernel, blocks_of(s, n->n), THREADS, 0, st, dx, scratch, f, s, add);
+	return cudaGetLastError();
+}
+
+/* ---- a sample in bands: the moments of those before go along in double, total [groups][2] ---- */
+
+/* A warp a group; s: of this band, of `before` pixels before it.  stats: where it is the last. */
+__global__ void __launch_bounds__(THREADS)
+band_kernel(double *total, float *stats, const float *part, shape s, int before)
+{
+	const int group = blockIdx.x * WARPS + threadIdx.x / 32;
+
+	if (group < s.groups) {
+		const moments m = merge_chunks(part, s, group);
+		const double old = (double)before * s.width, all = old + m.count;
+		double *to = total + 2 * group;
+
+		if (threadIdx.x % 32 == 0) {
+			const double off = before ? m.mean - to[0] : 0;
+
+			to[0] = before ? to[0] + off * (m.count / all) : m.mean;
+			to[1] = (before ? to[1] : 0) + m.square + off * off * old * (m.count / all);
+			if (stats) {
+				stats[2 * group] = to[0];
+				stats[2 * group + 1] = 1 / sqrt(to[1] / all + s.eps);
+			}
+		}
+	}
+}
+
+extern "C" cudaError_t k_group_norm_sums(cudaStream_t st, float *stats, float *sums, const float *x, int at, int pixels,
+					 const struct norm_shape *n, float *scratch)
+{
+	const struct norm_shape band = { 1, pixels, n->c, n->groups, n->eps, n->silu };
+	const shape s = shape_of(&band);
+
+	LAUNCH(moments_kernel, blocks_of(s, 1), THREADS, 0, st, scratch, f32(x), s);
+	LAUNCH(band_kernel, (s.groups + WARPS - 1) / WARPS, THREADS, 0, st, (double *)sums,
+	       at + pixels == n->hw ? stats : NULL, scratch, s, at);
 	return cudaGetLastError();
 }
 

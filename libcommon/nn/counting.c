@@ -453,22 +453,17 @@ static void pass(struct device *d, enum work_class class, double floats_moved)
 
 static double all(const struct norm_shape *s) { return (double)s->n * s->hw * s->c; }
 
-/* sums over chunks of columns, those over groups, and each element */
+/* sums over chunks of rows, and each element */
 static void group_norm(struct device *d, double read, double written)
 {
 	kernel(d, WORK_NORMS, read);
-	kernel(d, WORK_NORMS, 0);
 	kernel(d, WORK_NORMS, read + written);
 }
 
-static void sums_of_band(struct device *d, const struct norm_shape *s, int at, int pixels)
+static void sums_of_band(struct device *d, const struct norm_shape *s, int pixels)
 {
-	if (!at)
-		pass(d, WORK_NORMS, s->c);
 	pass(d, WORK_NORMS, (double)pixels * s->c);
-	pass(d, WORK_NORMS, s->c);
-	if (at + pixels == s->hw)
-		pass(d, WORK_NORMS, s->c);
+	pass(d, WORK_NORMS, 0);
 }
 
 /* Indices come from the host. */
@@ -520,7 +515,7 @@ static void look_up_weight(struct device *d, const struct weight *table, double 
 #define COUNT_rotate_back       rotate_back(d, s, dx.at, db, rows)
 #define COUNT_group_norm        group_norm(d, bytes_of(x, all(s)), bytes_of(y, all(s)))
 #define COUNT_group_norm_back   group_norm(d, bytes_of(x, all(s)) + bytes_of(dy, all(s)), BOTH(dx, all(s)))
-#define COUNT_group_norm_sums   sums_of_band(d, s, at, pixels)
+#define COUNT_group_norm_sums   sums_of_band(d, s, pixels)
 #define COUNT_group_norm_apply  pass(d, WORK_NORMS, 2 * all(s))
 #define COUNT_layer_norm        kernel(d, WORK_NORMS, bytes_of(x, (double)rows * c) + bytes_of(y, (double)rows * c) + \
 				       (sum ? bytes_of(z, (double)rows * c) + floats((double)rows * c) : 0))

@@ -3,9 +3,9 @@
  * factor (factors.c) or an optimizer's (tables.c) against the CPU's, whose own tests hold it to double precision.
  *
  * Tolerance.  Both compute in float, a handful of operations an element (6e-8 each), with exponentials good to 2 units
- * of the last place; sums are double or short on both sides.  2e-6 of the root mean square is ten times what that
- * gives.  Sums over ten thousand floats in another order differ by 1e-6 of what was summed; what is left of a gradient
- * after its mean was taken off may be smaller than that: 1e-5.
+ * of the last place; sums are double, short, or made of the sums of a few hundred parts.  2e-6 of the root mean square
+ * is ten times what that gives.  Sums over ten thousand floats in another order differ by 1e-6 of what was summed; what
+ * is left of a gradient after its mean was taken off may be smaller than that: 1e-5.
  */
 #include "harness.h"
 
@@ -16,6 +16,21 @@
 #define ON_BOTH(r) for (int s = 0; s < SIDES; s++)
 #define BE (r->be[s])
 #define D (r->device[s])
+
+/* on the card */
+static bool same_bytes(struct rig *r, const struct both *x, const struct both *y)
+{
+	const size_t bytes = x->n * sizeof(float);
+	void *a = xmalloc(bytes), *b = xmalloc(bytes);
+	bool same;
+
+	r->be[CARD]->download(r->device[CARD], a, x->at[CARD], bytes);
+	r->be[CARD]->download(r->device[CARD], b, y->at[CARD], bytes);
+	same = memcmp(a, b, bytes) == 0;
+	free(a);
+	free(b);
+	return same;
+}
 
 static void norms(struct rig *r)
 {
@@ -36,7 +51,7 @@ static void norms(struct rig *r)
 		struct both y = take_output(r, count, false), dx = take_output(r, count, add),
 			z = take_output(r, count, false);
 		struct both dz = take_output(r, count, add), stats = take_output(r, 2 * n->n * n->groups, false);
-		struct both row_stats = take_output(r, 2 * rows, false);
+		struct both row_stats = take_output(r, 2 * rows, false), again = take_output(r, count, false);
 		char name[100];
 
 		for (size_t k = 0; k < count; k++)
@@ -44,6 +59,7 @@ static void norms(struct rig *r)
 		x = take(r, host, count);
 		ON_BOTH(r) {
 			BE->group_norm(D, f32(y.at[s]), stats.at[s], f32(x.at[s]), gain.at[s], bias.at[s], n);
+			BE->group_norm_apply(D, again.at[s], stats.at[s], x.at[s], gain.at[s], bias.at[s], n);
 			BE->group_norm_back(D, f32(dx.at[s]), f32(dy.at[s]), f32(x.at[s]), stats.at[s], gain.at[s],
 					    bias.at[s], n, add);
 			BE->layer_norm(D, f32(z.at[s]), row_stats.at[s], NULL, f32(x.at[s]), f32(NULL), gain.at[s],
@@ -52,13 +68,14 @@ static void norms(struct rig *r)
 					    rows, n->c, add);
 		}
 		snprintf(name, sizeof(name), "group norm %d x %d x %d, %d groups", n->n, n->hw, n->c, n->groups);
+		verdict(r, same_bytes(r, &y, &again), "normed again by its statistics", 0, 0);
 		compare(r, &y, SUMS, name);     /* the mean, rounded to float, of values 30 deviations from 0 */
 		compare(r, &stats, CLOSE, "  its statistics");
 		compare(r, &dx, SUMS, "  backward");
 		compare(r, &z, SUMS, "layer norm of the same");
 		compare(r, &dz, SUMS, "  backward");
 		give(r, x); give(r, dy); give(r, gain); give(r, bias); give(r, y); give(r, dx); give(r, z); give(r, dz);
-		give(r, stats); give(r, row_stats);
+		give(r, stats); give(r, row_stats); give(r, again);
 		free(host);
 	}
 }
