@@ -38,10 +38,10 @@ void cuda_layer_norm(struct device *d, struct values y, float *stats, float *sum
 	cuda_ran(d, k_layer_norm(d->stream, y, stats, sum, x, z, gain, bias, rows, c, eps), "layer norm");
 }
 
-void cuda_layer_norm_back(struct device *d, struct values dx, struct values dy, struct values x, const float *stats,
-			  const float *gain, int rows, int c, int add)
+void cuda_layer_norm_back(struct device *d, struct values dx, struct values also, struct values dy, struct values x,
+			  const float *stats, const float *gain, int rows, int c, int add)
 {
-	cuda_ran(d, k_layer_norm_back(d->stream, dx, dy, x, stats, gain, rows, c, add), "layer norm, backward");
+	cuda_ran(d, k_layer_norm_back(d->stream, dx, also, dy, x, stats, gain, rows, c, add), "layer norm, backward");
 }
 
 void cuda_activation(struct device *d, struct values y, struct values x, size_t n, enum activation kind)

@@ -74,7 +74,7 @@ cudaError_t k_group_norm_apply(cudaStream_t st, float *y, const float *stats, co
 size_t group_norm_scratch(const struct norm_shape *s);
 cudaError_t k_layer_norm(cudaStream_t st, struct values y, float *stats, float *sum, struct values x,
 			 struct values z, const float *gain, const float *bias, int rows, int c, float eps);
-cudaError_t k_layer_norm_back(cudaStream_t st, struct values dx, struct values dy, struct values x,
+cudaError_t k_layer_norm_back(cudaStream_t st, struct values dx, struct values also, struct values dy, struct values x,
 			      const float *stats, const float *gain, int rows, int c, int add);
 
 /* ---- elementwise.cu ---- */

@@ -389,10 +389,10 @@ layer_norm_kernel(struct values y, float *stats, float *sum, struct values x, st
 }
 
 /* backward of y = xhat gain + bias, xhat = (x - mean) rstd:  d = dy gain;
- * dx = rstd (d - mean(d) - xhat mean(d xhat)) */
+ * dx = rstd (d - mean(d) - xhat mean(d xhat)).  What is left in `also`, which may be dy, each lane has read itself. */
 __global__ void __launch_bounds__(THREADS)
-layer_norm_back_kernel(struct values dx, struct values dy, struct values x, const float *stats, const float *gain,
-		       size_t rows, int c, int add)
+layer_norm_back_kernel(struct values dx, struct values also, struct values dy, struct values x, const float *stats,
+		       const float *gain, size_t rows, int c, int add)
 {
 	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / 32;
 	const int lane = threadIdx.x % 32, end = row < rows ? c : 0;
@@ -410,8 +410,13 @@ layer_norm_back_kernel(struct values dx, struct values dy, struct values x, cons
 	with_x = warp_sum(with_x) / c;
 	for (int i = lane; i < end; i += 32) {
 		const float d = load(dy, first + i) * gain[i], xhat = (load(x, first + i) - mean) * rstd;
+		float g = rstd * (d - sum - xhat * with_x);
 
-		store(dx, first + i, rstd * (d - sum - xhat * with_x), add);
+		if (add)
+			g += load(dx, first + i);
+		store(dx, first + i, g);
+		if (also.at)
+			store(also, first + i, g);
 	}
 }
 
@@ -422,9 +427,10 @@ extern "C" cudaError_t k_layer_norm(cudaStream_t st, struct values y, float *sta
 	return cudaGetLastError();
 }
 
-extern "C" cudaError_t k_layer_norm_back(cudaStream_t st, struct values dx, struct values dy, struct values x,
-					 const float *stats, const float *gain, int rows, int c, int add)
+extern "C" cudaError_t k_layer_norm_back(cudaStream_t st, struct values dx, struct values also, struct values dy,
+					 struct values x, const float *stats, const float *gain, int rows, int c,
+					 int add)
 {
-	LAUNCH(layer_norm_back_kernel, row_blocks(rows), THREADS, 0, st, dx, dy, x, stats, gain, rows, c, add);
+	LAUNCH(layer_norm_back_kernel, row_blocks(rows), THREADS, 0, st, dx, also, dy, x, stats, gain, rows, c, add);
 	return cudaGetLastError();
 }

@@ -310,7 +310,7 @@ void cpu_group_norm_back(struct device *d, struct values dxv, struct values dyv,
 
 struct layer_norm {
 	int rows, c, add;
-	float eps, *y, *stats, *sum;
+	float eps, *y, *stats, *sum, *also;
 	const float *x, *z, *dy, *gain, *bias, *old_stats;
 };
 
@@ -347,19 +347,20 @@ static void layer_norm_back_task(struct device *d, const void *arg, int task, in
 	const struct rows part = rows_of_task(task, l->rows, l->c);
 	size_t r, c = l->c;
 
-	for (r = part.first; r < (size_t)part.last; r++)
-		d->k->layer_norm_back_row(l->y + r * c, l->dy + r * c, l->x + r * c, l->old_stats + 2 * r, l->gain, c,
-					  l->add);
+	for (r = part.first; r < (size_t)part.last; r++) {
+		float *dx = l->y + r * c;
+
+		d->k->layer_norm_back_row(dx, l->dy + r * c, l->x + r * c, l->old_stats + 2 * r, l->gain, c, l->add);
+		if (l->also)
+			memcpy(l->also + r * c, dx, c * sizeof(*dx));
+	}
 }
 
-void cpu_layer_norm_back(struct device *d, struct values dxv, struct values dyv, struct values xv, const float *stats,
-			 const float *gain, int rows, int c, int add)
+void cpu_layer_norm_back(struct device *d, struct values dx, struct values also, struct values dy, struct values x,
+			 const float *stats, const float *gain, int rows, int c, int add)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-	const float *x = floats_at(xv);
-	const struct layer_norm l = { .rows = rows, .c = c, .add = add, .y = dx, .x = x, .dy = dy, .gain = gain,
-				      .old_stats = stats };
+	const struct layer_norm l = { .rows = rows, .c = c, .add = add, .y = floats_at(dx), .also = floats_at(also),
+				      .x = floats_at(x), .dy = floats_at(dy), .gain = gain, .old_stats = stats };
 
 	run_tasks(d, row_tasks(rows, c), 2.0 * rows * c, layer_norm_back_task, &l);
 }

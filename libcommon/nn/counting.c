@@ -519,7 +519,8 @@ static void look_up_weight(struct device *d, const struct weight *table, double 
 #define COUNT_group_norm_apply  pass(d, WORK_NORMS, 2 * all(s))
 #define COUNT_layer_norm        kernel(d, WORK_NORMS, bytes_of(x, (double)rows * c) + bytes_of(y, (double)rows * c) + \
 				       (sum ? bytes_of(z, (double)rows * c) + floats((double)rows * c) : 0))
-#define COUNT_layer_norm_back   BACK(WORK_NORMS, (double)rows * c, 1)
+#define COUNT_layer_norm_back   kernel(d, WORK_NORMS, bytes_of(dy, (double)rows * c) + bytes_of(x, (double)rows * c) + \
+				       BOTH(dx, (double)rows * c) + (also.at ? bytes_of(also, (double)rows * c) : 0))
 #define COUNT_activation        kernel(d, WORK_ELEMENTWISE, bytes_of(x, n) + bytes_of(y, n))
 #define COUNT_activation_back   BACK(WORK_ELEMENTWISE, n, 1)
 #define COUNT_geglu             kernel(d, WORK_ELEMENTWISE, bytes_of(x, 2.0 * rows * c) + bytes_of(y, (double)rows * c))

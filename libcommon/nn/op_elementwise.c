@@ -70,7 +70,10 @@ struct tensor *sum_of(struct tape *t, struct tensor *a, struct tensor *b)
 	struct tensor *y = a == b || b->type != DTYPE_F32 ? NULL : tensor_over(t, b);
 
 	must(tensor_count(a) == tensor_count(b) && a->c == b->c, "add");
-	return y ? y : tensor_new(t, a->n, a->h, a->w, a->c);
+	if (!y)
+		y = tensor_new(t, a->n, a->h, a->w, a->c);
+	y->term = a == b ? NULL : b;
+	return y;
 }
 
 struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b)

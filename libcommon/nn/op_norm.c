@@ -5,6 +5,7 @@
 struct norm_op {
 	const struct norm *layer;
 	struct norm_shape shape;
+	bool first;                     /* of layer norms: no operation has read x before */
 };
 
 /* Gain and bias with what adapters add to them: in scratch, or the layer's own where none does. */
@@ -71,15 +72,17 @@ struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm
 	return tape_record(t, n.out, false, n);
 }
 
-/* backward of y = gain * (x - mean) * rstd + bias, mean and rstd over a row */
+/* backward of y = gain * (x - mean) * rstd + bias, mean and rstd over a row; and of x = a + b:  db = dx */
 static void layer_norm_backward(struct tape *t, const struct node *n)
 {
 	const struct norm_op *op = n->op;
+	const struct values dy = grad_of(n->out);               /* db's memory may be dy's */
 	int add = 0;
 	const struct values dx = tape_grad(t, n->in[0], &add);
+	const struct values db = op->first ? tape_term_grad(t, n->in[0], n->out) : f32(NULL);
 	const struct scaling s = begin(t, op->layer);
 
-	tape_backend(t)->layer_norm_back(tape_device(t), dx, grad_of(n->out), data_of(n->in[0]), n->out->beside, s.gain,
+	tape_backend(t)->layer_norm_back(tape_device(t), dx, db, dy, data_of(n->in[0]), n->out->beside, s.gain,
 					 tensor_rows(n->out), n->out->c, add);
 	end(t, &s);
 }
@@ -101,9 +104,10 @@ static void layer_norm(struct tape *t, const struct node *n)
 	run_layer_norm(t, n, NULL, data_of(n->in[0]), f32(NULL));
 }
 
-static struct node layer_norm_node(struct tape *t, struct tensor *y, struct tensor *x, const struct norm *g)
+static struct node layer_norm_node(struct tape *t, struct tensor *y, struct tensor *x, const struct norm *g,
+				   bool first)
 {
-	const struct norm_op op = { .layer = g };
+	const struct norm_op op = { .layer = g, .first = first };
 
 	must(x->c == g->c, "layer norm: width");
 	tensor_beside(t, y, (size_t)2 * tensor_rows(x));
@@ -113,7 +117,8 @@ static struct node layer_norm_node(struct tape *t, struct tensor *y, struct tens
 
 struct tensor *op_layer_norm(struct tape *t, struct tensor *x, const struct norm *g)
 {
-	const struct node n = layer_norm_node(t, tensor_inner(t, x->n, x->h, x->w, x->c), x, g);
+	const struct node n = layer_norm_node(t, tensor_inner(t, x->n, x->h, x->w, x->c), x, g,
+					       tape_reads_first(t, x));
 
 	layer_norm(t, &n);
 	return tape_record(t, n.out, false, n);
@@ -125,7 +130,7 @@ struct tensor *op_add_norm(struct tape *t, struct tensor *a, struct tensor *b, c
 {
 	const struct values x = data_of(a), z = data_of(b);     /* b's memory may be taken over */
 	struct tensor *s = sum_of(t, a, b);
-	const struct node n = layer_norm_node(t, tensor_inner_over(t, b), s, g);
+	const struct node n = layer_norm_node(t, tensor_inner_over(t, b), s, g, true);
 
 	run_layer_norm(t, &n, floats_at(data_of(s)), x, z);
 	*sum = tape_record(t, s, false, add_node(a, b));

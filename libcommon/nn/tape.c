@@ -275,6 +275,8 @@ struct values tape_grad(struct tape *t, struct tensor *x, int *add)
 		return f32(NULL);
 	if (x->home == HOME_OWNER)
 		return parameter_grad(t, x, add);
+	if (x->term_has)
+		die(EXIT_OTHER, "a gradient grows that was complete; this is a bug in lora-tools");
 	*add = x->grad != NULL;
 	if (!x->grad)
 		x->grad = take(t, bytes_of(x), kind_of(x->home));
@@ -301,7 +303,7 @@ static bool may_inherit(const struct tape *t, const struct tensor *x, const stru
 void tape_copy_grad(struct tape *t, struct tensor *x, const struct tensor *out)
 {
 	int add = 0;
-	const struct values dx = tape_grad(t, x, &add);
+	const struct values dx = out->term_has && x == out->term ? f32(NULL) : tape_grad(t, x, &add);
 
 	if (dx.at)
 		t->be->axpby(t->device, dx, 1, grad_of(out), add, tensor_count(out));
@@ -315,6 +317,26 @@ void tape_hand_grad(struct tape *t, struct tensor *x, struct tensor *out)
 	}
 	x->grad = out->grad;
 	out->grad = NULL;
+}
+
+bool tape_reads_first(const struct tape *t, const struct tensor *x)
+{
+	return x->maker == t->made;
+}
+
+struct values tape_term_grad(struct tape *t, struct tensor *x, struct tensor *out)
+{
+	struct tensor *term = x->term;
+	int add = 0;
+
+	if (!term || !term->wants_grad || term->grad || term->home == HOME_OWNER)
+		return f32(NULL);
+	x->term_has = true;
+	if (!may_inherit(t, term, out))
+		return tape_grad(t, term, &add);
+	term->grad = out->grad;
+	out->grad = NULL;
+	return grad_of(term);
 }
 
 static void give_if_unread(struct tape *t, struct tensor *x)

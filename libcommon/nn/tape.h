@@ -43,6 +43,8 @@ struct tensor {
 	bool wants_grad;                /* trainable, or made from something trainable */
 	bool has_grad;                  /* HOME_OWNER: a gradient arrived since the owner cleared this */
 	int readers;                    /* nodes on the tape whose backward will read data */
+	struct tensor *term;            /* of a sum: the term that backward gives a copy of its gradient; or NULL */
+	bool term_has;                  /* backward: it has that copy, as nobody adds to grad any more */
 	bool last;                      /* the next operation is the last of forward that reads data: last_use() */
 	enum home home;
 	size_t maker;                   /* the number, in this step, of the operation that made it */
@@ -153,6 +155,12 @@ struct values tape_grad_over(struct tape *t, struct tensor *x, int *add);
 void tape_copy_grad(struct tape *t, struct tensor *x, const struct tensor *out);
 /* The same for the last term: where possible x takes over the memory of out's gradient, and out has none any more. */
 void tape_hand_grad(struct tape *t, struct tensor *x, struct tensor *out);
+/* Is the operation that runs the first to read x?  Its backward is then the last to add to x's gradient. */
+bool tape_reads_first(const struct tape *t, const struct tensor *x);
+/* In that backward, where x is a sum: where to leave x's gradient for its term, for which tape_copy_grad() then does
+ * nothing.  It may be the memory of out's gradient, which out has no more.  .at NULL: nowhere, as there is no term, or
+ * one that has or wants no gradient. */
+struct values tape_term_grad(struct tape *t, struct tensor *x, struct tensor *out);
 float *tensor_beside(struct tape *t, struct tensor *x, size_t n);       /* sets x->beside */
 /* Copies a record to host memory of the tape, where it lives as long as tensors made now. */
 void *tape_keep(struct tape *t, const void *record, size_t bytes);

@@ -175,7 +175,13 @@ static void add_norm(struct bench *b)
 }
 static void layer_norm_back(struct bench *b)
 {
-	cuda_backend.layer_norm_back(b->d, f32(b->a), f32(b->c), f32(b->a), b->stats, b->b, b->rows, b->in, 1);
+	cuda_backend.layer_norm_back(b->d, f32(b->a), f32(NULL), f32(b->c), f32(b->a), b->stats, b->b, b->rows, b->in,
+				     1);
+}
+static void add_norm_back(struct bench *b)
+{
+	cuda_backend.layer_norm_back(b->d, f32(b->a), f32(b->c), f32(b->c), f32(b->a), b->stats, b->b, b->rows, b->in,
+				     1);
 }
 static void geglu(struct bench *b) { cuda_backend.geglu(b->d, f32(b->c), f32(b->a), b->rows, b->in); }
 static void geglu_back(struct bench *b)
@@ -195,8 +201,9 @@ static void memory_bound(struct bench *b)
 		run(b, "group norm + silu", group_norm, 3 * floats, "GB/s");
 		run(b, "group norm + silu, back", group_norm_back, 5 * floats, "GB/s");
 		run(b, "layer norm", layer_norm, 2 * floats, "GB/s");
-		run(b, "add, and layer norm of that", add_norm, 3 * floats, "GB/s");
+		run(b, "layer norm of a sum", add_norm, 3 * floats, "GB/s");
 		run(b, "layer norm, back", layer_norm_back, 4 * floats, "GB/s");
+		run(b, "layer norm of a sum, back", add_norm_back, 5 * floats, "GB/s");
 		run(b, "add", add, 3 * floats, "GB/s");
 	}
 	b->rows = 4096, b->in = 2560;

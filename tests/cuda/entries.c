@@ -64,8 +64,8 @@ static void norms(struct rig *r)
 					    bias.at[s], n, add);
 			BE->layer_norm(D, f32(z.at[s]), row_stats.at[s], NULL, f32(x.at[s]), f32(NULL), gain.at[s],
 				       bias.at[s], rows, n->c, n->eps);
-			BE->layer_norm_back(D, f32(dz.at[s]), f32(dy.at[s]), f32(x.at[s]), row_stats.at[s], gain.at[s],
-					    rows, n->c, add);
+			BE->layer_norm_back(D, f32(dz.at[s]), f32(NULL), f32(dy.at[s]), f32(x.at[s]), row_stats.at[s],
+					    gain.at[s], rows, n->c, add);
 		}
 		snprintf(name, sizeof(name), "group norm %d x %d x %d, %d groups", n->n, n->hw, n->c, n->groups);
 		verdict(r, same_bytes(r, &y, &again), "normed again by its statistics", 0, 0);
@@ -92,15 +92,22 @@ static void norms_of_sums(struct rig *r)
 			bias = take_drawn(r, c, 1), stats = take_output(r, 2 * rows, false);
 		struct both first = take_output(r, n, false), second = take_output(r, n, false);
 		struct both *sum = i % 3 == 1 ? &z : &first, *y = i % 3 == 2 ? &z : &second;
+		struct both dy = take_drawn(r, n, 1), dx = take_output(r, n, true), third = take_output(r, n, false);
+		struct both *db = i % 3 == 2 ? &dy : &third;
 
 		ON_BOTH(r)
 			BE->layer_norm(D, f32(y->at[s]), stats.at[s], sum->at[s], f32(x.at[s]), f32(z.at[s]),
 				       gain.at[s], bias.at[s], rows, c, 1e-5f);
+		ON_BOTH(r)
+			BE->layer_norm_back(D, f32(dx.at[s]), f32(db->at[s]), f32(dy.at[s]), f32(sum->at[s]),
+					    stats.at[s], gain.at[s], rows, c, 1);
 		compare(r, sum, 0, i % 3 == 1 ? "a sum over its term" : "a sum");
 		compare(r, y, SUMS, i % 3 == 2 ? "  its layer norm over its term" : "  its layer norm");
 		compare(r, &stats, SUMS, "  that norm's statistics");
+		compare(r, &dx, SUMS, "  backward");
+		compare(r, db, SUMS, i % 3 == 2 ? "  the same for its term, over dy" : "  the same for its term");
 		give(r, x); give(r, z); give(r, gain); give(r, bias); give(r, first); give(r, second);
-		give(r, stats);
+		give(r, stats); give(r, dy); give(r, dx); give(r, third);
 	}
 }
 

@@ -138,7 +138,7 @@ static void norms(struct rig *r, struct lie l)
 		BE->group_norm_back(D, AT(dx), AT(dy), AT(x), stats.at[s], gain.at[s], bias.at[s], &n, 1);
 		BE->layer_norm(D, AT(z), row_stats.at[s], NULL, AT(h), f32(NULL), gain.at[s], bias.at[s], rows, n.c,
 			       n.eps);
-		BE->layer_norm_back(D, AT(dz), AT(dy), AT(h), row_stats.at[s], gain.at[s], rows, n.c, 1);
+		BE->layer_norm_back(D, AT(dz), f32(NULL), AT(dy), AT(h), row_stats.at[s], gain.at[s], rows, n.c, 1);
 	}
 	half_compare(r, &y, limit, "  group norm of floats");
 	half_compare(r, &dx, limit, "  group norm, backward, to floats");
@@ -195,6 +195,35 @@ static void norm_of_a_sum(struct rig *r, struct lie l)
 	half_give(r, &stream);
 	give(r, gain);
 	give(r, bias);
+	give(r, stats);
+}
+
+/* Backward: the stream's gradient, and the same in halves for the branch; in two calls, in one, and in one over dy. */
+static void norm_of_a_sum_back(struct rig *r, struct lie l)
+{
+	const int rows = 30 + l.off, c = l.off ? 35 : 64;
+	const size_t n = (size_t)rows * c;
+	struct both gain = take_drawn(r, c, 1), stats = take_drawn(r, 2 * rows, 1);
+	struct half x = FLOATS(n), dy = GRAD(n), dx = SUMS(n), dx_of_two = SUMS(n), db = DX(n, false),
+		    db_of_two = DX(n, false), grown = FLOATS(n);
+
+	ON_BOTH(r) {
+		BE->axpby(D, AT(dx), 1, AT(grown), 0, n);
+		BE->axpby(D, AT(dx_of_two), 1, AT(grown), 0, n);
+		BE->layer_norm_back(D, AT(dx_of_two), f32(NULL), AT(dy), AT(x), stats.at[s], gain.at[s], rows, c, 1);
+		BE->axpby(D, AT(db_of_two), 1, AT(dx_of_two), 0, n);
+		BE->layer_norm_back(D, AT(dx), AT(db), AT(dy), AT(x), stats.at[s], gain.at[s], rows, c, 1);
+		BE->axpby(D, AT(dx), 1, AT(grown), 0, n);
+		BE->layer_norm_back(D, AT(dx), AT(dy), AT(dy), AT(x), stats.at[s], gain.at[s], rows, c, 1);
+	}
+	half_same(r, &dx_of_two, &dx, "  layer norm, backward, and the same with its term's gradient");
+	half_same(r, &db_of_two, &db, "  its term's gradient, and the same with the norm's backward");
+	half_same(r, &db, &dy, "  its term's gradient, and the same over dy");
+	half_compare(r, &dx, tolerance(l.type), "  layer norm of a sum, backward");
+	half_compare(r, &dy, tolerance(l.type), "  its term's gradient");
+	half_give(r, &x);
+	half_give(r, &grown);
+	give(r, gain);
 	give(r, stats);
 }
 
@@ -470,6 +499,7 @@ static void all(struct rig *r, struct lie l)
 	printf("# %s, %s\n", dtype_name(l.type), l.off ? "one element further, odd sizes" : "whole vectors");
 	norms(r, l);
 	norm_of_a_sum(r, l);
+	norm_of_a_sum_back(r, l);
 	activations(r, l);
 	sums(r, l);
 	moves(r, l);

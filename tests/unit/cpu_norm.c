@@ -112,8 +112,8 @@ static void run_layer_backward(struct device *d, struct output *out, const void 
 {
 	const struct norm_args *a = arg;
 
-	cpu_backend.layer_norm_back(d, f32(out->data), f32(a->dy), f32(a->x), a->stats, a->gain, a->s->n, a->s->c,
-				    a->add);
+	cpu_backend.layer_norm_back(d, f32(out->data), f32(NULL), f32(a->dy), f32(a->x), a->stats, a->gain, a->s->n,
+				    a->s->c, a->add);
 }
 
 /* A layer norm is a group norm of one group over one row a sample. */
@@ -194,6 +194,26 @@ static void check_sum(struct device *d, int rows, int c, int over)
 	guarded_free(second);
 }
 
+/* The gradient that is left a second time, which may lie over what it is made of. */
+static void check_sum_back(struct device *d, int rows, int c, bool over)
+{
+	const size_t n = (size_t)rows * c, bytes = n * sizeof(float);
+	float *x = randoms(51, n), *dy = randoms(52, n), *gain = randoms(53, c), *stats = randoms(54, 2 * rows);
+	float *want = randoms(55, n), *dx = randoms(55, n), *own = guarded(n), *also = over ? dy : own;
+
+	cpu_backend.layer_norm_back(d, f32(want), f32(NULL), f32(dy), f32(x), stats, gain, rows, c, 1);
+	cpu_backend.layer_norm_back(d, f32(dx), f32(also), f32(dy), f32(x), stats, gain, rows, c, 1);
+	assert_memory_equal(dx, want, bytes);
+	assert_memory_equal(also, want, bytes);
+	guarded_free(x);
+	guarded_free(dy);
+	guarded_free(gain);
+	guarded_free(stats);
+	guarded_free(want);
+	guarded_free(dx);
+	guarded_free(own);
+}
+
 static void layer_norm_of_a_sum_is_that_of_two_calls(void **state)
 {
 	static const int shapes[][2] = { { 1, 4 }, { 3, 7 }, { 77, 64 }, { 130, 1283 } };
@@ -203,6 +223,9 @@ static void layer_norm_of_a_sum_is_that_of_two_calls(void **state)
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
 		for (int over = 0; over < 3; over++)
 			check_sum(d, shapes[i][0], shapes[i][1], over);
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
+		for (int over = 0; over < 2; over++)
+			check_sum_back(d, shapes[i][0], shapes[i][1], over);
 	cpu_backend.close(d);
 }
 

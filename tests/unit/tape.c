@@ -639,14 +639,20 @@ static void what_the_last_one_leaves_is_made_again(void **state)
 	}
 }
 
-/* ---- a sum and its norm in one call ---- */
+/* ---- a sum and its norm, at once ---- */
 
-static size_t adds, norms;
+static size_t adds, copies, norms;
 
 static void counted_add(struct device *d, struct values y, struct values x, struct values z, size_t n)
 {
 	adds++;
 	be->add(d, y, x, z, n);
+}
+
+static void counted_axpby(struct device *d, struct values y, float a, struct values x, float b, size_t n)
+{
+	copies++;
+	be->axpby(d, y, a, x, b, n);
 }
 
 static void counted_norm(struct device *d, struct values y, float *stats, float *sum, struct values x,
@@ -656,51 +662,63 @@ static void counted_norm(struct device *d, struct values y, float *stats, float 
 	be->layer_norm(d, y, stats, sum, x, z, gain, bias, rows, c, eps);
 }
 
-static struct tensor *add_norm(struct tape *t, struct tensor *a, struct tensor *b, const struct norm *g, bool at_once,
-			       struct tensor **sum)
+/* Apart: something reads the sum before its norm, so that neither way is one call for both. */
+enum calls { APART, BACKWARD_AT_ONCE, AT_ONCE };
+
+static struct tensor *add_norm(struct tape *t, struct tensor *a, struct tensor *b, const struct norm *g,
+			       enum calls calls, struct tensor **sum)
 {
-	if (at_once)
+	if (calls == AT_ONCE)
 		return op_add_norm(t, a, b, g, sum);
 	*sum = op_add(t, a, b);
+	if (calls == APART)
+		op_activation(t, *sum, ACT_SILU);
 	return op_layer_norm(t, *sum, g);
 }
 
 /* x1 = x + silu(x), x2 = x1 + mlp(norm(x1)), x2 + mlp(norm(x2)).  Of the second block the first norm is frozen, while
  * what reads it is trained. */
-static struct tensor *residual_block(struct tape *t, const struct block *b, struct tensor *x, bool at_once)
+static struct tensor *residual_block(struct tape *t, const struct block *b, struct tensor *x, enum calls calls)
 {
-	struct tensor *h = add_norm(t, x, last_use(op_activation(t, x, ACT_SILU)), &b->norm, at_once, &x);
+	struct tensor *h = add_norm(t, x, last_use(op_activation(t, x, ACT_SILU)), &b->norm, calls, &x);
 
 	h = last_use(op_activation(t, last_use(op_linear(t, last_use(h), &b->up)), ACT_GELU));
 	h = last_use(op_linear(t, h, &b->down));
-	h = add_norm(t, last_use(x), h, &b->norm, at_once, &x);
+	h = add_norm(t, last_use(x), h, &b->norm, calls, &x);
 	h = last_use(op_activation(t, last_use(op_linear(t, last_use(h), &b->up)), ACT_GELU));
 	return op_add(t, last_use(x), last_use(op_linear(t, h, &b->down)));
 }
 
-static struct tensor *in_one_call(struct tape *t, const void *block, struct tensor *const *in)
+static struct tensor *apart(struct tape *t, const void *block, struct tensor *const *in)
 {
-	return residual_block(t, block, in[0], true);
+	return residual_block(t, block, in[0], APART);
 }
 
-static struct tensor *in_two_calls(struct tape *t, const void *block, struct tensor *const *in)
+static struct tensor *backward_at_once(struct tape *t, const void *block, struct tensor *const *in)
 {
-	return residual_block(t, block, in[0], false);
+	return residual_block(t, block, in[0], BACKWARD_AT_ONCE);
+}
+
+static struct tensor *at_once(struct tape *t, const void *block, struct tensor *const *in)
+{
+	return residual_block(t, block, in[0], AT_ONCE);
 }
 
 /* trains: backward too; else inference, whose sums lie over their terms */
-static void residual_step(struct network *n, block_fn *fn, bool trains, bool checkpointing, bool cheap,
+static void residual_step(struct network *n, enum calls calls, bool trains, bool checkpointing, bool cheap,
 			  float loss[BATCH], float *grads)
 {
+	static block_fn *const blocks[] = { apart, backward_at_once, at_once };
 	struct backend counting = *be;
 	struct tensor *x, *weight, *target, *l;
 	struct error e;
 	struct tape *t;
 
 	counting.add = counted_add;
+	counting.axpby = counted_axpby;
 	counting.layer_norm = counted_norm;
 	t = tape_new(&counting, device, 1 << 20, &e);
-	adds = norms = 0;
+	adds = copies = norms = 0;
 	tape_recording(t, trains);
 	tape_checkpointing(t, checkpointing);
 	tape_cheap_again(t, cheap);
@@ -708,7 +726,7 @@ static void residual_step(struct network *n, block_fn *fn, bool trains, bool che
 	target = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->target);
 	weight = tensor_from(t, BATCH, 1, 1, 1, n->weight);
 	for (int i = 0; i < BLOCKS; i++)
-		x = tape_block(t, fn, &n->block[i], &x, 1);
+		x = tape_block(t, blocks[calls], &n->block[i], &x, 1);
 	l = op_loss(t, x, target, &(struct loss_terms){ .weight = weight->data });
 	if (trains) {
 		tape_backward(t, l, 1);
@@ -719,27 +737,66 @@ static void residual_step(struct network *n, block_fn *fn, bool trains, bool che
 	tape_free(t);
 }
 
-/* The bits are those of two calls, and the calls of the backend fewer by those for sums. */
-static void sum_and_norm_in_one_call(void **state)
+/* The bits are those of calls for each, and the calls of the backend fewer: forward by all sums that have a norm,
+ * backward by those whose term is trained, of which the second block has one and the third has two. */
+static void sums_and_norms_at_once(void **state)
 {
 	static float want[GRADS], grads[GRADS];
 	float loss[2][BATCH];
 
 	for (int way = 0; way < 5; way++) {
 		const bool trains = way < 4, checkpointing = way & 1, cheap = way & 2;
-		size_t two_adds, two_norms;
+		size_t all_adds, all_copies, all_norms;
 
-		residual_step(*state, in_two_calls, trains, checkpointing, cheap, loss[0], want);
-		two_adds = adds;
-		two_norms = norms;
-		residual_step(*state, in_one_call, trains, checkpointing, cheap, loss[1], grads);
-		assert_memory_equal(loss[1], loss[0], sizeof(loss[0]));
-		assert_memory_equal(grads, want, sizeof(want));
-		assert_int_equal(norms, two_norms);
-		/* Run again: the two blocks that are trained.  Nobody reads their last sum. */
-		assert_int_equal(two_adds, 3 * BLOCKS + (checkpointing ? 2 * (BLOCKS - 1) : 0));
-		assert_int_equal(adds, BLOCKS);
+		residual_step(*state, APART, trains, checkpointing, cheap, loss[0], want);
+		all_adds = adds;
+		all_copies = copies;
+		all_norms = norms;
+		assert_int_equal(all_adds, 3 * BLOCKS + (checkpointing ? 2 * (BLOCKS - 1) : 0));
+		for (int calls = BACKWARD_AT_ONCE; calls <= AT_ONCE; calls++) {
+			residual_step(*state, calls, trains, checkpointing, cheap, loss[1], grads);
+			assert_memory_equal(loss[1], loss[0], sizeof(loss[0]));
+			assert_memory_equal(grads, want, sizeof(want));
+			assert_int_equal(norms, all_norms);
+			assert_int_equal(adds, calls == AT_ONCE ? BLOCKS : all_adds);
+			assert_int_equal(all_copies - copies, trains ? 3 : 0);
+		}
 	}
+}
+
+/* Forward is told that nobody has read the sum before its norm, while something has. */
+static void sum_read_before(struct network *n)
+{
+	struct block *b = &n->block[1];
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *zero, *sum, *early, *y;
+	const float weight[BATCH] = { 1 };
+
+	sum = op_add(t, x, op_linear(t, op_linear(t, x, &b->up), &b->down));
+	early = op_activation(t, sum, ACT_SILU);
+	sum->maker = early->maker;
+	y = op_add(t, op_layer_norm(t, sum, &b->norm), early);
+	zero = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x);
+	y = op_loss(t, y, zero, &(struct loss_terms){ .weight = tensor_from(t, BATCH, 1, 1, 1, weight)->data });
+	tape_backward(t, y, 1);
+}
+
+static void gradient_that_was_complete_does_not_grow(void **state)
+{
+	int status;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	if (!child) {
+		close(STDERR_FILENO);
+		sum_read_before(*state);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), EXIT_OTHER);
 }
 
 static void frozen_blocks_have_no_way_back(void **state)
@@ -817,7 +874,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_nobody_reads_does_not_run_again, make, discard),
 		cmocka_unit_test_setup_teardown(what_is_cheap_is_made_again, make, discard),
 		cmocka_unit_test_setup_teardown(what_the_last_one_leaves_is_made_again, make, discard),
-		cmocka_unit_test_setup_teardown(sum_and_norm_in_one_call, make, discard),
+		cmocka_unit_test_setup_teardown(sums_and_norms_at_once, make, discard),
+		cmocka_unit_test_setup_teardown(gradient_that_was_complete_does_not_grow, make, discard),
 		cmocka_unit_test_setup_teardown(frozen_blocks_have_no_way_back, make, discard),
 		cmocka_unit_test_setup_teardown(sums_stay_float, make, discard),
 	};

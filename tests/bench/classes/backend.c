@@ -89,7 +89,7 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_group_norm_sums     NORMS, 0, d, stats, sums, x, at, pixels, s
 #define ROW_group_norm_apply    NORMS, 0, d, y, stats, x, gain, bias, s
 #define ROW_layer_norm          NORMS, 0, d, y, stats, sum, x, z, gain, bias, rows, c, eps
-#define ROW_layer_norm_back     NORMS, 0, d, dx, dy, x, stats, gain, rows, c, add
+#define ROW_layer_norm_back     NORMS, 0, d, dx, also, dy, x, stats, gain, rows, c, add
 #define ROW_activation          ELEMENTWISE, 0, d, y, x, n, kind
 #define ROW_activation_back     ELEMENTWISE, 0, d, dx, dy, x, n, kind, add
 #define ROW_geglu               ELEMENTWISE, 0, d, y, x, rows, c
