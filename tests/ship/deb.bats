@@ -77,6 +77,13 @@ files() { (cd "$BARE" && find . -xdev \( -path ./var -o -path ./proc -o -path ./
 	cmp "$BARE/root/one/a.safetensors" "$BARE/root/two/a.safetensors"
 }
 
+# @ would be all packages of debian/control, of which lora-tools-cuda is mostly not made: autopkgtest runs nothing then.
+@test "autopkgtest finds the packages that the demo asks for" {
+	for package in $(sed -n 's/^Depends: //p' "$ROOT/packaging/debian/tests/control" | tr -d ,); do
+		[ -e "$(echo "$DIST/$package"_*.deb)" ] || { echo "no $package"; return 1; }
+	done
+}
+
 # bats test_tags=slow
 @test "the demo, as autopkgtest runs it" {
 	bare true
