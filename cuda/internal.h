@@ -87,8 +87,6 @@ struct product {
 	void *c; int ldc;
 };
 void run_product(struct device *d, const struct product *p);
-/* y[rows,c] = bias[c].  The cast operand stays, unless y was it: q, k and v with biases are cast once too. */
-void fill_rows(struct device *d, struct values y, const float *bias, int rows, int c);
 void run_each_product(struct device *d);        /* each kind that the backend knows, in scratch, and waits */
 
 static inline size_t type_size(enum dtype t) { return t == DTYPE_F32 ? 4 : 2; }

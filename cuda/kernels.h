@@ -43,13 +43,16 @@ cudaError_t k_widen(cudaStream_t st, void *y, const struct weight *w);
 
 /* ---- narrow.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
 enum { NARROW_MOST = 128 };
-/* y = bias + scale z by^T, where z is made first if it is to be; bias may be NULL */
-cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const float *bias, int rows, int out, int in,
-		     const struct narrow *n);
-/* dx = (add ? dx : 0) + scale z by */
-cudaError_t k_narrow_dx(cudaStream_t st, struct values dx, struct values dy, int rows, int out, int in, int add,
-			const struct narrow *n);
-cudaError_t k_narrow_grads(cudaStream_t st, const struct narrow_grads *g);
+/* Of layers beside each other:  y = bias + scale z by^T, where z is made first if it is to be.  A layer without such a
+ * product, or of a larger rank, has its bias alone, or 0. */
+cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const struct stacked *s, int rows);
+/* dx = (add ? dx : 0) + the sum of scale z by; dx.at NULL: z alone.  One launch, but one for each layer where a rank is
+ * above NARROW_TOGETHER */
+enum { NARROW_TOGETHER = 64 };
+cudaError_t k_narrow_dx(cudaStream_t st, struct values dx, struct values dy, const struct stacked *s, int rows,
+			int add);
+/* of those whose rank is narrow */
+cudaError_t k_narrow_grads(cudaStream_t st, const struct stacked_grads *g);
 
 /* ---- convolve.cu: products whose operand is read where it lies in the picture ---- */
 /* What is multiplied is of the weight's type, F16 under a factor as k_cast's where it comes from floats, F32 as tf32;

@@ -1,5 +1,5 @@
-/* The narrow products of adapters beside a layer's own: z and what is made of it in one launch, and both factors'
- * gradients in another. */
+/* The narrow products of adapters beside their layers' own: z and what is made of it in one launch, and both factors'
+ * gradients in another; of layers beside each other all at once. */
 #include "values.cuh"
 
 /*
@@ -12,25 +12,26 @@
 enum { TERMS = 16, COLUMNS = 32 };
 enum { ROWS = 16, WARPS = 8, GRAD_WARPS = 16, PAD = 16 };
 
-/* wide: four of a row may be read and written at once.  Shifts are in the factors of the products. */
-struct matrix { void *x; int rows, columns; bool wide; enum dtype type; };
+/* ld: from one row to the next.  wide: four of a row may be read and written at once.  Shifts are in the factors of the
+ * products. */
+struct matrix { void *x; int rows, columns, ld; bool wide; enum dtype type; };
 
-static struct matrix matrix_of(struct values v, int rows, int columns)
+static struct matrix matrix_of(struct values v, int rows, int columns, int ld)
 {
-	const bool wide = columns % 4 == 0 && aligned(v.at, v.type == DTYPE_F32 ? 16 : 8);
+	const bool wide = columns % 4 == 0 && ld % 4 == 0 && aligned(v.at, v.type == DTYPE_F32 ? 16 : 8);
 
-	return { v.at, rows, columns, wide, v.type };
+	return { v.at, rows, columns, ld, wide, v.type };
 }
 
 static struct matrix matrix_of(const float *x, int rows, int columns)
 {
-	return matrix_of(f32(x), rows, columns);
+	return matrix_of(f32(x), rows, columns, columns);
 }
 
 /* Four of a row from column c on, 0 where there are none. */
 DEV void read_four(float (&v)[4], const struct matrix &m, int row, int c)
 {
-	const float *from = (const float *)m.x + (size_t)row * m.columns + c;
+	const float *from = (const float *)m.x + (size_t)row * m.ld + c;
 	const int left = row < m.rows ? m.columns - c : 0;
 
 	if (m.wide && left > 0) {
@@ -47,7 +48,7 @@ DEV void read_four(float (&v)[4], const struct matrix &m, int row, int c)
 
 DEV void write_four(const struct matrix &m, int row, int c, const float (&v)[4])
 {
-	float *to = (float *)m.x + (size_t)row * m.columns + c;
+	float *to = (float *)m.x + (size_t)row * m.ld + c;
 	const int left = row < m.rows ? m.columns - c : 0;
 
 	if (m.wide && left > 0)
@@ -61,7 +62,7 @@ DEV void write_four(const struct matrix &m, int row, int c, const float (&v)[4])
 /* The same of activations and their gradients, which may be half precision. */
 DEV void take_four(float (&v)[4], const struct matrix &m, int row, int c)
 {
-	const uint16_t *from = (const uint16_t *)m.x + (size_t)row * m.columns + c;
+	const uint16_t *from = (const uint16_t *)m.x + (size_t)row * m.ld + c;
 	const int left = row < m.rows ? m.columns - c : 0;
 	uint16_t bits[4];
 
@@ -82,7 +83,7 @@ DEV void take_four(float (&v)[4], const struct matrix &m, int row, int c)
 
 DEV void leave_four(const struct matrix &m, int row, int c, const float (&v)[4])
 {
-	uint16_t *to = (uint16_t *)m.x + (size_t)row * m.columns + c, bits[4];
+	uint16_t *to = (uint16_t *)m.x + (size_t)row * m.ld + c, bits[4];
 	const int left = row < m.rows ? m.columns - c : 0;
 
 	if (m.type == DTYPE_F32) {
@@ -161,6 +162,11 @@ struct pass {
 	bool makes_z, turned, add;
 };
 
+enum { LAYERS = STACKED_MOST };
+
+/* together: all make one y; else layer i is that of the blocks whose number has the remainder i */
+struct passes { struct pass of[LAYERS]; int count; bool together; };
+
 /* z's tile: rows of 32 N columns and a pad */
 template <int N> DEV int place(int row, int column)
 {
@@ -210,7 +216,7 @@ template <int N> DEV void move_tile(float *tile, const struct pass &p, int row)
 	__syncthreads();
 }
 
-/* y's value, to which the product is added */
+/* y's value, to which the products are added */
 DEV void begin_four(float (&v)[4], const struct pass &p, int row, int c)
 {
 	UNROLL for (int i = 0; i < 4; i++)
@@ -219,58 +225,97 @@ DEV void begin_four(float (&v)[4], const struct pass &p, int row, int c)
 		take_four(v, p.y, row, c);
 }
 
-/* 16 rows and 32 columns of y */
-template <int N> DEV void make_columns(const uint32_t (&z)[N * 2][2][4], const struct pass &p, int row, int column)
+/* sum = z by, of 16 rows and 32 columns of y */
+template <int N> DEV void multiply_tile(float (&sum)[4][4], float *tile, const struct pass &p, int column)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-	float sum[4][4] = {};
 
 	UNROLL for (int k = 0; k < N * 2; k++) {
+		uint32_t z[2][4];
 		float b[4][4];
 
-		read_factor(b, p.by, p.turned, k * TERMS + 4 * t, column + 4 * g);
-		multiply(sum, z[k], b);
-	}
-	UNROLL for (int j = 0; j < 4; j++) {
-		const int r = row + g + j / 2 * 8, c = column + 8 * t + j % 2 * 4;
-		float v[4];
-
-		begin_four(v, p, r, c);
-		UNROLL for (int i = 0; i < 4; i++)
-			v[i] += p.scale * sum[i][j];
-		leave_four(p.y, r, c, v);
-	}
-}
-
-template <int N> __global__ void __launch_bounds__(WARPS * 32) narrow_kernel(struct pass p)
-{
-	SHARED(float, tile, [ROWS * (N * COLUMNS + PAD)]);
-	SHARED(float, room, [WARPS / 2 * N * 16 * 32]);
-	const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row = blockIdx.x * ROWS;
-	uint32_t z[N * 2][2][4];
-
-	if (p.makes_z)
-		make_tile<N>(tile, room, p, row);
-	move_tile<N>(tile, p, row);
-	UNROLL for (int k = 0; k < N * 2; k++)
 		UNROLL for (int r = 0; r < 2; r++)
-			rounded(z[k][r], *(float (*)[4])(tile + place<N>(g + 8 * r, k * TERMS + 4 * t)));
-	for (int column = warp * COLUMNS; column < p.y.columns; column += WARPS * COLUMNS)
-		make_columns<N>(z, p, row, column);
+			rounded(z[r], *(float (*)[4])(tile + place<N>(g + 8 * r, k * TERMS + 4 * t)));
+		read_factor(b, p.by, p.turned, k * TERMS + 4 * t, column + 4 * g);
+		multiply(sum, z, b);
+	}
 }
 
-/* turned says how both factors lie. */
-static cudaError_t run(cudaStream_t st, const struct pass *p)
+/* The sum of so many layers' products, in their order. */
+template <int N> DEV void make_columns(float *tiles, const struct passes &all, int first, int count, int row,
+				       int column)
 {
-	const int blocks = (p->z.rows + ROWS - 1) / ROWS;
+	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	const struct pass &y = all.of[first];
+	float v[4][4];
 
-	if (p->z.columns <= COLUMNS)
-		LAUNCH(narrow_kernel<1>, blocks, WARPS * 32, 0, st, *p);
-	else if (p->z.columns <= 2 * COLUMNS)
-		LAUNCH(narrow_kernel<2>, blocks, WARPS * 32, 0, st, *p);
+	UNROLL for (int j = 0; j < 4; j++)
+		begin_four(v[j], y, row + g + j / 2 * 8, column + 8 * t + j % 2 * 4);
+	for (int l = 0; l < count; l++) {
+		float sum[4][4] = {};
+
+		multiply_tile<N>(sum, tiles + l * place<N>(ROWS, 0), all.of[first + l], column);
+		UNROLL for (int j = 0; j < 4; j++)
+			UNROLL for (int i = 0; i < 4; i++)
+				v[j][i] += all.of[first + l].scale * sum[i][j];
+	}
+	UNROLL for (int j = 0; j < 4; j++)
+		leave_four(y.y, row + g + j / 2 * 8, column + 8 * t + j % 2 * 4, v[j]);
+}
+
+/* MOST: layers whose tiles there is room for */
+template <int N, int MOST> __global__ void __launch_bounds__(WARPS * 32) narrow_kernel(struct passes all)
+{
+	SHARED(float, tiles, [MOST * ROWS * (N * COLUMNS + PAD)]);
+	SHARED(float, room, [WARPS / 2 * N * 16 * 32]);
+	const int apart = all.together ? 1 : all.count, first = blockIdx.x % apart, row = blockIdx.x / apart * ROWS;
+	const int count = all.together ? all.count : 1;
+
+	for (int l = 0; l < count; l++) {
+		float *tile = tiles + l * place<N>(ROWS, 0);
+
+		if (all.of[first + l].makes_z)
+			make_tile<N>(tile, room, all.of[first + l], row);
+		move_tile<N>(tile, all.of[first + l], row);
+	}
+	for (int column = threadIdx.x / 32 * COLUMNS; column < all.of[first].y.columns; column += WARPS * COLUMNS)
+		make_columns<N>(tiles, all, first, count, row, column);
+}
+
+static int widest(const struct passes *p)
+{
+	int rank = 0;
+
+	for (int i = 0; i < p->count; i++)
+		rank = p->of[i].z.columns > rank ? p->of[i].z.columns : rank;
+	return rank;
+}
+
+static cudaError_t run(cudaStream_t st, const struct passes *p)
+{
+	const int blocks = (p->of[0].z.rows + ROWS - 1) / ROWS * (p->together ? 1 : p->count), rank = widest(p);
+
+	if (rank <= COLUMNS)
+		LAUNCH((narrow_kernel<1, LAYERS>), blocks, WARPS * 32, 0, st, *p);
+	else if (rank <= 2 * COLUMNS)
+		LAUNCH((narrow_kernel<2, LAYERS>), blocks, WARPS * 32, 0, st, *p);
 	else
-		LAUNCH(narrow_kernel<4>, blocks, WARPS * 32, 0, st, *p);
+		LAUNCH((narrow_kernel<4, 1>), blocks, WARPS * 32, 0, st, *p);
 	return cudaGetLastError();
+}
+
+/* One after another: each adds to what those before it left. */
+static cudaError_t run_each(cudaStream_t st, const struct passes *p)
+{
+	cudaError_t status = cudaSuccess;
+
+	for (int i = 0; i < p->count && status == cudaSuccess; i++) {
+		struct passes one = { { p->of[i] }, 1, true };
+
+		one.of[0].add |= i > 0;
+		status = run(st, &one);
+	}
+	return status;
 }
 
 /* What factors of values in memory are to be multiplied with, where the product lies under its own power of two. */
@@ -279,33 +324,51 @@ static float shifted(float factor, int shift)
 	return ldexpf(factor, shift);
 }
 
-extern "C" cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const float *bias, int rows, int out,
-				int in, const struct narrow *n)
+extern "C" cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const struct stacked *s, int rows)
 {
-	const struct pass p = { matrix_of(x, rows, in), matrix_of(n->from, n->rank, in), matrix_of(n->by, out, n->rank),
-				matrix_of(n->z, rows, n->rank), matrix_of(y, rows, out), bias,
-				shifted(n->first, -x.shift), n->scale,
-				n->from != NULL, true, false };
+	static const struct narrow nothing = { NULL, NULL, 0, 0, NULL, 0 };
+	struct passes all = { {}, s->count, false };
+	const int ldy = stacked_out(s);
 
-	return run(st, &p);
+	for (int i = 0, column = 0; i < s->count; column += s->of[i++].w->out) {
+		const struct narrow *more = s->of[i].more, *n = more && more->rank <= NARROW_MOST ? more : &nothing;
+		const int out = s->of[i].w->out, in = s->of[i].w->in;
+
+		all.of[i] = { matrix_of(x, rows, in, in), matrix_of(n->from, n->rank, in),
+			      matrix_of(n->by, out, n->rank), matrix_of(n->z, rows, n->rank),
+			      matrix_of(values_from(y, column), rows, out, ldy),
+			      s->of[i].bias, shifted(n->first, -x.shift), n->scale, n->from != NULL, true, false };
+	}
+	return run(st, &all);
 }
 
-extern "C" cudaError_t k_narrow_dx(cudaStream_t st, struct values dx, struct values dy, int rows, int out, int in,
-				   int add, const struct narrow *n)
+extern "C" cudaError_t k_narrow_dx(cudaStream_t st, struct values dx, struct values dy, const struct stacked *s,
+				   int rows, int add)
 {
-	const struct pass p = { matrix_of(dy, rows, out), matrix_of(n->from, out, n->rank),
-				matrix_of(n->by, n->rank, in), matrix_of(n->z, rows, n->rank),
-				matrix_of(dx, rows, in), NULL, shifted(n->first, -dy.shift),
-				shifted(n->scale, dx.shift), n->from != NULL, false, add != 0 };
+	struct passes all = { {}, 0, true };
+	const int ldy = stacked_out(s);
 
-	return run(st, &p);
+	for (int i = 0, column = 0; i < s->count; column += s->of[i++].w->out) {
+		const struct narrow *n = s->of[i].more;
+		const int out = s->of[i].w->out, in = s->of[i].w->in;
+
+		if (!n || n->rank > NARROW_MOST)
+			continue;
+		all.of[all.count++] = { matrix_of(values_from(dy, column), rows, out, ldy),
+					matrix_of(n->from, out, n->rank), matrix_of(n->by, n->rank, in),
+					matrix_of(n->z, rows, n->rank), matrix_of(dx, rows, dx.at ? in : 0, in), NULL,
+					shifted(n->first, -dy.shift), shifted(n->scale, dx.shift), n->from != NULL,
+					false, add != 0 };
+	}
+	return widest(&all) > NARROW_TOGETHER ? run_each(st, &all) : run(st, &all);
 }
 
 /* ---- gradients of the two factors ---- */
 
 /* grad [columns,rank] = scale wide^T narrow, wide [rows,columns], narrow [rows,rank]; turned: grad [rank,columns] */
 struct gradient { struct matrix wide, narrow, grad; float scale; bool turned, add; };
-struct gradients { struct gradient of[2]; int second; };        /* the second one's first block */
+/* end: of the blocks of each */
+struct gradients { struct gradient of[2 * LAYERS]; int end[2 * LAYERS], count; };
 
 /* columns 4g+2m and 4g+2m+1 of 32 are rows g and g+8 of sum[m] */
 DEV void sum_rows(float (&sum)[2][4][4], const struct gradient &p, int column, int rank)
@@ -359,14 +422,20 @@ DEV void put_gradients(const float (&sum)[2][4][4], const struct gradient &p, in
 	}
 }
 
-__global__ void __launch_bounds__(GRAD_WARPS * 32) gradients_kernel(struct gradients both)
+__global__ void __launch_bounds__(GRAD_WARPS * 32) gradients_kernel(struct gradients all)
 {
 	SHARED(float, room, [GRAD_WARPS / 2 * 32 * 32]);
-	const int second = (int)blockIdx.x >= both.second;
-	const struct gradient &p = both.of[second];
-	const int column = (blockIdx.x - second * both.second) * COLUMNS, rank = blockIdx.y * COLUMNS;
-	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, rank = blockIdx.y * COLUMNS;
+	int which = 0;
 	float sum[2][4][4] = {};
+
+	while ((int)blockIdx.x >= all.end[which])
+		which++;
+	if (rank >= all.of[which].narrow.columns)
+		return;
+
+	const struct gradient &p = all.of[which];
+	const int column = (blockIdx.x - (which ? all.end[which - 1] : 0)) * COLUMNS;
 
 	sum_rows(sum, p, column, rank);
 	add_warps<32, GRAD_WARPS>(&sum[0][0][0], room);
@@ -375,17 +444,35 @@ __global__ void __launch_bounds__(GRAD_WARPS * 32) gradients_kernel(struct gradi
 			put_gradients(sum, p, column + 4 * g, rank + 8 * t + 4 * j, j);
 }
 
-extern "C" cudaError_t k_narrow_grads(cudaStream_t st, const struct narrow_grads *g)
+static void append(struct gradients *all, const struct gradient &g)
 {
-	const int r = g->rank, up = g->dup ? (g->out + COLUMNS - 1) / COLUMNS : 0,
-		down = g->ddown ? (g->in + COLUMNS - 1) / COLUMNS : 0;
-	struct gradients both = { {}, up };
+	const int blocks = (g.wide.columns + COLUMNS - 1) / COLUMNS;
 
-	both.of[0] = { matrix_of(g->dy, g->rows, g->out), matrix_of(g->z, g->rows, r), matrix_of(g->dup, g->out, r),
-		       shifted(g->scale, -g->dy.shift), false, g->add_up != 0 };
-	both.of[1] = { matrix_of(g->x, g->rows, g->in), matrix_of(g->dz, g->rows, r), matrix_of(g->ddown, r, g->in),
-		       shifted(1, -g->x.shift), true, g->add_down != 0 };
-	if (up + down)
-		LAUNCH(gradients_kernel, dim3(up + down, (r + COLUMNS - 1) / COLUMNS), GRAD_WARPS * 32, 0, st, both);
+	if (!g.grad.x)
+		return;
+	all->of[all->count] = g;
+	all->end[all->count] = (all->count ? all->end[all->count - 1] : 0) + blocks;
+	all->count++;
+}
+
+extern "C" cudaError_t k_narrow_grads(cudaStream_t st, const struct stacked_grads *s)
+{
+	struct gradients all = {};
+	int rank = 0;
+
+	for (const struct narrow_grads *g = s->of; g < s->of + s->count; g++) {
+		const int r = g->rank;
+
+		if (r > NARROW_MOST)
+			continue;
+		append(&all, { matrix_of(g->dy, g->rows, g->out, g->ldy), matrix_of(g->z, g->rows, r),
+			       matrix_of(g->dup, g->out, r), shifted(g->scale, -g->dy.shift), false, g->add_up != 0 });
+		append(&all, { matrix_of(g->x, g->rows, g->in, g->in), matrix_of(g->dz, g->rows, r),
+			       matrix_of(g->ddown, r, g->in), shifted(1, -g->x.shift), true, g->add_down != 0 });
+		rank = r > rank ? r : rank;
+	}
+	if (all.count)
+		LAUNCH(gradients_kernel, dim3(all.end[all.count - 1], (rank + COLUMNS - 1) / COLUMNS), GRAD_WARPS * 32,
+		       0, st, all);
 	return cudaGetLastError();
 }

@@ -31,7 +31,8 @@ static void wrote_floats(struct device *d, const float *y, size_t n)
 	wrote(d, y, n * sizeof(*y));
 }
 
-void fill_rows(struct device *d, struct values y, const float *bias, int rows, int c)
+/* y[rows,c] = bias[c].  The cast operand stays, unless y was it. */
+static void fill_rows(struct device *d, struct values y, const float *bias, int rows, int c)
 {
 	cuda_must(k_fill_rows(d->stream, y, bias, rows, c), "bias");
 	wrote_values(d, y, (size_t)rows * c);
@@ -83,34 +84,36 @@ static int rows_at_once(int rows, size_t bytes, size_t room)
 
 /* ---- linear layers ---- */
 
-/* y (+)= x times the weight, either way round */
-struct layer { struct values y, x; int rows, out, in; bool transposed, add; };
+/* y (+)= x times the weight, either way round.  y: rows of ldy values; x: rows of ldx, of which it reads those from
+ * column `from` on. */
+struct layer { struct values y, x; int rows, out, in, ldy, ldx, from; bool transposed, add; };
 
 static void run_layer(struct device *d, const struct layer *l, const struct weight *w)
 {
+	const size_t size = type_size(w->dtype);
 	const bool as_it_is = l->x.type == w->dtype;
-	const int most = as_it_is ? l->rows :
-		rows_at_once(l->rows, l->in * type_size(w->dtype), cuda_scratch_before(d, w));
+	const int most = as_it_is ? l->rows : rows_at_once(l->rows, l->ldx * size, cuda_scratch_before(d, w));
 	int at, part;
 
 	if (w->dtype == DTYPE_F32 && (!as_it_is || l->y.type != w->dtype)) {
-		cuda_gemm(d, 0, l->transposed, l->rows, l->out, l->in, 1, l->x, l->in, f32(w->data), w->in, l->add,
-			  l->y, l->out);
+		cuda_gemm(d, 0, l->transposed, l->rows, l->out, l->in, 1, values_from(l->x, l->from), l->ldx,
+			  f32(w->data), w->in, l->add, l->y, l->ldy);
 		return;
 	}
 	if (l->y.type != DTYPE_F32 && l->y.type != w->dtype)
 		die(EXIT_OTHER, "a layer's values are of another type than its weight; this is a bug in lora-tools");
 	for (at = 0; at < l->rows; at += part) {
-		const struct values x = values_from(l->x, (size_t)at * l->in);
+		const struct values x = values_from(l->x, (size_t)at * l->ldx);
+		const char *a;
 
 		part = l->rows - at < most ? l->rows - at : most;
+		a = cast(d, x, (size_t)part * l->ldx, w->dtype, l->y.shift);
 		run_product(d, &(struct product){ .type = w->dtype, .to = l->y.type, .m = part, .n = l->out,
-			.k = l->in, .a = cast(d, x, (size_t)part * l->in, w->dtype, l->y.shift),
-			.lda = l->in,
+			.k = l->in, .a = a + l->from * size, .lda = l->ldx,
 			.b = w->data, .ldb = w->in, .transposed = l->transposed, .add = l->add,
 			.scaled = !as_it_is && w->dtype == DTYPE_F16,
 			.factor = ldexpf(1, l->y.shift - (as_it_is ? x.shift : 0)),
-			.c = values_from(l->y, (size_t)at * l->out).at, .ldc = l->out });
+			.c = values_from(l->y, (size_t)at * l->ldy).at, .ldc = l->ldy });
 	}
 }
 
@@ -120,92 +123,157 @@ static bool is_narrow(const struct narrow *more)
 	return more && more->rank <= NARROW_MOST;
 }
 
-/* What y holds before the layer's own product is added: the bias and an adapter's part, or nothing.  Tells whether it
- * is added.  The cast operand stays. */
-static bool begin_forward(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
-			  int rows, const struct narrow *more)
+static int count_narrow(const struct stacked *s)
 {
-	if (is_narrow(more)) {
-		cuda_must(k_narrow(d->stream, y, x, bias, rows, w->out, w->in, more), "an adapter's products");
-		wrote_values(d, y, (size_t)rows * w->out);
-		wrote_floats(d, more->z, (size_t)rows * more->rank);
-		return true;
-	}
-	if (bias)
-		fill_rows(d, y, bias, rows, w->out);
-	return bias;
+	int n = 0;
+
+	for (int i = 0; i < s->count; i++)
+		n += is_narrow(s->of[i].more);
+	return n;
 }
 
-static void end_forward(struct device *d, struct values y, struct values x, const struct weight *w, int rows,
-			const struct narrow *more)
+static void wrote_z(struct device *d, const struct stacked *s, int rows)
 {
+	for (int i = 0; i < s->count; i++)
+		if (is_narrow(s->of[i].more))
+			wrote_floats(d, s->of[i].more->z, (size_t)rows * s->of[i].more->rank);
+}
+
+static bool has_bias(const struct stacked *s)
+{
+	for (int i = 0; i < s->count; i++)
+		if (s->of[i].bias)
+			return true;
+	return false;
+}
+
+/* What y holds before the layers' own products are added: biases and adapters' parts, or nothing.  Tells whether they
+ * are added.  The cast operand stays. */
+static bool begin_forward(struct device *d, struct values y, struct values x, const struct stacked *s, int rows)
+{
+	const bool narrow = count_narrow(s);
+
+	if (!narrow && !has_bias(s))
+		return false;
+	if (!narrow && s->count == 1) {
+		fill_rows(d, y, s->of[0].bias, rows, s->of[0].w->out);
+		return true;
+	}
+	cuda_must(k_narrow(d->stream, y, x, s, rows), "adapters' products");
+	wrote_values(d, y, (size_t)rows * stacked_out(s));
+	wrote_z(d, s, rows);
+	return true;
+}
+
+static void end_forward(struct device *d, struct values y, int ldy, struct values x, const struct stacked_layer *l,
+			int rows)
+{
+	const struct narrow *more = l->more;
+	const int in = l->w->in;
+
 	if (!more || is_narrow(more))
 		return;
 	if (more->from)
-		cuda_gemm(d, 0, 1, rows, more->rank, w->in, more->first, x, w->in, f32(more->from), w->in, 0,
-			  f32(more->z), more->rank);
-	cuda_gemm(d, 0, 1, rows, w->out, more->rank, more->scale, f32(more->z), more->rank, f32(more->by), more->rank,
-		  1, y, w->out);
+		cuda_gemm(d, 0, 1, rows, more->rank, in, more->first, x, in, f32(more->from), in, 0, f32(more->z),
+			  more->rank);
+	cuda_gemm(d, 0, 1, rows, l->w->out, more->rank, more->scale, f32(more->z), more->rank, f32(more->by),
+		  more->rank, 1, y, ldy);
+}
+
+void cuda_linears(struct device *d, struct values y, struct values x, const struct stacked *s, int rows)
+{
+	const int ldy = stacked_out(s);
+	const bool add = begin_forward(d, y, x, s, rows);
+	struct weight w;
+
+	for (int i = 0, column = 0; i < s->count; column += w.out) {
+		i += stacked_joined(s, i, &w);
+		const struct weight here = cuda_weight_here(d, &w);
+
+		run_layer(d, &(struct layer){ values_from(y, column), x, rows, w.out, w.in, ldy, w.in, 0, true, add },
+			  &here);
+	}
+	for (int i = 0, column = 0; i < s->count; column += s->of[i++].w->out)
+		end_forward(d, values_from(y, column), ldy, x, &s->of[i], rows);
 }
 
 void cuda_linear(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 		 int rows, const struct narrow *more)
 {
-	const struct weight here = cuda_weight_here(d, w);
-	const bool add = begin_forward(d, y, x, w, bias, rows, more);
-
-	run_layer(d, &(struct layer){ y, x, rows, w->out, w->in, true, add }, &here);
-	end_forward(d, y, x, w, rows, more);
+	cuda_linears(d, y, x, &(struct stacked){ { { w, bias, more } }, 1 }, rows);
 }
 
-static bool begin_backward(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows,
-			   int add, const struct narrow *more)
+static bool begin_backward(struct device *d, struct values dx, struct values dy, const struct stacked *s, int rows,
+			   int add)
 {
-	if (!is_narrow(more))
+	if (!count_narrow(s))
 		return add;
-	cuda_must(k_narrow_dx(d->stream, dx, dy, rows, w->out, w->in, add, more), "an adapter's products, backward");
-	wrote_values(d, dx, (size_t)rows * w->in);
-	wrote_floats(d, more->z, (size_t)rows * more->rank);
+	cuda_must(k_narrow_dx(d->stream, dx, dy, s, rows, add), "adapters' products, backward");
+	if (dx.at)
+		wrote_values(d, dx, (size_t)rows * s->of[0].w->in);
+	wrote_z(d, s, rows);
 	return true;
 }
 
-static void end_backward(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows,
-			 const struct narrow *more)
+static void end_backward(struct device *d, struct values dx, struct values dy, int ldy, const struct stacked_layer *l,
+			 int rows)
 {
+	const struct narrow *more = l->more;
+
 	if (!more || is_narrow(more))
 		return;
 	if (more->from)
-		cuda_gemm(d, 0, 0, rows, more->rank, w->out, more->first, dy, w->out, f32(more->from), more->rank, 0,
+		cuda_gemm(d, 0, 0, rows, more->rank, l->w->out, more->first, dy, ldy, f32(more->from), more->rank, 0,
 			  f32(more->z), more->rank);
-	cuda_gemm(d, 0, 0, rows, w->in, more->rank, more->scale, f32(more->z), more->rank, f32(more->by), w->in, 1, dx,
-		  w->in);
+	if (dx.at)
+		cuda_gemm(d, 0, 0, rows, l->w->in, more->rank, more->scale, f32(more->z), more->rank, f32(more->by),
+			  l->w->in, 1, dx, l->w->in);
 }
 
-/* backward of y = x W^T:  dx[rows,in] = dy[rows,out] W */
+/* backward of y = x W^T:  dx[rows,in] = dy[rows,out] W; of layers beside each other the sum of them */
+void cuda_linears_dx(struct device *d, struct values dx, struct values dy, const struct stacked *s, int rows, int add)
+{
+	const int ldy = stacked_out(s);
+	bool adds = begin_backward(d, dx, dy, s, rows, add);
+	struct weight w;
+
+	for (int i = 0, column = 0; dx.at && i < s->count; column += w.out, adds = true) {
+		i += stacked_joined(s, i, &w);
+		const struct weight here = cuda_weight_here(d, &w);
+
+		run_layer(d, &(struct layer){ dx, dy, rows, w.in, w.out, w.in, ldy, column, false, adds }, &here);
+	}
+	for (int i = 0, column = 0; i < s->count; column += s->of[i++].w->out)
+		end_backward(d, dx, values_from(dy, column), ldy, &s->of[i], rows);
+}
+
 void cuda_linear_dx(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows, int add,
 		    const struct narrow *more)
 {
-	const struct weight here = cuda_weight_here(d, w);
-	const bool adds = begin_backward(d, dx, dy, w, rows, add, more);
-
-	run_layer(d, &(struct layer){ dx, dy, rows, w->in, w->out, false, adds }, &here);
-	end_backward(d, dx, dy, w, rows, more);
+	cuda_linears_dx(d, dx, dy, &(struct stacked){ { { w, NULL, more } }, 1 }, rows, add);
 }
 
-void cuda_narrow_grads(struct device *d, const struct narrow_grads *g)
+static void wide_grads(struct device *d, const struct narrow_grads *g)
 {
-	if (g->rank <= NARROW_MOST) {
-		cuda_must(k_narrow_grads(d->stream, g), "an adapter's gradients");
-		wrote_floats(d, g->dup, g->dup ? (size_t)g->out * g->rank : 0);
-		wrote_floats(d, g->ddown, g->ddown ? (size_t)g->rank * g->in : 0);
-		return;
-	}
 	if (g->dup)
-		cuda_gemm(d, 1, 0, g->out, g->rank, g->rows, g->scale, g->dy, g->out, f32(g->z), g->rank, g->add_up,
+		cuda_gemm(d, 1, 0, g->out, g->rank, g->rows, g->scale, g->dy, g->ldy, f32(g->z), g->rank, g->add_up,
 			  f32(g->dup), g->rank);
 	if (g->ddown)
 		cuda_gemm(d, 1, 0, g->rank, g->in, g->rows, 1, f32(g->dz), g->rank, g->x, g->in, g->add_down,
 			  f32(g->ddown), g->in);
+}
+
+void cuda_narrow_grads(struct device *d, const struct stacked_grads *all)
+{
+	cuda_must(k_narrow_grads(d->stream, all), "adapters' gradients");
+	for (const struct narrow_grads *g = all->of; g < all->of + all->count; g++) {
+		if (g->rank > NARROW_MOST) {
+			wide_grads(d, g);
+			continue;
+		}
+		wrote_floats(d, g->dup, g->dup ? (size_t)g->out * g->rank : 0);
+		wrote_floats(d, g->ddown, g->ddown ? (size_t)g->rank * g->in : 0);
+	}
 }
 
 /* ---- products of floats, some of which may lie in half precision ---- */
@@ -226,15 +294,16 @@ static void run_floats(struct device *d, const struct floats_product *p)
 	wrote_floats(d, p->c, (size_t)(p->m - 1) * p->ldc + p->n);
 }
 
-/* x[n] as floats: itself, or a copy in scratch at *room, which goes on behind it */
-static const float *widened(struct device *d, struct values x, size_t n, float **room)
+/* x[rows,columns] as floats: itself, or a copy in scratch at *room, which goes on behind it; *ld is that of either */
+static const float *widened(struct device *d, struct values x, int *ld, int rows, int columns, float **room)
 {
 	float *to = *room;
 
 	if (x.type == DTYPE_F32)
 		return x.at;
-	cuda_ran(d, k_axpby(d->stream, f32(to), 1, x, 0, n), "cast");
-	*room += n;
+	cuda_ran(d, k_copy_columns(d->stream, f32(to), columns, x, *ld, rows, columns, 0), "cast");
+	*ld = columns;
+	*room += (size_t)rows * columns;
 	return to;
 }
 
@@ -248,33 +317,35 @@ static void run_in_rows(struct device *d, const struct floats_product *p, struct
 			struct values c)
 {
 	const bool copies = c.type != DTYPE_F32;
-	const size_t width = floats_widened(a, p->lda) + floats_widened(b, p->ldb) + floats_widened(c, p->n);
+	const int wide = p->ta ? p->m : p->k;
+	const size_t width = floats_widened(a, wide) + floats_widened(b, p->n) + floats_widened(c, p->n);
 	const int rows = p->ta ? p->k : p->m, most = rows_at_once(rows, width * sizeof(float), SCRATCH_BYTES);
-	struct floats_product one = *p;
 	int at, part;
 
 	for (at = 0; at < rows; at += part) {
 		const struct values to = values_from(c, p->ta ? 0 : (size_t)at * p->ldc);
 		float *room = cuda_scratch(d, SCRATCH_BYTES);
+		struct floats_product one = *p;
 
 		part = rows - at < most ? rows - at : most;
 		*(p->ta ? &one.k : &one.m) = part;
-		one.a = widened(d, values_from(a, (size_t)at * p->lda), (size_t)part * p->lda, &room);
-		one.b = widened(d, values_from(b, p->ta ? (size_t)at * p->ldb : 0), (size_t)part * p->ldb, &room);
+		one.a = widened(d, values_from(a, (size_t)at * p->lda), &one.lda, part, wide, &room);
+		one.b = widened(d, values_from(b, p->ta ? (size_t)at * p->ldb : 0), &one.ldb, part, p->n, &room);
 		one.c = copies ? room : to.at;
+		one.ldc = copies ? p->n : p->ldc;
 		one.beta = copies ? 0 : p->ta && at ? 1 : p->beta;
 		run_floats(d, &one);
 		if (copies)
-			cuda_ran(d, k_axpby(d->stream, to, 1, f32(room), p->beta, (size_t)part * p->n), "cast");
+			cuda_ran(d, k_copy_columns(d->stream, to, p->ldc, f32(room), p->n, part, p->n, p->beta != 0),
+				 "cast");
 	}
 }
 
-/* Half precision has no gaps between its rows, and is not an operand that stands for a weight. */
-static bool is_in_rows(const struct floats_product *p, struct values a, struct values b, struct values c)
+/* Half precision is not an operand that stands for a weight, and is overwritten or added to. */
+static bool is_in_rows(const struct floats_product *p, struct values b, struct values c)
 {
-	return (a.type == DTYPE_F32 || p->lda == (p->ta ? p->m : p->k)) &&
-	       (b.type == DTYPE_F32 || (p->ta && !p->tb && p->ldb == p->n)) &&
-	       (c.type == DTYPE_F32 || (!p->ta && p->ldc == p->n));
+	return (b.type == DTYPE_F32 || (p->ta && !p->tb)) &&
+	       (c.type == DTYPE_F32 || (!p->ta && (p->beta == 0 || p->beta == 1)));
 }
 
 void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, struct values a, int lda,
@@ -284,7 +355,7 @@ void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alph
 
 	if (a.type == DTYPE_F32 && b.type == DTYPE_F32 && c.type == DTYPE_F32)
 		run_floats(d, &p);
-	else if (is_in_rows(&p, a, b, c))
+	else if (is_in_rows(&p, b, c))
 		run_in_rows(d, &p, a, b, c);
 	else
 		die(EXIT_OTHER, "a product of half precision that cuda does not know; this is a bug in lora-tools");

@@ -51,8 +51,8 @@ void say(digest &h, values v)
 
 void say(digest &h, const weight *w)
 {
-	const auto &[data, dtype, out, in, kh, kw, on_host] = *w;
-	say_all(h, data, dtype, out, in, kh, kw, on_host);
+	const auto &[data, dtype, out, in, kh, kw, on_host, placed] = *w;
+	say_all(h, data, dtype, out, in, kh, kw, on_host, placed);
 }
 
 void say(digest &h, const narrow *n)
@@ -64,10 +64,26 @@ void say(digest &h, const narrow *n)
 	say_all(h, z, by, rank, scale, from, first);
 }
 
-void say(digest &h, const narrow_grads *g)
+void say(digest &h, const stacked *s)
 {
-	const auto &[dup, ddown, add_up, add_down, dy, x, z, dz, rows, out, in, rank, scale] = *g;
-	say_all(h, dup, ddown, add_up, add_down, dy, x, z, dz, rows, out, in, rank, scale);
+	const auto &[of, count] = *s;
+
+	say(h, count);
+	for (int i = 0; i < count; i++) {
+		const auto &[w, bias, more] = of[i];
+		say_all(h, w, bias, more);
+	}
+}
+
+void say(digest &h, const stacked_grads *s)
+{
+	const auto &[of, count] = *s;
+
+	say(h, count);
+	for (int i = 0; i < count; i++) {
+		const auto &[dup, ddown, add_up, add_down, dy, x, z, dz, rows, out, in, rank, ldy, scale] = of[i];
+		say_all(h, dup, ddown, add_up, add_down, dy, x, z, dz, rows, out, in, rank, ldy, scale);
+	}
 }
 
 void say(digest &h, const conv_shape *s)

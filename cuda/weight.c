@@ -114,7 +114,8 @@ int cuda_prepare(struct device *d, struct weight *w, const void *host)
 		die(EXIT_OTHER, "a weight of a type that cuda does not compute with; this is a bug in lora-tools");
 	if (w->on_host)
 		return prepare_on_host(d, w, host);
-	w->data = pool_take(d->pool, bytes);
+	if (!w->placed)
+		w->data = pool_take(d->pool, bytes);
 	if (!w->data)
 		return -1;
 	if (is_stored(w))
@@ -130,7 +131,7 @@ void cuda_unprepare(struct device *d, struct weight *w)
 		cuda_must(cudaStreamSynchronize(d->stream), "the work so far");         /* it may still be read */
 		visits_forget(d, w->data);
 		cudaFreeHost(w->data);
-	} else {
+	} else if (!w->placed) {
 		cuda_release(d, w->data);
 	}
 	w->data = NULL;

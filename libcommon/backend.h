@@ -79,6 +79,8 @@ struct weight {
 	int out, in, kh, kw;    /* linear layers: kh = kw = 1 */
 	/* set before prepare(): stay in host memory, and come to the device whenever something reads it */
 	bool on_host;
+	/* set before prepare(), as data is: the numbers are to lie there, in memory that is not the weight's own */
+	bool placed;
 };
 
 static inline bool is_quantised(enum dtype t) { return t == DTYPE_I8 || t == DTYPE_F8_E4M3 || t == DTYPE_U8; }
@@ -109,13 +111,46 @@ static inline size_t weight_bytes(const struct weight *w)
  * [rank,in], first dy from with from [out,rank]. */
 struct narrow { float *z; const float *by; int rank; float scale; const float *from; float first; };
 
+/* Linear layers of one input, whose outputs lie beside each other: each makes w->out columns, behind those before it.
+ * A card multiplies at once by weights that lie one behind the other.  more may be NULL. */
+enum { STACKED_MOST = 3 };
+struct stacked_layer { const struct weight *w; const float *bias; const struct narrow *more; };
+struct stacked { struct stacked_layer of[STACKED_MOST]; int count; };
+
+static inline int stacked_out(const struct stacked *s)
+{
+	int out = 0;
+
+	for (int i = 0; i < s->count; i++)
+		out += s->of[i].w->out;
+	return out;
+}
+
+/* Layers from `first` on whose weights lie one behind the other are one, of the weight *w.  Returns how many. */
+static inline int stacked_joined(const struct stacked *s, int first, struct weight *w)
+{
+	int n = 1;
+
+	*w = *s->of[first].w;
+	for (; first + n < s->count; n++) {
+		const struct weight *next = s->of[first + n].w;
+
+		if (w->on_host || is_quantised(w->dtype) || next->dtype != w->dtype || next->on_host ||
+		    (char *)next->data != (char *)w->data + weight_bytes(w))
+			break;
+		w->out += next->out;
+	}
+	return n;
+}
+
 /* Gradients of both factors of such a product: dup [out,rank] = scale dy^T z, ddown [rank,in] = dz^T x.  Each may be
- * NULL, and so may then what it is made of. */
+ * NULL, and so may then what it is made of.  ldy: from one row of dy to the next. */
 struct narrow_grads {
 	float *dup, *ddown; int add_up, add_down;
 	struct values dy, x; const float *z, *dz;
-	int rows, out, in, rank; float scale;
+	int rows, out, in, rank, ldy; float scale;
 };
+struct stacked_grads { struct narrow_grads of[STACKED_MOST]; int count; };      /* of the same rows */
 
 /* A convolution's geometry.  Pixels outside the picture read as 0, so the padding on the right and at the bottom
  * follows from oh and ow. */

@@ -135,8 +135,8 @@ static void factor_grads(struct tape *t, const struct back *k, const float *z, c
 	const int add_up = k->g->add[LORA_UP];
 
 	if (!k->a->shape) {
-		be->narrow_grads(d, &(struct narrow_grads){ dup, ddown, add_up, add, k->dy, data_of(k->x), z, dz, rows,
-							    out, in, r, k->scale });
+		be->narrow_grads(d, &(struct stacked_grads){ { { dup, ddown, add_up, add, k->dy, data_of(k->x), z, dz,
+								 rows, out, in, r, out, k->scale } }, 1 });
 		return;
 	}
 	if (dup)
@@ -429,7 +429,8 @@ static const struct kind_arg args[] = {
 	.suffixes = suffixes, .args = args, .value_dropout = true, .leaves_out = leaves_out, .read = read_form, \
 	.missing = missing, .guess = guess, \
 	.branch = { .forward = forward, .backward = backward, .is_narrow = is_narrow, .narrow = narrow, \
-		    .narrow_dx = narrow_dx, .narrow_grads = narrow_grads, .whole = whole }, \
+		    .narrow_dx = narrow_dx, .narrow_grads = narrow_grads, .up = LORA_UP, .down = LORA_DOWN, \
+		    .whole = whole }, \
 	.norm = norm, .delta_begin = delta_core, .add_delta = add_delta, .delta_norm = norm_of_factors, \
 	.factors_rank = factors_rank, .factors = factors
 

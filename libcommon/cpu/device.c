@@ -190,7 +190,8 @@ int cpu_prepare(struct device *d, struct weight *w, const void *host)
 
 	if (w->dtype != DTYPE_F32 && w->dtype != DTYPE_F16 && w->dtype != DTYPE_BF16 && !is_quantised(w->dtype))
 		die(EXIT_OTHER, "a weight of a type that the cpu does not compute with; this is a bug in lora-tools");
-	w->data = cpu_alloc(d, weight_bytes(w));
+	if (!w->placed)
+		w->data = cpu_alloc(d, weight_bytes(w));
 	if (!w->data)
 		return -1;
 	if (is_quantised(w->dtype)) {
@@ -203,6 +204,7 @@ int cpu_prepare(struct device *d, struct weight *w, const void *host)
 
 void cpu_unprepare(struct device *d, struct weight *w)
 {
-	free(w->data);
+	if (!w->placed)
+		free(w->data);
 	w->data = NULL;
 }

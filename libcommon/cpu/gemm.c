@@ -430,63 +430,108 @@ void multiply(struct device *d, const struct product *p)
 }
 
 /* transposed: by is [n,rank] */
-static struct product narrow_product(const struct narrow *more, bool transposed, float *c, int rows, int n)
+static struct product narrow_product(const struct narrow *more, bool transposed, float *c, int ldc, int rows, int n)
 {
 	return (struct product){
-		.m = rows, .n = n, .k = more->rank, .alpha = more->scale, .beta = 1, .c = c, .ldc = n,
+		.m = rows, .n = n, .k = more->rank, .alpha = more->scale, .beta = 1, .c = c, .ldc = ldc,
 		.a = { .data = more->z, .row = more->rank, .col = 1 },
 		.b = { .data = more->by, .dtype = DTYPE_F32, .ld = transposed ? more->rank : n,
 		       .transposed = transposed },
 	};
 }
 
-void cpu_linear(struct device *d, struct values yv, struct values xv, const struct weight *w, const float *bias,
-		int rows, const struct narrow *more)
+static void make_z(struct device *d, const struct narrow *more, struct values x, const struct weight *w, int rows)
 {
-	float *y = floats_at(yv);
-	const float *x = floats_at(xv);
-	const struct product after = more ? narrow_product(more, true, y, rows, w->out) : (struct product){ 0 };
+	if (more && more->from)
+		cpu_gemm(d, 0, 1, rows, more->rank, w->in, more->first, x, w->in, f32(more->from), w->in, 0,
+			 f32(more->z), more->rank);
+}
+
+/* y: of rows of ldy floats */
+static void run_layer(struct device *d, float *y, int ldy, struct values x, const struct stacked_layer *l, int rows)
+{
+	const struct weight *w = l->w;
+	const struct product after = l->more ? narrow_product(l->more, true, y, ldy, rows, w->out) :
+		(struct product){ 0 };
 	struct product p = {
-		.m = rows, .n = w->out, .k = w->in, .alpha = 1, .bias = bias, .c = y, .ldc = w->out,
-		.a = { .data = x, .row = w->in, .col = 1 },
+		.m = rows, .n = w->out, .k = w->in, .alpha = 1, .bias = l->bias, .c = y, .ldc = ldy,
+		.a = { .data = floats_at(x), .row = w->in, .col = 1 },
 		.b = right_of(w, w->in),
-		.more = more ? &after : NULL,
+		.more = l->more ? &after : NULL,
 	};
 
 	p.b.transposed = true;
-	if (more && more->from)
-		cpu_gemm(d, 0, 1, rows, more->rank, w->in, more->first, xv, w->in, f32(more->from), w->in, 0,
-			 f32(more->z), more->rank);
+	make_z(d, l->more, x, w, rows);
 	multiply(d, &p);
 }
 
-void cpu_linear_dx(struct device *d, struct values dxv, struct values dyv, const struct weight *w, int rows, int add,
-		   const struct narrow *more)
+void cpu_linear(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias, int rows,
+		const struct narrow *more)
 {
-	float *dx = floats_at(dxv);
-	const float *dy = floats_at(dyv);
-	const struct product after = more ? narrow_product(more, false, dx, rows, w->in) : (struct product){ 0 };
+	run_layer(d, floats_at(y), w->out, x, &(struct stacked_layer){ w, bias, more }, rows);
+}
+
+void cpu_linears(struct device *d, struct values y, struct values x, const struct stacked *s, int rows)
+{
+	float *at = floats_at(y);
+
+	for (int i = 0; i < s->count; at += s->of[i++].w->out)
+		run_layer(d, at, stacked_out(s), x, &s->of[i], rows);
+}
+
+static void make_dz(struct device *d, const struct narrow *more, const float *dy, int ldy, const struct weight *w,
+		    int rows)
+{
+	if (more && more->from)
+		cpu_gemm(d, 0, 0, rows, more->rank, w->out, more->first, f32(dy), ldy, f32(more->from), more->rank, 0,
+			 f32(more->z), more->rank);
+}
+
+static void run_layer_dx(struct device *d, float *dx, const float *dy, int ldy, const struct stacked_layer *l, int rows,
+			 int add)
+{
+	const struct weight *w = l->w;
+	const struct product after = l->more ? narrow_product(l->more, false, dx, w->in, rows, w->in) :
+		(struct product){ 0 };
 	const struct product p = {
 		.m = rows, .n = w->in, .k = w->out, .alpha = 1, .beta = add, .c = dx, .ldc = w->in,
-		.a = { .data = dy, .row = w->out, .col = 1 },
+		.a = { .data = dy, .row = ldy, .col = 1 },
 		.b = right_of(w, w->in),
-		.more = more ? &after : NULL,
+		.more = l->more ? &after : NULL,
 	};
 
-	if (more && more->from)
-		cpu_gemm(d, 0, 0, rows, more->rank, w->out, more->first, dyv, w->out, f32(more->from), more->rank, 0,
-			 f32(more->z), more->rank);
-	multiply(d, &p);
+	make_dz(d, l->more, dy, ldy, w, rows);
+	if (dx)
+		multiply(d, &p);
 }
 
-void cpu_narrow_grads(struct device *d, const struct narrow_grads *g)
+void cpu_linear_dx(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows, int add,
+		   const struct narrow *more)
 {
-	if (g->dup)
-		cpu_gemm(d, 1, 0, g->out, g->rank, g->rows, g->scale, g->dy, g->out, f32(g->z), g->rank, g->add_up,
-			 f32(g->dup), g->rank);
-	if (g->ddown)
-		cpu_gemm(d, 1, 0, g->rank, g->in, g->rows, 1, f32(g->dz), g->rank, g->x, g->in, g->add_down,
-			 f32(g->ddown), g->in);
+	run_layer_dx(d, floats_at(dx), floats_at(dy), w->out, &(struct stacked_layer){ w, NULL, more }, rows, add);
+}
+
+void cpu_linears_dx(struct device *d, struct values dx, struct values dy, const struct stacked *s, int rows, int add)
+{
+	const int ldy = stacked_out(s);
+	const float *at = floats_at(dy) + ldy;
+
+	for (int i = s->count - 1; i >= 0; i--) {
+		at -= s->of[i].w->out;
+		run_layer_dx(d, floats_at(dx), at, ldy, &s->of[i], rows, i == s->count - 1 ? add : 1);
+	}
+}
+
+void cpu_narrow_grads(struct device *d, const struct stacked_grads *all)
+{
+	for (const struct narrow_grads *g = all->of; g < all->of + all->count; g++) {
+		if (g->dup)
+			cpu_gemm(d, 1, 0, g->out, g->rank, g->rows, g->scale, g->dy, g->ldy, f32(g->z), g->rank,
+				 g->add_up, f32(g->dup), g->rank);
+		if (g->ddown)
+			cpu_gemm(d, 1, 0, g->rank, g->in, g->rows, 1, f32(g->dz), g->rank, g->x, g->in, g->add_down,
+				 f32(g->ddown), g->in);
+	}
 }
 
 void cpu_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alpha, struct values av, int lda,

@@ -31,6 +31,7 @@ static void take_layer(struct inventory *v, const char *name, const struct clip_
 	l->heads = c->heads;
 	l->activation = c->activation;
 	take_norm(v, name, "layer_norm1", c->width, 0, c->norm_eps, &l->norm1);
+	take_stacked(v, 3);
 	take_linear(v, LAYER_TRANSFORMER, name, "self_attn.q_proj", c->width, c->width, true, &l->q);
 	take_linear(v, LAYER_TRANSFORMER, name, "self_attn.k_proj", c->width, c->width, true, &l->k);
 	take_linear(v, LAYER_TRANSFORMER, name, "self_attn.v_proj", c->width, c->width, true, &l->v);
@@ -107,9 +108,12 @@ static struct tensor *run_layer(struct tape *t, const void *layer, struct tensor
 {
 	const struct encoder_layer *l = layer;
 	struct tensor *x = in[0], *h = op_layer_norm(t, x, &l->norm1);
-	struct tensor *q = op_linear(t, h, &l->q), *k = op_linear(t, h, &l->k), *v = op_linear(t, last_use(h), &l->v);
+	struct columns qkv[3];
 
-	h = op_linear(t, last_use(op_attention(t, last_use(q), last_use(k), last_use(v), l->heads, true)), &l->out);
+	op_linears(t, last_use(h), (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, qkv);
+	for (int i = 0; i < 3; i++)
+		last_use(qkv[i].of);
+	h = op_linear(t, last_use(op_attention(t, qkv[0], qkv[1], qkv[2], l->heads, true)), &l->out);
 	h = op_add_norm(t, x, last_use(h), &l->norm2, &x);
 	h = op_linear(t, last_use(h), &l->fc1);
 	h = op_activation(t, last_use(h), l->activation);

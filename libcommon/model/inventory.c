@@ -8,6 +8,25 @@ static char *join(const char *parent, const char *child)
 	return *parent ? xprintf("%s.%s", parent, child) : xstrdup(child);
 }
 
+void take_stacked(struct inventory *v, int count)
+{
+	v->stack = (struct weight_stack){ .count = count };
+	v->stack_left = count;
+	v->loader.stack = &v->stack;
+}
+
+/* After one of its layers, even if that failed. */
+static void leave_stack(struct inventory *v)
+{
+	if (!v->loader.stack || (--v->stack_left && !v->failed))
+		return;
+	v->loader.stack = NULL;
+	if (!v->stack.block)
+		return;
+	GROW(v->block, v->blocks, v->capacity);
+	v->block[v->blocks++] = v->stack.block;
+}
+
 /* Before a layer is loaded. */
 static void begin(struct inventory *v, enum layer_group g)
 {
@@ -18,6 +37,7 @@ static void enter(struct inventory *v, int status, enum layer_group g, char *nam
 {
 	v->loader.inner = false;
 	v->failed = status != 0;
+	leave_stack(v);
 	if (!status)
 		layer_add(&v->layers, v->loader.component, g, name, l, c);
 	free(name);
@@ -103,4 +123,9 @@ void inventory_free(struct inventory *v)
 			free_norm(be, d, l->norm);
 	}
 	layer_list_free(&v->layers);
+	while (v->blocks)
+		be->release(d, v->block[--v->blocks]);
+	free(v->block);
+	v->block = NULL;
+	v->capacity = 0;
 }

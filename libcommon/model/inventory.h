@@ -17,11 +17,15 @@ struct inventory {
 	struct error *error;            /* while loading */
 	bool failed;
 	struct layer_list layers;
+	struct weight_stack stack; int stack_left;      /* layers of it that are still to come */
+	void **block; size_t blocks, capacity;  /* memory of stacks */
 };
 
 /* The name of a layer is parent.child, or child where parent is "". */
 void take_linear(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
 		 bool bias, struct linear *l);
+/* The weights of the next `count` layers are to lie one behind the other, as one input is multiplied by all of them. */
+void take_stacked(struct inventory *v, int count);
 void take_conv(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,
 	       int kernel, int stride, struct conv *c);
 void take_conv1x1(struct inventory *v, enum layer_group g, const char *parent, const char *child, int out, int in,

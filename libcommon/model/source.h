@@ -105,7 +105,12 @@ struct loader {
 	struct device *device;
 	bool on_host;                   /* of the layers that are loaded now (struct weight), but for tables */
 	bool inner;                     /* they are of those that may be quantised */
+	struct weight_stack *stack;     /* NULL: each has memory of its own */
 };
+/* Weights of one size that are loaded one after another into one block of memory, which the caller releases: a device
+ * may multiply by them at once (backend.h: struct stacked).  One that is of another size, is quantised or stays in host
+ * memory has memory of its own. */
+struct weight_stack { int count, placed; size_t each; void *block; };
 int load_linear(const struct loader *l, const char *name, int out, int in, bool bias, struct linear *layer,
 		struct error *e) MUST_CHECK;
 int load_conv(const struct loader *l, const char *name, int out, int in, int kernel, int stride, struct conv *layer,

@@ -184,6 +184,25 @@ static bool to_quantise(const struct loader *l)
 	return l->inner && l->files->quantising && is_quantised(l->files->quantising->type);
 }
 
+enum { STACK_ALIGN = 64 };
+
+static void place(const struct loader *l, struct weight *w)
+{
+	struct weight_stack *s = l->stack;
+	const size_t bytes = weight_bytes(w);
+
+	if (!s || s->placed == s->count || w->on_host || bytes % STACK_ALIGN)
+		return;
+	if (!s->block) {
+		s->block = l->be->alloc(l->device, s->count * bytes);
+		s->each = bytes;
+	}
+	if (!s->block || bytes != s->each)
+		return;
+	w->data = (char *)s->block + bytes * s->placed++;
+	w->placed = true;
+}
+
 static int load_weight(const struct loader *l, const char *name, struct wanted want, struct weight *w, struct error *e)
 {
 	struct source_tensor t;
@@ -202,6 +221,8 @@ static int load_weight(const struct loader *l, const char *name, struct wanted w
 	w->dtype = t.dtype;
 	if (t.transposed && !backend_is_dry(l->be))
 		t.bytes = copy = turned(&t);
+	if (!to_quantise(l))
+		place(l, w);
 	status = to_quantise(l) ? prepare_quantised(l, name, &t, w) : l->be->prepare(l->device, w, t.bytes);
 	free(copy);
 	free(other);

@@ -21,7 +21,11 @@ static void take_attention(struct inventory *v, const char *block, const char *w
 	char *name = xprintf("%s.%s", block, which);
 
 	a->heads = s->heads;
+	if (!cross)
+		take_stacked(v, 3);
 	take_linear(v, LAYER_TRANSFORMER, name, "to_q", width, width, false, &a->q);
+	if (cross)
+		take_stacked(v, 2);
 	v->loader.on_host = on_host || (cross && s->text_on_host);
 	take_linear(v, LAYER_TRANSFORMER, name, "to_k", width, read, false, &a->k);
 	take_linear(v, LAYER_TRANSFORMER, name, "to_v", width, read, false, &a->v);
@@ -91,11 +95,16 @@ void transformer_free(struct transformer *tr)
 /* x is read here last; read may be x */
 static struct tensor *attend(struct tape *t, const struct attention *a, struct tensor *x, struct tensor *read)
 {
-	const bool self = read == x;
-	struct tensor *q = op_linear(t, self ? x : last_use(x), &a->q), *k = op_linear(t, read, &a->k);
-	struct tensor *v = op_linear(t, self ? last_use(read) : read, &a->v);
+	const struct linear *const of_x[] = { &a->q, &a->k, &a->v };
+	const int count = read == x ? 3 : 1;
+	struct columns qkv[3];
 
-	return op_linear(t, last_use(op_attention(t, last_use(q), last_use(k), last_use(v), a->heads, false)), &a->out);
+	op_linears(t, last_use(x), of_x, count, qkv);
+	if (count < 3)
+		op_linears(t, read, of_x + count, 3 - count, qkv + count);
+	for (int i = 0; i < 3; i++)
+		last_use(qkv[i].of);
+	return op_linear(t, last_use(op_attention(t, qkv[0], qkv[1], qkv[2], a->heads, false)), &a->out);
 }
 
 static struct tensor *feed_forward(struct tape *t, const struct transformer_block *b, struct tensor *x)

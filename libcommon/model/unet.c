@@ -108,6 +108,7 @@ struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct u
 {
 	struct tensor **kept = xcalloc(u->stages + 1, sizeof(struct tensor *));
 	struct tensor *time = time_vector(t, u, in, probe, arg);
+	struct tensor *context = op_inner(t, in->condition[CONDITION_CONTEXT]);
 	struct tensor *x = op_conv(t, in->sample, &u->conv_in);
 	bool keeps = true;
 	int i, n = 0;
@@ -118,7 +119,7 @@ struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct u
 		const struct stage *s = &u->stage[i];
 		struct tensor *skip = s->takes_skip ? last_use(kept[--n]) :
 			s->kind == STAGE_UPSAMPLE ? kept[n - 1] : NULL;
-		x = run_stage(t, s, keeps ? x : last_use(x), skip, time, in->condition[CONDITION_CONTEXT]);
+		x = run_stage(t, s, keeps ? x : last_use(x), skip, time, context);
 		keeps = s->keeps;
 		if (keeps)
 			kept[n++] = x;

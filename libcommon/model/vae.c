@@ -204,7 +204,8 @@ static struct tensor *run_attention(struct tape *t, const void *attention, struc
 	struct tensor *x = op_group_norm(t, in[0], &a->norm, false);
 	struct tensor *q = op_linear(t, x, &a->q), *k = op_linear(t, x, &a->k), *v = op_linear(t, x, &a->v);
 
-	return op_add(t, in[0], op_linear(t, op_attention(t, q, k, v, 1, false), &a->out));
+	x = op_attention(t, all_columns(q), all_columns(k), all_columns(v), 1, false);
+	return op_add(t, in[0], op_linear(t, x, &a->out));
 }
 
 static struct tensor *run_head(struct tape *t, const void *half, struct tensor *const *in)

@@ -52,6 +52,13 @@ bool branch_leaves_out(const struct branch *b)
 	return d && d->on && (d->mask.timestep || d->value || d->rank);
 }
 
+bool branch_may_leave_out(const struct branch *b)
+{
+	const struct branch_dropout *d = b->dropout;
+
+	return d && (d->mask.least || d->value || d->rank || d->module);
+}
+
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows)
 {
 	const struct branch_dropout *d = b->dropout;

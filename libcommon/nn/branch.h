@@ -42,6 +42,8 @@ struct branch_kind {
 	struct narrow (*narrow_dx)(struct tape *t, const struct tensor *y, const struct branch *b);
 	void (*narrow_grads)(struct tape *t, const struct tensor *y, const struct tensor *x, const float *dz,
 			     const struct branch *b, const struct part_grads *g, const struct adapted *a);
+	/* The same kinds: dW = scale part[up] part[down], [out,rank] and [rank,in]. */
+	int up, down;
 	/* Of kinds that go through the whole of dW, whose forward and backward are whole_forward() and
 	 * whole_backward(): dw [out,kh,kw,in] = dW / scale; and from dw, its gradient, which may be overwritten, the
 	 * parts' gradients. */
@@ -113,8 +115,9 @@ void adapted_product(struct tape *t, struct values y, const struct tensor *x, co
 /* backward of y = x W^T:  dx = dy W; add 1: dx += */
 void adapted_product_back(struct tape *t, struct values dx, struct values dy, const struct tensor *x,
 			  const struct adapted *a, int add);
-/* Does branch_leave_out() leave out anything now? */
+/* Does branch_leave_out() leave out anything now?  Can anything of it ever be left out? */
 bool branch_leaves_out(const struct branch *b);
+bool branch_may_leave_out(const struct branch *b);
 /* Dropout in z [n,rows,rank] = x down^T, or in its gradient: dropped elements become 0.  It is its own backward. */
 void branch_leave_out(struct tape *t, const struct branch *b, float *z, int n, int rows);
 /* Dropout in y [rows,out] = dW x, or in its gradient: dropped outputs of dW become 0, the same ones as rows in

@@ -5,7 +5,7 @@
 #include "counting.h"
 
 /* cuda/internal.h's, staging.c's, kernels.h's */
-enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128 };
+enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128, NARROW_TOGETHER = 64 };
 
 struct device {
 	struct work work;
@@ -138,9 +138,8 @@ struct gemm { int ta, m, n, k, lda, ldb, ldc; bool add; struct values a, b, c; }
 static void in_rows(struct device *d, enum work_class class, const struct gemm *g)
 {
 	const bool a = g->a.type != DTYPE_F32, b = g->b.type != DTYPE_F32, c = g->c.type != DTYPE_F32;
-	const int rows = g->ta ? g->k : g->m;
-	const int most = at_once(rows, ((a ? g->lda : 0) + (b ? g->ldb : 0) + (size_t)(c ? g->n : 0)) * 4,
-				 SCRATCH_BYTES);
+	const int rows = g->ta ? g->k : g->m, wide = g->ta ? g->m : g->k;
+	const int most = at_once(rows, ((a ? wide : 0) + (b ? g->n : 0) + (size_t)(c ? g->n : 0)) * 4, SCRATCH_BYTES);
 
 	for (int at = 0, part; at < rows; at += part) {
 		const struct values to = values_from(g->c, g->ta ? 0 : (size_t)at * g->ldc);
@@ -148,9 +147,9 @@ static void in_rows(struct device *d, enum work_class class, const struct gemm *
 		const double k = g->ta ? (part = rows - at < most ? rows - at : most) : g->k;
 
 		if (a)
-			kernel(d, WORK_ELEMENTWISE, 6.0 * part * g->lda);
+			kernel(d, WORK_ELEMENTWISE, 6.0 * part * wide);
 		if (b)
-			kernel(d, WORK_ELEMENTWISE, 6.0 * part * g->ldb);
+			kernel(d, WORK_ELEMENTWISE, 6.0 * part * g->n);
 		product(d, class, DTYPE_F32, m, g->n, k, c ? false : g->add || (g->ta && at), c ? f32(NULL) : to,
 			c ? g->n : g->ldc);
 		if (c)
@@ -176,98 +175,231 @@ static void narrow_kernel(struct device *d, double bytes, double sums)
 
 static bool is_narrow(const struct narrow *more) { return more && more->rank <= NARROW_MOST; }
 
-/* y (+)= x times the weight, either way round; the weight is stored [out,in], or turned */
-struct layer { struct values y, x; int rows, out, in; bool add; };
+/* y (+)= x times the weight, either way round; x is read from a column on, rows of ldx */
+struct layer { struct values y, x; int rows, out, in, ldy, ldx; bool add; };
 
-/* Before the layer's own product: tells whether that is added */
-static bool begin(struct device *d, const struct layer *l, const float *bias, const struct narrow *more)
+static int count_narrow(const struct stacked *s)
 {
-	const double r = more ? more->rank : 0, from = more && more->from ? l->in : 0, rows = l->rows;
+	int n = 0;
 
-	if (is_narrow(more)) {
-		narrow_kernel(d, bytes_of(l->x, rows * from) + bytes_of(l->y, rows * l->out * (l->add ? 2 : 1)) +
-			      floats(rows * r + r * (from + l->out)), rows * r * (from + l->out));
-		wrote(d, l->y, (size_t)l->rows * l->out);
-		wrote(d, f32(more->z), (size_t)l->rows * more->rank);
-		return true;
-	}
-	if (bias)
-		fill(d, WORK_PRODUCTS, l->y, rows * l->out);
-	return bias || l->add;
+	for (int i = 0; i < s->count; i++)
+		n += is_narrow(s->of[i].more);
+	return n;
 }
 
-static void end(struct device *d, const struct layer *l, const struct narrow *more)
+static bool has_bias(const struct stacked *s)
 {
+	for (int i = 0; i < s->count; i++)
+		if (s->of[i].bias)
+			return true;
+	return false;
+}
+
+static void wrote_z(struct device *d, const struct stacked *s, int rows)
+{
+	for (int i = 0; i < s->count; i++)
+		if (is_narrow(s->of[i].more))
+			wrote(d, f32(s->of[i].more->z), (size_t)rows * s->of[i].more->rank);
+}
+
+/* Floats of z and of both factors, and terms of the sums that make and use it; widths as they are multiplied. */
+static void narrow_costs(const struct narrow *more, double rows, double from, double by, double *bytes, double *sums)
+{
+	*bytes += floats(rows * more->rank + more->rank * (from + by));
+	*sums += rows * more->rank * (from + by);
+}
+
+/* Before the layers' own products: tells whether these are added */
+static bool begin_forward(struct device *d, struct values y, struct values x, const struct stacked *s, int rows)
+{
+	const bool narrow = count_narrow(s);
+	const double out = stacked_out(s);
+	double bytes = bytes_of(y, rows * out), sums = 0;
+	bool reads = false;
+
+	if (!narrow && !has_bias(s))
+		return false;
+	if (!narrow && s->count == 1) {
+		fill(d, WORK_PRODUCTS, y, rows * out);
+		return true;
+	}
+	for (int i = 0; i < s->count; i++) {
+		const struct narrow *more = s->of[i].more;
+
+		if (!is_narrow(more))
+			continue;
+		reads |= more->from != NULL;
+		narrow_costs(more, rows, more->from ? s->of[i].w->in : 0, s->of[i].w->out, &bytes, &sums);
+	}
+	narrow_kernel(d, bytes + (reads ? bytes_of(x, (double)rows * s->of[0].w->in) : 0), sums);
+	wrote(d, y, rows * out);
+	wrote_z(d, s, rows);
+	return true;
+}
+
+static void end_forward(struct device *d, struct values y, int ldy, struct values x, const struct stacked_layer *l,
+			int rows)
+{
+	const struct narrow *more = l->more;
+
 	if (!more || is_narrow(more))
 		return;
 	if (more->from)
-		gemm(d, &(struct gemm){ .m = l->rows, .n = more->rank, .k = l->in, .lda = l->in, .ldc = more->rank,
-					.a = l->x, .c = f32(more->z) });
-	gemm(d, &(struct gemm){ .m = l->rows, .n = l->out, .k = more->rank, .ldc = l->out, .add = true, .c = l->y });
+		gemm(d, &(struct gemm){ .m = rows, .n = more->rank, .k = l->w->in, .lda = l->w->in, .ldc = more->rank,
+					.a = x, .c = f32(more->z) });
+	gemm(d, &(struct gemm){ .m = rows, .n = l->w->out, .k = more->rank, .ldc = ldy, .add = true, .c = y });
 }
 
-static void narrow_grads(struct device *d, const struct narrow_grads *g)
+/* One launch for all, or one each where a rank is large; each adds to dx what it made. */
+static bool begin_backward(struct device *d, struct values dx, struct values dy, const struct stacked *s, int rows,
+			   bool add)
 {
-	const double wide = (g->dup ? g->out : 0) + (double)(g->ddown ? g->in : 0), rows = g->rows, r = g->rank;
-	const int both = (g->dup != NULL) + (g->ddown != NULL);
+	bool each = false;
+	double bytes = 0, sums = 0;
 
-	if (g->rank <= NARROW_MOST && both) {
-		narrow_kernel(d, (g->dup ? bytes_of(g->dy, rows * g->out) : 0) +
-			      (g->ddown ? bytes_of(g->x, rows * g->in) : 0) + floats(rows * both * r + wide * r),
-			      rows * wide * r);
+	for (int i = 0; i < s->count; i++)
+		each |= is_narrow(s->of[i].more) && s->of[i].more->rank > NARROW_TOGETHER;
+	for (int i = 0, left = count_narrow(s); i < s->count; i++) {
+		const struct narrow *more = s->of[i].more;
+		const double in = dx.at ? s->of[i].w->in : 0, out = more && more->from ? s->of[i].w->out : 0;
+
+		if (!is_narrow(more))
+			continue;
+		bytes += bytes_of(dy, rows * out);
+		narrow_costs(more, rows, out, in, &bytes, &sums);
+		if (--left && !each)
+			continue;
+		narrow_kernel(d, bytes + bytes_of(dx, rows * in * (add ? 2 : 1)), sums);
+		bytes = sums = 0;
+		add = true;
+	}
+	if (!count_narrow(s))
+		return add;
+	if (dx.at)
+		wrote(d, dx, (size_t)rows * s->of[0].w->in);
+	wrote_z(d, s, rows);
+	return true;
+}
+
+static void end_backward(struct device *d, struct values dx, struct values dy, int ldy, const struct stacked_layer *l,
+			 int rows)
+{
+	const struct narrow *more = l->more;
+
+	if (!more || is_narrow(more))
+		return;
+	if (more->from)
+		gemm(d, &(struct gemm){ .m = rows, .n = more->rank, .k = l->w->out, .lda = ldy, .ldc = more->rank,
+					.a = dy, .c = f32(more->z) });
+	if (dx.at)
+		gemm(d, &(struct gemm){ .m = rows, .n = l->w->in, .k = more->rank, .ldc = l->w->in, .add = true,
+					.c = dx });
+}
+
+static bool is_narrow_grad(const struct narrow_grads *g) { return g->rank <= NARROW_MOST; }
+
+static void wide_grads(struct device *d, const struct narrow_grads *g)
+{
+	if (g->dup)
+		gemm(d, &(struct gemm){ .ta = 1, .m = g->out, .n = g->rank, .k = g->rows, .lda = g->ldy,
+					.ldb = g->rank, .ldc = g->rank, .add = g->add_up, .a = g->dy,
+					.c = f32(g->dup) });
+	if (g->ddown)
+		gemm(d, &(struct gemm){ .ta = 1, .m = g->rank, .n = g->in, .k = g->rows, .lda = g->rank,
+					.ldb = g->in, .ldc = g->in, .add = g->add_down, .b = g->x,
+					.c = f32(g->ddown) });
+}
+
+/* All that are narrow in one launch. */
+static void narrow_grads(struct device *d, const struct stacked_grads *all)
+{
+	double bytes = 0, sums = 0;
+
+	for (const struct narrow_grads *g = all->of; g < all->of + all->count; g++) {
+		const double wide = (g->dup ? g->out : 0) + (double)(g->ddown ? g->in : 0), rows = g->rows, r = g->rank;
+		const int both = (g->dup != NULL) + (g->ddown != NULL);
+
+		if (!is_narrow_grad(g))
+			continue;
+		bytes += (g->dup ? bytes_of(g->dy, rows * g->out) : 0) + (g->ddown ? bytes_of(g->x, rows * g->in) : 0) +
+			 floats(rows * both * r + wide * r);
+		sums += rows * wide * r;
 		wrote(d, f32(g->dup), g->dup ? (size_t)g->out * g->rank : 0);
 		wrote(d, f32(g->ddown), g->ddown ? (size_t)g->rank * g->in : 0);
-	} else if (both) {
-		if (g->dup)
-			gemm(d, &(struct gemm){ .ta = 1, .m = g->out, .n = g->rank, .k = g->rows, .lda = g->out,
-						.ldb = g->rank, .ldc = g->rank, .add = g->add_up, .a = g->dy,
-						.c = f32(g->dup) });
-		if (g->ddown)
-			gemm(d, &(struct gemm){ .ta = 1, .m = g->rank, .n = g->in, .k = g->rows, .lda = g->rank,
-						.ldb = g->in, .ldc = g->in, .add = g->add_down, .b = g->x,
-						.c = f32(g->ddown) });
 	}
+	if (bytes)
+		narrow_kernel(d, bytes, sums);
+	for (const struct narrow_grads *g = all->of; g < all->of + all->count; g++)
+		if (!is_narrow_grad(g))
+			wide_grads(d, g);
 }
 
-static void layer(struct device *d, const struct layer *l, const struct weight *w, size_t room, bool add)
+static void layer(struct device *d, const struct layer *l, const struct weight *w, size_t room)
 {
 	const bool as_it_is = l->x.type == w->dtype;
-	const int most = as_it_is ? l->rows : at_once(l->rows, (size_t)l->in * size_of(w->dtype), room);
+	const int most = as_it_is ? l->rows : at_once(l->rows, (size_t)l->ldx * size_of(w->dtype), room);
 
 	if (w->dtype == DTYPE_F32 && (!as_it_is || l->y.type != w->dtype)) {
-		multiply(d, WORK_PRODUCTS, &(struct gemm){ .m = l->rows, .n = l->out, .k = l->in, .lda = l->in,
-							   .ldc = l->out, .add = add, .a = l->x, .c = l->y });
+		multiply(d, WORK_PRODUCTS, &(struct gemm){ .m = l->rows, .n = l->out, .k = l->in, .lda = l->ldx,
+							   .ldc = l->ldy, .add = l->add, .a = l->x, .c = l->y });
 		return;
 	}
 	for (int at = 0, part; at < l->rows; at += part) {
 		part = l->rows - at < most ? l->rows - at : most;
-		cast(d, WORK_PRODUCTS, values_from(l->x, (size_t)at * l->in), (size_t)part * l->in, w->dtype,
+		cast(d, WORK_PRODUCTS, values_from(l->x, (size_t)at * l->ldx), (size_t)part * l->ldx, w->dtype,
 		     l->y.shift);
-		product(d, WORK_PRODUCTS, w->dtype, part, l->out, l->in, add, values_from(l->y, (size_t)at * l->out),
-			l->out);
+		product(d, WORK_PRODUCTS, w->dtype, part, l->out, l->in, l->add,
+			values_from(l->y, (size_t)at * l->ldy), l->ldy);
 	}
 }
 
-static void run_layer(struct device *d, const struct layer *l, const struct weight *w, const float *bias,
-		      const struct narrow *more)
+static void linears(struct device *d, struct values y, struct values x, const struct stacked *s, int rows)
 {
-	size_t room;
-	const struct weight here = weight_here(d, w, WORK_PRODUCTS, &room);
+	const int ldy = stacked_out(s);
+	const bool add = begin_forward(d, y, x, s, rows);
+	struct weight w;
 
-	layer(d, l, &here, room, begin(d, l, bias, more));
-	end(d, l, more);
+	for (int i = 0, column = 0; i < s->count; column += w.out) {
+		size_t room;
+
+		i += stacked_joined(s, i, &w);
+		const struct weight here = weight_here(d, &w, WORK_PRODUCTS, &room);
+
+		layer(d, &(struct layer){ values_from(y, column), x, rows, w.out, w.in, ldy, w.in, add }, &here, room);
+	}
+	for (int i = 0, column = 0; i < s->count; column += s->of[i++].w->out)
+		end_forward(d, values_from(y, column), ldy, x, &s->of[i], rows);
+}
+
+static void linears_dx(struct device *d, struct values dx, struct values dy, const struct stacked *s, int rows,
+		       bool add)
+{
+	const int ldy = stacked_out(s);
+	bool adds = begin_backward(d, dx, dy, s, rows, add);
+	struct weight w;
+
+	for (int i = 0; dx.at && i < s->count; adds = true) {
+		size_t room;
+
+		i += stacked_joined(s, i, &w);
+		const struct weight here = weight_here(d, &w, WORK_PRODUCTS, &room);
+
+		layer(d, &(struct layer){ dx, dy, rows, w.in, w.out, w.in, ldy, adds }, &here, room);
+	}
+	for (int i = 0, column = 0; i < s->count; column += s->of[i++].w->out)
+		end_backward(d, dx, values_from(dy, column), ldy, &s->of[i], rows);
 }
 
 static void linear(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 		   int rows, const struct narrow *more)
 {
-	run_layer(d, &(struct layer){ y, x, rows, w->out, w->in, false }, w, bias, more);
+	linears(d, y, x, &(struct stacked){ { { w, bias, more } }, 1 }, rows);
 }
 
 static void linear_dx(struct device *d, struct values dx, struct values dy, const struct weight *w, int rows, bool add,
 		      const struct narrow *more)
 {
-	run_layer(d, &(struct layer){ dx, dy, rows, w->in, w->out, add }, w, NULL, more);
+	linears_dx(d, dx, dy, &(struct stacked){ { { w, NULL, more } }, 1 }, rows, add);
 }
 
 /* ---- convolutions ---- */
@@ -501,6 +633,8 @@ static void look_up_weight(struct device *d, const struct weight *table, double 
 #define COUNT_step_end          step_border(d)
 #define COUNT_linear            linear(d, y, x, w, bias, rows, more)
 #define COUNT_linear_dx         linear_dx(d, dx, dy, w, rows, add, more)
+#define COUNT_linears           linears(d, y, x, s, rows)
+#define COUNT_linears_dx        linears_dx(d, dx, dy, s, rows, add)
 #define COUNT_narrow_grads      narrow_grads(d, g)
 #define COUNT_gemm              gemm(d, &(struct gemm){ ta, m, n, k, lda, ldb, ldc, beta != 0, a, b, c })
 #define COUNT_conv2d            conv2d(d, y, x, w, bias, s)
@@ -602,7 +736,8 @@ static void *counting_alloc(struct device *d, size_t bytes)
 
 static int counting_prepare(struct device *d, struct weight *w, const void *host)
 {
-	w->data = counting_alloc(d, weight_bytes(w));
+	if (!w->placed)
+		w->data = counting_alloc(d, weight_bytes(w));
 	if (w->on_host && ring_for(weight_bytes(w)) > d->visits.bytes) {
 		d->visits.bytes = ring_for(weight_bytes(w));
 		ring_clear(&d->visits);

@@ -92,6 +92,8 @@ static int dry_prepare(struct device *d, struct weight *w, const void *host)
 	const size_t bytes = weight_bytes(w);
 
 	w->data = dry_alloc(NULL, bytes);
+	if (w->placed)
+		return 0;
 	if (d && w->on_host && d->rules.hosts) {
 		d->bytes.host += bytes;
 		if (ring_for(bytes) > d->visits)

@@ -33,6 +33,17 @@ struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b)
 	return tape_record(t, y, false, (struct node){ concat_backward, .in = { a, b } });
 }
 
+struct tensor *op_inner(struct tape *t, struct tensor *x)
+{
+	struct tensor *y;
+
+	if (x->wants_grad || x->type == tape_inner_type(t))
+		return x;
+	y = tensor_inner(t, x->n, x->h, x->w, x->c);
+	tape_backend(t)->axpby(tape_device(t), data_of(y), 1, data_of(x), 0, tensor_count(x));
+	return tape_record(t, y, false, (struct node){ .in = { x } });
+}
+
 /* backward of y[2i+di,2j+dj] = x[i,j]:  dx is the sum of the four */
 static void upsample_backward(struct tape *t, const struct node *n)
 {

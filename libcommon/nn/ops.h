@@ -15,6 +15,15 @@ struct conv   { struct weight w; float *bias; struct branch *branch; int stride;
 struct norm   { float *gain, *bias; int c, groups; float eps; struct weight w; struct branch *branch; };
 
 struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *l);
+/* Columns at..at+c-1 of a tensor. */
+struct columns { struct tensor *of; int at, c; };
+static inline struct columns all_columns(struct tensor *x)
+{
+	return (struct columns){ x, 0, x->c };
+}
+/* y[i]: what layer i of so many makes of x.  They lie beside each other in one tensor where each layer is frozen or has
+ * one adapter without dropout, which is a product of two narrow matrices; else in one each. */
+void op_linears(struct tape *t, struct tensor *x, const struct linear *const *l, int count, struct columns *y);
 /* Padding kernel/2 on all sides; stride 2 halves (rounding up). */
 struct tensor *op_conv(struct tape *t, struct tensor *x, const struct conv *c);
 /* The VAE's downsampler pads right and bottom only: with padding on the left the latents shift by half a pixel. */
@@ -47,7 +56,7 @@ struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z);
 struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b);           /* along c */
 struct tensor *op_upsample(struct tape *t, struct tensor *x);                           /* nearest, twice */
 /* q [n,lq,1,heads*d], k and v [n,lk,1,heads*d] (or pictures: l = h*w); scale 1/sqrt(d) */
-struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, int heads,
+struct tensor *op_attention(struct tape *t, struct columns q, struct columns k, struct columns v, int heads,
 			    bool causal);
 /* no gradient */
 struct tensor *op_embedding(struct tape *t, const struct weight *table, const int32_t *ids, int n, int length);
@@ -55,6 +64,9 @@ struct tensor *op_embedding(struct tape *t, const struct weight *table, const in
 struct tensor *op_add_positions(struct tape *t, struct tensor *x, const float *positions);
 /* [count,1,1,c]; rows of x, host memory */
 struct tensor *op_gather(struct tape *t, struct tensor *x, const int32_t *rows, int count);
+/* x in the type that tape_inner() said, for layers that read it again and again; where it wants a gradient, which is
+ * added up in floats, x itself */
+struct tensor *op_inner(struct tape *t, struct tensor *x);
 struct tensor *op_crop(struct tape *t, struct tensor *x, int h, int w);                 /* [n,h,w,c]: the upper left */
 /* [n,1,1,1]: weight[i] * mean(mask f(x - target)) of sample i; target has x's shape.  Sizes in terms are taken from x,
  * its pointers are device memory. */

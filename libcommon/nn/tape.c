@@ -125,6 +125,7 @@ bool tape_is_recording(const struct tape *t)             { return t->recording; 
 void tape_checkpointing(struct tape *t, bool on)        { t->checkpoint_first = on ? SIZE_MAX : 0; }
 void tape_cheap_again(struct tape *t, bool on)          { t->cheap_again = on; }
 void tape_inner(struct tape *t, enum dtype type)         { t->inner = type; }
+enum dtype tape_inner_type(const struct tape *t)        { return t->inner; }
 void tape_gradients_under(struct tape *t, int shift)    { t->shift = shift; }
 void tape_checkpoint_first(struct tape *t, size_t n)    { t->checkpoint_first = n; }
 size_t tape_blocks(const struct tape *t)                { return t->blocks; }

@@ -79,6 +79,7 @@ size_t tape_peak(const struct tape *t);         /* most bytes of device memory e
 /* In which type tensors that are not added up along the network lie (F32 at first), and under which 2^shift their
  * gradients do where that is F16, whose range ends at 2^-24 and 65504. */
 void   tape_inner(struct tape *t, enum dtype type);
+enum dtype tape_inner_type(const struct tape *t);
 void   tape_gradients_under(struct tape *t, int shift);
 void   tape_recording(struct tape *t, bool on);         /* off: plain inference (the default is on) */
 bool   tape_is_recording(const struct tape *t);         /* false too in the forward of a block that is checkpointed */

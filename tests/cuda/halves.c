@@ -397,8 +397,8 @@ static void linear(struct rig *r, struct lie l, enum dtype weight, int rank)
 		BE->linear_dx(D, AT(dx), AT(dy), &w.of[s], rows, 1, rank ? &more_dx : NULL);
 		BE->linear_dx(D, AT(odd), AT(other), &w.of[s], rows, 0, NULL);
 		if (rank)
-			BE->narrow_grads(D, &(struct narrow_grads){ dup.at[s], ddown.at[s], 1, 1, AT(dy), AT(x),
-					 z.at[s], dz.at[s], rows, out, in, rank, 0.5f });
+			BE->narrow_grads(D, &(struct stacked_grads){ { { dup.at[s], ddown.at[s], 1, 1, AT(dy), AT(x),
+					 z.at[s], dz.at[s], rows, out, in, rank, out, 0.5f } }, 1 });
 	}
 	half_compare(r, &y, limit, rank ? "  linear, with an adapter" : "  linear of floats");
 	half_compare(r, &dx, limit, rank ? "  linear_dx, with an adapter" : "  linear_dx to floats");
@@ -418,6 +418,65 @@ static void linear(struct rig *r, struct lie l, enum dtype weight, int rank)
 	give(r, dup);
 	give(r, ddown);
 	give_weights(r, &w);
+}
+
+/* Layers beside each other, of which the second has no adapter: each reads columns of dy, and makes columns of y. */
+enum { BESIDE = 3 };
+static void linears(struct rig *r, struct lie l, int rank)
+{
+	static const int out[BESIDE] = { 48, 19, 32 };
+	const int rows = 33 + l.off, in = l.off ? 28 : 64, all = out[0] + out[1] + out[2];
+	const double limit = 2 * tolerance(l.type);
+	struct half x = IN((size_t)rows * in), y = OUT((size_t)rows * all), dy = GRAD((size_t)rows * all),
+		    dx = DX((size_t)rows * in, true);
+	struct weights w[BESIDE];
+	struct both z[BESIDE], dz[BESIDE], up[BESIDE], down[BESIDE], dup[BESIDE], ddown[BESIDE];
+
+	for (int i = 0; i < BESIDE; i++) {
+		w[i] = take_weights(r, l.type, out[i], in, 1);
+		z[i] = take_output(r, (size_t)rows * rank, false);
+		dz[i] = take_output(r, (size_t)rows * rank, false);
+		up[i] = take_drawn(r, (size_t)out[i] * rank, 1);
+		down[i] = take_drawn(r, (size_t)in * rank, 1 / sqrtf(in));
+		dup[i] = take_output(r, (size_t)out[i] * rank, true);
+		ddown[i] = take_output(r, (size_t)in * rank, true);
+	}
+	ON_BOTH(r) {
+		struct narrow more[BESIDE], more_dx[BESIDE];
+		struct stacked forth = { .count = BESIDE }, back = { .count = BESIDE };
+		struct stacked_grads g = { .count = 0 };
+
+		for (int i = 0, column = 0; i < BESIDE; column += out[i++]) {
+			more[i] = (struct narrow){ z[i].at[s], up[i].at[s], rank, 0.5f, down[i].at[s], 1 };
+			more_dx[i] = (struct narrow){ dz[i].at[s], down[i].at[s], rank, 1, up[i].at[s], 0.5f };
+			forth.of[i] = (struct stacked_layer){ &w[i].of[s], NULL, i != 1 ? &more[i] : NULL };
+			back.of[i] = (struct stacked_layer){ &w[i].of[s], NULL, i != 1 ? &more_dx[i] : NULL };
+			if (i != 1)
+				g.of[g.count++] = (struct narrow_grads){ dup[i].at[s], ddown[i].at[s], 1, 1,
+					values_from(AT(dy), column), AT(x), z[i].at[s], dz[i].at[s], rows, out[i], in,
+					rank, all, 0.5f };
+		}
+		BE->linears(D, AT(y), AT(x), &forth, rows);
+		BE->linears_dx(D, AT(dx), AT(dy), &back, rows, 1);
+		BE->narrow_grads(D, &g);
+	}
+	half_compare(r, &y, limit, "  layers beside each other");
+	half_compare(r, &dx, limit, "  layers beside each other, dx");
+	half_give(r, &x);
+	half_give(r, &dy);
+	for (int i = 0; i < BESIDE; i++) {
+		if (i != 1) {
+			compare(r, &dup[i], limit, "  gradient of one's up");
+			compare(r, &ddown[i], limit, "  gradient of one's down");
+		}
+		give(r, z[i]);
+		give(r, dz[i]);
+		give(r, up[i]);
+		give(r, down[i]);
+		give(r, dup[i]);
+		give(r, ddown[i]);
+		give_weights(r, &w[i]);
+	}
 }
 
 /* Products of an adapter's own floats with activations: what scratch holds at once is less than that where `many`. */
@@ -515,6 +574,9 @@ static void all(struct rig *r, struct lie l)
 	linear(r, l, DTYPE_F32, 5);
 	if (!quick())
 		linear(r, l, l.type, 130);
+	linears(r, l, 5);
+	linears(r, l, 40);
+	linears(r, l, 130);
 	factors(r, l, false);
 	convolution(r, l, l.type, 1);
 	convolution(r, l, l.type, 2);

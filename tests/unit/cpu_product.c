@@ -265,9 +265,9 @@ static void narrow_products_are_gemms(void **state)
 	cpu_backend.linear(d, f32(y[0]), f32(x), &w, NULL, ROWS, &(struct narrow){ z[0], up, RANK, 0.5f, down, 1 });
 	cpu_backend.linear_dx(d, f32(dx[0]), f32(dy), &w, ROWS, 1,
 			      &(struct narrow){ dz[0], down, RANK, 1, up, 0.5f });
-	cpu_backend.narrow_grads(d, &(struct narrow_grads){ dup[0], ddown[0], 1, 0, f32(dy), f32(x), z[0], dz[0], ROWS,
-							    OUT, IN, RANK, 0.5f });
-	cpu_backend.narrow_grads(d, &(struct narrow_grads){ .rows = ROWS, .rank = RANK });
+	cpu_backend.narrow_grads(d, &(struct stacked_grads){ { { dup[0], ddown[0], 1, 0, f32(dy), f32(x), z[0], dz[0],
+								 ROWS, OUT, IN, RANK, OUT, 0.5f },
+							       { .rows = ROWS, .rank = RANK } }, 2 });
 	cpu_backend.gemm(d, 0, 1, ROWS, RANK, IN, 1, f32(x), IN, f32(down), IN, 0, f32(z[1]), RANK);
 	cpu_backend.linear(d, f32(y[1]), f32(x), &w, NULL, ROWS, &(struct narrow){ z[1], up, RANK, 0.5f });
 	cpu_backend.gemm(d, 0, 0, ROWS, RANK, OUT, 0.5f, f32(dy), OUT, f32(up), RANK, 0, f32(dz[1]), RANK);

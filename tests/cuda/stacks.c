@@ -1,0 +1,163 @@
+/*
+ * stacks - layers of one input beside each other (linears(), linears_dx(), narrow_grads() of several) on the CUDA
+ * backend against the CPU's: with and without adapters, of ranks small, large and not narrow any more, with weights one
+ * behind the other and apart.  Tolerances are weights.h's; what a product made is multiplied once more.
+ */
+#include "weights.h"
+
+/* Layers beside each other: out 0 ends them; rank 0 is a frozen one.  placed: their weights lie one behind the other.
+ * no_dx: the input wants no gradient */
+struct stack_size { int rows, in, out[STACKED_MOST], rank[STACKED_MOST]; enum dtype type;
+		    bool placed, bias, add, no_dx; };
+/* Of each layer. */
+enum { UP, DOWN, BIAS, STACK_GIVEN };
+enum { STACK_Z, STACK_DZ, STACK_DUP, STACK_DDOWN, STACK_MADE };
+struct stack { struct weights w; struct both given[STACK_GIVEN], made[STACK_MADE]; };
+
+static int take_stack(struct rig *r, struct stack *k, const struct stack_size *n, void *block[SIDES])
+{
+	size_t bytes = 0;
+	int count = 0, s;
+
+	for (; count < STACKED_MOST && n->out[count]; count++) {
+		const size_t out = n->out[count], rank = n->rank[count] ? n->rank[count] : 1;
+
+		k[count].w = take_weights(r, n->type, n->out[count], n->in, 1, 1);
+		bytes += weight_bytes(&k[count].w.of[0]);
+		k[count].given[UP] = take_drawn(r, out * rank, 1);
+		k[count].given[DOWN] = take_drawn(r, rank * n->in, 1 / sqrtf(n->in));
+		k[count].given[BIAS] = take_drawn(r, out, 1);
+		k[count].made[STACK_Z] = take_output(r, n->rows * rank, false);
+		k[count].made[STACK_DZ] = take_output(r, n->rows * rank, false);
+		k[count].made[STACK_DUP] = take_output(r, out * rank, n->add);
+		k[count].made[STACK_DDOWN] = take_output(r, rank * n->in, n->add);
+	}
+	for (s = 0; s < SIDES && n->placed; s++) {
+		char *at = block[s] = r->be[s]->alloc(r->device[s], bytes), *host = xmalloc(bytes);
+
+		for (int i = 0; i < count; at += weight_bytes(&k[i++].w.of[s])) {
+			struct weight *w = &k[i].w.of[s];
+
+			r->be[s]->download(r->device[s], host, w->data, weight_bytes(w));
+			r->be[s]->unprepare(r->device[s], w);
+			w->placed = true;
+			w->data = at;
+			if (r->be[s]->prepare(r->device[s], w, host))
+				die(EXIT_MEMORY, "no memory for the test");
+		}
+		free(host);
+	}
+	return count;
+}
+
+static void run_stack(struct rig *r, int s, const struct stack *k, int count, const struct stack_size *n,
+		      struct both y, struct both dx, struct both x, struct both dy)
+{
+	const struct backend *be = r->be[s];
+	struct narrow more[STACKED_MOST], more_dx[STACKED_MOST];
+	struct stacked forth = { .count = count }, back = { .count = count };
+	struct stacked_grads g = { .count = 0 };
+	const int out = y.n / n->rows;
+
+	for (int i = 0, column = 0; i < count; column += n->out[i++]) {
+		float *up = k[i].given[UP].at[s], *down = k[i].given[DOWN].at[s], *z = k[i].made[STACK_Z].at[s],
+		      *dz = k[i].made[STACK_DZ].at[s];
+
+		more[i] = (struct narrow){ z, up, n->rank[i], 0.5f, down, 1 };
+		more_dx[i] = (struct narrow){ dz, down, n->rank[i], 1, up, 0.5f };
+		forth.of[i] = (struct stacked_layer){ &k[i].w.of[s], n->bias ? k[i].given[BIAS].at[s] : NULL,
+						      n->rank[i] ? &more[i] : NULL };
+		back.of[i] = (struct stacked_layer){ &k[i].w.of[s], NULL, n->rank[i] ? &more_dx[i] : NULL };
+		if (n->rank[i])
+			g.of[g.count++] = (struct narrow_grads){ k[i].made[STACK_DUP].at[s],
+				k[i].made[STACK_DDOWN].at[s], n->add, n->add, values_from(f32(dy.at[s]), column),
+				f32(x.at[s]), z, dz, n->rows, n->out[i], n->in, n->rank[i], out, 0.5f };
+	}
+	be->linears(r->device[s], f32(y.at[s]), f32(x.at[s]), &forth, n->rows);
+	be->linears_dx(r->device[s], f32(n->no_dx ? NULL : dx.at[s]), f32(dy.at[s]), &back, n->rows, n->add);
+	be->narrow_grads(r->device[s], &g);
+}
+
+static void give_stack(struct rig *r, struct stack *k, int count, void *const block[SIDES])
+{
+	for (int i = 0; i < count; i++) {
+		for (int g = 0; g < STACK_GIVEN; g++)
+			give(r, k[i].given[g]);
+		for (int m = 0; m < STACK_MADE; m++)
+			give(r, k[i].made[m]);
+		give_weights(r, &k[i].w);
+	}
+	for (int s = 0; s < SIDES; s++)
+		r->be[s]->release(r->device[s], block[s]);
+}
+
+static void compare_stack(struct rig *r, struct stack *k, int count, const struct stack_size *n, const char *name)
+{
+	static const char *const names[STACK_MADE] = { "z", "dz", "dup", "ddown" };
+
+	for (int i = 0; i < count; i++)
+		for (int m = 0; m < STACK_MADE && n->rank[i]; m++) {
+			char *text = xprintf("%s: %s of layer %d", name, names[m], i);
+
+			compare(r, &k[i].made[m], 2 * tolerance(DTYPE_F32), text);
+			free(text);
+		}
+}
+
+static void stack(struct rig *r, struct stack_size n)
+{
+	struct stack k[STACKED_MOST];
+	void *block[SIDES] = { NULL };
+	const int count = take_stack(r, k, &n, block), out = n.out[0] + n.out[1] + n.out[2];
+	struct both x = take_drawn(r, (size_t)n.rows * n.in, 1), dy = take_drawn(r, (size_t)n.rows * out, 1),
+		    y = take_output(r, (size_t)n.rows * out, false),
+		    dx = take_output(r, (size_t)n.rows * n.in, n.add || n.no_dx);
+	char *name = xprintf("%d layers of %s, %d x %d -> %d, ranks %d %d %d%s%s", count, type_names[n.type], n.rows,
+			     n.in, out, n.rank[0], n.rank[1], n.rank[2], n.placed ? ", one behind the other" : "",
+			     n.no_dx ? ", no dx" : ""), *text;
+	int s;
+
+	for (s = 0; s < SIDES; s++)
+		run_stack(r, s, k, count, &n, y, dx, x, dy);
+	compare(r, &y, 2 * tolerance(n.type), text = xprintf("%s: y", name));
+	free(text);
+	compare(r, &dx, 2 * tolerance(n.type), text = xprintf("%s: dx", name));
+	free(text);
+	compare_stack(r, k, count, &n, name);
+	give_stack(r, k, count, block);
+	give(r, x);
+	give(r, dy);
+	give(r, y);
+	give(r, dx);
+	free(name);
+}
+
+int main(void)
+{
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_U8 };
+	struct error e;
+	struct rig r;
+	size_t i;
+
+	if (rig_open(&r, &e) < 0)
+		return report(&e);
+	for (i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		const enum dtype t = types[i];
+		const bool placed = !is_quantised(t);
+
+		stack(&r, (struct stack_size){ 33, 40, { 24, 24, 24 }, { 4, 4, 4 }, t, placed });
+		stack(&r, (struct stack_size){ 18, 40, { 24, 16, 40 }, { 4, 0, 33 }, t, false, true, true });
+		stack(&r, (struct stack_size){ 5, 16, { 8, 8 }, { 0, 0 }, t, placed, true, true });
+		stack(&r, (struct stack_size){ 17, 24, { 8, 8, 8 }, { 0, 0, 0 }, t, placed, false, true });
+	}
+
+	stack(&r, (struct stack_size){ 20, 37, { 23, 45 }, { 1, 32 }, DTYPE_F16, true, true, true });
+	stack(&r, (struct stack_size){ 77, 129, { 300, 64 }, { 32, 32 }, DTYPE_F16, false, false, false, true });
+	stack(&r, (struct stack_size){ 40, 64, { 64, 64, 64 }, { 64, 40, 64 }, DTYPE_F16, true, true, true });
+	stack(&r, (struct stack_size){ 40, 64, { 64, 64, 64 }, { 100, 8, 70 }, DTYPE_F16, true, false, true });
+	stack(&r, (struct stack_size){ 40, 64, { 64, 64 }, { 100, 100 }, DTYPE_F16, true, false, false, true });
+	stack(&r, (struct stack_size){ 20, 32, { 48, 16, 24 }, { NARROW_MOST + 1, 8, 0 }, DTYPE_F16, true, true });
+	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_BF16, true, true, true });
+	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_F16, true, .no_dx = true });
+	return rig_close(&r);
+}

@@ -1,0 +1,229 @@
+/* Layers beside each other against single ones, bit for bit: outputs, the input's gradient and those of adapters; and
+ * which layers do not lie beside each other. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../libcommon/adapter/lora.h"
+#include "../../libcommon/base/memory.h"
+#include "../../libcommon/base/philox.h"
+#include "../../libcommon/nn/ops.h"
+#include <cmocka.h>     /* last: it takes the name fail */
+
+enum { BATCH = 2, LENGTH = 7, WIDTH = 24, HEADS = 3, RANK = 5, LAYERS = 3, FIRST = LAYERS };
+
+static const struct backend *const be = &cpu_backend;
+static struct device *device;
+
+/* q, k and v, and what makes their input, so that this wants a gradient */
+struct network { struct linear layer[LAYERS + 1]; struct branch lora[LAYERS + 1]; float x[BATCH * LENGTH * WIDTH]; };
+
+static float *drawn(size_t n, float spread)
+{
+	static uint32_t draws;
+	float *x = be->alloc(device, n * sizeof(*x));
+
+	assert_non_null(x);
+	random_normal(&(struct random){ 5, RANDOM_TEST, draws++, 0 }, x, n);    /* the CPU's memory is the host's */
+	for (size_t i = 0; i < n; i++)
+		x[i] *= spread;
+	return x;
+}
+
+static struct tensor parameter(int n, int c)
+{
+	return (struct tensor){ .data = drawn((size_t)n * c, 0.3f), .grad = drawn((size_t)n * c, 1), .n = n, .h = 1,
+				.w = 1, .c = c, .wants_grad = true, .home = HOME_OWNER };
+}
+
+static void make_layer(struct network *n, int i)
+{
+	float *host = drawn(WIDTH * WIDTH, 0.2f);
+
+	n->layer[i] = (struct linear){ .w = { .dtype = DTYPE_F32, .out = WIDTH, .in = WIDTH, .kh = 1, .kw = 1 },
+				       .bias = drawn(WIDTH, 0.1f), .branch = &n->lora[i] };
+	assert_int_equal(be->prepare(device, &n->layer[i].w, host), 0);
+	be->release(device, host);
+	n->lora[i] = (struct branch){ .kind = &kind_lora.branch, .inner = &kind_lora.branch, .rank = RANK,
+				      .scale = 0.5f };
+	n->lora[i].part[LORA_UP] = parameter(WIDTH, RANK);
+	n->lora[i].part[LORA_DOWN] = parameter(RANK, WIDTH);
+}
+
+static int make(void **state)
+{
+	struct network *n = xcalloc(1, sizeof(*n));
+	struct error e;
+
+	device = be->open(&e);
+	for (int i = 0; i <= LAYERS; i++)
+		make_layer(n, i);
+	random_normal(&(struct random){ 5, RANDOM_LATENT, 0, 0 }, n->x, BATCH * LENGTH * WIDTH);
+	*state = n;
+	return 0;
+}
+
+static int discard(void **state)
+{
+	struct network *n = *state;
+
+	for (int i = 0; i <= LAYERS; i++) {
+		be->unprepare(device, &n->layer[i].w);
+		be->release(device, n->layer[i].bias);
+		for (int p = 0; p < BRANCH_PARTS; p++) {
+			be->release(device, n->lora[i].part[p].data);
+			be->release(device, n->lora[i].part[p].grad);
+		}
+	}
+	be->close(device);
+	free(n);
+	return 0;
+}
+
+/* What a step makes: attention's output, and the gradients of all adapters. */
+enum { MADE = BATCH * LENGTH * WIDTH, GRADS = (LAYERS + 1) * 2 * RANK * WIDTH };
+struct result { float o[MADE], grad[GRADS]; bool beside; };
+
+static struct tensor *attend(struct tape *t, const struct network *n, struct tensor *x, bool beside,
+			     struct columns *qkv)
+{
+	const struct linear *const of_x[] = { &n->layer[0], &n->layer[1], &n->layer[2] };
+
+	if (beside)
+		op_linears(t, last_use(x), of_x, LAYERS, qkv);
+	else
+		for (int i = 0; i < LAYERS; i++)
+			qkv[i] = all_columns(op_linear(t, i < LAYERS - 1 ? x : last_use(x), of_x[i]));
+	for (int i = 0; i < LAYERS; i++)
+		last_use(qkv[i].of);
+	return op_attention(t, qkv[0], qkv[1], qkv[2], HEADS, false);
+}
+
+/* beside: by op_linears() */
+static void run(struct network *n, bool beside, struct result *r)
+{
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *zero, *weight, *o;
+	const float one[BATCH] = { 1, 2 };
+	static const float zeros[MADE];
+	struct columns qkv[LAYERS];
+	float *at = r->grad;
+
+	zero = tensor_from(t, BATCH, LENGTH, 1, WIDTH, zeros);
+	weight = tensor_from(t, BATCH, 1, 1, 1, one);
+	o = attend(t, n, op_linear(t, x, &n->layer[FIRST]), beside, qkv);
+	r->beside = qkv[0].of == qkv[1].of && qkv[1].of == qkv[2].of;
+	tensor_download(t, o, r->o);
+	tape_backward(t, op_loss(t, o, zero, &(struct loss_terms){ .weight = weight->data }), 1);
+	for (int i = 0; i <= LAYERS; i++)
+		for (int p = 0; p < BRANCH_PARTS; p++) {
+			struct tensor *part = &n->lora[i].part[p];
+
+			if (!part->n)
+				continue;
+			if (part->has_grad)
+				memcpy(at, part->grad, tensor_count(part) * sizeof(*at));
+			at += tensor_count(part);
+			part->has_grad = false;
+		}
+	tape_free(t);
+}
+
+static void check(struct network *n, bool beside)
+{
+	static struct result single, together;
+
+	memset(&single, 0, sizeof(single));
+	memset(&together, 0, sizeof(together));
+	run(n, false, &single);
+	run(n, true, &together);
+	assert_int_equal(together.beside, beside);
+	assert_memory_equal(single.o, together.o, sizeof(single.o));
+	assert_memory_equal(single.grad, together.grad, sizeof(single.grad));
+}
+
+static void adapted_layers_are_those_alone(void **state)
+{
+	check(*state, true);
+}
+
+static void so_are_some_without_an_adapter_or_with_half_of_one(void **state)
+{
+	struct network *n = *state;
+
+	n->layer[1].branch = NULL;
+	n->lora[2].part[LORA_UP].wants_grad = false;
+	check(n, true);
+	n->lora[0].part[LORA_DOWN].wants_grad = false;
+	check(n, true);
+	n->layer[0].branch = n->layer[2].branch = NULL;
+	check(n, true);
+	n->layer[0].branch = &n->lora[0];
+	n->layer[1].branch = &n->lora[1];
+	n->layer[2].branch = &n->lora[2];
+	n->lora[0].part[LORA_DOWN].wants_grad = n->lora[2].part[LORA_UP].wants_grad = true;
+}
+
+/* Two adapters on one layer; one that may drop something out, even where it does not now, as memory is planned once. */
+static void others_are_single(void **state)
+{
+	struct network *n = *state;
+	struct branch_dropout dropout = { .on = false, .value = 0.5 };
+	struct branch second = n->lora[0];
+
+	second.next = &n->lora[0];
+	n->layer[0].branch = &second;
+	check(n, false);
+	n->layer[0].branch = &n->lora[0];
+	n->lora[1].dropout = &dropout;
+	check(n, false);
+	dropout.value = 0;
+	check(n, true);
+	n->lora[1].dropout = NULL;
+}
+
+/* Keys that are values, and queries too: gradients are added up. */
+static void attention_may_read_columns_twice(void **state)
+{
+	struct network *n = *state;
+	const struct linear *const l[] = { &n->layer[0], &n->layer[1] };
+	static float grad[2][2 * RANK * WIDTH];
+
+	for (int beside = 0; beside < 2; beside++) {
+		struct error e;
+		struct tape *t = tape_new(be, device, 1 << 20, &e);
+		struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *weight, *o;
+		const float one[BATCH] = { 1, 2 };
+		struct columns y[2];
+
+		weight = tensor_from(t, BATCH, 1, 1, 1, one);
+		if (beside)
+			op_linears(t, x, l, 2, y);
+		else
+			for (int i = 0; i < 2; i++)
+				y[i] = all_columns(op_linear(t, x, l[i]));
+		o = op_attention(t, y[0], y[1], y[1], HEADS, false);
+		tape_backward(t, op_loss(t, o, tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x),
+					 &(struct loss_terms){ .weight = weight->data }), 1);
+		memcpy(grad[beside], n->lora[1].part[LORA_UP].grad, RANK * WIDTH * sizeof(float));
+		memcpy(grad[beside] + RANK * WIDTH, n->lora[0].part[LORA_UP].grad, RANK * WIDTH * sizeof(float));
+		for (int i = 0; i < 2; i++)
+			n->lora[i].part[LORA_UP].has_grad = n->lora[i].part[LORA_DOWN].has_grad = false;
+		tape_free(t);
+	}
+	assert_memory_equal(grad[0], grad[1], sizeof(grad[0]));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(adapted_layers_are_those_alone),
+		cmocka_unit_test(so_are_some_without_an_adapter_or_with_half_of_one),
+		cmocka_unit_test(others_are_single), cmocka_unit_test(attention_may_read_columns_twice),
+	};
+
+	return cmocka_run_group_tests(tests, make, discard);
+}
