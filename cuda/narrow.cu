@@ -225,8 +225,8 @@ DEV void begin_four(float (&v)[4], const struct pass &p, int row, int c)
 		take_four(v, p.y, row, c);
 }
 
-/* sum = z by, of 16 rows and 32 columns of y */
-template <int N> DEV void multiply_tile(float (&sum)[4][4], float *tile, const struct pass &p, int column)
+/* sum += scale z by, of 16 rows and 32 columns of y */
+template <int N> DEV void multiply_tile(float (&sum)[4][4], const float *tile, const struct pass &p, int column)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
@@ -235,32 +235,32 @@ template <int N> DEV void multiply_tile(float (&sum)[4][4], float *tile, const s
 		float b[4][4];
 
 		UNROLL for (int r = 0; r < 2; r++)
-			rounded(z[r], *(float (*)[4])(tile + place<N>(g + 8 * r, k * TERMS + 4 * t)));
+			UNROLL for (int i = 0; i < 4; i++)
+				z[r][i] = to_tf32(p.scale * tile[place<N>(g + 8 * r, k * TERMS + 4 * t + i)]);
 		read_factor(b, p.by, p.turned, k * TERMS + 4 * t, column + 4 * g);
 		multiply(sum, z, b);
 	}
 }
 
 /* The sum of so many layers' products, in their order. */
-template <int N> DEV void make_columns(float *tiles, const struct passes &all, int first, int count, int row,
+template <int N> DEV void make_columns(const float *tiles, const struct passes &all, int first, int count, int row,
 				       int column)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-	const struct pass &y = all.of[first];
-	float v[4][4];
+	const struct pass &p = all.of[first];
+	float sum[4][4] = {};
 
-	UNROLL for (int j = 0; j < 4; j++)
-		begin_four(v[j], y, row + g + j / 2 * 8, column + 8 * t + j % 2 * 4);
-	for (int l = 0; l < count; l++) {
-		float sum[4][4] = {};
-
+	for (int l = 0; l < count; l++)
 		multiply_tile<N>(sum, tiles + l * place<N>(ROWS, 0), all.of[first + l], column);
-		UNROLL for (int j = 0; j < 4; j++)
-			UNROLL for (int i = 0; i < 4; i++)
-				v[j][i] += all.of[first + l].scale * sum[i][j];
+	UNROLL for (int j = 0; j < 4; j++) {
+		const int r = row + g + j / 2 * 8, c = column + 8 * t + j % 2 * 4;
+		float v[4];
+
+		begin_four(v, p, r, c);
+		UNROLL for (int i = 0; i < 4; i++)
+			v[i] += sum[i][j];
+		leave_four(p.y, r, c, v);
 	}
-	UNROLL for (int j = 0; j < 4; j++)
-		leave_four(y.y, row + g + j / 2 * 8, column + 8 * t + j % 2 * 4, v[j]);
 }
 
 /* MOST: layers whose tiles there is room for */
