@@ -34,22 +34,30 @@ void cuda_conv2d_dx(struct device *d, struct values dx, struct values dy, const 
 		 "convolution, backward");
 }
 
-/* backward of y = columns(x) W^T:  dW[out,taps*in] = dy^T columns(x) */
-void cuda_conv2d_dw(struct device *d, float *dw, struct values x, struct values dyv, int out, int in, int kh, int kw,
+/* backward of y = columns(x) W^T:  dW[out,taps*in] = dy^T columns(x), as floats, which lie behind the columns */
+void cuda_conv2d_dw(struct device *d, float *dw, struct values x, struct values dy, int out, int in, int kh, int kw,
 		    const struct conv_shape *s, int add)
 {
-	const float *dy = floats_at(dyv);       /* what a convolution leaves is float */
+	const bool halves = dy.type != DTYPE_F32;
 	const int width = kh * kw * in;
 	const size_t rows = (size_t)s->n * s->oh * s->ow;
-	const size_t most = SCRATCH_BYTES / (width * sizeof(float));
+	const size_t most = SCRATCH_BYTES / ((width + (halves ? out : 0)) * sizeof(float));
 	struct columns c = { .n = s->n, .h = s->h, .w = s->w, .c = in, .oh = s->oh, .ow = s->ow, .kh = kh, .kw = kw,
 			     .stride = s->stride, .pad = s->pad };
 
 	for (; c.first < rows; c.first += c.rows) {
+		struct values part = values_from(dy, c.first * out);
+		float *columns, *floats;
+
 		c.rows = rows - c.first < most ? rows - c.first : most;
-		cuda_ran(d, k_columns(d->stream, cuda_scratch(d, c.rows * width * sizeof(float)), x, &c),
-			 "convolution, backward");
-		cuda_gemm(d, 1, 0, out, width, c.rows, 1, f32(dy + c.first * out), out, f32((float *)d->scratch), width,
-			  add || c.first, f32(dw), width);
+		columns = cuda_scratch(d, c.rows * (size_t)(width + (halves ? out : 0)) * sizeof(float));
+		floats = columns + (size_t)c.rows * width;
+		cuda_ran(d, k_columns(d->stream, columns, x, &c), "convolution, backward");
+		if (halves) {
+			cuda_ran(d, k_axpby(d->stream, f32(floats), 1, part, 0, (size_t)c.rows * out), "cast");
+			part = f32(floats);
+		}
+		cuda_gemm(d, 1, 0, out, width, c.rows, 1, part, out, f32(columns), width, add || c.first, f32(dw),
+			  width);
 	}
 }

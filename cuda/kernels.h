@@ -137,7 +137,7 @@ cudaError_t k_attention(cudaStream_t st, struct values o, float *lse, struct val
 cudaError_t k_attention_back(cudaStream_t st, struct values dq, struct values dk, struct values dv,
 			     struct values dout, struct values o, const float *lse, struct values q, struct values k,
 			     struct values v, const struct attention_shape *s, const int add[3], float *scratch);
-/* floats of scratch, 16-byte aligned: n*heads*lq and a quarter of that, and parts of dk and dv where keys are few
+/* floats of scratch, 16-byte aligned: n*heads*lq and a 32nd of that, and parts of dk and dv where keys are few
  * (16 MiB at most) */
 size_t attention_back_scratch(const struct attention_shape *s);
 

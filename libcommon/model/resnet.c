@@ -17,11 +17,11 @@ struct tensor *run_resnet(struct tape *t, const void *resnet, struct tensor *con
 {
 	const struct resnet *r = resnet;
 	struct tensor *x = in[1] ? op_concat(t, in[0], in[1]) : in[0];
-	struct tensor *h = op_conv(t, last_use(op_group_norm(t, x, &r->norm1, true)), &r->conv1);
+	struct tensor *h = op_conv_inner(t, last_use(op_group_norm(t, x, &r->norm1, true)), &r->conv1);
 
 	if (r->time.w.out)
 		h = op_add_per_sample(t, last_use(h), op_linear(t, in[2], &r->time));
-	h = op_conv(t, last_use(op_group_norm(t, last_use(h), &r->norm2, true)), &r->conv2);
+	h = op_conv_inner(t, last_use(op_group_norm(t, last_use(h), &r->norm2, true)), &r->conv2);
 	if (r->shortcut.w.out)
 		x = op_linear(t, in[1] ? last_use(x) : x, &r->shortcut);
 	return op_add(t, r->shortcut.w.out ? last_use(x) : x, last_use(h));

@@ -446,15 +446,18 @@ static void conv2d_dx(struct device *d, struct values dx, struct values dy, cons
 		convolve(d, w, s, dy, outputs(s) * w->out, bytes_of(dx, inputs(s) * w->in * (add ? 2 : 1)));
 }
 
-/* Columns in scratch, some rows at a time, and their products. */
-static void conv2d_dw(struct device *d, const float *dw, struct values x, const struct conv_shape *s, int out, int in,
-		      size_t width, bool add)
+/* Columns in scratch, some rows at a time, and their products; dy beside them as floats. */
+static void conv2d_dw(struct device *d, const float *dw, struct values x, struct values dy, const struct conv_shape *s,
+		      int out, int in, size_t width, bool add)
 {
-	const size_t most = SCRATCH_BYTES / (width * sizeof(float)), rows = outputs(s);
+	const bool halves = dy.type != DTYPE_F32;
+	const size_t most = SCRATCH_BYTES / ((width + (halves ? out : 0)) * sizeof(float)), rows = outputs(s);
 
 	for (size_t at = 0, part; at < rows; at += part) {
 		part = rows - at < most ? rows - at : most;
 		kernel(d, WORK_ADAPTER, bytes_of(x, inputs(s) * in) * part / rows + floats(part * width));
+		if (halves)
+			kernel(d, WORK_ADAPTER, 6.0 * part * out);
 		product(d, WORK_ADAPTER, DTYPE_F32, out, width, part, add || at, f32(dw), width);
 	}
 }
@@ -639,7 +642,7 @@ static void look_up_weight(struct device *d, const struct weight *table, double 
 #define COUNT_gemm              gemm(d, &(struct gemm){ ta, m, n, k, lda, ldb, ldc, beta != 0, a, b, c })
 #define COUNT_conv2d            conv2d(d, y, x, w, bias, s)
 #define COUNT_conv2d_dx         conv2d_dx(d, dx, dy, w, s, add)
-#define COUNT_conv2d_dw         conv2d_dw(d, dw, x, s, out, in, (size_t)kh * kw * in, add)
+#define COUNT_conv2d_dw         conv2d_dw(d, dw, x, dy, s, out, in, (size_t)kh * kw * in, add)
 #define COUNT_kronecker         pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps)
 #define COUNT_kronecker_back    do { \
 		if (da) pass(d, WORK_ADAPTER, (double)s->p * s->q * s->m * s->n * s->taps); \

@@ -99,7 +99,7 @@ static void add_per_sample_backward(struct tape *t, const struct node *n)
 
 struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor *v)
 {
-	struct tensor *y = tensor_new(t, x->n, x->h, x->w, x->c);
+	struct tensor *y = tensor_inner(t, x->n, x->h, x->w, x->c);
 
 	must(v->n == x->n && v->c == x->c && v->h * v->w == 1, "add per sample");
 	tape_backend(t)->add_per_sample(tape_device(t), data_of(y), data_of(x), data_of(v), x->n, x->h * x->w, x->c);

@@ -56,7 +56,7 @@ static void upsample_backward(struct tape *t, const struct node *n)
 
 struct tensor *op_upsample(struct tape *t, struct tensor *x)
 {
-	struct tensor *y = tensor_new(t, x->n, 2 * x->h, 2 * x->w, x->c);
+	struct tensor *y = tensor_inner(t, x->n, 2 * x->h, 2 * x->w, x->c);
 
 	tape_backend(t)->upsample(tape_device(t), data_of(y), data_of(x), x->n, x->h, x->w, x->c);
 	return tape_record(t, y, false, (struct node){ upsample_backward, .in = { x } });

@@ -26,6 +26,8 @@ static inline struct columns all_columns(struct tensor *x)
 void op_linears(struct tape *t, struct tensor *x, const struct linear *const *l, int count, struct columns *y);
 /* Padding kernel/2 on all sides; stride 2 halves (rounding up). */
 struct tensor *op_conv(struct tape *t, struct tensor *x, const struct conv *c);
+/* The same; what it leaves is not added up along the network. */
+struct tensor *op_conv_inner(struct tape *t, struct tensor *x, const struct conv *c);
 /* The VAE's downsampler pads right and bottom only: with padding on the left the latents shift by half a pixel. */
 struct tensor *op_conv_pad_end(struct tape *t, struct tensor *x, const struct conv *c);
 struct tensor *op_group_norm(struct tape *t, struct tensor *x, const struct norm *g, bool silu);

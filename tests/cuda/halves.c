@@ -506,21 +506,27 @@ static void convolution(struct rig *r, struct lie l, enum dtype weight, int stri
 	const size_t inputs = (size_t)c.n * c.h * c.w * in, outputs = (size_t)c.n * c.oh * c.ow * out;
 	const double limit = 2 * tolerance(l.type);
 	struct weights w = take_weights(r, weight, out, in, 3);
-	struct half x = IN(inputs), y = OUT(outputs), dy = FLOATS(outputs), dx = DX(inputs, true), z = SUMS(outputs);
+	struct half x = IN(inputs), y = OUT(outputs), dy = GRAD(outputs), dx = DX(inputs, true), z = SUMS(outputs),
+		    other = FLOATS(outputs), odd = DX(inputs, false), back = SUMS(inputs);
 	struct both bias = take_drawn(r, out, 1), dw = take_output(r, (size_t)9 * in * out, false);
 
 	ON_BOTH(r) {
 		BE->conv2d(D, AT(y), AT(x), &w.of[s], bias.at[s], &c);
 		BE->conv2d(D, AT(z), AT(x), &w.of[s], NULL, &c);
 		BE->conv2d_dx(D, AT(dx), AT(dy), &w.of[s], &c, 1);
+		BE->conv2d_dx(D, AT(odd), AT(other), &w.of[s], &c, 0);
+		BE->conv2d_dx(D, AT(back), AT(dy), &w.of[s], &c, 0);
 		BE->conv2d_dw(D, dw.at[s], AT(x), AT(dy), out, in, 3, 3, &c, 0);
 	}
 	half_compare(r, &y, limit, "  convolution");
 	half_compare(r, &z, limit, "  convolution to floats");
 	half_compare(r, &dx, limit, "  convolution, backward");
+	half_compare(r, &odd, limit, "  convolution, backward, of floats");
+	half_compare(r, &back, limit, "  convolution, backward, to floats");
 	compare(r, &dw, limit, "  gradient of filters");
 	half_give(r, &x);
 	half_give(r, &dy);
+	half_give(r, &other);
 	give(r, bias);
 	give(r, dw);
 	give_weights(r, &w);
