@@ -108,7 +108,7 @@ static struct tensor *run_layer(struct tape *t, const void *layer, struct tensor
 {
 	const struct encoder_layer *l = layer;
 	struct tensor *x = in[0], *h = op_layer_norm(t, x, &l->norm1);
-	struct columns qkv[3];
+	struct slice qkv[3];
 
 	op_linears(t, last_use(h), (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, qkv);
 	for (int i = 0; i < 3; i++)

@@ -97,7 +97,7 @@ static struct tensor *attend(struct tape *t, const struct attention *a, struct t
 {
 	const struct linear *const of_x[] = { &a->q, &a->k, &a->v };
 	const int count = read == x ? 3 : 1;
-	struct columns qkv[3];
+	struct slice qkv[3];
 
 	op_linears(t, last_use(x), of_x, count, qkv);
 	if (count < 3)

@@ -204,7 +204,7 @@ static struct tensor *run_attention(struct tape *t, const void *attention, struc
 	struct tensor *x = op_group_norm(t, in[0], &a->norm, false);
 	struct tensor *q = op_linear(t, x, &a->q), *k = op_linear(t, x, &a->k), *v = op_linear(t, x, &a->v);
 
-	x = op_attention(t, all_columns(q), all_columns(k), all_columns(v), 1, false);
+	x = op_attention(t, whole_slice(q), whole_slice(k), whole_slice(v), 1, false);
 	return op_add(t, in[0], op_linear(t, x, &a->out));
 }
 

@@ -4,15 +4,15 @@
 #include "ops.h"
 
 /* of: queries, keys and values; those in one tensor share their node's input */
-struct attention_op { struct attention_shape shape; struct columns of[3]; };
+struct attention_op { struct attention_shape shape; struct slice of[3]; };
 
-static struct values data_at(const struct columns *c)
+static struct values data_at(const struct slice *c)
 {
 	return values_from(data_of(c->of), c->at);
 }
 
 /* The first of the three that is in the same tensor. */
-static int first_in(const struct columns *of, int i)
+static int first_in(const struct slice *of, int i)
 {
 	for (int k = 0; k < i; k++)
 		if (of[k].of == of[i].of)
@@ -22,7 +22,7 @@ static int first_in(const struct columns *of, int i)
 
 /* Where the gradients of all three go.  Columns that were there before are added to; others of the same tensor have
  * nothing in them yet, if the tensor had not. */
-static void grads_of(struct tape *t, const struct columns *of, struct values grad[3], int add[3])
+static void grads_of(struct tape *t, const struct slice *of, struct values grad[3], int add[3])
 {
 	for (int i = 0; i < 3; i++) {
 		const int first = first_in(of, i);
@@ -55,7 +55,7 @@ static void attention_backward(struct tape *t, const struct node *n)
 					&op->shape, add);
 }
 
-struct tensor *op_attention(struct tape *t, struct columns q, struct columns k, struct columns v, int heads,
+struct tensor *op_attention(struct tape *t, struct slice q, struct slice k, struct slice v, int heads,
 			    bool causal)
 {
 	struct tensor *o = tensor_inner(t, q.of->n, q.of->h, q.of->w, v.c);

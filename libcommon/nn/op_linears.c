@@ -138,17 +138,17 @@ static bool trains(const struct linears_op *op)
 	return false;
 }
 
-static void one_by_one(struct tape *t, struct tensor *x, const struct linears_op *op, struct columns *y)
+static void one_by_one(struct tape *t, struct tensor *x, const struct linears_op *op, struct slice *y)
 {
 	const bool last = x->last;
 
 	for (int i = 0; i < op->count; i++) {
 		x->last = last && i == op->count - 1;
-		y[i] = all_columns(op_linear(t, x, op->of[i]));
+		y[i] = whole_slice(op_linear(t, x, op->of[i]));
 	}
 }
 
-void op_linears(struct tape *t, struct tensor *x, const struct linear *const *l, int count, struct columns *y)
+void op_linears(struct tape *t, struct tensor *x, const struct linear *const *l, int count, struct slice *y)
 {
 	struct linears_op op = { .count = count };
 	struct tensor *all;
@@ -157,7 +157,7 @@ void op_linears(struct tape *t, struct tensor *x, const struct linear *const *l,
 	for (int i = 0; i < count; i++) {
 		must(x->c == l[i]->w.in, "linears: input width");
 		op.of[i] = l[i];
-		y[i] = (struct columns){ .at = out, .c = l[i]->w.out };
+		y[i] = (struct slice){ .at = out, .c = l[i]->w.out };
 		out += l[i]->w.out;
 	}
 	if (!are_stackable(&op)) {

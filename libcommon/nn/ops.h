@@ -16,14 +16,14 @@ struct norm   { float *gain, *bias; int c, groups; float eps; struct weight w; s
 
 struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *l);
 /* Columns at..at+c-1 of a tensor. */
-struct columns { struct tensor *of; int at, c; };
-static inline struct columns all_columns(struct tensor *x)
+struct slice { struct tensor *of; int at, c; };
+static inline struct slice whole_slice(struct tensor *x)
 {
-	return (struct columns){ x, 0, x->c };
+	return (struct slice){ x, 0, x->c };
 }
 /* y[i]: what layer i of so many makes of x.  They lie beside each other in one tensor where each layer is frozen or has
  * one adapter without dropout, which is a product of two narrow matrices; else in one each. */
-void op_linears(struct tape *t, struct tensor *x, const struct linear *const *l, int count, struct columns *y);
+void op_linears(struct tape *t, struct tensor *x, const struct linear *const *l, int count, struct slice *y);
 /* Padding kernel/2 on all sides; stride 2 halves (rounding up). */
 struct tensor *op_conv(struct tape *t, struct tensor *x, const struct conv *c);
 /* The same; what it leaves is not added up along the network. */
@@ -58,7 +58,7 @@ struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z);
 struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b);           /* along c */
 struct tensor *op_upsample(struct tape *t, struct tensor *x);                           /* nearest, twice */
 /* q [n,lq,1,heads*d], k and v [n,lk,1,heads*d] (or pictures: l = h*w); scale 1/sqrt(d) */
-struct tensor *op_attention(struct tape *t, struct columns q, struct columns k, struct columns v, int heads,
+struct tensor *op_attention(struct tape *t, struct slice q, struct slice k, struct slice v, int heads,
 			    bool causal);
 /* no gradient */
 struct tensor *op_embedding(struct tape *t, const struct weight *table, const int32_t *ids, int n, int length);

@@ -300,7 +300,7 @@ static struct tensor *upsample(struct rig *r, const struct testcase *c, struct t
 
 static struct tensor *attention(struct rig *r, const struct testcase *c, struct tensor **in)
 {
-	return op_attention(r->tape, all_columns(in[0]), all_columns(in[1]), all_columns(in[2]), c->heads, c->flag);
+	return op_attention(r->tape, whole_slice(in[0]), whole_slice(in[1]), whole_slice(in[2]), c->heads, c->flag);
 }
 
 static struct tensor *crop(struct rig *r, const struct testcase *c, struct tensor **in)

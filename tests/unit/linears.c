@@ -87,7 +87,7 @@ enum { MADE = BATCH * LENGTH * WIDTH, GRADS = (LAYERS + 1) * 2 * RANK * WIDTH };
 struct result { float o[MADE], grad[GRADS]; bool beside; };
 
 static struct tensor *attend(struct tape *t, const struct network *n, struct tensor *x, bool beside,
-			     struct columns *qkv)
+			     struct slice *qkv)
 {
 	const struct linear *const of_x[] = { &n->layer[0], &n->layer[1], &n->layer[2] };
 
@@ -95,7 +95,7 @@ static struct tensor *attend(struct tape *t, const struct network *n, struct ten
 		op_linears(t, last_use(x), of_x, LAYERS, qkv);
 	else
 		for (int i = 0; i < LAYERS; i++)
-			qkv[i] = all_columns(op_linear(t, i < LAYERS - 1 ? x : last_use(x), of_x[i]));
+			qkv[i] = whole_slice(op_linear(t, i < LAYERS - 1 ? x : last_use(x), of_x[i]));
 	for (int i = 0; i < LAYERS; i++)
 		last_use(qkv[i].of);
 	return op_attention(t, qkv[0], qkv[1], qkv[2], HEADS, false);
@@ -109,7 +109,7 @@ static void run(struct network *n, bool beside, struct result *r)
 	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *zero, *weight, *o;
 	const float one[BATCH] = { 1, 2 };
 	static const float zeros[MADE];
-	struct columns qkv[LAYERS];
+	struct slice qkv[LAYERS];
 	float *at = r->grad;
 
 	zero = tensor_from(t, BATCH, LENGTH, 1, WIDTH, zeros);
@@ -197,14 +197,14 @@ static void attention_may_read_columns_twice(void **state)
 		struct tape *t = tape_new(be, device, 1 << 20, &e);
 		struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *weight, *o;
 		const float one[BATCH] = { 1, 2 };
-		struct columns y[2];
+		struct slice y[2];
 
 		weight = tensor_from(t, BATCH, 1, 1, 1, one);
 		if (beside)
 			op_linears(t, x, l, 2, y);
 		else
 			for (int i = 0; i < 2; i++)
-				y[i] = all_columns(op_linear(t, x, l[i]));
+				y[i] = whole_slice(op_linear(t, x, l[i]));
 		o = op_attention(t, y[0], y[1], y[1], HEADS, false);
 		tape_backward(t, op_loss(t, o, tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x),
 					 &(struct loss_terms){ .weight = weight->data }), 1);

@@ -606,7 +606,7 @@ static struct tensor *attention_last(struct tape *t, const void *block, struct t
 {
 	struct tensor *y = both_linears(t, block, in[0]);
 
-	return op_attention(t, all_columns(y), all_columns(y), all_columns(y), 1, false);
+	return op_attention(t, whole_slice(y), whole_slice(y), whole_slice(y), 1, false);
 }
 
 static void run_blocks(struct network *n, block_fn *fn, bool checkpointing, float *grads)

@@ -29,9 +29,23 @@ static double layer(int rows, const struct weight *w, int columns, const struct 
 	return product(rows, w->out, w->in) + (more ? product(rows, wide, more->rank) : 0);
 }
 
-static double narrow_grads(const struct narrow_grads *g)
+/* back: backward */
+static double layers(int rows, const struct stacked *s, bool back)
 {
-	return product(g->rows, (g->dup ? g->out : 0) + (double)(g->ddown ? g->in : 0), g->rank);
+	double sum = 0;
+
+	for (const struct stacked_layer *l = s->of; l < s->of + s->count; l++)
+		sum += layer(rows, l->w, back ? l->w->in : l->w->out, l->more);
+	return sum;
+}
+
+static double narrow_grads(const struct stacked_grads *s)
+{
+	double sum = 0;
+
+	for (const struct narrow_grads *g = s->of; g < s->of + s->count; g++)
+		sum += product(g->rows, (g->dup ? g->out : 0) + (double)(g->ddown ? g->in : 0), g->rank);
+	return sum;
 }
 
 static double conv(const struct weight *w, const struct conv_shape *s)
@@ -73,6 +87,8 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_gather_rows_back    COPIES, 0, d, dx, dy, index, rows, c
 #define ROW_linear              PRODUCTS, layer(rows, w, w->out, more), d, y, x, w, bias, rows, more
 #define ROW_linear_dx           PRODUCTS, layer(rows, w, w->in, more), d, dx, dy, w, rows, add, more
+#define ROW_linears             PRODUCTS, layers(rows, s, false), d, y, x, s, rows
+#define ROW_linears_dx          PRODUCTS, layers(rows, s, true), d, dx, dy, s, rows, add
 #define ROW_narrow_grads        ADAPTER, narrow_grads(g), d, g
 #define ROW_gemm                ADAPTER, product(m, n, k), d, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc
 #define ROW_conv2d              CONVOLUTIONS, conv(w, s), d, y, x, w, bias, s
