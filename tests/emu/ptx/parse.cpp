@@ -134,13 +134,19 @@ static void registers(reader &r, const string &text)
 		bytes_of_type(trimmed(text.substr(type + 1, name - type - 1)));
 }
 
+/* Hints that change no result: loops that stay loops, and which bytes of the next load are used. */
+static bool is_hint(const string &text)
+{
+	return begins(text, ".pragma \"nounroll\"") || begins(text, ".pragma \"used_bytes_mask ");
+}
+
 static void declaration(reader &r, const string &text)
 {
 	if (begins(text, ".reg"))
 		registers(r, text);
 	else if (begins(text, ".shared"))
 		r.kernel->shared.push_back(variable_of(r, text));
-	else if (!begins(text, ".pragma \"nounroll\""))
+	else if (!is_hint(text))
 		r.refuse(text);
 }
 
