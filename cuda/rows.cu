@@ -219,12 +219,13 @@ template <auto F, int N, class R, class... A> struct row<F, N, R (*)(device *, A
 	}
 };
 
-/* They begin and end what step_runs() tells; and there is no device before open(). */
+/* They begin and end what step_runs() tells; there is no device before open(); and another thread looks. */
 template <int N, class T> struct row<cuda_open, N, T> { static constexpr auto call = cuda_open; };
 template <int N> struct row<cuda_step_begin, N, decltype(&cuda_step_begin)> {
 	static constexpr auto call = cuda_step_begin;
 };
 template <int N> struct row<cuda_step_end, N, decltype(&cuda_step_end)> { static constexpr auto call = cuda_step_end; };
+template <int N> struct row<cuda_look, N, decltype(&cuda_look)> { static constexpr auto call = cuda_look; };
 
 }
 

@@ -219,6 +219,26 @@ static void before_the_step(struct rig *r)
 	close_world(&w);
 }
 
+/* By the thread that watches, whenever it is time. */
+static void looked_at(struct rig *r)
+{
+	struct world w = open_world(r);
+	int again = 0;
+
+	for (int i = 0; i < STEPS; i++) {
+		const struct turn t = { .key = 1, .number = i, .dropped = 0.25 };
+		struct device_use now;
+
+		w.be->step_begin(w.d, t.key);
+		calls(&w, &t);
+		if (i > 2)
+			w.be->look(w.d, &now);
+		again += w.be->step_end(w.d) && i > 2;
+	}
+	verdict(r, !again, "a look at the device is no call of a step", again, 0);
+	close_world(&w);
+}
+
 /* These end it: no step is launched as one any more on this device. */
 static struct turn always_another(int i) { return (struct turn){ 8, i, 0.01 * (i + 1), 0, false }; }
 static struct turn always_a_wait(int i)  { return (struct turn){ 9, i, 0.25, 0, true }; }
@@ -255,6 +275,7 @@ int main(void)
 	addresses(&r);
 	own_memory(&r);
 	before_the_step(&r);
+	looked_at(&r);
 	on_a_device_of_its_own(&r, "an argument that changes each time", always_another);
 	on_a_device_of_its_own(&r, "the host waits each time", always_a_wait);
 	on_a_device_of_its_own(&r, "the host waits once", a_wait_at_times);
