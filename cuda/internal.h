@@ -72,6 +72,9 @@ enum row_number {
 /* ---- weight.c ---- */
 /* w as it is on the card until the next call; a quantised one as F16, at the end of scratch */
 struct weight cuda_weight_here(struct device *d, const struct weight *w);
+/* the same of layers that are one: `count` of them, of the weight w (stacked_joined()) */
+struct weight cuda_weights_here(struct device *d, const struct stacked *s, int first, int count,
+				const struct weight *w);
 size_t cuda_scratch_before(const struct device *d, const struct weight *here);  /* bytes that are left beside it */
 
 /* ---- product.c ---- */

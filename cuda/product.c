@@ -186,9 +186,9 @@ void cuda_linears(struct device *d, struct values y, struct values x, const stru
 	const bool add = begin_forward(d, y, x, s, rows);
 	struct weight w;
 
-	for (int i = 0, column = 0; i < s->count; column += w.out) {
-		i += stacked_joined(s, i, &w);
-		const struct weight here = cuda_weight_here(d, &w);
+	for (int i = 0, n, column = 0; i < s->count; i += n, column += w.out) {
+		n = stacked_joined(s, i, visits_most(d), &w);
+		const struct weight here = cuda_weights_here(d, s, i, n, &w);
 
 		run_layer(d, &(struct layer){ values_from(y, column), x, rows, w.out, w.in, ldy, w.in, 0, true, add },
 			  &here);
@@ -237,9 +237,9 @@ void cuda_linears_dx(struct device *d, struct values dx, struct values dy, const
 	bool adds = begin_backward(d, dx, dy, s, rows, add);
 	struct weight w;
 
-	for (int i = 0, column = 0; dx.at && i < s->count; column += w.out, adds = true) {
-		i += stacked_joined(s, i, &w);
-		const struct weight here = cuda_weight_here(d, &w);
+	for (int i = 0, n, column = 0; dx.at && i < s->count; i += n, column += w.out, adds = true) {
+		n = stacked_joined(s, i, visits_most(d), &w);
+		const struct weight here = cuda_weights_here(d, s, i, n, &w);
 
 		run_layer(d, &(struct layer){ dx, dy, rows, w.in, w.out, w.in, ldy, column, false, adds }, &here);
 	}

@@ -110,28 +110,38 @@ static void await_copies(struct device *d)
 	cuda_must(cudaStreamWaitEvent(d->stream, d->visits->arrived, 0), "a weight from host memory");
 }
 
-static int bring(struct device *d, const void *pinned, size_t bytes)
+static int bring(struct device *d, const struct visitor *of, int count, size_t bytes)
 {
 	struct visits *v = d->visits;
 	const size_t at = ring_place(&v->ring, bytes);
+	size_t to = at;
 
 	begin(d);
 	while (ring_is_taken(&v->ring, at, bytes))
 		cuda_must(cudaStreamWaitEvent(v->copies, v->read[ring_drop(&v->ring)], 0), "a visit's place");
-	cuda_must(cudaMemcpyAsync(v->room + at, pinned, bytes, cudaMemcpyHostToDevice, v->copies),
-		  "a weight from host memory");
+	for (int i = 0; i < count; to += of[i++].bytes)
+		cuda_must(cudaMemcpyAsync(v->room + to, of[i].pinned, of[i].bytes, cudaMemcpyHostToDevice, v->copies),
+			  "a weight from host memory");
 	await_copies(d);
-	return ring_put(&v->ring, pinned, at, bytes);
+	return ring_put(&v->ring, of[0].pinned, at, bytes);
 }
 
-const void *visit(struct device *d, const void *pinned, size_t bytes)
+size_t visits_most(const struct device *d)
+{
+	return d->visits ? d->visits->ring.bytes : 0;
+}
+
+const void *visit(struct device *d, const struct visitor *of, int count)
 {
 	struct visits *v = d->visits;
+	size_t bytes = 0;
 	int i;
 
+	for (i = 0; i < count; i++)
+		bytes += of[i].bytes;
 	end_last(d);
-	i = ring_find(&v->ring, pinned);
-	v->last = i < 0 ? bring(d, pinned, bytes) : i;
+	i = ring_find(&v->ring, of[0].pinned, bytes);
+	v->last = i < 0 ? bring(d, of, count, bytes) : i;
 	return v->room + v->ring.piece[v->last].at;
 }
 

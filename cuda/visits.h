@@ -21,8 +21,12 @@ struct visits;
 /* Sees to it that a weight of so many bytes can visit.  -1: no memory.  A larger ring lies elsewhere. */
 int visits_room(struct device *d, size_t bytes);
 void visits_free(struct visits *v);             /* accepts NULL; nothing may run any more */
-/* Its bytes on the card, for what is called until the next visit. */
-const void *visit(struct device *d, const void *pinned, size_t bytes);
+/* Bytes that can visit at once. */
+size_t visits_most(const struct device *d);
+/* Its bytes on the card, for what is called until the next visit; of several weights one behind the other, which come
+ * together whenever the first of them does. */
+struct visitor { const void *pinned; size_t bytes; };
+const void *visit(struct device *d, const struct visitor *of, int count);
 /* The ring is empty, and what its stream has copied is awaited: the begin and the end of a step, of which a graph may
  * know nothing and leave nothing.  Its memory until the next visit; NULL: there is none. */
 void *visits_end(struct device *d);

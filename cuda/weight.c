@@ -95,8 +95,21 @@ struct weight cuda_weight_here(struct device *d, const struct weight *w)
 	struct weight here = *w;
 
 	if (w->on_host)
-		here.data = (void *)visit(d, w->data, weight_bytes(w));
+		here.data = (void *)visit(d, &(struct visitor){ w->data, weight_bytes(w) }, 1);
 	return is_quantised(w->dtype) ? widened(d, &here) : here;
+}
+
+struct weight cuda_weights_here(struct device *d, const struct stacked *s, int first, int count, const struct weight *w)
+{
+	struct visitor of[STACKED_MOST];
+	struct weight here = *w;
+
+	if (count == 1 || !w->on_host)
+		return cuda_weight_here(d, w);
+	for (int i = 0; i < count; i++)
+		of[i] = (struct visitor){ s->of[first + i].w->data, weight_bytes(s->of[first + i].w) };
+	here.data = (void *)visit(d, of, count);
+	return here;
 }
 
 size_t cuda_scratch_before(const struct device *d, const struct weight *here)

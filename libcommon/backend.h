@@ -126,17 +126,20 @@ static inline int stacked_out(const struct stacked *s)
 	return out;
 }
 
-/* Layers from `first` on whose weights lie one behind the other are one, of the weight *w.  Returns how many. */
-static inline int stacked_joined(const struct stacked *s, int first, struct weight *w)
+/* Layers from `first` on are one, of the weight *w, where their weights lie one behind the other, or come from host
+ * memory, `visiting` bytes of which find room at once.  Returns how many. */
+static inline int stacked_joined(const struct stacked *s, int first, size_t visiting, struct weight *w)
 {
 	int n = 1;
 
 	*w = *s->of[first].w;
 	for (; first + n < s->count; n++) {
 		const struct weight *next = s->of[first + n].w;
+		const bool behind = (char *)next->data == (char *)w->data + weight_bytes(w);
 
-		if (w->on_host || is_quantised(w->dtype) || next->dtype != w->dtype || next->on_host ||
-		    (char *)next->data != (char *)w->data + weight_bytes(w))
+		if (is_quantised(w->dtype) || next->dtype != w->dtype || next->on_host != w->on_host)
+			break;
+		if (w->on_host ? weight_bytes(w) + weight_bytes(next) > visiting : !behind)
 			break;
 		w->out += next->out;
 	}

@@ -35,11 +35,11 @@ static inline struct ring_piece *ring_nth(struct ring *r, int n)
 	return &r->piece[(r->first + n) % RING_PIECES];
 }
 
-/* Below 0: it is not there. */
-static inline int ring_find(struct ring *r, const void *of)
+/* Below 0: it is not there, in that size. */
+static inline int ring_find(struct ring *r, const void *of, size_t bytes)
 {
 	for (int i = 0; i < r->count; i++)
-		if (ring_nth(r, i)->of == of)
+		if (ring_nth(r, i)->of == of && ring_nth(r, i)->bytes == bytes)
 			return ring_nth(r, i) - r->piece;
 	return -1;
 }
@@ -84,10 +84,9 @@ static inline int ring_put(struct ring *r, const void *of, size_t at, size_t byt
 /* Its memory may be another's next. */
 static inline void ring_forget(struct ring *r, const void *of)
 {
-	const int i = ring_find(r, of);
-
-	if (i >= 0)
-		r->piece[i].of = NULL;
+	for (int i = 0; i < r->count; i++)
+		if (ring_nth(r, i)->of == of)
+			ring_nth(r, i)->of = NULL;
 }
 
 #endif

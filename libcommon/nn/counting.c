@@ -87,29 +87,32 @@ static int at_once(int rows, size_t bytes, size_t room)
 	return most > (size_t)rows ? rows : (int)most;
 }
 
-/* A weight that stays in host memory comes for a product where it is not there yet, while the card computes. */
-static void visit(struct device *d, const struct weight *w)
+/* A weight that stays in host memory comes for a product where it is not there yet, while the card computes; as so many
+ * copies. */
+static void visit(struct device *d, const struct weight *w, int count)
 {
 	const size_t bytes = weight_bytes(w);
 	size_t at;
 
-	if (!w->on_host || ring_find(&d->visits, w->data) >= 0)
+	if (!w->on_host || ring_find(&d->visits, w->data, bytes) >= 0)
 		return;
 	at = ring_place(&d->visits, bytes);
 	while (ring_is_taken(&d->visits, at, bytes))
 		ring_drop(&d->visits);
 	ring_put(&d->visits, w->data, at, bytes);
-	call(d, (struct work_call){ WORK_COPIES, .copies = 1, .bytes = bytes, .link = bytes, .beside = true });
+	call(d, (struct work_call){ WORK_COPIES, .copies = count, .bytes = bytes, .link = bytes, .beside = true });
 }
 
 /* A quantised weight is widened into the end of scratch; *room: what is left before it. */
-static struct weight weight_here(struct device *d, const struct weight *w, enum work_class class, size_t *room)
+/* count: it is so many weights. */
+static struct weight weights_here(struct device *d, const struct weight *w, int count, enum work_class class,
+				  size_t *room)
 {
 	const size_t wide = weight_count(w) * sizeof(uint16_t);
 	struct weight here = *w;
 
 	*room = SCRATCH_BYTES;
-	visit(d, w);
+	visit(d, w, count);
 	if (!is_quantised(w->dtype))
 		return here;
 	*room -= (wide + 255) / 256 * 256;
@@ -118,6 +121,11 @@ static struct weight weight_here(struct device *d, const struct weight *w, enum 
 	call(d, (struct work_call){ class, .kernels = 1, .bytes = (double)(weight_bytes(w) + wide) });
 	here.dtype = DTYPE_F16;
 	return here;
+}
+
+static struct weight weight_here(struct device *d, const struct weight *w, enum work_class class, size_t *room)
+{
+	return weights_here(d, w, 1, class, room);
 }
 
 static void step_border(struct device *d)
@@ -359,11 +367,11 @@ static void linears(struct device *d, struct values y, struct values x, const st
 	const bool add = begin_forward(d, y, x, s, rows);
 	struct weight w;
 
-	for (int i = 0, column = 0; i < s->count; column += w.out) {
+	for (int i = 0, n, column = 0; i < s->count; i += n, column += w.out) {
 		size_t room;
 
-		i += stacked_joined(s, i, &w);
-		const struct weight here = weight_here(d, &w, WORK_PRODUCTS, &room);
+		n = stacked_joined(s, i, d->visits.bytes, &w);
+		const struct weight here = weights_here(d, &w, n, WORK_PRODUCTS, &room);
 
 		layer(d, &(struct layer){ values_from(y, column), x, rows, w.out, w.in, ldy, w.in, add }, &here, room);
 	}
@@ -378,11 +386,11 @@ static void linears_dx(struct device *d, struct values dx, struct values dy, con
 	bool adds = begin_backward(d, dx, dy, s, rows, add);
 	struct weight w;
 
-	for (int i = 0; dx.at && i < s->count; adds = true) {
+	for (int i = 0, n; dx.at && i < s->count; i += n, adds = true) {
 		size_t room;
 
-		i += stacked_joined(s, i, &w);
-		const struct weight here = weight_here(d, &w, WORK_PRODUCTS, &room);
+		n = stacked_joined(s, i, d->visits.bytes, &w);
+		const struct weight here = weights_here(d, &w, n, WORK_PRODUCTS, &room);
 
 		layer(d, &(struct layer){ dx, dy, rows, w.in, w.out, w.in, ldy, adds }, &here, room);
 	}

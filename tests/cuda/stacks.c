@@ -5,10 +5,10 @@
  */
 #include "weights.h"
 
-/* Layers beside each other: out 0 ends them; rank 0 is a frozen one.  placed: their weights lie one behind the other.
- * no_dx: the input wants no gradient */
+/* Layers beside each other: out 0 ends them; rank 0 is a frozen one.  placed: their weights lie one behind the other;
+ * on_host: in host memory.  no_dx: the input wants no gradient */
 struct stack_size { int rows, in, out[STACKED_MOST], rank[STACKED_MOST]; enum dtype type;
-		    bool placed, bias, add, no_dx; };
+		    bool placed, bias, add, no_dx, on_host; };
 /* Of each layer. */
 enum { UP, DOWN, BIAS, STACK_GIVEN };
 enum { STACK_Z, STACK_DZ, STACK_DUP, STACK_DDOWN, STACK_MADE };
@@ -32,18 +32,20 @@ static int take_stack(struct rig *r, struct stack *k, const struct stack_size *n
 		k[count].made[STACK_DUP] = take_output(r, out * rank, n->add);
 		k[count].made[STACK_DDOWN] = take_output(r, rank * n->in, n->add);
 	}
-	for (s = 0; s < SIDES && n->placed; s++) {
-		char *at = block[s] = r->be[s]->alloc(r->device[s], bytes), *host = xmalloc(bytes);
+	for (s = 0; s < SIDES && (n->placed || n->on_host); s++) {
+		char *at = block[s] = n->placed ? r->be[s]->alloc(r->device[s], bytes) : NULL, *host = xmalloc(bytes);
 
-		for (int i = 0; i < count; at += weight_bytes(&k[i++].w.of[s])) {
+		for (int i = 0; i < count; i++) {
 			struct weight *w = &k[i].w.of[s];
 
 			r->be[s]->download(r->device[s], host, w->data, weight_bytes(w));
 			r->be[s]->unprepare(r->device[s], w);
-			w->placed = true;
-			w->data = at;
+			w->placed = n->placed;
+			w->on_host = n->on_host;
+			w->data = n->placed ? at : NULL;
 			if (r->be[s]->prepare(r->device[s], w, host))
 				die(EXIT_MEMORY, "no memory for the test");
+			at += n->placed ? weight_bytes(w) : 0;
 		}
 		free(host);
 	}
@@ -159,5 +161,9 @@ int main(void)
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16, 24 }, { NARROW_MOST + 1, 8, 0 }, DTYPE_F16, true, true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_BF16, true, true, true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_F16, true, .no_dx = true });
+	/* together, and more than find room at once */
+	stack(&r, (struct stack_size){ 18, 40, { 64, 8, 8 }, { 4, 0, 4 }, DTYPE_F16, .add = true, .on_host = true });
+	stack(&r, (struct stack_size){ 18, 80, { 72, 72, 72 }, { 4, 4, 4 }, DTYPE_F16, .bias = true, .on_host = true });
+	stack(&r, (struct stack_size){ 18, 40, { 24, 24, 24 }, { 4, 4, 4 }, DTYPE_U8, .on_host = true });
 	return rig_close(&r);
 }
