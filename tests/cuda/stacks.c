@@ -152,12 +152,12 @@ int main(void)
 		stack(&r, (struct stack_size){ 5, 16, { 8, 8 }, { 0, 0 }, t, placed, true, true });
 		stack(&r, (struct stack_size){ 17, 24, { 8, 8, 8 }, { 0, 0, 0 }, t, placed, false, true });
 	}
-
 	stack(&r, (struct stack_size){ 20, 37, { 23, 45 }, { 1, 32 }, DTYPE_F16, true, true, true });
 	stack(&r, (struct stack_size){ 77, 129, { 300, 64 }, { 32, 32 }, DTYPE_F16, false, false, false, true });
 	stack(&r, (struct stack_size){ 40, 64, { 64, 64, 64 }, { 64, 40, 64 }, DTYPE_F16, true, true, true });
 	stack(&r, (struct stack_size){ 40, 64, { 64, 64, 64 }, { 100, 8, 70 }, DTYPE_F16, true, false, true });
-	stack(&r, (struct stack_size){ 40, 64, { 64, 64 }, { 100, 100 }, DTYPE_F16, true, false, false, true });
+	stack(&r, (struct stack_size){ 40, 64, { 64, 64 }, { 100, 70 }, DTYPE_F16, true });
+	stack(&r, (struct stack_size){ 40, 64, { 64, 64 }, { 100, 100 }, DTYPE_F16, true, .no_dx = true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16, 24 }, { NARROW_MOST + 1, 8, 0 }, DTYPE_F16, true, true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_BF16, true, true, true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_F16, true, .no_dx = true });

@@ -151,6 +151,7 @@ static void visits(struct rig *r, const struct backend *be, struct device *d, fl
 		if (be->prepare(d, &w[i], host))
 			die(EXIT_MEMORY, "no memory for the test");
 	}
+	be->zero(d, f32(x), N);
 	before = stats();
 	for (int i = 0; i < 10; i++) {
 		be->linear(d, f32(y), f32(x), &w[2], NULL, 1, NULL);
