@@ -126,7 +126,8 @@ static void counting_release(struct device *d, void *p)
 
 static int counting_prepare(struct device *d, struct weight *w, const void *host)
 {
-	count((size_t)w->out * w->in * w->kh * w->kw * (w->dtype == DTYPE_F32 ? 4 : 2));
+	if (!w->placed)                 /* its memory was counted as alloc()'s */
+		count((size_t)w->out * w->in * w->kh * w->kw * (w->dtype == DTYPE_F32 ? 4 : 2));
 	return cpu_backend.prepare(d, w, host);
 }
 
