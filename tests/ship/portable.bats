@@ -156,7 +156,8 @@ empty_root() {
 	ln -s usr/lib usr/lib64 usr/bin root
 	echo "deb $from $1 main" > list
 	local apt=(-o Dir::Etc::sourcelist="$PWD/list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$lists"
-		-o APT::Sandbox::User=root -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+		-o APT::Sandbox::User=root -o APT::Architectures="$(dpkg --print-architecture)"
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
 	apt-get "${apt[@]}" update -qq
 	apt-get "${apt[@]}" download -qq "libc6/$1" "busybox-static/$1"
 	[ "$(find . -name '*.deb' | wc -l)" = 2 ]
