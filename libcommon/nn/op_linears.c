@@ -38,7 +38,7 @@ static size_t ranks_of(const struct linears_op *op, bool kept_alone)
 	return ranks;
 }
 
-/* *at goes on behind it; NULL where it is not wanted */
+/* Where this adapter's lies; *at goes on behind it. */
 static float *next_z(float **at, const struct branch *b, int rows)
 {
 	float *z = *at;
