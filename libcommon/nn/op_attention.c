@@ -20,6 +20,26 @@ static int first_in(const struct slice *of, int i)
 	return i;
 }
 
+/* Together they are all columns of their tensors: backward writes a gradient by columns, and others would hold
+ * anything. */
+static bool are_whole(const struct slice *of)
+{
+	for (int i = 0; i < 3; i++) {
+		int columns = 0;
+
+		for (int k = 0; k < 3; k++) {
+			bool again = false;
+
+			for (int j = 0; j < k; j++)
+				again |= of[j].of == of[k].of && of[j].at == of[k].at;
+			columns += of[k].of == of[i].of && !again ? of[k].c : 0;
+		}
+		if (columns != of[i].of->c)
+			return false;
+	}
+	return true;
+}
+
 /* Where the gradients of all three go.  Columns that were there before are added to; others of the same tensor have
  * nothing in them yet, if the tensor had not. */
 static void grads_of(struct tape *t, const struct slice *of, struct values grad[3], int add[3])
@@ -67,6 +87,7 @@ struct tensor *op_attention(struct tape *t, struct slice q, struct slice k, stru
 
 	must(q.c == k.c && k.c == v.c && q.c % heads == 0, "attention: width");
 	must(q.of->n == k.of->n && k.of->n == v.of->n && k.of->h * k.of->w == v.of->h * v.of->w, "attention: length");
+	must(are_whole(op.of), "attention: columns");
 	op.shape.scale = 1 / sqrtf(op.shape.d);
 	tape_backend(t)->attention(tape_device(t), data_of(o), lse, data_at(&q), data_at(&k), data_at(&v), &op.shape);
 	for (int i = 0; i < 3; i++)

@@ -57,7 +57,8 @@ struct tensor *op_add_per_sample(struct tape *t, struct tensor *x, struct tensor
 struct tensor *op_multiply(struct tape *t, struct tensor *x, const float *z);
 struct tensor *op_concat(struct tape *t, struct tensor *a, struct tensor *b);           /* along c */
 struct tensor *op_upsample(struct tape *t, struct tensor *x);                           /* nearest, twice */
-/* q [n,lq,1,heads*d], k and v [n,lk,1,heads*d] (or pictures: l = h*w); scale 1/sqrt(d) */
+/* q [n,lq,1,heads*d], k and v [n,lk,1,heads*d] (or pictures: l = h*w), together all columns of their tensors; scale
+ * 1/sqrt(d) */
 struct tensor *op_attention(struct tape *t, struct slice q, struct slice k, struct slice v, int heads,
 			    bool causal);
 /* no gradient */

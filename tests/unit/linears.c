@@ -4,8 +4,11 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "../../libcommon/adapter/lora.h"
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/philox.h"
@@ -155,16 +158,16 @@ static void so_are_some_without_an_adapter_or_with_half_of_one(void **state)
 	struct network *n = *state;
 
 	n->layer[1].branch = NULL;
-	n->lora[2].part[LORA_UP].wants_grad = false;
+	n->lora[0].part[LORA_UP].wants_grad = false;    /* its z waits for nobody, that behind it does */
 	check(n, true);
-	n->lora[0].part[LORA_DOWN].wants_grad = false;
+	n->lora[2].part[LORA_DOWN].wants_grad = false;
 	check(n, true);
 	n->layer[0].branch = n->layer[2].branch = NULL;
 	check(n, true);
 	n->layer[0].branch = &n->lora[0];
 	n->layer[1].branch = &n->lora[1];
 	n->layer[2].branch = &n->lora[2];
-	n->lora[0].part[LORA_DOWN].wants_grad = n->lora[2].part[LORA_UP].wants_grad = true;
+	n->lora[0].part[LORA_UP].wants_grad = n->lora[2].part[LORA_DOWN].wants_grad = true;
 }
 
 /* Two adapters on one layer; one that may drop something out, even where it does not now, as memory is planned once. */
@@ -185,36 +188,71 @@ static void others_are_single(void **state)
 	n->lora[1].dropout = NULL;
 }
 
-/* Keys that are values, and queries too: gradients are added up. */
+/* Keys that are values too: their gradients are added up.  APART: values are what the same layer makes once more, in
+ * memory of their own. */
+enum way { APART, SINGLE, BESIDE, WAYS };
+static void read_twice(struct network *n, enum way way, float *grad)
+{
+	const struct linear *const l[] = { &n->layer[0], &n->layer[1] };
+	const float one[BATCH] = { 1, 2 };
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *weight, *o;
+	struct slice y[2], v;
+
+	weight = tensor_from(t, BATCH, 1, 1, 1, one);
+	if (way == BESIDE)
+		op_linears(t, x, l, 2, y);
+	else
+		for (int i = 0; i < 2; i++)
+			y[i] = whole_slice(op_linear(t, x, l[i]));
+	v = way == APART ? whole_slice(op_linear(t, x, l[1])) : y[1];
+	o = op_attention(t, y[0], y[1], v, HEADS, false);
+	tape_backward(t, op_loss(t, o, tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x),
+				 &(struct loss_terms){ .weight = weight->data }), 1);
+	for (int i = 0; i < 2; i++) {
+		memcpy(grad + i * RANK * WIDTH, n->lora[i].part[LORA_UP].grad, RANK * WIDTH * sizeof(*grad));
+		n->lora[i].part[LORA_UP].has_grad = n->lora[i].part[LORA_DOWN].has_grad = false;
+	}
+	tape_free(t);
+}
+
+/* APART adds in another order: sums of some 100 floats, of 24 bits each. */
 static void attention_may_read_columns_twice(void **state)
 {
-	struct network *n = *state;
-	const struct linear *const l[] = { &n->layer[0], &n->layer[1] };
-	static float grad[2][2 * RANK * WIDTH];
+	static float grad[WAYS][2 * RANK * WIDTH];
+	float most = 0;
 
-	for (int beside = 0; beside < 2; beside++) {
+	for (int way = 0; way < WAYS; way++)
+		read_twice(*state, way, grad[way]);
+	assert_memory_equal(grad[SINGLE], grad[BESIDE], sizeof(grad[SINGLE]));
+	for (int i = 0; i < 2 * RANK * WIDTH; i++)
+		most = fmaxf(most, fabsf(grad[APART][i]));
+	assert_true(most > 0);
+	for (int i = 0; i < 2 * RANK * WIDTH; i++)
+		assert_true(fabsf(grad[APART][i] - grad[SINGLE][i]) <= 1e-5f * most);
+}
+
+/* v is read by nobody: its gradient would hold anything. */
+static void attention_reads_all_columns(void **state)
+{
+	struct network *n = *state;
+	const struct linear *const l[] = { &n->layer[0], &n->layer[1], &n->layer[2] };
+	int status = 0;
+	const pid_t child = fork();
+
+	if (!child) {
 		struct error e;
 		struct tape *t = tape_new(be, device, 1 << 20, &e);
-		struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *weight, *o;
-		const float one[BATCH] = { 1, 2 };
-		struct slice y[2];
+		struct slice qkv[LAYERS];
 
-		weight = tensor_from(t, BATCH, 1, 1, 1, one);
-		if (beside)
-			op_linears(t, x, l, 2, y);
-		else
-			for (int i = 0; i < 2; i++)
-				y[i] = whole_slice(op_linear(t, x, l[i]));
-		o = op_attention(t, y[0], y[1], y[1], HEADS, false);
-		tape_backward(t, op_loss(t, o, tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x),
-					 &(struct loss_terms){ .weight = weight->data }), 1);
-		memcpy(grad[beside], n->lora[1].part[LORA_UP].grad, RANK * WIDTH * sizeof(float));
-		memcpy(grad[beside] + RANK * WIDTH, n->lora[0].part[LORA_UP].grad, RANK * WIDTH * sizeof(float));
-		for (int i = 0; i < 2; i++)
-			n->lora[i].part[LORA_UP].has_grad = n->lora[i].part[LORA_DOWN].has_grad = false;
-		tape_free(t);
+		close(STDERR_FILENO);
+		op_linears(t, tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), l, LAYERS, qkv);
+		op_attention(t, qkv[0], qkv[1], qkv[1], HEADS, false);
+		_exit(0);
 	}
-	assert_memory_equal(grad[0], grad[1], sizeof(grad[0]));
+	assert_true(child > 0 && waitpid(child, &status, 0) == child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OTHER);
 }
 
 int main(void)
@@ -223,6 +261,7 @@ int main(void)
 		cmocka_unit_test(adapted_layers_are_those_alone),
 		cmocka_unit_test(so_are_some_without_an_adapter_or_with_half_of_one),
 		cmocka_unit_test(others_are_single), cmocka_unit_test(attention_may_read_columns_twice),
+		cmocka_unit_test(attention_reads_all_columns),
 	};
 
 	return cmocka_run_group_tests(tests, make, discard);
