@@ -118,27 +118,28 @@ static void put_hole(const struct batch_source *from, struct batch *b, int i, co
 	free(eps);
 }
 
-static void put_sample(const struct batch_source *from, const struct course *c, struct batch *b, int i, uint32_t sample,
-		       uint32_t item)
+static void put_sample(const struct batch_source *from, const struct course *c, const struct batch_place *at,
+		       uint32_t sample, struct batch *b, int i)
 {
-	const struct caption_visit visit = data_visit(from->data, c->seed, c->done, c->total, item);
+	const uint32_t item = at->micro * from->s->batch_size + i;
+	const struct caption_visit visit = data_visit(from->data, c->seed, at->step, c->total, item);
 	const struct latent_sample s = data_drawn(from->data, sample, &visit);
 	size_t each = (size_t)b->c * b->h * b->w;
 	struct objective_sample o = { s.mean, s.std, b->h, b->w, b->c, .noisy = b->noisy + i * each,
 				      .target = b->target + i * each };
 
-	objective_sample(from->objective, c->done, item, &o);
+	objective_sample(from->objective, at->step, item, &o);
 	b->timestep[i] = o.timestep;
 	b->weight[i] = o.weight * s.weight;
 	b->loss_c[i] = o.loss_c;
 	conditioning_sizes(&b->given, i, s.original, s.crop, s.bucket);
-	put_hole(from, b, i, &s, &(struct random){ .seed = c->seed, .step = c->done, .item = item });
+	put_hole(from, b, i, &s, &(struct random){ .seed = c->seed, .step = at->step, .item = item });
 	put_mask(b, i, s.mask);
 	put_text(from, b, i, from->net->text.count ? captions_words(from->data, sample, &visit) : NULL, &s);
 }
 
-void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro,
-		struct batch *b)
+void batch_make(const struct batch_source *from, const struct course *c, const struct batch_place *at,
+		const struct order_batch *o, struct batch *b)
 {
 	int i;
 
@@ -147,7 +148,7 @@ void batch_make(const struct batch_source *from, const struct course *c, const s
 				"name its NAME-nonfinite-stepNNNNNNNN.tar");
 	reserve(from, b, &from->data->set.sample[o->sample[0]], o->n);
 	for (i = 0; i < o->n; i++)
-		put_sample(from, c, b, i, o->sample[i], micro * from->s->batch_size + i);
+		put_sample(from, c, at, o->sample[i], b, i);
 }
 
 void batch_make_still(const struct batch_source *from, uint32_t sample, struct batch *b)
@@ -207,19 +208,17 @@ static struct tape *prepared(struct tape *t, const struct run_networks *net)
 void batch_measure(const struct batch_source *from, struct batch_shape *shapes, size_t count)
 {
 	struct batch b = { 0 };
-	float *loss = xmalloc(from->s->batch_size * sizeof(*loss));
 	size_t i;
 
 	for (i = 0; i < count; i++) {
 		struct tape *dry = prepared(tape_new_dry(), from->net);
 		batch_make_blank(from, &shapes[i], &b);
-		step_run(dry, &from->net->step, &b, 1, loss);
+		step_run(dry, &from->net->step, &b, 1);
 		shapes[i].bytes = tape_peak(dry);
 		shapes[i].blocks = tape_blocks(dry);
 		tape_free(dry);
 	}
 	batch_free(&b);
-	free(loss);
 }
 
 void batch_count(const struct batch_source *from, const struct batch_shape *shape, uint32_t leaves, struct course *c)
@@ -232,7 +231,7 @@ void batch_count(const struct batch_source *from, const struct batch_shape *shap
 	leaf_sums_begin(&c->sums);
 	for (uint32_t leaf = 0; leaf < leaves; leaf++) {
 		adapter_training(from->net->adapter, 0, leaf, b.timestep, b.n);
-		step_run(t, &from->net->step, &b, 1, loss);
+		tensor_download(t, step_run(t, &from->net->step, &b, 1), loss);
 		adapter_training_ends(from->net->adapter);
 		leaf_sums_add(&c->sums, t, leaf, leaves);
 	}

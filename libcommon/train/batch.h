@@ -17,9 +17,11 @@ struct batch_source {
 	const struct objective *objective;
 };
 
-/* These samples as micro-batch i of the step that comes next.  A batch's buffers are reused. */
-void batch_make(const struct batch_source *from, const struct course *c, const struct order_batch *o, int micro,
-		struct batch *b);
+/* These samples as a micro-batch of a step: a pure function of its place, so that it may be made ahead.  A batch's
+ * buffers are reused. */
+struct batch_place { long step; int micro; };
+void batch_make(const struct batch_source *from, const struct course *c, const struct batch_place *at,
+		const struct order_batch *o, struct batch *b);
 /* A batch of one sample without random draws: its mean as latent, its first caption.  The caller fills in noisy,
  * target, timestep and weight. */
 void batch_make_still(const struct batch_source *from, uint32_t sample, struct batch *b);

@@ -48,7 +48,7 @@ static int after_step(struct run *r, struct step_facts *f, struct error *e)
 static int train(struct run *r, struct error *e)
 {
 	struct course *c = &r->course;
-	struct batch b = { 0 };
+	struct batches b = { 0 };
 	int result;
 
 	r->keeper.saved_at = seconds_now();
@@ -69,7 +69,8 @@ static int train(struct run *r, struct error *e)
 							"at step %ld; lower the learning rate; "
 							"the last saved adapter is intact", NONFINITE_LIMIT, c->done);
 	}
-	batch_free(&b);
+	batch_free(&b.of[0]);
+	batch_free(&b.of[1]);
 	return result;
 }
 

@@ -49,7 +49,14 @@ int run_show_plan(struct run *r, const char *const *latents, size_t count, struc
 /* run_check.c: --check */
 int run_check(struct run *r, const char *const *latents, size_t count, struct error *e) MUST_CHECK;
 
-/* run_step.c: one step of the optimizer; after a NaN or an infinity it updates nothing. */
-void run_step(struct run *r, struct batch *b, struct step_facts *f);
+/* run_step.c: one step of the optimizer; after a NaN or an infinity it updates nothing.  Two batches take turns: while
+ * a device works on one, the host makes the other, of this step or the next. */
+struct batches {
+	struct batch of[2];
+	struct batch_place ahead;       /* of the one that is made; step 0 is the first */
+	bool made;
+	int turn;                       /* which of them comes next */
+};
+void run_step(struct run *r, struct batches *b, struct step_facts *f);
 
 #endif

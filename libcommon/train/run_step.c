@@ -10,23 +10,81 @@ struct sample_loss { float timestep, loss; };
 /* The step's samples, those of a leaf beside each other. */
 struct losses { struct sample_loss *of; long stride; };
 
-static void run_leaf(struct run *r, const struct order_place *place, int leaf, struct batch *b, struct losses *losses,
-		     struct step_facts *f)
+static struct batch_source source(const struct run *r)
 {
-	const struct batch_source from = { r->s, &r->data, &r->net, &r->course.objective };
-	const struct order_batch samples = data_batch(&r->data, place, leaf);
-	float *loss = xmalloc(samples.n * sizeof(*loss));
-	double began = seconds_now(), ready;
+	return (struct batch_source){ r->s, &r->data, &r->net, &r->course.objective };
+}
 
-	batch_make(&from, &r->course, &samples, leaf, b);
-	ready = seconds_now();
-	f->data += ready - began;
+static void make_batch(struct run *r, const struct batch_place *at, struct batch *b)
+{
+	const struct order_place place = data_place(&r->data, at->step);
+	const struct order_batch samples = data_batch(&r->data, &place, at->micro);
+	const struct batch_source from = source(r);
+
+	batch_make(&from, &r->course, at, &samples, b);
+}
+
+static struct leaves mine(const struct run *r, const struct order_place *place)
+{
+	return leaves_of_rank(place->batches, r->share.ranks.count, r->share.ranks.rank);
+}
+
+/* Where this rank's batch after this one is.  False: there is none, or not in the step that comes next. */
+static bool next_place(const struct run *r, const struct batch_place *at, struct batch_place *next)
+{
+	struct order_place place = data_place(&r->data, at->step);
+	struct leaves l = mine(r, &place);
+
+	*next = (struct batch_place){ at->step, at->micro + 1 };
+	if ((uint32_t)next->micro < l.end)
+		return true;
+	place = data_place(&r->data, ++next->step);
+	l = mine(r, &place);
+	next->micro = l.first;
+	return next->step < r->course.total && l.first < l.end;
+}
+
+/* The batch of this place: the one that was made ahead, or made now. */
+static const struct batch *take_batch(struct run *r, const struct batch_place *at, struct batches *b)
+{
+	struct batch *of = &b->of[b->turn];
+
+	if (!b->made || b->ahead.step != at->step || b->ahead.micro != at->micro)
+		make_batch(r, at, of);
+	b->turn = !b->turn;
+	b->made = next_place(r, at, &b->ahead);
+	return of;
+}
+
+/* Seconds since *at, which becomes now. */
+static double lap(double *at)
+{
+	const double began = *at;
+
+	*at = seconds_now();
+	return *at - began;
+}
+
+static void run_leaf(struct run *r, const struct order_place *place, int leaf, struct batches *batches,
+		     struct losses *losses, struct step_facts *f)
+{
+	double at = seconds_now();
+	const struct batch *b = take_batch(r, &(struct batch_place){ r->course.done, leaf }, batches);
+	float *loss = xmalloc(b->n * sizeof(*loss));
+	struct tensor *l;
+
+	f->data += lap(&at);
 	adapter_training(r->net.adapter, r->course.done, leaf, b->timestep, b->n);
 	/* a short last group is divided by the full number too */
-	step_run(r->net.tape, &r->net.step, b, 1.0f / leaves_a_step(r->s), loss);
+	l = step_run(r->net.tape, &r->net.step, b, 1.0f / leaves_a_step(r->s));
 	adapter_training_ends(r->net.adapter);
+	f->compute += lap(&at);
+	if (batches->made)
+		make_batch(r, &batches->ahead, &batches->of[batches->turn]);
+	f->data += lap(&at);
+	tensor_download(r->net.tape, l, loss);
 	leaf_sums_add(&r->course.sums, r->net.tape, leaf, place->batches);
-	f->compute += seconds_now() - ready;
+	f->compute += lap(&at);
 	for (int i = 0; i < b->n; i++)
 		losses->of[leaf * losses->stride + i] = (struct sample_loss){ b->timestep[i], loss[i] };
 	free(loss);
@@ -49,14 +107,14 @@ static double add_leaf(int timesteps, const struct sample_loss *s, int n, int ba
 	return mean;
 }
 
-static void all_leaves(struct run *r, const struct order_place *place, struct batch *b, struct step_facts *f)
+static void all_leaves(struct run *r, const struct order_place *place, struct batches *b, struct step_facts *f)
 {
-	const struct leaves mine = leaves_of_rank(place->batches, r->share.ranks.count, r->share.ranks.rank);
+	const struct leaves l = mine(r, place);
 	struct losses losses = { .stride = r->s->batch_size };
 
 	losses.of = xcalloc((size_t)place->batches * losses.stride, sizeof(*losses.of));
 	leaf_sums_begin(&r->course.sums);
-	for (uint32_t leaf = mine.first; leaf < mine.end; leaf++)
+	for (uint32_t leaf = l.first; leaf < l.end; leaf++)
 		run_leaf(r, place, leaf, b, &losses, f);
 	share_leaves(&r->share, losses.of, losses.stride * sizeof(*losses.of), place->batches);
 	share_gradients(&r->share, &r->course.sums, r->net.tape, place->batches);
@@ -69,7 +127,7 @@ static void all_leaves(struct run *r, const struct order_place *place, struct ba
 	free(losses.of);
 }
 
-void run_step(struct run *r, struct batch *b, struct step_facts *f)
+void run_step(struct run *r, struct batches *b, struct step_facts *f)
 {
 	struct order_place place = data_place(&r->data, r->course.done);
 	double began = seconds_now(), ready;

@@ -38,7 +38,8 @@ struct batch {
 struct tensor *step_forward(struct tape *t, const struct networks *net, const struct batch *b,
 			    struct tensor **prediction);
 /* Resets the tape, runs forward, and runs backward of (mean loss of the batch) * share into the adapters' gradients.
- * loss: host, [n].  share: 1 / micro-batches of a step. */
-void step_run(struct tape *t, const struct networks *net, const struct batch *b, float share, float *loss);
+ * Returns the loss of each sample, [n,1,1,1]; a device may still be at work on it, which tensor_download() waits for.
+ * share: 1 / micro-batches of a step. */
+struct tensor *step_run(struct tape *t, const struct networks *net, const struct batch *b, float share);
 
 #endif

@@ -156,7 +156,7 @@ static void run_micro(struct training *t, const char *where, bool compare)
 	read_batch(t->s, t->f, where, &b);
 	loss = xcalloc(b.n, sizeof(*loss));
 	adapter_training(t->adapter, 0, 0, b.timestep, b.n);
-	step_run(t->tape, &t->networks, &b, 1.0f / t->recipe.accumulate, loss);
+	tensor_download(t->tape, step_run(t->tape, &t->networks, &b, 1.0f / t->recipe.accumulate), loss);
 	for (int i = 0; i < b.n; i++)
 		sum += loss[i];
 	if (compare)
@@ -233,16 +233,13 @@ static size_t measure(struct training *t)
 	struct tape *dry = tape_new_dry();
 	struct batch b;
 	size_t bytes;
-	float *loss;
 
 	read_batch(t->s, t->f, where, &b);
-	loss = xcalloc(b.n, sizeof(*loss));
-	step_run(dry, &t->networks, &b, 1, loss);
+	step_run(dry, &t->networks, &b, 1);
 	tape_checkpointing(dry, true);
-	step_run(dry, &t->networks, &b, 1, loss);
+	step_run(dry, &t->networks, &b, 1);
 	bytes = tape_peak(dry);
 	optimizer_forget(&t->optimizer);        /* a dry run leaves word of gradients that are not there */
-	free(loss);
 	free_batch(&b);
 	tape_free(dry);
 	free(where);

@@ -197,13 +197,13 @@ static void check_step_twice(struct run *r, struct batch *b)
 	uint64_t first;
 
 	trace = 0;
-	step_run(r->net.tape, &r->net.step, b, 1, loss);
+	tensor_download(r->net.tape, step_run(r->net.tape, &r->net.step, b, 1), loss);
 	optimizer_forget(&r->course.optimizer);
 	first = trace;
 	/* Addresses are the compiler's and the heap's; a sanitizer sees in the first step what there is to see. */
 	if (!SANITIZED) {
 		trace = 0;
-		step_run(r->net.tape, &r->net.step, b, 1, loss);
+		tensor_download(r->net.tape, step_run(r->net.tape, &r->net.step, b, 1), loss);
 		assert_true(first && first == trace);
 	}
 	assert_int_equal(asked, before);
@@ -233,7 +233,7 @@ static void check_steps(struct run *r, const struct plan *p)
 		done[i] = true;
 		r->net.activation_bytes = p->batch[i].bytes;
 		assert_int_equal(networks_take_arena(&r->net, &e), 0);
-		batch_make(&from, &r->course, &o, 0, &b);
+		batch_make(&from, &r->course, &(struct batch_place){ 0 }, &o, &b);
 		check_step_twice(r, &b);
 		assert_int_equal(tape_peak(r->net.tape), p->batch[i].bytes);
 		networks_give_arena(&r->net);

@@ -242,8 +242,8 @@ const struct backend *__real_backend_find(const char *name, struct error *e);
 const struct backend *__wrap_backend_find(const char *name, struct error *e);
 struct tensor *__real_workspace_run(struct workspace *w, forward_fn *fn, void *arg, struct error *e);
 struct tensor *__wrap_workspace_run(struct workspace *w, forward_fn *fn, void *arg, struct error *e);
-void __real_run_step(struct run *r, struct batch *b, struct step_facts *f);
-void __wrap_run_step(struct run *r, struct batch *b, struct step_facts *f);
+void __real_run_step(struct run *r, struct batches *b, struct step_facts *f);
+void __wrap_run_step(struct run *r, struct batches *b, struct step_facts *f);
 
 const struct backend *__wrap_backend_find(const char *name, struct error *e)
 {
@@ -271,7 +271,7 @@ static void pass_end(double began)
 	clocked.passes++;
 }
 
-void __wrap_run_step(struct run *r, struct batch *b, struct step_facts *f)
+void __wrap_run_step(struct run *r, struct batches *b, struct step_facts *f)
 {
 	const double began = pass_begin();
 
