@@ -16,14 +16,18 @@ CUDA_RPATH  ?= $(filter-out /usr/lib%,$(CUBLAS:/$(notdir $(CUBLAS))=))
 CUDA_HEADERS := $(or $(call of-toolkit,include),tests/emu/include)
 CUDA_INCLUDE := $(addprefix -isystem ,$(filter-out /usr/include,$(CUDA_HEADERS)))
 
-# Machine code for each kind of card that this nvcc knows; the oldest's PTX for kinds between these, and the newest's
-# for those to come.
+# Machine code for each kind of card that this nvcc knows, all of it from the oldest's PTX: the kernels ask for nothing
+# that came later, and nvcc reads them once for all kinds, not once for each.  The oldest's PTX for kinds between these,
+# and the newest's for those to come.
 CUDA_KINDS  := 80 86 89 90 120
+CUDA_OLDEST := $(firstword $(CUDA_KINDS))
 CUDA_KNOWN  := $(if $(NVCC),$(patsubst sm_%,%,$(shell $(NVCC) --list-gpu-code)))
 CUDA_ARCHS  ?= $(filter $(CUDA_KNOWN),$(CUDA_KINDS))
-CUDA_PTX     = $(sort $(firstword $(CUDA_KINDS)) $(lastword $(CUDA_ARCHS)))
-GENCODE      = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
-               $(foreach a,$(CUDA_PTX),-gencode arch=compute_$(a),code=compute_$(a)) \
+CUDA_PTX     = $(sort $(CUDA_OLDEST) $(lastword $(CUDA_ARCHS)))
+empty       :=
+CUDA_CODE    = $(subst $(empty) ,$(comma),$(strip $(CUDA_ARCHS:%=sm_%) compute_$(CUDA_OLDEST)))
+GENCODE      = -gencode 'arch=compute_$(CUDA_OLDEST),code=[$(CUDA_CODE)]' \
+               $(foreach a,$(filter-out $(CUDA_OLDEST),$(CUDA_PTX)),-gencode arch=compute_$(a),code=compute_$(a)) \
                -DCUDA_BUILT_FOR='"$(CUDA_ARCHS:%=sm_%) $(CUDA_PTX:%=compute_%)"'
 
 CUDA_OUT    := $(BUILD)/lib/lora-tools

@@ -206,6 +206,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t st)
 	stats.launches += g->counts.launches;
 	stats.products += g->counts.products;
 	stats.copies += g->counts.copies;
+	write_stats();
 	queue_nodes(g, st);
 	return cudaSuccess;
 }

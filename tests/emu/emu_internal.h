@@ -22,6 +22,7 @@ struct options {
 options &opt();
 uint32_t draw();                        /* of EMU_SEED; only where opt().random */
 extern emu_stats stats;
+void write_stats();             /* a line of EMU_STATS=FILE, where that is said */
 extern const char *kernel_name;         /* NULL outside of kernels */
 cudaError_t failed(cudaError_t status); /* keeps it for cudaGetLastError() */
 bool may_make();                        /* counts it; false: this one is to fail */

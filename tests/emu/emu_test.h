@@ -2,8 +2,9 @@
  * emu_test.h - what only tests may ask of the stand-in.
  *
  * Environment, read once: EMU_SEED=n  a random legal schedule; EMU_PROTECT=1  device memory is closed while the host's
- * code runs; EMU_DRY=1; EMU_STATS=FILE  where launches, products, copies and graphs are written at the end;
- * EMU_TOTAL_MB=n  the card's memory (12288); EMU_FAIL=n  as emu_fail(); EMU_MMA=1  the other way to round products.
+ * code runs; EMU_DRY=1; EMU_STATS=FILE  to which launches, products, copies and graphs so far are added, a line when a
+ * graph is launched and one at the end; EMU_TOTAL_MB=n  the card's memory (12288); EMU_FAIL=n  as emu_fail();
+ * EMU_MMA=1  the other way to round products.
  * Read at each call: EMU_DEVICES=n; EMU_CAPABILITY=86; EMU_DRIVER=13000; EMU_IMAGES=0  nothing was compiled for this
  * card.  What the stand-in complains of ends the program with status 42; PTX that it does not understand, with 43.
  */
