@@ -53,9 +53,9 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
  * a device works on one, the host makes the other, of this step or the next. */
 struct batches {
 	struct batch of[2];
-	struct batch_place ahead;       /* of the one that is made; step 0 is the first */
-	bool made;
 	int turn;                       /* which of them comes next */
+	bool made;                      /* it is made already, */
+	struct batch_place ahead;       /* for this place; the first step is 0 */
 };
 void run_step(struct run *r, struct batches *b, struct step_facts *f);
 

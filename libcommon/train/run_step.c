@@ -10,16 +10,11 @@ struct sample_loss { float timestep, loss; };
 /* The step's samples, those of a leaf beside each other. */
 struct losses { struct sample_loss *of; long stride; };
 
-static struct batch_source source(const struct run *r)
-{
-	return (struct batch_source){ r->s, &r->data, &r->net, &r->course.objective };
-}
-
 static void make_batch(struct run *r, const struct batch_place *at, struct batch *b)
 {
 	const struct order_place place = data_place(&r->data, at->step);
 	const struct order_batch samples = data_batch(&r->data, &place, at->micro);
-	const struct batch_source from = source(r);
+	const struct batch_source from = { r->s, &r->data, &r->net, &r->course.objective };
 
 	batch_make(&from, &r->course, at, &samples, b);
 }
@@ -52,8 +47,16 @@ static const struct batch *take_batch(struct run *r, const struct batch_place *a
 	if (!b->made || b->ahead.step != at->step || b->ahead.micro != at->micro)
 		make_batch(r, at, of);
 	b->turn = !b->turn;
-	b->made = next_place(r, at, &b->ahead);
+	b->made = false;
 	return of;
+}
+
+static void make_ahead(struct run *r, const struct batch_place *at, struct batches *b)
+{
+	if (!next_place(r, at, &b->ahead))
+		return;
+	make_batch(r, &b->ahead, &b->of[b->turn]);
+	b->made = true;
 }
 
 /* Seconds since *at, which becomes now. */
@@ -68,19 +71,19 @@ static double lap(double *at)
 static void run_leaf(struct run *r, const struct order_place *place, int leaf, struct batches *batches,
 		     struct losses *losses, struct step_facts *f)
 {
+	const struct batch_place here = { r->course.done, leaf };
 	double at = seconds_now();
-	const struct batch *b = take_batch(r, &(struct batch_place){ r->course.done, leaf }, batches);
+	const struct batch *b = take_batch(r, &here, batches);
 	float *loss = xmalloc(b->n * sizeof(*loss));
 	struct tensor *l;
 
 	f->data += lap(&at);
-	adapter_training(r->net.adapter, r->course.done, leaf, b->timestep, b->n);
+	adapter_training(r->net.adapter, here.step, leaf, b->timestep, b->n);
 	/* a short last group is divided by the full number too */
 	l = step_run(r->net.tape, &r->net.step, b, 1.0f / leaves_a_step(r->s));
 	adapter_training_ends(r->net.adapter);
 	f->compute += lap(&at);
-	if (batches->made)
-		make_batch(r, &batches->ahead, &batches->of[batches->turn]);
+	make_ahead(r, &here, batches);
 	f->data += lap(&at);
 	tensor_download(r->net.tape, l, loss);
 	leaf_sums_add(&r->course.sums, r->net.tape, leaf, place->batches);
