@@ -54,8 +54,7 @@ int run_check(struct run *r, const char *const *latents, size_t count, struct er
 struct batches {
 	struct batch of[2];
 	int turn;                       /* which of them comes next */
-	bool made;                      /* it is made already, */
-	struct batch_place ahead;       /* for this place; the first step is 0 */
+	bool made;                      /* it is made already */
 };
 void run_step(struct run *r, struct batches *b, struct step_facts *f);
 

@@ -24,7 +24,7 @@ static struct leaves mine(const struct run *r, const struct order_place *place)
 	return leaves_of_rank(place->batches, r->share.ranks.count, r->share.ranks.rank);
 }
 
-/* Where this rank's batch after this one is.  False: there is none, or not in the step that comes next. */
+/* Where this rank's batch after this one is.  False: the run ends, or the next step has none for this rank. */
 static bool next_place(const struct run *r, const struct batch_place *at, struct batch_place *next)
 {
 	struct order_place place = data_place(&r->data, at->step);
@@ -44,7 +44,7 @@ static const struct batch *take_batch(struct run *r, const struct batch_place *a
 {
 	struct batch *of = &b->of[b->turn];
 
-	if (!b->made || b->ahead.step != at->step || b->ahead.micro != at->micro)
+	if (!b->made)
 		make_batch(r, at, of);
 	b->turn = !b->turn;
 	b->made = false;
@@ -53,10 +53,11 @@ static const struct batch *take_batch(struct run *r, const struct batch_place *a
 
 static void make_ahead(struct run *r, const struct batch_place *at, struct batches *b)
 {
-	if (!next_place(r, at, &b->ahead))
-		return;
-	make_batch(r, &b->ahead, &b->of[b->turn]);
-	b->made = true;
+	struct batch_place next;
+
+	b->made = next_place(r, at, &next);
+	if (b->made)
+		make_batch(r, &next, &b->of[b->turn]);
 }
 
 /* Seconds since *at, which becomes now. */
