@@ -25,7 +25,7 @@ base() {
 in_image() { buildah "${storage[@]}" run --isolation chroot --volume "$PWD/data:/data" "$made" -- "$@"; }
 
 # bats test_tags=slow
-@test "Containerfile: the image's programs make the usual bytes, and say that there is no card" {
+@test "Containerfiles: the image's programs make the usual bytes, say that there is no card, and are two ranks" {
 	command -v buildah > /dev/null || skip "no buildah: apt-get install buildah"
 	local n storage=(--root "$PWD/images" --runroot "$PWD/run" --storage-driver vfs)
 	expected
@@ -43,6 +43,26 @@ in_image() { buildah "${storage[@]}" run --isolation chroot --volume "$PWD/data:
 	pipe data in_image
 	as_expected data
 	model=data no_card in_image
+	several_pods
+}
+
+# The image for several pods on top of it: its MPI starts two ranks; its sshd lets in who has the key, though folder and
+# key may be written by all, as the mount of a job's keys may.
+several_pods() {
+	mkdir empty
+	buildah "${storage[@]}" build --isolation chroot --layers=false --build-arg BASE=localhost/lora-tools -t lora-tools-mpi \
+		-f "$ROOT/packaging/container/mpi.Containerfile" empty > words 2>&1 || { tail words; return 1; }
+	made=$(buildah "${storage[@]}" from localhost/lora-tools-mpi)
+	in_image sh -euc 'train="-q -m tiny-sdxl --network-dim 2 --learning-rate 1e-3 --max-train-steps 2 --replicas 2"
+		lora-train $train --output-dir one --output-name a latents.tar > one.jsonl
+		OMP_NUM_THREADS=1 mpirun -n 2 lora-train $train --output-dir two --output-name a latents.tar > two.jsonl
+		mkdir -p ~/.ssh; ssh-keygen -q -N "" -t ed25519 -f ~/.ssh/id_ed25519
+		cp ~/.ssh/id_ed25519.pub ~/.ssh/authorized_keys; chmod 777 ~/.ssh ~/.ssh/authorized_keys
+		/usr/sbin/sshd -D -e -p 2222 & sshd=$!
+		ssh -p 2222 -o ConnectionAttempts=10 localhost true
+		kill $sshd' > words 2>&1 || { cat words; return 1; }
+	[ "$(jq -s 'map(select(.event == "step")) | map(.wait_ms | length) | unique | .[]' data/two.jsonl)" = 2 ]
+	cmp data/one/a.safetensors data/two/a.safetensors
 }
 
 # section NAME: of the definition, without its indentation
