@@ -17,8 +17,8 @@ struct batch_source {
 	const struct objective *objective;
 };
 
-/* These samples as a micro-batch of a step, of which the first is 0: a pure function of its place, so that it may be made
- * ahead.  A batch's buffers are reused. */
+/* These samples as a micro-batch of a step, of which the first is 0: a pure function of its place, so that it may be
+ * made ahead.  A batch's buffers are reused. */
 struct batch_place { long step; int micro; };
 void batch_make(const struct batch_source *from, const struct course *c, const struct batch_place *at,
 		const struct order_batch *o, struct batch *b);
