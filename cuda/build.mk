@@ -37,7 +37,7 @@ CUDA_HOST   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cuda/*.c))
 
 # One word for another is another build: headers of another toolkit, other kinds of card.
 $(eval $(call remember,toolkit,$(TOOLKIT) $(CUDA_INCLUDE)))
-$(eval $(call remember,kinds,$(NVCC) $(GENCODE)))
+$(eval $(call remember,kinds,$(NVCC) $(NVCC_APPEND_FLAGS) $(GENCODE)))
 
 # Fails, and says what is missing.
 toolkit:

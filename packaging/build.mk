@@ -9,8 +9,9 @@ deb: deps-ship
 wheel binary: deps-ship
 	@packaging/$@ $(call quoted,$(BUILD)/dist)
 
-# They are built in one folder: of `make -j2 wheel binary` the second waits for the first.
+# The three are built in one folder: of `make -j2 wheel binary` the second waits for the first.
 binary: | $(filter wheel,$(MAKECMDGOALS))
+wheel-cuda: | $(filter wheel binary,$(MAKECMDGOALS))
 
 # For CUDA 13 and 12; CUDA_WHEELS=13 makes one.  The compilers, a gigabyte, come from the network.
 CUDA_WHEELS := 13 12

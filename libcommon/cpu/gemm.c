@@ -15,8 +15,8 @@
 #include "internal.h"
 
 /* DEPTH: the length of a range of k: a panel of right columns is then 16 or 32 KB.  DEEP: rows of the right matrix that
- * are packed at once; they wait in the third-level cache.  PASS: rows of the left matrix that stay in the second-level
- * cache (100 KB), with their part of the result, while the panels go by. */
+ * are packed at once; they wait in the second-level cache (1 MB), or in the third.  PASS: rows of the left matrix that
+ * stay in the second-level cache (100 KB), with their part of the result, while the panels go by. */
 enum { DEPTH = 256, DEEP = 2 * DEPTH, PASS = 98, TILE_M = 1024, TILE_N = 512 };
 /* The copy of left rows, or of left columns. */
 enum { LEFT_LD = DEPTH, LEFT_LD_T = 112, LEFT = DEPTH * LEFT_LD_T };

@@ -17,9 +17,10 @@ struct batch_source {
 	const struct objective *objective;
 };
 
-/* These samples as a micro-batch of a step, of which the first is 0: a pure function of its place, so that it may be
- * made ahead.  A batch's buffers are reused. */
+/* Which micro-batch of which step; the first of both is 0. */
 struct batch_place { long step; int micro; };
+/* These samples as the batch of a place: a pure function of it, so that it may be made ahead.  A batch's buffers are
+ * reused. */
 void batch_make(const struct batch_source *from, const struct course *c, const struct batch_place *at,
 		const struct order_batch *o, struct batch *b);
 /* A batch of one sample without random draws: its mean as latent, its first caption.  The caller fills in noisy,
