@@ -81,6 +81,8 @@ struct weight {
 	bool on_host;
 	/* set before prepare(), as data is: the numbers are to lie there, in memory that is not the weight's own */
 	bool placed;
+	/* set by prepare(): a linear layer's numbers lie [out/panel][in][panel], as its products read them; or 0 */
+	int panel;
 };
 
 static inline bool is_quantised(enum dtype t) { return t == DTYPE_I8 || t == DTYPE_F8_E4M3 || t == DTYPE_U8; }

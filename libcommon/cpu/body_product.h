@@ -56,11 +56,41 @@ static inline void fetch_below(const float *panel, size_t step)
 		__builtin_prefetch(panel + 16 * step + LANES);
 }
 
+/* Where fetching what is read soon has come to: rows that are left, and how far the first of them has been.  Some lines
+ * each time, `stretch` numbers of k apart: a tile's all at once would keep it waiting. */
+struct fetching { const struct soon *of; const char *row; int at, rows, each, stretch; };
+
+/* The shortest stretch: each takes a few clocks of its own. */
+enum { STRETCH = 16 };
+
+static inline struct fetching start_fetching(const struct soon *s, int tiles, int k)
+{
+	const int lines = (s->rows * ((s->bytes + 63) / 64) + tiles - 1) / tiles, most = (k + STRETCH - 1) / STRETCH;
+	const int times = lines < 1 ? 1 : lines < most ? lines : most;
+
+	return (struct fetching){ s, s->at, 0, s->rows, (lines + times - 1) / times, (k + times - 1) / times };
+}
+
+static inline void fetch_some(struct fetching *f)
+{
+	for (int i = 0; i < f->each && f->rows; i++) {
+		__builtin_prefetch(f->row + f->at, 0, 2);
+		f->at += 64;
+		if (f->at >= f->of->bytes) {
+			f->at = 0;
+			f->row += f->of->apart;
+			f->rows--;
+		}
+	}
+}
+
 /* Every element is a chain of multiply-adds over k in order, whatever tile it is in: how the matrix is cut into tiles
  * cannot change a result, nor can the size of a tile.  wide: more than LANES columns are left. */
 static inline __attribute__((always_inline)) void tile(const struct block *b, int i, int j, const int rows,
-						       const bool wide, const bool packed)
+						       const bool wide, const bool packed,
+						       struct fetching *soon)
 {
+	const int stretch = b->far ? AT_ONCE : soon->rows ? soon->stretch : b->k;
 	const float *panel = packed ? b->panels + (size_t)j * b->k : b->b + j, *a[ADDRESSES];
 	const size_t row = b->row, col = b->col, cols = b->n - j, step = packed ? TILE_COLS : b->ldb;
 	const float *next = b->a + (i + rows) * row;
@@ -79,8 +109,9 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 			__builtin_prefetch(c + r * b->ldc + LANES);
 	}
 	for (k = 0; k < b->k;) {
-		const int end = b->far && k + AT_ONCE < b->k ? k + AT_ONCE : b->k;
+		const int end = k + stretch < b->k ? k + stretch : b->k;
 
+		fetch_some(soon);
 		for (r = 0; b->far && r < AT_ONCE; r++)
 			__builtin_prefetch(next + ((k & 15) + r) * row + (k & ~15));
 #pragma GCC unroll 2
@@ -108,47 +139,37 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 		finish(b, c, s, j, rows, wide, cols);
 }
 
-/* Fetches a tile's part of what is read soon: at no time more than the processor keeps in flight. */
-static inline void fetch_part(const struct soon *s, int tile, int tiles)
-{
-	const int end = s->rows * (tile + 1) / tiles;
-
-	for (int i = s->rows * tile / tiles; i < end; i++)
-		for (int at = 0; at < s->bytes; at += 64)
-			__builtin_prefetch(s->at + i * s->apart + at, 0, 2);
-}
-
 /* A panel of b is used by all rows of a, in tiles whose rows differ by one at most.  Each number of rows is a tile of
  * its own. */
 static inline __attribute__((always_inline)) void panel_of_block(const struct block *b, int j, const bool wide,
-								const bool packed)
+								const bool packed, struct fetching *soon)
 {
-	const int tiles = (b->m + TILE_ROWS - 1) / TILE_ROWS, panels = (b->n + TILE_COLS - 1) / TILE_COLS;
+	const int tiles = (b->m + TILE_ROWS - 1) / TILE_ROWS;
 	int i = 0, rows, t;
 
 	for (t = 0; t < tiles; t++, i += rows) {
 		rows = (b->m - i + tiles - t - 1) / (tiles - t);
-#define CASE(n) case n: if ((n) <= TILE_ROWS) tile(b, i, j, (n) <= TILE_ROWS ? (n) : 1, wide, packed); break;
+#define CASE(n) case n: if ((n) <= TILE_ROWS) tile(b, i, j, (n) <= TILE_ROWS ? (n) : 1, wide, packed, soon); break;
 		switch (rows) {
 		CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 		CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 		}
 #undef CASE
-		if (b->soon.rows)
-			fetch_part(&b->soon, j / TILE_COLS * tiles + t, panels * tiles);
 	}
 }
 
 static void block(const struct block *b)
 {
+	const int tiles = (b->m + TILE_ROWS - 1) / TILE_ROWS * ((b->n + TILE_COLS - 1) / TILE_COLS);
+	struct fetching soon = start_fetching(&b->soon, tiles, b->k);
 	int j = 0;
 
 	for (; !b->panels && j < b->n; j += TILE_COLS)
-		panel_of_block(b, j, true, false);
+		panel_of_block(b, j, true, false, &soon);
 	for (; j + LANES < b->n; j += TILE_COLS)
-		panel_of_block(b, j, true, true);
+		panel_of_block(b, j, true, true, &soon);
 	if (j < b->n)
-		panel_of_block(b, j, false, true);
+		panel_of_block(b, j, false, true, &soon);
 }
 
 static inline vec widen_one(const uint16_t *x, enum dtype dtype)

@@ -157,7 +157,7 @@ void cpu_conv2d_dx(struct device *d, struct values dxv, struct values dyv, const
 		.b = right_of(w, w->in),
 	};
 
-	p.b.row = filter_row;
+	p.b.row = w->panel ? NULL : filter_row;
 	p.b.channels = w->out;
 	p.b.kh = w->kh;
 	p.b.kw = w->kw;

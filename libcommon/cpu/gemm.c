@@ -16,10 +16,11 @@
 
 /* DEPTH: the length of a range of k: a panel of right columns is then 16 or 32 KB.  DEEP: rows of the right matrix that
  * are packed at once; they wait in the second-level cache (1 MB), or in the third.  PASS: rows of the left matrix that
- * stay in the second-level cache (100 KB), with their part of the result, while the panels go by. */
-enum { DEPTH = 256, DEEP = 2 * DEPTH, PASS = 98, TILE_M = 1024, TILE_N = 512 };
+ * stay in the second-level cache (100 KB), with their part of the result, while the panels go by.  ALONE: rows of
+ * such a pass where they are few: each panel is packed when it is used, and does not leave the first-level cache. */
+enum { DEPTH = 256, DEEP = 2 * DEPTH, PASS = 98, ALONE = 266, TILE_M = 1024, TILE_N = 512 };
 /* The copy of left rows, or of left columns. */
-enum { LEFT_LD = DEPTH, LEFT_LD_T = 112, LEFT = DEPTH * LEFT_LD_T };
+enum { LEFT_LD = DEPTH, LEFT_LD_T = 272, LEFT = DEPTH * LEFT_LD_T };
 /* Rows that are packed together.  They are neighbours in a panel, whose cache lines are 16 KB apart and would otherwise
  * be written one row at a time. */
 enum { RUN = 8 };
@@ -82,18 +83,7 @@ void pack_matrix(const struct kernels *k, float *panels, const float *x, size_t 
 struct right right_of(const struct weight *w, size_t ld)
 {
 	return (struct right){ .data = w->data, .dtype = w->dtype, .weight = is_quantised(w->dtype) ? w : NULL,
-			       .ld = ld };
-}
-
-void widen_weight(const struct kernels *k, float *y, const struct weight *w, size_t at, size_t n)
-{
-	const float *scales = (const float *)((const char *)w->data + weight_scales_at(w));
-	const size_t row = (size_t)w->in * w->kh * w->kw;
-
-	if (!is_quantised(w->dtype))
-		k->widen(y, (const char *)w->data + at * element_size(w->dtype), w->dtype, n);
-	else
-		k->dequantise(y, w->data, w->dtype, w->dtype == DTYPE_U8 ? scales : scales + at / row, at, n);
+			       .panel = w->panel, .ld = ld };
 }
 
 /* Number j.. of row k; below 0: it is zeros. */
@@ -142,6 +132,12 @@ static void pack_quantised_rows(const struct kernels *kern, const struct right *
 	}
 }
 
+/* Row `row` of the panel that has column col, and those below it, [panel] each. */
+static const char *panel_at(const struct right *b, int row, int col)
+{
+	return (const char *)b->data + (col / b->panel * b->ld + row) * b->panel * element_size(b->dtype);
+}
+
 static void pack_panels(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k,
 			int depth)
 {
@@ -154,10 +150,25 @@ static void pack_panels(const struct kernels *kern, const struct right *b, float
 
 		if (b->weight)
 			pack_quantised_panel(kern, b, panel, j + i, cols, k, depth);
+		else if (b->panel)
+			kern->widen(panel, panel_at(b, k, j + i), b->dtype, (size_t)depth * b->panel);
 		else
 			pack_panel(kern, panel, (const char *)b->data + (b->first + (j + i) * b->ld + k) * size,
 				   b->dtype, b->ld, cols, depth);
 	}
+}
+
+/* Columns of the right matrix are rows of the weight's panels. */
+static void turn_panels(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k,
+			int depth)
+{
+	const int nr = kern->nr;
+	int i, at;
+
+	for (i = 0; i < n; i += nr)
+		for (at = 0; at < depth; at += b->panel, panels += b->panel * nr)
+			pack_panel(kern, panels, panel_at(b, j + i, k + at), b->dtype, b->panel, smaller(n - i, nr),
+				   b->panel);
 }
 
 void pack_right(const struct kernels *kern, const struct right *b, float *panels, int j, int n, int k, int depth)
@@ -168,6 +179,10 @@ void pack_right(const struct kernels *kern, const struct right *b, float *panels
 
 	if (b->transposed) {
 		pack_panels(kern, b, panels, j, n, k, depth);
+		return;
+	}
+	if (b->panel) {
+		turn_panels(kern, b, panels, j, n, k, depth);
 		return;
 	}
 	for (i = 0; i < depth; i += RUN, panels += RUN * kern->nr) {
@@ -191,7 +206,7 @@ struct job {
 	const struct product *p;
 	int j, n;                       /* columns */
 	float *panels;                  /* of some rows of b: [range][panel]; NULL: b is read where it lies */
-	float *left;                    /* [PASS][LEFT_LD], or [DEPTH][LEFT_LD_T] */
+	float *left;                    /* [ALONE][LEFT_LD], or [DEPTH][LEFT_LD_T] */
 };
 
 static const float *range_panels(const struct job *t, int range)
@@ -261,19 +276,45 @@ static void lay_left(const struct job *t, struct block *b, int i, int k)
 	}
 }
 
-/* Left rows i.., from column k on, unless they are gathered or lie in columns. */
-static struct soon left_soon(const struct job *t, int i, int rows, int k)
+/* Columns j.. of rows k.. of the right matrix, a panel, unless it is made of what lies elsewhere. */
+static struct soon right_soon(const struct job *t, int j, int k)
 {
-	const struct left *a = &t->p->a;
+	const struct right *b = &t->p->b;
+	const int cols = smaller(t->k->nr, t->n - j), depth = smaller(DEPTH, t->p->k - k), col = t->j + j;
+	const size_t size = element_size(b->dtype);
 
-	if (a->gather || a->col != 1 || is_thin(t))
+	if (depth <= 0)
 		return (struct soon){ 0 };
-	return (struct soon){ (const char *)(a->data + i * a->row + k), a->row * sizeof(float), rows,
-			      smaller(DEPTH, t->p->k - k) * (int)sizeof(float) };
+	if (b->panel && b->transposed)
+		return (struct soon){ panel_at(b, k, col), 0, 1, depth * b->panel * (int)size };
+	if (b->panel)
+		return (struct soon){ panel_at(b, col, k), b->panel * b->ld * size, depth / b->panel,
+				      cols * b->panel * (int)size };
+	return (struct soon){ (const char *)b->data + (b->first + col * b->ld + k) * size, b->ld * size, cols,
+			      depth * (int)size };
 }
 
-/* Some rows of a tile by the rows k..k+deep of b; `after` rows follow. */
-struct pass { int i, m, k, deep, after; };
+/* Each panel is packed just before it is used, in the same place, from what was fetched while the one before it was. */
+static void pack_and_multiply(const struct job *t, const struct block *all, int k)
+{
+	int j, next;
+
+	for (j = 0; j < t->n; j = next) {
+		struct block b = *all;
+
+		next = smaller(j + t->k->nr, t->n);
+		b.n = next - j;
+		b.panels = t->panels;
+		b.c += j;
+		b.bias = b.bias ? b.bias + j : NULL;
+		b.soon = next < t->n ? right_soon(t, next, k) : right_soon(t, 0, k + DEPTH);
+		pack_right(t->k, &t->p->b, t->panels, t->j + j, b.n, k, b.k);
+		t->k->block(&b);
+	}
+}
+
+/* Some rows of a tile by the rows k..k+deep of b.  packs: panels are packed while it goes. */
+struct pass { int i, m, k, deep; bool packs; };
 
 /* c stays in the second-level cache. */
 static void multiply_pass(const struct job *t, const struct pass *s)
@@ -283,7 +324,7 @@ static void multiply_pass(const struct job *t, const struct pass *s)
 
 	for (at = 0; at < s->deep; at += DEPTH) {
 		const int k = s->k + at;
-		const bool first = k == 0, last = at + DEPTH >= s->deep;
+		const bool first = k == 0;
 		struct block b = { .m = s->m, .n = t->n, .k = smaller(DEPTH, s->deep - at),
 				   .c = p->c + s->i * p->ldc + t->j, .ldc = p->ldc,
 				   .alpha = p->alpha, .beta = first ? p->beta : 1,
@@ -295,18 +336,30 @@ static void multiply_pass(const struct job *t, const struct pass *s)
 			b.b = (const float *)p->b.data + p->b.first + k * p->b.ld + t->j;
 		b.ldb = p->b.ld;
 		lay_left(t, &b, s->i, k);
-		b.soon = last ? left_soon(t, s->i + s->m, s->after, s->k) : left_soon(t, s->i, s->m, k + DEPTH);
-		t->k->block(&b);
+		if (s->packs)
+			pack_and_multiply(t, &b, k);
+		else
+			t->k->block(&b);
 	}
 }
 
 /* Whether few rows use a column of floats: packing would take longer than they do. */
 static bool in_place(const struct kernels *k, const struct product *p, int m)
 {
-	return m <= IN_PLACE * k->mr && p->b.dtype == DTYPE_F32 && !p->b.transposed && !p->b.row;
+	return m <= IN_PLACE * k->mr && p->b.dtype == DTYPE_F32 && !p->b.transposed && !p->b.row && !p->b.panel;
 }
 
 struct tile { int i, m, j, n; bool in_place; };
+
+/* In how few passes its rows go by if each packs every panel anew, or 0: two where that is no more than widening. */
+static int passes_that_pack(const struct product *p, const struct tile *t)
+{
+	const int passes = (t->m + ALONE - 1) / ALONE;
+
+	if (p->b.weight || !(p->b.panel || p->b.transposed))
+		return 0;
+	return passes <= (p->b.panel && p->b.transposed ? 2 : 1) ? passes : 0;
+}
 
 static void multiply_columns(struct device *d, const struct product *p, const struct tile *tile, int thread)
 {
@@ -316,7 +369,8 @@ static void multiply_columns(struct device *d, const struct product *p, const st
 	float *packed = carve(&at, panels);
 	const struct job t = { d->k, p, tile->j, tile->n, tile->in_place ? NULL : packed, carve(&at, LEFT) };
 	const struct job more = { d->k, p->more, tile->j, tile->n, carve(&at, narrow), t.left };
-	const int pass = PASS / d->k->mr * d->k->mr, most = is_thin(&t) ? DEPTH : DEEP;
+	const int few = passes_that_pack(p, tile), mr = d->k->mr, most = is_thin(&t) ? DEPTH : DEEP;
+	const int pass = few ? smaller(ALONE, round_up((tile->m + few - 1) / few, mr)) : PASS / mr * mr;
 	int i, k;
 
 	if (p->more)
@@ -325,13 +379,12 @@ static void multiply_columns(struct device *d, const struct product *p, const st
 		const int deep = smaller(most, p->k - k);
 		const bool last = k + deep == p->k;
 
-		if (!tile->in_place)
+		if (!tile->in_place && !few)
 			pack_ranges(&t, k, deep);
 		for (i = 0; i < tile->m; i += pass) {
 			const int rows = smaller(pass, tile->m - i);
-			const int after = smaller(pass, tile->m - i - rows);
 
-			multiply_pass(&t, &(struct pass){ tile->i + i, rows, k, deep, after });
+			multiply_pass(&t, &(struct pass){ tile->i + i, rows, k, deep, few > 0 });
 			if (last && p->more)
 				multiply_pass(&more, &(struct pass){ tile->i + i, rows, 0, p->more->k });
 		}
@@ -378,14 +431,15 @@ static double cost_of(const struct product *p, const struct cut *c)
 }
 
 /* One tile a thread, where the product is worth so many: whichever way is the cheapest.  Tiles have any number of rows,
- * and half a panel's columns.  No rows: a tile would have too many columns. */
+ * and half a panel's columns, unless a weight lies in panels.  No rows: a tile would have too many columns. */
 static struct cut cut_small(const struct device *d, const struct product *p, double work)
 {
 	const int tiles = work >= SMALL_TILE * d->threads ? d->threads : (int)(work / SMALL_TILE);
+	const int cols = p->b.panel ? p->b.panel : d->k->nr / 2;
 	struct cut best = { 0 };
 
 	for (int down = tiles > 1 ? tiles : 1; down > 0; down--) {
-		const struct cut c = cut_into(p, down, tiles > down ? tiles / down : 1, 1, d->k->nr / 2);
+		const struct cut c = cut_into(p, down, tiles > down ? tiles / down : 1, 1, cols);
 
 		if (c.cols <= TILE_N && (!best.rows || cost_of(p, &c) < cost_of(p, &best)))
 			best = c;

@@ -180,6 +180,7 @@ struct right {
 	const void *data;
 	enum dtype dtype;
 	const struct weight *weight;    /* that it is, if quantised; else NULL */
+	int panel;                      /* that weight's; then first is 0, and there is no row() */
 	size_t ld;
 	/* element (k,j) is number first + j * ld + k, else first + k * ld + j, or j behind what row() says */
 	bool transposed;
@@ -204,7 +205,7 @@ struct product {
 };
 void multiply(struct device *d, const struct product *p);
 struct right right_of(const struct weight *w, size_t ld);
-/* y = numbers at..at+n of a weight, all of one of its rows */
+/* y = numbers at..at+n of a weight [out][kh][kw][in], all of one of its rows */
 void widen_weight(const struct kernels *k, float *y, const struct weight *w, size_t at, size_t n);
 /* Pack a right matrix [depth,n] into panels: element (k,j) at x[j * ld + k], or at x[k * ld + j]. */
 void pack_transposed(const struct kernels *k, float *panels, const float *x, size_t ld, int n, int depth);

@@ -246,11 +246,38 @@ static void gathering(void **state)
 	guarded_free(before);
 }
 
+/* prepare() lays 64 rows in panels. */
+static void a_table_in_panels(void **state)
+{
+	enum { ROWS = 7, FROM = 64, C = 37 };
+	static const int32_t index[ROWS] = { 63, 0, 31, 32, 1, 63, 2 };
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+	float *x = randoms(71, FROM * C), got[ROWS * C], bits[FROM * C];
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+
+	for (int t = 0; t < 3; t++) {
+		struct weight table = { .dtype = types[t], .out = FROM, .in = C, .kh = 1, .kw = 1 };
+
+		assert_int_equal(from_float(bits, types[t], x, FROM * C), 0);
+		assert_int_equal(to_float(x, bits, types[t], FROM * C), 0);
+		assert_int_equal(cpu_backend.prepare(d, &table, bits), 0);
+		assert_int_equal(table.panel, d->k->nr);
+		cpu_backend.embedding(d, got, &table, index, ROWS);
+		for (int i = 0; i < ROWS * C; i++)
+			assert_float_equal(got[i], x[index[i / C] * C + i % C], 0);
+		cpu_backend.unprepare(d, &table);
+	}
+	cpu_backend.close(d);
+	guarded_free(x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(upsampling), cmocka_unit_test(per_sample),
 					    cmocka_unit_test(products),
-					    cmocka_unit_test(columns), cmocka_unit_test(gathering) };
+					    cmocka_unit_test(columns), cmocka_unit_test(gathering),
+					    cmocka_unit_test(a_table_in_panels) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

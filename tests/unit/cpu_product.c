@@ -80,44 +80,57 @@ static void gemm_agrees_with_double(void **state)
 		check_gemm(&cases[i]);
 }
 
-struct linear_args { const struct weight *w; const float *x, *bias; int rows, add; const struct narrow *more; };
+/* A weight as a file has it, from `bytes` on, which are not aligned; values: what is stored there. */
+struct stored { enum dtype dtype; int out, in; char *bytes; float *values; };
+
+static struct stored stored(enum dtype dtype, int out, int in)
+{
+	const size_t n = (size_t)out * in;
+	struct stored s = { dtype, out, in, xmalloc(n * dtype_size(dtype) + 1), randoms(4, n) };
+
+	assert_int_equal(from_float(s.bytes + 1, dtype, s.values, n), 0);
+	assert_int_equal(to_float(s.values, s.bytes + 1, dtype, n), 0);
+	return s;
+}
+
+static void stored_free(struct stored *s)
+{
+	free(s->bytes);
+	guarded_free(s->values);
+}
+
+static struct weight prepared(struct device *d, const struct stored *s)
+{
+	struct weight w = { .dtype = s->dtype, .out = s->out, .in = s->in, .kh = 1, .kw = 1 };
+
+	assert_int_equal(cpu_backend.prepare(d, &w, s->bytes + 1), 0);
+	return w;
+}
+
+struct linear_args { const struct stored *w; const float *x, *bias; int rows, add; const struct narrow *more; };
 
 static void run_linear(struct device *d, struct output *out, const void *arg)
 {
 	const struct linear_args *p = arg;
+	struct weight w = prepared(d, p->w);
 
-	cpu_backend.linear(d, f32(out->data), f32(p->x), p->w, p->bias, p->rows, p->more);
+	cpu_backend.linear(d, f32(out->data), f32(p->x), &w, p->bias, p->rows, p->more);
+	cpu_backend.unprepare(d, &w);
 }
 
 static void run_linear_dx(struct device *d, struct output *out, const void *arg)
 {
 	const struct linear_args *p = arg;
+	struct weight w = prepared(d, p->w);
 
-	cpu_backend.linear_dx(d, f32(out->data), f32(p->x), p->w, p->rows, p->add, p->more);
-}
-
-/* The weight through prepare(), from bytes that are not aligned; *exact: what its stored values are. */
-static struct weight prepared(struct device *d, enum dtype dtype, int out, int in, float **exact)
-{
-	const size_t n = (size_t)out * in, size = dtype_size(dtype);
-	struct weight w = { .dtype = dtype, .out = out, .in = in, .kh = 1, .kw = 1 };
-	float *values = randoms(4, n);
-	char *bytes = xmalloc(n * size + 1);
-
-	assert_int_equal(from_float(bytes + 1, dtype, values, n), 0);
-	assert_int_equal(to_float(values, bytes + 1, dtype, n), 0);
-	assert_int_equal(cpu_backend.prepare(d, &w, bytes + 1), 0);
-	free(bytes);
-	*exact = values;
-	return w;
+	cpu_backend.linear_dx(d, f32(out->data), f32(p->x), &w, p->rows, p->add, p->more);
+	cpu_backend.unprepare(d, &w);
 }
 
 static void check_linear(enum dtype dtype, int rows, int in, int n_out, bool bias)
 {
-	struct error e;
-	struct device *d = cpu_backend.open(&e);
-	float *values, *b = randoms(5, n_out), *x = randoms(6, (size_t)rows * in);
-	struct weight w = prepared(d, dtype, n_out, in, &values);
+	float *b = randoms(5, n_out), *x = randoms(6, (size_t)rows * in);
+	struct stored w = stored(dtype, n_out, in);
 	const struct linear_args p = { &w, x, bias ? b : NULL, rows, 0, NULL };
 	struct output out = { .n = (size_t)rows * n_out, .expect = doubles((size_t)rows * n_out),
 			      .tolerance = tolerance(in) };
@@ -128,24 +141,20 @@ static void check_linear(enum dtype dtype, int rows, int in, int n_out, bool bia
 			double sum = bias ? b[j] : 0;
 
 			for (k = 0; k < in; k++)
-				sum += (double)x[i * in + k] * values[j * in + k];
+				sum += (double)x[i * in + k] * w.values[j * in + k];
 			out.expect[i * n_out + j] = sum;
 		}
 	every_way(&out, 1, run_linear, &p);
 	free(out.expect);
-	cpu_backend.unprepare(d, &w);
-	cpu_backend.close(d);
-	guarded_free(values);
+	stored_free(&w);
 	guarded_free(b);
 	guarded_free(x);
 }
 
 static void check_linear_dx(enum dtype dtype, int rows, int in, int n_out, int add)
 {
-	struct error e;
-	struct device *d = cpu_backend.open(&e);
-	float *values, *dy = randoms(7, (size_t)rows * n_out), *before = randoms(8, (size_t)rows * in);
-	struct weight w = prepared(d, dtype, n_out, in, &values);
+	float *dy = randoms(7, (size_t)rows * n_out), *before = randoms(8, (size_t)rows * in);
+	struct stored w = stored(dtype, n_out, in);
 	const struct linear_args p = { &w, dy, NULL, rows, add, NULL };
 	struct output out = { .n = (size_t)rows * in, .before = add ? before : NULL,
 			      .expect = doubles((size_t)rows * in), .tolerance = tolerance(n_out) };
@@ -156,20 +165,20 @@ static void check_linear_dx(enum dtype dtype, int rows, int in, int n_out, int a
 			double sum = add ? before[i * in + k] : 0;
 
 			for (j = 0; j < n_out; j++)
-				sum += (double)dy[i * n_out + j] * values[j * in + k];
+				sum += (double)dy[i * n_out + j] * w.values[j * in + k];
 			out.expect[i * in + k] = sum;
 		}
 	every_way(&out, 1, run_linear_dx, &p);
 	free(out.expect);
-	cpu_backend.unprepare(d, &w);
-	cpu_backend.close(d);
-	guarded_free(values);
+	stored_free(&w);
 	guarded_free(dy);
 	guarded_free(before);
 }
 
 static const struct { int rows, in, out; } linear_shapes[] = {
 	{ 1, 1, 1 }, { 1, 320, 100 }, { 4, 33, 7 }, { 77, 64, 130 }, { 301, 257, 19 }, { 100, 700, 300 },
+	/* weights that lie in panels; rows that are one pass, and one more */
+	{ 1, 40, 64 }, { 77, 300, 96 }, { 266, 70, 352 }, { 267, 600, 160 }, { 540, 300, 96 },
 };
 
 static void linear_agrees_with_double(void **state)
@@ -184,6 +193,40 @@ static void linear_agrees_with_double(void **state)
 			check_linear_dx(dtypes[t], linear_shapes[i].rows, linear_shapes[i].in, linear_shapes[i].out,
 					i % 2);
 		}
+}
+
+/* A weight in panels and one in the order of its file. */
+static void panels_change_no_byte(void **state)
+{
+	enum { IN = 290, OUT = 320, MOST = 300 };
+	static const int rows[] = { 1, 50, 266, MOST };
+	struct error e;
+	struct device *d = cpu_backend.open(&e);
+	float *x = randoms(1, MOST * OUT), *y[2] = { guarded(MOST * OUT), guarded(MOST * OUT) },
+	      *dx[2] = { guarded(MOST * IN), guarded(MOST * IN) };
+	struct stored file = stored(DTYPE_F32, OUT, IN);
+	struct weight w[2] = { prepared(d, &file) };
+
+	assert_int_equal(w[0].panel, d->k->nr);
+	w[1] = w[0];
+	w[1].panel = 0;
+	w[1].data = file.values;
+	for (size_t r = 0; r < sizeof(rows) / sizeof(*rows); r++) {
+		for (int i = 0; i < 2; i++) {
+			cpu_backend.linear(d, f32(y[i]), f32(x), &w[i], NULL, rows[r], NULL);
+			cpu_backend.linear_dx(d, f32(dx[i]), f32(x), &w[i], rows[r], 0, NULL);
+		}
+		assert_memory_equal(y[0], y[1], rows[r] * OUT * sizeof(float));
+		assert_memory_equal(dx[0], dx[1], rows[r] * IN * sizeof(float));
+	}
+	cpu_backend.unprepare(d, &w[0]);
+	cpu_backend.close(d);
+	for (int i = 0; i < 2; i++) {
+		guarded_free(y[i]);
+		guarded_free(dx[i]);
+	}
+	stored_free(&file);
+	guarded_free(x);
 }
 
 /* One layer both ways: the product of two narrow matrices within, or by gemm() afterwards. */
@@ -209,10 +252,10 @@ static void check_joined(int rows, int in, int n_out, int rank, bool back)
 	struct device *d = cpu_backend.open(&e);
 	const int n = back ? in : n_out;
 	const size_t count = (size_t)rows * n;
-	float *values, *x = randoms(9, (size_t)rows * (back ? n_out : in)), *bias = randoms(10, n_out),
+	float *x = randoms(9, (size_t)rows * (back ? n_out : in)), *bias = randoms(10, n_out),
 	      *z = randoms(11, (size_t)rows * rank), *by = randoms(12, (size_t)n * rank), *before = randoms(13, count);
 	const struct narrow more = { z, by, rank, 0.75f };
-	struct weight w = prepared(d, DTYPE_F16, n_out, in, &values);
+	struct stored w = stored(DTYPE_F16, n_out, in);
 	const struct linear_args layer = { &w, x, bias, rows, 1, &more };
 	struct output out = { .n = count, .before = before, .data = guarded(count), .expect = doubles(count) };
 
@@ -223,9 +266,8 @@ static void check_joined(int rows, int in, int n_out, int rank, bool back)
 	guarded_free(out.data);
 	every_way(&out, 1, run_joined, &(struct joined_args){ &layer, back, true });
 	free(out.expect);
-	cpu_backend.unprepare(d, &w);
+	stored_free(&w);
 	cpu_backend.close(d);
-	guarded_free(values);
 	guarded_free(x);
 	guarded_free(bias);
 	guarded_free(z);
@@ -254,8 +296,9 @@ static void narrow_products_are_gemms(void **state)
 	struct error e;
 	struct device *d = cpu_backend.open(&e);
 	float *x = randoms(1, ROWS * IN), *dy = randoms(2, ROWS * OUT), *up = randoms(3, OUT * RANK),
-	      *down = randoms(4, RANK * IN), *values, *y[2], *z[2], *dx[2], *dz[2], *dup[2], *ddown[2];
-	struct weight w = prepared(d, DTYPE_BF16, OUT, IN, &values);
+	      *down = randoms(4, RANK * IN), *y[2], *z[2], *dx[2], *dz[2], *dup[2], *ddown[2];
+	struct stored file = stored(DTYPE_BF16, OUT, IN);
+	struct weight w = prepared(d, &file);
 	const struct { float **of; size_t n; } made[] = { { y, ROWS * OUT }, { z, ROWS * RANK }, { dx, ROWS * IN },
 							  { dz, ROWS * RANK }, { dup, OUT * RANK },
 							  { ddown, RANK * IN } };
@@ -281,7 +324,7 @@ static void narrow_products_are_gemms(void **state)
 	}
 	cpu_backend.unprepare(d, &w);
 	cpu_backend.close(d);
-	guarded_free(values);
+	stored_free(&file);
 	guarded_free(x);
 	guarded_free(dy);
 	guarded_free(up);
@@ -363,6 +406,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gemm_agrees_with_double), cmocka_unit_test(linear_agrees_with_double),
+		cmocka_unit_test(panels_change_no_byte),
 		cmocka_unit_test(a_narrow_product_joins_a_layers), cmocka_unit_test(narrow_products_are_gemms),
 		cmocka_unit_test(scratch_is_what_was_said),
 		cmocka_unit_test(halves_widen_exactly), cmocka_unit_test(nan_stays_in_its_row),
