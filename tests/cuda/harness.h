@@ -122,6 +122,8 @@ static inline void verdict(struct rig *r, bool ok, const char *name, double erro
 	r->tests++;
 	r->failed += !ok;
 	printf("%sok %d - %s (%.1e, %.1e)\n", ok ? "" : "not ", r->tests, name, error, limit);
+	if (!ok)
+		fflush(stdout);         /* who waits for it need not wait for the rest */
 }
 
 /* Root mean square of the difference over that of the CPU's; a NaN stays, unless both have it in the same place. */
