@@ -51,8 +51,8 @@ void say(digest &h, values v)
 
 void say(digest &h, const weight *w)
 {
-	const auto &[data, dtype, out, in, kh, kw, on_host, placed] = *w;
-	say_all(h, data, dtype, out, in, kh, kw, on_host, placed);
+	const auto &[data, dtype, out, in, kh, kw, on_host, placed, panel] = *w;
+	say_all(h, data, dtype, out, in, kh, kw, on_host, placed, panel);
 }
 
 void say(digest &h, const narrow *n)

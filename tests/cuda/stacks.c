@@ -38,7 +38,8 @@ static int take_stack(struct rig *r, struct stack *k, const struct stack_size *n
 		for (int i = 0; i < count; i++) {
 			struct weight *w = &k[i].w.of[s];
 
-			r->be[s]->download(r->device[s], host, w->data, weight_bytes(w));
+			/* the card has them in the order of their file */
+			r->be[CARD]->download(r->device[CARD], host, k[i].w.of[CARD].data, weight_bytes(w));
 			r->be[s]->unprepare(r->device[s], w);
 			w->placed = n->placed;
 			w->on_host = n->on_host;
