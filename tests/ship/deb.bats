@@ -84,7 +84,6 @@ files() { (cd "$BARE" && find . -xdev \( -path ./var -o -path ./proc -o -path ./
 	done
 }
 
-# bats test_tags=slow
 @test "the demo, as autopkgtest runs it" {
 	bare true
 	mkdir -p "$BARE/root/source"

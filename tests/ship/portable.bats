@@ -113,10 +113,8 @@ demo() {
 	in_venv "$1/lora-inspect" --verify source/demo/out/gizmo.safetensors
 }
 
-# bats test_tags=slow
 @test "the demo from the wheel" { demo "$BATS_FILE_TMPDIR/venv/bin"; }
 
-# bats test_tags=slow
 @test "the demo from the tarball" {
 	mkdir unpacked
 	tar -xJf "$binary" -C unpacked --strip-components=1
