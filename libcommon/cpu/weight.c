@@ -1,8 +1,8 @@
 /*
  * weight.c - frozen weights: the order in which their numbers lie, and how they become floats.
  *
- * A linear layer's lie in the panels that its products read, [out/nr][in][nr]: forward widens a run of them where it
- * would turn rows into columns, a third of the time of 77 captions' tokens.  Backward turns blocks of nr x nr.
+ * A linear layer's lie in the panels that its products read, [out/nr][in][nr].  Forward widens a run of them; to turn
+ * rows into columns took a quarter of a product of 77 rows.  Backward turns blocks of nr x nr.
  */
 #include <stdint.h>
 #include <stdlib.h>
