@@ -47,7 +47,7 @@ static void turn_halves(char *dst, size_t dst_row, const char *src, size_t src_r
 /* [panel][in] -> [in][panel] */
 static void turn_panel(char *dst, const char *src, int in, int panel, size_t size)
 {
-	const int fours = size == 2 && panel % 4 == 0 ? in / 4 * 4 : 0;
+	const int fours = size == 2 ? in / 4 * 4 : 0;
 	int c, i, r;
 
 	for (c = 0; c < fours; c += TURNED)

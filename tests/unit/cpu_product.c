@@ -178,7 +178,7 @@ static void check_linear_dx(enum dtype dtype, int rows, int in, int n_out, int a
 static const struct { int rows, in, out; } linear_shapes[] = {
 	{ 1, 1, 1 }, { 1, 320, 100 }, { 4, 33, 7 }, { 77, 64, 130 }, { 301, 257, 19 }, { 100, 700, 300 },
 	/* weights that lie in panels; rows that are one pass, and one more */
-	{ 1, 40, 64 }, { 77, 300, 96 }, { 266, 70, 352 }, { 267, 600, 160 }, { 540, 300, 96 },
+	{ 1, 40, 64 }, { 77, 300, 96 }, { 266, 70, 192 }, { 267, 600, 64 }, { 540, 300, 32 },
 };
 
 static void linear_agrees_with_double(void **state)
@@ -342,12 +342,15 @@ static void scratch_is_what_was_said(void **state)
 	const struct narrow more = { z, by, RANK, 0.5f };
 
 	for (int joined = 0; joined < 2; joined++) {
+		size_t held;
+
 		threads_use(2);
 		d = cpu_backend.open(&e);
 		assert_non_null(d);
 		cpu_backend.linear(d, f32(y), f32(x), &w, NULL, ROWS, joined ? &more : NULL);
-		assert_int_equal(d->scratch[0].size + d->scratch[1].size + d->scratch[2].size,
-				 cpu_product_scratch(joined ? RANK : 0, 2));
+		/* a thread may have had no task */
+		held = d->scratch[0].size > d->scratch[1].size ? d->scratch[0].size : d->scratch[1].size;
+		assert_int_equal(d->scratch[2].size + 2 * held, cpu_product_scratch(joined ? RANK : 0, 2));
 		cpu_backend.close(d);
 	}
 	threads_use(0);
