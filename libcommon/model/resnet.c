@@ -16,20 +16,21 @@ void take_resnet(struct inventory *v, const char *name, const struct resnet_size
 struct tensor *run_resnet(struct tape *t, const void *resnet, struct tensor *const *in)
 {
 	const struct resnet *r = resnet;
-	struct tensor *x = in[1] ? op_concat(t, in[0], in[1]) : in[0];
+	struct tensor *x = in[1] ? op_concat(t, last_use(in[0]), last_use(in[1])) : in[0];
 	struct tensor *h = op_conv_inner(t, last_use(op_group_norm(t, x, &r->norm1, true)), &r->conv1);
+
 
 	if (r->time.w.out)
 		h = op_add_per_sample(t, last_use(h), op_linear(t, in[2], &r->time));
 	h = op_conv_inner(t, last_use(op_group_norm(t, last_use(h), &r->norm2, true)), &r->conv2);
 	if (r->shortcut.w.out)
-		x = op_linear(t, in[1] ? last_use(x) : x, &r->shortcut);
-	return op_add(t, r->shortcut.w.out ? last_use(x) : x, last_use(h));
+		x = op_linear(t, last_use(x), &r->shortcut);
+	return op_add(t, last_use(x), last_use(h));
 }
 
 struct tensor *run_conv(struct tape *t, const void *conv, struct tensor *const *in)
 {
-	return op_conv(t, in[0], conv);
+	return op_conv(t, last_use(in[0]), conv);
 }
 
 struct tensor *run_downsample_pad_end(struct tape *t, const void *conv, struct tensor *const *in)
@@ -39,5 +40,5 @@ struct tensor *run_downsample_pad_end(struct tape *t, const void *conv, struct t
 
 struct tensor *run_upsample(struct tape *t, const void *conv, struct tensor *const *in)
 {
-	return op_conv(t, last_use(op_upsample(t, in[0])), conv);
+	return op_conv(t, last_use(op_upsample(t, last_use(in[0]))), conv);
 }

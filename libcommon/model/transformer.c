@@ -112,19 +112,16 @@ static struct tensor *feed_forward(struct tape *t, const struct transformer_bloc
 	return op_linear(t, last_use(op_geglu(t, last_use(op_linear(t, last_use(x), &b->ff_in)))), &b->ff_out);
 }
 
-/* What blocks add to, and its norm for who reads it next.  lent: x is read elsewhere later on */
-struct stream { struct tensor *x, *h; bool lent; };
+/* What blocks add to, and its norm for who reads it next. */
+struct stream { struct tensor *x, *h; };
 
 /* next: NULL where nobody reads its norm */
 static void add_to(struct tape *t, struct stream *s, struct tensor *a, const struct norm *next)
 {
-	struct tensor *x = s->lent ? s->x : last_use(s->x);
-
 	if (next)
-		s->h = op_add_norm(t, x, last_use(a), next, &s->x);
+		s->h = op_add_norm(t, last_use(s->x), last_use(a), next, &s->x);
 	else
-		s->x = op_add(t, x, last_use(a));
-	s->lent = false;
+		s->x = op_add(t, last_use(s->x), last_use(a));
 }
 
 static void run_block(struct tape *t, const struct transformer_block *b, const struct norm *next, struct stream *s,
@@ -141,14 +138,16 @@ static struct tensor *run_part(struct tape *t, const void *part, struct tensor *
 	const struct transformer_part *p = part;
 	const struct transformer *tr = p->of;
 	const struct transformer_block *b = &tr->block[p->first], *end = b + p->count;
-	struct stream s = { .x = in[0], .lent = p->first };
+	struct stream s = { .x = in[0] };
 
-	if (!p->first)
-		s.x = op_linear(t, last_use(op_group_norm(t, in[0], &tr->norm, false)), &tr->proj_in);
+	if (!p->first) {
+		s.x = op_group_norm(t, in[0] == in[2] ? in[0] : last_use(in[0]), &tr->norm, false);
+		s.x = op_linear(t, last_use(s.x), &tr->proj_in);
+	}
 	s.h = op_layer_norm(t, s.x, &b->norm1);
 	for (; b < end; b++)
 		run_block(t, b, b + 1 < end ? &b[1].norm1 : NULL, &s, in[1]);
-	return in[2] ? op_add(t, in[2], last_use(op_linear(t, last_use(s.x), &tr->proj_out))) : s.x;
+	return in[2] ? op_add(t, last_use(in[2]), last_use(op_linear(t, last_use(s.x), &tr->proj_out))) : s.x;
 }
 
 struct tensor *run_transformer(struct tape *t, const struct transformer *tr, struct tensor *x, struct tensor *context)

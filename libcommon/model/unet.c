@@ -100,7 +100,7 @@ static struct tensor *run_head(struct tape *t, const void *unet, struct tensor *
 {
 	const struct unet *u = unet;
 
-	return op_conv(t, last_use(op_group_norm(t, in[0], &u->norm_out, true)), &u->conv_out);
+	return op_conv(t, last_use(op_group_norm(t, last_use(in[0]), &u->norm_out, true)), &u->conv_out);
 }
 
 struct tensor *unet_forward(struct tape *t, const struct unet *u, const struct unet_input *in, probe_fn *probe,

@@ -41,12 +41,13 @@ static void end(struct tape *t, const struct scaling *s)
 static void group_norm_backward(struct tape *t, const struct node *n)
 {
 	const struct norm_op *op = n->op;
+	const struct values x = data_of(n->in[0]);
 	int add = 0;
-	const struct values dx = tape_grad(t, n->in[0], &add);
+	const struct values dx = tape_grad_over(t, n->in[0], &add);
 	const struct scaling s = begin(t, op->layer);
 
-	tape_backend(t)->group_norm_back(tape_device(t), dx, grad_of(n->out), data_of(n->in[0]), n->out->beside, s.gain,
-					 s.bias, &op->shape, add);
+	tape_backend(t)->group_norm_back(tape_device(t), dx, grad_of(n->out), x, n->out->beside, s.gain, s.bias,
+					 &op->shape, add);
 	end(t, &s);
 }
 

@@ -502,22 +502,60 @@ static void forget_inside(struct tape *t, size_t mark)
 	t->host.high = mark;
 }
 
+/* Before a block runs: is it, or was it, the last of forward that reads each of its inputs?  It may free those at its
+ * own last_use() of them, if it is to free any; the others are held.  An input may be there twice. */
+static void lend(struct tensor *const *in, int n, bool frees, bool *last)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		last[i] = in[i] && in[i]->last;
+	for (i = 0; i < n; i++)
+		if (in[i]) {
+			in[i]->held = !(frees && last[i]);
+			in[i]->last = false;
+		}
+}
+
+static void lend_ends(struct tensor *const *in, int n, const bool *last)
+{
+	for (int i = 0; i < n; i++)
+		if (in[i]) {
+			in[i]->held = false;
+			in[i]->last = last[i];
+		}
+}
+
+/* This node reads its inputs so many times more. */
+static void count_readers(const struct node *n, int more)
+{
+	for (int i = 0; i < NODE_INPUTS; i++)
+		if (n->in[i] && n->reads & READS(i))
+			n->in[i]->readers += more;
+}
+
 /* backward of y = block(in): runs the block again, this time recording, and pops what it recorded */
 static void block_backward(struct tape *t, const struct node *n)
 {
 	size_t mark, first = t->nodes;
-	struct tensor *y = run_in_scratch(t, n->op, n->in, true, &mark);
+	bool last[NODE_INPUTS];
+	struct tensor *y;
 
+	count_readers(n, -1);
+	lend(n->in, NODE_INPUTS, true, last);
+	y = run_in_scratch(t, n->op, n->in, true, &mark);
+	lend_ends(n->in, NODE_INPUTS, last);
 	y->grad = n->out->grad;
 	n->out->grad = NULL;
 	t->home = HOME_SCRATCH;
 	pop_until(t, first);
 	t->home = HOME_KEEP;
 	forget_inside(t, mark);
+	count_readers(n, 1);
 }
 
 /* The end of a block: copies its output to the low end, and frees what is inside. */
-static struct tensor *keep_output(struct tape *t, struct tensor *y, size_t mark)
+static struct tensor *keep_output(struct tape *t, const struct tensor *y, size_t mark)
 {
 	struct tensor *out = new_tensor(t, y->type, y->n, y->h, y->w, y->c);
 
@@ -543,35 +581,21 @@ struct tensor *tape_chain(struct tape *t, block_fn *fn, const void *block, struc
 	return keep_output(t, y, mark);
 }
 
-/* Sets .last of a block's inputs; value NULL: false.  last_use() is said of the block as a whole, so .last must be
- * false while the operations inside read the tensor. */
-static void set_last(struct tensor *const *in, int n_in, const bool *value, bool *was)
-{
-	int i;
-
-	for (i = 0; i < n_in; i++) {
-		if (!in[i])
-			continue;
-		if (was)
-			was[i] = in[i]->last;
-		in[i]->last = value ? value[i] : false;
-	}
-}
-
 struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struct tensor *const *in, int n_in)
 {
+	const bool checkpointed = t->blocks++ < t->checkpoint_first;
 	const size_t first = t->made;
 	struct block b = { fn, block };
 	struct node n = { .backward = block_backward, .reads = READS_INPUTS };
 	struct tensor *y;
-	bool was_last[BLOCK_INPUTS] = { false }, trainable;
+	bool last[BLOCK_INPUTS], trainable;
 	size_t mark;
 	int i;
 
-	set_last(in, n_in, NULL, was_last);
-	if (t->blocks++ >= t->checkpoint_first && t->recording) {
+	lend(in, n_in, !t->recording || !checkpointed, last);
+	if (t->recording && !checkpointed) {
 		y = fn(t, block, in);
-		set_last(in, n_in, was_last, NULL);
+		lend_ends(in, n_in, last);
 		for (i = 0; i < n_in; i++)
 			give_after_forward(t, in[i]);
 		return y;
@@ -579,10 +603,10 @@ struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struc
 	memcpy(n.in, in, n_in * sizeof(*in));
 	t->last_read = first;
 	y = run_in_scratch(t, &b, n.in, false, &mark);
+	lend_ends(in, n_in, last);
 	b.read = t->last_read - first;
 	y = keep_output(t, y, mark);
 	trainable = y->wants_grad;
 	n.op = tape_keep(t, &b, sizeof(b));
-	set_last(in, n_in, was_last, NULL);
 	return tape_record(t, y, trainable, n);
 }

@@ -46,6 +46,7 @@ struct tensor {
 	struct tensor *term;            /* of a sum: the term that backward gives a copy of its gradient; or NULL */
 	bool term_has;                  /* backward: it has that copy, as nobody adds to grad any more */
 	bool last;                      /* the next operation is the last of forward that reads data: last_use() */
+	bool held;                      /* what a block reads, and something else after it: last stays false there */
 	enum home home;
 	size_t maker;                   /* the number, in this step, of the operation that made it */
 	size_t again;                   /* the node that can make data again is the stack's how manieth; 0: none */
@@ -95,12 +96,13 @@ size_t tape_blocks(const struct tape *t);               /* blocks of this step s
 const struct backend *tape_backend(const struct tape *t);
 struct device *tape_device(const struct tape *t);
 
-/* f(t, last_use(x)): this operation or block is the last of the forward pass that reads x.  Nothing else in the same
- * expression may read x, since C does not say which argument is evaluated first: op_add(t, op_a(t, x), op_b(t,
- * last_use(x))) may free x before op_a reads it.  gcc and clang differ; the symptom is a NULL input. */
+/* f(t, last_use(x)): this operation or block is the last of the forward pass that reads x; of what a block is given,
+ * the last of the block.  Nothing else in the same expression may read x, since C does not say which argument is
+ * evaluated first: op_add(t, op_a(t, x), op_b(t, last_use(x))) may free x before op_a reads it.  gcc and clang differ;
+ * the symptom is a NULL input. */
 static inline struct tensor *last_use(struct tensor *x)
 {
-	x->last = true;
+	x->last = !x->held;
 	return x;
 }
 
@@ -116,8 +118,9 @@ struct tensor *tensor_from(struct tape *t, int n, int h, int w, int c, const flo
 void tensor_download(struct tape *t, const struct tensor *x, float *host);
 
 /* Runs a block of the network.  Recording without checkpointing: just calls fn().  Otherwise what fn() makes is freed
- * at its end, and only a copy of the output is kept; when checkpointing, backward runs fn() again.  Blocks do not nest.
- * in[0..n_in): NULL entries are allowed. */
+ * at its end, and only a copy of the output is kept; when checkpointing, backward runs fn() again.  Then what nobody
+ * reads but this block is freed at the block's own last_use() of it.  Blocks do not nest.  in[0..n_in): NULL entries
+ * are allowed. */
 #define BLOCK_INPUTS 6
 struct tensor *tape_block(struct tape *t, block_fn *fn, const void *block, struct tensor *const *in, int n_in);
 

@@ -639,6 +639,70 @@ static void what_the_last_one_leaves_is_made_again(void **state)
 	}
 }
 
+/* ---- what a block is given ---- */
+
+static struct tensor *sum_block(struct tape *t, const void *block, struct tensor *const *in)
+{
+	return both_linears(t, block, last_use(op_add(t, in[0], in[1])));
+}
+
+static struct tensor *sum_block_that_tells(struct tape *t, const void *block, struct tensor *const *in)
+{
+	last_use(in[0]);
+	last_use(in[1]);
+	return sum_block(t, block, in);
+}
+
+/* x[i+1] = block(x[i], x[0]), of which the first has one input twice, and the last block is the last to read both */
+static void run_sums(struct network *n, struct tape *t, block_fn *fn)
+{
+	struct tensor *const first = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x);
+	struct tensor *const target = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->target);
+	struct tensor *const weight = tensor_from(t, BATCH, 1, 1, 1, n->weight), *x = first;
+
+	for (int i = 0; i < BLOCKS; i++) {
+		struct tensor *in[] = { x, first };
+
+		x->last = x != first;
+		first->last = i == BLOCKS - 1;
+		x = tape_block(t, fn, &n->block[i], in, 2);
+	}
+	tape_backward(t, op_loss(t, last_use(x), target, &(struct loss_terms){ .weight = weight->data }), 1);
+}
+
+static size_t peak_of_sums(struct network *n, block_fn *fn)
+{
+	struct tape *dry = tape_new_dry();
+	size_t peak;
+
+	tape_checkpointing(dry, true);
+	run_sums(n, dry, fn);
+	forget(n);
+	peak = tape_peak(dry);
+	tape_free(dry);
+	return peak;
+}
+
+static void a_block_frees_what_it_alone_reads(void **state)
+{
+	block_fn *const blocks[] = { sum_block, sum_block_that_tells };
+	static float grads[2][2][GRADS];
+	struct error e;
+
+	for (int i = 0; i < 2; i++)
+		for (int checkpointed = 0; checkpointed < 2; checkpointed++) {
+			struct tape *t = tape_new(be, device, 1 << 20, &e);
+
+			tape_checkpointing(t, checkpointed);
+			run_sums(*state, t, blocks[i]);
+			gradients(*state, grads[i][checkpointed]);
+			forget(*state);
+			tape_free(t);
+			assert_memory_equal(grads[0][0], grads[i][checkpointed], sizeof(grads[0][0]));
+		}
+	assert_true(peak_of_sums(*state, sum_block_that_tells) < peak_of_sums(*state, sum_block));
+}
+
 /* ---- a sum and its norm, at once ---- */
 
 static size_t adds, copies, norms;
@@ -874,6 +938,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_nobody_reads_does_not_run_again, make, discard),
 		cmocka_unit_test_setup_teardown(what_is_cheap_is_made_again, make, discard),
 		cmocka_unit_test_setup_teardown(what_the_last_one_leaves_is_made_again, make, discard),
+		cmocka_unit_test_setup_teardown(a_block_frees_what_it_alone_reads, make, discard),
 		cmocka_unit_test_setup_teardown(sums_and_norms_at_once, make, discard),
 		cmocka_unit_test_setup_teardown(gradient_that_was_complete_does_not_grow, make, discard),
 		cmocka_unit_test_setup_teardown(frozen_blocks_have_no_way_back, make, discard),
