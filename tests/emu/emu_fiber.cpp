@@ -56,8 +56,9 @@ static struct {
 } block;
 
 /* For race detectors.  Tokens come in pairs and are used in turn: what is released for the next round must not be
- * acquired in this one.  Two sets of fibers take turns too, so that a block has no order against the one before it. */
-static struct { char launch, done, set[2][2], barrier[2], warp[MOST_WARPS][4]; } token;
+ * acquired in this one.  Two sets of fibers take turns too, with barriers and warps of their own, so that a block has no
+ * order against the one before it. */
+static struct { char launch, done, set[2][2], barrier[2][2], warp[2][MOST_WARPS][4]; } token;
 static int round_of[2], barrier_number, warp_number[MOST_WARPS];
 
 void fibers_launched()
@@ -235,7 +236,7 @@ void barrier(site s)
 	block.barrier = s;
 	block.barrier_lanes[cur.warp] |= 1u << cur.lane;
 	stats.barriers++;
-	ON_TSAN(__tsan_release(&token.barrier[number]);)
+	ON_TSAN(__tsan_release(&token.barrier[block.set][number]);)
 	if (++block.at_barrier == block.alive) {
 		for (int w = 0; w < block.warps; w++) {
 			wake(w, block.barrier_lanes[w]);
@@ -245,7 +246,7 @@ void barrier(site s)
 		barrier_number++;
 	}
 	run_another();
-	ON_TSAN(__tsan_acquire(&token.barrier[number]);)
+	ON_TSAN(__tsan_acquire(&token.barrier[block.set][number]);)
 }
 
 /* ---- operations of a warp ---- */
@@ -299,14 +300,14 @@ void collective(const char *kind, site s, unsigned mask, void *record, warp_oper
 	g = join(warp, kind, s, mask);
 	g->record[cur.lane] = record;
 	g->here |= 1u << cur.lane;
-	ON_TSAN(if (orders) __tsan_release(&token.warp[warp][number]);)
+	ON_TSAN(if (orders) __tsan_release(&token.warp[block.set][warp][number]);)
 	if (g->here == mask) {
 		warp_number[warp] += orders;
 		complete(warp, g, op);
 	} else {
 		run_another();
 	}
-	ON_TSAN(if (orders) __tsan_acquire(&token.warp[warp][number]);)
+	ON_TSAN(if (orders) __tsan_acquire(&token.warp[block.set][warp][number]);)
 }
 
 }
