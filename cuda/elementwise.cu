@@ -1,31 +1,11 @@
 /* Activations, GEGLU, sums and products, a thread an element. */
 #include "each.cuh"
+#include "gelu.cuh"
 #include "values.cuh"
 
 DEV float sigmoid(float x)
 {
 	return 1 / (1 + expf(-x));
-}
-
-/* the normal distribution up to x, and its density */
-DEV float below(float x)
-{
-	return 0.5f * (1 + erff(x * 0.70710678118654752f));
-}
-
-DEV float density(float x)
-{
-	return 0.39894228040143268f * expf(-0.5f * x * x);
-}
-
-DEV float gelu(float x)
-{
-	return x * below(x);
-}
-
-DEV float gelu_slope(float x)
-{
-	return below(x) + x * density(x);
 }
 
 #define QUICK 1.702f

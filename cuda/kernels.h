@@ -46,6 +46,10 @@ enum { NARROW_MOST = 128 };
 /* Of layers beside each other:  y = bias + scale z by^T, where z is made first if it is to be.  A layer without such a
  * product, or of a larger rank, has its bias alone, or 0. */
 cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const struct stacked *s, int rows);
+/* y += bias + scale z by^T, and g = geglu(y), of a layer whose outputs are a multiple of GATED_COLUMNS */
+enum { GATED_COLUMNS = 64 };
+cudaError_t k_narrow_geglu(cudaStream_t st, struct values g, struct values y, struct values x,
+			   const struct stacked_layer *l, int rows);
 /* dx = (add ? dx : 0) + the sum of scale z by; dx.at NULL: z alone.  One launch, but one for each layer where a rank is
  * above NARROW_TOGETHER */
 enum { NARROW_TOGETHER = 64 };

@@ -1,5 +1,6 @@
 /* The narrow products of adapters beside their layers' own: z and what is made of it in one launch, and both factors'
  * gradients in another; of layers beside each other all at once. */
+#include "gelu.cuh"
 #include "values.cuh"
 
 /*
@@ -162,7 +163,7 @@ struct pass {
 	bool makes_z, turned, add;
 };
 
-enum { LAYERS = STACKED_MOST };
+enum { LAYERS = STACKED_MOST, ENOUGH_BLOCKS = 256 };
 
 /* together: all make one y; else layer i is that of the blocks whose number has the remainder i */
 struct passes { struct pass of[LAYERS]; int count; bool together; };
@@ -282,6 +283,59 @@ template <int N, int MOST> __global__ void __launch_bounds__(WARPS * 32) narrow_
 		make_columns<N>(tiles, all, first, count, row, column);
 }
 
+/* ---- the same behind the layer's product, and GEGLU of the sum ---- */
+
+/* v: sum of four columns of y; then what lies there */
+DEV void settle_four(float (&v)[4], const struct pass &p, int row, int c)
+{
+	float y[4];
+
+	take_four(y, p.y, row, c);
+	UNROLL for (int i = 0; i < 4; i++)
+		v[i] += y[i] + (p.bias ? p.bias[c + i] : 0);
+	leave_four(p.y, row, c, v);
+	if (p.y.type != DTYPE_F32)
+		UNROLL for (int i = 0; i < 4; i++)
+			v[i] = of_half(to_half(v[i], p.y.type), p.y.type);
+}
+
+/* Of 32 columns of gated, those of y and of its gate, which are as many further on. */
+template <int N> DEV void gate_columns(const float *tile, const struct pass &p, const struct matrix &gated, int row,
+				       int column)
+{
+	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+	float value[4][4] = {}, gate[4][4] = {};
+
+	multiply_tile<N>(value, tile, p, column);
+	multiply_tile<N>(gate, tile, p, column + gated.columns);
+	UNROLL for (int j = 0; j < 4; j++) {
+		const int r = row + g + j / 2 * 8, c = column + 8 * t + j % 2 * 4;
+		float a[4] = { value[0][j], value[1][j], value[2][j], value[3][j] };
+		float b[4] = { gate[0][j], gate[1][j], gate[2][j], gate[3][j] };
+
+		settle_four(a, p, r, c);
+		settle_four(b, p, r, c + gated.columns);
+		UNROLL for (int i = 0; i < 4; i++)
+			a[i] *= gelu(b[i]);
+		leave_four(gated, r, c, a);
+	}
+}
+
+/* Blocks of the same rows share their columns, and each makes z of these rows. */
+template <int N> __global__ void __launch_bounds__(WARPS * 32) gated_kernel(struct pass p, struct matrix gated)
+{
+	SHARED(float, tile, [ROWS * (N * COLUMNS + PAD)]);
+	SHARED(float, room, [WARPS / 2 * N * 16 * 32]);
+	const int row = blockIdx.x * ROWS, warp = threadIdx.x / 32;
+
+	if (p.makes_z)
+		make_tile<N>(tile, room, p, row);
+	if (!p.makes_z || blockIdx.y == 0)
+		move_tile<N>(tile, p, row);
+	for (int i = blockIdx.y * WARPS + warp; i < gated.columns / COLUMNS; i += gridDim.y * WARPS)
+		gate_columns<N>(tile, p, gated, row, i * COLUMNS);
+}
+
 static int widest(const struct passes *p)
 {
 	int rank = 0;
@@ -324,9 +378,10 @@ static float shifted(float factor, int shift)
 	return ldexpf(factor, shift);
 }
 
+static const struct narrow nothing = { NULL, NULL, 0, 0, NULL, 0 };
+
 extern "C" cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const struct stacked *s, int rows)
 {
-	static const struct narrow nothing = { NULL, NULL, 0, 0, NULL, 0 };
 	struct passes all = { {}, s->count, false };
 	const int ldy = stacked_out(s);
 
@@ -340,6 +395,36 @@ extern "C" cudaError_t k_narrow(cudaStream_t st, struct values y, struct values 
 			      s->of[i].bias, shifted(n->first, -x.shift), n->scale, n->from != NULL, true, false };
 	}
 	return run(st, &all);
+}
+
+/* Enough blocks for a card's processors, where there are columns for them. */
+static dim3 blocks_of_gated(int rows, int columns)
+{
+	const int down = (rows + ROWS - 1) / ROWS, most = (columns / COLUMNS + WARPS - 1) / WARPS;
+	const int across = (ENOUGH_BLOCKS + down - 1) / down;
+
+	return dim3(down, across < most ? across : most);
+}
+
+extern "C" cudaError_t k_narrow_geglu(cudaStream_t st, struct values g, struct values y, struct values x,
+				      const struct stacked_layer *l, int rows)
+{
+	const struct narrow *n = l->more ? l->more : &nothing;
+	const int out = l->w->out, in = l->w->in;
+	const struct pass p = { matrix_of(x, rows, in, in), matrix_of(n->from, n->rank, in),
+				matrix_of(n->by, out, n->rank), matrix_of(n->z, rows, n->rank),
+				matrix_of(y, rows, out, out), l->bias, shifted(n->first, -x.shift), n->scale,
+				n->from != NULL, true, true };
+	const struct matrix gated = matrix_of(g, rows, out / 2, out / 2);
+	const dim3 blocks = blocks_of_gated(rows, out / 2);
+
+	if (n->rank <= COLUMNS)
+		LAUNCH(gated_kernel<1>, blocks, WARPS * 32, 0, st, p, gated);
+	else if (n->rank <= 2 * COLUMNS)
+		LAUNCH(gated_kernel<2>, blocks, WARPS * 32, 0, st, p, gated);
+	else
+		LAUNCH(gated_kernel<4>, blocks, WARPS * 32, 0, st, p, gated);
+	return cudaGetLastError();
 }
 
 extern "C" cudaError_t k_narrow_dx(cudaStream_t st, struct values dx, struct values dy, const struct stacked *s,

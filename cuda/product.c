@@ -203,6 +203,26 @@ void cuda_linear(struct device *d, struct values y, struct values x, const struc
 	cuda_linears(d, y, x, &(struct stacked){ { { w, bias, more } }, 1 }, rows);
 }
 
+/* After the product, the adapter's part and the geglu in one launch. */
+void cuda_linear_geglu(struct device *d, struct values g, struct values y, struct values x, const struct weight *w,
+		       const float *bias, int rows, const struct narrow *more)
+{
+	const struct stacked s = { { { w, bias, more } }, 1 };
+
+	if ((more && !is_narrow(more)) || w->out % GATED_COLUMNS) {
+		cuda_linears(d, y, x, &s, rows);
+		cuda_geglu(d, g, y, rows, w->out / 2);
+		return;
+	}
+	const struct weight here = cuda_weights_here(d, &s, 0, 1, w);
+
+	run_layer(d, &(struct layer){ y, x, rows, w->out, w->in, w->out, w->in, 0, true, false }, &here);
+	cuda_must(k_narrow_geglu(d->stream, g, y, x, s.of, rows), "an adapter's products and geglu");
+	wrote_values(d, y, (size_t)rows * w->out);
+	wrote_values(d, g, (size_t)rows * w->out / 2);
+	wrote_z(d, &s, rows);
+}
+
 static bool begin_backward(struct device *d, struct values dx, struct values dy, const struct stacked *s, int rows,
 			   int add)
 {

@@ -525,6 +525,13 @@ void cpu_linear(struct device *d, struct values y, struct values x, const struct
 	run_layer(d, floats_at(y), w->out, x, &(struct stacked_layer){ w, bias, more }, rows);
 }
 
+void cpu_linear_geglu(struct device *d, struct values g, struct values y, struct values x, const struct weight *w,
+		      const float *bias, int rows, const struct narrow *more)
+{
+	cpu_linear(d, y, x, w, bias, rows, more);
+	cpu_geglu(d, g, y, rows, w->out / 2);
+}
+
 void cpu_linears(struct device *d, struct values y, struct values x, const struct stacked *s, int rows)
 {
 	float *at = floats_at(y);

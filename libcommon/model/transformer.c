@@ -109,7 +109,7 @@ static struct tensor *attend(struct tape *t, const struct attention *a, struct t
 
 static struct tensor *feed_forward(struct tape *t, const struct transformer_block *b, struct tensor *x)
 {
-	return op_linear(t, last_use(op_geglu(t, last_use(op_linear(t, last_use(x), &b->ff_in)))), &b->ff_out);
+	return op_linear(t, last_use(op_linear_geglu(t, last_use(x), &b->ff_in)), &b->ff_out);
 }
 
 /* What blocks add to, and its norm for who reads it next. */

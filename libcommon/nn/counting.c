@@ -5,7 +5,7 @@
 #include "counting.h"
 
 /* cuda/internal.h's, staging.c's, kernels.h's */
-enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128, NARROW_TOGETHER = 64 };
+enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128, NARROW_TOGETHER = 64, GATED_COLUMNS = 64 };
 
 struct device {
 	struct work work;
@@ -379,6 +379,31 @@ static void linears(struct device *d, struct values y, struct values x, const st
 		end_forward(d, values_from(y, column), ldy, x, &s->of[i], rows);
 }
 
+/* After the product, the adapter's part and the geglu in one launch. */
+static void linear_geglu(struct device *d, struct values g, struct values y, struct values x, const struct weight *w,
+			 const float *bias, int rows, const struct narrow *more)
+{
+	const struct stacked s = { { { w, bias, more } }, 1 };
+	const double in = more && more->from ? w->in : 0, n = (double)rows * w->out;
+	double bytes = bytes_of(y, 2 * n) + bytes_of(g, n / 2) + bytes_of(x, rows * in), sums = 0;
+	size_t room;
+
+	if ((more && !is_narrow(more)) || w->out % GATED_COLUMNS) {
+		linears(d, y, x, &s, rows);
+		kernel(d, WORK_ELEMENTWISE, bytes_of(y, n) + bytes_of(g, n / 2));
+		return;
+	}
+	const struct weight here = weights_here(d, w, 1, WORK_PRODUCTS, &room);
+
+	layer(d, &(struct layer){ y, x, rows, w->out, w->in, w->out, w->in, false }, &here, room);
+	if (more)
+		narrow_costs(more, rows, in, w->out, &bytes, &sums);
+	narrow_kernel(d, bytes, sums);
+	wrote(d, y, n);
+	wrote(d, g, n / 2);
+	wrote_z(d, &s, rows);
+}
+
 static void linears_dx(struct device *d, struct values dx, struct values dy, const struct stacked *s, int rows,
 		       bool add)
 {
@@ -644,6 +669,7 @@ static void look_up_weight(struct device *d, const struct weight *table, double 
 #define COUNT_step_end          step_border(d)
 #define COUNT_linear            linear(d, y, x, w, bias, rows, more)
 #define COUNT_linear_dx         linear_dx(d, dx, dy, w, rows, add, more)
+#define COUNT_linear_geglu      linear_geglu(d, g, y, x, w, bias, rows, more)
 #define COUNT_linears           linears(d, y, x, s, rows)
 #define COUNT_linears_dx        linears_dx(d, dx, dy, s, rows, add)
 #define COUNT_narrow_grads      narrow_grads(d, g)

@@ -15,6 +15,8 @@ static inline void must(bool holds, const char *what)
 /* op_elementwise.c: where a + b goes, which is b's memory where that is read no more; and the node of the two */
 struct tensor *sum_of(struct tape *t, struct tensor *a, struct tensor *b);
 struct node add_node(struct tensor *a, struct tensor *b);
+/* the node of geglu(x), with its output, which is not computed yet */
+struct node geglu_node(struct tape *t, struct tensor *x);
 
 /* Is some part of it trained? */
 bool branch_trains(const struct branch *b);

@@ -44,11 +44,16 @@ static void geglu(struct tape *t, const struct node *n)
 	tape_backend(t)->geglu(tape_device(t), data_of(n->out), data_of(n->in[0]), tensor_rows(n->out), n->out->c);
 }
 
+struct node geglu_node(struct tape *t, struct tensor *x)
+{
+	must(x->c % 2 == 0, "geglu: width");
+	return (struct node){ geglu_backward, geglu, tensor_inner(t, x->n, x->h, x->w, x->c / 2), { x }, READS(0) };
+}
+
 struct tensor *op_geglu(struct tape *t, struct tensor *x)
 {
-	const struct node n = { geglu_backward, geglu, tensor_inner(t, x->n, x->h, x->w, x->c / 2), { x }, READS(0) };
+	const struct node n = geglu_node(t, x);
 
-	must(x->c % 2 == 0, "geglu: width");
 	geglu(t, &n);
 	return tape_record(t, n.out, false, n);
 }

@@ -1,4 +1,4 @@
-/* Linear layers of one input, beside each other, with their adapters: forward and backward. */
+/* Linear layers of one input, beside each other, or before a GEGLU, with their adapters: forward and backward. */
 #include "internal.h"
 #include "ops.h"
 
@@ -49,9 +49,12 @@ static float *next_z(float **at, const struct branch *b, int rows)
 
 /* ---- forward ---- */
 
-/* What all layers make beside their own products; z of those that train waits beside y. */
-static void forward(struct tape *t, struct tensor *y, const struct tensor *x, const struct linears_op *op)
+/* What all layers make beside their own products; z of those that train waits beside y.  g: geglu(y) too, of one layer;
+ * or NULL */
+static void forward(struct tape *t, struct tensor *g, struct tensor *y, const struct tensor *x,
+		    const struct linears_op *op)
 {
+	const struct backend *be = tape_backend(t);
 	const int rows = tensor_rows(x);
 	const size_t kept = tape_is_recording(t) ? ranks_of(op, true) : 0, all = ranks_of(op, false);
 	float *keep = kept ? tensor_beside(t, y, rows * kept) : NULL;
@@ -69,7 +72,11 @@ static void forward(struct tape *t, struct tensor *y, const struct tensor *x, co
 						   b->part[b->kind->up].data, b->rank, b->scale,
 						   .from = b->part[b->kind->down].data, .first = 1 };
 	}
-	tape_backend(t)->linears(tape_device(t), data_of(y), data_of(x), &s, rows);
+	if (g)
+		be->linear_geglu(tape_device(t), data_of(g), data_of(y), data_of(x), s.of[0].w, s.of[0].bias, rows,
+				 s.of[0].more);
+	else
+		be->linears(tape_device(t), data_of(y), data_of(x), &s, rows);
 	if (scratch)
 		tape_scratch_give(t, scratch);
 }
@@ -138,6 +145,12 @@ static bool trains(const struct linears_op *op)
 	return false;
 }
 
+static struct tensor *record(struct tape *t, struct tensor *y, struct tensor *x, const struct linears_op *op)
+{
+	return tape_record(t, y, trains(op), (struct node){ linears_backward, .in = { x },
+				.reads = trains(op) ? READS(0) : 0, .op = tape_keep(t, op, sizeof(*op)) });
+}
+
 static void one_by_one(struct tape *t, struct tensor *x, const struct linears_op *op, struct slice *y)
 {
 	const bool last = x->last;
@@ -165,9 +178,25 @@ void op_linears(struct tape *t, struct tensor *x, const struct linear *const *l,
 		return;
 	}
 	all = tensor_inner(t, x->n, x->h, x->w, out);
-	forward(t, all, x, &op);
-	all = tape_record(t, all, trains(&op), (struct node){ linears_backward, .in = { x },
-				.reads = trains(&op) ? READS(0) : 0, .op = tape_keep(t, &op, sizeof(op)) });
+	forward(t, NULL, all, x, &op);
+	record(t, all, x, &op);
 	for (int i = 0; i < count; i++)
 		y[i].of = all;
+}
+
+/* Two operations for the tape, whose results are there before it frees x. */
+struct tensor *op_linear_geglu(struct tape *t, struct tensor *x, const struct linear *l)
+{
+	const struct linears_op op = { { l }, 1 };
+	struct tensor *y;
+	struct node n;
+
+	if (!are_stackable(&op))
+		return op_geglu(t, last_use(op_linear(t, x, l)));
+	must(x->c == l->w.in, "linear: input width");
+	y = tensor_inner(t, x->n, x->h, x->w, l->w.out);
+	n = geglu_node(t, y);
+	forward(t, n.out, y, x, &op);
+	last_use(record(t, y, x, &op));
+	return tape_record(t, n.out, false, n);
 }

@@ -15,6 +15,8 @@ struct conv   { struct weight w; float *bias; struct branch *branch; int stride;
 struct norm   { float *gain, *bias; int c, groups; float eps; struct weight w; struct branch *branch; };
 
 struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *l);
+/* op_geglu() of it, in one call of the backend where op_linears() would have one tensor */
+struct tensor *op_linear_geglu(struct tape *t, struct tensor *x, const struct linear *l);
 /* Columns at..at+c-1 of a tensor. */
 struct slice { struct tensor *of; int at, c; };
 static inline struct slice whole_slice(struct tensor *x)

@@ -420,6 +420,31 @@ static void linear(struct rig *r, struct lie l, enum dtype weight, int rank)
 	give_weights(r, &w);
 }
 
+/* A layer and its GEGLU: what lies in y is rounded before that. */
+static void gates(struct rig *r, struct lie l, int rank)
+{
+	const int rows = 33 + l.off, in = l.off ? 28 : 64, out = 128;
+	const double limit = 4 * tolerance(l.type);
+	struct half x = IN((size_t)rows * in), y = OUT((size_t)rows * out), g = OUT((size_t)rows * out / 2);
+	struct weights w = take_weights(r, l.type, out, in, 1);
+	struct both bias = take_drawn(r, out, 1), z = take_output(r, (size_t)rows * rank, false),
+		    up = take_drawn(r, (size_t)out * rank, 1), down = take_drawn(r, (size_t)in * rank, 1 / sqrtf(in));
+
+	ON_BOTH(r) {
+		const struct narrow more = { z.at[s], up.at[s], rank, 0.5f, down.at[s], 1 };
+
+		BE->linear_geglu(D, AT(g), AT(y), AT(x), &w.of[s], bias.at[s], rows, &more);
+	}
+	half_compare(r, &y, limit, "  linear before its geglu");
+	half_compare(r, &g, limit, "  linear and its geglu");
+	half_give(r, &x);
+	give(r, bias);
+	give(r, z);
+	give(r, up);
+	give(r, down);
+	give_weights(r, &w);
+}
+
 /* Layers beside each other, of which the second has no adapter: each reads columns of dy, and makes columns of y. */
 enum { BESIDE = 3 };
 static void linears(struct rig *r, struct lie l, int rank)
@@ -580,6 +605,8 @@ static void all(struct rig *r, struct lie l)
 	linear(r, l, DTYPE_F32, 5);
 	if (!quick())
 		linear(r, l, l.type, 130);
+	gates(r, l, 5);
+	gates(r, l, 40);
 	linears(r, l, 5);
 	linears(r, l, 40);
 	linears(r, l, 130);

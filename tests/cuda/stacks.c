@@ -1,7 +1,8 @@
 /*
- * stacks - layers of one input beside each other (linears(), linears_dx(), narrow_grads() of several) on the CUDA
- * backend against the CPU's: with and without adapters, of ranks small, large and not narrow any more, with weights one
- * behind the other and apart.  Tolerances are weights.h's; what a product made is multiplied once more.
+ * stacks - layers of one input beside each other (linears(), linears_dx(), narrow_grads() of several), and a layer with
+ * its GEGLU (linear_geglu()), on the CUDA backend against the CPU's: with and without adapters, of ranks small, large
+ * and not narrow any more, with weights one behind the other and apart.  Tolerances are weights.h's; what a product
+ * made is multiplied once more.
  */
 #include "weights.h"
 
@@ -135,6 +136,44 @@ static void stack(struct rig *r, struct stack_size n)
 	free(name);
 }
 
+/* z: made; or given, as a module's own kind makes it */
+struct gated_size { int rows, in, out, rank; enum dtype type; bool bias, given_z; };
+
+/* A product of two of these: the error of either is that of a layer. */
+static void gated(struct rig *r, struct gated_size n)
+{
+	const size_t rank = n.rank ? n.rank : 1, rows = n.rows;
+	struct weights w = take_weights(r, n.type, n.out, n.in, 1, 1);
+	struct both x = take_drawn(r, rows * n.in, 1), up = take_drawn(r, n.out * rank, 1),
+		    down = take_drawn(r, rank * n.in, 1 / sqrtf(n.in)), bias = take_drawn(r, n.out, 1),
+		    z = n.given_z ? take_drawn(r, rows * rank, 1) : take_output(r, rows * rank, false),
+		    y = take_output(r, rows * n.out, false), g = take_output(r, rows * n.out / 2, false);
+	char *name = xprintf("%s and geglu, %d x %d -> %d, rank %d%s", type_names[n.type], n.rows, n.in, n.out,
+			     n.rank, n.given_z ? ", z is given" : ""), *text;
+
+	for (int s = 0; s < SIDES; s++) {
+		const struct narrow more = { z.at[s], up.at[s], n.rank, 0.5f, n.given_z ? NULL : down.at[s], 2 };
+
+		r->be[s]->linear_geglu(r->device[s], f32(g.at[s]), f32(y.at[s]), f32(x.at[s]), &w.of[s],
+				       n.bias ? bias.at[s] : NULL, n.rows, n.rank ? &more : NULL);
+	}
+	compare(r, &y, 2 * tolerance(n.type), text = xprintf("%s: y", name));
+	free(text);
+	compare(r, &g, 4 * tolerance(n.type), text = xprintf("%s: g", name));
+	free(text);
+	if (n.rank)
+		compare(r, &z, 2 * tolerance(DTYPE_F32), name);
+	give(r, x);
+	give(r, up);
+	give(r, down);
+	give(r, bias);
+	give(r, z);
+	give(r, y);
+	give(r, g);
+	give_weights(r, &w);
+	free(name);
+}
+
 int main(void)
 {
 	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_U8 };
@@ -166,5 +205,16 @@ int main(void)
 	stack(&r, (struct stack_size){ 18, 40, { 64, 8, 8 }, { 4, 0, 4 }, DTYPE_F16, .add = true, .on_host = true });
 	stack(&r, (struct stack_size){ 18, 80, { 72, 72, 72 }, { 4, 4, 4 }, DTYPE_F16, .bias = true, .on_host = true });
 	stack(&r, (struct stack_size){ 18, 40, { 24, 24, 24 }, { 4, 4, 4 }, DTYPE_U8, .on_host = true });
+	for (i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		gated(&r, (struct gated_size){ 33, 40, 128, 4, types[i], true });
+		gated(&r, (struct gated_size){ 5, 24, 64, 0, types[i], true });
+		gated(&r, (struct gated_size){ 17, 37, 46, 3, types[i], false });       /* in two launches */
+	}
+	gated(&r, (struct gated_size){ 16, 36, 4096, 32, DTYPE_F16, false });
+	gated(&r, (struct gated_size){ 40, 64, 640, 33, DTYPE_BF16, true, true });
+	gated(&r, (struct gated_size){ 18, 48, 192, 100, DTYPE_F16, true });
+	gated(&r, (struct gated_size){ 18, 48, 192, 64, DTYPE_F16, false, true });
+	gated(&r, (struct gated_size){ 20, 32, 64, NARROW_MOST + 1, DTYPE_F16, true });
+	gated(&r, (struct gated_size){ 20, 32, 64, 0, DTYPE_F16, false });
 	return rig_close(&r);
 }

@@ -56,8 +56,8 @@ static struct {
 } block;
 
 /* For race detectors.  Tokens come in pairs and are used in turn: what is released for the next round must not be
- * acquired in this one.  Two sets of fibers take turns too, with barriers and warps of their own, so that a block has no
- * order against the one before it. */
+ * acquired in this one.  Two sets of fibers take turns too, with barriers and warps of their own, so that a block has
+ * no order against the one before it. */
 static struct { char launch, done, set[2][2], barrier[2][2], warp[2][MOST_WARPS][4]; } token;
 static int round_of[2], barrier_number, warp_number[MOST_WARPS];
 

@@ -188,6 +188,64 @@ static void others_are_single(void **state)
 	n->lora[1].dropout = NULL;
 }
 
+/* geglu(layer 0 of layer FIRST's output), in one call or two. */
+static void gate(struct network *n, bool at_once, float *made)
+{
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *weight, *g;
+	const float one[BATCH] = { 1, 2 };
+	static const float zeros[MADE];
+
+	weight = tensor_from(t, BATCH, 1, 1, 1, one);
+	x = last_use(op_linear(t, x, &n->layer[FIRST]));
+	g = at_once ? op_linear_geglu(t, x, &n->layer[0]) : op_geglu(t, last_use(op_linear(t, x, &n->layer[0])));
+	tensor_download(t, g, made);
+	made += tensor_count(g);
+	tape_backward(t, op_loss(t, g, tensor_from(t, g->n, g->h, 1, g->c, zeros),
+				 &(struct loss_terms){ .weight = weight->data }), 1);
+	for (int i = 0; i < 2; i++)
+		for (int p = 0; p < BRANCH_PARTS; p++) {
+			struct tensor *part = &n->lora[i ? FIRST : 0].part[p];
+
+			if (!part->n)
+				continue;
+			if (part->has_grad)
+				memcpy(made, part->grad, tensor_count(part) * sizeof(*made));
+			made += tensor_count(part);
+			part->has_grad = false;
+		}
+	tape_free(t);
+}
+
+static void check_gate(struct network *n)
+{
+	static float apart[MADE + GRADS], at_once[MADE + GRADS];
+
+	memset(apart, 0, sizeof(apart));
+	memset(at_once, 0, sizeof(at_once));
+	gate(n, false, apart);
+	gate(n, true, at_once);
+	assert_memory_equal(apart, at_once, sizeof(apart));
+}
+
+static void a_layer_and_its_geglu_are_those_alone(void **state)
+{
+	struct network *n = *state;
+	struct branch_dropout dropout = { .on = false, .value = 0.5 };
+
+	check_gate(n);
+	n->lora[0].dropout = &dropout;          /* two calls either way */
+	check_gate(n);
+	n->lora[0].dropout = NULL;
+	n->lora[0].part[LORA_UP].wants_grad = false;
+	check_gate(n);
+	n->layer[0].branch = NULL;
+	check_gate(n);
+	n->layer[0].branch = &n->lora[0];
+	n->lora[0].part[LORA_UP].wants_grad = true;
+}
+
 /* Keys that are values too: their gradients are added up.  APART: values are what the same layer makes once more, in
  * memory of their own. */
 enum way { APART, SINGLE, BESIDE, WAYS };
@@ -260,7 +318,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(adapted_layers_are_those_alone),
 		cmocka_unit_test(so_are_some_without_an_adapter_or_with_half_of_one),
-		cmocka_unit_test(others_are_single), cmocka_unit_test(attention_may_read_columns_twice),
+		cmocka_unit_test(others_are_single), cmocka_unit_test(a_layer_and_its_geglu_are_those_alone),
+		cmocka_unit_test(attention_may_read_columns_twice),
 		cmocka_unit_test(attention_reads_all_columns),
 	};
 
