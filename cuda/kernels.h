@@ -38,8 +38,9 @@ cudaError_t k_fill_rows(cudaStream_t st, struct values y, const float *bias, int
 cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in, int taps);
 
 /* ---- widen.cu ---- */
-/* y = a quantised weight, whose data is on the card, in F16; y at an address of 16 bytes */
-cudaError_t k_widen(cudaStream_t st, void *y, const struct weight *w);
+/* y = quantised weights, whose data is on the card, in F16, one behind the other; y at an address of 16 bytes.  They are
+ * of one type and of as many columns, and each but the last of a multiple of WIDENED_PIECE numbers. */
+cudaError_t k_widen(cudaStream_t st, void *y, const struct weight *const *w, int count);
 
 /* ---- narrow.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
 enum { NARROW_MOST = 128 };

@@ -73,8 +73,9 @@ static int prepare_on_host(struct device *d, struct weight *w, const void *host)
 	return 0;
 }
 
-/* At the end of scratch.  An operand that was cast to the beginning stays, if they do not meet. */
-static struct weight widened(struct device *d, const struct weight *w)
+/* Of `count` weights, w as one.  At the end of scratch: an operand that was cast to the beginning stays, if they do not
+ * meet. */
+static struct weight widened(struct device *d, const struct weight *w, const struct weight *const *of, int count)
 {
 	const size_t bytes = weight_count(w) * type_size(DTYPE_F16), whole = (bytes + 255) / 256 * 256;
 	struct weight wide = *w;
@@ -86,29 +87,36 @@ static struct weight widened(struct device *d, const struct weight *w)
 	wide.data = d->scratch + SCRATCH_BYTES - whole;
 	if (d->operand.bytes / sizeof(float) * type_size(d->operand.type) > SCRATCH_BYTES - whole)
 		d->operand.of = NULL;
-	cuda_must(k_widen(d->stream, wide.data, w), "a weight in half precision");
+	cuda_must(k_widen(d->stream, wide.data, of, count), "weights in half precision");
 	return wide;
 }
 
 struct weight cuda_weight_here(struct device *d, const struct weight *w)
 {
 	struct weight here = *w;
+	const struct weight *const of = &here;
 
 	if (w->on_host)
 		here.data = (void *)visit(d, &(struct visitor){ w->data, weight_bytes(w) }, 1);
-	return is_quantised(w->dtype) ? widened(d, &here) : here;
+	return is_quantised(w->dtype) ? widened(d, &here, &of, 1) : here;
 }
 
 struct weight cuda_weights_here(struct device *d, const struct stacked *s, int first, int count, const struct weight *w)
 {
-	struct visitor of[STACKED_MOST];
+	struct visitor visitor[STACKED_MOST];
+	const struct weight *of[STACKED_MOST];
 	struct weight here = *w;
 
-	if (count == 1 || !w->on_host)
+	if (count == 1)
 		return cuda_weight_here(d, w);
-	for (int i = 0; i < count; i++)
-		of[i] = (struct visitor){ s->of[first + i].w->data, weight_bytes(s->of[first + i].w) };
-	here.data = (void *)visit(d, of, count);
+	for (int i = 0; i < count; i++) {
+		of[i] = s->of[first + i].w;
+		visitor[i] = (struct visitor){ of[i]->data, weight_bytes(of[i]) };
+	}
+	if (is_quantised(w->dtype))
+		return widened(d, w, of, count);
+	if (w->on_host)
+		here.data = (void *)visit(d, visitor, count);
 	return here;
 }
 

@@ -128,23 +128,30 @@ static inline int stacked_out(const struct stacked *s)
 	return out;
 }
 
-/* Layers from `first` on are one, of the weight *w, where their weights lie one behind the other, or come from host
- * memory, `visiting` bytes of which find room at once.  Returns how many. */
+/* Bytes of half precision that quantised weights become at once, at most; pieces that a card writes. */
+enum { WIDENED_MOST = 16 << 20, WIDENED_PIECE = 8 };
+
+/* May `next` be one with those before it, of the weight w?  visiting: bytes from host memory that find room at once */
+static inline bool stacked_joins(const struct weight *w, const struct weight *next, size_t visiting)
+{
+	if (next->dtype != w->dtype || next->on_host != w->on_host)
+		return false;
+	if (is_quantised(w->dtype))
+		return !w->on_host && weight_count(w) % WIDENED_PIECE == 0 &&
+		       (weight_count(w) + weight_count(next)) * 2 <= WIDENED_MOST;
+	return w->on_host ? weight_bytes(w) + weight_bytes(next) <= visiting :
+	       (char *)next->data == (char *)w->data + weight_bytes(w);
+}
+
+/* Layers from `first` on are one, of the weight *w, where their weights lie one behind the other, come there from host
+ * memory, or are made there of codes.  Returns how many. */
 static inline int stacked_joined(const struct stacked *s, int first, size_t visiting, struct weight *w)
 {
 	int n = 1;
 
 	*w = *s->of[first].w;
-	for (; first + n < s->count; n++) {
-		const struct weight *next = s->of[first + n].w;
-		const bool behind = (char *)next->data == (char *)w->data + weight_bytes(w);
-
-		if (is_quantised(w->dtype) || next->dtype != w->dtype || next->on_host != w->on_host)
-			break;
-		if (w->on_host ? weight_bytes(w) + weight_bytes(next) > visiting : !behind)
-			break;
-		w->out += next->out;
-	}
+	while (first + n < s->count && stacked_joins(w, s->of[first + n].w, visiting))
+		w->out += s->of[first + n++].w->out;
 	return n;
 }
 

@@ -201,6 +201,14 @@ int main(void)
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16, 24 }, { NARROW_MOST + 1, 8, 0 }, DTYPE_F16, true, true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_BF16, true, true, true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_F16, true, .no_dx = true });
+	/* codes that become one weight, and such as do not: 23 x 37 is no multiple of WIDENED_PIECE */
+	for (i = 0; i < 3; i++) {
+		const enum dtype t = (enum dtype[]){ DTYPE_I8, DTYPE_F8_E4M3, DTYPE_U8 }[i];
+
+		stack(&r, (struct stack_size){ 12, 80, { 120, 40, 120 }, { 4, 0, 4 }, t });
+		stack(&r, (struct stack_size){ 12, 37, { 24, 8, 5 }, { 4, 4, 4 }, t });
+		stack(&r, (struct stack_size){ 20, 37, { 23, 45 }, { 1, 32 }, t });
+	}
 	/* together, and more than find room at once */
 	stack(&r, (struct stack_size){ 18, 40, { 64, 8, 8 }, { 4, 0, 4 }, DTYPE_F16, .add = true, .on_host = true });
 	stack(&r, (struct stack_size){ 18, 80, { 72, 72, 72 }, { 4, 4, 4 }, DTYPE_F16, .bias = true, .on_host = true });
