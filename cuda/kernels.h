@@ -51,6 +51,10 @@ cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const st
 enum { GATED_COLUMNS = 64 };
 cudaError_t k_narrow_geglu(cudaStream_t st, struct values g, struct values y, struct values x,
 			   const struct stacked_layer *l, int rows);
+/* dh = backward of geglu(h), to which the gradient dx + scale z by comes, of a layer that has half as many inputs; dh may
+ * be h, and dx stays */
+cudaError_t k_narrow_dx_geglu(cudaStream_t st, struct values dh, struct values dx, struct values dy, struct values h,
+			      const struct stacked_layer *l, int rows);
 /* dx = (add ? dx : 0) + the sum of scale z by; dx.at NULL: z alone.  One launch, but one for each layer where a rank is
  * above NARROW_TOGETHER */
 enum { NARROW_TOGETHER = 64 };

@@ -273,6 +273,25 @@ void cuda_linear_dx(struct device *d, struct values dx, struct values dy, const 
 	cuda_linears_dx(d, dx, dy, &(struct stacked){ { { w, NULL, more } }, 1 }, rows, add);
 }
 
+/* The same the other way. */
+void cuda_linear_dx_geglu(struct device *d, struct values dh, struct values dx, struct values dy, struct values h,
+			  const struct weight *w, int rows, const struct narrow *more)
+{
+	const struct stacked s = { { { w, NULL, more } }, 1 };
+
+	if (!is_narrow(more) || w->in * 2 % GATED_COLUMNS) {
+		cuda_linears_dx(d, dx, dy, &s, rows, 0);
+		cuda_geglu_back(d, dh, dx, h, rows, w->in, 0);
+		return;
+	}
+	const struct weight here = cuda_weights_here(d, &s, 0, 1, w);
+
+	run_layer(d, &(struct layer){ dx, dy, rows, w->in, w->out, w->in, w->out, 0, false, false }, &here);
+	cuda_must(k_narrow_dx_geglu(d->stream, dh, dx, dy, h, s.of, rows), "an adapter's products and geglu, backward");
+	wrote_values(d, dh, (size_t)rows * w->in * 2);
+	wrote_z(d, &s, rows);
+}
+
 static void wide_grads(struct device *d, const struct narrow_grads *g)
 {
 	if (g->dup)

@@ -572,6 +572,13 @@ void cpu_linear_dx(struct device *d, struct values dx, struct values dy, const s
 	run_layer_dx(d, floats_at(dx), floats_at(dy), w->out, &(struct stacked_layer){ w, NULL, more }, rows, add);
 }
 
+void cpu_linear_dx_geglu(struct device *d, struct values dh, struct values dx, struct values dy, struct values h,
+			 const struct weight *w, int rows, const struct narrow *more)
+{
+	cpu_linear_dx(d, dx, dy, w, rows, 0, more);
+	cpu_geglu_back(d, dh, dx, h, rows, w->in, 0);
+}
+
 void cpu_linears_dx(struct device *d, struct values dx, struct values dy, const struct stacked *s, int rows, int add)
 {
 	const int ldy = stacked_out(s);

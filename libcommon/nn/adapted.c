@@ -245,6 +245,33 @@ static void joined_back(struct tape *t, struct values dx, int add, const struct 
 	tape_scratch_give(t, n.z);
 }
 
+/* The same where x = geglu(h), which nothing else reads: h has its gradient, and x none. */
+static void gated_back(struct tape *t, const struct tensor *y, const struct tensor *x, const struct adapted *a,
+		       struct branch *b)
+{
+	const struct part_grads g = grads_of(t, b, NULL);
+	const struct narrow n = b->kind->narrow_dx(t, y, b);
+	const size_t bytes = tensor_count(x) * dtype_size(x->type);
+	const struct values h = data_of(x->gate);
+	float *room = tape_scratch(t, (bytes + sizeof(*room) - 1) / sizeof(*room));
+	struct values dx = grad_of(x);
+	int add = 0;
+	const struct values dh = tape_grad_over(t, x->gate, &add);
+
+	dx.at = room;
+	tape_backend(t)->linear_dx_geglu(tape_device(t), dh, dx, grad_of(y), h, a->w, tensor_rows(x), &n);
+	tape_scratch_give(t, room);
+	b->kind->narrow_grads(t, y, x, n.z, b, &g, a);
+	tape_scratch_give(t, n.z);
+}
+
+static bool is_gated(const struct tensor *x, const struct passes *p, const struct adapted *a)
+{
+	const struct tensor *h = x->gate;
+
+	return h && h->wants_grad && !h->grad && !x->grad && p->count == 1 && joins(p, a);
+}
+
 static void backward(struct tape *t, const struct tensor *y, const struct tensor *x, struct values dx,
 		     const struct pass *p, const struct adapted *a, const float *by_input)
 {
@@ -258,13 +285,16 @@ static void backward(struct tape *t, const struct tensor *y, const struct tensor
 
 void adapted_backward(struct tape *t, const struct tensor *y, struct tensor *x, const struct adapted *a)
 {
-	int add = 0;
-	const struct values dx = tape_grad(t, x, &add);
 	struct passes p = begin(t, a);
+	const bool gated = is_gated(x, &p, a);
+	int add = 0;
+	const struct values dx = gated ? f32(NULL) : tape_grad(t, x, &add);
 	float *by_input = p.trains ? tape_scratch(t, a->w->in) : NULL;
-	const bool joined = dx.at && joins(&p, a);
+	const bool joined = gated || (dx.at && joins(&p, a));
 
-	if (joined)
+	if (gated)
+		gated_back(t, y, x, a, p.item[0].branch);
+	else if (joined)
 		joined_back(t, dx, add, y, x, a, p.item[0].branch);
 	else
 		base_back(t, dx, add, y, x, a, &p, by_input);

@@ -423,6 +423,29 @@ static void linears_dx(struct device *d, struct values dx, struct values dy, con
 		end_backward(d, dx, values_from(dy, column), ldy, &s->of[i], rows);
 }
 
+/* The same the other way. */
+static void linear_dx_geglu(struct device *d, struct values dh, struct values dx, struct values dy, struct values h,
+			    const struct weight *w, int rows, const struct narrow *more)
+{
+	const struct stacked s = { { { w, NULL, more } }, 1 };
+	const double n = (double)rows * w->in, gates = bytes_of(dx, n) + bytes_of(h, 2 * n) + bytes_of(dh, 2 * n);
+	double out = more->from ? w->out : 0, bytes = gates + bytes_of(dy, rows * out), sums = 0;
+	size_t room;
+
+	if (!is_narrow(more) || w->in * 2 % GATED_COLUMNS) {
+		linears_dx(d, dx, dy, &s, rows, false);
+		kernel(d, WORK_ELEMENTWISE, gates);
+		return;
+	}
+	const struct weight here = weights_here(d, w, 1, WORK_PRODUCTS, &room);
+
+	layer(d, &(struct layer){ dx, dy, rows, w->in, w->out, w->in, w->out, false }, &here, room);
+	narrow_costs(more, rows, out, w->in, &bytes, &sums);
+	narrow_kernel(d, bytes, sums);
+	wrote(d, dh, 2 * n);
+	wrote_z(d, &s, rows);
+}
+
 static void linear(struct device *d, struct values y, struct values x, const struct weight *w, const float *bias,
 		   int rows, const struct narrow *more)
 {
@@ -670,6 +693,7 @@ static void look_up_weight(struct device *d, const struct weight *table, double 
 #define COUNT_linear            linear(d, y, x, w, bias, rows, more)
 #define COUNT_linear_dx         linear_dx(d, dx, dy, w, rows, add, more)
 #define COUNT_linear_geglu      linear_geglu(d, g, y, x, w, bias, rows, more)
+#define COUNT_linear_dx_geglu   linear_dx_geglu(d, dh, dx, dy, h, w, rows, more)
 #define COUNT_linears           linears(d, y, x, s, rows)
 #define COUNT_linears_dx        linears_dx(d, dx, dy, s, rows, add)
 #define COUNT_narrow_grads      narrow_grads(d, g)

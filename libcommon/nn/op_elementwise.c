@@ -46,8 +46,12 @@ static void geglu(struct tape *t, const struct node *n)
 
 struct node geglu_node(struct tape *t, struct tensor *x)
 {
+	struct tensor *y;
+
 	must(x->c % 2 == 0, "geglu: width");
-	return (struct node){ geglu_backward, geglu, tensor_inner(t, x->n, x->h, x->w, x->c / 2), { x }, READS(0) };
+	y = tensor_inner(t, x->n, x->h, x->w, x->c / 2);
+	y->gate = x;
+	return (struct node){ geglu_backward, geglu, y, { x }, READS(0) };
 }
 
 struct tensor *op_geglu(struct tape *t, struct tensor *x)

@@ -420,21 +420,33 @@ static void linear(struct rig *r, struct lie l, enum dtype weight, int rank)
 	give_weights(r, &w);
 }
 
-/* A layer and its GEGLU: what lies in y is rounded before that. */
+/* A layer and its GEGLU: what lies in y is rounded before that.  Then one that reads a GEGLU, backward. */
 static void gates(struct rig *r, struct lie l, int rank)
 {
 	const int rows = 33 + l.off, in = l.off ? 28 : 64, out = 128;
 	const double limit = 4 * tolerance(l.type);
 	struct half x = IN((size_t)rows * in), y = OUT((size_t)rows * out), g = OUT((size_t)rows * out / 2);
-	struct weights w = take_weights(r, l.type, out, in, 1);
+	struct half h = IN((size_t)rows * out), dh = DX((size_t)rows * out, false), dy = GRAD((size_t)rows * in),
+		    room = DX((size_t)rows * out / 2, false);
+	struct weights w = take_weights(r, l.type, out, in, 1), next = take_weights(r, l.type, in, out / 2, 1);
 	struct both bias = take_drawn(r, out, 1), z = take_output(r, (size_t)rows * rank, false),
+		    dz = take_output(r, (size_t)rows * rank, false), down_next = take_drawn(r, out / 2 * rank, 1),
 		    up = take_drawn(r, (size_t)out * rank, 1), down = take_drawn(r, (size_t)in * rank, 1 / sqrtf(in));
 
 	ON_BOTH(r) {
 		const struct narrow more = { z.at[s], up.at[s], rank, 0.5f, down.at[s], 1 };
+		const struct narrow more_dx = { dz.at[s], down_next.at[s], rank, 1, down.at[s], 0.5f };
 
 		BE->linear_geglu(D, AT(g), AT(y), AT(x), &w.of[s], bias.at[s], rows, &more);
+		BE->linear_dx_geglu(D, AT(dh), AT(room), AT(dy), AT(h), &next.of[s], rows, &more_dx);
 	}
+	half_compare(r, &dh, limit, "  geglu and linear, backward");
+	half_give(r, &h);
+	half_give(r, &dy);
+	half_give(r, &room);
+	give(r, dz);
+	give(r, down_next);
+	give_weights(r, &next);
 	half_compare(r, &y, limit, "  linear before its geglu");
 	half_compare(r, &g, limit, "  linear and its geglu");
 	half_give(r, &x);

@@ -1,6 +1,6 @@
 /*
  * stacks - layers of one input beside each other (linears(), linears_dx(), narrow_grads() of several), and a layer with
- * its GEGLU (linear_geglu()), on the CUDA backend against the CPU's: with and without adapters, of ranks small, large
+ * its GEGLU either way, on the CUDA backend against the CPU's: with and without adapters, of ranks small, large
  * and not narrow any more, with weights one behind the other and apart.  Tolerances are weights.h's; what a product
  * made is multiplied once more.
  */
@@ -174,6 +174,39 @@ static void gated(struct rig *r, struct gated_size n)
 	free(name);
 }
 
+/* n.in reads the geglu: h has twice as many columns.  over: dh takes h's memory */
+static void gated_back(struct rig *r, struct gated_size n, bool over)
+{
+	const size_t rows = n.rows;
+	struct weights w = take_weights(r, n.type, n.out, n.in, 1, 1);
+	struct both dy = take_drawn(r, rows * n.out, 1), up = take_drawn(r, (size_t)n.out * n.rank, 1),
+		    down = take_drawn(r, (size_t)n.rank * n.in, 1 / sqrtf(n.in)), h = take_drawn(r, rows * n.in * 2, 1),
+		    dz = n.given_z ? take_drawn(r, rows * n.rank, 1) : take_output(r, rows * n.rank, false),
+		    dx = take_output(r, rows * n.in, false),
+		    dh = over ? h : take_output(r, rows * n.in * 2, false);
+	char *name = xprintf("geglu and %s, backward, %d x %d -> %d, rank %d%s%s", type_names[n.type], n.rows, n.in,
+			     n.out, n.rank, n.given_z ? ", dz is given" : "", over ? ", in place" : ""), *text;
+
+	for (int s = 0; s < SIDES; s++) {
+		const struct narrow more = { dz.at[s], down.at[s], n.rank, 1, n.given_z ? NULL : up.at[s], 0.5f };
+
+		r->be[s]->linear_dx_geglu(r->device[s], f32(dh.at[s]), f32(dx.at[s]), f32(dy.at[s]), f32(h.at[s]),
+					  &w.of[s], n.rows, &more);
+	}
+	compare(r, &dh, 4 * tolerance(n.type), text = xprintf("%s: dh", name));
+	free(text);
+	compare(r, &dz, 2 * tolerance(DTYPE_F32), name);
+	give(r, dy);
+	give(r, up);
+	give(r, down);
+	give(r, dz);
+	give(r, dx);
+	if (!over)
+		give(r, h);
+	give_weights(r, &w);
+	free(name);
+}
+
 int main(void)
 {
 	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_U8 };
@@ -224,5 +257,13 @@ int main(void)
 	gated(&r, (struct gated_size){ 18, 48, 192, 64, DTYPE_F16, false, true });
 	gated(&r, (struct gated_size){ 20, 32, 64, NARROW_MOST + 1, DTYPE_F16, true });
 	gated(&r, (struct gated_size){ 20, 32, 64, 0, DTYPE_F16, false });
+	for (i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		gated_back(&r, (struct gated_size){ 33, 64, 40, 4, types[i] }, i % 2);
+		gated_back(&r, (struct gated_size){ 17, 23, 40, 3, types[i] }, false);  /* in two launches */
+	}
+	gated_back(&r, (struct gated_size){ 16, 2048, 36, 32, DTYPE_F16 }, true);
+	gated_back(&r, (struct gated_size){ 40, 320, 64, 33, DTYPE_BF16, .given_z = true }, false);
+	gated_back(&r, (struct gated_size){ 18, 96, 48, 100, DTYPE_F16 }, true);
+	gated_back(&r, (struct gated_size){ 20, 32, 64, NARROW_MOST + 1, DTYPE_F16 }, true);
 	return rig_close(&r);
 }

@@ -15,13 +15,13 @@
 #include "../../libcommon/nn/ops.h"
 #include <cmocka.h>     /* last: it takes the name fail */
 
-enum { BATCH = 2, LENGTH = 7, WIDTH = 24, HEADS = 3, RANK = 5, LAYERS = 3, FIRST = LAYERS };
+enum { BATCH = 2, LENGTH = 7, WIDTH = 24, HEADS = 3, RANK = 5, LAYERS = 3, FIRST = LAYERS, LAST, ALL };
 
 static const struct backend *const be = &cpu_backend;
 static struct device *device;
 
-/* q, k and v, and what makes their input, so that this wants a gradient */
-struct network { struct linear layer[LAYERS + 1]; struct branch lora[LAYERS + 1]; float x[BATCH * LENGTH * WIDTH]; };
+/* q, k and v; what makes their input, so that this wants a gradient; and what reads a geglu, which is half as wide */
+struct network { struct linear layer[ALL]; struct branch lora[ALL]; float x[BATCH * LENGTH * WIDTH]; };
 
 static float *drawn(size_t n, float spread)
 {
@@ -41,18 +41,18 @@ static struct tensor parameter(int n, int c)
 				.w = 1, .c = c, .wants_grad = true, .home = HOME_OWNER };
 }
 
-static void make_layer(struct network *n, int i)
+static void make_layer(struct network *n, int i, int in)
 {
-	float *host = drawn(WIDTH * WIDTH, 0.2f);
+	float *host = drawn(WIDTH * in, 0.2f);
 
-	n->layer[i] = (struct linear){ .w = { .dtype = DTYPE_F32, .out = WIDTH, .in = WIDTH, .kh = 1, .kw = 1 },
+	n->layer[i] = (struct linear){ .w = { .dtype = DTYPE_F32, .out = WIDTH, .in = in, .kh = 1, .kw = 1 },
 				       .bias = drawn(WIDTH, 0.1f), .branch = &n->lora[i] };
 	assert_int_equal(be->prepare(device, &n->layer[i].w, host), 0);
 	be->release(device, host);
 	n->lora[i] = (struct branch){ .kind = &kind_lora.branch, .inner = &kind_lora.branch, .rank = RANK,
 				      .scale = 0.5f };
 	n->lora[i].part[LORA_UP] = parameter(WIDTH, RANK);
-	n->lora[i].part[LORA_DOWN] = parameter(RANK, WIDTH);
+	n->lora[i].part[LORA_DOWN] = parameter(RANK, in);
 }
 
 static int make(void **state)
@@ -61,8 +61,8 @@ static int make(void **state)
 	struct error e;
 
 	device = be->open(&e);
-	for (int i = 0; i <= LAYERS; i++)
-		make_layer(n, i);
+	for (int i = 0; i < ALL; i++)
+		make_layer(n, i, i == LAST ? WIDTH / 2 : WIDTH);
 	random_normal(&(struct random){ 5, RANDOM_LATENT, 0, 0 }, n->x, BATCH * LENGTH * WIDTH);
 	*state = n;
 	return 0;
@@ -72,7 +72,7 @@ static int discard(void **state)
 {
 	struct network *n = *state;
 
-	for (int i = 0; i <= LAYERS; i++) {
+	for (int i = 0; i < ALL; i++) {
 		be->unprepare(device, &n->layer[i].w);
 		be->release(device, n->layer[i].bias);
 		for (int p = 0; p < BRANCH_PARTS; p++) {
@@ -86,7 +86,7 @@ static int discard(void **state)
 }
 
 /* What a step makes: attention's output, and the gradients of all adapters. */
-enum { MADE = BATCH * LENGTH * WIDTH, GRADS = (LAYERS + 1) * 2 * RANK * WIDTH };
+enum { MADE = BATCH * LENGTH * WIDTH, GRADS = ALL * 2 * RANK * WIDTH };
 struct result { float o[MADE], grad[GRADS]; bool beside; };
 
 static struct tensor *attend(struct tape *t, const struct network *n, struct tensor *x, bool beside,
@@ -121,7 +121,7 @@ static void run(struct network *n, bool beside, struct result *r)
 	r->beside = qkv[0].of == qkv[1].of && qkv[1].of == qkv[2].of;
 	tensor_download(t, o, r->o);
 	tape_backward(t, op_loss(t, o, zero, &(struct loss_terms){ .weight = weight->data }), 1);
-	for (int i = 0; i <= LAYERS; i++)
+	for (int i = 0; i < ALL; i++)
 		for (int p = 0; p < BRANCH_PARTS; p++) {
 			struct tensor *part = &n->lora[i].part[p];
 
@@ -188,25 +188,60 @@ static void others_are_single(void **state)
 	n->lora[1].dropout = NULL;
 }
 
-/* geglu(layer 0 of layer FIRST's output), in one call or two. */
-static void gate(struct network *n, bool at_once, float *made)
-{
-	struct error e;
-	struct tape *t = tape_new(be, device, 1 << 20, &e);
-	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *weight, *g;
-	const float one[BATCH] = { 1, 2 };
-	static const float zeros[MADE];
+static size_t gradients_at_once;
 
+static void counted_dx_geglu(struct device *d, struct values dh, struct values dx, struct values dy, struct values h,
+			     const struct weight *w, int rows, const struct narrow *more)
+{
+	gradients_at_once++;
+	be->linear_dx_geglu(d, dh, dx, dy, h, w, rows, more);
+}
+
+/* Layer LAST of geglu(layer 0 of layer FIRST's output).  AT_ONCE: in one call each way; but where something else reads
+ * the geglu too (READ_BEFORE, READ_BEHIND) or what it is made of (READ_GATE), in two backward. */
+enum gates { AT_ONCE = 1, READ_BEFORE = 2, READ_BEHIND = 4, READ_GATE = 8 };
+
+static struct tensor *gated(struct tape *t, struct network *n, struct tensor *x, enum gates gates)
+{
+	struct tensor *g, *beside = NULL, *h = NULL, *y;
+
+	if (gates & READ_GATE || !(gates & AT_ONCE))
+		h = op_linear(t, x, &n->layer[0]);
+	g = !h ? op_linear_geglu(t, x, &n->layer[0]) : op_geglu(t, gates & READ_GATE ? h : last_use(h));
+	if (!(gates & AT_ONCE))
+		g->gate = NULL;
+	if (gates & READ_BEFORE)
+		beside = op_activation(t, g, ACT_SILU);
+	y = op_linear(t, gates & READ_BEHIND ? g : last_use(g), &n->layer[LAST]);
+	if (gates & READ_BEHIND)
+		beside = op_activation(t, last_use(g), ACT_SILU);
+	if (gates & READ_GATE)
+		beside = op_activation(t, last_use(h), ACT_SILU);
+	return beside ? op_concat(t, y, beside) : y;
+}
+
+static void gate(struct network *n, enum gates gates, float *made)
+{
+	struct backend counts = *be;
+	struct error e;
+	struct tape *t;
+	struct tensor *x, *weight, *y;
+	const float one[BATCH] = { 1, 2 };
+	static const float zeros[2 * MADE];
+
+	counts.linear_dx_geglu = counted_dx_geglu;
+	gradients_at_once = 0;
+	t = tape_new(&counts, device, 1 << 20, &e);
+	x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x);
 	weight = tensor_from(t, BATCH, 1, 1, 1, one);
-	x = last_use(op_linear(t, x, &n->layer[FIRST]));
-	g = at_once ? op_linear_geglu(t, x, &n->layer[0]) : op_geglu(t, last_use(op_linear(t, x, &n->layer[0])));
-	tensor_download(t, g, made);
-	made += tensor_count(g);
-	tape_backward(t, op_loss(t, g, tensor_from(t, g->n, g->h, 1, g->c, zeros),
+	y = gated(t, n, last_use(op_linear(t, x, &n->layer[FIRST])), gates);
+	tensor_download(t, y, made);
+	made += tensor_count(y);
+	tape_backward(t, op_loss(t, y, tensor_from(t, y->n, y->h, 1, y->c, zeros),
 				 &(struct loss_terms){ .weight = weight->data }), 1);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < ALL; i++)
 		for (int p = 0; p < BRANCH_PARTS; p++) {
-			struct tensor *part = &n->lora[i ? FIRST : 0].part[p];
+			struct tensor *part = &n->lora[i].part[p];
 
 			if (!part->n)
 				continue;
@@ -218,32 +253,84 @@ static void gate(struct network *n, bool at_once, float *made)
 	tape_free(t);
 }
 
-static void check_gate(struct network *n)
+static void check_gate(struct network *n, bool backward_too)
 {
-	static float apart[MADE + GRADS], at_once[MADE + GRADS];
+	static const enum gates reads[] = { 0, READ_BEFORE, READ_BEHIND, READ_GATE };
+	static float apart[2 * MADE + GRADS], at_once[2 * MADE + GRADS];
 
-	memset(apart, 0, sizeof(apart));
-	memset(at_once, 0, sizeof(at_once));
-	gate(n, false, apart);
-	gate(n, true, at_once);
-	assert_memory_equal(apart, at_once, sizeof(apart));
+	for (size_t i = 0; i < sizeof(reads) / sizeof(*reads); i++) {
+		memset(apart, 0, sizeof(apart));
+		memset(at_once, 0, sizeof(at_once));
+		gate(n, reads[i], apart);
+		assert_int_equal(gradients_at_once, 0);
+		gate(n, reads[i] | AT_ONCE, at_once);
+		assert_int_equal(gradients_at_once, backward_too && !reads[i]);
+		assert_memory_equal(apart, at_once, sizeof(apart));
+	}
 }
 
 static void a_layer_and_its_geglu_are_those_alone(void **state)
 {
 	struct network *n = *state;
 	struct branch_dropout dropout = { .on = false, .value = 0.5 };
+	struct branch second = n->lora[LAST];
 
-	check_gate(n);
-	n->lora[0].dropout = &dropout;          /* two calls either way */
-	check_gate(n);
+	check_gate(n, true);
+	second.next = &n->lora[LAST];
+	n->layer[LAST].branch = &second;
+	check_gate(n, false);
+	n->layer[LAST].branch = &n->lora[LAST];
+	n->lora[0].dropout = &dropout;          /* two calls forward */
+	check_gate(n, true);
 	n->lora[0].dropout = NULL;
 	n->lora[0].part[LORA_UP].wants_grad = false;
-	check_gate(n);
+	check_gate(n, true);
 	n->layer[0].branch = NULL;
-	check_gate(n);
+	check_gate(n, true);
+	n->layer[FIRST].branch = NULL;          /* nothing before it is trained */
+	check_gate(n, false);
+	n->layer[FIRST].branch = &n->lora[FIRST];
+	n->layer[LAST].branch = NULL;
+	check_gate(n, false);
 	n->layer[0].branch = &n->lora[0];
+	n->layer[LAST].branch = &n->lora[LAST];
 	n->lora[0].part[LORA_UP].wants_grad = true;
+}
+
+static struct tensor *layers_last(struct tape *t, const void *network, struct tensor *const *in)
+{
+	const struct network *n = network;
+	const struct linear *const l[] = { &n->layer[0], &n->layer[1] };
+	struct slice y[2];
+
+	op_linears(t, last_use(in[0]), l, 2, y);
+	return y[0].of;
+}
+
+/* Of a block's last layers backward reads no output, but what their adapters left beside it. */
+static void a_blocks_last_layers_run_again(void **state)
+{
+	struct network *n = *state;
+	static const float zeros[2 * MADE], one[BATCH] = { 1, 2 };
+	float up[2][RANK * WIDTH];
+	struct error e;
+
+	for (int i = 0; i < 2; i++) {
+		struct tape *t = tape_new(be, device, 1 << 20, &e);
+		struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *y;
+		struct tensor *weight = tensor_from(t, BATCH, 1, 1, 1, one);
+
+		tape_checkpointing(t, i);
+		x = last_use(op_linear(t, x, &n->layer[FIRST]));
+		y = tape_block(t, layers_last, n, &x, 1);
+		tape_backward(t, op_loss(t, y, tensor_from(t, y->n, y->h, 1, y->c, zeros),
+					 &(struct loss_terms){ .weight = weight->data }), 1);
+		memcpy(up[i], n->lora[0].part[LORA_UP].grad, sizeof(up[i]));
+		for (int k = 0; k < ALL; k++)
+			n->lora[k].part[LORA_UP].has_grad = n->lora[k].part[LORA_DOWN].has_grad = false;
+		tape_free(t);
+	}
+	assert_memory_equal(up[0], up[1], sizeof(up[0]));
 }
 
 /* Keys that are values too: their gradients are added up.  APART: values are what the same layer makes once more, in
@@ -319,6 +406,7 @@ int main(void)
 		cmocka_unit_test(adapted_layers_are_those_alone),
 		cmocka_unit_test(so_are_some_without_an_adapter_or_with_half_of_one),
 		cmocka_unit_test(others_are_single), cmocka_unit_test(a_layer_and_its_geglu_are_those_alone),
+		cmocka_unit_test(a_blocks_last_layers_run_again),
 		cmocka_unit_test(attention_may_read_columns_twice),
 		cmocka_unit_test(attention_reads_all_columns),
 	};

@@ -88,6 +88,7 @@ static double attend(const struct attention_shape *s, int products)
 #define ROW_linear              PRODUCTS, layer(rows, w, w->out, more), d, y, x, w, bias, rows, more
 #define ROW_linear_dx           PRODUCTS, layer(rows, w, w->in, more), d, dx, dy, w, rows, add, more
 #define ROW_linear_geglu        PRODUCTS, layer(rows, w, w->out, more), d, g, y, x, w, bias, rows, more
+#define ROW_linear_dx_geglu     PRODUCTS, layer(rows, w, w->in, more), d, dh, dx, dy, h, w, rows, more
 #define ROW_linears             PRODUCTS, layers(rows, s, false), d, y, x, s, rows
 #define ROW_linears_dx          PRODUCTS, layers(rows, s, true), d, dx, dy, s, rows, add
 #define ROW_narrow_grads        ADAPTER, narrow_grads(g), d, g
