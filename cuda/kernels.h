@@ -38,8 +38,8 @@ cudaError_t k_fill_rows(cudaStream_t st, struct values y, const float *bias, int
 cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t size, int out, int in, int taps);
 
 /* ---- widen.cu ---- */
-/* y = quantised weights, whose data is on the card, in F16, one behind the other; y at an address of 16 bytes.  They are
- * of one type and of as many columns, and each but the last of a multiple of WIDENED_PIECE numbers. */
+/* y = quantised weights, whose data is on the card, in F16, one behind the other; y at an address of 16 bytes.  They
+ * are of one type and of as many columns, and each but the last of a multiple of WIDENED_PIECE numbers. */
 cudaError_t k_widen(cudaStream_t st, void *y, const struct weight *const *w, int count);
 
 /* ---- narrow.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
@@ -51,8 +51,8 @@ cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const st
 enum { GATED_COLUMNS = 64 };
 cudaError_t k_narrow_geglu(cudaStream_t st, struct values g, struct values y, struct values x,
 			   const struct stacked_layer *l, int rows);
-/* dh = backward of geglu(h), to which the gradient dx + scale z by comes, of a layer that has half as many inputs; dh may
- * be h, and dx stays */
+/* dh = backward of geglu(h), to which the gradient dx + scale z by comes, of a layer that has half as many inputs; dh
+ * may be h, and dx stays */
 cudaError_t k_narrow_dx_geglu(cudaStream_t st, struct values dh, struct values dx, struct values dy, struct values h,
 			      const struct stacked_layer *l, int rows);
 /* dx = (add ? dx : 0) + the sum of scale z by; dx.at NULL: z alone.  One launch, but one for each layer where a rank is

@@ -147,8 +147,10 @@ static bool trains(const struct linears_op *op)
 
 static struct tensor *record(struct tape *t, struct tensor *y, struct tensor *x, const struct linears_op *op)
 {
-	return tape_record(t, y, trains(op), (struct node){ linears_backward, .in = { x },
-				.reads = trains(op) ? READS(0) | READS_BESIDE : 0, .op = tape_keep(t, op, sizeof(*op)) });
+	const int reads = trains(op) ? READS(0) | READS_BESIDE : 0;
+
+	return tape_record(t, y, trains(op), (struct node){ linears_backward, .in = { x }, .reads = reads,
+							     .op = tape_keep(t, op, sizeof(*op)) });
 }
 
 static void one_by_one(struct tape *t, struct tensor *x, const struct linears_op *op, struct slice *y)
