@@ -14,7 +14,7 @@ struct piece {
 
 struct slab {
 	char *at;
-	size_t used;
+	size_t bytes, used;
 	struct slab *next;
 };
 
@@ -54,15 +54,16 @@ static void *from_driver(size_t bytes)
 /* The oldest slab with so much room, or a new one: small pieces fill what large ones left. */
 static struct slab *slab_with(struct pool *p, size_t bytes)
 {
+	const size_t whole = bytes < p->slab / POOL_SMALL ? p->slab / POOL_SMALL_SLAB : p->slab;
 	struct slab **at = &p->slabs, *s;
 
-	while (*at && p->slab - (*at)->used < bytes)
+	while (*at && (*at)->bytes - (*at)->used < bytes)
 		at = &(*at)->next;
 	if (*at)
 		return *at;
 	s = malloc(sizeof(*s));
 	if (s)
-		*s = (struct slab){ from_driver(p->slab), 0, NULL };
+		*s = (struct slab){ from_driver(whole), whole, 0, NULL };
 	if (!s || !s->at) {
 		free(s);
 		return NULL;

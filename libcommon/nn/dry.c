@@ -53,14 +53,15 @@ struct dry_bytes dry_device_bytes(const struct device *d)
 
 static void count_in_slab(struct device *d, size_t bytes)
 {
+	const size_t whole = bytes < d->rules.small ? d->rules.small_slab : d->rules.slab;
 	size_t i;
 
 	for (i = 0; i < d->slabs && d->left[i] < bytes; i++)
 		;
 	if (i == d->slabs) {
 		GROW(d->left, d->slabs, d->capacity);
-		d->left[d->slabs++] = d->rules.slab;
-		d->bytes.taken += d->rules.slab;
+		d->left[d->slabs++] = whole;
+		d->bytes.taken += whole;
 	}
 	d->left[i] -= bytes;
 }
