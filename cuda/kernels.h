@@ -42,7 +42,7 @@ cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t si
  * are of one type and of as many columns, and each but the last of a multiple of WIDENED_PIECE numbers. */
 cudaError_t k_widen(cudaStream_t st, void *y, const struct weight *const *w, int count);
 
-/* ---- narrow.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
+/* ---- narrow.cu, gated.cu, narrow_grads.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
 enum { NARROW_MOST = 128 };
 /* Of layers beside each other:  y = bias + scale z by^T, where z is made first if it is to be.  A layer without such a
  * product, or of a larger rank, has its bias alone, or 0. */
