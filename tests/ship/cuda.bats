@@ -54,7 +54,6 @@ by_pip() {
 	[[ "$(in_root "$bare" dpkg-query -W -f '${Version}' lora-tools-cuda)" == *+later ]]
 	model=$bare/root no_card in_root "$bare" env -C /root
 	in_root "$bare" apt-get purge -y -qq lora-tools-cuda > /dev/null 2>&1
-	run in_root "$bare" dpkg-query -W lora-tools-cuda
-	[ "$status" != 0 ]
+	gone "$bare" lora-tools-cuda
 	[ ! -e "$bare/usr/lib/lora-tools/liblora-cuda.so" ]
 }

@@ -105,9 +105,6 @@ files() { (cd "$BARE" && find . -xdev \( -path ./var -o -path ./proc -o -path ./
 	done
 	bare lora-prep --version
 	bare apt-get purge -y -qq lora-tools lora-tools-mpi > words 2>&1 || { tail words; return 1; }
-	for package in lora-tools lora-tools-mpi; do
-		run bare dpkg-query -W $package
-		[ "$status" != 0 ]
-	done
+	for package in lora-tools lora-tools-mpi; do gone "$BARE" $package; done
 	files | diff "$BATS_FILE_TMPDIR/with-libraries" -
 }

@@ -35,6 +35,11 @@ get() {
 	in_root "$folder" apt-get install -y -qq --no-install-recommends "$@" > words 2>&1 || { tail words; return 1; }
 }
 
+# gone FOLDER PACKAGE: is it purged?  dpkg may remember the name.
+gone() {
+	[[ "$(in_root "$1" dpkg-query -W -f '${db:Status-Status}' "$2" 2> /dev/null)" =~ ^(not-installed|unknown)?$ ]]
+}
+
 # newer DEB TO: the same package, of a later version
 newer() {
 	dpkg-deb -R "$1" newer
