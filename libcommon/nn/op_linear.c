@@ -23,7 +23,7 @@ struct tensor *op_linear(struct tape *t, struct tensor *x, const struct linear *
 
 	must(x->c == l->w.in, "linear: input width");
 	if (!tape_reads_first(t, x))
-		x->gate = NULL;
+		x->gate = NULL;                 /* which something else has read */
 	y = tensor_inner(t, x->n, x->h, x->w, l->w.out);
 	adapted_forward(t, y, x, &a);
 	return tape_record(t, y, trains, (struct node){ linear_backward, .in = { x }, .reads = trains ? READS(0) : 0,

@@ -45,8 +45,8 @@ struct tensor {
 	int readers;                    /* nodes on the tape whose backward will read data */
 	struct tensor *term;            /* of a sum: the term that backward gives a copy of its gradient; or NULL */
 	bool term_has;                  /* backward: it has that copy, as nobody adds to grad any more */
-	struct tensor *gate;            /* this is geglu(gate), which one layer alone reads so far: its backward may
-					 * leave gate's gradient at once; or NULL */
+	struct tensor *gate;            /* this is geglu(gate), and a layer is the first to read it: where that is the
+					 * only one, its backward leaves gate's gradient at once; or NULL */
 	bool last;                      /* the next operation is the last of forward that reads data: last_use() */
 	bool held;                      /* what a block reads, and something else after it: last stays false there */
 	enum home home;

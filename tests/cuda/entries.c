@@ -69,6 +69,13 @@ static void norms(struct rig *r)
 		}
 		snprintf(name, sizeof(name), "group norm %d x %d x %d, %d groups", n->n, n->hw, n->c, n->groups);
 		verdict(r, same_bytes(r, &y, &again), "normed again by its statistics", 0, 0);
+		ON_BOTH(r) {
+			BE->copy(D, again.at[s], x.at[s], count);
+			BE->group_norm_back(D, f32(again.at[s]), f32(dy.at[s]), f32(again.at[s]), stats.at[s],
+					    gain.at[s], bias.at[s], n, 0);
+		}
+		if (!add)
+			verdict(r, same_bytes(r, &dx, &again), "  backward in place", 0, 0);
 		compare(r, &y, SUMS, name);     /* the mean, rounded to float, of values 30 deviations from 0 */
 		compare(r, &stats, CLOSE, "  its statistics");
 		compare(r, &dx, SUMS, "  backward");

@@ -37,6 +37,7 @@ get() {
 
 # gone FOLDER PACKAGE: is it purged?  dpkg may remember the name.
 gone() {
+	# shellcheck disable=SC2016     # dpkg's own field
 	[[ "$(in_root "$1" dpkg-query -W -f '${db:Status-Status}' "$2" 2> /dev/null)" =~ ^(not-installed|unknown)?$ ]]
 }
 
