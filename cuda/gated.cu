@@ -100,10 +100,8 @@ template <class G> static cudaError_t run_gated(cudaStream_t st, const struct pa
 
 	if (p.z.columns <= COLUMNS)
 		LAUNCH((gated_kernel<1, G>), blocks, WARPS * 32, 0, st, p, gate);
-	else if (p.z.columns <= 2 * COLUMNS)
-		LAUNCH((gated_kernel<2, G>), blocks, WARPS * 32, 0, st, p, gate);
 	else
-		LAUNCH((gated_kernel<4, G>), blocks, WARPS * 32, 0, st, p, gate);
+		LAUNCH((gated_kernel<GATED_RANK / COLUMNS, G>), blocks, WARPS * 32, 0, st, p, gate);
 	return cudaGetLastError();
 }
 

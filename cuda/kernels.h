@@ -39,7 +39,7 @@ cudaError_t k_reorder_filters(cudaStream_t st, void *y, const void *x, size_t si
 
 /* ---- widen.cu ---- */
 /* y = quantised weights, whose data is on the card, in F16, one behind the other; y at an address of 16 bytes.  They
- * are of one type and of as many columns, and each but the last of a multiple of WIDENED_PIECE numbers. */
+ * are of one type and of as many columns, and the codes of each but the last are a multiple of 64 bytes. */
 cudaError_t k_widen(cudaStream_t st, void *y, const struct weight *const *w, int count);
 
 /* ---- narrow.cu, gated.cu, narrow_grads.cu: an adapter's products beside a layer's, of ranks up to NARROW_MOST ---- */
@@ -47,8 +47,9 @@ enum { NARROW_MOST = 128 };
 /* Of layers beside each other:  y = bias + scale z by^T, where z is made first if it is to be.  A layer without such a
  * product, or of a larger rank, has its bias alone, or 0. */
 cudaError_t k_narrow(cudaStream_t st, struct values y, struct values x, const struct stacked *s, int rows);
-/* y += bias + scale z by^T, and g = geglu(y), of a layer whose outputs are a multiple of GATED_COLUMNS */
-enum { GATED_COLUMNS = 64 };
+/* y += bias + scale z by^T, and g = geglu(y), of a layer whose outputs are a multiple of GATED_COLUMNS; of ranks up to
+ * GATED_RANK, as more would not find room in registers */
+enum { GATED_COLUMNS = 64, GATED_RANK = 64 };
 cudaError_t k_narrow_geglu(cudaStream_t st, struct values g, struct values y, struct values x,
 			   const struct stacked_layer *l, int rows);
 /* dh = backward of geglu(h), to which the gradient dx + scale z by comes, of a layer that has half as many inputs; dh

@@ -54,7 +54,7 @@ static void *from_driver(size_t bytes)
 /* The oldest slab with so much room, or a new one: small pieces fill what large ones left. */
 static struct slab *slab_with(struct pool *p, size_t bytes)
 {
-	const size_t whole = bytes < p->slab / POOL_SMALL ? p->slab / POOL_SMALL_SLAB : p->slab;
+	const size_t whole = bytes < p->slab / POOL_SMALL ? p->slab / POOL_SMALL : p->slab;
 	struct slab **at = &p->slabs, *s;
 
 	while (*at && (*at)->bytes - (*at)->used < bytes)

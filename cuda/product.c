@@ -203,13 +203,18 @@ void cuda_linear(struct device *d, struct values y, struct values x, const struc
 	cuda_linears(d, y, x, &(struct stacked){ { { w, bias, more } }, 1 }, rows);
 }
 
+static bool is_gated(const struct narrow *more, int columns)
+{
+	return (!more || more->rank <= GATED_RANK) && columns % GATED_COLUMNS == 0;
+}
+
 /* After the product, the adapter's part and the geglu in one launch. */
 void cuda_linear_geglu(struct device *d, struct values g, struct values y, struct values x, const struct weight *w,
 		       const float *bias, int rows, const struct narrow *more)
 {
 	const struct stacked s = { { { w, bias, more } }, 1 };
 
-	if ((more && !is_narrow(more)) || w->out % GATED_COLUMNS) {
+	if (!is_gated(more, w->out)) {
 		cuda_linears(d, y, x, &s, rows);
 		cuda_geglu(d, g, y, rows, w->out / 2);
 		return;
@@ -279,7 +284,7 @@ void cuda_linear_dx_geglu(struct device *d, struct values dh, struct values dx, 
 {
 	const struct stacked s = { { { w, NULL, more } }, 1 };
 
-	if (!is_narrow(more) || w->in * 2 % GATED_COLUMNS) {
+	if (!is_gated(more, w->in * 2)) {
 		cuda_linears_dx(d, dx, dy, &s, rows, 0);
 		cuda_geglu_back(d, dh, dx, h, rows, w->in, 0);
 		return;

@@ -103,21 +103,22 @@ struct weight cuda_weight_here(struct device *d, const struct weight *w)
 
 struct weight cuda_weights_here(struct device *d, const struct stacked *s, int first, int count, const struct weight *w)
 {
-	struct visitor visitor[STACKED_MOST];
+	struct visitor visitor[STACKED_MOST] = { { 0 } };
+	struct weight one[STACKED_MOST], here = *w;
 	const struct weight *of[STACKED_MOST];
-	struct weight here = *w;
 
 	if (count == 1)
 		return cuda_weight_here(d, w);
 	for (int i = 0; i < count; i++) {
-		of[i] = s->of[first + i].w;
-		visitor[i] = (struct visitor){ of[i]->data, weight_bytes(of[i]) };
+		of[i] = &one[i];
+		one[i] = *s->of[first + i].w;
+		visitor[i] = (struct visitor){ one[i].data, weight_bytes(&one[i]) };
 	}
-	if (is_quantised(w->dtype))
-		return widened(d, w, of, count);
 	if (w->on_host)
-		here.data = (void *)visit(d, visitor, count);
-	return here;
+		here.data = one[0].data = (void *)visit(d, visitor, count);
+	for (int i = 1; i < count && w->on_host; i++)
+		one[i].data = (char *)one[i - 1].data + weight_bytes(&one[i - 1]);
+	return is_quantised(w->dtype) ? widened(d, w, of, count) : here;
 }
 
 size_t cuda_scratch_before(const struct device *d, const struct weight *here)

@@ -4,7 +4,7 @@
 #include "kernels.h"
 
 /* PIECE: elements a thread at a time, 16 bytes of half precision */
-enum { THREADS = 256, PIECE = WIDENED_PIECE, PIECES = 4 };
+enum { THREADS = 256, PIECE = 8, PIECES = 4 };
 
 /* x[PIECE] at an address of 16 bytes */
 DEV void put_piece(__half *y, const float *x)

@@ -128,19 +128,21 @@ static inline int stacked_out(const struct stacked *s)
 	return out;
 }
 
-/* Bytes of half precision that quantised weights become at once, at most; pieces that a card writes. */
-enum { WIDENED_MOST = 16 << 20, WIDENED_PIECE = 8 };
+/* Bytes of half precision that quantised weights become at once, at most. */
+enum { WIDENED_MOST = 16 << 20 };
 
-/* May `next` be one with those before it, of the weight w?  visiting: bytes from host memory that find room at once */
+/* May `next` be one with those before it, of the weight w?  visiting: bytes from host memory that find room at once.
+ * Quantised ones have as many bytes as that weight, where no codes need filling up. */
 static inline bool stacked_joins(const struct weight *w, const struct weight *next, size_t visiting)
 {
 	if (next->dtype != w->dtype || next->on_host != w->on_host)
 		return false;
-	if (is_quantised(w->dtype))
-		return !w->on_host && weight_count(w) % WIDENED_PIECE == 0 &&
-		       (weight_count(w) + weight_count(next)) * 2 <= WIDENED_MOST;
-	return w->on_host ? weight_bytes(w) + weight_bytes(next) <= visiting :
-	       (char *)next->data == (char *)w->data + weight_bytes(w);
+	if (is_quantised(w->dtype) && (weight_codes(w) < weight_scales_at(w) ||
+				       (weight_count(w) + weight_count(next)) * 2 > WIDENED_MOST))
+		return false;
+	if (w->on_host)
+		return weight_bytes(w) + weight_bytes(next) <= visiting;
+	return is_quantised(w->dtype) || (char *)next->data == (char *)w->data + weight_bytes(w);
 }
 
 /* Layers from `first` on are one, of the weight *w, where their weights lie one behind the other, come there from host

@@ -5,7 +5,8 @@
 #include "counting.h"
 
 /* cuda/internal.h's, staging.c's, kernels.h's */
-enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128, NARROW_TOGETHER = 64, GATED_COLUMNS = 64 };
+enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128, NARROW_TOGETHER = 64, GATED_COLUMNS = 64,
+       GATED_RANK = 64 };
 
 struct device {
 	struct work work;
@@ -379,6 +380,11 @@ static void linears(struct device *d, struct values y, struct values x, const st
 		end_forward(d, values_from(y, column), ldy, x, &s->of[i], rows);
 }
 
+static bool is_gated(const struct narrow *more, int columns)
+{
+	return (!more || more->rank <= GATED_RANK) && columns % GATED_COLUMNS == 0;
+}
+
 /* After the product, the adapter's part and the geglu in one launch. */
 static void linear_geglu(struct device *d, struct values g, struct values y, struct values x, const struct weight *w,
 			 const float *bias, int rows, const struct narrow *more)
@@ -388,7 +394,7 @@ static void linear_geglu(struct device *d, struct values g, struct values y, str
 	double bytes = bytes_of(y, 2 * n) + bytes_of(g, n / 2) + bytes_of(x, rows * in), sums = 0;
 	size_t room;
 
-	if ((more && !is_narrow(more)) || w->out % GATED_COLUMNS) {
+	if (!is_gated(more, w->out)) {
 		linears(d, y, x, &s, rows);
 		kernel(d, WORK_ELEMENTWISE, bytes_of(y, n) + bytes_of(g, n / 2));
 		return;
@@ -432,7 +438,7 @@ static void linear_dx_geglu(struct device *d, struct values dh, struct values dx
 	double out = more->from ? w->out : 0, bytes = gates + bytes_of(dy, rows * out), sums = 0;
 	size_t room;
 
-	if (!is_narrow(more) || w->in * 2 % GATED_COLUMNS) {
+	if (!is_gated(more, w->in * 2)) {
 		linears_dx(d, dx, dy, &s, rows, false);
 		kernel(d, WORK_ELEMENTWISE, gates);
 		return;

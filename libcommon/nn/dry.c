@@ -53,7 +53,7 @@ struct dry_bytes dry_device_bytes(const struct device *d)
 
 static void count_in_slab(struct device *d, size_t bytes)
 {
-	const size_t whole = bytes < d->rules.small ? d->rules.small_slab : d->rules.slab;
+	const size_t whole = bytes < d->rules.small ? d->rules.small : d->rules.slab;
 	size_t i;
 
 	for (i = 0; i < d->slabs && d->left[i] < bytes; i++)

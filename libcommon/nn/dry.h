@@ -12,9 +12,9 @@
 
 /* How a real allocator rounds.  Every allocation is a multiple of align.  One of at least `own` bytes is an allocation
  * of the system's, a multiple of page; smaller ones share slabs of `slab` bytes (0: no slabs), but one below `small`
- * bytes that finds no room in any opens one of small_slab.  hosts: a weight with on_host set is counted as host memory.
+ * bytes that finds no room in any opens one of as many.  hosts: a weight with on_host set is counted as host memory.
  * halves: activations lie in half precision where weights do. */
-struct dry_rules { size_t align, own, page, slab, small, small_slab; bool hosts, halves; };
+struct dry_rules { size_t align, own, page, slab, small; bool hosts, halves; };
 /* Bytes asked for, as multiples of align; bytes taken from the system for them; frozen weights in host memory. */
 struct dry_bytes { size_t asked, taken, host; };
 

@@ -234,11 +234,12 @@ int main(void)
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16, 24 }, { NARROW_MOST + 1, 8, 0 }, DTYPE_F16, true, true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_BF16, true, true, true });
 	stack(&r, (struct stack_size){ 20, 32, { 48, 16 }, { 8, NARROW_MOST + 1 }, DTYPE_F16, true, .no_dx = true });
-	/* codes that become one weight, and such as do not: 23 x 37 is no multiple of WIDENED_PIECE */
+	/* codes that become one weight, and such as do not: 24 x 37 bytes are no multiple of 64 */
 	for (i = 0; i < 3; i++) {
 		const enum dtype t = (enum dtype[]){ DTYPE_I8, DTYPE_F8_E4M3, DTYPE_U8 }[i];
 
 		stack(&r, (struct stack_size){ 12, 80, { 120, 40, 120 }, { 4, 0, 4 }, t });
+		stack(&r, (struct stack_size){ 12, 128, { 25, 2, 25 }, { 4, 0, 4 }, t, .on_host = true });
 		stack(&r, (struct stack_size){ 12, 37, { 24, 8, 5 }, { 4, 4, 4 }, t });
 		stack(&r, (struct stack_size){ 20, 37, { 23, 45 }, { 1, 32 }, t });
 	}
@@ -253,7 +254,7 @@ int main(void)
 	}
 	gated(&r, (struct gated_size){ 16, 36, 4096, 32, DTYPE_F16, false });
 	gated(&r, (struct gated_size){ 40, 64, 640, 33, DTYPE_BF16, true, true });
-	gated(&r, (struct gated_size){ 18, 48, 192, 100, DTYPE_F16, true });
+	gated(&r, (struct gated_size){ 18, 48, 192, GATED_RANK + 1, DTYPE_F16, true });
 	gated(&r, (struct gated_size){ 18, 48, 192, 64, DTYPE_F16, false, true });
 	gated(&r, (struct gated_size){ 20, 32, 64, NARROW_MOST + 1, DTYPE_F16, true });
 	gated(&r, (struct gated_size){ 20, 32, 64, 0, DTYPE_F16, false });
@@ -263,7 +264,8 @@ int main(void)
 	}
 	gated_back(&r, (struct gated_size){ 16, 2048, 36, 32, DTYPE_F16 }, true);
 	gated_back(&r, (struct gated_size){ 40, 320, 64, 33, DTYPE_BF16, .given_z = true }, false);
-	gated_back(&r, (struct gated_size){ 18, 96, 48, 100, DTYPE_F16 }, true);
+	gated_back(&r, (struct gated_size){ 18, 96, 48, GATED_RANK, DTYPE_F16 }, true);
+	gated_back(&r, (struct gated_size){ 18, 96, 48, GATED_RANK + 1, DTYPE_F16 }, true);
 	gated_back(&r, (struct gated_size){ 20, 32, 64, NARROW_MOST + 1, DTYPE_F16 }, true);
 	return rig_close(&r);
 }

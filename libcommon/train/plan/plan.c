@@ -18,8 +18,8 @@
 static const struct plan_device devices[] = {
 	{ "cpu", { .align = 64, .own = 4 * MIB, .page = 4 * KIB }, .context = 6 * MIB + 600 * KIB,
 	  .is_host = true, .saved = 2 * MIB, .products = cpu_product_scratch, .convolution = cpu_conv2d_scratch },
-	{ "cuda", { .align = 256, .own = 32 * MIB, .page = 2 * MIB, .slab = 64 * MIB, .small = 2 * MIB,
-		    .small_slab = 4 * MIB, .hosts = true, .halves = true },
+	{ "cuda", { .align = 256, .own = 32 * MIB, .page = 2 * MIB, .slab = 64 * MIB, .small = 8 * MIB,
+		    .hosts = true, .halves = true },
 	  .workspace = (64 + 32) * MIB + 16 * KIB, .context = CUDA_CONTEXT, .kept_back = 256 * MIB },
 };
 
