@@ -106,19 +106,22 @@ struct weight cuda_weights_here(struct device *d, const struct stacked *s, int f
 	struct visitor visitor[STACKED_MOST] = { { 0 } };
 	struct weight one[STACKED_MOST], here = *w;
 	const struct weight *of[STACKED_MOST];
+	size_t at = 0;
 
 	if (count == 1)
 		return cuda_weight_here(d, w);
-	for (int i = 0; i < count; i++) {
+	for (int i = 0; i < count; i++)
+		visitor[i] = (struct visitor){ s->of[first + i].w->data, weight_bytes(s->of[first + i].w) };
+	if (w->on_host)
+		here.data = (void *)visit(d, visitor, count);
+	if (!is_quantised(w->dtype))
+		return here;
+	for (int i = 0; i < count; at += visitor[i++].bytes) {
 		of[i] = &one[i];
 		one[i] = *s->of[first + i].w;
-		visitor[i] = (struct visitor){ one[i].data, weight_bytes(&one[i]) };
+		one[i].data = w->on_host ? (char *)here.data + at : one[i].data;
 	}
-	if (w->on_host)
-		here.data = one[0].data = (void *)visit(d, visitor, count);
-	for (int i = 1; i < count && w->on_host; i++)
-		one[i].data = (char *)one[i - 1].data + weight_bytes(&one[i - 1]);
-	return is_quantised(w->dtype) ? widened(d, w, of, count) : here;
+	return widened(d, w, of, count);
 }
 
 size_t cuda_scratch_before(const struct device *d, const struct weight *here)

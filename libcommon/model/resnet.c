@@ -19,7 +19,6 @@ struct tensor *run_resnet(struct tape *t, const void *resnet, struct tensor *con
 	struct tensor *x = in[1] ? op_concat(t, last_use(in[0]), last_use(in[1])) : in[0];
 	struct tensor *h = op_conv_inner(t, last_use(op_group_norm(t, x, &r->norm1, true)), &r->conv1);
 
-
 	if (r->time.w.out)
 		h = op_add_per_sample(t, last_use(h), op_linear(t, in[2], &r->time));
 	h = op_conv_inner(t, last_use(op_group_norm(t, last_use(h), &r->norm2, true)), &r->conv2);

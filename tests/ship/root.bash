@@ -37,8 +37,10 @@ get() {
 
 # gone FOLDER PACKAGE: is it purged?  dpkg may remember the name.
 gone() {
-	# shellcheck disable=SC2016     # dpkg's own field
-	[[ "$(in_root "$1" dpkg-query -W -f '${db:Status-Status}' "$2" 2> /dev/null)" =~ ^(not-installed|unknown)?$ ]]
+	local packages
+	# shellcheck disable=SC2016     # dpkg's own fields
+	packages=$(in_root "$1" dpkg-query -W -f '${Package} ${db:Status-Status}\n') && grep -q '^dpkg installed' <<< "$packages" &&
+		! grep -E "^$2 " <<< "$packages" | grep -v ' not-installed$'
 }
 
 # newer DEB TO: the same package, of a later version

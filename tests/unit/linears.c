@@ -104,23 +104,9 @@ static struct tensor *attend(struct tape *t, const struct network *n, struct ten
 	return op_attention(t, qkv[0], qkv[1], qkv[2], HEADS, false);
 }
 
-/* beside: by op_linears() */
-static void run(struct network *n, bool beside, struct result *r)
+/* The gradients of all adapters, one behind the other, which are forgotten; what has none is as it was. */
+static void take_gradients(struct network *n, float *at)
 {
-	struct error e;
-	struct tape *t = tape_new(be, device, 1 << 20, &e);
-	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *zero, *weight, *o;
-	const float one[BATCH] = { 1, 2 };
-	static const float zeros[MADE];
-	struct slice qkv[LAYERS];
-	float *at = r->grad;
-
-	zero = tensor_from(t, BATCH, LENGTH, 1, WIDTH, zeros);
-	weight = tensor_from(t, BATCH, 1, 1, 1, one);
-	o = attend(t, n, op_linear(t, x, &n->layer[FIRST]), beside, qkv);
-	r->beside = qkv[0].of == qkv[1].of && qkv[1].of == qkv[2].of;
-	tensor_download(t, o, r->o);
-	tape_backward(t, op_loss(t, o, zero, &(struct loss_terms){ .weight = weight->data }), 1);
 	for (int i = 0; i < ALL; i++)
 		for (int p = 0; p < BRANCH_PARTS; p++) {
 			struct tensor *part = &n->lora[i].part[p];
@@ -132,6 +118,25 @@ static void run(struct network *n, bool beside, struct result *r)
 			at += tensor_count(part);
 			part->has_grad = false;
 		}
+}
+
+/* beside: by op_linears() */
+static void run(struct network *n, bool beside, struct result *r)
+{
+	struct error e;
+	struct tape *t = tape_new(be, device, 1 << 20, &e);
+	struct tensor *x = tensor_from(t, BATCH, LENGTH, 1, WIDTH, n->x), *zero, *weight, *o;
+	const float one[BATCH] = { 1, 2 };
+	static const float zeros[MADE];
+	struct slice qkv[LAYERS];
+
+	zero = tensor_from(t, BATCH, LENGTH, 1, WIDTH, zeros);
+	weight = tensor_from(t, BATCH, 1, 1, 1, one);
+	o = attend(t, n, op_linear(t, x, &n->layer[FIRST]), beside, qkv);
+	r->beside = qkv[0].of == qkv[1].of && qkv[1].of == qkv[2].of;
+	tensor_download(t, o, r->o);
+	tape_backward(t, op_loss(t, o, zero, &(struct loss_terms){ .weight = weight->data }), 1);
+	take_gradients(n, r->grad);
 	tape_free(t);
 }
 
@@ -236,20 +241,9 @@ static void gate(struct network *n, enum gates gates, float *made)
 	weight = tensor_from(t, BATCH, 1, 1, 1, one);
 	y = gated(t, n, last_use(op_linear(t, x, &n->layer[FIRST])), gates);
 	tensor_download(t, y, made);
-	made += tensor_count(y);
 	tape_backward(t, op_loss(t, y, tensor_from(t, y->n, y->h, 1, y->c, zeros),
 				 &(struct loss_terms){ .weight = weight->data }), 1);
-	for (int i = 0; i < ALL; i++)
-		for (int p = 0; p < BRANCH_PARTS; p++) {
-			struct tensor *part = &n->lora[i].part[p];
-
-			if (!part->n)
-				continue;
-			if (part->has_grad)
-				memcpy(made, part->grad, tensor_count(part) * sizeof(*made));
-			made += tensor_count(part);
-			part->has_grad = false;
-		}
+	take_gradients(n, made + tensor_count(y));
 	tape_free(t);
 }
 
@@ -312,7 +306,7 @@ static void a_blocks_last_layers_run_again(void **state)
 {
 	struct network *n = *state;
 	static const float zeros[2 * MADE], one[BATCH] = { 1, 2 };
-	float up[2][RANK * WIDTH];
+	static float grad[2][GRADS];
 	struct error e;
 
 	for (int i = 0; i < 2; i++) {
@@ -325,12 +319,10 @@ static void a_blocks_last_layers_run_again(void **state)
 		y = tape_block(t, layers_last, n, &x, 1);
 		tape_backward(t, op_loss(t, y, tensor_from(t, y->n, y->h, 1, y->c, zeros),
 					 &(struct loss_terms){ .weight = weight->data }), 1);
-		memcpy(up[i], n->lora[0].part[LORA_UP].grad, sizeof(up[i]));
-		for (int k = 0; k < ALL; k++)
-			n->lora[k].part[LORA_UP].has_grad = n->lora[k].part[LORA_DOWN].has_grad = false;
+		take_gradients(n, grad[i]);
 		tape_free(t);
 	}
-	assert_memory_equal(up[0], up[1], sizeof(up[0]));
+	assert_memory_equal(grad[0], grad[1], sizeof(grad[0]));
 }
 
 /* Keys that are values too: their gradients are added up.  APART: values are what the same layer makes once more, in
