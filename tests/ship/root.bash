@@ -39,8 +39,8 @@ get() {
 gone() {
 	local packages
 	# shellcheck disable=SC2016     # dpkg's own fields
-	packages=$(in_root "$1" dpkg-query -W -f '${Package} ${db:Status-Status}\n') && grep -q '^dpkg installed' <<< "$packages" &&
-		! grep -E "^$2 " <<< "$packages" | grep -v ' not-installed$'
+	packages=$(in_root "$1" dpkg-query -W -f '${Package} ${db:Status-Status}\n') || return
+	grep -q '^dpkg installed' <<< "$packages" && ! grep -E "^$2 " <<< "$packages" | grep -v ' not-installed$'
 }
 
 # newer DEB TO: the same package, of a later version

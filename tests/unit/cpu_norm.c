@@ -100,6 +100,14 @@ static void run_backward(struct device *d, struct output *out, const void *arg)
 	cpu_backend.group_norm_back(d, f32(out->data), f32(a->dy), f32(a->x), a->stats, a->gain, a->bias, a->s, a->add);
 }
 
+/* what out holds before is x */
+static void run_backward_in_place(struct device *d, struct output *out, const void *arg)
+{
+	const struct norm_args *a = arg;
+
+	cpu_backend.group_norm_back(d, f32(out->data), f32(a->dy), f32(out->data), a->stats, a->gain, a->bias, a->s, 0);
+}
+
 static void run_layer_forward(struct device *d, struct output *out, const void *arg)
 {
 	const struct norm_args *a = arg;
@@ -141,6 +149,10 @@ static void check(const struct norm_shape *s, bool layer)
 		backward(dx, s, wide, dy, gain, bias);
 		out[0] = (struct output){ n, a.add ? before : NULL, dx, TOLERANCE, NULL };
 		every_way(out, 1, layer ? run_layer_backward : run_backward, &a);
+		if (layer || a.add)
+			continue;
+		out[0].before = x;
+		every_way(out, 1, run_backward_in_place, &a);
 	}
 	free(wide); free(y); free(st); free(dx);
 	guarded_free(x);
