@@ -25,7 +25,7 @@ EMU_SELF    := $(patsubst tests/emu/selftest/%.c,$(EMU_OUT)/tests/%,$(wildcard t
 EMU_OBJECT  := $(BUILD)/cuda/liblora-cuda-emu.so
 # What the programs need of the library: no foreign code, which MSan could not see through.
 EMU_LIBRARY := $(patsubst %.c,$(BUILD)/%.o,$(wildcard libcommon/base/*.c libcommon/cpu/*.c libcommon/io/dtype*.c) \
-	libcommon/model/quantise.c)
+	libcommon/model/quantise.c libcommon/nn/dry.c libcommon/train/plan/plan.c)
 
 $(EMU_OUT)/cuda/%.o: cuda/%.cu
 	@mkdir -p $(@D)

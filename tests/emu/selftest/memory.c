@@ -2,6 +2,10 @@
  * memory - the CUDA backend where memory ends, which only the stand-in can play: the k-th thing that needs memory
  * cannot be made, for every k until nothing fails any more; and a card of 12 GB, filled without computing anything.
  */
+#include <math.h>
+#include "../../../libcommon/base/philox.h"
+#include "../../../libcommon/nn/dry.h"
+#include "../../../libcommon/train/plan/plan.h"
 #include "../../cuda/harness.h"
 #include "../emu_test.h"
 
@@ -183,6 +187,36 @@ static void sizes(struct rig *r)
 	tell(r, floats >> 34 == 1, "MiB of scratch for a group norm that nobody has", floats >> 18);
 }
 
+/* Pieces of all sizes, the largest in the middle, take what lora-train --plan says.  What the backend takes for itself
+ * comes first on both sides. */
+static void as_planned(struct rig *r)
+{
+	static const size_t own[] = { 64 << 20, 32 << 20, 256 };
+	const struct random random = { 3, RANDOM_TEST, 0, 0 };
+	struct emu_stats before, after;
+	struct error e;
+	const struct plan_device *plan = plan_device("cuda", &e);
+	struct device *dry = dry_device_new(&plan->rules), *d;
+	int i, differ = 0;
+
+	emu_get_stats(&before);
+	d = cuda_backend.open(&e);
+	for (i = 0; i < 3; i++)
+		dry_backend.alloc(dry, own[i]);
+	for (i = 0; d && i < 300; i++) {
+		const float large = i / 100 == 1 ? 18 : 12;
+		const size_t bytes = 256 * (size_t)exp2f(large * random_uniform(&random, i));
+
+		cuda_backend.alloc(d, bytes);
+		dry_backend.alloc(dry, bytes);
+		emu_get_stats(&after);
+		differ += after.used - before.used != dry_device_bytes(dry).taken;
+	}
+	tell(r, d && !differ, "pieces that take something else than the plan says", differ);
+	cuda_backend.close(d);
+	dry_backend.close(dry);
+}
+
 int main(void)
 {
 	struct rig r = { 0 };
@@ -193,6 +227,7 @@ int main(void)
 	room_after_products(&r);
 	refusals(&r);
 	sizes(&r);
+	as_planned(&r);
 	printf("1..%d\n", r.tests);
 	return r.failed ? EXIT_OTHER : EXIT_DONE;
 }
