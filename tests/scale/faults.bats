@@ -121,26 +121,27 @@ giving() {
 	done
 }
 
-# stalled: a step waited for rank 1
-stalled() {
-	jq -se 'map(select(.event == "step").wait_ms) | any(.[0] > 2000 and .[1] < 1000 and .[2] > 2000)' slow.jsonl
-}
+# stopped PID: SIGSTOP came to it
+stopped() { grep -q '^State:.T' "/proc/$1/status"; }
 
+# Rank 1 stops where its batches of the third step begin: elsewhere the others would lose the time in another wait.
 @test "a rank that stalls costs time alone, and its name is in the log" {
-	ranks 1 6 whole --replicas 5 --lr-scheduler constant --lr-warmup-steps 0
-	begin 3 slow --lr-scheduler constant --lr-warmup-steps 0
+	plain=(--replicas 5 --lr-scheduler constant --lr-warmup-steps 0)
+	ranks 1 6 whole "${plain[@]}"
+	mkdir calm
+	LORA_MPI=$MOVER MOVER_LIST=$PWD/calm ranks 3 4 listed "${plain[@]}"
+	at=$(($(exchange 1 3) - 5))
+	LORA_MPI=$MOVER MOVER_STOP=1,$at begin 3 slow "${plain[@]:2}"
 	pid=$(pid_of 1 slow)
-	# what stalls it between its batches and its sums is nobody's wait: it is tried until it is amid a batch
-	for _ in 1 2 3 4 5 6; do
-		kill -STOP "$pid"; sleep 4; kill -CONT "$pid"
-		at=$(grep -c '"event":"step"' slow.jsonl)
-		wait_for 60 steps slow.jsonl $((at + 2))
-		! stalled || break
-	done
+	wait_for 60 stopped "$pid"
+	sleep 4
+	kill -CONT "$pid"
+	wait_for 60 steps slow.jsonl 4
 	kill -TERM "$pid"
 	wait $job && status=0 || status=$?
 	[ $status = 75 ]
-	stalled
+	jq -c 'select(.event == "step").wait_ms' slow.jsonl | tee waits
+	jq -e '.[0] > 2000 and .[1] < 1000 and .[2] > 2000' <<< "$(sed -n 3p waits)"
 	diff <(numbers whole.jsonl | head -n 3) <(numbers slow.jsonl | head -n 3)
 }
 

@@ -1,10 +1,11 @@
 /*
  * mover.so - stands between the ranks and liblora-mpi.so (LORA_MPI names this one): it writes down what is moved, and
- * ends a rank where it is told.
+ * ends or stops a rank where it is told.
  *
  *   MOVER_UNDER=FILE    the real one
  *   MOVER_LIST=FOLDER   FOLDER/RANK gets a line for each move: bytes out, bytes in
  *   MOVER_KILL=RANK,N   SIGKILL to that rank before its Nth move, from 1
+ *   MOVER_STOP=RANK,N   SIGSTOP to that rank after its Nth move
  */
 #include <dlfcn.h>
 #include <signal.h>
@@ -16,11 +17,24 @@ extern const struct mover lora_mover;
 
 static const struct mover *under;
 static FILE *list;
-static int rank, kill_rank = -1, kill_at, moves;
+static int moves, kill_at, stop_at;            /* this rank's; 0: never */
+
+/* The N of RANK,N in that variable if RANK is this one. */
+static int place(const char *variable, int mine)
+{
+	const char *text = getenv(variable);
+	int rank, n;
+
+	if (!text)
+		return 0;
+	if (sscanf(text, "%d,%d", &rank, &n) != 2)
+		abort();
+	return rank == mine ? n : 0;
+}
 
 static bool open_under(struct rank_place *mine, char *say, size_t most)
 {
-	const char *folder = getenv("MOVER_LIST"), *kills = getenv("MOVER_KILL");
+	const char *folder = getenv("MOVER_LIST");
 	void *object = dlopen(getenv("MOVER_UNDER"), RTLD_NOW | RTLD_GLOBAL);
 
 	under = object ? dlsym(object, MOVER_SYMBOL) : NULL;
@@ -30,12 +44,11 @@ static bool open_under(struct rank_place *mine, char *say, size_t most)
 	}
 	if (!under->open(mine, say, most))
 		return false;
-	rank = mine->rank;
-	if (kills && sscanf(kills, "%d,%d", &kill_rank, &kill_at) != 2)
-		abort();
+	kill_at = place("MOVER_KILL", mine->rank);
+	stop_at = place("MOVER_STOP", mine->rank);
 	if (folder) {
 		char path[4096];
-		snprintf(path, sizeof(path), "%s/%d", folder, rank);
+		snprintf(path, sizeof(path), "%s/%d", folder, mine->rank);
 		list = fopen(path, "w");
 	}
 	return true;
@@ -52,11 +65,13 @@ static size_t bytes(const struct rank_piece *p, size_t count)
 
 static void move(const struct rank_piece *out, size_t outs, const struct rank_piece *in, size_t ins)
 {
-	if (++moves == kill_at && rank == kill_rank)
+	if (++moves == kill_at)
 		raise(SIGKILL);
 	if (list)
 		fprintf(list, "%zu %zu\n", bytes(out, outs), bytes(in, ins));
 	under->move(out, outs, in, ins);
+	if (moves == stop_at)
+		raise(SIGSTOP);
 }
 
 static void close_under(void)
