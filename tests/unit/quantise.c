@@ -1,6 +1,7 @@
-/* Quantised weights: what is stored, against each type's definition computed here in double; what the CPU computes with
- * it, against the same numbers as floats, to the bit. */
+/* Quantised weights: what is stored, against each type's definition computed here in double, and NF4 against what
+ * bitsandbytes stores; what the CPU computes with it, against the same numbers as floats, to the bit. */
 #include "cpu_reference.h"
+#include "../../libcommon/io/safetensors.h"
 #include "../../libcommon/model/quantise.h"
 
 static const enum dtype types[] = { DTYPE_I8, DTYPE_F8_E4M3, DTYPE_U8 };
@@ -134,6 +135,51 @@ static void numbers_are_the_nearest(void **state)
 		guarded_free(x);
 		free(s.bytes);
 	}
+}
+
+/* What bitsandbytes stores of the same matrix: codes and scales, and the numbers that they stand for, to the bit. */
+static void check_beside_bitsandbytes(const struct safetensors *f, const char *name, int out, int in, bool widened)
+{
+	const int n = out * in;
+	char *weight = xprintf("%s.weight", name), *codes = xprintf("%s.codes", name);
+	char *scales = xprintf("%s.absmax", name), *wide = xprintf("%s.dequantized", name);
+	const uint8_t *want = safetensors_bytes(f, safetensors_find(f, codes));
+	struct error e = { 0 };
+	float *x = safetensors_floats(f, weight, n, &e), *scale = safetensors_floats(f, scales, (n + 63) / 64, &e);
+	float *y = widened ? safetensors_floats(f, wide, n, &e) : NULL;
+	struct quantise_loss loss;
+	struct stored s;
+
+	assert_string_equal(e.text, "");
+	s = stored(DTYPE_U8, out, in, 1, x, &loss);
+	assert_memory_equal(s.scale, scale, (n + 63) / 64 * sizeof(*scale));
+	for (int i = 0; i < n; i++) {
+		const int code = code_at(s.bytes, DTYPE_U8, i);
+
+		assert_int_equal(code, code_at(want, DTYPE_U8, i));
+		assert_true(!y || nf4_values[code] * s.scale[i / 64] == y[i]);
+	}
+	free(s.bytes);
+	free(x);
+	free(scale);
+	free(y);
+	free(weight);
+	free(codes);
+	free(scales);
+	free(wide);
+}
+
+static void nf4_is_bitsandbytes(void **state)
+{
+	struct error e;
+	struct safetensors *f = safetensors_open("tests/golden/nf4.safetensors", &e);
+
+	assert_non_null(f);
+	check_beside_bitsandbytes(f, "halves", 20, 96, false);
+	check_beside_bitsandbytes(f, "floats", 9, 192, true);
+	check_beside_bitsandbytes(f, "tail", 5, 47, false);
+	check_beside_bitsandbytes(f, "ties", 2, 64, true);
+	safetensors_close(f);
 }
 
 /* The least and the greatest of a scale, a tie, zeros alone, and one number for a scale. */
@@ -327,6 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nf4_values_are_quantiles), cmocka_unit_test(numbers_are_the_nearest),
+		cmocka_unit_test(nf4_is_bitsandbytes),
 		cmocka_unit_test(edges), cmocka_unit_test(e4m3_stays_what_it_is),
 		cmocka_unit_test(what_is_not_finite_shows), cmocka_unit_test(words),
 		cmocka_unit_test(layers_compute_as_with_floats),
