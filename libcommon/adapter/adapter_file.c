@@ -490,16 +490,14 @@ static int check_numbers(const struct adapter_file *a, const struct file_module 
 	return status ? status : check_finite(a, m->bias, e);
 }
 
-int adapter_file_check(const char *path, const struct layer_list *layers, struct error *e)
+int adapter_file_check(const struct adapter_file *a, struct error *e)
 {
-	struct adapter_file *a = adapter_file_open(path, layers, e);
-	int status = a ? 0 : -1;
+	int status = 0;
 
-	for (size_t i = 0; a && i < a->count && !status; i++)
+	for (size_t i = 0; i < a->count && !status; i++)
 		status = check_numbers(a, &a->module[i], e);
 	if (!status)
 		adapter_file_tell(a);
-	adapter_file_close(a);
 	return status;
 }
 

@@ -81,8 +81,8 @@ const struct file_module *adapter_file_module(const struct adapter_file *a, cons
 float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite,
 			   struct error *e) MUST_CHECK;
 
-/* Every number of the file that an adapter would take over is one. */
-int adapter_file_check(const char *path, const struct layer_list *layers, struct error *e) MUST_CHECK;
+/* Every number that an adapter would take over is one; then adapter_file_tell(). */
+int adapter_file_check(const struct adapter_file *a, struct error *e) MUST_CHECK;
 
 /* "FILE:WEIGHT" as options give it: the part after the last colon when it is a number and no file has the whole name.
  * *path malloced. */

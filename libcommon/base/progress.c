@@ -8,6 +8,7 @@
 #include "memory.h"
 #include "progress.h"
 #include "retry.h"
+#include "slow_reader.h"
 
 enum { COLUMNS = 80, WIDEST = 24, NARROWEST = 5 };
 
@@ -128,7 +129,8 @@ void progress_at(struct progress *p, uint64_t done, const char *words)
 		p->first_at = now;
 	}
 	p->done = done;
-	if (p->silent || now - p->shown < (p->terminal ? 0.1 : 30))
+	/* where nobody takes it, work goes on */
+	if (p->silent || now - p->shown < (p->terminal ? 0.1 : 30) || !takes_now(STDERR_FILENO))
 		return;
 	p->shown = now;
 	describe(p, now, words, &text);

@@ -38,6 +38,8 @@ void json_raw(struct json_out *j, const char *key, const char *json);   /* text 
 /* Writes the value and a newline with one write(2), then empties the writer.  fd -1: only empties it.  EPIPE is EXIT_IO
  * like any other failure. */
 int json_line(struct json_out *j, int fd, struct error *e) MUST_CHECK;
+/* The same to a reader that may take nothing until give_up() says so (base/slow_reader.h); pieces of PIPE_BUF bytes. */
+int json_line_until(struct json_out *j, int fd, bool (*give_up)(void), struct error *e) MUST_CHECK;
 void json_free(struct json_out *j);
 
 /* label is the file name in messages.  NULL: *e has the line and what is wrong (EXIT_INPUT).  Release the result with

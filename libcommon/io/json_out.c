@@ -5,6 +5,7 @@
 #include <string.h>
 #include "../base/printable.h"
 #include "../base/retry.h"
+#include "../base/slow_reader.h"
 #include "../base/utf8.h"
 #include "json.h"
 
@@ -140,17 +141,26 @@ void json_none(struct json_out *j, const char *key) { json_raw(j, key, "null"); 
 
 /* ---- lines ---- */
 
-int json_line(struct json_out *j, int fd, struct error *e)
+static int line_done(struct json_out *j, int failed, struct error *e)
 {
-	int rc = 0;
-
-	buffer_adds(&j->text, "\n");
-	if (fd >= 0 && write_all(fd, j->text.data, j->text.len) < 0)
-		rc = fail(e, EXIT_IO, "writing a line of JSON: %s; is its reader gone, or the disk full?",
-			  strerror(errno));
 	buffer_clear(&j->text);
 	j->comma = false;
-	return rc;
+	if (failed && errno == ETIMEDOUT)
+		return fail(e, EXIT_IO, "writing a line of JSON: its reader takes nothing");
+	return failed ? fail(e, EXIT_IO, "writing a line of JSON: %s; is its reader gone, or the disk full?",
+			     strerror(errno)) : 0;
+}
+
+int json_line(struct json_out *j, int fd, struct error *e)
+{
+	buffer_adds(&j->text, "\n");
+	return line_done(j, fd >= 0 && write_all(fd, j->text.data, j->text.len) < 0, e);
+}
+
+int json_line_until(struct json_out *j, int fd, bool (*give_up)(void), struct error *e)
+{
+	buffer_adds(&j->text, "\n");
+	return line_done(j, fd >= 0 && write_until(fd, j->text.data, j->text.len, give_up) < 0, e);
 }
 
 void json_free(struct json_out *j)

@@ -1,5 +1,6 @@
 /* Writing a file: to a temporary beside its target, made durable, then renamed. */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,23 @@ static int open_target(struct publish *p, bool binary, struct error *e)
 		return open_in_place(p, binary, e);
 	temporary_target(p->name, &p->target, &p->folder);
 	return open_temp(p, exists ? &old : NULL, e);
+}
+
+int publish_could(const char *path, struct error *e)
+{
+	char *folder = existing_folder(path);
+	const long most = pathconf(folder, _PC_NAME_MAX);
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	struct stat st;
+
+	free(folder);
+	if (strlen(name) > (size_t)(most > 0 ? most : NAME_MAX))
+		return fail(e, EXIT_USAGE, "%s: a name of %zu bytes, which is longer than the disk takes; "
+					   "choose a shorter one", path, strlen(name));
+	if (stat(path, &st))
+		return errno == ENOENT || errno == ENOTDIR ? 0 : io_error(e, path, "looking at it");
+	return S_ISREG(st.st_mode) ? 0 : fail(e, EXIT_USAGE, "%s: is %s; remove it, or choose another name", path,
+					      S_ISDIR(st.st_mode) ? "a folder" : "no file, but a pipe or a device");
 }
 
 struct publish *publish_begin(const char *path, bool binary, struct error *e)

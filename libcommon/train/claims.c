@@ -47,10 +47,16 @@ static bool is_sample(const char *file, const void *arg)
 
 int keeper_claim_adapter(const struct keeper *k, struct error *e)
 {
-	char *path = keeper_adapter_path(k);
-	int result = k->s->replay_step ? 0 : claim_output("--output-name", path, e);
+	char *adapter = keeper_adapter_path(k);
+	/* the longest name: a stop may come in any run */
+	char *state = saved_path(k->s->output_dir, k->s->output_name, 1, STATE_SUFFIX);
+	int result = 0;
 
-	free(path);
+	if (!k->s->replay_step)
+		result = publish_could(adapter, e) < 0 || publish_could(state, e) < 0 ? -1 :
+			claim_output("--output-name", adapter, e);
+	free(adapter);
+	free(state);
 	return result;
 }
 

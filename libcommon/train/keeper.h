@@ -37,8 +37,8 @@ struct keeper {
 void keeper_set_identity(struct keeper *k);
 char *settings_of_run(const struct tool *tool, const char *config);     /* those of config that make a run, malloced */
 
-/* claims.c: claims the outputs (EXIT_USAGE where one is an input): the adapter as soon as its name is known, the rest
- * when it is known which steps come and what was resumed from */
+/* claims.c: claims the outputs (EXIT_USAGE where one is an input, or cannot be a file): the adapter as soon as its name
+ * is known, the rest when it is known which steps come and what was resumed from */
 int keeper_claim_adapter(const struct keeper *k, struct error *e) MUST_CHECK;
 int keeper_claim_outputs(const struct keeper *k, struct error *e) MUST_CHECK;
 

@@ -1,4 +1,5 @@
 /* A training run, from the settings to the last file. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../base/memory_room.h"
@@ -126,6 +127,7 @@ static int begin_reports(struct run *r, struct error *e)
 
 	if (!run_leads(r))
 		return 0;
+	w->log.events.give_up = stop_wanted;
 	if (events_open(&w->log.events, r->s, e) < 0 || events_open_board(&w->log.events, r->s, r->course.done, e) < 0)
 		return -1;
 	witness_tell_start(w, r->keeper.config, r->keeper.resumed, r->share.engine, r->share.not_joined);
@@ -197,7 +199,7 @@ static int prepare(struct run *r, const char *const *latents, size_t count, stru
 
 static int run(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
-	double limit = 0;
+	double limit = INFINITY;
 	int result;
 
 	if (r->s->max_duration && parse_duration(r->s->max_duration, &limit, e) < 0)

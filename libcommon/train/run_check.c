@@ -76,16 +76,25 @@ static int check_places(const struct run *r, struct error *e)
 	return check_file_place("html", s->html, e);
 }
 
+/* Takes the file over; NULL: it could not be opened. */
+static int check_adapter(struct adapter_file *a, struct error *e)
+{
+	const int result = a ? adapter_file_check(a, e) : -1;
+
+	adapter_file_close(a);
+	return result;
+}
+
+/* Each is opened as the run opens it. */
 static int check_files(const struct run *r, struct error *e)
 {
-	size_t i;
+	const struct layer_list *layers = &r->net.layers;
+	const char *start = r->s->network_weights;
+	int result = start ? check_adapter(adapter_file_open_present(start, layers, e), e) : 0;
 
-	if (r->s->network_weights && adapter_file_check(r->s->network_weights, &r->net.layers, e) < 0)
-		return -1;
-	for (i = 0; i < r->s->base_weights.count; i++)
-		if (adapter_file_check(r->s->base_weights.item[i], &r->net.layers, e) < 0)
-			return -1;
-	return 0;
+	for (size_t i = 0; i < r->s->base_weights.count && !result; i++)
+		result = check_adapter(adapter_file_open(r->s->base_weights.item[i], layers, e), e);
+	return result;
 }
 
 static int tell_check(const struct run *r, struct error *e)

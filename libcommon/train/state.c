@@ -230,27 +230,58 @@ static const char *other_word(const char *was, size_t n)
 	return "";
 }
 
-/* Compares "a=1 b=2" with "a=1 b=3", and fails with the first word that differs. */
+static const char *next_word(const char *word)
+{
+	const char *end = word + strcspn(word, " ");
+
+	return end + strspn(end, " ");
+}
+
+static bool has_word(const char *words, const char *word)
+{
+	const size_t n = strcspn(word, " ");
+
+	for (; *words; words = next_word(words))
+		if (strcspn(words, " ") == n && !strncmp(words, word, n))
+			return true;
+	return false;
+}
+
+/* The first of the words, in "a=1 b=2", that the others lack; of that word's key, unless it is NULL.  NULL: none. */
+static const char *first_other(const char *words, const char *others, const char *key)
+{
+	for (; *words; words = next_word(words))
+		if (!has_word(others, words) && (!key || !strncmp(words, key, strcspn(key, "=") + 1)))
+			return words;
+	return NULL;
+}
+
+/* "a=1", or "no a" where only the other run has a word of that key; malloced */
+static char *said_of(const char *word, const char *other)
+{
+	if (!word && !other)
+		return xstrdup("the same in another order");
+	return word ? xstrndup(word, strcspn(word, " ")) : xprintf("no %.*s", (int)strcspn(other, "="), other);
+}
+
+/* Compares "a=1 b=2" with "a=1 b=3", and fails with the first key that differs. */
 static int same_identity(const struct safetensors *f, const char *is, struct error *e)
 {
-	const char *was = safetensors_metadata(f, "identity");
-	size_t i, word = 0;
+	const char *was = safetensors_metadata(f, "identity"), *old, *new;
+	char *old_said, *new_said;
 
 	if (!strcmp(was, is) || same_before_data(was, is))
 		return 0;
-	for (i = 0; was[i] && was[i] == is[i]; i++)
-		if (was[i] == ' ')
-			word = i + 1;
-	/* one ends where the other has more words */
-	if ((!was[i] && is[i] == ' ') || (!is[i] && was[i] == ' ')) {
-		was = was[i] ? was + i + 1 : "nothing";
-		is = is[i] ? is + i + 1 : "nothing";
-		word = 0;
-	}
-	return fail(e, EXIT_USAGE, "%s: that run had %.*s, this one has %.*s; %s"
-				   "use the same settings, model and data, or start anew without --resume",
-		    f->path, (int)strcspn(was + word, " "), was + word, (int)strcspn(is + word, " "), is + word,
-		    other_word(was + word, strcspn(was + word, " ")));
+	old = first_other(was, is, NULL);
+	new = first_other(is, was, old);
+	old_said = said_of(old, new);
+	new_said = said_of(new, old);
+	fail(e, EXIT_USAGE, "%s: that run had %s, this one has %s; %s"
+			    "use the same settings, model and data, or start anew without --resume",
+	     f->path, old_said, new_said, other_word(old_said, strlen(old_said)));
+	free(old_said);
+	free(new_said);
+	return -1;
 }
 
 static int same_settings(const struct safetensors *f, const char *is, struct error *e)

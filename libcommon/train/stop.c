@@ -1,5 +1,6 @@
 /* Signals and the clock, and parsing of durations. */
 #include <ctype.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,7 @@ void stop_clock(double max_seconds)
 	watch(SIGUSR1, on_save, 0);
 	watch(SIGUSR2, on_sample, 0);
 	signal(SIGPIPE, SIG_IGN);
-	deadline = max_seconds > 0 ? seconds_now() + max_seconds : 0;
+	deadline = isfinite(max_seconds) ? seconds_now() + max_seconds : 0;
 }
 
 void stop_watch(void)

@@ -118,6 +118,33 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 	[[ $output == *"'much' is no amount of memory; write it as 12GiB"* ]]
 }
 
+@test "a name under which no adapter or no state can be written is refused before the first step" {
+	long=$(printf 'x%.0s' {1..225})
+	mkdir -p out/folder.safetensors; mkfifo out/pipe.safetensors; ln -s round.safetensors out/round.safetensors
+	for name in folder pipe round "$long"; do
+		for check in '' --check; do
+			run timeout 60 "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 \
+				--max-train-steps 2 --output-dir out --output-name "$name" $check "$LATENTS"
+			[ "$status" = 2 ] || { [ "$status" = 4 ] && [ "$name" = round ]; } ||
+				{ echo "$name: status $status: $output"; return 1; }
+			[[ $output != *'"event"'* ]] && [[ $output == *"$name"* ]]
+		done
+	done
+	[ -z "$(find out -type f)" ]
+	small --output-name "${long%x}" --output-dir out "$LATENTS" > /dev/null      # its state has a name of 255 bytes
+	small --output-name "${long%x}" --output-dir out --max-train-steps 3 --save-state "$LATENTS" > /dev/null
+	[ "$(find out -name '*-state.safetensors' | wc -l)" = 1 ]
+}
+
+@test "--check opens an adapter to start from as the run does: text encoders that are not trained are left out" {
+	"$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --max-train-steps 1 --output-dir out --output-name both \
+		"$LATENTS" > /dev/null
+	small --network-weights out/both.safetensors --check "$LATENTS"
+	small --network-weights out/both.safetensors --output-dir out "$LATENTS" > /dev/null
+	# those that are merged into the model need their layers, in both
+	for check in '' --check; do status_of 3 small --base-weights out/both.safetensors $check "$LATENTS"; done
+}
+
 @test "--check looks at everything and writes nothing" {
 	small --check "$LATENTS" > said
 	grep -q "nothing is wrong: 4 pictures" said

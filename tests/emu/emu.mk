@@ -8,7 +8,7 @@
 EMU_NAME   := $(firstword $(foreach w,$(CC),$(if $(findstring clang,$(notdir $w))$(findstring gcc,$(notdir $w)),$w)))
 EMU_SISTER := $(subst gcc,g++,$(subst clang,clang++,$(notdir $(EMU_NAME))))
 EMU_CXX    := $(if $(EMU_NAME),$(patsubst $(EMU_NAME),$(patsubst ./%,%,$(dir $(EMU_NAME)))$(EMU_SISTER),$(CC)),g++)
-EMU_CFLAGS := -std=c++17 -Wall $(WERROR) -O2 -g -mavx2 -mfma -mf16c -fPIC -MMD -MP -Itests/emu \
+EMU_CFLAGS := -std=c++17 -Wall $(WERROR) -O2 -g1 -mavx2 -mfma -mf16c -fPIC -MMD -MP -Itests/emu \
               $(CUDA_INCLUDE) -DCUDA_BUILT_FOR='"the stand-in of tests/emu"'
 EMU_UBSAN  := $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
 EMU_SAN    := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(EMU_UBSAN))

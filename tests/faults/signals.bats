@@ -143,6 +143,9 @@ twice() { kill -STOP $pid; kill "-$1" $pid; kill -CONT $pid; kill "-$1" $pid; }
 	[ $status = 0 ]
 	[ "$n" -gt 1 ]
 	cmp out/t.safetensors "$STRAIGHT/t.safetensors"
+	# nothing is left of the time: a step, saved
+	status_of 75 train $STEPS over --max-duration 0
+	[ -e over/t-step00000001-state.safetensors ]
 	status_of 2 train $STEPS out --max-duration soon
 	[[ "$output" == *soon*5h45m* ]]
 }

@@ -29,7 +29,7 @@ weights() { "$BIN/lora-inspect" --json "$1/t.safetensors" | jq -re .hash; }
 @test "replicas belong to the run: a state of others is refused; a plan of too many too" {
 	train 2 two --replicas 2 > /dev/null
 	status_of 2 train 3 two --resume two/t-step00000002-state.safetensors
-	[[ $output == *"that run had replicas=2, this one has "* ]]
+	[[ $output == *"that run had replicas=2, this one has no replicas; "* ]]
 	status_of 2 train 2 many --gradient-accumulation-steps 3 --replicas 65536
 	[[ $output == *"a step of more than 65536 batches"* ]]
 }

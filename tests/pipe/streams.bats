@@ -235,3 +235,39 @@ on_terminal() {
 	cmp a.tar c.tar
 	cmp a.tar "$LATENTS"
 }
+
+# stalled file|pipe FOLDER: a run whose standard output is a pipe that nobody reads any more, told to stop; its
+# standard error is FOLDER.err, or the same pipe
+stalled() {
+	local err=$1 out=$2 size=0
+	mkfifo "$out.pipe"
+	sleep 100 < "$out.pipe" 3>&- & reader=$!
+	exec 7> "$out.pipe"
+	[ "$err" = file ] && exec 8> "$out.err" || exec 8>&7
+	"$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --max-train-steps 100000 --save-state \
+		--output-name t --output-dir "$out" "$LATENTS" >&7 2>&8 3>&- 7>&- 8>&- & run=$!
+	# it waits for the pipe when it has used no time for a while
+	until [ "$size" -gt 100 ] && [ "$(cut -d' ' -f14 "/proc/$run/stat")" = "$size" ]; do
+		size=$(cut -d' ' -f14 "/proc/$run/stat"); sleep 1
+	done
+	kill -TERM $run
+	wait_for 20 state_of "$out"
+}
+state_of() { compgen -G "$1/t-step*-state.safetensors"; }
+
+@test "SIGTERM while nobody takes the metrics: they are lost, the state is saved, exit 75" {
+	stalled file out
+	wait $run && status=0 || status=$?
+	kill $reader; exec 7>&- 8>&-
+	[ $status = 75 ]
+	grep -q 'warning: standard output: writing a line of JSON: its reader takes nothing; no more metrics' out.err
+	"$BIN/lora-inspect" --verify out/*-state.safetensors
+}
+
+@test "SIGTERM while nobody takes metrics and messages, which share a pipe: the state is saved" {
+	stalled pipe out
+	kill $reader; exec 7>&- 8>&-
+	wait $run && status=0 || status=$?
+	[ $status = 75 ]
+	"$BIN/lora-inspect" --verify out/*-state.safetensors
+}

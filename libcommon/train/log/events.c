@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../../base/retry.h"
+#include "../../base/slow_reader.h"
 #include "../../io/publish.h"
 #include "../../io/tensorboard.h"
 #include "events.h"
@@ -253,7 +254,7 @@ static void tell_others(struct events *ev)
 	json_decref(event);
 }
 
-/* A reader of the metrics that goes away costs a warning, not the run;
+/* A reader of the metrics that goes away, or that takes nothing when the run must stop, costs a warning, not the run;
  * a full disk costs the exit code, but not the adapter. */
 void events_tell(struct events *ev)
 {
@@ -263,13 +264,15 @@ void events_tell(struct events *ev)
 	if (ev->board || ev->report)
 		tell_others(ev);
 	errno = 0;
-	if (json_line(&ev->line, ev->fd, &e) == 0)
+	if (json_line_until(&ev->line, ev->fd, ev->give_up, &e) == 0)
 		return;
-	if (errno != EPIPE && errno != EBADF) {
+	if (errno != EPIPE && errno != EBADF && errno != ETIMEDOUT) {
 		ev->lost = e;
 		fail_at(&ev->lost, ev->name);
 	}
-	warning("%s: %s; no more metrics are written, training goes on", ev->name, e.text);
+	/* who takes nothing from the one may take nothing from the other */
+	if (errno != ETIMEDOUT || takes_now(STDERR_FILENO))
+		warning("%s: %s; no more metrics are written, training goes on", ev->name, e.text);
 	if (ev->fd > STDOUT_FILENO)
 		close(ev->fd);
 	ev->fd = -1;

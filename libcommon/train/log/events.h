@@ -13,6 +13,7 @@
 struct events {
 	struct json_out line;           /* the event that is being made */
 	int fd;                         /* -1: no lines are written */
+	bool (*give_up)(void);          /* asked while their reader takes nothing: lose them, and go on? */
 	const char *name;               /* of the file or "standard output", for messages */
 	struct error lost;              /* the first failure to write that no reader of a pipe caused */
 	struct tensorboard *board;
