@@ -30,6 +30,8 @@ int bytes_parse(const char *text, size_t *bytes, struct error *e)
 
 	while (*unit == ' ')
 		unit++;
+	if (unit != text && !*unit && x > 0 && x < MIB)
+		return fail(e, EXIT_USAGE, "'%s' is that many bytes; write it as %sGiB or %sMiB", text, text, text);
 	for (i = 0; i < sizeof(units) / sizeof(*units); i++)
 		if (unit != text && !strcasecmp(unit, units[i].name) && x > 0 && x * units[i].factor < 0x1p60) {
 			*bytes = x * units[i].factor;

@@ -300,13 +300,31 @@ static void set_data(const struct keeper *k, struct training_facts *f)
 		f->min_bucket = f->max_bucket = 0;      /* one square bucket is none */
 }
 
-/* SOURCE_DATE_EPOCH, or now when asked for; -1 leaves every date out, so that two runs give the same bytes. */
-static time_t stamp(const struct keeper *k)
+/* SOURCE_DATE_EPOCH; NULL: it is not set. */
+static const char *epoch_given(void)
 {
 	const char *epoch = getenv("SOURCE_DATE_EPOCH");
 
-	if (epoch && *epoch)
-		return strtoll(epoch, NULL, 10);
+	return epoch && *epoch ? epoch : NULL;
+}
+
+int kohya_metadata_check(struct error *e)
+{
+	enum { DIGITS = 11 };           /* the year 5138; gmtime() takes it everywhere */
+	const char *epoch = epoch_given();
+	const size_t digits = epoch ? strspn(epoch, "0123456789") : 0;
+
+	if (epoch && (!digits || digits > DIGITS || epoch[digits]))
+		return fail(e, EXIT_USAGE, "SOURCE_DATE_EPOCH '%.40s' is no number of seconds since 1970; "
+					   "correct it, or unset it", epoch);
+	return 0;
+}
+
+/* SOURCE_DATE_EPOCH, or now when asked for; -1 leaves every date out, so that two runs give the same bytes. */
+static time_t stamp(const struct keeper *k)
+{
+	if (epoch_given())
+		return strtoll(epoch_given(), NULL, 10);
 	return k->s->stamp ? time(NULL) : -1;
 }
 

@@ -5,6 +5,8 @@
 #include "../adapter/metadata.h"
 #include "keeper.h"
 
+/* EXIT_USAGE: SOURCE_DATE_EPOCH is no date */
+int kohya_metadata_check(struct error *e) MUST_CHECK;
 /* Appends every ss_* key that the run knows; release with metadata_free(). */
 void kohya_metadata(const struct keeper *k, struct metadata_list *out);
 

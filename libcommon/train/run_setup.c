@@ -1,5 +1,6 @@
 /* How a run comes to be ready for its first step. */
 #include "captions.h"
+#include "kohya_metadata.h"
 #include "objective_settings.h"
 #include "run.h"
 #include "settings/adapter.h"
@@ -35,6 +36,8 @@ int run_settings(struct run *r, struct error *e)
 	if (train_settings_finish(r->s, o, e) < 0)
 		return -1;
 	options_tell_idle(r->tool);
+	if (kohya_metadata_check(e) < 0)
+		return -1;
 	if (course_read_seed(&r->course, e) < 0)
 		return -1;
 	optimizer_advise(o, adapter_settings_lowest_rate(r->s), r->s->lr_scheduler);

@@ -116,6 +116,8 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 	[ ! -e out ]
 	status_of 2 small --vram much "$LATENTS"
 	[[ $output == *"'much' is no amount of memory; write it as 12GiB"* ]]
+	status_of 2 small --vram 12 "$LATENTS"
+	[[ $output == *"'12' is that many bytes; write it as 12GiB or 12MiB"* ]]
 }
 
 @test "a name under which no adapter or no state can be written is refused before the first step" {

@@ -132,8 +132,26 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	grep -q '1700000000' epoch.txt
 	SOURCE_DATE_EPOCH=1700000000 lora_train --max-train-steps 1 --output-dir again > /dev/null
 	cmp epoch/t.safetensors again/t.safetensors
+	for bad in abc 1e9 -1 ' 5' 5x 123456789012; do
+		SOURCE_DATE_EPOCH=$bad status_of 2 lora_train --max-train-steps 1 --output-dir never
+		[[ $output == *"SOURCE_DATE_EPOCH '$bad' is no number of seconds"* ]]
+	done
+	[ ! -e never ]
 	lora_train --max-train-steps 1 --output-dir stamped --stamp > /dev/null
 	"$BIN/lora-inspect" --metadata stamped/t.safetensors | grep -q ss_training_started_at
+}
+
+@test "from the file of any kind of adapter comes the same file again" {
+	for kind in lycoris.kohya:algo=loha lycoris.kohya:algo=lokr lycoris.kohya:algo=locon,dora_wd=True \
+		lycoris.kohya:algo=loha,conv_dim=2 lycoris.kohya:algo=diag-oft networks.loha:conv_dim=2,conv_alpha=1 \
+		networks.lora:conv_dim=2 networks.oft: lycoris.kohya:algo=lokr,factor=2,conv_alpha=3; do
+		args=(); for a in $(echo "${kind#*:}" | tr , ' '); do args+=(--network-args "$a"); done
+		rm -rf out again
+		lora_train --max-train-steps 2 --output-dir out --network-module "${kind%%:*}" "${args[@]}" > /dev/null
+		"$BIN/lora-inspect" --rebuild-config out/t.safetensors > again.toml
+		"$BIN/lora-train" -q --config again.toml --output-dir again --output-name t "$LATENTS" > /dev/null
+		cmp out/t.safetensors again/t.safetensors || { echo "$kind"; return 1; }
+	done
 }
 
 @test "metadata_title and its kin: in the file, and rebuilt from it; no_metadata: next to nothing" {

@@ -153,6 +153,10 @@ same_adapter() {
 	status_of 2 train 3 "$O.no" --dora --network-args dora_axis=sideways
 	[[ "$output" == *"none of input|output"* ]]
 	status_of 2 train 3 "$O.no" --dora --dora-axis sideways
+	status_of 2 train 3 "$O.no" --network-args conv_dim=2 --network-args conv_alpha=1 --network-args conv_dim=4
+	[[ "$output" == *"network_args: 'conv_dim=2' and 'conv_dim=4' are given; leave one out"* ]]
+	status_of 2 train 3 "$O.no" --optimizer-args weight_decay=0 --optimizer-args weight_decay=0
+	[[ "$output" == *"optimizer_args: 'weight_decay=0' and "* ]]
 }
 
 @test "around a LoHa and a LoKr, both axes: nothing new at first, merged it does the same, a state goes on byte for byte" {

@@ -566,7 +566,8 @@ char *adapter_settings_json(const struct train_settings *s)
 	more = as_given ? 1 + add_given(&j, s) : 0;
 	for (int i = 0; i < ARGS; i++) {
 		const struct arg *a = &args[i];
-		const bool conv = i < 2, implied = conv && s->lycoris && !option_is_set(i ? "conv-alpha" : "conv-dim");
+		const bool implied = s->lycoris && ((i == 0 && s->conv_rank == s->rank) ||
+						    (i == 1 && s->conv_alpha == s->alpha));
 		char room[40];
 		const char *text = arg_words(s, a, room);
 

@@ -404,6 +404,20 @@ static int find_optimizer(struct train_settings *s, struct error *e)
 	return 0;
 }
 
+/* "network_args" and their like: one value for a key. */
+static int check_once(const char *of, const struct text_list *items, struct error *e)
+{
+	for (size_t i = 0; i < items->count; i++)
+		for (size_t k = 0; k < i; k++) {
+			const size_t n = strcspn(items->item[i], "=") + 1;
+
+			if (!strncmp(items->item[i], items->item[k], n))
+				return fail(e, EXIT_USAGE, "%s: '%s' and '%s' are given; leave one out", of,
+					    items->item[k], items->item[i]);
+		}
+	return 0;
+}
+
 static int read_optimizer(struct train_settings *s, struct optimizer_settings *o, struct error *e)
 {
 	size_t i;
@@ -486,6 +500,8 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 					   "is; leave it out, or say --device cuda");
 	if (s->vram && bytes_parse(s->vram, &s->vram_bytes, e) < 0)
 		return fail_at(e, "vram");
+	if (check_once("network_args", &s->network_args, e) < 0 || check_once("optimizer_args", &s->optimizer_args, e) < 0)
+		return -1;
 	s->checkpoints = s->checkpointing;
 	if (!option_is_set("gradient-checkpointing") && !strcmp(s->device, "cpu"))
 		s->checkpoints = SWITCH_AUTO;
