@@ -16,16 +16,19 @@
 
 enum kind { FLAG, WHOLE, NUMBER, TEXT };
 
-static const struct { const char *key; enum kind kind; size_t at; double max; } fields[] = {
-	{ "shuffle_caption", FLAG, offsetof(struct caption_options, shuffle) },
-	{ "enable_wildcard", FLAG, offsetof(struct caption_options, wildcard) },
-	{ "keep_tokens", WHOLE, offsetof(struct caption_options, keep_tokens), 1e6 },
-	{ "keep_tokens_separator", TEXT, offsetof(struct caption_options, keep_separator) },
-	{ "caption_separator", TEXT, offsetof(struct caption_options, separator) },
-	{ "secondary_separator", TEXT, offsetof(struct caption_options, second_separator) },
+/* makes: it decides which variants a caption has.  off: a text that is as good as none */
+static const struct field { const char *key; enum kind kind; size_t at; double max; bool makes; const char *off;
+} fields[] = {
+	{ "shuffle_caption", FLAG, offsetof(struct caption_options, shuffle), .makes = true },
+	{ "enable_wildcard", FLAG, offsetof(struct caption_options, wildcard), .makes = true },
+	{ "keep_tokens", WHOLE, offsetof(struct caption_options, keep_tokens), 1e6, true },
+	{ "keep_tokens_separator", TEXT, offsetof(struct caption_options, keep_separator), .makes = true },
+	{ "caption_separator", TEXT, offsetof(struct caption_options, separator), .makes = true,
+	  .off = "," },
+	{ "secondary_separator", TEXT, offsetof(struct caption_options, second_separator), .makes = true },
 	{ "caption_dropout_rate", NUMBER, offsetof(struct caption_options, dropout), 1 },
 	{ "caption_dropout_every_n_epochs", WHOLE, offsetof(struct caption_options, dropout_every_epochs), 1e6 },
-	{ "caption_tag_dropout_rate", NUMBER, offsetof(struct caption_options, tag_dropout), 1 },
+	{ "caption_tag_dropout_rate", NUMBER, offsetof(struct caption_options, tag_dropout), 1, true },
 	{ "token_warmup_min", WHOLE, offsetof(struct caption_options, warmup_min), 1e6 },
 	{ "token_warmup_step", NUMBER, offsetof(struct caption_options, warmup_steps), 1e9 },
 };
@@ -65,6 +68,52 @@ int caption_options_override(const struct caption_options *base, const json_t *o
 	}
 	out->source = json_incref((json_t *)own);
 	return 0;
+}
+
+/* As JSON, new; NULL where it is off. */
+static json_t *value_of(const struct caption_options *o, const struct field *f)
+{
+	const void *at = (const char *)o + f->at;
+	const char *text;
+
+	switch (f->kind) {
+	case FLAG:
+		return *(const bool *)at ? json_true() : NULL;
+	case TEXT:
+		text = *(const char *const *)at;
+		return text && !(f->off && !strcmp(text, f->off)) ? json_string(text) : NULL;
+	case WHOLE:
+		return *(const long *)at ? json_integer(*(const long *)at) : NULL;
+	default:
+		return *(const double *)at ? json_real(*(const double *)at) : NULL;
+	}
+}
+
+json_t *caption_options_making(const struct caption_options *o)
+{
+	json_t *all = json_object();
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+		json_t *v = fields[i].makes ? value_of(o, &fields[i]) : NULL;
+
+		if (v)
+			json_object_set_new(all, fields[i].key, v);
+	}
+	return all;
+}
+
+const char *caption_options_other(const struct caption_options *o, const struct caption_options *than)
+{
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+		json_t *x = fields[i].makes ? value_of(o, &fields[i]) : NULL, *y = value_of(than, &fields[i]);
+		const bool other = x && !(y && json_equal(x, y));
+
+		json_decref(x);
+		json_decref(y);
+		if (other)
+			return fields[i].key;
+	}
+	return NULL;
 }
 
 void caption_options_free(struct caption_options *o)

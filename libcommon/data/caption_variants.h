@@ -64,6 +64,11 @@ int caption_options_override(const struct caption_options *base, const json_t *o
 			     struct caption_options *out, struct error *e) MUST_CHECK;
 void caption_options_free(struct caption_options *o);
 
+/* Those that decide which variants a caption has, and are on, as an object for caption_options_override(); new. */
+json_t *caption_options_making(const struct caption_options *o);
+/* The first of those that is on in o, and in the other is not so; NULL: there is none. */
+const char *caption_options_other(const struct caption_options *o, const struct caption_options *than);
+
 bool caption_options_vary(const struct caption_options *o);     /* does a caption differ from visit to visit? */
 bool caption_options_drop(const struct caption_options *o);     /* is it dropped on some visits? */
 /* Refuses separators that are empty or not UTF-8: the latter would make captions that are not. */

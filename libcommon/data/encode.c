@@ -86,6 +86,8 @@ static int vary_captions(struct encoder *n, const struct tar_sample *in, struct 
 	n->warned_of_warmup |= o.warmup_steps > 0;
 	o.warmup_steps = 0;
 	variants_make(&o, n->s->caption_variants, n->seed, s);
+	if (s->captions - (s->empty >= 0) > 1)
+		s->made_with = caption_options_making(&o);
 	caption_options_free(&o);
 	return 0;
 }

@@ -34,6 +34,7 @@ void latent_sample_free(struct latent_sample *s)
 		free(s->caption[i]);
 	free(s->caption);
 	free(s->written);
+	json_decref(s->made_with);
 	json_decref(s->caption_options);
 	free(s->path);
 	free(s->sha256);
@@ -305,17 +306,18 @@ static int read_places(const json_t *json, struct latent_sample *s)
 static int read_variants(const json_t *json, struct latent_sample *s)
 {
 	const json_t *empty = json_object_get(json, "empty_variant"), *batch = json_object_get(json, "batch_size");
-	json_t *options = json_object_get(json, "caption_options");
+	json_t *options = json_object_get(json, "caption_options"), *made = json_object_get(json, "variants_made_with");
 
 	s->written = text_of(json, "caption");
 	s->empty = empty ? (int)json_integer_value(empty) : -1;
 	s->batch_size = json_integer_value(batch);
 	s->caption_options = json_incref(options);
+	s->made_with = json_incref(made);
 	if (empty && (!json_is_integer(empty) || json_integer_value(empty) != s->captions - 1 || s->captions < 2))
 		return -1;
 	if (batch && (json_integer_value(batch) < 1 || json_integer_value(batch) > 4096))
 		return -1;
-	return !options || json_is_object(options) ? 0 : -1;
+	return (!options || json_is_object(options)) && (!made || json_is_object(made)) ? 0 : -1;
 }
 
 int latent_fields_read(const char *label, const json_t *json, struct latent_sample *s, struct error *e)
@@ -353,8 +355,8 @@ int latent_fields_read(const char *label, const json_t *json, struct latent_samp
 	if (read_captions(json_object_get(json, "captions"), s) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'captions' is no list of texts", label, s->key);
 	if (read_variants(json, s) < 0)
-		return fail(e, EXIT_INPUT, "%s: %s.json: empty_variant, batch_size or caption_options does not fit; "
-					   "encode again", label, s->key);
+		return fail(e, EXIT_INPUT, "%s: %s.json: empty_variant, variants_made_with, batch_size or "
+					   "caption_options does not fit; encode again", label, s->key);
 	if (read_places(json, s) < 0)
 		return fail(e, EXIT_INPUT, "%s: %s.json: 'text_ids' and 'text_rows' do not fit the captions", label,
 			    s->key);
@@ -539,5 +541,11 @@ void latent_sample_fields(const struct latent_sample *s, const json_t *source, s
 		place_fields(s, fields);
 		if (s->weighted)
 			json_bool(fields, "weighted_captions", true);
+		if (s->made_with) {
+			char *made = json_print(s->made_with, JSON_COMPACT | JSON_SORT_KEYS);
+
+			json_raw(fields, "variants_made_with", made);
+			free(made);
+		}
 	}
 }

@@ -53,6 +53,31 @@ static int check_encoded(const struct latent_sample *s, const struct caption_opt
 	return 0;
 }
 
+/* Variants that are encoded already are what they are: an option that asks for others is refused, and those that are not
+ * given are taken from what made the variants, for the metadata too. */
+static int follow_encoded(struct caption_options *o, const struct latent_sample *s, struct error *e)
+{
+	const struct caption_options none = { 0 };
+	struct caption_options made;
+	const char *key;
+
+	if (!s->made_with)
+		return 0;
+	if (caption_options_override(&none, s->made_with, s->key, &made, e) < 0)
+		return -1;
+	key = caption_options_other(o, &made);
+	if (key)
+		return fail(e, EXIT_USAGE, "sample %s: its captions were encoded with another %s; leave out the options "
+					   "of captions, or give both programs the same (one --config for both)",
+			    s->key, key);
+	made.dropout = o->dropout;
+	made.dropout_every_epochs = o->dropout_every_epochs;
+	made.weighted = o->weighted;
+	caption_options_free(o);
+	*o = made;
+	return 0;
+}
+
 /* ---- opening ---- */
 
 /* 1: a tokenizer does not read all of the caption of the first visit; -1: the caption is no valid text (*e). */
@@ -96,7 +121,8 @@ int captions_open(struct run_data *d, struct model_files *files, bool live, uint
 		if (caption_options_override(&d->s->captions, s->caption_options, s->key, &c->of[i], e) < 0)
 			return -1;
 		c->count++;
-		found = live ? check_words(c, s, &c->of[i], e) : check_encoded(s, &c->of[i], seed, total, e);
+		found = live ? check_words(c, s, &c->of[i], e) :
+			check_encoded(s, &c->of[i], seed, total, e) < 0 ? -1 : follow_encoded(&c->of[i], s, e);
 		if (found < 0)
 			return -1;
 		cut += found;

@@ -449,6 +449,33 @@ datasets() {
 		--caption-tag-dropout-rate 0.2 plain.tar
 }
 
+@test "variants that are encoded are what they are: other options are refused, and those that made them are told" {
+	datasets
+	for f in a/*.txt; do echo "one, two, three, four, ${f//[^0-9]/}" > "$f"; done
+	"$BIN/lora-prep" -q --resolution 64 --min-bucket-reso 48 --max-bucket-reso 80 --bucket-reso-steps 16 a > i.tar
+	printf 'shuffle_caption = true\ncaption_tag_dropout_rate = 0.4\ncaption_separator = ","\n' > c.toml
+	"$BIN/lora-encode" -q -m demo/tiny-sdxl --config c.toml -o v.tar i.tar
+	made=$(tar -xOf v.tar 00000000.json | jq -c .variants_made_with)
+	[ "$made" = '{"caption_tag_dropout_rate":0.4,"shuffle_caption":true}' ]
+	train=("$BIN/lora-train" -q -m demo/tiny-sdxl --network-dim 2 --max-train-steps 2 --network-train-unet-only)
+	for other in "--caption-tag-dropout-rate 0.95" "--keep-tokens 3" "--enable-wildcard" \
+		"--shuffle-caption --caption-separator ;"; do
+		# shellcheck disable=SC2086
+		said 2 "${train[@]}" --output-dir never $other v.tar
+		key=${other##*--}; key=${key%% *}
+		[[ "$output" == *"encoded with another ${key//-/_}; "*"--config"* ]] || { echo "$output"; return 1; }
+	done
+	[ ! -e never ]
+	"${train[@]}" --output-dir plain v.tar > /dev/null
+	"${train[@]}" --output-dir same --config c.toml v.tar > /dev/null
+	for run in plain same; do
+		"$BIN/lora-inspect" --json --metadata $run/last.safetensors |
+			jq -r '.hash, (.metadata | .ss_shuffle_caption, .ss_caption_tag_dropout_rate, .ss_keep_tokens)' > $run.facts
+	done
+	cmp plain.facts same.facts
+	[ "$(sed 1d plain.facts | tr '\n' ' ')" = "True 0.4 0 " ]
+}
+
 @test "weighted_captions: beforehand and live; without it brackets are text" {
 	datasets
 	for f in a/*.txt; do echo "a gizmo (robot:1.4)" > "$f"; done
