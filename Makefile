@@ -129,8 +129,8 @@ $(BUILD)/%.o: %.c $(BUILD)/compiler.words | $(HEADERS)
 # Every program works in a stack of 128 KiB (ulimit -s 128).
 $(OBJECTS) $(TOOLS:%=$(BUILD)/tools/%/main.o): FLAGS += $(if $(SAN),,-Wframe-larger-than=16384)
 
-# Unrolled tiles with every check written out take a compiler minutes at -O2 (gcc, the portable ones: five).  clang makes
-# calls of ASan's checks; UBSan's of AVX-512 are left out, since it looks at the same text with AVX2's vectors.
+# Unrolled tiles with every check written out take a compiler minutes at -O2 (gcc, the portable ones: five).  clang
+# makes calls of ASan's checks; UBSan's of AVX-512 are left out, since it looks at the same text with AVX2's vectors.
 CHECKED_KERNELS := $(if $(findstring address,$(SAN)),-O1 \
                    $(if $(findstring clang,$(CC)),-mllvm -asan-instrumentation-with-call-threshold=0))
 $(BUILD)/libcommon/cpu/kernels_%.o: FLAGS += $(CHECKED_KERNELS)

@@ -47,7 +47,7 @@ struct latent_sample {
 	char *written;                  /* the caption that they are variants of; NULL: caption[0] is as written */
 	/* the variant without words, which no draw but that of dropout takes; -1: none */
 	int empty;
-	json_t *made_with;              /* caption_options_making() the variants; NULL: there are none, or it is unknown */
+	json_t *made_with;              /* caption_options_making() the variants; NULL: none, or unknown */
 	json_t *caption_options;        /* of a dataset config, for training; NULL: none */
 	long batch_size;                /* the same; 0: not given */
 	char *path, *sha256;            /* of the source picture */

@@ -58,8 +58,8 @@ void publish_folder_abandon(struct publish_folder *p);                  /* with 
 /* What was made, renamed or removed in a folder becomes durable. */
 int sync_folder(const char *path, struct error *e) MUST_CHECK;
 
-/* Could a regular file of that name be published later, by what can be seen now?  EXIT_USAGE: a folder, pipe or device has
- * the name, or it is longer than the disk takes; EXIT_IO: nobody can tell, as of a link to itself. */
+/* Could a regular file of that name be published later, by what can be seen now?  EXIT_USAGE: a folder, pipe or device
+ * has the name, or it is longer than the disk takes; EXIT_IO: nobody can tell, as of a link to itself. */
 int publish_could(const char *path, struct error *e) MUST_CHECK;
 
 int publish_bytes(const char *path, const void *data, size_t n, struct error *e) MUST_CHECK;

@@ -53,8 +53,8 @@ static int check_encoded(const struct latent_sample *s, const struct caption_opt
 	return 0;
 }
 
-/* Variants that are encoded already are what they are: an option that asks for others is refused, and those that are not
- * given are taken from what made the variants, for the metadata too. */
+/* Variants that are encoded already are what they are: an option that asks for others is refused, and those that are
+ * not given are taken from what made the variants, for the metadata too. */
 static int follow_encoded(struct caption_options *o, const struct latent_sample *s, struct error *e)
 {
 	const struct caption_options none = { 0 };
@@ -67,9 +67,9 @@ static int follow_encoded(struct caption_options *o, const struct latent_sample 
 		return -1;
 	key = caption_options_other(o, &made);
 	if (key)
-		return fail(e, EXIT_USAGE, "sample %s: its captions were encoded with another %s; leave out the options "
-					   "of captions, or give both programs the same (one --config for both)",
-			    s->key, key);
+		return fail(e, EXIT_USAGE, "sample %s: its captions were encoded with another %s; leave out the "
+					   "options of captions, or give both programs the same (one --config for "
+					   "both)", s->key, key);
 	made.dropout = o->dropout;
 	made.dropout_every_epochs = o->dropout_every_epochs;
 	made.weighted = o->weighted;

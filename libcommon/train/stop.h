@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include "../base/error.h"
 
-void stop_clock(double max_seconds);            /* starts the clock (INFINITY: no limit), and handles all but stop signals */
+/* starts the clock (INFINITY: no limit), and handles all but stop signals */
+void stop_clock(double max_seconds);
 void stop_watch(void);                          /* handles stop signals too: now there is something to save */
 bool stop_wanted(void);
 bool save_wanted(void);                         /* true once a SIGUSR1 */

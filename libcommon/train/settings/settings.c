@@ -500,7 +500,8 @@ int train_settings_finish(struct train_settings *s, struct optimizer_settings *o
 					   "is; leave it out, or say --device cuda");
 	if (s->vram && bytes_parse(s->vram, &s->vram_bytes, e) < 0)
 		return fail_at(e, "vram");
-	if (check_once("network_args", &s->network_args, e) < 0 || check_once("optimizer_args", &s->optimizer_args, e) < 0)
+	if (check_once("network_args", &s->network_args, e) < 0 ||
+	    check_once("optimizer_args", &s->optimizer_args, e) < 0)
 		return -1;
 	s->checkpoints = s->checkpointing;
 	if (!option_is_set("gradient-checkpointing") && !strcmp(s->device, "cpu"))
