@@ -129,7 +129,8 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 				--max-train-steps 2 --output-dir out --output-name "$name" $check "$LATENTS"
 			[ "$status" = 2 ] || { [ "$status" = 4 ] && [ "$name" = round ]; } ||
 				{ echo "$name: status $status: $output"; return 1; }
-			[[ $output != *'"event"'* ]] && [[ $output == *"$name"* ]]
+			[[ $output != *'"event"'* ]]
+			[[ $output == *"$name"* ]]
 		done
 	done
 	[ -z "$(find out -type f)" ]
