@@ -21,13 +21,13 @@ static int skim_sample(const char *label, const struct tar_sample *tar, const st
 {
 	const int factor = first->bucket[0] > first->w ? first->bucket[0] / first->w : 1;
 
-	*s = (struct latent_sample){ .c = first->c, .text = conditioning_shape(&first->text),
-				     .variants = tar_find(tar, TEXT_MEMBER) != NULL };
+	*s = (struct latent_sample){ .c = first->c, .text = conditioning_shape(&first->text) };
 	memcpy(s->key, tar->key, sizeof(s->key));
 	if (latent_fields_read(label, tar->json, s, e) < 0) {
 		latent_sample_free(s);
 		return -1;
 	}
+	s->variants = tar_find(tar, TEXT_MEMBER) ? s->captions : 0;
 	s->w = s->bucket[0] / factor;
 	s->h = s->bucket[1] / factor;
 	return 0;
@@ -46,7 +46,9 @@ static int add_sample(struct reading *r, const char *path, const struct tar_samp
 		return -1;
 	set->count++;
 	set->masked |= s->masked;
-	if (!passed && latent_texts_fill(&r->texts, path, tar->part, s, e) < 0)
+	if (passed)
+		latent_texts_skim(&r->texts, tar->part, s);
+	else if (latent_texts_fill(&r->texts, path, tar->part, s, e) < 0)
 		return -1;
 	return same_kind(path, &set->sample[0], s, e);
 }

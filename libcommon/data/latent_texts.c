@@ -1,4 +1,4 @@
-/* Texts that several samples of a stream share: finding and copying their rows. */
+/* Texts that several samples of a stream share: finding their rows. */
 #include <stdlib.h>
 #include <string.h>
 #include "latents.h"
@@ -54,7 +54,6 @@ static struct conditioning source_of(const struct latent_texts *t, const struct 
 
 int latent_texts_fill(struct latent_texts *t, const char *label, int part, struct latent_sample *s, struct error *e)
 {
-	struct conditioning all;
 	size_t first;
 
 	if (latent_texts_check(t, label, part, s, e) < 0)
@@ -62,24 +61,29 @@ int latent_texts_fill(struct latent_texts *t, const char *label, int part, struc
 	if (!s->variants)
 		return 0;
 	first = t->count - s->text.rows;
-	all = conditioning_like(&s->text, s->variants);
+	s->variant = xcalloc(s->variants, sizeof(*s->variant));
 	for (int i = 0; i < s->variants; i++) {
 		const size_t row = row_of(s, first, i);
-		const struct conditioning from = source_of(t, s, first, row);
 
-		if (!is_known(&from)) {
-			conditioning_free(&all);
+		s->variant[i] = source_of(t, s, first, row);
+		if (!is_known(&s->variant[i]))
 			return fail(e, EXIT_INPUT, "%s: sample %s needs a text that no sample has", label, s->key);
-		}
-		conditioning_copy(&all, i, &from, 0);
-		if (!is_known(&t->text[row]))           /* later samples may read this copy */
-			t->text[row] = conditioning_at(&all, i);
+		s->variant[i].rows = 1;
+		t->text[row] = s->variant[i];           /* later samples may read it */
 	}
-	conditioning_free(&s->text);
 	free(s->row);
-	s->text = all;
 	s->row = NULL;
 	return 0;
+}
+
+void latent_texts_skim(struct latent_texts *t, int part, struct latent_sample *s)
+{
+	begin_part(t, part);
+	s->text.rows = 0;
+	/* a new row follows those that were there; another number is an error when the payload is read */
+	for (int i = 0; i < s->variants; i++)
+		s->text.rows += row_of(s, t->count, i) == t->count + s->text.rows;
+	add_rows(t, s->text.rows);
 }
 
 void latent_texts_free(struct latent_texts *t)

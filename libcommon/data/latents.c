@@ -29,6 +29,7 @@ void latent_sample_free(struct latent_sample *s)
 	free(s->flip_hole_std);
 	conditioning_free(&s->text);
 	free(s->row);
+	free(s->variant);
 	free(s->text_id);
 	for (i = 0; i < s->captions; i++)
 		free(s->caption[i]);

@@ -41,6 +41,8 @@ struct latent_sample {
 	 * stream (io/tar.h). */
 	struct conditioning text;
 	int *row;
+	/* [variants], after latent_texts_fill(): views of a row each, in the memory of this sample or an earlier one */
+	struct conditioning *variant;
 	char **caption; int captions;   /* what was encoded, one a variant */
 	bool weighted;                  /* their brackets were read as weights */
 	int clip_skip;                  /* the state of the text encoders that was read; 0: the family's own */
@@ -72,10 +74,12 @@ int latent_sample_read(const char *label, const struct tar_sample *tar, struct l
 /* The texts that a stream has had so far, which later samples of the same part point at; a row each, without memory
  * where it was not seen. */
 struct latent_texts { struct conditioning *text; size_t count, capacity; int part; };
-/* A sample read from part `part` gets all its variants: its text afterwards holds a copy of each, row is NULL.  Samples
- * that were here before must live on.  A row that is nowhere: *e (EXIT_INPUT). */
+/* A sample read from part `part` gets all its variants: views of rows that it or an earlier sample holds; row is NULL
+ * afterwards.  Samples that were here before must live as long.  A row that is nowhere: *e (EXIT_INPUT). */
 int latent_texts_fill(struct latent_texts *t, const char *label, int part, struct latent_sample *s,
 		      struct error *e) MUST_CHECK;
+/* Of a sample whose payload was passed over: sets text.rows, the number of rows that no earlier sample has. */
+void latent_texts_skim(struct latent_texts *t, int part, struct latent_sample *s);
 /* The same check alone, for a reader that keeps no sample. */
 int latent_texts_check(struct latent_texts *t, const char *label, int part, const struct latent_sample *s,
 		       struct error *e) MUST_CHECK;

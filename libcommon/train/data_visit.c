@@ -25,7 +25,8 @@ struct latent_sample data_drawn(const struct run_data *d, uint32_t sample, const
 	s.text_id = NULL;
 	if (!captions_live(d)) {
 		uint32_t v = captions_draw(d, sample, visit);
-		s.text = conditioning_at(&s.text, v);
+		s.text = s.variant[v];
+		s.variant = NULL;
 		s.caption += v < (uint32_t)s.captions ? v : 0;
 		s.variants = 1;
 		s.caption_options = NULL;

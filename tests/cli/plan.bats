@@ -110,6 +110,30 @@ holds() { [ "$(jq "$1" "$2")" = true ] || { cat "$2"; return 1; }; }
 		.[1].bytes.gradients > .[0].bytes.gradients' plain.json dora.json)" = true ]
 }
 
+@test "in memory a text is once, however many pictures share it, and every variant counts" {
+	mkdir many
+	for i in {10..29}; do
+		cp "$BATS_FILE_TMPDIR/four/gizmo00.jpg" many/$i.jpg
+		echo "a, b, c, d" > many/$i.txt
+	done
+	encoded() {
+		"$BIN/lora-prep" -q "${PREP[@]}" many | "$BIN/lora-encode" -q -m "$MODEL" "${@:2}" -o "$1"
+		small --plan --json "$1" | jq .bytes.data
+	}
+	one=$(encoded one.tar)
+	ten=$(encoded ten.tar --shuffle-caption --caption-variants 10)
+	for i in {10..29}; do echo "$i, b, c, d" > many/$i.txt; done
+	own=$(encoded own.tar --shuffle-caption --caption-variants 10)
+	texts() { tar -xOf "$1" --wildcards '*.json' | jq -s 'map(.captions[]) | unique | length'; }
+	row=$(((ten - one) / ($(texts ten.tar) - 1)))
+	[ "$(texts own.tar)" -gt 150 ]
+	[ $((own - one)) = $((row * ($(texts own.tar) - 1))) ]
+	# it is what is in the file without the words around it
+	[ "$own" -gt $(($(stat -c %s own.tar) * 9 / 10)) ]
+	[ "$own" -lt "$(stat -c %s own.tar)" ]
+	[ "$one" -lt "$(stat -c %s one.tar)" ]
+}
+
 @test "a run that may not have its memory does not begin: nothing is written" {
 	status_of 5 small --vram 1MiB "$LATENTS"
 	[[ $output == "lora-train: this run takes "*" of device cpu and may have 1.0 MiB; "* ]]

@@ -33,6 +33,9 @@ static float *values(uint32_t item, size_t n)
 
 #define CONTEXT_OF(sample) ((sample)->text.of[CONDITION_CONTEXT].data)
 #define POOLED_OF(sample) ((sample)->text.of[CONDITION_POOLED].data)
+/* of variant v of a sample that was read */
+#define CONTEXT_AT(sample, v) ((sample)->variant[v].of[CONDITION_CONTEXT].data)
+#define POOLED_AT(sample, v) ((sample)->variant[v].of[CONDITION_POOLED].data)
 
 /* A whole sample: mirrored, two captions encoded. */
 static struct latent_sample whole(void)
@@ -117,8 +120,8 @@ static void round_trip(void **state)
 	assert_memory_equal(r->std, s.std, C * H * W * sizeof(float));
 	assert_memory_equal(r->flip_mean, s.flip_mean, C * H * W * sizeof(float));
 	assert_memory_equal(r->flip_std, s.flip_std, C * H * W * sizeof(float));
-	assert_memory_equal(CONTEXT_OF(r), CONTEXT_OF(&s), VARIANTS * LENGTH * CONTEXT * sizeof(float));
-	assert_memory_equal(POOLED_OF(r), POOLED_OF(&s), VARIANTS * POOLED * sizeof(float));
+	assert_memory_equal(CONTEXT_AT(r, 0), CONTEXT_OF(&s), VARIANTS * LENGTH * CONTEXT * sizeof(float));
+	assert_memory_equal(POOLED_AT(r, 0), POOLED_OF(&s), VARIANTS * POOLED * sizeof(float));
 	assert_true(r->c == C && r->h == H && r->w == W && r->variants == VARIANTS &&
 		    r->text.of[CONDITION_CONTEXT].length == LENGTH);
 	assert_true(r->repeats == 3 && r->weight == 0.5 && r->regularization);
@@ -222,10 +225,10 @@ static void each_text_is_stored_once(void **state)
 		assert_int_equal(r->variants, VARIANTS);
 		for (int v = 0; v < VARIANTS; v++) {
 			const struct latent_sample *from = &s[want[i][v].of];
-			assert_memory_equal(CONTEXT_OF(r) + v * LENGTH * CONTEXT,
+			assert_memory_equal(CONTEXT_AT(r, v),
 					    CONTEXT_OF(from) + want[i][v].second * LENGTH * CONTEXT,
 					    LENGTH * CONTEXT * sizeof(float));
-			assert_memory_equal(POOLED_OF(r) + v * POOLED, POOLED_OF(from) + want[i][v].second * POOLED,
+			assert_memory_equal(POOLED_AT(r, v), POOLED_OF(from) + want[i][v].second * POOLED,
 					    POOLED * sizeof(float));
 		}
 	}
@@ -270,11 +273,11 @@ static void parts_become_one_set(void **state)
 	assert_int_equal(latent_set_read(paths, 2, &set, &e), 0);
 	assert_int_equal(set.count, 4);
 	assert_string_equal(set.sample[0].key, "00000000");
-	assert_true(CONTEXT_OF(&set.sample[0])[0] == 7);
+	assert_true(CONTEXT_AT(&set.sample[0], 0)[0] == 7);
 	assert_string_equal(set.sample[1].key, "00000000");
-	assert_true(CONTEXT_OF(&set.sample[1])[0] == 0);
+	assert_true(CONTEXT_AT(&set.sample[1], 0)[0] == 0);
 	assert_string_equal(set.sample[2].key, "00000001");
-	assert_true(CONTEXT_OF(&set.sample[2])[LENGTH * CONTEXT] == 0);
+	assert_true(CONTEXT_AT(&set.sample[2], 1)[0] == 0);
 	assert_string_equal(set.sample[3].key, "00000002");
 	latent_set_free(&set);
 	free_three(s);
@@ -320,9 +323,10 @@ static void hash_of(const struct latent_set *set, char hex[65])
 		sha256_add(&h, s->std, sizeof(float) * s->c * s->h * s->w);
 		sha256_add(&h, s->flip_mean, sizeof(float) * s->c * s->h * s->w);
 		sha256_add(&h, s->flip_std, sizeof(float) * s->c * s->h * s->w);
-		sha256_add(&h, CONTEXT_OF(s), sizeof(float) * s->variants * condition_size(&s->text,
-			CONDITION_CONTEXT));
-		sha256_add(&h, POOLED_OF(s), sizeof(float) * s->variants * condition_size(&s->text, CONDITION_POOLED));
+		for (int v = 0; v < s->variants; v++) {
+			sha256_add(&h, CONTEXT_AT(s, v), sizeof(float) * condition_size(&s->text, CONDITION_CONTEXT));
+			sha256_add(&h, POOLED_AT(s, v), sizeof(float) * condition_size(&s->text, CONDITION_POOLED));
+		}
 	}
 	sha256_hex(&h, hex);
 }

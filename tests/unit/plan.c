@@ -382,9 +382,10 @@ static void amounts_of_memory(void **state)
 {
 	static const struct { const char *text; size_t bytes; } good[] = {
 		{ "12GiB", 12ul << 30 }, { "12 GiB", 12ul << 30 }, { "12G", 12ul << 30 }, { "11.5gib", 23ul << 29 },
-		{ "12GB", 12000000000 }, { "512MiB", 512 << 20 }, { "1e9", 1000000000 }, { "4096", 4096 },
+		{ "12GB", 12000000000 }, { "512MiB", 512 << 20 }, { "1e9", 1000000000 }, { "4194304", 4194304 },
 	};
-	static const char *const bad[] = { "", "GiB", "12Gx", "-1GiB", "0", "nan", "inf", "1e99", "12 13" };
+	static const char *const bad[] = { "", "GiB", "12Gx", "-1GiB", "0", "nan", "inf", "1e99", "12 13", "12",
+					   "11500" };
 	struct error e;
 	size_t i, bytes;
 

@@ -190,20 +190,20 @@ static int count_turns(struct dry *dry, const int *only, struct plan *p, struct 
 
 /* ---- what is host memory, where that is the device's ---- */
 
-/* All samples have what the first one has; texts that several share are counted for each.  Stand-ins for buckets are no
- * pictures, and those of a report have one each. */
+/* All samples have what the first one has; a text that several share is there once.  Stand-ins for buckets are no
+ * pictures, and those of a report have a text each. */
 static size_t data_bytes(const struct run_data *d)
 {
 	const struct latent_sample *first = &d->set.sample[0];
 	size_t i, sum = 0, text = 0;
 
 	for (int k = 0; k < CONDITIONS; k++)
-		text += condition_size(&first->text, k) / (first->text.rows ? first->text.rows : 1);
+		text += condition_size(&first->text, k);
 	for (i = 0; i < d->set.count && (!d->stand_in || d->s->pictures); i++) {
 		const struct latent_sample *s = &d->set.sample[i];
 		const size_t cells = (size_t)s->h * s->w, sides = first->flip_mean ? 2 : 1;
 		sum += sides * cells * (2 * s->c + (s->masked ? 1 : 0) + (size_t)s->holes * (1 + 2 * s->c));
-		sum += text * s->variants;
+		sum += text * (d->stand_in ? 1 : s->text.rows);
 	}
 	return sum * sizeof(float);
 }
