@@ -53,6 +53,10 @@ look() { "$BIN/lora-train" -q -m "$MODEL" --network-dim 4 --network-train-unet-o
 		"$(look --check --json --pictures scan.jsonl --train-batch-size 2 | jq .batches_per_epoch)" ]
 	status_of 2 look --check --pictures scan.jsonl --max-train-epochs 1 --lr-scheduler cosine --lr-warmup-steps 1000
 	[[ $output == *"lr_warmup_steps: 1000 are more than the run's"* ]]
+	for steps in 110% 1.5 -1 x; do
+		status_of 2 look --check --pictures scan.jsonl --lr-scheduler cosine "--lr-warmup-steps=$steps"
+		[[ $output == *"lr_warmup_steps: '$steps' is no number of steps, ratio or percentage"* ]]
+	done
 	status_of 2 look --pictures scan.jsonl
 	status_of 2 look --check --pictures scan.jsonl latents.tar
 	echo '{"event":"picture"}' > none.jsonl

@@ -522,7 +522,7 @@ int train_schedule_steps(const char *key, const char *text, long total, long *st
 	double x = strtod(text ? text : "0", &end);
 	const bool percent = *end == '%' && !end[1];
 
-	if ((*end && !percent) || !(x >= 0))
+	if ((*end && !percent) || !(x >= 0) || (percent ? x > 100 : x > 1 && x != floor(x)))
 		return fail(e, EXIT_USAGE, "%s: '%s' is no number of steps, ratio or percentage", key, text);
 	if (percent)
 		x /= 100;
