@@ -1,5 +1,7 @@
 /* Stand-ins for data that does not exist yet, for a plan: from the settings alone, or from a report of lora-prep. */
+#include <stdlib.h>
 #include <string.h>
+#include "../base/map.h"
 #include "../config/options.h"
 #include "../io/json.h"
 #include "../io/publish.h"
@@ -14,12 +16,15 @@
 static struct latent_sample stand_in(const struct run_data *d, const struct model_config *c, int chunks,
 				     const int bucket[2])
 {
-	return (struct latent_sample){
+	struct latent_sample s = {
 		.c = c->vae.latent_channels, .w = bucket[0] / c->vae.factor, .h = bucket[1] / c->vae.factor,
 		.bucket = { bucket[0], bucket[1] }, .repeats = d->s->batch_size, .weight = 1, .empty = -1,
 		.variants = 1, .text = family_text(c, chunks_length(chunks, c->text[0].length)),
 		.clip_skip = text_skip_trained(c, d->s->clip_skip),
 	};
+
+	s.text.rows = 1;
+	return s;
 }
 
 int data_from_buckets(struct run_data *d, const struct model_config *c, struct error *e)
@@ -45,6 +50,31 @@ int data_from_buckets(struct run_data *d, const struct model_config *c, struct e
 
 /* ---- a report of lora-prep ---- */
 
+struct seen_captions { struct map *map; char **text; size_t count, capacity; };
+
+/* Is the text of this picture none that an earlier one has?  A long caption is cut in the report. */
+static bool is_new_text(struct seen_captions *seen, const json_t *picture)
+{
+	const char *words = json_string_value(json_object_get(picture, "caption"));
+
+	if (!words || json_object_get(picture, "caption_bytes"))
+		return true;
+	if (map_get(seen->map, words, strlen(words)) >= 0)
+		return false;
+	GROW(seen->text, seen->count, seen->capacity);
+	seen->text[seen->count] = xstrdup(words);
+	map_put(seen->map, seen->text[seen->count++], strlen(words), 0);
+	return true;
+}
+
+static void forget_captions(struct seen_captions *seen)
+{
+	for (size_t i = 0; i < seen->count; i++)
+		free(seen->text[i]);
+	free(seen->text);
+	map_free(seen->map);
+}
+
 static int whole_number(const json_t *v)
 {
 	const json_int_t n = json_integer_value(v);
@@ -54,7 +84,7 @@ static int whole_number(const json_t *v)
 
 /* Takes a line of event "picture"; others are skipped. */
 static int take_picture(struct run_data *d, const struct model_config *c, int chunks, const json_t *line,
-			size_t *capacity, struct error *e)
+			struct seen_captions *seen, size_t *capacity, struct error *e)
 {
 	const char *event = json_string_value(json_object_get(line, "event"));
 	const json_t *size = json_object_get(line, "bucket");
@@ -66,6 +96,7 @@ static int take_picture(struct run_data *d, const struct model_config *c, int ch
 	GROW(d->set.sample, d->set.count, *capacity);
 	s = &d->set.sample[d->set.count];
 	*s = stand_in(d, c, chunks, bucket);
+	s->text.rows = is_new_text(seen, line);
 	s->repeats = whole_number(json_object_get(line, "repeats"));
 	s->batch_size = whole_number(json_object_get(line, "batch_size"));
 	s->regularization = json_is_true(json_object_get(line, "regularization"));
@@ -79,15 +110,17 @@ static int take_picture(struct run_data *d, const struct model_config *c, int ch
 
 static int take_lines(struct run_data *d, const struct model_config *c, int chunks, char *rest, struct error *e)
 {
+	struct seen_captions seen = { .map = map_new(0) };
 	size_t capacity = 0;
 	char *text;
 	int result = 0;
 
 	while (!result && (text = strsep(&rest, "\n")) && *text) {
 		json_t *line = json_parse("a line", text, strlen(text), e);
-		result = line ? take_picture(d, c, chunks, line, &capacity, e) : -1;
+		result = line ? take_picture(d, c, chunks, line, &seen, &capacity, e) : -1;
 		json_decref(line);
 	}
+	forget_captions(&seen);
 	return result;
 }
 

@@ -191,7 +191,7 @@ static int count_turns(struct dry *dry, const int *only, struct plan *p, struct 
 /* ---- what is host memory, where that is the device's ---- */
 
 /* All samples have what the first one has; a text that several share is there once.  Stand-ins for buckets are no
- * pictures, and those of a report have a text each. */
+ * pictures. */
 static size_t data_bytes(const struct run_data *d)
 {
 	const struct latent_sample *first = &d->set.sample[0];
@@ -203,7 +203,7 @@ static size_t data_bytes(const struct run_data *d)
 		const struct latent_sample *s = &d->set.sample[i];
 		const size_t cells = (size_t)s->h * s->w, sides = first->flip_mean ? 2 : 1;
 		sum += sides * cells * (2 * s->c + (s->masked ? 1 : 0) + (size_t)s->holes * (1 + 2 * s->c));
-		sum += text * (d->stand_in ? 1 : s->text.rows);
+		sum += text * s->text.rows;
 	}
 	return sum * sizeof(float);
 }
