@@ -319,16 +319,21 @@ static void finish_lora(struct combined *c, const struct sum *s, struct factored
 }
 
 /* Nothing times nothing: readers look for a module, and a rank of 0 is none.  Of a norm, and where all that there was
- * is a bias, the numbers that were are zeros. */
-static void make_zeros(struct combined *c, const struct sum *s, const struct term *term, size_t n)
+ * is a bias, the numbers that were are zeros.  What turns a weight tells one side of it without a model, and zeros of a
+ * wrong shape would be an adapter that no model takes. */
+static int make_zeros(struct combined *c, const struct sum *s, const struct term *term, size_t n, struct error *e)
 {
-	struct factored none = factored_new(s->rows, s->columns, 1, 1);
+	struct factored none;
 	bool weight = false, bias = false;
 
 	for (size_t i = 0; i < n; i++) {
+		if (term[i].module->kind->needs_base && !s->how->in->files)
+			return refuse(s, &term[i], "cancels out, and its tensors do not tell the shape of the layer",
+				      "say -m MODEL, which does", e);
 		weight |= changes_weight(&term[i]);
 		bias |= term[i].module->bias != NULL;
 	}
+	none = factored_new(s->rows, s->columns, 1, 1);
 	if (weight && !s->layer->norm)
 		finish_lora(c, s, &none, 0);
 	else if (weight)
@@ -336,6 +341,7 @@ static void make_zeros(struct combined *c, const struct sum *s, const struct ter
 	if (bias && (!weight || s->layer->norm))
 		c->bias = xcalloc(s->rows, sizeof(float));
 	factored_free(&none);
+	return 0;
 }
 
 static int combine_factors(struct combined *c, const struct sum *s, const struct delta *d, size_t rank,
@@ -493,10 +499,8 @@ static int combine_sum(struct combined *c, struct sum *s, const struct term *fir
 
 	if (check_shapes(s, e))
 		return -1;
-	if (!drop_zeros(s)) {
-		make_zeros(c, s, first, n);
-		return 0;
-	}
+	if (!drop_zeros(s))
+		return make_zeros(c, s, first, n, e);
 	c->term = first;
 	while (s->count == 1 && c->term->module != t->module)
 		c->term++;

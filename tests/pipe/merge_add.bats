@@ -307,3 +307,18 @@ ones() {
 	tail -1 said | grep -q '2 modules'
 	[ "$(tensors list both | wc -l)" -eq 2 ]
 }
+
+@test "OFT that cancels out asks for the model, which knows the layers' shapes" {
+	local kind minus
+	for kind in oft_kohya_tight.safetensors oft_lycoris_rescaled.safetensors oft_peft oft_peft_exact; do
+		for minus in "$ADAPTERS/$kind:-0.5" "$ADAPTERS/$kind:-0.25 $ADAPTERS/$kind:-0.25"; do
+			run -3 lora_merge add "$ADAPTERS/$kind:0.5" $minus -o x
+			[[ $output == *"$kind"*"cancels out"*"say -m MODEL"* ]]
+			[ ! -e x ]
+		done
+		lora_merge add -q "$ADAPTERS/$kind:0.5" "$ADAPTERS/$kind:-0.5" -m "$TINY/model" -o none
+		into none out
+		cmp <(weights out) <(weights "$TINY/model")
+		rm none
+	done
+}
