@@ -38,7 +38,7 @@ static void release(void *slot)
 
 /* ---- what becomes of a layer ---- */
 
-static int put(struct adding *a, struct combined *c, const struct layer *layer, struct error *e)
+static int put(struct adding *a, struct combined *c, struct error *e)
 {
 	const struct term *t = c->term;
 	int status = 0;
@@ -57,16 +57,15 @@ static int put(struct adding *a, struct combined *c, const struct layer *layer, 
 	case COMBINED_FULL:
 		break;
 	}
-	output_add_full(a->out, layer, c->weight, c->bias);
+	output_add_full(a->out, c->layer, c->weight, c->bias);
 	c->weight = c->bias = NULL;
 	return 0;
 }
 
-static int tell(struct adding *a, const struct combined *c, const struct layer *layer, size_t adapters,
-		struct error *e)
+static int tell(struct adding *a, const struct combined *c, size_t adapters, struct error *e)
 {
 	const bool lora = c->how == COMBINED_LORA, kept = c->how == COMBINED_COPY || c->how == COMBINED_CHANGED;
-	const struct tally_line l = { .layer = layer, .adapters = adapters,
+	const struct tally_line l = { .layer = c->layer, .adapters = adapters,
 				      .rank = lora ? c->lora.rank : kept ? c->term->module->form.rank : 0,
 				      .alpha = lora ? c->lora.alpha : c->how == COMBINED_CHANGED ? c->change.alpha :
 					       kept ? c->term->module->alpha : 0,
@@ -79,15 +78,14 @@ static int take(void *context, size_t i, void *slot)
 {
 	struct adding *a = context;
 	struct added *to = slot;
-	const struct layer *layer = a->terms.item[a->first[i]].module->layer;
 
 	if (to->failed) {
 		*a->error = to->error;
 		return -1;
 	}
-	if (tell(a, &to->sum, layer, a->first[i + 1] - a->first[i], a->error))
+	if (tell(a, &to->sum, a->first[i + 1] - a->first[i], a->error))
 		return -1;
-	return put(a, &to->sum, layer, a->error);
+	return put(a, &to->sum, a->error);
 }
 
 /* ---- the whole ---- */

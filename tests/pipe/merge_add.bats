@@ -322,3 +322,19 @@ ones() {
 		rm none
 	done
 }
+
+@test "a bias alone goes with any module of its layer, whichever is named first" {
+	local LAYER=lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0 what order
+	echo "$LAYER.diff_b 0.1 16" | tensors make bias ss_base_model_version=sdxl_base_v1-0
+	ones 1 2 lora
+	echo "$LAYER.diff 0.1 16 16" | tensors make full ss_base_model_version=sdxl_base_v1-0
+	for what in lora full; do
+		for order in "bias $what:0.5" "$what:0.5 bias" "bias $what:0.5 $what:-0.5" "$what:0.5 bias:-1 bias"; do
+			lora_merge add -q $order -o sum
+			into sum one
+			rm -rf two
+			lora_merge into -q -m "$TINY/model" $(printf -- '--lora %s ' $order) -o two
+			near one two
+		done
+	done
+}
