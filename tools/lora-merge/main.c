@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 		  .file = FILE_WRITTEN },
 		{ "report", 0, OPTION_STRING, &o.report, "FILE",
 		  "JSON lines, one a module: norm of the update, relative error", .key = "", .file = FILE_WRITTEN },
-		{ "allow-nonfinite", 0, OPTION_FLAG, &o.allow_nonfinite, NULL, "let NaN and infinity pass", .key = "" },
+		{ "allow-nonfinite", 0, OPTION_FLAG, &o.allow_nonfinite, NULL, "let NaN and infinity pass (into)", .key = "" },
 		{ "block", 0, OPTION_LIST, &block, "[N:]REGEX=W",
 		  "the weight of modules by name, or of blocks by 12, 17, 20 or 26 numbers", .key = "" },
 		{ "only", 0, OPTION_LIST, &only, "WHAT",
