@@ -46,7 +46,7 @@ int inputs_open(struct inputs *in, const struct merge_options *o, struct error *
 		if (open_adapter(in, o->adapter[i], o->negated, e) ||
 		    shares_tell(in->shares, i, in->item[i].file, in->item[i].weight, e))
 			return -1;
-	return 0;
+	return shares_check(in->shares, e);
 }
 
 void inputs_close(struct inputs *in)

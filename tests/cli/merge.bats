@@ -133,3 +133,26 @@ merge() {
 	run merge bake
 	[ "$status" -eq 2 ]
 }
+
+@test "a pattern that fits no module is refused by every mode that takes it, and into with nothing left" {
+	local unet=$golden/tiny-a/lora_unet.safetensors mode option
+	for mode in "into -m $golden/tiny-a/model --lora $unet -o x" "add $unet $unet -o x" "scale $unet:0.5 -o x" \
+		"negate $unet -o x" "interference $unet $unet" "resize $unet --rank 1 -o x" \
+		"convert $unet --to comfy -o x"; do
+		for option in "--only atn" "--without atn1" "--block atn2=0" "--block 1:atn2=0"; do
+			[[ $mode$option != @(resize|convert)*--block* ]] || continue
+			run merge $mode $option
+			[ "$status" -eq 2 ]
+			[[ $output == *"${option%% *} '${option#* }' fits no module"*"lora-inspect --keys"* ]]
+			[ ! -e x ]
+		done
+		run merge $mode --only te1
+		[ "$status" -eq 2 ]
+		[[ $output == *"nothing is left"* ]]
+		[ ! -e x ]
+		# what another adapter would have
+		merge $mode --without te --without conv --without BASE --without OUT11 > /dev/null 2>&1
+		rm -rf x
+	done
+	merge into -q -m "$golden/tiny-a/model" --lora "$unet" --block BASE=0 --block 'OUT1[01]=0.5' -o x
+}
