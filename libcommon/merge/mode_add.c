@@ -3,7 +3,6 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "../base/thread.h"
-#include "../config/options.h"
 #include "../config/seed.h"
 #include "../data/ring.h"
 #include "combine.h"
@@ -129,9 +128,6 @@ int merge_add(const struct merge_options *o, struct error *e)
 			    o->method);
 	if (o->exact && o->rank)
 		return fail(e, EXIT_USAGE, "--exact and --rank both say what rank the sum has; say one");
-	if (!o->method && (option_is_typed("density") || option_is_typed("seed")))
-		return fail(e, EXIT_USAGE, "--%s says nothing without --method; say which, or leave it away",
-			    option_is_typed("density") ? "density" : "seed");
 	memory_keep();          /* every layer needs the same large blocks anew */
 	status = inputs_open(&a.in, o, e);
 	if (!status)

@@ -156,3 +156,31 @@ merge() {
 	done
 	merge into -q -m "$golden/tiny-a/model" --lora "$unet" --block BASE=0 --block 'OUT1[01]=0.5' -o x
 }
+
+@test "an option that does nothing without another is refused, whatever its value" {
+	local unet=$golden/tiny-a/lora_unet.safetensors arguments without
+	while IFS='|' read -r arguments without; do
+		run merge $arguments -q
+		[ "$status" -eq 2 ]
+		[[ $output == *" says nothing without $without; say that too, or leave it away" ]]
+		[ ! -e x ]
+	done <<- END
+		add $unet $unet -o x --model-config $golden/tiny-a/model|--model
+		interference $unet $unet --model-config $golden/tiny-a/model|--model
+		convert $unet --to comfy -o x --model-config $golden/tiny-a/model|--model
+		add $unet $unet -o x --density 0.5|--method
+		add $unet $unet -o x --seed 0|--method dare or dare_ties
+		add $unet $unet -o x --method ties --seed 3|--method dare or dare_ties
+		add $unet $unet -o x --method prune --seed 0|--method dare or dare_ties
+		convert $unet --to diffusers --keep-kind -o x|--to kohya or comfy
+		convert $unet --to peft --keep-kind -o x|--to kohya or comfy
+	END
+	for method in ties dare dare_ties prune; do
+		run merge add "$unet" "$unet" --method "$method" --density 0 -o x
+		[ "$status" -eq 2 ]
+		[[ $output == *"--density: '0' does not fit"* ]]
+		[ ! -e x ]
+	done
+	merge add -q "$unet" "$unet" --method dare --seed 3 --density 0.5 --rank 2 -o x
+	merge convert -q "$unet" --to comfy --keep-kind -o y
+}
