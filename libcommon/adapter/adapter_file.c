@@ -479,7 +479,7 @@ static int check_finite(const struct adapter_file *a, const struct safetensor *t
 	return status;
 }
 
-static int check_numbers(const struct adapter_file *a, const struct file_module *m, struct error *e)
+int adapter_file_check_module(const struct adapter_file *a, const struct file_module *m, struct error *e)
 {
 	int status = 0;
 
@@ -495,7 +495,7 @@ int adapter_file_check(const struct adapter_file *a, struct error *e)
 	int status = 0;
 
 	for (size_t i = 0; i < a->count && !status; i++)
-		status = check_numbers(a, &a->module[i], e);
+		status = adapter_file_check_module(a, &a->module[i], e);
 	if (!status)
 		adapter_file_tell(a);
 	return status;

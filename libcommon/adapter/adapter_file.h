@@ -81,6 +81,8 @@ const struct file_module *adapter_file_module(const struct adapter_file *a, cons
 float *adapter_file_floats(const struct adapter_file *a, const struct safetensor *t, bool finite,
 			   struct error *e) MUST_CHECK;
 
+/* EXIT_INPUT where a part, the lengths or the bias hold NaN or infinity. */
+int adapter_file_check_module(const struct adapter_file *a, const struct file_module *m, struct error *e) MUST_CHECK;
 /* Every number that an adapter would take over is one; then adapter_file_tell(). */
 int adapter_file_check(const struct adapter_file *a, struct error *e) MUST_CHECK;
 

@@ -86,7 +86,7 @@ struct option {
 	/* OPTION_STRING: values to refuse, ended by { 0 }; reported before any mistake in another option's value */
 	const struct option_refusal *refused;
 	/* The other option without which this one does nothing: `KEY`, or `KEY = "A" or "B"`.  Behind a | are options
-	 * that are enough too, but that the note does not name. */
+	 * that are enough too, but that the message does not name. */
 	const char *needs;
 	/* for the tool, not for the parser */
 	enum option_identity identity;
@@ -131,6 +131,10 @@ int choice_index(const char *choices, const char *value);
 const struct option *option_by_key(const struct tool *tool, const char *key);           /* NULL: none */
 /* false, 0, "", no text, an empty list */
 bool option_is_off(const struct option *o);
+/* What the option .needs is on, or it needs nothing. */
+bool option_is_heard(const struct tool *tool, const struct option *o);
+/* EXIT_USAGE for the first option that was typed and is not heard. */
+int options_refuse_idle(const struct tool *tool, struct error *e) MUST_CHECK;
 /* Prints a note for each value that changes nothing because the option that it .needs is off.  Defaults are not noted:
  * kohya's GUI writes all of them into every file. */
 void options_tell_idle(const struct tool *tool);

@@ -1,4 +1,4 @@
-/* Notes values that change nothing because another option is off.  sd-scripts accepts them in silence. */
+/* Values that change nothing because another option is off.  sd-scripts accepts them in silence. */
 #include <string.h>
 #include "options_private.h"
 
@@ -38,18 +38,18 @@ static bool is_met(const struct tool *tool, const char *need, size_t n)
 	return strncmp(need + length, " = ", 3) ? !option_is_off(o) : is_one_of(o, need + length, n - length);
 }
 
-static bool is_idle(const struct tool *tool, const struct option *o)
+bool option_is_heard(const struct tool *tool, const struct option *o)
 {
-	const char *need = o->needs;
 	size_t n;
 
-	for (;; need += n + 1) {
+	for (const char *need = o->needs; need; need += n + 1) {
 		n = strcspn(need, "|");
 		if (is_met(tool, need, n))
-			return false;
+			return true;
 		if (!need[n])
-			return !option_is_default(o);
+			return false;
 	}
+	return true;
 }
 
 void options_tell_idle(const struct tool *tool)
@@ -57,7 +57,24 @@ void options_tell_idle(const struct tool *tool)
 	char buffer[KEY_SIZE];
 
 	for (const struct option *o = tool->table; o->name || o->help; o++)
-		if (o->needs && is_idle(tool, o))
+		if (!option_is_heard(tool, o) && !option_is_default(o))
 			note("%s: does nothing without %.*s; set that too, or leave it out", option_key(o, buffer),
 			     (int)strcspn(o->needs, "|"), o->needs);
+}
+
+int options_refuse_idle(const struct tool *tool, struct error *e)
+{
+	struct buffer need = { 0 };
+	const struct option *o = tool->table;
+
+	while ((o->name || o->help) && (option_is_heard(tool, o) || !option_is_typed(o->name)))
+		o++;
+	if (!o->name && !o->help)
+		return 0;
+	for (const char *c = o->needs; *c && *c != '|'; c++)    /* method = "dare": --method dare */
+		if (*c != '"' && *c != '=' && (*c != ' ' || c[1] != '='))
+			buffer_addf(&need, "%c", *c);
+	fail(e, EXIT_USAGE, "--%s says nothing without --%s; say that too, or leave it away", o->name, need.data);
+	buffer_free(&need);
+	return -1;
 }

@@ -93,12 +93,19 @@ static int refuse_shapes(const struct sum *s, const struct term *t, struct error
 		      "they are for different models", e);
 }
 
+static bool changes_weight(const struct term *t)
+{
+	return t->module->kind != &kind_full || t->module->part[FULL_DIFF];
+}
+
+/* Of a bias alone, without a model, only the outputs are known. */
 static int check_shapes(const struct sum *s, struct error *e)
 {
-	for (size_t i = 1; i < s->count; i++) {
+	for (size_t i = 0; i < s->count; i++) {
 		const struct weight *a = layer_weight(s->layer), *b = layer_weight(s->term[i].module->layer);
 
-		if (a->out != b->out || a->in != b->in || a->kh != b->kh || a->kw != b->kw)
+		if (a->out != b->out ||
+		    (changes_weight(&s->term[i]) && (a->in != b->in || a->kh != b->kh || a->kw != b->kw)))
 			return refuse_shapes(s, &s->term[i], e);
 	}
 	return 0;
@@ -113,11 +120,6 @@ static size_t drop_zeros(struct sum *s)
 		if (s->term[i].weight != 0)
 			s->term[n++] = s->term[i];
 	return s->count = n;
-}
-
-static bool changes_weight(const struct term *t)
-{
-	return t->module->kind != &kind_full || t->module->part[FULL_DIFF];
 }
 
 static int read_delta(struct delta *d, const struct sum *s, const struct term *t, struct error *e)
@@ -319,16 +321,21 @@ static void finish_lora(struct combined *c, const struct sum *s, struct factored
 }
 
 /* Nothing times nothing: readers look for a module, and a rank of 0 is none.  Of a norm, and where all that there was
- * is a bias, the numbers that were are zeros. */
-static void make_zeros(struct combined *c, const struct sum *s, const struct term *term, size_t n)
+ * is a bias, the numbers that were are zeros.  What turns a weight tells one side of it without a model, and zeros of a
+ * wrong shape would be an adapter that no model takes. */
+static int make_zeros(struct combined *c, const struct sum *s, const struct term *term, size_t n, struct error *e)
 {
-	struct factored none = factored_new(s->rows, s->columns, 1, 1);
+	struct factored none;
 	bool weight = false, bias = false;
 
 	for (size_t i = 0; i < n; i++) {
+		if (term[i].module->kind->needs_base && !s->how->in->files)
+			return refuse(s, &term[i], "cancels out, and its tensors do not tell the shape of the layer",
+				      "say -m MODEL, which does", e);
 		weight |= changes_weight(&term[i]);
 		bias |= term[i].module->bias != NULL;
 	}
+	none = factored_new(s->rows, s->columns, 1, 1);
 	if (weight && !s->layer->norm)
 		finish_lora(c, s, &none, 0);
 	else if (weight)
@@ -336,6 +343,7 @@ static void make_zeros(struct combined *c, const struct sum *s, const struct ter
 	if (bias && (!weight || s->layer->norm))
 		c->bias = xcalloc(s->rows, sizeof(float));
 	factored_free(&none);
+	return 0;
 }
 
 static int combine_factors(struct combined *c, const struct sum *s, const struct delta *d, size_t rank,
@@ -493,10 +501,8 @@ static int combine_sum(struct combined *c, struct sum *s, const struct term *fir
 
 	if (check_shapes(s, e))
 		return -1;
-	if (!drop_zeros(s)) {
-		make_zeros(c, s, first, n);
-		return 0;
-	}
+	if (!drop_zeros(s))
+		return make_zeros(c, s, first, n, e);
 	c->term = first;
 	while (s->count == 1 && c->term->module != t->module)
 		c->term++;
@@ -507,14 +513,23 @@ static int combine_sum(struct combined *c, struct sum *s, const struct term *fir
 	return combine_several(c, s, e);
 }
 
+/* With the shape that the first one says that knows both sides. */
+static const struct layer *layer_of(const struct term *term, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (changes_weight(&term[i]))
+			return term[i].module->layer;
+	return term->module->layer;
+}
+
 int combine(struct combined *c, const struct combining *how, const struct term *term, size_t n, struct error *e)
 {
-	const struct weight *w = layer_weight(term->module->layer);
-	struct sum s = { .how = how, .layer = term->module->layer, .rows = w->out,
-			 .columns = (size_t)w->in * w->kh * w->kw };
+	const struct layer *layer = layer_of(term, n);
+	const struct weight *w = layer_weight(layer);
+	struct sum s = { .how = how, .layer = layer, .rows = w->out, .columns = (size_t)w->in * w->kh * w->kw };
 	int status;
 
-	*c = (struct combined){ .how = COMBINED_FULL };
+	*c = (struct combined){ .how = COMBINED_FULL, .layer = layer };
 	if (how->method) {
 		s.term = xmalloc(n * sizeof(*term));
 		memcpy(s.term, term, n * sizeof(*term));

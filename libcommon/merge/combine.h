@@ -29,6 +29,7 @@ enum combined_how {
 
 struct combined {
 	enum combined_how how;
+	const struct layer *layer;      /* with its shape, where any term knows it */
 	const struct term *term;        /* of a copy */
 	struct output_change change;
 	struct output_lora lora;        /* as the file will have it */

@@ -131,29 +131,47 @@ static void fill_gram(double *gram, const struct side *side, size_t n, bool plai
 		}
 }
 
+/* Those that change the weight: gram [n,n] of their sides, in their order. */
+static int measure(double *gram, struct side *side, const struct inputs *in, const struct term *const *term, size_t n,
+		   struct error *e)
+{
+	bool plain = true;
+
+	/* without a model a module that turns its weights shows one side of them alone */
+	for (size_t i = 0; i < n; i++) {
+		plain &= is_plain(term[i]->module);
+		if (update_check_base(in->item[term[i]->input].file, term[i]->module, in->files, e))
+			return -1;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (check_shape(in, term[0], term[i], e) || read_side(&side[i], in, term[i], plain, e))
+			return -1;
+	if (n)
+		fill_gram(gram, side, n, plain);
+	return 0;
+}
+
+/* A bias alone is no update of the weight: its row and column stay 0, and the others are what they are. */
 int inner_products(double *gram, const struct inputs *in, const struct term *term, size_t n, struct error *e)
 {
 	struct side *side = xcalloc(n, sizeof(*side));
-	bool plain = true, weights = true;
-	int status = 0;
+	const struct term **weight = xcalloc(n, sizeof(*weight));
+	double *own = xcalloc(n * n, sizeof(*own));
+	size_t weights = 0;
+	int status;
 
 	memset(gram, 0, n * n * sizeof(*gram));
-	for (size_t i = 0; i < n; i++) {
-		plain &= is_plain(term[i].module);
-		weights &= changes_weight(term[i].module);
-	}
-	/* without a model a module that turns its weights shows one side of them alone */
-	for (size_t i = 0; i < n && weights && !status; i++)
-		status = update_check_base(in->item[term[i].input].file, term[i].module, in->files, e);
-	for (size_t i = 0; i < n && weights && !status; i++) {
-		status = check_shape(in, term, &term[i], e);
-		if (!status)
-			status = read_side(&side[i], in, &term[i], plain, e);
-	}
-	if (!status && weights)
-		fill_gram(gram, side, n, plain);
 	for (size_t i = 0; i < n; i++)
+		if (changes_weight(term[i].module))
+			weight[weights++] = &term[i];
+	status = measure(own, side, in, weight, weights, e);
+	for (size_t i = 0; i < weights; i++)
+		for (size_t j = 0; j < weights; j++)
+			gram[(weight[i] - term) * n + (weight[j] - term)] = own[i * weights + j];
+	for (size_t i = 0; i < weights; i++)
 		free_side(&side[i]);
 	free(side);
+	free(weight);
+	free(own);
 	return status;
 }

@@ -46,7 +46,7 @@ int inputs_open(struct inputs *in, const struct merge_options *o, struct error *
 		if (open_adapter(in, o->adapter[i], o->negated, e) ||
 		    shares_tell(in->shares, i, in->item[i].file, in->item[i].weight, e))
 			return -1;
-	return 0;
+	return shares_check(in->shares, e);
 }
 
 void inputs_close(struct inputs *in)
@@ -95,6 +95,7 @@ static int by_layer(const void *left, const void *right)
 	return 0;
 }
 
+/* A module that is kept byte for byte, or of which only the model tells the update, is read by nobody else. */
 int inputs_terms(const struct inputs *in, struct term_list *l, struct error *e)
 {
 	for (size_t i = 0; i < in->count; i++)
@@ -107,6 +108,8 @@ int inputs_terms(const struct inputs *in, struct term_list *l, struct error *e)
 				return -1;
 			if (!kept || share * in->item[i].weight == 0)
 				continue;
+			if (adapter_file_check_module(in->item[i].file, m, e))
+				return -1;
 			GROW(l->item, l->count, l->capacity);
 			l->item[l->count++] = (struct term){ i, m, share * in->item[i].weight };
 		}

@@ -30,7 +30,8 @@ void inputs_close(struct inputs *in);
 /* One adapter's module of a layer, and its weight with the share. */
 struct term { size_t input; const struct file_module *module; double weight; };
 struct term_list { struct term *item; size_t count, capacity; };
-/* All modules whose weight is not 0: by components, by the names of layers, by adapters.  item malloced */
+/* All modules whose weight is not 0: by components, by the names of layers, by adapters.  item malloced.  EXIT_INPUT
+ * where one holds NaN or infinity */
 int inputs_terms(const struct inputs *in, struct term_list *l, struct error *e) MUST_CHECK;
 /* How many from the first on are of one layer. */
 size_t terms_of_layer(const struct term *first, size_t rest);

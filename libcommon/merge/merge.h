@@ -59,10 +59,10 @@ struct merge_mode {
 /* All modes' names: "into, add and convert". */
 struct names merge_mode_names(void);
 struct names merge_mode_choices(void);  /* "into|add|..." */
-/* Runs the mode that the first operand names; the others are o->adapter of modes that take operands.  table: the
- * tool's, whose options that were typed must be of the mode. */
-struct option;
-int merge_run(const char *const *operand, size_t operands, const struct option *table, struct merge_options *o,
+/* Runs the mode that the first operand names; the others are o->adapter of modes that take operands.  tool: its
+ * options that were typed must be of the mode, and say something beside the others. */
+struct tool;
+int merge_run(const char *const *operand, size_t operands, const struct tool *tool, struct merge_options *o,
 	      struct error *e) MUST_CHECK;
 
 /* ---- the modes ---- */

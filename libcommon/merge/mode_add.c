@@ -3,7 +3,6 @@
 #include <string.h>
 #include "../base/memory.h"
 #include "../base/thread.h"
-#include "../config/options.h"
 #include "../config/seed.h"
 #include "../data/ring.h"
 #include "combine.h"
@@ -38,7 +37,7 @@ static void release(void *slot)
 
 /* ---- what becomes of a layer ---- */
 
-static int put(struct adding *a, struct combined *c, const struct layer *layer, struct error *e)
+static int put(struct adding *a, struct combined *c, struct error *e)
 {
 	const struct term *t = c->term;
 	int status = 0;
@@ -57,16 +56,15 @@ static int put(struct adding *a, struct combined *c, const struct layer *layer, 
 	case COMBINED_FULL:
 		break;
 	}
-	output_add_full(a->out, layer, c->weight, c->bias);
+	output_add_full(a->out, c->layer, c->weight, c->bias);
 	c->weight = c->bias = NULL;
 	return 0;
 }
 
-static int tell(struct adding *a, const struct combined *c, const struct layer *layer, size_t adapters,
-		struct error *e)
+static int tell(struct adding *a, const struct combined *c, size_t adapters, struct error *e)
 {
 	const bool lora = c->how == COMBINED_LORA, kept = c->how == COMBINED_COPY || c->how == COMBINED_CHANGED;
-	const struct tally_line l = { .layer = layer, .adapters = adapters,
+	const struct tally_line l = { .layer = c->layer, .adapters = adapters,
 				      .rank = lora ? c->lora.rank : kept ? c->term->module->form.rank : 0,
 				      .alpha = lora ? c->lora.alpha : c->how == COMBINED_CHANGED ? c->change.alpha :
 					       kept ? c->term->module->alpha : 0,
@@ -79,15 +77,14 @@ static int take(void *context, size_t i, void *slot)
 {
 	struct adding *a = context;
 	struct added *to = slot;
-	const struct layer *layer = a->terms.item[a->first[i]].module->layer;
 
 	if (to->failed) {
 		*a->error = to->error;
 		return -1;
 	}
-	if (tell(a, &to->sum, layer, a->first[i + 1] - a->first[i], a->error))
+	if (tell(a, &to->sum, a->first[i + 1] - a->first[i], a->error))
 		return -1;
-	return put(a, &to->sum, layer, a->error);
+	return put(a, &to->sum, a->error);
 }
 
 /* ---- the whole ---- */
@@ -131,9 +128,6 @@ int merge_add(const struct merge_options *o, struct error *e)
 			    o->method);
 	if (o->exact && o->rank)
 		return fail(e, EXIT_USAGE, "--exact and --rank both say what rank the sum has; say one");
-	if (!o->method && (option_is_typed("density") || option_is_typed("seed")))
-		return fail(e, EXIT_USAGE, "--%s says nothing without --method; say which, or leave it away",
-			    option_is_typed("density") ? "density" : "seed");
 	memory_keep();          /* every layer needs the same large blocks anew */
 	status = inputs_open(&a.in, o, e);
 	if (!status)

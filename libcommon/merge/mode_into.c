@@ -141,6 +141,10 @@ static int prepare(struct merge *m, struct error *e)
 	for (size_t i = 0; i < o->adapters; i++)
 		if (add_adapter(m, i, e))
 			return -1;
+	if (shares_check(m->shares, e))
+		return -1;
+	if (!m->jobs)
+		return fail(e, EXIT_USAGE, "nothing is left: every module is left out");
 	qsort(m->job, m->jobs, sizeof(*m->job), by_place);
 	return 0;
 }

@@ -72,12 +72,12 @@ static int refuse_option(const struct merge_mode *mode, const char *option, stru
 		    n ? names_joined(takers, sizeof(*takers), n, ", ", " and ").text : "no mode");
 }
 
-static int check_options(const struct merge_mode *mode, const struct option *table, struct error *e)
+static int check_options(const struct merge_mode *mode, const struct tool *tool, struct error *e)
 {
-	for (; table->name; table++)
-		if (option_is_typed(table->name) && !among(mode->takes, table->name))
-			return refuse_option(mode, table->name, e);
-	return 0;
+	for (const struct option *o = tool->table; o->name; o++)
+		if (option_is_typed(o->name) && !among(mode->takes, o->name))
+			return refuse_option(mode, o->name, e);
+	return options_refuse_idle(tool, e);
 }
 
 /* A mode reads an adapter or two models, and most write. */
@@ -93,7 +93,7 @@ static int check_needs(const struct merge_mode *mode, const struct merge_options
 	return 0;
 }
 
-int merge_run(const char *const *operand, size_t operands, const struct option *table, struct merge_options *o,
+int merge_run(const char *const *operand, size_t operands, const struct tool *tool, struct merge_options *o,
 	      struct error *e)
 {
 	const struct merge_mode *mode;
@@ -101,7 +101,7 @@ int merge_run(const char *const *operand, size_t operands, const struct option *
 	if (!operands)
 		return fail(e, EXIT_USAGE, "no mode; say lora-merge %s %s, or another of %s", modes[0].name,
 			    modes[0].synopsis, merge_mode_names().text);
-	if (find_mode(operand[0], &mode, e) || check_options(mode, table, e) || check_needs(mode, o, operands - 1, e))
+	if (find_mode(operand[0], &mode, e) || check_options(mode, tool, e) || check_needs(mode, o, operands - 1, e))
 		return -1;
 	if (mode->most) {
 		o->adapter = operand + 1;

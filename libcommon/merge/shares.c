@@ -23,8 +23,11 @@ struct names share_names(void)
 }
 
 struct rule {
+	const char *option, *text;      /* as it was typed */
 	size_t adapter;                 /* counted from 1; 0: all */
 	struct pattern *pattern;        /* NULL: a list */
+	bool common;                    /* a word of names[], or a pattern of a block: an adapter may well lack it */
+	bool found;                     /* some module of some adapter fits it */
 	double weight;
 	const struct slot_list *list;
 	double slot[SLOTS];
@@ -33,27 +36,42 @@ struct rule_list { struct rule *item; size_t count, capacity; };
 
 struct shares { struct rule_list block, only, without; };
 
-static struct rule *new_rule(struct rule_list *l)
+static struct rule *new_rule(struct rule_list *l, const char *option, const char *text)
 {
 	GROW(l->item, l->count, l->capacity);
-	l->item[l->count] = (struct rule){ 0 };
+	l->item[l->count] = (struct rule){ .option = option, .text = text };
 	return &l->item[l->count++];
 }
 
-static int read_pattern(struct rule *r, const char *option, const char *text, struct error *e)
+/* Presets name blocks of the model, of which an adapter may have none. */
+static int find_blocks(struct rule *r, struct error *e)
 {
-	const struct pattern_form form = { .where = option, .code = EXIT_USAGE };
+	int found = 0;
+
+	for (int i = 0; i < SLOTS && !found; i++)
+		found = pattern_fits(r->pattern, slot_name(i).text, e);
+	r->common |= found > 0;
+	return found < 0 ? -1 : 0;
+}
+
+static int read_pattern(struct rule *r, const char *text, struct error *e)
+{
+	const struct pattern_form form = { .where = r->option, .code = EXIT_USAGE };
 
 	r->pattern = pattern_new(text, &form, e);
-	return r->pattern ? 0 : -1;
+	return r->pattern ? find_blocks(r, e) : -1;
 }
 
 static int read_kept(struct rule_list *l, const char *option, const char *text, struct error *e)
 {
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (!strcmp(names[i].name, text))
+	struct rule *r = new_rule(l, option, text);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !r->common; i++)
+		if (!strcmp(names[i].name, text)) {
 			text = names[i].pattern;
-	return read_pattern(new_rule(l), option, text, e);
+			r->common = true;
+		}
+	return read_pattern(r, text, e);
 }
 
 /* "[1, 0.5, ...]", brackets or none */
@@ -95,7 +113,7 @@ static const char *read_number_of_adapter(struct rule *r, const char *text)
 
 static int read_block(struct rule_list *l, const char *text, size_t adapters, struct error *e)
 {
-	struct rule *r = new_rule(l);
+	struct rule *r = new_rule(l, "--block", text);
 	const char *rest = read_number_of_adapter(r, text), *sign = strrchr(rest, '=');
 	char *end = NULL, *pattern;
 	int status;
@@ -109,7 +127,7 @@ static int read_block(struct rule_list *l, const char *text, size_t adapters, st
 	if (end == sign + 1 || *end || !isfinite(r->weight))
 		return fail(e, EXIT_USAGE, "--block '%.200s': '%.60s' is no number", text, sign + 1);
 	pattern = xstrndup(rest, sign - rest);
-	status = read_pattern(r, "--block", pattern, e);
+	status = read_pattern(r, pattern, e);
 	free(pattern);
 	return status;
 }
@@ -169,22 +187,27 @@ static void free_names(struct module_names *n)
 		free(n->name[i]);
 }
 
-static int fits(const struct rule *r, const struct module_names *n, struct error *e)
+static int fits(struct rule *r, const struct module_names *n, struct error *e)
 {
 	int found = 0;
 
 	for (int i = 0; i < NAMES && !found; i++)
 		found = pattern_fits(r->pattern, n->name[i], e);
+	r->found |= found > 0;
 	return found;
 }
 
-static int fits_any(const struct rule_list *l, const struct module_names *n, struct error *e)
+/* Each is tried: shares_check() asks for all. */
+static int fits_any(struct rule_list *l, const struct module_names *n, struct error *e)
 {
-	int found = 0;
+	int any = 0;
 
-	for (size_t i = 0; i < l->count && !found; i++)
-		found = fits(&l->item[i], n, e);
-	return found;
+	for (size_t i = 0; i < l->count && any >= 0; i++) {
+		const int found = fits(&l->item[i], n, e);
+
+		any = found < 0 ? -1 : any || found;
+	}
+	return any;
 }
 
 static int list_share(const struct rule *r, const struct adapter_file *a, const struct file_module *m, double *share,
@@ -200,7 +223,7 @@ static int list_share(const struct rule *r, const struct adapter_file *a, const 
 	return 0;
 }
 
-static int apply_block(const struct rule *r, const struct adapter_file *a, const struct file_module *m,
+static int apply_block(struct rule *r, const struct adapter_file *a, const struct file_module *m,
 		       const struct module_names *n, double *share, struct error *e)
 {
 	int found;
@@ -213,7 +236,7 @@ static int apply_block(const struct rule *r, const struct adapter_file *a, const
 	return found < 0 ? -1 : 0;
 }
 
-static int share_by_names(const struct shares *s, size_t i, const struct adapter_file *a, const struct file_module *m,
+static int share_by_names(struct shares *s, size_t i, const struct adapter_file *a, const struct file_module *m,
 			  const struct module_names *n, double *share, bool *kept, struct error *e)
 {
 	const int only = s->only.count ? fits_any(&s->only, n, e) : 1, without = fits_any(&s->without, n, e);
@@ -229,8 +252,8 @@ static int share_by_names(const struct shares *s, size_t i, const struct adapter
 	return 0;
 }
 
-int share_of(const struct shares *s, size_t i, const struct adapter_file *a, const struct file_module *m,
-	     double *share, bool *kept, struct error *e)
+int share_of(struct shares *s, size_t i, const struct adapter_file *a, const struct file_module *m, double *share,
+	     bool *kept, struct error *e)
 {
 	struct module_names n;
 	int status;
@@ -243,6 +266,29 @@ int share_of(const struct shares *s, size_t i, const struct adapter_file *a, con
 	status = share_by_names(s, i, a, m, &n, share, kept, e);
 	free_names(&n);
 	return status;
+}
+
+/* ---- all modules ---- */
+
+static int check_rules(const struct rule_list *l, struct error *e)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		const struct rule *r = &l->item[i];
+
+		if (r->found || r->common || r->list)
+			continue;
+		if (r->adapter)
+			return fail(e, EXIT_USAGE, "%s '%.200s' fits no module of adapter %zu; lora-inspect --keys "
+				    "FILE shows the names", r->option, r->text, r->adapter);
+		return fail(e, EXIT_USAGE, "%s '%.200s' fits no module; lora-inspect --keys FILE shows the names",
+			    r->option, r->text);
+	}
+	return 0;
+}
+
+int shares_check(const struct shares *s, struct error *e)
+{
+	return check_rules(&s->only, e) || check_rules(&s->without, e) || check_rules(&s->block, e) ? -1 : 0;
 }
 
 /* ---- what is said ---- */
@@ -259,7 +305,7 @@ static int by_slot(const void *left, const void *right)
 	return (a->weight > b->weight) - (a->weight < b->weight);
 }
 
-static int gather(const struct shares *s, size_t i, const struct adapter_file *a, double weight, struct told *told,
+static int gather(struct shares *s, size_t i, const struct adapter_file *a, double weight, struct told *told,
 		  size_t *parts, size_t *left_out, struct error *e)
 {
 	*parts = *left_out = 0;
@@ -283,7 +329,7 @@ static int gather(const struct shares *s, size_t i, const struct adapter_file *a
 	return 0;
 }
 
-int shares_tell(const struct shares *s, size_t i, const struct adapter_file *a, double weight, struct error *e)
+int shares_tell(struct shares *s, size_t i, const struct adapter_file *a, double weight, struct error *e)
 {
 	struct told *told;
 	size_t parts, left_out;

@@ -133,3 +133,54 @@ merge() {
 	run merge bake
 	[ "$status" -eq 2 ]
 }
+
+@test "a pattern that fits no module is refused by every mode that takes it, and into with nothing left" {
+	local unet=$golden/tiny-a/lora_unet.safetensors mode option
+	for mode in "into -m $golden/tiny-a/model --lora $unet -o x" "add $unet $unet -o x" "scale $unet:0.5 -o x" \
+		"negate $unet -o x" "interference $unet $unet" "resize $unet --rank 1 -o x" \
+		"convert $unet --to comfy -o x"; do
+		for option in "--only atn" "--without atn1" "--block atn2=0" "--block 1:atn2=0"; do
+			[[ $mode$option != @(resize|convert)*--block* ]] || continue
+			run merge $mode $option
+			[ "$status" -eq 2 ]
+			[[ $output == *"${option%% *} '${option#* }' fits no module"*"lora-inspect --keys"* ]]
+			[ ! -e x ]
+		done
+		run merge $mode --only te1
+		[ "$status" -eq 2 ]
+		[[ $output == *"nothing is left"* ]]
+		[ ! -e x ]
+		# what another adapter would have
+		merge $mode --without te --without conv --without BASE --without OUT11 > /dev/null 2>&1
+		rm -rf x
+	done
+	merge into -q -m "$golden/tiny-a/model" --lora "$unet" --block BASE=0 --block 'OUT1[01]=0.5' -o x
+}
+
+@test "an option that does nothing without another is refused, whatever its value" {
+	local unet=$golden/tiny-a/lora_unet.safetensors arguments without
+	while IFS='|' read -r arguments without; do
+		run merge $arguments -q
+		[ "$status" -eq 2 ]
+		[[ $output == *" says nothing without $without; say that too, or leave it away" ]]
+		[ ! -e x ]
+	done <<- END
+		add $unet $unet -o x --model-config $golden/tiny-a/model|--model
+		interference $unet $unet --model-config $golden/tiny-a/model|--model
+		convert $unet --to comfy -o x --model-config $golden/tiny-a/model|--model
+		add $unet $unet -o x --density 0.5|--method
+		add $unet $unet -o x --seed 0|--method dare or dare_ties
+		add $unet $unet -o x --method ties --seed 3|--method dare or dare_ties
+		add $unet $unet -o x --method prune --seed 0|--method dare or dare_ties
+		convert $unet --to diffusers --keep-kind -o x|--to kohya or comfy
+		convert $unet --to peft --keep-kind -o x|--to kohya or comfy
+	END
+	for method in ties dare dare_ties prune; do
+		run merge add "$unet" "$unet" --method "$method" --density 0 -o x
+		[ "$status" -eq 2 ]
+		[[ $output == *"--density: '0' does not fit"* ]]
+		[ ! -e x ]
+	done
+	merge add -q "$unet" "$unet" --method dare --seed 3 --density 0.5 --rank 2 -o x
+	merge convert -q "$unet" --to comfy --keep-kind -o y
+}

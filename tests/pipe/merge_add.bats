@@ -307,3 +307,34 @@ ones() {
 	tail -1 said | grep -q '2 modules'
 	[ "$(tensors list both | wc -l)" -eq 2 ]
 }
+
+@test "OFT that cancels out asks for the model, which knows the layers' shapes" {
+	local kind minus
+	for kind in oft_kohya_tight.safetensors oft_lycoris_rescaled.safetensors oft_peft oft_peft_exact; do
+		for minus in "$ADAPTERS/$kind:-0.5" "$ADAPTERS/$kind:-0.25 $ADAPTERS/$kind:-0.25"; do
+			run -3 lora_merge add "$ADAPTERS/$kind:0.5" $minus -o x
+			[[ $output == *"$kind"*"cancels out"*"say -m MODEL"* ]]
+			[ ! -e x ]
+		done
+		lora_merge add -q "$ADAPTERS/$kind:0.5" "$ADAPTERS/$kind:-0.5" -m "$TINY/model" -o none
+		into none out
+		cmp <(weights out) <(weights "$TINY/model")
+		rm none
+	done
+}
+
+@test "a bias alone goes with any module of its layer, whichever is named first" {
+	local LAYER=lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_out_0 what order
+	echo "$LAYER.diff_b 0.1 16" | tensors make bias ss_base_model_version=sdxl_base_v1-0
+	ones 1 2 lora
+	echo "$LAYER.diff 0.1 16 16" | tensors make full ss_base_model_version=sdxl_base_v1-0
+	for what in lora full; do
+		for order in "bias $what:0.5" "$what:0.5 bias" "bias $what:0.5 $what:-0.5" "$what:0.5 bias:-1 bias"; do
+			lora_merge add -q $order -o sum
+			into sum one
+			rm -rf two
+			lora_merge into -q -m "$TINY/model" $(printf -- '--lora %s ' $order) -o two
+			near one two
+		done
+	done
+}

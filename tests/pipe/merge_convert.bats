@@ -245,3 +245,32 @@ nearest() {
 	run -3 "$BIN/lora-merge" convert "$oft" -m "$ROOT/tests/golden/tiny-a/model" --to kohya -o x
 	[[ $output == *"say --rank R for"* ]]
 }
+
+@test "NaN in any part of a module is refused by every mode, be the part kept byte for byte" {
+	local block=lora_unet_input_blocks_4_1 file name sides mode
+	while read -r file name sides; do
+		echo "$name =nan $sides" | tensors make nan
+		tensors rename "$file" rest "\$_ = '' if \$_ eq '$name'"
+		tensors join bad rest nan
+		for mode in "add bad -o x" "scale bad:0.5 -o x" "negate bad -o x" "resize bad --rank 2 -o x" \
+			"convert bad --to kohya --keep-kind -o x" "average bad bad -o x" "interference $KOHYA bad" \
+			"into -m $TINY --lora bad -o x"; do
+			run -3 "$BIN/lora-merge" $mode
+			[[ $output == *"'$name' holds NaN or infinity"* ]]
+			[ ! -e x ]
+		done
+		# of what is left out nobody asks
+		"$BIN/lora-merge" add -q bad --without "${name%%.*}" -o x
+		rm x
+	done <<- END
+		$KOHYA ${block}_proj_in.diff_b 16
+		$KOHYA ${block}_norm.w_norm 16
+		$KOHYA ${block}_norm.b_norm 16
+		$KOHYA ${block}_transformer_blocks_0_attn1_to_out_0.diff_b 16
+		$KOHYA ${block}_transformer_blocks_0_attn1_to_q.lora_up.weight 16 2
+		$ADAPTERS/lora_dora_in.safetensors ${block}_transformer_blocks_0_attn1_to_k.dora_scale 1 16
+		$ADAPTERS/lora_dora_in.safetensors ${block}_transformer_blocks_0_attn1_to_k.lora_up.weight 16 4
+		$ADAPTERS/lora_dora_in.safetensors ${block}_proj_in.diff 16 16
+		$ADAPTERS/oft_kohya_tight.safetensors oft_unet_input_blocks_4_0_skip_connection.oft_blocks 4 4 4
+	END
+}

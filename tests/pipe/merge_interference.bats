@@ -127,3 +127,14 @@ lengths() {
 		[ "$(sort -u said)" = true ]
 	done
 }
+
+@test "an adapter with a bias alone takes nothing from what others do to that layer" {
+	local layer=lora_unet_input_blocks_4_1_proj_in
+	echo "$layer.diff_b 0.1 16" | perl "$BATS_TEST_DIRNAME/tensors.pl" make bias ss_base_model_version=sdxl_base_v1-0
+	interference "$A" "$C" --report two > /dev/null
+	for order in "bias $A $C" "$A bias $C" "$A $C bias"; do
+		interference $order --report three > said
+		cmp <(jq -c --arg a "$A" --arg c "$C" 'select(.a == $a and .b == $c)' three) two
+		grep -q "^bias and .*1 layers of both, and one of them is nothing\|and bias: 1 layers of both, and one of" said
+	done
+}

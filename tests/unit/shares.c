@@ -209,11 +209,78 @@ static void test_other_family(void **state)
 	adapter_file_close(a);
 }
 
+static void try_all(struct shares *s, size_t i, const struct adapter_file *a)
+{
+	struct error e;
+	double weight;
+	bool kept;
+
+	for (size_t k = 0; k < a->count; k++)
+		assert_int_equal(share_of(s, i, a, &a->module[k], &weight, &kept, &e), 0);
+}
+
+/* NULL: the pattern fits some module of one of both, or may fit none. */
+static void test_fits_none(void **state)
+{
+	static const struct { const char *option, *text, *says; } cases[] = {
+		{ "block", "attn2=0", NULL }, { "block", "atn2=0", "--block 'atn2=0' fits no module;" },
+		{ "block", "te2.*mlp=0", NULL }, { "block", "2:te2.*mlp=0", NULL },
+		{ "block", "1:te2.*mlp=0", "--block '1:te2.*mlp=0' fits no module of adapter 1;" },
+		{ "block", "OUT11=0", NULL }, { "block", "^(MID|IN0[3-9])$=0", NULL }, { "block", "BASE=0", NULL },
+		{ "block", "OUT12=0", "OUT12" }, { "block", "IN4=0", "IN4" },
+		{ "block", "1,1,1,1,1,1,1,1,1,1,1,1", NULL },
+		{ "only", "te1", NULL }, { "only", "conv", NULL }, { "only", "te3", "--only 'te3' fits no module;" },
+		{ "without", "ff", NULL }, { "without", "atn1", "--without 'atn1' fits no module;" },
+		{ "without", "IN11", NULL }, { "without", "conv_in", "--without 'conv_in'" },
+	};
+	struct adapter_file *a[] = { opened(SDXL), opened(SDXL_TEXT) };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct share_texts t = {
+			.block = &cases[i].text, .only = &cases[i].text, .without = &cases[i].text,
+			.blocks = !strcmp(cases[i].option, "block"), .onlys = !strcmp(cases[i].option, "only"),
+			.withouts = !strcmp(cases[i].option, "without"),
+		};
+		struct error e = { 0 };
+		struct shares *s = shares_new(&t, 2, &e);
+		int status;
+
+		assert_non_null(s);
+		for (size_t k = 0; k < 2; k++)
+			try_all(s, k, a[k]);
+		status = shares_check(s, &e);
+		if (!status != !cases[i].says || (status && !strstr(e.text, cases[i].says)))
+			print_error("--%s %s: %s\n", cases[i].option, cases[i].text, status ? e.text : "taken");
+		assert_int_equal(!status, !cases[i].says);
+		assert_true(!status || (e.code == EXIT_USAGE && strstr(e.text, cases[i].says)));
+		shares_free(s);
+	}
+	adapter_file_close(a[0]);
+	adapter_file_close(a[1]);
+}
+
+/* A pattern that another one goes before is tried too. */
+static void test_all_tried(void **state)
+{
+	const char *only[] = { "unet", "op$" }, *without[] = { "te", "input_blocks_3_0_op" };
+	struct adapter_file *a = opened(SDXL);
+	struct error e = { 0 };
+	struct shares *s = shares_new(&(struct share_texts){ .only = only, .onlys = 2, .without = without,
+							     .withouts = 2 }, 1, &e);
+
+	assert_non_null(s);
+	try_all(s, 0, a);
+	assert_int_equal(shares_check(s, &e), 0);
+	shares_free(s);
+	adapter_file_close(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lists), cmocka_unit_test(test_patterns), cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_other_family),
+		cmocka_unit_test(test_fits_none), cmocka_unit_test(test_all_tried),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,8 @@ int main(int argc, char **argv)
 		  "diffusers folder, single-file checkpoint or cached hub id",
 		  .key = "pretrained_model_name_or_path", .file = FILE_READ, .completes = "*.safetensors" },
 		{ "model-config", 0, OPTION_STRING, &o.model_config, "DIR",
-		  "config files for a single file of other sizes", .file = FILE_READ, .completes = "/" },
+		  "config files for a single file of other sizes", .file = FILE_READ, .completes = "/",
+		  .needs = "model|base" },
 		{ "lora", 0, OPTION_LIST, &adapters, "FILE[:W]",
 		  "an adapter and its weight (1); may be given several times (into)", .key = "",
 		  .file = FILE_READ_WEIGHTED, .completes = "*.safetensors" },
@@ -23,7 +24,8 @@ int main(int argc, char **argv)
 		  .file = FILE_WRITTEN },
 		{ "report", 0, OPTION_STRING, &o.report, "FILE",
 		  "JSON lines, one a module: norm of the update, relative error", .key = "", .file = FILE_WRITTEN },
-		{ "allow-nonfinite", 0, OPTION_FLAG, &o.allow_nonfinite, NULL, "let NaN and infinity pass", .key = "" },
+		{ "allow-nonfinite", 0, OPTION_FLAG, &o.allow_nonfinite, NULL, "let NaN and infinity pass (into)",
+		  .key = "" },
 		{ "block", 0, OPTION_LIST, &block, "[N:]REGEX=W",
 		  "the weight of modules by name, or of blocks by 12, 17, 20 or 26 numbers", .key = "" },
 		{ "only", 0, OPTION_LIST, &only, "WHAT",
@@ -41,8 +43,9 @@ int main(int argc, char **argv)
 		  "leave out a part of every update: ties, dare, dare_ties or prune (add)",
 		  .choices = "ties|dare|dare_ties|prune", .key = "" },
 		{ "density", 0, OPTION_NUMBER, &o.density, "SHARE", "of an update's elements that stay (--method)",
-		  .fallback = "0.5", .min = 0, .max = 1, .key = "" },
-		{ "seed", 0, OPTION_STRING, &o.seed, "N", "of what dare draws (--method)", .fallback = "0", .key = "" },
+		  .fallback = "0.5", .min = 0, .above_min = true, .max = 1, .key = "", .needs = "method" },
+		{ "seed", 0, OPTION_STRING, &o.seed, "N", "of what dare draws (--method)", .fallback = "0", .key = "",
+		  .needs = "method = \"dare\" or \"dare_ties\"" },
 		{ "save-precision", 0, OPTION_CHOICE, &o.save_precision, "TYPE",
 		  "of new tensors: float, fp16 or bf16; otherwise as the inputs are", .choices = "float|fp16|bf16",
 		  .key = "" },
@@ -67,7 +70,8 @@ int main(int argc, char **argv)
 		{ "to", 0, OPTION_CHOICE, &o.to, "READER", "whose names the result has (convert)",
 		  .choices = "kohya|diffusers|peft|comfy", .key = "" },
 		{ "keep-kind", 0, OPTION_FLAG, &o.keep_kind, NULL,
-		  "a LoHa, LoKr or OFT stays one, where the readers take it (convert)", .key = "" },
+		  "a LoHa, LoKr or OFT stays one, where the readers take it (convert)", .key = "",
+		  .needs = "to = \"kohya\" or \"comfy\"" },
 		{ 0 },
 	};
 	const struct names modes = merge_mode_choices();
@@ -83,7 +87,7 @@ int main(int argc, char **argv)
 	o.adapter = adapters.item;
 	o.adapters = adapters.count;
 	o.shares = (struct share_texts){ block.item, only.item, without.item, block.count, only.count, without.count };
-	if (merge_run((const char *const *)argv, (size_t)operands, table, &o, &e))
+	if (merge_run((const char *const *)argv, (size_t)operands, &tool, &o, &e))
 		return report(options_explain(&e));
 	return EXIT_DONE;
 }
