@@ -409,3 +409,25 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	[ "$(sha256sum x/*.png | cut -c1-64 | sort -u | wc -l)" = 6 ]
 	[ "$(find x -name '.*' | wc -l)" = 0 ]
 }
+
+@test "-o: a file that is there and does not end in .png is refused before anything is read, and keeps its bytes" {
+	cp "$ROOT"/demo/train/*/gizmo01.png gizmo.jpg; chmod 444 gizmo.jpg
+	cp "$ADAPTER" a.safetensors; echo text > png; : > .PNG; ln -s png link
+	for f in gizmo.jpg a.safetensors png .PNG link; do
+		cp "$f" before
+		status_of 2 "$BIN/lora-sample" -m nowhere -p a -o "$f"
+		[[ "$output" == "lora-sample: $f: is there and no folder; name a folder, or a file that ends in .png" ]] ||
+			{ echo "$output"; return 1; }
+		status_of 2 "$BIN/lora-sample" -m nowhere --prompts - -o "$f" < /dev/null
+		cmp "$f" before
+	done
+	# what the caller opened is written, whatever it is called
+	sample -o a.png > /dev/null; sample -o a.png > /dev/null
+	for to in /dev/stdout /dev/fd/3 /proc/self/fd/3; do
+		sample -o $to > o.dat 3> three.dat
+		case $to in *3) cmp a.png three.dat ;; *) head -c "$(wc -c < a.png)" o.dat | cmp - a.png ;; esac
+	done
+	sample -o /dev/stdout | head -c "$(wc -c < a.png)" | cmp - a.png
+	sample -o /dev/null > /dev/null
+	mkfifo pipe; cat pipe > piped & sample -o pipe > /dev/null; wait $!; cmp a.png piped
+}
