@@ -47,14 +47,22 @@ static void report_begin(struct job *j, const char *event)
 	json_text(&j->json, "event", event);
 }
 
+/* NULL: none is written */
+static const char *report_path(const struct prepare_options *o)
+{
+	return o->report || !o->scan ? o->report : "-";
+}
+
 static int report_end(struct job *j)
 {
+	const char *path = report_path(j->o);
+
 	json_end(&j->json);
 	if (json_line(&j->json, j->report ? publish_fd(j->report) : -1, j->e) == 0)
 		return 0;
 	publish_abandon(j->report);             /* its last line is incomplete */
 	j->report = NULL;
-	return fail_at(j->e, j->o->report);
+	return fail_at(j->e, strcmp(path, "-") ? path : "standard output");
 }
 
 static int report_skipped(struct job *j, const struct picture *picture, const struct prepared *p)
@@ -300,7 +308,7 @@ static int open_folder(struct job *j)
 
 static int open_outputs(struct job *j)
 {
-	const char *report = j->o->report || !j->o->scan ? j->o->report : "-";
+	const char *report = report_path(j->o);
 
 	if (!j->o->scan && (j->o->folder ? open_folder(j) : open_tar(j)) < 0)
 		return -1;
