@@ -431,3 +431,32 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	sample -o /dev/null > /dev/null
 	mkfifo pipe; cat pipe > piped & sample -o pipe > /dev/null; wait $!; cmp a.png piped
 }
+
+# idle OPTION...: the warnings of settings that change nothing
+idle() { sample --steps 1 -o idle.png "$@" 2>&1 > /dev/null | sed 's/^lora-sample: warning: //'; }
+
+@test "a setting that changes nothing is warned of in one line, and only there" {
+	sample --steps 1 --save-latents l.safetensors -o l.png > /dev/null
+	sed 's/"latents"/"noise"  /' l.safetensors > noise.safetensors
+	[ "$(idle --strength 0.5)" = "--strength does nothing without --image and --mask" ]
+	[[ "$(idle --discrete-flow-shift 3)" == "--discrete-flow-shift does nothing: the model predicts no flow"* ]]
+	[ "$(idle -n blurry --cfg 1)" = "--negative does nothing with --cfg 1, which is no guidance" ]
+	[ "$(idle --zero-negative --cfg 1)" = "--zero-negative does nothing with --cfg 1, which is no guidance" ]
+	[ "$(idle --zero-negative -n blurry)" = "--zero-negative does nothing: no negative prompt is empty" ]
+	[ "$(idle --noise noise.safetensors --seed 42)" = "--seed does nothing beside --noise but name the pictures" ]
+	[ "$(idle --noise noise.safetensors --rng torch)" = "--rng does nothing beside --noise" ]
+	[ "$(idle --noise noise.safetensors --rng torch --seed 1 --strength .5 | wc -l)" = 3 ]
+	# what acts, in one picture at least
+	for says in "--strength 1" "--flow-model --discrete-flow-shift 3" "-n blurry" "--negative= --cfg 1" "--cfg 1" \
+		"--zero-negative" "--seed 1 --rng torch" "--noise noise.safetensors" \
+		"--noise noise.safetensors --sampler euler_a --seed 1 --rng torch"; do
+		[ -z "$(idle $says)" ] || { echo "$says: $(idle $says)"; return 1; }
+	done
+	printf 'a --l 1 --d 5\na --l 3 --n blurry --d 6\na --n blurry\n' > prompts.txt
+	for says in "-n dark" "--zero-negative" "--zero-negative --negative= --cfg 1"; do
+		"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts prompts.txt -o many $says 2>&1 > /dev/null |
+			lacks /dev/stdin .
+	done
+	echo a | "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts - -o many -n dark --cfg 1 2>&1 \
+		> /dev/null | lacks /dev/stdin .
+}
