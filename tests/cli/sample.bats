@@ -208,6 +208,17 @@ values() {
 	printf 'a ball\na \xe4 cup\n' > bad.txt
 	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.txt -o x
 	[[ "$output" == *"bad.txt:2: byte 2 (0xe4) is no valid UTF-8"* ]]
+	# a seed is any of 64 bits, in JSON too, whose library stops at 2^63
+	printf '[{"prompt": "18446744073709551615 \\" 99999999999999999999", "seed": 18446744073709551615},
+		{"prompt": "a", "seed":9223372036854775808}, "a --d 18446744073709551615"]' > seeds.json
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts seeds.json -o seeds > lines.jsonl
+	[ "$(jq -r .seed lines.jsonl | tr '\n' ' ')" = "18446744073709551615 9223372036854775808 18446744073709551615 " ]
+	[ "$(jq -r .prompt lines.jsonl | head -n 1)" = '18446744073709551615 " 99999999999999999999' ]
+	for bad in 18446744073709551616 -9223372036854775809; do
+		printf '[{"prompt": "a", "seed": %s}]' $bad > bad.json
+		status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.json -o x
+		[[ "$output" == *"bad.json:1: --d '$bad' is no seed"* ]]
+	done
 	printf '\xef\xbb\xbf# what Windows writes\r\na cup\r\n' > mark.txt
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts mark.txt -o marked > /dev/null
 	[ "$(ls marked)" = 00000-42.png ]
