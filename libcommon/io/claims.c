@@ -109,8 +109,8 @@ static int add_input(const struct stat *st, const char *path, struct error *e)
 
 /* ---- what is read of a folder ---- */
 
-/* A folder is a model, a part of one, a tokenizer or an adapter of PEFT's, unless all of it is copied.  Pictures, lists and adapters that lie in it
- * too are no files of it: whoever works in a model's folder may write them there. */
+/* A folder is a model, a part of one, a tokenizer or an adapter of PEFT's, unless all of it is copied.  Pictures, lists
+ * and adapters that lie in it too are no files of it: whoever works in a model's folder may write them there. */
 enum holds { HOLDS_PART, HOLDS_SHARDS, HOLDS_MODEL, HOLDS_COPIED };
 
 static bool begins(const char *name, const char *with) { return !strncmp(name, with, strlen(with)); }

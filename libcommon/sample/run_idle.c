@@ -34,7 +34,7 @@ static bool idle_rng(const struct run *r) { return noise_is_given(r) && option_i
 
 static const struct { bool (*is_idle)(const struct run *r); const char *text; } rules[] = {
 	{ no_picture, "--strength does nothing without --image and --mask" },
-	{ no_flow, "--discrete-flow-shift does nothing: the model predicts no flow, or does not say so (--flow-model)" },
+	{ no_flow, "--discrete-flow-shift does nothing: the model predicts no flow; where it does, say --flow-model" },
 	{ idle_negative, "--negative does nothing with --cfg 1, which is no guidance" },
 	{ unguided_zeros, "--zero-negative does nothing with --cfg 1, which is no guidance" },
 	{ no_zeros, "--zero-negative does nothing: no negative prompt is empty" },
