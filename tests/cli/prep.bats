@@ -312,6 +312,15 @@ mixed/moving.gif format" ]
 	[[ $(jq -r 'select(.path == "foreign/cut.heic") | .code' report.jsonl) = @(damaged|format) ]]
 }
 
+@test "a PNG whose Exif is in a text of ImageMagick's is turned upright" {
+	mkdir some # 96x64, turned by 90 degrees
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAGAAAABAAQMAAADf+uBNAAAAA1BMVEXIPBRR71egAAAATnpUWHRSYXcgcHJvZmlsZSB0eXBlIGV4aWYAAHja40qtyEzjUgADYyMuE1NzCzNLMzMDIDCxNLE0SgQyLAwgwBCIjICkMYQNBmYGKIALAIrAD5FEmM9xAAAAEElEQVR42mNgGAWjYBSQCwADQAAB8oOzpwAAAABJRU5ErkJggg== >some/a.png
+	for scan in "--scan" "-o images.tar"; do
+		"$PREP" -q --resolution 64 --no-bucket $scan --report report.jsonl some
+		[ "$(jq -c 'select(.path) | [.orientation, .source]' report.jsonl)" = '[6,[64,96]]' ]
+	done
+}
+
 @test "--conditioning-data-dir: masks beside the pictures, of any size; another shape is a bad picture" {
 	mkdir some masks
 	cp "$demo/gizmo05.png" some/a.png # 600x400
