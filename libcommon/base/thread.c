@@ -13,21 +13,34 @@ void threads_use(int count)
 	given = count;
 }
 
+/* NULL: it is not set */
+static const char *variable(void)
+{
+	const char *text = getenv("OMP_NUM_THREADS");
+
+	return text && *text ? text : NULL;
+}
+
 /* The variable may be a list, of levels that are nested: the first is ours.  0: it is not set, or no such number. */
 static int from_environment(void)
 {
-	const char *text = getenv("OMP_NUM_THREADS");
+	const char *text = variable();
 	char *end;
 	long count;
 
-	if (!text || !*text)
+	if (!text)
 		return 0;
 	count = strtol(text, &end, 10);
 	end += strspn(end, " \t");
 	if (count >= 1 && (!*end || *end == ','))
 		return count < INT_MAX ? (int)count : INT_MAX;
-	warning("OMP_NUM_THREADS is '%.40s', no whole number from 1; every processor computes", text);
 	return 0;
+}
+
+void threads_tell(void)
+{
+	if (!given && variable() && !from_environment())
+		warning("OMP_NUM_THREADS is '%.40s', no whole number from 1; every processor computes", variable());
 }
 
 int threads_default(void)

@@ -17,6 +17,9 @@ int threads_meant(int wanted);
 /* The number of threads of this program: --threads, else OMP_NUM_THREADS, else its processors. */
 void threads_use(int count);                    /* 0: --threads was not given */
 int threads_default(void);
+/* Warns of an OMP_NUM_THREADS that is no such number, if it counts; threads_default() is called often and says
+ * nothing. */
+void threads_tell(void);
 
 /* Returns 0, or an error number as pthread_create() does.  Fewer threads give the same result. */
 int thread_start(pthread_t *thread, void *(*f)(void *), void *argument);

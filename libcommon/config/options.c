@@ -513,5 +513,6 @@ int options_parse(const struct tool *tool, int argc, char **argv)
 	}
 	if (options_claim_files(c.p, argv, c.operands, &e))
 		finish(&e);
+	threads_tell();
 	return c.operands;
 }

@@ -42,7 +42,8 @@ enum option_kind {
  * an input. */
 enum option_file {
 	FILE_NONE,
-	FILE_READ,              /* read; of a folder, all that is in it */
+	FILE_READ,              /* read; of a folder, a model's, a tokenizer's or an adapter's files */
+	FILE_READ_WHOLE,        /* read; of a folder, all that is in it */
 	FILE_READ_WEIGHTED,     /* FILE:0.8 */
 	FILE_LISTED,            /* a folder of pictures or the like: the tool claims those that it finds */
 	FILE_WRITTEN,

@@ -25,6 +25,8 @@ static int claim(enum option_file file, const char *as, const char *value, struc
 		return claim_output(as, value, e);
 	if (file == FILE_READ)
 		return claim_input(value, e);
+	if (file == FILE_READ_WHOLE)
+		return claim_input_whole(value, e);
 	if (file != FILE_READ_WEIGHTED)
 		return 0;
 	path = without_weight(value);

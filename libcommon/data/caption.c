@@ -160,11 +160,33 @@ static int read_caption(const struct caption_rules *rules, char *path, struct ca
 	return status;
 }
 
+/* A run of blanks with any of `these` becomes one space; at either end it goes. */
+static void join(char *text, const char *these)
+{
+	char *to = text;
+
+	for (const char *at = text; *at;) {
+		const size_t run = strspn(at, " \t\n\r\v\f");
+
+		if (strcspn(at, these) >= run) {
+			*to++ = *at++;
+			continue;
+		}
+		at += run;
+		if (to > text && *at)
+			*to++ = ' ';
+	}
+	*to = 0;
+}
+
+/* A folder's name may hold every byte but '/' and NUL: none of them ends a line of a caption. */
 static void fall_back(const struct caption_rules *rules, const char *folder_tokens, struct caption *c)
 {
 	const char *tokens = rules->class_tokens ? rules->class_tokens : folder_tokens;
 
 	*c = (struct caption){ xstrdup(tokens ? tokens : ""), tokens ? CAPTION_CLASS : CAPTION_NONE };
+	if (!rules->class_tokens)
+		join(c->text, "\t\n\r\v\f");
 }
 
 /* Checks class tokens as UTF-8: they may come from a folder's name, which is any bytes. */
@@ -212,5 +234,7 @@ int caption_find(const struct caption_rules *rules, const char *picture, const c
 	}
 	if (rules->prefix || rules->suffix)
 		surround(rules, c);
+	if (!rules->all_lines)          /* of options: a file's other lines are left out already */
+		join(c->text, "\n\r");
 	return 0;
 }

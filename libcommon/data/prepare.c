@@ -9,6 +9,7 @@
 #include "../io/publish.h"
 #include "json_path.h"
 #include "prepare_folder.h"
+#include "prepare_mask.h"
 #include "prepare_picture.h"
 #include "ring.h"
 
@@ -27,7 +28,7 @@ struct job {
 	struct error *e;
 	struct json_out json;
 	struct bucket_count *count; size_t counts, counts_capacity;
-	size_t good, regularization, skipped, from_class, without_caption, more_lines, masked;
+	size_t good, regularization, skipped, from_class, without_caption, more_lines, masked, full_masks;
 	uint64_t samples;
 };
 
@@ -47,14 +48,22 @@ static void report_begin(struct job *j, const char *event)
 	json_text(&j->json, "event", event);
 }
 
+/* NULL: none is written */
+static const char *report_path(const struct prepare_options *o)
+{
+	return o->report || !o->scan ? o->report : "-";
+}
+
 static int report_end(struct job *j)
 {
+	const char *path = report_path(j->o);
+
 	json_end(&j->json);
 	if (json_line(&j->json, j->report ? publish_fd(j->report) : -1, j->e) == 0)
 		return 0;
 	publish_abandon(j->report);             /* its last line is incomplete */
 	j->report = NULL;
-	return fail_at(j->e, j->o->report);
+	return fail_at(j->e, strcmp(path, "-") ? path : "standard output");
 }
 
 static int report_skipped(struct job *j, const struct picture *picture, const struct prepared *p)
@@ -197,6 +206,7 @@ static int take_good(struct job *j, size_t index, const struct picture *picture,
 	j->without_caption += p->caption.source == CAPTION_NONE;
 	j->more_lines += p->caption.more_lines;
 	j->masked += p->masked;
+	j->full_masks += p->mask_file && !p->masked;
 	count_bucket(j, p->place.bucket, picture->repeats);
 	if (j->folder && folder_add(j->folder, picture, p, j->e) < 0)
 		return -1;
@@ -300,7 +310,7 @@ static int open_folder(struct job *j)
 
 static int open_outputs(struct job *j)
 {
-	const char *report = j->o->report || !j->o->scan ? j->o->report : "-";
+	const char *report = report_path(j->o);
 
 	if (!j->o->scan && (j->o->folder ? open_folder(j) : open_tar(j)) < 0)
 		return -1;
@@ -312,12 +322,24 @@ static int open_outputs(struct job *j)
 	return 0;
 }
 
-static bool any_mask_dir(const struct prepare_rules *r)
+/* There are folders of masks, and no file in them is named as a picture, be it a good one or not. */
+static bool masks_lack(const struct job *j)
 {
-	for (size_t i = 0; i < r->count; i++)
-		if (r->each[i].mask_dir)
-			return true;
-	return false;
+	bool any = false;
+
+	for (size_t i = 0; i < j->pictures.count; i++) {
+		const struct picture *p = &j->pictures.picture[i];
+		const char *dir = j->rules.each[p->rules].mask_dir;
+		struct error later;     /* who reads it is told */
+		char *path = NULL;
+
+		any |= dir != NULL;
+		if (dir && (mask_path(dir, p->path, &path, &later) < 0 || path)) {
+			free(path);
+			return false;
+		}
+	}
+	return any;
 }
 
 static void sum_up(const struct job *j)
@@ -326,8 +348,11 @@ static void sum_up(const struct job *j)
 		warning("%zu pictures have no caption; write .txt files or give --class-tokens", j->without_caption);
 	if (j->from_class)
 		note("%zu pictures have no caption file; the class name is their caption", j->from_class);
-	if (!j->o->scan && !j->masked && any_mask_dir(&j->rules))
+	if (!j->o->scan && !j->masked && masks_lack(j))
 		warning("no picture has a mask; those in conditioning_data_dir are named as the pictures");
+	if (j->full_masks)
+		(j->masked ? note : warning)("%zu masks leave nothing out of what is trained; black is left out",
+					     j->full_masks);
 	if (j->masked)
 		note("%zu pictures have a mask, the others count in full", j->masked);
 	if (j->more_lines)

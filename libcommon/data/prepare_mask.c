@@ -74,6 +74,8 @@ int mask_beside(const char *dir, const char *picture, int width, int height, str
 			      picture, path, info.width, info.height, width, height);
 	else if (path)
 		take_red(&mask, image);
+	if (!status && path)
+		status = 1;
 	image_free(&mask);
 	free(path);
 	return status;

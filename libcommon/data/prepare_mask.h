@@ -8,8 +8,8 @@
 #include "../io/image.h"
 
 /* Reads DIR/STEM.png (.jpg, .jpeg, .webp, .bmp), the mask of the picture PATH/STEM.*: its red channel, at the size of
- * *image, becomes image->alpha.  Without such a file image->alpha stays as it is.  EXIT_INPUT for a mask that cannot be
- * read or has another shape than width x height. */
+ * *image, becomes image->alpha.  1: there is one; 0: there is none, and image->alpha stays as it is; -1: EXIT_INPUT for
+ * a mask that cannot be read or has another shape than width x height. */
 int mask_beside(const char *dir, const char *picture, int width, int height, struct image *image,
 		struct error *e) MUST_CHECK;
 

@@ -126,9 +126,13 @@ static void decode(const struct prepare_options *o, const struct picture_rules *
 		return;
 	}
 	place(rules, picture, out);
-	if (!out->code && rules->mask_dir &&
-	    mask_beside(rules->mask_dir, picture->path, out->info.width, out->info.height, image, &out->error) < 0)
-		out->code = "mask";
+	if (!out->code && rules->mask_dir) {
+		const int there = mask_beside(rules->mask_dir, picture->path, out->info.width, out->info.height,
+					      image, &out->error);
+
+		out->mask_file = there > 0;
+		out->code = there < 0 ? "mask" : NULL;
+	}
 	if (out->code)
 		image_free(image);
 }

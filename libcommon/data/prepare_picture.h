@@ -21,7 +21,7 @@ struct prepared {
 	enum resample_filter filter;
 	struct tar_member member[3];    /* the picture, its mirror, the mask */
 	int members;
-	bool masked;
+	bool mask_file, masked;         /* conditioning_data_dir has one; a mask leaves out anything */
 };
 
 void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,

@@ -25,6 +25,7 @@ static int inspect_safetensors(struct sheet *s, const char *path, struct error *
 
 	if (!f)
 		return -1;
+	s->tensors = true;
 	s->adapter = is_adapter(f);
 	s->compared = s->options->diff != NULL;
 	status = s->adapter ? inspect_adapter(s, f, e) : inspect_tensors(s, f, e);
@@ -118,13 +119,19 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 /* What was asked, and is not of such a file. */
 static void say_unasked(struct sheet *s, const struct inspect_options *o)
 {
-	const struct { bool asked; const char *option; } measures[] = {
-		{ o->norms, "--norms" }, { o->spectrum, "--spectrum" }, { o->tokens != NULL, "--tokens" },
+	const struct { bool asked, fits; const char *option, *of; } facts[] = {
+		{ o->norms, s->adapter, "--norms", "adapters" }, { o->spectrum, s->adapter, "--spectrum", "adapters" },
+		{ o->tokens != NULL, s->adapter, "--tokens", "adapters" },
+		{ o->metadata, s->tensors, "--metadata", "safetensors files" },
 	};
 
-	for (size_t i = 0; i < sizeof(measures) / sizeof(*measures) && !s->adapter; i++)
-		if (measures[i].asked)
-			sheet_line(s, "", "%s: of adapters alone, and this is none", measures[i].option);
+	for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++) {
+		if (!facts[i].asked || facts[i].fits)
+			continue;
+		sheet_line(s, "", "%s: of %s alone, and this is none", facts[i].option, facts[i].of);
+		if (s->options->json)
+			warning("%s: %s: of %s alone, and this is none", s->path, facts[i].option, facts[i].of);
+	}
 	if (o->will_it_load && !s->judged)
 		(void)fail(&s->unfit, EXIT_INPUT, "%s: --will-it-load: this is no adapter; name one", s->path);
 	else if (o->diff && !s->compared)

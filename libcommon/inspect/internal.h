@@ -19,6 +19,7 @@ struct sheet {
 	struct json_out json;
 	struct buffer text;
 	struct error unfit;             /* --will-it-load, --diff: what does not befit the file, which may be sound */
+	bool tensors;                   /* a safetensors file */
 	bool adapter, unknown;          /* tensors that are an adapter's, or nobody knows whose */
 	bool judged, compared;          /* --will-it-load and --diff are of such a file */
 };

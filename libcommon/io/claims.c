@@ -22,7 +22,8 @@ static struct {
 	struct list inputs, outputs;
 	struct list new;                /* outputs that do not exist yet: their paths without links */
 	struct map *by_id;              /* identity to inputs */
-	char **folder; size_t folders, capacity;        /* that are read and were not yet looked into */
+	struct folder { char *path; bool whole; } *folder;      /* that are read and were not yet looked into */
+	size_t folders, capacity;
 } claims;
 
 static bool same(const struct identity *a, const struct identity *b)
@@ -106,16 +107,82 @@ static int add_input(const struct stat *st, const char *path, struct error *e)
 	return check_input(in, e);
 }
 
-static int look_into(const char *folder, struct error *e)
+/* ---- what is read of a folder ---- */
+
+/* A folder is a model, a part of one, a tokenizer or an adapter of PEFT's, unless all of it is copied.  Pictures, lists
+ * and adapters that lie in it too are no files of it: whoever works in a model's folder may write them there. */
+enum holds { HOLDS_PART, HOLDS_SHARDS, HOLDS_MODEL, HOLDS_COPIED };
+
+static bool begins(const char *name, const char *with) { return !strncmp(name, with, strlen(with)); }
+
+static bool ends(const char *name, const char *with)
 {
-	char *const roots[] = { (char *)folder, NULL };
+	const size_t n = strlen(name), k = strlen(with);
+
+	return n >= k && !strcmp(name + n - k, with);
+}
+
+static const struct { const char *start, *ending; } read_of_folders[] = {
+	{ "", ".json" }, { "merges", ".txt" }, { "model", ".safetensors" },
+	{ "diffusion_pytorch_model", ".safetensors" }, { "adapter_model", ".safetensors" },
+	{ "pytorch_lora_weights", ".safetensors" },
+};
+
+/* An index gives its shards any names.  A model's parts are in folders of their own. */
+static enum holds what_holds(const FTSENT *entry)
+{
+	enum holds what = HOLDS_PART;
+
+	for (; entry; entry = entry->fts_link) {
+		if (!strcmp(entry->fts_name, "model_index.json") || !strcmp(entry->fts_name, "unet"))
+			return HOLDS_MODEL;
+		if (strstr(entry->fts_name, ".index."))
+			what = HOLDS_SHARDS;
+	}
+	return what;
+}
+
+static bool is_read_in(enum holds what, const char *name)
+{
+	if (what == HOLDS_MODEL)
+		return !strcmp(name, "model_index.json");
+	if (what == HOLDS_COPIED || (what == HOLDS_SHARDS && ends(name, ".safetensors")))
+		return true;
+	for (size_t i = 0; i < sizeof(read_of_folders) / sizeof(*read_of_folders); i++)
+		if (begins(name, read_of_folders[i].start) && ends(name, read_of_folders[i].ending))
+			return true;
+	return false;
+}
+
+/* A folder is read where one of its files is; its entries come after it.  fts_number is the caller's own. */
+static int look_at_folder(FTS *walk, FTSENT *folder, bool whole, struct error *e)
+{
+	const FTSENT *child = fts_children(walk, 0);
+
+	folder->fts_number = whole ? HOLDS_COPIED : what_holds(child);
+	while (child && !is_read_in(folder->fts_number, child->fts_name))
+		child = child->fts_link;
+	return child ? add_input(folder->fts_statp, folder->fts_path, e) : 0;
+}
+
+static int look_at_entry(FTS *walk, FTSENT *entry, bool whole, struct error *e)
+{
+	if (entry->fts_info == FTS_D)
+		return look_at_folder(walk, entry, whole, e);
+	if (entry->fts_info != FTS_F || !is_read_in(entry->fts_parent->fts_number, entry->fts_name))
+		return 0;
+	return add_input(entry->fts_statp, entry->fts_path, e);
+}
+
+static int look_into(const struct folder *folder, struct error *e)
+{
+	char *const roots[] = { folder->path, NULL };
 	FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
 	FTSENT *entry;
 	int status = 0;
 
 	while (walk && !status && (entry = fts_read(walk)))
-		if (entry->fts_info == FTS_F || entry->fts_info == FTS_D)
-			status = add_input(entry->fts_statp, entry->fts_path, e);
+		status = look_at_entry(walk, entry, folder->whole, e);
 	if (walk)
 		fts_close(walk);
 	return status;
@@ -128,8 +195,8 @@ static int look_into_folders(struct error *e)
 
 	for (size_t i = 0; i < claims.folders; i++) {
 		if (!status)
-			status = look_into(claims.folder[i], e);
-		free(claims.folder[i]);
+			status = look_into(&claims.folder[i], e);
+		free(claims.folder[i].path);
 	}
 	claims.folders = 0;
 	return status;
@@ -142,7 +209,7 @@ int claim_input_folder(const char *path, struct error *e)
 	return look_at(path, STDIN_FILENO, &st) ? add_input(&st, path, e) : 0;
 }
 
-int claim_input(const char *path, struct error *e)
+static int claim_files(const char *path, bool whole, struct error *e)
 {
 	struct stat st;
 
@@ -153,8 +220,18 @@ int claim_input(const char *path, struct error *e)
 	if (!S_ISDIR(st.st_mode))
 		return 0;
 	GROW(claims.folder, claims.folders, claims.capacity);
-	claims.folder[claims.folders++] = xstrdup(path);
+	claims.folder[claims.folders++] = (struct folder){ xstrdup(path), whole };
 	return claims.outputs.count ? look_into_folders(e) : 0;
+}
+
+int claim_input(const char *path, struct error *e)
+{
+	return claim_files(path, false, e);
+}
+
+int claim_input_whole(const char *path, struct error *e)
+{
+	return claim_files(path, true, e);
 }
 
 /* ---- outputs ---- */
@@ -296,7 +373,7 @@ void claims_forget(void)
 	map_free(claims.by_id);
 	claims.by_id = NULL;
 	for (size_t i = 0; i < claims.folders; i++)
-		free(claims.folder[i]);
+		free(claims.folder[i].path);
 	free(claims.folder);
 	claims.folder = NULL;
 	claims.folders = claims.capacity = 0;

@@ -14,8 +14,10 @@
 #include <stdbool.h>
 #include "../base/error.h"
 
-/* "-" is standard input; of a folder, every file below it is read. */
+/* "-" is standard input; of a folder, the files that models, their parts, tokenizers and PEFT's adapters have. */
 int claim_input(const char *path, struct error *e) MUST_CHECK;
+/* The same, but of a folder all that is in it, whatever it is called: it is copied. */
+int claim_input_whole(const char *path, struct error *e) MUST_CHECK;
 /* The folder alone: what is read in it is claimed file by file. */
 int claim_input_folder(const char *path, struct error *e) MUST_CHECK;
 

@@ -1,4 +1,7 @@
 /* Reading JSON: jansson, with stricter limits. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include "json.h"
 #include "kind.h"
@@ -73,15 +76,60 @@ char *json_print(const json_t *value, size_t flags)
 	return text;
 }
 
-json_t *json_read(const char *path, size_t cap, struct error *e)
+/* The length of a whole number that does not fit, with its sign; 0: something else begins here. */
+static size_t wide_number(const char *text)
 {
-	struct buffer text = { 0 };
-	json_t *value = NULL;
+	const size_t sign = *text == '-', digits = strspn(text + sign, "0123456789"), n = sign + digits;
 
-	if (!read_file(path, cap, &text, e))
-		value = json_parse(path, text.data, text.len, e);
+	if (!digits || text[sign] == '0' || strchr(".eE", text[n] ? text[n] : ' '))
+		return 0;
+	errno = 0;
+	strtoll(text, NULL, 10);
+	return errno == ERANGE ? n : 0;
+}
+
+/* Puts quotes around numbers that do not fit.  text ends with a NUL. */
+static void quote_wide_numbers(const struct buffer *text, struct buffer *out)
+{
+	bool quoted = false;
+	size_t n;
+
+	buffer_adds(out, "");
+	for (const char *at = text->data, *end = at + text->len; at < end; at += n) {
+		const bool in_number = at > text->data && (isalnum((unsigned char)at[-1]) || strchr(".+-", at[-1]));
+		const size_t wide = quoted || in_number ? 0 : wide_number(at);
+
+		n = wide ? wide : quoted && *at == '\\' && end - at > 1 ? 2 : 1;
+		quoted ^= *at == '"';
+		buffer_adds(out, wide ? "\"" : "");
+		buffer_add(out, at, n);
+		buffer_adds(out, wide ? "\"" : "");
+	}
+}
+
+static json_t *read_json(const char *path, size_t cap, bool wide, struct error *e)
+{
+	struct buffer text = { 0 }, quoted = { 0 };
+	json_t *value = NULL;
+	const int status = read_file(path, cap, &text, e);
+
+	if (!status && wide)
+		quote_wide_numbers(&text, &quoted);
+	if (!status)
+		value = json_parse(path, wide ? quoted.data : text.data, wide ? quoted.len : text.len, e);
 	if (!value && text.len && e->code == EXIT_INPUT)
 		kind_tell(path, text.data, text.len, "JSON", "JSON", e);
 	buffer_free(&text);
+	buffer_free(&quoted);
 	return value;
+}
+
+json_t *json_read(const char *path, size_t cap, struct error *e)
+{
+	return read_json(path, cap, false, e);
+}
+
+json_t *json_read_wide(const char *path, size_t cap, struct error *e)
+{
+	return read_json(path, cap, true, e);
 }

@@ -48,5 +48,7 @@ json_t *json_parse(const char *label, const char *text, size_t n, struct error *
 /* A value as malloced text; NULL for NULL and only then.  jansson's own function returns NULL for "no memory" too. */
 char *json_print(const json_t *value, size_t flags);
 json_t *json_read(const char *path, size_t cap, struct error *e) MUST_CHECK;
+/* The same, but a whole number that jansson cannot hold, outside -2^63 to 2^63-1, becomes a text: a seed may be one. */
+json_t *json_read_wide(const char *path, size_t cap, struct error *e) MUST_CHECK;
 
 #endif

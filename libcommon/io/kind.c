@@ -100,6 +100,27 @@ static bool opens_toml(const char *p, const char *end)
 	return p < end && *p == '=';
 }
 
+static const char *skip(const char *p, const char *end, const char *of)
+{
+	while (p < end && *p && strchr(of, *p))
+		p++;
+	return p;
+}
+
+/* A line of data/shard_list.c: name, samples and SHA-256 between tabs. */
+static bool opens_list(const char *p, const char *end)
+{
+	const char *samples = memchr(p, '\t', (size_t)(end - p)), *hash, *behind;
+
+	if (!samples || samples == p || memchr(p, '\n', (size_t)(samples - p)))
+		return false;
+	hash = skip(samples + 1, end, "0123456789");
+	if (hash == samples + 1 || hash == end || *hash != '\t')
+		return false;
+	behind = skip(hash + 1, end, "0123456789abcdef");
+	return behind - hash == 1 + 64 && (behind == end || *behind == '\n');
+}
+
 /* Behind blanks and comments. */
 static const char *kind_of_text(const char *p, const char *end)
 {
@@ -116,6 +137,8 @@ static const char *kind_of_text(const char *p, const char *end)
 		return "JSON";
 	if (end - p > 1 && *p == '<' && (isalpha((unsigned char)p[1]) || p[1] == '!'))
 		return "an HTML page";
+	if (opens_list(p, end))
+		return "a list of latent tars (lora-train reads it as NAME.list)";
 	return opens_toml(p, end) ? "a TOML file" : NULL;
 }
 

@@ -50,22 +50,112 @@ static void take(png_structp png, png_bytep to, size_t n)
 	j->at += n;
 }
 
-/* The chunk's data inside the file, NULL when there is none.  libpng would show an eXIf behind the pixels only
- * after them. */
+/* A chunk inside the file; data NULL: no further one.  libpng would show an eXIf behind the pixels only after them. */
+struct chunk { const uint8_t *type, *data; size_t length; };
+
+static struct chunk chunk_at(const uint8_t *bytes, size_t n, size_t at)
+{
+	const size_t size = n - at >= 12 ? (size_t)png_get_uint_32(bytes + at) : 0;
+
+	if (n - at < 12 || size > n - at - 12)
+		return (struct chunk){ 0 };
+	return (struct chunk){ bytes + at + 4, bytes + at + 8, size };
+}
+
+/* The next one behind c; the first behind one of zeros. */
+static struct chunk next_chunk(const uint8_t *bytes, size_t n, struct chunk c)
+{
+	return chunk_at(bytes, n, c.data ? (size_t)(c.data - bytes) + c.length + 4 : 8);
+}
+
+/* The chunk's data, NULL when there is none. */
 static const uint8_t *find_chunk(const uint8_t *bytes, size_t n, const char *type, size_t *length)
 {
-	for (size_t at = 8; n - at >= 12;) {
-		size_t size = (size_t)png_get_uint_32(bytes + at);
-		if (size > n - at - 12)
-			return NULL;
-		if (!memcmp(bytes + at + 4, type, 4)) {
-			*length = size;
-			return bytes + at + 8;
-		}
-		at += size + 12;
-	}
-	return NULL;
+	struct chunk c = { 0 };
+
+	while ((c = next_chunk(bytes, n, c)).data && memcmp(c.type, type, 4))
+		;
+	*length = c.length;
+	return c.data;
 }
+
+/* ---- Exif in a text, as ImageMagick wrote it before PNG had eXIf ---- */
+
+enum { RAW_MAX = 3 * EXIF_MAX };        /* bytes of the text: two digits a byte, and line ends */
+
+/* What is damaged or longer is cut: the orientation stands near the beginning. */
+static size_t unpack(const uint8_t *packed, size_t n, uint8_t text[RAW_MAX])
+{
+	z_stream z = { .next_in = (Bytef *)packed, .avail_in = (uInt)n, .next_out = text, .avail_out = RAW_MAX };
+
+	if (inflateInit(&z) != Z_OK)
+		die(EXIT_MEMORY, "no memory for unpacking a text of a PNG");
+	inflate(&z, Z_FINISH);
+	inflateEnd(&z);
+	return RAW_MAX - z.avail_out;
+}
+
+static const char raw_key[] = "Raw profile type exif";  /* and its NUL */
+
+static bool is_raw(const struct chunk *c)
+{
+	return c->length > sizeof(raw_key) && !memcmp(c->data, raw_key, sizeof(raw_key)) &&
+		(!memcmp(c->type, "tEXt", 4) || !memcmp(c->type, "zTXt", 4));
+}
+
+static size_t raw_text(const struct chunk *c, uint8_t text[RAW_MAX])
+{
+	const uint8_t *value = c->data + sizeof(raw_key);
+	const size_t n = c->length - sizeof(raw_key), most = n < RAW_MAX ? n : RAW_MAX;
+
+	if (*c->type == 'z')            /* first comes the method, 0: there is no other */
+		return *value ? 0 : unpack(value + 1, n - 1, text);
+	memcpy(text, value, most);
+	return most;
+}
+
+static int hex_digit(uint8_t c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+/* Behind the lines "", "exif" and the number of bytes; in place.  The number is not needed. */
+static size_t from_hex(uint8_t *text, size_t n)
+{
+	size_t at = 0, digits = 0;
+
+	for (int line = 0; line < 3 && at < n; at++)
+		line += text[at] == '\n';
+	for (; at < n; at++) {
+		const int digit = hex_digit(text[at]);
+
+		if (digit < 0 && text[at] != '\n')
+			break;
+		if (digit >= 0) {
+			text[digits / 2] = (uint8_t)(digits % 2 ? text[digits / 2] | digit : digit << 4);
+			digits++;
+		}
+	}
+	return digits / 2;
+}
+
+static int raw_orientation(const uint8_t *bytes, size_t n)
+{
+	struct chunk c = { 0 };
+	uint8_t *text;
+	int orientation;
+
+	while ((c = next_chunk(bytes, n, c)).data && !is_raw(&c))
+		;
+	if (!c.data)
+		return 1;
+	text = xmalloc(RAW_MAX);
+	orientation = exif_orientation(text, from_hex(text, raw_text(&c, text)));
+	free(text);
+	return orientation;
+}
+
+/* ---- reading ---- */
 
 /* eXIf is found without libpng, which would allocate the 2 GB that a chunk of a few bytes may claim. */
 static int open_png(struct png_job *j)
@@ -101,8 +191,7 @@ static int read_header(struct png_job *j)
 	if (exif && length > EXIF_MAX)
 		return fail(d->e, EXIT_INPUT, "%s: Exif data of %zu bytes; the limit is %u; remove it", d->name, length,
 			    EXIF_MAX);
-	if (exif)
-		d->orientation = exif_orientation(exif, length);
+	d->orientation = exif ? exif_orientation(exif, length) : raw_orientation(d->bytes, d->n);
 	d->animated = find_chunk(d->bytes, d->n, "acTL", &length) != NULL;
 	return 0;
 }

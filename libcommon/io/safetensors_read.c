@@ -81,7 +81,7 @@ static int measure(struct safetensors *s, const unsigned char *bytes, uint64_t n
 		return fail(e, EXIT_INPUT,
 			    "%s: has only %llu bytes, and a safetensors file at least 10; download incomplete?",
 			    s->path, (unsigned long long)n);
-	what = (!length || length > n - 8) && (n == 8 || bytes[8] != '{') ? kind_of(bytes, n) : NULL;
+	what = n == 8 || bytes[8] != '{' ? kind_of(bytes, n) : NULL;
 	if (what)
 		return fail(e, EXIT_INPUT, "%s: is %s; a safetensors file is needed", s->path, what);
 	if (!length)

@@ -230,8 +230,8 @@ static int take_number(struct toml_reader *r, const char *s, size_t n, struct to
 	free(scratch);
 	buffer_free(&text);
 	if (verdict == TOO_BIG)
-		return toml_complain(r, s, "'%.*s' does not fit 64 bits; write a smaller number",
-				     n > 40 ? 40 : (int)n, s);
+		return toml_complain(r, s, "'%.*s' does not fit 64 bits with a sign; write a smaller number, or it in "
+				     "quotes", n > 40 ? 40 : (int)n, s);
 	if (verdict == NO_NUMBER)
 		return wrong_scalar(r, s, n);
 	if (out->kind == TOML_INTEGER)

@@ -19,8 +19,8 @@ const struct family *family_of_file(const struct safetensors *s)
 {
 	for (size_t i = FAMILIES; i-- > 0;) {
 		const struct family *f = families[i];
-		char *name = xprintf("%s%s.weight", f->prefix[COMPONENT_UNET], f->sign.name);
-		const struct safetensor *t = f->sign.name ? safetensors_find(s, name) : NULL;
+		char *name = f->sign.name ? xprintf("%s%s.weight", f->prefix[COMPONENT_UNET], f->sign.name) : NULL;
+		const struct safetensor *t = name ? safetensors_find(s, name) : NULL;
 
 		free(name);
 		if (t && t->dims == f->sign.dims && (!f->sign.in || t->shape[1] == f->sign.in))

@@ -135,7 +135,7 @@ static int add_object(const char *path, int number, json_t *object, struct promp
 
 int prompts_read_json(const char *path, struct prompt_list *list, struct error *e)
 {
-	json_t *root = json_read(path, FILE_CAP, e);
+	json_t *root = json_read_wide(path, FILE_CAP, e);
 	size_t i;
 	int result = 0;
 

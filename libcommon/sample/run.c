@@ -137,6 +137,7 @@ static int prepare(struct run *r, struct error *e)
 	if (r->pipeline.config->schedule.other_spacing)
 		warning("%s: its scheduler's timestep_spacing is not followed; "
 			"the steps are spaced as \"leading\" here", s->model);
+	sample_idle_tell(r);
 	return pipeline_load(&r->pipeline, s->device, e);
 }
 

@@ -55,6 +55,13 @@ bool sample_is_stream(const struct sample_settings *s)
 	return s->prompts && !strcmp(s->prompts, "-");
 }
 
+static bool has_ending(const char *path)
+{
+	const size_t n = strlen(path);
+
+	return n >= 4 && !strcmp(path + n - 4, ".png");
+}
+
 bool sample_is_folder(const char *path)
 {
 	struct stat st;
@@ -66,7 +73,23 @@ bool sample_is_folder(const char *path)
 		return true;
 	if (stat(path, &st) == 0)
 		return S_ISDIR(st.st_mode);
-	return n < 4 || strcmp(path + n - 4, ".png");
+	return !has_ending(path);
+}
+
+/* /dev/stdout and /dev/fd/3 lead to a file that the caller opened to be written, whatever it is called. */
+static bool is_descriptor(const char *path)
+{
+	return !strncmp(path, "/dev/", 5) || !strncmp(path, "/proc/", 6);
+}
+
+/* A name without ".png" is a folder's: a photograph or an adapter of that name was not meant to become a PNG. */
+static int refuse_other_file(const char *path, struct error *e)
+{
+	struct stat st;
+
+	if (has_ending(path) || is_descriptor(path) || stat(path, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	return fail(e, EXIT_USAGE, "%s: is there and no folder; name a folder, or a file that ends in .png", path);
 }
 
 /* Refuses a terminal as output now; writing the picture would refuse it too, but after loading the model. */
@@ -104,6 +127,8 @@ int sample_places_check(const struct sample_settings *s, struct error *e)
 	const char *const places[] = { output, s->grid, s->save_latents };
 	size_t i;
 
+	if (output && refuse_other_file(output, e) < 0)
+		return -1;
 	if (output && sample_is_folder(output) && make_folders(output, e) < 0)
 		return -1;
 	for (i = 0; i < sizeof(places) / sizeof(*places); i++)

@@ -1,5 +1,6 @@
 /*
- * run_internal.h - shared by the files of a sampling run: run.c, run_jobs.c, run_rows.c, run_files.c.
+ * run_internal.h - shared by the files of a sampling run: run.c, run_jobs.c, run_idle.c, run_rows.c,
+ * run_files.c.
  */
 #ifndef SAMPLE_RUN_INTERNAL_H
 #define SAMPLE_RUN_INTERNAL_H
@@ -68,6 +69,9 @@ int sample_facts(struct run *r, struct error *e) MUST_CHECK;
 int sample_places_check(const struct sample_settings *s, struct error *e) MUST_CHECK;
 int sample_save_picture(struct run *r, int row, size_t index, struct error *e) MUST_CHECK;
 int sample_save_latents(struct run *r, struct error *e) MUST_CHECK;
+
+/* run_idle.c: warns of each setting that changes nothing, once jobs and model are known */
+void sample_idle_tell(const struct run *r);
 
 /* run_rows.c: which adapters a row is painted with, what its files are called, and the sheet */
 struct row { size_t first, count; };    /* of the adapters */

@@ -238,9 +238,14 @@ void sampler_input(const struct sampler_plan *p, int i, float *scaled, const flo
 		scaled[k] = x[k] / s;
 }
 
+bool sampler_adds_noise(const struct sampler *s)
+{
+	return s->noisy;
+}
+
 bool sampler_wants_noise(const struct sampler_plan *p)
 {
-	return p->sampler->noisy;
+	return sampler_adds_noise(p->sampler);
 }
 
 void sampler_step(struct sampler_plan *p, int i, float *x, const float *output, const float *noise, size_t n)

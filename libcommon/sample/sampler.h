@@ -54,6 +54,7 @@ void sampler_plan_free(struct sampler_plan *p);
 /* Sets `scaled` to what the UNet reads in evaluation i: x, scaled. */
 void sampler_input(const struct sampler_plan *p, int i, float *scaled, const float *x, size_t n);
 /* Does sampler_step() add noise? */
+bool sampler_adds_noise(const struct sampler *s);
 bool sampler_wants_noise(const struct sampler_plan *p);
 /* Updates x with the output of evaluation i; called for each i once, in order.  noise: N(0,1) [n] where the sampler
  * wants it, else NULL. */

@@ -22,7 +22,7 @@ table() {
 rows() { awk '/\{ "[a-z0-9-]+", / { row = ""; inside = 1 } inside { row = row $0; if (/\},( \\)?$/) { print row; inside = 0 } }' $(table "$1"); }
 names() { sed -E 's/^[^"]*"([^"]*)".*/\1/'; }
 written() { rows "$1" | grep FILE_WRITTEN | names; }
-read_() { rows "$1" | grep -E 'FILE_(READ|READ_WEIGHTED|LISTED)\b' | names; }
+read_() { rows "$1" | grep -E 'FILE_(READ|READ_WHOLE|READ_WEIGHTED|LISTED)\b' | names; }
 
 # victim OPTION: makes what the option reads, as $value, and names a file of it that could be lost, as $file
 victim() {
@@ -172,6 +172,35 @@ kept() {
 	cp "$ADAPTER" t-step00000001.safetensors
 	train 2 . --network-weights t-step00000001.safetensors --log t.jsonl
 	train 3 . --network-weights t-step00000001.safetensors --log t.jsonl --resume auto
+}
+
+@test "what only lies in a model's folder is written over; what is read of it is not" {
+	cp -r "$MODEL" mc; cd mc; mkdir pictures run; small=(-q -m . --steps 1 -W 64 -H 64 -p gizmo)
+	for _ in 1 2; do
+		"$BIN/lora-sample" "${small[@]}" -o x.png > list.jsonl
+		"$BIN/lora-sample" "${small[@]}" -o pictures --grid sheet.png >> list.jsonl
+		"$BIN/lora-train" -q -m . --network-train-unet-only --network-dim 2 --max-train-steps 1 \
+			--output-dir run --output-name t "$LATENTS" > train.jsonl
+		"$BIN/lora-inspect" . > list.txt
+	done
+	cp unet/diffusion_pytorch_model.safetensors before.safetensors
+	mv unet/diffusion_pytorch_model.safetensors unet/one.safetensors
+	jq -n --arg keys "$(head -c $((8 + $(od -An -N8 -tu8 unet/one.safetensors))) unet/one.safetensors | tail -c +9)" \
+		'{weight_map: ($keys | fromjson | del(.__metadata__) | map_values("one.safetensors"))}' \
+		> unet/diffusion_pytorch_model.safetensors.index.json
+	"$BIN/lora-sample" "${small[@]}" -o x.png
+	for f in model_index.json unet/config.json unet/one.safetensors vae/diffusion_pytorch_model.safetensors \
+		scheduler/scheduler_config.json tokenizer/merges.txt tokenizer_2/vocab.json; do
+		kept 2 $f bash -c '"$@" >> "$0"' $f "$BIN/lora-sample" "${small[@]}" -o x.png
+		kept 2 $f "$BIN/lora-sample" "${small[@]}" --grid $f
+	done
+	for d in unet tokenizer .; do
+		status_of 2 "$BIN/lora-sample" "${small[@]}" -o $d
+		[[ "$output" == "lora-sample: $d: --output would write over ."*"; name another folder" ]]
+	done
+	# lora-merge copies all that is there
+	kept 2 list.txt bash -c '"$@" >> "$0"' list.txt "$BIN/lora-merge" into -q -m . --lora "$ADAPTER" -o ../out
+	kept 2 README.md "$BIN/lora-merge" into -q -m . --lora "$ADAPTER" -o ../out --report README.md
 }
 
 @test "--folder: links to inputs in the folder, and folders of inputs under other names" {

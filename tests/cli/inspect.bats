@@ -462,6 +462,18 @@ facts() {
 	run inspect --norms --spectrum "$model"
 	[ "$status" -eq 0 ]
 	[[ $output == *"--norms: of adapters alone"*"--spectrum: of adapters alone"* ]]
+	run inspect --metadata "$model"
+	[[ $output == *"--metadata: of safetensors files alone, and this is none"* ]]
+	for html in "" "--html page.html"; do
+		inspect --json $html --norms --metadata "$model" > line.json 2> words
+		jq -e .sound line.json
+		[ "$(cat words)" = "lora-inspect: warning: $model: --norms: of adapters alone, and this is none
+lora-inspect: warning: $model: --metadata: of safetensors files alone, and this is none" ]
+	done
+	inspect --json --norms --spectrum --metadata "$adapter" 2> words > line.json
+	[ ! -s words ]
+	inspect --model-config "$model" "$adapter" 2>&1 > line.json |
+		grep -x 'lora-inspect: warning: --model-config does nothing without -m; name .*'
 	run inspect --diff "$adapter" "$model"
 	[ "$status" -eq 3 ]
 	[[ $output == *"--diff compares safetensors files, and this is none"* ]]

@@ -13,20 +13,24 @@ setup_file() {
 	cp ev/t/events* events
 	printf '# settings\nseed = 1\n' > toml; printf 'PK\3\4\24\0\0\0\10\0xx' > zip; printf '\200\2}q\0.' > pickle
 	printf '{"a": 1}' > json
+	for i in 0 1; do "$BIN/lora-encode" -q -m "$MODEL" --shard $i/2 -o parts/ image; done; cp parts/latents.list list
 	printf 'version https://git-lfs.github.com/spec/v1\n' > lfs; printf '<!DOCTYPE html><html>' > html
 }
 setup() { load ../pipe/pipe.bash; cd "$BATS_TEST_TMPDIR" || return 1; }
 
-declare -A SAY=([jpeg]="a JPEG picture" [png]="a PNG picture" [image]="an image tar" [latent]="a latent tar" \
+# -g: bats reads the file within a function
+declare -gA SAY=([jpeg]="a JPEG picture" [png]="a PNG picture" [image]="an image tar" [latent]="a latent tar" \
 	[toml]="a TOML file" [zip]="a zip file"
 	[pickle]="a PyTorch pickle" [json]="JSON" [events]="TensorBoard events" [adapter]="an adapter" \
 		[state]="a state of lora-train"
-	[lfs]="a git-lfs pointer" [html]="an HTML page")
+	[lfs]="a git-lfs pointer" [html]="an HTML page"
+	[list]="a list of latent tars (lora-train reads it as NAME.list)")
 
 # named KINDS STATUS COMMAND...: given as a file X to a reader of another kind, each is named
 named() {
 	local kinds=$1 want=$2 k; shift 2
 	for k in $kinds; do
+		[ -n "${SAY[$k]}" ]
 		cp "$K/$k" X; cp X X.toml; cp X X.json
 		status_of "$want" timeout 60 "$@"
 		[[ "$output" == *X*"${SAY[$k]}"* ]] || { echo "$k to $*: $output"; return 1; }
@@ -45,7 +49,7 @@ TRAIN=(-q -m "$MODEL" --network-train-unet-only --network-dim 4 --max-train-step
 }
 
 @test "models, adapters, states, noise" {
-	all="jpeg png image latent toml zip pickle json events lfs html"
+	all="jpeg png image latent toml zip pickle json events lfs html list"
 	named "$all" 3 "$BIN/lora-merge" into -m "$MODEL" --lora X -o out
 	named "$all" 3 "$BIN/lora-sample" -m X -p a
 	named "$all" 3 "$BIN/lora-train" "${TRAIN[@]}" -m "$MODEL" --network-weights X "$LATENTS"
@@ -54,7 +58,7 @@ TRAIN=(-q -m "$MODEL" --network-train-unet-only --network-dim 4 --max-train-step
 }
 
 @test "latents, pictures, old streams, the log" {
-	some="jpeg png toml zip pickle json events adapter state lfs html"
+	some="jpeg png toml zip pickle json events adapter state lfs html list"
 	named "$some" 3 "$BIN/lora-train" "${TRAIN[@]}" -m "$MODEL" X
 	named "$some" 3 "$BIN/lora-encode" -m "$MODEL" -o o X
 	named "$some" 3 "$BIN/lora-encode" -m "$MODEL" -o o --reuse X "$K/image"

@@ -312,6 +312,15 @@ mixed/moving.gif format" ]
 	[[ $(jq -r 'select(.path == "foreign/cut.heic") | .code' report.jsonl) = @(damaged|format) ]]
 }
 
+@test "a PNG whose Exif is in a text of ImageMagick's is turned upright" {
+	mkdir some # 96x64, turned by 90 degrees
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAGAAAABAAQMAAADf+uBNAAAAA1BMVEXIPBRR71egAAAATnpUWHRSYXcgcHJvZmlsZSB0eXBlIGV4aWYAAHja40qtyEzjUgADYyMuE1NzCzNLMzMDIDCxNLE0SgQyLAwgwBCIjICkMYQNBmYGKIALAIrAD5FEmM9xAAAAEElEQVR42mNgGAWjYBSQCwADQAAB8oOzpwAAAABJRU5ErkJggg== >some/a.png
+	for scan in "--scan" "-o images.tar"; do
+		"$PREP" -q --resolution 64 --no-bucket $scan --report report.jsonl some
+		[ "$(jq -c 'select(.path) | [.orientation, .source]' report.jsonl)" = '[6,[64,96]]' ]
+	done
+}
+
 @test "--conditioning-data-dir: masks beside the pictures, of any size; another shape is a bad picture" {
 	mkdir some masks
 	cp "$demo/gizmo05.png" some/a.png # 600x400
@@ -330,6 +339,21 @@ mixed/moving.gif format" ]
 	mkdir none
 	run_to 0 "$PREP" --resolution 64 --no-bucket --conditioning-data-dir none some
 	[[ $output == *"warning: no picture has a mask"* ]]
+	# 96x64, white, and red: named rightly, they leave nothing out
+	mkdir white red
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAGAAAABAAQMAAADf+uBNAAAAA1BMVEX///+nxBvIAAAAEElEQVR42mNgGAWjYBSQCwADQAAB8oOzpwAAAABJRU5ErkJggg== >white/a.png
+	base64 -d <<<iVBORw0KGgoAAAANSUhEUgAAAGAAAABAAQMAAADf+uBNAAAAA1BMVEX/AAAZ4gk3AAAAEElEQVR42mNgGAWjYBSQCwADQAAB8oOzpwAAAABJRU5ErkJggg== >red/c.png
+	for d in white red; do
+		run_to 0 "$PREP" -q --resolution 64 --no-bucket --conditioning-data-dir $d some
+		[[ $output != *"no picture has a mask"* && $output == *"lora-prep: warning: 1 masks leave nothing out"* ]]
+	done
+	cp white/a.png masks/c.png
+	run_to 0 "$PREP" --resolution 64 --no-bucket --conditioning-data-dir masks some
+	[[ $output != *"no picture has a mask"* && $output == *"lora-prep: 1 masks leave nothing out"* ]]
+	# one that cannot be read is named rightly too
+	rm white/a.png; head -c 80 masks/a.png >white/b.png
+	run_to 0 "$PREP" -q --resolution 64 --no-bucket --conditioning-data-dir white some
+	[[ $output == *"some/b.png"*"(skipped)"* && $output != *"no picture has a mask"* ]]
 	head -c 80 masks/a.png >masks/b.png
 	"$PREP" --lint --resolution 64 --no-bucket --conditioning-data-dir masks some |
 		grep -q '"code":"mask","path":"some/b.png"'

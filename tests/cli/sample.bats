@@ -208,6 +208,17 @@ values() {
 	printf 'a ball\na \xe4 cup\n' > bad.txt
 	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.txt -o x
 	[[ "$output" == *"bad.txt:2: byte 2 (0xe4) is no valid UTF-8"* ]]
+	# a seed is any of 64 bits, in JSON too, whose library stops at 2^63
+	printf '[{"prompt": "18446744073709551615 \\" 99999999999999999999", "seed": 18446744073709551615},
+		{"prompt": "a", "seed":9223372036854775808}, "a --d 18446744073709551615"]' > seeds.json
+	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts seeds.json -o seeds > lines.jsonl
+	[ "$(jq -r .seed lines.jsonl | tr '\n' ' ')" = "18446744073709551615 9223372036854775808 18446744073709551615 " ]
+	[ "$(jq -r .prompt lines.jsonl | head -n 1)" = '18446744073709551615 " 99999999999999999999' ]
+	for bad in 18446744073709551616 -9223372036854775809; do
+		printf '[{"prompt": "a", "seed": %s}]' $bad > bad.json
+		status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.json -o x
+		[[ "$output" == *"bad.json:1: --d '$bad' is no seed"* ]]
+	done
 	printf '\xef\xbb\xbf# what Windows writes\r\na cup\r\n' > mark.txt
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts mark.txt -o marked > /dev/null
 	[ "$(ls marked)" = 00000-42.png ]
@@ -408,4 +419,55 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	[ "$(ls x | wc -l)" = 6 ]
 	[ "$(sha256sum x/*.png | cut -c1-64 | sort -u | wc -l)" = 6 ]
 	[ "$(find x -name '.*' | wc -l)" = 0 ]
+}
+
+@test "-o: a file that is there and does not end in .png is refused before anything is read, and keeps its bytes" {
+	cp "$ROOT"/demo/train/*/gizmo01.png gizmo.jpg; chmod 444 gizmo.jpg
+	cp "$ADAPTER" a.safetensors; echo text > png; : > .PNG; ln -s png link
+	for f in gizmo.jpg a.safetensors png .PNG link; do
+		cp "$f" before
+		status_of 2 "$BIN/lora-sample" -m nowhere -p a -o "$f"
+		[[ "$output" == "lora-sample: $f: is there and no folder; name a folder, or a file that ends in .png" ]] ||
+			{ echo "$output"; return 1; }
+		status_of 2 "$BIN/lora-sample" -m nowhere --prompts - -o "$f" < /dev/null
+		cmp "$f" before
+	done
+	# what the caller opened is written, whatever it is called
+	sample -o a.png > /dev/null; sample -o a.png > /dev/null
+	for to in /dev/stdout /dev/fd/3 /proc/self/fd/3; do
+		sample -o $to > o.dat 3> three.dat
+		case $to in *3) cmp a.png three.dat ;; *) head -c "$(wc -c < a.png)" o.dat | cmp - a.png ;; esac
+	done
+	sample -o /dev/stdout | head -c "$(wc -c < a.png)" | cmp - a.png
+	sample -o /dev/null > /dev/null
+	mkfifo pipe; cat pipe > piped & sample -o pipe > /dev/null; wait $!; cmp a.png piped
+}
+
+# idle OPTION...: the warnings of settings that change nothing
+idle() { sample --steps 1 -o idle.png "$@" 2>&1 > /dev/null | sed 's/^lora-sample: warning: //'; }
+
+@test "a setting that changes nothing is warned of in one line, and only there" {
+	sample --steps 1 --save-latents l.safetensors -o l.png > /dev/null
+	sed 's/"latents"/"noise"  /' l.safetensors > noise.safetensors
+	[ "$(idle --strength 0.5)" = "--strength does nothing without --image and --mask" ]
+	[[ "$(idle --discrete-flow-shift 3)" == "--discrete-flow-shift does nothing: the model predicts no flow"* ]]
+	[ "$(idle -n blurry --cfg 1)" = "--negative does nothing with --cfg 1, which is no guidance" ]
+	[ "$(idle --zero-negative --cfg 1)" = "--zero-negative does nothing with --cfg 1, which is no guidance" ]
+	[ "$(idle --zero-negative -n blurry)" = "--zero-negative does nothing: no negative prompt is empty" ]
+	[ "$(idle --noise noise.safetensors --seed 42)" = "--seed does nothing beside --noise but name the pictures" ]
+	[ "$(idle --noise noise.safetensors --rng torch)" = "--rng does nothing beside --noise" ]
+	[ "$(idle --noise noise.safetensors --rng torch --seed 1 --strength .5 | wc -l)" = 3 ]
+	# what acts, in one picture at least
+	for says in "--strength 1" "--flow-model --discrete-flow-shift 3" "-n blurry" "--negative= --cfg 1" "--cfg 1" \
+		"--zero-negative" "--seed 1 --rng torch" "--noise noise.safetensors" \
+		"--noise noise.safetensors --sampler euler_a --seed 1 --rng torch"; do
+		[ -z "$(idle $says)" ] || { echo "$says: $(idle $says)"; return 1; }
+	done
+	printf 'a --l 1 --d 5\na --l 3 --n blurry --d 6\na --n blurry\n' > prompts.txt
+	for says in "-n dark" "--zero-negative" "--zero-negative --negative= --cfg 1"; do
+		"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts prompts.txt -o many $says 2>&1 > /dev/null |
+			lacks /dev/stdin .
+	done
+	echo a | "$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts - -o many -n dark --cfg 1 2>&1 \
+		> /dev/null | lacks /dev/stdin .
 }

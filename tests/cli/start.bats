@@ -151,6 +151,12 @@ streams() {
 		[ "$(cat err)" = "lora-encode: warning: OMP_NUM_THREADS is '$n', no whole number from 1; every processor computes" ] || { cat err; return 1; }
 		cmp 1.tar list.tar
 	done
+	# once, however often threads are counted
+	OMP_NUM_THREADS=0 "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 \
+		--max-train-steps 2 --output-dir . --output-name t list.tar 2> err > /dev/null
+	OMP_NUM_THREADS=0 "$BIN/lora-merge" scale t.safetensors:0.5 -q -o half.safetensors 2>> err
+	OMP_NUM_THREADS=0 "$BIN/lora-merge" scale --threads 1 t.safetensors:0.5 -q -o half.safetensors 2>> err
+	[ "$(cut -d: -f1-2 err)" = $'lora-train: warning\nlora-merge: warning' ] || { cat err; return 1; }
 	OMP_NUM_THREADS=1 strace -f -e trace=clone,clone3 -o trace "$BIN/lora-prep" -q --threads 4 "${PREP[@]}" \
 		pictures > four.tar
 	[ "$(grep -c 'clone.* = [0-9]' trace)" = 4 ]

@@ -22,6 +22,10 @@ full() {
 
 @test "/dev/full as standard output" {
 	full 4 "standard output" "$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four"
+	for report in --scan "-o /dev/null --report -"; do
+		full 4 "lora-prep: standard output: writing a line" \
+			"$BIN/lora-prep" -q "${PREP[@]}" $report "$BATS_FILE_TMPDIR/four"
+	done
 	full 4 "standard output" "$BIN/lora-encode" -q -m "$MODEL" "$IMAGES"
 	full 4 "standard output" "$BIN/lora-sample" -q -m "$MODEL" "${paint[@]}" -o -
 	full 4 "standard output" "$BIN/lora-sample" -q -m "$MODEL" "${paint[@]}" -o pictures

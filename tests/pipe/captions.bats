@@ -74,6 +74,20 @@ caption() { "$BIN/lora-prep" -q "${PREP[@]}" --report - -o /dev/null "$@" |
 	[ "$(caption --enable-wildcard one)" = '"a\nb"' ]
 }
 
+@test "a line end in a folder's name or an option ends no line of a caption" {
+	local words=$'2_caf\n \r\nbig\tnl\n'
+	mkdir -p "set/$words" $'reg/1_a\nb' 'plain/1_two  blanks ' && cp "$demo/gizmo00.jpg" "set/$words/a.jpg"
+	cp "$demo/gizmo00.jpg" $'reg/1_a\nb/a.jpg'; cp "$demo/gizmo00.jpg" "plain/1_two  blanks /a.jpg"
+	for wild in "" --enable-wildcard; do
+		[ "$(caption $wild set --reg reg)" = $'"caf big nl"\n"a b"' ]
+	done
+	[ "$(caption plain)" = '"two  blanks "' ]
+	[ "$(caption --class-tokens $'a\nb' --caption-prefix $'x\n' --caption-suffix $'y\n z' plain)" = '"x a b y z"' ]
+	[ "$(caption --enable-wildcard --class-tokens $'a\nb' plain)" = '"a\nb"' ]
+	printf 'a\tb \n' > "plain/1_two  blanks /a.txt"
+	[ "$(caption plain)" = '"a\tb"' ]
+}
+
 @test "CR alone ends a line of a prompt file, of prompts that come, of training's, and of a config file" {
 	sample() { "$BIN/lora-sample" -q -m "$MODEL" -W 32 -H 32 --steps 1 "$@" | jq -r .prompt; }
 	printf '# a comment\ra cup\rb cup\r' > prompts.txt

@@ -235,6 +235,23 @@ said() {
 	grep -q 'caption_prefix = "a \\"b\\" \\\\ c"' output/my_lora.launch.toml
 }
 
+@test "line ends and other control characters in paths, in words of the launch line and in the settings" {
+	local odd=$'o"u\n\\t\t\001\177\302\205\342\200\256 \303\244\n'
+	mv "training data" $'pictures\nof mine'; mkdir $'pictures\nof mine/2_x\ny'
+	cp "$ROOT"/demo/train/*/gizmo06.* $'pictures\nof mine/2_x\ny'
+	said 0 --train_data_dir $'pictures\nof mine' --network_train_unet_only --max_train_steps 1 --output_dir "$odd" \
+		--caption_suffix $'a \\n\tb'
+	[ -s "$odd/my_lora.safetensors" ]
+	[ -s "$odd/my_lora.latents.tar" ]
+	[ ! -e output ]
+	grep -qxF 'train_data_dir = "pictures\nof mine"' "$odd/my_lora.launch.toml"
+	grep -qxF 'caption_suffix = "a \\n\tb"' "$odd/my_lora.launch.toml"
+	printf 'output_dir = "a\\nb"\n' > dir.toml
+	said 0 --config_file dir.toml --train_data_dir $'pictures\nof mine' --network_train_unet_only --max_train_steps 1
+	[ -s $'a\nb/my_lora.safetensors' ]
+	[ -s $'a\nb/my_lora.latents.tar' ]
+}
+
 @test "README's recipe for regularisation pictures, with the demo's model; --threads for all programs" {
 	"$BIN/lora-sample" -q -m models/base -p "a red circle" -W 64 -H 64 --steps 5 --cfg 3 --count 8 \
 		-o reg/1_circle > /dev/null

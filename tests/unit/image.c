@@ -28,6 +28,7 @@ static void put(png_structp png, png_bytep bytes, size_t n)
 struct png_plan {
 	int depth, color, interlace;
 	const char *exif; size_t exif_bytes;
+	const char *raw; int packing;   /* ImageMagick's text */
 	const void *icc; size_t icc_bytes;
 	const png_color *palette; int colors;
 	const png_byte *alpha; int alphas;
@@ -51,6 +52,9 @@ static void make_png(struct buffer *out, const struct png_plan *p, const void *r
 		png_set_tRNS(png, info, p->alpha, p->alphas, p->transparent);
 	if (p->exif)
 		png_set_eXIf_1(png, info, (png_uint_32)p->exif_bytes, (png_bytep)(uintptr_t)p->exif);
+	if (p->raw)
+		png_set_text(png, info, &(png_text){ .compression = p->packing, .key = (char *)"Raw profile type exif",
+						     .text = (char *)(uintptr_t)p->raw }, 1);
 	png_write_info(png, info);
 	for (int y = 0; y < H; y++)
 		row[y] = (png_bytep)(uintptr_t)rows + stride * y;
@@ -255,6 +259,61 @@ static size_t exif_of(int orientation, bool prefix, char exif[40])
 	if (!prefix)
 		memmove(exif, exif + 6, n -= 6);
 	return n;
+}
+
+static int orientation_of(const struct png_plan *p, const uint8_t *rgb)
+{
+	struct buffer b = { 0 };
+	struct image_info info;
+	struct image i;
+
+	make_png(&b, p, rgb, W * 3);
+	i = decode(&b, NULL, &info);
+	image_free(&i);
+	buffer_free(&b);
+	return info.orientation;
+}
+
+/* As ImageMagick writes them: 36 bytes a line.  Nothing that it says of its length is believed. */
+static void exif_in_a_text(void **state)
+{
+	static const char *const begins[] = { "\nexif\n      32\n", "\nexif\n4294967295\n", "\nexif\n\n" };
+	static const char *const bad[] = { "", "\n", "\nexif\n", "\nexif\n 8\n4", "4578696600004949",
+					   "\nexif\n 8\nzz", "\nexif\n 8\n45786966000049492a00ffffffff" };
+	uint8_t rgb[W * H * 3];
+	struct png_plan p = { .depth = 8, .color = PNG_COLOR_TYPE_RGB };
+	struct buffer huge = { 0 };
+	char exif[40];
+
+	paint(rgb);
+	for (int k = 0; k < 2 * 8 * 3; k++) {
+		struct buffer text = { 0 };
+		size_t n = exif_of(k / 6 + 1, k % 2, exif);
+
+		p.packing = k % 2 ? PNG_TEXT_COMPRESSION_zTXt : PNG_TEXT_COMPRESSION_NONE;
+		buffer_adds(&text, begins[k / 2 % 3]);
+		for (size_t i = 0; i < n; i++)
+			buffer_addf(&text, i % 36 == 35 ? "%02x\n" : "%02x", (unsigned char)exif[i]);
+		buffer_adds(&text, "\n");
+		p.raw = text.data;
+		assert_int_equal(orientation_of(&p, rgb), k / 6 + 1);
+		p.exif_bytes = exif_of(3, false, exif);         /* PNG's own is believed first */
+		p.exif = exif;
+		assert_int_equal(orientation_of(&p, rgb), 3);
+		p.exif = NULL;
+		buffer_free(&text);
+	}
+	for (size_t k = 0; k < 2 * sizeof(bad) / sizeof(*bad); k++) {
+		p.packing = k % 2 ? PNG_TEXT_COMPRESSION_zTXt : PNG_TEXT_COMPRESSION_NONE;
+		p.raw = bad[k / 2];
+		assert_int_equal(orientation_of(&p, rgb), 1);
+	}
+	for (int k = 0; k < 1 << 20; k++)       /* 1 MB of digits, packed in one KB */
+		buffer_adds(&huge, "0");
+	p.raw = huge.data;
+	for (p.packing = PNG_TEXT_COMPRESSION_NONE; p.packing <= PNG_TEXT_COMPRESSION_zTXt; p.packing++)
+		assert_int_equal(orientation_of(&p, rgb), 1);
+	buffer_free(&huge);
 }
 
 /* The stored picture that a viewer shows as `rgb`: each orientation undone by its definition, one pixel at a time. */
@@ -714,6 +773,7 @@ int main(void)
 					    cmocka_unit_test(png_kinds),
 					    cmocka_unit_test(png_alpha_16),
 					    cmocka_unit_test(orientations),
+					    cmocka_unit_test(exif_in_a_text),
 					    cmocka_unit_test(alpha_is_kept),
 					    cmocka_unit_test(jpeg_kinds),
 					    cmocka_unit_test(jpeg_round_trip),

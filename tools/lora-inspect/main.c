@@ -110,7 +110,9 @@ int main(int argc, char **argv)
 		fail(&e, EXIT_USAGE, "--html: a page is of one file; say --diff with --json or in words");
 	else if (o.quick && of_values(&o))
 		fail(&e, EXIT_USAGE, "--quick reads headers only, and --%s values; choose one", of_values(&o));
-	else
+	else if (o.model_config && !o.model)
+		warning("--model-config does nothing without -m; name the single-file model that it is of");
+	if (!e.code)
 		(void)take_readers(&programs, &o.will_it_load, &e);
 	return e.code ? report(&e) : inspect_all(argv, operands, &o, config);
 }

@@ -12,7 +12,7 @@ int main(int argc, char **argv)
 	const struct option table[] = {
 		{ "model", 'm', OPTION_STRING, &o.model, "MODEL",
 		  "diffusers folder, single-file checkpoint or cached hub id",
-		  .key = "pretrained_model_name_or_path", .file = FILE_READ, .completes = "*.safetensors" },
+		  .key = "pretrained_model_name_or_path", .file = FILE_READ_WHOLE, .completes = "*.safetensors" },
 		{ "model-config", 0, OPTION_STRING, &o.model_config, "DIR",
 		  "config files for a single file of other sizes", .file = FILE_READ, .completes = "/",
 		  .needs = "model|base" },
