@@ -239,19 +239,23 @@ on_terminal() {
 # stalled file|pipe FOLDER: a run whose standard output is a pipe that nobody reads any more, told to stop; its
 # standard error is FOLDER.err, or the same pipe
 stalled() {
-	local err=$1 out=$2 size=0
+	local err=$1 out=$2
 	mkfifo "$out.pipe"
-	sleep 100 < "$out.pipe" 3>&- & reader=$!
+	sleep 600 < "$out.pipe" 3>&- & reader=$!
 	exec 7> "$out.pipe"
+	head -c 61440 /dev/zero >&7                     # a pipe holds 65536: room for the lines of a few steps
 	[ "$err" = file ] && exec 8> "$out.err" || exec 8>&7
 	"$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --max-train-steps 100000 --save-state \
-		--output-name t --output-dir "$out" "$LATENTS" >&7 2>&8 3>&- 7>&- 8>&- & run=$!
-	# it waits for the pipe when it has used no time for a while
-	until [ "$size" -gt 100 ] && [ "$(cut -d' ' -f14 "/proc/$run/stat")" = "$size" ]; do
-		size=$(cut -d' ' -f14 "/proc/$run/stat"); sleep 1
-	done
-	kill -TERM $run
-	wait_for 20 state_of "$out"
+		--threads 1 --output-name t --output-dir "$out" "$LATENTS" >&7 2>&8 3>&- 7>&- 8>&- & run=$!
+	wait_for 100 idle $run && kill -TERM $run && wait_for 60 state_of "$out" || { kill -9 $run $reader; return 1; }
+}
+# It has written, and writes no more.
+idle() {
+	local bytes
+	bytes=$(sed -n 's/^wchar: //p' "/proc/$1/io")
+	sleep 3
+	[ "$bytes" -gt 3000 ] || return 1
+	grep -qx "wchar: $bytes" "/proc/$1/io"
 }
 state_of() { compgen -G "$1/t-step*-state.safetensors"; }
 
