@@ -68,6 +68,11 @@ answer() { printf '%s\n%s' "$2" "$1" > answer; }
 	answer 403 '{"message": "no such template"}'
 	run -1 machine create robot A4000 tmpl1
 	[[ "$output" == "machine: POST machines: 403 no such template" ]]
+	for nothing in '' '{}' '{"id": null}'; do
+		answer 200 "$nothing"
+		run -1 machine create robot A4000 tmpl1
+		[[ "$output" == *"no id in the answer"* ]]
+	done
 	PAPERSPACE_API_KEY='' run ! machine state ps1
 	[[ "$output" == *"PAPERSPACE_API_KEY"* ]]
 	run -2 machine explode ps1
