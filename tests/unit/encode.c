@@ -79,8 +79,11 @@ static long encode_apart(const char *images, const char *output, const char *reu
 }
 
 #if !SANITIZED
+/* Peaks of one run and the next are up to 760 KiB apart, by which thread takes memory from where; what is kept of each
+ * sample, be it 110 bytes, would be more than SLACK. */
 static void memory_is_flat(void **state)
 {
+	enum { SLACK = 1024 };          /* KiB */
 	char *path = path_join(folder, "images.tar");
 	long few, many;
 
@@ -91,7 +94,7 @@ static void memory_is_flat(void **state)
 	unlink(path);
 	free(path);
 	assert_true(few > 0 && many > 0);
-	if (many > few + few / 20)
+	if (many > few + SLACK)
 		fail_msg("%ld KiB after 100 samples, %ld after 10,000", few, many);
 }
 #endif

@@ -259,8 +259,9 @@ static void other_settings_are_named(void **state)
 		{ "seed=42 network_dim=16 data=abc", { "network_dim=4", "network_dim=16" } },
 		{ "seed=42 network_dim=4 data=abd", { "data=abc", "data=abd" } },
 		{ "seed=42 network_dim=4 data=abcd", { "data=abc", "data=abcd" } },
-		{ "seed=42 network_dim=4", { "had data=abc", "has nothing" } },
-		{ "seed=42 network_dim=4 data=abc more=1", { "had nothing", "has more=1" } },
+		{ "seed=42 network_dim=4", { "had data=abc", "has no data" } },
+		{ "seed=42 network_dim=4 data=abc more=1", { "had no more", "has more=1" } },
+		{ "seed=42 more=1 network_dim=4 data=abc", { "had no more", "has more=1" } },
 	};
 	struct optimizer o = make(5), before = make(5);
 	char *path = in_folder("sound.safetensors");
