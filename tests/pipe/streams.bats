@@ -243,13 +243,13 @@ stalled() {
 	mkfifo "$out.pipe"
 	sleep 600 < "$out.pipe" 3>&- & reader=$!
 	exec 7> "$out.pipe"
-	head -c 61440 /dev/zero >&7                     # a pipe holds 65536: room for the lines of a few steps
+	timeout 9 head -c 61440 /dev/zero >&7                   # a pipe holds 65536: room for the lines of a few steps
 	[ "$err" = file ] && exec 8> "$out.err" || exec 8>&7
 	"$BIN/lora-train" -m "$MODEL" --network-dim 2 --network-train-unet-only --max-train-steps 100000 --save-state \
 		--threads 1 --output-name t --output-dir "$out" "$LATENTS" >&7 2>&8 3>&- 7>&- 8>&- & run=$!
-	wait_for 100 idle $run && kill -TERM $run && wait_for 60 state_of "$out" || { kill -9 $run $reader; return 1; }
+	wait_for 1 idle $run && kill -TERM $run && wait_for 60 state_of "$out" || { kill -9 $run $reader; return 1; }
 }
-# It has written, and writes no more.
+# It has written, and writes no more.  A try takes three seconds: fifty are enough.
 idle() {
 	local bytes
 	bytes=$(sed -n 's/^wchar: //p' "/proc/$1/io")
