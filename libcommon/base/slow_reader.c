@@ -29,7 +29,7 @@ int write_until(int fd, const void *bytes, size_t n, bool (*give_up)(void))
 
 		while (!takes_within(fd, ASK_MS))
 			if (give_up()) {
-				errno = ETIMEDOUT;
+				errno = ECANCELED;
 				return -1;
 			}
 		if (write_all(fd, at, piece) < 0)

@@ -10,8 +10,8 @@
 
 /* Does the other end take something now?  A file always does. */
 bool takes_now(int fd);
-/* Writes all n bytes; 0, or -1 and errno: ETIMEDOUT where give_up() said so while nothing was taken.  It is asked after
- * each signal, and a few times a second. */
+/* Writes all n bytes; 0, or -1 and errno: ECANCELED, which no write(2) says, where give_up() said so while nothing was
+ * taken.  It is asked after each signal, and a few times a second. */
 int write_until(int fd, const void *bytes, size_t n, bool (*give_up)(void));
 
 #endif

@@ -8,6 +8,7 @@
 #include "../base/map.h"
 #include "../base/memory.h"
 #include "../base/retry.h"
+#include "../base/text.h"
 #include "claims.h"
 #include "publish.h"
 
@@ -115,13 +116,6 @@ enum holds { HOLDS_PART, HOLDS_SHARDS, HOLDS_MODEL, HOLDS_COPIED };
 
 static bool begins(const char *name, const char *with) { return !strncmp(name, with, strlen(with)); }
 
-static bool ends(const char *name, const char *with)
-{
-	const size_t n = strlen(name), k = strlen(with);
-
-	return n >= k && !strcmp(name + n - k, with);
-}
-
 static const struct { const char *start, *ending; } read_of_folders[] = {
 	{ "", ".json" }, { "merges", ".txt" }, { "model", ".safetensors" },
 	{ "diffusion_pytorch_model", ".safetensors" }, { "adapter_model", ".safetensors" },
@@ -146,10 +140,10 @@ static bool is_read_in(enum holds what, const char *name)
 {
 	if (what == HOLDS_MODEL)
 		return !strcmp(name, "model_index.json");
-	if (what == HOLDS_COPIED || (what == HOLDS_SHARDS && ends(name, ".safetensors")))
+	if (what == HOLDS_COPIED || (what == HOLDS_SHARDS && text_ends(name, ".safetensors")))
 		return true;
 	for (size_t i = 0; i < sizeof(read_of_folders) / sizeof(*read_of_folders); i++)
-		if (begins(name, read_of_folders[i].start) && ends(name, read_of_folders[i].ending))
+		if (begins(name, read_of_folders[i].start) && text_ends(name, read_of_folders[i].ending))
 			return true;
 	return false;
 }

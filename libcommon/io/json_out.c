@@ -145,7 +145,7 @@ static int line_done(struct json_out *j, int failed, struct error *e)
 {
 	buffer_clear(&j->text);
 	j->comma = false;
-	if (failed && errno == ETIMEDOUT)
+	if (failed && errno == ECANCELED)
 		return fail(e, EXIT_IO, "writing a line of JSON: its reader takes nothing");
 	return failed ? fail(e, EXIT_IO, "writing a line of JSON: %s; is its reader gone, or the disk full?",
 			     strerror(errno)) : 0;

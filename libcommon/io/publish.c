@@ -27,11 +27,11 @@ enum { GATHERED = 4 << 20, SECTOR = 4096 };
 
 static int io_error(struct error *e, const char *path, const char *doing)
 {
-	const char *what = strerror(errno), *todo = "check the path and its permissions";
+	const char *what = strerror(errno), *advice = "check the path and its permissions";
 
 	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
-		todo = "free some space and run again";
-	return fail(e, EXIT_IO, "%s: %s: %s; %s", path, doing, what, todo);
+		advice = "free some space and run again";
+	return fail(e, EXIT_IO, "%s: %s: %s; %s", path, doing, what, advice);
 }
 
 static void release(struct publish *p)

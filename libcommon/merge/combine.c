@@ -24,9 +24,9 @@ static const struct adapter_file *file_of(const struct sum *s, const struct term
 	return s->how->in->item[t->input].file;
 }
 
-static int refuse(const struct sum *s, const struct term *t, const char *why, const char *todo, struct error *e)
+static int refuse(const struct sum *s, const struct term *t, const char *why, const char *advice, struct error *e)
 {
-	return fail(e, EXIT_INPUT, "%s: '%.200s' %s; %s", file_of(s, t)->file->path, t->module->name, why, todo);
+	return fail(e, EXIT_INPUT, "%s: '%.200s' %s; %s", file_of(s, t)->file->path, t->module->name, why, advice);
 }
 
 /* ---- terms ---- */

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include "../base/memory.h"
 #include "../base/retry.h"
+#include "../base/text.h"
 #include "internal.h"
 
 #define MAX_DEPTH 16
@@ -43,13 +44,6 @@ static int copy_file(const char *from, const char *to, struct error *e)
 	return -1;
 }
 
-static bool ends(const char *name, const char *end)
-{
-	size_t n = strlen(name), k = strlen(end);
-
-	return n >= k && strcmp(name + n - k, end) == 0;
-}
-
 /* Is it a file of weights?  One that was not read is not copied: it would look merged and not be. */
 static bool is_weights(const char *name)
 {
@@ -59,7 +53,7 @@ static bool is_weights(const char *name)
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (ends(name, kinds[i]))
+		if (text_ends(name, kinds[i]))
 			return true;
 	return false;
 }

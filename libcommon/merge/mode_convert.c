@@ -37,10 +37,10 @@ static bool is_taken(const struct conversion *c, const struct file_module *m)
 	return true;
 }
 
-static int refuse(const struct conversion *c, const struct file_module *m, const char *why, const char *todo,
+static int refuse(const struct conversion *c, const struct file_module *m, const char *why, const char *advice,
 		  struct error *e)
 {
-	return fail(e, EXIT_INPUT, "%s: '%.200s' %s; %s", c->from->file->path, m->name, why, todo);
+	return fail(e, EXIT_INPUT, "%s: '%.200s' %s; %s", c->from->file->path, m->name, why, advice);
 }
 
 static const char *side(bool by_input)

@@ -3,18 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../base/text.h"
 #include "internal.h"
 
 static bool starts(const char *name, const char *prefix)
 {
 	return strncmp(name, prefix, strlen(prefix)) == 0;
-}
-
-static bool ends(const char *name, const char *end)
-{
-	const size_t n = strlen(name), k = strlen(end);
-
-	return n >= k && strcmp(name + n - k, end) == 0;
 }
 
 /* It throws these away before it looks. */
@@ -151,7 +145,7 @@ static void judge_text(struct attempt *a)
 
 			if (p->component != c || !a->got[i])
 				continue;
-			out |= ends(p->name, ".out_proj");
+			out |= text_ends(p->name, ".out_proj");
 			mlp |= strstr(p->name, ".mlp.") != NULL;
 			other = true;
 		}
@@ -210,7 +204,7 @@ static void read_kohyas(struct attempt *a)
 
 		if (is_skipped(t))
 			continue;
-		if (a->f->has_metadata && place >= 0 && ends(t->name, ".alpha"))
+		if (a->f->has_metadata && place >= 0 && text_ends(t->name, ".alpha"))
 			attempt_refuse(a, "alphas both as tensors and in lora_adapter_metadata", t->name);
 		if (drops && has_blocks_of(t->name, single_file_blocks))
 			attempt_reason(a, "of a file with both kinds of block names, the single file's", t->name);
@@ -320,7 +314,7 @@ static void judge_magnitude(struct attempt *a, const struct safetensor *t, size_
 {
 	const struct place *p = &a->f->place[place];
 
-	if (p->component != COMPONENT_UNET && !ends(part, ".weight")) {
+	if (p->component != COMPONENT_UNET && !text_ends(part, ".weight")) {
 		a->got[place] |= GOT_WRONG;
 		attempt_reason(a, "a text encoder's lengths whose names do not end in .weight are dropped", t->name);
 	} else if (p->kind == PLACE_CONV && !(t->dims == 4 && t->shape[0] == 1)) {

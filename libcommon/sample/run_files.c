@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "../base/memory.h"
+#include "../base/text.h"
 #include "../io/publish.h"
 #include "../adapter/adapter_file.h"
 #include "run_internal.h"
@@ -55,13 +56,6 @@ bool sample_is_stream(const struct sample_settings *s)
 	return s->prompts && !strcmp(s->prompts, "-");
 }
 
-static bool has_ending(const char *path)
-{
-	const size_t n = strlen(path);
-
-	return n >= 4 && !strcmp(path + n - 4, ".png");
-}
-
 bool sample_is_folder(const char *path)
 {
 	struct stat st;
@@ -73,7 +67,7 @@ bool sample_is_folder(const char *path)
 		return true;
 	if (stat(path, &st) == 0)
 		return S_ISDIR(st.st_mode);
-	return !has_ending(path);
+	return !text_ends(path, ".png");
 }
 
 /* /dev/stdout and /dev/fd/3 lead to a file that the caller opened to be written, whatever it is called. */
@@ -87,7 +81,7 @@ static int refuse_other_file(const char *path, struct error *e)
 {
 	struct stat st;
 
-	if (has_ending(path) || is_descriptor(path) || stat(path, &st) || !S_ISREG(st.st_mode))
+	if (text_ends(path, ".png") || is_descriptor(path) || stat(path, &st) || !S_ISREG(st.st_mode))
 		return 0;
 	return fail(e, EXIT_USAGE, "%s: is there and no folder; name a folder, or a file that ends in .png", path);
 }

@@ -67,7 +67,7 @@ static int follow_encoded(struct caption_options *o, const struct latent_sample 
 		return -1;
 	key = caption_options_other(o, &made);
 	if (key)
-		return fail(e, EXIT_USAGE, "sample %s: its captions were encoded with another %s; leave out the "
+		return fail(e, EXIT_USAGE, "sample %s: its captions were not encoded with this %s; leave out the "
 					   "options of captions, or give both programs the same (one --config for "
 					   "both)", s->key, key);
 	made.dropout = o->dropout;

@@ -463,7 +463,7 @@ datasets() {
 		# shellcheck disable=SC2086
 		said 2 "${train[@]}" --output-dir never $other v.tar
 		key=${other##*--}; key=${key%% *}
-		[[ "$output" == *"encoded with another ${key//-/_}; "*"--config"* ]] || { echo "$output"; return 1; }
+		[[ "$output" == *"not encoded with this ${key//-/_}; "*"--config"* ]] || { echo "$output"; return 1; }
 	done
 	[ -z "$(compgen -G 'never/*.safetensors')" ]
 	"${train[@]}" --output-dir plain v.tar > /dev/null

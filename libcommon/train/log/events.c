@@ -266,12 +266,12 @@ void events_tell(struct events *ev)
 	errno = 0;
 	if (json_line_until(&ev->line, ev->fd, ev->give_up, &e) == 0)
 		return;
-	if (errno != EPIPE && errno != EBADF && errno != ETIMEDOUT) {
+	if (errno != EPIPE && errno != EBADF && errno != ECANCELED) {
 		ev->lost = e;
 		fail_at(&ev->lost, ev->name);
 	}
 	/* who takes nothing from the one may take nothing from the other */
-	if (errno != ETIMEDOUT || takes_now(STDERR_FILENO))
+	if (errno != ECANCELED || takes_now(STDERR_FILENO))
 		warning("%s: %s; no more metrics are written, training goes on", ev->name, e.text);
 	if (ev->fd > STDOUT_FILENO)
 		close(ev->fd);
