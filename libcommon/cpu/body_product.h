@@ -45,9 +45,6 @@ static inline __attribute__((always_inline)) void finish(const struct block *b, 
 /* Rows of a have one address in three: an instruction reaches the second and third by its index. */
 enum { ADDRESSES = (TILE_ROWS + 2) / 3 };
 
-/* Lines of rows from far away that are fetched at a time: sixteen at once keep waiting what the tile itself reads. */
-enum { AT_ONCE = 2 };
-
 /* A panel that is read where it lies has a row on a page of its own: no processor fetches such by itself. */
 static inline void fetch_below(const float *panel, size_t step)
 {
@@ -56,19 +53,21 @@ static inline void fetch_below(const float *panel, size_t step)
 		__builtin_prefetch(panel + 16 * step + LANES);
 }
 
-/* Where fetching what is read soon has come to: rows that are left, and how far the first of them has been.  Some lines
- * each time, `stretch` numbers of k apart: a tile's all at once would keep it waiting. */
-struct fetching { const struct soon *of; const char *row; int at, rows, each, stretch; };
+/* So many numbers of k apart, a tile fetches some lines of what is read soon, and some of the rows that its sums go to:
+ * all of them at once kept it waiting for what it reads itself.  A tile of 14 rows has 28 lines of them, one of 6 rows
+ * has 6, and every stretch takes a few clocks of its own. */
+enum { STRETCH = LANES == 16 ? 16 : 64 };
 
-/* The shortest stretch: each takes a few clocks of its own. */
-enum { STRETCH = 16 };
+/* Where fetching what is read soon has come to: rows that are left, and how far the first of them has been. */
+struct fetching { const struct soon *of; const char *row; int at, rows, each; };
+
+static inline int stretches(int k) { return k > STRETCH ? (k + STRETCH - 1) / STRETCH : 1; }
 
 static inline struct fetching start_fetching(const struct soon *s, int tiles, int k)
 {
-	const int lines = (s->rows * ((s->bytes + 63) / 64) + tiles - 1) / tiles, most = (k + STRETCH - 1) / STRETCH;
-	const int times = lines < 1 ? 1 : lines < most ? lines : most;
+	const int lines = s->rows * ((s->bytes + 63) / 64), times = tiles * stretches(k);
 
-	return (struct fetching){ s, s->at, 0, s->rows, (lines + times - 1) / times, (k + times - 1) / times };
+	return (struct fetching){ s, s->at, 0, s->rows, lines ? (lines + times - 1) / times : 0 };
 }
 
 static inline void fetch_some(struct fetching *f)
@@ -90,32 +89,31 @@ static inline __attribute__((always_inline)) void tile(const struct block *b, in
 						       const bool wide, const bool packed,
 						       struct fetching *soon)
 {
-	const int stretch = b->far ? AT_ONCE : soon->rows ? soon->stretch : b->k;
+	const int times = packed ? stretches(b->k) : 1, each = (rows + times - 1) / times;
+	const int stretch = packed ? STRETCH : b->k;
 	const float *panel = packed ? b->panels + (size_t)j * b->k : b->b + j, *a[ADDRESSES];
 	const size_t row = b->row, col = b->col, cols = b->n - j, step = packed ? TILE_COLS : b->ldb;
-	const float *next = b->a + (i + rows) * row;
-	float *c = b->c + i * b->ldc + j;
+	float *c = b->c + i * b->ldc + j, *ahead = c, *last = c + (rows - 1) * b->ldc;
 	vec s[TILE_ROWS][2];
-	int k, r;
+	int k, q, r;
 
 #pragma GCC unroll 5
 	for (r = 0; r < (rows + 2) / 3; r++)
 		a[r] = b->a + (i + 3 * r) * b->row;
 #pragma GCC unroll 14
-	for (r = 0; r < rows; r++) {
+	for (r = 0; r < rows; r++)
 		s[r][0] = s[r][1] = all(0);
-		__builtin_prefetch(c + r * b->ldc);
-		if (LANES == 16 && wide)
-			__builtin_prefetch(c + r * b->ldc + LANES);
-	}
-	for (k = 0; k < b->k;) {
-		const int end = k + stretch < b->k ? k + stretch : b->k;
+	for (k = 0; k < b->k; k += stretch) {
+		const int n = b->k - k < stretch ? b->k - k : stretch;
 
 		fetch_some(soon);
-		for (r = 0; b->far && r < AT_ONCE; r++)
-			__builtin_prefetch(next + ((k & 15) + r) * row + (k & ~15));
-#pragma GCC unroll 2
-		for (; k < end; k++, panel += step) {
+		for (r = 0; r < each && ahead <= last; r++, ahead += b->ldc) {
+			__builtin_prefetch(ahead, 1);
+			if (LANES == 16 && wide)
+				__builtin_prefetch(ahead + LANES, 1);
+		}
+#pragma GCC unroll 4
+		for (q = 0; q < n; q++, panel += step) {
 			const vec b0 = load(panel), b1 = wide ? load(panel + LANES) : all(0);
 
 			if (!packed)

@@ -15,10 +15,11 @@
 #include "internal.h"
 
 /* DEPTH: the length of a range of k: a panel of right columns is then 16 or 32 KB.  DEEP: rows of the right matrix that
- * are packed at once; they wait in the second-level cache (1 MB), or in the third.  PASS: rows of the left matrix that
- * stay in the second-level cache (100 KB), with their part of the result, while the panels go by.  ALONE: rows of
- * such a pass where they are few: each panel is packed when it is used, and does not leave the first-level cache. */
-enum { DEPTH = 256, DEEP = 2 * DEPTH, PASS = 98, ALONE = 266, TILE_M = 1024, TILE_N = 512 };
+ * are packed at once, TILE_N columns of them: they wait in the second-level cache (640 KB), or the third.  PASS: rows
+ * of the left matrix that stay in the second-level cache (100 KB), with their part of the result, while panels go by.
+ * ALONE: rows of such a pass where they are few: each panel is packed when it is used, and does not leave the
+ * first-level cache. */
+enum { DEPTH = 256, DEEP = 2 * DEPTH, PASS = 98, ALONE = 266, TILE_M = 1024, TILE_N = 320 };
 /* The copy of left rows, or of left columns. */
 enum { LEFT_LD = DEPTH, LEFT_LD_T = 272, LEFT = DEPTH * LEFT_LD_T };
 /* Rows that are packed together.  They are neighbours in a panel, whose cache lines are 16 KB apart and would otherwise
@@ -294,6 +295,17 @@ static struct soon right_soon(const struct job *t, int j, int k)
 			      depth * (int)size };
 }
 
+/* Left rows i.., from column k on, unless they are gathered or lie in columns. */
+static struct soon left_soon(const struct job *t, int i, int rows, int k)
+{
+	const struct left *a = &t->p->a;
+
+	if (a->gather || a->col != 1 || is_thin(t))
+		return (struct soon){ 0 };
+	return (struct soon){ (const char *)(a->data + i * a->row + k), a->row * sizeof(float), rows,
+			      smaller(DEPTH, t->p->k - k) * (int)sizeof(float) };
+}
+
 /* Each panel is packed just before it is used, in the same place, from what was fetched while the one before it was. */
 static void pack_and_multiply(const struct job *t, const struct block *all, int k)
 {
@@ -313,8 +325,8 @@ static void pack_and_multiply(const struct job *t, const struct block *all, int 
 	}
 }
 
-/* Some rows of a tile by the rows k..k+deep of b.  packs: panels are packed while it goes. */
-struct pass { int i, m, k, deep; bool packs; };
+/* Some rows of a tile by the rows k..k+deep of b; `after` rows follow.  packs: panels are packed while it goes. */
+struct pass { int i, m, after, k, deep; bool packs; };
 
 /* c stays in the second-level cache. */
 static void multiply_pass(const struct job *t, const struct pass *s)
@@ -324,7 +336,7 @@ static void multiply_pass(const struct job *t, const struct pass *s)
 
 	for (at = 0; at < s->deep; at += DEPTH) {
 		const int k = s->k + at;
-		const bool first = k == 0;
+		const bool first = k == 0, last = at + DEPTH >= s->deep;
 		struct block b = { .m = s->m, .n = t->n, .k = smaller(DEPTH, s->deep - at),
 				   .c = p->c + s->i * p->ldc + t->j, .ldc = p->ldc,
 				   .alpha = p->alpha, .beta = first ? p->beta : 1,
@@ -336,10 +348,12 @@ static void multiply_pass(const struct job *t, const struct pass *s)
 			b.b = (const float *)p->b.data + p->b.first + k * p->b.ld + t->j;
 		b.ldb = p->b.ld;
 		lay_left(t, &b, s->i, k);
-		if (s->packs)
+		if (s->packs) {
 			pack_and_multiply(t, &b, k);
-		else
-			t->k->block(&b);
+			continue;
+		}
+		b.soon = last ? left_soon(t, s->i + s->m, s->after, s->k) : left_soon(t, s->i, s->m, k + DEPTH);
+		t->k->block(&b);
 	}
 }
 
@@ -382,11 +396,11 @@ static void multiply_columns(struct device *d, const struct product *p, const st
 		if (!tile->in_place && !few)
 			pack_ranges(&t, k, deep);
 		for (i = 0; i < tile->m; i += pass) {
-			const int rows = smaller(pass, tile->m - i);
+			const int rows = smaller(pass, tile->m - i), after = smaller(pass, tile->m - i - rows);
 
-			multiply_pass(&t, &(struct pass){ tile->i + i, rows, k, deep, few > 0 });
+			multiply_pass(&t, &(struct pass){ tile->i + i, rows, after, k, deep, few > 0 });
 			if (last && p->more)
-				multiply_pass(&more, &(struct pass){ tile->i + i, rows, 0, p->more->k });
+				multiply_pass(&more, &(struct pass){ tile->i + i, rows, 0, 0, p->more->k });
 		}
 	}
 }
@@ -587,18 +601,6 @@ void cpu_linears_dx(struct device *d, struct values dx, struct values dy, const 
 	for (int i = s->count - 1; i >= 0; i--) {
 		at -= s->of[i].w->out;
 		run_layer_dx(d, floats_at(dx), at, ldy, &s->of[i], rows, i == s->count - 1 ? add : 1);
-	}
-}
-
-void cpu_narrow_grads(struct device *d, const struct stacked_grads *all)
-{
-	for (const struct narrow_grads *g = all->of; g < all->of + all->count; g++) {
-		if (g->dup)
-			cpu_gemm(d, 1, 0, g->out, g->rank, g->rows, g->scale, g->dy, g->ldy, f32(g->z), g->rank,
-				 g->add_up, f32(g->dup), g->rank);
-		if (g->ddown)
-			cpu_gemm(d, 1, 0, g->rank, g->in, g->rows, 1, f32(g->dz), g->rank, g->x, g->in, g->add_down,
-				 f32(g->ddown), g->in);
 	}
 }
 

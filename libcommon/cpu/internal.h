@@ -19,7 +19,6 @@ struct block {
 	int m, n, k;
 	const float *a;
 	size_t row, col;
-	bool far;                       /* rows of a (col 1) come from beyond the second cache: fetch them ahead */
 	struct soon soon;               /* fetched meanwhile, into the second cache */
 	const float *panels;            /* NULL: element (k,j) of b is b[k * ldb + j] */
 	const float *b;

@@ -168,13 +168,19 @@ static struct room room_of(struct device *d, int thread, int tiles)
 			      carve(&at, POINTS * apart((size_t)tiles * COLUMNS)) };
 }
 
-/* The products of all points; b's are the first one's.  a, panels, c: floats from one to the next. */
-static void multiply_each(const struct kernels *k, struct block *b, size_t a, size_t panels, size_t c)
+/* The products of all points; b's are the first one's.  a, panels, c: floats from one to the next.  far: rows of a come
+ * from beyond the second cache, and each point's are fetched meanwhile. */
+static void multiply_each(const struct kernels *k, struct block *b, size_t a, size_t panels, size_t c, bool far)
 {
 	int e;
 
-	for (e = 0; e < POINTS; e++, b->a += a, b->panels += panels, b->c += c)
+	for (e = 0; e < POINTS; e++, b->a += a, b->panels += panels, b->c += c) {
+		const int rows = far && e + 1 < POINTS ? b->m : 0;
+
+		b->soon = (struct soon){ (const char *)(b->a + a), b->row * sizeof(float), rows,
+					 b->k * (int)sizeof(float) };
 		k->block(b);
+	}
 }
 
 /* Some output channels of some tiles of the stage. */
@@ -191,12 +197,13 @@ static void multiply_points(struct device *d, const void *arg, int task, int thr
 		const int depth = smaller(DEPTH, j->in - at);
 		const size_t panels = panel_floats(d->k, cols, depth);
 		struct block b = { .m = count, .n = cols, .k = depth, .a = s->v + (size_t)from * j->in + at,
-				   .row = j->in, .col = 1, .far = true, .panels = r.u, .c = r.m,
-				   .ldc = COLUMNS, .alpha = 1, .beta = at > 0 };
+				   .row = j->in, .col = 1, .panels = r.u, .c = r.m, .ldc = COLUMNS,
+				   .alpha = 1, .beta = at > 0 };
 
 		pack_taps(d->k, j, r.taps, column, cols, at, depth);
 		d->k->winograd_filter(r.u, r.taps, apart(panels), panels);
-		multiply_each(d->k, &b, apart((size_t)s->tiles * j->in), apart(panels), apart((size_t)count * COLUMNS));
+		multiply_each(d->k, &b, apart((size_t)s->tiles * j->in), apart(panels), apart((size_t)count * COLUMNS),
+			      true);
 	}
 	for (t = 0; t < count; t++)
 		transform_output(d->k, j, r.m, s->first + from, count, t, column, cols);
@@ -252,7 +259,7 @@ static void convolve_group(struct device *d, const void *arg, int task, int thre
 				   .panels = g->u + column / COLUMNS * filter_floats(j), .c = m, .ldc = COLUMNS,
 				   .alpha = 1 };
 
-		multiply_each(d->k, &b, inputs, apart(panel_floats(d->k, cols, j->in)), products);
+		multiply_each(d->k, &b, inputs, apart(panel_floats(d->k, cols, j->in)), products, false);
 		for (t = 0; t < count; t++)
 			transform_output(d->k, j, m, first, count, t, column, cols);
 	}
