@@ -41,7 +41,7 @@ void cuda_conv2d_dw(struct device *d, float *dw, struct values x, struct values 
 	const bool halves = dy.type != DTYPE_F32;
 	const int width = kh * kw * in;
 	const size_t rows = (size_t)s->n * s->oh * s->ow;
-	const size_t most = SCRATCH_BYTES / ((width + (halves ? out : 0)) * sizeof(float));
+	const size_t most = OPERANDS_BYTES / ((width + (halves ? out : 0)) * sizeof(float));
 	struct columns c = { .n = s->n, .h = s->h, .w = s->w, .c = in, .oh = s->oh, .ow = s->ow, .kh = kh, .kw = kw,
 			     .stride = s->stride, .pad = s->pad };
 

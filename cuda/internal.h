@@ -17,7 +17,9 @@
 #include "step.h"
 #include "visits.h"
 
-enum { SCRATCH_BYTES = 64 << 20, WORKSPACE_BYTES = 32 << 20, SLAB_BYTES = 64 << 20 };
+enum { SCRATCH_BYTES = 72 << 20, WORKSPACE_BYTES = 32 << 20, SLAB_BYTES = 64 << 20 };
+/* What a product of cuBLAS reads or writes of scratch lies before the workspace, which is scratch's end. */
+enum { OPERANDS_BYTES = SCRATCH_BYTES - WORKSPACE_BYTES };
 /* What room() leaves to cuBLAS and the driver; lora-train --plan counts it too (libcommon/train/plan/plan.c). */
 enum { KEPT_BACK_BYTES = 256 << 20 };
 
@@ -44,8 +46,7 @@ struct device {
 	struct pool *pool;
 	struct staging *staging;
 	struct steps *steps;
-	char *scratch;                  /* [SCRATCH_BYTES] */
-	void *workspace;                /* cuBLAS's */
+	char *scratch;                  /* [SCRATCH_BYTES], the last of them cuBLAS's workspace */
 	struct visits *visits;          /* of weights that lie in host memory; NULL: there are none */
 	struct fixed *fixed;            /* device memory: addresses are taken here, values are not */
 	struct operand operand;
@@ -70,12 +71,13 @@ enum row_number {
 };
 
 /* ---- weight.c ---- */
-/* w as it is on the card until the next call; a quantised one as F16, at the end of scratch */
+/* w as it is on the card until the next call; a quantised one as F16, at the end of scratch, a layer's before the
+ * workspace */
 struct weight cuda_weight_here(struct device *d, const struct weight *w);
 /* the same of layers that are one: `count` of them, of the weight w (stacked_joined()) */
 struct weight cuda_weights_here(struct device *d, const struct stacked *s, int first, int count,
 				const struct weight *w);
-size_t cuda_scratch_before(const struct device *d, const struct weight *here);  /* bytes that are left beside it */
+size_t cuda_scratch_before(const struct device *d, const struct weight *here);  /* for operands, beside it */
 
 /* ---- product.c ---- */
 /* c[m,n] = factor a[m,k] op(b) + (add ? c : 0), a and b of one type, c of that or floats; transposed: b is stored

@@ -69,8 +69,7 @@ static bool open_memory(struct device *d)
 	d->staging = staging_new();
 	d->steps = steps_new();
 	d->scratch = d->pool ? pool_take(d->pool, SCRATCH_BYTES) : NULL;
-	d->workspace = d->scratch ? pool_take(d->pool, WORKSPACE_BYTES) : NULL;
-	d->fixed = d->workspace ? pool_take(d->pool, sizeof(*d->fixed)) : NULL;
+	d->fixed = d->scratch ? pool_take(d->pool, sizeof(*d->fixed)) : NULL;
 	return d->staging && d->steps && d->fixed &&
 	       staging_upload(d->staging, d->stream, d->fixed, &start, sizeof(start)) == cudaSuccess;
 }
@@ -80,7 +79,7 @@ static bool open_blas(struct device *d)
 {
 	return cublasCreate(&d->blas) == CUBLAS_STATUS_SUCCESS &&
 	       cublasSetStream(d->blas, d->stream) == CUBLAS_STATUS_SUCCESS &&
-	       cublasSetWorkspace(d->blas, d->workspace, WORKSPACE_BYTES) == CUBLAS_STATUS_SUCCESS;
+	       cublasSetWorkspace(d->blas, d->scratch + OPERANDS_BYTES, WORKSPACE_BYTES) == CUBLAS_STATUS_SUCCESS;
 }
 
 struct device *cuda_open(struct error *e)

@@ -356,19 +356,19 @@ static size_t floats_widened(struct values x, int width)
 	return x.type == DTYPE_F32 ? 0 : width;
 }
 
-/* Rows of activations, as many at a time as scratch holds: rows of c, or, where a is transposed, terms of its sums. */
+/* Rows of activations, as many at a time as scratch holds beside the workspace: rows of c, or, where a is transposed, terms of its sums. */
 static void run_in_rows(struct device *d, const struct floats_product *p, struct values a, struct values b,
 			struct values c)
 {
 	const bool copies = c.type != DTYPE_F32;
 	const int wide = p->ta ? p->m : p->k;
 	const size_t width = floats_widened(a, wide) + floats_widened(b, p->n) + floats_widened(c, p->n);
-	const int rows = p->ta ? p->k : p->m, most = rows_at_once(rows, width * sizeof(float), SCRATCH_BYTES);
+	const int rows = p->ta ? p->k : p->m, most = rows_at_once(rows, width * sizeof(float), OPERANDS_BYTES);
 	int at, part;
 
 	for (at = 0; at < rows; at += part) {
 		const struct values to = values_from(c, p->ta ? 0 : (size_t)at * p->ldc);
-		float *room = cuda_scratch(d, SCRATCH_BYTES);
+		float *room = cuda_scratch(d, OPERANDS_BYTES);
 		struct floats_product one = *p;
 
 		part = rows - at < most ? rows - at : most;
@@ -407,14 +407,14 @@ void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alph
 
 /* ---- each kind once ---- */
 
-/* c at the end of scratch, a and b before it; what is in them does not matter, and they are zeros. */
+/* c at the end of the operands' part of scratch, a and b before it; what is in them does not matter, and they are zeros. */
 static void run_kinds(struct device *d, int m, int n, int k)
 {
 	static const enum dtype type[][2] = { { DTYPE_F16, DTYPE_F32 }, { DTYPE_F16, DTYPE_F16 },
 					      { DTYPE_BF16, DTYPE_F32 }, { DTYPE_BF16, DTYPE_BF16 },
 					      { DTYPE_F32, DTYPE_F32 } };
-	char *a = d->scratch, *b = a + SCRATCH_BYTES / 4;
-	float *c = (float *)(d->scratch + SCRATCH_BYTES / 2);
+	char *a = d->scratch, *b = a + OPERANDS_BYTES / 4;
+	float *c = (float *)(d->scratch + OPERANDS_BYTES / 2);
 
 	for (size_t t = 0; t < sizeof(type) / sizeof(*type); t++)
 		for (int transposed = 0; transposed < 2; transposed++)
@@ -427,7 +427,7 @@ static void run_kinds(struct device *d, int m, int n, int k)
 /* Large, narrow both ways as an adapter's, and of as many rows as a text: cuBLAS has code of its own for each. */
 void run_each_product(struct device *d)
 {
-	cuda_ran(d, cudaMemsetAsync(cuda_scratch(d, SCRATCH_BYTES), 0, SCRATCH_BYTES, d->stream), "zero");
+	cuda_ran(d, cudaMemsetAsync(cuda_scratch(d, OPERANDS_BYTES), 0, OPERANDS_BYTES, d->stream), "zero");
 	run_kinds(d, 1024, 640, 640);
 	run_kinds(d, 1024, 16, 640);
 	run_kinds(d, 1024, 640, 16);

@@ -73,19 +73,20 @@ static int prepare_on_host(struct device *d, struct weight *w, const void *host)
 	return 0;
 }
 
-/* Of `count` weights, w as one.  At the end of scratch: an operand that was cast to the beginning stays, if they do not
- * meet. */
+/* Of `count` weights, w as one.  At the end of scratch, or of what is a product's: an operand that was cast to the
+ * beginning stays, if they do not meet. */
 static struct weight widened(struct device *d, const struct weight *w, const struct weight *const *of, int count)
 {
 	const size_t bytes = weight_count(w) * type_size(DTYPE_F16), whole = (bytes + 255) / 256 * 256;
+	const size_t end = w->kh * w->kw > 1 ? SCRATCH_BYTES : OPERANDS_BYTES;
 	struct weight wide = *w;
 
-	if (whole > SCRATCH_BYTES)
+	if (whole > end)
 		die(EXIT_OTHER, "a quantised weight of %zu numbers is more than scratch holds; use base_precision = "
 		    "\"fp16\"", weight_count(w));
 	wide.dtype = DTYPE_F16;
-	wide.data = d->scratch + SCRATCH_BYTES - whole;
-	if (d->operand.bytes / sizeof(float) * type_size(d->operand.type) > SCRATCH_BYTES - whole)
+	wide.data = d->scratch + end - whole;
+	if (d->operand.bytes / sizeof(float) * type_size(d->operand.type) > end - whole)
 		d->operand.of = NULL;
 	cuda_must(k_widen(d->stream, wide.data, of, count), "weights in half precision");
 	return wide;
@@ -128,7 +129,7 @@ size_t cuda_scratch_before(const struct device *d, const struct weight *here)
 {
 	const uintptr_t at = (uintptr_t)here->data - (uintptr_t)d->scratch;
 
-	return at < SCRATCH_BYTES ? at : SCRATCH_BYTES;
+	return at < OPERANDS_BYTES ? at : OPERANDS_BYTES;
 }
 
 int cuda_prepare(struct device *d, struct weight *w, const void *host)

@@ -5,8 +5,8 @@
 #include "counting.h"
 
 /* cuda/internal.h's, staging.c's, kernels.h's */
-enum { SCRATCH_BYTES = 64 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128, NARROW_TOGETHER = 64, GATED_COLUMNS = 64,
-       GATED_RANK = 64 };
+enum { SCRATCH_BYTES = 72 << 20, OPERANDS_BYTES = 40 << 20, STAGED_BYTES = 4 << 20, NARROW_MOST = 128,
+       NARROW_TOGETHER = 64, GATED_COLUMNS = 64, GATED_RANK = 64 };
 
 struct device {
 	struct work work;
@@ -104,15 +104,15 @@ static void visit(struct device *d, const struct weight *w, int count)
 	call(d, (struct work_call){ WORK_COPIES, .copies = count, .bytes = bytes, .link = bytes, .beside = true });
 }
 
-/* A quantised weight is widened into the end of scratch; *room: what is left before it. */
-/* count: it is so many weights. */
+/* A quantised weight is widened into the end of scratch, a layer's into the end of what is a product's; *room: what is
+ * left before it.  count: it is so many weights. */
 static struct weight weights_here(struct device *d, const struct weight *w, int count, enum work_class class,
 				  size_t *room)
 {
 	const size_t wide = weight_count(w) * sizeof(uint16_t);
 	struct weight here = *w;
 
-	*room = SCRATCH_BYTES;
+	*room = w->kh * w->kw > 1 ? SCRATCH_BYTES : OPERANDS_BYTES;
 	visit(d, w, count);
 	if (!is_quantised(w->dtype))
 		return here;
@@ -148,7 +148,7 @@ static void in_rows(struct device *d, enum work_class class, const struct gemm *
 {
 	const bool a = g->a.type != DTYPE_F32, b = g->b.type != DTYPE_F32, c = g->c.type != DTYPE_F32;
 	const int rows = g->ta ? g->k : g->m, wide = g->ta ? g->m : g->k;
-	const int most = at_once(rows, ((a ? wide : 0) + (b ? g->n : 0) + (size_t)(c ? g->n : 0)) * 4, SCRATCH_BYTES);
+	const int most = at_once(rows, ((a ? wide : 0) + (b ? g->n : 0) + (size_t)(c ? g->n : 0)) * 4, OPERANDS_BYTES);
 
 	for (int at = 0, part; at < rows; at += part) {
 		const struct values to = values_from(g->c, g->ta ? 0 : (size_t)at * g->ldc);
@@ -513,7 +513,7 @@ static void conv2d_dw(struct device *d, const float *dw, struct values x, struct
 		      int out, int in, size_t width, bool add)
 {
 	const bool halves = dy.type != DTYPE_F32;
-	const size_t most = SCRATCH_BYTES / ((width + (halves ? out : 0)) * sizeof(float)), rows = outputs(s);
+	const size_t most = OPERANDS_BYTES / ((width + (halves ? out : 0)) * sizeof(float)), rows = outputs(s);
 
 	for (size_t at = 0, part; at < rows; at += part) {
 		part = rows - at < most ? rows - at : most;

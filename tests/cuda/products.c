@@ -292,8 +292,8 @@ int main(void)
 	conv(&r, DTYPE_F16, 16, 24, 3, &(struct conv_shape){ 1, 5, 7, 5, 7, 1, 1 }, 1e6f);
 	conv(&r, DTYPE_F16, 16, 24, 3, &(struct conv_shape){ 1, 5, 7, 5, 7, 1, 1 }, 1e-9f);
 	if (!quick()) {                 /* more rows than scratch holds */
-		linear(&r, DTYPE_F16, SCRATCH_BYTES / 1024 + 100, 512, 8, 1);
-		linear(&r, DTYPE_I8, SCRATCH_BYTES / 1024 - 3, 512, 8, 1);      /* but for the weight at its end */
+		linear(&r, DTYPE_F16, OPERANDS_BYTES / 1024 + 100, 512, 8, 1);
+		linear(&r, DTYPE_I8, OPERANDS_BYTES / 1024 - 3, 512, 8, 1);      /* but for the weight at its end */
 		conv(&r, DTYPE_F16, 64, 8, 3, &(struct conv_shape){ 1, 192, 192, 192, 192, 1, 1 }, 1);
 	}
 	narrow(&r, (struct narrow_size){ 33, 40, 24, 4, 0 });

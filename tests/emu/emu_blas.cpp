@@ -10,6 +10,8 @@ struct cublasContext {
 	cublasPointerMode_t mode;
 	unsigned loaded;                /* kinds of product that ran, a bit each */
 	size_t taken;                   /* for their code */
+	char *workspace;
+	size_t workspace_bytes;
 };
 
 namespace emu {
@@ -127,6 +129,21 @@ static bool load(cublasContext *h, const call &p)
 	return true;
 }
 
+/* A card's products may write anywhere into it.  Here they do every 64 KiB: all of it took longer than they. */
+static void spoil(char *workspace, size_t bytes)
+{
+	for (size_t at = 0; at + 64 <= bytes; at += 65536)
+		memset(workspace + at, 0xff, 64);
+}
+
+static void check_apart(const cublasContext *h, const matrix &x, const char *name)
+{
+	const char *at = (const char *)x.at;
+
+	if (at < h->workspace + h->workspace_bytes && h->workspace < at + span(x))
+		fault({ "cublas product", 0 }, "%s lies in the workspace", name);
+}
+
 static void check_operands(const call &p)
 {
 	check_matrix(p.a, p.stride_a, p.batch, "A");
@@ -147,13 +164,19 @@ static cublasStatus_t product(cublasContext *h, const call &p)
 	if (!p.m || !p.n || !p.batch)
 		return CUBLAS_STATUS_SUCCESS;
 	check_operands(p);
+	check_apart(h, p.a, "A");
+	check_apart(h, p.b, "B");
+	check_apart(h, p.c, "C");
 	if (!load(h, p))
 		return CUBLAS_STATUS_ALLOC_FAILED;
 	alpha = factor_of(h, p.alpha, "alpha");
 	beta = factor_of(h, p.beta, "beta");
 	tally(h->st, &emu_stats::products);
 	if (!opt().dry)
-		work = [=] { run(p, value_of(alpha), value_of(beta)); };
+		work = [=, at = h->workspace, bytes = h->workspace_bytes] {
+			spoil(at, bytes);
+			run(p, value_of(alpha), value_of(beta));
+		};
 	return enqueue(h->st, std::move(work), [=] { check_operands(p); }) == cudaSuccess ? CUBLAS_STATUS_SUCCESS :
 		CUBLAS_STATUS_EXECUTION_FAILED;
 }
@@ -168,7 +191,7 @@ cublasStatus_t cublasCreate_v2(cublasHandle_t *h)
 {
 	if (!may_make())
 		return CUBLAS_STATUS_ALLOC_FAILED;
-	handles.push_back(new cublasContext{ NULL, CUBLAS_POINTER_MODE_HOST, 0, 0 });
+	handles.push_back(new cublasContext{ NULL, CUBLAS_POINTER_MODE_HOST, 0, 0, NULL, 0 });
 	stats.live++;
 	*h = handles.back();
 	return CUBLAS_STATUS_SUCCESS;
@@ -199,6 +222,8 @@ cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t h, void *p, size_t bytes)
 	if ((uintptr_t)p % 256)
 		return CUBLAS_STATUS_INVALID_VALUE;
 	need_range(p, bytes, "cublasSetWorkspace", "workspace");
+	h->workspace = (char *)p;
+	h->workspace_bytes = bytes;
 	return CUBLAS_STATUS_SUCCESS;
 }
 

@@ -9,7 +9,7 @@
 /*
  * cpu: cpu_alloc(); the program with its libraries, configs and headers, as measured (4 MiB of these are pages of the
  * executable and of libraries), within 1 MiB since base/memory.h's memory_return().  cuda: cuda/pool.h's pieces and
- * slabs, the driver's pages behind both; cuda/internal.h's scratch, cuBLAS workspace and fixed things; the context with
+ * slabs, the driver's pages behind both; cuda/internal.h's scratch and fixed things; the context with
  * the kernels' code.  What is kept back there for the code of products and for the driver is not the run's, and left
  * free where there is a choice.
  */
@@ -20,7 +20,7 @@ static const struct plan_device devices[] = {
 	  .is_host = true, .saved = 2 * MIB, .products = cpu_product_scratch, .convolution = cpu_conv2d_scratch },
 	{ "cuda", { .align = 256, .own = 32 * MIB, .page = 2 * MIB, .slab = 64 * MIB, .small = 8 * MIB,
 		    .hosts = true, .halves = true },
-	  .workspace = (64 + 32) * MIB + 16 * KIB, .context = CUDA_CONTEXT, .kept_back = 256 * MIB },
+	  .workspace = 72 * MIB + 16 * KIB, .context = CUDA_CONTEXT, .kept_back = 256 * MIB },
 };
 
 const struct plan_device *plan_device(const char *name, struct error *e)
