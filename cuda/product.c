@@ -356,7 +356,8 @@ static size_t floats_widened(struct values x, int width)
 	return x.type == DTYPE_F32 ? 0 : width;
 }
 
-/* Rows of activations, as many at a time as scratch holds beside the workspace: rows of c, or, where a is transposed, terms of its sums. */
+/* Rows of activations, as many at a time as scratch holds beside the workspace: rows of c, or, where a is transposed,
+ * terms of its sums. */
 static void run_in_rows(struct device *d, const struct floats_product *p, struct values a, struct values b,
 			struct values c)
 {
@@ -407,7 +408,8 @@ void cuda_gemm(struct device *d, int ta, int tb, int m, int n, int k, float alph
 
 /* ---- each kind once ---- */
 
-/* c at the end of the operands' part of scratch, a and b before it; what is in them does not matter, and they are zeros. */
+/* c at the end of the operands' part of scratch, a and b before it; what is in them does not matter, and they are
+ * zeros. */
 static void run_kinds(struct device *d, int m, int n, int k)
 {
 	static const enum dtype type[][2] = { { DTYPE_F16, DTYPE_F32 }, { DTYPE_F16, DTYPE_F16 },

@@ -295,9 +295,9 @@ struct backend {
 const struct backend *backend_find(const char *name, struct error *e) MUST_CHECK;
 extern const struct backend cpu_backend;
 /* Bytes that products of the CPU take for themselves on so many threads, at most, where narrow ones of that rank join
- * them (0: none do); and conv2d() or conv2d_dx(), whichever takes more.  Both are one scratch memory, of the larger
- * size. */
-size_t cpu_product_scratch(int rank, int threads);
+ * them (0: none do), whose narrow_grads() leave up factors of at most `turned` numbers; and conv2d() or conv2d_dx(),
+ * whichever takes more.  Both are one scratch memory, of the larger size. */
+size_t cpu_product_scratch(int rank, size_t turned, int threads);
 size_t cpu_conv2d_scratch(const struct weight *w, const struct conv_shape *s, int threads);
 /* Accepts every call and does nothing, without a device and without dereferencing a pointer: a step that runs on it
  * shows how much memory a real one needs. */

@@ -421,9 +421,10 @@ static void multiply_tile(struct device *d, const void *arg, int task, int threa
 		multiply_columns(d, p, &(struct tile){ i, m, j + whole, n - whole, false }, thread);
 }
 
-size_t cpu_product_scratch(int rank, int threads)
+size_t cpu_product_scratch(int rank, size_t turned, int threads)
 {
-	return threads * (floats((size_t)TILE_N * DEEP) + floats(LEFT) + floats((size_t)TILE_N * rank));
+	return threads * (floats((size_t)TILE_N * DEEP) + floats(LEFT) + floats((size_t)TILE_N * rank)) +
+	       floats(turned);
 }
 
 /* rows, cols: of what a tile's are a multiple */

@@ -331,6 +331,34 @@ static void narrow_products_are_gemms(void **state)
 	guarded_free(down);
 }
 
+/* Panels and runs that are turned round: one and several, whole and begun; sums of two ranges; and what was there. */
+static void up_gradients_are_gemms(void **state)
+{
+	enum { ROWS = 300, OUT = 700, LD = 710 };
+	static const int ranks[] = { 1, 16, 33, 70 };
+	struct error e;
+	float *dy = randoms(1, ROWS * LD);
+
+	for (size_t i = 0; i < 2 * sizeof(ranks) / sizeof(*ranks); i++) {
+		const int rank = ranks[i / 2], add = i % 2;
+		struct device *d = cpu_backend.open(&e);
+		float *z = randoms(2, ROWS * rank), *seen = randoms(3, OUT * rank), *wanted = randoms(3, OUT * rank);
+
+		cpu_backend.gemm(d, 1, 0, OUT, rank, ROWS, 0.5f, f32(dy), LD, f32(z), rank, add, f32(wanted), rank);
+		cpu_backend.narrow_grads(d, &(struct stacked_grads){ { {
+			.dup = seen, .add_up = add, .dy = f32(dy), .z = z, .rows = ROWS, .out = OUT, .in = 1,
+			.rank = rank, .ldy = LD, .scale = 0.5f } }, 1 });
+		assert_memory_equal(seen, wanted, OUT * rank * sizeof(float));
+		assert_true(d->scratch[d->threads].size <= cpu_product_scratch(rank, (size_t)OUT * rank, 1) -
+			    cpu_product_scratch(rank, 0, 1));
+		cpu_backend.close(d);
+		guarded_free(z);
+		guarded_free(seen);
+		guarded_free(wanted);
+	}
+	guarded_free(dy);
+}
+
 static void scratch_is_what_was_said(void **state)
 {
 	enum { ROWS = 64, IN = 1536, OUT = 1280, RANK = 300 };
@@ -350,7 +378,7 @@ static void scratch_is_what_was_said(void **state)
 		cpu_backend.linear(d, f32(y), f32(x), &w, NULL, ROWS, joined ? &more : NULL);
 		/* a thread may have had no task */
 		held = d->scratch[0].size > d->scratch[1].size ? d->scratch[0].size : d->scratch[1].size;
-		assert_int_equal(d->scratch[2].size + 2 * held, cpu_product_scratch(joined ? RANK : 0, 2));
+		assert_int_equal(d->scratch[2].size + 2 * held, cpu_product_scratch(joined ? RANK : 0, 0, 2));
 		cpu_backend.close(d);
 	}
 	threads_use(0);
@@ -411,6 +439,7 @@ int main(void)
 		cmocka_unit_test(gemm_agrees_with_double), cmocka_unit_test(linear_agrees_with_double),
 		cmocka_unit_test(panels_change_no_byte),
 		cmocka_unit_test(a_narrow_product_joins_a_layers), cmocka_unit_test(narrow_products_are_gemms),
+		cmocka_unit_test(up_gradients_are_gemms),
 		cmocka_unit_test(scratch_is_what_was_said),
 		cmocka_unit_test(halves_widen_exactly), cmocka_unit_test(nan_stays_in_its_row),
 	};

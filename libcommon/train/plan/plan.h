@@ -35,7 +35,7 @@ struct plan_device {
 	 * file takes, which other programs' readers are asked about */
 	bool is_host;
 	size_t saved;
-	size_t (*products)(int rank, int threads);
+	size_t (*products)(int rank, size_t turned, int threads);
 	size_t (*convolution)(const struct weight *w, const struct conv_shape *s, int threads);
 };
 /* NULL: no such device (EXIT_USAGE).  Needs neither the device nor its backend. */

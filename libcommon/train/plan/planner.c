@@ -235,13 +235,20 @@ static size_t convolution_bytes(const struct dry *dry, const struct plan *p)
 	return most;
 }
 
-static int largest_rank(const struct adapter *a)
+/* What products of the adapter take beside the layers'. */
+static size_t product_bytes(const struct dry *dry, const struct plan *p)
 {
-	int rank = 0;
+	const struct adapter *a = dry->net.adapter;
+	size_t rank = 0, turned = 0;
 
-	for (size_t i = 0; i < a->count; i++)
-		rank = a->module[i].branch.rank > rank ? a->module[i].branch.rank : rank;
-	return rank;
+	for (size_t i = 0; i < a->count; i++) {
+		const struct linear *layer = a->module[i].layer->linear;
+		const size_t mine = a->module[i].branch.rank;
+
+		rank = larger(rank, mine);
+		turned = larger(turned, layer ? mine * layer->w.out : 0);
+	}
+	return p->device->products((int)rank, turned, threads_default());
 }
 
 static void count_host(const struct dry *dry, struct plan *p)
@@ -251,8 +258,7 @@ static void count_host(const struct dry *dry, struct plan *p)
 	p->bytes[PLAN_GRADIENTS] = p->sums;
 	p->bytes[PLAN_DATA] = data_bytes(dry->work->data);
 	p->bytes[PLAN_SAVING] = larger(saving_bytes(&dry->s, p, adapter_bytes(p, dry->net.adapter, true)), d->saved);
-	p->bytes[PLAN_WORKSPACE] = larger(d->products(largest_rank(dry->net.adapter), threads_default()),
-					  convolution_bytes(dry, p));
+	p->bytes[PLAN_WORKSPACE] = larger(product_bytes(dry, p), convolution_bytes(dry, p));
 }
 
 static void add_up(const struct dry *dry, struct plan *p)
