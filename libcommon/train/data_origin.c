@@ -10,8 +10,8 @@ static const char *hash_of(const struct latent_sample *s, enum component c)
 	return is_text_encoder(c) ? s->encoder[c - COMPONENT_TE1] : s->vae;
 }
 
-/* Is it the hash of the other VAE, of the model's own and the one that `vae` names, which was not opened? */
-static bool is_of_other_vae(const struct train_settings *s, const char *hash)
+/* Is it the hash of the model's own VAE, where another one was opened? */
+static bool is_of_own_vae(const struct train_settings *s, const char *hash)
 {
 	struct error ignored;
 	struct model_files *m;
@@ -19,8 +19,7 @@ static bool is_of_other_vae(const struct train_settings *s, const char *hash)
 
 	if (!s->vae)
 		return false;
-	m = model_files_open_parts(s->model, s->model_config, vae_to_open(s) ? NULL : s->vae, PART(COMPONENT_UNET),
-				   &ignored);
+	m = model_files_open_parts(s->model, s->model_config, NULL, PART(COMPONENT_UNET), &ignored);
 	if (m && model_files_has(m, COMPONENT_VAE))
 		model_files_hash(m, COMPONENT_VAE, own);
 	model_files_close(m);
@@ -41,7 +40,7 @@ static const struct latent_sample *find_foreign(const struct run_data *d, struct
 			continue;
 		if (!*own)
 			model_files_hash(files, c, own);
-		if (strcmp(hash, own) && !(c == COMPONENT_VAE && is_of_other_vae(d->s, hash)))
+		if (strcmp(hash, own) && !(c == COMPONENT_VAE && is_of_own_vae(d->s, hash)))
 			return &d->set.sample[i];
 	}
 	return NULL;

@@ -3,12 +3,13 @@
 #include "../model/long_text.h"
 #include "networks.h"
 
-/* The parts of the model that are surely needed.  Whether the text encoders are, shows only in the latents. */
+/* The parts of the model that are surely needed.  Whether the text encoders are, shows only in the latents.  A VAE that
+ * is named is to be there, though only painting reads it. */
 static unsigned parts_needed(const struct train_settings *s)
 {
-	const bool paints = s->sample_prompts && !s->replay_step, looks = s->check && s->vae;
+	const bool paints = s->sample_prompts && !s->replay_step;
 
-	return PART(COMPONENT_UNET) | (paints || looks ? PART(COMPONENT_VAE) : 0)
+	return PART(COMPONENT_UNET) | (paints || s->vae ? PART(COMPONENT_VAE) : 0)
 		| (paints || trains_text(s) ? PARTS_TEXT : 0);
 }
 
@@ -16,7 +17,7 @@ int networks_open_files(struct run_networks *n, struct error *e)
 {
 	const struct train_settings *s = n->s;
 
-	n->files = model_files_open_parts(s->model, s->model_config, vae_to_open(s), parts_needed(s), e);
+	n->files = model_files_open_parts(s->model, s->model_config, s->vae, parts_needed(s), e);
 	if (!n->files)
 		return -1;
 	n->quantising.type = quantise_type(s->base_precision);

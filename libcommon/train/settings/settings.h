@@ -122,13 +122,6 @@ static inline bool train_offloads(const struct train_settings *s)
 	return s->offload && !strcmp(s->offload, "weights");
 }
 static inline bool trains_text(const struct train_settings *s) { return !s->unet_only; }
-/* The VAE to open in place of the model's; NULL: none.
- * Only painting needs one, but --check looks whether it is there. */
-static inline const char *vae_to_open(const struct train_settings *s)
-{
-	return s->sample_prompts || s->check ? s->vae : NULL;
-}
-
 /* network_args, optimizer_args ("k=v") into the fields above; checks what single rows cannot. */
 struct optimizer_settings;
 int train_settings_finish(struct train_settings *s, struct optimizer_settings *optimizer, struct error *e) MUST_CHECK;
