@@ -149,6 +149,14 @@ static void digest(struct latent_set *set)
 	sha256_hex(&h, set->digest);
 }
 
+void latent_set_weigh(struct latent_set *set, double weight)
+{
+	for (size_t i = 0; i < set->count; i++)
+		if (set->sample[i].regularization)
+			set->sample[i].weight = weight;
+	digest(set);
+}
+
 static int read_set(const char *const *paths, size_t count, bool skim, struct latent_set *set, struct error *e)
 {
 	struct reading r = { .set = set, .skim = skim };

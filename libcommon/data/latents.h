@@ -104,6 +104,8 @@ struct latent_set {
 int latent_set_read(const char *const *paths, size_t count, struct latent_set *set, struct error *e) MUST_CHECK;
 /* A quick version: reads the payload of the first sample only; the others have their sizes and json alone. */
 int latent_set_skim(const char *const *paths, size_t count, struct latent_set *set, struct error *e) MUST_CHECK;
+/* Regularisation pictures count so much in place of what the tars say; the digest follows. */
+void latent_set_weigh(struct latent_set *set, double weight);
 void latent_set_free(struct latent_set *set);
 
 #endif

@@ -129,6 +129,22 @@ static int read_latents(struct run_data *d, const char *const *latents, size_t c
 								     &d->set, e);
 }
 
+/* kohya's prior_loss_weight is a setting of training; lora-prep's is what the latents say. */
+static void weigh_regularization(struct run_data *d)
+{
+	const double weight = d->s->prior_loss_weight;
+	size_t others = 0;
+	double was = 0;
+
+	for (size_t i = 0; i < d->set.count; i++)
+		if (d->set.sample[i].regularization && d->set.sample[i].weight != weight && !others++)
+			was = d->set.sample[i].weight;
+	if (!others)
+		return;
+	note("prior_loss_weight = %g: so much a regularisation picture counts; %g, say the latents", weight, was);
+	latent_set_weigh(&d->set, weight);
+}
+
 int data_open(struct run_data *d, struct model_files *files, uint64_t seed, const char *const *latents, size_t count,
 	      struct error *e)
 {
@@ -147,6 +163,8 @@ int data_open(struct run_data *d, struct model_files *files, uint64_t seed, cons
 			d->order = data_order(d, d->s, false, seed);
 		return result;
 	}
+	if (!result && option_is_set("prior-loss-weight"))
+		weigh_regularization(d);
 	return result < 0 ? -1 : settle(d, files, seed, e);
 }
 

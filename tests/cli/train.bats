@@ -381,6 +381,33 @@ changed() {
 	printf "\\$(printf %o $((byte ^ 1)))" | dd of="$file" bs=1 seek=$((size / 2)) conv=notrunc 2> /dev/null
 }
 
+@test "prior_loss_weight changed after encoding is heard: another run, which says so" {
+	local w
+	cp -r "$BATS_FILE_TMPDIR/four" reg
+	for w in 1 0.25; do
+		"$BIN/lora-prep" -q "${PREP[@]}" "$BATS_FILE_TMPDIR/four" --reg reg --prior-loss-weight $w |
+			"$BIN/lora-encode" -q -m "$MODEL" -o weighs$w.tar
+	done
+	echo 'prior_loss_weight = 0.25' > weight.toml
+	echo 'train_batch_size = 4' > pairs.toml
+	LATENTS=weighs0.25.tar lora_train --config pairs.toml --max-train-steps 3 --output-dir one > /dev/null
+	LATENTS=weighs1.tar lora_train --config pairs.toml --config weight.toml --max-train-steps 3 \
+		--save-state-on-train-end --output-dir two > /dev/null
+	LATENTS=weighs1.tar lora_train --config pairs.toml --max-train-steps 3 --output-dir three > /dev/null
+	numbers() { tail -c 20000 "$1/t.safetensors" | sha256sum; }
+	[ "$(numbers one)" = "$(numbers two)" ]
+	[ "$(numbers one)" != "$(numbers three)" ]
+	grep -aq '"ss_prior_loss_weight":"0.25"' two/t.safetensors
+	LATENTS=weighs1.tar status_of 2 lora_train --config pairs.toml --max-train-steps 4 --output-dir two \
+		--resume two/t-step00000003-state.safetensors
+	told() {
+		"$BIN/lora-train" -m "$MODEL" --config weight.toml --network-train-unet-only --check "$1" 2>&1 |
+			grep -c "^lora-train: prior_loss_weight = 0.25: .* counts; 1, say the latents" || true
+	}
+	[ "$(told weighs1.tar)" = 1 ]
+	[ "$(told weighs0.25.tar)" = 0 ]        # the latents' own is no other one
+}
+
 @test "latents of another VAE or other text encoders are refused, by --check too; --allow-other-encoders says so and goes on" {
 	changed othertext1 text_encoder; changed othertext2 text_encoder_2; changed othervae vae
 	while read -r model says; do

@@ -94,6 +94,10 @@ static const struct option rows[] = {
 	  .fallback = "1", .min = 1, .max = 65536, .ss_key = "ss_gradient_accumulation_steps" },
 	{ "replicas", 0, OPTION_INT, &S->replicas, "N", "so many times as many, as on N cards", .fallback = "1",
 	  .min = 1, .max = 65536, .advanced = true, .sparse = true },
+	/* The identity says it: the digest of the data. */
+	{ "prior-loss-weight", 0, OPTION_NUMBER, &S->prior_loss_weight, "W",
+	  "weight of regularisation pictures, in place of the latents'", .fallback = "1", .max = 1000, .advanced = true,
+	  .identity = IDENTITY_SHOWN, .sparse = true },
 	CAPTION_OPTION_ROWS(&S->captions),
 	{ "max-token-length", 0, OPTION_INT, &S->max_token_length, "N", "tokens of a caption that are read",
 	  .fallback = "75", .choices = "75|150|225", .advanced = true },

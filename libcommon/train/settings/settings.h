@@ -102,6 +102,7 @@ struct train_settings {
 	const char *log, *logging_dir, *log_with, *log_prefix, *html;
 	/* what only shows */
 	bool print_lr, dry_run, plan, check, json;
+	double prior_loss_weight;                               /* heard where it is set */
 	/* lora-prep's report, in place of latents; NULL: none */
 	const char *pictures;
 	long replay_step;                                       /* 0: no */
