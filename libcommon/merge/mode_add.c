@@ -112,6 +112,7 @@ static int add_all(struct adding *a, const struct merge_options *o, struct error
 	a->how = (struct combining){ &a->in, inputs_dtype(&a->in, o), o->rank,
 				     o->method ? merge_method(o->method) : NULL, o->density };
 	a->out = output_new(first->family, &first->blocks, a->how.type);
+	output_of_one_type(a->out, o->save_precision != NULL);
 	if (seed_read("seed", o->seed, &a->how.seed, e))
 		return -1;
 	inputs_tell(a->in.item, a->in.count, output_said(a->out));

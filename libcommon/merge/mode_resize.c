@@ -292,6 +292,7 @@ static int resize_all(struct resizing *r, struct error *e)
 	r->type = inputs_dtype(&r->in, r->options);
 	r->error = e;
 	r->out = output_new(r->a->family, &r->a->blocks, r->type);
+	output_of_one_type(r->out, r->options->save_precision != NULL);
 	inputs_tell(r->in.item, r->in.count, output_said(r->out));
 	return ring_run(&modules) || output_save(r->out, r->options->out, e) ? -1 : 0;
 }

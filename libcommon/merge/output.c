@@ -8,6 +8,7 @@
 #include "../adapter/lora.h"
 #include "../adapter/metadata.h"
 #include "../base/memory.h"
+#include "../base/text.h"
 #include "../readers/readers.h"
 #include "../model/source.h"
 #include "alpha_types.h"
@@ -39,6 +40,7 @@ struct output {
 	bool any, ranks_differ, alphas_differ;
 	char *unfit;                            /* the first module whose alpha no tensor holds; NULL: none */
 	double unfit_alpha;
+	bool one_type;
 	bool made, changed;                     /* some are LoRAs of ours; some are an input's, with another alpha */
 };
 
@@ -51,6 +53,11 @@ struct output *output_new(const struct family *family, const struct unet_config 
 	o->type = type;
 	o->target = &adapter_targets[0];
 	return o;
+}
+
+void output_of_one_type(struct output *o, bool all)
+{
+	o->one_type = all;
 }
 
 void output_as(struct output *o, const struct adapter_target *target, bool texts)
@@ -348,6 +355,25 @@ static size_t elements(const struct safetensors_out *t)
 	return n;
 }
 
+static void round_all(struct output *o)
+{
+	for (size_t i = 0; i < o->count; i++) {
+		struct safetensors_out *t = &o->tensor[i];
+		const size_t n = elements(t);
+
+		if (t->dtype == o->type || !dtype_is_float(t->dtype) || text_ends(t->name, ".alpha"))
+			continue;
+		if (!t->floats) {
+			float *x = owned(o, xmalloc(n * sizeof(*x)));
+
+			to_float(x, t->data, t->dtype, n);
+			t->data = x;
+			t->floats = true;
+		}
+		t->dtype = o->type;
+	}
+}
+
 static int check_finite(const struct output *o, const char *path, struct error *e)
 {
 	if (o->unfit)
@@ -526,6 +552,8 @@ static int save_folder(const struct output *o, const char *path, struct error *e
 
 int output_save(struct output *o, const char *path, struct error *e)
 {
+	if (o->one_type)
+		round_all(o);
 	if (check_finite(o, path, e))
 		return -1;
 	if (o->target->alphas == ALPHAS_BESIDE ? save_folder(o, path, e) : save_file(o, path, path, e))

@@ -15,6 +15,8 @@ struct output;
 /* Of one family, whose names are written; blocks: as in struct adapter_file.  type: of new factors in the file (F32,
  * F16 or BF16).  Both pointers must outlive it. */
 struct output *output_new(const struct family *family, const struct unet_config *blocks, enum dtype type);
+/* Copies are rounded to it too; alphas keep theirs.  False, as it begins: what is copied stays byte for byte. */
+void output_of_one_type(struct output *o, bool all);
 void output_free(struct output *o);             /* accepts NULL */
 /* Before the first module: it is for that target's readers, kohya's where nothing is said.  texts: text encoders will
  * have modules too.  A target whose alphas stand beside the adapter is a folder. */

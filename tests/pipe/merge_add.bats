@@ -44,6 +44,32 @@ near() {
 	"$BIN/lora-inspect" --verify sum half > verified
 }
 
+@test "--save-precision is the type of copies too: rounded once, and back they are the same numbers" {
+	local way
+	for way in "add $A" "scale $A:0.5" "negate $A" "resize $A --keep 1" \
+		"add $ADAPTERS/lora_dora_in.safetensors" "add $ADAPTERS/loha_tucker.safetensors $ADAPTERS/lokr_both.safetensors"; do
+		# shellcheck disable=SC2086
+		lora_merge $way -q --save-precision fp16 -o half
+		[ "$("$BIN/lora-inspect" --json half | jq -r .dtype)" = F16 ]
+		# shellcheck disable=SC2086
+		lora_merge $way -q -o whole
+		lora_merge add -q half --save-precision float -o back
+		[ "$("$BIN/lora-inspect" --json back | jq -r .dtype)" = F32 ]
+		into half one
+		into back two
+		into whole three
+		cmp <(weights one) <(weights two)
+		near one three 4e-3     # a length is rounded to 2^-11 of itself, which is more of the movement
+	done
+	lora_merge add -q "$A" --save-precision float -o same
+	tensors same "$A" same
+	# no finite F16
+	lora_merge scale -q "$A:1e9" --save-precision float -o large
+	run lora_merge add -q large --save-precision fp16 -o half
+	[ "$status" = 3 ]
+	[[ "$output" == *"which is no finite F16; lower the weights" ]]
+}
+
 @test "dialects: an adapter less itself under other names is 0" {
 	lora_merge convert -q "$A" --to diffusers -o other
 	lora_merge add "$A" other:-1 -o none 2> said

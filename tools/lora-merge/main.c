@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 		{ "seed", 0, OPTION_STRING, &o.seed, "N", "of what dare draws (--method)", .fallback = "0", .key = "",
 		  .needs = "method = \"dare\" or \"dare_ties\"" },
 		{ "save-precision", 0, OPTION_CHOICE, &o.save_precision, "TYPE",
-		  "of new tensors: float, fp16 or bf16; otherwise as the inputs are", .choices = "float|fp16|bf16",
+		  "of the output: float, fp16 or bf16; otherwise as the inputs are", .choices = "float|fp16|bf16",
 		  .key = "" },
 		{ "keep", 0, OPTION_NUMBER, &o.keep, "SHARE",
 		  "the lowest rank that keeps this share of the update's squares (resize)", .key = "",
