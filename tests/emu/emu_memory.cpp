@@ -13,8 +13,8 @@ namespace emu {
 /* An allocation ends at a closed page.  Addresses are never given out twice, so that use after free faults.  Slack up
  * to the next 256 bytes is filled with CANARY; under ASan it is closed as well. */
 enum { PAGE = 4096, ALIGN = 256, CANARY = 0xc5 };
-/* Larger ones stay untouched: a full card can be played on a small host. */
-static const size_t SPACE = (size_t)512 << 30, POISON_MOST = (size_t)64 << 20;
+/* Larger ones than the backend's scratch stay untouched: a full card can be played on a small host. */
+static const size_t SPACE = (size_t)512 << 30, POISON_MOST = (size_t)72 << 20;
 /* What the driver takes from the card: whole pages of 2 MiB, small ones share them. */
 static const size_t LARGE = (size_t)1 << 20, LARGE_PAGE = (size_t)2 << 20, SMALL_PAGE = 512;
 

@@ -191,7 +191,7 @@ static void sizes(struct rig *r)
  * comes first on both sides. */
 static void as_planned(struct rig *r)
 {
-	static const size_t own[] = { 64 << 20, 32 << 20, 256 };
+	static const size_t own[] = { 72 << 20, 256 };
 	const struct random random = { 3, RANDOM_TEST, 0, 0 };
 	struct emu_stats before, after;
 	struct error e;
@@ -201,7 +201,7 @@ static void as_planned(struct rig *r)
 
 	emu_get_stats(&before);
 	d = cuda_backend.open(&e);
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 2; i++)
 		dry_backend.alloc(dry, own[i]);
 	for (i = 0; d && i < 300; i++) {
 		const float large = i / 100 == 1 ? 18 : 12;
