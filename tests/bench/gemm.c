@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include "../../libcommon/base/memory.h"
 #include "../../libcommon/base/thread.h"
+#include "../../libcommon/cpu/internal.h"
 #include "median.h"
 #include "onednn.h"
 #include "peak.h"
 
-enum operation { LINEAR, LINEAR_F16, LINEAR_DX, LINEAR_DX_F16, GEMM_NT, GEMM_NN, GEMM_TN };
+enum operation { LINEAR, LINEAR_F16, LINEAR_DX, LINEAR_DX_F16, GEMM_NT, GEMM_NN, GEMM_TN, IN_CACHE };
 
 /* What an adapter of rank r does to a layer of m rows from k to n. */
 #define LORA(m, n, k, r) \
@@ -25,6 +26,7 @@ enum operation { LINEAR, LINEAR_F16, LINEAR_DX, LINEAR_DX_F16, GEMM_NT, GEMM_NN,
 	{ "dx ff2 f16", LINEAR_DX_F16, m, 4 * c, c }
 
 static const struct shape { const char *name; enum operation op; int m, n, k; } shapes[] = {
+	{ "in cache", IN_CACHE, 98, 32, 256 },          /* what the inner loop could do, if memory cost nothing */
 	LAYERS(1024, 640), LAYERS(256, 1280),           /* 512x512 */
 	LAYERS(4096, 640), LAYERS(1024, 1280),          /* 1024x1024 */
 	{ "text k/v", LINEAR, 77, 640, 2048 }, { "text k/v f16", LINEAR_F16, 77, 1280, 2048 },
@@ -44,7 +46,25 @@ static const struct shape { const char *name; enum operation op; int m, n, k; } 
 
 struct bench { struct device *d; const struct shape *s; float *a, *b, *c; struct weight w; };
 
-static double flops(const struct shape *s) { return 2.0 * s->m * s->n * s->k; }
+/* Products of one thread that are IN_CACHE. */
+enum { REPEATS = 500 };
+
+static double flops(const struct shape *s)
+{
+	return 2.0 * s->m * s->n * s->k * (s->op == IN_CACHE ? REPEATS * threads_default() : 1);
+}
+
+static void run_in_cache(struct device *d, const void *arg, int task, int thread)
+{
+	const struct shape *s = arg;
+	const size_t a = (size_t)s->m * s->k, b = (size_t)s->n * s->k, c = (size_t)s->m * s->n;
+	char *at = thread_scratch(d, thread, floats(a) + floats(b) + floats(c));
+	const struct block block = { .m = s->m, .n = s->n, .k = s->k, .a = carve(&at, a), .row = s->k, .col = 1,
+				     .panels = carve(&at, b), .c = carve(&at, c), .ldc = s->n, .alpha = 1 };
+
+	for (int i = 0; i < REPEATS; i++)
+		d->k->block(&block);
+}
 
 static int run(const void *arg)
 {
@@ -59,6 +79,7 @@ static int run(const void *arg)
 	case LINEAR_DX: case LINEAR_DX_F16:
 		cpu_backend.linear_dx(b->d, f32(b->c), f32(b->a), &b->w, s->m, 0, NULL);
 		break;
+	case IN_CACHE: run_tasks(b->d, threads_default(), 1e9, run_in_cache, s); break;
 	default: cpu_backend.gemm(b->d, ta, tb, s->m, s->n, s->k, 1, f32(b->a), ta ? s->m : s->k, f32(b->b),
 				  tb ? s->k : s->n, 0, f32(b->c), s->n);
 	}
@@ -103,7 +124,7 @@ static void measure(struct device *d, const struct shape *s, double seconds, dou
 			       .dtype = s->op == LINEAR_F16 || s->op == LINEAR_DX_F16 ? DTYPE_F16 : DTYPE_F32 };
 	took = median(seconds, run, &b);
 	rate = flops(s) / took * 1e-9;
-	theirs = library(&b, seconds);
+	theirs = s->op == IN_CACHE ? 0 : library(&b, seconds);
 	printf("%-14s %5d x %5d x %5d %9.3f ms %6.1f GFLOP/s", s->name, s->m, s->n, s->k, took * 1e3, rate);
 	if (peak > 0)
 		printf(" %3.0f %%", 100 * rate / peak);
