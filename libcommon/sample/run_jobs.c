@@ -157,15 +157,21 @@ static int check_noise(const struct run *r, size_t index, struct error *e)
 		    index + 1, c, h, w, index + 1);
 }
 
+static int check_job(const struct run *r, const struct job *j, struct error *e)
+{
+	if (model_size_check(r->pipeline.config, j->width, j->height, e) == 0 &&
+	    sampler_steps_check(&r->pipeline.schedule, j->steps, e) == 0 &&
+	    sampler_prediction_check(j->sampler, r->pipeline.schedule.prediction, e) == 0)
+		return 0;
+	return j->prompt->where ? fail_at(e, j->prompt->where) : -1;
+}
+
 int sample_jobs_check(const struct run *r, struct error *e)
 {
 	size_t i;
 
 	for (i = 0; i < r->jobs; i++)
-		if (model_size_check(r->pipeline.config, r->job[i].width, r->job[i].height, e) < 0 ||
-		    sampler_steps_check(&r->pipeline.schedule, r->job[i].steps, e) < 0 ||
-		    sampler_prediction_check(r->job[i].sampler, r->pipeline.schedule.prediction, e) < 0 ||
-		    (r->noise && check_noise(r, i, e) < 0))
+		if (check_job(r, &r->job[i], e) < 0 || (r->noise && check_noise(r, i, e) < 0))
 			return -1;
 	return 0;
 }

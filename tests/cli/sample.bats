@@ -188,9 +188,9 @@ values() {
 	status_of 2 sample -W 72 -o x.png
 	[[ "$output" == *72* && "$output" == *16* ]]
 	[ ! -e x.png ]
-	printf 'a ball --w 40 --h 64\n' > prompts.txt
+	printf 'a ball\na ball --w 64 --h 60\n' > prompts.txt
 	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts prompts.txt -o x
-	[[ "$output" == *16* ]]
+	[[ "$output" == *": prompts.txt:2: 64x60 is no multiple of 16; 64x64 is" ]]
 }
 
 @test "prompt files: kohya's options, and a mistake at its line" {
@@ -217,7 +217,7 @@ values() {
 	for bad in 18446744073709551616 -9223372036854775809; do
 		printf '[{"prompt": "a", "seed": %s}]' $bad > bad.json
 		status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.json -o x
-		[[ "$output" == *"bad.json:1: --d '$bad' is no seed"* ]]
+		[[ "$output" == *"bad.json: entry 1: --d '$bad' is no seed"* ]]
 	done
 	printf '\xef\xbb\xbf# what Windows writes\r\na cup\r\n' > mark.txt
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts mark.txt -o marked > /dev/null
@@ -319,7 +319,7 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	[ "$status" = 2 ]
 	[ "$(jq -r .path told | tail -n 1)" = x/00001-42.png ]
 	grep -q 'standard input:4: --s .none' errors
-	grep -q 'line 5 is left out' errors
+	grep -q 'standard input:5: 50x64 is no multiple of 16; 48x64 is; line 5 is left out' errors
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 2 -p 'a ball' --seed 5 -o one.png > /dev/null
 	cmp one.png x/00000-5.png
 	status_of 2 "$BIN/lora-sample" -m "$MODEL" --prompts - --grid g.png < /dev/null
