@@ -161,6 +161,34 @@ int prompt_parse_line(const char *name, int line, char *text, struct prompt_list
 	return result;
 }
 
+/* The bytes of "<lora:NAME:WEIGHT>" at the beginning of a text; 0: none is there. */
+static size_t adapter_length(const char *text)
+{
+	const size_t n = strcspn(text, ">");
+
+	return text[n] && (!strncasecmp(text, "<lora:", 6) || !strncasecmp(text, "<lyco:", 6)) ? n + 1 : 0;
+}
+
+void prompt_leave_adapters(const char *where, char *text)
+{
+	char *from = text, *to = text;
+	size_t n;
+
+	while (*from) {
+		n = adapter_length(from);
+		if (n)
+			warning("%s: %.*s is no word here: left out; name the file with --lora", where, (int)n, from);
+		else
+			*to++ = *from;
+		from += n ? n : 1;
+	}
+	if (to == from)
+		return;
+	*to = 0;
+	from = trim(text);
+	memmove(text, from, strlen(from) + 1);
+}
+
 void prompt_free(struct prompt *p)
 {
 	free(p->text);

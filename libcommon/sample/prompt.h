@@ -25,6 +25,9 @@ int prompt_parse(const char *where, const char *text, struct prompt_list *list, 
 int prompt_parse_line(const char *name, int line, char *text, struct prompt_list *list, struct error *e) MUST_CHECK;
 /* Sets one setting by the name of its option ("w", "n"); value is text. */
 int prompt_set(const char *where, const char *option, const char *value, struct prompt *p, struct error *e) MUST_CHECK;
+/* Takes A1111's <lora:NAME:WEIGHT> and <lyco:...> out of a text, each with a warning: text encoders would read them as
+ * words, and A1111 would read in the picture that they were applied. */
+void prompt_leave_adapters(const char *where, char *text);
 void prompt_free(struct prompt *p);       /* what it owns */
 void prompts_free(struct prompt_list *list);
 

@@ -21,7 +21,7 @@ static long size_of(const struct run *r, const char *option, long of_prompt, lon
 static int add_jobs(struct run *r, const struct prompt *p, struct error *e)
 {
 	const struct sample_settings *s = r->s;
-	struct job j = { .prompt = p, .negative = p->negative ? p->negative : s->negative ? s->negative : "",
+	struct job j = { .prompt = p, .negative = p->negative ? p->negative : r->negative,
 			 .width = size_of(r, "width", p->width, s->width, r->image.width),
 			 .height = size_of(r, "height", p->height, s->height, r->image.height),
 			 .steps = p->steps ? p->steps : s->steps, .cfg = p->cfg >= 0 ? p->cfg : s->cfg };
@@ -76,13 +76,22 @@ static int read_prompts(struct run *r, struct error *e)
 	return 0;
 }
 
+static void leave_adapters(const struct prompt *p)
+{
+	prompt_leave_adapters(p->where ? p->where : "prompt", p->text);
+	if (p->negative)
+		prompt_leave_adapters(p->where, p->negative);
+}
+
 static int add_all_jobs(struct run *r, struct error *e)
 {
 	size_t i;
 
-	for (i = 0; i < r->prompts.count; i++)
+	for (i = 0; i < r->prompts.count; i++) {
+		leave_adapters(&r->prompts.prompt[i]);
 		if (add_jobs(r, &r->prompts.prompt[i], e) < 0)
 			return -1;
+	}
 	return 0;
 }
 
@@ -96,6 +105,8 @@ static int check_defaults(const struct sample_settings *s, struct error *e)
 
 int sample_jobs_make(struct run *r, struct error *e)
 {
+	r->negative = xstrdup(r->s->negative ? r->s->negative : "");
+	prompt_leave_adapters("negative", r->negative);
 	if (check_usage(r, e) < 0 || check_defaults(r->s, e) < 0 || read_prompts(r, e) < 0 || add_all_jobs(r, e) < 0)
 		return -1;
 	if (r->s->output && !sample_is_folder(r->s->output) && r->jobs * r->rows != 1)

@@ -130,6 +130,29 @@ values() {
 	[[ "$text" == *"Steps: 4, Sampler: Euler, CFG scale: 3, Seed: 42, Size: 64x64, Model: tiny-sdxl"* ]]
 }
 
+@test "<lora:...> in a prompt is left out with a warning, and no picture says that it was applied" {
+	local what="is no word here: left out; name the file with --lora"
+	few=("$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1)
+	"${few[@]}" -p "a robot" -n "a box" -o plain.png > /dev/null
+	"${few[@]}" -p "a robot <lora:last:1>" -n "<LORA:x>a box<lyco:y:.5:1>" -o tag.png 2> said > /dev/null
+	cmp plain.png tag.png
+	[ "$(cat said)" = "lora-sample: warning: negative: <LORA:x> $what
+lora-sample: warning: negative: <lyco:y:.5:1> $what
+lora-sample: warning: prompt: <lora:last:1> $what" ]
+	printf 'a ball\n<lora:last:1>a robot --n a box <lora:x:1>\n' > prompts.txt
+	"${few[@]}" --prompts prompts.txt -o file 2> said > /dev/null
+	cmp plain.png file/00001-42.png
+	[ "$(cat said)" = "lora-sample: warning: prompts.txt:2: <lora:last:1> $what
+lora-sample: warning: prompts.txt:2: <lora:x:1> $what" ]
+	"${few[@]}" --prompts - -o stream < prompts.txt 2> said > /dev/null
+	cmp plain.png stream/00001-42.png
+	grep -q 'standard input:2: <lora:x:1>' said
+	"${few[@]}" -p "a <lora robot <lora:> <b:c>" -o words.png 2> said > /dev/null
+	[ "$(wc -l < said)" = 1 ]
+	strings -n 6 words.png | grep -q 'a <lora robot  <b:c>'
+	"${few[@]}" -p "a <lora robot" -o words.png 2>&1 > /dev/null | lacks /dev/stdin .
+}
+
 @test "--noise from --save-latents: what goes out comes in; its shape, its number and its values are checked" {
 	# One step at guidance 1 is near enough to a copy for the file to be used as noise: only its shape and
 	# finiteness matter.
