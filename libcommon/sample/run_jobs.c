@@ -46,7 +46,7 @@ static int check_usage(struct run *r, struct error *e)
 	r->torch = !strcmp(s->rng, "torch");
 	if (!r->torch && strcmp(s->rng, "philox"))
 		return fail(e, EXIT_USAGE, "--rng '%s' is neither philox nor torch", s->rng);
-	if (!s->prompt == !s->prompts)
+	if (!s->texts.count == !s->prompts)
 		return fail(e, EXIT_USAGE, "say what to paint: either -p TEXT or --prompts FILE");
 	if (!sample_is_stream(s))
 		return 0;
@@ -64,15 +64,15 @@ static int check_usage(struct run *r, struct error *e)
 static int read_prompts(struct run *r, struct error *e)
 {
 	const struct sample_settings *s = r->s;
-	struct prompt one = { .cfg = -1 };
 
 	if (sample_is_stream(s))
 		return 0;
 	if (s->prompts)
 		return prompts_read(s->prompts, &r->prompts, e);
-	one.text = xstrdup(s->prompt);
-	GROW(r->prompts.prompt, r->prompts.count, r->prompts.capacity);
-	r->prompts.prompt[r->prompts.count++] = one;
+	for (size_t i = 0; i < s->texts.count; i++) {
+		GROW(r->prompts.prompt, r->prompts.count, r->prompts.capacity);
+		r->prompts.prompt[r->prompts.count++] = (struct prompt){ .text = xstrdup(s->texts.item[i]), .cfg = -1 };
+	}
 	return 0;
 }
 

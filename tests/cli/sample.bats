@@ -216,6 +216,18 @@ lora-sample: warning: prompts.txt:2: <lora:x:1> $what" ]
 	[[ "$output" == *": prompts.txt:2: 64x60 is no multiple of 16; 64x64 is" ]]
 }
 
+@test "-p several times: a picture for each, in order, as of a prompt file" {
+	printf 'a ball\na cup\n' > prompts.txt
+	few=("$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1)
+	"${few[@]}" --prompts prompts.txt --count 2 -o file > /dev/null
+	"${few[@]}" -p "a ball" -p "a cup" --count 2 -o typed > lines.jsonl
+	diff -r file typed
+	[ "$(jq -r .prompt lines.jsonl | tr '\n' ,)" = "a ball,a ball,a cup,a cup," ]
+	status_of 2 "$BIN/lora-sample" -m nowhere -p a -p b -o one.png
+	[[ "$output" == *"-o one.png takes one picture, these are 2; name a folder" ]]
+	"${few[@]}" -p "" -o empty.png > /dev/null      # no words, which is a prompt
+}
+
 @test "prompt files: kohya's options, and a mistake at its line" {
 	printf '# a comment\na ball --w 48 --h 80 --d 5 --s 2 --l 2 --n a box\n\na cup --d 6\n' > prompts.txt
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 4 --prompts prompts.txt -o x > lines.jsonl
