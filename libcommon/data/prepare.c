@@ -199,6 +199,9 @@ static int take_good(struct job *j, size_t index, const struct picture *picture,
 {
 	if (p->info.animated)
 		note("%s: moving; only its first picture is used", picture->path);
+	if (p->mask_black)
+		warning("%s: its mask leaves nothing: it would train nothing; "
+			"make the mask anew, or remove the picture", picture->path);
 	j->good++;
 	j->regularization += picture->regularization;
 	j->samples += (uint64_t)picture->repeats;
