@@ -57,6 +57,19 @@ member() {
 	[ ! -e out.tar ]
 }
 
+@test "a folder that is named twice, in whatever words, is status 2" {
+	mkdir train
+	cp "$demo/gizmo00.jpg" train
+	ln -s train link
+	for again in train train/ ./train link "$PWD/train"; do
+		run_to 2 "$PREP" --class-tokens x train "$again"
+		[ "$output" = "lora-prep: train is named twice: $again is the same folder; leave one out" ]
+		run_to 2 "$PREP" --lint --class-tokens x train --reg "$again"
+		[ "$output" = "lora-prep: train is named twice: --reg $again is the same folder; leave one out" ]
+	done
+	run_to 0 "$PREP" "${sizes[@]}" --class-tokens x train --reg "$ROOT/demo/reg"
+}
+
 @test "a folder without pictures beside others is said" {
 	mkdir -p empty set/3_none
 	cp -r "$demo" set/2_some
