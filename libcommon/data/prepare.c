@@ -358,6 +358,8 @@ static void sum_up(const struct job *j)
 					     j->full_masks);
 	if (j->masked)
 		note("%zu pictures have a mask, the others count in full", j->masked);
+	if (j->folder)
+		folder_tell_others(j->folder);
 	if (j->more_lines)
 		note("%zu caption files have several lines; only the first is used", j->more_lines);
 	note("%zu pictures, %zu of them for regularisation, %llu samples, %zu buckets, %zu skipped", j->good,

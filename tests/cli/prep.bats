@@ -254,6 +254,24 @@ mixed/moving.gif format" ]
 		= 5 ]
 }
 
+@test "--folder: pictures of an earlier run are warned of" {
+	mkdir -p "set/10_gizmo robot" set/2_other
+	cp "$demo"/gizmo0[0-2].* "set/10_gizmo robot/"
+	cp "$demo/gizmo05.png" set/2_other/x.png
+	for _ in 1 2; do
+		run_to 0 "$PREP" -q "${sizes[@]}" --folder out/ set
+		[ -z "$output" ]
+	done
+	: >out/notes.txt; mkdir out/.trash; cp out/*/x.jpg out/.trash
+	rm "set/10_gizmo robot/gizmo01."*; mv set/2_other other
+	run_to 0 "$PREP" -q "${sizes[@]}" --folder out set
+	[ "$output" = "lora-prep: warning: out: 2 pictures in it are not of this run, \
+the first out/10_gizmo robot/gizmo01.jpg; remove them, or they are trained too" ]
+	rm -r out/2_other
+	run_to 0 "$PREP" -q "${sizes[@]}" --payload png --folder out set
+	[[ "$output" == *": 3 pictures in it are not"*"/gizmo00.jpg; "* ]]
+}
+
 @test "--folder: never into the pictures' own folder, never two pictures of several folders under one name" {
 	for d in one two three; do mkdir $d && cp "$demo/gizmo05.png" $d/a.png && echo $d >$d/a.txt; done
 	"$PREP" "${sizes[@]}" --folder out one two three
