@@ -419,6 +419,19 @@ the first out/10_gizmo robot/gizmo01.jpg; remove them, or they are trained too" 
 	[ ! -s stderr ]
 }
 
+@test "without buckets, what is said of their sizes does nothing, and a note says so" {
+	local what="does nothing without enable_bucket; set that too, or leave it out"
+	run_to 0 "$PREP" --resolution 64 --no-bucket --bucket-reso-steps 16 --bucket-no-upscale "$demo"
+	[[ $output == *"lora-prep: bucket_reso_steps: $what"* && $output == *"lora-prep: bucket_no_upscale: $what"* ]]
+	for o in "--no-bucket --bucket-reso-steps 64" "--bucket-reso-steps 16 --min-bucket-reso 48"; do
+		run_to 0 "$PREP" --resolution 64 --min-bucket-reso 64 $o "$demo"
+		[[ $output != *"bucket_reso_steps: "* ]]
+	done
+	printf '[[datasets]]\nenable_bucket = true\n[[datasets.subsets]]\nimage_dir = "%s"\n' "$demo" > d.toml
+	run_to 0 "$PREP" --resolution 64 --no-bucket --min-bucket-reso 48 --dataset-config d.toml
+	[[ $output != *"does nothing"* ]]
+}
+
 @test "never to a terminal" {
 	command -v script >/dev/null || skip "script(1) is not installed"
 	run script -qec "'$PREP' '$demo'" /dev/null
