@@ -43,13 +43,16 @@ struct placement {
 	{ "bucket", 0, OPTION_FLAG, &(r)->enabled, NULL, "one size for all pictures", \
 	  .fallback = "true", .key = "enable_bucket", .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
 	{ "min-bucket-reso", 0, OPTION_INT, &(r)->min, "N", "shortest side of a bucket", \
-	  .fallback = "256", .min = 8, .max = 16384, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	  .fallback = "256", .min = 8, .max = 16384, .advanced = seldom, \
+	  .needs = "enable_bucket", .identity = IDENTITY_ELSEWHERE }, \
 	{ "max-bucket-reso", 0, OPTION_INT, &(r)->max, "N", "longest side of a bucket", \
-	  .fallback = "2048", .min = 8, .max = 16384, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	  .fallback = "2048", .min = 8, .max = 16384, .advanced = seldom, \
+	  .needs = "enable_bucket", .identity = IDENTITY_ELSEWHERE }, \
 	{ "bucket-reso-steps", 0, OPTION_INT, &(r)->steps, "N", "sides of buckets are multiples of this", \
-	  .fallback = "64", .min = 8, .max = 4096, .advanced = seldom, .identity = IDENTITY_ELSEWHERE }, \
+	  .fallback = "64", .min = 8, .max = 4096, .advanced = seldom, \
+	  .needs = "enable_bucket", .identity = IDENTITY_ELSEWHERE }, \
 	{ "bucket-no-upscale", 0, OPTION_FLAG, &(r)->no_upscale, NULL, "never enlarge a picture", \
-	  .advanced = seldom, .identity = IDENTITY_ELSEWHERE }
+	  .advanced = seldom, .needs = "enable_bucket", .identity = IDENTITY_ELSEWHERE }
 
 /* EXIT_USAGE when the rules leave no size. */
 int buckets_make(const struct bucket_rules *rules, struct buckets *b, struct error *e) MUST_CHECK;

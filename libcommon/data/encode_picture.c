@@ -24,8 +24,9 @@ static int check_size(const struct encoder *n, const char *label, const struct i
 
 	if (model_size_check(n->config, image->width, image->height, &why) == 0)
 		return 0;
-	return fail(e, why.code, "%s: %s; prepare the pictures with --bucket-reso-steps %d or a multiple of it", label,
-		    why.text, model_size_step(n->config));
+	return fail(e, why.code, "%s: %s; prepare the pictures with --bucket-reso-steps %d or a multiple of it, or, "
+				 "without buckets, with that --resolution", label, why.text,
+		    model_size_step(n->config));
 }
 
 /* Refuses a picture whose size is not its bucket's: training would refuse the latent. */

@@ -46,6 +46,11 @@ static enum file_kind kind_of_name(const char *name)
 	return FILE_UNKNOWN;
 }
 
+bool is_picture_name(const char *name)
+{
+	return kind_of_name(name) == FILE_PICTURE;
+}
+
 /* A file of no known extension counts when it begins like a picture of any kind.  1, 0, -1. */
 static int begins_like_picture(const char *path, struct error *e)
 {

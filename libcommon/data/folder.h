@@ -35,6 +35,8 @@ int pictures_scan(const char *dir, bool regularization, struct pictures *list, s
 /* Adds the pictures of one folder, whatever its name, as copies of *like but for path and inside; no class tokens. */
 int pictures_scan_folder(const char *dir, const struct picture *like, struct pictures *list,
 			 struct error *e) MUST_CHECK;
+/* By its ending alone; hidden and system files are none. */
+bool is_picture_name(const char *name);
 void pictures_sort(struct pictures *list);
 void pictures_free(struct pictures *list);
 

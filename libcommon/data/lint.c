@@ -44,11 +44,15 @@ static void work(void *context, size_t item, void *slot)
 	struct job *j = context;
 	const struct picture *picture = &j->pictures.picture[item];
 	struct look *look = slot;
-	struct image image = { 0 };
+	struct image image = { 0 }, mask;
 
 	prepare_decode(j->o, &j->rules.each[picture->rules], picture, true, &image, &look->p);
 	if (!look->p.code)
 		fingerprint_make(&image, &look->print);
+	if (!look->p.code && image.alpha) {
+		prepare_mask(&image, &look->p, &mask);
+		image_free(&mask);
+	}
 	image_free(&image);
 }
 
@@ -88,6 +92,9 @@ static int say_shape(struct job *j, const char *path, const struct prepared *p)
 		return -1;
 	if (lost > CROP_LOST && finding_say(&j->findings, FINDING_CROP, path, "%.0f %% of %dx%d are cut off for %dx%d",
 					    100 * lost, w, h, bucket[0], bucket[1]) < 0)
+		return -1;
+	if (p->mask_black && finding_say(&j->findings, FINDING_BLACK_MASK, path,
+					 "its mask leaves nothing: it would train nothing") < 0)
 		return -1;
 	if (p->info.animated)
 		return finding_say(&j->findings, FINDING_ANIMATED, path,

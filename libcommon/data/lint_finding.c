@@ -20,6 +20,7 @@ static const struct row {
 	[FINDING_SIZE] = { "size", SEVERITY_ERROR, NULL },
 	[FINDING_MASK] = { "mask", SEVERITY_ERROR, NULL },
 	[FINDING_CAPTION] = { "caption", SEVERITY_ERROR, NULL },
+	[FINDING_BLACK_MASK] = { "black-mask", SEVERITY_WARNING, "make the mask anew, or remove the picture" },
 	[FINDING_NO_CAPTION] = { "no-caption", SEVERITY_WARNING,
 				 "write a .txt file beside it, or give --class-tokens" },
 	[FINDING_EMPTY_CAPTION] = { "empty-caption", SEVERITY_WARNING, "write words into it, or remove it" },

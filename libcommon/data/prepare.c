@@ -199,6 +199,9 @@ static int take_good(struct job *j, size_t index, const struct picture *picture,
 {
 	if (p->info.animated)
 		note("%s: moving; only its first picture is used", picture->path);
+	if (p->mask_black)
+		warning("%s: its mask leaves nothing: it would train nothing; "
+			"make the mask anew, or remove the picture", picture->path);
 	j->good++;
 	j->regularization += picture->regularization;
 	j->samples += (uint64_t)picture->repeats;
@@ -355,6 +358,8 @@ static void sum_up(const struct job *j)
 					     j->full_masks);
 	if (j->masked)
 		note("%zu pictures have a mask, the others count in full", j->masked);
+	if (j->folder)
+		folder_tell_others(j->folder);
 	if (j->more_lines)
 		note("%zu caption files have several lines; only the first is used", j->more_lines);
 	note("%zu pictures, %zu of them for regularisation, %llu samples, %zu buckets, %zu skipped", j->good,

@@ -45,27 +45,35 @@ static void fit(const struct image *source, const struct prepared *out, struct i
 		      (struct window){ p->crop[0], p->crop[1], p->bucket[0], p->bucket[1] }, small);
 }
 
-/* The mask is resized and cropped like the picture, in the picture's memory.
- * A mask that is white all over is dropped. */
-static void store_mask(struct image *source, struct prepared *out)
+void prepare_mask(struct image *source, struct prepared *out, struct image *mask)
 {
-	size_t n = (size_t)source->width * source->height, left_out = 0;
-	struct image small;
-	struct tar_member *m = &out->member[out->members];
+	size_t n = (size_t)source->width * source->height;
 
 	for (size_t i = 0; i < n; i++)
 		memset(source->rgb + 3 * i, source->alpha[i], 3);
-	fit(source, out, &small);
-	n = (size_t)small.width * small.height;
-	for (size_t i = 0; i < n; i++)
-		left_out += (small.rgb[i] = small.rgb[3 * i]) < 255;
-	if (left_out) {
+	fit(source, out, mask);
+	n = (size_t)mask->width * mask->height;
+	out->mask_black = true;
+	for (size_t i = 0; i < n; i++) {
+		mask->rgb[i] = mask->rgb[3 * i];
+		out->masked |= mask->rgb[i] < 255;
+		out->mask_black &= !mask->rgb[i];
+	}
+}
+
+/* A mask that is white all over is dropped. */
+static void store_mask(struct image *source, struct prepared *out)
+{
+	struct image mask;
+	struct tar_member *m = &out->member[out->members];
+
+	prepare_mask(source, out, &mask);
+	if (out->masked) {
 		strcpy(m->suffix, "mask.png");
-		png_encode_grey(&m->bytes, small.rgb, small.width, small.height);
-		out->masked = true;
+		png_encode_grey(&m->bytes, mask.rgb, mask.width, mask.height);
 		out->members++;
 	}
-	image_free(&small);
+	image_free(&mask);
 }
 
 static void resize(const struct prepare_options *o, const struct picture_rules *rules, struct image *source,

@@ -22,6 +22,7 @@ struct prepared {
 	struct tar_member member[3];    /* the picture, its mirror, the mask */
 	int members;
 	bool mask_file, masked;         /* conditioning_data_dir has one; a mask leaves out anything */
+	bool mask_black;                /* it leaves out everything */
 };
 
 void prepare_picture(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
@@ -30,6 +31,9 @@ void prepare_picture(const struct prepare_options *o, const struct picture_rules
  * in *image, malloced: with `all` at full size, else perhaps decoded smaller, as the bucket allows. */
 void prepare_decode(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
 		    bool all, struct image *image, struct prepared *out);
+/* The mask in source->alpha, resized and cropped like the picture, in whose memory that is done: *mask is malloced,
+ * grey, a byte a pixel.  Fills in masked and mask_black. */
+void prepare_mask(struct image *source, struct prepared *out, struct image *mask);
 /* Fills in what the header tells: no pixels, no hash, no mask. */
 void prepare_look(const struct prepare_options *o, const struct picture_rules *rules, const struct picture *p,
 		  struct prepared *out);

@@ -1,5 +1,6 @@
 /* The rules for each picture: from the command line, or from subsets of a dataset config. */
 #include <stdlib.h>
+#include <sys/stat.h>
 #include "../base/memory.h"
 #include "../io/publish.h"
 #include "../model/family.h"
@@ -177,8 +178,36 @@ static int scan_datasets(const struct prepare_rules *r, const struct prepare_opt
 	return 0;
 }
 
+/* The folders of the command line: those to train on, then those of regularisation pictures. */
+static const char *folder_named(const struct prepare_options *o, size_t i)
+{
+	return i < o->folder_count ? o->folders[i] : o->reg_folders[i - o->folder_count];
+}
+
+/* The same folder may have many names: train, train/, a link to it. */
+static bool is_same(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* A folder that is named twice would count twice. */
+static int check_twice(const struct prepare_options *o, struct error *e)
+{
+	for (size_t i = 0; i < o->folder_count + o->reg_folder_count; i++)
+		for (size_t k = 0; k < i; k++)
+			if (is_same(folder_named(o, k), folder_named(o, i)))
+				return fail(e, EXIT_USAGE, "%s is named twice: %s%s is the same folder; leave one out",
+					    folder_named(o, k), i < o->folder_count ? "" : "--reg ",
+					    folder_named(o, i));
+	return 0;
+}
+
 static int scan_folders(const struct prepare_options *o, struct pictures *list, struct error *e)
 {
+	if (check_twice(o, e) < 0)
+		return -1;
 	for (size_t i = 0; i < o->folder_count; i++)
 		if (pictures_scan(o->folders[i], false, list, e) < 0)
 			return -1;

@@ -9,11 +9,9 @@
 #include "prompt.h"
 #include "sampler.h"
 
-struct place { const char *name; int line; };
-
 /* ---- one option each: `--w 1024` ---- */
 
-static int whole(const struct place *at, const char *option, const char *value, long low, long high, long *out,
+static int whole(const char *where, const char *option, const char *value, long low, long high, long *out,
 		 struct error *e)
 {
 	char *end;
@@ -22,70 +20,62 @@ static int whole(const struct place *at, const char *option, const char *value, 
 	errno = 0;
 	n = strtol(value, &end, 10);
 	if (end == value || *end || errno || n < low || n > high)
-		return fail(e, EXIT_USAGE, "%s:%d: --%s '%s' is no whole number from %ld to %ld", at->name, at->line,
-			    option, value, low, high);
+		return fail(e, EXIT_USAGE, "%s: --%s '%s' is no whole number from %ld to %ld", where, option,
+			    value, low, high);
 	*out = n;
 	return 0;
 }
 
-static int read_width(const struct place *at, const char *value, struct prompt *p, struct error *e)
+static int read_width(const char *where, const char *value, struct prompt *p, struct error *e)
 {
-	return whole(at, "w", value, 1, 65536, &p->width, e);
+	return whole(where, "w", value, 1, 65536, &p->width, e);
 }
 
-static int read_height(const struct place *at, const char *value, struct prompt *p, struct error *e)
+static int read_height(const char *where, const char *value, struct prompt *p, struct error *e)
 {
-	return whole(at, "h", value, 1, 65536, &p->height, e);
+	return whole(where, "h", value, 1, 65536, &p->height, e);
 }
 
-static int read_steps(const struct place *at, const char *value, struct prompt *p, struct error *e)
+static int read_steps(const char *where, const char *value, struct prompt *p, struct error *e)
 {
-	return whole(at, "s", value, 1, 1000, &p->steps, e);
+	return whole(where, "s", value, 1, 1000, &p->steps, e);
 }
 
-static int read_seed(const struct place *at, const char *value, struct prompt *p, struct error *e)
+static int read_seed(const char *where, const char *value, struct prompt *p, struct error *e)
 {
 	if (!seed_parse(value, &p->seed))
-		return fail(e, EXIT_USAGE, "%s:%d: --d '%s' is no seed; write a whole number from 0", at->name,
-			    at->line, value);
+		return fail(e, EXIT_USAGE, "%s: --d '%s' is no seed; write a whole number from 0", where, value);
 	p->has_seed = 1;
 	return 0;
 }
 
-static int read_cfg(const struct place *at, const char *value, struct prompt *p, struct error *e)
+static int read_cfg(const char *where, const char *value, struct prompt *p, struct error *e)
 {
 	char *end;
 
 	p->cfg = strtod(value, &end);
 	if (end == value || *end || !(p->cfg >= 0 && p->cfg <= 1000))
-		return fail(e, EXIT_USAGE, "%s:%d: --l '%s' is no number from 0 to 1000", at->name, at->line, value);
+		return fail(e, EXIT_USAGE, "%s: --l '%s' is no number from 0 to 1000", where, value);
 	return 0;
 }
 
-static int read_negative(const struct place *at, const char *value, struct prompt *p, struct error *e)
+static int read_negative(const char *where, const char *value, struct prompt *p, struct error *e)
 {
 	free(p->negative);
 	p->negative = xstrdup(value);
 	return 0;
 }
 
-static int read_sampler(const struct place *at, const char *value, struct prompt *p, struct error *e)
+static int read_sampler(const char *where, const char *value, struct prompt *p, struct error *e)
 {
-	char *where;
-
 	free(p->sampler);
 	p->sampler = xstrdup(value);
-	if (sampler_find(value, e))
-		return 0;
-	where = xprintf("%s:%d", at->name, at->line);
-	fail_at(e, where);
-	free(where);
-	return -1;
+	return sampler_find(value, e) ? 0 : fail_at(e, where);
 }
 
 static const struct {
 	const char *name;
-	int (*read)(const struct place *at, const char *value, struct prompt *p, struct error *e);
+	int (*read)(const char *where, const char *value, struct prompt *p, struct error *e);
 } options[] = {
 	{ "w", read_width }, { "h", read_height }, { "d", read_seed }, { "seed", read_seed }, { "s", read_steps },
 	{ "l", read_cfg }, { "n", read_negative }, { "ss", read_sampler },
@@ -101,28 +91,26 @@ static char *trim(char *s)
 	return s;
 }
 
-int prompt_set(const char *name, int line, const char *option, const char *value, struct prompt *p, struct error *e)
+int prompt_set(const char *where, const char *option, const char *value, struct prompt *p, struct error *e)
 {
-	const struct place at = { name, line };
 	size_t i;
 
 	for (i = 0; i < sizeof(options) / sizeof(*options); i++)
 		if (!strcasecmp(option, options[i].name))
-			return options[i].read(&at, value, p, e);
-	return fail(e, EXIT_USAGE, "%s:%d: unknown option '--%s'; --w --h --d --s --l --n --ss are known", name, line,
-		    option);
+			return options[i].read(where, value, p, e);
+	return fail(e, EXIT_USAGE, "%s: unknown option '--%s'; --w --h --d --s --l --n --ss are known", where, option);
 }
 
-static int read_option(const struct place *at, char *text, struct prompt *p, struct error *e)
+static int read_option(const char *where, char *text, struct prompt *p, struct error *e)
 {
 	size_t n = strcspn(text, " \t");
 	char *value = text[n] ? text + n + 1 : text + n;
 
 	text[n] = 0;
-	return prompt_set(at->name, at->line, text, trim(value), p, e);
+	return prompt_set(where, text, trim(value), p, e);
 }
 
-static int check_characters(const struct place *at, const char *text, struct error *e)
+static int check_characters(const char *where, const char *text, struct error *e)
 {
 	const size_t n = strlen(text);
 	size_t i, length;
@@ -130,18 +118,17 @@ static int check_characters(const struct place *at, const char *text, struct err
 	for (i = 0; i < n; i += length) {
 		length = utf8_length((const unsigned char *)text + i, n - i);
 		if (!length)
-			return fail(e, EXIT_USAGE, "%s:%d: byte %zu (0x%02x) is no valid UTF-8; save the text as UTF-8",
-				    at->name, at->line, i, (unsigned char)text[i]);
+			return fail(e, EXIT_USAGE, "%s: byte %zu (0x%02x) is no valid UTF-8; save the text as UTF-8",
+				    where, i, (unsigned char)text[i]);
 	}
 	return 0;
 }
 
-int prompt_parse(const char *name, int line, const char *text, struct prompt_list *list, struct error *e)
+int prompt_parse(const char *where, const char *text, struct prompt_list *list, struct error *e)
 {
-	struct place at = { name, line };
-	struct prompt p = { .cfg = -1, .line = line };
+	struct prompt p = { .cfg = -1, .where = xstrdup(where) };
 	char *copy = xstrdup(text), *rest = strstr(copy, " --");
-	int result = check_characters(&at, text, e);
+	int result = check_characters(where, text, e);
 
 	if (rest)
 		*rest = 0;
@@ -150,7 +137,7 @@ int prompt_parse(const char *name, int line, const char *text, struct prompt_lis
 		char *option = rest + 3, *next = strstr(option, " --");
 		if (next)
 			*next = 0;
-		result = read_option(&at, option, &p, e);
+		result = read_option(where, option, &p, e);
 		rest = next;
 	}
 	free(copy);
@@ -161,22 +148,61 @@ int prompt_parse(const char *name, int line, const char *text, struct prompt_lis
 
 int prompt_parse_line(const char *name, int line, char *text, struct prompt_list *list, struct error *e)
 {
+	char *where;
+	int result;
+
 	if (line == 1 && !strncmp(text, "\xef\xbb\xbf", 3))       /* Windows editors put a byte order mark here */
 		text += 3;
 	if (*text == '#' || !*(text = trim(text)))
 		return 0;
-	return prompt_parse(name, line, text, list, e);
+	where = xprintf("%s:%d", name, line);
+	result = prompt_parse(where, text, list, e);
+	free(where);
+	return result;
+}
+
+/* The bytes of "<lora:NAME:WEIGHT>" at the beginning of a text; 0: none is there. */
+static size_t adapter_length(const char *text)
+{
+	const size_t n = strcspn(text, ">");
+
+	return text[n] && (!strncasecmp(text, "<lora:", 6) || !strncasecmp(text, "<lyco:", 6)) ? n + 1 : 0;
+}
+
+void prompt_leave_adapters(const char *where, char *text)
+{
+	char *from = text, *to = text;
+	size_t n;
+
+	while (*from) {
+		n = adapter_length(from);
+		if (n)
+			warning("%s: %.*s is no word here: left out; name the file with --lora", where, (int)n, from);
+		else
+			*to++ = *from;
+		from += n ? n : 1;
+	}
+	if (to == from)
+		return;
+	*to = 0;
+	from = trim(text);
+	memmove(text, from, strlen(from) + 1);
+}
+
+void prompt_free(struct prompt *p)
+{
+	free(p->text);
+	free(p->negative);
+	free(p->sampler);
+	free(p->where);
 }
 
 void prompts_free(struct prompt_list *list)
 {
 	size_t i;
 
-	for (i = 0; i < list->count; i++) {
-		free(list->prompt[i].text);
-		free(list->prompt[i].negative);
-		free(list->prompt[i].sampler);
-	}
+	for (i = 0; i < list->count; i++)
+		prompt_free(&list->prompt[i]);
 	free(list->prompt);
 	*list = (struct prompt_list){ 0 };
 }

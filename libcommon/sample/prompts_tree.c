@@ -16,7 +16,7 @@ static const struct { const char *key, *option; } fields[] = {
 	{ "sample_sampler", "ss" },
 };
 
-static int set_field(const char *path, int line, const char *key, const char *value, struct prompt *p, struct error *e)
+static int set_field(const char *where, const char *key, const char *value, struct prompt *p, struct error *e)
 {
 	size_t i;
 
@@ -27,17 +27,18 @@ static int set_field(const char *path, int line, const char *key, const char *va
 	}
 	for (i = 0; i < sizeof(fields) / sizeof(*fields); i++)
 		if (!strcmp(key, fields[i].key))
-			return prompt_set(path, line, fields[i].option, value, p, e);
-	return fail(e, EXIT_USAGE, "%s:%d: unknown key '%s'; prompt, negative_prompt, width, height, seed, "
-				   "sample_steps, scale and sample_sampler are known", path, line, key);
+			return prompt_set(where, fields[i].option, value, p, e);
+	return fail(e, EXIT_USAGE, "%s: unknown key '%s'; prompt, negative_prompt, width, height, seed, "
+				   "sample_steps, scale and sample_sampler are known", where, key);
 }
 
-static int add(const char *path, int line, struct prompt_list *list, struct prompt *p, struct error *e)
+/* Takes p, with what it owns, whether or not it is whole. */
+static int add(const char *where, struct prompt_list *list, struct prompt *p, struct error *e)
 {
-	p->line = line;
+	p->where = xstrdup(where);
 	GROW(list->prompt, list->count, list->capacity);
 	list->prompt[list->count++] = *p;
-	return p->text ? 0 : fail(e, EXIT_USAGE, "%s:%d: no 'prompt' in it", path, line);
+	return p->text ? 0 : fail(e, EXIT_USAGE, "%s: no 'prompt' in it", where);
 }
 
 /* ---- TOML ---- */
@@ -59,11 +60,12 @@ static int take_toml(const char *path, const struct toml *table, struct prompt *
 	int result = 0;
 
 	for (v = table->child; v && !result; v = v->next) {
-		char *text = toml_text(v);
+		char *text = toml_text(v), *where = xprintf("%s:%d", path, v->line);
 		if (text)
-			result = set_field(path, v->line, v->key, text, p, e);
+			result = set_field(where, v->key, text, p, e);
 		else if (strcmp(v->key, "subset"))
-			result = fail(e, EXIT_USAGE, "%s:%d: '%s' is neither text nor number", path, v->line, v->key);
+			result = fail(e, EXIT_USAGE, "%s: '%s' is neither text nor number", where, v->key);
+		free(where);
 		free(text);
 	}
 	return result;
@@ -73,13 +75,17 @@ static int add_subset(const char *path, const struct toml *common, const struct 
 		      struct error *e)
 {
 	struct prompt p = { .cfg = -1 };
+	char *where = xprintf("%s:%d", path, subset->line);
+	int result = subset->kind == TOML_TABLE ? 0 : fail(e, EXIT_USAGE, "%s: a subset is a table", where);
 
-	if (subset->kind == TOML_TABLE && take_toml(path, common, &p, e) == 0 && take_toml(path, subset, &p, e) == 0)
-		return add(path, subset->line, list, &p, e);
-	free(p.text);
-	free(p.negative);
-	free(p.sampler);
-	return subset->kind == TOML_TABLE ? -1 : fail(e, EXIT_USAGE, "%s:%d: a subset is a table", path, subset->line);
+	if (!result && take_toml(path, common, &p, e) == 0 && take_toml(path, subset, &p, e) == 0) {
+		result = add(where, list, &p, e);
+	} else {
+		prompt_free(&p);
+		result = -1;
+	}
+	free(where);
+	return result;
 }
 
 int prompts_read_toml(const char *path, struct prompt_list *list, struct error *e)
@@ -100,7 +106,7 @@ int prompts_read_toml(const char *path, struct prompt_list *list, struct error *
 	return result;
 }
 
-/* ---- JSON: a prompt's number stands for its line ---- */
+/* ---- JSON: of a value nobody knows the line, so a message counts entries ---- */
 
 static char *json_value_text(const json_t *v)
 {
@@ -111,7 +117,7 @@ static char *json_value_text(const json_t *v)
 	return json_is_real(v) ? xprintf("%.17g", json_real_value(v)) : NULL;
 }
 
-static int add_object(const char *path, int number, json_t *object, struct prompt_list *list, struct error *e)
+static int add_object(const char *where, json_t *object, struct prompt_list *list, struct error *e)
 {
 	struct prompt p = { .cfg = -1 };
 	const char *key;
@@ -121,16 +127,23 @@ static int add_object(const char *path, int number, json_t *object, struct promp
 	json_object_foreach(object, key, v) {
 		char *text = json_value_text(v);
 		if (!result)
-			result = text ? set_field(path, number, key, text, &p, e) :
-				 fail(e, EXIT_USAGE, "%s:%d: '%s' is neither text nor number", path, number, key);
+			result = text ? set_field(where, key, text, &p, e) :
+				 fail(e, EXIT_USAGE, "%s: '%s' is neither text nor number", where, key);
 		free(text);
 	}
 	if (!result)
-		return add(path, number, list, &p, e);
-	free(p.text);
-	free(p.negative);
-	free(p.sampler);
+		return add(where, list, &p, e);
+	prompt_free(&p);
 	return -1;
+}
+
+static int add_entry(const char *where, json_t *item, struct prompt_list *list, struct error *e)
+{
+	if (json_is_string(item))
+		return prompt_parse(where, json_string_value(item), list, e);
+	if (json_is_object(item))
+		return add_object(where, item, list, e);
+	return fail(e, EXIT_USAGE, "%s: neither an object nor a line of text", where);
 }
 
 int prompts_read_json(const char *path, struct prompt_list *list, struct error *e)
@@ -144,13 +157,9 @@ int prompts_read_json(const char *path, struct prompt_list *list, struct error *
 	if (!json_is_array(root))
 		result = fail(e, EXIT_USAGE, "%s: no list of prompts", path);
 	for (i = 0; i < json_array_size(root) && !result; i++) {
-		json_t *item = json_array_get(root, i);
-		if (json_is_string(item))
-			result = prompt_parse(path, i + 1, json_string_value(item), list, e);
-		else if (json_is_object(item))
-			result = add_object(path, i + 1, item, list, e);
-		else
-			result = fail(e, EXIT_USAGE, "%s:%zu: neither an object nor a line of text", path, i + 1);
+		char *where = xprintf("%s: entry %zu", path, i + 1);
+		result = add_entry(where, json_array_get(root, i), list, e);
+		free(where);
 	}
 	json_decref(root);
 	return result;

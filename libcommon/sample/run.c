@@ -254,6 +254,7 @@ static void close_all(struct run *r)
 	free(r->lora);
 	free(r->job);
 	prompts_free(&r->prompts);
+	free(r->negative);
 	safetensors_close(r->noise);
 	image_free(&r->image);
 	free(r->mask);

@@ -9,7 +9,8 @@
 struct sample_settings {
 	const char *model, *model_config, *vae, *device;
 	struct text_list loras;                 /* FILE or FILE:WEIGHT */
-	const char *prompt, *prompts, *negative, *output, *grid, *sampler, *seed, *rng, *noise, *save_latents;
+	struct text_list texts;                 /* what to paint, unless .prompts says it */
+	const char *prompts, *negative, *output, *grid, *sampler, *seed, *rng, *noise, *save_latents;
 	const char *image, *mask;
 	long width, height, steps, count, clip_skip;
 	double cfg, flow_shift, strength;

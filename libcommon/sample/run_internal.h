@@ -31,6 +31,7 @@ struct run {
 	struct parameters_lora *lora; size_t loras;     /* the same, as pictures name them */
 	char model_hash[11];            /* "": a folder */
 	struct prompt_list prompts;
+	char *negative;                 /* of prompts without one */
 	struct job *job; size_t jobs, capacity;
 	int rows;                       /* each paints every job with other adapters */
 	struct image *picture;          /* [rows][jobs] */

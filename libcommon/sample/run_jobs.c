@@ -21,7 +21,7 @@ static long size_of(const struct run *r, const char *option, long of_prompt, lon
 static int add_jobs(struct run *r, const struct prompt *p, struct error *e)
 {
 	const struct sample_settings *s = r->s;
-	struct job j = { .prompt = p, .negative = p->negative ? p->negative : s->negative ? s->negative : "",
+	struct job j = { .prompt = p, .negative = p->negative ? p->negative : r->negative,
 			 .width = size_of(r, "width", p->width, s->width, r->image.width),
 			 .height = size_of(r, "height", p->height, s->height, r->image.height),
 			 .steps = p->steps ? p->steps : s->steps, .cfg = p->cfg >= 0 ? p->cfg : s->cfg };
@@ -46,7 +46,7 @@ static int check_usage(struct run *r, struct error *e)
 	r->torch = !strcmp(s->rng, "torch");
 	if (!r->torch && strcmp(s->rng, "philox"))
 		return fail(e, EXIT_USAGE, "--rng '%s' is neither philox nor torch", s->rng);
-	if (!s->prompt == !s->prompts)
+	if (!s->texts.count == !s->prompts)
 		return fail(e, EXIT_USAGE, "say what to paint: either -p TEXT or --prompts FILE");
 	if (!sample_is_stream(s))
 		return 0;
@@ -64,25 +64,34 @@ static int check_usage(struct run *r, struct error *e)
 static int read_prompts(struct run *r, struct error *e)
 {
 	const struct sample_settings *s = r->s;
-	struct prompt one = { .cfg = -1 };
 
 	if (sample_is_stream(s))
 		return 0;
 	if (s->prompts)
 		return prompts_read(s->prompts, &r->prompts, e);
-	one.text = xstrdup(s->prompt);
-	GROW(r->prompts.prompt, r->prompts.count, r->prompts.capacity);
-	r->prompts.prompt[r->prompts.count++] = one;
+	for (size_t i = 0; i < s->texts.count; i++) {
+		GROW(r->prompts.prompt, r->prompts.count, r->prompts.capacity);
+		r->prompts.prompt[r->prompts.count++] = (struct prompt){ .text = xstrdup(s->texts.item[i]), .cfg = -1 };
+	}
 	return 0;
+}
+
+static void leave_adapters(const struct prompt *p)
+{
+	prompt_leave_adapters(p->where ? p->where : "prompt", p->text);
+	if (p->negative)
+		prompt_leave_adapters(p->where, p->negative);
 }
 
 static int add_all_jobs(struct run *r, struct error *e)
 {
 	size_t i;
 
-	for (i = 0; i < r->prompts.count; i++)
+	for (i = 0; i < r->prompts.count; i++) {
+		leave_adapters(&r->prompts.prompt[i]);
 		if (add_jobs(r, &r->prompts.prompt[i], e) < 0)
 			return -1;
+	}
 	return 0;
 }
 
@@ -96,6 +105,8 @@ static int check_defaults(const struct sample_settings *s, struct error *e)
 
 int sample_jobs_make(struct run *r, struct error *e)
 {
+	r->negative = xstrdup(r->s->negative ? r->s->negative : "");
+	prompt_leave_adapters("negative", r->negative);
 	if (check_usage(r, e) < 0 || check_defaults(r->s, e) < 0 || read_prompts(r, e) < 0 || add_all_jobs(r, e) < 0)
 		return -1;
 	if (r->s->output && !sample_is_folder(r->s->output) && r->jobs * r->rows != 1)
@@ -157,15 +168,21 @@ static int check_noise(const struct run *r, size_t index, struct error *e)
 		    index + 1, c, h, w, index + 1);
 }
 
+static int check_job(const struct run *r, const struct job *j, struct error *e)
+{
+	if (model_size_check(r->pipeline.config, j->width, j->height, e) == 0 &&
+	    sampler_steps_check(&r->pipeline.schedule, j->steps, e) == 0 &&
+	    sampler_prediction_check(j->sampler, r->pipeline.schedule.prediction, e) == 0)
+		return 0;
+	return j->prompt->where ? fail_at(e, j->prompt->where) : -1;
+}
+
 int sample_jobs_check(const struct run *r, struct error *e)
 {
 	size_t i;
 
 	for (i = 0; i < r->jobs; i++)
-		if (model_size_check(r->pipeline.config, r->job[i].width, r->job[i].height, e) < 0 ||
-		    sampler_steps_check(&r->pipeline.schedule, r->job[i].steps, e) < 0 ||
-		    sampler_prediction_check(r->job[i].sampler, r->pipeline.schedule.prediction, e) < 0 ||
-		    (r->noise && check_noise(r, i, e) < 0))
+		if (check_job(r, &r->job[i], e) < 0 || (r->noise && check_noise(r, i, e) < 0))
 			return -1;
 	return 0;
 }

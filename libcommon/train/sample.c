@@ -30,6 +30,15 @@ static int size_of(long said, int common)
 	return said ? said < SIZE_STEP ? SIZE_STEP : said - said % SIZE_STEP : common;
 }
 
+/* A size that does not fit is told as it was written, before it was rounded down. */
+static int check_size(const struct model_config *c, const struct prompt *p, const struct painting *what,
+		      struct error *e)
+{
+	if (model_size_check(c, what->width, what->height, e) == 0)
+		return 0;
+	return model_size_check(c, p->width ? p->width : what->width, p->height ? p->height : what->height, e);
+}
+
 static int plan_prompt(const struct witness *w, const struct prompt *p, const int common[2], struct painting *what,
 		       struct error *e)
 {
@@ -47,10 +56,10 @@ static int plan_prompt(const struct witness *w, const struct prompt *p, const in
 	what->sampler = sampler_find(p->sampler ? p->sampler : s->sample_sampler, e);
 	if (!what->sampler && !p->sampler)
 		return fail_at(e, "sample_sampler");
-	if (what->sampler && model_size_check(c, what->width, what->height, e) == 0 &&
+	if (what->sampler && check_size(c, p, what, e) == 0 &&
 	    sampler_prediction_check(what->sampler, c->schedule.prediction, e) == 0)
 		return 0;
-	return fail_at(e, s->sample_prompts);
+	return fail_at(e, p->where);
 }
 
 int witness_open_samples(struct witness *w, struct error *e)

@@ -219,12 +219,15 @@ hub() {
 	done
 }
 
-@test "sizes the model cannot take are refused with the bucket step that works" {
+@test "sizes the model cannot take are refused with the bucket step or the resolution that works" {
 	"$BIN/lora-prep" -q --resolution 72 --min-bucket-reso 40 --max-bucket-reso 88 --bucket-reso-steps 8 \
 		-o odd.tar "$ROOT/demo/train"
 	status_of 2 lora_encode -o l.tar odd.tar
-	[[ "$output" == *16* && "$output" == *bucket* ]]
+	[[ "$output" == *"--bucket-reso-steps 16 or a multiple of it"* ]]
 	[ ! -e l.tar ]
+	"$BIN/lora-prep" -q --resolution 100 --no-bucket -o odd.tar "$ROOT/demo/train"
+	status_of 2 lora_encode -o l.tar odd.tar
+	[[ "$output" == *": 100x100 is no multiple of 16; 96x96 is; "*", or, without buckets, with that --resolution" ]]
 }
 
 @test "mistakes are status 2 and name themselves" {

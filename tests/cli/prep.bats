@@ -57,6 +57,19 @@ member() {
 	[ ! -e out.tar ]
 }
 
+@test "a folder that is named twice, in whatever words, is status 2" {
+	mkdir train
+	cp "$demo/gizmo00.jpg" train
+	ln -s train link
+	for again in train train/ ./train link "$PWD/train"; do
+		run_to 2 "$PREP" --class-tokens x train "$again"
+		[ "$output" = "lora-prep: train is named twice: $again is the same folder; leave one out" ]
+		run_to 2 "$PREP" --lint --class-tokens x train --reg "$again"
+		[ "$output" = "lora-prep: train is named twice: --reg $again is the same folder; leave one out" ]
+	done
+	run_to 0 "$PREP" "${sizes[@]}" --class-tokens x train --reg "$ROOT/demo/reg"
+}
+
 @test "a folder without pictures beside others is said" {
 	mkdir -p empty set/3_none
 	cp -r "$demo" set/2_some
@@ -241,6 +254,24 @@ mixed/moving.gif format" ]
 		= 5 ]
 }
 
+@test "--folder: pictures of an earlier run are warned of" {
+	mkdir -p "set/10_gizmo robot" set/2_other
+	cp "$demo"/gizmo0[0-2].* "set/10_gizmo robot/"
+	cp "$demo/gizmo05.png" set/2_other/x.png
+	for _ in 1 2; do
+		run_to 0 "$PREP" -q "${sizes[@]}" --folder out/ set
+		[ -z "$output" ]
+	done
+	: >out/notes.txt; mkdir out/.trash; cp out/*/x.jpg out/.trash
+	rm "set/10_gizmo robot/gizmo01."*; mv set/2_other other
+	run_to 0 "$PREP" -q "${sizes[@]}" --folder out set
+	[ "$output" = "lora-prep: warning: out: 2 pictures in it are not of this run, \
+the first out/10_gizmo robot/gizmo01.jpg; remove them, or they are trained too" ]
+	rm -r out/2_other
+	run_to 0 "$PREP" -q "${sizes[@]}" --payload png --folder out set
+	[[ "$output" == *": 3 pictures in it are not"*"/gizmo00.jpg; "* ]]
+}
+
 @test "--folder: never into the pictures' own folder, never two pictures of several folders under one name" {
 	for d in one two three; do mkdir $d && cp "$demo/gizmo05.png" $d/a.png && echo $d >$d/a.txt; done
 	"$PREP" "${sizes[@]}" --folder out one two three
@@ -386,6 +417,19 @@ mixed/moving.gif format" ]
 	run bash -c '"$1" -q "$2" 2>stderr | head -c 1 >/dev/null; exit ${PIPESTATUS[0]}' - "$PREP" "$ROOT/demo/train"
 	[ "$status" -eq 141 ]
 	[ ! -s stderr ]
+}
+
+@test "without buckets, what is said of their sizes does nothing, and a note says so" {
+	local what="does nothing without enable_bucket; set that too, or leave it out"
+	run_to 0 "$PREP" --resolution 64 --no-bucket --bucket-reso-steps 16 --bucket-no-upscale "$demo"
+	[[ $output == *"lora-prep: bucket_reso_steps: $what"* && $output == *"lora-prep: bucket_no_upscale: $what"* ]]
+	for o in "--no-bucket --bucket-reso-steps 64" "--bucket-reso-steps 16 --min-bucket-reso 48"; do
+		run_to 0 "$PREP" --resolution 64 --min-bucket-reso 64 $o "$demo"
+		[[ $output != *"bucket_reso_steps: "* ]]
+	done
+	printf '[[datasets]]\nenable_bucket = true\n[[datasets.subsets]]\nimage_dir = "%s"\n' "$demo" > d.toml
+	run_to 0 "$PREP" --resolution 64 --no-bucket --min-bucket-reso 48 --dataset-config d.toml
+	[[ $output != *"does nothing"* ]]
 }
 
 @test "never to a terminal" {

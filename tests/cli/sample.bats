@@ -130,6 +130,29 @@ values() {
 	[[ "$text" == *"Steps: 4, Sampler: Euler, CFG scale: 3, Seed: 42, Size: 64x64, Model: tiny-sdxl"* ]]
 }
 
+@test "<lora:...> in a prompt is left out with a warning, and no picture says that it was applied" {
+	local what="is no word here: left out; name the file with --lora"
+	few=("$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1)
+	"${few[@]}" -p "a robot" -n "a box" -o plain.png > /dev/null
+	"${few[@]}" -p "a robot <lora:last:1>" -n "<LORA:x>a box<lyco:y:.5:1>" -o tag.png 2> said > /dev/null
+	cmp plain.png tag.png
+	[ "$(cat said)" = "lora-sample: warning: negative: <LORA:x> $what
+lora-sample: warning: negative: <lyco:y:.5:1> $what
+lora-sample: warning: prompt: <lora:last:1> $what" ]
+	printf 'a ball\n<lora:last:1>a robot --n a box <lora:x:1>\n' > prompts.txt
+	"${few[@]}" --prompts prompts.txt -o file 2> said > /dev/null
+	cmp plain.png file/00001-42.png
+	[ "$(cat said)" = "lora-sample: warning: prompts.txt:2: <lora:last:1> $what
+lora-sample: warning: prompts.txt:2: <lora:x:1> $what" ]
+	"${few[@]}" --prompts - -o stream < prompts.txt 2> said > /dev/null
+	cmp plain.png stream/00001-42.png
+	grep -q 'standard input:2: <lora:x:1>' said
+	"${few[@]}" -p "a <lora robot <lora:> <b:c>" -o words.png 2> said > /dev/null
+	[ "$(wc -l < said)" = 1 ]
+	strings -n 6 words.png | grep -q 'a <lora robot  <b:c>'
+	"${few[@]}" -p "a <lora robot" -o words.png 2>&1 > /dev/null | lacks /dev/stdin .
+}
+
 @test "--noise from --save-latents: what goes out comes in; its shape, its number and its values are checked" {
 	# One step at guidance 1 is near enough to a copy for the file to be used as noise: only its shape and
 	# finiteness matter.
@@ -188,9 +211,21 @@ values() {
 	status_of 2 sample -W 72 -o x.png
 	[[ "$output" == *72* && "$output" == *16* ]]
 	[ ! -e x.png ]
-	printf 'a ball --w 40 --h 64\n' > prompts.txt
+	printf 'a ball\na ball --w 64 --h 60\n' > prompts.txt
 	status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts prompts.txt -o x
-	[[ "$output" == *16* ]]
+	[[ "$output" == *": prompts.txt:2: 64x60 is no multiple of 16; 64x64 is" ]]
+}
+
+@test "-p several times: a picture for each, in order, as of a prompt file" {
+	printf 'a ball\na cup\n' > prompts.txt
+	few=("$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1)
+	"${few[@]}" --prompts prompts.txt --count 2 -o file > /dev/null
+	"${few[@]}" -p "a ball" -p "a cup" --count 2 -o typed > lines.jsonl
+	diff -r file typed
+	[ "$(jq -r .prompt lines.jsonl | tr '\n' ,)" = "a ball,a ball,a cup,a cup," ]
+	status_of 2 "$BIN/lora-sample" -m nowhere -p a -p b -o one.png
+	[[ "$output" == *"-o one.png takes one picture, these are 2; name a folder" ]]
+	"${few[@]}" -p "" -o empty.png > /dev/null      # no words, which is a prompt
 }
 
 @test "prompt files: kohya's options, and a mistake at its line" {
@@ -217,7 +252,7 @@ values() {
 	for bad in 18446744073709551616 -9223372036854775809; do
 		printf '[{"prompt": "a", "seed": %s}]' $bad > bad.json
 		status_of 2 "$BIN/lora-sample" -q -m "$MODEL" --prompts bad.json -o x
-		[[ "$output" == *"bad.json:1: --d '$bad' is no seed"* ]]
+		[[ "$output" == *"bad.json: entry 1: --d '$bad' is no seed"* ]]
 	done
 	printf '\xef\xbb\xbf# what Windows writes\r\na cup\r\n' > mark.txt
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 1 --prompts mark.txt -o marked > /dev/null
@@ -319,7 +354,7 @@ pixels() { tail -c +42 "$1" | grep -abo IDAT | head -n 1 | cut -d: -f1 | { read 
 	[ "$status" = 2 ]
 	[ "$(jq -r .path told | tail -n 1)" = x/00001-42.png ]
 	grep -q 'standard input:4: --s .none' errors
-	grep -q 'line 5 is left out' errors
+	grep -q 'standard input:5: 50x64 is no multiple of 16; 48x64 is; line 5 is left out' errors
 	"$BIN/lora-sample" -q -m "$MODEL" -W 64 -H 64 --steps 2 -p 'a ball' --seed 5 -o one.png > /dev/null
 	cmp one.png x/00000-5.png
 	status_of 2 "$BIN/lora-sample" -m "$MODEL" --prompts - --grid g.png < /dev/null

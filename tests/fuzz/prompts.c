@@ -13,7 +13,7 @@ static int read_list(const uint8_t *bytes, size_t n, struct prompt_list *list, s
 	else if (bytes[0] == 'j')
 		status = prompts_read_json(f.path, list, e);
 	else
-		status = prompt_parse("input", 1, text, list, e);
+		status = prompt_parse("input:1", text, list, e);
 	close(f.fd);
 	free(text);
 	return status;

@@ -75,6 +75,9 @@ pixels() { grep -obUa IDAT "$1" | head -n 1 | cut -d: -f1 | { read -r at; tail -
 	echo 'a robot --ss dance' > dance.txt
 	status_of 2 train 2 out --sample-prompts dance.txt
 	[[ $output == *dance* ]]
+	printf 'a\nb --w 64 --h 60\n' > size.txt         # not 64x56, to which sd-scripts rounds it
+	status_of 2 train 2 out --sample-prompts size.txt
+	[[ $output == *": size.txt:2: 64x60 is no multiple of 16; 64x64 is" ]]
 	status_of 3 train 2 out --sample-prompts none.txt
 	mkdir -p out; : > out/sample
 	train 2 out --sample-prompts prompts.txt --sample-every-n-steps 1 > log.jsonl 2> words

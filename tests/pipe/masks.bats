@@ -56,6 +56,25 @@ mask() { tar -xOf "$1" "$2.json" | jq -c .mask; }
 	jq -se '(.[0] < .[1] * 0.9) and (.[0] > 0)' <(losses half.jsonl | head -n 1) <(losses unmasked.jsonl | head -n 1) > /dev/null
 }
 
+@test "a mask that leaves nothing, be it transparency or a picture of its own, is warned of and a finding of --lint" {
+	local what="its mask leaves nothing: it would train nothing; make the mask anew, or remove the picture"
+	mkdir clear set masks
+	picture 0 0 0 0 0 0 0 0 > clear/a.png
+	picture 0 0 0 0 0 0 0 1 > clear/b.png                   # one column of it counts
+	picture 255 255 255 255 255 255 255 255 | tee set/a.png > set/b.png
+	cp clear/*.png masks
+	for i in "clear --alpha-mask clear" "set --conditioning-data-dir masks set"; do
+		set -- $i
+		"$BIN/lora-prep" -q "${PREP[@]}" --class-tokens x "${@:2}" 2>&1 > images.tar | tee said
+		[ "$(cat said)" = "lora-prep: warning: $1/a.png: $what" ]
+		"$BIN/lora-prep" -q --lint "${PREP[@]}" --class-tokens x "${@:2}" > findings
+		[ "$(jq -r 'select(.code == "black-mask") | .severity, .path, .say' findings)" = "warning
+$1/a.png
+$what" ]
+	done
+	"$BIN/lora-prep" -q "${PREP[@]}" --class-tokens x clear 2>&1 > images.tar | lacks /dev/stdin .
+}
+
 @test "masked_loss says where there is no mask" {
 	mkdir opaque
 	picture 255 255 255 255 255 255 255 255 > opaque/a.png

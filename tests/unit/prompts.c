@@ -17,14 +17,15 @@ static void every_option(void **state)
 	struct error e;
 	const struct prompt *p;
 
-	assert_int_equal(prompt_parse("f", 3, "a cat, --ish thing --w 512 --H 768 --d 18446744073709551615 --s 20 --l "
+	assert_int_equal(prompt_parse("f:3", "a cat, --ish thing --w 512 --H 768 --d 18446744073709551615 --s 20 --l "
 					      "7.25 --n no dog --ss euler\r",
 				      &l, &e), -1);     /* "--ish" is no option */
 	prompts_free(&l);
 	assert_non_null(strstr(e.text, "f:3:"));
-	assert_int_equal(prompt_parse("f", 3, "a cat --w 512 --H 768 --d 18446744073709551615 --s 20 --l 7.25 --n no "
+	assert_int_equal(prompt_parse("f:3", "a cat --w 512 --H 768 --d 18446744073709551615 --s 20 --l 7.25 --n no "
 					      "dog, no --ss euler\r", &l, &e), 0);
 	p = &l.prompt[0];
+	assert_string_equal(p->where, "f:3");
 	assert_string_equal(p->text, "a cat");
 	assert_string_equal(p->negative, "no dog, no");
 	assert_string_equal(p->sampler, "euler");
@@ -41,13 +42,13 @@ static void defaults_and_mistakes(void **state)
 	struct error e;
 	size_t i;
 
-	assert_int_equal(prompt_parse("f", 1, "plain -- text", &l, &e), -1);
+	assert_int_equal(prompt_parse("f:1", "plain -- text", &l, &e), -1);
 	prompts_free(&l);
-	assert_int_equal(prompt_parse("f", 1, "s 20 girls", &l, &e), 0);       /* kohya would set 20 steps here */
+	assert_int_equal(prompt_parse("f:1", "s 20 girls", &l, &e), 0);       /* kohya would set 20 steps here */
 	assert_true(l.prompt[0].steps == 0 && l.prompt[0].cfg < 0 && !l.prompt[0].has_seed && !l.prompt[0].negative);
 	prompts_free(&l);
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		assert_int_equal(prompt_parse("f", 9, bad[i], &l, &e), -1);
+		assert_int_equal(prompt_parse("f:9", bad[i], &l, &e), -1);
 		assert_int_equal(e.code, EXIT_USAGE);
 		assert_non_null(strstr(e.text, "f:9:"));
 	}
@@ -108,7 +109,10 @@ static void bad_tables(void **state)
 		{ ".toml", "[[prompt.subset]]\nwidth = 64\n", "no 'prompt'" },
 		{ ".toml", "[[prompt.subset]]\nprompt = \"x\"\nwidth = [1]\n", "neither text nor number" },
 		{ ".toml", "[[prompt.subset]]\nprompt = \"x\"\nwidth = -1\n", "no whole number" },
-		{ ".json", "{}", "no list" }, { ".json", "[1]", ":1: neither" }, { ".json", "[]", "no prompts" },
+		{ ".json", "{}", "no list" }, { ".json", "[1]", ".json: entry 1: neither" },
+		{ ".json", "[]", "no prompts" },
+		{ ".json", "[\n\"x\",\n\n{\"prompt\": \"x\",\n\"heigth\": 64}]",
+		  ".json: entry 2: unknown key 'heigth'" },
 		{ ".json", "[{\"prompt\": null}]", "neither text" }, { ".json", "[", "JSON" },
 	};
 	struct prompt_list l;

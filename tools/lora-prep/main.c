@@ -108,6 +108,8 @@ int main(int argc, char **argv)
 	o.quality = (int)quality;
 	o.threads = threads ? (int)threads : threads_default();
 	o.bucket_said = option_is_set("bucket");
+	if (!o.dataset_config)          /* which may say otherwise, as of buckets */
+		options_tell_idle(&tool);
 	if (option_is_set("train-data-dir") && !o.bucket_said)
 		note("enable_bucket is not set: buckets are on here, in sd-scripts they are off");
 	if (option_is_set("train-data-dir") && !o.captions.extension)

@@ -13,7 +13,7 @@ int main(int argc, char **argv)
 		  .key = "pretrained_model_name_or_path", .file = FILE_READ, .completes = "*.safetensors" },
 		{ "lora", 'l', OPTION_LIST, &s.loras, "FILE[:W]", "an adapter and its weight; may be repeated",
 		  .key = "", .file = FILE_READ_WEIGHTED, .completes = "*.safetensors" },
-		{ "prompt", 'p', OPTION_STRING, &s.prompt, "TEXT", "what to paint", .key = "" },
+		{ "prompt", 'p', OPTION_LIST, &s.texts, "TEXT", "what to paint; may be repeated", .key = "" },
 		{ "prompts", 0, OPTION_STRING, &s.prompts, "FILE|-",
 		  "a prompt a line, kohya's --w --h --d --l --s --n --ss; -: as they come",
 		  .key = "sample_prompts", .file = FILE_READ, .completes = "-|*.txt|*.toml|*.json" },
