@@ -231,7 +231,20 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 		max-validation-steps 2 validation_split
 		log-prefix x logging_dir
 		sample-prompts x sample_every_n_steps
+		text-encoder-lr 1e-4 network_train_unet_only
+		loraplus-text-encoder-lr-ratio 4 network_train_unet_only
+		block-lr-zero-threshold 0.1 down_lr_weight
+		save-last-n-states 3 save_state
+		save-last-n-steps-state 3 save_state
+		save-last-n-epochs-state 3 save_state
+		sample-sampler heun sample_prompts
 	END
+	# what has no key is told by its name
+	idle --ranks 2 > said
+	grep -q "^lora-train: --ranks: does nothing without --plan; " said || { cat said; return 1; }
+	# a rate of 0 is what leaves the text encoders alone
+	"$BIN/lora-train" -m "$MODEL" --text-encoder-lr 0 --print-lr --max-train-steps 2 < /dev/null > said 2>&1 || true
+	[ "$(grep -c "does nothing" said)" = 0 ]
 	for option in noise-offset-random-strength ip-noise-gamma-random-strength; do idle --$option |
 		grep -q "does nothing"; done
 	idle --huber-c 0.1 --huber-schedule snr --lr-scheduler-power 1 --conv-alpha 1 > said
