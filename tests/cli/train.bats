@@ -114,6 +114,14 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	[ "$(jq -s 'map(select(.event == "step").epoch) | max' log.jsonl)" = 2 ]
 }
 
+@test "steps and epochs: the epochs win, and it is said where they are other steps" {
+	both() { "$BIN/lora-train" -m "$MODEL" --network-train-unet-only --max-train-epochs 1 --check "$@" 2>&1; }
+	both --max-train-steps 5 "$LATENTS" | grep -xF "lora-train: max_train_steps = 5 does nothing: max_train_epochs = 1 is 4 steps; leave one out"
+	both --max-train-steps 5 < /dev/null | grep -F "max_train_steps = 5 does nothing: max_train_epochs = 1 says how long"
+	[ "$(both --max-train-steps 4 "$LATENTS" | grep -c 'does nothing')" = 0 ]
+	[ "$(both "$LATENTS" | grep -c 'does nothing')" = 0 ]
+}
+
 @test "the precision of the saved adapter" {
 	local p
 	for p in fp32 fp16 bf16; do
