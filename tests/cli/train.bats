@@ -265,13 +265,15 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 @test "training that diverges is status 6 and publishes no number that is not finite" {
 	status_of 6 lora_train --output-dir out --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0 \
 		--save-every-n-steps 1 --save-state
-	[[ "$output" == *"learning rate"* ]]
+	[[ "$output" == *"learning rate; what was saved before is intact"* ]]
 	all_sound out
 	[ ! -e out/t.safetensors ]
 	# Its log says null, not NaN.
 	grep '^{' <<< "$output" > log.jsonl
 	jq -es 'map(select(.event == "step")) | length > 0' log.jsonl
 	lacks log.jsonl '[Nn]a[Nn][,}]|[Ii]nf[,}]'
+	status_of 6 lora_train --output-dir none --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0
+	[[ "$output" == *"learning rate; nothing was saved"* ]]
 }
 
 @test "latents that hold a NaN are refused: status 3 names sample and tensor" {
