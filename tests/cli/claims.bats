@@ -326,7 +326,16 @@ one_name() {
 		one_name "$BIN/lora-prep" "${PREP[@]}" -o x --report x "$BATS_FILE_TMPDIR/four"
 		one_name "$BIN/lora-sample" -m "$MODEL" -p gizmo --steps 1 --grid x --save-latents x
 		one_name "$BIN/lora-train" -m "$MODEL" --network-dim 2 --max-train-steps 1 --log x --html x "$LATENTS"
-		$there || { [ ! -e x ] && [ ! -e d/y ]; }
+		# the adapter, in a folder that the run makes and in one that is there
+		for folder in d out/new/er; do
+			$there || rm -f d/t.safetensors
+			for option in html log; do
+				one_name "$BIN/lora-train" -m "$MODEL" --network-dim 2 --max-train-steps 1 \
+					--output-dir $folder --output-name t --$option $folder/t.safetensors "$LATENTS"
+			done
+			[ ! -e out/new ]
+		done
+		$there || { [ ! -e x ] && [ ! -e d/y ] && [ ! -e d/t.safetensors ]; }
 	done
 	[ "$(cat x d/y)" = $'old\nold' ]
 	# what can take both: a folder, a pipe, standard output
