@@ -440,3 +440,14 @@ changed() {
 	cp -r "$MODEL" bare; rm -r bare/vae
 	lora_train -m bare --max-train-steps 1 --output-dir out > /dev/null
 }
+
+@test "a file that is not there is told with the option or the variable that names it" {
+	local check=("$BIN/lora-train" -m "$MODEL" --network-train-unet-only --output-dir out --sample-at-first --check)
+	for option in network-weights base-weights resume sample-prompts; do
+		variable=LORA_$(tr a-z- A-Z_ <<< $option)
+		status_of 3 "${check[@]}" --$option nothere "$LATENTS"
+		[[ "$output" == *"lora-train: --$option: nothere: "* ]] || { echo "$output"; return 1; }
+		status_of 3 env $variable=nothere "${check[@]}" "$LATENTS"
+		[[ "$output" == *"lora-train: $variable: nothere: "* ]] || { echo "$output"; return 1; }
+	done
+}
