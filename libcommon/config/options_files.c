@@ -2,8 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "../io/claims.h"
+#include "../io/kind.h"
+#include "../io/publish.h"
 #include "options_private.h"
 
 /* "FILE:0.8" without its weight, unless there is a file of the whole name; malloced. */
@@ -88,6 +91,27 @@ static int refuse_tilde(const struct option *o, const char *origin, struct error
 	return 0;
 }
 
+/* A file of another kind was not meant to be replaced.  /dev/stdout leads where the caller opened it to. */
+static int refuse_other_kind(const struct option *o, struct error *e)
+{
+	const char *path = o->kind == OPTION_STRING ? *(const char **)o->value : NULL, *is;
+	struct buffer head = { 0 };
+	struct stat st;
+	int status = 0;
+
+	if (!path || !strncmp(path, "/dev/", 5) || !strncmp(path, "/proc/", 6) || stat(path, &st) < 0 ||
+	    !S_ISREG(st.st_mode) || !st.st_size)
+		return 0;
+	if (read_head(path, KIND_BYTES, &head, e) < 0)
+		return -1;
+	is = kind_of(head.data, head.len);
+	if (!is || strcmp(is, o->writes))
+		status = fail(e, EXIT_USAGE, "%s: --%s would write %s over a file that is %s; name another file", path,
+			      o->name, o->writes, is ? is : "none");
+	buffer_free(&head);
+	return status;
+}
+
 int options_claim_files(const struct parse *p, char **argv, int operands, struct error *e)
 {
 	const struct option *table = p->tool->table;
@@ -101,5 +125,8 @@ int options_claim_files(const struct parse *p, char **argv, int operands, struct
 	for (size_t i = 0; i < p->count && !status; i++)
 		if (p->origin[i])               /* by default the place for pictures is ".", whatever is there */
 			status = claim_option(&table[i], e);
+	for (size_t i = 0; i < p->count && !status; i++)
+		if (table[i].writes)
+			status = refuse_other_kind(&table[i], e);
 	return status ? status : claim_output("", "-", e);
 }

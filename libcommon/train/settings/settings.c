@@ -6,6 +6,7 @@
 #include <strings.h>
 #include "../../base/bytes.h"
 #include "../../base/memory.h"
+#include "../../io/kind.h"
 #include "../../optimize/lr_schedule.h"
 #include "../../optimize/optimizer.h"
 #include "../../sample/sampler.h"
@@ -315,7 +316,7 @@ static const struct option rows[] = {
 	{ "log-prefix", 0, OPTION_STRING, &S->log_prefix, "TEXT", "before NAME in logging-dir", .advanced = true,
 	  .needs = "logging_dir", .identity = IDENTITY_ELSEWHERE },
 	{ "html", 0, OPTION_STRING, &S->html, "FILE", "a page with curves and samples, at the end",
-	  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
+	  .file = FILE_WRITTEN, .writes = KIND_HTML, .identity = IDENTITY_ELSEWHERE },
 	{ "ranks", 0, OPTION_INT, &S->ranks, "N", "--plan: as a run of N ranks of mpirun", .fallback = "1", .min = 1,
 	  .max = 65536, .advanced = true, .needs = "plan", .identity = IDENTITY_ELSEWHERE, .key = "" },
 	{ "card", 0, OPTION_CHOICE, &S->card, "NAME", "--plan: and how long a step takes on this card, modelled",
