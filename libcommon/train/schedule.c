@@ -78,26 +78,11 @@ static int set_schedule(struct course *c, struct error *e)
 	return 0;
 }
 
-/* As in sd-scripts epochs win over steps.  Without latents nobody knows how many steps they are. */
-static void tell_idle_steps(const struct train_settings *s, long epochs)
-{
-	if (!option_is_set("max-train-steps") || epochs == s->max_steps)
-		return;
-	if (epochs)
-		note("max_train_steps = %ld does nothing: max_train_epochs = %ld is %ld steps; leave one out",
-		     s->max_steps, s->max_epochs, epochs);
-	else
-		note("max_train_steps = %ld does nothing: max_train_epochs = %ld says how long the run is; "
-		     "leave one out", s->max_steps, s->max_epochs);
-}
-
 int course_set_length(struct course *c, long per_epoch, struct error *e)
 {
 	struct train_settings *s = c->s;
 
 	c->total = s->max_epochs ? s->max_epochs * per_epoch : s->max_steps;
-	if (s->max_epochs)
-		tell_idle_steps(s, c->total);
 	if (s->save_epoch_ratio && per_epoch) {
 		const long each = (c->total + per_epoch - 1) / per_epoch / s->save_epoch_ratio;
 		s->save_every_epochs = each ? each : 1;

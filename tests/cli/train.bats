@@ -120,6 +120,10 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	both --max-train-steps 5 < /dev/null | grep -F "max_train_steps = 5 does nothing: max_train_epochs = 1 says how long"
 	[ "$(both --max-train-steps 4 "$LATENTS" | grep -c 'does nothing')" = 0 ]
 	[ "$(both "$LATENTS" | grep -c 'does nothing')" = 0 ]
+	# a file of all settings has the default too
+	printf 'max_train_steps = 1600\n' > all.toml
+	[ "$(both --config all.toml "$LATENTS" | grep -c 'does nothing')" = 0 ]
+	both --max-train-steps 1600 "$LATENTS" | grep -F "max_train_steps = 1600 does nothing"
 }
 
 @test "the precision of the saved adapter" {
