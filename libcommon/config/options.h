@@ -84,6 +84,7 @@ struct option {
 	/* '' on the command line is a value, which the option's reader checks; otherwise '' unsets the option */
 	bool keeps_empty;
 	enum option_file file;
+	const char *writes;     /* a kind of io/kind.h: no file of another is written over; NULL: whatever was there */
 	/* OPTION_STRING: values to refuse, ended by { 0 }; reported before any mistake in another option's value */
 	const struct option_refusal *refused;
 	/* The other option without which this one does nothing: `KEY`, or `KEY = "A" or "B"`.  Behind a | are options
@@ -115,8 +116,8 @@ int options_parse(const struct tool *tool, int argc, char **argv);
 const char *option_origin(const char *name);
 bool option_is_set(const char *name);           /* by anything but the default */
 bool option_is_typed(const char *name);         /* on the command line, or on that of a launcher */
-/* Puts "run.toml:12: vae: " before a message about a file or folder that a configuration file named, "run.toml:9: "
- * before one that opens with a key, "--" where that was typed; returns e. */
+/* Puts "run.toml:12: vae: ", "--vae: " or "LORA_VAE: " before a message about a file or folder that an option named,
+ * "run.toml:9: " before one that opens with a key, "--" where that was typed; returns e. */
 const struct error *options_explain(struct error *e);
 /* Sets every option of a table to its default.  For another table than the parsed one, whose origins stay. */
 void options_defaults(const struct tool *tool);

@@ -52,14 +52,18 @@ bool option_is_heard(const struct tool *tool, const struct option *o)
 	return true;
 }
 
+/* Options without a key have their names in the note, and so have those that they need. */
 void options_tell_idle(const struct tool *tool)
 {
 	char buffer[KEY_SIZE];
 
-	for (const struct option *o = tool->table; o->name || o->help; o++)
+	for (const struct option *o = tool->table; o->name || o->help; o++) {
+		const char *key = option_key(o, buffer), *dashes = key ? "" : "--";
+
 		if (!option_is_heard(tool, o) && !option_is_default(o))
-			note("%s: does nothing without %.*s; set that too, or leave it out", option_key(o, buffer),
-			     (int)strcspn(o->needs, "|"), o->needs);
+			note("%s%s: does nothing without %s%.*s; set that too, or leave it out", dashes,
+			     key ? key : o->name, dashes, (int)strcspn(o->needs, "|"), o->needs);
+	}
 }
 
 int options_refuse_idle(const struct tool *tool, struct error *e)

@@ -74,21 +74,25 @@ const char *option_origin(const char *name)
 }
 
 /* Does the message open with this value, as "PATH: ..." or "PATH/...: ..." do? */
-static bool is_about(const struct error *e, const char *value)
+static bool is_about(const struct error *e, const char *value, const char *ends)
 {
 	size_t n = value ? strlen(value) : 0;
 
-	return n > 1 && !strncmp(e->text, value, n) && strchr(":/", e->text[n]);
+	return n > 1 && !strncmp(e->text, value, n) && e->text[n] && strchr(ends, e->text[n]);
 }
 
-static const char *about_value(const struct error *e, const struct option *o)
+/* Of what was typed it is the file itself: a file in a folder may be an operand's. */
+static const char *about_value(const struct error *e, const struct option *o, bool from_file)
 {
 	const struct text_list *list = o->value;
+	const char *ends = from_file ? ":/" : ":";
 
+	if (!from_file && o->file != FILE_READ && o->file != FILE_READ_WHOLE)
+		return NULL;
 	if (o->kind == OPTION_STRING)
-		return is_about(e, *(const char **)o->value) ? *(const char **)o->value : NULL;
+		return is_about(e, *(const char **)o->value, ends) ? *(const char **)o->value : NULL;
 	for (size_t i = 0; o->kind == OPTION_LIST && i < list->count; i++)
-		if (is_about(e, list->item[i]))
+		if (is_about(e, list->item[i], ends))
 			return list->item[i];
 	return NULL;
 }
@@ -98,13 +102,23 @@ static bool is_typed(const char *origin)
 	return origin && (!strcmp(origin, COMMAND_LINE) || !strcmp(origin, LAUNCH_LINE));
 }
 
-/* "FILE:LINE: KEY: " or "--KEY: " before it. */
+char *option_place(const struct option *o, const char *origin)
+{
+	char buffer[KEY_SIZE];
+	const char *key = option_key(o, buffer);
+
+	if (strchr(origin, ':'))
+		return xprintf("%s: %s", origin, key);
+	if (!is_typed(origin))
+		return xstrdup(origin);         /* a variable */
+	return xprintf("--%s", strcmp(origin, LAUNCH_LINE) ? o->name : key);
+}
+
+/* Its place before it. */
 static void name_file(struct error *e, const struct option *o, const char *origin, const char *value)
 {
 	const bool windows = strchr(value, '\\') || (value[0] && value[1] == ':');
-	char buffer[KEY_SIZE];
-	const char *key = option_key(o, buffer);
-	char *where = strcmp(origin, LAUNCH_LINE) ? xprintf("%s: %s", origin, key) : xprintf("--%s", key);
+	char *where = option_place(o, origin);
 
 	fail_at(e, where);
 	if (windows)
@@ -146,7 +160,7 @@ const struct error *options_explain(struct error *e)
 		const struct option *o = &parsed.tool->table[i];
 		const char *origin = parsed.origin[i];
 		const bool file = origin && (strchr(origin, ':') || !strcmp(origin, LAUNCH_LINE));
-		const char *value = file ? about_value(e, o) : NULL;
+		const char *value = origin ? about_value(e, o, file) : NULL;
 
 		if (value)
 			name_file(e, o, origin, value);

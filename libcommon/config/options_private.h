@@ -55,6 +55,8 @@ void option_begin(const struct option *o);              /* its fallback, whateve
 void option_reset(const struct option *o);              /* back to its fallback */
 void option_clear_list(const struct option *o);
 void option_print_value(const struct option *o, struct buffer *out);    /* as TOML */
+/* Where a value came from, before a message about it: "run.toml:12: vae", "--vae", "LORA_VAE"; malloced. */
+char *option_place(const struct option *o, const char *origin);
 void option_add_number(struct buffer *out, double x);   /* shortest text that reads back as x */
 void option_add_quoted(struct buffer *out, const char *text);           /* as a text of TOML */
 void option_expected(const struct option *o, struct buffer *out);       /* "a whole number from 1 to 4096" */

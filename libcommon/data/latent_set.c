@@ -1,6 +1,7 @@
 /* Reading all samples of several latent tars: order by key, checks, the digest. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "../base/hash.h"
 #include "../io/claims.h"
 #include "latents_internal.h"
@@ -33,7 +34,39 @@ static int skim_sample(const char *label, const struct tar_sample *tar, const st
 	return 0;
 }
 
-struct reading { struct latent_set *set; size_t capacity; bool skim; struct latent_texts texts; };
+struct read_file { dev_t device; ino_t inode; char *path; };
+
+struct reading {
+	struct latent_set *set;
+	size_t capacity;
+	bool skim;
+	struct latent_texts texts;
+	struct read_file *file;         /* plain files that were begun */
+	size_t files, file_capacity;
+};
+
+/* A tar that is named twice, by itself or as a part of a list, would count its pictures twice. */
+static int note_file(struct reading *r, const char *path, struct error *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	for (size_t i = 0; i < r->files; i++)
+		if (r->file[i].device == st.st_dev && r->file[i].inode == st.st_ino)
+			return fail(e, EXIT_USAGE, "%s: is named twice, as %s before; leave one out", path,
+				    r->file[i].path);
+	GROW(r->file, r->files, r->file_capacity);
+	r->file[r->files++] = (struct read_file){ st.st_dev, st.st_ino, xstrdup(path) };
+	return 0;
+}
+
+static void forget_files(struct reading *r)
+{
+	for (size_t i = 0; i < r->files; i++)
+		free(r->file[i].path);
+	free(r->file);
+}
 
 static int add_sample(struct reading *r, const char *path, const struct tar_sample *tar, bool passed, struct error *e)
 {
@@ -56,10 +89,12 @@ static int add_sample(struct reading *r, const char *path, const struct tar_samp
 /* part: what a list says of it; NULL: it is in none. */
 static int read_stream(struct reading *r, const char *path, const struct shard_part *part, struct error *e)
 {
-	struct tar_reader *t = (part ? tar_open_hashed : tar_open)(path, "latent", e);
 	struct tar_sample tar = { 0 };
-	int got = -1;
+	struct tar_reader *t = NULL;
+	int got = note_file(r, path, e);
 
+	if (!got)
+		t = (part ? tar_open_hashed : tar_open)(path, "latent", e);
 	if (!t)
 		return -1;
 	for (;;) {
@@ -160,15 +195,16 @@ void latent_set_weigh(struct latent_set *set, double weight)
 static int read_set(const char *const *paths, size_t count, bool skim, struct latent_set *set, struct error *e)
 {
 	struct reading r = { .set = set, .skim = skim };
-	size_t i;
+	int status = 0;
 
 	*set = (struct latent_set){ 0 };
-	for (i = 0; i < count; i++)
-		if ((shard_is_list(paths[i]) ? read_parts(&r, paths[i], e) :
-					       read_stream(&r, paths[i], NULL, e)) < 0) {
-			latent_set_free(set);
-			return -1;
-		}
+	for (size_t i = 0; i < count && !status; i++)
+		status = shard_is_list(paths[i]) ? read_parts(&r, paths[i], e) : read_stream(&r, paths[i], NULL, e);
+	forget_files(&r);
+	if (status < 0) {
+		latent_set_free(set);
+		return -1;
+	}
 	if (!set->count)
 		return fail(e, EXIT_INPUT, "%s: no samples in the stream; did lora-prep find any picture?",
 			    count ? paths[0] : "-");

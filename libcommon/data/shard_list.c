@@ -81,6 +81,20 @@ static int by_path(const void *a, const void *b)
 	return strcmp(((const struct shard_part *)a)->path, ((const struct shard_part *)b)->path);
 }
 
+/* A part's own list beside it is called as it is. */
+static int refuse_line(const char *path, const struct shard_list *l, struct error *e)
+{
+	const size_t n = strlen(path) - strlen(".list");
+	char *folder;
+
+	if (l->count > 1 || strncmp(l->part[0].path, path, n) || strcmp(l->part[0].path + n, ".tar"))
+		return 0;
+	folder = folder_of(path);
+	fail(e, EXIT_INPUT, "%s: is the line of one part; name the list of all, %s" SHARD_LIST, path, folder);
+	free(folder);
+	return -1;
+}
+
 /* Where names count parts, all of them are there, of one number. */
 static int check_count(const char *path, const struct shard_list *l, struct error *e)
 {
@@ -89,6 +103,8 @@ static int check_count(const char *path, const struct shard_list *l, struct erro
 
 	if (sscanf(first ? first + 1 : l->part[0].path, "latents-%9u-of-%9u.tar", &s.index, &s.count) != 2)
 		return 0;
+	if (s.count > 1 && refuse_line(path, l, e) < 0)
+		return -1;
 	for (s.index = 0; s.index < s.count; s.index++) {
 		char *name = shard_file(&s);
 		const char *has = s.index < l->count ? l->part[s.index].path : "";

@@ -101,7 +101,7 @@ static int inspect_by_content(struct sheet *s, struct error *e)
 	if (strcmp(s->path, "-") == 0)
 		return inspect_tar(s, e);
 	if (stat(s->path, &st))
-		return fail(e, EXIT_INPUT, "%s: %s; check the path", s->path, strerror(errno));
+		return fail(e, exit_of_errno(errno), "%s: %s; check the path", s->path, strerror(errno));
 	if (S_ISDIR(st.st_mode))
 		return is_adapter_folder(s->path) ? inspect_adapter_folder(s, e) : inspect_folder(s, e);
 	if (S_ISFIFO(st.st_mode))

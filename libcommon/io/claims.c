@@ -261,14 +261,29 @@ static int check_outputs(const char *as, const char *path, const struct stat *st
 	return 0;
 }
 
-/* Without links; malloced.  NULL: its folder is not there either */
-static char *new_name(const char *path)
+/* The folder of the first n bytes of a path, without links; malloced.  NULL: it is not there */
+static char *real_folder(const char *path, size_t n)
 {
-	const char *slash = strrchr(path, '/');
-	char *folder = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup("."),
-	     *real = realpath(folder, NULL), *name = real ? path_join(real, slash ? slash + 1 : path) : NULL;
+	char *folder = n ? xstrndup(path, n) : xstrdup("."), *real = realpath(folder, NULL);
 
 	free(folder);
+	return real;
+}
+
+/* Without links in what is there of its folders: the run makes the others.  malloced; NULL: nothing is there */
+static char *new_name(const char *path)
+{
+	size_t n = strlen(path);
+	char *real = NULL, *name;
+
+	while (n && !real) {
+		while (n && path[n - 1] != '/')
+			n--;
+		real = real_folder(path, n);
+		if (!real && n)
+			n--;
+	}
+	name = real ? path_join(real, path + n) : NULL;
 	free(real);
 	return name;
 }

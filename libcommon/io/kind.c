@@ -10,7 +10,7 @@
 
 /* within: what must stand behind it, anywhere in the first bytes; NULL: nothing.  The first row that fits is taken. */
 static const struct kind { size_t at, n; const char *bytes, *within, *what; } kinds[] = {
-	{ 0, 8, "\x89PNG\r\n\x1a\n", NULL, "a PNG picture" },
+	{ 0, 8, "\x89PNG\r\n\x1a\n", NULL, KIND_PNG },
 	{ 0, 3, "\xff\xd8\xff", NULL, "a JPEG picture" },
 	{ 8, 4, "WEBP", NULL, "a WebP picture" },
 	{ 0, 4, "GIF8", NULL, "a GIF picture" },
@@ -134,9 +134,9 @@ static const char *kind_of_text(const char *p, const char *end)
 			p++;
 	}
 	if (p < end && *p == '{')
-		return "JSON";
+		return KIND_JSON;
 	if (end - p > 1 && *p == '<' && (isalpha((unsigned char)p[1]) || p[1] == '!'))
-		return "an HTML page";
+		return KIND_HTML;
 	if (opens_list(p, end))
 		return "a list of latent tars (lora-train reads it as NAME.list)";
 	return opens_toml(p, end) ? "a TOML file" : NULL;

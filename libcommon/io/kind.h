@@ -12,6 +12,11 @@
 
 enum { KIND_BYTES = 4096 };             /* more are not looked at */
 
+/* Kinds that programs here write as reports. */
+#define KIND_HTML "an HTML page"
+#define KIND_JSON "JSON"
+#define KIND_PNG "a PNG picture"
+
 /* NULL: an unknown kind, or plain text. */
 const char *kind_of(const void *bytes, size_t n);
 /* TensorBoard's, by the checksum of the first record's length */

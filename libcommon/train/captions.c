@@ -80,6 +80,21 @@ static int follow_encoded(struct caption_options *o, const struct latent_sample 
 
 /* ---- opening ---- */
 
+/* What moves tags or leaves them out may be an option of single samples, by a data set's configuration. */
+static void tell_idle(const struct captions *c, const struct caption_options *given)
+{
+	bool moved = false, warmed = false;
+
+	for (size_t i = 0; i < c->count; i++) {
+		warmed |= c->of[i].warmup_steps > 0;
+		moved |= c->of[i].warmup_steps > 0 || c->of[i].shuffle || c->of[i].tag_dropout > 0;
+	}
+	if (given->keep_tokens && !moved)
+		note("keep_tokens: does nothing without shuffle_caption; set that too, or leave it out");
+	if (given->warmup_min != 1 && !warmed)
+		note("token_warmup_min: does nothing without token_warmup_step; set that too, or leave it out");
+}
+
 /* 1: a tokenizer does not read all of the caption of the first visit; -1: the caption is no valid text (*e). */
 static int check_words(const struct captions *c, const struct latent_sample *s,
 		       const struct caption_options *options, struct error *e)
@@ -128,6 +143,7 @@ int captions_open(struct run_data *d, struct model_files *files, bool live, uint
 		cut += found;
 	}
 	chunks_tell_cut(cut, n, c->chunks, c->length);
+	tell_idle(c, &d->s->captions);
 	return 0;
 }
 

@@ -54,7 +54,7 @@ int keeper_claim_adapter(const struct keeper *k, struct error *e)
 
 	if (!k->s->replay_step)
 		result = publish_could(adapter, e) < 0 || publish_could(state, e) < 0 ? -1 :
-			claim_output("--output-name", adapter, e);
+			claim_output_file("--output-name", adapter, e);
 	free(adapter);
 	free(state);
 	return result;

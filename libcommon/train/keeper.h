@@ -30,6 +30,7 @@ struct keeper {
 	double all_bytes, free_bytes;   /* of all that will be saved; free on the disk */
 	unsigned owed[RUN_FILES];       /* enum saved_by: reasons of saves that failed and will be tried again */
 	double saved_at;                /* the clock at the last state */
+	bool saved;                     /* an adapter or a state, by this program */
 	int nonfinite_kept;             /* batches of steps that were not finite, written out */
 };
 

@@ -67,8 +67,9 @@ static int train(struct run *r, struct error *e)
 		r->share.agreed = !result && c->nonfinite == NONFINITE_LIMIT;
 		if (r->share.agreed)
 			result = fail(e, EXIT_DIVERGED, "loss or gradient was not finite for %d steps in a row, "
-							"at step %ld; lower the learning rate; "
-							"the last saved adapter is intact", NONFINITE_LIMIT, c->done);
+							"at step %ld; lower the learning rate; %s",
+				      NONFINITE_LIMIT, c->done, r->keeper.saved || r->keeper.resumed ?
+				      "what was saved before is intact" : "nothing was saved");
 	}
 	batch_free(&b.of[0]);
 	batch_free(&b.of[1]);

@@ -44,6 +44,24 @@ int run_settings(struct run *r, struct error *e)
 	return 0;
 }
 
+/* As in sd-scripts epochs win over steps.  Without latents nobody knows how many steps they are.  A default may stand
+ * in a file of all settings. */
+static void tell_idle_steps(const struct run *r)
+{
+	const struct train_settings *s = r->s;
+	const bool meant = !option_is_default(option_by_key(r->tool, "max_train_steps")) ||
+		option_is_typed("max-train-steps");
+
+	if (!s->max_epochs || !meant || r->course.total == s->max_steps)
+		return;
+	if (r->course.total)
+		note("max_train_steps = %ld does nothing: max_train_epochs = %ld is %ld steps; leave one out",
+		     s->max_steps, s->max_epochs, r->course.total);
+	else
+		note("max_train_steps = %ld does nothing: max_train_epochs = %ld says how long the run is; "
+		     "leave one out", s->max_steps, s->max_epochs);
+}
+
 int run_prepare(struct run *r, const char *const *latents, size_t count, struct error *e)
 {
 	struct model_files *files;
@@ -57,6 +75,7 @@ int run_prepare(struct run *r, const char *const *latents, size_t count, struct 
 	unknown = r->data.stand_in && !r->s->pictures;
 	if (course_set_length(&r->course, unknown ? 0 : data_updates_per_epoch(&r->data), e) < 0)
 		return -1;
+	tell_idle_steps(r);
 	if (!r->s->print_lr && data_check_origin(&r->data, files, e) < 0)
 		return -1;
 	if (!option_is_set("max-timestep"))

@@ -35,6 +35,7 @@ int keeper_save_adapter(struct keeper *k, unsigned by, struct error *e)
 				      facts.count, e);
 	course_end_average(k->course);
 	metadata_free(&facts);
+	k->saved |= !result;
 	if (!result) {
 		report_path(&k->witness->log, k->course->done, "save", path);
 		if (by != SAVED_AT_END)
@@ -53,6 +54,7 @@ int keeper_save_state(struct keeper *k, unsigned by, struct error *e)
 	const struct state_facts facts = { k->course->done, by, k->identity, k->settings, k->config, k->mark };
 	int result = state_save(path, &k->course->optimizer, &more, &facts, e);
 
+	k->saved |= !result;
 	if (!result) {
 		report_path(&k->witness->log, k->course->done, "state", path);
 		step_set_drop(&k->damaged, k->course->done);

@@ -101,7 +101,9 @@ refused() {
 			[[ "$output" == *"$name: --$writes would"* ]] ||
 				{ echo "$tool --$writes against $input ($way): $output"; return 1; }
 		fi
-		[[ "$output" == *" would write over $(dirname "$value")/"* ]] ||
+		# pictures of a folder are claimed one by one, after it is seen that they are no report
+		[[ "$output" == *" would write over $(dirname "$value")/"* ||
+			"$tool $writes $output" == "lora-prep report "*" would write JSON over a file that is a PNG picture; "* ]] ||
 			{ echo "$tool --$writes against $input ($way): $output"; return 1; }
 		cmp "$file" before || { echo "$tool --$writes against $input ($way): changed"; return 1; }
 		[ -z "$(find in ways -name '.*')" ] ||
@@ -139,12 +141,13 @@ all() {
 	done
 }
 
-# kept STATUS FILE COMMAND...: refused as written over, and the file is as it was
+# kept STATUS FILE COMMAND...: refused as written over, by what it is or what it holds, and the file is as it was
 kept() {
 	local want=$1 file=$2; shift 2
 	cp "$file" before
 	status_of "$want" "$@"
-	[[ "$output" == *" would write over "* ]] || { echo "$output"; return 1; }
+	[[ "$output" == *" would write over "* || "$output" == *" would write "*" over a file that is "* ]] ||
+		{ echo "$output"; return 1; }
 	cmp "$file" before
 }
 
@@ -158,7 +161,7 @@ kept() {
 		[ ! -e i.tar ]
 	done
 	for f in d/gizmo00.jpg d/gizmo02.words m/gizmo00.jpg; do
-		kept 2 $f "$BIN/lora-prep" "${PREP[@]}" --dataset-config d.toml --report $f
+		kept 2 $f "$BIN/lora-prep" "${PREP[@]}" --dataset-config d.toml -o $f
 	done
 	kept 2 d/gizmo02.words "$BIN/lora-prep" "${PREP[@]}" --caption-extension words -o d/gizmo02.words d
 }
@@ -326,7 +329,16 @@ one_name() {
 		one_name "$BIN/lora-prep" "${PREP[@]}" -o x --report x "$BATS_FILE_TMPDIR/four"
 		one_name "$BIN/lora-sample" -m "$MODEL" -p gizmo --steps 1 --grid x --save-latents x
 		one_name "$BIN/lora-train" -m "$MODEL" --network-dim 2 --max-train-steps 1 --log x --html x "$LATENTS"
-		$there || { [ ! -e x ] && [ ! -e d/y ]; }
+		# the adapter, in a folder that the run makes and in one that is there
+		for folder in d out/new/er; do
+			$there || rm -f d/t.safetensors
+			for option in html log; do
+				one_name "$BIN/lora-train" -m "$MODEL" --network-dim 2 --max-train-steps 1 \
+					--output-dir $folder --output-name t --$option $folder/t.safetensors "$LATENTS"
+			done
+			[ ! -e out/new ]
+		done
+		$there || { [ ! -e x ] && [ ! -e d/y ] && [ ! -e d/t.safetensors ]; }
 	done
 	[ "$(cat x d/y)" = $'old\nold' ]
 	# what can take both: a folder, a pipe, standard output
@@ -336,4 +348,33 @@ one_name() {
 	"$BIN/lora-merge" scale "$ADAPTER:0.5" -q -o z --report /dev/stdout | jq -es 'length > 1'
 	"$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --network-dim 2 --max-train-steps 1 \
 		--output-dir new --logging-dir new "$LATENTS" > /dev/null
+}
+
+@test "a page, a report or a sheet is not written over a file of another kind" {
+	kept() {
+		status_of 2 "$@"
+		[[ "$output" == *": "*" would write "*" over a file that is "*"; name another file"* ]] ||
+			{ echo "$output"; return 1; }
+		cmp keep before
+	}
+	echo 'dear diary' > notes
+	for file in "$ADAPTER" notes "$IMAGES"; do
+		cp "$file" keep; cp keep before
+		kept "$BIN/lora-inspect" --html keep "$ADAPTER"
+		kept "$BIN/lora-train" -q -m "$MODEL" --max-train-steps 1 --output-dir o --html keep "$LATENTS"
+		[ ! -e o ]
+		kept "$BIN/lora-prep" "${PREP[@]}" -o i.tar --report keep "$BATS_FILE_TMPDIR/four"
+		[ ! -e i.tar ]
+		kept "$BIN/lora-sample" -m "$MODEL" -p gizmo --steps 1 --grid keep
+	done
+	# of its own kind, empty or no file at all
+	: > page; : > report; : > sheet
+	for again in 1 2; do
+		"$BIN/lora-inspect" --html page "$ADAPTER" > /dev/null
+		"$BIN/lora-prep" -q "${PREP[@]}" -o /dev/null --report report "$BATS_FILE_TMPDIR/four"
+		"$BIN/lora-sample" -q -m "$MODEL" -p gizmo --steps 1 -W 64 -H 64 --grid sheet
+	done
+	grep -q '^<' page; jq -es 'length > 1' report; file sheet | grep -q PNG
+	# where the caller leads standard output is the caller's
+	"$BIN/lora-prep" -q "${PREP[@]}" -o /dev/null --report /dev/stdout "$BATS_FILE_TMPDIR/four" >> notes
 }

@@ -70,3 +70,24 @@ setup() {
 			"${#lines[@]}" -eq 1 ]]
 	done
 }
+
+@test "~ that no shell saw is refused, not taken for the name of a folder" {
+	cd "$BATS_TEST_TMPDIR"
+	tilde() { run "$@"; [ "$status" -eq 2 ] || { echo "$status: $output"; return 1; }; [ ! -e '~' ]; }
+	remedy="~ is the shell's, which did not see it; write "
+	for value in '~' '~/loras'; do
+		tilde "$BIN/lora-train" -m nowhere "--output-dir=$value"
+		[ "$output" = "lora-train: --output-dir: $value: $remedy\$HOME/... or the whole path" ]
+		LORA_OUTPUT_DIR=$value tilde "$BIN/lora-train" -m nowhere
+		[ "$output" = "lora-train: LORA_OUTPUT_DIR: $value: $remedy\$HOME/... or the whole path" ]
+		printf '\noutput_dir = "%s"\n' "$value" > run.toml
+		tilde "$BIN/lora-train" -m nowhere --config run.toml
+		[ "$output" = "lora-train: run.toml:2: output_dir: $value: ${remedy}the whole path" ]
+	done
+	tilde "$BIN/lora-train" -m nowhere --base-weights a --base-weights '~/b'
+	[[ "$output" == *"--base-weights: ~/b: $remedy"* ]]
+	tilde "$BIN/lora-inspect" --html='~/page' x
+	# a name that begins so is a name
+	run "$BIN/lora-train" -m nowhere --output-dir '~x' --print-lr
+	[[ "$output" != *"$remedy"* ]]
+}

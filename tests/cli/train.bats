@@ -114,6 +114,18 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 	[ "$(jq -s 'map(select(.event == "step").epoch) | max' log.jsonl)" = 2 ]
 }
 
+@test "steps and epochs: the epochs win, and it is said where they are other steps" {
+	both() { "$BIN/lora-train" -m "$MODEL" --network-train-unet-only --max-train-epochs 1 --check "$@" 2>&1; }
+	both --max-train-steps 5 "$LATENTS" | grep -xF "lora-train: max_train_steps = 5 does nothing: max_train_epochs = 1 is 4 steps; leave one out"
+	both --max-train-steps 5 < /dev/null | grep -F "max_train_steps = 5 does nothing: max_train_epochs = 1 says how long"
+	[ "$(both --max-train-steps 4 "$LATENTS" | grep -c 'does nothing')" = 0 ]
+	[ "$(both "$LATENTS" | grep -c 'does nothing')" = 0 ]
+	# a file of all settings has the default too
+	printf 'max_train_steps = 1600\n' > all.toml
+	[ "$(both --config all.toml "$LATENTS" | grep -c 'does nothing')" = 0 ]
+	both --max-train-steps 1600 "$LATENTS" | grep -F "max_train_steps = 1600 does nothing"
+}
+
 @test "the precision of the saved adapter" {
 	local p
 	for p in fp32 fp16 bf16; do
@@ -231,7 +243,20 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 		max-validation-steps 2 validation_split
 		log-prefix x logging_dir
 		sample-prompts x sample_every_n_steps
+		text-encoder-lr 1e-4 network_train_unet_only
+		loraplus-text-encoder-lr-ratio 4 network_train_unet_only
+		block-lr-zero-threshold 0.1 down_lr_weight
+		save-last-n-states 3 save_state
+		save-last-n-steps-state 3 save_state
+		save-last-n-epochs-state 3 save_state
+		sample-sampler heun sample_prompts
 	END
+	# what has no key is told by its name
+	idle --ranks 2 > said
+	grep -q "^lora-train: --ranks: does nothing without --plan; " said || { cat said; return 1; }
+	# a rate of 0 is what leaves the text encoders alone
+	"$BIN/lora-train" -m "$MODEL" --text-encoder-lr 0 --print-lr --max-train-steps 2 < /dev/null > said 2>&1 || true
+	[ "$(grep -c "does nothing" said)" = 0 ]
 	for option in noise-offset-random-strength ip-noise-gamma-random-strength; do idle --$option |
 		grep -q "does nothing"; done
 	idle --huber-c 0.1 --huber-schedule snr --lr-scheduler-power 1 --conv-alpha 1 > said
@@ -244,13 +269,15 @@ lora_train() { "$BIN/lora-train" -q -m "$MODEL" --network-train-unet-only --netw
 @test "training that diverges is status 6 and publishes no number that is not finite" {
 	status_of 6 lora_train --output-dir out --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0 \
 		--save-every-n-steps 1 --save-state
-	[[ "$output" == *"learning rate"* ]]
+	[[ "$output" == *"learning rate; what was saved before is intact"* ]]
 	all_sound out
 	[ ! -e out/t.safetensors ]
 	# Its log says null, not NaN.
 	grep '^{' <<< "$output" > log.jsonl
 	jq -es 'map(select(.event == "step")) | length > 0' log.jsonl
 	lacks log.jsonl '[Nn]a[Nn][,}]|[Ii]nf[,}]'
+	status_of 6 lora_train --output-dir none --max-train-steps 400 --learning-rate 1e6 --max-grad-norm 0
+	[[ "$output" == *"learning rate; nothing was saved"* ]]
 }
 
 @test "latents that hold a NaN are refused: status 3 names sample and tensor" {
@@ -443,4 +470,15 @@ changed() {
 	# Nothing to compare with.
 	cp -r "$MODEL" bare; rm -r bare/vae
 	lora_train -m bare --max-train-steps 1 --output-dir out > /dev/null
+}
+
+@test "a file that is not there is told with the option or the variable that names it" {
+	local check=("$BIN/lora-train" -m "$MODEL" --network-train-unet-only --output-dir out --sample-at-first --check)
+	for option in network-weights base-weights resume sample-prompts; do
+		variable=LORA_$(tr a-z- A-Z_ <<< $option)
+		status_of 3 "${check[@]}" --$option nothere "$LATENTS"
+		[[ "$output" == *"lora-train: --$option: nothere: "* ]] || { echo "$output"; return 1; }
+		status_of 3 env $variable=nothere "${check[@]}" "$LATENTS"
+		[[ "$output" == *"lora-train: $variable: nothere: "* ]] || { echo "$output"; return 1; }
+	done
 }

@@ -17,6 +17,9 @@ latents() {
 	"$BIN/lora-prep" -q "${PREP[@]}" "${@:2}" one | "$BIN/lora-encode" -q -m "$MODEL" -o l.tar "${@:2}"
 }
 
+# idle [lora-train's options]: the notes of what does nothing
+idle() { "$BIN/lora-train" -m "$MODEL" --check "$@" l.tar 2>&1 | sed -n 's/^lora-train: \(.*\): does nothing without \(.*\); .*/\1 \2/p'; }
+
 # tags [lora-train's options]: those of ss_tag_frequency, in order, each with its count
 tags() {
 	"$BIN/lora-train" -q -m "$MODEL" -r 1 --learning-rate 1e-3 --max-train-steps 1 -o out "$@" l.tar > /dev/null
@@ -113,4 +116,18 @@ caption() { "$BIN/lora-prep" -q "${PREP[@]}" --report - -o /dev/null "$@" |
 	exec 5>&-
 	wait $painter
 	[ "$(jq -r .prompt told)" = $'a ball\nb ball' ]
+}
+
+@test "tags that are kept and nothing moves, a warm-up that is none: said, but where a picture's own options are enough" {
+	latents 'a, b, c'
+	[ "$(idle --keep-tokens 1)" = "keep_tokens shuffle_caption" ]
+	[ "$(idle --keep-tokens 1 --enable-wildcard)" = "keep_tokens shuffle_caption" ]
+	[ "$(idle --token-warmup-min 2 --shuffle-caption)" = "token_warmup_min token_warmup_step" ]
+	[ -z "$(idle --token-warmup-min 1)" ]
+	for enough in --shuffle-caption "--caption-tag-dropout-rate 0.5" "--token-warmup-step 9"; do
+		[ -z "$(idle --keep-tokens 1 $enough)" ]
+	done
+	printf '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "one"\nshuffle_caption = true\n' > d.toml
+	"$BIN/lora-prep" -q "${PREP[@]}" --dataset-config d.toml | "$BIN/lora-encode" -q -m "$MODEL" -o l.tar
+	[ -z "$(idle --keep-tokens 1)" ]
 }

@@ -101,6 +101,29 @@ latents.list" ]
 	[[ "$output" == *"latents-00001-of-00003.tar is missing"* ]]
 }
 
+@test "a part's own list is told from the list of all, by lora-inspect too" {
+	for by in "train_on out" "$BIN/lora-inspect"; do
+		status_of 3 $by parts/*
+		[[ "$output" == *"parts/latents-00000-of-00003.list: is the line of one part; name the list of all, parts/latents.list"* ]]
+	done
+	# of one part it is the list of all
+	part 0 1 one
+	train_on out one/latents-00000-of-00001.list
+}
+
+@test "a tar that is named twice is refused: by another name, a link, and as a part of a list" {
+	ln -s "$WHOLE" link.tar; ln "$WHOLE" hard.tar 2> /dev/null || ln -s "$WHOLE" hard.tar
+	for twice in "$WHOLE $WHOLE" "$WHOLE link.tar" "hard.tar $WHOLE" "parts/latents.list parts/latents-00001-of-00003.tar" \
+		"parts/latents.list parts/latents.list"; do
+		for option in -q --check; do
+			status_of 2 train_on out $option $twice
+			[[ "$output" == *": is named twice, as "*" before; leave one out"* ]] || { echo "$output"; return 1; }
+		done
+		[ ! -e out/a.safetensors ]
+	done
+	train_on out parts/latents-00001-of-00003.tar parts/latents-00002-of-00003.tar
+}
+
 @test "the list is reused, and none of its parts is written over" {
 	"$BIN/lora-encode" -m "$TINY" --reuse parts/latents.list "$IMAGES" -o new.tar 2> err
 	grep -q "4 of 4 samples taken over" err

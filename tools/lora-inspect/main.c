@@ -1,6 +1,7 @@
 /* lora-inspect: its options, a call for each file, a status. */
 #include <string.h>
 #include "../../libcommon/config/options.h"
+#include "../../libcommon/io/kind.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/inspect/inspect.h"
 #include "../../libcommon/readers/readers.h"
@@ -81,7 +82,7 @@ int main(int argc, char **argv)
 		{ "diff", 0, OPTION_STRING, &o.diff, "OTHER", "what another file has, lacks and does otherwise",
 		  .file = FILE_READ },
 		{ "html", 0, OPTION_STRING, &o.html, "FILE", "all that there is to say, as a page in FILE",
-		  .file = FILE_WRITTEN },
+		  .file = FILE_WRITTEN, .writes = KIND_HTML },
 		{ "rebuild-config", 0, OPTION_FLAG, &config, NULL,
 		  "the settings of the run that made it, as TOML" },
 		{ 0 },

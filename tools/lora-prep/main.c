@@ -5,6 +5,7 @@
 #include "../../libcommon/data/lint.h"
 #include "../../libcommon/data/prepare.h"
 #include "../../libcommon/data/resample.h"
+#include "../../libcommon/io/kind.h"
 #include "../../libcommon/io/publish.h"
 
 int main(int argc, char **argv)
@@ -67,7 +68,8 @@ int main(int argc, char **argv)
 		  "how pictures are stored", .fallback = "png", .choices = "png|jpeg" },
 		{ "quality", 0, OPTION_INT, &quality, "N", "of JPEG payloads", .fallback = "95", .min = 1, .max = 100 },
 		{ "report", 0, OPTION_STRING, &o.report, "FILE",
-		  "JSON lines: pictures, buckets, total", .key = "", .file = FILE_WRITTEN },
+		  "JSON lines: pictures, buckets, total", .key = "", .file = FILE_WRITTEN,
+		  .writes = KIND_JSON },
 		{ "output", 'o', OPTION_STRING, &o.output, "FILE",
 		  "where the image tar goes", .fallback = "-", .key = "", .file = FILE_WRITTEN },
 		{ "jobs", 'j', OPTION_INT, &threads, "N",

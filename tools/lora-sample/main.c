@@ -1,4 +1,5 @@
 /* lora-sample: its options, one call, a status. */
+#include "../../libcommon/io/kind.h"
 #include "../../libcommon/io/publish.h"
 #include "../../libcommon/sample/run.h"
 #include "../../libcommon/sample/sampler.h"
@@ -34,7 +35,7 @@ int main(int argc, char **argv)
 		{ "count", 0, OPTION_INT, &s.count, "N", "pictures a prompt, with seeds N, N+1, ...", .fallback = "1",
 		  .min = 1, .max = 100000, .key = "" },
 		{ "grid", 0, OPTION_STRING, &s.grid, "FILE", "all pictures on one labelled sheet", .key = "",
-		  .file = FILE_WRITTEN },
+		  .file = FILE_WRITTEN, .writes = KIND_PNG },
 		{ "compare", 0, OPTION_FLAG, &s.compare, NULL, "paint without the adapters too: the sheet's top row",
 		  .key = "" },
 		{ "each", 0, OPTION_FLAG, &s.each, NULL, "a row for each adapter alone, not one with all", .key = "" },

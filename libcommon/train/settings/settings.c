@@ -6,6 +6,7 @@
 #include <strings.h>
 #include "../../base/bytes.h"
 #include "../../base/memory.h"
+#include "../../io/kind.h"
 #include "../../optimize/lr_schedule.h"
 #include "../../optimize/optimizer.h"
 #include "../../sample/sampler.h"
@@ -16,6 +17,9 @@
 /* The rows hold places in a struct train_settings; train_options() adds where it is.  With places of its own the table
  * would lie on the stack, which may have 128 KiB only. */
 #define S ((struct train_settings *)0)
+
+/* What saves more than one state, or the state of a run that is stopped and goes on. */
+#define SAVES_STATES "save_state (or a signal)|save_state_on_train_end|save_every_minutes|max_duration"
 
 static const struct option rows[] = {
 	{ .kind = OPTION_SECTION, .help = "Input and output" },
@@ -109,19 +113,22 @@ static const struct option rows[] = {
 	{ "unet-lr", 0, OPTION_STRING, &S->unet_lr, "X", "the UNet's, when it differs; 0: not trained",
 	  .advanced = true },
 	{ "text-encoder-lr", 0, OPTION_STRING, &S->text_encoder_lr, "X|X,Y",
-	  "the text encoders', or each one's; 0: not trained", .advanced = true },
+	  "the text encoders', or each one's; 0: not trained", .advanced = true,
+	  .needs = "network_train_unet_only = \"false\"|text_encoder_lr = \"0\" or \"0.0\" or \"0,0\"" },
 	{ "down-lr-weight", 0, OPTION_STRING, &S->blocks.down, "X,...",
 	  "factors of the input blocks; 0 leaves one out", .advanced = true },
 	{ "mid-lr-weight", 0, OPTION_STRING, &S->blocks.mid, "X,X,X", "of the middle blocks", .advanced = true },
 	{ "up-lr-weight", 0, OPTION_STRING, &S->blocks.up, "X,...", "of the output blocks", .advanced = true },
 	{ "block-lr-zero-threshold", 0, OPTION_NUMBER, &S->blocks.zero_threshold, "X",
-	  "factors up to here count as 0", .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+	  "factors up to here count as 0", .fallback = "0", .min = 0, .max = 1e6, .advanced = true,
+	  .needs = "down_lr_weight|mid_lr_weight|up_lr_weight" },
 	{ "loraplus-lr-ratio", 0, OPTION_NUMBER, &S->plus_ratio, "X", "LoRA+: lora_up learns X times as fast; 0: off",
 	  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
 	{ "loraplus-unet-lr-ratio", 0, OPTION_NUMBER, &S->plus_unet_ratio, "X", "in the UNet", .fallback = "0",
 	  .min = 0, .max = 1e6, .advanced = true },
 	{ "loraplus-text-encoder-lr-ratio", 0, OPTION_NUMBER, &S->plus_text_ratio, "X", "in the text encoders",
-	  .fallback = "0", .min = 0, .max = 1e6, .advanced = true },
+	  .fallback = "0", .min = 0, .max = 1e6, .advanced = true,
+	  .needs = "network_train_unet_only = \"false\"" },
 	{ "lr-scheduler", 0, OPTION_CHOICE, &S->lr_scheduler, "NAME", "", .fallback = "constant", .choices = "",
 	  .ss_key = "ss_lr_scheduler" },
 	{ "lr-warmup-steps", 0, OPTION_STRING, &S->warmup, "N|RATIO", "steps, a ratio below 1, or 10%",
@@ -258,11 +265,14 @@ static const struct option rows[] = {
 	{ "save-state-on-train-end", 0, OPTION_FLAG, &S->save_state_at_end, NULL, "a state beside the last adapter",
 	  .advanced = true, .identity = IDENTITY_ELSEWHERE },
 	{ "save-last-n-states", 0, OPTION_INT, &S->keep_states, "N", "older states are removed", .fallback = "2",
-	  .min = 1, .max = 1e6, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	  .min = 1, .max = 1e6, .advanced = true, .needs = SAVES_STATES,
+	  .identity = IDENTITY_ELSEWHERE },
 	{ "save-last-n-steps-state", 0, OPTION_INT, &S->keep_steps_state, "N", "keep states of the last N steps",
-	  .fallback = "0", .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	  .fallback = "0", .max = 99999999, .advanced = true, .needs = SAVES_STATES,
+	  .identity = IDENTITY_ELSEWHERE },
 	{ "save-last-n-epochs-state", 0, OPTION_INT, &S->keep_epochs_state, "N", "keep so many states of epochs",
-	  .fallback = "0", .max = 99999999, .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	  .fallback = "0", .max = 99999999, .advanced = true, .needs = SAVES_STATES,
+	  .identity = IDENTITY_ELSEWHERE },
 	{ "ema-decay", 0, OPTION_NUMBER, &S->ema_decay, "X", "save the moving average of the adapter (0.999); 0: off",
 	  .fallback = "0", .min = 0, .max = 0.999999, .advanced = true },
 	{ "stamp", 0, OPTION_FLAG, &S->stamp, NULL,
@@ -282,7 +292,7 @@ static const struct option rows[] = {
 	{ "sample-at-first", 0, OPTION_FLAG, &S->sample_at_first, NULL, "paint before the first step too",
 	  .advanced = true, .identity = IDENTITY_ELSEWHERE },
 	{ "sample-sampler", 0, OPTION_STRING, &S->sample_sampler, "NAME", "as in lora-sample", .fallback = "euler",
-	  .advanced = true, .identity = IDENTITY_ELSEWHERE },
+	  .advanced = true, .needs = "sample_prompts", .identity = IDENTITY_ELSEWHERE },
 	{ "vae", 0, OPTION_STRING, &S->vae, "PATH", "another VAE, for these pictures only", .advanced = true,
 	  .file = FILE_READ, .identity = IDENTITY_ELSEWHERE, .completes = "*.safetensors" },
 
@@ -310,7 +320,7 @@ static const struct option rows[] = {
 	{ "log-prefix", 0, OPTION_STRING, &S->log_prefix, "TEXT", "before NAME in logging-dir", .advanced = true,
 	  .needs = "logging_dir", .identity = IDENTITY_ELSEWHERE },
 	{ "html", 0, OPTION_STRING, &S->html, "FILE", "a page with curves and samples, at the end",
-	  .file = FILE_WRITTEN, .identity = IDENTITY_ELSEWHERE },
+	  .file = FILE_WRITTEN, .writes = KIND_HTML, .identity = IDENTITY_ELSEWHERE },
 	{ "ranks", 0, OPTION_INT, &S->ranks, "N", "--plan: as a run of N ranks of mpirun", .fallback = "1", .min = 1,
 	  .max = 65536, .advanced = true, .needs = "plan", .identity = IDENTITY_ELSEWHERE, .key = "" },
 	{ "card", 0, OPTION_CHOICE, &S->card, "NAME", "--plan: and how long a step takes on this card, modelled",
