@@ -161,21 +161,23 @@ int prompt_parse_line(const char *name, int line, char *text, struct prompt_list
 	return result;
 }
 
-/* The bytes of "<lora:NAME:WEIGHT>" at the beginning of a text; 0: none is there. */
-static size_t adapter_length(const char *text)
+/* The bytes of "<lora:NAME:WEIGHT>" at the beginning of a text, whose last > is there; 0: none is there.  Without it,
+ * every < of a long text would be looked at to its end. */
+static size_t adapter_length(const char *text, const char *last)
 {
-	const size_t n = strcspn(text, ">");
-
-	return text[n] && (!strncasecmp(text, "<lora:", 6) || !strncasecmp(text, "<lyco:", 6)) ? n + 1 : 0;
+	if (text > last || (strncasecmp(text, "<lora:", 6) && strncasecmp(text, "<lyco:", 6)))
+		return 0;
+	return strcspn(text, ">") + 1;
 }
 
 void prompt_leave_adapters(const char *where, char *text)
 {
+	const char *last = strrchr(text, '>');
 	char *from = text, *to = text;
 	size_t n;
 
-	while (*from) {
-		n = adapter_length(from);
+	while (last && *from) {
+		n = adapter_length(from, last);
 		if (n)
 			warning("%s: %.*s is no word here: left out; name the file with --lora", where, (int)n, from);
 		else
