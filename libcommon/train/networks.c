@@ -4,12 +4,12 @@
 #include "networks.h"
 
 /* The parts of the model that are surely needed.  Whether the text encoders are, shows only in the latents.  A VAE that
- * is named is to be there, though only painting reads it. */
+ * is named is opened in any case. */
 static unsigned parts_needed(const struct train_settings *s)
 {
 	const bool paints = s->sample_prompts && !s->replay_step;
 
-	return PART(COMPONENT_UNET) | (paints || s->vae ? PART(COMPONENT_VAE) : 0)
+	return PART(COMPONENT_UNET) | (paints ? PART(COMPONENT_VAE) : 0)
 		| (paints || trains_text(s) ? PARTS_TEXT : 0);
 }
 

@@ -146,7 +146,7 @@ static void size(double bytes, char words[BYTES_SIZE])
 	bytes_words(bytes > 0 ? bytes < 0x1p62 ? bytes : 0x1p62 : 0, words);
 }
 
-static int cannot(const char *path, const struct need *n, double bytes, const char *todo, struct error *e)
+static int cannot(const char *path, const struct need *n, double bytes, const char *advice, struct error *e)
 {
 	char need[BYTES_SIZE], there[BYTES_SIZE];
 
@@ -154,7 +154,7 @@ static int cannot(const char *path, const struct need *n, double bytes, const ch
 	size(bytes > n->most ? n->most : n->free, there);
 	return fail(e, EXIT_IO, "%s: writing %s at the end: %s, %s are %s; %s", path, need, why_not(n, bytes), there,
 		    bytes > n->most ? "the most that a file may have (ulimit -f)" : "free",
-		    bytes > n->most ? "raise that limit" : todo);
+		    bytes > n->most ? "raise that limit" : advice);
 }
 
 static int too_much(const struct keeper *k, const struct need *n, struct error *e)

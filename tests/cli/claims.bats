@@ -164,6 +164,13 @@ kept() {
 		kept 2 $f "$BIN/lora-prep" "${PREP[@]}" --dataset-config d.toml -o $f
 	done
 	kept 2 d/gizmo02.words "$BIN/lora-prep" "${PREP[@]}" --caption-extension words -o d/gizmo02.words d
+	# It looks like JSON, which a report may replace, were it not read.
+	echo '{red|blue} robot' > d/gizmo02.words
+	for way in "--dataset-config d.toml" "--caption-extension words d"; do
+		# shellcheck disable=SC2086
+		kept 2 d/gizmo02.words "$BIN/lora-prep" "${PREP[@]}" --report d/gizmo02.words $way
+		[[ "$output" == *" would write over "* ]]
+	done
 }
 
 @test "what only lies beside the inputs is written over, a second time too" {

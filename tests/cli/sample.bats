@@ -151,6 +151,10 @@ lora-sample: warning: prompts.txt:2: <lora:x:1> $what" ]
 	[ "$(wc -l < said)" = 1 ]
 	strings -n 6 words.png | grep -q 'a <lora robot  <b:c>'
 	"${few[@]}" -p "a <lora robot" -o words.png 2>&1 > /dev/null | lacks /dev/stdin .
+	# the last one has no end
+	"${few[@]}" -p "a <lora:x> robot <lora:y" -o words.png 2> said > /dev/null
+	[ "$(wc -l < said)" = 1 ]
+	strings -n 6 words.png | grep -q 'a  robot <lora:y$'
 }
 
 @test "--noise from --save-latents: what goes out comes in; its shape, its number and its values are checked" {

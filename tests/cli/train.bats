@@ -462,6 +462,8 @@ changed() {
 	LATENTS=vae.tar lora_train --max-train-steps 1 --output-dir out --vae othervae/vae > /dev/null
 	lora_train --max-train-steps 1 --output-dir out --vae othervae/vae > /dev/null
 	status_of 3 lora_train --max-train-steps 1 --output-dir out --vae nowhere
+	cp -r "$MODEL/vae" novae; cp "$MODEL/unet"/*.safetensors novae/
+	status_of 3 lora_train --max-train-steps 1 --output-dir out --vae novae
 	echo "a ball --w 32 --h 32 --s 1" > prompts.txt
 	for latents in "$LATENTS" vae.tar; do
 		LATENTS=$latents lora_train --max-train-steps 1 --output-dir out --vae othervae/vae \
